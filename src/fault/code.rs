@@ -1,0 +1,259 @@
+//! Every fault code: its exit class, its home stage, its usual fix. A new kind of failure is a new row here and a section in
+//! `docs/errors.md`, which a test demands.
+
+use super::Stage;
+use std::fmt;
+
+/// What a workflow can act on: the classes of exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// 2: the inputs, secrets or files are wrong; nothing was touched.
+    Configuration,
+    /// 3: the bastion or the database could not be reached or did not let us in.
+    Connection,
+    /// 4: another run holds the lock.
+    Lock,
+    /// 5: the plan was refused; nothing was changed.
+    PlanRefused,
+    /// 6: a migration failed.
+    MigrationFailed,
+    /// 7: the ledger does not say what it should.
+    VerificationFailed,
+    /// 8: the connection died around a commit and could not be had again.
+    InDoubt,
+    /// 130: stopped by a signal or by `timeout`.
+    Cancelled,
+    /// 101: a defect of bastion-migrate itself.
+    Bug,
+}
+
+impl Class {
+    /// Every class, for documentation and tests.
+    pub const ALL: &'static [Self] = &[
+        Self::Configuration,
+        Self::Connection,
+        Self::Lock,
+        Self::PlanRefused,
+        Self::MigrationFailed,
+        Self::VerificationFailed,
+        Self::InDoubt,
+        Self::Cancelled,
+        Self::Bug,
+    ];
+
+    /// The exit code of the process.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Configuration => 2,
+            Self::Connection => 3,
+            Self::Lock => 4,
+            Self::PlanRefused => 5,
+            Self::MigrationFailed => 6,
+            Self::VerificationFailed => 7,
+            Self::InDoubt => 8,
+            Self::Cancelled => 130,
+            Self::Bug => 101,
+        }
+    }
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident $name:literal $class:ident $stage:ident $fix:literal;)*) => {
+        /// What kind of failure: stable, printed in brackets, the anchor in `docs/errors.md`, the output `fault-code`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code { $($(#[$doc])* $variant,)* }
+
+        impl Code {
+            /// Every code, in the order of the run.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The code as users see it.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// Its exit class.
+            #[must_use]
+            pub fn class(self) -> Class {
+                match self { $(Self::$variant => Class::$class,)* }
+            }
+
+            /// The stage in which it usually happens.
+            #[must_use]
+            pub fn stage(self) -> Stage {
+                match self { $(Self::$variant => Stage::$stage,)* }
+            }
+
+            /// What usually helps.
+            #[must_use]
+            pub fn fix(self) -> &'static str {
+                match self { $(Self::$variant => $fix,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// A required input has no value.
+    InputMissing "input-missing" Configuration Inputs "set the input; if it comes from a secret, see whether the job names its `environment:`, whether a reusable workflow got `secrets: inherit`, and whether the event is a fork's pull request (those have no secrets)";
+    /// An input has a value that can't be used.
+    InputInvalid "input-invalid" Configuration Inputs "correct the input's value";
+    /// An input, flag or configuration key that does not exist.
+    InputUnknown "input-unknown" Configuration Inputs "remove it, or use the name that exists";
+    /// The database URL can't be read.
+    DatabaseUrlInvalid "database-url-invalid" Configuration Inputs "write it as postgres://user:password@host:5432/database, with special characters in the password percent-encoded, or give database-host, database-user, database-password and database-name instead";
+    /// The configuration file can't be read.
+    ConfigInvalid "config-invalid" Configuration Inputs "correct the file named by `config`";
+    /// The private key can't be read.
+    KeyInvalid "key-invalid" Configuration Inputs "put the whole private key file into the secret, first and last line included";
+    /// The private key needs a passphrase, or another one.
+    KeyPassphrase "key-passphrase" Configuration Inputs "set `ssh-passphrase` to the key's passphrase";
+    /// `ssh-known-hosts` or `ssh-fingerprint` can't be read.
+    PinInvalid "pin-invalid" Configuration Inputs "paste the line exactly as ssh-keyscan or this action printed it";
+    /// The CA in `database-ca` can't be read.
+    CaInvalid "ca-invalid" Configuration Inputs "put the CA certificate in PEM form into `database-ca`";
+
+    /// The bastion's name has no address.
+    BastionUnknown "bastion-unknown" Connection Bastion "check the spelling of `ssh-host`; the runner must be able to resolve it";
+    /// Nothing listens there.
+    BastionRefused "bastion-refused" Connection Bastion "check `ssh-port`, that sshd runs, and the bastion's firewall";
+    /// No answer in time.
+    BastionTimeout "bastion-timeout" Connection Bastion "check the bastion's firewall for the runner's address, or raise `connect-timeout`";
+    /// Something answers that does not speak SSH.
+    BastionNotSsh "bastion-not-ssh" Connection Bastion "check that `ssh-port` is sshd's port";
+    /// No common algorithm, or the transport broke while it was set up.
+    BastionHandshake "bastion-handshake" Connection Bastion "see the bastion's sshd log; an sshd older than OpenSSH 7.2 may lack every algorithm that is safe today";
+    /// No pin for this host.
+    HostKeyUnpinned "host-key-unpinned" Connection Bastion "compare the fingerprint with the server's own (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` there), then put the line below into `ssh-known-hosts`";
+    /// The host key is not the pinned one.
+    HostKeyMismatch "host-key-mismatch" Connection Bastion "find out why before you change anything: a reinstalled server has a new key, and so has an impostor; if it is right, replace the line in `ssh-known-hosts`";
+    /// The host key is marked `@revoked`.
+    HostKeyRevoked "host-key-revoked" Connection Bastion "do not connect: somebody declared this key compromised; give the server a new host key and pin that";
+    /// `known_hosts` has only a `@cert-authority` line for the host.
+    HostKeyAuthority "host-key-authority" Connection Bastion "host certificates can't be checked here: pin the host's own key in `ssh-known-hosts`";
+    /// None of the ways to log in was accepted.
+    BastionLogin "bastion-login" Connection Bastion "check `ssh-user`, and that the public half of `ssh-private-key` is in that user's authorized_keys, or that the password is right";
+    /// The server forbids TCP forwarding.
+    ForwardingForbidden "forwarding-forbidden" Connection Database "allow it on the bastion: `AllowTcpForwarding yes` and a `PermitOpen` that covers the database, or remove `no-port-forwarding`/`restrict` from the key's line in authorized_keys";
+    /// The bastion can't resolve the database's name.
+    DatabaseUnknown "database-unknown" Connection Database "check the host in `database-url`; it is resolved on the bastion, not on the runner";
+    /// The database's port refuses the bastion's connection.
+    DatabaseRefused "database-refused" Connection Database "check host and port of the database as seen from the bastion, its firewall or security group, and that PostgreSQL listens on that address";
+    /// The database's host does not answer the bastion.
+    DatabaseTimeout "database-timeout" Connection Database "check the firewall between bastion and database, or raise `wait-timeout`";
+    /// The connection to the bastion broke.
+    BastionLost "bastion-lost" Connection Database "see the bastion's sshd log and the network between; run again: what was applied is in the ledger";
+    /// The server is starting up, shutting down, or has no free connection.
+    DatabaseUnready "database-unready" Connection Database "wait until the server accepts connections, or raise `wait-timeout`";
+    /// The other end does not speak PostgreSQL.
+    DatabaseNotPostgres "database-not-postgres" Connection Database "check `database-port`";
+    /// Wrong user or password, or `pg_hba.conf` does not let us in.
+    DatabaseLogin "database-login" Connection Database "check user and password of the database, and that pg_hba.conf lets this user in from the bastion's address";
+    /// No such database.
+    DatabaseMissing "database-missing" Connection Database "check the database name, or create the database first";
+    /// TLS is asked for and not offered.
+    TlsUnavailable "tls-unavailable" Connection Database "turn on TLS on the server, or set `database-sslmode: disable` if the network between bastion and database is trusted";
+    /// The certificate can't be trusted.
+    TlsUntrusted "tls-untrusted" Connection Database "put the CA that signed the server's certificate into `database-ca`";
+    /// The certificate is for another name.
+    TlsWrongName "tls-wrong-name" Connection Database "use the name in the certificate as the database's host, or `database-sslmode: verify-ca` if the name can't match";
+    /// The certificate or its CA is out of date.
+    TlsExpired "tls-expired" Connection Database "renew the certificate, or update `database-ca`";
+    /// The database is a read-only standby.
+    DatabaseStandby "database-standby" Connection Database "use the primary's host name";
+    /// A connection pooler stands between.
+    DatabasePooler "database-pooler" Connection Database "use the direct port: usually 5432 instead of 6432 (PgBouncer) or 6543 (Supabase), 25060 instead of 25061 (DigitalOcean)";
+    /// The server is older than what we support.
+    DatabaseTooOld "database-too-old" Connection Database "upgrade PostgreSQL to 14 or newer";
+    /// The connection to PostgreSQL broke.
+    DatabaseLost "database-lost" Connection Database "see the server's log; run again: what was applied is in the ledger";
+
+    /// Somebody else holds the run lock.
+    LockHeld "lock-held" Lock Lock "wait for the other run, or raise `lock-wait`; if its job is gone, the lock goes with its connection within seconds";
+    /// The run lock is gone although we did not release it.
+    LockLost "lock-lost" Lock Migrate "see the server's log for who ended the session; run again: what was applied is in the ledger";
+
+    /// The migrations directory is not there.
+    FilesMissing "files-missing" Configuration Plan "check `migrations` and that actions/checkout ran before this step";
+    /// The migrations directory has no migration in it.
+    FilesEmpty "files-empty" Configuration Plan "check `migrations`; files are named like 0001_create_users.sql";
+    /// A file or directory can't be read.
+    FileUnreadable "file-unreadable" Configuration Plan "check the permissions of the file";
+    /// A file is not UTF-8.
+    FileNotUtf8 "file-not-utf8" Configuration Plan "save the file as UTF-8";
+    /// A file's name can't be read as a migration.
+    FileName "file-name" Configuration Plan "name it like 0001_create_users.sql";
+    /// Two files have one version.
+    VersionDuplicate "version-duplicate" Configuration Plan "give one of the two another version";
+    /// A version is left out although `gaps: refuse`.
+    VersionGap "version-gap" PlanRefused Plan "add the missing file, renumber, or set `gaps: allow`";
+    /// A psql command in a file.
+    PsqlCommand "psql-command" Configuration Plan "write it in SQL: only psql itself understands backslash commands";
+    /// A file begins or ends transactions itself.
+    OwnTransaction "own-transaction" Configuration Plan "remove BEGIN and COMMIT: each file already runs in one transaction of its own; or put `-- no-transaction` on the file's first line";
+    /// A file mixes what needs a transaction with what can't have one.
+    MixedFile "mixed-file" Configuration Plan "put the statement into a file of its own";
+    /// A statement that would break the run's own session.
+    StatementRefused "statement-refused" Configuration Plan "remove the statement, or run it outside of the migration";
+    /// An applied file has other content now.
+    FileChanged "file-changed" PlanRefused Plan "restore the file as it was applied, and put the change into a new file";
+    /// The ledger has a version that has no file.
+    FileMissing "file-missing" PlanRefused Plan "restore the file, or check out the branch that has it";
+    /// A new file sorts before one that is already applied.
+    OutOfOrder "out-of-order" PlanRefused Plan "give the file a version after the newest applied one, or set `out-of-order: allow`";
+    /// The ledger says that an earlier run stopped inside this file.
+    LedgerDirty "ledger-dirty" PlanRefused Plan "find out what the tool that wrote the row left behind, repair it, and correct the row";
+    /// The ledger table has an unexpected shape.
+    LedgerShape "ledger-shape" PlanRefused Plan "check `layout` and `ledger-table`";
+    /// The plan is not the approved one.
+    PlanChanged "plan-changed" PlanRefused Plan "look at the new plan, and approve its digest if it is right";
+    /// `target` names no version that exists.
+    TargetUnknown "target-unknown" Configuration Plan "set `target` to the version of a file";
+
+    /// A statement failed.
+    StatementFailed "statement-failed" MigrationFailed Migrate "correct the file and run again; the file was rolled back and files before it stay applied";
+    /// A statement may not be executed by this role.
+    PermissionDenied "permission-denied" MigrationFailed Migrate "grant the right to the role in `database-url`, or use the owner's role";
+    /// A statement waited too long for a lock.
+    LockTimeout "lock-timeout" MigrationFailed Migrate "run again when the table is less busy, or raise `lock-timeout` or `retries`";
+    /// A statement ran too long.
+    StatementTimeout "statement-timeout" MigrationFailed Migrate "raise `statement-timeout`, or split the work";
+    /// A file ended its own transaction while it ran.
+    TransactionEnded "transaction-ended" MigrationFailed Migrate "part of the file may be committed although nothing is recorded: compare the schema, then remove COMMIT and ROLLBACK from the file";
+    /// A statement without a transaction may or may not have run.
+    StatementInDoubt "statement-in-doubt" InDoubt Migrate "find out whether the statement took effect and tell the ledger with the SQL below";
+    /// The connection died around a commit and could not be had again.
+    CommitInDoubt "commit-in-doubt" InDoubt Migrate "run again as soon as the database can be reached: the next run reads from the ledger what was committed";
+
+    /// The ledger does not have what was applied.
+    VerifyLedger "verify-ledger" VerificationFailed Verify "compare the ledger with the files: something else changed it during the run";
+    /// Migrations are pending where none should be.
+    VerifyPending "verify-pending" VerificationFailed Verify "run `command: migrate`";
+    /// An index is INVALID that was not before.
+    VerifyIndex "verify-index" VerificationFailed Verify "drop the index with DROP INDEX CONCURRENTLY and create it again";
+
+    /// A report could not be written.
+    ReportUnwritten "report-unwritten" Configuration Report "free space on the runner; the migration itself is not affected";
+
+    /// Stopped by a signal.
+    Cancelled "cancelled" Cancelled Migrate "run again when you like: what was applied is in the ledger";
+    /// Stopped by `timeout`.
+    TimedOut "timed-out" Cancelled Migrate "raise `timeout`, or find out what took so long";
+    /// A defect of bastion-migrate.
+    Bug "bug" Bug Report "please report it with the log";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl serde::Serialize for Code {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}

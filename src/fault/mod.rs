@@ -1,0 +1,144 @@
+//! A failure as data: stage, code, cause, fix, place. The only error type of the crate.
+
+mod chain;
+mod code;
+
+pub use code::{Class, Code};
+
+use std::fmt;
+
+/// Where in the run something happened; the order is the order of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Reading and validating what the user asked for.
+    Inputs,
+    /// The SSH connection, hop by hop.
+    Bastion,
+    /// A stream to PostgreSQL that answers queries.
+    Database,
+    /// The run lock.
+    Lock,
+    /// Ledger against files.
+    Plan,
+    /// Applying.
+    Migrate,
+    /// Proving from the ledger what happened.
+    Verify,
+    /// Outputs, summary, comment.
+    Report,
+}
+
+impl Stage {
+    /// The stage's name as users read it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Inputs => "inputs",
+            Self::Bastion => "bastion",
+            Self::Database => "database",
+            Self::Lock => "lock",
+            Self::Plan => "plan",
+            Self::Migrate => "migrate",
+            Self::Verify => "verify",
+            Self::Report => "report",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// A position in a migration file.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Place {
+    /// The path as the user wrote it, relative to the workspace.
+    pub file: String,
+    /// 1-based.
+    pub line: Option<usize>,
+    /// 1-based, in characters.
+    pub column: Option<usize>,
+    /// The line itself with a caret under the column, ready to print.
+    pub excerpt: Option<String>,
+}
+
+/// One failure.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize)]
+#[error("{cause}")]
+pub struct Fault {
+    /// Where in the run.
+    pub stage: Stage,
+    /// What kind.
+    pub code: Code,
+    /// What is wrong, in one sentence, without a secret in it.
+    pub cause: String,
+    /// What to do about it.
+    pub fix: String,
+    /// Where in a file, if it is about a file.
+    pub place: Option<Place>,
+    /// PostgreSQL's own code, if it is about a statement or a connection to it.
+    pub sqlstate: Option<String>,
+    /// Further lines for the reader: the server's detail and hint, the line to paste.
+    pub detail: Vec<String>,
+}
+
+impl Fault {
+    /// A fault of this kind, with the kind's own stage and fix.
+    #[must_use]
+    pub fn new(code: Code, cause: impl Into<String>) -> Self {
+        Self {
+            stage: code.stage(),
+            code,
+            cause: cause.into(),
+            fix: code.fix().to_owned(),
+            place: None,
+            sqlstate: None,
+            detail: Vec::new(),
+        }
+    }
+
+    /// The same with a fix for this very situation.
+    #[must_use]
+    pub fn fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = fix.into();
+        self
+    }
+
+    /// The same, met in this stage.
+    #[must_use]
+    pub fn at(mut self, stage: Stage) -> Self {
+        self.stage = stage;
+        self
+    }
+
+    /// The same with its position in a file.
+    #[must_use]
+    pub fn in_file(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    /// The same with PostgreSQL's code.
+    #[must_use]
+    pub fn sqlstate(mut self, sqlstate: impl Into<String>) -> Self {
+        self.sqlstate = Some(sqlstate.into());
+        self
+    }
+
+    /// The same with one more line for the reader.
+    #[must_use]
+    pub fn detail(mut self, line: impl Into<String>) -> Self {
+        self.detail.push(line.into());
+        self
+    }
+
+    /// The same with the causes of an underlying error as further lines.
+    #[must_use]
+    pub fn because(mut self, error: &(dyn std::error::Error + 'static)) -> Self {
+        self.detail.extend(chain::causes(error));
+        self
+    }
+}

@@ -1,0 +1,7 @@
+//! The binary: environment → library → exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bastion_migrate::start(std::env::args_os().collect(), std::env::vars_os().collect())
+}

@@ -1,0 +1,5 @@
+//! Talking to one PostgreSQL over any stream.
+
+mod target;
+
+pub use target::{SslMode, Target};

@@ -1,0 +1,221 @@
+//! Everything that happened, folded from events, so that it survives whatever ends the run.
+
+use crate::{
+    fault::{Fault, Stage},
+    github::env::Runner,
+    input::Command,
+    run::event::{BastionFacts, DatabaseFacts, Event, MigrationId, PlanFacts},
+};
+use std::time::Duration;
+
+/// How it ended, as the output `outcome` says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Something was applied, or everything checked is in order.
+    Success,
+    /// Nothing was pending.
+    NothingToDo,
+    /// `plan` and `status`: something is pending.
+    Pending,
+    /// See the faults.
+    Failed,
+    /// Stopped by a signal or by `timeout`.
+    Cancelled,
+    /// Nobody knows whether a commit took place.
+    InDoubt,
+}
+
+/// A stage and its time.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct StageTime {
+    /// Which.
+    pub stage: Stage,
+    /// Milliseconds since the run began.
+    pub started_ms: u64,
+    /// Milliseconds; absent while it runs and when it did not end well.
+    pub took_ms: Option<u64>,
+}
+
+/// What became of one migration of the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// Not begun.
+    Pending,
+    /// Begun.
+    Running,
+    /// Committed with its ledger row.
+    Applied,
+    /// Failed.
+    Failed,
+    /// Nobody knows.
+    InDoubt,
+}
+
+/// One migration of the plan.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct MigrationReport {
+    /// Which.
+    #[serde(flatten)]
+    pub id: MigrationId,
+    /// What became of it.
+    pub fate: Fate,
+    /// Milliseconds since the run began.
+    pub started_ms: Option<u64>,
+    /// Milliseconds on the server.
+    pub took_ms: Option<u64>,
+}
+
+/// What the server said on the way. Hostile text.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct NoticeReport {
+    /// `NOTICE`, `WARNING`, …
+    pub severity: String,
+    /// The message.
+    pub text: String,
+}
+
+/// Everything that happened.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Report {
+    /// What was asked; absent when the inputs did not even say that.
+    pub command: Option<Command>,
+    /// The environment's name.
+    pub environment: Option<String>,
+    /// The run's page.
+    pub run_url: Option<String>,
+    /// The SSH connection.
+    pub bastion: Option<BastionFacts>,
+    /// The database.
+    pub database: Option<DatabaseFacts>,
+    /// What there was to do.
+    pub plan: Option<PlanFacts>,
+    /// Its migrations and what became of them.
+    pub migrations: Vec<MigrationReport>,
+    /// The stages and their times.
+    pub stages: Vec<StageTime>,
+    /// Whether the ledger, read again, said what it should.
+    pub verified: bool,
+    /// The server's messages, the newest [`NOTICES_KEPT`] of them.
+    pub notices: Vec<NoticeReport>,
+    /// What did not decide the outcome.
+    pub warnings: Vec<Fault>,
+    /// What did; all of them, the first cause first.
+    pub faults: Vec<Fault>,
+    /// Milliseconds.
+    pub duration_ms: u64,
+}
+
+/// Notices kept for the summary; the log has all.
+pub const NOTICES_KEPT: usize = 50;
+
+impl Report {
+    /// An empty report of this run.
+    #[must_use]
+    pub fn new(command: Option<Command>, environment: Option<String>, runner: &Runner) -> Self {
+        Self {
+            command,
+            environment,
+            run_url: runner.run_url(),
+            bastion: None,
+            database: None,
+            plan: None,
+            migrations: Vec::new(),
+            stages: Vec::new(),
+            verified: false,
+            notices: Vec::new(),
+            warnings: Vec::new(),
+            faults: Vec::new(),
+            duration_ms: 0,
+        }
+    }
+
+    /// Takes one event in. `at` is the time since the run began.
+    pub fn fold(&mut self, event: &Event, at: Duration) {
+        let now = millis(at);
+        self.duration_ms = now;
+        match event {
+            Event::Entered(stage) => {
+                self.stages.push(StageTime { stage: *stage, started_ms: now, took_ms: None });
+            }
+            Event::Left(stage) => {
+                if let Some(open) = self.stages.iter_mut().rev().find(|open| open.stage == *stage) {
+                    open.took_ms = Some(now.saturating_sub(open.started_ms));
+                }
+            }
+            Event::Bastion(facts) => self.bastion = Some(facts.clone()),
+            Event::Database(facts) => self.database = Some(facts.clone()),
+            Event::Planned(facts) => {
+                let pending = |id: &MigrationId| MigrationReport {
+                    id: id.clone(),
+                    fate: Fate::Pending,
+                    started_ms: None,
+                    took_ms: None,
+                };
+                self.migrations = facts.pending.iter().map(pending).collect();
+                self.plan = Some(facts.clone());
+            }
+            Event::Started(id) => self.became(id.version, Fate::Running, |entry| entry.started_ms = Some(now)),
+            Event::Applied { version, took } => {
+                let took = millis(*took);
+                self.became(*version, Fate::Applied, |entry| entry.took_ms = Some(took));
+            }
+            Event::Failed { version } => self.became(*version, Fate::Failed, |_| ()),
+            Event::InDoubt { version } => self.became(*version, Fate::InDoubt, |_| ()),
+            Event::Notice { severity, text } => {
+                if self.notices.len() == NOTICES_KEPT {
+                    self.notices.remove(0);
+                }
+                self.notices.push(NoticeReport { severity: severity.clone(), text: text.clone() });
+            }
+            Event::Verified => self.verified = true,
+            Event::Warning(fault) => self.warnings.push(fault.clone()),
+            Event::Fault(fault) => self.faults.push(fault.clone()),
+            Event::Note(_) | Event::Waiting { .. } | Event::Locked { .. } | Event::Statement { .. } => {}
+        }
+    }
+
+    fn became(&mut self, version: i64, fate: Fate, change: impl FnOnce(&mut MigrationReport)) {
+        if let Some(entry) = self.migrations.iter_mut().find(|entry| entry.id.version == version) {
+            entry.fate = fate;
+            change(entry);
+        }
+    }
+
+    /// The migrations with this fate, in order.
+    pub fn with_fate(&self, fate: Fate) -> impl Iterator<Item = &MigrationReport> {
+        self.migrations.iter().filter(move |entry| entry.fate == fate)
+    }
+
+    /// How it ended.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        use crate::fault::Class;
+        if let Some(first) = self.faults.first() {
+            return match first.code.class() {
+                Class::InDoubt => Outcome::InDoubt,
+                Class::Cancelled => Outcome::Cancelled,
+                _ if self.with_fate(Fate::InDoubt).next().is_some() => Outcome::InDoubt,
+                _ => Outcome::Failed,
+            };
+        }
+        let open = self.migrations.iter().any(|entry| entry.fate != Fate::Applied);
+        match self.command {
+            Some(Command::Plan | Command::Status) if open => Outcome::Pending,
+            Some(Command::Verify) => Outcome::Success,
+            _ if self.migrations.is_empty() => Outcome::NothingToDo,
+            _ => Outcome::Success,
+        }
+    }
+
+    /// The exit code of the process: that of the first fault's class.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        self.faults.first().map_or(0, |fault| fault.code.class().exit_code())
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

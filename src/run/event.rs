@@ -1,0 +1,162 @@
+//! The only vocabulary of progress: what the stages tell, what the log prints, what the report is folded from.
+
+use crate::fault::{Fault, Stage};
+use std::{fmt, time::Duration};
+use tokio::sync::mpsc;
+
+/// One thing that happened. Text in it that comes from outside (a server, a file) is hostile until it is rendered.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A stage began.
+    Entered(Stage),
+    /// A stage ended well.
+    Left(Stage),
+    /// A sentence for the reader, in our own words.
+    Note(String),
+    /// Something is waited for or tried again.
+    Waiting {
+        /// What is waited for, as in "waiting for …".
+        what: String,
+        /// Why it is not there yet.
+        why: String,
+    },
+    /// The SSH connection stands.
+    Bastion(BastionFacts),
+    /// The database answers.
+    Database(DatabaseFacts),
+    /// The run lock is ours.
+    Locked {
+        /// How long it took to get it.
+        waited: Duration,
+    },
+    /// It is known what there is to do.
+    Planned(PlanFacts),
+    /// A migration began.
+    Started(MigrationId),
+    /// A statement of a migration without a transaction is done.
+    Statement {
+        /// Which migration.
+        version: i64,
+        /// 1-based.
+        number: usize,
+        /// How many there are.
+        of: usize,
+    },
+    /// A migration is committed together with its ledger row.
+    Applied {
+        /// Which migration.
+        version: i64,
+        /// How long the server took.
+        took: Duration,
+    },
+    /// A migration failed and left nothing behind, or what `resumable` says.
+    Failed {
+        /// Which migration.
+        version: i64,
+    },
+    /// Nobody knows whether the migration was committed.
+    InDoubt {
+        /// Which migration.
+        version: i64,
+    },
+    /// What the server said on the way (RAISE NOTICE, warnings). Hostile text.
+    Notice {
+        /// `NOTICE`, `WARNING`, …
+        severity: String,
+        /// The message.
+        text: String,
+    },
+    /// The ledger, read again, says what it should.
+    Verified,
+    /// A fault that does not decide the outcome: something at teardown, a comment that could not be written.
+    Warning(Fault),
+    /// A fault that decides the outcome.
+    Fault(Fault),
+}
+
+/// What is known of the SSH connection.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct BastionFacts {
+    /// Host of the last hop.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Whom we are there.
+    pub user: String,
+    /// `ssh-ed25519 SHA256:…`, as it was checked.
+    pub host_key: String,
+    /// `key`, `password`, `keyboard-interactive`.
+    pub login: String,
+}
+
+/// What is known of the database.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct DatabaseFacts {
+    /// Host, as the bastion resolves it.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Database name.
+    pub name: String,
+    /// The role we are.
+    pub role: String,
+    /// As in `15.18`.
+    pub version: String,
+    /// `verify-full`, `verify-ca`, `require`, `disable`.
+    pub tls: String,
+}
+
+/// Names one migration.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct MigrationId {
+    /// The number in front of the file's name.
+    pub version: i64,
+    /// The rest of it, without the ending.
+    pub name: String,
+    /// The file, as the user wrote the path.
+    pub file: String,
+}
+
+/// What there is to do.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct PlanFacts {
+    /// `plain` or `sqlx`.
+    pub layout: String,
+    /// The ledger table, qualified.
+    pub ledger: String,
+    /// How many the ledger already has.
+    pub recorded: usize,
+    /// What would be applied, in order.
+    pub pending: Vec<MigrationId>,
+    /// Names the plan: the same digest, the same work.
+    pub digest: String,
+}
+
+/// Where events go: cheap to clone, never blocks.
+#[derive(Clone)]
+pub struct Events(mpsc::UnboundedSender<Event>);
+
+impl Events {
+    /// A sender and the one place that listens.
+    #[must_use]
+    pub fn channel() -> (Self, mpsc::UnboundedReceiver<Event>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self(sender), receiver)
+    }
+
+    /// Tells it. When nobody listens any more the run is over, and there is nobody left to tell.
+    pub fn tell(&self, event: Event) {
+        drop(self.0.send(event));
+    }
+
+    /// Tells a sentence in our own words.
+    pub fn note(&self, sentence: impl Into<String>) {
+        self.tell(Event::Note(sentence.into()));
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Events")
+    }
+}
