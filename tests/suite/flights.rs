@@ -148,7 +148,7 @@ impl Network {
             if from == From::Client && length > 0 && answered.swap(false, Ordering::AcqRel) {
                 self.flights.fetch_add(1, Ordering::AcqRel);
             }
-            let bytes = buffer[..length].to_vec();
+            let bytes = buffer.iter().take(length).copied().collect();
             if out.send((Instant::now() + self.one_way, bytes)).is_err() || length == 0 {
                 break;
             }
@@ -187,8 +187,8 @@ fn run(name: &str, work: impl FnOnce() + Send + 'static) {
 mod tests {
     use super::*;
     use crate::lab::{
-        Session,
         postgres::{Login, Options, Postgres, Tls},
+        session::Session,
     };
 
     fn connect(proxy: &Flights) -> Session {

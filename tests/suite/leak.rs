@@ -34,13 +34,14 @@ fn forms(secret: &str) -> Vec<String> {
 fn encoded(value: &str) -> Vec<String> {
     let json = serde_json::to_string(value).expect("a string is JSON");
     let percent = [NON_ALPHANUMERIC, COMPONENT].map(|set| utf8_percent_encode(value, set).to_string());
-    let mut forms = vec![value.to_owned(), json[1..json.len() - 1].to_owned(), STANDARD.encode(value)];
+    let json = json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).expect("JSON strings are quoted");
+    let mut forms = vec![value.to_owned(), json.to_owned(), STANDARD.encode(value)];
     forms.extend(percent.iter().map(|form| form.to_lowercase()));
     forms.extend(percent);
     // Inside of a longer encoded text the value begins at any of three offsets; its first and last group of characters
     // mix with its neighbours.
-    for before in 1..3 {
-        let shifted = STANDARD.encode([&[b'x'; 2][..before], value.as_bytes()].concat());
+    for before in ["x", "xx"] {
+        let shifted = STANDARD.encode(format!("{before}{value}"));
         if let Some(middle) = shifted.get(4..shifted.len() - 4).filter(|middle| middle.len() >= 8) {
             forms.push(middle.to_owned());
         }

@@ -2,7 +2,8 @@
 //! `action` the runner, `flights` the network between.
 
 mod action;
-//mod contract;
+mod contract;
+mod direct;
 mod flights;
 mod lab;
 mod leak;

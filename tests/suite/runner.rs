@@ -143,27 +143,21 @@ pub(crate) fn key_values(text: &str) -> Result<BTreeMap<String, String>, String>
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
     while !rest.is_empty() {
         let (line, next) = rest.split_once('\n').unwrap_or((rest, ""));
-        let (equals, heredoc) = (line.find('='), line.find("<<"));
-        rest = match (equals, heredoc) {
-            _ if line.is_empty() => next,
-            (Some(equals), heredoc) if heredoc.is_none_or(|at| equals < at) => {
-                let (name, value) = line.split_at(equals);
-                insert(&mut values, name, &value[1..])?;
-                next
+        rest = next;
+        let (pair, heredoc) = (line.split_once('='), line.split_once("<<"));
+        match (pair, heredoc) {
+            _ if line.is_empty() => {}
+            (Some((name, value)), heredoc) if heredoc.is_none_or(|(other, _)| name.len() < other.len()) => {
+                insert(&mut values, name, value)?;
             }
-            (_, Some(at)) => {
-                let (name, delimiter) = (&line[..at], &line[at + 2..]);
-                if delimiter.is_empty() {
-                    return Err(format!(
-                        "Invalid format '{line}'. Name must not be empty and delimiter must not be empty"
-                    ));
-                }
+            (_, Some((_, ""))) | (None, None) => return Err(format!("Invalid format '{line}'")),
+            (_, Some((name, delimiter))) => {
                 let (value, after) = until(next, delimiter)?;
                 insert(&mut values, name, &value)?;
-                after
+                rest = after;
             }
-            _ => return Err(format!("Invalid format '{line}'")),
-        };
+            (Some(_), None) => unreachable!("a pair without a heredoc is a pair"),
+        }
     }
     Ok(values)
 }

@@ -39,14 +39,14 @@ impl Finished {
     }
 
     /// These files were applied, in this order; a file is named without its directory and its ending.
-    pub(crate) fn applied<const N: usize>(mut self, names: [&str; N]) -> Self {
-        self.expected.applied = names.map(str::to_owned).into();
+    pub(crate) fn applied<'n>(mut self, names: impl IntoIterator<Item = &'n str>) -> Self {
+        self.expected.applied = names.into_iter().map(str::to_owned).collect();
         self
     }
 
     /// These files are pending afterwards, in this order.
-    pub(crate) fn pending<const N: usize>(mut self, names: [&str; N]) -> Self {
-        self.expected.pending = names.map(str::to_owned).into();
+    pub(crate) fn pending<'n>(mut self, names: impl IntoIterator<Item = &'n str>) -> Self {
+        self.expected.pending = names.into_iter().map(str::to_owned).collect();
         self
     }
 
@@ -83,23 +83,23 @@ impl Finished {
 
     /// The log has this text.
     pub(crate) fn says(mut self, text: &str) -> Self {
-        expect(&mut self.wrong, &format!("the log says `{text}`"), self.log.contains(text), true);
+        expect(&mut self.wrong, &format!("the log says `{text}`"), &self.log.contains(text), &true);
         self
     }
 
     /// The log does not have this text.
     pub(crate) fn never_says(mut self, text: &str) -> Self {
-        expect(&mut self.wrong, &format!("the log says `{text}`"), self.log.contains(text), false);
+        expect(&mut self.wrong, &format!("the log says `{text}`"), &self.log.contains(text), &false);
         self
     }
 
     /// The summary has this text.
     pub(crate) fn summary(mut self, text: &str) -> Self {
-        expect(&mut self.wrong, &format!("the summary says `{text}`"), self.summary.contains(text), true);
+        expect(&mut self.wrong, &format!("the summary says `{text}`"), &self.summary.contains(text), &true);
         self
     }
 
-    /// It took no longer than this.
+    /// It took no longer than this; of a step that got a signal, the time since then.
     pub(crate) fn within(mut self, limit: Duration) -> Self {
         if self.elapsed > limit {
             self.wrong.push(format!("it took {:?}, more than {limit:?}", self.elapsed));
@@ -114,14 +114,14 @@ impl Finished {
         let mut wrong = std::mem::take(&mut self.wrong);
         let signal = self.status.signal().map(|signal| format!("signal {signal}"));
         let exit = self.status.code().map_or_else(|| signal.unwrap_or_default(), |code| code.to_string());
-        expect(&mut wrong, "exit", exit, expected.exit.to_string());
+        expect(&mut wrong, "exit", exit.as_str(), expected.exit.to_string().as_str());
         let output = |name: &str| self.outputs.get(name).map(String::as_str).unwrap_or_default();
         expect(&mut wrong, "outcome", output("outcome"), expected.outcome);
         expect(&mut wrong, "fault-code", output("fault-code"), expected.fault);
         for (name, names) in [("applied", &expected.applied), ("pending", &expected.pending)] {
             expect(&mut wrong, name, &migrations(output(name)), names);
-            let count = output(&format!("{name}-count")).to_owned();
-            expect(&mut wrong, &format!("{name}-count"), count, names.len().to_string());
+            let count = format!("{name}-count");
+            expect(&mut wrong, &count, output(&count), names.len().to_string().as_str());
         }
         self.judge_annotations(&mut wrong, &expected);
         assert!(wrong.is_empty(), "{}\n\n{}", wrong.join("\n"), self.evidence());
@@ -233,6 +233,16 @@ mod tests {
         finished(6, log, &failed).fails("statement-failed", 6).annotation("a.sql", 3, "no such table").done();
         assert!(refused(|| finished(6, "", &failed).fails("statement-failed", 6).done()));
         assert!(refused(|| finished(6, log, &failed).fails("statement-failed", 6).annotation("a.sql", 4, "no").done()));
+    }
+
+    #[test]
+    fn every_level_of_annotation_is_told_apart() {
+        let log = "::notice::for your information\n::warning::careful\n::error title=[commit-in-doubt]::who knows";
+        let outputs = [("outcome", "in-doubt"), ("fault-code", "commit-in-doubt")];
+        let judged = || finished(8, log, &outputs).in_doubt("commit-in-doubt").error("who knows");
+        judged().warning("careful").notice("information").done();
+        assert!(refused(|| judged().warning("information").notice("careful").done()));
+        assert!(refused(|| judged().warning("careful").done()));
     }
 
     #[test]

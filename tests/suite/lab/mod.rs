@@ -1,15 +1,13 @@
 //! The servers that the suite runs against: real ones, on loopback, started once per test process and gone with it. A
 //! server that is not installed is a failure, never a test left out.
 
-mod certificate;
+pub(crate) mod certificate;
 pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 mod process;
-mod session;
+pub(crate) mod session;
 
-pub(crate) use certificate::Expired;
 pub(crate) use process::poll;
-pub(crate) use session::Session;
 
 use postgres::{Database, Options, Postgres};
 use std::sync::{Arc, LazyLock};

@@ -9,8 +9,9 @@ use crate::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
+    cell::OnceCell,
     collections::BTreeMap,
-    env, fs,
+    env, fmt, fs,
     io::{BufRead as _, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -107,7 +108,7 @@ impl<'a> Action<'a> {
         let mut child = command.spawn().expect("the program is built");
         let stdout = Stream::of(child.stdout.take().expect("stdout is a pipe"));
         let stderr = Stream::of(child.stderr.take().expect("stderr is a pipe"));
-        Running { action: self, child, stdout, stderr, started }
+        Running { action: self, child, stdout, stderr, started, signalled: OnceCell::new() }
     }
 
     /// Runs the step to its end.
@@ -135,7 +136,7 @@ fn declared_inputs() -> BTreeMap<String, String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("action.yml");
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let manifest: serde_yaml::Value = serde_yaml::from_str(&text).expect("action.yml is YAML");
-    let inputs = manifest["inputs"].as_mapping().expect("action.yml has inputs");
+    let inputs = manifest.get("inputs").and_then(serde_yaml::Value::as_mapping).expect("action.yml has inputs");
     let default = |input: &serde_yaml::Value| match input.get("default") {
         None => String::new(),
         Some(serde_yaml::Value::String(text)) if text.replace(' ', "") == "${{github.token}}" => TOKEN.to_owned(),
@@ -186,11 +187,13 @@ pub(crate) struct Running<'a> {
     stdout: Stream,
     stderr: Stream,
     started: Instant,
+    signalled: OnceCell<Instant>,
 }
 
 impl Running<'_> {
     /// Sends a signal, as the docker CLI hands on the runner's.
     pub(crate) fn signal(&self, signal: Signal) {
+        self.signalled.get_or_init(Instant::now);
         kill_process(Pid::from_child(&self.child), signal).expect("the step still runs");
     }
 
@@ -212,7 +215,7 @@ impl Running<'_> {
         let Some(status) = poll(PATIENCE, || self.child.try_wait().expect("the step can be waited for")) else {
             panic!("the step hangs:\n{}", self.kill());
         };
-        let elapsed = self.started.elapsed();
+        let elapsed = self.signalled.get().unwrap_or(&self.started).elapsed();
         let Action { lab, home, inputs, secrets, .. } = self.action;
         let (log, stderr) = (self.stdout.whole(), self.stderr.whole());
         let file = |name: &str| fs::read_to_string(home.path().join(name)).expect("the command files stay");
@@ -232,7 +235,7 @@ impl Running<'_> {
         expect(&mut wrong, "stderr", stderr.as_str(), "");
         expect(&mut wrong, "left behind", lab.left_behind().as_str(), "");
         let shown = inputs.get("summary").is_none_or(|value| value != "false");
-        expect(&mut wrong, "there is a summary", !summary.is_empty(), shown);
+        expect(&mut wrong, "there is a summary", &!summary.is_empty(), &shown);
         let outputs = runner::key_values(&raw_outputs).unwrap_or_else(|error| {
             wrong.push(error);
             BTreeMap::new()
@@ -252,7 +255,7 @@ impl Running<'_> {
     }
 }
 
-fn expect<T: PartialEq + std::fmt::Debug>(wrong: &mut Vec<String>, what: &str, got: T, expected: T) {
+fn expect<T: PartialEq + fmt::Debug + ?Sized>(wrong: &mut Vec<String>, what: &str, got: &T, expected: &T) {
     if got != expected {
         wrong.push(format!("{what}: expected {expected:?}, got {got:?}"));
     }
@@ -277,6 +280,7 @@ struct Expected {
 pub(crate) struct Finished {
     pub(crate) status: ExitStatus,
     pub(crate) log: String,
+    /// Since the first signal, or since the start if there was none.
     pub(crate) elapsed: Duration,
     pub(crate) outputs: BTreeMap<String, String>,
     pub(crate) summary: String,
