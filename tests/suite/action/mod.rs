@@ -108,7 +108,7 @@ impl<'a> Action<'a> {
         let mut child = command.spawn().expect("the program is built");
         let stdout = Stream::of(child.stdout.take().expect("stdout is a pipe"));
         let stderr = Stream::of(child.stderr.take().expect("stderr is a pipe"));
-        Running { action: self, child, stdout, stderr, started, signalled: OnceCell::new() }
+        Running { action: self, child: Leash(child), stdout, stderr, started, signalled: OnceCell::new() }
     }
 
     /// Runs the step to its end.
@@ -178,12 +178,23 @@ impl Stream {
     }
 }
 
+/// A test that fails does not leave its step behind.
+#[derive(Debug)]
+struct Leash(Child);
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
 /// A step that runs.
 #[must_use = "a step that runs must be finished"]
 #[derive(Debug)]
 pub(crate) struct Running<'a> {
     action: Action<'a>,
-    child: Child,
+    child: Leash,
     stdout: Stream,
     stderr: Stream,
     started: Instant,
@@ -194,7 +205,7 @@ impl Running<'_> {
     /// Sends a signal, as the docker CLI hands on the runner's.
     pub(crate) fn signal(&self, signal: Signal) {
         self.signalled.get_or_init(Instant::now);
-        kill_process(Pid::from_child(&self.child), signal).expect("the step still runs");
+        kill_process(Pid::from_child(&self.child.0), signal).expect("the step still runs");
     }
 
     /// Waits until the log has this text.
@@ -205,14 +216,14 @@ impl Running<'_> {
 
     /// Kills the step, as the runner does in the end; nothing can be said of what it leaves.
     pub(crate) fn kill(mut self) -> String {
-        self.child.kill().expect("the step can be killed");
-        self.child.wait().expect("the step can be waited for");
+        self.child.0.kill().expect("the step can be killed");
+        self.child.0.wait().expect("the step can be waited for");
         self.stdout.whole()
     }
 
     /// Waits for the end, and for the servers to notice it.
     pub(crate) fn finish(mut self) -> Finished {
-        let Some(status) = poll(PATIENCE, || self.child.try_wait().expect("the step can be waited for")) else {
+        let Some(status) = poll(PATIENCE, || self.child.0.try_wait().expect("the step can be waited for")) else {
             panic!("the step hangs:\n{}", self.kill());
         };
         let elapsed = self.signalled.get().unwrap_or(&self.started).elapsed();

@@ -54,6 +54,7 @@ impl Kept {
     /// Starts it. `ending` is the signal at which it ends at once and cleanly.
     pub(crate) fn start(command: &Command, directory: &Path, log: &Path, ending: &'static str) -> Self {
         let mut keeper = Command::new("bash")
+            .current_dir("/")
             .args(["-c", KEEPER, "keeper"])
             .args([directory, log])
             .arg(command.get_program())
@@ -118,11 +119,12 @@ pub(crate) fn program(name: &str, package: &str) -> PathBuf {
 
 /// PostgreSQL and `PgBouncer` refuse to run as root: then they run as the user that Debian's package makes for them.
 pub(crate) fn unprivileged(program: &Path) -> Command {
-    if !is_root() {
-        return Command::new(program);
+    let mut command = Command::new(if is_root() { Path::new("setpriv") } else { program });
+    // That user may not look into the directory of the tests.
+    command.current_dir("/");
+    if is_root() {
+        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
     }
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
     command
 }
 
