@@ -1,2 +1,10 @@
-#[test]
-fn x() {}
+//! The suite: the real program against a real PostgreSQL and a real sshd. One file per feature; `lab` is the servers,
+//! `action` the runner, `flights` the network between.
+
+mod action;
+mod contract;
+mod direct;
+mod flights;
+mod lab;
+mod leak;
+mod runner;

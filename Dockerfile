@@ -1,0 +1,30 @@
+# The action's image: one static binary and nothing else. No shell, no CA bundle (the public roots are compiled in), and no
+# USER, since the runner's command files belong to root.
+FROM rust:1.95-slim-bookworm AS build
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends gcc libc6-dev make perl pkg-config \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /build
+# A target has to be named, even if it is the host: otherwise the flags would apply to procedural macros as well.
+ENV RUSTFLAGS="-C target-feature=+crt-static"
+RUN rustc --print host-tuple > /target
+
+# The dependencies, OpenSSL among them, are a layer of their own: it lasts as long as Cargo.lock.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir src \
+    && echo 'fn main() {}' > src/main.rs \
+    && touch src/lib.rs \
+    && cargo build --release --locked --bins --target "$(cat /target)"
+
+COPY action.yml ./
+COPY src src
+# Younger than the stand-ins above, so that Cargo builds it.
+RUN touch src/main.rs src/lib.rs \
+    && cargo build --release --locked --bins --target "$(cat /target)" \
+    && cp "target/$(cat /target)/release/bastion-migrate" /bastion-migrate
+
+FROM scratch
+LABEL org.opencontainers.image.source="https://github.com/bastion-migrate/bastion-migrate" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0"
+COPY --from=build /bastion-migrate /bastion-migrate
+ENTRYPOINT ["/bastion-migrate"]

@@ -1,0 +1,45 @@
+# The developer's menu. `make test` is all that CI runs; it needs Debian or Ubuntu and Rust from rustup, and installs the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := test
+.PHONY: test lint fmt demo setup
+
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+test: setup ## Lint (where clippy and rustfmt are installed), then the whole suite.
+	@if cargo clippy --version >/dev/null 2>&1 && cargo fmt --version >/dev/null 2>&1; then \
+		$(MAKE) --no-print-directory lint; \
+	else \
+		echo "make test: lint left out, clippy or rustfmt is not installed (rustup component add clippy rustfmt)"; \
+	fi
+	cargo test --locked
+
+lint: ## Format and lints; a warning is an error.
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+
+fmt: ## Formats the code.
+	cargo fmt
+
+demo: setup ## A throwaway bastion and database, and two runs of the action against them.
+	cargo build --locked
+	cargo run --locked --quiet --example demo
+
+# program:packages-that-have-it; servers may lie outside of an ordinary PATH.
+NEEDS := initdb:postgresql psql:postgresql-client sshd:openssh-server ssh-keygen:openssh-client pgbouncer:pgbouncer \
+	cc:gcc,libc6-dev perl:perl pkg-config:pkg-config setpriv:util-linux
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
+
+setup: ## Installs what the build and the suite need; says nothing when all is there.
+	@shopt -s nullglob; \
+	for bin in /usr/sbin /usr/local/sbin /usr/lib/postgresql/*/bin; do PATH="$$PATH:$$bin"; done; \
+	packages=(); \
+	for need in $(NEEDS); do \
+		if ! command -v "$${need%%:*}" >/dev/null; then packages+=($$(tr , ' ' <<<"$${need#*:}")); fi; \
+	done; \
+	if (( $${#packages[@]} )); then \
+		echo "make setup: installing $${packages[*]}"; \
+		$(AS_ROOT) apt-get update -qq; \
+		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${packages[@]}"; \
+	fi

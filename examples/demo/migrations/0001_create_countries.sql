@@ -1,0 +1,4 @@
+create table countries (
+    code char(2) primary key,
+    name text not null
+);

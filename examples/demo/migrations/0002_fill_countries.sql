@@ -1,0 +1,6 @@
+copy countries (code, name) from stdin;
+AT	Austria
+CL	Chile
+IS	Iceland
+KE	Kenya
+\.

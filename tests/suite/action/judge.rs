@@ -1,0 +1,266 @@
+//! What a test can state of a finished step. Problems are gathered, so that a failing test shows all of them at once.
+
+use super::{Expected, Finished, expect};
+use crate::runner::Annotation;
+use std::{os::unix::process::ExitStatusExt as _, path::Path, thread, time::Duration};
+
+impl Finished {
+    /// It did what was asked.
+    pub(crate) fn succeeds(self) -> Self {
+        self.ends("success", 0)
+    }
+
+    /// There was nothing to do.
+    pub(crate) fn nothing_to_do(self) -> Self {
+        self.ends("nothing-to-do", 0)
+    }
+
+    /// `plan` and `status`: something is pending.
+    pub(crate) fn pends(self) -> Self {
+        self.ends("pending", 0)
+    }
+
+    /// It failed with this code and this exit code. One error annotation is expected that names the code, unless
+    /// [`Self::annotation`] says more.
+    pub(crate) fn fails(mut self, code: &'static str, exit: i32) -> Self {
+        self.expected.fault = code;
+        self.ends(if exit == 130 { "cancelled" } else { "failed" }, exit)
+    }
+
+    /// It ended with this code, and nobody knows whether a commit took place.
+    pub(crate) fn in_doubt(mut self, code: &'static str) -> Self {
+        self.expected.fault = code;
+        self.ends("in-doubt", 8)
+    }
+
+    fn ends(mut self, outcome: &'static str, exit: i32) -> Self {
+        (self.expected.outcome, self.expected.exit) = (outcome, exit);
+        self
+    }
+
+    /// These files were applied, in this order; a file is named without its directory and its ending.
+    pub(crate) fn applied<'n>(mut self, names: impl IntoIterator<Item = &'n str>) -> Self {
+        self.expected.applied = names.into_iter().map(str::to_owned).collect();
+        self
+    }
+
+    /// These files are pending afterwards, in this order.
+    pub(crate) fn pending<'n>(mut self, names: impl IntoIterator<Item = &'n str>) -> Self {
+        self.expected.pending = names.into_iter().map(str::to_owned).collect();
+        self
+    }
+
+    /// There is an error annotation on this line of this file.
+    pub(crate) fn annotation(mut self, file: &str, line: usize, contains: &str) -> Self {
+        self.expected.errors.push((Some((file.to_owned(), line.to_string())), contains.to_owned()));
+        self
+    }
+
+    /// There is an error annotation that is about no line of a file.
+    pub(crate) fn error(mut self, contains: &str) -> Self {
+        self.expected.errors.push((None, contains.to_owned()));
+        self
+    }
+
+    /// There is a warning annotation.
+    pub(crate) fn warning(mut self, contains: &str) -> Self {
+        self.expected.warnings.push(contains.to_owned());
+        self
+    }
+
+    /// There is a notice annotation.
+    pub(crate) fn notice(mut self, contains: &str) -> Self {
+        self.expected.notices.push(contains.to_owned());
+        self
+    }
+
+    /// An output has this value.
+    pub(crate) fn output(mut self, name: &str, value: &str) -> Self {
+        let got = self.outputs.get(name).cloned().unwrap_or_default();
+        expect(&mut self.wrong, name, got.as_str(), value);
+        self
+    }
+
+    /// The log has this text.
+    pub(crate) fn says(mut self, text: &str) -> Self {
+        expect(&mut self.wrong, &format!("the log says `{text}`"), &self.log.contains(text), &true);
+        self
+    }
+
+    /// The log does not have this text.
+    pub(crate) fn never_says(mut self, text: &str) -> Self {
+        expect(&mut self.wrong, &format!("the log says `{text}`"), &self.log.contains(text), &false);
+        self
+    }
+
+    /// The summary has this text.
+    pub(crate) fn summary(mut self, text: &str) -> Self {
+        expect(&mut self.wrong, &format!("the summary says `{text}`"), &self.summary.contains(text), &true);
+        self
+    }
+
+    /// It took no longer than this; of a step that got a signal, the time since then.
+    pub(crate) fn within(mut self, limit: Duration) -> Self {
+        if self.elapsed > limit {
+            self.wrong.push(format!("it took {:?}, more than {limit:?}", self.elapsed));
+        }
+        self
+    }
+
+    /// The verdict: all that was stated is there, and nothing else.
+    pub(crate) fn done(mut self) {
+        self.judged = true;
+        let expected = std::mem::take(&mut self.expected);
+        let mut wrong = std::mem::take(&mut self.wrong);
+        let signal = self.status.signal().map(|signal| format!("signal {signal}"));
+        let exit = self.status.code().map_or_else(|| signal.unwrap_or_default(), |code| code.to_string());
+        expect(&mut wrong, "exit", exit.as_str(), expected.exit.to_string().as_str());
+        let output = |name: &str| self.outputs.get(name).map(String::as_str).unwrap_or_default();
+        expect(&mut wrong, "outcome", output("outcome"), expected.outcome);
+        expect(&mut wrong, "fault-code", output("fault-code"), expected.fault);
+        // Without a plan nothing is known, and an empty value says so.
+        let planned = |text: String| if output("plan-digest").is_empty() { String::new() } else { text };
+        for (name, names) in [("applied", &expected.applied), ("pending", &expected.pending)] {
+            expect(&mut wrong, name, &migrations(output(name)), names);
+            let count = format!("{name}-count");
+            expect(&mut wrong, &count, output(&count), planned(names.len().to_string()).as_str());
+        }
+        self.judge_annotations(&mut wrong, &expected);
+        assert!(wrong.is_empty(), "{}\n\n{}", wrong.join("\n"), self.evidence());
+    }
+
+    fn judge_annotations(&self, wrong: &mut Vec<String>, expected: &Expected) {
+        let place = |annotation: &Annotation| {
+            let property = |name| annotation.properties.get(name).cloned();
+            Some((property("file")?, property("line").unwrap_or_default()))
+        };
+        let mut errors = expected.errors.clone();
+        if errors.is_empty() && !expected.fault.is_empty() {
+            let only = self.annotations.iter().find(|annotation| annotation.level == "error");
+            errors.push((only.and_then(place), expected.fault.to_owned()));
+        }
+        let anywhere = |texts: &[String]| texts.iter().map(|text| (None, text.clone())).collect::<Vec<_>>();
+        let warnings = anywhere(&expected.warnings);
+        let notices = anywhere(&expected.notices);
+        for (level, stated) in [("error", errors), ("warning", warnings), ("notice", notices)] {
+            let mut unstated: Vec<_> = self.annotations.iter().filter(|annotation| annotation.level == level).collect();
+            for (at, text) in stated {
+                let title = |annotation: &Annotation| annotation.properties.get("title").cloned().unwrap_or_default();
+                let fits = |annotation: &&Annotation| {
+                    (level != "error" || place(annotation) == at)
+                        && (annotation.message.contains(&text) || title(annotation).contains(&text))
+                };
+                match unstated.iter().position(fits) {
+                    Some(index) => drop(unstated.remove(index)),
+                    None => wrong.push(format!("no {level} annotation at {at:?} with `{text}`")),
+                }
+            }
+            wrong
+                .extend(unstated.iter().map(|annotation| format!("an annotation that was not stated: {annotation:?}")));
+        }
+    }
+
+    fn evidence(&self) -> String {
+        let Self { log, outputs, summary, annotations, .. } = self;
+        format!("log:\n{log}\noutputs: {outputs:#?}\nannotations: {annotations:#?}\nsummary:\n{summary}")
+    }
+}
+
+impl Drop for Finished {
+    fn drop(&mut self) {
+        assert!(self.judged || thread::panicking(), "a step was never judged: end with `.done()`");
+    }
+}
+
+/// The names in the outputs `applied` and `pending`: a JSON list of objects that tell their `file`, or nothing.
+fn migrations(list: &str) -> Vec<String> {
+    if list.is_empty() {
+        return Vec::new();
+    }
+    let parsed: Result<Vec<serde_json::Value>, _> = serde_json::from_str(list);
+    let name = |entry: &serde_json::Value| {
+        let file = entry["file"].as_str().unwrap_or("an entry without a file");
+        Path::new(file).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+    };
+    parsed
+        .map_or_else(|error| vec![format!("not a JSON list ({error}): {list}")], |list| list.iter().map(name).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runner::Log;
+    use std::{collections::BTreeMap, panic, process::ExitStatus};
+
+    fn finished(exit: i32, log: &str, outputs: &[(&str, &str)]) -> Finished {
+        let usual = [("outcome", "success"), ("applied", "[]"), ("pending", "[]"), ("applied-count", "0")];
+        let all = usual.iter().chain(&[("pending-count", "0"), ("plan-digest", "sha256:1")]).chain(outputs);
+        Finished {
+            status: ExitStatus::from_raw(exit << 8),
+            log: log.to_owned(),
+            elapsed: Duration::ZERO,
+            outputs: all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>(),
+            summary: String::new(),
+            annotations: Log::read(log).annotations,
+            wrong: Vec::new(),
+            expected: Expected::default(),
+            judged: false,
+        }
+    }
+
+    fn refused(judged: impl FnOnce()) -> bool {
+        panic::catch_unwind(panic::AssertUnwindSafe(judged)).is_err()
+    }
+
+    #[test]
+    fn what_is_stated_must_be_there() {
+        let one = [("applied", r#"[{"file":"db/0001_a.sql"}]"#), ("applied-count", "1")];
+        finished(0, "", &one).succeeds().applied(["0001_a"]).output("applied-count", "1").done();
+        assert!(refused(|| finished(0, "", &[]).succeeds().applied(["0001_a"]).done()));
+        assert!(refused(|| finished(0, "", &[]).succeeds().warning("x").done()));
+        assert!(refused(|| finished(1, "", &[]).succeeds().done()));
+    }
+
+    #[test]
+    fn what_is_not_stated_must_not_be_there() {
+        let one = [("pending", r#"[{"file":"db/0001_a.sql"}]"#), ("pending-count", "1")];
+        finished(0, "", &[]).succeeds().done();
+        assert!(refused(|| finished(0, "", &one).succeeds().done()));
+        assert!(refused(|| finished(0, "::warning::careful", &[]).succeeds().done()));
+        assert!(refused(|| finished(0, "", &[("fault-code", "bug")]).succeeds().done()));
+    }
+
+    #[test]
+    fn a_failure_has_an_annotation_that_names_its_code() {
+        let failed = [("outcome", "failed"), ("fault-code", "statement-failed")];
+        let log = "::error file=a.sql,line=3,title=migrate [statement-failed]::no such table";
+        finished(6, log, &failed).fails("statement-failed", 6).done();
+        finished(6, log, &failed).fails("statement-failed", 6).annotation("a.sql", 3, "no such table").done();
+        assert!(refused(|| finished(6, "", &failed).fails("statement-failed", 6).done()));
+        assert!(refused(|| finished(6, log, &failed).fails("statement-failed", 6).annotation("a.sql", 4, "no").done()));
+    }
+
+    #[test]
+    fn without_a_plan_nothing_is_known() {
+        let none =
+            [("plan-digest", ""), ("applied", ""), ("pending", ""), ("applied-count", ""), ("pending-count", "")];
+        finished(0, "", &none).succeeds().done();
+        assert!(refused(|| finished(0, "", &none[..3]).succeeds().done()));
+        assert!(refused(|| finished(0, "", &none[1..]).succeeds().done()));
+    }
+
+    #[test]
+    fn every_level_of_annotation_is_told_apart() {
+        let log = "::notice::for your information\n::warning::careful\n::error title=[commit-in-doubt]::who knows";
+        let outputs = [("outcome", "in-doubt"), ("fault-code", "commit-in-doubt")];
+        let judged = || finished(8, log, &outputs).in_doubt("commit-in-doubt").error("who knows");
+        judged().warning("careful").notice("information").done();
+        assert!(refused(|| judged().warning("information").notice("careful").done()));
+        assert!(refused(|| judged().warning("careful").done()));
+    }
+
+    #[test]
+    fn a_step_that_is_not_judged_is_a_failure() {
+        assert!(refused(|| drop(finished(0, "", &[]).succeeds())));
+    }
+}

@@ -1,0 +1,315 @@
+//! The runner: starts the real binary as a step of a job would be started, and judges what it left. What a test does not
+//! state is expected to be empty.
+#![expect(clippy::disallowed_methods, reason = "starts the program that is tested, and reads along while it runs")]
+
+use crate::{
+    lab::{Lab, poll, postgres::PASSWORD},
+    leak,
+    runner::{self, Annotation, Log},
+};
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    cell::OnceCell,
+    collections::BTreeMap,
+    env, fmt, fs,
+    io::{BufRead as _, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// A run that takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What `${{ github.token }}` is in these runs.
+const TOKEN: &str = "ghs_0123456789abcdefghijklmnopqrstuvwxyz";
+
+const COMMAND_FILES: [&str; 5] = ["GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_ENV", "GITHUB_PATH", "GITHUB_STATE"];
+
+/// What the runner sets for every step; the API is nobody's port.
+const RUNNER: &str = "GITHUB_ACTIONS=true CI=true GITHUB_ACTOR=octocat GITHUB_API_URL=http://127.0.0.1:9 \
+    GITHUB_EVENT_NAME=push GITHUB_JOB=migrate GITHUB_REF=refs/heads/main GITHUB_REF_NAME=main \
+    GITHUB_REPOSITORY=octo/app GITHUB_REPOSITORY_OWNER=octo GITHUB_RUN_ATTEMPT=1 GITHUB_RUN_ID=4711 GITHUB_RUN_NUMBER=7 \
+    GITHUB_SERVER_URL=https://github.com GITHUB_SHA=0123456789abcdef0123456789abcdef01234567 GITHUB_WORKFLOW=deploy \
+    RUNNER_ARCH=X64 RUNNER_ENVIRONMENT=github-hosted RUNNER_NAME=lab RUNNER_OS=Linux";
+
+/// One step of a job, not started yet.
+#[must_use = "a step does nothing until it is run"]
+#[derive(Debug)]
+pub(crate) struct Action<'a> {
+    lab: &'a Lab,
+    home: TempDir,
+    inputs: BTreeMap<String, String>,
+    environment: BTreeMap<String, String>,
+    secrets: Vec<String>,
+}
+
+impl<'a> Action<'a> {
+    /// A step that knows the lab's database by its `database-url`, and has an empty workspace.
+    pub(crate) fn new(lab: &'a Lab) -> Self {
+        let home = tempfile::Builder::new().prefix("bastion-migrate-step-").tempdir().expect("there is room");
+        fs::create_dir(home.path().join("workspace")).expect("there is room");
+        fs::write(home.path().join("event.json"), "{}").expect("there is room");
+        let (environment, secrets) = (BTreeMap::new(), vec![TOKEN.to_owned(), PASSWORD.to_owned()]);
+        Self { lab, home, inputs: declared_inputs(), environment, secrets }.secret("database-url", lab.database.url())
+    }
+
+    /// A line of `with:`.
+    pub(crate) fn input(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.inputs.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// A line of `with:` whose value must not be seen anywhere.
+    pub(crate) fn secret(mut self, name: &str, value: impl Into<String>) -> Self {
+        let value = value.into();
+        self.secrets.push(value.clone());
+        self.input(name, value)
+    }
+
+    /// A file that the checkout has put into the workspace.
+    pub(crate) fn file(self, path: &str, content: impl AsRef<[u8]>) -> Self {
+        let path = self.workspace().join(path);
+        fs::create_dir_all(path.parent().expect("a file is in a directory")).expect("there is room");
+        fs::write(path, content).expect("there is room");
+        self
+    }
+
+    /// A line of `env:`.
+    pub(crate) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// `GITHUB_WORKSPACE`.
+    pub(crate) fn workspace(&self) -> PathBuf {
+        self.home.path().join("workspace")
+    }
+
+    /// Starts the step.
+    pub(crate) fn start(self) -> Running<'a> {
+        let home = self.home.path();
+        let mut command = Command::new(binary());
+        command.env_clear().current_dir(self.workspace()).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        command.env("HOME", home).env("RUNNER_TEMP", home).env("GITHUB_WORKSPACE", self.workspace());
+        command.env("GITHUB_EVENT_PATH", home.join("event.json"));
+        command.envs(RUNNER.split_whitespace().filter_map(|pair| pair.split_once('=')));
+        for name in COMMAND_FILES {
+            fs::write(home.join(name), "").expect("there is room");
+            command.env(name, home.join(name));
+        }
+        command.envs(self.inputs.iter().map(|(name, value)| (variable(name), value))).envs(&self.environment);
+        let started = Instant::now();
+        let mut child = command.spawn().expect("the program is built");
+        let stdout = Stream::of(child.stdout.take().expect("stdout is a pipe"));
+        let stderr = Stream::of(child.stderr.take().expect("stderr is a pipe"));
+        Running { action: self, child: Leash(child), stdout, stderr, started, signalled: OnceCell::new() }
+    }
+
+    /// Runs the step to its end.
+    pub(crate) fn run(self) -> Finished {
+        self.start().finish()
+    }
+}
+
+/// Where Cargo has put the program; an example is not told, but lies in a directory beside it.
+fn binary() -> PathBuf {
+    let beside = || env::current_exe().ok()?.parent()?.parent().map(|target| target.join("bastion-migrate"));
+    option_env!("CARGO_BIN_EXE_bastion-migrate")
+        .map(PathBuf::from)
+        .or_else(beside)
+        .expect("programs lie in directories")
+}
+
+/// The runner's rule: blanks become underscores, nothing else changes but the case.
+fn variable(input: &str) -> String {
+    format!("INPUT_{}", input.replace(' ', "_").to_uppercase())
+}
+
+/// Every input that `action.yml` declares is set for the step: to its default, or to nothing.
+fn declared_inputs() -> BTreeMap<String, String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("action.yml");
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let manifest: serde_yaml::Value = serde_yaml::from_str(&text).expect("action.yml is YAML");
+    let inputs = manifest.get("inputs").and_then(serde_yaml::Value::as_mapping).expect("action.yml has inputs");
+    let default = |input: &serde_yaml::Value| match input.get("default") {
+        None => String::new(),
+        Some(serde_yaml::Value::String(text)) if text.replace(' ', "") == "${{github.token}}" => TOKEN.to_owned(),
+        Some(serde_yaml::Value::String(text)) if !text.contains("${{") => text.clone(),
+        Some(other) => panic!("a default must be a string that the lab can evaluate: {other:?}"),
+    };
+    inputs.iter().map(|(name, input)| (name.as_str().expect("names are strings").to_owned(), default(input))).collect()
+}
+
+/// What has come out of a pipe so far.
+#[derive(Debug)]
+struct Stream {
+    text: Arc<Mutex<String>>,
+    reader: JoinHandle<()>,
+}
+
+impl Stream {
+    fn of(pipe: impl Read + Send + 'static) -> Self {
+        let text = Arc::new(Mutex::new(String::new()));
+        let sink = Arc::clone(&text);
+        let read = move || {
+            let (mut pipe, mut line) = (BufReader::new(pipe), Vec::new());
+            while pipe.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+                sink.lock().unwrap_or_else(PoisonError::into_inner).push_str(&String::from_utf8_lossy(&line));
+                line.clear();
+            }
+        };
+        Self { text, reader: thread::Builder::new().name("log".to_owned()).spawn(read).expect("a thread can start") }
+    }
+
+    fn so_far(&self) -> String {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn whole(self) -> String {
+        self.reader.join().expect("the reader does not panic");
+        let text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        text.clone()
+    }
+}
+
+/// A test that fails does not leave its step behind.
+#[derive(Debug)]
+struct Leash(Child);
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// A step that runs.
+#[must_use = "a step that runs must be finished"]
+#[derive(Debug)]
+pub(crate) struct Running<'a> {
+    action: Action<'a>,
+    child: Leash,
+    stdout: Stream,
+    stderr: Stream,
+    started: Instant,
+    signalled: OnceCell<Instant>,
+}
+
+impl Running<'_> {
+    /// Sends a signal, as the docker CLI hands on the runner's.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.signalled.get_or_init(Instant::now);
+        kill_process(Pid::from_child(&self.child.0), signal).expect("the step still runs");
+    }
+
+    /// Waits until the log has this text.
+    pub(crate) fn wait_for_line(&self, text: &str, patience: Duration) {
+        poll(patience, || self.stdout.so_far().contains(text).then_some(()))
+            .unwrap_or_else(|| panic!("`{text}` is not in the log after {patience:?}:\n{}", self.stdout.so_far()));
+    }
+
+    /// Kills the step, as the runner does in the end; nothing can be said of what it leaves.
+    pub(crate) fn kill(mut self) -> String {
+        self.child.0.kill().expect("the step can be killed");
+        self.child.0.wait().expect("the step can be waited for");
+        self.stdout.whole()
+    }
+
+    /// Waits for the end, and for the servers to notice it.
+    pub(crate) fn finish(mut self) -> Finished {
+        let Some(status) = poll(PATIENCE, || self.child.0.try_wait().expect("the step can be waited for")) else {
+            panic!("the step hangs:\n{}", self.kill());
+        };
+        let elapsed = self.signalled.get().unwrap_or(&self.started).elapsed();
+        let Action { lab, home, inputs, secrets, .. } = self.action;
+        let (log, stderr) = (self.stdout.whole(), self.stderr.whole());
+        let file = |name: &str| fs::read_to_string(home.path().join(name)).expect("the command files stay");
+        let (summary, raw_outputs) = (file("GITHUB_STEP_SUMMARY"), file("GITHUB_OUTPUT"));
+        let read = Log::read(&log);
+
+        let mut wrong = read.errors.clone();
+        let surfaces =
+            [("log", &read.without_masks), ("stderr", &stderr), ("outputs", &raw_outputs), ("summary", &summary)];
+        for (surface, text) in surfaces {
+            let leaks = secrets.iter().filter_map(|secret| leak::found(text, secret));
+            wrong.extend(leaks.map(|form| format!("a secret is in the {surface}: {form}")));
+        }
+        for name in ["GITHUB_ENV", "GITHUB_PATH"] {
+            expect(&mut wrong, name, file(name).as_str(), "");
+        }
+        expect(&mut wrong, "stderr", stderr.as_str(), "");
+        expect(&mut wrong, "left behind", lab.left_behind().as_str(), "");
+        let shown = inputs.get("summary").is_none_or(|value| value != "false");
+        expect(&mut wrong, "there is a summary", &!summary.is_empty(), &shown);
+        let outputs = runner::key_values(&raw_outputs).unwrap_or_else(|error| {
+            wrong.push(error);
+            BTreeMap::new()
+        });
+        let expected = Expected::default();
+        Finished {
+            status,
+            log,
+            elapsed,
+            outputs,
+            summary,
+            annotations: read.annotations,
+            wrong,
+            expected,
+            judged: false,
+        }
+    }
+}
+
+fn expect<T: PartialEq + fmt::Debug + ?Sized>(wrong: &mut Vec<String>, what: &str, got: &T, expected: &T) {
+    if got != expected {
+        wrong.push(format!("{what}: expected {expected:?}, got {got:?}"));
+    }
+}
+
+/// What the test has stated.
+#[derive(Debug, Default)]
+struct Expected {
+    exit: i32,
+    outcome: &'static str,
+    fault: &'static str,
+    applied: Vec<String>,
+    pending: Vec<String>,
+    errors: Vec<(Option<(String, String)>, String)>,
+    warnings: Vec<String>,
+    notices: Vec<String>,
+}
+
+/// A step that has ended. It must be judged: say how it should have ended, what else there should be, and [`Self::done`].
+#[must_use = "a finished step must be judged: end with `.done()`"]
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) status: ExitStatus,
+    pub(crate) log: String,
+    /// Since the first signal, or since the start if there was none.
+    pub(crate) elapsed: Duration,
+    pub(crate) outputs: BTreeMap<String, String>,
+    pub(crate) summary: String,
+    pub(crate) annotations: Vec<Annotation>,
+    wrong: Vec<String>,
+    expected: Expected,
+    judged: bool,
+}
+
+mod judge;
+
+#[cfg(test)]
+mod tests {
+    use super::variable;
+
+    #[test]
+    fn inputs_are_named_as_the_runner_names_them() {
+        assert_eq!(variable("ssh-known-hosts"), "INPUT_SSH-KNOWN-HOSTS");
+        assert_eq!(variable("two words"), "INPUT_TWO_WORDS");
+    }
+}

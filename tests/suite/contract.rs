@@ -1,0 +1,284 @@
+//! What has to agree although it is written down twice: the package and its image, the documents and the tree, the
+//! workflows and `action.yml`, the modules and the architecture. Needs no server.
+
+use serde_yaml::Value;
+use std::{
+    cell::Cell,
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Production lines of one file: a longer one has two concepts in it.
+const LONGEST: usize = 300;
+/// The one exception: libssh2's rules can't be told apart from each other.
+const PUMP: &str = "src/ssh/pump.rs";
+
+/// What may be seen at the top of the repository; hidden files are free.
+const TOP: [&str; 14] = [
+    "Cargo.toml",
+    "Cargo.lock",
+    "action.yml",
+    "Dockerfile",
+    "src",
+    "examples",
+    "tests",
+    "docs",
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+    "Makefile",
+    "deny.toml",
+    "target",
+];
+
+/// Which modules a module may use, besides itself. `run::event` is one file of a module that is otherwise out
+/// of reach.
+const DIRECTION: [(&str, &[&str]); 12] = [
+    ("fault", &[]),
+    ("secret", &[]),
+    ("github", &["fault", "secret"]),
+    ("run", &["fault", "secret"]),
+    ("postgres", &["run", "secret", "fault"]),
+    ("ledger", &["postgres", "run", "secret", "fault"]),
+    ("ssh", &["run", "secret", "fault"]),
+    // `input` here and in `report`: the settings, which are data.
+    ("migrate", &["ledger", "postgres", "run", "secret", "fault", "input"]),
+    ("input", &["ssh", "postgres", "run", "secret", "fault", "github"]),
+    ("report", &["run::event", "fault", "github", "input", "secret"]),
+    ("executor", &["migrate", "ssh", "ledger", "postgres", "run", "secret", "fault", "input"]),
+    (
+        "app",
+        &["executor", "migrate", "ssh", "ledger", "postgres", "run", "secret", "fault", "input", "report", "github"],
+    ),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every file below the directory with this ending, as paths from the top.
+fn files(directory: &str, ending: &str) -> Vec<PathBuf> {
+    let (mut open, mut found) = (vec![root().join(directory)], Vec::new());
+    while let Some(directory) = open.pop() {
+        let entries = fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+        for path in entries.map(|entry| entry.expect("a directory can be read").path()) {
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == ending) {
+                found.push(path.strip_prefix(root()).expect("it is below the top").to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn yaml(path: impl AsRef<Path>) -> Value {
+    let path = path.as_ref();
+    serde_yaml::from_str(&read(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The value of `key = "…"` in Cargo.toml's first section.
+fn package(key: &str) -> String {
+    let manifest = read("Cargo.toml");
+    let line = manifest.lines().find(|line| line.starts_with(&format!("{key} = ")));
+    line.and_then(|line| line.split('"').nth(1)).unwrap_or_else(|| panic!("Cargo.toml has no {key}")).to_owned()
+}
+
+/// The lines above the file's unit tests, blank ones and comments left out.
+fn production(source: &str) -> impl Iterator<Item = &str> {
+    let lines = source.lines().take_while(|line| *line != "#[cfg(test)]");
+    lines.filter(|line| !line.trim().is_empty() && !line.trim().starts_with("//"))
+}
+
+#[test]
+fn the_image_runs_the_binary_itself() {
+    let dockerfile = read("Dockerfile");
+    let entrypoint = dockerfile.lines().find(|line| line.starts_with("ENTRYPOINT")).unwrap();
+    let arguments: Vec<String> = serde_json::from_str(entrypoint.trim_start_matches("ENTRYPOINT")).unwrap();
+    // A shell would be PID 1 instead of us, and would drop variables with `-` in their names.
+    assert_eq!(arguments.len(), 1, "{entrypoint}");
+    assert_eq!(Path::new(&arguments[0]).file_name().unwrap().to_str(), Some("bastion-migrate"));
+    assert!(!dockerfile.lines().any(|line| line.starts_with("USER")), "the runner's command files belong to root");
+}
+
+#[test]
+fn one_rust_version_builds_everything() {
+    let version = package("rust-version");
+    assert!(read("Dockerfile").contains(&format!("FROM rust:{version}-")), "Dockerfile");
+    assert!(read(".github/workflows/ci.yml").contains(&format!("RUST: \"{version}\"")), "ci.yml");
+}
+
+#[test]
+fn the_changelog_tells_of_this_version() {
+    let heading = format!("## [{}]", package("version"));
+    assert!(read("CHANGELOG.md").lines().any(|line| line.starts_with(&heading)), "{heading}");
+}
+
+#[test]
+fn every_path_in_the_documents_exists() {
+    let mut documents = files("docs", "md");
+    documents.push("README.md".into());
+    let mut missing = Vec::new();
+    for document in documents {
+        let text = read(&document);
+        let here = document.parent().unwrap();
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| here.join(link));
+        let links = links.filter(|link| !link.to_string_lossy().contains("://"));
+        let from_the_top = |word: &&str| {
+            let prefix = ["src/", "tests/", "docs/", "examples/", ".github/", ".ci/"];
+            prefix.iter().any(|prefix| word.starts_with(prefix)) && !word.contains(['*', '<', ' ', '…'])
+        };
+        let quoted = text.split('`').skip(1).step_by(2).filter(from_the_top).map(PathBuf::from);
+        for path in links.chain(quoted) {
+            let path = path.to_string_lossy().split('#').next().unwrap_or_default().to_owned();
+            if !path.is_empty() && !root().join(&path).exists() {
+                missing.push(format!("{}: {path}", document.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
+fn modules_look_in_one_direction() {
+    let mut wrong = Vec::new();
+    for path in files("src", "rs") {
+        let parts: Vec<_> = path.iter().skip(1).map(|part| part.to_string_lossy()).collect();
+        let own = parts[0].trim_end_matches(".rs").to_owned();
+        if ["lib", "main"].contains(&own.as_str()) {
+            continue;
+        }
+        let Some((_, may)) = DIRECTION.iter().find(|(module, _)| *module == own) else {
+            wrong.push(format!("{}: `{own}` has no place in the architecture", path.display()));
+            continue;
+        };
+        for used in used_modules(&read(&path)) {
+            let module = used.split("::").next().unwrap_or_default();
+            if module != own && !may.contains(&module) && !may.contains(&used.as_str()) {
+                wrong.push(format!("{}: uses {used}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// `module::next` for every path that begins with `crate::`, groups included.
+fn used_modules(source: &str) -> BTreeSet<String> {
+    let code: String = production(source).collect::<Vec<_>>().join("\n");
+    let mut used = BTreeSet::new();
+    for rest in code.split("crate::").skip(1) {
+        let group = rest.strip_prefix('{').map(|group| top_level(group)).unwrap_or_else(|| vec![rest]);
+        for item in group {
+            let path = item.trim().split(|letter: char| !(letter.is_alphanumeric() || "_:".contains(letter)));
+            let mut segments = path.take(1).flat_map(|path| path.split("::")).filter(|segment| !segment.is_empty());
+            if let Some(module) = segments.next() {
+                let next = segments.next().map(|next| format!("{module}::{next}"));
+                used.insert(next.unwrap_or_else(|| module.to_owned()));
+            }
+        }
+    }
+    used
+}
+
+/// The items of a `{…}` group, whose opening brace is gone already.
+fn top_level(group: &str) -> Vec<&str> {
+    let depth = Cell::new(0_i32);
+    let step = |letter: char| depth.set(depth.get() + i32::from(letter == '{') - i32::from(letter == '}'));
+    let end = group.find(|letter| {
+        step(letter);
+        depth.get() < 0
+    });
+    depth.set(0);
+    let (items, _) = group.split_at(end.unwrap_or(group.len()));
+    let parts = items.split(|letter| {
+        step(letter);
+        letter == ',' && depth.get() == 0
+    });
+    parts.collect()
+}
+
+#[test]
+fn reads_groups_of_imports() {
+    let source = "use crate::{\n    fault::{Code, Fault},\n    run::event::Event,\n    secret,\n};\nfn f() -> crate::ssh::Hop {}\n\
+                  // crate::app\n#[cfg(test)]\nuse crate::app::x;";
+    let expected = ["fault", "run::event", "secret", "ssh::Hop"].map(str::to_owned);
+    assert_eq!(used_modules(source).into_iter().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn no_file_is_too_long() {
+    let lines = |path: &PathBuf| production(&read(path)).count();
+    let long = files("src", "rs").into_iter().filter(|path| path != Path::new(PUMP) && lines(path) > LONGEST);
+    assert_eq!(long.collect::<Vec<_>>(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn the_top_level_stays_small() {
+    let names = fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    let other = names.filter(|name| !name.starts_with('.') && !TOP.contains(&name.as_str()));
+    assert_eq!(other.collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
+fn our_own_workflows_ask_for_little_and_pin_everything() {
+    for path in files(".github/workflows", "yml") {
+        let workflow = yaml(&path);
+        let permissions = workflow.get("permissions").and_then(Value::as_mapping);
+        assert!(permissions.is_some_and(serde_yaml::Mapping::is_empty), "{}: `permissions: {{}}`", path.display());
+        for step in steps(&workflow) {
+            let Some(uses) = step.get("uses").and_then(Value::as_str) else { continue };
+            assert!(is_pinned(uses) || uses.starts_with("./"), "{}: {uses} is not pinned to a commit", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_example_workflows_use_inputs_that_exist() {
+    let manifest = yaml("action.yml");
+    let inputs = manifest.get("inputs").and_then(Value::as_mapping).unwrap();
+    for path in files("examples/workflows", "yml") {
+        let (workflow, name) = (yaml(&path), path.display());
+        assert!(workflow.get("permissions").is_some_and(Value::is_mapping), "{name}: no `permissions:`");
+        let mut ours = 0;
+        for step in steps(&workflow) {
+            let Some(uses) = step.get("uses").and_then(Value::as_str) else { continue };
+            if uses.contains("/bastion-migrate@") {
+                ours += 1;
+                let with = step.get("with").and_then(Value::as_mapping).unwrap();
+                let unknown = with.keys().filter(|key| !inputs.contains_key(*key));
+                assert_eq!(unknown.collect::<Vec<_>>(), Vec::<&Value>::new(), "{name}");
+            } else {
+                assert!(is_pinned(uses), "{name}: {uses} is not pinned to a commit");
+            }
+        }
+        let calls = jobs(&workflow).any(|job| job.get("uses").is_some());
+        assert!(ours > 0 || calls, "{name}: does not use the action");
+    }
+}
+
+#[test]
+fn the_first_workflow_is_short() {
+    let text = read("examples/workflows/migrate.yml");
+    assert!(text.lines().count() <= 15, "{} lines", text.lines().count());
+}
+
+/// By the full hash of a commit: a tag can be moved.
+fn is_pinned(uses: &str) -> bool {
+    let pin = uses.split_once('@').map_or("", |(_, pin)| pin);
+    pin.len() == 40 && pin.chars().all(|letter| letter.is_ascii_hexdigit())
+}
+
+fn jobs(workflow: &Value) -> impl Iterator<Item = &Value> {
+    workflow.get("jobs").and_then(Value::as_mapping).into_iter().flat_map(serde_yaml::Mapping::values)
+}
+
+fn steps(workflow: &Value) -> impl Iterator<Item = &Value> {
+    jobs(workflow).filter_map(|job| job.get("steps").and_then(Value::as_sequence)).flatten()
+}

@@ -1,0 +1,233 @@
+//! A network between two parties, in user space: counts the client's flights, adds distance, freezes and cuts.
+//!
+//! A flight is a burst of bytes from the client that comes after at least one byte from the server; the first burst counts
+//! too. Over a distance the flights are what a run's time is made of.
+#![expect(clippy::disallowed_methods, reason = "a delay line sleeps: that is what it is for")]
+
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// The proxy. It ends with the value, and with it every connection.
+#[derive(Debug)]
+pub(crate) struct Flights {
+    address: SocketAddr,
+    network: Arc<Network>,
+}
+
+#[derive(Debug)]
+struct Network {
+    target: SocketAddr,
+    one_way: Duration,
+    flights: AtomicUsize,
+    accepted: AtomicUsize,
+    closed: AtomicBool,
+    frozen: Mutex<bool>,
+    thawed: Condvar,
+    sockets: Mutex<Vec<TcpStream>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum From {
+    Client,
+    Server,
+}
+
+impl Flights {
+    /// To a port on 127.0.0.1.
+    pub(crate) fn to(port: u16) -> Self {
+        Self::over(port, Duration::ZERO)
+    }
+
+    /// The same over a distance, given as the time of a round trip.
+    pub(crate) fn over(port: u16, round_trip: Duration) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let network = Arc::new(Network {
+            target: SocketAddr::from(([127, 0, 0, 1], port)),
+            one_way: round_trip / 2,
+            flights: AtomicUsize::new(0),
+            accepted: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            frozen: Mutex::new(false),
+            thawed: Condvar::new(),
+            sockets: Mutex::new(Vec::new()),
+        });
+        let accepting = Arc::clone(&network);
+        run("flights", move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                if accepting.closed.load(Ordering::Acquire) {
+                    break;
+                }
+                accepting.accepted.fetch_add(1, Ordering::AcqRel);
+                drop(accepting.connect(client));
+            }
+        });
+        Self { address, network }
+    }
+
+    /// Where clients go instead of to the target.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// The clients' flights so far.
+    pub(crate) fn count(&self) -> usize {
+        self.network.flights.load(Ordering::Acquire)
+    }
+
+    /// The connections so far, ended ones included.
+    pub(crate) fn connections(&self) -> usize {
+        self.network.accepted.load(Ordering::Acquire)
+    }
+
+    /// Nothing gets through any more, and nobody is told.
+    pub(crate) fn freeze(&self) {
+        *self.network.frozen.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    }
+
+    /// Everything goes on, nothing is lost.
+    pub(crate) fn thaw(&self) {
+        *self.network.frozen.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.network.thawed.notify_all();
+    }
+
+    /// Ends every connection there is; new ones are served.
+    pub(crate) fn cut(&self) {
+        for socket in self.network.sockets.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            // It may be gone already.
+            drop(socket.shutdown(Shutdown::Both));
+        }
+    }
+}
+
+impl Drop for Flights {
+    fn drop(&mut self) {
+        self.network.closed.store(true, Ordering::Release);
+        self.thaw();
+        self.cut();
+        // Wakes the listener.
+        drop(TcpStream::connect(self.address));
+    }
+}
+
+impl Network {
+    fn connect(self: &Arc<Self>, client: TcpStream) -> io::Result<()> {
+        let server = TcpStream::connect(self.target)?;
+        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        for socket in [&client, &server] {
+            socket.set_nodelay(true)?;
+            sockets.push(socket.try_clone()?);
+        }
+        let answered = Arc::new(AtomicBool::new(true));
+        self.carry(From::Client, client.try_clone()?, server.try_clone()?, Arc::clone(&answered));
+        self.carry(From::Server, server, client, answered);
+        Ok(())
+    }
+
+    /// One direction: a reader stamps the bytes, a writer lets them out when their time has come.
+    fn carry(self: &Arc<Self>, from: From, source: TcpStream, sink: TcpStream, answered: Arc<AtomicBool>) {
+        let (sender, receiver) = sync_channel(1024);
+        let (reading, writing) = (Arc::clone(self), Arc::clone(self));
+        let counting = Arc::clone(&answered);
+        run("flights in", move || reading.read(from, source, &sender, &counting));
+        run("flights out", move || drop(writing.write(from, sink, &receiver, &answered)));
+    }
+
+    fn read(&self, from: From, mut source: TcpStream, out: &SyncSender<(Instant, Vec<u8>)>, answered: &AtomicBool) {
+        let mut buffer = [0; 16 * 1024];
+        while let Ok(length) = source.read(&mut buffer) {
+            if from == From::Client && length > 0 && answered.swap(false, Ordering::AcqRel) {
+                self.flights.fetch_add(1, Ordering::AcqRel);
+            }
+            let bytes = buffer.iter().take(length).copied().collect();
+            if out.send((Instant::now() + self.one_way, bytes)).is_err() || length == 0 {
+                break;
+            }
+        }
+    }
+
+    fn write(
+        &self,
+        from: From,
+        mut sink: TcpStream,
+        arriving: &Receiver<(Instant, Vec<u8>)>,
+        answered: &AtomicBool,
+    ) -> io::Result<()> {
+        for (due, bytes) in arriving {
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            let frozen = self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
+            drop(self.thawed.wait_while(frozen, |frozen| *frozen).unwrap_or_else(PoisonError::into_inner));
+            if bytes.is_empty() {
+                return sink.shutdown(Shutdown::Write);
+            }
+            if from == From::Server {
+                // Before the bytes: the client may answer them at once.
+                answered.store(true, Ordering::Release);
+            }
+            sink.write_all(&bytes)?;
+        }
+        Ok(())
+    }
+}
+
+fn run(name: &str, work: impl FnOnce() + Send + 'static) {
+    thread::Builder::new().name(name.to_owned()).spawn(work).expect("a thread can start");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::{
+        postgres::{Login, Options, Postgres, Tls},
+        session::Session,
+    };
+
+    fn connect(proxy: &Flights) -> Session {
+        Session::open(&format!("postgres://app@localhost:{}/postgres", proxy.port()).parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn counts_a_start_up_and_a_query_as_a_flight_each() {
+        let server = Postgres::start(&Options { tls: Tls::Off, login: Login::Trust, settings: &[] });
+        let proxy = Flights::to(server.port());
+        // No SSLRequest: without TLS support the client does not even ask.
+        let session = connect(&proxy);
+        assert_eq!(proxy.count(), 1);
+        assert_eq!(session.sql("select 1"), "1");
+        assert_eq!(session.sql("select 1; select repeat('x', 100000) is null"), "1\nf");
+        assert_eq!((proxy.count(), proxy.connections()), (3, 1));
+        proxy.cut();
+        assert!(session.try_sql("select 1").is_err());
+        assert_eq!(connect(&proxy).sql("select 2"), "2");
+        assert_eq!((proxy.count(), proxy.connections()), (5, 2));
+    }
+
+    #[test]
+    fn a_distance_takes_its_time_and_a_frozen_network_says_nothing() {
+        let server = Postgres::start(&Options { tls: Tls::Off, login: Login::Trust, settings: &[] });
+        let round_trip = Duration::from_millis(60);
+        let proxy = Flights::over(server.port(), round_trip);
+        let session = connect(&proxy);
+        let began = Instant::now();
+        session.sql("select 1");
+        assert!(began.elapsed() >= round_trip && began.elapsed() < round_trip * 10, "{:?}", began.elapsed());
+
+        proxy.freeze();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| session.sql("select 2"));
+            thread::sleep(round_trip * 2);
+            assert!(!waiting.is_finished());
+            proxy.thaw();
+            assert_eq!(waiting.join().unwrap(), "2");
+        });
+    }
+}

@@ -1,0 +1,78 @@
+//! `PgBouncer` in front of a server.
+
+use super::{
+    postgres::{Database, PASSWORD, ROLE},
+    process::{Kept, directory, free_port, hand_over, poll, program, unprivileged},
+};
+use std::{fs, net::TcpStream, time::Duration};
+use tempfile::TempDir;
+
+/// What a client's connection is bound to a server's connection for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pool {
+    Transaction,
+    Session,
+}
+
+/// A pooler of our own.
+#[derive(Debug)]
+pub(crate) struct PgBouncer {
+    // Before the directory: it must be gone when that goes.
+    _process: Kept,
+    _directory: TempDir,
+    port: u16,
+}
+
+impl PgBouncer {
+    /// In front of the database's server.
+    pub(crate) fn start(database: &Database, pool: Pool) -> Self {
+        let (directory, port) = (directory(), free_port());
+        let path = |name: &str| directory.path().join(name);
+        let mode = match pool {
+            Pool::Transaction => "transaction",
+            Pool::Session => "session",
+        };
+        let users = format!("\"{ROLE}\" \"{}\"\n", PASSWORD.replace('"', "\"\""));
+        fs::write(path("users"), users).expect("the directory is writable");
+        let settings = format!(
+            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
+             unix_socket_dir =\nauth_type = trust\nauth_file = {}\npool_mode = {mode}\n",
+            database.server().port(),
+            path("users").display(),
+        );
+        fs::write(path("pgbouncer.ini"), settings).expect("the directory is writable");
+        hand_over(directory.path());
+        let mut command = unprivileged(&program("pgbouncer", "pgbouncer"));
+        command.arg(path("pgbouncer.ini"));
+        let process = Kept::start(&command, directory.path(), &path("log"), "TERM");
+        poll(Duration::from_secs(10), || TcpStream::connect(("127.0.0.1", port)).ok())
+            .unwrap_or_else(|| panic!("PgBouncer: {}", fs::read_to_string(path("log")).unwrap_or_default()));
+        Self { _process: process, _directory: directory, port }
+    }
+
+    /// On 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::{session::Session, shared};
+
+    #[test]
+    fn pools_by_transaction_or_by_session() {
+        let database = shared().database();
+        for (pool, kept) in [(Pool::Session, "42s"), (Pool::Transaction, "0")] {
+            let pooler = PgBouncer::start(&database, pool);
+            let url = database.url_at("localhost", pooler.port());
+            let session = Session::open(&url.parse().unwrap()).unwrap();
+            let blocker = Session::open(&url.parse().unwrap()).unwrap();
+            session.sql("set statement_timeout = '42s'");
+            // In transaction mode the other client takes the one idle server connection and holds it.
+            blocker.sql("begin");
+            assert_eq!(session.sql("show statement_timeout"), kept, "{pool:?}");
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! A private PostgreSQL: its own cluster on loopback, a fresh database for every test.
+
+use super::{
+    certificate::{Certificate, Expired},
+    process::{Kept, directory, finish, free_port, hand_over, poll, program, unprivileged},
+    session::Session,
+};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use std::{
+    fmt::Write as _,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tempfile::TempDir;
+use tokio_postgres::Config;
+
+/// What a server should be like; the default has TLS for `localhost` and asks for a password.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    pub(crate) tls: Tls,
+    pub(crate) login: Login,
+    /// Lines of `postgresql.conf`.
+    pub(crate) settings: &'static [&'static str],
+}
+
+/// The server's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tls {
+    Off,
+    /// For this name; the server is reached as `localhost`.
+    Named(&'static str),
+    /// For `localhost`, with something out of date.
+    Expired(Expired),
+}
+
+/// How clients log in over TCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Login {
+    Trust,
+    Scram,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { tls: Tls::Named("localhost"), login: Login::Scram, settings: &[] }
+    }
+}
+
+/// The role that migrates; it owns every test's database.
+pub(crate) const ROLE: &str = "app";
+/// Its password, which has to be encoded in a URL, in JSON and for a shell.
+pub(crate) const PASSWORD: &str = "pa55 w\"rd/of'the@lab:%";
+
+/// A server of our own.
+#[derive(Debug)]
+pub(crate) struct Postgres {
+    directory: TempDir,
+    port: u16,
+    certificate: Option<Certificate>,
+    process: Mutex<Option<Kept>>,
+    databases: AtomicUsize,
+}
+
+impl Postgres {
+    /// A new cluster.
+    pub(crate) fn start(options: &Options) -> Arc<Self> {
+        let certificate = match options.tls {
+            Tls::Off => None,
+            Tls::Named(name) => Some(Certificate::named(name, Expired::Nothing)),
+            Tls::Expired(what) => Some(Certificate::named("localhost", what)),
+        };
+        let server = Self::prepared(certificate);
+        finish(
+            unprivileged(&program("initdb", "postgresql"))
+                .args(["--username=postgres", "--auth=trust", "--no-sync", "--no-instructions"])
+                .args(["--encoding=UTF8", "--locale=C.UTF-8", "--pgdata"])
+                .arg(server.data()),
+        );
+        server.configure(options);
+        server.resume();
+        let password = PASSWORD.replace('\'', "''");
+        server.sql(&format!("create role {ROLE} login createrole password '{password}'"));
+        server
+    }
+
+    /// A read-only standby of this server that follows it.
+    pub(crate) fn standby(&self) -> Arc<Self> {
+        let standby = Self::prepared(self.certificate.clone());
+        finish(
+            unprivileged(&program("pg_basebackup", "postgresql-client"))
+                .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--username=postgres", "--host"])
+                .arg(self.directory.path())
+                .args(["--port", &self.port.to_string(), "--pgdata"])
+                .arg(standby.data()),
+        );
+        standby.resume();
+        standby
+    }
+
+    fn prepared(certificate: Option<Certificate>) -> Arc<Self> {
+        let directory = directory();
+        hand_over(directory.path());
+        let (process, databases) = (Mutex::new(None), AtomicUsize::new(0));
+        Arc::new(Self { directory, port: free_port(), certificate, process, databases })
+    }
+
+    fn configure(&self, options: &Options) {
+        let mut conf = "fsync = off\nlisten_addresses = '127.0.0.1'\nmax_connections = 200\n".to_owned();
+        if let Some(tls) = &self.certificate {
+            conf.push_str("ssl = on\n");
+            fs::write(self.data().join("server.crt"), &tls.certificate).expect("the cluster is writable");
+            fs::write(self.data().join("server.key"), &tls.key).expect("the cluster is writable");
+            fs::set_permissions(self.data().join("server.key"), fs::Permissions::from_mode(0o600))
+                .expect("the cluster is writable");
+        }
+        for line in options.settings {
+            writeln!(conf, "{line}").expect("a string takes everything");
+        }
+        fs::write(self.data().join("postgresql.auto.conf"), conf).expect("the cluster is writable");
+        let method = match options.login {
+            Login::Trust => "trust",
+            Login::Scram => "scram-sha-256",
+        };
+        let hba =
+            format!("local all postgres trust\nlocal replication postgres trust\nhost all all 127.0.0.1/32 {method}\n");
+        fs::write(self.data().join("pg_hba.conf"), hba).expect("the cluster is writable");
+        hand_over(self.directory.path());
+    }
+
+    /// Starts the server (again), and waits until it answers.
+    pub(crate) fn resume(&self) {
+        let mut command = unprivileged(&program("postgres", "postgresql"));
+        command.arg("-D").arg(self.data()).args(["-p", &self.port.to_string(), "-k"]).arg(self.directory.path());
+        let process = Kept::start(&command, self.directory.path(), &self.log_file(), "QUIT");
+        *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(process);
+        poll(Duration::from_secs(30), || self.session("postgres").ok())
+            .unwrap_or_else(|| panic!("PostgreSQL does not answer: {}", self.log()));
+    }
+
+    /// Ends every session and the server, at once.
+    pub(crate) fn stop(&self) {
+        drop(self.process.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Loses power.
+    pub(crate) fn crash(&self) {
+        if let Some(process) = self.process.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            process.crash();
+        }
+    }
+
+    /// Whether the server should be there: it was not stopped.
+    pub(crate) fn is_running(&self) -> bool {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// A database of the caller's own, empty, dropped with the value.
+    pub(crate) fn database(self: &Arc<Self>) -> Database {
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.sql(&format!("create database {name} owner {ROLE} template template0"));
+        Database { server: Arc::clone(self), name }
+    }
+
+    /// On 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The CA of the server's certificate, in PEM form.
+    pub(crate) fn ca(&self) -> &str {
+        &self.certificate.as_ref().expect("the server was started with TLS").ca
+    }
+
+    /// What the server has logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    fn sql(&self, statements: &str) -> String {
+        let session = self.session("postgres").unwrap_or_else(|error| panic!("{error:?}: {}", self.log()));
+        session.sql(statements)
+    }
+
+    fn session(&self, database: &str) -> Result<Session, tokio_postgres::Error> {
+        let mut config = Config::new();
+        config.host_path(self.directory.path()).port(self.port).user("postgres").dbname(database);
+        Session::open(&config)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.directory.path().join("log")
+    }
+}
+
+/// One test's database.
+#[derive(Debug)]
+pub(crate) struct Database {
+    server: Arc<Postgres>,
+    name: String,
+}
+
+impl Database {
+    /// The server that it is on.
+    pub(crate) fn server(&self) -> &Arc<Postgres> {
+        &self.server
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// As the secret `database-url` has it.
+    pub(crate) fn url(&self) -> String {
+        self.url_at("localhost", self.server.port)
+    }
+
+    /// The same by way of something that stands between.
+    pub(crate) fn url_at(&self, host: &str, port: u16) -> String {
+        let password = utf8_percent_encode(PASSWORD, NON_ALPHANUMERIC);
+        format!("postgres://{ROLE}:{password}@{host}:{port}/{}", self.name)
+    }
+
+    /// A superuser's session, to hold something with.
+    pub(crate) fn session(&self) -> Session {
+        self.server.session(&self.name).unwrap_or_else(|error| panic!("{error:?}: {}", self.server.log()))
+    }
+
+    /// Rows as lines, columns parted by `|`.
+    pub(crate) fn sql(&self, statements: &str) -> String {
+        self.session().sql(statements)
+    }
+
+    /// Asks until the answer is this one.
+    pub(crate) fn wait_for(&self, question: &str, answer: &str) {
+        let session = self.session();
+        let same = || (session.sql(question) == answer).then_some(());
+        poll(Duration::from_secs(10), same)
+            .unwrap_or_else(|| panic!("{question}: never {answer}, but {}", session.sql(question)));
+    }
+
+    /// Terminates the sessions whose `application_name` is like this; how many there were.
+    pub(crate) fn terminate(&self, application_name: &str) -> usize {
+        let ended = self.sql(&format!(
+            "select pg_terminate_backend(pid) from pg_stat_activity \
+             where datname = current_database() and application_name like '{application_name}'"
+        ));
+        ended.lines().count()
+    }
+
+    /// Sessions and advisory locks of anybody but the lab, one to a line; empty when the server is not there.
+    pub(crate) fn left_behind(&self) -> String {
+        const QUESTION: &str = "select 'session ' || pid || ' ' || application_name || ': ' || coalesce(query, '') \
+             from pg_stat_activity where datname = current_database() and application_name like 'bastion-migrate%' \
+             union all select 'advisory lock ' || pid || ' ' || classid || ' ' || objid from pg_locks \
+             left join pg_stat_activity using (pid) where locktype = 'advisory' and application_name <> 'lab' \
+             and database = (select oid from pg_database where datname = current_database())";
+        if !self.server.is_running() {
+            return String::new();
+        }
+        let session = self.session();
+        let nothing = || session.sql(QUESTION).is_empty().then_some(());
+        poll(Duration::from_secs(3), nothing).map_or_else(|| session.sql(QUESTION), |()| String::new())
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if let Ok(session) = self.server.session("postgres") {
+            drop(session.try_sql(&format!("drop database if exists {} with (force)", self.name)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{os::unix::fs::MetadataExt as _, path::Path, process::Command};
+
+    fn over_tcp(url: &str) -> Result<Session, tokio_postgres::Error> {
+        Session::open(&url.parse().unwrap())
+    }
+
+    #[test]
+    fn a_test_has_a_database_of_its_own() {
+        let server = super::super::shared();
+        let (one, other) = (server.database(), server.database());
+        one.sql("create table only_here (id int)");
+        assert_eq!(other.sql("select count(*), null, 'x' from pg_class where relname = 'only_here'"), "0||x");
+        assert_eq!(over_tcp(&one.url()).unwrap().sql("select current_user"), ROLE);
+        let name = one.name.clone();
+        drop(one);
+        assert_eq!(other.sql(&format!("select 1 from pg_database where datname = '{name}'")), "");
+    }
+
+    #[test]
+    fn a_wrong_password_is_refused_unless_login_is_trust() {
+        let strict = super::super::shared().database();
+        let trusting = Postgres::start(&Options { login: Login::Trust, tls: Tls::Off, settings: &[] });
+        let wrong = |database: &Database| database.url().replace(ROLE, "postgres");
+        assert!(over_tcp(&wrong(&strict)).is_err());
+        assert_eq!(over_tcp(&wrong(&trusting.database())).unwrap().sql("show ssl"), "off");
+    }
+
+    #[test]
+    fn a_terminated_session_is_gone() {
+        let database = super::super::shared().database();
+        let victim = over_tcp(&format!("{}?application_name=x", database.url())).unwrap();
+        let mut named = database.session();
+        named.sql("set application_name = 'victim'; select pg_advisory_lock(7)");
+        assert!(database.left_behind().contains("advisory lock"), "a lock of a foreign session is seen");
+        assert_eq!(database.terminate("victim"), 1);
+        named = database.session();
+        named.sql("select pg_advisory_lock(7)");
+        assert_eq!(database.left_behind(), "");
+        drop(victim);
+    }
+
+    #[test]
+    fn comes_back_after_a_stop_and_after_a_crash() {
+        let server = Postgres::start(&Options::default());
+        let database = server.database();
+        database.sql("create table kept (id int); insert into kept values (1)");
+        server.stop();
+        assert!(over_tcp(&database.url()).is_err());
+        assert_eq!(database.left_behind(), "");
+        server.resume();
+        server.crash();
+        assert!(over_tcp(&database.url()).is_err());
+        server.resume();
+        assert_eq!(database.sql("select * from kept"), "1");
+    }
+
+    #[test]
+    fn a_standby_is_read_only_and_follows() {
+        let primary = Postgres::start(&Options::default());
+        let database = primary.database();
+        let standby = primary.standby();
+        let there = || standby.session(database.name()).ok();
+        let session = poll(Duration::from_secs(10), there).unwrap();
+        assert_eq!(session.sql("select pg_is_in_recovery()"), "t");
+        assert!(session.try_sql("create table refused (id int)").is_err());
+    }
+
+    #[test]
+    fn the_key_of_the_certificate_is_private() {
+        let server = super::super::shared();
+        assert!(server.ca().starts_with("-----BEGIN CERTIFICATE-----"));
+        let mode = fs::metadata(server.data().join("server.key")).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    /// The life line is what is tested: the keeper's standard input ends as it does when the test process dies.
+    #[test]
+    fn a_server_ends_with_the_process_that_started_it() {
+        let home = directory();
+        #[expect(clippy::disallowed_methods, reason = "a stand-in for a server")]
+        let mut command = Command::new("sleep");
+        command.arg("60");
+        let log = home.path().join("log");
+        let kept = Kept::start(&command, home.path(), &log, "TERM");
+        let process = PathBuf::from(format!("/proc/{}", kept.pid()));
+        assert!(process.exists());
+        kept.abandon();
+        let gone = || (!process.exists() && !Path::new(home.path()).exists()).then_some(());
+        assert!(poll(Duration::from_secs(5), gone).is_some(), "the server or its directory is still there");
+    }
+}
