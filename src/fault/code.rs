@@ -237,6 +237,8 @@ codes! {
 
     /// A report could not be written.
     ReportUnwritten "report-unwritten" Configuration Report "free space on the runner; the migration itself is not affected";
+    /// The comment on the pull request could not be written.
+    CommentUnwritten "comment-unwritten" Configuration Report "check `github-token`, or set `comment: never`; the migration itself is not affected";
 
     /// Stopped by a signal.
     Cancelled "cancelled" Cancelled Migrate "run again when you like: what was applied is in the ledger";
@@ -255,5 +257,48 @@ impl fmt::Display for Code {
 impl serde::Serialize for Code {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Class, Code};
+
+    const ERRORS: &str = include_str!("../../docs/errors.md");
+
+    #[test]
+    fn every_code_has_a_section_under_its_exit_code_and_no_section_lacks_a_code() {
+        let mut documented = Vec::new();
+        let mut exit = "";
+        for line in ERRORS.lines() {
+            if let Some(heading) = line.strip_prefix("# Exit ") {
+                exit = heading.split(':').next().unwrap();
+            }
+            if let Some(name) = line.strip_prefix("## ") {
+                documented.push(format!("{exit} {name}"));
+            }
+        }
+        let mut known: Vec<String> =
+            Code::ALL.iter().map(|code| format!("{} {code}", code.class().exit_code())).collect();
+        known.sort();
+        documented.sort();
+        assert_eq!(documented, known);
+    }
+
+    #[test]
+    fn every_section_is_short_and_ends_in_the_fix() {
+        for section in ERRORS.split("\n## ").skip(1) {
+            let section = section.split("\n# ").next().unwrap();
+            let lines: Vec<&str> = section.lines().skip(1).filter(|line| !line.is_empty()).collect();
+            assert!((2..=6).contains(&lines.len()), "{section}");
+            assert!(lines.iter().any(|line| line.starts_with("Fix: ")), "{section}");
+        }
+    }
+
+    #[test]
+    fn every_exit_code_is_in_the_table() {
+        for class in Class::ALL {
+            assert!(ERRORS.contains(&format!("\n| {} | ", class.exit_code())), "{class:?}");
+        }
     }
 }

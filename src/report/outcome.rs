@@ -26,6 +26,21 @@ pub enum Outcome {
     InDoubt,
 }
 
+impl Outcome {
+    /// As the output `outcome` says it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::NothingToDo => "nothing-to-do",
+            Self::Pending => "pending",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::InDoubt => "in-doubt",
+        }
+    }
+}
+
 /// A stage and its time.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct StageTime {
@@ -186,6 +201,11 @@ impl Report {
     /// The migrations with this fate, in order.
     pub fn with_fate(&self, fate: Fate) -> impl Iterator<Item = &MigrationReport> {
         self.migrations.iter().filter(move |entry| entry.fate == fate)
+    }
+
+    /// The migrations that the database does not have: not begun, or begun and rolled back.
+    pub fn left_to_do(&self) -> impl Iterator<Item = &MigrationReport> {
+        self.migrations.iter().filter(|entry| matches!(entry.fate, Fate::Pending | Fate::Running | Fate::Failed))
     }
 
     /// How it ended.
