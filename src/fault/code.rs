@@ -127,7 +127,7 @@ codes! {
     /// No common algorithm, or the transport broke while it was set up.
     BastionHandshake "bastion-handshake" Connection Bastion "see the bastion's sshd log; an sshd older than OpenSSH 7.2 may lack every algorithm that is safe today";
     /// No pin for this host.
-    HostKeyUnpinned "host-key-unpinned" Connection Bastion "compare the fingerprint with the server's own (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` there), then put the line below into `ssh-known-hosts`";
+    HostKeyUnpinned "host-key-unpinned" Connection Bastion "compare the fingerprint with the server's own (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` there), then put the line shown into `ssh-known-hosts`";
     /// The host key is not the pinned one.
     HostKeyMismatch "host-key-mismatch" Connection Bastion "find out why before you change anything: a reinstalled server has a new key, and so has an impostor; if it is right, replace the line in `ssh-known-hosts`";
     /// The host key is marked `@revoked`.
@@ -224,7 +224,7 @@ codes! {
     /// A file ended its own transaction while it ran.
     TransactionEnded "transaction-ended" MigrationFailed Migrate "part of the file may be committed although nothing is recorded: compare the schema, then remove COMMIT and ROLLBACK from the file";
     /// A statement without a transaction may or may not have run.
-    StatementInDoubt "statement-in-doubt" InDoubt Migrate "find out whether the statement took effect and tell the ledger with the SQL below";
+    StatementInDoubt "statement-in-doubt" InDoubt Migrate "find out whether the statement took effect and tell the ledger with the SQL shown";
     /// The connection died around a commit and could not be had again.
     CommitInDoubt "commit-in-doubt" InDoubt Migrate "run again as soon as the database can be reached: the next run reads from the ledger what was committed";
 

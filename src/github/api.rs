@@ -133,3 +133,123 @@ fn unwritten(error: &octocrab::Error) -> Fault {
         _ => fault,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::github::fake::{FakeGithub, Request};
+    use serde_json::json;
+
+    const MARKER: &str = "<!-- bastion-migrate:dev -->";
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn conversation(github: &FakeGithub) -> Conversation {
+        Conversation { api_url: github.url.clone(), repository: "owner/name".to_owned(), number: 7 }
+    }
+
+    async fn put(github: &FakeGithub) -> Result<(), Fault> {
+        conversation(github).put(&Secret::new("ghs_token"), MARKER, "text", PATIENCE).await
+    }
+
+    fn lines(github: &FakeGithub) -> Vec<String> {
+        github.requests().into_iter().map(|request| request.line).collect()
+    }
+
+    fn written() -> String {
+        json!({"id": 1, "body": "x"}).to_string()
+    }
+
+    #[tokio::test]
+    async fn writes_a_comment_where_there_is_none() {
+        let github = FakeGithub::start(|request: &Request| match request.line.starts_with("GET") {
+            true => (200, json!([{"id": 3, "body": "hello", "user": {"type": "User"}}]).to_string()),
+            false => (201, written()),
+        })
+        .await;
+        put(&github).await.unwrap();
+        let asked = github.requests();
+        assert_eq!(asked[1].line, "POST /api/v3/repos/owner/name/issues/7/comments");
+        assert_eq!(asked[1].body, json!({"body": format!("{MARKER}\ntext")}).to_string());
+        assert!(asked[1].headers.contains("ghs_token"));
+    }
+
+    #[tokio::test]
+    async fn updates_its_own_comment_on_the_last_page_and_nobody_elses() {
+        let github = FakeGithub::start(|request: &Request| {
+            let stranger = json!({"id": 666, "body": format!("{MARKER}\nmine"), "user": {"type": "User"}, "author_association": "NONE"});
+            let quote = json!({"id": 667, "body": format!("> {MARKER}"), "user": {"type": "Bot"}});
+            let ours = json!({"id": 42, "body": format!("{MARKER}\nold"), "user": {"type": "Bot"}, "author_association": "NONE"});
+            let answer = if request.line.starts_with("PATCH") {
+                return (200, written());
+            } else if request.line.ends_with("&page=1") {
+                json!(vec![stranger; 100])
+            } else {
+                json!([ours, quote, stranger])
+            };
+            (200, answer.to_string())
+        })
+        .await;
+        put(&github).await.unwrap();
+        let comments = "GET /api/v3/repos/owner/name/issues/7/comments?per_page=100&page=";
+        let expected = [
+            format!("{comments}1"),
+            format!("{comments}2"),
+            "PATCH /api/v3/repos/owner/name/issues/comments/42".to_owned(),
+        ];
+        assert_eq!(lines(&github), expected);
+    }
+
+    #[tokio::test]
+    async fn a_token_without_the_right_names_the_permission() {
+        let github = FakeGithub::start(|request: &Request| match request.line.starts_with("GET") {
+            true => (200, "[]".to_owned()),
+            false => (
+                403,
+                json!({"message": "Resource not accessible by integration", "documentation_url": "x"}).to_string(),
+            ),
+        })
+        .await;
+        let fault = put(&github).await.unwrap_err();
+        assert_eq!(fault.code, Code::CommentUnwritten);
+        assert!(fault.cause.contains("403 Resource not accessible by integration"), "{fault}");
+        assert!(fault.fix.contains("permissions: pull-requests: write"), "{}", fault.fix);
+    }
+
+    #[tokio::test]
+    async fn a_silent_or_missing_api_is_a_fault_in_time() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut conversation = Conversation {
+            api_url: format!("http://{}", silent.local_addr().unwrap()),
+            repository: "owner/name".to_owned(),
+            number: 7,
+        };
+        let token = Secret::new("t");
+        let fault = conversation.put(&token, MARKER, "x", Duration::from_millis(100)).await.unwrap_err();
+        assert!(fault.cause.contains("did not answer within 0.1 s"), "{fault}");
+        drop(silent);
+        let fault = conversation.put(&token, MARKER, "x", PATIENCE).await.unwrap_err();
+        assert!(fault.cause.contains("can't be reached"), "{fault}");
+        assert!(fault.detail.iter().any(|line| line.contains("refused")), "{:?}", fault.detail);
+        conversation.api_url = "not a url".to_owned();
+        assert_eq!(conversation.put(&token, MARKER, "x", PATIENCE).await.unwrap_err().code, Code::CommentUnwritten);
+    }
+
+    #[tokio::test]
+    async fn needs_no_crypto_provider_of_the_process_for_https() {
+        // Nothing speaks TLS there: what counts is that the client is built and reports.
+        let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let conversation =
+            Conversation { api_url: format!("https://127.0.0.1:{port}"), repository: "o/n".to_owned(), number: 1 };
+        let fault = conversation.put(&Secret::new("t"), MARKER, "x", PATIENCE).await.unwrap_err();
+        assert_eq!(fault.code, Code::CommentUnwritten);
+    }
+
+    #[test]
+    fn finds_the_pull_request_of_every_event() {
+        assert_eq!(pull_request(&json!({"number": 1, "pull_request": {"number": 2}})), Some(2));
+        assert_eq!(pull_request(&json!({"issue": {"number": 3, "pull_request": {}}})), Some(3));
+        assert_eq!(pull_request(&json!({"issue": {"number": 3}})), None);
+        assert_eq!(pull_request(&json!({"number": 4})), Some(4));
+        assert_eq!(pull_request(&json!({"ref": "refs/heads/main"})), None);
+    }
+}

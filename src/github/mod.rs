@@ -3,5 +3,7 @@
 pub mod api;
 pub mod command;
 pub mod env;
+#[cfg(test)]
+pub(crate) mod fake;
 pub mod file;
 mod token;

@@ -42,3 +42,35 @@ fn annotation(level: Level, fault: &Fault) -> Annotation {
         message: lines.join("\n"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::sample, *};
+    use crate::fault::Code;
+
+    #[test]
+    fn puts_the_failure_on_its_line() {
+        let notes = annotations(&sample::report(&sample::failed()));
+        assert_eq!(notes.len(), 1);
+        insta::assert_snapshot!(notes[0], @r###"
+        ::error file=migrations/0004_drop_name.sql,line=2,col=13,title=bastion-migrate%3A statement-failed in migrate::relation "userz" does not exist%0Afix: correct the file and run again; the file was rolled back and files before it stay applied%0AALTER TABLE userz DROP name;%0A            ^%0ASQLSTATE 42P01%0AHINT: ##[error]look at `users`%0Ahttps://github.com/bastion-migrate/bastion-migrate/blob/main/docs/errors.md#statement-failed
+        "###);
+    }
+
+    #[test]
+    fn a_fault_without_a_file_stands_beside_the_run() {
+        insta::assert_snapshot!(annotations(&sample::report(&sample::unpinned()))[0], @r###"
+        ::error title=bastion-migrate%3A host-key-unpinned in bastion::no key is pinned for `bastion.example.org`%0Afix: compare the fingerprint with the server's own (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` there), then put the line shown into `ssh-known-hosts`%0Abastion.example.org ssh-ed25519 AAAA%0Ahttps://github.com/bastion-migrate/bastion-migrate/blob/main/docs/errors.md#host-key-unpinned
+        "###);
+    }
+
+    #[test]
+    fn records_no_more_than_github_does_and_keeps_the_fix_of_a_long_cause() {
+        let mut report = sample::report(&sample::success());
+        report.warnings = vec![Fault::new(Code::LockHeld, "x".repeat(9_000)).fix("wait"); 30];
+        let notes = annotations(&report);
+        assert_eq!(notes.len(), 10);
+        assert!(notes.iter().all(|note| note.level == Level::Warning && note.message.contains("\nfix: wait\n")));
+        assert!(notes[0].to_string().len() < 4_500);
+    }
+}

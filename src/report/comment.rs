@@ -27,3 +27,25 @@ pub fn comment(report: &Report, budget: usize) -> String {
         None => String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::sample, *};
+
+    #[test]
+    fn an_environment_can_not_break_out_of_its_mark() {
+        assert_eq!(marker(None), "<!-- bastion-migrate:default -->");
+        assert_eq!(marker(Some("eu-1.prod")), "<!-- bastion-migrate:eu-1.prod -->");
+        assert_eq!(marker(Some("a--><img src=x>")), "<!-- bastion-migrate:a-img-src-x -->");
+    }
+
+    #[test]
+    fn is_the_summary_with_a_link_to_the_run_within_its_budget() {
+        let report = sample::report(&sample::success());
+        let text = comment(&report, COMMENT_LIMIT);
+        assert!(text.starts_with("## Applied 2 migrations"), "{text}");
+        let footer = "<sub>bastion-migrate migrate for <code>prod</code> · [run](https://github.com/owner/name/actions/runs/1/attempts/1)</sub>\n";
+        assert!(text.ends_with(footer), "{text}");
+        assert!((0..2_000).all(|budget| comment(&report, budget).len() <= budget));
+    }
+}

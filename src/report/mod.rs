@@ -8,6 +8,8 @@ mod outcome;
 mod outputs;
 mod publish;
 mod redact;
+#[cfg(test)]
+mod sample;
 mod sink;
 mod summary;
 mod verdict;

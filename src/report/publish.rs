@@ -108,3 +108,107 @@ fn payload(path: &Path) -> Result<serde_json::Value, Fault> {
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(&error))?;
     serde_json::from_str(&text).map_err(|error| unreadable(&error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            log::Surface,
+            sample::{self, Paper},
+        },
+        *,
+    };
+    use crate::{github::fake::FakeGithub, secret::Secret};
+    use serde_json::json;
+    use std::fs;
+
+    fn settings(comment: CommentPolicy) -> GithubSettings {
+        GithubSettings { token: Some(Secret::new("ghs_token")), comment, summary: Policy::Allow }
+    }
+
+    fn runner(home: &Path) -> Runner {
+        for name in ["output", "summary"] {
+            fs::write(home.join(name), "").unwrap();
+        }
+        fs::write(home.join("event"), json!({"pull_request": {"number": 7}}).to_string()).unwrap();
+        Runner {
+            in_actions: true,
+            output_file: Some(home.join("output")),
+            summary_file: Some(home.join("summary")),
+            event_file: Some(home.join("event")),
+            repository: Some("owner/name".to_owned()),
+            ..Runner::default()
+        }
+    }
+
+    async fn published(report: &Report, runner: &Runner, settings: &GithubSettings) -> (Vec<Fault>, String) {
+        let paper = Paper::default();
+        let mut log = Log::to(Box::new(paper.clone()), runner, Surface::Pipe, &[]);
+        let faults = publish(report, runner, Some(settings), &mut log).await;
+        (faults, paper.text())
+    }
+
+    #[tokio::test]
+    async fn writes_every_surface() {
+        let github = FakeGithub::start(|request| match request.line.starts_with("GET") {
+            true => (200, "[]".to_owned()),
+            false => (201, json!({"id": 1}).to_string()),
+        })
+        .await;
+        let home = tempfile::tempdir().unwrap();
+        let runner = Runner { api_url: Some(github.url.clone()), ..runner(home.path()) };
+        let report = sample::report(&sample::failed());
+        let (faults, log) = published(&report, &runner, &settings(CommentPolicy::Always)).await;
+        assert_eq!(faults, []);
+        assert!(log.starts_with("::error file=migrations/0004_drop_name.sql,line=2,col=13,"), "{log}");
+        assert!(fs::read_to_string(home.path().join("output")).unwrap().contains("\nstatement-failed\n"));
+        assert!(fs::read_to_string(home.path().join("summary")).unwrap().starts_with("## Failed in stage migrate"));
+        assert!(
+            github.requests()[1].body.starts_with(r###"{"body":"<!-- bastion-migrate:prod -->\n## Failed in stage"###)
+        );
+    }
+
+    #[tokio::test]
+    async fn one_surface_that_can_not_be_written_keeps_no_other_from_it() {
+        let github =
+            FakeGithub::start(|_| (403, json!({"message": "Resource not accessible by integration"}).to_string()))
+                .await;
+        let home = tempfile::tempdir().unwrap();
+        let runner =
+            Runner { api_url: Some(github.url.clone()), output_file: Some("/dev/full".into()), ..runner(home.path()) };
+        let report = sample::report(&sample::success());
+        let (faults, log) = published(&report, &runner, &settings(CommentPolicy::Always)).await;
+        let codes: Vec<Code> = faults.iter().map(|fault| fault.code).collect();
+        assert_eq!(codes, [Code::ReportUnwritten, Code::CommentUnwritten]);
+        assert!(fs::read_to_string(home.path().join("summary")).unwrap().starts_with("## Applied 2 migrations"));
+        assert!(log.contains("warning[report-unwritten] report: can't write the outputs (`GITHUB_OUTPUT`)"), "{log}");
+        assert!(log.contains("\n::warning title=bastion-migrate%3A comment-unwritten in report::"), "{log}");
+        assert!(!log.contains("::error"), "{log}");
+    }
+
+    #[tokio::test]
+    async fn comments_only_when_asked_and_only_on_a_pull_request() {
+        let github = FakeGithub::start(|_| (500, "{}".to_owned())).await;
+        let home = tempfile::tempdir().unwrap();
+        let runner = Runner { api_url: Some(github.url.clone()), ..runner(home.path()) };
+        let report = sample::report(&sample::success());
+        for comment in [CommentPolicy::Never, CommentPolicy::Plan] {
+            assert_eq!(published(&report, &runner, &settings(comment)).await.0, []);
+        }
+        fs::write(home.path().join("event"), json!({"ref": "refs/heads/main"}).to_string()).unwrap();
+        assert_eq!(published(&report, &runner, &settings(CommentPolicy::Always)).await.0, []);
+        assert!(github.requests().is_empty());
+    }
+
+    #[tokio::test]
+    async fn stays_below_the_runners_limit_whatever_the_secret() {
+        let home = tempfile::tempdir().unwrap();
+        let runner = runner(home.path());
+        fs::write(home.path().join("summary"), "x".repeat(file::SUMMARY_LIMIT - 3_000)).unwrap();
+        let mut log = Log::to(Box::new(Paper::default()), &runner, Surface::Pipe, &[Secret::new("e")]);
+        let faults = publish(&sample::report(&sample::success()), &runner, None, &mut log).await;
+        assert_eq!(faults, []);
+        let written = fs::metadata(home.path().join("summary")).unwrap().len();
+        assert!((1_045_577..=1_048_576).contains(&written), "{written}");
+    }
+}

@@ -145,7 +145,7 @@ fn in_the_way(report: &Report, page: &mut Page) {
         let text = escape(&clipped(notice.text.trim(), SHOWN));
         page.add(NOTICES, &format!("{heading}- {}: {text}\n", escape(&notice.severity)));
     }
-    page.add(NOTICES, "\n");
+    page.add(NOTICES, if report.notices.is_empty() { "" } else { "\n" });
 }
 
 fn fault(fault: &Fault) -> String {
@@ -197,4 +197,206 @@ fn facts(report: &Report) -> String {
         return String::new();
     }
     format!("<details><summary>Facts</summary>\n\n| | |\n|---|---|\n{rows}\n</details>\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::sample, *};
+    use proptest::prelude::*;
+
+    const WIDE: usize = 1_048_576;
+
+    fn told(told: &sample::Told) -> String {
+        summary(&sample::report(told), WIDE)
+    }
+
+    #[test]
+    fn tells_a_good_run() {
+        insta::assert_snapshot!(told(&sample::success()), @r###"
+        ## Applied 2 migrations to shop, and the ledger confirms it (1.6 s)
+
+        ### Applied
+
+        | Version | Migration | File | Time |
+        |---:|---|---|---:|
+        | 3 | add\_email | <code>migrations/0003\_add\_email.sql</code> | 12 ms |
+        | 4 | drop\_name | <code>migrations/0004\_drop\_name.sql</code> | 1.1 s |
+
+        ```mermaid
+        gantt
+            dateFormat x
+            axisFormat %M:%S.%L
+            section Migrations
+            3 add_email :300, 312
+            4 drop_name :320, 1420
+        ```
+
+        ### Messages of the server
+
+        - NOTICE: table "x" \| skipping ::error::no
+
+        <details><summary>Facts</summary>
+
+        | | |
+        |---|---|
+        | Command | <code>migrate</code> |
+        | Environment | <code>prod</code> |
+        | Bastion | <code>deploy@bastion.example.org:22</code> |
+        | Host key | <code>ssh-ed25519 SHA256:abc</code> |
+        | Database | <code>shop at db.internal:5432 as owner</code> |
+        | PostgreSQL | <code>16.4</code> |
+        | TLS | <code>verify-full</code> |
+        | Plan | <code>sha256:4f2c</code> |
+        | Ledger | <code>bastion\_migrate.ledger (plain), 2 migrations recorded before</code> |
+        | Stages | <code>bastion 100 ms, database 100 ms, plan 50 ms, migrate 1.2 s</code> |
+
+        </details>
+        "###);
+    }
+
+    #[test]
+    fn tells_a_failed_run() {
+        insta::assert_snapshot!(told(&sample::failed()), @r###"
+        ## Failed in stage migrate with statement-failed: 1 of 2 migrations applied (330 ms)
+
+        ### Applied
+
+        | Version | Migration | File | Time |
+        |---:|---|---|---:|
+        | 3 | add\_email | <code>migrations/0003\_add\_email.sql</code> | 12 ms |
+
+        ### Pending
+
+        | Version | Migration | File | |
+        |---:|---|---|---|
+        | 4 | drop\_name | <code>migrations/0004\_drop\_name.sql</code> | failed |
+
+        ### In the way
+
+        **[statement-failed](https://github.com/bastion-migrate/bastion-migrate/blob/main/docs/errors.md#statement-failed)** in stage migrate: relation "userz" does not exist
+
+        <code>migrations/0004\_drop\_name.sql:2:13</code>
+
+        ```text
+        ALTER TABLE userz DROP name;
+                    ^
+        ```
+
+        SQLSTATE <code>42P01</code>
+
+        ```text
+        HINT: ##[error]look at `users`
+        ```
+
+        Fix: correct the file and run again; the file was rolled back and files before it stay applied
+
+        ### Next
+
+        correct the file and run again; the file was rolled back and files before it stay applied
+
+        <details><summary>Facts</summary>
+
+        | | |
+        |---|---|
+        | Command | <code>migrate</code> |
+        | Environment | <code>prod</code> |
+        | Bastion | <code>deploy@bastion.example.org:22</code> |
+        | Host key | <code>ssh-ed25519 SHA256:abc</code> |
+        | Database | <code>shop at db.internal:5432 as owner</code> |
+        | PostgreSQL | <code>16.4</code> |
+        | TLS | <code>verify-full</code> |
+        | Plan | <code>sha256:4f2c</code> |
+        | Ledger | <code>bastion\_migrate.ledger (plain), 2 migrations recorded before</code> |
+        | Stages | <code>bastion 100 ms, database 100 ms, plan 50 ms</code> |
+
+        </details>
+        "###);
+    }
+
+    #[test]
+    fn tells_a_run_that_never_reached_the_database() {
+        insta::assert_snapshot!(told(&sample::unpinned()), @r###"
+        ## Failed in stage bastion with host-key-unpinned: nothing was changed (50 ms)
+
+        ### In the way
+
+        **[host-key-unpinned](https://github.com/bastion-migrate/bastion-migrate/blob/main/docs/errors.md#host-key-unpinned)** in stage bastion: no key is pinned for <code>bastion.example.org</code>
+
+        ```text
+        bastion.example.org ssh-ed25519 AAAA
+        ```
+
+        Fix: compare the fingerprint with the server's own (<code>ssh-keygen -lf /etc/ssh/ssh\_host\_ed25519\_key.pub</code> there), then put the line shown into <code>ssh-known-hosts</code>
+
+        ### Next
+
+        compare the fingerprint with the server's own (<code>ssh-keygen -lf /etc/ssh/ssh\_host\_ed25519\_key.pub</code> there), then put the line shown into <code>ssh-known-hosts</code>
+
+        <details><summary>Facts</summary>
+
+        | | |
+        |---|---|
+        | Command | <code>migrate</code> |
+        | Environment | <code>prod</code> |
+
+        </details>
+        "###);
+    }
+
+    #[test]
+    fn a_chart_of_many_migrations_says_what_it_leaves_out() {
+        let mut report = sample::report(&sample::success());
+        report.migrations = (0..100)
+            .map(|version| MigrationReport {
+                id: sample::migration(version, "a:b;c#d, e%%f"),
+                fate: Fate::Applied,
+                started_ms: Some(1),
+                took_ms: Some(0),
+            })
+            .collect();
+        let text = summary(&report, WIDE);
+        assert_eq!(text.matches(" :1, 2\n").count(), BARS);
+        assert!(text.contains("    7 a_b_c_d_ e__f :1, 2\n") && text.contains("40 more ran"), "{text}");
+    }
+
+    /// Whether every fence and every `<details>` that was opened is closed again.
+    fn balanced(text: &str) -> bool {
+        let mut open: Option<&str> = None;
+        for line in text.lines().filter(|line| line.starts_with("```")) {
+            let fence = &line[..line.len() - line.trim_start_matches('`').len()];
+            match open {
+                None => open = Some(fence),
+                Some(opened) if line == opened => open = None,
+                Some(_) => {}
+            }
+        }
+        open.is_none() && text.matches("<details>").count() == text.matches("</details>").count()
+    }
+
+    proptest! {
+        #[test]
+        fn keeps_its_budget_and_never_cuts_inside(budget in 0usize..6_000, many in 0usize..40, text in "(```|[üé<|`\n ]|[a-z]){0,300}") {
+            let mut report = sample::report(&sample::failed());
+            report.migrations.extend(vec![report.migrations[0].clone(); many]);
+            report.notices = vec![super::super::NoticeReport { severity: "NOTICE".to_owned(), text: text.clone() }; many];
+            report.faults[0].detail.push(text.clone());
+            report.faults[0].place.iter_mut().for_each(|place| place.excerpt = Some(text.clone()));
+            let cut = summary(&report, budget);
+            prop_assert!(cut.len() <= budget);
+            prop_assert!(balanced(&cut), "{}", cut);
+            let whole = summary(&report, WIDE);
+            prop_assert!(cut == whole || cut.contains("Left out") || !cut.contains("\n### "), "{}", cut);
+        }
+    }
+
+    #[test]
+    fn a_cut_summary_keeps_the_verdict_and_what_to_do() {
+        let mut report = sample::report(&sample::failed());
+        report.notices =
+            vec![super::super::NoticeReport { severity: "NOTICE".to_owned(), text: "x".repeat(3_000) }; 50];
+        let text = summary(&report, 8_000);
+        assert!(text.starts_with("## Failed in stage migrate"), "{text}");
+        assert!(text.contains("### Next\n") && text.contains("<summary>Facts</summary>"), "{text}");
+        assert!(text.ends_with("size limit: messages of the server. The log has everything._\n"), "{text}");
+    }
 }
