@@ -207,7 +207,7 @@ mod tests {
     fn text(paper: &Paper) -> String {
         let mut text = paper.text();
         while let Some(at) = text.find("::stop-commands::").map(|at| at + "::stop-commands::".len()) {
-            let token = text[at..at + 32].to_owned();
+            let token = text.get(at..at + 32).unwrap().to_owned();
             text = text.replace(&token, "TOKEN").replace("::stop-commands::TOKEN", "::stopped::TOKEN");
         }
         text

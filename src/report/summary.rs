@@ -363,7 +363,7 @@ mod tests {
     fn balanced(text: &str) -> bool {
         let mut open: Option<&str> = None;
         for line in text.lines().filter(|line| line.starts_with("```")) {
-            let fence = &line[..line.len() - line.trim_start_matches('`').len()];
+            let fence = line.trim_end_matches(|letter| letter != '`');
             match open {
                 None => open = Some(fence),
                 Some(opened) if line == opened => open = None,
