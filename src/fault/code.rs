@@ -127,7 +127,7 @@ codes! {
     /// No common algorithm, or the transport broke while it was set up.
     BastionHandshake "bastion-handshake" Connection Bastion "see the bastion's sshd log; an sshd older than OpenSSH 7.2 may lack every algorithm that is safe today";
     /// No pin for this host.
-    HostKeyUnpinned "host-key-unpinned" Connection Bastion "compare the fingerprint with the server's own (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` there), then put the line below into `ssh-known-hosts`";
+    HostKeyUnpinned "host-key-unpinned" Connection Bastion "compare the fingerprint with the server's own (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` there), then put the line shown into `ssh-known-hosts`";
     /// The host key is not the pinned one.
     HostKeyMismatch "host-key-mismatch" Connection Bastion "find out why before you change anything: a reinstalled server has a new key, and so has an impostor; if it is right, replace the line in `ssh-known-hosts`";
     /// The host key is marked `@revoked`.
@@ -224,7 +224,7 @@ codes! {
     /// A file ended its own transaction while it ran.
     TransactionEnded "transaction-ended" MigrationFailed Migrate "part of the file may be committed although nothing is recorded: compare the schema, then remove COMMIT and ROLLBACK from the file";
     /// A statement without a transaction may or may not have run.
-    StatementInDoubt "statement-in-doubt" InDoubt Migrate "find out whether the statement took effect and tell the ledger with the SQL below";
+    StatementInDoubt "statement-in-doubt" InDoubt Migrate "find out whether the statement took effect and tell the ledger with the SQL shown";
     /// The connection died around a commit and could not be had again.
     CommitInDoubt "commit-in-doubt" InDoubt Migrate "run again as soon as the database can be reached: the next run reads from the ledger what was committed";
 
@@ -237,6 +237,8 @@ codes! {
 
     /// A report could not be written.
     ReportUnwritten "report-unwritten" Configuration Report "free space on the runner; the migration itself is not affected";
+    /// The comment on the pull request could not be written.
+    CommentUnwritten "comment-unwritten" Configuration Report "check `github-token`, or set `comment: never`; the migration itself is not affected";
 
     /// Stopped by a signal.
     Cancelled "cancelled" Cancelled Migrate "run again when you like: what was applied is in the ledger";
@@ -255,5 +257,48 @@ impl fmt::Display for Code {
 impl serde::Serialize for Code {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Class, Code};
+
+    const ERRORS: &str = include_str!("../../docs/errors.md");
+
+    #[test]
+    fn every_code_has_a_section_under_its_exit_code_and_no_section_lacks_a_code() {
+        let mut documented = Vec::new();
+        let mut exit = "";
+        for line in ERRORS.lines() {
+            if let Some(heading) = line.strip_prefix("# Exit ") {
+                exit = heading.split(':').next().unwrap();
+            }
+            if let Some(name) = line.strip_prefix("## ") {
+                documented.push(format!("{exit} {name}"));
+            }
+        }
+        let mut known: Vec<String> =
+            Code::ALL.iter().map(|code| format!("{} {code}", code.class().exit_code())).collect();
+        known.sort();
+        documented.sort();
+        assert_eq!(documented, known);
+    }
+
+    #[test]
+    fn every_section_is_short_and_ends_in_the_fix() {
+        for section in ERRORS.split("\n## ").skip(1) {
+            let section = section.split("\n# ").next().unwrap();
+            let lines: Vec<&str> = section.lines().skip(1).filter(|line| !line.is_empty()).collect();
+            assert!((2..=6).contains(&lines.len()), "{section}");
+            assert!(lines.iter().any(|line| line.starts_with("Fix: ")), "{section}");
+        }
+    }
+
+    #[test]
+    fn every_exit_code_is_in_the_table() {
+        for class in Class::ALL {
+            assert!(ERRORS.contains(&format!("\n| {} | ", class.exit_code())), "{class:?}");
+        }
     }
 }

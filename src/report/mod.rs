@@ -1,5 +1,25 @@
 //! Events → fold → report; all surfaces are pure functions of it.
 
+mod annotate;
+mod comment;
+mod log;
+mod markdown;
 mod outcome;
+mod outputs;
+mod publish;
+mod redact;
+#[cfg(test)]
+mod sample;
+mod sink;
+mod summary;
+mod verdict;
+mod words;
 
+pub use annotate::annotations;
+pub use comment::{comment, marker};
+pub use log::{Log, Surface};
 pub use outcome::{Fate, MigrationReport, NOTICES_KEPT, NoticeReport, Outcome, Report, StageTime};
+pub use outputs::outputs;
+pub use publish::publish;
+pub use summary::summary;
+pub use verdict::Verdict;

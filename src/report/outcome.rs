@@ -1,7 +1,7 @@
 //! Everything that happened, folded from events, so that it survives whatever ends the run.
 
 use crate::{
-    fault::{Fault, Stage},
+    fault::{Class, Fault, Stage},
     github::env::Runner,
     input::Command,
     run::event::{BastionFacts, DatabaseFacts, Event, MigrationId, PlanFacts},
@@ -16,7 +16,7 @@ pub enum Outcome {
     Success,
     /// Nothing was pending.
     NothingToDo,
-    /// `plan` and `status`: something is pending.
+    /// Something is pending, and that is no fault: the end of `plan` and `status`.
     Pending,
     /// See the faults.
     Failed,
@@ -24,6 +24,21 @@ pub enum Outcome {
     Cancelled,
     /// Nobody knows whether a commit took place.
     InDoubt,
+}
+
+impl Outcome {
+    /// As the output `outcome` says it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::NothingToDo => "nothing-to-do",
+            Self::Pending => "pending",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::InDoubt => "in-doubt",
+        }
+    }
 }
 
 /// A stage and its time.
@@ -188,34 +203,94 @@ impl Report {
         self.migrations.iter().filter(move |entry| entry.fate == fate)
     }
 
+    /// The migrations that the database does not have: not begun, or begun and rolled back.
+    pub fn left_to_do(&self) -> impl Iterator<Item = &MigrationReport> {
+        self.migrations.iter().filter(|entry| matches!(entry.fate, Fate::Pending | Fate::Running | Fate::Failed))
+    }
+
     /// How it ended.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
-        use crate::fault::Class;
-        if let Some(first) = self.faults.first() {
-            return match first.code.class() {
+        if let Some(class) = self.class() {
+            return match class {
                 Class::InDoubt => Outcome::InDoubt,
                 Class::Cancelled => Outcome::Cancelled,
-                _ if self.with_fate(Fate::InDoubt).next().is_some() => Outcome::InDoubt,
-                _ => Outcome::Failed,
+                Class::Configuration
+                | Class::Connection
+                | Class::Lock
+                | Class::PlanRefused
+                | Class::MigrationFailed
+                | Class::VerificationFailed
+                | Class::Bug => Outcome::Failed,
             };
         }
         let open = self.migrations.iter().any(|entry| entry.fate != Fate::Applied);
         match self.command {
-            Some(Command::Plan | Command::Status) if open => Outcome::Pending,
+            _ if open => Outcome::Pending,
             Some(Command::Verify) => Outcome::Success,
             _ if self.migrations.is_empty() => Outcome::NothingToDo,
             _ => Outcome::Success,
         }
     }
 
-    /// The exit code of the process: that of the first fault's class.
+    /// The exit code of the process.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        self.faults.first().map_or(0, |fault| fault.code.class().exit_code())
+        self.class().map_or(0, Class::exit_code)
+    }
+
+    /// How it failed: as the first fault says, unless a commit is in doubt. That is what somebody must act on, whatever
+    /// ended the run.
+    fn class(&self) -> Option<Class> {
+        let first = self.faults.first()?.code.class();
+        let doubt = self.with_fate(Fate::InDoubt).next().is_some();
+        Some(if doubt { Class::InDoubt } else { first })
     }
 }
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::sample, *};
+    use crate::fault::Code;
+
+    #[test]
+    fn a_migration_that_is_not_known_to_be_applied_is_no_success() {
+        let mut told = sample::success();
+        told.retain(|(_, event)| !matches!(event, Event::Applied { version: 4, .. }));
+        assert_eq!(sample::report(&told).outcome(), Outcome::Pending);
+        assert_eq!(sample::report(&sample::success()).outcome(), Outcome::Success);
+    }
+
+    #[test]
+    fn a_commit_in_doubt_is_told_whatever_ended_the_run() {
+        for code in [Code::Cancelled, Code::BastionLost] {
+            let fault = (410, Event::Fault(Fault::new(code, "x")));
+            let mut told = sample::planned();
+            told.push(fault.clone());
+            assert_eq!(sample::report(&told).exit_code(), code.class().exit_code());
+            told.extend([(400, Event::InDoubt { version: 4 }), fault]);
+            let report = sample::report(&told);
+            assert_eq!((report.outcome(), report.exit_code()), (Outcome::InDoubt, 8));
+        }
+    }
+
+    #[test]
+    fn an_outcome_has_one_name() {
+        use Outcome::{Cancelled, Failed, InDoubt, NothingToDo, Pending, Success};
+        for outcome in [Success, NothingToDo, Pending, Failed, Cancelled, InDoubt] {
+            assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.name());
+        }
+    }
+
+    #[test]
+    fn keeps_the_newest_notices() {
+        let notice = |number: usize| Event::Notice { severity: "NOTICE".to_owned(), text: number.to_string() };
+        let told = (0..NOTICES_KEPT + 5).map(|number| (0, notice(number))).collect();
+        let report = sample::report(&told);
+        assert_eq!((report.notices.len(), report.notices[0].text.as_str()), (NOTICES_KEPT, "5"));
+    }
 }

@@ -1,0 +1,51 @@
+//! The comment on the pull request: the summary again, found and updated by a mark that readers don't see.
+
+use super::{outcome::Report, summary::summary};
+
+/// What GitHub takes for one comment, in characters; we count bytes, which are never fewer.
+pub(super) const COMMENT_LIMIT: usize = 65_536;
+
+/// Names the comment, one for each environment. Nothing in it can end the HTML comment early.
+#[must_use]
+pub fn marker(environment: Option<&str>) -> String {
+    let safe = |letter: char| if letter.is_alphanumeric() || "_.".contains(letter) { letter } else { '-' };
+    let name: String = environment.unwrap_or("default").chars().take(100).map(safe).collect();
+    // Two hyphens in a row may not stand in an HTML comment.
+    let parts: Vec<&str> = name.split('-').filter(|part| !part.is_empty()).collect();
+    format!("<!-- bastion-migrate:{} -->", parts.join("-"))
+}
+
+/// The comment without its mark, of at most `budget` bytes. The report must be redacted.
+#[must_use]
+pub fn comment(report: &Report, budget: usize) -> String {
+    let environment = report.environment.as_deref().map(|name| format!(" for {}", super::markdown::code(name)));
+    let command = report.command.map_or("migrate", crate::input::Command::name);
+    let run = report.run_url.as_deref().map(|url| format!(" · [run]({url})")).unwrap_or_default();
+    let footer = format!("\n<sub>bastion-migrate {command}{}{run}</sub>\n", environment.unwrap_or_default());
+    match budget.checked_sub(footer.len()) {
+        Some(room) => format!("{}{footer}", summary(report, room)),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::sample, *};
+
+    #[test]
+    fn an_environment_can_not_break_out_of_its_mark() {
+        assert_eq!(marker(None), "<!-- bastion-migrate:default -->");
+        assert_eq!(marker(Some("eu-1.prod")), "<!-- bastion-migrate:eu-1.prod -->");
+        assert_eq!(marker(Some("a--><img src=x>")), "<!-- bastion-migrate:a-img-src-x -->");
+    }
+
+    #[test]
+    fn is_the_summary_with_a_link_to_the_run_within_its_budget() {
+        let report = sample::report(&sample::success());
+        let text = comment(&report, COMMENT_LIMIT);
+        assert!(text.starts_with("## Applied 2 migrations"), "{text}");
+        let footer = "<sub>bastion-migrate migrate for <code>prod</code> · [run](https://github.com/owner/name/actions/runs/1/attempts/1)</sub>\n";
+        assert!(text.ends_with(footer), "{text}");
+        assert!((0..2_000).all(|budget| comment(&report, budget).len() <= budget));
+    }
+}

@@ -1,0 +1,382 @@
+//! The only printer: events become lines on standard output, the only stream, because the runner keeps no order across two.
+
+use super::{
+    outcome::Report,
+    redact::Redacted as _,
+    sink::{Sink, Traces},
+    verdict::Verdict,
+    words::{self, Line, Names, Tone},
+};
+use crate::{
+    fault::{Fault, Stage},
+    github::{
+        command::{self, Annotation},
+        env::Runner,
+    },
+    run::event::Event,
+    secret::{Redactor, Secret},
+};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
+/// What reads standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Surface {
+    /// The runner: commands are obeyed, groups fold.
+    Actions,
+    /// A file or another program.
+    Pipe,
+    /// A terminal of somebody who wants no colour (`NO_COLOR`).
+    Terminal,
+    /// A terminal.
+    Colour,
+}
+
+/// A line of a multi-line secret shorter than this is not masked: the runner has no minimum, and would then hide every
+/// `=` of the whole job.
+const SHORTEST_MASK: usize = 4;
+
+/// Tells the run while it happens.
+#[derive(Debug)]
+pub struct Log {
+    sink: Sink,
+    runner_debug: bool,
+    names: Names,
+    open: Option<Stage>,
+}
+
+impl Log {
+    /// A log on standard output. Inside of Actions the surface is Actions, whatever `screen` says, and the secrets are masked
+    /// before anything else is written.
+    #[must_use]
+    pub fn new(runner: &Runner, screen: Surface, secrets: &[Secret]) -> Self {
+        Self::to(Box::new(io::stdout()), runner, screen, secrets)
+    }
+
+    /// The same on another stream.
+    #[must_use]
+    pub fn to(out: Box<dyn Write + Send>, runner: &Runner, screen: Surface, secrets: &[Secret]) -> Self {
+        let surface = if runner.in_actions { Surface::Actions } else { screen };
+        let sink = Sink::new(out, Redactor::new(secrets), surface);
+        let masks = secrets.iter().filter(|_| surface == Surface::Actions).flat_map(masks);
+        masks.for_each(|value| sink.command(&command::add_mask(value)));
+        Self { sink, runner_debug: runner.debug, names: Names::new(), open: None }
+    }
+
+    /// What hides the secrets on every other surface.
+    #[must_use]
+    pub fn redactor(&self) -> &Redactor {
+        self.sink.redactor()
+    }
+
+    /// Makes the traces of this crate and its libraries part of the log, if the user asked for debug logging. For the
+    /// process, once.
+    pub fn listen(&self) {
+        if self.runner_debug {
+            // The second of two logs in one process has nothing to add.
+            drop(tracing::subscriber::set_global_default(self.traces()));
+        }
+    }
+
+    fn traces(&self) -> impl tracing::Subscriber + Send + Sync + use<> {
+        let sink = self.sink.clone();
+        tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .with_ansi(false)
+            .without_time()
+            .with_writer(move || Traces(sink.clone()))
+            .finish()
+    }
+
+    /// Tells what happened `at` this time since the run began.
+    pub fn event(&mut self, event: &Event, at: Duration) {
+        let event = event.redacted(self.sink.redactor());
+        if let Event::Planned(facts) = &event {
+            self.names = facts.pending.iter().map(|id| (id.version, stem(&id.file))).collect();
+        }
+        self.progress(&event);
+        for line in words::lines(&event, &self.names, at) {
+            self.line(&line);
+        }
+    }
+
+    /// The last line: the run in one sentence.
+    pub fn verdict(&mut self, report: &Report) {
+        self.sink.show(None);
+        self.line(&Line::End);
+        let verdict = Verdict::of(&report.redacted(self.sink.redactor()));
+        let tone = if report.faults.is_empty() { Tone::Good } else { Tone::Bad };
+        let next = verdict.next.map(|next| format!("; next: {next}")).unwrap_or_default();
+        self.sink.text(tone, &format!("{}{next}", verdict.what));
+    }
+
+    /// Shows a message beside a file or the run; outside of Actions there is nothing beside.
+    pub fn annotate(&self, note: &Annotation) {
+        if self.sink.surface() == Surface::Actions {
+            let redact = |text: &String| self.sink.redactor().redact(text);
+            let note = Annotation {
+                file: note.file.as_ref().map(redact),
+                title: redact(&note.title),
+                message: redact(&note.message),
+                ..note.clone()
+            };
+            self.sink.command(&note.to_string());
+        }
+    }
+
+    /// Tells a fault that does not decide the outcome, met while the report was written.
+    pub(super) fn warn(&mut self, fault: &Fault, at: Duration) {
+        self.event(&Event::Warning(fault.clone()), at);
+        self.annotate(&super::annotate::warning(&fault.redacted(self.sink.redactor())));
+    }
+
+    fn line(&mut self, line: &Line) {
+        let actions = self.sink.surface() == Surface::Actions;
+        match line {
+            Line::Text(tone, text) => self.sink.text(*tone, text),
+            Line::Heading(stage) => {
+                self.line(&Line::End);
+                self.open = Some(*stage);
+                if actions {
+                    self.sink.command(&command::group(stage.name()));
+                } else {
+                    self.sink.text(Tone::Plain, stage.name());
+                }
+            }
+            Line::End => {
+                if self.open.take().is_some() && actions {
+                    self.sink.command(command::END_GROUP);
+                }
+            }
+        }
+    }
+
+    /// The bar over the pending migrations, for a person who waits.
+    fn progress(&self, event: &Event) {
+        let person = matches!(self.sink.surface(), Surface::Terminal | Surface::Colour);
+        match event {
+            Event::Started(id) if person => {
+                let bar = self.sink.bar().unwrap_or_else(|| self.new_bar());
+                bar.set_message(self.names.get(&id.version).cloned().unwrap_or_default());
+                if self.sink.bar().is_none() {
+                    self.sink.show(Some(bar));
+                }
+            }
+            Event::Applied { .. } => self.sink.bar().into_iter().for_each(|bar| bar.inc(1)),
+            Event::Left(_) | Event::Fault(_) => self.sink.show(None),
+            _ => {}
+        }
+    }
+
+    fn new_bar(&self) -> ProgressBar {
+        let style = ProgressStyle::with_template("  {bar:30} {pos}/{len} {msg}");
+        let total = u64::try_from(self.names.len()).ok();
+        ProgressBar::with_draw_target(total, ProgressDrawTarget::stdout())
+            .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    }
+}
+
+/// What the runner is told to hide: each line of the secret, because the log has only lines.
+fn masks(secret: &Secret) -> Vec<&str> {
+    let whole = secret.expose().trim();
+    let lines: Vec<&str> = whole.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_MASK).collect();
+    match (whole.is_empty(), lines.is_empty()) {
+        (true, _) => Vec::new(),
+        (false, true) => vec![whole],
+        (false, false) => lines,
+    }
+}
+
+/// `0003_add_email` of `migrations/0003_add_email.sql`: the migration as its author calls it.
+fn stem(file: &str) -> String {
+    let name = file.rsplit('/').next().unwrap_or(file);
+    name.strip_suffix(".sql").unwrap_or(name).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::sample::{self, Paper},
+        *,
+    };
+
+    /// What was printed, with the fences' tokens made equal.
+    fn text(paper: &Paper) -> String {
+        let mut text = paper.text();
+        while let Some(at) = text.find("::stop-commands::").map(|at| at + "::stop-commands::".len()) {
+            let token = text.get(at..at + 32).unwrap().to_owned();
+            text = text.replace(&token, "TOKEN").replace("::stop-commands::TOKEN", "::stopped::TOKEN");
+        }
+        text
+    }
+
+    fn actions() -> Runner {
+        Runner { in_actions: true, ..Runner::default() }
+    }
+
+    fn printed(runner: &Runner, screen: Surface, secrets: &[&str], told: &sample::Told) -> String {
+        let paper = Paper::default();
+        let secrets: Vec<Secret> = secrets.iter().map(|secret| Secret::new(*secret)).collect();
+        let mut log = Log::to(Box::new(paper.clone()), runner, screen, &secrets);
+        told.iter().for_each(|(at, event)| log.event(event, Duration::from_millis(*at)));
+        log.verdict(&sample::report(told));
+        text(&paper)
+    }
+
+    #[test]
+    fn tells_a_good_run_to_the_runner() {
+        insta::assert_snapshot!(printed(&actions(), Surface::Pipe, &["hunter2"], &sample::success()), @r###"
+        ::add-mask::hunter2
+        ::group::bastion
+          bastion   deploy@bastion.example.org:22 by key
+          host key  ssh-ed25519 SHA256:abc
+        ::endgroup::
+        ::group::database
+          waiting for the database (at 150 ms): the server is starting up
+          database  shop at db.internal:5432 as owner
+          server    PostgreSQL 16.4, TLS verify-full
+        ::endgroup::
+        ::group::plan
+          2 migrations pending, 2 recorded in bastion_migrate.ledger
+          pending migrations/0003_add_email.sql
+          pending migrations/0004_drop_name.sql
+          digest  sha256:4f2c
+        ::endgroup::
+        ::group::migrate
+          applying 0003_add_email
+          applied 0003_add_email (12 ms)
+          applying 0004_drop_name
+        ::stopped::TOKEN
+          notice: table "x" | skipping
+            ::error::no
+        ::TOKEN::
+          applied 0004_drop_name (1.1 s)
+        ::endgroup::
+          the ledger confirms it
+        Applied 2 migrations to shop, and the ledger confirms it (1.6 s)
+        "###);
+    }
+
+    #[test]
+    fn tells_a_failed_run_to_the_runner() {
+        insta::assert_snapshot!(printed(&actions(), Surface::Pipe, &[], &sample::failed()), @r###"
+        ::group::bastion
+          bastion   deploy@bastion.example.org:22 by key
+          host key  ssh-ed25519 SHA256:abc
+        ::endgroup::
+        ::group::database
+          waiting for the database (at 150 ms): the server is starting up
+          database  shop at db.internal:5432 as owner
+          server    PostgreSQL 16.4, TLS verify-full
+        ::endgroup::
+        ::group::plan
+          2 migrations pending, 2 recorded in bastion_migrate.ledger
+          pending migrations/0003_add_email.sql
+          pending migrations/0004_drop_name.sql
+          digest  sha256:4f2c
+        ::endgroup::
+        ::group::migrate
+          applying 0003_add_email
+          applied 0003_add_email (12 ms)
+          applying 0004_drop_name
+          failed 0004_drop_name
+        ::endgroup::
+        error[statement-failed] migrate: relation "userz" does not exist
+          --> migrations/0004_drop_name.sql:2:13
+           | ALTER TABLE userz DROP name;
+           |             ^
+          SQLSTATE 42P01
+          HINT: # #[error]look at `users`
+          fix: correct the file and run again; the file was rolled back and files before it stay applied
+          see https://github.com/bastion-migrate/bastion-migrate/blob/main/docs/errors.md#statement-failed
+        Failed in stage migrate with statement-failed: 1 of 2 migrations applied (330 ms); next: correct the file and run again; the file was rolled back and files before it stay applied
+        "###);
+    }
+
+    #[test]
+    fn tells_a_refused_bastion_in_plain_lines() {
+        insta::assert_snapshot!(printed(&Runner::default(), Surface::Pipe, &["hunter2"], &sample::unpinned()), @r###"
+        bastion
+        error[host-key-unpinned] bastion: no key is pinned for `bastion.example.org`
+          bastion.example.org ssh-ed25519 AAAA
+          fix: compare the fingerprint with the server's own (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` there), then put the line shown into `ssh-known-hosts`
+          see https://github.com/bastion-migrate/bastion-migrate/blob/main/docs/errors.md#host-key-unpinned
+        Failed in stage bastion with host-key-unpinned: nothing was changed (50 ms); next: compare the fingerprint with the server's own (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` there), then put the line shown into `ssh-known-hosts`
+        "###);
+    }
+
+    #[test]
+    fn colours_only_where_colour_is_wanted() {
+        let plain = printed(&Runner::default(), Surface::Terminal, &[], &sample::success());
+        let coloured = printed(&Runner::default(), Surface::Colour, &[], &sample::success());
+        assert!(!plain.contains('\x1b'));
+        assert!(coloured.contains("\x1b[32m  applied 0003_add_email (12 ms)\x1b[0m"), "{coloured}");
+    }
+
+    #[test]
+    fn masks_every_line_of_a_key_before_anything_else() {
+        let key = "-----BEGIN-----\nab,c%d:ef\n=\n-----END-----\n";
+        let text = printed(&actions(), Surface::Pipe, &[key, " ", "x"], &vec![]);
+        let lines: Vec<&str> = text.lines().take(5).collect();
+        let masks = ["-----BEGIN-----", "ab,c%25d:ef", "-----END-----", "x"].map(|mask| format!("::add-mask::{mask}"));
+        assert_eq!(lines[..4], masks);
+        assert!(!lines[4].starts_with("::add-mask::"));
+    }
+
+    #[test]
+    fn hostile_text_is_fenced_and_can_not_move_the_cursor() {
+        let text = "a\r::set-output name=x::y\n >>> ##[error]z\x1b[2J";
+        let told = vec![(0, Event::Notice { severity: "NOTICE".to_owned(), text: text.to_owned() })];
+        let printed = printed(&actions(), Surface::Pipe, &[], &told);
+        let expected =
+            "::stopped::TOKEN\n  notice: a\n    ::set-output name=x::y\n     >>> # #[error]z\u{fffd}[2J\n::TOKEN::\n";
+        assert!(printed.starts_with(expected), "{printed}");
+    }
+
+    #[test]
+    fn a_broken_pipe_does_not_end_the_run() {
+        struct Broken;
+        impl Write for Broken {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut log = Log::to(Box::new(Broken), &actions(), Surface::Pipe, &[Secret::new("secret")]);
+        log.event(&Event::Verified, Duration::ZERO);
+        log.verdict(&sample::report(&sample::success()));
+    }
+
+    #[test]
+    fn traces_of_libraries_are_debug_lines_without_secrets() {
+        let paper = Paper::default();
+        let secrets = [Secret::new("hun\"ter2")];
+        let log = Log::to(Box::new(paper.clone()), &actions(), Surface::Pipe, &secrets);
+        tracing::subscriber::with_default(log.traces(), || {
+            tracing::debug!(password = "hun\"ter2", "first\nsecond");
+            tracing::trace!("too much");
+        });
+        let text = paper.text();
+        let line = text.lines().nth(1).unwrap();
+        assert!(line.starts_with("::debug::DEBUG ") && line.contains("***"), "{text}");
+        assert!(!line.contains("ter2") && text.lines().count() == 2, "{text}");
+    }
+
+    #[test]
+    fn the_bar_counts_what_is_applied_and_goes_away() {
+        let runner = Runner::default();
+        let mut log = Log::to(Box::new(Paper::default()), &runner, Surface::Terminal, &[]);
+        for (at, event) in sample::success().iter().take_while(|(at, _)| *at < 1_500) {
+            log.event(event, Duration::from_millis(*at));
+        }
+        let bar = log.sink.bar().unwrap();
+        assert_eq!((bar.position(), bar.length()), (2, Some(2)));
+        log.event(&Event::Left(Stage::Migrate), Duration::from_secs(2));
+        assert!(log.sink.bar().is_none());
+    }
+}

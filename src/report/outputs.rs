@@ -1,0 +1,212 @@
+//! The step's outputs.
+//!
+//! They are not redacted as a whole after rendering: a password `true` or `0` would turn the JSON into something that
+//! `fromJSON` refuses. Every text in the report was redacted before, and JSON adds nothing between texts but its own signs.
+
+use super::outcome::{Fate, MigrationReport, Outcome, Report};
+use serde::Serialize;
+
+/// What the output `report` may take, in bytes; all outputs of a job together may take 1 MB.
+const REPORT_LIMIT: usize = 256 * 1024;
+
+#[derive(Serialize)]
+struct Applied<'a> {
+    version: i64,
+    name: &'a str,
+    file: &'a str,
+    took_ms: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Pending<'a> {
+    version: i64,
+    name: &'a str,
+    file: &'a str,
+}
+
+#[derive(Serialize)]
+struct Whole<'a> {
+    outcome: Outcome,
+    exit_code: u8,
+    /// Keys that were emptied because the whole would have been too long.
+    left_out: &'a [&'a str],
+    #[serde(flatten)]
+    report: &'a Report,
+}
+
+/// Every output and its value. What is not known is empty; before there is a plan that is also true of the counts.
+#[must_use]
+pub fn outputs(report: &Report) -> Vec<(&'static str, String)> {
+    let applied: Vec<Applied<'_>> = report.with_fate(Fate::Applied).map(applied).collect();
+    let pending: Vec<Pending<'_>> = report.left_to_do().map(pending).collect();
+    let plan = report.plan.as_ref();
+    let planned = |value: String| if plan.is_some() { value } else { String::new() };
+    vec![
+        ("outcome", report.outcome().name().to_owned()),
+        ("applied", planned(json(&applied))),
+        ("pending", planned(json(&pending))),
+        ("applied-count", planned(applied.len().to_string())),
+        ("pending-count", planned(pending.len().to_string())),
+        ("plan-digest", plan.map(|plan| plan.digest.clone()).unwrap_or_default()),
+        ("duration-ms", report.duration_ms.to_string()),
+        ("database-version", report.database.as_ref().map(|facts| facts.version.clone()).unwrap_or_default()),
+        ("fault-code", report.faults.first().map(|fault| fault.code.to_string()).unwrap_or_default()),
+        ("report", whole(report)),
+    ]
+}
+
+fn applied(entry: &MigrationReport) -> Applied<'_> {
+    Applied { version: entry.id.version, name: &entry.id.name, file: &entry.id.file, took_ms: entry.took_ms }
+}
+
+fn pending(entry: &MigrationReport) -> Pending<'_> {
+    Pending { version: entry.id.version, name: &entry.id.name, file: &entry.id.file }
+}
+
+/// A part of the report that can be emptied.
+type Cut = (&'static str, fn(&mut Report));
+
+/// The whole report; the least telling parts are emptied until it fits.
+fn whole(report: &Report) -> String {
+    let cuts: [Cut; 4] = [
+        ("notices", |report| report.notices.clear()),
+        ("plan.pending", |report| report.plan.iter_mut().for_each(|plan| plan.pending.clear())),
+        ("migrations", |report| report.migrations.clear()),
+        ("warnings", |report| report.warnings.clear()),
+    ];
+    let (outcome, exit_code) = (report.outcome(), report.exit_code());
+    let (mut report, mut left_out) = (report.clone(), Vec::new());
+    let mut cuts = cuts.into_iter();
+    loop {
+        let text = json(&Whole { outcome, exit_code, left_out: &left_out, report: &report });
+        if text.len() <= REPORT_LIMIT {
+            return text;
+        }
+        let Some((name, cut)) = cuts.next() else { return String::new() };
+        cut(&mut report);
+        left_out.push(name);
+    }
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("texts, numbers and lists of them always have a JSON form")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::sample, *};
+    use crate::fault::{Code, Fault};
+    use serde_json::Value;
+    use std::collections::BTreeMap;
+
+    fn of(told: &sample::Told) -> BTreeMap<&'static str, String> {
+        outputs(&sample::report(told)).into_iter().collect()
+    }
+
+    fn short(told: &sample::Told) -> String {
+        let all = outputs(&sample::report(told));
+        let lines: Vec<String> =
+            all.iter().filter(|(name, _)| *name != "report").map(|(name, value)| format!("{name}={value}")).collect();
+        lines.join("\n")
+    }
+
+    #[test]
+    fn a_good_run_says_what_was_applied() {
+        insta::assert_snapshot!(short(&sample::success()), @r###"
+        outcome=success
+        applied=[{"version":3,"name":"add_email","file":"migrations/0003_add_email.sql","took_ms":12},{"version":4,"name":"drop_name","file":"migrations/0004_drop_name.sql","took_ms":1100}]
+        pending=[]
+        applied-count=2
+        pending-count=0
+        plan-digest=sha256:4f2c
+        duration-ms=1600
+        database-version=16.4
+        fault-code=
+        "###);
+    }
+
+    #[test]
+    fn a_failed_run_says_what_is_left() {
+        insta::assert_snapshot!(short(&sample::failed()), @r###"
+        outcome=failed
+        applied=[{"version":3,"name":"add_email","file":"migrations/0003_add_email.sql","took_ms":12}]
+        pending=[{"version":4,"name":"drop_name","file":"migrations/0004_drop_name.sql"}]
+        applied-count=1
+        pending-count=1
+        plan-digest=sha256:4f2c
+        duration-ms=330
+        database-version=16.4
+        fault-code=statement-failed
+        "###);
+    }
+
+    #[test]
+    fn before_a_plan_nothing_is_known() {
+        insta::assert_snapshot!(short(&sample::unpinned()), @r###"
+        outcome=failed
+        applied=
+        pending=
+        applied-count=
+        pending-count=
+        plan-digest=
+        duration-ms=50
+        database-version=
+        fault-code=host-key-unpinned
+        "###);
+    }
+
+    #[test]
+    fn the_report_is_valid_and_short_whatever_happened() {
+        let mut report = sample::report(&sample::success());
+        report.notices[0].text = "\"".repeat(200_000);
+        let whole: Value = serde_json::from_str(&whole(&report)).unwrap();
+        assert_eq!((&whole["left_out"], &whole["outcome"]), (&serde_json::json!(["notices"]), &"success".into()));
+        report.migrations = vec![report.migrations[0].clone(); 5_000];
+        let whole = super::whole(&report);
+        let parsed: Value = serde_json::from_str(&whole).unwrap();
+        assert!(whole.len() <= REPORT_LIMIT);
+        assert_eq!(parsed["left_out"], serde_json::json!(["notices", "plan.pending", "migrations"]));
+    }
+
+    const DOCUMENT: &str = include_str!("../../docs/outputs.md");
+
+    #[test]
+    fn every_output_is_documented_and_no_other() {
+        let rows = DOCUMENT.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        let known: Vec<&str> = outputs(&sample::report(&sample::success())).iter().map(|(name, _)| *name).collect();
+        assert_eq!(rows.collect::<Vec<_>>(), known);
+    }
+
+    /// All keys of a JSON value, with the way to them.
+    fn keys(value: &Value, way: &str, found: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => fields.iter().for_each(|(key, value)| {
+                found.push(format!("{way}/{key}"));
+                keys(value, &format!("{way}/{key}"), found);
+            }),
+            Value::Array(items) => items.iter().take(1).for_each(|item| keys(item, &format!("{way}/*"), found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    #[test]
+    fn the_documented_json_has_the_keys_that_are_written() {
+        let failed = outputs(&sample::report(&sample::failed())).into_iter().collect::<BTreeMap<_, _>>();
+        let written = BTreeMap::from([
+            ("applied", failed["applied"].clone()),
+            ("pending", failed["pending"].clone()),
+            ("report", of(&sample::success())["report"].clone()),
+        ]);
+        for (name, text) in written {
+            let section = DOCUMENT.split(&format!("\n## `{name}`")).nth(1).unwrap();
+            let example = section.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+            let [mut documented, mut real] = [Vec::new(), Vec::new()];
+            keys(&serde_json::from_str(example).unwrap(), "", &mut documented);
+            keys(&serde_json::from_str(&text).unwrap(), "", &mut real);
+            assert_eq!(documented, real, "{name}");
+        }
+        let fault = serde_json::to_value(Fault::new(Code::Bug, "x")).unwrap();
+        let names: Vec<String> = fault.as_object().unwrap().keys().map(|key| format!("`{key}`")).collect();
+        assert!(names.iter().all(|name| DOCUMENT.contains(name)), "{names:?}");
+    }
+}

@@ -1,0 +1,214 @@
+//! Everything that is left of the run when it is over: annotations, outputs, summary, comment.
+
+use super::{
+    annotate::annotations,
+    comment::{COMMENT_LIMIT, comment, marker},
+    log::Log,
+    outcome::{Outcome, Report},
+    outputs::outputs,
+    summary::summary,
+};
+use crate::{
+    fault::{Code, Fault},
+    github::{
+        api::{Conversation, pull_request},
+        env::Runner,
+        file,
+    },
+    input::{Command, CommentPolicy, GithubSettings, Policy},
+    secret::Redactor,
+};
+use std::{path::Path, time::Duration};
+
+/// How long GitHub's API may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The same after a cancel: the runner kills us ten seconds after its signal, and the database needs most of them.
+const PATIENCE_CANCELLED: Duration = Duration::from_millis(1_500);
+
+/// Writes every surface. What can't be written is told as a warning and returned; it keeps nothing else from being written,
+/// and does not change how the run ended. Without `settings` (the inputs were wrong) there is no comment.
+pub async fn publish(report: &Report, runner: &Runner, settings: Option<&GithubSettings>, log: &mut Log) -> Vec<Fault> {
+    let redactor = log.redactor().clone();
+    let report = report.redacted(&redactor);
+    annotations(&report).iter().for_each(|note| log.annotate(note));
+    let mut faults = Vec::new();
+    faults.extend(write_outputs(&report, runner).err());
+    if settings.is_none_or(|settings| settings.summary == Policy::Allow) {
+        faults.extend(write_summary(&report, runner, &redactor).err());
+    }
+    if let Some(settings) = settings {
+        faults.extend(write_comment(&report, runner, settings, &redactor).await.err());
+    }
+    let at = Duration::from_millis(report.duration_ms);
+    faults.iter().for_each(|fault| log.warn(fault, at));
+    faults
+}
+
+fn write_outputs(report: &Report, runner: &Runner) -> Result<(), Fault> {
+    match &runner.output_file {
+        Some(path) => file::append_outputs(path, &outputs(report)),
+        None => Ok(()),
+    }
+}
+
+fn write_summary(report: &Report, runner: &Runner, redactor: &Redactor) -> Result<(), Fault> {
+    let Some(path) = &runner.summary_file else { return Ok(()) };
+    let room = file::summary_room(path)?;
+    let text = within(room, redactor, |budget| summary(report, budget));
+    file::append_summary(path, &text)
+}
+
+/// Renders within this many bytes, the last redaction included: `***` is at most three times as long as what it hides.
+fn within(room: usize, redactor: &Redactor, render: impl Fn(usize) -> String) -> String {
+    let text = redactor.redact(&render(room));
+    if text.len() <= room { text } else { redactor.redact(&render(room / 3)) }
+}
+
+async fn write_comment(
+    report: &Report,
+    runner: &Runner,
+    settings: &GithubSettings,
+    redactor: &Redactor,
+) -> Result<(), Fault> {
+    let wanted = match settings.comment {
+        CommentPolicy::Never => false,
+        CommentPolicy::Plan => report.command == Some(Command::Plan),
+        CommentPolicy::Always => true,
+    };
+    if !wanted {
+        return Ok(());
+    }
+    let Some(conversation) = conversation(runner)? else { return Ok(()) };
+    let Some(token) = &settings.token else {
+        return Err(Fault::new(Code::CommentUnwritten, "can't write the comment: `github-token` is empty"));
+    };
+    let marker = marker(report.environment.as_deref());
+    let room = COMMENT_LIMIT.saturating_sub(marker.len() + 1);
+    let text = within(room, redactor, |budget| comment(report, budget));
+    let patience = if report.outcome() == Outcome::Cancelled { PATIENCE_CANCELLED } else { PATIENCE };
+    conversation.put(token, &marker, &text, patience).await
+}
+
+/// Where to comment; nowhere when the event is not about a pull request.
+fn conversation(runner: &Runner) -> Result<Option<Conversation>, Fault> {
+    let (Some(event), Some(api_url), Some(repository)) = (&runner.event_file, &runner.api_url, &runner.repository)
+    else {
+        return Ok(None);
+    };
+    let number = pull_request(&payload(event)?);
+    Ok(number.map(|number| Conversation { api_url: api_url.clone(), repository: repository.clone(), number }))
+}
+
+fn payload(path: &Path) -> Result<serde_json::Value, Fault> {
+    let unreadable = |error: &(dyn std::error::Error + 'static)| {
+        Fault::new(Code::CommentUnwritten, "can't write the comment: the event (`GITHUB_EVENT_PATH`) can't be read")
+            .because(error)
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(&error))?;
+    serde_json::from_str(&text).map_err(|error| unreadable(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            log::Surface,
+            sample::{self, Paper},
+        },
+        *,
+    };
+    use crate::{github::fake::FakeGithub, secret::Secret};
+    use serde_json::json;
+    use std::fs;
+
+    fn settings(comment: CommentPolicy) -> GithubSettings {
+        GithubSettings { token: Some(Secret::new("ghs_token")), comment, summary: Policy::Allow }
+    }
+
+    fn runner(home: &Path) -> Runner {
+        for name in ["output", "summary"] {
+            fs::write(home.join(name), "").unwrap();
+        }
+        fs::write(home.join("event"), json!({"pull_request": {"number": 7}}).to_string()).unwrap();
+        Runner {
+            in_actions: true,
+            output_file: Some(home.join("output")),
+            summary_file: Some(home.join("summary")),
+            event_file: Some(home.join("event")),
+            repository: Some("owner/name".to_owned()),
+            ..Runner::default()
+        }
+    }
+
+    async fn published(report: &Report, runner: &Runner, settings: &GithubSettings) -> (Vec<Fault>, String) {
+        let paper = Paper::default();
+        let mut log = Log::to(Box::new(paper.clone()), runner, Surface::Pipe, &[]);
+        let faults = publish(report, runner, Some(settings), &mut log).await;
+        (faults, paper.text())
+    }
+
+    #[tokio::test]
+    async fn writes_every_surface() {
+        let github = FakeGithub::start(|request| match request.line.starts_with("GET") {
+            true => (200, "[]".to_owned()),
+            false => (201, json!({"id": 1}).to_string()),
+        })
+        .await;
+        let home = tempfile::tempdir().unwrap();
+        let runner = Runner { api_url: Some(github.url.clone()), ..runner(home.path()) };
+        let report = sample::report(&sample::failed());
+        let (faults, log) = published(&report, &runner, &settings(CommentPolicy::Always)).await;
+        assert_eq!(faults, []);
+        assert!(log.starts_with("::error file=migrations/0004_drop_name.sql,line=2,col=13,"), "{log}");
+        assert!(fs::read_to_string(home.path().join("output")).unwrap().contains("\nstatement-failed\n"));
+        assert!(fs::read_to_string(home.path().join("summary")).unwrap().starts_with("## Failed in stage migrate"));
+        assert!(
+            github.requests()[1].body.starts_with(r###"{"body":"<!-- bastion-migrate:prod -->\n## Failed in stage"###)
+        );
+    }
+
+    #[tokio::test]
+    async fn one_surface_that_can_not_be_written_keeps_no_other_from_it() {
+        let github =
+            FakeGithub::start(|_| (403, json!({"message": "Resource not accessible by integration"}).to_string()))
+                .await;
+        let home = tempfile::tempdir().unwrap();
+        let runner =
+            Runner { api_url: Some(github.url.clone()), output_file: Some("/dev/full".into()), ..runner(home.path()) };
+        let report = sample::report(&sample::success());
+        let (faults, log) = published(&report, &runner, &settings(CommentPolicy::Always)).await;
+        let codes: Vec<Code> = faults.iter().map(|fault| fault.code).collect();
+        assert_eq!(codes, [Code::ReportUnwritten, Code::CommentUnwritten]);
+        assert!(fs::read_to_string(home.path().join("summary")).unwrap().starts_with("## Applied 2 migrations"));
+        assert!(log.contains("warning[report-unwritten] report: can't write the outputs (`GITHUB_OUTPUT`)"), "{log}");
+        assert!(log.contains("\n::warning title=bastion-migrate%3A comment-unwritten in report::"), "{log}");
+        assert!(!log.contains("::error"), "{log}");
+    }
+
+    #[tokio::test]
+    async fn comments_only_when_asked_and_only_on_a_pull_request() {
+        let github = FakeGithub::start(|_| (500, "{}".to_owned())).await;
+        let home = tempfile::tempdir().unwrap();
+        let runner = Runner { api_url: Some(github.url.clone()), ..runner(home.path()) };
+        let report = sample::report(&sample::success());
+        for comment in [CommentPolicy::Never, CommentPolicy::Plan] {
+            assert_eq!(published(&report, &runner, &settings(comment)).await.0, []);
+        }
+        fs::write(home.path().join("event"), json!({"ref": "refs/heads/main"}).to_string()).unwrap();
+        assert_eq!(published(&report, &runner, &settings(CommentPolicy::Always)).await.0, []);
+        assert!(github.requests().is_empty());
+    }
+
+    #[tokio::test]
+    async fn stays_below_the_runners_limit_whatever_the_secret() {
+        let home = tempfile::tempdir().unwrap();
+        let runner = runner(home.path());
+        fs::write(home.path().join("summary"), "x".repeat(file::SUMMARY_LIMIT - 3_000)).unwrap();
+        let mut log = Log::to(Box::new(Paper::default()), &runner, Surface::Pipe, &[Secret::new("e")]);
+        let faults = publish(&sample::report(&sample::success()), &runner, None, &mut log).await;
+        assert_eq!(faults, []);
+        let written = fs::metadata(home.path().join("summary")).unwrap().len();
+        assert!((1_045_577..=1_048_576).contains(&written), "{written}");
+    }
+}

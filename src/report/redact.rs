@@ -1,0 +1,220 @@
+//! Secrets leave the report before anything renders it. Redacting only what was rendered is too late: Markdown writes the
+//! password `a|b` as `a\|b`, which no redactor knows.
+//!
+//! Every struct is taken apart in full, so that a new field can't be forgotten.
+
+use super::outcome::{MigrationReport, NoticeReport, Report};
+use crate::{
+    fault::{Fault, Place},
+    run::event::{BastionFacts, DatabaseFacts, Event, MigrationId, PlanFacts},
+    secret::Redactor,
+};
+
+/// The same without any secret in its texts.
+pub(super) trait Redacted {
+    fn redacted(&self, redactor: &Redactor) -> Self;
+}
+
+impl Report {
+    /// The same report without a secret in any of its texts: what renderers are given.
+    #[must_use]
+    pub fn redacted(&self, redactor: &Redactor) -> Self {
+        Redacted::redacted(self, redactor)
+    }
+}
+
+impl Redacted for String {
+    fn redacted(&self, redactor: &Redactor) -> Self {
+        redactor.redact(self)
+    }
+}
+
+impl<T: Redacted> Redacted for Option<T> {
+    fn redacted(&self, redactor: &Redactor) -> Self {
+        self.as_ref().map(|value| value.redacted(redactor))
+    }
+}
+
+impl<T: Redacted> Redacted for Vec<T> {
+    fn redacted(&self, redactor: &Redactor) -> Self {
+        self.iter().map(|value| value.redacted(redactor)).collect()
+    }
+}
+
+/// `redacted! { Type { texts } { values } }`: the texts are redacted, the values can't hold any and are copied.
+macro_rules! redacted {
+    ($($type:ident { $($text:ident),* } { $($value:ident),* })*) => {$(
+        impl Redacted for $type {
+            fn redacted(&self, redactor: &Redactor) -> Self {
+                let Self { $($text,)* $($value,)* } = self;
+                Self { $($text: $text.redacted(redactor),)* $($value: $value.clone(),)* }
+            }
+        }
+    )*};
+}
+
+redacted! {
+    Place { file, excerpt } { line, column }
+    Fault { cause, fix, place, sqlstate, detail } { stage, code }
+    BastionFacts { host, user, host_key, login } { port }
+    DatabaseFacts { host, name, role, version, tls } { port }
+    MigrationId { name, file } { version }
+    PlanFacts { layout, ledger, pending, digest } { recorded }
+    MigrationReport { id } { fate, started_ms, took_ms }
+    NoticeReport { severity, text } {}
+    Report {
+        environment, run_url, bastion, database, plan, migrations, notices, warnings, faults
+    } { command, stages, verified, duration_ms }
+}
+
+impl Redacted for Event {
+    fn redacted(&self, redactor: &Redactor) -> Self {
+        match self {
+            Self::Note(sentence) => Self::Note(sentence.redacted(redactor)),
+            Self::Waiting { what, why } => Self::Waiting { what: what.redacted(redactor), why: why.redacted(redactor) },
+            Self::Bastion(facts) => Self::Bastion(facts.redacted(redactor)),
+            Self::Database(facts) => Self::Database(facts.redacted(redactor)),
+            Self::Planned(facts) => Self::Planned(facts.redacted(redactor)),
+            Self::Started(id) => Self::Started(id.redacted(redactor)),
+            Self::Notice { severity, text } => {
+                Self::Notice { severity: severity.redacted(redactor), text: text.redacted(redactor) }
+            }
+            Self::Warning(fault) => Self::Warning(fault.redacted(redactor)),
+            Self::Fault(fault) => Self::Fault(fault.redacted(redactor)),
+            Self::Entered(_)
+            | Self::Left(_)
+            | Self::Locked { .. }
+            | Self::Statement { .. }
+            | Self::Applied { .. }
+            | Self::Failed { .. }
+            | Self::InDoubt { .. }
+            | Self::Verified => self.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            Log, Surface, annotations, comment, outputs,
+            sample::{self, Paper},
+            summary,
+        },
+        *,
+    };
+    use crate::{github::env::Runner, secret::Secret};
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    /// The runs of all samples with this text in every place that holds a text.
+    fn tainted(text: &str) -> Vec<sample::Told> {
+        let taint = |events: sample::Told| events.into_iter().map(|(at, event)| (at, taint(event, text))).collect();
+        [sample::success(), sample::failed(), sample::unpinned()].into_iter().map(taint).collect()
+    }
+
+    fn taint(event: Event, text: &str) -> Event {
+        let text = || format!("a {text} b");
+        let id = |id: MigrationId| MigrationId { name: text(), file: text(), ..id };
+        match event {
+            Event::Bastion(_) => {
+                Event::Bastion(BastionFacts { host: text(), port: 22, user: text(), host_key: text(), login: text() })
+            }
+            Event::Database(_) => Event::Database(DatabaseFacts {
+                host: text(),
+                port: 5432,
+                name: text(),
+                role: text(),
+                version: text(),
+                tls: text(),
+            }),
+            Event::Planned(plan) => Event::Planned(PlanFacts {
+                layout: text(),
+                ledger: text(),
+                recorded: 1,
+                pending: plan.pending.into_iter().map(id).collect(),
+                digest: text(),
+            }),
+            Event::Started(started) => Event::Started(id(started)),
+            Event::Waiting { .. } => Event::Waiting { what: text(), why: text() },
+            Event::Notice { .. } => Event::Notice { severity: text(), text: text() },
+            Event::Fault(fault) => Event::Fault(Fault {
+                cause: text(),
+                fix: text(),
+                place: fault.place.map(|place| Place { file: text(), excerpt: Some(text()), ..place }),
+                sqlstate: Some(text()),
+                detail: vec![text(), text()],
+                ..fault
+            }),
+            other => other,
+        }
+    }
+
+    /// Every surface of a run, each with its name.
+    fn surfaces(told: &sample::Told, secret: &Secret) -> Vec<(&'static str, String)> {
+        let redactor = Redactor::new([secret]);
+        let mut report = sample::report(told);
+        report.environment = Some(format!("env {}", secret.expose()));
+        let paper = Paper::default();
+        for screen in [Surface::Pipe, Surface::Colour] {
+            let mut log = Log::to(Box::new(paper.clone()), &Runner::default(), screen, std::slice::from_ref(secret));
+            told.iter().for_each(|(at, event)| log.event(event, Duration::from_millis(*at)));
+            log.verdict(&report);
+        }
+        let mut log = Log::to(
+            Box::new(paper.clone()),
+            &Runner { in_actions: true, ..Runner::default() },
+            Surface::Pipe,
+            std::slice::from_ref(secret),
+        );
+        told.iter().for_each(|(at, event)| log.event(event, Duration::from_millis(*at)));
+        annotations(&report).iter().for_each(|note| log.annotate(note));
+        let log = paper.text();
+        let log = log.lines().filter(|line| !line.starts_with("::add-mask::")).collect::<Vec<_>>().join("\n");
+        let report = report.redacted(&redactor);
+        let notes: Vec<String> = annotations(&report).iter().map(ToString::to_string).collect();
+        let mut all = vec![
+            ("log", log),
+            ("annotations", notes.join("\n")),
+            ("summary", redactor.redact(&summary(&report, 1_000_000))),
+            ("comment", redactor.redact(&comment(&report, 60_000))),
+            ("marker", super::super::marker(report.environment.as_deref())),
+        ];
+        all.extend(outputs(&report));
+        all
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        // `Zq` and `qZ` are in no other text; what stands between them is what Markdown, JSON and the runner escape.
+        #[test]
+        fn no_surface_shows_a_secret(middle in "([|<>&\"'\\\\`*_#\\[\\]!$%:,;=~{}@/ü\n ]|##\\[|::){1,12}") {
+            let secret = Secret::new(format!("Zq{middle}qZ"));
+            for told in tainted(secret.expose()) {
+                for (surface, text) in surfaces(&told, &secret) {
+                    prop_assert!(!text.contains("Zq") && !text.contains("qZ"), "{surface}: {text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn redacting_only_what_is_rendered_would_be_too_late() {
+        let secret = Secret::new("a|b_c<d");
+        let mut report = sample::report(&sample::success());
+        report.notices[0].text = secret.expose().to_owned();
+        let redactor = Redactor::new([&secret]);
+        assert!(redactor.redact(&summary(&report, 100_000)).contains(r"a\|b\_c&lt;d"));
+        assert!(!summary(&report.redacted(&redactor), 100_000).contains("b\\_c"));
+    }
+
+    #[test]
+    fn outputs_stay_json_when_the_secret_is_a_word_of_json() {
+        for word in ["true", "null", ",", "\"", "0"] {
+            let report = sample::report(&sample::success()).redacted(&Redactor::new([&Secret::new(word)]));
+            for (name, value) in outputs(&report).iter().filter(|(name, _)| ["report", "applied"].contains(name)) {
+                assert!(serde_json::from_str::<serde_json::Value>(value).is_ok(), "{word} in {name}: {value}");
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Runs that the renderers' tests share.
+
+use super::Report;
+use crate::{
+    fault::{Code, Fault, Place, Stage},
+    github::env::Runner,
+    input::Command,
+    run::event::{BastionFacts, DatabaseFacts, Event, MigrationId, PlanFacts},
+};
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+/// Events at milliseconds since the run began.
+pub(super) type Told = Vec<(u64, Event)>;
+
+pub(super) fn migration(version: i64, name: &str) -> MigrationId {
+    MigrationId { version, name: name.to_owned(), file: format!("migrations/{version:04}_{name}.sql") }
+}
+
+/// Up to the plan: two migrations are pending.
+pub(super) fn planned() -> Told {
+    let bastion = BastionFacts {
+        host: "bastion.example.org".to_owned(),
+        port: 22,
+        user: "deploy".to_owned(),
+        host_key: "ssh-ed25519 SHA256:abc".to_owned(),
+        login: "key".to_owned(),
+    };
+    let database = DatabaseFacts {
+        host: "db.internal".to_owned(),
+        port: 5432,
+        name: "shop".to_owned(),
+        role: "owner".to_owned(),
+        version: "16.4".to_owned(),
+        tls: "verify-full".to_owned(),
+    };
+    let plan = PlanFacts {
+        layout: "plain".to_owned(),
+        ledger: "bastion_migrate.ledger".to_owned(),
+        recorded: 2,
+        pending: vec![migration(3, "add_email"), migration(4, "drop_name")],
+        digest: "sha256:4f2c".to_owned(),
+    };
+    vec![
+        (0, Event::Entered(Stage::Bastion)),
+        (90, Event::Bastion(bastion)),
+        (100, Event::Left(Stage::Bastion)),
+        (100, Event::Entered(Stage::Database)),
+        (150, Event::Waiting { what: "the database".to_owned(), why: "the server is starting up".to_owned() }),
+        (200, Event::Database(database)),
+        (200, Event::Left(Stage::Database)),
+        (200, Event::Entered(Stage::Plan)),
+        (250, Event::Planned(plan)),
+        (250, Event::Left(Stage::Plan)),
+        (300, Event::Entered(Stage::Migrate)),
+        (300, Event::Started(migration(3, "add_email"))),
+        (312, Event::Applied { version: 3, took: Duration::from_millis(12) }),
+        (320, Event::Started(migration(4, "drop_name"))),
+    ]
+}
+
+pub(super) fn success() -> Told {
+    let mut told = planned();
+    told.extend([
+        (
+            1_400,
+            Event::Notice { severity: "NOTICE".to_owned(), text: "table \"x\" | skipping\n::error::no".to_owned() },
+        ),
+        (1_420, Event::Applied { version: 4, took: Duration::from_millis(1_100) }),
+        (1_500, Event::Left(Stage::Migrate)),
+        (1_600, Event::Verified),
+    ]);
+    told
+}
+
+pub(super) fn failed() -> Told {
+    let place = Place {
+        file: "migrations/0004_drop_name.sql".to_owned(),
+        line: Some(2),
+        column: Some(13),
+        excerpt: Some("ALTER TABLE userz DROP name;\n            ^".to_owned()),
+    };
+    let fault = Fault::new(Code::StatementFailed, "relation \"userz\" does not exist")
+        .in_file(place)
+        .sqlstate("42P01")
+        .detail("HINT: ##[error]look at `users`");
+    let mut told = planned();
+    told.extend([(330, Event::Failed { version: 4 }), (330, Event::Fault(fault))]);
+    told
+}
+
+pub(super) fn unpinned() -> Told {
+    let fault = Fault::new(Code::HostKeyUnpinned, "no key is pinned for `bastion.example.org`")
+        .detail("bastion.example.org ssh-ed25519 AAAA");
+    vec![(0, Event::Entered(Stage::Bastion)), (50, Event::Fault(fault))]
+}
+
+pub(super) fn report(told: &Told) -> Report {
+    let runner = Runner {
+        server_url: Some("https://github.com".to_owned()),
+        repository: Some("owner/name".to_owned()),
+        run_id: Some("1".to_owned()),
+        ..Runner::default()
+    };
+    let mut report = Report::new(Some(Command::Migrate), Some("prod".to_owned()), &runner);
+    told.iter().for_each(|(at, event)| report.fold(event, Duration::from_millis(*at)));
+    report
+}
+
+/// A stream that can be read afterwards.
+#[derive(Clone, Default)]
+pub(super) struct Paper(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Paper {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Paper {
+    pub(super) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}

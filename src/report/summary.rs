@@ -1,0 +1,402 @@
+//! The job summary: did it work, what was applied, what is pending, what was in the way, what to do next, the facts.
+
+use super::{
+    markdown::{block, clipped, code, escape, prose},
+    outcome::{Fate, MigrationReport, Report},
+    verdict::Verdict,
+    words::{self, count, took},
+};
+use crate::fault::Fault;
+
+/// Bars in the chart; with more nobody can read it.
+const BARS: usize = 60;
+
+/// How much of one foreign text is shown, in characters, so that one message can't push everything else out.
+const SHOWN: usize = 4_000;
+
+/// What can be left out, as the reader is told.
+const APPLIED: &str = "applied migrations";
+const CHART: &str = "the chart";
+const PENDING: &str = "pending migrations";
+const FAULTS: &str = "faults";
+const WARNINGS: &str = "warnings";
+const NOTICES: &str = "messages of the server";
+const ENDING: &str = "what to do next and the facts";
+
+/// The report as Markdown of at most `budget` bytes. The report must be redacted.
+#[must_use]
+pub fn summary(report: &Report, budget: usize) -> String {
+    let verdict = Verdict::of(report);
+    let headline = format!("## {}\n\n", prose(&verdict.what));
+    let everything = cut_note(&[APPLIED, CHART, PENDING, FAULTS, WARNINGS, NOTICES, ENDING]);
+    let room = budget.saturating_sub(everything.len());
+    if headline.len() > room {
+        return if headline.len() <= budget { headline } else { String::new() };
+    }
+    let ending = format!("{}{}", next(&verdict), facts(report));
+    let ending_fits = headline.len() + ending.len() <= room;
+    let room = if ending_fits { room - ending.len() } else { room };
+    let mut page = Page { text: headline, room, cut: Vec::new() };
+    applied(report, &mut page);
+    chart(report, &mut page);
+    pending(report, &mut page);
+    in_the_way(report, &mut page);
+    if ending_fits {
+        page.text.push_str(&ending);
+    } else {
+        page.cut.push(ENDING);
+    }
+    let note = if page.cut.is_empty() { String::new() } else { cut_note(&page.cut) };
+    page.text + &note
+}
+
+fn cut_note(cut: &[&str]) -> String {
+    format!(
+        "\n_Left out, or not shown in full, to stay below the size limit: {}. The log has everything._\n",
+        cut.join(", ")
+    )
+}
+
+/// Markdown that grows by whole pieces, so that a cut never opens a fence or splits a character.
+struct Page {
+    text: String,
+    room: usize,
+    cut: Vec<&'static str>,
+}
+
+impl Page {
+    /// Adds the piece, or remembers that some of `what` is missing; then no later piece of it is added either.
+    fn add(&mut self, what: &'static str, piece: &str) {
+        let fits = self.text.len() + piece.len() <= self.room;
+        match (self.cut.contains(&what), fits) {
+            (true, _) => {}
+            (false, true) => self.text.push_str(piece),
+            (false, false) => self.cut.push(what),
+        }
+    }
+}
+
+fn applied(report: &Report, page: &mut Page) {
+    let rows: Vec<&MigrationReport> = report.with_fate(Fate::Applied).collect();
+    if rows.is_empty() {
+        return;
+    }
+    page.add(APPLIED, "### Applied\n\n| Version | Migration | File | Time |\n|---:|---|---|---:|\n");
+    for row in rows {
+        let time = row.took_ms.map(took).unwrap_or_default();
+        let (name, file) = (escape(&clipped(&row.id.name, SHOWN)), code(&clipped(&row.id.file, SHOWN)));
+        page.add(APPLIED, &format!("| {} | {name} | {file} | {time} |\n", row.id.version));
+    }
+    page.add(APPLIED, "\n");
+}
+
+/// Mermaid's gantt, in milliseconds since the run began.
+fn chart(report: &Report, page: &mut Page) {
+    let bars: Vec<String> = report.migrations.iter().filter_map(bar).collect();
+    if bars.len() < 2 {
+        return;
+    }
+    let shown: String = bars.iter().take(BARS).cloned().collect();
+    let more = match bars.len().saturating_sub(BARS) {
+        0 => String::new(),
+        more => format!("The chart shows the first {BARS} migrations; {more} more ran.\n\n"),
+    };
+    let head = "gantt\n    dateFormat x\n    axisFormat %M:%S.%L\n    section Migrations\n";
+    page.add(CHART, &format!("```mermaid\n{head}{shown}```\n\n{more}"));
+}
+
+/// The version comes first, so that no name is taken for a keyword of Mermaid.
+fn bar(entry: &MigrationReport) -> Option<String> {
+    let (start, took) = (entry.started_ms?, entry.took_ms?);
+    let plain = |letter: char| if letter.is_alphanumeric() || "_-. ".contains(letter) { letter } else { '_' };
+    let name: String = entry.id.name.chars().take(60).map(plain).collect();
+    Some(format!("    {} {name} :{start}, {}\n", entry.id.version, start.saturating_add(took.max(1))))
+}
+
+fn pending(report: &Report, page: &mut Page) {
+    let rows: Vec<&MigrationReport> = report.migrations.iter().filter(|entry| entry.fate != Fate::Applied).collect();
+    if rows.is_empty() {
+        return;
+    }
+    page.add(PENDING, "### Pending\n\n| Version | Migration | File | |\n|---:|---|---|---|\n");
+    for row in rows {
+        let note = match row.fate {
+            Fate::Pending | Fate::Applied => "",
+            Fate::Running => "interrupted",
+            Fate::Failed => "failed",
+            Fate::InDoubt => "in doubt",
+        };
+        let (name, file) = (escape(&clipped(&row.id.name, SHOWN)), code(&clipped(&row.id.file, SHOWN)));
+        page.add(PENDING, &format!("| {} | {name} | {file} | {note} |\n", row.id.version));
+    }
+    page.add(PENDING, "\n");
+}
+
+fn in_the_way(report: &Report, page: &mut Page) {
+    let sections = [(FAULTS, "### In the way\n\n", &report.faults), (WARNINGS, "### Warnings\n\n", &report.warnings)];
+    for (what, heading, faults) in sections {
+        for (at, found) in faults.iter().enumerate() {
+            let heading = if at == 0 { heading } else { "" };
+            page.add(what, &format!("{heading}{}", fault(found)));
+        }
+    }
+    for (at, notice) in report.notices.iter().enumerate() {
+        let heading = if at == 0 { "### Messages of the server\n\n" } else { "" };
+        let text = escape(&clipped(notice.text.trim(), SHOWN));
+        page.add(NOTICES, &format!("{heading}- {}: {text}\n", escape(&notice.severity)));
+    }
+    page.add(NOTICES, if report.notices.is_empty() { "" } else { "\n" });
+}
+
+fn fault(fault: &Fault) -> String {
+    let cause = prose(&clipped(&fault.cause, SHOWN));
+    let mut parts =
+        vec![format!("**[{0}]({1}{0})** in stage {2}: {cause}\n\n", fault.code, words::ERRORS, fault.stage)];
+    if let Some(place) = &fault.place {
+        parts.push(format!("{}\n\n", code(&words::place(place))));
+        parts.extend(place.excerpt.iter().map(|excerpt| format!("{}\n", block(&clipped(excerpt, SHOWN)))));
+    }
+    parts.extend(fault.sqlstate.iter().map(|sqlstate| format!("SQLSTATE {}\n\n", code(sqlstate))));
+    if !fault.detail.is_empty() {
+        parts.push(format!("{}\n", block(&clipped(&fault.detail.join("\n"), SHOWN))));
+    }
+    parts.push(format!("Fix: {}\n\n", prose(&clipped(&fault.fix, SHOWN))));
+    parts.concat()
+}
+
+fn next(verdict: &Verdict) -> String {
+    let next = verdict.next.iter().map(|next| format!("### Next\n\n{}\n\n", prose(&clipped(next, SHOWN))));
+    next.collect()
+}
+
+fn facts(report: &Report) -> String {
+    let mut facts: Vec<(&str, String)> = Vec::new();
+    facts.extend(report.command.map(|command| ("Command", command.name().to_owned())));
+    facts.extend(report.environment.clone().map(|name| ("Environment", name)));
+    if let Some(found) = &report.bastion {
+        facts.push(("Bastion", format!("{}@{}:{}", found.user, found.host, found.port)));
+        facts.push(("Host key", found.host_key.clone()));
+    }
+    if let Some(found) = &report.database {
+        facts.push(("Database", format!("{} at {}:{} as {}", found.name, found.host, found.port, found.role)));
+        facts.push(("PostgreSQL", found.version.clone()));
+        facts.push(("TLS", found.tls.clone()));
+    }
+    if let Some(plan) = &report.plan {
+        facts.push(("Plan", plan.digest.clone()));
+        facts.push((
+            "Ledger",
+            format!("{} ({}), {} recorded before", plan.ledger, plan.layout, count(plan.recorded, "migration")),
+        ));
+    }
+    let stages = report.stages.iter().filter_map(|stage| Some(format!("{} {}", stage.stage, took(stage.took_ms?))));
+    facts.push(("Stages", stages.collect::<Vec<_>>().join(", ")));
+    let rows = facts.iter().filter(|(_, value)| !value.is_empty());
+    let rows: String = rows.map(|(name, value)| format!("| {name} | {} |\n", code(&clipped(value, 300)))).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!("<details><summary>Facts</summary>\n\n| | |\n|---|---|\n{rows}\n</details>\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::sample, *};
+    use proptest::prelude::*;
+
+    const WIDE: usize = 1_048_576;
+
+    fn told(told: &sample::Told) -> String {
+        summary(&sample::report(told), WIDE)
+    }
+
+    #[test]
+    fn tells_a_good_run() {
+        insta::assert_snapshot!(told(&sample::success()), @r###"
+        ## Applied 2 migrations to shop, and the ledger confirms it (1.6 s)
+
+        ### Applied
+
+        | Version | Migration | File | Time |
+        |---:|---|---|---:|
+        | 3 | add\_email | <code>migrations/0003\_add\_email.sql</code> | 12 ms |
+        | 4 | drop\_name | <code>migrations/0004\_drop\_name.sql</code> | 1.1 s |
+
+        ```mermaid
+        gantt
+            dateFormat x
+            axisFormat %M:%S.%L
+            section Migrations
+            3 add_email :300, 312
+            4 drop_name :320, 1420
+        ```
+
+        ### Messages of the server
+
+        - NOTICE: table "x" \| skipping ::error::no
+
+        <details><summary>Facts</summary>
+
+        | | |
+        |---|---|
+        | Command | <code>migrate</code> |
+        | Environment | <code>prod</code> |
+        | Bastion | <code>deploy@bastion.example.org:22</code> |
+        | Host key | <code>ssh-ed25519 SHA256:abc</code> |
+        | Database | <code>shop at db.internal:5432 as owner</code> |
+        | PostgreSQL | <code>16.4</code> |
+        | TLS | <code>verify-full</code> |
+        | Plan | <code>sha256:4f2c</code> |
+        | Ledger | <code>bastion\_migrate.ledger (plain), 2 migrations recorded before</code> |
+        | Stages | <code>bastion 100 ms, database 100 ms, plan 50 ms, migrate 1.2 s</code> |
+
+        </details>
+        "###);
+    }
+
+    #[test]
+    fn tells_a_failed_run() {
+        insta::assert_snapshot!(told(&sample::failed()), @r###"
+        ## Failed in stage migrate with statement-failed: 1 of 2 migrations applied (330 ms)
+
+        ### Applied
+
+        | Version | Migration | File | Time |
+        |---:|---|---|---:|
+        | 3 | add\_email | <code>migrations/0003\_add\_email.sql</code> | 12 ms |
+
+        ### Pending
+
+        | Version | Migration | File | |
+        |---:|---|---|---|
+        | 4 | drop\_name | <code>migrations/0004\_drop\_name.sql</code> | failed |
+
+        ### In the way
+
+        **[statement-failed](https://github.com/bastion-migrate/bastion-migrate/blob/main/docs/errors.md#statement-failed)** in stage migrate: relation "userz" does not exist
+
+        <code>migrations/0004\_drop\_name.sql:2:13</code>
+
+        ```text
+        ALTER TABLE userz DROP name;
+                    ^
+        ```
+
+        SQLSTATE <code>42P01</code>
+
+        ```text
+        HINT: ##[error]look at `users`
+        ```
+
+        Fix: correct the file and run again; the file was rolled back and files before it stay applied
+
+        ### Next
+
+        correct the file and run again; the file was rolled back and files before it stay applied
+
+        <details><summary>Facts</summary>
+
+        | | |
+        |---|---|
+        | Command | <code>migrate</code> |
+        | Environment | <code>prod</code> |
+        | Bastion | <code>deploy@bastion.example.org:22</code> |
+        | Host key | <code>ssh-ed25519 SHA256:abc</code> |
+        | Database | <code>shop at db.internal:5432 as owner</code> |
+        | PostgreSQL | <code>16.4</code> |
+        | TLS | <code>verify-full</code> |
+        | Plan | <code>sha256:4f2c</code> |
+        | Ledger | <code>bastion\_migrate.ledger (plain), 2 migrations recorded before</code> |
+        | Stages | <code>bastion 100 ms, database 100 ms, plan 50 ms</code> |
+
+        </details>
+        "###);
+    }
+
+    #[test]
+    fn tells_a_run_that_never_reached_the_database() {
+        insta::assert_snapshot!(told(&sample::unpinned()), @r###"
+        ## Failed in stage bastion with host-key-unpinned: nothing was changed (50 ms)
+
+        ### In the way
+
+        **[host-key-unpinned](https://github.com/bastion-migrate/bastion-migrate/blob/main/docs/errors.md#host-key-unpinned)** in stage bastion: no key is pinned for <code>bastion.example.org</code>
+
+        ```text
+        bastion.example.org ssh-ed25519 AAAA
+        ```
+
+        Fix: compare the fingerprint with the server's own (<code>ssh-keygen -lf /etc/ssh/ssh\_host\_ed25519\_key.pub</code> there), then put the line shown into <code>ssh-known-hosts</code>
+
+        ### Next
+
+        compare the fingerprint with the server's own (<code>ssh-keygen -lf /etc/ssh/ssh\_host\_ed25519\_key.pub</code> there), then put the line shown into <code>ssh-known-hosts</code>
+
+        <details><summary>Facts</summary>
+
+        | | |
+        |---|---|
+        | Command | <code>migrate</code> |
+        | Environment | <code>prod</code> |
+
+        </details>
+        "###);
+    }
+
+    #[test]
+    fn a_chart_of_many_migrations_says_what_it_leaves_out() {
+        let mut report = sample::report(&sample::success());
+        report.migrations = (0..100)
+            .map(|version| MigrationReport {
+                id: sample::migration(version, "a:b;c#d, e%%f"),
+                fate: Fate::Applied,
+                started_ms: Some(1),
+                took_ms: Some(0),
+            })
+            .collect();
+        let text = summary(&report, WIDE);
+        assert_eq!(text.matches(" :1, 2\n").count(), BARS);
+        assert!(text.contains("    7 a_b_c_d_ e__f :1, 2\n") && text.contains("40 more ran"), "{text}");
+    }
+
+    /// Whether every fence and every `<details>` that was opened is closed again.
+    fn balanced(text: &str) -> bool {
+        let mut open: Option<&str> = None;
+        for line in text.lines().filter(|line| line.starts_with("```")) {
+            let fence = line.trim_end_matches(|letter| letter != '`');
+            match open {
+                None => open = Some(fence),
+                Some(opened) if line == opened => open = None,
+                Some(_) => {}
+            }
+        }
+        open.is_none() && text.matches("<details>").count() == text.matches("</details>").count()
+    }
+
+    proptest! {
+        #[test]
+        fn keeps_its_budget_and_never_cuts_inside(budget in 0usize..6_000, many in 0usize..40, text in "(```|[üé<|`\n ]|[a-z]){0,300}") {
+            let mut report = sample::report(&sample::failed());
+            report.migrations.extend(vec![report.migrations[0].clone(); many]);
+            report.notices = vec![super::super::NoticeReport { severity: "NOTICE".to_owned(), text: text.clone() }; many];
+            report.faults[0].detail.push(text.clone());
+            report.faults[0].place.iter_mut().for_each(|place| place.excerpt = Some(text.clone()));
+            let cut = summary(&report, budget);
+            prop_assert!(cut.len() <= budget);
+            prop_assert!(balanced(&cut), "{}", cut);
+            let whole = summary(&report, WIDE);
+            prop_assert!(cut == whole || cut.contains("Left out") || !cut.contains("\n### "), "{}", cut);
+        }
+    }
+
+    #[test]
+    fn a_cut_summary_keeps_the_verdict_and_what_to_do() {
+        let mut report = sample::report(&sample::failed());
+        report.notices =
+            vec![super::super::NoticeReport { severity: "NOTICE".to_owned(), text: "x".repeat(3_000) }; 50];
+        let text = summary(&report, 8_000);
+        assert!(text.starts_with("## Failed in stage migrate"), "{text}");
+        assert!(text.contains("### Next\n") && text.contains("<summary>Facts</summary>"), "{text}");
+        assert!(text.ends_with("size limit: messages of the server. The log has everything._\n"), "{text}");
+    }
+}

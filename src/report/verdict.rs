@@ -1,0 +1,85 @@
+//! The run in one sentence: what, how many, how long; and what is next.
+
+use super::{
+    outcome::{Fate, Outcome, Report},
+    words::{count, took},
+};
+
+/// What the last line of the log and the first of the summary say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// What happened, without a full stop.
+    pub what: String,
+    /// What to do now, if there is anything.
+    pub next: Option<String>,
+}
+
+impl Verdict {
+    /// The verdict of this report.
+    #[must_use]
+    pub fn of(report: &Report) -> Self {
+        let what = format!("{} ({})", what(report), took(report.duration_ms));
+        Self { what, next: next(report) }
+    }
+}
+
+fn what(report: &Report) -> String {
+    let database = report.database.as_ref().map_or("the database", |facts| facts.name.as_str());
+    let first = report.faults.first();
+    let stage = first.map_or("report", |fault| fault.stage.name());
+    let code = first.map_or("", |fault| fault.code.name());
+    match report.outcome() {
+        Outcome::Success => success(report, database),
+        Outcome::NothingToDo => match &report.plan {
+            Some(plan) => format!("Nothing is pending: {database} has {} recorded", count(plan.recorded, "migration")),
+            None => "Nothing was asked for".to_owned(),
+        },
+        Outcome::Pending => {
+            format!("{} pending for {database}", count(report.left_to_do().count(), "migration"))
+        }
+        Outcome::Failed => format!("Failed in stage {stage} with {code}: {}", progress(report)),
+        Outcome::Cancelled => format!("Stopped in stage {stage} with {code}: {}", progress(report)),
+        Outcome::InDoubt => {
+            let doubtful: Vec<&str> = report.with_fate(Fate::InDoubt).map(|entry| entry.id.name.as_str()).collect();
+            let whether = match doubtful.as_slice() {
+                [] => String::new(),
+                names => format!("nobody knows whether {} was committed; ", names.join(", ")),
+            };
+            format!("In doubt with {code}: {whether}{}", progress(report))
+        }
+    }
+}
+
+fn success(report: &Report, database: &str) -> String {
+    let proof = if report.verified { ", and the ledger confirms it" } else { "" };
+    match report.with_fate(Fate::Applied).count() {
+        0 => format!("{database} is in order{proof}"),
+        applied => format!("Applied {} to {database}{proof}", count(applied, "migration")),
+    }
+}
+
+/// How far a run came that did not end well. Nothing is written before there is a plan.
+fn progress(report: &Report) -> String {
+    let writes = report.command.is_none_or(crate::input::Command::writes);
+    match (&report.plan, writes) {
+        (None, _) | (_, false) => "nothing was changed".to_owned(),
+        (Some(_), true) => {
+            let applied = report.with_fate(Fate::Applied).count();
+            format!("{applied} of {} applied", count(report.migrations.len(), "migration"))
+        }
+    }
+}
+
+fn next(report: &Report) -> Option<String> {
+    if let Some(fault) = report.faults.first() {
+        return Some(fault.fix.clone());
+    }
+    let digest = report.plan.as_ref().map(|plan| plan.digest.as_str()).filter(|digest| !digest.is_empty());
+    match (report.outcome(), digest) {
+        (Outcome::Pending, Some(digest)) => {
+            Some(format!("run `command: migrate`; with `expect-plan: {digest}` it applies exactly this plan"))
+        }
+        (Outcome::Pending, None) => Some("run `command: migrate`".to_owned()),
+        _ => None,
+    }
+}

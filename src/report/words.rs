@@ -1,0 +1,166 @@
+//! What each event says, as lines, before anybody decides how they look.
+
+use crate::{
+    fault::{Fault, Place, Stage},
+    run::event::{BastionFacts, DatabaseFacts, Event, PlanFacts},
+};
+use std::{collections::BTreeMap, time::Duration};
+
+/// Where every code has a section.
+pub(super) const ERRORS: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/errors.md#");
+
+/// What a line means to the reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tone {
+    Plain,
+    Good,
+    Bad,
+    Warning,
+    Quiet,
+}
+
+/// One thing to print.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Line {
+    /// A stage begins.
+    Heading(Stage),
+    /// Whatever stage was open is over.
+    End,
+    /// A text, possibly with line breaks in it, possibly hostile.
+    Text(Tone, String),
+}
+
+/// Names of the migrations by their versions.
+pub(super) type Names = BTreeMap<i64, String>;
+
+/// The lines of one event that happened `at` this time of the run.
+pub(super) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
+    let name = |version: &i64| names.get(version).cloned().unwrap_or_else(|| version.to_string());
+    let text = |tone, text: String| vec![Line::Text(tone, text)];
+    match event {
+        Event::Entered(stage) => vec![Line::Heading(*stage)],
+        Event::Left(_) => vec![Line::End],
+        Event::Note(sentence) => text(Tone::Plain, format!("  {}", indented(sentence))),
+        Event::Waiting { what, why } => {
+            let after = took(millis(at));
+            text(Tone::Quiet, format!("  waiting for {what} (at {after}): {}", indented(why)))
+        }
+        Event::Bastion(facts) => text(Tone::Plain, bastion(facts)),
+        Event::Database(facts) => text(Tone::Plain, database(facts)),
+        Event::Locked { waited } => text(Tone::Plain, format!("  lock taken ({})", took(millis(*waited)))),
+        Event::Planned(facts) => plan(facts).into_iter().map(|line| Line::Text(Tone::Plain, line)).collect(),
+        Event::Started(id) => text(Tone::Quiet, format!("  applying {}", name(&id.version))),
+        Event::Statement { version, number, of } => {
+            text(Tone::Quiet, format!("  {}: statement {number} of {of} done", name(version)))
+        }
+        Event::Applied { version, took: time } => {
+            text(Tone::Good, format!("  applied {} ({})", name(version), took(millis(*time))))
+        }
+        Event::Failed { version } => text(Tone::Bad, format!("  failed {}", name(version))),
+        Event::InDoubt { version } => {
+            text(Tone::Bad, format!("  in doubt: nobody knows whether {} was committed", name(version)))
+        }
+        Event::Notice { severity, text: said } => {
+            text(Tone::Quiet, format!("  {}: {}", severity.to_lowercase(), indented(said)))
+        }
+        Event::Verified => text(Tone::Good, "  the ledger confirms it".to_owned()),
+        Event::Warning(warning) => fault(warning, "warning", Tone::Warning),
+        Event::Fault(error) => {
+            let mut lines = fault(error, "error", Tone::Bad);
+            // A fault inside a folded group would be out of sight.
+            lines.insert(0, Line::End);
+            lines
+        }
+    }
+}
+
+fn bastion(facts: &BastionFacts) -> String {
+    let BastionFacts { host, port, user, host_key, login } = facts;
+    format!("  bastion   {user}@{host}:{port} by {login}\n  host key  {host_key}")
+}
+
+fn database(facts: &DatabaseFacts) -> String {
+    let DatabaseFacts { host, port, name, role, version, tls } = facts;
+    format!("  database  {name} at {host}:{port} as {role}\n  server    PostgreSQL {version}, TLS {tls}")
+}
+
+fn plan(facts: &PlanFacts) -> Vec<String> {
+    let pending = count(facts.pending.len(), "migration");
+    let head = format!("  {pending} pending, {} recorded in {}", facts.recorded, facts.ledger);
+    let files = facts.pending.iter().map(|id| format!("  pending {}", id.file));
+    let digest = (!facts.digest.is_empty()).then(|| format!("  digest  {}", facts.digest));
+    std::iter::once(head).chain(files).chain(digest).collect()
+}
+
+fn fault(fault: &Fault, word: &str, tone: Tone) -> Vec<Line> {
+    let mut lines =
+        vec![Line::Text(tone, format!("{word}[{}] {}: {}", fault.code, fault.stage, indented(&fault.cause)))];
+    lines.extend(facts(fault).into_iter().map(|line| Line::Text(Tone::Plain, line)));
+    lines.push(Line::Text(tone, format!("  fix: {}", indented(&fault.fix))));
+    lines.push(Line::Text(Tone::Quiet, format!("  see {ERRORS}{}", fault.code)));
+    lines
+}
+
+/// What is known beside cause and fix: the place, the server's code, the details.
+fn facts(fault: &Fault) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(found) = &fault.place {
+        lines.push(format!("  --> {}", place(found)));
+        lines.extend(found.excerpt.iter().flat_map(|excerpt| excerpt.lines()).map(|line| format!("   | {line}")));
+    }
+    lines.extend(fault.sqlstate.iter().map(|sqlstate| format!("  SQLSTATE {sqlstate}")));
+    lines.extend(fault.detail.iter().map(|line| format!("  {}", indented(line))));
+    lines
+}
+
+/// `file:line:column`, as far as it is known.
+pub(super) fn place(place: &Place) -> String {
+    let line = place.line.map(|line| format!(":{line}")).unwrap_or_default();
+    let column = place.line.and(place.column).map(|column| format!(":{column}")).unwrap_or_default();
+    format!("{}{line}{column}", place.file)
+}
+
+/// Further lines under the first one.
+fn indented(text: &str) -> String {
+    text.trim_end().replace("\r\n", "\n").replace(['\r', '\n'], "\n    ")
+}
+
+/// `1 migration`, `2 migrations`.
+pub(super) fn count(number: usize, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}
+
+/// Milliseconds for people.
+pub(super) fn took(millis: u64) -> String {
+    match millis {
+        0..1_000 => format!("{millis} ms"),
+        1_000..60_000 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
+        _ => format!("{} min {:02} s", millis / 60_000, millis % 60_000 / 1_000),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_times_in_the_unit_that_people_think_in() {
+        assert_eq!(
+            [0, 12, 999, 1_234, 59_999, 61_500].map(took),
+            ["0 ms", "12 ms", "999 ms", "1.2 s", "59.9 s", "1 min 01 s"]
+        );
+    }
+
+    #[test]
+    fn names_a_place_as_far_as_it_is_known() {
+        let mut found = Place { file: "a.sql".to_owned(), line: None, column: Some(2), excerpt: None };
+        assert_eq!(place(&found), "a.sql");
+        found.line = Some(3);
+        assert_eq!(place(&found), "a.sql:3:2");
+    }
+}
