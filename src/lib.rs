@@ -3,6 +3,7 @@
 pub mod fault;
 pub mod github;
 pub mod input;
+pub mod migrate;
 pub mod postgres;
 pub mod report;
 pub mod run;

@@ -192,6 +192,10 @@ codes! {
     VersionGap "version-gap" PlanRefused Plan "add the missing file, renumber, or set `gaps: allow`";
     /// A psql command in a file.
     PsqlCommand "psql-command" Configuration Plan "write it in SQL: only psql itself understands backslash commands";
+    /// A quote or a comment in a file is never closed, or text stands where rows of a COPY begin.
+    FileSyntax "file-syntax" Configuration Plan "close what is open, or put the text on a line of its own";
+    /// A file has a section that undoes the migration.
+    UndoSection "undo-section" Configuration Plan "move what undoes the migration out of the file: it would be run right after what does it";
     /// A file begins or ends transactions itself.
     OwnTransaction "own-transaction" Configuration Plan "remove BEGIN and COMMIT: each file already runs in one transaction of its own; or put `-- no-transaction` on the file's first line";
     /// A file mixes what needs a transaction with what can't have one.
