@@ -1,2 +1,4 @@
-#[test]
-fn x() {}
+//! The suite: one binary, a file per feature.
+
+mod bastion;
+mod lab;

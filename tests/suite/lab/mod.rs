@@ -1,0 +1,3 @@
+//! Real servers on loopback, in temporary directories, stopped when dropped.
+
+pub mod sshd;
