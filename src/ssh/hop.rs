@@ -1,7 +1,7 @@
 //! The way to the database, as data.
 
 use crate::secret::Secret;
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 /// One SSH server on the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +12,15 @@ pub struct Hop {
     pub port: u16,
     /// Whom to log in as.
     pub user: String,
+}
+
+impl fmt::Display for Hop {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            return write!(formatter, "[{}]:{}", self.host, self.port);
+        }
+        write!(formatter, "{}:{}", self.host, self.port)
+    }
 }
 
 /// How to log in; the same for every hop.

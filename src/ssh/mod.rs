@@ -1,5 +1,21 @@
 //! Everything that knows SSH, and the only users of `ssh2`.
+//!
+//! A [`Tunnel`] is a chain of links, one per hop. Each link is a thread: it connects (`session`, blocking, with timeouts)
+//! and then moves bytes (`pump`, non-blocking, the one owner of the session). The host key is judged in `host_key`, the
+//! private key is read in `key`, what the server says to an open is explained in `reach`.
 
+mod auth;
+mod channel;
 mod hop;
+mod host_key;
+mod key;
+mod link;
+mod pump;
+mod reach;
+mod session;
+mod tunnel;
 
 pub use hop::{Hop, Login, Route};
+pub use host_key::check_pins;
+pub use key::check_key;
+pub use tunnel::Tunnel;

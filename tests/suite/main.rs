@@ -2,6 +2,7 @@
 //! `action` the runner, `flights` the network between.
 
 mod action;
+mod bastion;
 mod contract;
 mod direct;
 mod flights;

@@ -6,6 +6,7 @@ pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 mod process;
 pub(crate) mod session;
+pub(crate) mod sshd;
 
 pub(crate) use process::poll;
 

@@ -1,0 +1,374 @@
+//! Whether the key that a server shows is the one that was pinned. Pure, and ours: libssh2's own check lets a `@revoked`
+//! key and a negated pattern pass, and takes a host known by another key type for an impostor.
+
+use super::Hop;
+use crate::fault::{Code, Fault};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
+};
+use hmac::{Hmac, Mac as _};
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256};
+use ssh_key::known_hosts::{Entry, HostPatterns, Marker};
+
+/// Everything pinned for the hops of a route.
+#[derive(Debug, Clone)]
+pub(super) struct Pins {
+    entries: Vec<Entry>,
+    /// 1-based numbers of the lines that can't be read.
+    unreadable: Vec<usize>,
+    /// Base64 without padding, as in `SHA256:…`.
+    fingerprint: Option<String>,
+}
+
+/// Says whether the pins can be read, before any network.
+///
+/// # Errors
+/// `PinInvalid`, naming the input and the line.
+pub fn check_pins(known_hosts: Option<&str>, fingerprint: Option<&str>) -> Result<(), Fault> {
+    Pins::read(known_hosts, fingerprint).map(drop)
+}
+
+/// Host-key algorithms in the order we like, without certificates (they can't be pinned by key) and without SHA-1.
+const ALGORITHMS: [&str; 6] = [
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "rsa-sha2-512",
+    "rsa-sha2-256",
+];
+
+impl Pins {
+    /// Reads both inputs. A line that can't be read does not make the others unreadable.
+    pub(super) fn read(known_hosts: Option<&str>, fingerprint: Option<&str>) -> Result<Self, Fault> {
+        let (mut entries, mut unreadable) = (Vec::new(), Vec::new());
+        for (number, line) in (1..).zip(known_hosts.unwrap_or_default().lines()) {
+            let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            match line.parse() {
+                Ok(entry) => entries.push(entry),
+                Err(_) => unreadable.push(number),
+            }
+        }
+        if let ([], Some(number)) = (entries.as_slice(), unreadable.first()) {
+            let cause = format!("line {number} of `ssh-known-hosts` is no known_hosts line: host name, key type, key");
+            return Err(Fault::new(Code::PinInvalid, cause));
+        }
+        let fingerprint = fingerprint.map(read_fingerprint).transpose()?;
+        Ok(Self { entries, unreadable, fingerprint })
+    }
+
+    /// The algorithms to ask the server for: first what the pins can answer.
+    pub(super) fn algorithms(&self, hop: &Hop) -> String {
+        let pinned = self.pinned(hop);
+        let is_pinned = |algorithm: &&str| pinned.iter().any(|entry| key_type_of(algorithm) == type_of(entry));
+        let (mut first, rest): (Vec<&str>, Vec<&str>) = ALGORITHMS.into_iter().partition(is_pinned);
+        first.extend(rest);
+        first.join(",")
+    }
+
+    /// `ssh-ed25519 SHA256:…` of the key if it is the pinned one.
+    pub(super) fn judge(&self, hop: &Hop, key: &[u8]) -> Result<String, Fault> {
+        let shown = describe(key);
+        let marked = |marker| self.known(hop, Some(marker));
+        if marked(Marker::Revoked).any(|entry| blob(entry) == key) {
+            let cause = format!("`{hop}` shows {shown}, which `ssh-known-hosts` marks as revoked");
+            return Err(Fault::new(Code::HostKeyRevoked, cause));
+        }
+        let pinned = self.pinned(hop);
+        if pinned.iter().any(|entry| blob(entry) == key) || self.fingerprint.as_deref() == Some(&sha256(key)) {
+            return Ok(shown);
+        }
+        let same_type =
+            pinned.iter().filter(|entry| type_of(entry) == key_type(key)).map(|entry| describe(&blob(entry)));
+        let by_fingerprint = self.fingerprint.iter().map(|print| format!("SHA256:{print}"));
+        let expected: Vec<String> = same_type.chain(by_fingerprint).collect();
+        if !expected.is_empty() {
+            return Err(self.mismatch(hop, &shown, &expected));
+        }
+        if pinned.is_empty() && marked(Marker::CertAuthority).next().is_some() {
+            let cause = format!("`ssh-known-hosts` has only a @cert-authority line for `{hop}`, which shows {shown}");
+            return Err(Fault::new(Code::HostKeyAuthority, cause).detail(line(hop, key)));
+        }
+        Err(self.unpinned(hop, key, &pinned))
+    }
+
+    fn mismatch(&self, hop: &Hop, shown: &str, expected: &[String]) -> Fault {
+        let cause = format!("`{hop}` shows {shown}, but pinned is {}", expected.join(" or "));
+        let fault = Fault::new(Code::HostKeyMismatch, cause);
+        if self.fingerprint.is_none() {
+            return fault;
+        }
+        fault.detail("a server has one key of each type: `ssh-fingerprint` must be that of the type shown")
+    }
+
+    fn unpinned(&self, hop: &Hop, key: &[u8], pinned: &[&Entry]) -> Fault {
+        let shown = describe(key);
+        let cause = match pinned.first() {
+            Some(entry) => format!(
+                "`{hop}` is pinned by a key of type {} alone, and the server has none of that type: it shows {shown}",
+                type_of(entry)
+            ),
+            None => format!("no key is pinned for `{hop}`, which shows {shown}"),
+        };
+        let fault = Fault::new(Code::HostKeyUnpinned, cause).detail(line(hop, key));
+        match self.unreadable.first() {
+            Some(number) => fault.detail(format!("line {number} of `ssh-known-hosts` can't be read")),
+            None => fault,
+        }
+    }
+
+    /// The unmarked entries that decide for a hop. As in OpenSSH an entry without the port speaks for another port only
+    /// where there is none with it.
+    fn pinned(&self, hop: &Hop) -> Vec<&Entry> {
+        let exact: Vec<&Entry> = self.known(hop, None).filter(|entry| names(hop, entry, With::Port)).collect();
+        if exact.is_empty() { self.known(hop, None).collect() } else { exact }
+    }
+
+    fn known(&self, hop: &Hop, marker: Option<Marker>) -> impl Iterator<Item = &Entry> {
+        self.entries
+            .iter()
+            .filter(move |entry| entry.marker() == marker.as_ref())
+            .filter(|entry| names(hop, entry, With::Port) || names(hop, entry, With::HostAlone))
+    }
+}
+
+/// How a hop is written in `known_hosts`.
+#[derive(Clone, Copy)]
+enum With {
+    /// `[host]:port`, or just `host` where the port is 22.
+    Port,
+    /// `host`, whatever the port.
+    HostAlone,
+}
+
+fn name(hop: &Hop, with: With) -> String {
+    let host = hop.host.to_ascii_lowercase();
+    match with {
+        With::Port if hop.port != 22 => format!("[{host}]:{}", hop.port),
+        With::Port | With::HostAlone => host,
+    }
+}
+
+fn names(hop: &Hop, entry: &Entry, with: With) -> bool {
+    let name = name(hop, with);
+    match entry.host_patterns() {
+        HostPatterns::Patterns(patterns) => {
+            let hit = |pattern: &str| glob(pattern.to_ascii_lowercase().as_bytes(), name.as_bytes());
+            let negated = patterns.iter().filter_map(|pattern| pattern.strip_prefix('!')).any(hit);
+            !negated && patterns.iter().any(|pattern| hit(pattern))
+        }
+        HostPatterns::HashedName { salt, hash } => Hmac::<Sha1>::new_from_slice(salt)
+            .is_ok_and(|hmac| hmac.chain_update(name.as_bytes()).verify_slice(hash).is_ok()),
+    }
+}
+
+/// The two wildcards of ssh's patterns: `*` and `?`.
+fn glob(pattern: &[u8], name: &[u8]) -> bool {
+    match (pattern.split_first(), name.split_first()) {
+        (None, None) => true,
+        (Some((b'*', rest)), None) => glob(rest, name),
+        (Some((b'*', rest)), Some((_, tail))) => glob(rest, name) || glob(pattern, tail),
+        (Some((b'?', rest)), Some((_, tail))) => glob(rest, tail),
+        (Some((wanted, rest)), Some((byte, tail))) => wanted == byte && glob(rest, tail),
+        (None, Some(_)) | (Some(_), None) => false,
+    }
+}
+
+fn read_fingerprint(text: &str) -> Result<String, Fault> {
+    let words = || text.split_whitespace();
+    let word = words().find(|word| word.starts_with("SHA256:")).or_else(|| words().next()).unwrap_or_default();
+    let print = word.strip_prefix("SHA256:").unwrap_or(word).trim_end_matches('=');
+    if STANDARD_NO_PAD.decode(print).is_ok_and(|digest| digest.len() == 32) {
+        return Ok(print.to_owned());
+    }
+    let cause = if word.contains(':') {
+        "`ssh-fingerprint` is not a SHA256 fingerprint; an MD5 fingerprint proves nothing today"
+    } else {
+        "`ssh-fingerprint` is no fingerprint of the form SHA256:… with 43 characters behind the colon"
+    };
+    Err(Fault::new(Code::PinInvalid, cause).fix("give what `ssh-keygen -lf` prints for the server's public key"))
+}
+
+fn type_of(entry: &Entry) -> String {
+    entry.public_key().algorithm().as_str().to_owned()
+}
+
+/// The key type that an algorithm signs with: RSA keys have several algorithms.
+fn key_type_of(algorithm: &str) -> &str {
+    if algorithm.starts_with("rsa-sha2-") { "ssh-rsa" } else { algorithm }
+}
+
+fn blob(entry: &Entry) -> Vec<u8> {
+    entry.public_key().to_bytes().unwrap_or_default()
+}
+
+/// The type is the first string of the key (RFC 4253, 6.6).
+fn key_type(key: &[u8]) -> String {
+    let name = key.split_first_chunk::<4>().and_then(|(length, rest)| {
+        usize::try_from(u32::from_be_bytes(*length)).ok().and_then(|length| rest.get(..length))
+    });
+    String::from_utf8_lossy(name.unwrap_or_default()).into_owned()
+}
+
+fn sha256(key: &[u8]) -> String {
+    STANDARD_NO_PAD.encode(Sha256::digest(key))
+}
+
+fn describe(key: &[u8]) -> String {
+    format!("{} SHA256:{}", key_type(key), sha256(key))
+}
+
+/// The line to paste into `ssh-known-hosts`.
+fn line(hop: &Hop, key: &[u8]) -> String {
+    format!("{} {} {}", name(hop, With::Port), key_type(key), STANDARD.encode(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJA+l9qthPOJ/VYsMGurUr8BmfKN8ub6eGwSUJjca094";
+    const PRINT: &str = "SHA256:rHARUo62wukhlwGwU7WOPDabbIK67jfd9lycBgytCtA";
+    const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJDhP3xUi1rTqqeTRlLn/ej+sooQORsCEql1Pfb9JfEA";
+    const ECDSA: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBE9onSEKriV3o/4W+U85Mfb6neFc0XPYoA+AKejjE8i5WRehDVPoUxMkZxsgBfDKqX7FP2T+RMFI4cWHIkAHIEI=";
+    const HASHED: &str = "|1|rn9lR0bCIInuoKw69WC+0uzInYk=|/g9gXH75L5eqIqdA12qNEp4Vh7k=";
+
+    fn hop(host: &str, port: u16) -> Hop {
+        Hop { host: host.to_owned(), port, user: "deploy".to_owned() }
+    }
+
+    fn raw(key: &str) -> Vec<u8> {
+        STANDARD.decode(key.split(' ').nth(1).unwrap()).unwrap()
+    }
+
+    fn judge(known_hosts: &str, host: &str, port: u16) -> Result<String, Code> {
+        let pins = Pins::read(Some(known_hosts), None).unwrap();
+        pins.judge(&hop(host, port), &raw(KEY)).map_err(|fault| fault.code)
+    }
+
+    #[test]
+    fn accepts_every_way_to_write_the_host() {
+        for names in [
+            "bastion.example",
+            "BASTION.example",
+            "other,bastion.example,10.0.0.1",
+            "*.example",
+            "bastion.exampl?",
+            "*.example,!db.example",
+            HASHED,
+        ] {
+            for host in ["bastion.example", "Bastion.Example"] {
+                let verdict = judge(&format!("{names} {KEY} comment\n"), host, 22);
+                assert_eq!(verdict, Ok(format!("ssh-ed25519 {PRINT}")), "{names}");
+            }
+        }
+        assert!(judge(&format!("[bastion.example]:2222 {KEY}"), "bastion.example", 2222).is_ok());
+        assert!(judge(&format!("[*.example]:2222\t{KEY}\r\n"), "bastion.example", 2222).is_ok());
+    }
+
+    #[test]
+    fn refuses_what_names_another_host() {
+        for names in ["bastion", "*.example,!bastion.example", "!bastion.example", "bastion.example.org", "b?n.example"]
+        {
+            assert_eq!(judge(&format!("{names} {KEY}"), "bastion.example", 22), Err(Code::HostKeyUnpinned), "{names}");
+        }
+        assert_eq!(judge(&format!("[bastion.example]:2222 {KEY}"), "bastion.example", 22), Err(Code::HostKeyUnpinned));
+    }
+
+    #[test]
+    fn lets_an_entry_without_the_port_speak_only_where_there_is_none_with_it() {
+        assert!(judge(&format!("bastion.example {KEY}"), "bastion.example", 2222).is_ok());
+        let both = format!("bastion.example {KEY}\n[bastion.example]:2222 {OTHER}");
+        assert_eq!(judge(&both, "bastion.example", 2222), Err(Code::HostKeyMismatch));
+    }
+
+    #[test]
+    fn accepts_any_of_several_keys() {
+        let text = format!("# keys\n\nbastion.example {OTHER}\nbastion.example {ECDSA}\nbastion.example {KEY}\n");
+        assert!(judge(&text, "bastion.example", 22).is_ok());
+    }
+
+    #[test]
+    fn lets_a_revocation_win_over_every_pin() {
+        let text = format!("bastion.example {KEY}\n@revoked * {KEY}\n");
+        assert_eq!(judge(&text, "bastion.example", 22), Err(Code::HostKeyRevoked));
+        let pins = Pins::read(Some(&format!("@revoked * {KEY}")), Some(PRINT)).unwrap();
+        assert_eq!(pins.judge(&hop("x", 22), &raw(KEY)).unwrap_err().code, Code::HostKeyRevoked);
+        assert!(judge(&format!("bastion.example {KEY}\n@revoked * {OTHER}\n"), "bastion.example", 22).is_ok());
+    }
+
+    #[test]
+    fn does_not_take_an_authority_for_a_key() {
+        let verdict = judge(&format!("@cert-authority *.example {KEY}"), "bastion.example", 22);
+        assert_eq!(verdict, Err(Code::HostKeyAuthority));
+    }
+
+    #[test]
+    fn tells_both_fingerprints_of_a_mismatch() {
+        let pins = Pins::read(Some(&format!("bastion.example {OTHER}")), None).unwrap();
+        let fault = pins.judge(&hop("bastion.example", 22), &raw(KEY)).unwrap_err();
+        assert_eq!(fault.code, Code::HostKeyMismatch);
+        assert!(fault.cause.contains(PRINT) && fault.cause.matches("SHA256:").count() == 2, "{}", fault.cause);
+    }
+
+    #[test]
+    fn prints_a_line_that_then_pins_the_key() {
+        for port in [22, 2222] {
+            let pins = Pins::read(None, None).unwrap();
+            let fault = pins.judge(&hop("bastion.example", port), &raw(KEY)).unwrap_err();
+            assert!(fault.cause.contains(PRINT), "{}", fault.cause);
+            assert!(judge(&fault.detail[0], "bastion.example", port).is_ok(), "{}", fault.detail[0]);
+        }
+    }
+
+    #[test]
+    fn asks_first_for_the_types_that_are_pinned() {
+        let algorithms = |text: &str| Pins::read(Some(text), None).unwrap().algorithms(&hop("bastion.example", 22));
+        assert!(algorithms(&format!("bastion.example {ECDSA}")).starts_with("ecdsa-sha2-nistp256,ssh-ed25519,"));
+        assert!(algorithms(&format!("other {ECDSA}")).starts_with("ssh-ed25519,"));
+        assert_eq!(algorithms("").matches(',').count(), ALGORITHMS.len() - 1);
+    }
+
+    #[test]
+    fn does_not_call_another_type_a_mismatch() {
+        let pins = Pins::read(Some(&format!("bastion.example {ECDSA}")), None).unwrap();
+        let fault = pins.judge(&hop("bastion.example", 22), &raw(KEY)).unwrap_err();
+        assert_eq!(fault.code, Code::HostKeyUnpinned);
+        assert!(fault.cause.contains("ecdsa-sha2-nistp256"), "{}", fault.cause);
+    }
+
+    #[test]
+    fn reads_a_fingerprint_in_every_usual_form() {
+        let bare = PRINT.trim_start_matches("SHA256:");
+        for text in [PRINT.to_owned(), bare.to_owned(), format!("{PRINT}="), format!(" 256 {PRINT} root@x (ED25519)\n")]
+        {
+            let pins = Pins::read(None, Some(&text)).unwrap();
+            assert!(pins.judge(&hop("x", 2222), &raw(KEY)).is_ok(), "{text}");
+            assert_eq!(pins.judge(&hop("x", 2222), &raw(OTHER)).unwrap_err().code, Code::HostKeyMismatch);
+        }
+        for text in ["", "SHA256:abc", "MD5:16:27:ac:a5:76:28:2d:36:63:1b:56:4d:eb:df:a6:48", "yes"] {
+            assert_eq!(check_pins(None, Some(text)).unwrap_err().code, Code::PinInvalid, "{text}");
+        }
+    }
+
+    #[test]
+    fn either_pin_may_match() {
+        let pins = Pins::read(Some(&format!("x {OTHER}")), Some(PRINT)).unwrap();
+        assert!(pins.judge(&hop("x", 22), &raw(KEY)).is_ok() && pins.judge(&hop("x", 22), &raw(OTHER)).is_ok());
+    }
+
+    #[test]
+    fn reads_around_a_bad_line_and_refuses_nothing_but_bad_lines() {
+        assert!(
+            judge(&format!("bastion.example ssh-rsa garbage\nbastion.example {KEY}"), "bastion.example", 22).is_ok()
+        );
+        let fault = check_pins(Some(&format!("# pasted\n{KEY}\n")), None).unwrap_err();
+        assert!(fault.code == Code::PinInvalid && fault.cause.contains("line 2"), "{}", fault.cause);
+        assert!(check_pins(Some("\n# nothing\n"), None).is_ok());
+    }
+}

@@ -1,0 +1,205 @@
+//! From nothing to a session that is logged in: dial, handshake, host key, log-in. Blocking, each step with the time that
+//! is left; nothing of it outlives its deadline.
+#![expect(clippy::disallowed_types, reason = "here sessions are made")]
+
+use super::{Hop, Login, auth, host_key::Pins};
+use crate::{
+    fault::{Code, Fault},
+    run::event::BastionFacts,
+};
+use std::{
+    fmt, io,
+    net::{SocketAddr, TcpStream, ToSocketAddrs as _},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    time::{Duration, Instant},
+};
+
+// Error codes of libssh2 (libssh2.h).
+pub(super) const FAILED_SEND: i32 = -7;
+pub(super) const TIMED_OUT: i32 = -9;
+pub(super) const DISCONNECTED: i32 = -13;
+pub(super) const PASSWORD_EXPIRED: i32 = -15;
+pub(super) const REFUSED: i32 = -18;
+pub(super) const NOT_VERIFIED: i32 = -19;
+pub(super) const CHANNEL_REFUSED: i32 = -21;
+pub(super) const REQUEST_REFUSED: i32 = -22;
+pub(super) const WOULD_BLOCK: i32 = -37;
+pub(super) const FAILED_RECEIVE: i32 = -43;
+
+/// Where AES instructions are, AES-GCM is the fastest cipher that libssh2 has.
+const CIPHERS: &str =
+    "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr";
+
+/// How to get to a hop.
+#[derive(Debug)]
+pub(super) enum Road {
+    /// By TCP from here.
+    Dial,
+    /// Over a channel of the hop before.
+    Over(UnixStream),
+}
+
+/// Everything it takes to connect to one hop.
+#[derive(Debug)]
+pub(super) struct Approach {
+    pub(super) hop: Hop,
+    pub(super) login: Login,
+    pub(super) pins: Pins,
+    pub(super) timeout: Duration,
+    pub(super) road: Road,
+}
+
+/// A hop that let us in.
+pub(super) struct Connected {
+    pub(super) session: ssh2::Session,
+    /// The session's own socket, to poll.
+    pub(super) socket: OwnedFd,
+    pub(super) facts: BastionFacts,
+}
+
+/// Why there is no session.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The network: another try may help.
+    Transport(Fault),
+    /// An answer: the next one would be the same.
+    Final(Fault),
+}
+
+/// When connecting has to be done.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadline(Instant);
+
+impl Deadline {
+    fn after(timeout: Duration) -> Self {
+        Self(Instant::now() + timeout)
+    }
+
+    /// Never zero, which would mean "for ever" to libssh2 and an error to `connect_timeout`.
+    fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
+    }
+
+    /// Bounds the session's next blocking call.
+    pub(super) fn arm(self, session: &ssh2::Session) {
+        session.set_timeout(u32::try_from(self.left().as_millis()).unwrap_or(u32::MAX).max(1));
+    }
+}
+
+/// Connects to a hop.
+pub(super) fn connect(approach: Approach) -> Result<Connected, Failure> {
+    let Approach { hop, login, pins, timeout, road } = approach;
+    let until = Deadline::after(timeout);
+    let socket = match road {
+        Road::Dial => dial(&hop, until)?.into(),
+        Road::Over(stream) => OwnedFd::from(stream),
+    };
+    let own = socket.try_clone().map_err(|error| defect(&hop, &error))?;
+    let session = shake_hands(&hop, socket, &pins.algorithms(&hop), until)?;
+    let key = session.host_key().map(|(key, _)| key.to_vec()).unwrap_or_default();
+    let host_key = pins.judge(&hop, &key).map_err(Failure::Final)?;
+    let login = auth::log_in(&session, &hop, &login, until)?;
+    let facts = BastionFacts { host: hop.host, port: hop.port, user: hop.user, host_key, login };
+    Ok(Connected { session, socket: own, facts })
+}
+
+fn dial(hop: &Hop, until: Deadline) -> Result<TcpStream, Failure> {
+    let unknown = |cause: String| Failure::Final(Fault::new(Code::BastionUnknown, cause));
+    let addresses: Vec<SocketAddr> = (hop.host.as_str(), hop.port)
+        .to_socket_addrs()
+        .map_err(|error| unknown(format!("the name of `{hop}` can't be resolved: {error}")))?
+        .collect();
+    let mut failure = unknown(format!("the name of `{hop}` has no address"));
+    for (tried, address) in addresses.iter().enumerate() {
+        // A dead address must leave time for the ones after it.
+        let share = until.left() / u32::try_from(addresses.len() - tried).unwrap_or(1);
+        match TcpStream::connect_timeout(address, share.max(Duration::from_millis(1))) {
+            Ok(stream) => {
+                stream.set_nodelay(true).map_err(|error| defect(hop, &error))?;
+                return Ok(stream);
+            }
+            Err(error) => failure = unreachable(hop, &error),
+        }
+    }
+    Err(failure)
+}
+
+fn unreachable(hop: &Hop, error: &io::Error) -> Failure {
+    Failure::Transport(match error.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+            Fault::new(Code::BastionTimeout, format!("`{hop}` does not answer"))
+        }
+        io::ErrorKind::ConnectionRefused => Fault::new(Code::BastionRefused, format!("`{hop}` refuses the connection")),
+        _ => Fault::new(Code::BastionTimeout, format!("`{hop}` can't be reached: {error}")),
+    })
+}
+
+fn defect(hop: &Hop, error: &(dyn std::error::Error + 'static)) -> Failure {
+    let cause = format!("the connection to `{hop}` could not be set up on this side");
+    Failure::Final(Fault::new(Code::Bug, cause).because(error))
+}
+
+fn shake_hands(hop: &Hop, socket: OwnedFd, algorithms: &str, until: Deadline) -> Result<ssh2::Session, Failure> {
+    let mut session = ssh2::Session::new().map_err(|error| defect(hop, &error))?;
+    for (method, preferred) in [
+        (ssh2::MethodType::HostKey, algorithms),
+        (ssh2::MethodType::CryptCs, CIPHERS),
+        (ssh2::MethodType::CryptSc, CIPHERS),
+    ] {
+        session.method_pref(method, preferred).map_err(|error| defect(hop, &error))?;
+    }
+    session.set_tcp_stream(socket);
+    until.arm(&session);
+    match session.handshake() {
+        Ok(()) => Ok(session),
+        Err(error) => Err(no_handshake(hop, &session, &error)),
+    }
+}
+
+/// Tells by what was received so far what is at the other end.
+fn no_handshake(hop: &Hop, session: &ssh2::Session, error: &ssh2::Error) -> Failure {
+    let banner = session.banner_bytes().map(|banner| String::from_utf8_lossy(banner).into_owned());
+    let timed_out = code_of(error) == TIMED_OUT;
+    let cut = [FAILED_SEND, DISCONNECTED, FAILED_RECEIVE].contains(&code_of(error));
+    match banner {
+        Some(line) if !line.starts_with("SSH-") => {
+            let line: String = line.chars().take(60).filter(|letter| !letter.is_control()).collect();
+            Failure::Final(Fault::new(Code::BastionNotSsh, format!("`{hop}` does not speak SSH, it says: {line}")))
+        }
+        Some(_) if timed_out => Failure::Transport(Fault::new(
+            Code::BastionTimeout,
+            format!("`{hop}` stopped answering in the key exchange"),
+        )),
+        Some(_) if cut => {
+            let cause = format!("`{hop}` cut the connection in the key exchange");
+            Failure::Transport(Fault::new(Code::BastionHandshake, cause))
+        }
+        Some(line) => {
+            let cause = format!("no key exchange with `{hop}` ({line}): {}", error.message());
+            Failure::Final(Fault::new(Code::BastionHandshake, cause))
+        }
+        None if timed_out => {
+            let cause = format!("`{hop}` accepts the connection and says nothing");
+            Failure::Transport(Fault::new(Code::BastionTimeout, cause))
+        }
+        None => {
+            let cause = format!("`{hop}` closes the connection without a greeting of SSH");
+            let fix = "check that `ssh-port` is sshd's port; an sshd that is overloaded (MaxStartups) or has banned the \
+                       runner's address closes like this too";
+            Failure::Transport(Fault::new(Code::BastionNotSsh, cause).fix(fix))
+        }
+    }
+}
+
+/// The number that libssh2 gave.
+pub(super) fn code_of(error: &ssh2::Error) -> i32 {
+    match error.code() {
+        ssh2::ErrorCode::Session(code) | ssh2::ErrorCode::SFTP(code) => code,
+    }
+}
+
+impl fmt::Debug for Connected {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Connected").field("facts", &self.facts).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,276 @@
+//! A real sshd with keys, configuration and log of its own.
+#![expect(clippy::disallowed_methods, reason = "tests start servers and key generators")]
+
+use bastion_migrate::{
+    secret::Secret,
+    ssh::{Hop, Login, Route},
+};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// How the server differs from a plain one with a single ed25519 host key and key log-in for root.
+#[derive(Debug, Clone)]
+pub struct SshdOptions {
+    /// Types of `ssh-keygen -t`.
+    pub host_keys: Vec<&'static str>,
+    /// Lines of `sshd_config`; they win over ours.
+    pub config: String,
+    /// In front of the key in `authorized_keys`, as in `restrict`.
+    pub key_options: String,
+    /// `ssh-keygen` arguments for the user's key.
+    pub user_key: Vec<&'static str>,
+    /// A throw-away system user with this password instead of root.
+    pub password: Option<&'static str>,
+}
+
+impl Default for SshdOptions {
+    fn default() -> Self {
+        Self {
+            host_keys: vec!["ed25519"],
+            config: String::new(),
+            key_options: String::new(),
+            user_key: vec!["-t", "ed25519", "-N", ""],
+            password: None,
+        }
+    }
+}
+
+/// A running sshd.
+pub struct Sshd {
+    dir: TempDir,
+    child: Child,
+    log: Arc<Mutex<String>>,
+    account: Option<Account>,
+    /// Where it listens, on 127.0.0.1.
+    pub port: u16,
+}
+
+impl Sshd {
+    /// Starts it and waits until it listens.
+    pub fn start(options: &SshdOptions) -> Self {
+        fs::create_dir_all("/run/sshd").expect("sshd's own directory for its unprivileged child");
+        let dir = tempfile::Builder::new().prefix("sshd").tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        for host_key in &options.host_keys {
+            keygen(&dir.path().join(format!("host_{host_key}")), &["-t", host_key, "-N", ""]);
+        }
+        let key = dir.path().join("user");
+        keygen(&key, &options.user_key);
+        let public = fs::read_to_string(key.with_extension("pub")).unwrap();
+        fs::write(dir.path().join("authorized_keys"), format!("{} {public}", options.key_options).trim_start())
+            .unwrap();
+        let account = options.password.map(Account::create);
+        let (child, log, port) = (0..5).find_map(|_| launch(dir.path(), options)).expect("sshd starts");
+        Self { dir, child, log, account, port }
+    }
+
+    /// A plain one.
+    pub fn plain() -> Self {
+        Self::start(&SshdOptions::default())
+    }
+
+    /// Whom to log in as.
+    pub fn user(&self) -> String {
+        self.account.as_ref().map_or_else(|| "root".to_owned(), |account| account.name.clone())
+    }
+
+    /// The server as a hop.
+    pub fn hop(&self) -> Hop {
+        Hop { host: "127.0.0.1".to_owned(), port: self.port, user: self.user() }
+    }
+
+    /// The user's private key.
+    pub fn key(&self) -> Secret {
+        Secret::new(fs::read_to_string(self.dir.path().join("user")).unwrap())
+    }
+
+    /// `type base64` of a host key.
+    pub fn host_key(&self, kind: &str) -> String {
+        let text = fs::read_to_string(self.dir.path().join(format!("host_{kind}.pub"))).unwrap();
+        text.split(' ').take(2).map(str::trim).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The known_hosts line of its first host key.
+    pub fn known_hosts_line(&self) -> String {
+        let kind = if self.dir.path().join("host_ed25519.pub").exists() { "ed25519" } else { "ecdsa" };
+        format!("[127.0.0.1]:{} {}", self.port, self.host_key(kind))
+    }
+
+    /// The way to it, with everything right.
+    pub fn route(&self) -> Route {
+        Route {
+            hops: vec![self.hop()],
+            login: Login { key: Some(self.key()), passphrase: None, password: None },
+            known_hosts: Some(self.known_hosts_line()),
+            fingerprint: None,
+            connect_timeout: Duration::from_secs(5),
+            keepalive: Duration::from_secs(15),
+        }
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// The processes that serve its connections.
+    pub fn sessions(&self) -> Vec<u32> {
+        let mut found = vec![self.child.id()];
+        let parents = parents();
+        while let Some(more) = Some(&parents)
+            .map(|parents| parents.iter().filter(|(pid, parent)| found.contains(parent) && !found.contains(pid)))
+            .map(|more| more.map(|(pid, _)| *pid).collect::<Vec<_>>())
+            .filter(|more| !more.is_empty())
+        {
+            found.extend(more);
+        }
+        found.split_off(1)
+    }
+
+    /// Ends them at once.
+    pub fn kill_sessions(&self) {
+        self.signal("-KILL");
+    }
+
+    /// Stops them where they are.
+    pub fn freeze_sessions(&self) {
+        self.signal("-STOP");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pids: Vec<String> = self.sessions().iter().map(ToString::to_string).collect();
+        assert!(!pids.is_empty(), "there is a session to signal");
+        assert!(Command::new("kill").arg(signal).args(pids).status().unwrap().success());
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        let sessions: Vec<String> = self.sessions().iter().map(ToString::to_string).collect();
+        self.child.kill().unwrap_or_default();
+        drop(self.child.wait());
+        if !sessions.is_empty() {
+            drop(Command::new("kill").arg("-KILL").args(sessions).stderr(Stdio::null()).status());
+        }
+    }
+}
+
+fn launch(dir: &Path, options: &SshdOptions) -> Option<(Child, Arc<Mutex<String>>, u16)> {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let path = |name: &str| dir.join(name).display().to_string();
+    let mut config = options.config.clone();
+    for host_key in &options.host_keys {
+        config += &format!("\nHostKey {}", path(&format!("host_{host_key}")));
+    }
+    config += &format!(
+        "\nPort {port}\nListenAddress 127.0.0.1\nPidFile none\nStrictModes no\nUsePAM no\nLogLevel VERBOSE\n\
+         PermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 100\n\
+         PrintMotd no\nAuthorizedKeysFile {}\n",
+        path("authorized_keys")
+    );
+    let file = dir.join("sshd_config");
+    fs::write(&file, config).unwrap();
+    let mut child = Command::new("/usr/sbin/sshd")
+        .args(["-D", "-e", "-f"])
+        .arg(&file)
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("openssh-server is installed");
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let log = Arc::new(Mutex::new(String::new()));
+    let listens = lines.by_ref().map_while(Result::ok).any(|line| {
+        *log.lock().unwrap() += &format!("{line}\n");
+        line.contains("Server listening on")
+    });
+    if !listens {
+        eprintln!("{}", log.lock().unwrap());
+        drop(child.wait());
+        return None;
+    }
+    let kept = Arc::clone(&log);
+    thread::Builder::new()
+        .name("sshd-log".to_owned())
+        .spawn(move || lines.map_while(Result::ok).for_each(|line| *kept.lock().unwrap() += &format!("{line}\n")))
+        .unwrap();
+    Some((child, log, port))
+}
+
+/// Every process and its parent.
+fn parents() -> Vec<(u32, u32)> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    entries
+        .filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+            let (_, rest) = stat.rsplit_once(") ")?;
+            let mut fields = rest.split(' ');
+            // A zombie has ended; it only waits to be counted by its parent.
+            let state = fields.next().filter(|state| *state != "Z");
+            state.and(fields.next()?.parse().ok()).map(|parent| (pid, parent))
+        })
+        .collect()
+}
+
+/// A system user that lives as long as the test.
+struct Account {
+    name: String,
+}
+
+impl Account {
+    fn create(password: &str) -> Self {
+        let mut bytes = [0; 4];
+        getrandom::fill(&mut bytes).unwrap();
+        let name = format!("bm{:08x}", u32::from_le_bytes(bytes));
+        let account = Self { name };
+        let status = Command::new("useradd").args(["-M", "-s", "/bin/sh", &account.name]).status().unwrap();
+        assert!(status.success(), "useradd");
+        let mut chpasswd = Command::new("chpasswd").stdin(Stdio::piped()).spawn().unwrap();
+        writeln!(chpasswd.stdin.take().unwrap(), "{}:{password}", account.name).unwrap();
+        assert!(chpasswd.wait().unwrap().success(), "chpasswd");
+        account
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        drop(Command::new("userdel").arg("-f").arg(&self.name).stderr(Stdio::null()).status());
+    }
+}
+
+/// Makes a key pair at this path.
+pub fn keygen(path: &Path, arguments: &[&str]) {
+    let status =
+        Command::new("ssh-keygen").args(["-q", "-C", ""]).args(arguments).arg("-f").arg(path).status().unwrap();
+    assert!(status.success(), "ssh-keygen {arguments:?}");
+}
+
+/// Replaces the names in a known_hosts text by their hashes.
+pub fn hashed(known_hosts: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let file: PathBuf = dir.path().join("known_hosts");
+    fs::write(&file, known_hosts).unwrap();
+    let status =
+        Command::new("ssh-keygen").arg("-H").arg("-f").arg(&file).stderr(Stdio::null()).stdout(Stdio::null()).status();
+    assert!(status.unwrap().success(), "ssh-keygen -H");
+    fs::read_to_string(&file).unwrap()
+}
+
+/// What `ssh-keygen -lf` says of a `type base64` key.
+pub fn fingerprint(key: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("key.pub");
+    fs::write(&file, format!("{key}\n")).unwrap();
+    let output = Command::new("ssh-keygen").arg("-lf").arg(&file).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().split(' ').nth(1).unwrap().to_owned()
+}
