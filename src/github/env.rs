@@ -1,6 +1,10 @@
 //! The runner's variables that we use, read once.
 
-use std::path::PathBuf;
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    path::{Component, Path, PathBuf},
+};
 
 /// What the runner told about this job. Outside of Actions everything is absent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -11,6 +15,9 @@ pub struct Runner {
     pub debug: bool,
     /// `GITHUB_WORKSPACE`.
     pub workspace: Option<PathBuf>,
+    /// The workspace as the runner's host knows it, from `RUNNER_WORKSPACE`, which the runner hands over untranslated. It
+    /// does not exist in the container.
+    pub host_workspace: Option<PathBuf>,
     /// `GITHUB_OUTPUT`.
     pub output_file: Option<PathBuf>,
     /// `GITHUB_STEP_SUMMARY`.
@@ -34,11 +41,136 @@ pub struct Runner {
 }
 
 impl Runner {
+    /// Picks what we use out of the environment. An empty variable is absent; so is one that should be text and is not UTF-8.
+    #[must_use]
+    pub fn from_env(env: &[(OsString, OsString)]) -> Self {
+        let env: BTreeMap<&OsStr, &OsStr> =
+            env.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (&**name, &**value)).collect();
+        let get = |name: &str| env.get(OsStr::new(name)).copied();
+        let path = |name: &str| get(name).map(PathBuf::from);
+        let text = |name: &str| get(name).and_then(OsStr::to_str).map(ToOwned::to_owned);
+        Self {
+            in_actions: get("GITHUB_ACTIONS") == Some(OsStr::new("true")),
+            debug: get("RUNNER_DEBUG") == Some(OsStr::new("1")),
+            workspace: path("GITHUB_WORKSPACE"),
+            host_workspace: path("RUNNER_WORKSPACE").as_deref().and_then(inner_workspace),
+            output_file: path("GITHUB_OUTPUT"),
+            summary_file: path("GITHUB_STEP_SUMMARY"),
+            event_file: path("GITHUB_EVENT_PATH"),
+            api_url: text("GITHUB_API_URL"),
+            server_url: text("GITHUB_SERVER_URL"),
+            repository: text("GITHUB_REPOSITORY"),
+            run_id: text("GITHUB_RUN_ID"),
+            run_attempt: text("GITHUB_RUN_ATTEMPT"),
+            workflow: text("GITHUB_WORKFLOW"),
+            job: text("GITHUB_JOB"),
+        }
+    }
+
+    /// The file that a path in an input names: relative to the workspace, or absolute. A workflow may have written it with
+    /// `${{ github.workspace }}`, which is another directory on the host (`/home/runner/work/r/r`) and in a job's container
+    /// (`/__w/r/r`); the same files are in our workspace.
+    #[must_use]
+    pub fn path(&self, written: &str) -> PathBuf {
+        let Some(workspace) = &self.workspace else { return PathBuf::from(written) };
+        let written = Path::new(written);
+        match self.foreign_workspace(written) {
+            Some(inside) if self.in_actions => workspace.join(inside),
+            _ => workspace.join(written),
+        }
+    }
+
+    /// The path as reports show it: relative to the workspace if it is inside, which is also what annotations need.
+    #[must_use]
+    pub fn shown(&self, path: &Path) -> String {
+        let inside = self.workspace.as_deref().and_then(|workspace| path.strip_prefix(workspace).ok());
+        let shown: PathBuf = inside.unwrap_or(path).components().filter(|part| *part != Component::CurDir).collect();
+        if shown.as_os_str().is_empty() { ".".to_owned() } else { shown.display().to_string() }
+    }
+
+    /// What follows the workspace in a path that was written for another place than this container.
+    fn foreign_workspace(&self, written: &Path) -> Option<PathBuf> {
+        let on_host = self.host_workspace.as_deref().and_then(|host| written.strip_prefix(host).ok());
+        if let Some(inside) = on_host {
+            return Some(inside.to_owned());
+        }
+        let below = ["/home/runner/work", "/__w"].iter().find_map(|work| written.strip_prefix(work).ok())?;
+        let mut parts = below.components();
+        let (_pipeline, _repository) = (parts.next()?, parts.next()?);
+        Some(parts.as_path().to_owned())
+    }
+
     /// The address of this run's page.
     #[must_use]
     pub fn run_url(&self) -> Option<String> {
         let (server, repository, run) = (self.server_url.as_ref()?, self.repository.as_ref()?, self.run_id.as_ref()?);
         let attempt = self.run_attempt.as_deref().unwrap_or("1");
         Some(format!("{server}/{repository}/actions/runs/{run}/attempts/{attempt}"))
+    }
+}
+
+/// `<work>/<repo>` is the directory of the pipeline; the workspace is the directory of the same name in it.
+fn inner_workspace(pipeline: &Path) -> Option<PathBuf> {
+    Some(pipeline.join(pipeline.file_name()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStringExt as _;
+
+    fn runner(extra: &[(&str, &str)]) -> Runner {
+        let usual = [("GITHUB_ACTIONS", "true"), ("GITHUB_WORKSPACE", "/github/workspace")];
+        let env: Vec<(OsString, OsString)> =
+            usual.iter().chain(extra).map(|(name, value)| (name.into(), value.into())).collect();
+        Runner::from_env(&env)
+    }
+
+    #[test]
+    fn outside_of_actions_everything_is_absent() {
+        assert_eq!(Runner::from_env(&[]), Runner::default());
+        let bytes = OsString::from_vec(vec![0xff]);
+        let env =
+            [("GITHUB_REPOSITORY".into(), bytes.clone()), (bytes.clone(), bytes), ("GITHUB_JOB".into(), "".into())];
+        assert_eq!(Runner::from_env(&env), Runner::default());
+    }
+
+    #[test]
+    fn names_the_page_of_the_run() {
+        let runner = runner(&[
+            ("GITHUB_SERVER_URL", "https://ghe.example"),
+            ("GITHUB_REPOSITORY", "o/r"),
+            ("GITHUB_RUN_ID", "7"),
+            ("GITHUB_RUN_ATTEMPT", "2"),
+        ]);
+        assert_eq!(runner.run_url().as_deref(), Some("https://ghe.example/o/r/actions/runs/7/attempts/2"));
+    }
+
+    #[test]
+    fn finds_the_workspace_behind_every_name_it_goes_by() {
+        let runner = runner(&[("RUNNER_WORKSPACE", "/data/_work/r")]);
+        for written in
+            ["db/x", "/github/workspace/db/x", "/home/runner/work/r/r/db/x", "/__w/r/r/db/x", "/data/_work/r/r/db/x"]
+        {
+            assert_eq!(runner.path(written), Path::new("/github/workspace/db/x"), "{written}");
+        }
+        assert_eq!(runner.path("/__w/r/r"), Path::new("/github/workspace"));
+        assert_eq!(runner.path("/opt/db"), Path::new("/opt/db"));
+        assert_eq!(runner.path("/__w/r"), Path::new("/__w/r"));
+    }
+
+    #[test]
+    fn shows_paths_relative_to_the_workspace() {
+        let runner = runner(&[]);
+        for (written, shown) in [("./db/x/", "db/x"), ("/__w/r/r/db", "db"), ("/opt/db", "/opt/db"), (".", ".")] {
+            assert_eq!(runner.shown(&runner.path(written)), shown, "{written}");
+        }
+        assert_eq!(Runner::default().shown(Path::new("./db")), "db");
+    }
+
+    #[test]
+    fn leaves_paths_alone_outside_of_actions() {
+        assert_eq!(Runner::default().path("db"), Path::new("db"));
+        assert_eq!(Runner::default().path("/__w/r/r/db"), Path::new("/__w/r/r/db"));
     }
 }

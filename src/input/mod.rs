@@ -1,7 +1,92 @@
 //! What the user asked for: names from `action.yml`, values from every place they can come from, all faults at once.
+//!
+//! A value is looked for on the command line, in the workflow's `with:`, in environment variables behind the prefix of the
+//! environment, in environment variables as they are, in the configuration file, and in `action.yml`. An empty value counts
+//! as absent everywhere. Reading the configuration file and the CA that a URL names is the only I/O here.
 
+mod address;
+mod config;
+mod database;
+mod findings;
+mod flags;
+mod manifest;
+mod name;
+mod raw;
+mod route;
 mod settings;
+mod validate;
+mod value;
+mod variables;
 
+pub use raw::Inputs;
 pub use settings::{
     Command, CommentPolicy, GithubSettings, LayoutChoice, Policy, SafetySettings, Settings, SqlSettings,
 };
+
+use crate::{fault::Fault, github::env::Runner, secret::Secret};
+use findings::Findings;
+use flags::{Flags, Line};
+use manifest::Manifest;
+use name::Name;
+use std::ffi::OsString;
+use variables::Variables;
+
+/// What the process was started for.
+#[derive(Debug)]
+pub enum Request {
+    /// A run.
+    Run(Box<Ask>),
+    /// A text to print and nothing else: help or version.
+    Print {
+        /// The text.
+        text: String,
+    },
+}
+
+/// What the user asked for. What is known is there even if the settings are not valid: a report needs it.
+#[derive(Debug)]
+pub struct Ask {
+    /// The settings, or everything that is wrong with them.
+    pub settings: Result<Settings, Vec<Fault>>,
+    /// What the user should know although the run goes on.
+    pub warnings: Vec<Fault>,
+    /// To be masked before anything else is said.
+    pub secrets: Vec<Secret>,
+    /// What the runner told about the job.
+    pub runner: Runner,
+    /// The command, if it could be read.
+    pub command: Option<Command>,
+    /// The name of the environment.
+    pub environment: Option<String>,
+}
+
+/// Reads the arguments (the program's own name first) and the environment.
+#[must_use]
+pub fn read(args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> Request {
+    let manifest = Manifest::embedded();
+    match flags::read(args, &manifest) {
+        Line::Print(text) => Request::Print { text },
+        Line::Run(flags) => Request::Run(Box::new(ask(&manifest, flags, env))),
+    }
+}
+
+fn ask(manifest: &Manifest, mut flags: Flags, env: Vec<(OsString, OsString)>) -> Ask {
+    let runner = Runner::from_env(&env);
+    let variables = Variables::new(env);
+    let mut findings = Findings { faults: std::mem::take(&mut flags.faults), warnings: Vec::new() };
+    let places = raw::Places { manifest, flags: &flags, variables: &variables };
+    let environment = places.asked(Name::Environment);
+    let file = places.asked(Name::Config);
+    let mut config = config::Config::read(&runner, file.as_deref(), environment.as_deref());
+    findings.faults.append(&mut config.faults);
+    let (inputs, faults) = Inputs::gather(&places, environment.as_deref(), &config);
+    findings.faults.extend(faults);
+    let settings = validate::settings(&inputs, environment.as_deref(), &runner, &mut findings);
+    let command = validate::command(&inputs).ok();
+    let Findings { faults, warnings } = findings;
+    let settings = settings.filter(|_| faults.is_empty()).ok_or(faults);
+    Ask { settings, warnings, secrets: inputs.secrets(), runner, command, environment }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,287 @@
+//! The configuration file: inputs for every environment, and for each.
+
+use super::name::{Name, nearest};
+use crate::{
+    fault::{Code, Fault, Place},
+    github::env::Runner,
+    secret::Secret,
+};
+use serde_yaml::{Mapping, Value};
+use std::{collections::BTreeMap, io};
+
+/// Where the file is looked for when no other is named.
+const USUAL: &str = ".github/bastion-migrate.yml";
+
+const SECTIONS: [&str; 2] = ["defaults", "environments"];
+
+/// What the file says for the chosen environment; nothing if there is no file.
+#[derive(Debug, Default)]
+pub(super) struct Config {
+    /// As the user wrote it.
+    pub(super) path: String,
+    pub(super) values: BTreeMap<Name, String>,
+    /// Secrets that were written there although they must not.
+    pub(super) exposed: Vec<Secret>,
+    pub(super) faults: Vec<Fault>,
+}
+
+impl Config {
+    /// Reads the file: the one that was asked for must be there, the usual one may be.
+    pub(super) fn read(runner: &Runner, asked: Option<&str>, environment: Option<&str>) -> Self {
+        let path = asked.unwrap_or(USUAL).to_owned();
+        match std::fs::read_to_string(runner.path(&path)) {
+            Ok(text) => Self::parse(&text, path, environment),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && asked.is_none() => Self::default(),
+            Err(error) => {
+                let fault = Fault::new(Code::ConfigInvalid, format!("the configuration file `{path}` can't be read"))
+                    .fix("check `config`, and that actions/checkout ran before this step")
+                    .because(&error);
+                Self { path, faults: vec![fault], ..Self::default() }
+            }
+        }
+    }
+
+    fn parse(text: &str, path: String, environment: Option<&str>) -> Self {
+        let mut config = Self { path, ..Self::default() };
+        let parsed = serde_yaml::from_str(text).and_then(|mut value: Value| value.apply_merge().map(|()| value));
+        match parsed {
+            Ok(Value::Null) => {}
+            Ok(Value::Mapping(top)) => config.sections(&top, environment),
+            Ok(_) => config.fault(Code::ConfigInvalid, "it is not a mapping with `defaults` and `environments`"),
+            Err(error) => {
+                let fault = config.about(Code::ConfigInvalid, "it is not valid YAML").because(&error);
+                let place = error.location().map(|location| config.place(Some((location.line(), location.column()))));
+                config.faults.push(place.into_iter().fold(fault, Fault::in_file));
+            }
+        }
+        config
+    }
+
+    fn sections(&mut self, top: &Mapping, environment: Option<&str>) {
+        for key in top.keys().map(written).filter(|key| !SECTIONS.contains(&key.as_str())) {
+            let fault = self.about(Code::InputUnknown, &format!("there is no section `{key}`"));
+            let fix = match nearest(&key, SECTIONS.into_iter()) {
+                Some(section) => format!("did you mean `{section}`?"),
+                None => "put inputs under `defaults` or under `environments` and the environment's name".to_owned(),
+            };
+            self.faults.push(fault.fix(fix));
+        }
+        if let Some(defaults) = self.mapping("defaults", top.get("defaults")) {
+            let values = self.section("defaults", &defaults);
+            self.values.extend(values);
+        }
+        if let Some(environments) = self.mapping("environments", top.get("environments")) {
+            self.environments(&environments, environment);
+        }
+    }
+
+    /// Every section is checked, whichever is chosen: a typo in `prod` is better found by the run for `dev`.
+    fn environments(&mut self, environments: &Mapping, chosen: Option<&str>) {
+        let names: Vec<String> = environments.keys().map(written).collect();
+        for (name, section) in names.iter().zip(environments.values()) {
+            let title = format!("environments.{name}");
+            let Some(section) = self.mapping(&title, Some(section)) else { continue };
+            let values = self.section(&title, &section);
+            if chosen == Some(name) {
+                self.values.extend(values);
+            }
+        }
+        let Some(chosen) = chosen.filter(|chosen| !names.iter().any(|name| name == chosen)) else { return };
+        let listed: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        let fault = self
+            .about(Code::InputInvalid, &format!("it has no environment `{chosen}`, only {}", listed.join(", ")))
+            .fix("correct `environment`, or add it to the file (an empty section will do)");
+        self.faults.push(fault);
+    }
+
+    fn section(&mut self, title: &str, section: &Mapping) -> BTreeMap<Name, String> {
+        let mut values = BTreeMap::new();
+        for (key, value) in section {
+            let key = written(key);
+            match (Name::of(&key), scalar(value)) {
+                (None, _) => self.unknown(title, &key),
+                (Some(Name::Environment | Name::Config), _) => {
+                    self.fault(Code::ConfigInvalid, &format!("`{title}.{key}` can't be set in the file itself"));
+                }
+                (Some(name), Ok(text)) if name.is_secret() => {
+                    self.exposed.extend(text.map(Secret::new));
+                    self.secret_in_public(title, name);
+                }
+                (Some(name), Ok(text)) => {
+                    values.extend(text.filter(|text| !text.trim().is_empty()).map(|text| (name, text)));
+                }
+                (Some(_), Err(NotScalar)) => {
+                    self.fault(Code::ConfigInvalid, &format!("`{title}.{key}` is not a text, a number, true or false"));
+                }
+            }
+        }
+        values
+    }
+
+    fn unknown(&mut self, title: &str, key: &str) {
+        let fault = self.about(Code::InputUnknown, &format!("`{title}.{key}` is no input"));
+        self.faults.push(match Name::nearest(key) {
+            Some(name) => fault.fix(format!("did you mean `{name}`?")),
+            None => fault,
+        });
+    }
+
+    fn secret_in_public(&mut self, title: &str, name: Name) {
+        let fault = self
+            .about(Code::ConfigInvalid, &format!("`{title}.{name}` is a secret, and the file is in the repository"))
+            .fix(format!("remove it, replace the secret, and pass the new one as `{name}: ${{{{ secrets.… }}}}`"));
+        self.faults.push(fault);
+    }
+
+    /// The mapping, if it is one; an empty section is none and no fault.
+    fn mapping(&mut self, title: &str, value: Option<&Value>) -> Option<Mapping> {
+        match value {
+            None | Some(Value::Null) => None,
+            Some(Value::Mapping(mapping)) => Some(mapping.clone()),
+            Some(_) => {
+                self.fault(Code::ConfigInvalid, &format!("`{title}` is not a mapping of names to values"));
+                None
+            }
+        }
+    }
+
+    fn fault(&mut self, code: Code, cause: &str) {
+        let fault = self.about(code, cause);
+        self.faults.push(fault);
+    }
+
+    fn about(&self, code: Code, cause: &str) -> Fault {
+        Fault::new(code, format!("in the configuration file `{}`: {cause}", self.path)).in_file(self.place(None))
+    }
+
+    fn place(&self, position: Option<(usize, usize)>) -> Place {
+        let (line, column) = position.unzip();
+        Place { file: self.path.clone(), line, column, excerpt: None }
+    }
+}
+
+/// A list, a mapping or a tagged value where a plain one is wanted.
+#[derive(Debug)]
+struct NotScalar;
+
+/// A value as the text that would stand in `with:`.
+fn scalar(value: &Value) -> Result<Option<String>, NotScalar> {
+    match value {
+        Value::Null => Ok(None),
+        Value::Bool(truth) => Ok(Some(truth.to_string())),
+        Value::Number(number) => Ok(Some(number.to_string())),
+        Value::String(text) => Ok(Some(text.clone())),
+        Value::Sequence(_) | Value::Mapping(_) | Value::Tagged(_) => Err(NotScalar),
+    }
+}
+
+/// A key as text, for messages.
+fn written(key: &Value) -> String {
+    scalar(key).ok().flatten().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, environment: Option<&str>) -> Config {
+        Config::parse(text, "c.yml".to_owned(), environment)
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_defaults() {
+        let text = "
+            defaults: { timeout: 1h, retries: 0, summary: false, target: 0007, gaps: null }
+            environments:
+              dev: { timeout: 5m }
+              prod: { timeout: 2h }";
+        let config = parse(text, Some("dev"));
+        assert_eq!(config.faults, []);
+        let value = |name| config.values.get(&name).map(String::as_str);
+        assert_eq!(value(Name::Timeout), Some("5m"));
+        assert_eq!(value(Name::Retries), Some("0"));
+        assert_eq!(value(Name::Summary), Some("false"));
+        assert_eq!(value(Name::Target), Some("0007"));
+        assert_eq!(value(Name::Gaps), None);
+    }
+
+    #[test]
+    fn finds_a_typo_in_every_section_at_once() {
+        let text = "
+            defaults: { time-out: 1h }
+            enviroments: {}
+            environments: { dev: {}, prod: { lock_timeout: 5s } }";
+        let fixes: Vec<String> = parse(text, Some("dev")).faults.into_iter().map(|fault| fault.fix).collect();
+        assert_eq!(fixes, ["did you mean `environments`?", "did you mean `timeout`?", "did you mean `lock-timeout`?"]);
+    }
+
+    #[test]
+    fn refuses_and_masks_a_secret() {
+        let config = parse("defaults: { ssh-password: hunter2 }", None);
+        assert_eq!(config.exposed, [Secret::new("hunter2")]);
+        assert!(config.values.is_empty());
+        assert!(!format!("{:?}", config.faults).contains("hunter2"));
+        assert!(config.faults[0].fix.contains("ssh-password: ${{ secrets.… }}"), "{:?}", config.faults);
+    }
+
+    #[test]
+    fn refuses_an_environment_that_the_file_does_not_have() {
+        let fault = parse("environments: { dev: , prod: {} }", Some("uat")).faults.remove(0);
+        assert!(fault.cause.contains("`uat`, only `dev`, `prod`"), "{}", fault.cause);
+        assert!(parse("environments: { dev: }", Some("dev")).faults.is_empty());
+        assert!(parse("defaults: {}", Some("uat")).faults.is_empty());
+        assert!(parse("environments: { dev: }", None).faults.is_empty());
+    }
+
+    #[test]
+    fn tells_where_the_yaml_is_broken() {
+        let fault = parse("defaults:\n  a: [\n", None).faults.remove(0);
+        assert!(fault.place.unwrap().line.is_some());
+        assert_eq!(fault.code, Code::ConfigInvalid);
+    }
+
+    #[test]
+    fn refuses_what_is_no_plain_value_and_what_decides_where_to_look() {
+        for text in [
+            "defaults: { target: [1] }",
+            "defaults: 5",
+            "[]",
+            "defaults: { config: x }",
+            "defaults: { environment: x }",
+        ] {
+            assert_eq!(parse(text, None).faults.len(), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_empty_file_says_nothing() {
+        assert!(parse("", Some("dev")).faults.is_empty());
+        assert!(parse("# nothing\n", None).faults.is_empty());
+    }
+
+    #[test]
+    fn anchors_may_be_merged() {
+        let config = parse("defaults: &d { timeout: 1h }\nenvironments: { dev: { <<: *d, retries: 1 } }", Some("dev"));
+        assert_eq!(config.faults, []);
+        assert_eq!(config.values[&Name::Retries], "1");
+    }
+
+    #[test]
+    fn a_file_that_was_asked_for_must_be_there() {
+        let workspace = tempfile::tempdir().unwrap();
+        let runner = Runner { workspace: Some(workspace.path().to_owned()), ..Runner::default() };
+        assert!(Config::read(&runner, None, None).faults.is_empty());
+        assert_eq!(Config::read(&runner, Some("x.yml"), None).faults[0].code, Code::ConfigInvalid);
+        std::fs::create_dir(workspace.path().join(".github")).unwrap();
+        std::fs::write(workspace.path().join(USUAL), "defaults: { retries: 9 }").unwrap();
+        assert_eq!(Config::read(&runner, None, None).values[&Name::Retries], "9");
+    }
+
+    #[test]
+    fn the_example_is_valid() {
+        let text = include_str!("../../examples/config/bastion-migrate.yml");
+        for environment in ["dev", "prod"] {
+            assert_eq!(parse(text, Some(environment)).faults, []);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The database inputs as the target.
+
+use super::{
+    address::Address,
+    findings::Findings,
+    name::Name,
+    raw::Inputs,
+    value::{self, Misfit},
+};
+use crate::{
+    fault::{Code, Fault},
+    github::env::Runner,
+    postgres::{
+        RootCert, SslMode, SslWish, Target,
+        url::{self, ParsedUrl},
+    },
+};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+
+/// PostgreSQL's port.
+const PORT: u16 = 5432;
+
+/// The database, from the URL, from its parts, or from both if they agree.
+pub(super) fn read(inputs: &Inputs, runner: &Runner, findings: &mut Findings) -> Option<Target> {
+    let url = findings.keep(inputs.secret(Name::DatabaseUrl).map(|url| url::parse(&url)).transpose());
+    let host = findings.keep(inputs.optional(Name::DatabaseHost, host));
+    let port = findings.keep(inputs.optional(Name::DatabasePort, value::port));
+    let wish = findings.keep(inputs.optional(Name::DatabaseSslmode, sslmode));
+    let ca = findings.keep(authority(inputs, url.as_ref().and_then(Option::as_ref), runner));
+    let url = url?;
+    for note in url.iter().flat_map(|url| &url.notes) {
+        findings.warning(Fault::new(Code::InputUnknown, note.clone()));
+    }
+    let own = |name| inputs.text(name).map(ToOwned::to_owned);
+    let said = url.clone().unwrap_or_default();
+    let host = host.and_then(|own| findings.keep(agreed(inputs, Name::DatabaseHost, said.host, own)));
+    let port = port.and_then(|own| findings.keep(agreed(inputs, Name::DatabasePort, said.port, own)));
+    let user = findings.keep(agreed(inputs, Name::DatabaseUser, said.user, own(Name::DatabaseUser)));
+    let name = findings.keep(agreed(inputs, Name::DatabaseName, said.name, own(Name::DatabaseName)));
+    let own_password = inputs.secret(Name::DatabasePassword);
+    let password = findings.keep(agreed(inputs, Name::DatabasePassword, said.password, own_password));
+    findings.faults.extend(missing(url.as_ref(), [&host, &user, &name]));
+    let (host, ca) = (host??, ca?);
+    let sslmode = wish?.or(said.sslmode).unwrap_or(SslWish::Usual).for_host(&host);
+    if sslmode == SslMode::Disable && ca.is_some() {
+        findings.warning(unused_authority());
+    }
+    let port = port?.unwrap_or(PORT);
+    Some(Target { host, port, user: user??, password: password?, name: name??, sslmode, ca, options: said.options })
+}
+
+fn host(text: &str) -> Result<String, Misfit> {
+    match Address::parse(text)? {
+        Address { user: None, host, port: None } => Ok(host),
+        Address { .. } => Err(Misfit::new(
+            "says more than a host",
+            "the host alone; port and user go into `database-port` and `database-user`",
+        )),
+    }
+}
+
+fn sslmode(text: &str) -> Result<SslWish, Misfit> {
+    SslWish::parse(text).ok_or_else(|| Misfit::new("does not exist", SslWish::WORDS))
+}
+
+/// A part that the URL and an input of its own can say: either, or both the same.
+fn agreed<T: PartialEq>(inputs: &Inputs, name: Name, url: Option<T>, own: Option<T>) -> Result<Option<T>, Fault> {
+    match (url, own) {
+        (Some(url), Some(own)) if url != own => {
+            let (whole, part) = (inputs.named(Name::DatabaseUrl), inputs.named(name));
+            Err(Fault::new(Code::InputInvalid, format!("{whole} says one thing and {part} another")).fix(format!(
+                "give either `database-url` or its parts; what is not meant must be empty: `{name}` here"
+            )))
+        }
+        (url, own) => Ok(url.or(own)),
+    }
+}
+
+/// One fault for all that is missing; what is there and wrong has its own. A password may be absent: the server may trust
+/// the bastion's address.
+fn missing(url: Option<&ParsedUrl>, parts: [&Option<Option<String>>; 3]) -> Option<Fault> {
+    let names = [Name::DatabaseHost, Name::DatabaseUser, Name::DatabaseName];
+    let absent: Vec<String> = names
+        .iter()
+        .zip(parts)
+        .filter(|(_, part)| matches!(part, Some(None)))
+        .map(|(name, _)| format!("`{name}`"))
+        .collect();
+    let list = match absent.as_slice() {
+        [] => return None,
+        [one] => format!("{one} has no value"),
+        [several @ .., last] => format!("{} and {last} have no value", several.join(", ")),
+    };
+    let rest = match url {
+        Some(_) => "and `database-url` leaves that out",
+        None => "and neither has `database-url`",
+    };
+    Some(Fault::new(Code::InputMissing, format!("{list}, {rest}")))
+}
+
+/// The CA in PEM form, from `database-ca` or from the file that the URL names.
+fn authority(inputs: &Inputs, url: Option<&ParsedUrl>, runner: &Runner) -> Result<Option<String>, Fault> {
+    if let Some(pem) = inputs.text(Name::DatabaseCa) {
+        return certificates(pem.to_owned(), &inputs.named(Name::DatabaseCa)).map(Some);
+    }
+    let Some(RootCert::File(path)) = url.and_then(|url| url.root_cert.as_ref()) else { return Ok(None) };
+    let pem = std::fs::read_to_string(runner.path(path)).map_err(|error| {
+        Fault::new(Code::CaInvalid, format!("the file `{path}` (`sslrootcert` in `database-url`) can't be read here"))
+            .fix("put the CA certificate in PEM form into `database-ca`")
+            .because(&error)
+    })?;
+    certificates(pem, &format!("the file `{path}` (`sslrootcert` in `database-url`)")).map(Some)
+}
+
+fn certificates(pem: String, named: &str) -> Result<String, Fault> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    match read {
+        Ok(certificates) if !certificates.is_empty() => Ok(pem),
+        Ok(_) => Err(Fault::new(Code::CaInvalid, format!("{named} has no `-----BEGIN CERTIFICATE-----` in it"))),
+        Err(error) => Err(Fault::new(Code::CaInvalid, format!("{named} is not in PEM form")).because(&error)),
+    }
+}
+
+fn unused_authority() -> Fault {
+    Fault::new(
+        Code::InputInvalid,
+        "a CA is given, but there is no TLS: `database-sslmode` is `disable`, or the host is loopback",
+    )
+    .fix("set `database-sslmode: verify-full`, or remove the CA")
+}

@@ -1,0 +1,152 @@
+//! `action.yml`, embedded: the only list of names, descriptions and defaults.
+//!
+//! The runner passes a default on as if the workflow had given it: `INPUT_TIMEOUT` is `30m` in either case. If that counted
+//! as given, the configuration file could never say anything else. So an `INPUT_` variable that equals the default counts as
+//! not given; whoever wants the default back although the file says otherwise changes the file, or writes the value in
+//! another way (`1800s`). A flag always counts.
+
+use super::name::Name;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+const ACTION: &str = include_str!("../../action.yml");
+
+/// What the program uses of `action.yml`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Manifest {
+    description: String,
+    inputs: BTreeMap<String, Input>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Input {
+    description: String,
+    default: Option<String>,
+}
+
+impl Manifest {
+    /// Reads the embedded file.
+    pub(super) fn embedded() -> Self {
+        serde_yaml::from_str(ACTION).expect("the embedded action.yml is read by a test")
+    }
+
+    /// What the program is for.
+    pub(super) fn about(&self) -> &str {
+        &self.description
+    }
+
+    /// What the input is for.
+    pub(super) fn description(&self, name: Name) -> &str {
+        self.inputs.get(name.name()).map_or("", |input| &input.description)
+    }
+
+    /// The value that counts when nothing else is given. An expression (`${{ github.token }}`) is evaluated by the runner
+    /// and by nobody else, so it is no default here.
+    pub(super) fn default(&self, name: Name) -> Option<&str> {
+        self.inputs.get(name.name())?.default.as_deref().filter(|default| !is_expression(default))
+    }
+}
+
+/// Whether a value is an expression that no runner has evaluated.
+pub(super) fn is_expression(value: &str) -> bool {
+    value.trim_start().starts_with("${{")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Whole {
+        inputs: serde_yaml::Mapping,
+        outputs: serde_yaml::Mapping,
+    }
+
+    const DOCS: &str = include_str!("../../docs/inputs.md");
+
+    fn whole() -> Whole {
+        serde_yaml::from_str(ACTION).unwrap()
+    }
+
+    fn keys(mapping: &serde_yaml::Mapping) -> Vec<&str> {
+        mapping.keys().map(|key| key.as_str().unwrap()).collect()
+    }
+
+    /// The rows of the tables under the headings of this level-2 title that begin with a name, as (name, second cell).
+    fn rows(title: &str) -> Vec<(String, String)> {
+        let section = DOCS.split("\n## ").find(|section| section.starts_with(title)).unwrap();
+        let bare = |cell: &str| cell.trim().trim_matches('`').to_owned();
+        let cells = |line: &str| line.split('|').map(bare).collect::<Vec<_>>();
+        section
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .map(cells)
+            .map(|cells| (cells[1].clone(), cells[2].clone()))
+            .collect()
+    }
+
+    #[test]
+    fn names_and_action_yml_are_the_same_list_in_the_same_order() {
+        let names: Vec<&str> = Name::ALL.iter().map(|name| name.name()).collect();
+        assert_eq!(keys(&whole().inputs), names);
+    }
+
+    #[test]
+    fn every_input_is_described_in_a_sentence_without_a_full_stop() {
+        let manifest = Manifest::embedded();
+        for name in Name::ALL {
+            let text = manifest.description(*name);
+            assert!(text.len() > 10 && !text.ends_with('.'), "{name}: {text}");
+        }
+    }
+
+    #[test]
+    fn an_expression_is_no_default() {
+        let manifest = Manifest::embedded();
+        assert_eq!(manifest.default(Name::GithubToken), None);
+        assert_eq!(manifest.default(Name::Timeout), Some("30m"));
+        assert_eq!(manifest.default(Name::SshHost), None);
+    }
+
+    #[test]
+    fn a_secret_has_no_default() {
+        let manifest = Manifest::embedded();
+        assert!(Name::ALL.iter().all(|name| !name.is_secret() || manifest.default(*name).is_none()));
+    }
+
+    #[test]
+    fn the_documentation_lists_every_input_with_its_default_and_no_other() {
+        let manifest: Manifest = serde_yaml::from_str(ACTION).unwrap();
+        let declared: Vec<(String, String)> = Name::ALL
+            .iter()
+            .map(|name| (name.name().to_owned(), manifest.inputs[name.name()].default.clone().unwrap_or_default()))
+            .collect();
+        assert_eq!(rows("Inputs"), declared);
+    }
+
+    #[test]
+    fn the_documentation_lists_every_output_and_no_other() {
+        let documented: Vec<String> = rows("Outputs").into_iter().map(|(name, _)| name).collect();
+        assert_eq!(documented, keys(&whole().outputs));
+    }
+
+    #[test]
+    fn the_documentation_lists_every_environment_variable() {
+        for name in Name::ALL {
+            for variable in name.variables() {
+                assert!(DOCS.contains(&format!("`{variable}`")), "{variable}");
+            }
+            for variable in name.prefixed_variables() {
+                assert!(DOCS.contains(&format!("`DEV_{variable}`")), "DEV_{variable}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_documentation_has_a_heading_for_every_group() {
+        for name in Name::ALL {
+            let heading = format!("\n### {}\n", name.group().title());
+            assert!(DOCS.contains(&heading), "{heading}");
+        }
+    }
+}

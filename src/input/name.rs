@@ -1,0 +1,212 @@
+//! The names of the inputs, and what `action.yml` can't say about each.
+
+use std::fmt;
+
+/// What belongs together, in `--help` and in the documentation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Group {
+    What,
+    Ssh,
+    Database,
+    Sql,
+    Safety,
+    Github,
+}
+
+impl Group {
+    /// As a heading.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::What => "What",
+            Self::Ssh => "SSH",
+            Self::Database => "Database",
+            Self::Sql => "SQL files",
+            Self::Safety => "Safety",
+            Self::Github => "GitHub",
+        }
+    }
+}
+
+/// What kind of value an input takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Choice,
+    Path,
+    Address,
+    Port,
+    Duration,
+    Number,
+    /// Masked everywhere, refused as a flag and in the configuration file.
+    Secret,
+}
+
+impl Kind {
+    /// The placeholder in `--help`.
+    pub(super) fn placeholder(self) -> &'static str {
+        match self {
+            Self::Text => "TEXT",
+            Self::Choice => "CHOICE",
+            Self::Path => "PATH",
+            Self::Address => "ADDRESS",
+            Self::Port => "PORT",
+            Self::Duration => "DURATION",
+            Self::Number => "NUMBER",
+            Self::Secret => "SECRET",
+        }
+    }
+}
+
+macro_rules! names {
+    ($($variant:ident $name:literal $group:ident $kind:ident [$($plain:literal)*] [$($prefixed:literal)*];)*) => {
+        /// An input.
+        #[expect(clippy::enum_variant_names, reason = "`database-name` is what everybody calls it")]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub(super) enum Name { $($variant,)* }
+
+        impl Name {
+            /// Every input, in the order of `action.yml`.
+            pub(super) const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// As written in workflows, in the configuration file and, after two dashes, on the command line.
+            pub(super) fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// What it belongs to.
+            pub(super) fn group(self) -> Group {
+                match self { $(Self::$variant => Group::$group,)* }
+            }
+
+            /// What kind of value it takes.
+            pub(super) fn kind(self) -> Kind {
+                match self { $(Self::$variant => Kind::$kind,)* }
+            }
+
+            /// Environment variables that are read as they are.
+            pub(super) fn variables(self) -> &'static [&'static str] {
+                match self { $(Self::$variant => &[$($plain,)*],)* }
+            }
+
+            /// Environment variables that are read only behind the prefix of the environment, in this order.
+            pub(super) fn prefixed_variables(self) -> &'static [&'static str] {
+                match self { $(Self::$variant => &[$($prefixed,)*],)* }
+            }
+        }
+    };
+}
+
+// Input, group, kind, plain environment variables, environment variables behind a prefix. Only the names of SSH and of the
+// database are looked for in the environment: words like TIMEOUT, TARGET or HOST mean something else to somebody else.
+names! {
+    Command "command" What Choice [] [];
+    Executor "executor" What Choice [] [];
+    Environment "environment" What Text [] [];
+    Config "config" What Path [] [];
+
+    SshHost "ssh-host" Ssh Address ["SSH_HOST"] ["SSH_HOST" "HOST"];
+    SshPort "ssh-port" Ssh Port ["SSH_PORT"] ["SSH_PORT"];
+    SshUser "ssh-user" Ssh Text ["SSH_USER"] ["SSH_USER" "USER"];
+    SshPrivateKey "ssh-private-key" Ssh Secret ["SSH_PRIVATE_KEY"] ["SSH_PRIVATE_KEY"];
+    SshPassphrase "ssh-passphrase" Ssh Secret ["SSH_PASSPHRASE"] ["SSH_PASSPHRASE"];
+    SshPassword "ssh-password" Ssh Secret ["SSH_PASSWORD"] ["SSH_PASSWORD"];
+    SshKnownHosts "ssh-known-hosts" Ssh Text ["SSH_KNOWN_HOSTS"] ["SSH_KNOWN_HOSTS"];
+    SshFingerprint "ssh-fingerprint" Ssh Text ["SSH_FINGERPRINT"] ["SSH_FINGERPRINT"];
+    SshJump "ssh-jump" Ssh Address ["SSH_JUMP"] ["SSH_JUMP"];
+    ConnectTimeout "connect-timeout" Ssh Duration [] [];
+    Keepalive "keepalive" Ssh Duration [] [];
+
+    DatabaseUrl "database-url" Database Secret ["DATABASE_URL"] ["DATABASE_URL" "DB_URL"];
+    DatabaseHost "database-host" Database Address ["DATABASE_HOST"] ["DATABASE_HOST" "DB_HOST"];
+    DatabasePort "database-port" Database Port ["DATABASE_PORT"] ["DATABASE_PORT" "DB_PORT"];
+    DatabaseUser "database-user" Database Text ["DATABASE_USER"] ["DATABASE_USER" "DB_USER"];
+    DatabasePassword "database-password" Database Secret ["DATABASE_PASSWORD"] ["DATABASE_PASSWORD" "DB_PASSWORD"];
+    DatabaseName "database-name" Database Text ["DATABASE_NAME"] ["DATABASE_NAME" "DB_NAME"];
+    DatabaseSslmode "database-sslmode" Database Choice ["DATABASE_SSLMODE"] ["DATABASE_SSLMODE" "DB_SSLMODE"];
+    DatabaseCa "database-ca" Database Text ["DATABASE_CA"] ["DATABASE_CA" "DB_CA"];
+    WaitTimeout "wait-timeout" Database Duration [] [];
+
+    Migrations "migrations" Sql Path [] [];
+    Layout "layout" Sql Choice [] [];
+    LedgerTable "ledger-table" Sql Text [] [];
+    Target "target" Sql Number [] [];
+    OutOfOrder "out-of-order" Sql Choice [] [];
+    Gaps "gaps" Sql Choice [] [];
+
+    Timeout "timeout" Safety Duration [] [];
+    LockWait "lock-wait" Safety Duration [] [];
+    LockTimeout "lock-timeout" Safety Duration [] [];
+    StatementTimeout "statement-timeout" Safety Duration [] [];
+    Retries "retries" Safety Number [] [];
+    ExpectPlan "expect-plan" Safety Text [] [];
+
+    GithubToken "github-token" Github Secret ["GITHUB_TOKEN"] [];
+    Comment "comment" Github Choice [] [];
+    Summary "summary" Github Choice [] [];
+}
+
+impl Name {
+    /// The input of this name.
+    pub(super) fn of(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|known| known.name() == name)
+    }
+
+    /// Whether its value must not be seen.
+    pub(super) fn is_secret(self) -> bool {
+        self.kind() == Kind::Secret
+    }
+
+    /// The input whose name is nearest to a misspelt one.
+    pub(super) fn nearest(misspelt: &str) -> Option<&'static str> {
+        nearest(misspelt, Self::ALL.iter().map(|name| name.name()))
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// Jaro-Winkler similarity from which on a name is worth suggesting.
+const ALIKE: f64 = 0.8;
+
+/// The candidate nearest to a misspelt word, if any is near.
+pub(super) fn nearest<'a>(misspelt: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let word = misspelt.to_lowercase().replace('_', "-");
+    candidates
+        .map(|candidate| (strsim::jaro_winkler(&word, candidate), candidate))
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .max_by(|(left, _), (right, _)| left.total_cmp(right))
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suggests_what_is_near_and_nothing_else() {
+        assert_eq!(Name::nearest("ssh_pasword"), Some("ssh-password"));
+        assert_eq!(Name::nearest("Lock-Timout"), Some("lock-timeout"));
+        assert_eq!(Name::nearest("qqq"), None);
+    }
+
+    #[test]
+    fn reads_no_generic_word_from_the_environment() {
+        for name in Name::ALL {
+            for variable in name.variables() {
+                let own = ["SSH_", "DATABASE_", "GITHUB_TOKEN"].iter().any(|prefix| variable.starts_with(prefix));
+                assert!(own, "{variable}");
+            }
+        }
+    }
+
+    #[test]
+    fn reads_the_names_of_the_first_users_behind_a_prefix() {
+        let known: Vec<&str> = Name::ALL.iter().flat_map(|name| name.prefixed_variables()).copied().collect();
+        for variable in "HOST USER SSH_PASSWORD DB_HOST DB_PORT DB_USER DB_PASSWORD DB_NAME DATABASE_URL".split(' ') {
+            assert!(known.contains(&variable), "{variable}");
+        }
+    }
+}

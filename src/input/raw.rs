@@ -1,0 +1,192 @@
+//! The values as they were written, each from the first place that has one.
+
+use super::{
+    config::Config,
+    flags::Flags,
+    manifest::{Manifest, is_expression},
+    name::Name,
+    value::Misfit,
+    variables::{Variable, Variables, prefixes},
+};
+use crate::{
+    fault::{Code, Fault},
+    postgres::url,
+    secret::Secret,
+};
+use std::{collections::BTreeMap, fmt};
+
+/// Where a value was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Source {
+    Flag,
+    Input,
+    Variable(String),
+    File(String),
+    Default,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag => formatter.write_str("from the command line"),
+            Self::Input => formatter.write_str("from the workflow's `with:`"),
+            Self::Variable(name) => write!(formatter, "from the environment variable `{name}`"),
+            Self::File(path) => write!(formatter, "from `{path}`"),
+            Self::Default => formatter.write_str("by default"),
+        }
+    }
+}
+
+/// A value and its place. Every value is held blind: a misplaced secret is a secret too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Given {
+    value: Secret,
+    pub(super) source: Source,
+}
+
+/// The places in which values are looked for, in this order: flags, `INPUT_` variables, environment variables, the
+/// configuration file, defaults.
+#[derive(Debug)]
+pub(super) struct Places<'a> {
+    pub(super) manifest: &'a Manifest,
+    pub(super) flags: &'a Flags,
+    pub(super) variables: &'a Variables,
+}
+
+impl Places<'_> {
+    /// What was asked for explicitly, by flag or by input. `environment` and `config` come from here alone: they decide
+    /// where everything else is looked for.
+    pub(super) fn asked(&self, name: Name) -> Option<String> {
+        let flag = self.flags.values.get(&name).cloned();
+        flag.or_else(|| self.input(name).and_then(Result::ok).map(|given| given.value.expose().trim().to_owned()))
+    }
+
+    /// Every value of the input, the one that counts first.
+    fn candidates(&self, name: Name, prefixes: &[String], config: &Config) -> Vec<Result<Given, Fault>> {
+        let given = |value: &String, source| Ok(Given { value: Secret::new(value.clone()), source });
+        let flag = self.flags.values.get(&name).map(|value| given(value, Source::Flag));
+        let behind_prefix = prefixes
+            .iter()
+            .flat_map(|prefix| name.prefixed_variables().iter().map(move |variable| format!("{prefix}{variable}")));
+        let plain = name.variables().iter().map(|variable| (*variable).to_owned());
+        let file = config.values.get(&name).map(|value| given(value, Source::File(config.path.clone())));
+        let default = self.manifest.default(name).map(|value| given(&value.to_owned(), Source::Default));
+        flag.into_iter()
+            .chain(self.input(name))
+            .chain(behind_prefix.chain(plain).filter_map(|variable| self.variable(name, variable)))
+            .chain(file)
+            .chain(default)
+            .collect()
+    }
+
+    /// The runner replaces spaces in names and nothing else, so dashes stay; a shell can't export those, so underscores do
+    /// too.
+    fn input(&self, name: Name) -> Option<Result<Given, Fault>> {
+        let dashed = format!("INPUT_{}", name.name().to_uppercase());
+        let underscored = dashed.replace('-', "_");
+        let found = self.variable(name, dashed).or_else(|| self.variable(name, underscored))?;
+        let default = self.manifest.default(name);
+        match found {
+            Ok(given) if default == Some(given.value.expose().trim()) || is_expression(given.value.expose()) => None,
+            Ok(given) => Some(Ok(Given { source: Source::Input, ..given })),
+            Err(fault) => Some(Err(fault)),
+        }
+    }
+
+    fn variable(&self, name: Name, variable: String) -> Option<Result<Given, Fault>> {
+        match self.variables.get(&variable) {
+            Variable::Absent => None,
+            Variable::Text(text) => Some(Ok(Given { value: Secret::new(text), source: Source::Variable(variable) })),
+            Variable::NotUtf8 => Some(Err(Fault::new(
+                Code::InputInvalid,
+                format!("`{name}`, from the environment variable `{variable}`, is not UTF-8"),
+            )
+            .fix(format!("save the value of `{name}` as UTF-8")))),
+        }
+    }
+}
+
+/// Every input that has a value.
+#[derive(Debug)]
+pub struct Inputs {
+    given: BTreeMap<Name, Given>,
+    secrets: Vec<Secret>,
+}
+
+impl Inputs {
+    /// Looks everything up; a value that can't be read is a fault, and the next place is not asked in its stead.
+    pub(super) fn gather(places: &Places<'_>, environment: Option<&str>, config: &Config) -> (Self, Vec<Fault>) {
+        let prefixes = environment.map(prefixes).unwrap_or_default();
+        let (mut given, mut faults) = (BTreeMap::new(), Vec::new());
+        let mut secrets = [places.flags.exposed.clone(), config.exposed.clone()].concat();
+        for &name in Name::ALL {
+            let candidates = places.candidates(name, &prefixes, config);
+            if name.is_secret() {
+                secrets.extend(candidates.iter().flatten().map(|given| given.value.clone()));
+            }
+            match candidates.into_iter().next() {
+                Some(Ok(first)) => drop(given.insert(name, first)),
+                Some(Err(fault)) => faults.push(fault),
+                None => {}
+            }
+        }
+        (Self { given, secrets }, faults)
+    }
+
+    /// Every secret that was found in any place, also in one that does not count or is refused, with the password inside of
+    /// each URL. They are to be masked before anything else is said, whether or not the inputs are valid.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<Secret> {
+        let inside = self.secrets.iter().flat_map(url::passwords);
+        self.secrets.iter().cloned().chain(inside).collect()
+    }
+
+    /// A text without the space around it.
+    pub(super) fn text(&self, name: Name) -> Option<&str> {
+        self.given.get(&name).map(|given| given.value.expose().trim())
+    }
+
+    /// A secret; a single line without the line break that came with it from a file, a key as it is.
+    pub(super) fn secret(&self, name: Name) -> Option<Secret> {
+        let whole = self.given.get(&name)?.value.expose();
+        let line = whole.trim_end_matches(['\r', '\n']);
+        Some(Secret::new(if line.contains('\n') { whole } else { line }))
+    }
+
+    /// The input with its place, as in "`ssh-host` (from the command line)".
+    pub(super) fn named(&self, name: Name) -> String {
+        self.given.get(&name).map_or_else(|| format!("`{name}`"), |given| format!("`{name}` ({})", given.source))
+    }
+
+    /// Whether somebody gave it, rather than `action.yml`.
+    pub(super) fn is_given(&self, name: Name) -> bool {
+        self.given.get(&name).is_some_and(|given| given.source != Source::Default)
+    }
+
+    /// The value of an optional input.
+    pub(super) fn optional<T>(
+        &self,
+        name: Name,
+        parser: impl FnOnce(&str) -> Result<T, Misfit>,
+    ) -> Result<Option<T>, Fault> {
+        self.text(name).map(|text| parser(text).map_err(|misfit| self.misfit(name, text, misfit))).transpose()
+    }
+
+    /// The value of an input that must have one.
+    pub(super) fn required<T>(&self, name: Name, parser: impl FnOnce(&str) -> Result<T, Misfit>) -> Result<T, Fault> {
+        self.optional(name, parser)?.ok_or_else(|| Fault::new(Code::InputMissing, format!("`{name}` has no value")))
+    }
+
+    fn misfit(&self, name: Name, text: &str, misfit: Misfit) -> Fault {
+        let (named, cause) = (self.named(name), misfit.cause);
+        let shown = if text.len() > LONGEST_SHOWN || text.contains('\n') {
+            format!("{named} {cause}")
+        } else {
+            format!("{named} is `{text}`: it {cause}")
+        };
+        Fault::new(Code::InputInvalid, shown).fix(format!("set `{name}` to {}", misfit.fix))
+    }
+}
+
+/// A longer value is more likely something pasted into the wrong input than something worth repeating.
+const LONGEST_SHOWN: usize = 60;

@@ -1,0 +1,112 @@
+//! The SSH inputs as the way to the database.
+
+use super::{
+    address::Address,
+    findings::Findings,
+    name::Name,
+    raw::Inputs,
+    value::{self, Misfit},
+};
+use crate::{
+    fault::{Code, Fault},
+    ssh::{Hop, Login, Route},
+};
+
+/// sshd's port.
+const PORT: u16 = 22;
+
+/// Inputs that make no sense without a bastion. If one of them has a value, an absent `ssh-host` is a secret that did not
+/// arrive, not a wish for a direct connection.
+const ONLY_WITH_BASTION: [Name; 7] = [
+    Name::SshUser,
+    Name::SshPrivateKey,
+    Name::SshPassphrase,
+    Name::SshPassword,
+    Name::SshKnownHosts,
+    Name::SshFingerprint,
+    Name::SshJump,
+];
+
+/// Whether there is to be a tunnel.
+pub(super) fn is_wanted(inputs: &Inputs) -> bool {
+    inputs.text(Name::SshHost).is_some() || ONLY_WITH_BASTION.iter().any(|name| inputs.text(*name).is_some())
+}
+
+/// The whole way, hop by hop.
+pub(super) fn read(inputs: &Inputs, findings: &mut Findings) -> Option<Route> {
+    let bastion = findings.keep(bastion(inputs));
+    let user = bastion.as_ref().and_then(|bastion| bastion.user.clone());
+    let jumps = findings.keep(jumps(inputs, user.as_deref()));
+    let login = findings.keep(login(inputs));
+    let connect_timeout = findings.keep(inputs.required(Name::ConnectTimeout, value::positive_duration));
+    let keepalive = findings.keep(inputs.required(Name::Keepalive, value::interval));
+    let (bastion, mut hops) = (bastion?, jumps?);
+    hops.push(Hop { host: bastion.host, port: bastion.port.unwrap_or(PORT), user: bastion.user? });
+    Some(Route {
+        hops,
+        login: login?,
+        known_hosts: inputs.text(Name::SshKnownHosts).map(ToOwned::to_owned),
+        fingerprint: inputs.text(Name::SshFingerprint).map(ToOwned::to_owned),
+        connect_timeout: connect_timeout?,
+        keepalive: keepalive?,
+    })
+}
+
+/// The bastion with its user and port, from `ssh-host` or from the inputs of their own.
+fn bastion(inputs: &Inputs) -> Result<Address, Fault> {
+    let Some(written) = inputs.optional(Name::SshHost, Address::parse)? else {
+        let given = ONLY_WITH_BASTION.iter().find(|name| inputs.text(**name).is_some());
+        let because = given.map(|name| format!(" although {} has one", inputs.named(*name))).unwrap_or_default();
+        return Err(Fault::new(Code::InputMissing, format!("`ssh-host` has no value{because}")));
+    };
+    let port = inputs.optional(Name::SshPort, value::port)?;
+    let user = inputs.optional(Name::SshUser, user)?;
+    let said = |name: Name| inputs.is_given(name);
+    if said(Name::SshPort) && written.port.is_some_and(|written| Some(written) != port) {
+        return Err(contradiction(inputs, Name::SshPort));
+    }
+    if user.is_some() && written.user.is_some() && written.user != user {
+        return Err(contradiction(inputs, Name::SshUser));
+    }
+    let user = written.user.or(user).ok_or_else(|| Fault::new(Code::InputMissing, "`ssh-user` has no value"))?;
+    Ok(Address { user: Some(user), host: written.host, port: written.port.or(port) })
+}
+
+fn contradiction(inputs: &Inputs, name: Name) -> Fault {
+    let (host, other) = (inputs.named(Name::SshHost), inputs.named(name));
+    Fault::new(Code::InputInvalid, format!("{host} says one thing and {other} another"))
+        .fix(format!("leave it out of `ssh-host`, or remove `{name}`"))
+}
+
+fn user(text: &str) -> Result<String, Misfit> {
+    if text.chars().any(|letter| letter.is_whitespace() || letter.is_control() || letter == '@') {
+        return Err(Misfit::new("is not the name of a user", "the user alone; the host goes into `ssh-host`"));
+    }
+    Ok(text.to_owned())
+}
+
+/// The hops before the bastion, in order; whose user is left out has the bastion's.
+fn jumps(inputs: &Inputs, user: Option<&str>) -> Result<Vec<Hop>, Fault> {
+    let addresses = inputs.optional(Name::SshJump, |text| {
+        let written = text.split(|letter: char| letter == ',' || letter.is_whitespace());
+        written.filter(|jump| !jump.is_empty()).map(Address::parse).collect::<Result<Vec<_>, _>>()
+    })?;
+    let hop = |address: Address| Hop {
+        host: address.host,
+        port: address.port.unwrap_or(PORT),
+        user: address.user.or_else(|| user.map(ToOwned::to_owned)).unwrap_or_default(),
+    };
+    Ok(addresses.unwrap_or_default().into_iter().map(hop).collect())
+}
+
+fn login(inputs: &Inputs) -> Result<Login, Fault> {
+    let login = Login {
+        key: inputs.secret(Name::SshPrivateKey),
+        passphrase: inputs.secret(Name::SshPassphrase),
+        password: inputs.secret(Name::SshPassword),
+    };
+    if login.key.is_none() && login.password.is_none() {
+        return Err(Fault::new(Code::InputMissing, "neither `ssh-private-key` nor `ssh-password` has a value"));
+    }
+    Ok(login)
+}

@@ -1,0 +1,383 @@
+//! The edge as a whole: arguments and environment in, settings or faults out.
+
+use super::*;
+use crate::{
+    fault::Code,
+    postgres::SslMode,
+    ssh::{Hop, Route},
+};
+use std::{ffi::OsString, os::unix::ffi::OsStringExt as _, path::Path, time::Duration};
+
+/// Enough for a run: a bastion and a database.
+const ENOUGH: &[(&str, &str)] = &[
+    ("INPUT_SSH-HOST", "bastion.example.com"),
+    ("INPUT_SSH-USER", "ops"),
+    ("INPUT_SSH-PASSWORD", "ssh-secret"),
+    ("INPUT_DATABASE-URL", "postgres://app:db-secret@db.internal:25060/shop"),
+];
+
+const DATABASE: &[(&str, &str)] = &[("DATABASE_URL", "postgres://app:db-secret@db.internal/shop")];
+
+fn run(args: &[&str], env: &[&[(&str, &str)]]) -> Ask {
+    let args = ["bastion-migrate"].iter().chain(args).map(Into::into).collect();
+    let env = env.concat().into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+    match read(args, env) {
+        Request::Run(ask) => *ask,
+        Request::Print { text } => panic!("{text}"),
+    }
+}
+
+fn settings(args: &[&str], env: &[&[(&str, &str)]]) -> Settings {
+    run(args, env).settings.unwrap_or_else(|faults| panic!("{faults:#?}"))
+}
+
+fn faults(args: &[&str], env: &[&[(&str, &str)]]) -> Vec<Fault> {
+    run(args, env).settings.expect_err("the inputs are valid")
+}
+
+fn only_fault(args: &[&str], env: &[&[(&str, &str)]]) -> Fault {
+    let mut faults = faults(args, env);
+    assert_eq!(faults.len(), 1, "{faults:#?}");
+    faults.remove(0)
+}
+
+fn route(env: &[(&str, &str)]) -> Route {
+    settings(&[], &[ENOUGH, env]).route.unwrap()
+}
+
+fn hop(user: &str, host: &str, port: u16) -> Hop {
+    Hop { host: host.to_owned(), port, user: user.to_owned() }
+}
+
+/// A workspace with this configuration file, and the variables that lead there.
+fn workspace(config: &str) -> (tempfile::TempDir, String) {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join(".github")).unwrap();
+    std::fs::write(directory.path().join(".github/bastion-migrate.yml"), config).unwrap();
+    let path = directory.path().to_str().unwrap().to_owned();
+    (directory, path)
+}
+
+#[test]
+fn a_bastion_and_a_database_are_enough() {
+    let ask = run(&[], &[ENOUGH]);
+    let settings = ask.settings.unwrap();
+    assert_eq!(settings.route.unwrap().hops, [hop("ops", "bastion.example.com", 22)]);
+    assert_eq!((settings.database.host.as_str(), settings.database.port), ("db.internal", 25060));
+    assert_eq!(settings.database.sslmode, SslMode::Require);
+    assert_eq!(settings.command, Command::Migrate);
+    assert_eq!(settings.sql.directory, Path::new("migrations"));
+    assert_eq!(settings.safety.timeout, Duration::from_secs(30 * 60));
+    assert_eq!(settings.safety.statement_timeout, Duration::ZERO);
+    assert_eq!((settings.safety.retries, settings.github.summary), (3, Policy::Allow));
+    assert_eq!(ask.warnings, []);
+}
+
+#[test]
+fn without_a_bastion_the_connection_is_direct() {
+    assert_eq!(settings(&[], &[DATABASE]).route, None);
+}
+
+#[test]
+fn each_place_wins_over_the_next() {
+    let (_workspace, path) = workspace("{ defaults: { ssh-user: f }, environments: { dev: { ssh-user: e } } }");
+    let host = ("SSH_HOST", "h");
+    let places: [(&str, &str); 7] = [
+        ("INPUT_SSH-USER", "a"),
+        ("INPUT_SSH_USER", "b"),
+        ("DEV_SSH_USER", "c"),
+        ("DEV_USER", "c2"),
+        ("SSH_USER", "d"),
+        ("USER", "never"),
+        ("GITHUB_WORKSPACE", &path),
+    ];
+    let user = |args: &[&str], from: usize| {
+        let secret = [host, ("SSH_PASSWORD", "p"), ("INPUT_ENVIRONMENT", "dev")];
+        settings(args, &[DATABASE, &secret, &places[from..]]).route.unwrap().hops[0].user.clone()
+    };
+    assert_eq!(user(&["--ssh-user", "0"], 0), "0");
+    let found: Vec<String> = (0..6).map(|from| user(&[], from)).collect();
+    assert_eq!(found, ["a", "b", "c", "c2", "d", "e"]);
+    let without_environment = [host, ("SSH_PASSWORD", "p")];
+    let settings = settings(&[], &[DATABASE, &without_environment, &places[5..]]);
+    assert_eq!(settings.route.unwrap().hops[0].user, "f");
+}
+
+#[test]
+fn an_input_that_equals_its_default_hides_nothing() {
+    let (_workspace, path) = workspace("{ defaults: { timeout: 1h } }");
+    let file = [("GITHUB_WORKSPACE", path.as_str())];
+    let timeout =
+        |args: &[&str], input| settings(args, &[DATABASE, &file, &[("INPUT_TIMEOUT", input)]]).safety.timeout.as_secs();
+    assert_eq!(timeout(&[], "30m"), 3600);
+    assert_eq!(timeout(&[], "1800s"), 1800);
+    assert_eq!(timeout(&["--timeout", "30m"], "30m"), 1800);
+}
+
+#[test]
+fn generic_words_of_the_environment_are_not_ours() {
+    let env = [
+        ("TIMEOUT", "x"),
+        ("COMMAND", "x"),
+        ("CONFIG", "x"),
+        ("TARGET", "x"),
+        ("SUMMARY", "x"),
+        ("HOST", "x"),
+        ("USER", "x"),
+        ("DB_HOST", "x"),
+        ("ENVIRONMENT", "x"),
+        ("RETRIES", "x"),
+    ];
+    let settings = settings(&[], &[DATABASE, &env]);
+    assert_eq!((settings.route, settings.environment), (None, None));
+}
+
+#[test]
+fn reads_the_secrets_of_the_first_users_as_they_are() {
+    let env = [
+        ("DEV_HOST", "203.0.113.7"),
+        ("DEV_USER", "django"),
+        ("DEV_SSH_PASSWORD", "p1"),
+        ("DEV_DB_HOST", "db-postgresql-nyc3-12345.db.ondigitalocean.com"),
+        ("DEV_DB_PORT", "25060"),
+        ("DEV_DB_USER", "doadmin"),
+        ("DEV_DB_PASSWORD", "p#2@/"),
+        ("DEV_DB_NAME", "defaultdb"),
+    ];
+    let settings = settings(&["--environment", "dev-backend"], &[&env]);
+    assert_eq!(settings.route.unwrap().hops, [hop("django", "203.0.113.7", 22)]);
+    assert_eq!(settings.database.password, Some(Secret::new("p#2@/")));
+    assert_eq!(settings.database.port, 25060);
+    assert_eq!(settings.environment.as_deref(), Some("dev-backend"));
+}
+
+#[test]
+fn empty_secrets_are_absent_and_all_told_at_once() {
+    let empty = [
+        ("INPUT_SSH-HOST", "h"),
+        ("INPUT_SSH-USER", ""),
+        ("INPUT_SSH-PASSWORD", ""),
+        ("INPUT_DATABASE-URL", " "),
+        ("INPUT_TIMEOUT", "soon"),
+        ("INPUT_GAPS", "maybe"),
+    ];
+    let causes: Vec<String> = faults(&[], &[&empty]).into_iter().map(|fault| fault.cause).collect();
+    for part in [
+        "`ssh-user`",
+        "neither `ssh-private-key`",
+        "`database-host`, `database-user` and `database-name`",
+        "`timeout`",
+        "`gaps`",
+    ] {
+        assert!(causes.iter().any(|cause| cause.contains(part)), "{part}: {causes:#?}");
+    }
+    assert_eq!(causes.len(), 5, "{causes:#?}");
+}
+
+#[test]
+fn a_bastion_whose_name_did_not_arrive_is_not_left_out() {
+    let fault = only_fault(&[], &[DATABASE, &[("DEV_USER", "u"), ("SSH_USER", "u"), ("SSH_PASSWORD", "p")]]);
+    assert_eq!(fault.code, Code::InputMissing);
+    assert!(fault.cause.contains("`ssh-host`") && fault.cause.contains("`SSH_USER`"), "{}", fault.cause);
+}
+
+#[test]
+fn a_url_may_leave_out_what_an_input_of_its_own_says() {
+    let parts = [("DATABASE_URL", "postgres://app@db/shop"), ("DATABASE_PASSWORD", "p@ss"), ("DATABASE_PORT", "6000")];
+    let database = settings(&[], &[&parts]).database;
+    assert_eq!((database.password, database.port), (Some(Secret::new("p@ss")), 6000));
+    let missing = only_fault(&[], &[&[("DATABASE_URL", "postgres://:@db/shop")]]);
+    assert!(missing.cause.starts_with("`database-user` has no value"), "{}", missing.cause);
+}
+
+#[test]
+fn a_url_and_a_part_that_contradict_each_other_are_both_named() {
+    let fault = only_fault(&[], &[DATABASE, &[("INPUT_DATABASE-HOST", "other")]]);
+    assert!(fault.cause.contains("`DATABASE_URL`") && fault.cause.contains("`database-host`"), "{}", fault.cause);
+    assert!(!fault.cause.contains("db-secret"));
+    assert_eq!(settings(&[], &[DATABASE, &[("INPUT_DATABASE-HOST", "db.internal")]]).database.host, "db.internal");
+}
+
+#[test]
+fn the_input_for_tls_wins_over_the_url() {
+    let url = [("DATABASE_URL", "postgres://u@db/d?sslmode=disable")];
+    assert_eq!(settings(&[], &[&url]).database.sslmode, SslMode::Disable);
+    let mode = |mode| settings(&["--database-sslmode", mode], &[&url]).database.sslmode;
+    assert_eq!((mode("verify-full"), mode("prefer")), (SslMode::VerifyFull, SslMode::Require));
+    assert_eq!(only_fault(&["--database-sslmode", "on"], &[&url]).code, Code::InputInvalid);
+    let local = [("DATABASE_URL", "postgres://u@localhost/d")];
+    assert_eq!(settings(&[], &[&local]).database.sslmode, SslMode::Disable);
+}
+
+#[test]
+fn a_ca_is_a_certificate_and_may_be_a_file_of_the_workspace() {
+    let key = rcgen::generate_simple_self_signed(["db".to_owned()]).unwrap();
+    let pem = key.cert.pem();
+    let ca = settings(&[], &[DATABASE, &[("DATABASE_CA", &pem)]]).database.ca;
+    assert_eq!(ca.as_deref(), Some(pem.trim()));
+    assert_eq!(only_fault(&[], &[DATABASE, &[("DATABASE_CA", "ca.pem")]]).code, Code::CaInvalid);
+
+    let (directory, path) = workspace("");
+    std::fs::write(directory.path().join("ca.pem"), &pem).unwrap();
+    let at = |file: &str| {
+        [
+            ("GITHUB_WORKSPACE".to_owned(), path.clone()),
+            ("DATABASE_URL".to_owned(), format!("postgres://u@db/d?sslrootcert={file}")),
+        ]
+    };
+    let read = |file: &str| {
+        let env = at(file);
+        let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        run(&[], &[&env]).settings
+    };
+    assert_eq!(read("ca.pem").unwrap().database.ca, Some(pem));
+    let fault = read("none.pem").unwrap_err().remove(0);
+    assert!(fault.code == Code::CaInvalid && fault.fix.contains("`database-ca`"), "{fault:?}");
+}
+
+#[test]
+fn the_bastion_may_say_its_user_and_port_itself() {
+    let at = |host| route(&[("INPUT_SSH-USER", ""), ("INPUT_SSH-HOST", host), ("INPUT_SSH-PORT", "22")]).hops;
+    assert_eq!(at("me@h:2222"), [hop("me", "h", 2222)]);
+    assert_eq!(at("me@[2001:db8::1]"), [hop("me", "2001:db8::1", 22)]);
+    assert_eq!(route(&[("INPUT_SSH-PORT", "2200")]).hops[0].port, 2200);
+    let twice = only_fault(&[], &[ENOUGH, &[("INPUT_SSH-HOST", "h:2222"), ("INPUT_SSH-PORT", "2200")]]);
+    assert!(twice.cause.contains("`ssh-port`"), "{}", twice.cause);
+    let twice = only_fault(&[], &[ENOUGH, &[("INPUT_SSH-HOST", "me@h")]]);
+    assert!(twice.cause.contains("`ssh-user`"), "{}", twice.cause);
+}
+
+#[test]
+fn jumps_come_before_the_bastion_in_their_order() {
+    let hops = route(&[("INPUT_SSH-JUMP", "a@one:2200, two\n[::1]:23")]).hops;
+    let expected =
+        [hop("a", "one", 2200), hop("ops", "two", 22), hop("ops", "::1", 23), hop("ops", "bastion.example.com", 22)];
+    assert_eq!(hops, expected);
+    assert_eq!(only_fault(&[], &[ENOUGH, &[("INPUT_SSH-JUMP", "a b:x")]]).code, Code::InputInvalid);
+}
+
+#[test]
+fn secrets_are_known_even_when_the_inputs_are_wrong() {
+    let env = [
+        ("INPUT_DATABASE-URL", "postgres://u:s1%40x@h/db?sslmode=nonsense"),
+        ("DATABASE_URL", "postgres://u:s2@h/db"),
+        ("SSH_PRIVATE_KEY", "s3"),
+        ("INPUT_GITHUB-TOKEN", "s4"),
+    ];
+    let ask = run(&["--ssh-password", "s5", "--environment", "uat"], &[&env]);
+    let known: Vec<&str> = ask.secrets.iter().map(Secret::expose).collect();
+    for secret in ["postgres://u:s1%40x@h/db?sslmode=nonsense", "s1%40x", "s1@x", "s2", "s3", "s4", "s5"] {
+        assert!(known.contains(&secret), "{secret}: {known:?}");
+    }
+    for open in ["u", "h", "db"] {
+        assert!(!known.contains(&open), "{open}");
+    }
+    let faults = ask.settings.unwrap_err();
+    assert!(!format!("{faults:?}").contains("s1"), "{faults:?}");
+    assert_eq!(ask.environment.as_deref(), Some("uat"));
+    assert_eq!(ask.command, Some(Command::Migrate));
+}
+
+#[test]
+fn faults_of_every_place_come_together() {
+    let (_workspace, path) = workspace("{ defaults: { retires: 3 } }");
+    let env = [("GITHUB_WORKSPACE", path.as_str()), ("INPUT_RETRIES", "many")];
+    let found: Vec<Code> =
+        faults(&["--gapps", "allow"], &[DATABASE, &env]).into_iter().map(|fault| fault.code).collect();
+    assert_eq!(found, [Code::InputUnknown, Code::InputUnknown, Code::InputInvalid]);
+}
+
+#[test]
+fn the_token_is_only_what_a_runner_has_evaluated() {
+    let token = |env: &[(&str, &str)]| settings(&[], &[DATABASE, env]).github.token;
+    assert_eq!(token(&[("INPUT_GITHUB-TOKEN", "${{ github.token }}")]), None);
+    assert_eq!(token(&[("INPUT_GITHUB-TOKEN", "ghs_x")]), Some(Secret::new("ghs_x")));
+    assert_eq!(token(&[("GITHUB_TOKEN", "ghp_x")]), Some(Secret::new("ghp_x")));
+}
+
+#[test]
+fn a_comment_without_a_token_is_a_warning() {
+    let ask = run(&["--comment", "always"], &[DATABASE]);
+    assert!(ask.settings.is_ok() && ask.warnings[0].cause.contains("`github-token`"), "{:?}", ask.warnings);
+}
+
+#[test]
+fn parameters_of_the_url_without_effect_are_warnings() {
+    let ask = run(&[], &[&[("DATABASE_URL", "postgres://u@h/db?frobnicate=1&pgbouncer=true")]]);
+    assert_eq!(ask.warnings.len(), 1, "{:?}", ask.warnings);
+    assert!(ask.settings.is_ok());
+}
+
+#[test]
+fn the_migrations_are_found_under_every_name_of_the_workspace() {
+    let actions = [("GITHUB_ACTIONS", "true"), ("GITHUB_WORKSPACE", "/github/workspace")];
+    let sql = |written| settings(&["--migrations", written], &[DATABASE, &actions]).sql;
+    for written in
+        ["db/migrations", "./db/migrations/", "/__w/r/r/db/migrations", "/home/runner/work/r/r/db/migrations"]
+    {
+        assert_eq!(sql(written).migrations, "db/migrations", "{written}");
+        assert_eq!(sql(written).directory, Path::new("/github/workspace/db/migrations"), "{written}");
+    }
+}
+
+#[test]
+fn a_value_is_refused_with_its_place_and_the_values_that_exist() {
+    let fault = only_fault(&[], &[DATABASE, &[("INPUT_OUT-OF-ORDER", "sometimes")]]);
+    assert_eq!(fault.cause, "`out-of-order` (from the workflow's `with:`) is `sometimes`: it does not exist");
+    assert_eq!(fault.fix, "set `out-of-order` to `refuse` or `allow`");
+    let fault = only_fault(&["--executor", "image"], &[DATABASE]);
+    assert_eq!(fault.fix, "set `executor` to `sql`");
+    let fault = only_fault(&["--expect-plan", "yes"], &[DATABASE]);
+    assert!(fault.fix.contains("`plan-digest`"), "{}", fault.fix);
+}
+
+#[test]
+fn a_long_value_is_not_repeated() {
+    let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----";
+    let fault = only_fault(&[], &[ENOUGH, &[("INPUT_SSH-HOST", key)]]);
+    assert!(!fault.cause.contains("abc"), "{}", fault.cause);
+}
+
+#[test]
+fn a_value_that_is_not_utf_8_is_a_fault_and_no_panic() {
+    let env = vec![
+        ("DATABASE_URL".into(), "postgres://u@h/db".into()),
+        ("DATABASE_PASSWORD".into(), OsString::from_vec(vec![0xe9])),
+        ("OTHER".into(), OsString::from_vec(vec![0xe9])),
+    ];
+    let Request::Run(ask) = read(vec!["bastion-migrate".into()], env) else { panic!("no run") };
+    let faults = ask.settings.unwrap_err();
+    assert!(faults.len() == 1 && faults[0].cause.contains("`DATABASE_PASSWORD`"), "{faults:?}");
+}
+
+#[test]
+fn help_is_a_text_even_when_nothing_is_configured() {
+    let Request::Print { text } = read(vec!["bastion-migrate".into(), "--help".into()], Vec::new()) else {
+        panic!("a run")
+    };
+    assert!(text.contains("--migrations"), "{text}");
+}
+
+#[test]
+fn the_example_configuration_and_a_few_secrets_are_enough() {
+    let (_workspace, path) = workspace(include_str!("../../examples/config/bastion-migrate.yml"));
+    let env = [
+        ("GITHUB_WORKSPACE", path.as_str()),
+        ("SSH_PASSWORD", "p"),
+        ("PROD_DATABASE_USER", "app"),
+        ("PROD_DB_PASSWORD", "p\n"),
+    ];
+    let settings = settings(&["plan", "--environment", "prod"], &[&env]);
+    assert_eq!(settings.database.password, Some(Secret::new("p")));
+    assert_eq!((settings.database.port, settings.database.sslmode), (25060, SslMode::VerifyFull));
+    assert_eq!((settings.sql.gaps, settings.safety.lock_timeout), (Policy::Refuse, Duration::from_secs(2)));
+    assert_eq!((settings.command, settings.github.comment), (Command::Plan, CommentPolicy::Plan));
+    assert!(settings.route.unwrap().known_hosts.unwrap().starts_with("bastion.example.com ssh-ed25519 "));
+}
+
+#[test]
+fn a_key_keeps_its_last_line_break() {
+    let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----\n";
+    let login = route(&[("INPUT_SSH-PRIVATE-KEY", key), ("INPUT_SSH-PASSWORD", "p\r\n")]).login;
+    assert_eq!((login.key, login.password), (Some(Secret::new(key)), Some(Secret::new("p"))));
+}

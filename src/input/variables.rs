@@ -1,0 +1,72 @@
+//! The process's environment, as data.
+
+use std::{collections::BTreeMap, ffi::OsString};
+
+/// The environment variables that can be told apart by a UTF-8 name. A value that is not UTF-8 is kept as absent text: it is
+/// a fault only if somebody asks for it.
+#[derive(Debug)]
+pub(super) struct Variables(BTreeMap<String, Option<String>>);
+
+/// What a variable holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Variable<'a> {
+    Absent,
+    NotUtf8,
+    Text(&'a str),
+}
+
+impl Variables {
+    /// Takes the environment as the process got it.
+    pub(super) fn new(env: Vec<(OsString, OsString)>) -> Self {
+        let named = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()));
+        Self(env.into_iter().filter_map(named).collect())
+    }
+
+    /// Its value; an empty one is absent, because the runner hands over an unset secret as the empty string.
+    pub(super) fn get(&self, name: &str) -> Variable<'_> {
+        match self.0.get(name) {
+            None => Variable::Absent,
+            Some(None) => Variable::NotUtf8,
+            Some(Some(value)) if value.trim().is_empty() => Variable::Absent,
+            Some(Some(value)) => Variable::Text(value),
+        }
+    }
+}
+
+/// The prefixes of an environment's variables, the longest first: `dev-backend` has `DEV_BACKEND_` and `DEV_`.
+pub(super) fn prefixes(environment: &str) -> Vec<String> {
+    let upper = environment.to_uppercase();
+    let words: Vec<&str> =
+        upper.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    (1..=words.len()).rev().map(|count| words.iter().take(count).map(|word| format!("{word}_")).collect()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStringExt as _;
+
+    #[test]
+    fn tries_the_whole_name_before_its_first_word() {
+        assert_eq!(prefixes("dev-backend"), ["DEV_BACKEND_", "DEV_"]);
+        assert_eq!(prefixes("prod"), ["PROD_"]);
+        assert_eq!(prefixes("a/b c"), ["A_B_C_", "A_B_", "A_"]);
+        assert!(prefixes("--").is_empty());
+    }
+
+    #[test]
+    fn an_empty_value_is_absent_and_bytes_are_no_text() {
+        let env = vec![
+            ("EMPTY".into(), "".into()),
+            ("BLANK".into(), " \n".into()),
+            ("BYTES".into(), OsString::from_vec(vec![0xff])),
+            ("TEXT".into(), "x".into()),
+            (OsString::from_vec(vec![0xfe]), "x".into()),
+        ];
+        let variables = Variables::new(env);
+        assert_eq!(variables.get("EMPTY"), Variable::Absent);
+        assert_eq!(variables.get("BLANK"), Variable::Absent);
+        assert_eq!(variables.get("BYTES"), Variable::NotUtf8);
+        assert_eq!(variables.get("TEXT"), Variable::Text("x"));
+    }
+}

@@ -1,0 +1,388 @@
+//! Database URLs as they are really written: by libpq, by ORMs, by JDBC.
+//!
+//! The parser of tokio-postgres knows three modes of TLS, stumbles over the parameters of ORMs, and takes a password with an
+//! unescaped `#` or `@` for something else without a word. Here whatever could be read in two ways is refused. No message
+//! repeats a part of the URL except the names of parameters: where a password ends is just what is unclear.
+
+use super::url_parameters::{Parameters, RootCert};
+use super::{SslMode, sslmode::SslWish};
+use crate::{
+    fault::{Code, Fault},
+    secret::Secret,
+};
+use percent_encoding::percent_decode_str;
+use std::net::Ipv6Addr;
+
+/// What a URL says. What it leaves out is to be filled in by whoever asked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ParsedUrl {
+    /// Name or address; an IPv6 address without its brackets.
+    pub host: Option<String>,
+    /// Port.
+    pub port: Option<u16>,
+    /// Role.
+    pub user: Option<String>,
+    /// Its password, decoded.
+    pub password: Option<Secret>,
+    /// Database.
+    pub name: Option<String>,
+    /// How much TLS.
+    pub sslmode: Option<SslWish>,
+    /// `sslrootcert`.
+    pub root_cert: Option<RootCert>,
+    /// `options`: start-up settings.
+    pub options: Option<String>,
+    /// Parameters that have no effect here although they might be expected to: each a sentence for the reader.
+    pub notes: Vec<String>,
+}
+
+/// Reads a URL.
+///
+/// # Errors
+///
+/// `DatabaseUrlInvalid`, with the character that must be written otherwise where that is the reason.
+pub fn parse(url: &Secret) -> Result<ParsedUrl, Fault> {
+    let (form, rest) = after_scheme(url.expose().trim())?;
+    refuse_ambiguity(rest)?;
+    let (before_query, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let parameters = Parameters::parse(query, form)?;
+    let (authority, name) = before_query.split_once('/').unwrap_or((before_query, ""));
+    let (userinfo, server) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+    let (host, port) = server_parts(server)?;
+    let password = decoded(password)?.or_else(|| parameters.password.clone());
+    let parsed = ParsedUrl {
+        host: one("host", host, parameters.host)?,
+        port: one("port", port, parameters.port)?,
+        user: one("user", decoded(user)?, parameters.user)?,
+        password: one("password", password, parameters.password)?.map(Secret::new),
+        name: one("dbname", decoded(name)?, parameters.name)?,
+        sslmode: parameters.sslmode,
+        root_cert: parameters.root_cert,
+        options: parameters.options,
+        notes: parameters.notes,
+    };
+    system_roots_need_a_name_check(parsed)
+}
+
+/// Every text in the URL that could be its password, encoded and decoded, whether or not the URL can be read: to be masked.
+#[must_use]
+pub fn passwords(url: &Secret) -> Vec<Secret> {
+    let Some((_, rest)) = url.expose().split_once("//") else { return Vec::new() };
+    let userinfo =
+        rest.rsplit_once('@').and_then(|(userinfo, _)| userinfo.split_once(':')).map(|(_, password)| password);
+    let query = rest.split_once('?').map_or("", |(_, query)| query);
+    let parameters = query.split('&').filter_map(|pair| pair.strip_prefix("password="));
+    let encoded = userinfo.into_iter().chain(parameters).map(str::trim).filter(|password| !password.is_empty());
+    encoded
+        .flat_map(|encoded| [encoded.to_owned(), percent_decode_str(encoded).decode_utf8_lossy().into_owned()])
+        .map(Secret::new)
+        .collect()
+}
+
+/// How the parameters are to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// libpq's URI, also with the name of a driver.
+    Uri,
+    /// The same without an `@`: if it got lost, what stands behind the `?` may be a piece of the password.
+    Anonymous,
+    /// JDBC: `+` is a space, `ssl=true` checks names.
+    Jdbc,
+}
+
+const SCHEMES: [&str; 4] = ["postgres", "postgresql", "postgis", "pgsql"];
+
+fn after_scheme(url: &str) -> Result<(Form, &str), Fault> {
+    if url.starts_with(['"', '\'']) {
+        return Err(invalid("begins with a quotation mark").fix("write the URL without quotation marks around it"));
+    }
+    let (form, uri) = match url.strip_prefix("jdbc:") {
+        Some(uri) => (Form::Jdbc, uri),
+        None if url.contains('@') => (Form::Uri, url),
+        None => (Form::Anonymous, url),
+    };
+    let (scheme, rest) = uri.split_once("://").ok_or_else(|| invalid("has no `://`"))?;
+    let family = scheme.split_once('+').map_or(scheme, |(family, _driver)| family).to_ascii_lowercase();
+    if !SCHEMES.contains(&family.as_str()) {
+        return Err(invalid("does not begin with `postgres://` or `postgresql://`"));
+    }
+    Ok((form, rest))
+}
+
+/// Everything before the last `@` is user and password. So if one of the characters that end this part stands there too,
+/// either it belongs to the password, or the `@` does not separate anything.
+fn refuse_ambiguity(rest: &str) -> Result<(), Fault> {
+    if let Some(blank) = rest.chars().find(|letter| letter.is_whitespace() || letter.is_control()) {
+        return Err(must_be_encoded("a space or a line break", &encoded_form(blank)));
+    }
+    let userinfo = rest.rfind('@').and_then(|end| rest.get(..end)).unwrap_or_default();
+    if let Some(found) = userinfo.chars().find(|letter| "@/?#".contains(*letter)) {
+        return Err(must_be_encoded(&format!("`{found}` before an `@`"), &encoded_form(found)));
+    }
+    if rest.contains('#') {
+        return Err(must_be_encoded("`#`", "%23"));
+    }
+    let after_percent = rest.split('%').skip(1);
+    let mut escapes = after_percent.map(|tail| tail.bytes().take(2).filter(u8::is_ascii_hexdigit).count());
+    if escapes.any(|digits| digits != 2) {
+        return Err(must_be_encoded("`%` that two hexadecimal digits do not follow", "%25"));
+    }
+    Ok(())
+}
+
+fn encoded_form(letter: char) -> String {
+    percent_encoding::utf8_percent_encode(letter.encode_utf8(&mut [0; 4]), percent_encoding::NON_ALPHANUMERIC)
+        .to_string()
+}
+
+fn must_be_encoded(what: &str, encoded: &str) -> Fault {
+    invalid(&format!("has {what}, so it is unclear where the password ends")).fix(format!(
+        "write the character as `{encoded}` where it belongs to the user, the password or a parameter (an `@` there is `%40`), \
+         or give `database-host`, `database-user`, `database-password` and `database-name` in place of `database-url`: there \
+         nothing is encoded"
+    ))
+}
+
+fn server_parts(server: &str) -> Result<(Option<String>, Option<u16>), Fault> {
+    if server.contains(',') {
+        return Err(invalid("names several hosts").fix("name the primary alone"));
+    }
+    let (host, port) = match server.strip_prefix('[') {
+        Some(bracketed) => bracketed
+            .split_once(']')
+            .filter(|(host, rest)| host.parse::<Ipv6Addr>().is_ok() && (rest.is_empty() || rest.starts_with(':')))
+            .map(|(host, rest)| (host, rest.trim_start_matches(':')))
+            .ok_or_else(|| invalid("has brackets around something that is no IPv6 address"))?,
+        None => server.split_once(':').unwrap_or((server, "")),
+    };
+    let host = decoded(host)?.map(checked_host).transpose()?;
+    let port = (!port.is_empty()).then(|| port_number(port)).transpose()?;
+    Ok((host, port))
+}
+
+/// The text of a host, if it can be one.
+pub(super) fn checked_host(host: String) -> Result<String, Fault> {
+    if host.starts_with(['/', '@']) {
+        return Err(invalid("names a socket directory as its host")
+            .fix("name the database's host: a socket can't be reached through a tunnel"));
+    }
+    let named = host.chars().all(|letter| letter.is_alphanumeric() || "-._".contains(letter));
+    if named || host.parse::<Ipv6Addr>().is_ok() {
+        return Ok(host);
+    }
+    Err(invalid("has a host that can't be a name or an address"))
+}
+
+/// The port that a text says.
+pub(super) fn port_number(text: &str) -> Result<u16, Fault> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|port| digits && *port > 0);
+    number.ok_or_else(|| invalid("has a port that is no number from 1 to 65535"))
+}
+
+/// The text with its percent escapes decoded; nothing if it is empty.
+pub(super) fn decoded(text: &str) -> Result<Option<String>, Fault> {
+    let decoded = percent_decode_str(text).decode_utf8();
+    let decoded = decoded.map_err(|error| invalid("is not UTF-8 once its `%` escapes are decoded").because(&error))?;
+    if decoded.contains('\0') {
+        return Err(invalid("contains a zero byte"));
+    }
+    Ok((!decoded.is_empty()).then(|| decoded.into_owned()))
+}
+
+/// The value of a part that can stand in the address and among the parameters: one of the two, or the same in both.
+fn one<T: PartialEq>(what: &str, address: Option<T>, parameter: Option<T>) -> Result<Option<T>, Fault> {
+    match (address, parameter) {
+        (Some(address), Some(parameter)) if address != parameter => {
+            Err(invalid(&format!("says one thing in its address and another in its parameter `{what}`"))
+                .fix(format!("remove the parameter `{what}`")))
+        }
+        (address, parameter) => Ok(address.or(parameter)),
+    }
+}
+
+/// As in libpq 16: the public CAs sign for anybody, so trusting them means nothing without a check of the name.
+fn system_roots_need_a_name_check(mut url: ParsedUrl) -> Result<ParsedUrl, Fault> {
+    const FULL: SslWish = SslWish::Mode(SslMode::VerifyFull);
+    if url.root_cert == Some(RootCert::System) && *url.sslmode.get_or_insert(FULL) != FULL {
+        return Err(invalid("says `sslrootcert=system` with a weaker mode than `verify-full`")
+            .fix("write `sslmode=verify-full`, or remove `sslrootcert`"));
+    }
+    Ok(url)
+}
+
+/// A fault about the URL; the cause reads after "the database URL".
+pub(super) fn invalid(cause: &str) -> Fault {
+    Fault::new(Code::DatabaseUrlInvalid, format!("the database URL {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    use proptest::prelude::*;
+
+    fn read(url: &str) -> Result<ParsedUrl, Fault> {
+        parse(&Secret::new(url))
+    }
+
+    fn fault(url: &str) -> Fault {
+        let fault = read(url).expect_err(url);
+        assert_eq!(fault.code, Code::DatabaseUrlInvalid, "{url}");
+        fault
+    }
+
+    fn everything_said(fault: &Fault) -> String {
+        serde_json::to_string(fault).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn a_password_survives_its_encoding(password in "[^\0]{1,30}") {
+            let encoded = utf8_percent_encode(&password, NON_ALPHANUMERIC);
+            let url = read(&format!("postgres://u:{encoded}@h:5432/db")).unwrap();
+            prop_assert_eq!(url.password, Some(Secret::new(password.clone())));
+            let url = read(&format!("jdbc:postgresql://h:5432/db?user=u&password={encoded}")).unwrap();
+            prop_assert_eq!(url.password, Some(Secret::new(password)));
+        }
+
+        #[test]
+        fn an_unencoded_password_is_taken_whole_or_refused(password in "[a-c@/?#:&=%\\[\\], é]{1,12}") {
+            match read(&format!("postgres://u:{password}@h:5432/db")) {
+                Ok(url) => {
+                    let decoded = percent_decode_str(&password).decode_utf8_lossy().into_owned();
+                    prop_assert_eq!(url.password, Some(Secret::new(decoded)));
+                    prop_assert_eq!(url.host.as_deref(), Some("h"));
+                }
+                Err(fault) => prop_assert_eq!(fault.code, Code::DatabaseUrlInvalid),
+            }
+        }
+
+        #[test]
+        fn no_fault_shows_the_password(before in "[@/?#:&=% ]{0,3}", after in "[@/?#:&=% ]{0,3}", tail in "[@/?#:&=% a]{0,8}") {
+            for url in [
+                format!("postgres://u:{before}hunter2{after}@h:5432/db{tail}"),
+                format!("postgres://u:{before}hunter2{after}h:5432/db{tail}"),
+                format!("jdbc:postgresql://h/db?password={before}hunter2{after}{tail}"),
+                format!("jdbc:postgresql://h/db?password=x&hunter2{after}{tail}"),
+                format!("{before}hunter2{after}://{tail}"),
+            ] {
+                match read(&url) {
+                    Err(fault) => prop_assert!(!everything_said(&fault).contains("hunter2"), "{}: {:?}", url, fault),
+                    Ok(parsed) => prop_assert!(!parsed.notes.concat().contains("hunter2"), "{}", url),
+                }
+            }
+        }
+
+        #[test]
+        fn never_panics(url in "(jdbc:)?(postgres://)?.*") {
+            drop(read(&url));
+            drop(passwords(&Secret::new(url)));
+        }
+    }
+
+    #[test]
+    fn reads_every_form_of_the_same_database() {
+        for url in [
+            "postgres://u:p%40w@h:6000/db",
+            "postgresql://u:p%40w@h:6000/db",
+            "PostgreSQL://u:p%40w@h:6000/db",
+            "postgresql+psycopg2://u:p%40w@h:6000/db",
+            "postgresql+asyncpg://u:p%40w@h:6000/db",
+            "postgis://u:p%40w@h:6000/db",
+            "jdbc:postgresql://h:6000/db?user=u&password=p%40w",
+            " postgres://u:p%40w@h:6000/db\n",
+            "postgres://h/?user=u&password=p%40w&dbname=db&port=6000",
+        ] {
+            let parsed = read(url).unwrap_or_else(|fault| panic!("{url}: {fault:?}"));
+            assert_eq!(parsed.host.as_deref(), Some("h"), "{url}");
+            assert_eq!(parsed.port, Some(6000), "{url}");
+            assert_eq!(parsed.user.as_deref(), Some("u"), "{url}");
+            assert_eq!(parsed.password, Some(Secret::new("p@w")), "{url}");
+            assert_eq!(parsed.name.as_deref(), Some("db"), "{url}");
+        }
+    }
+
+    #[test]
+    fn everything_may_be_left_out() {
+        for url in ["postgres://", "postgresql:///", "postgres://:@:/"] {
+            assert_eq!(read(url).unwrap(), ParsedUrl::default(), "{url}");
+        }
+    }
+
+    #[test]
+    fn reads_ipv6_in_brackets() {
+        let parsed = read("postgres://u@[2001:db8::1]:6000/db").unwrap();
+        assert_eq!((parsed.host.as_deref(), parsed.port), (Some("2001:db8::1"), Some(6000)));
+        assert_eq!(read("postgres://u@[::1]/db").unwrap().port, None);
+        for url in ["postgres://[h]/db", "postgres://[::1/db", "postgres://[::1]5/db", "postgres://::1/db"] {
+            fault(url);
+        }
+    }
+
+    #[test]
+    fn says_which_character_must_be_written_how() {
+        for (password, encoded) in [
+            ("a#b", "`%23`"),
+            ("a@b", "`%40`"),
+            ("a/b", "`%2F`"),
+            ("a?b", "`%3F`"),
+            ("a b", "`%20`"),
+            ("a%b", "`%25`"),
+            ("100%", "`%25`"),
+        ] {
+            let fault = fault(&format!("postgres://u:{password}@h/db"));
+            assert!(fault.fix.contains(encoded), "{password}: {fault:?}");
+            assert!(!everything_said(&fault).contains(password), "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn never_takes_a_part_of_the_password_for_the_host() {
+        for url in ["postgres://u:x@evil/@h/db", "postgres://u:x@evil?a=@h/db", "postgres://u:x@evil#@h/db"] {
+            fault(url);
+        }
+    }
+
+    #[test]
+    fn refuses_several_hosts_sockets_and_other_databases() {
+        for url in [
+            "postgres://u@a,b/db",
+            "postgres://u@a:1,b:2/db",
+            "postgres://u@%2Fvar%2Frun/db",
+            "postgres:///db?host=/var/run",
+            "mysql://u@h/db",
+            "host=h user=u",
+            "\"postgres://u@h/db\"",
+            "postgres://u@h:0/db",
+            "postgres://u@h:99999/db",
+            "postgres://u@h:+1/db",
+            "postgres://u@h/db#x",
+            "postgres://u:%ff@h/db",
+            "postgres://u:%00@h/db",
+            "postgres://u@a/db?host=b",
+        ] {
+            fault(url);
+        }
+    }
+
+    #[test]
+    fn system_roots_check_the_name() {
+        let full = Some(SslWish::Mode(SslMode::VerifyFull));
+        assert_eq!(read("postgres://h/db?sslrootcert=system").unwrap().sslmode, full);
+        fault("postgres://h/db?sslrootcert=system&sslmode=require");
+    }
+
+    #[test]
+    fn masks_the_password_encoded_and_decoded_also_when_the_url_is_refused() {
+        let found = |url: &str| -> Vec<String> {
+            passwords(&Secret::new(url)).iter().map(|password| password.expose().to_owned()).collect()
+        };
+        assert_eq!(found("postgres://u:p%40w@h/db"), ["p%40w", "p@w"]);
+        assert_eq!(found("postgres://u:a@b#c@h/db"), ["a@b#c", "a@b#c"]);
+        assert_eq!(found("jdbc:postgresql://h/db?user=u&password=p%40w"), ["p%40w", "p@w"]);
+        assert!(found("postgres://u@h/db").is_empty());
+        assert!(found("hunter2").is_empty());
+    }
+}
