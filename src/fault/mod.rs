@@ -107,6 +107,14 @@ impl Fault {
         self
     }
 
+    /// The same as another kind of failure, with that kind's own fix.
+    #[must_use]
+    pub fn code(mut self, code: Code) -> Self {
+        self.code = code;
+        code.fix().clone_into(&mut self.fix);
+        self
+    }
+
     /// The same, met in this stage.
     #[must_use]
     pub fn at(mut self, stage: Stage) -> Self {

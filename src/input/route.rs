@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     fault::{Code, Fault},
-    ssh::{Hop, Login, Route},
+    ssh::{self, Hop, Login, Route},
 };
 
 /// sshd's port.
@@ -38,6 +38,12 @@ pub(super) fn read(inputs: &Inputs, findings: &mut Findings) -> Option<Route> {
     let user = bastion.as_ref().and_then(|bastion| bastion.user.clone());
     let jumps = findings.keep(jumps(inputs, user.as_deref()));
     let login = findings.keep(login(inputs));
+    if let Some((key, passphrase)) =
+        login.as_ref().and_then(|login| Some((login.key.as_ref()?, login.passphrase.as_ref())))
+    {
+        findings.keep(ssh::check_key(key, passphrase));
+    }
+    findings.keep(ssh::check_pins(inputs.text(Name::SshKnownHosts), inputs.text(Name::SshFingerprint)));
     let connect_timeout = findings.keep(inputs.required(Name::ConnectTimeout, value::positive_duration));
     let keepalive = findings.keep(inputs.required(Name::Keepalive, value::interval));
     let (bastion, mut hops) = (bastion?, jumps?);

@@ -1,5 +1,6 @@
 //! What names a file's content in a ledger.
 
+use crate::ledger::hex;
 use sha2::{Digest as _, Sha256, Sha384};
 use std::fmt;
 
@@ -35,7 +36,7 @@ impl Checksum {
     /// The same in hexadecimal.
     #[must_use]
     pub fn hex(&self) -> String {
-        hex(&self.bytes)
+        hex::encode(&self.bytes)
     }
 
     /// Whether a recorded checksum is of this file, whatever its line ends were then.
@@ -49,12 +50,6 @@ impl fmt::Debug for Checksum {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Checksum({})", self.hex())
     }
-}
-
-/// Bytes in lower-case hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or_default();
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 fn with_lf(content: &[u8]) -> Vec<u8> {

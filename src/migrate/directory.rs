@@ -3,11 +3,12 @@
 use super::{
     checksum::Checksum,
     file::Content,
-    layout::{Direction, FileName, Files, Found, Layout, duplicates, gaps},
+    layout::{Direction, FileName, Files, Found, duplicates, gaps, layout_of},
 };
 use crate::{
     fault::{Code, Fault, Place},
     input::SqlSettings,
+    ledger::Layout,
     run::event::MigrationId,
 };
 use std::{
@@ -28,7 +29,7 @@ pub fn read(settings: &SqlSettings) -> Result<Files, Vec<Fault>> {
         entries.extend(Entry::named(settings, path).map_err(|fault| faults.push(fault)));
     }
     let names: Vec<&FileName> = entries.iter().map(|entry| &entry.name).collect();
-    let layout = Layout::choose(settings.layout, &names);
+    let layout = layout_of(settings.layout, &names);
     if layout == Some(Layout::Plain) {
         faults.extend(entries.iter().filter_map(Entry::two_way));
     }

@@ -7,36 +7,17 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     input::{LayoutChoice, Policy},
+    ledger::Layout,
     run::event::MigrationId,
 };
 
-/// Whose names and whose ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    /// `NNNN_name.sql` and our own ledger.
-    Plain,
-    /// The same or `NNNN_name.up.sql`, and the ledger of sqlx.
-    Sqlx,
-}
-
-impl Layout {
-    /// As written in inputs.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "plain",
-            Self::Sqlx => "sqlx",
-        }
-    }
-
-    /// The layout of files with these names. With `auto`, names of the plain form fit both: nothing, until a ledger in the
-    /// database decides.
-    pub(super) fn choose(choice: LayoutChoice, names: &[&FileName]) -> Option<Self> {
-        match choice {
-            LayoutChoice::Plain => Some(Self::Plain),
-            LayoutChoice::Sqlx => Some(Self::Sqlx),
-            LayoutChoice::Auto => names.iter().any(|name| name.direction != Direction::Only).then_some(Self::Sqlx),
-        }
+/// The layout of files with these names. With `auto`, names of the plain form fit both: nothing, until a ledger in the
+/// database decides.
+pub(super) fn layout_of(choice: LayoutChoice, names: &[&FileName]) -> Option<Layout> {
+    match choice {
+        LayoutChoice::Plain => Some(Layout::Plain),
+        LayoutChoice::Sqlx => Some(Layout::Sqlx),
+        LayoutChoice::Auto => names.iter().any(|name| name.direction != Direction::Only).then_some(Layout::Sqlx),
     }
 }
 
@@ -203,11 +184,11 @@ mod tests {
         let plain = FileName::read("1_a.sql").unwrap();
         let up = FileName::read("2_a.up.sql").unwrap();
         let down = FileName::read("2_a.down.sql").unwrap();
-        assert_eq!(Layout::choose(LayoutChoice::Auto, &[&plain]), None);
-        assert_eq!(Layout::choose(LayoutChoice::Auto, &[&plain, &up]), Some(Layout::Sqlx));
-        assert_eq!(Layout::choose(LayoutChoice::Auto, &[&plain, &down]), Some(Layout::Sqlx));
-        assert_eq!(Layout::choose(LayoutChoice::Plain, &[&plain]), Some(Layout::Plain));
-        assert_eq!(Layout::choose(LayoutChoice::Sqlx, &[&plain]), Some(Layout::Sqlx));
+        assert_eq!(layout_of(LayoutChoice::Auto, &[&plain]), None);
+        assert_eq!(layout_of(LayoutChoice::Auto, &[&plain, &up]), Some(Layout::Sqlx));
+        assert_eq!(layout_of(LayoutChoice::Auto, &[&plain, &down]), Some(Layout::Sqlx));
+        assert_eq!(layout_of(LayoutChoice::Plain, &[&plain]), Some(Layout::Plain));
+        assert_eq!(layout_of(LayoutChoice::Sqlx, &[&plain]), Some(Layout::Sqlx));
     }
 
     #[test]

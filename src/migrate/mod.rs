@@ -1,25 +1,35 @@
-//! SQL files: found, read, cut, judged, planned. Nothing here talks to a database; only [`read`] touches the disk.
+//! SQL files: found, read, cut, judged, planned, applied. [`read`] alone touches the disk; `apply` and what it calls
+//! (`copy`, `statements`, `index`) alone talk to the database.
 
+mod apply;
+mod blame;
 mod checksum;
 mod classify;
+mod copy;
 mod directive;
 mod directory;
 mod file;
+mod index;
+mod latch;
 mod layout;
 mod locate;
 mod name;
 mod plan;
+mod proof;
 mod span;
 mod split;
+mod statements;
 mod token;
 mod work;
 
+pub use apply::{Apply, Stopped, Tally};
 pub use checksum::Checksum;
 pub use directory::read;
 pub use file::Migration;
-pub use layout::{Files, Layout};
+pub use layout::Files;
 pub use locate::Source;
 pub use name::QualifiedName;
-pub use plan::{Plan, Recorded, Rules, plan};
+pub use plan::{Plan, Rules, approved, plan};
+pub use proof::{unfinished, unproven};
 pub use span::Span;
 pub use work::{Piece, Statement, StatementKind, Work};

@@ -1,5 +1,8 @@
 //! Names of indexes as PostgreSQL reads them.
 
+use crate::postgres::identifier;
+use std::fmt;
+
 /// A name and the schema in front of it, unquoted, as they stand in the catalog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QualifiedName {
@@ -7,6 +10,21 @@ pub struct QualifiedName {
     pub schema: Option<String>,
     /// The name itself.
     pub name: String,
+}
+
+impl QualifiedName {
+    /// Quoted, ready for SQL.
+    #[must_use]
+    pub fn sql(&self) -> String {
+        let schema = self.schema.as_deref().map(|schema| format!("{}.", identifier(schema)));
+        format!("{}{}", schema.unwrap_or_default(), identifier(&self.name))
+    }
+}
+
+impl fmt::Display for QualifiedName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.sql())
+    }
 }
 
 /// PostgreSQL cuts longer names (`NAMEDATALEN - 1`), in bytes.

@@ -1,25 +1,13 @@
 //! Files against ledger: what there is to do, or every reason not to do it.
 
-use super::{checksum::hex, file::Migration};
+use super::file::Migration;
 use crate::{
     fault::{Code, Fault},
     input::Policy,
+    ledger::{Recorded, hex},
 };
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
-
-/// A row of the ledger.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recorded {
-    /// The version.
-    pub version: i64,
-    /// The name or description; for people only.
-    pub name: String,
-    /// The checksum, as bytes.
-    pub checksum: Vec<u8>,
-    /// Whether the ledger says that the migration was finished.
-    pub success: bool,
-}
 
 /// What the user allows and expects.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +16,6 @@ pub struct Rules {
     pub target: Option<i64>,
     /// Files that sort before an applied one.
     pub out_of_order: Policy,
-    /// The approved plan's digest.
-    pub expect_plan: Option<String>,
 }
 
 /// What there is to do.
@@ -47,7 +33,7 @@ pub struct Plan<'a> {
 ///
 /// # Errors
 ///
-/// Every reason to refuse; a plan other than the approved one is told only when there is no other.
+/// Every reason to refuse.
 pub fn plan<'a>(files: &'a [Migration], recorded: &[Recorded], rules: &Rules) -> Result<Plan<'a>, Vec<Fault>> {
     let files: BTreeMap<i64, &Migration> = files.iter().map(|file| (file.id.version, file)).collect();
     let ledger: BTreeMap<i64, &Recorded> = recorded.iter().map(|row| (row.version, row)).collect();
@@ -67,11 +53,7 @@ pub fn plan<'a>(files: &'a [Migration], recorded: &[Recorded], rules: &Rules) ->
     if !faults.is_empty() {
         return Err(faults);
     }
-    let digest = digest(&ledger, &pending);
-    match &rules.expect_plan {
-        Some(expected) if !expected.trim().eq_ignore_ascii_case(&digest) => Err(vec![changed_plan(expected, &digest)]),
-        _ => Ok(Plan { pending, digest, recorded: ledger.len() }),
-    }
+    Ok(Plan { digest: digest(&ledger, &pending), pending, recorded: ledger.len() })
 }
 
 fn unknown_target(files: &BTreeMap<i64, &Migration>, target: Option<i64>) -> Option<Fault> {
@@ -85,7 +67,7 @@ fn unknown_target(files: &BTreeMap<i64, &Migration>, target: Option<i64>) -> Opt
 
 /// What a row of the ledger says that its file does not. Files beyond `target` count, too: what is applied is applied.
 fn disagreement(row: &Recorded, file: Option<&Migration>) -> Option<Fault> {
-    let Recorded { version, name, checksum, success } = row;
+    let Recorded { version, name, checksum, success, took_ms: _ } = row;
     if !success {
         let cause = format!("the ledger says that version {version} (`{name}`) was begun and not finished");
         let fault = Fault::new(Code::LedgerDirty, cause);
@@ -118,14 +100,23 @@ fn out_of_order(file: &Migration, newest: i64) -> Option<Fault> {
     Some(Fault::new(Code::OutOfOrder, cause).in_file(file.source().file()))
 }
 
-fn changed_plan(expected: &str, digest: &str) -> Fault {
-    let cause = format!("the plan is {digest}, and `expect-plan` is {}", expected.trim());
-    Fault::new(Code::PlanChanged, cause)
+/// Compares a plan with the approved one, if there is one.
+///
+/// # Errors
+///
+/// `plan-changed`, with both digests.
+pub fn approved(digest: &str, expected: Option<&str>) -> Result<(), Fault> {
+    match expected.map(str::trim) {
+        Some(expected) if !expected.eq_ignore_ascii_case(digest) => {
+            Err(Fault::new(Code::PlanChanged, format!("the plan is {digest}, and `expect-plan` is {expected}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The first twelve digits: enough for people to compare.
 fn short(checksum: &[u8]) -> String {
-    hex(checksum.get(..6).unwrap_or(checksum))
+    hex::encode(checksum.get(..6).unwrap_or(checksum))
 }
 
 /// Names the pending work on top of what is recorded. Each part goes in with its length, so that no two plans read alike.
@@ -147,7 +138,7 @@ fn digest(ledger: &BTreeMap<i64, &Recorded>, pending: &[&Migration]) -> String {
         add(id.name.as_bytes());
         add(checksum.as_bytes());
     }
-    hex(&hash.finalize())
+    hex::encode(&hash.finalize())
 }
 
 #[cfg(test)]
@@ -159,7 +150,7 @@ mod tests {
     use crate::run::event::MigrationId;
     use proptest::{prelude::*, sample::subsequence};
 
-    const RULES: Rules = Rules { target: None, out_of_order: Policy::Refuse, expect_plan: None };
+    const RULES: Rules = Rules { target: None, out_of_order: Policy::Refuse };
 
     fn file(version: i64, body: &str) -> Migration {
         Migration {
@@ -180,6 +171,7 @@ mod tests {
             name: file.id.name.clone(),
             checksum: file.checksum.as_bytes().to_vec(),
             success: true,
+            took_ms: 1,
         }
     }
 

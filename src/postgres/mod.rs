@@ -1,10 +1,47 @@
 //! Talking to one PostgreSQL over any stream.
 
+mod backend_pid;
+mod connect;
+pub mod facts;
+pub(crate) mod fault;
+mod hint;
+pub mod lock;
+pub mod ready;
 mod sslmode;
 mod target;
+mod tls;
 pub mod url;
 mod url_parameters;
 
+pub use connect::{Canceller, Session, Startup};
 pub use sslmode::SslWish;
 pub use target::{SslMode, Target};
+pub use tls::check_ca;
 pub use url_parameters::RootCert;
+
+use tokio_postgres::{Client, Error, SimpleQueryMessage};
+
+/// Runs a string of queries in one round trip and returns the rows of all of them, as text.
+///
+/// # Errors
+/// The driver's own.
+pub async fn rows(client: &Client, sql: &str) -> Result<Vec<Vec<Option<String>>>, Error> {
+    let answer = client.simple_query(sql).await?;
+    let row = |message: &SimpleQueryMessage| match message {
+        SimpleQueryMessage::Row(row) => Some((0..row.len()).map(|index| row.get(index).map(str::to_owned)).collect()),
+        _ => None,
+    };
+    Ok(answer.iter().filter_map(row).collect())
+}
+
+/// An SQL string literal. With `standard_conforming_strings` on, which our start-up sees to, only the quote is special.
+#[must_use]
+pub fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// A quoted SQL identifier.
+#[must_use]
+pub fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -1,3 +1,5 @@
-//! How a run goes: its events, its deadline, what can stop it.
+//! How a run goes: its events, and what ends it.
 
 pub mod event;
+pub mod stop;
+pub mod watch;

@@ -1,0 +1,149 @@
+//! The run on one screen: stages in order, teardown in reverse, the report before the teardown.
+
+use crate::{
+    executor::Sql,
+    fault::{Code, Fault, Stage},
+    github::env::Runner,
+    input::{Ask, Command, Settings},
+    reach::Reach,
+    report::{Log, Report, publish},
+    run::{
+        event::{Event, Events},
+        stop::{CLOSE_BUDGET, STOP_BUDGET, Signals},
+        watch::{Ended, Watch},
+    },
+};
+use std::{cell::RefCell, time::Duration};
+use tokio::time::{Instant, timeout};
+
+/// Runs what was asked for and returns the process's exit code.
+pub(crate) async fn run(ask: Ask, log: Log) -> u8 {
+    let began = Instant::now();
+    let signals = match Signals::install() {
+        Ok(signals) => signals,
+        Err(_) => return Code::Bug.class().exit_code(),
+    };
+    let (events, receiver) = Events::channel();
+    let told = RefCell::new((Report::new(ask.command, ask.environment.clone(), &ask.runner), log));
+    let time_limit = ask.settings.as_ref().map_or(Duration::MAX, |settings| settings.safety.timeout);
+    let mut watch = Watch::new(receiver, signals, time_limit, |event| {
+        let (report, log) = &mut *told.borrow_mut();
+        let at = began.elapsed();
+        report.fold(&event, at);
+        log.event(&event, at);
+    });
+    ask.warnings.iter().for_each(|warning| events.tell(Event::Warning(warning.clone())));
+
+    let mut run =
+        match ask.settings.as_ref().map_err(Clone::clone).and_then(|settings| Run::new(settings, &ask.runner, &events))
+        {
+            Ok(run) => Some(run),
+            Err(faults) => {
+                faults.into_iter().for_each(|fault| events.tell(Event::Fault(fault)));
+                None
+            }
+        };
+    if let Some(run) = &mut run {
+        match watch.over(run.stages()).await {
+            Ended::Done(Ok(())) => {}
+            Ended::Done(Err(faults)) => faults.into_iter().for_each(|fault| events.tell(Event::Fault(fault))),
+            Ended::Stopped(stop) => {
+                watch.limit(STOP_BUDGET);
+                if matches!(watch.over(run.stop()).await, Ended::Stopped(_)) {
+                    run.executor.give_up();
+                }
+                events.tell(Event::Fault(stop.fault(time_limit)));
+            }
+        }
+    }
+    watch.drain();
+
+    let (report, log) = &mut *told.borrow_mut();
+    let github = ask.settings.as_ref().ok().map(|settings| &settings.github);
+    publish(report, &ask.runner, github, log).await;
+    if let Some(run) = run
+        && let Err(fault) = timeout(CLOSE_BUDGET, run.close()).await.unwrap_or(Ok(()))
+    {
+        log.event(&Event::Warning(fault), began.elapsed());
+    }
+    log.verdict(report);
+    report.exit_code()
+}
+
+struct Run<'a> {
+    settings: &'a Settings,
+    events: &'a Events,
+    executor: Sql<'a>,
+    reach: Option<Reach>,
+}
+
+impl<'a> Run<'a> {
+    fn new(settings: &'a Settings, runner: &'a Runner, events: &'a Events) -> Result<Self, Vec<Fault>> {
+        let executor = Sql::new(settings, runner, events.clone())?;
+        Ok(Self { settings, events, executor, reach: None })
+    }
+
+    async fn stages(&mut self) -> Result<(), Vec<Fault>> {
+        let Self { settings, events, executor, reach } = self;
+        let way = Reach::connect(settings.route.as_ref(), events);
+        let reach = match settings.route {
+            Some(_) => reach.insert(stage(events, Stage::Bastion, async { way.await.map_err(one) }).await?),
+            None => reach.insert(way.await.map_err(one)?),
+        };
+        let result = async {
+            stage(events, Stage::Database, async { executor.connect(reach).await.map_err(one) }).await?;
+            if settings.command.writes() {
+                stage(events, Stage::Lock, async { executor.lock().await.map_err(one) }).await?;
+            }
+            stage(events, Stage::Plan, executor.plan()).await?;
+            if settings.command.writes() && executor.has_work() {
+                stage(events, Stage::Migrate, async { executor.migrate(reach).await.map_err(one) }).await?;
+            }
+            if matches!(settings.command, Command::Migrate | Command::Verify) {
+                stage(events, Stage::Verify, executor.verify()).await?;
+            }
+            Ok(())
+        }
+        .await;
+        result.map_err(|faults| first_cause(reach, faults))
+    }
+
+    async fn stop(&mut self) {
+        if let Some(reach) = &self.reach {
+            self.executor.stop(reach).await;
+        }
+    }
+
+    async fn close(self) -> Result<(), Fault> {
+        self.executor.close().await;
+        match self.reach {
+            Some(reach) => reach.close().await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Lets one stage run, and tells of its beginning and of its good end. Its faults say in which stage they were met.
+async fn stage<T>(
+    events: &Events,
+    stage: Stage,
+    work: impl Future<Output = Result<T, Vec<Fault>>>,
+) -> Result<T, Vec<Fault>> {
+    events.tell(Event::Entered(stage));
+    let done = work.await.map_err(|faults| faults.into_iter().map(|fault| fault.at(stage)).collect::<Vec<_>>())?;
+    events.tell(Event::Left(stage));
+    Ok(done)
+}
+
+/// When the bastion died, whatever the database client complains of is the consequence.
+fn first_cause(reach: &Reach, faults: Vec<Fault>) -> Vec<Fault> {
+    let symptom = faults.first().filter(|fault| matches!(fault.code, Code::DatabaseLost | Code::DatabaseUnready));
+    match (symptom, reach.check()) {
+        (Some(symptom), Some(lost)) => vec![lost.at(symptom.stage).detail(format!("so: {}", symptom.cause))],
+        _ => faults,
+    }
+}
+
+fn one(fault: Fault) -> Vec<Fault> {
+    vec![fault]
+}

@@ -1,0 +1,5 @@
+//! Where a migration runs.
+
+mod sql;
+
+pub use sql::Sql;

@@ -1,0 +1,273 @@
+//! The one loop that changes the database: plan → ledger rows.
+
+use super::{
+    Migration, Work, blame, copy,
+    latch::{close_sql, open_sql},
+    span::Span,
+    statements,
+};
+use crate::{
+    fault::{Code, Fault},
+    ledger::{Entry, Ledger},
+    postgres::fault::statement,
+    run::event::{Event, Events},
+};
+use futures_util::StreamExt as _;
+use std::{cell::Cell, collections::VecDeque, pin::Pin, time::Duration};
+use tokio::time::{Instant, sleep};
+use tokio_postgres::{Client, Error, SimpleQueryMessage, SimpleQueryStream};
+
+/// What applying needs, beside the migrations.
+#[derive(Debug)]
+pub struct Apply<'a> {
+    /// The session that holds the lock.
+    pub client: &'a Client,
+    /// Where it is recorded.
+    pub ledger: &'a Ledger,
+    /// Who listens.
+    pub events: &'a Events,
+    /// How often a file is tried again after a lock timeout.
+    pub retries: u32,
+    /// The page of this run, for the ledger.
+    pub run: Option<&'a str>,
+    /// How far it got; outlives the future that applies.
+    pub tally: &'a Tally,
+}
+
+/// How far applying got. Migrations are sent in order and committed in order, so two numbers say it all.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// So many are known to be committed.
+    pub applied: Cell<usize>,
+    /// So many were sent; what lies between the two is unknown until it is answered.
+    pub sent: Cell<usize>,
+    /// The transaction of the first of those, once the server named it.
+    pub xid: Cell<Option<u64>>,
+}
+
+/// Where it stopped.
+#[derive(Debug)]
+pub struct Stopped {
+    /// Index of the migration at which it stopped.
+    pub at: usize,
+    /// Why.
+    pub fault: Fault,
+}
+
+/// So much is in flight at most, in files and in bytes: enough to keep a server busy over a slow line, and bounded memory.
+const WINDOW_FILES: usize = 512;
+const WINDOW_BYTES: usize = 4 << 20;
+
+/// The first pause before a file is tried again; it doubles up to [`LONGEST_BACKOFF`].
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+
+impl Apply<'_> {
+    /// Applies them in order, each with its ledger row, and stops at the first that fails.
+    ///
+    /// # Errors
+    /// Where and why it stopped; everything before that is committed and recorded, nothing after it has begun.
+    pub async fn all(&self, pending: &[&Migration]) -> Result<(), Stopped> {
+        self.make_ledger().await.map_err(|fault| Stopped { at: 0, fault })?;
+        let (mut at, mut tries, mut backoff) = (0, 0, FIRST_BACKOFF);
+        while at < pending.len() {
+            let Err(stopped) = self.some(pending, at).await.map(|done| at = done) else { continue };
+            if stopped.at > at {
+                (tries, backoff) = (0, FIRST_BACKOFF);
+            }
+            at = stopped.at;
+            if !may_pass(&stopped.fault) || tries == self.retries {
+                return Err(stopped);
+            }
+            tries += 1;
+            let file = pending.get(at).map_or_else(String::new, |migration| migration.id.file.clone());
+            self.events.tell(Event::Waiting {
+                what: format!("another try of {file} ({tries} of {}, in {} s)", self.retries, backoff.as_secs()),
+                why: stopped.fault.cause,
+            });
+            sleep(backoff).await;
+            backoff = (backoff * 2).min(LONGEST_BACKOFF);
+        }
+        Ok(())
+    }
+
+    /// Applies from `at` as many as go in one way; returns where to go on.
+    async fn some(&self, pending: &[&Migration], at: usize) -> Result<usize, Stopped> {
+        let Some(rest) = pending.get(at..) else { return Ok(at) };
+        let previous = at.checked_sub(1).and_then(|before| pending.get(before)).map(|before| before.id.version);
+        let whole = rest.iter().take_while(|migration| matches!(migration.work, Work::Whole)).count();
+        let alone = |fault| Stopped { at, fault };
+        match rest.first().map(|migration| (migration, &migration.work)) {
+            None => Ok(at),
+            Some((_, Work::Whole)) => {
+                let batch = rest.get(..whole).unwrap_or(rest);
+                self.pipeline(batch, at, previous).await?;
+                Ok(at + whole)
+            }
+            Some((migration, Work::Pieces(pieces))) => {
+                self.tally.sent.set(at + 1);
+                copy::apply(self, migration, pieces, previous).await.map_err(alone)?;
+                Ok(at + 1)
+            }
+            Some((migration, Work::Statements { statements: list, .. })) => {
+                self.tally.sent.set(at + 1);
+                statements::apply(self, migration, list).await.map_err(alone)?;
+                Ok(at + 1)
+            }
+        }
+    }
+
+    /// Many migrations, a transaction each, all in flight at once; see `latch` for why that is safe.
+    async fn pipeline(&self, batch: &[&Migration], first: usize, mut previous: Option<i64>) -> Result<(), Stopped> {
+        let mut flight: VecDeque<InFlight> = VecDeque::new();
+        let (mut sent, mut bytes) = (0, 0);
+        for (index, migration) in batch.iter().enumerate() {
+            let at = first + index;
+            while let Some(next) = batch.get(sent)
+                && (flight.is_empty() || (flight.len() < WINDOW_FILES && bytes < WINDOW_BYTES))
+            {
+                self.tally.sent.set(first + sent + 1);
+                let answer = self.send(next, previous).await;
+                flight.push_back(answer.map_err(|error| Stopped { at, fault: statement(&error) })?);
+                previous = Some(next.id.version);
+                bytes += next.body.len();
+                sent += 1;
+            }
+            let Some(answer) = flight.pop_front() else { break };
+            bytes -= migration.body.len();
+            if let Err(fault) = self.settle(migration, answer).await {
+                drop(flight);
+                self.rollback().await;
+                return Err(Stopped { at, fault });
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&self, migration: &Migration, previous: Option<i64>) -> Result<InFlight, Error> {
+        let close = close_sql(self.ledger, &self.entry(migration));
+        // `simple_query_raw` has sent when it returns; it does not wait for the answer.
+        Ok(InFlight {
+            open: Box::pin(self.client.simple_query_raw(&open_sql(self.ledger, previous)).await?),
+            body: Box::pin(self.client.simple_query_raw(&migration.body).await?),
+            close: Box::pin(self.client.simple_query_raw(&close).await?),
+        })
+    }
+
+    async fn settle(&self, migration: &Migration, flight: InFlight) -> Result<(), Fault> {
+        let opened = answer(flight.open).await;
+        if let Some(error) = opened.error {
+            return Err(statement(&error).in_file(migration.source().file()));
+        }
+        let began = Instant::now();
+        self.tally.xid.set(opened.rows.first().and_then(|xid| xid.parse().ok()));
+        self.events.tell(Event::Started(migration.id.clone()));
+        let body = answer(flight.body).await;
+        if let Some(error) = body.error {
+            return Err(blame::fault(&error, migration, Span::whole(&migration.body), body.completed));
+        }
+        self.recorded(migration, answer(flight.close).await, began)
+    }
+
+    /// Reads the answer to a migration's closing message.
+    pub(super) fn recorded(&self, migration: &Migration, closed: Answer, began: Instant) -> Result<(), Fault> {
+        if let Some(error) = closed.error {
+            return Err(closing_fault(&error, migration));
+        }
+        self.tally.applied.set(self.tally.applied.get() + 1);
+        let took =
+            closed.rows.first().and_then(|row| row.parse().ok()).map_or_else(|| began.elapsed(), Duration::from_millis);
+        self.events.tell(Event::Applied { version: migration.id.version, took });
+        Ok(())
+    }
+
+    /// Makes the ledger if it is not there.
+    async fn make_ledger(&self) -> Result<(), Fault> {
+        let Some(sql) = self.ledger.create_sql() else { return Ok(()) };
+        let made = self.client.batch_execute(&sql).await;
+        made.map_err(|error| {
+            let table = &self.ledger.table;
+            let fault = statement(&error);
+            match fault.code {
+                Code::PermissionDenied => fault.detail(format!("the ledger `{table}` could not be made")).fix(format!(
+                    "let the role create it (`GRANT CREATE ON DATABASE … TO …`), or name a table in a schema that it may write to, as in \
+                     `ledger-table: public.{}`",
+                    table.name
+                )),
+                _ => fault.detail(format!("the ledger `{table}` could not be made")),
+            }
+        })
+    }
+
+    /// Leaves the failed block. All that was sent before has been answered when this is.
+    pub(super) async fn rollback(&self) {
+        // A session that can't roll back is gone, and its transaction with it.
+        drop(self.client.batch_execute("ROLLBACK").await);
+    }
+
+    pub(super) fn entry<'m>(&'m self, migration: &'m Migration) -> Entry<'m> {
+        Entry {
+            version: migration.id.version,
+            name: &migration.id.name,
+            checksum: migration.checksum.as_bytes(),
+            run: self.run,
+        }
+    }
+}
+
+/// A migration that was sent and is not answered.
+struct InFlight {
+    open: Pin<Box<SimpleQueryStream>>,
+    body: Pin<Box<SimpleQueryStream>>,
+    close: Pin<Box<SimpleQueryStream>>,
+}
+
+/// The answer to one message.
+pub(super) struct Answer {
+    /// First columns of the rows.
+    pub(super) rows: Vec<String>,
+    /// How many statements the server completed.
+    pub(super) completed: usize,
+    /// Why the next one was not.
+    pub(super) error: Option<Error>,
+}
+
+/// Waits for the whole answer. Only rows of one column are kept: those that we asked for.
+pub(super) async fn answer(mut messages: Pin<Box<SimpleQueryStream>>) -> Answer {
+    let mut answer = Answer { rows: Vec::new(), completed: 0, error: None };
+    while let Some(message) = messages.next().await {
+        match message {
+            Ok(SimpleQueryMessage::Row(row)) if row.len() == 1 && answer.rows.is_empty() => {
+                answer.rows.extend(row.get(0).map(str::to_owned));
+            }
+            Ok(SimpleQueryMessage::CommandComplete(_)) => answer.completed += 1,
+            Ok(_) => {}
+            Err(error) => {
+                answer.error = Some(error);
+                break;
+            }
+        }
+    }
+    answer
+}
+
+/// The closing message fails for the file's sake: its deferred constraints, its transaction control.
+pub(super) fn closing_fault(error: &Error, migration: &Migration) -> Fault {
+    let fault = statement(error).in_file(migration.source().file());
+    match fault.sqlstate.as_deref() {
+        Some(super::latch::OTHER_TRANSACTION) => {
+            let fault =
+                Fault::new(Code::TransactionEnded, "the file ended the transaction it ran in, so it is not recorded");
+            fault.in_file(migration.source().file())
+        }
+        Some(state) if state.starts_with("23") => {
+            fault.detail("this was found when deferred constraints were checked at the end of the file")
+        }
+        _ => fault,
+    }
+}
+
+/// What can go better at the next try: lock timeout, deadlock, serialization. The file was rolled back.
+fn may_pass(fault: &Fault) -> bool {
+    matches!(fault.sqlstate.as_deref(), Some("55P03" | "40P01" | "40001"))
+}

@@ -1,0 +1,90 @@
+//! A migration with COPY data: one transaction, piece by piece, because data can't be part of a query's text.
+
+use super::{
+    Migration, Piece,
+    apply::{Apply, answer},
+    blame,
+    latch::{close_sql, open_sql},
+    span::Span,
+};
+use crate::{fault::Fault, postgres::fault::statement, run::event::Event};
+use bytes::Bytes;
+use futures_util::SinkExt as _;
+use std::pin::pin;
+use tokio::time::Instant;
+use tokio_postgres::{CopyInSink, Error};
+
+/// Data is handed over in pieces of this size.
+const CHUNK: usize = 64 << 10;
+
+pub(super) async fn apply(
+    apply: &Apply<'_>,
+    migration: &Migration,
+    pieces: &[Piece],
+    previous: Option<i64>,
+) -> Result<(), Fault> {
+    let result = transaction(apply, migration, pieces, previous).await;
+    if result.is_err() {
+        apply.rollback().await;
+    }
+    result
+}
+
+async fn transaction(
+    apply: &Apply<'_>,
+    migration: &Migration,
+    pieces: &[Piece],
+    previous: Option<i64>,
+) -> Result<(), Fault> {
+    let plainly = |error: Error| statement(&error).in_file(migration.source().file());
+    apply.client.batch_execute(&open_sql(apply.ledger, previous)).await.map_err(plainly)?;
+    let began = Instant::now();
+    apply.events.tell(Event::Started(migration.id.clone()));
+    for piece in pieces {
+        match piece {
+            Piece::Sql(span) => {
+                let stream = apply.client.simple_query_raw(span.of(&migration.body)).await.map_err(plainly)?;
+                let body = answer(Box::pin(stream)).await;
+                if let Some(error) = body.error {
+                    return Err(blame::fault(&error, migration, *span, body.completed));
+                }
+            }
+            Piece::Copy { statement, data } => {
+                copy(apply, migration, *statement, *data)
+                    .await
+                    .map_err(|error| copy_fault(&error, migration, *statement, *data))?;
+            }
+        }
+    }
+    let close = close_sql(apply.ledger, &apply.entry(migration));
+    let stream = apply.client.simple_query_raw(&close).await.map_err(plainly)?;
+    apply.recorded(migration, answer(Box::pin(stream)).await, began)
+}
+
+async fn copy(apply: &Apply<'_>, migration: &Migration, statement: Span, data: Span) -> Result<(), Error> {
+    let sink: CopyInSink<Bytes> = apply.client.copy_in(statement.of(&migration.body)).await?;
+    let mut sink = pin!(sink);
+    for chunk in data.of(&migration.body).as_bytes().chunks(CHUNK) {
+        sink.send(Bytes::copy_from_slice(chunk)).await?;
+    }
+    sink.finish().await.map(drop)
+}
+
+/// COPY tells the line of the data in its context: `COPY t, line 2, column a` (PostgreSQL, `CopyFromErrorCallback`).
+fn copy_fault(error: &Error, migration: &Migration, statement: Span, data: Span) -> Fault {
+    let source = migration.source();
+    let line = error
+        .as_db_error()
+        .and_then(|server| server.where_())
+        .and_then(|context| context.split_once(", line "))
+        .and_then(|(_, rest)| rest.split(|character: char| !character.is_ascii_digit()).next())
+        .and_then(|digits| digits.parse::<usize>().ok());
+    match line {
+        Some(line) => {
+            let before: usize =
+                data.of(&migration.body).split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+            crate::postgres::fault::statement(error).in_file(source.at_byte(data.start + before))
+        }
+        None => blame::fault(error, migration, statement, 0),
+    }
+}

@@ -1,0 +1,203 @@
+//! A migration without a transaction: one statement after the other, its place kept in a table, so that the next run goes on
+//! where this one stopped.
+//!
+//! A statement that may run in a transaction runs in one together with its place, so the two can't disagree. One that can't
+//! (CREATE INDEX CONCURRENTLY, VACUUM, …) is announced before and crossed off after: what was announced and not crossed off
+//! is settled by looking at the database, and where that can't tell, a person is asked.
+
+use super::{
+    Migration, Statement, StatementKind,
+    apply::{Apply, answer},
+    blame, index,
+};
+use crate::{
+    fault::{Code, Fault},
+    ledger::{Content, Progress, ProgressRow, hex},
+    postgres::{fault::statement, rows},
+    run::event::Event,
+};
+use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
+
+pub(super) async fn apply(apply: &Apply<'_>, migration: &Migration, list: &[Statement]) -> Result<(), Fault> {
+    let table = apply.ledger.progress_table();
+    let walk = Walk { apply, migration, list, progress: Progress { table: &table, version: migration.id.version } };
+    let result = walk.all().await;
+    if result.is_err() {
+        apply.rollback().await;
+    }
+    // What the file set must not reach the next one, whether it failed or not.
+    drop(apply.client.batch_execute("RESET SESSION AUTHORIZATION; RESET ALL").await);
+    result
+}
+
+struct Walk<'a> {
+    apply: &'a Apply<'a>,
+    migration: &'a Migration,
+    list: &'a [Statement],
+    progress: Progress<'a>,
+}
+
+impl Walk<'_> {
+    async fn all(&self) -> Result<(), Fault> {
+        let began = Instant::now();
+        self.apply.events.tell(Event::Started(self.migration.id.clone()));
+        let done = match self.place().await? {
+            Some(row) => self.resume(&row).await?,
+            None => 0,
+        };
+        for number in 1..=self.list.len() {
+            let Some(next) = self.list.get(number - 1) else { break };
+            if number > done {
+                self.one(number, next).await?;
+                let version = self.migration.id.version;
+                self.apply.events.tell(Event::Statement { version, number, of: self.list.len() });
+            } else if next.kind == StatementKind::Session {
+                self.run(next).await?;
+            }
+        }
+        let record = self.apply.ledger.insert_sql(&self.apply.entry(self.migration));
+        let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let close = format!("RESET SESSION AUTHORIZATION; BEGIN; {}; {record}; COMMIT", self.progress.remove_sql());
+        self.execute(&close).await?;
+        self.apply.tally.applied.set(self.apply.tally.applied.get() + 1);
+        let took = std::time::Duration::from_millis(took);
+        self.apply.events.tell(Event::Applied { version: self.migration.id.version, took });
+        Ok(())
+    }
+
+    /// Where an earlier try stopped. Asked anew at each try, not taken from the plan: a try moves it on.
+    async fn place(&self) -> Result<Option<ProgressRow>, Fault> {
+        let answer = rows(self.apply.client, &self.progress.find_sql()).await;
+        let answer = answer.map_err(|error| statement(&error).in_file(self.migration.source().file()))?;
+        Ok(Content::parse(&answer).progress.into_iter().next())
+    }
+
+    /// How many statements an earlier run has done, once the one in doubt is settled.
+    async fn resume(&self, row: &ProgressRow) -> Result<usize, Fault> {
+        if self.checksum(row.started) != row.checksum {
+            return Err(Fault::new(
+                Code::FileChanged,
+                format!(
+                    "an earlier run did {} statements of {}, and these are not the same any more",
+                    row.started, self.migration.id.file
+                ),
+            )
+            .fix("restore the statements that were already run; the ones after them may be changed")
+            .in_file(self.migration.source().file()));
+        }
+        self.apply.events.note(format!(
+            "{}: {} of {} statements were done by an earlier run",
+            self.migration.id.file,
+            row.done,
+            self.list.len()
+        ));
+        if row.started == row.done {
+            return Ok(row.done);
+        }
+        let Some(doubtful) = self.list.get(row.done) else { return Ok(row.done) };
+        let took_effect = match &doubtful.kind {
+            StatementKind::CreateIndex { index, .. } => index::is_valid(self.apply.client, index).await?,
+            StatementKind::DropIndex { index, .. } => !index::exists(self.apply.client, index).await?,
+            StatementKind::Transactional | StatementKind::Repeatable | StatementKind::Session => false,
+            StatementKind::Opaque => return Err(self.in_doubt(row)),
+        };
+        Ok(if took_effect { row.started } else { row.done })
+    }
+
+    async fn one(&self, number: usize, next: &Statement) -> Result<(), Fault> {
+        let checksum = self.checksum(number);
+        let done = self.progress.put_sql(number, number, &checksum);
+        let result = match &next.kind {
+            StatementKind::Session => self.run(next).await,
+            StatementKind::Transactional => {
+                self.execute("BEGIN").await?;
+                self.run(next).await?;
+                self.execute(&format!("{done}; COMMIT")).await
+            }
+            StatementKind::CreateIndex { index, .. } => {
+                self.execute(&self.progress.put_sql(number, number - 1, &checksum)).await?;
+                if index::drop_if_invalid(self.apply.client, index).await? {
+                    self.apply
+                        .events
+                        .note(format!("dropped the INVALID index {index} that an earlier try left behind"));
+                }
+                self.run(next).await?;
+                self.execute(&done).await
+            }
+            StatementKind::DropIndex { .. } | StatementKind::Repeatable | StatementKind::Opaque => {
+                self.execute(&self.progress.put_sql(number, number - 1, &checksum)).await?;
+                self.run(next).await?;
+                self.execute(&done).await
+            }
+        };
+        match result {
+            Err(fault) if fault.sqlstate.is_some() && fault.code != Code::DatabaseLost => {
+                Err(self.had_no_effect(number, next, fault).await)
+            }
+            other => other,
+        }
+    }
+
+    /// A statement of the file.
+    async fn run(&self, next: &Statement) -> Result<(), Fault> {
+        let sql = next.span.of(&self.migration.body);
+        let sent = self.apply.client.simple_query_raw(sql).await;
+        let answer = answer(Box::pin(sent.map_err(|error| statement(&error))?)).await;
+        match answer.error {
+            Some(error) => Err(blame::fault(&error, self.migration, next.span, answer.completed)),
+            None => Ok(()),
+        }
+    }
+
+    /// A statement of ours.
+    async fn execute(&self, sql: &str) -> Result<(), Fault> {
+        let done = self.apply.client.batch_execute(sql).await;
+        done.map_err(|error| statement(&error).in_file(self.migration.source().file()))
+    }
+
+    /// SHA-256 of the first `number` statements.
+    fn checksum(&self, number: usize) -> String {
+        let mut digest = Sha256::new();
+        for statement in self.list.iter().take(number) {
+            digest.update(statement.span.of(&self.migration.body));
+            digest.update([0]);
+        }
+        hex::encode(&digest.finalize())
+    }
+
+    fn in_doubt(&self, row: &ProgressRow) -> Fault {
+        let table = self.progress.table.sql();
+        let version = row.version;
+        let place = self.list.get(row.done).map_or_else(
+            || self.migration.source().file(),
+            |doubtful| self.migration.source().at_byte(doubtful.span.start),
+        );
+        Fault::new(
+            Code::StatementInDoubt,
+            format!(
+                "an earlier run was cut off in statement {} of {}, and nothing tells whether it took effect",
+                row.started, self.migration.id.file
+            ),
+        )
+        .detail(format!("if it did: UPDATE {table} SET done = started WHERE version = {version};"))
+        .detail(format!("if it did not: UPDATE {table} SET started = done WHERE version = {version};"))
+        .in_file(place)
+    }
+
+    /// An error that the server itself reported means that the statement had no effect: nothing is in doubt then, save an
+    /// index, which the next try looks after.
+    async fn had_no_effect(&self, number: usize, next: &Statement, fault: Fault) -> Fault {
+        let before = number - 1;
+        let place = self.progress.put_sql(before, before, &self.checksum(before));
+        let kept = self.execute(&format!("ROLLBACK; {place}")).await;
+        let what = if next.kind == StatementKind::Transactional { "rolled back" } else { "not done" };
+        let fault = fault
+            .detail(format!("statement {number} of {} was {what}; the {before} before it stay done", self.list.len()))
+            .fix("correct the statement and run again: the run goes on with this statement");
+        match kept {
+            Ok(()) => fault,
+            Err(lost) => fault.detail(format!("its place could not be kept: {}", lost.cause)),
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! One session over any stream: the client, the task that drives its socket, and how to cancel what it runs.
+
+use super::{
+    SslMode, Target,
+    backend_pid::{BackendPid, Watched, WatchedConnect},
+    fault, tls,
+};
+use crate::{
+    fault::{Code, Fault},
+    reach::{Reach, Stream},
+    run::event::{Event, Events},
+};
+use futures_util::future::poll_fn;
+use std::{fmt, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Connection, NoTls, tls::TlsConnect};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// What the server is told at start-up; costs no round trip, and `RESET ALL` returns to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Startup {
+    /// At most 63 bytes count; see [`super::lock::application_name`].
+    pub application_name: String,
+    /// `-c name=value` pairs, space-separated.
+    pub options: String,
+}
+
+/// A session with the database.
+pub struct Session {
+    /// The handle for queries.
+    pub client: Client,
+    /// The backend that the server announced at start-up.
+    pub announced_pid: i32,
+    driver: Option<JoinHandle<Option<Fault>>>,
+    connector: Option<MakeRustlsConnect>,
+    target: Target,
+}
+
+/// How long a polite good-bye may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+impl Session {
+    /// Connects over one more stream of `reach`.
+    ///
+    /// # Errors
+    /// Why the database does not let us in, the tunnel's own trouble first.
+    pub async fn connect(reach: &Reach, target: &Target, startup: &Startup, events: &Events) -> Result<Self, Fault> {
+        let connector = tls::connector(target)?;
+        let stream = reach.open(target).await?;
+        let pid = BackendPid::default();
+        let config = config(target, startup);
+        let (client, driver) = match &connector {
+            None => {
+                let (client, connection) = config
+                    .connect_raw(Watched::new(stream, pid.clone()), NoTls)
+                    .await
+                    .map_err(|error| reach.check().unwrap_or_else(|| fault::connection(&error, target)))?;
+                (client, drive(connection, events.clone()))
+            }
+            Some(connector) => {
+                let connect = WatchedConnect { connect: for_stream(connector, target)?, pid: pid.clone() };
+                let (client, connection) = config
+                    .connect_raw(stream, connect)
+                    .await
+                    .map_err(|error| reach.check().unwrap_or_else(|| fault::connection(&error, target)))?;
+                (client, drive(connection, events.clone()))
+            }
+        };
+        Ok(Self { client, announced_pid: pid.get(), driver: Some(driver), connector, target: target.clone() })
+    }
+
+    /// Why the session ended, if it did: the driver knows more than the query that found the connection closed.
+    pub async fn why_closed(&mut self) -> Option<Fault> {
+        if !self.client.is_closed() {
+            return None;
+        }
+        let driver = self.driver.take()?;
+        let reason = timeout(CLOSE_TIMEOUT, driver).await.ok()?.ok()?;
+        Some(reason.unwrap_or_else(|| Fault::new(Code::DatabaseLost, "the database closed the connection")))
+    }
+
+    /// Whatever can cancel this session's statement, while the session itself is busy.
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        Canceller { token: self.client.cancel_token(), connector: self.connector.clone(), target: self.target.clone() }
+    }
+
+    /// Says good-bye and waits until the socket is closed.
+    pub async fn close(mut self) {
+        let Some(driver) = self.driver.take() else { return };
+        let abort = driver.abort_handle();
+        // Dropping the client makes the driver send Terminate and finish.
+        drop(self);
+        if timeout(CLOSE_TIMEOUT, driver).await.is_err() {
+            abort.abort();
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Best effort: without `close` nobody waits, so the socket is dropped with the task.
+        if let Some(driver) = &self.driver
+            && !self.client.is_closed()
+        {
+            driver.abort();
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Session").field("pid", &self.announced_pid).finish_non_exhaustive()
+    }
+}
+
+/// Cancels the statement of a session over a stream of its own.
+pub struct Canceller {
+    token: CancelToken,
+    connector: Option<MakeRustlsConnect>,
+    target: Target,
+}
+
+impl Canceller {
+    /// Asks once. The server does not say whether there was anything to cancel (PostgreSQL manual, 55.2.7).
+    ///
+    /// # Errors
+    /// When the request could not be delivered.
+    pub async fn cancel(&self, reach: &Reach) -> Result<(), Fault> {
+        let stream = reach.open(&self.target).await?;
+        let sent = match &self.connector {
+            None => self.token.cancel_query_raw(stream, NoTls).await,
+            Some(connector) => self.token.cancel_query_raw(stream, for_stream(connector, &self.target)?).await,
+        };
+        sent.map_err(|error| fault::connection(&error, &self.target))
+    }
+}
+
+impl fmt::Debug for Canceller {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Canceller")
+    }
+}
+
+fn for_stream(
+    connector: &MakeRustlsConnect,
+    target: &Target,
+) -> Result<impl TlsConnect<Stream, Stream: Send + Unpin + 'static, Future: Send + 'static> + use<>, Fault> {
+    let mut connector = connector.clone();
+    tokio_postgres::tls::MakeTlsConnect::<Stream>::make_tls_connect(&mut connector, &target.host).map_err(|error| {
+        Fault::new(Code::TlsWrongName, format!("no certificate can be for `{}`", target.host)).because(&error)
+    })
+}
+
+fn config(target: &Target, startup: &Startup) -> Config {
+    let mut config = Config::new();
+    config
+        .host(&target.host)
+        .user(&target.user)
+        .dbname(&target.name)
+        .application_name(&startup.application_name)
+        .options(&startup.options)
+        .ssl_mode(match target.sslmode {
+            SslMode::Disable => tokio_postgres::config::SslMode::Disable,
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => tokio_postgres::config::SslMode::Require,
+        });
+    if let Some(password) = &target.password {
+        config.password(password.expose());
+    }
+    config
+}
+
+/// Starts the task that owns the socket. It turns notices into events and ends with the reason if it was not asked to end.
+#[expect(clippy::disallowed_methods, reason = "the session owns the task and awaits it in close()")]
+fn drive<S, T>(mut connection: Connection<S, T>, events: Events) -> JoinHandle<Option<Fault>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    tokio::spawn(async move {
+        loop {
+            match poll_fn(|context| connection.poll_message(context)).await {
+                None => return None,
+                Some(Err(error)) => return Some(fault::statement(&error).code(Code::DatabaseLost)),
+                Some(Ok(AsyncMessage::Notice(notice))) => events
+                    .tell(Event::Notice { severity: notice.severity().to_owned(), text: notice.message().to_owned() }),
+                Some(Ok(_)) => {}
+            }
+        }
+    })
+}

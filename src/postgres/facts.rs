@@ -1,0 +1,91 @@
+//! The first thing that a session is asked, in one round trip: who and what answers, and, for a run that writes, the lock.
+
+use super::{Session, SslMode, Target, fault, lock, rows, tls};
+use crate::{
+    fault::{Code, Fault},
+    run::event::DatabaseFacts,
+};
+
+/// The oldest server that has `client_connection_check_interval`, without which a vanished run would go on working.
+const OLDEST: i64 = 140_000;
+
+/// What the first answer told.
+#[derive(Debug)]
+pub struct Opening {
+    /// For the report.
+    pub facts: DatabaseFacts,
+    /// Whether the lock was free and is ours now.
+    pub locked: bool,
+    /// Rows of the question that the caller added.
+    pub extra: Vec<Vec<Option<String>>>,
+}
+
+/// Whether the opening tries to take the lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opens {
+    /// Look only.
+    Reading,
+    /// Take the run lock if it is free.
+    Locking,
+}
+
+/// Asks, and refuses what can't be worked with. `extra` is one more query for the same round trip.
+///
+/// # Errors
+/// Standby, pooler, too old; the statement's own failure.
+pub async fn open(session: &Session, target: &Target, opens: Opens, extra: &str) -> Result<Opening, Fault> {
+    let pid = session.announced_pid;
+    // Behind a pooler the lock would stay in a backend that is not ours: it is tried only on the backend that was announced.
+    let lock = match opens {
+        Opens::Reading => "NULL".to_owned(),
+        Opens::Locking => format!(
+            "CASE WHEN pg_catalog.pg_backend_pid() = {pid} AND NOT pg_catalog.pg_is_in_recovery() \
+             THEN pg_catalog.pg_try_advisory_lock({}) END",
+            lock::own_key()
+        ),
+    };
+    let sql = format!(
+        "SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.current_setting('server_version'), \
+         pg_catalog.pg_is_in_recovery(), pg_catalog.pg_backend_pid(), current_user, {lock}; {extra}"
+    );
+    let mut answer = rows(&session.client, &sql).await.map_err(|error| fault::statement(&error))?;
+    if answer.is_empty() {
+        return Err(Fault::new(Code::DatabaseNotPostgres, "the server answers no questions about itself"));
+    }
+    let first = answer.remove(0);
+    let field = |index: usize| first.get(index).and_then(Option::as_deref).unwrap_or_default();
+    refuse_unfit(field(0), field(1), field(2), target)?;
+    if field(3) != pid.to_string() {
+        return Err(Fault::new(
+            Code::DatabasePooler,
+            format!(
+                "a connection pooler answers at `{}:{}`: the run lock would not hold behind it",
+                target.host, target.port
+            ),
+        ));
+    }
+    let version = field(1).split_whitespace().next().unwrap_or_default().to_owned();
+    let facts = DatabaseFacts {
+        host: target.host.clone(),
+        port: target.port,
+        name: target.name.clone(),
+        role: field(4).to_owned(),
+        version,
+        tls: match tls::effective_mode(target) {
+            SslMode::Disable => "off".to_owned(),
+            mode => mode.name().to_owned(),
+        },
+    };
+    Ok(Opening { facts, locked: field(5) == "t", extra: answer })
+}
+
+fn refuse_unfit(number: &str, version: &str, in_recovery: &str, target: &Target) -> Result<(), Fault> {
+    if number.parse::<i64>().is_ok_and(|number| number < OLDEST) {
+        return Err(Fault::new(Code::DatabaseTooOld, format!("the server is PostgreSQL {version}")));
+    }
+    if in_recovery == "t" {
+        let at = format!("`{}:{}` is a read-only standby", target.host, target.port);
+        return Err(Fault::new(Code::DatabaseStandby, at));
+    }
+    Ok(())
+}

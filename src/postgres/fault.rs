@@ -1,0 +1,114 @@
+//! What PostgreSQL and its driver say → fault.
+
+use super::{Target, hint, tls};
+use crate::fault::{Code, Fault};
+use std::error::Error as _;
+use tokio_postgres::error::{DbError, Error, SqlState};
+
+/// The fault for a connection that did not come to stand.
+pub(super) fn connection(error: &Error, target: &Target) -> Fault {
+    if let Some(server) = error.as_db_error() {
+        return refusal(server, target);
+    }
+    if let Some(fault) = rustls_error(error).map(|error| tls::fault(error, target)) {
+        return fault;
+    }
+    let at = format!("`{}:{}`", target.host, target.port);
+    let text = format!("{error}: {}", error.source().map(ToString::to_string).unwrap_or_default());
+    if text.contains("does not support TLS") {
+        Fault::new(Code::TlsUnavailable, format!("{at} offers no TLS, and `database-sslmode` asks for it"))
+    } else if text.contains("password missing") {
+        Fault::new(Code::DatabaseLogin, format!("{at} asks for a password and none is given"))
+            .fix("set `database-password`, or put the password into `database-url`")
+    } else if text.contains("unexpected message") || text.contains("parsing response") {
+        Fault::new(Code::DatabaseNotPostgres, format!("what answers at {at} does not speak PostgreSQL")).because(error)
+    } else {
+        Fault::new(Code::DatabaseUnready, format!("{at} closed the connection before it was ready")).because(error)
+    }
+}
+
+fn rustls_error(error: &Error) -> Option<&rustls::Error> {
+    let mut next = error.source();
+    while let Some(source) = next {
+        if let Some(found) = source.downcast_ref::<rustls::Error>() {
+            return Some(found);
+        }
+        // An io::Error keeps what it wraps to itself: its source() is the source of the wrapped one.
+        if let Some(found) = source
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
+            .and_then(|wrapped| wrapped.downcast_ref::<rustls::Error>())
+        {
+            return Some(found);
+        }
+        next = source.source();
+    }
+    None
+}
+
+fn refusal(server: &DbError, target: &Target) -> Fault {
+    let (role, database) = (&target.user, &target.name);
+    let fault = match server.code() {
+        state if *state == SqlState::INVALID_CATALOG_NAME => {
+            Fault::new(Code::DatabaseMissing, format!("there is no database `{database}`"))
+        }
+        state if *state == SqlState::INVALID_PASSWORD || *state == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+            Fault::new(Code::DatabaseLogin, format!("the server does not let the role `{role}` in"))
+        }
+        state if *state == SqlState::TOO_MANY_CONNECTIONS => {
+            Fault::new(Code::DatabaseUnready, "the server has no free connection")
+        }
+        state if *state == SqlState::CANNOT_CONNECT_NOW => {
+            Fault::new(Code::DatabaseUnready, "the server does not accept connections yet")
+        }
+        // PgBouncer and its like refuse our start-up settings (measured with 1.18; see its issues 907 and 1500).
+        _ if server.message().contains("unsupported startup parameter") => Fault::new(
+            Code::DatabasePooler,
+            format!("a connection pooler answers at `{}:{}`", target.host, target.port),
+        ),
+        state if state.code().starts_with("57P") => Fault::new(Code::DatabaseUnready, "the server is shutting down"),
+        _ => Fault::new(Code::DatabaseLogin, "the server refused the connection"),
+    };
+    with_server_words(fault, server)
+}
+
+/// The fault for a statement that failed, or for the connection that died under it.
+pub(crate) fn statement(error: &Error) -> Fault {
+    let Some(server) = error.as_db_error() else {
+        return Fault::new(Code::DatabaseLost, "the connection to the database broke").because(error);
+    };
+    let state = server.code();
+    let code = match state {
+        _ if *state == SqlState::INSUFFICIENT_PRIVILEGE => Code::PermissionDenied,
+        _ if *state == SqlState::LOCK_NOT_AVAILABLE => Code::LockTimeout,
+        _ if *state == SqlState::QUERY_CANCELED && server.message().contains("statement timeout") => {
+            Code::StatementTimeout
+        }
+        _ if ends_session(state) => Code::DatabaseLost,
+        _ => Code::StatementFailed,
+    };
+    let fault = Fault::new(code, server.message()).sqlstate(state.code());
+    let fault = match hint::fix(state.code()) {
+        Some(fix) => fault.fix(fix),
+        None => fault,
+    };
+    [("detail", server.detail()), ("hint", server.hint()), ("where", server.where_())]
+        .into_iter()
+        .filter_map(|(label, text)| Some(format!("{label}: {}", text?)))
+        .fold(fault, Fault::detail)
+}
+
+/// Whether the server ended the session with this error: shutdown, crash, time-outs that are FATAL, connection trouble
+/// (PostgreSQL manual, appendix A, classes 08 and 57, 25P03, 25P04).
+fn ends_session(state: &SqlState) -> bool {
+    let code = state.code();
+    code.starts_with("57P") || code.starts_with("08") || matches!(code, "25P03" | "25P04")
+}
+
+fn with_server_words(fault: Fault, server: &DbError) -> Fault {
+    let fault = fault.sqlstate(server.code().code()).detail(format!("server: {}", server.message()));
+    match server.hint() {
+        Some(hint) => fault.detail(format!("hint: {hint}")),
+        None => fault,
+    }
+}

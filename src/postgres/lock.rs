@@ -1,0 +1,154 @@
+//! The run lock: a session advisory lock, tried again and again, never waited for in the server, because a session that
+//! waits in `pg_advisory_lock()` deadlocks with CREATE INDEX CONCURRENTLY (measured: 40P01). It is held by the session that
+//! does the work: a lost lock and lost work are the same thing, and who gets it next knows that the work has ended.
+
+use super::{Session, fault, rows};
+use crate::{
+    fault::{Code, Fault},
+    github::env::Runner,
+    run::event::{Event, Events},
+};
+use sha2::{Digest as _, Sha256};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// The interval between two tries.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// PostgreSQL cuts `application_name` at 63 bytes (NAMEDATALEN - 1).
+const NAME_LENGTH: usize = 63;
+
+/// What our sessions are called, and by what a waiting run names the holder: `bastion-migrate#<run>.<attempt> <repository>`.
+#[must_use]
+pub fn application_name(runner: &Runner) -> String {
+    let mut name = "bastion-migrate".to_owned();
+    if let (Some(run), Some(repository)) = (&runner.run_id, &runner.repository) {
+        let attempt = runner.run_attempt.as_deref().unwrap_or("1");
+        name = format!("{name}#{run}.{attempt} {repository}");
+    }
+    name.retain(|character| character.is_ascii_graphic() || character == ' ');
+    name.truncate(NAME_LENGTH);
+    name
+}
+
+/// The key of our own lock. Advisory locks are per database, so one key does.
+#[must_use]
+pub fn own_key() -> i64 {
+    let digest = Sha256::digest(b"bastion-migrate/v1");
+    let mut first = [0; 8];
+    first.copy_from_slice(digest.as_slice().split_at(8).0);
+    i64::from_be_bytes(first)
+}
+
+/// The key that sqlx's library takes, so that the original tool waits while we work (sqlx 0.9, `generate_lock_id`).
+#[must_use]
+pub fn sqlx_key(database: &str) -> i64 {
+    0x3d32_ad9e * i64::from(crc32fast::hash(database.as_bytes()))
+}
+
+/// SQL that tries to take the lock and says `t` or `f`.
+#[must_use]
+pub fn try_sql(key: i64) -> String {
+    format!("SELECT pg_catalog.pg_try_advisory_lock({key})")
+}
+
+/// Takes the lock within `wait`; `who` is told as the holder's kind.
+///
+/// # Errors
+/// `lock-held`, naming the holder.
+pub async fn acquire(
+    session: &Session,
+    key: i64,
+    wait: Duration,
+    server_url: Option<&str>,
+    events: &Events,
+) -> Result<(), Fault> {
+    let began = Instant::now();
+    let mut said = None;
+    loop {
+        let answer = rows(&session.client, &format!("{}; {}", try_sql(key), holder_sql(key)))
+            .await
+            .map_err(|error| fault::statement(&error))?;
+        if answer.first().and_then(|row| row.first()).is_some_and(|got| got.as_deref() == Some("t")) {
+            return Ok(());
+        }
+        let holder = answer.get(1).map_or_else(|| "another session".to_owned(), |row| describe(row, server_url));
+        if began.elapsed() + PAUSE > wait {
+            return Err(Fault::new(Code::LockHeld, format!("the run lock is held by {holder}"))
+                .detail(format!("waited {} s for it (`lock-wait`)", wait.as_secs())));
+        }
+        if said.as_ref() != Some(&holder) {
+            events.tell(Event::Waiting { what: "the run lock".to_owned(), why: format!("held by {holder}") });
+            said = Some(holder);
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Who holds it: a bigint key is split over classid and objid (PostgreSQL manual, 54.12).
+fn holder_sql(key: i64) -> String {
+    format!(
+        "SELECT a.pid, a.application_name, a.usename, pg_catalog.date_trunc('second', a.backend_start) \
+         FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid) \
+         WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted \
+         AND ((l.classid::bigint << 32) | l.objid::bigint) = {key} \
+         AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
+    )
+}
+
+fn describe(row: &[Option<String>], server_url: Option<&str>) -> String {
+    let field = |index: usize| row.get(index).and_then(Option::as_deref).unwrap_or("?");
+    let (pid, name, role, since) = (field(0), field(1), field(2), field(3));
+    match run_page(name, server_url) {
+        Some(page) => format!("the run {page} (pid {pid}, role `{role}`, connected since {since})"),
+        None => format!("`{name}` (pid {pid}, role `{role}`, connected since {since})"),
+    }
+}
+
+/// The page of the run that a session's name tells, if the name was not cut.
+fn run_page(name: &str, server_url: Option<&str>) -> Option<String> {
+    let (run, repository) = name.strip_prefix("bastion-migrate#")?.split_once(' ')?;
+    let (run, attempt) = run.split_once('.')?;
+    let numbers = [run, attempt].iter().all(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+    let whole = name.len() < NAME_LENGTH && numbers;
+    whole.then(|| {
+        let server = server_url.unwrap_or("https://github.com");
+        format!("{server}/{repository}/actions/runs/{run}/attempts/{attempt}")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runner() -> Runner {
+        Runner {
+            run_id: Some("123".to_owned()),
+            run_attempt: Some("2".to_owned()),
+            repository: Some("acme/shop".to_owned()),
+            ..Runner::default()
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_session_leads_to_its_run() {
+        let name = application_name(&runner());
+        assert_eq!(name, "bastion-migrate#123.2 acme/shop");
+        let page = run_page(&name, Some("https://git.example"));
+        assert_eq!(page.as_deref(), Some("https://git.example/acme/shop/actions/runs/123/attempts/2"));
+    }
+
+    #[test]
+    fn a_name_that_was_cut_leads_nowhere() {
+        let name = application_name(&Runner { repository: Some("a".repeat(80)), ..runner() });
+        assert_eq!(name.len(), 63);
+        assert_eq!(run_page(&name, None), None);
+        assert_eq!(run_page("psql", None), None);
+    }
+
+    #[test]
+    fn computes_the_key_of_sqlx() {
+        // CRC-32 of "123456789" is the check value 0xcbf43926 of its definition.
+        assert_eq!(sqlx_key("123456789"), 0x3d32_ad9e * 0xcbf4_3926);
+    }
+}

@@ -1,0 +1,51 @@
+//! Waits, bounded, until the database accepts queries, and says each time why it does not yet.
+
+use super::{Session, Startup, Target};
+use crate::{
+    fault::{Code, Fault},
+    reach::Reach,
+    run::event::{Event, Events},
+};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// The first pause between two tries; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// A session, as soon as the database gives one, at the latest after `wait`.
+///
+/// # Errors
+/// At once what waiting can't mend (log-in, TLS, names); after `wait` the last reason.
+pub async fn connect(
+    reach: &Reach,
+    target: &Target,
+    startup: &Startup,
+    wait: Duration,
+    events: &Events,
+) -> Result<Session, Fault> {
+    let deadline = Instant::now() + wait;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let fault = match timeout_at(deadline, Session::connect(reach, target, startup, events)).await {
+            Ok(Ok(session)) => return Ok(session),
+            Ok(Err(fault)) => fault,
+            Err(_) => Fault::new(Code::DatabaseTimeout, format!("`{}:{}` does not answer", target.host, target.port)),
+        };
+        if !may_pass(&fault) {
+            return Err(fault);
+        }
+        if Instant::now() + pause >= deadline {
+            let waited = format!("waited {} s for it (`wait-timeout`)", wait.as_secs());
+            return Err(fault.detail(waited));
+        }
+        events.tell(Event::Waiting { what: "the database".to_owned(), why: fault.cause });
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Whether the same try can succeed a little later.
+fn may_pass(fault: &Fault) -> bool {
+    matches!(fault.code, Code::DatabaseRefused | Code::DatabaseTimeout | Code::DatabaseUnready | Code::DatabaseLost)
+}

@@ -1,0 +1,181 @@
+//! TLS to the database, checked against the database's own name.
+
+use super::{SslMode, Target};
+use crate::fault::{Code, Fault};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
+};
+use std::sync::Arc;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// The connector for this target, or none when TLS is off.
+///
+/// # Errors
+/// `ca-invalid` when `database-ca` holds no certificate.
+pub(super) fn connector(target: &Target) -> Result<Option<MakeRustlsConnect>, Fault> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier: Arc<dyn ServerCertVerifier> = match effective_mode(target) {
+        SslMode::Disable => return Ok(None),
+        SslMode::Require => Arc::new(Unchecked(Arc::clone(&provider))),
+        SslMode::VerifyCa => Arc::new(AnyName(web_pki(target, &provider)?)),
+        SslMode::VerifyFull => web_pki(target, &provider)?,
+    };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Fault::new(Code::Bug, "no TLS version can be used").because(&error))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    Ok(Some(MakeRustlsConnect::new(config)))
+}
+
+/// `require` with a CA at hand is `verify-ca`, as in libpq (PostgreSQL manual, 34.19.1).
+pub(super) fn effective_mode(target: &Target) -> SslMode {
+    if target.sslmode == SslMode::Require && target.ca.is_some() { SslMode::VerifyCa } else { target.sslmode }
+}
+
+/// Whether `database-ca` can be used.
+///
+/// # Errors
+/// `ca-invalid`, with what is wrong.
+pub fn check_ca(pem: &str) -> Result<(), Fault> {
+    roots(pem).map(drop)
+}
+
+fn roots(pem: &str) -> Result<RootCertStore, Fault> {
+    let mut store = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let certificate =
+            certificate.map_err(|error| Fault::new(Code::CaInvalid, "`database-ca` is not PEM").because(&error))?;
+        store.add(certificate).map_err(|error| {
+            Fault::new(Code::CaInvalid, "`database-ca` holds no usable certificate").because(&error)
+        })?;
+    }
+    if store.is_empty() {
+        return Err(Fault::new(Code::CaInvalid, "`database-ca` holds no certificate"));
+    }
+    Ok(store)
+}
+
+fn web_pki(target: &Target, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, Fault> {
+    let store = match &target.ca {
+        Some(pem) => roots(pem)?,
+        None => RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
+    };
+    WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(provider))
+        .build()
+        .map_err(|error| Fault::new(Code::CaInvalid, "`database-ca` can't be used").because(&error))
+}
+
+/// `verify-ca`: all checks but the name.
+#[derive(Debug)]
+struct AnyName(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for AnyName {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
+/// `require` without a CA: encryption only, as in libpq. The handshake's signature is still checked, so that the server
+/// proves to own the certificate that channel binding then relies on.
+#[derive(Debug)]
+struct Unchecked(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unchecked {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// The fault for a failed TLS handshake.
+pub(super) fn fault(error: &rustls::Error, target: &Target) -> Fault {
+    let host = &target.host;
+    let (code, cause) = match error {
+        rustls::Error::InvalidCertificate(certificate) => match certificate {
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                (Code::TlsWrongName, format!("the server's certificate is not for `{host}`"))
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                (Code::TlsExpired, format!("the certificate of `{host}`, or its CA, has expired"))
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                (Code::TlsExpired, format!("the certificate of `{host}` is not valid yet"))
+            }
+            _ => (Code::TlsUntrusted, format!("the certificate of `{host}` can't be trusted")),
+        },
+        _ => (Code::TlsUntrusted, format!("the TLS handshake with `{host}` failed")),
+    };
+    Fault::new(code, cause).because(error)
+}

@@ -1,0 +1,106 @@
+//! How streams to the database are had: through the tunnel, or directly when no bastion is named.
+
+use crate::{
+    fault::{Code, Fault},
+    postgres::Target,
+    run::event::Events,
+    ssh::{Route, Tunnel},
+};
+use std::{future, io::ErrorKind, time::Duration};
+use tokio::{
+    net::{TcpStream, UnixStream, lookup_host},
+    time::timeout,
+};
+use tokio_util::either::Either;
+
+/// A stream to the database.
+pub type Stream = Either<TcpStream, UnixStream>;
+
+/// The way to the database, open.
+#[derive(Debug)]
+pub enum Reach {
+    /// From here, without a bastion.
+    Direct,
+    /// Through the bastion.
+    Tunnel(Tunnel),
+}
+
+/// A direct connection that is not there after this long will not come; a bastion has its own `connect-timeout`.
+const DIRECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The usual reason for a direct connection that fails is that it was not meant to be one.
+const DIRECT_FIX: &str = "check host and port of the database; without `ssh-host` the connection is made directly from here, so set \
+    `ssh-host` if the database is behind a bastion";
+
+impl Reach {
+    /// Opens the way.
+    ///
+    /// # Errors
+    /// Whatever keeps the SSH connection from standing.
+    pub async fn connect(route: Option<&Route>, events: &Events) -> Result<Self, Fault> {
+        let Some(route) = route else { return Ok(Self::Direct) };
+        let (tunnel, facts) = Tunnel::connect(route, events).await?;
+        events.tell(crate::run::event::Event::Bastion(facts));
+        Ok(Self::Tunnel(tunnel))
+    }
+
+    /// One more stream to the database.
+    ///
+    /// # Errors
+    /// Why there is none, as seen from the bastion.
+    pub async fn open(&self, target: &Target) -> Result<Stream, Fault> {
+        match self {
+            Self::Tunnel(tunnel) => tunnel.open(&target.host, target.port).await.map(Either::Right),
+            Self::Direct => dial(target).await.map(Either::Left),
+        }
+    }
+
+    /// Why the way is gone, if it is.
+    #[must_use]
+    pub fn check(&self) -> Option<Fault> {
+        match self {
+            Self::Tunnel(tunnel) => tunnel.check(),
+            Self::Direct => None,
+        }
+    }
+
+    /// Ends when the way is gone.
+    pub async fn lost(&self) -> Fault {
+        match self {
+            Self::Tunnel(tunnel) => tunnel.lost().await,
+            Self::Direct => future::pending().await,
+        }
+    }
+
+    /// Closes the way.
+    ///
+    /// # Errors
+    /// When it could not be closed in time.
+    pub async fn close(self) -> Result<(), Fault> {
+        match self {
+            Self::Tunnel(tunnel) => tunnel.close().await,
+            Self::Direct => Ok(()),
+        }
+    }
+}
+
+async fn dial(target: &Target) -> Result<TcpStream, Fault> {
+    let address = format!("{}:{}", target.host, target.port);
+    let fault = |code, what: &str| Fault::new(code, format!("`{address}` {what}"));
+    let Ok(addresses) = lookup_host((target.host.as_str(), target.port)).await else {
+        return Err(fault(Code::DatabaseUnknown, "has no address here").fix(DIRECT_FIX));
+    };
+    let addresses: Vec<_> = addresses.collect();
+    match timeout(DIRECT_TIMEOUT, TcpStream::connect(addresses.as_slice())).await {
+        Err(_) => Err(fault(Code::DatabaseTimeout, "does not answer").fix(DIRECT_FIX)),
+        Ok(Err(error)) if error.kind() == ErrorKind::TimedOut => {
+            Err(fault(Code::DatabaseTimeout, "does not answer").fix(DIRECT_FIX))
+        }
+        Ok(Err(error)) => Err(fault(Code::DatabaseRefused, "refuses the connection").fix(DIRECT_FIX).because(&error)),
+        Ok(Ok(stream)) => {
+            // Small queries must not wait for the acknowledgement of the one before; a socket that can't do it still works.
+            drop(stream.set_nodelay(true));
+            Ok(stream)
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What ends a run before it is done: a signal or its own time limit.
+//!
+//! The runner sends SIGINT, 7.5 s later SIGTERM, 2.5 s later it kills (actions/runner, `ProcessInvoker`). Everything from the
+//! first signal to the published report therefore has 7 s: 4 s to stop the work, the rest to report and to close.
+
+use crate::fault::{Code, Fault};
+use std::{io, time::Duration};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// For stopping the work: the statement cancelled, the transaction rolled back.
+pub const STOP_BUDGET: Duration = Duration::from_secs(4);
+
+/// For closing session and tunnel, after the report is out.
+pub const CLOSE_BUDGET: Duration = Duration::from_secs(2);
+
+/// Why a run was stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// By a signal of this name.
+    Signal(&'static str),
+    /// By `timeout`.
+    Timeout,
+}
+
+impl Stop {
+    /// The fault that decides the outcome. `timeout` is the input of that name.
+    #[must_use]
+    pub fn fault(self, timeout: Duration) -> Fault {
+        match self {
+            Self::Signal(name) => Fault::new(Code::Cancelled, format!("stopped by {name}")),
+            Self::Timeout => Fault::new(Code::TimedOut, format!("not done after {} s (`timeout`)", timeout.as_secs())),
+        }
+    }
+}
+
+/// The two signals that mean "stop". We are PID 1 in the container: without handlers the kernel ignores both.
+#[derive(Debug)]
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Installs the handlers; before any other I/O.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn install() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Waits for the next one and names it.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}
