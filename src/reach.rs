@@ -2,11 +2,10 @@
 
 use crate::{
     fault::{Code, Fault},
-    postgres::Target,
-    run::event::Events,
+    run::event::{Event, Events},
     ssh::{Route, Tunnel},
 };
-use std::{future, io::ErrorKind, time::Duration};
+use std::{io::ErrorKind, time::Duration};
 use tokio::{
     net::{TcpStream, UnixStream, lookup_host},
     time::timeout,
@@ -40,7 +39,7 @@ impl Reach {
     pub async fn connect(route: Option<&Route>, events: &Events) -> Result<Self, Fault> {
         let Some(route) = route else { return Ok(Self::Direct) };
         let (tunnel, facts) = Tunnel::connect(route, events).await?;
-        events.tell(crate::run::event::Event::Bastion(facts));
+        events.tell(Event::Bastion(facts));
         Ok(Self::Tunnel(tunnel))
     }
 
@@ -48,10 +47,10 @@ impl Reach {
     ///
     /// # Errors
     /// Why there is none, as seen from the bastion.
-    pub async fn open(&self, target: &Target) -> Result<Stream, Fault> {
+    pub async fn open(&self, host: &str, port: u16) -> Result<Stream, Fault> {
         match self {
-            Self::Tunnel(tunnel) => tunnel.open(&target.host, target.port).await.map(Either::Right),
-            Self::Direct => dial(target).await.map(Either::Left),
+            Self::Tunnel(tunnel) => tunnel.open(host, port).await.map(Either::Right),
+            Self::Direct => dial(host, port).await.map(Either::Left),
         }
     }
 
@@ -61,14 +60,6 @@ impl Reach {
         match self {
             Self::Tunnel(tunnel) => tunnel.check(),
             Self::Direct => None,
-        }
-    }
-
-    /// Ends when the way is gone.
-    pub async fn lost(&self) -> Fault {
-        match self {
-            Self::Tunnel(tunnel) => tunnel.lost().await,
-            Self::Direct => future::pending().await,
         }
     }
 
@@ -84,10 +75,10 @@ impl Reach {
     }
 }
 
-async fn dial(target: &Target) -> Result<TcpStream, Fault> {
-    let address = format!("{}:{}", target.host, target.port);
+async fn dial(host: &str, port: u16) -> Result<TcpStream, Fault> {
+    let address = format!("{host}:{port}");
     let fault = |code, what: &str| Fault::new(code, format!("`{address}` {what}"));
-    let Ok(addresses) = lookup_host((target.host.as_str(), target.port)).await else {
+    let Ok(addresses) = lookup_host((host, port)).await else {
         return Err(fault(Code::DatabaseUnknown, "has no address here").fix(DIRECT_FIX));
     };
     let addresses: Vec<_> = addresses.collect();

@@ -11,11 +11,10 @@ use crate::{
     fault::{Code, Fault},
     github::env::Runner,
     postgres::{
-        RootCert, SslMode, SslWish, Target,
+        RootCert, SslMode, SslWish, Target, check_ca,
         url::{self, ParsedUrl},
     },
 };
-use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 /// PostgreSQL's port.
 const PORT: u16 = 5432;
@@ -113,12 +112,7 @@ fn authority(inputs: &Inputs, url: Option<&ParsedUrl>, runner: &Runner) -> Resul
 }
 
 fn certificates(pem: String, named: &str) -> Result<String, Fault> {
-    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
-    match read {
-        Ok(certificates) if !certificates.is_empty() => Ok(pem),
-        Ok(_) => Err(Fault::new(Code::CaInvalid, format!("{named} has no `-----BEGIN CERTIFICATE-----` in it"))),
-        Err(error) => Err(Fault::new(Code::CaInvalid, format!("{named} is not in PEM form")).because(&error)),
-    }
+    check_ca(&pem, named).map(|()| pem)
 }
 
 fn unused_authority() -> Fault {

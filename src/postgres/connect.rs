@@ -50,7 +50,7 @@ impl Session {
     /// Why the database does not let us in, the tunnel's own trouble first.
     pub async fn connect(reach: &Reach, target: &Target, startup: &Startup, events: &Events) -> Result<Self, Fault> {
         let connector = tls::connector(target)?;
-        let stream = reach.open(target).await?;
+        let stream = reach.open(&target.host, target.port).await?;
         let pid = BackendPid::default();
         let config = config(target, startup);
         let (client, driver) = match &connector {
@@ -131,7 +131,7 @@ impl Canceller {
     /// # Errors
     /// When the request could not be delivered.
     pub async fn cancel(&self, reach: &Reach) -> Result<(), Fault> {
-        let stream = reach.open(&self.target).await?;
+        let stream = reach.open(&self.target.host, self.target.port).await?;
         let sent = match &self.connector {
             None => self.token.cancel_query_raw(stream, NoTls).await,
             Some(connector) => self.token.cancel_query_raw(stream, for_stream(connector, &self.target)?).await,

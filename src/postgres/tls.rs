@@ -11,8 +11,9 @@ use rustls::{
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use x509_cert::{Certificate, der::Decode as _};
 
 /// The connector for this target, or none when TLS is off.
 ///
@@ -40,32 +41,48 @@ pub(super) fn effective_mode(target: &Target) -> SslMode {
     if target.sslmode == SslMode::Require && target.ca.is_some() { SslMode::VerifyCa } else { target.sslmode }
 }
 
-/// Whether `database-ca` can be used.
+/// Whether this text can be the CA; `named` is what the user calls it.
 ///
 /// # Errors
-/// `ca-invalid`, with what is wrong.
-pub fn check_ca(pem: &str) -> Result<(), Fault> {
-    roots(pem).map(drop)
+/// `ca-invalid` or `tls-expired`, with what is wrong.
+pub fn check_ca(pem: &str, named: &str) -> Result<(), Fault> {
+    roots(pem, named).map(drop)
 }
 
-fn roots(pem: &str) -> Result<RootCertStore, Fault> {
+fn roots(pem: &str, named: &str) -> Result<RootCertStore, Fault> {
     let mut store = RootCertStore::empty();
+    let mut expired = None;
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        let certificate =
-            certificate.map_err(|error| Fault::new(Code::CaInvalid, "`database-ca` is not PEM").because(&error))?;
+        let certificate = certificate
+            .map_err(|error| Fault::new(Code::CaInvalid, format!("{named} is not in PEM form")).because(&error))?;
+        if let Some(since) = expiry(&certificate).filter(|since| *since < SystemTime::now()) {
+            expired = Some(since);
+            continue;
+        }
         store.add(certificate).map_err(|error| {
-            Fault::new(Code::CaInvalid, "`database-ca` holds no usable certificate").because(&error)
+            Fault::new(Code::CaInvalid, format!("{named} holds no usable certificate")).because(&error)
         })?;
     }
-    if store.is_empty() {
-        return Err(Fault::new(Code::CaInvalid, "`database-ca` holds no certificate"));
+    match (store.is_empty(), expired) {
+        (false, _) => Ok(store),
+        (true, None) => Err(Fault::new(Code::CaInvalid, format!("{named} has no `-----BEGIN CERTIFICATE-----` in it"))),
+        (true, Some(since)) => {
+            let days = since.elapsed().unwrap_or_default().as_secs() / 86_400;
+            Err(Fault::new(Code::TlsExpired, format!("{named} has expired {days} days ago"))
+                .fix("put the CA's present certificate into `database-ca`"))
+        }
     }
-    Ok(store)
+}
+
+/// When a certificate ends. rustls takes a trust anchor as it is given and does not look at its dates (RFC 5280, 6.1.1 leaves
+/// that to whoever chooses the anchors). What can't be read is refused when it is added.
+fn expiry(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    Some(Certificate::from_der(certificate).ok()?.tbs_certificate.validity.not_after.to_system_time())
 }
 
 fn web_pki(target: &Target, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, Fault> {
     let store = match &target.ca {
-        Some(pem) => roots(pem)?,
+        Some(pem) => roots(pem, "`database-ca`")?,
         None => RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
     };
     WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(provider))

@@ -34,23 +34,22 @@ const TOP: [&str; 14] = [
 
 /// Which modules a module may use, besides itself. `run::event` is one file of a module that is otherwise out
 /// of reach.
-const DIRECTION: [(&str, &[&str]); 12] = [
+const DIRECTION: [(&str, &[&str]); 13] = [
     ("fault", &[]),
     ("secret", &[]),
     ("github", &["fault", "secret"]),
     ("run", &["fault", "secret"]),
-    ("postgres", &["run", "secret", "fault"]),
-    ("ledger", &["postgres", "run", "secret", "fault"]),
     ("ssh", &["run", "secret", "fault"]),
-    // `input` here and in `report`: the settings, which are data.
+    ("reach", &["ssh", "run", "fault"]),
+    // `github::env`: the run's own name, by which a waiting run finds the holder of the lock.
+    ("postgres", &["reach", "run", "secret", "fault", "github::env"]),
+    ("ledger", &["postgres", "run", "secret", "fault", "input"]),
+    // `input` here, above and in `report`: the settings, which are data.
     ("migrate", &["ledger", "postgres", "run", "secret", "fault", "input"]),
     ("input", &["ssh", "postgres", "run", "secret", "fault", "github"]),
     ("report", &["run::event", "fault", "github", "input", "secret"]),
-    ("executor", &["migrate", "ssh", "ledger", "postgres", "run", "secret", "fault", "input"]),
-    (
-        "app",
-        &["executor", "migrate", "ssh", "ledger", "postgres", "run", "secret", "fault", "input", "report", "github"],
-    ),
+    ("executor", &["migrate", "reach", "ledger", "postgres", "run", "secret", "fault", "input", "github"]),
+    ("app", &["executor", "reach", "run", "fault", "input", "report", "github"]),
 ];
 
 fn root() -> &'static Path {
