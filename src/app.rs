@@ -25,7 +25,7 @@ pub(crate) async fn run(ask: Ask, log: Log) -> u8 {
     };
     let (events, receiver) = Events::channel();
     let told = RefCell::new((Report::new(ask.command, ask.environment.clone(), &ask.runner), log));
-    let time_limit = ask.settings.as_ref().map_or(Duration::MAX, |settings| settings.safety.timeout);
+    let time_limit = ask.settings.as_ref().map_or(Duration::ZERO, |settings| settings.safety.timeout);
     let mut watch = Watch::new(receiver, signals, time_limit, |event| {
         let (report, log) = &mut *told.borrow_mut();
         let at = began.elapsed();

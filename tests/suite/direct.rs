@@ -46,7 +46,7 @@ fn a_failing_statement_is_shown_in_its_file() {
 #[test]
 fn a_cancelled_run_has_stopped_its_work_and_told_so() {
     let lab = Lab::new();
-    lab.database.sql("create table busy (id int)");
+    lab.database.sql("create table busy (id int); alter table busy owner to app");
     let holder = lab.database.session();
     holder.sql("begin; lock table busy");
     let running = Action::new(&lab)
