@@ -23,7 +23,7 @@ pub struct Rules {
 pub struct Plan<'a> {
     /// What is to be applied, in the order of the versions.
     pub pending: Vec<&'a Migration>,
-    /// Names this work on this ledger: SHA-256 in hexadecimal.
+    /// Names this work on this ledger: `sha256:` and 64 hexadecimal digits.
     pub digest: String,
     /// How many migrations the ledger has.
     pub recorded: usize,
@@ -106,8 +106,8 @@ fn out_of_order(file: &Migration, newest: i64) -> Option<Fault> {
 ///
 /// `plan-changed`, with both digests.
 pub fn approved(digest: &str, expected: Option<&str>) -> Result<(), Fault> {
-    match expected.map(str::trim) {
-        Some(expected) if !expected.eq_ignore_ascii_case(digest) => {
+    match expected {
+        Some(expected) if expected != digest => {
             Err(Fault::new(Code::PlanChanged, format!("the plan is {digest}, and `expect-plan` is {expected}")))
         }
         _ => Ok(()),
@@ -138,7 +138,7 @@ fn digest(ledger: &BTreeMap<i64, &Recorded>, pending: &[&Migration]) -> String {
         add(id.name.as_bytes());
         add(checksum.as_bytes());
     }
-    hex::encode(&hash.finalize())
+    format!("sha256:{}", hex::encode(&hash.finalize()))
 }
 
 #[cfg(test)]
@@ -274,9 +274,9 @@ mod tests {
     }
 
     #[test]
-    fn tells_all_refusals_at_once_and_no_digest() {
+    fn tells_all_refusals_at_once() {
         let recorded = [row(&file(2, "old")), row(&file(3, "gone")), Recorded { success: false, ..row(&file(4, "x")) }];
-        let rules = Rules { target: Some(9), expect_plan: Some("0".to_owned()), ..RULES };
+        let rules = Rules { target: Some(9), ..RULES };
         let expected = [Code::TargetUnknown, Code::FileChanged, Code::FileMissing, Code::LedgerDirty, Code::OutOfOrder];
         assert_eq!(codes(&[file(1, "new"), file(2, "new")], &recorded, &rules), expected);
     }
@@ -285,12 +285,11 @@ mod tests {
     fn holds_to_the_approved_plan() {
         let files = files(&[1, 2]);
         let digest = plan(&files, &[], &RULES).unwrap().digest;
-        let approved = Rules { expect_plan: Some(format!(" {}\n", digest.to_uppercase())), ..RULES };
-        assert_eq!(plan(&files, &[], &approved).unwrap().digest, digest);
-        let found = refusals(&files, &[row(&files[0])], &approved);
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].0, Code::PlanChanged);
-        assert!(found[0].1.to_lowercase().contains(&digest), "{}", found[0].1);
+        let other = plan(&files, &[row(&files[0])], &RULES).unwrap().digest;
+        assert_eq!((approved(&digest, Some(&digest)), approved(&digest, None)), (Ok(()), Ok(())));
+        let fault = approved(&other, Some(&digest)).unwrap_err();
+        assert_eq!(fault.code, Code::PlanChanged);
+        assert!(fault.cause.contains(&digest) && fault.cause.contains(&other), "{}", fault.cause);
     }
 
     #[test]
@@ -311,7 +310,7 @@ mod tests {
         ]
         .into();
         assert_eq!(digests.len(), 5);
-        assert!(digests.iter().all(|digest| digest.len() == 64));
+        assert!(digests.iter().all(|digest| digest.len() == "sha256:".len() + 64));
     }
 
     /// Versions that are on disk, in any order, and how many of the lowest are recorded.
