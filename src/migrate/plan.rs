@@ -274,9 +274,9 @@ mod tests {
     }
 
     #[test]
-    fn tells_all_refusals_at_once_and_no_digest() {
+    fn tells_all_refusals_at_once() {
         let recorded = [row(&file(2, "old")), row(&file(3, "gone")), Recorded { success: false, ..row(&file(4, "x")) }];
-        let rules = Rules { target: Some(9), expect_plan: Some("0".to_owned()), ..RULES };
+        let rules = Rules { target: Some(9), ..RULES };
         let expected = [Code::TargetUnknown, Code::FileChanged, Code::FileMissing, Code::LedgerDirty, Code::OutOfOrder];
         assert_eq!(codes(&[file(1, "new"), file(2, "new")], &recorded, &rules), expected);
     }
@@ -285,12 +285,12 @@ mod tests {
     fn holds_to_the_approved_plan() {
         let files = files(&[1, 2]);
         let digest = plan(&files, &[], &RULES).unwrap().digest;
-        let approved = Rules { expect_plan: Some(format!(" {}\n", digest.to_uppercase())), ..RULES };
-        assert_eq!(plan(&files, &[], &approved).unwrap().digest, digest);
-        let found = refusals(&files, &[row(&files[0])], &approved);
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].0, Code::PlanChanged);
-        assert!(found[0].1.to_lowercase().contains(&digest), "{}", found[0].1);
+        assert_eq!(approved(&digest, Some(&format!(" {}\n", digest.to_uppercase()))), Ok(()));
+        assert_eq!(approved(&digest, None), Ok(()));
+        let less = plan(&files, &[row(&files[0])], &RULES).unwrap().digest;
+        let fault = approved(&less, Some(&digest)).unwrap_err();
+        assert_eq!(fault.code, Code::PlanChanged);
+        assert!(fault.cause.contains(&less) && fault.cause.contains(&digest), "{}", fault.cause);
     }
 
     #[test]
