@@ -49,7 +49,7 @@ impl Default for SshdOptions {
 pub struct Sshd {
     dir: TempDir,
     child: Child,
-    log: Arc<Mutex<String>>,
+    log: Arc<Mutex<Vec<String>>>,
     account: Option<Account>,
     /// Where it listens, on 127.0.0.1.
     pub port: u16,
@@ -100,7 +100,7 @@ impl Sshd {
         text.split(' ').take(2).map(str::trim).collect::<Vec<_>>().join(" ")
     }
 
-    /// The known_hosts line of its first host key.
+    /// The `known_hosts` line of its first host key.
     pub fn known_hosts_line(&self) -> String {
         let kind = if self.dir.path().join("host_ed25519.pub").exists() { "ed25519" } else { "ecdsa" };
         format!("[127.0.0.1]:{} {}", self.port, self.host_key(kind))
@@ -118,9 +118,15 @@ impl Sshd {
         }
     }
 
+    /// Lets the other server's user in here too.
+    pub fn authorize(&self, other: &Self) {
+        let keys = [self, other].map(|sshd| fs::read_to_string(sshd.dir.path().join("user.pub")).unwrap());
+        fs::write(self.dir.path().join("authorized_keys"), keys.concat()).unwrap();
+    }
+
     /// What it has logged so far.
     pub fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        self.log.lock().unwrap().join("\n")
     }
 
     /// The processes that serve its connections.
@@ -165,19 +171,17 @@ impl Drop for Sshd {
     }
 }
 
-fn launch(dir: &Path, options: &SshdOptions) -> Option<(Child, Arc<Mutex<String>>, u16)> {
+fn launch(dir: &Path, options: &SshdOptions) -> Option<(Child, Arc<Mutex<Vec<String>>>, u16)> {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let path = |name: &str| dir.join(name).display().to_string();
-    let mut config = options.config.clone();
-    for host_key in &options.host_keys {
-        config += &format!("\nHostKey {}", path(&format!("host_{host_key}")));
-    }
-    config += &format!(
-        "\nPort {port}\nListenAddress 127.0.0.1\nPidFile none\nStrictModes no\nUsePAM no\nLogLevel VERBOSE\n\
+    let host_keys = options.host_keys.iter().map(|kind| format!("HostKey {}", path(&format!("host_{kind}"))));
+    let ours = format!(
+        "Port {port}\nListenAddress 127.0.0.1\nPidFile none\nStrictModes no\nUsePAM no\nLogLevel VERBOSE\n\
          PermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 100\n\
          PrintMotd no\nAuthorizedKeysFile {}\n",
         path("authorized_keys")
     );
+    let config = [options.config.clone()].into_iter().chain(host_keys).chain([ours]).collect::<Vec<_>>().join("\n");
     let file = dir.join("sshd_config");
     fs::write(&file, config).unwrap();
     let mut child = Command::new("/usr/sbin/sshd")
@@ -188,20 +192,21 @@ fn launch(dir: &Path, options: &SshdOptions) -> Option<(Child, Arc<Mutex<String>
         .spawn()
         .expect("openssh-server is installed");
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let log = Arc::new(Mutex::new(String::new()));
+    let log = Arc::new(Mutex::new(Vec::new()));
     let listens = lines.by_ref().map_while(Result::ok).any(|line| {
-        *log.lock().unwrap() += &format!("{line}\n");
-        line.contains("Server listening on")
+        let listens = line.contains("Server listening on");
+        log.lock().unwrap().push(line);
+        listens
     });
     if !listens {
-        eprintln!("{}", log.lock().unwrap());
+        eprintln!("{:?}", log.lock().unwrap());
         drop(child.wait());
         return None;
     }
     let kept = Arc::clone(&log);
     thread::Builder::new()
         .name("sshd-log".to_owned())
-        .spawn(move || lines.map_while(Result::ok).for_each(|line| *kept.lock().unwrap() += &format!("{line}\n")))
+        .spawn(move || lines.map_while(Result::ok).for_each(|line| kept.lock().unwrap().push(line)))
         .unwrap();
     Some((child, log, port))
 }
@@ -255,7 +260,7 @@ pub fn keygen(path: &Path, arguments: &[&str]) {
     assert!(status.success(), "ssh-keygen {arguments:?}");
 }
 
-/// Replaces the names in a known_hosts text by their hashes.
+/// Replaces the names in a `known_hosts` text by their hashes.
 pub fn hashed(known_hosts: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     let file: PathBuf = dir.path().join("known_hosts");
