@@ -1,5 +1,4 @@
 //! The way to the bastion and through it, against a real sshd.
-#![expect(clippy::disallowed_methods, reason = "tests make key files and look at processes")]
 
 use crate::lab::sshd::{Sshd, SshdOptions, fingerprint, hashed, keygen};
 use bastion_migrate::{

@@ -1,3 +1,3 @@
 //! Real servers on loopback, in temporary directories, stopped when dropped.
 
-pub mod sshd;
+pub(crate) mod sshd;
