@@ -68,6 +68,16 @@ pub(crate) async fn run(ask: Ask, log: Log) -> u8 {
     report.exit_code()
 }
 
+/// Tells of a panic as of any other failure.
+pub(crate) async fn crashed(mut report: Report, said: String, runner: &Runner, mut log: Log) -> u8 {
+    let fault = Event::Fault(Fault::new(Code::Bug, format!("bastion-migrate itself failed: {said}")));
+    report.fold(&fault, Duration::ZERO);
+    log.event(&fault, Duration::ZERO);
+    publish(&report, runner, None, &mut log).await;
+    log.verdict(&report);
+    report.exit_code()
+}
+
 struct Run<'a> {
     settings: &'a Settings,
     events: &'a Events,
