@@ -19,10 +19,7 @@ use tokio::time::{Instant, timeout};
 /// Runs what was asked for and returns the process's exit code.
 pub(crate) async fn run(ask: Ask, log: Log) -> u8 {
     let began = Instant::now();
-    let signals = match Signals::install() {
-        Ok(signals) => signals,
-        Err(_) => return Code::Bug.class().exit_code(),
-    };
+    let Ok(signals) = Signals::install() else { return Code::Bug.class().exit_code() };
     let (events, receiver) = Events::channel();
     let told = RefCell::new((Report::new(ask.command, ask.environment.clone(), &ask.runner), log));
     let time_limit = ask.settings.as_ref().map_or(Duration::ZERO, |settings| settings.safety.timeout);
@@ -44,7 +41,7 @@ pub(crate) async fn run(ask: Ask, log: Log) -> u8 {
             }
         };
     if let Some(run) = &mut run {
-        match watch.over(run.stages()).await {
+        match watch.over(Box::pin(run.stages())).await {
             Ended::Done(Ok(())) => {}
             Ended::Done(Err(faults)) => faults.into_iter().for_each(|fault| events.tell(Event::Fault(fault))),
             Ended::Stopped(stop) => {
@@ -58,15 +55,26 @@ pub(crate) async fn run(ask: Ask, log: Log) -> u8 {
     }
     watch.drain();
 
-    let (report, log) = &mut *told.borrow_mut();
+    drop(watch);
+    let (report, mut log) = told.into_inner();
     let github = ask.settings.as_ref().ok().map(|settings| &settings.github);
-    publish(report, &ask.runner, github, log).await;
+    publish(&report, &ask.runner, github, &mut log).await;
     if let Some(run) = run
         && let Err(fault) = timeout(CLOSE_BUDGET, run.close()).await.unwrap_or(Ok(()))
     {
         log.event(&Event::Warning(fault), began.elapsed());
     }
-    log.verdict(report);
+    log.verdict(&report);
+    report.exit_code()
+}
+
+/// Tells of a panic as of any other failure.
+pub(crate) async fn crashed(mut report: Report, said: String, runner: &Runner, mut log: Log) -> u8 {
+    let fault = Event::Fault(Fault::new(Code::Bug, format!("bastion-migrate itself failed: {said}")));
+    report.fold(&fault, Duration::ZERO);
+    log.event(&fault, Duration::ZERO);
+    publish(&report, runner, None, &mut log).await;
+    log.verdict(&report);
     report.exit_code()
 }
 

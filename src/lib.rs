@@ -1,6 +1,7 @@
 //! bastion-migrate takes a database migration from a workflow, through a pinned SSH bastion, to a private PostgreSQL.
 
 mod app;
+mod bug;
 pub mod executor;
 pub mod fault;
 pub mod github;
@@ -14,8 +15,9 @@ pub mod run;
 pub mod secret;
 pub mod ssh;
 
+use fault::Code;
 use input::Request;
-use report::{Log, Surface};
+use report::{Log, Report, Surface};
 use std::{
     ffi::OsString,
     io::{IsTerminal as _, Write as _},
@@ -39,11 +41,16 @@ pub fn start(args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> ExitCode {
         (true, true) => Surface::Terminal,
         (true, false) => Surface::Colour,
     };
-    let log = Log::new(&ask.runner, screen, &ask.secrets);
+    let runner = ask.runner.clone();
+    let secrets = ask.secrets.clone();
+    let crashed = Report::new(ask.command, ask.environment.clone(), &runner);
+    let log = Log::new(&runner, screen, &secrets);
     log.listen();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match runtime {
-        Ok(runtime) => ExitCode::from(runtime.block_on(app::run(ask, log))),
-        Err(_) => ExitCode::from(fault::Code::Bug.class().exit_code()),
-    }
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return ExitCode::from(Code::Bug.class().exit_code());
+    };
+    ExitCode::from(bug::caught(
+        || runtime.block_on(app::run(ask, log)),
+        |said| runtime.block_on(app::crashed(crashed, said, &runner, Log::new(&runner, screen, &secrets))),
+    ))
 }

@@ -23,10 +23,20 @@ impl Secret {
         &self.0
     }
 
+    /// Whether it is long enough to be told from ordinary text. Hiding a shorter one would blot out the whole log, and what
+    /// is left of the log would spell the secret.
+    #[must_use]
+    pub fn can_be_hidden(&self) -> bool {
+        self.0.trim().chars().count() >= SHORTEST
+    }
+
     /// Every form in which the value could turn up in foreign text: itself, trimmed, each line of it, percent-encoded,
     /// JSON-escaped, and in base64 at the three alignments that a longer text can put it in.
     #[must_use]
     pub fn forms(&self) -> Vec<String> {
+        if !self.can_be_hidden() {
+            return Vec::new();
+        }
         let whole = self.0.as_str();
         let lines = whole.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE);
         let mut forms = BTreeSet::new();
@@ -44,6 +54,9 @@ impl Secret {
         forms.into_iter().collect()
     }
 }
+
+/// See [`Secret::can_be_hidden`].
+const SHORTEST: usize = 3;
 
 /// A line of a multi-line secret shorter than this is no secret of its own (the last, ragged line of a key may be `=`).
 const SHORTEST_LINE: usize = 4;
@@ -162,6 +175,13 @@ mod tests {
         let (a, b) = (Secret::new("alpha"), Secret::new("beta"));
         assert_eq!(Redactor::new([&a, &b]).redact("alphabeta, alpha!"), "***, ***!");
         assert_eq!(Redactor::new([]).redact("alpha"), "alpha");
+    }
+
+    #[test]
+    fn leaves_the_text_readable_when_a_secret_is_too_short_to_hide() {
+        let secret = Secret::new("a ");
+        assert!(!secret.can_be_hidden() && Secret::new("abc").can_be_hidden());
+        assert_eq!(Redactor::new([&secret]).redact("database a"), "database a");
     }
 
     #[test]

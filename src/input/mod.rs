@@ -23,7 +23,11 @@ pub use settings::{
     Command, CommentPolicy, GithubSettings, LayoutChoice, Policy, SafetySettings, Settings, SqlSettings,
 };
 
-use crate::{fault::Fault, github::env::Runner, secret::Secret};
+use crate::{
+    fault::{Code, Fault},
+    github::env::Runner,
+    secret::Secret,
+};
 use findings::Findings;
 use flags::{Flags, Line};
 use manifest::Manifest;
@@ -83,9 +87,18 @@ fn ask(manifest: &Manifest, mut flags: Flags, env: Vec<(OsString, OsString)>) ->
     findings.faults.extend(faults);
     let settings = validate::settings(&inputs, environment.as_deref(), &runner, &mut findings);
     let command = validate::command(&inputs).ok();
+    let secrets = inputs.secrets();
+    if secrets.iter().any(|secret| !secret.can_be_hidden()) {
+        findings.warnings.push(too_short());
+    }
     let Findings { faults, warnings } = findings;
     let settings = settings.filter(|_| faults.is_empty()).ok_or(faults);
-    Ask { settings, warnings, secrets: inputs.secrets(), runner, command, environment }
+    Ask { settings, warnings, secrets, runner, command, environment }
+}
+
+fn too_short() -> Fault {
+    Fault::new(Code::InputInvalid, "a secret has less than three characters: it can't be hidden in the log")
+        .fix("choose a longer password")
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Learns which backend the server says we talk to, to find out a connection pooler: behind one, the pid of
-//! BackendKeyData is not that of `pg_backend_pid()` (measured with PgBouncer 1.18). tokio-postgres keeps the pid to itself.
+//! `BackendKeyData` is not that of `pg_backend_pid()` (measured with PgBouncer 1.18). tokio-postgres keeps the pid to itself.
 
 use std::{
     fmt, io,
@@ -13,7 +13,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
-/// The pid that BackendKeyData told; zero until then.
+/// The pid that `BackendKeyData` told; zero until then.
 #[derive(Debug, Clone, Default)]
 pub(super) struct BackendPid(Arc<AtomicI32>);
 
@@ -41,7 +41,7 @@ struct Scanner {
 }
 
 impl Scanner {
-    /// Takes in what the server sent; true when ReadyForQuery has passed (PostgreSQL manual, 55.7: type byte, length that
+    /// Takes in what the server sent; true when `ReadyForQuery` has passed (PostgreSQL manual, 55.7: type byte, length that
     /// counts itself, body).
     fn feed(&mut self, bytes: &[u8]) -> bool {
         self.message.extend_from_slice(bytes);

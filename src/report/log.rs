@@ -183,10 +183,10 @@ impl Log {
 fn masks(secret: &Secret) -> Vec<&str> {
     let whole = secret.expose().trim();
     let lines: Vec<&str> = whole.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_MASK).collect();
-    match (whole.is_empty(), lines.is_empty()) {
-        (true, _) => Vec::new(),
-        (false, true) => vec![whole],
-        (false, false) => lines,
+    match (secret.can_be_hidden(), lines.is_empty()) {
+        (false, _) => Vec::new(),
+        (true, true) => vec![whole],
+        (true, false) => lines,
     }
 }
 
@@ -319,9 +319,10 @@ mod tests {
     #[test]
     fn masks_every_line_of_a_key_before_anything_else() {
         let key = "-----BEGIN-----\nab,c%d:ef\n=\n-----END-----\n";
-        let text = printed(&actions(), Surface::Pipe, &[key, " ", "x"], &vec![]);
+        let text = printed(&actions(), Surface::Pipe, &[key, " ", "x", "xyz"], &vec![]);
         let lines: Vec<&str> = text.lines().take(5).collect();
-        let masks = ["-----BEGIN-----", "ab,c%25d:ef", "-----END-----", "x"].map(|mask| format!("::add-mask::{mask}"));
+        let masks =
+            ["-----BEGIN-----", "ab,c%25d:ef", "-----END-----", "xyz"].map(|mask| format!("::add-mask::{mask}"));
         assert_eq!(lines[..4], masks);
         assert!(!lines[4].starts_with("::add-mask::"));
     }

@@ -2,7 +2,7 @@
 //!
 //! A [`Tunnel`] is a chain of links, one per hop. Each link is a thread: it connects (`session`, blocking, with timeouts)
 //! and then moves bytes (`pump`, non-blocking, the one owner of the session). The host key is judged in `host_key`, the
-//! private key is read in `key`, what the server says to an open is explained in `reach`.
+//! private key is read in `key`, what the server says to an open is explained in `refusal`.
 
 mod auth;
 mod channel;
@@ -11,7 +11,7 @@ mod host_key;
 mod key;
 mod link;
 mod pump;
-mod reach;
+mod refusal;
 mod session;
 mod tunnel;
 

@@ -4,7 +4,7 @@ use super::{
     Hop, Route,
     host_key::Pins,
     link::Link,
-    reach::reach,
+    refusal::reach,
     session::{Approach, Failure, Road},
 };
 use crate::{

@@ -1,1 +1,702 @@
+//! The way to the bastion and through it, against a real sshd.
 
+use crate::lab::sshd::{Sshd, SshdOptions, fingerprint, hashed, keygen};
+use bastion_migrate::{
+    fault::{Code, Fault},
+    run::event::{BastionFacts, Event, Events},
+    secret::Secret,
+    ssh::{Route, Tunnel, check_key},
+};
+use std::{
+    fs, io,
+    sync::{PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, UnixStream},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+/// Tests that look at the threads of the process run alone.
+static ALONE: RwLock<()> = RwLock::new(());
+
+fn block_on<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
+}
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    let _shared = ALONE.read().unwrap_or_else(PoisonError::into_inner);
+    block_on(test)
+}
+
+fn run_alone<T>(test: impl Future<Output = T>) -> T {
+    let _exclusive = ALONE.write().unwrap_or_else(PoisonError::into_inner);
+    block_on(test)
+}
+
+async fn connect(route: &Route) -> Result<(Tunnel, BastionFacts), Fault> {
+    let (events, _told) = Events::channel();
+    Tunnel::connect(route, &events).await
+}
+
+async fn refusal(route: &Route) -> Fault {
+    match connect(route).await {
+        Ok((_, facts)) => panic!("let in: {facts:?}"),
+        Err(fault) => fault,
+    }
+}
+
+/// A server that sends everything back, until the client is done.
+async fn echo() -> (u16, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            connections.spawn(async move {
+                let (mut read, mut write) = stream.split();
+                drop(tokio::io::copy(&mut read, &mut write).await);
+                drop(write.shutdown().await);
+            });
+        }
+    });
+    (port, tasks)
+}
+
+/// A server that says this to everybody and then hangs up or not.
+async fn speaker(words: &'static str, lingers: Duration) -> (u16, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            connections.spawn(async move {
+                drop(stream.write_all(words.as_bytes()).await);
+                drop(timeout(lingers, io_until_closed(&mut stream)).await);
+            });
+        }
+    });
+    (port, tasks)
+}
+
+async fn io_until_closed(stream: &mut tokio::net::TcpStream) -> io::Result<()> {
+    let mut bytes = [0; 1024];
+    while stream.read(&mut bytes).await? > 0 {}
+    Ok(())
+}
+
+async fn round_trip(mut stream: UnixStream, words: &[u8]) -> Vec<u8> {
+    stream.write_all(words).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut back = Vec::new();
+    stream.read_to_end(&mut back).await.unwrap();
+    back
+}
+
+async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[test]
+fn carries_bytes_to_where_the_bastion_can_connect() {
+    run(async {
+        let sshd = Sshd::plain();
+        let (port, _echo) = echo().await;
+        let (tunnel, facts) = connect(&sshd.route()).await.unwrap();
+        assert_eq!((facts.login.as_str(), facts.user.as_str(), facts.port), ("key", "root", sshd.port));
+        assert_eq!(facts.host_key, format!("ssh-ed25519 {}", fingerprint(&sshd.host_key("ed25519"))));
+        let stream = tunnel.open("127.0.0.1", port).await.unwrap();
+        assert_eq!(round_trip(stream, b"hello").await, b"hello");
+        assert_eq!(tunnel.check(), None);
+        tunnel.close().await.unwrap();
+    });
+}
+
+#[test]
+fn logs_in_with_every_form_of_key() {
+    run(async {
+        for (form, arguments) in [
+            ("ed25519", ["-t", "ed25519", "-N", ""].as_slice()),
+            ("ecdsa", &["-t", "ecdsa", "-b", "384", "-N", ""]),
+            ("rsa", &["-t", "rsa", "-b", "2048", "-N", ""]),
+            ("rsa pem", &["-t", "rsa", "-b", "2048", "-m", "PEM", "-N", ""]),
+            ("rsa pkcs8", &["-t", "rsa", "-b", "2048", "-m", "PKCS8", "-N", ""]),
+            ("ecdsa pem", &["-t", "ecdsa", "-m", "PEM", "-N", ""]),
+            ("ed25519 encrypted", &["-t", "ed25519", "-N", "open sesame"]),
+            ("rsa encrypted", &["-t", "rsa", "-b", "2048", "-N", "open sesame"]),
+            ("rsa pem encrypted", &["-t", "rsa", "-b", "2048", "-m", "PEM", "-N", "open sesame"]),
+            ("ecdsa pkcs8 encrypted", &["-t", "ecdsa", "-m", "PKCS8", "-N", "open sesame"]),
+        ] {
+            let sshd = Sshd::start(&SshdOptions { user_key: arguments.to_vec(), ..SshdOptions::default() });
+            let mut route = sshd.route();
+            if form.ends_with("encrypted") {
+                assert_eq!(check_key(&sshd.key(), None).unwrap_err().code, Code::KeyPassphrase, "{form}");
+                let wrong = Secret::new("wrong");
+                assert_eq!(check_key(&sshd.key(), Some(&wrong)).unwrap_err().code, Code::KeyPassphrase, "{form}");
+                route.login.passphrase = Some(Secret::new("open sesame"));
+            }
+            check_key(&sshd.key(), route.login.passphrase.as_ref()).unwrap_or_else(|fault| panic!("{form}: {fault:?}"));
+            let (tunnel, facts) = connect(&route).await.unwrap_or_else(|fault| panic!("{form}: {fault:?}"));
+            assert_eq!(facts.login, "key", "{form}");
+            tunnel.close().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn mends_what_forms_do_to_a_key() {
+    run(async {
+        let sshd = Sshd::plain();
+        let mut route = sshd.route();
+        let text = sshd.key().expose().replace('\n', "\r\n");
+        route.login.key = Some(Secret::new(format!("\n  {}", text.trim_end())));
+        check_key(route.login.key.as_ref().unwrap(), None).unwrap();
+        connect(&route).await.unwrap().0.close().await.unwrap();
+    });
+}
+
+#[test]
+fn names_a_key_that_can_not_be_read_before_any_network() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, arguments) in [("new", ["-t", "ed25519"].as_slice()), ("pem", &["-t", "rsa", "-b", "2048", "-m", "PEM"])]
+    {
+        let path = dir.path().join(name);
+        keygen(&path, &[arguments, &["-N", ""]].concat());
+        let key = fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = key.lines().collect();
+        let cut = lines[..lines.len() / 2].join("\n");
+        let hole = [&lines[..2], &lines[3..]].concat().join("\n");
+        let public = fs::read_to_string(path.with_extension("pub")).unwrap();
+        let headless = lines[1..].join("\n");
+        for (what, text) in [("cut", cut), ("hole", hole), ("public", public), ("headless", headless)] {
+            let fault = check_key(&Secret::new(text), None).unwrap_err();
+            assert_eq!(fault.code, Code::KeyInvalid, "{name} {what}: {fault:?}");
+        }
+    }
+}
+
+#[test]
+fn tells_a_refused_log_in_with_what_was_tried() {
+    run(async {
+        let (sshd, other) = (Sshd::plain(), Sshd::plain());
+        let mut route = sshd.route();
+        route.login.key = Some(other.key());
+        route.login.password = Some(Secret::new("wrong-pass"));
+        let fault = refusal(&route).await;
+        assert_eq!(fault.code, Code::BastionLogin);
+        for part in ["user `root`", "tried: key, password, keyboard-interactive", "offers: publickey"] {
+            assert!(fault.cause.contains(part), "{part}: {}", fault.cause);
+        }
+        assert!(!format!("{fault:?}").contains("wrong-pass"));
+        let connections = sshd.log().matches("Connection from").count();
+        assert_eq!(connections, 1, "a refused log-in is not tried again");
+    });
+}
+
+#[test]
+fn logs_in_with_a_password() {
+    run(async {
+        for (config, method) in [
+            ("PasswordAuthentication yes", "password"),
+            ("UsePAM yes\nKbdInteractiveAuthentication yes", "keyboard-interactive"),
+        ] {
+            let sshd = Sshd::start(&SshdOptions {
+                config: config.to_owned(),
+                password: Some("Corr3ct horse"),
+                ..SshdOptions::default()
+            });
+            let mut route = sshd.route();
+            route.login.key = None;
+            route.login.password = Some(Secret::new("Corr3ct horse"));
+            let (tunnel, facts) = connect(&route).await.unwrap_or_else(|fault| panic!("{fault:?} {}", sshd.log()));
+            assert_eq!(facts.login, method);
+            tunnel.close().await.unwrap();
+            route.login.password = Some(Secret::new("wrong"));
+            assert_eq!(refusal(&route).await.code, Code::BastionLogin);
+        }
+    });
+}
+
+#[test]
+fn checks_every_form_of_known_hosts() {
+    run(async {
+        let sshd = Sshd::start(&SshdOptions { host_keys: vec!["ed25519", "ecdsa", "rsa"], ..SshdOptions::default() });
+        let stranger = Sshd::plain().host_key("ed25519");
+        let (port, key) = (sshd.port, sshd.host_key("ed25519"));
+        let line = sshd.known_hosts_line();
+        let rsa = sshd.host_key("rsa");
+        for (text, verdict) in [
+            (line.clone(), None),
+            (hashed(&format!("{line}\n")), None),
+            (format!("[127.0.0.*]:{port} {key}"), None),
+            (format!("127.0.0.1 {key}"), None),
+            (format!("nonsense\n{line}"), None),
+            (format!("[127.0.0.1]:{port} {stranger}\n{line}"), None),
+            (format!("[127.0.0.1]:{port} {rsa}"), None),
+            (format!("[127.0.0.1]:{port} {}", sshd.host_key("ecdsa")), None),
+            (format!("[127.0.0.?]:{port},![127.0.0.1]:{port} {key}"), Some(Code::HostKeyUnpinned)),
+            (format!("[127.0.0.1]:{port} {stranger}"), Some(Code::HostKeyMismatch)),
+            (format!("{line}\n@revoked * {key}"), Some(Code::HostKeyRevoked)),
+            (format!("@cert-authority * {key}"), Some(Code::HostKeyAuthority)),
+            ("nonsense".to_owned(), Some(Code::PinInvalid)),
+            (String::new(), Some(Code::HostKeyUnpinned)),
+        ] {
+            let route = Route { known_hosts: Some(text.clone()), ..sshd.route() };
+            match (connect(&route).await, verdict) {
+                (Ok((tunnel, _)), None) => tunnel.close().await.unwrap(),
+                (Err(fault), Some(code)) => assert_eq!(fault.code, code, "{text}"),
+                (Ok(_), Some(code)) => panic!("let in in spite of {code}: {text}"),
+                (Err(fault), None) => panic!("{fault:?}: {text}"),
+            }
+        }
+    });
+}
+
+#[test]
+fn does_not_take_another_type_for_an_impostor() {
+    run(async {
+        let sshd = Sshd::start(&SshdOptions { host_keys: vec!["ecdsa"], ..SshdOptions::default() });
+        let known_hosts = format!("[127.0.0.1]:{} {}", sshd.port, Sshd::plain().host_key("ed25519"));
+        let fault = refusal(&Route { known_hosts: Some(known_hosts), ..sshd.route() }).await;
+        assert_eq!(fault.code, Code::HostKeyUnpinned);
+        assert!(fault.cause.contains("ssh-ed25519") && fault.cause.contains("ecdsa"), "{}", fault.cause);
+    });
+}
+
+#[test]
+fn prints_the_line_that_then_works() {
+    run(async {
+        let sshd = Sshd::plain();
+        let fault = refusal(&Route { known_hosts: None, ..sshd.route() }).await;
+        assert_eq!(fault.code, Code::HostKeyUnpinned);
+        assert!(fault.cause.contains(&fingerprint(&sshd.host_key("ed25519"))), "{}", fault.cause);
+        let known_hosts = Some(fault.detail[0].clone());
+        connect(&Route { known_hosts, ..sshd.route() }).await.unwrap().0.close().await.unwrap();
+    });
+}
+
+#[test]
+fn accepts_a_fingerprint_instead() {
+    run(async {
+        let sshd = Sshd::plain();
+        let print = fingerprint(&sshd.host_key("ed25519"));
+        let by =
+            |fingerprint: &str| Route { known_hosts: None, fingerprint: Some(fingerprint.to_owned()), ..sshd.route() };
+        connect(&by(&print)).await.unwrap().0.close().await.unwrap();
+        let other = fingerprint(&Sshd::plain().host_key("ed25519"));
+        assert_eq!(refusal(&by(&other)).await.code, Code::HostKeyMismatch);
+    });
+}
+
+#[test]
+fn tells_the_ways_of_not_reaching_a_bastion_apart() {
+    run(async {
+        let sshd = Sshd::plain();
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let (silent, _a) = speaker("", Duration::from_secs(60)).await;
+        let (hangs_up, _b) = speaker("", Duration::ZERO).await;
+        let (http, _c) = speaker("HTTP/1.1 400 Bad Request\r\n\r\n", Duration::ZERO).await;
+        let (smtp, _d) = speaker("220 mail.example ESMTP\r\n", Duration::from_secs(60)).await;
+        for (port, code, tries) in [
+            (closed, Code::BastionRefused, 3),
+            (silent, Code::BastionTimeout, 3),
+            (hangs_up, Code::BastionNotSsh, 3),
+            (http, Code::BastionNotSsh, 1),
+            (smtp, Code::BastionNotSsh, 1),
+        ] {
+            let mut route = Route { connect_timeout: Duration::from_millis(500), ..sshd.route() };
+            route.hops[0].port = port;
+            let (events, mut told) = Events::channel();
+            let fault = Tunnel::connect(&route, &events).await.unwrap_err();
+            assert_eq!(fault.code, code, "{}", fault.cause);
+            assert!(fault.cause.contains(&format!("`127.0.0.1:{port}`")), "{}", fault.cause);
+            drop(events);
+            let mut waits = 0;
+            while let Some(event) = told.recv().await {
+                waits += usize::from(matches!(event, Event::Waiting { .. }));
+            }
+            assert_eq!(waits + 1, tries, "{code}");
+        }
+        let mut route = sshd.route();
+        route.hops[0].host = "bastion.invalid".to_owned();
+        assert_eq!(refusal(&route).await.code, Code::BastionUnknown);
+    });
+}
+
+#[test]
+fn connects_when_the_bastion_comes_up_late() {
+    run(async {
+        let sshd = Sshd::plain();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut route = sshd.route();
+        route.hops[0].port = listener.local_addr().unwrap().port();
+        route.known_hosts = Some(format!("127.0.0.1 {}", sshd.host_key("ed25519")));
+        let mut proxy = JoinSet::new();
+        let port = sshd.port;
+        proxy.spawn(async move {
+            drop(listener.accept().await);
+            let (mut near, _) = listener.accept().await.unwrap();
+            let mut far = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            drop(tokio::io::copy_bidirectional(&mut near, &mut far).await);
+        });
+        connect(&route).await.unwrap().0.close().await.unwrap();
+    });
+}
+
+#[test]
+fn tells_the_ways_of_not_reaching_a_database_apart() {
+    run(async {
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let sshd = Sshd::plain();
+        let (tunnel, _) = connect(&sshd.route()).await.unwrap();
+        for (host, code) in [
+            ("127.0.0.1", Code::DatabaseRefused),
+            ("localhost", Code::DatabaseRefused),
+            ("db.invalid", Code::DatabaseUnknown),
+        ] {
+            let fault = tunnel.open(host, closed).await.unwrap_err();
+            assert_eq!(fault.code, code, "{host}: {}", fault.cause);
+        }
+        tunnel.close().await.unwrap();
+        for (config, key_options) in [("AllowTcpForwarding no", ""), ("PermitOpen 127.0.0.1:1", ""), ("", "restrict")] {
+            let (config, key_options) = (config.to_owned(), key_options.to_owned());
+            let sshd = Sshd::start(&SshdOptions { config, key_options, ..SshdOptions::default() });
+            let (tunnel, _) = connect(&sshd.route()).await.unwrap();
+            let fault = tunnel.open("127.0.0.1", closed).await.unwrap_err();
+            assert_eq!(fault.code, Code::ForwardingForbidden, "{}", fault.cause);
+            tunnel.close().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn stops_waiting_for_a_database_that_does_not_answer() {
+    run(async {
+        let sshd = Sshd::plain();
+        // A listener whose queue is full: the kernel lets further connections hang.
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queued = Vec::new();
+        while let Ok(Ok(stream)) = timeout(Duration::from_millis(300), tokio::net::TcpStream::connect(address)).await {
+            queued.push(stream);
+        }
+        let route = Route { connect_timeout: Duration::from_secs(1), ..sshd.route() };
+        let (tunnel, _) = connect(&route).await.unwrap();
+        let begun = Instant::now();
+        let fault = tunnel.open("127.0.0.1", address.port()).await.unwrap_err();
+        assert_eq!(fault.code, Code::DatabaseTimeout);
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        let begun = Instant::now();
+        tunnel.close().await.unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    });
+}
+
+#[test]
+fn leaves_it_open_when_the_bastion_runs_no_commands() {
+    run(async {
+        let options = SshdOptions { config: "ForceCommand /bin/false".to_owned(), ..SshdOptions::default() };
+        let sshd = Sshd::start(&options);
+        let (tunnel, _) = connect(&sshd.route()).await.unwrap();
+        let fault = tunnel.open("db.invalid", 5432).await.unwrap_err();
+        assert_eq!(fault.code, Code::DatabaseRefused);
+        assert!(fault.cause.contains("the name is unknown there"), "{}", fault.cause);
+        tunnel.close().await.unwrap();
+    });
+}
+
+#[test]
+fn answers_each_of_many_opens_with_its_own_answer() {
+    run(async {
+        let sshd = Sshd::plain();
+        let (port, _echo) = echo().await;
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let (tunnel, _) = connect(&sshd.route()).await.unwrap();
+        let opens = (0..8).map(|number| tunnel.open("127.0.0.1", if number % 2 == 0 { port } else { closed }));
+        for (number, opened) in futures_util::future::join_all(opens).await.into_iter().enumerate() {
+            match opened {
+                Ok(stream) => {
+                    assert_eq!(number % 2, 0);
+                    assert_eq!(round_trip(stream, &[7; 1000]).await, [7; 1000]);
+                }
+                Err(fault) => assert_eq!((number % 2, fault.code), (1, Code::DatabaseRefused)),
+            }
+        }
+        tunnel.close().await.unwrap();
+    });
+}
+
+fn pattern(seed: usize) -> Vec<u8> {
+    (0..8 << 20)
+        .map(|index: usize| u8::try_from((index.wrapping_mul(31) ^ (index >> 9) ^ seed) & 0xff).unwrap())
+        .collect()
+}
+
+async fn exchange(stream: UnixStream, seed: usize) {
+    let (mut read, mut write) = stream.into_split();
+    let sent = pattern(seed);
+    let sending = async {
+        write.write_all(&sent).await.unwrap();
+        write.shutdown().await.unwrap();
+    };
+    let receiving = async {
+        let mut back = Vec::new();
+        read.read_to_end(&mut back).await.unwrap();
+        back
+    };
+    let ((), back) = tokio::join!(sending, receiving);
+    assert!(back == sent, "stream {seed}: {} of {} bytes", back.len(), sent.len());
+}
+
+#[test]
+fn moves_eight_streams_both_ways_unharmed() {
+    run(async {
+        let sshd = Sshd::plain();
+        let (port, _echo) = echo().await;
+        let (tunnel, _) = connect(&sshd.route()).await.unwrap();
+        let streams = futures_util::future::join_all((0..8).map(|_| tunnel.open("127.0.0.1", port))).await;
+        let begun = Instant::now();
+        let all = streams.into_iter().enumerate().map(|(seed, stream)| exchange(stream.unwrap(), seed));
+        timeout(Duration::from_secs(60), futures_util::future::join_all(all)).await.expect("no stall");
+        eprintln!("8 × 8 MB both ways: {:?}", begun.elapsed());
+        tunnel.close().await.unwrap();
+    });
+}
+
+#[test]
+fn keeps_moving_through_key_exchanges() {
+    run(async {
+        let options = SshdOptions { config: "RekeyLimit 1M".to_owned(), ..SshdOptions::default() };
+        let sshd = Sshd::start(&options);
+        let (port, _echo) = echo().await;
+        let (tunnel, _) = connect(&sshd.route()).await.unwrap();
+        let streams = futures_util::future::join_all((0..3).map(|_| tunnel.open("127.0.0.1", port))).await;
+        let all = streams.into_iter().enumerate().map(|(seed, stream)| exchange(stream.unwrap(), seed));
+        timeout(Duration::from_secs(60), futures_util::future::join_all(all)).await.expect("no stall");
+        assert_eq!(tunnel.check(), None);
+        tunnel.close().await.unwrap();
+    });
+}
+
+#[test]
+fn closes_a_channel_whose_stream_is_dropped_and_no_other() {
+    run(async {
+        let sshd = Sshd::plain();
+        let (port, _echo) = echo().await;
+        let (tunnel, _) = connect(&sshd.route()).await.unwrap();
+        let kept = tunnel.open("127.0.0.1", port).await.unwrap();
+        for _ in 0..20 {
+            let mut dropped = tunnel.open("127.0.0.1", port).await.unwrap();
+            dropped.write_all(&[1; 100_000]).await.unwrap();
+        }
+        assert_eq!(round_trip(kept, b"still here").await, b"still here");
+        assert_eq!(tunnel.check(), None);
+        tunnel.close().await.unwrap();
+    });
+}
+
+#[test]
+fn does_not_hold_up_others_for_a_stream_that_nobody_reads() {
+    run(async {
+        let sshd = Sshd::plain();
+        let (port, _echo) = echo().await;
+        let (tunnel, _) = connect(&sshd.route()).await.unwrap();
+        let mut lazy = tunnel.open("127.0.0.1", port).await.unwrap();
+        let flood = vec![1; 64 << 20];
+        assert!(timeout(Duration::from_secs(2), lazy.write_all(&flood)).await.is_err(), "back-pressure");
+        let other = tunnel.open("127.0.0.1", port).await.unwrap();
+        timeout(Duration::from_secs(20), exchange(other, 3)).await.expect("no stall");
+        tunnel.close().await.unwrap();
+    });
+}
+
+#[test]
+fn goes_through_a_jump_host() {
+    run(async {
+        let (jump, last) = (Sshd::plain(), Sshd::plain());
+        let (port, _echo) = echo().await;
+        let mut route = jump.route();
+        route.hops.push(last.hop());
+        route.known_hosts = Some(format!("{}\n{}\n", jump.known_hosts_line(), last.known_hosts_line()));
+        // One login serves every hop: the second server gets the first one's key.
+        last.authorize(&jump);
+        let (tunnel, facts) = connect(&route).await.unwrap_or_else(|fault| panic!("{fault:?}"));
+        assert_eq!(facts.port, last.port);
+        let stream = tunnel.open("127.0.0.1", port).await.unwrap();
+        timeout(Duration::from_secs(30), exchange(stream, 1)).await.expect("no stall");
+        let held = tunnel.open("127.0.0.1", port).await.unwrap();
+        jump.kill_sessions();
+        let fault = timeout(Duration::from_secs(2), tunnel.lost()).await.expect("noticed");
+        assert_eq!(fault.code, Code::BastionLost);
+        assert!(fault.cause.contains(&format!("`127.0.0.1:{}`", jump.port)), "{}", fault.cause);
+        drop(held);
+        tunnel.close().await.unwrap();
+
+        route.hops[1].port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let fault = refusal(&route).await;
+        assert_eq!((fault.code, fault.stage), (Code::BastionRefused, Code::BastionRefused.stage()));
+        assert!(fault.cause.contains(&format!("jump host `127.0.0.1:{}`", jump.port)), "{}", fault.cause);
+    });
+}
+
+#[test]
+fn notices_at_once_when_sshd_dies() {
+    run(async {
+        for opened in [true, false] {
+            let sshd = Sshd::plain();
+            let (port, _echo) = echo().await;
+            let (tunnel, _) = connect(&sshd.route()).await.unwrap();
+            let stream = if opened { Some(tunnel.open("127.0.0.1", port).await.unwrap()) } else { None };
+            sshd.kill_sessions();
+            let (one, two) = timeout(Duration::from_secs(1), async { tokio::join!(tunnel.lost(), tunnel.lost()) })
+                .await
+                .expect("at once");
+            assert_eq!((one.code, &one), (Code::BastionLost, &two));
+            assert!(one.cause.contains("closed") || one.cause.contains("reset"), "{}", one.cause);
+            assert_eq!(tunnel.check(), Some(one.clone()));
+            assert_eq!(tunnel.open("127.0.0.1", port).await.unwrap_err(), one);
+            drop(stream);
+            tunnel.close().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn notices_a_frozen_sshd_within_three_keepalives() {
+    run(async {
+        let sshd = Sshd::plain();
+        let (port, _echo) = echo().await;
+        let route = Route { keepalive: Duration::from_secs(1), ..sshd.route() };
+        let (tunnel, _) = connect(&route).await.unwrap();
+        let _held = tunnel.open("127.0.0.1", port).await.unwrap();
+        assert!(timeout(Duration::from_secs(4), tunnel.lost()).await.is_err(), "a quiet connection is not a dead one");
+        sshd.freeze_sessions();
+        let fault = timeout(Duration::from_millis(4200), tunnel.lost()).await.expect("noticed");
+        assert_eq!(fault.code, Code::BastionLost);
+        assert!(fault.cause.contains("no answer for 3 s"), "{}", fault.cause);
+        tunnel.close().await.unwrap();
+    });
+}
+
+/// The pumps of this process: thread id and CPU time in ticks of 10 ms.
+fn pumps() -> Vec<(String, u64)> {
+    let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
+    tasks
+        .filter_map(|task| {
+            let stat = fs::read_to_string(task.path().join("stat")).ok()?;
+            let (head, rest) = stat.rsplit_once(") ")?;
+            let fields: Vec<u64> = rest.split(' ').skip(11).take(2).filter_map(|field| field.parse().ok()).collect();
+            head.ends_with("(ssh-pump").then(|| (task.file_name().to_string_lossy().into_owned(), fields.iter().sum()))
+        })
+        .collect()
+}
+
+#[test]
+fn costs_nothing_when_idle_and_leaves_nothing_behind() {
+    run_alone(async {
+        let sshd = Sshd::plain();
+        let (port, _echo) = echo().await;
+        eventually("earlier pumps end", || pumps().is_empty()).await;
+        let (tunnel, _) = connect(&sshd.route()).await.unwrap();
+        let mut stream = tunnel.open("127.0.0.1", port).await.unwrap();
+        let mut half_closed = tunnel.open("127.0.0.1", port).await.unwrap();
+        half_closed.shutdown().await.unwrap();
+        stream.write_all(b"x").await.unwrap();
+        assert_eq!(stream.read_u8().await.unwrap(), b'x');
+        let before = pumps();
+        assert_eq!(before.len(), 1);
+        sleep(Duration::from_secs(3)).await;
+        let ticks = pumps()[0].1 - before[0].1;
+        assert!(ticks <= 1, "{ticks} ticks of CPU while idle");
+        let begun = Instant::now();
+        tunnel.close().await.unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert_eq!(pumps(), [], "close waits for the thread");
+        eventually("sshd's child ends", || sshd.sessions().is_empty()).await;
+
+        let (tunnel, _) = connect(&sshd.route()).await.unwrap();
+        drop(tunnel);
+        eventually("a dropped tunnel ends too", || pumps().is_empty() && sshd.sessions().is_empty()).await;
+        let (silent, _speaker) = speaker("", Duration::from_secs(60)).await;
+        let mut route = Route { connect_timeout: Duration::from_secs(1), ..sshd.route() };
+        route.hops[0].port = silent;
+        assert!(timeout(Duration::from_millis(100), connect(&route)).await.is_err());
+        eventually("a thread whose future was dropped ends by its timeouts", || pumps().is_empty()).await;
+    });
+}
+
+#[test]
+fn sends_what_was_written_before_close() {
+    run(async {
+        let sshd = Sshd::plain();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (tunnel, _) = connect(&sshd.route()).await.unwrap();
+        let mut stream = tunnel.open("127.0.0.1", port).await.unwrap();
+        let (mut served, _) = listener.accept().await.unwrap();
+        stream.write_all(b"goodbye").await.unwrap();
+        drop(stream);
+        tunnel.close().await.unwrap();
+        let mut heard = String::new();
+        served.read_to_string(&mut heard).await.unwrap();
+        assert_eq!(heard, "goodbye");
+    });
+}
+
+#[test]
+fn connects_in_few_round_trips() {
+    run(async {
+        let sshd = Sshd::plain();
+        let one_way = Duration::from_millis(50);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut route = sshd.route();
+        route.hops[0].port = listener.local_addr().unwrap().port();
+        route.known_hosts = Some(format!("127.0.0.1 {}", sshd.host_key("ed25519")));
+        let mut proxy = JoinSet::new();
+        let port = sshd.port;
+        proxy.spawn(async move {
+            let (near, _) = listener.accept().await.unwrap();
+            let far = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let (near_read, near_write) = near.into_split();
+            let (far_read, far_write) = far.into_split();
+            tokio::join!(delay(near_read, far_write, one_way), delay(far_read, near_write, one_way));
+        });
+        let begun = Instant::now();
+        let (tunnel, _) = connect(&route).await.unwrap();
+        let trips = begun.elapsed().as_secs_f64() / (2.0 * one_way.as_secs_f64());
+        eprintln!("connect: {trips:.1} round trips");
+        // Key exchange and log-in; the TCP handshake with the proxy next door costs none.
+        assert!(trips < 6.0, "{trips} round trips");
+        tunnel.close().await.unwrap();
+    });
+}
+
+/// Hands every piece on, this much later.
+async fn delay(mut from: tokio::net::tcp::OwnedReadHalf, mut to: tokio::net::tcp::OwnedWriteHalf, by: Duration) {
+    let (pieces, mut late) = tokio::sync::mpsc::unbounded_channel::<(tokio::time::Instant, Vec<u8>)>();
+    let reading = async move {
+        let mut bytes = vec![0; 65536];
+        while let Ok(count @ 1..) = from.read(&mut bytes).await {
+            drop(pieces.send((tokio::time::Instant::now() + by, bytes[..count].to_vec())));
+        }
+    };
+    let writing = async move {
+        while let Some((when, piece)) = late.recv().await {
+            tokio::time::sleep_until(when).await;
+            if to.write_all(&piece).await.is_err() {
+                break;
+            }
+        }
+    };
+    tokio::join!(reading, writing);
+}

@@ -15,7 +15,7 @@ use std::time::Duration;
 const USERS: &str = "create table users (id int);\n";
 
 fn one_file(lab: &Lab) -> Action<'_> {
-    Action::new(lab).file("migrations/0001_users.sql", USERS)
+    Action::direct(lab).file("migrations/0001_users.sql", USERS)
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn a_cancelled_run_has_stopped_its_work_and_told_so() {
     lab.database.sql("create table busy (id int); alter table busy owner to app");
     let holder = lab.database.session();
     holder.sql("begin; lock table busy");
-    let running = Action::new(&lab)
+    let running = Action::direct(&lab)
         .file("migrations/0001_busy.sql", "alter table busy add name text;\n")
         .input("lock-timeout", "0")
         .env("RUNNER_DEBUG", "1")
@@ -69,7 +69,7 @@ fn a_cancelled_run_has_stopped_its_work_and_told_so() {
 #[test]
 fn a_killed_run_leaves_nothing_in_the_database() {
     let lab = Lab::new();
-    let running = Action::new(&lab).file("migrations/0001_slow.sql", "select pg_sleep(60);\n").start();
+    let running = Action::direct(&lab).file("migrations/0001_slow.sql", "select pg_sleep(60);\n").start();
     let asleep = "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'";
     lab.database.wait_for(asleep, "1");
     running.kill();

@@ -2,6 +2,7 @@
 //! `action` the runner, `flights` the network between.
 
 mod action;
+#[cfg(test)]
 mod bastion;
 mod commands;
 mod contract;

@@ -48,8 +48,19 @@ pub(crate) struct Action<'a> {
 }
 
 impl<'a> Action<'a> {
-    /// A step that knows the lab's database by its `database-url`, and has an empty workspace.
+    /// A step that knows the way through the lab's bastion to its database, and has an empty workspace.
     pub(crate) fn new(lab: &'a Lab) -> Self {
+        let bastion = &lab.bastion;
+        Self::direct(lab)
+            .input("ssh-host", "127.0.0.1")
+            .input("ssh-port", bastion.port.to_string())
+            .input("ssh-user", bastion.user())
+            .input("ssh-known-hosts", bastion.known_hosts_line())
+            .secret("ssh-private-key", bastion.key().expose())
+    }
+
+    /// The same without a bastion.
+    pub(crate) fn direct(lab: &'a Lab) -> Self {
         let home = tempfile::Builder::new().prefix("bastion-migrate-step-").tempdir().expect("there is room");
         fs::create_dir(home.path().join("workspace")).expect("there is room");
         fs::write(home.path().join("event.json"), "{}").expect("there is room");

@@ -11,9 +11,15 @@ pub(crate) mod sshd;
 pub(crate) use process::poll;
 
 use postgres::{Database, Options, Postgres};
-use std::sync::{Arc, LazyLock};
+use sshd::Sshd;
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 static SHARED: LazyLock<Arc<Postgres>> = LazyLock::new(|| Postgres::start(&Options::default()));
+
+static BASTION: LazyLock<Arc<Sshd>> = LazyLock::new(|| Arc::new(Sshd::plain()));
 
 /// The server that tests share unless they need one that is special, or want to harm it.
 pub(crate) fn shared() -> Arc<Postgres> {
@@ -25,6 +31,8 @@ pub(crate) fn shared() -> Arc<Postgres> {
 pub(crate) struct Lab {
     /// An empty database of the test's own.
     pub(crate) database: Database,
+    /// The bastion in front of it.
+    pub(crate) bastion: Arc<Sshd>,
 }
 
 impl Lab {
@@ -33,13 +41,26 @@ impl Lab {
         Self::on(&shared())
     }
 
-    /// On this server.
+    /// On this database server.
     pub(crate) fn on(postgres: &Arc<Postgres>) -> Self {
-        Self { database: postgres.database() }
+        Self { database: postgres.database(), bastion: Arc::clone(&BASTION) }
+    }
+
+    /// The same behind a bastion of the test's own.
+    pub(crate) fn behind(self, bastion: Sshd) -> Self {
+        Self { bastion: Arc::new(bastion), ..self }
     }
 
     /// What a finished run has left on the servers, one thing to a line; waits a moment for them to notice its end.
     pub(crate) fn left_behind(&self) -> String {
-        self.database.left_behind()
+        let left = self.database.left_behind();
+        // On the shared bastion the sessions of other tests come and go.
+        if !Arc::ptr_eq(&self.bastion, &BASTION) {
+            let none = poll(Duration::from_secs(3), || self.bastion.sessions().is_empty().then_some(()));
+            if none.is_none() {
+                return format!("{left}sshd still has {:?}\n", self.bastion.sessions());
+            }
+        }
+        left
     }
 }

@@ -1,36 +1,35 @@
 //! A real sshd with keys, configuration and log of its own.
 #![expect(clippy::disallowed_methods, reason = "tests start servers and key generators")]
 
+use super::process::{Kept, poll, program};
 use bastion_migrate::{
     secret::Secret,
     ssh::{Hop, Login, Route},
 };
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Write as _},
+    io::Write as _,
     net::TcpListener,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
-    thread,
+    process::{Command, Stdio},
     time::Duration,
 };
 use tempfile::TempDir;
 
 /// How the server differs from a plain one with a single ed25519 host key and key log-in for root.
 #[derive(Debug, Clone)]
-pub struct SshdOptions {
+pub(crate) struct SshdOptions {
     /// Types of `ssh-keygen -t`.
-    pub host_keys: Vec<&'static str>,
+    pub(crate) host_keys: Vec<&'static str>,
     /// Lines of `sshd_config`; they win over ours.
-    pub config: String,
+    pub(crate) config: String,
     /// In front of the key in `authorized_keys`, as in `restrict`.
-    pub key_options: String,
+    pub(crate) key_options: String,
     /// `ssh-keygen` arguments for the user's key.
-    pub user_key: Vec<&'static str>,
+    pub(crate) user_key: Vec<&'static str>,
     /// A throw-away system user with this password instead of root.
-    pub password: Option<&'static str>,
+    pub(crate) password: Option<&'static str>,
 }
 
 impl Default for SshdOptions {
@@ -46,68 +45,71 @@ impl Default for SshdOptions {
 }
 
 /// A running sshd.
-pub struct Sshd {
+pub(crate) struct Sshd {
     dir: TempDir,
-    child: Child,
-    log: Arc<Mutex<String>>,
+    server: Kept,
     account: Option<Account>,
     /// Where it listens, on 127.0.0.1.
-    pub port: u16,
+    pub(crate) port: u16,
 }
 
 impl Sshd {
     /// Starts it and waits until it listens.
-    pub fn start(options: &SshdOptions) -> Self {
-        fs::create_dir_all("/run/sshd").expect("sshd's own directory for its unprivileged child");
-        let dir = tempfile::Builder::new().prefix("sshd").tempdir().unwrap();
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    pub(crate) fn start(options: &SshdOptions) -> Self {
+        // Only root needs it: the directory of sshd's unprivileged child.
+        drop(fs::create_dir_all("/run/sshd"));
+        let dir = tempfile::Builder::new().prefix("sshd").tempdir().expect("the lab works");
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("the lab works");
         for host_key in &options.host_keys {
             keygen(&dir.path().join(format!("host_{host_key}")), &["-t", host_key, "-N", ""]);
         }
         let key = dir.path().join("user");
         keygen(&key, &options.user_key);
-        let public = fs::read_to_string(key.with_extension("pub")).unwrap();
+        let public = fs::read_to_string(key.with_extension("pub")).expect("the lab works");
         fs::write(dir.path().join("authorized_keys"), format!("{} {public}", options.key_options).trim_start())
-            .unwrap();
+            .expect("the lab works");
         let account = options.password.map(Account::create);
-        let (child, log, port) = (0..5).find_map(|_| launch(dir.path(), options)).expect("sshd starts");
-        Self { dir, child, log, account, port }
+        let (server, port) = (0..5).find_map(|_| launch(dir.path(), options)).expect("sshd starts");
+        Self { dir, server, account, port }
     }
 
     /// A plain one.
-    pub fn plain() -> Self {
+    pub(crate) fn plain() -> Self {
         Self::start(&SshdOptions::default())
     }
 
     /// Whom to log in as.
-    pub fn user(&self) -> String {
-        self.account.as_ref().map_or_else(|| "root".to_owned(), |account| account.name.clone())
+    pub(crate) fn user(&self) -> String {
+        match &self.account {
+            Some(account) => account.name.clone(),
+            None => own_name(),
+        }
     }
 
     /// The server as a hop.
-    pub fn hop(&self) -> Hop {
+    pub(crate) fn hop(&self) -> Hop {
         Hop { host: "127.0.0.1".to_owned(), port: self.port, user: self.user() }
     }
 
     /// The user's private key.
-    pub fn key(&self) -> Secret {
-        Secret::new(fs::read_to_string(self.dir.path().join("user")).unwrap())
+    pub(crate) fn key(&self) -> Secret {
+        Secret::new(fs::read_to_string(self.dir.path().join("user")).expect("the lab works"))
     }
 
     /// `type base64` of a host key.
-    pub fn host_key(&self, kind: &str) -> String {
-        let text = fs::read_to_string(self.dir.path().join(format!("host_{kind}.pub"))).unwrap();
+    pub(crate) fn host_key(&self, kind: &str) -> String {
+        let text = fs::read_to_string(self.dir.path().join(format!("host_{kind}.pub"))).expect("the lab works");
         text.split(' ').take(2).map(str::trim).collect::<Vec<_>>().join(" ")
     }
 
-    /// The known_hosts line of its first host key.
-    pub fn known_hosts_line(&self) -> String {
+    /// The `known_hosts` line of its first host key.
+    pub(crate) fn known_hosts_line(&self) -> String {
         let kind = if self.dir.path().join("host_ed25519.pub").exists() { "ed25519" } else { "ecdsa" };
         format!("[127.0.0.1]:{} {}", self.port, self.host_key(kind))
     }
 
     /// The way to it, with everything right.
-    pub fn route(&self) -> Route {
+    pub(crate) fn route(&self) -> Route {
         Route {
             hops: vec![self.hop()],
             login: Login { key: Some(self.key()), passphrase: None, password: None },
@@ -118,14 +120,21 @@ impl Sshd {
         }
     }
 
+    /// Lets the other server's user in here too.
+    pub(crate) fn authorize(&self, other: &Self) {
+        let keys =
+            [self, other].map(|sshd| fs::read_to_string(sshd.dir.path().join("user.pub")).expect("the lab works"));
+        fs::write(self.dir.path().join("authorized_keys"), keys.concat()).expect("the lab works");
+    }
+
     /// What it has logged so far.
-    pub fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).expect("the lab works")
     }
 
     /// The processes that serve its connections.
-    pub fn sessions(&self) -> Vec<u32> {
-        let mut found = vec![self.child.id()];
+    pub(crate) fn sessions(&self) -> Vec<u32> {
+        let mut found = vec![self.server.pid()];
         let parents = parents();
         while let Some(more) = Some(&parents)
             .map(|parents| parents.iter().filter(|(pid, parent)| found.contains(parent) && !found.contains(pid)))
@@ -138,77 +147,70 @@ impl Sshd {
     }
 
     /// Ends them at once.
-    pub fn kill_sessions(&self) {
+    pub(crate) fn kill_sessions(&self) {
         self.signal("-KILL");
     }
 
     /// Stops them where they are.
-    pub fn freeze_sessions(&self) {
+    pub(crate) fn freeze_sessions(&self) {
         self.signal("-STOP");
     }
 
     fn signal(&self, signal: &str) {
         let pids: Vec<String> = self.sessions().iter().map(ToString::to_string).collect();
         assert!(!pids.is_empty(), "there is a session to signal");
-        assert!(Command::new("kill").arg(signal).args(pids).status().unwrap().success());
+        // One of them may just have ended by itself (the child that did the key exchange): kill then says so.
+        Command::new("kill").arg(signal).args(pids).stderr(Stdio::null()).status().expect("the lab works");
+    }
+}
+
+impl std::fmt::Debug for Sshd {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Sshd").field("port", &self.port).finish_non_exhaustive()
     }
 }
 
 impl Drop for Sshd {
     fn drop(&mut self) {
         let sessions: Vec<String> = self.sessions().iter().map(ToString::to_string).collect();
-        self.child.kill().unwrap_or_default();
-        drop(self.child.wait());
         if !sessions.is_empty() {
             drop(Command::new("kill").arg("-KILL").args(sessions).stderr(Stdio::null()).status());
         }
     }
 }
 
-fn launch(dir: &Path, options: &SshdOptions) -> Option<(Child, Arc<Mutex<String>>, u16)> {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+fn launch(dir: &Path, options: &SshdOptions) -> Option<(Kept, u16)> {
+    let port = TcpListener::bind("127.0.0.1:0").expect("the lab works").local_addr().expect("the lab works").port();
     let path = |name: &str| dir.join(name).display().to_string();
-    let mut config = options.config.clone();
-    for host_key in &options.host_keys {
-        config += &format!("\nHostKey {}", path(&format!("host_{host_key}")));
-    }
-    config += &format!(
-        "\nPort {port}\nListenAddress 127.0.0.1\nPidFile none\nStrictModes no\nUsePAM no\nLogLevel VERBOSE\n\
+    let host_keys = options.host_keys.iter().map(|kind| format!("HostKey {}", path(&format!("host_{kind}"))));
+    let ours = format!(
+        "Port {port}\nListenAddress 127.0.0.1\nPidFile none\nStrictModes no\nUsePAM no\nLogLevel VERBOSE\n\
          PermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 100\n\
          PrintMotd no\nAuthorizedKeysFile {}\n",
         path("authorized_keys")
     );
+    let config = [options.config.clone()].into_iter().chain(host_keys).chain([ours]).collect::<Vec<_>>().join("\n");
     let file = dir.join("sshd_config");
-    fs::write(&file, config).unwrap();
-    let mut child = Command::new("/usr/sbin/sshd")
-        .args(["-D", "-e", "-f"])
-        .arg(&file)
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("openssh-server is installed");
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let log = Arc::new(Mutex::new(String::new()));
-    let listens = lines.by_ref().map_while(Result::ok).any(|line| {
-        *log.lock().unwrap() += &format!("{line}\n");
-        line.contains("Server listening on")
-    });
-    if !listens {
-        eprintln!("{}", log.lock().unwrap());
-        drop(child.wait());
-        return None;
-    }
-    let kept = Arc::clone(&log);
-    thread::Builder::new()
-        .name("sshd-log".to_owned())
-        .spawn(move || lines.map_while(Result::ok).for_each(|line| *kept.lock().unwrap() += &format!("{line}\n")))
-        .unwrap();
-    Some((child, log, port))
+    fs::write(&file, config).expect("the lab works");
+    let mut sshd = Command::new(program("sshd", "openssh-server"));
+    sshd.args(["-D", "-e", "-f"]).arg(&file);
+    let log = dir.join("log");
+    fs::write(&log, "").expect("the lab works");
+    let server = Kept::start(&sshd, dir, &log, "TERM");
+    let listens = || fs::read_to_string(&log).is_ok_and(|log| log.contains("Server listening on")).then_some(());
+    // Another process may have taken the port meanwhile.
+    poll(Duration::from_secs(5), listens).map(|()| (server, port))
+}
+
+/// Who runs the tests: an sshd that is not root lets in nobody else.
+fn own_name() -> String {
+    let output = Command::new("id").arg("-un").output().expect("the lab works");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 /// Every process and its parent.
 fn parents() -> Vec<(u32, u32)> {
-    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let entries = fs::read_dir("/proc").expect("the lab works").flatten();
     entries
         .filter_map(|entry| {
             let pid = entry.file_name().to_str()?.parse().ok()?;
@@ -230,14 +232,15 @@ struct Account {
 impl Account {
     fn create(password: &str) -> Self {
         let mut bytes = [0; 4];
-        getrandom::fill(&mut bytes).unwrap();
+        getrandom::fill(&mut bytes).expect("the lab works");
         let name = format!("bm{:08x}", u32::from_le_bytes(bytes));
         let account = Self { name };
-        let status = Command::new("useradd").args(["-M", "-s", "/bin/sh", &account.name]).status().unwrap();
+        let status =
+            Command::new("useradd").args(["-M", "-s", "/bin/sh", &account.name]).status().expect("the lab works");
         assert!(status.success(), "useradd");
-        let mut chpasswd = Command::new("chpasswd").stdin(Stdio::piped()).spawn().unwrap();
-        writeln!(chpasswd.stdin.take().unwrap(), "{}:{password}", account.name).unwrap();
-        assert!(chpasswd.wait().unwrap().success(), "chpasswd");
+        let mut chpasswd = Command::new("chpasswd").stdin(Stdio::piped()).spawn().expect("the lab works");
+        writeln!(chpasswd.stdin.take().expect("the lab works"), "{}:{password}", account.name).expect("the lab works");
+        assert!(chpasswd.wait().expect("the lab works").success(), "chpasswd");
         account
     }
 }
@@ -249,28 +252,33 @@ impl Drop for Account {
 }
 
 /// Makes a key pair at this path.
-pub fn keygen(path: &Path, arguments: &[&str]) {
-    let status =
-        Command::new("ssh-keygen").args(["-q", "-C", ""]).args(arguments).arg("-f").arg(path).status().unwrap();
+pub(crate) fn keygen(path: &Path, arguments: &[&str]) {
+    let status = Command::new("ssh-keygen")
+        .args(["-q", "-C", ""])
+        .args(arguments)
+        .arg("-f")
+        .arg(path)
+        .status()
+        .expect("the lab works");
     assert!(status.success(), "ssh-keygen {arguments:?}");
 }
 
-/// Replaces the names in a known_hosts text by their hashes.
-pub fn hashed(known_hosts: &str) -> String {
-    let dir = tempfile::tempdir().unwrap();
+/// Replaces the names in a `known_hosts` text by their hashes.
+pub(crate) fn hashed(known_hosts: &str) -> String {
+    let dir = tempfile::tempdir().expect("the lab works");
     let file: PathBuf = dir.path().join("known_hosts");
-    fs::write(&file, known_hosts).unwrap();
+    fs::write(&file, known_hosts).expect("the lab works");
     let status =
         Command::new("ssh-keygen").arg("-H").arg("-f").arg(&file).stderr(Stdio::null()).stdout(Stdio::null()).status();
-    assert!(status.unwrap().success(), "ssh-keygen -H");
-    fs::read_to_string(&file).unwrap()
+    assert!(status.expect("the lab works").success(), "ssh-keygen -H");
+    fs::read_to_string(&file).expect("the lab works")
 }
 
 /// What `ssh-keygen -lf` says of a `type base64` key.
-pub fn fingerprint(key: &str) -> String {
-    let dir = tempfile::tempdir().unwrap();
+pub(crate) fn fingerprint(key: &str) -> String {
+    let dir = tempfile::tempdir().expect("the lab works");
     let file = dir.path().join("key.pub");
-    fs::write(&file, format!("{key}\n")).unwrap();
-    let output = Command::new("ssh-keygen").arg("-lf").arg(&file).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().split(' ').nth(1).unwrap().to_owned()
+    fs::write(&file, format!("{key}\n")).expect("the lab works");
+    let output = Command::new("ssh-keygen").arg("-lf").arg(&file).output().expect("the lab works");
+    String::from_utf8(output.stdout).expect("the lab works").split(' ').nth(1).expect("the lab works").to_owned()
 }
