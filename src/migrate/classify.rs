@@ -362,10 +362,6 @@ mod tests {
         for statement in [
             "CREATE INDEX concurrently_x ON t (x)",
             "DROP INDEX a",
-            "REINDEX TABLE t",
-            "REINDEX (CONCURRENTLY false) TABLE t",
-            "CLUSTER t USING i",
-            "CLUSTER (VERBOSE) t",
             "REFRESH MATERIALIZED VIEW CONCURRENTLY v",
             "ALTER TYPE t ADD VALUE 'x'",
             "ALTER TABLE a DETACH PARTITION b",
@@ -440,7 +436,15 @@ mod tests {
         ] {
             assert_eq!(nature(statement), Nature::Session, "{statement}");
         }
-        assert_eq!(nature("ANALYZE t"), Nature::Harmless);
+        for statement in [
+            "ANALYZE t",
+            "REINDEX TABLE t",
+            "REINDEX (CONCURRENTLY false) INDEX i",
+            "CLUSTER t USING i",
+            "CLUSTER (VERBOSE) t",
+        ] {
+            assert_eq!(nature(statement), Nature::Harmless, "{statement}");
+        }
         assert_eq!(nature("COPY t (a) FROM stdin"), Nature::Rows);
         assert_eq!(nature("CALL p()"), Nature::Procedure);
         assert_eq!(nature("DO $$ BEGIN COMMIT; END $$"), Nature::Procedure);

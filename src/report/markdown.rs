@@ -40,11 +40,7 @@ pub(super) fn block(text: &str) -> String {
     let longest = text.split(|letter| letter != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest.max(2) + 1);
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
-    let text: String = text
-        .trim_end_matches('\n')
-        .chars()
-        .map(|letter| if letter == '\n' { letter } else { visible(letter) })
-        .collect();
+    let text: String = text.trim_end_matches('\n').chars().map(visible).collect();
     format!("{fence}text\n{text}\n{fence}\n")
 }
 

@@ -117,7 +117,7 @@ fn without_controls(line: &str) -> String {
 
 /// A server's message must not move the cursor or retitle the terminal.
 pub(super) fn visible(letter: char) -> char {
-    if letter.is_control() && letter != '\t' { char::REPLACEMENT_CHARACTER } else { letter }
+    if letter.is_control() && !matches!(letter, '\t' | '\n') { char::REPLACEMENT_CHARACTER } else { letter }
 }
 
 fn coloured(tone: Tone, line: &str) -> String {

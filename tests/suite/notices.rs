@@ -26,7 +26,7 @@ fn hostile_text_is_no_command_and_no_markup() {
     let text = r"do $$ begin
         raise notice E'\n::error::x\n##[error]x\r::add-mask::row\n::set-output name=a::b';
         raise notice E'::stop-commands::x\n\x1b[2J\x1b]0;title\x07 | <img src=x onerror=alert(1)> [a](http://b) `c` **d**';
-        raise exception '%', E'\n::warning::y\n##[warning]y <scr' || E'ipt>alert(2)</script> | ```\n## z';
+        raise exception '%', E'\n::warning::y\n##[warning]y <scr' || E'ipt>alert(2)</script> \x1b[31m | ```\n## z';
         end $$;";
     let done = Action::new(&lab)
         .file("migrations/0001_a.sql", text)
