@@ -231,7 +231,7 @@ mod tests {
         for text in [&digits, &named, &named.to_uppercase()] {
             assert_eq!(digest(text), Ok(named.clone()));
         }
-        for text in ["", "0123456789ab", "not-a-digest-at-all", "sha256:", &named[..70]] {
+        for text in ["", "0123456789ab", "not-a-digest-at-all", "sha256:", &"a".repeat(63)] {
             assert!(digest(text).is_err(), "{text}");
         }
     }

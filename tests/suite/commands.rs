@@ -19,7 +19,7 @@ fn two_files<'l>(lab: &'l Lab, command: &str) -> Action<'l> {
 }
 
 fn digest(done: &Finished) -> String {
-    done.outputs["plan-digest"].clone()
+    done.outputs.get("plan-digest").cloned().expect("there is a plan")
 }
 
 #[test]

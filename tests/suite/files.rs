@@ -301,3 +301,49 @@ fn a_dump_of_a_real_schema_is_applied() {
         3
     );
 }
+
+#[test]
+fn lines_that_guard_a_dump_from_psql_are_left_out_and_move_nothing() {
+    let lab = Lab::new();
+    let schema = |text: &str| format!("\\restrict x1\n{text}\n\\unrestrict x1\n");
+    Action::new(&lab)
+        .file("migrations/0001_a.sql", schema("create table a ();"))
+        .file("migrations/0002_b.sql", schema("select oops;"))
+        .run()
+        .fails("statement-failed", 6)
+        .annotation("migrations/0002_b.sql", 2, "oops")
+        .applied(["0001_a"])
+        .pending(["0002_b"])
+        .says("--> migrations/0002_b.sql:2:8\n")
+        .done();
+}
+
+#[test]
+fn a_file_without_a_statement_is_a_migration() {
+    let lab = Lab::new();
+    let step = || {
+        Action::new(&lab)
+            .file("migrations/0001_empty.sql", "")
+            .file("migrations/0002_comment.sql", "-- nothing any more\n;\n")
+            .file("migrations/0003_optout.sql", "-- no-transaction\n")
+    };
+    step().run().succeeds().applied(["0001_empty", "0002_comment", "0003_optout"]).done();
+    step().run().nothing_to_do().done();
+}
+
+#[test]
+fn odd_names_are_told_as_they_are() {
+    let lab = Lab::new();
+    let [odd, failing] = ["0001_größe & 'mehr' [a](b)|c", "0002_50%, a:b;c"];
+    Action::new(&lab)
+        .file(&format!("migrations/{odd}.sql"), "create table a ();")
+        .file(&format!("migrations/{failing}.sql"), "\nselect oops;")
+        .run()
+        .fails("statement-failed", 6)
+        .annotation(&format!("migrations/{failing}.sql"), 2, "oops")
+        .applied([odd])
+        .pending([failing])
+        .summary("größe &amp; 'mehr' \\[a\\](b)\\|c")
+        .done();
+    assert_eq!(lab.database.sql("select name from bastion_migrate.ledger"), "größe & 'mehr' [a](b)|c");
+}
