@@ -2,7 +2,7 @@
 //! work, so that losing one is losing both.
 
 use crate::{
-    fault::{Code, Fault},
+    fault::{Code, Fault, Stage},
     github::env::Runner,
     input::{Command, Settings},
     ledger::{Content, Found, Layout, Ledger, discover_sql, found},
@@ -89,7 +89,7 @@ impl<'a> Sql<'a> {
         let wait = self.settings.safety.lock_wait;
         let session = open(self.session.as_ref())?;
         if !self.locked {
-            lock::acquire(session, lock::own_key(), wait, server, &self.events).await?;
+            lock::acquire(session, lock::own(), wait, server, &self.events).await?;
             // Whoever held it may have made the ledger meanwhile.
             let question = discover_sql(self.settings.sql.ledger_table.as_deref());
             let answer = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
@@ -98,8 +98,8 @@ impl<'a> Sql<'a> {
         }
         let ledger = self.choose_ledger()?;
         if ledger.layout == Layout::Sqlx {
-            let key = lock::sqlx_key(&self.settings.database.name);
-            lock::acquire(session, key, wait.saturating_sub(began.elapsed()), server, &self.events).await?;
+            let theirs = lock::sqlx(&self.settings.database.name);
+            lock::acquire(session, theirs, wait.saturating_sub(began.elapsed()), server, &self.events).await?;
         }
         self.ledger = Some(ledger);
         self.events.tell(Event::Locked { waited: began.elapsed() });
@@ -247,11 +247,14 @@ impl<'a> Sql<'a> {
         Ok(Content::parse(&answer))
     }
 
-    /// What earlier runs, or others, left behind and this run does not touch.
+    /// What earlier runs, or others, left behind and this run does not touch. To `verify` it is a fault, told there.
     fn tell_leftovers(&self) {
+        if self.settings.command == Command::Verify {
+            return;
+        }
         for index in &self.before.invalid_indexes {
             let fault = Fault::new(Code::VerifyIndex, format!("the index {index} is INVALID since before this run"));
-            self.events.tell(Event::Warning(fault));
+            self.events.tell(Event::Warning(fault.at(Stage::Plan)));
         }
     }
 
@@ -306,7 +309,7 @@ impl<'a> Sql<'a> {
             self.events.note(format!("the server says of transaction {xid}: {status}"));
         }
         let server = self.runner.server_url.as_deref();
-        lock::acquire(session, lock::own_key(), SETTLE, server, &self.events).await?;
+        lock::acquire(session, lock::own(), SETTLE, server, &self.events).await?;
         let ledger = known(self.ledger.as_ref())?;
         self.read(&ledger.made()).await
     }

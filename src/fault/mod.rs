@@ -65,6 +65,14 @@ pub struct Place {
     pub excerpt: Option<String>,
 }
 
+impl Place {
+    /// A file as such.
+    #[must_use]
+    pub fn whole(file: &str) -> Self {
+        Self { file: file.to_owned(), line: None, column: None, excerpt: None }
+    }
+}
+
 /// One failure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize)]
 #[error("{cause}")]

@@ -122,14 +122,16 @@ pub(super) fn table(text: &str) -> Result<String, Misfit> {
 /// PostgreSQL's NAMEDATALEN less its terminating zero.
 const LONGEST_IDENTIFIER: usize = 63;
 
-/// A plan's digest: hexadecimal, as in the output `plan-digest`, with or without `sha256:`.
+/// A plan's digest as in the output `plan-digest`; `sha256:` may be left out, digits may not: the first few of them could
+/// be made to fit another plan.
 pub(super) fn digest(text: &str) -> Result<String, Misfit> {
-    let hexadecimal = text.strip_prefix("sha256:").unwrap_or(text);
-    let fits = (12..=64).contains(&hexadecimal.len()) && hexadecimal.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let text = text.to_ascii_lowercase();
+    let hexadecimal = text.strip_prefix("sha256:").unwrap_or(&text);
+    let fits = hexadecimal.len() == 64 && hexadecimal.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !fits {
         return Err(Misfit::new("is not a plan's digest", "the output `plan-digest` of a run with `command: plan`"));
     }
-    Ok(text.to_ascii_lowercase())
+    Ok(format!("sha256:{hexadecimal}"))
 }
 
 /// One of these words.
@@ -225,9 +227,11 @@ mod tests {
 
     #[test]
     fn reads_digests() {
-        assert_eq!(digest("0123456789AB"), Ok("0123456789ab".to_owned()));
-        assert!(digest(&format!("sha256:{}", "a".repeat(64))).is_ok());
-        for text in ["", "abc", "not-a-digest-at-all", "sha256:"] {
+        let [digits, named] = ["a".repeat(64), format!("sha256:{}", "a".repeat(64))];
+        for text in [&digits, &named, &named.to_uppercase()] {
+            assert_eq!(digest(text), Ok(named.clone()));
+        }
+        for text in ["", "0123456789ab", "not-a-digest-at-all", "sha256:", &"a".repeat(63)] {
             assert!(digest(text).is_err(), "{text}");
         }
     }

@@ -11,7 +11,7 @@ pub use discover::{Found, discover_sql, found};
 pub use progress::{Progress, ProgressRow};
 
 use crate::postgres::{identifier, literal};
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// Whose ledger, and with it whose file names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +88,8 @@ pub struct Entry<'a> {
     pub checksum: &'a [u8],
     /// The page of the run that applied it.
     pub run: Option<&'a str>,
+    /// How long it took, when that is not how long the transaction has run.
+    pub took: Option<Duration>,
 }
 
 /// The ledger of this run.
@@ -209,8 +211,14 @@ impl Content {
     }
 }
 
-/// How long the transaction has run, in milliseconds, as SQL.
-const TOOK_MS: &str = "pg_catalog.round(1000 * EXTRACT(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.transaction_timestamp()))::bigint";
+/// How long a migration took, as SQL, in units of which a second has so many.
+fn took_sql(entry: &Entry<'_>, units: u64) -> String {
+    const TRANSACTION: &str = "EXTRACT(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.transaction_timestamp())";
+    match entry.took {
+        None => format!("pg_catalog.round({units} * {TRANSACTION})::bigint"),
+        Some(took) => format!("pg_catalog.round({units} * {}.{:09})::bigint", took.as_secs(), took.subsec_nanos()),
+    }
+}
 
 fn hex_literal(bytes: &[u8]) -> String {
     literal(&hex::encode(bytes))

@@ -211,6 +211,7 @@ impl Apply<'_> {
             name: &migration.id.name,
             checksum: migration.checksum.as_bytes(),
             run: self.run,
+            took: None,
         }
     }
 }

@@ -13,7 +13,8 @@ pub(super) enum Nature {
     Plain,
     /// `SET`, `RESET`: changes the session and nothing in the database.
     Session,
-    /// `ANALYZE`: runs anywhere, as often as one likes.
+    /// `ANALYZE`, `REINDEX TABLE`, `CLUSTER t`: runs as often as one likes, and of a partitioned table only without a
+    /// transaction, which its text does not tell.
     Harmless,
     /// `DO`, `CALL`, …: runs in a transaction; without one it may commit in the middle.
     Procedure,
@@ -54,7 +55,7 @@ pub(super) fn nature(statement: &str) -> Nature {
         .or_else(|| session(&words))
         .unwrap_or(match words.as_slice() {
             ["copy", ..] if follows(&words, "from", &["stdin", "stdout"]) => Nature::Rows,
-            ["analyze" | "analyse", ..] => Nature::Harmless,
+            ["analyze" | "analyse" | "cluster", ..] => Nature::Harmless,
             ["do" | "call", ..] | ["drop", "subscription", ..] => Nature::Procedure,
             _ => Nature::Plain,
         })
@@ -131,14 +132,14 @@ fn index(words: &[&str]) -> Option<Nature> {
             Some(alone_as(StatementKind::Repeatable, "REINDEX (CONCURRENTLY)"))
         }
         ["reindex", ..] => {
-            let what = words.iter().find_map(|word| match *word {
-                "index" | "table" => Some(None),
-                "schema" => Some(Some("REINDEX SCHEMA")),
-                "database" => Some(Some("REINDEX DATABASE")),
-                "system" => Some(Some("REINDEX SYSTEM")),
+            let alone = |what| Some(alone_as(StatementKind::Repeatable, what));
+            words.iter().find_map(|word| match *word {
+                "index" | "table" => Some(Nature::Harmless),
+                "schema" => alone("REINDEX SCHEMA"),
+                "database" => alone("REINDEX DATABASE"),
+                "system" => alone("REINDEX SYSTEM"),
                 _ => None,
-            });
-            what.flatten().map(|what| alone_as(StatementKind::Repeatable, what))
+            })
         }
         _ => None,
     }
@@ -361,10 +362,6 @@ mod tests {
         for statement in [
             "CREATE INDEX concurrently_x ON t (x)",
             "DROP INDEX a",
-            "REINDEX TABLE t",
-            "REINDEX (CONCURRENTLY false) TABLE t",
-            "CLUSTER t USING i",
-            "CLUSTER (VERBOSE) t",
             "REFRESH MATERIALIZED VIEW CONCURRENTLY v",
             "ALTER TYPE t ADD VALUE 'x'",
             "ALTER TABLE a DETACH PARTITION b",
@@ -439,7 +436,15 @@ mod tests {
         ] {
             assert_eq!(nature(statement), Nature::Session, "{statement}");
         }
-        assert_eq!(nature("ANALYZE t"), Nature::Harmless);
+        for statement in [
+            "ANALYZE t",
+            "REINDEX TABLE t",
+            "REINDEX (CONCURRENTLY false) INDEX i",
+            "CLUSTER t USING i",
+            "CLUSTER (VERBOSE) t",
+        ] {
+            assert_eq!(nature(statement), Nature::Harmless, "{statement}");
+        }
         assert_eq!(nature("COPY t (a) FROM stdin"), Nature::Rows);
         assert_eq!(nature("CALL p()"), Nature::Procedure);
         assert_eq!(nature("DO $$ BEGIN COMMIT; END $$"), Nature::Procedure);

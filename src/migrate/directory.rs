@@ -131,7 +131,7 @@ impl Entry {
             Ok(name) => Ok(Self { path, file, name }),
             Err(why) => {
                 let fault = Fault::new(Code::FileName, format!("the name of `{file}` {why}"));
-                Err(fault.in_file(whole(&file)))
+                Err(fault.in_file(Place::whole(&file)))
             }
         }
     }
@@ -151,22 +151,18 @@ impl Entry {
         Some(
             fault
                 .fix("set `layout: sqlx` if sqlx keeps the ledger; else drop the `.up` and move the `.down.sql` files away")
-                .in_file(whole(&self.file)),
+                .in_file(Place::whole(&self.file)),
         )
     }
 
     fn read(&self, id: MigrationId) -> Result<Found, Vec<Fault>> {
         let bytes = fs::read(&self.path).map_err(|error| {
             let fault = Fault::new(Code::FileUnreadable, format!("`{}` can't be read", self.file)).because(&error);
-            vec![fault.in_file(whole(&self.file))]
+            vec![fault.in_file(Place::whole(&self.file))]
         })?;
         let content = Content::read(&self.file, &bytes)?;
         Ok(Found { id, content, plain: Checksum::plain(&bytes), sqlx: Checksum::sqlx(&bytes) })
     }
-}
-
-fn whole(file: &str) -> Place {
-    Place { file: file.to_owned(), line: None, column: None, excerpt: None }
 }
 
 #[cfg(test)]

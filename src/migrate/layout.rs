@@ -5,7 +5,7 @@ use super::{
     file::{Content, Migration},
 };
 use crate::{
-    fault::{Code, Fault},
+    fault::{Code, Fault, Place},
     input::{LayoutChoice, Policy},
     ledger::Layout,
     run::event::MigrationId,
@@ -122,6 +122,7 @@ pub(super) fn gaps(ids: &[MigrationId], policy: Policy) -> Vec<Fault> {
             Code::VersionGap,
             format!("version {missing} is missing between `{}` and `{}`", before.file, after.file),
         )
+        .in_file(Place::whole(&after.file))
     })
     .collect()
 }
@@ -135,6 +136,7 @@ pub(super) fn duplicates(ids: &[MigrationId]) -> Vec<Fault> {
             Code::VersionDuplicate,
             format!("`{}` and `{}` both have version {}", first.file, second.file, first.version),
         )
+        .in_file(Place::whole(&second.file))
     })
     .collect()
 }

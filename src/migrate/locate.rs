@@ -22,7 +22,7 @@ impl<'a> Source<'a> {
     /// The file as such.
     #[must_use]
     pub fn file(self) -> Place {
-        Place { file: self.file.to_owned(), line: None, column: None, excerpt: None }
+        Place::whole(self.file)
     }
 
     /// The 1-based line in which this byte of the text stands.

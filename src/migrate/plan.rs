@@ -23,7 +23,7 @@ pub struct Rules {
 pub struct Plan<'a> {
     /// What is to be applied, in the order of the versions.
     pub pending: Vec<&'a Migration>,
-    /// Names this work on this ledger: SHA-256 in hexadecimal.
+    /// Names this work on this ledger: `sha256:` and 64 hexadecimal digits.
     pub digest: String,
     /// How many migrations the ledger has.
     pub recorded: usize,
@@ -106,8 +106,8 @@ fn out_of_order(file: &Migration, newest: i64) -> Option<Fault> {
 ///
 /// `plan-changed`, with both digests.
 pub fn approved(digest: &str, expected: Option<&str>) -> Result<(), Fault> {
-    match expected.map(str::trim) {
-        Some(expected) if !expected.eq_ignore_ascii_case(digest) => {
+    match expected {
+        Some(expected) if expected != digest => {
             Err(Fault::new(Code::PlanChanged, format!("the plan is {digest}, and `expect-plan` is {expected}")))
         }
         _ => Ok(()),
@@ -138,7 +138,7 @@ fn digest(ledger: &BTreeMap<i64, &Recorded>, pending: &[&Migration]) -> String {
         add(id.name.as_bytes());
         add(checksum.as_bytes());
     }
-    hex::encode(&hash.finalize())
+    format!("sha256:{}", hex::encode(&hash.finalize()))
 }
 
 #[cfg(test)]
@@ -285,12 +285,11 @@ mod tests {
     fn holds_to_the_approved_plan() {
         let files = files(&[1, 2]);
         let digest = plan(&files, &[], &RULES).unwrap().digest;
-        assert_eq!(approved(&digest, Some(&format!(" {}\n", digest.to_uppercase()))), Ok(()));
-        assert_eq!(approved(&digest, None), Ok(()));
-        let less = plan(&files, &[row(&files[0])], &RULES).unwrap().digest;
-        let fault = approved(&less, Some(&digest)).unwrap_err();
+        let other = plan(&files, &[row(&files[0])], &RULES).unwrap().digest;
+        assert_eq!((approved(&digest, Some(&digest)), approved(&digest, None)), (Ok(()), Ok(())));
+        let fault = approved(&other, Some(&digest)).unwrap_err();
         assert_eq!(fault.code, Code::PlanChanged);
-        assert!(fault.cause.contains(&less) && fault.cause.contains(&digest), "{}", fault.cause);
+        assert!(fault.cause.contains(&digest) && fault.cause.contains(&other), "{}", fault.cause);
     }
 
     #[test]
@@ -311,7 +310,7 @@ mod tests {
         ]
         .into();
         assert_eq!(digests.len(), 5);
-        assert!(digests.iter().all(|digest| digest.len() == 64));
+        assert!(digests.iter().all(|digest| digest.len() == "sha256:".len() + 64));
     }
 
     /// Versions that are on disk, in any order, and how many of the lowest are recorded.

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     fault::{Code, Fault},
-    ledger::{Content, Progress, ProgressRow, hex},
+    ledger::{Content, Entry, Progress, ProgressRow, hex},
     postgres::{fault::statement, rows},
     run::event::Event,
 };
@@ -56,12 +56,11 @@ impl Walk<'_> {
                 self.run(next).await?;
             }
         }
-        let record = self.apply.ledger.insert_sql(&self.apply.entry(self.migration));
-        let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let took = began.elapsed();
+        let record = self.apply.ledger.insert_sql(&Entry { took: Some(took), ..self.apply.entry(self.migration) });
         let close = format!("RESET SESSION AUTHORIZATION; BEGIN; {}; {record}; COMMIT", self.progress.remove_sql());
         self.execute(&close).await?;
         self.apply.tally.applied.set(self.apply.tally.applied.get() + 1);
-        let took = std::time::Duration::from_millis(took);
         self.apply.events.tell(Event::Applied { version: self.migration.id.version, took });
         Ok(())
     }

@@ -31,6 +31,25 @@ pub fn application_name(runner: &Runner) -> String {
     name
 }
 
+/// A lock and what people call it.
+#[derive(Debug, Clone, Copy)]
+pub struct Lock {
+    key: i64,
+    what: &'static str,
+}
+
+/// The lock that keeps two of our runs apart.
+#[must_use]
+pub fn own() -> Lock {
+    Lock { key: own_key(), what: "the run lock" }
+}
+
+/// The lock that sqlx's library takes, so that the original tool waits while we work.
+#[must_use]
+pub fn sqlx(database: &str) -> Lock {
+    Lock { key: sqlx_key(database), what: "sqlx's own lock" }
+}
+
 /// The key of our own lock. Advisory locks are per database, so one key does.
 #[must_use]
 pub fn own_key() -> i64 {
@@ -40,9 +59,8 @@ pub fn own_key() -> i64 {
     i64::from_be_bytes(first)
 }
 
-/// The key that sqlx's library takes, so that the original tool waits while we work (sqlx 0.9, `generate_lock_id`).
-#[must_use]
-pub fn sqlx_key(database: &str) -> i64 {
+/// Made as sqlx makes it (sqlx 0.9, `generate_lock_id`).
+fn sqlx_key(database: &str) -> i64 {
     0x3d32_ad9e * i64::from(crc32fast::hash(database.as_bytes()))
 }
 
@@ -52,17 +70,18 @@ pub fn try_sql(key: i64) -> String {
     format!("SELECT pg_catalog.pg_try_advisory_lock({key})")
 }
 
-/// Takes the lock within `wait`; `who` is told as the holder's kind.
+/// Takes the lock within `wait`.
 ///
 /// # Errors
 /// `lock-held`, naming the holder.
 pub async fn acquire(
     session: &Session,
-    key: i64,
+    lock: Lock,
     wait: Duration,
     server_url: Option<&str>,
     events: &Events,
 ) -> Result<(), Fault> {
+    let Lock { key, what } = lock;
     let began = Instant::now();
     let mut said = None;
     loop {
@@ -74,11 +93,11 @@ pub async fn acquire(
         }
         let holder = answer.get(1).map_or_else(|| "another session".to_owned(), |row| describe(row, server_url));
         if began.elapsed() + PAUSE > wait {
-            return Err(Fault::new(Code::LockHeld, format!("the run lock is held by {holder}"))
+            return Err(Fault::new(Code::LockHeld, format!("{what} is held by {holder}"))
                 .detail(format!("waited {} s for it (`lock-wait`)", wait.as_secs())));
         }
         if said.as_ref() != Some(&holder) {
-            events.tell(Event::Waiting { what: "the run lock".to_owned(), why: format!("held by {holder}") });
+            events.tell(Event::Waiting { what: what.to_owned(), why: format!("held by {holder}") });
             said = Some(holder);
         }
         sleep(PAUSE).await;
@@ -97,12 +116,16 @@ fn holder_sql(key: i64) -> String {
 }
 
 fn describe(row: &[Option<String>], server_url: Option<&str>) -> String {
-    let field = |index: usize| row.get(index).and_then(Option::as_deref).unwrap_or("?");
-    let (pid, name, role, since) = (field(0), field(1), field(2), field(3));
-    match run_page(name, server_url) {
-        Some(page) => format!("the run {page} (pid {pid}, role `{role}`, connected since {since})"),
-        None => format!("`{name}` (pid {pid}, role `{role}`, connected since {since})"),
-    }
+    let field = |index: usize| row.get(index).and_then(Option::as_deref);
+    let (pid, name, role) = (field(0).unwrap_or("?"), field(1).unwrap_or_default(), field(2).unwrap_or("?"));
+    // The server hides it from a role that is neither the holder's nor allowed to see all.
+    let since = field(3).map(|since| format!(", connected since {since}")).unwrap_or_default();
+    let who = match (run_page(name, server_url), name) {
+        (Some(page), _) => format!("the run {page}"),
+        (None, "") => "a session without a name".to_owned(),
+        (None, name) => format!("`{name}`"),
+    };
+    format!("{who} (pid {pid}, role `{role}`{since})")
 }
 
 /// The page of the run that a session's name tells, if the name was not cut.

@@ -45,9 +45,10 @@ pub fn parse(url: &Secret) -> Result<ParsedUrl, Fault> {
     let (form, rest) = after_scheme(url.expose().trim())?;
     refuse_ambiguity(rest)?;
     let (before_query, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let parameters = Parameters::parse(query, form)?;
     let (authority, name) = before_query.split_once('/').unwrap_or((before_query, ""));
     let (userinfo, server) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let form = if form == Form::Uri && server.is_empty() { Form::Anonymous } else { form };
+    let parameters = Parameters::parse(query, form)?;
     let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
     let (host, port) = server_parts(server)?;
     let password = decoded(password)?.or_else(|| parameters.password.clone());
@@ -85,7 +86,8 @@ pub fn passwords(url: &Secret) -> Vec<Secret> {
 pub(super) enum Form {
     /// libpq's URI, also with the name of a driver.
     Uri,
-    /// The same without an `@`: if it got lost, what stands behind the `?` may be a piece of the password.
+    /// The same without an `@`, or with no host after it: if the one before the host got lost, what stands behind the `?`
+    /// may be a piece of the password.
     Anonymous,
     /// JDBC: `+` is a space, `ssl=true` checks names.
     Jdbc,
@@ -235,6 +237,14 @@ mod tests {
 
     fn everything_said(fault: &Fault) -> String {
         serde_json::to_string(fault).unwrap()
+    }
+
+    #[test]
+    fn an_at_sign_without_a_host_may_be_the_password_s() {
+        for url in ["postgres://u:@?hunter2=h:5432/db", "postgres://u:x@/?hunter2=h:5432/db"] {
+            assert!(!everything_said(&fault(url)).contains("hunter2"), "{url}");
+        }
+        assert_eq!(read("postgres://u:x@/db?host=h").unwrap().host.as_deref(), Some("h"));
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 use super::{
     outcome::Report,
     redact::Redacted as _,
-    sink::{Sink, Traces},
+    sink::{Sink, Traces, visible},
     verdict::Verdict,
     words::{self, Line, Names, Tone},
 };
@@ -116,7 +116,11 @@ impl Log {
     /// Shows a message beside a file or the run; outside of Actions there is nothing beside.
     pub fn annotate(&self, note: &Annotation) {
         if self.sink.surface() == Surface::Actions {
-            let redact = |text: &String| self.sink.redactor().redact(text);
+            // The runner prints the message as lines of the log, where the old form of commands still colours.
+            let redact = |text: &String| {
+                let text: String = self.sink.redactor().redact(text).chars().map(visible).collect();
+                command::without_old_commands(&text)
+            };
             let note = Annotation {
                 file: note.file.as_ref().map(redact),
                 title: redact(&note.title),

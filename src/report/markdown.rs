@@ -1,5 +1,7 @@
 //! Foreign text in GitHub's Markdown.
 
+use super::sink::visible;
+
 /// The text as it is, wherever a line of Markdown may stand; line breaks become spaces.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -13,7 +15,7 @@ pub(super) fn escape(text: &str) -> String {
                 escaped.push('\\');
                 escaped.push(letter);
             }
-            _ => escaped.push(letter),
+            _ => escaped.push(visible(letter)),
         }
     }
     escaped
@@ -37,7 +39,9 @@ pub(super) fn code(text: &str) -> String {
 pub(super) fn block(text: &str) -> String {
     let longest = text.split(|letter| letter != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest.max(2) + 1);
-    format!("{fence}text\n{}\n{fence}\n", text.replace("\r\n", "\n").replace('\r', "\n").trim_end_matches('\n'))
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let text: String = text.trim_end_matches('\n').chars().map(visible).collect();
+    format!("{fence}text\n{text}\n{fence}\n")
 }
 
 /// The beginning of a text that may be of any length, and a sign that there was more.

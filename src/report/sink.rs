@@ -111,10 +111,13 @@ fn fenced(lines: Vec<String>) -> Vec<String> {
     std::iter::once(fence.opening()).chain(lines).chain(std::iter::once(fence.closing())).collect()
 }
 
-/// A server's message must not move the cursor or retitle the terminal.
 fn without_controls(line: &str) -> String {
-    let shown = |letter: char| if letter.is_control() && letter != '\t' { char::REPLACEMENT_CHARACTER } else { letter };
-    line.chars().map(shown).collect()
+    line.chars().map(visible).collect()
+}
+
+/// A server's message must not move the cursor or retitle the terminal.
+pub(super) fn visible(letter: char) -> char {
+    if letter.is_control() && !matches!(letter, '\t' | '\n') { char::REPLACEMENT_CHARACTER } else { letter }
 }
 
 fn coloured(tone: Tone, line: &str) -> String {

@@ -2,7 +2,7 @@
 
 use super::{
     markdown::{block, clipped, code, escape, prose},
-    outcome::{Fate, MigrationReport, Report},
+    outcome::{Fate, MigrationReport, NOTICES_KEPT, Report},
     verdict::Verdict,
     words::{self, count, took},
 };
@@ -141,7 +141,13 @@ fn in_the_way(report: &Report, page: &mut Page) {
         }
     }
     for (at, notice) in report.notices.iter().enumerate() {
-        let heading = if at == 0 { "### Messages of the server\n\n" } else { "" };
+        let heading = match (at, report.notices.len()) {
+            (0, NOTICES_KEPT) => {
+                format!("### Messages of the server\n\nThe newest {NOTICES_KEPT}; the log has all.\n\n")
+            }
+            (0, _) => "### Messages of the server\n\n".to_owned(),
+            _ => String::new(),
+        };
         let text = escape(&clipped(notice.text.trim(), SHOWN));
         page.add(NOTICES, &format!("{heading}- {}: {text}\n", escape(&notice.severity)));
     }

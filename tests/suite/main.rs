@@ -4,9 +4,15 @@
 mod action;
 #[cfg(test)]
 mod bastion;
+mod commands;
 mod contract;
 mod direct;
+mod files;
 mod flights;
 mod lab;
 mod leak;
+mod notices;
+mod places;
+mod plans;
 mod runner;
+mod sqlx;

@@ -56,7 +56,13 @@ impl Finished {
         self
     }
 
-    /// There is an error annotation that is about no line of a file.
+    /// There is an error annotation on this file as a whole.
+    pub(crate) fn error_in(mut self, file: &str, contains: &str) -> Self {
+        self.expected.errors.push((Some((file.to_owned(), String::new())), contains.to_owned()));
+        self
+    }
+
+    /// There is an error annotation that is about no file.
     pub(crate) fn error(mut self, contains: &str) -> Self {
         self.expected.errors.push((None, contains.to_owned()));
         self

@@ -241,6 +241,29 @@ impl Database {
         self.session().sql(statements)
     }
 
+    /// Every schema and every relation that a fresh database does not have, one to a line.
+    pub(crate) fn contents(&self) -> String {
+        self.sql(
+            "select nspname from pg_namespace where nspname !~ '^pg_' and nspname not in ('information_schema', 'public') \
+             union all select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = relnamespace \
+             where nspname !~ '^pg_' and nspname <> 'information_schema' and relkind in ('r', 'v', 'S', 'p') order by 1",
+        )
+    }
+
+    /// What `pg_dump` writes of it.
+    pub(crate) fn dump(&self) -> String {
+        let file = self.server.directory.path().join(format!("{}.sql", self.name));
+        finish(
+            unprivileged(&program("pg_dump", "postgresql-client"))
+                .args(["--username=postgres", "--host"])
+                .arg(self.server.directory.path())
+                .args(["--port", &self.server.port.to_string(), "--file"])
+                .arg(&file)
+                .arg(&self.name),
+        );
+        fs::read_to_string(file).expect("the dump is written")
+    }
+
     /// Asks until the answer is this one.
     pub(crate) fn wait_for(&self, question: &str, answer: &str) {
         let session = self.session();

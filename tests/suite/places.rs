@@ -1,0 +1,151 @@
+//! A statement that the server refuses is shown where it stands in its file, with what to do about it.
+
+use crate::{
+    action::{Action, Finished},
+    lab::Lab,
+};
+
+const FILE: &str = "migrations/0001_a.sql";
+
+/// Runs this text as a migration after the given preparations; nothing of it may stay.
+fn fails(before: &str, text: &str, judge: impl FnOnce(Finished) -> Finished) {
+    let lab = Lab::new();
+    lab.database.sql(before);
+    let there = lab.database.contents();
+    judge(Action::new(&lab).file(FILE, text).run()).pending(["0001_a"]).done();
+    let left = lab.database.contents();
+    let ledger = |line: &&str| !line.starts_with("bastion_migrate");
+    assert_eq!(left.lines().filter(ledger).collect::<Vec<_>>().join("\n"), there);
+    assert_eq!(lab.database.sql("select count(*) from bastion_migrate.ledger"), "0");
+}
+
+#[test]
+fn a_syntax_error() {
+    fails("", "create table a ();\n\n  create tabel b ();\n", |done| {
+        done.fails("statement-failed", 6)
+            .annotation(FILE, 3, "syntax error at or near \"tabel\"")
+            .says("--> migrations/0001_a.sql:3:10")
+            .says("   |   create tabel b ();\n   |          ^")
+            .says("SQLSTATE 42601")
+            .summary("create tabel b ();")
+    });
+}
+
+#[test]
+fn columns_are_counted_in_characters() {
+    fails("", "-- größer 🚀\ncomment on table ünïcödé is 'x'; select 'äöü', oops;\n", |done| {
+        done.fails("statement-failed", 6)
+            .annotation(FILE, 2, "\"ünïcödé\" does not exist")
+            .says("--> migrations/0001_a.sql:2:1\n")
+    });
+    fails("", "-- größer 🚀\nselect 'äöü', '🚀', oops;\n", |done| {
+        done.fails("statement-failed", 6)
+            .annotation(FILE, 2, "column \"oops\" does not exist")
+            .says("--> migrations/0001_a.sql:2:20\n")
+    });
+}
+
+#[test]
+fn a_byte_order_mark_and_windows_line_ends_move_nothing() {
+    fails("", "\u{feff}select oops;\r\n", |done| {
+        done.fails("statement-failed", 6).annotation(FILE, 1, "oops").says("--> migrations/0001_a.sql:1:8\n")
+    });
+    fails("", "\u{feff}create table a ();\r\n\r\nselect oops;\r\n", |done| {
+        done.fails("statement-failed", 6).annotation(FILE, 3, "oops").says("--> migrations/0001_a.sql:3:8\n")
+    });
+}
+
+#[test]
+fn an_object_that_is_already_there() {
+    fails(
+        "create table b ()",
+        "create table a ();\n-- a comment; with a semicolon\ncreate table b ();\ncreate table c ();\n",
+        |done| {
+            done.fails("statement-failed", 6)
+                .annotation(FILE, 3, "relation \"b\" already exists")
+                .says("SQLSTATE 42P07")
+                .says("fix: the object is already there although the ledger does not record this file")
+        },
+    );
+}
+
+#[test]
+fn a_duplicate_key_in_the_middle_of_a_file() {
+    let text = "create table a (id int primary key);\ninsert into a\nvalues (1);\n\ninsert into a values\n  (2), (1);\n\
+                insert into a values (3);\n";
+    fails("", text, |done| {
+        done.fails("statement-failed", 6)
+            .annotation(FILE, 5, "duplicate key value violates unique constraint \"a_pkey\"")
+            .says("SQLSTATE 23505")
+            .says("detail: Key (id)=(1) already exists.")
+    });
+}
+
+#[test]
+fn a_constraint_that_is_checked_at_the_end() {
+    let text = "create table a (id int primary key);\n\
+                create table b (a int references a deferrable initially deferred);\ninsert into b values (1);\n";
+    fails("", text, |done| {
+        done.fails("statement-failed", 6)
+            .error_in(FILE, "violates foreign key constraint")
+            .says("this was found when deferred constraints were checked at the end of the file")
+    });
+}
+
+#[test]
+fn the_line_inside_of_a_block() {
+    let text = "create table a (id int);\ndo $$\nbegin\n  insert into a values (1);\n  perform 1 / (id - 1) from a;\nend $$;\n";
+    fails("", text, |done| {
+        done.fails("statement-failed", 6).annotation(FILE, 5, "division by zero").says("SQLSTATE 22012")
+    });
+}
+
+#[test]
+fn the_row_of_a_copy() {
+    let text = "create table a (id int);\ncopy a from stdin;\n1\ntwo\n3\n\\.\nselect 1;\n";
+    fails("", text, |done| {
+        done.fails("statement-failed", 6).annotation(FILE, 4, "invalid input syntax for type integer: \"two\"")
+    });
+}
+
+#[test]
+fn a_statement_that_the_role_may_not_execute() {
+    fails("create table theirs (id int)", "create table a ();\nalter table theirs add name text;\n", |done| {
+        done.fails("permission-denied", 6)
+            .annotation(FILE, 2, "must be owner of table theirs")
+            .says("SQLSTATE 42501")
+            .says("fix: grant the right to the role in `database-url`, or use the role that owns the object")
+    });
+}
+
+#[test]
+fn a_statement_of_which_only_the_server_knows_that_it_can_not_run_in_a_transaction() {
+    let before = "set role app; create table parts (id int) partition by range (id)";
+    let text = "\nreindex table parts;\n";
+    fails(before, text, |done| {
+        done.fails("statement-failed", 6)
+            .annotation(FILE, 2, "REINDEX TABLE cannot run inside a transaction block")
+            .says("SQLSTATE 25001")
+            .says("put it into a file of its own with `-- no-transaction` on the first line")
+    });
+    // As it says.
+    let lab = Lab::new();
+    lab.database.sql(before);
+    Action::new(&lab).file(FILE, format!("-- no-transaction{text}")).run().succeeds().applied(["0001_a"]).done();
+}
+
+#[test]
+fn files_after_a_failing_one_have_no_effect() {
+    let lab = Lab::new();
+    Action::new(&lab)
+        .file("migrations/0001_a.sql", "create table a ();")
+        .file("migrations/0002_b.sql", "create table b ();\nselect 1 / 0;\n")
+        .file("migrations/0003_c.sql", "create table c ();")
+        .run()
+        .fails("statement-failed", 6)
+        .annotation("migrations/0002_b.sql", 2, "division by zero")
+        .applied(["0001_a"])
+        .pending(["0002_b", "0003_c"])
+        .done();
+    assert_eq!(lab.database.contents(), "a\nbastion_migrate\nbastion_migrate.ledger");
+}

@@ -1,0 +1,191 @@
+//! The files against the ledger: what is refused, what is allowed on request, and where the ledger may be.
+
+use crate::{
+    action::{Action, Finished},
+    lab::Lab,
+};
+
+/// A step with these files, each of which makes a table of its own name.
+fn step<'l>(lab: &'l Lab, names: &[&str]) -> Action<'l> {
+    names.iter().fold(Action::new(lab), |step, name| {
+        let table = name.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '_');
+        step.file(&format!("migrations/{name}.sql"), format!("create table {table} ();\n"))
+    })
+}
+
+/// A lab in which these files are applied.
+fn applied(names: &[&str]) -> Lab {
+    let lab = Lab::new();
+    step(&lab, names).run().succeeds().applied(names.iter().copied()).done();
+    lab
+}
+
+const LEDGER: &str = "select version, name, checksum, applied_at, run from bastion_migrate.ledger order by version";
+
+/// Judges a step that must change nothing.
+fn changes_nothing(lab: &Lab, step: Action<'_>, judge: impl FnOnce(Finished) -> Finished) {
+    let state = || (lab.database.contents(), lab.database.sql(LEDGER));
+    let before = state();
+    judge(step.run()).done();
+    assert_eq!(state(), before);
+}
+
+#[test]
+fn a_file_that_changed_after_it_was_applied() {
+    let lab = applied(&["0001_a", "0002_b"]);
+    let changed = step(&lab, &["0002_b", "0003_c"]).file("migrations/0001_a.sql", "create table a (id int);\n");
+    changes_nothing(&lab, changed, |done| {
+        done.fails("file-changed", 5)
+            .error_in("migrations/0001_a.sql", "`migrations/0001_a.sql` is not what was applied as version 1")
+            .summary("restore the file as it was applied, and put the change into a new file")
+    });
+}
+
+#[test]
+fn a_recorded_file_that_is_not_there() {
+    let lab = applied(&["0001_a", "0002_b"]);
+    changes_nothing(&lab, step(&lab, &["0001_a", "0003_c"]), |done| {
+        done.fails("file-missing", 5)
+            .error("version 2 (`b`) is applied, and there is no file for it")
+            .says("fix: restore the file, or check out the branch that has it")
+    });
+}
+
+#[test]
+fn a_new_file_before_an_applied_one_only_if_it_is_allowed() {
+    let lab = applied(&["0001_a", "0003_c"]);
+    let late = || step(&lab, &["0001_a", "0002_b", "0003_c"]);
+    changes_nothing(&lab, late(), |done| {
+        done.fails("out-of-order", 5)
+            .error_in(
+                "migrations/0002_b.sql",
+                "`migrations/0002_b.sql` has version 2, and version 3 is already applied",
+            )
+            .says("or set `out-of-order: allow`")
+    });
+    late().input("out-of-order", "allow").run().succeeds().applied(["0002_b"]).done();
+    late().run().nothing_to_do().done();
+}
+
+#[test]
+fn a_target_is_where_it_stops() {
+    let lab = Lab::new();
+    let names = ["0001_a", "0002_b", "0003_c"];
+    let to = |target: &str| step(&lab, &names).input("target", target);
+    to("2").run().succeeds().applied(["0001_a", "0002_b"]).done();
+    to("0002").run().nothing_to_do().done();
+    changes_nothing(&lab, to("7"), |done| {
+        done.fails("target-unknown", 2)
+            .error("no file has the version 7 that `target` names")
+            .says("the last version of a file is 3")
+    });
+    step(&lab, &names).run().succeeds().applied(["0003_c"]).done();
+}
+
+#[test]
+fn several_refusals_are_told_at_once() {
+    let lab = applied(&["0001_a", "0002_b", "0004_d"]);
+    let wrong = step(&lab, &["0003_c", "0004_d"]).file("migrations/0001_a.sql", "select 1;").input("target", "9");
+    changes_nothing(&lab, wrong, |done| {
+        done.fails("target-unknown", 2)
+            .error("target-unknown")
+            .error_in("migrations/0001_a.sql", "file-changed")
+            .error("file-missing")
+            .error_in("migrations/0003_c.sql", "out-of-order")
+    });
+}
+
+#[test]
+fn only_the_approved_plan_is_applied() {
+    let lab = applied(&["0001_a"]);
+    let two = || step(&lab, &["0001_a", "0002_b"]);
+    let planned = two().input("command", "plan").run();
+    let digest = planned.outputs["plan-digest"].clone();
+    planned.pends().pending(["0002_b"]).says(&digest).summary(&digest).done();
+
+    let more = || step(&lab, &["0001_a", "0002_b", "0003_c"]);
+    let replanned = more().input("command", "plan").run();
+    let new = replanned.outputs["plan-digest"].clone();
+    replanned.pends().pending(["0002_b", "0003_c"]).done();
+    assert_ne!(digest, new);
+    changes_nothing(&lab, more().input("expect-plan", &digest), |done| {
+        done.fails("plan-changed", 5)
+            .error(&format!("the plan is {new}, and `expect-plan` is {digest}"))
+            .pending(["0002_b", "0003_c"])
+            .output("plan-digest", &new)
+    });
+    two().input("expect-plan", digest.to_uppercase()).run().succeeds().applied(["0002_b"]).done();
+    // The work is done: that approval is used up.
+    let again = two().input("expect-plan", &digest).run();
+    let nothing = again.outputs["plan-digest"].clone();
+    again.fails("plan-changed", 5).error(&format!("the plan is {nothing}")).done();
+}
+
+#[test]
+fn an_approval_may_leave_out_the_kind_of_the_digest_and_nothing_else() {
+    let lab = Lab::new();
+    let planned = step(&lab, &["0001_a"]).input("command", "plan").run();
+    let digest = planned.outputs["plan-digest"].clone();
+    planned.pends().pending(["0001_a"]).done();
+    let bare = digest.strip_prefix("sha256:").expect("the digest tells its kind");
+    step(&lab, &["0001_a"])
+        .input("expect-plan", bare.chars().take(12).collect::<String>())
+        .run()
+        .fails("input-invalid", 2)
+        .error("`expect-plan`")
+        .done();
+    step(&lab, &["0001_a"]).input("expect-plan", bare).run().succeeds().applied(["0001_a"]).done();
+}
+
+#[test]
+fn the_ledger_may_be_a_table_of_another_name() {
+    let lab = Lab::new();
+    for table in ["public.versions", "ops.versions", "versions_too"] {
+        let there = || Action::new(&lab).file("migrations/0001_a.sql", "select 1;").input("ledger-table", table);
+        there().run().succeeds().applied(["0001_a"]).done();
+        there().run().nothing_to_do().done();
+    }
+    assert_eq!(lab.database.contents(), "ops\nops.versions\nversions\nversions_too");
+}
+
+#[test]
+fn a_table_of_another_shape_is_no_ledger() {
+    let lab = Lab::new();
+    lab.database.sql("create table versions (id int, what text)");
+    let wrong = step(&lab, &["0001_a"]).input("ledger-table", "public.versions");
+    wrong
+        .run()
+        .fails("ledger-shape", 5)
+        .error("the table `public.versions` is no ledger of the layout `plain`: it has the columns id, what")
+        .done();
+    assert_eq!(lab.database.contents(), "versions");
+}
+
+#[test]
+fn a_role_that_may_not_make_a_schema_is_told_what_to_do_and_that_works() {
+    let lab = Lab::new();
+    let role = format!("guest_{}", lab.database.name());
+    let secret = "a-guest's-own-password";
+    lab.database.sql(&format!(
+        "create role {role} login password '{}'; grant create on schema public to {role}",
+        secret.replace('\'', "''")
+    ));
+    let url = lab.database.url();
+    let (_, address) = url.rsplit_once('@').unwrap();
+    let guest = || {
+        let url = format!("postgres://{role}:a-guest%27s-own-password@{address}");
+        step(&lab, &["0001_a"]).secret("database-url", url)
+    };
+    guest()
+        .run()
+        .fails("permission-denied", 6)
+        .error("permission denied for database")
+        .pending(["0001_a"])
+        .says("the ledger `bastion_migrate.ledger` could not be made")
+        .says("`ledger-table: public.ledger`")
+        .done();
+    assert_eq!(lab.database.contents(), "");
+    guest().input("ledger-table", "public.ledger").run().succeeds().applied(["0001_a"]).done();
+    assert_eq!(lab.database.sql("select applied_by = '' from ledger"), "f");
+    assert_eq!(lab.database.contents(), "a\nledger");
+}
