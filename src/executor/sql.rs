@@ -134,10 +134,11 @@ impl<'a> Sql<'a> {
         self.ledger = Some(ledger);
         self.tell_leftovers();
         match self.settings.command {
-            Command::Migrate => {
+            // Nothing to do can't be the wrong thing: an approved job that is run again ends well.
+            Command::Migrate if self.has_work() => {
                 migrate::approved(&digest, self.settings.safety.expect_plan.as_deref()).map_err(|fault| vec![fault])
             }
-            Command::Plan | Command::Status | Command::Verify => Ok(()),
+            Command::Migrate | Command::Plan | Command::Status | Command::Verify => Ok(()),
         }
     }
 
