@@ -1,6 +1,6 @@
 //! Our own ledger.
 
-use super::{Entry, TOOK_MS, Table, hex_literal, optional};
+use super::{Entry, Table, hex_literal, optional, took_sql};
 use crate::postgres::literal;
 
 /// What the table must have to be ours.
@@ -26,11 +26,12 @@ pub(super) fn read_sql(table: &Table) -> String {
 
 pub(super) fn insert_sql(table: &Table, entry: &Entry<'_>) -> String {
     format!(
-        "INSERT INTO {} (version, name, checksum, duration_ms, run) VALUES ({}, {}, {}, {TOOK_MS}, {}) RETURNING duration_ms",
+        "INSERT INTO {} (version, name, checksum, duration_ms, run) VALUES ({}, {}, {}, {}, {}) RETURNING duration_ms",
         table.sql(),
         entry.version,
         literal(entry.name),
         hex_literal(entry.checksum),
+        took_sql(entry),
         optional(entry.run),
     )
 }

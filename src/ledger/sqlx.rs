@@ -1,6 +1,6 @@
 //! sqlx's ledger, row for row as sqlx 0.9 writes it, so that sqlx's own tools go on working with the database.
 
-use super::{Entry, TOOK_MS, Table, hex_literal};
+use super::{Entry, Table, hex_literal, took_sql};
 use crate::postgres::literal;
 
 /// What the table must have to be sqlx's.
@@ -31,10 +31,11 @@ pub(super) fn read_sql(table: &Table) -> String {
 pub(super) fn insert_sql(table: &Table, entry: &Entry<'_>) -> String {
     format!(
         "INSERT INTO {} (version, description, success, checksum, execution_time) \
-         VALUES ({}, {}, TRUE, pg_catalog.decode({}, 'hex'), 1000000 * {TOOK_MS}) RETURNING execution_time / 1000000",
+         VALUES ({}, {}, TRUE, pg_catalog.decode({}, 'hex'), 1000000 * {}) RETURNING execution_time / 1000000",
         table.sql(),
         entry.version,
         literal(&entry.name.replace('_', " ")),
         hex_literal(entry.checksum),
+        took_sql(entry),
     )
 }

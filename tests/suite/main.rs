@@ -4,8 +4,12 @@
 mod action;
 mod bastion;
 mod contract;
+mod copy;
 mod direct;
 mod flights;
 mod lab;
+mod latch;
 mod leak;
+mod retry;
 mod runner;
+mod without_transaction;
