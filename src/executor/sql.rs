@@ -131,6 +131,10 @@ impl<'a> Sql<'a> {
             digest: digest.clone(),
         }));
         self.pending = migrations.into_iter().filter(|migration| pending.contains(&migration.id)).collect();
+        let half_done = migrate::half_done(&self.pending, &self.before, &ledger);
+        if !half_done.is_empty() {
+            return Err(half_done);
+        }
         self.ledger = Some(ledger);
         self.tell_leftovers();
         match self.settings.command {

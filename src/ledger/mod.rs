@@ -10,7 +10,7 @@ mod sqlx;
 pub use discover::{Found, discover_sql, found};
 pub use progress::{Progress, ProgressRow};
 
-use crate::postgres::{identifier, literal};
+use crate::postgres::{BEING_BUILT, identifier, literal};
 use std::{fmt, time::Duration};
 
 /// Whose ledger, and with it whose file names.
@@ -121,7 +121,7 @@ impl Ledger {
         if self.progress_exists {
             sql += &progress::read_sql(&self.progress_table());
         }
-        sql + INVALID_INDEXES
+        sql + &invalid_indexes_sql()
     }
 
     /// Makes what is missing; `None` when nothing is.
@@ -172,9 +172,13 @@ impl Ledger {
 
 /// Indexes that a failed CREATE INDEX CONCURRENTLY left behind. Left out: those that somebody is building at this moment,
 /// and partitioned ones, which are invalid until every partition has its part.
-const INVALID_INDEXES: &str = "SELECT 'index', i.indexrelid::pg_catalog.regclass::text FROM pg_catalog.pg_index i \
-    JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid WHERE NOT i.indisvalid AND c.relkind = 'i' AND NOT EXISTS \
-    (SELECT FROM pg_catalog.pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid)";
+fn invalid_indexes_sql() -> String {
+    format!(
+        "SELECT 'index', i.indexrelid::pg_catalog.regclass::text FROM pg_catalog.pg_index i \
+         JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
+         WHERE NOT i.indisvalid AND c.relkind = 'i' AND NOT {BEING_BUILT}"
+    )
+}
 
 /// What the database says: the ledger, what is half-done, what is broken.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use super::{
     Migration, Work, blame, copy,
-    latch::{close_sql, open_sql},
+    latch::{close_sql, had_ended, open_sql},
     span::Span,
     statements,
 };
@@ -111,6 +111,7 @@ impl Apply<'_> {
             }
             Some((migration, Work::Statements { statements: list, .. })) => {
                 self.tally.sent.set(at + 1);
+                self.tally.xid.set(None);
                 statements::apply(self, migration, list).await.map_err(alone)?;
                 Ok(at + 1)
             }
@@ -155,18 +156,27 @@ impl Apply<'_> {
     }
 
     async fn settle(&self, migration: &Migration, flight: InFlight) -> Result<(), Fault> {
-        let opened = answer(flight.open).await;
+        let began = self.opened(migration, answer(flight.open).await)?;
+        let body = answer(flight.body).await;
+        let closed = answer(flight.close).await;
+        let Some(error) = body.error else { return self.recorded(migration, closed, began) };
+        let fault = blame::fault(&error, migration, Span::whole(&migration.body), body.completed);
+        Err(match closed.error {
+            Some(error) if had_ended(&error) => {
+                fault.code(Code::TransactionEnded).detail("before it failed, the file ended the transaction it ran in")
+            }
+            _ => fault,
+        })
+    }
+
+    /// Reads the answer to a migration's opening message.
+    pub(super) fn opened(&self, migration: &Migration, opened: Answer) -> Result<Instant, Fault> {
         if let Some(error) = opened.error {
             return Err(statement(&error).in_file(migration.source().file()));
         }
-        let began = Instant::now();
         self.tally.xid.set(opened.rows.first().and_then(|xid| xid.parse().ok()));
         self.events.tell(Event::Started(migration.id.clone()));
-        let body = answer(flight.body).await;
-        if let Some(error) = body.error {
-            return Err(blame::fault(&error, migration, Span::whole(&migration.body), body.completed));
-        }
-        self.recorded(migration, answer(flight.close).await, began)
+        Ok(Instant::now())
     }
 
     /// Reads the answer to a migration's closing message.
@@ -254,13 +264,12 @@ pub(super) async fn answer(mut messages: Pin<Box<SimpleQueryStream>>) -> Answer 
 
 /// The closing message fails for the file's sake: its deferred constraints, its transaction control.
 pub(super) fn closing_fault(error: &Error, migration: &Migration) -> Fault {
+    if had_ended(error) {
+        let cause = "the file ended the transaction it ran in, so it is not recorded";
+        return Fault::new(Code::TransactionEnded, cause).in_file(migration.source().file());
+    }
     let fault = statement(error).in_file(migration.source().file());
     match fault.sqlstate.as_deref() {
-        Some(super::latch::OTHER_TRANSACTION) => {
-            let fault =
-                Fault::new(Code::TransactionEnded, "the file ended the transaction it ran in, so it is not recorded");
-            fault.in_file(migration.source().file())
-        }
         Some(state) if state.starts_with("23") => {
             fault.detail("this was found when deferred constraints were checked at the end of the file")
         }
@@ -268,7 +277,7 @@ pub(super) fn closing_fault(error: &Error, migration: &Migration) -> Fault {
     }
 }
 
-/// What can go better at the next try: lock timeout, deadlock, serialization. The file was rolled back.
+/// What can go better at the next try: lock timeout, deadlock, serialization, if the file was rolled back.
 fn may_pass(fault: &Fault) -> bool {
-    matches!(fault.sqlstate.as_deref(), Some("55P03" | "40P01" | "40001"))
+    fault.code != Code::TransactionEnded && matches!(fault.sqlstate.as_deref(), Some("55P03" | "40P01" | "40001"))
 }

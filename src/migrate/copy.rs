@@ -7,11 +7,10 @@ use super::{
     latch::{close_sql, open_sql},
     span::Span,
 };
-use crate::{fault::Fault, postgres::fault::statement, run::event::Event};
+use crate::{fault::Fault, postgres::fault::statement};
 use bytes::Bytes;
 use futures_util::SinkExt as _;
 use std::pin::pin;
-use tokio::time::Instant;
 use tokio_postgres::{CopyInSink, Error};
 
 /// Data is handed over in pieces of this size.
@@ -37,9 +36,8 @@ async fn transaction(
     previous: Option<i64>,
 ) -> Result<(), Fault> {
     let plainly = |error: Error| statement(&error).in_file(migration.source().file());
-    apply.client.batch_execute(&open_sql(apply.ledger, previous)).await.map_err(plainly)?;
-    let began = Instant::now();
-    apply.events.tell(Event::Started(migration.id.clone()));
+    let stream = apply.client.simple_query_raw(&open_sql(apply.ledger, previous)).await.map_err(plainly)?;
+    let began = apply.opened(migration, answer(Box::pin(stream)).await)?;
     for piece in pieces {
         match piece {
             Piece::Sql(span) => {

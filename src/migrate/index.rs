@@ -6,7 +6,7 @@
 use super::name::QualifiedName;
 use crate::{
     fault::{Code, Fault},
-    postgres::{fault::statement, literal, rows},
+    postgres::{BEING_BUILT, fault::statement, literal, rows},
 };
 use tokio_postgres::Client;
 
@@ -46,7 +46,7 @@ enum State {
 
 async fn state(client: &Client, index: &QualifiedName) -> Result<Option<State>, Fault> {
     let sql = format!(
-        "SELECT i.indisvalid, EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid) \
+        "SELECT i.indisvalid, {BEING_BUILT} \
          FROM pg_catalog.pg_index i WHERE i.indexrelid = pg_catalog.to_regclass({})",
         literal(&index.sql())
     );

@@ -3,53 +3,47 @@
 //! Each migration is three messages: `open`, the file's own text verbatim (so that the server's positions are the file's),
 //! and `close`. All are in flight before the first answer is back, so nothing that follows a failure may take effect. Three
 //! latches see to it, each needed (all were reproduced without it):
-//! * an error leaves the session in a failed block, where every later message fails at its first command;
-//! * a COMMIT that fails (a deferred constraint) leaves no block: `close` checks deferred constraints *before* it records,
-//!   and `open` demands that the version before is recorded;
-//! * a file that ends its own transaction leaves no block either: `close` demands the transaction id that `open` noted.
+//! * an error leaves the session in a failed block, where every later message fails at its first command; deferred
+//!   constraints are checked *before* `close` records, while their errors still do so, and the file's settings still hold;
+//! * a file that ends its own transaction ends the savepoint that `open` made, and `close` begins by releasing it. (A
+//!   setting would not do for a mark: the file may say RESET ALL.)
+//! * where no block is left to fail in, `open` demands that the version before is recorded.
 
 use crate::{
     ledger::{Entry, Ledger},
     postgres::literal,
 };
+use tokio_postgres::Error;
 
-/// The SQLSTATE of our own refusals; class BM is nobody's (PostgreSQL manual, appendix A).
-pub(super) const NOT_RECORDED: &str = "BM001";
-/// The same for a transaction that is not the one that was opened.
-pub(super) const OTHER_TRANSACTION: &str = "BM002";
+/// The SQLSTATE of our own refusal; class BM is nobody's (PostgreSQL manual, appendix A).
+const NOT_RECORDED: &str = "BM001";
 
-/// Where the transaction id is noted; a custom setting needs no right and no table.
-const NOTED: &str = "bastion_migrate.xid";
+/// Takes back what a file changed in its session: roles and settings return to the start-up's, and what lives as long as the
+/// session (temporary tables, prepared statements, cursors, LISTEN) ends, so that no file depends on which ones ran before it
+/// in the same run.
+pub(super) const FORGET: &str = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; \
+    CLOSE ALL; DISCARD TEMP; DISCARD SEQUENCES; DEALLOCATE ALL; UNLISTEN *";
 
 /// Begins a migration; answers with its transaction id.
 pub(super) fn open_sql(ledger: &Ledger, previous: Option<i64>) -> String {
     let guard = previous.map_or_else(String::new, |version| {
-        let recorded = ledger.is_recorded_sql(version);
-        let message = format!("bastion-migrate: version {version} is not recorded");
-        raise_unless(&recorded, NOT_RECORDED, &message)
+        format!(
+            "DO $bastion_migrate$ BEGIN IF NOT ({}) THEN RAISE EXCEPTION USING ERRCODE = '{NOT_RECORDED}', MESSAGE = {}; \
+             END IF; END $bastion_migrate$; ",
+            ledger.is_recorded_sql(version),
+            literal(&format!("bastion-migrate: version {version} is not recorded"))
+        )
     });
-    format!("BEGIN; {guard}SELECT pg_catalog.set_config('{NOTED}', pg_catalog.pg_current_xact_id()::text, false)")
+    format!("BEGIN; {guard}SELECT pg_catalog.pg_current_xact_id()::text; SAVEPOINT bastion_migrate")
 }
 
 /// Ends a migration; answers with the milliseconds that it took.
-///
-/// `RESET` returns what the file changed in the session to the start-up's settings; it stands before the ledger's own row,
-/// because a file may have changed its role.
 pub(super) fn close_sql(ledger: &Ledger, entry: &Entry<'_>) -> String {
-    let same = format!(
-        "pg_catalog.current_setting('{NOTED}', true) IS NOT DISTINCT FROM pg_catalog.pg_current_xact_id()::text"
-    );
-    let guard = raise_unless(&same, OTHER_TRANSACTION, "bastion-migrate: the file ended the transaction it ran in");
-    format!(
-        "{guard}SET CONSTRAINTS ALL IMMEDIATE; RESET SESSION AUTHORIZATION; RESET ALL; {}; COMMIT",
-        ledger.insert_sql(entry)
-    )
+    let record = ledger.insert_sql(entry);
+    format!("RELEASE SAVEPOINT bastion_migrate; SET CONSTRAINTS ALL IMMEDIATE; {FORGET}; {record}; COMMIT")
 }
 
-fn raise_unless(condition: &str, sqlstate: &str, message: &str) -> String {
-    format!(
-        "DO $bastion_migrate$ BEGIN IF NOT ({condition}) THEN RAISE EXCEPTION USING ERRCODE = '{sqlstate}', MESSAGE = {}; END IF; \
-         END $bastion_migrate$; ",
-        literal(message)
-    )
+/// Whether `close` failed because the transaction of `open` had ended: there was another one without our savepoint, or none.
+pub(super) fn had_ended(error: &Error) -> bool {
+    error.code().is_some_and(|state| matches!(state.code(), "3B001" | "25P01"))
 }

@@ -32,4 +32,5 @@ pub use name::QualifiedName;
 pub use plan::{Plan, Rules, approved, plan};
 pub use proof::{unfinished, unproven};
 pub use span::Span;
+pub use statements::half_done;
 pub use work::{Piece, Statement, StatementKind, Work};

@@ -6,15 +6,17 @@
 //! is settled by looking at the database, and where that can't tell, a person is asked.
 
 use super::{
-    Migration, Statement, StatementKind,
+    Migration, Statement, StatementKind, Work,
     apply::{Apply, answer},
     blame, index,
+    latch::FORGET,
+    name::QualifiedName,
 };
 use crate::{
-    fault::{Code, Fault},
-    ledger::{Content, Entry, Progress, ProgressRow, hex},
+    fault::{Code, Fault, Place},
+    ledger::{Content, Entry, Ledger, Progress, ProgressRow, hex},
     postgres::{fault::statement, rows},
-    run::event::Event,
+    run::event::{Event, MigrationId},
 };
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
@@ -24,11 +26,33 @@ pub(super) async fn apply(apply: &Apply<'_>, migration: &Migration, list: &[Stat
     let walk = Walk { apply, migration, list, progress: Progress { table: &table, version: migration.id.version } };
     let result = walk.all().await;
     if result.is_err() {
-        apply.rollback().await;
+        // What the file set must not reach the next try.
+        drop(apply.client.batch_execute(FORGET).await);
     }
-    // What the file set must not reach the next one, whether it failed or not.
-    drop(apply.client.batch_execute("RESET SESSION AUTHORIZATION; RESET ALL").await);
     result
+}
+
+/// Our own rows are ours to write, whatever role the file has taken; for the rest of the transaction.
+const AS_OURSELVES: &str = "SET LOCAL session_authorization TO DEFAULT; SET LOCAL role TO DEFAULT";
+
+/// Refuses files that now ask for a transaction although an earlier run has already done a part of them without.
+#[must_use]
+pub fn half_done(pending: &[Migration], content: &Content, ledger: &Ledger) -> Vec<Fault> {
+    let begun = |migration: &&Migration| {
+        let row = content.progress.iter().find(|row| row.version == migration.id.version);
+        row.is_some_and(|row| row.started > 0) && !matches!(migration.work, Work::Statements { .. })
+    };
+    let fault = |migration: &Migration| {
+        let MigrationId { file, version, .. } = &migration.id;
+        let cause =
+            format!("an earlier run did a part of `{file}` without a transaction, and now the file asks for one");
+        let table = ledger.progress_table().sql();
+        Fault::new(Code::FileChanged, cause)
+            .fix("put `-- no-transaction` back on the first line, and the run goes on where the earlier one stopped")
+            .detail(format!("or undo that part by hand, and then: DELETE FROM {table} WHERE version = {version};"))
+            .in_file(migration.source().file())
+    };
+    pending.iter().filter(begun).map(fault).collect()
 }
 
 struct Walk<'a> {
@@ -57,9 +81,10 @@ impl Walk<'_> {
             }
         }
         let took = began.elapsed();
-        let record = self.apply.ledger.insert_sql(&Entry { took: Some(took), ..self.apply.entry(self.migration) });
-        let close = format!("RESET SESSION AUTHORIZATION; BEGIN; {}; {record}; COMMIT", self.progress.remove_sql());
-        self.execute(&close).await?;
+        let entry = Entry { took: Some(took), ..self.apply.entry(self.migration) };
+        // One message is one transaction.
+        let record = self.apply.ledger.insert_sql(&entry);
+        self.execute(&format!("{FORGET}; {}; {record}", self.progress.remove_sql())).await?;
         self.apply.tally.applied.set(self.apply.tally.applied.get() + 1);
         self.apply.events.tell(Event::Applied { version: self.migration.id.version, took });
         Ok(())
@@ -86,7 +111,7 @@ impl Walk<'_> {
             .in_file(self.migration.source().file()));
         }
         self.apply.events.note(format!(
-            "{}: {} of {} statements were done by an earlier run",
+            "{}: {} of {} statements were done by an earlier try",
             self.migration.id.file,
             row.done,
             self.list.len()
@@ -109,25 +134,10 @@ impl Walk<'_> {
         let done = self.progress.put_sql(number, number, &checksum);
         let result = match &next.kind {
             StatementKind::Session => self.run(next).await,
-            StatementKind::Transactional => {
-                self.execute("BEGIN").await?;
-                self.run(next).await?;
-                self.execute(&format!("{done}; COMMIT")).await
-            }
-            StatementKind::CreateIndex { index, .. } => {
-                self.execute(&self.progress.put_sql(number, number - 1, &checksum)).await?;
-                if index::drop_if_invalid(self.apply.client, index).await? {
-                    self.apply
-                        .events
-                        .note(format!("dropped the INVALID index {index} that an earlier try left behind"));
-                }
-                self.run(next).await?;
-                self.execute(&done).await
-            }
+            StatementKind::Transactional => self.together(next, &done).await,
+            StatementKind::CreateIndex { index, .. } => self.announced(number, &checksum, next, Some(index)).await,
             StatementKind::DropIndex { .. } | StatementKind::Repeatable | StatementKind::Opaque => {
-                self.execute(&self.progress.put_sql(number, number - 1, &checksum)).await?;
-                self.run(next).await?;
-                self.execute(&done).await
+                self.announced(number, &checksum, next, None).await
             }
         };
         match result {
@@ -136,6 +146,42 @@ impl Walk<'_> {
             }
             other => other,
         }
+    }
+
+    /// A statement and its place in one transaction.
+    async fn together(&self, next: &Statement, done: &str) -> Result<(), Fault> {
+        self.execute("BEGIN").await?;
+        let result = async {
+            self.run(next).await?;
+            // An error that COMMIT would bring comes while there still is a block.
+            self.execute(&format!("SET CONSTRAINTS ALL IMMEDIATE; {AS_OURSELVES}; {done}; COMMIT"))
+                .await
+                .map_err(|fault| fault.in_file(self.at(next)))
+        };
+        let result = result.await;
+        if result.is_err() {
+            self.apply.rollback().await;
+        }
+        result
+    }
+
+    /// A statement that can't be in one transaction with its place: announced, run, crossed off.
+    async fn announced(
+        &self,
+        number: usize,
+        checksum: &str,
+        next: &Statement,
+        makes: Option<&QualifiedName>,
+    ) -> Result<(), Fault> {
+        self.keep(&self.progress.put_sql(number, number - 1, checksum)).await?;
+        if let Some(index) = makes {
+            let dropped = index::drop_if_invalid(self.apply.client, index).await;
+            if dropped.map_err(|fault| fault.in_file(self.at(next)))? {
+                self.apply.events.note(format!("dropped the INVALID index {index} that an earlier try left behind"));
+            }
+        }
+        self.run(next).await?;
+        self.keep(&self.progress.put_sql(number, number, checksum)).await
     }
 
     /// A statement of the file.
@@ -155,6 +201,15 @@ impl Walk<'_> {
         done.map_err(|error| statement(&error).in_file(self.migration.source().file()))
     }
 
+    /// A place; one message is one transaction.
+    async fn keep(&self, place: &str) -> Result<(), Fault> {
+        self.execute(&format!("{AS_OURSELVES}; {place}")).await
+    }
+
+    fn at(&self, statement: &Statement) -> Place {
+        self.migration.source().at_byte(statement.span.start)
+    }
+
     /// SHA-256 of the first `number` statements.
     fn checksum(&self, number: usize) -> String {
         let mut digest = Sha256::new();
@@ -168,10 +223,8 @@ impl Walk<'_> {
     fn in_doubt(&self, row: &ProgressRow) -> Fault {
         let table = self.progress.table.sql();
         let version = row.version;
-        let place = self.list.get(row.done).map_or_else(
-            || self.migration.source().file(),
-            |doubtful| self.migration.source().at_byte(doubtful.span.start),
-        );
+        let place =
+            self.list.get(row.done).map_or_else(|| self.migration.source().file(), |doubtful| self.at(doubtful));
         Fault::new(
             Code::StatementInDoubt,
             format!(
@@ -180,7 +233,10 @@ impl Walk<'_> {
             ),
         )
         .detail(format!("if it did: UPDATE {table} SET done = started WHERE version = {version};"))
-        .detail(format!("if it did not: UPDATE {table} SET started = done WHERE version = {version};"))
+        .detail(format!(
+            "if it did not: UPDATE {table} SET started = done, checksum = '{}' WHERE version = {version};",
+            self.checksum(row.done)
+        ))
         .in_file(place)
     }
 
@@ -189,11 +245,21 @@ impl Walk<'_> {
     async fn had_no_effect(&self, number: usize, next: &Statement, fault: Fault) -> Fault {
         let before = number - 1;
         let place = self.progress.put_sql(before, before, &self.checksum(before));
-        let kept = self.execute(&format!("ROLLBACK; {place}")).await;
-        let what = if next.kind == StatementKind::Transactional { "rolled back" } else { "not done" };
-        let fault = fault
-            .detail(format!("statement {number} of {} was {what}; the {before} before it stay done", self.list.len()))
-            .fix("correct the statement and run again: the run goes on with this statement");
+        let kept = self.keep(&place).await;
+        let of = self.list.len();
+        let what = match next.kind {
+            StatementKind::Transactional | StatementKind::Session => {
+                format!("statement {number} of {of} was rolled back")
+            }
+            StatementKind::Opaque => format!("what statement {number} of {of} committed itself stays"),
+            _ => format!("statement {number} of {of} was not done"),
+        };
+        let fault = fault.detail(format!("{what}; the {before} before it stay done, the next run goes on with it"));
+        // The usual fix speaks of a file that was rolled back.
+        let fault = match fault.fix == Code::StatementFailed.fix() {
+            true => fault.fix("correct the statement and run again: the run goes on with this statement"),
+            false => fault,
+        };
         match kept {
             Ok(()) => fault,
             Err(lost) => fault.detail(format!("its place could not be kept: {}", lost.cause)),

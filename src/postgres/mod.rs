@@ -34,6 +34,13 @@ pub async fn rows(client: &Client, sql: &str) -> Result<Vec<Vec<Option<String>>>
     Ok(answer.iter().filter_map(row).collect())
 }
 
+/// An SQL condition on `pg_index i`: somebody is building it at this moment. Of another role's session the server tells
+/// which table it has locked, and that it builds an index, but not which one.
+pub(crate) const BEING_BUILT: &str = "EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index p \
+    WHERE p.index_relid = i.indexrelid OR (p.index_relid IS NULL AND p.datname = pg_catalog.current_database() \
+    AND EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.pid = p.pid AND l.relation = i.indrelid \
+    AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted)))";
+
 /// An SQL string literal. With `standard_conforming_strings` on, which our start-up sees to, only the quote is special.
 #[must_use]
 pub fn literal(text: &str) -> String {

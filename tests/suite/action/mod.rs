@@ -225,6 +225,14 @@ impl Running<'_> {
             .unwrap_or_else(|| panic!("`{text}` is not in the log after {patience:?}:\n{}", self.stdout.so_far()));
     }
 
+    /// The most memory that the step has had so far, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.0.id())).expect("the step still runs");
+        let peak: Option<u64> =
+            status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+        1024 * peak.expect("a process has a peak")
+    }
+
     /// Kills the step, as the runner does in the end; nothing can be said of what it leaves.
     pub(crate) fn kill(mut self) -> String {
         self.child.0.kill().expect("the step can be killed");

@@ -1,0 +1,159 @@
+//! Rows in a file: `COPY … FROM STDIN` with its data, as pg_dump writes it.
+#![expect(clippy::disallowed_methods, reason = "runs pg_dump")]
+
+use crate::{action::Action, lab::Lab};
+use std::{fmt::Write as _, process::Command};
+
+fn one_file<'a>(lab: &'a Lab, body: &str) -> Action<'a> {
+    Action::new(lab).file("migrations/0001_rows.sql", body)
+}
+
+#[test]
+fn rows_between_statements_arrive_as_they_are_written() {
+    let lab = Lab::new();
+    one_file(
+        &lab,
+        "create table t (id int, text text);\n\
+         copy t from stdin;\n\
+         1\tit's; a \"quote\" -- and $$ no comment /*\n\
+         2\t\\N\n\
+         3\ttab\\tnewline\\nbackslash\\\\ end\n\
+         4\t\\\\.\n\
+         \\.\n\
+         update t set text = upper(text) where id = 1;\n\
+         copy t (text, id) from stdin with (format csv, header);\n\
+         text,id\n\
+         \"several\nlines; and \"\"quotes\"\"\",5\n\
+         ,6\n\
+         \\.\n\
+         copy t from stdin;\n\
+         \\.\n\
+         insert into t values (7, 'last');\n",
+    )
+    .file("migrations/0002_after.sql", "insert into t select 8, count(*) from t;\n")
+    .run()
+    .succeeds()
+    .applied(["0001_rows", "0002_after"])
+    .done();
+    let rows = lab.database.sql("select id, replace(text, E'\\n', '↵') from t order by id");
+    assert_eq!(
+        rows,
+        "1|IT'S; A \"QUOTE\" -- AND $$ NO COMMENT /*\n2|\n3|tab\tnewline↵backslash\\ end\n4|\\.\n\
+         5|several↵lines; and \"quotes\"\n6|\n7|last\n8|7"
+    );
+}
+
+#[test]
+fn a_row_that_does_not_fit_is_shown_in_its_file() {
+    let lab = Lab::new();
+    let body = |third: &str| format!("create table t (id int);\n\ncopy t from stdin;\n1\n2\n{third}\n\\.\n");
+    one_file(&lab, &body("three"))
+        .file("migrations/0002_after.sql", "create table after (id int);\n")
+        .run()
+        .fails("statement-failed", 6)
+        .pending(["0001_rows", "0002_after"])
+        .annotation("migrations/0001_rows.sql", 6, "invalid input syntax for type integer: \"three\"")
+        .says("SQLSTATE 22P02")
+        .done();
+    assert_eq!(lab.database.sql("select count(*) from pg_class where relname in ('t', 'after')"), "0");
+    one_file(&lab, &body("3")).run().succeeds().applied(["0001_rows"]).done();
+    assert_eq!(lab.database.sql("select sum(id) from t"), "6");
+}
+
+#[test]
+fn a_table_that_is_missing_is_shown_where_the_rows_begin() {
+    let lab = Lab::new();
+    one_file(&lab, "select 1;\n\ncopy missing from stdin;\n1\n\\.\n")
+        .run()
+        .fails("statement-failed", 6)
+        .pending(["0001_rows"])
+        .annotation("migrations/0001_rows.sql", 3, "missing")
+        .done();
+}
+
+#[test]
+fn an_error_behind_the_rows_takes_the_rows_back() {
+    let lab = Lab::new();
+    lab.database.sql("create table t (id int); alter table t owner to app");
+    one_file(&lab, "copy t from stdin;\n1\n\\.\nselect 1;\nselect 1/0;\n")
+        .run()
+        .fails("statement-failed", 6)
+        .pending(["0001_rows"])
+        .annotation("migrations/0001_rows.sql", 5, "division by zero")
+        .done();
+    assert_eq!(lab.database.sql("select count(*) from t"), "0");
+}
+
+#[test]
+fn rows_that_break_a_deferred_constraint_are_taken_back() {
+    let lab = Lab::new();
+    one_file(&lab, "create table t (id int unique deferrable initially deferred);\ncopy t from stdin;\n7\n7\n\\.\n")
+        .file("migrations/0002_after.sql", "create table after (id int);\n")
+        .run()
+        .fails("statement-failed", 6)
+        .pending(["0001_rows", "0002_after"])
+        .says("Key (id)=(7)")
+        .done();
+    assert_eq!(lab.database.sql("select count(*) from pg_class where relname in ('t', 'after')"), "0");
+}
+
+#[test]
+fn many_rows_go_through_and_the_files_around_them_too() {
+    let lab = Lab::new();
+    let mut body = "copy t from stdin;\n".to_owned();
+    for number in 0..50_000 {
+        writeln!(body, "{number}\t{}", "x".repeat(100)).expect("a string takes everything");
+    }
+    body.push_str("\\.\n");
+    assert!(body.len() > 5 << 20);
+    Action::new(&lab)
+        .file("migrations/0001_table.sql", "create table t (id int, text text);\n")
+        .file("migrations/0002_rows.sql", &body)
+        .file("migrations/0003_index.sql", "create index on t (id);\n")
+        .file("migrations/0004_rows.sql", &body)
+        .file("migrations/0005_count.sql", "create table counted as select count(*) from t;\n")
+        .run()
+        .succeeds()
+        .applied(["0001_table", "0002_rows", "0003_index", "0004_rows", "0005_count"])
+        .done();
+    assert_eq!(lab.database.sql("select count from counted; select sum(length(text)) from t"), "100000\n10000000");
+}
+
+/// A wrong row in the first of many megabytes: the server has given up long before all is sent.
+#[test]
+fn many_rows_of_which_the_first_is_wrong_are_refused() {
+    let lab = Lab::new();
+    let rows = "1\n".repeat(2 << 20);
+    one_file(&lab, &format!("create table t (id int);\ncopy t from stdin;\nzero\n{rows}\\.\n"))
+        .run()
+        .fails("statement-failed", 6)
+        .pending(["0001_rows"])
+        .annotation("migrations/0001_rows.sql", 3, "zero")
+        .done();
+}
+
+#[test]
+fn what_pg_dump_writes_is_a_migration() {
+    let (source, target) = (Lab::new(), Lab::new());
+    source.database.sql(
+        "set role app; create schema shop; create type shop.size as enum ('s', 'm'); \
+         create table shop.item (id int generated always as identity primary key, name text, size shop.size); \
+         create function shop.f() returns int language sql begin atomic; select 1; select 2; end; \
+         create view shop.small as select * from shop.item where size = 's'; \
+         insert into shop.item (name, size) select 'it''s; ' || n || E'\\n\\\\.', 's' from generate_series(1, 100) n",
+    );
+    let dump = Command::new("pg_dump").args(["--no-owner", &source.database.url()]).output();
+    let dump = dump.expect("postgresql-client is installed");
+    assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+    let dump = String::from_utf8(dump.stdout).expect("a dump of UTF-8 is UTF-8");
+    assert!(dump.contains("FROM stdin;"), "{dump}");
+    one_file(&target, &dump)
+        .file("migrations/0002_after.sql", "create table after as select count(*) from shop.small;\n")
+        .run()
+        .succeeds()
+        .applied(["0001_rows", "0002_after"])
+        .done();
+    let rows = "select id, name, size from shop.item order by id";
+    assert_eq!(target.database.sql(rows), source.database.sql(rows));
+    assert_eq!(target.database.sql("select * from after"), "100");
+}

@@ -1,0 +1,484 @@
+//! Files without a transaction: cut off anywhere, the next run goes on where the last one stopped, and does nothing twice.
+
+use crate::{
+    action::{Action, Finished},
+    lab::{
+        Lab,
+        postgres::{PASSWORD, ROLE},
+        session::Session,
+    },
+};
+use std::{thread, time::Duration};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const RUN: &str = "bastion-migrate%";
+
+fn one_file<'a>(lab: &'a Lab, body: &str) -> Action<'a> {
+    Action::new(lab).file("migrations/0001_alone.sql", body)
+}
+
+fn opted_out<'a>(lab: &'a Lab, statements: &str) -> Action<'a> {
+    one_file(lab, &format!("-- no-transaction\n{statements}"))
+}
+
+/// A table with three rows.
+fn with_table() -> Lab {
+    let lab = Lab::new();
+    lab.database
+        .sql("create table t (id int, n int); insert into t values (1, 0), (2, 0), (3, 0); alter table t owner to app");
+    lab
+}
+
+/// A session whose open transaction keeps an index of the table from being finished.
+fn in_the_way(lab: &Lab) -> Session {
+    let holder = lab.database.session();
+    holder.sql("begin; update t set n = n where id = 1");
+    holder
+}
+
+fn wait_until_it_waits(lab: &Lab) {
+    let waiting = "select count(*) from pg_locks join pg_stat_activity using (pid) \
+                   where not granted and datname = current_database() and application_name like 'bastion-migrate%'";
+    lab.database.wait_for(waiting, "1");
+}
+
+/// Name and validity of the table's indexes.
+fn indexes(lab: &Lab) -> String {
+    lab.database
+        .sql("select indexrelid::regclass, indisvalid from pg_index where indrelid = 't'::regclass order by 1::text")
+}
+
+fn progress(lab: &Lab) -> String {
+    lab.database.sql("select version, started, done from bastion_migrate.ledger_progress")
+}
+
+fn recorded(lab: &Lab) -> String {
+    lab.database.sql("select version from bastion_migrate.ledger order by version")
+}
+
+/// The file is recorded, nothing is half-done, and a further run finds nothing to do.
+fn is_done(lab: &Lab) {
+    assert_eq!((recorded(lab).as_str(), progress(lab).as_str()), ("1", ""));
+}
+
+fn succeeds(finished: Finished) -> Finished {
+    finished.succeeds().applied(["0001_alone"])
+}
+
+const BUILD: &str = "create index concurrently t_id on t (id);\n";
+
+#[test]
+fn an_index_that_is_built_concurrently_needs_no_opt_out() {
+    let lab = with_table();
+    succeeds(one_file(&lab, BUILD).run()).done();
+    assert_eq!(indexes(&lab), "t_id|t");
+    is_done(&lab);
+    one_file(&lab, BUILD).run().nothing_to_do().done();
+}
+
+#[test]
+fn a_failing_statement_stops_the_file_there_and_the_next_run_goes_on_with_it() {
+    let lab = Lab::new();
+    let four = |third: &str| {
+        format!("create table a (id int);\ncreate table b (id int);\n{third}\ncreate table d (id int);\n")
+    };
+    opted_out(&lab, &four("create tabel c (id int);"))
+        .run()
+        .fails("statement-failed", 6)
+        .pending(["0001_alone"])
+        .annotation("migrations/0001_alone.sql", 4, "tabel")
+        .says("statement 3 of 4 was rolled back; the 2 before it stay done")
+        .says("the run goes on with this statement")
+        .never_says("no transaction in progress")
+        .done();
+    assert_eq!(lab.database.sql("select relname from pg_class where relname in ('a', 'b', 'c', 'd')"), "a\nb");
+    assert_eq!((recorded(&lab).as_str(), progress(&lab).as_str()), ("", "1|2|2"));
+    succeeds(opted_out(&lab, &four("create table c (id int);")).run()).says("2 of 4 statements").done();
+    is_done(&lab);
+    assert_eq!(lab.database.sql("select count(*) from pg_class where relname in ('a', 'b', 'c', 'd')"), "4");
+}
+
+#[test]
+fn statements_that_are_done_must_not_be_changed() {
+    let lab = Lab::new();
+    opted_out(&lab, "create table a (id int);\ncreate tabel b ();\n")
+        .run()
+        .fails("statement-failed", 6)
+        .pending(["0001_alone"])
+        .done();
+    opted_out(&lab, "create table a (id bigint);\ncreate table b ();\n")
+        .run()
+        .fails("file-changed", 5)
+        .pending(["0001_alone"])
+        .says("restore the statements that were already run")
+        .done();
+    one_file(&lab, "create table a (id int);\ncreate table b ();\n")
+        .run()
+        .fails("file-changed", 5)
+        .pending(["0001_alone"])
+        .says("-- no-transaction")
+        .done();
+    assert_eq!(progress(&lab), "1|1|1");
+    succeeds(opted_out(&lab, "create table a (id int);\n-- better\ncreate table b ();\n").run())
+        .says("1 of 2 statements")
+        .done();
+    is_done(&lab);
+}
+
+#[test]
+fn a_statement_and_its_place_are_one_transaction() {
+    let lab = with_table();
+    let running = opted_out(&lab, "update t set n = n + 1;\nselect pg_sleep(60);\n").start();
+    lab.database.wait_for(
+        "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()",
+        "1",
+    );
+    assert_eq!(lab.database.terminate(RUN), 1);
+    running.finish().fails("database-lost", 3).pending(["0001_alone"]).done();
+    assert_eq!(progress(&lab), "1|1|1");
+    succeeds(opted_out(&lab, "update t set n = n + 1;\nselect pg_sleep(0);\n").run()).says("1 of 2 statements").done();
+    assert_eq!(lab.database.sql("select distinct n from t"), "1");
+    is_done(&lab);
+}
+
+/// The statement itself is done, its place is not yet kept: a lock on the table of places keeps the two apart.
+#[test]
+fn a_statement_whose_place_was_not_kept_is_taken_back() {
+    let lab = with_table();
+    opted_out(&lab, "select 1;\nselect 1/0;\n").run().fails("statement-failed", 6).pending(["0001_alone"]).done();
+    let holder = lab.database.session();
+    holder.sql("begin; lock table bastion_migrate.ledger_progress in exclusive mode");
+    let running = opted_out(&lab, "select 1;\nupdate t set n = n + 1;\n").start();
+    wait_until_it_waits(&lab);
+    assert_eq!(lab.database.terminate(RUN), 1);
+    running.finish().fails("database-lost", 3).pending(["0001_alone"]).done();
+    holder.sql("rollback");
+    succeeds(opted_out(&lab, "select 1;\nupdate t set n = n + 1;\n").run()).says("1 of 2 statements").done();
+    assert_eq!(lab.database.sql("select distinct n from t"), "1");
+}
+
+#[test]
+fn an_index_that_met_a_lock_is_built_anew_by_the_next_run() {
+    for build in [BUILD, "create index concurrently if not exists t_id on public.t (id);\n"] {
+        let lab = with_table();
+        let holder = in_the_way(&lab);
+        one_file(&lab, build)
+            .input("lock-timeout", "300ms")
+            .input("retries", "0")
+            .run()
+            .fails("lock-timeout", 6)
+            .pending(["0001_alone"])
+            .annotation("migrations/0001_alone.sql", 1, "lock timeout")
+            .says("raise `lock-timeout` or `retries`")
+            .never_says("correct the statement")
+            .never_says("no transaction in progress")
+            .done();
+        assert_eq!(indexes(&lab), "t_id|f");
+        holder.sql("rollback");
+        succeeds(one_file(&lab, build).run()).warning("t_id is INVALID").says("dropped the INVALID index").done();
+        assert_eq!(indexes(&lab), "t_id|t");
+        is_done(&lab);
+    }
+}
+
+#[test]
+fn an_index_that_met_a_lock_is_built_anew_by_the_same_run_which_repeats_nothing_else() {
+    let lab = with_table();
+    let holder = in_the_way(&lab);
+    let running = opted_out(
+        &lab,
+        &format!("update t set n = 5 where id = 3;\ninsert into t values (4, 0);\nset work_mem = '1MB';\n{BUILD}"),
+    )
+    .input("lock-timeout", "300ms")
+    .start();
+    running.wait_for_line("another try of migrations/0001_alone.sql (1 of 3", PATIENCE);
+    holder.sql("rollback");
+    succeeds(running.finish()).says("dropped the INVALID index \"t_id\"").done();
+    assert_eq!(
+        (indexes(&lab).as_str(), lab.database.sql("select count(*) from t where id = 4").as_str()),
+        ("t_id|t", "1")
+    );
+    is_done(&lab);
+}
+
+#[test]
+fn an_index_whose_build_was_killed_is_built_anew() {
+    let lab = with_table();
+    let holder = in_the_way(&lab);
+    let running = one_file(&lab, BUILD).input("lock-timeout", "0").start();
+    wait_until_it_waits(&lab);
+    running.kill();
+    assert_eq!(lab.left_behind(), "");
+    assert_eq!((indexes(&lab).as_str(), progress(&lab).as_str()), ("t_id|f", "1|1|0"));
+    holder.sql("rollback");
+    succeeds(one_file(&lab, BUILD).run()).warning("t_id is INVALID").done();
+    assert_eq!(indexes(&lab), "t_id|t");
+    is_done(&lab);
+}
+
+#[test]
+fn an_index_whose_session_was_terminated_is_built_anew() {
+    let lab = with_table();
+    let holder = in_the_way(&lab);
+    let running = one_file(&lab, BUILD).input("lock-timeout", "0").start();
+    wait_until_it_waits(&lab);
+    assert_eq!(lab.database.terminate(RUN), 1);
+    running.finish().fails("database-lost", 3).pending(["0001_alone"]).done();
+    assert_eq!(indexes(&lab), "t_id|f");
+    holder.sql("rollback");
+    succeeds(one_file(&lab, BUILD).run()).warning("t_id is INVALID").done();
+    assert_eq!(indexes(&lab), "t_id|t");
+    is_done(&lab);
+}
+
+/// The index is there and whole, only nobody has written it down.
+#[test]
+fn an_index_that_was_finished_while_nobody_listened_is_not_built_twice() {
+    let lab = with_table();
+    opted_out(&lab, &format!("select 1/0;\n{BUILD}")).run().fails("statement-failed", 6).pending(["0001_alone"]).done();
+    succeeds(opted_out(&lab, &format!("select 1;\n{BUILD}")).run()).done();
+    let built = lab.database.sql("select 't_id'::regclass::oid");
+    let checksum = lab.database.sql(&format!(
+        "select encode(sha256(convert_to('select 1;', 'UTF8') || '\\x00'::bytea || convert_to('{}', 'UTF8') || '\\x00'::bytea), 'hex')",
+        BUILD.trim()
+    ));
+    lab.database.sql(&format!(
+        "delete from bastion_migrate.ledger; insert into bastion_migrate.ledger_progress values (1, 2, 1, '{checksum}')"
+    ));
+    succeeds(opted_out(&lab, &format!("select 1;\n{BUILD}")).run()).done();
+    assert_eq!(lab.database.sql("select 't_id'::regclass::oid"), built);
+    is_done(&lab);
+}
+
+#[test]
+fn rows_that_are_not_unique_are_named_and_the_index_is_built_once_they_are() {
+    let lab = with_table();
+    lab.database.sql("insert into t values (3, 0)");
+    let build = "create unique index concurrently t_id on t (id);\n";
+    one_file(&lab, build)
+        .run()
+        .fails("statement-failed", 6)
+        .pending(["0001_alone"])
+        .annotation("migrations/0001_alone.sql", 1, "t_id")
+        .says("Key (id)=(3) is duplicated")
+        .done();
+    assert_eq!(indexes(&lab), "t_id|f");
+    lab.database.sql("delete from t where ctid = (select max(ctid) from t)");
+    succeeds(one_file(&lab, build).run()).warning("t_id is INVALID").done();
+    assert_eq!(indexes(&lab), "t_id|t");
+    is_done(&lab);
+}
+
+#[test]
+fn an_index_whose_removal_was_cut_off_is_removed() {
+    let lab = with_table();
+    lab.database.sql("create index t_id on t (id)");
+    let drop = "drop index concurrently t_id;\n";
+    let holder = in_the_way(&lab);
+    let running = one_file(&lab, drop).input("lock-timeout", "0").start();
+    wait_until_it_waits(&lab);
+    assert_eq!(lab.database.terminate(RUN), 1);
+    running.finish().fails("database-lost", 3).pending(["0001_alone"]).done();
+    assert_eq!((indexes(&lab).as_str(), progress(&lab).as_str()), ("t_id|f", "1|1|0"));
+    holder.sql("rollback");
+    succeeds(one_file(&lab, drop).run()).warning("t_id is INVALID").done();
+    assert_eq!(indexes(&lab), "");
+    is_done(&lab);
+}
+
+#[test]
+fn maintenance_runs_without_an_opt_out() {
+    let lab = with_table();
+    let boss = as_superuser(&lab);
+    boss(
+        "create index concurrently t_id on t (id);\nvacuum (analyze) t;\nreindex index concurrently t_id;\n\
+         reindex (concurrently) table t;\nalter system reset log_min_error_statement;\nanalyze;\n",
+    )
+    .run()
+    .succeeds()
+    .applied(["0001_alone"])
+    .done();
+    assert_eq!(indexes(&lab), "t_id|t");
+    assert_eq!(lab.database.sql("select reltuples from pg_class where relname = 't'"), "3");
+    is_done(&lab);
+}
+
+/// Steps that log in as a superuser of the test's own.
+fn as_superuser<'a>(lab: &'a Lab) -> impl Fn(&str) -> Action<'a> {
+    let boss = format!("boss_{}", lab.database.name());
+    let password = PASSWORD.replace('\'', "''");
+    lab.database.sql(&format!("create role {boss} superuser login password '{password}'"));
+    let url = lab.database.url().replacen(&format!("//{ROLE}:"), &format!("//{boss}:"), 1);
+    move |body| one_file(lab, body).secret("database-url", url.clone())
+}
+
+/// A procedure that commits in its middle and is cut off behind that; the next run asks.
+fn in_doubt() -> Lab {
+    let lab = with_table();
+    lab.database.sql(
+        "create procedure p() language plpgsql as $$ begin update t set n = n + 1; commit; \
+         if exists (select from t where n = 1) then perform pg_sleep(60); end if; end $$",
+    );
+    let running = opted_out(&lab, CALL).start();
+    lab.database.wait_for(
+        "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()",
+        "1",
+    );
+    assert_eq!(lab.database.terminate(RUN), 1);
+    running.finish().fails("database-lost", 3).pending(["0001_alone"]).done();
+    lab
+}
+
+const CALL: &str = "call p();\ncreate table after as select sum(n) from t;\n";
+
+/// Runs the SQL that the fault proposes.
+fn decide(lab: &Lab, which: &str) {
+    for _ in 0..2 {
+        let asked = opted_out(lab, CALL).run();
+        let (_, sql) = asked.log.split_once(which).expect("the log proposes it");
+        let sql = sql.lines().next().expect("the rest of the line").to_owned();
+        asked
+            .in_doubt("statement-in-doubt")
+            .pending(["0001_alone"])
+            .annotation("migrations/0001_alone.sql", 2, "cut off in statement 1")
+            .done();
+        assert_eq!(progress(lab), "1|1|0", "asking changes nothing");
+        lab.database.sql(&format!("begin; {sql} rollback"));
+    }
+    let asked = opted_out(lab, CALL).run();
+    let (_, sql) = asked.log.split_once(which).expect("the log proposes it");
+    lab.database.sql(sql.lines().next().expect("the rest of the line"));
+    asked.in_doubt("statement-in-doubt").pending(["0001_alone"]).done();
+}
+
+#[test]
+fn a_statement_in_doubt_that_took_effect_is_not_run_again() {
+    let lab = in_doubt();
+    decide(&lab, "if it did: ");
+    succeeds(opted_out(&lab, CALL).run()).done();
+    assert_eq!(lab.database.sql("select * from after"), "3");
+    is_done(&lab);
+}
+
+#[test]
+fn a_statement_in_doubt_that_took_no_effect_is_run_again() {
+    let lab = in_doubt();
+    decide(&lab, "if it did not: ");
+    succeeds(opted_out(&lab, CALL).run()).done();
+    assert_eq!(lab.database.sql("select * from after"), "6");
+    is_done(&lab);
+}
+
+#[test]
+fn a_procedure_that_fails_behind_its_own_commit_is_not_said_to_be_undone() {
+    let lab = with_table();
+    lab.database
+        .sql("create procedure p() language plpgsql as $$ begin update t set n = n + 1; commit; perform 1/0; end $$");
+    opted_out(&lab, CALL)
+        .run()
+        .fails("statement-failed", 6)
+        .pending(["0001_alone"])
+        .annotation("migrations/0001_alone.sql", 2, "division by zero")
+        .says("what statement 1 of 2 committed itself stays")
+        .done();
+    assert_eq!(lab.database.sql("select sum(n) from t"), "3");
+}
+
+#[test]
+fn settings_are_made_again_when_a_file_is_resumed_and_are_gone_after_it() {
+    let lab = Lab::new();
+    lab.database.sql("create schema s; alter schema s owner to app");
+    let body = |third: &str| format!("set search_path = s;\ncreate table a (id int);\n{third}\n");
+    opted_out(&lab, &body("create tabel b ();")).run().fails("statement-failed", 6).pending(["0001_alone"]).done();
+    opted_out(&lab, &body("create table b (id int);"))
+        .file("migrations/0002_after.sql", "create table c (id int);\n")
+        .run()
+        .succeeds()
+        .applied(["0001_alone", "0002_after"])
+        .done();
+    let places = "select relnamespace::regnamespace, relname from pg_class where relname in ('a', 'b', 'c') order by 2";
+    assert_eq!(lab.database.sql(places), "s|a\ns|b\npublic|c");
+}
+
+#[test]
+fn a_file_may_change_its_role_and_its_place_is_kept_all_the_same() {
+    let lab = with_table();
+    let other = format!("other_{}", lab.database.name());
+    lab.database.sql(&format!("create role {other}; grant {other} to app; grant create on schema public to {other}; alter table t owner to {other}"));
+    let body = |last: &str| {
+        format!("set role {other};\nset search_path = public;\n{BUILD}create table mine (id int);\nvacuum t;\n{last}\n")
+    };
+    opted_out(&lab, &body("create tabel yours ();")).run().fails("statement-failed", 6).pending(["0001_alone"]).done();
+    assert_eq!(progress(&lab), "1|5|5");
+    succeeds(opted_out(&lab, &body("create table yours (id int);")).run()).done();
+    let owners = "select relname, relowner::regrole from pg_class where relname in ('mine', 'yours') order by 1";
+    assert_eq!(lab.database.sql(owners), format!("mine|{other}\nyours|{other}"));
+    is_done(&lab);
+}
+
+fn broken(name: &str) -> String {
+    format!(
+        "create index {name} on t (n); update pg_index set indisvalid = false where indexrelid = '{name}'::regclass;\n"
+    )
+}
+
+#[test]
+fn an_index_that_was_broken_before_is_a_warning_and_fails_verify() {
+    let lab = with_table();
+    lab.database.sql(&broken("t_old"));
+    succeeds(one_file(&lab, "create table a (id int);\n").run())
+        .warning("t_old is INVALID since before this run")
+        .done();
+    one_file(&lab, "create table a (id int);\n")
+        .input("command", "verify")
+        .run()
+        .fails("verify-index", 7)
+        .warning("t_old")
+        .says("t_old is INVALID")
+        .done();
+}
+
+#[test]
+fn an_index_that_a_file_breaks_is_no_success() {
+    let lab = with_table();
+    let boss = as_superuser(&lab);
+    boss(&broken("t_new")).run().fails("verify-index", 7).applied(["0001_alone"]).says("t_new is INVALID").done();
+}
+
+/// Somebody builds the same index at the moment, and can't finish because of a third one.
+#[test]
+fn an_index_that_another_session_is_building_is_left_to_it() {
+    let over_tcp = |lab: &Lab| Session::open(&lab.database.url().parse().expect("a URL")).expect("a session");
+    for builder in [over_tcp, |lab: &Lab| lab.database.session()] {
+        let lab = with_table();
+        let (holder, builder) = (in_the_way(&lab), builder(&lab));
+        thread::scope(|scope| {
+            // Ends with this closure however it ends, and with it what the other session waits for.
+            let holder = holder;
+            let building = scope.spawn(|| builder.sql(BUILD));
+            lab.database.wait_for(
+                "select count(*) from pg_stat_progress_create_index where index_relid = 't_id'::regclass",
+                "1",
+            );
+            one_file(&lab, "create table other (id int);\n").run().succeeds().applied(["0001_alone"]).done();
+            Action::new(&lab)
+                .file("migrations/0001_alone.sql", "create table other (id int);\n")
+                .file("migrations/0002_index.sql", BUILD)
+                .run()
+                .fails("statement-failed", 6)
+                .pending(["0002_index"])
+                .annotation("migrations/0002_index.sql", 1, "another session is building the index \"t_id\"")
+                .done();
+            holder.sql("rollback");
+            building.join().expect("the other session builds its index");
+        });
+        Action::new(&lab)
+            .file("migrations/0001_alone.sql", "create table other (id int);\n")
+            .file("migrations/0002_index.sql", BUILD)
+            .run()
+            .succeeds()
+            .applied(["0002_index"])
+            .done();
+        assert_eq!(indexes(&lab), "t_id|t");
+    }
+}
