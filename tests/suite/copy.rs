@@ -1,4 +1,4 @@
-//! Rows in a file: `COPY … FROM STDIN` with its data, as pg_dump writes it.
+//! Rows in a file: `COPY … FROM STDIN` with its data, as `pg_dump` writes it.
 #![expect(clippy::disallowed_methods, reason = "runs pg_dump")]
 
 use crate::{action::Action, lab::Lab};
