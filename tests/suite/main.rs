@@ -6,6 +6,8 @@ mod action;
 mod bastion;
 mod contract;
 mod direct;
+mod documents;
+mod figures;
 mod flights;
 mod lab;
 mod leak;
