@@ -214,7 +214,7 @@ fn steps_read_outputs_that_exist() {
     assert_eq!(read.into_iter().filter(|name| manifest["outputs"].get(*name).is_none()).collect::<Vec<_>>(), [""; 0]);
 }
 
-/// A reader's machine: a key, a known_hosts file, a checkout.
+/// A reader's machine: a key, a `known_hosts` file, a checkout.
 fn laptop(lab: &Lab) -> TempDir {
     let home = tempfile::tempdir().unwrap();
     let write = |path: &str, text: &str| {

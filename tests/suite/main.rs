@@ -6,7 +6,9 @@ mod action;
 mod bastion;
 mod contract;
 mod direct;
+#[cfg(test)]
 mod documents;
+#[cfg(test)]
 mod figures;
 mod flights;
 mod lab;
