@@ -1,4 +1,5 @@
 # The developer's menu. `make test` is all that CI runs; it needs Debian or Ubuntu and Rust from rustup, and installs the rest.
+# The tests run as root, by sudo if need be: some log in to sshd as a user that they make. The build never does.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -13,7 +14,8 @@ test: setup ## Lint (where clippy and rustfmt are installed), then the whole sui
 	else \
 		echo "make test: lint left out, clippy or rustfmt is not installed (rustup component add clippy rustfmt)"; \
 	fi
-	cargo test --locked
+	runner="CARGO_TARGET_$$(rustc --print host-tuple | tr a-z- A-Z_)_RUNNER"; \
+	env $(if $(AS_ROOT),"$$runner=$(AS_ROOT) -E") cargo test --locked
 
 lint: ## Format and lints; a warning is an error.
 	cargo fmt --check
@@ -28,11 +30,15 @@ demo: setup ## A throwaway bastion and database, and two runs of the action agai
 
 # program:packages-that-have-it; servers may lie outside of an ordinary PATH.
 NEEDS := initdb:postgresql psql:postgresql-client sshd:openssh-server ssh-keygen:openssh-client pgbouncer:pgbouncer \
-	cc:gcc,libc6-dev perl:perl pkg-config:pkg-config setpriv:util-linux
+	cc:gcc,libc6-dev perl:perl pkg-config:pkg-config setpriv:util-linux useradd:passwd
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 setup: ## Installs what the build and the suite need; says nothing when all is there.
-	@shopt -s nullglob; \
+	@if ! command -v cargo >/dev/null; then echo "make: Rust is missing, see https://rustup.rs" >&2; exit 1; fi; \
+	if [[ "$(AS_ROOT)" && ! -x "$$(command -v sudo)" ]]; then \
+		echo "make: needs sudo, or to be root: it installs packages, and the tests start servers with users of their own" >&2; exit 1; \
+	fi; \
+	shopt -s nullglob; \
 	for bin in /usr/sbin /usr/local/sbin /usr/lib/postgresql/*/bin; do PATH="$$PATH:$$bin"; done; \
 	packages=(); \
 	for need in $(NEEDS); do \

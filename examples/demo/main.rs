@@ -1,4 +1,4 @@
-//! `make demo`: a private PostgreSQL with TLS and passwords, and the built action run against it as a runner would, twice.
+//! `make demo`: a bastion and a private PostgreSQL behind it, and the built action run against them as a runner would, twice.
 //! Everything is on loopback and gone at the end.
 #![expect(clippy::print_stdout, reason = "it is there to be read")]
 #![expect(dead_code, reason = "the demo uses a part of what the suite needs")]
@@ -13,27 +13,49 @@ mod leak;
 mod runner;
 
 use action::{Action, Finished};
-use lab::Lab;
+use lab::{
+    Lab,
+    postgres::{Options, Postgres},
+    sshd::{Sshd, fingerprint},
+};
 use runner::Log;
 use std::{collections::BTreeMap, fs, path::Path};
 
 fn main() {
-    let lab = Lab::new();
-    println!("A PostgreSQL with a certificate for `localhost` listens on 127.0.0.1:{}.", lab.database.server().port());
-
+    let lab = Lab::on(&Postgres::start(&Options::default())).behind(Sshd::plain());
+    introduce(&lab);
     let migrations = migrations();
     let names = migrations.keys().map(|name| name.trim_end_matches(".sql"));
+    println!("\n(GitHub folds what stands between `::group::` and `::endgroup::`.)");
     show("The first run: everything is pending", step(&lab, &migrations).run().succeeds().applied(names));
     show("The second run: there is nothing to do", step(&lab, &migrations).run().nothing_to_do());
 
     heading("What the database says");
-    println!("{}", lab.database.sql("select code, name from countries order by code"));
+    println!("{}", lab.database.sql("select version, name, applied_by from bastion_migrate.ledger order by version"));
+    drop(lab);
+    println!("\nBoth servers are stopped, and their files are removed.");
+}
+
+/// What there is, and the step that is run.
+fn introduce(lab: &Lab) {
+    let (bastion, server) = (&lab.bastion, lab.database.server());
+    heading("What was set up, on this machine alone");
+    println!("a bastion              sshd on 127.0.0.1:{}, log-in by key", bastion.port);
+    println!("  its host key         {}", fingerprint(&bastion.host_key("ed25519")));
+    println!("a private database     PostgreSQL on port {}, password by SCRAM", server.port());
+    println!("  its TLS certificate  for `localhost`, by a CA of its own");
+    heading("The step of the workflow");
     println!(
-        "{}",
-        lab.database.sql(
-            "select indexrelid::regclass, indisvalid from pg_index where not indisprimary \
-        and indrelid = 'customers'::regclass"
-        )
+        "- uses: bastion-migrate/bastion-migrate@v0
+  with:
+    ssh-host: {}@127.0.0.1:{}
+    ssh-private-key: ${{{{ secrets.SSH_PRIVATE_KEY }}}}
+    ssh-known-hosts: ${{{{ secrets.SSH_KNOWN_HOSTS }}}}
+    database-url: ${{{{ secrets.DATABASE_URL }}}}
+    database-sslmode: verify-full
+    database-ca: ${{{{ vars.DATABASE_CA }}}}",
+        bastion.user(),
+        bastion.port
     );
 }
 
@@ -54,17 +76,20 @@ fn step<'a>(lab: &'a Lab, migrations: &BTreeMap<String, String>) -> Action<'a> {
 
 /// What a reader of the job sees; a run that did not do what the demo says ends it.
 fn show(title: &str, finished: Finished) {
-    heading(title);
-    print!("{}", Log::read(&finished.log).without_masks);
+    heading(&format!("{title}. The log:"));
+    println!("{}", Log::read(&finished.log).without_masks.trim_end());
     heading("Its outputs");
     for (name, value) in &finished.outputs {
-        println!("{name} = {value}");
+        match name.as_str() {
+            "report" => println!("report = JSON of {} bytes, see docs/outputs.md", value.len()),
+            _ => println!("{name} = {value}"),
+        }
     }
-    heading("Its summary");
-    println!("{}", finished.summary);
+    heading("Its summary, as Markdown");
+    println!("{}", finished.summary.trim_end());
     finished.done();
 }
 
 fn heading(text: &str) {
-    println!("\n\u{1b}[1m{text}\u{1b}[0m");
+    println!("\n=== {text}\n");
 }

@@ -101,8 +101,18 @@ fn chart(report: &Report, page: &mut Page) {
         0 => String::new(),
         more => format!("The chart shows the first {BARS} migrations; {more} more ran.\n\n"),
     };
-    let head = "gantt\n    dateFormat x\n    axisFormat %M:%S.%L\n    section Migrations\n";
+    let axis = axis(report);
+    let head = format!("gantt\n    dateFormat x\n    axisFormat {axis}\n    todayMarker off\n    section Migrations\n");
     page.add(CHART, &format!("```mermaid\n{head}{shown}```\n\n{more}"));
+}
+
+/// Counted since the run began: hours and minutes would be those of the reader's time zone, and some are off by 30 minutes.
+fn axis(report: &Report) -> &'static str {
+    let end = |entry: &MigrationReport| Some(entry.started_ms?.saturating_add(entry.took_ms?));
+    match report.migrations.iter().filter_map(end).max() {
+        Some(end) if end >= 10_000 => "%s s",
+        _ => "%Q ms",
+    }
 }
 
 /// The version comes first, so that no name is taken for a keyword of Mermaid.
@@ -231,7 +241,8 @@ mod tests {
         ```mermaid
         gantt
             dateFormat x
-            axisFormat %M:%S.%L
+            axisFormat %Q ms
+            todayMarker off
             section Migrations
             3 add_email :300, 312
             4 drop_name :320, 1420
@@ -363,6 +374,13 @@ mod tests {
         let text = summary(&report, WIDE);
         assert_eq!(text.matches(" :1, 2\n").count(), BARS);
         assert!(text.contains("    7 a_b_c_d_ e__f :1, 2\n") && text.contains("40 more ran"), "{text}");
+    }
+
+    #[test]
+    fn the_chart_of_a_long_run_counts_seconds() {
+        let mut report = sample::report(&sample::success());
+        report.migrations.iter_mut().for_each(|entry| entry.took_ms = Some(10_000));
+        assert!(summary(&report, WIDE).contains("    axisFormat %s s\n"));
     }
 
     /// Whether every fence and every `<details>` that was opened is closed again.

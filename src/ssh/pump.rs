@@ -379,6 +379,9 @@ impl Pump {
                 polled.push(PollFd::new(stream.local(), interest));
             }
         }
+        // sshd holds a small packet back until the one before it is acknowledged, and the kernel takes 40 ms for that
+        // (measured: four files in 133 ms, so in 38). It forgets the option, and a socket that knows none works too.
+        rustix::net::sockopt::set_tcp_quickack(&self.socket, true).unwrap_or_default();
         let patience = Timespec::try_from(patience)
             .map_err(|error| Broken(format!("the keepalive interval is too long: {error}")))?;
         match poll(&mut polled, Some(&patience)) {

@@ -8,6 +8,10 @@ mod commands;
 mod contract;
 mod copy;
 mod direct;
+#[cfg(test)]
+mod documents;
+#[cfg(test)]
+mod figures;
 mod files;
 mod flights;
 mod lab;

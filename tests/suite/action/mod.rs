@@ -213,6 +213,11 @@ pub(crate) struct Running<'a> {
 }
 
 impl Running<'_> {
+    /// The step's process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.0.id()
+    }
+
     /// Sends a signal, as the docker CLI hands on the runner's.
     pub(crate) fn signal(&self, signal: Signal) {
         self.signalled.get_or_init(Instant::now);

@@ -1,0 +1,287 @@
+//! What the documents tell a reader to do is done here, as it stands there: workflows are run as the runner would run them,
+//! commands by a shell, SQL by the server.
+#![expect(clippy::disallowed_methods, reason = "does what a reader's shell does")]
+
+use crate::{
+    action::{Action, Finished},
+    lab::{
+        Lab,
+        sshd::{Sshd, SshdOptions},
+    },
+};
+use serde_yaml::Value;
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+use tempfile::TempDir;
+
+/// The two files that the README begins with.
+const FILES: [(&str, &str); 2] = [
+    ("0001_create_users", "create table users (id bigint primary key);\n"),
+    ("0002_add_email", "alter table users add email text;\n"),
+];
+
+const NAMES: [&str; 2] = [FILES[0].0, FILES[1].0];
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The reader's own names and the lab's; everything else in the documents stays as it is.
+fn here(lab: &Lab, text: &str) -> String {
+    let bastion = format!("{}@127.0.0.1:{}", lab.bastion.user(), lab.bastion.port);
+    let server = format!("localhost:{}", lab.database.server().port());
+    text.replace("deploy@bastion.example.com", &bastion)
+        .replace("me@bastion.example.com", &bastion)
+        .replace("postgres://me:secret@db.private.internal/app", &lab.database.url())
+        .replace("db.private.internal:5432", &server)
+        .replace("DATABASE app", &format!("DATABASE {}", lab.database.name()))
+}
+
+/// Fenced blocks in this language, without the indentation of a list that they may stand in.
+fn fenced(document: &str, language: &str) -> Vec<String> {
+    let text = read(document);
+    let blocks = text.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix(language));
+    let block = |block: &str| {
+        let (body, indent) = block.rsplit_once('\n').expect("a fence stands on a line of its own");
+        let lines = body.lines().skip(1);
+        lines.map(|line| format!("{}\n", line.strip_prefix(indent).unwrap_or(line))).collect()
+    };
+    blocks.map(block).collect()
+}
+
+/// Blocks that are set apart by four blanks.
+fn indented(document: &str) -> Vec<String> {
+    let text = read(document);
+    let blocks = text.split("\n\n").filter(|block| block.lines().all(|line| line.starts_with("    ")));
+    blocks.map(|block| block.lines().map(|line| format!("{}\n", line.trim_start())).collect()).collect()
+}
+
+/// What stands in `${{ … }}`, by its name there.
+type Context = BTreeMap<String, String>;
+
+fn secrets(lab: &Lab, known_hosts: &str) -> Context {
+    let mut context = Context::new();
+    for (name, value) in [
+        ("SSH_HOST", format!("{}@127.0.0.1:{}", lab.bastion.user(), lab.bastion.port)),
+        ("SSH_PRIVATE_KEY", lab.bastion.key().expose().to_owned()),
+        ("SSH_KNOWN_HOSTS", known_hosts.to_owned()),
+        ("DATABASE_URL", lab.database.url()),
+    ] {
+        context.insert(format!("secrets.{name}"), value);
+    }
+    context
+}
+
+fn pinned(lab: &Lab, more: &[(&str, &str)]) -> Context {
+    let mut context = secrets(lab, &lab.bastion.known_hosts_line());
+    context.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    context
+}
+
+fn evaluate(text: &str, context: &Context) -> String {
+    let mut parts = text.split("${{");
+    let mut value = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (name, rest) = part.split_once("}}").expect("an expression is closed");
+        value.push_str(context.get(name.trim()).unwrap_or_else(|| panic!("nobody knows `{name}`")));
+        value.push_str(rest);
+    }
+    value
+}
+
+/// Our step of the only job, or of the named one.
+fn with(workflow: &str, job: &str) -> Value {
+    let workflow: Value = serde_yaml::from_str(workflow).unwrap();
+    let steps = workflow["jobs"][job]["steps"].as_sequence().unwrap_or_else(|| panic!("no job `{job}`"));
+    let ours = |step: &&Value| step["uses"].as_str().is_some_and(|uses| uses.starts_with("bastion-migrate/"));
+    steps.iter().find(ours).expect("the job uses the action")["with"].clone()
+}
+
+/// The step as the runner starts it: what `with:` does not name has its default.
+fn step<'a>(lab: &'a Lab, with: &Value, context: &Context) -> Action<'a> {
+    let step = FILES.iter().fold(Action::direct(lab).input("database-url", ""), |step, (name, sql)| {
+        step.file(&format!("migrations/{name}.sql"), sql).file(&format!("db/migrations/{name}.sql"), sql)
+    });
+    with.as_mapping().expect("`with:` is a mapping").iter().fold(step, |step, (name, value)| {
+        let value = evaluate(&here(lab, value.as_str().expect("a string")), context);
+        step.input(name.as_str().expect("a string"), value)
+    })
+}
+
+fn first_time(finished: Finished) {
+    finished.succeeds().applied(NAMES).done();
+}
+
+#[test]
+fn the_readme_leads_to_a_first_migration() {
+    let lab = Lab::new();
+    let workflow = fenced("README.md", "yaml").remove(0);
+    assert!(workflow.lines().count() <= 15, "{workflow}");
+    assert_eq!(workflow, read("examples/workflows/migrate.yml"), "the README shows the example");
+    let with = with(&workflow, "migrate");
+
+    let refused = step(&lab, &with, &secrets(&lab, "")).run();
+    let line = refused.log.lines().map(str::trim).find(|line| line.starts_with("[127.0.0.1]:")).map(str::to_owned);
+    refused.fails("host-key-unpinned", 3).says("SHA256:").done();
+    first_time(step(&lab, &with, &secrets(&lab, &line.expect("the log has the line to paste"))).run());
+}
+
+#[test]
+fn a_migration_by_hand_applies_what_was_planned() {
+    let lab = Lab::new();
+    let with = with(&read("examples/workflows/dispatch.yml"), "migrate");
+    let inputs = |command, digest| {
+        pinned(&lab, &[("inputs.command", command), ("inputs.environment", "prod"), ("inputs.expect-plan", digest)])
+    };
+    let plan = step(&lab, &with, &inputs("plan", "")).run();
+    let digest = plan.outputs["plan-digest"].clone();
+    plan.pends().pending(NAMES).done();
+    let other = step(&lab, &with, &inputs("migrate", &digest)).file("migrations/0003_late.sql", "select 1;\n").run();
+    other.fails("plan-changed", 5).pending([NAMES[0], NAMES[1], "0003_late"]).done();
+    first_time(step(&lab, &with, &inputs("migrate", &digest)).run());
+    step(&lab, &with, &inputs("verify", "")).run().succeeds().done();
+}
+
+#[test]
+fn an_approved_plan_is_what_is_migrated() {
+    let lab = Lab::new();
+    let workflow = read("examples/workflows/approve.yml");
+    let plan = step(&lab, &with(&workflow, "plan"), &pinned(&lab, &[])).run();
+    let digest = plan.outputs["plan-digest"].clone();
+    plan.pends().pending(NAMES).done();
+    let context = pinned(&lab, &[("needs.plan.outputs.plan-digest", &digest)]);
+    first_time(step(&lab, &with(&workflow, "migrate"), &context).run());
+}
+
+#[test]
+fn the_reusable_workflow_takes_its_inputs() {
+    let lab = Lab::new();
+    let with = with(&read("examples/workflows/reusable.yml"), "migrate");
+    let inputs = |command| pinned(&lab, &[("inputs.command", command), ("inputs.environment", "prod")]);
+    step(&lab, &with, &inputs("status")).run().pends().pending(NAMES).done();
+    first_time(step(&lab, &with, &inputs("migrate")).run());
+}
+
+#[test]
+fn the_page_of_inputs_shows_a_step_and_a_configuration_that_work() {
+    let lab = Lab::new();
+    let [workflow, config] = fenced("docs/inputs.md", "yaml").try_into().expect("a step and a configuration file");
+    let steps: Value = serde_yaml::from_str(&workflow).unwrap();
+    let variables = pinned(&lab, &[("vars.SSH_KNOWN_HOSTS", &lab.bastion.known_hosts_line())]);
+    step(&lab, &steps[0]["with"], &variables).input("command", "plan").run().pends().pending(NAMES).done();
+
+    let mut secrets: Value = with(&read("examples/workflows/migrate.yml"), "migrate");
+    secrets.as_mapping_mut().unwrap().remove("ssh-host");
+    let configured = step(&lab, &secrets, &pinned(&lab, &[])).input("environment", "prod");
+    first_time(configured.file(".github/bastion-migrate.yml", here(&lab, &config)).run());
+}
+
+#[test]
+fn the_example_of_a_configuration_is_understood() {
+    let lab = Lab::new();
+    let config = read("examples/config/bastion-migrate.yml").replace("comment: plan", "comment: never");
+    for environment in ["dev", "prod"] {
+        Action::new(&lab)
+            .input("environment", environment)
+            .input("database-host", "localhost")
+            .input("database-port", lab.database.server().port().to_string())
+            .input("database-name", lab.database.name())
+            .input("database-sslmode", "require")
+            .file(".github/bastion-migrate.yml", &config)
+            .file("db/migrations/0001_users.sql", FILES[0].1)
+            .input("command", "plan")
+            .run()
+            .pends()
+            .pending(["0001_users"])
+            .done();
+    }
+}
+
+#[test]
+fn steps_read_outputs_that_exist() {
+    let manifest: Value = serde_yaml::from_str(&read("action.yml")).unwrap();
+    let documents =
+        ["README.md", "docs/outputs.md", "examples/workflows/approve.yml", "examples/workflows/reusable.yml"];
+    let texts = documents.map(read).concat();
+    let read: Vec<&str> =
+        texts.split(".outputs.").skip(1).filter_map(|rest| rest.split(['\'', ' ', '}', '\n']).next()).collect();
+    assert!(read.len() > 3, "{read:?}");
+    assert_eq!(read.into_iter().filter(|name| manifest["outputs"].get(*name).is_none()).collect::<Vec<_>>(), [""; 0]);
+}
+
+/// A reader's machine: a key, a `known_hosts` file, a checkout.
+fn laptop(lab: &Lab) -> TempDir {
+    let home = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = home.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write(".ssh/id_ed25519", lab.bastion.key().expose());
+    write(".ssh/known_hosts", &lab.bastion.known_hosts_line());
+    FILES.iter().for_each(|(name, sql)| write(&format!("migrations/{name}.sql"), sql));
+    home
+}
+
+fn shell(home: &TempDir, script: &str) -> Output {
+    let program = Path::new(env!("CARGO_BIN_EXE_bastion-migrate")).parent().unwrap();
+    let mut bash = Command::new("bash");
+    bash.env_clear().env("HOME", home.path()).env("PATH", format!("{}:/usr/bin:/bin", program.display()));
+    bash.current_dir(home.path()).args(["-euc", script]).output().unwrap()
+}
+
+#[test]
+fn the_commands_for_a_laptop_work() {
+    let lab = Lab::new();
+    let home = laptop(&lab);
+    let blocks = indented("docs/getting-started.md");
+    let block = blocks.iter().find(|block| block.contains("bastion-migrate plan")).expect("there are commands");
+    // The program is built already.
+    let commands: Vec<&str> = block.lines().filter(|line| !line.starts_with("cargo install")).collect();
+    let script = here(&lab, &commands.join("\n"));
+    assert!(read("README.md").contains("`bastion-migrate plan --environment dev`"));
+    let variables = "export DEV_SSH_HOST=me@bastion.example.com DEV_SSH_KNOWN_HOSTS=\"$(cat ~/.ssh/known_hosts)\"";
+    let with_environment = format!("{script}\n{}\nbastion-migrate plan --environment dev", here(&lab, variables));
+    for script in [script, with_environment] {
+        let output = shell(&home, &script);
+        let (log, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success() && stderr.is_empty(), "{script}\n{log}{stderr}");
+        assert!(NAMES.iter().all(|name| log.contains(name)), "{log}");
+    }
+    let help = shell(&home, "bastion-migrate --help");
+    assert!(String::from_utf8_lossy(&help.stdout).contains("--ssh-known-hosts"));
+    assert_eq!(lab.left_behind(), "");
+}
+
+#[test]
+fn the_least_that_getting_started_asks_for_is_enough() {
+    let lab = Lab::new();
+    let blocks = indented("docs/getting-started.md");
+    let block = |begins: &str| here(&lab, blocks.iter().find(|block| block.starts_with(begins)).expect(begins));
+    let line = block("restrict");
+    let (key_options, _) = line.split_once(" ssh-ed25519").expect("the line has a key");
+    let narrow = Sshd::start(&SshdOptions { key_options: key_options.to_owned(), ..SshdOptions::default() });
+    let grants = block("CREATE ROLE");
+    let lab = lab.behind(narrow);
+    lab.database.sql(&format!("revoke all on schema public from public; {grants}"));
+    let url = format!(
+        "postgres://migrator:choose-a-long-one@localhost:{}/{}",
+        lab.database.server().port(),
+        lab.database.name()
+    );
+    let as_migrator = || Action::new(&lab).secret("database-url", &url);
+    let (name, sql) = FILES[0];
+    let file = format!("migrations/{name}.sql");
+    as_migrator().file(&file, sql).run().succeeds().applied([name]).done();
+    lab.database.sql(&format!("drop owned by migrator; grant connect on database {} to migrator", lab.database.name()));
+    lab.database.sql("grant create, usage on schema public to migrator");
+    as_migrator().file(&file, sql).run().fails("permission-denied", 6).pending([name]).says("ledger-table").done();
+    let own_ledger = as_migrator().file(&file, sql).input("ledger-table", "public.migrations_ledger");
+    own_ledger.run().succeeds().applied([name]).done();
+    lab.database.sql("drop owned by migrator; drop role migrator");
+}

@@ -1,0 +1,124 @@
+//! What a run costs: round trips and memory. Counted, never timed: over a distance the round trips are the time.
+
+use crate::{
+    action::Action,
+    flights::Flights,
+    lab::{
+        Lab,
+        postgres::{Login, Options, Postgres, ROLE, Tls},
+    },
+};
+use bastion_migrate::{
+    postgres::{Session, SslMode, Startup, Target},
+    reach::Reach,
+    run::event::Events,
+};
+use std::{fs, thread, time::Duration};
+
+/// The start-up packet and its answer, without TLS and without a password.
+const START_UP: usize = 1;
+
+/// A round trip so long that no answer overtakes the rest of what it answers: then a burst counts as one flight.
+const DISTANCE: Duration = Duration::from_millis(50);
+
+/// A database that asks for nothing at the log-in, so that every flight is the run's own.
+fn trusting() -> Lab {
+    Lab::on(&Postgres::start(&Options { tls: Tls::Off, login: Login::Trust, settings: &[] }))
+}
+
+/// So many files, a transaction each.
+fn files(step: Action<'_>, count: usize) -> Action<'_> {
+    let table = |number: usize| format!("create table t_{number} (id bigint primary key, name text not null);\n");
+    (1..=count).fold(step, |step, number| step.file(&format!("migrations/{number:04}_t.sql"), table(number)))
+}
+
+fn names(count: usize) -> Vec<String> {
+    (1..=count).map(|number| format!("{number:04}_t")).collect()
+}
+
+/// Counts the flights between the bastion and the database, from the open connection on.
+fn flights(lab: &Lab, what: &str, story: impl FnOnce(Action<'_>)) -> usize {
+    let network = Flights::over(lab.database.server().port(), DISTANCE);
+    story(Action::new(lab).secret("database-url", lab.database.url_at("127.0.0.1", network.port())));
+    assert_eq!(network.connections(), 1, "{what}: one session does everything");
+    let flights = network.count() - START_UP;
+    eprintln!("{what}: {flights} flights from the open connection on");
+    flights
+}
+
+#[test]
+fn a_hundred_files_cost_the_round_trips_of_one() {
+    let (lab, other) = (trusting(), trusting());
+    let names = names(100);
+    let all = || names.iter().map(String::as_str);
+    let status =
+        flights(&lab, "status", |step| files(step, 100).input("command", "status").run().pends().pending(all()).done());
+    let hundred = flights(&lab, "100 files", |step| files(step, 100).run().succeeds().applied(all()).done());
+    let again = flights(&lab, "nothing to do", |step| files(step, 100).run().nothing_to_do().done());
+    let one = flights(&other, "1 file", |step| files(step, 1).run().succeeds().applied(["0001_t"]).done());
+    assert!(status <= 4 && again <= 4, "status {status}, nothing to do {again}");
+    assert!(hundred <= 6, "{hundred}");
+    assert_eq!(hundred, one);
+}
+
+/// What the protocols need, one after the other: banner, algorithms, key exchange; service, key offered, key proven (libssh2
+/// never proves an unasked key); channel; start-up; query. TCP's own round trip is not seen here.
+const FIRST_QUERY: usize = 9;
+
+#[test]
+fn the_first_answer_takes_no_more_round_trips_than_the_protocols_do() {
+    let lab = trusting();
+    let network = Flights::over(lab.bastion.port, DISTANCE);
+    let mut route = lab.bastion.route();
+    route.known_hosts = Some(format!("[127.0.0.1]:{} {}", network.port(), lab.bastion.host_key("ed25519")));
+    route.hops.iter_mut().for_each(|hop| hop.port = network.port());
+    let target = Target {
+        host: "127.0.0.1".to_owned(),
+        port: lab.database.server().port(),
+        user: ROLE.to_owned(),
+        password: None,
+        name: lab.database.name().to_owned(),
+        sslmode: SslMode::Disable,
+        ca: None,
+        options: None,
+    };
+    let startup = Startup { application_name: "bastion-migrate".to_owned(), options: String::new() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (events, _told) = Events::channel();
+        let reach = Reach::connect(Some(&route), &events).await.unwrap();
+        let session = Session::connect(&reach, &target, &startup, &events).await.unwrap();
+        session.client.simple_query("select 1").await.unwrap();
+        let flights = network.count();
+        session.close().await;
+        reach.close().await.unwrap();
+        eprintln!("first answer: {flights} flights to the bastion");
+        assert!(flights <= FIRST_QUERY, "{flights}");
+    });
+}
+
+/// In bytes. What is tested is built without optimisation, so the released program stays below it all the more.
+const MEMORY: u64 = 40 << 20;
+
+#[test]
+fn a_thousand_files_fit_into_little_memory() {
+    let lab = Lab::new();
+    let names = names(1000);
+    let running = files(Action::new(&lab), 1000).start();
+    let mut peak = 0;
+    while let Some(now) = peak_memory(running.pid()) {
+        peak = now;
+        thread::yield_now();
+    }
+    running.finish().succeeds().applied(names.iter().map(String::as_str)).done();
+    eprintln!("1000 files: {} KiB at most", peak >> 10);
+    assert!(peak > 0 && peak < MEMORY, "{peak} bytes");
+}
+
+/// The most that a process has had in memory so far, in bytes; `None` when it has ended.
+fn peak_memory(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let kibibytes: u64 =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim_end_matches("kB").trim().parse().ok()?;
+    Some(kibibytes << 10)
+}
