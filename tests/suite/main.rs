@@ -4,9 +4,15 @@
 mod action;
 #[cfg(test)]
 mod bastion;
+#[cfg(test)]
+mod connection;
 mod contract;
+#[cfg(test)]
+mod database;
 mod direct;
 mod flights;
+#[cfg(test)]
+mod inputs;
 mod lab;
 mod leak;
 mod runner;
