@@ -377,7 +377,8 @@ fn the_example_configuration_and_a_few_secrets_are_enough() {
 
 #[test]
 fn a_key_keeps_its_last_line_break() {
-    let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----\n";
-    let login = route(&[("INPUT_SSH-PRIVATE-KEY", key), ("INPUT_SSH-PASSWORD", "p\r\n")]).login;
+    let pem = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    let key = format!("{}\n", pem.trim_end());
+    let login = route(&[("INPUT_SSH-PRIVATE-KEY", &key), ("INPUT_SSH-PASSWORD", "p\r\n")]).login;
     assert_eq!((login.key, login.password), (Some(Secret::new(key)), Some(Secret::new("p"))));
 }

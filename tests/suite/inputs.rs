@@ -299,7 +299,9 @@ fn values_of_a_hundred_kilobytes_are_read_or_refused_and_not_repeated() {
         ("expect-plan", "input-invalid"),
     ] {
         let action = migration(&lab).secret(name, long.as_str());
-        said(&lab, action, code, &[&format!("`{name}`")]).never_says(&"x".repeat(2_000)).done();
+        let finished = said(&lab, action, code, &[&format!("`{name}`")]);
+        assert!(Log::read(&finished.log).without_masks.len() < 10_000, "the value is repeated: {}", finished.log);
+        finished.done();
     }
     // A whole known_hosts file of a company.
     let others = "# bastion-17.example.com is decommissioned\n".repeat(2_400);
