@@ -283,6 +283,9 @@ fn an_environment_reads_its_own_secrets_and_nobody_else_s() {
         || direct(&lab).input("database-url", "").env("PROD_DATABASE_URL", nowhere).env("DATABASE_URL", nowhere);
     applied(action().input("environment", "dev").env("DEV_DATABASE_URL", lab.database.url()));
     action().input("environment", "DEV").env("DEV_DB_URL", lab.database.url()).run().nothing_to_do().done();
+    // Of several words the whole name comes first.
+    let words = action().input("environment", "dev-backend").env("DEV_DATABASE_URL", nowhere);
+    words.env("DEV_BACKEND_DATABASE_URL", lab.database.url()).run().nothing_to_do().done();
 }
 
 #[test]
