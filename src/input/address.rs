@@ -58,10 +58,14 @@ fn is_word(text: &str) -> bool {
         && !text.chars().any(|letter| letter.is_whitespace() || letter.is_control() || "/@:,".contains(letter))
 }
 
+/// The longest name that DNS has (RFC 1035, 2.3.4).
+const LONGEST: usize = 255;
+
 /// Whether this can be a host: an IPv6 address, or what could be a name or an IPv4 address.
 fn is_host(text: &str) -> bool {
     let named = |letter: char| letter.is_alphanumeric() || "-._".contains(letter);
-    text.parse::<Ipv6Addr>().is_ok() || (!text.is_empty() && !text.starts_with(['-', '.']) && text.chars().all(named))
+    let is_name = (1..=LONGEST).contains(&text.len()) && !text.starts_with(['-', '.']) && text.chars().all(named);
+    text.parse::<Ipv6Addr>().is_ok() || is_name
 }
 
 impl fmt::Display for Address {

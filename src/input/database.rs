@@ -5,6 +5,7 @@ use super::{
     findings::Findings,
     name::Name,
     raw::Inputs,
+    route::is_wanted,
     value::{self, Misfit},
 };
 use crate::{
@@ -18,6 +19,9 @@ use crate::{
 
 /// PostgreSQL's port.
 const PORT: u16 = 5432;
+
+const NO_BASTION: &str =
+    "`ssh-host` and the other SSH inputs have no value either: there would be no bastion on the way";
 
 /// The database, from the URL, from its parts, or from both if they agree.
 pub(super) fn read(inputs: &Inputs, runner: &Runner, findings: &mut Findings) -> Option<Target> {
@@ -38,7 +42,9 @@ pub(super) fn read(inputs: &Inputs, runner: &Runner, findings: &mut Findings) ->
     let name = findings.keep(agreed(inputs, Name::DatabaseName, said.name, own(Name::DatabaseName)));
     let own_password = inputs.secret(Name::DatabasePassword);
     let password = findings.keep(agreed(inputs, Name::DatabasePassword, said.password, own_password));
-    findings.faults.extend(missing(url.as_ref(), [&host, &user, &name]));
+    let missing = missing(url.as_ref(), [&host, &user, &name]);
+    // Who has no database usually has no secret at all; that the bastion is missing, too, would only be said after this.
+    findings.faults.extend(missing.map(|fault| if is_wanted(inputs) { fault } else { fault.detail(NO_BASTION) }));
     let (host, ca) = (host??, ca?);
     let sslmode = wish?.or(said.sslmode).unwrap_or(SslWish::Usual).for_host(&host);
     if sslmode == SslMode::Disable && ca.is_some() {
@@ -90,11 +96,14 @@ fn missing(url: Option<&ParsedUrl>, parts: [&Option<Option<String>>; 3]) -> Opti
         [one] => format!("{one} has no value"),
         [several @ .., last] => format!("{} and {last} have no value", several.join(", ")),
     };
-    let rest = match url {
-        Some(_) => "and `database-url` leaves that out",
-        None => "and neither has `database-url`",
+    let cause = match url {
+        Some(_) => format!("{list}, and `database-url` leaves that out"),
+        None if absent.len() == parts.len() => {
+            format!("`database-url` has no value, and in its stead {list} either")
+        }
+        None => format!("{list}, and neither has `database-url`"),
     };
-    Some(Fault::new(Code::InputMissing, format!("{list}, {rest}")))
+    Some(Fault::new(Code::InputMissing, cause))
 }
 
 /// The CA in PEM form, from `database-ca` or from the file that the URL names.

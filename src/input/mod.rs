@@ -79,6 +79,7 @@ fn ask(manifest: &Manifest, mut flags: Flags, env: Vec<(OsString, OsString)>) ->
     let variables = Variables::new(env);
     let mut findings = Findings { faults: std::mem::take(&mut flags.faults), warnings: Vec::new() };
     let places = raw::Places { manifest, flags: &flags, variables: &variables };
+    findings.faults.extend(places.misspelt());
     let environment = places.asked(Name::Environment);
     let file = places.asked(Name::Config);
     let mut config = config::Config::read(&runner, file.as_deref(), environment.as_deref());

@@ -156,6 +156,13 @@ impl Name {
         self.kind() == Kind::Secret
     }
 
+    /// The input that is misspelt by this word, if it is so near that it can hardly be the name of anything else: a letter of
+    /// four may be wrong.
+    pub(super) fn misspelt(word: &str) -> Option<Self> {
+        let wrong = |name: &Self| strsim::damerau_levenshtein(word, name.name());
+        Self::ALL.iter().copied().filter(|name| (1..=word.len() / 4).contains(&wrong(name))).min_by_key(wrong)
+    }
+
     /// The input whose name is nearest to a misspelt one.
     pub(super) fn nearest(misspelt: &str) -> Option<&'static str> {
         nearest(misspelt, Self::ALL.iter().map(|name| name.name()))
@@ -190,6 +197,16 @@ mod tests {
         assert_eq!(Name::nearest("ssh_pasword"), Some("ssh-password"));
         assert_eq!(Name::nearest("Lock-Timout"), Some("lock-timeout"));
         assert_eq!(Name::nearest("qqq"), None);
+    }
+
+    #[test]
+    fn takes_a_word_for_misspelt_only_when_it_can_hardly_be_another() {
+        for (word, name) in [("expect-plna", Name::ExpectPlan), ("taget", Name::Target), ("time-out", Name::Timeout)] {
+            assert_eq!(Name::misspelt(word), Some(name), "{word}");
+        }
+        for word in ["", "tag", "gap", "database", "host", "version", "ssh-key", "target"] {
+            assert_eq!(Name::misspelt(word), None, "{word}");
+        }
     }
 
     #[test]

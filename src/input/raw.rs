@@ -61,6 +61,17 @@ impl Places<'_> {
         flag.or_else(|| self.input(name).and_then(Result::ok).map(|given| given.value.expose().trim().to_owned()))
     }
 
+    /// What `with:` says under a name that does not exist. The runner only warns of it, and `expect-plna` would apply a plan
+    /// that nobody approved. A variable that resembles no input may be anybody's.
+    pub(super) fn misspelt(&self) -> Vec<Fault> {
+        let fault = |word: &str, name| {
+            Fault::new(Code::InputUnknown, format!("there is no input `{word}`")).fix(format!("did you mean `{name}`?"))
+        };
+        let known = |word: &str| Name::of(word).is_some();
+        let unknown = self.variables.inputs().filter(|word| !known(word));
+        unknown.filter_map(|word| Name::misspelt(&word).map(|name| fault(&word, name))).collect()
+    }
+
     /// Every value of the input, the one that counts first.
     fn candidates(&self, name: Name, prefixes: &[String], config: &Config) -> Vec<Result<Given, Fault>> {
         let given = |value: &String, source| Ok(Given { value: Secret::new(value.clone()), source });

@@ -34,7 +34,7 @@ pub(super) fn is_wanted(inputs: &Inputs) -> bool {
 
 /// The whole way, hop by hop.
 pub(super) fn read(inputs: &Inputs, findings: &mut Findings) -> Option<Route> {
-    let bastion = findings.keep(bastion(inputs));
+    let bastion = bastion(inputs, findings);
     let user = bastion.as_ref().and_then(|bastion| bastion.user.clone());
     let jumps = findings.keep(jumps(inputs, user.as_deref()));
     let login = findings.keep(login(inputs));
@@ -59,23 +59,27 @@ pub(super) fn read(inputs: &Inputs, findings: &mut Findings) -> Option<Route> {
 }
 
 /// The bastion with its user and port, from `ssh-host` or from the inputs of their own.
-fn bastion(inputs: &Inputs) -> Result<Address, Fault> {
-    let Some(written) = inputs.optional(Name::SshHost, Address::parse)? else {
-        let given = ONLY_WITH_BASTION.iter().find(|name| inputs.text(**name).is_some());
-        let because = given.map(|name| format!(" although {} has one", inputs.named(*name))).unwrap_or_default();
-        return Err(Fault::new(Code::InputMissing, format!("`ssh-host` has no value{because}")));
-    };
-    let port = inputs.optional(Name::SshPort, value::port)?;
-    let user = inputs.optional(Name::SshUser, user)?;
-    let said = |name: Name| inputs.is_given(name);
-    if said(Name::SshPort) && written.port.is_some_and(|written| Some(written) != port) {
-        return Err(contradiction(inputs, Name::SshPort));
+fn bastion(inputs: &Inputs, findings: &mut Findings) -> Option<Address> {
+    let written = findings
+        .keep(inputs.optional(Name::SshHost, Address::parse).and_then(|host| host.ok_or_else(|| absent(inputs))));
+    let port = findings.keep(inputs.optional(Name::SshPort, value::port));
+    let user = findings.keep(inputs.optional(Name::SshUser, user));
+    let (written, port, user) = (written?, port?, user?);
+    if inputs.is_given(Name::SshPort) && written.port.is_some() && written.port != port {
+        return findings.keep(Err(contradiction(inputs, Name::SshPort)));
     }
     if user.is_some() && written.user.is_some() && written.user != user {
-        return Err(contradiction(inputs, Name::SshUser));
+        return findings.keep(Err(contradiction(inputs, Name::SshUser)));
     }
-    let user = written.user.or(user).ok_or_else(|| Fault::new(Code::InputMissing, "`ssh-user` has no value"))?;
-    Ok(Address { user: Some(user), host: written.host, port: written.port.or(port) })
+    let user = written.user.or(user).ok_or_else(|| Fault::new(Code::InputMissing, "`ssh-user` has no value"));
+    Some(Address { user: Some(findings.keep(user)?), host: written.host, port: written.port.or(port) })
+}
+
+/// An input that is of use for a bastion only has a value, and its host has none.
+fn absent(inputs: &Inputs) -> Fault {
+    let given = ONLY_WITH_BASTION.iter().find(|name| inputs.text(**name).is_some());
+    let because = given.map(|name| format!(" although {} has one", inputs.named(*name))).unwrap_or_default();
+    Fault::new(Code::InputMissing, format!("`ssh-host` has no value{because}"))
 }
 
 fn contradiction(inputs: &Inputs, name: Name) -> Fault {

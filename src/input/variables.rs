@@ -31,6 +31,16 @@ impl Variables {
             Some(Some(value)) => Variable::Text(value),
         }
     }
+
+    /// Which inputs the workflow's `with:` names, written with dashes; what other steps and jobs call so is among them.
+    pub(super) fn inputs(&self) -> impl Iterator<Item = String> {
+        let named = |(name, value): (&String, &Option<String>)| {
+            let input =
+                name.strip_prefix("INPUT_").filter(|_| value.as_ref().is_none_or(|value| !value.trim().is_empty()))?;
+            Some(input.to_lowercase().replace('_', "-"))
+        };
+        self.0.iter().filter_map(named)
+    }
 }
 
 /// The prefixes of an environment's variables, the longest first: `dev-backend` has `DEV_BACKEND_` and `DEV_`.

@@ -31,16 +31,28 @@ pub(super) struct Watched<S> {
 
 impl<S> Watched<S> {
     pub(super) fn new(inner: S, pid: BackendPid) -> Self {
-        Self { inner, scanner: Some(Scanner { pid, message: Vec::new() }) }
+        Self { inner, scanner: Some(Scanner { pid, begun: false, message: Vec::new() }) }
     }
 }
 
+/// What is said of an answer that no PostgreSQL gives: without this its length would be waited for, which is a text, too.
+pub(super) const STRANGE: &str = "the first byte of the answer is not PostgreSQL's";
+
 struct Scanner {
     pid: BackendPid,
+    begun: bool,
     message: Vec<u8>,
 }
 
 impl Scanner {
+    /// Whether the server begins with what is no answer to a start-up packet (PostgreSQL manual, 55.2.1): authentication,
+    /// error, version negotiation, notice.
+    fn is_strange(&mut self, bytes: &[u8]) -> bool {
+        let strange = !self.begun && bytes.first().is_some_and(|kind| !b"REvN".contains(kind));
+        self.begun |= !bytes.is_empty();
+        strange
+    }
+
     /// Takes in what the server sent; true when `ReadyForQuery` has passed (PostgreSQL manual, 55.7: type byte, length that
     /// counts itself, body).
     fn feed(&mut self, bytes: &[u8]) -> bool {
@@ -69,10 +81,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(context, buffer))?;
-        if let Some(scanner) = &mut self.scanner
-            && scanner.feed(buffer.filled().get(before..).unwrap_or_default())
-        {
-            self.scanner = None;
+        if let Some(scanner) = &mut self.scanner {
+            let bytes = buffer.filled().get(before..).unwrap_or_default();
+            if scanner.is_strange(bytes) {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, STRANGE)));
+            }
+            if scanner.feed(bytes) {
+                self.scanner = None;
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -139,7 +155,7 @@ mod tests {
         bytes.extend_from_slice(b"Z\0\0\0\x05I");
         for cut in 1..bytes.len() {
             let pid = BackendPid::default();
-            let mut scanner = Scanner { pid: pid.clone(), message: Vec::new() };
+            let mut scanner = Scanner { pid: pid.clone(), begun: false, message: Vec::new() };
             let (first, second) = bytes.split_at(cut);
             assert!(!scanner.feed(first));
             assert!(scanner.feed(second));
@@ -149,7 +165,17 @@ mod tests {
 
     #[test]
     fn gives_up_on_bytes_that_are_no_postgres() {
-        let mut scanner = Scanner { pid: BackendPid::default(), message: Vec::new() };
+        let mut scanner = Scanner { pid: BackendPid::default(), begun: false, message: Vec::new() };
         assert!(scanner.feed(b"X\0\0\0\x01....."));
+    }
+
+    #[test]
+    fn judges_a_server_by_its_first_byte() {
+        let is_strange = |pieces: &[&[u8]]| {
+            let mut scanner = Scanner { pid: BackendPid::default(), begun: false, message: Vec::new() };
+            pieces.iter().any(|piece| scanner.is_strange(piece))
+        };
+        assert!(is_strange(&[b"HTTP/1.1 400"]) && is_strange(&[b"", b"SSH-2.0-x"]));
+        assert!(!is_strange(&[b"R\0\0\0\x08\0\0\0\0", b"S"]) && !is_strange(&[b"E", b"X"]));
     }
 }

@@ -17,7 +17,9 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Connection, NoTls, tls::TlsConnect};
+use tokio_postgres::{
+    AsyncMessage, CancelToken, Client, Config, Connection, NoTls, config::SslNegotiation, tls::TlsConnect,
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// What the server is told at start-up; costs no round trip, and `RESET ALL` returns to it.
@@ -50,7 +52,7 @@ impl Session {
     /// Why the database does not let us in, the tunnel's own trouble first.
     pub async fn connect(reach: &Reach, target: &Target, startup: &Startup, events: &Events) -> Result<Self, Fault> {
         let connector = tls::connector(target)?;
-        let stream = reach.open(&target.host, target.port).await?;
+        let mut stream = reach.open(&target.host, target.port).await?;
         let pid = BackendPid::default();
         let config = config(target, startup);
         let (client, driver) = match &connector {
@@ -62,6 +64,7 @@ impl Session {
                 (client, drive(connection, events.clone()))
             }
             Some(connector) => {
+                tls::ask(&mut stream, target).await.map_err(|fault| reach.check().unwrap_or(fault))?;
                 let connect = WatchedConnect { connect: for_stream(connector, target)?, pid: pid.clone() };
                 let (client, connection) = config
                     .connect_raw(stream, connect)
@@ -131,10 +134,13 @@ impl Canceller {
     /// # Errors
     /// When the request could not be delivered.
     pub async fn cancel(&self, reach: &Reach) -> Result<(), Fault> {
-        let stream = reach.open(&self.target.host, self.target.port).await?;
+        let mut stream = reach.open(&self.target.host, self.target.port).await?;
         let sent = match &self.connector {
             None => self.token.cancel_query_raw(stream, NoTls).await,
-            Some(connector) => self.token.cancel_query_raw(stream, for_stream(connector, &self.target)?).await,
+            Some(connector) => {
+                tls::ask(&mut stream, &self.target).await?;
+                self.token.cancel_query_raw(stream, for_stream(connector, &self.target)?).await
+            }
         };
         sent.map_err(|error| fault::connection(&error, &self.target))
     }
@@ -164,6 +170,8 @@ fn config(target: &Target, startup: &Startup) -> Config {
         .dbname(&target.name)
         .application_name(&startup.application_name)
         .options(&startup.options)
+        // The server is asked for TLS by `tls::ask`.
+        .ssl_negotiation(SslNegotiation::Direct)
         .ssl_mode(match target.sslmode {
             SslMode::Disable => tokio_postgres::config::SslMode::Disable,
             SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => tokio_postgres::config::SslMode::Require,

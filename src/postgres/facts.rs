@@ -89,3 +89,35 @@ fn refuse_unfit(number: &str, version: &str, in_recovery: &str, target: &Target)
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target() -> Target {
+        Target {
+            host: "db".to_owned(),
+            port: 5432,
+            user: "app".to_owned(),
+            password: None,
+            name: "shop".to_owned(),
+            sslmode: SslMode::Require,
+            ca: None,
+            options: None,
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_older_than_14_and_what_is_a_standby() {
+        let fault = refuse_unfit("130014", "13.14 (Debian 13.14-1)", "f", &target()).unwrap_err();
+        assert_eq!(
+            (fault.code, fault.cause.as_str()),
+            (Code::DatabaseTooOld, "the server is PostgreSQL 13.14 (Debian 13.14-1)")
+        );
+        let fault = refuse_unfit("140000", "14.0", "t", &target()).unwrap_err();
+        assert_eq!((fault.code, fault.cause.as_str()), (Code::DatabaseStandby, "`db:5432` is a read-only standby"));
+        for number in ["140000", "180001", ""] {
+            assert!(refuse_unfit(number, "", "f", &target()).is_ok(), "{number}");
+        }
+    }
+}

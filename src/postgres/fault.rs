@@ -1,6 +1,6 @@
 //! What PostgreSQL and its driver say → fault.
 
-use super::{Target, hint, tls};
+use super::{Target, backend_pid::STRANGE, hint, tls};
 use crate::fault::{Code, Fault};
 use std::error::Error as _;
 use tokio_postgres::error::{DbError, Error, SqlState};
@@ -15,13 +15,11 @@ pub(super) fn connection(error: &Error, target: &Target) -> Fault {
     }
     let at = format!("`{}:{}`", target.host, target.port);
     let text = format!("{error}: {}", error.source().map(ToString::to_string).unwrap_or_default());
-    if text.contains("does not support TLS") {
-        Fault::new(Code::TlsUnavailable, format!("{at} offers no TLS, and `database-sslmode` asks for it"))
-    } else if text.contains("password missing") {
+    if text.contains("password missing") {
         Fault::new(Code::DatabaseLogin, format!("{at} asks for a password and none is given"))
             .fix("set `database-password`, or put the password into `database-url`")
-    } else if text.contains("unexpected message") || text.contains("parsing response") {
-        Fault::new(Code::DatabaseNotPostgres, format!("what answers at {at} does not speak PostgreSQL")).because(error)
+    } else if text.contains(STRANGE) || text.contains("unexpected message") || text.contains("parsing response") {
+        tls::not_postgres(target).because(error)
     } else {
         Fault::new(Code::DatabaseUnready, format!("{at} closed the connection before it was ready")).because(error)
     }
@@ -52,14 +50,20 @@ fn refusal(server: &DbError, target: &Target) -> Fault {
         state if *state == SqlState::INVALID_CATALOG_NAME => {
             Fault::new(Code::DatabaseMissing, format!("there is no database `{database}`"))
         }
+        // Who ends our TLS and begins one of his own can't answer for the certificate that our log-in is bound to.
+        _ if server.message().contains("channel binding") => Fault::new(
+            Code::TlsUntrusted,
+            format!("the TLS connection does not end at the server that `{role}` logs in to: something stands between"),
+        )
+        .fix("find out what answers in the database's place; a proxy that ends TLS itself can't be used"),
         state if *state == SqlState::INVALID_PASSWORD || *state == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
             Fault::new(Code::DatabaseLogin, format!("the server does not let the role `{role}` in"))
         }
         state if *state == SqlState::TOO_MANY_CONNECTIONS => {
-            Fault::new(Code::DatabaseUnready, "the server has no free connection")
+            Fault::new(Code::DatabaseUnready, format!("the server has no free connection: {}", server.message()))
         }
         state if *state == SqlState::CANNOT_CONNECT_NOW => {
-            Fault::new(Code::DatabaseUnready, "the server does not accept connections yet")
+            Fault::new(Code::DatabaseUnready, format!("the server is not ready: {}", server.message()))
         }
         // PgBouncer and its like refuse our start-up settings (measured with 1.18; see its issues 907 and 1500).
         _ if server.message().contains("unsupported startup parameter") => Fault::new(

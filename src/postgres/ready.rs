@@ -26,11 +26,13 @@ pub async fn connect(
 ) -> Result<Session, Fault> {
     let deadline = Instant::now() + wait;
     let mut pause = FIRST_PAUSE;
+    let mut reason = Fault::new(Code::DatabaseTimeout, format!("`{}:{}` does not answer", target.host, target.port));
     loop {
+        // What ends with the wait has no answer of its own: the one before it counts.
         let fault = match timeout_at(deadline, Session::connect(reach, target, startup, events)).await {
             Ok(Ok(session)) => return Ok(session),
             Ok(Err(fault)) => fault,
-            Err(_) => Fault::new(Code::DatabaseTimeout, format!("`{}:{}` does not answer", target.host, target.port)),
+            Err(_) => reason,
         };
         if !may_pass(&fault) {
             return Err(fault);
@@ -39,7 +41,8 @@ pub async fn connect(
             let waited = format!("waited {} s for it (`wait-timeout`)", wait.as_secs());
             return Err(fault.detail(waited));
         }
-        events.tell(Event::Waiting { what: "the database".to_owned(), why: fault.cause });
+        events.tell(Event::Waiting { what: "the database".to_owned(), why: fault.cause.clone() });
+        reason = fault;
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }

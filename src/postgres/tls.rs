@@ -1,7 +1,10 @@
 //! TLS to the database, checked against the database's own name.
 
 use super::{SslMode, Target};
-use crate::fault::{Code, Fault};
+use crate::{
+    fault::{Code, Fault},
+    reach::Stream,
+};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
@@ -12,6 +15,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
 };
 use std::{sync::Arc, time::SystemTime};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use x509_cert::{Certificate, der::Decode as _};
 
@@ -39,6 +43,36 @@ pub(super) fn connector(target: &Target) -> Result<Option<MakeRustlsConnect>, Fa
 /// `require` with a CA at hand is `verify-ca`, as in libpq (PostgreSQL manual, 34.19.1).
 pub(super) fn effective_mode(target: &Target) -> SslMode {
     if target.sslmode == SslMode::Require && target.ca.is_some() { SslMode::VerifyCa } else { target.sslmode }
+}
+
+/// The request for TLS (PostgreSQL manual, 55.7, `SSLRequest`): length, code.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+
+/// Asks the server for TLS. Its answer is one byte; tokio-postgres takes every other byte than `S` for a server without TLS,
+/// also the `H` of a web server.
+pub(super) async fn ask(stream: &mut Stream, target: &Target) -> Result<(), Fault> {
+    let at = format!("`{}:{}`", target.host, target.port);
+    let cut = |error: std::io::Error| {
+        Fault::new(Code::DatabaseUnready, format!("{at} closed the connection before it was ready")).because(&error)
+    };
+    let mut answer = [0];
+    stream.write_all(&SSL_REQUEST).await.map_err(cut)?;
+    stream.read_exact(&mut answer).await.map_err(cut)?;
+    match &answer {
+        b"S" => Ok(()),
+        // `E` begins the message of a server that could not even fork.
+        b"E" => Err(Fault::new(Code::DatabaseUnready, format!("{at} can't take a connection now"))),
+        b"N" => {
+            Err(Fault::new(Code::TlsUnavailable, format!("{at} offers no TLS, and `database-sslmode` asks for it")))
+        }
+        _ => Err(not_postgres(target)),
+    }
+}
+
+/// The fault for a port that belongs to something else.
+pub(super) fn not_postgres(target: &Target) -> Fault {
+    let at = format!("`{}:{}`", target.host, target.port);
+    Fault::new(Code::DatabaseNotPostgres, format!("what answers at {at} does not speak PostgreSQL"))
 }
 
 /// Whether this text can be the CA; `named` is what the user calls it.
@@ -179,6 +213,10 @@ impl ServerCertVerifier for Unchecked {
 /// The fault for a failed TLS handshake.
 pub(super) fn fault(error: &rustls::Error, target: &Target) -> Fault {
     let host = &target.host;
+    // An sshd greets with the very byte by which PostgreSQL grants TLS, and goes on with what is none.
+    if matches!(error, rustls::Error::InvalidMessage(_)) {
+        return not_postgres(target).because(error);
+    }
     let (code, cause) = match error {
         rustls::Error::InvalidCertificate(certificate) => match certificate {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {

@@ -214,9 +214,9 @@ fn system_roots_need_a_name_check(mut url: ParsedUrl) -> Result<ParsedUrl, Fault
     Ok(url)
 }
 
-/// A fault about the URL; the cause reads after "the database URL".
+/// A fault about the URL; the cause reads after the input's name.
 pub(super) fn invalid(cause: &str) -> Fault {
-    Fault::new(Code::DatabaseUrlInvalid, format!("the database URL {cause}"))
+    Fault::new(Code::DatabaseUrlInvalid, format!("`database-url` {cause}"))
 }
 
 #[cfg(test)]

@@ -139,7 +139,7 @@ impl Parameters {
         }
         if matches!(key, "schema" | "currentSchema") {
             self.notes.push(format!(
-                "the parameter `{key}` of the database URL has no effect on SQL files; to set the search path write \
+                "the parameter `{key}` of `database-url` has no effect on SQL files; to set the search path write \
                  `options=-csearch_path%3D…`"
             ));
             return Ok(());
@@ -154,7 +154,7 @@ impl Parameters {
             return Err(invalid("has a parameter of TLS that does not exist")
                 .fix("use `sslmode` and `sslrootcert`, or the inputs `database-sslmode` and `database-ca`"));
         }
-        self.notes.push(format!("the parameter `{key}` of the database URL is unknown here and has no effect"));
+        self.notes.push(format!("the parameter `{key}` of `database-url` is unknown here and has no effect"));
         Ok(())
     }
 }

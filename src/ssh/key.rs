@@ -69,6 +69,9 @@ fn form_of(text: &str) -> Result<Form, Fault> {
     if !(first.starts_with("-----BEGIN ") && first.ends_with("PRIVATE KEY-----")) {
         return Err(damaged("its first line is not -----BEGIN … PRIVATE KEY-----"));
     }
+    if first.contains("-----END ") {
+        return Err(damaged("its line breaks are lost: it is one long line"));
+    }
     if last != first.replacen("BEGIN", "END", 1) {
         return Err(damaged("its last line is missing: it is cut off"));
     }

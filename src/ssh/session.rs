@@ -164,7 +164,10 @@ fn no_handshake(hop: &Hop, session: &ssh2::Session, error: &ssh2::Error) -> Fail
     match banner {
         Some(line) if !line.starts_with("SSH-") => {
             let line: String = line.chars().take(60).filter(|letter| !letter.is_control()).collect();
-            Failure::Final(Fault::new(Code::BastionNotSsh, format!("`{hop}` does not speak SSH, it says: {line}")))
+            Failure::Final(Fault::new(
+                Code::BastionNotSsh,
+                format!("`{hop}` does not speak SSH; the last line it said is: {line}"),
+            ))
         }
         Some(_) if timed_out => Failure::Transport(Fault::new(
             Code::BastionTimeout,

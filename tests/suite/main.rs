@@ -5,8 +5,12 @@ mod action;
 #[cfg(test)]
 mod bastion;
 mod commands;
+#[cfg(test)]
+mod connection;
 mod contract;
 mod copy;
+#[cfg(test)]
+mod database;
 mod direct;
 #[cfg(test)]
 mod documents;
@@ -14,6 +18,8 @@ mod documents;
 mod figures;
 mod files;
 mod flights;
+#[cfg(test)]
+mod inputs;
 mod lab;
 mod latch;
 mod leak;

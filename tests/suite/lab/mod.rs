@@ -7,6 +7,8 @@ pub(crate) mod postgres;
 mod process;
 pub(crate) mod session;
 pub(crate) mod sshd;
+#[cfg(test)]
+pub(crate) mod stranger;
 
 pub(crate) use process::poll;
 

@@ -26,6 +26,11 @@ pub(crate) struct PgBouncer {
 impl PgBouncer {
     /// In front of the database's server.
     pub(crate) fn start(database: &Database, pool: Pool) -> Self {
+        Self::configured(database, pool, "")
+    }
+
+    /// The same with one more line in its configuration.
+    pub(crate) fn configured(database: &Database, pool: Pool, line: &str) -> Self {
         let (directory, port) = (directory(), free_port());
         let path = |name: &str| directory.path().join(name);
         let mode = match pool {
@@ -36,7 +41,7 @@ impl PgBouncer {
         fs::write(path("users"), users).expect("the directory is writable");
         let settings = format!(
             "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-             unix_socket_dir =\nauth_type = trust\nauth_file = {}\npool_mode = {mode}\n",
+             unix_socket_dir =\nauth_type = trust\nauth_file = {}\npool_mode = {mode}\n{line}\n",
             database.server().port(),
             path("users").display(),
         );

@@ -135,10 +135,36 @@ impl Postgres {
 
     /// Starts the server (again), and waits until it answers.
     pub(crate) fn resume(&self) {
+        self.launch();
+        self.wait_until_it_answers();
+    }
+
+    /// Starts the server again, to recover until [`Self::end_recovery`]. Meanwhile it says that it is starting up.
+    pub(crate) fn begin_recovery(&self) {
+        let conf = self.data().join("postgresql.auto.conf");
+        let settings = fs::read_to_string(&conf).expect("the cluster is readable");
+        // An archive that is slow to say that it has nothing.
+        let restore = "restore_command = 'until test -e ../recovered; do sleep 0.02; done; false'\n";
+        fs::write(&conf, settings + restore).expect("the cluster is writable");
+        fs::write(self.data().join("recovery.signal"), "").expect("the cluster is writable");
+        hand_over(self.directory.path());
+        self.launch();
+    }
+
+    /// Lets the server recover.
+    pub(crate) fn end_recovery(&self) {
+        fs::write(self.directory.path().join("recovered"), "").expect("the cluster is writable");
+        self.wait_until_it_answers();
+    }
+
+    fn launch(&self) {
         let mut command = unprivileged(&program("postgres", "postgresql"));
         command.arg("-D").arg(self.data()).args(["-p", &self.port.to_string(), "-k"]).arg(self.directory.path());
         let process = Kept::start(&command, self.directory.path(), &self.log_file(), "QUIT");
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(process);
+    }
+
+    fn wait_until_it_answers(&self) {
         poll(Duration::from_secs(30), || self.session("postgres").ok())
             .unwrap_or_else(|| panic!("PostgreSQL does not answer: {}", self.log()));
     }

@@ -1,0 +1,246 @@
+//! What can go wrong on the way to the bastion and through it, as somebody meets it whose deploy is stuck. `bastion.rs` has
+//! the same troubles one by one; here is what the whole program makes of them.
+
+use crate::{
+    action::{Action, Finished},
+    lab::{
+        Lab,
+        sshd::{Sshd, SshdOptions, fingerprint, hashed},
+        stranger::Stranger,
+    },
+    runner::Log,
+};
+use std::{net::TcpListener, time::Duration};
+
+const USERS: &str = "create table users (id int);\n";
+
+/// As long as anything in these tests may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Through the bastion, with one file to apply.
+fn migration(lab: &Lab) -> Action<'_> {
+    Action::new(lab).file("migrations/0001_users.sql", USERS)
+}
+
+fn applied(action: Action<'_>) {
+    action.run().succeeds().applied(["0001_users"]).done();
+}
+
+/// It fails with these words, and nothing is changed.
+fn refused(lab: &Lab, action: Action<'_>, code: &'static str, words: &[&str]) {
+    said(lab, action, code, words).done();
+}
+
+fn said(lab: &Lab, action: Action<'_>, code: &'static str, words: &[&str]) -> Finished {
+    let finished = action.run().fails(code, 3).says(&format!("error[{code}] "));
+    assert_eq!(lab.database.sql("select count(*) from pg_namespace where nspname = 'bastion_migrate'"), "0");
+    words.iter().fold(finished, |finished, word| finished.says(word))
+}
+
+/// Behind an sshd with these lines in its configuration.
+fn configured(config: &str) -> Lab {
+    Lab::new().behind(Sshd::start(&SshdOptions { config: config.to_owned(), ..SshdOptions::default() }))
+}
+
+fn closed_port() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    listener.local_addr().expect("a bound socket has an address").port().to_string()
+}
+
+#[test]
+fn the_line_that_the_first_run_prints_makes_the_second_one_work() {
+    let lab = Lab::new();
+    let first = migration(&lab).input("ssh-known-hosts", "").run();
+    let log = Log::read(&first.log).without_masks;
+    let start = format!("[127.0.0.1]:{} ssh-", lab.bastion.port);
+    let line =
+        log.lines().map(str::trim).find(|line| line.starts_with(&start)).expect("the line is printed").to_owned();
+    first
+        .fails("host-key-unpinned", 3)
+        .error(&line)
+        .says(&format!("no key is pinned for `127.0.0.1:{}`", lab.bastion.port))
+        .says(&fingerprint(&lab.bastion.host_key("ed25519")))
+        .says("fix: compare the fingerprint with the server's own")
+        .says("`ssh-known-hosts`")
+        .summary(&line)
+        .done();
+    applied(migration(&lab).input("ssh-known-hosts", line));
+}
+
+#[test]
+fn a_host_key_that_is_not_the_pinned_one_stops_the_run_before_the_log_in() {
+    let lab = configured("");
+    let (port, key) = (lab.bastion.port, lab.bastion.host_key("ed25519"));
+    let stranger = Sshd::plain().host_key("ed25519");
+    let [shown, pinned] = [&key, &stranger].map(|key| fingerprint(key));
+    for (known_hosts, code, words) in [
+        (
+            format!("[127.0.0.1]:{port} {stranger}"),
+            "host-key-mismatch",
+            vec![shown.as_str(), "but pinned is", pinned.as_str(), "fix: find out why before you change anything"],
+        ),
+        (
+            format!("{}\n@revoked * {key}", lab.bastion.known_hosts_line()),
+            "host-key-revoked",
+            vec!["`ssh-known-hosts` marks as revoked", "fix: do not connect"],
+        ),
+        (
+            format!("@cert-authority * {stranger}"),
+            "host-key-authority",
+            vec!["only a @cert-authority line", "fix: host certificates can't be checked here: pin the host's own key"],
+        ),
+    ] {
+        refused(&lab, migration(&lab).input("ssh-known-hosts", known_hosts), code, &words);
+    }
+    assert!(!lab.bastion.log().contains("userauth"), "somebody tried to log in: {}", lab.bastion.log());
+}
+
+#[test]
+fn a_fingerprint_or_a_hashed_name_pins_as_well() {
+    let lab = Lab::new();
+    let print = fingerprint(&lab.bastion.host_key("ed25519"));
+    applied(migration(&lab).input("ssh-known-hosts", "").input("ssh-fingerprint", print.as_str()));
+    let names = hashed(&format!("{}\n", lab.bastion.known_hosts_line()));
+    assert!(names.starts_with("|1|"), "{names}");
+    migration(&lab).input("ssh-known-hosts", names).run().nothing_to_do().says(&print).done();
+    let other = fingerprint(&Sshd::plain().host_key("ed25519"));
+    let action = migration(&lab).input("ssh-known-hosts", "").input("ssh-fingerprint", other.as_str());
+    action.run().fails("host-key-mismatch", 3).says(&print).says(&other).done();
+}
+
+#[test]
+fn a_key_or_a_password_that_is_not_accepted_is_told_with_what_was_tried() {
+    let (lab, other) = (configured(""), Sshd::plain());
+    let user = lab.bastion.user();
+    let refusal = format!("refused user `{user}`; tried: key; the server offers: publickey");
+    let action = migration(&lab).secret("ssh-private-key", other.key().expose());
+    let words = [refusal.as_str(), "the key is ssh-ed25519 SHA256:", "authorized_keys"];
+    refused(&lab, action, "bastion-login", &words);
+    let tries = lab.bastion.log().matches("Connection from").count();
+    assert_eq!(tries, 1, "a refused log-in looks like an attack when it is tried again");
+    let action = migration(&lab).secret("ssh-private-key", "").secret("ssh-password", "not the password");
+    refused(&lab, action, "bastion-login", &["tried: password, keyboard-interactive", "fix: check `ssh-user`"]);
+}
+
+#[test]
+fn a_password_is_given_in_the_way_that_the_bastion_asks_for_it() {
+    const PASSWORD: &str = "Corr3ct horse";
+    for (config, method) in [
+        ("PasswordAuthentication yes", "by password"),
+        ("UsePAM yes\nKbdInteractiveAuthentication yes", "by keyboard-interactive"),
+    ] {
+        let options = SshdOptions { config: config.to_owned(), password: Some(PASSWORD), ..SshdOptions::default() };
+        let lab = Lab::new().behind(Sshd::start(&options));
+        let action = migration(&lab).secret("ssh-private-key", "").secret("ssh-password", PASSWORD);
+        action.run().succeeds().applied(["0001_users"]).says(method).done();
+    }
+}
+
+#[test]
+fn a_bastion_that_is_not_there_is_told_by_what_is_there() {
+    let lab = Lab::new();
+    let (silent, web, closed) = (Stranger::silent(), Stranger::web(), closed_port());
+    for (port, code, words) in [
+        (closed, "bastion-refused", ["refuses the connection", "check `ssh-port`, that sshd runs"]),
+        (
+            web.port.to_string(),
+            "bastion-not-ssh",
+            ["does not speak SSH; the last line it said is: Content-Length: 0", "sshd's port"],
+        ),
+        (silent.port.to_string(), "bastion-timeout", ["accepts the connection and says nothing", "`connect-timeout`"]),
+    ] {
+        let place = format!("`127.0.0.1:{port}`");
+        let action = migration(&lab).input("ssh-port", port).input("connect-timeout", "1s");
+        refused(&lab, action, code, &[&place, words[0], words[1]]);
+    }
+    let action = migration(&lab).input("ssh-host", "bastion.invalid");
+    refused(
+        &lab,
+        action,
+        "bastion-unknown",
+        &["`bastion.invalid", "can't be resolved", "fix: check the spelling of `ssh-host`"],
+    );
+}
+
+#[test]
+fn a_bastion_that_does_not_forward_is_told_as_that() {
+    let elsewhere = "PermitOpen db.internal:5432";
+    for lab in [
+        configured("AllowTcpForwarding no"),
+        configured(elsewhere),
+        Lab::new().behind(Sshd::start(&SshdOptions { key_options: "restrict".to_owned(), ..SshdOptions::default() })),
+    ] {
+        let place = format!("does not forward connections to `localhost:{}`", lab.database.server().port());
+        let words = [place.as_str(), "`AllowTcpForwarding yes`", "`PermitOpen`", "`restrict`"];
+        refused(&lab, migration(&lab), "forwarding-forbidden", &words);
+    }
+}
+
+/// A bastion behind a jump host; both let the jump host's user in.
+fn behind_a_jump_host() -> (Lab, Sshd) {
+    let jump = Sshd::plain();
+    let last = Sshd::plain();
+    last.authorize(&jump);
+    (Lab::new().behind(last), jump)
+}
+
+fn by_way_of<'a>(lab: &'a Lab, jump: &Sshd) -> Action<'a> {
+    migration(lab)
+        .input("ssh-jump", format!("{}@127.0.0.1:{}", jump.user(), jump.port))
+        .input("ssh-known-hosts", format!("{}\n{}", jump.known_hosts_line(), lab.bastion.known_hosts_line()))
+        .secret("ssh-private-key", jump.key().expose())
+}
+
+#[test]
+fn a_migration_goes_through_a_jump_host_to_the_bastion() {
+    let (lab, jump) = behind_a_jump_host();
+    applied(by_way_of(&lab, &jump));
+    assert!(jump.log().contains("Accepted publickey"), "{}", jump.log());
+    assert_eq!(jump.sessions(), Vec::<u32>::new());
+}
+
+#[test]
+fn the_hop_that_is_not_pinned_or_not_reached_is_named() {
+    let (lab, jump) = behind_a_jump_host();
+    let hops = [jump.port, lab.bastion.port].map(|port| format!("127.0.0.1:{port}"));
+    let lines = [jump.known_hosts_line(), lab.bastion.known_hosts_line()];
+    for (pinned, named, line) in [(&lines[1], &hops[0], &lines[0]), (&lines[0], &hops[1], &lines[1])] {
+        let action = by_way_of(&lab, &jump).input("ssh-known-hosts", pinned.as_str());
+        refused(&lab, action, "host-key-unpinned", &[&format!("no key is pinned for `{named}`"), line]);
+    }
+    let action = by_way_of(&lab, &jump).input("ssh-port", closed_port());
+    refused(&lab, action, "bastion-refused", &[&format!("jump host `{}` can't connect to `127.0.0.1:", hops[0])]);
+}
+
+#[test]
+fn a_bastion_that_drops_the_first_connection_is_tried_again() {
+    let lab = Lab::new();
+    let proxy = Stranger::that_drops_the_first(lab.bastion.port);
+    migration(&lab)
+        .input("ssh-port", proxy.port.to_string())
+        .input("ssh-known-hosts", format!("127.0.0.1 {}", lab.bastion.host_key("ed25519")))
+        .run()
+        .succeeds()
+        .applied(["0001_users"])
+        .says(&format!("waiting for the connection to 127.0.0.1:{}", proxy.port))
+        .says("closes the connection without a greeting of SSH")
+        .done();
+}
+
+#[test]
+fn a_bastion_that_dies_before_the_database_answers_is_the_first_cause() {
+    let lab = configured("");
+    let silent = Stranger::silent();
+    let running = migration(&lab).secret("database-url", lab.database.url_at("localhost", silent.port)).start();
+    silent.wait_for_a_visit();
+    lab.bastion.kill_sessions();
+    running
+        .finish()
+        .fails("bastion-lost", 3)
+        .says(&format!("error[bastion-lost] database: the connection to `127.0.0.1:{}`", lab.bastion.port))
+        .says("fix: see the bastion's sshd log")
+        .never_says("error[database")
+        .within(PATIENCE)
+        .done();
+    assert_eq!(lab.database.sql("select count(*) from pg_namespace where nspname = 'bastion_migrate'"), "0");
+}
