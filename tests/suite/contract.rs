@@ -125,6 +125,26 @@ fn the_changelog_tells_of_this_version() {
 }
 
 #[test]
+fn every_guard_in_the_architecture_exists() {
+    let page = read("docs/architecture.md");
+    let named: Vec<&str> = page.split('`').filter(|quoted| is_test(quoted)).collect();
+    let missing: Vec<&&str> = named
+        .iter()
+        .filter(|name| {
+            let (file, test) = name.split_once("::").unwrap_or_default();
+            !read(format!("tests/suite/{file}.rs")).contains(&format!("#[test]\nfn {test}()"))
+        })
+        .collect();
+    assert!(named.len() > 20 && missing.is_empty(), "{missing:?} of {}", named.len());
+}
+
+/// `file::a_sentence_about_behaviour`, which no path of the program looks like.
+fn is_test(quoted: &str) -> bool {
+    let words = |name: &str| name.matches('_').count() >= 3 && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    quoted.split_once("::").is_some_and(|(_, test)| words(test))
+}
+
+#[test]
 fn every_path_in_the_documents_exists() {
     let mut documents = files("docs", "md");
     documents.push("README.md".into());
