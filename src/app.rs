@@ -26,6 +26,7 @@ pub(crate) async fn run(ask: Ask, log: Log) -> u8 {
     let mut watch = Watch::new(receiver, signals, time_limit, |event| {
         let (report, log) = &mut *told.borrow_mut();
         let at = began.elapsed();
+        tracing::debug!(at_ms = at.as_millis(), ?event);
         report.fold(&event, at);
         log.event(&event, at);
     });
@@ -45,11 +46,8 @@ pub(crate) async fn run(ask: Ask, log: Log) -> u8 {
             Ended::Done(Ok(())) => {}
             Ended::Done(Err(faults)) => faults.into_iter().for_each(|fault| events.tell(Event::Fault(fault))),
             Ended::Stopped(stop) => {
-                watch.limit(STOP_BUDGET);
-                if matches!(watch.over(run.stop()).await, Ended::Stopped(_)) {
-                    run.executor.give_up();
-                }
-                events.tell(Event::Fault(stop.fault(time_limit)));
+                let stopped = watch.within(STOP_BUDGET, run.stop()).await;
+                events.tell(Event::Fault(run.after_stop(stop.fault(time_limit), stopped)));
             }
         }
     }
@@ -108,18 +106,35 @@ impl<'a> Run<'a> {
                 stage(events, Stage::Migrate, async { executor.migrate(reach).await.map_err(one) }).await?;
             }
             if matches!(settings.command, Command::Migrate | Command::Verify) {
-                stage(events, Stage::Verify, executor.verify()).await?;
+                stage(events, Stage::Verify, executor.verify(reach)).await?;
             }
             Ok(())
         }
         .await;
-        result.map_err(|faults| first_cause(reach, faults))
+        match result {
+            Ok(()) => Ok(()),
+            Err(faults) => Err(executor.first_cause(reach, faults).await),
+        }
     }
 
-    async fn stop(&mut self) {
-        if let Some(reach) = &self.reach {
-            self.executor.stop(reach).await;
+    async fn stop(&self) -> Result<(), Fault> {
+        match &self.reach {
+            Some(reach) => self.executor.stop(reach).await,
+            None => Ok(()),
         }
+    }
+
+    /// The fault of a stopped run, which says when the stop itself did not succeed.
+    fn after_stop(&self, fault: Fault, stopped: Option<Result<(), Fault>>) -> Fault {
+        let why = match stopped {
+            Some(Ok(())) => return fault,
+            Some(Err(why)) => why.cause,
+            None => format!("no answer within {} s", STOP_BUDGET.as_secs()),
+        };
+        self.executor.give_up();
+        fault.detail(format!(
+            "the database could not be told to stop ({why}): it ends what it was doing when it misses the connection"
+        ))
     }
 
     async fn close(self) -> Result<(), Fault> {
@@ -141,15 +156,6 @@ async fn stage<T>(
     let done = work.await.map_err(|faults| faults.into_iter().map(|fault| fault.at(stage)).collect::<Vec<_>>())?;
     events.tell(Event::Left(stage));
     Ok(done)
-}
-
-/// When the bastion died, whatever the database client complains of is the consequence.
-fn first_cause(reach: &Reach, faults: Vec<Fault>) -> Vec<Fault> {
-    let symptom = faults.first().filter(|fault| matches!(fault.code, Code::DatabaseLost | Code::DatabaseUnready));
-    match (symptom, reach.check()) {
-        (Some(symptom), Some(lost)) => vec![lost.at(symptom.stage).detail(format!("so: {}", symptom.cause))],
-        _ => faults,
-    }
 }
 
 fn one(fault: Fault) -> Vec<Fault> {

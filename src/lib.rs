@@ -49,8 +49,11 @@ pub fn start(args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> ExitCode {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return ExitCode::from(Code::Bug.class().exit_code());
     };
-    ExitCode::from(bug::caught(
+    let code = bug::caught(
         || runtime.block_on(app::run(ask, log)),
         |said| runtime.block_on(app::crashed(crashed, said, &runner, Log::new(&runner, screen, &secrets))),
-    ))
+    );
+    // A name that is still being resolved is nobody's any more; dropping the runtime would wait for it.
+    runtime.shutdown_background();
+    ExitCode::from(code)
 }

@@ -31,7 +31,7 @@ impl Secret {
     }
 
     /// Every form in which the value could turn up in foreign text: itself, trimmed, each line of it, percent-encoded,
-    /// JSON-escaped, and in base64 at the three alignments that a longer text can put it in.
+    /// JSON-escaped, as a literal of SQL, and in base64 at the three alignments that a longer text can put it in.
     #[must_use]
     pub fn forms(&self) -> Vec<String> {
         if !self.can_be_hidden() {
@@ -48,7 +48,7 @@ impl Secret {
             let lenient = utf8_percent_encode(value, URL_USERINFO).to_string();
             forms.insert(percent.to_lowercase());
             forms.insert(lenient.to_lowercase());
-            forms.extend([percent, lenient, json_escaped(value), value.to_owned()]);
+            forms.extend([percent, lenient, json_escaped(value), value.replace('\'', "''"), value.to_owned()]);
             forms.extend(base64_alignments(value.as_bytes()));
         }
         forms.into_iter().collect()

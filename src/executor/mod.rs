@@ -1,5 +1,6 @@
 //! Where a migration runs.
 
+mod aftermath;
 mod sql;
 
 pub use sql::Sql;

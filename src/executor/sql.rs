@@ -6,37 +6,29 @@ use crate::{
     github::env::Runner,
     input::{Command, Settings},
     ledger::{Content, Found, Layout, Ledger, discover_sql, found},
-    migrate::{self, Apply, Files, Migration, Rules, Stopped, Tally},
+    migrate::{self, Apply, Files, Migration, Rules, Tally},
     postgres::{Session, Startup, facts, fault::statement, lock, ready, rows},
     reach::Reach,
     run::event::{Event, Events, MigrationId, PlanFacts},
 };
-use std::time::Duration;
-use tokio::time::timeout;
 
 /// The executor and what it knows so far.
 #[derive(Debug)]
 pub struct Sql<'a> {
-    settings: &'a Settings,
-    runner: &'a Runner,
-    events: Events,
-    files: Option<Files>,
-    layout: Option<Layout>,
-    startup: Startup,
-    session: Option<Session>,
-    opening: Vec<Found>,
-    locked: bool,
-    ledger: Option<Ledger>,
-    before: Content,
-    pending: Vec<Migration>,
-    tally: Tally,
+    pub(super) settings: &'a Settings,
+    pub(super) runner: &'a Runner,
+    pub(super) events: Events,
+    pub(super) files: Option<Files>,
+    pub(super) layout: Option<Layout>,
+    pub(super) startup: Startup,
+    pub(super) session: Option<Session>,
+    pub(super) opening: Vec<Found>,
+    pub(super) locked: bool,
+    pub(super) ledger: Option<Ledger>,
+    pub(super) before: Content,
+    pub(super) pending: Vec<Migration>,
+    pub(super) tally: Tally,
 }
-
-/// How long the fate of a lost commit is asked for.
-const SETTLE: Duration = Duration::from_secs(5);
-
-/// The pause between two cancel requests: one can come between two statements and then hits nothing.
-const CANCEL_AGAIN: Duration = Duration::from_millis(150);
 
 impl<'a> Sql<'a> {
     /// Reads the files; no network yet.
@@ -136,7 +128,9 @@ impl<'a> Sql<'a> {
             return Err(half_done);
         }
         self.ledger = Some(ledger);
-        self.tell_leftovers();
+        if !(self.settings.command.writes() && self.has_work()) {
+            self.tell_leftovers(&self.before);
+        }
         match self.settings.command {
             // Nothing to do can't be the wrong thing: an approved job that is run again ends well.
             Command::Migrate if self.has_work() => {
@@ -183,14 +177,14 @@ impl<'a> Sql<'a> {
     ///
     /// # Errors
     /// What is not as it should be.
-    pub async fn verify(&mut self) -> Result<(), Vec<Fault>> {
+    pub async fn verify(&mut self, reach: &mut Reach) -> Result<(), Vec<Fault>> {
         let faults = match self.settings.command {
             Command::Verify => migrate::unfinished(&self.pending, &self.before),
             // Nothing was changed since the plan read the ledger under the lock: that is the proof.
             _ if self.pending.is_empty() => Vec::new(),
             _ => {
-                let ledger = known(self.ledger.as_ref()).map_err(|fault| vec![fault])?;
-                let after = self.read(&ledger.made()).await.map_err(|fault| vec![fault])?;
+                let after = self.read_after(reach).await.map_err(|fault| vec![fault])?;
+                self.tell_leftovers(&after);
                 migrate::unproven(&self.pending, &self.before, &after)
             }
         };
@@ -199,39 +193,6 @@ impl<'a> Sql<'a> {
         }
         self.events.tell(Event::Verified);
         Ok(())
-    }
-
-    /// Stops the work whose future was dropped: cancels the statement until the session answers, rolls back, and reads from
-    /// the ledger what was committed while nobody listened.
-    pub async fn stop(&mut self, reach: &Reach) {
-        let Some(session) = &self.session else { return };
-        let canceller = session.canceller();
-        let mut rollback = std::pin::pin!(session.client.batch_execute("ROLLBACK"));
-        loop {
-            match timeout(CANCEL_AGAIN, rollback.as_mut()).await {
-                Ok(_) => break,
-                Err(_) => {
-                    if let Err(fault) = canceller.cancel(reach).await {
-                        self.events.tell(Event::Warning(fault.detail("the running statement could not be cancelled")));
-                        return;
-                    }
-                }
-            }
-        }
-        let Some(ledger) = &self.ledger else { return };
-        if self.tally.sent.get() > self.tally.applied.get() {
-            // A ledger that can't be read was not even made: nothing is committed.
-            let content = self.read(&ledger.made()).await.unwrap_or_default();
-            self.tell_committed(&content);
-        }
-    }
-
-    /// Tells of migrations whose fate nobody could find out; for a stop that did not succeed in time.
-    pub fn give_up(&self) {
-        let unknown = self.pending.iter().take(self.tally.sent.get()).skip(self.tally.applied.get());
-        for migration in unknown {
-            self.events.tell(Event::InDoubt { version: migration.id.version });
-        }
     }
 
     /// Closes the session; the lock goes with it.
@@ -246,105 +207,29 @@ impl<'a> Sql<'a> {
         Ledger::choose(&self.opening, sql.layout, sql.ledger_table.as_deref(), self.layout)
     }
 
-    async fn read(&self, ledger: &Ledger) -> Result<Content, Fault> {
+    pub(super) async fn read(&self, ledger: &Ledger) -> Result<Content, Fault> {
         let session = open(self.session.as_ref())?;
         let answer = rows(&session.client, &ledger.read_sql()).await.map_err(|error| statement(&error))?;
         Ok(Content::parse(&answer))
     }
 
-    /// What earlier runs, or others, left behind and this run does not touch. To `verify` it is a fault, told there.
-    fn tell_leftovers(&self) {
+    /// What earlier runs, or others, left behind and this run does not mend. To `verify` it is a fault, told there.
+    fn tell_leftovers(&self, content: &Content) {
         if self.settings.command == Command::Verify {
             return;
         }
-        for index in &self.before.invalid_indexes {
+        for index in content.invalid_indexes.iter().filter(|index| self.before.invalid_indexes.contains(index)) {
             let fault = Fault::new(Code::VerifyIndex, format!("the index {index} is INVALID since before this run"));
             self.events.tell(Event::Warning(fault.at(Stage::Plan)));
         }
     }
-
-    /// Connects anew and reads what became of the migrations that were in flight. Whoever holds the run lock knows that the
-    /// lost session has ended, and with it its transaction: what is not in the ledger then was rolled back.
-    async fn settle(&mut self, reach: &mut Reach, stopped: Stopped) -> Result<(), Fault> {
-        let lost = match (reach.check(), &mut self.session) {
-            (Some(bastion), _) => bastion,
-            (None, Some(session)) => session.why_closed().await.unwrap_or_else(|| stopped.fault.clone()),
-            (None, None) => stopped.fault.clone(),
-        };
-        self.events.tell(Event::Waiting {
-            what: "the database, to see what was committed".to_owned(),
-            why: lost.cause.clone(),
-        });
-        match timeout(SETTLE, self.ask_again(reach)).await {
-            Ok(Ok(content)) => {
-                self.tell_committed(&content);
-                match self.pending.len() - self.tally.applied.get() {
-                    0 => Ok(()),
-                    left => {
-                        Err(lost
-                            .detail(format!("{} applied, {left} not: the ledger says so", self.tally.applied.get())))
-                    }
-                }
-            }
-            unsettled => {
-                self.give_up();
-                let why = match unsettled {
-                    Ok(Err(fault)) => fault.cause,
-                    _ => "no answer in time".to_owned(),
-                };
-                Err(Fault::new(
-                    Code::CommitInDoubt,
-                    format!("the connection broke while a commit was under way: {}", lost.cause),
-                )
-                .detail(format!("it could not be had again: {why}")))
-            }
-        }
-    }
-
-    async fn ask_again(&mut self, reach: &mut Reach) -> Result<Content, Fault> {
-        if reach.check().is_some() {
-            *reach = Reach::connect(self.settings.route.as_ref(), &self.events).await?;
-        }
-        let session = ready::connect(reach, &self.settings.database, &self.startup, SETTLE, &self.events).await?;
-        let session = self.session.insert(session);
-        if let Some(xid) = self.tally.xid.get() {
-            let question = format!("SELECT pg_catalog.pg_xact_status('{xid}'::pg_catalog.xid8)");
-            let answer = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
-            let status = answer.first().and_then(|row| row.first()).and_then(Option::as_deref).unwrap_or("unknown");
-            self.events.note(format!("the server says of transaction {xid}: {status}"));
-        }
-        let server = self.runner.server_url.as_deref();
-        lock::acquire(session, lock::own(), SETTLE, server, &self.events).await?;
-        let ledger = known(self.ledger.as_ref())?;
-        self.read(&ledger.made()).await
-    }
-
-    /// Tells of every migration that the ledger has and no event told yet; they are committed in order.
-    fn tell_committed(&self, content: &Content) {
-        let from = self.tally.applied.get();
-        let recorded = |version| content.recorded.iter().find(|row| row.version == version);
-        for (index, migration) in self.pending.iter().enumerate().skip(from) {
-            let version = migration.id.version;
-            match recorded(version) {
-                Some(row) => {
-                    let took = Duration::from_millis(row.took_ms);
-                    self.events.tell(Event::Applied { version, took });
-                    self.tally.applied.set(index + 1);
-                }
-                None => {
-                    self.events.tell(Event::Failed { version });
-                    return;
-                }
-            }
-        }
-    }
 }
 
-fn open(session: Option<&Session>) -> Result<&Session, Fault> {
+pub(super) fn open(session: Option<&Session>) -> Result<&Session, Fault> {
     session.ok_or_else(|| Fault::new(Code::Bug, "there is no session yet"))
 }
 
-fn known(ledger: Option<&Ledger>) -> Result<&Ledger, Fault> {
+pub(super) fn known(ledger: Option<&Ledger>) -> Result<&Ledger, Fault> {
     ledger.ok_or_else(|| Fault::new(Code::Bug, "there is no ledger yet"))
 }
 

@@ -105,7 +105,6 @@ impl Apply<'_> {
                 Ok(at + whole)
             }
             Some((migration, Work::Pieces(pieces))) => {
-                self.tally.sent.set(at + 1);
                 copy::apply(self, migration, pieces, previous).await.map_err(alone)?;
                 Ok(at + 1)
             }

@@ -54,6 +54,7 @@ async fn transaction(
             }
         }
     }
+    apply.tally.sent.set(apply.tally.applied.get() + 1);
     let close = close_sql(apply.ledger, &apply.entry(migration));
     let stream = apply.client.simple_query_raw(&close).await.map_err(plainly)?;
     apply.recorded(migration, answer(Box::pin(stream)).await, began)

@@ -4,12 +4,12 @@ use super::{
     annotate::annotations,
     comment::{COMMENT_LIMIT, comment, marker},
     log::Log,
-    outcome::{Outcome, Report},
+    outcome::Report,
     outputs::outputs,
     summary::summary,
 };
 use crate::{
-    fault::{Code, Fault},
+    fault::{Class, Code, Fault},
     github::{
         api::{Conversation, pull_request},
         env::Runner,
@@ -24,7 +24,7 @@ use std::{path::Path, time::Duration};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The same after a cancel: the runner kills us ten seconds after its signal, and the database needs most of them.
-const PATIENCE_CANCELLED: Duration = Duration::from_millis(1_500);
+const PATIENCE_CANCELLED: Duration = Duration::from_secs(1);
 
 /// Writes every surface. What can't be written is told as a warning and returned; it keeps nothing else from being written,
 /// and does not change how the run ended. Without `settings` (the inputs were wrong) there is no comment.
@@ -86,7 +86,8 @@ async fn write_comment(
     let marker = marker(report.environment.as_deref());
     let room = COMMENT_LIMIT.saturating_sub(marker.len() + 1);
     let text = within(room, redactor, |budget| comment(report, budget));
-    let patience = if report.outcome() == Outcome::Cancelled { PATIENCE_CANCELLED } else { PATIENCE };
+    let stopped = report.faults.iter().any(|fault| fault.code.class() == Class::Cancelled);
+    let patience = if stopped { PATIENCE_CANCELLED } else { PATIENCE };
     conversation.put(token, &marker, &text, patience).await
 }
 

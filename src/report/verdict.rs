@@ -40,10 +40,14 @@ fn what(report: &Report) -> String {
         Outcome::Failed => format!("Failed in stage {stage} with {code}: {}", progress(report)),
         Outcome::Cancelled => format!("Stopped in stage {stage} with {code}: {}", progress(report)),
         Outcome::InDoubt => {
-            let doubtful: Vec<&str> = report.with_fate(Fate::InDoubt).map(|entry| entry.id.name.as_str()).collect();
+            let doubtful: Vec<&str> = report.with_fate(Fate::InDoubt).map(|entry| entry.id.file.as_str()).collect();
             let whether = match doubtful.as_slice() {
                 [] => String::new(),
-                names => format!("nobody knows whether {} was committed; ", names.join(", ")),
+                [one] => format!("nobody knows whether `{one}` was committed; "),
+                [first, .., last] => format!(
+                    "nobody knows how many of the {} files from `{first}` to `{last}` were committed; ",
+                    doubtful.len()
+                ),
             };
             format!("In doubt with {code}: {whether}{}", progress(report))
         }

@@ -1,7 +1,7 @@
 //! What ends a run before it is done: a signal or its own time limit.
 //!
 //! The runner sends SIGINT, 7.5 s later SIGTERM, 2.5 s later it kills (actions/runner, `ProcessInvoker`). Everything from the
-//! first signal to the published report therefore has 7 s: 4 s to stop the work, the rest to report and to close.
+//! first signal to the end of the process therefore has 7 s: 4 s to stop the work, 1 s for a comment, 1.5 s to close.
 
 use crate::fault::{Code, Fault};
 use std::{io, time::Duration};
@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub const STOP_BUDGET: Duration = Duration::from_secs(4);
 
 /// For closing session and tunnel, after the report is out.
-pub const CLOSE_BUDGET: Duration = Duration::from_secs(2);
+pub const CLOSE_BUDGET: Duration = Duration::from_millis(1_500);
 
 /// Why a run was stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

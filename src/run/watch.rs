@@ -7,7 +7,7 @@ use super::{
 use std::{pin::pin, time::Duration};
 use tokio::{
     sync::mpsc::UnboundedReceiver,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
 /// How work ended.
@@ -33,11 +33,6 @@ impl<S: FnMut(Event)> Watch<S> {
         Self { events, signals, deadline: Instant::now() + timeout, sink }
     }
 
-    /// From now on this is all the time there is.
-    pub fn limit(&mut self, budget: Duration) {
-        self.deadline = Instant::now() + budget;
-    }
-
     /// Lets the work run until it ends or must end.
     pub async fn over<T>(&mut self, work: impl Future<Output = T>) -> Ended<T> {
         let mut work = pin!(work);
@@ -52,6 +47,14 @@ impl<S: FnMut(Event)> Watch<S> {
         };
         self.drain();
         ended
+    }
+
+    /// Lets the work that stops the run go on for so long at most. A further signal changes nothing: the time is short
+    /// already, and a stop that is cut off knows less of what was committed.
+    pub async fn within<T>(&mut self, budget: Duration, work: impl Future<Output = T>) -> Option<T> {
+        let done = timeout(budget, work).await.ok();
+        self.drain();
+        done
     }
 
     /// Passes on what has been told and not been heard yet.

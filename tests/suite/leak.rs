@@ -35,7 +35,8 @@ fn encoded(value: &str) -> Vec<String> {
     let json = serde_json::to_string(value).expect("a string is JSON");
     let percent = [NON_ALPHANUMERIC, COMPONENT].map(|set| utf8_percent_encode(value, set).to_string());
     let json = json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).expect("JSON strings are quoted");
-    let mut forms = vec![value.to_owned(), json.to_owned(), STANDARD.encode(value)];
+    let sql = value.replace('\'', "''");
+    let mut forms = vec![value.to_owned(), json.to_owned(), sql, STANDARD.encode(value)];
     forms.extend(percent.iter().map(|form| form.to_lowercase()));
     forms.extend(percent);
     // Inside of a longer encoded text the value begins at any of three offsets; its first and last group of characters

@@ -20,13 +20,21 @@ mod files;
 mod flights;
 #[cfg(test)]
 mod inputs;
+#[cfg(test)]
+mod killed;
 mod lab;
 mod latch;
 mod leak;
+#[cfg(test)]
+mod lost;
 mod notices;
 mod places;
 mod plans;
 mod retry;
 mod runner;
 mod sqlx;
+#[cfg(test)]
+mod stopped;
+#[cfg(test)]
+mod surfaces;
 mod without_transaction;

@@ -105,6 +105,16 @@ impl Finished {
         self
     }
 
+    /// The outputs could not be written; to be stated after what they would have said.
+    pub(crate) fn without_outputs(mut self) -> Self {
+        let raw: Vec<_> = self.outputs.keys().cloned().collect();
+        expect(&mut self.wrong, "outputs", &raw, &Vec::new());
+        (self.expected.outcome, self.expected.fault) = ("", "");
+        self.expected.applied.clear();
+        self.expected.pending.clear();
+        self
+    }
+
     /// It took no longer than this; of a step that got a signal, the time since then.
     pub(crate) fn within(mut self, limit: Duration) -> Self {
         if self.elapsed > limit {

@@ -12,7 +12,7 @@ use std::{
     cell::OnceCell,
     collections::BTreeMap,
     env, fmt, fs,
-    io::{BufRead as _, BufReader, Read},
+    io::{self, BufRead as _, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
@@ -102,10 +102,15 @@ impl<'a> Action<'a> {
 
     /// Starts the step.
     pub(crate) fn start(self) -> Running<'a> {
+        self.start_on(Stdio::piped())
+    }
+
+    /// Starts the step with a log that goes elsewhere, and that nobody judges.
+    pub(crate) fn start_on(self, log: Stdio) -> Running<'a> {
         let home = self.home.path();
         let mut command = Command::new(binary());
         command.env_clear().current_dir(self.workspace()).stdin(Stdio::null());
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdout(log).stderr(Stdio::piped());
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.env("HOME", home).env("RUNNER_TEMP", home).env("GITHUB_WORKSPACE", self.workspace());
         command.env("GITHUB_EVENT_PATH", home.join("event.json"));
@@ -117,9 +122,17 @@ impl<'a> Action<'a> {
         command.envs(self.inputs.iter().map(|(name, value)| (variable(name), value))).envs(&self.environment);
         let started = Instant::now();
         let mut child = command.spawn().expect("the program is built");
-        let stdout = Stream::of(child.stdout.take().expect("stdout is a pipe"));
+        let stdout = child.stdout.take().map_or_else(|| Stream::of(io::empty()), Stream::of);
         let stderr = Stream::of(child.stderr.take().expect("stderr is a pipe"));
-        Running { action: self, child: Leash(child), stdout, stderr, started, signalled: OnceCell::new() }
+        Running {
+            action: self,
+            child: Leash(child),
+            stdout,
+            stderr,
+            started,
+            signalled: OnceCell::new(),
+            ended: OnceCell::new(),
+        }
     }
 
     /// Runs the step to its end.
@@ -210,6 +223,7 @@ pub(crate) struct Running<'a> {
     stderr: Stream,
     started: Instant,
     signalled: OnceCell<Instant>,
+    ended: OnceCell<(ExitStatus, Duration)>,
 }
 
 impl Running<'_> {
@@ -245,13 +259,21 @@ impl Running<'_> {
         self.stdout.whole()
     }
 
+    /// Waits for the end, to look at the servers before they are judged by [`Self::finish`].
+    pub(crate) fn wait(&mut self) -> (ExitStatus, Duration) {
+        if let Some(ended) = self.ended.get() {
+            return *ended;
+        }
+        let Some(status) = poll(PATIENCE, || self.child.0.try_wait().expect("the step can be waited for")) else {
+            panic!("the step hangs:\n{}", self.stdout.so_far());
+        };
+        *self.ended.get_or_init(|| (status, self.signalled.get().unwrap_or(&self.started).elapsed()))
+    }
+
     /// Waits for the end, and for the servers to notice it.
     pub(crate) fn finish(mut self) -> Finished {
-        let Some(status) = poll(PATIENCE, || self.child.0.try_wait().expect("the step can be waited for")) else {
-            panic!("the step hangs:\n{}", self.kill());
-        };
-        let elapsed = self.signalled.get().unwrap_or(&self.started).elapsed();
-        let Action { lab, home, inputs, secrets, .. } = self.action;
+        let (status, elapsed) = self.wait();
+        let Action { lab, home, inputs, environment, secrets } = self.action;
         let (log, stderr) = (self.stdout.whole(), self.stderr.whole());
         let file = |name: &str| fs::read_to_string(home.path().join(name)).expect("the command files stay");
         let (summary, raw_outputs) = (file("GITHUB_STEP_SUMMARY"), file("GITHUB_OUTPUT"));
@@ -269,7 +291,8 @@ impl Running<'_> {
         }
         expect(&mut wrong, "stderr", stderr.as_str(), "");
         expect(&mut wrong, "left behind", lab.left_behind().as_str(), "");
-        let shown = inputs.get("summary").is_none_or(|value| value != "false");
+        let shown = inputs.get("summary").is_none_or(|value| value != "false")
+            && !environment.contains_key("GITHUB_STEP_SUMMARY");
         expect(&mut wrong, "there is a summary", &!summary.is_empty(), &shown);
         let outputs = runner::key_values(&raw_outputs).unwrap_or_else(|error| {
             wrong.push(error);

@@ -2,6 +2,8 @@
 //! server that is not installed is a failure, never a test left out.
 
 pub(crate) mod certificate;
+pub(crate) mod gate;
+pub(crate) mod github;
 pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 mod process;

@@ -174,6 +174,13 @@ impl Postgres {
         drop(self.process.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
+    /// Ends every session with a word to it, then the server (`pg_ctl stop -m fast`).
+    pub(crate) fn shut_down(&self) {
+        if let Some(process) = self.process.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            process.end_by("INT");
+        }
+    }
+
     /// Loses power.
     pub(crate) fn crash(&self) {
         if let Some(process) = self.process.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -305,6 +312,15 @@ impl Database {
              where datname = current_database() and application_name like '{application_name}'"
         ));
         ended.lines().count()
+    }
+
+    /// The process of the one session that the step has.
+    pub(crate) fn backend(&self) -> i32 {
+        let pid = self.sql(
+            "select pid from pg_stat_activity \
+             where datname = current_database() and application_name like 'bastion-migrate%'",
+        );
+        pid.parse().unwrap_or_else(|_| panic!("not one session: {pid}"))
     }
 
     /// Sessions and advisory locks of anybody but the lab, one to a line; empty when the server is not there.

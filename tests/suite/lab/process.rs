@@ -30,7 +30,8 @@ trap '' INT TERM HUP
 echo "$server"
 if read -r signal; then
     case $signal in
-        KILL) kill -KILL -- "-$server" ;;
+        # PostgreSQL's children leave its process group.
+        KILL) kill -KILL -- "-$server" $(cat "/proc/$server/task/$server/children") ;;
         *) kill "-$signal" "$server" ;;
     esac
     wait "$server"
@@ -79,6 +80,11 @@ impl Kept {
     /// Ends it as if the machine had lost power: the whole process group at once.
     pub(crate) fn crash(mut self) {
         self.end("KILL");
+    }
+
+    /// Ends it by another signal than usual.
+    pub(crate) fn end_by(mut self, signal: &str) {
+        self.end(signal);
     }
 
     /// What the end of the test process does to it.

@@ -156,6 +156,11 @@ impl Sshd {
         self.signal("-STOP");
     }
 
+    /// Lets them go on.
+    pub(crate) fn thaw_sessions(&self) {
+        self.signal("-CONT");
+    }
+
     fn signal(&self, signal: &str) {
         let pids: Vec<String> = self.sessions().iter().map(ToString::to_string).collect();
         assert!(!pids.is_empty(), "there is a session to signal");

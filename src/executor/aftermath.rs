@@ -1,0 +1,186 @@
+//! What became of work that did not end by itself: stopped, or its connection lost. The ledger decides, read over a session
+//! that answers; what it can't be asked about is in doubt.
+
+use super::sql::{Sql, known};
+use crate::{
+    fault::{Code, Fault},
+    ledger::Content,
+    migrate::Stopped,
+    postgres::{Session, fault::statement, lock, ready, rows},
+    reach::Reach,
+    run::event::Event,
+};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// The pause between two cancel requests: one can come between two statements and then hits nothing.
+const CANCEL_AGAIN: Duration = Duration::from_millis(150);
+
+impl Sql<'_> {
+    /// What ended the connection, if that is what the first fault complains of: the bastion and the session's driver know
+    /// more than the query that found it closed.
+    pub async fn first_cause(&mut self, reach: &Reach, mut faults: Vec<Fault>) -> Vec<Fault> {
+        if let Some(first) = faults.first_mut() {
+            *first = self.cause(reach, first.clone()).await;
+        }
+        faults
+    }
+
+    async fn cause(&mut self, reach: &Reach, symptom: Fault) -> Fault {
+        if !matches!(symptom.code, Code::DatabaseLost | Code::DatabaseUnready) {
+            return symptom;
+        }
+        let cause = match (reach.check(), &mut self.session) {
+            (Some(bastion), _) => Some(bastion),
+            // A symptom in the server's own words says why by itself.
+            (None, Some(session)) if symptom.sqlstate.is_none() => session.why_closed().await,
+            (None, _) => None,
+        };
+        match cause {
+            Some(cause) if cause.cause != symptom.cause => {
+                cause.at(symptom.stage).detail(format!("so: {}", symptom.cause))
+            }
+            _ => symptom,
+        }
+    }
+
+    /// Stops the work whose future was dropped: cancels the statement until the session answers, rolls back, and reads from
+    /// the ledger what was committed while nobody listened.
+    ///
+    /// # Errors
+    /// Why nobody knows what became of the work.
+    pub async fn stop(&self, reach: &Reach) -> Result<(), Fault> {
+        let Some(session) = &self.session else { return Ok(()) };
+        let canceller = session.canceller();
+        let mut rollback = std::pin::pin!(session.client.batch_execute("ROLLBACK"));
+        let answer = loop {
+            match timeout(CANCEL_AGAIN, rollback.as_mut()).await {
+                Ok(answer) => break answer,
+                Err(_) => canceller.cancel(reach).await?,
+            }
+        };
+        answer.map_err(|error| statement(&error))?;
+        let Some(ledger) = &self.ledger else { return Ok(()) };
+        if self.tally.sent.get() == self.tally.applied.get() {
+            return Ok(());
+        }
+        let content = match self.read(&ledger.made()).await {
+            Err(lost) if lost.code == Code::DatabaseLost => return Err(lost),
+            // A ledger that the server can't read was not even made: nothing is committed.
+            answer => answer.unwrap_or_default(),
+        };
+        self.tell_committed(&content);
+        Ok(())
+    }
+
+    /// Tells of migrations whose fate nobody could find out; for a stop that did not succeed in time.
+    pub fn give_up(&self) {
+        let unknown = self.pending.iter().take(self.tally.sent.get()).skip(self.tally.applied.get());
+        for migration in unknown {
+            self.events.tell(Event::InDoubt { version: migration.id.version });
+        }
+    }
+
+    /// Connects anew and reads what became of the migrations that were in flight: what is not in the ledger was rolled back.
+    pub(super) async fn settle(&mut self, reach: &mut Reach, stopped: Stopped) -> Result<(), Fault> {
+        let lost = self.cause(reach, stopped.fault).await;
+        self.events.tell(Event::Waiting {
+            what: "the database, to see what was committed".to_owned(),
+            why: lost.cause.clone(),
+        });
+        match self.ask_again(reach).await {
+            Ok(content) => {
+                self.tell_committed(&content);
+                match self.pending.len() - self.tally.applied.get() {
+                    0 => Ok(()),
+                    left => {
+                        Err(lost
+                            .detail(format!("{} applied, {left} not: the ledger says so", self.tally.applied.get())))
+                    }
+                }
+            }
+            Err(why) => {
+                self.give_up();
+                Err(Fault::new(
+                    Code::CommitInDoubt,
+                    format!("the connection broke while a commit was under way: {}", lost.cause),
+                )
+                .detail(format!("it could not be had again: {}", why.cause)))
+            }
+        }
+    }
+
+    /// The ledger after the work. A connection that broke meanwhile is made anew: everything is committed, and only the
+    /// proof is missing.
+    pub(super) async fn read_after(&mut self, reach: &mut Reach) -> Result<Content, Fault> {
+        let lost = match self.read(&known(self.ledger.as_ref())?.made()).await {
+            Err(lost) if lost.code == Code::DatabaseLost => self.cause(reach, lost).await,
+            answer => return answer,
+        };
+        self.events.tell(Event::Waiting {
+            what: "the database, to read the ledger again".to_owned(),
+            why: lost.cause.clone(),
+        });
+        self.ask_again(reach).await.map_err(|why| {
+            lost.detail("everything was committed: only the proof is missing")
+                .detail(format!("the database could not be had again: {}", why.cause))
+                .fix("run `command: verify` as soon as the database can be reached")
+        })
+    }
+
+    /// The ledger over a new connection, within `wait-timeout`. Whoever holds the run lock knows that the lost session has
+    /// ended, and with it its transaction; until then the new session is not ours to work with.
+    async fn ask_again(&mut self, reach: &mut Reach) -> Result<Content, Fault> {
+        let wait = self.settings.wait_timeout;
+        let late =
+            || Fault::new(Code::DatabaseTimeout, format!("no answer within {} s (`wait-timeout`)", wait.as_secs()));
+        let session = timeout(wait, self.locked_again(reach)).await.unwrap_or_else(|_| Err(late()))?;
+        self.session = Some(session);
+        self.read(&known(self.ledger.as_ref())?.made()).await
+    }
+
+    async fn locked_again(&self, reach: &mut Reach) -> Result<Session, Fault> {
+        let (began, wait) = (tokio::time::Instant::now(), self.settings.wait_timeout);
+        if reach.check().is_some() {
+            *reach = Reach::connect(self.settings.route.as_ref(), &self.events).await?;
+        }
+        let left = wait.saturating_sub(began.elapsed());
+        let session = ready::connect(reach, &self.settings.database, &self.startup, left, &self.events).await?;
+        let doubtful = self.tally.sent.get() > self.tally.applied.get();
+        if let Some(xid) = self.tally.xid.get().filter(|_| doubtful) {
+            let question = format!("SELECT pg_catalog.pg_xact_status('{xid}'::pg_catalog.xid8)");
+            let said = rows(&session.client, &question).await.map_err(|error| statement(&error));
+            let status = match said {
+                Err(lost) if lost.code == Code::DatabaseLost => return Err(lost),
+                // A server that crashed may have forgotten the transaction altogether. The ledger decides, not this.
+                Err(forgotten) => forgotten.cause,
+                Ok(answer) => answer.into_iter().flatten().next().flatten().unwrap_or_else(|| "unknown".to_owned()),
+            };
+            self.events.note(format!("the server says of transaction {xid}: {status}"));
+        }
+        let server = self.runner.server_url.as_deref();
+        let left = wait.saturating_sub(began.elapsed());
+        lock::acquire(&session, lock::own(), left, server, &self.events).await?;
+        Ok(session)
+    }
+
+    /// Tells of every migration that the ledger has and no event told yet; they are committed in order.
+    fn tell_committed(&self, content: &Content) {
+        let from = self.tally.applied.get();
+        let recorded = |version| content.recorded.iter().find(|row| row.version == version);
+        for (index, migration) in self.pending.iter().enumerate().skip(from) {
+            let version = migration.id.version;
+            match recorded(version) {
+                Some(row) => {
+                    let took = Duration::from_millis(row.took_ms);
+                    self.events.tell(Event::Applied { version, took });
+                    self.tally.applied.set(index + 1);
+                }
+                None => {
+                    self.events.tell(Event::Failed { version });
+                    return;
+                }
+            }
+        }
+    }
+}

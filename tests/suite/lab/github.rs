@@ -1,0 +1,141 @@
+//! A GitHub of one pull request: its comments, kept and told like the real one's.
+
+use std::{
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+/// What it says to somebody who wants to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writing {
+    Allowed,
+    Forbidden,
+}
+
+/// The server. It ends with the value.
+#[derive(Debug)]
+pub(crate) struct Github {
+    address: SocketAddr,
+    state: Arc<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    writing: Writing,
+    closed: AtomicBool,
+    comments: Mutex<Vec<String>>,
+    requests: Mutex<Vec<String>>,
+}
+
+impl Github {
+    pub(crate) fn start(writing: Writing) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let closed = AtomicBool::new(false);
+        let state = Arc::new(State { writing, closed, comments: Mutex::default(), requests: Mutex::default() });
+        let serving = Arc::clone(&state);
+        let serve = move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                if serving.closed.load(Ordering::Acquire) {
+                    break;
+                }
+                // A client that goes away early is its own affair.
+                drop(serving.answer(client));
+            }
+        };
+        thread::Builder::new().name("github".to_owned()).spawn(serve).expect("a thread can start");
+        Self { address, state }
+    }
+
+    /// `GITHUB_API_URL`.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/api/v3", self.address)
+    }
+
+    /// The comments on the pull request.
+    pub(crate) fn comments(&self) -> Vec<String> {
+        self.state.comments.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Every request so far: its first line and its headers.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.state.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Github {
+    fn drop(&mut self) {
+        self.state.closed.store(true, Ordering::Release);
+        // Wakes the listener.
+        drop(TcpStream::connect(self.address));
+    }
+}
+
+impl State {
+    fn answer(&self, mut client: TcpStream) -> io::Result<()> {
+        let (head, body) = read(&client)?;
+        let (status, answer) = self.route(&head, &body);
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(head);
+        let length = answer.len();
+        write!(
+            client,
+            "HTTP/1.1 {status} x\r\ncontent-type: application/json\r\nconnection: close\r\n\
+             content-length: {length}\r\n\r\n{answer}"
+        )
+    }
+
+    fn route(&self, head: &str, body: &str) -> (u16, String) {
+        let mut comments = self.comments.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = || {
+            let body: serde_json::Value = serde_json::from_str(body).expect("a comment is JSON");
+            body.get("body").and_then(serde_json::Value::as_str).expect("a comment has a body").to_owned()
+        };
+        match head.split(' ').next() {
+            Some("GET") => {
+                let all: Vec<_> = comments.iter().enumerate().map(|(id, text)| comment(id, text)).collect();
+                (200, serde_json::Value::from(all).to_string())
+            }
+            _ if self.writing == Writing::Forbidden => {
+                (403, r#"{"message":"Resource not accessible by integration","documentation_url":""}"#.to_owned())
+            }
+            Some("POST") => {
+                comments.push(text());
+                (201, comment(comments.len() - 1, &text()).to_string())
+            }
+            _ => {
+                let path = head.split(' ').nth(1).unwrap_or_default();
+                let id: usize = path.rsplit('/').next().and_then(|id| id.parse().ok()).expect("the path ends in an id");
+                *comments.get_mut(id).expect("only what is there is updated") = text();
+                (200, comment(id, &text()).to_string())
+            }
+        }
+    }
+}
+
+fn comment(id: usize, text: &str) -> serde_json::Value {
+    serde_json::json!({ "id": id, "body": text, "user": { "type": "Bot" }, "author_association": "NONE" })
+}
+
+fn read(client: &TcpStream) -> io::Result<(String, String)> {
+    let mut reader = BufReader::new(client);
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let start = head.len();
+        reader.read_line(&mut head)?;
+        let line = head.split_at(start).1.trim().to_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse().expect("a length is a number");
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    Ok((head, String::from_utf8(body).expect("JSON is UTF-8")))
+}

@@ -1,0 +1,189 @@
+//! The answer to a commit is lost: the run finds out what became of it, or says that nobody knows.
+
+use crate::{
+    action::{Action, Running},
+    flights::Flights,
+    lab::{
+        Lab,
+        gate::Gate,
+        postgres::{Options, Postgres},
+    },
+};
+use std::time::Duration;
+
+/// Three files, with a gate in each; the way to the database is `network`.
+fn three<'a>(lab: &'a Lab, port: u16) -> Action<'a> {
+    (1..=3)
+        .fold(Action::new(lab), |action, number| {
+            let sql = format!("create table t{number} (id int);\n{}", Gate::sql(number));
+            action.file(&format!("migrations/000{number}_t.sql"), sql)
+        })
+        .secret("database-url", lab.database.url_at("localhost", port))
+        .input("lock-timeout", "0")
+}
+
+/// Starts the run and stops the network while the run is in file `number`, then lets the server go on until it has
+/// committed that file and the network loses everything.
+fn lose_the_answer<'a>(lab: &'a Lab, network: &Flights, action: Action<'a>, number: u32) -> Running<'a> {
+    let gate = Gate::close(&lab.database, number);
+    let running = action.start();
+    gate.reached();
+    network.freeze();
+    gate.open();
+    lab.database.wait_for("select count(*) from bastion_migrate.ledger", &number.to_string());
+    network.cut();
+    running
+}
+
+#[test]
+fn a_commit_whose_answer_was_lost_is_settled() {
+    let lab = Lab::new();
+    let network = Flights::to(lab.database.server().port());
+    let running = lose_the_answer(&lab, &network, three(&lab, network.port()), 3);
+    network.thaw();
+    let settled = running.finish().succeeds().applied(["0001_t", "0002_t", "0003_t"]);
+    settled.says("to see what was committed").says(": committed\n").says("the ledger confirms it").done();
+    three(&lab, network.port()).run().nothing_to_do().done();
+}
+
+#[test]
+fn it_is_settled_as_well_when_the_bastion_was_lost() {
+    let lab = Lab::new();
+    let network = Flights::to(lab.bastion.port);
+    let known = lab.bastion.known_hosts_line().replace(&lab.bastion.port.to_string(), &network.port().to_string());
+    let action = three(&lab, lab.database.server().port())
+        .input("ssh-port", network.port().to_string())
+        .input("ssh-known-hosts", known);
+    let running = lose_the_answer(&lab, &network, action, 3);
+    network.thaw();
+    running.finish().succeeds().applied(["0001_t", "0002_t", "0003_t"]).says("the ledger confirms it").done();
+}
+
+/// The old session still stands at the gate when the new one asks: the lock tells when it has ended.
+#[test]
+fn what_is_left_is_counted_when_the_old_session_has_ended() {
+    let lab = Lab::new();
+    let network = Flights::to(lab.database.server().port());
+    let gate = Gate::close(&lab.database, 3);
+    let running = lose_the_answer(&lab, &network, three(&lab, network.port()), 2);
+    network.thaw();
+    running.wait_for_line("waiting for the run lock", Duration::from_secs(10));
+    let told = running.finish().fails("database-lost", 3).applied(["0001_t", "0002_t"]).pending(["0003_t"]);
+    told.says("2 applied, 1 not: the ledger says so").done();
+    gate.open();
+    three(&lab, network.port()).run().succeeds().applied(["0003_t"]).done();
+}
+
+#[test]
+fn nobody_knows_when_the_database_does_not_come_back() {
+    let lab = Lab::new();
+    let network = Flights::to(lab.database.server().port());
+    let action = three(&lab, network.port()).input("wait-timeout", "1s");
+    let running = lose_the_answer(&lab, &network, action, 3);
+    drop(network);
+    let told = running.finish().in_doubt("commit-in-doubt").applied(["0001_t", "0002_t"]);
+    told.says("in doubt: nobody knows whether 0003_t was committed").summary("nobody knows whether").done();
+    three(&lab, lab.database.server().port()).run().nothing_to_do().done();
+}
+
+#[test]
+fn the_next_run_settles_what_was_in_doubt_and_goes_on() {
+    let lab = Lab::new();
+    let network = Flights::to(lab.database.server().port());
+    let gate = Gate::close(&lab.database, 3);
+    let action = three(&lab, network.port()).input("wait-timeout", "1s");
+    let running = lose_the_answer(&lab, &network, action, 2);
+    drop(network);
+    running.finish().in_doubt("commit-in-doubt").applied(["0001_t"]).done();
+    gate.open();
+    three(&lab, lab.database.server().port()).run().succeeds().applied(["0003_t"]).done();
+}
+
+#[test]
+fn lost_while_waiting_for_the_lock() {
+    let lab = Lab::new();
+    let holder = lab.database.session();
+    holder.sql(&format!("select pg_advisory_lock({})", bastion_migrate::postgres::lock::own_key()));
+    let running = three(&lab, lab.database.server().port()).start();
+    running.wait_for_line("waiting for the run lock", Duration::from_secs(10));
+    lab.database.terminate("bastion-migrate%");
+    let told = running.finish().fails("database-lost", 3);
+    told.says("error[database-lost] lock: terminating connection due to administrator command").done();
+}
+
+/// A session of the lab's takes the ledger in the moment of the last commit, so that the proof has to wait for it.
+fn lose_the_proof<'a>(lab: &'a Lab, action: Action<'a>, blow: impl FnOnce()) -> Running<'a> {
+    let gate = Gate::close(&lab.database, 3);
+    let running = action.start();
+    gate.reached();
+    let holder = lab.database.session();
+    std::thread::scope(|scope| {
+        let held = scope.spawn(|| holder.sql("begin; lock table bastion_migrate.ledger"));
+        lab.database.wait_for(&waits_for_ledger("AccessExclusiveLock"), "1");
+        gate.open();
+        held.join().expect("the lock is given");
+    });
+    lab.database.wait_for(&waits_for_ledger("AccessShareLock"), "1");
+    blow();
+    running
+}
+
+fn waits_for_ledger(mode: &str) -> String {
+    format!(
+        "select count(*) from pg_locks where relation = 'bastion_migrate.ledger'::regclass and not granted and mode = '{mode}'"
+    )
+}
+
+#[test]
+fn lost_during_the_proof_is_proven_over_a_new_connection() {
+    let lab = Lab::new();
+    let action = three(&lab, lab.database.server().port());
+    let terminate = || assert_eq!(lab.database.terminate("bastion-migrate%"), 1);
+    let proven = lose_the_proof(&lab, action, terminate).finish().succeeds().applied(["0001_t", "0002_t", "0003_t"]);
+    proven.says("waiting for the database, to read the ledger again").says("the ledger confirms it").done();
+}
+
+#[test]
+fn a_proof_that_is_missing_is_not_told_as_a_migration_that_failed() {
+    let lab = Lab::new();
+    let network = Flights::to(lab.database.server().port());
+    let action = three(&lab, network.port()).input("wait-timeout", "1s");
+    let told = lose_the_proof(&lab, action, || drop(network)).finish().fails("database-lost", 3);
+    let told = told.applied(["0001_t", "0002_t", "0003_t"]).says("everything was committed: only the proof is missing");
+    told.says("run `command: verify`").says("3 of 3 migrations applied").done();
+    three(&lab, lab.database.server().port()).input("command", "verify").run().succeeds().done();
+}
+
+/// Fast shutdown; a smart one waits for the run by itself.
+#[test]
+fn a_server_that_is_shut_down_says_so() {
+    let server = Postgres::start(&Options::default());
+    let lab = Lab::on(&server);
+    let gate = Gate::close(&lab.database, 2);
+    let mut running = three(&lab, server.port()).input("wait-timeout", "1s").start();
+    gate.reached();
+    server.shut_down();
+    running.wait();
+    let told = running.finish().in_doubt("commit-in-doubt").applied(["0001_t"]);
+    let told =
+        told.says("the connection broke while a commit was under way: terminating connection due to administrator");
+    told.summary("nobody knows how many of the 2 files from").done();
+    server.resume();
+    three(&lab, server.port()).run().succeeds().applied(["0002_t", "0003_t"]).done();
+}
+
+#[test]
+fn terminated_between_two_tries_of_a_file() {
+    let lab = Lab::new();
+    lab.database.sql("create table busy (id int); alter table busy owner to app");
+    let holder = lab.database.session();
+    holder.sql("begin; lock table busy");
+    let action = || Action::new(&lab).file("migrations/0001_busy.sql", "alter table busy add name text;\n");
+    let running = action().input("lock-timeout", "100ms").start();
+    running.wait_for_line("another try of", Duration::from_secs(10));
+    lab.database.terminate("bastion-migrate%");
+    let told = running.finish().fails("database-lost", 3).pending(["0001_busy"]);
+    told.says("terminating connection due to administrator command").done();
+    holder.sql("commit");
+    action().run().succeeds().applied(["0001_busy"]).done();
+}

@@ -1,0 +1,253 @@
+//! A run that is stopped ends its work and tells what became of it, wherever it is.
+
+use crate::{
+    action::{Action, Running},
+    lab::{Lab, gate::Gate, sshd::Sshd},
+};
+use rustix::process::Signal;
+use std::{net::TcpListener, time::Duration};
+
+/// From the first signal to the end.
+const BUDGET: Duration = Duration::from_secs(7);
+const SOON: Duration = Duration::from_secs(10);
+
+/// The ways of stopping a run.
+#[derive(Debug, Clone, Copy)]
+enum By {
+    Interrupt,
+    Terminate,
+    TwoInterrupts,
+}
+
+const EVERY_WAY: [By; 3] = [By::Interrupt, By::Terminate, By::TwoInterrupts];
+
+impl By {
+    fn stop(self, running: &Running<'_>) {
+        match self {
+            Self::Interrupt => running.signal(Signal::INT),
+            Self::Terminate => running.signal(Signal::TERM),
+            Self::TwoInterrupts => {
+                running.signal(Signal::INT);
+                running.signal(Signal::INT);
+            }
+        }
+    }
+}
+
+fn one<'a>(lab: &'a Lab, sql: &str) -> Action<'a> {
+    Action::new(lab).file("migrations/0001_one.sql", sql)
+}
+
+/// Waits until the step's statement is this one, and in this wait.
+fn wait_for_statement(lab: &Lab, like: &str, wait_event_type: &str) {
+    let there = format!(
+        "select count(*) from pg_stat_activity where datname = current_database() and state = 'active' \
+         and application_name like 'bastion-migrate%' and query ilike '{like}' and wait_event_type = '{wait_event_type}'"
+    );
+    lab.database.wait_for(&there, "1");
+}
+
+#[test]
+fn while_the_bastion_is_silent() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let port = silent.local_addr().expect("a bound socket has an address").port();
+    for way in EVERY_WAY {
+        let lab = Lab::new();
+        let running = one(&lab, "select 1;\n").input("ssh-port", port.to_string()).start();
+        let (_connection, _) = silent.accept().expect("the step connects");
+        way.stop(&running);
+        running.finish().fails("cancelled", 130).within(BUDGET).done();
+    }
+}
+
+#[test]
+fn while_the_database_is_waited_for() {
+    let lab = Lab::new();
+    let nobody = lab.database.url_at("localhost", 9);
+    let running = one(&lab, "select 1;\n").secret("database-url", nobody).start();
+    running.wait_for_line("waiting for the database", SOON);
+    running.signal(Signal::INT);
+    running.finish().fails("cancelled", 130).within(BUDGET).done();
+}
+
+#[test]
+fn while_the_database_says_nothing() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let port = silent.local_addr().expect("a bound socket has an address").port();
+    let lab = Lab::new().behind(Sshd::plain());
+    let running = one(&lab, "select 1;\n").secret("database-url", lab.database.url_at("localhost", port)).start();
+    let (_connection, _) = silent.accept().expect("the bastion connects");
+    running.signal(Signal::TERM);
+    running.finish().fails("cancelled", 130).within(BUDGET).done();
+}
+
+#[test]
+fn while_the_run_lock_is_waited_for() {
+    let lab = Lab::new();
+    let holder = lab.database.session();
+    holder.sql(&format!("select pg_advisory_lock({})", bastion_migrate::postgres::lock::own_key()));
+    let running = one(&lab, "select 1;\n").start();
+    running.wait_for_line("waiting for the run lock", SOON);
+    running.signal(Signal::INT);
+    running.finish().fails("cancelled", 130).within(BUDGET).done();
+}
+
+#[test]
+fn in_a_long_statement() {
+    for way in EVERY_WAY {
+        let lab = Lab::new().behind(Sshd::plain());
+        let running = one(&lab, "create table gone ();\nselect pg_sleep(60);\n").start();
+        wait_for_statement(&lab, "%pg_sleep%", "Timeout");
+        way.stop(&running);
+        let told = running.finish().fails("cancelled", 130).pending(["0001_one"]).summary("ancelled");
+        told.within(BUDGET).done();
+        assert_eq!(lab.database.sql("select to_regclass('gone')"), "");
+        assert_eq!(lab.database.sql("select count(*) from bastion_migrate.ledger"), "0");
+    }
+}
+
+#[test]
+fn by_its_own_time_limit() {
+    let lab = Lab::new().behind(Sshd::plain());
+    let action = one(&lab, "select pg_sleep(60);\n").input("timeout", "1s");
+    let told = action.run().fails("timed-out", 130).pending(["0001_one"]).within(Duration::from_secs(1) + BUDGET);
+    told.says("not done after 1 s (`timeout`)").done();
+}
+
+#[test]
+fn in_the_building_of_an_index() {
+    let lab = Lab::new();
+    lab.database.sql("create table busy (id int); alter table busy owner to app");
+    let holder = lab.database.session();
+    holder.sql("begin; lock table busy in row exclusive mode");
+    let action = || {
+        Action::new(&lab)
+            .input("lock-timeout", "0")
+            .file("migrations/0001_index.sql", "create index concurrently by_id on busy (id);\n")
+    };
+    let running = action().start();
+    wait_for_statement(&lab, "create index concurrently%", "Lock");
+    running.signal(Signal::INT);
+    running.finish().fails("cancelled", 130).pending(["0001_index"]).within(BUDGET).done();
+    holder.sql("rollback");
+    action().run().succeeds().applied(["0001_index"]).says("dropped the INVALID index").done();
+}
+
+#[test]
+fn in_copy() {
+    let lab = Lab::new();
+    lab.database.sql("create table busy (id int); alter table busy owner to app");
+    let holder = lab.database.session();
+    holder.sql("begin; lock table busy");
+    let rows = "1\n".repeat(100_000);
+    let running = one(&lab, &format!("copy busy from stdin;\n{rows}\\.\n")).input("lock-timeout", "0").start();
+    wait_for_statement(&lab, "copy busy%", "Lock");
+    running.signal(Signal::INT);
+    running.finish().fails("cancelled", 130).pending(["0001_one"]).within(BUDGET).done();
+    holder.sql("rollback");
+    assert_eq!(lab.database.sql("select count(*) from busy"), "0");
+}
+
+#[test]
+fn between_two_tries_of_a_file() {
+    let lab = Lab::new();
+    lab.database.sql("create table busy (id int); alter table busy owner to app");
+    let holder = lab.database.session();
+    holder.sql("begin; lock table busy");
+    let running = one(&lab, "alter table busy add name text;\n").input("lock-timeout", "100ms").start();
+    running.wait_for_line("another try of", SOON);
+    running.signal(Signal::INT);
+    running.finish().fails("cancelled", 130).pending(["0001_one"]).within(BUDGET).done();
+}
+
+/// Wherever the signal falls, the report names exactly what the ledger has.
+#[test]
+fn in_the_middle_of_five_hundred_files() {
+    let name = |number: &usize| format!("{number:04}_t");
+    for seen in [1, 40, 200] {
+        let lab = Lab::new();
+        let running = (1..=500_usize)
+            .fold(Action::new(&lab), |action, number| {
+                let sql = format!("create table t{number} (id int);\nselect pg_sleep(0.004);\n");
+                action.file(&format!("migrations/{}.sql", name(&number)), sql)
+            })
+            .start();
+        running.wait_for_line(&format!("applied {}", name(&seen)), SOON);
+        running.signal(Signal::INT);
+        let told = running.finish();
+        let count: usize =
+            lab.database.sql("select count(*) from bastion_migrate.ledger").parse().expect("a count is a number");
+        let names: Vec<String> = (1..=500).map(|number| name(&number)).collect();
+        let (applied, pending) = names.split_at(count);
+        assert!(count >= seen && count < 500, "{count} of 500 after {seen}");
+        let told = told.fails("cancelled", 130).applied(applied.iter().map(String::as_str));
+        told.pending(pending.iter().map(String::as_str)).within(BUDGET).done();
+    }
+}
+
+/// A bastion that stands still can't be told to stop anything, and the database can't see that the step has gone: it goes
+/// on until the bastion, or TCP, tells it. The run says what it does not know.
+#[test]
+fn behind_a_bastion_that_stands_still() {
+    let lab = Lab::new().behind(Sshd::plain());
+    let gate = Gate::close(&lab.database, 1);
+    let sql = format!("create table t1 (id int);\n{}", Gate::sql(1));
+    let action = || one(&lab, &sql).input("lock-timeout", "0");
+    let mut running = action().start();
+    gate.reached();
+    lab.bastion.freeze_sessions();
+    running.signal(Signal::INT);
+    running.wait();
+    // Nobody has told the server: its statement goes on, and commits.
+    gate.reached();
+    gate.open();
+    lab.database.wait_for("select count(*) from bastion_migrate.ledger", "1");
+    let mut late = action().input("lock-wait", "0").start();
+    late.wait();
+    lab.bastion.thaw_sessions();
+    late.finish().fails("lock-held", 4).says("the run lock is held by the run https://github.com/octo/app").done();
+    let mut told = running.finish();
+    told = told.in_doubt("cancelled").says("in doubt: nobody knows whether 0001_one was committed");
+    told.says("the database could not be told to stop (no answer within 4 s)").within(BUDGET).done();
+    action().run().nothing_to_do().done();
+}
+
+#[test]
+fn while_the_fate_of_a_commit_is_asked_for() {
+    let lab = Lab::new();
+    let network = crate::flights::Flights::to(lab.database.server().port());
+    let gate = Gate::close(&lab.database, 1);
+    let running =
+        one(&lab, &Gate::sql(1)).secret("database-url", lab.database.url_at("localhost", network.port())).start();
+    gate.reached();
+    drop(network);
+    running.wait_for_line("to see what was committed", SOON);
+    running.signal(Signal::INT);
+    running.finish().in_doubt("cancelled").says("nobody knows whether 0001_one").within(BUDGET).done();
+}
+
+/// The report is written after the work has stopped: a signal there changes nothing.
+#[test]
+fn a_second_signal_does_not_lose_the_report() {
+    let lab = Lab::new();
+    let silent = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let port = silent.local_addr().expect("a bound socket has an address").port();
+    let action = one(&lab, "select pg_sleep(60);\n")
+        .input("comment", "always")
+        .file("event.json", r#"{"pull_request":{"number":3}}"#)
+        .env("GITHUB_API_URL", format!("http://127.0.0.1:{port}"));
+    let event = action.workspace().join("event.json").display().to_string();
+    let running = action.env("GITHUB_EVENT_PATH", event).start();
+    wait_for_statement(&lab, "%pg_sleep%", "Timeout");
+    running.signal(Signal::INT);
+    // The step writes its comment now, and GitHub does not answer.
+    let (_connection, _) = silent.accept().expect("the step asks GitHub");
+    running.signal(Signal::TERM);
+    running
+        .finish()
+        .fails("cancelled", 130)
+        .pending(["0001_one"])
+        .warning("did not answer within 1 s")
+        .within(BUDGET)
+        .done();
+}
