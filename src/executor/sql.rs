@@ -237,8 +237,9 @@ pub(super) fn known(ledger: Option<&Ledger>) -> Result<&Ledger, Fault> {
 /// so that nothing can turn a plan into a writer.
 fn startup(settings: &Settings, runner: &Runner) -> Startup {
     let safety = &settings.safety;
+    // Ten minutes idle in a transaction: longer than it takes to send any file, and an end to a run that stands still.
     let mut options = format!(
-        "-c lock_timeout={} -c statement_timeout={} -c idle_in_transaction_session_timeout=60000 \
+        "-c lock_timeout={} -c statement_timeout={} -c idle_in_transaction_session_timeout=600000 \
          -c client_connection_check_interval=1000 -c standard_conforming_strings=on \
          -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3",
         safety.lock_timeout.as_millis(),

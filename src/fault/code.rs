@@ -173,8 +173,8 @@ codes! {
 
     /// Somebody else holds the run lock.
     LockHeld "lock-held" Lock Lock "wait for the other run, or raise `lock-wait`; if its job is gone, the lock goes with its connection within seconds";
-    /// The run lock is gone although we did not release it.
-    LockLost "lock-lost" Lock Migrate "see the server's log for who ended the session; run again: what was applied is in the ledger";
+    /// A file let go of the run lock, and another session has it.
+    LockLost "lock-lost" Lock Migrate "remove what releases advisory locks (pg_advisory_unlock_all, pg_advisory_unlock) from the files before this one; run again: what was applied is in the ledger";
 
     /// The migrations directory is not there.
     FilesMissing "files-missing" Configuration Plan "check `migrations` and that actions/checkout ran before this step";

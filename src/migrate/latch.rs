@@ -7,16 +7,17 @@
 //!   constraints are checked *before* `close` records, while their errors still do so, and the file's settings still hold;
 //! * a file that ends its own transaction ends the savepoint that `open` made, and `close` begins by releasing it. (A
 //!   setting would not do for a mark: the file may say RESET ALL.)
-//! * where no block is left to fail in, `open` demands that the version before is recorded.
+//! * where no block is left to fail in, `open` demands that the version before is recorded, and that the run lock is ours.
 
 use crate::{
     ledger::{Entry, Ledger},
-    postgres::literal,
+    postgres::{literal, lock},
 };
 use tokio_postgres::Error;
 
-/// The SQLSTATE of our own refusal; class BM is nobody's (PostgreSQL manual, appendix A).
+/// The SQLSTATEs of our own refusals; class BM is nobody's (PostgreSQL manual, appendix A).
 const NOT_RECORDED: &str = "BM001";
+const LOCK_LOST: &str = "BM002";
 
 /// Takes back what a file changed in its session: roles and settings return to the start-up's, and what lives as long as the
 /// session (temporary tables, prepared statements, cursors, LISTEN) ends, so that no file depends on which ones ran before it
@@ -24,17 +25,27 @@ const NOT_RECORDED: &str = "BM001";
 pub(super) const FORGET: &str = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; \
     CLOSE ALL; DISCARD TEMP; DISCARD SEQUENCES; DEALLOCATE ALL; UNLISTEN *";
 
-/// Begins a migration; answers with its transaction id.
+/// Begins a migration; answers with its transaction id. That the lock is still ours costs nothing to ask: who holds an advisory
+/// lock gets it once more (PostgreSQL manual, 13.3.5), and it goes with the session however often it was taken.
 pub(super) fn open_sql(ledger: &Ledger, previous: Option<i64>) -> String {
-    let guard = previous.map_or_else(String::new, |version| {
-        format!(
-            "DO $bastion_migrate$ BEGIN IF NOT ({}) THEN RAISE EXCEPTION USING ERRCODE = '{NOT_RECORDED}', MESSAGE = {}; \
-             END IF; END $bastion_migrate$; ",
-            ledger.is_recorded_sql(version),
-            literal(&format!("bastion-migrate: version {version} is not recorded"))
-        )
+    let locked = format!("pg_catalog.pg_try_advisory_lock({})", lock::own_key());
+    let held = raise_unless(&locked, LOCK_LOST, "bastion-migrate: the run lock is held by another session");
+    let recorded = previous.map(|version| {
+        let message = format!("bastion-migrate: version {version} is not recorded");
+        raise_unless(&ledger.is_recorded_sql(version), NOT_RECORDED, &message)
     });
-    format!("BEGIN; {guard}SELECT pg_catalog.pg_current_xact_id()::text; SAVEPOINT bastion_migrate")
+    let guard = format!("DO $bastion_migrate$ BEGIN {held}{} END $bastion_migrate$", recorded.unwrap_or_default());
+    format!("BEGIN; {guard}; SELECT pg_catalog.pg_current_xact_id()::text; SAVEPOINT bastion_migrate")
+}
+
+fn raise_unless(condition: &str, sqlstate: &str, message: &str) -> String {
+    let message = literal(message);
+    format!("IF NOT {condition} THEN RAISE EXCEPTION USING ERRCODE = '{sqlstate}', MESSAGE = {message}; END IF; ")
+}
+
+/// Whether `open` failed because a file let go of the run lock and another session has it now.
+pub(super) fn is_lock_lost(error: &Error) -> bool {
+    error.code().is_some_and(|state| state.code() == LOCK_LOST)
 }
 
 /// Ends a migration; answers with the milliseconds that it took.

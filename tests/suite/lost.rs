@@ -187,3 +187,23 @@ fn terminated_between_two_tries_of_a_file() {
     holder.sql("commit");
     action().run().succeeds().applied(["0001_busy"]).done();
 }
+
+#[test]
+fn a_lock_that_a_file_let_go_of_is_missed_before_the_next_file() {
+    let lab = Lab::new();
+    let key = bastion_migrate::postgres::lock::own_key();
+    let lets_go = "do $$ begin execute 'select pg_advisory_unlock_all()'; end $$;\n";
+    let gate = Gate::close(&lab.database, 1);
+    let running = Action::new(&lab)
+        .file("migrations/0001_lets_go.sql", format!("{lets_go}{}", Gate::sql(1)))
+        .file("migrations/0002_next.sql", "create table next (id int);\n")
+        .start();
+    gate.reached();
+    let other = lab.database.session();
+    assert_eq!(other.sql(&format!("select pg_try_advisory_lock({key})")), "t");
+    gate.open();
+    let done = running.finish().fails("lock-lost", 4).applied(["0001_lets_go"]).pending(["0002_next"]);
+    done.error_in("migrations/0002_next.sql", "another session has taken it").done();
+    drop(other);
+    lab.database.wait_for(&format!("select count(*) from pg_locks where objid = ({key} & 4294967295)::oid"), "0");
+}
