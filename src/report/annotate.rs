@@ -52,16 +52,12 @@ mod tests {
     fn puts_the_failure_on_its_line() {
         let notes = annotations(&sample::report(&sample::failed()));
         assert_eq!(notes.len(), 1);
-        insta::assert_snapshot!(notes[0], @r###"
-        ::error file=migrations/0004_drop_name.sql,line=2,col=13,title=bastion-migrate%3A statement-failed in migrate::relation "userz" does not exist%0Afix: correct the file and run again; the file was rolled back and files before it stay applied%0AALTER TABLE userz DROP name;%0A            ^%0ASQLSTATE 42P01%0AHINT: ##[error]look at `users`%0Ahttps://github.com/bastion-migrate/bastion-migrate/blob/main/docs/errors.md#statement-failed
-        "###);
+        insta::assert_snapshot!(notes[0], @r#"::error file=migrations/0004_drop_name.sql,line=2,col=13,title=bastion-migrate%3A statement-failed in migrate::relation "userz" does not exist%0Afix: correct the file and run again; the file was rolled back and files before it stay applied%0AALTER TABLE userz DROP name;%0A            ^%0ASQLSTATE 42P01%0AHINT: ##[error]look at `users`%0Ahttps://github.com/bastion-migrate/bastion-migrate/blob/main/docs/errors.md#statement-failed"#);
     }
 
     #[test]
     fn a_fault_without_a_file_stands_beside_the_run() {
-        insta::assert_snapshot!(annotations(&sample::report(&sample::unpinned()))[0], @r###"
-        ::error title=bastion-migrate%3A host-key-unpinned in bastion::no key is pinned for `bastion.example.org`%0Afix: compare the fingerprint with the server's own (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` there), then put the line shown into `ssh-known-hosts`%0Abastion.example.org ssh-ed25519 AAAA%0Ahttps://github.com/bastion-migrate/bastion-migrate/blob/main/docs/errors.md#host-key-unpinned
-        "###);
+        insta::assert_snapshot!(annotations(&sample::report(&sample::unpinned()))[0], @"::error title=bastion-migrate%3A host-key-unpinned in bastion::no key is pinned for `bastion.example.org`%0Afix: compare the fingerprint with the server's own (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` there), then put the line shown into `ssh-known-hosts`%0Abastion.example.org ssh-ed25519 AAAA%0Ahttps://github.com/bastion-migrate/bastion-migrate/blob/main/docs/errors.md#host-key-unpinned");
     }
 
     #[test]

@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn tells_a_good_run_to_the_runner() {
-        insta::assert_snapshot!(printed(&actions(), Surface::Pipe, &["hunter2"], &sample::success()), @r###"
+        insta::assert_snapshot!(printed(&actions(), Surface::Pipe, &["hunter2"], &sample::success()), @r#"
         ::add-mask::hunter2
         ::group::bastion
           bastion   deploy@bastion.example.org:22 by key
@@ -261,12 +261,12 @@ mod tests {
         ::endgroup::
           the ledger confirms it
         Applied 2 migrations to shop, and the ledger confirms it (1.6 s)
-        "###);
+        "#);
     }
 
     #[test]
     fn tells_a_failed_run_to_the_runner() {
-        insta::assert_snapshot!(printed(&actions(), Surface::Pipe, &[], &sample::failed()), @r###"
+        insta::assert_snapshot!(printed(&actions(), Surface::Pipe, &[], &sample::failed()), @r#"
         ::group::bastion
           bastion   deploy@bastion.example.org:22 by key
           host key  ssh-ed25519 SHA256:abc
@@ -297,19 +297,19 @@ mod tests {
           fix: correct the file and run again; the file was rolled back and files before it stay applied
           see https://github.com/bastion-migrate/bastion-migrate/blob/main/docs/errors.md#statement-failed
         Failed in stage migrate with statement-failed: 1 of 2 migrations applied (330 ms); next: correct the file and run again; the file was rolled back and files before it stay applied
-        "###);
+        "#);
     }
 
     #[test]
     fn tells_a_refused_bastion_in_plain_lines() {
-        insta::assert_snapshot!(printed(&Runner::default(), Surface::Pipe, &["hunter2"], &sample::unpinned()), @r###"
+        insta::assert_snapshot!(printed(&Runner::default(), Surface::Pipe, &["hunter2"], &sample::unpinned()), @"
         bastion
         error[host-key-unpinned] bastion: no key is pinned for `bastion.example.org`
           bastion.example.org ssh-ed25519 AAAA
           fix: compare the fingerprint with the server's own (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` there), then put the line shown into `ssh-known-hosts`
           see https://github.com/bastion-migrate/bastion-migrate/blob/main/docs/errors.md#host-key-unpinned
         Failed in stage bastion with host-key-unpinned: nothing was changed (50 ms); next: compare the fingerprint with the server's own (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` there), then put the line shown into `ssh-known-hosts`
-        "###);
+        ");
     }
 
     #[test]

@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_good_run_says_what_was_applied() {
-        insta::assert_snapshot!(short(&sample::success()), @r###"
+        insta::assert_snapshot!(short(&sample::success()), @r#"
         outcome=success
         applied=[{"version":3,"name":"add_email","file":"migrations/0003_add_email.sql","took_ms":12},{"version":4,"name":"drop_name","file":"migrations/0004_drop_name.sql","took_ms":1100}]
         pending=[]
@@ -122,12 +122,12 @@ mod tests {
         duration-ms=1600
         database-version=16.4
         fault-code=
-        "###);
+        "#);
     }
 
     #[test]
     fn a_failed_run_says_what_is_left() {
-        insta::assert_snapshot!(short(&sample::failed()), @r###"
+        insta::assert_snapshot!(short(&sample::failed()), @r#"
         outcome=failed
         applied=[{"version":3,"name":"add_email","file":"migrations/0003_add_email.sql","took_ms":12}]
         pending=[{"version":4,"name":"drop_name","file":"migrations/0004_drop_name.sql"}]
@@ -137,12 +137,12 @@ mod tests {
         duration-ms=330
         database-version=16.4
         fault-code=statement-failed
-        "###);
+        "#);
     }
 
     #[test]
     fn before_a_plan_nothing_is_known() {
-        insta::assert_snapshot!(short(&sample::unpinned()), @r###"
+        insta::assert_snapshot!(short(&sample::unpinned()), @"
         outcome=failed
         applied=
         pending=
@@ -152,7 +152,7 @@ mod tests {
         duration-ms=50
         database-version=
         fault-code=host-key-unpinned
-        "###);
+        ");
     }
 
     #[test]

@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn tells_a_good_run() {
-        insta::assert_snapshot!(told(&sample::success()), @r###"
+        insta::assert_snapshot!(told(&sample::success()), @r#"
         ## Applied 2 migrations to shop, and the ledger confirms it (1.6 s)
 
         ### Applied
@@ -268,12 +268,12 @@ mod tests {
         | Stages | <code>bastion 100 ms, database 100 ms, plan 50 ms, migrate 1.2 s</code> |
 
         </details>
-        "###);
+        "#);
     }
 
     #[test]
     fn tells_a_failed_run() {
-        insta::assert_snapshot!(told(&sample::failed()), @r###"
+        insta::assert_snapshot!(told(&sample::failed()), @r#"
         ## Failed in stage migrate with statement-failed: 1 of 2 migrations applied (330 ms)
 
         ### Applied
@@ -327,12 +327,12 @@ mod tests {
         | Stages | <code>bastion 100 ms, database 100 ms, plan 50 ms</code> |
 
         </details>
-        "###);
+        "#);
     }
 
     #[test]
     fn tells_a_run_that_never_reached_the_database() {
-        insta::assert_snapshot!(told(&sample::unpinned()), @r###"
+        insta::assert_snapshot!(told(&sample::unpinned()), @r"
         ## Failed in stage bastion with host-key-unpinned: nothing was changed (50 ms)
 
         ### In the way
@@ -357,7 +357,7 @@ mod tests {
         | Environment | <code>prod</code> |
 
         </details>
-        "###);
+        ");
     }
 
     #[test]
