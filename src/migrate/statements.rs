@@ -256,9 +256,10 @@ impl Walk<'_> {
         };
         let fault = fault.detail(format!("{what}; the {before} before it stay done, the next run goes on with it"));
         // The usual fix speaks of a file that was rolled back.
-        let fault = match fault.fix == Code::StatementFailed.fix() {
-            true => fault.fix("correct the statement and run again: the run goes on with this statement"),
-            false => fault,
+        let fault = if fault.fix == Code::StatementFailed.fix() {
+            fault.fix("correct the statement and run again: the run goes on with this statement")
+        } else {
+            fault
         };
         match kept {
             Ok(()) => fault,
