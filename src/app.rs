@@ -19,9 +19,13 @@ use tokio::time::{Instant, timeout};
 /// Runs what was asked for and returns the process's exit code.
 pub(crate) async fn run(ask: Ask, log: Log) -> u8 {
     let began = Instant::now();
-    let Ok(signals) = Signals::install() else { return Code::Bug.class().exit_code() };
+    let report = Report::new(ask.command, ask.environment.clone(), &ask.runner);
+    let signals = match Signals::install() {
+        Ok(signals) => signals,
+        Err(error) => return crashed(report, format!("no handler for signals: {error}"), &ask.runner, log).await,
+    };
     let (events, receiver) = Events::channel();
-    let told = RefCell::new((Report::new(ask.command, ask.environment.clone(), &ask.runner), log));
+    let told = RefCell::new((report, log));
     let time_limit = ask.settings.as_ref().map_or(Duration::ZERO, |settings| settings.safety.timeout);
     let mut watch = Watch::new(receiver, signals, time_limit, |event| {
         let (report, log) = &mut *told.borrow_mut();

@@ -1,4 +1,9 @@
 //! bastion-migrate takes a database migration from a workflow, through a pinned SSH bastion, to a private PostgreSQL.
+//!
+//! [`start`] reads what was asked ([`input`]) and hands it to `app`, the run on one screen: [`reach`] opens the way ([`ssh`]),
+//! [`executor`] does the work over it ([`postgres`], [`ledger`], [`migrate`]), and whatever happens is told as an event
+//! ([`run`]) from which the [`report`] is folded. A failure is a [`fault`], a secret a [`secret`], and [`github`] is the
+//! runner's protocol. Begin to read in `app`; `docs/architecture.md` says why it is cut like this.
 
 mod app;
 mod bug;
@@ -15,13 +20,15 @@ pub mod run;
 pub mod secret;
 pub mod ssh;
 
-use fault::Code;
+use fault::{Code, Fault};
 use input::Request;
 use report::{Log, Report, Surface};
+use run::event::Event;
 use std::{
     ffi::OsString,
     io::{IsTerminal as _, Write as _},
     process::ExitCode,
+    time::Duration,
 };
 
 /// Runs the program: reads what is asked, masks the secrets, does it.
@@ -44,10 +51,15 @@ pub fn start(args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> ExitCode {
     let runner = ask.runner.clone();
     let secrets = ask.secrets.clone();
     let crashed = Report::new(ask.command, ask.environment.clone(), &runner);
-    let log = Log::new(&runner, screen, &secrets);
+    let mut log = Log::new(&runner, screen, &secrets);
     log.listen();
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
-        return ExitCode::from(Code::Bug.class().exit_code());
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let fault = Fault::new(Code::Bug, "there is nothing to run on").because(&error);
+            log.event(&Event::Fault(fault), Duration::ZERO);
+            return ExitCode::from(Code::Bug.class().exit_code());
+        }
     };
     let code = bug::caught(
         || runtime.block_on(app::run(ask, log)),

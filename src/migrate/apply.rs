@@ -2,7 +2,7 @@
 
 use super::{
     Migration, Work, blame, copy,
-    latch::{close_sql, had_ended, is_lock_lost, open_sql},
+    latch::{close_sql, had_ended, open_sql, opening_fault},
     span::Span,
     statements,
 };
@@ -170,13 +170,8 @@ impl Apply<'_> {
 
     /// Reads the answer to a migration's opening message.
     pub(super) fn opened(&self, migration: &Migration, opened: Answer) -> Result<Instant, Fault> {
-        match opened.error {
-            Some(error) if is_lock_lost(&error) => {
-                let cause = "a file let go of the run lock, and another session has taken it";
-                return Err(Fault::new(Code::LockLost, cause).in_file(migration.source().file()));
-            }
-            Some(error) => return Err(statement(&error).in_file(migration.source().file())),
-            None => {}
+        if let Some(error) = opened.error {
+            return Err(opening_fault(&error, migration));
         }
         self.tally.xid.set(opened.rows.first().and_then(|xid| xid.parse().ok()));
         self.events.tell(Event::Started(migration.id.clone()));

@@ -9,9 +9,11 @@
 //!   setting would not do for a mark: the file may say RESET ALL.)
 //! * where no block is left to fail in, `open` demands that the version before is recorded, and that the run lock is ours.
 
+use super::Migration;
 use crate::{
+    fault::{Code, Fault},
     ledger::{Entry, Ledger},
-    postgres::{literal, lock},
+    postgres::{fault::statement, literal, lock},
 };
 use tokio_postgres::Error;
 
@@ -28,14 +30,23 @@ pub(super) const FORGET: &str = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET 
 /// Begins a migration; answers with its transaction id. That the lock is still ours costs nothing to ask: who holds an advisory
 /// lock gets it once more (PostgreSQL manual, 13.3.5), and it goes with the session however often it was taken.
 pub(super) fn open_sql(ledger: &Ledger, previous: Option<i64>) -> String {
-    let locked = format!("pg_catalog.pg_try_advisory_lock({})", lock::own_key());
-    let held = raise_unless(&locked, LOCK_LOST, "bastion-migrate: the run lock is held by another session");
     let recorded = previous.map(|version| {
         let message = format!("bastion-migrate: version {version} is not recorded");
         raise_unless(&ledger.is_recorded_sql(version), NOT_RECORDED, &message)
     });
-    let guard = format!("DO $bastion_migrate$ BEGIN {held}{} END $bastion_migrate$", recorded.unwrap_or_default());
+    let guard = guard_sql(&recorded.unwrap_or_default());
     format!("BEGIN; {guard}; SELECT pg_catalog.pg_current_xact_id()::text; SAVEPOINT bastion_migrate")
+}
+
+/// Begins a migration without a transaction: only the lock is asked for, as nothing is sent ahead of an answer.
+pub(super) fn open_alone_sql() -> String {
+    guard_sql("")
+}
+
+fn guard_sql(more: &str) -> String {
+    let locked = format!("pg_catalog.pg_try_advisory_lock({})", lock::own_key());
+    let held = raise_unless(&locked, LOCK_LOST, "bastion-migrate: the run lock is held by another session");
+    format!("DO $bastion_migrate$ BEGIN {held}{more} END $bastion_migrate$")
 }
 
 fn raise_unless(condition: &str, sqlstate: &str, message: &str) -> String {
@@ -43,9 +54,14 @@ fn raise_unless(condition: &str, sqlstate: &str, message: &str) -> String {
     format!("IF NOT {condition} THEN RAISE EXCEPTION USING ERRCODE = '{sqlstate}', MESSAGE = {message}; END IF; ")
 }
 
-/// Whether `open` failed because a file let go of the run lock and another session has it now.
-pub(super) fn is_lock_lost(error: &Error) -> bool {
-    error.code().is_some_and(|state| state.code() == LOCK_LOST)
+/// The fault for a migration that could not begin.
+pub(super) fn opening_fault(error: &Error, migration: &Migration) -> Fault {
+    let fault = if error.code().is_some_and(|state| state.code() == LOCK_LOST) {
+        Fault::new(Code::LockLost, "a file let go of the run lock, and another session has taken it")
+    } else {
+        statement(error)
+    };
+    fault.in_file(migration.source().file())
 }
 
 /// Ends a migration; answers with the milliseconds that it took.

@@ -9,7 +9,7 @@ use super::{
     Migration, Statement, StatementKind, Work,
     apply::{Apply, answer},
     blame, index,
-    latch::FORGET,
+    latch::{FORGET, open_alone_sql, opening_fault},
     name::QualifiedName,
 };
 use crate::{
@@ -92,8 +92,9 @@ impl Walk<'_> {
 
     /// Where an earlier try stopped. Asked anew at each try, not taken from the plan: a try moves it on.
     async fn place(&self) -> Result<Option<ProgressRow>, Fault> {
-        let answer = rows(self.apply.client, &self.progress.find_sql()).await;
-        let answer = answer.map_err(|error| statement(&error).in_file(self.migration.source().file()))?;
+        let question = format!("{}; {}", open_alone_sql(), self.progress.find_sql());
+        let answer = rows(self.apply.client, &question).await;
+        let answer = answer.map_err(|error| opening_fault(&error, self.migration))?;
         Ok(Content::parse(&answer).progress.into_iter().next())
     }
 

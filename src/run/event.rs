@@ -49,7 +49,7 @@ pub enum Event {
         /// How long the server took.
         took: Duration,
     },
-    /// A migration failed and left nothing behind, or what `resumable` says.
+    /// A migration failed, or was stopped, and is not in the ledger.
     Failed {
         /// Which migration.
         version: i64,

@@ -39,7 +39,8 @@ impl<S: FnMut(Event)> Watch<S> {
         let ended = loop {
             tokio::select! {
                 biased;
-                name = self.signals.next() => break Ended::Stopped(Stop::Signal(name)),
+                _ = self.signals.interrupt.recv() => break Ended::Stopped(Stop::Signal("SIGINT")),
+                _ = self.signals.terminate.recv() => break Ended::Stopped(Stop::Signal("SIGTERM")),
                 () = sleep_until(self.deadline) => break Ended::Stopped(Stop::Timeout),
                 Some(event) = self.events.recv() => (self.sink)(event),
                 done = &mut work => break Ended::Done(done),

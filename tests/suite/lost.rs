@@ -188,15 +188,16 @@ fn terminated_between_two_tries_of_a_file() {
     action().run().succeeds().applied(["0001_busy"]).done();
 }
 
-#[test]
-fn a_lock_that_a_file_let_go_of_is_missed_before_the_next_file() {
+/// A file lets go of the run lock and another session takes it, before `next` has its turn.
+fn lose_the_lock_before(next: &str) {
     let lab = Lab::new();
     let key = bastion_migrate::postgres::lock::own_key();
+    lab.database.sql("create table there (id int); alter table there owner to app");
     let lets_go = "do $$ begin execute 'select pg_advisory_unlock_all()'; end $$;\n";
     let gate = Gate::close(&lab.database, 1);
     let running = Action::new(&lab)
         .file("migrations/0001_lets_go.sql", format!("{lets_go}{}", Gate::sql(1)))
-        .file("migrations/0002_next.sql", "create table next (id int);\n")
+        .file("migrations/0002_next.sql", next)
         .start();
     gate.reached();
     let other = lab.database.session();
@@ -204,6 +205,17 @@ fn a_lock_that_a_file_let_go_of_is_missed_before_the_next_file() {
     gate.open();
     let done = running.finish().fails("lock-lost", 4).applied(["0001_lets_go"]).pending(["0002_next"]);
     done.error_in("migrations/0002_next.sql", "another session has taken it").done();
+    assert_eq!(lab.database.sql("select to_regclass('next'), to_regclass('there_id')"), "|");
     drop(other);
     lab.database.wait_for(&format!("select count(*) from pg_locks where objid = ({key} & 4294967295)::oid"), "0");
+}
+
+#[test]
+fn a_lock_that_a_file_let_go_of_is_missed_before_the_next_file() {
+    lose_the_lock_before("create table next (id int);\n");
+}
+
+#[test]
+fn a_lock_that_a_file_let_go_of_is_missed_before_a_file_without_a_transaction() {
+    lose_the_lock_before("create index concurrently there_id on there (id);\n");
 }
