@@ -3,17 +3,17 @@
 use crate::{
     fault::{Code, Fault},
     run::event::{Event, Events},
-    ssh::{Route, Tunnel},
+    ssh::{self, Route, Tunnel},
 };
 use std::{io::ErrorKind, time::Duration};
 use tokio::{
-    net::{TcpStream, UnixStream, lookup_host},
+    net::{TcpStream, lookup_host},
     time::timeout,
 };
 use tokio_util::either::Either;
 
 /// A stream to the database.
-pub type Stream = Either<TcpStream, UnixStream>;
+pub type Stream = Either<TcpStream, ssh::Stream>;
 
 /// The way to the database, open.
 #[derive(Debug)]

@@ -1,20 +1,22 @@
-//! One channel and the local socket it ends in: bytes up, bytes down, half-close each way, close.
+//! One channel and the local end of it: bytes up, bytes down, half-close each way, close.
 //!
 //! Nothing here waits. Every method does what can be done now and says whether anything moved.
 #![expect(clippy::disallowed_types, reason = "a channel lives and dies with the pump's session")]
 
-use super::pump::{Broken, attempt};
-use rustix::event::PollFlags;
+use super::{
+    pump::{Broken, attempt},
+    stream::Local,
+};
 use std::{
-    io::{ErrorKind, Read as _, Write as _},
-    net::Shutdown,
-    os::unix::net::UnixStream,
+    io::{Read as _, Write as _},
+    ops::Range,
+    task::{Context, Poll},
 };
 
 /// Twice what libssh2 puts into one packet.
 const UP_BUFFER: usize = 2 * 32_700;
 
-/// From the local socket to the server.
+/// From the local side to the server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Up {
     Flowing,
@@ -24,7 +26,7 @@ enum Up {
     Announced,
 }
 
-/// From the server to the local socket.
+/// From the server to the local side.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Down {
     Flowing,
@@ -34,27 +36,27 @@ enum Down {
     Closed,
 }
 
-/// A channel with its local socket.
-pub(super) struct Stream {
+/// A channel with its local end.
+pub(super) struct Channel {
     channel: ssh2::Channel,
-    local: UnixStream,
+    local: Local,
     up: Up,
     down: Down,
-    /// Read from the local socket, not yet accepted by libssh2. After EAGAIN libssh2 wants these very bytes again, so it
-    /// is filled only when it is empty.
+    /// Read from the local side, not yet accepted by libssh2. After EAGAIN libssh2 wants these very bytes again, so more
+    /// is read only when all of it is sent.
     outgoing: Vec<u8>,
-    /// How much of `outgoing` is sent.
-    sent: usize,
-    /// Received, not yet taken by the local socket.
+    /// The part of `outgoing` that is to be sent.
+    unsent: Range<usize>,
+    /// Received, not yet taken by the local side.
     incoming: Vec<u8>,
     /// How much of `incoming` is delivered.
     delivered: usize,
-    /// What may be tried on the local socket: what poll said, until it would block.
-    ready: PollFlags,
     /// Nothing new will be waited for from the local side.
     last_call: bool,
     /// What the channel had to offer when libssh2 last said EAGAIN: only a change is worth another try.
     tried: Offer,
+    /// The server has closed the channel: reading it does not run the transport any more.
+    gone: bool,
     closed: bool,
 }
 
@@ -65,100 +67,68 @@ struct Offer {
     eof: bool,
 }
 
-impl Stream {
-    pub(super) fn new(channel: ssh2::Channel, local: UnixStream) -> Self {
+impl Channel {
+    pub(super) fn new(channel: ssh2::Channel, local: Local) -> Self {
         Self {
             channel,
             local,
             up: Up::Flowing,
             down: Down::Flowing,
-            outgoing: Vec::new(),
-            sent: 0,
+            outgoing: vec![0; UP_BUFFER],
+            unsent: 0..0,
             incoming: Vec::new(),
             delivered: 0,
-            ready: PollFlags::IN | PollFlags::OUT,
             last_call: false,
             tried: Offer::default(),
+            gone: false,
             closed: false,
-        }
-    }
-
-    pub(super) fn local(&self) -> &UnixStream {
-        &self.local
-    }
-
-    /// What to wait for on the local socket; `None` leaves it out, as even an empty set reports a hang-up.
-    pub(super) fn interest(&self) -> Option<PollFlags> {
-        let mut interest = PollFlags::empty();
-        if self.up == Up::Flowing && self.outgoing.is_empty() && !self.ready.contains(PollFlags::IN) {
-            interest |= PollFlags::IN;
-        }
-        if !self.incoming.is_empty() && !self.ready.contains(PollFlags::OUT) {
-            interest |= PollFlags::OUT;
-        }
-        let may_hang_up = self.up == Up::Announced && self.down != Down::Closed;
-        (may_hang_up || !interest.is_empty()).then_some(interest)
-    }
-
-    /// Takes in what poll said of the local socket.
-    pub(super) fn notice(&mut self, ready: PollFlags) {
-        let hung_up = ready.intersects(PollFlags::HUP | PollFlags::ERR);
-        self.ready |= if hung_up { PollFlags::IN | PollFlags::OUT } else { ready };
-        if hung_up && self.up == Up::Announced {
-            self.drop_incoming();
         }
     }
 
     /// Sends what is already here, and then no more.
     pub(super) fn end(&mut self) {
         self.last_call = true;
-        self.ready |= PollFlags::IN;
     }
 
-    /// Local socket → server.
-    pub(super) fn send(&mut self) -> Result<bool, Broken> {
+    /// Local side → server.
+    pub(super) fn send(&mut self, context: &mut Context<'_>) -> Result<bool, Broken> {
         let mut moved = false;
         loop {
-            if self.outgoing.is_empty() {
-                moved |= self.fill();
+            if self.unsent.is_empty() {
+                moved |= self.fill(context);
             }
-            let Some(rest) = self.outgoing.get(self.sent..).filter(|rest| !rest.is_empty()) else { return Ok(moved) };
+            let Some(rest) = self.outgoing.get(self.unsent.clone()).filter(|rest| !rest.is_empty()) else {
+                return Ok(moved);
+            };
             self.tried.window = self.channel.write_window().remaining;
             let Some(count) = attempt(self.channel.write(rest))? else { return Ok(moved) };
             moved |= count > 0;
-            self.sent += count;
+            self.unsent.start += count;
             if count == 0 {
                 return Ok(moved);
-            }
-            if self.sent == self.outgoing.len() {
-                self.outgoing.clear();
-                self.sent = 0;
             }
         }
     }
 
-    fn fill(&mut self) -> bool {
-        if self.up != Up::Flowing || !self.ready.contains(PollFlags::IN) {
+    fn fill(&mut self, context: &mut Context<'_>) -> bool {
+        if self.up != Up::Flowing {
             return false;
         }
-        self.outgoing.resize(UP_BUFFER, 0);
-        let read = self.local.read(&mut self.outgoing);
-        self.outgoing.truncate(*read.as_ref().unwrap_or(&0));
-        match read {
-            Ok(count) if count > 0 => return true,
-            Err(error) if error.kind() == ErrorKind::Interrupted => return false,
-            Err(error) if error.kind() == ErrorKind::WouldBlock && !self.last_call => {
-                self.ready.remove(PollFlags::IN);
-                return false;
-            }
-            Ok(_) | Err(_) => self.up = Up::Ended,
+        let read = self.local.read(context, &mut self.outgoing);
+        let count = if let Poll::Ready(Ok(count)) = read { count } else { 0 };
+        self.unsent = 0..count;
+        if read.is_pending() && !self.last_call {
+            return false;
+        }
+        if count == 0 {
+            self.up = Up::Ended;
         }
         true
     }
 
-    /// Server → local socket. `scratch` is as large as the window should grow: libssh2 widens it by what it is asked for.
-    pub(super) fn receive(&mut self, scratch: &mut [u8]) -> Result<bool, Broken> {
-        let mut moved = self.deliver();
+    /// Server → local side. `scratch` is as large as the window should grow: libssh2 widens it by what it is asked for.
+    pub(super) fn receive(&mut self, context: &mut Context<'_>, scratch: &mut [u8]) -> Result<bool, Broken> {
+        let mut moved = self.deliver(context);
         if !self.incoming.is_empty() || self.down == Down::Ended {
             return Ok(moved);
         }
@@ -170,70 +140,64 @@ impl Stream {
             };
             self.tried.available = 0;
             moved |= count > 0;
-            self.take(scratch.get(..count).unwrap_or_default());
+            self.take(context, scratch.get(..count).unwrap_or_default());
         }
         if self.channel.eof() {
-            moved |= self.finish_down()?;
+            moved |= self.finish_down(context)?;
+        }
+        if self.up == Up::Announced && self.down != Down::Closed && self.local.is_gone(context) {
+            self.drop_incoming();
+            moved = true;
         }
         Ok(moved)
     }
 
-    /// Hands the bytes on at once; what the local socket does not take now is kept.
-    fn take(&mut self, bytes: &[u8]) {
+    /// Hands the bytes on at once; what the local side does not take now is kept.
+    fn take(&mut self, context: &mut Context<'_>, bytes: &[u8]) {
         if self.down == Down::Closed {
             return;
         }
         let mut rest = bytes;
-        while !rest.is_empty() && self.ready.contains(PollFlags::OUT) {
-            match self.local.write(rest) {
-                Ok(count) => rest = rest.get(count..).unwrap_or_default(),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.ready.remove(PollFlags::OUT),
-                Err(_) => return self.drop_incoming(),
+        while !rest.is_empty() {
+            match self.local.write(context, rest) {
+                Poll::Ready(Ok(count)) => rest = rest.get(count..).unwrap_or_default(),
+                Poll::Ready(Err(_)) => return self.drop_incoming(),
+                Poll::Pending => break,
             }
         }
         self.incoming.extend_from_slice(rest);
     }
 
-    fn deliver(&mut self) -> bool {
+    fn deliver(&mut self, context: &mut Context<'_>) -> bool {
         let mut moved = false;
-        while self.ready.contains(PollFlags::OUT) {
-            let Some(rest) = self.incoming.get(self.delivered..).filter(|rest| !rest.is_empty()) else { break };
-            match self.local.write(rest) {
-                Ok(count) => self.delivered += count,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.ready.remove(PollFlags::OUT);
-                    return moved;
-                }
-                Err(_) => self.drop_incoming(),
+        while let Some(rest) = self.incoming.get(self.delivered..).filter(|rest| !rest.is_empty()) {
+            match self.local.write(context, rest) {
+                Poll::Ready(Ok(count)) => self.delivered += count,
+                Poll::Ready(Err(_)) => self.drop_incoming(),
+                Poll::Pending => return moved,
             }
             moved = true;
         }
-        if self.delivered == self.incoming.len() {
-            self.incoming.clear();
-            self.delivered = 0;
-            if self.down == Down::Ended {
-                self.down = Down::Closed;
-                moved = true;
-                // It fails only when the other side has gone, which is what it would say.
-                drop(self.local.shutdown(Shutdown::Write));
-            }
+        self.incoming.clear();
+        self.delivered = 0;
+        if self.down == Down::Ended {
+            self.down = Down::Closed;
+            moved = true;
+            self.local.end(context);
         }
         moved
     }
 
     /// The server has no more to say. If it has closed the channel altogether, it does not listen any more either.
-    fn finish_down(&mut self) -> Result<bool, Broken> {
+    fn finish_down(&mut self, context: &mut Context<'_>) -> Result<bool, Broken> {
         let mut moved = false;
         if self.down == Down::Flowing {
             self.down = Down::Ended;
-            self.deliver();
+            self.deliver(context);
             moved = true;
         }
         if self.up == Up::Flowing && attempt(self.channel.wait_close().map_err(Into::into))?.is_some() {
-            self.outgoing.clear();
-            self.sent = 0;
+            self.unsent = 0..0;
             self.up = Up::Ended;
             moved = true;
         }
@@ -258,7 +222,7 @@ impl Stream {
     /// Whether work of another channel brought something for this one after it had its turn.
     pub(super) fn is_due(&self) -> bool {
         let offer = self.offer();
-        let may_send = !self.outgoing.is_empty() && offer.window > self.tried.window;
+        let may_send = !self.unsent.is_empty() && offer.window > self.tried.window;
         let may_receive = self.incoming.is_empty() && offer.available > self.tried.available;
         let ended = self.down == Down::Flowing && self.incoming.is_empty() && offer.eof;
         !self.closed && (may_send || may_receive || ended)
@@ -266,7 +230,7 @@ impl Stream {
 
     /// Whether there is an end to tell the server of: small packets, sent only when the socket has room for all of it.
     pub(super) fn wants_room(&self) -> bool {
-        self.up == Up::Ended && self.outgoing.is_empty()
+        self.up == Up::Ended && self.unsent.is_empty()
     }
 
     /// Tells the server that nothing more will come.
@@ -293,11 +257,16 @@ impl Stream {
         self.closed
     }
 
-    /// Runs the transport, for all channels, without sending anything of this one.
+    /// Runs the transport, for all channels, without sending anything of this one, until nothing is there any more.
     pub(super) fn hear(&mut self) -> Result<(), Broken> {
         if attempt(self.channel.wait_eof().map_err(Into::into))?.is_some() {
-            attempt(self.channel.wait_close().map_err(Into::into))?;
+            self.gone = attempt(self.channel.wait_close().map_err(Into::into))?.is_some();
         }
         Ok(())
+    }
+
+    /// Whether [`Self::hear`] still does that.
+    pub(super) fn can_hear(&self) -> bool {
+        !self.gone && !self.closed
     }
 }

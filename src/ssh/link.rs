@@ -1,44 +1,39 @@
-//! The handle to one hop: its thread, the way to command it, the news of its end.
+//! The handle to one hop: its task, the way to command it, the news of its end.
 
 use super::{
     Hop,
     pump::{Command, Errand, Pump, Refusal},
-    session::{self, Approach, Failure},
+    session::{self, Approach, Connected, Failure, Road},
+    stream::Stream,
 };
 use crate::{
     fault::{Code, Fault},
     run::event::BastionFacts,
 };
-use std::{
-    convert::Infallible,
-    io::{self, Write as _},
-    os::unix::net::UnixStream,
-    sync::mpsc,
-    thread,
-    time::Duration,
-};
+use std::{io, os::unix::net::UnixStream, time::Duration};
 use tokio::{
-    sync::{oneshot, watch},
+    io::copy_bidirectional,
+    sync::{mpsc, oneshot, watch},
+    task::{JoinHandle, spawn_blocking},
     time::timeout,
 };
 
 /// Name resolution has timeouts of its own; nobody waits for them longer than this after ours.
 const RESOLVER_GRACE: Duration = Duration::from_secs(1);
 
-/// How long a thread may take to end: its farewell and the scheduling around it.
+/// How long a task may take to end: its farewell and the scheduling around it.
 const ENDING: Duration = Duration::from_secs(3);
 
 /// One hop that let us in.
 #[derive(Debug)]
 pub(super) struct Link {
     hop: Hop,
-    commands: mpsc::Sender<Command>,
-    wake: UnixStream,
+    commands: mpsc::UnboundedSender<Command>,
     lost: watch::Receiver<Option<Fault>>,
-    /// Nothing is ever sent: its other end goes with the thread.
-    ended: oneshot::Receiver<Infallible>,
-    /// Joined by `close`; after a mere drop it ends by itself.
-    thread: thread::JoinHandle<()>,
+    /// Awaited by `close`; after a mere drop it ends by itself, as nobody can command it any more.
+    pump: JoinHandle<()>,
+    /// Between libssh2, which wants a socket, and the channel of the hop before; it ends with either.
+    carrier: Option<JoinHandle<()>>,
 }
 
 /// Why a channel could not be had.
@@ -53,40 +48,48 @@ pub(super) enum NoChannel {
 }
 
 impl Link {
-    /// Connects on a new thread, which then pumps. If the future is dropped, the thread ends by its own timeouts.
-    pub(super) async fn connect(approach: Approach, keepalive: Duration) -> Result<(Self, BastionFacts), Failure> {
+    /// Connects on a thread of its own, as libssh2 waits in this, and then pumps. If the future is dropped, the thread ends by
+    /// its own timeouts. `over` is the channel of the hop before, if there is one.
+    pub(super) async fn connect(
+        approach: Approach,
+        over: Option<Stream>,
+        keepalive: Duration,
+    ) -> Result<(Self, BastionFacts), Failure> {
         let hop = approach.hop.clone();
         let patience = approach.timeout + RESOLVER_GRACE;
-        let defect = |error: io::Error| {
-            let cause = format!("no thread for the connection to `{hop}` could be started");
-            Failure::Final(Fault::new(Code::Bug, cause).because(&error))
+        let (road, carrier) = match over.map(carry).transpose().map_err(|error| defect(&hop, &error))? {
+            None => (Road::Dial, None),
+            Some((socket, carrier)) => (Road::Over(socket), Some(carrier)),
         };
-        let (commands, orders) = mpsc::channel();
-        let (wake, woken) = UnixStream::pair().map_err(defect)?;
-        for end in [&wake, &woken] {
-            end.set_nonblocking(true).map_err(defect)?;
-        }
-        let (tell_ready, ready) = oneshot::channel();
-        let (tell_lost, lost) = watch::channel(None);
-        let (tell_ended, ended) = oneshot::channel::<Infallible>();
-        let work = move || {
-            connect_and_pump(approach, keepalive, (orders, woken), tell_ready, &tell_lost);
-            drop(tell_ended);
-        };
-        let thread = thread::Builder::new().name("ssh-pump".to_owned()).spawn(work).map_err(defect)?;
-        let facts = match timeout(patience, ready).await {
-            Ok(Ok(facts)) => facts?,
-            Ok(Err(_)) => return Err(Failure::Final(crashed(&hop))),
+        let connected = match timeout(patience, spawn_blocking(move || session::connect(approach, road))).await {
+            Ok(Ok(connected)) => connected?,
+            Ok(Err(_panic)) => return Err(Failure::Final(crashed(&hop))),
             Err(_) => {
                 let cause = format!("the name of `{hop}` was not resolved in time");
                 return Err(Failure::Transport(Fault::new(Code::BastionTimeout, cause)));
             }
         };
-        Ok((Self { hop, commands, wake, lost, ended, thread }, facts))
+        let facts = connected.facts.clone();
+        Ok((Self { carrier, ..Self::of(hop, connected, keepalive)? }, facts))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the link owns the task and awaits it in close()")]
+    fn of(hop: Hop, connected: Connected, keepalive: Duration) -> Result<Self, Failure> {
+        let (commands, orders) = mpsc::unbounded_channel();
+        let (tell_lost, lost) = watch::channel(None);
+        let mut pump =
+            Pump::new(hop.clone(), connected, orders, keepalive).map_err(|error| defect(&hop, &error))?;
+        let pump = tokio::spawn(async move {
+            // Told before the channels go down with the pump: who sees a stream end can ask for the reason.
+            if let Err(fault) = pump.run().await {
+                tell_lost.send_replace(Some(fault));
+            }
+        });
+        Ok(Self { hop, commands, lost, pump, carrier: None })
     }
 
     /// Opens a channel; `within` bounds the wait for the server's answer.
-    pub(super) async fn open(&self, errand: Errand, within: Duration) -> Result<UnixStream, NoChannel> {
+    pub(super) async fn open(&self, errand: Errand, within: Duration) -> Result<Stream, NoChannel> {
         let (answer, answered) = oneshot::channel();
         self.command(Command::Open(errand, answer));
         match timeout(within, answered).await {
@@ -111,50 +114,49 @@ impl Link {
         }
     }
 
-    /// Ends the connection and waits for the thread.
-    pub(super) async fn close(self) -> Result<(), Fault> {
+    /// Ends the connection and waits for the task.
+    pub(super) async fn close(mut self) -> Result<(), Fault> {
         self.command(Command::Close);
-        let ended = timeout(ENDING, self.ended).await;
-        if ended.is_err() {
-            let cause = format!("the connection to `{}` could not be closed in time", self.hop);
-            return Err(Fault::new(Code::BastionLost, cause));
+        let ended = timeout(ENDING, async {
+            let pumped = (&mut self.pump).await;
+            match &mut self.carrier {
+                Some(carrier) => pumped.and(carrier.await),
+                None => pumped,
+            }
+        });
+        match ended.await {
+            Ok(ended) => ended.map_err(|_panic| crashed(&self.hop)),
+            Err(_) => {
+                self.pump.abort();
+                let cause = format!("the connection to `{}` could not be closed in time", self.hop);
+                Err(Fault::new(Code::BastionLost, cause))
+            }
         }
-        self.thread.join().map_err(|_panic| crashed(&self.hop))
     }
 
-    /// A command, then a byte: the pump empties the wake socket first and the commands after. A full wake socket wakes as
-    /// well, and a pump that has ended hears nothing.
+    /// A pump that has ended hears nothing.
     fn command(&self, command: Command) {
         drop(self.commands.send(command));
-        drop((&self.wake).write(&[0]));
     }
 }
 
-type Orders = (mpsc::Receiver<Command>, UnixStream);
-type Ready = oneshot::Sender<Result<BastionFacts, Failure>>;
+/// Gives libssh2 a socket for a stream.
+#[expect(clippy::disallowed_methods, reason = "the link owns the task and awaits it in close()")]
+fn carry(mut stream: Stream) -> io::Result<(UnixStream, JoinHandle<()>)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    theirs.set_nonblocking(true)?;
+    let mut ours = tokio::net::UnixStream::from_std(ours)?;
+    // How it ends is known from the pumps at both of its ends.
+    let carrier = tokio::spawn(async move { drop(copy_bidirectional(&mut ours, &mut stream).await) });
+    Ok((theirs, carrier))
+}
 
-fn connect_and_pump(
-    approach: Approach,
-    keepalive: Duration,
-    (commands, wake): Orders,
-    ready: Ready,
-    lost: &watch::Sender<Option<Fault>>,
-) {
-    let hop = approach.hop.clone();
-    let connected = match session::connect(approach) {
-        Ok(connected) => connected,
-        Err(failure) => return drop(ready.send(Err(failure))),
-    };
-    if ready.send(Ok(connected.facts.clone())).is_err() {
-        return;
-    }
-    let mut pump = Pump::new(hop, connected, wake, commands, keepalive);
-    // Told before the channels go down with the pump: who sees a stream end can ask for the reason.
-    if let Err(fault) = pump.run() {
-        lost.send_replace(Some(fault));
-    }
+fn defect(hop: &Hop, error: &io::Error) -> Failure {
+    let cause = format!("the connection to `{hop}` could not be set up on this side");
+    Failure::Final(Fault::new(Code::Bug, cause).because(error))
 }
 
 fn crashed(hop: &Hop) -> Fault {
-    Fault::new(Code::Bug, format!("the thread of the connection to `{hop}` ended before its time"))
+    Fault::new(Code::Bug, format!("the task of the connection to `{hop}` ended before its time"))
 }

@@ -1,7 +1,7 @@
 //! Everything that knows SSH, and the only users of `ssh2`.
 //!
-//! A [`Tunnel`] is a chain of links, one per hop. Each link is a thread: it connects (`session`, blocking, with timeouts)
-//! and then moves bytes (`pump`, non-blocking, the one owner of the session). The host key is judged in `host_key`, the
+//! A [`Tunnel`] is a chain of links, one per hop. Each link connects (`session`, blocking, with timeouts, on a thread) and then
+//! moves bytes (`pump`, a task that never waits, the one owner of the session). The host key is judged in `host_key`, the
 //! private key is read in `key`, what the server says to an open is explained in `refusal`.
 
 mod auth;
@@ -13,9 +13,11 @@ mod link;
 mod pump;
 mod refusal;
 mod session;
+mod stream;
 mod tunnel;
 
 pub use hop::{Hop, Login, Route};
 pub use host_key::check_pins;
 pub use key::check_key;
+pub use stream::Stream;
 pub use tunnel::Tunnel;

@@ -6,9 +6,10 @@ use super::{
     link::{Link, NoChannel},
     pump::Errand,
     session::Failure,
+    stream::Stream,
 };
 use crate::fault::{Code, Fault};
-use std::{net::IpAddr, os::unix::net::UnixStream, time::Duration};
+use std::{net::IpAddr, time::Duration};
 use tokio::{io::AsyncReadExt as _, time::timeout};
 
 /// For the question about a name, with the answer.
@@ -44,7 +45,7 @@ pub(super) enum Name {
 }
 
 /// Has the server behind the link connect to a place.
-pub(super) async fn reach(link: &Link, host: &str, port: u16, within: Duration) -> Result<UnixStream, Unreachable> {
+pub(super) async fn reach(link: &Link, host: &str, port: u16, within: Duration) -> Result<Stream, Unreachable> {
     let errand = Errand::Forward { host: host.to_owned(), port };
     let refusal = match link.open(errand, within).await {
         Ok(stream) => return Ok(stream),
@@ -83,11 +84,8 @@ async fn look_up(link: &Link, host: &str) -> Lookup {
     timeout(LOOKUP, async {
         let Ok(stream) = link.open(question, LOOKUP).await else { return Lookup::Unasked };
         let mut said = String::new();
-        let heard = match tokio::net::UnixStream::from_std(stream) {
-            Ok(stream) => stream.take(LONGEST_ANSWER).read_to_string(&mut said).await.is_ok(),
-            Err(_) => false,
-        };
-        if heard { read_answer(&said) } else { Lookup::Unasked }
+        let heard = stream.take(LONGEST_ANSWER).read_to_string(&mut said).await;
+        if heard.is_ok() { read_answer(&said) } else { Lookup::Unasked }
     })
     .await
     .unwrap_or(Lookup::Unasked)

@@ -35,7 +35,7 @@ const CIPHERS: &str =
 pub(super) enum Road {
     /// By TCP from here.
     Dial,
-    /// Over a channel of the hop before.
+    /// Over a channel of the hop before, whose bytes come and go here.
     Over(UnixStream),
 }
 
@@ -46,7 +46,6 @@ pub(super) struct Approach {
     pub(super) login: Login,
     pub(super) pins: Pins,
     pub(super) timeout: Duration,
-    pub(super) road: Road,
 }
 
 /// A hop that let us in.
@@ -87,8 +86,8 @@ impl Deadline {
 }
 
 /// Connects to a hop.
-pub(super) fn connect(approach: Approach) -> Result<Connected, Failure> {
-    let Approach { hop, login, pins, timeout, road } = approach;
+pub(super) fn connect(approach: Approach, road: Road) -> Result<Connected, Failure> {
+    let Approach { hop, login, pins, timeout } = approach;
     let until = Deadline::after(timeout);
     let socket = match road {
         Road::Dial => dial(&hop, until)?.into(),

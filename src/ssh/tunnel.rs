@@ -5,7 +5,8 @@ use super::{
     host_key::Pins,
     link::Link,
     refusal::reach,
-    session::{Approach, Failure, Road},
+    session::{Approach, Failure},
+    stream::Stream,
 };
 use crate::{
     fault::{Code, Fault, Stage},
@@ -13,7 +14,7 @@ use crate::{
 };
 use futures_util::future::select_all;
 use std::time::Duration;
-use tokio::{net::UnixStream, time::sleep};
+use tokio::time::sleep;
 
 /// Pauses before the second and the third try: long enough for an sshd that restarts, and too few to look like an attack.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
@@ -61,16 +62,12 @@ impl Tunnel {
     ///
     /// # Errors
     /// `ForwardingForbidden`, `DatabaseRefused`, `DatabaseUnknown`, `DatabaseTimeout`, `BastionLost`.
-    pub async fn open(&self, host: &str, port: u16) -> Result<UnixStream, Fault> {
+    pub async fn open(&self, host: &str, port: u16) -> Result<Stream, Fault> {
         let Some(link) = self.links.last() else {
             return Err(Fault::new(Code::Bug, "a tunnel without a hop was to be used"));
         };
-        let stream = match reach(link, host, port, self.connect_timeout).await {
-            Ok(stream) => stream,
-            Err(why) => return Err(self.check().unwrap_or_else(|| why.for_database(&self.bastion, host, port))),
-        };
-        UnixStream::from_std(stream)
-            .map_err(|error| Fault::new(Code::Bug, "the end of a channel could not be used").because(&error))
+        let stream = reach(link, host, port, self.connect_timeout).await;
+        stream.map_err(|why| self.check().unwrap_or_else(|| why.for_database(&self.bastion, host, port)))
     }
 
     /// Why the connection broke, if it did: the first hop of the way that broke.
@@ -138,13 +135,13 @@ async fn try_once(
     before: Option<(&Link, &Hop)>,
 ) -> Result<(Link, BastionFacts), Failure> {
     let timeout = route.connect_timeout;
-    let road = match before {
-        None => Road::Dial,
+    let over = match before {
+        None => None,
         Some((link, before)) => {
             let stream = reach(link, &hop.host, hop.port, timeout).await;
-            Road::Over(stream.map_err(|why| why.for_hop(before, hop))?)
+            Some(stream.map_err(|why| why.for_hop(before, hop))?)
         }
     };
-    let approach = Approach { hop: hop.clone(), login: route.login.clone(), pins: pins.clone(), timeout, road };
-    Link::connect(approach, route.keepalive).await
+    let approach = Approach { hop: hop.clone(), login: route.login.clone(), pins: pins.clone(), timeout };
+    Link::connect(approach, over, route.keepalive).await
 }

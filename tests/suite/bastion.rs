@@ -5,35 +5,21 @@ use bastion_migrate::{
     fault::{Code, Fault},
     run::event::{BastionFacts, Event, Events},
     secret::Secret,
-    ssh::{Route, Tunnel, check_key},
+    ssh::{Route, Stream, Tunnel, check_key},
 };
 use std::{
     fs, io,
-    sync::{PoisonError, RwLock},
     time::{Duration, Instant},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, UnixStream},
+    net::TcpListener,
     task::JoinSet,
     time::{sleep, timeout},
 };
 
-/// Tests that look at the threads of the process run alone.
-static ALONE: RwLock<()> = RwLock::new(());
-
-fn block_on<T>(test: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
-}
-
 fn run<T>(test: impl Future<Output = T>) -> T {
-    let _shared = ALONE.read().unwrap_or_else(PoisonError::into_inner);
-    block_on(test)
-}
-
-fn run_alone<T>(test: impl Future<Output = T>) -> T {
-    let _exclusive = ALONE.write().unwrap_or_else(PoisonError::into_inner);
-    block_on(test)
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
 }
 
 async fn connect(route: &Route) -> Result<(Tunnel, BastionFacts), Fault> {
@@ -89,7 +75,7 @@ async fn io_until_closed(stream: &mut tokio::net::TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-async fn round_trip(mut stream: UnixStream, words: &[u8]) -> Vec<u8> {
+async fn round_trip(mut stream: Stream, words: &[u8]) -> Vec<u8> {
     stream.write_all(words).await.unwrap();
     stream.shutdown().await.unwrap();
     let mut back = Vec::new();
@@ -442,8 +428,8 @@ fn pattern(seed: usize) -> Vec<u8> {
         .collect()
 }
 
-async fn exchange(stream: UnixStream, seed: usize) {
-    let (mut read, mut write) = stream.into_split();
+async fn exchange(stream: Stream, seed: usize) {
+    let (mut read, mut write) = tokio::io::split(stream);
     let sent = pattern(seed);
     let sending = async {
         write.write_all(&sent).await.unwrap();
@@ -521,6 +507,27 @@ fn does_not_hold_up_others_for_a_stream_that_nobody_reads() {
 }
 
 #[test]
+fn does_not_hold_up_others_for_a_stream_that_the_server_has_closed_and_nobody_reads() {
+    run(async {
+        let sshd = Sshd::plain();
+        let (port, _echo) = echo().await;
+        let flood: &str = Box::leak("x".repeat(1 << 20).into_boxed_str());
+        let (flooding, _speaker) = speaker(flood, Duration::ZERO).await;
+        let (tunnel, _) = connect(&sshd.route()).await.unwrap();
+        let mut lazy = tunnel.open("127.0.0.1", flooding).await.unwrap();
+        let other = tunnel.open("127.0.0.1", port).await.unwrap();
+        timeout(Duration::from_secs(20), exchange(other, 3)).await.expect("no stall");
+        let begun = ticks();
+        sleep(Duration::from_secs(1)).await;
+        assert!(ticks() - begun <= 1, "it waits without work");
+        let mut heard = Vec::new();
+        lazy.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard.len(), flood.len());
+        tunnel.close().await.unwrap();
+    });
+}
+
+#[test]
 fn goes_through_a_jump_host() {
     run(async {
         let (jump, last) = (Sshd::plain(), Sshd::plain());
@@ -588,50 +595,55 @@ fn notices_a_frozen_sshd_within_three_keepalives() {
     });
 }
 
-/// The pumps of this process: thread id and CPU time in ticks of 10 ms.
-fn pumps() -> Vec<(String, u64)> {
-    let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
-    tasks
-        .filter_map(|task| {
-            let stat = fs::read_to_string(task.path().join("stat")).ok()?;
-            let (head, rest) = stat.rsplit_once(") ")?;
-            let fields: Vec<u64> = rest.split(' ').skip(11).take(2).filter_map(|field| field.parse().ok()).collect();
-            head.ends_with("(ssh-pump").then(|| (task.file_name().to_string_lossy().into_owned(), fields.iter().sum()))
-        })
-        .collect()
+/// CPU time of this thread, which runs the pump as well, in ticks of 10 ms.
+fn ticks() -> u64 {
+    let stat = fs::read_to_string("/proc/thread-self/stat").unwrap();
+    let (_, rest) = stat.rsplit_once(") ").unwrap();
+    rest.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum()
+}
+
+fn tasks() -> usize {
+    tokio::runtime::Handle::current().metrics().num_alive_tasks()
 }
 
 #[test]
 fn costs_nothing_when_idle_and_leaves_nothing_behind() {
-    run_alone(async {
+    run(async {
         let sshd = Sshd::plain();
         let (port, _echo) = echo().await;
-        eventually("earlier pumps end", || pumps().is_empty()).await;
+        let before = tasks();
         let (tunnel, _) = connect(&sshd.route()).await.unwrap();
         let mut stream = tunnel.open("127.0.0.1", port).await.unwrap();
         let mut half_closed = tunnel.open("127.0.0.1", port).await.unwrap();
         half_closed.shutdown().await.unwrap();
         stream.write_all(b"x").await.unwrap();
         assert_eq!(stream.read_u8().await.unwrap(), b'x');
-        let before = pumps();
-        assert_eq!(before.len(), 1);
+        let begun = ticks();
         sleep(Duration::from_secs(3)).await;
-        let ticks = pumps()[0].1 - before[0].1;
-        assert!(ticks <= 1, "{ticks} ticks of CPU while idle");
+        let idle = ticks() - begun;
+        assert!(idle <= 1, "{idle} ticks of CPU while idle");
         let begun = Instant::now();
         tunnel.close().await.unwrap();
         assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
-        assert_eq!(pumps(), [], "close waits for the thread");
         eventually("sshd's child ends", || sshd.sessions().is_empty()).await;
+        eventually("close waits for the task", || tasks() == before).await;
 
         let (tunnel, _) = connect(&sshd.route()).await.unwrap();
+        assert_eq!(tasks(), before + 1);
         drop(tunnel);
-        eventually("a dropped tunnel ends too", || pumps().is_empty() && sshd.sessions().is_empty()).await;
-        let (silent, _speaker) = speaker("", Duration::from_secs(60)).await;
-        let mut route = Route { connect_timeout: Duration::from_secs(1), ..sshd.route() };
-        route.hops[0].port = silent;
+        eventually("a dropped tunnel ends too", || tasks() == before && sshd.sessions().is_empty()).await;
+    });
+}
+
+#[test]
+fn an_attempt_that_nobody_waits_for_ends_by_its_timeout() {
+    run(async {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut route = Route { connect_timeout: Duration::from_secs(1), ..Sshd::plain().route() };
+        route.hops[0].port = silent.local_addr().unwrap().port();
         assert!(timeout(Duration::from_millis(100), connect(&route)).await.is_err());
-        eventually("a thread whose future was dropped ends by its timeouts", || pumps().is_empty()).await;
+        let (mut client, _) = silent.accept().await.unwrap();
+        timeout(Duration::from_secs(5), io_until_closed(&mut client)).await.expect("it hangs up").unwrap();
     });
 }
 
@@ -651,52 +663,4 @@ fn sends_what_was_written_before_close() {
         served.read_to_string(&mut heard).await.unwrap();
         assert_eq!(heard, "goodbye");
     });
-}
-
-#[test]
-fn connects_in_few_round_trips() {
-    run(async {
-        let sshd = Sshd::plain();
-        let one_way = Duration::from_millis(50);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut route = sshd.route();
-        route.hops[0].port = listener.local_addr().unwrap().port();
-        route.known_hosts = Some(format!("127.0.0.1 {}", sshd.host_key("ed25519")));
-        let mut proxy = JoinSet::new();
-        let port = sshd.port;
-        proxy.spawn(async move {
-            let (near, _) = listener.accept().await.unwrap();
-            let far = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-            let (near_read, near_write) = near.into_split();
-            let (far_read, far_write) = far.into_split();
-            tokio::join!(delay(near_read, far_write, one_way), delay(far_read, near_write, one_way));
-        });
-        let begun = Instant::now();
-        let (tunnel, _) = connect(&route).await.unwrap();
-        let trips = begun.elapsed().as_secs_f64() / (2.0 * one_way.as_secs_f64());
-        eprintln!("connect: {trips:.1} round trips");
-        // Key exchange and log-in; the TCP handshake with the proxy next door costs none.
-        assert!(trips < 6.0, "{trips} round trips");
-        tunnel.close().await.unwrap();
-    });
-}
-
-/// Hands every piece on, this much later.
-async fn delay(mut from: tokio::net::tcp::OwnedReadHalf, mut to: tokio::net::tcp::OwnedWriteHalf, by: Duration) {
-    let (pieces, mut late) = tokio::sync::mpsc::unbounded_channel::<(tokio::time::Instant, Vec<u8>)>();
-    let reading = async move {
-        let mut bytes = vec![0; 65536];
-        while let Ok(count @ 1..) = from.read(&mut bytes).await {
-            drop(pieces.send((tokio::time::Instant::now() + by, bytes[..count].to_vec())));
-        }
-    };
-    let writing = async move {
-        while let Some((when, piece)) = late.recv().await {
-            tokio::time::sleep_until(when).await;
-            if to.write_all(&piece).await.is_err() {
-                break;
-            }
-        }
-    };
-    tokio::join!(reading, writing);
 }

@@ -1,0 +1,79 @@
+//! The two ends of a channel on this side: what its user holds, and what the pump moves bytes through.
+
+use std::{
+    convert::Infallible,
+    future::Future as _,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex},
+    sync::oneshot,
+};
+
+/// How much may wait in each direction: two packets of libssh2.
+const PIPE: usize = 64 << 10;
+
+/// Bytes to and from a place beyond the bastion. Dropping it closes its channel, and no other.
+#[derive(Debug)]
+pub struct Stream {
+    pipe: DuplexStream,
+    /// Nothing is ever sent: the pump sees it go.
+    _held: oneshot::Sender<Infallible>,
+}
+
+/// The pump's end.
+pub(super) struct Local {
+    pipe: DuplexStream,
+    held: oneshot::Receiver<Infallible>,
+}
+
+/// Both ends.
+pub(super) fn pair() -> (Local, Stream) {
+    let (ours, theirs) = duplex(PIPE);
+    let (holding, held) = oneshot::channel();
+    (Local { pipe: ours, held }, Stream { pipe: theirs, _held: holding })
+}
+
+impl Local {
+    /// Appends what there is; 0 is the end.
+    pub(super) fn read(&mut self, context: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(into);
+        Pin::new(&mut self.pipe).poll_read(context, &mut buffer).map_ok(|()| buffer.filled().len())
+    }
+
+    pub(super) fn write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.pipe).poll_write(context, bytes)
+    }
+
+    /// Nothing more will be written. A pipe has nothing to wait for.
+    pub(super) fn end(&mut self, context: &mut Context<'_>) {
+        drop(Pin::new(&mut self.pipe).poll_shutdown(context));
+    }
+
+    /// Whether the user's end has gone.
+    pub(super) fn is_gone(&mut self, context: &mut Context<'_>) -> bool {
+        self.held.is_terminated() || Pin::new(&mut self.held).poll(context).is_ready()
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_read(context, into)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.pipe).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_shutdown(context)
+    }
+}
