@@ -143,14 +143,13 @@ type Entry<'a> = (Option<(String, String)>, &'a str);
 /// The first entry, and what follows it.
 fn entry(text: &str) -> Result<Entry<'_>, String> {
     let (line, next) = text.split_once('\n').unwrap_or((text, ""));
-    let (equals, heredoc) = (line.find('='), line.find("<<"));
-    match (equals, heredoc) {
+    let (pair, heredoc) = (line.split_once('='), line.split_once("<<"));
+    match (pair, heredoc) {
         _ if line.is_empty() => Ok((None, next)),
-        (Some(equals), heredoc) if heredoc.is_none_or(|heredoc| equals < heredoc) => {
-            named(&line[..equals], line[equals + 1..].to_owned(), next)
+        (Some((name, value)), heredoc) if heredoc.is_none_or(|(other, _)| name.len() < other.len()) => {
+            named(name, value.to_owned(), next)
         }
-        (_, Some(heredoc)) => {
-            let (name, delimiter) = (&line[..heredoc], &line[heredoc + 2..]);
+        (_, Some((name, delimiter))) => {
             if name.is_empty() || delimiter.is_empty() {
                 return Err(format!("Invalid format '{line}'. Name must not be empty and delimiter must not be empty"));
             }

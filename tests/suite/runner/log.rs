@@ -57,11 +57,9 @@ pub(crate) enum Debug {
 pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
-        let end = rest.find(['\r', '\n']).unwrap_or(rest.len());
-        let line = &rest[..end];
-        let ending = if rest[end..].starts_with("\r\n") { 2 } else { rest[end..].len().min(1) };
+        let (line, ending) = rest.split_at(rest.find(['\r', '\n']).unwrap_or(rest.len()));
         let is_line = !rest.is_empty();
-        rest = &rest[end + ending..];
+        rest = ["\r\n", "\r", "\n"].iter().find_map(|end| ending.strip_prefix(end)).unwrap_or_default();
         is_line.then_some(line)
     })
 }
@@ -108,7 +106,7 @@ impl Reading<'_> {
             "group" => self.open_group(&command.data),
             "endgroup" => self.close_group(),
             "debug" if self.debug == Debug::On => {
-                lines(&command.data).for_each(|line| self.show(&format!("##[debug]{line}")))
+                lines(&command.data).for_each(|line| self.show(&format!("##[debug]{line}")));
             }
             "debug" => {}
             "echo" => match command.data.trim().to_lowercase().as_str() {

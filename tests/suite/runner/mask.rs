@@ -32,18 +32,16 @@ impl Masker {
         let mut hits: Vec<(usize, usize)> =
             self.0.iter().flat_map(|value| starts(text, value).map(|start| (start, start + value.len()))).collect();
         hits.sort_unstable();
-        let (mut masked, mut end_of_last) = (String::new(), None);
+        let mut merged: Vec<(usize, usize)> = Vec::new();
         for (start, end) in hits {
-            match end_of_last {
-                Some(last) if start <= last => end_of_last = Some(end.max(last)),
-                last => {
-                    masked.push_str(&text[last.unwrap_or(0)..start]);
-                    masked.push_str("***");
-                    end_of_last = Some(end);
-                }
+            match merged.last_mut() {
+                Some((_, last)) if start <= *last => *last = end.max(*last),
+                _ => merged.push((start, end)),
             }
         }
-        masked + &text[end_of_last.unwrap_or(0)..]
+        let mut masked = text.to_owned();
+        merged.into_iter().rev().for_each(|(start, end)| masked.replace_range(start..end, "***"));
+        masked
     }
 
     /// The outputs of a step that the job may hand to another job, and the names of those that are dropped because they
@@ -57,13 +55,13 @@ impl Masker {
 
 /// Every place, also inside of another hit.
 fn starts<'a>(text: &'a str, value: &'a str) -> impl Iterator<Item = usize> + 'a {
-    text.char_indices().map(|(at, _)| at).filter(move |at| text[*at..].starts_with(value))
+    text.char_indices().map(|(at, _)| at).filter(move |at| text.split_at(*at).1.starts_with(value))
 }
 
 /// The value as it is, and in every encoding.
 pub(crate) fn encodings(value: &str) -> Vec<String> {
     let bytes = value.as_bytes();
-    let base64 = |shift: usize| STANDARD.encode(if bytes.len() > shift { &bytes[shift..] } else { bytes });
+    let base64 = |shift: usize| STANDARD.encode(bytes.get(shift..).filter(|rest| !rest.is_empty()).unwrap_or(bytes));
     let json = serde_json::to_string(value).expect("a string is JSON");
     vec![
         value.to_owned(),
@@ -72,7 +70,7 @@ pub(crate) fn encodings(value: &str) -> Vec<String> {
         base64(2),
         value.replace('"', "\\\""),
         value.replace('\'', "''"),
-        json[1..json.len() - 1].to_owned(),
+        json.get(1..json.len() - 1).expect("JSON strings are quoted").to_owned(),
         utf8_percent_encode(value, UNRESERVED).to_string(),
         xml(value),
         unquoted(value),
@@ -95,7 +93,8 @@ fn unquoted(value: &str) -> String {
 fn powershell(value: &str) -> (String, String) {
     let split = value.find("&+").map(|at| at + 2).or_else(|| value.rfind('&').map(|at| at + 1));
     let part = |text: &str| if text.len() >= 6 { text.to_owned() } else { String::new() };
-    split.map_or_else(Default::default, |at| (part(&value[..at]), part(&value[at..])))
+    let (before, behind) = value.split_at(split.unwrap_or(0));
+    if split.is_some() { (part(before), part(behind)) } else { Default::default() }
 }
 
 #[cfg(test)]
