@@ -122,6 +122,11 @@ impl Network {
         format!("{BASTION},{} {key}\n", self.bastion.address(DEFAULT))
     }
 
+    /// The machine itself, for a step in the public network.
+    pub(crate) fn gateway(&self) -> String {
+        docker(&["network", "inspect", self.public(), "--format", "{{(index .IPAM.Config 0).Gateway}}"])
+    }
+
     /// The private key that the bastion lets in.
     pub(crate) fn key(&self) -> String {
         self.bastion.exec(&["cat", "/lab/key"]) + "\n"
