@@ -132,7 +132,11 @@ fn every_guard_in_the_architecture_exists() {
         .iter()
         .filter(|name| {
             let (file, test) = name.split_once("::").unwrap_or_default();
-            !read(format!("tests/suite/{file}.rs")).contains(&format!("#[test]\nfn {test}()"))
+            let there = |path: String| {
+                let text = fs::read_to_string(root().join(path)).unwrap_or_default();
+                text.contains(&format!("#[test]\nfn {test}()"))
+            };
+            !["suite", "container"].iter().any(|suite| there(format!("tests/{suite}/{file}.rs")))
         })
         .collect();
     assert!(named.len() > 20 && missing.is_empty(), "{missing:?} of {}", named.len());
