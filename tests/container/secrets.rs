@@ -3,9 +3,9 @@
 
 use crate::{
     engine, leak,
-    network::{Database, PASSWORD, shared},
+    network::{BASTION, DATABASE, Database, PASSWORD, USER, shared},
     process::poll,
-    runner::mask,
+    runner::mask::{self, Masker},
     step::{Step, TOKEN},
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -104,4 +104,15 @@ fn a_password_of_one_letter_is_told_and_not_hidden() {
     let told = ended.finished.succeeds().applied(["0001_one"]).output("applied-count", "1");
     told.warning("a secret has less than three characters").done();
     database.sql(&format!("drop owned by {role}; drop role {role}"));
+}
+
+/// A host is often kept as a secret, though it is none.
+#[test]
+fn only_the_report_names_what_a_workflow_may_keep_as_a_secret() {
+    let database = shared().database();
+    let told =
+        Step::new(&database).file("migrations/0001_one.sql", "select 1;\n").run().succeeds().applied(["0001_one"]);
+    let (kept, dropped) = Masker::knowing([BASTION, USER, DATABASE, database.name()]).job_outputs(&told.outputs);
+    assert_eq!((kept.len(), dropped), (9, vec!["report".to_owned()]));
+    told.done();
 }
