@@ -6,6 +6,8 @@
 mod certificate;
 mod engine;
 #[cfg(test)]
+mod image;
+#[cfg(test)]
 mod isolation;
 mod network;
 #[path = "../suite/lab/process.rs"]
