@@ -23,16 +23,14 @@ docker ps --all --quiet --filter "label=$1" | xargs --no-run-if-empty docker rm 
 docker network ls --quiet --filter "label=$1" | xargs --no-run-if-empty docker network rm
 "#;
 
-/// Sweeps when its standard input ends, which is when the test process does; Ctrl-C is not for it.
-static SWEEPER: LazyLock<Child> = LazyLock::new(|| {
-    sweep_after_the_dead();
-    Command::new("sh")
-        .args(["-c", &format!("trap '' INT TERM HUP; read -r line; {SWEEP}"), "sweeper", &label()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("sh is installed")
+/// Sweeps when its standard input ends, which is when the test process does; Ctrl-C is not for it. Or why there is nothing to
+/// sweep: each test says so.
+static SWEEPER: LazyLock<Result<Child, String>> = LazyLock::new(|| {
+    sweep_after_the_dead()?;
+    let sweep = format!("trap '' INT TERM HUP; read -r line; {SWEEP}");
+    let mut sweeper = Command::new("sh");
+    sweeper.args(["-c", &sweep, "sweeper", &label()]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    Ok(sweeper.spawn().expect("sh is installed"))
 });
 
 /// `--label` of all that this process makes.
@@ -54,7 +52,9 @@ pub(crate) fn ask(arguments: &[&str]) -> Output {
 
 /// The command, not started yet. The engine is there, or the test fails here.
 pub(crate) fn command(arguments: &[&str]) -> Command {
-    LazyLock::force(&SWEEPER);
+    if let Err(missing) = &*SWEEPER {
+        panic!("{missing}; {ADVICE}");
+    }
     let mut command = Command::new("docker");
     command.args(arguments).stdin(Stdio::null());
     command
@@ -74,12 +74,11 @@ pub(crate) fn image(name: &str) -> &str {
 }
 
 /// What test processes left that are gone, the sweeper with them.
-fn sweep_after_the_dead() {
+fn sweep_after_the_dead() -> Result<(), String> {
     let version = Command::new("docker").args(["version", "--format", "{{.Server.Version}}"]).output();
-    match version {
-        Err(error) => panic!("`docker`: {error}; {ADVICE}"),
-        Ok(output) if !output.status.success() => panic!("{}; {ADVICE}", String::from_utf8_lossy(&output.stderr)),
-        Ok(_) => {}
+    let answer = version.map_err(|error| format!("`docker`: {error}"))?;
+    if !answer.status.success() {
+        return Err(String::from_utf8_lossy(&answer.stderr).trim().to_owned());
     }
     for list in [&["ps", "--all"], &["network", "ls"]] {
         let format = format!("{{{{.Label \"{LABEL}\"}}}}");
@@ -89,6 +88,7 @@ fn sweep_after_the_dead() {
             said(Command::new("sh").args(["-c", SWEEP, "sweep", &format!("{LABEL}={pid}")]));
         }
     }
+    Ok(())
 }
 
 fn said(command: &mut Command) -> String {
@@ -158,6 +158,32 @@ impl Container {
 impl Drop for Container {
     fn drop(&mut self) {
         drop(ask(&["rm", "--force", "--volumes", &self.id]));
+    }
+}
+
+/// A container that never runs; it goes with the value.
+#[derive(Debug)]
+pub(crate) struct Created {
+    id: String,
+}
+
+impl Created {
+    /// Of this image.
+    pub(crate) fn of(image: &str) -> Self {
+        Self { id: docker(&["create", "--label", &label(), image]) }
+    }
+
+    /// The paths of all files in it, without directories.
+    pub(crate) fn files(&self) -> Vec<String> {
+        let list = r#"docker export "$1" | tar --list"#;
+        let names = said(Command::new("sh").args(["-c", list, "list", &self.id]));
+        names.lines().filter(|name| !name.ends_with('/')).map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Created {
+    fn drop(&mut self) {
+        drop(ask(&["rm", "--force", &self.id]));
     }
 }
 

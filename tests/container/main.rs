@@ -15,6 +15,8 @@ mod engine;
 #[path = "../suite/lab/github.rs"]
 mod github;
 #[cfg(test)]
+mod image;
+#[cfg(test)]
 mod isolation;
 #[path = "../suite/judge.rs"]
 mod judge;

@@ -52,6 +52,8 @@ static SHARED: LazyLock<Arc<Network>> = LazyLock::new(|| Arc::new(Network::start
 
 /// The network that tests share unless they want to harm it.
 pub(crate) fn shared() -> Arc<Network> {
+    // Asked here, so that each test says what is missing and not the first alone.
+    image(MACHINE);
     Arc::clone(&SHARED)
 }
 

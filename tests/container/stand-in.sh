@@ -7,6 +7,7 @@
 set -euo pipefail
 
 readonly LABEL=dev.bastion-migrate.stand-in
+readonly SYSTEM_PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 # As `deb` lines: where the machine gets this suite from; nothing on a machine of another kind.
 mirrors() {
@@ -19,10 +20,7 @@ debian() {
     local suite=$1 root=$2 sources mirror
     sources=$(mirrors "$suite")
     mirror=$(awk -v suite="$suite" '$3 == suite { print $2; exit }' <<<"$sources")
-    # Nothing here outlives the machine, so nothing has to be safe on its disk.
-    local quick=()
-    if command -v eatmydata >/dev/null; then quick=(eatmydata); fi
-    "${quick[@]}" debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" ${mirror:+"$mirror"} >&2
+    debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" ${mirror:+"$mirror"} >&2
     if [[ $sources ]]; then echo "$sources" >"$root/etc/apt/sources.list"; fi
     apt-config dump | grep -E '^Acquire::https?::' >"$root/etc/apt/apt.conf.d/90machine" || true
     cp -rL /usr/local/share/ca-certificates/. "$root/usr/local/share/ca-certificates/"
@@ -32,25 +30,26 @@ debian() {
 
 # The machine's Rust, without documents and lints, where the real image has its own.
 rust() {
-    local version=$1 home=$2/usr/local/cargo sysroot
+    local version=$1 home=$2/usr/local/cargo sysroot host
     if [[ $(rustc --version) != "rustc $version."* ]]; then
         echo "stand-in: rust:$version needs Rust $version on this machine, which has $(rustc --version)" >&2
         exit 1
     fi
-    sysroot=$(rustc --print sysroot)
-    mkdir -p "$home/bin"
-    cp -r "$sysroot/lib" "$home/"
+    sysroot=$(rustc --print sysroot) host=lib/rustlib/$(rustc --print host-tuple)
+    mkdir -p "$home/bin" "$home/lib/rustlib"
     cp "$sysroot"/bin/{cargo,rustc} "$home/bin/"
+    cp -P "$sysroot"/lib/*.so* "$home/lib/"
+    cp -r "$sysroot/$host" "$home/$host"
     local config="${CARGO_HOME:-$HOME/.cargo}/config.toml"
     if [[ -f $config ]]; then cp "$config" "$home/"; fi
 }
 
+# import NAME ROOT [ENV...]
 import() {
-    tar -C "$2" --numeric-owner -c . | docker import \
-        -c 'ENV CARGO_HOME=/usr/local/cargo' \
-        -c 'ENV PATH=/usr/local/cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
-        -c "LABEL $LABEL=true" - "$1" >/dev/null
-    echo "stand-in: $1 is made from packages" >&2
+    local name=$1 root=$2 variable changes=(-c "LABEL $LABEL=true")
+    for variable in "${@:3}"; do changes+=(-c "ENV $variable"); done
+    tar -C "$root" --numeric-owner -c . | docker import "${changes[@]}" - "$name" >/dev/null
+    echo "stand-in: $name is made from packages" >&2
 }
 
 scratch=$(mktemp -d --tmpdir bastion-migrate-stand-in-XXXXXX)
@@ -63,9 +62,17 @@ for name in $(printf '%s\n' "$@" | sort); do
     root=$scratch/$suite
     if [[ ! -d $root ]]; then debian "$suite" "$root"; fi
     case $name in
-        debian:*-slim) ;;
-        rust:*-slim-*) version=${name#rust:} && rust "${version%%-slim-*}" "$root" ;;
-        *) echo "stand-in: nobody knows how to make $name" >&2 && exit 1 ;;
+        debian:*-slim)
+            import "$name" "$root" "PATH=$SYSTEM_PATH"
+            ;;
+        rust:*-slim-*)
+            version=${name#rust:}
+            rust "${version%%-slim-*}" "$root"
+            import "$name" "$root" CARGO_HOME=/usr/local/cargo "PATH=/usr/local/cargo/bin:$SYSTEM_PATH"
+            ;;
+        *)
+            echo "stand-in: nobody knows how to make $name" >&2
+            exit 1
+            ;;
     esac
-    import "$name" "$root"
 done
