@@ -1,15 +1,17 @@
 # The action's image: one static binary and nothing else. No shell, no CA bundle (the public roots are compiled in), and no
-# USER, since the runner's command files belong to root.
+# USER, since the runner's command files belong to root. Cargo.lock pins what is linked in; the base image's tag and Debian's
+# packages move, but bring tools and the C library alone.
 FROM rust:1.95-slim-bookworm AS build
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends gcc libc6-dev make perl pkg-config \
+    && apt-get install -y --no-install-recommends gcc libc6-dev make perl \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 # A target has to be named, even if it is the host: otherwise the flags would apply to procedural macros as well.
 ENV RUSTFLAGS="-C target-feature=+crt-static"
+# Whatever the machine is: nothing below is for one architecture alone.
 RUN rustc --print host-tuple > /target
 
-# The dependencies, OpenSSL among them, are a layer of their own: it lasts as long as Cargo.lock.
+# The dependencies, OpenSSL among them, are a layer of their own: it lasts as long as these two files.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src \
     && echo 'fn main() {}' > src/main.rs \

@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := test
-.PHONY: test lint fmt demo setup
+.PHONY: test lint fmt demo image setup
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
@@ -13,6 +13,11 @@ test: setup ## Lint (where clippy and rustfmt are installed), then the whole sui
 		$(MAKE) --no-print-directory lint; \
 	else \
 		echo "make test: lint left out, clippy or rustfmt is not installed (rustup component add clippy rustfmt)"; \
+	fi
+	@if $(AS_ROOT) docker version >/dev/null 2>&1; then \
+		$(MAKE) --no-print-directory image; \
+	else \
+		echo "make test: the Docker engine does not answer, so no image is built, and the container tests will fail" >&2; \
 	fi
 	runner="CARGO_TARGET_$$(rustc --print host-tuple | tr a-z- A-Z_)_RUNNER"; \
 	env $(if $(AS_ROOT),"$$runner=$(AS_ROOT) -E") cargo test --locked
@@ -28,9 +33,13 @@ demo: setup ## A throwaway bastion and database, and two runs of the action agai
 	cargo build --locked
 	cargo run --locked --quiet --example demo
 
+image: setup ## Builds the image as `bastion-migrate:dev`, and what the container tests need; base images that can't be pulled are made.
+	$(AS_ROOT) env "PATH=$$PATH" "HOME=$$HOME" tests/container/image.sh
+
 # program:packages-that-have-it; servers may lie outside of an ordinary PATH.
 NEEDS := initdb:postgresql psql:postgresql-client sshd:openssh-server ssh-keygen:openssh-client pgbouncer:pgbouncer \
-	cc:gcc,libc6-dev perl:perl pkg-config:pkg-config setpriv:util-linux useradd:passwd
+	cc:gcc,libc6-dev perl:perl pkg-config:pkg-config setpriv:util-linux useradd:passwd \
+	docker:docker.io debootstrap:debootstrap,debian-archive-keyring
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 setup: ## Installs what the build and the suite need; says nothing when all is there.

@@ -31,7 +31,9 @@ impl Secret {
     }
 
     /// Every form in which the value could turn up in foreign text: itself, trimmed, each line of it, percent-encoded,
-    /// JSON-escaped, as a literal of SQL, and in base64 at the three alignments that a longer text can put it in.
+    /// escaped for JSON, XML and a command line, as a literal of SQL, and in base64 at the three alignments that a longer
+    /// text can put it in. None of the forms that the runner hides (`ValueEncoders.cs`) is missing: an output in which it
+    /// finds one is dropped as a whole.
     #[must_use]
     pub fn forms(&self) -> Vec<String> {
         if !self.can_be_hidden() {
@@ -49,6 +51,8 @@ impl Secret {
             forms.insert(percent.to_lowercase());
             forms.insert(lenient.to_lowercase());
             forms.extend([percent, lenient, json_escaped(value), value.replace('\'', "''"), value.to_owned()]);
+            forms.extend([xml_escaped(value), value.replace('"', "\\\"")]);
+            forms.extend(unquoted(value).into_iter().chain(ampersand_parts(value)).map(ToOwned::to_owned));
             forms.extend(base64_alignments(value.as_bytes()));
         }
         forms.into_iter().collect()
@@ -79,6 +83,24 @@ const URL_USERINFO: &percent_encoding::AsciiSet = &NON_ALPHANUMERIC
 fn json_escaped(value: &str) -> String {
     let quoted = serde_json::Value::from(value).to_string();
     quoted.trim_matches('"').to_owned()
+}
+
+fn xml_escaped(value: &str) -> String {
+    let escapes = [('&', "&amp;"), ('<', "&lt;"), ('>', "&gt;"), ('"', "&quot;"), ('\'', "&apos;")];
+    escapes.iter().fold(value.to_owned(), |text, (letter, escape)| text.replace(*letter, escape))
+}
+
+/// The inside of a value that was saved with its quotes, unless it is short.
+fn unquoted(value: &str) -> Option<&str> {
+    let inside = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    inside.filter(|_| value.len() > 8)
+}
+
+/// The parts before and behind an ampersand, which `PowerShell` shows one by one, unless they are short.
+fn ampersand_parts(value: &str) -> impl Iterator<Item = &str> {
+    let at = value.find("&+").map(|at| at + 2).or_else(|| value.rfind('&').map(|at| at + 1));
+    let parts = at.and_then(|at| value.split_at_checked(at));
+    parts.into_iter().flat_map(|(before, behind)| [before, behind]).filter(|part| part.len() >= 6)
 }
 
 /// Base64 of the value as it appears inside a longer encoded text: the bytes before it shift it by 0, 1 or 2, and the
@@ -159,11 +181,23 @@ mod tests {
             "url p%40ss%20w%22rd%2F%C3%BC%3A1 end".to_owned(),
             "url p%40ss%20w%22rd%2f%c3%bc%3a1 end".to_owned(),
             r#"json "p@ss w\"rd/ü:1" end"#.to_owned(),
+            "xml p@ss w&quot;rd/ü:1 end".to_owned(),
         ] {
             let redacted = redactor.redact(&text);
             assert!(redacted.contains("***") && !redacted.contains("rd"), "{redacted}");
         }
         assert!(redactor.redact(&encoded).contains("***"), "{encoded}");
+    }
+
+    #[test]
+    fn hides_the_parts_that_the_runner_hides() {
+        let hidden = |secret: &str, text: &str| Redactor::new([&Secret::new(secret)]).redact(text);
+        assert_eq!(hidden("\"quoted pass\"", "quoted pass"), "***");
+        assert_eq!(hidden("\"short\"", "short"), "short");
+        assert_eq!(hidden("first1&second", "first1& or second"), "*** or ***");
+        assert_eq!(hidden("first1&+a&second", "first1&+ or a&second"), "*** or ***");
+        assert_eq!(hidden("a&b", "a& or b"), "a& or b");
+        assert_eq!(hidden(r#"back\sl"ash"#, r#"back\sl\"ash"#), "***");
     }
 
     #[test]

@@ -3,16 +3,19 @@
 #![expect(clippy::print_stdout, reason = "it is there to be read")]
 #![expect(dead_code, reason = "the demo uses a part of what the suite needs")]
 
-#[path = "../../tests/suite/action/mod.rs"]
+#[path = "../../tests/suite/action.rs"]
 mod action;
+#[path = "../../tests/suite/judge.rs"]
+mod judge;
 #[path = "../../tests/suite/lab/mod.rs"]
 mod lab;
 #[path = "../../tests/suite/leak.rs"]
 mod leak;
-#[path = "../../tests/suite/runner.rs"]
+#[path = "../../tests/suite/runner/mod.rs"]
 mod runner;
 
-use action::{Action, Finished};
+use action::Action;
+use judge::Finished;
 use lab::{
     Lab,
     postgres::{Options, Postgres},

@@ -4,7 +4,7 @@ use super::token::unguessable;
 use crate::fault::{Code, Fault};
 use std::{
     fs::{File, OpenOptions},
-    io::Write as _,
+    io::{self, Write as _},
     path::Path,
 };
 
@@ -67,8 +67,16 @@ fn take_back(file: &File, length: u64, fault: Fault) -> Fault {
     }
 }
 
-fn unwritten(purpose: &str, error: &std::io::Error) -> Fault {
-    Fault::new(Code::ReportUnwritten, format!("can't write {purpose}: {error}"))
+fn unwritten(purpose: &str, error: &io::Error) -> Fault {
+    let fault = Fault::new(Code::ReportUnwritten, format!("can't write {purpose}: {error}"));
+    if error.kind() != io::ErrorKind::NotFound {
+        return fault;
+    }
+    // The engine makes an empty directory of a mount's source that it does not have.
+    fault.fix(
+        "the runner's files are not in this container; if the runner itself runs in one, mount its work directory there \
+         under the same path that it has on the engine's host",
+    )
 }
 
 #[cfg(test)]
@@ -132,7 +140,7 @@ mod tests {
     #[test]
     fn names_the_purpose_of_a_file_that_is_missing_or_full() {
         let fault = append_outputs(Path::new("/nonexistent/output"), &[]).unwrap_err();
-        assert!(fault.cause.contains("GITHUB_OUTPUT"), "{fault}");
+        assert!(fault.cause.contains("GITHUB_OUTPUT") && fault.fix.contains("are not in this container"), "{fault}");
         let fault = append_outputs(Path::new("/dev/full"), &[("a", "b".to_owned())]).unwrap_err();
         assert_eq!(fault.code, Code::ReportUnwritten);
         assert!(fault.cause.contains("No space left"), "{fault}");

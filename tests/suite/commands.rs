@@ -1,7 +1,8 @@
 //! `plan`, `status` and `verify`: what they say, and that they can't write.
 
 use crate::{
-    action::{Action, Finished},
+    action::Action,
+    judge::Finished,
     lab::{
         Lab,
         postgres::{Options, Postgres},

@@ -2,7 +2,8 @@
 //! the same troubles one by one; here is what the whole program makes of them.
 
 use crate::{
-    action::{Action, Finished},
+    action::Action,
+    judge::Finished,
     lab::{
         Lab,
         sshd::{Sshd, SshdOptions, fingerprint, hashed},

@@ -2,7 +2,8 @@
 //! not letting in, not the one that was meant, or busy with another run.
 
 use crate::{
-    action::{Action, Finished, Running},
+    action::{Action, Running},
+    judge::Finished,
     lab::{
         Lab,
         certificate::{Certificate, Expired},

@@ -1,7 +1,8 @@
 //! Stories without a bastion: the step reaches the database directly.
 
 use crate::{
-    action::{Action, Finished},
+    action::Action,
+    judge::Finished,
     lab::{
         Lab,
         certificate::Expired,

@@ -3,7 +3,8 @@
 #![expect(clippy::disallowed_methods, reason = "does what a reader's shell does")]
 
 use crate::{
-    action::{Action, Finished},
+    action::Action,
+    judge::Finished,
     lab::{
         Lab,
         sshd::{Sshd, SshdOptions},

@@ -1,9 +1,6 @@
 //! Files that can't be read as migrations are refused before anything is touched; those that are merely unusual work.
 
-use crate::{
-    action::{Action, Finished},
-    lab::Lab,
-};
+use crate::{action::Action, judge::Finished, lab::Lab};
 use std::{fs, os::unix::fs::symlink};
 
 /// Runs the step in a fresh lab, which must be as fresh afterwards.

@@ -2,7 +2,8 @@
 //! told at once, before anything is connected to.
 
 use crate::{
-    action::{Action, Finished},
+    action::Action,
+    judge::Finished,
     lab::{
         Lab,
         postgres::{PASSWORD, ROLE},

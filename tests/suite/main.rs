@@ -1,5 +1,5 @@
 //! The suite: the real program against a real PostgreSQL and a real sshd. One file per feature; `lab` is the servers,
-//! `action` the runner, `flights` the network between.
+//! `action` a step, `runner` the runner's rules, `judge` the verdict, `flights` the network between.
 
 mod action;
 #[cfg(test)]
@@ -20,6 +20,7 @@ mod files;
 mod flights;
 #[cfg(test)]
 mod inputs;
+mod judge;
 #[cfg(test)]
 mod killed;
 mod lab;

@@ -1,9 +1,6 @@
 //! A statement that the server refuses is shown where it stands in its file, with what to do about it.
 
-use crate::{
-    action::{Action, Finished},
-    lab::Lab,
-};
+use crate::{action::Action, judge::Finished, lab::Lab};
 
 const FILE: &str = "migrations/0001_a.sql";
 

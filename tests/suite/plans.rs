@@ -1,9 +1,6 @@
 //! The files against the ledger: what is refused, what is allowed on request, and where the ledger may be.
 
-use crate::{
-    action::{Action, Finished},
-    lab::Lab,
-};
+use crate::{action::Action, judge::Finished, lab::Lab};
 
 /// A step with these files, each of which makes a table of its own name.
 fn step<'l>(lab: &'l Lab, names: &[&str]) -> Action<'l> {

@@ -1,7 +1,8 @@
 //! Files without a transaction: cut off anywhere, the next run goes on where the last one stopped, and does nothing twice.
 
 use crate::{
-    action::{Action, Finished},
+    action::Action,
+    judge::Finished,
     lab::{
         Lab,
         postgres::{PASSWORD, ROLE},

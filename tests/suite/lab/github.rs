@@ -34,7 +34,12 @@ struct State {
 
 impl Github {
     pub(crate) fn start(writing: Writing) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        Self::start_at("127.0.0.1", writing)
+    }
+
+    /// At this address of the machine.
+    pub(crate) fn start_at(host: &str, writing: Writing) -> Self {
+        let listener = TcpListener::bind((host, 0)).expect("the address has a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let closed = AtomicBool::new(false);
         let state = Arc::new(State { writing, closed, comments: Mutex::default(), requests: Mutex::default() });

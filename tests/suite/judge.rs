@@ -1,8 +1,67 @@
 //! What a test can state of a finished step. Problems are gathered, so that a failing test shows all of them at once.
 
-use super::{Expected, Finished, expect};
 use crate::runner::Annotation;
-use std::{os::unix::process::ExitStatusExt as _, path::Path, thread, time::Duration};
+use std::{
+    collections::BTreeMap, fmt, ops::Deref, os::unix::process::ExitStatusExt as _, path::Path, process::ExitStatus,
+    thread, time::Duration,
+};
+
+/// What a step has left behind.
+#[derive(Debug)]
+pub(crate) struct Left {
+    pub(crate) status: ExitStatus,
+    pub(crate) log: String,
+    /// Since the first signal, or since the start if there was none.
+    pub(crate) elapsed: Duration,
+    pub(crate) outputs: BTreeMap<String, String>,
+    pub(crate) summary: String,
+    pub(crate) annotations: Vec<Annotation>,
+    /// What is wrong whatever the test states.
+    pub(crate) wrong: Vec<String>,
+}
+
+/// What the test has stated.
+#[derive(Debug, Default)]
+struct Expected {
+    exit: i32,
+    outcome: &'static str,
+    fault: &'static str,
+    applied: Vec<String>,
+    pending: Vec<String>,
+    errors: Vec<(Option<(String, String)>, String)>,
+    warnings: Vec<String>,
+    notices: Vec<String>,
+}
+
+/// A step that has ended. It must be judged: say how it should have ended, what else there should be, and [`Self::done`].
+#[must_use = "a finished step must be judged: end with `.done()`"]
+#[derive(Debug)]
+pub(crate) struct Finished {
+    left: Left,
+    expected: Expected,
+    judged: bool,
+}
+
+impl From<Left> for Finished {
+    fn from(left: Left) -> Self {
+        Self { left, expected: Expected::default(), judged: false }
+    }
+}
+
+impl Deref for Finished {
+    type Target = Left;
+
+    fn deref(&self) -> &Left {
+        &self.left
+    }
+}
+
+/// Notes what is not as it should be.
+pub(crate) fn expect<T: PartialEq + fmt::Debug + ?Sized>(wrong: &mut Vec<String>, what: &str, got: &T, expected: &T) {
+    if got != expected {
+        wrong.push(format!("{what}: expected {expected:?}, got {got:?}"));
+    }
+}
 
 impl Finished {
     /// It did what was asked.
@@ -83,32 +142,32 @@ impl Finished {
     /// An output has this value.
     pub(crate) fn output(mut self, name: &str, value: &str) -> Self {
         let got = self.outputs.get(name).cloned().unwrap_or_default();
-        expect(&mut self.wrong, name, got.as_str(), value);
+        expect(&mut self.left.wrong, name, got.as_str(), value);
         self
     }
 
     /// The log has this text.
     pub(crate) fn says(mut self, text: &str) -> Self {
-        expect(&mut self.wrong, &format!("the log says `{text}`"), &self.log.contains(text), &true);
+        expect(&mut self.left.wrong, &format!("the log says `{text}`"), &self.left.log.contains(text), &true);
         self
     }
 
     /// The log does not have this text.
     pub(crate) fn never_says(mut self, text: &str) -> Self {
-        expect(&mut self.wrong, &format!("the log says `{text}`"), &self.log.contains(text), &false);
+        expect(&mut self.left.wrong, &format!("the log says `{text}`"), &self.left.log.contains(text), &false);
         self
     }
 
     /// The summary has this text.
     pub(crate) fn summary(mut self, text: &str) -> Self {
-        expect(&mut self.wrong, &format!("the summary says `{text}`"), &self.summary.contains(text), &true);
+        expect(&mut self.left.wrong, &format!("the summary says `{text}`"), &self.left.summary.contains(text), &true);
         self
     }
 
     /// The outputs could not be written; to be stated after what they would have said.
     pub(crate) fn without_outputs(mut self) -> Self {
         let raw: Vec<_> = self.outputs.keys().cloned().collect();
-        expect(&mut self.wrong, "outputs", &raw, &Vec::new());
+        expect(&mut self.left.wrong, "outputs", &raw, &Vec::new());
         (self.expected.outcome, self.expected.fault) = ("", "");
         self.expected.applied.clear();
         self.expected.pending.clear();
@@ -118,7 +177,8 @@ impl Finished {
     /// It took no longer than this; of a step that got a signal, the time since then.
     pub(crate) fn within(mut self, limit: Duration) -> Self {
         if self.elapsed > limit {
-            self.wrong.push(format!("it took {:?}, more than {limit:?}", self.elapsed));
+            let took = self.elapsed;
+            self.left.wrong.push(format!("it took {took:?}, more than {limit:?}"));
         }
         self
     }
@@ -127,7 +187,7 @@ impl Finished {
     pub(crate) fn done(mut self) {
         self.judged = true;
         let expected = std::mem::take(&mut self.expected);
-        let mut wrong = std::mem::take(&mut self.wrong);
+        let mut wrong = std::mem::take(&mut self.left.wrong);
         let signal = self.status.signal().map(|signal| format!("signal {signal}"));
         let exit = self.status.code().map_or_else(|| signal.unwrap_or_default(), |code| code.to_string());
         expect(&mut wrong, "exit", exit.as_str(), expected.exit.to_string().as_str());
@@ -177,7 +237,7 @@ impl Finished {
     }
 
     fn evidence(&self) -> String {
-        let Self { log, outputs, summary, annotations, .. } = self;
+        let Left { log, outputs, summary, annotations, .. } = &self.left;
         format!("log:\n{log}\noutputs: {outputs:#?}\nannotations: {annotations:#?}\nsummary:\n{summary}")
     }
 }
@@ -206,12 +266,12 @@ fn migrations(list: &str) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::runner::Log;
-    use std::{collections::BTreeMap, panic, process::ExitStatus};
+    use std::panic;
 
     fn finished(exit: i32, log: &str, outputs: &[(&str, &str)]) -> Finished {
         let usual = [("outcome", "success"), ("applied", "[]"), ("pending", "[]"), ("applied-count", "0")];
         let all = usual.iter().chain(&[("pending-count", "0"), ("plan-digest", "sha256:1")]).chain(outputs);
-        Finished {
+        Finished::from(Left {
             status: ExitStatus::from_raw(exit << 8),
             log: log.to_owned(),
             elapsed: Duration::ZERO,
@@ -219,9 +279,7 @@ mod tests {
             summary: String::new(),
             annotations: Log::read(log).annotations,
             wrong: Vec::new(),
-            expected: Expected::default(),
-            judged: false,
-        }
+        })
     }
 
     fn refused(judged: impl FnOnce()) -> bool {

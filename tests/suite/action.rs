@@ -3,17 +3,24 @@
 #![expect(clippy::disallowed_methods, reason = "starts the program that is tested, and reads along while it runs")]
 
 use crate::{
+    judge::{Finished, Left, expect},
     lab::{Lab, poll, postgres::PASSWORD},
     leak,
-    runner::{self, Annotation, Log},
+    runner::{
+        Log,
+        environment::{self, variable},
+        event::Event,
+        file::{self, KeyValues},
+        manifest::Manifest,
+    },
 };
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     cell::OnceCell,
     collections::BTreeMap,
-    env, fmt, fs,
+    env, fs,
     io::{self, BufRead as _, BufReader, Read},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
@@ -63,9 +70,10 @@ impl<'a> Action<'a> {
     pub(crate) fn direct(lab: &'a Lab) -> Self {
         let home = tempfile::Builder::new().prefix("bastion-migrate-step-").tempdir().expect("there is room");
         fs::create_dir(home.path().join("workspace")).expect("there is room");
-        fs::write(home.path().join("event.json"), "{}").expect("there is room");
-        let (environment, secrets) = (BTreeMap::new(), vec![TOKEN.to_owned(), PASSWORD.to_owned()]);
-        Self { lab, home, inputs: declared_inputs(), environment, secrets }.secret("database-url", lab.database.url())
+        fs::write(home.path().join("event.json"), Event::Push.payload().to_string()).expect("there is room");
+        let secrets = [TOKEN, PASSWORD].into_iter().chain(environment::secrets()).map(str::to_owned).collect();
+        Self { lab, home, inputs: Manifest::with_token(TOKEN).inputs, environment: BTreeMap::new(), secrets }
+            .secret("database-url", lab.database.url())
     }
 
     /// A line of `with:`.
@@ -115,6 +123,7 @@ impl<'a> Action<'a> {
         command.env("HOME", home).env("RUNNER_TEMP", home).env("GITHUB_WORKSPACE", self.workspace());
         command.env("GITHUB_EVENT_PATH", home.join("event.json"));
         command.envs(RUNNER.split_whitespace().filter_map(|pair| pair.split_once('=')));
+        command.envs(environment::credentials());
         for name in COMMAND_FILES {
             fs::write(home.join(name), "").expect("there is room");
             command.env(name, home.join(name));
@@ -148,26 +157,6 @@ fn binary() -> PathBuf {
         .map(PathBuf::from)
         .or_else(beside)
         .expect("programs lie in directories")
-}
-
-/// The runner's rule: blanks become underscores, nothing else changes but the case.
-fn variable(input: &str) -> String {
-    format!("INPUT_{}", input.replace(' ', "_").to_uppercase())
-}
-
-/// Every input that `action.yml` declares is set for the step: to its default, or to nothing.
-fn declared_inputs() -> BTreeMap<String, String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("action.yml");
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let manifest: serde_yaml::Value = serde_yaml::from_str(&text).expect("action.yml is YAML");
-    let inputs = manifest.get("inputs").and_then(serde_yaml::Value::as_mapping).expect("action.yml has inputs");
-    let default = |input: &serde_yaml::Value| match input.get("default") {
-        None => String::new(),
-        Some(serde_yaml::Value::String(text)) if text.replace(' ', "") == "${{github.token}}" => TOKEN.to_owned(),
-        Some(serde_yaml::Value::String(text)) if !text.contains("${{") => text.clone(),
-        Some(other) => panic!("a default must be a string that the lab can evaluate: {other:?}"),
-    };
-    inputs.iter().map(|(name, input)| (name.as_str().expect("names are strings").to_owned(), default(input))).collect()
 }
 
 /// What has come out of a pipe so far.
@@ -279,7 +268,7 @@ impl Running<'_> {
         let (summary, raw_outputs) = (file("GITHUB_STEP_SUMMARY"), file("GITHUB_OUTPUT"));
         let read = Log::read(&log);
 
-        let mut wrong = read.errors.clone();
+        let mut wrong = [read.errors.clone(), read.bad_manners.clone()].concat();
         let surfaces =
             [("log", &read.without_masks), ("stderr", &stderr), ("outputs", &raw_outputs), ("summary", &summary)];
         for (surface, text) in surfaces {
@@ -294,69 +283,9 @@ impl Running<'_> {
         let shown = inputs.get("summary").is_none_or(|value| value != "false")
             && !environment.contains_key("GITHUB_STEP_SUMMARY");
         expect(&mut wrong, "there is a summary", &!summary.is_empty(), &shown);
-        let outputs = runner::key_values(&raw_outputs).unwrap_or_else(|error| {
-            wrong.push(error);
-            BTreeMap::new()
-        });
-        let expected = Expected::default();
-        Finished {
-            status,
-            log,
-            elapsed,
-            outputs,
-            summary,
-            annotations: read.annotations,
-            wrong,
-            expected,
-            judged: false,
-        }
-    }
-}
-
-fn expect<T: PartialEq + fmt::Debug + ?Sized>(wrong: &mut Vec<String>, what: &str, got: &T, expected: &T) {
-    if got != expected {
-        wrong.push(format!("{what}: expected {expected:?}, got {got:?}"));
-    }
-}
-
-/// What the test has stated.
-#[derive(Debug, Default)]
-struct Expected {
-    exit: i32,
-    outcome: &'static str,
-    fault: &'static str,
-    applied: Vec<String>,
-    pending: Vec<String>,
-    errors: Vec<(Option<(String, String)>, String)>,
-    warnings: Vec<String>,
-    notices: Vec<String>,
-}
-
-/// A step that has ended. It must be judged: say how it should have ended, what else there should be, and [`Self::done`].
-#[must_use = "a finished step must be judged: end with `.done()`"]
-#[derive(Debug)]
-pub(crate) struct Finished {
-    pub(crate) status: ExitStatus,
-    pub(crate) log: String,
-    /// Since the first signal, or since the start if there was none.
-    pub(crate) elapsed: Duration,
-    pub(crate) outputs: BTreeMap<String, String>,
-    pub(crate) summary: String,
-    pub(crate) annotations: Vec<Annotation>,
-    wrong: Vec<String>,
-    expected: Expected,
-    judged: bool,
-}
-
-mod judge;
-
-#[cfg(test)]
-mod tests {
-    use super::variable;
-
-    #[test]
-    fn inputs_are_named_as_the_runner_names_them() {
-        assert_eq!(variable("ssh-known-hosts"), "INPUT_SSH-KNOWN-HOSTS");
-        assert_eq!(variable("two words"), "INPUT_TWO_WORDS");
+        let KeyValues { entries, malformed } = KeyValues::read(&raw_outputs);
+        wrong.extend(malformed);
+        let outputs = file::any_case(entries);
+        Finished::from(Left { status, log, elapsed, outputs, summary, annotations: read.annotations, wrong })
     }
 }

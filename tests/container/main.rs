@@ -1,0 +1,39 @@
+//! The image: what is in it, and what it does in a network as it is. Needs the Docker engine and `make image`; where either
+//! is missing, every test says so and fails.
+#![expect(dead_code, reason = "uses a part of what the suite's lab has")]
+
+#[cfg(test)]
+mod act;
+#[cfg(test)]
+mod cancel;
+#[path = "../suite/lab/certificate.rs"]
+mod certificate;
+mod command_line;
+#[cfg(test)]
+mod emulator;
+mod engine;
+#[path = "../suite/lab/github.rs"]
+mod github;
+#[cfg(test)]
+mod image;
+#[cfg(test)]
+mod isolation;
+#[path = "../suite/judge.rs"]
+mod judge;
+mod layout;
+#[path = "../suite/leak.rs"]
+mod leak;
+mod network;
+#[path = "../suite/lab/process.rs"]
+mod process;
+#[path = "../suite/runner/mod.rs"]
+mod runner;
+mod running;
+#[cfg(test)]
+mod secrets;
+mod step;
+#[cfg(test)]
+mod variants;
+
+/// What `make image` builds.
+const ACTION: &str = "bastion-migrate:dev";

@@ -1,0 +1,160 @@
+//! The runner's contract over the image: whatever a runner does differently from another, the step does its work.
+
+use crate::{
+    github::{Github, Writing},
+    layout::Owner,
+    network::shared,
+    runner::{event::Event, paths::Temp},
+    running::Conclusion,
+    step::{Socket, Sources, Step},
+};
+
+const USERS: &str = "create table users (id int);\n";
+
+fn users(step: Step<'_>) -> Step<'_> {
+    step.file("migrations/0001_users.sql", USERS)
+}
+
+#[test]
+fn a_step_of_a_job_with_services_does_its_work() {
+    let database = shared().database();
+    let ended = users(Step::new(&database)).start().finish();
+    assert_eq!(ended.conclusion, Conclusion::Succeeded);
+    assert_eq!(ended.state, []);
+    ended.finished.succeeds().applied(["0001_users"]).says("db.private.internal:5432").done();
+    assert_eq!(database.sql("select count(*) from users"), "0");
+}
+
+#[test]
+fn a_step_of_a_job_without_services_has_no_network_of_names() {
+    let database = shared().database();
+    let step = users(Step::new(&database)).on_the_default_network();
+    let step = step.input("ssh-host", database.network().bastion_address());
+    step.run().succeeds().applied(["0001_users"]).done();
+}
+
+/// The action has no post stage. One that it may get is a new container with the same inputs and the state of the first.
+#[test]
+fn a_second_stage_with_the_same_inputs_leaves_nothing_behind() {
+    let database = shared().database();
+    let ended = users(Step::new(&database)).start().finish();
+    let again = users(Step::new(&database)).with_state(ended.state.clone()).start().finish();
+    ended.finished.succeeds().applied(["0001_users"]).done();
+    assert_eq!((again.conclusion, again.state.len()), (Conclusion::Succeeded, 0));
+    again.finished.nothing_to_do().done();
+}
+
+#[test]
+fn the_command_files_may_be_roots() {
+    let database = shared().database();
+    users(Step::new(&database)).command_files_of(Owner::Root).run().succeeds().applied(["0001_users"]).done();
+}
+
+/// `RUNNER_TEMP` then names a directory that does not exist in the container.
+#[test]
+fn an_old_runner_does_not_mount_its_temporary_directory() {
+    let database = shared().database();
+    users(Step::new(&database)).temp(Temp::Absent).run().succeeds().applied(["0001_users"]).done();
+}
+
+#[test]
+fn the_engines_socket_is_not_needed() {
+    for socket in [Socket::Directory, Socket::Absent] {
+        let database = shared().database();
+        users(Step::new(&database)).socket(socket).run().succeeds().applied(["0001_users"]).done();
+    }
+}
+
+/// A runner inside of a container that shares no directories with the engine's host.
+#[test]
+fn directories_that_the_engine_does_not_see_are_told_as_that() {
+    let database = shared().database();
+    let told = users(Step::new(&database)).sources(Sources::Invisible).run();
+    let told = told.fails("files-missing", 2).without_outputs();
+    let told = told.error("the directory `migrations` named by `migrations` does not exist");
+    let told = told.warning("can't write the outputs (`GITHUB_OUTPUT`)").warning("can't write the job summary");
+    told.says("the runner's files are not in this container").done();
+}
+
+#[test]
+fn paths_may_be_those_of_the_host_or_of_the_jobs_container() {
+    let database = shared().database();
+    let step = || Step::new(&database).file("db/0001_users.sql", USERS);
+    let on_host = step();
+    let written = on_host.layout.workspace().join("db").display().to_string();
+    on_host.input("migrations", written).run().succeeds().applied(["0001_users"]).done();
+    for written in ["/__w/app/app/db", "/github/workspace/db", "./db/", "/home/runner/work/app/app/db"] {
+        step().input("migrations", written).run().nothing_to_do().done();
+    }
+}
+
+#[test]
+fn every_event_is_as_good() {
+    for event in [Event::Push, Event::PullRequest, Event::WorkflowDispatch, Event::Schedule, Event::WorkflowCall] {
+        let database = shared().database();
+        users(Step::new(&database)).on(event).run().succeeds().applied(["0001_users"]).done();
+    }
+}
+
+#[test]
+fn links_lead_to_the_server_that_runs_the_job() {
+    let database = shared().database();
+    let step = users(Step::new(&database)).of_server("https://ghe.example", "https://ghe.example/api/v3");
+    let told = step.run().succeeds().applied(["0001_users"]);
+    let report: serde_json::Value = serde_json::from_str(&told.outputs["report"]).expect("the report is JSON");
+    assert_eq!(report["run_url"], "https://ghe.example/octo/app/actions/runs/4711/attempts/1");
+    assert_eq!(database.sql("select distinct run from bastion_migrate.ledger"), report["run_url"]);
+    told.done();
+}
+
+#[test]
+fn debug_logging_shows_traces_to_who_asked() {
+    let database = shared().database();
+    let ended = users(Step::new(&database)).with_debug_logging().start().finish();
+    assert!(ended.shown.contains("\n##[debug]"), "{}", ended.shown);
+    ended.finished.succeeds().applied(["0001_users"]).done();
+    let ended = users(Step::new(&database)).start().finish();
+    assert!(!ended.shown.contains("##[debug]"), "{}", ended.shown);
+    ended.finished.nothing_to_do().never_says("::debug::").done();
+}
+
+/// The runner warns of it (`Unexpected input(s)`) and hands it over.
+#[test]
+fn an_input_that_does_not_exist_is_refused_when_it_may_be_a_typing_error() {
+    let database = shared().database();
+    let told = users(Step::new(&database)).input("expect-plna", "x").run();
+    told.fails("input-unknown", 2).error("there is no input `expect-plna`").done();
+    let step = users(Step::new(&database)).input("entrypoint", "").input("args", "").input("Zq xyz", "1");
+    step.run().succeeds().applied(["0001_users"]).done();
+}
+
+#[test]
+fn an_input_may_be_as_long_as_a_variable_can_be() {
+    let database = shared().database();
+    let other = "other.example ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJzjlPYaPFvFvVCoRRNPgQZJoGuYdMmVvnjTjiv3gAmW\n";
+    let long = other.repeat(100 * 1024 / other.len()) + &database.network().known_hosts();
+    users(Step::new(&database)).input("ssh-known-hosts", long).run().succeeds().applied(["0001_users"]).done();
+    let long = "-- a comment between certificates\n".repeat(3_000) + database.network().ca();
+    users(Step::new(&database)).input("database-ca", long).run().nothing_to_do().done();
+}
+
+/// A pull request from a fork: every secret is empty.
+#[test]
+fn a_fork_has_no_secrets_and_is_told_why() {
+    let database = shared().database();
+    let step = users(Step::new(&database)).on(Event::PullRequest);
+    let told = step.input("ssh-private-key", "").input("database-url", "").run().fails("input-missing", 2);
+    let told = told.error("`database-url`").error("`ssh-private-key`");
+    told.says("the event is a fork's pull request").done();
+}
+
+/// GitHub's API is where `GITHUB_API_URL` says, and a read-only token is told as what it is.
+#[test]
+fn a_comment_that_a_read_only_token_may_not_write_is_a_warning() {
+    let database = shared().database();
+    let github = Github::start_at(&database.network().gateway(), Writing::Forbidden);
+    let step = users(Step::new(&database)).on(Event::PullRequest).input("comment", "always");
+    let told = step.of_server("https://ghe.example", &github.url()).run().succeeds().applied(["0001_users"]);
+    told.warning("can't write the comment: GitHub answered 403").done();
+    assert!(github.requests().iter().any(|head| head.contains("POST /api/v3/repos/octo/app/issues/3/comments")));
+}

@@ -1,0 +1,66 @@
+//! `action.yml` as the runner reads it. Source: `ActionManifestManager.cs`.
+
+use serde_yaml::Value;
+use std::{collections::BTreeMap, fs, path::Path};
+
+/// What the runner takes from `action.yml`.
+#[derive(Debug, Clone)]
+pub(crate) struct Manifest {
+    /// Every input and its default, empty if it has none.
+    pub(crate) inputs: BTreeMap<String, String>,
+    /// `runs.env`.
+    pub(crate) env: BTreeMap<String, String>,
+}
+
+impl Manifest {
+    /// This repository's own, with `${{ github.token }}` evaluated.
+    pub(crate) fn with_token(token: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("action.yml");
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Self::parse(&text, token)
+    }
+
+    fn parse(text: &str, token: &str) -> Self {
+        let manifest: Value = serde_yaml::from_str(text).expect("action.yml is YAML");
+        let runs = manifest.get("runs").and_then(Value::as_mapping).expect("action.yml has `runs`");
+        for key in runs.keys().map(name) {
+            assert!(["using", "image", "env"].contains(&key.as_str()), "`runs.{key}` is more than these tests know of");
+        }
+        let mapping = |value: Option<&Value>| value.and_then(Value::as_mapping).cloned().unwrap_or_default();
+        let inputs = mapping(manifest.get("inputs"));
+        let default = |input: &Value| input.get("default").map_or_else(String::new, |value| evaluated(value, token));
+        Self {
+            inputs: inputs.iter().map(|(key, input)| (name(key), default(input))).collect(),
+            env: mapping(runs.get("env")).iter().map(|(key, value)| (name(key), evaluated(value, token))).collect(),
+        }
+    }
+}
+
+fn name(key: &Value) -> String {
+    key.as_str().expect("names are strings").to_owned()
+}
+
+/// Only the expressions that `action.yml` has.
+fn evaluated(value: &Value, token: &str) -> String {
+    match value {
+        Value::String(text) if text.replace(' ', "") == "${{github.token}}" => token.to_owned(),
+        Value::String(text) if !text.contains("${{") => text.clone(),
+        other => panic!("a value must be a string that can be evaluated here: {other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_declared_input_is_there() {
+        let text = "inputs: { a: { default: x }, b: {}, c: { default: '${{ github.token }}' } }\n\
+                    runs: { using: docker, image: Dockerfile, env: { A: b } }";
+        let manifest = Manifest::parse(text, "t0ken");
+        let expected = [("a", "x"), ("b", ""), ("c", "t0ken")];
+        assert_eq!(manifest.inputs, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+        assert_eq!(manifest.env["A"], "b");
+        assert!(Manifest::with_token("t0ken").inputs.contains_key("ssh-host"));
+    }
+}

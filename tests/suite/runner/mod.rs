@@ -1,0 +1,16 @@
+//! The runner's side of the protocol: what it hands to a step, how it reads the step's log and command files, what it hides.
+//! Written from the sources of actions/runner (release 2.336), not from our own writer.
+
+mod annotation;
+mod command;
+pub(crate) mod environment;
+pub(crate) mod event;
+pub(crate) mod file;
+pub(crate) mod log;
+pub(crate) mod manifest;
+pub(crate) mod mask;
+pub(crate) mod paths;
+pub(crate) mod summary;
+
+pub(crate) use annotation::Annotation;
+pub(crate) use log::Log;
