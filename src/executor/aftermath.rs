@@ -99,6 +99,8 @@ impl Sql<'_> {
                     }
                 }
             }
+            // No commit was sent, perhaps because the ledger itself was still being made.
+            Err(_) if self.tally.sent.get() == self.tally.applied.get() => Err(lost),
             Err(why) => {
                 self.give_up();
                 Err(Fault::new(
