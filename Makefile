@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := test
-.PHONY: test lint fmt demo image setup
+.PHONY: test lint fmt demo image soak setup
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
@@ -35,6 +35,14 @@ demo: setup ## A throwaway bastion and database, and two runs of the action agai
 
 image: setup ## Builds the image as `bastion-migrate:dev`, and what the container tests need; base images that can't be pulled are made.
 	$(AS_ROOT) env "PATH=$$PATH" "HOME=$$HOME" tests/container/image.sh
+
+# The debug build: it checks its arithmetic, and it is built in seconds. BINARY=path takes another one.
+soak: setup ## Random kills and cancels, each judged: KILLS=1000 CANCELS=300 MINUTES=60 SEED=… ROUND=kill-17 BINARY=path.
+	cargo build --locked
+	$(if $(BINARY),BASTION_MIGRATE=$(abspath $(BINARY))) cargo run --locked --quiet --example soak -- \
+		$(foreach name,seed kills cancels minutes round,$(call given,$(name)))
+
+given = $(if $($(shell tr a-z A-Z <<<$(1))),--$(1) $($(shell tr a-z A-Z <<<$(1))))
 
 # program:packages-that-have-it; servers may lie outside of an ordinary PATH.
 NEEDS := initdb:postgresql psql:postgresql-client sshd:openssh-server ssh-keygen:openssh-client pgbouncer:pgbouncer \

@@ -55,6 +55,9 @@ impl Sql<'_> {
         let mut rollback = std::pin::pin!(session.client.batch_execute("ROLLBACK"));
         let answer = loop {
             match timeout(CANCEL_AGAIN, rollback.as_mut()).await {
+                Ok(Err(error)) if hit_by_cancel(&statement(&error)) => {
+                    rollback.set(session.client.batch_execute("ROLLBACK"));
+                }
                 Ok(answer) => break answer,
                 Err(_) => canceller.cancel(reach).await?,
             }
@@ -64,10 +67,11 @@ impl Sql<'_> {
         if self.tally.sent.get() == self.tally.applied.get() {
             return Ok(());
         }
-        let content = match self.read(&ledger.made()).await {
-            Err(lost) if lost.code == Code::DatabaseLost => return Err(lost),
-            // A ledger that the server can't read was not even made: nothing is committed.
-            answer => answer.unwrap_or_default(),
+        let content = loop {
+            match self.read(&ledger.made()).await {
+                Err(fault) if hit_by_cancel(&fault) => {}
+                answer => break answer?,
+            }
         };
         self.tell_committed(&content);
         Ok(())
@@ -99,6 +103,8 @@ impl Sql<'_> {
                     }
                 }
             }
+            // No commit was sent, perhaps because the ledger itself was still being made.
+            Err(_) if self.tally.sent.get() == self.tally.applied.get() => Err(lost),
             Err(why) => {
                 self.give_up();
                 Err(Fault::new(
@@ -183,4 +189,10 @@ impl Sql<'_> {
             }
         }
     }
+}
+
+/// Whether a cancel request that was too late for the work has hit what came after it: nobody hears when the server has
+/// acted on one (PostgreSQL manual, 55.2.7). Each hits once at most.
+fn hit_by_cancel(fault: &Fault) -> bool {
+    fault.code == Code::StatementFailed && fault.sqlstate.as_deref() == Some("57014")
 }

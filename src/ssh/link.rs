@@ -77,8 +77,7 @@ impl Link {
     fn of(hop: Hop, connected: Connected, keepalive: Duration) -> Result<Self, Failure> {
         let (commands, orders) = mpsc::unbounded_channel();
         let (tell_lost, lost) = watch::channel(None);
-        let mut pump =
-            Pump::new(hop.clone(), connected, orders, keepalive).map_err(|error| defect(&hop, &error))?;
+        let mut pump = Pump::new(hop.clone(), connected, orders, keepalive).map_err(|error| defect(&hop, &error))?;
         let pump = tokio::spawn(async move {
             // Told before the channels go down with the pump: who sees a stream end can ask for the reason.
             if let Err(fault) = pump.run().await {

@@ -20,7 +20,8 @@ use std::{
     collections::BTreeMap,
     env, fs,
     io::{self, BufRead as _, BufReader, Read},
-    path::PathBuf,
+    os::unix::process::ExitStatusExt as _,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
@@ -150,11 +151,12 @@ impl<'a> Action<'a> {
     }
 }
 
-/// Where Cargo has put the program; an example is not told, but lies in a directory beside it.
+/// Where Cargo has put the program; an example is not told, but lies in a directory beside it, if it is not given another.
 fn binary() -> PathBuf {
     let beside = || env::current_exe().ok()?.parent()?.parent().map(|target| target.join("bastion-migrate"));
     option_env!("CARGO_BIN_EXE_bastion-migrate")
         .map(PathBuf::from)
+        .or_else(|| env::var_os("BASTION_MIGRATE").map(PathBuf::from))
         .or_else(beside)
         .expect("programs lie in directories")
 }
@@ -229,8 +231,8 @@ impl Running<'_> {
 
     /// Waits until the log has this text.
     pub(crate) fn wait_for_line(&self, text: &str, patience: Duration) {
-        poll(patience, || self.stdout.so_far().contains(text).then_some(()))
-            .unwrap_or_else(|| panic!("`{text}` is not in the log after {patience:?}:\n{}", self.stdout.so_far()));
+        poll(patience, || self.log().contains(text).then_some(()))
+            .unwrap_or_else(|| panic!("`{text}` is not in the log after {patience:?}:\n{}", self.log()));
     }
 
     /// The most memory that the step has had so far, in bytes.
@@ -248,15 +250,26 @@ impl Running<'_> {
         self.stdout.whole()
     }
 
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.stdout.so_far()
+    }
+
+    /// How it has ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<(ExitStatus, Duration)> {
+        if let Some(ended) = self.ended.get() {
+            return Some(*ended);
+        }
+        let status = self.child.0.try_wait().expect("the step can be waited for")?;
+        Some(*self.ended.get_or_init(|| (status, self.signalled.get().unwrap_or(&self.started).elapsed())))
+    }
+
     /// Waits for the end, to look at the servers before they are judged by [`Self::finish`].
     pub(crate) fn wait(&mut self) -> (ExitStatus, Duration) {
-        if let Some(ended) = self.ended.get() {
-            return *ended;
-        }
-        let Some(status) = poll(PATIENCE, || self.child.0.try_wait().expect("the step can be waited for")) else {
-            panic!("the step hangs:\n{}", self.stdout.so_far());
+        let Some(ended) = poll(PATIENCE, || self.ended()) else {
+            panic!("the step hangs:\n{}", self.log());
         };
-        *self.ended.get_or_init(|| (status, self.signalled.get().unwrap_or(&self.started).elapsed()))
+        ended
     }
 
     /// Waits for the end, and for the servers to notice it.
@@ -267,8 +280,10 @@ impl Running<'_> {
         let file = |name: &str| fs::read_to_string(home.path().join(name)).expect("the command files stay");
         let (summary, raw_outputs) = (file("GITHUB_STEP_SUMMARY"), file("GITHUB_OUTPUT"));
         let read = Log::read(&log);
+        // One that was killed has told nothing to its end.
+        let killed = status.signal().is_some();
 
-        let mut wrong = [read.errors.clone(), read.bad_manners.clone()].concat();
+        let mut wrong = if killed { Vec::new() } else { [read.errors.clone(), read.bad_manners.clone()].concat() };
         let surfaces =
             [("log", &read.without_masks), ("stderr", &stderr), ("outputs", &raw_outputs), ("summary", &summary)];
         for (surface, text) in surfaces {
@@ -282,10 +297,18 @@ impl Running<'_> {
         expect(&mut wrong, "left behind", lab.left_behind().as_str(), "");
         let shown = inputs.get("summary").is_none_or(|value| value != "false")
             && !environment.contains_key("GITHUB_STEP_SUMMARY");
-        expect(&mut wrong, "there is a summary", &!summary.is_empty(), &shown);
+        expect(&mut wrong, "there is a summary", &!summary.is_empty(), &(shown && !killed));
+        expect(&mut wrong, "files left behind", &strangers(home.path()), &Vec::new());
         let KeyValues { entries, malformed } = KeyValues::read(&raw_outputs);
         wrong.extend(malformed);
         let outputs = file::any_case(entries);
         Finished::from(Left { status, log, elapsed, outputs, summary, annotations: read.annotations, wrong })
     }
+}
+
+/// What a step has put into its temporary directory beside what the runner gives it.
+fn strangers(home: &Path) -> Vec<String> {
+    let entries = fs::read_dir(home).expect("the directory stays").flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| !COMMAND_FILES.iter().chain(&["workspace", "event.json"]).any(|known| known == name)).collect()
 }

@@ -183,11 +183,21 @@ impl Finished {
         self
     }
 
+    /// For a judge who can't state how it should have ended: what is wrong with it however it ended.
+    pub(crate) fn always_wrong(&mut self) -> Vec<String> {
+        self.judged = true;
+        std::mem::take(&mut self.left.wrong)
+    }
+
+    /// The names in the outputs `applied` and `pending`.
+    pub(crate) fn listed(&self, output: &str) -> Vec<String> {
+        migrations(self.outputs.get(output).map(String::as_str).unwrap_or_default())
+    }
+
     /// The verdict: all that was stated is there, and nothing else.
     pub(crate) fn done(mut self) {
-        self.judged = true;
+        let mut wrong = self.always_wrong();
         let expected = std::mem::take(&mut self.expected);
-        let mut wrong = std::mem::take(&mut self.left.wrong);
         let signal = self.status.signal().map(|signal| format!("signal {signal}"));
         let exit = self.status.code().map_or_else(|| signal.unwrap_or_default(), |code| code.to_string());
         expect(&mut wrong, "exit", exit.as_str(), expected.exit.to_string().as_str());
@@ -197,7 +207,7 @@ impl Finished {
         // Without a plan nothing is known, and an empty value says so.
         let planned = |text: String| if output("plan-digest").is_empty() { String::new() } else { text };
         for (name, names) in [("applied", &expected.applied), ("pending", &expected.pending)] {
-            expect(&mut wrong, name, &migrations(output(name)), names);
+            expect(&mut wrong, name, &self.listed(name), names);
             let count = format!("{name}-count");
             expect(&mut wrong, &count, output(&count), planned(names.len().to_string()).as_str());
         }

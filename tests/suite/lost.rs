@@ -111,6 +111,21 @@ fn lost_while_waiting_for_the_lock() {
     told.says("error[database-lost] lock: terminating connection due to administrator command").done();
 }
 
+/// No commit was sent yet, so there is nothing to be in doubt about.
+#[test]
+fn lost_while_the_ledger_is_made() {
+    let lab = Lab::new();
+    let holder = lab.database.session();
+    holder.sql("begin; create schema bastion_migrate");
+    let running = three(&lab, lab.database.server().port()).start();
+    lab.database.wait_for("select count(*) from pg_locks where locktype = 'transactionid' and not granted", "1");
+    assert_eq!(lab.database.terminate("bastion-migrate%"), 1);
+    let told = running.finish().fails("database-lost", 3).pending(["0001_t", "0002_t", "0003_t"]);
+    told.says("terminating connection due to administrator command").done();
+    holder.sql("rollback");
+    three(&lab, lab.database.server().port()).run().succeeds().applied(["0001_t", "0002_t", "0003_t"]).done();
+}
+
 /// A session of the lab's takes the ledger in the moment of the last commit, so that the proof has to wait for it.
 fn lose_the_proof<'a>(lab: &'a Lab, action: Action<'a>, blow: impl FnOnce()) -> Running<'a> {
     let gate = Gate::close(&lab.database, 3);

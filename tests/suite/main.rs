@@ -33,6 +33,10 @@ mod places;
 mod plans;
 mod retry;
 mod runner;
+/// What `make soak` asks of every round, tested here.
+#[cfg(test)]
+#[path = "../soak/agreement.rs"]
+mod soak;
 mod sqlx;
 #[cfg(test)]
 mod stopped;

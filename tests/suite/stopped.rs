@@ -160,6 +160,25 @@ fn between_two_tries_of_a_file() {
     running.finish().fails("cancelled", 130).pending(["0001_one"]).within(BUDGET).done();
 }
 
+/// A cancel request can be late, and hit the question instead of the work. The lab's row stands for a commit that nobody heard
+/// of.
+#[test]
+fn a_late_cancel_request_does_not_hide_what_was_committed() {
+    let lab = Lab::new();
+    let gate = Gate::close(&lab.database, 1);
+    let running = one(&lab, &Gate::sql(1)).input("lock-timeout", "0").start();
+    gate.reached();
+    let holder = lab.database.session();
+    holder.sql("begin; lock table bastion_migrate.ledger");
+    running.signal(Signal::INT);
+    let asks = "select count(*) from pg_locks where relation = 'bastion_migrate.ledger'::regclass and not granted";
+    lab.database.wait_for(asks, "1");
+    holder.sql("insert into bastion_migrate.ledger (version, name, checksum, duration_ms) values (1, 'one', '', 1)");
+    lab.database.sql(&format!("select pg_cancel_backend({})", lab.database.backend()));
+    holder.sql("commit");
+    running.finish().fails("cancelled", 130).applied(["0001_one"]).within(BUDGET).done();
+}
+
 /// Wherever the signal falls, the report names exactly what the ledger has.
 #[test]
 fn in_the_middle_of_five_hundred_files() {

@@ -164,7 +164,8 @@ impl Postgres {
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(process);
     }
 
-    fn wait_until_it_answers(&self) {
+    /// Waits for the end of a start or of a recovery.
+    pub(crate) fn wait_until_it_answers(&self) {
         poll(Duration::from_secs(30), || self.session("postgres").ok())
             .unwrap_or_else(|| panic!("PostgreSQL does not answer: {}", self.log()));
     }
