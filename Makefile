@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := test
-.PHONY: test lint fmt demo setup
+.PHONY: test lint fmt demo bench setup
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
@@ -27,6 +27,10 @@ fmt: ## Formats the code.
 demo: setup ## A throwaway bastion and database, and two runs of the action against them.
 	cargo build --locked
 	cargo run --locked --quiet --example demo
+
+bench: setup ## What a run costs beside its peers, as Markdown; ONLY="tunnel files" does a part of it.
+	cargo build --release --locked
+	cargo run --release --locked --quiet --example bench -- $(ONLY)
 
 # program:packages-that-have-it; servers may lie outside of an ordinary PATH.
 NEEDS := initdb:postgresql psql:postgresql-client sshd:openssh-server ssh-keygen:openssh-client pgbouncer:pgbouncer \
