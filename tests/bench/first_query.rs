@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "it is there to be read")]
 
 use crate::{
+    flights::Flights,
     openssh, program,
     sample::{Sample, Target, in_turns, milliseconds},
     table::{Table, heading},
@@ -30,8 +31,21 @@ struct Topic {
     runtime: Runtime,
 }
 
-/// Asks through the bastion at this port, and says when it had the answer.
-type Party = fn(&Topic, u16) -> Instant;
+/// Asks through the bastion at the other end of this delay line.
+type Party = fn(&Topic, &Flights) -> Answer;
+
+/// When the answer came, and how many flights there had been.
+struct Answer {
+    at: Instant,
+    flights: usize,
+}
+
+impl Answer {
+    /// It is there.
+    fn now(network: &Flights) -> Self {
+        Self { at: Instant::now(), flights: network.count() }
+    }
+}
 
 /// Prints the tables.
 pub(crate) fn run() {
@@ -45,6 +59,7 @@ pub(crate) fn run() {
     );
     let topic = Topic { world: World::new(), runtime: runtime() };
     fs::create_dir(topic.world.home().join("migrations")).expect("there is room");
+    fs::write(topic.world.home().join("migrations/0001_one.sql"), "select 1;\n").expect("there is room");
     let mut times = Table::new(["RTT", "library", "ssh + driver", "ratio", "program", "ssh + psql", "ratio"]);
     let mut flights = Table::new(["RTT", "library", "ssh + driver", "program", "ssh + psql"]);
     for distance in DISTANCES {
@@ -78,56 +93,56 @@ impl Topic {
     fn measure(&self, distance: Duration, party: Party) -> [f64; 2] {
         let network = self.world.network(distance);
         let began = Instant::now();
-        let answered = party(self, network.port());
-        let flights = u32::try_from(network.count()).unwrap_or(u32::MAX);
+        let answer = party(self, &network);
+        let flights = u32::try_from(answer.flights).unwrap_or(u32::MAX);
         // What a script would leave in the background ends with its connection.
         network.cut();
-        [milliseconds(answered.duration_since(began)), f64::from(flights)]
+        [milliseconds(answer.at.duration_since(began)), f64::from(flights)]
     }
 
-    fn library(&self, bastion: u16) -> Instant {
+    fn library(&self, network: &Flights) -> Answer {
         self.runtime.block_on(async {
-            let reach = self.world.reach(bastion).await;
+            let reach = self.world.reach(network.port()).await;
             let session = self.world.session(&reach).await;
             session.client.simple_query("select 1").await.expect("the database answers");
-            Instant::now()
+            Answer::now(network)
         })
     }
 
-    fn driver(&self, bastion: u16) -> Instant {
-        let local = openssh::in_background(&self.world, bastion);
+    fn driver(&self, network: &Flights) -> Answer {
+        let local = openssh::in_background(&self.world, network.port());
         self.runtime.block_on(async {
             let stream = TcpStream::connect(("127.0.0.1", local)).await.expect("ssh -L listens");
             let client = self.world.client(stream).await;
             client.simple_query("select 1").await.expect("the database answers");
-            Instant::now()
+            Answer::now(network)
         })
     }
 
-    fn program(&self, bastion: u16) -> Instant {
+    fn program(&self, network: &Flights) -> Answer {
         let migrations = self.world.home().join("migrations");
-        first_line(program::step(&self.world, "status", &migrations, bastion), ANSWER)
+        first_line(program::step(&self.world, "status", &migrations, network.port()), ANSWER, network)
     }
 
-    fn psql(&self, bastion: u16) -> Instant {
-        let local = openssh::in_background(&self.world, bastion);
+    fn psql(&self, network: &Flights) -> Answer {
+        let local = openssh::in_background(&self.world, network.port());
         let mut psql = Command::new("psql");
         psql.args(["-X", "-A", "-t", "-c", "select 1"])
             .arg(self.world.url_at(local) + "?sslmode=disable&gssencmode=disable");
         psql.stdout(Stdio::piped());
-        first_line(psql, "1")
+        first_line(psql, "1", network)
     }
 }
 
 /// When the party said this, in a line that it may go on after.
-fn first_line(mut party: Command, said: &str) -> Instant {
+fn first_line(mut party: Command, said: &str, network: &Flights) -> Answer {
     let mut child = party.spawn().expect("the party is installed");
     let lines = BufReader::new(child.stdout.take().expect("stdout is a pipe")).lines().map_while(Result::ok);
     let mut log = String::new();
     let mut answered = None;
     for line in lines {
         if answered.is_none() && line.contains(said) {
-            answered = Some(Instant::now());
+            answered = Some(Answer::now(network));
         }
         log.push_str(&line);
         log.push('\n');
