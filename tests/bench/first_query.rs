@@ -121,14 +121,18 @@ impl Topic {
 
     fn program(&self, network: &Flights) -> Answer {
         let migrations = self.world.home().join("migrations");
-        first_line(program::step(&self.world, "status", &migrations, network.port()), ANSWER, network)
+        first_line(
+            program::step(&self.world, &self.world.lab.database, "status", &migrations, network.port()),
+            ANSWER,
+            network,
+        )
     }
 
     fn psql(&self, network: &Flights) -> Answer {
         let local = openssh::in_background(&self.world, network.port());
         let mut psql = Command::new("psql");
         psql.args(["-X", "-A", "-t", "-c", "select 1"])
-            .arg(self.world.url_at(local) + "?sslmode=disable&gssencmode=disable");
+            .arg(self.world.url(&self.world.lab.database, local) + "?sslmode=disable&gssencmode=disable");
         psql.stdout(Stdio::piped());
         first_line(psql, "1", network)
     }

@@ -12,6 +12,7 @@ mod flights;
 mod lab;
 
 mod bulk;
+mod files;
 mod first_query;
 mod machine;
 mod openssh;
@@ -26,10 +27,15 @@ use std::process::ExitCode;
 
 type Topic = (&'static str, fn());
 
-/// In the order in which they run. `tunnel` is three of them.
-const TOPICS: [Topic; 3] =
-    [("first-query", first_query::run), ("small-queries", small_queries::run), ("bulk", bulk::run)];
+/// In the order in which they run.
+const TOPICS: [Topic; 4] = [
+    ("first-query", first_query::run),
+    ("small-queries", small_queries::run),
+    ("bulk", bulk::run),
+    ("files", files::run),
+];
 
+/// What the topic `tunnel` stands for.
 const TUNNEL: [&str; 3] = ["first-query", "small-queries", "bulk"];
 
 fn main() -> ExitCode {

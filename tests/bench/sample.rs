@@ -49,20 +49,21 @@ fn digits(value: f64) -> usize {
     }
 }
 
-/// Has the parties take turns, and measures so many things of each. Each begins as often as the others, and the first round,
-/// in which everything is cold, does not count.
+/// Has the parties take turns, and measures so many things of each. Each begins as often as the others, and of more than
+/// one run the first round, in which everything is cold, does not count.
 pub(crate) fn in_turns<P: Copy, const PARTIES: usize, const THINGS: usize>(
     runs: usize,
     parties: [P; PARTIES],
     mut measure: impl FnMut(P) -> [f64; THINGS],
 ) -> [[Sample; THINGS]; PARTIES] {
     let mut samples = [const { [const { Sample(Vec::new()) }; THINGS] }; PARTIES];
-    for run in 0..=runs {
+    let cold = usize::from(runs > 1);
+    for run in 0..runs + cold {
         let mut turn: Vec<_> = parties.iter().zip(&mut samples).collect();
         turn.rotate_left(run % PARTIES);
         for (party, samples) in turn {
             let measured = measure(*party);
-            if run > 0 {
+            if run >= cold {
                 samples.iter_mut().zip(measured).for_each(|(sample, value)| sample.0.push(value));
             }
         }

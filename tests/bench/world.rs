@@ -4,7 +4,7 @@ use crate::{
     flights::Flights,
     lab::{
         Lab,
-        postgres::{Login, Options, Postgres, ROLE, Tls},
+        postgres::{Database, Login, Options, Postgres, ROLE, Tls},
         sshd::Sshd,
     },
 };
@@ -41,9 +41,18 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Starts the servers.
+    /// Starts the servers; PostgreSQL does not wait for the disk.
     pub(crate) fn new() -> Self {
-        let options = Options { tls: Tls::Off, login: Login::Trust, settings: &[] };
+        Self::with(&[])
+    }
+
+    /// The same with a PostgreSQL that waits for the disk at each commit, as it does by default.
+    pub(crate) fn durable() -> Self {
+        Self::with(&["fsync = on"])
+    }
+
+    fn with(settings: &'static [&'static str]) -> Self {
+        let options = Options { tls: Tls::Off, login: Login::Trust, settings };
         let lab = Lab::on(&Postgres::start(&options)).behind(Sshd::plain());
         let home = tempfile::Builder::new().prefix("bastion-migrate-bench-").tempdir().expect("there is room");
         fs::write(home.path().join("key"), lab.bastion.key().expose()).expect("there is room");
@@ -84,9 +93,9 @@ impl World {
         self.lab.database.server().port()
     }
 
-    /// The database, by a port on loopback.
-    pub(crate) fn url_at(&self, port: u16) -> String {
-        format!("postgres://{ROLE}@127.0.0.1:{port}/{}", self.lab.database.name())
+    /// A database of the server, by a port on loopback.
+    pub(crate) fn url(&self, database: &Database, port: u16) -> String {
+        format!("postgres://{ROLE}@127.0.0.1:{port}/{}", database.name())
     }
 
     /// The database, as the program sees it.
