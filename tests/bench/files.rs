@@ -4,7 +4,7 @@
 #[path = "files/server.rs"]
 mod server;
 #[path = "files/tool.rs"]
-mod tool;
+pub(crate) mod tool;
 
 use crate::{
     lab::postgres::Database,

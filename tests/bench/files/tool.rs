@@ -10,17 +10,17 @@ use std::{
 
 /// A tool that applies migrations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tool {
+pub(crate) enum Tool {
     Ours,
     Diesel,
     Sqlx,
     Refinery,
 }
 
-pub(super) const PEERS: [Tool; 3] = [Tool::Diesel, Tool::Sqlx, Tool::Refinery];
+pub(crate) const PEERS: [Tool; 3] = [Tool::Diesel, Tool::Sqlx, Tool::Refinery];
 
 impl Tool {
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ours => "bastion-migrate",
             Self::Diesel => "diesel_cli",
@@ -30,7 +30,7 @@ impl Tool {
     }
 
     /// Writes the files as the tool wants them.
-    pub(super) fn lay_out(self, files: &Path, count: usize) {
+    pub(crate) fn lay_out(self, files: &Path, count: usize) {
         for number in 1..=count {
             let path = files.join(match self {
                 Self::Ours | Self::Sqlx => format!("{number:05}_t.sql"),
@@ -43,7 +43,7 @@ impl Tool {
     }
 
     /// The command that applies the files; the peers go to this port on loopback, ours to the bastion's.
-    pub(super) fn command(self, world: &World, database: &Database, files: &Path, port: u16) -> Command {
+    pub(crate) fn command(self, world: &World, database: &Database, files: &Path, port: u16) -> Command {
         let (program, arguments): (_, &[&str]) = match self {
             Self::Ours => return program::step(world, database, "migrate", files, port),
             Self::Diesel => ("diesel", &["migration", "run", "--migration-dir"]),
@@ -58,7 +58,7 @@ impl Tool {
 }
 
 /// What the file with this number says.
-pub(super) fn statement(number: usize) -> String {
+pub(crate) fn statement(number: usize) -> String {
     format!("create table t_{number} (id bigint primary key, name text not null);\n")
 }
 
