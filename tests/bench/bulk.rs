@@ -26,7 +26,7 @@ const RUNS: usize = 5;
 
 const DISTANCE: Duration = Duration::from_millis(50);
 
-/// Of the issue, against `ssh -L` over [`DISTANCE`].
+/// What is to be reached against `ssh -L` over [`DISTANCE`].
 const TARGET: Target = Target::AtLeast(1.1);
 
 /// So much that a run takes about a second.

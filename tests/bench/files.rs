@@ -21,7 +21,7 @@ use std::{
 };
 use tool::{PEERS, Tool};
 
-/// Of the issue: a hundred files over 20 ms, against the fastest of the three.
+/// What is to be reached: a hundred files over 20 ms, against the fastest of the three.
 const FASTER: Target = Target::AtLeast(20.0);
 
 /// So many files over one distance.

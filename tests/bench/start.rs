@@ -18,7 +18,7 @@ use std::fs;
 /// Of each party.
 const RUNS: usize = 11;
 
-/// Of the issue, in milliseconds inside of the container, and in megabytes.
+/// What is to be reached, in milliseconds inside of the container, and in megabytes.
 const START: f64 = 50.0;
 const SIZE: f64 = 25.0;
 

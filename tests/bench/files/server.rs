@@ -23,7 +23,7 @@ const FILES: usize = 1000;
 
 const RUNS: usize = 3;
 
-/// Of the issue: the server's part of the time in all.
+/// What is to be reached: the server's part of the time in all.
 const SHARE: Target = Target::AtLeast(0.8);
 
 #[derive(Debug, Clone, Copy)]
