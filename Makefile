@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := test
-.PHONY: test lint fmt demo image soak setup
+.PHONY: test lint fmt demo image bench peers soak setup
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
@@ -43,6 +43,21 @@ soak: setup ## Random kills and cancels, each judged: KILLS=1000 CANCELS=300 MIN
 		$(foreach name,seed kills cancels minutes round,$(call given,$(name)))
 
 given = $(if $($(shell tr a-z A-Z <<<$(1))),--$(1) $($(shell tr a-z A-Z <<<$(1))))
+
+bench: setup $(if $(or $(findstring files,$(ONLY)),$(if $(ONLY),,all)),peers) ## What a run costs, beside its peers; ONLY="tunnel start" does a part.
+	cargo build --release --locked
+	cargo run --release --locked --quiet --example bench -- $(ONLY)
+
+# The tools that `make bench` compares with, built once. diesel_cli needs libpq.
+PEERS := target/peers/bin
+peers: $(PEERS)/diesel $(PEERS)/sqlx $(PEERS)/refinery
+bench peers: NEEDS += pg_config:libpq-dev
+$(PEERS)/diesel: | setup
+	cargo install --locked --root target/peers diesel_cli --version 2.3.14 --no-default-features --features postgres
+$(PEERS)/sqlx: | setup
+	cargo install --locked --root target/peers sqlx-cli --version 0.9.0 --no-default-features --features postgres,rustls
+$(PEERS)/refinery: | setup
+	cargo install --locked --root target/peers refinery_cli --version 0.10.0 --no-default-features --features postgresql
 
 # program:packages-that-have-it; servers may lie outside of an ordinary PATH.
 NEEDS := initdb:postgresql psql:postgresql-client sshd:openssh-server ssh-keygen:openssh-client pgbouncer:pgbouncer \

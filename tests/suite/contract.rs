@@ -173,6 +173,30 @@ fn every_path_in_the_documents_exists() {
 }
 
 #[test]
+fn what_the_documents_have_make_do_exists() {
+    let mut documents = files("docs", "md");
+    documents.push("README.md".into());
+    let texts: String = documents.iter().map(read).collect();
+    let word = |letter: char| letter.is_ascii_lowercase() || letter == '-';
+    let first = |text: &str| text.split(|letter| !word(letter)).next().unwrap_or_default().to_owned();
+    let commands = || texts.split("`make ").chain(texts.split("\n    make ")).skip(1);
+    let targets: BTreeSet<String> = commands().map(first).filter(|name| !name.is_empty()).collect();
+    let topics: BTreeSet<String> = texts
+        .split("make bench ONLY=")
+        .skip(1)
+        .filter_map(|rest| rest.split('`').next())
+        .flat_map(|names| names.split([' ', '"']))
+        .map(first)
+        .filter(|name| !name.is_empty())
+        .collect();
+    let (makefile, bench) = (read("Makefile"), read("tests/bench/main.rs"));
+    let no_target = targets.iter().filter(|name| !makefile.contains(&format!("\n{name}:")));
+    let no_topic = topics.iter().filter(|name| *name != "tunnel" && !bench.contains(&format!("(\"{name}\", ")));
+    let missing: Vec<&String> = no_target.chain(no_topic).collect();
+    assert!(targets.contains("bench") && topics.contains("files") && missing.is_empty(), "{missing:?}");
+}
+
+#[test]
 fn modules_look_in_one_direction() {
     let mut wrong = Vec::new();
     for path in files("src", "rs") {

@@ -1,0 +1,135 @@
+//! What is carried, and in which direction.
+
+use super::peer::{GIVE, READY, TAKE};
+use crate::world::World;
+use bastion_migrate::reach::Stream;
+use bytes::Bytes;
+use futures_util::{SinkExt as _, TryStreamExt as _};
+use std::fmt;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_postgres::Client;
+
+/// How much.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Size(u32);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Load {
+    Down,
+    Up,
+    CopyOut,
+    CopyIn,
+}
+
+pub(super) const ALL: [Load; 4] = [Load::Down, Load::Up, Load::CopyOut, Load::CopyIn];
+
+/// A row of COPY, with the end of its line.
+const ROW: u32 = 8000;
+
+/// Read and written at a time, in bytes.
+const CHUNK: u32 = 64_000;
+
+impl Size {
+    pub(super) const fn megabytes_of(count: u32) -> Self {
+        Self(count * 1_000_000)
+    }
+
+    pub(super) fn megabytes(self) -> f64 {
+        f64::from(self.0) / 1e6
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} MB", self.megabytes())
+    }
+}
+
+impl Load {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Down => "bytes down",
+            Self::Up => "bytes up",
+            Self::CopyOut => "COPY out",
+            Self::CopyIn => "COPY in",
+        }
+    }
+
+    pub(super) fn is_copy(self) -> bool {
+        matches!(self, Self::CopyOut | Self::CopyIn)
+    }
+
+    /// Everything up to the request, which waits until the way stands from end to end.
+    pub(super) async fn prepare(self, world: &World, mut stream: Stream) -> Prepared {
+        if self.is_copy() {
+            let client = world.client(stream).await;
+            return Prepared::Rows(self, client);
+        }
+        assert_eq!(stream.read_u8().await.expect("the peer greets"), READY);
+        Prepared::Bytes(self, stream)
+    }
+}
+
+/// A load on its way.
+pub(super) enum Prepared {
+    Bytes(Load, Stream),
+    Rows(Load, Client),
+}
+
+impl Prepared {
+    /// The whole of it.
+    pub(super) async fn carry(self, size: Size) {
+        match self {
+            Self::Bytes(Load::Down, stream) => down(stream, size).await,
+            Self::Bytes(_, stream) => up(stream, size).await,
+            Self::Rows(Load::CopyOut, client) => copy_out(&client, size).await,
+            Self::Rows(_, client) => copy_in(&client, size).await,
+        }
+    }
+}
+
+async fn ask(stream: &mut Stream, what: u8, size: Size) {
+    let mut request = vec![what];
+    request.extend(u64::from(size.0).to_le_bytes());
+    stream.write_all(&request).await.expect("the peer listens");
+}
+
+async fn down(mut stream: Stream, size: Size) {
+    ask(&mut stream, GIVE, size).await;
+    let mut buffer = vec![0; CHUNK as usize];
+    let mut left = size.0 as usize;
+    while left > 0 {
+        let count = stream.read(&mut buffer).await.expect("the peer gives");
+        assert!(count > 0, "the peer stopped with {left} bytes to go");
+        left -= count;
+    }
+}
+
+async fn up(mut stream: Stream, size: Size) {
+    ask(&mut stream, TAKE, size).await;
+    let chunk = vec![0; CHUNK as usize];
+    for _ in 0..size.0 / CHUNK {
+        stream.write_all(&chunk).await.expect("the peer takes");
+    }
+    assert_eq!(stream.read_u8().await.expect("the peer has everything"), READY);
+}
+
+async fn copy_out(client: &Client, size: Size) {
+    let rows = size.0 / ROW;
+    let question = format!("copy (select repeat('x', {}) from generate_series(1, {rows})) to stdout", ROW - 1);
+    let stream = client.copy_out(question.as_str()).await.expect("the database copies");
+    let count = stream.try_fold(0, |count, bytes| async move { Ok(count + bytes.len()) });
+    assert_eq!(count.await.expect("the database copies"), size.0 as usize);
+}
+
+/// The rows are read and parsed, but not kept: what is measured is the way.
+async fn copy_in(client: &Client, size: Size) {
+    let row = "x".repeat(ROW as usize - 1) + "\n";
+    let chunk = Bytes::from(row.repeat((CHUNK / ROW) as usize));
+    let sink = client.copy_in::<_, Bytes>("copy sink from stdin where false").await.expect("the database copies");
+    let mut sink = std::pin::pin!(sink);
+    for _ in 0..size.0 / CHUNK {
+        sink.send(chunk.clone()).await.expect("the database takes it");
+    }
+    sink.close().await.expect("the database has it");
+}

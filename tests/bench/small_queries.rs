@@ -1,0 +1,124 @@
+//! `select 1` over and over, on connections that are open: what the way adds to each.
+#![expect(clippy::print_stdout, reason = "it is there to be read")]
+
+use crate::{
+    openssh::Forward,
+    sample::{Sample, Target, in_turns, microseconds},
+    table::{Table, heading},
+    usage,
+    world::{PUMP, World, runtime},
+};
+use bastion_migrate::reach::Reach;
+use futures_util::future::join_all;
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use tokio_postgres::Client;
+
+/// Of each party with each number of streams.
+const RUNS: usize = 9;
+
+/// How long each of them asks.
+const FOR: Duration = Duration::from_millis(700);
+
+const STREAMS: usize = 50;
+
+/// What is to be reached against `ssh -L`: the latency of one stream, the rate of many.
+const LATENCY: Target = Target::AtMost(0.9);
+const RATE: Target = Target::AtLeast(1.0);
+
+/// Prints the table.
+pub(crate) fn run() {
+    heading(
+        "Small queries",
+        "A closed loop of `select 1` on each stream; no distance, no delay line. The client is the same for all, on one \
+         thread: over streams of the tunnel, over TCP to the port of `ssh -L`, and over TCP without a bastion. *CPU of the \
+         way* is that of the tunnel's thread or of the process `ssh`; *with the client* adds the thread that asks. sshd and \
+         PostgreSQL are not counted.",
+    );
+    let world = World::new();
+    let runtime = runtime();
+    let reach = runtime.block_on(world.reach(world.lab.bastion.port));
+    let forward = Forward::start(&world, world.lab.bastion.port, world.database_port());
+    let mut table =
+        Table::new(["streams", "way", "p50, µs", "queries/s", "CPU of the way, µs/query", "with the client, µs/query"]);
+    let mut verdicts = Table::new(["streams", "latency, tunnel / ssh -L", "rate, tunnel / ssh -L"]);
+    for streams in [1, STREAMS] {
+        let direct = runtime.block_on(over_tcp(&world, world.database_port(), streams));
+        let tunnel = runtime.block_on(through_tunnel(&world, &reach, streams));
+        let ssh = runtime.block_on(over_tcp(&world, forward.port, streams));
+        let ways = [
+            Way { clients: &direct, usage: &|| Duration::ZERO },
+            Way { clients: &tunnel, usage: &|| usage::of_threads(PUMP) },
+            Way { clients: &ssh, usage: &|| forward.usage() },
+        ];
+        let samples = in_turns(RUNS, ways, |way| runtime.block_on(way.ask()));
+        for (name, [latency, rate, way, both]) in ["direct", "tunnel", "ssh -L"].into_iter().zip(&samples) {
+            let cells = [latency, rate, way, both].map(ToString::to_string);
+            let [latency, rate, way, both] = cells;
+            table.row([streams.to_string(), name.to_owned(), latency, rate, way, both]);
+        }
+        let [_, [our_latency, our_rate, ..], [their_latency, their_rate, ..]] = &samples;
+        let latency = our_latency.over(their_latency);
+        let rate = our_rate.over(their_rate);
+        verdicts.row(match streams {
+            1 => [streams.to_string(), LATENCY.judge(latency), format!("{rate:.2}×")],
+            _ => [streams.to_string(), format!("{latency:.2}×"), RATE.judge(rate)],
+        });
+    }
+    println!("{RUNS} runs of each, {} ms long:\n", FOR.as_millis());
+    table.print();
+    verdicts.print();
+    runtime.block_on(reach.close()).expect("the tunnel closes");
+}
+
+async fn over_tcp(world: &World, port: u16, streams: usize) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for _ in 0..streams {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("somebody listens");
+        stream.set_nodelay(true).expect("the socket is ours");
+        clients.push(world.client(stream).await);
+    }
+    clients
+}
+
+async fn through_tunnel(world: &World, reach: &Reach, streams: usize) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for _ in 0..streams {
+        let stream = reach.open("127.0.0.1", world.database_port()).await.expect("the bastion reaches the database");
+        clients.push(world.client(stream).await);
+    }
+    clients
+}
+
+/// Connections, and what the way that they take has cost so far.
+#[derive(Clone, Copy)]
+struct Way<'a> {
+    clients: &'a [Client],
+    usage: &'a dyn Fn() -> Duration,
+}
+
+impl Way<'_> {
+    /// The median latency in microseconds, queries per second, and microseconds per query: of the way, and with the client.
+    async fn ask(self) -> [f64; 4] {
+        let (way, client, began) = ((self.usage)(), usage::of_this_thread(), Instant::now());
+        let latencies = join_all(self.clients.iter().map(|client| closed_loop(client, began + FOR))).await.concat();
+        let (took, client) = (began.elapsed(), usage::of_this_thread() - client);
+        let way = (self.usage)().saturating_sub(way);
+        let queries = u32::try_from(latencies.len()).map_or(f64::INFINITY, f64::from);
+        let rate = queries / took.as_secs_f64();
+        [Sample::of(latencies).median(), rate, microseconds(way) / queries, microseconds(way + client) / queries]
+    }
+}
+
+/// The latency of each query, in microseconds.
+async fn closed_loop(client: &Client, until: Instant) -> Vec<f64> {
+    let mut latencies = Vec::new();
+    let mut asked = Instant::now();
+    while asked < until {
+        client.simple_query("select 1").await.expect("the database answers");
+        let answered = Instant::now();
+        latencies.push(microseconds(answered.duration_since(asked)));
+        asked = answered;
+    }
+    latencies
+}

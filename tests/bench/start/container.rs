@@ -1,0 +1,83 @@
+//! The program in its container.
+#![expect(clippy::disallowed_methods, reason = "asks the engine")]
+
+use crate::stopwatch;
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+/// What `make image` calls it.
+pub(super) const NAME: &str = "bastion-migrate:dev";
+
+/// What this program is called in the container, where it measures.
+const BENCH: &str = "/bench";
+
+/// What is run in the container.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Ran {
+    /// The image as it is.
+    Program,
+    /// The program, started and timed by this one.
+    Stopwatch,
+    /// This one, which prints a line.
+    Nothing,
+}
+
+/// The image, as the engine has it.
+#[derive(Debug)]
+pub(super) struct Image {
+    bytes: u64,
+    program: String,
+    home: PathBuf,
+}
+
+impl Image {
+    /// `home` is mounted into the containers.
+    pub(super) fn find(home: &Path) -> Result<Self, String> {
+        let bytes = inspect("{{.Size}}")?.parse().map_err(|error| format!("docker does not tell a size: {error}"))?;
+        let program = inspect("{{index .Config.Entrypoint 0}}")?;
+        Ok(Self { bytes, program, home: home.to_owned() })
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Milliseconds to the first line, and to the first one for a reader.
+    pub(super) fn measure(&self, step: &Command, ran: Ran) -> [f64; 2] {
+        let mut docker = Command::new("docker");
+        docker.args(["run", "--rm", "--workdir"]).arg(&self.home).stdin(Stdio::null()).stderr(Stdio::null());
+        docker.arg("--volume").arg(format!("{0}:{0}", self.home.display()));
+        // What this program, which is not static, needs there.
+        for path in ["/lib", "/lib64"].into_iter().filter(|path| Path::new(path).exists()) {
+            docker.arg("--volume").arg(format!("{path}:{path}:ro"));
+        }
+        let bench = env::current_exe().expect("a program has a path");
+        docker.arg("--volume").arg(format!("{}:{BENCH}:ro", bench.display()));
+        // By name alone: the values are in the environment of the client, as the runner does it.
+        for (name, value) in step.get_envs() {
+            docker.arg("--env").arg(name).envs(value.map(|value| (name, value)));
+        }
+        match ran {
+            Ran::Program => stopwatch::measure(docker.arg(NAME)),
+            Ran::Nothing => stopwatch::measure(docker.args(["--entrypoint", BENCH, NAME, "nothing"])),
+            Ran::Stopwatch => {
+                let output = docker.args(["--entrypoint", BENCH, NAME, "stopwatch", &self.program]).output();
+                let printed = output.map(|output| output.stdout).unwrap_or_default();
+                stopwatch::read(&String::from_utf8_lossy(&printed)).expect("the container tells its figures")
+            }
+        }
+    }
+}
+
+/// One thing that the engine knows of the image.
+fn inspect(what: &str) -> Result<String, String> {
+    let output = Command::new("docker").args(["image", "inspect", "--format", what, NAME]).output();
+    match output {
+        Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+        Ok(output) => Err(format!("`make image` builds it. {}", String::from_utf8_lossy(&output.stderr).trim())),
+        Err(error) => Err(format!("There is no docker: {error}.")),
+    }
+}

@@ -1,0 +1,49 @@
+//! What somebody used, as the kernel counts it: processors in nanoseconds (`/proc/…/schedstat`), memory at its highest.
+
+use std::{fs, path::Path, time::Duration};
+
+/// A process that runs, all its threads.
+pub(crate) fn of_process(pid: u32) -> Duration {
+    tasks(&format!("/proc/{pid}/task"), |_| true)
+}
+
+/// The threads of this process that have this name.
+pub(crate) fn of_threads(name: &str) -> Duration {
+    tasks("/proc/self/task", |comm| comm.trim() == name)
+}
+
+/// This thread.
+pub(crate) fn of_this_thread() -> Duration {
+    of_task(Path::new("/proc/thread-self"))
+}
+
+/// The processes that this one has waited for; in ticks of ten milliseconds (`proc(5)`: `cutime` and `cstime` are fields 16
+/// and 17, in units of `USER_HZ`, which is 100 everywhere).
+pub(crate) fn of_children() -> Duration {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    let ticks: u64 = after_name.split(' ').skip(13).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Duration::from_millis(10 * ticks)
+}
+
+/// The most memory that a process has had so far, in megabytes (10⁶); `None` when it has ended.
+pub(crate) fn peak_memory(pid: u32) -> Option<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().trim_end_matches(" kB");
+    Some(kibibytes.parse::<f64>().ok()? * 1024.0 / 1e6)
+}
+
+fn tasks(directory: &str, is_meant: impl Fn(&str) -> bool) -> Duration {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+    // A thread may end between the two looks.
+    entries
+        .filter(|task| fs::read_to_string(task.join("comm")).is_ok_and(|comm| is_meant(&comm)))
+        .map(|task| of_task(&task))
+        .sum()
+}
+
+fn of_task(task: &Path) -> Duration {
+    let text = fs::read_to_string(task.join("schedstat")).unwrap_or_default();
+    let nanoseconds = text.split(' ').next().and_then(|first| first.parse().ok());
+    Duration::from_nanos(nanoseconds.unwrap_or_default())
+}
