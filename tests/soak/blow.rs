@@ -68,9 +68,13 @@ impl Blow {
             Self::SessionKilled | Self::BackendKilled | Self::BackendTerminated | Self::ServerCrashed => {
                 (&[("success", 0), ("nothing-to-do", 0), ("failed", 3)], None)
             }
-            Self::Interrupted | Self::InterruptedTwice => {
+            Self::Interrupted => {
                 (&[("success", 0), ("nothing-to-do", 0), ("cancelled", 130), ("killed", 2)], Some(BUDGET))
             }
+            Self::InterruptedTwice => (
+                &[("success", 0), ("nothing-to-do", 0), ("cancelled", 130), ("killed", 2), ("killed", 15)],
+                Some(BUDGET),
+            ),
         };
         Terms { endings, within }
     }

@@ -30,8 +30,17 @@ trap '' INT TERM HUP
 echo "$server"
 if read -r signal; then
     case $signal in
-        # PostgreSQL's children leave its process group.
-        KILL) kill -KILL -- "-$server" $(cat "/proc/$server/task/$server/children") ;;
+        # PostgreSQL's children leave its process group; stopped, it makes no more of them. They share memory with it, and
+        # while one of them has it the server does not start again.
+        KILL)
+            kill -STOP "$server"
+            children=$(cat "/proc/$server/task/$server/children")
+            kill -KILL -- "-$server" $children
+            for (( turn = 0; turn < 500; turn++ )); do
+                kill -0 $children 2>/dev/null || break
+                sleep 0.01
+            done
+            ;;
         *) kill "-$signal" "$server" ;;
     esac
     wait "$server"
