@@ -35,11 +35,13 @@ pub async fn rows(client: &Client, sql: &str) -> Result<Vec<Vec<Option<String>>>
 }
 
 /// An SQL condition on `pg_index i`: somebody is building it at this moment. Of another role's session the server tells
-/// which table it has locked, and that it builds an index, but not which one.
-pub(crate) const BEING_BUILT: &str = "EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index p \
-    WHERE p.index_relid = i.indexrelid OR (p.index_relid IS NULL AND p.datname = pg_catalog.current_database() \
-    AND EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.pid = p.pid AND l.relation = i.indrelid \
-    AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted)))";
+/// which table it has locked, and that it builds an index, but not which one. Neither list depends on `i`: PostgreSQL makes
+/// each of them once, and estimates so little that it does not compile the question first (350 ms for a thousand tables).
+pub(crate) const BEING_BUILT: &str = "(i.indexrelid IN (SELECT p.index_relid \
+    FROM pg_catalog.pg_stat_progress_create_index p WHERE p.index_relid IS NOT NULL) \
+    OR i.indrelid IN (SELECT l.relation FROM pg_catalog.pg_stat_progress_create_index p \
+    JOIN pg_catalog.pg_locks l ON l.pid = p.pid WHERE p.index_relid IS NULL AND p.datname = pg_catalog.current_database() \
+    AND l.relation IS NOT NULL AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted))";
 
 /// An SQL string literal. With `standard_conforming_strings` on, which our start-up sees to, only the quote is special.
 #[must_use]
