@@ -12,7 +12,7 @@ use crate::{
     sample::{Target, in_turns},
     table::{Table, heading},
     usage,
-    world::{PUMP, World, runtime},
+    world::{World, runtime},
 };
 use bastion_migrate::reach::{Reach, Stream};
 use load::{Load, Size};
@@ -41,7 +41,7 @@ pub(crate) fn run() {
          and go to a peer that does nothing else; *COPY* is PostgreSQL's, of rows of 8 kB that are made or dropped on the \
          spot. *direct* is without a bastion: over a distance it shows what the delay line lets through. The delay line \
          acknowledges at once, as a TCP with endless buffers would, so what bounds the others over a distance is SSH's window. \
-         *Busy* is the part of the time in which the tunnel's thread or the process `ssh` kept a core busy.",
+         *Busy* is how many cores the client and its way kept busy: one thread that is the tunnel as well, or the client and `ssh`.",
     );
     let (world, runtime, peer) = (World::new(), runtime(), Peer::start());
     world.lab.database.sql("create table sink (line text); grant all on sink to public");
@@ -65,8 +65,8 @@ pub(crate) fn run() {
                 tunnel.to_string(),
                 ssh.to_string(),
                 far.map_or_else(|| format!("{ratio:.2}×"), |_| TARGET.judge(ratio)),
-                format!("{:.0} %", 100.0 * ours.median()),
-                format!("{:.0} %", 100.0 * theirs.median()),
+                format!("{:.2}", ours.median()),
+                format!("{:.2}", theirs.median()),
             ]);
         }
         table.print();
@@ -112,7 +112,7 @@ impl<'a> Roads<'a> {
         Self { world, reach, bytes: ends(peer.port()), rows: ends(world.database_port()), _line: line }
     }
 
-    /// Megabytes per second, and the part of the time in which the way kept a core busy.
+    /// Megabytes per second, and how many cores the client and its way kept busy.
     async fn measure(&self, way: Way, load: Load, size: Size) -> [f64; 2] {
         let ends = if load.is_copy() { &self.rows } else { &self.bytes };
         let carried = load.prepare(self.world, self.open(way, ends).await).await;
@@ -136,9 +136,9 @@ impl<'a> Roads<'a> {
 }
 
 fn usage_of(way: Way, ends: &Ends) -> Duration {
+    let own = usage::of_this_thread();
     match way {
-        Way::Direct => Duration::ZERO,
-        Way::Tunnel => usage::of_threads(PUMP),
-        Way::Ssh => ends.forward.usage(),
+        Way::Direct | Way::Tunnel => own,
+        Way::Ssh => own + ends.forward.usage(),
     }
 }

@@ -55,7 +55,8 @@ pub(crate) fn run() {
          among them). *library*: `Reach::connect`, `Session::connect`, `select 1`, in this process. *program*: \
          `bastion-migrate status` from its start until the log tells what the database has answered. *ssh + driver*: \
          `ssh -f -N -L`, and when it is back `select 1` with the library's driver in this process. *ssh + psql*: `ssh -f -N -L`, \
-         then `psql -c 'select 1'`, as scripts do it. No TLS, no password. Each run has a connection of its own.",
+         then `psql -c 'select 1'`, as scripts do it: psql asks first whether the server speaks TLS, which it does not. No \
+         password. Each run has a connection of its own.",
     );
     let topic = Topic { world: World::new(), runtime: runtime() };
     fs::create_dir(topic.world.home().join("migrations")).expect("there is room");
@@ -131,8 +132,7 @@ impl Topic {
     fn psql(&self, network: &Flights) -> Answer {
         let local = openssh::in_background(&self.world, network.port());
         let mut psql = Command::new("psql");
-        psql.args(["-X", "-A", "-t", "-c", "select 1"])
-            .arg(self.world.url(&self.world.lab.database, local) + "?sslmode=disable&gssencmode=disable");
+        psql.args(["-X", "-A", "-t", "-c", "select 1"]).arg(self.world.url(&self.world.lab.database, local));
         psql.stdout(Stdio::piped());
         first_line(psql, "1", network)
     }

@@ -6,7 +6,7 @@ use crate::{
     sample::{Sample, Target, in_turns, microseconds},
     table::{Table, heading},
     usage,
-    world::{PUMP, World, runtime},
+    world::{World, runtime},
 };
 use bastion_migrate::reach::Reach;
 use futures_util::future::join_all;
@@ -31,16 +31,15 @@ pub(crate) fn run() {
     heading(
         "Small queries",
         "A closed loop of `select 1` on each stream; no distance, no delay line. The client is the same for all, on one \
-         thread: over streams of the tunnel, over TCP to the port of `ssh -L`, and over TCP without a bastion. *CPU of the \
-         way* is that of the tunnel's thread or of the process `ssh`; *with the client* adds the thread that asks. sshd and \
-         PostgreSQL are not counted.",
+         thread: over streams of the tunnel, over TCP to the port of `ssh -L`, and over TCP without a bastion. *CPU* is \
+         that of the thread that asks, which is the tunnel's as well, and of the process `ssh`; sshd and PostgreSQL are not \
+         counted.",
     );
     let world = World::new();
     let runtime = runtime();
     let reach = runtime.block_on(world.reach(world.lab.bastion.port));
     let forward = Forward::start(&world, world.lab.bastion.port, world.database_port());
-    let mut table =
-        Table::new(["streams", "way", "p50, µs", "queries/s", "CPU of the way, µs/query", "with the client, µs/query"]);
+    let mut table = Table::new(["streams", "way", "p50, µs", "queries/s", "CPU, µs/query"]);
     let mut verdicts = Table::new(["streams", "latency, tunnel / ssh -L", "rate, tunnel / ssh -L"]);
     for streams in [1, STREAMS] {
         let direct = runtime.block_on(over_tcp(&world, world.database_port(), streams));
@@ -48,14 +47,13 @@ pub(crate) fn run() {
         let ssh = runtime.block_on(over_tcp(&world, forward.port, streams));
         let ways = [
             Way { clients: &direct, usage: &|| Duration::ZERO },
-            Way { clients: &tunnel, usage: &|| usage::of_threads(PUMP) },
+            Way { clients: &tunnel, usage: &|| Duration::ZERO },
             Way { clients: &ssh, usage: &|| forward.usage() },
         ];
         let samples = in_turns(RUNS, ways, |way| runtime.block_on(way.ask()));
-        for (name, [latency, rate, way, both]) in ["direct", "tunnel", "ssh -L"].into_iter().zip(&samples) {
-            let cells = [latency, rate, way, both].map(ToString::to_string);
-            let [latency, rate, way, both] = cells;
-            table.row([streams.to_string(), name.to_owned(), latency, rate, way, both]);
+        for (name, figures) in ["direct", "tunnel", "ssh -L"].into_iter().zip(&samples) {
+            let [latency, rate, cost] = figures.each_ref().map(ToString::to_string);
+            table.row([streams.to_string(), name.to_owned(), latency, rate, cost]);
         }
         let [_, [our_latency, our_rate, ..], [their_latency, their_rate, ..]] = &samples;
         let latency = our_latency.over(their_latency);
@@ -90,7 +88,7 @@ async fn through_tunnel(world: &World, reach: &Reach, streams: usize) -> Vec<Cli
     clients
 }
 
-/// Connections, and what the way that they take has cost so far.
+/// Connections, and what another process on the way that they take has cost so far.
 #[derive(Clone, Copy)]
 struct Way<'a> {
     clients: &'a [Client],
@@ -98,15 +96,15 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
-    /// The median latency in microseconds, queries per second, and microseconds per query: of the way, and with the client.
-    async fn ask(self) -> [f64; 4] {
-        let (way, client, began) = ((self.usage)(), usage::of_this_thread(), Instant::now());
+    /// The median latency in microseconds, queries per second, and microseconds of a processor per query.
+    async fn ask(self) -> [f64; 3] {
+        let usage = || (self.usage)() + usage::of_this_thread();
+        let (spent, began) = (usage(), Instant::now());
         let latencies = join_all(self.clients.iter().map(|client| closed_loop(client, began + FOR))).await.concat();
-        let (took, client) = (began.elapsed(), usage::of_this_thread() - client);
-        let way = (self.usage)().saturating_sub(way);
+        let (took, spent) = (began.elapsed(), usage().saturating_sub(spent));
         let queries = u32::try_from(latencies.len()).map_or(f64::INFINITY, f64::from);
         let rate = queries / took.as_secs_f64();
-        [Sample::of(latencies).median(), rate, microseconds(way) / queries, microseconds(way + client) / queries]
+        [Sample::of(latencies).median(), rate, microseconds(spent) / queries]
     }
 }
 

@@ -4,12 +4,8 @@ use std::{fs, path::Path, time::Duration};
 
 /// A process that runs, all its threads.
 pub(crate) fn of_process(pid: u32) -> Duration {
-    tasks(&format!("/proc/{pid}/task"), |_| true)
-}
-
-/// The threads of this process that have this name.
-pub(crate) fn of_threads(name: &str) -> Duration {
-    tasks("/proc/self/task", |comm| comm.trim() == name)
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    tasks.map(|task| of_task(&task.path())).sum()
 }
 
 /// This thread.
@@ -31,15 +27,6 @@ pub(crate) fn peak_memory(pid: u32) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().trim_end_matches(" kB");
     Some(kibibytes.parse::<f64>().ok()? * 1024.0 / 1e6)
-}
-
-fn tasks(directory: &str, is_meant: impl Fn(&str) -> bool) -> Duration {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
-    // A thread may end between the two looks.
-    entries
-        .filter(|task| fs::read_to_string(task.join("comm")).is_ok_and(|comm| is_meant(&comm)))
-        .map(|task| of_task(&task))
-        .sum()
 }
 
 fn of_task(task: &Path) -> Duration {

@@ -30,9 +30,6 @@ use tokio_postgres::{Client, Config, NoTls};
 /// The distances over which there is a target, as times of a round trip.
 pub(crate) const DISTANCES: [Duration; 3] = [Duration::ZERO, Duration::from_millis(20), Duration::from_millis(100)];
 
-/// The name of the thread that is the tunnel.
-pub(crate) const PUMP: &str = "ssh-pump";
-
 /// A bastion and a PostgreSQL that asks for neither TLS nor a password: what is measured is the way and the work.
 #[derive(Debug)]
 pub(crate) struct World {
