@@ -112,8 +112,9 @@ impl Flights {
 impl Drop for Flights {
     fn drop(&mut self) {
         self.network.closed.store(true, Ordering::Release);
-        self.thaw();
+        // In this order: what was held back is lost.
         self.cut();
+        self.thaw();
         // Wakes the listener.
         drop(TcpStream::connect(self.address));
     }
@@ -123,6 +124,9 @@ impl Network {
     fn connect(self: &Arc<Self>, client: TcpStream) -> io::Result<()> {
         let server = TcpStream::connect(self.target)?;
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.closed.load(Ordering::Acquire) {
+            return Ok(());
+        }
         for socket in [&client, &server] {
             socket.set_nodelay(true)?;
             sockets.push(socket.try_clone()?);
