@@ -136,14 +136,16 @@ fn kill(pid: u32) {
     }
 }
 
-/// Whichever backend dies, the server ends all of them and recovers. The session that is returned sees when it begins.
+/// Whichever backend dies, the server ends all of them and recovers. The session that is returned sees when it begins: it is
+/// ended by the server, so it is not the victim itself, which is gone before the server knows.
 fn kill_backend(lab: &Lab) -> Session {
-    let witness = lab.database.session();
-    let victim = witness.sql(
-        "select pid from pg_stat_activity where pid = pg_backend_pid() \
+    let [witness, spare] = [(), ()].map(|()| lab.database.session());
+    let spare_pid = spare.sql("select pg_backend_pid()");
+    let victim = witness.sql(&format!(
+        "select pid from pg_stat_activity where pid = {spare_pid} \
          or (datname = current_database() and application_name like 'bastion-migrate%') \
-         order by pid = pg_backend_pid() limit 1",
-    );
+         order by pid = {spare_pid} limit 1"
+    ));
     kill(victim.parse().expect("a pid is a number"));
     witness
 }
