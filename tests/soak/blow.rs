@@ -64,7 +64,8 @@ impl Blow {
     /// handlers stand ends a process by itself.
     pub(crate) fn terms(self) -> Terms {
         let (endings, within): (&[_], _) = match self {
-            Self::ActionKilled => (&[("killed", 9)], None),
+            // It may have ended a moment before, which a kill does not tell.
+            Self::ActionKilled => (&[("killed", 9), ("success", 0), ("nothing-to-do", 0)], None),
             Self::SessionKilled | Self::BackendKilled | Self::BackendTerminated | Self::ServerCrashed => {
                 (&[("success", 0), ("nothing-to-do", 0), ("failed", 3)], None)
             }
