@@ -10,9 +10,10 @@ use crate::{
     fault::{Code, Fault},
     run::event::BastionFacts,
 };
-use std::{io, os::unix::net::UnixStream, time::Duration};
+use futures_util::future::select;
+use std::{io, os::unix::net::UnixStream, pin::pin, time::Duration};
 use tokio::{
-    io::copy_bidirectional,
+    io::{copy, split},
     sync::{mpsc, oneshot, watch},
     task::{JoinHandle, spawn_blocking},
     time::timeout,
@@ -70,11 +71,16 @@ impl Link {
             }
         };
         let facts = connected.facts.clone();
-        Ok((Self { carrier, ..Self::of(hop, connected, keepalive)? }, facts))
+        Ok((Self::of(hop, connected, carrier, keepalive)?, facts))
     }
 
     #[expect(clippy::disallowed_methods, reason = "the link owns the task and awaits it in close()")]
-    fn of(hop: Hop, connected: Connected, keepalive: Duration) -> Result<Self, Failure> {
+    fn of(
+        hop: Hop,
+        connected: Connected,
+        carrier: Option<JoinHandle<()>>,
+        keepalive: Duration,
+    ) -> Result<Self, Failure> {
         let (commands, orders) = mpsc::unbounded_channel();
         let (tell_lost, lost) = watch::channel(None);
         let mut pump = Pump::new(hop.clone(), connected, orders, keepalive).map_err(|error| defect(&hop, &error))?;
@@ -84,7 +90,7 @@ impl Link {
                 tell_lost.send_replace(Some(fault));
             }
         });
-        Ok(Self { hop, commands, lost, pump, carrier: None })
+        Ok(Self { hop, commands, lost, pump, carrier })
     }
 
     /// Opens a channel; `within` bounds the wait for the server's answer.
@@ -141,13 +147,19 @@ impl Link {
 
 /// Gives libssh2 a socket for a stream.
 #[expect(clippy::disallowed_methods, reason = "the link owns the task and awaits it in close()")]
-fn carry(mut stream: Stream) -> io::Result<(UnixStream, JoinHandle<()>)> {
+fn carry(stream: Stream) -> io::Result<(UnixStream, JoinHandle<()>)> {
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     theirs.set_nonblocking(true)?;
-    let mut ours = tokio::net::UnixStream::from_std(ours)?;
-    // How it ends is known from the pumps at both of its ends.
-    let carrier = tokio::spawn(async move { drop(copy_bidirectional(&mut ours, &mut stream).await) });
+    let ours = tokio::net::UnixStream::from_std(ours)?;
+    let carrier = tokio::spawn(async move {
+        let ((mut ours_in, mut ours_out), (mut stream_in, mut stream_out)) = (split(ours), split(stream));
+        let up = pin!(copy(&mut ours_in, &mut stream_out));
+        let down = pin!(copy(&mut stream_in, &mut ours_out));
+        // SSH has no half-closed connection: a server that does not answer any more is not waited for. How it ends is known
+        // from the pumps at both of its ends.
+        drop(select(up, down).await);
+    });
     Ok((theirs, carrier))
 }
 

@@ -557,6 +557,24 @@ fn goes_through_a_jump_host() {
 }
 
 #[test]
+fn closes_although_the_last_hop_is_frozen() {
+    run(async {
+        let (jump, last) = (Sshd::plain(), Sshd::plain());
+        let mut route = jump.route();
+        route.hops.push(last.hop());
+        route.known_hosts = Some(format!("{}\n{}\n", jump.known_hosts_line(), last.known_hosts_line()));
+        last.authorize(&jump);
+        let (port, _echo) = echo().await;
+        let before = tasks();
+        let (tunnel, _) = connect(&route).await.unwrap_or_else(|fault| panic!("{fault:?}"));
+        assert_eq!(round_trip(tunnel.open("127.0.0.1", port).await.unwrap(), b"there").await, b"there");
+        last.freeze_sessions();
+        tunnel.close().await.unwrap();
+        eventually("nothing goes on", || tasks() == before && jump.sessions().is_empty()).await;
+    });
+}
+
+#[test]
 fn notices_at_once_when_sshd_dies() {
     run(async {
         for opened in [true, false] {
