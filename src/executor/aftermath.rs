@@ -52,17 +52,19 @@ impl Sql<'_> {
     pub async fn stop(&self, reach: &Reach) -> Result<(), Fault> {
         let Some(session) = &self.session else { return Ok(()) };
         let canceller = session.canceller();
-        let mut rollback = std::pin::pin!(session.client.batch_execute("ROLLBACK"));
+        let sql = self.tally.rollback_sql();
+        let mut rollback = std::pin::pin!(session.client.batch_execute(sql));
         let answer = loop {
             match timeout(CANCEL_AGAIN, rollback.as_mut()).await {
                 Ok(Err(error)) if hit_by_cancel(&statement(&error)) => {
-                    rollback.set(session.client.batch_execute("ROLLBACK"));
+                    rollback.set(session.client.batch_execute(sql));
                 }
                 Ok(answer) => break answer,
                 Err(_) => canceller.cancel(reach).await?,
             }
         };
         answer.map_err(|error| statement(&error))?;
+        self.tally.rolled_back();
         let Some(ledger) = &self.ledger else { return Ok(()) };
         if self.tally.sent.get() == self.tally.applied.get() {
             return Ok(());
@@ -79,7 +81,7 @@ impl Sql<'_> {
 
     /// Tells of migrations whose fate nobody could find out; for a stop that did not succeed in time.
     pub fn give_up(&self) {
-        let unknown = self.pending.iter().take(self.tally.sent.get()).skip(self.tally.applied.get());
+        let unknown = self.pending.iter().take(self.tally.sent.get()).skip(self.tally.flushed.get());
         for migration in unknown {
             self.events.tell(Event::InDoubt { version: migration.id.version });
         }
@@ -104,7 +106,7 @@ impl Sql<'_> {
                 }
             }
             // No commit was sent, perhaps because the ledger itself was still being made.
-            Err(_) if self.tally.sent.get() == self.tally.applied.get() => Err(lost),
+            Err(_) if self.tally.sent.get() == self.tally.flushed.get() => Err(lost),
             Err(why) => {
                 self.give_up();
                 Err(Fault::new(
@@ -170,24 +172,32 @@ impl Sql<'_> {
         Ok(session)
     }
 
-    /// Tells of every migration that the ledger has and no event told yet; they are committed in order.
+    /// Tells of every migration that the ledger has and no event told yet, and takes back what a crash of the server made
+    /// untrue; they are committed in order.
     fn tell_committed(&self, content: &Content) {
-        let from = self.tally.applied.get();
+        let told = self.tally.applied.get();
         let recorded = |version| content.recorded.iter().find(|row| row.version == version);
-        for (index, migration) in self.pending.iter().enumerate().skip(from) {
+        for (index, migration) in self.pending.iter().enumerate().skip(self.tally.flushed.get()) {
             let version = migration.id.version;
-            match recorded(version) {
-                Some(row) => {
-                    let took = Duration::from_millis(row.took_ms);
-                    self.events.tell(Event::Applied { version, took });
-                    self.tally.applied.set(index + 1);
-                }
-                None => {
-                    self.events.tell(Event::Failed { version });
-                    return;
-                }
+            let Some(row) = recorded(version) else {
+                self.tell_forgotten(index, told);
+                self.events.tell(Event::Failed { version });
+                return;
+            };
+            if index >= told {
+                let took = Duration::from_millis(row.took_ms);
+                self.events.tell(Event::Applied { version, took });
             }
+            self.tally.applied.set(index + 1);
         }
+    }
+
+    fn tell_forgotten(&self, from: usize, told: usize) {
+        let Some(forgotten) = self.pending.get(from..told).filter(|forgotten| !forgotten.is_empty()) else { return };
+        for migration in forgotten {
+            self.events.tell(Event::Forgotten { version: migration.id.version });
+        }
+        self.tally.applied.set(from);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Migration, Work, blame, copy,
-    latch::{close_sql, had_ended, open_sql, opening_fault},
+    latch::{Commit, ROLLBACK_AND_FLUSH, close_sql, had_ended, open_sql, opening_fault},
     span::Span,
     statements,
 };
@@ -34,15 +34,38 @@ pub struct Apply<'a> {
     pub tally: &'a Tally,
 }
 
-/// How far applying got. Migrations are sent in order and committed in order, so two numbers say it all.
+/// How far applying got. Migrations are sent in order, committed in order and flushed in order, so three numbers say it all.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// So many are known to be committed.
+    /// So many can't be lost any more.
+    pub flushed: Cell<usize>,
+    /// So many are known to be committed; a server that crashes can forget those that are not flushed.
     pub applied: Cell<usize>,
-    /// So many were sent; what lies between the two is unknown until it is answered.
+    /// So many were sent; what lies between is unknown until it is answered.
     pub sent: Cell<usize>,
     /// The transaction of the first of those, once the server named it.
     pub xid: Cell<Option<u64>>,
+}
+
+impl Tally {
+    /// One more is committed.
+    pub(super) fn committed(&self, commit: Commit) {
+        self.applied.set(self.applied.get() + 1);
+        if commit == Commit::Flushed {
+            self.flushed.set(self.applied.get());
+        }
+    }
+
+    /// What leaves a block after the work went wrong.
+    #[must_use]
+    pub fn rollback_sql(&self) -> &'static str {
+        if self.flushed.get() < self.applied.get() { ROLLBACK_AND_FLUSH } else { "ROLLBACK" }
+    }
+
+    /// Such a rollback was answered.
+    pub fn rolled_back(&self) {
+        self.flushed.set(self.applied.get());
+    }
 }
 
 /// Where it stopped.
@@ -127,7 +150,8 @@ impl Apply<'_> {
                 && (flight.is_empty() || (flight.len() < WINDOW_FILES && bytes < WINDOW_BYTES))
             {
                 self.tally.sent.set(first + sent + 1);
-                let answer = self.send(next, previous).await;
+                let commit = if sent + 1 == batch.len() { Commit::Flushed } else { Commit::Later };
+                let answer = self.send(next, previous, commit).await;
                 flight.push_back(answer.map_err(|error| Stopped { at, fault: statement(&error) })?);
                 previous = Some(next.id.version);
                 bytes += next.body.len();
@@ -137,15 +161,14 @@ impl Apply<'_> {
             bytes -= migration.body.len();
             if let Err(fault) = self.settle(migration, answer).await {
                 drop(flight);
-                self.rollback().await;
-                return Err(Stopped { at, fault });
+                return Err(Stopped { at, fault: self.after_rollback(fault).await });
             }
         }
         Ok(())
     }
 
-    async fn send(&self, migration: &Migration, previous: Option<i64>) -> Result<InFlight, Error> {
-        let close = close_sql(self.ledger, &self.entry(migration));
+    async fn send(&self, migration: &Migration, previous: Option<i64>, commit: Commit) -> Result<InFlight, Error> {
+        let close = close_sql(self.ledger, &self.entry(migration), commit);
         // `simple_query_raw` has sent when it returns; it does not wait for the answer.
         Ok(InFlight {
             open: Box::pin(self.client.simple_query_raw(&open_sql(self.ledger, previous)).await?),
@@ -183,9 +206,9 @@ impl Apply<'_> {
         if let Some(error) = closed.error {
             return Err(closing_fault(&error, migration));
         }
-        self.tally.applied.set(self.tally.applied.get() + 1);
-        let took =
-            closed.rows.first().and_then(|row| row.parse().ok()).map_or_else(|| began.elapsed(), Duration::from_millis);
+        let mut rows = closed.rows.iter();
+        let took = rows.next().and_then(|row| row.parse().ok()).map_or_else(|| began.elapsed(), Duration::from_millis);
+        self.tally.committed(if rows.next().is_some() { Commit::Later } else { Commit::Flushed });
         self.events.tell(Event::Applied { version: migration.id.version, took });
         Ok(())
     }
@@ -208,10 +231,18 @@ impl Apply<'_> {
         })
     }
 
-    /// Leaves the failed block. All that was sent before has been answered when this is.
-    pub(super) async fn rollback(&self) {
-        // A session that can't roll back is gone, and its transaction with it.
-        drop(self.client.batch_execute("ROLLBACK").await);
+    /// Leaves the failed block. All that was sent before has been answered when this is. The fault is another one when the
+    /// session went with it, and with the session perhaps commits that were not flushed.
+    pub(super) async fn after_rollback(&self, fault: Fault) -> Fault {
+        match self.client.batch_execute(self.tally.rollback_sql()).await {
+            Ok(()) => self.tally.rolled_back(),
+            // A session that can't roll back is gone, and its transaction with it.
+            Err(error) if self.tally.flushed.get() < self.tally.applied.get() => {
+                return statement(&error).detail(format!("before that: {}", fault.cause));
+            }
+            Err(_) => {}
+        }
+        fault
     }
 
     pub(super) fn entry<'m>(&'m self, migration: &'m Migration) -> Entry<'m> {
@@ -234,7 +265,7 @@ struct InFlight {
 
 /// The answer to one message.
 pub(super) struct Answer {
-    /// First columns of the rows.
+    /// The first rows of one column.
     pub(super) rows: Vec<String>,
     /// How many statements the server completed.
     pub(super) completed: usize,
@@ -242,12 +273,15 @@ pub(super) struct Answer {
     pub(super) error: Option<Error>,
 }
 
+/// So many rows are worth keeping: no question of ours brings more.
+const ROWS: usize = 2;
+
 /// Waits for the whole answer. Only rows of one column are kept: those that we asked for.
 pub(super) async fn answer(mut messages: Pin<Box<SimpleQueryStream>>) -> Answer {
     let mut answer = Answer { rows: Vec::new(), completed: 0, error: None };
     while let Some(message) = messages.next().await {
         match message {
-            Ok(SimpleQueryMessage::Row(row)) if row.len() == 1 && answer.rows.is_empty() => {
+            Ok(SimpleQueryMessage::Row(row)) if row.len() == 1 && answer.rows.len() < ROWS => {
                 answer.rows.extend(row.get(0).map(str::to_owned));
             }
             Ok(SimpleQueryMessage::CommandComplete(_)) => answer.completed += 1,

@@ -4,7 +4,7 @@ use super::{
     Migration, Piece,
     apply::{Apply, answer},
     blame,
-    latch::{close_sql, open_sql},
+    latch::{Commit, close_sql, open_sql},
     span::Span,
 };
 use crate::{fault::Fault, postgres::fault::statement};
@@ -22,11 +22,10 @@ pub(super) async fn apply(
     pieces: &[Piece],
     previous: Option<i64>,
 ) -> Result<(), Fault> {
-    let result = transaction(apply, migration, pieces, previous).await;
-    if result.is_err() {
-        apply.rollback().await;
+    match transaction(apply, migration, pieces, previous).await {
+        Ok(()) => Ok(()),
+        Err(fault) => Err(apply.after_rollback(fault).await),
     }
-    result
 }
 
 async fn transaction(
@@ -55,7 +54,7 @@ async fn transaction(
         }
     }
     apply.tally.sent.set(apply.tally.applied.get() + 1);
-    let close = close_sql(apply.ledger, &apply.entry(migration));
+    let close = close_sql(apply.ledger, &apply.entry(migration), Commit::Flushed);
     let stream = apply.client.simple_query_raw(&close).await.map_err(plainly)?;
     apply.recorded(migration, answer(Box::pin(stream)).await, began)
 }

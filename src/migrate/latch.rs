@@ -17,6 +17,19 @@ use crate::{
 };
 use tokio_postgres::Error;
 
+/// When a commit is safe from a crash of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Commit {
+    /// When it is answered, and every one before it with it.
+    Flushed,
+    /// With the next one that is flushed, if the file was a quick one: the order of commits is kept (PostgreSQL manual,
+    /// 30.4), and where files are quick the flush is most of their time (measured: 1.35 of 2.8 ms).
+    Later,
+}
+
+/// A file that took longer than this is flushed at once, so that a crash of the server can't forget much.
+const QUICK: &str = "10 ms";
+
 /// The SQLSTATEs of our own refusals; class BM is nobody's (PostgreSQL manual, appendix A).
 const NOT_RECORDED: &str = "BM001";
 const LOCK_LOST: &str = "BM002";
@@ -64,11 +77,22 @@ pub(super) fn opening_fault(error: &Error, migration: &Migration) -> Fault {
     fault.in_file(migration.source().file())
 }
 
-/// Ends a migration; answers with the milliseconds that it took.
-pub(super) fn close_sql(ledger: &Ledger, entry: &Entry<'_>) -> String {
+/// Ends a migration; answers with the milliseconds that it took, and then with `off` if its commit is flushed later.
+pub(super) fn close_sql(ledger: &Ledger, entry: &Entry<'_>, commit: Commit) -> String {
     let record = ledger.insert_sql(entry);
-    format!("RELEASE SAVEPOINT bastion_migrate; SET CONSTRAINTS ALL IMMEDIATE; {FORGET}; {record}; COMMIT")
+    let later = match commit {
+        Commit::Flushed => String::new(),
+        Commit::Later => format!(
+            "SELECT pg_catalog.set_config('synchronous_commit', 'off', true) \
+             WHERE pg_catalog.clock_timestamp() - pg_catalog.transaction_timestamp() < '{QUICK}'; "
+        ),
+    };
+    format!("RELEASE SAVEPOINT bastion_migrate; SET CONSTRAINTS ALL IMMEDIATE; {FORGET}; {record}; {later}COMMIT")
 }
+
+/// Leaves the block, and flushes every commit before it: a record in the log is the least that a commit waits for.
+pub(super) const ROLLBACK_AND_FLUSH: &str =
+    "ROLLBACK; SELECT pg_catalog.pg_logical_emit_message(true, 'bastion_migrate', '')";
 
 /// Whether `close` failed because the transaction of `open` had ended: there was another one without our savepoint, or none.
 pub(super) fn had_ended(error: &Error) -> bool {

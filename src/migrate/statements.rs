@@ -9,7 +9,7 @@ use super::{
     Migration, Statement, StatementKind, Work,
     apply::{Apply, answer},
     blame, index,
-    latch::{FORGET, open_alone_sql, opening_fault},
+    latch::{Commit, FORGET, open_alone_sql, opening_fault},
     name::QualifiedName,
 };
 use crate::{
@@ -85,7 +85,7 @@ impl Walk<'_> {
         // One message is one transaction.
         let record = self.apply.ledger.insert_sql(&entry);
         self.execute(&format!("{FORGET}; {}; {record}", self.progress.remove_sql())).await?;
-        self.apply.tally.applied.set(self.apply.tally.applied.get() + 1);
+        self.apply.tally.committed(Commit::Flushed);
         self.apply.events.tell(Event::Applied { version: self.migration.id.version, took });
         Ok(())
     }
@@ -159,11 +159,10 @@ impl Walk<'_> {
                 .await
                 .map_err(|fault| fault.in_file(self.at(next)))
         };
-        let result = result.await;
-        if result.is_err() {
-            self.apply.rollback().await;
+        match result.await {
+            Ok(()) => Ok(()),
+            Err(fault) => Err(self.apply.after_rollback(fault).await),
         }
-        result
     }
 
     /// A statement that can't be in one transaction with its place: announced, run, crossed off.

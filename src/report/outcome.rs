@@ -177,6 +177,7 @@ impl Report {
                 self.became(*version, Fate::Applied, |entry| entry.took_ms = Some(took));
             }
             Event::Failed { version } => self.became(*version, Fate::Failed, |_| ()),
+            Event::Forgotten { version } => self.became(*version, Fate::Pending, |entry| entry.took_ms = None),
             Event::InDoubt { version } => self.became(*version, Fate::InDoubt, |_| ()),
             Event::Notice { severity, text } => {
                 if self.notices.len() == NOTICES_KEPT {

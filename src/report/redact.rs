@@ -87,6 +87,7 @@ impl Redacted for Event {
             | Self::Statement { .. }
             | Self::Applied { .. }
             | Self::Failed { .. }
+            | Self::Forgotten { .. }
             | Self::InDoubt { .. }
             | Self::Verified => self.clone(),
         }

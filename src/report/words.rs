@@ -57,6 +57,9 @@ pub(super) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
             text(Tone::Good, format!("  applied {} ({})", name(version), took(millis(*time))))
         }
         Event::Failed { version } => text(Tone::Bad, format!("  failed {}", name(version))),
+        Event::Forgotten { version } => {
+            text(Tone::Bad, format!("  forgotten: the server crashed before {} was on its disk", name(version)))
+        }
         Event::InDoubt { version } => {
             text(Tone::Bad, format!("  in doubt: nobody knows whether {} was committed", name(version)))
         }

@@ -54,6 +54,11 @@ pub enum Event {
         /// Which migration.
         version: i64,
     },
+    /// A migration was told as applied, and a crash of the server undid it before it was on disk.
+    Forgotten {
+        /// Which migration.
+        version: i64,
+    },
     /// Nobody knows whether the migration was committed.
     InDoubt {
         /// Which migration.

@@ -148,6 +148,7 @@ fn the_backend_is_killed_and_the_whole_server_recovers() {
     for at in [At::Gate(2), At::Index] {
         let lab = prepared(Lab::on(&server));
         hit(&lab, at, |running| {
+            lab.database.flush();
             let backend = Pid::from_raw(lab.database.backend()).expect("a pid is not zero");
             kill_process(backend, Signal::KILL).expect("the backend is there");
             let (before, after) = FILES.split_at(at.applied());
@@ -156,6 +157,44 @@ fn the_backend_is_killed_and_the_whole_server_recovers() {
         });
         finishes(&lab, at.applied());
     }
+}
+
+/// Nothing but a flush of the run's own brings a commit to the disk from now on.
+fn stop_flushing(lab: &Lab) {
+    let writer = lab.database.sql("select pid from pg_stat_activity where backend_type = 'walwriter'");
+    let writer = Pid::from_raw(writer.parse().expect("a number")).expect("a pid is not zero");
+    kill_process(writer, Signal::STOP).expect("the process is there");
+}
+
+/// Quick files are committed without waiting for the disk: what a crash forgets is taken back, not left as told.
+#[test]
+fn what_the_server_forgets_when_it_loses_power_is_taken_back() {
+    let server = Postgres::start(&Options::default());
+    let lab = prepared(Lab::on(&server));
+    let gate = Gate::close(&lab.database, 2);
+    stop_flushing(&lab);
+    let running = mixed(&lab).start();
+    gate.reached();
+    running.wait_for_line("applied 0001_table", std::time::Duration::from_secs(10));
+    server.crash();
+    server.resume();
+    let told = running.finish().fails("database-lost", 3).pending(FILES);
+    told.says("forgotten: the server crashed before 0001_table was on its disk").says("0 applied, 5 not").done();
+    mixed(&lab).run().succeeds().applied(FILES).done();
+}
+
+#[test]
+fn what_was_applied_before_a_failure_is_on_the_disk_when_the_failure_is_told() {
+    let server = Postgres::start(&Options::default());
+    let lab = Lab::on(&server);
+    stop_flushing(&lab);
+    let action = Action::new(&lab)
+        .file("migrations/0001_a.sql", "create table a ();")
+        .file("migrations/0002_b.sql", "create table a ();");
+    action.run().fails("statement-failed", 6).applied(["0001_a"]).pending(["0002_b"]).done();
+    server.crash();
+    server.resume();
+    assert_eq!(lab.database.sql("select version from bastion_migrate.ledger"), "1");
 }
 
 #[test]

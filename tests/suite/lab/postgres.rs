@@ -275,6 +275,11 @@ impl Database {
         self.session().sql(statements)
     }
 
+    /// Every commit so far is on the disk.
+    pub(crate) fn flush(&self) {
+        self.sql("select pg_logical_emit_message(true, 'lab', '')");
+    }
+
     /// Every schema and every relation that a fresh database does not have, one to a line.
     pub(crate) fn contents(&self) -> String {
         self.sql(
