@@ -11,7 +11,7 @@ use crate::{
     run::event::{Event, Events},
 };
 use futures_util::future::poll_fn;
-use std::{fmt, time::Duration};
+use std::{fmt, io, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::JoinHandle,
@@ -152,10 +152,14 @@ impl fmt::Debug for Canceller {
     }
 }
 
-fn for_stream(
+/// What makes TLS of one stream to the target.
+pub(super) fn for_stream(
     connector: &MakeRustlsConnect,
     target: &Target,
-) -> Result<impl TlsConnect<Stream, Stream: Send + Unpin + 'static, Future: Send + 'static> + use<>, Fault> {
+) -> Result<
+    impl TlsConnect<Stream, Stream: Send + Unpin + 'static, Error = io::Error, Future: Send + 'static> + use<>,
+    Fault,
+> {
     let mut connector = connector.clone();
     tokio_postgres::tls::MakeTlsConnect::<Stream>::make_tls_connect(&mut connector, &target.host).map_err(|error| {
         Fault::new(Code::TlsWrongName, format!("no certificate can be for `{}`", target.host)).because(&error)

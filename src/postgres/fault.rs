@@ -2,7 +2,7 @@
 
 use super::{Target, backend_pid::STRANGE, hint, tls};
 use crate::fault::{Code, Fault};
-use std::error::Error as _;
+use std::{error::Error as _, io};
 use tokio_postgres::error::{DbError, Error, SqlState};
 
 /// The fault for a connection that did not come to stand.
@@ -25,6 +25,17 @@ pub(super) fn connection(error: &Error, target: &Target) -> Fault {
     }
 }
 
+/// The same for one that is not the driver's, up to the first answer.
+pub(super) fn handshake(error: &io::Error, target: &Target) -> Fault {
+    match error.get_ref().and_then(|wrapped| wrapped.downcast_ref::<rustls::Error>()) {
+        Some(error) => tls::fault(error, target),
+        None => {
+            let at = format!("`{}:{}`", target.host, target.port);
+            Fault::new(Code::DatabaseUnready, format!("{at} closed the connection before it was ready")).because(error)
+        }
+    }
+}
+
 fn rustls_error(error: &Error) -> Option<&rustls::Error> {
     let mut next = error.source();
     while let Some(source) = next {
@@ -33,8 +44,8 @@ fn rustls_error(error: &Error) -> Option<&rustls::Error> {
         }
         // An io::Error keeps what it wraps to itself: its source() is the source of the wrapped one.
         if let Some(found) = source
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref)
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
             .and_then(|wrapped| wrapped.downcast_ref::<rustls::Error>())
         {
             return Some(found);

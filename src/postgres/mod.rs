@@ -1,19 +1,27 @@
-//! Talking to one PostgreSQL over any stream.
+//! Talking to one PostgreSQL over any stream, and letting others talk to it.
 
 mod backend_pid;
 mod connect;
 pub mod facts;
 pub(crate) mod fault;
 mod hint;
+mod listener;
 pub mod lock;
+mod messages;
 pub mod ready;
+mod record;
+mod relay;
 mod sslmode;
 mod target;
 mod tls;
+mod upstream;
 pub mod url;
 mod url_parameters;
+mod wire;
 
 pub use connect::{Canceller, Session, Startup};
+pub use listener::{Injected, Listener, Passage};
+pub use record::{ServerError, Traffic};
 pub use sslmode::SslWish;
 pub use target::{SslMode, Target};
 pub use tls::check_ca;
