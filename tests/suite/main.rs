@@ -27,6 +27,8 @@ mod lab;
 mod latch;
 mod leak;
 #[cfg(test)]
+mod listener;
+#[cfg(test)]
 mod lost;
 mod notices;
 mod places;

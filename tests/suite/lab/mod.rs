@@ -13,6 +13,8 @@ pub(crate) mod sshd;
 pub(crate) mod stranger;
 
 pub(crate) use process::poll;
+#[cfg(test)]
+pub(crate) use process::program;
 
 use postgres::{Database, Options, Postgres};
 use sshd::Sshd;
