@@ -23,10 +23,11 @@ COPY src src
 # Younger than the stand-ins above, so that Cargo builds it.
 RUN touch src/main.rs src/lib.rs \
     && cargo build --release --locked --bins --target "$(cat /target)" \
-    && cp "target/$(cat /target)/release/bastion-migrate" /bastion-migrate
+    && mkdir /image && cp "target/$(cat /target)/release/bastion-migrate" /image/ \
+    && ln -s bastion-migrate /image/bastion-migrate-sweep
 
 FROM scratch
 LABEL org.opencontainers.image.source="https://github.com/bastion-migrate/bastion-migrate" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"
-COPY --from=build /bastion-migrate /bastion-migrate
+COPY --from=build /image/ /
 ENTRYPOINT ["/bastion-migrate"]

@@ -1,7 +1,8 @@
 //! The run on one screen: stages in order, teardown in reverse, the report before the teardown.
 
 use crate::{
-    executor::Sql,
+    engine::{Engine, Expired, SOCKET},
+    executor::Executor,
     fault::{Code, Fault, Stage},
     github::env::Runner,
     input::{Ask, Command, Settings},
@@ -13,7 +14,7 @@ use crate::{
         watch::{Ended, Watch},
     },
 };
-use std::{cell::RefCell, time::Duration};
+use std::{cell::RefCell, path::Path, time::Duration};
 use tokio::time::{Instant, timeout};
 
 /// Runs what was asked for and returns the process's exit code.
@@ -70,6 +71,20 @@ pub(crate) async fn run(ask: Ask, log: Log) -> u8 {
     report.exit_code()
 }
 
+/// The post stage: removes what the main stage made and could not remove, because it was killed. There is nothing to do after
+/// a stage that ended by itself, and nothing to report of an executor that makes nothing.
+pub(crate) async fn sweep(runner: &Runner, mut log: Log) -> u8 {
+    let Some(run) = &runner.state_run else { return 0 };
+    let swept = async { Engine::connect(Path::new(SOCKET)).await?.sweep(run, Expired::Whatever).await };
+    let event = match swept.await {
+        Ok(0) => return 0,
+        Ok(removed) => Event::Note(format!("removed {removed} of this run's containers, which it had left behind")),
+        Err(fault) => Event::Warning(fault),
+    };
+    log.event(&event, Duration::ZERO);
+    0
+}
+
 /// Tells of a panic as of any other failure.
 pub(crate) async fn crashed(mut report: Report, said: String, runner: &Runner, mut log: Log) -> u8 {
     let fault = Event::Fault(Fault::new(Code::Bug, format!("bastion-migrate itself failed: {said}")));
@@ -83,18 +98,21 @@ pub(crate) async fn crashed(mut report: Report, said: String, runner: &Runner, m
 struct Run<'a> {
     settings: &'a Settings,
     events: &'a Events,
-    executor: Sql<'a>,
+    executor: Executor<'a>,
     reach: Option<Reach>,
 }
 
 impl<'a> Run<'a> {
     fn new(settings: &'a Settings, runner: &'a Runner, events: &'a Events) -> Result<Self, Vec<Fault>> {
-        let executor = Sql::new(settings, runner, events.clone())?;
+        let executor = Executor::new(settings, runner, events)?;
         Ok(Self { settings, events, executor, reach: None })
     }
 
     async fn stages(&mut self) -> Result<(), Vec<Fault>> {
         let Self { settings, events, executor, reach } = self;
+        if executor.needs_image() {
+            stage(events, Stage::Image, async { executor.prepare().await.map_err(one) }).await?;
+        }
         let way = Reach::connect(settings.route.as_ref(), events);
         let reach = match settings.route {
             Some(_) => reach.insert(stage(events, Stage::Bastion, async { way.await.map_err(one) }).await?),
@@ -105,7 +123,7 @@ impl<'a> Run<'a> {
             if settings.command.writes() {
                 stage(events, Stage::Lock, async { executor.lock().await.map_err(one) }).await?;
             }
-            stage(events, Stage::Plan, executor.plan()).await?;
+            stage(events, Stage::Plan, executor.plan(reach)).await?;
             if settings.command.writes() && executor.has_work() {
                 stage(events, Stage::Migrate, async { executor.migrate(reach).await.map_err(one) }).await?;
             }
@@ -142,11 +160,12 @@ impl<'a> Run<'a> {
     }
 
     async fn close(self) -> Result<(), Fault> {
-        self.executor.close().await;
-        match self.reach {
+        let removed = self.executor.close().await;
+        let closed = match self.reach {
             Some(reach) => reach.close().await,
             None => Ok(()),
-        }
+        };
+        removed.and(closed)
     }
 }
 

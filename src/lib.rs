@@ -7,6 +7,7 @@
 
 mod app;
 mod bug;
+pub mod engine;
 pub mod executor;
 pub mod fault;
 pub mod github;
@@ -19,6 +20,7 @@ pub mod report;
 pub mod run;
 pub mod secret;
 pub mod ssh;
+pub mod tool;
 
 use fault::{Code, Fault};
 use input::Request;
@@ -35,22 +37,23 @@ use std::{
 #[must_use]
 pub fn start(args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> ExitCode {
     let colourless = env.iter().any(|(name, value)| name == "NO_COLOR" && !value.is_empty());
-    let ask = match input::read(args, env) {
-        Request::Run(ask) => *ask,
-        Request::Print { text } => {
-            // Who closed the pipe does not want to read it.
-            drop(std::io::stdout().write_all(text.as_bytes()));
-            return ExitCode::SUCCESS;
-        }
-    };
+    let request = input::read(args, env);
+    if let Request::Print { text } = &request {
+        // Who closed the pipe does not want to read it.
+        drop(std::io::stdout().write_all(text.as_bytes()));
+        return ExitCode::SUCCESS;
+    }
     let screen = match (std::io::stdout().is_terminal(), colourless) {
         (false, _) => Surface::Pipe,
         (true, true) => Surface::Terminal,
         (true, false) => Surface::Colour,
     };
-    let runner = ask.runner.clone();
-    let secrets = ask.secrets.clone();
-    let crashed = Report::new(ask.command, ask.environment.clone(), &runner);
+    let (runner, secrets, command, environment) = match &request {
+        Request::Run(ask) => (ask.runner.clone(), ask.secrets.clone(), ask.command, ask.environment.clone()),
+        Request::Sweep(runner) => ((**runner).clone(), Vec::new(), None, None),
+        Request::Print { .. } => return ExitCode::SUCCESS,
+    };
+    let crashed = Report::new(command, environment, &runner);
     let mut log = Log::new(&runner, screen, &secrets);
     log.listen();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -62,7 +65,11 @@ pub fn start(args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> ExitCode {
         }
     };
     let code = bug::caught(
-        || runtime.block_on(app::run(ask, log)),
+        || match request {
+            Request::Run(ask) => runtime.block_on(app::run(*ask, log)),
+            Request::Sweep(runner) => runtime.block_on(app::sweep(&runner, log)),
+            Request::Print { .. } => 0,
+        },
         |said| runtime.block_on(app::crashed(crashed, said, &runner, Log::new(&runner, screen, &secrets))),
     );
     // A name that is still being resolved is nobody's any more; dropping the runtime would wait for it.

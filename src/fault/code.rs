@@ -171,6 +171,29 @@ codes! {
     /// The connection to PostgreSQL broke.
     DatabaseLost "database-lost" Connection Database "see the server's log; run again: what was applied is in the ledger";
 
+    /// There is no Docker engine to be reached.
+    EngineAbsent "engine-absent" Configuration Image "`executor: image` needs the Docker engine's socket of the runner's machine, which container actions get at /var/run/docker.sock; use a runner that has it, or an executor that needs no engine: `sql`";
+    /// The socket may not be used.
+    EngineForbidden "engine-forbidden" Configuration Image "let the user that the action runs as open /var/run/docker.sock; in a workflow that is root";
+    /// The engine speaks no version of the API that we speak.
+    EngineTooOld "engine-too-old" Configuration Image "upgrade Docker on the runner: version 20.10 is old enough to be sure of";
+    /// The engine could not do something that usually works.
+    EngineFailed "engine-failed" Configuration Image "see what the engine says, and its own log on the runner (journalctl -u docker)";
+    /// We don't know which container we are.
+    SelfUnknown "self-unknown" Configuration Image "run it as a step of a workflow, whose container shares its network with the tool's; where that is impossible, use `executor: sql`";
+    /// The image is nowhere.
+    ImageMissing "image-missing" Configuration Image "check the name and the tag in `image`, and that the job which builds and pushes it has run before";
+    /// The registry does not let us have the image.
+    ImageDenied "image-denied" Configuration Image "set `registry-username` and `registry-password` to somebody who may pull it: the runner's own `docker login` is not visible to an action";
+    /// The image is for another processor.
+    ImagePlatform "image-platform" Configuration Image "build the image for the runner's platform, too (`docker buildx build --platform linux/amd64,linux/arm64`)";
+    /// The registry counts pulls, and ours are used up.
+    ImageRateLimit "image-rate-limit" Connection Image "log in with `registry-username` and `registry-password`, or wait; see whether the registry has a mirror";
+    /// The engine can't reach the registry.
+    RegistryUnreachable "registry-unreachable" Connection Image "check the registry's name in `image`, and that the runner's machine can reach it";
+    /// No port for the tunnel's end.
+    ListenerUnavailable "listener-unavailable" Configuration Image "something else in the job's network uses the port; change the order of the steps, or the port";
+
     /// Somebody else holds the run lock.
     LockHeld "lock-held" Lock Lock "wait for the other run, or raise `lock-wait`; if its job is gone, the lock goes with its connection within seconds";
     /// A file let go of the run lock, and another session has it.
@@ -225,6 +248,16 @@ codes! {
     LockTimeout "lock-timeout" MigrationFailed Migrate "run again when the table is less busy, or raise `lock-timeout` or `retries`";
     /// A statement ran too long.
     StatementTimeout "statement-timeout" MigrationFailed Migrate "raise `statement-timeout`, or split the work";
+    /// The tool's program is not in the image.
+    ToolMissing "tool-missing" Configuration Plan "check that the image has the program, that `tool` or `run` call it by its right name, and `working-directory`";
+    /// The tool looks into another database than we do.
+    ToolElsewhere "tool-elsewhere" PlanRefused Plan "let the app's settings read DATABASE_URL (or PGHOST, PGPORT, PGDATABASE and the rest), which the tool is given; another variable of the app's can be set with `env`";
+    /// The tool failed.
+    ToolFailed "tool-failed" MigrationFailed Migrate "see the tool's own words above; what it had applied before is in its ledger";
+    /// The tool was killed.
+    ToolKilled "tool-killed" MigrationFailed Migrate "find out who stopped the container; what the tool had applied before is in its ledger";
+    /// The tool wanted more memory than there is.
+    OutOfMemory "out-of-memory" MigrationFailed Migrate "raise `memory`, or use a runner with more of it; what the tool had applied before is in its ledger";
     /// A file ended its own transaction while it ran.
     TransactionEnded "transaction-ended" MigrationFailed Migrate "part of the file may be committed although nothing is recorded: compare the schema, then remove COMMIT and ROLLBACK from the file";
     /// A statement without a transaction may or may not have run.

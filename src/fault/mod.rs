@@ -17,6 +17,8 @@ pub enum Stage {
     Bastion,
     /// A stream to PostgreSQL that answers queries.
     Database,
+    /// The image of the tool, and the engine that runs it.
+    Image,
     /// The run lock.
     Lock,
     /// Ledger against files.
@@ -37,6 +39,7 @@ impl Stage {
             Self::Inputs => "inputs",
             Self::Bastion => "bastion",
             Self::Database => "database",
+            Self::Image => "image",
             Self::Lock => "lock",
             Self::Plan => "plan",
             Self::Migrate => "migrate",

@@ -20,6 +20,10 @@ pub struct Runner {
     pub host_workspace: Option<PathBuf>,
     /// `GITHUB_OUTPUT`.
     pub output_file: Option<PathBuf>,
+    /// `GITHUB_STATE`, by which one stage of a step speaks to the next.
+    pub state_file: Option<PathBuf>,
+    /// `STATE_run`, which an earlier stage of this step has saved.
+    pub state_run: Option<String>,
     /// `GITHUB_STEP_SUMMARY`.
     pub summary_file: Option<PathBuf>,
     /// `GITHUB_EVENT_PATH`.
@@ -55,6 +59,8 @@ impl Runner {
             workspace: path("GITHUB_WORKSPACE"),
             host_workspace: path("RUNNER_WORKSPACE").as_deref().and_then(inner_workspace),
             output_file: path("GITHUB_OUTPUT"),
+            state_file: path("GITHUB_STATE"),
+            state_run: text("STATE_run"),
             summary_file: path("GITHUB_STEP_SUMMARY"),
             event_file: path("GITHUB_EVENT_PATH"),
             api_url: text("GITHUB_API_URL"),

@@ -20,6 +20,15 @@ pub fn append_outputs(path: &Path, outputs: &[(&str, String)]) -> Result<(), Fau
     append(path, &text, "the outputs (`GITHUB_OUTPUT`)")
 }
 
+/// Saves state for the later stages of this step: `STATE_<name>` there.
+///
+/// # Errors
+/// `report-unwritten` when the file can't be written.
+pub fn append_state(path: &Path, state: &[(&str, String)]) -> Result<(), Fault> {
+    let text: String = state.iter().map(|(name, value)| entry(name, value, unguessable)).collect();
+    append(path, &text, "the state (`GITHUB_STATE`)")
+}
+
 /// One output between delimiters. A value that contains its delimiter would end early, so another one is drawn.
 fn entry(name: &str, value: &str, mut draw: impl FnMut() -> String) -> String {
     let mut delimiter = draw();

@@ -6,4 +6,4 @@ pub mod env;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod file;
-mod token;
+pub(crate) mod token;

@@ -1,7 +1,7 @@
 //! Words that nobody can guess: whoever could guess them could end a fence or an output from inside.
 
 /// 128 random bits in hex.
-pub(super) fn unguessable() -> String {
+pub(crate) fn unguessable() -> String {
     let half = || getrandom::u64().expect("Linux always has random bytes for a running process");
     format!("{:016x}{:016x}", half(), half())
 }

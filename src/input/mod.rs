@@ -9,6 +9,7 @@ mod config;
 mod database;
 mod findings;
 mod flags;
+mod image;
 mod manifest;
 mod name;
 mod raw;
@@ -20,7 +21,8 @@ mod variables;
 
 pub use raw::Inputs;
 pub use settings::{
-    Command, CommentPolicy, GithubSettings, LayoutChoice, Policy, SafetySettings, Settings, SqlSettings,
+    Command, CommentPolicy, GithubSettings, ImageSettings, LayoutChoice, Place, Policy, SafetySettings, Settings,
+    SqlSettings, Workspace,
 };
 
 use crate::{
@@ -40,6 +42,8 @@ use variables::Variables;
 pub enum Request {
     /// A run.
     Run(Box<Ask>),
+    /// The post stage of a step, which removes what the main stage left behind.
+    Sweep(Box<Runner>),
     /// A text to print and nothing else: help or version.
     Print {
         /// The text.
@@ -64,9 +68,16 @@ pub struct Ask {
     pub environment: Option<String>,
 }
 
+/// The other name of the program, under which `action.yml` calls it after the job: a runner that hands over no state (act does
+/// not) must not have it migrate again.
+const SWEEPER: &str = "bastion-migrate-sweep";
+
 /// Reads the arguments (the program's own name first) and the environment.
 #[must_use]
 pub fn read(args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> Request {
+    if args.first().is_some_and(|program| program.to_string_lossy().ends_with(SWEEPER)) {
+        return Request::Sweep(Box::new(Runner::from_env(&env)));
+    }
     let manifest = Manifest::embedded();
     match flags::read(args, &manifest) {
         Line::Print(text) => Request::Print { text },
@@ -86,9 +97,10 @@ fn ask(manifest: &Manifest, mut flags: Flags, env: Vec<(OsString, OsString)>) ->
     findings.faults.append(&mut config.faults);
     let (inputs, faults) = Inputs::gather(&places, environment.as_deref(), &config);
     findings.faults.extend(faults);
-    let settings = validate::settings(&inputs, environment.as_deref(), &runner, &mut findings);
+    let settings = validate::settings(&inputs, environment.as_deref(), &runner, &variables, &mut findings);
     let command = validate::command(&inputs).ok();
-    let secrets = inputs.secrets();
+    let mut secrets = inputs.secrets();
+    secrets.extend(image::secrets(&inputs, &variables));
     if secrets.iter().any(|secret| !secret.can_be_hidden()) {
         findings.warnings.push(too_short());
     }

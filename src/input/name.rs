@@ -9,6 +9,7 @@ pub(super) enum Group {
     Ssh,
     Database,
     Sql,
+    Image,
     Safety,
     Github,
 }
@@ -21,6 +22,7 @@ impl Group {
             Self::Ssh => "SSH",
             Self::Database => "Database",
             Self::Sql => "SQL files",
+            Self::Image => "Image",
             Self::Safety => "Safety",
             Self::Github => "GitHub",
         }
@@ -101,6 +103,8 @@ macro_rules! names {
 names! {
     Command "command" What Choice [] [];
     Executor "executor" What Choice [] [];
+    Tool "tool" What Choice [] [];
+    Run "run" What Text [] [];
     Environment "environment" What Text [] [];
     Config "config" What Path [] [];
 
@@ -132,6 +136,16 @@ names! {
     Target "target" Sql Number [] [];
     OutOfOrder "out-of-order" Sql Choice [] [];
     Gaps "gaps" Sql Choice [] [];
+
+    Image "image" Image Text [] [];
+    Pull "pull" Image Choice [] [];
+    RegistryUsername "registry-username" Image Text ["REGISTRY_USERNAME"] ["REGISTRY_USERNAME"];
+    RegistryPassword "registry-password" Image Secret ["REGISTRY_PASSWORD"] ["REGISTRY_PASSWORD"];
+    Env "env" Image Text [] [];
+    PassEnv "pass-env" Image Text [] [];
+    MountWorkspace "mount-workspace" Image Choice [] [];
+    WorkingDirectory "working-directory" Image Path [] [];
+    Memory "memory" Image Text [] [];
 
     Timeout "timeout" Safety Duration [] [];
     LockWait "lock-wait" Safety Duration [] [];
@@ -213,7 +227,9 @@ mod tests {
     fn reads_no_generic_word_from_the_environment() {
         for name in Name::ALL {
             for variable in name.variables() {
-                let own = ["SSH_", "DATABASE_", "GITHUB_TOKEN"].iter().any(|prefix| variable.starts_with(prefix));
+                let own = ["SSH_", "DATABASE_", "REGISTRY_", "GITHUB_TOKEN"]
+                    .iter()
+                    .any(|prefix| variable.starts_with(prefix));
                 assert!(own, "{variable}");
             }
         }

@@ -1,6 +1,12 @@
 //! What the user asked for, resolved: it can't be wrong any more.
 
-use crate::{postgres::Target, secret::Secret, ssh::Route};
+use crate::{
+    engine::{Credentials, Pull},
+    postgres::{Passage, Target},
+    secret::Secret,
+    ssh::Route,
+    tool::{Line, Recipe},
+};
 use std::{path::PathBuf, time::Duration};
 
 /// What is asked.
@@ -86,6 +92,53 @@ pub struct SqlSettings {
     pub gaps: Policy,
 }
 
+/// Where the migration runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In the action: plain SQL files.
+    Sql,
+    /// In a container of the app's own image.
+    Image(Box<ImageSettings>),
+}
+
+/// How much a tool may do with the workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Workspace {
+    /// It does not see it.
+    Hidden,
+    /// It may look.
+    ReadOnly,
+    /// It may change it.
+    ReadWrite,
+}
+
+/// A tool in an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageSettings {
+    /// Which image.
+    pub image: String,
+    /// When to ask the registry.
+    pub pull: Pull,
+    /// Who we are there.
+    pub credentials: Option<Credentials>,
+    /// What applies the migrations.
+    pub recipe: Recipe,
+    /// In place of the recipe's way to migrate.
+    pub run: Option<Line>,
+    /// The tool's environment beside the database's.
+    pub env: Vec<(String, Secret)>,
+    /// Whether it sees the workspace.
+    pub workspace: Workspace,
+    /// Where it begins.
+    pub working_directory: Option<String>,
+    /// Bytes.
+    pub memory: Option<i64>,
+    /// The database's URL as the user has it, or made of its parts.
+    pub database_url: Secret,
+    /// What becomes of the tool's own TLS.
+    pub passage: Passage,
+}
+
 /// What keeps a run from doing harm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SafetySettings {
@@ -121,6 +174,8 @@ pub struct Settings {
     pub command: Command,
     /// The environment's name, for reports.
     pub environment: Option<String>,
+    /// Where the migration runs.
+    pub place: Place,
     /// The way to the database; none is a direct connection.
     pub route: Option<Route>,
     /// The database.

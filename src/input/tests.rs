@@ -23,7 +23,7 @@ fn run(args: &[&str], env: &[&[(&str, &str)]]) -> Ask {
     let env = env.concat().into_iter().map(|(name, value)| (name.into(), value.into())).collect();
     match read(args, env) {
         Request::Run(ask) => *ask,
-        Request::Print { text } => panic!("{text}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -325,8 +325,8 @@ fn a_value_is_refused_with_its_place_and_the_values_that_exist() {
     let fault = only_fault(&[], &[DATABASE, &[("INPUT_OUT-OF-ORDER", "sometimes")]]);
     assert_eq!(fault.cause, "`out-of-order` (from the workflow's `with:`) is `sometimes`: it does not exist");
     assert_eq!(fault.fix, "set `out-of-order` to `refuse` or `allow`");
-    let fault = only_fault(&["--executor", "image"], &[DATABASE]);
-    assert_eq!(fault.fix, "set `executor` to `sql`");
+    let fault = only_fault(&["--executor", "cluster"], &[DATABASE]);
+    assert_eq!(fault.fix, "set `executor` to `sql` or `image`");
     let fault = only_fault(&["--expect-plan", "yes"], &[DATABASE]);
     assert!(fault.fix.contains("`plan-digest`"), "{}", fault.fix);
 }

@@ -1,14 +1,21 @@
 //! The inputs as a whole: from texts to settings that can't be wrong any more.
 
 use super::{
-    Command, CommentPolicy, GithubSettings, LayoutChoice, Policy, SafetySettings, Settings, SqlSettings, database,
-    findings::Findings, name::Name, raw::Inputs, route, value,
+    Command, CommentPolicy, GithubSettings, LayoutChoice, Place, Policy, SafetySettings, Settings, SqlSettings,
+    database, findings::Findings, image, name::Name, raw::Inputs, route, value, variables::Variables,
 };
 use crate::{
     fault::{Code, Fault},
     github::env::Runner,
 };
 
+#[derive(Clone, Copy)]
+enum Executor {
+    Sql,
+    Image,
+}
+
+const EXECUTORS: [(&str, Executor); 2] = [("sql", Executor::Sql), ("image", Executor::Image)];
 const POLICIES: [(&str, Policy); 2] = [("refuse", Policy::Refuse), ("allow", Policy::Allow)];
 const SWITCH: [(&str, Policy); 2] = [("true", Policy::Allow), ("false", Policy::Refuse)];
 const LAYOUTS: [(&str, LayoutChoice); 3] =
@@ -21,19 +28,28 @@ pub(super) fn settings(
     inputs: &Inputs,
     environment: Option<&str>,
     runner: &Runner,
+    variables: &Variables,
     findings: &mut Findings,
 ) -> Option<Settings> {
     let command = findings.keep(command(inputs));
-    let executor = findings.keep(inputs.required(Name::Executor, |text| value::choice(text, &[("sql", ())])));
+    let executor = findings.keep(inputs.required(Name::Executor, |text| value::choice(text, &EXECUTORS)));
     let route = if route::is_wanted(inputs) { route::read(inputs, findings).map(Some) } else { Some(None) };
     let database = database::read(inputs, runner, findings);
+    let place = match executor {
+        Some(Executor::Image) => {
+            image::read(inputs, variables, database.as_ref(), findings).map(|image| Place::Image(Box::new(image)))
+        }
+        Some(Executor::Sql) => Some(Place::Sql),
+        None => None,
+    };
     let wait_timeout = findings.keep(inputs.required(Name::WaitTimeout, value::positive_duration));
     let sql = sql(inputs, runner, findings);
     let safety = safety(inputs, findings);
     let github = github(inputs, findings);
-    executor?;
+    let place = place?;
     Some(Settings {
         command: command?,
+        place,
         environment: environment.map(ToOwned::to_owned),
         route: route?,
         database: database?,

@@ -2,9 +2,11 @@
 //! else that the crate knows about the two stands in `plain` and `sqlx`.
 
 mod discover;
+pub mod fingerprint;
 pub(crate) mod hex;
 mod plain;
 mod progress;
+pub mod shape;
 mod sqlx;
 
 pub use discover::{Found, discover_sql, found};
@@ -172,7 +174,7 @@ impl Ledger {
 
 /// Indexes that a failed CREATE INDEX CONCURRENTLY left behind. Left out: those that somebody is building at this moment,
 /// and partitioned ones, which are invalid until every partition has its part.
-fn invalid_indexes_sql() -> String {
+pub(crate) fn invalid_indexes_sql() -> String {
     format!(
         "SELECT 'index', i.indexrelid::pg_catalog.regclass::text FROM pg_catalog.pg_index i \
          JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \

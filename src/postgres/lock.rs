@@ -31,6 +31,13 @@ pub fn application_name(runner: &Runner) -> String {
     name
 }
 
+/// What the sessions of a tool of ours are called: not as the session that holds the lock.
+#[must_use]
+pub fn tool_name(runner: &Runner) -> String {
+    let name = application_name(runner).replacen("bastion-migrate", "bastion-migrate-tool", 1);
+    name.chars().take(NAME_LENGTH).collect()
+}
+
 /// A lock and what people call it.
 #[derive(Debug, Clone, Copy)]
 pub struct Lock {

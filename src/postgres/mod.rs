@@ -4,6 +4,7 @@ mod backend_pid;
 mod connect;
 pub mod facts;
 pub(crate) mod fault;
+mod guard;
 mod hint;
 mod listener;
 pub mod lock;
@@ -20,6 +21,7 @@ mod url_parameters;
 mod wire;
 
 pub use connect::{Canceller, Session, Startup};
+pub use guard::{Guard, Ward};
 pub use listener::{Injected, Listener, Passage};
 pub use record::{ServerError, Traffic};
 pub use sslmode::SslWish;

@@ -95,7 +95,10 @@ impl Log {
     pub fn event(&mut self, event: &Event, at: Duration) {
         let event = event.redacted(self.sink.redactor());
         if let Event::Planned(facts) = &event {
-            self.names = facts.pending.iter().map(|id| (id.version, stem(&id.file))).collect();
+            self.names = facts.pending.iter().map(|id| (id.version, id.title().to_owned())).collect();
+        }
+        if let Event::Found(id) = &event {
+            self.names.insert(id.version, id.title().to_owned());
         }
         self.progress(&event);
         for line in words::lines(&event, &self.names, at) {
@@ -192,12 +195,6 @@ fn masks(secret: &Secret) -> Vec<&str> {
         (true, true) => vec![whole],
         (true, false) => lines,
     }
-}
-
-/// `0003_add_email` of `migrations/0003_add_email.sql`: the migration as its author calls it.
-fn stem(file: &str) -> String {
-    let name = file.rsplit('/').next().unwrap_or(file);
-    name.strip_suffix(".sql").unwrap_or(name).to_owned()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use crate::{
     fault::{Class, Fault, Stage},
     github::env::Runner,
     input::Command,
-    run::event::{BastionFacts, DatabaseFacts, Event, MigrationId, PlanFacts},
+    run::event::{BastionFacts, DatabaseFacts, Event, ImageFacts, MigrationId, PlanFacts, Usage},
 };
 use std::time::Duration;
 
@@ -82,6 +82,12 @@ pub struct MigrationReport {
     pub took_ms: Option<u64>,
 }
 
+impl MigrationReport {
+    fn pending(id: &MigrationId) -> Self {
+        Self { id: id.clone(), fate: Fate::Pending, started_ms: None, took_ms: None }
+    }
+}
+
 /// What the server said on the way. Hostile text.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct NoticeReport {
@@ -104,6 +110,12 @@ pub struct Report {
     pub bastion: Option<BastionFacts>,
     /// The database.
     pub database: Option<DatabaseFacts>,
+    /// The image that the tool ran in.
+    pub image: Option<ImageFacts>,
+    /// What the tool used.
+    pub usage: Option<Usage>,
+    /// By which way our settings reached the tool's sessions.
+    pub settings: Option<String>,
     /// What there was to do.
     pub plan: Option<PlanFacts>,
     /// Its migrations and what became of them.
@@ -112,6 +124,10 @@ pub struct Report {
     pub stages: Vec<StageTime>,
     /// Whether the ledger, read again, said what it should.
     pub verified: bool,
+    /// What is in the schema that was not there before.
+    pub schema: Vec<String>,
+    /// Who waited for whom, the first [`BLOCKED_KEPT`].
+    pub blocked: Vec<String>,
     /// The server's messages, the newest [`NOTICES_KEPT`] of them.
     pub notices: Vec<NoticeReport>,
     /// What did not decide the outcome.
@@ -121,6 +137,9 @@ pub struct Report {
     /// Milliseconds.
     pub duration_ms: u64,
 }
+
+/// Who waited for whom, as far as it is kept for the summary; the log has all.
+pub(super) const BLOCKED_KEPT: usize = 20;
 
 /// Notices kept for the summary; the log has all.
 pub const NOTICES_KEPT: usize = 50;
@@ -135,10 +154,15 @@ impl Report {
             run_url: runner.run_url(),
             bastion: None,
             database: None,
+            image: None,
+            usage: None,
+            settings: None,
             plan: None,
             migrations: Vec::new(),
             stages: Vec::new(),
             verified: false,
+            schema: Vec::new(),
+            blocked: Vec::new(),
             notices: Vec::new(),
             warnings: Vec::new(),
             faults: Vec::new(),
@@ -162,13 +186,7 @@ impl Report {
             Event::Bastion(facts) => self.bastion = Some(facts.clone()),
             Event::Database(facts) => self.database = Some(facts.clone()),
             Event::Planned(facts) => {
-                let pending = |id: &MigrationId| MigrationReport {
-                    id: id.clone(),
-                    fate: Fate::Pending,
-                    started_ms: None,
-                    took_ms: None,
-                };
-                self.migrations = facts.pending.iter().map(pending).collect();
+                self.migrations = facts.pending.iter().map(MigrationReport::pending).collect();
                 self.plan = Some(facts.clone());
             }
             Event::Started(id) => self.became(id.version, Fate::Running, |entry| entry.started_ms = Some(now)),
@@ -185,10 +203,45 @@ impl Report {
                 }
                 self.notices.push(NoticeReport { severity: severity.clone(), text: text.clone() });
             }
+            Event::Image(facts) => self.image = Some(facts.clone()),
+            Event::Used(usage) => self.usage = Some(*usage),
+            Event::Settings { way } => self.settings = Some(way.clone()),
+            Event::Schema { added } => self.schema.clone_from(added),
+            Event::Blocked { text } => {
+                if self.blocked.len() < BLOCKED_KEPT {
+                    self.blocked.push(text.clone());
+                }
+            }
+            Event::Begun { name } => {
+                self.end_of_begun(now);
+                if let Some(version) =
+                    self.migrations.iter().find(|entry| entry.id.name == *name).map(|entry| entry.id.version)
+                {
+                    self.became(version, Fate::Running, |entry| (entry.started_ms, entry.took_ms) = (Some(now), None));
+                }
+            }
+            Event::Found(id) => self.migrations.push(MigrationReport::pending(id)),
+            Event::Recorded { version } => {
+                self.end_of_begun(now);
+                self.became(*version, Fate::Applied, |_| ());
+            }
             Event::Verified => self.verified = true,
             Event::Warning(fault) => self.warnings.push(fault.clone()),
             Event::Fault(fault) => self.faults.push(fault.clone()),
-            Event::Note(_) | Event::Waiting { .. } | Event::Locked { .. } | Event::Statement { .. } => {}
+            Event::Note(_)
+            | Event::Waiting { .. }
+            | Event::Locked { .. }
+            | Event::Statement { .. }
+            | Event::Calling { .. }
+            | Event::Output { .. } => {}
+        }
+    }
+
+    /// A tool tells when a migration begins: that is when the one before it has ended.
+    fn end_of_begun(&mut self, now: u64) {
+        let begun = |entry: &&mut MigrationReport| entry.fate == Fate::Running && entry.took_ms.is_none();
+        if let Some(entry) = self.migrations.iter_mut().find(begun) {
+            entry.took_ms = entry.started_ms.map(|started| now.saturating_sub(started));
         }
     }
 

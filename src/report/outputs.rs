@@ -11,17 +11,19 @@ const REPORT_LIMIT: usize = 256 * 1024;
 
 #[derive(Serialize)]
 struct Applied<'a> {
-    version: i64,
-    name: &'a str,
-    file: &'a str,
+    #[serde(flatten)]
+    id: Named<'a>,
     took_ms: Option<u64>,
 }
 
+/// A migration; version and file are what only files have.
 #[derive(Serialize)]
-struct Pending<'a> {
-    version: i64,
+struct Named<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<i64>,
     name: &'a str,
-    file: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -38,7 +40,7 @@ struct Whole<'a> {
 #[must_use]
 pub fn outputs(report: &Report) -> Vec<(&'static str, String)> {
     let applied: Vec<Applied<'_>> = report.with_fate(Fate::Applied).map(applied).collect();
-    let pending: Vec<Pending<'_>> = report.left_to_do().map(pending).collect();
+    let pending: Vec<Named<'_>> = report.left_to_do().map(named).collect();
     let plan = report.plan.as_ref();
     let planned = |value: String| if plan.is_some() { value } else { String::new() };
     vec![
@@ -56,11 +58,12 @@ pub fn outputs(report: &Report) -> Vec<(&'static str, String)> {
 }
 
 fn applied(entry: &MigrationReport) -> Applied<'_> {
-    Applied { version: entry.id.version, name: &entry.id.name, file: &entry.id.file, took_ms: entry.took_ms }
+    Applied { id: named(entry), took_ms: entry.took_ms }
 }
 
-fn pending(entry: &MigrationReport) -> Pending<'_> {
-    Pending { version: entry.id.version, name: &entry.id.name, file: &entry.id.file }
+fn named(entry: &MigrationReport) -> Named<'_> {
+    let file = Some(entry.id.file.as_str()).filter(|file| !file.is_empty());
+    Named { version: file.map(|_| entry.id.version), name: &entry.id.name, file }
 }
 
 /// A part of the report that can be emptied.
@@ -68,10 +71,11 @@ type Cut = (&'static str, fn(&mut Report));
 
 /// The whole report; the least telling parts are emptied until it fits.
 fn whole(report: &Report) -> String {
-    let cuts: [Cut; 4] = [
+    let cuts: [Cut; 5] = [
         ("notices", |report| report.notices.clear()),
         ("plan.pending", |report| report.plan.iter_mut().for_each(|plan| plan.pending.clear())),
         ("migrations", |report| report.migrations.clear()),
+        ("schema", |report| report.schema.clear()),
         ("warnings", |report| report.warnings.clear()),
     ];
     let (outcome, exit_code) = (report.outcome(), report.exit_code());

@@ -6,7 +6,7 @@
 use super::outcome::{MigrationReport, NoticeReport, Report};
 use crate::{
     fault::{Fault, Place},
-    run::event::{BastionFacts, DatabaseFacts, Event, MigrationId, PlanFacts},
+    run::event::{BastionFacts, DatabaseFacts, Event, ImageFacts, MigrationId, PlanFacts},
     secret::Redactor,
 };
 
@@ -58,13 +58,14 @@ redacted! {
     Fault { cause, fix, place, sqlstate, detail } { stage, code }
     BastionFacts { host, user, host_key, login } { port }
     DatabaseFacts { host, name, role, version, tls } { port }
+    ImageFacts { reference, id, digest } {}
     MigrationId { name, file } { version }
     PlanFacts { layout, ledger, pending, digest } { recorded }
     MigrationReport { id } { fate, started_ms, took_ms }
     NoticeReport { severity, text } {}
     Report {
-        environment, run_url, bastion, database, plan, migrations, notices, warnings, faults
-    } { command, stages, verified, duration_ms }
+        environment, run_url, bastion, database, image, settings, plan, migrations, schema, blocked, notices, warnings, faults
+    } { command, stages, verified, usage, duration_ms }
 }
 
 impl Redacted for Event {
@@ -76,9 +77,17 @@ impl Redacted for Event {
             Self::Database(facts) => Self::Database(facts.redacted(redactor)),
             Self::Planned(facts) => Self::Planned(facts.redacted(redactor)),
             Self::Started(id) => Self::Started(id.redacted(redactor)),
+            Self::Found(id) => Self::Found(id.redacted(redactor)),
             Self::Notice { severity, text } => {
                 Self::Notice { severity: severity.redacted(redactor), text: text.redacted(redactor) }
             }
+            Self::Begun { name } => Self::Begun { name: name.redacted(redactor) },
+            Self::Calling { command } => Self::Calling { command: command.redacted(redactor) },
+            Self::Output { line } => Self::Output { line: line.redacted(redactor) },
+            Self::Blocked { text } => Self::Blocked { text: text.redacted(redactor) },
+            Self::Image(facts) => Self::Image(facts.redacted(redactor)),
+            Self::Schema { added } => Self::Schema { added: added.redacted(redactor) },
+            Self::Settings { way } => Self::Settings { way: way.redacted(redactor) },
             Self::Warning(fault) => Self::Warning(fault.redacted(redactor)),
             Self::Fault(fault) => Self::Fault(fault.redacted(redactor)),
             Self::Entered(_)
@@ -86,9 +95,11 @@ impl Redacted for Event {
             | Self::Locked { .. }
             | Self::Statement { .. }
             | Self::Applied { .. }
+            | Self::Recorded { .. }
             | Self::Failed { .. }
             | Self::Forgotten { .. }
             | Self::InDoubt { .. }
+            | Self::Used(_)
             | Self::Verified => self.clone(),
         }
     }

@@ -11,6 +11,9 @@ use crate::fault::Fault;
 /// Bars in the chart; with more nobody can read it.
 const BARS: usize = 60;
 
+/// Parts of the schema that are listed.
+const LISTED: usize = 500;
+
 /// How much of one foreign text is shown, in characters, so that one message can't push everything else out.
 const SHOWN: usize = 4_000;
 
@@ -20,7 +23,9 @@ const CHART: &str = "the chart";
 const PENDING: &str = "pending migrations";
 const FAULTS: &str = "faults";
 const WARNINGS: &str = "warnings";
+const BLOCKED: &str = "who waited for whom";
 const NOTICES: &str = "messages of the server";
+const SCHEMA: &str = "what is new in the schema";
 const ENDING: &str = "what to do next and the facts";
 
 /// The report as Markdown of at most `budget` bytes. The report must be redacted.
@@ -28,7 +33,7 @@ const ENDING: &str = "what to do next and the facts";
 pub fn summary(report: &Report, budget: usize) -> String {
     let verdict = Verdict::of(report);
     let headline = format!("## {}\n\n", prose(&verdict.what));
-    let everything = cut_note(&[APPLIED, CHART, PENDING, FAULTS, WARNINGS, NOTICES, ENDING]);
+    let everything = cut_note(&[APPLIED, CHART, PENDING, FAULTS, WARNINGS, BLOCKED, NOTICES, SCHEMA, ENDING]);
     let room = budget.saturating_sub(everything.len());
     if headline.len() > room {
         return if headline.len() <= budget { headline } else { String::new() };
@@ -41,6 +46,7 @@ pub fn summary(report: &Report, budget: usize) -> String {
     chart(report, &mut page);
     pending(report, &mut page);
     in_the_way(report, &mut page);
+    schema(report, &mut page);
     if ending_fits {
         page.text.push_str(&ending);
     } else {
@@ -81,13 +87,28 @@ fn applied(report: &Report, page: &mut Page) {
     if rows.is_empty() {
         return;
     }
-    page.add(APPLIED, "### Applied\n\n| Version | Migration | File | Time |\n|---:|---|---|---:|\n");
+    page.add(APPLIED, &format!("### Applied\n\n{}", head_of(&rows, " Time", "---:")));
     for row in rows {
         let time = row.took_ms.map(took).unwrap_or_default();
-        let (name, file) = (escape(&clipped(&row.id.name, SHOWN)), code(&clipped(&row.id.file, SHOWN)));
-        page.add(APPLIED, &format!("| {} | {name} | {file} | {time} |\n", row.id.version));
+        page.add(APPLIED, &format!("{} {time} |\n", cells(row)));
     }
     page.add(APPLIED, "\n");
+}
+
+/// The head of a table of migrations. Only files have a version and a path.
+fn head_of(rows: &[&MigrationReport], last: &str, align: &str) -> String {
+    if rows.iter().all(|row| row.id.file.is_empty()) {
+        return format!("| Migration |{last} |\n|---|{align}|\n");
+    }
+    format!("| Version | Migration | File |{last} |\n|---:|---|---|{align}|\n")
+}
+
+fn cells(row: &MigrationReport) -> String {
+    let name = escape(&clipped(&row.id.name, SHOWN));
+    if row.id.file.is_empty() {
+        return format!("| {name} |");
+    }
+    format!("| {} | {name} | {} |", row.id.version, code(&clipped(&row.id.file, SHOWN)))
 }
 
 /// Mermaid's gantt, in milliseconds since the run began.
@@ -128,7 +149,7 @@ fn pending(report: &Report, page: &mut Page) {
     if rows.is_empty() {
         return;
     }
-    page.add(PENDING, "### Pending\n\n| Version | Migration | File | |\n|---:|---|---|---|\n");
+    page.add(PENDING, &format!("### Pending\n\n{}", head_of(&rows, "", "---")));
     for row in rows {
         let note = match row.fate {
             Fate::Pending | Fate::Applied => "",
@@ -136,8 +157,7 @@ fn pending(report: &Report, page: &mut Page) {
             Fate::Failed => "failed",
             Fate::InDoubt => "in doubt",
         };
-        let (name, file) = (escape(&clipped(&row.id.name, SHOWN)), code(&clipped(&row.id.file, SHOWN)));
-        page.add(PENDING, &format!("| {} | {name} | {file} | {note} |\n", row.id.version));
+        page.add(PENDING, &format!("{} {note} |\n", cells(row)));
     }
     page.add(PENDING, "\n");
 }
@@ -150,6 +170,11 @@ fn in_the_way(report: &Report, page: &mut Page) {
             page.add(what, &format!("{heading}{}", fault(found)));
         }
     }
+    for (at, who) in report.blocked.iter().enumerate() {
+        let heading = if at == 0 { "### Locks\n\n" } else { "" };
+        page.add(BLOCKED, &format!("{heading}- {}\n", escape(&clipped(who, SHOWN))));
+    }
+    page.add(BLOCKED, if report.blocked.is_empty() { "" } else { "\n" });
     for (at, notice) in report.notices.iter().enumerate() {
         let heading = match (at, report.notices.len()) {
             (0, NOTICES_KEPT) => {
@@ -162,6 +187,21 @@ fn in_the_way(report: &Report, page: &mut Page) {
         page.add(NOTICES, &format!("{heading}- {}: {text}\n", escape(&notice.severity)));
     }
     page.add(NOTICES, if report.notices.is_empty() { "" } else { "\n" });
+}
+
+fn schema(report: &Report, page: &mut Page) {
+    if report.schema.is_empty() {
+        return;
+    }
+    let rows: String =
+        report.schema.iter().take(LISTED).map(|what| format!("- {}\n", code(&clipped(what, 300)))).collect();
+    let more = match report.schema.len().saturating_sub(LISTED) {
+        0 => String::new(),
+        more => format!("- and {more} more\n"),
+    };
+    let head = format!("<details><summary>New in the schema: {}</summary>\n\n", report.schema.len());
+    // One piece: a fold that is open has to be closed.
+    page.add(SCHEMA, &format!("{head}{rows}{more}\n</details>\n\n"));
 }
 
 fn fault(fault: &Fault) -> String {
@@ -198,6 +238,12 @@ fn facts(report: &Report) -> String {
         facts.push(("PostgreSQL", found.version.clone()));
         facts.push(("TLS", found.tls.clone()));
     }
+    if let Some(image) = &report.image {
+        facts.push(("Image", image.reference.clone()));
+        facts.push(("Digest", image.digest.clone().unwrap_or_else(|| image.id.clone())));
+    }
+    facts.extend(report.usage.map(|usage| ("Used", words::used(usage))));
+    facts.extend(report.settings.clone().map(|way| ("Settings", way)));
     if let Some(plan) = &report.plan {
         facts.push(("Plan", plan.digest.clone()));
         facts.push((

@@ -40,7 +40,7 @@ fn what(report: &Report) -> String {
         Outcome::Failed => format!("Failed in stage {stage} with {code}: {}", progress(report)),
         Outcome::Cancelled => format!("Stopped in stage {stage} with {code}: {}", progress(report)),
         Outcome::InDoubt => {
-            let doubtful: Vec<&str> = report.with_fate(Fate::InDoubt).map(|entry| entry.id.file.as_str()).collect();
+            let doubtful: Vec<&str> = report.with_fate(Fate::InDoubt).map(|entry| entry.id.path()).collect();
             let whether = match doubtful.as_slice() {
                 [] => String::new(),
                 [one] => format!("nobody knows whether `{one}` was committed; "),

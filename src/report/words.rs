@@ -2,7 +2,7 @@
 
 use crate::{
     fault::{Fault, Place, Stage},
-    run::event::{BastionFacts, DatabaseFacts, Event, PlanFacts},
+    run::event::{BastionFacts, DatabaseFacts, Event, ImageFacts, PlanFacts, Usage},
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -56,6 +56,8 @@ pub(super) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
         Event::Applied { version, took: time } => {
             text(Tone::Good, format!("  applied {} ({})", name(version), took(millis(*time))))
         }
+        Event::Found(id) => text(Tone::Quiet, format!("  new in the ledger: {}", id.title())),
+        Event::Recorded { version } => text(Tone::Good, format!("  applied {}", name(version))),
         Event::Failed { version } => text(Tone::Bad, format!("  failed {}", name(version))),
         Event::Forgotten { version } => {
             text(Tone::Bad, format!("  forgotten: the server crashed before {} was on its disk", name(version)))
@@ -66,6 +68,14 @@ pub(super) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
         Event::Notice { severity, text: said } => {
             text(Tone::Quiet, format!("  {}: {}", severity.to_lowercase(), indented(said)))
         }
+        Event::Begun { name } => text(Tone::Quiet, format!("  begun {name}")),
+        Event::Calling { command } => text(Tone::Plain, format!("  $ {}", indented(command))),
+        Event::Output { line } => text(Tone::Quiet, format!("  | {line}")),
+        Event::Blocked { text: who } => text(Tone::Warning, format!("  {}", indented(who))),
+        Event::Image(facts) => text(Tone::Plain, image(facts)),
+        Event::Used(usage) => text(Tone::Quiet, format!("  used {}", used(*usage))),
+        Event::Schema { added } => schema(added),
+        Event::Settings { way } => text(Tone::Quiet, format!("  settings {way}")),
         Event::Verified => text(Tone::Good, "  the ledger confirms it".to_owned()),
         Event::Warning(warning) => fault(warning, "warning", Tone::Warning),
         Event::Fault(error) => {
@@ -87,10 +97,31 @@ fn database(facts: &DatabaseFacts) -> String {
     format!("  database  {name} at {host}:{port} as {role}\n  server    PostgreSQL {version}, TLS {tls}")
 }
 
+fn image(facts: &ImageFacts) -> String {
+    let digest = facts.digest.as_ref().map(|digest| format!("\n  digest    {digest}")).unwrap_or_default();
+    format!("  image     {} ({}){digest}", facts.reference, facts.id)
+}
+
+/// Lines of the log about the schema; the summary has all.
+const SCHEMA_LINES: usize = 20;
+
+fn schema(added: &[String]) -> Vec<Line> {
+    let more = added.len().saturating_sub(SCHEMA_LINES);
+    let shown = added.iter().take(SCHEMA_LINES).map(|what| format!("  new {}", indented(what)));
+    let more = (more > 0).then(|| format!("  new {more} more"));
+    shown.chain(more).map(|line| Line::Text(Tone::Quiet, line)).collect()
+}
+
+/// Memory and time for people.
+pub(super) fn used(usage: Usage) -> String {
+    let memory = usage.memory_bytes.div_ceil(1 << 20);
+    format!("{memory} MiB of memory at most, {} of processor time", took(usage.cpu_ms))
+}
+
 fn plan(facts: &PlanFacts) -> Vec<String> {
     let pending = count(facts.pending.len(), "migration");
     let head = format!("  {pending} pending, {} recorded in {}", facts.recorded, facts.ledger);
-    let files = facts.pending.iter().map(|id| format!("  pending {}", id.file));
+    let files = facts.pending.iter().map(|id| format!("  pending {}", id.path()));
     let digest = (!facts.digest.is_empty()).then(|| format!("  digest  {}", facts.digest));
     std::iter::once(head).chain(files).chain(digest).collect()
 }

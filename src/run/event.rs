@@ -49,6 +49,13 @@ pub enum Event {
         /// How long the server took.
         took: Duration,
     },
+    /// A migration that nobody had listed is in the ledger since this run.
+    Found(MigrationId),
+    /// A tool's migration is in the ledger since this run.
+    Recorded {
+        /// Which migration.
+        version: i64,
+    },
     /// A migration failed, or was stopped, and is not in the ledger.
     Failed {
         /// Which migration.
@@ -70,6 +77,40 @@ pub enum Event {
         severity: String,
         /// The message.
         text: String,
+    },
+    /// A tool begins a migration, as its own words tell.
+    Begun {
+        /// As the tool names it. Hostile text.
+        name: String,
+    },
+    /// A tool was started.
+    Calling {
+        /// Its command, as a reader would type it.
+        command: String,
+    },
+    /// A line of a tool's output. Hostile text.
+    Output {
+        /// The line.
+        line: String,
+    },
+    /// Somebody waits for somebody else's lock. Queries of others in it are hostile text.
+    Blocked {
+        /// Who waits for whom, for what.
+        text: String,
+    },
+    /// The image is there.
+    Image(ImageFacts),
+    /// What a tool's containers used so far.
+    Used(Usage),
+    /// What is in the schema that was not there before.
+    Schema {
+        /// A table, column, index or constraint each.
+        added: Vec<String>,
+    },
+    /// By which way our settings reached the tool's sessions.
+    Settings {
+        /// As a phrase.
+        way: String,
     },
     /// The ledger, read again, says what it should.
     Verified,
@@ -111,15 +152,54 @@ pub struct DatabaseFacts {
     pub tls: String,
 }
 
+/// Which image it is: a tag can mean another one tomorrow.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ImageFacts {
+    /// As the user wrote it.
+    pub reference: String,
+    /// The engine's own name of it, `sha256:…`.
+    pub id: String,
+    /// As the registry knows it, `name@sha256:…`; an image that was never pushed or pulled has none.
+    pub digest: Option<String>,
+}
+
+/// What containers used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Usage {
+    /// The most memory at one time, as far as a look each second sees it.
+    pub memory_bytes: u64,
+    /// Time of processors, in milliseconds.
+    pub cpu_ms: u64,
+}
+
 /// Names one migration.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct MigrationId {
-    /// The number in front of the file's name.
+    /// The number in front of the file's name; of a tool's migration, its place in the plan.
     pub version: i64,
-    /// The rest of it, without the ending.
+    /// The rest of it, without the ending; of a tool's migration, what the tool calls it.
     pub name: String,
-    /// The file, as the user wrote the path.
+    /// The file, as the user wrote the path; empty for a tool's migration, whose files only the tool knows.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub file: String,
+}
+
+impl MigrationId {
+    /// The file, or the tool's own name.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        if self.file.is_empty() { &self.name } else { &self.file }
+    }
+
+    /// What people call it: `0003_add_email` of `migrations/0003_add_email.sql`, or the tool's own name.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        if self.file.is_empty() {
+            return &self.name;
+        }
+        let name = self.file.rsplit('/').next().unwrap_or(&self.file);
+        name.strip_suffix(".sql").unwrap_or(name)
+    }
 }
 
 /// What there is to do.

@@ -1,0 +1,299 @@
+//! One container: made, run to its end, removed.
+
+use super::{
+    Engine, Tag,
+    client::{said, status, trouble},
+    lines::Lines,
+};
+use crate::{
+    fault::{Code, Fault},
+    run::event::Usage,
+};
+use bollard::{
+    container::LogOutput,
+    errors::Error,
+    models::{ContainerCreateBody, ContainerStatsResponse, HostConfig, PortBinding},
+    query_parameters::{
+        AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder,
+        StatsOptionsBuilder, StopContainerOptionsBuilder,
+    },
+};
+use futures_util::{
+    StreamExt as _,
+    future::{Either, select},
+};
+use std::{cell::Cell, collections::HashMap, pin::pin, time::Duration};
+
+/// What a container is made of.
+#[derive(Debug, Clone, Default)]
+pub struct Order {
+    /// The image's id or reference.
+    pub image: String,
+    /// In place of the image's own command; its entrypoint stays.
+    pub command: Option<Vec<String>>,
+    /// Environment variables. The only place for secrets: who may read it, the engine's owner, has them anyway.
+    pub env: Vec<(String, String)>,
+    /// As in `container:<id>`.
+    pub network: Option<String>,
+    /// `source:place:mode`, sources as the engine knows them.
+    pub binds: Vec<String>,
+    /// The directory that it begins in, if not the image's own.
+    pub working_directory: Option<String>,
+    /// Bytes.
+    pub memory: Option<i64>,
+    /// Files that are put into it before it begins, as (absolute path, content). Readable by everybody in it.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// Ports of the container, published on the loopback of the engine's host at a free port.
+    pub ports: Vec<u16>,
+    /// Whether something will be written to its standard input.
+    pub input: Input,
+}
+
+/// The standard input of a container.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Input {
+    /// There is none.
+    #[default]
+    None,
+    /// One writer, and then its end.
+    Once,
+}
+
+/// Where a line came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// By itself, with this code.
+    Exited(i64),
+    /// By this signal.
+    Signalled(i64),
+    /// The kernel killed it for the memory that it wanted.
+    OutOfMemory,
+}
+
+/// The end of a container, and what it took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// How.
+    pub status: Status,
+    /// What it used.
+    pub usage: Usage,
+}
+
+/// A handle to a container that exists. Dropping it leaves it to the sweep: nothing can be waited for in a `Drop`.
+#[derive(Debug, Clone)]
+pub struct Container {
+    engine: Engine,
+    id: String,
+}
+
+/// The code of `docker run` for a program that is killed: 128 and the signal (docker run(1), "Exit Status").
+const SIGNALLED: i64 = 128;
+
+impl Container {
+    /// Makes it; nothing runs yet.
+    ///
+    /// # Errors
+    /// `engine-failed`, in the engine's words.
+    pub async fn create(engine: &Engine, order: &Order, tag: &Tag) -> Result<Self, Fault> {
+        let options = CreateContainerOptionsBuilder::new().build();
+        let made = engine.docker.create_container(Some(options), body(order, tag)).await;
+        let id = made.map_err(|error| trouble("the engine did not make the container", &error))?.id;
+        let container = Self { engine: engine.clone(), id };
+        if let Err(fault) = container.put(&order.files).await {
+            container.remove().await?;
+            return Err(fault);
+        }
+        Ok(container)
+    }
+
+    /// The engine's id of it.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    async fn put(&self, files: &[(String, Vec<u8>)]) -> Result<(), Fault> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let options = bollard::query_parameters::UploadToContainerOptionsBuilder::new().path("/").build();
+        let archive = super::archive::of(files);
+        let put =
+            self.engine.docker.upload_to_container(&self.id, Some(options), bollard::body_full(archive.into())).await;
+        put.map_err(|error| trouble("a file could not be put into the container", &error))
+    }
+
+    /// Runs it to its end and tells every line that it says, as it says it.
+    ///
+    /// # Errors
+    /// `tool-missing` when its program can't be begun; `engine-failed`.
+    pub async fn run(&self, tell: impl FnMut(Output, &str)) -> Result<Ended, Fault> {
+        // Before the start, so that nothing is missed.
+        let output = self.attach().await?;
+        self.start().await?;
+        let usage = Cell::new(Usage::default());
+        let read = pin!(read(output.output, tell));
+        let measure = pin!(self.measure(&usage));
+        // The measuring ends with the container, or never.
+        if let Either::Right(((), read)) = select(read, measure).await {
+            read.await;
+        }
+        let status = self.status().await?;
+        Ok(Ended { status, usage: usage.get() })
+    }
+
+    async fn attach(&self) -> Result<bollard::container::AttachContainerResults, Fault> {
+        let options = AttachContainerOptionsBuilder::new().stream(true).stdin(true).stdout(true).stderr(true).build();
+        let attached = self.engine.docker.attach_container(&self.id, Some(options)).await;
+        attached.map_err(|error| trouble("the output of the container can't be read", &error))
+    }
+
+    async fn start(&self) -> Result<(), Fault> {
+        let started = self.engine.docker.start_container(&self.id, None).await;
+        started.map_err(|error| {
+            let words = said(&error);
+            let code = if words.contains("executable file not found") || words.contains("no such file or directory") {
+                Code::ToolMissing
+            } else if words.contains("permission denied") {
+                Code::ToolMissing
+            } else {
+                Code::EngineFailed
+            };
+            Fault::new(code, format!("the container's command can't be started: {words}"))
+        })
+    }
+
+    /// Follows the engine's figures, one a second, for as long as there are any.
+    async fn measure(&self, usage: &Cell<Usage>) {
+        let options = StatsOptionsBuilder::new().stream(true).build();
+        let mut figures = pin!(self.engine.docker.stats(&self.id, Some(options)));
+        while let Some(Ok(figure)) = figures.next().await {
+            usage.set(at_most(usage.get(), &figure));
+        }
+        // The engine sends its last figure when the container ends; the output ends a moment later.
+        std::future::pending::<()>().await;
+    }
+
+    async fn status(&self) -> Result<Status, Fault> {
+        let failed = |error: &Error| trouble("the end of the container can't be read", error);
+        let mut ends = pin!(self.engine.docker.wait_container(&self.id, None));
+        match ends.next().await {
+            None | Some(Ok(_) | Err(Error::DockerContainerWaitError { .. })) => {}
+            Some(Err(error)) => return Err(failed(&error)),
+        }
+        let known = self.engine.docker.inspect_container(&self.id, None).await.map_err(|error| failed(&error))?;
+        let state = known.state.unwrap_or_default();
+        let code = state.exit_code.unwrap_or_default();
+        Ok(match state.oom_killed {
+            Some(true) => Status::OutOfMemory,
+            _ if code > SIGNALLED && code < SIGNALLED + 65 => Status::Signalled(code - SIGNALLED),
+            _ => Status::Exited(code),
+        })
+    }
+
+    /// Asks it to end, and after `grace` sees to it. Nothing to stop is no failure.
+    ///
+    /// # Errors
+    /// `engine-failed`.
+    pub async fn stop(&self, grace: Duration) -> Result<(), Fault> {
+        let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
+        let options = StopContainerOptionsBuilder::new().t(seconds).build();
+        match self.engine.docker.stop_container(&self.id, Some(options)).await {
+            Ok(()) => Ok(()),
+            Err(error) if matches!(status(&error), Some(304 | 404)) => Ok(()),
+            Err(error) => Err(trouble("the container could not be stopped", &error)),
+        }
+    }
+
+    /// Removes it, running or not, with its anonymous volumes.
+    ///
+    /// # Errors
+    /// `engine-failed`.
+    pub async fn remove(self) -> Result<(), Fault> {
+        self.engine.remove(&self.id).await
+    }
+}
+
+impl Engine {
+    /// Removes a container; one that is gone, or is going, is removed.
+    pub(super) async fn remove(&self, id: &str) -> Result<(), Fault> {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        match self.docker.remove_container(id, Some(options)).await {
+            Ok(()) => Ok(()),
+            Err(error) if matches!(status(&error), Some(404 | 409)) => Ok(()),
+            Err(error) => Err(trouble("a container could not be removed", &error)),
+        }
+    }
+}
+
+fn body(order: &Order, tag: &Tag) -> ContainerCreateBody {
+    let once = order.input == Input::Once;
+    let port = |port: &u16| format!("{port}/tcp");
+    let loopback = || PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(String::new()) };
+    ContainerCreateBody {
+        image: Some(order.image.clone()),
+        cmd: order.command.clone(),
+        env: Some(order.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
+        labels: Some(tag.labels()),
+        working_dir: order.working_directory.clone(),
+        attach_stdin: Some(once),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        open_stdin: Some(once),
+        stdin_once: Some(once),
+        exposed_ports: (!order.ports.is_empty()).then(|| order.ports.iter().map(port).collect()),
+        host_config: Some(HostConfig {
+            network_mode: order.network.clone(),
+            binds: Some(order.binds.clone()),
+            memory: order.memory,
+            // Without swap: a limit is a limit.
+            memory_swap: order.memory,
+            port_bindings: (!order.ports.is_empty()).then(|| {
+                order.ports.iter().map(|number| (port(number), Some(vec![loopback()]))).collect::<HashMap<_, _>>()
+            }),
+            ..HostConfig::default()
+        }),
+        ..ContainerCreateBody::default()
+    }
+}
+
+async fn read(
+    mut output: impl futures_util::Stream<Item = Result<LogOutput, Error>> + Unpin,
+    mut tell: impl FnMut(Output, &str),
+) {
+    let (mut out, mut err) = (Lines::default(), Lines::default());
+    // An output that breaks off is an end: what became of the container is asked for next.
+    while let Some(Ok(piece)) = output.next().await {
+        let (from, lines) = match piece {
+            LogOutput::StdErr { message } => (Output::Err, err.take(&message)),
+            LogOutput::StdOut { message } | LogOutput::Console { message } | LogOutput::StdIn { message } => {
+                (Output::Out, out.take(&message))
+            }
+        };
+        lines.iter().for_each(|line| tell(from, line));
+    }
+    out.end().iter().for_each(|line| tell(Output::Out, line));
+    err.end().iter().for_each(|line| tell(Output::Err, line));
+}
+
+/// The greatest memory, without the files that the kernel keeps for it, and the latest time. The names are those of
+/// control groups, version 1 and 2 (docker stats(1) subtracts the same).
+fn at_most(so_far: Usage, figure: &ContainerStatsResponse) -> Usage {
+    let memory = figure.memory_stats.as_ref();
+    let cached = memory.and_then(|memory| {
+        let stats = memory.stats.as_ref()?;
+        stats.get("inactive_file").or_else(|| stats.get("total_inactive_file")).copied()
+    });
+    let used = memory.and_then(|memory| memory.usage).unwrap_or_default().saturating_sub(cached.unwrap_or_default());
+    let cpu = figure.cpu_stats.as_ref().and_then(|cpu| cpu.cpu_usage.as_ref()?.total_usage).unwrap_or_default();
+    Usage { memory_bytes: so_far.memory_bytes.max(used), cpu_ms: so_far.cpu_ms.max(cpu / 1_000_000) }
+}

@@ -1,0 +1,18 @@
+//! The Docker engine, thin: who we are to it, images, containers. No word about migrations here.
+//!
+//! It is reached by the socket that the runner mounts into every container action. What is made of its images gets nothing of
+//! ours: the socket, the environment and the files of the action stay with the action.
+
+mod archive;
+mod client;
+mod container;
+mod image;
+mod lines;
+mod own;
+mod sweep;
+
+pub use client::{Engine, SOCKET};
+pub use container::{Container, Ended, Input, Order, Output, Status};
+pub use image::{Credentials, Pull};
+pub use own::Own;
+pub use sweep::{Expired, Tag};

@@ -1,0 +1,151 @@
+//! What the tool's container is made of, and what it is told: everything that it needs, and nothing of ours.
+
+use crate::{
+    engine::{Order, Own},
+    github::env::Runner,
+    input::{ImageSettings, Settings, Workspace},
+    postgres::{Injected, Passage, lock},
+    tool::Line,
+};
+use std::{collections::BTreeMap, net::IpAddr, path::Path};
+
+/// Where the tool finds the database's CA.
+const CA: &str = "/run/bastion-migrate/ca.pem";
+
+/// Where actions find the workspace, and so where the tool does.
+const WORKSPACE: &str = "/github/workspace";
+
+/// Where the tunnel ends.
+pub(super) const LOOPBACK: &str = "127.0.0.1";
+
+/// Whether the tool's sessions may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Reading,
+    Writing,
+}
+
+/// What the tool's sessions are told, by whichever way it reaches them.
+pub(super) fn injected(settings: &Settings, runner: &Runner, access: Access) -> Injected {
+    let safety = &settings.safety;
+    let mut told = vec![
+        ("lock_timeout".to_owned(), safety.lock_timeout.as_millis().to_string()),
+        ("statement_timeout".to_owned(), safety.statement_timeout.as_millis().to_string()),
+        // A tool whose container is gone must not go on working.
+        ("client_connection_check_interval".to_owned(), "1000".to_owned()),
+    ];
+    if access == Access::Reading {
+        told.push(("default_transaction_read_only".to_owned(), "on".to_owned()));
+    }
+    Injected { application_name: lock::tool_name(runner), settings: told }
+}
+
+/// Whether the database's own name can lead to the tunnel's end: an address can't, nor a name that we need ourselves.
+pub(super) fn keeps_its_name(settings: &Settings) -> bool {
+    let host = &settings.database.host;
+    let hops = settings.route.iter().flat_map(|route| &route.hops);
+    host.parse::<IpAddr>().is_err() && !hops.into_iter().any(|hop| hop.host.eq_ignore_ascii_case(host))
+}
+
+/// The container for one call of the tool. `tunnelled` says that the database is found at the tunnel's end.
+pub(super) fn order(
+    settings: &Settings,
+    tool: &ImageSettings,
+    place: &Place<'_>,
+    line: &Line,
+    injected: &Injected,
+) -> Order {
+    let workspace = place.own.source(Path::new(WORKSPACE)).and_then(|source| match tool.workspace {
+        Workspace::Hidden => None,
+        Workspace::ReadOnly => Some(format!("{source}:{WORKSPACE}:ro")),
+        Workspace::ReadWrite => Some(format!("{source}:{WORKSPACE}:rw")),
+    });
+    let ca = settings.database.ca.as_ref().map(|pem| (CA.to_owned(), pem.clone().into_bytes()));
+    Order {
+        image: place.image.to_owned(),
+        command: Some(line.words()),
+        env: environment(settings, tool, place, injected),
+        // The tunnel's end is ours alone, and the engine gives a container that joins us our names, too.
+        network: Some(format!("container:{}", place.own.id)),
+        binds: workspace.into_iter().collect(),
+        working_directory: tool.working_directory.clone(),
+        memory: tool.memory,
+        files: ca.into_iter().collect(),
+        ..Order::default()
+    }
+}
+
+/// Where the container will be.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    /// Whose network it joins.
+    pub(super) own: &'a Own,
+    /// The id of the image.
+    pub(super) image: &'a str,
+    /// The port of the tunnel's end; none when the database is reached directly.
+    pub(super) port: Option<u16>,
+}
+
+/// What the user wrote wins over what we say.
+fn environment(
+    settings: &Settings,
+    tool: &ImageSettings,
+    place: &Place<'_>,
+    injected: &Injected,
+) -> Vec<(String, String)> {
+    let database = &settings.database;
+    let renamed = place.port.is_some() && !keeps_its_name(settings);
+    let host = if renamed && tool.passage == Passage::Bridged { LOOPBACK } else { &database.host };
+    let port = place.port.unwrap_or(database.port);
+    let options: Vec<String> = injected.settings.iter().map(|(name, value)| format!("-c {name}={value}")).collect();
+    let mut env = BTreeMap::from(
+        [
+            ("DATABASE_URL", url(settings, tool, host, port)),
+            ("PGHOST", host.to_owned()),
+            ("PGPORT", port.to_string()),
+            ("PGUSER", database.user.clone()),
+            ("PGDATABASE", database.name.clone()),
+            ("PGSSLMODE", sslmode(settings, tool, place).to_owned()),
+            ("PGAPPNAME", injected.application_name.clone()),
+            ("PGOPTIONS", options.join(" ")),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    let mut more = |name: &str, value: &str| drop(env.insert(name.to_owned(), value.to_owned()));
+    if let Some(password) = &database.password {
+        more("PGPASSWORD", password.expose());
+    }
+    if database.ca.is_some() {
+        more("PGSSLROOTCERT", CA);
+    }
+    if renamed && tool.passage == Passage::Untouched {
+        // The certificate is for the name in the URL, and the tunnel's end is here (libpq, `hostaddr`).
+        more("PGHOSTADDR", LOOPBACK);
+    }
+    tool.env.iter().for_each(|(name, value)| more(name, value.expose()));
+    env.into_iter().collect()
+}
+
+/// `prefer` lets libpq ask, be told to go on in plain text to the tunnel's end, and go on.
+fn sslmode(settings: &Settings, tool: &ImageSettings, place: &Place<'_>) -> &'static str {
+    match (tool.passage, place.port) {
+        (Passage::Bridged, Some(_)) => "prefer",
+        (Passage::Untouched, _) | (_, None) => settings.database.sslmode.name(),
+    }
+}
+
+/// The URL as it is, unless it leads somewhere else than to the tunnel's end.
+fn url(settings: &Settings, tool: &ImageSettings, host: &str, port: u16) -> String {
+    let whole = tool.database_url.expose();
+    let database = &settings.database;
+    if host == database.host && port == database.port {
+        return whole.to_owned();
+    }
+    let (before, query) = whole.split_once('?').map_or((whole, ""), |(before, query)| (before, query));
+    let Some((scheme, rest)) = before.split_once("://") else { return whole.to_owned() };
+    let (login, place) = rest.rsplit_once('@').map_or(("", rest), |(login, place)| (login, place));
+    let path = place.split_once('/').map_or("", |(_, path)| path);
+    let login = if login.is_empty() { String::new() } else { format!("{login}@") };
+    let query = if query.is_empty() { String::new() } else { format!("?{query}") };
+    format!("{scheme}://{login}{host}:{port}/{path}{query}")
+}
