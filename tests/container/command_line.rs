@@ -6,14 +6,16 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone)]
 pub(crate) struct Container {
     image: &'static str,
+    /// In place of the image's own, for a stage that is not the main one.
+    entrypoint: Option<String>,
     pub(crate) name: String,
     /// The runner's own, on each of its containers.
     pub(crate) label: String,
 }
 
 impl Container {
-    pub(crate) fn new(image: &'static str) -> Self {
-        Self { image, name: format!("{}_{}", sanitized(image), six_digits()), label: six_digits() }
+    pub(crate) fn new(image: &'static str, entrypoint: Option<String>) -> Self {
+        Self { image, entrypoint, name: format!("{}_{}", sanitized(image), six_digits()), label: six_digits() }
     }
 
     /// In the runner's order; of the environment only the names.
@@ -33,6 +35,9 @@ impl Container {
         add("-e", "GITHUB_ACTIONS=true");
         if !environment.contains_key("CI") {
             add("-e", "CI=true");
+        }
+        if let Some(entrypoint) = &self.entrypoint {
+            add("--entrypoint", entrypoint);
         }
         if let Some(network) = network {
             add("--network", network);
@@ -61,8 +66,8 @@ mod tests {
 
     #[test]
     fn a_container_is_started_as_the_runner_starts_it() {
-        let container =
-            Container { image: "image:tag", name: "imagetag_0a1b2c".to_owned(), label: "3d4e5f".to_owned() };
+        let (name, label) = ("imagetag_0a1b2c".to_owned(), "3d4e5f".to_owned());
+        let mut container = Container { image: "image:tag", entrypoint: None, name, label };
         let environment = [("A", "1"), ("INPUT_DRY-RUN", "")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mounts = [("/w/_temp".to_owned(), "/github/runner_temp"), ("/w/r/r".to_owned(), "/github/workspace")];
         let arguments = container.arguments(&environment.into(), Some("github_network_0"), &mounts);
@@ -71,8 +76,9 @@ mod tests {
             -v /w/r/r:/github/workspace image:tag";
         assert_eq!(arguments.join(" "), expected);
         let own = [("CI".to_owned(), "no".to_owned())].into();
+        container.entrypoint = Some("/post".to_owned());
         let arguments = container.arguments(&own, None, &[]).join(" ");
-        assert!(arguments.ends_with("--rm -e CI -e GITHUB_ACTIONS=true image:tag"), "{arguments}");
+        assert!(arguments.ends_with("--rm -e CI -e GITHUB_ACTIONS=true --entrypoint /post image:tag"), "{arguments}");
     }
 
     #[test]

@@ -13,13 +13,21 @@ use std::{
 /// What tests make carries this label; its value is the pid of the test process.
 const LABEL: &str = "dev.bastion-migrate.test";
 
+/// The action's own label on what it makes.
+const ACTIONS: &str = "dev.bastion-migrate.run";
+
 /// What to do about an engine that is missing.
 const ADVICE: &str = "the container tests need the Docker engine: install it (`make setup` does on Debian and Ubuntu), start \
     its daemon (`dockerd`, or `systemctl start docker`), and see that this user may ask it";
 
-/// Removes all that has the label which is told as `$1`.
+/// Removes all that has the label which is told as `$1`, what the action has made for its steps, and what it has pulled.
 const SWEEP: &str = r#"
 docker ps --all --quiet --filter "label=$1" | xargs --no-run-if-empty docker rm --force --volumes
+docker ps --all --quiet --filter label=dev.bastion-migrate.run |
+    xargs --no-run-if-empty docker inspect --format '{{.Id}} {{json .Config.Env}}' |
+    grep --fixed-strings "\"TEST_STEP=${1#*=}-" | cut -d ' ' -f 1 | xargs --no-run-if-empty docker rm --force --volumes
+docker image ls --filter "reference=*/bastion-migrate-test-${1#*=}/*" --format '{{.Repository}}:{{.Tag}}' |
+    xargs --no-run-if-empty docker rmi
 docker network ls --quiet --filter "label=$1" | xargs --no-run-if-empty docker network rm
 "#;
 
@@ -36,6 +44,29 @@ static SWEEPER: LazyLock<Result<Child, String>> = LazyLock::new(|| {
 /// `--label` of all that this process makes.
 pub(crate) fn label() -> String {
     format!("{LABEL}={}", std::process::id())
+}
+
+/// A line for the input `env`, by which is known what the action makes for this step: the labels are the action's own.
+pub(crate) fn mark(step: &str) -> String {
+    format!("TEST_STEP={}-{step}", std::process::id())
+}
+
+/// Containers that the action has made for the step with this mark and that are still there, running or not.
+pub(crate) fn siblings(mark: &str) -> Vec<String> {
+    let filter = format!("label={ACTIONS}");
+    let there = docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &filter]);
+    let ids: Vec<&str> = there.lines().collect();
+    if ids.is_empty() {
+        return Vec::new();
+    }
+    // One that has gone since is no failure: the engine tells of the others all the same.
+    let told = ask(&[&["inspect", "--format", "{{.Id}} {{json .Config.Env}}"], &ids[..]].concat());
+    let marked = format!("\"{mark}\"");
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    told.lines()
+        .filter(|line| line.contains(&marked))
+        .filter_map(|line| Some(line.split_once(' ')?.0.to_owned()))
+        .collect()
 }
 
 /// What `docker` says to these arguments; a failure is the test's.
@@ -224,5 +255,27 @@ impl Subnet {
 impl Drop for Subnet {
     fn drop(&mut self) {
         drop(ask(&["network", "rm", &self.id]));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With a network, since that is how it is known that there was a process.
+    #[test]
+    fn what_a_dead_process_and_its_steps_left_is_removed() {
+        let (nobody, image) = ("4194305", image("bastion-migrate-bare:bookworm"));
+        let owner = format!("{LABEL}={nobody}");
+        let network =
+            docker(&["network", "create", "--label", &owner, &format!("bastion-migrate-left-{}", std::process::id())]);
+        let mark = format!("TEST_STEP={nobody}-0a1b2c");
+        let sibling = docker(&["create", "--label", &format!("{ACTIONS}=x"), "--env", &mark, image, "/echo"]);
+        let pulled = format!("localhost:5000/bastion-migrate-test-{nobody}/app:1");
+        docker(&["tag", image, &pulled]);
+        sweep_after_the_dead().unwrap();
+        for left in [&network, &sibling, &pulled] {
+            assert!(!ask(&["inspect", left]).status.success(), "{left}");
+        }
     }
 }

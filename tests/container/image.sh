@@ -1,14 +1,19 @@
 #!/usr/bin/env bash
-# Builds the action's image, and the one that the container tests make their network of. Base images are pulled; where that
-# is impossible they are made from packages.
+# Builds the action's image, and those that the container tests need: the machines of their network, the applications that
+# migrate in it, a registry. Base images are pulled; where that is impossible they are made from packages.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-readonly ACTION=bastion-migrate:dev LAB=bastion-migrate-lab:bookworm
+readonly ACTION=bastion-migrate:dev
 
-# The images that this Dockerfile begins with, besides its own stages.
+# The images that these Dockerfiles begin with, besides their own stages.
 bases() {
-    sed -n 's/^FROM \([^ ]*:[^ ]*\).*/\1/p' "$1"
+    sed -n 's/^FROM \([^ ]*:[^ ]*\).*/\1/p' "$@" | sort --unique
+}
+
+# build TAG DIRECTORY [OPTION...]
+build() {
+    docker build --tag "$1" "${@:3}" "tests/container/$2"
 }
 
 if ! said=$(docker version 2>&1); then
@@ -18,13 +23,28 @@ if ! said=$(docker version 2>&1); then
 fi
 
 missing=()
-for base in $(bases Dockerfile) $(bases tests/container/lab/Dockerfile); do
+for base in $(bases Dockerfile tests/container/*/Dockerfile); do
     if ! docker image inspect "$base" >/dev/null 2>&1 && ! timeout 180 docker pull --quiet "$base"; then
         missing+=("$base")
     fi
 done
 if (( ${#missing[@]} )); then tests/container/stand-in.sh "${missing[@]}"; fi
 
-docker build --tag "$LAB" tests/container/lab
+# Where the machine is told to look for Python's packages, so are the builds; they take the values from the environment.
+python=()
+for variable in PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST; do
+    key=global.${variable#PIP_} key=${key,,}
+    if [[ ! -v $variable ]] && told=$(pip config get "${key//_/-}" 2>/dev/null); then export "$variable=$told"; fi
+    if [[ -v $variable ]]; then python+=(--build-arg "$variable"); fi
+done
+
+build bastion-migrate-lab:bookworm lab
+build bastion-migrate-bare:bookworm bare
+build bastion-migrate-registry:bookworm registry
+for requirements in tests/container/app/requirements/*.txt; do
+    name=$(basename "$requirements" .txt)
+    build "bastion-migrate-app:$name" app --build-arg "REQUIREMENTS=$name" "${python[@]}"
+done
+build bastion-migrate-drivers:bookworm drivers "${python[@]}"
 docker build --tag "$ACTION" .
 docker image inspect --format "$ACTION: {{.Size}} bytes" "$ACTION"

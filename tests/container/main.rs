@@ -4,6 +4,8 @@
 
 #[cfg(test)]
 mod act;
+mod app;
+mod bystander;
 #[cfg(test)]
 mod cancel;
 #[path = "../suite/lab/certificate.rs"]
@@ -24,8 +26,11 @@ mod layout;
 #[path = "../suite/leak.rs"]
 mod leak;
 mod network;
+#[cfg(test)]
+mod parts;
 #[path = "../suite/lab/process.rs"]
 mod process;
+mod registry;
 #[path = "../suite/runner/mod.rs"]
 mod runner;
 mod running;

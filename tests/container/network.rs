@@ -208,7 +208,7 @@ impl Database {
     /// Sessions and advisory locks of anybody but the lab, one to a line, after a moment to notice the end of a run.
     pub(crate) fn left_behind(&self) -> String {
         const QUESTION: &str = "select 'session ' || pid || ' ' || application_name || ': ' || coalesce(query, '') \
-             from pg_stat_activity where datname = current_database() and application_name <> 'lab' \
+             from pg_stat_activity where datname = current_database() and application_name not like 'lab%' \
              union all select 'advisory lock ' || pid || ' ' || classid || ' ' || objid from pg_locks \
              where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())";
         let nothing = || self.sql(QUESTION).is_empty().then_some(());

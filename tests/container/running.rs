@@ -52,6 +52,15 @@ impl Conclusion {
     }
 }
 
+/// What becomes of the containers that the action has made, when its own has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Siblings {
+    /// They are gone.
+    Gone,
+    /// It could do nothing any more.
+    LeftToThePostStage,
+}
+
 /// What a test may want to know of a stage beside what is judged.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -63,6 +72,8 @@ pub(crate) struct Ended {
     pub(crate) shown: String,
     /// What the step has asked the runner to hide.
     pub(crate) masks: Vec<String>,
+    /// By which [`engine::siblings`] knows what the action has made.
+    pub(crate) mark: String,
 }
 
 /// A stage that runs.
@@ -86,7 +97,8 @@ impl<'a> Running<'a> {
         let (before, started) = (step.layout.picture(), Instant::now());
         let mut child = docker.spawn().expect("the docker CLI is installed");
         let output = Output::of(&mut child);
-        let cli = Leash { child, label: container.label.clone() };
+        let label = container.label.clone();
+        let cli = Leash { child, mark: engine::mark(&label), label, siblings: Siblings::Gone };
         Self { step, cli, container, guid, paths, output, before, started, signalled: None, stopped: None }
     }
 
@@ -106,10 +118,29 @@ impl<'a> Running<'a> {
         &self.container.name
     }
 
+    /// Containers that the action has made and that are there now.
+    pub(crate) fn siblings(&self) -> Vec<String> {
+        engine::siblings(&self.cli.mark)
+    }
+
+    /// Whether the CLI has nothing more to say.
+    pub(crate) fn ended(&self) -> bool {
+        self.output.readers.iter().all(JoinHandle::is_finished)
+    }
+
     /// Waits until the log has this text.
     pub(crate) fn wait_for_line(&self, text: &str) {
-        poll(PATIENCE, || self.output.so_far().contains(text).then_some(()))
-            .unwrap_or_else(|| panic!("`{text}` is not in the log after {PATIENCE:?}:\n{}", self.output.so_far()));
+        self.wait_until(&format!("`{text}` in the log"), || self.output.so_far().contains(text).then_some(()));
+    }
+
+    /// Waits for this, which has to come before the step ends.
+    pub(crate) fn wait_until<T>(&self, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+        let come = poll(PATIENCE, || match (ask(), self.ended()) {
+            (None, true) => Some(ask()),
+            (None, false) => None,
+            (come, _) => Some(come),
+        });
+        come.flatten().unwrap_or_else(|| panic!("waited in vain for {what}:\n{}", self.output.so_far()))
     }
 
     /// Sends one signal to the docker CLI, which hands it on.
@@ -126,6 +157,13 @@ impl<'a> Running<'a> {
     /// The step has taken longer than its `timeout-minutes`: the same, but it counts as a failure.
     pub(crate) fn time_out(self) -> Ended {
         self.stop(Conclusion::Failed)
+    }
+
+    /// The action is killed where nothing can be done about it, as when the machine is short of memory.
+    pub(crate) fn kill(mut self) -> Ended {
+        self.cli.siblings = Siblings::LeftToThePostStage;
+        engine::docker(&["kill", "--signal", "KILL", self.container()]);
+        self.finish()
     }
 
     /// The runner's whole sequence, as far as it is needed.
@@ -147,7 +185,7 @@ impl<'a> Running<'a> {
             panic!("the step hangs:\n{}", self.output.so_far());
         };
         let elapsed = self.signalled.unwrap_or(self.started).elapsed();
-        let mut wrong = self.cli.left();
+        let (mut wrong, mark) = (self.cli.left(), self.cli.mark.clone());
         let Self { step, guid, paths, output, before, stopped, .. } = self;
         let text = output.whole();
         let mut masker = Masker::knowing(step.secrets.iter().map(String::as_str).chain(environment::secrets()));
@@ -170,7 +208,7 @@ impl<'a> Running<'a> {
         };
         let (outputs, annotations) = (processed.outputs, log.annotations);
         let left = Left { status, log: text, elapsed, outputs, summary, annotations, wrong };
-        Ended { finished: left.into(), conclusion, state: processed.state, shown: log.shown, masks: log.masks }
+        Ended { finished: left.into(), conclusion, state: processed.state, shown: log.shown, masks: log.masks, mark }
     }
 }
 
@@ -231,6 +269,8 @@ fn reader(pipe: impl Read + Send + 'static, text: &Arc<Mutex<String>>) -> JoinHa
 struct Leash {
     child: Child,
     label: String,
+    mark: String,
+    siblings: Siblings,
 }
 
 impl Leash {
@@ -242,7 +282,9 @@ impl Leash {
 
     fn containers(&self) -> Vec<String> {
         let filter = format!("label={}", self.label);
-        engine::docker(&["ps", "--all", "--quiet", "--filter", &filter]).lines().map(str::to_owned).collect()
+        let own = engine::docker(&["ps", "--all", "--quiet", "--filter", &filter]);
+        let made = if self.siblings == Siblings::Gone { engine::siblings(&self.mark) } else { Vec::new() };
+        own.lines().map(str::to_owned).chain(made).collect()
     }
 }
 

@@ -53,6 +53,7 @@ pub(crate) struct Step<'a> {
     pub(crate) secrets: Vec<String>,
     image: &'static str,
     args: Vec<String>,
+    entrypoint: Option<String>,
     network: Option<String>,
     temp: Temp,
     socket: Socket,
@@ -62,7 +63,7 @@ pub(crate) struct Step<'a> {
 impl<'a> Step<'a> {
     /// A step that knows no way to anything, and has an empty workspace.
     pub(crate) fn bare(database: &'a Database) -> Self {
-        let Manifest { inputs, env } = Manifest::with_token(TOKEN);
+        let Manifest { inputs, env, .. } = Manifest::with_token(TOKEN);
         Self {
             database,
             layout: Layout::new(),
@@ -70,6 +71,7 @@ impl<'a> Step<'a> {
             secrets: vec![TOKEN.to_owned()],
             image: ACTION,
             args: Vec::new(),
+            entrypoint: None,
             network: Some(database.network().public().to_owned()),
             temp: Temp::Mounted,
             socket: Socket::Present,
@@ -144,6 +146,13 @@ impl<'a> Step<'a> {
         self
     }
 
+    /// The post stage of the step, whatever became of the main one.
+    pub(crate) fn post(self) -> Self {
+        let entrypoint = Manifest::with_token(TOKEN).post_entrypoint;
+        assert!(entrypoint.is_some(), "action.yml has no post stage");
+        Self { entrypoint, ..self }
+    }
+
     /// Another image and what it runs, to see what a step is given.
     pub(crate) fn probe(mut self, image: &'static str, args: &[&str]) -> Self {
         (self.image, self.args) = (image, args.iter().map(|arg| (*arg).to_owned()).collect());
@@ -174,11 +183,14 @@ impl<'a> Step<'a> {
     }
 
     /// Starts the stage.
-    pub(crate) fn start(self) -> Running<'a> {
+    pub(crate) fn start(mut self) -> Running<'a> {
         let guid = self.layout.begin(self.job.event);
         let paths = Paths::of(&self.layout.work(), REPOSITORY, self.temp);
+        let container = Container::new(self.image, self.entrypoint.clone());
+        if self.job.inputs.get("image").is_some_and(|image| !image.is_empty()) {
+            self = self.hands_over(&engine::mark(&container.label));
+        }
         let environment = self.job.environment(&self.layout.work(), &guid, &paths);
-        let container = Container::new(self.image);
         engine::image(self.image);
         let mut docker = Command::new("docker");
         docker.args(container.arguments(&environment, self.network.as_deref(), &self.mounts())).args(&self.args);

@@ -92,18 +92,24 @@ impl Finished {
         self.ends("in-doubt", 8)
     }
 
+    /// A post stage ended well; it writes no outputs.
+    pub(crate) fn tidies_up(self) -> Self {
+        self.ends("", 0)
+    }
+
     fn ends(mut self, outcome: &'static str, exit: i32) -> Self {
         (self.expected.outcome, self.expected.exit) = (outcome, exit);
         self
     }
 
-    /// These files were applied, in this order; a file is named without its directory and its ending.
+    /// These migrations were applied, in this order; a file is named without its directory and its ending, another tool's
+    /// migration as the tool names it.
     pub(crate) fn applied<'n>(mut self, names: impl IntoIterator<Item = &'n str>) -> Self {
         self.expected.applied = names.into_iter().map(str::to_owned).collect();
         self
     }
 
-    /// These files are pending afterwards, in this order.
+    /// These migrations are pending afterwards, in this order.
     pub(crate) fn pending<'n>(mut self, names: impl IntoIterator<Item = &'n str>) -> Self {
         self.expected.pending = names.into_iter().map(str::to_owned).collect();
         self
@@ -258,14 +264,17 @@ impl Drop for Finished {
     }
 }
 
-/// The names in the outputs `applied` and `pending`: a JSON list of objects that tell their `file`, or nothing.
+/// The names in the outputs `applied` and `pending`: a JSON list of objects that tell their `file`, or their `name` if they
+/// are another tool's; or nothing.
 fn migrations(list: &str) -> Vec<String> {
     if list.is_empty() {
         return Vec::new();
     }
     let parsed: Result<Vec<serde_json::Value>, _> = serde_json::from_str(list);
     let name = |entry: &serde_json::Value| {
-        let file = entry["file"].as_str().unwrap_or("an entry without a file");
+        let Some(file) = entry["file"].as_str() else {
+            return entry["name"].as_str().unwrap_or("an entry without a file and a name").to_owned();
+        };
         Path::new(file).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
     };
     parsed
@@ -303,6 +312,21 @@ mod tests {
         assert!(refused(|| finished(0, "", &[]).succeeds().applied(["0001_a"]).done()));
         assert!(refused(|| finished(0, "", &[]).succeeds().warning("x").done()));
         assert!(refused(|| finished(1, "", &[]).succeeds().done()));
+    }
+
+    #[test]
+    fn another_tools_migration_is_named_as_the_tool_names_it() {
+        let one = [("applied", r#"[{"name":"carriers.0001_initial"}]"#), ("applied-count", "1")];
+        finished(0, "", &one).succeeds().applied(["carriers.0001_initial"]).done();
+        assert_eq!(migrations("[{}]"), ["an entry without a file and a name"]);
+    }
+
+    #[test]
+    fn a_post_stage_writes_no_outputs() {
+        let nothing = ["outcome", "applied", "pending", "applied-count", "pending-count", "plan-digest"];
+        let nothing = nothing.map(|name| (name, ""));
+        finished(0, "", &nothing).tidies_up().done();
+        assert!(refused(|| finished(0, "", &[]).tidies_up().done()));
     }
 
     #[test]

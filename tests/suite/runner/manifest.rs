@@ -10,6 +10,8 @@ pub(crate) struct Manifest {
     pub(crate) inputs: BTreeMap<String, String>,
     /// `runs.env`.
     pub(crate) env: BTreeMap<String, String>,
+    /// `runs.post-entrypoint`, if there is a post stage.
+    pub(crate) post_entrypoint: Option<String>,
 }
 
 impl Manifest {
@@ -24,7 +26,8 @@ impl Manifest {
         let manifest: Value = serde_yaml::from_str(text).expect("action.yml is YAML");
         let runs = manifest.get("runs").and_then(Value::as_mapping).expect("action.yml has `runs`");
         for key in runs.keys().map(name) {
-            assert!(["using", "image", "env"].contains(&key.as_str()), "`runs.{key}` is more than these tests know of");
+            let known = ["using", "image", "env", "post-entrypoint"];
+            assert!(known.contains(&key.as_str()), "`runs.{key}` is more than these tests know of");
         }
         let mapping = |value: Option<&Value>| value.and_then(Value::as_mapping).cloned().unwrap_or_default();
         let inputs = mapping(manifest.get("inputs"));
@@ -32,6 +35,7 @@ impl Manifest {
         Self {
             inputs: inputs.iter().map(|(key, input)| (name(key), default(input))).collect(),
             env: mapping(runs.get("env")).iter().map(|(key, value)| (name(key), evaluated(value, token))).collect(),
+            post_entrypoint: runs.get("post-entrypoint").and_then(Value::as_str).map(str::to_owned),
         }
     }
 }
@@ -56,11 +60,12 @@ mod tests {
     #[test]
     fn every_declared_input_is_there() {
         let text = "inputs: { a: { default: x }, b: {}, c: { default: '${{ github.token }}' } }\n\
-                    runs: { using: docker, image: Dockerfile, env: { A: b } }";
+                    runs: { using: docker, image: Dockerfile, env: { A: b }, post-entrypoint: /post }";
         let manifest = Manifest::parse(text, "t0ken");
         let expected = [("a", "x"), ("b", ""), ("c", "t0ken")];
         assert_eq!(manifest.inputs, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
         assert_eq!(manifest.env["A"], "b");
+        assert_eq!(manifest.post_entrypoint.as_deref(), Some("/post"));
         assert!(Manifest::with_token("t0ken").inputs.contains_key("ssh-host"));
     }
 }

@@ -1,0 +1,100 @@
+//! A private registry on the loopback of the machine, where the engine asks for no TLS. What is pulled from it goes with the
+//! test process, as the registry does.
+
+use crate::{
+    engine::{Container, command, docker, image},
+    process::poll,
+};
+use std::{io::Write as _, path::Path, process::Stdio, sync::LazyLock, time::Duration};
+use tempfile::TempDir;
+
+const IMAGE: &str = "bastion-migrate-registry:bookworm";
+
+/// Who may push and pull.
+pub(crate) const ROBOT: &str = "robot";
+/// A token that has to be encoded wherever it is written.
+pub(crate) const PASSWORD: &str = "dop_v1_5e\"cret/0123+== %41";
+
+/// `exec`, so that the registry is process 1 and ends with the container.
+const SERVE: &str = "
+printenv PASSWORD | htpasswd -niB robot > /etc/docker/registry/htpasswd
+exec docker-registry serve /etc/docker/registry/config.yml";
+
+static SHARED: LazyLock<Registry> = LazyLock::new(Registry::start);
+
+/// The registry that tests share.
+pub(crate) fn shared() -> &'static Registry {
+    image(IMAGE);
+    &SHARED
+}
+
+/// A registry.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    address: String,
+    _container: Container,
+}
+
+impl Registry {
+    fn start() -> Self {
+        let options = ["--publish", "127.0.0.1::5000", "--env", &format!("PASSWORD={PASSWORD}")];
+        let container = Container::start(&options, image(IMAGE), &["sh", "-euc", SERVE]);
+        // Asked inside: the engine's proxy answers in its place from the first moment.
+        let listens = || container.try_exec(&["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/5000"]).ok();
+        poll(Duration::from_secs(30), listens).unwrap_or_else(|| panic!("the registry: {}", container.log()));
+        Self { address: docker(&["port", container.id(), "5000/tcp"]), _container: container }
+    }
+
+    /// What a name and a tag are called by whoever wants them from here.
+    pub(crate) fn reference(&self, name: &str) -> String {
+        format!("{}/bastion-migrate-test-{}/{name}", self.address, std::process::id())
+    }
+
+    /// Puts an image of the machine there. The engine forgets the name, so that whoever wants it has to pull it.
+    pub(crate) fn push(&self, image: &str, name: &str) -> String {
+        let (reference, cli) = (self.reference(name), Cli::of(self));
+        docker(&["tag", image, &reference]);
+        cli.does(&["push", "--quiet", &reference]);
+        docker(&["rmi", &reference]);
+        reference
+    }
+
+    /// The same as an image that is made for a mainframe alone.
+    pub(crate) fn push_for_another_processor(&self, image: &str, name: &str) -> String {
+        let (one, list) = (self.push(image, &format!("{name}-one")), self.reference(name));
+        let cli = Cli::of(self);
+        cli.does(&["manifest", "create", "--insecure", &list, &one]);
+        cli.does(&["manifest", "annotate", "--os", "linux", "--arch", "s390x", &list, &one]);
+        cli.does(&["manifest", "push", "--insecure", &list]);
+        list
+    }
+}
+
+/// A docker CLI that has logged in. What it knows of that goes with the value.
+struct Cli {
+    home: TempDir,
+}
+
+impl Cli {
+    fn of(registry: &Registry) -> Self {
+        let cli = Self { home: TempDir::new().expect("there is room") };
+        let login = ["--config", cli.home(), "login", "--username", ROBOT, "--password-stdin", &registry.address];
+        let mut login = command(&login);
+        let piped = login.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut login = piped.spawn().expect("docker was there a moment ago");
+        let mut stdin = login.stdin.take().expect("stdin is a pipe");
+        stdin.write_all(PASSWORD.as_bytes()).expect("the CLI reads the password");
+        drop(stdin);
+        let output = login.wait_with_output().expect("the CLI ends");
+        assert!(output.status.success(), "the registry: {}", String::from_utf8_lossy(&output.stderr));
+        cli
+    }
+
+    fn does(&self, arguments: &[&str]) {
+        docker(&[&["--config", self.home()], arguments].concat());
+    }
+
+    fn home(&self) -> &str {
+        Path::to_str(self.home.path()).expect("temporary directories have plain names")
+    }
+}
