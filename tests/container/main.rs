@@ -38,6 +38,7 @@ mod running;
 mod secrets;
 mod step;
 #[cfg(test)]
+mod tunnel;
 mod variants;
 
 /// What `make image` builds.
