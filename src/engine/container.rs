@@ -22,7 +22,8 @@ use futures_util::{
     StreamExt as _,
     future::{Either, select},
 };
-use std::{cell::Cell, collections::HashMap, pin::pin, time::Duration};
+use std::{cell::Cell, collections::HashMap, convert::Infallible, pin::pin, time::Duration};
+use tokio::time::sleep;
 
 /// What a container is made of.
 #[derive(Debug, Clone, Default)]
@@ -59,13 +60,15 @@ pub enum Input {
     Once,
 }
 
-/// Where a line came from.
+/// What a container says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Output {
-    /// Standard output.
-    Out,
-    /// Standard error.
-    Err,
+pub enum Output<'a> {
+    /// A line on standard output.
+    Out(&'a str),
+    /// A line on standard error.
+    Err(&'a str),
+    /// The beginning of a line; the whole of it follows.
+    Begun(&'a str),
 }
 
 /// How a container ended.
@@ -94,6 +97,9 @@ pub struct Container {
     engine: Engine,
     id: String,
 }
+
+/// The interval between two looks at what a container uses.
+const MEASURE: Duration = Duration::from_millis(250);
 
 /// The code of `docker run` for a program that is killed: 128 and the signal (docker run(1), "Exit Status").
 const SIGNALLED: i64 = 128;
@@ -136,16 +142,15 @@ impl Container {
     ///
     /// # Errors
     /// `tool-missing` when its program can't be begun; `engine-failed`.
-    pub async fn run(&self, tell: impl FnMut(Output, &str)) -> Result<Ended, Fault> {
+    pub async fn run(&self, tell: impl FnMut(Output<'_>)) -> Result<Ended, Fault> {
         // Before the start, so that nothing is missed.
         let output = self.attach().await?;
         self.start().await?;
         let usage = Cell::new(Usage::default());
         let read = pin!(read(output.output, tell));
         let measure = pin!(self.measure(&usage));
-        // The measuring ends with the container, or never.
-        if let Either::Right(((), read)) = select(read, measure).await {
-            read.await;
+        if let Either::Right((never, _)) = select(read, measure).await {
+            match never {}
         }
         let status = self.status().await?;
         Ok(Ended { status, usage: usage.get() })
@@ -161,26 +166,24 @@ impl Container {
         let started = self.engine.docker.start_container(&self.id, None).await;
         started.map_err(|error| {
             let words = said(&error);
-            let code = if words.contains("executable file not found") || words.contains("no such file or directory") {
-                Code::ToolMissing
-            } else if words.contains("permission denied") {
-                Code::ToolMissing
-            } else {
-                Code::EngineFailed
-            };
+            let missing =
+                ["executable file not found", "no such file or directory", "permission denied", "not a directory"];
+            let missing = missing.iter().any(|sign| words.contains(sign));
+            let code = if missing { Code::ToolMissing } else { Code::EngineFailed };
             Fault::new(code, format!("the container's command can't be started: {words}"))
         })
     }
 
-    /// Follows the engine's figures, one a second, for as long as there are any.
-    async fn measure(&self, usage: &Cell<Usage>) {
-        let options = StatsOptionsBuilder::new().stream(true).build();
-        let mut figures = pin!(self.engine.docker.stats(&self.id, Some(options)));
-        while let Some(Ok(figure)) = figures.next().await {
-            usage.set(at_most(usage.get(), &figure));
+    /// Asks for the engine's figures again and again, for as long as it is polled: when the container has ended they are gone.
+    async fn measure(&self, usage: &Cell<Usage>) -> Infallible {
+        loop {
+            let options = StatsOptionsBuilder::new().stream(false).one_shot(true).build();
+            let mut figures = pin!(self.engine.docker.stats(&self.id, Some(options)));
+            if let Some(Ok(figure)) = figures.next().await {
+                usage.set(at_most(usage.get(), &figure));
+            }
+            sleep(MEASURE).await;
         }
-        // The engine sends its last figure when the container ends; the output ends a moment later.
-        std::future::pending::<()>().await;
     }
 
     async fn status(&self) -> Result<Status, Fault> {
@@ -268,21 +271,21 @@ fn body(order: &Order, tag: &Tag) -> ContainerCreateBody {
 
 async fn read(
     mut output: impl futures_util::Stream<Item = Result<LogOutput, Error>> + Unpin,
-    mut tell: impl FnMut(Output, &str),
+    mut tell: impl FnMut(Output<'_>),
 ) {
     let (mut out, mut err) = (Lines::default(), Lines::default());
     // An output that breaks off is an end: what became of the container is asked for next.
     while let Some(Ok(piece)) = output.next().await {
-        let (from, lines) = match piece {
-            LogOutput::StdErr { message } => (Output::Err, err.take(&message)),
+        match piece {
+            LogOutput::StdErr { message } => err.take(&message).iter().for_each(|line| tell(Output::Err(line))),
             LogOutput::StdOut { message } | LogOutput::Console { message } | LogOutput::StdIn { message } => {
-                (Output::Out, out.take(&message))
+                out.take(&message).iter().for_each(|line| tell(Output::Out(line)));
+                out.begun().iter().for_each(|begun| tell(Output::Begun(begun)));
             }
-        };
-        lines.iter().for_each(|line| tell(from, line));
+        }
     }
-    out.end().iter().for_each(|line| tell(Output::Out, line));
-    err.end().iter().for_each(|line| tell(Output::Err, line));
+    out.end().iter().for_each(|line| tell(Output::Out(line)));
+    err.end().iter().for_each(|line| tell(Output::Err(line)));
 }
 
 /// The greatest memory, without the files that the kernel keeps for it, and the latest time. The names are those of

@@ -25,6 +25,11 @@ impl Lines {
         lines
     }
 
+    /// The beginning of the next line, as far as it is there.
+    pub(super) fn begun(&self) -> Option<String> {
+        (!self.begun.is_empty()).then(|| String::from_utf8_lossy(&self.begun).into_owned())
+    }
+
     /// What has begun and was not ended.
     pub(super) fn end(&mut self) -> Option<String> {
         let line = std::mem::take(&mut self.begun);
@@ -41,6 +46,7 @@ mod tests {
         let mut lines = Lines::default();
         assert_eq!(lines.take(b"one\r\ntw"), ["one"]);
         assert_eq!(lines.take(b"o\n\n10%\r20%\rth"), ["two", "10%", "20%"]);
+        assert_eq!(lines.begun().as_deref(), Some("th"));
         assert_eq!(lines.end().as_deref(), Some("th"));
         assert_eq!(lines.end(), None);
         assert_eq!(lines.take(&vec![b'x'; LONGEST + 1]).len(), 1);

@@ -6,7 +6,7 @@ use super::{
     witness::{self, Witness},
 };
 use crate::{
-    engine::{Container, Engine, Expired, Own, SOCKET, Status, Tag},
+    engine::{Container, Engine, Expired, Output, Own, SOCKET, Status, Tag},
     fault::{Code, Fault, Stage},
     github::{env::Runner, file, token},
     input::{Command, ImageSettings, Settings},
@@ -19,6 +19,7 @@ use crate::{
 use futures_util::future::{Either, select};
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     fs::OpenOptions,
     io::Write as _,
     net::{Ipv4Addr, SocketAddr},
@@ -53,6 +54,44 @@ pub struct Image<'a> {
 
 /// The last lines of a tool that are kept to say why it failed.
 const KEPT: usize = 200;
+
+/// Lines of a listing; more migrations than this nobody has.
+const LISTED: usize = 100_000;
+
+/// What a tool has said.
+#[derive(Debug, Default)]
+struct Said {
+    /// On standard output: a listing is read from it.
+    out: Vec<String>,
+    /// The last lines on standard error.
+    err: VecDeque<String>,
+    /// The migration that it began last.
+    begun: Option<String>,
+}
+
+impl Said {
+    fn take(&mut self, output: Output<'_>) {
+        match output {
+            Output::Out(line) if self.out.len() < LISTED => self.out.push(line.to_owned()),
+            Output::Err(line) => {
+                if self.err.len() == KEPT {
+                    self.err.pop_front();
+                }
+                self.err.push_back(line.to_owned());
+            }
+            Output::Out(_) | Output::Begun(_) => {}
+        }
+    }
+
+    /// Why it failed stands on standard error, if it says anything there.
+    fn last_words(self) -> Vec<String> {
+        if self.err.is_empty() {
+            let skipped = self.out.len().saturating_sub(KEPT);
+            return self.out.into_iter().skip(skipped).collect();
+        }
+        self.err.into()
+    }
+}
 
 impl<'a> Image<'a> {
     /// Nothing is asked yet.
@@ -220,30 +259,32 @@ impl<'a> Image<'a> {
         let container = Container::create(engine, &order, &self.tag).await?;
         self.running.replace(Some(container.clone()));
         self.events.tell(Event::Calling { command: line.shown() });
-        let said = RefCell::new(Vec::new());
-        let run = container.run(|_, line| self.hear(line, &said));
+        let said = RefCell::new(Said::default());
+        let run = container.run(|output| self.hear(output, &said));
         let ended = self.served(reach, run).await;
         self.running.replace(None);
         container.remove().await?;
         let (ended, said) = (ended?, said.into_inner());
         self.used(ended.usage);
         match ended.status {
-            Status::Exited(0) => Ok(said),
-            status => Err(self.failure(line, status, &said)),
+            Status::Exited(0) => Ok(said.out),
+            status => Err(self.failure(line, status, &said.last_words())),
         }
     }
 
-    fn hear(&self, line: &str, said: &RefCell<Vec<String>>) {
-        if let Some(name) = self.tool.recipe.begins(line) {
+    fn hear(&self, output: Output<'_>, said: &RefCell<Said>) {
+        let mut said = said.borrow_mut();
+        let (Output::Out(line) | Output::Err(line) | Output::Begun(line)) = output;
+        if let Some(name) = self.tool.recipe.begins(line)
+            && said.begun.as_deref() != Some(name)
+        {
+            said.begun = Some(name.to_owned());
             self.events.tell(Event::Begun { name: name.to_owned() });
         }
-        self.events.tell(Event::Output { line: line.to_owned() });
-        let mut said = said.borrow_mut();
-        // A listing is read whole; of a talkative tool the end counts.
-        if said.len() >= KEPT && self.tool.recipe.listing.is_none() {
-            said.remove(0);
+        if !matches!(output, Output::Begun(_)) {
+            self.events.tell(Event::Output { line: line.to_owned() });
         }
-        said.push(line.to_owned());
+        said.take(output);
     }
 
     /// Lets the work go on with the tunnel's end open.

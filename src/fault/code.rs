@@ -249,7 +249,7 @@ codes! {
     /// A statement ran too long.
     StatementTimeout "statement-timeout" MigrationFailed Migrate "raise `statement-timeout`, or split the work";
     /// The tool's program is not in the image.
-    ToolMissing "tool-missing" Configuration Plan "check that the image has the program, that `tool` or `run` call it by its right name, and `working-directory`";
+    ToolMissing "tool-missing" MigrationFailed Migrate "check that the image has the program, that `tool` or `run` call it by its right name, and `working-directory`";
     /// The tool looks into another database than we do.
     ToolElsewhere "tool-elsewhere" PlanRefused Plan "let the app's settings read DATABASE_URL (or PGHOST, PGPORT, PGDATABASE and the rest), which the tool is given; another variable of the app's can be set with `env`";
     /// The tool failed.

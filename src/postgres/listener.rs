@@ -254,11 +254,19 @@ mod tests {
     use super::*;
     use crate::postgres::SslMode;
 
-    /// What a client at a listener in front of this server has heard when it is sent away.
-    async fn heard(server: &TcpListener, says: &[u8]) -> (Vec<u8>, Listener) {
+    async fn listener(passage: Passage) -> Listener {
         let injected = Injected { application_name: "we".to_owned(), settings: Vec::new() };
-        let listener = Listener::bind(([127, 0, 0, 1], 0).into(), Passage::Bridged, injected).await.unwrap();
-        let target = Target {
+        Listener::bind(([127, 0, 0, 1], 0).into(), passage, injected).await.unwrap()
+    }
+
+    async fn client(listener: &Listener, says: &[u8]) -> TcpStream {
+        let mut client = TcpStream::connect(listener.address().unwrap()).await.unwrap();
+        client.write_all(says).await.unwrap();
+        client
+    }
+
+    fn target(server: &TcpListener) -> Target {
+        Target {
             host: "127.0.0.1".to_owned(),
             port: server.local_addr().unwrap().port(),
             user: "me".to_owned(),
@@ -267,9 +275,13 @@ mod tests {
             sslmode: SslMode::Require,
             ca: None,
             options: None,
-        };
-        let mut client = TcpStream::connect(listener.address().unwrap()).await.unwrap();
-        client.write_all(says).await.unwrap();
+        }
+    }
+
+    /// What a client at a listener in front of this server has heard when it is sent away.
+    async fn heard(server: &TcpListener, says: &[u8]) -> (Vec<u8>, Listener) {
+        let (listener, target) = (listener(Passage::Bridged).await, target(server));
+        let mut client = client(&listener, says).await;
         let mut heard = Vec::new();
         tokio::select! {
             _ = listener.serve(&Reach::Direct, &target) => {}
@@ -303,6 +315,31 @@ mod tests {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (heard, _) = heard(&server, &b"\0\0\0\x08\x04\xd2\x16\x2f".repeat(4)).await;
         assert_eq!(heard, [b"NNN".as_slice(), &wire::refused()].concat());
+    }
+
+    #[tokio::test]
+    async fn tls_that_begins_at_once_is_let_through_untouched() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (listener, target) = (listener(Passage::Untouched).await, target(&server));
+        let hello: Vec<u8> = [0x16, 3, 1].into_iter().chain(0..200).collect();
+        let mut client = client(&listener, &hello).await;
+        let talk = async {
+            let (mut server, _) = server.accept().await.unwrap();
+            let mut arrived = vec![0; hello.len()];
+            server.read_exact(&mut arrived).await.unwrap();
+            assert_eq!(arrived, hello);
+            server.write_all(&hello).await.unwrap();
+            drop(server);
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).await.unwrap();
+            assert_eq!(answer, hello);
+        };
+        tokio::select! {
+            _ = listener.serve(&Reach::Direct, &target) => {}
+            () = talk => {}
+        }
+        let traffic = listener.traffic();
+        assert_eq!((traffic.connections, traffic.settled, traffic.untouched), (1, 0, 1));
     }
 
     #[tokio::test]

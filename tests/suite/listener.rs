@@ -428,6 +428,11 @@ fn who_can_not_be_connected_is_told_why() {
     assert!(fault.cause.contains(&cause), "{}", fault.cause);
     let traffic = standing.listener.traffic();
     assert_eq!((traffic.connections, traffic.settled), (1, 0));
+
+    let standing = Standing::at(&lab, Passage::Untouched, target(&lab, SslMode::Require));
+    complained(asking(standing.psql(&lab, "sslmode=require"), "select 1"));
+    assert_eq!(standing.listener.last_fault().unwrap().code, Code::DatabaseRefused);
+    assert_eq!(standing.listener.traffic().untouched, 0);
 }
 
 #[test]
