@@ -161,7 +161,8 @@ fn question(ward: &Ward) -> String {
     let pids: Vec<String> = ward.pids.iter().map(ToString::to_string).collect();
     let name = literal(&ward.application_name);
     let ours = format!(
-        "SELECT s.pid FROM pg_catalog.pg_stat_activity s WHERE s.pid = ANY ('{{{}}}'::int[]) OR s.application_name = {name}",
+        "SELECT s.pid FROM pg_catalog.pg_stat_activity s WHERE s.pid = ANY ('{{{}}}'::int[]) \
+         OR (s.datname = pg_catalog.current_database() AND s.application_name = {name})",
         pids.join(",")
     );
     let query =
