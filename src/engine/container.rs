@@ -186,6 +186,7 @@ impl Container {
     }
 
     /// Asks for the engine's figures again and again, for as long as it is polled: when the container has ended they are gone.
+    #[expect(clippy::infinite_loop, reason = "it is dropped with what it measures")]
     async fn measure(&self, usage: &Cell<Usage>) -> Infallible {
         loop {
             let options = StatsOptionsBuilder::new().stream(false).one_shot(true).build();

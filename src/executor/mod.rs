@@ -123,7 +123,8 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// Why it stopped; what was applied before is told by events.
     pub async fn migrate(&mut self, reach: &mut Reach) -> Result<(), Fault> {
-        each!(self, inner => inner.migrate(reach).await; Ok(()))
+        // It is large, and its caller has to hold it beside others.
+        each!(self, inner => Box::pin(inner.migrate(reach)).await; Ok(()))
     }
 
     /// The proof.

@@ -128,6 +128,8 @@ mod tests {
         duration-ms=1600
         database-version=16.4
         fault-code=
+        tunnel-host=
+        tunnel-port=
         "#);
     }
 
@@ -143,6 +145,8 @@ mod tests {
         duration-ms=330
         database-version=16.4
         fault-code=statement-failed
+        tunnel-host=
+        tunnel-port=
         "#);
     }
 
@@ -158,6 +162,8 @@ mod tests {
         duration-ms=50
         database-version=
         fault-code=host-key-unpinned
+        tunnel-host=
+        tunnel-port=
         ");
     }
 
