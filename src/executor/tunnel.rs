@@ -150,7 +150,7 @@ impl<'a> Tunnel<'a> {
 }
 
 /// Removes the marks of a run that is over; what is not there is removed.
-pub(crate) fn forget(run: &str) {
+pub(super) fn forget(run: &str) {
     for place in JOB_DIRECTORIES {
         drop(fs::remove_file(PathBuf::from(place).join(marker(run))));
     }
