@@ -2,11 +2,12 @@
 //! its own name, through the tunnel. Our session holds the run lock and reads the tool's ledger before and after.
 
 use super::{
+    current::Current,
     sibling::{self, Access, LOOPBACK},
     witness::{self, Witness},
 };
 use crate::{
-    engine::{Container, Engine, Expired, Output, Own, SOCKET, Status, Tag},
+    engine::{Engine, Expired, Output, Own, SOCKET, Status, Tag},
     fault::{Code, Fault, Stage},
     github::{env::Runner, file, token},
     input::{Command, ImageSettings, Settings},
@@ -48,7 +49,9 @@ pub struct Image<'a> {
     listed: Vec<Listed>,
     pub(super) pending: Vec<MigrationId>,
     /// What runs now; outlives the future that runs it.
-    pub(super) running: RefCell<Option<Container>>,
+    pub(super) current: Current,
+    /// Whether the tool was let at the database.
+    pub(super) began: bool,
     usage: Cell<Usage>,
 }
 
@@ -114,7 +117,8 @@ impl<'a> Image<'a> {
             after: None,
             listed: Vec::new(),
             pending: Vec::new(),
-            running: RefCell::new(None),
+            current: Current::default(),
+            began: false,
             usage: Cell::new(Usage::default()),
         }
     }
@@ -256,14 +260,12 @@ impl<'a> Image<'a> {
         };
         let place = sibling::Place { own, image: &image.id, port };
         let order = sibling::order(self.settings, self.tool, &place, line, &self.injected());
-        let container = Container::create(engine, &order, &self.tag).await?;
-        self.running.replace(Some(container.clone()));
+        let container = self.current.make(engine, order, &self.tag).await?;
         self.events.tell(Event::Calling { command: line.shown() });
         let said = RefCell::new(Said::default());
         let run = container.run(|output| self.hear(output, &said));
         let ended = self.served(reach, run).await;
-        self.running.replace(None);
-        container.remove().await?;
+        self.current.remove().await?;
         let (ended, said) = (ended?, said.into_inner());
         self.used(ended.usage);
         match ended.status {
@@ -371,11 +373,7 @@ impl<'a> Image<'a> {
     /// # Errors
     /// What could not be removed.
     pub async fn close(self) -> Result<(), Fault> {
-        let container = self.running.take();
-        let removed = match container {
-            Some(container) => container.remove().await,
-            None => Ok(()),
-        };
+        let removed = self.current.remove().await;
         if let Some(session) = self.session {
             session.close().await;
         }

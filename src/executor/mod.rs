@@ -1,6 +1,7 @@
 //! Where a migration runs. The only match on it is here.
 
 mod aftermath;
+mod current;
 mod guarded;
 mod image;
 mod sibling;
