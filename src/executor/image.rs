@@ -7,7 +7,7 @@ use super::{
     witness::{self, Witness},
 };
 use crate::{
-    engine::{Engine, Expired, Output, Own, SOCKET, Status, Tag},
+    engine::{Engine, Expired, Kind, Output, Own, SOCKET, Status, Tag},
     fault::{Code, Fault, Stage},
     github::{env::Runner, file, token},
     input::{Command, ImageSettings, Settings},
@@ -105,7 +105,7 @@ impl<'a> Image<'a> {
             tool,
             runner,
             events,
-            tag: Tag::new(&run_name(runner), settings.safety.timeout * 2),
+            tag: Tag::new(&run_name(runner), Kind::Tool, settings.safety.timeout * 2),
             engine: None,
             own: None,
             image: None,
@@ -130,7 +130,7 @@ impl<'a> Image<'a> {
     pub async fn prepare(&mut self) -> Result<(), Fault> {
         let engine = Engine::connect(Path::new(SOCKET)).await?;
         self.own = Some(Own::find(&engine).await?);
-        self.remember()?;
+        remember(self.runner, &self.tag)?;
         if let Err(left) = engine.sweep(self.tag.run(), Expired::Only).await {
             self.events.tell(Event::Warning(left));
         }
@@ -139,14 +139,6 @@ impl<'a> Image<'a> {
         self.events.tell(Event::Image(facts.clone()));
         (self.image, self.engine) = (Some(facts), Some(engine));
         Ok(())
-    }
-
-    /// The post stage finds by this what a killed run left behind; so it is written before there is anything.
-    fn remember(&self) -> Result<(), Fault> {
-        match &self.runner.state_file {
-            Some(path) => file::append_state(path, &[(STATE, self.tag.run().to_owned())]),
-            None => Ok(()),
-        }
     }
 
     /// Our own session, and the tunnel's end for the tool.
@@ -171,7 +163,7 @@ impl<'a> Image<'a> {
     async fn listen(&self) -> Result<Listener, Fault> {
         let port = self.settings.database.port;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let listener = Listener::bind(address, self.tool.passage, self.injected()).await.map_err(|error| {
+        let listener = Listener::bind(address, self.settings.passage, self.injected()).await.map_err(|error| {
             let cause = format!("the tunnel's end can't be opened at {LOOPBACK}:{port}");
             Fault::new(Code::ListenerUnavailable, cause).because(&error)
         })?;
@@ -333,7 +325,7 @@ impl<'a> Image<'a> {
 
     /// By which way our settings reached the tool's sessions.
     pub(super) fn tell_settings(&self) {
-        let way = match (&self.listener, self.tool.passage) {
+        let way = match (&self.listener, self.settings.passage) {
             (Some(listener), Passage::Bridged) => {
                 let traffic = listener.traffic();
                 format!("by the start-up packet of {} of {} connections", traffic.settled, traffic.connections)
@@ -384,8 +376,16 @@ impl<'a> Image<'a> {
 /// The name of the state by which the post stage knows what to remove.
 const STATE: &str = "run";
 
+/// The post stage finds by this what a killed run left behind; so it is written before there is anything.
+pub(super) fn remember(runner: &Runner, tag: &Tag) -> Result<(), Fault> {
+    match &runner.state_file {
+        Some(path) => file::append_state(path, &[(STATE, tag.run().to_owned())]),
+        None => Ok(()),
+    }
+}
+
 /// Tells this run from every other on the same engine, jobs of a matrix included.
-fn run_name(runner: &Runner) -> String {
+pub(super) fn run_name(runner: &Runner) -> String {
     let part = |text: &Option<String>| text.clone().unwrap_or_else(|| "local".to_owned());
     format!("{}.{}.{}", part(&runner.run_id), part(&runner.run_attempt), token::unguessable())
 }

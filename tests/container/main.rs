@@ -48,6 +48,8 @@ mod secrets;
 mod sibling;
 mod step;
 #[cfg(test)]
+mod tunnel;
+#[cfg(test)]
 mod variants;
 
 /// What `make image` builds.
