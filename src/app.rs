@@ -1,8 +1,7 @@
 //! The run on one screen: stages in order, teardown in reverse, the report before the teardown.
 
 use crate::{
-    engine::{Engine, Expired, SOCKET},
-    executor::{Executor, Handover, Sidecar, forget},
+    executor::{Executor, Handover, Sidecar, sweep as sweep_away},
     fault::{Code, Fault, Stage},
     github::env::Runner,
     input::{Ask, Command, Settings},
@@ -14,7 +13,7 @@ use crate::{
         watch::{Ended, Watch},
     },
 };
-use std::{cell::RefCell, path::Path, time::Duration};
+use std::{cell::RefCell, time::Duration};
 use tokio::time::{Instant, timeout};
 
 /// Runs what was asked for and returns the process's exit code.
@@ -74,21 +73,9 @@ pub(crate) async fn run(ask: Ask, log: Log) -> u8 {
 /// a stage that ended by itself, and nothing to report of an executor that makes nothing.
 pub(crate) async fn sweep(runner: &Runner, mut log: Log) -> u8 {
     let Some(run) = &runner.state_run else { return 0 };
-    forget(run);
-    let swept = async { Engine::connect(Path::new(SOCKET)).await?.sweep(run, Expired::Whatever).await };
-    let swept = match swept.await {
-        Ok(swept) => swept,
-        Err(fault) => {
-            log.event(&Event::Warning(fault), Duration::ZERO);
-            return 0;
-        }
-    };
-    for gone in swept {
-        let note = match gone.last_words.last() {
-            Some(said) => said.clone(),
-            None => "removed a container that this run had left behind".to_owned(),
-        };
-        log.event(&Event::Note(note), Duration::ZERO);
+    match sweep_away(run).await {
+        Ok(said) => said.into_iter().for_each(|sentence| log.event(&Event::Note(sentence), Duration::ZERO)),
+        Err(fault) => log.event(&Event::Warning(fault), Duration::ZERO),
     }
     0
 }

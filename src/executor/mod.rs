@@ -1,20 +1,22 @@
 //! Where a migration runs. The only match on it is here.
 
 mod aftermath;
+mod call;
 mod current;
 mod guarded;
 mod image;
 mod sibling;
 mod sidecar;
 mod sql;
+mod sweep;
 mod tunnel;
 mod witness;
 
 pub use image::Image;
 pub use sidecar::{Handover, Sidecar};
 pub use sql::Sql;
+pub use sweep::sweep;
 pub use tunnel::Tunnel;
-pub(crate) use tunnel::forget;
 
 use crate::{
     fault::Fault,
