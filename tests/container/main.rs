@@ -49,6 +49,7 @@ mod sibling;
 mod step;
 #[cfg(test)]
 mod tunnel;
+#[cfg(test)]
 mod variants;
 
 /// What `make image` builds.
