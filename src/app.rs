@@ -50,7 +50,9 @@ pub(crate) async fn run(ask: Ask, log: Log) -> u8 {
             Ended::Done(Err(faults)) => faults.into_iter().for_each(|fault| events.tell(Event::Fault(fault))),
             Ended::Stopped(stop) => {
                 let stopped = watch.within(STOP_BUDGET, run.stop()).await;
-                events.tell(Event::Fault(run.after_stop(stop.fault(time_limit), stopped)));
+                let fault = stop.fault(time_limit);
+                let at = told.borrow().0.open_stage().unwrap_or(fault.stage);
+                events.tell(Event::Fault(run.after_stop(fault.at(at), stopped)));
             }
         }
     }

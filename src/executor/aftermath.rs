@@ -4,7 +4,7 @@
 use super::sql::{Sql, known};
 use crate::{
     fault::{Code, Fault},
-    ledger::Content,
+    ledger::{Content, Ledger},
     migrate::Stopped,
     postgres::{Session, fault::statement, lock, ready, rows},
     reach::Reach,
@@ -70,7 +70,7 @@ impl Sql<'_> {
             return Ok(());
         }
         let content = loop {
-            match self.read(&ledger.made()).await {
+            match self.read_made(ledger).await {
                 Err(fault) if hit_by_cancel(&fault) => {}
                 answer => break answer?,
             }
@@ -144,7 +144,15 @@ impl Sql<'_> {
             || Fault::new(Code::DatabaseTimeout, format!("no answer within {} s (`wait-timeout`)", wait.as_secs()));
         let session = timeout(wait, self.locked_again(reach)).await.unwrap_or_else(|_| Err(late()))?;
         self.session = Some(session);
-        self.read(&known(self.ledger.as_ref())?.made()).await
+        self.read_made(known(self.ledger.as_ref())?).await
+    }
+
+    /// The ledger, unless its making was undone: then nothing is recorded.
+    async fn read_made(&self, ledger: &Ledger) -> Result<Content, Fault> {
+        match self.read(&ledger.made()).await {
+            Err(fault) if matches!(fault.sqlstate.as_deref(), Some("42P01" | "3F000")) => Ok(Content::default()),
+            answer => answer,
+        }
     }
 
     async fn locked_again(&self, reach: &mut Reach) -> Result<Session, Fault> {

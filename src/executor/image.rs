@@ -277,4 +277,4 @@ fn name_loopback(host: &str) -> Result<(), Fault> {
 const HOSTS: &str = "/etc/hosts";
 
 /// The pause after a stop was asked for, in which the tool may end by itself.
-pub(super) const GRACE: Duration = Duration::from_secs(2);
+pub(super) const GRACE: Duration = Duration::from_secs(1);

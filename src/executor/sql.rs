@@ -5,12 +5,14 @@ use crate::{
     fault::{Code, Fault, Stage},
     github::env::Runner,
     input::{Command, Settings},
-    ledger::{Content, Found, Layout, Ledger, discover_sql, found},
+    ledger::{Content, Found, Layout, Ledger, discover_sql, found, invalid_indexes_sql},
     migrate::{self, Apply, Files, Migration, Rules, Tally},
     postgres::{Session, Startup, facts, fault::statement, lock, ready, rows},
     reach::Reach,
     run::event::{Event, Events, MigrationId, PlanFacts},
 };
+
+use futures_util::future::join;
 
 /// The executor and what it knows so far.
 #[derive(Debug)]
@@ -23,6 +25,10 @@ pub struct Sql<'a> {
     pub(super) startup: Startup,
     pub(super) session: Option<Session>,
     pub(super) opening: Vec<Found>,
+    /// What the opening told of a database that has no ledger yet.
+    fresh: Content,
+    /// The ledger, asked for behind the last file.
+    proof: Option<Content>,
     pub(super) locked: bool,
     pub(super) ledger: Option<Ledger>,
     pub(super) before: Content,
@@ -48,6 +54,8 @@ impl<'a> Sql<'a> {
             events,
             session: None,
             opening: Vec::new(),
+            fresh: Content::default(),
+            proof: None,
             locked: false,
             ledger: None,
             before: Content::default(),
@@ -66,10 +74,9 @@ impl<'a> Sql<'a> {
         let session = ready::connect(reach, target, &self.startup, self.settings.wait_timeout, &self.events).await?;
         let session = self.session.insert(session);
         let opens = if self.settings.command.writes() { facts::Opens::Locking } else { facts::Opens::Reading };
-        let question = discover_sql(self.settings.sql.ledger_table.as_deref());
-        let opening = facts::open(session, target, opens, &question).await?;
+        let opening = facts::open(session, target, opens, &opening_sql(self.settings)).await?;
         self.locked = opening.locked;
-        self.opening = found(&opening.extra);
+        (self.opening, self.fresh) = (found(&opening.extra), Content::parse(&opening.extra));
         self.events.tell(Event::Database(opening.facts));
         Ok(())
     }
@@ -86,9 +93,9 @@ impl<'a> Sql<'a> {
         if !self.locked {
             lock::acquire(session, lock::own(), wait, server, &self.events).await?;
             // Whoever held it may have made the ledger meanwhile.
-            let question = discover_sql(self.settings.sql.ledger_table.as_deref());
+            let question = opening_sql(self.settings);
             let answer = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
-            self.opening = found(&answer);
+            (self.opening, self.fresh) = (found(&answer), Content::parse(&answer));
             self.locked = true;
         }
         let ledger = self.choose_ledger()?;
@@ -112,7 +119,10 @@ impl<'a> Sql<'a> {
         };
         let files = self.files.take().ok_or_else(|| vec![Fault::new(Code::Bug, "there are no files any more")])?;
         let migrations = files.into_migrations(ledger.layout);
-        self.before = self.read(&ledger).await.map_err(|fault| vec![fault])?;
+        self.before = match ledger.exists || ledger.progress_exists {
+            true => self.read(&ledger).await.map_err(|fault| vec![fault])?,
+            false => std::mem::take(&mut self.fresh),
+        };
         let sql = &self.settings.sql;
         let rules = Rules { target: sql.target, out_of_order: sql.out_of_order };
         let plan = migrate::plan(&migrations, &self.before.recorded, &rules)?;
@@ -166,7 +176,12 @@ impl<'a> Sql<'a> {
             tally: &self.tally,
         };
         let pending: Vec<&Migration> = self.pending.iter().collect();
-        let Err(stopped) = apply.all(&pending).await else { return Ok(()) };
+        // The question goes out behind the files; answered too early it proves nothing, and is asked again.
+        let (applied, proof) = join(apply.all(&pending), self.read(&ledger.made())).await;
+        let Err(stopped) = applied else {
+            self.proof = proof.ok();
+            return Ok(());
+        };
         if stopped.fault.code == Code::DatabaseLost {
             return self.settle(reach, stopped).await;
         }
@@ -187,7 +202,11 @@ impl<'a> Sql<'a> {
             // Nothing was changed since the plan read the ledger under the lock: that is the proof.
             _ if self.pending.is_empty() => Vec::new(),
             _ => {
-                let after = self.read_after(reach).await.map_err(|fault| vec![fault])?;
+                let proves = |after: &Content| migrate::unproven(&self.pending, &self.before, after).is_empty();
+                let after = match self.proof.take().filter(proves) {
+                    Some(after) => after,
+                    None => self.read_after(reach).await.map_err(|fault| vec![fault])?,
+                };
                 self.tell_leftovers(&after);
                 migrate::unproven(&self.pending, &self.before, &after)
             }
@@ -235,6 +254,11 @@ pub(super) fn open(session: Option<&Session>) -> Result<&Session, Fault> {
 
 pub(super) fn known(ledger: Option<&Ledger>) -> Result<&Ledger, Fault> {
     ledger.ok_or_else(|| Fault::new(Code::Bug, "there is no ledger yet"))
+}
+
+/// Which ledgers there are, and what is broken: all that a plan needs where there is no ledger.
+fn opening_sql(settings: &Settings) -> String {
+    format!("{}; {}", discover_sql(settings.sql.ledger_table.as_deref()), invalid_indexes_sql())
 }
 
 /// Settings at start-up cost no round trip. The order matters: the user's own come after ours, and read-only after everything,

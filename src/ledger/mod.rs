@@ -174,7 +174,8 @@ impl Ledger {
 
 /// Indexes that a failed CREATE INDEX CONCURRENTLY left behind. Left out: those that somebody is building at this moment,
 /// and partitioned ones, which are invalid until every partition has its part.
-pub(crate) fn invalid_indexes_sql() -> String {
+#[must_use]
+pub fn invalid_indexes_sql() -> String {
     format!(
         "SELECT 'index', i.indexrelid::pg_catalog.regclass::text FROM pg_catalog.pg_index i \
          JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \

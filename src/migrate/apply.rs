@@ -12,7 +12,7 @@ use crate::{
     postgres::fault::statement,
     run::event::{Event, Events},
 };
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, future::join};
 use std::{cell::Cell, collections::VecDeque, pin::Pin, time::Duration};
 use tokio::time::{Instant, sleep};
 use tokio_postgres::{Client, Error, SimpleQueryMessage, SimpleQueryStream};
@@ -91,10 +91,14 @@ impl Apply<'_> {
     /// # Errors
     /// Where and why it stopped; everything before that is committed and recorded, nothing after it has begun.
     pub async fn all(&self, pending: &[&Migration]) -> Result<(), Stopped> {
-        self.make_ledger().await.map_err(|fault| Stopped { at: 0, fault })?;
         let (mut at, mut tries, mut backoff) = (0, 0, FIRST_BACKOFF);
+        let mut first = Some(self.first(pending).await?);
         while at < pending.len() {
-            let Err(stopped) = self.some(pending, at).await.map(|done| at = done) else { continue };
+            let some = match first.take() {
+                Some(some) => some,
+                None => self.some(pending, at).await,
+            };
+            let Err(stopped) = some.map(|done| at = done) else { continue };
             if stopped.at > at {
                 (tries, backoff) = (0, FIRST_BACKOFF);
             }
@@ -112,6 +116,18 @@ impl Apply<'_> {
             backoff = (backoff * 2).min(LONGEST_BACKOFF);
         }
         Ok(())
+    }
+
+    /// The ledger, and behind it the first files without waiting for it: where it can't be made they can't be recorded, and
+    /// what can't be recorded is rolled back. What has no transaction waits.
+    async fn first(&self, pending: &[&Migration]) -> Result<Result<usize, Stopped>, Stopped> {
+        let unmade = |fault| Stopped { at: 0, fault };
+        if !pending.first().is_some_and(|migration| migration.work == Work::Whole) {
+            self.make_ledger().await.map_err(unmade)?;
+            return Ok(self.some(pending, 0).await);
+        }
+        let (made, some) = join(self.make_ledger(), self.some(pending, 0)).await;
+        made.map_err(unmade).map(|()| some)
     }
 
     /// Applies from `at` as many as go in one way; returns where to go on.

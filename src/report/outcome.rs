@@ -264,6 +264,12 @@ impl Report {
         self.migrations.iter().filter(move |entry| entry.fate == fate)
     }
 
+    /// The stage that was entered and not left.
+    #[must_use]
+    pub fn open_stage(&self) -> Option<Stage> {
+        self.stages.iter().rev().find(|stage| stage.took_ms.is_none()).map(|stage| stage.stage)
+    }
+
     /// The migrations that the database does not have: not begun, or begun and rolled back.
     pub fn left_to_do(&self) -> impl Iterator<Item = &MigrationReport> {
         self.migrations.iter().filter(|entry| matches!(entry.fate, Fate::Pending | Fate::Running | Fate::Failed))

@@ -6,15 +6,24 @@
 #![expect(clippy::print_stdout, reason = "it is there to be read")]
 #![expect(dead_code, reason = "the bench uses a part of what the suite needs")]
 
+#[path = "../suite/lab/certificate.rs"]
+mod certificate;
+#[path = "../container/engine.rs"]
+mod engine;
 #[path = "../suite/flights.rs"]
 mod flights;
 #[path = "../suite/lab/mod.rs"]
 mod lab;
+#[path = "../container/network.rs"]
+mod network;
+#[path = "../suite/lab/process.rs"]
+mod process;
 
 mod bulk;
 mod files;
 mod first_query;
 mod growth;
+mod image;
 mod machine;
 mod openssh;
 mod program;
@@ -31,13 +40,14 @@ use std::process::ExitCode;
 type Topic = (&'static str, fn());
 
 /// In the order in which they run.
-const TOPICS: [Topic; 6] = [
+const TOPICS: [Topic; 7] = [
     ("first-query", first_query::run),
     ("small-queries", small_queries::run),
     ("bulk", bulk::run),
     ("files", files::run),
     ("growth", growth::run),
     ("start", start::run),
+    ("image", image::run),
 ];
 
 /// What the topic `tunnel` stands for.

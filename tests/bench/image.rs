@@ -1,0 +1,123 @@
+//! What `executor: image` costs over `docker run` of the same tool in the same image.
+#![expect(clippy::print_stdout, reason = "it is there to be read")]
+#![expect(clippy::disallowed_methods, reason = "asks the engine as a workflow would")]
+
+use crate::{
+    network::{Database, Network},
+    sample::{Target, in_turns, milliseconds},
+    table::{Table, heading},
+};
+use std::{
+    process::{Command, Stdio},
+    sync::Arc,
+    time::Instant,
+};
+
+/// Of each party.
+const RUNS: usize = 7;
+
+/// What is to be reached, in milliseconds over `docker run` of the migration alone.
+const OVERHEAD: f64 = 400.0;
+
+/// What `make image` calls them.
+const ACTION: &str = "bastion-migrate:dev";
+const APP: &str = "bastion-migrate-app:django-5.2";
+
+/// What is timed.
+#[derive(Debug, Clone, Copy)]
+enum Party {
+    /// A step with `executor: image`, through the bastion.
+    Action,
+    /// `docker run … manage.py migrate`, in the private network itself.
+    Migrate,
+    /// What a careful script does: list, migrate, check, a `docker run` each.
+    Careful,
+}
+
+/// Prints the table.
+pub(crate) fn run() {
+    heading(
+        "Image executor",
+        "Milliseconds for the migrations of a small Django project into a fresh database. *docker run* stands in the \
+         database's own network and needs no tunnel; *careful* is the same with a listing before and a check after, which \
+         is what the action does, too: it connects through the bastion, takes the lock, lists, migrates and proves.",
+    );
+    let network = Arc::new(Network::start());
+    let parties = [Party::Action, Party::Migrate, Party::Careful];
+    let [[action], [migrate], [careful]] = in_turns(RUNS, parties, |party| {
+        let database = network.database();
+        let began = Instant::now();
+        match party {
+            Party::Action => step(&database),
+            Party::Migrate => bare(&database, &["migrate", "--noinput"]),
+            Party::Careful => {
+                bare(&database, &["showmigrations", "--plan"]);
+                bare(&database, &["migrate", "--noinput"]);
+                bare(&database, &["migrate", "--check"]);
+            }
+        }
+        let took = milliseconds(began.elapsed());
+        assert_eq!(database.sql("select count(*) from django_migrations"), "5");
+        [took]
+    });
+    let over = |other: &crate::sample::Sample| action.median() - other.median();
+    let mut table = Table::new(["who", "time, ms", "the action is longer by, ms", "against 400 ms"]);
+    let verdict = Target::AtMost(1.0).judge(over(&migrate) / OVERHEAD);
+    table.row(["the action".to_owned(), action.to_string(), "–".to_owned(), "–".to_owned()]);
+    table.row(["docker run".to_owned(), migrate.to_string(), format!("{:.0}", over(&migrate)), verdict]);
+    table.row([
+        "docker run, careful".to_owned(),
+        careful.to_string(),
+        format!("{:.0}", over(&careful)),
+        "–".to_owned(),
+    ]);
+    println!("{RUNS} runs of each:\n");
+    table.print();
+}
+
+/// As the runner starts it, as far as this matters here: the values are in the environment of the client.
+fn step(database: &Database) {
+    let network = database.network();
+    let inputs = [
+        ("COMMAND", "migrate".to_owned()),
+        ("EXECUTOR", "image".to_owned()),
+        ("IMAGE", APP.to_owned()),
+        ("TOOL", "django".to_owned()),
+        ("ENV", "SECRET_KEY=not a secret of ours".to_owned()),
+        ("SSH-HOST", network.bastion_host()),
+        ("SSH-KNOWN-HOSTS", network.known_hosts()),
+        ("SSH-PRIVATE-KEY", network.key()),
+        ("DATABASE-URL", database.url()),
+        ("DATABASE-CA", network.ca().to_owned()),
+    ];
+    let mut docker = Command::new("docker");
+    docker.args([
+        "run",
+        "--rm",
+        "--volume",
+        "/var/run/docker.sock:/var/run/docker.sock",
+        "--network",
+        network.public(),
+    ]);
+    for (name, value) in inputs {
+        let name = format!("INPUT_{name}");
+        docker.args(["--env", &name]).env(name, value);
+    }
+    finish(docker.args(["--env", "GITHUB_ACTIONS=true", ACTION]));
+}
+
+fn bare(database: &Database, arguments: &[&str]) {
+    let mut docker = Command::new("docker");
+    docker.args(["run", "--rm", "--network", database.network().private(), "--env", "DATABASE_URL"]);
+    docker
+        .args(["--env", "SECRET_KEY=x", APP, "python", "manage.py"])
+        .args(arguments)
+        .env("DATABASE_URL", database.url());
+    finish(&mut docker);
+}
+
+fn finish(docker: &mut Command) {
+    let output = docker.stdin(Stdio::null()).output().expect("docker is installed");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}
