@@ -39,6 +39,11 @@ mod secrets;
 mod step;
 #[cfg(test)]
 mod variants;
+#[cfg(test)]
+#[path = "../suite/workflow.rs"]
+mod workflow;
+#[cfg(test)]
+mod workflows;
 
 /// What `make image` builds.
 const ACTION: &str = "bastion-migrate:dev";
