@@ -24,7 +24,8 @@ COPY src src
 RUN touch src/main.rs src/lib.rs \
     && cargo build --release --locked --bins --target "$(cat /target)" \
     && mkdir /image && cp "target/$(cat /target)/release/bastion-migrate" /image/ \
-    && ln -s bastion-migrate /image/bastion-migrate-sweep
+    && ln -s bastion-migrate /image/bastion-migrate-sweep \
+    && ln -s bastion-migrate /image/bastion-migrate-tunnel
 
 FROM scratch
 LABEL org.opencontainers.image.source="https://github.com/bastion-migrate/bastion-migrate" \

@@ -1,8 +1,7 @@
 //! The run on one screen: stages in order, teardown in reverse, the report before the teardown.
 
 use crate::{
-    engine::{Engine, Expired, SOCKET},
-    executor::Executor,
+    executor::{Executor, Handover, Sidecar, sweep as sweep_away},
     fault::{Code, Fault, Stage},
     github::env::Runner,
     input::{Ask, Command, Settings},
@@ -14,7 +13,7 @@ use crate::{
         watch::{Ended, Watch},
     },
 };
-use std::{cell::RefCell, path::Path, time::Duration};
+use std::{cell::RefCell, time::Duration};
 use tokio::time::{Instant, timeout};
 
 /// Runs what was asked for and returns the process's exit code.
@@ -38,8 +37,7 @@ pub(crate) async fn run(ask: Ask, log: Log) -> u8 {
     ask.warnings.iter().for_each(|warning| events.tell(Event::Warning(warning.clone())));
 
     let mut run =
-        match ask.settings.as_ref().map_err(Clone::clone).and_then(|settings| Run::new(settings, &ask.runner, &events))
-        {
+        match ask.settings.as_ref().map_err(Clone::clone).and_then(|settings| Run::new(settings, &ask, &events)) {
             Ok(run) => Some(run),
             Err(faults) => {
                 faults.into_iter().for_each(|fault| events.tell(Event::Fault(fault)));
@@ -75,13 +73,44 @@ pub(crate) async fn run(ask: Ask, log: Log) -> u8 {
 /// a stage that ended by itself, and nothing to report of an executor that makes nothing.
 pub(crate) async fn sweep(runner: &Runner, mut log: Log) -> u8 {
     let Some(run) = &runner.state_run else { return 0 };
-    let swept = async { Engine::connect(Path::new(SOCKET)).await?.sweep(run, Expired::Whatever).await };
-    let event = match swept.await {
-        Ok(0) => return 0,
-        Ok(removed) => Event::Note(format!("removed {removed} of this run's containers, which it had left behind")),
-        Err(fault) => Event::Warning(fault),
+    match sweep_away(run).await {
+        Ok(said) => said.into_iter().for_each(|sentence| log.event(&Event::Note(sentence), Duration::ZERO)),
+        Err(fault) => log.event(&Event::Warning(fault), Duration::ZERO),
+    }
+    0
+}
+
+/// The sidecar of `command: tunnel`: serves later steps until it is told to end, or the job is gone.
+pub(crate) async fn serve(ask: Ask, handover: &Handover, mut log: Log) -> u8 {
+    let began = Instant::now();
+    let Ok(signals) = Signals::install() else { return Code::Bug.class().exit_code() };
+    let (events, receiver) = Events::channel();
+    let told = RefCell::new(&mut log);
+    let mut watch =
+        Watch::new(receiver, signals, TUNNEL_LIFE, |event| told.borrow_mut().event(&event, began.elapsed()));
+    let failed = |fault: Fault| {
+        let text = serde_json::to_string(&fault).unwrap_or_default();
+        events.tell(Event::Fault(fault));
+        events.note(format!("{} fault {text}", handover.token));
     };
-    log.event(&event, Duration::ZERO);
+    let settings = match &ask.settings {
+        Ok(settings) => settings,
+        Err(faults) => {
+            faults.iter().take(1).cloned().for_each(failed);
+            watch.drain();
+            return Code::InputInvalid.class().exit_code();
+        }
+    };
+    let mut sidecar = Sidecar::new(settings, &ask.runner, handover, events.clone());
+    if let Ended::Done(Err(fault)) = watch.over(Box::pin(sidecar.serve())).await {
+        failed(fault);
+    }
+    match timeout(CLOSE_BUDGET, sidecar.close()).await {
+        Ok(Ok(passed)) => events.note(passed),
+        Ok(Err(fault)) => events.tell(Event::Warning(fault)),
+        Err(_) => events.note("the tunnel could not be closed in time"),
+    }
+    watch.drain();
     0
 }
 
@@ -95,6 +124,9 @@ pub(crate) async fn crashed(mut report: Report, said: String, runner: &Runner, m
     report.exit_code()
 }
 
+/// No job is longer.
+const TUNNEL_LIFE: Duration = Duration::from_hours(5 * 24);
+
 struct Run<'a> {
     settings: &'a Settings,
     events: &'a Events,
@@ -103,8 +135,8 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(settings: &'a Settings, runner: &'a Runner, events: &'a Events) -> Result<Self, Vec<Fault>> {
-        let executor = Executor::new(settings, runner, events)?;
+    fn new(settings: &'a Settings, ask: &'a Ask, events: &'a Events) -> Result<Self, Vec<Fault>> {
+        let executor = Executor::new(settings, &ask.runner, &ask.handover, events)?;
         Ok(Self { settings, events, executor, reach: None })
     }
 
@@ -112,6 +144,9 @@ impl<'a> Run<'a> {
         let Self { settings, events, executor, reach } = self;
         if executor.needs_image() {
             stage(events, Stage::Image, async { executor.prepare().await.map_err(one) }).await?;
+        }
+        if settings.command == Command::Tunnel {
+            return Ok(());
         }
         let way = Reach::connect(settings.route.as_ref(), events);
         let reach = match settings.route {
@@ -140,10 +175,7 @@ impl<'a> Run<'a> {
     }
 
     async fn stop(&self) -> Result<(), Fault> {
-        match &self.reach {
-            Some(reach) => self.executor.stop(reach).await,
-            None => Ok(()),
-        }
+        self.executor.stop(self.reach.as_ref()).await
     }
 
     /// The fault of a stopped run, which says when the stop itself did not succeed.

@@ -22,8 +22,9 @@ pub mod secret;
 pub mod ssh;
 pub mod tool;
 
+use executor::Handover;
 use fault::{Code, Fault};
-use input::Request;
+use input::{Ask, Request};
 use report::{Log, Report, Surface};
 use run::event::Event;
 use std::{
@@ -32,6 +33,13 @@ use std::{
     process::ExitCode,
     time::Duration,
 };
+
+/// What the process is.
+enum Started {
+    Run(Box<Ask>),
+    Sidecar(Box<Ask>, Handover),
+    Sweep(Box<github::env::Runner>),
+}
 
 /// Runs the program: reads what is asked, masks the secrets, does it.
 #[must_use]
@@ -48,10 +56,21 @@ pub fn start(args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> ExitCode {
         (true, true) => Surface::Terminal,
         (true, false) => Surface::Colour,
     };
-    let (runner, secrets, command, environment) = match &request {
-        Request::Run(ask) => (ask.runner.clone(), ask.secrets.clone(), ask.command, ask.environment.clone()),
-        Request::Sweep(runner) => ((**runner).clone(), Vec::new(), None, None),
+    let started = match request {
+        Request::Run(ask) => Started::Run(ask),
+        Request::Sweep(runner) => Started::Sweep(runner),
+        Request::Sidecar => match serde_json::from_reader::<_, Handover>(std::io::stdin()) {
+            Ok(handover) => Started::Sidecar(Box::new(input::handed_over(&handover.inputs)), handover),
+            // Whoever started it without telling it anything does not listen either.
+            Err(_) => return ExitCode::from(Code::Bug.class().exit_code()),
+        },
         Request::Print { .. } => return ExitCode::SUCCESS,
+    };
+    let (runner, secrets, command, environment) = match &started {
+        Started::Run(ask) | Started::Sidecar(ask, _) => {
+            (ask.runner.clone(), ask.secrets.clone(), ask.command, ask.environment.clone())
+        }
+        Started::Sweep(runner) => ((**runner).clone(), Vec::new(), None, None),
     };
     let crashed = Report::new(command, environment, &runner);
     let mut log = Log::new(&runner, screen, &secrets);
@@ -65,10 +84,10 @@ pub fn start(args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> ExitCode {
         }
     };
     let code = bug::caught(
-        || match request {
-            Request::Run(ask) => runtime.block_on(app::run(*ask, log)),
-            Request::Sweep(runner) => runtime.block_on(app::sweep(&runner, log)),
-            Request::Print { .. } => 0,
+        || match started {
+            Started::Run(ask) => runtime.block_on(app::run(*ask, log)),
+            Started::Sidecar(ask, handover) => runtime.block_on(app::serve(*ask, &handover, log)),
+            Started::Sweep(runner) => runtime.block_on(app::sweep(&runner, log)),
         },
         |said| runtime.block_on(app::crashed(crashed, said, &runner, Log::new(&runner, screen, &secrets))),
     );

@@ -63,6 +63,14 @@ impl Reach {
         }
     }
 
+    /// Resolves when the way is gone; a direct one has nothing that could go.
+    pub async fn lost(&self) -> Fault {
+        match self {
+            Self::Tunnel(tunnel) => tunnel.lost().await,
+            Self::Direct => std::future::pending().await,
+        }
+    }
+
     /// Closes the way.
     ///
     /// # Errors

@@ -12,7 +12,9 @@ use crate::{
 use bollard::{
     container::LogOutput,
     errors::Error,
-    models::{ContainerCreateBody, ContainerStatsResponse, HostConfig, PortBinding},
+    models::{
+        ContainerCreateBody, ContainerStatsResponse, EndpointSettings, HostConfig, NetworkingConfig, PortBinding,
+    },
     query_parameters::{
         AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder,
         StatsOptionsBuilder, StopContainerOptionsBuilder,
@@ -30,12 +32,16 @@ use tokio::time::sleep;
 pub struct Order {
     /// The image's id or reference.
     pub image: String,
+    /// In place of the image's own entrypoint.
+    pub entrypoint: Option<Vec<String>>,
     /// In place of the image's own command; its entrypoint stays.
     pub command: Option<Vec<String>>,
     /// Environment variables. The only place for secrets: who may read it, the engine's owner, has them anyway.
     pub env: Vec<(String, String)>,
     /// As in `container:<id>`.
     pub network: Option<String>,
+    /// What others in a network of the user's call it.
+    pub alias: Option<String>,
     /// `source:place:mode`, sources as the engine knows them.
     pub binds: Vec<String>,
     /// The directory that it begins in, if not the image's own.
@@ -94,7 +100,7 @@ pub struct Ended {
 /// A handle to a container that exists. Dropping it leaves it to the sweep: nothing can be waited for in a `Drop`.
 #[derive(Debug, Clone)]
 pub struct Container {
-    engine: Engine,
+    pub(super) engine: Engine,
     id: String,
 }
 
@@ -119,6 +125,11 @@ impl Container {
             return Err(fault);
         }
         Ok(container)
+    }
+
+    /// One that somebody else has made.
+    pub(super) fn known(engine: &Engine, id: &str) -> Self {
+        Self { engine: engine.clone(), id: id.to_owned() }
     }
 
     /// The engine's id of it.
@@ -156,13 +167,13 @@ impl Container {
         Ok(Ended { status, usage: usage.get() })
     }
 
-    async fn attach(&self) -> Result<bollard::container::AttachContainerResults, Fault> {
+    pub(super) async fn attach(&self) -> Result<bollard::container::AttachContainerResults, Fault> {
         let options = AttachContainerOptionsBuilder::new().stream(true).stdin(true).stdout(true).stderr(true).build();
         let attached = self.engine.docker.attach_container(&self.id, Some(options)).await;
         attached.map_err(|error| trouble("the output of the container can't be read", &error))
     }
 
-    async fn start(&self) -> Result<(), Fault> {
+    pub(super) async fn start(&self) -> Result<(), Fault> {
         let started = self.engine.docker.start_container(&self.id, None).await;
         started.map_err(|error| {
             let words = said(&error);
@@ -175,6 +186,7 @@ impl Container {
     }
 
     /// Asks for the engine's figures again and again, for as long as it is polled: when the container has ended they are gone.
+    #[expect(clippy::infinite_loop, reason = "it is dropped with what it measures")]
     async fn measure(&self, usage: &Cell<Usage>) -> Infallible {
         loop {
             let options = StatsOptionsBuilder::new().stream(false).one_shot(true).build();
@@ -244,6 +256,7 @@ fn body(order: &Order, tag: &Tag) -> ContainerCreateBody {
     let loopback = || PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(String::new()) };
     ContainerCreateBody {
         image: Some(order.image.clone()),
+        entrypoint: order.entrypoint.clone(),
         cmd: order.command.clone(),
         env: Some(order.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         labels: Some(tag.labels()),
@@ -265,11 +278,19 @@ fn body(order: &Order, tag: &Tag) -> ContainerCreateBody {
             }),
             ..HostConfig::default()
         }),
+        networking_config: aliased(order),
         ..ContainerCreateBody::default()
     }
 }
 
-async fn read(
+/// The engine's default network knows no names.
+fn aliased(order: &Order) -> Option<NetworkingConfig> {
+    let network = order.network.as_ref().filter(|network| *network != "bridge")?;
+    let endpoint = EndpointSettings { aliases: Some(vec![order.alias.clone()?]), ..EndpointSettings::default() };
+    Some(NetworkingConfig { endpoints_config: Some(HashMap::from([(network.clone(), endpoint)])) })
+}
+
+pub(super) async fn read(
     mut output: impl futures_util::Stream<Item = Result<LogOutput, Error>> + Unpin,
     mut tell: impl FnMut(Output<'_>),
 ) {

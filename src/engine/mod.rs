@@ -6,6 +6,7 @@
 mod archive;
 mod client;
 mod container;
+mod detached;
 mod image;
 mod lines;
 mod own;
@@ -13,6 +14,7 @@ mod sweep;
 
 pub use client::{Engine, SOCKET};
 pub use container::{Container, Ended, Input, Order, Output, Status};
+pub use detached::Heard;
 pub use image::{Credentials, Pull};
 pub use own::Own;
-pub use sweep::{Expired, Tag};
+pub use sweep::{Expired, Kind, Swept, Tag};

@@ -14,6 +14,8 @@ pub struct Own {
     pub id: String,
     /// The id of its image, `sha256:…`.
     pub image: String,
+    /// The network that it is in.
+    pub network: Option<String>,
     /// What is mounted into it, as (place in the container, source as the engine knows it).
     pub mounts: Vec<(String, String)>,
 }
@@ -35,11 +37,13 @@ impl Own {
             }
             _ => trouble("our own container could not be looked at", &error),
         })?;
+        let networks = known.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
         let mounts = known.mounts.unwrap_or_default();
         let pair = |mount: bollard::models::MountPoint| Some((mount.destination?, mount.source.or(mount.name)?));
         Ok(Self {
             id: id.to_owned(),
             image: known.image.unwrap_or_default(),
+            network: networks.into_keys().next(),
             mounts: mounts.into_iter().filter_map(pair).collect(),
         })
     }

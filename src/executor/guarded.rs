@@ -273,7 +273,7 @@ impl Image<'_> {
         let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
         let question = format!(
             "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
-             WHERE pid = ANY ('{{{}}}'::int[]) OR application_name = {}",
+             WHERE pid = ANY ('{{{}}}'::int[]) OR (datname = pg_catalog.current_database() AND application_name = {})",
             pids.join(","),
             crate::postgres::literal(&application_name)
         );

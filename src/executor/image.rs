@@ -6,7 +6,7 @@ use super::{
     witness::{self, Witness},
 };
 use crate::{
-    engine::{Container, Engine, Expired, Output, Own, SOCKET, Status, Tag},
+    engine::{Container, Engine, Expired, Kind, Own, SOCKET, Tag},
     fault::{Code, Fault, Stage},
     github::{env::Runner, file, token},
     input::{Command, ImageSettings, Settings},
@@ -14,17 +14,14 @@ use crate::{
     postgres::{Injected, Listener, Passage, Session, Startup, facts, fault::statement, lock, ready, rows},
     reach::Reach,
     run::event::{Event, Events, ImageFacts, MigrationId, PlanFacts, Usage},
-    tool::{Line, Listed, Verb, explain},
+    tool::{Listed, Verb},
 };
-use futures_util::future::{Either, select};
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
     fs::OpenOptions,
     io::Write as _,
     net::{Ipv4Addr, SocketAddr},
     path::Path,
-    pin::pin,
     time::Duration,
 };
 
@@ -35,10 +32,10 @@ pub struct Image<'a> {
     pub(super) tool: &'a ImageSettings,
     pub(super) runner: &'a Runner,
     pub(super) events: Events,
-    tag: Tag,
-    engine: Option<Engine>,
-    own: Option<Own>,
-    image: Option<ImageFacts>,
+    pub(super) tag: Tag,
+    pub(super) engine: Option<Engine>,
+    pub(super) own: Option<Own>,
+    pub(super) image: Option<ImageFacts>,
     pub(super) session: Option<Session>,
     locked: bool,
     pub(super) listener: Option<Listener>,
@@ -49,48 +46,7 @@ pub struct Image<'a> {
     pub(super) pending: Vec<MigrationId>,
     /// What runs now; outlives the future that runs it.
     pub(super) running: RefCell<Option<Container>>,
-    usage: Cell<Usage>,
-}
-
-/// The last lines of a tool that are kept to say why it failed.
-const KEPT: usize = 200;
-
-/// Lines of a listing; more migrations than this nobody has.
-const LISTED: usize = 100_000;
-
-/// What a tool has said.
-#[derive(Debug, Default)]
-struct Said {
-    /// On standard output: a listing is read from it.
-    out: Vec<String>,
-    /// The last lines on standard error.
-    err: VecDeque<String>,
-    /// The migration that it began last.
-    begun: Option<String>,
-}
-
-impl Said {
-    fn take(&mut self, output: Output<'_>) {
-        match output {
-            Output::Out(line) if self.out.len() < LISTED => self.out.push(line.to_owned()),
-            Output::Err(line) => {
-                if self.err.len() == KEPT {
-                    self.err.pop_front();
-                }
-                self.err.push_back(line.to_owned());
-            }
-            Output::Out(_) | Output::Begun(_) => {}
-        }
-    }
-
-    /// Why it failed stands on standard error, if it says anything there.
-    fn last_words(self) -> Vec<String> {
-        if self.err.is_empty() {
-            let skipped = self.out.len().saturating_sub(KEPT);
-            return self.out.into_iter().skip(skipped).collect();
-        }
-        self.err.into()
-    }
+    pub(super) usage: Cell<Usage>,
 }
 
 impl<'a> Image<'a> {
@@ -102,7 +58,7 @@ impl<'a> Image<'a> {
             tool,
             runner,
             events,
-            tag: Tag::new(&run_name(runner), settings.safety.timeout * 2),
+            tag: Tag::new(&run_name(runner), Kind::Tool, settings.safety.timeout * 2),
             engine: None,
             own: None,
             image: None,
@@ -126,7 +82,7 @@ impl<'a> Image<'a> {
     pub async fn prepare(&mut self) -> Result<(), Fault> {
         let engine = Engine::connect(Path::new(SOCKET)).await?;
         self.own = Some(Own::find(&engine).await?);
-        self.remember()?;
+        remember(self.runner, &self.tag)?;
         if let Err(left) = engine.sweep(self.tag.run(), Expired::Only).await {
             self.events.tell(Event::Warning(left));
         }
@@ -135,14 +91,6 @@ impl<'a> Image<'a> {
         self.events.tell(Event::Image(facts.clone()));
         (self.image, self.engine) = (Some(facts), Some(engine));
         Ok(())
-    }
-
-    /// The post stage finds by this what a killed run left behind; so it is written before there is anything.
-    fn remember(&self) -> Result<(), Fault> {
-        match &self.runner.state_file {
-            Some(path) => file::append_state(path, &[(STATE, self.tag.run().to_owned())]),
-            None => Ok(()),
-        }
     }
 
     /// Our own session, and the tunnel's end for the tool.
@@ -167,7 +115,7 @@ impl<'a> Image<'a> {
     async fn listen(&self) -> Result<Listener, Fault> {
         let port = self.settings.database.port;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let listener = Listener::bind(address, self.tool.passage, self.injected()).await.map_err(|error| {
+        let listener = Listener::bind(address, self.settings.passage, self.injected()).await.map_err(|error| {
             let cause = format!("the tunnel's end can't be opened at {LOOPBACK}:{port}");
             Fault::new(Code::ListenerUnavailable, cause).because(&error)
         })?;
@@ -177,7 +125,7 @@ impl<'a> Image<'a> {
         Ok(listener)
     }
 
-    fn injected(&self) -> Injected {
+    pub(super) fn injected(&self) -> Injected {
         let access = if self.settings.command.writes() { Access::Writing } else { Access::Reading };
         sibling::injected(self.settings, self.runner, access)
     }
@@ -244,94 +192,9 @@ impl<'a> Image<'a> {
         !self.pending.is_empty() || self.tool.recipe.listing.is_none()
     }
 
-    /// Starts one container with this command, tells what it says, and returns that.
-    ///
-    /// # Errors
-    /// The fault of a tool that did not end with 0.
-    pub(super) async fn call(&self, reach: &Reach, line: &Line) -> Result<Vec<String>, Fault> {
-        let (engine, own, image) = self.ready()?;
-        let port = match &self.listener {
-            Some(listener) => listener.address().ok().map(|address| address.port()),
-            None => None,
-        };
-        let place = sibling::Place { own, image: &image.id, port };
-        let order = sibling::order(self.settings, self.tool, &place, line, &self.injected());
-        let container = Container::create(engine, &order, &self.tag).await?;
-        self.running.replace(Some(container.clone()));
-        self.events.tell(Event::Calling { command: line.shown() });
-        let said = RefCell::new(Said::default());
-        let run = container.run(|output| self.hear(output, &said));
-        let ended = self.served(reach, run).await;
-        self.running.replace(None);
-        container.remove().await?;
-        let (ended, said) = (ended?, said.into_inner());
-        self.used(ended.usage);
-        match ended.status {
-            Status::Exited(0) => Ok(said.out),
-            status => Err(self.failure(line, status, &said.last_words())),
-        }
-    }
-
-    fn hear(&self, output: Output<'_>, said: &RefCell<Said>) {
-        let mut said = said.borrow_mut();
-        let (Output::Out(line) | Output::Err(line) | Output::Begun(line)) = output;
-        if let Some(name) = self.tool.recipe.begins(line)
-            && said.begun.as_deref() != Some(name)
-        {
-            said.begun = Some(name.to_owned());
-            self.events.tell(Event::Begun { name: name.to_owned() });
-        }
-        if !matches!(output, Output::Begun(_)) {
-            self.events.tell(Event::Output { line: line.to_owned() });
-        }
-        said.take(output);
-    }
-
-    /// Lets the work go on with the tunnel's end open.
-    async fn served<T>(&self, reach: &Reach, work: impl Future<Output = T>) -> T {
-        let Some(listener) = &self.listener else { return work.await };
-        match select(pin!(work), pin!(listener.serve(reach, &self.settings.database))).await {
-            Either::Left((done, _)) => done,
-            Either::Right((never, _)) => match never {},
-        }
-    }
-
-    fn used(&self, more: Usage) {
-        let so_far = self.usage.get();
-        self.usage.set(Usage {
-            memory_bytes: so_far.memory_bytes.max(more.memory_bytes),
-            cpu_ms: so_far.cpu_ms.saturating_add(more.cpu_ms),
-        });
-        self.events.tell(Event::Used(self.usage.get()));
-    }
-
-    /// The tunnel's own trouble comes before what the tool makes of it.
-    fn failure(&self, line: &Line, status: Status, said: &[String]) -> Fault {
-        let shown = line.shown();
-        if let Some(cause) = self.listener.as_ref().and_then(Listener::last_fault) {
-            return explain(&self.tool.recipe, &format!("`{shown}` failed"), said)
-                .detail
-                .into_iter()
-                .fold(cause, Fault::detail);
-        }
-        match status {
-            Status::OutOfMemory => {
-                Fault::new(Code::OutOfMemory, format!("`{shown}` wanted more memory than it may have"))
-            }
-            Status::Signalled(signal) => {
-                Fault::new(Code::ToolKilled, format!("`{shown}` was ended by signal {signal}"))
-            }
-            // A shell's words for "not found" and "not executable" (POSIX, 2.8.2).
-            Status::Exited(126 | 127) => {
-                explain(&self.tool.recipe, &format!("`{shown}` can't be started"), said).code(Code::ToolMissing)
-            }
-            Status::Exited(code) => explain(&self.tool.recipe, &format!("`{shown}` ended with code {code}"), said),
-        }
-    }
-
     /// By which way our settings reached the tool's sessions.
     pub(super) fn tell_settings(&self) {
-        let way = match (&self.listener, self.tool.passage) {
+        let way = match (&self.listener, self.settings.passage) {
             (Some(listener), Passage::Bridged) => {
                 let traffic = listener.traffic();
                 format!("by the start-up packet of {} of {} connections", traffic.settled, traffic.connections)
@@ -342,7 +205,7 @@ impl<'a> Image<'a> {
         self.events.tell(Event::Settings { way });
     }
 
-    fn ready(&self) -> Result<(&Engine, &Own, &ImageFacts), Fault> {
+    pub(super) fn ready(&self) -> Result<(&Engine, &Own, &ImageFacts), Fault> {
         match (&self.engine, &self.own, &self.image) {
             (Some(engine), Some(own), Some(image)) => Ok((engine, own, image)),
             _ => Err(Fault::new(Code::Bug, "the engine was not asked yet")),
@@ -386,8 +249,16 @@ impl<'a> Image<'a> {
 /// The name of the state by which the post stage knows what to remove.
 const STATE: &str = "run";
 
+/// The post stage finds by this what a killed run left behind; so it is written before there is anything.
+pub(super) fn remember(runner: &Runner, tag: &Tag) -> Result<(), Fault> {
+    match &runner.state_file {
+        Some(path) => file::append_state(path, &[(STATE, tag.run().to_owned())]),
+        None => Ok(()),
+    }
+}
+
 /// Tells this run from every other on the same engine, jobs of a matrix included.
-fn run_name(runner: &Runner) -> String {
+pub(super) fn run_name(runner: &Runner) -> String {
     let part = |text: &Option<String>| text.clone().unwrap_or_else(|| "local".to_owned());
     format!("{}.{}.{}", part(&runner.run_id), part(&runner.run_attempt), token::unguessable())
 }

@@ -1,21 +1,29 @@
 //! Where a migration runs. The only match on it is here.
 
 mod aftermath;
+mod call;
 mod guarded;
 mod image;
 mod sibling;
+mod sidecar;
 mod sql;
+mod sweep;
+mod tunnel;
 mod witness;
 
 pub use image::Image;
+pub use sidecar::{Handover, Sidecar};
 pub use sql::Sql;
+pub use sweep::sweep;
+pub use tunnel::Tunnel;
 
 use crate::{
     fault::Fault,
     github::env::Runner,
-    input::{Place, Settings},
+    input::{Command, Place, Settings},
     reach::Reach,
     run::event::Events,
+    secret::Secret,
 };
 
 /// Where the migration runs.
@@ -25,18 +33,26 @@ pub enum Executor<'a> {
     Sql(Box<Sql<'a>>),
     /// In a container of the app's own image.
     Image(Box<Image<'a>>),
+    /// In a later step of the job, which finds the database through us.
+    Tunnel(Box<Tunnel<'a>>),
 }
 
 /// One call for whichever it is.
 macro_rules! each {
-    ($executor:expr, $inner:ident => $sql:expr, $image:expr) => {
+    ($executor:expr, $inner:ident => $sql:expr, $image:expr, $tunnel:expr) => {
         match $executor {
             Executor::Sql($inner) => $sql,
             Executor::Image($inner) => $image,
+            Executor::Tunnel($inner) => $tunnel,
         }
     };
-    ($executor:expr, $inner:ident => $both:expr) => {
-        each!($executor, $inner => $both, $both)
+    // A tunnel alone has nothing to do with a ledger.
+    ($executor:expr, $inner:ident => $both:expr; $tunnel:expr) => {
+        match $executor {
+            Executor::Sql($inner) => $both,
+            Executor::Image($inner) => $both,
+            Executor::Tunnel(_) => $tunnel,
+        }
     };
 }
 
@@ -45,8 +61,16 @@ impl<'a> Executor<'a> {
     ///
     /// # Errors
     /// Everything that is wrong with its files.
-    pub fn new(settings: &'a Settings, runner: &'a Runner, events: &Events) -> Result<Self, Vec<Fault>> {
+    pub fn new(
+        settings: &'a Settings,
+        runner: &'a Runner,
+        handover: &'a [(String, Secret)],
+        events: &Events,
+    ) -> Result<Self, Vec<Fault>> {
         Ok(match &settings.place {
+            _ if settings.command == Command::Tunnel => {
+                Self::Tunnel(Box::new(Tunnel::new(settings, runner, handover, events.clone())))
+            }
             Place::Sql => Self::Sql(Box::new(Sql::new(settings, runner, events.clone())?)),
             Place::Image(tool) => Self::Image(Box::new(Image::new(settings, tool, runner, events.clone()))),
         })
@@ -55,7 +79,7 @@ impl<'a> Executor<'a> {
     /// Whether it needs an image.
     #[must_use]
     pub fn needs_image(&self) -> bool {
-        each!(self, _inner => false, true)
+        each!(self, _inner => false, true, true)
     }
 
     /// Gets what it needs before there is a connection.
@@ -63,7 +87,7 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// What can't be had.
     pub async fn prepare(&mut self) -> Result<(), Fault> {
-        each!(self, inner => { let _nothing = inner; Ok(()) }, inner.prepare().await)
+        each!(self, inner => { let _nothing = inner; Ok(()) }, inner.prepare().await, inner.open().await)
     }
 
     /// A session, and who answers.
@@ -71,7 +95,7 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// Why the database can't be worked with.
     pub async fn connect(&mut self, reach: &Reach) -> Result<(), Fault> {
-        each!(self, inner => inner.connect(reach).await)
+        each!(self, inner => inner.connect(reach).await; Ok(()))
     }
 
     /// The run lock.
@@ -79,7 +103,7 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// Who holds it.
     pub async fn lock(&mut self) -> Result<(), Fault> {
-        each!(self, inner => inner.lock().await)
+        each!(self, inner => inner.lock().await; Ok(()))
     }
 
     /// What there is to do.
@@ -87,13 +111,13 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// Everything that speaks against it.
     pub async fn plan(&mut self, reach: &Reach) -> Result<(), Vec<Fault>> {
-        each!(self, inner => inner.plan().await, inner.plan(reach).await)
+        each!(self, inner => inner.plan().await, inner.plan(reach).await, { let _nothing = inner; Ok(()) })
     }
 
     /// Whether there is anything to apply.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        each!(self, inner => inner.has_work())
+        each!(self, inner => inner.has_work(); false)
     }
 
     /// Applies the plan.
@@ -101,7 +125,8 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// Why it stopped; what was applied before is told by events.
     pub async fn migrate(&mut self, reach: &mut Reach) -> Result<(), Fault> {
-        each!(self, inner => inner.migrate(reach).await)
+        // It is large, and its caller has to hold it beside others.
+        each!(self, inner => Box::pin(inner.migrate(reach)).await; Ok(()))
     }
 
     /// The proof.
@@ -109,25 +134,33 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// What is not as it should be.
     pub async fn verify(&mut self, reach: &mut Reach) -> Result<(), Vec<Fault>> {
-        each!(self, inner => inner.verify(reach).await)
+        each!(self, inner => inner.verify(reach).await; Ok(()))
     }
 
     /// What ended the connection, if that is what the first fault complains of.
     pub async fn first_cause(&mut self, reach: &Reach, faults: Vec<Fault>) -> Vec<Fault> {
-        each!(self, inner => inner.first_cause(reach, faults).await, inner.first_cause(reach, faults))
+        each!(self, inner => inner.first_cause(reach, faults).await, inner.first_cause(reach, faults), { let _nothing = inner; faults })
     }
 
     /// Stops the work whose future was dropped.
     ///
     /// # Errors
     /// Why nobody knows what became of it.
-    pub async fn stop(&self, reach: &Reach) -> Result<(), Fault> {
-        each!(self, inner => inner.stop(reach).await, inner.stop().await)
+    pub async fn stop(&self, reach: Option<&Reach>) -> Result<(), Fault> {
+        each!(
+            self,
+            inner => match reach {
+                Some(reach) => inner.stop(reach).await,
+                None => Ok(()),
+            },
+            inner.stop().await,
+            inner.stop().await
+        )
     }
 
     /// Tells of migrations whose fate nobody could find out.
     pub fn give_up(&self) {
-        each!(self, inner => inner.give_up());
+        each!(self, inner => inner.give_up(); ());
     }
 
     /// Leaves nothing behind.
@@ -135,6 +168,6 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// What could not be removed.
     pub async fn close(self) -> Result<(), Fault> {
-        each!(self, inner => { inner.close().await; Ok(()) }, inner.close().await)
+        each!(self, inner => { inner.close().await; Ok(()) }, inner.close().await, inner.stop().await)
     }
 }

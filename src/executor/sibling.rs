@@ -95,7 +95,7 @@ fn environment(
 ) -> Vec<(String, String)> {
     let database = &settings.database;
     let renamed = place.port.is_some() && !keeps_its_name(settings);
-    let host = if renamed && tool.passage == Passage::Bridged { LOOPBACK } else { &database.host };
+    let host = if renamed && settings.passage == Passage::Bridged { LOOPBACK } else { &database.host };
     let port = place.port.unwrap_or(database.port);
     let options: Vec<String> = injected.settings.iter().map(|(name, value)| format!("-c {name}={value}")).collect();
     let mut env = BTreeMap::from(
@@ -105,7 +105,7 @@ fn environment(
             ("PGPORT", port.to_string()),
             ("PGUSER", database.user.clone()),
             ("PGDATABASE", database.name.clone()),
-            ("PGSSLMODE", sslmode(settings, tool, place).to_owned()),
+            ("PGSSLMODE", sslmode(settings, place).to_owned()),
             ("PGAPPNAME", injected.application_name.clone()),
             ("PGOPTIONS", options.join(" ")),
         ]
@@ -118,7 +118,7 @@ fn environment(
     if database.ca.is_some() {
         more("PGSSLROOTCERT", CA);
     }
-    if renamed && tool.passage == Passage::Untouched {
+    if renamed && settings.passage == Passage::Untouched {
         // The certificate is for the name in the URL, and the tunnel's end is here (libpq, `hostaddr`).
         more("PGHOSTADDR", LOOPBACK);
     }
@@ -127,8 +127,8 @@ fn environment(
 }
 
 /// To the tunnel's end in plain text: node-pg takes every other word for a demand (measured).
-fn sslmode(settings: &Settings, tool: &ImageSettings, place: &Place<'_>) -> &'static str {
-    match (tool.passage, place.port) {
+fn sslmode(settings: &Settings, place: &Place<'_>) -> &'static str {
+    match (settings.passage, place.port) {
         (Passage::Bridged, Some(_)) => "disable",
         (Passage::Untouched, _) | (_, None) => settings.database.sslmode.name(),
     }

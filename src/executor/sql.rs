@@ -136,7 +136,7 @@ impl<'a> Sql<'a> {
             Command::Migrate if self.has_work() => {
                 migrate::approved(&digest, self.settings.safety.expect_plan.as_deref()).map_err(|fault| vec![fault])
             }
-            Command::Migrate | Command::Plan | Command::Status | Command::Verify => Ok(()),
+            Command::Migrate | Command::Plan | Command::Status | Command::Verify | Command::Tunnel => Ok(()),
         }
     }
 

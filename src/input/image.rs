@@ -45,7 +45,6 @@ pub(super) fn read(
     let env = findings.keep(environment(inputs, variables));
     let workspace = findings.keep(inputs.required(Name::MountWorkspace, |text| value::choice(text, &WORKSPACES)));
     let memory = findings.keep(inputs.optional(Name::Memory, memory));
-    let passage = passage(inputs);
     let database = database?;
     Some(ImageSettings {
         image: image?,
@@ -58,7 +57,6 @@ pub(super) fn read(
         working_directory: inputs.text(Name::WorkingDirectory).map(ToOwned::to_owned),
         memory: memory?,
         database_url: inputs.secret(Name::DatabaseUrl).unwrap_or_else(|| composed(inputs, database)),
-        passage,
     })
 }
 
@@ -187,7 +185,7 @@ fn memory(text: &str) -> Result<i64, Misfit> {
 
 /// Who asks for TLS in so many words gets it from end to end; everybody else is told at the tunnel's end to go on in plain
 /// text, so that our settings can be put in.
-fn passage(inputs: &Inputs) -> Passage {
+pub(super) fn passage(inputs: &Inputs) -> Passage {
     let own = inputs.text(Name::DatabaseSslmode).and_then(SslWish::parse);
     let said = inputs.secret(Name::DatabaseUrl).and_then(|url| url::parse(&url).ok()).and_then(|url| url.sslmode);
     match own.or(said) {

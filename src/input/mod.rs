@@ -9,6 +9,7 @@ mod config;
 mod database;
 mod findings;
 mod flags;
+mod handover;
 mod image;
 mod manifest;
 mod name;
@@ -34,7 +35,7 @@ use findings::Findings;
 use flags::{Flags, Line};
 use manifest::Manifest;
 use name::Name;
-use std::ffi::OsString;
+use std::{collections::BTreeMap, ffi::OsString};
 use variables::Variables;
 
 /// What the process was started for.
@@ -42,6 +43,8 @@ use variables::Variables;
 pub enum Request {
     /// A run.
     Run(Box<Ask>),
+    /// The process that keeps a tunnel for later steps; what it has to know is on its standard input.
+    Sidecar,
     /// The post stage of a step, which removes what the main stage left behind.
     Sweep(Box<Runner>),
     /// A text to print and nothing else: help or version.
@@ -66,17 +69,33 @@ pub struct Ask {
     pub command: Option<Command>,
     /// The name of the environment.
     pub environment: Option<String>,
+    /// What a process of ours in another container has to be told, as environment variables.
+    pub handover: Vec<(String, Secret)>,
 }
 
 /// The other name of the program, under which `action.yml` calls it after the job: a runner that hands over no state (act does
 /// not) must not have it migrate again.
 const SWEEPER: &str = "bastion-migrate-sweep";
 
+/// The name under which we start ourselves to keep a tunnel.
+const SIDECAR: &str = "bastion-migrate-tunnel";
+
+/// The same from what another process of ours handed over.
+#[must_use]
+pub fn handed_over(inputs: &BTreeMap<String, String>) -> Ask {
+    let env = inputs.iter().map(|(name, value)| (name.into(), value.into())).collect();
+    ask(&Manifest::embedded(), Flags::default(), env)
+}
+
 /// Reads the arguments (the program's own name first) and the environment.
 #[must_use]
 pub fn read(args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> Request {
-    if args.first().is_some_and(|program| program.to_string_lossy().ends_with(SWEEPER)) {
+    let called = args.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default();
+    if called.ends_with(SWEEPER) {
         return Request::Sweep(Box::new(Runner::from_env(&env)));
+    }
+    if called.ends_with(SIDECAR) {
+        return Request::Sidecar;
     }
     let manifest = Manifest::embedded();
     match flags::read(args, &manifest) {
@@ -105,8 +124,9 @@ fn ask(manifest: &Manifest, mut flags: Flags, env: Vec<(OsString, OsString)>) ->
         findings.warnings.push(too_short());
     }
     let Findings { faults, warnings } = findings;
+    let handover = handover::of(&inputs, settings.as_ref(), &runner);
     let settings = settings.filter(|_| faults.is_empty()).ok_or(faults);
-    Ask { settings, warnings, secrets, runner, command, environment }
+    Ask { settings, warnings, secrets, runner, command, environment, handover }
 }
 
 fn too_short() -> Fault {

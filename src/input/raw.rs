@@ -164,6 +164,12 @@ impl Inputs {
         Some(Secret::new(if line.contains('\n') { whole } else { line }))
     }
 
+    /// Every value that somebody gave, as an input of a workflow.
+    pub(super) fn written(&self) -> impl Iterator<Item = (Name, Secret)> {
+        let given = self.given.iter().filter(|(_, given)| given.source != Source::Default);
+        given.map(|(name, given)| (*name, given.value.clone()))
+    }
+
     /// The input with its place, as in "`ssh-host` (from the command line)".
     pub(super) fn named(&self, name: Name) -> String {
         self.given.get(&name).map_or_else(|| format!("`{name}`"), |given| format!("`{name}` ({})", given.source))

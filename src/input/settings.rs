@@ -21,6 +21,8 @@ pub enum Command {
     Status,
     /// Fail unless everything is applied and nothing is broken. Read-only.
     Verify,
+    /// Open the way for the following steps of the job.
+    Tunnel,
 }
 
 impl Command {
@@ -32,6 +34,7 @@ impl Command {
             Self::Plan => "plan",
             Self::Status => "status",
             Self::Verify => "verify",
+            Self::Tunnel => "tunnel",
         }
     }
 
@@ -135,8 +138,6 @@ pub struct ImageSettings {
     pub memory: Option<i64>,
     /// The database's URL as the user has it, or made of its parts.
     pub database_url: Secret,
-    /// What becomes of the tool's own TLS.
-    pub passage: Passage,
 }
 
 /// What keeps a run from doing harm.
@@ -176,6 +177,8 @@ pub struct Settings {
     pub environment: Option<String>,
     /// Where the migration runs.
     pub place: Place,
+    /// What becomes of the TLS of tools that find the database through us.
+    pub passage: Passage,
     /// The way to the database; none is a direct connection.
     pub route: Option<Route>,
     /// The database.

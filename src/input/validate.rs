@@ -50,6 +50,7 @@ pub(super) fn settings(
     Some(Settings {
         command: command?,
         place,
+        passage: image::passage(inputs),
         environment: environment.map(ToOwned::to_owned),
         route: route?,
         database: database?,
@@ -62,7 +63,7 @@ pub(super) fn settings(
 
 /// What is asked.
 pub(super) fn command(inputs: &Inputs) -> Result<Command, Fault> {
-    let commands = [Command::Migrate, Command::Plan, Command::Status, Command::Verify];
+    let commands = [Command::Migrate, Command::Plan, Command::Status, Command::Verify, Command::Tunnel];
     let commands = commands.map(|command| (command.name(), command));
     inputs.required(Name::Command, |text| value::choice(text, &commands))
 }

@@ -55,6 +55,7 @@ impl Guard {
     }
 
     /// Looks once a second and tells what is new, for as long as it is polled. `ward` is asked each time.
+    #[expect(clippy::infinite_loop, reason = "it is dropped with what it watches over")]
     pub async fn watch(&self, ward: impl Fn() -> Ward, events: &Events) -> Infallible {
         let mut told = Told { last: Vec::new(), at: Instant::now() };
         loop {
@@ -161,7 +162,8 @@ fn question(ward: &Ward) -> String {
     let pids: Vec<String> = ward.pids.iter().map(ToString::to_string).collect();
     let name = literal(&ward.application_name);
     let ours = format!(
-        "SELECT s.pid FROM pg_catalog.pg_stat_activity s WHERE s.pid = ANY ('{{{}}}'::int[]) OR s.application_name = {name}",
+        "SELECT s.pid FROM pg_catalog.pg_stat_activity s WHERE s.pid = ANY ('{{{}}}'::int[]) \
+         OR (s.datname = pg_catalog.current_database() AND s.application_name = {name})",
         pids.join(",")
     );
     let query =

@@ -4,7 +4,7 @@ use crate::{
     fault::{Class, Fault, Stage},
     github::env::Runner,
     input::Command,
-    run::event::{BastionFacts, DatabaseFacts, Event, ImageFacts, MigrationId, PlanFacts, Usage},
+    run::event::{BastionFacts, DatabaseFacts, Event, ImageFacts, MigrationId, PlanFacts, TunnelFacts, Usage},
 };
 use std::time::Duration;
 
@@ -116,6 +116,8 @@ pub struct Report {
     pub usage: Option<Usage>,
     /// By which way our settings reached the tool's sessions.
     pub settings: Option<String>,
+    /// Where later steps find the database.
+    pub tunnel: Option<TunnelFacts>,
     /// What there was to do.
     pub plan: Option<PlanFacts>,
     /// Its migrations and what became of them.
@@ -157,6 +159,7 @@ impl Report {
             image: None,
             usage: None,
             settings: None,
+            tunnel: None,
             plan: None,
             migrations: Vec::new(),
             stages: Vec::new(),
@@ -204,6 +207,7 @@ impl Report {
                 self.notices.push(NoticeReport { severity: severity.clone(), text: text.clone() });
             }
             Event::Image(facts) => self.image = Some(facts.clone()),
+            Event::Tunnel(facts) => self.tunnel = Some(facts.clone()),
             Event::Used(usage) => self.usage = Some(*usage),
             Event::Settings { way } => self.settings = Some(way.clone()),
             Event::Schema { added } => self.schema.clone_from(added),
@@ -281,7 +285,7 @@ impl Report {
         let open = self.migrations.iter().any(|entry| entry.fate != Fate::Applied);
         match self.command {
             _ if open => Outcome::Pending,
-            Some(Command::Verify) => Outcome::Success,
+            Some(Command::Verify | Command::Tunnel) => Outcome::Success,
             _ if self.migrations.is_empty() => Outcome::NothingToDo,
             _ => Outcome::Success,
         }

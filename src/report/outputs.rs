@@ -53,6 +53,8 @@ pub fn outputs(report: &Report) -> Vec<(&'static str, String)> {
         ("duration-ms", report.duration_ms.to_string()),
         ("database-version", report.database.as_ref().map(|facts| facts.version.clone()).unwrap_or_default()),
         ("fault-code", report.faults.first().map(|fault| fault.code.to_string()).unwrap_or_default()),
+        ("tunnel-host", report.tunnel.as_ref().map(|facts| facts.host.clone()).unwrap_or_default()),
+        ("tunnel-port", report.tunnel.as_ref().map(|facts| facts.port.to_string()).unwrap_or_default()),
         ("report", whole(report)),
     ]
 }
@@ -126,6 +128,8 @@ mod tests {
         duration-ms=1600
         database-version=16.4
         fault-code=
+        tunnel-host=
+        tunnel-port=
         "#);
     }
 
@@ -141,6 +145,8 @@ mod tests {
         duration-ms=330
         database-version=16.4
         fault-code=statement-failed
+        tunnel-host=
+        tunnel-port=
         "#);
     }
 
@@ -156,6 +162,8 @@ mod tests {
         duration-ms=50
         database-version=
         fault-code=host-key-unpinned
+        tunnel-host=
+        tunnel-port=
         ");
     }
 

@@ -6,7 +6,7 @@
 use super::outcome::{MigrationReport, NoticeReport, Report};
 use crate::{
     fault::{Fault, Place},
-    run::event::{BastionFacts, DatabaseFacts, Event, ImageFacts, MigrationId, PlanFacts},
+    run::event::{BastionFacts, DatabaseFacts, Event, ImageFacts, MigrationId, PlanFacts, TunnelFacts},
     secret::Redactor,
 };
 
@@ -59,12 +59,13 @@ redacted! {
     BastionFacts { host, user, host_key, login } { port }
     DatabaseFacts { host, name, role, version, tls } { port }
     ImageFacts { reference, id, digest } {}
+    TunnelFacts { host } { port }
     MigrationId { name, file } { version }
     PlanFacts { layout, ledger, pending, digest } { recorded }
     MigrationReport { id } { fate, started_ms, took_ms }
     NoticeReport { severity, text } {}
     Report {
-        environment, run_url, bastion, database, image, settings, plan, migrations, schema, blocked, notices, warnings, faults
+        environment, run_url, bastion, database, image, settings, tunnel, plan, migrations, schema, blocked, notices, warnings, faults
     } { command, stages, verified, usage, duration_ms }
 }
 
@@ -85,6 +86,7 @@ impl Redacted for Event {
             Self::Calling { command } => Self::Calling { command: command.redacted(redactor) },
             Self::Output { line } => Self::Output { line: line.redacted(redactor) },
             Self::Blocked { text } => Self::Blocked { text: text.redacted(redactor) },
+            Self::Tunnel(facts) => Self::Tunnel(facts.redacted(redactor)),
             Self::Image(facts) => Self::Image(facts.redacted(redactor)),
             Self::Schema { added } => Self::Schema { added: added.redacted(redactor) },
             Self::Settings { way } => Self::Settings { way: way.redacted(redactor) },

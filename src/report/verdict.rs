@@ -55,6 +55,9 @@ fn what(report: &Report) -> String {
 }
 
 fn success(report: &Report, database: &str) -> String {
+    if let Some(tunnel) = &report.tunnel {
+        return format!("The database is at {}:{} for the following steps", tunnel.host, tunnel.port);
+    }
     let proof = if report.verified { ", and the ledger confirms it" } else { "" };
     match report.with_fate(Fate::Applied).count() {
         0 => format!("{database} is in order{proof}"),

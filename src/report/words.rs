@@ -72,6 +72,7 @@ pub(super) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
         Event::Calling { command } => text(Tone::Plain, format!("  $ {}", indented(command))),
         Event::Output { line } => text(Tone::Quiet, format!("  | {line}")),
         Event::Blocked { text: who } => text(Tone::Warning, format!("  {}", indented(who))),
+        Event::Tunnel(facts) => text(Tone::Good, format!("  tunnel    {}:{}", facts.host, facts.port)),
         Event::Image(facts) => text(Tone::Plain, image(facts)),
         Event::Used(usage) => text(Tone::Quiet, format!("  used {}", used(*usage))),
         Event::Schema { added } => schema(added),

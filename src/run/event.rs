@@ -107,6 +107,8 @@ pub enum Event {
         /// A table, column, index or constraint each.
         added: Vec<String>,
     },
+    /// The tunnel for later steps is open.
+    Tunnel(TunnelFacts),
     /// By which way our settings reached the tool's sessions.
     Settings {
         /// As a phrase.
@@ -150,6 +152,15 @@ pub struct DatabaseFacts {
     pub version: String,
     /// `verify-full`, `verify-ca`, `require`, `disable`.
     pub tls: String,
+}
+
+/// Where later steps of the job find the database.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct TunnelFacts {
+    /// On the runner's machine.
+    pub host: String,
+    /// The port.
+    pub port: u16,
 }
 
 /// Which image it is: a tag can mean another one tomorrow.

@@ -10,11 +10,17 @@ const SHOWN: usize = 12;
 /// The fault for a tool that failed: `ending` says how it ended, `said` are the last lines that it said.
 #[must_use]
 pub fn explain(recipe: &Recipe, ending: &str, said: &[String]) -> Fault {
-    let last = said.iter().rev().find(|line| !line.trim().is_empty()).map(|line| line.trim());
-    let cause = last.map_or_else(|| ending.to_owned(), ToOwned::to_owned);
+    let cause = headline(recipe, said).map_or_else(|| ending.to_owned(), ToOwned::to_owned);
     let fault = known(recipe, said).unwrap_or_else(|| Fault::new(Code::ToolFailed, cause));
     let shown = said.iter().skip(said.len().saturating_sub(SHOWN)).map(|line| line.trim_end().to_owned());
     shown.fold(fault.detail(ending), Fault::detail)
+}
+
+/// The last line that says why; a position or a stack may follow it, and what was buffered meanwhile.
+fn headline<'l>(recipe: &Recipe, said: &'l [String]) -> Option<&'l str> {
+    let mut lines = said.iter().rev().map(|line| line.trim()).filter(|line| !line.is_empty());
+    let says_why = |line: &&str| recipe.error.as_ref().is_some_and(|error| error.0.is_match(line));
+    lines.clone().find(says_why).or_else(|| lines.next())
 }
 
 fn known(recipe: &Recipe, said: &[String]) -> Option<Fault> {
@@ -66,6 +72,25 @@ mod tests {
         let fault = explain(&Recipe::named("custom").unwrap(), "ended with code 2", &said(&["a", "b ", " "]));
         assert_eq!((fault.code, fault.cause.as_str()), (Code::ToolFailed, "b"));
         assert_eq!(explain(&Recipe::named("custom").unwrap(), "ended with code 2", &[]).cause, "ended with code 2");
+    }
+
+    /// psycopg adds the server's position and details; Django's own unfinished line comes out when it ends.
+    #[test]
+    fn what_follows_the_error_is_not_taken_for_it() {
+        let django = Recipe::named("django").unwrap();
+        for (error, after) in [
+            ("django.db.utils.ProgrammingError: relation \"x\" does not exist", "LINE 1: select * from x"),
+            ("django.db.utils.IntegrityError: duplicate key value", "DETAIL:  Key (name)=(a) already exists."),
+            ("django.core.management.base.CommandError: No such app", "HINT:  none"),
+            ("AssertionError", "                      ^"),
+        ] {
+            let lines = said(&["Running migrations:", "Traceback (most recent call last):", "  File \"a.py\", line 1"]);
+            let lines = [lines, said(&[error, after, "  Applying orders.0003_bad..."])].concat();
+            assert_eq!(explain(&django, "ended with code 1", &lines).cause, error);
+        }
+        let node =
+            said(&["throw new Error()", "Error: no SSL", "    at Socket.emit (node:events:517:28)", "Node.js v18"]);
+        assert_eq!(explain(&Recipe::named("custom").unwrap(), "ended with code 1", &node).cause, "Error: no SSL");
     }
 
     #[test]

@@ -38,6 +38,9 @@ pub struct Recipe {
     /// What it says when it begins a migration, with the migration's name as the first group.
     #[serde(default, deserialize_with = "pattern")]
     pub applying: Option<Pattern>,
+    /// What the line looks like that says why it failed; absent, or never said: the last line.
+    #[serde(default, deserialize_with = "pattern")]
+    pub error: Option<Pattern>,
     /// What to call.
     verbs: BTreeMap<Verb, Vec<String>>,
     /// What it is known to fail at; the first that fits counts.

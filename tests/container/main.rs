@@ -12,12 +12,18 @@ mod cancel;
 mod certificate;
 mod command_line;
 #[cfg(test)]
+mod drivers;
+#[cfg(test)]
 mod emulator;
 mod engine;
 #[path = "../suite/lab/github.rs"]
 mod github;
 #[cfg(test)]
 mod image;
+#[cfg(test)]
+mod image_cancel;
+#[cfg(test)]
+mod image_executor;
 #[cfg(test)]
 mod isolation;
 #[path = "../suite/judge.rs"]
@@ -30,14 +36,19 @@ mod network;
 mod parts;
 #[path = "../suite/lab/process.rs"]
 mod process;
+#[cfg(test)]
+mod pull;
 mod registry;
 #[path = "../suite/runner/mod.rs"]
 mod runner;
 mod running;
 #[cfg(test)]
 mod secrets;
+#[cfg(test)]
+mod sibling;
 mod step;
 #[cfg(test)]
+mod tunnel;
 mod variants;
 #[cfg(test)]
 #[path = "../suite/workflow.rs"]

@@ -4,6 +4,7 @@ use crate::{
     command_line::Container,
     engine,
     judge::{Finished, Left, expect},
+    layout::Layout,
     leak,
     process::poll,
     runner::{
@@ -57,7 +58,7 @@ impl Conclusion {
 enum Siblings {
     /// They are gone.
     Gone,
-    /// It could do nothing any more.
+    /// It could do nothing any more, or later steps need them.
     LeftToThePostStage,
 }
 
@@ -74,6 +75,8 @@ pub(crate) struct Ended {
     pub(crate) masks: Vec<String>,
     /// By which [`engine::siblings`] knows what the action has made.
     pub(crate) mark: String,
+    /// The runner's directories, for a later stage.
+    pub(crate) layout: Layout,
 }
 
 /// A stage that runs.
@@ -94,7 +97,10 @@ pub(crate) struct Running<'a> {
 
 impl<'a> Running<'a> {
     pub(crate) fn start(step: Step<'a>, mut docker: Command, container: Container, guid: String, paths: Paths) -> Self {
-        let (before, started) = (step.layout.picture(), Instant::now());
+        // What an earlier stage has left for the following steps has to go.
+        let lasting = |path: &String| !path.rsplit('/').next().is_some_and(|name| name.starts_with("bastion-migrate-"));
+        let before = step.layout.picture().into_iter().filter(|(path, _)| lasting(path)).collect();
+        let started = Instant::now();
         let mut child = docker.spawn().expect("the docker CLI is installed");
         let output = Output::of(&mut child);
         let label = container.label.clone();
@@ -166,6 +172,12 @@ impl<'a> Running<'a> {
         self.finish()
     }
 
+    /// Waits for the end of a stage that leaves something to the following steps.
+    pub(crate) fn finish_for_later(mut self) -> Ended {
+        self.cli.siblings = Siblings::LeftToThePostStage;
+        self.finish()
+    }
+
     /// The runner's whole sequence, as far as it is needed.
     fn stop(mut self, why: Conclusion) -> Ended {
         self.stopped = Some(why);
@@ -185,7 +197,7 @@ impl<'a> Running<'a> {
             panic!("the step hangs:\n{}", self.output.so_far());
         };
         let elapsed = self.signalled.unwrap_or(self.started).elapsed();
-        let (mut wrong, mark) = (self.cli.left(), self.cli.mark.clone());
+        let (mut wrong, mark, siblings) = (self.cli.left(), self.cli.mark.clone(), self.cli.siblings);
         let Self { step, guid, paths, output, before, stopped, .. } = self;
         let text = output.whole();
         let mut masker = Masker::knowing(step.secrets.iter().map(String::as_str).chain(environment::secrets()));
@@ -200,7 +212,9 @@ impl<'a> Running<'a> {
         let files = (&processed.path, &processed.env, read(Purpose::Artifacts) + &read(Purpose::ArtifactsList));
         expect(&mut wrong, "path, env and artifacts", &files, &(&Vec::new(), &Vec::new(), String::new()));
         expect(&mut wrong, "dropped by the job", &masker.job_outputs(&processed.outputs).1, &Vec::new());
-        expect(&mut wrong, "the runner's directories", &step.layout.picture(), &before);
+        if siblings == Siblings::Gone {
+            expect(&mut wrong, "the runner's directories", &step.layout.picture(), &before);
+        }
         expect(&mut wrong, "left behind", step.database.left_behind().as_str(), "");
         let summary = match processed.summary {
             Summary::Shown(text) => text,
@@ -208,7 +222,8 @@ impl<'a> Running<'a> {
         };
         let (outputs, annotations) = (processed.outputs, log.annotations);
         let left = Left { status, log: text, elapsed, outputs, summary, annotations, wrong };
-        Ended { finished: left.into(), conclusion, state: processed.state, shown: log.shown, masks: log.masks, mark }
+        let (shown, masks, layout) = (log.shown, log.masks, step.layout);
+        Ended { finished: left.into(), conclusion, state: processed.state, shown, masks, mark, layout }
     }
 }
 

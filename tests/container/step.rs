@@ -146,6 +146,11 @@ impl<'a> Step<'a> {
         self
     }
 
+    /// In the directories of an earlier stage.
+    pub(crate) fn after(self, layout: Layout) -> Self {
+        Self { layout, ..self }
+    }
+
     /// The post stage of the step, whatever became of the main one.
     pub(crate) fn post(self) -> Self {
         let entrypoint = Manifest::with_token(TOKEN).post_entrypoint;

@@ -34,7 +34,7 @@ const TOP: [&str; 14] = [
 
 /// Which modules a module may use, besides itself. `run::event` is one file of a module that is otherwise out
 /// of reach.
-const DIRECTION: [(&str, &[&str]); 14] = [
+const DIRECTION: [(&str, &[&str]); 16] = [
     ("fault", &[]),
     ("bug", &[]),
     ("secret", &[]),
@@ -44,12 +44,18 @@ const DIRECTION: [(&str, &[&str]); 14] = [
     ("reach", &["ssh", "run", "fault"]),
     // `github::env`: the run's own name, by which a waiting run finds the holder of the lock.
     ("postgres", &["reach", "run", "secret", "fault", "github::env"]),
+    ("engine", &["run", "secret", "fault"]),
+    ("tool", &["fault"]),
     ("ledger", &["postgres", "run", "secret", "fault", "input"]),
     // `input` here, above and in `report`: the settings, which are data.
     ("migrate", &["ledger", "postgres", "run", "secret", "fault", "input"]),
-    ("input", &["ssh", "postgres", "run", "secret", "fault", "github"]),
+    // The values of an input are those that the engine and the tools know.
+    ("input", &["engine", "tool", "ssh", "postgres", "run", "secret", "fault", "github"]),
     ("report", &["run::event", "fault", "github", "input", "secret"]),
-    ("executor", &["migrate", "reach", "ledger", "postgres", "run", "secret", "fault", "input", "github"]),
+    (
+        "executor",
+        &["engine", "tool", "migrate", "reach", "ledger", "postgres", "run", "secret", "fault", "input", "github"],
+    ),
     ("app", &["executor", "reach", "run", "fault", "input", "report", "github"]),
 ];
 

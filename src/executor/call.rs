@@ -1,0 +1,141 @@
+//! One call of the tool: a container, what it says, how it ended.
+
+use super::{image::Image, sibling};
+use crate::{
+    engine::{Container, Output, Status},
+    fault::{Code, Fault},
+    postgres::Listener,
+    reach::Reach,
+    run::event::{Event, Usage},
+    tool::{Line, explain},
+};
+use futures_util::future::{Either, select};
+use std::{cell::RefCell, collections::VecDeque, pin::pin};
+
+/// The last lines of a tool that are kept to say why it failed.
+const KEPT: usize = 200;
+
+/// Lines of a listing; more migrations than this nobody has.
+const LISTED: usize = 100_000;
+
+/// What a tool has said.
+#[derive(Debug, Default)]
+struct Said {
+    /// On standard output: a listing is read from it.
+    out: Vec<String>,
+    /// The last lines on standard error.
+    err: VecDeque<String>,
+    /// The migration that it began last.
+    begun: Option<String>,
+}
+
+impl Said {
+    fn take(&mut self, output: Output<'_>) {
+        match output {
+            Output::Out(line) if self.out.len() < LISTED => self.out.push(line.to_owned()),
+            Output::Err(line) => {
+                if self.err.len() == KEPT {
+                    self.err.pop_front();
+                }
+                self.err.push_back(line.to_owned());
+            }
+            Output::Out(_) | Output::Begun(_) => {}
+        }
+    }
+
+    /// Why it failed stands on standard error, if it says anything there.
+    fn last_words(self) -> Vec<String> {
+        if self.err.is_empty() {
+            let skipped = self.out.len().saturating_sub(KEPT);
+            return self.out.into_iter().skip(skipped).collect();
+        }
+        self.err.into()
+    }
+}
+
+impl Image<'_> {
+    /// Starts one container with this command, tells what it says, and returns that.
+    ///
+    /// # Errors
+    /// The fault of a tool that did not end with 0.
+    pub(super) async fn call(&self, reach: &Reach, line: &Line) -> Result<Vec<String>, Fault> {
+        let (engine, own, image) = self.ready()?;
+        let port = match &self.listener {
+            Some(listener) => listener.address().ok().map(|address| address.port()),
+            None => None,
+        };
+        let place = sibling::Place { own, image: &image.id, port };
+        let order = sibling::order(self.settings, self.tool, &place, line, &self.injected());
+        let container = Container::create(engine, &order, &self.tag).await?;
+        self.running.replace(Some(container.clone()));
+        self.events.tell(Event::Calling { command: line.shown() });
+        let said = RefCell::new(Said::default());
+        let run = container.run(|output| self.hear(output, &said));
+        let ended = self.served(reach, run).await;
+        self.running.replace(None);
+        container.remove().await?;
+        let (ended, said) = (ended?, said.into_inner());
+        self.used(ended.usage);
+        match ended.status {
+            Status::Exited(0) => Ok(said.out),
+            status => Err(self.failure(line, status, &said.last_words())),
+        }
+    }
+
+    fn hear(&self, output: Output<'_>, said: &RefCell<Said>) {
+        let mut said = said.borrow_mut();
+        let (Output::Out(line) | Output::Err(line) | Output::Begun(line)) = output;
+        if let Some(name) = self.tool.recipe.begins(line)
+            && said.begun.as_deref() != Some(name)
+        {
+            said.begun = Some(name.to_owned());
+            self.events.tell(Event::Begun { name: name.to_owned() });
+        }
+        if !matches!(output, Output::Begun(_)) {
+            self.events.tell(Event::Output { line: line.to_owned() });
+        }
+        said.take(output);
+    }
+
+    /// Lets the work go on with the tunnel's end open.
+    async fn served<T>(&self, reach: &Reach, work: impl Future<Output = T>) -> T {
+        let Some(listener) = &self.listener else { return work.await };
+        match select(pin!(work), pin!(listener.serve(reach, &self.settings.database))).await {
+            Either::Left((done, _)) => done,
+            Either::Right((never, _)) => match never {},
+        }
+    }
+
+    fn used(&self, more: Usage) {
+        let so_far = self.usage.get();
+        self.usage.set(Usage {
+            memory_bytes: so_far.memory_bytes.max(more.memory_bytes),
+            cpu_ms: so_far.cpu_ms.saturating_add(more.cpu_ms),
+        });
+        self.events.tell(Event::Used(self.usage.get()));
+    }
+
+    /// The tunnel's own trouble comes before what the tool makes of it.
+    fn failure(&self, line: &Line, status: Status, said: &[String]) -> Fault {
+        let shown = line.shown();
+        if let Some(cause) = self.listener.as_ref().and_then(Listener::last_fault) {
+            return explain(&self.tool.recipe, &format!("`{shown}` failed"), said)
+                .detail
+                .into_iter()
+                .fold(cause, Fault::detail);
+        }
+        match status {
+            Status::OutOfMemory => {
+                Fault::new(Code::OutOfMemory, format!("`{shown}` wanted more memory than it may have"))
+            }
+            Status::Signalled(signal) => {
+                Fault::new(Code::ToolKilled, format!("`{shown}` was ended by signal {signal}"))
+            }
+            // A shell's words for "not found" and "not executable" (POSIX, 2.8.2).
+            Status::Exited(126 | 127) => {
+                explain(&self.tool.recipe, &format!("`{shown}` can't be started"), said).code(Code::ToolMissing)
+            }
+            Status::Exited(code) => explain(&self.tool.recipe, &format!("`{shown}` ended with code {code}"), said),
+        }
+    }
+}

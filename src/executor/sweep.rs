@@ -1,0 +1,20 @@
+//! The post stage: what the main stage left to later steps, or could not remove because it was killed.
+
+use super::tunnel::forget;
+use crate::{
+    engine::{Engine, Expired, SOCKET},
+    fault::Fault,
+};
+use std::path::Path;
+
+/// Removes what this run has made, and says what that was, a sentence each.
+///
+/// # Errors
+/// What could not be removed.
+pub async fn sweep(run: &str) -> Result<Vec<String>, Fault> {
+    forget(run);
+    let swept = Engine::connect(Path::new(SOCKET)).await?.sweep(run, Expired::Whatever).await?;
+    let said = |last_words: Vec<String>| last_words.into_iter().next_back().map(|line| line.trim().to_owned());
+    let left = || "removed a container that this run had left behind".to_owned();
+    Ok(swept.into_iter().map(|gone| said(gone.last_words).unwrap_or_else(left)).collect())
+}

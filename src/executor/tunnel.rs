@@ -1,0 +1,185 @@
+//! `command: tunnel`: a container of our own image that goes on when this step has ended, and gives the following steps of the
+//! job the way to the database at a port of the runner's machine. This is the side that starts it; `sidecar` is the other.
+
+use super::{
+    image::{remember, run_name},
+    sidecar::{Handover, JOB},
+};
+use crate::{
+    engine::{Container, Engine, Expired, Heard, Input, Kind, Order, Own, SOCKET, Tag},
+    fault::{Code, Fault, Stage},
+    github::{env::Runner, token},
+    input::Settings,
+    run::event::{Event, Events, TunnelFacts},
+    secret::Secret,
+};
+use std::{
+    cell::{Cell, RefCell},
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Directories of the job that the runner mounts into an action and empties when the job ends, the newer one first.
+const JOB_DIRECTORIES: [&str; 2] = ["/github/runner_temp", "/github/file_commands"];
+
+/// What another step of a job with its own network calls it.
+const ALIAS: &str = "bastion-migrate-tunnel";
+
+/// No job is longer (GitHub: five days on a runner of one's own).
+const LIFE: Duration = Duration::from_hours(5 * 24);
+
+/// Where it ends for steps on the runner.
+const HOST: &str = "127.0.0.1";
+
+/// The tunnel that is being opened.
+#[derive(Debug)]
+pub struct Tunnel<'a> {
+    settings: &'a Settings,
+    runner: &'a Runner,
+    events: Events,
+    handover: &'a [(String, Secret)],
+    tag: Tag,
+    container: RefCell<Option<Container>>,
+    opened: Cell<Opened>,
+}
+
+/// Whether the container may go on without us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Opened {
+    NotYet,
+    ForLaterSteps,
+}
+
+impl<'a> Tunnel<'a> {
+    /// Nothing is asked yet. `handover` are the inputs, as the sidecar is told them.
+    #[must_use]
+    pub fn new(settings: &'a Settings, runner: &'a Runner, handover: &'a [(String, Secret)], events: Events) -> Self {
+        Self {
+            settings,
+            runner,
+            events,
+            handover,
+            tag: Tag::new(&run_name(runner), Kind::Tunnel, LIFE),
+            container: RefCell::new(None),
+            opened: Cell::new(Opened::NotYet),
+        }
+    }
+
+    /// Starts the sidecar and waits until it has had an answer from the database.
+    ///
+    /// # Errors
+    /// Its own faults, and those of the engine.
+    pub async fn open(&mut self) -> Result<(), Fault> {
+        let engine = Engine::connect(Path::new(SOCKET)).await?;
+        let own = Own::find(&engine).await?;
+        remember(self.runner, &self.tag)?;
+        if let Err(left) = engine.sweep(self.tag.run(), Expired::Only).await {
+            self.events.tell(Event::Warning(left));
+        }
+        let job = self.mark(&own)?;
+        let port = self.settings.database.port;
+        let order = Order {
+            image: own.image.clone(),
+            entrypoint: Some(vec!["/bastion-migrate-tunnel".to_owned()]),
+            network: own.network.clone(),
+            alias: Some(ALIAS.to_owned()),
+            binds: job.iter().map(|(source, _)| format!("{source}:{JOB}:ro")).collect(),
+            ports: vec![port],
+            input: Input::Once,
+            ..Order::default()
+        };
+        let container = Container::create(&engine, &order, &self.tag).await?;
+        self.container.replace(Some(container.clone()));
+        let handover = Handover {
+            token: token::unguessable(),
+            marker: job.map(|(_, marker)| marker),
+            inputs: self.handover.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect(),
+        };
+        self.ready(&container, &handover).await?;
+        let facts = TunnelFacts { host: HOST.to_owned(), port: container.published(port).await? };
+        self.opened.set(Opened::ForLaterSteps);
+        self.events.tell(Event::Tunnel(facts));
+        Ok(())
+    }
+
+    /// A file in the job's own directory, as (the directory's source, the file's name): when the job is gone, so is the file.
+    fn mark(&self, own: &Own) -> Result<Option<(String, String)>, Fault> {
+        let found = JOB_DIRECTORIES.iter().find_map(|place| Some((place, own.source(Path::new(place))?)));
+        let Some((place, source)) = found else { return Ok(None) };
+        let name = marker(self.tag.run());
+        fs::write(PathBuf::from(place).join(&name), "").map_err(|error| {
+            Fault::new(Code::ReportUnwritten, format!("no file can be made in `{place}`"))
+                .because(&error)
+                .at(Stage::Image)
+        })?;
+        Ok(Some((source.to_owned(), name)))
+    }
+
+    async fn ready(&self, container: &Container, handover: &Handover) -> Result<(), Fault> {
+        let failed = RefCell::new(None);
+        let text = serde_json::to_vec(handover).unwrap_or_default();
+        let heard = container.begin(&text, |line| {
+            match line.trim_start().strip_prefix(&handover.token) {
+                Some(" ready") => return Heard::Enough,
+                Some(rest) => drop(failed.replace(rest.strip_prefix(" fault ").and_then(fault))),
+                None => self.events.tell(Event::Output { line: line.to_owned() }),
+            }
+            Heard::More
+        });
+        match (heard.await?, failed.into_inner()) {
+            (Heard::Enough, _) => Ok(()),
+            (Heard::More, Some(fault)) => Err(fault),
+            (Heard::More, None) => Err(Fault::new(Code::Bug, "the tunnel ended before it was ready")),
+        }
+    }
+
+    /// Removes what was started, unless later steps have it.
+    ///
+    /// # Errors
+    /// What could not be removed.
+    pub async fn stop(&self) -> Result<(), Fault> {
+        match (self.opened.get(), self.container.take()) {
+            (Opened::NotYet, Some(container)) => {
+                forget(self.tag.run());
+                container.remove().await
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Removes the marks of a run that is over; what is not there is removed.
+pub(super) fn forget(run: &str) {
+    for place in JOB_DIRECTORIES {
+        drop(fs::remove_file(PathBuf::from(place).join(marker(run))));
+    }
+}
+
+fn marker(run: &str) -> String {
+    format!("bastion-migrate-{run}")
+}
+
+/// A fault as the sidecar wrote it.
+fn fault(text: &str) -> Option<Fault> {
+    let told: serde_json::Value = serde_json::from_str(text).ok()?;
+    let field = |name: &str| told.get(name)?.as_str().map(str::to_owned);
+    let code = field("code")?;
+    let code = Code::ALL.iter().find(|known| known.name() == code)?;
+    let details = told.get("detail")?.as_array()?.iter().filter_map(|line| line.as_str());
+    let known = Fault::new(*code, field("cause")?).fix(field("fix")?);
+    Some(details.fold(known, Fault::detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_survives_its_way_out_of_the_sidecar() {
+        let original = Fault::new(Code::DatabaseLogin, "no").fix("try").detail("server: x");
+        let text = serde_json::to_string(&original).unwrap();
+        assert_eq!(fault(&text), Some(original));
+        assert_eq!(fault("{}"), None);
+    }
+}

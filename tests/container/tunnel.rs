@@ -1,0 +1,114 @@
+//! `command: tunnel`: the following steps of the job, on the runner's machine, find the database.
+
+use crate::{
+    engine::{ask, docker, inspect},
+    judge::Finished,
+    layout::Layout,
+    leak,
+    network::{Database, PASSWORD, ROLE, shared},
+    process::poll,
+    running::Ended,
+    step::{Step, TOKEN},
+};
+use std::{fs, process::Command, time::Duration};
+
+/// What the step that opens it left to the following ones.
+struct Opened {
+    port: String,
+    state: Vec<(String, String)>,
+    layout: Layout,
+}
+
+impl Opened {
+    fn by(step: Step<'_>) -> Self {
+        let Ended { finished, state, layout, .. } = step.input("command", "tunnel").start().finish_for_later();
+        let port = finished.outputs["tunnel-port"].clone();
+        finished.succeeds().output("tunnel-host", "127.0.0.1").says("for the following steps").done();
+        Self { port, state, layout }
+    }
+
+    /// What psql on the runner's machine says.
+    #[expect(clippy::disallowed_methods, reason = "a later step runs psql")]
+    fn psql(&self, database: &Database, more: &str, statement: &str) -> String {
+        let place = format!("host=127.0.0.1 port={} user={ROLE} dbname={} {more}", self.port, database.name());
+        let mut psql = Command::new("psql");
+        psql.args([&place, "-XqAt", "-c", statement]).env("PGPASSWORD", PASSWORD);
+        let output = psql.output().expect("psql is installed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// The container that keeps it, if it is there.
+    fn container(&self) -> String {
+        let (_, run) = self.state.iter().find(|(name, _)| name == "run").expect("the step has saved its run");
+        docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &format!("label=dev.bastion-migrate.run={run}")])
+    }
+
+    /// The post stage of the step.
+    fn close(self, database: &Database) -> Finished {
+        let Self { state, layout, .. } = self;
+        Step::new(database).input("command", "tunnel").post().with_state(state).after(layout).run().tidies_up()
+    }
+}
+
+#[test]
+fn psql_in_the_next_step_reaches_the_database_with_our_settings() {
+    let database = shared().database();
+    let opened = Opened::by(Step::new(&database).input("lock-timeout", "4321ms"));
+    let container = opened.container();
+    assert_eq!(opened.psql(&database, "", "show lock_timeout"), "4321ms");
+    assert_eq!(opened.psql(&database, "", "create table made (); select current_database()"), database.name());
+    assert_eq!(opened.psql(&database, "", "select ssl from pg_stat_ssl where pid = pg_backend_pid()"), "t");
+    opened.close(&database).says("through the tunnel passed 3 connection(s)").done();
+    assert!(!ask(&["inspect", &container]).status.success());
+    assert_eq!(database.sql("select count(*) from pg_class where relname = 'made'"), "1");
+}
+
+#[test]
+fn a_step_that_checks_the_databases_own_name_is_let_through() {
+    let database = shared().database();
+    let opened = Opened::by(Step::new(&database).input("database-sslmode", "verify-full"));
+    let ca = tempfile::NamedTempFile::new().expect("a directory for temporary files");
+    fs::write(ca.path(), database.network().ca()).expect("it can be written");
+    let own = "host=db.private.internal hostaddr=127.0.0.1 sslmode=verify-full";
+    let more = format!("{own} sslrootcert={}", ca.path().display());
+    assert_eq!(opened.psql(&database, &more, "select 1"), "1");
+    opened.close(&database).says("through the tunnel passed 1 connection(s)").done();
+}
+
+#[test]
+fn nothing_secret_is_in_the_record_of_the_tunnel_and_it_listens_on_loopback_alone() {
+    let database = shared().database();
+    let opened = Opened::by(Step::new(&database));
+    let container = opened.container();
+    let record = inspect(&container);
+    let log = docker(&["logs", &container]);
+    for secret in [PASSWORD, &database.network().key(), TOKEN] {
+        assert_eq!(leak::found(&record.to_string(), secret), None);
+        assert_eq!(leak::found(&log, secret), None);
+    }
+    let ports = &record["NetworkSettings"]["Ports"]["5432/tcp"];
+    assert_eq!((ports[0]["HostIp"].as_str(), ports.as_array().map(Vec::len)), (Some("127.0.0.1"), Some(1)));
+    opened.close(&database).says("through the tunnel passed 0 connection(s)").done();
+}
+
+#[test]
+fn it_ends_by_itself_when_the_job_is_gone() {
+    let database = shared().database();
+    let opened = Opened::by(Step::new(&database));
+    let container = opened.container();
+    // The runner empties its layout.
+    drop(opened.layout);
+    let ended = || inspect(&container)["State"]["Running"] == false;
+    poll(Duration::from_secs(20), || ended().then_some(())).expect("the tunnel ends with the job");
+    assert!(docker(&["logs", &container]).contains("the job is gone"));
+    docker(&["rm", "--force", &container]);
+}
+
+#[test]
+fn a_tunnel_that_can_not_be_opened_says_why_and_leaves_nothing() {
+    let database = shared().database();
+    let url = "postgres://app:wrong-password@db.private.internal:5432/nowhere";
+    let step = Step::new(&database).input("command", "tunnel").secret("database-url", url);
+    step.run().fails("database-login", 3).done();
+}
