@@ -3,16 +3,17 @@
 
 use crate::{
     app::{DJANGO_4_2, DJANGO_5_2, MIGRATIONS},
-    engine::image,
+    engine::{Container, image, label},
     github::{Github, Writing},
-    network::{BASTION, DATABASE, Database, LOGIN, PASSWORD, ROLE, USER, shared},
+    network::{BASTION, DATABASE, Database, LOGIN, MACHINE, Network, PASSWORD, ROLE, USER, shared},
     registry,
     runner::event::Event,
     step::{Step, TOKEN},
+    tunnel::Opened,
     workflow::{Context, evaluate, fenced, is_ours, our_step},
 };
 use serde_yaml::Value;
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command, sync::Arc};
 
 /// What the examples call the application's image, without the tag.
 const IMAGES: [&str; 2] = ["registry.digitalocean.com/acme/backend", "ghcr.io/acme/shop"];
@@ -207,4 +208,76 @@ fn the_page_of_executors_shows_steps_that_migrate() {
         let told = evaluated(&more, &context).into_iter().fold(told, |step, (name, value)| step.input(&name, value));
         told.run().succeeds().applied(MIGRATIONS).done();
     }
+}
+
+/// A step of the reader's own, on the runner's machine, whose Python has the app's packages.
+#[expect(clippy::disallowed_methods, reason = "does what the runner's shell does")]
+fn run(step: &Value, context: &Context) -> String {
+    let env = evaluated(&step["env"], context);
+    let directory = tempfile::tempdir().expect("there is room");
+    let python = directory.path().join("python");
+    let handed_on: String = env.keys().map(|name| format!(" --env {name}")).collect();
+    let packages = image(DJANGO_5_2);
+    let program =
+        format!("exec docker run --rm --label {} --network host{handed_on} {packages} python \"$@\"", label());
+    fs::write(&python, format!("#!/bin/sh\n{program}\n")).expect("there is room");
+    fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let script = evaluate(step["run"].as_str().expect("the step has a script"), context);
+    let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap_or_default());
+    let output =
+        Command::new("bash").args(["-ec", &script]).env("PATH", path).envs(env).output().expect("bash is there");
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(output.status.success(), "{script}\n{text}");
+    text
+}
+
+/// What the following steps know of the tunnel.
+fn behind(opened: &Opened, context: Context) -> Context {
+    let (host, port) = ("steps.tunnel.outputs.tunnel-host", "steps.tunnel.outputs.tunnel-port");
+    with(context, &[(host, "127.0.0.1"), (port, &opened.port)])
+}
+
+#[test]
+fn the_light_way_migrates_from_the_runner() {
+    let (database, path) = (shared().database(), "examples/workflows/tunnel.yml");
+    let context = prefixed(&database, "DEV");
+    let opened = Opened::by(job(&database, path, "migrate", &context));
+    let workflow: Value = serde_yaml::from_str(&read(path)).expect("a workflow is YAML");
+    let steps = workflow["jobs"]["migrate"]["steps"].as_sequence().expect("the job has steps");
+    let migrate = steps.iter().find(|step| step["name"].as_str() == Some("Migrate")).expect("there is such a step");
+    let said = run(migrate, &behind(&opened, context));
+    assert!(said.contains("PostgreSQL 15") && said.contains("Applying customers.0003_first_customer... OK"), "{said}");
+    assert_eq!(database.sql("select app || '.' || name from django_migrations order by id"), MIGRATIONS.join("\n"));
+    opened.close(&database).says("through the tunnel passed").done();
+}
+
+#[test]
+fn the_page_of_executors_leads_psql_through_the_tunnel() {
+    let database = shared().database();
+    let pieces = fenced(&read("docs/executors.md"), "yaml");
+    let piece = pieces.iter().find(|piece| piece.contains("command: tunnel")).expect("the page opens a tunnel");
+    let steps: Value =
+        serde_yaml::from_str(&piece.replace("dbname=shop", &format!("dbname={}", database.name()))).unwrap();
+    let context = with(scoped(&database, &database.url()), &[("secrets.DATABASE_PASSWORD", PASSWORD)]);
+    let opened = Opened::by(step(&database, &Value::Null, &steps[0], &context));
+    assert!(run(&steps[1], &behind(&opened, context)).contains(database.name()));
+    opened.close(&database).says("through the tunnel passed 1 connection(s)").done();
+}
+
+/// In a network of its own, as every job with `container:` has one: the name is the same in each.
+#[test]
+fn a_job_in_a_container_finds_the_tunnel_by_the_name_on_the_page() {
+    let name = "bastion-migrate-tunnel";
+    assert!(read("docs/executors.md").contains(&format!("`{name}`, at the database's own port")));
+    let database = Arc::new(Network::start()).database();
+    let opened = Opened::by(Step::new(&database));
+    let password = format!("PGPASSWORD={PASSWORD}");
+    let job = Container::start(
+        &["--network", database.network().public(), "--env", &password],
+        image(MACHINE),
+        &["sleep", "60"],
+    );
+    let place = format!("host={name} port=5432 user={ROLE} dbname={}", database.name());
+    assert_eq!(job.exec(&["psql", &place, "-XqAt", "-c", "select 6 * 7"]), "42");
+    opened.close(&database).says("through the tunnel passed 1 connection(s)").done();
 }
