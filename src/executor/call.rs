@@ -2,7 +2,7 @@
 
 use super::{image::Image, sibling};
 use crate::{
-    engine::{Container, Output, Status},
+    engine::{Output, Status},
     fault::{Code, Fault},
     postgres::Listener,
     reach::Reach,
@@ -66,14 +66,12 @@ impl Image<'_> {
         };
         let place = sibling::Place { own, image: &image.id, port };
         let order = sibling::order(self.settings, self.tool, &place, line, &self.injected());
-        let container = Container::create(engine, &order, &self.tag).await?;
-        self.running.replace(Some(container.clone()));
+        let container = self.current.make(engine, order, &self.tag).await?;
         self.events.tell(Event::Calling { command: line.shown() });
         let said = RefCell::new(Said::default());
         let run = container.run(|output| self.hear(output, &said));
         let ended = self.served(reach, run).await;
-        self.running.replace(None);
-        container.remove().await?;
+        self.current.remove().await?;
         let (ended, said) = (ended?, said.into_inner());
         self.used(ended.usage);
         match ended.status {

@@ -33,6 +33,7 @@ impl Image<'_> {
     /// Why it failed; what was applied before is told by events.
     pub async fn migrate(&mut self, reach: &mut Reach) -> Result<(), Fault> {
         let line = self.migrating()?;
+        self.began = true;
         let mut failed = self.tries(reach, &line).await.err();
         self.tell_settings();
         match self.look_again(reach).await {
@@ -117,7 +118,7 @@ impl Image<'_> {
         match select(pin!(self.call(reach, line)), pin!(lost)).await {
             Either::Left((done, _)) => done.map(drop),
             Either::Right((lost, _)) => {
-                self.end_container().await?;
+                self.current.end(GRACE).await?;
                 Err(lost.detail("the run lock went with that connection, so the tool was stopped"))
             }
         }
@@ -141,12 +142,6 @@ impl Image<'_> {
                 Err(fault) => return fault,
             }
         }
-    }
-
-    async fn end_container(&self) -> Result<(), Fault> {
-        let Some(container) = self.running.take() else { return Ok(()) };
-        container.stop(GRACE).await?;
-        container.remove().await
     }
 
     /// The database after the work; over a new session if ours was lost meanwhile.
@@ -255,11 +250,10 @@ impl Image<'_> {
     /// # Errors
     /// Why nobody knows what became of the work.
     pub async fn stop(&self) -> Result<(), Fault> {
-        let worked = self.running.borrow().is_some();
-        let (ended, told) = join(self.end_container(), self.end_backends()).await;
+        let (ended, told) = join(self.current.end(GRACE), self.end_backends()).await;
         ended?;
         told?;
-        if worked && self.settings.command.writes() {
+        if self.began && self.after.is_none() {
             let after = Witness::again(self.session()?, &self.tool.recipe).await?;
             self.tell_applied(&after);
         }

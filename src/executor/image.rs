@@ -2,11 +2,12 @@
 //! its own name, through the tunnel. Our session holds the run lock and reads the tool's ledger before and after.
 
 use super::{
+    current::Current,
     sibling::{self, Access, LOOPBACK},
     witness::{self, Witness},
 };
 use crate::{
-    engine::{Container, Engine, Expired, Kind, Own, SOCKET, Tag},
+    engine::{Engine, Expired, Kind, Own, SOCKET, Tag},
     fault::{Code, Fault, Stage},
     github::{env::Runner, file, token},
     input::{Command, ImageSettings, Settings},
@@ -17,7 +18,7 @@ use crate::{
     tool::{Listed, Verb},
 };
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     fs::OpenOptions,
     io::Write as _,
     net::{Ipv4Addr, SocketAddr},
@@ -45,7 +46,9 @@ pub struct Image<'a> {
     listed: Vec<Listed>,
     pub(super) pending: Vec<MigrationId>,
     /// What runs now; outlives the future that runs it.
-    pub(super) running: RefCell<Option<Container>>,
+    pub(super) current: Current,
+    /// Whether the tool was let at the database.
+    pub(super) began: bool,
     pub(super) usage: Cell<Usage>,
 }
 
@@ -70,7 +73,8 @@ impl<'a> Image<'a> {
             after: None,
             listed: Vec::new(),
             pending: Vec::new(),
-            running: RefCell::new(None),
+            current: Current::default(),
+            began: false,
             usage: Cell::new(Usage::default()),
         }
     }
@@ -234,11 +238,7 @@ impl<'a> Image<'a> {
     /// # Errors
     /// What could not be removed.
     pub async fn close(self) -> Result<(), Fault> {
-        let container = self.running.take();
-        let removed = match container {
-            Some(container) => container.remove().await,
-            None => Ok(()),
-        };
+        let removed = self.current.remove().await;
         if let Some(session) = self.session {
             session.close().await;
         }

@@ -2,6 +2,7 @@
 
 mod aftermath;
 mod call;
+mod current;
 mod guarded;
 mod image;
 mod sibling;

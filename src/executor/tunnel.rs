@@ -2,6 +2,7 @@
 //! job the way to the database at a port of the runner's machine. This is the side that starts it; `sidecar` is the other.
 
 use super::{
+    current::Current,
     image::{remember, run_name},
     sidecar::{Handover, JOB},
 };
@@ -40,7 +41,7 @@ pub struct Tunnel<'a> {
     events: Events,
     handover: &'a [(String, Secret)],
     tag: Tag,
-    container: RefCell<Option<Container>>,
+    current: Current,
     opened: Cell<Opened>,
 }
 
@@ -61,7 +62,7 @@ impl<'a> Tunnel<'a> {
             events,
             handover,
             tag: Tag::new(&run_name(runner), Kind::Tunnel, LIFE),
-            container: RefCell::new(None),
+            current: Current::default(),
             opened: Cell::new(Opened::NotYet),
         }
     }
@@ -89,8 +90,7 @@ impl<'a> Tunnel<'a> {
             input: Input::Once,
             ..Order::default()
         };
-        let container = Container::create(&engine, &order, &self.tag).await?;
-        self.container.replace(Some(container.clone()));
+        let container = self.current.make(&engine, order, &self.tag).await?;
         let handover = Handover {
             token: token::unguessable(),
             marker: job.map(|(_, marker)| marker),
@@ -139,13 +139,11 @@ impl<'a> Tunnel<'a> {
     /// # Errors
     /// What could not be removed.
     pub async fn stop(&self) -> Result<(), Fault> {
-        match (self.opened.get(), self.container.take()) {
-            (Opened::NotYet, Some(container)) => {
-                forget(self.tag.run());
-                container.remove().await
-            }
-            _ => Ok(()),
+        if self.opened.get() == Opened::ForLaterSteps {
+            return Ok(());
         }
+        forget(self.tag.run());
+        self.current.remove().await
     }
 }
 

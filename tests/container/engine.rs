@@ -26,7 +26,8 @@ docker ps --all --quiet --filter "label=$1" | xargs --no-run-if-empty docker rm 
 docker ps --all --quiet --filter label=dev.bastion-migrate.run |
     xargs --no-run-if-empty docker inspect --format '{{.Id}} {{json .Config.Env}}' |
     grep --fixed-strings "\"TEST_STEP=${1#*=}-" | cut -d ' ' -f 1 | xargs --no-run-if-empty docker rm --force --volumes
-docker image ls --filter "reference=*/bastion-migrate-test-${1#*=}/*" --format '{{.Repository}}:{{.Tag}}' |
+docker image ls --digests --filter "reference=*/bastion-migrate-test-${1#*=}/*" \
+    --format '{{.Repository}}{{if eq .Tag "<none>"}}@{{.Digest}}{{else}}:{{.Tag}}{{end}}' |
     xargs --no-run-if-empty docker rmi
 docker network ls --quiet --filter "label=$1" | xargs --no-run-if-empty docker network rm
 "#;
