@@ -177,6 +177,12 @@ impl Sql<'_> {
     fn tell_committed(&self, content: &Content) {
         let told = self.tally.applied.get();
         let recorded = |version| content.recorded.iter().find(|row| row.version == version);
+        // What a killed run before this one had committed may not have been on the disk either.
+        let older = self.before.recorded.iter().filter(|row| recorded(row.version).is_none());
+        for id in older.filter_map(|row| self.all.iter().find(|id| id.version == row.version)) {
+            self.events.tell(Event::Found(id.clone()));
+            self.events.tell(Event::Forgotten { version: id.version });
+        }
         for (index, migration) in self.pending.iter().enumerate().skip(self.tally.flushed.get()) {
             let version = migration.id.version;
             let Some(row) = recorded(version) else {

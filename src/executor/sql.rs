@@ -26,6 +26,8 @@ pub struct Sql<'a> {
     pub(super) locked: bool,
     pub(super) ledger: Option<Ledger>,
     pub(super) before: Content,
+    /// Every file, as far as its name goes.
+    pub(super) all: Vec<MigrationId>,
     pub(super) pending: Vec<Migration>,
     pub(super) tally: Tally,
 }
@@ -49,6 +51,7 @@ impl<'a> Sql<'a> {
             locked: false,
             ledger: None,
             before: Content::default(),
+            all: Vec::new(),
             pending: Vec::new(),
             tally: Tally::default(),
         })
@@ -122,6 +125,7 @@ impl<'a> Sql<'a> {
             pending: pending.clone(),
             digest: digest.clone(),
         }));
+        self.all = migrations.iter().map(|migration| migration.id.clone()).collect();
         self.pending = migrations.into_iter().filter(|migration| pending.contains(&migration.id)).collect();
         let half_done = migrate::half_done(&self.pending, &self.before, &ledger);
         if !half_done.is_empty() {

@@ -224,7 +224,10 @@ impl Report {
                     self.became(version, Fate::Running, |entry| (entry.started_ms, entry.took_ms) = (Some(now), None));
                 }
             }
-            Event::Found(id) => self.migrations.push(MigrationReport::pending(id)),
+            Event::Found(id) => {
+                let place = self.migrations.partition_point(|entry| entry.id.version < id.version);
+                self.migrations.insert(place, MigrationReport::pending(id));
+            }
             Event::Recorded { version } => {
                 self.end_of_begun(now);
                 self.became(*version, Fate::Applied, |_| ());

@@ -56,7 +56,8 @@ pub(super) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
         Event::Applied { version, took: time } => {
             text(Tone::Good, format!("  applied {} ({})", name(version), took(millis(*time))))
         }
-        Event::Found(id) => text(Tone::Quiet, format!("  new in the ledger: {}", id.title())),
+        // What became of it is told next.
+        Event::Found(_) => Vec::new(),
         Event::Recorded { version } => text(Tone::Good, format!("  applied {}", name(version))),
         Event::Failed { version } => text(Tone::Bad, format!("  failed {}", name(version))),
         Event::Forgotten { version } => {

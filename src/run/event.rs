@@ -49,7 +49,8 @@ pub enum Event {
         /// How long the server took.
         took: Duration,
     },
-    /// A migration that nobody had listed is in the ledger since this run.
+    /// A migration that was not in the plan belongs into the report: a tool has recorded it although nobody had listed it, or
+    /// the ledger does not have it any more.
     Found(MigrationId),
     /// A tool's migration is in the ledger since this run.
     Recorded {

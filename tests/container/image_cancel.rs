@@ -67,13 +67,19 @@ fn the_time_limit_of_the_step_ends_the_tool() {
 /// A few moments each time, as many as are asked for otherwise.
 #[test]
 fn a_job_may_be_cancelled_at_any_moment() {
+    let usual = usual();
+    for _ in 0..env_number(MOMENTS).unwrap_or(5) {
+        cancelled_after(usual.mul_f64(fraction()));
+    }
+}
+
+/// How long such a step takes that nobody stops.
+fn usual() -> Duration {
     let database = shared().database();
     let usual = slow(&database, "1").run().succeeds().applied(with_trouble());
     let duration = usual.elapsed;
     usual.done();
-    for _ in 0..env_number(MOMENTS).unwrap_or(5) {
-        cancelled_after(duration.mul_f64(fraction()));
-    }
+    duration
 }
 
 /// Or ended by itself a moment before.
@@ -93,14 +99,18 @@ fn cancelled_after(moment: Duration) {
         Some(other) => panic!("after {moment:?}: {other}: {}", stopped.log),
     }
 
-    // Whatever was left, the next run finishes it.
-    let mut next = slow(&database, "0").run();
+    finished_by_the_next(&database, moment);
+}
+
+/// Whatever was left.
+fn finished_by_the_next(database: &Database, moment: Duration) {
+    let mut next = slow(database, "0").run();
     assert_eq!(next.always_wrong(), [""; 0], "after {moment:?}: {}", next.log);
     if next.log.contains("already exists") {
         // Django records a migration that has foreign keys after its commit: it may have been killed in between.
         assert!(next.log.contains("--fake"), "{}", next.log);
     } else {
-        assert_eq!(ledger(&database), with_trouble().collect::<Vec<_>>(), "after {moment:?}: {}", next.log);
+        assert_eq!(ledger(database), with_trouble().collect::<Vec<_>>(), "after {moment:?}: {}", next.log);
     }
 }
 
@@ -129,6 +139,24 @@ fn when_the_action_is_killed_the_post_stage_tidies_up() {
     slow(&database, "60").post().with_state(state).run().tidies_up().done();
     let told = slow(&database, "0").run();
     told.succeeds().applied([TROUBLE]).done();
+}
+
+/// Also between asking for a container and knowing of it.
+#[test]
+fn whenever_the_action_is_killed_the_post_stage_tidies_up() {
+    let usual = usual();
+    for _ in 0..env_number(MOMENTS).unwrap_or(3) {
+        let (database, moment) = (shared().database(), usual.mul_f64(fraction()));
+        let running = slow(&database, "1").start();
+        poll(moment, || running.ended().then_some(()));
+        let mut ended = running.kill();
+        drop(ended.finished.always_wrong());
+        let after = slow(&database, "1").post().with_state(ended.state).run();
+        after.tidies_up().done();
+        assert_eq!(engine::siblings(&ended.mark), [""; 0], "after {moment:?}: {}", ended.finished.log);
+        assert_eq!(database.left_behind(), "", "after {moment:?}: {}", ended.finished.log);
+        finished_by_the_next(&database, moment);
+    }
 }
 
 #[test]

@@ -49,6 +49,7 @@ mod sibling;
 mod step;
 #[cfg(test)]
 mod tunnel;
+#[cfg(test)]
 mod variants;
 #[cfg(test)]
 #[path = "../suite/workflow.rs"]

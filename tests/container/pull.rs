@@ -6,6 +6,7 @@ use crate::{
     registry::{self, PASSWORD, ROBOT, Registry},
     step::Step,
 };
+use std::time::Duration;
 
 const BARE: &str = "bastion-migrate-bare:bookworm";
 
@@ -69,6 +70,16 @@ fn an_image_for_another_processor_is_told_as_that() {
 fn a_registry_that_is_not_there_is_told_as_that() {
     let database = shared().database();
     step(&database, "127.0.0.1:9/app:1").run().fails("registry-unreachable", 3).error("127.0.0.1:9/app:1").done();
+}
+
+#[test]
+fn a_job_is_cancelled_while_the_registry_says_nothing() {
+    let (database, registry) = (shared().database(), Registry::start());
+    let reference = registry.push(image(BARE), "frozen:1");
+    registry.freeze();
+    let running = with_credentials(step(&database, &reference)).start();
+    running.wait_for_line("it is being pulled");
+    running.cancel().finished.fails("cancelled", 130).within(Duration::from_secs(7)).done();
 }
 
 #[test]

@@ -34,22 +34,28 @@ pub(crate) fn shared() -> &'static Registry {
 #[derive(Debug)]
 pub(crate) struct Registry {
     address: String,
-    _container: Container,
+    container: Container,
 }
 
 impl Registry {
-    fn start() -> Self {
+    /// One of the caller's own.
+    pub(crate) fn start() -> Self {
         let options = ["--publish", "127.0.0.1::5000", "--env", &format!("PASSWORD={PASSWORD}")];
         let container = Container::start(&options, image(IMAGE), &["sh", "-euc", SERVE]);
         // Asked inside: the engine's proxy answers in its place from the first moment.
         let listens = || container.try_exec(&["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/5000"]).ok();
         poll(Duration::from_secs(30), listens).unwrap_or_else(|| panic!("the registry: {}", container.log()));
-        Self { address: docker(&["port", container.id(), "5000/tcp"]), _container: container }
+        Self { address: docker(&["port", container.id(), "5000/tcp"]), container }
     }
 
     /// What a name and a tag are called by whoever wants them from here.
     pub(crate) fn reference(&self, name: &str) -> String {
         format!("{}/bastion-migrate-test-{}/{name}", self.address, std::process::id())
+    }
+
+    /// It says nothing any more, and lets nobody go.
+    pub(crate) fn freeze(&self) {
+        docker(&["pause", self.container.id()]);
     }
 
     /// Puts an image of the machine there. The engine forgets the name, so that whoever wants it has to pull it.

@@ -168,7 +168,9 @@ impl<'a> Running<'a> {
     /// The action is killed where nothing can be done about it, as when the machine is short of memory.
     pub(crate) fn kill(mut self) -> Ended {
         self.cli.siblings = Siblings::LeftToThePostStage;
-        engine::docker(&["kill", "--signal", "KILL", self.container()]);
+        poll(PATIENCE, || self.pid().or_else(|| self.ended().then_some(0)));
+        // It may have ended by itself in this moment.
+        drop(engine::ask(&["kill", "--signal", "KILL", self.container()]));
         self.finish()
     }
 

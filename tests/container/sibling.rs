@@ -161,8 +161,8 @@ fn an_image_without_a_shell_runs_programs() {
     step(r#"["/echo", "one  argument", "$HOME", ";"]"#).run().unrecorded().says("one  argument $HOME ;\n").done();
     let told = step(r#"["/env"]"#).run().unrecorded().says("GIVEN=x y\n").says("PGHOST=db.private.internal\n");
     told.never_says("INPUT_").never_says("GITHUB_").never_says("RUNNER_").done();
-    step("/echo hello").run().fails("tool-missing", 2).done();
-    step(r#"["/nowhere"]"#).run().fails("tool-missing", 2).done();
+    step("/echo hello").run().fails("tool-missing", 6).done();
+    step(r#"["/nowhere"]"#).run().fails("tool-missing", 6).done();
 }
 
 #[test]

@@ -41,8 +41,10 @@ pub(crate) struct Told {
     pub(crate) planned: bool,
     pub(crate) applied: Vec<String>,
     pub(crate) pending: Vec<String>,
-    /// What the log calls applied.
+    /// What the log calls applied and does not take back.
     pub(crate) logged: Vec<String>,
+    /// What the log says the server has forgotten, by this run or by one before it.
+    pub(crate) forgotten: Vec<String>,
     /// From the first signal to the end, or from the start.
     pub(crate) took: Duration,
     pub(crate) logs_nothing: bool,
@@ -104,9 +106,12 @@ pub(crate) fn report(told: &Told, before: &[Trace], after: &[Trace], terms: Term
     let (old, all) = (recorded(before), recorded(after));
     let new: Vec<_> = all.iter().filter(|name| !old.contains(name)).cloned().collect();
     let missing = names(after.iter().filter(|trace| !trace.recorded));
-    let Told { outcome, exit, applied, pending, logged, .. } = told;
+    let Told { outcome, exit, applied, pending, logged, forgotten, .. } = told;
     must(terms.endings.contains(&(outcome, *exit)), format!("it may not end as {outcome} with {exit}"));
-    must(old.iter().all(|name| all.contains(name)), format!("of {old:?} the ledger kept only {all:?}"));
+    let kept = old.iter().all(|name| all.contains(name) || forgotten.contains(name));
+    must(kept, format!("of {old:?} the ledger kept only {all:?}"));
+    let gone = forgotten.iter().all(|name| !all.contains(name));
+    must(gone, format!("it says that {forgotten:?} is forgotten, the ledger has {all:?}"));
     must(logged.iter().all(|name| new.contains(name)), format!("the log says {logged:?}, the ledger {new:?}"));
     if *exit == 0 {
         must(missing.is_empty(), format!("{outcome}, and the ledger lacks {missing:?}"));
@@ -202,6 +207,7 @@ mod tests {
             applied: list("a"),
             pending: list("b"),
             logged: list("a"),
+            forgotten: Vec::new(),
             took: Duration::from_secs(7),
             logs_nothing: false,
             wrong: Vec::new(),
@@ -264,6 +270,7 @@ mod tests {
             applied: Vec::new(),
             pending: Vec::new(),
             logged: Vec::new(),
+            forgotten: Vec::new(),
             took: Duration::from_secs(7),
             logs_nothing: false,
             wrong: Vec::new(),

@@ -192,14 +192,25 @@ fn told(finished: &Finished, log: &str, wrong: Vec<String>) -> Told {
         applied: finished.listed("applied"),
         pending: finished.listed("pending"),
         logged: applied(log),
+        forgotten: forgotten(log),
         took: finished.elapsed,
         logs_nothing: log.trim().is_empty(),
         wrong,
     }
 }
 
-/// The migrations that a log calls applied.
+/// The migrations that a log calls applied and does not take back.
 fn applied(log: &str) -> Vec<String> {
-    let name = |line: &str| Some(line.trim_start().strip_prefix("applied ")?.split(' ').next()?.to_owned());
+    let taken_back = forgotten(log);
+    named(log, "applied ").into_iter().filter(|name| !taken_back.contains(name)).collect()
+}
+
+fn forgotten(log: &str) -> Vec<String> {
+    named(log, "forgotten: the server crashed before ")
+}
+
+/// The migrations that lines with this beginning name.
+fn named(log: &str, beginning: &str) -> Vec<String> {
+    let name = |line: &str| Some(line.trim_start().strip_prefix(beginning)?.split(' ').next()?.to_owned());
     log.lines().filter_map(name).filter(|name| name.ends_with("_m")).collect()
 }
