@@ -51,6 +51,11 @@ mod step;
 mod tunnel;
 #[cfg(test)]
 mod variants;
+#[cfg(test)]
+#[path = "../suite/workflow.rs"]
+mod workflow;
+#[cfg(test)]
+mod workflows;
 
 /// What `make image` builds.
 const ACTION: &str = "bastion-migrate:dev";

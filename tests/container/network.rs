@@ -25,6 +25,8 @@ const DEFAULT: &str = "bridge";
 pub(crate) const BASTION: &str = "bastion.public.example";
 /// Who logs in there.
 pub(crate) const USER: &str = "deploy";
+/// Their password on the bastion, for who has no key.
+pub(crate) const LOGIN: &str = "c0rrect h'rse:\"deploy\"";
 /// The database's name, which only the private network knows.
 pub(crate) const DATABASE: &str = "db.private.internal";
 /// The role that migrates; it owns every test's database.
@@ -38,7 +40,9 @@ ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key
 ssh-keygen -q -t ed25519 -N '' -C '' -f /lab/key
 install -D -o deploy -m 600 /lab/key.pub /home/deploy/.ssh/authorized_keys
 chown deploy /home/deploy/.ssh
-exec /usr/sbin/sshd -D -e -o LogLevel=VERBOSE -o PasswordAuthentication=no -o UsePAM=no -o MaxStartups=100";
+printf 'deploy:%s\n' \"$LOGIN\" | chpasswd
+unset LOGIN
+exec /usr/sbin/sshd -D -e -o LogLevel=VERBOSE -o PasswordAuthentication=yes -o UsePAM=no -o MaxStartups=100";
 
 const POSTGRES: &str = "
 cd /lab/cluster
@@ -163,7 +167,8 @@ fn start_postgres(machine: &str, private: &Subnet, certificate: &Certificate) ->
 }
 
 fn start_bastion(machine: &str, public: &Subnet, private: &Subnet) -> Container {
-    let options = ["--network", public.name(), "--network-alias", BASTION];
+    let login = format!("LOGIN={LOGIN}");
+    let options = ["--network", public.name(), "--network-alias", BASTION, "--env", &login];
     let bastion = Container::start(&options, machine, &["sh", "-euc", SSHD]);
     for network in [private.name(), DEFAULT] {
         docker(&["network", "connect", network, bastion.id()]);

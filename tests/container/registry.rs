@@ -15,9 +15,11 @@ pub(crate) const ROBOT: &str = "robot";
 /// A token that has to be encoded wherever it is written.
 pub(crate) const PASSWORD: &str = "dop_v1_5e\"cret/0123+== %41";
 
-/// `exec`, so that the registry is process 1 and ends with the container.
+/// The token is a user's name, too, as with some providers. `exec`, so that the registry is process 1 and ends with the container.
 const SERVE: &str = "
-printenv PASSWORD | htpasswd -niB robot > /etc/docker/registry/htpasswd
+for user in robot \"$PASSWORD\"; do
+    printenv PASSWORD | htpasswd -niB \"$user\" >> /etc/docker/registry/htpasswd
+done
 exec docker-registry serve /etc/docker/registry/config.yml";
 
 static SHARED: LazyLock<Registry> = LazyLock::new(Registry::start);

@@ -13,14 +13,15 @@ use crate::{
 use std::{fs, process::Command, time::Duration};
 
 /// What the step that opens it left to the following ones.
-struct Opened {
-    port: String,
+pub(crate) struct Opened {
+    pub(crate) port: String,
     state: Vec<(String, String)>,
     layout: Layout,
 }
 
 impl Opened {
-    fn by(step: Step<'_>) -> Self {
+    /// A step with `command: tunnel`.
+    pub(crate) fn by(step: Step<'_>) -> Self {
         let Ended { finished, state, layout, .. } = step.input("command", "tunnel").start().finish_for_later();
         let port = finished.outputs["tunnel-port"].clone();
         finished.succeeds().output("tunnel-host", "127.0.0.1").says("for the following steps").done();
@@ -45,7 +46,7 @@ impl Opened {
     }
 
     /// The post stage of the step.
-    fn close(self, database: &Database) -> Finished {
+    pub(crate) fn close(self, database: &Database) -> Finished {
         let Self { state, layout, .. } = self;
         Step::new(database).input("command", "tunnel").post().with_state(state).after(layout).run().tidies_up()
     }

@@ -9,10 +9,10 @@ use crate::{
         Lab,
         sshd::{Sshd, SshdOptions},
     },
+    workflow::{Context, evaluate, fenced, is_ours, our_step},
 };
 use serde_yaml::Value;
 use std::{
-    collections::BTreeMap,
     fs,
     path::Path,
     process::{Command, Output},
@@ -43,27 +43,12 @@ fn here(lab: &Lab, text: &str) -> String {
         .replace("DATABASE app", &format!("DATABASE {}", lab.database.name()))
 }
 
-/// Fenced blocks in this language, without the indentation of a list that they may stand in.
-fn fenced(document: &str, language: &str) -> Vec<String> {
-    let text = read(document);
-    let blocks = text.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix(language));
-    let block = |block: &str| {
-        let (body, indent) = block.rsplit_once('\n').expect("a fence stands on a line of its own");
-        let lines = body.lines().skip(1);
-        lines.map(|line| format!("{}\n", line.strip_prefix(indent).unwrap_or(line))).collect()
-    };
-    blocks.map(block).collect()
-}
-
 /// Blocks that are set apart by four blanks.
 fn indented(document: &str) -> Vec<String> {
     let text = read(document);
     let blocks = text.split("\n\n").filter(|block| block.lines().all(|line| line.starts_with("    ")));
     blocks.map(|block| block.lines().map(|line| format!("{}\n", line.trim_start())).collect()).collect()
 }
-
-/// What stands in `${{ … }}`, by its name there.
-type Context = BTreeMap<String, String>;
 
 fn secrets(lab: &Lab, known_hosts: &str) -> Context {
     let mut context = Context::new();
@@ -84,23 +69,9 @@ fn pinned(lab: &Lab, more: &[(&str, &str)]) -> Context {
     context
 }
 
-fn evaluate(text: &str, context: &Context) -> String {
-    let mut parts = text.split("${{");
-    let mut value = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let (name, rest) = part.split_once("}}").expect("an expression is closed");
-        value.push_str(context.get(name.trim()).unwrap_or_else(|| panic!("nobody knows `{name}`")));
-        value.push_str(rest);
-    }
-    value
-}
-
-/// Our step of the only job, or of the named one.
+/// `with:` of our step of this job.
 fn with(workflow: &str, job: &str) -> Value {
-    let workflow: Value = serde_yaml::from_str(workflow).unwrap();
-    let steps = workflow["jobs"][job]["steps"].as_sequence().unwrap_or_else(|| panic!("no job `{job}`"));
-    let ours = |step: &&Value| step["uses"].as_str().is_some_and(|uses| uses.starts_with("bastion-migrate/"));
-    steps.iter().find(ours).expect("the job uses the action")["with"].clone()
+    our_step(workflow, job)["with"].clone()
 }
 
 /// The step as the runner starts it: what `with:` does not name has its default.
@@ -121,7 +92,7 @@ fn first_time(finished: Finished) {
 #[test]
 fn the_readme_leads_to_a_first_migration() {
     let lab = Lab::new();
-    let workflow = fenced("README.md", "yaml").remove(0);
+    let workflow = fenced(&read("README.md"), "yaml").remove(0);
     assert!(workflow.lines().count() <= 15, "{workflow}");
     assert_eq!(workflow, read("examples/workflows/migrate.yml"), "the README shows the example");
     let with = with(&workflow, "migrate");
@@ -171,7 +142,8 @@ fn the_reusable_workflow_takes_its_inputs() {
 #[test]
 fn the_page_of_inputs_shows_a_step_and_a_configuration_that_work() {
     let lab = Lab::new();
-    let [workflow, config] = fenced("docs/inputs.md", "yaml").try_into().expect("a step and a configuration file");
+    let [workflow, config] =
+        fenced(&read("docs/inputs.md"), "yaml").try_into().expect("a step and a configuration file");
     let steps: Value = serde_yaml::from_str(&workflow).unwrap();
     let variables = pinned(&lab, &[("vars.SSH_KNOWN_HOSTS", &lab.bastion.known_hosts_line())]);
     step(&lab, &steps[0]["with"], &variables).input("command", "plan").run().pends().pending(NAMES).done();
@@ -213,6 +185,35 @@ fn steps_read_outputs_that_exist() {
         texts.split(".outputs.").skip(1).filter_map(|rest| rest.split(['\'', ' ', '}', '\n']).next()).collect();
     assert!(read.len() > 3, "{read:?}");
     assert_eq!(read.into_iter().filter(|name| manifest["outputs"].get(*name).is_none()).collect::<Vec<_>>(), [""; 0]);
+}
+
+/// Whole steps, and lines that belong into `with:`.
+#[test]
+fn every_piece_of_a_workflow_in_the_documents_is_yaml_and_names_inputs_that_exist() {
+    let manifest: Value = serde_yaml::from_str(&read("action.yml")).unwrap();
+    let (mut pieces, mut wrong) = (0, Vec::new());
+    for document in ["README.md", "docs/inputs.md", "docs/outputs.md", "docs/executors.md"] {
+        for block in fenced(&read(document), "yaml") {
+            let piece: Value =
+                serde_yaml::from_str(&block).unwrap_or_else(|error| panic!("{document}: {error}\n{block}"));
+            for with in withs(&piece) {
+                pieces += 1;
+                let names = with.as_mapping().into_iter().flat_map(serde_yaml::Mapping::keys).filter_map(Value::as_str);
+                let unknown = names.filter(|name| manifest["inputs"].get(*name).is_none());
+                wrong.extend(unknown.map(|name| format!("{document}: {name}")));
+            }
+        }
+    }
+    assert!(pieces > 8 && wrong.is_empty(), "{wrong:?} of {pieces}");
+}
+
+/// What stands in `with:` of our steps in a workflow or in a list of steps, or could stand there.
+fn withs(piece: &Value) -> Vec<&Value> {
+    let jobs = piece["jobs"].as_mapping().into_iter().flat_map(serde_yaml::Mapping::values);
+    let steps = jobs.filter_map(|job| job["steps"].as_sequence()).chain(piece.as_sequence()).flatten();
+    let ours = steps.filter(|step| is_ours(step)).map(|step| &step["with"]);
+    let alone = ["jobs", "permissions", "defaults"].iter().all(|key| piece.get(*key).is_none()) && piece.is_mapping();
+    ours.chain(alone.then_some(piece)).collect()
 }
 
 /// A reader's machine: a key, a `known_hosts` file, a checkout.

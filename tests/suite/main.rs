@@ -45,3 +45,5 @@ mod stopped;
 #[cfg(test)]
 mod surfaces;
 mod without_transaction;
+#[cfg(test)]
+mod workflow;

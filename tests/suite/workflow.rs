@@ -1,0 +1,42 @@
+//! Workflows in documents and examples: the step that is ours, and what stands in `${{ … }}`.
+
+use serde_yaml::Value;
+use std::collections::BTreeMap;
+
+/// What stands in `${{ … }}`, by its words there.
+pub(crate) type Context = BTreeMap<String, String>;
+
+/// The text with every expression replaced by what it stands for; one that nobody has told of is a failure.
+pub(crate) fn evaluate(text: &str, context: &Context) -> String {
+    let mut parts = text.split("${{");
+    let mut value = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (name, rest) = part.split_once("}}").expect("an expression is closed");
+        value.push_str(context.get(name.trim()).unwrap_or_else(|| panic!("nobody knows `{name}`")));
+        value.push_str(rest);
+    }
+    value
+}
+
+/// Our step of this job.
+pub(crate) fn our_step(workflow: &str, job: &str) -> Value {
+    let workflow: Value = serde_yaml::from_str(workflow).expect("a workflow is YAML");
+    let steps = workflow["jobs"][job]["steps"].as_sequence().unwrap_or_else(|| panic!("no job `{job}`"));
+    steps.iter().find(|step| is_ours(step)).expect("the job uses the action").clone()
+}
+
+/// Whether the step uses the action.
+pub(crate) fn is_ours(step: &Value) -> bool {
+    step["uses"].as_str().is_some_and(|uses| uses.starts_with("bastion-migrate/bastion-migrate@"))
+}
+
+/// Fenced blocks in this language, without the indentation of a list that they may stand in.
+pub(crate) fn fenced(document: &str, language: &str) -> Vec<String> {
+    let blocks = document.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix(language));
+    let block = |block: &str| {
+        let (body, indent) = block.rsplit_once('\n').expect("a fence stands on a line of its own");
+        let lines = body.lines().skip(1);
+        lines.map(|line| format!("{}\n", line.strip_prefix(indent).unwrap_or(line))).collect()
+    };
+    blocks.map(block).collect()
+}
