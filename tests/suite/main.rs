@@ -35,6 +35,8 @@ mod places;
 mod plans;
 mod retry;
 mod runner;
+#[cfg(test)]
+mod shapes;
 /// What `make soak` asks of every round, tested here.
 #[cfg(test)]
 #[path = "../soak/agreement.rs"]
