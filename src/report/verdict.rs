@@ -59,6 +59,9 @@ fn success(report: &Report, database: &str) -> String {
         return format!("The database is at {}:{} for the following steps", tunnel.host, tunnel.port);
     }
     let proof = if report.verified { ", and the ledger confirms it" } else { "" };
+    if report.usage.is_some() && !report.verified {
+        return format!("The tool has ended well; no ledger in {database} says what it has done");
+    }
     match report.with_fate(Fate::Applied).count() {
         0 => format!("{database} is in order{proof}"),
         applied => format!("Applied {} to {database}{proof}", count(applied, "migration")),

@@ -32,7 +32,7 @@ pub(crate) fn production_url(database: &Database) -> String {
 impl Finished {
     /// A program ended well in a database where no tool has ever kept a ledger.
     pub(crate) fn unrecorded(self) -> Self {
-        self.nothing_to_do().warning("no ledger was found in the database")
+        self.succeeds().warning("no ledger was found in the database")
     }
 }
 
