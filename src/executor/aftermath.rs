@@ -1,11 +1,11 @@
 //! What became of work that did not end by itself: stopped, or its connection lost. The ledger decides, read over a session
 //! that answers; what it can't be asked about is in doubt.
 
-use super::sql::{Sql, known};
+use super::sql::{Sql, known, open};
 use crate::{
     fault::{Code, Fault},
     ledger::{Content, Ledger},
-    migrate::Stopped,
+    migrate::{self, Stopped},
     postgres::{Session, fault::statement, lock, ready, rows},
     reach::Reach,
     run::event::Event,
@@ -147,11 +147,13 @@ impl Sql<'_> {
         self.read_made(known(self.ledger.as_ref())?).await
     }
 
-    /// The ledger, unless its making was undone: then nothing is recorded.
+    /// The ledger, unless its making was undone: then nothing is recorded. What it says is on the disk when it has said it.
     async fn read_made(&self, ledger: &Ledger) -> Result<Content, Fault> {
-        match self.read(&ledger.made()).await {
+        let session = open(self.session.as_ref())?;
+        let question = format!("{}; {}", migrate::FLUSH, ledger.made().read_sql());
+        match rows(&session.client, &question).await.map_err(|error| statement(&error)) {
             Err(fault) if matches!(fault.sqlstate.as_deref(), Some("42P01" | "3F000")) => Ok(Content::default()),
-            answer => answer,
+            answer => answer.map(|answer| Content::parse(&answer)),
         }
     }
 

@@ -90,7 +90,10 @@ pub(super) fn close_sql(ledger: &Ledger, entry: &Entry<'_>, commit: Commit) -> S
     format!("RELEASE SAVEPOINT bastion_migrate; SET CONSTRAINTS ALL IMMEDIATE; {FORGET}; {record}; {later}COMMIT")
 }
 
-/// Leaves the block, and flushes every commit before it: a record in the log is the least that a commit waits for.
+/// Flushes every commit before it: a record in the log is the least that a commit waits for.
+pub const FLUSH: &str = "SELECT pg_catalog.pg_logical_emit_message(true, 'bastion_migrate', '')";
+
+/// Leaves the block first.
 pub(super) const ROLLBACK_AND_FLUSH: &str =
     "ROLLBACK; SELECT pg_catalog.pg_logical_emit_message(true, 'bastion_migrate', '')";
 

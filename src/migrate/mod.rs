@@ -26,6 +26,7 @@ pub use apply::{Apply, Stopped, Tally};
 pub use checksum::Checksum;
 pub use directory::read;
 pub use file::Migration;
+pub use latch::FLUSH;
 pub use layout::Files;
 pub use locate::Source;
 pub use name::QualifiedName;

@@ -139,6 +139,10 @@ impl<'r> Round<'r> {
         let told = told(&finished, &log, wrong);
         self.record.logs += &log;
         let before = std::mem::take(&mut self.traces);
+        // What a killed run has done and not told may still be lost to the next blow; what is told may not.
+        if told.outcome == "killed" {
+            self.lab.database.flush();
+        }
         self.look();
         self.record.wrong.extend(agreement::report(&told, &before, &self.traces, terms));
         let code = finished.outputs.get("fault-code").filter(|code| !code.is_empty() && **code != told.outcome);

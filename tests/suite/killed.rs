@@ -184,6 +184,22 @@ fn what_the_server_forgets_when_it_loses_power_is_taken_back() {
 }
 
 #[test]
+fn what_the_ledger_said_after_a_lost_connection_is_on_the_disk() {
+    let server = Postgres::start(&Options::default());
+    let lab = prepared(Lab::on(&server));
+    let gate = Gate::close(&lab.database, 2);
+    stop_flushing(&lab);
+    let running = mixed(&lab).start();
+    gate.reached();
+    lab.database.terminate("bastion-migrate%");
+    let (before, after) = FILES.split_at(1);
+    running.finish().fails("database-lost", 3).applied(before.iter().copied()).pending(after.iter().copied()).done();
+    server.crash();
+    server.resume();
+    assert_eq!(lab.database.sql("select version from bastion_migrate.ledger"), "1");
+}
+
+#[test]
 fn what_was_applied_before_a_failure_is_on_the_disk_when_the_failure_is_told() {
     let server = Postgres::start(&Options::default());
     let lab = Lab::on(&server);
