@@ -220,12 +220,13 @@ impl<'a> Image<'a> {
     pub(super) fn startup(&self) -> Startup {
         let mut options =
             "-c lock_timeout=5000 -c client_connection_check_interval=1000 -c standard_conforming_strings=on \
-            -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3 \
-            -c default_transaction_read_only=on"
+            -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
                 .to_owned();
         if let Some(own) = &self.settings.database.options {
             options = format!("{options} {own}");
         }
+        // After the user's own, so that nothing can turn it off.
+        options += " -c default_transaction_read_only=on";
         Startup { application_name: lock::application_name(self.runner), options }
     }
 

@@ -6,8 +6,6 @@
 #![expect(clippy::print_stdout, reason = "it is there to be read")]
 #![expect(dead_code, reason = "the bench uses a part of what the suite needs")]
 
-#[path = "../suite/lab/certificate.rs"]
-mod certificate;
 #[path = "../container/engine.rs"]
 mod engine;
 #[path = "../suite/flights.rs"]
@@ -16,8 +14,6 @@ mod flights;
 mod lab;
 #[path = "../container/network.rs"]
 mod network;
-#[path = "../suite/lab/process.rs"]
-mod process;
 
 mod bulk;
 mod files;
@@ -35,6 +31,7 @@ mod table;
 mod usage;
 mod world;
 
+use lab::{certificate, process};
 use std::process::ExitCode;
 
 type Topic = (&'static str, fn());

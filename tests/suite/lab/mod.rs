@@ -6,7 +6,7 @@ pub(crate) mod gate;
 pub(crate) mod github;
 pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
-mod process;
+pub(crate) mod process;
 pub(crate) mod session;
 pub(crate) mod sshd;
 #[cfg(test)]
