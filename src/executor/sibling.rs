@@ -7,6 +7,7 @@ use crate::{
     postgres::{Injected, Passage, lock},
     tool::Line,
 };
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
 /// Where the tool finds the database's CA.
@@ -98,16 +99,21 @@ fn environment(
     let host = if renamed && settings.passage == Passage::Bridged { LOOPBACK } else { &database.host };
     let port = place.port.unwrap_or(database.port);
     let options: Vec<String> = injected.settings.iter().map(|(name, value)| format!("-c {name}={value}")).collect();
+    let options = options.join(" ");
+    let url = url(settings, tool, host, port);
+    // Where we can't see to it ourselves that a look stays one, more drivers read the URL than PGOPTIONS.
+    let unseen = settings.passage == Passage::Untouched || place.port.is_none();
+    let url = if unseen && !settings.command.writes() { with_options(url, &options) } else { url };
     let mut env = BTreeMap::from(
         [
-            ("DATABASE_URL", url(settings, tool, host, port)),
+            ("DATABASE_URL", url),
             ("PGHOST", host.to_owned()),
             ("PGPORT", port.to_string()),
             ("PGUSER", database.user.clone()),
             ("PGDATABASE", database.name.clone()),
             ("PGSSLMODE", sslmode(settings, place).to_owned()),
             ("PGAPPNAME", injected.application_name.clone()),
-            ("PGOPTIONS", options.join(" ")),
+            ("PGOPTIONS", options),
         ]
         .map(|(name, value)| (name.to_owned(), value)),
     );
@@ -134,6 +140,16 @@ fn sslmode(settings: &Settings, place: &Place<'_>) -> &'static str {
     }
 }
 
+/// The URL with these settings, unless it has its own.
+fn with_options(url: String, options: &str) -> String {
+    let sign = match url.split_once('?') {
+        Some((_, query)) if query.split('&').any(|pair| pair.starts_with("options=")) => return url,
+        Some(_) => '&',
+        None => '?',
+    };
+    format!("{url}{sign}options={}", utf8_percent_encode(options, NON_ALPHANUMERIC))
+}
+
 /// The URL as it is, unless it leads somewhere else than to the tunnel's end.
 fn url(settings: &Settings, tool: &ImageSettings, host: &str, port: u16) -> String {
     let whole = tool.database_url.expose();
@@ -148,4 +164,18 @@ fn url(settings: &Settings, tool: &ImageSettings, host: &str, port: u16) -> Stri
     let login = if login.is_empty() { String::new() } else { format!("{login}@") };
     let query = if query.is_empty() { String::new() } else { format!("?{query}") };
     format!("{scheme}://{login}{host}:{port}/{path}{query}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_given_settings_once() {
+        let options = "-c a=1";
+        assert_eq!(with_options("postgres://h/d".to_owned(), options), "postgres://h/d?options=%2Dc%20a%3D1");
+        assert_eq!(with_options("postgres://h/d?x=y".to_owned(), options), "postgres://h/d?x=y&options=%2Dc%20a%3D1");
+        let own = "postgres://h/d?options=-c%20b%3D2";
+        assert_eq!(with_options(own.to_owned(), options), own);
+    }
 }

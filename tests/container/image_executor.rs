@@ -97,6 +97,24 @@ fn a_plan_in_an_image_lists_what_is_pending_and_writes_nothing() {
     plan().run().nothing_to_do().done();
 }
 
+/// There the mode of the session is in the URL, which the app's settings have to bear.
+#[test]
+fn a_plan_behind_the_tools_own_tls_is_read_only_too() {
+    for app in [DJANGO_4_2, DJANGO_5_2] {
+        let database = shared().database();
+        let step = Step::of_app(&database, app).secret("database-url", production_url(&database));
+        step.input("command", "plan").run().pends().pending(MIGRATIONS).done();
+    }
+}
+
+#[test]
+fn status_in_an_image_lists_and_changes_nothing() {
+    let database = shared().database();
+    Step::of_app(&database, DJANGO_5_2).input("command", "status").run().pends().pending(MIGRATIONS).done();
+    migrated(&database);
+    Step::of_app(&database, DJANGO_5_2).input("command", "status").run().nothing_to_do().done();
+}
+
 #[test]
 fn verify_in_an_image_fails_while_something_is_pending() {
     let database = shared().database();
