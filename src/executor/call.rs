@@ -10,13 +10,22 @@ use crate::{
     tool::{Line, explain},
 };
 use futures_util::future::{Either, select};
-use std::{cell::RefCell, collections::VecDeque, pin::pin};
+use std::{cell::RefCell, collections::VecDeque, pin::pin, time::Instant};
 
 /// The last lines of a tool that are kept to say why it failed.
 const KEPT: usize = 200;
 
 /// Lines of a listing; more migrations than this nobody has.
 const LISTED: usize = 100_000;
+
+/// `lock_not_available` (PostgreSQL manual, appendix A).
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+/// What was known when a call began: what was there before is not its doing.
+struct Before {
+    at: Instant,
+    fault: Option<Fault>,
+}
 
 /// What a tool has said.
 #[derive(Debug, Default)]
@@ -68,6 +77,7 @@ impl Image<'_> {
         let order = sibling::order(self.settings, self.tool, &place, line, &self.injected());
         let container = self.current.make(engine, order, &self.tag).await?;
         self.events.tell(Event::Calling { command: line.shown() });
+        let before = Before { at: Instant::now(), fault: self.listener.as_ref().and_then(Listener::last_fault) };
         let said = RefCell::new(Said::default());
         let run = container.run(|output| self.hear(output, &said));
         let ended = self.served(reach, run).await;
@@ -76,7 +86,7 @@ impl Image<'_> {
         self.used(ended.usage);
         match ended.status {
             Status::Exited(0) => Ok(said.out),
-            status => Err(self.failure(line, status, &said.last_words())),
+            status => Err(self.failure(line, status, &said.last_words(), &before)),
         }
     }
 
@@ -113,10 +123,12 @@ impl Image<'_> {
         self.events.tell(Event::Used(self.usage.get()));
     }
 
-    /// The tunnel's own trouble comes before what the tool makes of it.
-    fn failure(&self, line: &Line, status: Status, said: &[String]) -> Fault {
+    /// The tunnel's own trouble comes before what the tool makes of it, and the server's code before the tool's words, which
+    /// may be in another language.
+    fn failure(&self, line: &Line, status: Status, said: &[String], before: &Before) -> Fault {
         let shown = line.shown();
-        if let Some(cause) = self.listener.as_ref().and_then(Listener::last_fault) {
+        let trouble = self.listener.as_ref().and_then(Listener::last_fault);
+        if let Some(cause) = trouble.filter(|cause| before.fault.as_ref() != Some(cause)) {
             return explain(&self.tool.recipe, &format!("`{shown}` failed"), said)
                 .detail
                 .into_iter()
@@ -133,7 +145,16 @@ impl Image<'_> {
             Status::Exited(126 | 127) => {
                 explain(&self.tool.recipe, &format!("`{shown}` can't be started"), said).code(Code::ToolMissing)
             }
-            Status::Exited(code) => explain(&self.tool.recipe, &format!("`{shown}` ended with code {code}"), said),
+            Status::Exited(code) => {
+                let fault = explain(&self.tool.recipe, &format!("`{shown}` ended with code {code}"), said);
+                let error = self.listener.as_ref().and_then(Listener::last_error);
+                match error.filter(|error| error.at >= before.at && error.sqlstate == LOCK_NOT_AVAILABLE) {
+                    Some(error) if fault.code == Code::ToolFailed => {
+                        fault.code(Code::LockTimeout).sqlstate(error.sqlstate)
+                    }
+                    _ => fault,
+                }
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     app::{DJANGO_5_2, MIGRATIONS},
+    bystander::Bystander,
     engine::{docker, image, inspect},
     leak,
     network::{DATABASE, Database, MACHINE, PASSWORD, ROLE, shared},
@@ -170,6 +171,17 @@ fn lines_are_run_one_after_another_until_one_fails() {
     let database = shared().database();
     let told = sleeping(&database, "echo \"one $((1 + 1))\"\nfalse\necho three\n").run().fails("tool-failed", 6);
     told.says("one 2\n").never_says("\nthree\n").done();
+}
+
+/// The server's words may be in any language, and a tool may keep them to itself.
+#[test]
+fn a_lock_timeout_is_known_by_its_code_whatever_the_tool_says() {
+    let database = shared().database();
+    database.sql("create table busy (); alter table busy owner to app");
+    let _bystander = Bystander::with(&database, "lock table busy in access share mode");
+    let run = "psql -Xqc 'alter table busy add x int' > /dev/null 2>&1 || { echo 'es ging nicht'; exit 1; }";
+    let step = sleeping(&database, run).input("lock-timeout", "500ms").input("retries", "1");
+    step.run().fails("lock-timeout", 6).says("another try of the tool (1 of 1").error("es ging nicht").done();
 }
 
 /// What it says is not the action's word: neither commands nor secrets get out of it.
