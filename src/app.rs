@@ -144,7 +144,7 @@ impl<'a> Run<'a> {
 
     async fn stages(&mut self) -> Result<(), Vec<Fault>> {
         let Self { settings, events, executor, reach } = self;
-        if executor.needs_image() {
+        if executor.needs_engine() {
             stage(events, Stage::Image, async { executor.prepare().await.map_err(one) }).await?;
         }
         if settings.command == Command::Tunnel {

@@ -17,4 +17,4 @@ pub use container::{Container, Ended, Input, Order, Output, Status};
 pub use detached::Heard;
 pub use image::{Credentials, Pull};
 pub use own::Own;
-pub use sweep::{Expired, Kind, Swept, Tag};
+pub use sweep::{Kind, Left, Swept, Tag};

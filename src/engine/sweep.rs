@@ -46,11 +46,11 @@ pub struct Tag {
 
 /// What a sweep looks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expired {
+pub enum Left<'a> {
     /// Everything of this run.
-    Whatever,
+    By(&'a str),
     /// What any run left behind longer ago than it may live.
-    Only,
+    Expired,
 }
 
 /// One container that was removed.
@@ -87,10 +87,10 @@ impl Engine {
     ///
     /// # Errors
     /// `engine-failed`.
-    pub async fn sweep(&self, run: &str, expired: Expired) -> Result<Vec<Swept>, Fault> {
-        let label = match expired {
-            Expired::Whatever => format!("{RUN}={run}"),
-            Expired::Only => EXPIRES.to_owned(),
+    pub async fn sweep(&self, left: Left<'_>) -> Result<Vec<Swept>, Fault> {
+        let label = match left {
+            Left::By(run) => format!("{RUN}={run}"),
+            Left::Expired => EXPIRES.to_owned(),
         };
         let filters = HashMap::from([("label", vec![label])]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
@@ -101,7 +101,7 @@ impl Engine {
             let labels = found.labels.unwrap_or_default();
             let over =
                 labels.get(EXPIRES).and_then(|until| until.parse::<u64>().ok()).is_some_and(|until| until < now());
-            let Some(id) = found.id.filter(|_| expired == Expired::Whatever || over) else { continue };
+            let Some(id) = found.id.filter(|_| left != Left::Expired || over) else { continue };
             let container = Container::known(self, &id);
             let mut last_words = Vec::new();
             if labels.get(KIND).is_some_and(|kind| kind == Kind::Tunnel.name()) {

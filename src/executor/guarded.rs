@@ -281,9 +281,9 @@ impl Image<'_> {
         }
     }
 
-    /// Tells of migrations whose fate nobody could find out.
+    /// Tells of migrations whose fate nobody could find out. Before the tool was let at the database there are none.
     pub fn give_up(&self) {
-        for id in &self.pending {
+        for id in self.pending.iter().filter(|_| self.began && self.after.is_none()) {
             self.events.tell(Event::InDoubt { version: id.version });
         }
     }

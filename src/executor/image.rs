@@ -7,7 +7,7 @@ use super::{
     witness::{self, Witness},
 };
 use crate::{
-    engine::{Engine, Expired, Kind, Own, SOCKET, Tag},
+    engine::{Engine, Kind, Left, Own, SOCKET, Tag},
     fault::{Code, Fault, Stage},
     github::{env::Runner, file, token},
     input::{Command, ImageSettings, Settings},
@@ -84,12 +84,8 @@ impl<'a> Image<'a> {
     /// # Errors
     /// What of it can't be had.
     pub async fn prepare(&mut self) -> Result<(), Fault> {
-        let engine = Engine::connect(Path::new(SOCKET)).await?;
-        self.own = Some(Own::find(&engine).await?);
-        remember(self.runner, &self.tag)?;
-        if let Err(left) = engine.sweep(self.tag.run(), Expired::Only).await {
-            self.events.tell(Event::Warning(left));
-        }
+        let (engine, own) = engine(self.runner, &self.tag, &self.events).await?;
+        self.own = Some(own);
         let ImageSettings { image, pull, credentials, .. } = self.tool;
         let facts = engine.image(image, *pull, credentials.as_ref(), &self.events).await?;
         self.events.tell(Event::Image(facts.clone()));
@@ -250,8 +246,19 @@ impl<'a> Image<'a> {
 /// The name of the state by which the post stage knows what to remove.
 const STATE: &str = "run";
 
+/// The engine and who we are to it, once it is noted what the post stage has to look for, and old leavings are gone.
+pub(super) async fn engine(runner: &Runner, tag: &Tag, events: &Events) -> Result<(Engine, Own), Fault> {
+    let engine = Engine::connect(Path::new(SOCKET)).await?;
+    let own = Own::find(&engine).await?;
+    remember(runner, tag)?;
+    if let Err(left) = engine.sweep(Left::Expired).await {
+        events.tell(Event::Warning(left));
+    }
+    Ok((engine, own))
+}
+
 /// The post stage finds by this what a killed run left behind; so it is written before there is anything.
-pub(super) fn remember(runner: &Runner, tag: &Tag) -> Result<(), Fault> {
+fn remember(runner: &Runner, tag: &Tag) -> Result<(), Fault> {
     match &runner.state_file {
         Some(path) => file::append_state(path, &[(STATE, tag.run().to_owned())]),
         None => Ok(()),

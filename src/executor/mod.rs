@@ -77,9 +77,9 @@ impl<'a> Executor<'a> {
         })
     }
 
-    /// Whether it needs an image.
+    /// Whether it needs the Docker engine.
     #[must_use]
-    pub fn needs_image(&self) -> bool {
+    pub fn needs_engine(&self) -> bool {
         each!(self, _inner => false, true, true)
     }
 

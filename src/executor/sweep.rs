@@ -2,7 +2,7 @@
 
 use super::tunnel::forget;
 use crate::{
-    engine::{Engine, Expired, SOCKET},
+    engine::{Engine, Left, SOCKET},
     fault::Fault,
 };
 use std::path::Path;
@@ -13,7 +13,7 @@ use std::path::Path;
 /// What could not be removed.
 pub async fn sweep(run: &str) -> Result<Vec<String>, Fault> {
     forget(run);
-    let swept = Engine::connect(Path::new(SOCKET)).await?.sweep(run, Expired::Whatever).await?;
+    let swept = Engine::connect(Path::new(SOCKET)).await?.sweep(Left::By(run)).await?;
     let said = |last_words: Vec<String>| last_words.into_iter().next_back().map(|line| line.trim().to_owned());
     let left = || "removed a container that this run had left behind".to_owned();
     Ok(swept.into_iter().map(|gone| said(gone.last_words).unwrap_or_else(left)).collect())

@@ -3,11 +3,11 @@
 
 use super::{
     current::Current,
-    image::{remember, run_name},
+    image::{engine, run_name},
     sidecar::{Handover, JOB},
 };
 use crate::{
-    engine::{Container, Engine, Expired, Heard, Input, Kind, Order, Own, SOCKET, Tag},
+    engine::{Container, Heard, Input, Kind, Order, Own, Tag},
     fault::{Code, Fault, Stage},
     github::{env::Runner, token},
     input::Settings,
@@ -72,12 +72,7 @@ impl<'a> Tunnel<'a> {
     /// # Errors
     /// Its own faults, and those of the engine.
     pub async fn open(&mut self) -> Result<(), Fault> {
-        let engine = Engine::connect(Path::new(SOCKET)).await?;
-        let own = Own::find(&engine).await?;
-        remember(self.runner, &self.tag)?;
-        if let Err(left) = engine.sweep(self.tag.run(), Expired::Only).await {
-            self.events.tell(Event::Warning(left));
-        }
+        let (engine, own) = engine(self.runner, &self.tag, &self.events).await?;
         let job = self.mark(&own)?;
         let port = self.settings.database.port;
         let order = Order {

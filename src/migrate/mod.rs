@@ -19,10 +19,11 @@ mod proof;
 mod span;
 mod split;
 mod statements;
+mod tally;
 mod token;
 mod work;
 
-pub use apply::{Apply, Stopped, Tally};
+pub use apply::{Apply, Stopped};
 pub use checksum::Checksum;
 pub use directory::read;
 pub use file::Migration;
@@ -34,4 +35,5 @@ pub use plan::{Plan, Rules, approved, plan};
 pub use proof::{unfinished, unproven};
 pub use span::Span;
 pub use statements::half_done;
+pub use tally::Tally;
 pub use work::{Piece, Statement, StatementKind, Work};
