@@ -3,11 +3,13 @@
 use super::{
     Engine, Tag,
     client::{said, status, trouble},
-    lines::Lines,
 };
 use crate::{
     fault::{Code, Fault},
-    run::event::Usage,
+    run::{
+        event::Usage,
+        program::{Lines, Output, Status},
+    },
 };
 use bollard::{
     container::LogOutput,
@@ -66,28 +68,6 @@ pub enum Input {
     Once,
 }
 
-/// What a container says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Output<'a> {
-    /// A line on standard output.
-    Out(&'a str),
-    /// A line on standard error.
-    Err(&'a str),
-    /// The beginning of a line; the whole of it follows.
-    Begun(&'a str),
-}
-
-/// How a container ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    /// By itself, with this code.
-    Exited(i64),
-    /// By this signal.
-    Signalled(i64),
-    /// The kernel killed it for the memory that it wanted.
-    OutOfMemory,
-}
-
 /// The end of a container, and what it took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
@@ -106,9 +86,6 @@ pub struct Container {
 
 /// The interval between two looks at what a container uses.
 const MEASURE: Duration = Duration::from_millis(250);
-
-/// The code of `docker run` for a program that is killed: 128 and the signal (docker run(1), "Exit Status").
-const SIGNALLED: i64 = 128;
 
 impl Container {
     /// Makes it; nothing runs yet.
@@ -210,8 +187,7 @@ impl Container {
         let code = state.exit_code.unwrap_or_default();
         Ok(match state.oom_killed {
             Some(true) => Status::OutOfMemory,
-            _ if code > SIGNALLED && code < SIGNALLED + 65 => Status::Signalled(code - SIGNALLED),
-            _ => Status::Exited(code),
+            _ => Status::of_code(code),
         })
     }
 

@@ -1,11 +1,11 @@
 //! A container that goes on when we have ended: what it is told at its beginning, and what it says until it is ready.
 
 use super::{
-    Container, Output,
+    Container,
     client::{said, trouble},
     container::read,
 };
-use crate::fault::Fault;
+use crate::{fault::Fault, run::program::Output};
 use bollard::query_parameters::LogsOptionsBuilder;
 use futures_util::{StreamExt as _, future::Either, future::select};
 use std::{cell::Cell, pin::pin};

@@ -8,12 +8,11 @@ mod client;
 mod container;
 mod detached;
 mod image;
-mod lines;
 mod own;
 mod sweep;
 
 pub use client::{Engine, SOCKET};
-pub use container::{Container, Ended, Input, Order, Output, Status};
+pub use container::{Container, Ended, Input, Order};
 pub use detached::Heard;
 pub use image::{Credentials, Pull};
 pub use own::Own;

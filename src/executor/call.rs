@@ -2,11 +2,13 @@
 
 use super::{image::Image, sibling};
 use crate::{
-    engine::{Output, Status},
     fault::{Code, Fault},
     postgres::Listener,
     reach::Reach,
-    run::event::{Event, Usage},
+    run::{
+        event::{Event, Usage},
+        program::{Output, Status},
+    },
     tool::{Line, explain},
 };
 use futures_util::future::{Either, select};

@@ -1,5 +1,6 @@
-//! How a run goes: its events, and what ends it.
+//! How a run goes: its events, what ends it, what programs say and how they end.
 
 pub mod event;
+pub mod program;
 pub mod stop;
 pub mod watch;
