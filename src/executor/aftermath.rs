@@ -163,7 +163,7 @@ impl Sql<'_> {
             *reach = Reach::connect(self.settings.route.as_ref(), &self.events).await?;
         }
         let left = wait.saturating_sub(began.elapsed());
-        let session = ready::connect(reach, &self.settings.database, &self.startup, left, &self.events).await?;
+        let session = ready::connect(reach, self.settings.database()?, &self.startup, left, &self.events).await?;
         let doubtful = self.tally.sent.get() > self.tally.applied.get();
         if let Some(xid) = self.tally.xid.get().filter(|_| doubtful) {
             let question = format!("SELECT pg_catalog.pg_xact_status('{xid}'::pg_catalog.xid8)");

@@ -76,7 +76,7 @@ impl Image<'_> {
             None => None,
         };
         let place = sibling::Place { own, image: &image.id, port };
-        let order = sibling::order(self.settings, self.tool, &place, line, &self.injected());
+        let order = sibling::order(self.settings, self.containers, &place, line, &self.injected());
         let container = self.current.make(engine, order, &self.tag).await?;
         self.events.tell(Event::Calling { command: line.shown() });
         let before = Before { at: Instant::now(), fault: self.listener.as_ref().and_then(Listener::last_fault) };
@@ -109,8 +109,8 @@ impl Image<'_> {
 
     /// Lets the work go on with the tunnel's end open.
     async fn served<T>(&self, reach: &Reach, work: impl Future<Output = T>) -> T {
-        let Some(listener) = &self.listener else { return work.await };
-        match select(pin!(work), pin!(listener.serve(reach, &self.settings.database))).await {
+        let (Some(listener), Ok(target)) = (&self.listener, self.settings.database()) else { return work.await };
+        match select(pin!(work), pin!(listener.serve(reach, target))).await {
             Either::Left((done, _)) => done,
             Either::Right((never, _)) => match never {},
         }

@@ -91,7 +91,7 @@ impl Image<'_> {
     /// A run without a guard is still a run.
     async fn guard(&self, reach: &Reach) -> Option<Guard> {
         let name = lock::application_name(self.runner);
-        match Guard::connect(reach, &self.settings.database, &name, &self.events).await {
+        match Guard::connect(reach, self.settings.database().ok()?, &name, &self.events).await {
             Ok(guard) => Some(guard),
             Err(fault) => {
                 self.events.tell(Event::Warning(fault.detail("so nobody watches who blocks whom during this run")));
@@ -167,7 +167,7 @@ impl Image<'_> {
             *reach = Reach::connect(self.settings.route.as_ref(), &self.events).await?;
         }
         let wait = self.settings.wait_timeout;
-        let session = ready::connect(reach, &self.settings.database, &self.startup(), wait, &self.events).await?;
+        let session = ready::connect(reach, self.settings.database()?, &self.startup(), wait, &self.events).await?;
         let server = self.runner.server_url.as_deref();
         lock::acquire(&session, lock::own(), wait, server, &self.events).await?;
         Ok(session)

@@ -10,7 +10,7 @@ use crate::{
     engine::{Engine, Kind, Left, Own, SOCKET, Tag},
     fault::{Code, Fault, Stage},
     github::{env::Runner, file, token},
-    input::{Command, ImageSettings, Settings},
+    input::{Command, ImageSettings, Settings, Site, ToolSettings},
     ledger::shape,
     postgres::{Injected, Listener, Passage, Session, Startup, facts, fault::statement, lock, ready, rows},
     reach::Reach,
@@ -30,7 +30,8 @@ use std::{
 #[derive(Debug)]
 pub struct Image<'a> {
     pub(super) settings: &'a Settings,
-    pub(super) tool: &'a ImageSettings,
+    pub(super) tool: &'a ToolSettings,
+    pub(super) containers: &'a ImageSettings,
     pub(super) runner: &'a Runner,
     pub(super) events: Events,
     pub(super) tag: Tag,
@@ -55,10 +56,17 @@ pub struct Image<'a> {
 impl<'a> Image<'a> {
     /// Nothing is asked yet.
     #[must_use]
-    pub fn new(settings: &'a Settings, tool: &'a ImageSettings, runner: &'a Runner, events: Events) -> Self {
+    pub fn new(
+        settings: &'a Settings,
+        tool: &'a ToolSettings,
+        containers: &'a ImageSettings,
+        runner: &'a Runner,
+        events: Events,
+    ) -> Self {
         Self {
             settings,
             tool,
+            containers,
             runner,
             events,
             tag: Tag::new(&run_name(runner), Kind::Tool, settings.safety.timeout * 2),
@@ -86,7 +94,8 @@ impl<'a> Image<'a> {
     pub async fn prepare(&mut self) -> Result<(), Fault> {
         let (engine, own) = engine(self.runner, &self.tag, &self.events).await?;
         self.own = Some(own);
-        let ImageSettings { image, pull, credentials, .. } = self.tool;
+        let ImageSettings { pull, credentials, .. } = self.containers;
+        let Site::Image(image) = &self.tool.site else { return Err(Fault::new(Code::Bug, "no image is named")) };
         let facts = engine.image(image, *pull, credentials.as_ref(), &self.events).await?;
         self.events.tell(Event::Image(facts.clone()));
         (self.image, self.engine) = (Some(facts), Some(engine));
@@ -98,7 +107,7 @@ impl<'a> Image<'a> {
     /// # Errors
     /// Why the database can't be worked with, or `listener-unavailable`.
     pub async fn connect(&mut self, reach: &Reach) -> Result<(), Fault> {
-        let target = &self.settings.database;
+        let target = self.settings.database()?;
         let session = ready::connect(reach, target, &self.startup(), self.settings.wait_timeout, &self.events).await?;
         let session = self.session.insert(session);
         let opens = if self.settings.command.writes() { facts::Opens::Locking } else { facts::Opens::Reading };
@@ -113,14 +122,15 @@ impl<'a> Image<'a> {
     }
 
     async fn listen(&self) -> Result<Listener, Fault> {
-        let port = self.settings.database.port;
+        let port = self.settings.database()?.port;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let listener = Listener::bind(address, self.settings.passage, self.injected()).await.map_err(|error| {
             let cause = format!("the tunnel's end can't be opened at {LOOPBACK}:{port}");
             Fault::new(Code::ListenerUnavailable, cause).because(&error)
         })?;
-        if sibling::keeps_its_name(self.settings) {
-            name_loopback(&self.settings.database.host)?;
+        let database = self.settings.database()?;
+        if sibling::keeps_its_name(self.settings, database) {
+            name_loopback(&database.host)?;
         }
         Ok(listener)
     }
@@ -218,7 +228,7 @@ impl<'a> Image<'a> {
             "-c lock_timeout=5000 -c client_connection_check_interval=1000 -c standard_conforming_strings=on \
             -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
                 .to_owned();
-        if let Some(own) = &self.settings.database.options {
+        if let Some(own) = self.settings.database.as_ref().and_then(|database| database.options.as_ref()) {
             options = format!("{options} {own}");
         }
         // After the user's own, so that nothing can turn it off.

@@ -73,7 +73,10 @@ impl<'a> Executor<'a> {
                 Self::Tunnel(Box::new(Tunnel::new(settings, runner, handover, events.clone())))
             }
             Place::Sql => Self::Sql(Box::new(Sql::new(settings, runner, events.clone())?)),
-            Place::Image(tool) => Self::Image(Box::new(Image::new(settings, tool, runner, events.clone()))),
+            Place::Tool(tool) => match &settings.image {
+                Some(image) => Self::Image(Box::new(Image::new(settings, tool, image, runner, events.clone()))),
+                None => return Err(vec![Fault::new(crate::fault::Code::Bug, "no image is named")]),
+            },
         })
     }
 

@@ -4,7 +4,7 @@ use crate::{
     engine::{Order, Own},
     github::env::Runner,
     input::{ImageSettings, Settings, Workspace},
-    postgres::{Injected, Passage, lock},
+    postgres::{Injected, Passage, Target, lock},
     tool::Line,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -42,8 +42,8 @@ pub(super) fn injected(settings: &Settings, runner: &Runner, access: Access) -> 
 }
 
 /// Whether the database's own name can lead to the tunnel's end: an address can't, nor a name that we need ourselves.
-pub(super) fn keeps_its_name(settings: &Settings) -> bool {
-    let host = &settings.database.host;
+pub(super) fn keeps_its_name(settings: &Settings, database: &Target) -> bool {
+    let host = &database.host;
     let hops = settings.route.iter().flat_map(|route| &route.hops);
     host.parse::<IpAddr>().is_err() && !hops.into_iter().any(|hop| hop.host.eq_ignore_ascii_case(host))
 }
@@ -51,26 +51,30 @@ pub(super) fn keeps_its_name(settings: &Settings) -> bool {
 /// The container for one call of the tool. `tunnelled` says that the database is found at the tunnel's end.
 pub(super) fn order(
     settings: &Settings,
-    tool: &ImageSettings,
+    containers: &ImageSettings,
     place: &Place<'_>,
     line: &Line,
     injected: &Injected,
 ) -> Order {
-    let workspace = place.own.source(Path::new(WORKSPACE)).and_then(|source| match tool.workspace {
+    let workspace = place.own.source(Path::new(WORKSPACE)).and_then(|source| match containers.workspace {
         Workspace::Hidden => None,
         Workspace::ReadOnly => Some(format!("{source}:{WORKSPACE}:ro")),
         Workspace::ReadWrite => Some(format!("{source}:{WORKSPACE}:rw")),
     });
-    let ca = settings.database.ca.as_ref().map(|pem| (CA.to_owned(), pem.clone().into_bytes()));
+    let ca = settings
+        .database
+        .as_ref()
+        .and_then(|database| database.ca.as_ref())
+        .map(|pem| (CA.to_owned(), pem.clone().into_bytes()));
     Order {
         image: place.image.to_owned(),
         command: Some(line.words()),
-        env: environment(settings, tool, place, injected),
+        env: environment(settings, containers, place, injected),
         // The tunnel's end is ours alone, and the engine gives a container that joins us our names, too.
         network: Some(format!("container:{}", place.own.id)),
         binds: workspace.into_iter().collect(),
-        working_directory: tool.working_directory.clone(),
-        memory: tool.memory,
+        working_directory: containers.working_directory.clone(),
+        memory: containers.memory,
         files: ca.into_iter().collect(),
         ..Order::default()
     }
@@ -90,17 +94,30 @@ pub(super) struct Place<'a> {
 /// What the user wrote wins over what we say.
 fn environment(
     settings: &Settings,
-    tool: &ImageSettings,
+    containers: &ImageSettings,
     place: &Place<'_>,
     injected: &Injected,
 ) -> Vec<(String, String)> {
-    let database = &settings.database;
-    let renamed = place.port.is_some() && !keeps_its_name(settings);
+    let database = settings.database.as_ref().zip(containers.database_url.as_ref());
+    let mut env = database.map_or_else(BTreeMap::new, |(database, whole)| {
+        database_variables(settings, database, whole.expose(), place, injected)
+    });
+    env.extend(settings.env.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())));
+    env.into_iter().collect()
+}
+
+fn database_variables(
+    settings: &Settings,
+    database: &Target,
+    whole: &str,
+    place: &Place<'_>,
+    injected: &Injected,
+) -> BTreeMap<String, String> {
+    let renamed = place.port.is_some() && !keeps_its_name(settings, database);
     let host = if renamed && settings.passage == Passage::Bridged { LOOPBACK } else { &database.host };
     let port = place.port.unwrap_or(database.port);
-    let options: Vec<String> = injected.settings.iter().map(|(name, value)| format!("-c {name}={value}")).collect();
-    let options = options.join(" ");
-    let url = url(settings, tool, host, port);
+    let options = injected.options();
+    let url = url(database, whole, host, port);
     // Where we can't see to it ourselves that a look stays one, more drivers read the URL than PGOPTIONS.
     let unseen = settings.passage == Passage::Untouched || place.port.is_none();
     let url = if unseen && !settings.command.writes() { with_options(url, &options) } else { url };
@@ -111,7 +128,7 @@ fn environment(
             ("PGPORT", port.to_string()),
             ("PGUSER", database.user.clone()),
             ("PGDATABASE", database.name.clone()),
-            ("PGSSLMODE", sslmode(settings, place).to_owned()),
+            ("PGSSLMODE", sslmode(settings, database, place).to_owned()),
             ("PGAPPNAME", injected.application_name.clone()),
             ("PGOPTIONS", options),
         ]
@@ -128,15 +145,14 @@ fn environment(
         // The certificate is for the name in the URL, and the tunnel's end is here (libpq, `hostaddr`).
         more("PGHOSTADDR", LOOPBACK);
     }
-    tool.env.iter().for_each(|(name, value)| more(name, value.expose()));
-    env.into_iter().collect()
+    env
 }
 
 /// To the tunnel's end in plain text: node-pg takes every other word for a demand (measured).
-fn sslmode(settings: &Settings, place: &Place<'_>) -> &'static str {
+fn sslmode(settings: &Settings, database: &Target, place: &Place<'_>) -> &'static str {
     match (settings.passage, place.port) {
         (Passage::Bridged, Some(_)) => "disable",
-        (Passage::Untouched, _) | (_, None) => settings.database.sslmode.name(),
+        (Passage::Untouched, _) | (_, None) => database.sslmode.name(),
     }
 }
 
@@ -151,9 +167,7 @@ fn with_options(url: String, options: &str) -> String {
 }
 
 /// The URL as it is, unless it leads somewhere else than to the tunnel's end.
-fn url(settings: &Settings, tool: &ImageSettings, host: &str, port: u16) -> String {
-    let whole = tool.database_url.expose();
-    let database = &settings.database;
+fn url(database: &Target, whole: &str, host: &str, port: u16) -> String {
     if host == database.host && port == database.port {
         return whole.to_owned();
     }

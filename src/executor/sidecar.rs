@@ -68,7 +68,7 @@ impl<'a> Sidecar<'a> {
     pub async fn serve(&mut self) -> Result<(), Fault> {
         let reach = Reach::connect(self.settings.route.as_ref(), &self.events).await?;
         self.prove(&reach).await?;
-        let port = self.settings.database.port;
+        let port = self.settings.database()?.port;
         let injected = sibling::injected(self.settings, self.runner, Access::Writing);
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         let listener = Listener::bind(address, self.settings.passage, injected).await.map_err(|error| {
@@ -92,7 +92,7 @@ impl<'a> Sidecar<'a> {
 
     async fn prove(&self, reach: &Reach) -> Result<(), Fault> {
         let startup = Startup { application_name: lock::application_name(self.runner), options: String::new() };
-        let target = &self.settings.database;
+        let target = self.settings.database()?;
         let session = ready::connect(reach, target, &startup, self.settings.wait_timeout, &self.events).await?;
         let opening = facts::open(&session, target, facts::Opens::Reading, &shape::find_sql()).await;
         session.close().await;
@@ -102,10 +102,11 @@ impl<'a> Sidecar<'a> {
 
     /// Serves, and dials again when the bastion is lost.
     async fn keep(&mut self) -> Result<Infallible, Fault> {
+        let target = self.settings.database()?;
         let mut failures = 0;
         loop {
             if let (Some(reach), Some(listener)) = (&self.reach, &self.listener) {
-                let serve = pin!(listener.serve(reach, &self.settings.database));
+                let serve = pin!(listener.serve(reach, target));
                 match select(serve, pin!(reach.lost())).await {
                     Either::Left((never, _)) => match never {},
                     Either::Right((lost, _)) => self.events.tell(Event::Warning(lost)),

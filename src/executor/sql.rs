@@ -70,7 +70,7 @@ impl<'a> Sql<'a> {
     /// # Errors
     /// Why the database can't be worked with.
     pub async fn connect(&mut self, reach: &Reach) -> Result<(), Fault> {
-        let target = &self.settings.database;
+        let target = self.settings.database()?;
         let session = ready::connect(reach, target, &self.startup, self.settings.wait_timeout, &self.events).await?;
         let session = self.session.insert(session);
         let opens = if self.settings.command.writes() { facts::Opens::Locking } else { facts::Opens::Reading };
@@ -100,7 +100,7 @@ impl<'a> Sql<'a> {
         }
         let ledger = self.choose_ledger()?;
         if ledger.layout == Layout::Sqlx {
-            let theirs = lock::sqlx(&self.settings.database.name);
+            let theirs = lock::sqlx(&self.settings.database()?.name);
             lock::acquire(session, theirs, wait.saturating_sub(began.elapsed()), server, &self.events).await?;
         }
         self.ledger = Some(ledger);
@@ -150,7 +150,7 @@ impl<'a> Sql<'a> {
             Command::Migrate if self.has_work() => {
                 migrate::approved(&digest, self.settings.safety.expect_plan.as_deref()).map_err(|fault| vec![fault])
             }
-            Command::Migrate | Command::Plan | Command::Status | Command::Verify | Command::Tunnel => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -273,7 +273,7 @@ fn startup(settings: &Settings, runner: &Runner) -> Startup {
         safety.lock_timeout.as_millis(),
         safety.statement_timeout.as_millis(),
     );
-    if let Some(own) = &settings.database.options {
+    if let Some(own) = settings.database.as_ref().and_then(|database| database.options.as_ref()) {
         options = format!("{options} {own}");
     }
     if !settings.command.writes() {

@@ -74,7 +74,7 @@ impl<'a> Tunnel<'a> {
     pub async fn open(&mut self) -> Result<(), Fault> {
         let (engine, own) = engine(self.runner, &self.tag, &self.events).await?;
         let job = self.mark(&own)?;
-        let port = self.settings.database.port;
+        let port = self.settings.database()?.port;
         let order = Order {
             image: own.image.clone(),
             entrypoint: Some(vec!["/bastion-migrate-tunnel".to_owned()]),

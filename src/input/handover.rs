@@ -13,7 +13,7 @@ pub(super) fn of(inputs: &Inputs, settings: Option<&Settings>, runner: &Runner) 
     let given = inputs.written().filter(|(name, _)| !OURS.contains(name));
     let given = given.map(|(name, value)| (variable(name), value));
     // A URL may have named a file of the workspace.
-    let ca = settings.and_then(|settings| settings.database.ca.clone());
+    let ca = settings.and_then(|settings| settings.database.as_ref()?.ca.clone());
     let ca = ca.map(|pem| (variable(Name::DatabaseCa), Secret::new(pem)));
     let facts = [
         ("GITHUB_RUN_ID", &runner.run_id),

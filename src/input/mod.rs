@@ -16,14 +16,15 @@ mod name;
 mod raw;
 mod route;
 mod settings;
+mod tool;
 mod validate;
 mod value;
 mod variables;
 
 pub use raw::Inputs;
 pub use settings::{
-    Command, CommentPolicy, GithubSettings, ImageSettings, LayoutChoice, Place, Policy, SafetySettings, Settings,
-    SqlSettings, Workspace,
+    Command, CommentPolicy, GithubSettings, Health, ImageSettings, LayoutChoice, Need, Place, Policy, SafetySettings,
+    ServerSettings, Settings, Site, SqlSettings, Step, StepSettings, ToolSettings, When, Work, Workspace,
 };
 
 use crate::{
@@ -119,7 +120,7 @@ fn ask(manifest: &Manifest, mut flags: Flags, env: Vec<(OsString, OsString)>) ->
     let settings = validate::settings(&inputs, environment.as_deref(), &runner, &variables, &mut findings);
     let command = validate::command(&inputs).ok();
     let mut secrets = inputs.secrets();
-    secrets.extend(image::secrets(&inputs, &variables));
+    secrets.extend(tool::secrets(&inputs, &variables));
     if secrets.iter().any(|secret| !secret.can_be_hidden()) {
         findings.warnings.push(too_short());
     }

@@ -2,6 +2,7 @@
 
 use crate::{
     engine::{Credentials, Pull},
+    fault::{Code, Fault},
     postgres::{Passage, Target},
     secret::Secret,
     ssh::Route,
@@ -21,6 +22,10 @@ pub enum Command {
     Status,
     /// Fail unless everything is applied and nothing is broken. Read-only.
     Verify,
+    /// Take migrations back, down to `target`, and prove it.
+    Rollback,
+    /// Record migrations as applied that the schema already has.
+    Baseline,
     /// Open the way for the following steps of the job.
     Tunnel,
 }
@@ -34,6 +39,8 @@ impl Command {
             Self::Plan => "plan",
             Self::Status => "status",
             Self::Verify => "verify",
+            Self::Rollback => "rollback",
+            Self::Baseline => "baseline",
             Self::Tunnel => "tunnel",
         }
     }
@@ -41,7 +48,7 @@ impl Command {
     /// Whether the command may change the database.
     #[must_use]
     pub fn writes(self) -> bool {
-        self == Self::Migrate
+        matches!(self, Self::Migrate | Self::Rollback | Self::Baseline)
     }
 }
 
@@ -100,8 +107,32 @@ pub struct SqlSettings {
 pub enum Place {
     /// In the action: plain SQL files.
     Sql,
-    /// In a container of the app's own image.
-    Image(Box<ImageSettings>),
+    /// Elsewhere, by the app's own tool.
+    Tool(Box<ToolSettings>),
+}
+
+/// Where commands run that are not ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Site {
+    /// In a container of this image.
+    Image(String),
+    /// On the deployment server, the last hop.
+    Server,
+}
+
+/// The tool that applies the migrations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolSettings {
+    /// What is known of it.
+    pub recipe: Recipe,
+    /// In place of the recipe's way to migrate.
+    pub run: Option<Line>,
+    /// Words in front of each of the recipe's commands, as in `docker compose run --rm web`.
+    pub prefix: Vec<String>,
+    /// Which migration `rollback` goes back to, or `baseline` takes for applied.
+    pub target: Option<String>,
+    /// Where it is called.
+    pub site: Site,
 }
 
 /// How much a tool may do with the workspace.
@@ -115,29 +146,114 @@ pub enum Workspace {
     ReadWrite,
 }
 
-/// A tool in an image.
+/// What all containers of a run have in common, whatever their image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageSettings {
-    /// Which image.
-    pub image: String,
     /// When to ask the registry.
     pub pull: Pull,
     /// Who we are there.
     pub credentials: Option<Credentials>,
-    /// What applies the migrations.
-    pub recipe: Recipe,
-    /// In place of the recipe's way to migrate.
-    pub run: Option<Line>,
-    /// The tool's environment beside the database's.
-    pub env: Vec<(String, Secret)>,
-    /// Whether it sees the workspace.
+    /// Whether they see the workspace.
     pub workspace: Workspace,
-    /// Where it begins.
+    /// Where they begin.
     pub working_directory: Option<String>,
     /// Bytes.
     pub memory: Option<i64>,
     /// The database's URL as the user has it, or made of its parts.
-    pub database_url: Secret,
+    pub database_url: Option<Secret>,
+}
+
+/// What all commands on the deployment server have in common.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServerSettings {
+    /// Where they begin; the login's home if it is not said.
+    pub working_directory: Option<String>,
+    /// Lines of the server's shell before each of them.
+    pub setup: String,
+}
+
+/// Pieces of work around and in place of the tool's own, in their order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StepSettings {
+    /// Before the migration.
+    pub before: Vec<Step>,
+    /// In place of the recipe's way to migrate.
+    pub migrate: Vec<Step>,
+    /// Once the migration is proven.
+    pub after: Vec<Step>,
+    /// Asked until it is well, before everything else that is called.
+    pub health: Option<Health>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// As people call it.
+    pub name: String,
+    /// What is done.
+    pub work: Work,
+    /// How long it may take; the run's own limit is for all together.
+    pub timeout: Option<Duration>,
+    /// How often it is tried again after a lock timeout.
+    pub retries: u32,
+    /// Whether the run goes on without it.
+    pub need: Need,
+    /// When it is its turn.
+    pub when: When,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    /// A command.
+    Command {
+        /// How it is started.
+        line: Line,
+        /// Where.
+        site: Site,
+    },
+    /// A file of SQL, over our own connection.
+    Sql {
+        /// As the user wrote it.
+        shown: String,
+        /// To be opened.
+        path: PathBuf,
+    },
+}
+
+/// Whether the run goes on without a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Its failure is the run's.
+    Required,
+    /// Its failure is told.
+    Optional,
+}
+
+/// When it is a step's turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// In every run that writes.
+    Always,
+    /// Only when something is pending.
+    Pending,
+    /// Only when the run has failed.
+    Failure,
+}
+
+/// A question whether the migration can begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// What is asked.
+    pub line: Line,
+    /// Where.
+    pub site: Site,
+    /// The pause between two questions.
+    pub interval: Duration,
+    /// How long one may take.
+    pub timeout: Duration,
+    /// How often it is asked again.
+    pub retries: u32,
 }
 
 /// What keeps a run from doing harm.
@@ -181,14 +297,32 @@ pub struct Settings {
     pub passage: Passage,
     /// The way to the database; none is a direct connection.
     pub route: Option<Route>,
-    /// The database.
-    pub database: Target,
+    /// The database; a deployment server may know it alone.
+    pub database: Option<Target>,
     /// How long to wait until the database answers queries.
     pub wait_timeout: Duration,
     /// The SQL files.
     pub sql: SqlSettings,
+    /// Work around the migration.
+    pub steps: StepSettings,
+    /// Environment variables for tools and commands, beside the database's.
+    pub env: Vec<(String, Secret)>,
+    /// What containers have in common, if there are any.
+    pub image: Option<ImageSettings>,
+    /// What commands on the deployment server have in common, if there are any.
+    pub server: Option<ServerSettings>,
     /// What keeps a run from doing harm.
     pub safety: SafetySettings,
     /// GitHub's surfaces.
     pub github: GithubSettings,
+}
+
+impl Settings {
+    /// The database of a run that can't be without one.
+    ///
+    /// # Errors
+    /// `input-missing`.
+    pub fn database(&self) -> Result<&Target, Fault> {
+        self.database.as_ref().ok_or_else(|| Fault::new(Code::InputMissing, "no database is given"))
+    }
 }

@@ -62,9 +62,9 @@ fn workspace(config: &str) -> (tempfile::TempDir, String) {
 fn a_bastion_and_a_database_are_enough() {
     let ask = run(&[], &[ENOUGH]);
     let settings = ask.settings.unwrap();
-    assert_eq!(settings.route.unwrap().hops, [hop("ops", "bastion.example.com", 22)]);
-    assert_eq!((settings.database.host.as_str(), settings.database.port), ("db.internal", 25060));
-    assert_eq!(settings.database.sslmode, SslMode::Require);
+    assert_eq!(settings.route.clone().unwrap().hops, [hop("ops", "bastion.example.com", 22)]);
+    assert_eq!((settings.database().unwrap().host.as_str(), settings.database().unwrap().port), ("db.internal", 25060));
+    assert_eq!(settings.database().unwrap().sslmode, SslMode::Require);
     assert_eq!(settings.command, Command::Migrate);
     assert_eq!(settings.sql.directory, Path::new("migrations"));
     assert_eq!(settings.safety.timeout, Duration::from_secs(30 * 60));
@@ -145,9 +145,9 @@ fn reads_the_secrets_of_the_first_users_as_they_are() {
         ("DEV_DB_NAME", "defaultdb"),
     ];
     let settings = settings(&["--environment", "dev-backend"], &[&env]);
-    assert_eq!(settings.route.unwrap().hops, [hop("django", "203.0.113.7", 22)]);
-    assert_eq!(settings.database.password, Some(Secret::new("p#2@/")));
-    assert_eq!(settings.database.port, 25060);
+    assert_eq!(settings.route.clone().unwrap().hops, [hop("django", "203.0.113.7", 22)]);
+    assert_eq!(settings.database().unwrap().password.clone(), Some(Secret::new("p#2@/")));
+    assert_eq!(settings.database().unwrap().port, 25060);
     assert_eq!(settings.environment.as_deref(), Some("dev-backend"));
 }
 
@@ -184,7 +184,7 @@ fn a_bastion_whose_name_did_not_arrive_is_not_left_out() {
 #[test]
 fn a_url_may_leave_out_what_an_input_of_its_own_says() {
     let parts = [("DATABASE_URL", "postgres://app@db/shop"), ("DATABASE_PASSWORD", "p@ss"), ("DATABASE_PORT", "6000")];
-    let database = settings(&[], &[&parts]).database;
+    let database = settings(&[], &[&parts]).database.unwrap();
     assert_eq!((database.password, database.port), (Some(Secret::new("p@ss")), 6000));
     let missing = only_fault(&[], &[&[("DATABASE_URL", "postgres://:@db/shop")]]);
     assert!(missing.cause.starts_with("`database-user` has no value"), "{}", missing.cause);
@@ -195,25 +195,28 @@ fn a_url_and_a_part_that_contradict_each_other_are_both_named() {
     let fault = only_fault(&[], &[DATABASE, &[("INPUT_DATABASE-HOST", "other")]]);
     assert!(fault.cause.contains("`DATABASE_URL`") && fault.cause.contains("`database-host`"), "{}", fault.cause);
     assert!(!fault.cause.contains("db-secret"));
-    assert_eq!(settings(&[], &[DATABASE, &[("INPUT_DATABASE-HOST", "db.internal")]]).database.host, "db.internal");
+    assert_eq!(
+        settings(&[], &[DATABASE, &[("INPUT_DATABASE-HOST", "db.internal")]]).database().unwrap().host,
+        "db.internal"
+    );
 }
 
 #[test]
 fn the_input_for_tls_wins_over_the_url() {
     let url = [("DATABASE_URL", "postgres://u@db/d?sslmode=disable")];
-    assert_eq!(settings(&[], &[&url]).database.sslmode, SslMode::Disable);
-    let mode = |mode| settings(&["--database-sslmode", mode], &[&url]).database.sslmode;
+    assert_eq!(settings(&[], &[&url]).database().unwrap().sslmode, SslMode::Disable);
+    let mode = |mode| settings(&["--database-sslmode", mode], &[&url]).database().unwrap().sslmode;
     assert_eq!((mode("verify-full"), mode("prefer")), (SslMode::VerifyFull, SslMode::Require));
     assert_eq!(only_fault(&["--database-sslmode", "on"], &[&url]).code, Code::InputInvalid);
     let local = [("DATABASE_URL", "postgres://u@localhost/d")];
-    assert_eq!(settings(&[], &[&local]).database.sslmode, SslMode::Disable);
+    assert_eq!(settings(&[], &[&local]).database().unwrap().sslmode, SslMode::Disable);
 }
 
 #[test]
 fn a_ca_is_a_certificate_and_may_be_a_file_of_the_workspace() {
     let key = rcgen::generate_simple_self_signed(["db".to_owned()]).unwrap();
     let pem = key.cert.pem();
-    let ca = settings(&[], &[DATABASE, &[("DATABASE_CA", &pem)]]).database.ca;
+    let ca = settings(&[], &[DATABASE, &[("DATABASE_CA", &pem)]]).database.unwrap().ca;
     assert_eq!(ca.as_deref(), Some(pem.trim()));
     assert_eq!(only_fault(&[], &[DATABASE, &[("DATABASE_CA", "ca.pem")]]).code, Code::CaInvalid);
 
@@ -230,7 +233,7 @@ fn a_ca_is_a_certificate_and_may_be_a_file_of_the_workspace() {
         let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         run(&[], &[&env]).settings
     };
-    assert_eq!(read("ca.pem").unwrap().database.ca, Some(pem));
+    assert_eq!(read("ca.pem").unwrap().database.unwrap().ca, Some(pem));
     let fault = read("none.pem").unwrap_err().remove(0);
     assert!(fault.code == Code::CaInvalid && fault.fix.contains("`database-ca`"), "{fault:?}");
 }
@@ -368,8 +371,8 @@ fn the_example_configuration_and_a_few_secrets_are_enough() {
         ("PROD_DB_PASSWORD", "p\n"),
     ];
     let settings = settings(&["plan", "--environment", "prod"], &[&env]);
-    assert_eq!(settings.database.password, Some(Secret::new("p")));
-    assert_eq!((settings.database.port, settings.database.sslmode), (25060, SslMode::VerifyFull));
+    assert_eq!(settings.database().unwrap().password, Some(Secret::new("p")));
+    assert_eq!((settings.database().unwrap().port, settings.database().unwrap().sslmode), (25060, SslMode::VerifyFull));
     assert_eq!((settings.sql.gaps, settings.safety.lock_timeout), (Policy::Refuse, Duration::from_secs(2)));
     assert_eq!((settings.command, settings.github.comment), (Command::Plan, CommentPolicy::Plan));
     assert!(settings.route.unwrap().known_hosts.unwrap().starts_with("bastion.example.com ssh-ed25519 "));

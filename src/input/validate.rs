@@ -1,8 +1,9 @@
 //! The inputs as a whole: from texts to settings that can't be wrong any more.
 
 use super::{
-    Command, CommentPolicy, GithubSettings, LayoutChoice, Place, Policy, SafetySettings, Settings, SqlSettings,
-    database, findings::Findings, image, name::Name, raw::Inputs, route, value, variables::Variables,
+    Command, CommentPolicy, GithubSettings, LayoutChoice, Place, Policy, SafetySettings, Settings, Site, SqlSettings,
+    StepSettings, database, findings::Findings, image, name::Name, raw::Inputs, route, tool, value,
+    variables::Variables,
 };
 use crate::{
     fault::{Code, Fault},
@@ -37,11 +38,19 @@ pub(super) fn settings(
     let database = database::read(inputs, runner, findings);
     let place = match executor {
         Some(Executor::Image) => {
-            image::read(inputs, variables, database.as_ref(), findings).map(|image| Place::Image(Box::new(image)))
+            let reference = findings.keep(inputs.required(Name::Image, image::reference));
+            reference
+                .and_then(|image| tool::read(inputs, Site::Image(image), findings))
+                .map(|tool| Place::Tool(Box::new(tool)))
         }
         Some(Executor::Sql) => Some(Place::Sql),
         None => None,
     };
+    let image = match &place {
+        Some(Place::Tool(_)) => image::read(inputs, database.as_ref(), findings).map(Some),
+        Some(Place::Sql) | None => Some(None),
+    };
+    let env = findings.keep(tool::environment(inputs, variables));
     let wait_timeout = findings.keep(inputs.required(Name::WaitTimeout, value::positive_duration));
     let sql = sql(inputs, runner, findings);
     let safety = safety(inputs, findings);
@@ -53,9 +62,13 @@ pub(super) fn settings(
         passage: image::passage(inputs),
         environment: environment.map(ToOwned::to_owned),
         route: route?,
-        database: database?,
+        database: Some(database?),
         wait_timeout: wait_timeout?,
         sql: sql?,
+        steps: StepSettings::default(),
+        env: env?,
+        image: image?,
+        server: None,
         safety: safety?,
         github: github?,
     })

@@ -54,6 +54,15 @@ pub struct Injected {
     pub settings: Vec<(String, String)>,
 }
 
+impl Injected {
+    /// As libpq takes them in PGOPTIONS.
+    #[must_use]
+    pub fn options(&self) -> String {
+        let settings: Vec<String> = self.settings.iter().map(|(name, value)| format!("-c {name}={value}")).collect();
+        settings.join(" ")
+    }
+}
+
 /// The place; it serves as long as somebody polls [`Listener::serve`].
 #[derive(Debug)]
 pub struct Listener {
