@@ -1,11 +1,10 @@
 //! The run on one screen: stages in order, teardown in reverse, the report before the teardown.
 
 use crate::{
-    executor::{Executor, Handover, Sidecar, sweep as sweep_away},
+    executor::{Executor, Handover, Sidecar, Sites, sweep as sweep_away},
     fault::{Code, Fault, Stage},
     github::env::Runner,
-    input::{Ask, Command, Settings},
-    reach::Reach,
+    input::{Ask, Command, Settings, When},
     report::{Log, Report, publish},
     run::{
         event::{Event, Events},
@@ -133,51 +132,73 @@ struct Run<'a> {
     settings: &'a Settings,
     events: &'a Events,
     executor: Executor<'a>,
-    reach: Option<Reach>,
+    sites: Sites<'a>,
 }
 
 impl<'a> Run<'a> {
     fn new(settings: &'a Settings, ask: &'a Ask, events: &'a Events) -> Result<Self, Vec<Fault>> {
         let executor = Executor::new(settings, &ask.runner, &ask.handover, events)?;
-        Ok(Self { settings, events, executor, reach: None })
+        Ok(Self { settings, events, executor, sites: Sites::new(settings, &ask.runner, events) })
     }
 
     async fn stages(&mut self) -> Result<(), Vec<Fault>> {
-        let Self { settings, events, executor, reach } = self;
-        if executor.needs_engine() {
-            stage(events, Stage::Image, async { executor.prepare().await.map_err(one) }).await?;
-        }
+        let Self { settings, events, executor, sites } = self;
         if settings.command == Command::Tunnel {
-            return Ok(());
+            return stage(events, Stage::Image, async { executor.open().await.map_err(one) }).await;
         }
-        let way = Reach::connect(settings.route.as_ref(), events);
-        let reach = match settings.route {
-            Some(_) => reach.insert(stage(events, Stage::Bastion, async { way.await.map_err(one) }).await?),
-            None => reach.insert(way.await.map_err(one)?),
-        };
-        let result = async {
-            stage(events, Stage::Database, async { executor.connect(reach).await.map_err(one) }).await?;
-            if settings.command.writes() {
-                stage(events, Stage::Lock, async { executor.lock().await.map_err(one) }).await?;
-            }
-            stage(events, Stage::Plan, executor.plan(reach)).await?;
-            if settings.command.writes() && executor.has_work() {
-                stage(events, Stage::Migrate, async { executor.migrate(reach).await.map_err(one) }).await?;
-            }
-            if matches!(settings.command, Command::Migrate | Command::Verify) {
-                stage(events, Stage::Verify, executor.verify(reach)).await?;
-            }
-            Ok(())
+        if sites.needs_engine() {
+            stage(events, Stage::Image, async { sites.prepare().await.map_err(one) }).await?;
         }
-        .await;
-        match result {
-            Ok(()) => Ok(()),
-            Err(faults) => Err(executor.first_cause(reach, faults).await),
+        match settings.route {
+            Some(_) => stage(events, Stage::Bastion, async { sites.connect().await.map_err(one) }).await?,
+            None => sites.connect().await.map_err(one)?,
         }
+        let Err(faults) = self.work().await else { return Ok(()) };
+        let Self { settings, events, executor, sites } = self;
+        let faults = executor.first_cause(sites, faults).await;
+        if settings.command.writes()
+            && let Err(fault) = executor.after_failure(sites).await
+        {
+            events.tell(Event::Warning(fault));
+        }
+        Err(faults)
+    }
+
+    /// Everything for which there is a way.
+    async fn work(&mut self) -> Result<(), Vec<Fault>> {
+        let Self { settings, events, executor, sites } = self;
+        let writes = settings.command.writes();
+        if writes {
+            executor.announce(sites);
+        }
+        if settings.database.is_some() {
+            stage(events, Stage::Database, async { executor.connect(sites).await.map_err(one) }).await?;
+        }
+        if writes {
+            stage(events, Stage::Lock, async { executor.lock().await.map_err(one) }).await?;
+        }
+        sites.enter().await.map_err(one)?;
+        if writes && settings.steps.begin_with_something() {
+            stage(events, Stage::Before, async { executor.prepare(sites).await.map_err(one) }).await?;
+        }
+        stage(events, Stage::Plan, executor.plan(sites)).await?;
+        if writes && executor.has_work() {
+            if executor.turns().contains(&When::Pending) && settings.steps.before_pending().next().is_some() {
+                stage(events, Stage::Before, async { executor.before(sites).await.map_err(one) }).await?;
+            }
+            stage(events, Stage::Migrate, async { executor.migrate(sites).await.map_err(one) }).await?;
+        }
+        if writes || settings.command == Command::Verify {
+            stage(events, Stage::Verify, executor.verify(sites)).await?;
+        }
+        if writes && !settings.steps.after.is_empty() {
+            stage(events, Stage::After, async { executor.after(sites).await.map_err(one) }).await?;
+        }
+        Ok(())
     }
 
     async fn stop(&self) -> Result<(), Fault> {
-        self.executor.stop(self.reach.as_ref()).await
+        self.executor.stop(&self.sites).await
     }
 
     /// The fault of a stopped run, which says when the stop itself did not succeed.
@@ -194,12 +215,8 @@ impl<'a> Run<'a> {
     }
 
     async fn close(self) -> Result<(), Fault> {
-        let removed = self.executor.close().await;
-        let closed = match self.reach {
-            Some(reach) => reach.close().await,
-            None => Ok(()),
-        };
-        removed.and(closed)
+        let closed = self.executor.close().await;
+        self.sites.close().await.and(closed)
     }
 }
 

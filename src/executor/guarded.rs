@@ -1,42 +1,36 @@
-//! A tool's migration: guarded while it runs, tried again after a lock timeout, proven from the database, and stopped.
+//! A tool's migration: guarded while it runs, read from the ledger however it ended, proven, and stopped.
 
 use super::{
-    image::{GRACE, Image},
+    foreign::Foreign,
+    sites::Sites,
+    steps,
     witness::{self, Witness},
 };
 use crate::{
     fault::{Code, Fault},
-    input::Command,
-    postgres::{Guard, Session, Ward, fault::statement, lock, ready, rows},
+    input::{Command, Work},
     reach::Reach,
-    run::event::{Event, MigrationId},
-    tool::{Line, Verb},
+    run::event::{Event, MigrationId, Phase, Proof},
+    tool::Verb,
 };
-use futures_util::future::{Either, join, select};
-use std::{convert::Infallible, pin::pin, time::Duration};
-use tokio::time::{Instant, sleep, timeout};
+use futures_util::future::join;
 
-/// The first pause before the tool is tried again; it doubles up to [`LONGEST_BACKOFF`].
-const FIRST_BACKOFF: Duration = Duration::from_secs(1);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
-
-/// The interval of signs of life on the session that holds the lock.
-const HOLD: Duration = Duration::from_secs(2);
-
-/// How long backends may take to end when they are told to.
-const ENDING: Duration = Duration::from_secs(3);
-
-impl Image<'_> {
+impl Foreign<'_> {
     /// Lets the tool migrate, and reads from the ledger what it did, however it ended.
     ///
     /// # Errors
     /// Why it failed; what was applied before is told by events.
-    pub async fn migrate(&mut self, reach: &mut Reach) -> Result<(), Fault> {
-        let line = self.migrating()?;
+    pub async fn migrate(&mut self, sites: &mut Sites<'_>) -> Result<(), Fault> {
         self.began = true;
-        let mut failed = self.tries(reach, &line).await.err();
-        self.tell_settings();
-        match self.look_again(reach).await {
+        let steps = std::mem::take(&mut self.steps);
+        let turns = self.turns();
+        let done = steps::run(sites, &mut self.keeper, (Phase::Migrate, &steps), turns);
+        let mut failed = done.await.err();
+        self.steps = steps;
+        if let Some(way) = sites.settings_way(&self.tool.site) {
+            self.events.tell(Event::Settings { way });
+        }
+        match self.look_again(sites).await {
             Ok(after) => {
                 self.tell_applied(&after);
                 if let (Some(_), Some(id)) = (&failed, self.pending.iter().find(|id| !after.has(&id.name))) {
@@ -57,120 +51,19 @@ impl Image<'_> {
         failed.map_or(Ok(()), Err)
     }
 
-    fn migrating(&self) -> Result<Line, Fault> {
-        let line = self.tool.run.clone().or_else(|| self.tool.recipe.line(Verb::Migrate));
-        line.ok_or_else(|| Fault::new(Code::Bug, "nobody says how to migrate"))
-    }
-
-    async fn tries(&self, reach: &Reach, line: &Line) -> Result<(), Fault> {
-        let guard = self.guard(reach).await;
-        let work = async {
-            let (mut tries, mut backoff) = (0, FIRST_BACKOFF);
-            loop {
-                let Err(fault) = self.once(reach, line, guard.as_ref()).await else { return Ok(()) };
-                let retries = self.settings.safety.retries;
-                if fault.code != Code::LockTimeout || tries == retries {
-                    return Err(fault);
-                }
-                tries += 1;
-                self.events.tell(Event::Waiting {
-                    what: format!("another try of the tool ({tries} of {retries}, in {} s)", backoff.as_secs()),
-                    why: fault.cause,
-                });
-                sleep(backoff).await;
-                backoff = (backoff * 2).min(LONGEST_BACKOFF);
-            }
-        };
-        let done = work.await;
-        if let Some(guard) = guard {
-            guard.close().await;
-        }
-        done
-    }
-
-    /// A run without a guard is still a run.
-    async fn guard(&self, reach: &Reach) -> Option<Guard> {
-        let name = lock::application_name(self.runner);
-        match Guard::connect(reach, self.settings.database().ok()?, &name, &self.events).await {
-            Ok(guard) => Some(guard),
-            Err(fault) => {
-                self.events.tell(Event::Warning(fault.detail("so nobody watches who blocks whom during this run")));
-                None
-            }
-        }
-    }
-
-    /// One try, until it ends or the lock is lost.
-    async fn once(&self, reach: &Reach, line: &Line, guard: Option<&Guard>) -> Result<(), Fault> {
-        let watch = async {
-            match guard {
-                Some(guard) => guard.watch(|| self.ward(), &self.events).await,
-                None => std::future::pending::<Infallible>().await,
-            }
-        };
-        let lost = async {
-            let (hold, watch) = (pin!(self.hold()), pin!(watch));
-            match select(hold, watch).await {
-                Either::Left((lost, _)) => lost,
-                Either::Right((never, _)) => match never {},
-            }
-        };
-        match select(pin!(self.call(reach, line)), pin!(lost)).await {
-            Either::Left((done, _)) => done.map(drop),
-            Either::Right((lost, _)) => {
-                self.current.end(GRACE).await?;
-                Err(lost.detail("the run lock went with that connection, so the tool was stopped"))
-            }
-        }
-    }
-
-    fn ward(&self) -> Ward {
-        let pids = self.listener.as_ref().map(crate::postgres::Listener::pids).unwrap_or_default();
-        Ward { application_name: lock::tool_name(self.runner), pids }
-    }
-
-    /// Resolves when the session that holds the lock is lost.
-    async fn hold(&self) -> Fault {
-        loop {
-            sleep(HOLD).await;
-            match self.session() {
-                Ok(session) => {
-                    if let Err(error) = session.client.simple_query("").await {
-                        return statement(&error);
-                    }
-                }
-                Err(fault) => return fault,
-            }
-        }
-    }
-
     /// The database after the work; over a new session if ours was lost meanwhile.
-    async fn look_again(&mut self, reach: &mut Reach) -> Result<Witness, Fault> {
-        let looked = Witness::again(self.session()?, &self.tool.recipe).await;
+    async fn look_again(&mut self, sites: &mut Sites<'_>) -> Result<Witness, Fault> {
+        let looked = self.look_now(sites).await;
         let Err(lost) = looked else { return looked };
-        if lost.code != Code::DatabaseLost {
+        if !matches!(lost.code, Code::DatabaseLost | Code::BastionLost) {
             return Err(lost);
         }
-        self.events.tell(Event::Waiting {
-            what: "the database, to see what the tool did".to_owned(),
-            why: lost.cause.clone(),
-        });
-        let wait = self.settings.wait_timeout;
-        let session = timeout(wait, self.again(reach)).await.unwrap_or(Err(lost))?;
-        let session = self.session.insert(session);
-        Witness::again(session, &self.tool.recipe).await
-    }
-
-    /// Who holds the lock knows that nobody works any more whose lock it was.
-    async fn again(&self, reach: &mut Reach) -> Result<Session, Fault> {
-        if reach.check().is_some() {
-            *reach = Reach::connect(self.settings.route.as_ref(), &self.events).await?;
+        self.events.tell(Event::Waiting { what: "the database, to see what the tool did".to_owned(), why: lost.cause });
+        if sites.reach()?.check().is_some() {
+            *sites.reach_mut()? = Reach::connect(self.settings.route.as_ref(), &self.events).await?;
         }
-        let wait = self.settings.wait_timeout;
-        let session = ready::connect(reach, self.settings.database()?, &self.startup(), wait, &self.events).await?;
-        let server = self.runner.server_url.as_deref();
-        lock::acquire(&session, lock::own(), wait, server, &self.events).await?;
-        Ok(session)
+        self.keeper.again(sites.reach()?).await?;
+        self.look_now(sites).await
     }
 
     fn tell_applied(&self, after: &Witness) {
@@ -200,12 +93,11 @@ impl Image<'_> {
     ///
     /// # Errors
     /// What is not as it should be.
-    pub async fn verify(&mut self, reach: &Reach) -> Result<(), Vec<Fault>> {
+    pub async fn verify(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
         let faults = match (self.settings.command, &self.after) {
-            (Command::Verify, _) => self.unfinished(reach).await,
+            (Command::Verify, _) => self.unfinished(sites).await,
             (_, Some(after)) => {
-                let command = self.migrating().map(|line| line.shown()).unwrap_or_default();
-                let undone = witness::undone(&command, &self.pending, after);
+                let undone = witness::undone(&self.commands(), &self.pending, after);
                 undone.into_iter().chain(after.broken_since(&self.before)).collect()
             }
             // Nothing was pending when the ledger was read under the lock: that is the proof.
@@ -215,19 +107,32 @@ impl Image<'_> {
             return Err(faults);
         }
         let ledgers = self.after.as_ref().map_or(&self.before.ledgers, |after| &after.ledgers);
-        if ledgers.is_empty() {
-            let cause = "no ledger was found in the database: that the migration took place is only the tool's word";
-            self.events.tell(Event::Warning(
-                Fault::new(Code::VerifyLedger, cause)
-                    .fix("name a tool that keeps one, or look at what is new in the schema"),
-            ));
-        } else {
-            self.events.tell(Event::Verified);
+        let proof = match (self.keeper.session(), ledgers.is_empty()) {
+            (Some(_), false) => Some(Proof::Ledger),
+            (None, _) if self.tool.recipe.listing.is_some() => Some(Proof::Listing),
+            _ => None,
+        };
+        match proof {
+            Some(proof) => self.events.tell(Event::Verified(proof)),
+            None => {
+                let (cause, fix) = if self.keeper.session().is_some() { NO_LEDGER } else { NO_LISTING };
+                let cause = format!("{cause}: that the migration took place is only the tool's word");
+                self.events.tell(Event::Warning(Fault::new(Code::VerifyLedger, cause).fix(fix)));
+            }
         }
         Ok(())
     }
 
-    async fn unfinished(&self, reach: &Reach) -> Vec<Fault> {
+    /// What was called to migrate, for people.
+    fn commands(&self) -> String {
+        let shown = |step: &crate::input::Step| match &step.work {
+            Work::Command { line, .. } => line.shown(),
+            Work::Sql { shown, .. } => shown.clone(),
+        };
+        self.steps.iter().map(shown).collect::<Vec<_>>().join("; ")
+    }
+
+    async fn unfinished(&self, sites: &Sites<'_>) -> Vec<Fault> {
         let mut faults = Vec::new();
         if let Some(first) = self.pending.first() {
             let cause = match self.pending.len() {
@@ -237,48 +142,26 @@ impl Image<'_> {
             faults.push(Fault::new(Code::VerifyPending, cause));
         } else {
             for verb in [Verb::Verify, Verb::Check] {
-                let Some(line) = self.tool.recipe.line(verb) else { continue };
-                faults.extend(self.call(reach, &line).await.err());
+                let Some(line) = self.line(verb) else { continue };
+                faults.extend(sites.called(&self.tool.site, &line).await.err());
             }
         }
         faults.extend(self.before.broken());
         faults
     }
 
-    /// Stops the work whose future was dropped: the container, and what its backends still do; then reads what was applied.
+    /// Stops the work whose future was dropped: the command, and what its backends still do; then reads what was applied.
     ///
     /// # Errors
     /// Why nobody knows what became of the work.
-    pub async fn stop(&self) -> Result<(), Fault> {
-        let (ended, told) = join(self.current.end(GRACE), self.end_backends()).await;
+    pub async fn stop(&self, sites: &Sites<'_>) -> Result<(), Fault> {
+        let (ended, told) = join(sites.end(), self.keeper.end_backends(sites.pids())).await;
         ended?;
         told?;
         if self.began && self.after.is_none() {
-            let after = Witness::again(self.session()?, &self.tool.recipe).await?;
-            self.tell_applied(&after);
+            self.tell_applied(&self.look_now(sites).await?);
         }
         Ok(())
-    }
-
-    /// The tool's sessions have no client any more; told so, they end at once instead of with their statement.
-    async fn end_backends(&self) -> Result<(), Fault> {
-        let Some(session) = &self.session else { return Ok(()) };
-        let Ward { application_name, pids } = self.ward();
-        let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
-        let question = format!(
-            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
-             WHERE pid = ANY ('{{{}}}'::int[]) OR (datname = pg_catalog.current_database() AND application_name = {})",
-            pids.join(","),
-            crate::postgres::literal(&application_name)
-        );
-        let until = Instant::now() + ENDING;
-        loop {
-            let left = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
-            if left.is_empty() || Instant::now() >= until {
-                return Ok(());
-            }
-            sleep(Duration::from_millis(100)).await;
-        }
     }
 
     /// Tells of migrations whose fate nobody could find out. Before the tool was let at the database there are none.
@@ -290,13 +173,19 @@ impl Image<'_> {
 
     /// What ended the connection, if that is what the first fault complains of.
     #[must_use]
-    pub fn first_cause(&self, reach: &Reach, mut faults: Vec<Fault>) -> Vec<Fault> {
+    pub fn first_cause(&self, sites: &Sites<'_>, mut faults: Vec<Fault>) -> Vec<Fault> {
         if let Some(first) = faults.first_mut()
             && matches!(first.code, Code::DatabaseLost | Code::DatabaseUnready | Code::ToolFailed)
-            && let Some(cause) = reach.check()
+            && let Some(cause) = sites.reach().ok().and_then(Reach::check)
         {
             *first = cause.at(first.stage).detail(format!("so: {}", first.cause));
         }
         faults
     }
 }
+
+/// Why nothing is proven, and what would change that.
+const NO_LEDGER: (&str, &str) =
+    ("no ledger was found in the database", "name a tool that keeps one, or look at what is new in the schema");
+const NO_LISTING: (&str, &str) =
+    ("no database is given and the tool has no listing", "give `database-url`, or name a tool that can list");

@@ -1,19 +1,27 @@
 //! Where a migration runs. The only match on it is here.
 
 mod aftermath;
-mod call;
+mod containers;
 mod current;
+mod foreign;
 mod guarded;
-mod image;
+mod heard;
+mod keeper;
+mod pursue;
+mod remote;
 mod sibling;
 mod sidecar;
+mod sites;
 mod sql;
+mod sql_file;
+mod steps;
 mod sweep;
 mod tunnel;
 mod witness;
 
-pub use image::Image;
+pub use foreign::Foreign;
 pub use sidecar::{Handover, Sidecar};
+pub use sites::Sites;
 pub use sql::Sql;
 pub use sweep::sweep;
 pub use tunnel::Tunnel;
@@ -21,37 +29,37 @@ pub use tunnel::Tunnel;
 use crate::{
     fault::Fault,
     github::env::Runner,
-    input::{Command, Place, Settings},
-    reach::Reach,
-    run::event::Events,
+    input::{Command, Place, Settings, When},
+    run::event::{Events, Phase},
     secret::Secret,
 };
+use keeper::Keeper;
 
 /// Where the migration runs.
 #[derive(Debug)]
 pub enum Executor<'a> {
     /// In the action itself.
     Sql(Box<Sql<'a>>),
-    /// In a container of the app's own image.
-    Image(Box<Image<'a>>),
+    /// By the app's own tool, in an image or on a server.
+    Foreign(Box<Foreign<'a>>),
     /// In a later step of the job, which finds the database through us.
     Tunnel(Box<Tunnel<'a>>),
 }
 
 /// One call for whichever it is.
 macro_rules! each {
-    ($executor:expr, $inner:ident => $sql:expr, $image:expr, $tunnel:expr) => {
+    ($executor:expr, $inner:ident => $sql:expr, $foreign:expr, $tunnel:expr) => {
         match $executor {
             Executor::Sql($inner) => $sql,
-            Executor::Image($inner) => $image,
+            Executor::Foreign($inner) => $foreign,
             Executor::Tunnel($inner) => $tunnel,
         }
     };
     // A tunnel alone has nothing to do with a ledger.
-    ($executor:expr, $inner:ident => $both:expr; $tunnel:expr) => {
+    ($executor:expr, $inner:ident => $sql:expr, $foreign:expr; $tunnel:expr) => {
         match $executor {
-            Executor::Sql($inner) => $both,
-            Executor::Image($inner) => $both,
+            Executor::Sql($inner) => $sql,
+            Executor::Foreign($inner) => $foreign,
             Executor::Tunnel(_) => $tunnel,
         }
     };
@@ -73,33 +81,24 @@ impl<'a> Executor<'a> {
                 Self::Tunnel(Box::new(Tunnel::new(settings, runner, handover, events.clone())))
             }
             Place::Sql => Self::Sql(Box::new(Sql::new(settings, runner, events.clone())?)),
-            Place::Tool(tool) => match &settings.image {
-                Some(image) => Self::Image(Box::new(Image::new(settings, tool, image, runner, events.clone()))),
-                None => return Err(vec![Fault::new(crate::fault::Code::Bug, "no image is named")]),
-            },
+            Place::Tool(tool) => Self::Foreign(Box::new(Foreign::new(settings, tool, runner, events))),
         })
     }
 
-    /// Whether it needs the Docker engine.
-    #[must_use]
-    pub fn needs_engine(&self) -> bool {
-        each!(self, _inner => false, true, true)
-    }
-
-    /// Gets what it needs before there is a connection.
+    /// Opens the way for later steps, if that is all that is asked.
     ///
     /// # Errors
     /// What can't be had.
-    pub async fn prepare(&mut self) -> Result<(), Fault> {
-        each!(self, inner => { let _nothing = inner; Ok(()) }, inner.prepare().await, inner.open().await)
+    pub async fn open(&mut self) -> Result<(), Fault> {
+        each!(self, _inner => Ok(()), Ok(()), _inner.open().await)
     }
 
     /// A session, and who answers.
     ///
     /// # Errors
     /// Why the database can't be worked with.
-    pub async fn connect(&mut self, reach: &Reach) -> Result<(), Fault> {
-        each!(self, inner => inner.connect(reach).await; Ok(()))
+    pub async fn connect(&mut self, sites: &mut Sites<'_>) -> Result<(), Fault> {
+        each!(self, inner => inner.connect(sites.reach()?).await, inner.connect(sites).await; Ok(()))
     }
 
     /// The run lock.
@@ -107,64 +106,132 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// Who holds it.
     pub async fn lock(&mut self) -> Result<(), Fault> {
-        each!(self, inner => inner.lock().await; Ok(()))
+        each!(self, inner => inner.lock().await, inner.lock().await; Ok(()))
     }
 
     /// What there is to do.
     ///
     /// # Errors
     /// Everything that speaks against it.
-    pub async fn plan(&mut self, reach: &Reach) -> Result<(), Vec<Fault>> {
-        each!(self, inner => inner.plan().await, inner.plan(reach).await, { let _nothing = inner; Ok(()) })
+    pub async fn plan(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
+        each!(self, inner => inner.plan().await, inner.plan(sites).await; Ok(()))
     }
 
-    /// Whether there is anything to apply.
+    /// Whether there is anything to do.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        each!(self, inner => inner.has_work(); false)
+        each!(self, inner => inner.has_work(), inner.has_work(); false)
     }
 
     /// Applies the plan.
     ///
     /// # Errors
     /// Why it stopped; what was applied before is told by events.
-    pub async fn migrate(&mut self, reach: &mut Reach) -> Result<(), Fault> {
+    pub async fn migrate(&mut self, sites: &mut Sites<'_>) -> Result<(), Fault> {
         // It is large, and its caller has to hold it beside others.
-        each!(self, inner => Box::pin(inner.migrate(reach)).await; Ok(()))
+        each!(self, inner => Box::pin(inner.migrate(sites.reach_mut()?)).await, Box::pin(inner.migrate(sites)).await; Ok(()))
     }
 
     /// The proof.
     ///
     /// # Errors
     /// What is not as it should be.
-    pub async fn verify(&mut self, reach: &mut Reach) -> Result<(), Vec<Fault>> {
-        each!(self, inner => inner.verify(reach).await; Ok(()))
+    pub async fn verify(&mut self, sites: &mut Sites<'_>) -> Result<(), Vec<Fault>> {
+        let no_way = |fault| vec![fault];
+        each!(self, inner => inner.verify(sites.reach_mut().map_err(no_way)?).await, inner.verify(sites).await; Ok(()))
+    }
+
+    /// Whose turn it is among the steps of a run that goes well.
+    #[must_use]
+    pub fn turns(&self) -> &'static [When] {
+        each!(self, inner => inner.turns(), inner.turns(); &[When::Always])
+    }
+
+    /// Tells of the steps that there are.
+    pub fn announce(&self, sites: &Sites<'_>) {
+        let migrate = each!(self, inner => { let _nothing = inner; &[][..] }, &inner.steps; &[]);
+        steps::announce(sites.settings, migrate, &sites.events);
+    }
+
+    /// What comes before everything else that is called: the question whether it can begin, and steps for every run.
+    ///
+    /// # Errors
+    /// `unhealthy`, or the fault of the first step that failed and is not optional.
+    pub async fn prepare(&mut self, sites: &mut Sites<'a>) -> Result<(), Fault> {
+        if let Some(health) = &sites.settings.steps.health {
+            steps::health(sites, health).await?;
+        }
+        self.steps(sites, Phase::Before, &[When::Always]).await
+    }
+
+    /// The steps before a migration that has something to do.
+    ///
+    /// # Errors
+    /// The fault of the first that failed and is not optional.
+    pub async fn before(&mut self, sites: &mut Sites<'a>) -> Result<(), Fault> {
+        self.steps(sites, Phase::Before, &[When::Pending]).await
+    }
+
+    /// The steps after a migration that is proven.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub async fn after(&mut self, sites: &mut Sites<'a>) -> Result<(), Fault> {
+        self.steps(sites, Phase::After, self.turns()).await
+    }
+
+    /// The steps for a run that has failed.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub async fn after_failure(&mut self, sites: &mut Sites<'a>) -> Result<(), Fault> {
+        for phase in [Phase::Before, Phase::Migrate, Phase::After] {
+            self.steps(sites, phase, &[When::Failure]).await?;
+        }
+        Ok(())
+    }
+
+    async fn steps(&mut self, sites: &mut Sites<'a>, phase: Phase, turns: &[When]) -> Result<(), Fault> {
+        let settings = sites.settings;
+        let steps = match phase {
+            Phase::Before => &settings.steps.before,
+            Phase::Migrate => &settings.steps.migrate,
+            Phase::After => &settings.steps.after,
+        };
+        let mut nobody = Keeper::new(settings, sites.runner, sites.events.clone());
+        let keeper = match self {
+            Self::Foreign(foreign) => &mut foreign.keeper,
+            // The session that works is the one that holds the lock: it notices itself.
+            Self::Sql(_) | Self::Tunnel(_) => &mut nobody,
+        };
+        Box::pin(steps::run(sites, keeper, (phase, steps), turns)).await
     }
 
     /// What ended the connection, if that is what the first fault complains of.
-    pub async fn first_cause(&mut self, reach: &Reach, faults: Vec<Fault>) -> Vec<Fault> {
-        each!(self, inner => inner.first_cause(reach, faults).await, inner.first_cause(reach, faults), { let _nothing = inner; faults })
+    pub async fn first_cause(&mut self, sites: &Sites<'_>, faults: Vec<Fault>) -> Vec<Fault> {
+        let Ok(reach) = sites.reach() else { return faults };
+        each!(self, inner => inner.first_cause(reach, faults).await, inner.first_cause(sites, faults); faults)
     }
 
     /// Stops the work whose future was dropped.
     ///
     /// # Errors
     /// Why nobody knows what became of it.
-    pub async fn stop(&self, reach: Option<&Reach>) -> Result<(), Fault> {
+    pub async fn stop(&self, sites: &Sites<'_>) -> Result<(), Fault> {
         each!(
             self,
-            inner => match reach {
-                Some(reach) => inner.stop(reach).await,
-                None => Ok(()),
+            inner => match sites.reach() {
+                Ok(reach) => sites.end().await.and(inner.stop(reach).await),
+                Err(_) => Ok(()),
             },
-            inner.stop().await,
+            inner.stop(sites).await,
             inner.stop().await
         )
     }
 
     /// Tells of migrations whose fate nobody could find out.
     pub fn give_up(&self) {
-        each!(self, inner => inner.give_up(); ());
+        each!(self, inner => inner.give_up(), inner.give_up(); ());
     }
 
     /// Leaves nothing behind.
@@ -172,6 +239,6 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// What could not be removed.
     pub async fn close(self) -> Result<(), Fault> {
-        each!(self, inner => { inner.close().await; Ok(()) }, inner.close().await, inner.stop().await)
+        each!(self, inner => { inner.close().await; Ok(()) }, { inner.close().await; Ok(()) }, inner.stop().await)
     }
 }

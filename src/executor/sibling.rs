@@ -3,7 +3,7 @@
 use crate::{
     engine::{Order, Own},
     github::env::Runner,
-    input::{ImageSettings, Settings, Workspace},
+    input::{Command, ImageSettings, Settings, Workspace},
     postgres::{Injected, Passage, Target, lock},
     tool::Line,
 };
@@ -24,6 +24,13 @@ pub(super) const LOOPBACK: &str = "127.0.0.1";
 pub(super) enum Access {
     Reading,
     Writing,
+}
+
+impl Access {
+    /// What this command wants.
+    pub(super) fn of(command: Command) -> Self {
+        if command.writes() { Self::Writing } else { Self::Reading }
+    }
 }
 
 /// What the tool's sessions are told, by whichever way it reaches them.

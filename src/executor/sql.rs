@@ -4,12 +4,12 @@
 use crate::{
     fault::{Code, Fault, Stage},
     github::env::Runner,
-    input::{Command, Settings},
+    input::{Command, Settings, When},
     ledger::{Content, Found, Layout, Ledger, discover_sql, found, invalid_indexes_sql},
     migrate::{self, Apply, Files, Migration, Rules, Tally},
     postgres::{Session, Startup, facts, fault::statement, lock, ready, rows},
     reach::Reach,
-    run::event::{Event, Events, MigrationId, PlanFacts},
+    run::event::{Event, Events, MigrationId, PlanFacts, Proof},
 };
 
 use futures_util::future::join;
@@ -160,6 +160,12 @@ impl<'a> Sql<'a> {
         !self.pending.is_empty()
     }
 
+    /// Whose turn it is among the steps of a run that goes well.
+    #[must_use]
+    pub fn turns(&self) -> &'static [When] {
+        if self.has_work() { &[When::Always, When::Pending] } else { &[When::Always] }
+    }
+
     /// Applies the plan. When the connection is lost on the way it is made anew to find out what was committed.
     ///
     /// # Errors
@@ -214,7 +220,7 @@ impl<'a> Sql<'a> {
         if !faults.is_empty() {
             return Err(faults);
         }
-        self.events.tell(Event::Verified);
+        self.events.tell(Event::Verified(Proof::Ledger));
         Ok(())
     }
 

@@ -2,8 +2,8 @@
 //! job the way to the database at a port of the runner's machine. This is the side that starts it; `sidecar` is the other.
 
 use super::{
+    containers::{engine, run_name},
     current::Current,
-    image::{engine, run_name},
     sidecar::{Handover, JOB},
 };
 use crate::{

@@ -24,6 +24,16 @@ pub(super) struct Witness {
     pub(super) rows: Vec<Row>,
     invalid_indexes: Vec<String>,
     schema: Fingerprint,
+    /// From whom it is.
+    source: Source,
+}
+
+/// Who told what is applied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Source {
+    #[default]
+    Database,
+    Listing,
 }
 
 impl Witness {
@@ -41,7 +51,15 @@ impl Witness {
             invalid_indexes: answer.iter().filter_map(index).collect(),
             schema: Fingerprint::parse(&answer),
             ledgers,
+            source: Source::Database,
         })
+    }
+
+    /// What the tool itself takes for applied, where nobody else can be asked.
+    pub(super) fn of_listing(listed: &[Listed]) -> Self {
+        let applied = listed.iter().filter(|one| one.applied);
+        let rows = applied.map(|one| Row { schema: String::new(), name: one.name.clone() }).collect();
+        Self { rows, source: Source::Listing, ..Self::default() }
     }
 
     /// The same later: the ledger may have been made meanwhile.
@@ -53,6 +71,7 @@ impl Witness {
     /// The tables, for people.
     pub(super) fn ledger_name(&self) -> String {
         match self.ledgers.as_slice() {
+            [] if self.source == Source::Listing => "the tool's own listing".to_owned(),
             [] => "no ledger yet".to_owned(),
             [one] => one.table.to_string(),
             [first, rest @ ..] => format!("{} and {} more", first.table, rest.len()),

@@ -254,6 +254,10 @@ codes! {
     ToolElsewhere "tool-elsewhere" PlanRefused Plan "let the app's settings read DATABASE_URL (or PGHOST, PGPORT, PGDATABASE and the rest), which the tool is given; another variable of the app's can be set with `env`";
     /// The tool failed.
     ToolFailed "tool-failed" MigrationFailed Migrate "see the tool's own words above; what it had applied before is in its ledger";
+    /// A step was not done in its own time.
+    StepTimeout "step-timeout" MigrationFailed Migrate "raise the step's `timeout`, or find out above what it waited for";
+    /// The question whether the migration can begin was never answered well.
+    Unhealthy "unhealthy" Connection Before "see the last answer: what is asked has to be well before the migration begins; raise `retries` or `interval` of `health` if it only needs more time";
     /// The tool was killed.
     ToolKilled "tool-killed" MigrationFailed Migrate "find out who stopped the container; what the tool had applied before is in its ledger";
     /// The tool wanted more memory than there is.

@@ -21,12 +21,16 @@ pub enum Stage {
     Image,
     /// The run lock.
     Lock,
+    /// Steps before the migration, and the question whether it can begin.
+    Before,
     /// Ledger against files.
     Plan,
     /// Applying.
     Migrate,
     /// Proving from the ledger what happened.
     Verify,
+    /// Steps after the migration.
+    After,
     /// Outputs, summary, comment.
     Report,
 }
@@ -41,9 +45,11 @@ impl Stage {
             Self::Database => "database",
             Self::Image => "image",
             Self::Lock => "lock",
+            Self::Before => "before",
             Self::Plan => "plan",
             Self::Migrate => "migrate",
             Self::Verify => "verify",
+            Self::After => "after",
             Self::Report => "report",
         }
     }

@@ -185,6 +185,19 @@ pub struct StepSettings {
     pub health: Option<Health>,
 }
 
+impl StepSettings {
+    /// Whether there is something to do before it is known what is pending.
+    #[must_use]
+    pub fn begin_with_something(&self) -> bool {
+        self.health.is_some() || self.before.iter().any(|step| step.when == When::Always)
+    }
+
+    /// What is to be done before the migration, once it is known that something is pending.
+    pub fn before_pending(&self) -> impl Iterator<Item = &Step> {
+        self.before.iter().filter(|step| step.when == When::Pending)
+    }
+}
+
 /// One of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {

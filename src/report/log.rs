@@ -350,7 +350,7 @@ mod tests {
             }
         }
         let mut log = Log::to(Box::new(Broken), &actions(), Surface::Pipe, &[Secret::new("secret")]);
-        log.event(&Event::Verified, Duration::ZERO);
+        log.event(&Event::Verified(crate::run::event::Proof::Ledger), Duration::ZERO);
         log.verdict(&sample::report(&sample::success()));
     }
 

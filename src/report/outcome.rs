@@ -4,7 +4,10 @@ use crate::{
     fault::{Class, Fault, Stage},
     github::env::Runner,
     input::Command,
-    run::event::{BastionFacts, DatabaseFacts, Event, ImageFacts, MigrationId, PlanFacts, TunnelFacts, Usage},
+    run::event::{
+        BastionFacts, DatabaseFacts, Event, ImageFacts, MigrationId, Phase, PlanFacts, Proof, StepFate, StepId,
+        TunnelFacts, Usage,
+    },
 };
 use std::time::Duration;
 
@@ -88,6 +91,26 @@ impl MigrationReport {
     }
 }
 
+/// What became of one step.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct StepReport {
+    /// Which.
+    #[serde(flatten)]
+    pub id: StepId,
+    /// What became of it.
+    pub fate: StepFate,
+    /// Milliseconds since the run began.
+    pub started_ms: Option<u64>,
+    /// Milliseconds.
+    pub took_ms: Option<u64>,
+}
+
+impl StepReport {
+    fn not_run(id: &StepId) -> Self {
+        Self { id: id.clone(), fate: StepFate::NotRun, started_ms: None, took_ms: None }
+    }
+}
+
 /// What the server said on the way. Hostile text.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct NoticeReport {
@@ -124,8 +147,12 @@ pub struct Report {
     pub migrations: Vec<MigrationReport>,
     /// The stages and their times.
     pub stages: Vec<StageTime>,
-    /// Whether the ledger, read again, said what it should.
+    /// The steps around the migration, and it itself.
+    pub steps: Vec<StepReport>,
+    /// Whether what was applied, read again, was what it should be.
     pub verified: bool,
+    /// Who said so.
+    pub proof: Option<Proof>,
     /// What is in the schema that was not there before.
     pub schema: Vec<String>,
     /// Who waited for whom, the first [`BLOCKED_KEPT`].
@@ -163,7 +190,9 @@ impl Report {
             plan: None,
             migrations: Vec::new(),
             stages: Vec::new(),
+            steps: Vec::new(),
             verified: false,
+            proof: None,
             schema: Vec::new(),
             blocked: Vec::new(),
             notices: Vec::new(),
@@ -232,7 +261,9 @@ impl Report {
                 self.end_of_begun(now);
                 self.became(*version, Fate::Applied, |_| ());
             }
-            Event::Verified => self.verified = true,
+            Event::Steps(ids) => self.steps = ids.iter().map(StepReport::not_run).collect(),
+            Event::Step { id, fate } => self.step(id, *fate, now),
+            Event::Verified(proof) => (self.verified, self.proof) = (true, Some(*proof)),
             Event::Warning(fault) => self.warnings.push(fault.clone()),
             Event::Fault(fault) => self.faults.push(fault.clone()),
             Event::Note(_)
@@ -241,6 +272,19 @@ impl Report {
             | Event::Statement { .. }
             | Event::Calling { .. }
             | Event::Output { .. } => {}
+        }
+    }
+
+    fn step(&mut self, id: &StepId, fate: StepFate, now: u64) {
+        let known = self.steps.iter_mut().find(|step| step.id == *id);
+        let Some(step) = known else { return };
+        step.fate = fate;
+        match fate {
+            StepFate::Running => step.started_ms = Some(now),
+            StepFate::Done | StepFate::Failed => {
+                step.took_ms = step.started_ms.map(|started| now.saturating_sub(started));
+            }
+            StepFate::NotRun => {}
         }
     }
 
@@ -296,10 +340,16 @@ impl Report {
             _ if open => Outcome::Pending,
             Some(Command::Verify | Command::Tunnel) => Outcome::Success,
             // A tool has run whose ledger nobody knows: it may have done anything.
-            Some(Command::Migrate) if self.usage.is_some() && !self.verified => Outcome::Success,
+            Some(Command::Migrate) if self.has_done_something() && !self.verified => Outcome::Success,
             _ if self.migrations.is_empty() => Outcome::NothingToDo,
             _ => Outcome::Success,
         }
+    }
+
+    /// Whether a step that is the migration has ended well.
+    #[must_use]
+    pub fn has_done_something(&self) -> bool {
+        self.steps.iter().any(|step| step.id.phase == Phase::Migrate && step.fate == StepFate::Done)
     }
 
     /// The exit code of the process.

@@ -3,10 +3,10 @@
 //!
 //! Every struct is taken apart in full, so that a new field can't be forgotten.
 
-use super::outcome::{MigrationReport, NoticeReport, Report};
+use super::outcome::{MigrationReport, NoticeReport, Report, StepReport};
 use crate::{
     fault::{Fault, Place},
-    run::event::{BastionFacts, DatabaseFacts, Event, ImageFacts, MigrationId, PlanFacts, TunnelFacts},
+    run::event::{BastionFacts, DatabaseFacts, Event, ImageFacts, MigrationId, PlanFacts, StepId, TunnelFacts},
     secret::Redactor,
 };
 
@@ -64,9 +64,12 @@ redacted! {
     PlanFacts { layout, ledger, pending, digest } { recorded }
     MigrationReport { id } { fate, started_ms, took_ms }
     NoticeReport { severity, text } {}
+    StepId { name } { phase, at }
+    StepReport { id } { fate, started_ms, took_ms }
     Report {
-        environment, run_url, bastion, database, image, settings, tunnel, plan, migrations, schema, blocked, notices, warnings, faults
-    } { command, stages, verified, usage, duration_ms }
+        environment, run_url, bastion, database, image, settings, tunnel, plan, migrations, steps, schema, blocked, notices,
+        warnings, faults
+    } { command, stages, verified, proof, usage, duration_ms }
 }
 
 impl Redacted for Event {
@@ -90,6 +93,8 @@ impl Redacted for Event {
             Self::Image(facts) => Self::Image(facts.redacted(redactor)),
             Self::Schema { added } => Self::Schema { added: added.redacted(redactor) },
             Self::Settings { way } => Self::Settings { way: way.redacted(redactor) },
+            Self::Steps(ids) => Self::Steps(ids.redacted(redactor)),
+            Self::Step { id, fate } => Self::Step { id: id.redacted(redactor), fate: *fate },
             Self::Warning(fault) => Self::Warning(fault.redacted(redactor)),
             Self::Fault(fault) => Self::Fault(fault.redacted(redactor)),
             Self::Entered(_)
@@ -102,7 +107,7 @@ impl Redacted for Event {
             | Self::Forgotten { .. }
             | Self::InDoubt { .. }
             | Self::Used(_)
-            | Self::Verified => self.clone(),
+            | Self::Verified(_) => self.clone(),
         }
     }
 }

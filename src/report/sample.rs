@@ -5,7 +5,7 @@ use crate::{
     fault::{Code, Fault, Place, Stage},
     github::env::Runner,
     input::Command,
-    run::event::{BastionFacts, DatabaseFacts, Event, MigrationId, PlanFacts},
+    run::event::{BastionFacts, DatabaseFacts, Event, MigrationId, PlanFacts, Proof},
 };
 use std::{
     io::{self, Write},
@@ -71,7 +71,7 @@ pub(super) fn success() -> Told {
         ),
         (1_420, Event::Applied { version: 4, took: Duration::from_millis(1_100) }),
         (1_500, Event::Left(Stage::Migrate)),
-        (1_600, Event::Verified),
+        (1_600, Event::Verified(Proof::Ledger)),
     ]);
     told
 }

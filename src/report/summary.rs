@@ -6,7 +6,7 @@ use super::{
     verdict::Verdict,
     words::{self, count, took},
 };
-use crate::fault::Fault;
+use crate::{fault::Fault, run::event::StepFate};
 
 /// Bars in the chart; with more nobody can read it.
 const BARS: usize = 60;
@@ -21,6 +21,7 @@ const SHOWN: usize = 4_000;
 const APPLIED: &str = "applied migrations";
 const CHART: &str = "the chart";
 const PENDING: &str = "pending migrations";
+const STEPS: &str = "steps";
 const FAULTS: &str = "faults";
 const WARNINGS: &str = "warnings";
 const BLOCKED: &str = "who waited for whom";
@@ -33,7 +34,7 @@ const ENDING: &str = "what to do next and the facts";
 pub fn summary(report: &Report, budget: usize) -> String {
     let verdict = Verdict::of(report);
     let headline = format!("## {}\n\n", prose(&verdict.what));
-    let everything = cut_note(&[APPLIED, CHART, PENDING, FAULTS, WARNINGS, BLOCKED, NOTICES, SCHEMA, ENDING]);
+    let everything = cut_note(&[APPLIED, CHART, PENDING, STEPS, FAULTS, WARNINGS, BLOCKED, NOTICES, SCHEMA, ENDING]);
     let room = budget.saturating_sub(everything.len());
     if headline.len() > room {
         return if headline.len() <= budget { headline } else { String::new() };
@@ -45,6 +46,7 @@ pub fn summary(report: &Report, budget: usize) -> String {
     applied(report, &mut page);
     chart(report, &mut page);
     pending(report, &mut page);
+    steps(report, &mut page);
     in_the_way(report, &mut page);
     schema(report, &mut page);
     if ending_fits {
@@ -160,6 +162,25 @@ fn pending(report: &Report, page: &mut Page) {
         page.add(PENDING, &format!("{} {note} |\n", cells(row)));
     }
     page.add(PENDING, "\n");
+}
+
+/// A migration that is one step and nothing else has been told.
+fn steps(report: &Report, page: &mut Page) {
+    if report.steps.len() < 2 {
+        return;
+    }
+    page.add(STEPS, "### Steps\n\n| | Step | | Time |\n|---|---|---|---:|\n");
+    for step in &report.steps {
+        let fate = match step.fate {
+            StepFate::NotRun => "not run",
+            StepFate::Running => "interrupted",
+            StepFate::Done => "done",
+            StepFate::Failed => "**failed**",
+        };
+        let (name, time) = (escape(&clipped(&step.id.name, 300)), step.took_ms.map(took).unwrap_or_default());
+        page.add(STEPS, &format!("| {} | {name} | {fate} | {time} |\n", step.id.phase.name()));
+    }
+    page.add(STEPS, "\n");
 }
 
 fn in_the_way(report: &Report, page: &mut Page) {

@@ -4,6 +4,7 @@ use super::{
     outcome::{Fate, Outcome, Report},
     words::{count, took},
 };
+use crate::run::event::Proof;
 
 /// What the last line of the log and the first of the summary say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,8 +59,12 @@ fn success(report: &Report, database: &str) -> String {
     if let Some(tunnel) = &report.tunnel {
         return format!("The database is at {}:{} for the following steps", tunnel.host, tunnel.port);
     }
-    let proof = if report.verified { ", and the ledger confirms it" } else { "" };
-    if report.usage.is_some() && !report.verified {
+    let proof = match report.proof {
+        Some(Proof::Ledger) => ", and the ledger confirms it",
+        Some(Proof::Listing) => ", as the tool's own listing says",
+        None => "",
+    };
+    if report.has_done_something() && !report.verified {
         return format!("The tool has ended well; no ledger in {database} says what it has done");
     }
     match report.with_fate(Fate::Applied).count() {

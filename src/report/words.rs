@@ -2,7 +2,7 @@
 
 use crate::{
     fault::{Fault, Place, Stage},
-    run::event::{BastionFacts, DatabaseFacts, Event, ImageFacts, PlanFacts, Usage},
+    run::event::{BastionFacts, DatabaseFacts, Event, ImageFacts, PlanFacts, Proof, StepFate, StepId, Usage},
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -78,7 +78,11 @@ pub(super) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
         Event::Used(usage) => text(Tone::Quiet, format!("  used {}", used(*usage))),
         Event::Schema { added } => schema(added),
         Event::Settings { way } => text(Tone::Quiet, format!("  settings {way}")),
-        Event::Verified => text(Tone::Good, "  the ledger confirms it".to_owned()),
+        // What is planned is shown when its turn comes.
+        Event::Steps(_) => Vec::new(),
+        Event::Step { id, fate } => step(id, *fate).into_iter().collect(),
+        Event::Verified(Proof::Ledger) => text(Tone::Good, "  the ledger confirms it".to_owned()),
+        Event::Verified(Proof::Listing) => text(Tone::Good, "  the tool's own listing confirms it".to_owned()),
         Event::Warning(warning) => fault(warning, "warning", Tone::Warning),
         Event::Fault(error) => {
             let mut lines = fault(error, "error", Tone::Bad);
@@ -86,6 +90,16 @@ pub(super) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
             lines.insert(0, Line::End);
             lines
         }
+    }
+}
+
+fn step(id: &StepId, fate: StepFate) -> Option<Line> {
+    let name = indented(&id.name);
+    match fate {
+        StepFate::NotRun => None,
+        StepFate::Running => Some(Line::Text(Tone::Plain, format!("  step {name}"))),
+        StepFate::Done => Some(Line::Text(Tone::Good, format!("  done {name}"))),
+        StepFate::Failed => Some(Line::Text(Tone::Bad, format!("  failed {name}"))),
     }
 }
 

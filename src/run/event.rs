@@ -115,8 +115,17 @@ pub enum Event {
         /// As a phrase.
         way: String,
     },
-    /// The ledger, read again, says what it should.
-    Verified,
+    /// Every step that there is, in order.
+    Steps(Vec<StepId>),
+    /// What became of a step.
+    Step {
+        /// Which.
+        id: StepId,
+        /// What.
+        fate: StepFate,
+    },
+    /// What was applied, read again, is what it should be.
+    Verified(Proof),
     /// A fault that does not decide the outcome: something at teardown, a comment that could not be written.
     Warning(Fault),
     /// A fault that decides the outcome.
@@ -182,6 +191,66 @@ pub struct Usage {
     pub memory_bytes: u64,
     /// Time of processors, in milliseconds.
     pub cpu_ms: u64,
+}
+
+/// Before what, or after what, a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Before the migration.
+    Before,
+    /// It is the migration, or a part of it.
+    Migrate,
+    /// After the migration is proven.
+    After,
+}
+
+impl Phase {
+    /// As people read it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Before => "before",
+            Self::Migrate => "migrate",
+            Self::After => "after",
+        }
+    }
+}
+
+/// Names one step.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct StepId {
+    /// Where in the run.
+    pub phase: Phase,
+    /// Its place there, from 0.
+    #[serde(skip)]
+    pub at: usize,
+    /// As people call it.
+    pub name: String,
+}
+
+/// What became of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepFate {
+    /// Its turn did not come.
+    NotRun,
+    /// It began.
+    Running,
+    /// It ended well.
+    Done,
+    /// It failed.
+    Failed,
+}
+
+/// Who says that a migration took place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proof {
+    /// The ledger in the database, read over our own connection.
+    Ledger,
+    /// The tool's own listing: no database is given.
+    Listing,
 }
 
 /// Names one migration.

@@ -1,0 +1,101 @@
+//! What a command has said, and why it failed.
+
+use crate::{
+    fault::{Code, Fault},
+    postgres::ServerError,
+    run::program::{Output, Status},
+    tool::{Line, Recipe, explain},
+};
+use std::{collections::VecDeque, time::Instant};
+
+/// The last lines of a command that are kept to say why it failed.
+const KEPT: usize = 200;
+
+/// Lines of a listing; more migrations than this nobody has.
+const LISTED: usize = 100_000;
+
+/// `lock_not_available` (PostgreSQL manual, appendix A).
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+/// What a command has said.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    /// On standard output: a listing is read from it.
+    pub(super) out: Vec<String>,
+    /// The last lines on standard error.
+    err: VecDeque<String>,
+    /// The migration that it began last.
+    begun: Option<String>,
+}
+
+impl Said {
+    /// Takes in what it says; returns the migration that it begins with that, if it is another one than before.
+    pub(super) fn take(&mut self, recipe: &Recipe, output: Output<'_>) -> Option<String> {
+        match output {
+            Output::Out(line) if self.out.len() < LISTED => self.out.push(line.to_owned()),
+            Output::Err(line) => {
+                if self.err.len() == KEPT {
+                    self.err.pop_front();
+                }
+                self.err.push_back(line.to_owned());
+            }
+            Output::Out(_) | Output::Begun(_) => {}
+        }
+        let (Output::Out(line) | Output::Err(line) | Output::Begun(line)) = output;
+        let begun = recipe.begins(line).filter(|name| self.begun.as_deref() != Some(name))?;
+        self.begun = Some(begun.to_owned());
+        self.begun.clone()
+    }
+
+    /// Why it failed stands on standard error, if it says anything there.
+    fn last_words(&self) -> Vec<String> {
+        if self.err.is_empty() {
+            let skipped = self.out.len().saturating_sub(KEPT);
+            return self.out.iter().skip(skipped).cloned().collect();
+        }
+        self.err.iter().cloned().collect()
+    }
+}
+
+/// What else is known of a command's end.
+#[derive(Debug, Default)]
+pub(super) struct Around {
+    /// What the tunnel's end had to complain of meanwhile.
+    pub(super) trouble: Option<Fault>,
+    /// The last error that the server sent over the tunnel's end, if it was after this moment.
+    pub(super) error: Option<ServerError>,
+}
+
+impl Around {
+    /// Nothing that was known when the command began is its doing.
+    pub(super) fn since(self, before: &Self, began: Instant) -> Self {
+        Self {
+            trouble: self.trouble.filter(|trouble| before.trouble.as_ref() != Some(trouble)),
+            error: self.error.filter(|error| error.at >= began),
+        }
+    }
+}
+
+/// The fault of a command that did not end with 0. The tunnel's own trouble comes before what the command makes of it, and the
+/// server's code before the command's words, which may be in another language.
+pub(super) fn failure(recipe: &Recipe, line: &Line, status: Status, said: &Said, around: Around) -> Fault {
+    let shown = line.shown();
+    let words = said.last_words();
+    let explained = |ending: &str| explain(recipe, ending, &words);
+    if let Some(cause) = around.trouble {
+        return explained(&format!("`{shown}` failed")).detail.into_iter().fold(cause, Fault::detail);
+    }
+    match status {
+        Status::OutOfMemory => Fault::new(Code::OutOfMemory, format!("`{shown}` wanted more memory than it may have")),
+        Status::Signalled(signal) => Fault::new(Code::ToolKilled, format!("`{shown}` was ended by signal {signal}")),
+        // A shell's words for "not found" and "not executable" (POSIX, 2.8.2).
+        Status::Exited(126 | 127) => explained(&format!("`{shown}` can't be started")).code(Code::ToolMissing),
+        Status::Exited(code) => {
+            let fault = explained(&format!("`{shown}` ended with code {code}"));
+            match around.error.filter(|error| error.sqlstate == LOCK_NOT_AVAILABLE) {
+                Some(error) if fault.code == Code::ToolFailed => fault.code(Code::LockTimeout).sqlstate(error.sqlstate),
+                _ => fault,
+            }
+        }
+    }
+}

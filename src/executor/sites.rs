@@ -1,0 +1,295 @@
+//! The places in which commands run that are not ours, and the way to them. The only match on such a place is here.
+
+use super::{
+    containers::Containers,
+    heard::{Around, Said, failure},
+    remote::Remote,
+};
+use crate::{
+    fault::{Code, Fault},
+    github::env::Runner,
+    input::{Place, Settings, Site, Work},
+    reach::Reach,
+    run::{
+        event::{Event, Events, ImageFacts},
+        program::{Output, Status},
+    },
+    tool::{Line, Recipe},
+};
+use std::{
+    cell::RefCell,
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+use tokio::time::sleep;
+
+/// The pause after a stop was asked for, in which a command may end by itself.
+pub(super) const GRACE: Duration = Duration::from_secs(1);
+
+/// The pause between two tries to have a lost connection again.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// The way to the database and to the deployment server, and what runs in containers and on the server.
+#[derive(Debug)]
+pub struct Sites<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) runner: &'a Runner,
+    pub(super) events: Events,
+    recipe: Recipe,
+    reach: Option<Reach>,
+    containers: Option<Containers<'a>>,
+    server: Option<Remote<'a>>,
+}
+
+/// Whether a command begins, or one goes on that outlived its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    Begin,
+    Resume,
+}
+
+impl<'a> Sites<'a> {
+    /// Nothing is asked yet.
+    #[must_use]
+    pub fn new(settings: &'a Settings, runner: &'a Runner, events: &Events) -> Self {
+        let recipe = match &settings.place {
+            Place::Tool(tool) => tool.recipe.clone(),
+            Place::Sql => Recipe::named("custom").unwrap_or_default(),
+        };
+        let containers = settings.image.as_ref();
+        let server = settings.server.as_ref();
+        Self {
+            settings,
+            runner,
+            events: events.clone(),
+            recipe,
+            reach: None,
+            containers: containers.map(|shared| Containers::new(settings, shared, runner, events.clone())),
+            server: server.map(|shared| Remote::new(settings, shared, runner, events.clone())),
+        }
+    }
+
+    /// Whether the Docker engine is needed.
+    #[must_use]
+    pub fn needs_engine(&self) -> bool {
+        self.containers.is_some()
+    }
+
+    /// Gets what is needed before there is a connection: the engine, and every image.
+    ///
+    /// # Errors
+    /// What can't be had.
+    pub async fn prepare(&mut self) -> Result<(), Fault> {
+        let references = references(self.settings);
+        match &mut self.containers {
+            Some(containers) => containers.prepare(references).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Opens the way.
+    ///
+    /// # Errors
+    /// Whatever keeps the SSH connection from standing.
+    pub async fn connect(&mut self) -> Result<(), Fault> {
+        self.reach = Some(Reach::connect(self.settings.route.as_ref(), &self.events).await?);
+        Ok(())
+    }
+
+    /// The way.
+    ///
+    /// # Errors
+    /// There is none yet.
+    pub fn reach(&self) -> Result<&Reach, Fault> {
+        self.reach.as_ref().ok_or_else(no_way)
+    }
+
+    /// The way, to be made anew.
+    ///
+    /// # Errors
+    /// There is none yet.
+    pub fn reach_mut(&mut self) -> Result<&mut Reach, Fault> {
+        self.reach.as_mut().ok_or_else(no_way)
+    }
+
+    /// Opens the tunnel's end for containers.
+    ///
+    /// # Errors
+    /// `listener-unavailable`.
+    pub(super) async fn listen(&mut self) -> Result<(), Fault> {
+        match &mut self.containers {
+            Some(containers) => containers.listen().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Takes our place on the deployment server, if commands run there.
+    ///
+    /// # Errors
+    /// Who has it, or why there can be none.
+    pub async fn enter(&self) -> Result<(), Fault> {
+        match &self.server {
+            Some(server) => server.enter(self.reach()?).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Runs a command to its end and returns what it said on standard output.
+    ///
+    /// # Errors
+    /// The fault of a command that did not end with 0.
+    pub(super) async fn called(&self, site: &Site, line: &Line) -> Result<Vec<String>, Fault> {
+        let said = RefCell::default();
+        self.turn(site, line, Turn::Begin, &said).await?;
+        Ok(said.into_inner().out)
+    }
+
+    /// The same for one that may have begun before; what it says is added to what it has said.
+    ///
+    /// # Errors
+    /// Likewise, or that the connection to it was lost.
+    pub(super) async fn turn(&self, site: &Site, line: &Line, turn: Turn, said: &RefCell<Said>) -> Result<(), Fault> {
+        let (began, before) = (Instant::now(), self.around());
+        let status = match self.run(site, line, turn, |output| self.hear(output, said)).await? {
+            Status::Exited(0) => return Ok(()),
+            status => status,
+        };
+        let around = self.around().since(&before, began);
+        Err(failure(&self.recipe, line, status, &said.borrow(), around))
+    }
+
+    async fn run(&self, site: &Site, line: &Line, turn: Turn, tell: impl FnMut(Output<'_>)) -> Result<Status, Fault> {
+        match (site, &self.containers, &self.server) {
+            (Site::Image(image), Some(containers), _) => containers.call(self.reach()?, image, line, tell).await,
+            (Site::Server, _, Some(server)) => server.call(self.reach()?, line, turn, tell).await,
+            _ => Err(Fault::new(Code::Bug, format!("nobody has prepared for `{}`", line.shown()))),
+        }
+    }
+
+    fn hear(&self, output: Output<'_>, said: &RefCell<Said>) {
+        if let Some(name) = said.borrow_mut().take(&self.recipe, output) {
+            self.events.tell(Event::Begun { name });
+        }
+        if let Output::Out(line) | Output::Err(line) = output {
+            self.events.tell(Event::Output { line: line.to_owned() });
+        }
+    }
+
+    fn around(&self) -> Around {
+        self.containers.as_ref().map(Containers::around).unwrap_or_default()
+    }
+
+    /// Whether a command goes on at this place although we don't hear of it any more.
+    pub(super) fn is_cut_off(&self, site: &Site) -> bool {
+        let lost = self.reach.as_ref().is_some_and(|reach| reach.check().is_some());
+        lost && *site == Site::Server && self.server.as_ref().is_some_and(Remote::is_at_work)
+    }
+
+    /// The way again, after it was lost with this fault while a command went on.
+    ///
+    /// # Errors
+    /// `commit-in-doubt`: nobody knows what became of the command.
+    pub(super) async fn again(&mut self, lost: &Fault) -> Result<(), Fault> {
+        let wait = self.settings.wait_timeout;
+        let until = Instant::now() + wait;
+        loop {
+            self.events.tell(Event::Waiting {
+                what: "the server, where the work goes on".to_owned(),
+                why: lost.cause.clone(),
+            });
+            let why = match Reach::connect(self.settings.route.as_ref(), &self.events).await {
+                Ok(reach) => {
+                    self.reach = Some(reach);
+                    return Ok(());
+                }
+                Err(fault) => fault,
+            };
+            if Instant::now() + PAUSE >= until {
+                let cause = format!("the connection to the server was lost and can't be had again: {}", why.cause);
+                let fix = "run again when the server can be reached: the next run waits for what still works there, and \
+                    tells first what became of it";
+                let waited = format!("waited {} s for it (`wait-timeout`)", wait.as_secs());
+                return Err(Fault::new(Code::CommitInDoubt, cause).fix(fix).detail(waited));
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Which image that is, if the place is one.
+    pub(super) fn image(&self, site: &Site) -> Option<&ImageFacts> {
+        match site {
+            Site::Image(reference) => self.containers.as_ref()?.image(reference),
+            Site::Server => None,
+        }
+    }
+
+    /// By which way our settings reached the sessions of a tool in this place.
+    pub(super) fn settings_way(&self, site: &Site) -> Option<String> {
+        match site {
+            Site::Image(_) => self.containers.as_ref().map(Containers::settings_way),
+            Site::Server => Some("by PGOPTIONS, if nothing on the server says otherwise".to_owned()),
+        }
+    }
+
+    /// The backends of what runs, as far as they could be seen.
+    pub(super) fn pids(&self) -> Vec<i32> {
+        self.containers.as_ref().map(Containers::pids).unwrap_or_default()
+    }
+
+    /// Ends what runs.
+    ///
+    /// # Errors
+    /// Why it may still be at work.
+    pub(super) async fn end(&self) -> Result<(), Fault> {
+        let removed = match &self.containers {
+            Some(containers) => containers.end(GRACE).await,
+            None => Ok(()),
+        };
+        let ended = match (&self.server, &self.reach) {
+            (Some(server), Some(reach)) => server.end(reach, GRACE).await,
+            _ => Ok(()),
+        };
+        removed.and(ended)
+    }
+
+    /// Leaves nothing behind, and closes the way.
+    ///
+    /// # Errors
+    /// What could not be removed or closed.
+    pub async fn close(self) -> Result<(), Fault> {
+        let removed = match &self.containers {
+            Some(containers) => containers.remove().await,
+            None => Ok(()),
+        };
+        let Some(reach) = self.reach else { return removed };
+        let left = match &self.server {
+            Some(server) => server.leave(&reach).await,
+            None => Ok(()),
+        };
+        removed.and(left).and(reach.close().await)
+    }
+}
+
+fn no_way() -> Fault {
+    Fault::new(Code::Bug, "there is no way to the database yet")
+}
+
+/// Every image of the run.
+fn references<'s>(settings: &'s Settings) -> BTreeSet<&'s str> {
+    let tool = match &settings.place {
+        Place::Tool(tool) => Some(&tool.site),
+        Place::Sql => None,
+    };
+    let steps = &settings.steps;
+    let of_steps =
+        [&steps.before, &steps.migrate, &steps.after].into_iter().flatten().filter_map(|step| match &step.work {
+            Work::Command { site, .. } => Some(site),
+            Work::Sql { .. } => None,
+        });
+    let health = steps.health.as_ref().map(|health| &health.site);
+    let reference = |site: &'s Site| match site {
+        Site::Image(reference) => Some(reference.as_str()),
+        Site::Server => None,
+    };
+    tool.into_iter().chain(of_steps).chain(health).filter_map(reference).collect()
+}

@@ -1,0 +1,72 @@
+//! A step that is a file of SQL: over a session of our own, which nothing else uses.
+
+use super::sites::Sites;
+use crate::{
+    fault::{Code, Fault, Place},
+    migrate::{Source, Span},
+    postgres::{Session, Startup, fault::statement, lock, ready},
+    reach::Reach,
+};
+use std::{path::Path, time::Duration};
+use tokio::time::timeout;
+use tokio_postgres::error::{Error, ErrorPosition};
+
+/// Runs the file as psql would run it as one command: in one transaction, unless it says otherwise itself.
+///
+/// # Errors
+/// What the server says of it, with its place; `step-timeout`.
+pub(super) async fn run(sites: &Sites<'_>, shown: &str, path: &Path, limit: Option<Duration>) -> Result<(), Fault> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Fault::new(Code::FileUnreadable, format!("the file `{shown}` can't be read"))
+            .because(&error)
+            .in_file(Place::whole(shown))
+    })?;
+    let text = text.trim_start_matches('\u{feff}');
+    let safety = &sites.settings.safety;
+    let options = format!(
+        "-c lock_timeout={} -c statement_timeout={} -c client_connection_check_interval=1000 \
+         -c standard_conforming_strings=on",
+        safety.lock_timeout.as_millis(),
+        safety.statement_timeout.as_millis()
+    );
+    let startup = Startup { application_name: lock::tool_name(sites.runner), options };
+    let target = sites.settings.database()?;
+    let wait = sites.settings.wait_timeout;
+    let session = ready::connect(sites.reach()?, target, &startup, wait, &sites.events).await?;
+    let done = within(sites.reach()?, limit, (shown, text), &session).await;
+    session.close().await;
+    done
+}
+
+async fn within(
+    reach: &Reach,
+    limit: Option<Duration>,
+    (shown, text): (&str, &str),
+    session: &Session,
+) -> Result<(), Fault> {
+    let work = session.client.batch_execute(text);
+    let done = match limit {
+        None => work.await,
+        Some(limit) => match timeout(limit, work).await {
+            Ok(done) => done,
+            Err(_) => {
+                session.canceller().cancel(reach).await?;
+                let cause = format!("`{shown}` was not done after {} s", limit.as_secs());
+                return Err(Fault::new(Code::StepTimeout, cause));
+            }
+        },
+    };
+    done.map_err(|error| at_its_place(statement(&error), &error, Source { file: shown, text }))
+}
+
+fn at_its_place(fault: Fault, error: &Error, source: Source<'_>) -> Fault {
+    let position = error.as_db_error().and_then(|server| match server.position() {
+        Some(ErrorPosition::Original(position)) => usize::try_from(*position).ok(),
+        Some(ErrorPosition::Internal { .. }) | None => None,
+    });
+    let place = match position {
+        Some(position) => source.at_position(Span::whole(source.text), position),
+        None => source.file(),
+    };
+    fault.in_file(place)
+}
