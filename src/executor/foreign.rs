@@ -4,6 +4,7 @@
 use super::{
     keeper::Keeper,
     sites::Sites,
+    target,
     witness::{self, Witness},
 };
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
     input::{Command, Need, Settings, Step, ToolSettings, When, Work},
     ledger::shape,
     run::event::{Event, Events, MigrationId, PlanFacts},
-    tool::{Line, Listed, Verb},
+    tool::{Answer, Line, Listed, Verb},
 };
 
 /// The executor and what it knows so far.
@@ -26,7 +27,9 @@ pub struct Foreign<'a> {
     pub(super) steps: Vec<Step>,
     pub(super) before: Witness,
     pub(super) after: Option<Witness>,
-    listed: Vec<Listed>,
+    /// What the tool listed; none if it could not.
+    pub(super) listed: Option<Vec<Listed>>,
+    /// What there is to do: to apply, to record, or to roll back.
     pub(super) pending: Vec<MigrationId>,
     /// Whether the tool was let at the database.
     pub(super) began: bool,
@@ -34,20 +37,27 @@ pub struct Foreign<'a> {
 
 impl<'a> Foreign<'a> {
     /// Nothing is asked yet.
-    #[must_use]
-    pub fn new(settings: &'a Settings, tool: &'a ToolSettings, runner: &'a Runner, events: &Events) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// A target that the tool does not take, or a command that it has no way to do.
+    pub fn new(
+        settings: &'a Settings,
+        tool: &'a ToolSettings,
+        runner: &'a Runner,
+        events: &Events,
+    ) -> Result<Self, Fault> {
+        Ok(Self {
             settings,
             tool,
             events: events.clone(),
             keeper: Keeper::new(settings, runner, events.clone()),
-            steps: migrating(settings, tool),
+            steps: work(settings, tool)?,
             before: Witness::default(),
             after: None,
-            listed: Vec::new(),
+            listed: None,
             pending: Vec::new(),
             began: false,
-        }
+        })
     }
 
     /// Our own session, if a database is given, and the tunnel's end for containers.
@@ -75,21 +85,25 @@ impl<'a> Foreign<'a> {
     /// Why the tool can't say what is pending, or that it speaks of another database.
     pub async fn plan(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
         self.look(sites).await.map_err(|fault| vec![fault.at(Stage::Plan)])?;
-        self.pending = witness::pending(&self.listed);
+        let listed = self.listed.as_deref().unwrap_or_default();
+        let (recipe, target) = (&self.tool.recipe, self.tool.target.as_deref());
+        self.pending = match self.settings.command {
+            Command::Rollback => target::undone(recipe, listed, &self.before, target).map_err(|fault| vec![fault])?,
+            Command::Baseline => target::taken(recipe, listed, &self.before, target).map_err(|fault| vec![fault])?,
+            _ => witness::pending(recipe, listed, &self.before),
+        };
         let plan = PlanFacts {
-            layout: self.tool.recipe.name.clone(),
+            change: self.settings.command.change(),
+            layout: recipe.name.clone(),
             ledger: self.before.ledger_name(),
             recorded: self.before.rows.len(),
             pending: self.pending.clone(),
-            digest: witness::digest(&self.tool.recipe, sites.image(&self.tool.site), &self.pending),
+            digest: witness::digest(recipe, sites.image(&self.tool.site), &self.pending),
         };
         let digest = plan.digest.clone();
         self.events.tell(Event::Planned(plan));
-        if self.settings.command == Command::Plan
-            && self.has_work()
-            && let Some(line) = self.line(Verb::Plan)
-        {
-            sites.called(&self.tool.site, &line).await.map_err(|fault| vec![fault.at(Stage::Plan)])?;
+        if self.has_work() {
+            self.show_plan(sites).await.map_err(|fault| vec![fault.at(Stage::Plan)])?;
         }
         if self.settings.command.writes() && self.has_work() {
             crate::migrate::approved(&digest, self.settings.safety.expect_plan.as_deref())
@@ -98,28 +112,45 @@ impl<'a> Foreign<'a> {
         Ok(())
     }
 
-    async fn look(&mut self, sites: &Sites<'_>) -> Result<(), Fault> {
-        if let Some(session) = self.keeper.session() {
-            let ledgers = shape::found(&self.keeper.found, self.tool.recipe.ledger.as_deref());
-            self.before = Witness::of(session, ledgers).await?;
+    /// In the tool's own words, for people: nobody goes back without having seen what that undoes.
+    async fn show_plan(&self, sites: &Sites<'_>) -> Result<(), Fault> {
+        let verb = match self.settings.command {
+            Command::Plan => Verb::Plan,
+            Command::Rollback => Verb::RollbackPlan,
+            _ => return Ok(()),
+        };
+        for call in self.tool.recipe.with_target(verb, self.tool.target.as_deref()).unwrap_or_default() {
+            sites.called(&self.tool.site, &call.line.behind(&self.tool.prefix)).await?;
         }
-        self.listed = self.list(sites).await?;
-        match self.keeper.session() {
-            Some(_) => witness::same_database(&self.tool.recipe, &self.listed, &self.before),
-            None => {
-                self.before = Witness::of_listing(&self.listed);
-                Ok(())
-            }
-        }
+        Ok(())
     }
 
-    /// What the tool itself says of its migrations; nothing if it can't.
-    pub(super) async fn list(&self, sites: &Sites<'_>) -> Result<Vec<Listed>, Fault> {
-        let (Some(listing), Some(line)) = (self.tool.recipe.listing, self.line(Verb::Status)) else {
-            return Ok(Vec::new());
+    async fn look(&mut self, sites: &Sites<'_>) -> Result<(), Fault> {
+        let recipe = &self.tool.recipe;
+        self.listed = self.list(sites).await?;
+        let listed = self.listed.as_deref().unwrap_or_default();
+        let Some(session) = self.keeper.session() else {
+            self.before = Witness::of_listing(listed);
+            return Ok(());
         };
-        let said = sites.called(&self.tool.site, &line).await?;
-        Ok(listing.read(said.iter().map(String::as_str)))
+        let ledgers = shape::found(&self.keeper.found, recipe.ledger.as_deref());
+        self.before = Witness::of(session, ledgers).await?.meant(recipe.keeps, listed);
+        witness::same_database(recipe, listed, &self.before)
+    }
+
+    /// What the tool itself says of its migrations; none if it can't, or can't yet.
+    async fn list(&self, sites: &Sites<'_>) -> Result<Option<Vec<Listed>>, Fault> {
+        let (Some(listing), Some(line)) = (&self.tool.recipe.listing, self.line(Verb::Status)) else {
+            return Ok(None);
+        };
+        // A listing of what there is says nothing of what is applied: the ledger has to, and there is none to be read.
+        if listing.applied.is_none() && self.keeper.session().is_none() {
+            return Ok(None);
+        }
+        Ok(match sites.listed(&self.tool.site, &line, listing).await? {
+            Answer::Listed(listed) => Some(listed),
+            Answer::NoLedger | Answer::Failed => None,
+        })
     }
 
     /// The database as it is now, or what the tool says of it.
@@ -127,10 +158,12 @@ impl<'a> Foreign<'a> {
     /// # Errors
     /// Why it can't be read.
     pub(super) async fn look_now(&self, sites: &Sites<'_>) -> Result<Witness, Fault> {
-        match self.keeper.session() {
-            Some(session) => Witness::again(session, &self.tool.recipe).await,
-            None => Ok(Witness::of_listing(&self.list(sites).await?)),
-        }
+        let recipe = &self.tool.recipe;
+        let Some(session) = self.keeper.session() else {
+            return Ok(Witness::of_listing(&self.list(sites).await?.unwrap_or_default()));
+        };
+        let now = Witness::again(session, recipe).await?;
+        Ok(now.meant(recipe.keeps, self.listed.as_deref().unwrap_or_default()))
     }
 
     /// The recipe's command for this, with what stands in front of each.
@@ -142,13 +175,17 @@ impl<'a> Foreign<'a> {
     #[must_use]
     pub fn has_work(&self) -> bool {
         let always = self.steps.iter().any(|step| step.when == When::Always);
-        always || !self.pending.is_empty() || self.tool.recipe.listing.is_none()
+        always || self.may_have_pending()
     }
 
-    /// Whose turn it is in a run that goes well.
-    pub(super) fn turns(&self) -> &'static [When] {
-        let pending = !self.pending.is_empty() || self.tool.recipe.listing.is_none();
-        if pending { &[When::Always, When::Pending] } else { &[When::Always] }
+    fn may_have_pending(&self) -> bool {
+        !self.pending.is_empty() || self.listed.is_none()
+    }
+
+    /// Whose turn it is among the steps of a run that goes well.
+    #[must_use]
+    pub fn turns(&self) -> &'static [When] {
+        if self.may_have_pending() { &[When::Always, When::Pending] } else { &[When::Always] }
     }
 
     /// Closes our session; the lock goes with it.
@@ -158,18 +195,25 @@ impl<'a> Foreign<'a> {
 }
 
 /// What the user wrote, or the recipe's way.
-fn migrating(settings: &Settings, tool: &ToolSettings) -> Vec<Step> {
-    if !settings.steps.migrate.is_empty() {
-        return settings.steps.migrate.clone();
-    }
-    let line = tool.run.clone().or_else(|| Some(tool.recipe.line(Verb::Migrate)?.behind(&tool.prefix)));
-    let step = |line: Line| Step {
-        name: line.shown(),
+fn work(settings: &Settings, tool: &ToolSettings) -> Result<Vec<Step>, Fault> {
+    let verb = match settings.command {
+        Command::Rollback => Verb::Rollback,
+        Command::Baseline => Verb::Fake,
+        _ if !settings.steps.migrate.is_empty() => return Ok(settings.steps.migrate.clone()),
+        _ => Verb::Migrate,
+    };
+    let step = |name: Option<String>, line: Line| Step {
+        name: name.unwrap_or_else(|| line.shown()),
         work: Work::Command { line, site: tool.site.clone() },
         timeout: None,
         retries: settings.safety.retries,
         need: Need::Required,
         when: When::Pending,
     };
-    line.into_iter().map(step).collect()
+    if let Some(run) = &tool.run {
+        return Ok(vec![step(None, run.clone())]);
+    }
+    let target = tool.target.as_deref().filter(|_| verb != Verb::Migrate);
+    let calls = tool.recipe.with_target(verb, target)?;
+    Ok(calls.into_iter().map(|call| step(call.name, call.line.behind(&tool.prefix))).collect())
 }

@@ -9,9 +9,10 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     input::{Command, Work},
+    ledger::shape::Row,
     reach::Reach,
     run::event::{Event, MigrationId, Phase, Proof},
-    tool::Verb,
+    tool::{Ledgers, Verb},
 };
 use futures_util::future::join;
 
@@ -33,7 +34,8 @@ impl Foreign<'_> {
         match self.look_again(sites).await {
             Ok(after) => {
                 self.tell_applied(&after);
-                if let (Some(_), Some(id)) = (&failed, self.pending.iter().find(|id| !after.has(&id.name))) {
+                let undone = |id: &&MigrationId| after.has(id) == (self.settings.command == Command::Rollback);
+                if let (Some(_), Some(id)) = (&failed, self.pending.iter().find(undone)) {
                     self.events.tell(Event::Failed { version: id.version });
                 }
                 self.after = Some(after);
@@ -66,26 +68,41 @@ impl Foreign<'_> {
         self.look_now(sites).await
     }
 
+    /// What the ledger has now and had not, or the other way round.
     fn tell_applied(&self, after: &Witness) {
-        let mut unlisted =
-            (self.pending.len() + 1..).zip(after.rows_since(&self.before).filter(|row| !self.is_pending(&row.name)));
-        let known = self.pending.iter().filter(|id| after.has(&id.name) && !self.before.has(&id.name));
-        for id in known {
-            self.events.tell(Event::Recorded { version: id.version });
+        let (from, to) = match self.settings.command {
+            Command::Rollback => (after, &self.before),
+            _ => (&self.before, after),
+        };
+        let told = |version| match self.settings.command {
+            Command::Rollback => Event::RolledBack { version },
+            _ => Event::Recorded { version },
+        };
+        for id in self.pending.iter().filter(|id| to.has(id) && !from.has(id)) {
+            self.events.tell(told(id.version));
         }
-        unlisted.by_ref().for_each(|(place, row)| {
+        let unlisted = to.rows_since(from).filter(|row| !self.is_pending(row));
+        for (place, row) in (self.pending.len() + 1..).zip(unlisted) {
             let version = i64::try_from(place).unwrap_or(i64::MAX);
-            self.events.tell(Event::Found(MigrationId { version, name: row.name.clone(), file: String::new() }));
-            self.events.tell(Event::Recorded { version });
-        });
+            let schema =
+                if self.tool.recipe.ledgers == Ledgers::EachSchema { row.schema.clone() } else { String::new() };
+            self.events.tell(Event::Found(MigrationId {
+                version,
+                name: row.name.clone(),
+                file: String::new(),
+                schema,
+            }));
+            self.events.tell(told(version));
+        }
         let added = after.schema_since(&self.before);
         if !added.is_empty() {
             self.events.tell(Event::Schema { added });
         }
     }
 
-    fn is_pending(&self, name: &str) -> bool {
-        self.pending.iter().any(|id| id.name == name)
+    fn is_pending(&self, row: &Row) -> bool {
+        let is_it = |id: &&MigrationId| id.name == row.name && (id.schema.is_empty() || id.schema == row.schema);
+        self.pending.iter().any(|id| is_it(&id))
     }
 
     /// The proof: of `migrate`, that the ledger has everything that was pending; of `verify`, that nothing is pending and
@@ -97,7 +114,10 @@ impl Foreign<'_> {
         let faults = match (self.settings.command, &self.after) {
             (Command::Verify, _) => self.unfinished(sites).await,
             (_, Some(after)) => {
-                let undone = witness::undone(&self.commands(), &self.pending, after);
+                let undone = match self.settings.command {
+                    Command::Rollback => witness::still_there(&self.commands(), &self.pending, after),
+                    _ => witness::undone(&self.commands(), &self.pending, after),
+                };
                 undone.into_iter().chain(after.broken_since(&self.before)).collect()
             }
             // Nothing was pending when the ledger was read under the lock: that is the proof.
@@ -109,7 +129,7 @@ impl Foreign<'_> {
         let ledgers = self.after.as_ref().map_or(&self.before.ledgers, |after| &after.ledgers);
         let proof = match (self.keeper.session(), ledgers.is_empty()) {
             (Some(_), false) => Some(Proof::Ledger),
-            (None, _) if self.tool.recipe.listing.is_some() => Some(Proof::Listing),
+            (None, _) if self.listed.is_some() => Some(Proof::Listing),
             _ => None,
         };
         match proof {
@@ -136,8 +156,8 @@ impl Foreign<'_> {
         let mut faults = Vec::new();
         if let Some(first) = self.pending.first() {
             let cause = match self.pending.len() {
-                1 => format!("`{}` is not applied", first.name),
-                several => format!("{several} migrations are not applied, `{}` first", first.name),
+                1 => format!("`{}` is not applied", first.title()),
+                several => format!("{several} migrations are not applied, `{}` first", first.title()),
             };
             faults.push(Fault::new(Code::VerifyPending, cause));
         } else {

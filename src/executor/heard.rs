@@ -4,7 +4,7 @@ use crate::{
     fault::{Code, Fault},
     postgres::ServerError,
     run::program::{Output, Status},
-    tool::{Line, Recipe, explain},
+    tool::{Begun, Line, Recipe, explain},
 };
 use std::{collections::VecDeque, time::Instant};
 
@@ -25,12 +25,12 @@ pub(super) struct Said {
     /// The last lines on standard error.
     err: VecDeque<String>,
     /// The migration that it began last.
-    begun: Option<String>,
+    begun: Option<Begun>,
 }
 
 impl Said {
     /// Takes in what it says; returns the migration that it begins with that, if it is another one than before.
-    pub(super) fn take(&mut self, recipe: &Recipe, output: Output<'_>) -> Option<String> {
+    pub(super) fn take(&mut self, recipe: &Recipe, output: Output<'_>) -> Option<Begun> {
         match output {
             Output::Out(line) if self.out.len() < LISTED => self.out.push(line.to_owned()),
             Output::Err(line) => {
@@ -42,9 +42,14 @@ impl Said {
             Output::Out(_) | Output::Begun(_) => {}
         }
         let (Output::Out(line) | Output::Err(line) | Output::Begun(line)) = output;
-        let begun = recipe.begins(line).filter(|name| self.begun.as_deref() != Some(name))?;
-        self.begun = Some(begun.to_owned());
+        let begun = recipe.begins(line).filter(|begun| self.begun.as_ref() != Some(begun))?;
+        self.begun = Some(begun);
         self.begun.clone()
+    }
+
+    /// Everything that is kept of it.
+    pub(super) fn lines(&self) -> impl Iterator<Item = &str> + Clone {
+        self.out.iter().chain(&self.err).map(String::as_str)
     }
 
     /// Why it failed stands on standard error, if it says anything there.
@@ -81,7 +86,8 @@ impl Around {
 pub(super) fn failure(recipe: &Recipe, line: &Line, status: Status, said: &Said, around: Around) -> Fault {
     let shown = line.shown();
     let words = said.last_words();
-    let explained = |ending: &str| explain(recipe, ending, &words);
+    let begun = said.begun.as_ref().map(|begun| begun.name.as_str());
+    let explained = |ending: &str| explain(recipe, ending, &words, begun);
     if let Some(cause) = around.trouble {
         return explained(&format!("`{shown}` failed")).detail.into_iter().fold(cause, Fault::detail);
     }
@@ -89,7 +95,11 @@ pub(super) fn failure(recipe: &Recipe, line: &Line, status: Status, said: &Said,
         Status::OutOfMemory => Fault::new(Code::OutOfMemory, format!("`{shown}` wanted more memory than it may have")),
         Status::Signalled(signal) => Fault::new(Code::ToolKilled, format!("`{shown}` was ended by signal {signal}")),
         // A shell's words for "not found" and "not executable" (POSIX, 2.8.2).
-        Status::Exited(126 | 127) => explained(&format!("`{shown}` can't be started")).code(Code::ToolMissing),
+        Status::Exited(126 | 127) => {
+            let fault = explained(&format!("`{shown}` can't be started"));
+            // What is known of the very failure says better how to mend it.
+            if fault.code == Code::ToolMissing { fault } else { fault.code(Code::ToolMissing) }
+        }
         Status::Exited(code) => {
             let fault = explained(&format!("`{shown}` ended with code {code}"));
             match around.error.filter(|error| error.sqlstate == LOCK_NOT_AVAILABLE) {

@@ -16,6 +16,7 @@ mod sql;
 mod sql_file;
 mod steps;
 mod sweep;
+mod target;
 mod tunnel;
 mod witness;
 
@@ -81,7 +82,10 @@ impl<'a> Executor<'a> {
                 Self::Tunnel(Box::new(Tunnel::new(settings, runner, handover, events.clone())))
             }
             Place::Sql => Self::Sql(Box::new(Sql::new(settings, runner, events.clone())?)),
-            Place::Tool(tool) => Self::Foreign(Box::new(Foreign::new(settings, tool, runner, events))),
+            Place::Tool(tool) => {
+                let foreign = Foreign::new(settings, tool, runner, events).map_err(|fault| vec![fault])?;
+                Self::Foreign(Box::new(foreign))
+            }
         })
     }
 

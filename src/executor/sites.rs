@@ -14,7 +14,7 @@ use crate::{
         event::{Event, Events, ImageFacts},
         program::{Output, Status},
     },
-    tool::{Line, Recipe},
+    tool::{Answer, Begun, Line, Listing, Recipe},
 };
 use std::{
     cell::RefCell,
@@ -46,6 +46,12 @@ pub struct Sites<'a> {
 pub(super) enum Turn {
     Begin,
     Resume,
+}
+
+/// The end of a command.
+struct Ended {
+    status: Status,
+    around: Around,
 }
 
 impl<'a> Sites<'a> {
@@ -134,28 +140,50 @@ impl<'a> Sites<'a> {
         }
     }
 
-    /// Runs a command to its end and returns what it said on standard output.
+    /// Runs a command to its end.
     ///
     /// # Errors
     /// The fault of a command that did not end with 0.
-    pub(super) async fn called(&self, site: &Site, line: &Line) -> Result<Vec<String>, Fault> {
-        let said = RefCell::default();
-        self.turn(site, line, Turn::Begin, &said).await?;
-        Ok(said.into_inner().out)
+    pub(super) async fn called(&self, site: &Site, line: &Line) -> Result<(), Fault> {
+        self.turn(site, line, Turn::Begin, &RefCell::default()).await
     }
 
-    /// The same for one that may have begun before; what it says is added to what it has said.
+    /// Asks a tool for its migrations.
     ///
     /// # Errors
-    /// Likewise, or that the connection to it was lost.
-    pub(super) async fn turn(&self, site: &Site, line: &Line, turn: Turn, said: &RefCell<Said>) -> Result<(), Fault> {
-        let (began, before) = (Instant::now(), self.around());
-        let status = match self.run(site, line, turn, |output| self.hear(output, said)).await? {
-            Status::Exited(0) => return Ok(()),
-            status => status,
+    /// The fault of a command that gave no answer.
+    pub(super) async fn listed(&self, site: &Site, line: &Line, listing: &Listing) -> Result<Answer, Fault> {
+        let said = RefCell::new(Said::default());
+        let ended = self.ended(site, line, Turn::Begin, &said).await?;
+        let answer = match ended.status {
+            Status::Exited(code) => listing.answer(code, said.borrow().lines()),
+            Status::Signalled(_) | Status::OutOfMemory => Answer::Failed,
         };
-        let around = self.around().since(&before, began);
-        Err(failure(&self.recipe, line, status, &said.borrow(), around))
+        match answer {
+            Answer::Failed => Err(self.failure(line, ended, &said.borrow())),
+            answer => Ok(answer),
+        }
+    }
+
+    /// Runs a command that may have begun before; what it says is added to what it has said.
+    ///
+    /// # Errors
+    /// The fault of a command that did not end with 0, or that the connection to it was lost.
+    pub(super) async fn turn(&self, site: &Site, line: &Line, turn: Turn, said: &RefCell<Said>) -> Result<(), Fault> {
+        match self.ended(site, line, turn, said).await? {
+            Ended { status: Status::Exited(0), .. } => Ok(()),
+            ended => Err(self.failure(line, ended, &said.borrow())),
+        }
+    }
+
+    async fn ended(&self, site: &Site, line: &Line, turn: Turn, said: &RefCell<Said>) -> Result<Ended, Fault> {
+        let (began, before) = (Instant::now(), self.around());
+        let status = self.run(site, line, turn, |output| self.hear(output, said)).await?;
+        Ok(Ended { status, around: self.around().since(&before, began) })
+    }
+
+    fn failure(&self, line: &Line, ended: Ended, said: &Said) -> Fault {
+        failure(&self.recipe, line, ended.status, said, ended.around)
     }
 
     async fn run(&self, site: &Site, line: &Line, turn: Turn, tell: impl FnMut(Output<'_>)) -> Result<Status, Fault> {
@@ -167,8 +195,8 @@ impl<'a> Sites<'a> {
     }
 
     fn hear(&self, output: Output<'_>, said: &RefCell<Said>) {
-        if let Some(name) = said.borrow_mut().take(&self.recipe, output) {
-            self.events.tell(Event::Begun { name });
+        if let Some(Begun { name, schema }) = said.borrow_mut().take(&self.recipe, output) {
+            self.events.tell(Event::Begun { name, schema });
         }
         if let Output::Out(line) | Output::Err(line) = output {
             self.events.tell(Event::Output { line: line.to_owned() });

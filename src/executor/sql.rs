@@ -9,7 +9,7 @@ use crate::{
     migrate::{self, Apply, Files, Migration, Rules, Tally},
     postgres::{Session, Startup, facts, fault::statement, lock, ready, rows},
     reach::Reach,
-    run::event::{Event, Events, MigrationId, PlanFacts, Proof},
+    run::event::{Change, Event, Events, MigrationId, PlanFacts, Proof},
 };
 
 use futures_util::future::join;
@@ -129,6 +129,7 @@ impl<'a> Sql<'a> {
         let pending: Vec<MigrationId> = plan.pending.iter().map(|migration| migration.id.clone()).collect();
         let digest = plan.digest;
         self.events.tell(Event::Planned(PlanFacts {
+            change: Change::Apply,
             layout: ledger.layout.name().to_owned(),
             ledger: ledger.table.to_string(),
             recorded: self.before.recorded.len(),

@@ -10,10 +10,10 @@ use crate::{
     },
     postgres::{Session, fault::statement, rows},
     run::event::{ImageFacts, MigrationId},
-    tool::{Listed, Recipe},
+    tool::{Keeps, Ledgers, Listed, Recipe},
 };
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 /// One moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,9 +78,38 @@ impl Witness {
         }
     }
 
-    /// Whether a migration of this name is recorded.
-    pub(super) fn has(&self, name: &str) -> bool {
+    /// Whether this migration is recorded, in its own schema if it has one.
+    pub(super) fn has(&self, id: &MigrationId) -> bool {
+        self.rows.iter().any(|row| row.name == id.name && (id.schema.is_empty() || row.schema == id.schema))
+    }
+
+    fn has_name(&self, name: &str) -> bool {
         self.rows.iter().any(|row| row.name == name)
+    }
+
+    /// The same as the tool means it, where its ledger has only the newest of the migrations that it lists.
+    pub(super) fn meant(mut self, keeps: Keeps, listed: &[Listed]) -> Self {
+        if keeps == Keeps::Migrations {
+            return self;
+        }
+        let schemas: BTreeSet<String> = self.rows.iter().map(|row| row.schema.clone()).collect();
+        let rows = schemas.iter().flat_map(|schema| {
+            let own = self.rows.iter().filter(|row| row.schema == *schema).map(|row| row.name.as_str());
+            let recorded = keeps.recorded(listed, own);
+            let in_order = listed.iter().filter(|one| recorded.contains(&one.name)).map(|one| one.name.clone());
+            let unlisted = recorded.iter().filter(|name| listed.iter().all(|one| one.name != **name)).cloned();
+            let row = |name| Row { schema: schema.clone(), name };
+            in_order.chain(unlisted).map(row).collect::<Vec<_>>()
+        });
+        self.rows = rows.collect();
+        self
+    }
+
+    /// The schemas that have a ledger, `public` first.
+    pub(super) fn schemas(&self) -> Vec<&str> {
+        let mut schemas: Vec<&str> = self.ledgers.iter().map(|ledger| ledger.table.schema.as_str()).collect();
+        schemas.sort_by_key(|schema| (*schema != "public", *schema));
+        schemas
     }
 
     /// What was recorded since, in order.
@@ -113,13 +142,35 @@ fn broken(index: &String) -> Fault {
     )
 }
 
-/// What is not applied, numbered in the tool's order.
-pub(super) fn pending(listed: &[Listed]) -> Vec<MigrationId> {
-    let open = listed.iter().filter(|one| !one.applied);
-    (1..)
-        .zip(open)
-        .map(|(place, one)| MigrationId { version: place, name: one.name.clone(), file: String::new() })
-        .collect()
+/// What is not applied, numbered in the tool's order; where each schema has a ledger, for each of them.
+pub(super) fn pending(recipe: &Recipe, listed: &[Listed], before: &Witness) -> Vec<MigrationId> {
+    let everywhere = in_every_schema(recipe, listed.iter(), before);
+    let open = everywhere.filter(|(one, id)| !(before.has(id) || one.applied && id.schema.is_empty()));
+    numbered(open.map(|(_, id)| id))
+}
+
+/// These migrations, in every schema where they can be.
+pub(super) fn in_every_schema<'l>(
+    recipe: &Recipe,
+    listed: impl Iterator<Item = &'l Listed> + Clone,
+    before: &Witness,
+) -> impl Iterator<Item = (&'l Listed, MigrationId)> {
+    let schemas = match recipe.ledgers {
+        Ledgers::EachSchema if !before.ledgers.is_empty() => before.schemas(),
+        Ledgers::EachSchema | Ledgers::One => vec![""],
+    };
+    let schemas: Vec<String> = schemas.into_iter().map(ToOwned::to_owned).collect();
+    schemas.into_iter().flat_map(move |schema| {
+        listed.clone().map(move |one| {
+            let (name, schema) = (one.name.clone(), schema.clone());
+            (one, MigrationId { version: 0, name, file: String::new(), schema })
+        })
+    })
+}
+
+/// With their places as versions.
+pub(super) fn numbered(ids: impl Iterator<Item = MigrationId>) -> Vec<MigrationId> {
+    (1..).zip(ids).map(|(version, id)| MigrationId { version, ..id }).collect()
 }
 
 /// Names the plan: the tool, the image, and what would be applied.
@@ -131,7 +182,7 @@ pub(super) fn digest(recipe: &Recipe, image: Option<&ImageFacts>, pending: &[Mig
     };
     add(&recipe.name);
     add(image.map_or("", |image| &image.id));
-    pending.iter().for_each(|id| add(&id.name));
+    pending.iter().for_each(|id| add(&id.title()));
     format!("sha256:{}", crate::ledger::hex::encode(&hash.finalize()))
 }
 
@@ -141,7 +192,7 @@ pub(super) fn digest(recipe: &Recipe, image: Option<&ImageFacts>, pending: &[Mig
 /// `tool-elsewhere`.
 pub(super) fn same_database(recipe: &Recipe, listed: &[Listed], here: &Witness) -> Result<(), Fault> {
     let applied: Vec<&Listed> = listed.iter().filter(|one| one.applied).collect();
-    if applied.is_empty() || recipe.ledger.is_none() || applied.iter().any(|one| here.has(&one.name)) {
+    if applied.is_empty() || recipe.ledger.is_none() || applied.iter().any(|one| here.has_name(&one.name)) {
         return Ok(());
     }
     let cause = format!(
@@ -153,7 +204,7 @@ pub(super) fn same_database(recipe: &Recipe, listed: &[Listed], here: &Witness) 
 
 /// What a tool left undone although it ended well.
 pub(super) fn undone(command: &str, pending: &[MigrationId], after: &Witness) -> Option<Fault> {
-    let missing: Vec<&str> = pending.iter().map(|id| id.name.as_str()).filter(|name| !after.has(name)).collect();
+    let missing: Vec<Cow<'_, str>> = pending.iter().filter(|id| !after.has(id)).map(MigrationId::title).collect();
     let first = missing.first()?;
     let cause = match missing.len() {
         1 => format!("`{command}` ended well, and `{first}` is not in the ledger"),
@@ -164,12 +215,26 @@ pub(super) fn undone(command: &str, pending: &[MigrationId], after: &Witness) ->
     ))
 }
 
+/// What a tool left in place although it ended well.
+pub(super) fn still_there(command: &str, expected: &[MigrationId], after: &Witness) -> Option<Fault> {
+    let left: Vec<Cow<'_, str>> = expected.iter().filter(|id| after.has(id)).map(MigrationId::title).collect();
+    let first = left.first()?;
+    let cause = match left.len() {
+        1 => format!("`{command}` ended well, and `{first}` is still in the ledger"),
+        several => format!("`{command}` ended well, and {several} migrations are still in the ledger, `{first}` first"),
+    };
+    Some(Fault::new(Code::VerifyPending, cause).fix("see above what the tool did instead"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn listed(names: &[(&str, bool)]) -> Vec<Listed> {
-        names.iter().map(|(name, applied)| Listed { name: (*name).to_owned(), applied: *applied }).collect()
+        names
+            .iter()
+            .map(|(name, applied)| Listed { name: (*name).to_owned(), applied: *applied, parents: Vec::new() })
+            .collect()
     }
 
     fn witness(names: &[&str]) -> Witness {
@@ -179,7 +244,8 @@ mod tests {
 
     #[test]
     fn what_a_tool_left_undone_is_named() {
-        let pending = pending(&listed(&[("a.1", true), ("a.2", false), ("a.3", false)]));
+        let listed = listed(&[("a.1", true), ("a.2", false), ("a.3", false)]);
+        let pending = pending(&Recipe::named("django").unwrap(), &listed, &witness(&["a.1"]));
         assert_eq!(
             pending.iter().map(|id| (id.version, id.name.as_str())).collect::<Vec<_>>(),
             [(1, "a.2"), (2, "a.3")]
@@ -205,7 +271,7 @@ mod tests {
     fn a_plan_is_named_by_its_image_too() {
         let django = Recipe::named("django").unwrap();
         let image = |id: &str| ImageFacts { reference: "app".to_owned(), id: id.to_owned(), digest: None };
-        let pending = pending(&listed(&[("a.1", false)]));
+        let pending = pending(&Recipe::named("django").unwrap(), &listed(&[("a.1", false)]), &witness(&[]));
         let one = digest(&django, Some(&image("sha256:1")), &pending);
         assert!(one.len() == 71 && one == digest(&django, Some(&image("sha256:1")), &pending));
         assert_ne!(one, digest(&django, Some(&image("sha256:2")), &pending));

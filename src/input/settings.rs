@@ -4,6 +4,7 @@ use crate::{
     engine::{Credentials, Pull},
     fault::{Code, Fault},
     postgres::{Passage, Target},
+    run::event::Change,
     secret::Secret,
     ssh::Route,
     tool::{Line, Recipe},
@@ -42,6 +43,16 @@ impl Command {
             Self::Rollback => "rollback",
             Self::Baseline => "baseline",
             Self::Tunnel => "tunnel",
+        }
+    }
+
+    /// What it does with the migrations of its plan.
+    #[must_use]
+    pub fn change(self) -> Change {
+        match self {
+            Self::Rollback => Change::RollBack,
+            Self::Baseline => Change::Record,
+            Self::Migrate | Self::Plan | Self::Status | Self::Verify | Self::Tunnel => Change::Apply,
         }
     }
 

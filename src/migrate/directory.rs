@@ -137,7 +137,12 @@ impl Entry {
     }
 
     fn id(&self) -> MigrationId {
-        MigrationId { version: self.name.version, name: self.name.name.clone(), file: self.file.clone() }
+        MigrationId {
+            version: self.name.version,
+            name: self.name.name.clone(),
+            file: self.file.clone(),
+            schema: String::new(),
+        }
     }
 
     /// A plain file has no way back: `.down.sql` would be run like any other.

@@ -151,7 +151,8 @@ mod tests {
 
     #[test]
     fn finds_the_statements_that_the_server_counts() {
-        let id = MigrationId { version: 1, name: "a_b".to_owned(), file: "0001_a_b.sql".to_owned() };
+        let id =
+            MigrationId { version: 1, name: "a_b".to_owned(), file: "0001_a_b.sql".to_owned(), schema: String::new() };
         let content = Content::read(&id.file, b"-- x\nSELECT 1;;\nCOPY t FROM STDIN;\n;\n\\.\nSELECT 2").unwrap();
         let migration = Migration { id, body: content.body, checksum: Checksum::plain(b""), work: content.work };
         let texts: Vec<_> = migration.statements().iter().map(|span| span.of(&migration.body)).collect();

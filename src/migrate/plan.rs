@@ -154,7 +154,12 @@ mod tests {
 
     fn file(version: i64, body: &str) -> Migration {
         Migration {
-            id: MigrationId { version, name: format!("m{version}"), file: format!("migrations/{version:04}_m.sql") },
+            id: MigrationId {
+                version,
+                name: format!("m{version}"),
+                file: format!("migrations/{version:04}_m.sql"),
+                schema: String::new(),
+            },
             body: body.to_owned(),
             checksum: Checksum::plain(body.as_bytes()),
             work: Work::Whole,

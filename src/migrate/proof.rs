@@ -51,7 +51,12 @@ mod tests {
     fn migration(version: i64) -> Migration {
         let body = format!("SELECT {version};");
         Migration {
-            id: MigrationId { version, name: "m".to_owned(), file: format!("migrations/{version}_m.sql") },
+            id: MigrationId {
+                version,
+                name: "m".to_owned(),
+                file: format!("migrations/{version}_m.sql"),
+                schema: String::new(),
+            },
             checksum: Checksum::plain(body.as_bytes()),
             body,
             work: Work::Whole,

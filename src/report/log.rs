@@ -95,10 +95,10 @@ impl Log {
     pub fn event(&mut self, event: &Event, at: Duration) {
         let event = event.redacted(self.sink.redactor());
         if let Event::Planned(facts) = &event {
-            self.names = facts.pending.iter().map(|id| (id.version, id.title().to_owned())).collect();
+            self.names = facts.pending.iter().map(|id| (id.version, id.title().into_owned())).collect();
         }
         if let Event::Found(id) = &event {
-            self.names.insert(id.version, id.title().to_owned());
+            self.names.insert(id.version, id.title().into_owned());
         }
         self.progress(&event);
         for line in words::lines(&event, &self.names, at) {

@@ -65,6 +65,8 @@ pub enum Fate {
     Running,
     /// Committed with its ledger row.
     Applied,
+    /// Taken back.
+    RolledBack,
     /// Failed.
     Failed,
     /// Nobody knows.
@@ -226,6 +228,10 @@ impl Report {
                 let took = millis(*took);
                 self.became(*version, Fate::Applied, |entry| entry.took_ms = Some(took));
             }
+            Event::RolledBack { version } => {
+                self.end_of_begun(now);
+                self.became(*version, Fate::RolledBack, |_| ());
+            }
             Event::Failed { version } => self.became(*version, Fate::Failed, |_| ()),
             Event::Forgotten { version } => self.became(*version, Fate::Pending, |entry| entry.took_ms = None),
             Event::InDoubt { version } => self.became(*version, Fate::InDoubt, |_| ()),
@@ -245,10 +251,13 @@ impl Report {
                     self.blocked.push(text.clone());
                 }
             }
-            Event::Begun { name } => {
+            Event::Begun { name, schema } => {
                 self.end_of_begun(now);
+                let is_it = |id: &MigrationId| {
+                    id.name == *name && (id.schema.is_empty() || Some(&id.schema) == schema.as_ref())
+                };
                 if let Some(version) =
-                    self.migrations.iter().find(|entry| entry.id.name == *name).map(|entry| entry.id.version)
+                    self.migrations.iter().map(|entry| &entry.id).find(|id| is_it(id)).map(|id| id.version)
                 {
                     self.became(version, Fate::Running, |entry| (entry.started_ms, entry.took_ms) = (Some(now), None));
                 }
@@ -316,7 +325,12 @@ impl Report {
 
     /// The migrations that the database does not have: not begun, or begun and rolled back.
     pub fn left_to_do(&self) -> impl Iterator<Item = &MigrationReport> {
-        self.migrations.iter().filter(|entry| matches!(entry.fate, Fate::Pending | Fate::Running | Fate::Failed))
+        let goes_back = self.command == Some(Command::Rollback);
+        self.migrations.iter().filter(move |entry| match entry.fate {
+            Fate::Pending | Fate::Running | Fate::Failed => !goes_back,
+            Fate::RolledBack => true,
+            Fate::Applied | Fate::InDoubt => false,
+        })
     }
 
     /// How it ended.
@@ -335,7 +349,7 @@ impl Report {
                 | Class::Bug => Outcome::Failed,
             };
         }
-        let open = self.migrations.iter().any(|entry| entry.fate != Fate::Applied);
+        let open = self.migrations.iter().any(|entry| !matches!(entry.fate, Fate::Applied | Fate::RolledBack));
         match self.command {
             _ if open => Outcome::Pending,
             Some(Command::Verify | Command::Tunnel) => Outcome::Success,

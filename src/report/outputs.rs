@@ -24,6 +24,8 @@ struct Named<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<&'a str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    schema: &'a str,
 }
 
 #[derive(Serialize)]
@@ -65,7 +67,7 @@ fn applied(entry: &MigrationReport) -> Applied<'_> {
 
 fn named(entry: &MigrationReport) -> Named<'_> {
     let file = Some(entry.id.file.as_str()).filter(|file| !file.is_empty());
-    Named { version: file.map(|_| entry.id.version), name: &entry.id.name, file }
+    Named { version: file.map(|_| entry.id.version), name: &entry.id.name, file, schema: &entry.id.schema }
 }
 
 /// A part of the report that can be emptied.

@@ -60,8 +60,8 @@ redacted! {
     DatabaseFacts { host, name, role, version, tls } { port }
     ImageFacts { reference, id, digest } {}
     TunnelFacts { host } { port }
-    MigrationId { name, file } { version }
-    PlanFacts { layout, ledger, pending, digest } { recorded }
+    MigrationId { name, file, schema } { version }
+    PlanFacts { layout, ledger, pending, digest } { recorded, change }
     MigrationReport { id } { fate, started_ms, took_ms }
     NoticeReport { severity, text } {}
     StepId { name } { phase, at }
@@ -85,7 +85,9 @@ impl Redacted for Event {
             Self::Notice { severity, text } => {
                 Self::Notice { severity: severity.redacted(redactor), text: text.redacted(redactor) }
             }
-            Self::Begun { name } => Self::Begun { name: name.redacted(redactor) },
+            Self::Begun { name, schema } => {
+                Self::Begun { name: name.redacted(redactor), schema: schema.redacted(redactor) }
+            }
             Self::Calling { command } => Self::Calling { command: command.redacted(redactor) },
             Self::Output { line } => Self::Output { line: line.redacted(redactor) },
             Self::Blocked { text } => Self::Blocked { text: text.redacted(redactor) },
@@ -103,6 +105,7 @@ impl Redacted for Event {
             | Self::Statement { .. }
             | Self::Applied { .. }
             | Self::Recorded { .. }
+            | Self::RolledBack { .. }
             | Self::Failed { .. }
             | Self::Forgotten { .. }
             | Self::InDoubt { .. }
@@ -134,7 +137,7 @@ mod tests {
 
     fn taint(event: Event, text: &str) -> Event {
         let text = || format!("a {text} b");
-        let id = |id: MigrationId| MigrationId { name: text(), file: text(), ..id };
+        let id = |id: MigrationId| MigrationId { name: text(), file: text(), schema: text(), ..id };
         match event {
             Event::Bastion(_) => {
                 Event::Bastion(BastionFacts { host: text(), port: 22, user: text(), host_key: text(), login: text() })
@@ -148,6 +151,7 @@ mod tests {
                 tls: text(),
             }),
             Event::Planned(plan) => Event::Planned(PlanFacts {
+                change: plan.change,
                 layout: text(),
                 ledger: text(),
                 recorded: 1,

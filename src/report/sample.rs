@@ -5,7 +5,7 @@ use crate::{
     fault::{Code, Fault, Place, Stage},
     github::env::Runner,
     input::Command,
-    run::event::{BastionFacts, DatabaseFacts, Event, MigrationId, PlanFacts, Proof},
+    run::event::{BastionFacts, Change, DatabaseFacts, Event, MigrationId, PlanFacts, Proof},
 };
 use std::{
     io::{self, Write},
@@ -17,7 +17,12 @@ use std::{
 pub(super) type Told = Vec<(u64, Event)>;
 
 pub(super) fn migration(version: i64, name: &str) -> MigrationId {
-    MigrationId { version, name: name.to_owned(), file: format!("migrations/{version:04}_{name}.sql") }
+    MigrationId {
+        version,
+        name: name.to_owned(),
+        file: format!("migrations/{version:04}_{name}.sql"),
+        schema: String::new(),
+    }
 }
 
 /// Up to the plan: two migrations are pending.
@@ -38,6 +43,7 @@ pub(super) fn planned() -> Told {
         tls: "verify-full".to_owned(),
     };
     let plan = PlanFacts {
+        change: Change::Apply,
         layout: "plain".to_owned(),
         ledger: "bastion_migrate.ledger".to_owned(),
         recorded: 2,

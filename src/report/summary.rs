@@ -155,6 +155,7 @@ fn pending(report: &Report, page: &mut Page) {
     for row in rows {
         let note = match row.fate {
             Fate::Pending | Fate::Applied => "",
+            Fate::RolledBack => "rolled back",
             Fate::Running => "interrupted",
             Fate::Failed => "failed",
             Fate::InDoubt => "in doubt",

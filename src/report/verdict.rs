@@ -4,7 +4,7 @@ use super::{
     outcome::{Fate, Outcome, Report},
     words::{count, took},
 };
-use crate::run::event::Proof;
+use crate::{input::Command, run::event::Proof};
 
 /// What the last line of the log and the first of the summary say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +41,8 @@ fn what(report: &Report) -> String {
         Outcome::Failed => format!("Failed in stage {stage} with {code}: {}", progress(report)),
         Outcome::Cancelled => format!("Stopped in stage {stage} with {code}: {}", progress(report)),
         Outcome::InDoubt => {
-            let doubtful: Vec<&str> = report.with_fate(Fate::InDoubt).map(|entry| entry.id.path()).collect();
+            let doubtful: Vec<String> =
+                report.with_fate(Fate::InDoubt).map(|entry| entry.id.path().into_owned()).collect();
             let whether = match doubtful.as_slice() {
                 [] => String::new(),
                 [one] => format!("nobody knows whether `{one}` was committed; "),
@@ -67,6 +68,14 @@ fn success(report: &Report, database: &str) -> String {
     if report.has_done_something() && !report.verified {
         return format!("The tool has ended well; no ledger in {database} says what it has done");
     }
+    let rolled_back = report.with_fate(Fate::RolledBack).count();
+    if rolled_back > 0 {
+        return format!("Rolled back {} of {database}{proof}", count(rolled_back, "migration"));
+    }
+    if report.command == Some(Command::Baseline) {
+        let recorded = report.with_fate(Fate::Applied).count();
+        return format!("Recorded {} in {database} as applied{proof}", count(recorded, "migration"));
+    }
     match report.with_fate(Fate::Applied).count() {
         0 => format!("{database} is in order{proof}"),
         applied => format!("Applied {} to {database}{proof}", count(applied, "migration")),
@@ -75,12 +84,17 @@ fn success(report: &Report, database: &str) -> String {
 
 /// How far a run came that did not end well. Nothing is written before there is a plan.
 fn progress(report: &Report) -> String {
-    let writes = report.command.is_none_or(crate::input::Command::writes);
+    let writes = report.command.is_none_or(Command::writes);
     match (&report.plan, writes) {
         (None, _) | (_, false) => "nothing was changed".to_owned(),
         (Some(_), true) => {
-            let applied = report.with_fate(Fate::Applied).count();
-            format!("{applied} of {} applied", count(report.migrations.len(), "migration"))
+            let (fate, word) = match report.command {
+                Some(Command::Rollback) => (Fate::RolledBack, "rolled back"),
+                Some(Command::Baseline) => (Fate::Applied, "recorded"),
+                _ => (Fate::Applied, "applied"),
+            };
+            let done = report.with_fate(fate).count();
+            format!("{done} of {} {word}", count(report.migrations.len(), "migration"))
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     fault::{Fault, Place, Stage},
-    run::event::{BastionFacts, DatabaseFacts, Event, ImageFacts, PlanFacts, Proof, StepFate, StepId, Usage},
+    run::event::{BastionFacts, Change, DatabaseFacts, Event, ImageFacts, PlanFacts, Proof, StepFate, StepId, Usage},
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -59,6 +59,7 @@ pub(super) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
         // What became of it is told next.
         Event::Found(_) => Vec::new(),
         Event::Recorded { version } => text(Tone::Good, format!("  applied {}", name(version))),
+        Event::RolledBack { version } => text(Tone::Good, format!("  rolled back {}", name(version))),
         Event::Failed { version } => text(Tone::Bad, format!("  failed {}", name(version))),
         Event::Forgotten { version } => {
             text(Tone::Bad, format!("  forgotten: the server crashed before {} was on its disk", name(version)))
@@ -69,7 +70,8 @@ pub(super) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
         Event::Notice { severity, text: said } => {
             text(Tone::Quiet, format!("  {}: {}", severity.to_lowercase(), indented(said)))
         }
-        Event::Begun { name } => text(Tone::Quiet, format!("  begun {name}")),
+        Event::Begun { name, schema: None } => text(Tone::Quiet, format!("  begun {name}")),
+        Event::Begun { name, schema: Some(schema) } => text(Tone::Quiet, format!("  begun {schema}: {name}")),
         Event::Calling { command } => text(Tone::Plain, format!("  $ {}", indented(command))),
         Event::Output { line } => text(Tone::Quiet, format!("  | {line}")),
         Event::Blocked { text: who } => text(Tone::Warning, format!("  {}", indented(who))),
@@ -136,8 +138,13 @@ pub(super) fn used(usage: Usage) -> String {
 
 fn plan(facts: &PlanFacts) -> Vec<String> {
     let pending = count(facts.pending.len(), "migration");
-    let head = format!("  {pending} pending, {} recorded in {}", facts.recorded, facts.ledger);
-    let files = facts.pending.iter().map(|id| format!("  pending {}", id.path()));
+    let word = match facts.change {
+        Change::Apply => "pending",
+        Change::Record => "to record",
+        Change::RollBack => "to roll back",
+    };
+    let head = format!("  {pending} {word}, {} recorded in {}", facts.recorded, facts.ledger);
+    let files = facts.pending.iter().map(|id| format!("  {word} {}", id.path()));
     let digest = (!facts.digest.is_empty()).then(|| format!("  digest  {}", facts.digest));
     std::iter::once(head).chain(files).chain(digest).collect()
 }

@@ -1,7 +1,7 @@
 //! The only vocabulary of progress: what the stages tell, what the log prints, what the report is folded from.
 
 use crate::fault::{Fault, Stage};
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 use tokio::sync::mpsc;
 
 /// One thing that happened. Text in it that comes from outside (a server, a file) is hostile until it is rendered.
@@ -57,6 +57,11 @@ pub enum Event {
         /// Which migration.
         version: i64,
     },
+    /// A migration is not in the ledger any more since this run, which went back.
+    RolledBack {
+        /// Which migration.
+        version: i64,
+    },
     /// A migration failed, or was stopped, and is not in the ledger.
     Failed {
         /// Which migration.
@@ -83,6 +88,8 @@ pub enum Event {
     Begun {
         /// As the tool names it. Hostile text.
         name: String,
+        /// In which schema, if the tool says so. Hostile text.
+        schema: Option<String>,
     },
     /// A tool was started.
     Calling {
@@ -263,29 +270,50 @@ pub struct MigrationId {
     /// The file, as the user wrote the path; empty for a tool's migration, whose files only the tool knows.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub file: String,
+    /// In which schema, where a tool keeps one ledger for each tenant; else empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub schema: String,
 }
 
 impl MigrationId {
-    /// The file, or the tool's own name.
+    /// The file, or what [`Self::title`] says.
     #[must_use]
-    pub fn path(&self) -> &str {
-        if self.file.is_empty() { &self.name } else { &self.file }
+    pub fn path(&self) -> Cow<'_, str> {
+        if self.file.is_empty() { self.title() } else { Cow::from(&self.file) }
     }
 
-    /// What people call it: `0003_add_email` of `migrations/0003_add_email.sql`, or the tool's own name.
+    /// What people call it: `0003_add_email` of `migrations/0003_add_email.sql`, or the tool's own name, behind its schema if
+    /// there is one for each tenant.
     #[must_use]
-    pub fn title(&self) -> &str {
+    pub fn title(&self) -> Cow<'_, str> {
+        if !self.schema.is_empty() {
+            return Cow::from(format!("{}: {}", self.schema, self.name));
+        }
         if self.file.is_empty() {
-            return &self.name;
+            return Cow::from(&self.name);
         }
         let name = self.file.rsplit('/').next().unwrap_or(&self.file);
-        name.strip_suffix(".sql").unwrap_or(name)
+        Cow::from(name.strip_suffix(".sql").unwrap_or(name))
     }
+}
+
+/// What a run does with the migrations of its plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It applies them.
+    Apply,
+    /// It records them as if they were applied.
+    Record,
+    /// It takes them back.
+    RollBack,
 }
 
 /// What there is to do.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct PlanFacts {
+    /// What is done with them.
+    #[serde(skip)]
+    pub change: Change,
     /// `plain` or `sqlx`.
     pub layout: String,
     /// The ledger table, qualified.
