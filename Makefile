@@ -61,7 +61,7 @@ $(PEERS)/refinery: | setup
 
 # program:packages-that-have-it; servers may lie outside of an ordinary PATH.
 NEEDS := initdb:postgresql psql:postgresql-client sshd:openssh-server ssh-keygen:openssh-client pgbouncer:pgbouncer \
-	cc:gcc,libc6-dev perl:perl pkg-config:pkg-config setpriv:util-linux useradd:passwd \
+	cc:gcc,libc6-dev perl:perl pkg-config:pkg-config setpriv:util-linux useradd:passwd sshpass:sshpass \
 	docker:docker.io debootstrap:debootstrap,debian-archive-keyring
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
@@ -76,6 +76,7 @@ setup: ## Installs what the build and the suite need; says nothing when all is t
 	for need in $(NEEDS); do \
 		if ! command -v "$${need%%:*}" >/dev/null; then packages+=($$(tr , ' ' <<<"$${need#*:}")); fi; \
 	done; \
+	if ! /usr/bin/python3 -c 'import ensurepip' 2>/dev/null; then packages+=(python3-venv); fi; \
 	if (( $${#packages[@]} )); then \
 		echo "make setup: installing $${packages[*]}"; \
 		$(AS_ROOT) apt-get update -qq; \

@@ -8,16 +8,14 @@ mod app;
 mod bystander;
 #[cfg(test)]
 mod cancel;
-#[path = "../suite/lab/certificate.rs"]
-mod certificate;
 mod command_line;
+#[cfg(test)]
+mod compose;
 #[cfg(test)]
 mod drivers;
 #[cfg(test)]
 mod emulator;
 mod engine;
-#[path = "../suite/lab/github.rs"]
-mod github;
 #[cfg(test)]
 mod image;
 #[cfg(test)]
@@ -28,14 +26,14 @@ mod image_executor;
 mod isolation;
 #[path = "../suite/judge.rs"]
 mod judge;
+#[path = "../suite/lab/mod.rs"]
+mod lab;
 mod layout;
 #[path = "../suite/leak.rs"]
 mod leak;
 mod network;
 #[cfg(test)]
 mod parts;
-#[path = "../suite/lab/process.rs"]
-mod process;
 #[cfg(test)]
 mod pull;
 mod registry;
@@ -56,6 +54,10 @@ mod variants;
 mod workflow;
 #[cfg(test)]
 mod workflows;
+
+#[cfg(test)]
+use lab::github;
+use lab::{certificate, process};
 
 /// What `make image` builds.
 const ACTION: &str = "bastion-migrate:dev";

@@ -5,7 +5,7 @@
 use crate::lab::{
     Lab, poll,
     postgres::{Login, Options, PASSWORD, Postgres, ROLE, Tls},
-    program,
+    process::program,
     sshd::Sshd,
 };
 use bastion_migrate::{

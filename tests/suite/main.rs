@@ -40,6 +40,8 @@ mod plans;
 mod retry;
 mod runner;
 #[cfg(test)]
+mod servers;
+#[cfg(test)]
 mod shapes;
 /// What `make soak` asks of every round, tested here.
 #[cfg(test)]

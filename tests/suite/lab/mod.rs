@@ -6,17 +6,19 @@ pub(crate) mod alembic;
 pub(crate) mod certificate;
 pub(crate) mod gate;
 pub(crate) mod github;
+pub(crate) mod login;
 pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 pub(crate) mod process;
+pub(crate) mod project;
+pub(crate) mod server;
 pub(crate) mod session;
 pub(crate) mod sshd;
 #[cfg(test)]
 pub(crate) mod stranger;
+pub(crate) mod venv;
 
 pub(crate) use process::poll;
-#[cfg(test)]
-pub(crate) use process::program;
 
 use postgres::{Database, Options, Postgres};
 use sshd::Sshd;

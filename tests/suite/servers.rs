@@ -1,0 +1,164 @@
+//! The deployment servers of the lab are what they are taken for, by OpenSSH's own client and without the action.
+#![expect(clippy::disallowed_methods, reason = "makes a user as a dead process would have left it")]
+
+use crate::lab::{
+    Lab,
+    process::finish,
+    project::Project,
+    server::{BACKEND, Server, Ticket, tenants},
+    venv::{DJANGO_4_2, DJANGO_5_2},
+};
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, process::Command};
+
+/// What the first users' job gives to the shell of their server.
+const SCRIPT: &str = r#"
+set -euo pipefail
+echo "=== Running migrations on deployment server ==="
+
+cd ~/ProjectMeats/backend
+echo "Activating virtual environment..."
+source ../venv/bin/activate
+echo "Running database migrations..."
+python manage.py migrate --fake-initial --noinput
+echo "✓ Migrations completed successfully"
+"#;
+
+#[test]
+fn a_server_migrates_by_the_first_users_own_lines() {
+    for python in [DJANGO_4_2, DJANGO_5_2] {
+        let lab = Lab::new();
+        let server = Server::start().project(Project::Plain, &lab.database, python);
+        let before = server.picture();
+        let said = server.shell(SCRIPT).unwrap();
+        let lines = [
+            "=== Running migrations on deployment server ===",
+            "Activating virtual environment...",
+            "Running database migrations...",
+            "Operations to perform:",
+            "  Apply all migrations: carriers, customers, suppliers",
+            "Running migrations:",
+            "  Applying carriers.0001_initial... OK",
+            "✓ Migrations completed successfully",
+        ];
+        let mut rest = said.lines();
+        assert!(lines.iter().all(|line| rest.any(|said| said == *line)), "{said}");
+        assert!(server.shell(SCRIPT).unwrap().contains("  No migrations to apply.\n"));
+        assert_eq!(server.left_behind(&before), [""; 0]);
+    }
+}
+
+/// Each entry of the first users' own troubleshooting looks like this on the server.
+#[test]
+fn a_server_has_the_first_users_troubles() {
+    let lab = Lab::new();
+    let whole = || Server::with_project(&lab.database);
+    let database = lab.database.url();
+    let nowhere = Project::Plain.dotenv(&database.replace(&lab.database.server().port().to_string(), "9"));
+    let unreadable = whole();
+    fs::set_permissions(unreadable.path(BACKEND), fs::Permissions::from_mode(0o000)).unwrap();
+    let troubles = [
+        (unreadable, "ProjectMeats/backend: Permission denied"),
+        (whole().without(BACKEND), "ProjectMeats/backend: No such file or directory"),
+        (whole().without("ProjectMeats/venv"), "../venv/bin/activate: No such file or directory"),
+        (whole().without("ProjectMeats/backend/.env"), "KeyError: 'SECRET_KEY'"),
+        (whole().file("ProjectMeats/backend/.env", nowhere), "port 9 failed: Connection refused"),
+    ];
+    for (server, words) in troubles {
+        let said = server.shell(SCRIPT).unwrap_err();
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert_eq!(lab.database.contents(), "");
+}
+
+#[test]
+fn a_server_lets_in_who_has_the_key_or_the_password_and_nobody_else() {
+    let (server, other) = (Server::start(), Server::start());
+    let home = format!("{}\n-bash\n", server.login().home().display());
+    let enter = |ticket: Ticket<'_>| server.shell_with(ticket, "echo ~; echo $0");
+    let (key, strange) = (server.sshd().key(), other.sshd().key());
+    assert_eq!(enter(Ticket::Password(server.login().password())).as_ref(), Ok(&home));
+    assert_eq!(enter(Ticket::Key(key.expose())), Ok(home));
+    for wrong in [Ticket::Password("another"), Ticket::Key(strange.expose())] {
+        let refused = enter(wrong).unwrap_err();
+        assert!(refused.contains("Permission denied"), "{refused}");
+    }
+}
+
+/// In the first users' order, twice, and no step of it may fail.
+#[test]
+fn a_server_has_tenants_in_the_first_users_order() {
+    for python in [DJANGO_4_2, DJANGO_5_2] {
+        let lab = Lab::new();
+        let server = Server::start().project(Project::Tenants, &lab.database, python);
+        let lines = "set -euo pipefail\ncd ~/ProjectMeats/backend\nsource ../venv/bin/activate\n\
+                python manage.py migrate --noinput\n\
+                python manage.py migrate_schemas --shared --noinput\n\
+                python manage.py create_super_tenant --no-input\n\
+                python manage.py setup_test_tenant --tenant-name test_tenant --domain test.example.com\n\
+                python manage.py migrate_schemas --tenant --noinput\n";
+        for created in ["created", "was there"] {
+            let said = server.shell(lines).unwrap();
+            assert!(said.contains(&format!("tenant test_tenant {created}\n")), "{said}");
+        }
+        let rows = "select count(*) from test_tenant.django_migrations";
+        assert!(lab.database.sql(rows).parse::<u32>().unwrap() >= 7, "{}", lab.database.sql(rows));
+    }
+}
+
+#[test]
+fn one_tenant_of_many_fails_and_those_behind_it_are_not_reached() {
+    let lab = Lab::new();
+    let server = Server::start().project(Project::Tenants, &lab.database, DJANGO_4_2);
+    let lines = "set -euo pipefail\ncd ~/ProjectMeats/backend\nsource ../venv/bin/activate\n";
+    server.shell(&format!("{lines}python manage.py migrate_schemas --shared --noinput")).unwrap();
+    tenants(&lab.database, 24);
+    let migrate = |environment: &str| {
+        server.shell(&format!("{lines}{environment} python manage.py migrate_schemas --tenant --noinput"))
+    };
+    let said = migrate("APP_BROKEN_TENANT=t07").unwrap_err();
+    assert!(said.contains("relation \"rates_nowhere\" does not exist"), "{said}");
+    let applied = || {
+        let count = |number| {
+            let ledger = format!("t{number:02}.django_migrations");
+            let there = lab.database.sql(&format!("select to_regclass('{ledger}')"));
+            let rows = || lab.database.sql(&format!("select count(*) from {ledger} where app = 'rates'"));
+            (number, if there.is_empty() { "none".to_owned() } else { rows() })
+        };
+        (1..=24).map(count).collect::<BTreeMap<u32, String>>()
+    };
+    let after = applied();
+    assert_eq!([&after[&6], &after[&7], &after[&8]], ["2", "1", "none"]);
+    migrate("").unwrap();
+    assert!(applied().values().all(|count| count == "2"), "{:?}", applied());
+}
+
+#[test]
+fn what_is_left_on_a_server_is_seen() {
+    let server = Server::start().file("notes", "one");
+    let before = server.picture();
+    server.shell("echo two >notes; touch other; nohup sleep 60 >/dev/null 2>&1 </dev/null &").unwrap();
+    let left = server.left_behind(&before);
+    assert_eq!(left.get(1..), Some(&["changed: ~/notes".to_owned(), "new: ~/other".to_owned()][..]), "{left:?}");
+    assert!(left[0].starts_with("process ") && left[0].ends_with(": sleep 60"), "{left:?}");
+}
+
+#[test]
+fn what_is_put_before_the_machines_own_programs_is_found_first() {
+    let server = Server::start();
+    let program = server.programs().join("python");
+    fs::write(&program, "#!/bin/sh\necho \"not Python: $*\"\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(server.shell("python manage.py migrate").unwrap(), "not Python: manage.py migrate\n");
+}
+
+/// Another test may have made a server meanwhile, and have removed it then.
+#[test]
+fn users_that_a_dead_process_left_are_removed() {
+    let name = format!("bmdead{}", std::process::id());
+    let home = tempfile::tempdir().unwrap().keep();
+    let remark = ["--no-create-home", "--comment", "bastion-migrate-lab of 4194305", "--home-dir"];
+    finish(Command::new("useradd").args(remark).args([home.as_os_str(), name.as_ref()]));
+    drop(Server::start());
+    assert!(!fs::read_to_string("/etc/passwd").unwrap().contains(&name));
+    assert!(!home.exists());
+}
