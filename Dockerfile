@@ -13,15 +13,15 @@ RUN rustc --print host-tuple > /target
 
 # The dependencies, OpenSSL among them, are a layer of their own: it lasts as long as these two files.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src \
-    && echo 'fn main() {}' > src/main.rs \
+RUN mkdir -p src/tool \
+    && echo 'fn main() {}' | tee src/main.rs src/tool/embed.rs \
     && touch src/lib.rs \
     && cargo build --release --locked --bins --target "$(cat /target)"
 
 COPY action.yml ./
 COPY src src
 # Younger than the stand-ins above, so that Cargo builds it.
-RUN touch src/main.rs src/lib.rs \
+RUN touch src/main.rs src/lib.rs src/tool/embed.rs \
     && cargo build --release --locked --bins --target "$(cat /target)" \
     && mkdir /image && cp "target/$(cat /target)/release/bastion-migrate" /image/ \
     && ln -s bastion-migrate /image/bastion-migrate-sweep \

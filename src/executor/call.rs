@@ -88,18 +88,21 @@ impl Image<'_> {
         self.used(ended.usage);
         match ended.status {
             Status::Exited(0) => Ok(said.out),
-            status => Err(self.failure(line, status, &said.last_words(), &before)),
+            status => {
+                let begun = said.begun.clone();
+                Err(self.failure(line, status, &said.last_words(), begun.as_deref(), &before))
+            }
         }
     }
 
     fn hear(&self, output: Output<'_>, said: &RefCell<Said>) {
         let mut said = said.borrow_mut();
         let (Output::Out(line) | Output::Err(line) | Output::Begun(line)) = output;
-        if let Some(name) = self.tool.recipe.begins(line)
-            && said.begun.as_deref() != Some(name)
+        if let Some(name) = self.tool.recipe.begins(line).map(|begun| begun.name)
+            && said.begun.as_deref() != Some(&name)
         {
-            said.begun = Some(name.to_owned());
-            self.events.tell(Event::Begun { name: name.to_owned() });
+            said.begun = Some(name.clone());
+            self.events.tell(Event::Begun { name });
         }
         if !matches!(output, Output::Begun(_)) {
             self.events.tell(Event::Output { line: line.to_owned() });
@@ -127,11 +130,11 @@ impl Image<'_> {
 
     /// The tunnel's own trouble comes before what the tool makes of it, and the server's code before the tool's words, which
     /// may be in another language.
-    fn failure(&self, line: &Line, status: Status, said: &[String], before: &Before) -> Fault {
+    fn failure(&self, line: &Line, status: Status, said: &[String], begun: Option<&str>, before: &Before) -> Fault {
         let shown = line.shown();
         let trouble = self.listener.as_ref().and_then(Listener::last_fault);
         if let Some(cause) = trouble.filter(|cause| before.fault.as_ref() != Some(cause)) {
-            return explain(&self.tool.recipe, &format!("`{shown}` failed"), said)
+            return explain(&self.tool.recipe, &format!("`{shown}` failed"), said, begun)
                 .detail
                 .into_iter()
                 .fold(cause, Fault::detail);
@@ -145,10 +148,12 @@ impl Image<'_> {
             }
             // A shell's words for "not found" and "not executable" (POSIX, 2.8.2).
             Status::Exited(126 | 127) => {
-                explain(&self.tool.recipe, &format!("`{shown}` can't be started"), said).code(Code::ToolMissing)
+                let fault = explain(&self.tool.recipe, &format!("`{shown}` can't be started"), said, begun);
+                // What the recipe knows of it says better how to mend it.
+                if fault.code == Code::ToolMissing { fault } else { fault.code(Code::ToolMissing) }
             }
             Status::Exited(code) => {
-                let fault = explain(&self.tool.recipe, &format!("`{shown}` ended with code {code}"), said);
+                let fault = explain(&self.tool.recipe, &format!("`{shown}` ended with code {code}"), said, begun);
                 let error = self.listener.as_ref().and_then(Listener::last_error);
                 match error.filter(|error| error.at >= before.at && error.sqlstate == LOCK_NOT_AVAILABLE) {
                     Some(error) if fault.code == Code::ToolFailed => {

@@ -166,7 +166,7 @@ impl<'a> Image<'a> {
         let ledgers = shape::found(&self.found, self.tool.recipe.ledger.as_deref());
         let session = self.session().map_err(|fault| vec![fault])?;
         self.before = Witness::of(session, ledgers).await.map_err(|fault| vec![fault])?;
-        if let (Some(listing), Some(line)) = (self.tool.recipe.listing, self.tool.recipe.line(Verb::Status)) {
+        if let (Some(listing), Some(line)) = (&self.tool.recipe.listing, self.tool.recipe.line(Verb::Status)) {
             let said = self.call(reach, &line).await.map_err(|fault| vec![fault.at(Stage::Plan)])?;
             self.listed = listing.read(said.iter().map(String::as_str));
             witness::same_database(&self.tool.recipe, &self.listed, &self.before).map_err(|fault| vec![fault])?;

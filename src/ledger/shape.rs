@@ -19,6 +19,8 @@ pub struct Shape {
     applied: &'static str,
     /// SQL: their order.
     order: &'static str,
+    /// A table without which, in the same schema, it is somebody else's; not asked for when the tool is known.
+    beside: Option<&'static str>,
 }
 
 const SHAPES: &[Shape] = &[
@@ -42,7 +44,9 @@ const SHAPES: &[Shape] = &[
     ),
     shape("golang-migrate", "schema_migrations", &["version", "dirty"], "version::text", "NOT dirty", "version"),
     shape("ecto", "schema_migrations", &["version", "inserted_at"], "version::text", "true", "version"),
-    shape("rails", "schema_migrations", &["version"], "version::text", "true", "version"),
+    // Rails also notes its environment; dbmate makes the very same table and nothing else.
+    shape("rails", "schema_migrations", &["version"], "version::text", "true", "version").beside("ar_internal_metadata"),
+    shape("dbmate", "schema_migrations", &["version"], "version::text", "true", "version"),
     shape(
         "goose",
         "goose_db_version",
@@ -93,6 +97,26 @@ const SHAPES: &[Shape] = &[
     shape("node-pg-migrate", "pgmigrations", &["name", "run_on"], "name", "true", "id"),
     shape("tern", "schema_version", &["version"], "version::text", "true", "version"),
     shape("yoyo", "_yoyo_migration", &["migration_id"], "migration_id", "true", "applied_at_utc"),
+    shape(
+        "postgrator",
+        "schemaversion",
+        &["version", "md5", "run_at"],
+        "version || coalesce(' ' || name, '')",
+        // The first row says that there is nothing yet.
+        "version > 0",
+        "version",
+    ),
+    shape("sqitch", "changes", &["change_id", "script_hash", "planned_at"], "project || ':' || change", "true", "committed_at"),
+    shape(
+        "atlas",
+        "atlas_schema_revisions",
+        &["version", "applied", "total", "operator_version"],
+        "version || coalesce(' ' || nullif(description, ''), '')",
+        "applied = total AND coalesce(error, '') = ''",
+        "version",
+    ),
+    // A migration that is begun and not completed has both schemas; `done` is the end of it.
+    shape("pgroll", "migrations", &["schema", "name", "done"], "schema || '.' || name", "done", "created_at"),
 ];
 
 const fn shape(
@@ -103,7 +127,18 @@ const fn shape(
     applied: &'static str,
     order: &'static str,
 ) -> Shape {
-    Shape { tool, table, columns, name, applied, order }
+    Shape { tool, table, columns, name, applied, order, beside: None }
+}
+
+impl Shape {
+    const fn beside(self, table: &'static str) -> Self {
+        Self { beside: Some(table), ..self }
+    }
+}
+
+/// Whose ledgers are known.
+pub fn tools() -> impl Iterator<Item = &'static str> {
+    SHAPES.iter().map(|shape| shape.tool)
 }
 
 /// One ledger in the database.
@@ -126,7 +161,8 @@ pub struct Row {
 /// Every table that has the name of a ledger, in every schema, in one query.
 #[must_use]
 pub fn find_sql() -> String {
-    let names: Vec<String> = SHAPES.iter().map(|shape| literal(shape.table)).collect();
+    let tables = SHAPES.iter().flat_map(|shape| [Some(shape.table), shape.beside]).flatten();
+    let names: Vec<String> = tables.map(literal).collect();
     format!(
         "SELECT 'ledger', n.nspname, c.relname, pg_catalog.string_agg(a.attname, ',') FROM pg_catalog.pg_class c \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
@@ -139,22 +175,30 @@ pub fn find_sql() -> String {
 /// Reads the answer. `tool` is the only one that counts, if one is known.
 #[must_use]
 pub fn found(answer: &[Vec<Option<String>>], tool: Option<&str>) -> Vec<ToolLedger> {
-    let read = |row: &Vec<Option<String>>| {
-        let field = |index: usize| row.get(index).and_then(Option::as_deref);
-        let (schema, name) = (field(1)?, field(2)?);
-        let columns: Vec<&str> = field(3)?.split(',').collect();
+    let tables: Vec<(&str, &str, &str)> = answer.iter().filter_map(|row| table(row)).collect();
+    let has = |schema: &str, name: &str| tables.iter().any(|(in_schema, table, _)| (*in_schema, *table) == (schema, name));
+    let read = |&(schema, name, columns): &(&str, &str, &str)| {
+        let columns: Vec<&str> = columns.split(',').collect();
         let shape = SHAPES.iter().find(|shape| {
             shape.table == name
-                && tool.is_none_or(|tool| tool == shape.tool)
                 && shape.columns.iter().all(|column| columns.contains(column))
+                && match tool {
+                    Some(tool) => tool == shape.tool,
+                    None => shape.beside.is_none_or(|beside| has(schema, beside)),
+                }
         })?;
         Some(ToolLedger { shape, table: Table { schema: schema.to_owned(), name: name.to_owned() } })
     };
-    answer
-        .iter()
-        .filter(|row| row.first().is_some_and(|kind| kind.as_deref() == Some("ledger")))
-        .filter_map(read)
-        .collect()
+    tables.iter().filter_map(read).collect()
+}
+
+/// Schema, name and columns of a table in the answer.
+fn table(row: &[Option<String>]) -> Option<(&str, &str, &str)> {
+    let field = |index: usize| row.get(index).and_then(Option::as_deref);
+    if field(0)? != "ledger" {
+        return None;
+    }
+    Some((field(1)?, field(2)?, field(3)?))
 }
 
 impl ToolLedger {
@@ -202,17 +246,29 @@ mod tests {
     #[test]
     fn columns_tell_tools_apart_whose_tables_have_one_name() {
         for (name, columns, tool) in [
-            ("schema_migrations", "version", "rails"),
+            ("schema_migrations", "version", "dbmate"),
             ("schema_migrations", "version,dirty", "golang-migrate"),
             ("schema_migrations", "version,inserted_at", "ecto"),
             ("migrations", "id,migration,batch", "laravel"),
             ("migrations", "id,timestamp,name", "typeorm"),
             ("migrations", "id,name,run_on", "db-migrate"),
+            ("migrations", "schema,name,migration,created_at,done", "pgroll"),
         ] {
             let found = found(&[table("public", name, columns)], None);
             assert_eq!(found.iter().map(ToolLedger::tool).collect::<Vec<_>>(), [tool], "{columns}");
         }
         assert_eq!(found(&[table("public", "migrations", "bird,route")], None), []);
+    }
+
+    #[test]
+    fn rails_is_known_by_the_table_beside_its_own_or_by_being_asked_for() {
+        let ledger = table("a", "schema_migrations", "version");
+        let tool = |answer: &[Vec<Option<String>>], tool| found(answer, tool).first().map(ToolLedger::tool);
+        let beside = |schema| [ledger.clone(), table(schema, "ar_internal_metadata", "key,value")];
+        assert_eq!(tool(&beside("a"), None), Some("rails"));
+        assert_eq!(tool(&beside("b"), None), Some("dbmate"));
+        assert_eq!(tool(&[ledger.clone()], Some("rails")), Some("rails"));
+        assert_eq!(found(&beside("a"), None).len(), 1);
     }
 
     #[test]

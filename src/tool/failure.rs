@@ -1,17 +1,74 @@
-//! Why a tool failed, in its own words and in ours.
+//! Why a tool failed, in its own words and in ours. What it says is for people: a tool can print anything, so no verdict
+//! hangs on it.
 
-use super::Recipe;
+use super::{Pattern, Recipe};
 use crate::fault::{Code, Fault};
 use regex_lite::Captures;
+use serde::Deserialize;
 
 /// Lines of the tool's last words that are shown with the fault.
 const SHOWN: usize = 12;
 
-/// The fault for a tool that failed: `ending` says how it ended, `said` are the last lines that it said.
+/// What every tool can fail at, and the shell, the server and the engine around it.
+const COMMON: &str = include_str!("failures.yaml");
+
+/// In a fix: the migration that was begun last, as the tool takes it for a target.
+const MIGRATION: &str = "{migration}";
+
+/// A known failure.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Failure {
+    /// Searched for in each line that the tool said.
+    pub pattern: Pattern,
+    /// Which code it gets, if not the usual one.
+    pub code: Option<String>,
+    /// In place of the tool's own words; `$1` is the pattern's first group.
+    pub cause: Option<String>,
+    /// What to do, likewise; `{migration}` is the one that was begun last, as the tool takes it for a target.
+    pub fix: String,
+}
+
+impl Failure {
+    /// Those that do not depend on the tool.
+    #[must_use]
+    pub fn common() -> Vec<Self> {
+        // A test reads them, so none is left out here.
+        serde_yaml::from_str(COMMON).unwrap_or_default()
+    }
+
+    /// The code that it wants and that does not exist.
+    pub(super) fn unknown_code(&self) -> Option<&str> {
+        self.code.as_deref().filter(|name| !Code::ALL.iter().any(|code| code.name() == *name))
+    }
+
+    fn fault(&self, recipe: &Recipe, groups: &Captures<'_>, line: &str, begun: Option<&str>) -> Fault {
+        let expand = |text: &str| {
+            let mut expanded = String::new();
+            groups.expand(text, &mut expanded);
+            expanded
+        };
+        let code = self.code.as_deref().and_then(|name| Code::ALL.iter().find(|code| code.name() == name));
+        let cause = self.cause.as_deref().map_or_else(|| line.trim().to_owned(), expand);
+        let fix = expand(&self.fix).replace(MIGRATION, &migration(recipe, begun));
+        Fault::new(code.copied().unwrap_or(Code::ToolFailed), cause).fix(fix)
+    }
+}
+
+/// A fix is pasted into a shell: only what the recipe takes for a target gets into it.
+fn migration(recipe: &Recipe, begun: Option<&str>) -> String {
+    let target = recipe.target.as_ref();
+    let named = target.zip(begun).and_then(|(target, begun)| target.of(begun));
+    named.unwrap_or_else(|| target.map_or("MIGRATION", |target| &target.words).to_owned())
+}
+
+/// The fault for a tool that failed: `ending` says how it ended, `said` are the last lines that it said, `begun` is the
+/// migration that it began last.
 #[must_use]
-pub fn explain(recipe: &Recipe, ending: &str, said: &[String]) -> Fault {
-    let cause = headline(recipe, said).map_or_else(|| ending.to_owned(), ToOwned::to_owned);
-    let fault = known(recipe, said).unwrap_or_else(|| Fault::new(Code::ToolFailed, cause));
+pub fn explain(recipe: &Recipe, ending: &str, said: &[String], begun: Option<&str>) -> Fault {
+    let headline = headline(recipe, said);
+    let fault = known(recipe, headline, said, begun)
+        .unwrap_or_else(|| Fault::new(Code::ToolFailed, headline.unwrap_or(ending)));
     let shown = said.iter().skip(said.len().saturating_sub(SHOWN)).map(|line| line.trim_end().to_owned());
     shown.fold(fault.detail(ending), Fault::detail)
 }
@@ -19,29 +76,21 @@ pub fn explain(recipe: &Recipe, ending: &str, said: &[String]) -> Fault {
 /// The last line that says why; a position or a stack may follow it, and what was buffered meanwhile.
 fn headline<'l>(recipe: &Recipe, said: &'l [String]) -> Option<&'l str> {
     let mut lines = said.iter().rev().map(|line| line.trim()).filter(|line| !line.is_empty());
-    let says_why = |line: &&str| recipe.error.as_ref().is_some_and(|error| error.0.is_match(line));
+    let says_why = |line: &&str| recipe.error.as_ref().is_some_and(|error| error.fits(line));
     lines.clone().find(says_why).or_else(|| lines.next())
 }
 
-fn known(recipe: &Recipe, said: &[String]) -> Option<Fault> {
-    // The last words first: what comes before may have been caught.
+/// Looks at the line that says why, then at the last words first: what comes before may have been caught.
+fn known(recipe: &Recipe, headline: Option<&str>, said: &[String], begun: Option<&str>) -> Option<Fault> {
+    let alike = recipe.fails_like.as_deref().and_then(Recipe::named).map(|like| like.failures).unwrap_or_default();
+    let common = Failure::common();
     let fits = |line: &str| {
-        recipe.failures.iter().find_map(|failure| {
-            Some((failure, failure.pattern.0.captures(line)?)).map(|(failure, groups)| fault(failure, &groups, line))
+        recipe.failures.iter().chain(&alike).chain(&common).find_map(|failure| {
+            let groups = failure.pattern.0.captures(line)?;
+            Some(failure.fault(recipe, &groups, line, begun))
         })
     };
-    said.iter().rev().find_map(|line| fits(line))
-}
-
-fn fault(failure: &super::Failure, groups: &Captures<'_>, line: &str) -> Fault {
-    let expand = |text: &str| {
-        let mut expanded = String::new();
-        groups.expand(text, &mut expanded);
-        expanded
-    };
-    let code = failure.code.as_deref().and_then(|name| Code::ALL.iter().find(|code| code.name() == name));
-    let cause = failure.cause.as_deref().map_or_else(|| line.trim().to_owned(), expand);
-    Fault::new(code.copied().unwrap_or(Code::ToolFailed), cause).fix(expand(&failure.fix))
+    headline.into_iter().chain(said.iter().rev().map(String::as_str)).find_map(fits)
 }
 
 #[cfg(test)]
@@ -60,7 +109,7 @@ mod tests {
             "django.db.utils.ProgrammingError: relation \"carriers_carrier\" already exists",
             "",
         ]);
-        let fault = explain(&django, "`python manage.py migrate` ended with code 1", &lines);
+        let fault = explain(&django, "`python manage.py migrate` ended with code 1", &lines, None);
         assert_eq!(fault.code, Code::ToolFailed);
         assert_eq!(fault.cause, "django.db.utils.ProgrammingError: relation \"carriers_carrier\" already exists");
         assert!(fault.fix.contains("--fake"), "{}", fault.fix);
@@ -69,9 +118,9 @@ mod tests {
 
     #[test]
     fn an_unknown_failure_is_told_by_its_last_line() {
-        let fault = explain(&Recipe::named("custom").unwrap(), "ended with code 2", &said(&["a", "b ", " "]));
+        let fault = explain(&Recipe::named("custom").unwrap(), "ended with code 2", &said(&["a", "b ", " "]), None);
         assert_eq!((fault.code, fault.cause.as_str()), (Code::ToolFailed, "b"));
-        assert_eq!(explain(&Recipe::named("custom").unwrap(), "ended with code 2", &[]).cause, "ended with code 2");
+        assert_eq!(explain(&Recipe::named("custom").unwrap(), "ended with code 2", &[], None).cause, "ended with code 2");
     }
 
     /// psycopg adds the server's position and details; Django's own unfinished line comes out when it ends.
@@ -86,17 +135,35 @@ mod tests {
         ] {
             let lines = said(&["Running migrations:", "Traceback (most recent call last):", "  File \"a.py\", line 1"]);
             let lines = [lines, said(&[error, after, "  Applying orders.0003_bad..."])].concat();
-            assert_eq!(explain(&django, "ended with code 1", &lines).cause, error);
+            assert_eq!(explain(&django, "ended with code 1", &lines, None).cause, error);
         }
         let node =
             said(&["throw new Error()", "Error: no SSL", "    at Socket.emit (node:events:517:28)", "Node.js v18"]);
-        assert_eq!(explain(&Recipe::named("custom").unwrap(), "ended with code 1", &node).cause, "Error: no SSL");
+        assert_eq!(explain(&Recipe::named("custom").unwrap(), "ended with code 1", &node, None).cause, "Error: no SSL");
+    }
+
+    #[test]
+    fn the_fix_names_the_very_migration_if_it_can_be_pasted() {
+        let django = Recipe::named("django").unwrap();
+        let lines = said(&["django.db.utils.ProgrammingError: relation \"x\" already exists"]);
+        let fix = |begun| explain(&django, "", &lines, begun).fix;
+        assert!(fix(Some("settings.0017_ticket")).contains("migrate settings 0017_ticket --fake"));
+        for begun in [None, Some("x.$(reboot)"), Some("x.-y"), Some("nothing")] {
+            assert!(fix(begun).contains("migrate APP MIGRATION --fake"), "{}", fix(begun));
+        }
+    }
+
+    #[test]
+    fn the_line_that_says_why_counts_before_what_follows_it() {
+        let django = Recipe::named("django").unwrap();
+        let lines = said(&["django.db.utils.ProgrammingError: relation \"x\" already exists", "bash: Permission denied"]);
+        assert!(explain(&django, "", &lines, None).fix.contains("--fake"));
     }
 
     #[test]
     fn a_lock_timeout_is_told_as_one() {
         let lines = said(&["django.db.utils.OperationalError: canceling statement due to lock timeout"]);
-        assert_eq!(explain(&Recipe::named("django").unwrap(), "", &lines).code, Code::LockTimeout);
-        assert_eq!(explain(&Recipe::named("custom").unwrap(), "", &lines).code, Code::LockTimeout);
+        assert_eq!(explain(&Recipe::named("django").unwrap(), "", &lines, None).code, Code::LockTimeout);
+        assert_eq!(explain(&Recipe::named("custom").unwrap(), "", &lines, None).code, Code::LockTimeout);
     }
 }

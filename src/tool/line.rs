@@ -38,6 +38,15 @@ impl Line {
     }
 }
 
+/// One command of the several that a tool may need for one thing, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// What people call it, if there are several.
+    pub name: Option<String>,
+    /// What is started.
+    pub line: Line,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

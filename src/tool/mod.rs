@@ -4,9 +4,15 @@
 mod failure;
 mod line;
 mod listing;
+mod pattern;
 mod recipe;
+mod target;
+mod verb;
 
-pub use failure::explain;
-pub use line::Line;
-pub use listing::{Listed, Listing};
-pub use recipe::{Failure, Recipe, Verb};
+pub use failure::{Failure, explain};
+pub use line::{Call, Line};
+pub use listing::{Answer, Between, Keeps, Listed, Listing, Order};
+pub use pattern::Pattern;
+pub use recipe::{Begun, Ledgers, Recipe};
+pub use target::Target;
+pub use verb::Verb;

@@ -1,27 +1,16 @@
-//! Recipes: one YAML file for each tool, embedded.
+//! Recipes: one YAML file for each tool. Those in `recipes` are embedded; a user may bring another.
 
-use super::{Line, Listing};
-use regex_lite::Regex;
+use super::{
+    Call, Failure, Keeps, Line, Listing, Pattern, Target,
+    target::{is_placed, is_required},
+    verb::{Lines, Verb},
+};
+use crate::fault::{Code, Fault};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-const RECIPES: [&str; 2] = [include_str!("recipes/django.yaml"), include_str!("recipes/custom.yaml")];
-
-/// What a tool can be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verb {
-    /// Whether it could work at all.
-    Check,
-    /// What it would do, for people.
-    Plan,
-    /// Which migrations there are and which of them are applied.
-    Status,
-    /// Apply.
-    Migrate,
-    /// Fail if something is not applied.
-    Verify,
-}
+/// Every file in `recipes`, as the build script found them.
+const RECIPES: &[&str] = &include!(concat!(env!("OUT_DIR"), "/recipes.rs"));
 
 /// A tool.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -31,49 +20,51 @@ pub struct Recipe {
     pub name: String,
     /// What it is, for people.
     pub about: String,
-    /// The shape of the ledger that it keeps; absent: whatever is found.
+    /// The shape of the ledger that it keeps (`ledger::shape`); absent: whatever is found.
     pub ledger: Option<String>,
+    /// How many of them.
+    #[serde(default)]
+    pub ledgers: Ledgers,
+    /// What their rows are.
+    #[serde(default)]
+    pub keeps: Keeps,
     /// How its listing is read; absent: it has none that can be.
     pub listing: Option<Listing>,
-    /// What it says when it begins a migration, with the migration's name as the first group.
-    #[serde(default, deserialize_with = "pattern")]
+    /// What it says when it begins to apply or to undo a migration: its groups, joined by blanks, are the name that the ledger
+    /// has; the group `schema` says where.
     pub applying: Option<Pattern>,
     /// What the line looks like that says why it failed; absent, or never said: the last line.
-    #[serde(default, deserialize_with = "pattern")]
     pub error: Option<Pattern>,
+    /// How a migration is named to it.
+    pub target: Option<Target>,
     /// What to call.
-    verbs: BTreeMap<Verb, Vec<String>>,
+    verbs: BTreeMap<Verb, Lines>,
     /// What it is known to fail at; the first that fits counts.
     #[serde(default)]
     pub failures: Vec<Failure>,
+    /// The embedded recipe whose failures are its own, too.
+    pub fails_like: Option<String>,
 }
 
-/// A known failure.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Failure {
-    /// Searched for in each line that the tool said.
-    #[serde(deserialize_with = "required")]
-    pub pattern: Pattern,
-    /// Which code it gets, if not the usual one.
-    pub code: Option<String>,
-    /// In place of the tool's own words; `$1` is the pattern's first group.
-    pub cause: Option<String>,
-    /// What to do, likewise.
-    pub fix: String,
+/// How many ledgers a tool keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ledgers {
+    /// One.
+    #[default]
+    One,
+    /// One in each schema, and every migration that is listed belongs into each of them.
+    EachSchema,
 }
 
-/// A regular expression that can be compared as its text.
-#[derive(Debug, Clone)]
-pub struct Pattern(pub(super) Regex);
-
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.as_str() == other.0.as_str()
-    }
+/// A migration that a tool begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Begun {
+    /// As the ledger names it.
+    pub name: String,
+    /// In which schema, if the tool says so.
+    pub schema: Option<String>,
 }
-
-impl Eq for Pattern {}
 
 impl Recipe {
     /// The recipe of this name.
@@ -82,59 +73,199 @@ impl Recipe {
         Self::all().into_iter().find(|recipe| recipe.name == name)
     }
 
-    /// Every recipe.
+    /// Every recipe that is embedded, by name; `custom`, which has nothing to call, comes last.
     #[must_use]
     pub fn all() -> Vec<Self> {
         // A test reads them all, so none is left out here.
-        RECIPES.iter().filter_map(|text| serde_yaml::from_str(text).ok()).collect()
+        let mut all: Vec<Self> = RECIPES.iter().filter_map(|text| serde_yaml::from_str(text).ok()).collect();
+        all.sort_by(|one, other| (one.verbs.is_empty(), &one.name).cmp(&(other.verbs.is_empty(), &other.name)));
+        all
     }
 
-    /// What to call for this.
+    /// Reads a recipe from the text of its file.
+    ///
+    /// # Errors
+    /// `input-invalid`: the first thing in it that is wrong, with its place.
+    pub fn read(text: &str) -> Result<Self, Fault> {
+        let invalid = |why: String| {
+            Fault::new(Code::InputInvalid, format!("the recipe can't be read: {why}"))
+                .fix("correct the file; the page of tools has a whole recipe to compare with")
+        };
+        let recipe: Self = serde_yaml::from_str(text).map_err(|error| invalid(error.to_string()))?;
+        recipe.mistake().map_or(Ok(recipe.clone()), |why| Err(invalid(why)))
+    }
+
+    /// What the file says that can't be.
+    fn mistake(&self) -> Option<String> {
+        let nameless = |pattern: Option<&Pattern>| pattern.is_some_and(|pattern| !pattern.names());
+        let listing = self.listing.as_ref();
+        let patterns = [
+            ("applying", self.applying.as_ref()),
+            ("listing.pending", listing.map(|listing| &listing.pending)),
+            ("listing.applied", listing.and_then(|listing| listing.applied.as_ref())),
+            ("target.of", self.target.as_ref().and_then(|target| target.of.as_ref())),
+        ];
+        if let Some((key, _)) = patterns.into_iter().find(|(_, pattern)| nameless(*pattern)) {
+            return Some(format!("`{key}` has no group that finds the migration's name"));
+        }
+        if self.listing.is_some() != self.verbs.contains_key(&Verb::Status) {
+            return Some("`listing` says how the answer to `verbs.status` is read: there can't be one of them".to_owned());
+        }
+        for (verb, lines) in &self.verbs {
+            if lines.is_empty() {
+                return Some(format!("`verbs.{}` has no program to start", verb.name()));
+            }
+            if self.target.is_none() && lines.words().any(|word| is_placed(word)) {
+                return Some(format!("`verbs.{}` has a place for a target, and there is no `target`", verb.name()));
+            }
+        }
+        if let Some(like) = self.fails_like.as_deref().filter(|like| Self::named(like).is_none()) {
+            return Some(format!("`fails-like` names `{like}`, and there is no such recipe"));
+        }
+        let unknown = self.failures.iter().find_map(|failure| failure.unknown_code());
+        unknown.map(|code| format!("`{code}` is no code of a failure"))
+    }
+
+    /// What to call for this, if it takes one command line and no target.
     #[must_use]
     pub fn line(&self, verb: Verb) -> Option<Line> {
-        self.verbs.get(&verb).cloned().map(Line::Program)
+        match self.lines(verb).as_slice() {
+            [one] => Some(one.line.clone()),
+            _ => None,
+        }
+    }
+
+    /// What to call for this, in order; nothing if the tool has no way, or needs a target.
+    #[must_use]
+    pub fn lines(&self, verb: Verb) -> Vec<Call> {
+        if self.needs_target(verb) {
+            return Vec::new();
+        }
+        self.verbs.get(&verb).map(|lines| lines.calls(None)).unwrap_or_default()
+    }
+
+    /// The same with the user's target.
+    ///
+    /// # Errors
+    /// `input-invalid` for a target that the tool does not take, or for a tool that has no way to do it; `input-missing` where
+    /// there has to be one.
+    pub fn with_target(&self, verb: Verb, target: Option<&str>) -> Result<Vec<Call>, Fault> {
+        let Self { name, target: takes, .. } = self;
+        let Some(lines) = self.verbs.get(&verb) else {
+            return Err(Fault::new(Code::InputInvalid, format!("`tool: {name}` has no way to {}", verb.name()))
+                .fix("leave it to the tool's own means, or give the command lines yourself"));
+        };
+        let Some(takes) = takes else { return Ok(lines.calls(None)) };
+        let like = format!("write {}", takes.is);
+        match target {
+            Some(words) if !takes.takes(words) => {
+                let cause = format!("`target` is `{words}`, which is no target of `tool: {name}`");
+                Err(Fault::new(Code::InputInvalid, cause).fix(like))
+            }
+            None if self.needs_target(verb) => {
+                let cause = format!("`target` has no value, and `tool: {name}` needs one for {}", verb.name());
+                Err(Fault::new(Code::InputMissing, cause).fix(like))
+            }
+            Some(_) | None => Ok(lines.calls(target)),
+        }
+    }
+
+    /// What a page shows of a verb: the target by its words.
+    #[must_use]
+    pub fn shown(&self, verb: Verb) -> Vec<Call> {
+        let words = self.target.as_ref().map(|target| target.words.as_str());
+        self.verbs.get(&verb).map(|lines| lines.calls(words)).unwrap_or_default()
+    }
+
+    fn needs_target(&self, verb: Verb) -> bool {
+        self.verbs.get(&verb).is_some_and(|lines| lines.words().any(|word| is_required(word)))
     }
 
     /// The migration whose beginning this line tells.
     #[must_use]
-    pub fn begins<'l>(&self, line: &'l str) -> Option<&'l str> {
-        Some(self.applying.as_ref()?.0.captures(line)?.get(1)?.as_str())
+    pub fn begins(&self, line: &str) -> Option<Begun> {
+        let hit = self.applying.as_ref()?.find(line)?;
+        Some(Begun { name: hit.name, schema: hit.schema })
     }
-}
-
-fn required<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Pattern, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    Regex::new(&text).map(Pattern).map_err(serde::de::Error::custom)
-}
-
-fn pattern<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Pattern>, D::Error> {
-    required(deserializer).map(Some)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::Code;
 
     #[test]
     fn every_recipe_can_be_read_and_says_what_it_has_to() {
         for text in RECIPES {
-            let recipe: Recipe = serde_yaml::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+            let recipe = Recipe::read(text).unwrap_or_else(|fault| panic!("{fault}: {text}"));
             assert!(!recipe.about.ends_with('.') && recipe.about.len() > 10, "{}", recipe.name);
-            assert_eq!(recipe.listing.is_some(), recipe.line(Verb::Status).is_some(), "{}", recipe.name);
-            for failure in &recipe.failures {
-                let known = failure.code.as_ref().is_none_or(|code| Code::ALL.iter().any(|known| known.name() == code));
-                assert!(known && failure.fix.len() > 20 && !failure.fix.ends_with('.'), "{failure:?}");
+            for failure in recipe.failures.iter().chain(&Failure::common()) {
+                assert!(failure.fix.len() > 20 && !failure.fix.ends_with('.'), "{failure:?}");
+                assert_eq!(failure.unknown_code(), None, "{failure:?}");
             }
         }
         assert_eq!(Recipe::all().len(), RECIPES.len());
     }
 
     #[test]
+    fn a_recipe_that_is_wrong_is_told_in_one_sentence() {
+        let whole = "name: x\nabout: y\nverbs: {migrate: [x]}\n";
+        assert!(Recipe::read(whole).is_ok());
+        for (text, says) in [
+            ("name: [x]\nabout: y\nverbs: {}\n", "name: invalid type: sequence"),
+            ("name: x\nabout: y", "missing field `verbs`"),
+            ("name: x\nabout: y\nverbs: {}\nledgre: z\n", "unknown field `ledgre`"),
+            ("name: x\nabout: y\nverbs: {undo: [x]}\n", "unknown variant `undo`"),
+            ("name: x\nabout: y\nverbs: {migrate: x}\n", "verbs.migrate: expected a command line as in [tool, migrate]"),
+            ("name: x\nabout: y\nverbs: {migrate: []}\n", "`verbs.migrate` has no program"),
+            ("name: x\nabout: y\nverbs: {status: [x]}\n", "`listing` says how"),
+            ("name: x\nabout: y\nverbs: {rollback: [x, '{target}']}\n", "`verbs.rollback` has a place for a target"),
+            ("name: x\nabout: y\nverbs: {}\nerror: '('\n", "the pattern `(` can't be read"),
+            ("name: x\nabout: y\nverbs: {}\napplying: 'Applying'\n", "`applying` has no group"),
+            ("name: x\nabout: y\nverbs: {}\nfailures: [{pattern: z, fix: f, code: c}]\n", "`c` is no code"),
+        ] {
+            let fault = Recipe::read(text).unwrap_err();
+            assert!(fault.code == Code::InputInvalid && fault.cause.contains(says), "{}: {says}", fault.cause);
+        }
+    }
+
+    fn words(calls: Vec<Call>) -> Vec<String> {
+        calls.into_iter().map(|call| call.line.shown()).collect()
+    }
+
+    #[test]
+    fn a_target_is_checked_before_anything_is_called() {
+        let django = Recipe::named("django").unwrap();
+        let back = |target| django.with_target(Verb::Rollback, target).map(words);
+        assert_eq!(back(Some("settings 0016")).unwrap(), ["python manage.py migrate settings 0016 --noinput"]);
+        assert_eq!(back(Some("settings zero")).unwrap(), ["python manage.py migrate settings zero --noinput"]);
+        for wrong in ["settings", "settings --fake", "-x 0001", "a b c", "a\nb", "settings  0016", ""] {
+            assert_eq!(back(Some(wrong)).unwrap_err().code, Code::InputInvalid, "{wrong}");
+        }
+        assert_eq!(back(None).unwrap_err().code, Code::InputMissing);
+        assert!(django.lines(Verb::Rollback).is_empty());
+        let fake = |target| django.with_target(Verb::Fake, target).map(words).unwrap();
+        assert_eq!(fake(None), ["python manage.py migrate --fake --noinput"]);
+        assert_eq!(fake(Some("a 0001")), ["python manage.py migrate a 0001 --fake --noinput"]);
+        let prisma = Recipe::named("prisma").unwrap();
+        assert_eq!(prisma.with_target(Verb::Rollback, Some("x")).unwrap_err().code, Code::InputInvalid);
+    }
+
+    #[test]
+    fn several_lines_have_names_and_an_order() {
+        let tenants = Recipe::named("django-tenants").unwrap();
+        let calls = tenants.lines(Verb::Migrate);
+        let names: Vec<Option<&str>> = calls.iter().map(|call| call.name.as_deref()).collect();
+        assert_eq!(names, [Some("shared schema"), Some("tenant schemas")]);
+        assert_eq!(tenants.line(Verb::Migrate), None);
+    }
+
+    #[test]
     fn sees_a_migration_begin() {
         let django = Recipe::named("django").unwrap();
-        assert_eq!(django.begins("  Applying orders.0002_backfill..."), Some("orders.0002_backfill"));
-        assert_eq!(django.begins("  Applying orders.0002_backfill... OK"), Some("orders.0002_backfill"));
-        assert_eq!(django.begins("Running migrations:"), None);
+        let name = |line: &str| django.begins(line).map(|begun| begun.name);
+        assert_eq!(name("  Applying orders.0002_backfill...").as_deref(), Some("orders.0002_backfill"));
+        assert_eq!(name("  Applying orders.0002_backfill... OK").as_deref(), Some("orders.0002_backfill"));
+        assert_eq!(name("  Unapplying orders.0002_backfill... OK").as_deref(), Some("orders.0002_backfill"));
+        assert_eq!(name("Running migrations:"), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Ledgers of other tools, as those tools make them, read from a real server.
 
 use crate::lab::Lab;
-use bastion_migrate::ledger::shape;
+use bastion_migrate::{ledger::shape, tool::Recipe};
 
 /// Tool, its table with one row that is applied (and one that is not, where there are such), and what people call the row.
 const LEDGERS: &[(&str, &str, &str)] = &[
@@ -49,8 +49,15 @@ const LEDGERS: &[(&str, &str, &str)] = &[
     ),
     (
         "rails",
-        "create table schema_migrations (version varchar not null primary key); insert into schema_migrations values ('20240102')",
+        "create table schema_migrations (version varchar not null primary key); insert into schema_migrations values ('20240102'); \
+         create table ar_internal_metadata (key varchar primary key, value varchar, created_at timestamp(6) not null, \
+         updated_at timestamp(6) not null)",
         "20240102",
+    ),
+    (
+        "dbmate",
+        "create table schema_migrations (version varchar primary key); insert into schema_migrations values ('20240104')",
+        "20240104",
     ),
     (
         "goose",
@@ -140,11 +147,54 @@ const LEDGERS: &[(&str, &str, &str)] = &[
          applied_at_utc timestamp); insert into _yoyo_migration values ('h', '0001.users', now())",
         "0001.users",
     ),
+    (
+        "postgrator",
+        "create table schemaversion (version bigint primary key, name text, md5 text, run_at timestamptz); \
+         insert into schemaversion values (0, null, null, null), (1, 'users', 'c', now())",
+        "1 users",
+    ),
+    (
+        "sqitch",
+        "create table changes (change_id text primary key, script_hash text, change text not null, project text not null, \
+         note text not null default '', committed_at timestamptz not null default clock_timestamp(), committer_name text not null, \
+         committer_email text not null, planned_at timestamptz not null, planner_name text not null, planner_email text not null, \
+         unique (project, script_hash)); insert into changes (change_id, script_hash, change, project, committer_name, \
+         committer_email, planned_at, planner_name, planner_email) values ('i', 'h', 'users', 'shop', 'a', 'a', now(), 'a', 'a')",
+        "shop:users",
+    ),
+    (
+        "atlas",
+        "create table atlas_schema_revisions (version varchar primary key, description varchar not null, type bigint not null default 2, \
+         applied bigint not null default 0, total bigint not null default 0, executed_at timestamptz not null, \
+         execution_time bigint not null, error text, error_stmt text, hash varchar not null, partial_hashes jsonb, \
+         operator_version varchar not null); insert into atlas_schema_revisions values \
+         ('2024', 'users', 2, 3, 3, now(), 1, null, null, 'h', null, 'v'), \
+         ('2025', 'half', 2, 1, 3, now(), 1, 'no such table', 'alter table x', 'h', null, 'v')",
+        "2024 users",
+    ),
+    (
+        "pgroll",
+        "create table migrations (schema name not null, name text not null, migration jsonb not null, \
+         created_at timestamp not null default current_timestamp, updated_at timestamp not null default current_timestamp, \
+         parent text, done boolean not null default false, resulting_schema jsonb not null default '{}', \
+         migration_type varchar(32) default 'pgroll', primary key (schema, name)); \
+         insert into migrations (schema, name, migration, done) values ('public', '01_users', '{}', true), ('public', '02_half', '{}', false)",
+        "public.01_users",
+    ),
 ];
 
 /// The lab's rows are lines with columns parted by `|`.
 fn answer(text: &str) -> Vec<Vec<Option<String>>> {
     text.lines().map(|line| line.split('|').map(|field| Some(field.to_owned())).collect()).collect()
+}
+
+#[test]
+fn every_recipe_names_a_ledger_that_can_be_read() {
+    let known: Vec<&str> = shape::tools().collect();
+    for recipe in Recipe::all() {
+        assert!(recipe.ledger.as_deref().is_none_or(|ledger| known.contains(&ledger)), "{}", recipe.name);
+    }
+    assert_eq!(known, LEDGERS.iter().map(|(tool, ..)| *tool).collect::<Vec<_>>(), "each has a row in LEDGERS");
 }
 
 #[test]

@@ -1,0 +1,88 @@
+//! Patterns of recipes: what they find in a line.
+
+use regex_lite::{Captures, Regex};
+use serde::Deserialize;
+
+/// Groups of these names say something else than the migration's name.
+const OTHER: [&str; 2] = ["schema", "parents"];
+
+/// A regular expression (the syntax of the crate regex-lite) that can be compared as its text.
+#[derive(Debug, Clone)]
+pub struct Pattern(pub(super) Regex);
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+impl Eq for Pattern {}
+
+impl<'de> Deserialize<'de> for Pattern {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Regex::new(&text)
+            .map(Self)
+            .map_err(|error| serde::de::Error::custom(format!("the pattern `{text}` can't be read: {error}")))
+    }
+}
+
+/// What a pattern finds of a migration in one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Hit {
+    /// The groups that took part, joined by blanks: the migration as the ledger has it.
+    pub(super) name: String,
+    /// The group `schema`.
+    pub(super) schema: Option<String>,
+    /// The group `parents`.
+    pub(super) parents: Option<String>,
+}
+
+impl Pattern {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// Whether there is a group in it that names a migration.
+    pub(super) fn names(&self) -> bool {
+        self.0.capture_names().skip(1).any(|group| !group.is_some_and(|name| OTHER.contains(&name)))
+    }
+
+    pub(super) fn fits(&self, line: &str) -> bool {
+        self.0.is_match(line)
+    }
+
+    pub(super) fn find(&self, line: &str) -> Option<Hit> {
+        let groups = self.0.captures(line)?;
+        let other = |name: &str| groups.name(name).map(|group| group.as_str().to_owned());
+        let (schema, parents) = (other("schema"), other("parents"));
+        Some(Hit { name: self.joined(&groups), schema, parents }).filter(|hit| !hit.name.is_empty())
+    }
+
+    fn joined(&self, groups: &Captures<'_>) -> String {
+        let all = self.0.capture_names().zip(groups.iter()).skip(1);
+        let named = all.filter(|(name, _)| !name.is_some_and(|name| OTHER.contains(&name)));
+        named.filter_map(|(_, group)| group).map(|group| group.as_str().trim()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(text: &str) -> Pattern {
+        Pattern(Regex::new(text).unwrap())
+    }
+
+    #[test]
+    fn the_groups_that_took_part_are_the_name() {
+        let flyway = pattern("^(?P<schema>\\w+): version (\\S+) - (.+)$|^repeatable (.+)$");
+        let hit = flyway.find("public: version 1.1 - Add people").unwrap();
+        assert_eq!((hit.name.as_str(), hit.schema.as_deref(), hit.parents), ("1.1 Add people", Some("public"), None));
+        assert_eq!(flyway.find("repeatable view").unwrap().name, "view");
+        assert_eq!(flyway.find("something else"), None);
+        assert_eq!(pattern("^(x?)").find("y"), None, "an empty name is none");
+    }
+}
