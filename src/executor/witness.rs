@@ -150,7 +150,10 @@ mod tests {
     use super::*;
 
     fn listed(names: &[(&str, bool)]) -> Vec<Listed> {
-        names.iter().map(|(name, applied)| Listed { name: (*name).to_owned(), applied: *applied, parents: Vec::new() }).collect()
+        names
+            .iter()
+            .map(|(name, applied)| Listed { name: (*name).to_owned(), applied: *applied, parents: Vec::new() })
+            .collect()
     }
 
     fn witness(names: &[&str]) -> Witness {

@@ -329,7 +329,7 @@ fn a_value_is_refused_with_its_place_and_the_values_that_exist() {
     assert_eq!(fault.cause, "`out-of-order` (from the workflow's `with:`) is `sometimes`: it does not exist");
     assert_eq!(fault.fix, "set `out-of-order` to `refuse` or `allow`");
     let fault = only_fault(&["--executor", "cluster"], &[DATABASE]);
-    assert_eq!(fault.fix, "set `executor` to `sql` or `image`");
+    assert_eq!(fault.fix, "set `executor` to `sql`, `image` or `server`");
     let fault = only_fault(&["--expect-plan", "yes"], &[DATABASE]);
     assert!(fault.fix.contains("`plan-digest`"), "{}", fault.fix);
 }

@@ -45,7 +45,8 @@ const SHAPES: &[Shape] = &[
     shape("golang-migrate", "schema_migrations", &["version", "dirty"], "version::text", "NOT dirty", "version"),
     shape("ecto", "schema_migrations", &["version", "inserted_at"], "version::text", "true", "version"),
     // Rails also notes its environment; dbmate makes the very same table and nothing else.
-    shape("rails", "schema_migrations", &["version"], "version::text", "true", "version").beside("ar_internal_metadata"),
+    shape("rails", "schema_migrations", &["version"], "version::text", "true", "version")
+        .beside("ar_internal_metadata"),
     shape("dbmate", "schema_migrations", &["version"], "version::text", "true", "version"),
     shape(
         "goose",
@@ -106,7 +107,14 @@ const SHAPES: &[Shape] = &[
         "version > 0",
         "version",
     ),
-    shape("sqitch", "changes", &["change_id", "script_hash", "planned_at"], "project || ':' || change", "true", "committed_at"),
+    shape(
+        "sqitch",
+        "changes",
+        &["change_id", "script_hash", "planned_at"],
+        "project || ':' || change",
+        "true",
+        "committed_at",
+    ),
     shape(
         "atlas",
         "atlas_schema_revisions",
@@ -176,7 +184,8 @@ pub fn find_sql() -> String {
 #[must_use]
 pub fn found(answer: &[Vec<Option<String>>], tool: Option<&str>) -> Vec<ToolLedger> {
     let tables: Vec<(&str, &str, &str)> = answer.iter().filter_map(|row| table(row)).collect();
-    let has = |schema: &str, name: &str| tables.iter().any(|(in_schema, table, _)| (*in_schema, *table) == (schema, name));
+    let has =
+        |schema: &str, name: &str| tables.iter().any(|(in_schema, table, _)| (*in_schema, *table) == (schema, name));
     let read = |&(schema, name, columns): &(&str, &str, &str)| {
         let columns: Vec<&str> = columns.split(',').collect();
         let shape = SHAPES.iter().find(|shape| {

@@ -5,7 +5,10 @@ use std::{env, error::Error, fmt::Write as _, fs, path::Path};
 const RECIPES: &str = "src/tool/recipes";
 
 #[expect(clippy::print_stdout, reason = "it is how Cargo hears what a build script has to say")]
-#[expect(clippy::disallowed_methods, reason = "a build script is told everything by its environment, and is no async code")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a build script is told everything by its environment, and is no async code"
+)]
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={RECIPES}");
     let mut paths = Vec::new();

@@ -120,7 +120,10 @@ mod tests {
     fn an_unknown_failure_is_told_by_its_last_line() {
         let fault = explain(&Recipe::named("custom").unwrap(), "ended with code 2", &said(&["a", "b ", " "]), None);
         assert_eq!((fault.code, fault.cause.as_str()), (Code::ToolFailed, "b"));
-        assert_eq!(explain(&Recipe::named("custom").unwrap(), "ended with code 2", &[], None).cause, "ended with code 2");
+        assert_eq!(
+            explain(&Recipe::named("custom").unwrap(), "ended with code 2", &[], None).cause,
+            "ended with code 2"
+        );
     }
 
     /// psycopg adds the server's position and details; Django's own unfinished line comes out when it ends.
@@ -156,7 +159,8 @@ mod tests {
     #[test]
     fn the_line_that_says_why_counts_before_what_follows_it() {
         let django = Recipe::named("django").unwrap();
-        let lines = said(&["django.db.utils.ProgrammingError: relation \"x\" already exists", "bash: Permission denied"]);
+        let lines =
+            said(&["django.db.utils.ProgrammingError: relation \"x\" already exists", "bash: Permission denied"]);
         assert!(explain(&django, "", &lines, None).fix.contains("--fake"));
     }
 

@@ -160,7 +160,8 @@ mod tests {
     #[test]
     fn a_list_may_end_with_a_failure_if_something_is_in_it() {
         let prisma = Recipe::named("prisma").unwrap().listing.unwrap();
-        let said = "2 migrations found\nFollowing migrations have not yet been applied:\n01_a\n02_b\n\nTo apply …\n03_c";
+        let said =
+            "2 migrations found\nFollowing migrations have not yet been applied:\n01_a\n02_b\n\nTo apply …\n03_c";
         let Answer::Listed(listed) = prisma.answer(1, said.lines()) else { panic!() };
         assert_eq!(names(&listed), [("01_a", false), ("02_b", false)]);
         assert_eq!(prisma.answer(1, "Error: P1001".lines()), Answer::Failed);
@@ -176,7 +177,10 @@ mod tests {
         let history = "d4, c3 -> e5 (head) (mergepoint), merge -> all\nb2 (x1) -> d4, needs another branch\nb2 -> c3, c\n\
                        a1 -> b2 (branchpoint), b\n<base> -> a1, a\n<base> -> x1 (other) (effective head), x";
         let listed = alembic.listing.as_ref().unwrap().read(history.lines());
-        assert_eq!(listed.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["x1", "a1", "b2", "c3", "d4", "e5"]);
+        assert_eq!(
+            listed.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(),
+            ["x1", "a1", "b2", "c3", "d4", "e5"]
+        );
         let recorded = |heads: &[&str]| {
             let recorded = alembic.keeps.recorded(&listed, heads.iter().copied());
             listed.iter().map(|one| one.name.as_str()).filter(|name| recorded.contains(*name)).collect::<String>()

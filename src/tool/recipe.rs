@@ -109,7 +109,9 @@ impl Recipe {
             return Some(format!("`{key}` has no group that finds the migration's name"));
         }
         if self.listing.is_some() != self.verbs.contains_key(&Verb::Status) {
-            return Some("`listing` says how the answer to `verbs.status` is read: there can't be one of them".to_owned());
+            return Some(
+                "`listing` says how the answer to `verbs.status` is read: there can't be one of them".to_owned(),
+            );
         }
         for (verb, lines) in &self.verbs {
             if lines.is_empty() {
@@ -215,7 +217,10 @@ mod tests {
             ("name: x\nabout: y", "missing field `verbs`"),
             ("name: x\nabout: y\nverbs: {}\nledgre: z\n", "unknown field `ledgre`"),
             ("name: x\nabout: y\nverbs: {undo: [x]}\n", "unknown variant `undo`"),
-            ("name: x\nabout: y\nverbs: {migrate: x}\n", "verbs.migrate: expected a command line as in [tool, migrate]"),
+            (
+                "name: x\nabout: y\nverbs: {migrate: x}\n",
+                "verbs.migrate: expected a command line as in [tool, migrate]",
+            ),
             ("name: x\nabout: y\nverbs: {migrate: []}\n", "`verbs.migrate` has no program"),
             ("name: x\nabout: y\nverbs: {status: [x]}\n", "`listing` says how"),
             ("name: x\nabout: y\nverbs: {rollback: [x, '{target}']}\n", "`verbs.rollback` has a place for a target"),

@@ -28,7 +28,9 @@ impl Target {
     /// Whether these words may be given to the tool.
     #[must_use]
     pub fn takes(&self, words: &str) -> bool {
-        self.pattern.fits(words) && !words.chars().any(char::is_control) && !words.split(' ').any(|word| word.starts_with('-'))
+        self.pattern.fits(words)
+            && !words.chars().any(char::is_control)
+            && !words.split(' ').any(|word| word.starts_with('-'))
     }
 
     /// The target that names this migration, if it can be written down as one.

@@ -56,7 +56,10 @@ impl Verb {
 
 /// The command lines of one verb.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(untagged, expecting = "expected a command line as in [tool, migrate], or a list of such with names, as in [{name: Tenants, run: [tool, migrate]}]")]
+#[serde(
+    untagged,
+    expecting = "expected a command line as in [tool, migrate], or a list of such with names, as in [{name: Tenants, run: [tool, migrate]}]"
+)]
 pub(super) enum Lines {
     One(Vec<String>),
     Several(Vec<Named>),
