@@ -114,6 +114,8 @@ fn task(fields: &mut Fields<'_>, line: Option<Line>, sql: Option<String>) -> Opt
             fields.invalid("it has `run` and `sql`", "make two steps of it");
             None
         }
+        // It may be the key that is not known.
+        (false, false) if fields.faults.iter().any(|fault| fault.code == Code::InputUnknown) => None,
         (false, false) => {
             let fix = "add a command as `run`, or the path of a file of SQL as `sql`";
             fields.invalid("it has neither `run` nor `sql`", fix);
@@ -189,6 +191,7 @@ mod tests {
         for (text, cause, fix) in [
             ("[ { name: A, run: x, retires: 1 } ]", "`before`, step 1 (`A`): there is no key `retires`", "`retries`?"),
             ("[ { run: x, env: 1 } ]", "step 1 (`x`): there is no key `env`", "`name`, `run`"),
+            ("[ { name: A, rnu: x } ]", "step 1 (`A`): there is no key `rnu`", "`run`?"),
             ("[ ./x ]", "step 1: it is not a mapping", "- run: "),
             ("[ { name: A } ]", "step 1 (`A`): it has neither `run` nor `sql`", "`run`"),
             ("[ { name: A, run: ' ' } ]", "step 1 (`A`): it has neither `run` nor `sql`", "`run`"),

@@ -37,7 +37,9 @@ impl<'a> Fields<'a> {
             if known.contains(&key.as_str()) {
                 continue;
             }
-            let fix = match nearest(&key, known.iter().copied()) {
+            // `rnu` is too short to be like anything, and yet clear.
+            let swapped = || known.iter().copied().find(|name| strsim::damerau_levenshtein(&key, name) == 1);
+            let fix = match nearest(&key, known.iter().copied()).or_else(swapped) {
                 Some(name) => format!("did you mean `{name}`?"),
                 None => format!("remove it; there are {}", listed(known)),
             };

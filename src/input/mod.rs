@@ -147,4 +147,6 @@ fn too_short() -> Fault {
 }
 
 #[cfg(test)]
+mod call_tests;
+#[cfg(test)]
 mod tests;
