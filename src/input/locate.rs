@@ -1,4 +1,4 @@
-//! Where in a YAML text the items of a list stand. serde_yaml tells the place of an error and of nothing else, so each item is
+//! Where in a YAML text the items of a list stand. `serde_yaml` tells the place of an error and of nothing else, so each item is
 //! asked for as something that no value is.
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
