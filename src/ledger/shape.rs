@@ -276,7 +276,7 @@ mod tests {
         let beside = |schema| [ledger.clone(), table(schema, "ar_internal_metadata", "key,value")];
         assert_eq!(tool(&beside("a"), None), Some("rails"));
         assert_eq!(tool(&beside("b"), None), Some("dbmate"));
-        assert_eq!(tool(&[ledger.clone()], Some("rails")), Some("rails"));
+        assert_eq!(tool(std::slice::from_ref(&ledger), Some("rails")), Some("rails"));
         assert_eq!(found(&beside("a"), None).len(), 1);
     }
 

@@ -90,12 +90,11 @@ impl Listing {
     pub fn answer<'a>(&self, code: i64, lines: impl Iterator<Item = &'a str> + Clone) -> Answer {
         let listed = self.read(lines.clone());
         let has_pending = listed.iter().any(|one| !one.applied);
-        match code {
-            0 => Answer::Listed(listed),
-            _ if self.exits.contains(&code) && has_pending => Answer::Listed(listed),
-            _ if self.no_ledger.as_ref().is_some_and(|says| lines.clone().any(|line| says.fits(line))) => {
-                Answer::NoLedger
-            }
+        if code == 0 || (self.exits.contains(&code) && has_pending) {
+            return Answer::Listed(listed);
+        }
+        match &self.no_ledger {
+            Some(says) if { lines }.any(|line| says.fits(line)) => Answer::NoLedger,
             _ => Answer::Failed,
         }
     }

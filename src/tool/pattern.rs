@@ -64,7 +64,8 @@ impl Pattern {
     fn joined(&self, groups: &Captures<'_>) -> String {
         let all = self.0.capture_names().zip(groups.iter()).skip(1);
         let named = all.filter(|(name, _)| !name.is_some_and(|name| OTHER.contains(&name)));
-        named.filter_map(|(_, group)| group).map(|group| group.as_str().trim()).collect::<Vec<_>>().join(" ")
+        let texts = named.filter_map(|(_, group)| group).map(|group| group.as_str().trim());
+        texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ")
     }
 }
 

@@ -172,11 +172,14 @@ impl Recipe {
         }
     }
 
-    /// What a page shows of a verb: the target by its words.
+    /// What a page shows of a verb: the target by its words, in brackets where it may be left out.
     #[must_use]
     pub fn shown(&self, verb: Verb) -> Vec<Call> {
-        let words = self.target.as_ref().map(|target| target.words.as_str());
-        self.verbs.get(&verb).map(|lines| lines.calls(words)).unwrap_or_default()
+        let words = self.target.as_ref().map(|target| match self.needs_target(verb) {
+            true => target.words.clone(),
+            false => format!("[{}]", target.words),
+        });
+        self.verbs.get(&verb).map(|lines| lines.calls(words.as_deref())).unwrap_or_default()
     }
 
     fn needs_target(&self, verb: Verb) -> bool {
@@ -217,10 +220,7 @@ mod tests {
             ("name: x\nabout: y", "missing field `verbs`"),
             ("name: x\nabout: y\nverbs: {}\nledgre: z\n", "unknown field `ledgre`"),
             ("name: x\nabout: y\nverbs: {undo: [x]}\n", "unknown variant `undo`"),
-            (
-                "name: x\nabout: y\nverbs: {migrate: x}\n",
-                "verbs.migrate: expected a command line as in [tool, migrate]",
-            ),
+            ("name: x\nabout: y\nverbs: {migrate: x}\n", "expected a command line as in [tool, migrate], or a list"),
             ("name: x\nabout: y\nverbs: {migrate: []}\n", "`verbs.migrate` has no program"),
             ("name: x\nabout: y\nverbs: {status: [x]}\n", "`listing` says how"),
             ("name: x\nabout: y\nverbs: {rollback: [x, '{target}']}\n", "`verbs.rollback` has a place for a target"),

@@ -3,6 +3,8 @@
 
 mod action;
 #[cfg(test)]
+mod alembic;
+#[cfg(test)]
 mod bastion;
 mod commands;
 #[cfg(test)]
@@ -31,6 +33,8 @@ mod listener;
 #[cfg(test)]
 mod lost;
 mod notices;
+#[cfg(test)]
+mod page;
 mod places;
 mod plans;
 mod retry;
@@ -46,6 +50,8 @@ mod sqlx;
 mod stopped;
 #[cfg(test)]
 mod surfaces;
+#[cfg(test)]
+mod tools;
 mod without_transaction;
 #[cfg(test)]
 mod workflow;

@@ -1,6 +1,8 @@
 //! The servers that the suite runs against: real ones, on loopback, started once per test process and gone with it. A
 //! server that is not installed is a failure, never a test left out.
 
+#[cfg(test)]
+pub(crate) mod alembic;
 pub(crate) mod certificate;
 pub(crate) mod gate;
 pub(crate) mod github;

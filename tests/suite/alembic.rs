@@ -1,0 +1,154 @@
+//! The recipe of Alembic, line by line with the real Alembic against a real server.
+
+use crate::lab::{Lab, alembic::Project};
+use bastion_migrate::{
+    fault::{Code, Fault},
+    ledger::shape,
+    tool::{Answer, Call, Listed, Recipe, Verb, explain},
+};
+
+const LOOKING: &str = "-c default_transaction_read_only=on";
+
+struct Shop {
+    lab: Lab,
+    project: Project,
+    recipe: Recipe,
+}
+
+/// What a call said.
+struct Said {
+    code: i64,
+    out: Vec<String>,
+    err: Vec<String>,
+}
+
+impl Shop {
+    fn new() -> Self {
+        let lab = Lab::new();
+        let project = Project::new(&lab.database);
+        Self { lab, project, recipe: Recipe::named("alembic").unwrap() }
+    }
+
+    /// Three migrations, one on the other.
+    fn with_three() -> Self {
+        let shop = Self::new();
+        shop.project.migration("a1", "", "create table users (id int)", "drop table users");
+        shop.project.migration("b2", "\"a1\"", "create table orders (id int)", "drop table orders");
+        shop.project.migration("c3", "\"b2\"", "create table items (id int)", "drop table items");
+        shop
+    }
+
+    fn call(&self, calls: &[Call], options: &str) -> Said {
+        let [one] = calls else { panic!("not one call: {calls:?}") };
+        let output = self.project.sh(&one.line.shown(), options);
+        let lines = |bytes: &[u8]| String::from_utf8_lossy(bytes).lines().map(ToOwned::to_owned).collect();
+        Said { code: output.status.code().unwrap().into(), out: lines(&output.stdout), err: lines(&output.stderr) }
+    }
+
+    fn works(&self, verb: Verb, target: Option<&str>) -> Said {
+        let said = self.call(&self.recipe.with_target(verb, target).unwrap(), "");
+        assert_eq!(said.code, 0, "{:?}", said.err);
+        said
+    }
+
+    fn fails(&self, verb: Verb, target: Option<&str>) -> Fault {
+        let said = self.call(&self.recipe.with_target(verb, target).unwrap(), "");
+        assert_ne!(said.code, 0, "{:?}", said.out);
+        let begun = said.begun(&self.recipe).pop();
+        explain(&self.recipe, "it failed", &said.err, begun.as_deref())
+    }
+
+    /// The migrations in their order.
+    fn listed(&self) -> Vec<Listed> {
+        let said = self.call(&self.recipe.lines(Verb::Status), LOOKING);
+        let listing = self.recipe.listing.as_ref().unwrap();
+        match listing.answer(said.code, said.out.iter().map(String::as_str)) {
+            Answer::Listed(listed) => listed,
+            other => panic!("{other:?}: {:?}", said.err),
+        }
+    }
+
+    /// Those of them that the ledger records.
+    fn recorded(&self) -> Vec<String> {
+        let answer = |text: String| -> Vec<Vec<Option<String>>> {
+            text.lines().map(|line| line.split('|').map(|field| Some(field.to_owned())).collect()).collect()
+        };
+        let found = shape::found(&answer(self.lab.database.sql(&shape::find_sql())), self.recipe.ledger.as_deref());
+        if found.is_empty() {
+            return vec!["no ledger".to_owned()];
+        }
+        let rows = shape::rows(&answer(self.lab.database.sql(&shape::read_sql(&found))));
+        let listed = self.listed();
+        let recorded = self.recipe.keeps.recorded(&listed, rows.iter().map(|row| row.name.as_str()));
+        listed.into_iter().map(|one| one.name).filter(|name| recorded.contains(name)).collect()
+    }
+}
+
+impl Said {
+    fn begun(&self, recipe: &Recipe) -> Vec<String> {
+        self.err.iter().filter_map(|line| recipe.begins(line)).map(|begun| begun.name).collect()
+    }
+}
+
+#[test]
+fn alembic_is_called_read_and_proven_by_its_recipe() {
+    let shop = Shop::with_three();
+    let names: Vec<String> = shop.listed().into_iter().map(|one| one.name).collect();
+    assert_eq!(names, ["a1", "b2", "c3"]);
+    let check = shop.call(&shop.recipe.lines(Verb::Check), LOOKING);
+    assert_eq!((check.code, shop.recorded()), (0, vec!["no ledger".to_owned()]), "a look leaves nothing");
+    let said = shop.works(Verb::Migrate, None);
+    assert_eq!(said.begun(&shop.recipe), ["a1", "b2", "c3"]);
+    assert_eq!(shop.recorded(), ["a1", "b2", "c3"]);
+    let plan = shop.call(&shop.recipe.with_target(Verb::RollbackPlan, Some("a1")).unwrap(), LOOKING);
+    assert!(plan.code == 0 && plan.out.iter().any(|line| line.contains("-> c3")), "{:?}", plan.err);
+    let said = shop.works(Verb::Rollback, Some("a1"));
+    assert_eq!(said.begun(&shop.recipe), ["c3", "b2"]);
+    assert_eq!(
+        (shop.recorded(), shop.lab.database.contents()),
+        (vec!["a1".to_owned()], "alembic_version\nusers".to_owned())
+    );
+    shop.works(Verb::Fake, Some("b2"));
+    assert_eq!(shop.recorded(), ["a1", "b2"]);
+    shop.works(Verb::Fake, None);
+    assert_eq!(shop.recorded(), ["a1", "b2", "c3"]);
+    assert_eq!(shop.lab.database.contents(), "alembic_version\nusers", "it was recorded and not done");
+}
+
+#[test]
+fn a_merge_of_branches_records_everything_below_it() {
+    let shop = Shop::with_three();
+    shop.project.migration("d4", "\"b2\"", "create table parcels (id int)", "drop table parcels");
+    let fault = shop.fails(Verb::Migrate, None);
+    assert!(fault.cause.contains("Multiple head revisions") && fault.fix.contains("alembic merge heads"), "{fault:?}");
+    shop.project.migration("e5", "\"c3\", \"d4\"", "create table ships (id int)", "drop table ships");
+    shop.works(Verb::Migrate, None);
+    let recorded = shop.recorded();
+    assert_eq!((recorded.len(), recorded.last().map(String::as_str)), (5, Some("e5")));
+    shop.works(Verb::Rollback, Some("d4"));
+    assert!(!shop.recorded().contains(&"e5".to_owned()));
+}
+
+#[test]
+fn what_alembic_fails_at_is_explained() {
+    let shop = Shop::with_three();
+    shop.lab.database.sql("create table orders (id int)");
+    let fault = shop.fails(Verb::Migrate, None);
+    assert!(fault.cause.contains("relation \"orders\" already exists"), "{fault:?}");
+    assert!(fault.fix.ends_with("`alembic stamp b2`"), "{fault:?}");
+    assert_eq!(shop.recorded(), ["no ledger"], "everything is in one transaction");
+    shop.lab.database.sql("drop table orders");
+    shop.project.migration("c3", "\"b2\"", "alter table nosuch add x int", "");
+    let fault = shop.fails(Verb::Migrate, None);
+    assert!(
+        fault.cause.contains("\"nosuch\" does not exist") && fault.fix.contains("has made nosuch here"),
+        "{fault:?}"
+    );
+    shop.project.migration("c3", "\"b2\"", "create table items (id int)", "drop table items");
+    shop.works(Verb::Migrate, None);
+    shop.project.forget("c3");
+    let fault = shop.fails(Verb::Check, None);
+    assert!(fault.cause.contains("Can't locate revision") && fault.fix.contains("the revision c3"), "{fault:?}");
+    let fault = shop.fails(Verb::Rollback, Some("nosuch"));
+    assert!(fault.code == Code::ToolFailed && fault.fix.contains("the revision"), "{fault:?}");
+}

@@ -1,0 +1,97 @@
+//! Alembic as `PyPI` has it, installed once into the target directory, and a project for it.
+#![expect(clippy::disallowed_methods, reason = "runs pip and alembic")]
+
+use super::{
+    postgres::Database,
+    process::{directory, finish},
+};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::LazyLock,
+};
+use tempfile::TempDir;
+
+/// What is installed; the directory is named by it.
+const PACKAGES: [&str; 2] = ["alembic==1.20.1", "psycopg[binary]==3.3.9"];
+
+static PYTHON: LazyLock<PathBuf> = LazyLock::new(install);
+
+fn install() -> PathBuf {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let packages = place.join(PACKAGES.join("-").replace(['[', ']'], "_"));
+    if !packages.exists() {
+        let fresh = tempfile::tempdir_in(place).expect("the target directory is writable");
+        let python = Command::new("python3").arg("--version").output();
+        assert!(python.is_ok(), "`python3` is not installed: run `apt-get install python3-pip`");
+        let fresh = fresh.keep();
+        finish(
+            Command::new("python3").args(["-m", "pip", "install", "--quiet", "--target"]).arg(&fresh).args(PACKAGES),
+        );
+        // Another test process may have been faster.
+        if fs::rename(&fresh, &packages).is_err() {
+            fs::remove_dir_all(&fresh).expect("the target directory is writable");
+        }
+    }
+    packages
+}
+
+/// A project with its own migrations, and the database that it knows by `DATABASE_URL`.
+#[derive(Debug)]
+pub(crate) struct Project {
+    directory: TempDir,
+    url: String,
+}
+
+const ENVIRONMENT: &str = r#"import logging, os
+from alembic import context
+from sqlalchemy import create_engine
+
+logging.basicConfig(level=logging.INFO, format="%(levelname)-5.5s [%(name)s] %(message)s")
+url = os.environ["DATABASE_URL"].replace("postgres://", "postgresql+psycopg://", 1)
+with create_engine(url).connect() as connection:
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"#;
+
+impl Project {
+    /// Without a migration.
+    pub(crate) fn new(database: &Database) -> Self {
+        let project = Self { directory: directory(), url: database.url() };
+        fs::create_dir_all(project.directory.path().join("migrations/versions")).expect("there is room");
+        project.write("alembic.ini", "[alembic]\nscript_location = migrations\n");
+        project.write("migrations/env.py", ENVIRONMENT);
+        project
+    }
+
+    /// A migration on top of these (`"a1"`, `"b2", "c3"`, nothing) that says this to the database, and that way back.
+    pub(crate) fn migration(&self, revision: &str, below: &str, up: &str, down: &str) -> &Self {
+        let below = if below.is_empty() { "None".to_owned() } else { format!("({below},)") };
+        let text = format!(
+            "\"\"\"about {revision}\"\"\"\nfrom alembic import op\nrevision = \"{revision}\"\ndown_revision = {below}\n\
+             def upgrade():\n    op.execute(\"\"\"{up}\"\"\")\ndef downgrade():\n    op.execute(\"\"\"{down}\"\"\")\n"
+        );
+        self.write(&format!("migrations/versions/{revision}.py"), &text);
+        self
+    }
+
+    /// Takes a migration away.
+    pub(crate) fn forget(&self, revision: &str) {
+        fs::remove_file(self.directory.path().join(format!("migrations/versions/{revision}.py"))).expect("it is there");
+    }
+
+    /// What comes of a command line, with these options for every session.
+    pub(crate) fn sh(&self, line: &str, options: &str) -> Output {
+        let path = format!("{}:{}", PYTHON.join("bin").display(), env::var("PATH").unwrap_or_default());
+        let mut shell = Command::new("sh");
+        shell.args(["-euc", line]).current_dir(self.directory.path());
+        shell.env("PATH", path).env("PYTHONPATH", &*PYTHON).env("PYTHONDONTWRITEBYTECODE", "1");
+        shell.env("DATABASE_URL", &self.url).env("PGOPTIONS", options).output().expect("there is a shell")
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        fs::write(self.directory.path().join(path), text).expect("there is room");
+    }
+}

@@ -1,0 +1,124 @@
+//! The page of tools is written out of the recipes: `WRITE_TOOLS=1 cargo test --test suite page::` does it.
+
+use bastion_migrate::{
+    fault::Code,
+    tool::{Failure, Keeps, Ledgers, Recipe, Verb, explain},
+};
+use std::{env, fmt::Write as _, fs, path::PathBuf};
+
+/// From here on the page is written by this test.
+const MARK: &str = "<!-- Written out of the recipes. -->\n";
+
+fn path() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/tools.md")
+}
+
+fn page() -> String {
+    fs::read_to_string(path()).expect("there is a page of tools")
+}
+
+/// In a cell of a table, even a quoted bar ends it.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+fn code(text: &str) -> String {
+    let fence = if text.contains('`') { "``" } else { "`" };
+    format!("{fence}{}{fence}", cell(text))
+}
+
+fn about(recipe: &Recipe) -> String {
+    let ledger = match (&recipe.ledger, recipe.ledgers, recipe.keeps) {
+        (None, ..) => "Ledger: whatever is found.".to_owned(),
+        (Some(ledger), Ledgers::One, Keeps::Migrations) => format!("Ledger: {ledger}'s."),
+        (Some(ledger), Ledgers::EachSchema, _) => format!("Ledger: {ledger}'s, one in each schema."),
+        (Some(ledger), Ledgers::One, Keeps::Heads) => {
+            format!("Ledger: {ledger}'s, which has the last migrations alone; what is applied follows from the list.")
+        }
+    };
+    let target = recipe.target.as_ref().map(|target| format!(" A `target` is {}.", target.is)).unwrap_or_default();
+    format!("{}. {ledger}{target}", recipe.about)
+}
+
+fn failures(failures: &[Failure]) -> String {
+    let row = |failure: &Failure| format!("| {} | {} |\n", code(failure.pattern.as_str()), cell(&failure.fix));
+    format!("\n| it says | what to do |\n|---|---|\n{}", failures.iter().map(row).collect::<String>())
+}
+
+fn section(recipe: &Recipe) -> String {
+    let mut text = format!("\n## {}\n\n{}\n", recipe.name, about(recipe));
+    let calls = |verb| {
+        let calls = recipe.shown(verb);
+        let shown = calls.iter().map(|call| match &call.name {
+            Some(name) => format!("{name}: {}", code(&call.line.shown())),
+            None => code(&call.line.shown()),
+        });
+        shown.collect::<Vec<_>>().join(", then ")
+    };
+    let rows: Vec<String> = Verb::ALL
+        .into_iter()
+        .map(|verb| (verb, calls(verb)))
+        .filter(|(_, calls)| !calls.is_empty())
+        .map(|(verb, calls)| format!("| {} | {calls} |\n", verb.name()))
+        .collect();
+    if !rows.is_empty() {
+        write!(text, "\n| asked for | it calls |\n|---|---|\n{}", rows.concat()).unwrap();
+    }
+    if !recipe.failures.is_empty() {
+        text += &failures(&recipe.failures);
+    }
+    if let Some(like) = &recipe.fails_like {
+        write!(text, "\nAnd what {like} fails at.\n").unwrap();
+    }
+    text
+}
+
+fn written() -> String {
+    let sections: String = Recipe::all().iter().map(section).collect();
+    let common = "\n## Whatever the tool\n\nIn the order in which they are tried, after those of the tool.\n";
+    format!("{sections}{common}{}", failures(&Failure::common()))
+}
+
+#[test]
+fn the_page_of_tools_says_what_the_recipes_say() {
+    let text = page();
+    let (head, tail) = text.split_once(MARK).expect("the page has the mark");
+    let written = written();
+    #[expect(clippy::disallowed_methods, reason = "asks whoever runs the tests")]
+    if env::var("WRITE_TOOLS").is_ok() {
+        fs::write(path(), format!("{head}{MARK}{written}")).unwrap();
+    }
+    let text = page();
+    let tail = text.split_once(MARK).map_or(tail, |(_, tail)| tail);
+    let only_in = |one: &str, other: &str| {
+        let missing: Vec<&str> = one.lines().filter(|line| !other.lines().any(|there| there == *line)).collect();
+        missing.join("\n")
+    };
+    let (missing, superfluous) = (only_in(&written, tail), only_in(tail, &written));
+    assert!(
+        tail == written,
+        "docs/tools.md lacks these lines, and has others too many (WRITE_TOOLS=1 writes it):\n{missing}\n\ntoo many:\n{superfluous}"
+    );
+}
+
+#[test]
+fn the_recipe_on_the_page_is_one_that_works() {
+    let text = page();
+    let block = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let recipes: Vec<Recipe> = block.filter_map(|block| Recipe::read(block).ok()).collect();
+    let [recipe] = recipes.as_slice() else { panic!("not one recipe on the page: {recipes:?}") };
+    let lines = |verb| recipe.lines(verb).iter().map(|call| call.line.shown()).collect::<Vec<_>>();
+    assert_eq!(lines(Verb::Migrate), ["./shopmig up"]);
+    assert_eq!(lines(Verb::Status), ["./shopmig list"]);
+    let back = recipe.with_target(Verb::Rollback, Some("7")).unwrap();
+    assert_eq!(back[0].line.shown(), "./shopmig down --to=7");
+    assert_eq!(recipe.with_target(Verb::Rollback, Some("seven")).unwrap_err().code, Code::InputInvalid);
+    let listed = recipe.listing.as_ref().unwrap().read("done 1\ndone 2\nopen 3 orders\nbye".lines());
+    let shown: Vec<(&str, bool)> = listed.iter().map(|one| (one.name.as_str(), one.applied)).collect();
+    assert_eq!(shown, [("1", true), ("2", true), ("3", false)]);
+    assert_eq!(recipe.begins("up 3 orders").unwrap().name, "3");
+    let said = ["up 3 orders".to_owned(), "shopmig: file 3 has no end".to_owned()];
+    let fault = explain(recipe, "", &said, Some("3"));
+    assert_eq!((fault.code, fault.cause.as_str()), (Code::ToolFailed, "shopmig: file 3 has no end"));
+    assert_eq!(fault.fix, "put `-- end` on the last line of file 3");
+}
