@@ -1,6 +1,11 @@
 //! The configuration file: inputs for every environment, and for each.
 
-use super::name::{Name, nearest};
+use super::{
+    fields::{NotScalar, Origin, scalar, written},
+    locate::locate,
+    name::{Name, nearest},
+    steps::Drafts,
+};
 use crate::{
     fault::{Code, Fault, Place},
     github::env::Runner,
@@ -12,7 +17,12 @@ use std::{collections::BTreeMap, io};
 /// Where the file is looked for when no other is named.
 const USUAL: &str = ".github/bastion-migrate.yml";
 
-const SECTIONS: [&str; 2] = ["defaults", "environments"];
+const DEFAULTS: &str = "defaults";
+const ENVIRONMENTS: &str = "environments";
+
+/// What stands at the top. The last four are inputs, which may stand there as if under `defaults`: they are what a file is
+/// written for, and long.
+const SECTIONS: [&str; 6] = [DEFAULTS, ENVIRONMENTS, "before", "steps", "after", "health"];
 
 /// What the file says for the chosen environment; nothing if there is no file.
 #[derive(Debug, Default)]
@@ -20,9 +30,20 @@ pub(super) struct Config {
     /// As the user wrote it.
     pub(super) path: String,
     pub(super) values: BTreeMap<Name, String>,
+    /// What is written in YAML, apart.
+    pub(super) drafts: Drafts,
     /// Secrets that were written there although they must not.
     pub(super) exposed: Vec<Secret>,
     pub(super) faults: Vec<Fault>,
+    /// The whole file, to find places in.
+    text: String,
+}
+
+/// What one section says.
+#[derive(Debug, Default)]
+struct Section {
+    values: BTreeMap<Name, String>,
+    drafts: Drafts,
 }
 
 impl Config {
@@ -42,7 +63,7 @@ impl Config {
     }
 
     fn parse(text: &str, path: String, environment: Option<&str>) -> Self {
-        let mut config = Self { path, ..Self::default() };
+        let mut config = Self { path, text: text.to_owned(), ..Self::default() };
         let parsed = serde_yaml::from_str(text).and_then(|mut value: Value| value.apply_merge().map(|()| value));
         match parsed {
             Ok(Value::Null) => {}
@@ -66,24 +87,45 @@ impl Config {
             };
             self.faults.push(fault.fix(fix));
         }
-        if let Some(defaults) = self.mapping("defaults", top.get("defaults")) {
-            let values = self.section("defaults", &defaults);
-            self.values.extend(values);
+        let tops = self.tops(top);
+        self.put(tops);
+        if let Some(defaults) = self.mapping(DEFAULTS, top.get(DEFAULTS)) {
+            self.twice(top, &defaults);
+            let section = self.section(&[DEFAULTS], &defaults);
+            self.put(section);
         }
-        if let Some(environments) = self.mapping("environments", top.get("environments")) {
+        if let Some(environments) = self.mapping(ENVIRONMENTS, top.get(ENVIRONMENTS)) {
             self.environments(&environments, environment);
         }
+    }
+
+    fn tops(&mut self, top: &Mapping) -> Section {
+        let inputs = top.iter().filter(|(key, _)| Name::of(&written(key)).is_some_and(Name::is_yaml));
+        let inputs: Mapping = inputs.map(|(key, value)| (key.clone(), value.clone())).collect();
+        self.section(&[], &inputs)
+    }
+
+    fn twice(&mut self, top: &Mapping, defaults: &Mapping) {
+        let is_set = |section: &Mapping, name: &str| section.get(name).is_some_and(|value| !value.is_null());
+        for name in SECTIONS.into_iter().filter(|name| is_set(top, name) && is_set(defaults, name)) {
+            let fault = self.about(Code::ConfigInvalid, &format!("`{name}` stands at the top and under `{DEFAULTS}`"));
+            self.faults.push(fault.fix("remove one of them: they mean the same"));
+        }
+    }
+
+    fn put(&mut self, section: Section) {
+        self.values.extend(section.values);
+        self.drafts.extend(section.drafts);
     }
 
     /// Every section is checked, whichever is chosen: a typo in `prod` is better found by the run for `dev`.
     fn environments(&mut self, environments: &Mapping, chosen: Option<&str>) {
         let names: Vec<String> = environments.keys().map(written).collect();
         for (name, section) in names.iter().zip(environments.values()) {
-            let title = format!("environments.{name}");
-            let Some(section) = self.mapping(&title, Some(section)) else { continue };
-            let values = self.section(&title, &section);
+            let Some(section) = self.mapping(&format!("{ENVIRONMENTS}.{name}"), Some(section)) else { continue };
+            let section = self.section(&[ENVIRONMENTS, name], &section);
             if chosen == Some(name) {
-                self.values.extend(values);
+                self.put(section);
             }
         }
         let Some(chosen) = chosen.filter(|chosen| !names.iter().any(|name| name == chosen)) else { return };
@@ -94,28 +136,42 @@ impl Config {
         self.faults.push(fault);
     }
 
-    fn section(&mut self, title: &str, section: &Mapping) -> BTreeMap<Name, String> {
-        let mut values = BTreeMap::new();
+    fn section(&mut self, way: &[&str], section: &Mapping) -> Section {
+        let (title, mut found) = (way.join("."), Section::default());
         for (key, value) in section {
             let key = written(key);
             match (Name::of(&key), scalar(value)) {
-                (None, _) => self.unknown(title, &key),
+                (None, _) => self.unknown(&title, &key),
                 (Some(Name::Environment | Name::Config), _) => {
                     self.fault(Code::ConfigInvalid, &format!("`{title}.{key}` can't be set in the file itself"));
                 }
                 (Some(name), Ok(text)) if name.is_secret() => {
                     self.exposed.extend(text.map(Secret::new));
-                    self.secret_in_public(title, name);
+                    self.secret_in_public(&title, name);
                 }
-                (Some(name), Ok(text)) => {
-                    values.extend(text.filter(|text| !text.trim().is_empty()).map(|text| (name, text)));
+                (Some(name), _) if name.is_yaml() => {
+                    if !value.is_null() {
+                        let origin = self.origin(&[way, &[name.name()]].concat(), value);
+                        self.faults.extend(found.drafts.replace(name, value, &origin));
+                    }
                 }
+                (Some(name), Ok(text)) => found.values.extend(text.map(|text| (name, text))),
                 (Some(_), Err(NotScalar)) => {
                     self.fault(Code::ConfigInvalid, &format!("`{title}.{key}` is not a text, a number, true or false"));
                 }
             }
         }
-        values
+        found
+    }
+
+    /// Where a piece of YAML stands, and each item of it if it is a list.
+    fn origin(&self, way: &[&str], value: &Value) -> Origin {
+        let place = |item| self.place(locate(&self.text, way, item));
+        let places = match value.as_sequence() {
+            Some(list) if !list.is_empty() => (0..list.len()).map(|item| place(Some(item))).collect(),
+            Some(_) | None => vec![place(None)],
+        };
+        Origin { title: format!("`{}` (from `{}`)", way.join("."), self.path), places }
     }
 
     fn unknown(&mut self, title: &str, key: &str) {
@@ -158,26 +214,6 @@ impl Config {
         let (line, column) = position.unzip();
         Place { file: self.path.clone(), line, column, excerpt: None }
     }
-}
-
-/// A list, a mapping or a tagged value where a plain one is wanted.
-#[derive(Debug)]
-struct NotScalar;
-
-/// A value as the text that would stand in `with:`.
-fn scalar(value: &Value) -> Result<Option<String>, NotScalar> {
-    match value {
-        Value::Null => Ok(None),
-        Value::Bool(truth) => Ok(Some(truth.to_string())),
-        Value::Number(number) => Ok(Some(number.to_string())),
-        Value::String(text) => Ok(Some(text.clone())),
-        Value::Sequence(_) | Value::Mapping(_) | Value::Tagged(_) => Err(NotScalar),
-    }
-}
-
-/// A key as text, for messages.
-fn written(key: &Value) -> String {
-    scalar(key).ok().flatten().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -277,11 +313,91 @@ mod tests {
         assert_eq!(Config::read(&runner, None, None).values[&Name::Retries], "9");
     }
 
+    /// The names of the steps of a list.
+    fn steps(config: &Config, name: Name) -> Vec<&str> {
+        config.drafts.list(name).flatten().map(|draft| draft.name.as_str()).collect()
+    }
+
     #[test]
-    fn the_example_is_valid() {
-        let text = include_str!("../../examples/config/bastion-migrate.yml");
-        for environment in ["dev", "prod"] {
-            assert_eq!(parse(text, Some(environment)).faults, []);
+    fn an_environments_list_takes_the_place_of_the_defaults_as_a_whole() {
+        let text = "
+            before: [ { run: one } ]
+            defaults: { steps: [ { run: two } ], after: [ { run: three } ], health: { run: four } }
+            environments:
+              dev: { before: [ { run: five }, { run: six } ], after: [], health: false }
+              prod: { before: , steps: [ { run: seven } ] }";
+        let of = |environment| {
+            let config = parse(text, environment);
+            assert_eq!(config.faults, []);
+            [Name::Before, Name::Steps, Name::After].map(|name| steps(&config, name).join(" "))
+        };
+        assert_eq!(of(None), ["one", "two", "three"]);
+        assert_eq!(of(Some("dev")), ["five six", "two", ""]);
+        assert_eq!(of(Some("prod")), ["one", "seven", "three"]);
+        let health = |environment| parse(text, environment).drafts.health;
+        assert_eq!(health(Some("dev")), Some(crate::input::health::Draft::Off));
+        assert_eq!(health(None), health(Some("prod")));
+    }
+
+    #[test]
+    fn a_list_stands_at_the_top_or_under_the_defaults_and_not_twice() {
+        let fault = parse("after: [ { run: x } ]\ndefaults: { after: [ { run: y } ] }", None).faults.remove(0);
+        assert!(fault.cause.contains("`after` stands at the top and under `defaults`"), "{}", fault.cause);
+        assert_eq!(parse("after: [ { run: x } ]\ndefaults: { after: }", None).faults, []);
+    }
+
+    #[test]
+    fn a_step_that_is_wrong_is_told_with_its_line_in_every_section() {
+        let text = "\
+before:
+  - run: x
+  - run: y
+    tiemout: 5s
+environments:
+  dev: {}
+  prod:
+    after:
+
+      - name: Fixtures
+        sql: [x]
+    health: [x]
+";
+        let faults = parse(text, Some("dev")).faults;
+        let told: Vec<_> = faults
+            .iter()
+            .map(|fault| (fault.cause.as_str(), fault.place.as_ref().and_then(|place| place.line)))
+            .collect();
+        let expected = [
+            ("`before` (from `c.yml`), step 2 (`y`): there is no key `tiemout`", Some(3)),
+            (
+                "`environments.prod.after` (from `c.yml`), step 1 (`Fixtures`): `sql` is not a text, a number, true or false",
+                Some(10),
+            ),
+            ("`environments.prod.health` (from `c.yml`): it is neither a mapping nor `false`", Some(12)),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(faults[0].fix, "did you mean `timeout`?");
+    }
+
+    #[test]
+    fn the_examples_are_valid() {
+        for text in
+            [include_str!("../../examples/config/bastion-migrate.yml"), include_str!("../../examples/config/steps.yml")]
+        {
+            for environment in ["dev", "prod"] {
+                assert_eq!(parse(text, Some(environment)).faults, []);
+            }
+        }
+    }
+
+    #[test]
+    fn every_list_on_the_page_of_steps_is_understood() {
+        let page = include_str!("../../docs/steps.md");
+        let blocks: Vec<&str> = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        let files: Vec<&&str> = blocks.iter().filter(|block| !block.starts_with("- uses:")).collect();
+        assert!(files.len() > 3 && files.len() < blocks.len());
+        for text in files {
+            assert_eq!(parse(text, None).faults, [], "{text}");
         }
     }
 }

@@ -23,6 +23,23 @@ const PORT: u16 = 5432;
 const NO_BASTION: &str =
     "`ssh-host` and the other SSH inputs have no value either: there would be no bastion on the way";
 
+/// What says something about the database.
+const OF_DATABASE: [Name; 8] = [
+    Name::DatabaseUrl,
+    Name::DatabaseHost,
+    Name::DatabasePort,
+    Name::DatabaseUser,
+    Name::DatabasePassword,
+    Name::DatabaseName,
+    Name::DatabaseSslmode,
+    Name::DatabaseCa,
+];
+
+/// Whether anything is said about the database. One input is enough: the others may be secrets that did not arrive.
+pub(super) fn is_given(inputs: &Inputs) -> bool {
+    OF_DATABASE.iter().any(|name| inputs.is_given(*name))
+}
+
 /// The database, from the URL, from its parts, or from both if they agree.
 pub(super) fn read(inputs: &Inputs, runner: &Runner, findings: &mut Findings) -> Option<Target> {
     let url = findings.keep(inputs.secret(Name::DatabaseUrl).map(|url| url::parse(&url)).transpose());
@@ -42,7 +59,7 @@ pub(super) fn read(inputs: &Inputs, runner: &Runner, findings: &mut Findings) ->
     let name = findings.keep(agreed(inputs, Name::DatabaseName, said.name, own(Name::DatabaseName)));
     let own_password = inputs.secret(Name::DatabasePassword);
     let password = findings.keep(agreed(inputs, Name::DatabasePassword, said.password, own_password));
-    let missing = missing(url.as_ref(), [&host, &user, &name]);
+    let missing = missing(inputs, url.as_ref(), [&host, &user, &name]);
     // Who has no database usually has no secret at all; that the bastion is missing, too, would only be said after this.
     findings.faults.extend(missing.map(|fault| if is_wanted(inputs) { fault } else { fault.detail(NO_BASTION) }));
     let (host, ca) = (host??, ca?);
@@ -83,14 +100,11 @@ fn agreed<T: PartialEq>(inputs: &Inputs, name: Name, url: Option<T>, own: Option
 
 /// One fault for all that is missing; what is there and wrong has its own. A password may be absent: the server may trust
 /// the bastion's address.
-fn missing(url: Option<&ParsedUrl>, parts: [&Option<Option<String>>; 3]) -> Option<Fault> {
+fn missing(inputs: &Inputs, url: Option<&ParsedUrl>, parts: [&Option<Option<String>>; 3]) -> Option<Fault> {
     let names = [Name::DatabaseHost, Name::DatabaseUser, Name::DatabaseName];
-    let absent: Vec<String> = names
-        .iter()
-        .zip(parts)
-        .filter(|(_, part)| matches!(part, Some(None)))
-        .map(|(name, _)| format!("`{name}`"))
-        .collect();
+    let mut sought: Vec<Name> =
+        names.into_iter().zip(parts).filter(|(_, part)| matches!(part, Some(None))).map(|(name, _)| name).collect();
+    let absent: Vec<String> = sought.iter().map(|name| format!("`{name}`")).collect();
     let list = match absent.as_slice() {
         [] => return None,
         [one] => format!("{one} has no value"),
@@ -103,7 +117,13 @@ fn missing(url: Option<&ParsedUrl>, parts: [&Option<Option<String>>; 3]) -> Opti
         }
         None => format!("{list}, and neither has `database-url`"),
     };
-    Some(Fault::new(Code::InputMissing, cause))
+    if url.is_none() {
+        sought.insert(0, Name::DatabaseUrl);
+    }
+    if !is_wanted(inputs) {
+        sought.extend([Name::SshHost, Name::SshUser, Name::SshPrivateKey, Name::SshPassword]);
+    }
+    Some(inputs.missing(cause, &sought))
 }
 
 /// The CA in PEM form, from `database-ca` or from the file that the URL names.

@@ -48,7 +48,7 @@ pub(super) fn read(args: Vec<OsString>, manifest: &Manifest) -> Line {
 fn command(manifest: &Manifest) -> Command {
     let positional = Arg::new(POSITIONAL)
         .conflicts_with(Name::Command.name())
-        .help("migrate, plan, status or verify; the same as --command");
+        .help("migrate, plan, status, verify, rollback or baseline; the same as --command");
     Command::new("bastion-migrate")
         .bin_name("bastion-migrate")
         .version(env!("CARGO_PKG_VERSION"))

@@ -4,9 +4,21 @@
 use super::{Settings, name::Name, raw::Inputs};
 use crate::{github::env::Runner, secret::Secret};
 
-/// What is only for this process: where else to look, and GitHub's surfaces.
-const OURS: [Name; 6] =
-    [Name::Environment, Name::Config, Name::GithubToken, Name::Comment, Name::Summary, Name::DatabaseCa];
+/// What is only for this process: where else to look, GitHub's surfaces, and what migrates. The other keeps a way open, and what
+/// is named of the workspace is not there.
+const OURS: [Name; 11] = [
+    Name::Environment,
+    Name::Config,
+    Name::GithubToken,
+    Name::Comment,
+    Name::Summary,
+    Name::DatabaseCa,
+    Name::Executor,
+    Name::Tool,
+    Name::Run,
+    Name::Target,
+    Name::WorkingDirectory,
+];
 
 /// As environment variables.
 pub(super) fn of(inputs: &Inputs, settings: Option<&Settings>, runner: &Runner) -> Vec<(String, Secret)> {

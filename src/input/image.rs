@@ -23,7 +23,12 @@ const WORKSPACES: [(&str, Workspace); 3] =
 const LEAST_MEMORY: i64 = 6 << 20;
 
 /// What all containers have in common.
-pub(super) fn read(inputs: &Inputs, database: Option<&Target>, findings: &mut Findings) -> Option<ImageSettings> {
+pub(super) fn read(
+    inputs: &Inputs,
+    working_directory: Option<String>,
+    database: Option<&Target>,
+    findings: &mut Findings,
+) -> Option<ImageSettings> {
     let pull = findings.keep(inputs.required(Name::Pull, |text| value::choice(text, &PULLS)));
     let credentials = findings.keep(credentials(inputs));
     let workspace = findings.keep(inputs.required(Name::MountWorkspace, |text| value::choice(text, &WORKSPACES)));
@@ -32,7 +37,7 @@ pub(super) fn read(inputs: &Inputs, database: Option<&Target>, findings: &mut Fi
         pull: pull?,
         credentials: credentials?,
         workspace: workspace?,
-        working_directory: inputs.text(Name::WorkingDirectory).map(ToOwned::to_owned),
+        working_directory,
         memory: memory?,
         database_url: inputs.secret(Name::DatabaseUrl).or_else(|| database.map(|database| composed(inputs, database))),
     })

@@ -125,6 +125,15 @@ mod tests {
     }
 
     #[test]
+    fn every_tool_is_named() {
+        let row = DOCS.lines().find(|line| line.starts_with("| `tool` |")).unwrap();
+        for recipe in crate::tool::Recipe::all() {
+            let name = format!("`{}`", recipe.name);
+            assert!(Manifest::embedded().description(Name::Tool).contains(&name) && row.contains(&name), "{name}");
+        }
+    }
+
+    #[test]
     fn the_documentation_lists_every_output_and_no_other() {
         let documented: Vec<String> = rows("Outputs").into_iter().map(|(name, _)| name).collect();
         assert_eq!(documented, keys(&whole().outputs));

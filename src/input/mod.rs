@@ -2,24 +2,35 @@
 //!
 //! A value is looked for on the command line, in the workflow's `with:`, in environment variables behind the prefix of the
 //! environment, in environment variables as they are, in the configuration file, and in `action.yml`. An empty value counts
-//! as absent everywhere. Reading the configuration file and the CA that a URL names is the only I/O here.
+//! as absent everywhere. Reading the configuration file, a recipe and the CA that a URL names, and looking whether a step's file
+//! is there, is the only I/O here.
 
 mod address;
+mod calls;
+mod command;
 mod config;
 mod database;
+mod draft;
+mod env;
+mod fields;
 mod findings;
 mod flags;
 mod handover;
+mod health;
 mod image;
+mod locate;
 mod manifest;
 mod name;
 mod raw;
 mod route;
 mod settings;
+mod site;
+mod steps;
 mod tool;
 mod validate;
 mod value;
 mod variables;
+mod words;
 
 pub use raw::Inputs;
 pub use settings::{
@@ -118,9 +129,9 @@ fn ask(manifest: &Manifest, mut flags: Flags, env: Vec<(OsString, OsString)>) ->
     let (inputs, faults) = Inputs::gather(&places, environment.as_deref(), &config);
     findings.faults.extend(faults);
     let settings = validate::settings(&inputs, environment.as_deref(), &runner, &variables, &mut findings);
-    let command = validate::command(&inputs).ok();
+    let command = command::command(&inputs).ok();
     let mut secrets = inputs.secrets();
-    secrets.extend(tool::secrets(&inputs, &variables));
+    secrets.extend(env::secrets(&inputs, &variables));
     if secrets.iter().any(|secret| !secret.can_be_hidden()) {
         findings.warnings.push(too_short());
     }
@@ -135,5 +146,7 @@ fn too_short() -> Fault {
         .fix("choose a longer password")
 }
 
+#[cfg(test)]
+mod call_tests;
 #[cfg(test)]
 mod tests;

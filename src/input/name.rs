@@ -9,7 +9,10 @@ pub(super) enum Group {
     Ssh,
     Database,
     Sql,
+    Tool,
     Image,
+    Server,
+    Steps,
     Safety,
     Github,
 }
@@ -22,7 +25,10 @@ impl Group {
             Self::Ssh => "SSH",
             Self::Database => "Database",
             Self::Sql => "SQL files",
+            Self::Tool => "Tool",
             Self::Image => "Image",
+            Self::Server => "Server",
+            Self::Steps => "Steps",
             Self::Safety => "Safety",
             Self::Github => "GitHub",
         }
@@ -39,6 +45,8 @@ pub(super) enum Kind {
     Port,
     Duration,
     Number,
+    /// A list or a mapping: YAML in the configuration file, YAML written as text everywhere else.
+    Yaml,
     /// Masked everywhere, refused as a flag and in the configuration file.
     Secret,
 }
@@ -54,6 +62,7 @@ impl Kind {
             Self::Port => "PORT",
             Self::Duration => "DURATION",
             Self::Number => "NUMBER",
+            Self::Yaml => "YAML",
             Self::Secret => "SECRET",
         }
     }
@@ -103,8 +112,6 @@ macro_rules! names {
 names! {
     Command "command" What Choice [] [];
     Executor "executor" What Choice [] [];
-    Tool "tool" What Choice [] [];
-    Run "run" What Text [] [];
     Environment "environment" What Text [] [];
     Config "config" What Path [] [];
 
@@ -133,19 +140,30 @@ names! {
     Migrations "migrations" Sql Path [] [];
     Layout "layout" Sql Choice [] [];
     LedgerTable "ledger-table" Sql Text [] [];
-    Target "target" Sql Number [] [];
+    Target "target" Sql Text [] [];
     OutOfOrder "out-of-order" Sql Choice [] [];
     Gaps "gaps" Sql Choice [] [];
+
+    Tool "tool" Tool Text [] [];
+    Run "run" Tool Text [] [];
+    CommandPrefix "command-prefix" Tool Text [] [];
+    WorkingDirectory "working-directory" Tool Path [] [];
+    Env "env" Tool Text [] [];
+    PassEnv "pass-env" Tool Text [] [];
 
     Image "image" Image Text [] [];
     Pull "pull" Image Choice [] [];
     RegistryUsername "registry-username" Image Text ["REGISTRY_USERNAME"] ["REGISTRY_USERNAME"];
     RegistryPassword "registry-password" Image Secret ["REGISTRY_PASSWORD"] ["REGISTRY_PASSWORD"];
-    Env "env" Image Text [] [];
-    PassEnv "pass-env" Image Text [] [];
     MountWorkspace "mount-workspace" Image Choice [] [];
-    WorkingDirectory "working-directory" Image Path [] [];
     Memory "memory" Image Text [] [];
+
+    Setup "setup" Server Text [] [];
+
+    Before "before" Steps Yaml [] [];
+    Steps "steps" Steps Yaml [] [];
+    After "after" Steps Yaml [] [];
+    Health "health" Steps Yaml [] [];
 
     Timeout "timeout" Safety Duration [] [];
     LockWait "lock-wait" Safety Duration [] [];
@@ -168,6 +186,11 @@ impl Name {
     /// Whether its value must not be seen.
     pub(super) fn is_secret(self) -> bool {
         self.kind() == Kind::Secret
+    }
+
+    /// Whether it is written as YAML.
+    pub(super) fn is_yaml(self) -> bool {
+        self.kind() == Kind::Yaml
     }
 
     /// The input that is misspelt by this word, if it is so near that it can hardly be the name of anything else: a letter of

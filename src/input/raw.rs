@@ -2,9 +2,11 @@
 
 use super::{
     config::Config,
+    fields::Origin,
     flags::Flags,
     manifest::{Manifest, is_expression},
     name::Name,
+    steps::Drafts,
     value::Misfit,
     variables::{Variable, Variables, prefixes},
 };
@@ -13,6 +15,7 @@ use crate::{
     postgres::url,
     secret::Secret,
 };
+use serde_yaml::Value;
 use std::{collections::BTreeMap, fmt};
 
 /// Where a value was written.
@@ -76,15 +79,11 @@ impl Places<'_> {
     fn candidates(&self, name: Name, prefixes: &[String], config: &Config) -> Vec<Result<Given, Fault>> {
         let given = |value: &String, source| Ok(Given { value: Secret::new(value.clone()), source });
         let flag = self.flags.values.get(&name).map(|value| given(value, Source::Flag));
-        let behind_prefix = prefixes
-            .iter()
-            .flat_map(|prefix| name.prefixed_variables().iter().map(move |variable| format!("{prefix}{variable}")));
-        let plain = name.variables().iter().map(|variable| (*variable).to_owned());
         let file = config.values.get(&name).map(|value| given(value, Source::File(config.path.clone())));
         let default = self.manifest.default(name).map(|value| given(&value.to_owned(), Source::Default));
         flag.into_iter()
             .chain(self.input(name))
-            .chain(behind_prefix.chain(plain).filter_map(|variable| self.variable(name, variable)))
+            .chain(variables(name, prefixes).filter_map(|variable| self.variable(name, variable)))
             .chain(file)
             .chain(default)
             .collect()
@@ -117,11 +116,21 @@ impl Places<'_> {
     }
 }
 
+/// The environment variables that an input is looked for in, in this order.
+fn variables(name: Name, prefixes: &[String]) -> impl Iterator<Item = String> {
+    let behind_prefix = prefixes
+        .iter()
+        .flat_map(move |prefix| name.prefixed_variables().iter().map(move |variable| format!("{prefix}{variable}")));
+    behind_prefix.chain(name.variables().iter().map(|variable| (*variable).to_owned()))
+}
+
 /// Every input that has a value.
 #[derive(Debug)]
 pub struct Inputs {
     given: BTreeMap<Name, Given>,
     secrets: Vec<Secret>,
+    prefixes: Vec<String>,
+    drafts: Drafts,
 }
 
 impl Inputs {
@@ -129,6 +138,7 @@ impl Inputs {
     pub(super) fn gather(places: &Places<'_>, environment: Option<&str>, config: &Config) -> (Self, Vec<Fault>) {
         let prefixes = environment.map(prefixes).unwrap_or_default();
         let (mut given, mut faults) = (BTreeMap::new(), Vec::new());
+        let mut drafts = config.drafts.clone();
         let mut secrets = [places.flags.exposed.clone(), config.exposed.clone()].concat();
         for &name in Name::ALL {
             let candidates = places.candidates(name, &prefixes, config);
@@ -136,12 +146,40 @@ impl Inputs {
                 secrets.extend(candidates.iter().flatten().map(|given| given.value.clone()));
             }
             match candidates.into_iter().next() {
+                Some(Ok(first)) if name.is_yaml() => faults.extend(yaml(name, &first, &mut drafts)),
                 Some(Ok(first)) => drop(given.insert(name, first)),
                 Some(Err(fault)) => faults.push(fault),
                 None => {}
             }
         }
-        (Self { given, secrets }, faults)
+        (Self { given, secrets, prefixes, drafts }, faults)
+    }
+
+    /// The prefixes of the environment's variables, the one that counts first.
+    pub(super) fn prefixes(&self) -> &[String] {
+        &self.prefixes
+    }
+
+    /// The inputs that are written in YAML.
+    pub(super) fn drafts(&self) -> &Drafts {
+        &self.drafts
+    }
+
+    /// A fault for inputs that have no value; of an environment with the names of the variables that would have been theirs.
+    pub(super) fn missing(&self, cause: impl Into<String>, names: &[Name]) -> Fault {
+        let fault = Fault::new(Code::InputMissing, cause);
+        let sought = names.iter().filter(|_| !self.prefixes.is_empty()).filter_map(|name| self.sought(*name));
+        sought.fold(fault, Fault::detail)
+    }
+
+    fn sought(&self, name: Name) -> Option<String> {
+        let variables: Vec<String> = variables(name, &self.prefixes).map(|variable| format!("`{variable}`")).collect();
+        let list = match variables.as_slice() {
+            [] => return None,
+            [one] => one.clone(),
+            [several @ .., last] => format!("{} and {last}", several.join(", ")),
+        };
+        Some(format!("`{name}` was looked for in `with:`, and in the environment as {list}"))
     }
 
     /// Every secret that was found in any place, also in one that does not count or is refused, with the password inside of
@@ -191,7 +229,7 @@ impl Inputs {
 
     /// The value of an input that must have one.
     pub(super) fn required<T>(&self, name: Name, parser: impl FnOnce(&str) -> Result<T, Misfit>) -> Result<T, Fault> {
-        self.optional(name, parser)?.ok_or_else(|| Fault::new(Code::InputMissing, format!("`{name}` has no value")))
+        self.optional(name, parser)?.ok_or_else(|| self.missing(format!("`{name}` has no value"), &[name]))
     }
 
     fn misfit(&self, name: Name, text: &str, misfit: Misfit) -> Fault {
@@ -202,6 +240,20 @@ impl Inputs {
             format!("{named} is `{text}`: it {cause}")
         };
         Fault::new(Code::InputInvalid, shown).fix(format!("set `{name}` to {}", misfit.fix))
+    }
+}
+
+/// Reads an input that is written in YAML; every fault of what stands in the configuration file is told with the file.
+fn yaml(name: Name, given: &Given, drafts: &mut Drafts) -> Vec<Fault> {
+    let origin = Origin { title: format!("`{name}` ({})", given.source), places: Vec::new() };
+    let parsed =
+        serde_yaml::from_str(given.value.expose()).and_then(|mut value: Value| value.apply_merge().map(|()| value));
+    match parsed {
+        Ok(value) => drafts.replace(name, &value, &origin),
+        Err(error) => {
+            let fault = Fault::new(Code::InputInvalid, format!("{} is not valid YAML", origin.title));
+            vec![fault.fix("write it as in docs/steps.md, below `|` in a workflow").because(&error)]
+        }
     }
 }
 

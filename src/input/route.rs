@@ -71,7 +71,7 @@ fn bastion(inputs: &Inputs, findings: &mut Findings) -> Option<Address> {
     if user.is_some() && written.user.is_some() && written.user != user {
         return findings.keep(Err(contradiction(inputs, Name::SshUser)));
     }
-    let user = written.user.or(user).ok_or_else(|| Fault::new(Code::InputMissing, "`ssh-user` has no value"));
+    let user = written.user.or(user).ok_or_else(|| inputs.missing("`ssh-user` has no value", &[Name::SshUser]));
     Some(Address { user: Some(findings.keep(user)?), host: written.host, port: written.port.or(port) })
 }
 
@@ -79,7 +79,7 @@ fn bastion(inputs: &Inputs, findings: &mut Findings) -> Option<Address> {
 fn absent(inputs: &Inputs) -> Fault {
     let given = ONLY_WITH_BASTION.iter().find(|name| inputs.text(**name).is_some());
     let because = given.map(|name| format!(" although {} has one", inputs.named(*name))).unwrap_or_default();
-    Fault::new(Code::InputMissing, format!("`ssh-host` has no value{because}"))
+    inputs.missing(format!("`ssh-host` has no value{because}"), &[Name::SshHost])
 }
 
 fn contradiction(inputs: &Inputs, name: Name) -> Fault {
@@ -116,7 +116,8 @@ fn login(inputs: &Inputs) -> Result<Login, Fault> {
         password: inputs.secret(Name::SshPassword),
     };
     if login.key.is_none() && login.password.is_none() {
-        return Err(Fault::new(Code::InputMissing, "neither `ssh-private-key` nor `ssh-password` has a value"));
+        let cause = "neither `ssh-private-key` nor `ssh-password` has a value";
+        return Err(inputs.missing(cause, &[Name::SshPrivateKey, Name::SshPassword]));
     }
     Ok(login)
 }

@@ -146,6 +146,14 @@ pub struct ToolSettings {
     pub site: Site,
 }
 
+impl ToolSettings {
+    /// A command of the recipe behind the prefix.
+    #[must_use]
+    pub fn prefixed(&self, line: Line) -> Line {
+        if self.prefix.is_empty() { line } else { Line::Program([self.prefix.clone(), line.words()].concat()) }
+    }
+}
+
 /// How much a tool may do with the workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Workspace {
@@ -166,7 +174,7 @@ pub struct ImageSettings {
     pub credentials: Option<Credentials>,
     /// Whether they see the workspace.
     pub workspace: Workspace,
-    /// Where they begin.
+    /// Where they begin, if the migration itself runs in one; the image's own directory if it is not said.
     pub working_directory: Option<String>,
     /// Bytes.
     pub memory: Option<i64>,
@@ -177,9 +185,9 @@ pub struct ImageSettings {
 /// What all commands on the deployment server have in common.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerSettings {
-    /// Where they begin; the login's home if it is not said.
+    /// Where they begin, if the migration itself runs there; the login's home if it is not said.
     pub working_directory: Option<String>,
-    /// Lines of the server's shell before each of them.
+    /// Lines of the server's shell before each of them; may be empty.
     pub setup: String,
 }
 

@@ -9,16 +9,16 @@ use crate::{
 use std::{ffi::OsString, os::unix::ffi::OsStringExt as _, path::Path, time::Duration};
 
 /// Enough for a run: a bastion and a database.
-const ENOUGH: &[(&str, &str)] = &[
+pub(super) const ENOUGH: &[(&str, &str)] = &[
     ("INPUT_SSH-HOST", "bastion.example.com"),
     ("INPUT_SSH-USER", "ops"),
     ("INPUT_SSH-PASSWORD", "ssh-secret"),
     ("INPUT_DATABASE-URL", "postgres://app:db-secret@db.internal:25060/shop"),
 ];
 
-const DATABASE: &[(&str, &str)] = &[("DATABASE_URL", "postgres://app:db-secret@db.internal/shop")];
+pub(super) const DATABASE: &[(&str, &str)] = &[("DATABASE_URL", "postgres://app:db-secret@db.internal/shop")];
 
-fn run(args: &[&str], env: &[&[(&str, &str)]]) -> Ask {
+pub(super) fn run(args: &[&str], env: &[&[(&str, &str)]]) -> Ask {
     let args = ["bastion-migrate"].iter().chain(args).map(Into::into).collect();
     let env = env.concat().into_iter().map(|(name, value)| (name.into(), value.into())).collect();
     match read(args, env) {
@@ -27,15 +27,15 @@ fn run(args: &[&str], env: &[&[(&str, &str)]]) -> Ask {
     }
 }
 
-fn settings(args: &[&str], env: &[&[(&str, &str)]]) -> Settings {
+pub(super) fn settings(args: &[&str], env: &[&[(&str, &str)]]) -> Settings {
     run(args, env).settings.unwrap_or_else(|faults| panic!("{faults:#?}"))
 }
 
-fn faults(args: &[&str], env: &[&[(&str, &str)]]) -> Vec<Fault> {
+pub(super) fn faults(args: &[&str], env: &[&[(&str, &str)]]) -> Vec<Fault> {
     run(args, env).settings.expect_err("the inputs are valid")
 }
 
-fn only_fault(args: &[&str], env: &[&[(&str, &str)]]) -> Fault {
+pub(super) fn only_fault(args: &[&str], env: &[&[(&str, &str)]]) -> Fault {
     let mut faults = faults(args, env);
     assert_eq!(faults.len(), 1, "{faults:#?}");
     faults.remove(0)
@@ -45,12 +45,12 @@ fn route(env: &[(&str, &str)]) -> Route {
     settings(&[], &[ENOUGH, env]).route.unwrap()
 }
 
-fn hop(user: &str, host: &str, port: u16) -> Hop {
+pub(super) fn hop(user: &str, host: &str, port: u16) -> Hop {
     Hop { host: host.to_owned(), port, user: user.to_owned() }
 }
 
 /// A workspace with this configuration file, and the variables that lead there.
-fn workspace(config: &str) -> (tempfile::TempDir, String) {
+pub(super) fn workspace(config: &str) -> (tempfile::TempDir, String) {
     let directory = tempfile::tempdir().unwrap();
     std::fs::create_dir(directory.path().join(".github")).unwrap();
     std::fs::write(directory.path().join(".github/bastion-migrate.yml"), config).unwrap();
@@ -329,7 +329,7 @@ fn a_value_is_refused_with_its_place_and_the_values_that_exist() {
     assert_eq!(fault.cause, "`out-of-order` (from the workflow's `with:`) is `sometimes`: it does not exist");
     assert_eq!(fault.fix, "set `out-of-order` to `refuse` or `allow`");
     let fault = only_fault(&["--executor", "cluster"], &[DATABASE]);
-    assert_eq!(fault.fix, "set `executor` to `sql` or `image`");
+    assert_eq!(fault.fix, "set `executor` to `sql`, `image` or `server`");
     let fault = only_fault(&["--expect-plan", "yes"], &[DATABASE]);
     assert!(fault.fix.contains("`plan-digest`"), "{}", fault.fix);
 }

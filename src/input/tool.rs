@@ -1,107 +1,101 @@
-//! The inputs of the tool that applies the migrations.
+//! The tool that applies the migrations.
 
-use super::{
-    Site, ToolSettings,
-    findings::Findings,
-    name::Name,
-    raw::Inputs,
-    value,
-    variables::{Variable, Variables},
-};
+use super::{Command, Site, ToolSettings, findings::Findings, name::Name, raw::Inputs, words::words};
 use crate::{
-    fault::{Code, Fault},
-    secret::Secret,
+    fault::{Code, Fault, Place},
+    github::env::Runner,
     tool::{Line, Recipe, Verb},
 };
 
-/// Words in the name of a variable whose value nobody should see.
-const TELLING: [&str; 8] = ["SECRET", "PASSWORD", "PASSWD", "TOKEN", "KEY", "CREDENTIAL", "DSN", "_URL"];
-
-/// A shorter value is more likely `true` than a secret.
-const SHORTEST_SECRET: usize = 8;
-
-/// Everything about the tool but its environment.
-pub(super) fn read(inputs: &Inputs, site: Site, findings: &mut Findings) -> Option<ToolSettings> {
+/// Everything about the tool but its environment; nothing without a place, but what is wrong with it is told.
+pub(super) fn read(
+    inputs: &Inputs,
+    site: Option<Site>,
+    command: Option<Command>,
+    runner: &Runner,
+    findings: &mut Findings,
+) -> Option<ToolSettings> {
     let run = inputs.text(Name::Run).map(Line::read);
-    let recipe = findings.keep(recipe(inputs, run.as_ref()))?;
-    Some(ToolSettings { recipe, run, prefix: Vec::new(), target: None, site })
+    if run.is_some() && inputs.drafts().has(Name::Steps) {
+        let cause = "`run` and `steps` both stand in place of the tool's way to migrate";
+        findings.faults.push(Fault::new(Code::InputInvalid, cause).fix("make `run` one of the `steps`"));
+    }
+    let prefix = findings.keep(inputs.optional(Name::CommandPrefix, words));
+    let recipe = findings.keep(recipe(inputs, run.as_ref(), runner))?;
+    if let Some(command) = command {
+        findings.keep(can(inputs, &recipe, command));
+    }
+    let target = inputs.text(Name::Target).map(ToOwned::to_owned);
+    Some(ToolSettings { recipe, run, prefix: prefix?.unwrap_or_default(), target, site: site? })
 }
 
-/// What the tool is given and nobody else should see.
-pub(super) fn secrets(inputs: &Inputs, variables: &Variables) -> Vec<Secret> {
-    let passed = names(inputs).filter_map(|name| match variables.get(name) {
-        Variable::Text(text) => Some(text.to_owned()),
-        Variable::Absent | Variable::NotUtf8 => None,
-    });
-    let telling = |name: &str| TELLING.iter().any(|word| name.to_uppercase().contains(word));
-    let given = pairs(inputs).flatten().filter(|(name, _)| telling(name)).map(|(_, value)| value.to_owned());
-    passed.chain(given).filter(|value| value.len() >= SHORTEST_SECRET).map(Secret::new).collect()
-}
-
-fn recipe(inputs: &Inputs, run: Option<&Line>) -> Result<Recipe, Fault> {
-    let known = Recipe::all();
-    let words: Vec<(&str, usize)> = known.iter().enumerate().map(|(at, recipe)| (recipe.name.as_str(), at)).collect();
-    let chosen = inputs.optional(Name::Tool, |text| value::choice(text, &words))?;
-    let recipe = match (chosen, run) {
-        (Some(at), _) => known.get(at).cloned(),
-        (None, Some(_)) => Recipe::named("custom"),
-        (None, None) => {
+fn recipe(inputs: &Inputs, run: Option<&Line>, runner: &Runner) -> Result<Recipe, Fault> {
+    let migrates = run.is_some() || inputs.drafts().has(Name::Steps);
+    let recipe = match inputs.text(Name::Tool) {
+        Some(text) => {
+            known(inputs, text).or_else(|unknown| if is_path(text) { file(text, runner) } else { Err(unknown) })?
+        }
+        None if migrates => {
+            Recipe::named("custom").ok_or_else(|| Fault::new(Code::Bug, "a recipe that is known is not there"))?
+        }
+        None => {
             return Err(Fault::new(Code::InputMissing, "`tool` has no value, and neither has `run`")
-                .fix("say which tool applies the migrations in the image, as in `tool: django`, or with `run` how to call it"));
+                .fix("say which tool applies the migrations, as in `tool: django`, or with `run` how to call it"));
         }
     };
-    let recipe = recipe.ok_or_else(|| Fault::new(Code::Bug, "a recipe that is known is not there"))?;
-    if run.is_none() && recipe.line(Verb::Migrate).is_none() {
-        return Err(Fault::new(
-            Code::InputMissing,
-            format!("`run` has no value, and `tool: {}` does not say what to call", recipe.name),
-        )
-        .fix("set `run` to the command that applies the migrations"));
+    if !migrates && recipe.lines(Verb::Migrate).is_empty() {
+        let cause = format!("`run` has no value, and `tool: {}` does not say what to call", recipe.name);
+        return Err(Fault::new(Code::InputMissing, cause).fix("set `run` to the command that applies the migrations"));
     }
     Ok(recipe)
 }
 
-/// The variables that are written out, then those that are handed on; a name that stands twice has its last value.
-pub(super) fn environment(inputs: &Inputs, variables: &Variables) -> Result<Vec<(String, Secret)>, Fault> {
-    let mut env: Vec<(String, Secret)> = Vec::new();
-    for pair in pairs(inputs) {
-        let (name, value) = pair.map_err(|line| {
-            let cause = format!(
-                "`env` has a line that is no `NAME=value`: it begins with `{}`",
-                line.chars().take(20).collect::<String>()
-            );
-            Fault::new(Code::InputInvalid, cause).fix("write one `NAME=value` to a line")
-        })?;
-        env.push((name.to_owned(), Secret::new(value)));
-    }
-    for name in names(inputs) {
-        match variables.get(name) {
-            Variable::Text(text) => env.push((name.to_owned(), Secret::new(text))),
-            // Unset here is unset there.
-            Variable::Absent => {}
-            Variable::NotUtf8 => {
-                let cause = format!("the environment variable `{name}` (`pass-env`) is not UTF-8");
-                return Err(Fault::new(Code::InputInvalid, cause));
-            }
-        }
-    }
-    Ok(env)
-}
-
-fn pairs(inputs: &Inputs) -> impl Iterator<Item = Result<(&str, &str), &str>> {
-    let lines = inputs.text(Name::Env).unwrap_or_default().lines().map(str::trim_end);
-    lines.filter(|line| !line.trim().is_empty()).map(|line| {
-        let (name, value) = line.split_once('=').ok_or(line)?;
-        let name = name.trim();
-        let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
-        if name.is_empty() || !name.chars().all(plain) || name.starts_with(|first: char| first.is_ascii_digit()) {
-            return Err(line);
-        }
-        Ok((name, value))
+fn known(inputs: &Inputs, text: &str) -> Result<Recipe, Fault> {
+    Recipe::named(text).ok_or_else(|| {
+        let names: Vec<String> = Recipe::all().iter().map(|recipe| format!("`{}`", recipe.name)).collect();
+        let cause = format!("{} is `{text}`: there is no such tool", inputs.named(Name::Tool));
+        let fix = format!("set `tool` to {} or the path of a recipe, as in `.github/our-tool.yaml`", names.join(", "));
+        Fault::new(Code::InputInvalid, cause).fix(fix)
     })
 }
 
-fn names(inputs: &Inputs) -> impl Iterator<Item = &str> {
-    let text = inputs.text(Name::PassEnv).unwrap_or_default();
-    text.split(|letter: char| letter == ',' || letter.is_whitespace()).filter(|name| !name.is_empty())
+fn is_path(text: &str) -> bool {
+    text.contains('/') || text.ends_with(".yaml") || text.ends_with(".yml")
+}
+
+/// A recipe of the user's own.
+fn file(written: &str, runner: &Runner) -> Result<Recipe, Fault> {
+    let path = runner.path(written);
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        Fault::new(Code::InputInvalid, format!("the recipe `{written}` (`tool`) can't be read"))
+            .fix("check `tool`, and that actions/checkout ran before this step")
+            .because(&error)
+    })?;
+    Recipe::read(&text).map_err(|fault| fault.in_file(Place::whole(&runner.shown(&path))))
+}
+
+/// Whether the tool can be asked for this, with this target.
+fn can(inputs: &Inputs, recipe: &Recipe, command: Command) -> Result<(), Fault> {
+    let (target, name) = (inputs.text(Name::Target), command.name());
+    let verb = match (command, target) {
+        (Command::Rollback, _) => Verb::Rollback,
+        (Command::Baseline, _) => Verb::Fake,
+        (Command::Migrate | Command::Plan | Command::Status | Command::Verify, Some(_)) => {
+            let cause = format!("{} has a value, and a tool's `{name}` takes all there is", inputs.named(Name::Target));
+            let fix = "leave `target` out, or call the tool with its target in `run`";
+            return Err(Fault::new(Code::InputInvalid, cause).fix(fix));
+        }
+        (Command::Migrate | Command::Plan | Command::Status | Command::Verify | Command::Tunnel, _) => return Ok(()),
+    };
+    if recipe.shown(verb).is_empty() {
+        let cause = format!("`tool: {}` has no way to do what `command: {name}` asks for", recipe.name);
+        let fix = "do it by the tool's own means, or name a recipe of your own that knows the command";
+        return Err(Fault::new(Code::InputInvalid, cause).fix(fix));
+    }
+    if command == Command::Rollback && target.is_none() {
+        let cause = "`target` has no value: `command: rollback` has to know to which migration it goes back";
+        let fix = "set `target` to the migration that is to be the last one, written as the tool takes it";
+        return Err(Fault::new(Code::InputMissing, cause).fix(fix));
+    }
+    recipe.with_target(verb, target).map(drop)
 }

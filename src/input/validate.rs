@@ -1,22 +1,24 @@
 //! The inputs as a whole: from texts to settings that can't be wrong any more.
 
 use super::{
-    Command, CommentPolicy, GithubSettings, LayoutChoice, Place, Policy, SafetySettings, Settings, Site, SqlSettings,
-    StepSettings, database, findings::Findings, image, name::Name, raw::Inputs, route, tool, value,
+    Command, CommentPolicy, GithubSettings, LayoutChoice, Policy, SafetySettings, Settings, SqlSettings, calls,
+    command::{command, executor},
+    database, env,
+    findings::Findings,
+    image,
+    name::Name,
+    raw::Inputs,
+    route,
+    site::Executor,
+    value,
     variables::Variables,
 };
 use crate::{
     fault::{Code, Fault},
     github::env::Runner,
+    postgres::Target,
 };
 
-#[derive(Clone, Copy)]
-enum Executor {
-    Sql,
-    Image,
-}
-
-const EXECUTORS: [(&str, Executor); 2] = [("sql", Executor::Sql), ("image", Executor::Image)];
 const POLICIES: [(&str, Policy); 2] = [("refuse", Policy::Refuse), ("allow", Policy::Allow)];
 const SWITCH: [(&str, Policy); 2] = [("true", Policy::Allow), ("false", Policy::Refuse)];
 const LAYOUTS: [(&str, LayoutChoice); 3] =
@@ -33,59 +35,69 @@ pub(super) fn settings(
     findings: &mut Findings,
 ) -> Option<Settings> {
     let command = findings.keep(command(inputs));
-    let executor = findings.keep(inputs.required(Name::Executor, |text| value::choice(text, &EXECUTORS)));
+    let executor = findings.keep(executor(inputs));
     let route = if route::is_wanted(inputs) { route::read(inputs, findings).map(Some) } else { Some(None) };
-    let database = database::read(inputs, runner, findings);
-    let place = match executor {
-        Some(Executor::Image) => {
-            let reference = findings.keep(inputs.required(Name::Image, image::reference));
-            reference
-                .and_then(|image| tool::read(inputs, Site::Image(image), findings))
-                .map(|tool| Place::Tool(Box::new(tool)))
-        }
-        Some(Executor::Sql) => Some(Place::Sql),
-        None => None,
-    };
-    let image = match &place {
-        Some(Place::Tool(_)) => image::read(inputs, database.as_ref(), findings).map(Some),
-        Some(Place::Sql) | None => Some(None),
-    };
-    let env = findings.keep(tool::environment(inputs, variables));
-    let wait_timeout = findings.keep(inputs.required(Name::WaitTimeout, value::positive_duration));
-    let sql = sql(inputs, runner, findings);
+    let database = database(inputs, command, executor, runner, findings);
     let safety = safety(inputs, findings);
+    let known = calls::Known {
+        command,
+        executor,
+        database: database.as_ref().and_then(Option::as_ref),
+        retries: safety.as_ref().map_or(0, |safety| safety.retries),
+        runner,
+    };
+    let calls = calls::read(inputs, &known, findings);
+    let env = findings.keep(env::of(inputs, variables));
+    let wait_timeout = findings.keep(inputs.required(Name::WaitTimeout, value::positive_duration));
+    let sql = sql(inputs, executor, runner, findings);
     let github = github(inputs, findings);
-    let place = place?;
+    let (calls, database) = (calls?, database?);
+    if let Some(step) = calls.steps.sql().filter(|_| database.is_none()) {
+        let cause = format!("the step `{}` is SQL, and no database is given", step.name);
+        findings.faults.push(inputs.missing(cause, &[Name::DatabaseUrl]));
+    }
     Some(Settings {
         command: command?,
-        place,
+        place: calls.place,
         passage: image::passage(inputs),
         environment: environment.map(ToOwned::to_owned),
         route: route?,
-        database: Some(database?),
+        database,
         wait_timeout: wait_timeout?,
         sql: sql?,
-        steps: StepSettings::default(),
+        steps: calls.steps,
         env: env?,
-        image: image?,
-        server: None,
+        image: calls.image,
+        server: calls.server,
         safety: safety?,
         github: github?,
     })
 }
 
-/// What is asked.
-pub(super) fn command(inputs: &Inputs) -> Result<Command, Fault> {
-    let commands = [Command::Migrate, Command::Plan, Command::Status, Command::Verify, Command::Tunnel];
-    let commands = commands.map(|command| (command.name(), command));
-    inputs.required(Name::Command, |text| value::choice(text, &commands))
+/// A deployment server may know its database alone; then there is none here. A tunnel leads to one in any case.
+fn database(
+    inputs: &Inputs,
+    command: Option<Command>,
+    executor: Option<Executor>,
+    runner: &Runner,
+    findings: &mut Findings,
+) -> Option<Option<Target>> {
+    let needless = command != Some(Command::Tunnel) && matches!(executor, None | Some(Executor::Server));
+    if needless && !database::is_given(inputs) {
+        return Some(None);
+    }
+    database::read(inputs, runner, findings).map(Some)
 }
 
-fn sql(inputs: &Inputs, runner: &Runner, findings: &mut Findings) -> Option<SqlSettings> {
+fn sql(inputs: &Inputs, executor: Option<Executor>, runner: &Runner, findings: &mut Findings) -> Option<SqlSettings> {
     let written = findings.keep(inputs.required(Name::Migrations, |text| Ok(text.to_owned())));
     let layout = findings.keep(inputs.required(Name::Layout, |text| value::choice(text, &LAYOUTS)));
     let ledger_table = findings.keep(inputs.optional(Name::LedgerTable, value::table));
-    let target = findings.keep(inputs.optional(Name::Target, value::version));
+    // A tool's target is a text of the tool's own.
+    let target = match executor {
+        Some(Executor::Sql) => findings.keep(inputs.optional(Name::Target, value::version)),
+        Some(Executor::Image | Executor::Server) | None => Some(None),
+    };
     let out_of_order = findings.keep(inputs.required(Name::OutOfOrder, |text| value::choice(text, &POLICIES)));
     let gaps = findings.keep(inputs.required(Name::Gaps, |text| value::choice(text, &POLICIES)));
     let directory = runner.path(&written?);

@@ -138,7 +138,10 @@ pub(super) fn digest(text: &str) -> Result<String, Misfit> {
 pub(super) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, Misfit> {
     choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
         let words: Vec<String> = choices.iter().map(|(word, _)| format!("`{word}`")).collect();
-        Misfit::new("does not exist", words.join(" or "))
+        let last = words.len().saturating_sub(2);
+        let (several, ends) = words.split_at(last);
+        let list = several.iter().cloned().chain([ends.join(" or ")]).collect::<Vec<_>>();
+        Misfit::new("does not exist", list.join(", "))
     })
 }
 
@@ -240,5 +243,6 @@ mod tests {
     fn lists_the_choices() {
         let misfit = choice("maybe", &[("refuse", 1), ("allow", 2)]).unwrap_err();
         assert_eq!(misfit.fix, "`refuse` or `allow`");
+        assert_eq!(choice("d", &[("a", 1), ("b", 2), ("c", 3)]).unwrap_err().fix, "`a`, `b` or `c`");
     }
 }

@@ -43,12 +43,21 @@ impl Variables {
     }
 }
 
-/// The prefixes of an environment's variables, the longest first: `dev-backend` has `DEV_BACKEND_` and `DEV_`.
+/// The prefixes of an environment's variables, the longest first: `dev-backend` has `DEV_BACKEND_` and `DEV_`. Where several
+/// environments of a kind are counted, they may share their secrets: `uat2-backend` has `UAT_BACKEND_` and `UAT_`, too.
 pub(super) fn prefixes(environment: &str) -> Vec<String> {
     let upper = environment.to_uppercase();
     let words: Vec<&str> =
         upper.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    (1..=words.len()).rev().map(|count| words.iter().take(count).map(|word| format!("{word}_")).collect()).collect()
+    let Some((first, others)) = words.split_first() else { return Vec::new() };
+    let uncounted = first.trim_end_matches(|letter: char| letter.is_ascii_digit());
+    let firsts = [*first, uncounted].into_iter().take(if uncounted == *first || uncounted.is_empty() { 1 } else { 2 });
+    let of = |first: &str| {
+        let prefix =
+            |count| [&[first], others.split_at(count).0].concat().iter().map(|word| format!("{word}_")).collect();
+        (0..=others.len()).rev().map(prefix).collect::<Vec<String>>()
+    };
+    firsts.flat_map(of).collect()
 }
 
 #[cfg(test)]
@@ -62,6 +71,14 @@ mod tests {
         assert_eq!(prefixes("prod"), ["PROD_"]);
         assert_eq!(prefixes("a/b c"), ["A_B_C_", "A_B_", "A_"]);
         assert!(prefixes("--").is_empty());
+    }
+
+    #[test]
+    fn tries_a_counted_environment_without_its_number_last() {
+        assert_eq!(prefixes("uat2-backend"), ["UAT2_BACKEND_", "UAT2_", "UAT_BACKEND_", "UAT_"]);
+        assert_eq!(prefixes("prod2"), ["PROD2_", "PROD_"]);
+        assert_eq!(prefixes("web-2"), ["WEB_2_", "WEB_"]);
+        assert_eq!(prefixes("2"), ["2_"]);
     }
 
     #[test]

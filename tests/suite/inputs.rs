@@ -434,3 +434,118 @@ fn a_key_of_a_new_pair_is_read_in_every_form() {
         action.run().fails("bastion-login", 3).says("tried: key").done();
     }
 }
+
+#[test]
+fn a_server_that_is_not_named_and_the_rest_that_is_wrong_are_told_together() {
+    let lab = Lab::new();
+    let action = direct(&lab)
+        .input("database-url", "")
+        .input("executor", "server")
+        .input("tool", "jango")
+        .input("command-prefix", "docker compose run 'web")
+        .input("before", "- sql: db/none.sql\n- name: Snapshot\n  run: ./snapshot\n  executor: image\n");
+    said(&lab, action, "input-invalid", &["`alembic`, `django`", "or the path of a recipe"])
+        .error("`ssh-host` has no value, and `executor: server` runs on the deployment server")
+        .error("`tool` (from the workflow's `with:`) is `jango`")
+        .error("`command-prefix`")
+        .error("`before` (from the workflow's `with:`), step 1 (`db/none.sql`): there is no file")
+        .error("step 2 (`Snapshot`): it runs in an image, and neither it nor the input `image` names one")
+        .done();
+}
+
+#[test]
+fn a_step_that_is_wrong_is_told_at_its_line_of_the_file_whichever_environment_it_is_for() {
+    let lab = Lab::new();
+    let config = "\
+before:
+  - name: Snapshot
+    executor: server
+    run: ./snapshot
+    time-out: 5m
+environments:
+  dev: {}
+  prod:
+    after:
+      - name: Rights
+        sql: db/rights.sql
+        when: allways
+      - run: 'echo ${{ secrets.TOKEN }}'
+        executor: server
+";
+    let file = ".github/bastion-migrate.yml";
+    let action = migration(&lab).file(file, config).input("environment", "dev");
+    said(&lab, action, "input-unknown", &["did you mean `timeout`?", "`pass-env`"])
+        .annotation(file, 2, "step 1 (`Snapshot`): there is no key `time-out`")
+        .annotation(file, 10, "step 1 (`Rights`): `when` is `allways`")
+        .annotation(file, 13, "has an expression")
+        .done();
+}
+
+#[test]
+fn steps_that_can_not_be_are_refused() {
+    let lab = Lab::new();
+    for (list, written, words) in [
+        ("after", "- run: ./x\n", ["does not say where it runs", "add `executor: image` or `executor: server`"]),
+        ("after", "run: ./x\n", ["it is not a list of steps", "- run: "]),
+        ("after", "- run: [x\n", ["is not valid YAML", "docs/steps.md"]),
+        ("steps", "- run: ./x\n  executor: server\n", ["`executor: sql` has no tool", "`before` or `after`"]),
+        ("before", "- sql: x.sql\n  run: ./x\n", ["it has `run` and `sql`", "make two steps of it"]),
+        ("health", "retries: 3\n", ["it has no `run`", "add `run` and `executor`"]),
+    ] {
+        refused(
+            &lab,
+            migration(&lab).input(list, written),
+            "input-invalid",
+            &[&format!("`{list}`"), words[0], words[1]],
+        );
+    }
+}
+
+#[test]
+fn a_way_back_is_asked_of_what_has_one() {
+    let lab = Lab::new();
+    let words = ["plain SQL files have no way back", "write a new migration"];
+    refused(&lab, migration(&lab).input("command", "rollback").input("target", "1"), "input-invalid", &words);
+    let words = ["can't be recorded without being applied", "create table if not exists"];
+    refused(&lab, migration(&lab).input("command", "baseline"), "input-invalid", &words);
+    let tool =
+        |command: &str| migration(&lab).input("executor", "image").input("image", "app").input("command", command);
+    let words = ["`tool: prisma` has no way to do what `command: rollback` asks for", "fix: "];
+    refused(&lab, tool("rollback").input("tool", "prisma").input("target", "x"), "input-invalid", &words);
+    let words = ["`target` has no value: `command: rollback` has to know", "fix: set `target`"];
+    refused(&lab, tool("rollback").input("tool", "django"), "input-missing", &words);
+    let words =
+        ["`target` (from the workflow's `with:`) has a value, and a tool's `migrate` takes all there is", "`run`"];
+    refused(&lab, tool("migrate").input("tool", "django").input("target", "shop 0001"), "input-invalid", &words);
+}
+
+#[test]
+fn secrets_under_another_environments_name_are_told_by_the_names_that_were_looked_for() {
+    let lab = Lab::new();
+    let action = direct(&lab)
+        .input("database-url", "")
+        .input("environment", "uat2-backend")
+        .env("UTA_HOST", "127.0.0.1")
+        .env("UTA_DB_HOST", "localhost");
+    let words = ["`UAT2_BACKEND_SSH_HOST`", "`UAT_HOST`", "`UAT_SSH_PASSWORD`", "`UAT_DATABASE_URL`", "`UAT_DB_NAME`"];
+    refused(&lab, action, "input-missing", &words);
+    // By the right name they are found, and those of a kind serve each of its environments.
+    let named = direct(&lab).input("database-url", "").input("environment", "uat2-backend");
+    applied(named.env("UAT_DATABASE_URL", lab.database.url()));
+}
+
+#[test]
+fn a_failure_that_is_hidden_is_warned_of() {
+    let lab = Lab::new();
+    let config = "after:\n  - name: Fixtures\n    executor: server\n    run: ./seed || true\n";
+    // A look runs no step, and shows the warning all the same.
+    migration(&lab)
+        .file(".github/bastion-migrate.yml", config)
+        .input("command", "plan")
+        .run()
+        .pends()
+        .pending(["0001_users"])
+        .warning("step 1 (`Fixtures`): `|| true` hides a failure from everybody")
+        .says("`optional: true`")
+        .done();
+}

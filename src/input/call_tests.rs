@@ -1,0 +1,398 @@
+//! The inputs of what is called that is not ours: the tool, the steps, and the places where they run.
+
+use super::{
+    tests::{DATABASE, ENOUGH, faults, hop, only_fault, run, settings, workspace},
+    *,
+};
+use crate::{fault::Code, tool::Line};
+use std::time::Duration;
+
+/// Enough for a deployment server that alone knows its database.
+const SERVER: &[(&str, &str)] = &[
+    ("INPUT_EXECUTOR", "server"),
+    ("INPUT_TOOL", "django"),
+    ("INPUT_SSH-HOST", "app.example.com"),
+    ("INPUT_SSH-USER", "django"),
+    ("INPUT_SSH-PASSWORD", "ssh-secret"),
+];
+
+const IMAGE: &[(&str, &str)] =
+    &[("INPUT_EXECUTOR", "image"), ("INPUT_TOOL", "django"), ("INPUT_IMAGE", "ghcr.io/acme/shop:1.4")];
+
+fn tool(settings: &Settings) -> &ToolSettings {
+    match &settings.place {
+        Place::Tool(tool) => tool,
+        Place::Sql => panic!("no tool"),
+    }
+}
+
+fn image(name: &str) -> Site {
+    Site::Image(name.to_owned())
+}
+
+fn site(step: &Step) -> &Site {
+    match &step.work {
+        Work::Command { site, .. } => site,
+        Work::Sql { .. } => panic!("no command"),
+    }
+}
+
+fn env(settings: &Settings) -> Vec<(&str, &str)> {
+    settings.env.iter().map(|(name, value)| (name.as_str(), value.expose())).collect()
+}
+
+/// All causes, of which each part must be in one, and there must be no other.
+fn told(args: &[&str], env: &[&[(&str, &str)]], parts: &[&str]) -> Vec<Fault> {
+    let faults = faults(args, env);
+    for part in parts {
+        assert!(faults.iter().any(|fault| fault.cause.contains(part)), "{part}: {faults:#?}");
+    }
+    assert_eq!(faults.len(), parts.len(), "{faults:#?}");
+    faults
+}
+
+#[test]
+fn a_deployment_server_is_the_last_hop_and_may_know_its_database_alone() {
+    let own = [
+        ("INPUT_WORKING-DIRECTORY", "/home/django/shop/backend"),
+        ("INPUT_SETUP", "source ../venv/bin/activate\nset -a\n"),
+        ("INPUT_ENV", "DEBUG=0"),
+    ];
+    let settings = settings(&[], &[SERVER, &own]);
+    assert_eq!((&settings.database, &settings.image), (&None, &None));
+    assert_eq!(settings.route.as_ref().unwrap().hops, [hop("django", "app.example.com", 22)]);
+    assert_eq!((&tool(&settings).site, tool(&settings).recipe.name.as_str()), (&Site::Server, "django"));
+    let server = settings.server.as_ref().unwrap();
+    assert_eq!(server.working_directory.as_deref(), Some("/home/django/shop/backend"));
+    assert_eq!(server.setup, "source ../venv/bin/activate\nset -a");
+    assert_eq!(env(&settings), [("DEBUG", "0")]);
+}
+
+#[test]
+fn a_deployment_server_without_a_name_is_one_fault() {
+    let nothing = [("INPUT_EXECUTOR", "server"), ("INPUT_TOOL", "django")];
+    let fault = only_fault(&[], &[&nothing]);
+    assert_eq!(fault.code, Code::InputMissing);
+    assert!(fault.cause.contains("`ssh-host` has no value, and `executor: server`"), "{}", fault.cause);
+    // One with a user and no name is told as ever.
+    let fault = only_fault(&[], &[SERVER, &[("INPUT_SSH-HOST", "")]]);
+    assert!(fault.cause.contains("`ssh-host` has no value although"), "{}", fault.cause);
+}
+
+#[test]
+fn a_database_of_which_something_is_said_is_read_as_ever() {
+    let known = settings(&["--environment", "dev"], &[SERVER, &[("DEV_DATABASE_URL", "postgres://u@db/shop")]]);
+    assert_eq!(known.database().unwrap().host, "db");
+    for half in [("DATABASE_NAME", "shop"), ("DATABASE_SSLMODE", "require"), ("DATABASE_PASSWORD", "secret")] {
+        told(&[], &[SERVER, &[half]], &["`database-host`"]);
+    }
+    for other in [&[("INPUT_COMMAND", "tunnel")][..], IMAGE, &[("INPUT_EXECUTOR", "sql")]] {
+        told(&[], &[SERVER, other], &["`database-url` has no value"]);
+    }
+}
+
+#[test]
+fn a_prefix_is_words_in_front_of_the_recipes_commands() {
+    let prefix = [("INPUT_COMMAND-PREFIX", "docker compose run --rm 'my web'")];
+    let settings = settings(&[], &[SERVER, &prefix, &[("INPUT_HEALTH", "{}")]]);
+    assert_eq!(tool(&settings).prefix, ["docker", "compose", "run", "--rm", "my web"]);
+    let check = settings.steps.health.unwrap().line.words();
+    assert_eq!(check[..6], ["docker", "compose", "run", "--rm", "my web", "python"]);
+    let fault = only_fault(&["--command-prefix", "uv 'run"], &[SERVER]);
+    assert!(fault.code == Code::InputInvalid && fault.cause.contains("`command-prefix`"), "{fault:?}");
+}
+
+#[test]
+fn sql_files_know_no_way_back() {
+    let fault = only_fault(&["rollback", "--target", "7"], &[DATABASE]);
+    assert!(fault.cause.contains("no way back") && fault.fix.contains("new migration"), "{fault:?}");
+    let fault = only_fault(&["baseline"], &[DATABASE]);
+    assert!(fault.cause.contains("recorded without being applied"), "{fault:?}");
+    assert_eq!((settings(&["--target", "0007"], &[DATABASE]).sql.target, fault.code), (Some(7), Code::InputInvalid));
+    assert_eq!(only_fault(&["--target", "orders 0007"], &[DATABASE]).code, Code::InputInvalid);
+}
+
+#[test]
+fn a_tool_goes_back_to_a_target_in_its_own_words() {
+    let back = settings(&["rollback", "--target", "orders 0007"], &[SERVER]);
+    assert_eq!(
+        (tool(&back).target.as_deref(), back.command, back.sql.target),
+        (Some("orders 0007"), Command::Rollback, None)
+    );
+    let fault = only_fault(&["rollback"], &[SERVER]);
+    assert!(fault.code == Code::InputMissing && fault.cause.contains("`target` has no value"), "{fault:?}");
+    let fault = only_fault(&["rollback", "--target", "x"], &[SERVER, &[("INPUT_TOOL", "prisma")]]);
+    assert_eq!(fault.cause, "`tool: prisma` has no way to do what `command: rollback` asks for");
+    assert_eq!(only_fault(&["rollback"], &[SERVER, &[("INPUT_TARGET", "--all; x")]]).code, Code::InputInvalid);
+    assert_eq!(settings(&["baseline"], &[SERVER]).command, Command::Baseline);
+    for command in ["migrate", "plan", "status", "verify"] {
+        let fault = only_fault(&[command, "--target", "orders 0007"], &[SERVER]);
+        assert!(fault.cause.contains("takes all there is") && fault.fix.contains("`run`"), "{fault:?}");
+    }
+}
+
+#[test]
+fn a_tool_may_be_a_recipe_of_the_users_own() {
+    let (directory, path) = workspace("");
+    std::fs::write(directory.path().join("ours.yaml"), "name: ours\nabout: Our own tool\nverbs: { migrate: [./up] }\n")
+        .unwrap();
+    std::fs::write(directory.path().join("broken.yaml"), "name: ours\nverbs: 7\n").unwrap();
+    let files = [("GITHUB_WORKSPACE", path.as_str())];
+    let found = settings(&["--tool", "./ours.yaml"], &[SERVER, &files]);
+    assert_eq!(tool(&found).recipe.name, "ours");
+    let fault = only_fault(&["--tool", "broken.yaml"], &[SERVER, &files]);
+    assert_eq!((fault.code, fault.place.unwrap().file.as_str()), (Code::InputInvalid, "broken.yaml"));
+    let fault = only_fault(&["--tool", "none.yaml"], &[SERVER, &files]);
+    assert!(fault.cause.contains("`none.yaml`") && fault.fix.contains("actions/checkout"), "{fault:?}");
+    let fault = only_fault(&["--tool", "jango"], &[SERVER]);
+    assert!(fault.fix.contains("`django`") && fault.fix.contains("recipe"), "{fault:?}");
+}
+
+#[test]
+fn steps_leave_what_they_do_not_say_to_the_inputs() {
+    let steps =
+        "- run: make one\n- { name: Two, run: [two], executor: server, retries: 0, timeout: 1m, optional: true }\n";
+    let own =
+        [("INPUT_BEFORE", steps), ("INPUT_RETRIES", "7"), ("INPUT_AFTER", "[ { run: x, image: cli, when: pending } ]")];
+    let settings = settings(&[], &[ENOUGH, IMAGE, &own]);
+    let [one, two] = settings.steps.before.as_slice() else { panic!("{:?}", settings.steps) };
+    assert_eq!((one.name.as_str(), one.retries, one.timeout), ("make one", 7, None));
+    assert_eq!((site(one), one.need, one.when), (&image("ghcr.io/acme/shop:1.4"), Need::Required, When::Always));
+    assert_eq!((site(two), two.retries, two.timeout), (&Site::Server, 0, Some(Duration::from_secs(60))));
+    assert_eq!(two.need, Need::Optional);
+    let after = &settings.steps.after[0];
+    assert_eq!((site(after), after.when), (&image("cli"), When::Pending));
+    assert_eq!((settings.steps.migrate, settings.steps.health), (Vec::new(), None));
+}
+
+#[test]
+fn a_place_has_settings_only_if_something_runs_there() {
+    let own = [("INPUT_WORKING-DIRECTORY", "/app"), ("INPUT_SETUP", "cd /srv")];
+    let of = |base: &[(&str, &str)], before| settings(&[], &[ENOUGH, base, &own, &[("INPUT_BEFORE", before)]]);
+    let begins = |settings: &Settings| {
+        let image = settings.image.as_ref().map(|image| image.working_directory.clone());
+        (image, settings.server.as_ref().map(|server| server.working_directory.clone()))
+    };
+    let app = Some("/app".to_owned());
+    assert_eq!(begins(&of(&[], "[]")), (None, None));
+    assert_eq!(begins(&of(&[], "[ { run: x, executor: server } ]")), (None, Some(None)));
+    assert_eq!(begins(&of(&[], "[ { run: x, executor: image, image: cli } ]")), (Some(None), None));
+    assert_eq!(begins(&of(IMAGE, "[]")), (Some(app.clone()), None));
+    let both = of(IMAGE, "[ { run: x, executor: server } ]");
+    assert_eq!(begins(&both), (Some(app.clone()), Some(None)));
+    assert_eq!(both.server.unwrap().setup, "cd /srv");
+    assert_eq!(begins(&of(SERVER, "[ { run: x, executor: image, image: cli } ]")), (Some(None), Some(app)));
+}
+
+#[test]
+fn what_has_no_effect_is_a_warning() {
+    let warnings = |env: &[(&str, &str)]| -> Vec<String> {
+        run(&[], &[ENOUGH, env]).warnings.into_iter().map(|fault| fault.cause).collect()
+    };
+    assert!(warnings(&[("INPUT_SETUP", "cd x")])[0].starts_with("`setup` has no effect"));
+    assert!(warnings(&[("INPUT_WORKING-DIRECTORY", "/x")])[0].starts_with("`working-directory` has no effect"));
+    assert!(warnings(&[("INPUT_SETUP", "cd x"), ("INPUT_AFTER", "[ { run: x, executor: server } ]")]).is_empty());
+}
+
+#[test]
+fn a_step_that_can_not_run_is_refused() {
+    let refused = |base: &[(&str, &str)], list: &str, part: &str| {
+        drop(told(&[], &[ENOUGH, base, &[("INPUT_AFTER", list)]], &[part]));
+    };
+    refused(&[], "[ { run: x } ]", "step 1 (`x`): it does not say where it runs");
+    refused(&[], "[ { run: x, executor: image } ]", "neither it nor the input `image` names one");
+    refused(SERVER, "[ { run: x, image: cli } ]", "names an image and runs on the server");
+    refused(&[], "[ { name: Rights, sql: none.sql } ]", "step 1 (`Rights`): there is no file `none.sql`");
+    let on_server = [("INPUT_AFTER", "[ { run: x, executor: server } ]")];
+    told(&[], &[DATABASE, &on_server], &["`ssh-host` has no value, and the step `x` runs on"]);
+    told(&[], &[DATABASE, &[("INPUT_HEALTH", "{}")]], &["it has no `run`"]);
+    told(
+        &[],
+        &[DATABASE, &[("INPUT_STEPS", "[ { run: x, executor: image, image: i } ]")]],
+        &["`steps` stand in place of"],
+    );
+}
+
+#[test]
+fn a_file_of_sql_is_found_in_the_workspace_and_needs_a_database() {
+    let (directory, path) = workspace("after: [ { name: Rights, sql: ./db/rights.sql } ]");
+    std::fs::create_dir(directory.path().join("db")).unwrap();
+    std::fs::write(directory.path().join("db/rights.sql"), "select 1;").unwrap();
+    let files = [("GITHUB_WORKSPACE", path.as_str())];
+    let work = settings(&[], &[ENOUGH, &files]).steps.after.remove(0).work;
+    let expected = Work::Sql { shown: "db/rights.sql".to_owned(), path: directory.path().join("db/rights.sql") };
+    assert_eq!(work, expected);
+    told(&[], &[SERVER, &files], &["the step `Rights` is SQL, and no database is given"]);
+    std::fs::remove_file(directory.path().join("db/rights.sql")).unwrap();
+    let fault = told(
+        &[],
+        &[ENOUGH, &files],
+        &["`after` (from `.github/bastion-migrate.yml`), step 1 (`Rights`): there is no file"],
+    )
+    .remove(0);
+    assert_eq!(fault.place.unwrap().line, Some(1));
+}
+
+#[test]
+fn steps_stand_in_place_of_a_command_and_need_no_tool() {
+    let steps = [("INPUT_STEPS", "[ { run: ./up } ]")];
+    let found = settings(&[], &[SERVER, &steps, &[("INPUT_TOOL", "")]]);
+    assert_eq!((tool(&found).recipe.name.as_str(), &tool(&found).run), ("custom", &None));
+    assert_eq!(found.steps.migrate.len(), 1);
+    told(&[], &[SERVER, &[("INPUT_STEPS", "[]"), ("INPUT_TOOL", "")]], &["`tool` has no value, and neither has `run`"]);
+    told(&[], &[SERVER, &steps, &[("INPUT_RUN", "./up")]], &["`run` and `steps` both stand"]);
+}
+
+#[test]
+fn a_failure_that_the_shell_forgets_is_a_warning() {
+    let warnings = |list| run(&[], &[SERVER, &[("INPUT_AFTER", list)]]).warnings;
+    for list in [
+        "- run: ./seed || true",
+        "- run: |\n    ./seed ||true  \n    ./more",
+        "- {run: ./seed || true, optional: true}",
+    ] {
+        let warning = warnings(list).remove(0);
+        assert!(warning.cause.contains("step 1 (`./seed") && warning.fix.contains("`optional: true`"), "{warning:?}");
+    }
+    for list in [
+        "- run: ./seed || truely",
+        "- run: ./seed; true",
+        "- run: [./seed, '||', 'true']",
+        "- run: test x || true && y",
+    ] {
+        assert_eq!(warnings(list), [], "{list}");
+    }
+}
+
+#[test]
+fn lists_are_yaml_in_a_workflow_and_win_over_the_file() {
+    let (_workspace, path) = workspace("before: [ { run: file } ]\nafter: [ { run: file } ]");
+    let with =
+        [("GITHUB_WORKSPACE", path.as_str()), ("INPUT_BEFORE", "  - run: with\n  - run: |\n      two\n      lines\n")];
+    let steps = settings(&["--after", "[]"], &[SERVER, &with]).steps;
+    let names: Vec<&str> = steps.before.iter().map(|step| step.name.as_str()).collect();
+    assert_eq!((names, steps.after.len()), (vec!["with", "two"], 0));
+    let Work::Command { line, .. } = &steps.before[1].work else { panic!("no command") };
+    assert_eq!(line, &Line::Shell("two\nlines".to_owned()));
+    let fault = only_fault(&[], &[SERVER, &[("INPUT_STEPS", "- run: [x\n")]]);
+    assert!(fault.cause.starts_with("`steps` (from the workflow's `with:`) is not valid YAML"), "{fault:?}");
+    let fault = only_fault(&[], &[SERVER, &[("INPUT_STEPS", "- rnu: x\n  name: A")]]);
+    assert_eq!(fault.code, Code::InputUnknown);
+}
+
+#[test]
+fn what_is_passed_on_is_the_environments_own() {
+    let own = [
+        ("INPUT_ENVIRONMENT", "uat2-backend"),
+        ("INPUT_PASS-ENV", "SECRET_KEY DJANGO_SETTINGS_MODULE LANG NONE"),
+        ("UAT_SECRET_KEY", "uat-secret-key"),
+        ("PROD_SECRET_KEY", "prod-secret-key"),
+        ("SECRET_KEY", "plain-secret-key"),
+        ("UAT_DJANGO_SETTINGS_MODULE", " "),
+        ("DJANGO_SETTINGS_MODULE", "shop.settings"),
+        ("LANG", "C"),
+    ];
+    let ask = run(&[], &[SERVER, &own]);
+    let known: Vec<&str> = ask.secrets.iter().map(Secret::expose).collect();
+    assert!(known.contains(&"uat-secret-key") && !known.contains(&"prod-secret-key"), "{known:?}");
+    let settings = ask.settings.unwrap();
+    let expected = [("SECRET_KEY", "uat-secret-key"), ("DJANGO_SETTINGS_MODULE", "shop.settings"), ("LANG", "C")];
+    assert_eq!(env(&settings), expected);
+}
+
+#[test]
+fn a_counted_environment_finds_the_secrets_of_its_kind() {
+    let own = [
+        ("INPUT_ENVIRONMENT", "uat2-backend"),
+        ("UAT_HOST", "u.example.com"),
+        ("UAT_USER", "django"),
+        ("UAT_SSH_PASSWORD", "p"),
+    ];
+    let settings = settings(&[], &[&SERVER[..2], &own]);
+    assert_eq!(settings.route.unwrap().hops, [hop("django", "u.example.com", 22)]);
+}
+
+#[test]
+fn what_is_missing_is_told_with_the_names_that_were_looked_for() {
+    // The secrets are there under another environment's name.
+    let misnamed = [("DEVEL_HOST", "h"), ("DEVEL_SSH_PASSWORD", "p"), ("DEVEL_DB_HOST", "db")];
+    let fault = only_fault(&["--environment", "dev-backend"], &[&misnamed]);
+    let detail = fault.detail.join("\n");
+    for name in [
+        "`ssh-host`",
+        "`DEV_HOST`",
+        "`DEV_BACKEND_SSH_PASSWORD`",
+        "`DEV_DATABASE_URL`",
+        "`DEV_DB_HOST`",
+        "`DEV_DB_NAME` and `DATABASE_NAME`",
+    ] {
+        assert!(detail.contains(name), "{name}: {detail}");
+    }
+    // Without an environment there are no other names than those of the page.
+    assert!(!only_fault(&[], &[]).detail.join("\n").contains("looked for"));
+    let half = [("DEV_HOST", "h"), ("DEV_DATABASE_URL", "postgres://u@db/d")];
+    let details: Vec<String> = told(&["--environment", "dev"], &[&half], &["`ssh-user`", "neither `ssh-private-key`"])
+        .into_iter()
+        .map(|fault| fault.detail.join("\n"))
+        .collect();
+    assert!(details[0].contains("`DEV_USER`") && details[1].contains("`DEV_SSH_PASSWORD`"), "{details:?}");
+}
+
+#[test]
+fn everything_that_is_wrong_with_a_server_and_its_steps_is_told_at_once() {
+    let (_workspace, path) = workspace("before: [ { run: x, tiemout: 1s } ]\nenvironments: { dev: { health: 7 } }");
+    let env = [
+        ("GITHUB_WORKSPACE", path.as_str()),
+        ("INPUT_EXECUTOR", "server"),
+        ("INPUT_TOOL", "jango"),
+        ("INPUT_ENVIRONMENT", "dev"),
+        ("INPUT_COMMAND-PREFIX", "'"),
+        ("INPUT_AFTER", "[ { sql: none.sql }, { run: y, executor: image } ]"),
+        ("INPUT_ENV", "not a pair"),
+    ];
+    let parts = [
+        "there is no key `tiemout`",
+        "neither a mapping nor `false`",
+        "there is no such tool",
+        "`command-prefix`",
+        "no file `none.sql`",
+        "nor the input `image` names one",
+        "`ssh-host` has no value",
+        "`env` has a line",
+    ];
+    told(&[], &[&env], &parts);
+}
+
+#[test]
+fn the_example_with_steps_and_a_few_secrets_are_enough() {
+    let (directory, path) = workspace(include_str!("../../examples/config/steps.yml"));
+    std::fs::create_dir(directory.path().join("db")).unwrap();
+    std::fs::write(directory.path().join("db/rights.sql"), "select 1;").unwrap();
+    let env = [("GITHUB_WORKSPACE", path.as_str()), ("DATABASE_URL", "postgres://u@db/d")];
+    let of = |environment| settings(&["--environment", environment], &[&SERVER[2..], &env]);
+    let (dev, prod) = (of("dev"), of("prod"));
+    let names = |list: &[Step]| list.iter().map(|step| step.name.clone()).collect::<Vec<_>>().join(", ");
+    assert_eq!(names(&dev.steps.migrate), "Shared schema, Super tenant, Tenant schemas");
+    assert_eq!((names(&dev.steps.before), names(&dev.steps.after)), (String::new(), "Fixtures".to_owned()));
+    assert_eq!(
+        (names(&prod.steps.before), names(&prod.steps.after)),
+        ("Snapshot".to_owned(), "Rights, Maintenance page off".to_owned())
+    );
+    assert_eq!((dev.image.is_some(), prod.image.is_some(), prod.server.is_some()), (false, true, true));
+    assert_eq!(site(&prod.steps.before[0]), &image("ghcr.io/acme/shop-operations:1.4"));
+    let health = prod.steps.health.unwrap();
+    assert_eq!((health.retries, &health.site, health.timeout), (12, &Site::Server, Duration::from_secs(10)));
+}
+
+#[test]
+fn the_process_that_keeps_a_tunnel_is_not_told_what_migrates() {
+    let own = [("INPUT_COMMAND", "tunnel"), ("INPUT_BEFORE", "[ { run: x } ]"), ("INPUT_COMMAND-PREFIX", "uv run")];
+    let ask = run(&[], &[ENOUGH, SERVER, &own]);
+    assert!(ask.settings.is_ok(), "{:?}", ask.settings);
+    let inputs: BTreeMap<String, String> =
+        ask.handover.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
+    for name in ["INPUT_EXECUTOR", "INPUT_TOOL", "INPUT_BEFORE"] {
+        assert!(!inputs.contains_key(name), "{name}");
+    }
+    assert_eq!(handed_over(&inputs).settings.unwrap().database().unwrap().host, "db.internal");
+}

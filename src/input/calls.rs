@@ -1,0 +1,115 @@
+//! What is called that is not ours, the tool and the steps, and what the places have in common where that runs.
+
+use super::{
+    Command, ImageSettings, Place, ServerSettings, Site, StepSettings, command,
+    findings::Findings,
+    health, image,
+    name::Name,
+    raw::Inputs,
+    route,
+    site::{Executor, Own},
+    steps::Around,
+    tool,
+};
+use crate::{
+    fault::{Code, Fault},
+    github::env::Runner,
+    postgres::Target,
+};
+
+/// All of it.
+#[derive(Debug)]
+pub(super) struct Calls {
+    pub(super) place: Place,
+    pub(super) steps: StepSettings,
+    pub(super) image: Option<ImageSettings>,
+    pub(super) server: Option<ServerSettings>,
+}
+
+/// What has been read before, as far as it is right.
+#[derive(Debug)]
+pub(super) struct Known<'a> {
+    pub(super) command: Option<Command>,
+    pub(super) executor: Option<Executor>,
+    pub(super) database: Option<&'a Target>,
+    pub(super) retries: u32,
+    pub(super) runner: &'a Runner,
+}
+
+/// Reads the tool, the steps, and what they need.
+pub(super) fn read(inputs: &Inputs, known: &Known<'_>, findings: &mut Findings) -> Option<Calls> {
+    let reference = match known.executor {
+        Some(Executor::Image) => findings.keep(inputs.required(Name::Image, image::reference)),
+        Some(Executor::Sql | Executor::Server) | None => {
+            findings.keep(inputs.optional(Name::Image, image::reference)).flatten()
+        }
+    };
+    let own = Own { executor: known.executor, image: reference.as_deref() };
+    let around = Around { own, retries: known.retries, runner: known.runner };
+    let mut steps = inputs.drafts().resolve(&around, findings);
+    let place = place(inputs, own, known, findings);
+    let tool = match &place {
+        Some(Place::Tool(tool)) => Some(&**tool),
+        Some(Place::Sql) | None => None,
+    };
+    steps.health = health::resolve(inputs.drafts().health.as_ref(), own, tool, findings);
+    // Of the tool itself, which has no name of its own here; then of the first step that runs there.
+    let own_place = |executor| (known.executor == Some(executor)).then_some("");
+    let named = |runs: fn(&Site) -> bool| steps.sites().find(|(_, site)| runs(site)).map(|(step, _)| step);
+    let on_server = own_place(Executor::Server).or_else(|| named(|site| *site == Site::Server));
+    let in_image = own_place(Executor::Image).or_else(|| named(|site| matches!(site, Site::Image(_))));
+    idle(inputs, known.executor, on_server, findings);
+    findings.faults.extend(on_server.and_then(|step| unreachable(inputs, step)));
+    let server = on_server.map(|_| ServerSettings {
+        working_directory: directory(inputs, own, Executor::Server),
+        setup: inputs.text(Name::Setup).unwrap_or_default().to_owned(),
+    });
+    let image = match in_image {
+        Some(_) => {
+            let directory = directory(inputs, own, Executor::Image);
+            Some(image::read(inputs, directory, known.database, findings)?)
+        }
+        None => None,
+    };
+    Some(Calls { place: place?, steps, image, server })
+}
+
+fn place(inputs: &Inputs, own: Own<'_>, known: &Known<'_>, findings: &mut Findings) -> Option<Place> {
+    let site = match own.executor? {
+        Executor::Sql => {
+            findings.keep(known.command.map_or(Ok(()), command::of_files));
+            return Some(Place::Sql);
+        }
+        Executor::Image => own.image.map(|image| Site::Image(image.to_owned())),
+        Executor::Server => Some(Site::Server),
+    };
+    let tool = tool::read(inputs, site, known.command, known.runner, findings);
+    tool.map(|tool| Place::Tool(Box::new(tool)))
+}
+
+/// A deployment server has to be named; `route` tells of one that has a user or a key and no name.
+fn unreachable(inputs: &Inputs, step: &str) -> Option<Fault> {
+    if route::is_wanted(inputs) {
+        return None;
+    }
+    let who = if step.is_empty() { "`executor: server`".to_owned() } else { format!("the step `{step}`") };
+    let cause = format!("`ssh-host` has no value, and {who} runs on the deployment server, which is the last hop");
+    Some(inputs.missing(cause, &[Name::SshHost, Name::SshUser, Name::SshPrivateKey, Name::SshPassword]))
+}
+
+/// What has a value and no effect.
+fn idle(inputs: &Inputs, executor: Option<Executor>, on_server: Option<&str>, findings: &mut Findings) {
+    let mut warn = |cause: &str, fix: &str| findings.warning(Fault::new(Code::InputInvalid, cause).fix(fix));
+    if executor.is_some() && on_server.is_none() && inputs.text(Name::Setup).is_some() {
+        warn("`setup` has no effect: nothing runs on a server", "remove it, or set `executor: server`");
+    }
+    if executor == Some(Executor::Sql) && inputs.text(Name::WorkingDirectory).is_some() {
+        let cause = "`working-directory` has no effect: it is for the tool, and `executor: sql` has none";
+        warn(cause, "remove it, and let steps that need a directory begin with `cd`");
+    }
+}
+
+/// The directory is the tool's, so it is one of the place where the tool runs.
+fn directory(inputs: &Inputs, own: Own<'_>, executor: Executor) -> Option<String> {
+    inputs.text(Name::WorkingDirectory).filter(|_| own.executor == Some(executor)).map(ToOwned::to_owned)
+}

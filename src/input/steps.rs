@@ -1,0 +1,143 @@
+//! The work around the migration, from its drafts and from what they leave to the inputs.
+
+use super::{
+    Need, Site, Step, StepSettings, Work,
+    draft::{self, Draft, Task},
+    fields::{Origin, about},
+    findings::Findings,
+    health,
+    name::Name,
+    site::{Executor, Own},
+};
+use crate::{
+    fault::{Code, Fault},
+    github::env::Runner,
+    tool::Line,
+};
+use serde_yaml::Value;
+use std::collections::BTreeMap;
+
+/// What is written, list by list; nothing stands for a step that is wrong.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Drafts {
+    lists: BTreeMap<Name, Vec<Option<Draft>>>,
+    pub(super) health: Option<health::Draft>,
+}
+
+impl Drafts {
+    /// Puts what is written here in the place of what was there, and tells what is wrong with it.
+    pub(super) fn replace(&mut self, name: Name, value: &Value, origin: &Origin) -> Vec<Fault> {
+        if name == Name::Health {
+            let (draft, faults) = health::read(value, origin);
+            self.health = draft;
+            return faults;
+        }
+        let (list, faults) = draft::list(name, value, origin);
+        self.lists.insert(name, list);
+        faults
+    }
+
+    /// Puts what is written there in the place of what is here, list by list.
+    pub(super) fn extend(&mut self, other: Self) {
+        self.lists.extend(other.lists);
+        self.health = other.health.or(self.health.take());
+    }
+
+    /// The list under this input; nothing stands for a step that is wrong.
+    pub(super) fn list(&self, name: Name) -> impl Iterator<Item = Option<&Draft>> {
+        self.lists.get(&name).into_iter().flatten().map(Option::as_ref)
+    }
+
+    /// Whether there is something under this input, right or wrong.
+    pub(super) fn has(&self, name: Name) -> bool {
+        self.list(name).next().is_some()
+    }
+
+    /// The steps, each with all that it needs.
+    pub(super) fn resolve(&self, around: &Around<'_>, findings: &mut Findings) -> StepSettings {
+        let mut list = |name| self.list(name).flatten().filter_map(|draft| around.step(draft, findings)).collect();
+        let steps = StepSettings {
+            before: list(Name::Before),
+            migrate: list(Name::Steps),
+            after: list(Name::After),
+            health: None,
+        };
+        if self.has(Name::Steps) && around.own.executor == Some(Executor::Sql) {
+            let cause = "`steps` stand in place of a tool's way to migrate, and `executor: sql` has no tool";
+            let fix = "move them to `before` or `after`, or set `executor` to `image` or `server`";
+            findings.faults.push(Fault::new(Code::InputInvalid, cause).fix(fix));
+        }
+        steps
+    }
+}
+
+/// What steps leave to the inputs.
+#[derive(Debug)]
+pub(super) struct Around<'a> {
+    pub(super) own: Own<'a>,
+    pub(super) retries: u32,
+    pub(super) runner: &'a Runner,
+}
+
+impl Around<'_> {
+    fn step(&self, draft: &Draft, findings: &mut Findings) -> Option<Step> {
+        let work = match &draft.work {
+            Task::Command { line, wish } => {
+                let site =
+                    wish.site(self.own).map_err(|misfit| wrong(draft, &format!("it {}", misfit.cause)).fix(misfit.fix));
+                findings.warnings.extend(swallowed(draft, line));
+                Work::Command { line: line.clone(), site: findings.keep(site)?? }
+            }
+            Task::Sql(written) => findings.keep(self.file(draft, written))?,
+        };
+        let Draft { name, timeout, need, when, .. } = draft;
+        let retries = draft.retries.unwrap_or(self.retries);
+        Some(Step { name: name.clone(), work, timeout: *timeout, retries, need: *need, when: *when })
+    }
+
+    fn file(&self, draft: &Draft, written: &str) -> Result<Work, Fault> {
+        let path = self.runner.path(written);
+        if path.is_file() {
+            return Ok(Work::Sql { shown: self.runner.shown(&path), path });
+        }
+        Err(wrong(draft, &format!("there is no file `{written}`")).fix(
+            "check the path, which begins at the top of the repository, and that actions/checkout ran before this step",
+        ))
+    }
+}
+
+fn wrong(draft: &Draft, cause: &str) -> Fault {
+    about(Code::InputInvalid, &draft.title, draft.place.as_ref(), cause)
+}
+
+/// A failure that the shell is told to forget is seen by nobody; an optional step's stands in the summary.
+fn swallowed(draft: &Draft, line: &Line) -> Option<Fault> {
+    let Line::Shell(text) = line else { return None };
+    let forgets = |line: &str| line.trim_end().strip_suffix("true").is_some_and(|rest| rest.trim_end().ends_with("||"));
+    let cause = "`|| true` hides a failure from everybody";
+    let fix = match draft.need {
+        Need::Required => "remove it and say `optional: true`: the run goes on, and the summary shows the failure",
+        Need::Optional => "remove it: with `optional: true` the run goes on, and the summary shows the failure",
+    };
+    text.lines().any(forgets).then(|| wrong(draft, cause).fix(fix))
+}
+
+impl StepSettings {
+    /// Every place that somebody has to be able to reach, with who runs there.
+    pub(super) fn sites(&self) -> impl Iterator<Item = (&str, &Site)> {
+        let steps = self.all().filter_map(|step| match &step.work {
+            Work::Command { site, .. } => Some((step.name.as_str(), site)),
+            Work::Sql { .. } => None,
+        });
+        steps.chain(self.health.iter().map(|health| ("health", &health.site)))
+    }
+
+    /// The first step that is SQL.
+    pub(super) fn sql(&self) -> Option<&Step> {
+        self.all().find(|step| matches!(step.work, Work::Sql { .. }))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Step> {
+        self.before.iter().chain(&self.migrate).chain(&self.after)
+    }
+}
