@@ -78,6 +78,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_option_gets_in_by_way_of_a_target_whatever_its_pattern_lets_through() {
+        let any = r"{words: X, is: anything, pattern: '(?s)^.+$'}";
+        let target: Target = serde_yaml::from_str(any).unwrap();
+        assert!(target.takes("a 0001") && target.takes("a-b"));
+        for wrong in ["--fake", "a --fake", "a\t--fake", "-1", "a\n-b"] {
+            assert!(!target.takes(wrong), "{wrong}");
+        }
+        assert_eq!(target.of("-x"), None);
+    }
+
+    #[test]
     fn a_target_takes_its_place() {
         assert_eq!(fill("{target}", Some("settings 0016")), ["settings", "0016"]);
         assert_eq!(fill("VERSION={target}", Some("2024")), ["VERSION=2024"]);
