@@ -205,6 +205,8 @@ fn a_step_that_can_not_run_is_refused() {
     refused(&[], "[ { name: Rights, sql: none.sql } ]", "step 1 (`Rights`): there is no file `none.sql`");
     let on_server = [("INPUT_AFTER", "[ { run: x, executor: server } ]")];
     told(&[], &[DATABASE, &on_server], &["`ssh-host` has no value, and the step `x` runs on"]);
+    let asked = [("INPUT_HEALTH", "{ run: x, executor: server }")];
+    told(&[], &[DATABASE, &asked], &["`ssh-host` has no value, and `health` runs on"]);
     told(&[], &[DATABASE, &[("INPUT_HEALTH", "{}")]], &["it has no `run`"]);
     told(
         &[],

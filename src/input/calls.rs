@@ -53,23 +53,22 @@ pub(super) fn read(inputs: &Inputs, known: &Known<'_>, findings: &mut Findings) 
         Some(Place::Sql) | None => None,
     };
     steps.health = health::resolve(inputs.drafts().health.as_ref(), own, tool, findings);
-    // Of the tool itself, which has no name of its own here; then of the first step that runs there.
-    let own_place = |executor| (known.executor == Some(executor)).then_some("");
-    let named = |runs: fn(&Site) -> bool| steps.sites().find(|(_, site)| runs(site)).map(|(step, _)| step);
-    let on_server = own_place(Executor::Server).or_else(|| named(|site| *site == Site::Server));
-    let in_image = own_place(Executor::Image).or_else(|| named(|site| matches!(site, Site::Image(_))));
-    idle(inputs, known.executor, on_server, findings);
-    findings.faults.extend(on_server.and_then(|step| unreachable(inputs, step)));
+    let of_run = (known.executor == Some(Executor::Server)).then(|| "`executor: server`".to_owned());
+    let of_steps = || steps.sites().find(|(_, site)| **site == Site::Server).map(|(who, _)| who);
+    let on_server = of_run.or_else(of_steps);
+    let in_image =
+        known.executor == Some(Executor::Image) || steps.sites().any(|(_, site)| matches!(site, Site::Image(_)));
+    idle(inputs, known.executor, on_server.as_deref(), findings);
+    findings.faults.extend(on_server.as_deref().and_then(|who| unreachable(inputs, who)));
     let server = on_server.map(|_| ServerSettings {
         working_directory: directory(inputs, own, Executor::Server),
         setup: inputs.text(Name::Setup).unwrap_or_default().to_owned(),
     });
-    let image = match in_image {
-        Some(_) => {
-            let directory = directory(inputs, own, Executor::Image);
-            Some(image::read(inputs, directory, known.database, findings)?)
-        }
-        None => None,
+    let image = if in_image {
+        let directory = directory(inputs, own, Executor::Image);
+        Some(image::read(inputs, directory, known.database, findings)?)
+    } else {
+        None
     };
     Some(Calls { place: place?, steps, image, server })
 }
@@ -88,11 +87,10 @@ fn place(inputs: &Inputs, own: Own<'_>, known: &Known<'_>, findings: &mut Findin
 }
 
 /// A deployment server has to be named; `route` tells of one that has a user or a key and no name.
-fn unreachable(inputs: &Inputs, step: &str) -> Option<Fault> {
+fn unreachable(inputs: &Inputs, who: &str) -> Option<Fault> {
     if route::is_wanted(inputs) {
         return None;
     }
-    let who = if step.is_empty() { "`executor: server`".to_owned() } else { format!("the step `{step}`") };
     let cause = format!("`ssh-host` has no value, and {who} runs on the deployment server, which is the last hop");
     Some(inputs.missing(cause, &[Name::SshHost, Name::SshUser, Name::SshPrivateKey, Name::SshPassword]))
 }

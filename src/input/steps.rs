@@ -124,12 +124,12 @@ fn swallowed(draft: &Draft, line: &Line) -> Option<Fault> {
 
 impl StepSettings {
     /// Every place that somebody has to be able to reach, with who runs there.
-    pub(super) fn sites(&self) -> impl Iterator<Item = (&str, &Site)> {
+    pub(super) fn sites(&self) -> impl Iterator<Item = (String, &Site)> {
         let steps = self.all().filter_map(|step| match &step.work {
-            Work::Command { site, .. } => Some((step.name.as_str(), site)),
+            Work::Command { site, .. } => Some((format!("the step `{}`", step.name), site)),
             Work::Sql { .. } => None,
         });
-        steps.chain(self.health.iter().map(|health| ("health", &health.site)))
+        steps.chain(self.health.iter().map(|health| ("`health`".to_owned(), &health.site)))
     }
 
     /// The first step that is SQL.
