@@ -174,10 +174,17 @@ impl<'a> Run<'a> {
         if settings.database.is_some() {
             stage(events, Stage::Database, async { executor.connect(sites).await.map_err(one) }).await?;
         }
-        if writes {
-            stage(events, Stage::Lock, async { executor.lock().await.map_err(one) }).await?;
+        let enter = sites.enter();
+        match writes {
+            true => {
+                let lock = async {
+                    executor.lock().await.map_err(one)?;
+                    enter.await.map_err(one)
+                };
+                stage(events, Stage::Lock, lock).await?;
+            }
+            false => enter.await.map_err(one)?,
         }
-        sites.enter().await.map_err(one)?;
         if writes && settings.steps.begin_with_something() {
             stage(events, Stage::Before, async { executor.prepare(sites).await.map_err(one) }).await?;
         }

@@ -45,6 +45,8 @@ pub struct Log {
     sink: Sink,
     runner_debug: bool,
     names: Names,
+    /// How many there are; of a single one the command itself is told.
+    steps: usize,
     open: Option<Stage>,
 }
 
@@ -63,7 +65,7 @@ impl Log {
         let sink = Sink::new(out, Redactor::new(secrets), surface);
         let masks = secrets.iter().filter(|_| surface == Surface::Actions).flat_map(masks);
         masks.for_each(|value| sink.command(&command::add_mask(value)));
-        Self { sink, runner_debug: runner.debug, names: Names::new(), open: None }
+        Self { sink, runner_debug: runner.debug, names: Names::new(), steps: 0, open: None }
     }
 
     /// What hides the secrets on every other surface.
@@ -99,6 +101,12 @@ impl Log {
         }
         if let Event::Found(id) = &event {
             self.names.insert(id.version, id.title().into_owned());
+        }
+        if let Event::Steps(ids) = &event {
+            self.steps = ids.len();
+        }
+        if matches!(event, Event::Step { .. }) && self.steps < 2 {
+            return;
         }
         self.progress(&event);
         for line in words::lines(&event, &self.names, at) {

@@ -285,6 +285,7 @@ impl Report {
     }
 
     fn step(&mut self, id: &StepId, fate: StepFate, now: u64) {
+        self.end_of_begun(now);
         let known = self.steps.iter_mut().find(|step| step.id == *id);
         let Some(step) = known else { return };
         step.fate = fate;
