@@ -11,7 +11,6 @@ use crate::{
     fault::{Fault, Stage},
     github::env::Runner,
     input::{Command, Need, Settings, Step, ToolSettings, When, Work},
-    ledger::shape,
     run::event::{Event, Events, MigrationId, PlanFacts},
     tool::{Answer, Line, Listed, Verb},
 };
@@ -133,8 +132,7 @@ impl<'a> Foreign<'a> {
             self.before = Witness::of_listing(listed);
             return Ok(());
         };
-        let ledgers = shape::found(&self.keeper.found, recipe.ledger.as_deref());
-        self.before = Witness::of(session, ledgers).await?.meant(recipe.keeps, listed);
+        self.before = Witness::of(session, &self.keeper.found, recipe).await?.meant(recipe.keeps, listed);
         witness::same_database(recipe, listed, &self.before)
     }
 

@@ -1,11 +1,11 @@
 //! Who holds the run lock while others work: a session of ours that only looks. It is watched, so that a lost lock is noticed,
 //! and it is the one that reads what the others have done.
 
+use super::witness;
 use crate::{
     fault::{Code, Fault},
     github::env::Runner,
     input::Settings,
-    ledger::shape,
     postgres::{Guard, Session, Startup, Ward, facts, fault::statement, lock, ready, rows},
     reach::Reach,
     run::event::{Event, Events},
@@ -47,7 +47,7 @@ impl<'a> Keeper<'a> {
         let session = ready::connect(reach, target, &self.startup(), self.settings.wait_timeout, &self.events).await?;
         let session = self.session.insert(session);
         let opens = if self.settings.command.writes() { facts::Opens::Locking } else { facts::Opens::Reading };
-        let opening = facts::open(session, target, opens, &shape::find_sql()).await?;
+        let opening = facts::open(session, target, opens, &witness::find_sql(self.settings)).await?;
         self.locked = opening.locked;
         self.found = opening.extra;
         self.events.tell(Event::Database(opening.facts));
@@ -65,7 +65,8 @@ impl<'a> Keeper<'a> {
             let server = self.runner.server_url.as_deref();
             lock::acquire(session, lock::own(), self.settings.safety.lock_wait, server, &self.events).await?;
             // Whoever held it may have made the ledger meanwhile.
-            self.found = rows(&session.client, &shape::find_sql()).await.map_err(|error| statement(&error))?;
+            let question = witness::find_sql(self.settings);
+            self.found = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
             self.locked = true;
         }
         self.events.tell(Event::Locked { waited: began.elapsed() });

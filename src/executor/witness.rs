@@ -3,17 +3,25 @@
 
 use crate::{
     fault::{Code, Fault},
+    input::{Place, Settings},
     ledger::{
         fingerprint::{self, Fingerprint},
         invalid_indexes_sql,
         shape::{self, Row, ToolLedger},
+        tenants,
     },
     postgres::{Session, fault::statement, rows},
     run::event::{ImageFacts, MigrationId},
     tool::{Keeps, Ledgers, Listed, Recipe},
 };
 use sha2::{Digest as _, Sha256};
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
+
+/// What the database says of its ledgers and tenants, row by row.
+type Found = [Vec<Option<String>>];
 
 /// One moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +30,10 @@ pub(super) struct Witness {
     pub(super) ledgers: Vec<ToolLedger>,
     /// What is in them, in their own order.
     pub(super) rows: Vec<Row>,
+    /// The same, by name: the schemas in which it is.
+    recorded: BTreeMap<String, Vec<String>>,
+    /// Schemas of tenants, with a ledger or without.
+    tenants: Vec<String>,
     invalid_indexes: Vec<String>,
     schema: Fingerprint,
     /// From whom it is.
@@ -37,35 +49,52 @@ enum Source {
 }
 
 impl Witness {
-    /// Asks for everything in one round trip.
-    pub(super) async fn of(session: &Session, ledgers: Vec<ToolLedger>) -> Result<Self, Fault> {
-        let read = if ledgers.is_empty() { String::new() } else { format!("{}; ", shape::read_sql(&ledgers)) };
-        let question = format!("{read}{}; {}", invalid_indexes_sql(), fingerprint::SQL);
-        let answer = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
+    /// Asks for everything in one round trip. `found` is the answer to [`find_sql`].
+    pub(super) async fn of(session: &Session, found: &Found, recipe: &Recipe) -> Result<Self, Fault> {
+        let ledgers = shape::found(found, recipe.ledger.as_deref());
+        let mut questions = vec![invalid_indexes_sql(), fingerprint::SQL.to_owned()];
+        if !ledgers.is_empty() {
+            questions.push(shape::read_sql(&ledgers));
+        }
+        let tables = tenants::found(found);
+        if let (Some(column), false) = (&recipe.tenants, tables.is_empty()) {
+            questions.push(tenants::read_sql(&tables, column));
+        }
+        let answer = rows(&session.client, &questions.join("; ")).await.map_err(|error| statement(&error))?;
         let index = |row: &Vec<Option<String>>| {
             let field = |index: usize| row.get(index).cloned().flatten();
             (field(0)? == "index").then(|| field(1)).flatten()
         };
-        Ok(Self {
-            rows: shape::rows(&answer),
+        let witness = Self {
+            tenants: tenants::schemas(&answer),
             invalid_indexes: answer.iter().filter_map(index).collect(),
             schema: Fingerprint::parse(&answer),
             ledgers,
-            source: Source::Database,
-        })
+            ..Self::default()
+        };
+        Ok(witness.with(shape::rows(&answer)))
+    }
+
+    fn with(self, rows: Vec<Row>) -> Self {
+        let mut recorded: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for Row { name, schema } in &rows {
+            recorded.entry(name.clone()).or_default().push(schema.clone());
+        }
+        Self { rows, recorded, ..self }
     }
 
     /// What the tool itself takes for applied, where nobody else can be asked.
     pub(super) fn of_listing(listed: &[Listed]) -> Self {
         let applied = listed.iter().filter(|one| one.applied);
         let rows = applied.map(|one| Row { schema: String::new(), name: one.name.clone() }).collect();
-        Self { rows, source: Source::Listing, ..Self::default() }
+        Self { source: Source::Listing, ..Self::default() }.with(rows)
     }
 
     /// The same later: the ledger may have been made meanwhile.
     pub(super) async fn again(session: &Session, recipe: &Recipe) -> Result<Self, Fault> {
-        let found = rows(&session.client, &shape::find_sql()).await.map_err(|error| statement(&error))?;
-        Self::of(session, shape::found(&found, recipe.ledger.as_deref())).await
+        let question = find(recipe.tenants.as_deref());
+        let found = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
+        Self::of(session, &found, recipe).await
     }
 
     /// The tables, for people.
@@ -80,15 +109,16 @@ impl Witness {
 
     /// Whether this migration is recorded, in its own schema if it has one.
     pub(super) fn has(&self, id: &MigrationId) -> bool {
-        self.rows.iter().any(|row| row.name == id.name && (id.schema.is_empty() || row.schema == id.schema))
+        let schemas = self.recorded.get(&id.name);
+        schemas.is_some_and(|schemas| id.schema.is_empty() || schemas.contains(&id.schema))
     }
 
     fn has_name(&self, name: &str) -> bool {
-        self.rows.iter().any(|row| row.name == name)
+        self.recorded.contains_key(name)
     }
 
     /// The same as the tool means it, where its ledger has only the newest of the migrations that it lists.
-    pub(super) fn meant(mut self, keeps: Keeps, listed: &[Listed]) -> Self {
+    pub(super) fn meant(self, keeps: Keeps, listed: &[Listed]) -> Self {
         if keeps == Keeps::Migrations {
             return self;
         }
@@ -101,15 +131,16 @@ impl Witness {
             let row = |name| Row { schema: schema.clone(), name };
             in_order.chain(unlisted).map(row).collect::<Vec<_>>()
         });
-        self.rows = rows.collect();
-        self
+        let rows = rows.collect();
+        self.with(rows)
     }
 
-    /// The schemas that have a ledger, `public` first.
+    /// The schemas that have a ledger or should have one, `public` first.
     pub(super) fn schemas(&self) -> Vec<&str> {
-        let mut schemas: Vec<&str> = self.ledgers.iter().map(|ledger| ledger.table.schema.as_str()).collect();
-        schemas.sort_by_key(|schema| (*schema != "public", *schema));
-        schemas
+        let with_ledger = self.ledgers.iter().map(|ledger| ledger.table.schema.as_str());
+        let schemas: BTreeSet<&str> = with_ledger.chain(self.tenants.iter().map(String::as_str)).collect();
+        let (public, others): (Vec<&str>, Vec<&str>) = schemas.into_iter().partition(|schema| *schema == "public");
+        [public, others].concat()
     }
 
     /// What was recorded since, in order.
@@ -133,6 +164,19 @@ impl Witness {
     pub(super) fn broken(&self) -> Vec<Fault> {
         self.invalid_indexes.iter().map(broken).collect()
     }
+}
+
+/// Which ledgers and which tenants there are.
+pub(super) fn find_sql(settings: &Settings) -> String {
+    match &settings.place {
+        Place::Tool(tool) => find(tool.recipe.tenants.as_deref()),
+        Place::Sql => find(None),
+    }
+}
+
+fn find(tenants: Option<&str>) -> String {
+    let tenants = tenants.map(|column| format!("; {}", tenants::find_sql(column))).unwrap_or_default();
+    format!("{}{tenants}", shape::find_sql())
 }
 
 fn broken(index: &String) -> Fault {
@@ -239,7 +283,7 @@ mod tests {
 
     fn witness(names: &[&str]) -> Witness {
         let row = |name: &&str| Row { schema: "public".to_owned(), name: (*name).to_owned() };
-        Witness { rows: names.iter().map(row).collect(), ..Witness::default() }
+        Witness::default().with(names.iter().map(row).collect())
     }
 
     #[test]

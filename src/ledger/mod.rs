@@ -8,6 +8,7 @@ mod plain;
 mod progress;
 pub mod shape;
 mod sqlx;
+pub mod tenants;
 
 pub use discover::{Found, discover_sql, found};
 pub use progress::{Progress, ProgressRow};

@@ -25,6 +25,8 @@ pub struct Recipe {
     /// How many of them.
     #[serde(default)]
     pub ledgers: Ledgers,
+    /// Where there is one in each schema: the column of the application's table of tenants that names a tenant's schema.
+    pub tenants: Option<String>,
     /// What their rows are.
     #[serde(default)]
     pub keeps: Keeps,
