@@ -67,13 +67,8 @@ impl Compose {
     /// The same with a database that answers.
     pub(crate) fn with_database() -> Self {
         let compose = Self::start();
-        compose
-            .server
-            .shell(
-                "cd ~/pilito && docker compose up -d db </dev/null && \
-            until docker compose exec -T db pg_isready --quiet </dev/null; do sleep 0.1; done",
-            )
-            .expect("the database starts");
+        let up = "cd ~/pilito && docker compose up -d --wait db </dev/null";
+        compose.server.shell(up).expect("the database starts");
         compose
     }
 
