@@ -3,7 +3,7 @@
 use super::{
     foreign::Foreign,
     sites::Sites,
-    steps,
+    steps, tenants,
     witness::{self, Witness},
 };
 use crate::{
@@ -34,10 +34,7 @@ impl Foreign<'_> {
         match self.look_again(sites).await {
             Ok(after) => {
                 self.tell_applied(&after);
-                let undone = |id: &&MigrationId| after.has(id) == (self.settings.command == Command::Rollback);
-                if let (Some(_), Some(id)) = (&failed, self.pending.iter().find(undone)) {
-                    self.events.tell(Event::Failed { version: id.version });
-                }
+                failed = failed.map(|fault| self.stopped(sites, &after, fault));
                 self.after = Some(after);
             }
             Err(why) => {
@@ -51,6 +48,19 @@ impl Foreign<'_> {
             }
         }
         failed.map_or(Ok(()), Err)
+    }
+
+    /// Tells which migration failed, as far as it can be known, and which tenants were not reached.
+    fn stopped(&self, sites: &Sites<'_>, after: &Witness, fault: Fault) -> Fault {
+        let is_done = |id: &MigrationId| after.has(id) != (self.settings.command == Command::Rollback);
+        let failed = tenants::stopped_at(&self.pending, sites.begun().as_ref(), &is_done);
+        if let Some(id) = failed {
+            self.events.tell(Event::Failed { version: id.version });
+        }
+        match tenants::told(&self.pending, failed, is_done) {
+            Some(tenants) => fault.detail(tenants),
+            None => fault,
+        }
     }
 
     /// The database after the work; over a new session if ours was lost meanwhile.

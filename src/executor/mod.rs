@@ -17,6 +17,7 @@ mod sql_file;
 mod steps;
 mod sweep;
 mod target;
+mod tenants;
 mod tunnel;
 mod witness;
 

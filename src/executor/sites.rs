@@ -39,6 +39,8 @@ pub struct Sites<'a> {
     reach: Option<Reach>,
     containers: Option<Containers<'a>>,
     server: Option<Remote<'a>>,
+    /// The migration that a tool began last, as it says.
+    begun: RefCell<Option<Begun>>,
 }
 
 /// Whether a command begins, or one goes on that outlived its connection.
@@ -71,6 +73,7 @@ impl<'a> Sites<'a> {
             recipe,
             reach: None,
             containers: containers.map(|shared| Containers::new(settings, shared, runner, events.clone())),
+            begun: RefCell::default(),
             server: server.map(|shared| Remote::new(settings, shared, runner, events.clone())),
         }
     }
@@ -195,8 +198,10 @@ impl<'a> Sites<'a> {
     }
 
     fn hear(&self, output: Output<'_>, said: &RefCell<Said>) {
-        if let Some(Begun { name, schema }) = said.borrow_mut().take(&self.recipe, output) {
+        if let Some(begun) = said.borrow_mut().take(&self.recipe, output) {
+            let Begun { name, schema } = begun.clone();
             self.events.tell(Event::Begun { name, schema });
+            self.begun.replace(Some(begun));
         }
         if let Output::Out(line) | Output::Err(line) = output {
             self.events.tell(Event::Output { line: line.to_owned() });
@@ -205,6 +210,11 @@ impl<'a> Sites<'a> {
 
     fn around(&self) -> Around {
         self.containers.as_ref().map(Containers::around).unwrap_or_default()
+    }
+
+    /// The migration that a tool began last, as it says.
+    pub(super) fn begun(&self) -> Option<Begun> {
+        self.begun.borrow().clone()
     }
 
     /// Whether a command goes on at this place although we don't hear of it any more.

@@ -12,6 +12,7 @@ mod redact;
 mod sample;
 mod sink;
 mod summary;
+mod tenants;
 mod verdict;
 mod words;
 

@@ -3,6 +3,7 @@
 use super::{
     markdown::{block, clipped, code, escape, prose},
     outcome::{Fate, MigrationReport, NOTICES_KEPT, Report},
+    tenants::tenants,
     verdict::Verdict,
     words::{self, count, took},
 };
@@ -22,6 +23,7 @@ const APPLIED: &str = "applied migrations";
 const CHART: &str = "the chart";
 const PENDING: &str = "pending migrations";
 const STEPS: &str = "steps";
+const TENANTS: &str = "tenants";
 const FAULTS: &str = "faults";
 const WARNINGS: &str = "warnings";
 const BLOCKED: &str = "who waited for whom";
@@ -34,7 +36,8 @@ const ENDING: &str = "what to do next and the facts";
 pub fn summary(report: &Report, budget: usize) -> String {
     let verdict = Verdict::of(report);
     let headline = format!("## {}\n\n", prose(&verdict.what));
-    let everything = cut_note(&[APPLIED, CHART, PENDING, STEPS, FAULTS, WARNINGS, BLOCKED, NOTICES, SCHEMA, ENDING]);
+    let everything =
+        cut_note(&[APPLIED, CHART, PENDING, TENANTS, STEPS, FAULTS, WARNINGS, BLOCKED, NOTICES, SCHEMA, ENDING]);
     let room = budget.saturating_sub(everything.len());
     if headline.len() > room {
         return if headline.len() <= budget { headline } else { String::new() };
@@ -43,6 +46,7 @@ pub fn summary(report: &Report, budget: usize) -> String {
     let ending_fits = headline.len() + ending.len() <= room;
     let room = if ending_fits { room - ending.len() } else { room };
     let mut page = Page { text: headline, room, cut: Vec::new() };
+    by_tenant(report, &mut page);
     applied(report, &mut page);
     chart(report, &mut page);
     pending(report, &mut page);
@@ -84,6 +88,20 @@ impl Page {
     }
 }
 
+/// Of many schemas, how each of them stands.
+fn by_tenant(report: &Report, page: &mut Page) {
+    let tenants = tenants(report);
+    if tenants.len() < 2 {
+        return;
+    }
+    page.add(TENANTS, "### Tenants\n\n| Schema | | Applied | Open |\n|---|---|---:|---:|\n");
+    for (schema, tenant) in tenants {
+        let (schema, state) = (escape(&clipped(schema, 300)), tenant.state());
+        page.add(TENANTS, &format!("| {schema} | {state} | {} | {} |\n", tenant.applied, tenant.open));
+    }
+    page.add(TENANTS, "\n");
+}
+
 fn applied(report: &Report, page: &mut Page) {
     let rows: Vec<&MigrationReport> = report.with_fate(Fate::Applied).collect();
     if rows.is_empty() {
@@ -108,7 +126,7 @@ fn head_of(rows: &[&MigrationReport], last: &str, align: &str) -> String {
 fn cells(row: &MigrationReport) -> String {
     let name = escape(&clipped(&row.id.name, SHOWN));
     if row.id.file.is_empty() {
-        return format!("| {name} |");
+        return format!("| {} |", escape(&clipped(&row.id.title(), SHOWN)));
     }
     format!("| {} | {name} | {} |", row.id.version, code(&clipped(&row.id.file, SHOWN)))
 }
