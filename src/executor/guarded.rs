@@ -53,7 +53,7 @@ impl Foreign<'_> {
     /// Tells which migration failed, as far as it can be known, and which tenants were not reached.
     fn stopped(&self, sites: &Sites<'_>, after: &Witness, fault: Fault) -> Fault {
         let is_done = |id: &MigrationId| after.has(id) != (self.settings.command == Command::Rollback);
-        let failed = tenants::stopped_at(&self.pending, sites.begun().as_ref(), &is_done);
+        let failed = tenants::stopped_at(&self.pending, sites.begun().as_ref(), is_done);
         if let Some(id) = failed {
             self.events.tell(Event::Failed { version: id.version });
         }
