@@ -33,6 +33,8 @@ mod lost;
 mod notices;
 mod places;
 mod plans;
+#[cfg(test)]
+mod programs;
 mod retry;
 mod runner;
 #[cfg(test)]
