@@ -35,6 +35,8 @@ mod places;
 mod plans;
 #[cfg(test)]
 mod programs;
+#[cfg(test)]
+mod remote;
 mod retry;
 mod runner;
 #[cfg(test)]
