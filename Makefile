@@ -62,7 +62,8 @@ $(PEERS)/refinery: | setup
 # program:packages-that-have-it; servers may lie outside of an ordinary PATH.
 NEEDS := initdb:postgresql psql:postgresql-client sshd:openssh-server ssh-keygen:openssh-client pgbouncer:pgbouncer \
 	cc:gcc,libc6-dev perl:perl pkg-config:pkg-config setpriv:util-linux useradd:passwd sshpass:sshpass \
-	docker:docker.io debootstrap:debootstrap,debian-archive-keyring
+	docker:docker.io debootstrap:debootstrap,debian-archive-keyring \
+	busybox:busybox tcsh:tcsh fish:fish ps:procps pip3:python3-pip
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 setup: ## Installs what the build and the suite need; says nothing when all is there.

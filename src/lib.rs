@@ -19,6 +19,7 @@ pub mod reach;
 pub mod report;
 pub mod run;
 pub mod secret;
+pub mod server;
 pub mod ssh;
 pub mod tool;
 

@@ -136,6 +136,18 @@ codes! {
     HostKeyAuthority "host-key-authority" Connection Bastion "host certificates can't be checked here: pin the host's own key in `ssh-known-hosts`";
     /// None of the ways to log in was accepted.
     BastionLogin "bastion-login" Connection Bastion "check `ssh-user`, and that the public half of `ssh-private-key` is in that user's authorized_keys, or that the password is right";
+    /// The server runs no commands for this login.
+    ExecRefused "exec-refused" Connection Bastion "let this login run commands: see what the server's SSH service allows it, or use another login";
+    /// The server opens no channel for a command.
+    ExecNoChannel "exec-no-channel" Connection Bastion "set `MaxSessions` in the server's sshd_config to 10, its default, or remove the line";
+    /// The login on the server has no shell for us.
+    ServerNoShell "server-no-shell" Configuration Bastion "give the login a shell (`chsh -s /bin/sh` there) and see that no `ForceCommand` or `command=` is in its way, or use another login";
+    /// The login's home directory can't hold what a run keeps there.
+    ServerHome "server-home" Configuration Bastion "give the login a home directory that it may write to, with room in it; see `df ~` on the server, and the owner of `~/.bastion-migrate`";
+    /// Nothing on the server could outlive the connection.
+    ServerNoSetsid "server-no-setsid" Configuration Bastion "install util-linux (it has `setsid`) or perl on the server";
+    /// What runs on the server can't be ended.
+    ServerUnstopped "server-unstopped" MigrationFailed Migrate "look at the processes on the server (`ps -ef`): one in the state D waits for a disk or a network file system, and one of another user is not ours to end";
     /// The server forbids TCP forwarding.
     ForwardingForbidden "forwarding-forbidden" Connection Database "allow it on the bastion: `AllowTcpForwarding yes` and a `PermitOpen` that covers the database, or remove `no-port-forwarding`/`restrict` from the key's line in authorized_keys";
     /// The bastion can't resolve the database's name.
@@ -198,6 +210,13 @@ codes! {
     LockHeld "lock-held" Lock Lock "wait for the other run, or raise `lock-wait`; if its job is gone, the lock goes with its connection within seconds";
     /// A file let go of the run lock, and another session has it.
     LockLost "lock-lost" Lock Migrate "remove what releases advisory locks (pg_advisory_unlock_all, pg_advisory_unlock) from the files before this one; run again: what was applied is in the ledger";
+
+    /// The working directory is not on the server.
+    ServerDirectoryMissing "server-directory-missing" Configuration Plan "set `working-directory` to the project's path on the server, as `pwd` shows it there";
+    /// The login may not enter the working directory.
+    ServerDirectoryForbidden "server-directory-forbidden" Configuration Plan "let the login into the project directory (`ls -la` on the server shows whose it is), or use its owner's login as `ssh-user`";
+    /// A line of the set-up failed on the server.
+    ServerSetupFailed "server-setup-failed" Configuration Plan "try the lines of `setup` on the server, in `working-directory`, with `bash -eu`";
 
     /// The migrations directory is not there.
     FilesMissing "files-missing" Configuration Plan "check `migrations` and that actions/checkout ran before this step";

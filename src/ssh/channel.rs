@@ -4,6 +4,8 @@
 #![expect(clippy::disallowed_types, reason = "a channel lives and dies with the pump's session")]
 
 use super::{
+    outlet::Outlet,
+    process::{End, Far},
     pump::{Broken, attempt},
     stream::Local,
 };
@@ -12,6 +14,7 @@ use std::{
     ops::Range,
     task::{Context, Poll},
 };
+use tokio::{io::DuplexStream, sync::oneshot};
 
 /// Twice what libssh2 puts into one packet.
 const UP_BUFFER: usize = 2 * 32_700;
@@ -26,14 +29,14 @@ enum Up {
     Announced,
 }
 
-/// From the server to the local side.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Down {
-    Flowing,
-    /// The server is done; the local side does not know yet.
-    Ended,
-    /// The local side knows, or has gone.
-    Closed,
+/// What a channel has that runs a program.
+struct Program {
+    pipe: DuplexStream,
+    outlet: Outlet,
+    /// Until its end is told, or nobody wants to hear it.
+    ended: Option<oneshot::Sender<End>>,
+    /// The user's end has gone.
+    left: bool,
 }
 
 /// A channel with its local end.
@@ -41,16 +44,13 @@ pub(super) struct Channel {
     channel: ssh2::Channel,
     local: Local,
     up: Up,
-    down: Down,
+    outlet: Outlet,
+    program: Option<Program>,
     /// Read from the local side, not yet accepted by libssh2. After EAGAIN libssh2 wants these very bytes again, so more
     /// is read only when all of it is sent.
     outgoing: Vec<u8>,
     /// The part of `outgoing` that is to be sent.
     unsent: Range<usize>,
-    /// Received, not yet taken by the local side.
-    incoming: Vec<u8>,
-    /// How much of `incoming` is delivered.
-    delivered: usize,
     /// Nothing new will be waited for from the local side.
     last_call: bool,
     /// What the channel had to offer when libssh2 last said EAGAIN: only a change is worth another try.
@@ -68,16 +68,21 @@ struct Offer {
 }
 
 impl Channel {
-    pub(super) fn new(channel: ssh2::Channel, local: Local) -> Self {
+    pub(super) fn new(channel: ssh2::Channel, local: Local, far: Option<Far>) -> Self {
+        let program = far.map(|Far { errors, ended }| Program {
+            pipe: errors,
+            outlet: Outlet::default(),
+            ended: Some(ended),
+            left: false,
+        });
         Self {
             channel,
             local,
             up: Up::Flowing,
-            down: Down::Flowing,
+            outlet: Outlet::default(),
+            program,
             outgoing: vec![0; UP_BUFFER],
             unsent: 0..0,
-            incoming: Vec::new(),
-            delivered: 0,
             last_call: false,
             tried: Offer::default(),
             gone: false,
@@ -94,6 +99,9 @@ impl Channel {
     pub(super) fn send(&mut self, context: &mut Context<'_>) -> Result<bool, Broken> {
         let mut moved = false;
         loop {
+            if self.program.as_ref().is_some_and(|program| program.left) {
+                self.unsent = 0..0;
+            }
             if self.unsent.is_empty() {
                 moved |= self.fill(context);
             }
@@ -128,87 +136,80 @@ impl Channel {
 
     /// Server → local side. `scratch` is as large as the window should grow: libssh2 widens it by what it is asked for.
     pub(super) fn receive(&mut self, context: &mut Context<'_>, scratch: &mut [u8]) -> Result<bool, Broken> {
-        let mut moved = self.deliver(context);
-        if !self.incoming.is_empty() || self.down == Down::Ended {
-            return Ok(moved);
+        let mut moved = self.outlet.deliver(self.local.pipe(), context);
+        if let Some(program) = &mut self.program {
+            moved |= program.outlet.deliver(&mut program.pipe, context);
         }
-        let offer = self.offer();
-        if offer.available > 0 {
-            let Some(count) = attempt(self.channel.read(scratch))? else {
-                self.tried.available = offer.available;
-                return Ok(moved);
-            };
-            self.tried.available = 0;
-            moved |= count > 0;
-            self.take(context, scratch.get(..count).unwrap_or_default());
+        if self.may_take() && self.offer().available > 0 {
+            moved |= self.read(context, scratch)?;
         }
         if self.channel.eof() {
             moved |= self.finish_down(context)?;
         }
-        if self.up == Up::Announced && self.down != Down::Closed && self.local.is_gone(context) {
-            self.drop_incoming();
-            moved = true;
-        }
-        Ok(moved)
+        Ok(moved | self.let_go(context))
     }
 
-    /// Hands the bytes on at once; what the local side does not take now is kept.
-    fn take(&mut self, context: &mut Context<'_>, bytes: &[u8]) {
-        if self.down == Down::Closed {
-            return;
-        }
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            match self.local.write(context, rest) {
-                Poll::Ready(Ok(count)) => rest = rest.get(count..).unwrap_or_default(),
-                Poll::Ready(Err(_)) => return self.drop_incoming(),
-                Poll::Pending => break,
-            }
-        }
-        self.incoming.extend_from_slice(rest);
+    /// Whether there is room on the local side for more.
+    fn may_take(&self) -> bool {
+        self.outlet.is_empty() || self.program.as_ref().is_some_and(|program| program.outlet.is_empty())
     }
 
-    fn deliver(&mut self, context: &mut Context<'_>) -> bool {
-        let mut moved = false;
-        while let Some(rest) = self.incoming.get(self.delivered..).filter(|rest| !rest.is_empty()) {
-            match self.local.write(context, rest) {
-                Poll::Ready(Ok(count)) => self.delivered += count,
-                Poll::Ready(Err(_)) => self.drop_incoming(),
-                Poll::Pending => return moved,
-            }
-            moved = true;
+    fn read(&mut self, context: &mut Context<'_>, scratch: &mut [u8]) -> Result<bool, Broken> {
+        let mut read = 0;
+        if self.outlet.is_empty()
+            && let Some(count) = attempt(self.channel.read(scratch))?
+        {
+            read += count;
+            self.outlet.take(self.local.pipe(), context, scratch.get(..count).unwrap_or_default());
         }
-        self.incoming.clear();
-        self.delivered = 0;
-        if self.down == Down::Ended {
-            self.down = Down::Closed;
-            moved = true;
-            self.local.end(context);
+        if let Some(program) = self.program.as_mut().filter(|program| program.outlet.is_empty())
+            && let Some(count) = attempt(self.channel.stderr().read(scratch))?
+        {
+            read += count;
+            program.outlet.take(&mut program.pipe, context, scratch.get(..count).unwrap_or_default());
         }
-        moved
+        // What is there now is for a side that takes nothing at the moment.
+        self.tried.available = if read > 0 { 0 } else { self.channel.read_window().available };
+        Ok(read > 0)
     }
 
-    /// The server has no more to say. If it has closed the channel altogether, it does not listen any more either.
+    /// The server has no more to say. If it has closed the channel altogether, it does not listen any more either, and has
+    /// told how a program ended.
     fn finish_down(&mut self, context: &mut Context<'_>) -> Result<bool, Broken> {
-        let mut moved = false;
-        if self.down == Down::Flowing {
-            self.down = Down::Ended;
-            self.deliver(context);
-            moved = true;
+        let mut moved = self.outlet.end(self.local.pipe(), context);
+        if let Some(program) = &mut self.program {
+            moved |= program.outlet.end(&mut program.pipe, context);
         }
-        if self.up == Up::Flowing && attempt(self.channel.wait_close().map_err(Into::into))?.is_some() {
-            self.unsent = 0..0;
-            self.up = Up::Ended;
+        let awaited = self.up == Up::Flowing || self.awaits_close();
+        if awaited && attempt(self.channel.wait_close().map_err(Into::into))?.is_some() {
             moved = true;
+            if self.up == Up::Flowing {
+                self.unsent = 0..0;
+                self.up = Up::Ended;
+            }
+            if let Some(told) = self.program.as_mut().and_then(|program| program.ended.take()) {
+                drop(told.send(end_of(&self.channel)));
+            }
         }
         Ok(moved)
     }
 
-    /// The local side does not read any more; what still comes is thrown away, so that the window stays open.
-    fn drop_incoming(&mut self) {
-        self.incoming = Vec::new();
-        self.delivered = 0;
-        self.down = Down::Closed;
+    /// When the user's end has gone, nothing more is received, and a program's input is not worth waiting for.
+    fn let_go(&mut self, context: &mut Context<'_>) -> bool {
+        let settled = match &self.program {
+            Some(program) => program.left,
+            None => self.outlet.is_closed() || self.up != Up::Announced,
+        };
+        if settled || !self.local.is_gone(context) {
+            return false;
+        }
+        self.outlet.close();
+        if let Some(program) = &mut self.program {
+            program.outlet.close();
+            program.ended = None;
+            program.left = true;
+        }
+        true
     }
 
     fn offer(&self) -> Offer {
@@ -223,9 +224,14 @@ impl Channel {
     pub(super) fn is_due(&self) -> bool {
         let offer = self.offer();
         let may_send = !self.unsent.is_empty() && offer.window > self.tried.window;
-        let may_receive = self.incoming.is_empty() && offer.available > self.tried.available;
-        let ended = self.down == Down::Flowing && self.incoming.is_empty() && offer.eof;
+        let may_receive = self.may_take() && offer.available > self.tried.available;
+        let ended = self.outlet.is_flowing() && offer.eof;
         !self.closed && (may_send || may_receive || ended)
+    }
+
+    /// Whether only the server's close is missing, which tells a program's end.
+    pub(super) fn awaits_close(&self) -> bool {
+        !self.outlet.is_flowing() && self.program.as_ref().is_some_and(|program| program.ended.is_some())
     }
 
     /// Whether there is an end to tell the server of: small packets, sent only when the socket has room for all of it.
@@ -244,7 +250,11 @@ impl Channel {
 
     /// Whether both directions are done and only the closing is left.
     pub(super) fn is_done(&self) -> bool {
-        self.up == Up::Announced && self.down == Down::Closed && !self.closed
+        let program_is_done = self
+            .program
+            .as_ref()
+            .is_none_or(|program| program.outlet.is_closed() && (program.ended.is_none() || self.last_call));
+        self.up == Up::Announced && self.outlet.is_closed() && program_is_done && !self.closed
     }
 
     /// Closes the channel; done when the server has closed it too.
@@ -268,5 +278,14 @@ impl Channel {
     /// Whether [`Self::hear`] still does that.
     pub(super) fn can_hear(&self) -> bool {
         !self.gone && !self.closed
+    }
+}
+
+/// How a program ended, once its channel is closed.
+fn end_of(channel: &ssh2::Channel) -> End {
+    let signal = channel.exit_signal().ok().and_then(|told| told.exit_signal);
+    match signal {
+        Some(signal) => End::Signalled(signal),
+        None => End::Exited(channel.exit_status().unwrap_or_default()),
     }
 }

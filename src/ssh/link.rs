@@ -2,9 +2,11 @@
 
 use super::{
     Hop,
-    pump::{Command, Errand, Pump, Refusal},
+    opens::{Errand, Order, Refusal},
+    process::{self, News, Process},
+    pump::{Command, Pump},
     session::{self, Approach, Connected, Failure, Road},
-    stream::Stream,
+    stream::{self, Local, Stream},
 };
 use crate::{
     fault::{Code, Fault},
@@ -93,16 +95,32 @@ impl Link {
         Ok(Self { hop, commands, lost, pump, carrier })
     }
 
-    /// Opens a channel; `within` bounds the wait for the server's answer.
-    pub(super) async fn open(&self, errand: Errand, within: Duration) -> Result<Stream, NoChannel> {
+    /// Has the server connect to there; `within` bounds the wait for its answer.
+    pub(super) async fn forward(&self, host: &str, port: u16, within: Duration) -> Result<Stream, NoChannel> {
+        let (local, stream) = stream::pair();
+        self.open(Errand::Forward { host: host.to_owned(), port }, local, within).await.map(|()| stream)
+    }
+
+    /// Has the server start a program; `lost` is the news that its user will want, of this hop and those before.
+    pub(super) async fn run(&self, line: &str, lost: Vec<News>, within: Duration) -> Result<Process, NoChannel> {
+        let (local, far, process) = process::pair(lost);
+        self.open(Errand::Run { line: line.to_owned(), far }, local, within).await.map(|()| process)
+    }
+
+    async fn open(&self, errand: Errand, local: Local, within: Duration) -> Result<(), NoChannel> {
         let (answer, answered) = oneshot::channel();
-        self.command(Command::Open(errand, answer));
+        self.command(Command::Open(Order { errand, local, answer }));
         match timeout(within, answered).await {
-            Ok(Ok(Ok(stream))) => Ok(stream),
+            Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(refusal))) => Err(NoChannel::Refused(refusal)),
             Ok(Err(_)) => Err(NoChannel::Lost(self.lost().await)),
             Err(_) => Err(NoChannel::TimedOut),
         }
+    }
+
+    /// Where the end of the connection will be told.
+    pub(super) fn news(&self) -> News {
+        self.lost.clone()
     }
 
     /// Why the connection ended, if it did.

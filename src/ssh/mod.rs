@@ -1,7 +1,8 @@
 //! Everything that knows SSH, and the only users of `ssh2`.
 //!
 //! A [`Tunnel`] is a chain of links, one per hop. Each link connects (`session`, blocking, with timeouts, on a thread) and then
-//! moves bytes (`pump`, a task that never waits, the one owner of the session). The host key is judged in `host_key`, the
+//! moves bytes (`pump`, a task that never waits, the one owner of the session): over the `wire`, through each `channel`, to a
+//! `stream` or a `process`. The host key is judged in `host_key`, the
 //! private key is read in `key`, what the server says to an open is explained in `refusal`.
 
 mod auth;
@@ -10,14 +11,19 @@ mod hop;
 mod host_key;
 mod key;
 mod link;
+mod opens;
+mod outlet;
+mod process;
 mod pump;
 mod refusal;
 mod session;
 mod stream;
 mod tunnel;
+mod wire;
 
 pub use hop::{Hop, Login, Route};
 pub use host_key::check_pins;
 pub use key::check_key;
+pub use process::{End, Piece, Process};
 pub use stream::Stream;
 pub use tunnel::Tunnel;

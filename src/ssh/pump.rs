@@ -9,23 +9,20 @@
 use super::{
     Hop,
     channel::Channel,
-    session::{CHANNEL_REFUSED, Connected, REQUEST_REFUSED, WOULD_BLOCK, code_of},
-    stream::{self, Stream},
+    opens::{Opened, Opens, Order},
+    session::Connected,
+    wire::{Look, Wire},
 };
 use crate::fault::{Code, Fault};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
-    collections::VecDeque,
     future::{Future as _, poll_fn},
     io,
-    os::fd::OwnedFd,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 use tokio::{
-    io::unix::AsyncFd,
-    sync::{mpsc::UnboundedReceiver, oneshot},
+    sync::mpsc::UnboundedReceiver,
     task::coop::unconstrained,
     time::{Instant, Sleep, sleep_until},
 };
@@ -40,35 +37,22 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// How many intervals without a sign of life make a connection dead.
 const MISSED: u32 = 3;
 
+/// How often to see whether the server has closed a channel that has nothing more to say. The packet that tells so may have
+/// been read by a call on another channel, and libssh2 has no way to ask without reading.
+const RECHECK: Duration = Duration::from_millis(50);
+
 /// What is said of an end that came without an error.
 const CLOSED: &str = "closed by the server";
 
-/// What a channel is for.
-#[derive(Debug)]
-pub(super) enum Errand {
-    /// A TCP connection from the server to there.
-    Forward { host: String, port: u16 },
-    /// A command, its output.
-    Run(String),
-}
-
 /// What the handle asks of the pump.
-#[derive(Debug)]
 pub(super) enum Command {
-    Open(Errand, Answer),
+    Open(Order),
     Close,
 }
 
-/// Where the user's end of a channel is handed over.
-pub(super) type Answer = oneshot::Sender<Result<Stream, Refusal>>;
-
-/// The server's no, in libssh2's words: it drops the server's own.
-#[derive(Debug)]
-pub(super) struct Refusal(pub(super) String);
-
 /// The transport does not work any more.
 #[derive(Debug)]
-pub(super) struct Broken(String);
+pub(super) struct Broken(pub(super) String);
 
 /// `None` is EAGAIN. Everything else that libssh2 complains of on a channel in use is the transport.
 pub(super) fn attempt<T>(result: io::Result<T>) -> Result<Option<T>, Broken> {
@@ -90,24 +74,16 @@ enum Work {
     Open,
 }
 
-struct Opening {
-    errand: Errand,
-    answer: Answer,
-    /// The channel of a command that is not accepted yet.
-    channel: Option<ssh2::Channel>,
-}
-
 /// The owner of a session.
 pub(super) struct Pump {
     hop: Hop,
     session: ssh2::Session,
-    socket: AsyncFd<OwnedFd>,
+    wire: Wire,
     commands: UnboundedReceiver<Command>,
     keepalive: Duration,
     timer: Pin<Box<Sleep>>,
     channels: Vec<Channel>,
-    queue: VecDeque<(Errand, Answer)>,
-    opening: Option<Opening>,
+    opens: Opens,
     /// Work in the middle of a packet.
     cut: Option<Work>,
     /// Something small waits for room in the socket.
@@ -128,7 +104,6 @@ impl Pump {
     ///
     /// # Errors
     /// When the socket can't be watched.
-    #[expect(deprecated, reason = "its successor is unsafe, and wants a promise that the type of this socket keeps")]
     pub(super) fn new(
         hop: Hop,
         connected: Connected,
@@ -143,13 +118,12 @@ impl Pump {
         Ok(Self {
             hop,
             session,
-            socket: AsyncFd::new(socket)?,
+            wire: Wire::new(socket)?,
             commands,
             keepalive,
             timer: Box::pin(sleep_until(now)),
             channels: Vec::new(),
-            queue: VecDeque::new(),
-            opening: None,
+            opens: Opens::default(),
             cut: None,
             wants_room: false,
             heard: now,
@@ -194,15 +168,15 @@ impl Pump {
     fn obey(&mut self, context: &mut Context<'_>) {
         while self.farewell.is_none() {
             match self.commands.poll_recv(context) {
-                Poll::Ready(Some(Command::Open(errand, answer))) => {
+                Poll::Ready(Some(Command::Open(order))) => {
                     if !self.is_busy() {
                         self.heard = Instant::now();
                     }
-                    self.queue.push_back((errand, answer));
+                    self.opens.push(order);
                 }
                 Poll::Ready(Some(Command::Close) | None) => {
                     self.farewell = Some(Instant::now() + FAREWELL);
-                    self.queue.clear();
+                    self.opens.clear();
                     self.channels.iter_mut().for_each(Channel::end);
                 }
                 Poll::Pending => return,
@@ -213,27 +187,20 @@ impl Pump {
     /// Whether the transport has something to read. A broken connection that nobody will read is told at once.
     fn look(&mut self, context: &mut Context<'_>) -> Result<bool, Broken> {
         // Without a channel libssh2 has no call that only reads; the answers to keepalives can wait in the socket.
-        let listens = self.channels.iter().any(Channel::can_hear) || (self.opening.is_some() && self.cut.is_none());
-        let mut interest = PollFlags::RDHUP;
-        interest.set(PollFlags::IN, listens);
-        let there = self.readable(context, interest)?;
-        if there.contains(PollFlags::IN) {
+        let listens = self.channels.iter().any(Channel::can_hear) || (self.opens.is_under_way() && self.cut.is_none());
+        let there = self.wire.poll_read(context, if listens { Look::Bytes } else { Look::End })?;
+        if there.is_readable() {
             self.heard = Instant::now();
-            // sshd holds a small packet back until the one before it is acknowledged, and the kernel takes 40 ms for that
-            // (measured: four files in 133 ms, so in 38). It forgets the option, and a socket that knows none works too.
-            rustix::net::sockopt::set_tcp_quickack(&self.socket, true).unwrap_or_default();
+            self.wire.acknowledge();
         }
-        if there.intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR) {
-            let reason = match rustix::net::sockopt::socket_error(&self.socket) {
-                Ok(Err(error)) => io::Error::from(error).to_string(),
-                Ok(Ok(())) | Err(_) => CLOSED.to_owned(),
-            };
+        if there.is_broken() {
+            let reason = self.wire.error().unwrap_or_else(|| CLOSED.to_owned());
             self.reason.get_or_insert(reason);
             if !listens {
                 return Err(Broken(CLOSED.to_owned()));
             }
         }
-        Ok(there.contains(PollFlags::IN))
+        Ok(there.is_readable())
     }
 
     fn is_over(&self) -> bool {
@@ -241,7 +208,7 @@ impl Pump {
     }
 
     fn is_busy(&self) -> bool {
-        !self.channels.is_empty() || self.opening.is_some() || !self.queue.is_empty()
+        !self.channels.is_empty() || !self.opens.is_empty()
     }
 
     /// Does everything that can be done without waiting; says whether anything moved.
@@ -316,7 +283,7 @@ impl Pump {
     fn announce(&mut self, index: usize) -> Result<bool, Broken> {
         match self.channels.get_mut(index) {
             Some(channel) if channel.wants_room() => {
-                if has(&self.socket, PollFlags::OUT).is_empty() {
+                if !self.wire.has_room() {
                     self.wants_room = true;
                     return Ok(false);
                 }
@@ -327,50 +294,12 @@ impl Pump {
     }
 
     fn open(&mut self) -> Result<bool, Broken> {
-        if self.opening.is_none() {
-            // Who asked may have stopped waiting.
-            self.opening = std::iter::from_fn(|| self.queue.pop_front())
-                .find(|(_, answer)| !answer.is_closed())
-                .map(|(errand, answer)| Opening { errand, answer, channel: None });
+        match self.opens.advance(&self.session)? {
+            Opened::Waits => return Ok(false),
+            Opened::Refused => {}
+            Opened::Channel(channel) => self.channels.push(*channel),
         }
-        let Some(mut opening) = self.opening.take() else { return Ok(false) };
-        match self.advance(&mut opening) {
-            Ok(channel) => {
-                self.hand_over(channel, opening.answer);
-                Ok(true)
-            }
-            Err(error) if code_of(&error) == WOULD_BLOCK => {
-                self.opening = Some(opening);
-                Ok(false)
-            }
-            Err(error) if is_answer(&error) => {
-                drop(opening.answer.send(Err(Refusal(error.message().to_owned()))));
-                Ok(true)
-            }
-            Err(error) => Err(Broken(error.message().to_owned())),
-        }
-    }
-
-    fn advance(&self, opening: &mut Opening) -> Result<ssh2::Channel, ssh2::Error> {
-        match &opening.errand {
-            Errand::Forward { host, port } => self.session.channel_direct_tcpip(host, *port, None),
-            Errand::Run(line) => {
-                let mut channel = match opening.channel.take() {
-                    Some(channel) => channel,
-                    None => self.session.channel_session()?,
-                };
-                let accepted = channel.exec(line);
-                opening.channel = Some(channel.clone());
-                accepted.map(|()| channel)
-            }
-        }
-    }
-
-    fn hand_over(&mut self, channel: ssh2::Channel, answer: Answer) {
-        let (ours, theirs) = stream::pair();
-        self.channels.push(Channel::new(channel, ours));
-        // If nobody waits any more, the other end is dropped, and with it the channel is closed.
-        drop(answer.send(Ok(theirs)));
+        Ok(true)
     }
 
     fn keep_alive(&mut self) -> Result<(), Broken> {
@@ -383,7 +312,7 @@ impl Pump {
         if now >= self.next_question() {
             self.asked = now;
             // In a full socket enough is already on its way that wants an answer.
-            if self.cut.is_none() && !has(&self.socket, PollFlags::OUT).is_empty() {
+            if self.cut.is_none() && self.wire.has_room() {
                 self.session.keepalive_send().map_err(|error| Broken(error.message().to_owned()))?;
             }
         }
@@ -398,7 +327,8 @@ impl Pump {
     fn deadline(&self) -> Instant {
         let death = self.is_busy().then(|| self.heard + self.keepalive * MISSED);
         let next = self.next_question();
-        [death, self.farewell].into_iter().flatten().fold(next, Instant::min)
+        let recheck = self.channels.iter().any(Channel::awaits_close).then(|| Instant::now() + RECHECK);
+        [death, self.farewell, recheck].into_iter().flatten().fold(next, Instant::min)
     }
 
     /// Whether there already is a reason for the next turn; if not, the task is woken when there is.
@@ -410,45 +340,6 @@ impl Pump {
         }
         let late = self.timer.as_mut().poll(context).is_ready();
         let waits_for_room = self.cut.is_some() || self.wants_room;
-        Ok(late || (waits_for_room && self.is_writable(context)?))
+        Ok(late || (waits_for_room && self.wire.poll_room(context)?))
     }
-
-    /// What there is of what is asked for. Tokio's word is a hint: libssh2 may have read the socket empty since.
-    fn readable(&self, context: &mut Context<'_>, interest: PollFlags) -> Result<PollFlags, Broken> {
-        loop {
-            let Poll::Ready(guard) = self.socket.poll_read_ready(context) else { return Ok(PollFlags::empty()) };
-            let mut guard = guard.map_err(|error| Broken(error.to_string()))?;
-            let there = has(&self.socket, interest);
-            if !there.is_empty() {
-                return Ok(there);
-            }
-            guard.clear_ready();
-        }
-    }
-
-    fn is_writable(&self, context: &mut Context<'_>) -> Result<bool, Broken> {
-        loop {
-            let Poll::Ready(guard) = self.socket.poll_write_ready(context) else { return Ok(false) };
-            let mut guard = guard.map_err(|error| Broken(error.to_string()))?;
-            if !has(&self.socket, PollFlags::OUT).is_empty() {
-                return Ok(true);
-            }
-            guard.clear_ready();
-        }
-    }
-}
-
-/// What the kernel says of the socket at this moment. There is room for writing only when a good part of the buffer is free,
-/// so a small packet is taken whole.
-fn has(socket: &AsyncFd<OwnedFd>, interest: PollFlags) -> PollFlags {
-    let mut polled = [PollFd::new(socket.get_ref(), interest)];
-    match poll(&mut polled, Some(&Timespec::default())) {
-        Ok(_) => polled.iter().map(PollFd::revents).collect(),
-        Err(_) => PollFlags::empty(),
-    }
-}
-
-/// Whether the server answered, and with no.
-fn is_answer(error: &ssh2::Error) -> bool {
-    [CHANNEL_REFUSED, REQUEST_REFUSED].contains(&code_of(error))
 }

@@ -4,7 +4,7 @@
 use super::{
     Hop,
     link::{Link, NoChannel},
-    pump::Errand,
+    opens::Refusal,
     session::Failure,
     stream::Stream,
 };
@@ -46,12 +46,11 @@ pub(super) enum Name {
 
 /// Has the server behind the link connect to a place.
 pub(super) async fn reach(link: &Link, host: &str, port: u16, within: Duration) -> Result<Stream, Unreachable> {
-    let errand = Errand::Forward { host: host.to_owned(), port };
-    let refusal = match link.open(errand, within).await {
+    let refusal = match link.forward(host, port, within).await {
         Ok(stream) => return Ok(stream),
         Err(NoChannel::TimedOut) => return Err(Unreachable::TimedOut),
         Err(NoChannel::Lost(fault)) => return Err(Unreachable::Lost(fault)),
-        Err(NoChannel::Refused(refusal)) => refusal.0,
+        Err(NoChannel::Refused(Refusal::Channel(said) | Refusal::Program(said))) => said,
     };
     if refusal.contains("administratively prohibited") {
         return Err(Unreachable::Forbidden);
@@ -80,11 +79,11 @@ async fn look_up(link: &Link, host: &str) -> Lookup {
     if !is_dns_name(host) {
         return Lookup::Unasked;
     }
-    let question = Errand::Run(format!("getent hosts {host}; echo $?"));
+    let question = format!("getent hosts {host}; echo $?");
     timeout(LOOKUP, async {
-        let Ok(stream) = link.open(question, LOOKUP).await else { return Lookup::Unasked };
+        let Ok(process) = link.run(&question, Vec::new(), LOOKUP).await else { return Lookup::Unasked };
         let mut said = String::new();
-        let heard = stream.take(LONGEST_ANSWER).read_to_string(&mut said).await;
+        let heard = process.stdio.take(LONGEST_ANSWER).read_to_string(&mut said).await;
         if heard.is_ok() { read_answer(&said) } else { Lookup::Unasked }
     })
     .await

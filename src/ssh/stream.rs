@@ -13,7 +13,7 @@ use tokio::{
 };
 
 /// How much may wait in each direction: two packets of libssh2.
-const PIPE: usize = 64 << 10;
+pub(super) const PIPE: usize = 64 << 10;
 
 /// Bytes to and from a place beyond the bastion. Dropping it closes its channel, and no other.
 #[derive(Debug)]
@@ -43,13 +43,9 @@ impl Local {
         Pin::new(&mut self.pipe).poll_read(context, &mut buffer).map_ok(|()| buffer.filled().len())
     }
 
-    pub(super) fn write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.pipe).poll_write(context, bytes)
-    }
-
-    /// Nothing more will be written. A pipe has nothing to wait for.
-    pub(super) fn end(&mut self, context: &mut Context<'_>) {
-        drop(Pin::new(&mut self.pipe).poll_shutdown(context));
+    /// Where what the server sends goes.
+    pub(super) fn pipe(&mut self) -> &mut DuplexStream {
+        &mut self.pipe
     }
 
     /// Whether the user's end has gone.

@@ -3,7 +3,9 @@
 use super::{
     Hop, Route,
     host_key::Pins,
-    link::Link,
+    link::{Link, NoChannel},
+    opens::Refusal,
+    process::Process,
     refusal::reach,
     session::{Approach, Failure},
     stream::Stream,
@@ -68,6 +70,33 @@ impl Tunnel {
         };
         let stream = reach(link, host, port, self.connect_timeout).await;
         stream.map_err(|why| self.check().unwrap_or_else(|| why.for_database(&self.bastion, host, port)))
+    }
+
+    /// Starts a program on the bastion, by the shell of the login. The line is in the bastion's process list: nothing secret
+    /// in it.
+    ///
+    /// # Errors
+    /// `exec-refused`, `exec-no-channel`, `bastion-timeout`, `bastion-lost`.
+    pub async fn exec(&self, line: &str) -> Result<Process, Fault> {
+        let Some(link) = self.links.last() else {
+            return Err(Fault::new(Code::Bug, "a tunnel without a hop was to be used"));
+        };
+        let lost = self.links.iter().map(Link::news).collect();
+        let fault = match link.run(line, lost, self.connect_timeout).await {
+            Ok(process) => return Ok(process),
+            Err(NoChannel::Refused(Refusal::Channel(said))) => {
+                let cause = format!("`{}` opens no channel for a command: {said}", self.bastion);
+                Fault::new(Code::ExecNoChannel, cause)
+            }
+            Err(NoChannel::Refused(Refusal::Program(_))) => {
+                Fault::new(Code::ExecRefused, format!("`{}` runs no commands for this login", self.bastion))
+            }
+            Err(NoChannel::TimedOut) => {
+                Fault::new(Code::BastionTimeout, format!("`{}` does not answer a command", self.bastion))
+            }
+            Err(NoChannel::Lost(fault)) => fault,
+        };
+        Err(self.check().unwrap_or(fault))
     }
 
     /// Why the connection broke, if it did: the first hop of the way that broke.

@@ -37,6 +37,10 @@ mod notices;
 mod page;
 mod places;
 mod plans;
+#[cfg(test)]
+mod programs;
+#[cfg(test)]
+mod remote;
 mod retry;
 mod runner;
 #[cfg(test)]

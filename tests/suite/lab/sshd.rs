@@ -1,7 +1,7 @@
 //! A real sshd with keys, configuration and log of its own.
 #![expect(clippy::disallowed_methods, reason = "tests start servers and key generators")]
 
-use super::process::{Kept, poll, program};
+use super::process::{Kept, finish, poll, program};
 use bastion_migrate::{
     secret::Secret,
     ssh::{Hop, Login, Route},
@@ -30,6 +30,8 @@ pub(crate) struct SshdOptions {
     pub(crate) user_key: Vec<&'static str>,
     /// A throw-away system user with this password instead of root.
     pub(crate) password: Option<&'static str>,
+    /// A throw-away system user with this login shell and a home directory instead of root.
+    pub(crate) shell: Option<String>,
 }
 
 impl Default for SshdOptions {
@@ -40,6 +42,7 @@ impl Default for SshdOptions {
             key_options: String::new(),
             user_key: vec!["-t", "ed25519", "-N", ""],
             password: None,
+            shell: None,
         }
     }
 }
@@ -68,7 +71,11 @@ impl Sshd {
         let public = fs::read_to_string(key.with_extension("pub")).expect("the lab works");
         fs::write(dir.path().join("authorized_keys"), format!("{} {public}", options.key_options).trim_start())
             .expect("the lab works");
-        let account = options.password.map(Account::create);
+        let account = match (&options.shell, options.password) {
+            (None, None) => None,
+            (None, Some(password)) => Some(Account::create("/bin/sh", None, Some(password))),
+            (Some(shell), password) => Some(Account::create(shell, Some(&dir.path().join("home")), password)),
+        };
         let (server, port) = (0..5).find_map(|_| launch(dir.path(), options)).expect("sshd starts");
         Self { dir, server, account, port }
     }
@@ -125,6 +132,16 @@ impl Sshd {
         let keys =
             [self, other].map(|sshd| fs::read_to_string(sshd.dir.path().join("user.pub")).expect("the lab works"));
         fs::write(self.dir.path().join("authorized_keys"), keys.concat()).expect("the lab works");
+    }
+
+    /// The home directory of the throw-away user.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.dir.path().join("home")
+    }
+
+    /// What the throw-away user runs, as (number, command line); sshd itself is left out.
+    pub(crate) fn processes(&self) -> Vec<(u32, String)> {
+        self.account.as_ref().map(Account::processes).unwrap_or_default()
     }
 
     /// What it has logged so far.
@@ -235,24 +252,48 @@ struct Account {
 }
 
 impl Account {
-    fn create(password: &str) -> Self {
+    fn create(shell: &str, home: Option<&Path>, password: Option<&str>) -> Self {
         let mut bytes = [0; 4];
         getrandom::fill(&mut bytes).expect("the lab works");
         let name = format!("bm{:08x}", u32::from_le_bytes(bytes));
         let account = Self { name };
-        let status =
-            Command::new("useradd").args(["-M", "-s", "/bin/sh", &account.name]).status().expect("the lab works");
-        assert!(status.success(), "useradd");
+        let mut useradd = Command::new("useradd");
+        // Without a password, and not locked either.
+        useradd.args(["-M", "-p", "*", "-s", shell]);
+        if let Some(home) = home {
+            useradd.arg("-d").arg(home);
+        }
+        finish(useradd.arg(&account.name));
+        if let Some(home) = home {
+            fs::create_dir(home).expect("the lab works");
+            finish(Command::new("chown").arg(&account.name).arg(home));
+        }
+        let Some(password) = password else { return account };
         let mut chpasswd = Command::new("chpasswd").stdin(Stdio::piped()).spawn().expect("the lab works");
         writeln!(chpasswd.stdin.take().expect("the lab works"), "{}:{password}", account.name).expect("the lab works");
         assert!(chpasswd.wait().expect("the lab works").success(), "chpasswd");
         account
     }
+
+    /// The processes that are not sshd's, as (number, command line).
+    fn processes(&self) -> Vec<(u32, String)> {
+        let output = Command::new("ps").args(["-o", "pid=,stat=,args=", "-u", &self.name]).output();
+        let text = String::from_utf8_lossy(&output.expect("ps is installed").stdout).into_owned();
+        let lines = text.lines().filter_map(|line| line.trim().split_once(' '));
+        lines
+            .filter(|(_, rest)| !rest.trim_start().starts_with('Z') && !rest.contains("sshd: "))
+            .filter_map(|(pid, rest)| Some((pid.parse().ok()?, rest.to_owned())))
+            .collect()
+    }
 }
 
 impl Drop for Account {
     fn drop(&mut self) {
-        drop(Command::new("userdel").arg("-f").arg(&self.name).stderr(Stdio::null()).status());
+        let pids = self.processes().into_iter().map(|(pid, _)| pid.to_string()).collect::<Vec<_>>();
+        if !pids.is_empty() {
+            drop(Command::new("kill").arg("-KILL").args(pids).stderr(Stdio::null()).status());
+        }
+        drop(Command::new("userdel").arg("-f").arg(&self.name).stderr(Stdio::null()).stdout(Stdio::null()).status());
     }
 }
 

@@ -1,0 +1,78 @@
+//! Why the server does not run something: what our scripts say of it, as faults.
+
+use super::script::Script;
+use crate::fault::{Code, Fault};
+
+/// Nothing that stops a login says more.
+const LONGEST: usize = 300;
+
+/// The shell never got to our script: what was said instead, which is hostile text.
+pub(super) fn no_shell(said: &[u8]) -> Fault {
+    let text = String::from_utf8_lossy(said);
+    let words: Vec<String> = text.lines().map(super::script::one_line).filter(|line| !line.trim().is_empty()).collect();
+    let fault = Fault::new(
+        Code::ServerNoShell,
+        "the login on the server gives no shell: the script that runs commands did not begin",
+    );
+    match words.first() {
+        Some(first) => {
+            fault.detail(format!("the server says: {}", first.trim().chars().take(LONGEST).collect::<String>()))
+        }
+        None => fault,
+    }
+}
+
+/// What a script says in place of going on; `None` when it is no such word.
+pub(super) fn before_the_start(word: &str, script: &Script) -> Option<Fault> {
+    let directory = script.working_directory.as_deref().unwrap_or("~");
+    let (first, rest) = word.split_once(' ').unwrap_or((word, ""));
+    Some(match (first, rest) {
+        ("home", place) => home(place),
+        ("setsid", _) => Fault::new(
+            Code::ServerNoSetsid,
+            "the server has neither `setsid` nor `perl`, so nothing that runs there could outlive the connection",
+        ),
+        ("directory", "missing") => {
+            let cause = format!("project directory not found: `{directory}` does not exist on the server");
+            Fault::new(Code::ServerDirectoryMissing, cause)
+        }
+        ("directory", "other") => {
+            Fault::new(Code::ServerDirectoryMissing, format!("`{directory}` on the server is not a directory"))
+        }
+        ("directory", forbidden) => {
+            let place = forbidden.strip_prefix("forbidden ").unwrap_or(forbidden);
+            let cause = format!("permission denied: the login may not enter `{directory}` on the server");
+            Fault::new(Code::ServerDirectoryForbidden, cause).detail(format!("`{place}` is closed to it"))
+        }
+        _ => return None,
+    })
+}
+
+/// There is no place for what a run keeps on the server.
+pub(super) fn home(place: &str) -> Fault {
+    Fault::new(Code::ServerHome, format!("the login can't write into `{place}` on the server"))
+}
+
+/// A line of the set-up failed.
+pub(super) fn unprepared(words: &str, environment: Option<&str>, last: Option<&str>) -> Fault {
+    let (code, rest) = words.split_once(' ').unwrap_or((words, ""));
+    if let Some(place) = environment.filter(|_| rest == "no-environment") {
+        let cause = format!("there is no virtual environment at `{place}` on the server");
+        let fix = format!(
+            "make it once, on the server and in `working-directory`: `python3 -m venv {place}`, then \
+             `{place}/bin/pip install -r requirements.txt`; or correct the path in `setup`"
+        );
+        return Fault::new(Code::ServerSetupFailed, cause).fix(fix);
+    }
+    let fault = Fault::new(Code::ServerSetupFailed, format!("a line of `setup` failed on the server with code {code}"));
+    match last {
+        Some(line) => fault.detail(line),
+        None => fault,
+    }
+}
+
+/// Another run has the slot, and has settled what became of this one.
+pub(super) fn taken() -> Fault {
+    Fault::new(Code::LockLost, "another run took this one's place on the server while the connection was lost")
+        .fix("see the report of the run that came after this one: it tells what became of the command; then run again")
+}

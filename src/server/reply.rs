@@ -1,0 +1,110 @@
+//! What our script on the server says, told apart from what others say through the same pipe.
+
+/// One thing that was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heard<'a> {
+    /// A line of our script's own.
+    Word(&'a str),
+    /// Anything else.
+    Raw(&'a [u8]),
+}
+
+/// What our lines begin with, before the token (`say` in `prelude.sh`).
+const MARK: u8 = 1;
+
+/// Reads one stream.
+#[derive(Debug)]
+pub(super) struct Reply {
+    mark: Vec<u8>,
+    /// What may be the beginning of a line of ours.
+    held: Vec<u8>,
+}
+
+impl Reply {
+    /// The token is known to nobody else, so nobody else can say a word.
+    pub(super) fn new(token: &str) -> Self {
+        let mark = [&[MARK], token.as_bytes(), b" "].concat();
+        Self { mark, held: Vec::new() }
+    }
+
+    /// Takes a piece in; an empty one is the end.
+    pub(super) fn take(&mut self, piece: &[u8], mut hear: impl FnMut(Heard<'_>)) {
+        let bytes = [std::mem::take(&mut self.held).as_slice(), piece].concat();
+        let mut rest = bytes.as_slice();
+        loop {
+            let (before, ours) = self.split(rest);
+            if !before.is_empty() {
+                hear(Heard::Raw(before));
+            }
+            let line = ours.get(self.mark.len()..).and_then(|line| {
+                let end = line.iter().position(|byte| *byte == b'\n')?;
+                Some((line.get(..end)?, line.get(end + 1..)?))
+            });
+            match line {
+                Some((word, behind)) => {
+                    hear(Heard::Word(&String::from_utf8_lossy(word)));
+                    rest = behind;
+                }
+                None if piece.is_empty() => {
+                    if !ours.is_empty() {
+                        hear(Heard::Raw(ours));
+                    }
+                    return;
+                }
+                None => {
+                    self.held = ours.to_vec();
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Where a line of ours begins, or may begin.
+    fn split<'a>(&self, bytes: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        let begins = |at: &usize| {
+            let rest = bytes.get(*at..).unwrap_or_default();
+            rest.starts_with(&self.mark) || self.mark.starts_with(rest)
+        };
+        let marks = bytes.iter().enumerate().filter(|(_, byte)| **byte == MARK).map(|(at, _)| at);
+        bytes.split_at(marks.into_iter().find(begins).unwrap_or(bytes.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(pieces: &[&[u8]]) -> Vec<String> {
+        let mut reply = Reply::new("abc");
+        let mut all = Vec::new();
+        for piece in pieces.iter().chain([&b"".as_slice()]) {
+            reply.take(piece, |heard| match heard {
+                Heard::Word(word) => all.push(format!("word {word}")),
+                Heard::Raw(raw) => all.push(String::from_utf8_lossy(raw).into_owned()),
+            });
+        }
+        all
+    }
+
+    #[test]
+    fn tells_our_lines_from_the_rest() {
+        assert_eq!(heard(&[b"hello\x01abc ended 0\n"]), ["hello", "word ended 0"]);
+        assert_eq!(heard(&[b"\x01abc a\n\x01abc b\nx"]), ["word a", "word b", "x"]);
+        assert_eq!(heard(&[b"x\x01ab", b"c go", b"\ny"]), ["x", "word go", "y"]);
+    }
+
+    #[test]
+    fn believes_nobody_without_the_token() {
+        assert_eq!(heard(&[b"\x01abd ended 0\n"]), ["\x01abd ended 0\n"]);
+        assert_eq!(heard(&[b"abc ended 0\n\x01\x01ab"]), ["abc ended 0\n\x01", "\x01ab"]);
+        assert_eq!(heard(&[b"\x01abc never finished"]), ["\x01abc never finished"]);
+    }
+
+    #[test]
+    fn holds_back_no_more_than_it_must() {
+        let mut reply = Reply::new("abc");
+        let mut all = Vec::new();
+        reply.take(b"Are you sure? ", |heard| all.push(format!("{heard:?}")));
+        assert_eq!(all.len(), 1);
+    }
+}

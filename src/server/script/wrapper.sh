@@ -1,0 +1,14 @@
+trap : HUP INT TERM
+umask 077
+line=
+{ read -r line <"/proc/$$/stat"; } 2>/dev/null
+run=$1 theirs=$2 shell=$3 boot=$4
+set -- ${line##*) }
+start=
+[ $# -lt 20 ] || start=${20}
+printf '%s\n' "$$ $start $boot" >"$run/pid" || exit
+mkdir "$run/begun" || exit
+(umask "$theirs" && exec $shell -c 'eval "$(cat)"' bastion-migrate "$run") >>"$run/out" 2>>"$run/err"
+code=$?
+printf '%s\n' "$code" >"$run/status.new"
+mv "$run/status.new" "$run/status"

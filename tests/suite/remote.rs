@@ -1,0 +1,692 @@
+//! Commands on the deployment server, which outlive the connection, against a real sshd and a real login.
+#![expect(clippy::disallowed_methods, reason = "a test looks at the process list as anybody on the server can")]
+
+use crate::{
+    flights::Flights,
+    lab::{
+        poll,
+        sshd::{Sshd, SshdOptions},
+    },
+};
+use bastion_migrate::{
+    fault::{Code, Fault},
+    run::{
+        event::{Event, Events},
+        program::{Output, Status},
+    },
+    secret::Secret,
+    server::{Fate, Leftover, Script, Server},
+    ssh::Tunnel,
+};
+use std::{
+    cell::RefCell,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::mpsc::UnboundedReceiver,
+    time::{sleep, timeout},
+};
+
+const GRACE: Duration = Duration::from_secs(3);
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
+}
+
+fn login(shell: &str) -> Sshd {
+    configured(shell, "")
+}
+
+fn configured(shell: &str, config: &str) -> Sshd {
+    let options = SshdOptions { shell: Some(shell.to_owned()), config: config.to_owned(), ..SshdOptions::default() };
+    Sshd::start(&options)
+}
+
+async fn connect(sshd: &Sshd) -> Tunnel {
+    connect_by(sshd, sshd.port).await
+}
+
+async fn connect_by(sshd: &Sshd, port: u16) -> Tunnel {
+    let (events, _told) = Events::channel();
+    let mut route = sshd.route();
+    route.hops[0].port = port;
+    route.known_hosts = Some(format!("[127.0.0.1]:{port} {}", sshd.host_key("ed25519")));
+    Tunnel::connect(&route, &events).await.unwrap_or_else(|fault| panic!("{fault:?}")).0
+}
+
+fn server(label: &str) -> (Server, UnboundedReceiver<Event>) {
+    let (events, told) = Events::channel();
+    (Server::new("~/project", label, events).unwrap(), told)
+}
+
+/// A command alone.
+fn command(command: &str) -> Script {
+    Script { title: "the command".to_owned(), command: command.to_owned(), ..Script::default() }
+}
+
+/// What a command said, a line each.
+#[derive(Debug, Default)]
+struct Said(RefCell<Vec<String>>);
+
+impl Said {
+    fn hear(&self, output: Output<'_>) {
+        let line = match output {
+            Output::Out(line) => format!("out {line}"),
+            Output::Err(line) => format!("err {line}"),
+            Output::Begun(_) => return,
+        };
+        self.0.borrow_mut().push(line);
+    }
+
+    fn of(&self, stream: &str) -> Vec<String> {
+        self.0.borrow().iter().filter_map(|line| line.strip_prefix(stream)).map(|line| line.trim().to_owned()).collect()
+    }
+}
+
+/// Enters, runs, leaves.
+async fn whole(sshd: &Sshd, script: &Script) -> (Result<Status, Fault>, Said) {
+    let tunnel = connect(sshd).await;
+    let (server, _told) = server("this run");
+    assert_eq!(server.enter(&tunnel, Duration::ZERO).await.unwrap(), None);
+    let said = Said::default();
+    let ended =
+        timeout(Duration::from_secs(30), server.run(&tunnel, script, |output| said.hear(output))).await.unwrap();
+    server.leave(&tunnel).await.unwrap();
+    tunnel.close().await.unwrap();
+    left_nothing(sshd);
+    (ended, said)
+}
+
+fn left_nothing(sshd: &Sshd) {
+    let gone = || (sshd.processes().is_empty() && !sshd.home().join(".bastion-migrate").exists()).then_some(());
+    if poll(Duration::from_secs(5), gone).is_none() {
+        panic!("left: {:?} {:?}", sshd.processes(), files(&sshd.home()));
+    }
+}
+
+/// Every file below, as (path, content).
+fn files(directory: &Path) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            found.extend(files(&entry.path()));
+        }
+        let content = fs::read(entry.path()).unwrap_or_default();
+        found.push((entry.path().display().to_string(), String::from_utf8_lossy(&content).into_owned()));
+    }
+    found
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    assert!(poll(Duration::from_secs(10), || holds().then_some(())).is_some(), "{what}");
+}
+
+#[test]
+fn a_command_says_what_it_says_and_ends_as_it_ends() {
+    run(async {
+        let sshd = login("/bin/bash");
+        for (line, status) in [
+            ("echo one; echo two >&2; printf three", Status::Exited(0)),
+            ("echo one; echo two >&2; printf three; exit 3", Status::Exited(3)),
+            ("echo one; echo two >&2; printf three; kill -9 $$", Status::Signalled(9)),
+            ("echo one; echo two >&2; printf three; sh -c 'kill -TERM $$'", Status::Signalled(15)),
+        ] {
+            let (ended, said) = whole(&sshd, &command(line)).await;
+            assert_eq!(ended.unwrap(), status, "{line}");
+            assert_eq!(
+                (said.of("out"), said.of("err").first().cloned()),
+                (vec!["one".into(), "three".into()], Some("two".into()))
+            );
+        }
+    });
+}
+
+#[test]
+fn what_has_begun_is_told_before_the_line_ends() {
+    run(async {
+        let sshd = login("/bin/sh");
+        let tunnel = connect(&sshd).await;
+        let (server, _told) = server("this run");
+        server.enter(&tunnel, Duration::ZERO).await.unwrap();
+        let seen = RefCell::new(Vec::new());
+        let script = command("printf 'Applying... '; sleep 1; echo OK");
+        server.run(&tunnel, &script, |output| seen.borrow_mut().push(format!("{output:?}"))).await.unwrap();
+        assert_eq!(*seen.borrow(), ["Begun(\"Applying... \")", "Out(\"Applying... OK\")"]);
+        server.leave(&tunnel).await.unwrap();
+        tunnel.close().await.unwrap();
+        left_nothing(&sshd);
+    });
+}
+
+#[test]
+fn a_command_has_its_place_its_variables_and_its_set_up() {
+    run(async {
+        let sshd = login("/bin/bash");
+        let project = sshd.home().join("my project");
+        fs::create_dir_all(project.join("../venv/bin")).unwrap_or_default();
+        fs::create_dir_all(&project).unwrap();
+        fs::create_dir_all(sshd.home().join("venv/bin")).unwrap();
+        fs::write(sshd.home().join("venv/bin/activate"), "VENV=active\n").unwrap();
+        for directory in ["my project", "~/my project", project.to_str().unwrap()] {
+            let script = Script {
+                working_directory: Some(directory.to_owned()),
+                env: vec![("SECRET".to_owned(), Secret::new("it's $HOME\n\"ünï\""))],
+                setup: "source ../venv/bin/activate".to_owned(),
+                command: "pwd; echo \"$VENV\"; echo \"$SECRET\"; umask; cat; ls -a /proc/self/fd".to_owned(),
+                ..Script::default()
+            };
+            let (ended, said) = whole(&sshd, &script).await;
+            assert_eq!(ended.unwrap(), Status::Exited(0), "{said:?}");
+            let out = said.of("out");
+            // The login's own mask, not ours; of files only its three, and that of the list.
+            let expected =
+                [project.to_str().unwrap(), "active", "it's $HOME", "\"ünï\"", "0022", ".", "..", "0", "1", "2", "3"];
+            assert_eq!(out, expected, "{directory}");
+        }
+    });
+}
+
+#[test]
+fn any_login_shell_will_do() {
+    run(async {
+        let bin = tempfile::tempdir().unwrap();
+        fs::set_permissions(bin.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let (box_only, no_bash) = (bin.path().join("box"), bin.path().join("dash"));
+        for directory in [&box_only, &no_bash] {
+            fs::create_dir(directory).unwrap();
+        }
+        for name in
+            ["sh", "cat", "sleep", "mkdir", "rmdir", "mv", "rm", "tail", "dd", "chmod", "setsid", "kill", "echo"]
+        {
+            std::os::unix::fs::symlink("/usr/bin/busybox", box_only.join(name)).unwrap();
+            let target = if name == "sh" { "/usr/bin/dash".to_owned() } else { format!("/usr/bin/{name}") };
+            std::os::unix::fs::symlink(target, no_bash.join(name)).unwrap();
+        }
+        let box_shell = box_only.join("sh").display().to_string();
+        for (shell, path) in [
+            ("/bin/bash", "/usr/bin:/bin"),
+            ("/usr/bin/dash", "/usr/bin:/bin"),
+            ("/usr/bin/dash", no_bash.to_str().unwrap()),
+            (&box_shell, box_only.to_str().unwrap()),
+            ("/usr/bin/tcsh", "/usr/bin:/bin"),
+            ("/usr/bin/fish", "/usr/bin:/bin"),
+        ] {
+            assert!(Path::new(shell).exists(), "`{shell}` is not installed: apt-get install busybox tcsh fish");
+            let sshd = configured(shell, &format!("SetEnv PATH={path}"));
+            let line = "echo \"${BASH_VERSION:+bash}\"; echo problem >&2; sleep 1; printf done; exit 4";
+            let (ended, said) = whole(&sshd, &command(line)).await;
+            let bash = path == "/usr/bin:/bin";
+            assert_eq!(ended.unwrap(), Status::Exited(4), "{shell} {path}: {said:?}");
+            let out = if bash { vec!["bash", "done"] } else { vec!["done"] };
+            assert_eq!(
+                (said.of("out"), said.of("err")),
+                (out.iter().map(|&line| line.to_owned()).collect(), vec!["problem".into()])
+            );
+            stops_on(&sshd).await;
+        }
+    });
+}
+
+/// A command that is deaf to TERM is ended, with its children, in this login's shell.
+async fn stops_on(sshd: &Sshd) {
+    let tunnel = connect(sshd).await;
+    let (server, _told) = server("this run");
+    server.enter(&tunnel, Duration::ZERO).await.unwrap();
+    let script = command("trap '' TERM; sleep 1000 & echo up; while :; do sleep 1; done");
+    let up = RefCell::new(false);
+    {
+        let mut running = Box::pin(server.run(&tunnel, &script, |_| *up.borrow_mut() = true));
+        while !*up.borrow() {
+            drop(timeout(Duration::from_millis(50), &mut running).await);
+        }
+    }
+    server.end(&tunnel, Duration::from_secs(1)).await.unwrap();
+    // The listener and the holder are sh and cat; no sleep of the command's is left.
+    assert!(!sshd.processes().iter().any(|(_, line)| line.contains("sleep 1000")), "{:?}", sshd.processes());
+    server.leave(&tunnel).await.unwrap();
+    tunnel.close().await.unwrap();
+    left_nothing(sshd);
+}
+
+#[test]
+fn what_a_login_prints_by_itself_is_not_the_commands_output() {
+    run(async {
+        let sshd = login("/bin/bash");
+        fs::write(sshd.home().join(".bashrc"), "echo welcome; echo beware >&2; printf '\\001ended 0\\n'\n").unwrap();
+        let (ended, said) = whole(&sshd, &command("printf '\\0011 ended 0\\n'; exit 9")).await;
+        assert_eq!(ended.unwrap(), Status::Exited(9));
+        assert_eq!((said.of("out"), said.of("err")), (vec!["\u{1}1 ended 0".to_owned()], Vec::new()));
+    });
+}
+
+#[test]
+fn nothing_secret_is_in_the_process_list_or_on_the_disk() {
+    run(async {
+        let sshd = login("/bin/bash");
+        let tunnel = connect(&sshd).await;
+        let (server, _told) = server("this run");
+        server.enter(&tunnel, Duration::ZERO).await.unwrap();
+        // Larger than any pipe, so that whatever holds it meanwhile would be seen.
+        let secret = format!("s3cret-of-the-server{}", "x".repeat(300_000));
+        let script = Script {
+            env: (0..3)
+                .map(|number| {
+                    (format!("SECRET_{number}"), Secret::new(secret.chars().take(100_000).collect::<String>()))
+                })
+                .collect(),
+            ..command("echo up; sleep 2; echo ${#SECRET_2}")
+        };
+        let said = Said::default();
+        let seen = RefCell::new(String::new());
+        let watching = async {
+            for _ in 0..100 {
+                let listed = std::process::Command::new("ps").args(["auxww"]).output().unwrap();
+                seen.borrow_mut().push_str(&String::from_utf8_lossy(&listed.stdout));
+                for (path, content) in files(&sshd.home()) {
+                    seen.borrow_mut().extend([path.as_str(), ": ", content.as_str(), "\n"]);
+                }
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let (ended, ()) = tokio::join!(server.run(&tunnel, &script, |output| said.hear(output)), watching);
+        assert_eq!((ended.unwrap(), said.of("out")), (Status::Exited(0), vec!["up".to_owned(), "100000".to_owned()]));
+        assert!(seen.borrow().contains("/out: up"), "the files were looked at");
+        assert!(seen.borrow().contains("bastion-migrate"), "the processes were looked at");
+        assert!(!seen.borrow().contains("s3cret-of-the-server"), "a secret was seen");
+        server.leave(&tunnel).await.unwrap();
+        tunnel.close().await.unwrap();
+        left_nothing(&sshd);
+    });
+}
+
+/// Counts to `count`, a line in 10 ms, on both streams, and ends with 6.
+fn counting(count: usize) -> Script {
+    command(&format!("i=0; while [ $i -lt {count} ]; do i=$((i+1)); echo $i; echo e$i >&2; sleep 0.01; done; exit 6"))
+}
+
+fn counted(count: usize) -> (Vec<String>, Vec<String>) {
+    ((1..=count).map(|number| number.to_string()).collect(), (1..=count).map(|number| format!("e{number}")).collect())
+}
+
+#[test]
+fn a_command_outlives_the_connection_and_no_line_is_lost_or_told_twice() {
+    run(async {
+        let sshd = login("/bin/bash");
+        let (server, _told) = server("this run");
+        let said = Said::default();
+        let mut tunnel = connect(&sshd).await;
+        server.enter(&tunnel, Duration::ZERO).await.unwrap();
+        let script = counting(200);
+        let killing = |sshd: &Sshd| sshd.kill_sessions();
+        let mut ended = {
+            let lost = async {
+                sleep(Duration::from_millis(700)).await;
+                killing(&sshd);
+            };
+            tokio::join!(server.run(&tunnel, &script, |output| said.hear(output)), lost).0.map(Some)
+        };
+        for loss in 1.. {
+            let fault = match ended {
+                Ok(status) => {
+                    assert_eq!((status, loss > 3), (Some(Status::Exited(6)), true));
+                    break;
+                }
+                Err(fault) => fault,
+            };
+            assert_eq!(fault.code, Code::BastionLost, "{fault:?}");
+            tunnel.close().await.unwrap_or_default();
+            sleep(Duration::from_millis(200)).await;
+            tunnel = connect(&sshd).await;
+            let mut attached = Box::pin(server.attach(&tunnel, |output| said.hear(output)));
+            ended = match timeout(Duration::from_millis(500), &mut attached).await {
+                Ok(ended) => ended,
+                Err(_) => {
+                    sshd.kill_sessions();
+                    attached.await
+                }
+            };
+        }
+        let status = server.attach(&tunnel, |output| said.hear(output)).await;
+        assert_eq!(status.unwrap(), Some(Status::Exited(6)), "what has ended stays so");
+        assert_eq!((said.of("out"), said.of("err")), counted(200));
+        server.leave(&tunnel).await.unwrap();
+        tunnel.close().await.unwrap();
+        left_nothing(&sshd);
+    });
+}
+
+#[test]
+fn a_command_goes_on_while_the_network_stands_still_and_nobody_reads() {
+    run(async {
+        let sshd = login("/bin/bash");
+        let network = Flights::to(sshd.port);
+        let (server, _told) = server("this run");
+        let said = Said::default();
+        let tunnel = connect_by(&sshd, network.port()).await;
+        server.enter(&tunnel, Duration::ZERO).await.unwrap();
+        let done = sshd.home().join("done");
+        let script = command(
+            "echo up; sleep 1; i=0; while [ $i -lt 200 ]; do i=$((i+1)); printf '%5000s\\n' $i; done; touch ~/done; sleep 1; exit 6",
+        );
+        let frozen = async {
+            sleep(Duration::from_millis(500)).await;
+            network.freeze();
+            eventually("the command is not held up", || done.exists());
+            network.cut();
+            network.thaw();
+        };
+        let (ended, ()) = tokio::join!(server.run(&tunnel, &script, |output| said.hear(output)), frozen);
+        assert_eq!(ended.unwrap_err().code, Code::BastionLost);
+        tunnel.close().await.unwrap_or_default();
+        let tunnel = connect(&sshd).await;
+        let ended = server.attach(&tunnel, |output| said.hear(output)).await.unwrap();
+        assert_eq!(ended, Some(Status::Exited(6)));
+        let expected: Vec<String> =
+            ["up".to_owned()].into_iter().chain((1..=200).map(|number| number.to_string())).collect();
+        assert_eq!(said.of("out"), expected);
+        server.leave(&tunnel).await.unwrap();
+        tunnel.close().await.unwrap();
+        left_nothing(&sshd);
+    });
+}
+
+#[test]
+fn a_command_that_never_began_never_will() {
+    run(async {
+        let sshd = login("/bin/bash");
+        let (server, _told) = server("this run");
+        let tunnel = connect(&sshd).await;
+        server.enter(&tunnel, Duration::ZERO).await.unwrap();
+        sshd.kill_sessions();
+        let script = command("touch ~/ran");
+        let fault = server.run(&tunnel, &script, |_| {}).await.unwrap_err();
+        assert_eq!(fault.code, Code::BastionLost);
+        tunnel.close().await.unwrap_or_default();
+        let tunnel = connect(&sshd).await;
+        assert_eq!(server.attach(&tunnel, |_| {}).await.unwrap(), None);
+        assert_eq!(server.run(&tunnel, &script, |_| {}).await.unwrap(), Status::Exited(0));
+        assert!(sshd.home().join("ran").exists());
+        server.leave(&tunnel).await.unwrap();
+        tunnel.close().await.unwrap();
+        left_nothing(&sshd);
+    });
+}
+
+#[test]
+fn a_start_that_comes_late_does_not_begin() {
+    run(async {
+        let sshd = login("/bin/bash");
+        let network = Flights::to(sshd.port);
+        let (server, _told) = server("this run");
+        let tunnel = connect_by(&sshd, network.port()).await;
+        server.enter(&tunnel, Duration::ZERO).await.unwrap();
+        // sshd has the start in its socket and does not know it yet.
+        sshd.freeze_sessions();
+        let script = command("touch ~/ran");
+        let running = server.run(&tunnel, &script, |_| {});
+        assert!(timeout(Duration::from_millis(300), running).await.is_err());
+        let other = connect(&sshd).await;
+        assert_eq!(server.attach(&other, |_| {}).await.unwrap(), None);
+        sshd.thaw_sessions();
+        sleep(Duration::from_secs(1)).await;
+        assert!(!sshd.home().join("ran").exists());
+        server.leave(&other).await.unwrap();
+        tunnel.close().await.unwrap();
+        other.close().await.unwrap();
+        left_nothing(&sshd);
+    });
+}
+
+#[test]
+fn ending_ends_everything_of_the_command() {
+    run(async {
+        let sshd = login("/bin/bash");
+        let tidy = sshd.home().join("tidy");
+        for (line, grace, tidied) in [
+            // The children are asked as well, once, and have their time.
+            ("sh -c 'trap \"sleep 1; echo x >>~/tidy; exit 0\" TERM; echo up; while :; do sleep 0.1; done'", 5, true),
+            ("trap '' TERM; sleep 1000 & echo up; sleep 1001", 1, false),
+            // In a group of its own, as `timeout` makes one.
+            ("timeout 1000 sh -c 'trap \"\" TERM; echo up; sleep 1002'", 1, false),
+        ] {
+            drop(fs::remove_file(&tidy));
+            let tunnel = connect(&sshd).await;
+            let (server, _told) = server("this run");
+            assert_eq!(server.end(&tunnel, GRACE).await, Ok(()), "nothing runs");
+            server.enter(&tunnel, Duration::ZERO).await.unwrap();
+            let (said, script) = (Said::default(), command(line));
+            {
+                let mut running = Box::pin(server.run(&tunnel, &script, |output| said.hear(output)));
+                while said.of("out").is_empty() {
+                    assert!(timeout(Duration::from_millis(20), &mut running).await.is_err(), "{said:?}");
+                }
+            }
+            server.end(&tunnel, Duration::from_secs(grace)).await.unwrap();
+            let left = sshd.processes().into_iter().filter(|(_, line)| line.contains("sleep")).collect::<Vec<_>>();
+            assert!(!left.iter().any(|(_, line)| line.contains("sleep 100")), "{line}: {left:?}");
+            assert_eq!(fs::read_to_string(&tidy).unwrap_or_default(), if tidied { "x\n" } else { "" }, "{line}");
+            server.leave(&tunnel).await.unwrap();
+            tunnel.close().await.unwrap();
+            left_nothing(&sshd);
+        }
+    });
+}
+
+#[test]
+fn of_two_runs_one_waits_and_the_holder_is_named() {
+    run(async {
+        let sshd = login("/bin/bash");
+        let (one, _told) = server("https://example.test/run/1");
+        let (two, mut told) = server("https://example.test/run/2");
+        let (first, second) = (connect(&sshd).await, connect(&sshd).await);
+        one.enter(&first, Duration::ZERO).await.unwrap();
+        let fault = two.enter(&second, Duration::from_secs(1)).await.unwrap_err();
+        assert_eq!(fault.code, Code::LockHeld);
+        assert!(fault.cause.contains("https://example.test/run/1 (process "), "{}", fault.cause);
+        let Ok(Event::Waiting { why, .. }) = told.try_recv() else { panic!("nothing was told") };
+        assert!(why.contains("https://example.test/run/1"), "{why}");
+        let leaving = async {
+            sleep(Duration::from_millis(500)).await;
+            one.leave(&first).await.unwrap();
+        };
+        let (entered, ()) = tokio::join!(two.enter(&second, Duration::from_secs(20)), leaving);
+        assert_eq!(entered.unwrap(), None);
+        two.leave(&second).await.unwrap();
+        for tunnel in [first, second] {
+            tunnel.close().await.unwrap();
+        }
+        left_nothing(&sshd);
+    });
+}
+
+#[test]
+fn of_many_runs_at_once_each_has_the_slot_alone() {
+    run(async {
+        let sshd = configured("/bin/sh", "MaxSessions 100");
+        let mark = sshd.home().join("mark");
+        let many = (0..6).map(|number| {
+            let (sshd, mark) = (&sshd, &mark);
+            async move {
+                let tunnel = connect(sshd).await;
+                let (server, _told) = server(&format!("run {number}"));
+                server.enter(&tunnel, Duration::from_secs(60)).await.unwrap();
+                assert!(!mark.exists(), "two at once");
+                fs::write(mark, "").unwrap();
+                sleep(Duration::from_millis(100)).await;
+                fs::remove_file(mark).unwrap();
+                server.leave(&tunnel).await.unwrap();
+                tunnel.close().await.unwrap();
+            }
+        });
+        futures_util::future::join_all(many).await;
+        left_nothing(&sshd);
+    });
+}
+
+/// Starts the command and vanishes when it has said its first line.
+async fn vanish(sshd: &Sshd, script: &Script) {
+    let tunnel = connect(sshd).await;
+    let (server, _told) = server("the run before");
+    server.enter(&tunnel, Duration::ZERO).await.unwrap();
+    let said = Said::default();
+    {
+        let mut running = Box::pin(server.run(&tunnel, script, |output| said.hear(output)));
+        while said.of("out").is_empty() {
+            drop(timeout(Duration::from_millis(20), &mut running).await);
+        }
+    }
+    drop(server);
+    drop(tunnel);
+}
+
+#[test]
+fn what_a_run_that_vanished_left_is_settled_by_the_next() {
+    run(async {
+        let sshd = login("/bin/bash");
+        let leftover = |fate, out: &[&str], err: &[&str]| Leftover {
+            label: "the run before".to_owned(),
+            title: "the command".to_owned(),
+            fate,
+            out: out.iter().map(|&line| line.to_owned()).collect(),
+            err: err.iter().map(|&line| line.to_owned()).collect(),
+        };
+        // It still runs: it is waited for, whoever its listener was.
+        vanish(&sshd, &command("echo up; sleep 3; echo done; echo bad >&2; exit 6")).await;
+        let tunnel = connect(&sshd).await;
+        let (one, mut told) = server("this run");
+        let fault = one.enter(&tunnel, Duration::ZERO).await.unwrap_err();
+        assert_eq!(fault.code, Code::LockHeld, "{fault:?}");
+        let found = one.enter(&tunnel, Duration::from_secs(20)).await.unwrap();
+        assert_eq!(found, Some(leftover(Fate::Finished(6), &["up", "done"], &["bad"])));
+        let waiting = std::iter::from_fn(|| told.try_recv().ok()).map(|event| format!("{event:?}")).collect::<String>();
+        assert!(waiting.contains("the run before (its connection is gone, its command still runs)"), "{waiting}");
+        // It is settled once.
+        one.leave(&tunnel).await.unwrap();
+        assert_eq!(one.enter(&tunnel, Duration::ZERO).await.unwrap(), None);
+        one.leave(&tunnel).await.unwrap();
+        left_nothing(&sshd);
+
+        vanish(&sshd, &command("echo up; kill -9 0; sleep 100")).await;
+        let (two, _told) = server("this run");
+        assert_eq!(
+            two.enter(&tunnel, Duration::from_secs(9)).await.unwrap(),
+            Some(leftover(Fate::Killed, &["up"], &[]))
+        );
+        two.leave(&tunnel).await.unwrap();
+        tunnel.close().await.unwrap();
+        left_nothing(&sshd);
+    });
+}
+
+#[test]
+fn who_comes_back_too_late_is_told_that_its_place_is_taken() {
+    run(async {
+        let sshd = login("/bin/bash");
+        let (one, _told) = server("the run before");
+        let tunnel = connect(&sshd).await;
+        one.enter(&tunnel, Duration::ZERO).await.unwrap();
+        let script = command("echo up; exit 1");
+        one.run(&tunnel, &script, |_| {}).await.unwrap();
+        sshd.kill_sessions();
+        let second = connect(&sshd).await;
+        let (two, _told) = server("this run");
+        let found = two.enter(&second, Duration::from_secs(9)).await.unwrap().unwrap();
+        assert_eq!(found.fate, Fate::Finished(1));
+        let fault = one.attach(&second, |_| {}).await.unwrap_err();
+        assert_eq!(fault.code, Code::LockLost);
+        assert_eq!(one.run(&second, &script, |_| {}).await.unwrap_err().code, Code::LockLost);
+        one.leave(&second).await.unwrap();
+        assert_eq!(two.run(&second, &script, |_| {}).await.unwrap(), Status::Exited(1), "it is still the other's");
+        two.leave(&second).await.unwrap();
+        drop(tunnel);
+        second.close().await.unwrap();
+        left_nothing(&sshd);
+    });
+}
+
+#[test]
+fn what_keeps_a_command_from_beginning_is_named() {
+    run(async {
+        let sshd = login("/bin/bash");
+        let closed = sshd.home().join("closed");
+        fs::create_dir_all(closed.join("inner")).unwrap();
+        fs::write(sshd.home().join("file"), "").unwrap();
+        // Root's.
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+        let cases = [
+            ("nowhere/app", "", Code::ServerDirectoryMissing, "project directory not found: `nowhere/app`"),
+            ("/nowhere", "", Code::ServerDirectoryMissing, "`/nowhere` does not exist"),
+            ("~/file", "", Code::ServerDirectoryMissing, "is not a directory"),
+            ("~/file/x", "", Code::ServerDirectoryMissing, "project directory not found"),
+            ("closed", "", Code::ServerDirectoryForbidden, "permission denied: the login may not enter `closed`"),
+            ("~/closed/inner", "", Code::ServerDirectoryForbidden, "may not enter `~/closed/inner`"),
+            ("~", "false", Code::ServerSetupFailed, "a line of `setup` failed on the server with code 1"),
+            ("~", "nonsense-here", Code::ServerSetupFailed, "code 127"),
+            ("~", "exit 0", Code::ServerSetupFailed, "code 0"),
+            ("~", "cd .\nsource venv/bin/activate", Code::ServerSetupFailed, "no virtual environment at `venv`"),
+        ];
+        for (directory, setup, code, cause) in cases {
+            let script = Script {
+                working_directory: Some(directory.to_owned()),
+                setup: setup.to_owned(),
+                ..command("touch ~/ran")
+            };
+            let fault = whole(&sshd, &script).await.0.unwrap_err();
+            assert_eq!(fault.code, code, "{directory} {setup}: {fault:?}");
+            assert!(fault.cause.contains(cause), "{}", fault.cause);
+            assert!(!sshd.home().join("ran").exists());
+        }
+    });
+}
+
+#[test]
+fn a_login_without_a_shell_or_a_home_is_named() {
+    run(async {
+        let refused = async |sshd: &Sshd| {
+            let tunnel = connect(sshd).await;
+            let (server, _told) = server("this run");
+            let fault = server.enter(&tunnel, Duration::ZERO).await.unwrap_err();
+            tunnel.close().await.unwrap();
+            fault
+        };
+        let nologin = login("/usr/sbin/nologin");
+        let fault = refused(&nologin).await;
+        assert_eq!(fault.code, Code::ServerNoShell);
+        assert!(fault.detail[0].contains("This account is currently not available."), "{fault:?}");
+        for forced in ["ForceCommand /bin/false", "ForceCommand echo only backups"] {
+            let fault = refused(&configured("/bin/bash", forced)).await;
+            assert_eq!(fault.code, Code::ServerNoShell, "{forced}: {fault:?}");
+        }
+        let sshd = login("/bin/bash");
+        fs::set_permissions(sshd.home(), fs::Permissions::from_mode(0o500)).unwrap();
+        assert_eq!(refused(&sshd).await.code, Code::ServerHome);
+        fs::set_permissions(sshd.home(), fs::Permissions::from_mode(0o700)).unwrap();
+        fs::create_dir(sshd.home().join(".bastion-migrate")).unwrap();
+        assert_eq!(refused(&sshd).await.code, Code::ServerHome, "root's");
+    });
+}
+
+#[test]
+fn a_command_costs_one_channel() {
+    run(async {
+        let sshd = login("/bin/bash");
+        let tunnel = connect(&sshd).await;
+        let (server, _told) = server("this run");
+        let begun = Instant::now();
+        server.enter(&tunnel, Duration::ZERO).await.unwrap();
+        let entered = begun.elapsed();
+        for _ in 0..3 {
+            server.run(&tunnel, &command("true"), |_| {}).await.unwrap();
+        }
+        let ran = begun.elapsed();
+        server.leave(&tunnel).await.unwrap();
+        eprintln!("entered {entered:?}, three commands {:?}, left {:?}", ran - entered, begun.elapsed() - ran);
+        let sessions = sshd.log().matches("Starting session: command").count();
+        assert_eq!(sessions, 5);
+        tunnel.close().await.unwrap();
+        left_nothing(&sshd);
+    });
+}
