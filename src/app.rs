@@ -138,7 +138,8 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(settings: &'a Settings, ask: &'a Ask, events: &'a Events) -> Result<Self, Vec<Fault>> {
         let executor = Executor::new(settings, &ask.runner, &ask.handover, events)?;
-        Ok(Self { settings, events, executor, sites: Sites::new(settings, &ask.runner, events) })
+        let sites = Sites::new(settings, &ask.runner, events).map_err(one)?;
+        Ok(Self { settings, events, executor, sites })
     }
 
     async fn stages(&mut self) -> Result<(), Vec<Fault>> {

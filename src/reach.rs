@@ -54,6 +54,15 @@ impl Reach {
         }
     }
 
+    /// The SSH connection, if there is one.
+    #[must_use]
+    pub fn tunnel(&self) -> Option<&Tunnel> {
+        match self {
+            Self::Tunnel(tunnel) => Some(tunnel),
+            Self::Direct => None,
+        }
+    }
+
     /// Why the way is gone, if it is.
     #[must_use]
     pub fn check(&self) -> Option<Fault> {

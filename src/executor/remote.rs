@@ -1,55 +1,163 @@
 //! Commands on the deployment server, over the connection that also leads to the database.
 
-use super::sites::Turn;
+use super::{
+    sibling::{self, Access},
+    sites::Turn,
+};
 use crate::{
     fault::{Code, Fault},
     github::env::Runner,
     input::{ServerSettings, Settings},
     reach::Reach,
     run::{
-        event::Events,
+        event::{Event, Events},
         program::{Output, Status},
     },
+    secret::Secret,
+    server::{Fate, Leftover, Script, Server, words},
+    ssh::Tunnel,
     tool::Line,
 };
-use std::time::Duration;
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
 
+/// Our place on the server.
 #[derive(Debug)]
 pub(super) struct Remote<'a> {
-    _settings: &'a Settings,
-    _shared: &'a ServerSettings,
-    _runner: &'a Runner,
-    _events: Events,
+    settings: &'a Settings,
+    shared: &'a ServerSettings,
+    runner: &'a Runner,
+    events: Events,
+    server: Server,
+    place: Cell<Place>,
+}
+
+/// Whether the slot on the server is ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    NotYet,
+    Taken,
 }
 
 impl<'a> Remote<'a> {
-    pub(super) fn new(settings: &'a Settings, shared: &'a ServerSettings, runner: &'a Runner, events: Events) -> Self {
-        Self { _settings: settings, _shared: shared, _runner: runner, _events: events }
+    /// Nothing is asked yet.
+    ///
+    /// # Errors
+    /// When there is no randomness.
+    pub(super) fn new(
+        settings: &'a Settings,
+        shared: &'a ServerSettings,
+        runner: &'a Runner,
+        events: Events,
+    ) -> Result<Self, Fault> {
+        let directory = shared.working_directory.as_deref().unwrap_or("~");
+        // Who only looks is in nobody's way but that of others who look.
+        let slot = if settings.command.writes() { directory.to_owned() } else { format!("look {directory}") };
+        let label = runner.run_url().unwrap_or_else(|| "a run by hand".to_owned());
+        let server = Server::new(&slot, &label, events.clone())?;
+        Ok(Self { settings, shared, runner, events, server, place: Cell::new(Place::NotYet) })
     }
 
-    pub(super) async fn enter(&self, _reach: &Reach) -> Result<(), Fault> {
-        Err(Fault::new(Code::Bug, "not yet"))
+    /// Takes our place, and tells what became of a run that was cut off from its own.
+    ///
+    /// # Errors
+    /// Who has the place, or why there can be none.
+    pub(super) async fn enter(&self, reach: &Reach) -> Result<(), Fault> {
+        let began = Instant::now();
+        let left = self.server.enter(tunnel(reach)?, self.settings.safety.lock_wait).await?;
+        self.place.set(Place::Taken);
+        if self.settings.database.is_none() && self.settings.command.writes() {
+            self.events.tell(Event::Locked { waited: began.elapsed() });
+        }
+        if let Some(left) = left.filter(|_| self.settings.command.writes()) {
+            self.events.tell(told(left));
+        }
+        Ok(())
     }
 
+    /// Runs one command to its end, or goes on listening to the one that runs.
+    ///
+    /// # Errors
+    /// Why it did not begin, or that we don't hear of it any more.
     pub(super) async fn call(
         &self,
-        _reach: &Reach,
-        _line: &Line,
-        _turn: Turn,
-        _tell: impl FnMut(Output<'_>),
+        reach: &Reach,
+        line: &Line,
+        turn: Turn,
+        mut tell: impl FnMut(Output<'_>),
     ) -> Result<Status, Fault> {
-        Err(Fault::new(Code::Bug, "not yet"))
+        let tunnel = tunnel(reach)?;
+        if turn == Turn::Resume
+            && let Some(status) = self.server.attach(tunnel, &mut tell).await?
+        {
+            return Ok(status);
+        }
+        self.events.tell(Event::Calling { command: line.shown() });
+        self.server.run(tunnel, &self.script(line), tell).await
     }
 
+    fn script(&self, line: &Line) -> Script {
+        let injected = sibling::injected(self.settings, self.runner, Access::of(self.settings.command));
+        let ours = [("PGAPPNAME", injected.application_name.clone()), ("PGOPTIONS", injected.options())];
+        let ours = ours.map(|(name, value)| (name.to_owned(), Secret::new(value)));
+        Script {
+            title: line.shown(),
+            working_directory: self.shared.working_directory.clone(),
+            // What the user wrote comes last, and wins.
+            env: ours.into_iter().chain(self.settings.env.iter().cloned()).collect(),
+            setup: self.shared.setup.clone(),
+            command: match line {
+                Line::Program(program) => words(program),
+                Line::Shell(lines) => lines.clone(),
+            },
+        }
+    }
+
+    /// Whether something of ours may be at work there.
     pub(super) fn is_at_work(&self) -> bool {
-        false
+        self.server.is_at_work()
     }
 
-    pub(super) async fn end(&self, _reach: &Reach, _grace: Duration) -> Result<(), Fault> {
-        Ok(())
+    /// Ends what runs, after it had this time to end by itself.
+    ///
+    /// # Errors
+    /// Why it may still be at work.
+    pub(super) async fn end(&self, reach: &Reach, grace: Duration) -> Result<(), Fault> {
+        match self.server.is_at_work() {
+            true => self.server.end(tunnel(reach)?, grace).await,
+            false => Ok(()),
+        }
     }
 
-    pub(super) async fn leave(&self, _reach: &Reach) -> Result<(), Fault> {
-        Ok(())
+    /// Gives our place back. Over a connection that is lost nobody can: the next run finds the place without an owner.
+    ///
+    /// # Errors
+    /// What is still there.
+    pub(super) async fn leave(&self, reach: &Reach) -> Result<(), Fault> {
+        if self.place.get() == Place::NotYet || reach.check().is_some() {
+            return Ok(());
+        }
+        self.server.leave(tunnel(reach)?).await
     }
+}
+
+fn tunnel(reach: &Reach) -> Result<&Tunnel, Fault> {
+    reach.tunnel().ok_or_else(|| Fault::new(Code::Bug, "there is no server without `ssh-host`"))
+}
+
+/// What became of a run that nobody heard the end of.
+fn told(left: Leftover) -> Event {
+    let Leftover { label, title, fate, out, err } = left;
+    let run = format!("an earlier run ({label}) was cut off from the server while `{title}` ran");
+    let (code, cause) = match fate {
+        Fate::Finished(0) => return Event::Note(format!("{run}; it has ended well since")),
+        Fate::NeverBegun => return Event::Note(format!("{run}; it never began")),
+        Fate::Finished(code) => (Code::ToolFailed, format!("{run}; it has ended with code {code} since")),
+        Fate::Killed => (Code::ToolKilled, format!("{run}; it was killed, or went down with the machine")),
+    };
+    let fault = Fault::new(code, cause).fix("this run goes on from what is applied now: see below what that is");
+    let last = if err.is_empty() { out } else { err };
+    Event::Warning(last.into_iter().fold(fault, Fault::detail))
 }

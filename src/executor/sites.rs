@@ -8,7 +8,7 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     github::env::Runner,
-    input::{Place, Settings, Site, Work},
+    input::{Place, Settings, Site},
     reach::Reach,
     run::{
         event::{Event, Events, ImageFacts},
@@ -58,15 +58,18 @@ struct Ended {
 
 impl<'a> Sites<'a> {
     /// Nothing is asked yet.
-    #[must_use]
-    pub fn new(settings: &'a Settings, runner: &'a Runner, events: &Events) -> Self {
+    ///
+    /// # Errors
+    /// When there is no randomness.
+    pub fn new(settings: &'a Settings, runner: &'a Runner, events: &Events) -> Result<Self, Fault> {
         let recipe = match &settings.place {
             Place::Tool(tool) => tool.recipe.clone(),
             Place::Sql => Recipe::named("custom").unwrap_or_default(),
         };
         let containers = settings.image.as_ref();
         let server = settings.server.as_ref();
-        Self {
+        let server = server.map(|shared| Remote::new(settings, shared, runner, events.clone())).transpose()?;
+        Ok(Self {
             settings,
             runner,
             events: events.clone(),
@@ -74,8 +77,8 @@ impl<'a> Sites<'a> {
             reach: None,
             containers: containers.map(|shared| Containers::new(settings, shared, runner, events.clone())),
             begun: RefCell::default(),
-            server: server.map(|shared| Remote::new(settings, shared, runner, events.clone())),
-        }
+            server,
+        })
     }
 
     /// Whether the Docker engine is needed.
@@ -312,22 +315,19 @@ fn no_way() -> Fault {
     Fault::new(Code::Bug, "there is no way to the database yet")
 }
 
+fn reference(site: &Site) -> Option<&str> {
+    match site {
+        Site::Image(reference) => Some(reference),
+        Site::Server => None,
+    }
+}
+
 /// Every image of the run.
-fn references<'s>(settings: &'s Settings) -> BTreeSet<&'s str> {
+fn references(settings: &Settings) -> BTreeSet<&str> {
     let tool = match &settings.place {
         Place::Tool(tool) => Some(&tool.site),
         Place::Sql => None,
     };
-    let steps = &settings.steps;
-    let of_steps =
-        [&steps.before, &steps.migrate, &steps.after].into_iter().flatten().filter_map(|step| match &step.work {
-            Work::Command { site, .. } => Some(site),
-            Work::Sql { .. } => None,
-        });
-    let health = steps.health.as_ref().map(|health| &health.site);
-    let reference = |site: &'s Site| match site {
-        Site::Image(reference) => Some(reference.as_str()),
-        Site::Server => None,
-    };
-    tool.into_iter().chain(of_steps).chain(health).filter_map(reference).collect()
+    let sites = tool.into_iter().chain(settings.steps.sites().map(|(_, site)| site));
+    sites.filter_map(reference).collect()
 }

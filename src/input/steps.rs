@@ -124,7 +124,7 @@ fn swallowed(draft: &Draft, line: &Line) -> Option<Fault> {
 
 impl StepSettings {
     /// Every place that somebody has to be able to reach, with who runs there.
-    pub(super) fn sites(&self) -> impl Iterator<Item = (String, &Site)> {
+    pub fn sites(&self) -> impl Iterator<Item = (String, &Site)> {
         let steps = self.all().filter_map(|step| match &step.work {
             Work::Command { site, .. } => Some((format!("the step `{}`", step.name), site)),
             Work::Sql { .. } => None,

@@ -19,7 +19,7 @@ mod script;
 mod slot;
 
 pub use leftover::{Fate, Leftover};
-pub use script::Script;
+pub use script::{Script, words};
 
 use crate::{
     fault::{Code, Fault},
@@ -125,6 +125,12 @@ impl Server {
         }
         let parts = [include_str!("script/attach.sh"), include_str!("script/follow.sh")];
         self.listen(tunnel, &call, &parts, tell).await
+    }
+
+    /// Whether something of ours may be at work there.
+    #[must_use]
+    pub fn is_at_work(&self) -> bool {
+        self.current.borrow().is_some()
     }
 
     /// Ends what runs: TERM, and after `grace` KILL, to all processes of its session. Nothing runs: nothing to do. A start

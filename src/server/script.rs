@@ -62,6 +62,12 @@ pub(super) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
+/// A program and its arguments, as the shell reads them.
+#[must_use]
+pub fn words(program: &[String]) -> String {
+    program.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+}
+
 /// Text for one line of a file or of a log.
 pub(super) fn one_line(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(LONGEST_LINE).collect()

@@ -53,7 +53,10 @@ const DIRECTION: [(&str, &[&str]); 17] = [
     ("report", &["run::event", "fault", "github", "input", "secret"]),
     (
         "executor",
-        &["engine", "tool", "migrate", "reach", "ledger", "postgres", "run", "secret", "fault", "input", "github"],
+        &[
+            "engine", "tool", "migrate", "reach", "ledger", "postgres", "run", "secret", "fault", "input", "github",
+            "server", "ssh",
+        ],
     ),
     ("app", &["executor", "reach", "run", "fault", "input", "report", "github"]),
 ];
