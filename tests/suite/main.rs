@@ -36,6 +36,8 @@ mod plans;
 mod retry;
 mod runner;
 #[cfg(test)]
+mod scenarios;
+#[cfg(test)]
 mod servers;
 #[cfg(test)]
 mod shapes;
