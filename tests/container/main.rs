@@ -4,7 +4,11 @@
 
 #[cfg(test)]
 mod act;
+#[path = "../suite/action.rs"]
+mod action;
 mod app;
+#[cfg(test)]
+mod behaviours;
 mod bystander;
 #[cfg(test)]
 mod cancel;
@@ -40,6 +44,8 @@ mod registry;
 #[path = "../suite/runner/mod.rs"]
 mod runner;
 mod running;
+#[cfg(test)]
+mod scenarios;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use crate::{
     judge::{Finished, Left, expect},
-    lab::{Lab, poll, postgres::PASSWORD},
+    lab::{Lab, login::Picture, poll, postgres::PASSWORD, project::SECRET_KEY, server::Server},
     leak,
     runner::{
         Log,
@@ -49,10 +49,12 @@ const RUNNER: &str = "GITHUB_ACTIONS=true CI=true GITHUB_ACTOR=octocat GITHUB_AP
 #[derive(Debug)]
 pub(crate) struct Action<'a> {
     lab: &'a Lab,
+    server: Option<&'a Server>,
     home: TempDir,
     inputs: BTreeMap<String, String>,
     environment: BTreeMap<String, String>,
     secrets: Vec<String>,
+    lasting: Vec<String>,
 }
 
 impl<'a> Action<'a> {
@@ -73,8 +75,29 @@ impl<'a> Action<'a> {
         fs::create_dir(home.path().join("workspace")).expect("there is room");
         fs::write(home.path().join("event.json"), Event::Push.payload().to_string()).expect("there is room");
         let secrets = [TOKEN, PASSWORD].into_iter().chain(environment::secrets()).map(str::to_owned).collect();
-        Self { lab, home, inputs: Manifest::with_token(TOKEN).inputs, environment: BTreeMap::new(), secrets }
+        let (inputs, environment, lasting) = (Manifest::with_token(TOKEN).inputs, BTreeMap::new(), Vec::new());
+        Self { lab, server: None, home, inputs, environment, secrets, lasting }
             .secret("database-url", lab.database.url())
+    }
+
+    /// A step that has the deployment server do the work, and knows of the database only what the server knows.
+    pub(crate) fn on_server(lab: &'a Lab, server: &'a Server) -> Self {
+        Self::at_server(lab, server)
+            .input("ssh-host", "127.0.0.1")
+            .input("ssh-user", server.login().name())
+            .secret("ssh-private-key", server.sshd().key().expose())
+    }
+
+    /// The same without a word about where it is and whom it lets in: that is in the environment of the job.
+    pub(crate) fn at_server(lab: &'a Lab, server: &'a Server) -> Self {
+        let mut step = Self::direct(lab);
+        step.inputs.remove("database-url");
+        step.server = Some(server);
+        step.input("executor", "server")
+            .input("ssh-port", server.sshd().port.to_string())
+            .input("ssh-known-hosts", server.sshd().known_hosts_line())
+            .hides(server.login().password())
+            .hides(SECRET_KEY)
     }
 
     /// A line of `with:`.
@@ -88,6 +111,23 @@ impl<'a> Action<'a> {
         let value = value.into();
         self.secrets.push(value.clone());
         self.input(name, value)
+    }
+
+    /// A value that nobody has told the step and that must not be seen anywhere, either.
+    pub(crate) fn hides(mut self, value: &str) -> Self {
+        self.secrets.push(value.to_owned());
+        self
+    }
+
+    /// A line of `env:` whose value must not be seen anywhere.
+    pub(crate) fn secret_env(self, name: &str, value: &str) -> Self {
+        self.hides(value).env(name, value)
+    }
+
+    /// What is there in the home on the server afterwards, and was not before.
+    pub(crate) fn leaves_on_server(mut self, path: &str) -> Self {
+        self.lasting.push(format!("new: ~/{path}"));
+        self
     }
 
     /// A file that the checkout has put into the workspace.
@@ -130,12 +170,14 @@ impl<'a> Action<'a> {
             command.env(name, home.join(name));
         }
         command.envs(self.inputs.iter().map(|(name, value)| (variable(name), value))).envs(&self.environment);
+        let before = self.server.map(Server::picture).unwrap_or_default();
         let started = Instant::now();
         let mut child = command.spawn().expect("the program is built");
         let stdout = child.stdout.take().map_or_else(|| Stream::of(io::empty()), Stream::of);
         let stderr = Stream::of(child.stderr.take().expect("stderr is a pipe"));
         Running {
             action: self,
+            before,
             child: Leash(child),
             stdout,
             stderr,
@@ -209,6 +251,7 @@ impl Drop for Leash {
 #[derive(Debug)]
 pub(crate) struct Running<'a> {
     action: Action<'a>,
+    before: Picture,
     child: Leash,
     stdout: Stream,
     stderr: Stream,
@@ -275,7 +318,7 @@ impl Running<'_> {
     /// Waits for the end, and for the servers to notice it.
     pub(crate) fn finish(mut self) -> Finished {
         let (status, elapsed) = self.wait();
-        let Action { lab, home, inputs, environment, secrets } = self.action;
+        let Action { lab, server, home, inputs, environment, secrets, lasting } = self.action;
         let (log, stderr) = (self.stdout.whole(), self.stderr.whole());
         let file = |name: &str| fs::read_to_string(home.path().join(name)).expect("the command files stay");
         let (summary, raw_outputs) = (file("GITHUB_STEP_SUMMARY"), file("GITHUB_OUTPUT"));
@@ -295,6 +338,8 @@ impl Running<'_> {
         }
         expect(&mut wrong, "stderr", stderr.as_str(), "");
         expect(&mut wrong, "left behind", lab.left_behind().as_str(), "");
+        let on_server = server.map(|server| server.left_behind(&self.before)).unwrap_or_default();
+        expect(&mut wrong, "left behind on the server", &on_server, &lasting);
         let shown = inputs.get("summary").is_none_or(|value| value != "false")
             && !environment.contains_key("GITHUB_STEP_SUMMARY");
         if !killed {

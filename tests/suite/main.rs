@@ -44,6 +44,8 @@ mod remote;
 mod retry;
 mod runner;
 #[cfg(test)]
+mod scenarios;
+#[cfg(test)]
 mod servers;
 #[cfg(test)]
 mod shapes;

@@ -1,0 +1,346 @@
+//! What the first users do, as they wrote it down: on the deployment server, with a password, a Python environment and a file
+//! with secrets; and in the schemas of tenants. What they echo is echoed, what they look up under "troubleshooting" is told.
+
+use crate::{
+    action::Action,
+    judge::Finished,
+    lab::{
+        Lab,
+        postgres::{Options, Postgres},
+        project::Project,
+        server::{BACKEND, Server, tenants},
+        sshd::Sshd,
+        venv::DJANGO_4_2,
+    },
+    workflow::{Context, evaluate, our_step},
+};
+use serde_yaml::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    time::Duration,
+};
+
+/// What the application applies, in this order.
+const MIGRATIONS: [&str; 5] = [
+    "carriers.0001_initial",
+    "suppliers.0001_initial",
+    "customers.0001_initial",
+    "customers.0002_region",
+    "customers.0003_first_customer",
+];
+
+/// The lines of the first users' job behind the virtual environment.
+const RUN: &str = "echo '=== Running migrations on deployment server ==='\n\
+    echo 'Activating virtual environment...'\n\
+    echo 'Running database migrations...'\n\
+    python manage.py migrate --fake-initial --noinput\n\
+    echo '✓ Migrations completed successfully'\n";
+
+/// Their log of a run that went well.
+const EXPECTED: [&str; 7] = [
+    "=== Running migrations on deployment server ===",
+    "Activating virtual environment...",
+    "Running database migrations...",
+    "Operations to perform:",
+    "Running migrations:",
+    "  Applying carriers.0001_initial... OK",
+    "✓ Migrations completed successfully",
+];
+
+/// A step in their environment `dev`, with their secrets' names; the server alone knows the database.
+fn dev<'a>(lab: &'a Lab, server: &'a Server) -> Action<'a> {
+    let step = Action::at_server(lab, server).input("environment", "dev");
+    step.env("DEV_HOST", "127.0.0.1")
+        .env("DEV_USER", server.login().name())
+        .secret_env("DEV_SSH_PASSWORD", server.login().password())
+        .input("tool", "django")
+        .input("working-directory", BACKEND)
+        .input("setup", "source ../venv/bin/activate")
+        .input("run", RUN)
+}
+
+impl Finished {
+    /// The log has these lines, in this order.
+    fn says_in_order(self, lines: &[&str]) -> Self {
+        let mut rest = self.log.lines();
+        let missing = lines.iter().find(|line| !rest.any(|said| said == **line));
+        assert_eq!(missing, None, "{}", self.log);
+        self
+    }
+}
+
+#[test]
+fn seed_000_migrations_on_the_server_with_venv_and_password() {
+    let lab = Lab::new();
+    let server = Server::with_project(&lab.database);
+    dev(&lab, &server).run().succeeds().applied(MIGRATIONS).says_in_order(&EXPECTED).done();
+    assert_eq!(lab.database.sql("select app || '.' || name from django_migrations order by id"), MIGRATIONS.join("\n"));
+    dev(&lab, &server).run().nothing_to_do().done();
+    dev(&lab, &server).input("command", "status").run().nothing_to_do().done();
+}
+
+#[test]
+fn seed_000_with_a_key_as_they_recommend_and_the_proof_from_the_database() {
+    let lab = Lab::new();
+    let server = Server::with_project(&lab.database);
+    let step = || {
+        let step = Action::on_server(&lab, &server).secret("database-url", lab.database.url());
+        let step = step.input("tool", "django").input("working-directory", server.path(BACKEND).display().to_string());
+        step.input("setup", "source ../venv/bin/activate")
+    };
+    step().input("command", "plan").run().pends().pending(MIGRATIONS).done();
+    assert_eq!(lab.database.contents(), "");
+    step().run().succeeds().applied(MIGRATIONS).done();
+    step().input("command", "verify").run().succeeds().done();
+}
+
+#[test]
+fn seed_000_a_backup_on_the_server_before_a_migration_and_only_then() {
+    let lab = Lab::new();
+    let server = Server::with_project(&lab.database);
+    let step = || {
+        let backup = "[{ name: Backup, run: python manage.py showmigrations > ~/before.txt, when: pending }]";
+        dev(&lab, &server).input("before", backup)
+    };
+    step().leaves_on_server("before.txt").run().succeeds().applied(MIGRATIONS).summary("| Backup | done |").done();
+    fs::remove_file(server.path("before.txt")).unwrap();
+    step().run().nothing_to_do().done();
+}
+
+#[test]
+fn seed_000_permission_denied_is_the_password() {
+    let lab = Lab::new();
+    let server = Server::with_project(&lab.database);
+    let told = dev(&lab, &server).secret_env("DEV_SSH_PASSWORD", "last quarter's").run();
+    told.fails("bastion-login", 3).says("fix: check `ssh-user`").says("that the password is right").done();
+}
+
+#[test]
+fn seed_000_permission_denied_is_the_project_directory() {
+    let lab = Lab::new();
+    let server = Server::with_project(&lab.database);
+    fs::set_permissions(server.path(BACKEND), fs::Permissions::from_mode(0o000)).unwrap();
+    let told = dev(&lab, &server).run().fails("server-directory-forbidden", 2);
+    told.error("Permission denied").says("ls -la").done();
+    fs::set_permissions(server.path(BACKEND), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn seed_000_project_directory_not_found() {
+    let lab = Lab::new();
+    let server = Server::with_project(&lab.database).without(BACKEND);
+    let told = dev(&lab, &server).run().fails("server-directory-missing", 2);
+    told.error("Project directory not found").says("fix: set `working-directory`").done();
+}
+
+#[test]
+fn seed_000_no_such_file_or_directory_venv() {
+    let lab = Lab::new();
+    let server = Server::with_project(&lab.database).without("ProjectMeats/venv");
+    let told = dev(&lab, &server).run().fails("server-setup-failed", 2);
+    told.says("../venv/bin/activate: No such file or directory").says("python3 -m venv").done();
+}
+
+#[test]
+fn seed_000_the_file_with_the_secrets_is_not_there() {
+    let lab = Lab::new();
+    let server = Server::with_project(&lab.database).without("ProjectMeats/backend/.env");
+    let told = dev(&lab, &server).run().fails("tool-failed", 6);
+    told.error("KeyError: 'SECRET_KEY'").says("put it into its `.env`").done();
+}
+
+#[test]
+fn seed_000_the_server_does_not_reach_the_database() {
+    let lab = Lab::new();
+    let port = lab.database.server().port().to_string();
+    let dotenv = Project::Plain.dotenv(&lab.database.url().replace(&port, "9"));
+    let server = Server::with_project(&lab.database).file("ProjectMeats/backend/.env", dotenv);
+    let told = dev(&lab, &server).input("health", "{ interval: 1s, retries: 1 }").run().fails("unhealthy", 3);
+    told.error("Connection refused").says("nothing answers where the app looks for the database").done();
+    dev(&lab, &server).run().fails("tool-failed", 6).error("Connection refused").done();
+}
+
+/// Before the tenants: what the shared part needs.
+const INIT: &str = "create extension if not exists \"uuid-ossp\";\n\
+    do $$ begin\n\
+    \x20   if not exists (select from pg_roles where rolname = current_user) then\n\
+    \x20       raise exception 'nobody';\n\
+    \x20   end if;\n\
+    end $$;\n";
+
+/// The order of the first users, without a single `|| true`.
+const STEPS: &str = "
+before:
+  - name: Init
+    sql: db/init.sql
+steps:
+  - name: Everything public
+    run: python manage.py migrate --noinput
+  - name: Shared schema
+    run: python manage.py migrate_schemas --shared --noinput
+  - name: Super tenant
+    run: python manage.py create_super_tenant --no-input
+  - name: Test tenant
+    run: python manage.py setup_test_tenant --tenant-name test_tenant --domain test.example.com
+  - name: Tenant schemas
+    run: python manage.py migrate_schemas --tenant --noinput
+";
+
+/// What each schema of a tenant has in its ledger.
+const OF_A_TENANT: [&str; 10] = [
+    "contenttypes.0001_initial",
+    "contenttypes.0002_remove_content_type_name",
+    "tenants.0001_initial",
+    "carriers.0001_initial",
+    "suppliers.0001_initial",
+    "customers.0001_initial",
+    "customers.0002_region",
+    "customers.0003_first_customer",
+    "rates.0001_initial",
+    "rates.0002_per_day",
+];
+
+fn of_tenants<'a>(lab: &'a Lab, server: &'a Server) -> Action<'a> {
+    let step = Action::on_server(lab, server).secret("database-url", lab.database.url());
+    let step = step.input("tool", "django-tenants").input("working-directory", BACKEND);
+    step.input("setup", "source ../venv/bin/activate")
+}
+
+/// Each of these so many times, in whatever order they were done.
+fn counted(names: impl IntoIterator<Item = impl AsRef<str>>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for name in names {
+        *counts.entry(name.as_ref().to_owned()).or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+fn seed_002_tenants_in_order_twice_in_a_row() {
+    let lab = Lab::on(&Postgres::start(&Options::default())).behind(Sshd::plain());
+    let server = Server::start().project(Project::Tenants, &lab.database, DJANGO_4_2);
+    let step = || {
+        let step = of_tenants(&lab, &server).file("db/init.sql", INIT);
+        step.file(".github/bastion-migrate.yml", STEPS)
+    };
+    // The container of the database is there, and is not ready yet.
+    lab.database.server().shut_down();
+    lab.database.server().begin_recovery();
+    let running = step().start();
+    running.wait_for_line("starting up", Duration::from_secs(20));
+    lab.database.server().end_recovery();
+    let told = running.finish();
+    let applied = told.listed("applied");
+    assert_eq!(counted(&applied), OF_A_TENANT.map(|name| (name.to_owned(), 2)).into(), "{}", told.log);
+    let told = told.succeeds().applied(applied.iter().map(String::as_str));
+    let steps = ["Init", "Everything public", "Shared schema", "Super tenant", "Test tenant", "Tenant schemas"];
+    let told = steps.iter().fold(told, |told, step| told.summary(&format!("| {step} | done |")));
+    told.summary("test_tenant").done();
+    assert_eq!(lab.database.sql("select schema_name from tenants_client order by 1"), "public\ntest_tenant");
+    step().run().nothing_to_do().done();
+}
+
+#[test]
+fn seed_002_a_tenant_that_fails_is_named_and_the_next_run_goes_on() {
+    let lab = Lab::new();
+    let late = "ProjectMeats/backend/rates/migrations/0002_per_day.py";
+    let server = Server::start().project(Project::Tenants, &lab.database, DJANGO_4_2);
+    let migration = fs::read_to_string(server.path(late)).unwrap();
+    let server = server.without(late);
+    let by_hand = |what: &str| {
+        let begin = "set -eu; cd ~/ProjectMeats/backend; source ../venv/bin/activate; python manage.py migrate_schemas";
+        server.shell(&format!("{begin} {what} --noinput </dev/null")).unwrap();
+    };
+    by_hand("--shared");
+    tenants(&lab.database, 24);
+    by_hand("--tenant");
+    let server = server.file(late, migration);
+
+    let told = of_tenants(&lab, &server).input("env", "APP_BROKEN_TENANT=t07").run();
+    // The public schema and six tenants; the seventh and those behind it.
+    let [applied, pending] = [["rates.0002_per_day"; 7].as_slice(), &["rates.0002_per_day"; 18]];
+    let told = told.fails("tool-failed", 6).applied(applied.iter().copied()).pending(pending.iter().copied());
+    told.error("t07").says("relation \"rates_nowhere\" does not exist").summary("t08").summary("t24").done();
+    let has = |schema: &str| {
+        lab.database.sql(&format!("select 1 from {schema}.django_migrations where name = '0002_per_day'"))
+    };
+    assert_eq!([has("t06"), has("t07"), has("t08")], ["1", "", ""]);
+
+    let told = of_tenants(&lab, &server).run();
+    told.succeeds().applied(pending.iter().copied()).summary("t07").done();
+    assert_eq!(has("t24"), "1");
+    of_tenants(&lab, &server).run().nothing_to_do().done();
+}
+
+/// What stood behind `|| true` in the first users' workflow: `--tenant` takes no name, so this never did anything.
+#[test]
+fn seed_002_a_step_that_never_worked_is_found_out() {
+    let lab = Lab::new();
+    let server = Server::start().project(Project::Tenants, &lab.database, DJANGO_4_2);
+    let steps = STEPS.replace("migrate_schemas --tenant --noinput", "migrate_schemas --tenant test_tenant --noinput");
+    let told = of_tenants(&lab, &server).file("db/init.sql", INIT).file(".github/bastion-migrate.yml", steps).run();
+    let told = told.fails("tool-failed", 6).error("App 'test_tenant' does not have migrations.");
+    let applied = told.listed("applied");
+    assert_eq!(applied.iter().collect::<BTreeSet<_>>().len(), OF_A_TENANT.len());
+    let told = told.applied(applied.iter().map(String::as_str)).says("in the step `Tenant schemas`");
+    told.summary("| Test tenant | done |").summary("| Tenant schemas | **failed** |").done();
+}
+
+/// The step of an example as it stands there, with what a reader has in the settings of the repository.
+fn example<'a>(lab: &'a Lab, server: &'a Server, path: &str) -> Action<'a> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let (key, url, port) = (server.sshd().key(), lab.database.url(), format!("127.0.0.1:{}", server.sshd().port));
+    let (name, pin) = (server.login().name(), server.sshd().known_hosts_line());
+    let context: Context = [
+        ("secrets.DEV_HOST", port.as_str()),
+        ("secrets.DEV_USER", name),
+        ("secrets.DEV_SSH_PASSWORD", server.login().password()),
+        ("vars.DEV_SSH_KNOWN_HOSTS", &pin),
+        ("secrets.SSH_HOST", &format!("{name}@{port}")),
+        ("secrets.SSH_PRIVATE_KEY", key.expose()),
+        ("vars.SSH_KNOWN_HOSTS", &pin),
+        ("secrets.DATABASE_URL", &url),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
+    let step = our_step(&text, "migrate");
+    let lines = |mapping: &Value| {
+        let lines: Vec<(String, String)> = mapping
+            .as_mapping()
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| {
+                let text = |value: &Value| value.as_str().expect("names and values are texts").to_owned();
+                (text(name), evaluate(&text(value), &context))
+            })
+            .collect();
+        lines
+    };
+    let told = Action::at_server(lab, server).hides(key.expose()).hides(&url);
+    let told = lines(&step["with"]).into_iter().fold(told, |told, (name, value)| told.input(&name, value));
+    lines(&step["env"]).into_iter().fold(told, |told, (name, value)| told.env(&name, value))
+}
+
+#[test]
+fn seed_000_as_the_example_of_a_server_has_it() {
+    let lab = Lab::new();
+    let server = Server::with_project(&lab.database);
+    let step = || example(&lab, &server, "examples/workflows/server.yml");
+    step().run().succeeds().applied(MIGRATIONS).says_in_order(&[EXPECTED[0], EXPECTED[5], EXPECTED[6]]).done();
+    step().run().nothing_to_do().done();
+}
+
+#[test]
+fn seed_002_as_the_example_of_tenants_has_it() {
+    let lab = Lab::new();
+    let server = Server::start().project(Project::Tenants, &lab.database, DJANGO_4_2);
+    let step = || example(&lab, &server, "examples/workflows/tenants.yml").file("db/init.sql", INIT);
+    let told = step().run();
+    let applied = told.listed("applied");
+    assert_eq!(counted(&applied), OF_A_TENANT.map(|name| (name.to_owned(), 2)).into(), "{}", told.log);
+    told.succeeds().applied(applied.iter().map(String::as_str)).summary("| Tenant schemas | done |").done();
+    step().run().nothing_to_do().done();
+}
