@@ -91,7 +91,7 @@ impl Foreign<'_> {
         for id in self.pending.iter().filter(|id| to.has(id) && !from.has(id)) {
             self.events.tell(told(id.version));
         }
-        let unlisted = to.rows_since(from).filter(|row| !self.is_pending(row));
+        let unlisted = to.rows_since(from).filter(|row| !self.is_pending(row, after));
         for (place, row) in (self.pending.len() + 1..).zip(unlisted) {
             let version = i64::try_from(place).unwrap_or(i64::MAX);
             let schema =
@@ -110,9 +110,15 @@ impl Foreign<'_> {
         }
     }
 
-    fn is_pending(&self, row: &Row) -> bool {
-        let is_it = |id: &&MigrationId| id.name == row.name && (id.schema.is_empty() || id.schema == row.schema);
-        self.pending.iter().any(|id| is_it(&id))
+    /// Of a plan that was made before there was any ledger, the first schema's is meant.
+    fn is_pending(&self, row: &Row, after: &Witness) -> bool {
+        let first = match self.tool.recipe.ledgers {
+            Ledgers::EachSchema => after.schemas().first().copied() == Some(row.schema.as_str()),
+            Ledgers::One => true,
+        };
+        let is_it =
+            |id: &MigrationId| id.name == row.name && (id.schema == row.schema || (id.schema.is_empty() && first));
+        self.pending.iter().any(is_it)
     }
 
     /// The proof: of `migrate`, that the ledger has everything that was pending; of `verify`, that nothing is pending and
