@@ -51,7 +51,9 @@ pub(super) async fn run(
             continue;
         };
         sites.events.tell(told(StepFate::Failed));
-        let fault = if steps.len() > 1 { fault.detail(format!("in the step `{}`", step.name)) } else { fault };
+        // Of the only way to migrate the command itself is told.
+        let is_one_of_some = phase != Phase::Migrate || steps.len() > 1;
+        let fault = if is_one_of_some { fault.detail(format!("in the step `{}`", step.name)) } else { fault };
         match step.need {
             Need::Required => return Err(fault),
             Need::Optional => sites.events.tell(Event::Warning(fault.detail("the step is optional: the run goes on"))),

@@ -14,6 +14,9 @@ use tempfile::TempDir;
 /// In front of the pid of the test process, in the field of the password file that is there for remarks.
 const REMARK: &str = "bastion-migrate-lab of ";
 
+/// Where runs of ours keep what they have on a server.
+const OURS: &str = ".bastion-migrate";
+
 /// What Python leaves beside its sources whoever runs it.
 const CACHE: &str = "__pycache__";
 
@@ -102,7 +105,9 @@ impl Login {
     /// What has changed in its home since then, one thing to a line.
     pub(crate) fn changed_since(&self, before: &Picture) -> Vec<String> {
         let now = self.picture();
-        let gone = before.keys().filter(|path| !now.contains_key(*path)).map(|path| ("gone", path));
+        // What another run of ours had there is gone with that run.
+        let lasts = |path: &&PathBuf| !path.starts_with(OURS) && !now.contains_key(*path);
+        let gone = before.keys().filter(lasts).map(|path| ("gone", path));
         let other = now.iter().filter(|(path, content)| before.get(*path) != Some(content));
         let other = other.map(|(path, _)| (if before.contains_key(path) { "changed" } else { "new" }, path));
         gone.chain(other).map(|(how, path)| format!("{how}: ~/{}", path.display())).collect()
