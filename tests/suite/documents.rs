@@ -192,7 +192,8 @@ fn steps_read_outputs_that_exist() {
 fn every_piece_of_a_workflow_in_the_documents_is_yaml_and_names_inputs_that_exist() {
     let manifest: Value = serde_yaml::from_str(&read("action.yml")).unwrap();
     let (mut pieces, mut wrong) = (0, Vec::new());
-    for document in ["README.md", "docs/inputs.md", "docs/outputs.md", "docs/executors.md"] {
+    let pages = ["inputs", "outputs", "executors", "steps", "tools"].map(|page| format!("docs/{page}.md"));
+    for document in pages.iter().map(String::as_str).chain(["README.md"]) {
         for block in fenced(&read(document), "yaml") {
             let piece: Value =
                 serde_yaml::from_str(&block).unwrap_or_else(|error| panic!("{document}: {error}\n{block}"));
@@ -212,7 +213,8 @@ fn withs(piece: &Value) -> Vec<&Value> {
     let jobs = piece["jobs"].as_mapping().into_iter().flat_map(serde_yaml::Mapping::values);
     let steps = jobs.filter_map(|job| job["steps"].as_sequence()).chain(piece.as_sequence()).flatten();
     let ours = steps.filter(|step| is_ours(step)).map(|step| &step["with"]);
-    let alone = ["jobs", "permissions", "defaults"].iter().all(|key| piece.get(*key).is_none()) && piece.is_mapping();
+    let others = ["jobs", "permissions", "defaults", "environments", "verbs"];
+    let alone = others.iter().all(|key| piece.get(*key).is_none()) && piece.is_mapping();
     ours.chain(alone.then_some(piece)).collect()
 }
 
