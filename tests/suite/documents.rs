@@ -7,6 +7,7 @@ use crate::{
     judge::Finished,
     lab::{
         Lab,
+        server::{BACKEND, Server},
         sshd::{Sshd, SshdOptions},
     },
     workflow::{Context, evaluate, fenced, is_ours, our_step},
@@ -152,6 +153,45 @@ fn the_page_of_inputs_shows_a_step_and_a_configuration_that_work() {
     secrets.as_mapping_mut().unwrap().remove("ssh-host");
     let configured = step(&lab, &secrets, &pinned(&lab, &[])).input("environment", "prod");
     first_time(configured.file(".github/bastion-migrate.yml", here(&lab, &config)).run());
+}
+
+/// What the lab's project has on a server.
+const OF_THE_SERVER: [&str; 5] = [
+    "carriers.0001_initial",
+    "suppliers.0001_initial",
+    "customers.0001_initial",
+    "customers.0002_region",
+    "customers.0003_first_customer",
+];
+
+/// Those with a Python environment; Docker Compose has an example of its own.
+#[test]
+fn the_steps_for_a_server_migrate_there() {
+    for page in ["README.md", "docs/executors.md"] {
+        let pieces = fenced(&read(page), "yaml").into_iter();
+        let mut pieces = pieces.filter(|piece| piece.contains("executor: server") && piece.contains("setup:"));
+        let piece = pieces.next().expect("the page has a step for a server");
+        assert_eq!(pieces.next(), None, "{page}");
+        let lab = Lab::new();
+        let server = Server::with_project(&lab.database);
+        let host = format!("{}@127.0.0.1:{}", server.login().name(), server.sshd().port);
+        let key = server.sshd().key();
+        let context: Context = [
+            ("secrets.SSH_HOST", host.as_str()),
+            ("secrets.SSH_PRIVATE_KEY", key.expose()),
+            ("secrets.SSH_KNOWN_HOSTS", &server.sshd().known_hosts_line()),
+            ("vars.SSH_KNOWN_HOSTS", &server.sshd().known_hosts_line()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        let steps: Value = serde_yaml::from_str(&piece.replace("shop/backend", BACKEND)).unwrap();
+        let with = steps[0]["with"].as_mapping().expect("`with:` is a mapping");
+        let step = with.iter().fold(Action::at_server(&lab, &server).hides(key.expose()), |step, (name, value)| {
+            let value = evaluate(value.as_str().expect("a string"), &context);
+            step.input(name.as_str().expect("a string"), value)
+        });
+        step.run().succeeds().applied(OF_THE_SERVER).says("as the tool's own listing says").done();
+    }
 }
 
 #[test]
