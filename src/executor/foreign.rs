@@ -8,11 +8,11 @@ use super::{
     witness::{self, Witness},
 };
 use crate::{
-    fault::{Fault, Stage},
+    fault::{Code, Fault, Stage},
     github::env::Runner,
     input::{Command, Need, Settings, Step, ToolSettings, When, Work},
     run::event::{Event, Events, MigrationId, PlanFacts},
-    tool::{Answer, Line, Listed, Verb},
+    tool::{Answer, Ledgers, Line, Listed, Verb},
 };
 
 /// The executor and what it knows so far.
@@ -130,6 +130,9 @@ impl<'a> Foreign<'a> {
         let listed = self.listed.as_deref().unwrap_or_default();
         let Some(session) = self.keeper.session() else {
             self.before = Witness::of_listing(listed);
+            if recipe.ledgers == Ledgers::EachSchema {
+                self.events.tell(Event::Warning(unseen_tenants()));
+            }
             return Ok(());
         };
         self.before = Witness::of(session, &self.keeper.found, recipe).await?.meant(recipe.keeps, listed);
@@ -192,6 +195,12 @@ impl<'a> Foreign<'a> {
     }
 }
 
+fn unseen_tenants() -> Fault {
+    let cause =
+        "no database is given, and the tool lists the migrations of one schema only: nobody sees what the tenants lack";
+    Fault::new(Code::VerifyLedger, cause).fix("give `database-url`: the ledgers of all schemas are read then")
+}
+
 /// What the user wrote, or the recipe's way.
 fn work(settings: &Settings, tool: &ToolSettings) -> Result<Vec<Step>, Fault> {
     let verb = match settings.command {
@@ -208,7 +217,7 @@ fn work(settings: &Settings, tool: &ToolSettings) -> Result<Vec<Step>, Fault> {
         need: Need::Required,
         when: When::Pending,
     };
-    if let Some(run) = &tool.run {
+    if let (Some(run), Verb::Migrate) = (&tool.run, verb) {
         return Ok(vec![step(None, run.clone())]);
     }
     let target = tool.target.as_deref().filter(|_| verb != Verb::Migrate);

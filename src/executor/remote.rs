@@ -52,7 +52,8 @@ impl<'a> Remote<'a> {
         runner: &'a Runner,
         events: Events,
     ) -> Result<Self, Fault> {
-        let directory = shared.working_directory.as_deref().unwrap_or("~");
+        let directory = shared.working_directory.as_deref().unwrap_or("~").trim_end_matches('/');
+        let directory = directory.strip_prefix("~/").or(directory.strip_prefix("./")).unwrap_or(directory);
         // Who only looks is in nobody's way but that of others who look.
         let slot = if settings.command.writes() { directory.to_owned() } else { format!("look {directory}") };
         let label = runner.run_url().unwrap_or_else(|| "a run by hand".to_owned());

@@ -226,6 +226,15 @@ impl<'a> Sites<'a> {
         lost && *site == Site::Server && self.server.as_ref().is_some_and(Remote::is_at_work)
     }
 
+    /// What becomes of work that nobody could stop.
+    #[must_use]
+    pub fn goes_on(&self) -> &'static str {
+        match self.server.as_ref().filter(|server| server.is_at_work()) {
+            Some(_) => "on the server it goes on, and the next run waits for it",
+            None => "the database ends what it was doing when it misses the connection",
+        }
+    }
+
     /// The way again, after it was lost with this fault while a command went on.
     ///
     /// # Errors
