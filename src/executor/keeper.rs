@@ -64,13 +64,28 @@ impl<'a> Keeper<'a> {
         if !self.locked {
             let server = self.runner.server_url.as_deref();
             lock::acquire(session, lock::own(), self.settings.safety.lock_wait, server, &self.events).await?;
-            // Whoever held it may have made the ledger meanwhile.
-            let question = witness::find_sql(self.settings);
-            self.found = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
             self.locked = true;
+            // Whoever held it may have made the ledger meanwhile.
+            self.find_again().await?;
         }
         self.events.tell(Event::Locked { waited: began.elapsed() });
         Ok(())
+    }
+
+    /// Asks again which ledgers there are.
+    ///
+    /// # Errors
+    /// Why the database can't be asked.
+    pub(super) async fn find_again(&mut self) -> Result<(), Fault> {
+        let Some(session) = &self.session else { return Ok(()) };
+        let question = witness::find_sql(self.settings);
+        self.found = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
+        Ok(())
+    }
+
+    /// Whether the session is gone, and the lock with it.
+    pub(super) fn is_lost(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.client.is_closed())
     }
 
     /// The session; none if no database is given.
@@ -115,17 +130,30 @@ impl<'a> Keeper<'a> {
     /// # Errors
     /// Why they can't be had.
     pub(super) async fn again(&mut self, reach: &Reach) -> Result<(), Fault> {
-        let Some(target) = &self.settings.database else { return Ok(()) };
+        let (Some(target), Some(_)) = (&self.settings.database, &self.session) else { return Ok(()) };
         let wait = self.settings.wait_timeout;
         let late = Fault::new(Code::DatabaseTimeout, "the database did not answer again in time");
         let session = timeout(wait, async {
             let session = ready::connect(reach, target, &self.startup(), wait, &self.events).await?;
+            self.end_old(&session).await?;
             let server = self.runner.server_url.as_deref();
             lock::acquire(&session, lock::own(), wait, server, &self.events).await?;
             Ok(session)
         });
         self.session = Some(session.await.unwrap_or(Err(late))?);
         Ok(())
+    }
+
+    /// The session that was lost may hold the lock for as long as the bastion takes to notice.
+    async fn end_old(&self, session: &Session) -> Result<(), Fault> {
+        let Some(old) = &self.session else { return Ok(()) };
+        let question = format!(
+            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
+             WHERE pid = {} AND application_name = {}",
+            old.announced_pid,
+            crate::postgres::literal(&lock::application_name(self.runner))
+        );
+        rows(&session.client, &question).await.map(drop).map_err(|error| statement(&error))
     }
 
     /// A tool's sessions have no client any more; told so, they end at once instead of with their statement.

@@ -52,7 +52,11 @@ async fn tries(sites: &mut Sites<'_>, keeper: &mut Keeper<'_>, errand: Errand<'_
         let Err(fault) = once(sites, keeper, errand, turn, &said).await else { return Ok(()) };
         if sites.is_cut_off(errand.site) {
             sites.again(&fault).await?;
-            keeper.again(sites.reach()?).await?;
+            if let Err(fault) = keeper.again(sites.reach()?).await {
+                // Without the lock nothing may go on.
+                sites.end().await?;
+                return Err(fault);
+            }
             turn = Turn::Resume;
             continue;
         }

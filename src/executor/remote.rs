@@ -104,7 +104,7 @@ impl<'a> Remote<'a> {
         let ours = [("PGAPPNAME", injected.application_name.clone()), ("PGOPTIONS", injected.options())];
         let ours = ours.map(|(name, value)| (name.to_owned(), Secret::new(value)));
         Script {
-            title: line.shown(),
+            title: title(line),
             working_directory: self.shared.working_directory.clone(),
             // What the user wrote comes last, and wins.
             env: ours.into_iter().chain(self.settings.env.iter().cloned()).collect(),
@@ -142,6 +142,15 @@ impl<'a> Remote<'a> {
         }
         self.server.leave(tunnel(reach)?).await
     }
+}
+
+/// How many words of a command are kept on the server to name it: arguments may be what nobody should read there.
+const TITLE_WORDS: usize = 4;
+
+fn title(line: &Line) -> String {
+    let shown = line.shown();
+    let words: Vec<&str> = shown.lines().next().unwrap_or_default().split_whitespace().take(TITLE_WORDS).collect();
+    words.join(" ")
 }
 
 fn tunnel(reach: &Reach) -> Result<&Tunnel, Fault> {

@@ -228,7 +228,7 @@ struct Entered(String);
 
 impl Entered {
     fn new() -> Self {
-        let made = docker(&["create", "--label", &label(), image(MACHINE)]);
+        let made = docker(&["create", "--label", &label(), image(MACHINE), "true"]);
         let change = r#"ENTRYPOINT ["/bin/echo", "entered with"]"#;
         let name = format!("bastion-migrate-entered:{}", std::process::id());
         docker(&["commit", "--change", change, made.trim(), &name]);

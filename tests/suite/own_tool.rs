@@ -37,7 +37,8 @@ esac
 
 fn recipe() -> String {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/tools.md")).expect("it is there");
-    let block = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let block = { blocks }.find(|block| block.starts_with("name: "));
     block.expect("the page shows a whole recipe").to_owned()
 }
 
