@@ -178,9 +178,10 @@ impl<'a> Run<'a> {
         let enter = sites.enter();
         match writes {
             true => {
+                // In this order, as a run does that was cut off.
                 let lock = async {
-                    executor.lock().await.map_err(one)?;
-                    enter.await.map_err(one)
+                    enter.await.map_err(one)?;
+                    executor.lock().await.map_err(one)
                 };
                 stage(events, Stage::Lock, lock).await?;
             }

@@ -46,8 +46,8 @@ impl<'a> Keeper<'a> {
         let target = self.settings.database()?;
         let session = ready::connect(reach, target, &self.startup(), self.settings.wait_timeout, &self.events).await?;
         let session = self.session.insert(session);
-        let opens = if self.settings.command.writes() { facts::Opens::Locking } else { facts::Opens::Reading };
-        let opening = facts::open(session, target, opens, &witness::find_sql(self.settings)).await?;
+        let opening =
+            facts::open(session, target, super::opens(self.settings), &witness::find_sql(self.settings)).await?;
         self.locked = opening.locked;
         self.found = opening.extra;
         self.events.tell(Event::Database(opening.facts));
