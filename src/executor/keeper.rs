@@ -117,15 +117,27 @@ impl<'a> Keeper<'a> {
     pub(super) async fn again(&mut self, reach: &Reach) -> Result<(), Fault> {
         let Some(target) = &self.settings.database else { return Ok(()) };
         let wait = self.settings.wait_timeout;
+        let before = self.session.as_ref().map_or(0, |session| session.announced_pid);
         let late = Fault::new(Code::DatabaseTimeout, "the database did not answer again in time");
         let session = timeout(wait, async {
             let session = ready::connect(reach, target, &self.startup(), wait, &self.events).await?;
+            self.end_own(&session, before).await?;
             let server = self.runner.server_url.as_deref();
             lock::acquire(&session, lock::own(), wait, server, &self.events).await?;
             Ok(session)
         });
         self.session = Some(session.await.unwrap_or(Err(late))?);
         Ok(())
+    }
+
+    /// Ends our session of before, which holds the lock for as long as nobody tells the server that its connection is gone.
+    async fn end_own(&self, session: &Session, before: i32) -> Result<(), Fault> {
+        let question = format!(
+            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
+             WHERE pid = {before} AND datname = pg_catalog.current_database() AND application_name = {}",
+            crate::postgres::literal(&lock::application_name(self.runner))
+        );
+        rows(&session.client, &question).await.map(drop).map_err(|error| statement(&error))
     }
 
     /// A tool's sessions have no client any more; told so, they end at once instead of with their statement.
