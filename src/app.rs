@@ -218,9 +218,7 @@ impl<'a> Run<'a> {
             None => format!("no answer within {} s", STOP_BUDGET.as_secs()),
         };
         self.executor.give_up();
-        fault.detail(format!(
-            "the database could not be told to stop ({why}): it ends what it was doing when it misses the connection"
-        ))
+        fault.detail(self.sites.unstopped(&why))
     }
 
     async fn close(self) -> Result<(), Fault> {

@@ -7,6 +7,7 @@ mod foreign;
 mod guarded;
 mod heard;
 mod keeper;
+mod loss;
 mod pursue;
 mod remote;
 mod sibling;
