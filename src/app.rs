@@ -186,9 +186,10 @@ impl<'a> Run<'a> {
         let enter = sites.enter();
         match writes {
             true => {
+                // In this order, as a run does that was cut off.
                 let lock = async {
-                    executor.lock().await.map_err(one)?;
-                    enter.await.map_err(one)
+                    enter.await.map_err(one)?;
+                    executor.lock().await.map_err(one)
                 };
                 stage(events, Stage::Lock, lock).await?;
                 *turn = Turn::Ours;
@@ -226,7 +227,7 @@ impl<'a> Run<'a> {
             None => format!("no answer within {} s", STOP_BUDGET.as_secs()),
         };
         self.executor.give_up();
-        fault.detail(format!("what was at work could not be told to stop ({why}): {}", self.sites.goes_on()))
+        fault.detail(self.sites.unstopped(&why))
     }
 
     async fn close(self) -> Result<(), Fault> {

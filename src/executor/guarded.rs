@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     fault::{Code, Fault},
-    input::{Command, Work},
+    input::{Command, Site, Work},
     ledger::shape::Row,
     reach::Reach,
     run::event::{Event, MigrationId, Phase, Proof},
@@ -35,6 +35,11 @@ impl Foreign<'_> {
         self.steps = steps;
         if let Some(way) = sites.settings_way(&self.tool.site) {
             self.events.tell(Event::Settings { way });
+        }
+        if sites.is_given_up() {
+            // What the ledger says now may be another thing when the work has ended.
+            self.give_up();
+            return failed.map_or(Ok(()), Err);
         }
         match self.look_again(sites).await {
             Ok(after) => {
@@ -93,13 +98,23 @@ impl Foreign<'_> {
         if !matches!(lost.code, Code::DatabaseLost | Code::BastionLost) {
             return Err(lost);
         }
-        self.events.tell(Event::Waiting { what: "the database, to see what the tool did".to_owned(), why: lost.cause });
-        if sites.reach()?.check().is_some() {
-            *sites.reach_mut()? = Reach::connect(self.settings.route.as_ref(), &self.events).await?;
+        self.events.tell(Event::Waiting {
+            what: "the database, to see what the tool did".to_owned(),
+            why: lost.cause.clone(),
+        });
+        if sites.is_lost() {
+            match self.tool.site {
+                Site::Server => sites.again(&lost).await?,
+                Site::Image(_) => {
+                    *sites.reach_mut()? = Reach::connect(self.settings.route.as_ref(), &self.events).await?;
+                }
+            }
         }
         // What we did not hear the end of must not change any more what is read now.
         sites.end().await?;
         self.keeper.again(sites.reach()?).await?;
+        // Nothing of the tool's runs any more; its sessions may not know yet.
+        self.keeper.end_backends(sites.pids()).await?;
         self.look_now(sites).await
     }
 

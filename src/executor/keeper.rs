@@ -46,8 +46,8 @@ impl<'a> Keeper<'a> {
         let target = self.settings.database()?;
         let session = ready::connect(reach, target, &self.startup(), self.settings.wait_timeout, &self.events).await?;
         let session = self.session.insert(session);
-        let opens = if self.settings.command.writes() { facts::Opens::Locking } else { facts::Opens::Reading };
-        let opening = facts::open(session, target, opens, &witness::find_sql(self.settings)).await?;
+        let opening =
+            facts::open(session, target, super::opens(self.settings), &witness::find_sql(self.settings)).await?;
         self.locked = opening.locked;
         self.found = opening.extra;
         self.events.tell(Event::Database(opening.facts));
@@ -132,10 +132,11 @@ impl<'a> Keeper<'a> {
     pub(super) async fn again(&mut self, reach: &Reach) -> Result<(), Fault> {
         let (Some(target), Some(_)) = (&self.settings.database, &self.session) else { return Ok(()) };
         let wait = self.settings.wait_timeout;
+        let before = self.session.as_ref().map_or(0, |session| session.announced_pid);
         let late = Fault::new(Code::DatabaseTimeout, "the database did not answer again in time");
         let session = timeout(wait, async {
             let session = ready::connect(reach, target, &self.startup(), wait, &self.events).await?;
-            self.end_old(&session).await?;
+            self.end_own(&session, before).await?;
             let server = self.runner.server_url.as_deref();
             lock::acquire(&session, lock::own(), wait, server, &self.events).await?;
             Ok(session)
@@ -144,13 +145,11 @@ impl<'a> Keeper<'a> {
         Ok(())
     }
 
-    /// The session that was lost may hold the lock for as long as the bastion takes to notice.
-    async fn end_old(&self, session: &Session) -> Result<(), Fault> {
-        let Some(old) = &self.session else { return Ok(()) };
+    /// Ends our session of before, which holds the lock for as long as nobody tells the server that its connection is gone.
+    async fn end_own(&self, session: &Session, before: i32) -> Result<(), Fault> {
         let question = format!(
             "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
-             WHERE pid = {} AND application_name = {}",
-            old.announced_pid,
+             WHERE pid = {before} AND datname = pg_catalog.current_database() AND application_name = {}",
             crate::postgres::literal(&lock::application_name(self.runner))
         );
         rows(&session.client, &question).await.map(drop).map_err(|error| statement(&error))

@@ -7,6 +7,7 @@ mod foreign;
 mod guarded;
 mod heard;
 mod keeper;
+mod loss;
 mod pursue;
 mod remote;
 mod sibling;
@@ -32,11 +33,18 @@ use crate::{
     fault::Fault,
     github::env::Runner,
     input::{Command, Place, Settings, When},
+    postgres::facts::Opens,
     run::event::{Events, Phase},
     secret::Secret,
 };
 use futures_util::future::join;
 use keeper::Keeper;
+
+/// Whether a session takes the run lock with its first question. A run that was cut off takes its place on the server again,
+/// and then the lock: who takes the lock first would keep it from the other while it waits for the place.
+fn opens(settings: &Settings) -> Opens {
+    if settings.command.writes() && settings.server.is_none() { Opens::Locking } else { Opens::Reading }
+}
 
 /// Where the migration runs.
 #[derive(Debug)]

@@ -20,6 +20,9 @@ use tokio::time::{sleep, timeout};
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
+/// So often in a row what listens on the server is started again when it was ended there.
+const LISTENERS: u32 = 3;
+
 /// What is pursued, and within which limits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Errand<'e> {
@@ -39,24 +42,28 @@ pub(super) async fn pursue(sites: &mut Sites<'_>, keeper: &mut Keeper<'_>, erran
     if let Ok(done) = timeout(limit, tries(sites, keeper, errand)).await {
         return done;
     }
-    sites.end().await?;
-    keeper.end_backends(sites.pids()).await?;
     let cause = format!("`{}` was not done after {} s", errand.line.shown(), limit.as_secs());
+    let ended = sites.end().await;
+    if sites.is_cut_off(errand.site) {
+        return Err(sites.give_up(format!("{cause}, and could not be ended: the connection to the server is lost")));
+    }
+    ended?;
+    keeper.end_backends(sites.pids()).await?;
     Err(Fault::new(Code::StepTimeout, cause))
 }
 
 async fn tries(sites: &mut Sites<'_>, keeper: &mut Keeper<'_>, errand: Errand<'_>) -> Result<(), Fault> {
     let (mut turn, mut said) = (Turn::Begin, RefCell::new(Said::default()));
-    let (mut tries, mut backoff) = (0, FIRST_BACKOFF);
+    let (mut tries, mut backoff, mut unheard) = (0, FIRST_BACKOFF, 0);
     loop {
         let Err(fault) = once(sites, keeper, errand, turn, &said).await else { return Ok(()) };
-        if sites.is_cut_off(errand.site) {
-            sites.again(&fault).await?;
-            if let Err(fault) = keeper.again(sites.reach()?).await {
-                // Without the lock nothing may go on.
+        if sites.is_unheard(errand.site, &fault) {
+            unheard = if sites.is_lost() { 0 } else { unheard + 1 };
+            if unheard > LISTENERS {
                 sites.end().await?;
-                return Err(fault);
+                return Err(fault.detail("so the work was stopped"));
             }
+            take_up(sites, keeper, &fault).await?;
             turn = Turn::Resume;
             continue;
         }
@@ -71,6 +78,26 @@ async fn tries(sites: &mut Sites<'_>, keeper: &mut Keeper<'_>, errand: Errand<'_
         sleep(backoff).await;
         backoff = (backoff * 2).min(LONGEST_BACKOFF);
         (turn, said) = (Turn::Begin, RefCell::default());
+    }
+}
+
+/// Has everything again that a command needs to go on. What goes on without the run lock is stopped.
+async fn take_up(sites: &mut Sites<'_>, keeper: &mut Keeper<'_>, lost: &Fault) -> Result<(), Fault> {
+    let mut lost = lost.clone();
+    loop {
+        let was_lost = sites.is_lost();
+        sites.again(&lost).await?;
+        if !was_lost {
+            return Ok(());
+        }
+        match keeper.again(sites.reach()?).await {
+            Ok(()) => return Ok(()),
+            Err(fault) if sites.is_lost() => lost = fault,
+            Err(fault) => {
+                sites.end().await?;
+                return Err(fault.detail("so the work was stopped"));
+            }
+        }
     }
 }
 

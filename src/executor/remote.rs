@@ -78,6 +78,17 @@ impl<'a> Remote<'a> {
         Ok(())
     }
 
+    /// Takes our place again, over another connection.
+    ///
+    /// # Errors
+    /// `lock-lost`, or that this connection is lost, too.
+    pub(super) async fn enter_again(&self, reach: &Reach) -> Result<(), Fault> {
+        match self.place.get() {
+            Place::Taken => self.server.enter_again(tunnel(reach)?).await,
+            Place::NotYet => Ok(()),
+        }
+    }
+
     /// Runs one command to its end, or goes on listening to the one that runs.
     ///
     /// # Errors
@@ -140,7 +151,15 @@ impl<'a> Remote<'a> {
         if self.place.get() == Place::NotYet || reach.check().is_some() {
             return Ok(());
         }
-        self.server.leave(tunnel(reach)?).await
+        let tunnel = tunnel(reach)?;
+        match self.server.leave(tunnel).await {
+            // What only looked, and was interrupted.
+            Err(fault) if fault.code == Code::ServerUnstopped => {
+                self.server.end(tunnel, Duration::ZERO).await?;
+                self.server.leave(tunnel).await
+            }
+            left => left,
+        }
     }
 }
 

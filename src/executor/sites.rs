@@ -17,17 +17,13 @@ use crate::{
     tool::{Answer, Begun, Line, Listing, Recipe},
 };
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::BTreeSet,
     time::{Duration, Instant},
 };
-use tokio::time::sleep;
 
 /// The pause after a stop was asked for, in which a command may end by itself.
 pub(super) const GRACE: Duration = Duration::from_secs(1);
-
-/// The pause between two tries to have a lost connection again.
-const PAUSE: Duration = Duration::from_secs(2);
 
 /// The way to the database and to the deployment server, and what runs in containers and on the server.
 #[derive(Debug)]
@@ -36,9 +32,11 @@ pub struct Sites<'a> {
     pub(super) runner: &'a Runner,
     pub(super) events: Events,
     recipe: Recipe,
-    reach: Option<Reach>,
+    pub(super) reach: Option<Reach>,
     containers: Option<Containers<'a>>,
-    server: Option<Remote<'a>>,
+    pub(super) server: Option<Remote<'a>>,
+    /// Whether the connection to the server was lost for good.
+    pub(super) given_up: Cell<bool>,
     /// The migration that a tool began last, as it says.
     begun: RefCell<Option<Begun>>,
 }
@@ -78,6 +76,7 @@ impl<'a> Sites<'a> {
             containers: containers.map(|shared| Containers::new(settings, shared, runner, events.clone())),
             begun: RefCell::default(),
             server,
+            given_up: Cell::new(false),
         })
     }
 
@@ -195,6 +194,10 @@ impl<'a> Sites<'a> {
     async fn run(&self, site: &Site, line: &Line, turn: Turn, tell: impl FnMut(Output<'_>)) -> Result<Status, Fault> {
         match (site, &self.containers, &self.server) {
             (Site::Image(image), Some(containers), _) => containers.call(self.reach()?, image, line, tell).await,
+            (Site::Server, ..) if self.is_given_up() => {
+                let cause = format!("`{}` can't be run: the connection to the server is lost for good", line.shown());
+                Err(Fault::new(Code::BastionLost, cause))
+            }
             (Site::Server, _, Some(server)) => server.call(self.reach()?, line, turn, tell).await,
             _ => Err(Fault::new(Code::Bug, format!("nobody has prepared for `{}`", line.shown()))),
         }
@@ -218,51 +221,6 @@ impl<'a> Sites<'a> {
     /// The migration that a tool began last, as it says.
     pub(super) fn begun(&self) -> Option<Begun> {
         self.begun.borrow().clone()
-    }
-
-    /// Whether a command goes on at this place although we don't hear of it any more.
-    pub(super) fn is_cut_off(&self, site: &Site) -> bool {
-        let lost = self.reach.as_ref().is_some_and(|reach| reach.check().is_some());
-        lost && *site == Site::Server && self.server.as_ref().is_some_and(Remote::is_at_work)
-    }
-
-    /// What becomes of work that nobody could stop.
-    #[must_use]
-    pub fn goes_on(&self) -> &'static str {
-        match self.server.as_ref().filter(|server| server.is_at_work()) {
-            Some(_) => "on the server it goes on, and the next run waits for it",
-            None => "the database ends what it was doing when it misses the connection",
-        }
-    }
-
-    /// The way again, after it was lost with this fault while a command went on.
-    ///
-    /// # Errors
-    /// `commit-in-doubt`: nobody knows what became of the command.
-    pub(super) async fn again(&mut self, lost: &Fault) -> Result<(), Fault> {
-        let wait = self.settings.wait_timeout;
-        let until = Instant::now() + wait;
-        loop {
-            self.events.tell(Event::Waiting {
-                what: "the server, where the work goes on".to_owned(),
-                why: lost.cause.clone(),
-            });
-            let why = match Reach::connect(self.settings.route.as_ref(), &self.events).await {
-                Ok(reach) => {
-                    self.reach = Some(reach);
-                    return Ok(());
-                }
-                Err(fault) => fault,
-            };
-            if Instant::now() + PAUSE >= until {
-                let cause = format!("the connection to the server was lost and can't be had again: {}", why.cause);
-                let fix = "run again when the server can be reached: the next run waits for what still works there, and \
-                    tells first what became of it";
-                let waited = format!("waited {} s for it (`wait-timeout`)", wait.as_secs());
-                return Err(Fault::new(Code::CommitInDoubt, cause).fix(fix).detail(waited));
-            }
-            sleep(PAUSE).await;
-        }
     }
 
     /// Which image that is, if the place is one.

@@ -73,8 +73,7 @@ impl<'a> Sql<'a> {
         let target = self.settings.database()?;
         let session = ready::connect(reach, target, &self.startup, self.settings.wait_timeout, &self.events).await?;
         let session = self.session.insert(session);
-        let opens = if self.settings.command.writes() { facts::Opens::Locking } else { facts::Opens::Reading };
-        let opening = facts::open(session, target, opens, &opening_sql(self.settings)).await?;
+        let opening = facts::open(session, target, super::opens(self.settings), &opening_sql(self.settings)).await?;
         self.locked = opening.locked;
         (self.opening, self.fresh) = (found(&opening.extra), Content::parse(&opening.extra));
         self.events.tell(Event::Database(opening.facts));

@@ -56,6 +56,8 @@ pub(super) async fn run(
         let fault = if is_one_of_some { fault.detail(format!("in the step `{}`", step.name)) } else { fault };
         match step.need {
             Need::Required => return Err(fault),
+            // Nobody knows whether it goes on.
+            Need::Optional if sites.is_given_up() => return Err(fault),
             Need::Optional => sites.events.tell(Event::Warning(fault.detail("the step is optional: the run goes on"))),
         }
     }

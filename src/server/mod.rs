@@ -90,7 +90,8 @@ impl Server {
     ///
     /// # Errors
     /// `server-directory-missing`, `server-directory-forbidden`, `server-setup-failed`, `server-home`, `server-no-setsid`:
-    /// the command did not begin. `lock-lost`: the slot is another run's. `bastion-lost`: [`Self::attach`] goes on.
+    /// the command did not begin. `lock-lost`: the slot is another run's. `server-unstopped`: another command of
+    /// ours still runs. `bastion-lost`: [`Self::attach`] goes on.
     pub async fn run(&self, tunnel: &Tunnel, script: &Script, tell: impl FnMut(Output<'_>)) -> Result<Status, Fault> {
         let mut call = self.call()?;
         let run = format!("r.{}", call::token()?);
@@ -106,16 +107,24 @@ impl Server {
         }
     }
 
-    /// Takes the slot again over this connection, and goes on with what [`Self::run`] has begun, exactly where it was heard
-    /// last. `None`: it never began, and now never will; it may be run again.
+    /// Takes the slot again, over another connection.
     ///
     /// # Errors
-    /// As [`Self::run`].
-    pub async fn attach(&self, tunnel: &Tunnel, tell: impl FnMut(Output<'_>)) -> Result<Option<Status>, Fault> {
+    /// `lock-lost`: another run has it. And those of [`Self::enter`].
+    pub async fn enter_again(&self, tunnel: &Tunnel) -> Result<(), Fault> {
         let mut call = self.call()?;
         call.set("label", &self.label).set("again", "yes").set("wait", "0");
         let (holder, _) = slot::enter(tunnel, &call, &self.events).await?;
         self.holder.replace(Some(holder));
+        Ok(())
+    }
+
+    /// Goes on with what [`Self::run`] has begun, exactly where it was heard last; after [`Self::enter_again`]. `None`: it
+    /// never began, and now never will; it may be run again.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn attach(&self, tunnel: &Tunnel, tell: impl FnMut(Output<'_>)) -> Result<Option<Status>, Fault> {
         let mut call = self.call()?;
         {
             let current = self.current.borrow();

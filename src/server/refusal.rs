@@ -28,6 +28,9 @@ pub(super) fn before_the_start(word: &str, script: &Script) -> Option<Fault> {
     let (first, rest) = word.split_once(' ').unwrap_or((word, ""));
     Some(match (first, rest) {
         ("home", place) => home(place),
+        ("busy", _) => {
+            Fault::new(Code::ServerUnstopped, "a command was to be started while another one of this run still works")
+        }
         ("setsid", _) => Fault::new(
             Code::ServerNoSetsid,
             "the server has neither `setsid` nor `perl`, so nothing that runs there could outlive the connection",

@@ -30,9 +30,17 @@ struct Network {
     flights: AtomicUsize,
     accepted: AtomicUsize,
     closed: AtomicBool,
-    frozen: Mutex<bool>,
+    frozen: Mutex<Frozen>,
     thawed: Condvar,
     sockets: Mutex<Vec<TcpStream>>,
+}
+
+/// What gets nothing through.
+#[derive(Debug, Clone, Copy, Default)]
+struct Frozen {
+    everything: bool,
+    /// The connections up to this one.
+    until: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +65,7 @@ impl Flights {
             flights: AtomicUsize::new(0),
             accepted: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
-            frozen: Mutex::new(false),
+            frozen: Mutex::default(),
             thawed: Condvar::new(),
             sockets: Mutex::new(Vec::new()),
         });
@@ -67,8 +75,8 @@ impl Flights {
                 if accepting.closed.load(Ordering::Acquire) {
                     break;
                 }
-                accepting.accepted.fetch_add(1, Ordering::AcqRel);
-                drop(accepting.connect(client));
+                let number = accepting.accepted.fetch_add(1, Ordering::AcqRel) + 1;
+                drop(accepting.connect(number, client));
             }
         });
         Self { address, network }
@@ -91,12 +99,17 @@ impl Flights {
 
     /// Nothing gets through any more, and nobody is told.
     pub(crate) fn freeze(&self) {
-        *self.network.frozen.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.network.frozen.lock().unwrap_or_else(PoisonError::into_inner).everything = true;
+    }
+
+    /// Nothing gets through on the connections that there are, and nobody is told; new ones are served.
+    pub(crate) fn strand(&self) {
+        self.network.frozen.lock().unwrap_or_else(PoisonError::into_inner).until = self.connections();
     }
 
     /// Everything goes on, nothing is lost.
     pub(crate) fn thaw(&self) {
-        *self.network.frozen.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        *self.network.frozen.lock().unwrap_or_else(PoisonError::into_inner) = Frozen::default();
         self.network.thawed.notify_all();
     }
 
@@ -121,7 +134,7 @@ impl Drop for Flights {
 }
 
 impl Network {
-    fn connect(self: &Arc<Self>, client: TcpStream) -> io::Result<()> {
+    fn connect(self: &Arc<Self>, number: usize, client: TcpStream) -> io::Result<()> {
         let server = TcpStream::connect(self.target)?;
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
         if self.closed.load(Ordering::Acquire) {
@@ -132,18 +145,25 @@ impl Network {
             sockets.push(socket.try_clone()?);
         }
         let answered = Arc::new(AtomicBool::new(true));
-        self.carry(From::Client, client.try_clone()?, server.try_clone()?, Arc::clone(&answered));
-        self.carry(From::Server, server, client, answered);
+        self.carry(number, From::Client, client.try_clone()?, server.try_clone()?, Arc::clone(&answered));
+        self.carry(number, From::Server, server, client, answered);
         Ok(())
     }
 
     /// One direction: a reader stamps the bytes, a writer lets them out when their time has come.
-    fn carry(self: &Arc<Self>, from: From, source: TcpStream, sink: TcpStream, answered: Arc<AtomicBool>) {
+    fn carry(
+        self: &Arc<Self>,
+        number: usize,
+        from: From,
+        source: TcpStream,
+        sink: TcpStream,
+        answered: Arc<AtomicBool>,
+    ) {
         let (sender, receiver) = sync_channel(1024);
         let (reading, writing) = (Arc::clone(self), Arc::clone(self));
         let counting = Arc::clone(&answered);
         run("flights in", move || reading.read(from, source, &sender, &counting));
-        run("flights out", move || drop(writing.write(from, sink, &receiver, &answered)));
+        run("flights out", move || drop(writing.write(number, from, sink, &receiver, &answered)));
     }
 
     fn read(&self, from: From, mut source: TcpStream, out: &SyncSender<(Instant, Vec<u8>)>, answered: &AtomicBool) {
@@ -161,6 +181,7 @@ impl Network {
 
     fn write(
         &self,
+        number: usize,
         from: From,
         mut sink: TcpStream,
         arriving: &Receiver<(Instant, Vec<u8>)>,
@@ -169,7 +190,11 @@ impl Network {
         for (due, bytes) in arriving {
             thread::sleep(due.saturating_duration_since(Instant::now()));
             let frozen = self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
-            drop(self.thawed.wait_while(frozen, |frozen| *frozen).unwrap_or_else(PoisonError::into_inner));
+            drop(
+                self.thawed
+                    .wait_while(frozen, |frozen| frozen.everything || number <= frozen.until)
+                    .unwrap_or_else(PoisonError::into_inner),
+            );
             if bytes.is_empty() {
                 return sink.shutdown(Shutdown::Write);
             }

@@ -48,6 +48,8 @@ mod runner;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]
+mod server_losses;
+#[cfg(test)]
 mod servers;
 #[cfg(test)]
 mod shapes;

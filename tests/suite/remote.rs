@@ -86,6 +86,12 @@ impl Said {
     }
 }
 
+/// Goes on with what was begun, over this connection.
+async fn attach(server: &Server, tunnel: &Tunnel, tell: impl FnMut(Output<'_>)) -> Result<Option<Status>, Fault> {
+    server.enter_again(tunnel).await?;
+    server.attach(tunnel, tell).await
+}
+
 /// Enters, runs, leaves.
 async fn whole(sshd: &Sshd, script: &Script) -> (Result<Status, Fault>, Said) {
     let tunnel = connect(sshd).await;
@@ -340,7 +346,7 @@ fn a_command_outlives_the_connection_and_no_line_is_lost_or_told_twice() {
             tunnel.close().await.unwrap_or_default();
             sleep(Duration::from_millis(200)).await;
             tunnel = connect(&sshd).await;
-            let mut attached = Box::pin(server.attach(&tunnel, |output| said.hear(output)));
+            let mut attached = Box::pin(attach(&server, &tunnel, |output| said.hear(output)));
             ended = match timeout(Duration::from_millis(500), &mut attached).await {
                 Ok(ended) => ended,
                 Err(_) => {
@@ -349,7 +355,7 @@ fn a_command_outlives_the_connection_and_no_line_is_lost_or_told_twice() {
                 }
             };
         }
-        let status = server.attach(&tunnel, |output| said.hear(output)).await;
+        let status = attach(&server, &tunnel, |output| said.hear(output)).await;
         assert_eq!(status.unwrap(), Some(Status::Exited(6)), "what has ended stays so");
         assert_eq!((said.of("out"), said.of("err")), counted(200));
         server.leave(&tunnel).await.unwrap();
@@ -382,7 +388,7 @@ fn a_command_goes_on_while_the_network_stands_still_and_nobody_reads() {
         assert_eq!(ended.unwrap_err().code, Code::BastionLost);
         tunnel.close().await.unwrap_or_default();
         let tunnel = connect(&sshd).await;
-        let ended = server.attach(&tunnel, |output| said.hear(output)).await.unwrap();
+        let ended = attach(&server, &tunnel, |output| said.hear(output)).await.unwrap();
         assert_eq!(ended, Some(Status::Exited(6)));
         let expected: Vec<String> =
             ["up".to_owned()].into_iter().chain((1..=200).map(|number| number.to_string())).collect();
@@ -406,7 +412,7 @@ fn a_command_that_never_began_never_will() {
         assert_eq!(fault.code, Code::BastionLost);
         tunnel.close().await.unwrap_or_default();
         let tunnel = connect(&sshd).await;
-        assert_eq!(server.attach(&tunnel, |_| {}).await.unwrap(), None);
+        assert_eq!(attach(&server, &tunnel, |_| {}).await.unwrap(), None);
         assert_eq!(server.run(&tunnel, &script, |_| {}).await.unwrap(), Status::Exited(0));
         assert!(sshd.home().join("ran").exists());
         server.leave(&tunnel).await.unwrap();
@@ -429,7 +435,7 @@ fn a_start_that_comes_late_does_not_begin() {
         let running = server.run(&tunnel, &script, |_| {});
         assert!(timeout(Duration::from_millis(300), running).await.is_err());
         let other = connect(&sshd).await;
-        assert_eq!(server.attach(&other, |_| {}).await.unwrap(), None);
+        assert_eq!(attach(&server, &other, |_| {}).await.unwrap(), None);
         sshd.thaw_sessions();
         sleep(Duration::from_secs(1)).await;
         assert!(!sshd.home().join("ran").exists());
@@ -595,7 +601,7 @@ fn who_comes_back_too_late_is_told_that_its_place_is_taken() {
         let (two, _told) = server("this run");
         let found = two.enter(&second, Duration::from_secs(9)).await.unwrap().unwrap();
         assert_eq!(found.fate, Fate::Finished(1));
-        let fault = one.attach(&second, |_| {}).await.unwrap_err();
+        let fault = attach(&one, &second, |_| {}).await.unwrap_err();
         assert_eq!(fault.code, Code::LockLost);
         assert_eq!(one.run(&second, &script, |_| {}).await.unwrap_err().code, Code::LockLost);
         one.leave(&second).await.unwrap();

@@ -27,7 +27,9 @@ else
     exit 0
 fi
 for each in "$own"/r.*; do
-    [ "$each" = "$own/$run" ] || rm -rf "$each"
+    # Nobody would hear of it any more.
+    lives "$each" && { say busy; exit 0; }
+    rm -rf "$each"
 done
 mkdir "$own/$run" 2>/dev/null || { say taken; exit 0; }
 run=$own/$run

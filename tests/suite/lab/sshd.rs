@@ -13,6 +13,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 use tempfile::TempDir;
@@ -50,7 +51,7 @@ impl Default for SshdOptions {
 /// A running sshd.
 pub(crate) struct Sshd {
     dir: TempDir,
-    server: Kept,
+    server: Mutex<Option<Kept>>,
     account: Option<Account>,
     /// Where it listens, on 127.0.0.1.
     pub(crate) port: u16,
@@ -77,7 +78,7 @@ impl Sshd {
             (Some(shell), password) => Some(Account::create(shell, Some(&dir.path().join("home")), password)),
         };
         let (server, port) = (0..5).find_map(|_| launch(dir.path(), options)).expect("sshd starts");
-        Self { dir, server, account, port }
+        Self { dir, server: Mutex::new(Some(server)), account, port }
     }
 
     /// A plain one.
@@ -151,7 +152,10 @@ impl Sshd {
 
     /// The processes that serve its connections.
     pub(crate) fn sessions(&self) -> Vec<u32> {
-        let mut found = vec![self.server.pid()];
+        let Some(server) = self.server.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Kept::pid) else {
+            return Vec::new();
+        };
+        let mut found = vec![server];
         let parents = parents();
         while let Some(more) = Some(&parents)
             .map(|parents| parents.iter().filter(|(pid, parent)| found.contains(parent) && !found.contains(pid)))
@@ -168,6 +172,19 @@ impl Sshd {
         self.signal("-KILL");
     }
 
+    /// Ends it and its connections, as if the machine went down; the port refuses connections.
+    pub(crate) fn stop(&self) {
+        let sessions = self.sessions();
+        drop(self.server.lock().unwrap_or_else(PoisonError::into_inner).take());
+        kill("-KILL", &sessions);
+    }
+
+    /// Starts it again where it was.
+    pub(crate) fn resume(&self) {
+        let server = listen(self.dir.path()).expect("sshd starts again");
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
+    }
+
     /// Stops them where they are.
     pub(crate) fn freeze_sessions(&self) {
         self.signal("-STOP");
@@ -179,11 +196,16 @@ impl Sshd {
     }
 
     fn signal(&self, signal: &str) {
-        let pids: Vec<String> = self.sessions().iter().map(ToString::to_string).collect();
+        let pids = self.sessions();
         assert!(!pids.is_empty(), "there is a session to signal");
-        // One of them may just have ended by itself (the child that did the key exchange): kill then says so.
-        Command::new("kill").arg(signal).args(pids).stderr(Stdio::null()).status().expect("the lab works");
+        kill(signal, &pids);
     }
+}
+
+fn kill(signal: &str, pids: &[u32]) {
+    // One of them may just have ended by itself (the child that did the key exchange): kill then says so.
+    let pids = pids.iter().map(ToString::to_string);
+    Command::new("kill").arg(signal).args(pids).stderr(Stdio::null()).status().expect("the lab works");
 }
 
 impl std::fmt::Debug for Sshd {
@@ -194,9 +216,9 @@ impl std::fmt::Debug for Sshd {
 
 impl Drop for Sshd {
     fn drop(&mut self) {
-        let sessions: Vec<String> = self.sessions().iter().map(ToString::to_string).collect();
+        let sessions = self.sessions();
         if !sessions.is_empty() {
-            drop(Command::new("kill").arg("-KILL").args(sessions).stderr(Stdio::null()).status());
+            kill("-KILL", &sessions);
         }
     }
 }
@@ -212,16 +234,21 @@ fn launch(dir: &Path, options: &SshdOptions) -> Option<(Kept, u16)> {
         path("authorized_keys")
     );
     let config = [options.config.clone()].into_iter().chain(host_keys).chain([ours]).collect::<Vec<_>>().join("\n");
-    let file = dir.join("sshd_config");
-    fs::write(&file, config).expect("the lab works");
-    let mut sshd = Command::new(program("sshd", "openssh-server"));
-    sshd.args(["-D", "-e", "-f"]).arg(&file);
-    let log = dir.join("log");
-    fs::write(&log, "").expect("the lab works");
-    let server = Kept::start(&sshd, dir, &log, "TERM");
-    let listens = || fs::read_to_string(&log).is_ok_and(|log| log.contains("Server listening on")).then_some(());
+    fs::write(dir.join("sshd_config"), config).expect("the lab works");
+    fs::write(dir.join("log"), "").expect("the lab works");
     // Another process may have taken the port meanwhile.
-    poll(Duration::from_secs(5), listens).map(|()| (server, port))
+    listen(dir).map(|server| (server, port))
+}
+
+/// Starts it with the configuration in its directory, and waits until it listens.
+fn listen(dir: &Path) -> Option<Kept> {
+    let mut sshd = Command::new(program("sshd", "openssh-server"));
+    sshd.args(["-D", "-e", "-f"]).arg(dir.join("sshd_config"));
+    let log = dir.join("log");
+    let starts = || fs::read_to_string(&log).unwrap_or_default().matches("Server listening on").count();
+    let before = starts();
+    let server = Kept::start(&sshd, dir, &log, "TERM");
+    poll(Duration::from_secs(5), || (starts() > before).then_some(server.pid())).map(|_| server)
 }
 
 /// Who runs the tests: an sshd that is not root lets in nobody else.
