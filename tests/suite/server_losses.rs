@@ -392,7 +392,7 @@ fn a_run_that_is_stopped_in_a_statement_ends_it() {
 /// Everything that is in Django's ledger.
 fn recorded(lab: &Lab) -> Vec<String> {
     let all = || lab.database.sql("select app || '.' || name from django_migrations order by id");
-    let made = lab.database.sql("select to_regclass('django_migrations')") != "";
+    let made = !lab.database.sql("select to_regclass('django_migrations')").is_empty();
     if made { all().lines().map(str::to_owned).collect() } else { Vec::new() }
 }
 
