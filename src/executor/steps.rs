@@ -51,9 +51,7 @@ pub(super) async fn run(
             continue;
         };
         sites.events.tell(told(StepFate::Failed));
-        // Of the only way to migrate the command itself is told.
-        let is_one_of_some = phase != Phase::Migrate || steps.len() > 1;
-        let fault = if is_one_of_some { fault.detail(format!("in the step `{}`", step.name)) } else { fault };
+        let fault = if step.is_named() { fault.detail(format!("in the step `{}`", step.name)) } else { fault };
         match step.need {
             Need::Required => return Err(fault),
             // Nobody knows whether it goes on.

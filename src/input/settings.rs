@@ -234,6 +234,17 @@ pub struct Step {
     pub when: When,
 }
 
+impl Step {
+    /// Whether its name says something else than its command.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        match &self.work {
+            Work::Command { line, .. } => line.shown() != self.name,
+            Work::Sql { shown, .. } => *shown != self.name,
+        }
+    }
+}
+
 /// What a step does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Work {

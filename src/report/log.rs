@@ -13,7 +13,7 @@ use crate::{
         command::{self, Annotation},
         env::Runner,
     },
-    run::event::Event,
+    run::event::{Event, Phase, StepId},
     secret::{Redactor, Secret},
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -45,7 +45,7 @@ pub struct Log {
     sink: Sink,
     runner_debug: bool,
     names: Names,
-    /// How many there are; of a single one the command itself is told.
+    /// How many there are to tell of; of a migration that is one step the command itself is told.
     steps: usize,
     open: Option<Stage>,
 }
@@ -103,9 +103,10 @@ impl Log {
             self.names.insert(id.version, id.title().into_owned());
         }
         if let Event::Steps(ids) = &event {
-            self.steps = ids.len();
+            let alone = matches!(ids.as_slice(), [StepId { phase: Phase::Migrate, .. }]);
+            self.steps = if alone { 0 } else { ids.len() };
         }
-        if matches!(event, Event::Step { .. }) && self.steps < 2 {
+        if matches!(event, Event::Step { .. }) && self.steps == 0 {
             return;
         }
         self.progress(&event);

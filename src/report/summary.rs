@@ -7,7 +7,10 @@ use super::{
     verdict::Verdict,
     words::{self, count, took},
 };
-use crate::{fault::Fault, run::event::StepFate};
+use crate::{
+    fault::Fault,
+    run::event::{Phase, StepFate},
+};
 
 /// Bars in the chart; with more nobody can read it.
 const BARS: usize = 60;
@@ -185,7 +188,7 @@ fn pending(report: &Report, page: &mut Page) {
 
 /// A migration that is one step and nothing else has been told.
 fn steps(report: &Report, page: &mut Page) {
-    if report.steps.len() < 2 {
+    if report.steps.len() < 2 && report.steps.iter().all(|step| step.id.phase == Phase::Migrate) {
         return;
     }
     page.add(STEPS, "### Steps\n\n| | Step | | Time |\n|---|---|---|---:|\n");

@@ -59,6 +59,8 @@ mod shapes;
 mod soak;
 mod sqlx;
 #[cfg(test)]
+mod steps;
+#[cfg(test)]
 mod stopped;
 #[cfg(test)]
 mod surfaces;

@@ -84,3 +84,50 @@ fn what_is_wrong_in_its_file_is_told_before_anything_is_called() {
     let told = shop(&lab, &server).input("command", "rollback").input("target", "the first").run();
     told.fails("input-invalid", 2).error("`target` is `the first`").done();
 }
+
+/// Somebody else's tool of that kind, in a schema of its own.
+#[test]
+fn a_ledger_in_another_schema_is_not_taken_for_the_tools_own() {
+    let lab = Lab::new();
+    let server = server(&lab);
+    lab.database.sql(
+        "create schema other; create table other.schema_migrations (version bigint primary key, dirty boolean not null); \
+         insert into other.schema_migrations values (1, false), (2, false), (3, false); \
+         grant usage on schema other to app; grant select on other.schema_migrations to app",
+    );
+    shop(&lab, &server).run().succeeds().applied(["1", "2", "3"]).done();
+    shop(&lab, &server).run().nothing_to_do().done();
+}
+
+#[test]
+fn a_tool_that_is_further_in_another_database_is_found_out() {
+    let (lab, other) = (Lab::new(), Lab::new());
+    let (here, elsewhere) = (server(&lab), server(&other));
+    shop(&other, &elsewhere).run().succeeds().applied(["1", "2", "3"]).done();
+    shop(&lab, &here)
+        .input("env", "BROKEN=3")
+        .run()
+        .fails("tool-failed", 6)
+        .applied(["1", "2"])
+        .pending(["3"])
+        .error("shopmig: file 3 has no end")
+        .done();
+    // The server's own configuration leads to the other database, in which the third is applied.
+    let step = shop(&lab, &elsewhere);
+    let told = step.run().fails("verify-pending", 7).pending(["3"]);
+    told.error("`./shopmig up` ended well, and `3` is not in the ledger").done();
+}
+
+#[test]
+fn a_tool_that_can_not_list_is_not_said_to_have_nothing_to_do() {
+    let lab = Lab::new();
+    let server = server(&lab);
+    let custom = || {
+        let step = Action::on_server(&lab, &server).secret("database-url", lab.database.url()).input("tool", "custom");
+        step.input("run", "./shopmig up").input("working-directory", "shop").input("setup", ". ./env")
+    };
+    custom().input("command", "plan").run().pends().says("The tool can't say what is pending").done();
+    custom().input("command", "verify").run().fails("verify-ledger", 7).error("nothing to verify by").done();
+    let told = custom().run().succeeds().applied(["1", "2", "3"]);
+    told.warning("that the migration took place is only the tool's word").done();
+}

@@ -1,0 +1,155 @@
+//! Steps around a migration, whichever executor it is: their order, what they see of each other, and what a file of SQL may do.
+
+use crate::{
+    action::Action,
+    lab::{
+        Lab,
+        server::{BACKEND, Server},
+        session::Session,
+    },
+};
+
+/// A table and its row in our own ledger, as another run would have left them.
+const FILE: &str = "create table shop ();\n";
+
+/// Plain files, with these steps.
+fn sql<'a>(lab: &'a Lab, steps: &str) -> Action<'a> {
+    Action::new(lab).file("migrations/0001_shop.sql", FILE).file(".github/bastion-migrate.yml", steps)
+}
+
+fn django<'a>(lab: &'a Lab, server: &'a Server, steps: &str) -> Action<'a> {
+    let step = Action::on_server(lab, server).secret("database-url", lab.database.url()).input("tool", "django");
+    let step = step.input("working-directory", BACKEND).input("setup", "source ../venv/bin/activate");
+    step.file(".github/bastion-migrate.yml", steps)
+}
+
+/// Somebody else's run.
+fn holder(lab: &Lab) -> Session {
+    let session = lab.database.session();
+    session.sql(&format!("select pg_advisory_lock({})", bastion_migrate::postgres::lock::own_key()));
+    session
+}
+
+#[test]
+fn files_of_sql_are_run_around_files_of_migrations() {
+    let lab = Lab::new();
+    let steps = "before: [{ sql: db/role.sql }]\nafter: [{ name: Rights, sql: db/rights.sql }]\n";
+    let step = sql(&lab, steps).file("db/role.sql", "create table role (); select 1;");
+    let told = step.file("db/rights.sql", "grant select on shop to public").run();
+    told.succeeds()
+        .applied(["0001_shop"])
+        .summary("| before | db/role.sql | done |")
+        .summary("| after | Rights | done |")
+        .done();
+}
+
+#[test]
+fn a_file_of_sql_that_fails_is_told_with_its_place_and_nothing_is_migrated() {
+    let lab = Lab::new();
+    let told = sql(&lab, "before: [{ sql: db/a.sql }]").file("db/a.sql", "select 1;\nselect nowhere;\n").run();
+    told.fails("statement-failed", 6)
+        .annotation("db/a.sql", 2, "column \"nowhere\" does not exist")
+        .says("db/a.sql:2:8")
+        .done();
+    assert_eq!(lab.database.contents(), "");
+}
+
+#[test]
+fn a_file_of_sql_that_does_not_end_its_transaction_has_failed() {
+    let lab = Lab::new();
+    let told = sql(&lab, "before: [{ sql: db/a.sql }]").file("db/a.sql", "begin; create table lost ();").run();
+    told.fails("own-transaction", 2).error_in("db/a.sql", "begins a transaction and does not end it").done();
+    assert_eq!(lab.database.contents(), "");
+}
+
+#[test]
+fn a_file_of_sql_has_the_settings_of_the_url() {
+    let lab = Lab::new();
+    lab.database.sql("create schema shop authorization app");
+    let url = format!("{}?options=-c%20search_path%3Dshop", lab.database.url());
+    let step = sql(&lab, "after: [{ sql: db/a.sql }]")
+        .file("db/a.sql", "create table of_the_shop ();")
+        .secret("database-url", url);
+    step.run().succeeds().applied(["0001_shop"]).done();
+    assert_eq!(lab.database.sql("select to_regclass('shop.of_the_shop') is not null"), "t");
+}
+
+/// A dump as plain SQL: what only psql understands is left out or written otherwise.
+fn without_copy(dump: &str) -> String {
+    let mut into = None;
+    let mut text = String::new();
+    for line in dump.lines() {
+        match (into, line) {
+            (Some(_), "\\.") => into = None,
+            (Some(table), row) => {
+                let value = |value: &str| match value {
+                    "\\N" => "null".to_owned(),
+                    value => bastion_migrate::postgres::literal(&value.replace("\\\\", "\\")),
+                };
+                let values: Vec<String> = row.split('\t').map(value).collect();
+                text.extend(["insert into ", table, " values (", &values.join(", "), ");\n"]);
+            }
+            (None, line) if line.starts_with("COPY ") => {
+                into = line.strip_prefix("COPY ").and_then(|rest| rest.strip_suffix(" FROM stdin;"));
+            }
+            (None, line) if line.starts_with('\\') => {}
+            (None, line) => text.extend([line, "\n"]),
+        }
+    }
+    text
+}
+
+/// As a restored backup would have it.
+#[test]
+fn what_a_step_before_has_made_is_part_of_the_plan() {
+    let lab = Lab::new();
+    sql(&lab, "").run().succeeds().applied(["0001_shop"]).done();
+    let dump = without_copy(&lab.database.dump());
+    let other = Lab::new();
+    let told = sql(&other, "before: [{ name: Restore, sql: db/dump.sql }]").file("db/dump.sql", dump).run();
+    told.nothing_to_do().summary("| before | Restore | done |").done();
+}
+
+#[test]
+fn what_a_command_before_has_migrated_is_not_pending() {
+    let lab = Lab::new();
+    let server = Server::with_project(&lab.database);
+    let told = django(&lab, &server, "before: [{ run: python manage.py migrate --noinput }]").run();
+    told.nothing_to_do().says("Applying carriers.0001_initial... OK").done();
+}
+
+#[test]
+fn who_does_not_get_the_lock_does_nothing_about_a_failure() {
+    let lab = Lab::new();
+    let server = Server::with_project(&lab.database);
+    let other = holder(&lab);
+    let steps = "after: [{ run: touch ~/restored, when: failure }, { sql: db/a.sql, when: failure }]";
+    let step = django(&lab, &server, steps).file("db/a.sql", "create table restored ();").input("lock-wait", "1s");
+    step.run().fails("lock-held", 4).error("is held by").done();
+    drop(other);
+    assert_eq!(lab.database.contents(), "");
+}
+
+#[test]
+fn a_step_for_failures_runs_after_one_and_only_then() {
+    let lab = Lab::new();
+    let server = Server::with_project(&lab.database);
+    let steps = "steps: [{ name: Migrate, run: python manage.py migrate --noinput && false }]\n\
+        after: [{ name: Restore, run: touch ~/restored, when: failure }, { name: Tell, run: touch ~/told }]";
+    let step = django(&lab, &server, steps).leaves_on_server("restored");
+    let told = step.run().fails("tool-failed", 6).says("in the step `Migrate`");
+    let applied: Vec<String> = told.listed("applied");
+    let told = told.applied(applied.iter().map(String::as_str)).error("ended with code 1");
+    told.summary("| after | Restore | done |").summary("| after | Tell | not run |").done();
+}
+
+#[test]
+fn an_optional_step_that_fails_is_told_and_the_run_goes_on() {
+    let lab = Lab::new();
+    let server = Server::with_project(&lab.database);
+    let steps = "before: [{ name: Cache, run: 'false', optional: true }]";
+    let told = django(&lab, &server, steps).input("command", "migrate").run();
+    let applied: Vec<String> = told.listed("applied");
+    let told = told.succeeds().applied(applied.iter().map(String::as_str)).warning("ended with code 1");
+    told.summary("| before | Cache | **failed** |").done();
+}
