@@ -256,3 +256,15 @@ fn an_entrypoint_is_handed_a_list_and_gives_way_to_a_steps_own_lines() {
     let tool = Step::in_image(&database, &entered.0, "echo lines").run();
     tool.succeeds().warning("no ledger").says("  | entered with sh -euc echo lines\n").done();
 }
+
+/// Files of SQL are applied by the action itself; a step beside them finds the database where a tool would.
+#[test]
+fn a_step_in_an_image_beside_files_of_sql_finds_the_database_through_the_tunnel() {
+    let database = shared().database();
+    let steps = format!(
+        "before:\n  - {{ name: Look, executor: image, image: '{MACHINE}', run: 'psql -XAtc \"select 41 + 1\"' }}\n"
+    );
+    let step = Step::new(&database).file(".github/bastion-migrate.yml", steps);
+    let told = step.file("migrations/0001_shop.sql", "create table shop ();\n").run();
+    told.succeeds().applied(["0001_shop"]).says("  | 42\n").done();
+}
