@@ -172,6 +172,7 @@ fn is_whole_again(lab: &Lab, gate: Gate<'_>, proof: Proof) {
     gate.open();
 }
 
+/// Twice: while the tool says nothing, and in the middle of what it says.
 #[test]
 fn a_connection_that_is_ended_is_had_again() {
     with_each(EACH, |proof| {
@@ -179,11 +180,16 @@ fn a_connection_that_is_ended_is_had_again() {
         let (first, second) = (Gate::close(&lab.database, 1), Gate::close(&lab.database, 2));
         let running = step(&lab, &server, proof).start();
         first.reached();
+        running.wait_for_line("line 1 99", SOON);
         server.sshd().kill_sessions();
         running.wait_for_line(AGAIN, SOON);
         first.open();
+        running.wait_for_line("line 2 20", SOON);
+        server.sshd().kill_sessions();
         is_whole_again(&lab, second, proof);
-        proven(running.finish().did_all(), proof).done();
+        let told = proven(running.finish().did_all(), proof);
+        assert_eq!(told.log.matches(AGAIN).count(), 2, "{}", told.log);
+        told.done();
     });
 }
 
