@@ -133,17 +133,25 @@ struct Run<'a> {
     events: &'a Events,
     executor: Executor<'a>,
     sites: Sites<'a>,
+    turn: Turn,
+}
+
+/// Whether it is our turn on this database: nobody else's work goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    NotYet,
+    Ours,
 }
 
 impl<'a> Run<'a> {
     fn new(settings: &'a Settings, ask: &'a Ask, events: &'a Events) -> Result<Self, Vec<Fault>> {
         let executor = Executor::new(settings, &ask.runner, &ask.handover, events)?;
         let sites = Sites::new(settings, &ask.runner, events).map_err(one)?;
-        Ok(Self { settings, events, executor, sites })
+        Ok(Self { settings, events, executor, sites, turn: Turn::NotYet })
     }
 
     async fn stages(&mut self) -> Result<(), Vec<Fault>> {
-        let Self { settings, events, executor, sites } = self;
+        let Self { settings, events, executor, sites, .. } = self;
         if settings.command == Command::Tunnel {
             return stage(events, Stage::Image, async { executor.open().await.map_err(one) }).await;
         }
@@ -155,9 +163,9 @@ impl<'a> Run<'a> {
             None => sites.connect().await.map_err(one)?,
         }
         let Err(faults) = self.work().await else { return Ok(()) };
-        let Self { settings, events, executor, sites } = self;
+        let Self { events, executor, sites, turn, .. } = self;
         let faults = executor.first_cause(sites, faults).await;
-        if settings.command.writes()
+        if *turn == Turn::Ours
             && let Err(fault) = executor.after_failure(sites).await
         {
             events.tell(Event::Warning(fault));
@@ -167,7 +175,7 @@ impl<'a> Run<'a> {
 
     /// Everything for which there is a way.
     async fn work(&mut self) -> Result<(), Vec<Fault>> {
-        let Self { settings, events, executor, sites } = self;
+        let Self { settings, events, executor, sites, turn } = self;
         let writes = settings.command.writes();
         if writes {
             executor.announce(sites);
@@ -184,6 +192,7 @@ impl<'a> Run<'a> {
                     executor.lock().await.map_err(one)
                 };
                 stage(events, Stage::Lock, lock).await?;
+                *turn = Turn::Ours;
             }
             false => enter.await.map_err(one)?,
         }

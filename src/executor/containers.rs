@@ -9,7 +9,7 @@ use crate::{
     engine::{Engine, Kind, Left, Own, SOCKET, Tag},
     fault::{Code, Fault},
     github::{env::Runner, file, token},
-    input::{ImageSettings, Settings},
+    input::{ImageSettings, Place, Settings, Site},
     postgres::{Injected, Listener, Passage},
     reach::Reach,
     run::{
@@ -118,6 +118,7 @@ impl<'a> Containers<'a> {
         let port = self.listener.as_ref().and_then(|listener| listener.address().ok()).map(|address| address.port());
         let place = sibling::Place { own, image: &facts.id, port };
         let order = sibling::order(self.settings, self.shared, &place, line, &self.injected());
+        let order = if self.is_the_tools(image) { order } else { sibling::of_its_own(order, line) };
         let container = self.current.make(engine, order, &self.tag).await?;
         self.events.tell(Event::Calling { command: line.shown() });
         let ended = self.served(reach, container.run(tell)).await;
@@ -125,6 +126,13 @@ impl<'a> Containers<'a> {
         let ended = ended?;
         self.used(ended.usage);
         Ok(ended.status)
+    }
+
+    fn is_the_tools(&self, image: &str) -> bool {
+        match &self.settings.place {
+            Place::Tool(tool) => tool.site == Site::Image(image.to_owned()),
+            Place::Sql => false,
+        }
     }
 
     /// Lets the work go on with the tunnel's end open.

@@ -8,11 +8,11 @@ use super::{
     witness::{self, Witness},
 };
 use crate::{
-    fault::{Fault, Stage},
+    fault::{Code, Fault, Stage},
     github::env::Runner,
     input::{Command, Need, Settings, Step, ToolSettings, When, Work},
-    run::event::{Event, Events, MigrationId, PlanFacts},
-    tool::{Answer, Line, Listed, Verb},
+    run::event::{Coverage, Event, Events, MigrationId, PlanFacts},
+    tool::{Answer, Ledgers, Line, Listed, Verb},
 };
 
 /// The executor and what it knows so far.
@@ -26,8 +26,8 @@ pub struct Foreign<'a> {
     pub(super) steps: Vec<Step>,
     pub(super) before: Witness,
     pub(super) after: Option<Witness>,
-    /// What the tool listed; none if it could not.
-    pub(super) listed: Option<Vec<Listed>>,
+    /// What the tool says that there is.
+    pub(super) known: Known,
     /// What there is to do: to apply, to record, or to roll back.
     pub(super) pending: Vec<MigrationId>,
     /// Whether the tool was let at the database.
@@ -53,21 +53,21 @@ impl<'a> Foreign<'a> {
             steps: work(settings, tool)?,
             before: Witness::default(),
             after: None,
-            listed: None,
+            known: Known::Nothing,
             pending: Vec::new(),
             began: false,
         })
     }
 
-    /// Our own session, if a database is given, and the tunnel's end for containers.
+    /// Our own session, if a database is given.
     ///
     /// # Errors
-    /// Why the database can't be worked with, or `listener-unavailable`.
-    pub async fn connect(&mut self, sites: &mut Sites<'_>) -> Result<(), Fault> {
+    /// Why the database can't be worked with.
+    pub async fn connect(&mut self, sites: &Sites<'_>) -> Result<(), Fault> {
         if self.settings.database.is_some() {
             self.keeper.connect(sites.reach()?).await?;
         }
-        sites.listen().await
+        Ok(())
     }
 
     /// The run lock.
@@ -84,20 +84,16 @@ impl<'a> Foreign<'a> {
     /// Why the tool can't say what is pending, or that it speaks of another database.
     pub async fn plan(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
         self.look(sites).await.map_err(|fault| vec![fault.at(Stage::Plan)])?;
-        let listed = self.listed.as_deref().unwrap_or_default();
-        let (recipe, target) = (&self.tool.recipe, self.tool.target.as_deref());
-        self.pending = match self.settings.command {
-            Command::Rollback => target::undone(recipe, listed, &self.before, target).map_err(|fault| vec![fault])?,
-            Command::Baseline => target::taken(recipe, listed, &self.before, target).map_err(|fault| vec![fault])?,
-            _ => witness::pending(recipe, listed, &self.before),
-        };
+        self.pending = self.expected().map_err(|fault| vec![fault])?;
+        let recipe = &self.tool.recipe;
         let plan = PlanFacts {
             change: self.settings.command.change(),
+            coverage: if self.known.is_listed() { Coverage::Whole } else { Coverage::Unknown },
             layout: recipe.name.clone(),
             ledger: self.before.ledger_name(),
             recorded: self.before.rows.len(),
             pending: self.pending.clone(),
-            digest: witness::digest(recipe, sites.image(&self.tool.site), &self.pending),
+            digest: witness::digest(self.settings.command, recipe, sites.image(&self.tool.site), &self.pending),
         };
         let digest = plan.digest.clone();
         self.events.tell(Event::Planned(plan));
@@ -111,6 +107,26 @@ impl<'a> Foreign<'a> {
         Ok(())
     }
 
+    /// What there is to do, by the tool's list and by what is applied.
+    fn expected(&self) -> Result<Vec<MigrationId>, Fault> {
+        let (recipe, target, listed) = (&self.tool.recipe, self.tool.target.as_deref(), self.known.listed());
+        match (self.settings.command, &self.known) {
+            // Before there is a ledger nothing is applied that could be taken back.
+            (Command::Rollback, Known::NoLedger) => Ok(Vec::new()),
+            (Command::Rollback | Command::Baseline, Known::NoLedger | Known::Nothing) => Err(Fault::new(
+                Code::TargetUnknown,
+                format!(
+                    "`tool: {}` can't list its migrations here, so nobody can say what that would change",
+                    recipe.name
+                ),
+            )
+            .fix("call the tool by hand and look at what it did, or give `database-url` if its list needs the ledger")),
+            (Command::Rollback, Known::Listed(_)) => target::undone(recipe, listed, &self.before, target),
+            (Command::Baseline, Known::Listed(_)) => target::taken(recipe, listed, &self.before, target),
+            _ => Ok(witness::pending(recipe, listed, &self.before)),
+        }
+    }
+
     /// In the tool's own words, for people: nobody goes back without having seen what that undoes.
     async fn show_plan(&self, sites: &Sites<'_>) -> Result<(), Fault> {
         let verb = match self.settings.command {
@@ -119,15 +135,15 @@ impl<'a> Foreign<'a> {
             _ => return Ok(()),
         };
         for call in self.tool.recipe.with_target(verb, self.tool.target.as_deref()).unwrap_or_default() {
-            sites.called(&self.tool.site, &call.line.behind(&self.tool.prefix)).await?;
+            sites.called(&self.tool.site, &self.tool.prefixed(call.line)).await?;
         }
         Ok(())
     }
 
     async fn look(&mut self, sites: &Sites<'_>) -> Result<(), Fault> {
         let recipe = &self.tool.recipe;
-        self.listed = self.list(sites).await?;
-        let listed = self.listed.as_deref().unwrap_or_default();
+        self.known = self.list(sites).await?;
+        let listed = self.known.listed();
         let Some(session) = self.keeper.session() else {
             self.before = Witness::of_listing(listed);
             return Ok(());
@@ -136,18 +152,19 @@ impl<'a> Foreign<'a> {
         witness::same_database(recipe, listed, &self.before)
     }
 
-    /// What the tool itself says of its migrations; none if it can't, or can't yet.
-    async fn list(&self, sites: &Sites<'_>) -> Result<Option<Vec<Listed>>, Fault> {
-        let (Some(listing), Some(line)) = (&self.tool.recipe.listing, self.line(Verb::Status)) else {
-            return Ok(None);
-        };
-        // A listing of what there is says nothing of what is applied: the ledger has to, and there is none to be read.
-        if listing.applied.is_none() && self.keeper.session().is_none() {
-            return Ok(None);
+    /// What the tool itself says of its migrations.
+    pub(super) async fn list(&self, sites: &Sites<'_>) -> Result<Known, Fault> {
+        let recipe = &self.tool.recipe;
+        let (Some(listing), Some(line)) = (&recipe.listing, self.line(Verb::Status)) else { return Ok(Known::Nothing) };
+        // Without a database the list has to say what is applied, and that of one schema says nothing of the others.
+        let says_all = listing.applied.is_some() && recipe.ledgers == Ledgers::One;
+        if !says_all && self.keeper.session().is_none() {
+            return Ok(Known::Nothing);
         }
         Ok(match sites.listed(&self.tool.site, &line, listing).await? {
-            Answer::Listed(listed) => Some(listed),
-            Answer::NoLedger | Answer::Failed => None,
+            Answer::Listed(listed) => Known::Listed(listed),
+            Answer::NoLedger => Known::NoLedger,
+            Answer::Failed => Known::Nothing,
         })
     }
 
@@ -157,16 +174,15 @@ impl<'a> Foreign<'a> {
     /// Why it can't be read.
     pub(super) async fn look_now(&self, sites: &Sites<'_>) -> Result<Witness, Fault> {
         let recipe = &self.tool.recipe;
-        let Some(session) = self.keeper.session() else {
-            return Ok(Witness::of_listing(&self.list(sites).await?.unwrap_or_default()));
-        };
-        let now = Witness::again(session, recipe).await?;
-        Ok(now.meant(recipe.keeps, self.listed.as_deref().unwrap_or_default()))
+        match self.keeper.session() {
+            Some(session) => Ok(Witness::again(session, recipe).await?.meant(recipe.keeps, self.known.listed())),
+            None => Ok(Witness::of_listing(self.list(sites).await?.listed())),
+        }
     }
 
     /// The recipe's command for this, with what stands in front of each.
     pub(super) fn line(&self, verb: Verb) -> Option<Line> {
-        Some(self.tool.recipe.line(verb)?.behind(&self.tool.prefix))
+        Some(self.tool.prefixed(self.tool.recipe.line(verb)?))
     }
 
     /// Whether there is anything to do; a tool that can't list may always have something.
@@ -176,8 +192,9 @@ impl<'a> Foreign<'a> {
         always || self.may_have_pending()
     }
 
+    /// Only a migration is run on the chance that it has something to do.
     fn may_have_pending(&self) -> bool {
-        !self.pending.is_empty() || self.listed.is_none()
+        !self.pending.is_empty() || (self.settings.command == Command::Migrate && !self.known.is_listed())
     }
 
     /// Whose turn it is among the steps of a run that goes well.
@@ -189,6 +206,30 @@ impl<'a> Foreign<'a> {
     /// Closes our session; the lock goes with it.
     pub async fn close(self) {
         self.keeper.close().await;
+    }
+}
+
+/// What a tool says of its migrations.
+#[derive(Debug)]
+pub(super) enum Known {
+    /// These there are.
+    Listed(Vec<Listed>),
+    /// It can't say before there is a ledger.
+    NoLedger,
+    /// It can't say.
+    Nothing,
+}
+
+impl Known {
+    pub(super) fn listed(&self) -> &[Listed] {
+        match self {
+            Self::Listed(listed) => listed,
+            Self::NoLedger | Self::Nothing => &[],
+        }
+    }
+
+    pub(super) fn is_listed(&self) -> bool {
+        matches!(self, Self::Listed(_))
     }
 }
 
@@ -208,10 +249,10 @@ fn work(settings: &Settings, tool: &ToolSettings) -> Result<Vec<Step>, Fault> {
         need: Need::Required,
         when: When::Pending,
     };
-    if let Some(run) = &tool.run {
+    if let (Some(run), Verb::Migrate) = (&tool.run, verb) {
         return Ok(vec![step(None, run.clone())]);
     }
     let target = tool.target.as_deref().filter(|_| verb != Verb::Migrate);
     let calls = tool.recipe.with_target(verb, target)?;
-    Ok(calls.into_iter().map(|call| step(call.name, call.line.behind(&tool.prefix))).collect())
+    Ok(calls.into_iter().map(|call| step(call.name, tool.prefixed(call.line))).collect())
 }

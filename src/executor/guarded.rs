@@ -1,7 +1,7 @@
 //! A tool's migration: guarded while it runs, read from the ledger however it ended, proven, and stopped.
 
 use super::{
-    foreign::Foreign,
+    foreign::{Foreign, Known},
     sites::Sites,
     steps, tenants,
     witness::{self, Witness},
@@ -12,9 +12,14 @@ use crate::{
     ledger::shape::Row,
     reach::Reach,
     run::event::{Event, MigrationId, Phase, Proof},
-    tool::{Ledgers, Verb},
+    tool::{Ledgers, Line, Verb},
 };
 use futures_util::future::join;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// For reading what was done, in the time that is left after a stop.
+const LAST_LOOK: Duration = Duration::from_millis(1_500);
 
 impl Foreign<'_> {
     /// Lets the tool migrate, and reads from the ledger what it did, however it ended.
@@ -38,6 +43,9 @@ impl Foreign<'_> {
         }
         match self.look_again(sites).await {
             Ok(after) => {
+                if failed.is_none() && matches!(self.known, Known::NoLedger) {
+                    failed = self.list_at_last(sites, &after).await.err();
+                }
                 self.tell_applied(&after);
                 failed = failed.map(|fault| self.stopped(sites, &after, fault));
                 self.after = Some(after);
@@ -57,7 +65,7 @@ impl Foreign<'_> {
 
     /// Tells which migration failed, as far as it can be known, and which tenants were not reached.
     fn stopped(&self, sites: &Sites<'_>, after: &Witness, fault: Fault) -> Fault {
-        let is_done = |id: &MigrationId| after.has(id) != (self.settings.command == Command::Rollback);
+        let is_done = |id: &MigrationId| self.is_done(id, after);
         let failed = tenants::stopped_at(&self.pending, sites.begun().as_ref(), is_done);
         if let Some(id) = failed {
             self.events.tell(Event::Failed { version: id.version });
@@ -65,6 +73,21 @@ impl Foreign<'_> {
         match tenants::told(&self.pending, failed, is_done) {
             Some(tenants) => fault.detail(tenants),
             None => fault,
+        }
+    }
+
+    /// A tool that could not list before there was a ledger has one now, and everything in the list has to be in it.
+    async fn list_at_last(&mut self, sites: &Sites<'_>, after: &Witness) -> Result<(), Fault> {
+        self.known = self.list(sites).await?;
+        let after = after.clone().meant(self.tool.recipe.keeps, self.known.listed());
+        let missing = witness::pending(&self.tool.recipe, self.known.listed(), &after);
+        witness::undone(&self.commands(), &missing).map_or(Ok(()), Err)
+    }
+
+    fn is_done(&self, id: &MigrationId, after: &Witness) -> bool {
+        match self.settings.command {
+            Command::Rollback => after.lost(&self.before, id),
+            _ => after.gained(&self.before, id),
         }
     }
 
@@ -87,6 +110,8 @@ impl Foreign<'_> {
                 }
             }
         }
+        // What we did not hear the end of must not change any more what is read now.
+        sites.end().await?;
         self.keeper.again(sites.reach()?).await?;
         // Nothing of the tool's runs any more; its sessions may not know yet.
         self.keeper.end_backends(sites.pids()).await?;
@@ -103,7 +128,7 @@ impl Foreign<'_> {
             Command::Rollback => Event::RolledBack { version },
             _ => Event::Recorded { version },
         };
-        for id in self.pending.iter().filter(|id| to.has(id) && !from.has(id)) {
+        for id in self.pending.iter().filter(|id| self.is_done(id, after)) {
             self.events.tell(told(id.version));
         }
         let unlisted = to.rows_since(from).filter(|row| !self.is_pending(row, after));
@@ -145,11 +170,12 @@ impl Foreign<'_> {
         let faults = match (self.settings.command, &self.after) {
             (Command::Verify, _) => self.unfinished(sites).await,
             (_, Some(after)) => {
-                let undone = match self.settings.command {
-                    Command::Rollback => witness::still_there(&self.commands(), &self.pending, after),
-                    _ => witness::undone(&self.commands(), &self.pending, after),
+                let left = self.left(after);
+                let fault = match self.settings.command {
+                    Command::Rollback => witness::still_there(&self.commands(), &left),
+                    _ => witness::undone(&self.commands(), &left),
                 };
-                undone.into_iter().chain(after.broken_since(&self.before)).collect()
+                fault.into_iter().chain(after.broken_since(&self.before)).collect()
             }
             // Nothing was pending when the ledger was read under the lock: that is the proof.
             (_, None) => Vec::new(),
@@ -158,20 +184,40 @@ impl Foreign<'_> {
             return Err(faults);
         }
         let ledgers = self.after.as_ref().map_or(&self.before.ledgers, |after| &after.ledgers);
+        // Without a list nobody knows what should be there: that something is there proves nothing.
         let proof = match (self.keeper.session(), ledgers.is_empty()) {
+            _ if !self.known.is_listed() => None,
             (Some(_), false) => Some(Proof::Ledger),
-            (None, _) if self.listed.is_some() => Some(Proof::Listing),
-            _ => None,
+            (Some(_), true) => None,
+            (None, _) => Some(Proof::Listing),
         };
         match proof {
             Some(proof) => self.events.tell(Event::Verified(proof)),
             None => {
-                let (cause, fix) = if self.keeper.session().is_some() { NO_LEDGER } else { NO_LISTING };
-                let cause = format!("{cause}: that the migration took place is only the tool's word");
+                let cause = format!("{}: that the migration took place is only the tool's word", self.unproven());
+                let fix = "name a tool that can list and keeps a ledger, and give `database-url`";
                 self.events.tell(Event::Warning(Fault::new(Code::VerifyLedger, cause).fix(fix)));
             }
         }
         Ok(())
+    }
+
+    /// What should be done and is not. Where each schema has a ledger, those count that were made meanwhile, too.
+    fn left(&self, after: &Witness) -> Vec<MigrationId> {
+        let mut left: Vec<MigrationId> = self.pending.iter().filter(|id| !self.is_done(id, after)).cloned().collect();
+        let recipe = &self.tool.recipe;
+        if left.is_empty() && self.settings.command == Command::Migrate && recipe.ledgers == Ledgers::EachSchema {
+            left = witness::pending(recipe, self.known.listed(), after);
+        }
+        left
+    }
+
+    fn unproven(&self) -> &'static str {
+        match (self.keeper.session(), &self.known) {
+            (None, _) => "no database is given, and the tool has no list that says what is applied",
+            (Some(_), Known::Listed(_)) => "no ledger was found in the database",
+            (Some(_), Known::NoLedger | Known::Nothing) => "the tool can't list its migrations",
+        }
     }
 
     /// What was called to migrate, for people.
@@ -192,9 +238,13 @@ impl Foreign<'_> {
             };
             faults.push(Fault::new(Code::VerifyPending, cause));
         } else {
-            for verb in [Verb::Verify, Verb::Check] {
-                let Some(line) = self.line(verb) else { continue };
-                faults.extend(sites.called(&self.tool.site, &line).await.err());
+            let lines: Vec<Line> = [Verb::Verify, Verb::Check].into_iter().filter_map(|verb| self.line(verb)).collect();
+            if lines.is_empty() && !self.known.is_listed() {
+                let cause = format!("there is nothing to verify by: {}", self.unproven());
+                faults.push(Fault::new(Code::VerifyLedger, cause));
+            }
+            for line in &lines {
+                faults.extend(sites.called(&self.tool.site, line).await.err());
             }
         }
         faults.extend(self.before.broken());
@@ -209,8 +259,16 @@ impl Foreign<'_> {
         let (ended, told) = join(sites.end(), self.keeper.end_backends(sites.pids())).await;
         ended?;
         told?;
-        if self.began && self.after.is_none() {
-            self.tell_applied(&self.look_now(sites).await?);
+        if !self.began || self.after.is_some() {
+            return Ok(());
+        }
+        match timeout(LAST_LOOK, self.look_now(sites)).await {
+            Ok(looked) => self.tell_applied(&looked?),
+            Err(_) => {
+                // A listing that is not done in time must not stay behind.
+                sites.end().await?;
+                return Err(Fault::new(Code::CommitInDoubt, "the tool did not say in time what it has done"));
+            }
         }
         Ok(())
     }
@@ -234,9 +292,3 @@ impl Foreign<'_> {
         faults
     }
 }
-
-/// Why nothing is proven, and what would change that.
-const NO_LEDGER: (&str, &str) =
-    ("no ledger was found in the database", "name a tool that keeps one, or look at what is new in the schema");
-const NO_LISTING: (&str, &str) =
-    ("no database is given and the tool has no listing", "give `database-url`, or name a tool that can list");

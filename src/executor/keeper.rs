@@ -64,13 +64,28 @@ impl<'a> Keeper<'a> {
         if !self.locked {
             let server = self.runner.server_url.as_deref();
             lock::acquire(session, lock::own(), self.settings.safety.lock_wait, server, &self.events).await?;
-            // Whoever held it may have made the ledger meanwhile.
-            let question = witness::find_sql(self.settings);
-            self.found = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
             self.locked = true;
+            // Whoever held it may have made the ledger meanwhile.
+            self.find_again().await?;
         }
         self.events.tell(Event::Locked { waited: began.elapsed() });
         Ok(())
+    }
+
+    /// Asks again which ledgers there are.
+    ///
+    /// # Errors
+    /// Why the database can't be asked.
+    pub(super) async fn find_again(&mut self) -> Result<(), Fault> {
+        let Some(session) = &self.session else { return Ok(()) };
+        let question = witness::find_sql(self.settings);
+        self.found = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
+        Ok(())
+    }
+
+    /// Whether the session is gone, and the lock with it.
+    pub(super) fn is_lost(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.client.is_closed())
     }
 
     /// The session; none if no database is given.
@@ -115,7 +130,7 @@ impl<'a> Keeper<'a> {
     /// # Errors
     /// Why they can't be had.
     pub(super) async fn again(&mut self, reach: &Reach) -> Result<(), Fault> {
-        let Some(target) = &self.settings.database else { return Ok(()) };
+        let (Some(target), Some(_)) = (&self.settings.database, &self.session) else { return Ok(()) };
         let wait = self.settings.wait_timeout;
         let before = self.session.as_ref().map_or(0, |session| session.announced_pid);
         let late = Fault::new(Code::DatabaseTimeout, "the database did not answer again in time");

@@ -37,6 +37,7 @@ use crate::{
     run::event::{Events, Phase},
     secret::Secret,
 };
+use futures_util::future::join;
 use keeper::Keeper;
 
 /// Whether a session takes the run lock with its first question. A run that was cut off takes its place on the server again,
@@ -111,7 +112,8 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// Why the database can't be worked with.
     pub async fn connect(&mut self, sites: &mut Sites<'_>) -> Result<(), Fault> {
-        each!(self, inner => inner.connect(sites.reach()?).await, inner.connect(sites).await; Ok(()))
+        each!(self, inner => inner.connect(sites.reach()?).await?, inner.connect(sites).await?; ());
+        sites.listen().await
     }
 
     /// The run lock.
@@ -174,7 +176,9 @@ impl<'a> Executor<'a> {
         if let Some(health) = &sites.settings.steps.health {
             steps::health(sites, health).await?;
         }
-        self.steps(sites, Phase::Before, &[When::Always]).await
+        self.steps(sites, Phase::Before, &[When::Always]).await?;
+        // They may have made what the opening of the connection did not find.
+        each!(self, inner => inner.find_again().await, inner.keeper.find_again().await; Ok(()))
     }
 
     /// The steps before a migration that has something to do.
@@ -198,10 +202,7 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// Likewise.
     pub async fn after_failure(&mut self, sites: &mut Sites<'a>) -> Result<(), Fault> {
-        for phase in [Phase::Before, Phase::Migrate, Phase::After] {
-            self.steps(sites, phase, &[When::Failure]).await?;
-        }
-        Ok(())
+        self.steps(sites, Phase::After, &[When::Failure]).await
     }
 
     async fn steps(&mut self, sites: &mut Sites<'a>, phase: Phase, turns: &[When]) -> Result<(), Fault> {
@@ -213,9 +214,10 @@ impl<'a> Executor<'a> {
         };
         let mut nobody = Keeper::new(settings, sites.runner, sites.events.clone());
         let keeper = match self {
-            Self::Foreign(foreign) => &mut foreign.keeper,
+            // After a failure the lock may be what was lost: then there is nothing to watch any more.
+            Self::Foreign(foreign) if !foreign.keeper.is_lost() => &mut foreign.keeper,
             // The session that works is the one that holds the lock: it notices itself.
-            Self::Sql(_) | Self::Tunnel(_) => &mut nobody,
+            Self::Sql(_) | Self::Foreign(_) | Self::Tunnel(_) => &mut nobody,
         };
         Box::pin(steps::run(sites, keeper, (phase, steps), turns)).await
     }
@@ -234,7 +236,10 @@ impl<'a> Executor<'a> {
         each!(
             self,
             inner => match sites.reach() {
-                Ok(reach) => sites.end().await.and(inner.stop(reach).await),
+                Ok(reach) => {
+                    let (ended, told) = join(sites.end(), inner.stop(reach)).await;
+                    ended.and(told)
+                }
                 Err(_) => Ok(()),
             },
             inner.stop(sites).await,

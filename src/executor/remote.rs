@@ -52,7 +52,8 @@ impl<'a> Remote<'a> {
         runner: &'a Runner,
         events: Events,
     ) -> Result<Self, Fault> {
-        let directory = shared.working_directory.as_deref().unwrap_or("~");
+        let directory = shared.working_directory.as_deref().unwrap_or("~").trim_end_matches('/');
+        let directory = directory.strip_prefix("~/").or(directory.strip_prefix("./")).unwrap_or(directory);
         // Who only looks is in nobody's way but that of others who look.
         let slot = if settings.command.writes() { directory.to_owned() } else { format!("look {directory}") };
         let label = runner.run_url().unwrap_or_else(|| "a run by hand".to_owned());
@@ -114,7 +115,7 @@ impl<'a> Remote<'a> {
         let ours = [("PGAPPNAME", injected.application_name.clone()), ("PGOPTIONS", injected.options())];
         let ours = ours.map(|(name, value)| (name.to_owned(), Secret::new(value)));
         Script {
-            title: line.shown(),
+            title: title(line),
             working_directory: self.shared.working_directory.clone(),
             // What the user wrote comes last, and wins.
             env: ours.into_iter().chain(self.settings.env.iter().cloned()).collect(),
@@ -160,6 +161,15 @@ impl<'a> Remote<'a> {
             left => left,
         }
     }
+}
+
+/// How many words of a command are kept on the server to name it: arguments may be what nobody should read there.
+const TITLE_WORDS: usize = 4;
+
+fn title(line: &Line) -> String {
+    let shown = line.shown();
+    let words: Vec<&str> = shown.lines().next().unwrap_or_default().split_whitespace().take(TITLE_WORDS).collect();
+    words.join(" ")
 }
 
 fn tunnel(reach: &Reach) -> Result<&Tunnel, Fault> {

@@ -87,6 +87,15 @@ pub(super) fn order(
     }
 }
 
+/// The same in an image that is not the app's: what its entrypoint prepares is not what lines for a shell want, and the one of a
+/// cloud's command line is that program.
+pub(super) fn of_its_own(order: Order, line: &Line) -> Order {
+    match line {
+        Line::Program(_) => order,
+        Line::Shell(_) => Order { entrypoint: Some(line.words()), command: None, ..order },
+    }
+}
+
 /// Where the container will be.
 #[derive(Debug)]
 pub(super) struct Place<'a> {

@@ -9,7 +9,7 @@ use crate::{
     migrate::{self, Apply, Files, Migration, Rules, Tally},
     postgres::{Session, Startup, facts, fault::statement, lock, ready, rows},
     reach::Reach,
-    run::event::{Change, Event, Events, MigrationId, PlanFacts, Proof},
+    run::event::{Change, Coverage, Event, Events, MigrationId, PlanFacts, Proof},
 };
 
 use futures_util::future::join;
@@ -107,6 +107,19 @@ impl<'a> Sql<'a> {
         Ok(())
     }
 
+    /// Asks again which ledgers there are.
+    ///
+    /// # Errors
+    /// Why the database can't be asked.
+    pub async fn find_again(&mut self) -> Result<(), Fault> {
+        let session = open(self.session.as_ref())?;
+        let question = opening_sql(self.settings);
+        let answer = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
+        (self.opening, self.fresh) = (found(&answer), Content::parse(&answer));
+        self.ledger = Some(self.choose_ledger()?);
+        Ok(())
+    }
+
     /// Ledger against files.
     ///
     /// # Errors
@@ -129,6 +142,7 @@ impl<'a> Sql<'a> {
         let digest = plan.digest;
         self.events.tell(Event::Planned(PlanFacts {
             change: Change::Apply,
+            coverage: Coverage::Whole,
             layout: ledger.layout.name().to_owned(),
             ledger: ledger.table.to_string(),
             recorded: self.before.recorded.len(),

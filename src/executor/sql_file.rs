@@ -4,7 +4,7 @@ use super::sites::Sites;
 use crate::{
     fault::{Code, Fault, Place},
     migrate::{Source, Span},
-    postgres::{Session, Startup, fault::statement, lock, ready},
+    postgres::{Session, Startup, fault::statement, lock, ready, rows},
     reach::Reach,
 };
 use std::{path::Path, time::Duration};
@@ -23,14 +23,17 @@ pub(super) async fn run(sites: &Sites<'_>, shown: &str, path: &Path, limit: Opti
     })?;
     let text = text.trim_start_matches('\u{feff}');
     let safety = &sites.settings.safety;
-    let options = format!(
+    let mut options = format!(
         "-c lock_timeout={} -c statement_timeout={} -c client_connection_check_interval=1000 \
          -c standard_conforming_strings=on",
         safety.lock_timeout.as_millis(),
         safety.statement_timeout.as_millis()
     );
-    let startup = Startup { application_name: lock::tool_name(sites.runner), options };
     let target = sites.settings.database()?;
+    if let Some(own) = &target.options {
+        options = format!("{options} {own}");
+    }
+    let startup = Startup { application_name: lock::tool_name(sites.runner), options };
     let wait = sites.settings.wait_timeout;
     let session = ready::connect(sites.reach()?, target, &startup, wait, &sites.events).await?;
     let done = within(sites.reach()?, limit, (shown, text), &session).await;
@@ -56,7 +59,22 @@ async fn within(
             }
         },
     };
-    done.map_err(|error| at_its_place(statement(&error), &error, Source { file: shown, text }))
+    done.map_err(|error| at_its_place(statement(&error), &error, Source { file: shown, text }))?;
+    ended(session, shown).await
+}
+
+/// A transaction that the file has begun and not ended would be rolled back with the session, and nobody would know.
+async fn ended(session: &Session, shown: &str) -> Result<(), Fault> {
+    // In a transaction the time of its beginning is not that of this statement.
+    let question = "SELECT pg_catalog.now() <> pg_catalog.statement_timestamp()";
+    let answer = rows(&session.client, question).await.map_err(|error| statement(&error))?;
+    match answer.first().and_then(|row| row.first()).and_then(Option::as_deref) {
+        Some("t") => {
+            let cause = format!("`{shown}` begins a transaction and does not end it: nothing of that took place");
+            Err(Fault::new(Code::OwnTransaction, cause).fix("add COMMIT at its end").in_file(Place::whole(shown)))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn at_its_place(fault: Fault, error: &Error, source: Source<'_>) -> Fault {

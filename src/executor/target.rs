@@ -5,7 +5,7 @@ use super::witness::{Witness, in_every_schema, numbered};
 use crate::{
     fault::{Code, Fault},
     run::event::MigrationId,
-    tool::{Listed, Recipe},
+    tool::{Listed, Recipe, Says},
 };
 
 /// How tools call the place before their first migration (Django, Alembic, Rails).
@@ -21,11 +21,18 @@ pub(super) fn undone(
     before: &Witness,
     target: Option<&str>,
 ) -> Result<Vec<MigrationId>, Fault> {
-    let beyond = beyond(recipe, listed, target)?;
+    let steps = match says(recipe) {
+        Says::Count => target.and_then(|count| count.parse().ok()),
+        Says::Place | Says::Only => None,
+    };
+    let beyond = match steps {
+        Some(_) => listed.iter().collect(),
+        None => beyond(recipe, listed, target)?,
+    };
     let mut ids: Vec<MigrationId> = in_every_schema(recipe, beyond.iter().copied(), before).map(|(_, id)| id).collect();
     ids.retain(|id| before.has(id));
     // Backwards, as the tool does it.
-    Ok(numbered(ids.into_iter().rev()))
+    Ok(numbered(ids.into_iter().rev().take(steps.unwrap_or(usize::MAX))))
 }
 
 /// What is not applied and will be recorded as if it were, up to the target.
@@ -38,18 +45,23 @@ pub(super) fn taken(
     before: &Witness,
     target: Option<&str>,
 ) -> Result<Vec<MigrationId>, Fault> {
-    let beyond = match target {
-        Some(_) => beyond(recipe, listed, target)?,
-        None => Vec::new(),
-    };
+    let beyond = beyond(recipe, listed, target)?;
     let group = target.map(|target| of_group(recipe, listed, target));
-    let meant = |one: &&Listed| {
-        let in_group = group.as_ref().is_none_or(|group| group.iter().any(|member| member.name == one.name));
-        in_group && !beyond.iter().any(|later| later.name == one.name)
+    let alone = says(recipe) == Says::Only;
+    let meant = |one: &&Listed| match (target, &group) {
+        (Some(target), _) if alone => is_named(&words(recipe, one), target),
+        (Some(_), Some(group)) => {
+            group.iter().any(|member| member.name == one.name) && !beyond.iter().any(|later| later.name == one.name)
+        }
+        _ => true,
     };
     let upto: Vec<&Listed> = listed.iter().filter(meant).collect();
     let ids = in_every_schema(recipe, upto.iter().copied(), before).map(|(_, id)| id);
     Ok(numbered(ids.filter(|id| !before.has(id))))
+}
+
+fn says(recipe: &Recipe) -> Says {
+    recipe.target.as_ref().map(|target| target.says).unwrap_or_default()
 }
 
 /// The migrations of the target's group that come after it.
@@ -90,7 +102,8 @@ fn split(words: &str) -> (&str, &str) {
 
 fn unknown(recipe: &Recipe, listed: &[Listed], target: &str) -> Fault {
     let group = of_group(recipe, listed, target);
-    let fault = Fault::new(Code::TargetUnknown, format!("the tool lists no migration `{target}`"));
+    let fault = Fault::new(Code::TargetUnknown, format!("the tool lists no migration `{target}`"))
+        .fix("set `target` to one that the tool lists above");
     match (group.first(), group.last()) {
         (Some(first), Some(last)) => fault.detail(format!(
             "it lists {} there, from `{}` to `{}`",
@@ -141,6 +154,21 @@ mod tests {
         let taken = |to| names(taken(&django, &listed(&APP), &applied(&APP[..1]), to).unwrap());
         assert_eq!(taken(Some("a 0002")), ["a.0002_more"]);
         assert_eq!(taken(None), ["b.0001_initial", "a.0002_more", "a.0003_last", "b.0002_more"]);
+    }
+
+    #[test]
+    fn a_target_may_say_how_many_or_which_one_alone() {
+        let all = ["2024_a", "2024_b", "2024_c"];
+        let laravel = Recipe::named("laravel").unwrap();
+        let back = undone(&laravel, &listed(&all), &applied(&all), Some("2")).unwrap();
+        assert_eq!(names(back), ["2024_c", "2024_b"]);
+        let prisma = Recipe::named("prisma").unwrap();
+        let taken = taken(&prisma, &listed(&all), &applied(&[]), Some("2024_b")).unwrap();
+        assert_eq!(names(taken), ["2024_b"]);
+        let flyway = Recipe::named("flyway").unwrap();
+        let versions = ["1 Add people", "1.1 Add pets", "2 Add homes"];
+        let back = undone(&flyway, &listed(&versions), &applied(&versions), Some("1.1")).unwrap();
+        assert_eq!(names(back), ["2 Add homes"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use crate::{
     fault::{Code, Fault},
-    input::{Place, Settings},
+    input::{Command, Place, Settings},
     ledger::{
         fingerprint::{self, Fingerprint},
         invalid_indexes_sql,
@@ -15,10 +15,7 @@ use crate::{
     tool::{Keeps, Ledgers, Listed, Recipe},
 };
 use sha2::{Digest as _, Sha256};
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the database says of its ledgers and tenants, row by row.
 type Found = [Vec<Option<String>>];
@@ -113,6 +110,23 @@ impl Witness {
         schemas.is_some_and(|schemas| id.schema.is_empty() || schemas.contains(&id.schema))
     }
 
+    /// In how many rows it is, in its own schema if it has one.
+    fn count(&self, id: &MigrationId) -> usize {
+        let schemas = self.recorded.get(&id.name).map(Vec::as_slice).unwrap_or_default();
+        schemas.iter().filter(|schema| id.schema.is_empty() || **schema == id.schema).count()
+    }
+
+    /// Whether it was recorded since. A row that was there before proves nothing: it may be another schema's, or one of a
+    /// migration that is repeated.
+    pub(super) fn gained(&self, before: &Self, id: &MigrationId) -> bool {
+        self.count(id) > before.count(id)
+    }
+
+    /// Whether it was taken back since.
+    pub(super) fn lost(&self, before: &Self, id: &MigrationId) -> bool {
+        self.count(id) < before.count(id)
+    }
+
     fn has_name(&self, name: &str) -> bool {
         self.recorded.contains_key(name)
     }
@@ -186,10 +200,14 @@ fn broken(index: &String) -> Fault {
     )
 }
 
-/// What is not applied, numbered in the tool's order; where each schema has a ledger, for each of them.
+/// What is not applied, numbered in the tool's order; where each schema has a ledger, for each of them. What the tool calls
+/// pending is believed; what it calls applied has to be in the ledger, too.
 pub(super) fn pending(recipe: &Recipe, listed: &[Listed], before: &Witness) -> Vec<MigrationId> {
+    let says_what_is_applied = recipe.listing.as_ref().is_some_and(|listing| listing.applied.is_some());
     let everywhere = in_every_schema(recipe, listed.iter(), before);
-    let open = everywhere.filter(|(one, id)| !(before.has(id) || one.applied && id.schema.is_empty()));
+    // The list speaks of one schema.
+    let open = everywhere
+        .filter(|(one, id)| !before.has(id) || (says_what_is_applied && id.schema.is_empty() && !one.applied));
     numbered(open.map(|(_, id)| id))
 }
 
@@ -217,14 +235,17 @@ pub(super) fn numbered(ids: impl Iterator<Item = MigrationId>) -> Vec<MigrationI
     (1..).zip(ids).map(|(version, id)| MigrationId { version, ..id }).collect()
 }
 
-/// Names the plan: the tool, the image, and what would be applied.
-pub(super) fn digest(recipe: &Recipe, image: Option<&ImageFacts>, pending: &[MigrationId]) -> String {
+/// Names the plan: the tool, the image, and what would be done. A plan to go back is not one to go on.
+pub(super) fn digest(command: Command, recipe: &Recipe, image: Option<&ImageFacts>, pending: &[MigrationId]) -> String {
     let mut hash = Sha256::new();
     let mut add = |text: &str| {
         hash.update((text.len() as u64).to_be_bytes());
         hash.update(text);
     };
     add(&recipe.name);
+    if matches!(command, Command::Rollback | Command::Baseline) {
+        add(command.name());
+    }
     add(image.map_or("", |image| &image.id));
     pending.iter().for_each(|id| add(&id.title()));
     format!("sha256:{}", crate::ledger::hex::encode(&hash.finalize()))
@@ -247,9 +268,8 @@ pub(super) fn same_database(recipe: &Recipe, listed: &[Listed], here: &Witness) 
 }
 
 /// What a tool left undone although it ended well.
-pub(super) fn undone(command: &str, pending: &[MigrationId], after: &Witness) -> Option<Fault> {
-    let missing: Vec<Cow<'_, str>> = pending.iter().filter(|id| !after.has(id)).map(MigrationId::title).collect();
-    let first = missing.first()?;
+pub(super) fn undone(command: &str, missing: &[MigrationId]) -> Option<Fault> {
+    let first = missing.first()?.title();
     let cause = match missing.len() {
         1 => format!("`{command}` ended well, and `{first}` is not in the ledger"),
         several => format!("`{command}` ended well, and {several} migrations are not in the ledger, `{first}` first"),
@@ -260,9 +280,8 @@ pub(super) fn undone(command: &str, pending: &[MigrationId], after: &Witness) ->
 }
 
 /// What a tool left in place although it ended well.
-pub(super) fn still_there(command: &str, expected: &[MigrationId], after: &Witness) -> Option<Fault> {
-    let left: Vec<Cow<'_, str>> = expected.iter().filter(|id| after.has(id)).map(MigrationId::title).collect();
-    let first = left.first()?;
+pub(super) fn still_there(command: &str, left: &[MigrationId]) -> Option<Fault> {
+    let first = left.first()?.title();
     let cause = match left.len() {
         1 => format!("`{command}` ended well, and `{first}` is still in the ledger"),
         several => format!("`{command}` ended well, and {several} migrations are still in the ledger, `{first}` first"),
@@ -294,8 +313,13 @@ mod tests {
             pending.iter().map(|id| (id.version, id.name.as_str())).collect::<Vec<_>>(),
             [(1, "a.2"), (2, "a.3")]
         );
-        assert_eq!(undone("migrate", &pending, &witness(&["a.1", "a.2", "a.3"])), None);
-        let fault = undone("migrate", &pending, &witness(&["a.1", "a.2"])).unwrap();
+        let before = witness(&["a.1"]);
+        let missing = |after: &[&str]| {
+            let after = witness(after);
+            pending.iter().filter(|id| !after.gained(&before, id)).cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(undone("migrate", &missing(&["a.1", "a.2", "a.3"])), None);
+        let fault = undone("migrate", &missing(&["a.1", "a.2"])).unwrap();
         assert_eq!(
             (fault.code, fault.cause.as_str()),
             (Code::VerifyPending, "`migrate` ended well, and `a.3` is not in the ledger")
@@ -316,9 +340,9 @@ mod tests {
         let django = Recipe::named("django").unwrap();
         let image = |id: &str| ImageFacts { reference: "app".to_owned(), id: id.to_owned(), digest: None };
         let pending = pending(&Recipe::named("django").unwrap(), &listed(&[("a.1", false)]), &witness(&[]));
-        let one = digest(&django, Some(&image("sha256:1")), &pending);
-        assert!(one.len() == 71 && one == digest(&django, Some(&image("sha256:1")), &pending));
-        assert_ne!(one, digest(&django, Some(&image("sha256:2")), &pending));
-        assert_ne!(one, digest(&django, Some(&image("sha256:1")), &[]));
+        let one = digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending);
+        assert!(one.len() == 71 && one == digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending));
+        assert_ne!(one, digest(Command::Migrate, &django, Some(&image("sha256:2")), &pending));
+        assert_ne!(one, digest(Command::Migrate, &django, Some(&image("sha256:1")), &[]));
     }
 }

@@ -15,7 +15,7 @@ pub fn find_sql(column: &str) -> String {
          JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE a.attname = {} AND pg_catalog.format_type(a.atttypid, a.atttypmod) = {} AND NOT a.attisdropped \
          AND c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' \
-         AND pg_catalog.has_table_privilege(c.oid, 'SELECT')",
+         AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT')",
         literal(column),
         literal(TYPE)
     )
@@ -37,7 +37,8 @@ pub fn read_sql(tables: &[Table], column: &str) -> String {
     let column = identifier(column);
     let each = tables.iter().map(|table| {
         format!(
-            "SELECT 'tenant', t.{column} FROM {} t JOIN pg_catalog.pg_namespace n ON n.nspname = t.{column}",
+            "SELECT 'tenant', t.{column} FROM {} t JOIN pg_catalog.pg_namespace n ON n.nspname = t.{column} \
+             WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'",
             table.sql()
         )
     });

@@ -5,8 +5,8 @@ use crate::{
     github::env::Runner,
     input::Command,
     run::event::{
-        BastionFacts, DatabaseFacts, Event, ImageFacts, MigrationId, Phase, PlanFacts, Proof, StepFate, StepId,
-        TunnelFacts, Usage,
+        BastionFacts, Coverage, DatabaseFacts, Event, ImageFacts, MigrationId, Phase, PlanFacts, Proof, StepFate,
+        StepId, TunnelFacts, Usage,
     },
 };
 use std::time::Duration;
@@ -356,9 +356,17 @@ impl Report {
             Some(Command::Verify | Command::Tunnel) => Outcome::Success,
             // A tool has run whose ledger nobody knows: it may have done anything.
             Some(Command::Migrate) if self.has_done_something() && !self.verified => Outcome::Success,
+            // What nobody could list may be pending.
+            Some(Command::Plan | Command::Status) if self.is_unknown() => Outcome::Pending,
             _ if self.migrations.is_empty() => Outcome::NothingToDo,
             _ => Outcome::Success,
         }
+    }
+
+    /// Whether nobody could say what there is to do.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.plan.as_ref().is_some_and(|plan| plan.coverage == Coverage::Unknown)
     }
 
     /// Whether a step that is the migration has ended well.

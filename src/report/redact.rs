@@ -61,7 +61,7 @@ redacted! {
     ImageFacts { reference, id, digest } {}
     TunnelFacts { host } { port }
     MigrationId { name, file, schema } { version }
-    PlanFacts { layout, ledger, pending, digest } { recorded, change }
+    PlanFacts { layout, ledger, pending, digest } { recorded, change, coverage }
     MigrationReport { id } { fate, started_ms, took_ms }
     NoticeReport { severity, text } {}
     StepId { name } { phase, at }
@@ -152,6 +152,7 @@ mod tests {
             }),
             Event::Planned(plan) => Event::Planned(PlanFacts {
                 change: plan.change,
+                coverage: plan.coverage,
                 layout: text(),
                 ledger: text(),
                 recorded: 1,

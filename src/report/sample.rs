@@ -5,7 +5,7 @@ use crate::{
     fault::{Code, Fault, Place, Stage},
     github::env::Runner,
     input::Command,
-    run::event::{BastionFacts, Change, DatabaseFacts, Event, MigrationId, PlanFacts, Proof},
+    run::event::{BastionFacts, Change, Coverage, DatabaseFacts, Event, MigrationId, PlanFacts, Proof},
 };
 use std::{
     io::{self, Write},
@@ -44,6 +44,7 @@ pub(super) fn planned() -> Told {
     };
     let plan = PlanFacts {
         change: Change::Apply,
+        coverage: Coverage::Whole,
         layout: "plain".to_owned(),
         ledger: "bastion_migrate.ledger".to_owned(),
         recorded: 2,

@@ -35,6 +35,7 @@ fn what(report: &Report) -> String {
             Some(plan) => format!("Nothing is pending: {database} has {} recorded", count(plan.recorded, "migration")),
             None => "Nothing was asked for".to_owned(),
         },
+        Outcome::Pending if report.is_unknown() => format!("The tool can't say what is pending for {database}"),
         Outcome::Pending => {
             format!("{} pending for {database}", count(report.left_to_do().count(), "migration"))
         }

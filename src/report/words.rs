@@ -2,7 +2,9 @@
 
 use crate::{
     fault::{Fault, Place, Stage},
-    run::event::{BastionFacts, Change, DatabaseFacts, Event, ImageFacts, PlanFacts, Proof, StepFate, StepId, Usage},
+    run::event::{
+        BastionFacts, Change, Coverage, DatabaseFacts, Event, ImageFacts, PlanFacts, Proof, StepFate, StepId, Usage,
+    },
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -142,6 +144,10 @@ fn plan(facts: &PlanFacts) -> Vec<String> {
         Change::Apply => "pending",
         Change::Record => "to record",
         Change::RollBack => "to roll back",
+    };
+    let pending = match facts.coverage {
+        Coverage::Whole => pending,
+        Coverage::Unknown => "nobody can list what is".to_owned(),
     };
     let head = format!("  {pending} {word}, {} recorded in {}", facts.recorded, facts.ledger);
     let files = facts.pending.iter().map(|id| format!("  {word} {}", id.path()));

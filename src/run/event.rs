@@ -308,12 +308,24 @@ pub enum Change {
     RollBack,
 }
 
+/// Whether a plan has everything that there is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coverage {
+    /// It has.
+    Whole,
+    /// Nobody knows: the tool can't list its migrations, or can't yet.
+    Unknown,
+}
+
 /// What there is to do.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct PlanFacts {
     /// What is done with them.
     #[serde(skip)]
     pub change: Change,
+    /// Whether these are all.
+    #[serde(skip)]
+    pub coverage: Coverage,
     /// `plain` or `sqlx`.
     pub layout: String,
     /// The ledger table, qualified.

@@ -41,6 +41,15 @@ pub(super) struct Listening {
     noise: Vec<u8>,
     /// The last line on standard error.
     last: Option<String>,
+    /// Whether its end was told.
+    ended: Ended,
+}
+
+/// Whether the end of a command is known. It stays known: who asks again is told the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    NotYet,
+    Told,
 }
 
 /// What is known at the end of a channel.
@@ -57,12 +66,31 @@ pub(super) enum Outcome {
 impl Listening {
     pub(super) fn new(run: String, script: Script) -> Self {
         let stream = Stream::default;
-        Self { run, script, out: stream(), err: stream(), word: None, noise: Vec::new(), last: None }
+        Self {
+            run,
+            script,
+            out: stream(),
+            err: stream(),
+            word: None,
+            noise: Vec::new(),
+            last: None,
+            ended: Ended::NotYet,
+        }
     }
 
     /// The run's name on the server.
     pub(super) fn run(&self) -> &str {
         &self.run
+    }
+
+    /// Whether it may still be at work.
+    pub(super) fn is_open(&self) -> bool {
+        self.ended == Ended::NotYet
+    }
+
+    /// Its end was told.
+    pub(super) fn end(&mut self) {
+        self.ended = Ended::Told;
     }
 
     /// How many bytes of standard output and error were heard.

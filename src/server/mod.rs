@@ -139,7 +139,7 @@ impl Server {
     /// Whether something of ours may be at work there.
     #[must_use]
     pub fn is_at_work(&self) -> bool {
-        self.current.borrow().is_some()
+        self.current.borrow().as_ref().is_some_and(Listening::is_open)
     }
 
     /// Ends what runs: TERM, and after `grace` KILL, to all processes of its session. Nothing runs: nothing to do. A start
@@ -149,7 +149,8 @@ impl Server {
     /// `server-unstopped` when something can't be ended, and those of [`Tunnel::exec`].
     pub async fn end(&self, tunnel: &Tunnel, grace: Duration) -> Result<(), Fault> {
         let mut call = self.call()?;
-        let Some(run) = self.current.borrow().as_ref().map(|listening| listening.run().to_owned()) else {
+        let open = |listening: &&Listening| listening.is_open();
+        let Some(run) = self.current.borrow().as_ref().filter(open).map(|listening| listening.run().to_owned()) else {
             return Ok(());
         };
         // The script counts in tenths of a second.
@@ -213,7 +214,10 @@ impl Server {
         let ended = ended.await;
         let outcome = self.current.borrow_mut().as_mut().map(|listening| listening.outcome(&mut tell));
         match outcome {
-            Some(Outcome::Ended(status)) => Ok(Some(status)),
+            Some(Outcome::Ended(status)) => {
+                self.current.borrow_mut().iter_mut().for_each(Listening::end);
+                Ok(Some(status))
+            }
             Some(Outcome::Never) => {
                 self.current.replace(None);
                 Ok(None)

@@ -90,7 +90,10 @@ fn known(recipe: &Recipe, headline: Option<&str>, said: &[String], begun: Option
             Some(failure.fault(recipe, &groups, line, begun))
         })
     };
-    headline.into_iter().chain(said.iter().rev().map(String::as_str)).find_map(fits)
+    // A lock timeout has the tool run again: what was caught long before its end must not.
+    let caught = |fault: &Fault| fault.code == Code::LockTimeout;
+    let anywhere = said.iter().rev().filter_map(|line| fits(line)).find(|fault| !caught(fault));
+    headline.and_then(fits).or(anywhere)
 }
 
 #[cfg(test)]

@@ -28,15 +28,6 @@ impl Line {
         }
     }
 
-    /// The same with these words in front of the program.
-    #[must_use]
-    pub fn behind(self, prefix: &[String]) -> Self {
-        match self {
-            Self::Program(words) => Self::Program(prefix.iter().cloned().chain(words).collect()),
-            Self::Shell(lines) => Self::Shell(lines),
-        }
-    }
-
     /// As a reader would type it.
     #[must_use]
     pub fn shown(&self) -> String {

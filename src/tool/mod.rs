@@ -14,5 +14,5 @@ pub use line::{Call, Line};
 pub use listing::{Answer, Between, Keeps, Listed, Listing, Order};
 pub use pattern::Pattern;
 pub use recipe::{Begun, Ledgers, Recipe};
-pub use target::Target;
+pub use target::{Says, Target};
 pub use verb::Verb;

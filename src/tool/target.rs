@@ -22,6 +22,22 @@ pub struct Target {
     pub is: String,
     /// How the name of a migration becomes one: the groups, joined by blanks; absent: as it is.
     pub of: Option<Pattern>,
+    /// What it says.
+    #[serde(default)]
+    pub says: Says,
+}
+
+/// What a target says of the migrations in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Says {
+    /// To which of them to go: it and those before it are meant.
+    #[default]
+    Place,
+    /// Which one of them alone is meant.
+    Only,
+    /// How many of them are meant, counted from the last that is applied.
+    Count,
 }
 
 impl Target {

@@ -3,7 +3,7 @@
 use crate::{
     app::{DJANGO_5_2, MIGRATIONS},
     bystander::Bystander,
-    engine::{docker, image, inspect},
+    engine::{docker, image, inspect, label},
     leak,
     network::{DATABASE, Database, MACHINE, PASSWORD, ROLE, shared},
     registry,
@@ -221,4 +221,38 @@ fn a_tool_that_is_killed_is_told_with_the_signal() {
     sibling(&running);
     docker(&["kill", "--signal", "KILL", &running.siblings().concat()]);
     running.finish().finished.fails("tool-killed", 6).says("signal 9").done();
+}
+
+/// An image whose entrypoint says what it was given.
+struct Entered(String);
+
+impl Entered {
+    fn new() -> Self {
+        let made = docker(&["create", "--label", &label(), image(MACHINE), "true"]);
+        let change = r#"ENTRYPOINT ["/bin/echo", "entered with"]"#;
+        let name = format!("bastion-migrate-entered:{}", std::process::id());
+        docker(&["commit", "--change", change, made.trim(), &name]);
+        docker(&["rm", made.trim()]);
+        Self(name)
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        docker(&["image", "rm", &self.0]);
+    }
+}
+
+#[test]
+fn an_entrypoint_is_handed_a_list_and_gives_way_to_a_steps_own_lines() {
+    let (database, entered) = (shared().database(), Entered::new());
+    let steps = format!(
+        "before:\n  - {{ name: List, image: '{0}', run: [one, 'two words'] }}\n  - {{ name: Lines, image: '{0}', run: 'echo lines for a shell' }}\n",
+        entered.0
+    );
+    let step = Step::of_app(&database, DJANGO_5_2).file(".github/bastion-migrate.yml", steps);
+    let told = step.run().succeeds().applied(MIGRATIONS);
+    told.says("  | entered with one two words\n").says("  | lines for a shell\n").done();
+    let tool = Step::in_image(&database, &entered.0, "echo lines").run();
+    tool.succeeds().warning("no ledger").says("  | entered with sh -euc echo lines\n").done();
 }

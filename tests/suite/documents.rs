@@ -7,6 +7,7 @@ use crate::{
     judge::Finished,
     lab::{
         Lab,
+        server::{BACKEND, Server},
         sshd::{Sshd, SshdOptions},
     },
     workflow::{Context, evaluate, fenced, is_ours, our_step},
@@ -154,6 +155,45 @@ fn the_page_of_inputs_shows_a_step_and_a_configuration_that_work() {
     first_time(configured.file(".github/bastion-migrate.yml", here(&lab, &config)).run());
 }
 
+/// What the lab's project has on a server.
+const OF_THE_SERVER: [&str; 5] = [
+    "carriers.0001_initial",
+    "suppliers.0001_initial",
+    "customers.0001_initial",
+    "customers.0002_region",
+    "customers.0003_first_customer",
+];
+
+/// Those with a Python environment; Docker Compose has an example of its own.
+#[test]
+fn the_steps_for_a_server_migrate_there() {
+    for page in ["README.md", "docs/executors.md"] {
+        let pieces = fenced(&read(page), "yaml").into_iter();
+        let mut pieces = pieces.filter(|piece| piece.contains("executor: server") && piece.contains("setup:"));
+        let piece = pieces.next().expect("the page has a step for a server");
+        assert_eq!(pieces.next(), None, "{page}");
+        let lab = Lab::new();
+        let server = Server::with_project(&lab.database);
+        let host = format!("{}@127.0.0.1:{}", server.login().name(), server.sshd().port);
+        let key = server.sshd().key();
+        let context: Context = [
+            ("secrets.SSH_HOST", host.as_str()),
+            ("secrets.SSH_PRIVATE_KEY", key.expose()),
+            ("secrets.SSH_KNOWN_HOSTS", &server.sshd().known_hosts_line()),
+            ("vars.SSH_KNOWN_HOSTS", &server.sshd().known_hosts_line()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        let steps: Value = serde_yaml::from_str(&piece.replace("shop/backend", BACKEND)).unwrap();
+        let with = steps[0]["with"].as_mapping().expect("`with:` is a mapping");
+        let step = with.iter().fold(Action::at_server(&lab, &server).hides(key.expose()), |step, (name, value)| {
+            let value = evaluate(value.as_str().expect("a string"), &context);
+            step.input(name.as_str().expect("a string"), value)
+        });
+        step.run().succeeds().applied(OF_THE_SERVER).says("as the tool's own listing says").done();
+    }
+}
+
 #[test]
 fn the_example_of_a_configuration_is_understood() {
     let lab = Lab::new();
@@ -192,7 +232,8 @@ fn steps_read_outputs_that_exist() {
 fn every_piece_of_a_workflow_in_the_documents_is_yaml_and_names_inputs_that_exist() {
     let manifest: Value = serde_yaml::from_str(&read("action.yml")).unwrap();
     let (mut pieces, mut wrong) = (0, Vec::new());
-    for document in ["README.md", "docs/inputs.md", "docs/outputs.md", "docs/executors.md"] {
+    let pages = ["inputs", "outputs", "executors", "steps", "tools"].map(|page| format!("docs/{page}.md"));
+    for document in pages.iter().map(String::as_str).chain(["README.md"]) {
         for block in fenced(&read(document), "yaml") {
             let piece: Value =
                 serde_yaml::from_str(&block).unwrap_or_else(|error| panic!("{document}: {error}\n{block}"));
@@ -212,7 +253,8 @@ fn withs(piece: &Value) -> Vec<&Value> {
     let jobs = piece["jobs"].as_mapping().into_iter().flat_map(serde_yaml::Mapping::values);
     let steps = jobs.filter_map(|job| job["steps"].as_sequence()).chain(piece.as_sequence()).flatten();
     let ours = steps.filter(|step| is_ours(step)).map(|step| &step["with"]);
-    let alone = ["jobs", "permissions", "defaults"].iter().all(|key| piece.get(*key).is_none()) && piece.is_mapping();
+    let others = ["jobs", "permissions", "defaults", "environments", "verbs"];
+    let alone = others.iter().all(|key| piece.get(*key).is_none()) && piece.is_mapping();
     ours.chain(alone.then_some(piece)).collect()
 }
 

@@ -34,6 +34,8 @@ mod listener;
 mod lost;
 mod notices;
 #[cfg(test)]
+mod own_tool;
+#[cfg(test)]
 mod page;
 mod places;
 mod plans;

@@ -391,8 +391,8 @@ fn a_run_that_is_stopped_in_a_statement_ends_it() {
 /// Everything that is in Django's ledger.
 fn recorded(lab: &Lab) -> Vec<String> {
     let all = || lab.database.sql("select app || '.' || name from django_migrations order by id");
-    let unmade = lab.database.sql("select to_regclass('django_migrations')").is_empty();
-    if unmade { Vec::new() } else { all().lines().map(str::to_owned).collect() }
+    let made = !lab.database.sql("select to_regclass('django_migrations')").is_empty();
+    if made { all().lines().map(str::to_owned).collect() } else { Vec::new() }
 }
 
 /// Wherever the signal falls, the report names exactly what the ledger has, and nothing goes on.

@@ -1,0 +1,86 @@
+//! A tool that nobody has heard of: its recipe is the one on the page of tools, as a reader would copy it into the workspace, and
+//! the tool itself a script on the deployment server.
+
+use crate::{
+    action::Action,
+    lab::{
+        Lab,
+        server::{Server, from_the_server},
+    },
+};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+/// Keeps its ledger as the recipe says, and says what the recipe reads.
+const SHOPMIG: &str = r#"#!/bin/sh
+set -eu
+ask() { psql -XAtq "$DATABASE_URL" -c "$1"; }
+has() { [ "$(ask "select count(*) from schema_migrations where version = $1" 2>/dev/null)" = 1 ]; }
+case $1 in
+ping) ask 'select 1' >/dev/null ;;
+list) for number in 1 2 3; do if has $number; then echo "done $number"; else echo "open $number"; fi; done ;;
+up)
+    ask 'create table if not exists schema_migrations (version bigint primary key, dirty boolean not null)' 2>/dev/null
+    for number in 1 2 3; do
+        if has $number; then continue; fi
+        echo "up $number"
+        if [ $number = "${BROKEN-}" ]; then echo "shopmig: file $number has no end" >&2; exit 1; fi
+        ask "begin; create table shop_$number (); insert into schema_migrations values ($number, false); commit"
+    done ;;
+down)
+    for number in 3 2 1; do
+        if [ $number -le ${2#--to=} ]; then continue; fi
+        echo "down $number"
+        ask "begin; drop table shop_$number; delete from schema_migrations where version = $number; commit"
+    done ;;
+esac
+"#;
+
+fn recipe() -> String {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/tools.md")).expect("it is there");
+    let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let block = { blocks }.find(|block| block.starts_with("name: "));
+    block.expect("the page shows a whole recipe").to_owned()
+}
+
+fn server(lab: &Lab) -> Server {
+    let variables = format!("export DATABASE_URL='{}'\n", from_the_server(&lab.database));
+    let server = Server::start().file("shop/shopmig", SHOPMIG).file("shop/env", variables);
+    fs::set_permissions(server.path("shop/shopmig"), fs::Permissions::from_mode(0o755)).expect("it is there");
+    server
+}
+
+fn shop<'a>(lab: &'a Lab, server: &'a Server) -> Action<'a> {
+    let step = Action::on_server(lab, server).secret("database-url", lab.database.url());
+    let step = step.file(".github/shopmig.yml", recipe()).input("tool", ".github/shopmig.yml");
+    step.input("working-directory", "shop").input("setup", ". ./env")
+}
+
+#[test]
+fn a_tool_is_added_by_one_file() {
+    let lab = Lab::new();
+    let server = server(&lab);
+    shop(&lab, &server).input("command", "plan").run().pends().pending(["1", "2", "3"]).done();
+    shop(&lab, &server).run().succeeds().applied(["1", "2", "3"]).says("begun 3").done();
+    shop(&lab, &server).run().nothing_to_do().done();
+    let back = shop(&lab, &server).input("command", "rollback").input("target", "1").run();
+    back.succeeds().pending(["3", "2"]).says("rolled back 3").says("Rolled back 2 migrations").done();
+    assert_eq!(lab.database.sql("select version from schema_migrations"), "1");
+}
+
+#[test]
+fn what_its_file_knows_of_a_failure_is_told() {
+    let lab = Lab::new();
+    let server = server(&lab);
+    let told = shop(&lab, &server).input("env", "BROKEN=2").run().fails("tool-failed", 6);
+    told.applied(["1"]).pending(["2", "3"]).error("shopmig: file 2 has no end").says("last line of file 2").done();
+}
+
+#[test]
+fn what_is_wrong_in_its_file_is_told_before_anything_is_called() {
+    let lab = Lab::new();
+    let server = server(&lab);
+    let told = shop(&lab, &server).file(".github/shopmig.yml", recipe().replace("status:", "stauts:")).run();
+    told.fails("input-invalid", 2).error_in(".github/shopmig.yml", "unknown variant `stauts`").done();
+    let told = shop(&lab, &server).input("command", "rollback").input("target", "the first").run();
+    told.fails("input-invalid", 2).error("`target` is `the first`").done();
+}
