@@ -79,6 +79,12 @@ enum Proof {
 
 const EACH: [Proof; 2] = [Proof::Ledger, Proof::Listing];
 
+/// Each case on servers of its own, all at once: most of the time they wait.
+fn with_each<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
+    let test = &test;
+    thread::scope(|scope| cases.into_iter().for_each(|case| drop(scope.spawn(move || test(case)))));
+}
+
 /// A server with the project and its gates.
 fn gated() -> (Lab, Server) {
     let lab = Lab::new();
@@ -166,19 +172,25 @@ fn is_whole_again(lab: &Lab, gate: Gate<'_>, proof: Proof) {
     gate.open();
 }
 
+/// Twice: while the tool says nothing, and in the middle of what it says.
 #[test]
 fn a_connection_that_is_ended_is_had_again() {
-    for proof in EACH {
+    with_each(EACH, |proof| {
         let (lab, server) = gated();
         let (first, second) = (Gate::close(&lab.database, 1), Gate::close(&lab.database, 2));
         let running = step(&lab, &server, proof).start();
         first.reached();
+        running.wait_for_line("line 1 99", SOON);
         server.sshd().kill_sessions();
         running.wait_for_line(AGAIN, SOON);
         first.open();
+        running.wait_for_line("line 2 20", SOON);
+        server.sshd().kill_sessions();
         is_whole_again(&lab, second, proof);
-        proven(running.finish().did_all(), proof).done();
-    }
+        let told = proven(running.finish().did_all(), proof);
+        assert_eq!(told.log.matches(AGAIN).count(), 2, "{}", told.log);
+        told.done();
+    });
 }
 
 /// A login's session is ended as a whole by a server that shuts down, and what listens there may be the first to go.
@@ -196,40 +208,27 @@ fn what_listens_on_the_server_is_ended_there() {
     running.finish().every_line().succeeds().applied(MIGRATIONS).done();
 }
 
+/// The work goes on, whether anybody notices or not.
 #[test]
-fn a_network_that_stands_still_is_noticed_and_the_work_goes_on() {
-    let (lab, server) = gated();
-    let network = Flights::to(server.sshd().port);
-    let (first, second) = (Gate::close(&lab.database, 1), Gate::close(&lab.database, 2));
-    let running = by(&network, &server, step(&lab, &server, Proof::Ledger)).start();
-    first.reached();
-    network.freeze();
-    let frozen = Instant::now();
-    running.wait_for_line(AGAIN, SOON);
-    first.open();
-    // It goes on meanwhile.
-    second.reached();
-    thread::sleep(Duration::from_secs(20).saturating_sub(frozen.elapsed()));
-    network.thaw();
-    is_whole_again(&lab, second, Proof::Ledger);
-    proven(running.finish().did_all(), Proof::Ledger).done();
-}
-
-#[test]
-fn a_network_that_stands_still_for_less_than_the_keepalive_is_not_noticed() {
-    let (lab, server) = gated();
-    let network = Flights::to(server.sshd().port);
-    let (first, second) = (Gate::close(&lab.database, 1), Gate::close(&lab.database, 2));
-    let running = by(&network, &server, step(&lab, &server, Proof::Ledger)).input("keepalive", "15s").start();
-    first.reached();
-    network.freeze();
-    let frozen = Instant::now();
-    first.open();
-    second.reached();
-    thread::sleep(Duration::from_secs(20).saturating_sub(frozen.elapsed()));
-    network.thaw();
-    second.open();
-    running.finish().every_line().succeeds().applied(MIGRATIONS).never_says(AGAIN).done();
+fn a_network_stands_still_for_twenty_seconds() {
+    with_each([("2s", true), ("15s", false)], |(keepalive, noticed)| {
+        let (lab, server) = gated();
+        let network = Flights::to(server.sshd().port);
+        let (first, second) = (Gate::close(&lab.database, 1), Gate::close(&lab.database, 2));
+        let action = by(&network, &server, step(&lab, &server, Proof::Ledger));
+        let running = action.input("keepalive", keepalive).start();
+        first.reached();
+        network.freeze();
+        let frozen = Instant::now();
+        first.open();
+        second.reached();
+        thread::sleep(Duration::from_secs(20).saturating_sub(frozen.elapsed()));
+        assert_eq!(running.log().contains(AGAIN), noticed, "{}", running.log());
+        network.thaw();
+        is_whole_again(&lab, second, Proof::Ledger);
+        let told = proven(running.finish().every_line().succeeds().applied(MIGRATIONS), Proof::Ledger);
+        (if noticed { told.says(AGAIN) } else { told.never_says(AGAIN) }).done();
+    });
 }
 
 /// The server is not told that the first connection is gone: our own session there still holds the run lock, and our own
@@ -290,7 +289,7 @@ fn is_in_doubt(told: Finished) -> Finished {
 
 #[test]
 fn the_next_run_waits_for_what_goes_on_and_then_goes_on() {
-    for proof in EACH {
+    with_each(EACH, |proof| {
         let (lab, server) = gated();
         let (gate, second) = (Gate::close(&lab.database, 1), Gate::close(&lab.database, 2));
         second.open();
@@ -311,7 +310,7 @@ fn the_next_run_waits_for_what_goes_on_and_then_goes_on() {
             .says("it has ended well since")
             .done();
         is_in_doubt(lost.finish()).done();
-    }
+    });
 }
 
 #[test]
@@ -331,7 +330,7 @@ fn the_next_run_tells_what_became_of_what_went_on() {
 /// Between the loss and the new connection somebody else comes: who was there first goes on first.
 #[test]
 fn another_run_that_comes_meanwhile_waits() {
-    for proof in EACH {
+    with_each(EACH, |proof| {
         let (lab, server) = gated();
         let network = Flights::to(server.sshd().port);
         let (first, second) = (Gate::close(&lab.database, 1), Gate::close(&lab.database, 2));
@@ -352,12 +351,12 @@ fn another_run_that_comes_meanwhile_waits() {
         other.wait();
         other.finish().nothing_to_do().done();
         running.finish().did_all().done();
-    }
+    });
 }
 
 #[test]
 fn a_run_that_is_killed_is_settled_by_the_next() {
-    for proof in EACH {
+    with_each(EACH, |proof| {
         let (lab, server) = gated();
         let gate = Gate::close(&lab.database, 1);
         let running = step(&lab, &server, proof).start();
@@ -368,12 +367,12 @@ fn a_run_that_is_killed_is_settled_by_the_next() {
         gate.reached();
         gate.open();
         waiting.finish().nothing_to_do().says("it has ended well since").done();
-    }
+    });
 }
 
 #[test]
 fn a_run_that_is_stopped_in_a_statement_ends_it() {
-    for (proof, signal) in [(Proof::Ledger, Signal::INT), (Proof::Listing, Signal::TERM)] {
+    with_each([(Proof::Ledger, Signal::INT), (Proof::Listing, Signal::TERM)], |(proof, signal)| {
         let (lab, server) = gated();
         let gate = Gate::close(&lab.database, 1);
         let mut running = step(&lab, &server, proof).start();
@@ -386,7 +385,7 @@ fn a_run_that_is_stopped_in_a_statement_ends_it() {
         let told = told.applied(BEFORE.iter().copied()).pending(GATED.iter().copied());
         told.summary("Stopped in stage migrate with cancelled").done();
         assert_eq!(lab.database.sql("select to_regclass('gated')"), "");
-    }
+    });
 }
 
 /// Everything that is in Django's ledger.
@@ -441,31 +440,19 @@ fn a_run_that_is_stopped_while_its_connection_is_lost_says_what_it_does_not_know
 
 #[test]
 fn a_run_that_takes_too_long_ends_its_work() {
-    for (proof, limit, code, exit) in [
-        (Proof::Ledger, ("timeout", "5s"), "timed-out", 130),
-        (Proof::Listing, ("timeout", "5s"), "timed-out", 130),
-        (
-            Proof::Ledger,
-            ("steps", "[{ name: Migrate, run: python manage.py migrate, timeout: 3s }]"),
-            "step-timeout",
-            6,
-        ),
-        (
-            Proof::Listing,
-            ("steps", "[{ name: Migrate, run: python manage.py migrate, timeout: 3s }]"),
-            "step-timeout",
-            6,
-        ),
-    ] {
+    let whole = (("timeout", "5s"), "timed-out", 130);
+    let step_alone = (("steps", "[{ run: python manage.py migrate, timeout: 3s }]"), "step-timeout", 6);
+    let cases = [whole, step_alone].into_iter().flat_map(|case| EACH.map(|proof| (proof, case)));
+    with_each(cases, |(proof, ((input, limit), code, exit))| {
         let (lab, server) = gated();
         let _gate = Gate::close(&lab.database, 1);
-        let mut running = step(&lab, &server, proof).input(limit.0, limit.1).start();
+        let mut running = step(&lab, &server, proof).input(input, limit).start();
         running.wait();
         assert_eq!(working(&server), Vec::<String>::new());
         no_backend(&lab);
         let told = running.finish().fails(code, exit).applied(BEFORE.iter().copied());
         told.pending(GATED.iter().copied()).done();
-    }
+    });
 }
 
 /// Nobody could end it: it is in doubt, not "was ended".
