@@ -183,18 +183,19 @@ impl Foreign<'_> {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let ledgers = self.after.as_ref().map_or(&self.before.ledgers, |after| &after.ledgers);
-        // Without a list nobody knows what should be there: that something is there proves nothing.
-        let proof = match (self.keeper.session(), ledgers.is_empty()) {
-            _ if !self.known.is_listed() => None,
-            (Some(_), false) => Some(Proof::Ledger),
-            (Some(_), true) => None,
-            (None, _) => Some(Proof::Listing),
+        let now = self.after.as_ref().unwrap_or(&self.before);
+        // Without a list nobody knows what should be there: only what is new says something.
+        let says_something = self.known.is_listed() || now.rows_since(&self.before).next().is_some();
+        let proof = match self.keeper.session() {
+            Some(_) if says_something && !now.ledgers.is_empty() => Some(Proof::Ledger),
+            None if self.known.is_listed() => Some(Proof::Listing),
+            _ => None,
         };
         match proof {
             Some(proof) => self.events.tell(Event::Verified(proof)),
             None => {
-                let cause = format!("{}: that the migration took place is only the tool's word", self.unproven());
+                let why = self.unproven(now);
+                let cause = format!("{why}: that the migration took place is only the tool's word");
                 let fix = "name a tool that can list and keeps a ledger, and give `database-url`";
                 self.events.tell(Event::Warning(Fault::new(Code::VerifyLedger, cause).fix(fix)));
             }
@@ -212,11 +213,11 @@ impl Foreign<'_> {
         left
     }
 
-    fn unproven(&self) -> &'static str {
-        match (self.keeper.session(), &self.known) {
-            (None, _) => "no database is given, and the tool has no list that says what is applied",
-            (Some(_), Known::Listed(_)) => "no ledger was found in the database",
-            (Some(_), Known::NoLedger | Known::Nothing) => "the tool can't list its migrations",
+    fn unproven(&self, now: &Witness) -> &'static str {
+        match self.keeper.session() {
+            None => "no database is given, and the tool has no list that says what is applied",
+            Some(_) if now.ledgers.is_empty() => "no ledger was found in the database",
+            Some(_) => "the tool can't list its migrations, and there is nothing new in the ledger",
         }
     }
 
@@ -240,7 +241,7 @@ impl Foreign<'_> {
         } else {
             let lines: Vec<Line> = [Verb::Verify, Verb::Check].into_iter().filter_map(|verb| self.line(verb)).collect();
             if lines.is_empty() && !self.known.is_listed() {
-                let cause = format!("there is nothing to verify by: {}", self.unproven());
+                let cause = format!("there is nothing to verify by: {}", self.unproven(&self.before));
                 faults.push(Fault::new(Code::VerifyLedger, cause));
             }
             for line in &lines {

@@ -81,7 +81,7 @@ fn seed_001_bad_local_forwarding_specification_is_an_empty_secret() {
 #[test]
 fn seed_001_database_connection_refused() {
     let database = shared().database();
-    let told = in_production_image(&database, &[]).env("DEV_DB_PORT", "9").input("wait-timeout", "1s");
+    let told = in_production_image(&database, &[]).env("DEV_DB_PORT", "9").input("wait-timeout", "5s");
     let told = told.run().fails("database-refused", 3);
     told.error("db.private.internal").says("as seen from the bastion").done();
 }
