@@ -133,12 +133,12 @@ struct Run<'a> {
     events: &'a Events,
     executor: Executor<'a>,
     sites: Sites<'a>,
-    turn: Turn,
+    lock: Lock,
 }
 
-/// Whether it is our turn on this database: nobody else's work goes on.
+/// Whether the run lock is ours: nobody else's work goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
+enum Lock {
     NotYet,
     Ours,
 }
@@ -147,7 +147,7 @@ impl<'a> Run<'a> {
     fn new(settings: &'a Settings, ask: &'a Ask, events: &'a Events) -> Result<Self, Vec<Fault>> {
         let executor = Executor::new(settings, &ask.runner, &ask.handover, events)?;
         let sites = Sites::new(settings, &ask.runner, events).map_err(one)?;
-        Ok(Self { settings, events, executor, sites, turn: Turn::NotYet })
+        Ok(Self { settings, events, executor, sites, lock: Lock::NotYet })
     }
 
     async fn stages(&mut self) -> Result<(), Vec<Fault>> {
@@ -163,19 +163,19 @@ impl<'a> Run<'a> {
             None => sites.connect().await.map_err(one)?,
         }
         let Err(faults) = self.work().await else { return Ok(()) };
-        let Self { events, executor, sites, turn, .. } = self;
+        let Self { events, executor, sites, lock, .. } = self;
         let faults = executor.first_cause(sites, faults).await;
-        if *turn == Turn::Ours
+        if *lock == Lock::Ours
             && let Err(fault) = executor.after_failure(sites).await
         {
-            events.tell(Event::Warning(fault));
+            events.tell(Event::Warning(fault.at(Stage::After)));
         }
         Err(faults)
     }
 
     /// Everything for which there is a way.
     async fn work(&mut self) -> Result<(), Vec<Fault>> {
-        let Self { settings, events, executor, sites, turn } = self;
+        let Self { settings, events, executor, sites, lock } = self;
         let writes = settings.command.writes();
         if writes {
             executor.announce(sites);
@@ -187,12 +187,12 @@ impl<'a> Run<'a> {
         match writes {
             true => {
                 // In this order, as a run does that was cut off.
-                let lock = async {
+                let locking = async {
                     enter.await.map_err(one)?;
                     executor.lock().await.map_err(one)
                 };
-                stage(events, Stage::Lock, lock).await?;
-                *turn = Turn::Ours;
+                stage(events, Stage::Lock, locking).await?;
+                *lock = Lock::Ours;
             }
             false => enter.await.map_err(one)?,
         }

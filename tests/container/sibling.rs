@@ -254,7 +254,7 @@ fn an_entrypoint_is_handed_a_list_and_gives_way_to_a_steps_own_lines() {
     let told = step.run().succeeds().applied(MIGRATIONS);
     told.says("  | entered with one two words\n").says("  | lines for a shell\n").done();
     let tool = Step::in_image(&database, &entered.0, "echo lines").run();
-    tool.succeeds().warning("no ledger").says("  | entered with sh -euc echo lines\n").done();
+    tool.succeeds().warning("nothing new in the ledger").says("  | entered with sh -euc echo lines\n").done();
 }
 
 /// Files of SQL are applied by the action itself; a step beside them finds the database where a tool would.
