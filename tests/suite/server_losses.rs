@@ -127,7 +127,9 @@ fn locks(lab: &Lab) -> String {
 /// What the application's own processes on the server are.
 fn working(server: &Server) -> Vec<String> {
     let processes = server.login().processes().into_values();
-    processes.filter(|words| words.contains("manage.py") || words.contains("sleep ")).collect()
+    // `sleep 0.2` is who listens: it may last for a moment longer than what it listened to.
+    let sleeps = |words: &String| words.contains("sleep ") && !words.ends_with("sleep 0.2");
+    processes.filter(|words| words.contains("manage.py") || sleeps(words)).collect()
 }
 
 /// No session of the tool's is in the database.
@@ -448,7 +450,8 @@ fn a_run_that_takes_too_long_ends_its_work() {
         let _gate = Gate::close(&lab.database, 1);
         let mut running = step(&lab, &server, proof).input(input, limit).start();
         running.wait();
-        assert_eq!(working(&server), Vec::<String>::new());
+        // Who listened on the server may sleep for a moment yet.
+        poll(SOON, || working(&server).is_empty().then_some(())).expect("its work has ended");
         no_backend(&lab);
         let told = running.finish().fails(code, exit).applied(BEFORE.iter().copied());
         told.pending(GATED.iter().copied()).done();
@@ -591,7 +594,8 @@ fn what_comes_after_a_loss_that_is_not_mended_does_not_wait_again() {
     running.wait();
     server.sshd().resume();
     fs::write(server.path("go"), "").unwrap();
-    poll(SOON, || working(&server).is_empty().then_some(())).expect("the step ends");
+    // Between two looks for the file nothing of the step but its shell is there.
+    poll(SOON, || server.login().processes().is_empty().then_some(())).expect("the step ends");
     fs::remove_file(server.path("go")).unwrap();
     assert!(!server.path("second").exists() && !server.path("sorry").exists());
     let next = step(&lab, &server, Proof::Ledger).run();
