@@ -7,6 +7,8 @@ SHELL := /bin/bash
 .PHONY: test lint fmt demo image bench peers soak setup
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
+# Tests wait for servers more than they work.
+export RUST_TEST_THREADS ?= $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
 
 test: setup ## Lint (where clippy and rustfmt are installed), then the whole suite.
 	@if cargo clippy --version >/dev/null 2>&1 && cargo fmt --version >/dev/null 2>&1; then \
