@@ -167,6 +167,16 @@ mod tests {
         assert!(explain(&django, "", &lines, None).fix.contains("--fake"));
     }
 
+    /// It has the tool run again; what a tool has caught, or somebody has written there, must not.
+    #[test]
+    fn a_lock_timeout_that_was_not_the_end_of_it_is_no_reason_to_try_again() {
+        let lines = said(&["canceling statement due to lock timeout", "going on", "ValueError: the end"]);
+        for name in ["django", "custom"] {
+            let fault = explain(&Recipe::named(name).unwrap(), "", &lines, None);
+            assert_eq!((fault.code, fault.cause.as_str()), (Code::ToolFailed, "ValueError: the end"), "{name}");
+        }
+    }
+
     #[test]
     fn a_lock_timeout_is_told_as_one() {
         let lines = said(&["django.db.utils.OperationalError: canceling statement due to lock timeout"]);
