@@ -181,16 +181,13 @@ impl<'a> Keeper<'a> {
 
     /// This session only looks: it can't be the one that changed something.
     fn startup(&self) -> Startup {
-        let mut options =
-            "-c lock_timeout=5000 -c client_connection_check_interval=1000 -c standard_conforming_strings=on \
-            -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
-                .to_owned();
-        if let Some(own) = self.settings.database.as_ref().and_then(|database| database.options.as_ref()) {
-            options = format!("{options} {own}");
-        }
+        let ours = "-c lock_timeout=5000 -c client_connection_check_interval=1000 -c standard_conforming_strings=on \
+            -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3";
+        let name = lock::application_name(self.runner);
+        let mut startup = Startup::new(name, ours, self.settings.database.as_ref());
         // After the user's own, so that nothing can turn it off.
-        options += " -c default_transaction_read_only=on";
-        Startup { application_name: lock::application_name(self.runner), options }
+        startup.options += " -c default_transaction_read_only=on";
+        startup
     }
 
     /// Closes the session; the lock goes with it.

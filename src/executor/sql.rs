@@ -286,18 +286,16 @@ fn opening_sql(settings: &Settings) -> String {
 fn startup(settings: &Settings, runner: &Runner) -> Startup {
     let safety = &settings.safety;
     // Ten minutes idle in a transaction: longer than it takes to send any file, and an end to a run that stands still.
-    let mut options = format!(
+    let ours = format!(
         "-c lock_timeout={} -c statement_timeout={} -c idle_in_transaction_session_timeout=600000 \
          -c client_connection_check_interval=1000 -c standard_conforming_strings=on \
          -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3",
         safety.lock_timeout.as_millis(),
         safety.statement_timeout.as_millis(),
     );
-    if let Some(own) = settings.database.as_ref().and_then(|database| database.options.as_ref()) {
-        options = format!("{options} {own}");
-    }
+    let mut startup = Startup::new(lock::application_name(runner), &ours, settings.database.as_ref());
     if !settings.command.writes() {
-        options += " -c default_transaction_read_only=on";
+        startup.options += " -c default_transaction_read_only=on";
     }
-    Startup { application_name: lock::application_name(runner), options }
+    startup
 }

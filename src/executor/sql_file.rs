@@ -23,17 +23,14 @@ pub(super) async fn run(sites: &Sites<'_>, shown: &str, path: &Path, limit: Opti
     })?;
     let text = text.trim_start_matches('\u{feff}');
     let safety = &sites.settings.safety;
-    let mut options = format!(
+    let ours = format!(
         "-c lock_timeout={} -c statement_timeout={} -c client_connection_check_interval=1000 \
          -c standard_conforming_strings=on",
         safety.lock_timeout.as_millis(),
         safety.statement_timeout.as_millis()
     );
     let target = sites.settings.database()?;
-    if let Some(own) = &target.options {
-        options = format!("{options} {own}");
-    }
-    let startup = Startup { application_name: lock::tool_name(sites.runner), options };
+    let startup = Startup::new(lock::tool_name(sites.runner), &ours, Some(target));
     let wait = sites.settings.wait_timeout;
     let session = ready::connect(sites.reach()?, target, &startup, wait, &sites.events).await?;
     let done = within(sites.reach()?, limit, (shown, text), &session).await;

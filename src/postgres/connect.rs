@@ -31,6 +31,16 @@ pub struct Startup {
     pub options: String,
 }
 
+impl Startup {
+    /// Our settings and, after them, those of the user's URL, which win.
+    #[must_use]
+    pub fn new(application_name: String, ours: &str, target: Option<&Target>) -> Self {
+        let own = target.and_then(|target| target.options.as_deref());
+        let options = own.map_or_else(|| ours.to_owned(), |own| format!("{ours} {own}"));
+        Self { application_name, options }
+    }
+}
+
 /// A session with the database.
 pub struct Session {
     /// The handle for queries.
