@@ -1,24 +1,13 @@
 //! A container that goes on when we have ended: what it is told at its beginning, and what it says until it is ready.
 
 use super::{
-    Container,
+    Container, Heard,
     client::{said, trouble},
-    container::read,
 };
 use crate::{fault::Fault, run::program::Output};
 use bollard::query_parameters::LogsOptionsBuilder;
-use futures_util::{StreamExt as _, future::Either, future::select};
-use std::{cell::Cell, pin::pin};
-use tokio::{io::AsyncWriteExt as _, sync::Notify};
-
-/// Whether enough was heard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
-    /// There is more to come.
-    More,
-    /// No more is needed.
-    Enough,
-}
+use futures_util::StreamExt as _;
+use std::pin::pin;
 
 /// Lines of a container's log that are worth reading at its end.
 const LAST: &str = "20";
@@ -29,29 +18,13 @@ impl Container {
     /// # Errors
     /// `engine-failed`.
     pub async fn begin(&self, input: &[u8], mut tell: impl FnMut(&str) -> Heard) -> Result<Heard, Fault> {
-        let mut attached = self.attach().await?;
-        self.start().await?;
-        let written = async {
-            attached.input.write_all(input).await?;
-            attached.input.shutdown().await
-        };
-        written.await.map_err(|error| {
-            trouble("the container's input could not be written", &bollard::errors::Error::from(error))
-        })?;
-        let (enough, heard) = (Notify::new(), Cell::new(Heard::More));
-        let listen = read(attached.output, |output| {
-            if let Output::Out(line) | Output::Err(line) = output
-                && heard.get() == Heard::More
-            {
-                heard.set(tell(line));
-                if heard.get() == Heard::Enough {
-                    enough.notify_one();
-                }
-            }
+        let mut running = self.start().await?;
+        running.tell(input).await?;
+        let heard = running.hear(|output| match output {
+            Output::Out(line) | Output::Err(line) => tell(line),
+            Output::Begun(_) => Heard::More,
         });
-        match select(pin!(listen), pin!(enough.notified())).await {
-            Either::Left(_) | Either::Right(_) => Ok(heard.get()),
-        }
+        Ok(heard.await)
     }
 
     /// The port of the engine's host at which a port of it is published.

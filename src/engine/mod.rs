@@ -9,11 +9,12 @@ mod container;
 mod detached;
 mod image;
 mod own;
+mod running;
 mod sweep;
 
 pub use client::{Engine, SOCKET};
-pub use container::{Container, Ended, Input, Order};
-pub use detached::Heard;
+pub use container::{Container, Input, Order};
 pub use image::{Credentials, Pull};
 pub use own::Own;
+pub use running::{Ended, Heard, Running};
 pub use sweep::{Kind, Left, Swept, Tag};

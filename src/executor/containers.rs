@@ -121,7 +121,7 @@ impl<'a> Containers<'a> {
         let order = if self.is_the_tools(image) { order } else { sibling::of_its_own(order, line) };
         let container = self.current.make(engine, order, &self.tag).await?;
         self.events.tell(Event::Calling { command: line.shown() });
-        let ended = self.served(reach, container.run(tell)).await;
+        let ended = self.served(reach, async { container.start().await?.end(tell).await }).await;
         self.current.remove().await?;
         let ended = ended?;
         self.used(ended.usage);
@@ -150,7 +150,9 @@ impl<'a> Containers<'a> {
             memory_bytes: so_far.memory_bytes.max(more.memory_bytes),
             cpu_ms: so_far.cpu_ms.saturating_add(more.cpu_ms),
         });
-        self.events.tell(Event::Used(self.usage.get()));
+        if self.usage.get() != Usage::default() {
+            self.events.tell(Event::Used(self.usage.get()));
+        }
     }
 
     /// What the tunnel's end has seen so far.

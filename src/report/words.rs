@@ -135,7 +135,7 @@ fn schema(added: &[String]) -> Vec<Line> {
 /// Memory and time for people.
 pub(super) fn used(usage: Usage) -> String {
     let memory = usage.memory_bytes.div_ceil(1 << 20);
-    format!("{memory} MiB of memory at most, {} of processor time", took(usage.cpu_ms))
+    format!("{memory} MiB of memory and {} of processor time, looked at once a second", took(usage.cpu_ms))
 }
 
 fn plan(facts: &PlanFacts) -> Vec<String> {

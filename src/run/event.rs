@@ -196,7 +196,7 @@ pub struct ImageFacts {
 pub struct Usage {
     /// The most memory at one time, as far as a look each second sees it.
     pub memory_bytes: u64,
-    /// Time of processors, in milliseconds.
+    /// Time of processors, in milliseconds, up to the last look.
     pub cpu_ms: u64,
 }
 

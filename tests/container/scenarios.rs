@@ -161,8 +161,7 @@ fn seed_003_production_takes_a_snapshot_first_and_only_when_something_is_pending
     assert!(duration > 0, "{duration}");
     let told = told.says("snapshot taken").says("Running pre-migrate handlers for application carriers");
     let told = told.says("the web container may start").never_says("the old deployment stays");
-    // How long each took, and what it used.
-    told.summary("| Snapshot | done |").summary("| Web | done |").says("MiB of memory at most").done();
+    told.summary("| Snapshot | done |").summary("| Web | done |").done();
     let told = in_environment(&database, "prod").run().nothing_to_do();
     told.never_says("snapshot taken").done();
 }
