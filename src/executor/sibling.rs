@@ -68,11 +68,8 @@ pub(super) fn order(
         Workspace::ReadOnly => Some(format!("{source}:{WORKSPACE}:ro")),
         Workspace::ReadWrite => Some(format!("{source}:{WORKSPACE}:rw")),
     });
-    let ca = settings
-        .database
-        .as_ref()
-        .and_then(|database| database.ca.as_ref())
-        .map(|pem| (CA.to_owned(), pem.clone().into_bytes()));
+    let ca = settings.database.as_ref().and_then(|database| database.ca.as_ref());
+    let ca = ca.filter(|_| speaks_tls(settings, place)).map(|pem| (CA.to_owned(), pem.clone().into_bytes()));
     Order {
         image: place.image.to_owned(),
         command: Some(line.words()),
@@ -135,8 +132,7 @@ fn database_variables(
     let options = injected.options();
     let url = url(database, whole, host, port);
     // Where we can't see to it ourselves that a look stays one, more drivers read the URL than PGOPTIONS.
-    let unseen = settings.passage == Passage::Untouched || place.port.is_none();
-    let url = if unseen && !settings.command.writes() { with_options(url, &options) } else { url };
+    let url = if speaks_tls(settings, place) && !settings.command.writes() { with_options(url, &options) } else { url };
     let mut env = BTreeMap::from(
         [
             ("DATABASE_URL", url),
@@ -154,7 +150,7 @@ fn database_variables(
     if let Some(password) = &database.password {
         more("PGPASSWORD", password.expose());
     }
-    if database.ca.is_some() {
+    if database.ca.is_some() && speaks_tls(settings, place) {
         more("PGSSLROOTCERT", CA);
     }
     if renamed && settings.passage == Passage::Untouched {
@@ -166,10 +162,12 @@ fn database_variables(
 
 /// To the tunnel's end in plain text: node-pg takes every other word for a demand (measured).
 fn sslmode(settings: &Settings, database: &Target, place: &Place<'_>) -> &'static str {
-    match (settings.passage, place.port) {
-        (Passage::Bridged, Some(_)) => "disable",
-        (Passage::Untouched, _) | (_, None) => database.sslmode.name(),
-    }
+    if speaks_tls(settings, place) { database.sslmode.name() } else { "disable" }
+}
+
+/// Whether the tool itself speaks TLS with the database.
+fn speaks_tls(settings: &Settings, place: &Place<'_>) -> bool {
+    settings.passage == Passage::Untouched || place.port.is_none()
 }
 
 /// The URL with these settings, unless it has its own.

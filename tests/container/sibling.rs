@@ -66,7 +66,6 @@ fn nothing_of_ours_is_in_a_sibling() {
         "PGPASSWORD",
         "PGPORT",
         "PGSSLMODE",
-        "PGSSLROOTCERT",
         "PGUSER",
     ];
     assert_eq!(named, expected);
