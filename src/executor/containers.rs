@@ -2,31 +2,27 @@
 
 use super::{
     current::Current,
-    heard::Around,
-    sibling::{self, Access, LOOPBACK},
+    end::{End, Serving},
+    sibling,
 };
 use crate::{
-    engine::{Engine, Kind, Left, Own, SOCKET, Tag},
+    engine::{Container, Ended, Engine, Heard, Input, Kind, Left, Order, Own, Running, SOCKET, Tag},
     fault::{Code, Fault},
     github::{env::Runner, file, token},
     input::{ImageSettings, Place, Settings, Site},
-    postgres::{Injected, Listener, Passage},
     reach::Reach,
     run::{
         event::{Event, Events, ImageFacts, Usage},
         program::{Output, Status},
     },
-    tool::Line,
+    tool::{Line, QUESTION, Together, YES},
 };
-use futures_util::future::{Either, select};
+use futures_util::future::Either;
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
-    fs::OpenOptions,
-    io::Write as _,
-    net::{Ipv4Addr, SocketAddr},
     path::Path,
-    pin::pin,
+    rc::Rc,
     time::Duration,
 };
 
@@ -40,10 +36,22 @@ pub(super) struct Containers<'a> {
     tag: Tag,
     ready: Option<(Engine, Own)>,
     images: BTreeMap<String, ImageFacts>,
-    listener: Option<Listener>,
+    /// Where they find the database.
+    pub(super) end: End<'a>,
     /// What runs now; outlives the future that runs it.
     current: Current,
+    waiting: RefCell<Option<Waiting>>,
     usage: Cell<Usage>,
+}
+
+/// A tool that has listed its migrations, and does this when it is told to go on.
+#[derive(Debug)]
+struct Waiting {
+    image: String,
+    line: Line,
+    running: Running,
+    /// Its connections to the database go on with it.
+    serving: Serving,
 }
 
 impl<'a> Containers<'a> {
@@ -57,8 +65,9 @@ impl<'a> Containers<'a> {
             tag: Tag::new(&run_name(runner), Kind::Tool, settings.safety.timeout * 2),
             ready: None,
             images: BTreeMap::new(),
-            listener: None,
+            end: End::new(settings, runner),
             current: Current::default(),
+            waiting: RefCell::default(),
             usage: Cell::new(Usage::default()),
         }
     }
@@ -84,44 +93,102 @@ impl<'a> Containers<'a> {
     /// # Errors
     /// `listener-unavailable`.
     pub(super) async fn listen(&mut self) -> Result<(), Fault> {
-        let (Some(database), true) = (&self.settings.database, self.settings.route.is_some()) else { return Ok(()) };
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, database.port));
-        let listener = Listener::bind(address, self.settings.passage, self.injected()).await.map_err(|error| {
-            let cause = format!("the tunnel's end can't be opened at {LOOPBACK}:{}", database.port);
-            Fault::new(Code::ListenerUnavailable, cause).because(&error)
-        })?;
-        if sibling::keeps_its_name(self.settings, database) {
-            name_loopback(&database.host)?;
-        }
-        self.listener = Some(listener);
-        Ok(())
+        self.end.open().await
     }
 
-    fn injected(&self) -> Injected {
-        sibling::injected(self.settings, self.runner, Access::of(self.settings.command))
-    }
-
-    /// Runs one command in a container of its own, to its end, and removes that.
+    /// Runs one command in a container of its own, to its end, and removes that. A tool that waits to do just this goes on.
     ///
     /// # Errors
     /// The engine's own trouble.
     pub(super) async fn call(
         &self,
-        reach: &Reach,
+        reach: &Rc<Reach>,
         image: &str,
         line: &Line,
         tell: impl FnMut(Output<'_>),
     ) -> Result<Status, Fault> {
+        let waiting = self.waiting.take().filter(|waiting| waiting.image == image && waiting.line == *line);
+        let (mut serving, work) = match waiting {
+            Some(Waiting { mut running, serving, .. }) => {
+                let going_on = async move {
+                    running.tell(YES.as_bytes()).await?;
+                    running.end(tell).await
+                };
+                (serving, Either::Left(going_on))
+            }
+            None => {
+                let container = self.make(image, line).await?;
+                let run = async move { container.start().await?.end(tell).await };
+                (self.end.serve(reach), Either::Right(run))
+            }
+        };
+        self.events.tell(Event::Calling { command: line.shown() });
+        let ended = serving.during(work).await;
+        self.finish(ended).await
+    }
+
+    /// Lets a tool list, in a container of its own that waits if it asks whether to go on.
+    ///
+    /// # Errors
+    /// The engine's own trouble.
+    pub(super) async fn ask(
+        &self,
+        reach: &Rc<Reach>,
+        image: &str,
+        together: &Together,
+        mut tell: impl FnMut(Output<'_>),
+    ) -> Result<Heard, Fault> {
+        let container = self.make(image, &together.line).await?;
+        self.events.tell(Event::Calling { command: together.status.shown() });
+        let work = async {
+            let mut running = container.start().await?;
+            let heard = running.hear(|output| {
+                if output == Output::Out(QUESTION) {
+                    return Heard::Enough;
+                }
+                tell(output);
+                Heard::More
+            });
+            match heard.await {
+                Heard::Enough => Ok(Either::Left(running)),
+                Heard::More => running.end(|_| ()).await.map(Either::Right),
+            }
+        };
+        let mut serving = self.end.serve(reach);
+        let ended = match serving.during(work).await {
+            Ok(Either::Left(running)) => {
+                let (image, line) = (image.to_owned(), together.migrate.clone());
+                self.waiting.replace(Some(Waiting { image, line, running, serving }));
+                return Ok(Heard::Enough);
+            }
+            Ok(Either::Right(ended)) => Ok(ended),
+            Err(fault) => Err(fault),
+        };
+        self.finish(ended).await.map(|_| Heard::More)
+    }
+
+    async fn make(&self, image: &str, line: &Line) -> Result<Container, Fault> {
         let (Some((engine, own)), Some(facts)) = (&self.ready, self.images.get(image)) else {
             return Err(Fault::new(Code::Bug, format!("the engine was not asked for `{image}`")));
         };
-        let port = self.listener.as_ref().and_then(|listener| listener.address().ok()).map(|address| address.port());
-        let place = sibling::Place { own, image: &facts.id, port };
-        let order = sibling::order(self.settings, self.shared, &place, line, &self.injected());
+        let place = sibling::Place { own, image: &facts.id, port: self.end.port() };
+        let order = sibling::order(self.settings, self.shared, &place, line, &self.end.injected());
         let order = if self.is_the_tools(image) { order } else { sibling::of_its_own(order, line) };
-        let container = self.current.make(engine, order, &self.tag).await?;
-        self.events.tell(Event::Calling { command: line.shown() });
-        let ended = self.served(reach, async { container.start().await?.end(tell).await }).await;
+        let order = Order { input: self.input(line), ..order };
+        // One that waits for another word gets none.
+        self.current.remove().await?;
+        self.current.make(engine, order, &self.tag).await
+    }
+
+    /// What asks can be answered; what reads although it is told nothing finds the end at once.
+    fn input(&self, line: &Line) -> Input {
+        match &self.settings.place {
+            Place::Tool(tool) if tool.together().is_some_and(|together| together.line == *line) => Input::Once,
+            Place::Tool(_) | Place::Sql => Input::None,
+        }
+    }
+
+    async fn finish(&self, ended: Result<Ended, Fault>) -> Result<Status, Fault> {
         self.current.remove().await?;
         let ended = ended?;
         self.used(ended.usage);
@@ -132,15 +199,6 @@ impl<'a> Containers<'a> {
         match &self.settings.place {
             Place::Tool(tool) => tool.site == Site::Image(image.to_owned()),
             Place::Sql => false,
-        }
-    }
-
-    /// Lets the work go on with the tunnel's end open.
-    async fn served<T>(&self, reach: &Reach, work: impl Future<Output = T>) -> T {
-        let (Some(listener), Some(database)) = (&self.listener, &self.settings.database) else { return work.await };
-        match select(pin!(work), pin!(listener.serve(reach, database))).await {
-            Either::Left((done, _)) => done,
-            Either::Right((never, _)) => match never {},
         }
     }
 
@@ -155,31 +213,6 @@ impl<'a> Containers<'a> {
         }
     }
 
-    /// What the tunnel's end has seen so far.
-    pub(super) fn around(&self) -> Around {
-        Around {
-            trouble: self.listener.as_ref().and_then(Listener::last_fault),
-            error: self.listener.as_ref().and_then(Listener::last_error),
-        }
-    }
-
-    /// The backends of what runs in the containers, as far as they could be seen.
-    pub(super) fn pids(&self) -> Vec<i32> {
-        self.listener.as_ref().map(Listener::pids).unwrap_or_default()
-    }
-
-    /// By which way our settings reached the sessions of what ran here.
-    pub(super) fn settings_way(&self) -> String {
-        match (&self.listener, self.settings.passage) {
-            (Some(listener), Passage::Bridged) => {
-                let traffic = listener.traffic();
-                format!("by the start-up packet of {} of {} connections", traffic.settled, traffic.connections)
-            }
-            (Some(_), Passage::Untouched) => "by PGOPTIONS: the tool's own TLS passes the tunnel untouched".to_owned(),
-            (None, _) => "by PGOPTIONS: there is no tunnel".to_owned(),
-        }
-    }
-
     /// Which image that is.
     pub(super) fn image(&self, reference: &str) -> Option<&ImageFacts> {
         self.images.get(reference)
@@ -190,6 +223,7 @@ impl<'a> Containers<'a> {
     /// # Errors
     /// Why it may still be there.
     pub(super) async fn end(&self, grace: Duration) -> Result<(), Fault> {
+        drop(self.waiting.take());
         self.current.end(grace).await
     }
 
@@ -198,6 +232,7 @@ impl<'a> Containers<'a> {
     /// # Errors
     /// What could not be removed.
     pub(super) async fn remove(&self) -> Result<(), Fault> {
+        drop(self.waiting.take());
         self.current.remove().await
     }
 }
@@ -229,16 +264,3 @@ pub(super) fn run_name(runner: &Runner) -> String {
     let part = |text: &Option<String>| text.clone().unwrap_or_else(|| "local".to_owned());
     format!("{}.{}.{}", part(&runner.run_id), part(&runner.run_attempt), token::unguessable())
 }
-
-/// Writes the database's name into our own `/etc/hosts`, which a container that joins our network shares.
-fn name_loopback(host: &str) -> Result<(), Fault> {
-    let written =
-        OpenOptions::new().append(true).open(HOSTS).and_then(|mut hosts| writeln!(hosts, "{LOOPBACK} {host}"));
-    written.map_err(|error| {
-        Fault::new(Code::ListenerUnavailable, format!("`{HOSTS}` can't be written"))
-            .because(&error)
-            .fix("run it as a step of a workflow, whose container has a file of its own there")
-    })
-}
-
-const HOSTS: &str = "/etc/hosts";

@@ -3,6 +3,7 @@
 
 use super::{
     keeper::Keeper,
+    listing::Known,
     sites::Sites,
     target,
     witness::{self, Witness},
@@ -12,7 +13,7 @@ use crate::{
     github::env::Runner,
     input::{Command, Need, Settings, Step, ToolSettings, When, Work},
     run::event::{Coverage, Event, Events, MigrationId, PlanFacts},
-    tool::{Answer, Ledgers, Line, Listed, Verb},
+    tool::{Line, Verb},
 };
 
 /// The executor and what it knows so far.
@@ -142,7 +143,10 @@ impl<'a> Foreign<'a> {
 
     async fn look(&mut self, sites: &Sites<'_>) -> Result<(), Fault> {
         let recipe = &self.tool.recipe;
-        self.known = self.list(sites).await?;
+        self.known = match self.list_first(sites).await? {
+            Known::Nothing => self.list(sites).await?,
+            listed => listed,
+        };
         let listed = self.known.listed();
         let Some(session) = self.keeper.session() else {
             self.before = Witness::of_listing(listed);
@@ -150,22 +154,6 @@ impl<'a> Foreign<'a> {
         };
         self.before = Witness::of(session, &self.keeper.found, recipe).await?.meant(recipe.keeps, listed);
         witness::same_database(recipe, listed, &self.before)
-    }
-
-    /// What the tool itself says of its migrations.
-    pub(super) async fn list(&self, sites: &Sites<'_>) -> Result<Known, Fault> {
-        let recipe = &self.tool.recipe;
-        let (Some(listing), Some(line)) = (&recipe.listing, self.line(Verb::Status)) else { return Ok(Known::Nothing) };
-        // Without a database the list has to say what is applied, and that of one schema says nothing of the others.
-        let says_all = listing.applied.is_some() && recipe.ledgers == Ledgers::One;
-        if !says_all && self.keeper.session().is_none() {
-            return Ok(Known::Nothing);
-        }
-        Ok(match sites.listed(&self.tool.site, &line, listing).await? {
-            Answer::Listed(listed) => Known::Listed(listed),
-            Answer::NoLedger => Known::NoLedger,
-            Answer::Failed => Known::Nothing,
-        })
     }
 
     /// The database as it is now, or what the tool says of it.
@@ -206,30 +194,6 @@ impl<'a> Foreign<'a> {
     /// Closes our session; the lock goes with it.
     pub async fn close(self) {
         self.keeper.close().await;
-    }
-}
-
-/// What a tool says of its migrations.
-#[derive(Debug)]
-pub(super) enum Known {
-    /// These there are.
-    Listed(Vec<Listed>),
-    /// It can't say before there is a ledger.
-    NoLedger,
-    /// It can't say.
-    Nothing,
-}
-
-impl Known {
-    pub(super) fn listed(&self) -> &[Listed] {
-        match self {
-            Self::Listed(listed) => listed,
-            Self::NoLedger | Self::Nothing => &[],
-        }
-    }
-
-    pub(super) fn is_listed(&self) -> bool {
-        matches!(self, Self::Listed(_))
     }
 }
 

@@ -1,7 +1,8 @@
 //! A tool's migration: guarded while it runs, read from the ledger however it ended, proven, and stopped.
 
 use super::{
-    foreign::{Foreign, Known},
+    foreign::Foreign,
+    listing::Known,
     sites::Sites,
     steps, tenants,
     witness::{self, Witness},
@@ -105,9 +106,7 @@ impl Foreign<'_> {
         if sites.is_lost() {
             match self.tool.site {
                 Site::Server => sites.again(&lost).await?,
-                Site::Image(_) => {
-                    *sites.reach_mut()? = Reach::connect(self.settings.route.as_ref(), &self.events).await?;
-                }
+                Site::Image(_) => sites.connect().await?,
             }
         }
         // What we did not hear the end of must not change any more what is read now.

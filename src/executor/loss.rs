@@ -4,7 +4,6 @@ use super::sites::Sites;
 use crate::{
     fault::{Code, Fault},
     input::Site,
-    reach::Reach,
     run::event::Event,
 };
 use std::{cell::RefCell, time::Duration};
@@ -77,7 +76,7 @@ impl Sites<'_> {
 
     async fn once_more(&mut self) -> Result<(), Fault> {
         if self.is_lost() {
-            self.reach = Some(Reach::connect(self.settings.route.as_ref(), &self.events).await?);
+            self.connect().await?;
         }
         match &self.server {
             Some(server) => server.enter_again(self.reach()?).await,

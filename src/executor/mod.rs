@@ -3,10 +3,12 @@
 mod aftermath;
 mod containers;
 mod current;
+mod end;
 mod foreign;
 mod guarded;
 mod heard;
 mod keeper;
+mod listing;
 mod loss;
 mod pursue;
 mod remote;
@@ -112,8 +114,7 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// Why the database can't be worked with.
     pub async fn connect(&mut self, sites: &mut Sites<'_>) -> Result<(), Fault> {
-        each!(self, inner => inner.connect(sites.reach()?).await?, inner.connect(sites).await?; ());
-        sites.listen().await
+        each!(self, inner => inner.connect(sites.reach()?).await, inner.connect(sites).await; Ok(()))
     }
 
     /// The run lock.

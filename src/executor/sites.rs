@@ -6,6 +6,7 @@ use super::{
     remote::Remote,
 };
 use crate::{
+    engine::Heard,
     fault::{Code, Fault},
     github::env::Runner,
     input::{Place, Settings, Site},
@@ -14,11 +15,11 @@ use crate::{
         event::{Event, Events, ImageFacts},
         program::{Output, Status},
     },
-    tool::{Answer, Begun, Line, Listing, Recipe},
+    tool::{Begun, Line, Recipe, Together},
 };
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeSet,
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -32,7 +33,8 @@ pub struct Sites<'a> {
     pub(super) runner: &'a Runner,
     pub(super) events: Events,
     recipe: Recipe,
-    pub(super) reach: Option<Reach>,
+    /// Connections of containers hold it, too, until these are removed.
+    pub(super) reach: Option<Rc<Reach>>,
     containers: Option<Containers<'a>>,
     pub(super) server: Option<Remote<'a>>,
     /// Whether the connection to the server was lost for good.
@@ -49,8 +51,8 @@ pub(super) enum Turn {
 }
 
 /// The end of a command.
-struct Ended {
-    status: Status,
+pub(super) struct Ended {
+    pub(super) status: Status,
     around: Around,
 }
 
@@ -86,16 +88,14 @@ impl<'a> Sites<'a> {
         self.containers.is_some()
     }
 
-    /// Gets what is needed before there is a connection: the engine, and every image.
+    /// Gets what is needed before there is a connection: the engine, every image, and the tunnel's end.
     ///
     /// # Errors
     /// What can't be had.
     pub async fn prepare(&mut self) -> Result<(), Fault> {
-        let references = references(self.settings);
-        match &mut self.containers {
-            Some(containers) => containers.prepare(references).await,
-            None => Ok(()),
-        }
+        let Some(containers) = &mut self.containers else { return Ok(()) };
+        containers.prepare(self.settings.images()).await?;
+        containers.listen().await
     }
 
     /// Opens the way.
@@ -103,7 +103,7 @@ impl<'a> Sites<'a> {
     /// # Errors
     /// Whatever keeps the SSH connection from standing.
     pub async fn connect(&mut self) -> Result<(), Fault> {
-        self.reach = Some(Reach::connect(self.settings.route.as_ref(), &self.events).await?);
+        self.reach = Some(Rc::new(Reach::connect(self.settings.route.as_ref(), &self.events).await?));
         Ok(())
     }
 
@@ -112,26 +112,19 @@ impl<'a> Sites<'a> {
     /// # Errors
     /// There is none yet.
     pub fn reach(&self) -> Result<&Reach, Fault> {
+        self.reach.as_deref().ok_or_else(no_way)
+    }
+
+    fn way(&self) -> Result<&Rc<Reach>, Fault> {
         self.reach.as_ref().ok_or_else(no_way)
     }
 
-    /// The way, to be made anew.
+    /// The way, to be made anew by whoever has it alone.
     ///
     /// # Errors
     /// There is none yet.
     pub fn reach_mut(&mut self) -> Result<&mut Reach, Fault> {
-        self.reach.as_mut().ok_or_else(no_way)
-    }
-
-    /// Opens the tunnel's end for containers.
-    ///
-    /// # Errors
-    /// `listener-unavailable`.
-    pub(super) async fn listen(&mut self) -> Result<(), Fault> {
-        match &mut self.containers {
-            Some(containers) => containers.listen().await,
-            None => Ok(()),
-        }
+        self.reach.as_mut().and_then(Rc::get_mut).ok_or_else(no_way)
     }
 
     /// Takes our place on the deployment server, if commands run there.
@@ -153,21 +146,14 @@ impl<'a> Sites<'a> {
         self.turn(site, line, Turn::Begin, &RefCell::default()).await
     }
 
-    /// Asks a tool for its migrations.
+    /// Lets a tool list that asks then whether to go on: it waits until its command to migrate is run. On a server nobody could
+    /// answer it.
     ///
     /// # Errors
-    /// The fault of a command that gave no answer.
-    pub(super) async fn listed(&self, site: &Site, line: &Line, listing: &Listing) -> Result<Answer, Fault> {
-        let said = RefCell::new(Said::default());
-        let ended = self.ended(site, line, Turn::Begin, &said).await?;
-        let answer = match ended.status {
-            Status::Exited(code) => listing.answer(code, said.borrow().lines()),
-            Status::Signalled(_) | Status::OutOfMemory => Answer::Failed,
-        };
-        match answer {
-            Answer::Failed => Err(self.failure(line, ended, &said.borrow())),
-            answer => Ok(answer),
-        }
+    /// The engine's own trouble.
+    pub(super) async fn ask(&self, site: &Site, together: &Together, said: &RefCell<Said>) -> Result<Heard, Fault> {
+        let (Site::Image(image), Some(containers)) = (site, &self.containers) else { return Ok(Heard::More) };
+        containers.ask(self.way()?, image, together, |output| self.hear(output, said)).await
     }
 
     /// Runs a command that may have begun before; what it says is added to what it has said.
@@ -181,19 +167,25 @@ impl<'a> Sites<'a> {
         }
     }
 
-    async fn ended(&self, site: &Site, line: &Line, turn: Turn, said: &RefCell<Said>) -> Result<Ended, Fault> {
+    pub(super) async fn ended(
+        &self,
+        site: &Site,
+        line: &Line,
+        turn: Turn,
+        said: &RefCell<Said>,
+    ) -> Result<Ended, Fault> {
         let (began, before) = (Instant::now(), self.around());
         let status = self.run(site, line, turn, |output| self.hear(output, said)).await?;
         Ok(Ended { status, around: self.around().since(&before, began) })
     }
 
-    fn failure(&self, line: &Line, ended: Ended, said: &Said) -> Fault {
+    pub(super) fn failure(&self, line: &Line, ended: Ended, said: &Said) -> Fault {
         failure(&self.recipe, line, ended.status, said, ended.around)
     }
 
     async fn run(&self, site: &Site, line: &Line, turn: Turn, tell: impl FnMut(Output<'_>)) -> Result<Status, Fault> {
         match (site, &self.containers, &self.server) {
-            (Site::Image(image), Some(containers), _) => containers.call(self.reach()?, image, line, tell).await,
+            (Site::Image(image), Some(containers), _) => containers.call(self.way()?, image, line, tell).await,
             (Site::Server, ..) if self.is_given_up() => {
                 let cause = format!("`{}` can't be run: the connection to the server is lost for good", line.shown());
                 Err(Fault::new(Code::BastionLost, cause))
@@ -215,7 +207,7 @@ impl<'a> Sites<'a> {
     }
 
     fn around(&self) -> Around {
-        self.containers.as_ref().map(Containers::around).unwrap_or_default()
+        self.containers.as_ref().map(|containers| containers.end.around()).unwrap_or_default()
     }
 
     /// The migration that a tool began last, as it says.
@@ -234,14 +226,14 @@ impl<'a> Sites<'a> {
     /// By which way our settings reached the sessions of a tool in this place.
     pub(super) fn settings_way(&self, site: &Site) -> Option<String> {
         match site {
-            Site::Image(_) => self.containers.as_ref().map(Containers::settings_way),
+            Site::Image(_) => self.containers.as_ref().map(|containers| containers.end.settings_way()),
             Site::Server => Some("by PGOPTIONS, if nothing on the server says otherwise".to_owned()),
         }
     }
 
     /// The backends of what runs, as far as they could be seen.
     pub(super) fn pids(&self) -> Vec<i32> {
-        self.containers.as_ref().map(Containers::pids).unwrap_or_default()
+        self.containers.as_ref().map(|containers| containers.end.pids()).unwrap_or_default()
     }
 
     /// Ends what runs.
@@ -274,27 +266,15 @@ impl<'a> Sites<'a> {
             Some(server) => server.leave(&reach).await,
             None => Ok(()),
         };
-        removed.and(left).and(reach.close().await)
+        // Whoever held it, too, is gone.
+        let closed = match Rc::into_inner(reach) {
+            Some(reach) => reach.close().await,
+            None => Ok(()),
+        };
+        removed.and(left).and(closed)
     }
 }
 
 fn no_way() -> Fault {
     Fault::new(Code::Bug, "there is no way to the database yet")
-}
-
-fn reference(site: &Site) -> Option<&str> {
-    match site {
-        Site::Image(reference) => Some(reference),
-        Site::Server => None,
-    }
-}
-
-/// Every image of the run.
-fn references(settings: &Settings) -> BTreeSet<&str> {
-    let tool = match &settings.place {
-        Place::Tool(tool) => Some(&tool.site),
-        Place::Sql => None,
-    };
-    let sites = tool.into_iter().chain(settings.steps.sites().map(|(_, site)| site));
-    sites.filter_map(reference).collect()
 }

@@ -7,7 +7,7 @@ use crate::{
     run::event::Change,
     secret::Secret,
     ssh::Route,
-    tool::{Line, Recipe},
+    tool::{Line, Recipe, Together},
 };
 use std::{path::PathBuf, time::Duration};
 
@@ -151,6 +151,15 @@ impl ToolSettings {
     #[must_use]
     pub fn prefixed(&self, line: Line) -> Line {
         if self.prefix.is_empty() { line } else { Line::Program([self.prefix.clone(), line.words()].concat()) }
+    }
+
+    /// The recipe's way to list and to migrate in one start, if it has one and what it asks can be answered: on a server
+    /// there is no standard input. Behind the prefix.
+    #[must_use]
+    pub fn together(&self) -> Option<Together> {
+        let Together { line, status, migrate } =
+            self.recipe.together().filter(|_| matches!(self.site, Site::Image(_)))?;
+        Some(Together { line: self.prefixed(line), status: self.prefixed(status), migrate: self.prefixed(migrate) })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The work around the migration, from its drafts and from what they leave to the inputs.
 
 use super::{
-    Need, Site, Step, StepSettings, Work,
+    Need, Place, Settings, Site, Step, StepSettings, Work,
     draft::{self, Draft, Task},
     fields::{Origin, about},
     findings::Findings,
@@ -16,6 +16,7 @@ use crate::{
 };
 use serde_yaml::Value;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// What is written, list by list; nothing stands for a step that is wrong.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -120,6 +121,24 @@ fn swallowed(draft: &Draft, line: &Line) -> Option<Fault> {
         Need::Optional => "remove it: with `optional: true` the run goes on, and the summary shows the failure",
     };
     text.lines().any(forgets).then(|| wrong(draft, cause).fix(fix))
+}
+
+impl Settings {
+    /// Every image in which something runs.
+    #[must_use]
+    pub fn images(&self) -> BTreeSet<&str> {
+        let tool = match &self.place {
+            Place::Tool(tool) => Some(&tool.site),
+            Place::Sql => None,
+        };
+        let sites = tool.into_iter().chain(self.steps.sites().map(|(_, site)| site));
+        sites
+            .filter_map(|site| match site {
+                Site::Image(reference) => Some(reference.as_str()),
+                Site::Server => None,
+            })
+            .collect()
+    }
 }
 
 impl StepSettings {

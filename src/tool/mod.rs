@@ -10,7 +10,7 @@ mod target;
 mod verb;
 
 pub use failure::{Failure, explain};
-pub use line::{Call, Line};
+pub use line::{Call, Line, QUESTION, Together, YES};
 pub use listing::{Answer, Between, Keeps, Listed, Listing, Order};
 pub use pattern::Pattern;
 pub use recipe::{Begun, Ledgers, Recipe};

@@ -1,7 +1,7 @@
 //! Recipes: one YAML file for each tool. Those in `recipes` are embedded; a user may bring another.
 
 use super::{
-    Call, Failure, Keeps, Line, Listing, Pattern, Target,
+    Call, Failure, Keeps, Line, Listing, Pattern, Target, Together,
     target::{is_placed, is_required},
     verb::{Lines, Verb},
 };
@@ -41,6 +41,9 @@ pub struct Recipe {
     pub target: Option<Target>,
     /// What to call.
     verbs: BTreeMap<Verb, Lines>,
+    /// `status` and, once it is answered, `migrate` in one start of the tool, as [`Together`] says.
+    #[serde(default)]
+    together: Vec<String>,
     /// What it is known to fail at; the first that fits counts.
     #[serde(default)]
     pub failures: Vec<Failure>,
@@ -123,6 +126,9 @@ impl Recipe {
                 return Some(format!("`verbs.{}` has a place for a target, and there is no `target`", verb.name()));
             }
         }
+        if !self.together.is_empty() && self.together().is_none() {
+            return Some("`together` stands for `verbs.status` and `verbs.migrate`, a line each".to_owned());
+        }
         if let Some(like) = self.fails_like.as_deref().filter(|like| Self::named(like).is_none()) {
             return Some(format!("`fails-like` names `{like}`, and there is no such recipe"));
         }
@@ -184,6 +190,13 @@ impl Recipe {
         self.verbs.get(&verb).map(|lines| lines.calls(words.as_deref())).unwrap_or_default()
     }
 
+    /// What lists and migrates in one start, if the tool has such a way.
+    #[must_use]
+    pub fn together(&self) -> Option<Together> {
+        let (status, migrate) = (self.line(Verb::Status)?, self.line(Verb::Migrate)?);
+        (!self.together.is_empty()).then(|| Together { line: Line::Program(self.together.clone()), status, migrate })
+    }
+
     fn needs_target(&self, verb: Verb) -> bool {
         self.verbs.get(&verb).is_some_and(|lines| lines.words().any(|word| is_required(word)))
     }
@@ -226,6 +239,7 @@ mod tests {
             ("name: x\nabout: y\nverbs: {migrate: []}\n", "`verbs.migrate` has no program"),
             ("name: x\nabout: y\nverbs: {status: [x]}\n", "`listing` says how"),
             ("name: x\nabout: y\nverbs: {rollback: [x, '{target}']}\n", "`verbs.rollback` has a place for a target"),
+            ("name: x\nabout: y\ntogether: [x]\nverbs: {migrate: [x]}\n", "`together` stands for"),
             ("name: x\nabout: y\nverbs: {}\nerror: '('\n", "the pattern `(` can't be read"),
             ("name: x\nabout: y\nverbs: {}\napplying: 'Applying'\n", "`applying` has no group"),
             ("name: x\nabout: y\nverbs: {}\nfailures: [{pattern: z, fix: f, code: c}]\n", "`c` is no code"),

@@ -4,7 +4,7 @@
 
 use crate::{
     network::{Database, Network},
-    sample::{Target, in_turns, milliseconds},
+    sample::{Sample, Target, in_turns, milliseconds},
     table::{Table, heading},
 };
 use std::{
@@ -28,6 +28,8 @@ const APP: &str = "bastion-migrate-app:django-5.2";
 enum Party {
     /// A step with `executor: image`, through the bastion.
     Action,
+    /// The same start of a container of the action, that does nothing: what any action in a container costs.
+    Nothing,
     /// `docker run … manage.py migrate`, in the private network itself.
     Migrate,
     /// What a careful script does: list, migrate, check, a `docker run` each.
@@ -40,15 +42,17 @@ pub(crate) fn run() {
         "Image executor",
         "Milliseconds for the migrations of a small Django project into a fresh database. *docker run* stands in the \
          database's own network and needs no tunnel; *careful* is the same with a listing before and a check after, which \
-         is what the action does, too: it connects through the bastion, takes the lock, lists, migrates and proves.",
+         is what the action does, too: it connects through the bastion, takes the lock, lists, migrates and proves. *an action that does nothing* is our \
+         own container started for no work, as any action in a container is.",
     );
     let network = Arc::new(Network::start());
-    let parties = [Party::Action, Party::Migrate, Party::Careful];
-    let [[action], [migrate], [careful]] = in_turns(RUNS, parties, |party| {
+    let parties = [Party::Action, Party::Nothing, Party::Migrate, Party::Careful];
+    let [[action], [nothing], [migrate], [careful]] = in_turns(RUNS, parties, |party| {
         let database = network.database();
         let began = Instant::now();
         match party {
             Party::Action => step(&database),
+            Party::Nothing => finish(action(&database).args([ACTION, "--version"])),
             Party::Migrate => bare(&database, &["migrate", "--noinput"]),
             Party::Careful => {
                 bare(&database, &["showmigrations", "--plan"]);
@@ -57,13 +61,18 @@ pub(crate) fn run() {
             }
         }
         let took = milliseconds(began.elapsed());
+        if matches!(party, Party::Nothing) {
+            return [took];
+        }
         assert_eq!(database.sql("select count(*) from django_migrations"), "5");
         [took]
     });
-    let over = |other: &crate::sample::Sample| action.median() - other.median();
+    let over = |other: &Sample| action.median() - other.median();
     let mut table = Table::new(["who", "time, ms", "the action is longer by, ms", "against 400 ms"]);
     let verdict = Target::AtMost(1.0).judge(over(&migrate) / OVERHEAD);
-    table.row(["the action".to_owned(), action.to_string(), "–".to_owned(), "–".to_owned()]);
+    let alone = |who: &str, sample: &Sample| [who.to_owned(), sample.to_string(), "–".to_owned(), "–".to_owned()];
+    table.row(alone("the action", &action));
+    table.row(alone("an action that does nothing", &nothing));
     table.row(["docker run".to_owned(), migrate.to_string(), format!("{:.0}", over(&migrate)), verdict]);
     table.row([
         "docker run, careful".to_owned(),
@@ -90,20 +99,20 @@ fn step(database: &Database) {
         ("DATABASE-URL", database.url()),
         ("DATABASE-CA", network.ca().to_owned()),
     ];
-    let mut docker = Command::new("docker");
-    docker.args([
-        "run",
-        "--rm",
-        "--volume",
-        "/var/run/docker.sock:/var/run/docker.sock",
-        "--network",
-        network.public(),
-    ]);
+    let mut docker = action(database);
     for (name, value) in inputs {
         let name = format!("INPUT_{name}");
         docker.args(["--env", &name]).env(name, value);
     }
     finish(docker.args(["--env", "GITHUB_ACTIONS=true", ACTION]));
+}
+
+/// The start of a container of the action.
+fn action(database: &Database) -> Command {
+    let mut docker = Command::new("docker");
+    docker.args(["run", "--rm", "--volume", "/var/run/docker.sock:/var/run/docker.sock"]);
+    docker.args(["--network", database.network().public()]);
+    docker
 }
 
 fn bare(database: &Database, arguments: &[&str]) {

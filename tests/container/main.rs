@@ -52,6 +52,8 @@ mod secrets;
 mod sibling;
 mod step;
 #[cfg(test)]
+mod together;
+#[cfg(test)]
 mod tunnel;
 #[cfg(test)]
 mod variants;

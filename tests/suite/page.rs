@@ -37,7 +37,11 @@ fn about(recipe: &Recipe) -> String {
         }
     };
     let target = recipe.target.as_ref().map(|target| format!(" A `target` is {}.", target.is)).unwrap_or_default();
-    format!("{}. {ledger}{target}", recipe.about)
+    let together = match recipe.together() {
+        Some(_) => " In an image one start does for `status` and `migrate`.",
+        None => "",
+    };
+    format!("{}. {ledger}{together}{target}", recipe.about)
 }
 
 fn failures(failures: &[Failure]) -> String {

@@ -1,0 +1,61 @@
+//! A tool that can do both lists and migrates in one start, where nobody has a say in between.
+
+use crate::{
+    app::{DJANGO_4_2, DJANGO_5_2, MIGRATIONS},
+    network::{Database, shared},
+    step::Step,
+};
+
+const LISTS: &str = "manage.py showmigrations --plan";
+const MIGRATES: &str = "manage.py migrate --noinput";
+
+/// An app that tells how it is started.
+fn telling<'d>(database: &'d Database, app: &str) -> Step<'d> {
+    Step::of_app(database, app).hands_over("APP_STARTS=yes")
+}
+
+fn starts(log: &str) -> Vec<&str> {
+    let started = log.lines().filter_map(|line| line.split_once("started as "));
+    started.map(|(_, words)| words.trim_start_matches("/app/")).collect()
+}
+
+#[test]
+fn to_the_app_it_is_a_migration_from_its_first_line_to_its_last() {
+    for app in [DJANGO_4_2, DJANGO_5_2] {
+        let database = shared().database();
+        let told = telling(&database, app).run().succeeds().applied(MIGRATIONS);
+        assert_eq!(starts(&told.log), [MIGRATES]);
+        let told = told.says("$ python manage.py showmigrations --plan").says("$ python manage.py migrate --noinput");
+        // Its connections go on, too.
+        told.says("of 1 of 1 connections").never_says("go on?").done();
+        let told = telling(&database, app).run().nothing_to_do();
+        assert_eq!(starts(&told.log), [MIGRATES]);
+        told.done();
+    }
+}
+
+#[test]
+fn whoever_has_a_say_in_between_has_it_before_the_migration_is_started() {
+    let database = shared().database();
+    let plan = telling(&database, DJANGO_5_2).input("command", "plan").run().pends().pending(MIGRATIONS);
+    assert_eq!(starts(&plan.log), [LISTS, "manage.py migrate --plan"]);
+    let digest = plan.outputs["plan-digest"].clone();
+    plan.done();
+    let approved = telling(&database, DJANGO_5_2).input("expect-plan", digest).run().succeeds().applied(MIGRATIONS);
+    assert_eq!(starts(&approved.log), [LISTS, MIGRATES]);
+    approved.done();
+    let database = shared().database();
+    let step = telling(&database, DJANGO_5_2).input("before", "[{ name: Snapshot, run: echo taken, when: pending }]");
+    let told = step.run().succeeds().applied(MIGRATIONS).summary("| Snapshot | done |");
+    assert_eq!(starts(&told.log), [LISTS, MIGRATES]);
+    told.done();
+}
+
+#[test]
+fn an_app_that_can_not_be_started_for_both_is_started_twice() {
+    let database = shared().database();
+    let step = Step::of_app(&database, DJANGO_5_2).hands_over("APP_STARTS=by itself");
+    let told = step.run().succeeds().applied(MIGRATIONS);
+    assert_eq!(starts(&told.log), [MIGRATES, LISTS, MIGRATES]);
+    told.says("nobody starts me but Python").says("it is asked for the list alone").done();
+}
