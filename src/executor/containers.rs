@@ -127,7 +127,7 @@ impl<'a> Containers<'a> {
         self.finish(ended).await
     }
 
-    /// Lets a tool list, in a container of its own that waits if it asks whether to go on.
+    /// Lets a tool list, in a container of its own that waits if it asks whether to go on. How it ended, if it did not ask.
     ///
     /// # Errors
     /// The engine's own trouble.
@@ -137,7 +137,7 @@ impl<'a> Containers<'a> {
         image: &str,
         together: &Together,
         mut tell: impl FnMut(Output<'_>),
-    ) -> Result<Heard, Fault> {
+    ) -> Result<Option<Status>, Fault> {
         let container = self.make(image, &together.line).await?;
         self.events.tell(Event::Calling { command: together.status.shown() });
         let work = async {
@@ -159,12 +159,12 @@ impl<'a> Containers<'a> {
             Ok(Either::Left(running)) => {
                 let (image, line) = (image.to_owned(), together.migrate.clone());
                 self.waiting.replace(Some(Waiting { image, line, running, serving }));
-                return Ok(Heard::Enough);
+                return Ok(None);
             }
             Ok(Either::Right(ended)) => Ok(ended),
             Err(fault) => Err(fault),
         };
-        self.finish(ended).await.map(|_| Heard::More)
+        self.finish(ended).await.map(Some)
     }
 
     async fn make(&self, image: &str, line: &Line) -> Result<Container, Fault> {

@@ -6,10 +6,9 @@ use super::{
     sites::{Sites, Turn},
 };
 use crate::{
-    engine::Heard,
-    fault::Fault,
+    fault::{Code, Fault},
     input::{Command, Settings, Work},
-    run::program::Status,
+    run::{event::Event, program::Status},
     tool::{Answer, Ledgers, Line, Listed, Listing, Together, Verb},
 };
 use std::cell::RefCell;
@@ -62,13 +61,21 @@ impl Foreign<'_> {
     ///
     /// # Errors
     /// The engine's own trouble.
-    pub(super) async fn list_first(&self, sites: &Sites<'_>) -> Result<Known, Fault> {
+    pub(super) async fn list_first(&mut self, sites: &Sites<'_>) -> Result<Known, Fault> {
         let (Some((listing, _)), Some(together)) = (self.asks(), self.together()) else { return Ok(Known::Nothing) };
         let said = RefCell::new(Said::default());
-        if sites.ask(&self.tool.site, &together, &said).await? == Heard::Enough {
+        let Some(status) = sites.ask(&self.tool.site, &together, &said).await? else {
             return Ok(Known::Listed(listing.read(said.borrow().lines())));
-        }
+        };
         self.events.note("the tool could not list and migrate in one start: it is asked for the list alone");
+        if status == Status::Exited(0) {
+            let cause = "the tool ended well without a word of ours: what it did by then is not in this report";
+            let fix =
+                "look into its ledger; give the command that migrates as `run`, so that it is started for that alone";
+            self.events.tell(Event::Warning(Fault::new(Code::VerifyLedger, cause).fix(fix)));
+            // It may have made the ledger.
+            self.keeper.find_again().await?;
+        }
         Ok(Known::Nothing)
     }
 

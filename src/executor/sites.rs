@@ -6,7 +6,6 @@ use super::{
     remote::Remote,
 };
 use crate::{
-    engine::Heard,
     fault::{Code, Fault},
     github::env::Runner,
     input::{Place, Settings, Site},
@@ -146,13 +145,20 @@ impl<'a> Sites<'a> {
         self.turn(site, line, Turn::Begin, &RefCell::default()).await
     }
 
-    /// Lets a tool list that asks then whether to go on: it waits until its command to migrate is run. On a server nobody could
-    /// answer it.
+    /// Lets a tool list that asks then whether to go on: it waits until its command to migrate is run. How it ended, if it did
+    /// not ask.
     ///
     /// # Errors
     /// The engine's own trouble.
-    pub(super) async fn ask(&self, site: &Site, together: &Together, said: &RefCell<Said>) -> Result<Heard, Fault> {
-        let (Site::Image(image), Some(containers)) = (site, &self.containers) else { return Ok(Heard::More) };
+    pub(super) async fn ask(
+        &self,
+        site: &Site,
+        together: &Together,
+        said: &RefCell<Said>,
+    ) -> Result<Option<Status>, Fault> {
+        let (Site::Image(image), Some(containers)) = (site, &self.containers) else {
+            return Err(Fault::new(Code::Bug, format!("nobody could answer `{}` there", together.line.shown())));
+        };
         containers.ask(self.way()?, image, together, |output| self.hear(output, said)).await
     }
 

@@ -59,3 +59,11 @@ fn an_app_that_can_not_be_started_for_both_is_started_twice() {
     assert_eq!(starts(&told.log), [MIGRATES, LISTS, MIGRATES]);
     told.says("nobody starts me but Python").says("it is asked for the list alone").done();
 }
+
+#[test]
+fn an_app_that_migrates_before_it_is_told_to_is_not_said_to_have_had_nothing_to_do() {
+    let database = shared().database();
+    let step = Step::of_app(&database, DJANGO_5_2).trouble("hasty");
+    step.run().nothing_to_do().warning("without a word of ours").done();
+    assert_eq!(database.sql("select count(*) from django_migrations"), "6");
+}

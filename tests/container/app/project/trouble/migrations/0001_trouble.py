@@ -26,6 +26,8 @@ def eat(apps, schema_editor):
 OPERATIONS = {
     # The real migrate command does nothing with it: see management/commands/migrate.py.
     "lie": migrations.RunSQL("create table trouble_lie ()"),
+    # It asks nobody: likewise.
+    "hasty": migrations.RunSQL("create table trouble_hasty ()"),
     "missing-table": migrations.RunSQL("create table trouble_half (); select * from trouble_nowhere"),
     "duplicate": migrations.RunSQL("insert into carriers_carrier (name) values ('Cold Chain')"),
     "slow": migrations.RunSQL(f"create table trouble_slow (); select pg_sleep({os.environ.get('APP_SECONDS', '60')})"),

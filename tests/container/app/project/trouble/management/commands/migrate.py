@@ -4,7 +4,12 @@ from django.core.management.commands import migrate
 
 
 class Command(migrate.Command):
-    """With APP_TROUBLE=lie it says what the real one says, does nothing, and ends with 0."""
+    """With APP_TROUBLE=lie it says what the real one says, does nothing, and ends with 0; with hasty it begins before all else."""
+
+    def run_from_argv(self, argv):
+        if os.environ["APP_TROUBLE"] == "hasty":
+            return self.handle(**vars(self.create_parser(argv[0], argv[1]).parse_args(argv[2:])))
+        return super().run_from_argv(argv)
 
     def handle(self, *args, **options):
         if os.environ["APP_TROUBLE"] != "lie":
