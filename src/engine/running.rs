@@ -95,6 +95,12 @@ impl Running {
         written.await.map_err(failed)
     }
 
+    /// What it used, as far as it was looked at.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.usage.get()
+    }
+
     /// Hears it to its end.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use super::{
     current::Current,
     end::{End, Serving},
     sibling,
+    sites::GRACE,
 };
 use crate::{
     engine::{Container, Ended, Engine, Heard, Input, Kind, Left, Order, Own, Running, SOCKET, Tag},
@@ -142,12 +143,12 @@ impl<'a> Containers<'a> {
         self.events.tell(Event::Calling { command: together.status.shown() });
         let work = async {
             let mut running = container.start().await?;
-            let heard = running.hear(|output| {
-                if output == Output::Out(QUESTION) {
-                    return Heard::Enough;
+            let heard = running.hear(|output| match output {
+                Output::Out(line) | Output::Err(line) if line.trim_end().ends_with(QUESTION) => Heard::Enough,
+                other => {
+                    tell(other);
+                    Heard::More
                 }
-                tell(output);
-                Heard::More
             });
             match heard.await {
                 Heard::Enough => Ok(Either::Left(running)),
@@ -165,6 +166,20 @@ impl<'a> Containers<'a> {
             Err(fault) => Err(fault),
         };
         self.finish(ended).await.map(Some)
+    }
+
+    /// Lets a tool go that waits for a word that will not come.
+    ///
+    /// # Errors
+    /// Why it may still be there.
+    pub(super) async fn dismiss(&self) -> Result<(), Fault> {
+        let Some(Waiting { running, .. }) = self.waiting.take() else { return Ok(()) };
+        let usage = running.usage();
+        // At the end of its input it ends by itself.
+        drop(running);
+        self.current.end(GRACE).await?;
+        self.used(usage);
+        Ok(())
     }
 
     async fn make(&self, image: &str, line: &Line) -> Result<Container, Fault> {

@@ -84,6 +84,15 @@ impl<'a> Foreign<'a> {
     /// # Errors
     /// Why the tool can't say what is pending, or that it speaks of another database.
     pub async fn plan(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
+        let planned = self.planned(sites).await;
+        if planned.is_err() || !self.may_have_pending() {
+            let dismissed = sites.dismiss().await;
+            return planned.and(dismissed.map_err(|fault| vec![fault]));
+        }
+        planned
+    }
+
+    async fn planned(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
         self.look(sites).await.map_err(|fault| vec![fault.at(Stage::Plan)])?;
         self.pending = self.expected().map_err(|fault| vec![fault])?;
         let recipe = &self.tool.recipe;

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     fault::{Code, Fault},
-    input::{Command, Settings, Work},
+    input::{Command, Settings},
     run::{event::Event, program::Status},
     tool::{Answer, Ledgers, Line, Listed, Listing, Together, Verb},
 };
@@ -67,9 +67,9 @@ impl Foreign<'_> {
         let Some(status) = sites.ask(&self.tool.site, &together, &said).await? else {
             return Ok(Known::Listed(listing.read(said.borrow().lines())));
         };
-        self.events.note("the tool could not list and migrate in one start: it is asked for the list alone");
-        if status == Status::Exited(0) {
-            let cause = "the tool ended well without a word of ours: what it did by then is not in this report";
+        self.events.note("the tool did not ask, with its list, whether to go on: it is asked for the list alone");
+        if status == Status::Exited(0) || sites.begun().is_some() {
+            let cause = "the tool did its work before it was told to: what it did is not in this report";
             let fix =
                 "look into its ledger; give the command that migrates as `run`, so that it is started for that alone";
             self.events.tell(Event::Warning(Fault::new(Code::VerifyLedger, cause).fix(fix)));
@@ -92,9 +92,8 @@ impl Foreign<'_> {
     fn together(&self) -> Option<Together> {
         let Settings { command, safety, steps, .. } = self.settings;
         let together = self.tool.together()?;
-        let first = self.steps.first().map(|step| &step.work);
-        let is_next = matches!(first, Some(Work::Command { line, .. }) if *line == together.migrate);
         let is_free = safety.expect_plan.is_none() && steps.before_pending().next().is_none();
-        (*command == Command::Migrate && is_next && is_free).then_some(together)
+        let is_ours = self.tool.run.is_none() && steps.migrate.is_empty();
+        (*command == Command::Migrate && is_ours && is_free).then_some(together)
     }
 }

@@ -159,7 +159,19 @@ impl<'a> Sites<'a> {
         let (Site::Image(image), Some(containers)) = (site, &self.containers) else {
             return Err(Fault::new(Code::Bug, format!("nobody could answer `{}` there", together.line.shown())));
         };
+        self.begun.replace(None);
         containers.ask(self.way()?, image, together, |output| self.hear(output, said)).await
+    }
+
+    /// Lets go whoever waits for a word.
+    ///
+    /// # Errors
+    /// Why it may still be there.
+    pub(super) async fn dismiss(&self) -> Result<(), Fault> {
+        match &self.containers {
+            Some(containers) => containers.dismiss().await,
+            None => Ok(()),
+        }
     }
 
     /// Runs a command that may have begun before; what it says is added to what it has said.

@@ -15,8 +15,7 @@ use crate::{
     tool::Line,
 };
 use serde_yaml::Value;
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is written, list by list; nothing stands for a step that is wrong.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -15,8 +15,7 @@ fn telling<'d>(database: &'d Database, app: &str) -> Step<'d> {
 }
 
 fn starts(log: &str) -> Vec<&str> {
-    let started = log.lines().filter_map(|line| line.split_once("started as "));
-    started.map(|(_, words)| words.trim_start_matches("/app/")).collect()
+    log.lines().filter_map(|line| line.split_once("started as ")).map(|(_, words)| words).collect()
 }
 
 #[test]
@@ -60,10 +59,33 @@ fn an_app_that_can_not_be_started_for_both_is_started_twice() {
     told.says("nobody starts me but Python").says("it is asked for the list alone").done();
 }
 
+/// What stands between Docker and the app, in an image or in `command-prefix`.
+#[test]
+fn an_app_behind_a_shell_is_heard_and_answered_or_started_twice() {
+    for (shell, starts_as) in [
+        (r#""$@" & wait $!"#, vec![MIGRATES, LISTS, MIGRATES]),
+        (r#""$@" </dev/null"#, vec![MIGRATES, LISTS, MIGRATES]),
+        (r#"exec "$@" >&2"#, vec![MIGRATES]),
+    ] {
+        let database = shared().database();
+        let step = telling(&database, DJANGO_5_2).input("command-prefix", format!("sh -c '{shell}' sh"));
+        let told = step.run().succeeds().applied(MIGRATIONS);
+        assert_eq!(starts(&told.log), starts_as, "{shell}");
+        told.done();
+    }
+}
+
+#[test]
+fn an_app_that_reads_its_input_finds_the_end() {
+    let database = shared().database();
+    let step = telling(&database, DJANGO_5_2).hands_over("APP_READS=yes");
+    step.run().succeeds().applied(MIGRATIONS).says("read ''").done();
+}
+
 #[test]
 fn an_app_that_migrates_before_it_is_told_to_is_not_said_to_have_had_nothing_to_do() {
     let database = shared().database();
     let step = Step::of_app(&database, DJANGO_5_2).trouble("hasty");
-    step.run().nothing_to_do().warning("without a word of ours").done();
+    step.run().nothing_to_do().warning("before it was told to").done();
     assert_eq!(database.sql("select count(*) from django_migrations"), "6");
 }
