@@ -2,9 +2,9 @@
 
 use super::{
     current::Current,
-    end::{End, Serving},
     sibling,
     sites::GRACE,
+    tunnel_end::{Serving, TunnelEnd},
 };
 use crate::{
     engine::{Container, Ended, Engine, Heard, Input, Kind, Left, Order, Own, Running, SOCKET, Tag},
@@ -38,7 +38,7 @@ pub(super) struct Containers<'a> {
     ready: Option<(Engine, Own)>,
     images: BTreeMap<String, ImageFacts>,
     /// Where they find the database.
-    pub(super) end: End<'a>,
+    pub(super) tunnel_end: TunnelEnd<'a>,
     /// What runs now; outlives the future that runs it.
     current: Current,
     waiting: RefCell<Option<Waiting>>,
@@ -66,14 +66,14 @@ impl<'a> Containers<'a> {
             tag: Tag::new(&run_name(runner), Kind::Tool, settings.safety.timeout * 2),
             ready: None,
             images: BTreeMap::new(),
-            end: End::new(settings, runner),
+            tunnel_end: TunnelEnd::new(settings, runner),
             current: Current::default(),
             waiting: RefCell::default(),
             usage: Cell::new(Usage::default()),
         }
     }
 
-    /// The engine, who we are to it, and the images.
+    /// The engine, who we are to it, the images, and the tunnel's end.
     ///
     /// # Errors
     /// What of it can't be had.
@@ -86,15 +86,7 @@ impl<'a> Containers<'a> {
             self.images.insert(reference.to_owned(), facts);
         }
         self.ready = Some((engine, own));
-        Ok(())
-    }
-
-    /// The tunnel's end, if there is a tunnel and a database at its other end.
-    ///
-    /// # Errors
-    /// `listener-unavailable`.
-    pub(super) async fn listen(&mut self) -> Result<(), Fault> {
-        self.end.open().await
+        self.tunnel_end.open().await
     }
 
     /// Runs one command in a container of its own, to its end, and removes that. A tool that waits to do just this goes on.
@@ -120,7 +112,7 @@ impl<'a> Containers<'a> {
             None => {
                 let container = self.make(image, line).await?;
                 let run = async move { container.start().await?.end(tell).await };
-                (self.end.serve(reach), Either::Right(run))
+                (self.tunnel_end.serve(reach), Either::Right(run))
             }
         };
         self.events.tell(Event::Calling { command: line.shown() });
@@ -155,7 +147,7 @@ impl<'a> Containers<'a> {
                 Heard::More => running.end(|_| ()).await.map(Either::Right),
             }
         };
-        let mut serving = self.end.serve(reach);
+        let mut serving = self.tunnel_end.serve(reach);
         let ended = match serving.during(work).await {
             Ok(Either::Left(running)) => {
                 let (image, line) = (image.to_owned(), together.migrate.clone());
@@ -186,8 +178,8 @@ impl<'a> Containers<'a> {
         let (Some((engine, own)), Some(facts)) = (&self.ready, self.images.get(image)) else {
             return Err(Fault::new(Code::Bug, format!("the engine was not asked for `{image}`")));
         };
-        let place = sibling::Place { own, image: &facts.id, port: self.end.port() };
-        let order = sibling::order(self.settings, self.shared, &place, line, &self.end.injected());
+        let place = sibling::Place { own, image: &facts.id, port: self.tunnel_end.port() };
+        let order = sibling::order(self.settings, self.shared, &place, line, &self.tunnel_end.injected());
         let order = if self.is_the_tools(image) { order } else { sibling::of_its_own(order, line) };
         let order = Order { input: self.input(line), ..order };
         // One that waits for another word gets none.

@@ -85,11 +85,11 @@ impl<'a> Foreign<'a> {
     /// Why the tool can't say what is pending, or that it speaks of another database.
     pub async fn plan(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
         let planned = self.planned(sites).await;
-        if planned.is_err() || !self.may_have_pending() {
-            let dismissed = sites.dismiss().await;
-            return planned.and(dismissed.map_err(|fault| vec![fault]));
+        if planned.is_ok() && self.may_have_pending() {
+            return planned;
         }
-        planned
+        let dismissed = sites.dismiss().await;
+        planned.and(dismissed.map_err(|fault| vec![fault]))
     }
 
     async fn planned(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {

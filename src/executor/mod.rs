@@ -3,7 +3,6 @@
 mod aftermath;
 mod containers;
 mod current;
-mod end;
 mod foreign;
 mod guarded;
 mod heard;
@@ -22,6 +21,7 @@ mod sweep;
 mod target;
 mod tenants;
 mod tunnel;
+mod tunnel_end;
 mod witness;
 
 pub use foreign::Foreign;

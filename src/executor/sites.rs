@@ -92,9 +92,10 @@ impl<'a> Sites<'a> {
     /// # Errors
     /// What can't be had.
     pub async fn prepare(&mut self) -> Result<(), Fault> {
-        let Some(containers) = &mut self.containers else { return Ok(()) };
-        containers.prepare(self.settings.images()).await?;
-        containers.listen().await
+        match &mut self.containers {
+            Some(containers) => containers.prepare(self.settings.images()).await,
+            None => Ok(()),
+        }
     }
 
     /// Opens the way.
@@ -225,7 +226,7 @@ impl<'a> Sites<'a> {
     }
 
     fn around(&self) -> Around {
-        self.containers.as_ref().map(|containers| containers.end.around()).unwrap_or_default()
+        self.containers.as_ref().map(|containers| containers.tunnel_end.around()).unwrap_or_default()
     }
 
     /// The migration that a tool began last, as it says.
@@ -244,14 +245,14 @@ impl<'a> Sites<'a> {
     /// By which way our settings reached the sessions of a tool in this place.
     pub(super) fn settings_way(&self, site: &Site) -> Option<String> {
         match site {
-            Site::Image(_) => self.containers.as_ref().map(|containers| containers.end.settings_way()),
+            Site::Image(_) => self.containers.as_ref().map(|containers| containers.tunnel_end.settings_way()),
             Site::Server => Some("by PGOPTIONS, if nothing on the server says otherwise".to_owned()),
         }
     }
 
     /// The backends of what runs, as far as they could be seen.
     pub(super) fn pids(&self) -> Vec<i32> {
-        self.containers.as_ref().map(|containers| containers.end.pids()).unwrap_or_default()
+        self.containers.as_ref().map(|containers| containers.tunnel_end.pids()).unwrap_or_default()
     }
 
     /// Ends what runs.

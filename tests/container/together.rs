@@ -59,6 +59,27 @@ fn an_app_that_can_not_be_started_for_both_is_started_twice() {
     told.says("nobody starts me but Python").says("it is asked for the list alone").done();
 }
 
+#[test]
+fn the_same_command_in_run_is_started_for_itself() {
+    let database = shared().database();
+    let step = telling(&database, DJANGO_5_2).input("run", r#"["python", "manage.py", "migrate", "--noinput"]"#);
+    let told = step.run().succeeds().applied(MIGRATIONS);
+    assert_eq!(starts(&told.log), [LISTS, MIGRATES]);
+    told.done();
+}
+
+#[test]
+fn an_app_with_nothing_to_do_is_let_go_before_the_run_goes_on() {
+    let database = shared().database();
+    Step::of_app(&database, DJANGO_5_2).run().succeeds().applied(MIGRATIONS).done();
+    let step = telling(&database, DJANGO_5_2).input("after", "[{ name: Pause, sql: pause.sql }]");
+    let running = step.file("pause.sql", "select pg_sleep(3);\n").start();
+    let pauses = "select count(*) from pg_stat_activity where query like '%pg_sleep%' and wait_event = 'PgSleep'";
+    running.wait_until("the step", || (database.sql(pauses) == "1").then_some(()));
+    assert_eq!(running.siblings(), [""; 0]);
+    running.finish().finished.nothing_to_do().summary("| Pause | done |").done();
+}
+
 /// What stands between Docker and the app, in an image or in `command-prefix`.
 #[test]
 fn an_app_behind_a_shell_is_heard_and_answered_or_started_twice() {

@@ -24,13 +24,13 @@ use std::{
 
 /// Closed until it is opened; dropping it closes it.
 #[derive(Debug)]
-pub(super) struct End<'a> {
+pub(super) struct TunnelEnd<'a> {
     settings: &'a Settings,
     runner: &'a Runner,
     listener: Option<Rc<Listener>>,
 }
 
-impl<'a> End<'a> {
+impl<'a> TunnelEnd<'a> {
     pub(super) fn new(settings: &'a Settings, runner: &'a Runner) -> Self {
         Self { settings, runner, listener: None }
     }
