@@ -6,7 +6,7 @@ use crate::{
     fault::{Code, Fault},
     ledger::{Content, Ledger},
     migrate::{self, Stopped},
-    postgres::{Session, fault::statement, lock, ready, rows},
+    postgres::{Question, RunLock, Session, fault::statement, lock, ready, rows},
     reach::Reach,
     run::event::Event,
 };
@@ -150,7 +150,9 @@ impl Sql<'_> {
     /// The ledger, unless its making was undone: then nothing is recorded. What it says is on the disk when it has said it.
     async fn read_made(&self, ledger: &Ledger) -> Result<Content, Fault> {
         let session = open(self.session.as_ref())?;
-        let question = format!("{}; {}", migrate::FLUSH, ledger.made().read_sql());
+        let question = Question::writing(migrate::FLUSH);
+        rows(&session.client, &question).await.map_err(|error| statement(&error))?;
+        let question = ledger.made().read(&[]).under(RunLock::Held);
         match rows(&session.client, &question).await.map_err(|error| statement(&error)) {
             Err(fault) if matches!(fault.sqlstate.as_deref(), Some("42P01" | "3F000")) => Ok(Content::default()),
             answer => answer.map(|answer| Content::parse(&answer)),
@@ -166,7 +168,7 @@ impl Sql<'_> {
         let session = ready::connect(reach, self.settings.database()?, &self.startup, left, &self.events).await?;
         let doubtful = self.tally.sent.get() > self.tally.applied.get();
         if let Some(xid) = self.tally.xid.get().filter(|_| doubtful) {
-            let question = format!("SELECT pg_catalog.pg_xact_status('{xid}'::pg_catalog.xid8)");
+            let question = Question::reading(format!("SELECT pg_xact_status('{xid}'::xid8)"));
             let said = rows(&session.client, &question).await.map_err(|error| statement(&error));
             let status = match said {
                 Err(lost) if lost.code == Code::DatabaseLost => return Err(lost),

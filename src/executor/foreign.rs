@@ -161,7 +161,9 @@ impl<'a> Foreign<'a> {
             self.before = Witness::of_listing(listed);
             return Ok(());
         };
-        self.before = Witness::of(session, &self.keeper.found, recipe).await?.meant(recipe.keeps, listed);
+        self.before =
+            Witness::of(session, self.keeper.run_lock(), &self.keeper.found, recipe).await?.meant(recipe.keeps, listed);
+        super::tell_left_alone(&self.before.left_alone, &self.events);
         witness::same_database(recipe, listed, &self.before)
     }
 
@@ -172,7 +174,9 @@ impl<'a> Foreign<'a> {
     pub(super) async fn look_now(&self, sites: &Sites<'_>) -> Result<Witness, Fault> {
         let recipe = &self.tool.recipe;
         match self.keeper.session() {
-            Some(session) => Ok(Witness::again(session, recipe).await?.meant(recipe.keeps, self.known.listed())),
+            Some(session) => Ok(Witness::again(session, self.keeper.run_lock(), recipe)
+                .await?
+                .meant(recipe.keeps, self.known.listed())),
             None => Ok(Witness::of_listing(self.list(sites).await?.listed())),
         }
     }

@@ -6,7 +6,7 @@ use crate::{
     fault::{Code, Fault},
     github::env::Runner,
     input::Settings,
-    postgres::{Guard, Session, Startup, Ward, facts, fault::statement, lock, ready, rows},
+    postgres::{Guard, Question, RunLock, Session, Startup, Ward, facts, fault::statement, lock, ready, rows},
     reach::Reach,
     run::event::{Event, Events},
 };
@@ -47,7 +47,7 @@ impl<'a> Keeper<'a> {
         let session = ready::connect(reach, target, &self.startup(), self.settings.wait_timeout, &self.events).await?;
         let session = self.session.insert(session);
         let opening =
-            facts::open(session, target, super::opens(self.settings), &witness::find_sql(self.settings)).await?;
+            facts::open(session, target, super::opens(self.settings), witness::find_ledgers(self.settings)).await?;
         self.locked = opening.locked;
         self.found = opening.extra;
         self.events.tell(Event::Database(opening.facts));
@@ -78,9 +78,14 @@ impl<'a> Keeper<'a> {
     /// Why the database can't be asked.
     pub(super) async fn find_again(&mut self) -> Result<(), Fault> {
         let Some(session) = &self.session else { return Ok(()) };
-        let question = witness::find_sql(self.settings);
+        let question = witness::find_ledgers(self.settings).under(self.run_lock());
         self.found = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
         Ok(())
+    }
+
+    /// What our questions demand.
+    pub(super) fn run_lock(&self) -> RunLock {
+        if self.locked { RunLock::Held } else { RunLock::NotNeeded }
     }
 
     /// Whether the session is gone, and the lock with it.
@@ -102,7 +107,7 @@ impl<'a> Keeper<'a> {
                 None => std::future::pending::<Infallible>().await,
             }
         };
-        match select(pin!(hold(session)), pin!(guarded)).await {
+        match select(pin!(hold(session, self.run_lock())), pin!(guarded)).await {
             Either::Left((lost, _)) => lost.detail("the run lock went with that connection"),
             Either::Right((never, _)) => match never {},
         }
@@ -152,7 +157,7 @@ impl<'a> Keeper<'a> {
              WHERE pid = {before} AND datname = pg_catalog.current_database() AND application_name = {}",
             crate::postgres::literal(&lock::application_name(self.runner))
         );
-        rows(&session.client, &question).await.map(drop).map_err(|error| statement(&error))
+        rows(&session.client, &Question::reading(question)).await.map(drop).map_err(|error| statement(&error))
     }
 
     /// A tool's sessions have no client any more; told so, they end at once instead of with their statement.
@@ -171,7 +176,7 @@ impl<'a> Keeper<'a> {
         );
         let until = Instant::now() + ENDING;
         loop {
-            let left = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
+            let left = rows(&session.client, &Question::reading(&question)).await.map_err(|error| statement(&error))?;
             if left.is_empty() || Instant::now() >= until {
                 return Ok(());
             }
@@ -198,11 +203,12 @@ impl<'a> Keeper<'a> {
     }
 }
 
-/// Resolves when the session is lost.
-async fn hold(session: &Session) -> Fault {
+/// Resolves when the session is lost, or the lock alone.
+async fn hold(session: &Session, lock: RunLock) -> Fault {
+    let question = Question::reading("SELECT").under(lock);
     loop {
         sleep(HOLD).await;
-        if let Err(error) = session.client.simple_query("").await {
+        if let Err(error) = rows(&session.client, &question).await {
             return statement(&error);
         }
     }

@@ -48,6 +48,14 @@ fn opens(settings: &Settings) -> Opens {
     if settings.command.writes() && settings.server.is_none() { Opens::Locking } else { Opens::Reading }
 }
 
+/// Says which tables were taken for no ledger although they have the name of one.
+fn tell_left_alone(tables: &[String], events: &Events) {
+    if let Some((first, more)) = tables.split_first() {
+        let more = if more.is_empty() { String::new() } else { format!(" (and {} more)", more.len()) };
+        events.note(format!("left alone: {first}{more}; whatever is recorded there is not ours to read"));
+    }
+}
+
 /// Where the migration runs.
 #[derive(Debug)]
 pub enum Executor<'a> {

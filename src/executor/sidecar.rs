@@ -6,8 +6,7 @@ use crate::{
     fault::{Code, Fault},
     github::env::Runner,
     input::Settings,
-    ledger::shape,
-    postgres::{Listener, Startup, facts, lock, ready},
+    postgres::{Listener, Question, Startup, facts, lock, ready},
     reach::Reach,
     run::event::{Event, Events},
 };
@@ -94,7 +93,7 @@ impl<'a> Sidecar<'a> {
         let startup = Startup { application_name: lock::application_name(self.runner), options: String::new() };
         let target = self.settings.database()?;
         let session = ready::connect(reach, target, &startup, self.settings.wait_timeout, &self.events).await?;
-        let opening = facts::open(&session, target, facts::Opens::Reading, &shape::find_sql()).await;
+        let opening = facts::open(&session, target, facts::Opens::Reading, Question::reading("SELECT")).await;
         session.close().await;
         self.events.tell(Event::Database(opening?.facts));
         Ok(())

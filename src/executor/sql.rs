@@ -5,9 +5,10 @@ use crate::{
     fault::{Code, Fault, Stage},
     github::env::Runner,
     input::{Command, Settings, When},
-    ledger::{Content, Found, Layout, Ledger, discover_sql, found, invalid_indexes_sql},
-    migrate::{self, Apply, Files, Migration, Rules, Tally},
-    postgres::{Session, Startup, facts, fault::statement, lock, ready, rows},
+    ledger::shape::ToolLedger,
+    ledger::{Choice, Content, Layout, Ledger, Survey, Wanted, invalid_indexes_sql, refuse_foreign, survey},
+    migrate::{self, Apply, Files, Migration, Rules, Tally, Work},
+    postgres::{Question, RunLock, Session, Startup, facts, fault::statement, lock, ready, rows},
     reach::Reach,
     run::event::{Change, Coverage, Event, Events, MigrationId, PlanFacts, Proof},
 };
@@ -21,10 +22,14 @@ pub struct Sql<'a> {
     pub(super) runner: &'a Runner,
     pub(super) events: Events,
     pub(super) files: Option<Files>,
-    pub(super) layout: Option<Layout>,
+    layout: Option<Layout>,
+    /// The file that says that an application applies these files by itself.
+    sqlx_project: Option<String>,
     pub(super) startup: Startup,
     pub(super) session: Option<Session>,
-    pub(super) opening: Vec<Found>,
+    opening: Survey,
+    /// Other ledgers in the database.
+    others: Vec<ToolLedger>,
     /// What the opening told of a database that has no ledger yet.
     fresh: Content,
     /// The ledger, asked for behind the last file.
@@ -47,13 +52,15 @@ impl<'a> Sql<'a> {
         let files = migrate::read(&settings.sql)?;
         Ok(Self {
             layout: files.layout(),
+            sqlx_project: files.sqlx_project().map(str::to_owned),
             files: Some(files),
             startup: startup(settings, runner),
             settings,
             runner,
             events,
             session: None,
-            opening: Vec::new(),
+            opening: Survey::default(),
+            others: Vec::new(),
             fresh: Content::default(),
             proof: None,
             locked: false,
@@ -73,9 +80,9 @@ impl<'a> Sql<'a> {
         let target = self.settings.database()?;
         let session = ready::connect(reach, target, &self.startup, self.settings.wait_timeout, &self.events).await?;
         let session = self.session.insert(session);
-        let opening = facts::open(session, target, super::opens(self.settings), &opening_sql(self.settings)).await?;
+        let opening = facts::open(session, target, super::opens(self.settings), opening(self.settings)).await?;
         self.locked = opening.locked;
-        (self.opening, self.fresh) = (found(&opening.extra), Content::parse(&opening.extra));
+        (self.opening, self.fresh) = (Survey::read(&opening.extra), Content::parse(&opening.extra));
         self.events.tell(Event::Database(opening.facts));
         Ok(())
     }
@@ -91,13 +98,12 @@ impl<'a> Sql<'a> {
         let session = open(self.session.as_ref())?;
         if !self.locked {
             lock::acquire(session, lock::own(), wait, server, &self.events).await?;
-            // Whoever held it may have made the ledger meanwhile.
-            let question = opening_sql(self.settings);
-            let answer = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
-            (self.opening, self.fresh) = (found(&answer), Content::parse(&answer));
             self.locked = true;
+            // Whoever held it may have made the ledger meanwhile.
+            self.survey().await?;
         }
         let ledger = self.choose_ledger()?;
+        let session = open(self.session.as_ref())?;
         if ledger.layout == Layout::Sqlx {
             let theirs = lock::sqlx(&self.settings.database()?.name);
             lock::acquire(session, theirs, wait.saturating_sub(began.elapsed()), server, &self.events).await?;
@@ -112,12 +118,22 @@ impl<'a> Sql<'a> {
     /// # Errors
     /// Why the database can't be asked.
     pub async fn find_again(&mut self) -> Result<(), Fault> {
-        let session = open(self.session.as_ref())?;
-        let question = opening_sql(self.settings);
-        let answer = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
-        (self.opening, self.fresh) = (found(&answer), Content::parse(&answer));
+        self.survey().await?;
         self.ledger = Some(self.choose_ledger()?);
         Ok(())
+    }
+
+    async fn survey(&mut self) -> Result<(), Fault> {
+        let session = open(self.session.as_ref())?;
+        let question = opening(self.settings).under(self.run_lock());
+        let answer = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
+        (self.opening, self.fresh) = (Survey::read(&answer), Content::parse(&answer));
+        Ok(())
+    }
+
+    /// What our questions demand.
+    fn run_lock(&self) -> RunLock {
+        if self.locked { RunLock::Held } else { RunLock::NotNeeded }
     }
 
     /// Ledger against files.
@@ -131,10 +147,13 @@ impl<'a> Sql<'a> {
         };
         let files = self.files.take().ok_or_else(|| vec![Fault::new(Code::Bug, "there are no files any more")])?;
         let migrations = files.into_migrations(ledger.layout);
-        self.before = match ledger.exists || ledger.progress_exists {
+        self.before = match ledger.exists || ledger.progress_exists || !self.others.is_empty() {
             true => self.read(&ledger).await.map_err(|fault| vec![fault])?,
             false => std::mem::take(&mut self.fresh),
         };
+        if let (true, Some((tool, table))) = (self.before.recorded.is_empty(), self.before.others.first()) {
+            return Err(vec![refuse_foreign(&ledger, tool, table)]);
+        }
         let sql = &self.settings.sql;
         let rules = Rules { target: sql.target, out_of_order: sql.out_of_order };
         let plan = migrate::plan(&migrations, &self.before.recorded, &rules)?;
@@ -196,10 +215,13 @@ impl<'a> Sql<'a> {
             tally: &self.tally,
         };
         let pending: Vec<&Migration> = self.pending.iter().collect();
-        // The question goes out behind the files; answered too early it proves nothing, and is asked again.
-        let (applied, proof) = join(apply.all(&pending), self.read(&ledger.made())).await;
+        // The question goes out behind the files; answered too early it proves nothing, and is asked again. It must not get
+        // into the middle of a file that is sent in several parts.
+        let goes_out_behind = pending.iter().all(|migration| migration.work == Work::Whole);
+        let asked = async { if goes_out_behind { self.read(&ledger.made()).await.ok() } else { None } };
+        let (applied, proof) = join(apply.all(&pending), asked).await;
         let Err(stopped) = applied else {
-            self.proof = proof.ok();
+            self.proof = proof;
             return Ok(());
         };
         if stopped.fault.code == Code::DatabaseLost {
@@ -245,14 +267,20 @@ impl<'a> Sql<'a> {
         }
     }
 
-    fn choose_ledger(&self) -> Result<Ledger, Fault> {
+    fn choose_ledger(&mut self) -> Result<Ledger, Fault> {
         let sql = &self.settings.sql;
-        Ledger::choose(&self.opening, sql.layout, sql.ledger_table.as_deref(), self.layout)
+        let (choice, table, files) = (sql.layout, sql.ledger_table.as_deref(), self.layout);
+        let wanted = Wanted { choice, table, files, sqlx_project: self.sqlx_project.as_deref() };
+        let Choice { ledger, others, left_alone } = self.opening.choose(&wanted)?;
+        super::tell_left_alone(&left_alone, &self.events);
+        self.others = others;
+        Ok(ledger)
     }
 
     pub(super) async fn read(&self, ledger: &Ledger) -> Result<Content, Fault> {
         let session = open(self.session.as_ref())?;
-        let answer = rows(&session.client, &ledger.read_sql()).await.map_err(|error| statement(&error))?;
+        let question = ledger.read(&self.others).under(self.run_lock());
+        let answer = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
         Ok(Content::parse(&answer))
     }
 
@@ -277,8 +305,8 @@ pub(super) fn known(ledger: Option<&Ledger>) -> Result<&Ledger, Fault> {
 }
 
 /// Which ledgers there are, and what is broken: all that a plan needs where there is no ledger.
-fn opening_sql(settings: &Settings) -> String {
-    format!("{}; {}", discover_sql(settings.sql.ledger_table.as_deref()), invalid_indexes_sql())
+fn opening(settings: &Settings) -> Question {
+    survey(settings.sql.ledger_table.as_deref()).and(&invalid_indexes_sql())
 }
 
 /// Settings at start-up cost no round trip. The order matters: the user's own come after ours, and read-only after everything,

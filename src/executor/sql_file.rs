@@ -4,7 +4,7 @@ use super::sites::Sites;
 use crate::{
     fault::{Code, Fault, Place},
     migrate::{Source, Span},
-    postgres::{Session, Startup, fault::statement, lock, ready, rows},
+    postgres::{Question, Session, Startup, fault::statement, lock, ready, rows},
     reach::Reach,
 };
 use std::{path::Path, time::Duration};
@@ -63,8 +63,8 @@ async fn within(
 /// A transaction that the file has begun and not ended would be rolled back with the session, and nobody would know.
 async fn ended(session: &Session, shown: &str) -> Result<(), Fault> {
     // In a transaction the time of its beginning is not that of this statement.
-    let question = "SELECT pg_catalog.now() <> pg_catalog.statement_timestamp()";
-    let answer = rows(&session.client, question).await.map_err(|error| statement(&error))?;
+    let question = Question::writing("SELECT now() <> statement_timestamp()");
+    let answer = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
     match answer.first().and_then(|row| row.first()).and_then(Option::as_deref) {
         Some("t") => {
             let cause = format!("`{shown}` begins a transaction and does not end it: nothing of that took place");

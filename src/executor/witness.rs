@@ -10,7 +10,7 @@ use crate::{
         shape::{self, Row, ToolLedger},
         tenants,
     },
-    postgres::{Session, fault::statement, rows},
+    postgres::{Question, RunLock, Session, fault::statement, rows},
     run::event::{ImageFacts, MigrationId},
     tool::{Keeps, Ledgers, Listed, Recipe},
 };
@@ -25,6 +25,8 @@ type Found = [Vec<Option<String>>];
 pub(super) struct Witness {
     /// The ledgers that were read.
     pub(super) ledgers: Vec<ToolLedger>,
+    /// Tables with the name of a ledger that were left alone, and why.
+    pub(super) left_alone: Vec<String>,
     /// What is in them, in their own order.
     pub(super) rows: Vec<Row>,
     /// The same, by name: the schemas in which it is.
@@ -46,9 +48,9 @@ enum Source {
 }
 
 impl Witness {
-    /// Asks for everything in one round trip. `found` is the answer to [`find_sql`].
-    pub(super) async fn of(session: &Session, found: &Found, recipe: &Recipe) -> Result<Self, Fault> {
-        let ledgers = shape::found(found, recipe.ledger.as_deref());
+    /// Asks for everything in one round trip. `found` is the answer to [`find_ledgers`].
+    pub(super) async fn of(session: &Session, lock: RunLock, found: &Found, recipe: &Recipe) -> Result<Self, Fault> {
+        let shape::Found { ledgers, left_alone } = shape::found(found, recipe.ledger.as_deref())?;
         let mut questions = vec![invalid_indexes_sql(), fingerprint::SQL.to_owned()];
         if !ledgers.is_empty() {
             questions.push(shape::read_sql(&ledgers));
@@ -57,7 +59,8 @@ impl Witness {
         if let (Some(column), false) = (&recipe.tenants, tables.is_empty()) {
             questions.push(tenants::read_sql(&tables, column));
         }
-        let answer = rows(&session.client, &questions.join("; ")).await.map_err(|error| statement(&error))?;
+        let question = Question::reading(questions.join("; ")).under(lock);
+        let answer = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
         let index = |row: &Vec<Option<String>>| {
             let field = |index: usize| row.get(index).cloned().flatten();
             (field(0)? == "index").then(|| field(1)).flatten()
@@ -67,6 +70,7 @@ impl Witness {
             invalid_indexes: answer.iter().filter_map(index).collect(),
             schema: Fingerprint::parse(&answer),
             ledgers,
+            left_alone,
             ..Self::default()
         };
         Ok(witness.with(shape::rows(&answer)))
@@ -88,10 +92,10 @@ impl Witness {
     }
 
     /// The same later: the ledger may have been made meanwhile.
-    pub(super) async fn again(session: &Session, recipe: &Recipe) -> Result<Self, Fault> {
-        let question = find(recipe.tenants.as_deref());
+    pub(super) async fn again(session: &Session, lock: RunLock, recipe: &Recipe) -> Result<Self, Fault> {
+        let question = find(recipe.tenants.as_deref()).under(lock);
         let found = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
-        Self::of(session, &found, recipe).await
+        Self::of(session, lock, &found, recipe).await
     }
 
     /// The tables, for people.
@@ -181,16 +185,16 @@ impl Witness {
 }
 
 /// Which ledgers and which tenants there are.
-pub(super) fn find_sql(settings: &Settings) -> String {
+pub(super) fn find_ledgers(settings: &Settings) -> Question {
     match &settings.place {
         Place::Tool(tool) => find(tool.recipe.tenants.as_deref()),
         Place::Sql => find(None),
     }
 }
 
-fn find(tenants: Option<&str>) -> String {
-    let tenants = tenants.map(|column| format!("; {}", tenants::find_sql(column))).unwrap_or_default();
-    format!("{}{tenants}", shape::find_sql())
+fn find(tenants: Option<&str>) -> Question {
+    let ledgers = Question::reading(shape::find_sql());
+    tenants.map_or(ledgers.clone(), |column| ledgers.and(&tenants::find_sql(column)))
 }
 
 fn broken(index: &String) -> Fault {

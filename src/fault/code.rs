@@ -252,6 +252,16 @@ codes! {
     OutOfOrder "out-of-order" PlanRefused Plan "give the file a version after the newest applied one, or set `out-of-order: allow`";
     /// The ledger says that an earlier run stopped inside this file.
     LedgerDirty "ledger-dirty" PlanRefused Plan "find out what the tool that wrote the row left behind, repair it, and correct the row";
+    /// Row security hides rows of the ledger.
+    LedgerHidden "ledger-hidden" PlanRefused Plan "let the ledger's owner run `ALTER TABLE … DISABLE ROW LEVEL SECURITY`";
+    /// The ledger, or what hangs on it, belongs to somebody else.
+    LedgerUntrusted "ledger-untrusted" PlanRefused Plan "let the migration role own the ledger, or be a member of the role that does";
+    /// There is one, and not where it is looked for.
+    LedgerElsewhere "ledger-elsewhere" PlanRefused Plan "name the ledger in `ledger-table`, with its schema";
+    /// Ours is empty and another tool's is not.
+    LedgerForeign "ledger-foreign" PlanRefused Plan "go on with the tool whose ledger it is, or name yours in `ledger-table`";
+    /// Two layouts fit.
+    LayoutAmbiguous "layout-ambiguous" PlanRefused Plan "set `layout`";
     /// The ledger table has an unexpected shape.
     LedgerShape "ledger-shape" PlanRefused Plan "check `layout` and `ledger-table`";
     /// The plan is not the approved one.

@@ -1,125 +1,173 @@
-//! Which ledger a database has, from the same answer that tells its version.
+//! Which ledger a run has, from the same answer that tells the server's version.
+//!
+//! A ledger is known by its schema, its owner and its shape, never by where the session's search path happens to lead: a path that
+//! was changed since the last run would lead to no ledger, and everything would be applied again.
 
-use super::{Layout, Ledger, Table, plain, sqlx};
+use super::{
+    Layout, Ledger, Table,
+    catalog::{self, CatalogTable, text},
+    plain,
+    shape::{self, ToolLedger},
+    sqlx,
+};
 use crate::{
     fault::{Code, Fault},
     input::LayoutChoice,
-    postgres::literal,
+    postgres::{Question, literal},
 };
 
 const OWN: &str = "bastion_migrate.ledger";
 const SQLX: &str = "_sqlx_migrations";
 
-/// One place where a ledger could be, and what is there.
+/// What the database has that could be a ledger, and where the session's search path leads.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Survey {
+    role: String,
+    /// The schemas of the session's search path, as far as they exist.
+    path: Vec<String>,
+    tables: Vec<CatalogTable>,
+    /// Schemas in which a ledger could be made, and the owner of each that we don't trust.
+    schemas: Vec<(String, Option<String>)>,
+}
+
+/// The ledger of a run, and what else is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    place: String,
-    table: Option<Table>,
-    columns: Vec<String>,
-    progress: bool,
-    current_schema: Option<String>,
-    schemas: Vec<String>,
+pub struct Choice {
+    /// The run's own.
+    pub ledger: Ledger,
+    /// Ledgers beside it: where the run's own is empty, they say that the database is not. None where the user has named the
+    /// ledger.
+    pub others: Vec<ToolLedger>,
+    /// Tables with the name of a ledger that are left alone, and why.
+    pub left_alone: Vec<String>,
 }
 
-/// The question, as one query. `ledger_table` is the input of that name.
+/// What the files and the user say about the ledger.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The input `layout`.
+    pub choice: LayoutChoice,
+    /// The input `ledger-table`.
+    pub table: Option<&'a str>,
+    /// What the file names say.
+    pub files: Option<Layout>,
+    /// What in the workspace says that an application applies the files with sqlx itself.
+    pub sqlx_project: Option<&'a str>,
+}
+
+/// The question.
 #[must_use]
-pub fn discover_sql(ledger_table: Option<&str>) -> String {
-    let places: Vec<String> = match ledger_table {
-        Some(table) => vec![format!("({})", literal(table))],
-        None => vec![format!("({})", literal(OWN)), format!("({})", literal(SQLX))],
-    };
-    format!(
-        "SELECT v.place, n.nspname, c.relname, \
-         (SELECT pg_catalog.string_agg(a.attname, ',') FROM pg_catalog.pg_attribute a \
-          WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), \
-         EXISTS (SELECT FROM pg_catalog.pg_class p WHERE p.relnamespace = c.relnamespace AND p.relname = c.relname || '_progress'), \
-         pg_catalog.current_schema(), \
-         (SELECT pg_catalog.string_agg(s.nspname, ',') FROM pg_catalog.pg_namespace s) \
-         FROM (VALUES {}) v(place) \
-         LEFT JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(v.place) \
-         LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace",
-        places.join(", ")
-    )
+pub fn survey(ledger_table: Option<&str>) -> Question {
+    let places = ledger_table.map_or_else(|| vec![OWN, SQLX], |table| vec![table]);
+    let names = places.iter().flat_map(|place| [name_of(place).to_owned(), format!("{}_progress", name_of(place))]);
+    let names: Vec<String> = names.chain(shape::table_names().map(str::to_owned)).map(|name| literal(&name)).collect();
+    // The second half finds our own and sqlx's under any name, by a column that nobody else has.
+    let condition = format!(
+        "c.relname IN ({}) OR c.oid IN (SELECT a.attrelid FROM pg_attribute a \
+         WHERE a.attname IN ('applied_by', 'execution_time') AND NOT a.attisdropped)",
+        names.join(", ")
+    );
+    let schemas: Vec<String> =
+        places.iter().filter_map(|place| place.split_once('.')).map(|(schema, _)| literal(schema)).collect();
+    let schemas = if schemas.is_empty() { literal("") } else { schemas.join(", ") };
+    Question::reading("SELECT 'role', current_user")
+        .and(&catalog::tables_sql("table", &condition))
+        .and(&catalog::schemas_sql("schema", &schemas))
+        .after("SELECT 'path', s FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) s")
 }
 
-/// Reads the answer.
-#[must_use]
-pub fn found(answer: &[Vec<Option<String>>]) -> Vec<Found> {
-    let list =
-        |text: Option<&String>| text.map(|text| text.split(',').map(str::to_owned).collect()).unwrap_or_default();
-    let read = |row: &Vec<Option<String>>| {
-        let field = |index: usize| row.get(index).and_then(Option::as_ref);
-        let table = field(1).zip(field(2)).map(|(schema, name)| Table { schema: schema.clone(), name: name.clone() });
-        Some(Found {
-            place: field(0)?.clone(),
-            table,
-            columns: list(field(3)),
-            progress: field(4).is_some_and(|there| there == "t"),
-            current_schema: field(5).cloned(),
-            schemas: list(field(6)),
-        })
-    };
-    answer.iter().filter_map(read).collect()
+fn name_of(place: &str) -> &str {
+    place.split_once('.').map_or(place, |(_, name)| name)
 }
 
-impl Found {
-    fn has(&self, columns: &[&str]) -> bool {
-        columns.iter().all(|column| self.columns.iter().any(|there| there == column))
+impl Survey {
+    /// Reads the answer, in which there may be other rows.
+    #[must_use]
+    pub fn read(answer: &[Vec<Option<String>>]) -> Self {
+        let mut survey = Self { tables: catalog::tables(answer, "table"), ..Self::default() };
+        for row in answer {
+            let value = text(row, 1).unwrap_or_default().to_owned();
+            match text(row, 0) {
+                Some("role") => survey.role = value,
+                Some("path") => survey.path.push(value),
+                Some("schema") => survey.schemas.push((value, text(row, 2).map(str::to_owned))),
+                _ => {}
+            }
+        }
+        survey
     }
-}
 
-impl Ledger {
-    /// Chooses the ledger: `files` is what the file names say, `layout` and `ledger_table` what the user says.
+    /// Chooses the ledger.
     ///
     /// # Errors
-    /// `ledger-shape` when a table of that name is something else, or has nowhere to be made.
-    pub fn choose(
-        places: &[Found],
-        choice: LayoutChoice,
-        ledger_table: Option<&str>,
-        files: Option<Layout>,
-    ) -> Result<Self, Fault> {
-        let there = |place: &str| places.iter().find(|found| found.place == place && found.table.is_some());
-        let custom = ledger_table.and_then(there);
-        let layout = match (choice, files) {
+    /// Why there is none that could be believed, or too many.
+    pub fn choose(&self, wanted: &Wanted<'_>) -> Result<Choice, Fault> {
+        let layout = self.layout(wanted)?;
+        let place = wanted.table.unwrap_or(match layout {
+            Layout::Plain => OWN,
+            Layout::Sqlx => SQLX,
+        });
+        let ledger = match self.at(place) {
+            Some(found) => self.existing(layout, found)?,
+            None => self.to_be_made(layout, place, wanted.table)?,
+        };
+        let beside = self.tables.iter().filter(|found| found.table != ledger.table);
+        let (left_alone, others) = beside.partition::<Vec<&CatalogTable>, _>(|found| !found.is_trusted());
+        let others = shape::among(&others.into_iter().cloned().collect::<Vec<_>>());
+        Ok(Choice {
+            ledger,
+            others: if wanted.table.is_some() { Vec::new() } else { others },
+            left_alone: left_alone.into_iter().map(CatalogTable::why_left_alone).collect(),
+        })
+    }
+
+    fn layout(&self, wanted: &Wanted<'_>) -> Result<Layout, Fault> {
+        let custom = wanted.table.and_then(|place| self.at(place));
+        let has = |place| wanted.table.is_none() && self.at(place).is_some();
+        Ok(match (wanted.choice, wanted.files) {
             (LayoutChoice::Plain, _) => Layout::Plain,
             (LayoutChoice::Sqlx, _) | (LayoutChoice::Auto, Some(Layout::Sqlx)) => Layout::Sqlx,
             (LayoutChoice::Auto, _) if custom.is_some_and(|found| found.has(sqlx::COLUMNS)) => Layout::Sqlx,
-            (LayoutChoice::Auto, _) if ledger_table.is_none() && there(OWN).is_none() && there(SQLX).is_some() => {
-                Layout::Sqlx
-            }
-            (LayoutChoice::Auto, _) => Layout::Plain,
+            (LayoutChoice::Auto, _) if custom.is_some() || has(OWN) => Layout::Plain,
+            (LayoutChoice::Auto, _) if has(SQLX) => Layout::Sqlx,
+            (LayoutChoice::Auto, _) => match wanted.sqlx_project {
+                Some(file) => return Err(ambiguous(file)),
+                None => Layout::Plain,
+            },
+        })
+    }
+
+    /// The table at this place; without a schema, the first on the search path.
+    fn at(&self, place: &str) -> Option<&CatalogTable> {
+        let named = |schema: &str, name: &str| {
+            self.tables.iter().find(|found| found.table.schema == schema && found.table.name == name)
         };
-        let (usual, columns) = match layout {
-            Layout::Plain => (OWN, plain::COLUMNS),
-            Layout::Sqlx => (SQLX, sqlx::COLUMNS),
-        };
-        let place = ledger_table.unwrap_or(usual);
-        let Some(found) = places.iter().find(|found| found.place == place) else {
-            return Err(Fault::new(Code::Bug, format!("nobody asked for the ledger `{place}`")));
-        };
-        match &found.table {
-            Some(table) if found.has(columns) => Ok(Self {
-                layout,
-                table: table.clone(),
-                exists: true,
-                schema_exists: true,
-                progress_exists: found.progress,
-            }),
-            Some(table) => Err(Fault::new(
-                Code::LedgerShape,
-                format!(
-                    "the table `{table}` is no ledger of the layout `{}`: it has the columns {}",
-                    layout.name(),
-                    found.columns.join(", ")
-                ),
-            )),
-            None => Self::to_be_made(layout, place, found),
+        match place.split_once('.') {
+            Some((schema, name)) => named(schema, name),
+            None => self.path.iter().find_map(|schema| named(schema, place)),
         }
     }
 
-    fn to_be_made(layout: Layout, place: &str, found: &Found) -> Result<Self, Fault> {
-        let table = match (place.split_once('.'), &found.current_schema) {
+    fn existing(&self, layout: Layout, found: &CatalogTable) -> Result<Ledger, Fault> {
+        if !found.has(columns(layout)) {
+            return Err(Fault::new(
+                Code::LedgerShape,
+                format!(
+                    "the table `{}` is no ledger of the layout `{}`: it has the columns {}",
+                    found.table,
+                    layout.name(),
+                    found.columns.join(", ")
+                ),
+            ));
+        }
+        found.trusted(&self.role)?;
+        let ledger =
+            Ledger { layout, table: found.table.clone(), exists: true, schema_exists: true, progress_exists: false };
+        self.with_progress(ledger)
+    }
+
+    fn to_be_made(&self, layout: Layout, place: &str, written: Option<&str>) -> Result<Ledger, Fault> {
+        let table = match (place.split_once('.'), self.path.first()) {
             (Some((schema, name)), _) => Table { schema: schema.to_owned(), name: name.to_owned() },
             (None, Some(schema)) => Table { schema: schema.clone(), name: place.to_owned() },
             (None, None) => {
@@ -130,66 +178,191 @@ impl Ledger {
                 .fix("name the schema in `ledger-table`, as in `app.migrations`"));
             }
         };
-        let schema_exists = found.schemas.contains(&table.schema);
-        Ok(Self { layout, table, exists: false, schema_exists, progress_exists: false })
+        if let Some(elsewhere) = self.elsewhere(layout, &table.name, written) {
+            return Err(moved(&elsewhere.table, &table));
+        }
+        let schema = self.schemas.iter().find(|(schema, _)| *schema == table.schema);
+        if let Some((schema, Some(owner))) = schema {
+            let cause = format!(
+                "the ledger would be made in the schema `{schema}` of `{owner}`, who could remove it at any time"
+            );
+            let fix = format!(
+                "if that schema is not yours, drop it; or name another place in `ledger-table`, as in `public.{}`",
+                table.name
+            );
+            return Err(Fault::new(Code::LedgerUntrusted, cause).fix(fix));
+        }
+        let schema_exists = schema.is_some() || self.path.contains(&table.schema);
+        self.with_progress(Ledger { layout, table, exists: false, schema_exists, progress_exists: false })
     }
+
+    /// A ledger of this layout that the run would have taken if it stood where it is looked for. Whoever writes its schema down
+    /// knows where it stands, and whoever writes its name down knows what it is called.
+    fn elsewhere(&self, layout: Layout, name: &str, written: Option<&str>) -> Option<&CatalogTable> {
+        let mut trusted = self.tables.iter().filter(|found| found.is_trusted());
+        match written {
+            Some(place) if place.contains('.') => None,
+            Some(_) => trusted.find(|found| found.table.name == name && found.has(columns(layout))),
+            None => trusted.find(|found| found.has_only(columns(layout))),
+        }
+    }
+
+    fn with_progress(&self, ledger: Ledger) -> Result<Ledger, Fault> {
+        let table = ledger.progress_table();
+        let Some(found) = self.tables.iter().find(|found| found.table == table) else { return Ok(ledger) };
+        found.trusted(&self.role)?;
+        Ok(Ledger { progress_exists: true, ..ledger })
+    }
+}
+
+fn columns(layout: Layout) -> &'static [&'static str] {
+    match layout {
+        Layout::Plain => plain::COLUMNS,
+        Layout::Sqlx => sqlx::COLUMNS,
+    }
+}
+
+fn moved(there: &Table, here: &Table) -> Fault {
+    Fault::new(
+        Code::LedgerElsewhere,
+        format!("there is no ledger `{here}`, and there is one at `{there}`: a new one would count everything as not applied"),
+    )
+    .fix(format!(
+        "set `ledger-table: {there}` to go on with that one, or `ledger-table: {here}` if these files were never applied here"
+    ))
+}
+
+fn ambiguous(file: &str) -> Fault {
+    Fault::new(
+        Code::LayoutAmbiguous,
+        format!(
+            "the files fit the layouts `plain` and `sqlx`, the database has a ledger of neither, and `{file}` says that an application uses sqlx"
+        ),
+    )
+    .fix("set `layout: sqlx` if the application applies these files, too, or `layout: plain` if nobody but this step does")
+}
+
+/// Refuses to begin an empty ledger in a database that another one says is not empty.
+///
+/// # Errors
+/// `ledger-foreign`.
+pub fn refuse_foreign(ledger: &Ledger, tool: &str, other: &Table) -> Fault {
+    let own = &ledger.table;
+    let fault = Fault::new(
+        Code::LedgerForeign,
+        format!(
+            "the ledger `{own}` has no rows, and `{other}`, the ledger of {tool}, has some: what these files make may be there already"
+        ),
+    );
+    let go_on = match tool {
+        "sqlx" => format!("set `layout: sqlx` and `ledger-table: {other}` to go on with that ledger"),
+        "bastion-migrate" => format!("set `layout: plain` and `ledger-table: {other}` to go on with that ledger"),
+        _ => format!("go on with {tool} if it is what applies these files"),
+    };
+    fault.fix(format!(
+        "{go_on}; if that ledger belongs to other migrations than these, say so with `layout: {}` and `ledger-table: {own}`",
+        ledger.layout.name()
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn place(place: &str, columns: Option<&[&str]>) -> Vec<Option<String>> {
-        let there = columns.is_some();
-        let (schema, name) = place.split_once('.').unwrap_or(("public", place));
-        vec![
-            Some(place.to_owned()),
-            there.then(|| schema.to_owned()),
-            there.then(|| name.to_owned()),
-            columns.map(|columns| columns.join(",")),
-            Some("f".to_owned()),
-            Some("public".to_owned()),
-            Some("pg_catalog,public".to_owned()),
-        ]
+    fn table(schema: &str, name: &str, columns: &[&str], owner: Option<&str>) -> Vec<Option<String>> {
+        let columns = serde_json::to_string(columns).unwrap();
+        let known = ["table", schema, name, &columns, "t", "t", "f"].map(|text| Some(text.to_owned()));
+        known.into_iter().chain([owner.map(str::to_owned), None, None]).collect()
     }
 
-    fn choose(own: Option<&[&str]>, sqlx: Option<&[&str]>, layout: LayoutChoice, files: Option<Layout>) -> Ledger {
-        let places = found(&[place(OWN, own), place(SQLX, sqlx)]);
-        Ledger::choose(&places, layout, None, files).expect("a ledger")
+    fn survey(tables: &[Vec<Option<String>>]) -> Survey {
+        let row = |texts: &[&str]| texts.iter().map(|text| Some((*text).to_owned())).collect::<Vec<_>>();
+        let rest = [row(&["role", "app"]), row(&["path", "app"]), row(&["path", "public"])];
+        Survey::read(&[tables, &rest].concat())
+    }
+
+    const AUTO: Wanted<'_> = Wanted { choice: LayoutChoice::Auto, table: None, files: None, sqlx_project: None };
+
+    fn own() -> Vec<Option<String>> {
+        table("bastion_migrate", "ledger", plain::COLUMNS, None)
+    }
+
+    fn theirs(schema: &str) -> Vec<Option<String>> {
+        table(schema, SQLX, sqlx::COLUMNS, None)
+    }
+
+    fn ledger(tables: &[Vec<Option<String>>], wanted: &Wanted<'_>) -> Ledger {
+        survey(tables).choose(wanted).expect("a ledger").ledger
+    }
+
+    fn code(tables: &[Vec<Option<String>>], wanted: &Wanted<'_>) -> Code {
+        survey(tables).choose(wanted).expect_err("a fault").code
     }
 
     #[test]
     fn an_empty_database_gets_our_own_ledger_and_its_schema() {
-        let ledger = choose(None, None, LayoutChoice::Auto, None);
+        let ledger = ledger(&[], &AUTO);
         assert_eq!((ledger.layout, ledger.exists, ledger.schema_exists), (Layout::Plain, false, false));
         let sql = ledger.create_sql().expect("something to make");
-        assert!(sql.starts_with(r#"CREATE SCHEMA IF NOT EXISTS "bastion_migrate"; CREATE TABLE"#), "{sql}");
+        assert!(sql.contains(r#"CREATE SCHEMA IF NOT EXISTS "bastion_migrate"; CREATE TABLE"#), "{sql}");
     }
 
     #[test]
     fn a_ledger_of_sqlx_is_kept() {
-        let ledger = choose(None, Some(sqlx::COLUMNS), LayoutChoice::Auto, None);
+        let ledger = ledger(&[theirs("public")], &AUTO);
         assert_eq!((ledger.layout, ledger.exists), (Layout::Sqlx, true));
         assert_eq!(ledger.create_sql(), None);
     }
 
     #[test]
-    fn our_own_ledger_wins_over_one_of_sqlx() {
-        let ledger = choose(Some(plain::COLUMNS), Some(sqlx::COLUMNS), LayoutChoice::Auto, None);
-        assert_eq!(ledger.layout, Layout::Plain);
+    fn our_own_ledger_wins_over_one_of_sqlx_which_is_looked_at() {
+        let choice = survey(&[own(), theirs("public")]).choose(&AUTO).unwrap();
+        assert_eq!(choice.ledger.layout, Layout::Plain);
+        assert_eq!(choice.others.iter().map(ToolLedger::tool).collect::<Vec<_>>(), ["sqlx"]);
     }
 
     #[test]
-    fn file_names_of_sqlx_decide_when_nothing_else_does() {
-        assert_eq!(choose(None, None, LayoutChoice::Auto, Some(Layout::Sqlx)).layout, Layout::Sqlx);
-        assert_eq!(choose(None, None, LayoutChoice::Plain, Some(Layout::Sqlx)).layout, Layout::Plain);
+    fn names_decide_and_then_the_ledger_and_then_the_project() {
+        let named = Wanted { files: Some(Layout::Sqlx), ..AUTO };
+        assert_eq!(ledger(&[], &named).layout, Layout::Sqlx);
+        assert_eq!(ledger(&[], &Wanted { choice: LayoutChoice::Plain, ..named }).layout, Layout::Plain);
+        let project = Wanted { sqlx_project: Some("Cargo.toml"), ..AUTO };
+        assert_eq!(code(&[], &project), Code::LayoutAmbiguous);
+        assert_eq!(ledger(&[own()], &project).layout, Layout::Plain);
+        assert_eq!(ledger(&[theirs("app")], &project).layout, Layout::Sqlx);
+    }
+
+    #[test]
+    fn a_ledger_that_the_path_does_not_lead_to_is_not_taken_for_none() {
+        let sqlx = Wanted { choice: LayoutChoice::Sqlx, ..AUTO };
+        assert_eq!(code(&[theirs("hello")], &sqlx), Code::LedgerElsewhere);
+        let fault = survey(&[theirs("hello")]).choose(&sqlx).unwrap_err();
+        assert!(fault.fix.contains("`ledger-table: hello._sqlx_migrations`"), "{}", fault.fix);
+        let moved = Wanted { table: Some(OWN), ..AUTO };
+        assert_eq!(ledger(&[table("x", "migs", plain::COLUMNS, None)], &moved).table.to_string(), OWN);
+        for table in ["hello._sqlx_migrations", "app._sqlx_migrations"] {
+            assert_eq!(ledger(&[theirs("hello")], &Wanted { table: Some(table), ..sqlx }).table.to_string(), table);
+        }
+        assert_eq!(code(&[table("x", "migs", plain::COLUMNS, None)], &AUTO), Code::LedgerElsewhere);
+        assert_eq!(ledger(&[theirs("hello"), theirs("app")], &sqlx).table.schema, "app");
     }
 
     #[test]
     fn a_table_with_other_columns_is_refused() {
-        let places = found(&[place("app.versions", Some(&["id", "what"]))]);
-        let fault = Ledger::choose(&places, LayoutChoice::Auto, Some("app.versions"), None).expect_err("a fault");
+        let custom = Wanted { table: Some("app.versions"), ..AUTO };
+        let fault = survey(&[table("app", "versions", &["id", "what"], None)]).choose(&custom).expect_err("a fault");
         assert_eq!(fault.code, Code::LedgerShape);
         assert!(fault.cause.contains("app.versions") && fault.cause.contains("id, what"), "{}", fault.cause);
+    }
+
+    #[test]
+    fn a_ledger_of_another_role_is_a_fault_where_it_is_ours_and_left_alone_elsewhere() {
+        let evil = |schema, name, columns| table(schema, name, columns, Some("evil"));
+        assert_eq!(code(&[evil("bastion_migrate", "ledger", plain::COLUMNS)], &AUTO), Code::LedgerUntrusted);
+        let progress = evil("bastion_migrate", "ledger_progress", &["version"]);
+        assert_eq!(code(&[own(), progress], &AUTO), Code::LedgerUntrusted);
+        let choice = survey(&[evil("evil", SQLX, sqlx::COLUMNS)]).choose(&AUTO).unwrap();
+        assert_eq!((choice.ledger.layout, choice.others.len()), (Layout::Plain, 0));
+        assert_eq!(choice.left_alone, ["`evil._sqlx_migrations` belongs to `evil`"]);
     }
 }

@@ -1,6 +1,7 @@
 //! The ledger: the table in which it is recorded what was applied. Ours for plain files, sqlx's for sqlx's layout; everything
 //! else that the crate knows about the two stands in `plain` and `sqlx`.
 
+pub mod catalog;
 mod discover;
 pub mod fingerprint;
 pub(crate) mod hex;
@@ -10,10 +11,11 @@ pub mod shape;
 mod sqlx;
 pub mod tenants;
 
-pub use discover::{Found, discover_sql, found};
+pub use discover::{Choice, Survey, Wanted, refuse_foreign, survey};
 pub use progress::{Progress, ProgressRow};
 
-use crate::postgres::{BEING_BUILT, identifier, literal};
+use crate::postgres::{BEING_BUILT, Question, identifier, literal};
+use shape::ToolLedger;
 use std::{fmt, time::Duration};
 
 /// Whose ledger, and with it whose file names.
@@ -113,7 +115,11 @@ pub struct Ledger {
 impl Ledger {
     /// Everything the plan needs to know from the database, for one round trip; see [`Content::parse`].
     #[must_use]
-    pub fn read_sql(&self) -> String {
+    pub fn read(&self, others: &[ToolLedger]) -> Question {
+        Question::reading(self.read_sql() + &shape::in_use_sql(others) + &invalid_indexes_sql())
+    }
+
+    fn read_sql(&self) -> String {
         let mut sql = String::new();
         if self.exists {
             sql += &match self.layout {
@@ -124,7 +130,7 @@ impl Ledger {
         if self.progress_exists {
             sql += &progress::read_sql(&self.progress_table());
         }
-        sql + &invalid_indexes_sql()
+        sql
     }
 
     /// Makes what is missing; `None` when nothing is.
@@ -191,12 +197,14 @@ pub struct Content {
     pub recorded: Vec<Recorded>,
     /// Migrations without a transaction that were begun and not finished.
     pub progress: Vec<ProgressRow>,
-    /// INVALID indexes, qualified where the search path demands it.
+    /// INVALID indexes, with their schemas.
     pub invalid_indexes: Vec<String>,
+    /// Other ledgers that have rows: whose they are, and where.
+    pub others: Vec<(String, Table)>,
 }
 
 impl Content {
-    /// Reads the answer to [`Ledger::read_sql`].
+    /// Reads the answer to [`Ledger::read`].
     #[must_use]
     pub fn parse(answer: &[Vec<Option<String>>]) -> Self {
         let mut content = Self::default();
@@ -212,6 +220,10 @@ impl Content {
                 }),
                 "progress" => content.progress.extend(progress::parse(row)),
                 "index" => content.invalid_indexes.push(field(1).to_owned()),
+                "in use" => {
+                    let table = Table { schema: field(2).to_owned(), name: field(3).to_owned() };
+                    content.others.push((field(1).to_owned(), table));
+                }
                 _ => {}
             }
         }

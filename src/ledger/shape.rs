@@ -2,8 +2,12 @@
 //! Names collide (three tools keep a `migrations`), so columns decide. Only tables whose rows can be read without knowing
 //! more are here; a new tool is a new row.
 
-use super::Table;
-use crate::postgres::literal;
+use super::{
+    Table,
+    catalog::{self, CatalogTable, text},
+    plain,
+};
+use crate::{fault::Fault, postgres::literal};
 
 /// What is known of a tool's ledger.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,6 +48,15 @@ const SHAPES: &[Shape] = &[
     ),
     shape("golang-migrate", "schema_migrations", &["version", "dirty"], "version::text", "NOT dirty", "version"),
     shape("ecto", "schema_migrations", &["version", "inserted_at"], "version::text", "true", "version"),
+    // In a schema of its own, `supabase_migrations` (supabase/cli, pkg/migration).
+    shape(
+        "supabase",
+        "schema_migrations",
+        &["version", "statements"],
+        "version || coalesce(' ' || name, '')",
+        "true",
+        "version",
+    ),
     // Rails also notes its environment; dbmate makes the very same table and nothing else.
     shape("rails", "schema_migrations", &["version"], "version::text", "true", "version")
         .beside("ar_internal_metadata"),
@@ -144,6 +157,9 @@ impl Shape {
     }
 }
 
+/// Our own, for whoever keeps another one beside it.
+static OWN: Shape = shape("bastion-migrate", "ledger", plain::COLUMNS, "name", "true", "version");
+
 /// Whose ledgers are known.
 pub fn tools() -> impl Iterator<Item = &'static str> {
     SHAPES.iter().map(|shape| shape.tool)
@@ -166,48 +182,69 @@ pub struct Row {
     pub name: String,
 }
 
+/// The names that ledgers have.
+pub(super) fn table_names() -> impl Iterator<Item = &'static str> {
+    SHAPES.iter().flat_map(|shape| [Some(shape.table), shape.beside]).flatten()
+}
+
 /// Every table that has the name of a ledger, in every schema, in one query.
 #[must_use]
 pub fn find_sql() -> String {
-    let tables = SHAPES.iter().flat_map(|shape| [Some(shape.table), shape.beside]).flatten();
-    let names: Vec<String> = tables.map(literal).collect();
-    format!(
-        "SELECT 'ledger', n.nspname, c.relname, pg_catalog.string_agg(a.attname, ',') FROM pg_catalog.pg_class c \
-         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
-         WHERE c.relkind IN ('r', 'p') AND c.relname IN ({}) GROUP BY n.nspname, c.relname ORDER BY n.nspname, c.relname",
-        names.join(", ")
-    )
+    let names: Vec<String> = table_names().map(literal).collect();
+    let ledgers = catalog::tables_sql("ledger", &format!("c.relname IN ({})", names.join(", ")));
+    format!("SELECT 'role', current_user; {ledgers}")
+}
+
+/// The ledgers in a database.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Those that may be read.
+    pub ledgers: Vec<ToolLedger>,
+    /// Tables with the name and the shape of one that are left alone, and why.
+    pub left_alone: Vec<String>,
 }
 
 /// Reads the answer. `tool` is the only one that counts, if one is known.
-#[must_use]
-pub fn found(answer: &[Vec<Option<String>>], tool: Option<&str>) -> Vec<ToolLedger> {
-    let tables: Vec<(&str, &str, &str)> = answer.iter().filter_map(|row| table(row)).collect();
-    let has =
-        |schema: &str, name: &str| tables.iter().any(|(in_schema, table, _)| (*in_schema, *table) == (schema, name));
-    let read = |&(schema, name, columns): &(&str, &str, &str)| {
-        let columns: Vec<&str> = columns.split(',').collect();
-        let shape = SHAPES.iter().find(|shape| {
-            shape.table == name
-                && shape.columns.iter().all(|column| columns.contains(column))
-                && match tool {
-                    Some(tool) => tool == shape.tool,
-                    None => shape.beside.is_none_or(|beside| has(schema, beside)),
-                }
-        })?;
-        Some(ToolLedger { shape, table: Table { schema: schema.to_owned(), name: name.to_owned() } })
-    };
-    tables.iter().filter_map(read).collect()
+///
+/// # Errors
+/// Why the known tool's ledger may not be read, where there is none that may be.
+pub fn found(answer: &[Vec<Option<String>>], tool: Option<&str>) -> Result<Found, Fault> {
+    let tables = catalog::tables(answer, "ledger");
+    let (trusted, others): (Vec<_>, Vec<_>) = tables.into_iter().partition(CatalogTable::is_trusted);
+    let ledgers = of(&trusted, tool);
+    let others_of_tool = of(&others, tool);
+    let left_alone = others.iter().filter(|table| others_of_tool.iter().any(|ledger| ledger.table == table.table));
+    if let (Some(_), true, Some(first)) = (tool, ledgers.is_empty(), left_alone.clone().next()) {
+        let role = answer.iter().find(|row| text(row, 0) == Some("role"));
+        first.trusted(role.and_then(|row| text(row, 1)).unwrap_or_default())?;
+    }
+    let left_alone = left_alone.map(CatalogTable::why_left_alone).collect();
+    Ok(Found { ledgers, left_alone })
 }
 
-/// Schema, name and columns of a table in the answer.
-fn table(row: &[Option<String>]) -> Option<(&str, &str, &str)> {
-    let field = |index: usize| row.get(index).and_then(Option::as_deref);
-    if field(0)? != "ledger" {
-        return None;
-    }
-    Some((field(1)?, field(2)?, field(3)?))
+/// The ledgers among these tables, whosever they are, our own included.
+pub(super) fn among(tables: &[CatalogTable]) -> Vec<ToolLedger> {
+    let own = tables.iter().filter(|table| table.has_only(plain::COLUMNS));
+    let own = own.map(|table| ToolLedger { shape: &OWN, table: table.table.clone() });
+    own.chain(of(tables, None)).collect()
+}
+
+fn of(tables: &[CatalogTable], tool: Option<&str>) -> Vec<ToolLedger> {
+    let has = |schema: &str, name: &str| {
+        tables.iter().any(|found| (found.table.schema.as_str(), found.table.name.as_str()) == (schema, name))
+    };
+    let read = |found: &CatalogTable| {
+        let shape = SHAPES.iter().find(|shape| {
+            shape.table == found.table.name
+                && found.has(shape.columns)
+                && match tool {
+                    Some(tool) => tool == shape.tool,
+                    None => shape.beside.is_none_or(|beside| has(&found.table.schema, beside)),
+                }
+        })?;
+        Some(ToolLedger { shape, table: found.table.clone() })
+    };
+    tables.iter().filter_map(read).collect()
 }
 
 impl ToolLedger {
@@ -234,6 +271,16 @@ pub fn read_sql(ledgers: &[ToolLedger]) -> String {
     each.collect::<Vec<_>>().join(" UNION ALL ")
 }
 
+/// Names each of these ledgers that has rows at all. Whether they say "applied" does not matter: a row says that the tool was here.
+#[must_use]
+pub(super) fn in_use_sql(ledgers: &[ToolLedger]) -> String {
+    let each = ledgers.iter().map(|ToolLedger { shape, table }| {
+        let (tool, schema, name) = (literal(shape.tool), literal(&table.schema), literal(&table.name));
+        format!("SELECT 'in use', {tool}, {schema}, {name} WHERE EXISTS (SELECT FROM {}); ", table.sql())
+    });
+    each.collect()
+}
+
 /// Reads the answer.
 #[must_use]
 pub fn rows(answer: &[Vec<Option<String>>]) -> Vec<Row> {
@@ -248,8 +295,18 @@ pub fn rows(answer: &[Vec<Option<String>>]) -> Vec<Row> {
 mod tests {
     use super::*;
 
+    fn row(schema: &str, name: &str, columns: &str, owner: Option<&str>) -> Vec<Option<String>> {
+        let columns = serde_json::to_string(&columns.split(',').collect::<Vec<_>>()).unwrap();
+        let known = ["ledger", schema, name, &columns, "t", "t", "f"].map(|text| Some(text.to_owned()));
+        known.into_iter().chain([owner.map(str::to_owned), None, None]).collect()
+    }
+
     fn table(schema: &str, name: &str, columns: &str) -> Vec<Option<String>> {
-        ["ledger", schema, name, columns].map(|text| Some(text.to_owned())).to_vec()
+        row(schema, name, columns, None)
+    }
+
+    fn ledgers(answer: &[Vec<Option<String>>], tool: Option<&str>) -> Vec<ToolLedger> {
+        found(answer, tool).unwrap().ledgers
     }
 
     #[test]
@@ -258,26 +315,27 @@ mod tests {
             ("schema_migrations", "version", "dbmate"),
             ("schema_migrations", "version,dirty", "golang-migrate"),
             ("schema_migrations", "version,inserted_at", "ecto"),
+            ("schema_migrations", "name,statements,version", "supabase"),
             ("migrations", "id,migration,batch", "laravel"),
             ("migrations", "id,timestamp,name", "typeorm"),
             ("migrations", "id,name,run_on", "db-migrate"),
             ("migrations", "schema,name,migration,created_at,done", "pgroll"),
         ] {
-            let found = found(&[table("public", name, columns)], None);
+            let found = ledgers(&[table("public", name, columns)], None);
             assert_eq!(found.iter().map(ToolLedger::tool).collect::<Vec<_>>(), [tool], "{columns}");
         }
-        assert_eq!(found(&[table("public", "migrations", "bird,route")], None), []);
+        assert_eq!(ledgers(&[table("public", "migrations", "bird,route")], None), []);
     }
 
     #[test]
     fn rails_is_known_by_the_table_beside_its_own_or_by_being_asked_for() {
         let ledger = table("a", "schema_migrations", "version");
-        let tool = |answer: &[Vec<Option<String>>], tool| found(answer, tool).first().map(ToolLedger::tool);
+        let tool = |answer: &[Vec<Option<String>>], tool| ledgers(answer, tool).first().map(ToolLedger::tool);
         let beside = |schema| [ledger.clone(), table(schema, "ar_internal_metadata", "key,value")];
         assert_eq!(tool(&beside("a"), None), Some("rails"));
         assert_eq!(tool(&beside("b"), None), Some("dbmate"));
         assert_eq!(tool(std::slice::from_ref(&ledger), Some("rails")), Some("rails"));
-        assert_eq!(found(&beside("a"), None).len(), 1);
+        assert_eq!(ledgers(&beside("a"), None).len(), 1);
     }
 
     #[test]
@@ -287,7 +345,7 @@ mod tests {
             table("b", "django_migrations", "id,app,name,applied"),
             table("a", "alembic_version", "version_num"),
         ];
-        let ledgers = found(&answer, Some("django"));
+        let ledgers = ledgers(&answer, Some("django"));
         assert_eq!(ledgers.len(), 2);
         let sql = read_sql(&ledgers);
         assert!(
@@ -296,5 +354,17 @@ mod tests {
         );
         let row = ["row", "a", "auth.0001_initial"].map(|text| Some(text.to_owned())).to_vec();
         assert_eq!(rows(&[row]), [Row { schema: "a".to_owned(), name: "auth.0001_initial".to_owned() }]);
+    }
+
+    #[test]
+    fn somebody_elses_ledger_is_left_alone_and_a_fault_where_it_is_the_only_one() {
+        let columns = "id,app,name,applied";
+        let theirs = row("evil", "django_migrations", columns, Some("evil"));
+        let both = found(&[theirs.clone(), table("public", "django_migrations", columns)], Some("django")).unwrap();
+        assert_eq!(both.ledgers.iter().map(|ledger| ledger.table.schema.as_str()).collect::<Vec<_>>(), ["public"]);
+        assert_eq!(both.left_alone, ["`evil.django_migrations` belongs to `evil`"]);
+        assert_eq!(found(std::slice::from_ref(&theirs), None).unwrap().ledgers, []);
+        let fault = found(&[theirs], Some("django")).unwrap_err();
+        assert_eq!(fault.code, crate::fault::Code::LedgerUntrusted);
     }
 }

@@ -1,7 +1,10 @@
 //! Who has a schema of their own, where a tool keeps a ledger in each: the schemas that are still without one are in the
 //! application's own table of tenants. It can have any name; the column that names a tenant's schema tells it.
 
-use super::Table;
+use super::{
+    Table,
+    catalog::{self, CatalogTable},
+};
 use crate::postgres::{identifier, literal};
 
 /// The type of that column (django-tenants, `TenantMixin.schema_name`: a name of PostgreSQL has 63 bytes).
@@ -10,25 +13,20 @@ const TYPE: &str = "character varying(63)";
 /// Every table that has the column.
 #[must_use]
 pub fn find_sql(column: &str) -> String {
-    format!(
-        "SELECT 'tenants', n.nspname, c.relname FROM pg_catalog.pg_attribute a \
-         JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE a.attname = {} AND pg_catalog.format_type(a.atttypid, a.atttypmod) = {} AND NOT a.attisdropped \
-         AND c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' \
-         AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT')",
+    let condition = format!(
+        "c.relkind = 'r' AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = {} \
+         AND format_type(a.atttypid, a.atttypmod) = {} AND NOT a.attisdropped)",
         literal(column),
         literal(TYPE)
-    )
+    );
+    catalog::tables_sql("tenants", &condition)
 }
 
-/// Reads the answer, which may be among others.
+/// Reads the answer, which may be among others: the tables that may be read.
 #[must_use]
 pub fn found(answer: &[Vec<Option<String>>]) -> Vec<Table> {
-    let read = |row: &Vec<Option<String>>| {
-        let field = |index: usize| row.get(index).cloned().flatten();
-        (field(0)? == "tenants").then(|| Some(Table { schema: field(1)?, name: field(2)? })).flatten()
-    };
-    answer.iter().filter_map(read).collect()
+    let tables = catalog::tables(answer, "tenants");
+    tables.into_iter().filter(CatalogTable::is_trusted).map(|found| found.table).collect()
 }
 
 /// The schemas that these tables name, as far as they exist.

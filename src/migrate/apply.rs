@@ -10,7 +10,10 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     ledger::{Entry, Ledger},
-    postgres::fault::statement,
+    postgres::{
+        Question,
+        fault::{question, statement},
+    },
     run::event::{Event, Events},
 };
 use futures_util::{StreamExt as _, future::join};
@@ -199,7 +202,7 @@ impl Apply<'_> {
     /// Makes the ledger if it is not there.
     async fn make_ledger(&self) -> Result<(), Fault> {
         let Some(sql) = self.ledger.create_sql() else { return Ok(()) };
-        let made = self.client.batch_execute(&sql).await;
+        let made = self.client.batch_execute(&Question::writing(sql).to_string()).await;
         made.map_err(|error| {
             let table = &self.ledger.table;
             let fault = statement(&error);
@@ -284,7 +287,7 @@ pub(super) fn closing_fault(error: &Error, migration: &Migration) -> Fault {
         let cause = "the file ended the transaction it ran in, so it is not recorded";
         return Fault::new(Code::TransactionEnded, cause).in_file(migration.source().file());
     }
-    let fault = statement(error).in_file(migration.source().file());
+    let fault = question(error).in_file(migration.source().file());
     match fault.sqlstate.as_deref() {
         Some(state) if state.starts_with("23") => {
             fault.detail("this was found when deferred constraints were checked at the end of the file")

@@ -4,6 +4,7 @@ use super::{
     checksum::Checksum,
     file::Content,
     layout::{Direction, FileName, Files, Found, duplicates, gaps, layout_of},
+    sqlx_project,
 };
 use crate::{
     fault::{Code, Fault, Place},
@@ -45,7 +46,8 @@ pub fn read(settings: &SqlSettings) -> Result<Files, Vec<Fault>> {
     for (entry, id) in entries.iter().zip(ids) {
         found.extend(entry.read(id).map_err(|more| faults.extend(more)));
     }
-    if faults.is_empty() { Ok(Files { layout, found }) } else { Err(faults) }
+    let sqlx_project = sqlx_project::find(settings);
+    if faults.is_empty() { Ok(Files { layout, sqlx_project, found }) } else { Err(faults) }
 }
 
 /// What the directory holds, sorted.

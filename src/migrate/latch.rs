@@ -11,9 +11,12 @@
 
 use super::Migration;
 use crate::{
-    fault::{Code, Fault},
+    fault::Fault,
     ledger::{Entry, Ledger},
-    postgres::{fault::statement, literal, lock},
+    postgres::{
+        fault::statement,
+        question::{ON_ITS_OWN_PATH, ON_OUR_PATH, guard_sql, raise_unless},
+    },
 };
 use tokio_postgres::Error;
 
@@ -30,9 +33,8 @@ pub(super) enum Commit {
 /// A file that took longer than this is flushed at once, so that a crash of the server can't forget much.
 const QUICK: &str = "10 ms";
 
-/// The SQLSTATEs of our own refusals; class BM is nobody's (PostgreSQL manual, appendix A).
+/// The SQLSTATE of our refusal to go on behind a file that is not recorded; class BM is nobody's (PostgreSQL manual, appendix A).
 const NOT_RECORDED: &str = "BM001";
-const LOCK_LOST: &str = "BM002";
 
 /// Takes back what a file changed in its session: roles and settings return to the start-up's, and what lives as long as the
 /// session (temporary tables, prepared statements, cursors, LISTEN) ends, so that no file depends on which ones ran before it
@@ -40,41 +42,21 @@ const LOCK_LOST: &str = "BM002";
 pub(super) const FORGET: &str = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; \
     CLOSE ALL; DISCARD TEMP; DISCARD SEQUENCES; DEALLOCATE ALL; UNLISTEN *";
 
-/// Begins a migration; answers with its transaction id. That the lock is still ours costs nothing to ask: who holds an advisory
-/// lock gets it once more (PostgreSQL manual, 13.3.5), and it goes with the session however often it was taken.
+/// Begins a migration; answers with its transaction id. The file gets the settings back that the database, the role and the URL give it.
 pub(super) fn open_sql(ledger: &Ledger, previous: Option<i64>) -> String {
     let recorded = previous.map(|version| {
         let message = format!("bastion-migrate: version {version} is not recorded");
         raise_unless(&ledger.is_recorded_sql(version), NOT_RECORDED, &message)
     });
     let guard = guard_sql(&recorded.unwrap_or_default());
-    format!("BEGIN; {guard}; SELECT pg_catalog.pg_current_xact_id()::text; SAVEPOINT bastion_migrate")
-}
-
-/// Begins a migration without a transaction: only the lock is asked for, as nothing is sent ahead of an answer.
-pub(super) fn open_alone_sql() -> String {
-    guard_sql("")
-}
-
-fn guard_sql(more: &str) -> String {
-    let locked = format!("pg_catalog.pg_try_advisory_lock({})", lock::own_key());
-    let held = raise_unless(&locked, LOCK_LOST, "bastion-migrate: the run lock is held by another session");
-    format!("DO $bastion_migrate$ BEGIN {held}{more} END $bastion_migrate$")
-}
-
-fn raise_unless(condition: &str, sqlstate: &str, message: &str) -> String {
-    let message = literal(message);
-    format!("IF NOT {condition} THEN RAISE EXCEPTION USING ERRCODE = '{sqlstate}', MESSAGE = {message}; END IF; ")
+    format!(
+        "BEGIN; {ON_OUR_PATH}; {guard}; SELECT pg_current_xact_id()::text; {ON_ITS_OWN_PATH}; SAVEPOINT bastion_migrate"
+    )
 }
 
 /// The fault for a migration that could not begin.
 pub(super) fn opening_fault(error: &Error, migration: &Migration) -> Fault {
-    let fault = if error.code().is_some_and(|state| state.code() == LOCK_LOST) {
-        Fault::new(Code::LockLost, "a file let go of the run lock, and another session has taken it")
-    } else {
-        statement(error)
-    };
-    fault.in_file(migration.source().file())
+    statement(error).in_file(migration.source().file())
 }
 
 /// Ends a migration; answers with the milliseconds that it took, and then with `off` if its commit is flushed later.
@@ -87,7 +69,9 @@ pub(super) fn close_sql(ledger: &Ledger, entry: &Entry<'_>, commit: Commit) -> S
              WHERE pg_catalog.clock_timestamp() - pg_catalog.transaction_timestamp() < '{QUICK}'; "
         ),
     };
-    format!("RELEASE SAVEPOINT bastion_migrate; SET CONSTRAINTS ALL IMMEDIATE; {FORGET}; {record}; {later}COMMIT")
+    format!(
+        "RELEASE SAVEPOINT bastion_migrate; SET CONSTRAINTS ALL IMMEDIATE; {FORGET}; {ON_OUR_PATH}; {record}; {later}COMMIT"
+    )
 }
 
 /// Flushes every commit before it: a record in the log is the least that a commit waits for.

@@ -25,6 +25,7 @@ pub(super) fn layout_of(choice: LayoutChoice, names: &[&FileName]) -> Option<Lay
 #[derive(Debug)]
 pub struct Files {
     pub(super) layout: Option<Layout>,
+    pub(super) sqlx_project: Option<String>,
     /// In the order of their versions.
     pub(super) found: Vec<Found>,
 }
@@ -43,6 +44,12 @@ impl Files {
     #[must_use]
     pub fn layout(&self) -> Option<Layout> {
         self.layout
+    }
+
+    /// The file that says that an application applies these files with sqlx by itself, as the user would write its path.
+    #[must_use]
+    pub fn sqlx_project(&self) -> Option<&str> {
+        self.sqlx_project.as_deref()
     }
 
     /// The migrations, in the order of their versions, with the checksums of this layout.

@@ -18,6 +18,7 @@ mod plan;
 mod proof;
 mod span;
 mod split;
+mod sqlx_project;
 mod statements;
 mod tally;
 mod token;

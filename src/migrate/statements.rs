@@ -9,13 +9,13 @@ use super::{
     Migration, Statement, StatementKind, Work,
     apply::{Apply, answer},
     blame, index,
-    latch::{Commit, FORGET, open_alone_sql, opening_fault},
+    latch::{Commit, FORGET, opening_fault},
     name::QualifiedName,
 };
 use crate::{
     fault::{Code, Fault, Place},
     ledger::{Content, Entry, Ledger, Progress, ProgressRow, hex},
-    postgres::{fault::statement, rows},
+    postgres::{Question, RunLock, fault::statement, question::ON_OUR_PATH, rows},
     run::event::{Event, MigrationId},
 };
 use sha2::{Digest as _, Sha256};
@@ -84,7 +84,7 @@ impl Walk<'_> {
         let entry = Entry { took: Some(took), ..self.apply.entry(self.migration) };
         // One message is one transaction.
         let record = self.apply.ledger.insert_sql(&entry);
-        self.execute(&format!("{FORGET}; {}; {record}", self.progress.remove_sql())).await?;
+        self.execute(&format!("{FORGET}; {ON_OUR_PATH}; {}; {record}", self.progress.remove_sql())).await?;
         self.apply.tally.committed(Commit::Flushed);
         self.apply.events.tell(Event::Applied { version: self.migration.id.version, took });
         Ok(())
@@ -92,7 +92,7 @@ impl Walk<'_> {
 
     /// Where an earlier try stopped. Asked anew at each try, not taken from the plan: a try moves it on.
     async fn place(&self) -> Result<Option<ProgressRow>, Fault> {
-        let question = format!("{}; {}", open_alone_sql(), self.progress.find_sql());
+        let question = Question::writing(self.progress.find_sql()).under(RunLock::Held);
         let answer = rows(self.apply.client, &question).await;
         let answer = answer.map_err(|error| opening_fault(&error, self.migration))?;
         Ok(Content::parse(&answer).progress.into_iter().next())
@@ -155,7 +155,7 @@ impl Walk<'_> {
         let result = async {
             self.run(next).await?;
             // An error that COMMIT would bring comes while there still is a block.
-            self.execute(&format!("SET CONSTRAINTS ALL IMMEDIATE; {AS_OURSELVES}; {done}; COMMIT"))
+            self.execute(&format!("SET CONSTRAINTS ALL IMMEDIATE; {AS_OURSELVES}; {ON_OUR_PATH}; {done}; COMMIT"))
                 .await
                 .map_err(|fault| fault.in_file(self.at(next)))
         };
@@ -203,7 +203,7 @@ impl Walk<'_> {
 
     /// A place; one message is one transaction.
     async fn keep(&self, place: &str) -> Result<(), Fault> {
-        self.execute(&format!("{AS_OURSELVES}; {place}")).await
+        self.execute(&format!("{AS_OURSELVES}; {ON_OUR_PATH}; {place}")).await
     }
 
     fn at(&self, statement: &Statement) -> Place {

@@ -1,6 +1,6 @@
 //! The first thing that a session is asked, in one round trip: who and what answers, and, for a run that writes, the lock.
 
-use super::{Session, SslMode, Target, fault, lock, rows, tls};
+use super::{Question, Session, SslMode, Target, fault, lock, rows, tls};
 use crate::{
     fault::{Code, Fault},
     run::event::DatabaseFacts,
@@ -29,11 +29,11 @@ pub enum Opens {
     Locking,
 }
 
-/// Asks, and refuses what can't be worked with. `extra` is one more query for the same round trip.
+/// Asks, and refuses what can't be worked with. `extra` is one more question for the same round trip.
 ///
 /// # Errors
 /// Standby, pooler, too old; the statement's own failure.
-pub async fn open(session: &Session, target: &Target, opens: Opens, extra: &str) -> Result<Opening, Fault> {
+pub async fn open(session: &Session, target: &Target, opens: Opens, extra: Question) -> Result<Opening, Fault> {
     let pid = session.announced_pid;
     // Behind a pooler the lock would stay in a backend that is not ours: it is tried only on the backend that was announced.
     let lock = match opens {
@@ -45,17 +45,17 @@ pub async fn open(session: &Session, target: &Target, opens: Opens, extra: &str)
         ),
     };
     let sql = format!(
-        "SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.current_setting('server_version'), \
-         pg_catalog.pg_is_in_recovery(), pg_catalog.pg_backend_pid(), current_user, {lock}; {extra}"
+        "SELECT 'server', current_setting('server_version_num'), current_setting('server_version'), \
+         pg_is_in_recovery(), pg_backend_pid(), current_user, {lock}"
     );
-    let mut answer = rows(&session.client, &sql).await.map_err(|error| fault::statement(&error))?;
-    if answer.is_empty() {
+    let mut answer = rows(&session.client, &extra.first(&sql)).await.map_err(|error| fault::statement(&error))?;
+    let is_first = |row: &Vec<Option<String>>| row.first().and_then(Option::as_deref) == Some("server");
+    let Some(first) = answer.iter().position(is_first).map(|at| answer.remove(at)) else {
         return Err(Fault::new(Code::DatabaseNotPostgres, "the server answers no questions about itself"));
-    }
-    let first = answer.remove(0);
+    };
     let field = |index: usize| first.get(index).and_then(Option::as_deref).unwrap_or_default();
-    refuse_unfit(field(0), field(1), field(2), target)?;
-    if field(3) != pid.to_string() {
+    refuse_unfit(field(1), field(2), field(3), target)?;
+    if field(4) != pid.to_string() {
         return Err(Fault::new(
             Code::DatabasePooler,
             format!(
@@ -64,19 +64,19 @@ pub async fn open(session: &Session, target: &Target, opens: Opens, extra: &str)
             ),
         ));
     }
-    let version = field(1).split_whitespace().next().unwrap_or_default().to_owned();
+    let version = field(2).split_whitespace().next().unwrap_or_default().to_owned();
     let facts = DatabaseFacts {
         host: target.host.clone(),
         port: target.port,
         name: target.name.clone(),
-        role: field(4).to_owned(),
+        role: field(5).to_owned(),
         version,
         tls: match tls::effective_mode(target) {
             SslMode::Disable => "off".to_owned(),
             mode => mode.name().to_owned(),
         },
     };
-    Ok(Opening { facts, locked: field(5) == "t", extra: answer })
+    Ok(Opening { facts, locked: field(6) == "t", extra: answer })
 }
 
 fn refuse_unfit(number: &str, version: &str, in_recovery: &str, target: &Target) -> Result<(), Fault> {

@@ -1,6 +1,6 @@
 //! What PostgreSQL and its driver say → fault.
 
-use super::{Target, backend_pid::STRANGE, hint, tls};
+use super::{Target, backend_pid::STRANGE, hint, question::LOCK_LOST, tls};
 use crate::fault::{Code, Fault};
 use std::{error::Error as _, io};
 use tokio_postgres::error::{DbError, Error, SqlState};
@@ -95,6 +95,7 @@ pub(crate) fn statement(error: &Error) -> Fault {
     let state = server.code();
     let code = match state {
         _ if *state == SqlState::INSUFFICIENT_PRIVILEGE => Code::PermissionDenied,
+        _ if state.code() == LOCK_LOST => Code::LockLost,
         _ if *state == SqlState::LOCK_NOT_AVAILABLE => Code::LockTimeout,
         _ if *state == SqlState::QUERY_CANCELED && server.message().contains("statement timeout") => {
             Code::StatementTimeout
@@ -102,6 +103,9 @@ pub(crate) fn statement(error: &Error) -> Fault {
         _ if ends_session(state) => Code::DatabaseLost,
         _ => Code::StatementFailed,
     };
+    if code == Code::LockLost {
+        return Fault::new(code, "the run lock was let go of in our session, and another session has taken it");
+    }
     let fault = Fault::new(code, server.message()).sqlstate(state.code());
     let fault = match hint::fix(state.code()) {
         Some(fix) => fault.fix(fix),
@@ -111,6 +115,14 @@ pub(crate) fn statement(error: &Error) -> Fault {
         .into_iter()
         .filter_map(|(label, text)| Some(format!("{label}: {}", text?)))
         .fold(fault, Fault::detail)
+}
+
+/// The fault for a question of ours: it runs with `row_security` off, so the server refuses to hide rows (PostgreSQL,
+/// `check_enable_rls`).
+pub(crate) fn question(error: &Error) -> Fault {
+    let hidden = error.as_db_error().is_some_and(|server| server.routine() == Some("check_enable_rls"));
+    let fault = statement(error);
+    if hidden { fault.code(Code::LedgerHidden) } else { fault }
 }
 
 /// Whether the server ended the session with this error: shutdown, crash, time-outs that are FATAL, connection trouble

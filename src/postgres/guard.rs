@@ -4,7 +4,7 @@
 //! A connection of its own, each question a transaction of its own: an open snapshot would hold up CREATE INDEX CONCURRENTLY
 //! (measured: it waits for old snapshots). A question that meets a lock itself gives up and is asked again.
 
-use super::{Session, Startup, Target, literal, rows};
+use super::{Question, Session, Startup, Target, literal, rows};
 use crate::{
     fault::Fault,
     reach::Reach,
@@ -60,7 +60,7 @@ impl Guard {
         let mut told = Told { last: Vec::new(), at: Instant::now() };
         loop {
             // A look that fails says nothing; the work itself will say what is wrong.
-            if let Ok(answer) = rows(&self.session.client, &question(&ward())).await {
+            if let Ok(answer) = rows(&self.session.client, &Question::reading(question(&ward()))).await {
                 told.tell(&answer, events);
             }
             sleep(LOOK).await;

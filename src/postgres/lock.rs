@@ -2,7 +2,7 @@
 //! waits in `pg_advisory_lock()` deadlocks with CREATE INDEX CONCURRENTLY (measured: 40P01). It is held by the session that
 //! does the work: a lost lock and lost work are the same thing, and who gets it next knows that the work has ended.
 
-use super::{Session, fault, rows};
+use super::{Question, Session, fault, rows};
 use crate::{
     fault::{Code, Fault},
     github::env::Runner,
@@ -92,7 +92,7 @@ pub async fn acquire(
     let began = Instant::now();
     let mut said = None;
     loop {
-        let answer = rows(&session.client, &format!("{}; {}", try_sql(key), holder_sql(key)))
+        let answer = rows(&session.client, &Question::reading(try_sql(key)).and(&holder_sql(key)))
             .await
             .map_err(|error| fault::statement(&error))?;
         if answer.first().and_then(|row| row.first()).is_some_and(|got| got.as_deref() == Some("t")) {

@@ -9,6 +9,7 @@ mod hint;
 mod listener;
 pub mod lock;
 mod messages;
+pub(crate) mod question;
 pub mod ready;
 mod record;
 mod relay;
@@ -23,6 +24,7 @@ mod wire;
 pub use connect::{Canceller, Session, Startup};
 pub use guard::{Guard, Ward};
 pub use listener::{Injected, Listener, Passage};
+pub use question::{Question, RunLock};
 pub use record::{ServerError, Traffic};
 pub use sslmode::SslWish;
 pub use target::{SslMode, Target};
@@ -31,12 +33,12 @@ pub use url_parameters::RootCert;
 
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
-/// Runs a string of queries in one round trip and returns the rows of all of them, as text.
+/// Asks in one round trip and returns the rows of all queries in the message, as text.
 ///
 /// # Errors
 /// The driver's own.
-pub async fn rows(client: &Client, sql: &str) -> Result<Vec<Vec<Option<String>>>, Error> {
-    let answer = client.simple_query(sql).await?;
+pub async fn rows(client: &Client, question: &Question) -> Result<Vec<Vec<Option<String>>>, Error> {
+    let answer = client.simple_query(&question.to_string()).await?;
     let row = |message: &SimpleQueryMessage| match message {
         SimpleQueryMessage::Row(row) => Some((0..row.len()).map(|index| row.get(index).map(str::to_owned)).collect()),
         _ => None,
@@ -53,10 +55,11 @@ pub(crate) const BEING_BUILT: &str = "(i.indexrelid IN (SELECT p.index_relid \
     JOIN pg_catalog.pg_locks l ON l.pid = p.pid WHERE p.index_relid IS NULL AND p.datname = pg_catalog.current_database() \
     AND l.relation IS NOT NULL AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted))";
 
-/// An SQL string literal. With `standard_conforming_strings` on, which our start-up sees to, only the quote is special.
+/// An SQL string literal, which means the same whatever a file has set `standard_conforming_strings` to.
 #[must_use]
 pub fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
+    let quoted = text.replace('\'', "''");
+    if quoted.contains('\\') { format!(" E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
 }
 
 /// A quoted SQL identifier.

@@ -5,7 +5,7 @@
 //! safe, or somewhere else, than was asked for.
 
 use super::{
-    SslMode,
+    SslMode, identifier,
     sslmode::SslWish,
     url::{Form, checked_host, decoded, invalid, port_number},
 };
@@ -31,6 +31,8 @@ pub(super) struct Parameters {
     pub(super) sslmode: Option<SslWish>,
     pub(super) root_cert: Option<RootCert>,
     pub(super) options: Option<String>,
+    /// Start-up settings that stand in parameters of their own.
+    settings: Vec<(String, String)>,
     pub(super) notes: Vec<String>,
     /// From here on a name may be a piece of the password behind an unescaped `&` or `?`, and is not repeated.
     password_began: bool,
@@ -87,9 +89,37 @@ const REFUSED: [(&str, &str); 8] = [
     ("socketFactory", "remove `socketFactory`: name the database's host"),
 ];
 
+/// Settings that lib/pq, pgx and sqlx take as parameters of their own and that decide where things go, and as what. Each is handed
+/// to the server as a start-up setting.
+const SETTINGS: [&str; 12] = [
+    "DateStyle",
+    "IntervalStyle",
+    "TimeZone",
+    "datestyle",
+    "default_table_access_method",
+    "default_tablespace",
+    "lock_timeout",
+    "role",
+    "search_path",
+    "statement_timeout",
+    "temp_tablespaces",
+    "timezone",
+];
+
 /// The parameters that have an effect.
-const KNOWN: [&str; 10] =
-    ["host", "port", "user", "password", "dbname", "sslmode", "ssl", "sslrootcert", "options", "currentSchema"];
+const KNOWN: [&str; 11] = [
+    "host",
+    "port",
+    "user",
+    "password",
+    "dbname",
+    "sslmode",
+    "ssl",
+    "sslrootcert",
+    "options",
+    "currentSchema",
+    "searchpath",
+];
 
 /// Edits between two names that are one name, misspelt.
 const MISSPELT: usize = 2;
@@ -101,13 +131,15 @@ impl Parameters {
             let Some((key, value)) = pair.split_once('=') else {
                 return Err(invalid("has a parameter without `=`").fix("write `&` in a value as `%26`"));
             };
+            let key = decoded(key)?.unwrap_or_default();
+            let key = key.as_str();
             parameters.password_began |= key == "password";
             let value = if form == Form::Jdbc { value.replace('+', "%20") } else { value.to_owned() };
             if let Some(value) = decoded(&value)? {
                 parameters.set(key, value, form)?;
             }
         }
-        Ok(parameters)
+        parameters.with_settings()
     }
 
     fn set(&mut self, key: &str, value: String, form: Form) -> Result<(), Fault> {
@@ -122,27 +154,54 @@ impl Parameters {
             "ssl" => put(&mut self.sslmode, key, ssl(&value, form)?),
             "sslrootcert" if value == "system" => put(&mut self.root_cert, key, RootCert::System),
             "sslrootcert" => put(&mut self.root_cert, key, RootCert::File(value)),
-            _ => self.without_effect(key, &value),
+            // Prisma's is the name of one schema, JDBC's a list as PostgreSQL reads it.
+            "schema" => self.setting("search_path", identifier(&value)),
+            "currentSchema" => self.setting("search_path", value),
+            _ if SETTINGS.contains(&key) => self.setting(key, value),
+            _ if setting_of_options(key).is_some() => self.setting(setting_of_options(key).unwrap_or_default(), value),
+            _ => self.without_effect(key),
         }
     }
 
-    fn without_effect(&mut self, key: &str, value: &str) -> Result<(), Fault> {
+    fn setting(&mut self, name: &str, value: String) -> Result<(), Fault> {
+        let name = name.to_ascii_lowercase();
+        let present = self.settings.iter().find(|(present, _)| *present == name);
+        match present {
+            Some((_, other)) if *other != value => {
+                Err(invalid(&format!("sets `{name}` twice, with different values")).fix(format!("set `{name}` once")))
+            }
+            Some(_) => Ok(()),
+            None => {
+                self.settings.push((name, value));
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts the settings behind those of `options`.
+    fn with_settings(mut self) -> Result<Self, Fault> {
+        for (name, value) in std::mem::take(&mut self.settings) {
+            let options = self.options.get_or_insert_default();
+            if options.contains(&name) {
+                return Err(invalid(&format!("sets `{name}` in `options` and in a parameter of its own"))
+                    .fix(format!("set `{name}` once")));
+            }
+            let blank = if options.is_empty() { "" } else { " " };
+            options.push_str(&format!("{blank}-c {name}={}", escaped(&value)));
+        }
+        Ok(self)
+    }
+
+    fn without_effect(&mut self, key: &str) -> Result<(), Fault> {
         if let Some((_, fix)) = REFUSED.iter().find(|(refused, _)| *refused == key) {
             return Err(invalid(&format!("has the parameter `{key}`, which has no meaning here")).fix(*fix));
         }
-        if IGNORED.contains(&key) || (matches!(key, "schema" | "currentSchema") && value == "public") {
+        if IGNORED.contains(&key) {
             return Ok(());
         }
         if self.password_began {
             return Err(invalid("has an unknown parameter that could be a piece of the password")
                 .fix("write `&` in the password as `%26` and `?` as `%3F`, or remove the parameter"));
-        }
-        if matches!(key, "schema" | "currentSchema") {
-            self.notes.push(format!(
-                "the parameter `{key}` of `database-url` has no effect on SQL files; to set the search path write \
-                 `options=-csearch_path%3D…`"
-            ));
-            return Ok(());
         }
         let plain = key.to_lowercase().replace(['_', '-'], "");
         if let Some(meant) =
@@ -157,6 +216,18 @@ impl Parameters {
         self.notes.push(format!("the parameter `{key}` of `database-url` is unknown here and has no effect"));
         Ok(())
     }
+}
+
+/// The name in `options[name]`, which is sqlx's way to write a start-up setting (sqlx 0.9, `PgConnectOptions::parse_from_url`).
+fn setting_of_options(key: &str) -> Option<&str> {
+    let name = key.strip_prefix("options[")?.strip_suffix(']')?;
+    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(&byte));
+    (plain && !name.is_empty()).then_some(name)
+}
+
+/// A value in `options`, where a blank ends it and a backslash makes a blank part of it (PostgreSQL manual, 34.1.2).
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace(' ', "\\ ")
 }
 
 fn put<T: PartialEq>(place: &mut Option<T>, key: &str, value: T) -> Result<(), Fault> {
@@ -197,9 +268,26 @@ mod tests {
         for key in IGNORED {
             assert!(read(&format!("{key}=1")).unwrap().notes.is_empty(), "{key}");
         }
-        assert!(read("schema=public").unwrap().notes.is_empty());
-        assert!(read("schema=tenant").unwrap().notes[0].contains("`schema`"));
         assert!(read("frobnicate=1").unwrap().notes[0].contains("`frobnicate`"));
+    }
+
+    #[test]
+    fn honours_what_decides_where_things_go() {
+        for (query, options) in [
+            ("schema=App", "-c search_path=\"App\""),
+            ("currentSchema=app,public", "-c search_path=app,public"),
+            ("search_path=app, public", "-c search_path=app,\\ public"),
+            ("options[search_path]=app", "-c search_path=app"),
+            ("options%5Bsearch_path%5D=app", "-c search_path=app"),
+            ("options=-cgeqo%3Doff&schema=app&role=owner", "-cgeqo=off -c search_path=\"app\" -c role=owner"),
+            ("search_path=app&currentSchema=app", "-c search_path=app"),
+            ("default_tablespace=fast", "-c default_tablespace=fast"),
+        ] {
+            assert_eq!(read(query).unwrap().options.as_deref(), Some(options), "{query}");
+        }
+        for query in ["search_path=a&schema=b", "options=-csearch_path%3Da&currentSchema=a", "search-path=a"] {
+            assert!(read(query).is_err(), "{query}");
+        }
     }
 
     #[test]

@@ -73,7 +73,11 @@ impl Shop {
         let answer = |text: String| -> Vec<Vec<Option<String>>> {
             text.lines().map(|line| line.split('|').map(|field| Some(field.to_owned())).collect()).collect()
         };
-        let found = shape::found(&answer(self.lab.database.sql(&shape::find_sql())), self.recipe.ledger.as_deref());
+        let found = shape::found(
+            &answer(self.lab.database.sql(&format!("set role app; {}", shape::find_sql()))),
+            self.recipe.ledger.as_deref(),
+        );
+        let found = found.unwrap().ledgers;
         if found.is_empty() {
             return vec!["no ledger".to_owned()];
         }

@@ -21,6 +21,8 @@ mod figures;
 mod files;
 mod flights;
 #[cfg(test)]
+mod hostile_database;
+#[cfg(test)]
 mod inputs;
 mod judge;
 #[cfg(test)]
@@ -28,6 +30,8 @@ mod killed;
 mod lab;
 mod latch;
 mod leak;
+#[cfg(test)]
+mod ledgers;
 #[cfg(test)]
 mod listener;
 #[cfg(test)]

@@ -1,0 +1,195 @@
+//! Tables as the catalog describes them: everything that has to be known before a row of one may be read or written.
+//!
+//! A table can run its owner's code in whoever touches it: by a view or a rule in its place, triggers, policies, defaults, casts of
+//! a type of its own. So a table counts only if it belongs to our role, to one that we are a member of, or to a superuser. And rows
+//! that row security hides must not be taken for rows that are not there.
+
+use super::Table;
+use crate::{
+    fault::{Code, Fault},
+    postgres::identifier,
+};
+
+/// A row of the answer.
+type Row = [Option<String>];
+
+/// A table, and what speaks against touching it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CatalogTable {
+    /// Its name.
+    pub table: Table,
+    /// Its columns, by name.
+    pub columns: Vec<String>,
+    /// What speaks against touching it; the most important first.
+    pub doubts: Vec<Doubt>,
+}
+
+/// A reason not to touch a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Doubt {
+    /// It is a view, a foreign table, a partitioned one.
+    NoTable,
+    /// Our role may not read it.
+    Unreadable,
+    /// Row security applies to our role.
+    Hidden,
+    /// It belongs to this role, whose code could run in our sessions.
+    Owner(String),
+    /// It has this trigger, whose function belongs to a role that we don't trust.
+    Trigger(String),
+    /// It has this rule.
+    Rule(String),
+}
+
+/// The roles whose code may run in our sessions: our own, those that it is a member of, and superusers. A superuser counts as a
+/// member of every role where PostgreSQL is asked (`pg_has_role`), so the memberships themselves are read. The owner of the
+/// database stands for `pg_database_owner` (PostgreSQL manual, 22.5).
+const TRUSTED: &str = "WITH RECURSIVE member(oid) AS (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user \
+    UNION SELECT m.roleid FROM pg_auth_members m JOIN member ON m.member = member.oid), \
+    trusted(oid) AS (SELECT oid FROM member UNION SELECT r.oid FROM pg_roles r WHERE r.rolsuper \
+    UNION SELECT r.oid FROM pg_roles r WHERE r.rolname = 'pg_database_owner')";
+
+/// Describes every table for which `condition` holds; `c` is its row in `pg_class`, `n` that of its schema. Each row begins
+/// with `tag`. To be asked on our own path.
+#[must_use]
+pub fn tables_sql(tag: &str, condition: &str) -> String {
+    format!(
+        "{TRUSTED} SELECT '{tag}', n.nspname, c.relname, \
+         (SELECT json_agg(a.attname ORDER BY a.attname) FROM pg_attribute a \
+          WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), \
+         c.relkind = 'r' AND NOT c.relispartition, \
+         has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'), \
+         c.relkind = 'r' AND row_security_active(c.oid), \
+         CASE WHEN c.relowner NOT IN (SELECT oid FROM trusted) THEN pg_get_userbyid(c.relowner) END, \
+         (SELECT t.tgname FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE t.tgrelid = c.oid \
+          AND NOT t.tgisinternal AND p.proowner NOT IN (SELECT oid FROM trusted) ORDER BY t.tgname LIMIT 1), \
+         (SELECT w.rulename FROM pg_rewrite w WHERE w.ev_class = c.oid AND c.relkind = 'r' ORDER BY w.rulename LIMIT 1) \
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' \
+         AND ({condition}) ORDER BY n.nspname, c.relname"
+    )
+}
+
+/// Names the schema's owner if we don't trust it, a row for each of these schemas that exists.
+pub(super) fn schemas_sql(tag: &str, schemas: &str) -> String {
+    format!(
+        "{TRUSTED} SELECT '{tag}', n.nspname, \
+         CASE WHEN n.nspowner NOT IN (SELECT oid FROM trusted) THEN pg_get_userbyid(n.nspowner) END \
+         FROM pg_namespace n WHERE n.nspname IN ({schemas})"
+    )
+}
+
+/// Reads the rows with this tag; there may be others in the answer.
+#[must_use]
+pub fn tables(answer: &[Vec<Option<String>>], tag: &str) -> Vec<CatalogTable> {
+    answer.iter().filter(|row| text(row, 0) == Some(tag)).filter_map(|row| CatalogTable::read(row)).collect()
+}
+
+pub(super) fn text(row: &Row, index: usize) -> Option<&str> {
+    row.get(index).and_then(Option::as_deref)
+}
+
+impl CatalogTable {
+    fn read(row: &Row) -> Option<Self> {
+        let owned = |index| text(row, index).filter(|name| !name.is_empty()).map(str::to_owned);
+        let doubts = [
+            (text(row, 4) != Some("t")).then_some(Doubt::NoTable),
+            (text(row, 5) != Some("t")).then_some(Doubt::Unreadable),
+            (text(row, 6) == Some("t")).then_some(Doubt::Hidden),
+            owned(7).map(Doubt::Owner),
+            owned(8).map(Doubt::Trigger),
+            owned(9).map(Doubt::Rule),
+        ];
+        Some(Self {
+            table: Table { schema: owned(1)?, name: owned(2)? },
+            columns: serde_json::from_str(text(row, 3).unwrap_or("[]")).ok()?,
+            doubts: doubts.into_iter().flatten().collect(),
+        })
+    }
+
+    /// Whether it has all these columns.
+    #[must_use]
+    pub fn has(&self, columns: &[&str]) -> bool {
+        columns.iter().all(|column| self.columns.iter().any(|there| there == column))
+    }
+
+    /// Whether it has these columns and no others.
+    #[must_use]
+    pub fn has_only(&self, columns: &[&str]) -> bool {
+        self.columns.len() == columns.len() && self.has(columns)
+    }
+
+    /// Whether it may be touched.
+    #[must_use]
+    pub fn is_trusted(&self) -> bool {
+        self.doubts.is_empty()
+    }
+
+    /// Says in a few words why it is left alone.
+    #[must_use]
+    pub fn why_left_alone(&self) -> String {
+        let why = match self.doubts.first() {
+            Some(Doubt::NoTable) => "is no ordinary table".to_owned(),
+            Some(Doubt::Unreadable) => "may not be read".to_owned(),
+            Some(Doubt::Hidden) => "hides rows by row-level security".to_owned(),
+            Some(Doubt::Owner(owner)) => format!("belongs to `{owner}`"),
+            Some(Doubt::Trigger(name)) => format!("has the trigger `{name}` of another role"),
+            Some(Doubt::Rule(name)) => format!("has the rule `{name}`"),
+            None => "is trusted".to_owned(),
+        };
+        format!("`{}` {why}", self.table)
+    }
+
+    /// The fault for a ledger that this run needs and must not touch; `role` is ours.
+    ///
+    /// # Errors
+    /// `ledger-hidden` where rows could be missing, else `ledger-untrusted`.
+    pub fn trusted(&self, role: &str) -> Result<(), Fault> {
+        let Some(first) = self.doubts.first() else { return Ok(()) };
+        let table = &self.table;
+        let hidden = self.doubts.contains(&Doubt::Hidden);
+        let cause = match first {
+            _ if hidden => {
+                format!(
+                    "row-level security hides rows of the ledger `{table}` from the role `{role}`: what is missing there may be applied"
+                )
+            }
+            Doubt::NoTable => {
+                format!("the ledger `{table}` is no ordinary table: whatever stands behind it would run as `{role}`")
+            }
+            Doubt::Unreadable | Doubt::Hidden => format!("the role `{role}` may not read the ledger `{table}`"),
+            Doubt::Owner(owner) => {
+                format!("the ledger `{table}` belongs to `{owner}`, whose code could run in a session of `{role}`")
+            }
+            Doubt::Trigger(name) => {
+                format!(
+                    "the ledger `{table}` has the trigger `{name}`, whose function belongs to a role that `{role}` is no member of"
+                )
+            }
+            Doubt::Rule(name) => format!("the ledger `{table}` has the rule `{name}`, which would run as `{role}`"),
+        };
+        let code = if hidden { Code::LedgerHidden } else { Code::LedgerUntrusted };
+        let fixes: Vec<String> = self.doubts.iter().map(|doubt| self.fix(doubt, role)).collect();
+        Err(Fault::new(code, cause).fix(fixes.join("; and ")))
+    }
+
+    fn fix(&self, doubt: &Doubt, role: &str) -> String {
+        let (table, role) = (self.table.sql(), identifier(role));
+        match doubt {
+            Doubt::NoTable => "name an ordinary table in `ledger-table`".to_owned(),
+            Doubt::Unreadable => {
+                let schema = identifier(&self.table.schema);
+                format!(
+                    "let its owner run `GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT, INSERT, DELETE ON {table} TO {role};`"
+                )
+            }
+            Doubt::Hidden => format!("let its owner run `ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;`"),
+            Doubt::Owner(owner) => format!(
+                "if `{owner}` may do all that {role} may, let a superuser run `GRANT {} TO {role};`; if not, find out why that table is there",
+                identifier(owner)
+            ),
+            Doubt::Trigger(name) => format!("let its owner run `DROP TRIGGER {} ON {table};`", identifier(name)),
+            Doubt::Rule(name) => format!("let its owner run `DROP RULE {} ON {table};`", identifier(name)),
+        }
+    }
+}

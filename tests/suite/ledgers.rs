@@ -1,0 +1,192 @@
+//! Which ledger a run believes: one that it finds wherever it stands, that hides nothing, and that is its own.
+
+use crate::{action::Action, lab::Lab, shapes::LEDGERS};
+
+fn with_options<'l>(lab: &'l Lab, query: &str) -> Action<'l> {
+    Action::new(lab).secret("database-url", format!("{}?{query}", lab.database.url()))
+}
+
+#[test]
+fn a_ledger_that_the_search_path_has_left_is_not_taken_for_none() {
+    for (layout, table) in [("sqlx", "_sqlx_migrations"), ("plain", "migs")] {
+        let lab = Lab::new();
+        let database = lab.database.name();
+        let step = |ledger: &str| {
+            let step = Action::new(&lab).input("layout", layout).input("ledger-table", ledger);
+            step.file(
+                "migrations/20240101000000_a.sql",
+                format!(
+                    "create schema if not exists hello; alter database {database} set search_path to hello; \
+                     create table if not exists hello.users (id int); insert into hello.users values (1);"
+                ),
+            )
+        };
+        step(table).run().succeeds().applied(["20240101000000_a"]).done();
+        let advice =
+            format!("set `ledger-table: public.{table}` to go on with that one, or `ledger-table: hello.{table}`");
+        for command in ["plan", "status", "verify", "migrate"] {
+            step(table).input("command", command).run().fails("ledger-elsewhere", 5).error(&advice).done();
+        }
+        step(&format!("public.{table}")).run().nothing_to_do().done();
+        assert_eq!(lab.database.sql("select count(*) from hello.users"), "1", "{layout}");
+    }
+}
+
+#[test]
+fn a_ledger_that_an_earlier_run_has_named_is_not_forgotten() {
+    let lab = Lab::new();
+    let step = || Action::new(&lab).file("migrations/1_a.sql", "create table a ();");
+    step().input("ledger-table", "public.migs").run().succeeds().applied(["1_a"]).done();
+    step().run().fails("ledger-elsewhere", 5).error("`ledger-table: public.migs`").done();
+    step().input("ledger-table", "public.migs").run().nothing_to_do().done();
+}
+
+#[test]
+fn every_way_to_write_the_search_path_into_the_url_is_honoured() {
+    for query in [
+        "options=-csearch_path%3Ddata",
+        "options[search_path]=data",
+        "options%5Bsearch_path%5D=data",
+        "search_path=data",
+        "schema=data",
+        "currentSchema=data",
+    ] {
+        let lab = Lab::new();
+        lab.database.sql("set role app; create schema data");
+        let step = |query: &str| {
+            with_options(&lab, query)
+                .input("layout", "sqlx")
+                .file("migrations/20240101000000_a.sql", "create table users ();")
+        };
+        step("options=-csearch_path%3Ddata").run().succeeds().applied(["20240101000000_a"]).done();
+        step(query).run().nothing_to_do().done();
+        assert_eq!(lab.database.contents(), "data\ndata._sqlx_migrations\ndata.users", "{query}");
+    }
+}
+
+#[test]
+fn rows_that_row_security_hides_are_not_taken_for_migrations_that_are_not_applied() {
+    let lab = Lab::new();
+    let role = format!("owner_{}", lab.database.name());
+    let step = || {
+        Action::new(&lab)
+            .file(
+                "migrations/1_a.sql",
+                "create table if not exists public.a (n int); insert into public.a values (20);",
+            )
+            .file("migrations/2_b.sql", "-- no-transaction\nupdate public.a set n = n + 20;")
+    };
+    lab.database.sql(&format!("create role {role} login superuser password 'only for a moment'"));
+    let owner = format!(
+        "postgres://{role}:only%20for%20a%20moment@localhost:{}/{}",
+        lab.database.server().port(),
+        lab.database.name()
+    );
+    step().secret("database-url", owner).hides("only for a moment").run().succeeds().applied(["1_a", "2_b"]).done();
+    lab.database.sql(&format!(
+        "alter role {role} nosuperuser; grant usage on schema bastion_migrate to app; grant all on public.a to app; \
+         grant all on all tables in schema bastion_migrate to app; alter table bastion_migrate.ledger enable row level security"
+    ));
+    for command in ["plan", "status", "verify", "migrate"] {
+        let hidden = step().input("command", command).run().fails("ledger-hidden", 5);
+        hidden.error("row-level security hides rows of the ledger `bastion_migrate.ledger` from the role `app`").done();
+    }
+    assert_eq!(lab.database.sql("select n from public.a"), "40");
+    // The fix, followed to the letter.
+    lab.database
+        .sql(&format!("alter table bastion_migrate.ledger disable row level security; grant \"{role}\" to \"app\""));
+    step().run().nothing_to_do().done();
+    lab.database.sql(&format!("revoke {role} from app; drop owned by {role} cascade; drop role {role}"));
+}
+
+/// Every table that is made gets row security, the ledger included.
+const FORCE: &str = "create function force() returns event_trigger language plpgsql security definer as $$ declare r record; begin \
+    for r in select * from pg_event_trigger_ddl_commands() where object_type = 'table' loop \
+    execute format('alter table %s enable row level security', r.object_identity); \
+    execute format('alter table %s force row level security', r.object_identity); end loop; end $$; \
+    create event trigger {name} on ddl_command_end when tag in ('CREATE TABLE') execute function force()";
+
+#[test]
+fn a_ledger_that_is_made_with_row_security_is_told_as_that() {
+    let lab = Lab::new();
+    lab.database.sql(&FORCE.replace("{name}", lab.database.name()));
+    let step = || Action::new(&lab).file("migrations/1_a.sql", "create table a ();");
+    step().run().fails("ledger-hidden", 5).error_in("migrations/1_a.sql", "ALTER TABLE").pending(["1_a"]).done();
+    step()
+        .run()
+        .fails("ledger-hidden", 5)
+        .error("`ALTER TABLE \"bastion_migrate\".\"ledger\" DISABLE ROW LEVEL SECURITY;`")
+        .done();
+    lab.database.sql("alter table bastion_migrate.ledger disable row level security");
+    step().run().succeeds().applied(["1_a"]).done();
+}
+
+#[test]
+fn what_another_tool_has_applied_is_not_applied_again() {
+    for (tool, ddl, _) in LEDGERS.iter().filter(|(tool, ..)| *tool != "sqlx") {
+        let lab = Lab::new();
+        lab.database.sql(&format!("set role app; create table t (i int); insert into t values (1); {ddl}"));
+        for name in ["1_a.sql", "1_a.up.sql"] {
+            let step = || {
+                let text = "create table if not exists t (i int); insert into t values (1);";
+                Action::new(&lab).file(&format!("migrations/{name}"), text)
+            };
+            for command in ["plan", "migrate"] {
+                let refused = step().input("command", command).run().fails("ledger-foreign", 5);
+                refused.error(&format!("the ledger of {tool}, has some")).done();
+            }
+        }
+        assert_eq!(lab.database.sql("select count(*) from t"), "1", "{tool}");
+    }
+}
+
+#[test]
+fn a_ledger_of_other_migrations_is_said_to_be_that() {
+    let lab = Lab::new();
+    lab.database.sql(
+        "set role app; create schema supabase_migrations; \
+         create table supabase_migrations.schema_migrations (version text primary key, statements text[], name text); \
+         insert into supabase_migrations.schema_migrations values ('20240105000000', '{select 1}', 'users')",
+    );
+    let step = || Action::new(&lab).file("migrations/1_a.sql", "create table a ();");
+    let refused = step()
+        .run()
+        .fails("ledger-foreign", 5)
+        .error("`supabase_migrations.schema_migrations`, the ledger of supabase");
+    refused.says("`layout: plain` and `ledger-table: bastion_migrate.ledger`").done();
+    // The fix, followed to the letter; from then on the ledger speaks for itself.
+    let said = step().input("layout", "plain").input("ledger-table", "bastion_migrate.ledger");
+    said.run().succeeds().applied(["1_a"]).done();
+    step().run().nothing_to_do().done();
+}
+
+#[test]
+fn our_own_ledger_and_that_of_sqlx_are_not_mistaken_for_each_other() {
+    let lab = Lab::new();
+    let step = |layout: &str| {
+        Action::new(&lab).input("layout", layout).file("migrations/1_a.sql", "create table if not exists a ();")
+    };
+    step("sqlx").run().succeeds().applied(["1_a"]).done();
+    step("auto").run().nothing_to_do().done();
+    let refused = step("plain").run().fails("ledger-foreign", 5);
+    refused.error("set `layout: sqlx` and `ledger-table: public._sqlx_migrations` to go on with that ledger").done();
+    step("sqlx").input("ledger-table", "public._sqlx_migrations").run().nothing_to_do().done();
+}
+
+#[test]
+fn a_project_that_uses_sqlx_is_asked_whose_the_files_are() {
+    for (file, text) in [("Cargo.toml", "[dependencies]\nsqlx = \"0.9\"\n"), ("sqlx.toml", "")] {
+        let lab = Lab::new();
+        let step = || Action::new(&lab).file("migrations/1_a.sql", "create table a ();").file(file, text);
+        let asked =
+            step().run().fails("layout-ambiguous", 5).error(&format!("`{file}` says that an application uses sqlx"));
+        asked.says("set `layout: sqlx` if the application applies these files, too, or `layout: plain`").done();
+        assert_eq!(lab.database.contents(), "");
+        step().input("layout", "sqlx").run().succeeds().applied(["1_a"]).done();
+        // Then the ledger decides.
+        step().run().nothing_to_do().done();
+        let other = Lab::new();
+        let plain = Action::new(&other).file("migrations/1_a.sql", "create table a ();").file(file, text);
+        plain.input("layout", "plain").run().succeeds().applied(["1_a"]).done();
+    }
+}
