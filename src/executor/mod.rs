@@ -35,7 +35,7 @@ use crate::{
     fault::Fault,
     github::env::Runner,
     input::{Command, Place, Settings, When},
-    postgres::facts::Opens,
+    postgres::{facts::Opens, lock::Wait},
     run::event::{Events, Phase},
     secret::Secret,
 };
@@ -46,6 +46,17 @@ use keeper::Keeper;
 /// and then the lock: who takes the lock first would keep it from the other while it waits for the place.
 fn opens(settings: &Settings) -> Opens {
     if settings.command.writes() && settings.server.is_none() { Opens::Locking } else { Opens::Reading }
+}
+
+/// How a run waits for a lock that others hold.
+fn lock_wait<'a>(settings: &Settings, runner: &'a Runner) -> Wait<'a> {
+    Wait {
+        limit: settings.safety.lock_wait,
+        input: "lock-wait",
+        answer: settings.wait_timeout,
+        before: None,
+        server_url: runner.server_url.as_deref(),
+    }
 }
 
 /// Where the migration runs.

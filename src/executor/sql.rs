@@ -7,7 +7,13 @@ use crate::{
     input::{Command, Settings, When},
     ledger::{Content, Found, Layout, Ledger, discover_sql, found, invalid_indexes_sql},
     migrate::{self, Apply, Files, Migration, Rules, Tally},
-    postgres::{Session, Startup, facts, fault::statement, lock, ready, rows},
+    postgres::{
+        Session, Startup, facts,
+        fault::statement,
+        lock,
+        ready::{self, answered},
+        rows,
+    },
     reach::Reach,
     run::event::{Change, Coverage, Event, Events, MigrationId, PlanFacts, Proof},
 };
@@ -71,9 +77,11 @@ impl<'a> Sql<'a> {
     /// Why the database can't be worked with.
     pub async fn connect(&mut self, reach: &Reach) -> Result<(), Fault> {
         let target = self.settings.database()?;
-        let session = ready::connect(reach, target, &self.startup, self.settings.wait_timeout, &self.events).await?;
+        let wait = self.settings.wait_timeout;
+        let session = ready::connect(reach, target, &self.startup, wait, &self.events).await?;
         let session = self.session.insert(session);
-        let opening = facts::open(session, target, super::opens(self.settings), &opening_sql(self.settings)).await?;
+        let question = opening_sql(self.settings);
+        let opening = facts::open(session, target, super::opens(self.settings), &question, wait).await?;
         self.locked = opening.locked;
         (self.opening, self.fresh) = (found(&opening.extra), Content::parse(&opening.extra));
         self.events.tell(Event::Database(opening.facts));
@@ -86,21 +94,20 @@ impl<'a> Sql<'a> {
     /// Who holds it.
     pub async fn lock(&mut self) -> Result<(), Fault> {
         let began = tokio::time::Instant::now();
-        let server = self.runner.server_url.as_deref();
-        let wait = self.settings.safety.lock_wait;
+        let mut wait = super::lock_wait(self.settings, self.runner);
         let session = open(self.session.as_ref())?;
         if !self.locked {
-            lock::acquire(session, lock::own(), wait, server, &self.events).await?;
+            lock::acquire(session, lock::own(), &wait, &self.events).await?;
             // Whoever held it may have made the ledger meanwhile.
-            let question = opening_sql(self.settings);
-            let answer = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
+            let answer = self.ask(session, &opening_sql(self.settings)).await?;
             (self.opening, self.fresh) = (found(&answer), Content::parse(&answer));
             self.locked = true;
         }
         let ledger = self.choose_ledger()?;
         if ledger.layout == Layout::Sqlx {
             let theirs = lock::sqlx(&self.settings.database()?.name);
-            lock::acquire(session, theirs, wait.saturating_sub(began.elapsed()), server, &self.events).await?;
+            wait.limit = wait.limit.saturating_sub(began.elapsed());
+            lock::acquire(session, theirs, &wait, &self.events).await?;
         }
         self.ledger = Some(ledger);
         self.events.tell(Event::Locked { waited: began.elapsed() });
@@ -113,8 +120,7 @@ impl<'a> Sql<'a> {
     /// Why the database can't be asked.
     pub async fn find_again(&mut self) -> Result<(), Fault> {
         let session = open(self.session.as_ref())?;
-        let question = opening_sql(self.settings);
-        let answer = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
+        let answer = self.ask(session, &opening_sql(self.settings)).await?;
         (self.opening, self.fresh) = (found(&answer), Content::parse(&answer));
         self.ledger = Some(self.choose_ledger()?);
         Ok(())
@@ -132,7 +138,7 @@ impl<'a> Sql<'a> {
         let files = self.files.take().ok_or_else(|| vec![Fault::new(Code::Bug, "there are no files any more")])?;
         let migrations = files.into_migrations(ledger.layout);
         self.before = match ledger.exists || ledger.progress_exists {
-            true => self.read(&ledger).await.map_err(|fault| vec![fault])?,
+            true => answered(self.settings.wait_timeout, self.read(&ledger)).await.map_err(|fault| vec![fault])?,
             false => std::mem::take(&mut self.fresh),
         };
         let sql = &self.settings.sql;
@@ -202,7 +208,7 @@ impl<'a> Sql<'a> {
             self.proof = proof.ok();
             return Ok(());
         };
-        if stopped.fault.code == Code::DatabaseLost {
+        if stopped.fault.code.ends_session() {
             return self.settle(reach, stopped).await;
         }
         if let Some(migration) = self.pending.get(stopped.at) {
@@ -254,6 +260,12 @@ impl<'a> Sql<'a> {
         let session = open(self.session.as_ref())?;
         let answer = rows(&session.client, &ledger.read_sql()).await.map_err(|error| statement(&error))?;
         Ok(Content::parse(&answer))
+    }
+
+    /// The answer to a question that nothing keeps from being answered at once.
+    async fn ask(&self, session: &Session, question: &str) -> Result<Vec<Vec<Option<String>>>, Fault> {
+        let asked = async { rows(&session.client, question).await.map_err(|error| statement(&error)) };
+        answered(self.settings.wait_timeout, asked).await
     }
 
     /// What earlier runs, or others, left behind and this run does not mend. To `verify` it is a fault, told there.

@@ -4,7 +4,13 @@ use super::sites::Sites;
 use crate::{
     fault::{Code, Fault, Place},
     migrate::{Source, Span},
-    postgres::{Session, Startup, fault::statement, lock, ready, rows},
+    postgres::{
+        Session, Startup,
+        fault::statement,
+        lock,
+        ready::{self, answered},
+        rows,
+    },
     reach::Reach,
 };
 use std::{path::Path, time::Duration};
@@ -33,7 +39,10 @@ pub(super) async fn run(sites: &Sites<'_>, shown: &str, path: &Path, limit: Opti
     let startup = Startup::new(lock::tool_name(sites.runner), &ours, Some(target));
     let wait = sites.settings.wait_timeout;
     let session = ready::connect(sites.reach()?, target, &startup, wait, &sites.events).await?;
-    let done = within(sites.reach()?, limit, (shown, text), &session).await;
+    let done = match within(sites.reach()?, limit, (shown, text), &session).await {
+        Ok(()) => answered(wait, ended(&session, shown)).await,
+        failed => failed,
+    };
     session.close().await;
     done
 }
@@ -56,8 +65,7 @@ async fn within(
             }
         },
     };
-    done.map_err(|error| at_its_place(statement(&error), &error, Source { file: shown, text }))?;
-    ended(session, shown).await
+    done.map_err(|error| at_its_place(statement(&error), &error, Source { file: shown, text }))
 }
 
 /// A transaction that the file has begun and not ended would be rolled back with the session, and nobody would know.

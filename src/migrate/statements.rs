@@ -7,9 +7,9 @@
 
 use super::{
     Migration, Statement, StatementKind, Work,
-    apply::{Apply, answer},
+    apply::{Apply, outcome},
     blame, index,
-    latch::{Commit, FORGET, open_alone_sql, opening_fault},
+    latch::{Commit, FORGET, OUR_ENCODING, open_alone_sql, opening_fault},
     name::QualifiedName,
 };
 use crate::{
@@ -34,6 +34,10 @@ pub(super) async fn apply(apply: &Apply<'_>, migration: &Migration, list: &[Stat
 
 /// Our own rows are ours to write, whatever role the file has taken; for the rest of the transaction.
 const AS_OURSELVES: &str = "SET LOCAL session_authorization TO DEFAULT; SET LOCAL role TO DEFAULT";
+
+/// Our own text is ours to read, whatever encoding the file has set; for the rest of the transaction, as the file's next
+/// statement is read in its own again.
+const OUR_ENCODING_FOR_NOW: &str = "SET LOCAL client_encoding TO 'UTF8'";
 
 /// Refuses files that now ask for a transaction although an earlier run has already done a part of them without.
 #[must_use]
@@ -83,8 +87,11 @@ impl Walk<'_> {
         let took = began.elapsed();
         let entry = Entry { took: Some(took), ..self.apply.entry(self.migration) };
         // One message is one transaction.
-        let record = self.apply.ledger.insert_sql(&entry);
-        self.execute(&format!("{FORGET}; {}; {record}", self.progress.remove_sql())).await?;
+        let record = format!("{FORGET}; {}; {}", self.progress.remove_sql(), self.apply.ledger.insert_sql(&entry));
+        if !record.is_ascii() {
+            self.execute(OUR_ENCODING).await?;
+        }
+        self.execute(&record).await?;
         self.apply.tally.committed(Commit::Flushed);
         self.apply.events.tell(Event::Applied { version: self.migration.id.version, took });
         Ok(())
@@ -142,7 +149,7 @@ impl Walk<'_> {
             }
         };
         match result {
-            Err(fault) if fault.sqlstate.is_some() && fault.code != Code::DatabaseLost => {
+            Err(fault) if fault.sqlstate.is_some() && !fault.code.ends_session() => {
                 Err(self.had_no_effect(number, next, fault).await)
             }
             other => other,
@@ -154,6 +161,9 @@ impl Walk<'_> {
         self.execute("BEGIN").await?;
         let result = async {
             self.run(next).await?;
+            if !done.is_ascii() {
+                self.execute(OUR_ENCODING_FOR_NOW).await?;
+            }
             // An error that COMMIT would bring comes while there still is a block.
             self.execute(&format!("SET CONSTRAINTS ALL IMMEDIATE; {AS_OURSELVES}; {done}; COMMIT"))
                 .await
@@ -188,9 +198,9 @@ impl Walk<'_> {
     async fn run(&self, next: &Statement) -> Result<(), Fault> {
         let sql = next.span.of(&self.migration.body);
         let sent = self.apply.client.simple_query_raw(sql).await;
-        let answer = answer(Box::pin(sent.map_err(|error| statement(&error))?)).await;
-        match answer.error {
-            Some(error) => Err(blame::fault(&error, self.migration, next.span, answer.completed)),
+        let outcome = outcome(Box::pin(sent.map_err(|error| statement(&error))?)).await;
+        match outcome.error {
+            Some(error) => Err(blame::fault(&error, self.migration, next.span, outcome.completed)),
             None => Ok(()),
         }
     }
@@ -203,7 +213,11 @@ impl Walk<'_> {
 
     /// A place; one message is one transaction.
     async fn keep(&self, place: &str) -> Result<(), Fault> {
-        self.execute(&format!("{AS_OURSELVES}; {place}")).await
+        if place.is_ascii() {
+            return self.execute(&format!("{AS_OURSELVES}; {place}")).await;
+        }
+        self.execute(&format!("BEGIN; {OUR_ENCODING_FOR_NOW}")).await?;
+        self.execute(&format!("{AS_OURSELVES}; {place}; COMMIT")).await
     }
 
     fn at(&self, statement: &Statement) -> Place {

@@ -1,10 +1,11 @@
 //! The first thing that a session is asked, in one round trip: who and what answers, and, for a run that writes, the lock.
 
-use super::{Session, SslMode, Target, fault, lock, rows, tls};
+use super::{Session, SslMode, Target, fault, lock, ready::answered, rows, tls};
 use crate::{
     fault::{Code, Fault},
     run::event::DatabaseFacts,
 };
+use std::time::Duration;
 
 /// The oldest server that has `client_connection_check_interval`, without which a vanished run would go on working.
 const OLDEST: i64 = 140_000;
@@ -29,11 +30,18 @@ pub enum Opens {
     Locking,
 }
 
-/// Asks, and refuses what can't be worked with. `extra` is one more query for the same round trip.
+/// Asks, and refuses what can't be worked with. `extra` is one more query for the same round trip; the answer has to come
+/// within `wait`.
 ///
 /// # Errors
 /// Standby, pooler, too old; the statement's own failure.
-pub async fn open(session: &Session, target: &Target, opens: Opens, extra: &str) -> Result<Opening, Fault> {
+pub async fn open(
+    session: &Session,
+    target: &Target,
+    opens: Opens,
+    extra: &str,
+    wait: Duration,
+) -> Result<Opening, Fault> {
     let pid = session.announced_pid;
     // Behind a pooler the lock would stay in a backend that is not ours: it is tried only on the backend that was announced.
     let lock = match opens {
@@ -48,7 +56,8 @@ pub async fn open(session: &Session, target: &Target, opens: Opens, extra: &str)
         "SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.current_setting('server_version'), \
          pg_catalog.pg_is_in_recovery(), pg_catalog.pg_backend_pid(), current_user, {lock}; {extra}"
     );
-    let mut answer = rows(&session.client, &sql).await.map_err(|error| fault::statement(&error))?;
+    let asked = async { rows(&session.client, &sql).await.map_err(|error| fault::statement(&error)) };
+    let mut answer = answered(wait, asked).await?;
     if answer.is_empty() {
         return Err(Fault::new(Code::DatabaseNotPostgres, "the server answers no questions about itself"));
     }

@@ -1,9 +1,12 @@
 //! Talking to one PostgreSQL over any stream, and letting others talk to it.
 
+mod asked;
 mod backend_pid;
+mod complaint;
 mod connect;
 pub mod facts;
 pub(crate) mod fault;
+mod frame;
 mod guard;
 mod hint;
 mod listener;
@@ -12,6 +15,9 @@ mod messages;
 pub mod ready;
 mod record;
 mod relay;
+mod row;
+mod sieve;
+mod sifted;
 mod sslmode;
 mod target;
 mod tls;
@@ -38,10 +44,12 @@ use tokio_postgres::{Client, Error, SimpleQueryMessage};
 pub async fn rows(client: &Client, sql: &str) -> Result<Vec<Vec<Option<String>>>, Error> {
     let answer = client.simple_query(sql).await?;
     let row = |message: &SimpleQueryMessage| match message {
-        SimpleQueryMessage::Row(row) => Some((0..row.len()).map(|index| row.get(index).map(str::to_owned)).collect()),
+        SimpleQueryMessage::Row(row) => {
+            Some((0..row.len()).map(|index| Ok(row.try_get(index)?.map(str::to_owned))).collect())
+        }
         _ => None,
     };
-    Ok(answer.iter().filter_map(row).collect())
+    answer.iter().filter_map(row).collect()
 }
 
 /// An SQL condition on `pg_index i`: somebody is building it at this moment. Of another role's session the server tells
