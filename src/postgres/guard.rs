@@ -4,11 +4,7 @@
 //! A connection of its own, each question a transaction of its own: an open snapshot would hold up CREATE INDEX CONCURRENTLY
 //! (measured: it waits for old snapshots). A question that meets a lock itself gives up and is asked again.
 
-use super::{
-    Session, Startup, Target, fault, literal,
-    ready::answered,
-    rows,
-};
+use super::{Session, Startup, Target, fault, literal, ready::answered, rows};
 use crate::{
     fault::{Code, Fault},
     reach::Reach,
