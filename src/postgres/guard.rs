@@ -58,7 +58,6 @@ impl Guard {
     }
 
     /// Looks once a second and tells what is new, for as long as it is polled. `ward` is asked each time.
-    #[expect(clippy::infinite_loop, reason = "it is dropped with what it watches over")]
     pub async fn watch(&self, ward: impl Fn() -> Ward, events: &Events) -> Infallible {
         let mut told = Told { last: Vec::new(), at: Instant::now() };
         loop {

@@ -394,31 +394,3 @@ fn a_session_that_is_given_up_is_ended_before_its_lock_is_waited_for() {
     told.says("1 applied, 2 not: the ledger says so").never_says("nothing was changed").done();
     assert_eq!(recorded(&lab), "one");
 }
-
-/// Temporary: what the classifier of today does not see.
-#[test]
-fn tmp_forty_columns() {
-    let list = |with: &str| (0..40).map(|n| format!("c{n}{with}")).collect::<Vec<_>>().join(", ");
-    for first in ["", "-- no-transaction\n"] {
-        let lab = Lab::new();
-        let text = format!(
-            "{first}create table w ({});\ncopy w ({}) to stdout;\ncreate table after ();\n",
-            list(" int"),
-            list("")
-        );
-        three(&lab, &text).run().succeeds().applied(ALL).done();
-        assert_eq!(recorded(&lab), "one,two,three");
-        if first.is_empty() {
-            continue;
-        }
-        let lab = Lab::new();
-        let text = format!("{first}create table w ({});\ncopy w ({}) from stdin;\n", list(" int"), list(""));
-        let told = three(&lab, &text)
-            .run()
-            .fails("statement-failed", 6)
-            .applied(["0001_one"])
-            .pending(["0002_two", "0003_three"]);
-        let line = if first.is_empty() { 2 } else { 3 };
-        told.annotation("migrations/0002_two.sql", line, "there are no rows for a `COPY").done();
-    }
-}
