@@ -6,7 +6,13 @@ use crate::{
     fault::{Code, Fault},
     ledger::{Content, Ledger},
     migrate::{self, Stopped},
-    postgres::{Question, RunLock, Session, fault::statement, lock, ready, rows},
+    postgres::{
+        Question, RunLock, Session,
+        fault::statement,
+        lock,
+        ready::{self, answered},
+        rows,
+    },
     reach::Reach,
     run::event::Event,
 };
@@ -27,7 +33,7 @@ impl Sql<'_> {
     }
 
     async fn cause(&mut self, reach: &Reach, symptom: Fault) -> Fault {
-        if !matches!(symptom.code, Code::DatabaseLost | Code::DatabaseUnready) {
+        if !symptom.code.ends_session() && symptom.code != Code::DatabaseUnready {
             return symptom;
         }
         let cause = match (reach.check(), &mut self.session) {
@@ -121,8 +127,9 @@ impl Sql<'_> {
     /// The ledger after the work. A connection that broke meanwhile is made anew: everything is committed, and only the
     /// proof is missing.
     pub(super) async fn read_after(&mut self, reach: &mut Reach) -> Result<Content, Fault> {
-        let lost = match self.read(&known(self.ledger.as_ref())?.made()).await {
-            Err(lost) if lost.code == Code::DatabaseLost => self.cause(reach, lost).await,
+        let wait = self.settings.wait_timeout;
+        let lost = match answered(wait, self.read(&known(self.ledger.as_ref())?.made())).await {
+            Err(lost) if lost.code.ends_session() => self.cause(reach, lost).await,
             answer => return answer,
         };
         self.events.tell(Event::Waiting {
@@ -137,23 +144,27 @@ impl Sql<'_> {
     }
 
     /// The ledger over a new connection, within `wait-timeout`. Whoever holds the run lock knows that the lost session has
-    /// ended, and with it its transaction; until then the new session is not ours to work with.
+    /// ended, and with it its transaction; until then the new session is not ours to work with. The lost one is closed
+    /// first, as it may be lost to us alone.
     async fn ask_again(&mut self, reach: &mut Reach) -> Result<Content, Fault> {
         let wait = self.settings.wait_timeout;
         let late =
             || Fault::new(Code::DatabaseTimeout, format!("no answer within {} s (`wait-timeout`)", wait.as_secs()));
+        if let Some(old) = &mut self.session {
+            old.give_up().await;
+        }
         let session = timeout(wait, self.locked_again(reach)).await.unwrap_or_else(|_| Err(late()))?;
         self.session = Some(session);
-        self.read_made(known(self.ledger.as_ref())?).await
+        answered(wait, self.read_made(known(self.ledger.as_ref())?)).await
     }
 
     /// The ledger, unless its making was undone: then nothing is recorded. What it says is on the disk when it has said it.
     async fn read_made(&self, ledger: &Ledger) -> Result<Content, Fault> {
         let session = open(self.session.as_ref())?;
         let question = Question::writing(migrate::FLUSH);
-        rows(&session.client, &question).await.map_err(|error| statement(&error))?;
+        rows(&session.client, &question).await?;
         let question = ledger.made().read(&[]).under(RunLock::Held);
-        match rows(&session.client, &question).await.map_err(|error| statement(&error)) {
+        match rows(&session.client, &question).await {
             Err(fault) if matches!(fault.sqlstate.as_deref(), Some("42P01" | "3F000")) => Ok(Content::default()),
             answer => answer.map(|answer| Content::parse(&answer)),
         }
@@ -169,18 +180,19 @@ impl Sql<'_> {
         let doubtful = self.tally.sent.get() > self.tally.applied.get();
         if let Some(xid) = self.tally.xid.get().filter(|_| doubtful) {
             let question = Question::reading(format!("SELECT pg_xact_status('{xid}'::xid8)"));
-            let said = rows(&session.client, &question).await.map_err(|error| statement(&error));
+            let said = rows(&session.client, &question).await;
             let status = match said {
-                Err(lost) if lost.code == Code::DatabaseLost => return Err(lost),
+                Err(lost) if lost.code.ends_session() => return Err(lost),
                 // A server that crashed may have forgotten the transaction altogether. The ledger decides, not this.
                 Err(forgotten) => forgotten.cause,
                 Ok(answer) => answer.into_iter().flatten().next().flatten().unwrap_or_else(|| "unknown".to_owned()),
             };
             self.events.note(format!("the server says of transaction {xid}: {status}"));
         }
-        let server = self.runner.server_url.as_deref();
-        let left = wait.saturating_sub(began.elapsed());
-        lock::acquire(&session, lock::own(), left, server, &self.events).await?;
+        let limit = wait.saturating_sub(began.elapsed());
+        let before = self.session.as_ref().map(|old| old.announced_pid);
+        let wait = lock::Wait { limit, input: "wait-timeout", before, ..super::lock_wait(self.settings, self.runner) };
+        lock::acquire(&session, lock::own(), &wait, &self.events).await?;
         Ok(session)
     }
 

@@ -12,6 +12,7 @@ use crate::{
     fault::{Code, Fault, Stage},
     github::env::Runner,
     input::{Command, Need, Settings, Step, ToolSettings, When, Work},
+    postgres::ready::answered,
     run::event::{Coverage, Event, Events, MigrationId, PlanFacts},
     tool::{Line, Verb},
 };
@@ -161,8 +162,8 @@ impl<'a> Foreign<'a> {
             self.before = Witness::of_listing(listed);
             return Ok(());
         };
-        self.before =
-            Witness::of(session, self.keeper.run_lock(), &self.keeper.found, recipe).await?.meant(recipe.keeps, listed);
+        let looked = Witness::of(session, self.keeper.run_lock(), &self.keeper.found, recipe);
+        self.before = answered(self.settings.wait_timeout, looked).await?.meant(recipe.keeps, listed);
         super::tell_left_alone(&self.before.left_alone, &self.events);
         witness::same_database(recipe, listed, &self.before)
     }
@@ -174,9 +175,11 @@ impl<'a> Foreign<'a> {
     pub(super) async fn look_now(&self, sites: &Sites<'_>) -> Result<Witness, Fault> {
         let recipe = &self.tool.recipe;
         match self.keeper.session() {
-            Some(session) => Ok(Witness::again(session, self.keeper.run_lock(), recipe)
-                .await?
-                .meant(recipe.keeps, self.known.listed())),
+            Some(session) => {
+                let looked = Witness::again(session, self.keeper.run_lock(), recipe);
+                let looked = answered(self.settings.wait_timeout, looked).await?;
+                Ok(looked.meant(recipe.keeps, self.known.listed()))
+            }
             None => Ok(Witness::of_listing(self.list(sites).await?.listed())),
         }
     }

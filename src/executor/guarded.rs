@@ -96,7 +96,7 @@ impl Foreign<'_> {
     async fn look_again(&mut self, sites: &mut Sites<'_>) -> Result<Witness, Fault> {
         let looked = self.look_now(sites).await;
         let Err(lost) = looked else { return looked };
-        if !matches!(lost.code, Code::DatabaseLost | Code::BastionLost) {
+        if !lost.code.ends_session() && lost.code != Code::BastionLost {
             return Err(lost);
         }
         self.events.tell(Event::Waiting {
@@ -284,7 +284,7 @@ impl Foreign<'_> {
     #[must_use]
     pub fn first_cause(&self, sites: &Sites<'_>, mut faults: Vec<Fault>) -> Vec<Fault> {
         if let Some(first) = faults.first_mut()
-            && matches!(first.code, Code::DatabaseLost | Code::DatabaseUnready | Code::ToolFailed)
+            && (first.code.ends_session() || matches!(first.code, Code::DatabaseUnready | Code::ToolFailed))
             && let Some(cause) = sites.reach().ok().and_then(Reach::check)
         {
             *first = cause.at(first.stage).detail(format!("so: {}", first.cause));

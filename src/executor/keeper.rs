@@ -6,12 +6,16 @@ use crate::{
     fault::{Code, Fault},
     github::env::Runner,
     input::Settings,
-    postgres::{Guard, Question, RunLock, Session, Startup, Ward, facts, fault::statement, lock, ready, rows},
+    postgres::{
+        Guard, Question, RunLock, Session, Startup, Ward, facts, lock,
+        ready::{self, answered},
+        rows,
+    },
     reach::Reach,
     run::event::{Event, Events},
 };
 use futures_util::future::{Either, select};
-use std::{convert::Infallible, pin::pin, time::Duration};
+use std::{cell::Cell, convert::Infallible, pin::pin, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
 /// The interval of signs of life on the session that holds the lock.
@@ -28,6 +32,8 @@ pub(super) struct Keeper<'a> {
     events: Events,
     session: Option<Session>,
     locked: bool,
+    /// Whether the session has not answered in time.
+    silent: Cell<bool>,
     /// Which ledgers there are, as the database told it last.
     pub(super) found: Vec<Vec<Option<String>>>,
 }
@@ -35,7 +41,8 @@ pub(super) struct Keeper<'a> {
 impl<'a> Keeper<'a> {
     /// Nothing is asked yet.
     pub(super) fn new(settings: &'a Settings, runner: &'a Runner, events: Events) -> Self {
-        Self { settings, runner, events, session: None, locked: false, found: Vec::new() }
+        let silent = Cell::new(false);
+        Self { settings, runner, events, session: None, locked: false, silent, found: Vec::new() }
     }
 
     /// The session, and the lock if it is free.
@@ -44,10 +51,11 @@ impl<'a> Keeper<'a> {
     /// Why the database can't be worked with.
     pub(super) async fn connect(&mut self, reach: &Reach) -> Result<(), Fault> {
         let target = self.settings.database()?;
-        let session = ready::connect(reach, target, &self.startup(), self.settings.wait_timeout, &self.events).await?;
+        let wait = self.settings.wait_timeout;
+        let session = ready::connect(reach, target, &self.startup(), wait, &self.events).await?;
         let session = self.session.insert(session);
-        let opening =
-            facts::open(session, target, super::opens(self.settings), witness::find_ledgers(self.settings)).await?;
+        let question = witness::find_ledgers(self.settings);
+        let opening = facts::open(session, target, super::opens(self.settings), question, wait).await?;
         self.locked = opening.locked;
         self.found = opening.extra;
         self.events.tell(Event::Database(opening.facts));
@@ -62,8 +70,7 @@ impl<'a> Keeper<'a> {
         let began = Instant::now();
         let Some(session) = &self.session else { return Ok(()) };
         if !self.locked {
-            let server = self.runner.server_url.as_deref();
-            lock::acquire(session, lock::own(), self.settings.safety.lock_wait, server, &self.events).await?;
+            lock::acquire(session, lock::own(), &super::lock_wait(self.settings, self.runner), &self.events).await?;
             self.locked = true;
             // Whoever held it may have made the ledger meanwhile.
             self.find_again().await?;
@@ -79,7 +86,7 @@ impl<'a> Keeper<'a> {
     pub(super) async fn find_again(&mut self) -> Result<(), Fault> {
         let Some(session) = &self.session else { return Ok(()) };
         let question = witness::find_ledgers(self.settings).under(self.run_lock());
-        self.found = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
+        self.found = self.ask(session, &question).await?;
         Ok(())
     }
 
@@ -88,9 +95,13 @@ impl<'a> Keeper<'a> {
         if self.locked { RunLock::Held } else { RunLock::NotNeeded }
     }
 
+    async fn ask(&self, session: &Session, question: &Question) -> Result<Vec<Vec<Option<String>>>, Fault> {
+        answered(self.settings.wait_timeout, rows(&session.client, question)).await
+    }
+
     /// Whether the session is gone, and the lock with it.
     pub(super) fn is_lost(&self) -> bool {
-        self.session.as_ref().is_some_and(|session| session.client.is_closed())
+        self.silent.get() || self.session.as_ref().is_some_and(|session| session.client.is_closed())
     }
 
     /// The session; none if no database is given.
@@ -107,7 +118,11 @@ impl<'a> Keeper<'a> {
                 None => std::future::pending::<Infallible>().await,
             }
         };
-        match select(pin!(hold(session, self.run_lock())), pin!(guarded)).await {
+        match select(pin!(hold(session, self.run_lock(), self.settings.wait_timeout)), pin!(guarded)).await {
+            Either::Left((silent, _)) if silent.code == Code::DatabaseTimeout => {
+                self.silent.set(true);
+                silent.code(Code::DatabaseLost).detail("so nobody knows whether the run lock is still ours")
+            }
             Either::Left((lost, _)) => lost.detail("the run lock went with that connection"),
             Either::Right((never, _)) => match never {},
         }
@@ -115,8 +130,8 @@ impl<'a> Keeper<'a> {
 
     /// A run without a guard is still a run.
     async fn guard(&self, reach: &Reach) -> Option<Guard> {
-        let name = lock::application_name(self.runner);
-        match Guard::connect(reach, self.settings.database.as_ref()?, &name, &self.events).await {
+        let (name, wait) = (lock::application_name(self.runner), self.settings.wait_timeout);
+        match Guard::connect(reach, self.settings.database.as_ref()?, &name, wait, &self.events).await {
             Ok(guard) => Some(guard),
             Err(fault) => {
                 self.events.tell(Event::Warning(fault.detail("so nobody watches who blocks whom during this run")));
@@ -135,29 +150,21 @@ impl<'a> Keeper<'a> {
     /// # Errors
     /// Why they can't be had.
     pub(super) async fn again(&mut self, reach: &Reach) -> Result<(), Fault> {
-        let (Some(target), Some(_)) = (&self.settings.database, &self.session) else { return Ok(()) };
-        let wait = self.settings.wait_timeout;
-        let before = self.session.as_ref().map_or(0, |session| session.announced_pid);
+        let (Some(target), Some(old)) = (&self.settings.database, &mut self.session) else { return Ok(()) };
+        old.give_up().await;
+        let before = Some(old.announced_pid);
+        let limit = self.settings.wait_timeout;
         let late = Fault::new(Code::DatabaseTimeout, "the database did not answer again in time");
-        let session = timeout(wait, async {
-            let session = ready::connect(reach, target, &self.startup(), wait, &self.events).await?;
-            self.end_own(&session, before).await?;
-            let server = self.runner.server_url.as_deref();
-            lock::acquire(&session, lock::own(), wait, server, &self.events).await?;
+        let session = timeout(limit, async {
+            let session = ready::connect(reach, target, &self.startup(), limit, &self.events).await?;
+            let wait =
+                lock::Wait { limit, input: "wait-timeout", before, ..super::lock_wait(self.settings, self.runner) };
+            lock::acquire(&session, lock::own(), &wait, &self.events).await?;
             Ok(session)
         });
         self.session = Some(session.await.unwrap_or(Err(late))?);
+        self.silent.set(false);
         Ok(())
-    }
-
-    /// Ends our session of before, which holds the lock for as long as nobody tells the server that its connection is gone.
-    async fn end_own(&self, session: &Session, before: i32) -> Result<(), Fault> {
-        let question = format!(
-            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
-             WHERE pid = {before} AND datname = pg_catalog.current_database() AND application_name = {}",
-            crate::postgres::literal(&lock::application_name(self.runner))
-        );
-        rows(&session.client, &Question::reading(question)).await.map(drop).map_err(|error| statement(&error))
     }
 
     /// A tool's sessions have no client any more; told so, they end at once instead of with their statement.
@@ -176,7 +183,7 @@ impl<'a> Keeper<'a> {
         );
         let until = Instant::now() + ENDING;
         loop {
-            let left = rows(&session.client, &Question::reading(&question)).await.map_err(|error| statement(&error))?;
+            let left = self.ask(session, &Question::reading(&question)).await?;
             if left.is_empty() || Instant::now() >= until {
                 return Ok(());
             }
@@ -203,13 +210,13 @@ impl<'a> Keeper<'a> {
     }
 }
 
-/// Resolves when the session is lost, or the lock alone.
-async fn hold(session: &Session, lock: RunLock) -> Fault {
+/// Resolves when the session is lost, or the lock alone, or when it does not answer within `wait`.
+async fn hold(session: &Session, lock: RunLock, wait: Duration) -> Fault {
     let question = Question::reading("SELECT").under(lock);
     loop {
         sleep(HOLD).await;
-        if let Err(error) = rows(&session.client, &question).await {
-            return statement(&error);
+        if let Err(fault) = answered(wait, rows(&session.client, &question)).await {
+            return fault;
         }
     }
 }

@@ -35,7 +35,7 @@ use crate::{
     fault::Fault,
     github::env::Runner,
     input::{Command, Place, Settings, When},
-    postgres::facts::Opens,
+    postgres::{facts::Opens, lock::Wait},
     run::event::{Events, Phase},
     secret::Secret,
 };
@@ -53,6 +53,17 @@ fn tell_left_alone(tables: &[String], events: &Events) {
     if let Some((first, more)) = tables.split_first() {
         let more = if more.is_empty() { String::new() } else { format!(" (and {} more)", more.len()) };
         events.note(format!("left alone: {first}{more}; whatever is recorded there is not ours to read"));
+    }
+}
+
+/// How a run waits for a lock that others hold.
+fn lock_wait<'a>(settings: &Settings, runner: &'a Runner) -> Wait<'a> {
+    Wait {
+        limit: settings.safety.lock_wait,
+        input: "lock-wait",
+        answer: settings.wait_timeout,
+        before: None,
+        server_url: runner.server_url.as_deref(),
     }
 }
 

@@ -92,8 +92,9 @@ impl<'a> Sidecar<'a> {
     async fn prove(&self, reach: &Reach) -> Result<(), Fault> {
         let startup = Startup { application_name: lock::application_name(self.runner), options: String::new() };
         let target = self.settings.database()?;
-        let session = ready::connect(reach, target, &startup, self.settings.wait_timeout, &self.events).await?;
-        let opening = facts::open(&session, target, facts::Opens::Reading, Question::reading("SELECT")).await;
+        let wait = self.settings.wait_timeout;
+        let session = ready::connect(reach, target, &startup, wait, &self.events).await?;
+        let opening = facts::open(&session, target, facts::Opens::Reading, Question::reading("SELECT"), wait).await;
         session.close().await;
         self.events.tell(Event::Database(opening?.facts));
         Ok(())

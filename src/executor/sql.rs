@@ -5,10 +5,15 @@ use crate::{
     fault::{Code, Fault, Stage},
     github::env::Runner,
     input::{Command, Settings, When},
-    ledger::shape::ToolLedger,
-    ledger::{Choice, Content, Layout, Ledger, Survey, Wanted, invalid_indexes_sql, refuse_foreign, survey},
+    ledger::{
+        Choice, Content, Layout, Ledger, Survey, Wanted, invalid_indexes_sql, refuse_foreign, shape::ToolLedger, survey,
+    },
     migrate::{self, Apply, Files, Migration, Rules, Tally, Work},
-    postgres::{Question, RunLock, Session, Startup, facts, fault::statement, lock, ready, rows},
+    postgres::{
+        Question, RunLock, Session, Startup, facts, lock,
+        ready::{self, answered},
+        rows,
+    },
     reach::Reach,
     run::event::{Change, Coverage, Event, Events, MigrationId, PlanFacts, Proof},
 };
@@ -78,9 +83,10 @@ impl<'a> Sql<'a> {
     /// Why the database can't be worked with.
     pub async fn connect(&mut self, reach: &Reach) -> Result<(), Fault> {
         let target = self.settings.database()?;
-        let session = ready::connect(reach, target, &self.startup, self.settings.wait_timeout, &self.events).await?;
+        let wait = self.settings.wait_timeout;
+        let session = ready::connect(reach, target, &self.startup, wait, &self.events).await?;
         let session = self.session.insert(session);
-        let opening = facts::open(session, target, super::opens(self.settings), opening(self.settings)).await?;
+        let opening = facts::open(session, target, super::opens(self.settings), opening(self.settings), wait).await?;
         self.locked = opening.locked;
         (self.opening, self.fresh) = (Survey::read(&opening.extra), Content::parse(&opening.extra));
         self.events.tell(Event::Database(opening.facts));
@@ -93,11 +99,10 @@ impl<'a> Sql<'a> {
     /// Who holds it.
     pub async fn lock(&mut self) -> Result<(), Fault> {
         let began = tokio::time::Instant::now();
-        let server = self.runner.server_url.as_deref();
-        let wait = self.settings.safety.lock_wait;
+        let mut wait = super::lock_wait(self.settings, self.runner);
         let session = open(self.session.as_ref())?;
         if !self.locked {
-            lock::acquire(session, lock::own(), wait, server, &self.events).await?;
+            lock::acquire(session, lock::own(), &wait, &self.events).await?;
             self.locked = true;
             // Whoever held it may have made the ledger meanwhile.
             self.survey().await?;
@@ -106,7 +111,8 @@ impl<'a> Sql<'a> {
         let session = open(self.session.as_ref())?;
         if ledger.layout == Layout::Sqlx {
             let theirs = lock::sqlx(&self.settings.database()?.name);
-            lock::acquire(session, theirs, wait.saturating_sub(began.elapsed()), server, &self.events).await?;
+            wait.limit = wait.limit.saturating_sub(began.elapsed());
+            lock::acquire(session, theirs, &wait, &self.events).await?;
         }
         self.ledger = Some(ledger);
         self.events.tell(Event::Locked { waited: began.elapsed() });
@@ -126,7 +132,7 @@ impl<'a> Sql<'a> {
     async fn survey(&mut self) -> Result<(), Fault> {
         let session = open(self.session.as_ref())?;
         let question = opening(self.settings).under(self.run_lock());
-        let answer = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
+        let answer = answered(self.settings.wait_timeout, rows(&session.client, &question)).await?;
         (self.opening, self.fresh) = (Survey::read(&answer), Content::parse(&answer));
         Ok(())
     }
@@ -148,7 +154,7 @@ impl<'a> Sql<'a> {
         let files = self.files.take().ok_or_else(|| vec![Fault::new(Code::Bug, "there are no files any more")])?;
         let migrations = files.into_migrations(ledger.layout);
         self.before = match ledger.exists || ledger.progress_exists || !self.others.is_empty() {
-            true => self.read(&ledger).await.map_err(|fault| vec![fault])?,
+            true => answered(self.settings.wait_timeout, self.read(&ledger)).await.map_err(|fault| vec![fault])?,
             false => std::mem::take(&mut self.fresh),
         };
         if let (true, Some((tool, table))) = (self.before.recorded.is_empty(), self.before.others.first()) {
@@ -211,6 +217,7 @@ impl<'a> Sql<'a> {
             ledger,
             events: &self.events,
             retries: self.settings.safety.retries,
+            wait: self.settings.wait_timeout,
             run: run.as_deref(),
             tally: &self.tally,
         };
@@ -224,7 +231,7 @@ impl<'a> Sql<'a> {
             self.proof = proof;
             return Ok(());
         };
-        if stopped.fault.code == Code::DatabaseLost {
+        if stopped.fault.code.ends_session() {
             return self.settle(reach, stopped).await;
         }
         if let Some(migration) = self.pending.get(stopped.at) {
@@ -280,7 +287,7 @@ impl<'a> Sql<'a> {
     pub(super) async fn read(&self, ledger: &Ledger) -> Result<Content, Fault> {
         let session = open(self.session.as_ref())?;
         let question = ledger.read(&self.others).under(self.run_lock());
-        let answer = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
+        let answer = rows(&session.client, &question).await?;
         Ok(Content::parse(&answer))
     }
 

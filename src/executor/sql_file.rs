@@ -4,7 +4,13 @@ use super::sites::Sites;
 use crate::{
     fault::{Code, Fault, Place},
     migrate::{Source, Span},
-    postgres::{Question, Session, Startup, fault::statement, lock, ready, rows},
+    postgres::{
+        Question, Session, Startup,
+        fault::statement,
+        lock,
+        ready::{self, answered},
+        rows,
+    },
     reach::Reach,
 };
 use std::{path::Path, time::Duration};
@@ -33,7 +39,10 @@ pub(super) async fn run(sites: &Sites<'_>, shown: &str, path: &Path, limit: Opti
     let startup = Startup::new(lock::tool_name(sites.runner), &ours, Some(target));
     let wait = sites.settings.wait_timeout;
     let session = ready::connect(sites.reach()?, target, &startup, wait, &sites.events).await?;
-    let done = within(sites.reach()?, limit, (shown, text), &session).await;
+    let done = match within(sites.reach()?, limit, (shown, text), &session).await {
+        Ok(()) => answered(wait, ended(&session, shown)).await,
+        failed => failed,
+    };
     session.close().await;
     done
 }
@@ -56,15 +65,14 @@ async fn within(
             }
         },
     };
-    done.map_err(|error| at_its_place(statement(&error), &error, Source { file: shown, text }))?;
-    ended(session, shown).await
+    done.map_err(|error| at_its_place(statement(&error), &error, Source { file: shown, text }))
 }
 
 /// A transaction that the file has begun and not ended would be rolled back with the session, and nobody would know.
 async fn ended(session: &Session, shown: &str) -> Result<(), Fault> {
     // In a transaction the time of its beginning is not that of this statement.
     let question = Question::writing("SELECT now() <> statement_timestamp()");
-    let answer = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
+    let answer = rows(&session.client, &question).await?;
     match answer.first().and_then(|row| row.first()).and_then(Option::as_deref) {
         Some("t") => {
             let cause = format!("`{shown}` begins a transaction and does not end it: nothing of that took place");

@@ -10,7 +10,7 @@ use crate::{
         shape::{self, Row, ToolLedger},
         tenants,
     },
-    postgres::{Question, RunLock, Session, fault::statement, rows},
+    postgres::{Question, RunLock, Session, rows},
     run::event::{ImageFacts, MigrationId},
     tool::{Keeps, Ledgers, Listed, Recipe},
 };
@@ -60,7 +60,7 @@ impl Witness {
             questions.push(tenants::read_sql(&tables, column));
         }
         let question = Question::reading(questions.join("; ")).under(lock);
-        let answer = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
+        let answer = rows(&session.client, &question).await?;
         let index = |row: &Vec<Option<String>>| {
             let field = |index: usize| row.get(index).cloned().flatten();
             (field(0)? == "index").then(|| field(1)).flatten()
@@ -94,7 +94,7 @@ impl Witness {
     /// The same later: the ledger may have been made meanwhile.
     pub(super) async fn again(session: &Session, lock: RunLock, recipe: &Recipe) -> Result<Self, Fault> {
         let question = find(recipe.tenants.as_deref()).under(lock);
-        let found = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
+        let found = rows(&session.client, &question).await?;
         Self::of(session, lock, &found, recipe).await
     }
 

@@ -182,6 +182,8 @@ codes! {
     DatabaseTooOld "database-too-old" Connection Database "upgrade PostgreSQL to 14 or newer";
     /// The connection to PostgreSQL broke.
     DatabaseLost "database-lost" Connection Database "see the server's log; run again: what was applied is in the ledger";
+    /// What the server sends can't be understood.
+    DatabaseProtocol "database-protocol" Connection Database "find out what stands between the bastion and the server (a proxy, a pooler) and changes what they say; run again: what was applied is in the ledger";
 
     /// There is no Docker engine to be reached.
     EngineAbsent "engine-absent" Configuration Image "`executor: image` needs the Docker engine's socket of the runner's machine, which container actions get at /var/run/docker.sock; use a runner that has it, or an executor that needs no engine: `sql`";
@@ -316,6 +318,14 @@ codes! {
     TimedOut "timed-out" Cancelled Migrate "raise `timeout`, or find out what took so long";
     /// A defect of bastion-migrate.
     Bug "bug" Bug Report "please report it with the log";
+}
+
+impl Code {
+    /// Whether nothing more can be asked over the session that it is about.
+    #[must_use]
+    pub fn ends_session(self) -> bool {
+        matches!(self, Self::DatabaseLost | Self::DatabaseProtocol | Self::DatabaseTimeout)
+    }
 }
 
 impl fmt::Display for Code {

@@ -2,7 +2,7 @@
 
 use super::{
     Migration, Work, blame, copy,
-    latch::{Commit, close_sql, had_ended, open_sql, opening_fault},
+    latch::{Commit, OUR_ENCODING, close_sql, had_ended, open_sql, opening_fault},
     span::Span,
     statements,
     tally::Tally,
@@ -13,6 +13,7 @@ use crate::{
     postgres::{
         Question,
         fault::{question, statement},
+        ready::answered,
     },
     run::event::{Event, Events},
 };
@@ -32,6 +33,8 @@ pub struct Apply<'a> {
     pub events: &'a Events,
     /// How often a file is tried again after a lock timeout.
     pub retries: u32,
+    /// How long the database may take to roll back.
+    pub wait: Duration,
     /// The page of this run, for the ledger.
     pub run: Option<&'a str>,
     /// How far it got; outlives the future that applies.
@@ -159,13 +162,22 @@ impl Apply<'_> {
         Ok(InFlight {
             open: Box::pin(self.client.simple_query_raw(&open_sql(self.ledger, previous)).await?),
             body: Box::pin(self.client.simple_query_raw(&migration.body).await?),
-            close: Box::pin(self.client.simple_query_raw(&close).await?),
+            close: Box::pin(self.send_close(&close).await?),
         })
+    }
+
+    /// Sends a closing message so that it is read as it is written.
+    pub(super) async fn send_close(&self, close: &str) -> Result<SimpleQueryStream, Error> {
+        if !close.is_ascii() {
+            // Where this fails the closing message fails, too.
+            drop(self.client.simple_query_raw(OUR_ENCODING).await?);
+        }
+        self.client.simple_query_raw(close).await
     }
 
     async fn settle(&self, migration: &Migration, flight: InFlight) -> Result<(), Fault> {
         let began = self.opened(migration, answer(flight.open).await)?;
-        let body = answer(flight.body).await;
+        let body = outcome(flight.body).await;
         let closed = answer(flight.close).await;
         let Some(error) = body.error else { return self.recorded(migration, closed, began) };
         let fault = blame::fault(&error, migration, Span::whole(&migration.body), body.completed);
@@ -220,11 +232,12 @@ impl Apply<'_> {
     /// Leaves the failed block. All that was sent before has been answered when this is. The fault is another one when the
     /// session went with it, and with the session perhaps commits that were not flushed.
     pub(super) async fn after_rollback(&self, fault: Fault) -> Fault {
-        match self.client.batch_execute(self.tally.rollback_sql()).await {
+        let rollback = self.client.batch_execute(self.tally.rollback_sql());
+        match answered(self.wait, async { rollback.await.map_err(|error| statement(&error)) }).await {
             Ok(()) => self.tally.rolled_back(),
             // A session that can't roll back is gone, and its transaction with it.
-            Err(error) if self.tally.flushed.get() < self.tally.applied.get() => {
-                return statement(&error).detail(format!("before that: {}", fault.cause));
+            Err(lost) if self.tally.flushed.get() < self.tally.applied.get() => {
+                return lost.detail(format!("before that: {}", fault.cause));
             }
             Err(_) => {}
         }
@@ -249,10 +262,16 @@ struct InFlight {
     close: Pin<Box<SimpleQueryStream>>,
 }
 
-/// The answer to one message.
+/// The answer to one message of ours.
 pub(super) struct Answer {
     /// The first rows of one column.
     pub(super) rows: Vec<String>,
+    /// Why it did not come to its end.
+    pub(super) error: Option<Error>,
+}
+
+/// What became of one message of a file's.
+pub(super) struct Outcome {
     /// How many statements the server completed.
     pub(super) completed: usize,
     /// Why the next one was not.
@@ -262,15 +281,12 @@ pub(super) struct Answer {
 /// So many rows are worth keeping: no question of ours brings more.
 const ROWS: usize = 2;
 
-/// Waits for the whole answer. Only rows of one column are kept: those that we asked for.
+/// Waits for the whole answer to a message of ours. Only rows of one column are kept: those that we asked for.
 pub(super) async fn answer(mut messages: Pin<Box<SimpleQueryStream>>) -> Answer {
-    let mut answer = Answer { rows: Vec::new(), completed: 0, error: None };
+    let mut answer = Answer { rows: Vec::new(), error: None };
     while let Some(message) = messages.next().await {
-        match message {
-            Ok(SimpleQueryMessage::Row(row)) if row.len() == 1 && answer.rows.len() < ROWS => {
-                answer.rows.extend(row.get(0).map(str::to_owned));
-            }
-            Ok(SimpleQueryMessage::CommandComplete(_)) => answer.completed += 1,
+        match message.and_then(|message| first_column(&message)) {
+            Ok(row) if answer.rows.len() < ROWS => answer.rows.extend(row),
             Ok(_) => {}
             Err(error) => {
                 answer.error = Some(error);
@@ -279,6 +295,29 @@ pub(super) async fn answer(mut messages: Pin<Box<SimpleQueryStream>>) -> Answer 
         }
     }
     answer
+}
+
+fn first_column(message: &SimpleQueryMessage) -> Result<Option<String>, Error> {
+    match message {
+        SimpleQueryMessage::Row(row) if row.len() == 1 => Ok(row.try_get(0)?.map(str::to_owned)),
+        _ => Ok(None),
+    }
+}
+
+/// Waits for the end of a message of a file's. What its statements return is for nobody, and is not looked at.
+pub(super) async fn outcome(mut messages: Pin<Box<SimpleQueryStream>>) -> Outcome {
+    let mut outcome = Outcome { completed: 0, error: None };
+    while let Some(message) = messages.next().await {
+        match message {
+            Ok(SimpleQueryMessage::CommandComplete(_)) => outcome.completed += 1,
+            Ok(_) => {}
+            Err(error) => {
+                outcome.error = Some(error);
+                break;
+            }
+        }
+    }
+    outcome
 }
 
 /// The closing message fails for the file's sake: its deferred constraints, its transaction control.

@@ -2,7 +2,7 @@
 
 use super::{
     Migration, Piece,
-    apply::{Apply, answer},
+    apply::{Apply, answer, outcome},
     blame,
     latch::{Commit, close_sql, open_sql},
     span::Span,
@@ -41,7 +41,7 @@ async fn transaction(
         match piece {
             Piece::Sql(span) => {
                 let stream = apply.client.simple_query_raw(span.of(&migration.body)).await.map_err(plainly)?;
-                let body = answer(Box::pin(stream)).await;
+                let body = outcome(Box::pin(stream)).await;
                 if let Some(error) = body.error {
                     return Err(blame::fault(&error, migration, *span, body.completed));
                 }
@@ -55,7 +55,7 @@ async fn transaction(
     }
     apply.tally.sent.set(apply.tally.applied.get() + 1);
     let close = close_sql(apply.ledger, &apply.entry(migration), Commit::Flushed);
-    let stream = apply.client.simple_query_raw(&close).await.map_err(plainly)?;
+    let stream = apply.send_close(&close).await.map_err(plainly)?;
     apply.recorded(migration, answer(Box::pin(stream)).await, began)
 }
 

@@ -80,6 +80,6 @@ async fn find(client: &Client, index: &QualifiedName) -> Result<Option<Found>, F
          FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE i.indexrelid = current_setting('bastion_migrate.index')::oid"
     );
-    let answer = rows(client, &Question::reading(question).after(found)).await.map_err(|error| statement(&error))?;
+    let answer = rows(client, &Question::reading(question).after(found)).await?;
     Ok(answer.iter().find_map(|row| Found::read(row)))
 }

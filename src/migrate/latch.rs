@@ -74,12 +74,20 @@ pub(super) fn close_sql(ledger: &Ledger, entry: &Entry<'_>, commit: Commit) -> S
     )
 }
 
+/// Sets back what a file may have made of the encoding, before a text of ours that needs more than ASCII: a server reads a
+/// whole message in the encoding that holds when it comes, so this is a message of its own. (`close` sets it back, too, but
+/// has been read by then.)
+pub(super) const OUR_ENCODING: &str = "SET client_encoding TO 'UTF8'";
+
 /// Flushes every commit before it: a record in the log is the least that a commit waits for.
 pub const FLUSH: &str = "SELECT pg_catalog.pg_logical_emit_message(true, 'bastion_migrate', '')";
 
-/// Leaves the block first.
-pub(super) const ROLLBACK_AND_FLUSH: &str =
-    "ROLLBACK; SELECT pg_catalog.pg_logical_emit_message(true, 'bastion_migrate', '')";
+/// Leaves a block, and takes back what would keep us from reading the ledger afterwards: a role, an encoding.
+pub(super) const ROLLBACK: &str = "ROLLBACK; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL";
+
+/// The same, and flushes.
+pub(super) const ROLLBACK_AND_FLUSH: &str = "ROLLBACK; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; \
+    SELECT pg_catalog.pg_logical_emit_message(true, 'bastion_migrate', '')";
 
 /// Whether `close` failed because the transaction of `open` had ended: there was another one without our savepoint, or none.
 pub(super) fn had_ended(error: &Error) -> bool {

@@ -7,9 +7,9 @@
 
 use super::{
     Migration, Statement, StatementKind, Work,
-    apply::{Apply, answer},
+    apply::{Apply, outcome},
     blame, index,
-    latch::{Commit, FORGET, opening_fault},
+    latch::{Commit, FORGET, OUR_ENCODING},
     name::QualifiedName,
 };
 use crate::{
@@ -34,6 +34,10 @@ pub(super) async fn apply(apply: &Apply<'_>, migration: &Migration, list: &[Stat
 
 /// Our own rows are ours to write, whatever role the file has taken; for the rest of the transaction.
 const AS_OURSELVES: &str = "SET LOCAL session_authorization TO DEFAULT; SET LOCAL role TO DEFAULT";
+
+/// Our own text is ours to read, whatever encoding the file has set; for the rest of the transaction, as the file's next
+/// statement is read in its own again.
+const OUR_ENCODING_FOR_NOW: &str = "SET LOCAL client_encoding TO 'UTF8'";
 
 /// Refuses files that now ask for a transaction although an earlier run has already done a part of them without.
 #[must_use]
@@ -84,7 +88,11 @@ impl Walk<'_> {
         let entry = Entry { took: Some(took), ..self.apply.entry(self.migration) };
         // One message is one transaction.
         let record = self.apply.ledger.insert_sql(&entry);
-        self.execute(&format!("{FORGET}; {ON_OUR_PATH}; {}; {record}", self.progress.remove_sql())).await?;
+        let record = format!("{FORGET}; {ON_OUR_PATH}; {}; {record}", self.progress.remove_sql());
+        if !record.is_ascii() {
+            self.execute(OUR_ENCODING).await?;
+        }
+        self.execute(&record).await?;
         self.apply.tally.committed(Commit::Flushed);
         self.apply.events.tell(Event::Applied { version: self.migration.id.version, took });
         Ok(())
@@ -94,7 +102,7 @@ impl Walk<'_> {
     async fn place(&self) -> Result<Option<ProgressRow>, Fault> {
         let question = Question::writing(self.progress.find_sql()).under(RunLock::Held);
         let answer = rows(self.apply.client, &question).await;
-        let answer = answer.map_err(|error| opening_fault(&error, self.migration))?;
+        let answer = answer.map_err(|fault| fault.in_file(self.migration.source().file()))?;
         Ok(Content::parse(&answer).progress.into_iter().next())
     }
 
@@ -142,7 +150,7 @@ impl Walk<'_> {
             }
         };
         match result {
-            Err(fault) if fault.sqlstate.is_some() && fault.code != Code::DatabaseLost => {
+            Err(fault) if fault.sqlstate.is_some() && !fault.code.ends_session() => {
                 Err(self.had_no_effect(number, next, fault).await)
             }
             other => other,
@@ -154,6 +162,9 @@ impl Walk<'_> {
         self.execute("BEGIN").await?;
         let result = async {
             self.run(next).await?;
+            if !done.is_ascii() {
+                self.execute(OUR_ENCODING_FOR_NOW).await?;
+            }
             // An error that COMMIT would bring comes while there still is a block.
             self.execute(&format!("SET CONSTRAINTS ALL IMMEDIATE; {AS_OURSELVES}; {ON_OUR_PATH}; {done}; COMMIT"))
                 .await
@@ -188,9 +199,9 @@ impl Walk<'_> {
     async fn run(&self, next: &Statement) -> Result<(), Fault> {
         let sql = next.span.of(&self.migration.body);
         let sent = self.apply.client.simple_query_raw(sql).await;
-        let answer = answer(Box::pin(sent.map_err(|error| statement(&error))?)).await;
-        match answer.error {
-            Some(error) => Err(blame::fault(&error, self.migration, next.span, answer.completed)),
+        let outcome = outcome(Box::pin(sent.map_err(|error| statement(&error))?)).await;
+        match outcome.error {
+            Some(error) => Err(blame::fault(&error, self.migration, next.span, outcome.completed)),
             None => Ok(()),
         }
     }
@@ -203,7 +214,12 @@ impl Walk<'_> {
 
     /// A place; one message is one transaction.
     async fn keep(&self, place: &str) -> Result<(), Fault> {
-        self.execute(&format!("{AS_OURSELVES}; {ON_OUR_PATH}; {place}")).await
+        let place = format!("{AS_OURSELVES}; {ON_OUR_PATH}; {place}");
+        if place.is_ascii() {
+            return self.execute(&place).await;
+        }
+        self.execute(&format!("BEGIN; {OUR_ENCODING_FOR_NOW}")).await?;
+        self.execute(&format!("{place}; COMMIT")).await
     }
 
     fn at(&self, statement: &Statement) -> Place {

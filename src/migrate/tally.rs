@@ -1,6 +1,6 @@
 //! How far applying got: what is sent, what is committed, and what no crash can undo.
 
-use super::latch::{Commit, ROLLBACK_AND_FLUSH};
+use super::latch::{Commit, ROLLBACK, ROLLBACK_AND_FLUSH};
 use std::cell::Cell;
 
 /// How far applying got. Migrations are sent in order, committed in order and flushed in order, so three numbers say it all.
@@ -28,7 +28,7 @@ impl Tally {
     /// What leaves a block after the work went wrong.
     #[must_use]
     pub fn rollback_sql(&self) -> &'static str {
-        if self.flushed.get() < self.applied.get() { ROLLBACK_AND_FLUSH } else { "ROLLBACK" }
+        if self.flushed.get() < self.applied.get() { ROLLBACK_AND_FLUSH } else { ROLLBACK }
     }
 
     /// Such a rollback was answered.

@@ -2,8 +2,10 @@
 
 use super::{
     SslMode, Target,
-    backend_pid::{BackendPid, Watched, WatchedConnect},
-    fault, tls,
+    backend_pid::BackendPid,
+    fault,
+    sifted::{Sifted, SiftedConnect},
+    tls,
 };
 use crate::{
     fault::{Code, Fault},
@@ -55,6 +57,9 @@ pub struct Session {
 /// How long a polite good-bye may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long a cancel request may take to be delivered.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(3);
+
 impl Session {
     /// Connects over one more stream of `reach`.
     ///
@@ -68,14 +73,14 @@ impl Session {
         let (client, driver) = match &connector {
             None => {
                 let (client, connection) = config
-                    .connect_raw(Watched::new(stream, pid.clone()), NoTls)
+                    .connect_raw(Sifted::new(stream, pid.clone()), NoTls)
                     .await
                     .map_err(|error| reach.check().unwrap_or_else(|| fault::connection(&error, target)))?;
                 (client, drive(connection, events.clone()))
             }
             Some(connector) => {
                 tls::ask(&mut stream, target).await.map_err(|fault| reach.check().unwrap_or(fault))?;
-                let connect = WatchedConnect { connect: for_stream(connector, target)?, pid: pid.clone() };
+                let connect = SiftedConnect { connect: for_stream(connector, target)?, pid: pid.clone() };
                 let (client, connection) = config
                     .connect_raw(stream, connect)
                     .await
@@ -100,6 +105,15 @@ impl Session {
     #[must_use]
     pub fn canceller(&self) -> Canceller {
         Canceller { token: self.client.cancel_token(), connector: self.connector.clone(), target: self.target.clone() }
+    }
+
+    /// Closes the socket, and with it the channel that it may be, at once: nothing that comes over it is waited for any more.
+    /// What is asked then finds the session closed.
+    pub async fn give_up(&mut self) {
+        let Some(driver) = self.driver.take() else { return };
+        driver.abort();
+        // It ends by being aborted, and that is all that it says.
+        drop(driver.await);
     }
 
     /// Says good-bye and waits until the socket is closed.
@@ -144,6 +158,13 @@ impl Canceller {
     /// # Errors
     /// When the request could not be delivered.
     pub async fn cancel(&self, reach: &Reach) -> Result<(), Fault> {
+        timeout(CANCEL_TIMEOUT, self.deliver(reach)).await.unwrap_or_else(|_| {
+            let cause = format!("the database took no cancel request within {} s", CANCEL_TIMEOUT.as_secs());
+            Err(Fault::new(Code::DatabaseTimeout, cause))
+        })
+    }
+
+    async fn deliver(&self, reach: &Reach) -> Result<(), Fault> {
         let mut stream = reach.open(&self.target.host, self.target.port).await?;
         let sent = match &self.connector {
             None => self.token.cancel_query_raw(stream, NoTls).await,
@@ -207,7 +228,7 @@ where
         loop {
             match poll_fn(|context| connection.poll_message(context)).await {
                 None => return None,
-                Some(Err(error)) => return Some(fault::statement(&error).code(Code::DatabaseLost)),
+                Some(Err(error)) => return Some(fault::session(&error)),
                 Some(Ok(AsyncMessage::Notice(notice))) => events
                     .tell(Event::Notice { severity: notice.severity().to_owned(), text: notice.message().to_owned() }),
                 Some(Ok(_)) => {}

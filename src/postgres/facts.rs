@@ -1,10 +1,11 @@
 //! The first thing that a session is asked, in one round trip: who and what answers, and, for a run that writes, the lock.
 
-use super::{Question, Session, SslMode, Target, fault, lock, rows, tls};
+use super::{Question, Session, SslMode, Target, lock, ready::answered, rows, tls};
 use crate::{
     fault::{Code, Fault},
     run::event::DatabaseFacts,
 };
+use std::time::Duration;
 
 /// The oldest server that has `client_connection_check_interval`, without which a vanished run would go on working.
 const OLDEST: i64 = 140_000;
@@ -29,11 +30,18 @@ pub enum Opens {
     Locking,
 }
 
-/// Asks, and refuses what can't be worked with. `extra` is one more question for the same round trip.
+/// Asks, and refuses what can't be worked with. `extra` is one more question for the same round trip; the answer has to come
+/// within `wait`.
 ///
 /// # Errors
 /// Standby, pooler, too old; the statement's own failure.
-pub async fn open(session: &Session, target: &Target, opens: Opens, extra: Question) -> Result<Opening, Fault> {
+pub async fn open(
+    session: &Session,
+    target: &Target,
+    opens: Opens,
+    extra: Question,
+    wait: Duration,
+) -> Result<Opening, Fault> {
     let pid = session.announced_pid;
     // Behind a pooler the lock would stay in a backend that is not ours: it is tried only on the backend that was announced.
     let lock = match opens {
@@ -48,7 +56,7 @@ pub async fn open(session: &Session, target: &Target, opens: Opens, extra: Quest
         "SELECT 'server', current_setting('server_version_num'), current_setting('server_version'), \
          pg_is_in_recovery(), pg_backend_pid(), current_user, {lock}"
     );
-    let mut answer = rows(&session.client, &extra.first(&sql)).await.map_err(|error| fault::statement(&error))?;
+    let mut answer = answered(wait, rows(&session.client, &extra.first(&sql))).await?;
     let is_first = |row: &Vec<Option<String>>| row.first().and_then(Option::as_deref) == Some("server");
     let Some(first) = answer.iter().position(is_first).map(|at| answer.remove(at)) else {
         return Err(Fault::new(Code::DatabaseNotPostgres, "the server answers no questions about itself"));

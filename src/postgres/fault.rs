@@ -1,8 +1,15 @@
 //! What PostgreSQL and its driver say → fault.
 
-use super::{Target, backend_pid::STRANGE, hint, question::LOCK_LOST, tls};
+use super::{
+    Target,
+    asked::NO_ROWS,
+    hint,
+    question::LOCK_LOST,
+    sieve::{Breach, LONGEST_ROW},
+    tls,
+};
 use crate::fault::{Code, Fault};
-use std::{error::Error as _, io};
+use std::{error::Error as StdError, io};
 use tokio_postgres::error::{DbError, Error, SqlState};
 
 /// The fault for a connection that did not come to stand.
@@ -10,15 +17,21 @@ pub(super) fn connection(error: &Error, target: &Target) -> Fault {
     if let Some(server) = error.as_db_error() {
         return refusal(server, target);
     }
-    if let Some(fault) = rustls_error(error).map(|error| tls::fault(error, target)) {
+    if let Some(fault) = within(error).map(|error: &rustls::Error| tls::fault(error, target)) {
         return fault;
     }
     let at = format!("`{}:{}`", target.host, target.port);
+    if let Some(Breach::Words(words)) = within(error) {
+        return Fault::new(Code::DatabaseUnready, format!("{at} can't take a connection now: {words}"));
+    }
     let text = format!("{error}: {}", error.source().map(ToString::to_string).unwrap_or_default());
     if text.contains("password missing") {
         Fault::new(Code::DatabaseLogin, format!("{at} asks for a password and none is given"))
             .fix("set `database-password`, or put the password into `database-url`")
-    } else if text.contains(STRANGE) || text.contains("unexpected message") || text.contains("parsing response") {
+    } else if within::<Breach>(error).is_some()
+        || text.contains("unexpected message")
+        || text.contains("parsing response")
+    {
         tls::not_postgres(target).because(error)
     } else {
         Fault::new(Code::DatabaseUnready, format!("{at} closed the connection before it was ready")).because(error)
@@ -36,17 +49,18 @@ pub(super) fn handshake(error: &io::Error, target: &Target) -> Fault {
     }
 }
 
-fn rustls_error(error: &Error) -> Option<&rustls::Error> {
+/// An error of this type that the driver's own was made of.
+fn within<E: StdError + 'static>(error: &Error) -> Option<&E> {
     let mut next = error.source();
     while let Some(source) = next {
-        if let Some(found) = source.downcast_ref::<rustls::Error>() {
+        if let Some(found) = source.downcast_ref::<E>() {
             return Some(found);
         }
         // An io::Error keeps what it wraps to itself: its source() is the source of the wrapped one.
         if let Some(found) = source
             .downcast_ref::<io::Error>()
             .and_then(io::Error::get_ref)
-            .and_then(|wrapped| wrapped.downcast_ref::<rustls::Error>())
+            .and_then(|wrapped| wrapped.downcast_ref::<E>())
         {
             return Some(found);
         }
@@ -89,10 +103,12 @@ fn refusal(server: &DbError, target: &Target) -> Fault {
 
 /// The fault for a statement that failed, or for the connection that died under it.
 pub(crate) fn statement(error: &Error) -> Fault {
-    let Some(server) = error.as_db_error() else {
-        return Fault::new(Code::DatabaseLost, "the connection to the database broke").because(error);
-    };
+    let Some(server) = error.as_db_error() else { return unanswered(error) };
     let state = server.code();
+    if server.message().contains(NO_ROWS) {
+        let cause = "there are no rows for a `COPY … FROM STDIN`, which was not seen to be one";
+        return Fault::new(Code::StatementFailed, cause).fix(COPY_FIX).sqlstate(state.code());
+    }
     let code = match state {
         _ if *state == SqlState::INSUFFICIENT_PRIVILEGE => Code::PermissionDenied,
         _ if state.code() == LOCK_LOST => Code::LockLost,
@@ -123,6 +139,33 @@ pub(crate) fn question(error: &Error) -> Fault {
     let hidden = error.as_db_error().is_some_and(|server| server.routine() == Some("check_enable_rls"));
     let fault = statement(error);
     if hidden { fault.code(Code::LedgerHidden) } else { fault }
+}
+
+/// Which COPY is seen to be one.
+const COPY_FIX: &str = "write it as `COPY table (columns) FROM stdin;` at the beginning of a line, its rows on the lines behind it and \
+    `\\.` on the line behind them, in a file with a transaction; or use INSERT";
+
+/// The fault for a question that the server did not answer, or not so that it can be read.
+fn unanswered(error: &Error) -> Fault {
+    if let Some(breach) = within::<Breach>(error) {
+        return Fault::new(Code::DatabaseProtocol, breach.to_string());
+    }
+    let text = error.to_string();
+    if text.contains("deserializing column") {
+        // All others were made readable.
+        let cause = format!("a row of the database's answer is longer than {} MiB", LONGEST_ROW >> 20);
+        return Fault::new(Code::DatabaseProtocol, cause);
+    }
+    match text.contains("unexpected message") || text.contains("parsing response") {
+        true => Fault::new(Code::DatabaseProtocol, "the database's answer can't be understood").because(error),
+        false => Fault::new(Code::DatabaseLost, "the connection to the database broke").because(error),
+    }
+}
+
+/// The fault for the session that this error has ended, whatever it was.
+pub(super) fn session(error: &Error) -> Fault {
+    let fault = statement(error);
+    if fault.code == Code::DatabaseProtocol { fault } else { fault.code(Code::DatabaseLost) }
 }
 
 /// Whether the server ended the session with this error: shutdown, crash, time-outs that are FATAL, connection trouble

@@ -4,9 +4,9 @@
 //! A connection of its own, each question a transaction of its own: an open snapshot would hold up CREATE INDEX CONCURRENTLY
 //! (measured: it waits for old snapshots). A question that meets a lock itself gives up and is asked again.
 
-use super::{Question, Session, Startup, Target, literal, rows};
+use super::{Question, Session, Startup, Target, literal, ready::answered, rows};
 use crate::{
-    fault::Fault,
+    fault::{Code, Fault},
     reach::Reach,
     run::event::{Event, Events},
 };
@@ -23,6 +23,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub struct Guard {
     session: Session,
+    wait: Duration,
 }
 
 /// Whom to watch over.
@@ -35,7 +36,7 @@ pub struct Ward {
 }
 
 impl Guard {
-    /// Connects.
+    /// Connects within `wait`, and from then on waits so long for an answer.
     ///
     /// # Errors
     /// Why there is no further connection.
@@ -43,6 +44,7 @@ impl Guard {
         reach: &Reach,
         target: &Target,
         application_name: &str,
+        wait: Duration,
         events: &Events,
     ) -> Result<Self, Fault> {
         let startup = Startup {
@@ -51,17 +53,23 @@ impl Guard {
                 -c client_connection_check_interval=1000 -c standard_conforming_strings=on"
                 .to_owned(),
         };
-        Ok(Self { session: Session::connect(reach, target, &startup, events).await? })
+        let session = answered(wait, Session::connect(reach, target, &startup, events)).await?;
+        Ok(Self { session, wait })
     }
 
     /// Looks once a second and tells what is new, for as long as it is polled. `ward` is asked each time.
-    #[expect(clippy::infinite_loop, reason = "it is dropped with what it watches over")]
     pub async fn watch(&self, ward: impl Fn() -> Ward, events: &Events) -> Infallible {
         let mut told = Told { last: Vec::new(), at: Instant::now() };
         loop {
-            // A look that fails says nothing; the work itself will say what is wrong.
-            if let Ok(answer) = rows(&self.session.client, &Question::reading(question(&ward()))).await {
-                told.tell(&answer, events);
+            let question = Question::reading(question(&ward()));
+            match answered(self.wait, rows(&self.session.client, &question)).await {
+                Ok(answer) => told.tell(&answer, events),
+                Err(silent) if silent.code == Code::DatabaseTimeout => {
+                    events.tell(Event::Warning(silent.detail("so nobody watches any more who blocks whom")));
+                    return std::future::pending().await;
+                }
+                // A look that fails says nothing; the work itself will say what is wrong.
+                Err(_) => {}
             }
             sleep(LOOK).await;
         }

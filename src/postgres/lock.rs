@@ -2,7 +2,7 @@
 //! waits in `pg_advisory_lock()` deadlocks with CREATE INDEX CONCURRENTLY (measured: 40P01). It is held by the session that
 //! does the work: a lost lock and lost work are the same thing, and who gets it next knows that the work has ended.
 
-use super::{Question, Session, fault, rows};
+use super::{Question, Session, ready::answered, rows};
 use crate::{
     fault::{Code, Fault},
     github::env::Runner,
@@ -14,6 +14,9 @@ use tokio::time::{Instant, sleep};
 
 /// The interval between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// The same where the holder was told to end.
+const SHORT_PAUSE: Duration = Duration::from_millis(100);
 
 /// PostgreSQL cuts `application_name` at 63 bytes (NAMEDATALEN - 1).
 const NAME_LENGTH: usize = 63;
@@ -77,38 +80,78 @@ pub fn try_sql(key: i64) -> String {
     format!("SELECT pg_catalog.pg_try_advisory_lock({key})")
 }
 
-/// Takes the lock within `wait`.
+/// How long to wait for a lock, and whom else than others it may be held by.
+#[derive(Debug, Clone, Copy)]
+pub struct Wait<'a> {
+    /// The longest time.
+    pub limit: Duration,
+    /// The input that says so.
+    pub input: &'static str,
+    /// The longest time for an answer (`wait-timeout`).
+    pub answer: Duration,
+    /// The backend of the session that this run had before and has given up: the server may not have ended it yet.
+    pub before: Option<i32>,
+    /// Where the pages of runs are.
+    pub server_url: Option<&'a str>,
+}
+
+/// Takes the lock. Where our own session of before holds it, the server is told to end that.
 ///
 /// # Errors
 /// `lock-held`, naming the holder.
-pub async fn acquire(
-    session: &Session,
-    lock: Lock,
-    wait: Duration,
-    server_url: Option<&str>,
-    events: &Events,
-) -> Result<(), Fault> {
+pub async fn acquire(session: &Session, lock: Lock, wait: &Wait<'_>, events: &Events) -> Result<(), Fault> {
     let Lock { key, what } = lock;
     let began = Instant::now();
     let mut said = None;
     loop {
-        let answer = rows(&session.client, &Question::reading(try_sql(key)).and(&holder_sql(key)))
-            .await
-            .map_err(|error| fault::statement(&error))?;
+        let answer = ask(session, &Question::reading(try_sql(key)).and(&holder_sql(key)), wait).await?;
         if answer.first().and_then(|row| row.first()).is_some_and(|got| got.as_deref() == Some("t")) {
             return Ok(());
         }
-        let holder = answer.get(1).map_or_else(|| "another session".to_owned(), |row| describe(row, server_url));
-        if began.elapsed() + PAUSE > wait {
-            return Err(Fault::new(Code::LockHeld, format!("{what} is held by {holder}"))
-                .detail(format!("waited {} s for it (`lock-wait`)", wait.as_secs())));
+        let own = answer.get(1).and_then(|row| own_pid(row, wait));
+        let holder = match (own, answer.get(1)) {
+            (Some(pid), _) => {
+                format!("this run's own session of before (pid {pid}), which the server has not ended yet")
+            }
+            (None, Some(row)) => describe(row, wait.server_url),
+            (None, None) => "another session".to_owned(),
+        };
+        let pause = if own.is_some() { SHORT_PAUSE } else { PAUSE };
+        if began.elapsed() + pause > wait.limit {
+            return Err(Fault::new(Code::LockHeld, format!("{what} is held by {holder}")).detail(format!(
+                "waited {} s for it (`{}`)",
+                wait.limit.as_secs(),
+                wait.input
+            )));
         }
         if said.as_ref() != Some(&holder) {
             events.tell(Event::Waiting { what: what.to_owned(), why: format!("held by {holder}") });
             said = Some(holder);
+            if let Some(pid) = own {
+                ask(session, &Question::reading(end_sql(pid)), wait).await?;
+            }
         }
-        sleep(PAUSE).await;
+        sleep(pause).await;
     }
+}
+
+async fn ask(session: &Session, question: &Question, wait: &Wait<'_>) -> Result<Vec<Vec<Option<String>>>, Fault> {
+    answered(wait.answer, rows(&session.client, question)).await
+}
+
+/// The holder's pid, if it is the session that we had before.
+fn own_pid(row: &[Option<String>], wait: &Wait<'_>) -> Option<i32> {
+    let holder: i32 = row.first()?.as_deref()?.parse().ok()?;
+    wait.before.filter(|before| *before == holder)
+}
+
+/// Ends a session of the same run; the number alone could be another one's by now.
+fn end_sql(pid: i32) -> String {
+    format!(
+        "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE pid = {pid} \
+         AND datname = pg_catalog.current_database() \
+         AND application_name = pg_catalog.current_setting('application_name')"
+    )
 }
 
 /// Who holds it: a bigint key is split over classid and objid (PostgreSQL manual, 54.12).

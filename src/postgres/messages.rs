@@ -1,7 +1,10 @@
 //! The server's messages, looked at while they pass (PostgreSQL manual, 55.7: type byte, length that counts itself, body).
 //! What can't be read as messages passes as it is, and is not looked at any more.
 
-use super::wire;
+use super::{
+    frame::{Frames, Step, body_length, framed},
+    wire,
+};
 use std::borrow::Cow;
 
 /// The most that is kept of one message: nothing before `ReadyForQuery` is longer, and of an error this is enough.
@@ -45,7 +48,7 @@ pub(super) struct Messages {
 enum Phase {
     /// Not ready for a query yet. What is held back is the beginning of a message.
     Opening(Vec<u8>),
-    Flowing(Frame),
+    Flowing(Flow),
     Blind,
 }
 
@@ -64,8 +67,8 @@ impl Messages {
     pub(super) fn pass<'a>(&mut self, bytes: &'a [u8], hear: &mut impl FnMut(Heard)) -> Cow<'a, [u8]> {
         match &mut self.phase {
             Phase::Blind => {}
-            Phase::Flowing(frame) => {
-                if frame.skim(bytes, hear).is_none() {
+            Phase::Flowing(flow) => {
+                if flow.skim(bytes, hear).is_none() {
                     self.phase = Phase::Blind;
                 }
             }
@@ -92,7 +95,7 @@ impl Messages {
     pub(super) fn is_between(&self) -> bool {
         match &self.phase {
             Phase::Opening(_) => true,
-            Phase::Flowing(frame) => frame.left == 0 && frame.filled == 0,
+            Phase::Flowing(flow) => flow.frames.is_between(),
             Phase::Blind => false,
         }
     }
@@ -119,8 +122,8 @@ fn opening(bytes: &[u8], tls: Tls, hear: &mut impl FnMut(Heard)) -> (Vec<u8>, Ph
             (b'E', body) => error(body).into_iter().for_each(&mut *hear),
             (b'Z', _) => {
                 passed.extend_from_slice(rest);
-                let mut frame = Frame::default();
-                let phase = frame.skim(rest, hear).map(|()| Phase::Flowing(frame));
+                let mut flow = Flow::new();
+                let phase = flow.skim(rest, hear).map(|()| Phase::Flowing(flow));
                 return (passed, phase.unwrap_or(Phase::Blind));
             }
             _ => {}
@@ -149,14 +152,6 @@ fn whole(bytes: &[u8]) -> Whole<'_> {
             Some((body, rest)) => Whole::Message((*kind, body), rest),
         },
     }
-}
-
-fn body_length(length: [u8; 4]) -> Option<usize> {
-    usize::try_from(i32::from_be_bytes(length)).ok()?.checked_sub(4)
-}
-
-fn framed(kind: u8, body: &[u8]) -> Vec<u8> {
-    [&[kind], wire::with_length(body).as_slice()].concat()
 }
 
 /// `AuthenticationSASL` without the ways to log in that are bound to the TLS connection; none if it is something else, or if
@@ -195,70 +190,41 @@ fn error(body: &[u8]) -> Option<Heard> {
     Some(Heard::Error { sqlstate: sqlstate?, message })
 }
 
-/// Counts its way from header to header.
-#[derive(Debug, Default)]
-struct Frame {
-    header: [u8; 5],
-    /// How much of the header is there; none while a body is counted.
-    filled: usize,
+/// The messages once the server is ready.
+#[derive(Debug)]
+struct Flow {
+    frames: Frames,
     kind: u8,
-    /// How much of the body is to come.
-    left: usize,
     /// The beginning of an error.
     error: Vec<u8>,
 }
 
-impl Frame {
+impl Flow {
+    fn new() -> Self {
+        Self { frames: Frames::new(), kind: 0, error: Vec::new() }
+    }
+
     /// None when these are no messages.
     fn skim(&mut self, bytes: &[u8], hear: &mut impl FnMut(Heard)) -> Option<()> {
         let mut rest = bytes;
-        while !rest.is_empty() {
-            if self.left == 0 {
-                let (Some(header), after) = self.header(rest) else { return Some(()) };
-                rest = after;
-                self.begin(header)?;
-            }
-            let (body, after) = rest.split_at(self.left.min(rest.len()));
-            rest = after;
-            self.left -= body.len();
-            if self.kind == b'E' {
-                self.hear_error(body, hear);
+        while let Some(step) = self.frames.next(&mut rest) {
+            match step {
+                Step::Begin(kind, _) => self.kind = kind,
+                Step::Piece(piece) if self.kind == b'E' => self.keep(piece),
+                Step::Last(piece) if self.kind == b'E' => {
+                    self.keep(piece);
+                    error(&std::mem::take(&mut self.error)).into_iter().for_each(&mut *hear);
+                }
+                Step::Piece(_) | Step::Last(_) => {}
+                Step::Broken => return None,
             }
         }
         Some(())
     }
 
-    fn header<'a>(&mut self, bytes: &'a [u8]) -> (Option<[u8; 5]>, &'a [u8]) {
-        if self.filled == 0
-            && let Some((header, after)) = bytes.split_first_chunk::<5>()
-        {
-            return (Some(*header), after);
-        }
-        let (more, after) = bytes.split_at(bytes.len().min(self.header.len() - self.filled));
-        for (place, byte) in self.header.iter_mut().skip(self.filled).zip(more) {
-            *place = *byte;
-        }
-        self.filled += more.len();
-        if self.filled < self.header.len() {
-            return (None, after);
-        }
-        self.filled = 0;
-        (Some(self.header), after)
-    }
-
-    fn begin(&mut self, header: [u8; 5]) -> Option<()> {
-        let [kind, length @ ..] = header;
-        self.left = Some(length).filter(|_| kind.is_ascii_alphanumeric()).and_then(body_length)?;
-        self.kind = kind;
-        Some(())
-    }
-
-    fn hear_error(&mut self, body: &[u8], hear: &mut impl FnMut(Heard)) {
+    fn keep(&mut self, piece: &[u8]) {
         let room = KEPT - self.error.len();
-        self.error.extend(body.iter().take(room));
-        if self.left == 0 {
-            error(&std::mem::take(&mut self.error)).into_iter().for_each(hear);
-        }
+        self.error.extend(piece.iter().take(room));
     }
 }
 

@@ -1,9 +1,12 @@
 //! Talking to one PostgreSQL over any stream, and letting others talk to it.
 
+mod asked;
 mod backend_pid;
+mod complaint;
 mod connect;
 pub mod facts;
 pub(crate) mod fault;
+mod frame;
 mod guard;
 mod hint;
 mod listener;
@@ -13,6 +16,9 @@ pub(crate) mod question;
 pub mod ready;
 mod record;
 mod relay;
+mod row;
+mod sieve;
+mod sifted;
 mod sslmode;
 mod target;
 mod tls;
@@ -31,19 +37,26 @@ pub use target::{SslMode, Target};
 pub use tls::check_ca;
 pub use url_parameters::RootCert;
 
+use crate::fault::Fault;
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
 /// Asks in one round trip and returns the rows of all queries in the message, as text.
 ///
 /// # Errors
-/// The driver's own.
-pub async fn rows(client: &Client, question: &Question) -> Result<Vec<Vec<Option<String>>>, Error> {
+/// Why there is no answer; `ledger-hidden` where row security would leave rows out.
+pub async fn rows(client: &Client, question: &Question) -> Result<Vec<Vec<Option<String>>>, Fault> {
+    ask(client, question).await.map_err(|error| fault::question(&error))
+}
+
+async fn ask(client: &Client, question: &Question) -> Result<Vec<Vec<Option<String>>>, Error> {
     let answer = client.simple_query(&question.to_string()).await?;
     let row = |message: &SimpleQueryMessage| match message {
-        SimpleQueryMessage::Row(row) => Some((0..row.len()).map(|index| row.get(index).map(str::to_owned)).collect()),
+        SimpleQueryMessage::Row(row) => {
+            Some((0..row.len()).map(|index| Ok(row.try_get(index)?.map(str::to_owned))).collect())
+        }
         _ => None,
     };
-    Ok(answer.iter().filter_map(row).collect())
+    answer.iter().filter_map(row).collect()
 }
 
 /// An SQL condition on `pg_index i`: somebody is building it at this moment. Of another role's session the server tells

@@ -1,4 +1,4 @@
-//! Waits, bounded, until the database accepts queries, and says each time why it does not yet.
+//! Waits, bounded, until the database accepts queries and answers them, and says each time why it does not yet.
 
 use super::{Session, Startup, Target};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     run::event::{Event, Events},
 };
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// The first pause between two tries; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -46,6 +46,23 @@ pub async fn connect(
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// The answer to questions of ours, at the latest after `wait`: a database can fall silent, and its network stand still,
+/// without a word.
+///
+/// # Errors
+/// The answer's own; `database-timeout`, after which the session is of no use any more.
+pub async fn answered<T>(wait: Duration, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    timeout(wait, answer).await.unwrap_or_else(|_| Err(silence(wait)))
+}
+
+/// The fault for a database that says nothing any more.
+#[must_use]
+pub fn silence(wait: Duration) -> Fault {
+    let cause = format!("the database has not answered for {} s (`wait-timeout`)", wait.as_secs());
+    Fault::new(Code::DatabaseTimeout, cause)
+        .fix("find out what keeps the database, or the network between the bastion and it, from answering; raise `wait-timeout` if it is only slow")
 }
 
 /// Whether the same try can succeed a little later.

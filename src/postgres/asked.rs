@@ -1,0 +1,201 @@
+//! What a session of ours asks, looked at on its way out.
+//!
+//! The server answers in order, so it is known which request an answer belongs to. And a query may hold what nobody could
+//! see in its text: `COPY … FROM STDIN`, for which the server waits for rows. There are none, and it is told so: a server
+//! that does not wait for rows takes no notice of that (PostgreSQL manual, 55.2.6), one that does ends the statement with an
+//! error. Told nothing, it would take the next query for a break of the protocol and end the session (PostgreSQL,
+//! `CopyGetData`). Nothing follows the last query, because any message makes the server take back its time-outs for idle
+//! sessions (`PostgresMain`).
+
+use super::frame::{Frames, Step, framed};
+use bytes::{Buf as _, BufMut as _, BytesMut};
+use std::{collections::VecDeque, io};
+
+/// Why a COPY that nobody has seen gets no rows; the server's error quotes it.
+pub(super) const NO_ROWS: &str = "bastion-migrate has no rows for this COPY";
+
+/// Stands for the first packet, which has no type byte.
+const FIRST: u8 = b'0';
+
+/// The messages of the extended protocol, which belong together up to a Sync.
+const EXTENDED: &[u8] = b"PBDECH";
+
+/// What has been asked and not been answered, and what is on its way out.
+#[derive(Debug)]
+pub(super) struct Asked {
+    frames: Frames,
+    /// The kind of the message that goes out.
+    kind: u8,
+    unanswered: VecDeque<Request>,
+    group: Group,
+    /// Whether a query was the last thing that went out: if it copies, the server has not been told yet.
+    after_query: bool,
+    out: BytesMut,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Request {
+    Simple,
+    Extended,
+}
+
+/// A group of messages of the extended protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Group {
+    Begun,
+    None,
+}
+
+impl Asked {
+    /// Of a session from its beginning.
+    pub(super) fn new() -> Self {
+        Self {
+            frames: Frames::from_packet(FIRST),
+            kind: FIRST,
+            unanswered: VecDeque::new(),
+            group: Group::None,
+            after_query: false,
+            out: BytesMut::new(),
+        }
+    }
+
+    /// Takes in what the driver sends.
+    ///
+    /// # Errors
+    /// When it is no message.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
+        while let Some(step) = self.frames.next(&mut rest) {
+            match step {
+                Step::Begin(kind, length) => self.begin(kind, length),
+                Step::Piece(piece) => self.out.extend_from_slice(piece),
+                Step::Last(piece) => {
+                    self.out.extend_from_slice(piece);
+                    self.after_query = self.kind == b'Q';
+                }
+                Step::Broken => return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is no message")),
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, kind: u8, length: usize) {
+        self.refuse_rows();
+        self.kind = kind;
+        if kind != FIRST {
+            self.out.put_u8(kind);
+        }
+        self.out.put_u32(u32::try_from(length + 4).unwrap_or(u32::MAX));
+        match kind {
+            b'Q' => self.unanswered.push_back(Request::Simple),
+            b'S' => {
+                self.extend();
+                self.group = Group::None;
+            }
+            kind if EXTENDED.contains(&kind) => self.extend(),
+            _ => {}
+        }
+    }
+
+    fn extend(&mut self) {
+        if self.group == Group::None {
+            self.unanswered.push_back(Request::Extended);
+            self.group = Group::Begun;
+        }
+    }
+
+    /// Lets the server know that there are no rows for what was asked last, if that was a query.
+    pub(super) fn refuse_rows(&mut self) {
+        if std::mem::take(&mut self.after_query) {
+            self.out.extend_from_slice(&framed(b'f', format!("{NO_ROWS}\0").as_bytes()));
+        }
+    }
+
+    /// Whether what the server answers now is a query, for whose rows nobody has asked us.
+    pub(super) fn is_query_next(&self) -> bool {
+        self.unanswered.front() == Some(&Request::Simple)
+    }
+
+    /// The server is done with one request.
+    pub(super) fn answered(&mut self) {
+        self.unanswered.pop_front();
+    }
+
+    /// What is to go out now.
+    pub(super) fn outgoing(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// So much of it has gone.
+    pub(super) fn sent(&mut self, count: usize) {
+        self.out.advance(count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST_PACKET: &[u8] = b"\0\0\0\x08abcd";
+
+    fn sent<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, Asked) {
+        let mut asked = Asked::new();
+        for piece in pieces {
+            asked.take(piece).unwrap();
+        }
+        (asked.outgoing().to_vec(), asked)
+    }
+
+    fn refusal() -> Vec<u8> {
+        framed(b'f', format!("{NO_ROWS}\0").as_bytes())
+    }
+
+    #[test]
+    fn a_query_gets_no_rows_before_anything_else_goes_out_whatever_way_the_bytes_are_cut() {
+        let (one, other) = (framed(b'Q', b"one\0"), framed(b'Q', b"other\0"));
+        let session = [FIRST_PACKET, &framed(b'p', b"secret\0"), &one, &other, &framed(b'X', b"")].concat();
+        let expected =
+            [FIRST_PACKET, &framed(b'p', b"secret\0"), &one, &refusal(), &other, &refusal(), &framed(b'X', b"")]
+                .concat();
+        for cut in 0..=session.len() {
+            let (begin, end) = session.split_at(cut);
+            assert_eq!(sent([begin, end]).0, expected, "{cut}");
+        }
+        assert_eq!(sent(session.chunks(1)).0, expected);
+    }
+
+    #[test]
+    fn nothing_follows_a_query_of_itself() {
+        let session = [FIRST_PACKET, &framed(b'Q', b"one\0")].concat();
+        let (out, mut asked) = sent([session.as_slice()]);
+        assert_eq!(out, session);
+        asked.refuse_rows();
+        asked.refuse_rows();
+        assert_eq!(asked.outgoing(), [session, refusal()].concat());
+    }
+
+    #[test]
+    fn a_copy_that_was_asked_for_has_its_rows() {
+        let rows = [framed(b'B', b""), framed(b'E', b""), framed(b'd', b"1\n"), framed(b'c', b""), framed(b'S', b"")];
+        let session = [FIRST_PACKET, &rows.concat()].concat();
+        let (out, mut asked) = sent([session.as_slice()]);
+        assert_eq!(out, session);
+        assert!(!asked.is_query_next() && asked.unanswered.len() == 1);
+        asked.refuse_rows();
+        assert_eq!(asked.outgoing(), session);
+    }
+
+    #[test]
+    fn answers_belong_to_requests_in_order() {
+        let session = [FIRST_PACKET, &framed(b'Q', b""), &framed(b'P', b""), &framed(b'S', b""), &framed(b'S', b"")];
+        let (_, mut asked) = sent([session.concat().as_slice(), &framed(b'Q', b"")]);
+        let queries: Vec<bool> = (0..5)
+            .map(|_| {
+                let is_query = asked.is_query_next();
+                asked.answered();
+                is_query
+            })
+            .collect();
+        assert_eq!(queries, [true, false, false, true, false]);
+    }
+}
