@@ -235,9 +235,8 @@ fn a_copy_that_nobody_has_seen_harms_neither_the_session_nor_what_was_sent_behin
         client.batch_execute("copy (select generate_series(1, 1000)) to stdout; copy t to stdout").await.unwrap();
         // With the next question already sent, and without.
         let copy = "insert into t values (1); copy t from stdin; insert into t values (2)";
-        let pipelined = async {
-            tokio::join!(client.batch_execute(copy), rows(client, &Question::reading("select count(*) from public.t")))
-        };
+        let count = Question::reading("select count(*) from public.t");
+        let pipelined = async { tokio::join!(client.batch_execute(copy), rows(client, &count)) };
         let (failed, answer) = pipelined.await;
         let failed = failed.unwrap_err();
         let said = failed.as_db_error().expect("the server says so").message();
@@ -249,10 +248,7 @@ fn a_copy_that_nobody_has_seen_harms_neither_the_session_nor_what_was_sent_behin
         let mut sink = std::pin::pin!(sink);
         futures_util::SinkExt::send(&mut sink, bytes::Bytes::from_static(b"1\n2\n")).await.unwrap();
         assert_eq!(sink.finish().await.unwrap(), 2);
-        assert_eq!(
-            rows(client, &Question::reading("select count(*) from public.t")).await.unwrap(),
-            [[Some("2".to_owned())]]
-        );
+        assert_eq!(rows(client, &count).await.unwrap(), [[Some("2".to_owned())]]);
     });
 }
 
