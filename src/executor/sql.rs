@@ -1,18 +1,17 @@
 //! `executor: sql`: plain SQL files, from inside the action, over the tunnel. One session holds the run lock and does the
 //! work, so that losing one is losing both.
 
+use super::renew;
 use crate::{
     fault::{Code, Fault, Stage},
     github::env::Runner,
     input::{Command, Settings, When},
     ledger::{Content, Found, Layout, Ledger, discover_sql, found, invalid_indexes_sql},
-    migrate::{self, Apply, Files, Migration, Rules, Tally},
+    migrate::{self, Files, Fresh, Migration, Rules, Tally},
     postgres::{Session, Startup, facts, fault::statement, lock, ready, rows},
     reach::Reach,
     run::event::{Change, Coverage, Event, Events, MigrationId, PlanFacts, Proof},
 };
-
-use futures_util::future::join;
 
 /// The executor and what it knows so far.
 #[derive(Debug)]
@@ -28,7 +27,9 @@ pub struct Sql<'a> {
     /// What the opening told of a database that has no ledger yet.
     fresh: Content,
     /// The ledger, asked for behind the last file.
-    proof: Option<Content>,
+    pub(super) proof: Option<Content>,
+    /// What the session was like when it was new.
+    pub(super) fresh_session: Fresh,
     pub(super) locked: bool,
     pub(super) ledger: Option<Ledger>,
     pub(super) before: Content,
@@ -56,6 +57,7 @@ impl<'a> Sql<'a> {
             opening: Vec::new(),
             fresh: Content::default(),
             proof: None,
+            fresh_session: Fresh { state_sql: renew::state_sql(settings), state: String::new() },
             locked: false,
             ledger: None,
             before: Content::default(),
@@ -73,7 +75,9 @@ impl<'a> Sql<'a> {
         let target = self.settings.database()?;
         let session = ready::connect(reach, target, &self.startup, self.settings.wait_timeout, &self.events).await?;
         let session = self.session.insert(session);
-        let opening = facts::open(session, target, super::opens(self.settings), &opening_sql(self.settings)).await?;
+        let question = format!("{}; {}", opening_sql(self.settings), renew::question(&self.fresh_session));
+        let opening = facts::open(session, target, super::opens(self.settings), &question).await?;
+        self.fresh_session.state = renew::answer(&opening.extra);
         self.locked = opening.locked;
         (self.opening, self.fresh) = (found(&opening.extra), Content::parse(&opening.extra));
         self.events.tell(Event::Database(opening.facts));
@@ -178,37 +182,6 @@ impl<'a> Sql<'a> {
     #[must_use]
     pub fn turns(&self) -> &'static [When] {
         if self.has_work() { &[When::Always, When::Pending] } else { &[When::Always] }
-    }
-
-    /// Applies the plan. When the connection is lost on the way it is made anew to find out what was committed.
-    ///
-    /// # Errors
-    /// Why it stopped; what was applied before is told by events.
-    pub async fn migrate(&mut self, reach: &mut Reach) -> Result<(), Fault> {
-        let (session, ledger) = (open(self.session.as_ref())?, known(self.ledger.as_ref())?);
-        let run = self.runner.run_url();
-        let apply = Apply {
-            client: &session.client,
-            ledger,
-            events: &self.events,
-            retries: self.settings.safety.retries,
-            run: run.as_deref(),
-            tally: &self.tally,
-        };
-        let pending: Vec<&Migration> = self.pending.iter().collect();
-        // The question goes out behind the files; answered too early it proves nothing, and is asked again.
-        let (applied, proof) = join(apply.all(&pending), self.read(&ledger.made())).await;
-        let Err(stopped) = applied else {
-            self.proof = proof.ok();
-            return Ok(());
-        };
-        if stopped.fault.code == Code::DatabaseLost {
-            return self.settle(reach, stopped).await;
-        }
-        if let Some(migration) = self.pending.get(stopped.at) {
-            self.events.tell(Event::Failed { version: migration.id.version });
-        }
-        Err(stopped.fault)
     }
 
     /// The proof: of `migrate`, that the ledger, read again, has everything that was applied; of `verify`, that nothing is

@@ -4,7 +4,7 @@ use super::sites::Sites;
 use crate::{
     fault::{Code, Fault, Place},
     migrate::{Source, Span},
-    postgres::{Session, Startup, fault::statement, lock, ready, rows},
+    postgres::{Session, Startup, UNLIMITED, fault::statement, lock, ready, rows},
     reach::Reach,
 };
 use std::{path::Path, time::Duration};
@@ -44,7 +44,10 @@ async fn within(
     (shown, text): (&str, &str),
     session: &Session,
 ) -> Result<(), Fault> {
-    let work = session.client.batch_execute(text);
+    let work = async {
+        session.client.batch_execute(&format!("DO $bastion_migrate$ BEGIN {UNLIMITED}END $bastion_migrate$")).await?;
+        session.client.batch_execute(text).await
+    };
     let done = match limit {
         None => work.await,
         Some(limit) => match timeout(limit, work).await {

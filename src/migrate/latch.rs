@@ -8,12 +8,15 @@
 //! * a file that ends its own transaction ends the savepoint that `open` made, and `close` begins by releasing it. (A
 //!   setting would not do for a mark: the file may say RESET ALL.)
 //! * where no block is left to fail in, `open` demands that the version before is recorded, and that the run lock is ours.
+//!
+//! `open` also demands that the session still is what a new one would be: what a file changes of that is seen there, however
+//! it did it, and the files behind it run in a new session.
 
-use super::Migration;
+use super::{Migration, Modes};
 use crate::{
     fault::{Code, Fault},
     ledger::{Entry, Ledger},
-    postgres::{fault::statement, literal, lock},
+    postgres::{UNLIMITED, fault::statement, literal, lock},
 };
 use tokio_postgres::Error;
 
@@ -33,6 +36,28 @@ const QUICK: &str = "10 ms";
 /// The SQLSTATEs of our own refusals; class BM is nobody's (PostgreSQL manual, appendix A).
 const NOT_RECORDED: &str = "BM001";
 const LOCK_LOST: &str = "BM002";
+const SESSION_WORN: &str = "BM003";
+
+/// What a session is like that nothing has changed: a question, and what it answered when the session was new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fresh {
+    /// An SQL expression.
+    pub state_sql: String,
+    /// Its value.
+    pub state: String,
+}
+
+impl Fresh {
+    fn guard_sql(&self) -> String {
+        let same = format!("({} OPERATOR(pg_catalog.=) {})", self.state_sql, literal(&self.state));
+        raise_unless(&same, SESSION_WORN, "bastion-migrate: a new session would begin in another state")
+    }
+}
+
+/// Whether a migration could not begin because it needs a new session.
+pub(super) fn is_worn(fault: &Fault) -> bool {
+    fault.sqlstate.as_deref() == Some(SESSION_WORN)
+}
 
 /// Takes back what a file changed in its session: roles and settings return to the start-up's, and what lives as long as the
 /// session (temporary tables, prepared statements, cursors, LISTEN) ends, so that no file depends on which ones ran before it
@@ -42,24 +67,25 @@ pub(super) const FORGET: &str = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET 
 
 /// Begins a migration; answers with its transaction id. That the lock is still ours costs nothing to ask: who holds an advisory
 /// lock gets it once more (PostgreSQL manual, 13.3.5), and it goes with the session however often it was taken.
-pub(super) fn open_sql(ledger: &Ledger, previous: Option<i64>) -> String {
+pub(super) fn open_sql(ledger: &Ledger, fresh: &Fresh, modes: Modes, previous: Option<i64>) -> String {
     let recorded = previous.map(|version| {
         let message = format!("bastion-migrate: version {version} is not recorded");
         raise_unless(&ledger.is_recorded_sql(version), NOT_RECORDED, &message)
     });
-    let guard = guard_sql(&recorded.unwrap_or_default());
-    format!("BEGIN; {guard}; SELECT pg_catalog.pg_current_xact_id()::text; SAVEPOINT bastion_migrate")
+    let guard = guard_sql(fresh, &recorded.unwrap_or_default());
+    let (begin, savepoint) = (modes.begin_sql(), modes.savepoint_sql("bastion_migrate"));
+    format!("{begin}; {guard}; SELECT pg_catalog.pg_current_xact_id()::text; {savepoint}")
 }
 
-/// Begins a migration without a transaction: only the lock is asked for, as nothing is sent ahead of an answer.
-pub(super) fn open_alone_sql() -> String {
-    guard_sql("")
+/// Begins a migration without a transaction: the version before is not asked for, as nothing is sent ahead of an answer.
+pub(super) fn open_alone_sql(fresh: &Fresh) -> String {
+    guard_sql(fresh, "")
 }
 
-fn guard_sql(more: &str) -> String {
+fn guard_sql(fresh: &Fresh, more: &str) -> String {
     let locked = format!("pg_catalog.pg_try_advisory_lock({})", lock::own_key());
     let held = raise_unless(&locked, LOCK_LOST, "bastion-migrate: the run lock is held by another session");
-    format!("DO $bastion_migrate$ BEGIN {held}{more} END $bastion_migrate$")
+    format!("DO $bastion_migrate$ BEGIN {held}{more}{}{UNLIMITED}END $bastion_migrate$", fresh.guard_sql())
 }
 
 fn raise_unless(condition: &str, sqlstate: &str, message: &str) -> String {

@@ -1,0 +1,159 @@
+//! Migrating over as many sessions as it takes: a file that changes what a new session would be like is the last one of its
+//! session, so that it makes no difference whether the next file is in this run or in another one.
+
+use super::sql::{Sql, known, open};
+use crate::{
+    fault::{Code, Fault},
+    input::Settings,
+    ledger::Content,
+    migrate::{Apply, Fresh, Migration, Reached, Stopped},
+    postgres::{
+        Session,
+        fault::statement,
+        lock::{self, Lock},
+        ready, rows, state_sql as postgres_state_sql,
+    },
+    reach::Reach,
+    run::event::Event,
+};
+use futures_util::future::join;
+
+/// By which word the answer is found among others.
+const STATE: &str = "state";
+
+/// The expression that tells whether a session is still what a new one would be.
+pub(super) fn state_sql(settings: &Settings) -> String {
+    let sqlx = settings.database.as_ref().map(|target| lock::sqlx(&target.name));
+    let ours: Vec<Lock> = [lock::own()].into_iter().chain(sqlx).collect();
+    postgres_state_sql(&ours)
+}
+
+/// Asks for the state of a new session.
+pub(super) fn question(fresh: &Fresh) -> String {
+    format!("SELECT '{STATE}', {}", fresh.state_sql)
+}
+
+/// Reads the answer to it.
+pub(super) fn answer(rows: &[Vec<Option<String>>]) -> String {
+    let is_it = |row: &&Vec<Option<String>>| row.first().is_some_and(|first| first.as_deref() == Some(STATE));
+    rows.iter().rfind(is_it).and_then(|row| row.get(1)?.clone()).unwrap_or_default()
+}
+
+impl Sql<'_> {
+    /// Applies the plan. When the connection is lost on the way it is made anew to find out what was committed.
+    ///
+    /// # Errors
+    /// Why it stopped; what was applied before is told by events.
+    pub async fn migrate(&mut self, reach: &mut Reach) -> Result<(), Fault> {
+        let mut from = 0;
+        loop {
+            let (reached, proof) = self.migrate_from(from).await?;
+            match reached {
+                Ok(Reached::End) => {
+                    self.proof = proof;
+                    return Ok(());
+                }
+                Ok(Reached::Worn(at)) => {
+                    self.renew(reach, at).await?;
+                    from = at;
+                }
+                Err(stopped) if stopped.fault.code == Code::DatabaseLost => return self.settle(reach, stopped).await,
+                Err(stopped) => {
+                    if let Some(migration) = self.pending.get(stopped.at) {
+                        self.events.tell(Event::Failed { version: migration.id.version });
+                    }
+                    return Err(stopped.fault);
+                }
+            }
+        }
+    }
+
+    /// Goes on in the session that there is. The question for the proof goes out behind the files; answered too early it proves
+    /// nothing, and is asked again.
+    async fn migrate_from(&self, from: usize) -> Result<(Result<Reached, Stopped>, Option<Content>), Fault> {
+        let (session, ledger) = (open(self.session.as_ref())?, known(self.ledger.as_ref())?);
+        let run = self.runner.run_url();
+        let apply = Apply {
+            client: &session.client,
+            ledger,
+            fresh: &self.fresh_session,
+            events: &self.events,
+            retries: self.settings.safety.retries,
+            run: run.as_deref(),
+            tally: &self.tally,
+        };
+        let pending: Vec<&Migration> = self.pending.iter().collect();
+        let (reached, proof) = join(apply.all(&pending, from), self.read(&ledger.made())).await;
+        Ok((reached, proof.ok()))
+    }
+
+    /// A new session for the files from this one on, with the locks of the old one.
+    async fn renew(&mut self, reach: &Reach, at: usize) -> Result<(), Fault> {
+        if let Some(migration) = self.pending.get(at) {
+            self.events.note(format!(
+                "{} begins a new session, as in a run of its own: what the files before it have left can't be taken back in the \
+                 old one",
+                migration.id.file
+            ));
+        }
+        let handed_over = match Session::connect(reach, self.settings.database()?, &self.startup, &self.events).await {
+            Ok(session) => self.hand_over_to(session).await?,
+            // Perhaps there is no room for two at once.
+            Err(_) => false,
+        };
+        if !handed_over {
+            self.begin_again(reach).await?;
+        }
+        let session = open(self.session.as_ref())?;
+        let state = rows(&session.client, &question(&self.fresh_session)).await.map_err(|error| statement(&error))?;
+        self.fresh_session.state = answer(&state);
+        Ok(())
+    }
+
+    fn locks(&self) -> Result<Vec<Lock>, Fault> {
+        let sqlx = match known(self.ledger.as_ref())?.layout {
+            crate::ledger::Layout::Sqlx => Some(lock::sqlx(&self.settings.database()?.name)),
+            crate::ledger::Layout::Plain => None,
+        };
+        Ok([lock::own()].into_iter().chain(sqlx).collect())
+    }
+
+    /// Whether the new session has all of our locks; then it is the one that we go on with.
+    async fn hand_over_to(&mut self, session: Session) -> Result<bool, Fault> {
+        let old = open(self.session.as_ref())?;
+        for lock in self.locks()? {
+            if !lock::hand_over(old, &session, lock).await? {
+                session.close().await;
+                return Ok(false);
+            }
+        }
+        if let Some(old) = self.session.replace(session) {
+            old.close().await;
+        }
+        Ok(true)
+    }
+
+    /// One session after the other. Whoever got the locks in between may have done a part of our work.
+    async fn begin_again(&mut self, reach: &Reach) -> Result<(), Fault> {
+        if let Some(old) = self.session.take() {
+            old.close().await;
+        }
+        let (target, wait) = (self.settings.database()?, self.settings.wait_timeout);
+        let session = ready::connect(reach, target, &self.startup, wait, &self.events).await?;
+        let server = self.runner.server_url.as_deref();
+        for lock in self.locks()? {
+            lock::acquire(&session, lock, self.settings.safety.lock_wait, server, &self.events).await?;
+        }
+        self.session = Some(session);
+        let content = self.read(&known(self.ledger.as_ref())?.made()).await?;
+        let mut left = self.pending.iter().skip(self.tally.applied.get());
+        match left.find(|migration| content.recorded.iter().any(|row| row.version == migration.id.version)) {
+            None => Ok(()),
+            Some(migration) => Err(Fault::new(
+                Code::LockLost,
+                format!("another run has applied `{}` while this one began a new session", migration.id.file),
+            )
+            .fix("run again: what was applied is in the ledger")),
+        }
+    }
+}
