@@ -5,13 +5,13 @@ use super::sql::{Sql, known, open};
 use crate::{
     fault::{Code, Fault},
     input::Settings,
-    ledger::Content,
+    ledger::{Content, Layout},
     migrate::{Apply, Fresh, Migration, Reached, Stopped},
     postgres::{
-        Session,
+        Session, THIS_DATABASE,
         fault::statement,
         lock::{self, Lock},
-        ready, rows, state_sql as postgres_state_sql,
+        ready, rows, state_sql,
     },
     reach::Reach,
     run::event::Event,
@@ -21,22 +21,24 @@ use futures_util::future::join;
 /// By which word the answer is found among others.
 const STATE: &str = "state";
 
-/// The expression that tells whether a session is still what a new one would be.
-pub(super) fn state_sql(settings: &Settings) -> String {
-    let sqlx = settings.database.as_ref().map(|target| lock::sqlx(&target.name));
-    let ours: Vec<Lock> = [lock::own()].into_iter().chain(sqlx).collect();
-    postgres_state_sql(&ours)
-}
-
-/// Asks for the state of a new session.
-pub(super) fn question(fresh: &Fresh) -> String {
-    format!("SELECT '{STATE}', {}", fresh.state_sql)
+/// Asks what a new session is like.
+pub(super) fn question(settings: &Settings) -> String {
+    format!("SELECT '{STATE}', {}, {THIS_DATABASE}", state_sql(&no_files(settings), THIS_DATABASE))
 }
 
 /// Reads the answer to it.
-pub(super) fn answer(rows: &[Vec<Option<String>>]) -> String {
+pub(super) fn answer(settings: &Settings, rows: &[Vec<Option<String>>]) -> Option<Fresh> {
     let is_it = |row: &&Vec<Option<String>>| row.first().is_some_and(|first| first.as_deref() == Some(STATE));
-    rows.iter().rfind(is_it).and_then(|row| row.get(1)?.clone()).unwrap_or_default()
+    let row = rows.iter().rfind(is_it)?;
+    let (state, database) = (row.get(1)?.clone()?, row.get(2)?.as_deref()?.parse::<u32>().ok()?);
+    let database = format!("'{database}'::pg_catalog.oid");
+    Some(Fresh { state_sql: state_sql(&no_files(settings), &database), state })
+}
+
+/// The locks that a session of ours may have.
+fn no_files(settings: &Settings) -> Vec<Lock> {
+    let sqlx = settings.database.as_ref().map(|target| lock::sqlx(&target.name));
+    [lock::own()].into_iter().chain(sqlx).collect()
 }
 
 impl Sql<'_> {
@@ -72,11 +74,13 @@ impl Sql<'_> {
     /// nothing, and is asked again.
     async fn migrate_from(&self, from: usize) -> Result<(Result<Reached, Stopped>, Option<Content>), Fault> {
         let (session, ledger) = (open(self.session.as_ref())?, known(self.ledger.as_ref())?);
+        let unasked = || Fault::new(Code::DatabaseNotPostgres, "the server did not say what its sessions begin with");
+        let fresh = self.new_session.as_ref().ok_or_else(unasked)?;
         let run = self.runner.run_url();
         let apply = Apply {
             client: &session.client,
             ledger,
-            fresh: &self.fresh_session,
+            fresh,
             events: &self.events,
             retries: self.settings.safety.retries,
             run: run.as_deref(),
@@ -105,15 +109,15 @@ impl Sql<'_> {
             self.begin_again(reach).await?;
         }
         let session = open(self.session.as_ref())?;
-        let state = rows(&session.client, &question(&self.fresh_session)).await.map_err(|error| statement(&error))?;
-        self.fresh_session.state = answer(&state);
+        let told = rows(&session.client, &question(self.settings)).await.map_err(|error| statement(&error))?;
+        self.new_session = answer(self.settings, &told);
         Ok(())
     }
 
     fn locks(&self) -> Result<Vec<Lock>, Fault> {
         let sqlx = match known(self.ledger.as_ref())?.layout {
-            crate::ledger::Layout::Sqlx => Some(lock::sqlx(&self.settings.database()?.name)),
-            crate::ledger::Layout::Plain => None,
+            Layout::Sqlx => Some(lock::sqlx(&self.settings.database()?.name)),
+            Layout::Plain => None,
         };
         Ok([lock::own()].into_iter().chain(sqlx).collect())
     }

@@ -29,7 +29,7 @@ pub struct Sql<'a> {
     /// The ledger, asked for behind the last file.
     pub(super) proof: Option<Content>,
     /// What the session was like when it was new.
-    pub(super) fresh_session: Fresh,
+    pub(super) new_session: Option<Fresh>,
     pub(super) locked: bool,
     pub(super) ledger: Option<Ledger>,
     pub(super) before: Content,
@@ -57,7 +57,7 @@ impl<'a> Sql<'a> {
             opening: Vec::new(),
             fresh: Content::default(),
             proof: None,
-            fresh_session: Fresh { state_sql: renew::state_sql(settings), state: String::new() },
+            new_session: None,
             locked: false,
             ledger: None,
             before: Content::default(),
@@ -75,9 +75,9 @@ impl<'a> Sql<'a> {
         let target = self.settings.database()?;
         let session = ready::connect(reach, target, &self.startup, self.settings.wait_timeout, &self.events).await?;
         let session = self.session.insert(session);
-        let question = format!("{}; {}", opening_sql(self.settings), renew::question(&self.fresh_session));
+        let question = format!("{}; {}", opening_sql(self.settings), renew::question(self.settings));
         let opening = facts::open(session, target, super::opens(self.settings), &question).await?;
-        self.fresh_session.state = renew::answer(&opening.extra);
+        self.new_session = renew::answer(self.settings, &opening.extra);
         self.locked = opening.locked;
         (self.opening, self.fresh) = (found(&opening.extra), Content::parse(&opening.extra));
         self.events.tell(Event::Database(opening.facts));

@@ -5,7 +5,9 @@ use super::{
     StatementKind,
     modes::Modes,
     name::{QualifiedName, folded},
+    options::{Switch, is_switched_off, option},
     phrase::{Part, Phrase},
+    session::{select, set},
     token::Tokens,
 };
 
@@ -135,78 +137,6 @@ fn copy(phrase: &mut Phrase<'_>) -> Nature {
         (Some("from"), Some(_)) => Nature::Rows,
         (Some("to"), Some(_)) => refused("`COPY … TO STDOUT` has nobody to send its rows to", None),
         _ => Nature::Plain,
-    }
-}
-
-fn set(phrase: &mut Phrase<'_>) -> Nature {
-    if phrase.eat("constraints") {
-        return Nature::Plain;
-    }
-    if phrase.eat("transaction") {
-        if phrase.eat("snapshot") {
-            return refused(
-                "`SET TRANSACTION SNAPSHOT` needs a session that has exported a snapshot and still holds it",
-                Some("remove it: such a snapshot is gone when the file is run again"),
-            );
-        }
-        return Modes::read(phrase).map_or(Nature::Plain, Nature::Modes);
-    }
-    let otherwise = if phrase.eat("local") { Nature::Plain } else { Nature::Session };
-    if phrase.eat("session") && phrase.eat_all(&["characteristics", "as", "transaction"]) {
-        return Modes::read(phrase).map_or(Nature::Session, |modes| Nature::Defaults(modes.isolation()));
-    }
-    let Some(name) = phrase.eat_name().map(|name| name.name.to_ascii_lowercase()) else { return otherwise };
-    if !phrase.eat("to") {
-        phrase.by_ref().next();
-    }
-    match name.as_str() {
-        "standard_conforming_strings" if !is_on(phrase) => refused(
-            "`standard_conforming_strings` other than `on` changes where strings end",
-            Some("remove it, and write strings with backslash escapes as E'…'"),
-        ),
-        "transaction_isolation" => Modes::isolated(phrase).map_or(Nature::Plain, Nature::Modes),
-        "default_transaction_isolation" if otherwise == Nature::Session => {
-            Modes::isolated(phrase).map_or(otherwise, Nature::Defaults)
-        }
-        "transaction_read_only" | "transaction_deferrable" => Nature::Plain,
-        _ => otherwise,
-    }
-}
-
-fn is_on(phrase: &Phrase<'_>) -> bool {
-    let value = phrase.peek().map(|part| part.text().trim_matches(['\'', '"']).to_ascii_lowercase());
-    matches!(value.as_deref(), Some("on" | "true" | "1" | "yes"))
-}
-
-/// Functions whose whole effect is on the session that calls them.
-const OF_THE_SESSION: &[&str] = &[
-    "set_config",
-    "pg_advisory_lock",
-    "pg_advisory_lock_shared",
-    "pg_try_advisory_lock",
-    "pg_try_advisory_lock_shared",
-    "pg_advisory_unlock",
-    "pg_advisory_unlock_shared",
-];
-
-/// `SELECT set_config(…)`, and nothing else in it.
-fn select(phrase: &mut Phrase<'_>) -> Nature {
-    loop {
-        if phrase.eat("pg_catalog") {
-            phrase.by_ref().next();
-        }
-        let called = phrase.eat_one_of(OF_THE_SESSION).and_then(|_| phrase.eat_group());
-        if called.is_none_or(|arguments| Tokens::new(arguments).any(|token| token.is_word(arguments, "select"))) {
-            return Nature::Plain;
-        }
-        if phrase.eat("as") {
-            phrase.by_ref().next();
-        }
-        match phrase.by_ref().next() {
-            None => return Nature::Session,
-            Some(Part::Other(",")) => {}
-            Some(_) => return Nature::Plain,
-        }
     }
 }
 
@@ -354,41 +284,8 @@ fn alone_as(kind: StatementKind, what: &'static str) -> Nature {
     Nature::Alone { kind, what }
 }
 
-fn refused(cause: &'static str, fix: Option<&'static str>) -> Nature {
+pub(super) fn refused(cause: &'static str, fix: Option<&'static str>) -> Nature {
     Nature::Refused { cause, fix }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Switch {
-    On,
-    Off,
-}
-
-/// Whether one of these is switched off in the options at the end, `WITH (…)`.
-fn is_switched_off(phrase: &mut Phrase<'_>, names: &[&str]) -> bool {
-    let options = phrase.filter_map(|part| match part {
-        Part::Group(options) => Some(options),
-        Part::Word(_) | Part::Other(_) => None,
-    });
-    options.last().is_some_and(|options| names.iter().any(|name| option(options, name) == Some(Switch::Off)))
-}
-
-/// How this option stands in a list `(a, b = value, c value)`, if it does (`defGetBoolean` in PostgreSQL's sources).
-fn option(list: &str, name: &str) -> Option<Switch> {
-    let mut phrase = Phrase::inside(list);
-    while let Some(part) = phrase.next() {
-        let found = folded(part.text()).is_some_and(|written| written == name);
-        if matches!(phrase.peek(), Some(Part::Other("="))) {
-            phrase.by_ref().next();
-        }
-        let value = phrase.by_ref().take_while(|part| !matches!(part, Part::Other(","))).last();
-        if found {
-            let value = value.map(|part| part.text().trim_matches('\'').to_ascii_lowercase());
-            let off = matches!(value.as_deref(), Some("false" | "off" | "0"));
-            return Some(if off { Switch::Off } else { Switch::On });
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -63,6 +63,8 @@ struct Open {
     blocks: usize,
     /// `json_object('key':'value')` has colons before strings.
     json: bool,
+    /// Where a COPY says FROM or TO; what stands behind it later is a condition.
+    direction: Option<Span>,
     /// `COPY … FROM STDIN`: rows follow.
     rows: bool,
 }
@@ -101,6 +103,7 @@ impl Open {
             head: Head::Nothing,
             blocks: 0,
             json: false,
+            direction: None,
             rows: false,
         }
     }
@@ -133,9 +136,12 @@ impl Open {
                 self.blocks = self.blocks.saturating_sub(1);
             }
         }
-        let stream = is("stdin") || is("stdout");
-        if stream && after("from") && self.parentheses == 0 && self.first.is_word(text, "copy") {
-            self.rows = true;
+        if self.parentheses == 0 && self.first.is_word(text, "copy") {
+            let begun = after("from") && self.direction == Some(self.previous.span);
+            self.rows |= begun && (is("stdin") || is("stdout"));
+            if is("from") || is("to") {
+                self.direction = self.direction.or(Some(token.span));
+            }
         }
         self.json |= is("json_object") || is("json_objectagg");
     }
@@ -341,9 +347,12 @@ mod tests {
 
     #[test]
     fn other_copies_have_no_rows() {
-        for text in
-            ["COPY t FROM '/stdin'; SELECT 1", "COPY (SELECT * FROM stdin) TO '/x'; SELECT 1", "SELECT 1 FROM stdin; x"]
-        {
+        for text in [
+            "COPY t FROM '/stdin'; SELECT 1",
+            "COPY t FROM '/x' WHERE a IS DISTINCT FROM stdin; COMMIT",
+            "COPY (SELECT * FROM stdin) TO '/x'; SELECT 1",
+            "SELECT 1 FROM stdin; x",
+        ] {
             assert!(cut(text).unwrap().statements.iter().all(|raw| raw.data.is_none()), "{text}");
             assert_eq!(statements(text).len(), 2, "{text}");
         }

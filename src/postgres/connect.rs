@@ -27,10 +27,11 @@ pub(super) const PATIENT: &str = "-c idle_session_timeout=0";
 
 /// Lifts a limit that database or role puts on whole transactions, for what is ours to limit by `timeout` and
 /// `statement-timeout`. It is the body of a block, as a start-up can't say it: servers before PostgreSQL 17 don't know it.
-pub const UNLIMITED: &str = "IF pg_catalog.current_setting('transaction_timeout', true) OPERATOR(pg_catalog.<>) '0' \
-    AND EXISTS (SELECT FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) 'transaction_timeout' \
+/// (The inner condition costs 2 ms, as each block is planned anew.)
+pub const UNLIMITED: &str = "IF pg_catalog.current_setting('transaction_timeout', true) OPERATOR(pg_catalog.<>) '0' THEN \
+    IF EXISTS (SELECT FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) 'transaction_timeout' \
     AND s.source OPERATOR(pg_catalog.<>) 'client') \
-    THEN PERFORM pg_catalog.set_config('transaction_timeout', '0', false); END IF; ";
+    THEN PERFORM pg_catalog.set_config('transaction_timeout', '0', false); END IF; END IF; ";
 
 /// What the server is told at start-up; costs no round trip, and `RESET ALL` returns to it.
 #[derive(Debug, Clone, PartialEq, Eq)]

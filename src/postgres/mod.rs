@@ -26,7 +26,7 @@ pub use guard::{Guard, Ward};
 pub use listener::{Injected, Listener, Passage};
 pub use record::{ServerError, Traffic};
 pub use sslmode::SslWish;
-pub use state::state_sql;
+pub use state::{THIS_DATABASE, state_sql};
 pub use target::{SslMode, Target};
 pub use tls::check_ca;
 pub use url_parameters::RootCert;

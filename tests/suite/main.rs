@@ -51,6 +51,7 @@ mod scenarios;
 mod server_losses;
 #[cfg(test)]
 mod servers;
+mod sessions;
 #[cfg(test)]
 mod shapes;
 /// What `make soak` asks of every round, tested here.
@@ -66,6 +67,7 @@ mod stopped;
 mod surfaces;
 #[cfg(test)]
 mod tools;
+mod transactions;
 mod without_transaction;
 #[cfg(test)]
 mod workflow;
