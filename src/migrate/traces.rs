@@ -5,7 +5,6 @@ use super::token::{LiteralKind, Token, TokenKind, Tokens};
 
 /// Functions that leave something in the session, PostgreSQL's own and those of extensions that come with it.
 const FUNCTIONS: &[&str] = &[
-    "set_config",
     "setseed",
     "dblink_connect",
     "dblink_connect_u",
@@ -15,6 +14,8 @@ const FUNCTIONS: &[&str] = &[
     "pg_copy_logical_replication_slot",
     "pg_backup_start",
     "pg_start_backup",
+    // What it reloads reaches a session that is there at some time, and a new one at once.
+    "pg_reload_conf",
 ];
 
 /// Whether the text, or a text in quotes in it, has something of the kind. What is only defined here and not run counts as
@@ -33,10 +34,15 @@ pub(super) fn leaves_traces(text: &str) -> bool {
     false
 }
 
-/// `SET a.b`, `SET seed`, `LOAD '…'`, or one of the functions; `last` are the two tokens before.
+/// `SET a.b`, `SET seed`, `set_config('a.b'`, `LOAD '…'`, or one of the functions; `last` are the two tokens before.
 fn is_trace(text: &str, last: [Option<Token>; 2], token: Token) -> bool {
     let is = |token: Option<Token>, word: &str| token.is_some_and(|token| token.is_word(text, word));
     let [before, previous] = last;
+    if is(before, "set_config") && previous.is_some_and(|token| token.kind == TokenKind::OpenParen) {
+        // Whatever is no plain name of a setting of PostgreSQL's own.
+        let name = token.span.of(text);
+        return !name.starts_with('\'') || name.contains('.') || name.eq_ignore_ascii_case("'seed'");
+    }
     match token.kind {
         TokenKind::Dot => is(before, "set"),
         TokenKind::Ident if is(previous, "set") && token.is_word(text, "seed") => true,
@@ -86,6 +92,8 @@ mod tests {
             "SELECT pg_catalog.Set_Config('app.tenant', '1', true)",
             "DO $$ BEGIN PERFORM set_config('a.b', '1', true); END $$",
             "DO $a$ BEGIN EXECUTE 'SET a.b = 1'; END $a$",
+            "SELECT set_config(name, '1', true) FROM t; SELECT set_config('seed', '0.5', false)",
+            "SELECT pg_reload_conf()",
             "DO 'BEGIN SET LOCAL a.b = 1; END'",
             "LOAD 'age'",
             "SET seed = 0.5",
@@ -101,6 +109,8 @@ mod tests {
         for text in [
             "SET search_path = a, b; SET LOCAL lock_timeout = 0; RESET ALL",
             "UPDATE t SET a = b.c FROM b",
+            "SELECT pg_catalog.set_config('search_path', '', false)",
+            "DO $$ BEGIN PERFORM set_config('lock_timeout', '0', true); END $$",
             "SELECT 'a' FROM load",
             "SELECT 'offset', $$SELECT 1$$, 'upload.x'",
             "CREATE TABLE set_config_ (seed int)",
