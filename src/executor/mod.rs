@@ -11,6 +11,7 @@ mod listing;
 mod loss;
 mod pursue;
 mod remote;
+mod renew;
 mod sibling;
 mod sidecar;
 mod sites;

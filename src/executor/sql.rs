@@ -1,6 +1,7 @@
 //! `executor: sql`: plain SQL files, from inside the action, over the tunnel. One session holds the run lock and does the
 //! work, so that losing one is losing both.
 
+use super::renew;
 use crate::{
     fault::{Code, Fault, Stage},
     github::env::Runner,
@@ -8,7 +9,7 @@ use crate::{
     ledger::{
         Choice, Content, Layout, Ledger, Survey, Wanted, invalid_indexes_sql, refuse_foreign, shape::ToolLedger, survey,
     },
-    migrate::{self, Apply, Files, Migration, Rules, Tally, Work},
+    migrate::{self, Files, Fresh, Migration, Rules, Tally},
     postgres::{
         Question, RunLock, Session, Startup, facts, lock,
         ready::{self, answered},
@@ -17,8 +18,6 @@ use crate::{
     reach::Reach,
     run::event::{Change, Coverage, Event, Events, MigrationId, PlanFacts, Proof},
 };
-
-use futures_util::future::join;
 
 /// The executor and what it knows so far.
 #[derive(Debug)]
@@ -38,7 +37,9 @@ pub struct Sql<'a> {
     /// What the opening told of a database that has no ledger yet.
     fresh: Content,
     /// The ledger, asked for behind the last file.
-    proof: Option<Content>,
+    pub(super) proof: Option<Content>,
+    /// What the session was like when it was new.
+    pub(super) new_session: Option<Fresh>,
     pub(super) locked: bool,
     pub(super) ledger: Option<Ledger>,
     pub(super) before: Content,
@@ -68,6 +69,7 @@ impl<'a> Sql<'a> {
             others: Vec::new(),
             fresh: Content::default(),
             proof: None,
+            new_session: None,
             locked: false,
             ledger: None,
             before: Content::default(),
@@ -86,7 +88,9 @@ impl<'a> Sql<'a> {
         let wait = self.settings.wait_timeout;
         let session = ready::connect(reach, target, &self.startup, wait, &self.events).await?;
         let session = self.session.insert(session);
-        let opening = facts::open(session, target, super::opens(self.settings), opening(self.settings), wait).await?;
+        let question = opening(self.settings).and(&renew::question(self.settings));
+        let opening = facts::open(session, target, super::opens(self.settings), question, wait).await?;
+        self.new_session = renew::answer(self.settings, &opening.extra);
         self.locked = opening.locked;
         (self.opening, self.fresh) = (Survey::read(&opening.extra), Content::parse(&opening.extra));
         self.events.tell(Event::Database(opening.facts));
@@ -203,41 +207,6 @@ impl<'a> Sql<'a> {
     #[must_use]
     pub fn turns(&self) -> &'static [When] {
         if self.has_work() { &[When::Always, When::Pending] } else { &[When::Always] }
-    }
-
-    /// Applies the plan. When the connection is lost on the way it is made anew to find out what was committed.
-    ///
-    /// # Errors
-    /// Why it stopped; what was applied before is told by events.
-    pub async fn migrate(&mut self, reach: &mut Reach) -> Result<(), Fault> {
-        let (session, ledger) = (open(self.session.as_ref())?, known(self.ledger.as_ref())?);
-        let run = self.runner.run_url();
-        let apply = Apply {
-            client: &session.client,
-            ledger,
-            events: &self.events,
-            retries: self.settings.safety.retries,
-            wait: self.settings.wait_timeout,
-            run: run.as_deref(),
-            tally: &self.tally,
-        };
-        let pending: Vec<&Migration> = self.pending.iter().collect();
-        // The question goes out behind the files; answered too early it proves nothing, and is asked again. It must not get
-        // into the middle of a file that is sent in several parts.
-        let goes_out_behind = pending.iter().all(|migration| migration.work == Work::Whole);
-        let asked = async { if goes_out_behind { self.read(&ledger.made()).await.ok() } else { None } };
-        let (applied, proof) = join(apply.all(&pending), asked).await;
-        let Err(stopped) = applied else {
-            self.proof = proof;
-            return Ok(());
-        };
-        if stopped.fault.code.ends_session() {
-            return self.settle(reach, stopped).await;
-        }
-        if let Some(migration) = self.pending.get(stopped.at) {
-            self.events.tell(Event::Failed { version: migration.id.version });
-        }
-        Err(stopped.fault)
     }
 
     /// The proof: of `migrate`, that the ledger, read again, has everything that was applied; of `verify`, that nothing is

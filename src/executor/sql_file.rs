@@ -5,7 +5,7 @@ use crate::{
     fault::{Code, Fault, Place},
     migrate::{Source, Span},
     postgres::{
-        Question, Session, Startup,
+        Question, Session, Startup, UNLIMITED,
         fault::statement,
         lock,
         ready::{self, answered},
@@ -53,7 +53,10 @@ async fn within(
     (shown, text): (&str, &str),
     session: &Session,
 ) -> Result<(), Fault> {
-    let work = session.client.batch_execute(text);
+    let work = async {
+        session.client.batch_execute(&format!("DO $bastion_migrate$ BEGIN {UNLIMITED}END $bastion_migrate$")).await?;
+        session.client.batch_execute(text).await
+    };
     let done = match limit {
         None => work.await,
         Some(limit) => match timeout(limit, work).await {

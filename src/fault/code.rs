@@ -241,7 +241,7 @@ codes! {
     /// A file has a section that undoes the migration.
     UndoSection "undo-section" Configuration Plan "move what undoes the migration out of the file: it would be run right after what does it";
     /// A file begins or ends transactions itself.
-    OwnTransaction "own-transaction" Configuration Plan "remove BEGIN and COMMIT: each file already runs in one transaction of its own; or put `-- no-transaction` on the file's first line";
+    OwnTransaction "own-transaction" Configuration Plan "remove BEGIN and COMMIT: each file already runs in one transaction of its own";
     /// A file mixes what needs a transaction with what can't have one.
     MixedFile "mixed-file" Configuration Plan "put the statement into a file of its own";
     /// A statement that would break the run's own session.

@@ -2,7 +2,7 @@
 
 use super::{
     Migration, Work, blame, copy,
-    latch::{Commit, OUR_ENCODING, close_sql, had_ended, open_sql, opening_fault},
+    latch::{Commit, Fresh, OUR_ENCODING, close_sql, had_ended, is_worn, open_sql, opening_fault},
     span::Span,
     statements,
     tally::Tally,
@@ -29,6 +29,8 @@ pub struct Apply<'a> {
     pub client: &'a Client,
     /// Where it is recorded.
     pub ledger: &'a Ledger,
+    /// What the session was like when it was new.
+    pub fresh: &'a Fresh,
     /// Who listens.
     pub events: &'a Events,
     /// How often a file is tried again after a lock timeout.
@@ -39,6 +41,15 @@ pub struct Apply<'a> {
     pub run: Option<&'a str>,
     /// How far it got; outlives the future that applies.
     pub tally: &'a Tally,
+}
+
+/// How far one session gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// To the end.
+    End,
+    /// To this migration: it and those behind it need a new session.
+    Worn(usize),
 }
 
 /// Where it stopped.
@@ -59,14 +70,18 @@ const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
 impl Apply<'_> {
-    /// Applies them in order, each with its ledger row, and stops at the first that fails.
+    /// Applies them in order from this one on, each with its ledger row, and stops at the first that fails or that another
+    /// session has to go on with.
     ///
     /// # Errors
     /// Where and why it stopped; everything before that is committed and recorded, nothing after it has begun.
-    pub async fn all(&self, pending: &[&Migration]) -> Result<(), Stopped> {
-        let (mut at, mut tries, mut backoff) = (0, 0, FIRST_BACKOFF);
-        let mut first = Some(self.first(pending).await?);
+    pub async fn all(&self, pending: &[&Migration], from: usize) -> Result<Reached, Stopped> {
+        let (mut at, mut tries, mut backoff) = (from, 0, FIRST_BACKOFF);
+        let mut first = Some(self.first(pending, from).await?);
         while at < pending.len() {
+            if at > from && pending.get(at - 1).is_some_and(|before| before.leaves_traces) {
+                return Ok(Reached::Worn(at));
+            }
             let some = match first.take() {
                 Some(some) => some,
                 None => self.some(pending, at).await,
@@ -76,6 +91,10 @@ impl Apply<'_> {
                 (tries, backoff) = (0, FIRST_BACKOFF);
             }
             at = stopped.at;
+            if is_worn(&stopped.fault) {
+                self.tally.sent.set(at);
+                return Ok(Reached::Worn(at));
+            }
             if !may_pass(&stopped.fault) || tries == self.retries {
                 return Err(stopped);
             }
@@ -88,13 +107,16 @@ impl Apply<'_> {
             sleep(backoff).await;
             backoff = (backoff * 2).min(LONGEST_BACKOFF);
         }
-        Ok(())
+        Ok(Reached::End)
     }
 
     /// The ledger, and behind it the first files without waiting for it: where it can't be made they can't be recorded, and
     /// what can't be recorded is rolled back. What has no transaction waits.
-    async fn first(&self, pending: &[&Migration]) -> Result<Result<usize, Stopped>, Stopped> {
-        let unmade = |fault| Stopped { at: 0, fault };
+    async fn first(&self, pending: &[&Migration], from: usize) -> Result<Result<usize, Stopped>, Stopped> {
+        let unmade = |fault| Stopped { at: from, fault };
+        if from > 0 {
+            return Ok(self.some(pending, from).await);
+        }
         if !pending.first().is_some_and(|migration| migration.work == Work::Whole) {
             self.make_ledger().await.map_err(unmade)?;
             return Ok(self.some(pending, 0).await);
@@ -108,6 +130,8 @@ impl Apply<'_> {
         let Some(rest) = pending.get(at..) else { return Ok(at) };
         let previous = at.checked_sub(1).and_then(|before| pending.get(before)).map(|before| before.id.version);
         let whole = rest.iter().take_while(|migration| matches!(migration.work, Work::Whole)).count();
+        // What stands behind one that leaves traces waits for a new session.
+        let whole = rest.iter().take(whole).position(|migration| migration.leaves_traces).map_or(whole, |at| at + 1);
         let alone = |fault| Stopped { at, fault };
         match rest.first().map(|migration| (migration, &migration.work)) {
             None => Ok(at),
@@ -160,7 +184,9 @@ impl Apply<'_> {
         let close = close_sql(self.ledger, &self.entry(migration), commit);
         // `simple_query_raw` has sent when it returns; it does not wait for the answer.
         Ok(InFlight {
-            open: Box::pin(self.client.simple_query_raw(&open_sql(self.ledger, previous)).await?),
+            open: Box::pin(
+                self.client.simple_query_raw(&open_sql(self.ledger, self.fresh, migration.modes, previous)).await?,
+            ),
             body: Box::pin(self.client.simple_query_raw(&migration.body).await?),
             close: Box::pin(self.send_close(&close).await?),
         })
@@ -196,6 +222,9 @@ impl Apply<'_> {
         }
         self.tally.xid.set(opened.rows.first().and_then(|xid| xid.parse().ok()));
         self.events.tell(Event::Started(migration.id.clone()));
+        if let Some(remark) = &migration.remark {
+            self.events.note(remark.clone());
+        }
         Ok(Instant::now())
     }
 

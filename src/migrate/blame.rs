@@ -1,6 +1,10 @@
-//! A server's error → the fault, with its place in the migration's file.
+//! A server's error → the fault, with its place in the migration's file and what to do there.
 
-use super::{Migration, span::Span};
+use super::{
+    Migration, Work,
+    classify::{Nature, nature},
+    span::Span,
+};
 use crate::{
     fault::{Fault, Place},
     postgres::fault::statement,
@@ -10,25 +14,62 @@ use tokio_postgres::error::{DbError, Error, ErrorPosition};
 /// The fault for `sent`, a part of the file's body, of which `completed` statements ran before the error.
 pub(super) fn fault(error: &Error, migration: &Migration, sent: Span, completed: usize) -> Fault {
     let fault = statement(error);
-    match error.as_db_error() {
-        Some(server) => fault.in_file(place(server, migration, sent, completed)),
+    let Some(server) = error.as_db_error() else { return fault };
+    let failing = failing(migration, sent, completed);
+    let fault = fault.in_file(place(server, migration, sent, failing));
+    match fix(server, &migration.work, failing.map(|span| span.of(&migration.body))) {
+        Some(fix) => fault.fix(fix),
         None => fault,
     }
 }
 
-/// The server gives a position for what it can't parse or name; for everything else, how many statements of the message it
-/// had completed tells which one failed (each completed one is told by a message of its own).
-fn place(server: &DbError, migration: &Migration, sent: Span, completed: usize) -> Place {
+/// How many statements of the message the server had completed tells which one failed: each completed one is told by a
+/// message of its own.
+fn failing(migration: &Migration, sent: Span, completed: usize) -> Option<Span> {
+    let inside = |statement: &Span| sent.start <= statement.start && statement.end <= sent.end;
+    migration.statements().into_iter().filter(inside).nth(completed)
+}
+
+/// The server gives a position for what it can't parse or name; everything else is where the statement is.
+fn place(server: &DbError, migration: &Migration, sent: Span, failing: Option<Span>) -> Place {
     let source = migration.source();
     if let Some(ErrorPosition::Original(position)) = server.position() {
         return source.at_position(sent, usize::try_from(*position).unwrap_or(usize::MAX));
     }
-    let inside = |statement: &Span| sent.start <= statement.start && statement.end <= sent.end;
-    let Some(failing) = migration.statements().into_iter().filter(inside).nth(completed) else {
-        return source.file();
-    };
+    let Some(failing) = failing else { return source.file() };
     server
         .where_()
         .and_then(|context| source.in_block(failing, context))
         .unwrap_or_else(|| source.at_byte(failing.start))
+}
+
+/// What to do about transactions in the wrong place, which depends on how the file is sent.
+fn fix(server: &DbError, work: &Work, failing: Option<&str>) -> Option<&'static str> {
+    let one_by_one = matches!(work, Work::Statements { .. });
+    match server.code().code() {
+        "2D000" if one_by_one => Some(
+            "COMMIT and ROLLBACK work in a DO block, or in a procedure that the file itself calls, and neither between BEGIN and \
+             COMMIT, nor in a function, nor in a block with EXCEPTION: move them, or remove them",
+        ),
+        "2D000" => Some(
+            "the statement commits by itself, which can't be in a transaction: put it into a file of its own with \
+             `-- no-transaction` on the first line",
+        ),
+        "25001" if failing.is_some_and(asks_for_transaction) => {
+            Some("say what the transaction should be like at the top of the file, before its first query")
+        }
+        "25001" if server.where_().is_some() || one_by_one => Some(
+            "what can't run in a transaction can't run in a function or in a block, either: write it as a statement of its own \
+             into a file with `-- no-transaction` on the first line",
+        ),
+        _ => None,
+    }
+}
+
+fn asks_for_transaction(statement: &str) -> bool {
+    match nature(statement) {
+        Nature::Modes(_) => true,
+        Nature::Plain => super::phrase::Phrase::new(statement).eat("set"),
+        _ => false,
+    }
 }

@@ -1,4 +1,5 @@
-//! A migration with COPY data: one transaction, piece by piece, because data can't be part of a query's text.
+//! COPY data can't be part of a query's text: what has some goes piece by piece, a file in one transaction, or a statement of
+//! a file without one.
 
 use super::{
     Migration, Piece,
@@ -35,12 +36,26 @@ async fn transaction(
     previous: Option<i64>,
 ) -> Result<(), Fault> {
     let plainly = |error: Error| statement(&error).in_file(migration.source().file());
-    let stream = apply.client.simple_query_raw(&open_sql(apply.ledger, previous)).await.map_err(plainly)?;
+    let stream = apply
+        .client
+        .simple_query_raw(&open_sql(apply.ledger, apply.fresh, migration.modes, previous))
+        .await
+        .map_err(plainly)?;
     let began = apply.opened(migration, answer(Box::pin(stream)).await)?;
+    send(apply, migration, pieces).await?;
+    apply.tally.sent.set(apply.tally.applied.get() + 1);
+    let close = close_sql(apply.ledger, &apply.entry(migration), Commit::Flushed);
+    let stream = apply.client.simple_query_raw(&close).await.map_err(plainly)?;
+    apply.recorded(migration, answer(Box::pin(stream)).await, began)
+}
+
+/// Sends the pieces one after the other, each when the one before it is done.
+pub(super) async fn send(apply: &Apply<'_>, migration: &Migration, pieces: &[Piece]) -> Result<(), Fault> {
     for piece in pieces {
         match piece {
             Piece::Sql(span) => {
-                let stream = apply.client.simple_query_raw(span.of(&migration.body)).await.map_err(plainly)?;
+                let sent = apply.client.simple_query_raw(span.of(&migration.body)).await;
+                let stream = sent.map_err(|error| statement(&error).in_file(migration.source().file()))?;
                 let body = outcome(Box::pin(stream)).await;
                 if let Some(error) = body.error {
                     return Err(blame::fault(&error, migration, *span, body.completed));
@@ -53,10 +68,7 @@ async fn transaction(
             }
         }
     }
-    apply.tally.sent.set(apply.tally.applied.get() + 1);
-    let close = close_sql(apply.ledger, &apply.entry(migration), Commit::Flushed);
-    let stream = apply.send_close(&close).await.map_err(plainly)?;
-    apply.recorded(migration, answer(Box::pin(stream)).await, began)
+    Ok(())
 }
 
 async fn copy(apply: &Apply<'_>, migration: &Migration, statement: Span, data: Span) -> Result<(), Error> {

@@ -1,12 +1,8 @@
 //! One migration file: its name, its body, how it will be sent.
 
 use super::{
-    checksum::Checksum,
-    directive,
-    locate::Source,
-    span::Span,
-    split::{Script, split},
-    work::{Work, decide},
+    checksum::Checksum, decide::decide, directive, locate::Source, modes::Modes, span::Span, split::split,
+    token::Tokens, traces::leaves_traces, work::Work,
 };
 use crate::{
     fault::{Code, Fault, Place},
@@ -18,12 +14,19 @@ use crate::{
 pub struct Migration {
     /// Its version, name and file.
     pub id: MigrationId,
-    /// The file's text, without a byte order mark; `\restrict` lines are blanked, so that positions still map.
+    /// The file's text, without a byte order mark; `\restrict` lines, and what we say in the file's place, are blanked, so that
+    /// positions still map.
     pub body: String,
     /// What the ledger keeps of its content.
     pub checksum: Checksum,
     /// How it is sent.
     pub work: Work,
+    /// What it asks for its transaction.
+    pub modes: Modes,
+    /// What the log says of how it is sent.
+    pub remark: Option<String>,
+    /// Whether its session can't be cleared of what it leaves there.
+    pub leaves_traces: bool,
 }
 
 impl Migration {
@@ -53,6 +56,9 @@ impl Migration {
 pub(super) struct Content {
     pub(super) body: String,
     pub(super) work: Work,
+    pub(super) modes: Modes,
+    pub(super) remark: Option<String>,
+    pub(super) leaves_traces: bool,
 }
 
 impl Content {
@@ -65,14 +71,17 @@ impl Content {
         let body = text(file, bytes).map_err(|fault| vec![fault])?;
         let source = Source { file, text: body };
         let undo = directive::refuse_undo(source);
-        let cut = split(source).and_then(|script| decide(source, &script).map(|work| (script, work)));
-        let (script, work) = match (undo, cut) {
+        let cut = split(source).and_then(|script| decide(source, &script).map(|decision| (script, decision)));
+        let (script, decision) = match (undo, cut) {
             (Ok(()), Ok(cut)) => cut,
             (Ok(()), Err(faults)) => return Err(faults),
             (Err(fault), Ok(_)) => return Err(vec![fault]),
             (Err(fault), Err(faults)) => return Err([fault].into_iter().chain(faults).collect()),
         };
-        Ok(Self { body: blanked(body, &script), work })
+        let blanks = script.ignored.iter().copied().chain(decision.ours.iter().flat_map(|span| said(body, *span)));
+        let body = blanked(body, blanks);
+        let leaves_traces = leaves_traces(&body);
+        Ok(Self { body, work: decision.work, modes: decision.modes, remark: decision.remark, leaves_traces })
     }
 }
 
@@ -96,10 +105,17 @@ fn text<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Fault> {
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-/// The text with what only psql understands replaced by as many spaces; those lines are ASCII, so bytes are characters.
-fn blanked(text: &str, script: &Script) -> String {
+/// The words of a statement, without the comments between them.
+fn said(text: &str, statement: Span) -> Vec<Span> {
+    let moved = |span: Span| Span { start: statement.start + span.start, end: statement.start + span.end };
+    let words = Tokens::new(statement.of(text)).filter(|token| token.is_significant());
+    words.map(|token| moved(token.span)).collect()
+}
+
+/// The text with these stretches replaced by as many spaces; all of them are ASCII, so bytes are characters.
+fn blanked(text: &str, blanks: impl Iterator<Item = Span>) -> String {
     let mut body = text.to_owned();
-    for span in &script.ignored {
+    for span in blanks {
         body.replace_range(span.start..span.end, &" ".repeat(span.end - span.start));
     }
     body
@@ -134,6 +150,18 @@ mod tests {
     }
 
     #[test]
+    fn blanks_what_we_say_in_the_files_place() {
+        let text = "-- é\nBEGIN /* é */ ISOLATION LEVEL SERIALIZABLE;\nSET TRANSACTION READ WRITE; SELECT 'é';\nCOMMIT";
+        let content = Content::read("0001_a.sql", text.as_bytes()).unwrap();
+        let gone = |said: &str| " ".repeat(said.len());
+        let (level, write) = (gone(" ISOLATION LEVEL SERIALIZABLE;"), gone("SET TRANSACTION READ WRITE;"));
+        let expected = format!("-- é\n      /* é */{level}\n{write} SELECT 'é';\n      ");
+        assert_eq!(content.body, expected);
+        assert_eq!(content.body.chars().count(), text.chars().count());
+        assert_eq!(content.work, Work::Whole);
+    }
+
+    #[test]
     fn names_the_line_of_what_is_not_utf8() {
         let (cause, line) = refused(b"SELECT 1;\nSELECT 'gr\xfc\xdfe';\n");
         assert_eq!(line, Some(2));
@@ -144,7 +172,7 @@ mod tests {
 
     #[test]
     fn tells_an_undo_section_together_with_other_faults() {
-        let text = b"-- migrate:up\nBEGIN;\nCREATE TABLE t ();\n-- migrate:down\nDROP TABLE t;\n";
+        let text = b"-- migrate:up\nCOMMIT;\nCREATE TABLE t ();\n-- migrate:down\nDROP TABLE t;\n";
         let codes: Vec<_> = Content::read("1_a.sql", text).unwrap_err().into_iter().map(|fault| fault.code).collect();
         assert_eq!(codes, [Code::UndoSection, Code::OwnTransaction]);
     }
@@ -154,7 +182,15 @@ mod tests {
         let id =
             MigrationId { version: 1, name: "a_b".to_owned(), file: "0001_a_b.sql".to_owned(), schema: String::new() };
         let content = Content::read(&id.file, b"-- x\nSELECT 1;;\nCOPY t FROM STDIN;\n;\n\\.\nSELECT 2").unwrap();
-        let migration = Migration { id, body: content.body, checksum: Checksum::plain(b""), work: content.work };
+        let migration = Migration {
+            id,
+            body: content.body,
+            checksum: Checksum::plain(b""),
+            work: content.work,
+            modes: content.modes,
+            remark: None,
+            leaves_traces: false,
+        };
         let texts: Vec<_> = migration.statements().iter().map(|span| span.of(&migration.body)).collect();
         assert_eq!(texts, ["SELECT 1;", "COPY t FROM STDIN;", "SELECT 2"]);
         assert_eq!(migration.description(), "a b");

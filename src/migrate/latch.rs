@@ -8,13 +8,18 @@
 //! * a file that ends its own transaction ends the savepoint that `open` made, and `close` begins by releasing it. (A
 //!   setting would not do for a mark: the file may say RESET ALL.)
 //! * where no block is left to fail in, `open` demands that the version before is recorded, and that the run lock is ours.
+//!
+//! `open` also demands that the session still is what a new one would be: what a file changes of that is seen there, however
+//! it did it, and the files behind it run in a new session.
 
-use super::Migration;
+use super::{Migration, Modes};
 use crate::{
     fault::Fault,
     ledger::{Entry, Ledger},
     postgres::{
+        UNLIMITED,
         fault::statement,
+        literal,
         question::{ON_ITS_OWN_PATH, ON_OUR_PATH, guard_sql, raise_unless},
     },
 };
@@ -35,6 +40,29 @@ const QUICK: &str = "10 ms";
 
 /// The SQLSTATE of our refusal to go on behind a file that is not recorded; class BM is nobody's (PostgreSQL manual, appendix A).
 const NOT_RECORDED: &str = "BM001";
+/// The SQLSTATE of our refusal to go on in a session that is not what a new one would be.
+const SESSION_WORN: &str = "BM003";
+
+/// What a session is like that nothing has changed: a question, and what it answered when the session was new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fresh {
+    /// An SQL expression.
+    pub state_sql: String,
+    /// Its value.
+    pub state: String,
+}
+
+impl Fresh {
+    fn guard_sql(&self) -> String {
+        let same = format!("({} OPERATOR(pg_catalog.=) {})", self.state_sql, literal(&self.state));
+        raise_unless(&same, SESSION_WORN, "bastion-migrate: a new session would begin in another state")
+    }
+}
+
+/// Whether a migration could not begin because it needs a new session.
+pub(super) fn is_worn(fault: &Fault) -> bool {
+    fault.sqlstate.as_deref() == Some(SESSION_WORN)
+}
 
 /// Takes back what a file changed in its session: roles and settings return to the start-up's, and what lives as long as the
 /// session (temporary tables, prepared statements, cursors, LISTEN) ends, so that no file depends on which ones ran before it
@@ -42,16 +70,21 @@ const NOT_RECORDED: &str = "BM001";
 pub(super) const FORGET: &str = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; \
     CLOSE ALL; DISCARD TEMP; DISCARD SEQUENCES; DEALLOCATE ALL; UNLISTEN *";
 
-/// Begins a migration; answers with its transaction id. The file gets the settings back that the database, the role and the URL give it.
-pub(super) fn open_sql(ledger: &Ledger, previous: Option<i64>) -> String {
+/// Begins a migration; answers with its transaction id. The file gets the settings back that the database, the role and the URL
+/// give it.
+pub(super) fn open_sql(ledger: &Ledger, fresh: &Fresh, modes: Modes, previous: Option<i64>) -> String {
     let recorded = previous.map(|version| {
         let message = format!("bastion-migrate: version {version} is not recorded");
         raise_unless(&ledger.is_recorded_sql(version), NOT_RECORDED, &message)
     });
-    let guard = guard_sql(&recorded.unwrap_or_default());
-    format!(
-        "BEGIN; {ON_OUR_PATH}; {guard}; SELECT pg_current_xact_id()::text; {ON_ITS_OWN_PATH}; SAVEPOINT bastion_migrate"
-    )
+    let guard = guard_sql(&format!("{}{}{UNLIMITED}", recorded.unwrap_or_default(), fresh.guard_sql()));
+    let (begin, savepoint) = (modes.begin_sql(), modes.savepoint_sql("bastion_migrate"));
+    format!("{begin}; {ON_OUR_PATH}; {guard}; SELECT pg_current_xact_id()::text; {ON_ITS_OWN_PATH}; {savepoint}")
+}
+
+/// Begins a migration without a transaction: the version before is not asked for, as nothing is sent ahead of an answer.
+pub(super) fn open_alone_sql(fresh: &Fresh) -> String {
+    guard_sql(&format!("{}{UNLIMITED}", fresh.guard_sql()))
 }
 
 /// The fault for a migration that could not begin.

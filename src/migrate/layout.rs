@@ -59,6 +59,9 @@ impl Files {
             id: found.id,
             body: found.content.body,
             work: found.content.work,
+            modes: found.content.modes,
+            remark: found.content.remark,
+            leaves_traces: found.content.leaves_traces,
             checksum: match layout {
                 Layout::Plain => found.plain,
                 Layout::Sqlx => found.sqlx,

@@ -144,7 +144,7 @@ fn digest(ledger: &BTreeMap<i64, &Recorded>, pending: &[&Migration]) -> String {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{checksum::Checksum, work::Work},
+        super::{checksum::Checksum, modes::Modes, work::Work},
         *,
     };
     use crate::run::event::MigrationId;
@@ -163,6 +163,9 @@ mod tests {
             body: body.to_owned(),
             checksum: Checksum::plain(body.as_bytes()),
             work: Work::Whole,
+            modes: Modes::default(),
+            remark: None,
+            leaves_traces: false,
         }
     }
 

@@ -44,7 +44,7 @@ fn invalid(index: &String) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{checksum::Checksum, work::Work};
+    use super::super::{checksum::Checksum, modes::Modes, work::Work};
     use super::*;
     use crate::{ledger::Recorded, run::event::MigrationId};
 
@@ -60,6 +60,9 @@ mod tests {
             checksum: Checksum::plain(body.as_bytes()),
             body,
             work: Work::Whole,
+            modes: Modes::default(),
+            remark: None,
+            leaves_traces: false,
         }
     }
 

@@ -58,17 +58,54 @@ struct Open {
     previous: Token,
     parentheses: usize,
     brackets: usize,
-    /// Open `BEGIN ATOMIC` and the `CASE`s in it.
+    head: Head,
+    /// Open `BEGIN ATOMIC`.
     blocks: usize,
     /// `json_object('key':'value')` has colons before strings.
     json: bool,
+    /// Where a COPY says FROM or TO; what stands behind it later is a condition.
+    direction: Option<Span>,
     /// `COPY … FROM STDIN`: rows follow.
     rows: bool,
 }
 
+/// How far a statement reads like one that makes a function, whose body may have semicolons in it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Head {
+    Nothing,
+    Create,
+    CreateOr,
+    Routine,
+    Other,
+}
+
+impl Head {
+    /// `CREATE [OR REPLACE] FUNCTION | PROCEDURE`, read one word further.
+    fn read(self, is: impl Fn(&str) -> bool) -> Self {
+        match self {
+            Self::Nothing if is("create") => Self::Create,
+            Self::Create if is("or") => Self::CreateOr,
+            Self::CreateOr if is("replace") => Self::Create,
+            Self::Create if is("function") || is("procedure") => Self::Routine,
+            Self::Routine => Self::Routine,
+            Self::Nothing | Self::Create | Self::CreateOr | Self::Other => Self::Other,
+        }
+    }
+}
+
 impl Open {
     fn new(first: Token) -> Self {
-        Self { first, previous: first, parentheses: 0, brackets: 0, blocks: 0, json: false, rows: false }
+        Self {
+            first,
+            previous: first,
+            parentheses: 0,
+            brackets: 0,
+            head: Head::Nothing,
+            blocks: 0,
+            json: false,
+            direction: None,
+            rows: false,
+        }
     }
 
     fn ends_here(self) -> bool {
@@ -76,6 +113,7 @@ impl Open {
     }
 
     fn take(&mut self, token: Token, text: &str) {
+        self.head = self.head.read(|word| token.is_word(text, word));
         match token.kind {
             TokenKind::OpenParen => self.parentheses += 1,
             TokenKind::CloseParen => self.parentheses = self.parentheses.saturating_sub(1),
@@ -90,19 +128,20 @@ impl Open {
     fn take_word(&mut self, token: Token, text: &str) {
         let is = |word| token.is_word(text, word);
         let after = |word| self.previous.is_word(text, word);
-        let is_label = after("as") || self.previous.kind == TokenKind::Dot;
-        if self.blocks == 0 {
-            if is("atomic") && after("begin") && self.first.is_word(text, "create") {
-                self.blocks = 1;
+        if self.head == Head::Routine && self.parentheses == 0 {
+            if is("atomic") && after("begin") {
+                self.blocks += 1;
+            } else if is("end") && (self.previous.kind == TokenKind::Semi || after("atomic")) {
+                // Any other END belongs to a CASE, or is a name: the block's own stands behind a whole statement.
+                self.blocks = self.blocks.saturating_sub(1);
             }
-        } else if is("case") && !is_label {
-            self.blocks += 1;
-        } else if is("end") && !is_label {
-            self.blocks -= 1;
         }
-        let stream = is("stdin") || is("stdout");
-        if stream && after("from") && self.parentheses == 0 && self.first.is_word(text, "copy") {
-            self.rows = true;
+        if self.parentheses == 0 && self.first.is_word(text, "copy") {
+            let begun = after("from") && self.direction == Some(self.previous.span);
+            self.rows |= begun && (is("stdin") || is("stdout"));
+            if is("from") || is("to") {
+                self.direction = self.direction.or(Some(token.span));
+            }
         }
         self.json |= is("json_object") || is("json_objectagg");
     }
@@ -253,11 +292,33 @@ mod tests {
             "CREATE OR REPLACE PROCEDURE f() begin atomic SELECT CASE WHEN a THEN CASE b WHEN 1 THEN 2 END END; END;",
             "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT t.end, 1 AS case, 2 AS end FROM t; SELECT 2; END;",
             "CREATE FUNCTION f() RETURNS int BEGIN /* x */ ATOMIC SELECT 1; END;",
+            "CREATE OR /* x */ REPLACE FUNCTION f(\"begin\" int, atomic int) RETURNS int BEGIN ATOMIC END;",
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1 end; SELECT CASE WHEN a THEN 1 END; END;",
+            "CREATE FUNCTION f() RETURNS void BEGIN ATOMIC CREATE FUNCTION g() BEGIN ATOMIC SELECT 1; END; END;",
         ] {
             assert_eq!(statements(&format!("{function} SELECT 1;")), [function, "SELECT 1;"]);
         }
         assert_eq!(statements("BEGIN; SELECT 1; END; SELECT 2"), ["BEGIN;", "SELECT 1;", "END;", "SELECT 2"]);
-        assert_eq!(statements("CREATE TABLE atomic (begin int); END;"), ["CREATE TABLE atomic (begin int);", "END;"]);
+    }
+
+    #[test]
+    fn what_is_named_like_a_function_body_hides_nothing() {
+        for first in [
+            "CREATE TABLE atomic (begin int);",
+            "CREATE TABLE t (begin atomic);",
+            "CREATE TABLE t AS SELECT 1 AS begin, begin atomic FROM x;",
+            "CREATE VIEW v AS SELECT begin atomic FROM t;",
+            "CREATE FUNCTION f(begin atomic) RETURNS int LANGUAGE sql AS 'SELECT 1';",
+            "CREATE FUNCTION f() RETURNS TABLE (begin atomic) LANGUAGE sql AS 'SELECT 1';",
+            "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$ BEGIN ATOMIC $$;",
+            "CREATE TABLE function (begin int); ALTER TABLE function ADD procedure atomic;",
+            "CREATE TRIGGER t BEFORE INSERT ON t EXECUTE FUNCTION begin();",
+            "ALTER FUNCTION begin atomic;",
+        ] {
+            let all = format!("{first} COMMIT; SELECT 1;");
+            let cut = statements(&all);
+            assert_eq!(cut[cut.len() - 2..], ["COMMIT;", "SELECT 1;"], "{first}");
+        }
     }
 
     #[test]
@@ -286,9 +347,12 @@ mod tests {
 
     #[test]
     fn other_copies_have_no_rows() {
-        for text in
-            ["COPY t FROM '/stdin'; SELECT 1", "COPY (SELECT * FROM stdin) TO '/x'; SELECT 1", "SELECT 1 FROM stdin; x"]
-        {
+        for text in [
+            "COPY t FROM '/stdin'; SELECT 1",
+            "COPY t FROM '/x' WHERE a IS DISTINCT FROM stdin; COMMIT",
+            "COPY (SELECT * FROM stdin) TO '/x'; SELECT 1",
+            "SELECT 1 FROM stdin; x",
+        ] {
             assert!(cut(text).unwrap().statements.iter().all(|raw| raw.data.is_none()), "{text}");
             assert_eq!(statements(text).len(), 2, "{text}");
         }

@@ -6,16 +6,17 @@
 //! is settled by looking at the database, and where that can't tell, a person is asked.
 
 use super::{
-    Migration, Statement, StatementKind, Work,
-    apply::{Apply, outcome},
-    blame, index,
-    latch::{Commit, FORGET, OUR_ENCODING},
+    Migration, Piece, Statement, StatementKind, Work,
+    apply::Apply,
+    copy, index,
+    latch::{Commit, FORGET, OUR_ENCODING, open_alone_sql},
     name::QualifiedName,
+    work::Lost,
 };
 use crate::{
     fault::{Code, Fault, Place},
     ledger::{Content, Entry, Ledger, Progress, ProgressRow, hex},
-    postgres::{Question, RunLock, fault::statement, question::ON_OUR_PATH, rows},
+    postgres::{Question, fault::statement, question::ON_OUR_PATH, rows},
     run::event::{Event, MigrationId},
 };
 use sha2::{Digest as _, Sha256};
@@ -56,7 +57,41 @@ pub fn half_done(pending: &[Migration], content: &Content, ledger: &Ledger) -> V
             .detail(format!("or undo that part by hand, and then: DELETE FROM {table} WHERE version = {version};"))
             .in_file(migration.source().file())
     };
-    pending.iter().filter(begun).map(fault).collect()
+    pending
+        .iter()
+        .filter(begun)
+        .map(fault)
+        .chain(pending.iter().flat_map(|migration| lost(migration, ledger)))
+        .collect()
+}
+
+/// What the file makes for its session and needs again behind what is committed by itself: a run that resumes could not have
+/// it as it was.
+fn lost(migration: &Migration, ledger: &Ledger) -> Vec<Fault> {
+    let Work::Statements { lost, .. } = &migration.work else { return Vec::new() };
+    let (source, table) = (migration.source(), ledger.progress_table().sql());
+    let fault = |lost: &Lost| {
+        let cause = format!(
+            "`{}`, made on line {} of `{}`, ends with its session, and line {} needs it behind what is committed by itself: a \
+             run that is cut off between the two could not go on",
+            lost.name,
+            source.line(lost.made.start),
+            source.file,
+            source.line(lost.used.start)
+        );
+        Fault::new(Code::StatementRefused, cause)
+            .fix(
+                "move what makes and uses it into a file of its own without `-- no-transaction`; or make an ordinary table \
+                 instead, and drop it at the end of the file",
+            )
+            .detail(format!(
+                "if an earlier run has done a part of this file: undo that by hand, and then DELETE FROM {table} WHERE \
+                 version = {};",
+                migration.id.version
+            ))
+            .in_file(source.at_byte(lost.made.start))
+    };
+    lost.iter().map(fault).collect()
 }
 
 struct Walk<'a> {
@@ -80,8 +115,8 @@ impl Walk<'_> {
                 self.one(number, next).await?;
                 let version = self.migration.id.version;
                 self.apply.events.tell(Event::Statement { version, number, of: self.list.len() });
-            } else if next.kind == StatementKind::Session {
-                self.run(next).await?;
+            } else {
+                self.again(next, done).await?;
             }
         }
         let took = began.elapsed();
@@ -100,7 +135,7 @@ impl Walk<'_> {
 
     /// Where an earlier try stopped. Asked anew at each try, not taken from the plan: a try moves it on.
     async fn place(&self) -> Result<Option<ProgressRow>, Fault> {
-        let question = Question::writing(self.progress.find_sql()).under(RunLock::Held);
+        let question = Question::writing(open_alone_sql(self.apply.fresh)).and(&self.progress.find_sql());
         let answer = rows(self.apply.client, &question).await;
         let answer = answer.map_err(|fault| fault.in_file(self.migration.source().file()))?;
         Ok(Content::parse(&answer).progress.into_iter().next())
@@ -157,9 +192,17 @@ impl Walk<'_> {
         }
     }
 
+    /// What an earlier run's session had of a statement that is done, and what follows needs.
+    async fn again(&self, before: &Statement, done: usize) -> Result<(), Fault> {
+        for again in before.again.iter().filter(|again| again.until.is_none_or(|until| until > done)) {
+            copy::send(self.apply, self.migration, &[Piece::Sql(again.span)]).await?;
+        }
+        Ok(())
+    }
+
     /// A statement and its place in one transaction.
     async fn together(&self, next: &Statement, done: &str) -> Result<(), Fault> {
-        self.execute("BEGIN").await?;
+        self.execute(&next.modes.begin_sql()).await?;
         let result = async {
             self.run(next).await?;
             if !done.is_ascii() {
@@ -197,13 +240,7 @@ impl Walk<'_> {
 
     /// A statement of the file.
     async fn run(&self, next: &Statement) -> Result<(), Fault> {
-        let sql = next.span.of(&self.migration.body);
-        let sent = self.apply.client.simple_query_raw(sql).await;
-        let outcome = outcome(Box::pin(sent.map_err(|error| statement(&error))?)).await;
-        match outcome.error {
-            Some(error) => Err(blame::fault(&error, self.migration, next.span, outcome.completed)),
-            None => Ok(()),
-        }
+        copy::send(self.apply, self.migration, &next.pieces).await
     }
 
     /// A statement of ours.

@@ -24,6 +24,17 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+/// A session of ours may have to wait for others, however long the database lets a session be idle. (Since PostgreSQL 14.)
+pub(super) const PATIENT: &str = "-c idle_session_timeout=0";
+
+/// Lifts a limit that database or role puts on whole transactions, for what is ours to limit by `timeout` and
+/// `statement-timeout`. It is the body of a block, as a start-up can't say it: servers before PostgreSQL 17 don't know it.
+/// (The inner condition costs 2 ms, as each block is planned anew.)
+pub const UNLIMITED: &str = "IF pg_catalog.current_setting('transaction_timeout', true) OPERATOR(pg_catalog.<>) '0' THEN \
+    IF EXISTS (SELECT FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) 'transaction_timeout' \
+    AND s.source OPERATOR(pg_catalog.<>) 'client') \
+    THEN PERFORM pg_catalog.set_config('transaction_timeout', '0', false); END IF; END IF; ";
+
 /// What the server is told at start-up; costs no round trip, and `RESET ALL` returns to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Startup {
@@ -37,8 +48,8 @@ impl Startup {
     /// Our settings and, after them, those of the user's URL, which win.
     #[must_use]
     pub fn new(application_name: String, ours: &str, target: Option<&Target>) -> Self {
-        let own = target.and_then(|target| target.options.as_deref());
-        let options = own.map_or_else(|| ours.to_owned(), |own| format!("{ours} {own}"));
+        let own = target.and_then(|target| target.options.as_deref()).unwrap_or_default();
+        let options = [PATIENT, ours, own].into_iter().filter(|some| !some.is_empty()).collect::<Vec<_>>().join(" ");
         Self { application_name, options }
     }
 }

@@ -47,12 +47,9 @@ impl Guard {
         wait: Duration,
         events: &Events,
     ) -> Result<Self, Fault> {
-        let startup = Startup {
-            application_name: application_name.to_owned(),
-            options: "-c lock_timeout=200 -c statement_timeout=2000 -c default_transaction_read_only=on \
-                -c client_connection_check_interval=1000 -c standard_conforming_strings=on"
-                .to_owned(),
-        };
+        let ours = "-c lock_timeout=200 -c statement_timeout=2000 -c default_transaction_read_only=on \
+                -c client_connection_check_interval=1000 -c standard_conforming_strings=on";
+        let startup = Startup::new(application_name.to_owned(), ours, None);
         let session = answered(wait, Session::connect(reach, target, &startup, events)).await?;
         Ok(Self { session, wait })
     }

@@ -48,6 +48,14 @@ pub struct Lock {
     what: &'static str,
 }
 
+impl Lock {
+    /// The key as `pg_locks` has it, in `classid` and `objid` (PostgreSQL manual, 54.12).
+    pub(super) fn halves(self) -> (u32, u32) {
+        let [a, b, c, d, e, f, g, h] = self.key.to_be_bytes();
+        (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]))
+    }
+}
+
 /// The lock that keeps two of our runs apart.
 #[must_use]
 pub fn own() -> Lock {
@@ -152,6 +160,35 @@ fn end_sql(pid: i32) -> String {
          AND datname = pg_catalog.current_database() \
          AND application_name = pg_catalog.current_setting('application_name')"
     )
+}
+
+/// Hands a lock over from one session of ours to another, so that nobody can take it in between: both hold it shared, which
+/// nobody can take who wants it for himself alone, while the first one lets go of the rest and the second one takes it. Where
+/// others queue for it in the server (sqlx's own tool) there is no such way, and the answer is false: the first one has let go
+/// of nothing that matters then, as it will end.
+///
+/// # Errors
+/// One of the sessions is lost.
+pub async fn hand_over(from: &Session, to: &Session, lock: Lock) -> Result<bool, Fault> {
+    let key = lock.key;
+    // As often as it was taken; the last try complains that it is gone.
+    let share = format!(
+        "SET client_min_messages = error; SELECT pg_catalog.pg_try_advisory_lock_shared({key}); \
+         DO $bastion_migrate$ BEGIN WHILE pg_catalog.pg_advisory_unlock({key}) LOOP END LOOP; END $bastion_migrate$"
+    );
+    if !is_granted(from, &share).await?
+        || !is_granted(to, &format!("SELECT pg_catalog.pg_try_advisory_lock_shared({key})")).await?
+    {
+        return Ok(false);
+    }
+    rows(&from.client, &Question::reading(format!("SELECT pg_advisory_unlock_shared({key})"))).await?;
+    let take = format!("{}; SELECT pg_catalog.pg_advisory_unlock_shared({key})", try_sql(key));
+    is_granted(to, &take).await
+}
+
+async fn is_granted(session: &Session, sql: &str) -> Result<bool, Fault> {
+    let answer = rows(&session.client, &Question::reading(sql)).await?;
+    Ok(answer.first().and_then(|row| row.first()).is_some_and(|got| got.as_deref() == Some("t")))
 }
 
 /// Who holds it: a bigint key is split over classid and objid (PostgreSQL manual, 54.12).

@@ -157,3 +157,93 @@ fn what_pg_dump_writes_is_a_migration() {
     assert_eq!(target.database.sql(rows), source.database.sql(rows));
     assert_eq!(target.database.sql("select * from after"), "100");
 }
+
+/// A table of forty columns, their names as a list, and a row.
+fn wide() -> (Lab, String, String) {
+    let lab = Lab::new();
+    let names: Vec<String> = (0..40).map(|number| format!("c{number}")).collect();
+    lab.database.sql(&format!("create table w ({} int); alter table w owner to app", names.join(" int, ")));
+    (lab, names.join(", "), vec!["7"; 40].join("\t"))
+}
+
+#[test]
+fn rows_that_nobody_would_take_are_refused_however_many_columns_they_have() {
+    let (lab, columns, _) = wide();
+    for copy in [
+        format!("copy w ({columns}) to stdout;\n"),
+        format!("copy (select {columns} from w) to stdout with (format csv, force_quote ({columns}));\n"),
+        "copy w to stdout;\n".to_owned(),
+    ] {
+        for head in ["", "-- no-transaction\n", "begin;\n"] {
+            let tail = if head == "begin;\n" { "commit;\n" } else { "" };
+            one_file(&lab, &format!("{head}{copy}{tail}"))
+                .run()
+                .fails("statement-refused", 2)
+                .annotation(
+                    "migrations/0001_rows.sql",
+                    if head.is_empty() { 1 } else { 2 },
+                    "`COPY … TO STDOUT` has nobody to send its rows to",
+                )
+                .done();
+        }
+    }
+    assert_eq!(lab.database.contents(), "w");
+}
+
+#[test]
+fn rows_of_many_columns_arrive_with_and_without_a_transaction() {
+    for head in ["", "-- no-transaction\n", "-- no-transaction\nvacuum w;\n"] {
+        let (lab, columns, row) = wide();
+        one_file(
+            &lab,
+            &format!("{head}copy w ({columns}) from stdin with (format text) where c1 > 1;\n{row}\n{row}\n\\.\n"),
+        )
+        .run()
+        .succeeds()
+        .applied(["0001_rows"])
+        .done();
+        assert_eq!(lab.database.sql("select sum(c0 + c39) from w"), "28");
+    }
+}
+
+#[test]
+fn rows_and_their_place_in_a_file_without_a_transaction_are_one() {
+    let lab = Lab::new();
+    let body = |second: &str| {
+        format!(
+            "-- no-transaction\ncreate table t (i int);\ncopy t from stdin;\n1\n{second}\n\\.\nvacuum t;\ncreate index concurrently t_i on t (i);\n"
+        )
+    };
+    one_file(&lab, &body("two"))
+        .run()
+        .fails("statement-failed", 6)
+        .pending(["0001_rows"])
+        .annotation("migrations/0001_rows.sql", 5, "invalid input syntax for type integer: \"two\"")
+        .says("statement 2 of 4 was rolled back")
+        .done();
+    assert_eq!(lab.database.sql("select count(*) from t"), "0");
+    one_file(&lab, &body("2")).run().succeeds().applied(["0001_rows"]).says("1 of 4 statements").done();
+    assert_eq!(lab.database.sql("select sum(i) from t"), "3");
+}
+
+#[test]
+fn rows_beside_what_can_not_run_in_a_transaction_are_refused_and_each_advice_works() {
+    let lab = Lab::new();
+    lab.database.sql("create table t (i int); alter table t owner to app");
+    let (copy, build) = ("copy t from stdin;\n1\n\\.\n", "create index concurrently t_i on t (i);\n");
+    one_file(&lab, &format!("{copy}{build}"))
+        .run()
+        .fails("mixed-file", 2)
+        .annotation("migrations/0001_rows.sql", 4, "COPY … FROM STDIN on line 1 should")
+        .says("put the statement of line 4 into a file of its own; or put `-- no-transaction` on the first line")
+        .done();
+    one_file(&lab, &format!("-- no-transaction\n{copy}{build}")).run().succeeds().applied(["0001_rows"]).done();
+    let lab = Lab::new();
+    lab.database.sql("create table t (i int); alter table t owner to app");
+    one_file(&lab, copy)
+        .file("migrations/0002_index.sql", build)
+        .run()
+        .succeeds()
+        .applied(["0001_rows", "0002_index"])
+        .done();
+}

@@ -151,16 +151,6 @@ fn commands_of_psql() {
 }
 
 #[test]
-fn transaction_control_of_its_own() {
-    refuses_text("begin;\ncreate table a ();\ncommit;\n", |done| {
-        done.fails("own-transaction", 2)
-            .annotation("migrations/0001_a.sql", 1, "`BEGIN` on line 1 of `migrations/0001_a.sql`")
-            .annotation("migrations/0001_a.sql", 3, "`COMMIT` on line 3 of `migrations/0001_a.sql`")
-            .summary("each file already runs in one transaction of its own")
-    });
-}
-
-#[test]
 fn a_mix_of_what_needs_a_transaction_and_what_can_not_have_one() {
     refuses_text("create table a (id int);\ncreate index concurrently i on a (id);\n", |done| {
         done.fails("mixed-file", 2)

@@ -57,6 +57,7 @@ mod scenarios;
 mod server_losses;
 #[cfg(test)]
 mod servers;
+mod sessions;
 #[cfg(test)]
 mod shapes;
 /// What `make soak` asks of every round, tested here.
@@ -72,6 +73,7 @@ mod stopped;
 mod surfaces;
 #[cfg(test)]
 mod tools;
+mod transactions;
 mod without_transaction;
 #[cfg(test)]
 mod workflow;

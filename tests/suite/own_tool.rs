@@ -131,3 +131,18 @@ fn a_tool_that_can_not_list_is_not_said_to_have_nothing_to_do() {
     custom().run().succeeds().applied(["1", "2", "3"]).says("the ledger confirms it").done();
     custom().run().succeeds().warning("there is nothing new in the ledger").done();
 }
+
+#[test]
+fn the_session_that_holds_the_lock_outlasts_a_database_that_lets_sessions_be_idle_for_a_moment_only() {
+    let lab = Lab::new();
+    let server = server(&lab);
+    lab.database.sql(&format!("alter database {} set idle_session_timeout = '300ms'", lab.database.name()));
+    let step = Action::on_server(&lab, &server).secret("database-url", lab.database.url()).input("tool", "custom");
+    step.input("run", "./shopmig up")
+        .input("working-directory", "shop")
+        .input("setup", ". ./env\nsleep 1")
+        .run()
+        .succeeds()
+        .applied(["1", "2", "3"])
+        .done();
+}

@@ -401,6 +401,102 @@ fn settings_are_made_again_when_a_file_is_resumed_and_are_gone_after_it() {
     assert_eq!(lab.database.sql(places), "s|a\ns|b\npublic|c");
 }
 
+/// Rows of which one stands twice, so that the index can't be built before somebody has mended that.
+fn with_todo() -> Lab {
+    let lab = with_table();
+    lab.database.sql("alter table t add done bool not null default false; insert into t values (1, 0, false)");
+    lab
+}
+
+const BUILD_UNIQUE: &str = "create unique index concurrently t_id on t (id);\n";
+
+#[test]
+fn a_temporary_table_is_made_again_when_a_file_is_resumed() {
+    for (make, last) in [
+        ("create temp table todo as select distinct id from t;\n", ""),
+        ("select distinct id into temporary todo from t;\n", "drop table todo;\n"),
+        ("create table pg_temp.\"todo\" as select 1 as id union select 2 union select 3;\n", ""),
+        ("create temp view todo as select id from t;\ninsert into t values (9, 9);\n", ""),
+    ] {
+        let lab = with_todo();
+        let body = format!("{make}{BUILD_UNIQUE}update t set done = true where id in (select id from todo);\n{last}");
+        opted_out(&lab, &body).run().fails("statement-failed", 6).pending(["0001_alone"]).says("is duplicated").done();
+        lab.database.sql("delete from t where ctid = (select min(ctid) from t where id = 1)");
+        succeeds(opted_out(&lab, &body).run()).done();
+        assert_eq!(lab.database.sql("select bool_and(done) from t"), "t", "{make}");
+        is_done(&lab);
+    }
+}
+
+#[test]
+fn what_else_a_session_keeps_is_made_again_when_a_file_is_resumed() {
+    for (make, uses) in [
+        ("prepare p as update t set done = true;\n", "execute p;\n"),
+        ("set my.flag = 'true';\n", "update t set done = current_setting('my.flag')::bool;\n"),
+        ("select set_config('my.flag', 'true', false);\n", "update t set done = current_setting('my.flag')::bool;\n"),
+        (
+            "select pg_advisory_lock(42);\n",
+            "update t set done = exists (select from pg_locks where locktype = 'advisory' and objid = 42 and pid = pg_backend_pid());\n",
+        ),
+        (
+            "create function pg_temp.f() returns bool language sql as 'select true';\n",
+            "update t set done = pg_temp.f();\n",
+        ),
+        (
+            "begin;\nset my.flag = 'true';\nselect 1;\ncommit;\n",
+            "update t set done = current_setting('my.flag')::bool;\n",
+        ),
+    ] {
+        let lab = with_todo();
+        let body = format!("{make}{BUILD_UNIQUE}{uses}");
+        opted_out(&lab, &body).run().fails("statement-failed", 6).pending(["0001_alone"]).says("is duplicated").done();
+        lab.database.sql("delete from t where ctid = (select min(ctid) from t where id = 1)");
+        succeeds(opted_out(&lab, &body).run()).done();
+        assert_eq!(lab.database.sql("select bool_and(done) from t"), "t", "{make}");
+        is_done(&lab);
+    }
+}
+
+#[test]
+fn a_temporary_table_that_could_not_be_made_again_as_it_was_is_refused_and_each_advice_works() {
+    let fill = "create temp table todo (id int);\ninsert into todo select id from t;\n";
+    let uses = "update t set done = true where id in (select id from todo);\n";
+    let lab = with_todo();
+    opted_out(&lab, &format!("{fill}{BUILD}{uses}"))
+        .run()
+        .fails("statement-refused", 2)
+        .pending(["0001_alone"])
+        .annotation("migrations/0001_alone.sql", 2, "`todo`, made on line 2 of `migrations/0001_alone.sql`, ends with its session")
+        .says("fix: move what makes and uses it into a file of its own without `-- no-transaction`; or make an ordinary table")
+        .done();
+    assert_eq!(lab.database.contents(), "t");
+    opted_out(&lab, BUILD)
+        .file("migrations/0002_todo.sql", format!("{fill}{uses}"))
+        .run()
+        .succeeds()
+        .applied(["0001_alone", "0002_todo"])
+        .done();
+    let lab = with_todo();
+    let ordinary = format!("{fill}{BUILD}{uses}drop table todo;\n").replace("temp table", "table");
+    succeeds(opted_out(&lab, &ordinary).run()).done();
+    assert_eq!(lab.database.sql("select bool_and(done) from t"), "t");
+}
+
+#[test]
+fn a_file_that_is_applied_is_not_refused_for_what_it_would_need_to_be_resumed() {
+    let lab = Lab::new();
+    let body = "create table a (id int);\nselect 1;\ncreate table b (id int);\n";
+    opted_out(&lab, body).run().succeeds().applied(["0001_alone"]).done();
+    let file = format!("-- no-transaction\n{body}")
+        .replace("create table a", "create temp table a")
+        .replace("select 1", "select * from a")
+        .replace("create table b (id int)", "select * from a");
+    lab.database.sql(&format!(
+        "update bastion_migrate.ledger set checksum = encode(sha256(convert_to($x${file}$x$, 'UTF8')), 'hex')"
+    ));
+    opted_out(&lab, file.trim_start_matches("-- no-transaction\n")).run().nothing_to_do().done();
+}
+
 #[test]
 fn a_file_may_change_its_role_and_its_place_is_kept_all_the_same() {
     let lab = with_table();

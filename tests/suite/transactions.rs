@@ -1,0 +1,254 @@
+//! Transactions of a file's own: run as its author meant them, or refused with an advice that works when it is followed.
+
+use crate::{action::Action, judge::Finished, lab::Lab};
+
+fn one_file<'a>(lab: &'a Lab, body: &str) -> Action<'a> {
+    Action::new(lab).file("migrations/0001_file.sql", body)
+}
+
+fn succeeds(finished: Finished) -> Finished {
+    finished.succeeds().applied(["0001_file"])
+}
+
+/// How the file's own transaction is isolated.
+const ISOLATED: &str = "create table seen as select current_setting('transaction_isolation') as isolation;\n";
+
+fn isolation(lab: &Lab) -> String {
+    lab.database.sql("select isolation from seen")
+}
+
+#[test]
+fn a_file_that_is_one_transaction_runs_in_the_one_that_every_file_has() {
+    for body in [
+        "BEGIN;\nCREATE TABLE t (i int);\nCOMMIT;\n",
+        "-- no-transaction\nBEGIN;\nCREATE TABLE t (i int);\nCOMMIT;\n",
+        "/* größe */ start transaction /* ä */ read write; create table t (i int); end work; -- done\n",
+        "set lock_timeout = '1s';\nbegin;\ncreate table t (i int);\ncopy t from stdin;\n1\n\\.\ncommit;\nreset lock_timeout;\n",
+    ] {
+        let lab = Lab::new();
+        one_file(&lab, body)
+            .file("migrations/0002_after.sql", "select i from t;\n")
+            .run()
+            .succeeds()
+            .applied(["0001_file", "0002_after"])
+            .says("its BEGIN and COMMIT are left to the transaction that every file has")
+            .never_says("there is already a transaction in progress")
+            .done();
+        one_file(&lab, body).file("migrations/0002_after.sql", "select i from t;\n").run().nothing_to_do().done();
+    }
+}
+
+#[test]
+fn what_fails_in_a_files_own_transaction_is_shown_in_its_place_and_nothing_of_it_stays() {
+    let lab = Lab::new();
+    let body = |last: &str| format!("begin; -- größe\ncreate table t (i int);\n{last}\ncommit;\n");
+    one_file(&lab, &body("  select oops;"))
+        .run()
+        .fails("statement-failed", 6)
+        .pending(["0001_file"])
+        .annotation("migrations/0001_file.sql", 3, "oops")
+        .says("migrations/0001_file.sql:3:10")
+        .done();
+    assert_eq!(lab.database.sql("select to_regclass('t') is null"), "t");
+    succeeds(one_file(&lab, &body("")).run()).done();
+}
+
+const SEVERAL: &str = "BEGIN;\nCREATE TABLE a (i int);\nCOMMIT;\nBEGIN ISOLATION LEVEL SERIALIZABLE;\n\
+    CREATE TABLE seen AS SELECT current_setting('transaction_isolation') AS isolation;\n\
+    SAVEPOINT s;\nINSERT INTO a VALUES (1);\nCOMMIT;\nCREATE INDEX CONCURRENTLY a_i ON a (i);\n";
+
+#[test]
+fn several_transactions_of_a_files_own_are_refused_and_the_advice_works() {
+    let lab = Lab::new();
+    let several = SEVERAL.replace("CREATE INDEX CONCURRENTLY", "CREATE INDEX");
+    let file = "migrations/0001_file.sql";
+    let fix = "put `-- no-transaction` on the file's first line";
+    let refused = one_file(&lab, &several).run().fails("own-transaction", 2).says(fix);
+    let refused = [(1, "BEGIN"), (3, "COMMIT"), (4, "BEGIN"), (8, "COMMIT")]
+        .iter()
+        .fold(refused, |refused, (line, word)| refused.annotation(file, *line, &format!("`{word}` on line {line}")));
+    refused.done();
+    assert_eq!(lab.database.contents(), "");
+    // The one advice, and the other.
+    succeeds(one_file(&lab, &format!("-- no-transaction\n{several}")).run()).done();
+    assert_eq!(isolation(&lab), "serializable");
+    let lab = Lab::new();
+    let removed: String = several
+        .lines()
+        .filter(|line| !line.starts_with("BEGIN") && *line != "COMMIT;")
+        .map(|line| format!("{line}\n"))
+        .collect();
+    succeeds(one_file(&lab, &removed).run()).done();
+}
+
+#[test]
+fn a_transaction_of_a_file_that_has_opted_out_is_done_as_a_whole_or_not_at_all() {
+    let lab = Lab::new();
+    let body = |broken: &str| {
+        format!("-- no-transaction\n{}", SEVERAL.replace("SAVEPOINT s;", &format!("SAVEPOINT s; {broken}")))
+    };
+    one_file(&lab, &body("select 1/0;"))
+        .run()
+        .fails("statement-failed", 6)
+        .pending(["0001_file"])
+        .annotation("migrations/0001_file.sql", 7, "division by zero")
+        .says("statement 2 of 3 was rolled back; the 1 before it stay done")
+        .done();
+    assert_eq!(lab.database.sql("select to_regclass('a') is not null, to_regclass('seen') is null"), "t|t");
+    succeeds(one_file(&lab, &body("")).run()).says("1 of 3 statements").done();
+    assert_eq!((isolation(&lab).as_str(), lab.database.sql("select count(*) from a").as_str()), ("serializable", "1"));
+    assert_eq!(lab.database.sql("select indisvalid from pg_index where indexrelid = 'a_i'::regclass"), "t");
+}
+
+#[test]
+fn what_ends_a_transaction_in_another_way_is_refused_and_the_advice_works() {
+    for (body, line, word, removed) in [
+        ("create table a (i int);\ncommit;\n", 2, "COMMIT", "create table a (i int);\n"),
+        ("create table a (i int);\nrollback;\n", 2, "ROLLBACK", "create table a (i int);\n"),
+        ("begin;\ncreate table a (i int);\n", 1, "BEGIN", "create table a (i int);\n"),
+        ("create table a (i int);\nprepare transaction 'x';\n", 2, "PREPARE TRANSACTION", "create table a (i int);\n"),
+    ] {
+        let lab = Lab::new();
+        one_file(&lab, body)
+            .run()
+            .fails("own-transaction", 2)
+            .annotation("migrations/0001_file.sql", line, &format!("`{word}` on line {line}"))
+            .says("fix: remove what begins and ends transactions in this file")
+            .done();
+        assert_eq!(lab.database.contents(), "");
+        succeeds(one_file(&lab, removed).run()).done();
+    }
+}
+
+#[test]
+fn a_commit_behind_a_column_that_is_named_like_a_function_body_is_seen() {
+    let lab = Lab::new();
+    one_file(&lab, "CREATE DOMAIN atomic AS int;\nCREATE TABLE t (begin atomic);\nCOMMIT;\nCREATE TABLE u (i int);\n")
+        .run()
+        .fails("own-transaction", 2)
+        .annotation("migrations/0001_file.sql", 3, "`COMMIT` on line 3")
+        .done();
+    assert_eq!(lab.database.contents(), "");
+    let body = "CREATE DOMAIN atomic AS int;\nCREATE TABLE t (begin atomic, \"case\" int);\n\
+        CREATE FUNCTION f(begin atomic) RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT CASE WHEN begin > 1 THEN 1 END; SELECT 2 end; END;\n\
+        CREATE RULE r AS ON INSERT TO t DO ALSO (DELETE FROM t; SELECT 1;);\n";
+    succeeds(one_file(&lab, body).run()).done();
+}
+
+#[test]
+fn a_file_says_how_its_transaction_is_isolated() {
+    for (head, level) in [
+        ("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE;\n", "serializable"),
+        (
+            "-- first\nset lock_timeout = '1s'; set transaction /* x */ isolation level repeatable read, read write;\n",
+            "repeatable read",
+        ),
+        ("set local transaction_isolation to 'repeatable read';\n", "repeatable read"),
+        ("set transaction isolation level serializable, deferrable;\n", "serializable"),
+        ("set session characteristics as transaction isolation level serializable;\n", "serializable"),
+        ("set transaction isolation level read committed;\n", "read committed"),
+    ] {
+        let lab = Lab::new();
+        succeeds(one_file(&lab, &format!("{head}{ISOLATED}")).run()).done();
+        assert_eq!(isolation(&lab), level, "{head}");
+        let lab = Lab::new();
+        succeeds(one_file(&lab, &format!("begin;\n{head}{ISOLATED}commit;\n")).run()).done();
+        assert_eq!(isolation(&lab), level, "{head}");
+    }
+    let lab = Lab::new();
+    let rows = "create table t (i int);\ncopy t from stdin;\n1\n\\.\n";
+    succeeds(one_file(&lab, &format!("begin isolation level serializable;\n{rows}{ISOLATED}commit;\n")).run()).done();
+    assert_eq!(isolation(&lab), "serializable");
+}
+
+#[test]
+fn a_file_may_ask_that_nothing_is_written_and_is_recorded_all_the_same() {
+    for (head, tail) in [("set transaction read only;\n", ""), ("begin read only;\n", "commit;\n")] {
+        let lab = Lab::new();
+        one_file(&lab, &format!("{head}create table t ();\n{tail}"))
+            .run()
+            .fails("statement-failed", 6)
+            .pending(["0001_file"])
+            .annotation("migrations/0001_file.sql", 2, "read-only transaction")
+            .done();
+        succeeds(one_file(&lab, &format!("{head}select 1;\n{tail}")).run()).done();
+        assert_eq!(lab.database.sql("select version from bastion_migrate.ledger"), "1");
+    }
+}
+
+#[test]
+fn what_is_asked_for_a_transaction_too_late_is_refused_and_the_advice_works() {
+    let lab = Lab::new();
+    let late = "set transaction isolation level serializable;\n";
+    one_file(&lab, &format!("{ISOLATED}{late}"))
+        .run()
+        .fails("statement-failed", 6)
+        .pending(["0001_file"])
+        .annotation("migrations/0001_file.sql", 2, "SET TRANSACTION ISOLATION LEVEL must")
+        .says("fix: say what the transaction should be like at the top of the file")
+        .done();
+    succeeds(one_file(&lab, &format!("{late}{ISOLATED}")).run()).done();
+    assert_eq!(isolation(&lab), "serializable");
+}
+
+#[test]
+fn what_is_asked_for_a_transaction_that_there_is_not_is_refused_and_the_advice_works() {
+    let lab = Lab::new();
+    let body = |first: &str| format!("-- no-transaction\n{first};\n{ISOLATED}");
+    one_file(&lab, &body("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"))
+        .run()
+        .fails("statement-refused", 2)
+        .annotation("migrations/0001_file.sql", 2, "would have no effect")
+        .says("fix: write `SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL …` in its place")
+        .done();
+    succeeds(one_file(&lab, &body("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE")).run())
+        .done();
+    assert_eq!(isolation(&lab), "serializable");
+}
+
+#[test]
+fn what_commits_by_itself_is_refused_and_the_advice_works() {
+    for body in ["do $$ begin for i in 1..3 loop insert into t values (i); commit; end loop; end $$;\n", "call p();\n"]
+    {
+        let lab = Lab::new();
+        lab.database.sql(
+            "create table t (i int); alter table t owner to app; create procedure p() language plpgsql as \
+             $$ begin insert into t values (1), (2), (3); commit; end $$",
+        );
+        one_file(&lab, body)
+            .run()
+            .fails("statement-failed", 6)
+            .pending(["0001_file"])
+            .annotation("migrations/0001_file.sql", 1, "invalid transaction termination")
+            .says("SQLSTATE 2D000")
+            .says("fix: the statement commits by itself")
+            .says("`-- no-transaction` on the first line")
+            .done();
+        succeeds(one_file(&lab, &format!("-- no-transaction\n{body}")).run()).done();
+        assert_eq!(lab.database.sql("select count(*) from t"), "3");
+    }
+}
+
+#[test]
+fn what_can_commit_nowhere_is_not_said_to_work_without_a_transaction() {
+    let lab = Lab::new();
+    lab.database.sql(
+        "create procedure p() language plpgsql as $$ begin commit; end $$; \
+         create function f() returns void language plpgsql as $$ begin call p(); end $$",
+    );
+    one_file(&lab, "-- no-transaction\nselect f();\n")
+        .run()
+        .fails("statement-failed", 6)
+        .pending(["0001_file"])
+        .annotation("migrations/0001_file.sql", 2, "invalid transaction termination")
+        .says("fix: COMMIT and ROLLBACK work in a DO block")
+        .done();
+    one_file(&lab, "do $$ begin execute 'create table x (i int)'; execute 'vacuum x'; end $$;\n")
+        .run()
+        .fails("statement-failed", 6)
+        .pending(["0001_file"])
+        .annotation("migrations/0001_file.sql", 1, "VACUUM")
+        .says("fix: what can't run in a transaction can't run in a function or in a block, either")
+        .done();
+    succeeds(one_file(&lab, "-- no-transaction\ncreate table x (i int);\nvacuum x;\n").run()).done();
+}
