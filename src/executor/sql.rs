@@ -198,6 +198,7 @@ impl<'a> Sql<'a> {
             ledger,
             events: &self.events,
             retries: self.settings.safety.retries,
+            wait: self.settings.wait_timeout,
             run: run.as_deref(),
             tally: &self.tally,
         };

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     ledger::{Entry, Ledger},
-    postgres::fault::statement,
+    postgres::{fault::statement, ready::answered},
     run::event::{Event, Events},
 };
 use futures_util::{StreamExt as _, future::join};
@@ -29,6 +29,8 @@ pub struct Apply<'a> {
     pub events: &'a Events,
     /// How often a file is tried again after a lock timeout.
     pub retries: u32,
+    /// How long the database may take to roll back.
+    pub wait: Duration,
     /// The page of this run, for the ledger.
     pub run: Option<&'a str>,
     /// How far it got; outlives the future that applies.
@@ -226,11 +228,12 @@ impl Apply<'_> {
     /// Leaves the failed block. All that was sent before has been answered when this is. The fault is another one when the
     /// session went with it, and with the session perhaps commits that were not flushed.
     pub(super) async fn after_rollback(&self, fault: Fault) -> Fault {
-        match self.client.batch_execute(self.tally.rollback_sql()).await {
+        let rollback = self.client.batch_execute(self.tally.rollback_sql());
+        match answered(self.wait, async { rollback.await.map_err(|error| statement(&error)) }).await {
             Ok(()) => self.tally.rolled_back(),
             // A session that can't roll back is gone, and its transaction with it.
-            Err(error) if self.tally.flushed.get() < self.tally.applied.get() => {
-                return statement(&error).detail(format!("before that: {}", fault.cause));
+            Err(lost) if self.tally.flushed.get() < self.tally.applied.get() => {
+                return lost.detail(format!("before that: {}", fault.cause));
             }
             Err(_) => {}
         }

@@ -3,7 +3,9 @@
 //! The server answers in order, so it is known which request an answer belongs to. And a query may hold what nobody could
 //! see in its text: `COPY … FROM STDIN`, for which the server waits for rows. There are none, and it is told so: a server
 //! that does not wait for rows takes no notice of that (PostgreSQL manual, 55.2.6), one that does ends the statement with an
-//! error. Told nothing, it would take the next query for a break of the protocol and end the session (measured).
+//! error. Told nothing, it would take the next query for a break of the protocol and end the session (PostgreSQL,
+//! `CopyGetData`). Nothing follows the last query, because any message makes the server take back its time-outs for idle
+//! sessions (`PostgresMain`).
 
 use super::frame::{Frames, Step, framed};
 use bytes::{Buf as _, BufMut as _, BytesMut};
@@ -16,7 +18,7 @@ pub(super) const NO_ROWS: &str = "bastion-migrate has no rows for this COPY";
 const FIRST: u8 = b'0';
 
 /// The messages of the extended protocol, which belong together up to a Sync.
-const EXTENDED: &[u8] = b"PBDECHF";
+const EXTENDED: &[u8] = b"PBDECH";
 
 /// What has been asked and not been answered, and what is on its way out.
 #[derive(Debug)]
@@ -152,16 +154,9 @@ mod tests {
     fn a_query_gets_no_rows_before_anything_else_goes_out_whatever_way_the_bytes_are_cut() {
         let (one, other) = (framed(b'Q', b"one\0"), framed(b'Q', b"other\0"));
         let session = [FIRST_PACKET, &framed(b'p', b"secret\0"), &one, &other, &framed(b'X', b"")].concat();
-        let expected = [
-            FIRST_PACKET,
-            &framed(b'p', b"secret\0"),
-            &one,
-            &refusal(),
-            &other,
-            &refusal(),
-            &framed(b'X', b""),
-        ]
-        .concat();
+        let expected =
+            [FIRST_PACKET, &framed(b'p', b"secret\0"), &one, &refusal(), &other, &refusal(), &framed(b'X', b"")]
+                .concat();
         for cut in 0..=session.len() {
             let (begin, end) = session.split_at(cut);
             assert_eq!(sent([begin, end]).0, expected, "{cut}");

@@ -138,7 +138,7 @@ mod tests {
         let text = String::from_utf8(kept(body.chunks(1000))).unwrap();
         let (message, after) = text.split_once('\0').unwrap();
         let (beginning, count) = message.split_once(" … and ").unwrap();
-        assert!(beginning.ends_with("words") || beginning.ends_with("some"), "{}", &beginning[beginning.len() - 20..]);
+        assert!(beginning.ends_with("words") || beginning.ends_with("some"));
         let count: usize = count.strip_suffix(" more bytes").unwrap().parse().unwrap();
         assert_eq!(beginning.len() - 1 + count, long.len());
         assert_eq!(after, "C00000\0\0");

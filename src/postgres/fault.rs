@@ -27,7 +27,10 @@ pub(super) fn connection(error: &Error, target: &Target) -> Fault {
     if text.contains("password missing") {
         Fault::new(Code::DatabaseLogin, format!("{at} asks for a password and none is given"))
             .fix("set `database-password`, or put the password into `database-url`")
-    } else if within::<Breach>(error).is_some() || text.contains("unexpected message") || text.contains("parsing response") {
+    } else if within::<Breach>(error).is_some()
+        || text.contains("unexpected message")
+        || text.contains("parsing response")
+    {
         tls::not_postgres(target).because(error)
     } else {
         Fault::new(Code::DatabaseUnready, format!("{at} closed the connection before it was ready")).because(error)
@@ -53,8 +56,10 @@ fn within<E: StdError + 'static>(error: &Error) -> Option<&E> {
             return Some(found);
         }
         // An io::Error keeps what it wraps to itself: its source() is the source of the wrapped one.
-        if let Some(found) =
-            source.downcast_ref::<io::Error>().and_then(io::Error::get_ref).and_then(|wrapped| wrapped.downcast_ref::<E>())
+        if let Some(found) = source
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+            .and_then(|wrapped| wrapped.downcast_ref::<E>())
         {
             return Some(found);
         }

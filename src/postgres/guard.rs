@@ -4,11 +4,7 @@
 //! A connection of its own, each question a transaction of its own: an open snapshot would hold up CREATE INDEX CONCURRENTLY
 //! (measured: it waits for old snapshots). A question that meets a lock itself gives up and is asked again.
 
-use super::{
-    Session, Startup, Target, fault, literal,
-    ready::answered,
-    rows,
-};
+use super::{Session, Startup, Target, fault, literal, ready::answered, rows};
 use crate::{
     fault::{Code, Fault},
     reach::Reach,
@@ -62,7 +58,6 @@ impl Guard {
     }
 
     /// Looks once a second and tells what is new, for as long as it is polled. `ward` is asked each time.
-    #[expect(clippy::infinite_loop, reason = "it is dropped with what it watches over")]
     pub async fn watch(&self, ward: impl Fn() -> Ward, events: &Events) -> Infallible {
         let mut told = Told { last: Vec::new(), at: Instant::now() };
         loop {

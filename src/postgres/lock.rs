@@ -110,14 +110,19 @@ pub async fn acquire(session: &Session, lock: Lock, wait: &Wait<'_>, events: &Ev
         }
         let own = answer.get(1).and_then(|row| own_pid(row, wait));
         let holder = match (own, answer.get(1)) {
-            (Some(pid), _) => format!("this run's own session of before (pid {pid}), which the server has not ended yet"),
+            (Some(pid), _) => {
+                format!("this run's own session of before (pid {pid}), which the server has not ended yet")
+            }
             (None, Some(row)) => describe(row, wait.server_url),
             (None, None) => "another session".to_owned(),
         };
         let pause = if own.is_some() { SHORT_PAUSE } else { PAUSE };
         if began.elapsed() + pause > wait.limit {
-            return Err(Fault::new(Code::LockHeld, format!("{what} is held by {holder}"))
-                .detail(format!("waited {} s for it (`{}`)", wait.limit.as_secs(), wait.input)));
+            return Err(Fault::new(Code::LockHeld, format!("{what} is held by {holder}")).detail(format!(
+                "waited {} s for it (`{}`)",
+                wait.limit.as_secs(),
+                wait.input
+            )));
         }
         if said.as_ref() != Some(&holder) {
             events.tell(Event::Waiting { what: what.to_owned(), why: format!("held by {holder}") });

@@ -1,6 +1,8 @@
 //! Rows and the names of their columns, made readable: the driver takes what is no UTF-8 for a broken answer, and a server's
 //! bytes are whatever a file, or the encoding of an old database, has made of them.
 
+use std::borrow::Cow;
+
 /// How long the number of columns is, by which a row begins.
 pub(super) const COUNT: usize = 2;
 
@@ -10,41 +12,49 @@ const UNREADABLE: &[u8] = &[0, 0, 0, 1, 0xff];
 /// What follows a column's name: table, column, type, its size, its modifier, format.
 const ABOUT: usize = 18;
 
-/// The body of a `DataRow` whose values are texts.
-pub(super) fn readable(body: Vec<u8>) -> Vec<u8> {
-    rewritten(&body).unwrap_or(body)
+/// The length of a null, which has no value.
+const NULL: [u8; 4] = (-1_i32).to_be_bytes();
+
+/// The body of a `DataRow` whose values are texts. What is no row stays as it is.
+pub(super) fn readable(body: &[u8]) -> Cow<'_, [u8]> {
+    let Some((count, rest)) = body.split_at_checked(COUNT) else { return Cow::Borrowed(body) };
+    let is_text = |value: Option<&[u8]>| value.is_none_or(|value| str::from_utf8(value).is_ok());
+    if (Values { rest }).all(is_text) {
+        return Cow::Borrowed(body);
+    }
+    let (mut row, mut values) = (count.to_vec(), Values { rest });
+    for value in values.by_ref() {
+        let text = value.map(String::from_utf8_lossy);
+        let length = text.as_ref().map(|text| u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
+        row.extend_from_slice(&length.unwrap_or(NULL));
+        row.extend_from_slice(text.as_deref().unwrap_or_default().as_bytes());
+    }
+    if values.rest.is_empty() { Cow::Owned(row) } else { Cow::Borrowed(body) }
 }
 
-/// None where nothing has to be changed, or where it is no row.
-fn rewritten(body: &[u8]) -> Option<Vec<u8>> {
-    let (count, mut rest) = body.split_at_checked(COUNT)?;
-    let (mut row, mut changed) = (count.to_vec(), false);
-    while let Some((length, after)) = rest.split_first_chunk::<4>() {
-        // A null has no value, and -1 as its length.
-        let value = usize::try_from(i32::from_be_bytes(*length)).ok();
-        let Some((value, after)) = value.map_or(Some((None, after)), |length| {
-            let (value, after) = after.split_at_checked(length)?;
-            Some((Some(value), after))
-        }) else {
-            return None;
+/// The values of a row, nulls among them, as far as it is one.
+struct Values<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Values<'a> {
+    type Item = Option<&'a [u8]>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (length, after) = self.rest.split_first_chunk::<4>()?;
+        let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
+            self.rest = after;
+            return Some(None);
         };
-        match value {
-            None => row.extend_from_slice(length),
-            Some(value) => {
-                let text = String::from_utf8_lossy(value);
-                changed |= text.as_bytes() != value;
-                row.extend_from_slice(&u32::try_from(text.len()).ok()?.to_be_bytes());
-                row.extend_from_slice(text.as_bytes());
-            }
-        }
-        rest = after;
+        let (value, after) = after.split_at_checked(length)?;
+        self.rest = after;
+        Some(Some(value))
     }
-    (changed && rest.is_empty()).then_some(row)
 }
 
 /// The body of a `RowDescription`.
-pub(super) fn readable_names(body: Vec<u8>) -> Vec<u8> {
-    rewritten_names(&body).unwrap_or(body)
+pub(super) fn readable_names(body: &[u8]) -> Cow<'_, [u8]> {
+    rewritten_names(body).map_or(Cow::Borrowed(body), Cow::Owned)
 }
 
 fn rewritten_names(body: &[u8]) -> Option<Vec<u8>> {
@@ -96,17 +106,17 @@ mod tests {
     #[test]
     fn texts_stay_as_they_are_and_bytes_become_texts() {
         let text = row(&[Some("größe".as_bytes()), None, Some(b"")]);
-        assert_eq!(readable(text.clone()), text);
+        assert_eq!(readable(&text), text);
         let latin = row(&[Some(b"gr\xf6\xdfe"), None, Some(b"x")]);
-        assert_eq!(readable(latin), row(&[Some("gr��e".as_bytes()), None, Some(b"x")]));
+        assert_eq!(readable(&latin), row(&[Some("gr��e".as_bytes()), None, Some(b"x")]));
     }
 
     #[test]
     fn names_of_columns_become_texts() {
         let description = |name: &[u8]| [&[0, 1], name, &[0], &[0xff; ABOUT]].concat();
-        assert_eq!(readable_names(description(b"gr\xf6\xdfe")), description("gr��e".as_bytes()));
+        assert_eq!(readable_names(&description(b"gr\xf6\xdfe")), description("gr��e".as_bytes()));
         let broken = vec![0, 1, b'a', 0, 1];
-        assert_eq!(readable_names(broken.clone()), broken);
+        assert_eq!(readable_names(&broken), broken.as_slice());
     }
 
     #[test]
@@ -125,12 +135,13 @@ mod tests {
                 values.iter().map(|value| value.map(|value| String::from_utf8_lossy(value).into_owned())).collect();
             let expected: Vec<Option<&[u8]>> =
                 texts.iter().map(|text| text.as_ref().map(|text| text.as_bytes())).collect();
-            prop_assert_eq!(readable(row(&values)), row(&expected));
+            let sent = row(&values);
+            prop_assert_eq!(readable(&sent), row(&expected));
         }
 
         #[test]
         fn what_is_no_row_stays_as_it_is(bytes in prop::collection::vec(0x80_u8.., 0..40)) {
-            prop_assert_eq!(readable(bytes.clone()), bytes);
+            prop_assert_eq!(readable(&bytes), bytes.as_slice());
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{
     asked::Asked,
     backend_pid::BackendPid,
     complaint::Complaint,
-    frame::{Frames, Step, framed},
+    frame::{Frames, Step},
     row,
 };
 use bytes::{Buf as _, BufMut as _, BytesMut};
@@ -55,6 +55,8 @@ pub(super) struct Sieve {
     doing: Doing,
     pid: BackendPid,
     out: BytesMut,
+    /// The body of the row before.
+    kept: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +83,7 @@ enum Doing {
 impl Sieve {
     pub(super) fn new(pid: BackendPid) -> Self {
         let (frames, out) = (Frames::new(), BytesMut::new());
-        Self { frames, phase: Phase::Silence, kind: 0, doing: Doing::Drop, pid, out }
+        Self { frames, phase: Phase::Silence, kind: 0, doing: Doing::Drop, pid, out, kept: Vec::new() }
     }
 
     /// Takes in what the server sent.
@@ -120,8 +122,8 @@ impl Sieve {
     /// So much of it was given away.
     pub(super) fn given(&mut self, count: usize) {
         self.out.advance(count);
-        if self.out.is_empty() && self.out.capacity() > SMALL {
-            self.out = BytesMut::new();
+        if self.out.is_empty() && self.out.capacity() + self.kept.capacity() > SMALL {
+            (self.out, self.kept) = (BytesMut::new(), Vec::new());
         }
     }
 
@@ -143,7 +145,7 @@ impl Sieve {
             _ if length > LONGEST => return Err(too_long(kind, length)),
             b'E' | b'N' => Doing::Complaint(Complaint::default()),
             b'D' if length > LONGEST_ROW => Doing::LongRow(Vec::new()),
-            b'D' => Doing::Keep(Vec::with_capacity(length)),
+            b'D' => Doing::Keep(self.room(length)),
             b'd' => Doing::Drop,
             _ if length > SMALL => return Err(too_long(kind, length)),
             // Nobody listens to notifications or asks for the server's settings, and rows of a COPY are for nobody.
@@ -154,8 +156,7 @@ impl Sieve {
             }
             b'T' | b'C' | b'K' => Doing::Keep(Vec::with_capacity(length)),
             kind if PLAIN.contains(&kind) => {
-                self.out.put_u8(kind);
-                self.out.put_u32(u32::try_from(length + 4).unwrap_or(u32::MAX));
+                self.pass_header(kind, length);
                 Doing::Pass
             }
             kind => return Err(strange(format!("PostgreSQL has no message of the kind `{}`", char::from(kind)))),
@@ -203,17 +204,36 @@ impl Sieve {
                 if let [a, b, c, d, ..] = body.as_slice() {
                     self.pid.set(i32::from_be_bytes([*a, *b, *c, *d]));
                 }
-                self.out.extend_from_slice(&framed(b'K', &body));
+                self.pass(b'K', &body);
             }
-            (b'D', Doing::Keep(body)) => self.out.extend_from_slice(&framed(b'D', &row::readable(body))),
-            (b'T', Doing::Keep(body)) => self.out.extend_from_slice(&framed(b'T', &row::readable_names(body))),
-            (kind, Doing::Keep(body)) => {
-                self.out.extend_from_slice(&framed(kind, String::from_utf8_lossy(&body).as_bytes()));
+            (b'D', Doing::Keep(body)) => {
+                self.pass(b'D', &row::readable(&body));
+                self.kept = body;
             }
-            (kind, Doing::Complaint(complaint)) => self.out.extend_from_slice(&framed(kind, &complaint.into_body())),
-            (_, Doing::LongRow(beginning)) => self.out.extend_from_slice(&framed(b'D', &row::unreadable(&beginning))),
+            (b'T', Doing::Keep(body)) => self.pass(b'T', &row::readable_names(&body)),
+            (kind, Doing::Keep(body)) => self.pass(kind, String::from_utf8_lossy(&body).as_bytes()),
+            (kind, Doing::Complaint(complaint)) => self.pass(kind, &complaint.into_body()),
+            (_, Doing::LongRow(beginning)) => self.pass(b'D', &row::unreadable(&beginning)),
             (_, Doing::Drop | Doing::Pass | Doing::Words(_)) => {}
         }
+    }
+
+    fn pass(&mut self, kind: u8, body: &[u8]) {
+        self.pass_header(kind, body.len());
+        self.out.extend_from_slice(body);
+    }
+
+    fn pass_header(&mut self, kind: u8, length: usize) {
+        self.out.put_u8(kind);
+        self.out.put_u32(u32::try_from(length + 4).unwrap_or(u32::MAX));
+    }
+
+    /// Room for a body; rows come one after the other, and take turns in one.
+    fn room(&mut self, length: usize) -> Vec<u8> {
+        let mut room = std::mem::take(&mut self.kept);
+        room.clear();
+        room.reserve_exact(length);
+        room
     }
 }
 
@@ -222,7 +242,10 @@ fn strange(what: impl Into<String>) -> Breach {
 }
 
 fn too_long(kind: u8, length: usize) -> Breach {
-    strange(format!("the server begins a message of {length} bytes (kind `{}`): PostgreSQL sends none so long", char::from(kind)))
+    strange(format!(
+        "the server begins a message of {length} bytes (kind `{}`): PostgreSQL sends none so long",
+        char::from(kind)
+    ))
 }
 
 fn said(words: &[u8]) -> Breach {
@@ -232,7 +255,10 @@ fn said(words: &[u8]) -> Breach {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::asked::NO_ROWS, *};
+    use super::{
+        super::{asked::NO_ROWS, frame::framed},
+        *,
+    };
     use proptest::prelude::*;
 
     /// What passes when the bytes come in these pieces, and what keeps more from passing.
@@ -322,7 +348,8 @@ mod tests {
     #[test]
     fn words_instead_of_messages_are_told() {
         let words = b"Ecould not fork new process for connection: Resource temporarily unavailable\n\0";
-        let told = Breach::Words("could not fork new process for connection: Resource temporarily unavailable".to_owned());
+        let told =
+            Breach::Words("could not fork new process for connection: Resource temporarily unavailable".to_owned());
         for cut in 0..=words.len() {
             let (one, other) = words.split_at(cut);
             assert_eq!(sifted(&mut Asked::new(), [one, other]).1, Some(told.clone()), "{cut}");
@@ -334,7 +361,8 @@ mod tests {
 
     #[test]
     fn a_length_that_no_message_has_is_no_reason_to_wait_for_it() {
-        for (kind, length) in [(b'D', 0x7fff_ffff), (b'N', 0x7fff_ffff), (b'd', 0x4000_0005), (b'C', 1 << 29), (b'T', 2 << 20)]
+        for (kind, length) in
+            [(b'D', 0x7fff_ffff), (b'N', 0x7fff_ffff), (b'd', 0x4000_0005), (b'C', 1 << 29), (b'T', 2 << 20)]
         {
             let bytes = [greeting(), claimed(kind, length)].concat();
             let (out, breach) = passed(&bytes);

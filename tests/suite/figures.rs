@@ -133,7 +133,7 @@ fn a_thousand_files_fit_into_little_memory() {
 }
 
 /// The most that a process has had in memory so far, in bytes; `None` when it has ended.
-fn peak_memory(pid: u32) -> Option<u64> {
+pub(crate) fn peak_memory(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let kibibytes: u64 =
         status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim_end_matches("kB").trim().parse().ok()?;

@@ -5,6 +5,8 @@ mod action;
 #[cfg(test)]
 mod alembic;
 #[cfg(test)]
+mod answers;
+#[cfg(test)]
 mod bastion;
 mod commands;
 #[cfg(test)]

@@ -491,6 +491,25 @@ fn the_tool_is_stopped_when_the_session_with_the_run_lock_is_ended() {
     step(&lab, &server, Proof::Ledger).run().succeeds().applied(GATED.iter().copied()).done();
 }
 
+/// Nobody knows whether the lock is still there, and nobody waits for an answer longer than `wait-timeout`.
+#[test]
+fn the_tool_is_stopped_when_the_session_with_the_run_lock_is_not_answered_any_more() {
+    let (lab, server) = gated();
+    let network = Flights::to(lab.database.server().port());
+    let gate = Gate::close(&lab.database, 1);
+    let action = step(&lab, &server, Proof::Ledger).input("wait-timeout", "3s");
+    let mut running = action.secret("database-url", lab.database.url_at("localhost", network.port())).start();
+    gate.reached();
+    network.freeze();
+    running.wait();
+    assert_eq!(working(&server), Vec::<String>::new());
+    network.thaw();
+    let told = running.finish().in_doubt("database-lost");
+    told.says("the database has not answered for 3 s (`wait-timeout`)").says("so the work was stopped").done();
+    gate.open();
+    step(&lab, &server, Proof::Ledger).run().succeeds().applied(GATED.iter().copied()).done();
+}
+
 /// Somebody else has the run lock when the connection is there again: nobody works beside them.
 #[test]
 fn the_tool_is_stopped_when_the_run_lock_is_somebody_elses() {

@@ -56,6 +56,12 @@ impl Lab {
         Self { database: postgres.database(), bastion: Arc::clone(&BASTION) }
     }
 
+    /// On the shared servers, with a database in this encoding.
+    pub(crate) fn encoded(encoding: &str) -> Self {
+        let database = shared().database_with(&format!("encoding '{encoding}' locale 'C'"));
+        Self { database, bastion: Arc::clone(&BASTION) }
+    }
+
     /// The same behind a bastion of the test's own.
     pub(crate) fn behind(self, bastion: Sshd) -> Self {
         Self { bastion: Arc::new(bastion), ..self }

@@ -196,8 +196,13 @@ impl Postgres {
 
     /// A database of the caller's own, empty, dropped with the value.
     pub(crate) fn database(self: &Arc<Self>) -> Database {
+        self.database_with("")
+    }
+
+    /// The same with these options of CREATE DATABASE.
+    pub(crate) fn database_with(self: &Arc<Self>, options: &str) -> Database {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        self.sql(&format!("create database {name} owner {ROLE} template template0"));
+        self.sql(&format!("create database {name} owner {ROLE} template template0 {options}"));
         Database { server: Arc::clone(self), name }
     }
 
