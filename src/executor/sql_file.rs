@@ -39,7 +39,7 @@ pub(super) async fn run(sites: &Sites<'_>, shown: &str, path: &Path, limit: Opti
     let startup = Startup::new(lock::tool_name(sites.runner), &ours, Some(target));
     let wait = sites.settings.wait_timeout;
     let session = ready::connect(sites.reach()?, target, &startup, wait, &sites.events).await?;
-    let done = match within(sites.reach()?, limit, (shown, text), &session).await {
+    let done = match within(sites.reach()?, limit, (shown, text), (&session, wait)).await {
         Ok(()) => answered(wait, ended(&session, shown)).await,
         failed => failed,
     };
@@ -51,7 +51,7 @@ async fn within(
     reach: &Reach,
     limit: Option<Duration>,
     (shown, text): (&str, &str),
-    session: &Session,
+    (session, wait): (&Session, Duration),
 ) -> Result<(), Fault> {
     let work = async {
         session.client.batch_execute(&format!("DO $bastion_migrate$ BEGIN {UNLIMITED}END $bastion_migrate$")).await?;
@@ -62,7 +62,7 @@ async fn within(
         Some(limit) => match timeout(limit, work).await {
             Ok(done) => done,
             Err(_) => {
-                session.canceller().cancel(reach).await?;
+                answered(wait, session.canceller().cancel(reach)).await?;
                 let cause = format!("`{shown}` was not done after {} s", limit.as_secs());
                 return Err(Fault::new(Code::StepTimeout, cause));
             }

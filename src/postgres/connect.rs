@@ -68,9 +68,6 @@ pub struct Session {
 /// How long a polite good-bye may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a cancel request may take to be delivered.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(3);
-
 impl Session {
     /// Connects over one more stream of `reach`.
     ///
@@ -169,13 +166,6 @@ impl Canceller {
     /// # Errors
     /// When the request could not be delivered.
     pub async fn cancel(&self, reach: &Reach) -> Result<(), Fault> {
-        timeout(CANCEL_TIMEOUT, self.deliver(reach)).await.unwrap_or_else(|_| {
-            let cause = format!("the database took no cancel request within {} s", CANCEL_TIMEOUT.as_secs());
-            Err(Fault::new(Code::DatabaseTimeout, cause))
-        })
-    }
-
-    async fn deliver(&self, reach: &Reach) -> Result<(), Fault> {
         let mut stream = reach.open(&self.target.host, self.target.port).await?;
         let sent = match &self.connector {
             None => self.token.cancel_query_raw(stream, NoTls).await,
