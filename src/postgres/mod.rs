@@ -4,6 +4,7 @@ mod backend_pid;
 mod connect;
 pub mod facts;
 pub(crate) mod fault;
+mod gist;
 mod guard;
 mod hint;
 mod listener;

@@ -40,17 +40,25 @@ impl Piece {
     }
 }
 
+/// In base32 every word of English could be something.
+pub(super) const LEAST_OF_BASE32: usize = 13;
+
 /// One way to write bytes in digits.
 struct Base {
     bits: usize,
     digit: fn(u8) -> Option<u8>,
+    /// Digits of the shortest text that is worth a look.
+    least: usize,
 }
 
-const BASES: [Base; 3] =
-    [Base { bits: 6, digit: base64 }, Base { bits: 5, digit: base32 }, Base { bits: 4, digit: base16 }];
+const BASES: [Base; 3] = [
+    Base { bits: 6, digit: base64, least: 4 },
+    Base { bits: 5, digit: base32, least: LEAST_OF_BASE32 },
+    Base { bits: 4, digit: base16, least: 6 },
+];
 
 /// Both alphabets of RFC 4648.
-fn base64(letter: u8) -> Option<u8> {
+pub(super) fn base64(letter: u8) -> Option<u8> {
     match letter {
         b'A'..=b'Z' => Some(letter - b'A'),
         b'a'..=b'z' => Some(letter - b'a' + 26),
@@ -80,10 +88,10 @@ type Digit = (u8, usize);
 /// What digits in a row say, as far as it can have a needle in it. They may be broken into lines.
 pub(super) fn in_rows(text: &[u8], needles: &Needles) -> Vec<Piece> {
     let mut pieces = Vec::new();
-    for Base { bits, digit } in BASES {
+    for Base { bits, digit, least } in BASES {
         let mut row: Vec<Digit> = Vec::new();
         let mut read = |row: &mut Vec<Digit>| {
-            if row.len() >= (needles.shortest * 8).div_ceil(bits) {
+            if row.len() >= (needles.shortest * 8).div_ceil(bits).max(least) {
                 // The least number of digits that take whole bytes.
                 (0..8_usize >> bits.trailing_zeros()).for_each(|first| stretches(row, first, bits, needles, &mut pieces));
             }
@@ -136,7 +144,6 @@ pub(super) fn in_pairs(text: &[u8], needles: &Needles) -> Vec<Piece> {
 fn stretches(row: &[Digit], first: usize, bits: usize, needles: &Needles, pieces: &mut Vec<Piece>) {
     let mut piece = Piece::default();
     let (mut held, mut count, mut begin) = (0_usize, 0, 0);
-    let is_text = |byte: u8| byte.is_ascii_graphic() || b" \t\r\n".contains(&byte) || needles.has(byte);
     let mut end = |piece: &mut Piece| {
         if piece.bytes.len() >= needles.shortest {
             pieces.extend(piece.of_utf16());
@@ -154,7 +161,7 @@ fn stretches(row: &[Digit], first: usize, bits: usize, needles: &Needles, pieces
         count -= 8;
         let byte = u8::try_from(held >> count & 0xff).unwrap_or_default();
         held &= (1 << count) - 1;
-        if is_text(byte) {
+        if needles.is_text(usize::from(byte)) {
             piece.bytes.push(byte);
             let start = row.get(first + begin / bits).map_or(*at, |(_, start)| *start);
             piece.places.push((start, at + 1));

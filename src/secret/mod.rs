@@ -15,7 +15,7 @@ mod walk;
 use digits::Piece;
 use entities::Entities;
 use needles::Needles;
-use readings::Readings;
+use readings::{Readings, Undone};
 use scan::{Scan, Signs};
 use std::{fmt, ops::Range, sync::Arc};
 use zeroize::Zeroizing;
@@ -153,33 +153,34 @@ impl Search {
             return Vec::new();
         }
         let mut found = if signs.plain { self.needles.found(text) } else { Vec::new() };
-        if signs.escapes {
-            let readings = Readings::of(text, &self.needles, &self.entities, DEPTH);
-            found.extend(walk::escaped(text, &self.needles, &readings));
-        }
         if let Some(depth) = depth.checked_sub(1) {
-            found.extend(self.in_digits(text, signs, depth));
+            found.extend(self.in_plain_digits(text, signs, depth));
+        }
+        if signs.escapes {
+            let mut readings = Readings::of(text, &self.needles, &self.entities);
+            if let Some(depth) = depth.checked_sub(1) {
+                found.extend(self.in_escaped_digits(readings.undone(), depth));
+            }
+            readings.deepen(DEPTH - 1);
+            found.extend(walk::escaped(text, &self.needles, &readings));
         }
         found
     }
 
-    /// Where secrets stand in digits, which may be escaped.
-    fn in_digits(&self, text: &[u8], mut signs: Signs, depth: usize) -> Vec<Range<usize>> {
-        let mut found = self.in_plain_digits(text, signs, depth);
-        let (mut layer, mut places) = (text.to_vec(), Vec::new());
+    /// Where secrets stand in digits that were escaped; `undone` is the text without its outermost escapes.
+    fn in_escaped_digits(&self, undone: Undone, depth: usize) -> Vec<Range<usize>> {
+        let (mut layer, mut places) = undone;
+        let mut found = Vec::new();
         for _ in 0..DEPTH {
+            let signs = self.scan.look(&self.needles, &layer);
+            let inside = self.in_plain_digits(&layer, signs, depth);
+            found.extend(inside.into_iter().filter_map(|hit| bounds(&places, &hit)).map(|(start, end)| start..end));
             if !signs.escapes {
                 break;
             }
-            let (undone, pieces) = Readings::of(&layer, &self.needles, &self.entities, 1).undone();
-            places = match places.is_empty() {
-                true => pieces,
-                false => pieces.iter().filter_map(|&(start, end)| bounds(&places, &(start..end))).collect(),
-            };
+            let (undone, pieces) = Readings::of(&layer, &self.needles, &self.entities).undone();
+            places = pieces.iter().filter_map(|&(start, end)| bounds(&places, &(start..end))).collect();
             layer = undone;
-            signs = self.scan.look(&self.needles, &layer);
-            let inside = self.in_plain_digits(&layer, signs, depth);
-            found.extend(inside.into_iter().filter_map(|hit| bounds(&places, &hit)).map(|(start, end)| start..end));
         }
         found
     }

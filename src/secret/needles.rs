@@ -1,6 +1,6 @@
 //! What is looked for: every text that gives a secret away, and how it is found where nothing is escaped.
 
-use super::Secret;
+use super::{Secret, scan::SIGNS};
 use aho_corasick::{
     Anchored, MatchKind,
     automaton::{Automaton as _, StateID},
@@ -12,8 +12,8 @@ use std::{collections::BTreeSet, ops::Range};
 /// A line of a multi-line secret shorter than this is no secret of its own (the last, ragged line of a key may be `=`).
 const SHORTEST_LINE: usize = 4;
 
-/// Bits that a beginning of three bytes is hashed to.
-const BEGINNINGS: usize = 1 << 16;
+/// What three bytes are hashed to.
+const THREES: usize = 1 << 16;
 
 /// The texts, as bytes. It has no `Debug`: that would show them.
 pub(super) struct Needles {
@@ -21,13 +21,17 @@ pub(super) struct Needles {
     automaton: NFA,
     /// The state in which nothing has begun.
     pub(super) idle: StateID,
-    /// Of three bytes that a text begins with, whether there is one that begins so.
-    beginnings: Vec<bool>,
+    /// Of three bytes, whether they are the rarest of one of them.
+    rarest: Vec<bool>,
     /// Bytes of the shortest.
     pub(super) shortest: usize,
     /// Bytes of the longest.
     pub(super) longest: usize,
     letters: [bool; 256],
+    /// Of each byte, whether it may be in one of them, written as it is or escaped.
+    text: [bool; 256],
+    /// Of two bytes, whether they stand side by side in one of them.
+    neighbours: Vec<bool>,
 }
 
 impl Needles {
@@ -38,28 +42,57 @@ impl Needles {
         // The DFA that is chosen by itself takes minutes and gigabytes for a secret of 100 KiB.
         let automaton = NFA::builder().match_kind(MatchKind::Standard).build(&texts).ok()?;
         let idle = automaton.start_state(Anchored::No).ok()?;
-        let (mut beginnings, mut letters) = (vec![false; BEGINNINGS], [false; 256]);
+        let (mut rarest, mut letters) = (vec![false; THREES], [false; 256]);
         for text in &texts {
-            if let [first, second, third, ..] = text.as_slice()
-                && let Some(known) = beginnings.get_mut(beginning(*first, *second, *third))
+            if let Some([first, second, third]) = text.windows(3).max_by_key(|three| rarity(three))
+                && let Some(known) = rarest.get_mut(three(*first, *second, *third))
             {
                 *known = true;
             }
             text.iter().filter_map(|letter| letters.get_mut(usize::from(*letter)).map(|known| *known = true)).count();
         }
+        let mut neighbours = vec![false; 1 << 16];
+        for pair in texts.iter().flat_map(|text| text.windows(2)) {
+            if let [first, second] = pair
+                && let Some(known) = neighbours.get_mut(usize::from(*first) << 8 | usize::from(*second))
+            {
+                *known = true;
+            }
+        }
+        let mut text = letters;
+        for (letter, is_text) in (0..=u8::MAX).zip(&mut text) {
+            *is_text |= letter.is_ascii_graphic() || b" \t\r\n".contains(&letter);
+        }
         let shortest = texts.iter().map(Vec::len).min()?;
         let longest = texts.iter().map(Vec::len).max()?;
-        Some(Self { texts, automaton, idle, beginnings, shortest, longest, letters })
+        Some(Self { texts, automaton, idle, rarest, shortest, longest, letters, text, neighbours })
     }
 
-    /// Whether one of them may begin with these bytes.
-    pub(super) fn may_begin(&self, first: u8, second: u8, third: u8) -> bool {
-        self.beginnings.get(beginning(first, second, third)).copied().unwrap_or_default()
+    /// Whether one of them may stand around these bytes, as it is.
+    pub(super) fn may_be_around(&self, first: u8, second: u8, third: u8) -> bool {
+        self.rarest.get(three(first, second, third)).copied().unwrap_or_default()
     }
 
     /// Whether this byte is in one of them.
     pub(super) fn has(&self, letter: u8) -> bool {
         self.letters.get(usize::from(letter)).copied().unwrap_or_default()
+    }
+
+    /// Whether this byte is in one of them, or in what it is escaped with.
+    pub(super) fn is_text(&self, letter: usize) -> bool {
+        self.text.get(letter).copied().unwrap_or_default()
+    }
+
+    /// Whether a letter that is escaped may be a part of one of them, by what stands before the escape and behind it: either is
+    /// the letter's neighbour there as well, or it is escaped, too, or the letter is a part of another escape.
+    pub(super) fn may_be_among(&self, before: u8, letter: u8, behind: Option<u8>) -> bool {
+        let pair = |first: u8, second: u8| {
+            self.neighbours.get(usize::from(first) << 8 | usize::from(second)).copied().unwrap_or_default()
+        };
+        let is_quote = |letter: u8| matches!(letter, b'"' | b'\'');
+        let behind = behind.unwrap_or_default();
+        let is_of_escape = SIGNS.contains(&letter) || letter == b'#' || is_quote(letter) && (is_quote(before) || is_quote(behind));
+        is_of_escape || SIGNS.contains(&behind) || pair(before, letter) || pair(letter, behind) || !letter.is_ascii()
     }
 
     /// The state after one more byte.
@@ -87,9 +120,15 @@ impl Needles {
     }
 }
 
-fn beginning(first: u8, second: u8, third: u8) -> usize {
+fn three(first: u8, second: u8, third: u8) -> usize {
     let [first, second, third] = [first, second, third].map(usize::from);
-    (first.wrapping_mul(0x9e5) ^ second.wrapping_mul(0x4f1b) ^ third.wrapping_mul(0x3d)) % BEGINNINGS
+    (first.wrapping_mul(0x9e5) ^ second.wrapping_mul(0x4f1b) ^ third.wrapping_mul(0x3d)) % THREES
+}
+
+/// How seldom these stand in what people read.
+fn rarity(bytes: &[u8]) -> usize {
+    let is_common = |byte: &&u8| byte.is_ascii_lowercase() || b" :/.-_=,\0".contains(byte);
+    bytes.len() - bytes.iter().filter(is_common).count()
 }
 
 /// The value, trimmed, each line of it, the parts of it that the runner hides, too (`ValueEncoders.cs`: an output in which

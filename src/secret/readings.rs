@@ -4,6 +4,7 @@
 
 use super::{entities::Entities, needles::Needles, scan::SIGNS};
 use std::{
+    cell::Cell,
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
 };
@@ -11,8 +12,14 @@ use std::{
 /// So many ways to read one number or name are followed.
 const WAYS: usize = 12;
 
+/// No secret has so many equal signs on each side of one.
+const DRAWN: usize = 24;
+
+/// So many readings of one place are kept.
+const MOST: usize = 24;
+
 /// What stands behind a backslash for a control character.
-const CONTROLS: [(u8, u8); 9] = [
+pub(super) const CONTROLS: [(u8, u8); 9] = [
     (b'n', b'\n'),
     (b't', b'\t'),
     (b'r', b'\r'),
@@ -57,6 +64,9 @@ pub(super) struct Reading {
     pub(super) label: Label,
 }
 
+/// A text without its escapes, and of each byte which piece of the text with them it was.
+pub(super) type Undone = (Vec<u8>, Vec<(usize, usize)>);
+
 /// A number, and where it ends.
 type Number = (u32, usize);
 
@@ -66,36 +76,75 @@ pub(super) struct Readings<'t> {
     needles: &'t Needles,
     entities: &'t Entities,
     found: BTreeMap<usize, Vec<Reading>>,
+    /// Where an escape may begin, and the last place that was looked at to read it.
+    places: BTreeMap<usize, usize>,
+    /// The last place that was looked at.
+    seen: Cell<usize>,
 }
 
 impl<'t> Readings<'t> {
-    /// Those of this text, in which an escape may be escaped again so often.
-    pub(super) fn of(text: &'t [u8], needles: &'t Needles, entities: &'t Entities, depth: usize) -> Self {
-        let mut readings = Self { text, needles, entities, found: BTreeMap::new() };
+    /// Those of escapes that are not escaped themselves.
+    pub(super) fn of(text: &'t [u8], needles: &'t Needles, entities: &'t Entities) -> Self {
         let is_quote = |letter: u8| letter.is_ascii_punctuation() && needles.has(letter) || b"'\"".contains(&letter);
         let is_sign = |letter: &u8| SIGNS.contains(letter) || is_quote(*letter);
-        let mut places: BTreeSet<usize> =
-            text.iter().enumerate().filter(|(_, letter)| is_sign(letter)).map(|(at, _)| at).collect();
+        // Of a line that is drawn, its ends will do.
+        let is_drawn = |at: usize| {
+            let around = text.get(at.saturating_sub(DRAWN)..at + DRAWN).unwrap_or_default();
+            around.len() == 2 * DRAWN && around.iter().all(|letter| text.get(at) == Some(letter))
+        };
+        let places = text.iter().enumerate().filter(|(at, letter)| is_sign(letter) && !is_drawn(*at));
+        let places = places.map(|(at, _)| (at, at)).collect();
+        let mut readings = Self { text, needles, entities, found: BTreeMap::new(), places, seen: Cell::default() };
+        let all = readings.places.keys().copied().collect();
+        readings.look(all);
+        readings
+    }
+
+    /// Adds those of escapes that are escaped, so often.
+    pub(super) fn deepen(&mut self, depth: usize) {
+        let mut news: BTreeSet<usize> = self.found.keys().copied().collect();
         for _ in 0..depth {
-            let new: Vec<(usize, Vec<Reading>)> = places.iter().map(|at| (*at, readings.read(*at))).collect();
-            let mut is_news = false;
-            for (at, new) in new.into_iter().filter(|(_, new)| !new.is_empty()) {
-                let known = readings.found.entry(at).or_default();
-                for reading in new {
-                    if !known.contains(&reading) {
-                        known.push(reading);
-                        is_news = true;
-                    }
-                }
-                // What takes in most is likeliest; of equals, what was found first.
-                known.sort_by_key(|reading| Reverse(reading.end));
-            }
-            if !is_news {
+            self.places.extend(news.iter().filter(|at| !self.places.contains_key(*at)).map(|at| (*at, *at)).collect::<Vec<_>>());
+            let is_sign = |at: usize| {
+                self.at(at).iter().any(|reading| reading.label.bytes().first().is_some_and(u8::is_ascii_punctuation))
+            };
+            // Only what looked at a place where there is something new can be something new.
+            let touched = self.places.iter().filter(|(at, seen)| {
+                news.range(**at..=**seen).any(|news| *news > **at || is_sign(*news))
+            });
+            let touched = touched.map(|(at, _)| *at).collect();
+            news = self.look(touched);
+            if news.is_empty() {
                 break;
             }
-            places.extend(readings.found.keys());
         }
-        readings
+    }
+
+    /// Reads the escapes that begin there; returns where something new was found.
+    fn look(&mut self, places: Vec<usize>) -> BTreeSet<usize> {
+        let mut read = Vec::new();
+        for at in places {
+            self.seen.set(at);
+            read.push((at, self.read(at), self.seen.get()));
+        }
+        let mut news = BTreeSet::new();
+        for (at, new, seen) in read {
+            self.places.insert(at, seen);
+            let new: Vec<Reading> = new.into_iter().filter(|reading| !self.at(at).contains(reading)).collect();
+            if new.is_empty() {
+                continue;
+            }
+            news.insert(at);
+            let known = self.found.entry(at).or_default();
+            for reading in new {
+                if known.len() < MOST && !known.contains(&reading) {
+                    known.push(reading);
+                }
+            }
+            // What takes in most is likeliest; of equals, what was found first.
+            known.sort_by_key(|reading| Reverse(reading.end));
+        }
+        news
     }
 
     /// The readings that begin there.
@@ -115,7 +164,7 @@ impl<'t> Readings<'t> {
 
     /// The text with each escape undone as is likeliest, and which piece of the text each byte of that is. Only what is
     /// written in digits is looked for in it: digits are not escaped in more than one way.
-    pub(super) fn undone(&self) -> (Vec<u8>, Vec<(usize, usize)>) {
+    pub(super) fn undone(&self) -> Undone {
         let (mut bytes, mut places, mut at) = (Vec::new(), Vec::new(), 0);
         while let Some(letter) = self.text.get(at) {
             let readings = self.at(at).iter().filter(|_| b"%\\&`^".contains(letter));
@@ -132,6 +181,7 @@ impl<'t> Readings<'t> {
 
     /// What the text may have there: the byte itself, and what readings of one byte make of it, each with its end.
     fn letters(&self, place: usize) -> impl Iterator<Item = (u8, usize)> {
+        self.seen.set(self.seen.get().max(place));
         let own = self.text.get(place).map(|letter| (*letter, place + 1));
         let read = self.at(place).iter().filter_map(|reading| match reading.label.bytes() {
             [letter] => Some((*letter, reading.end)),
@@ -182,13 +232,27 @@ impl<'t> Readings<'t> {
 
     /// Numbers of so many digits.
     fn digits(&self, place: usize, base: u32, count: usize) -> Vec<Number> {
-        let more = |(number, place): Number| {
+        self.numbers(place, base, count).into_iter().nth(count - 1).unwrap_or_default()
+    }
+
+    /// Numbers of one digit, of two, and so on, up to so many.
+    fn numbers(&self, place: usize, base: u32, most: usize) -> Vec<Vec<Number>> {
+        let more = |(number, place): &Number| {
+            let (number, place) = (*number, *place);
             let digits = self.letters(place).filter_map(move |(letter, end)| {
                 Some((number.checked_mul(base)?.checked_add(char::from(letter).to_digit(base)?)?, end))
             });
             digits.collect::<Vec<_>>()
         };
-        (0..count).fold(vec![(0, place)], |read, _| read.into_iter().flat_map(more).take(WAYS).collect())
+        let (mut all, mut last) = (Vec::new(), vec![(0, place)]);
+        while all.len() < most {
+            last = last.iter().flat_map(more).take(WAYS).collect();
+            if last.is_empty() {
+                break;
+            }
+            all.push(last.clone());
+        }
+        all
     }
 
     /// A byte, or a character of that number: programs mean the one or the other.
@@ -253,17 +317,18 @@ impl<'t> Readings<'t> {
                 _ => {}
             }
         }
-        (1..=3).for_each(|count| Self::numbered(&self.digits(place, 8, count), found));
-        (1..=7).for_each(|count| Self::numbered(&self.digits(place, 10, count), found));
-        Self::numbered(&self.digits(place, 16, 2), found);
-        self.units(b"\\", &self.digits(place, 16, 4), found);
+        let by_digits = [(8, 3), (10, 7)].into_iter().flat_map(|(base, most)| self.numbers(place, base, most));
+        by_digits.for_each(|numbers| Self::numbered(&numbers, found));
+        let hexadecimal = self.numbers(place, 16, 4);
+        hexadecimal.get(1).into_iter().for_each(|numbers| Self::numbered(numbers, found));
+        hexadecimal.get(3).into_iter().for_each(|numbers| self.units(b"\\", numbers, found));
         found.extend(self.line_end(place).map(|end| Reading { end, label: Label::NOTHING }));
     }
 
     /// `{1f600}`
     fn braced(&self, place: usize) -> Vec<Number> {
         let Some(place) = self.follow(place, b"{") else { return Vec::new() };
-        let numbers = (1..=6).flat_map(|count| self.digits(place, 16, count));
+        let numbers = self.numbers(place, 16, 6).into_iter().flatten();
         numbers.filter_map(|(number, end)| Some((number, self.follow(end, b"}")?))).collect()
     }
 

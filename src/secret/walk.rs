@@ -29,36 +29,55 @@ struct Walk<'t> {
 impl Walk<'_> {
     fn go(&mut self) {
         let mut arriving: BTreeMap<usize, Vec<StateID>> = BTreeMap::new();
-        let mut states: Vec<StateID> = Vec::new();
-        let mut place = 0;
+        let (mut states, mut place) = (vec![self.needles.idle], 0);
         loop {
-            let is_idle = states.iter().all(|state| *state == self.needles.idle);
-            if is_idle && arriving.is_empty() {
-                // What needs no reading is found elsewhere: on to where a needle can be that does.
-                let Some(next) = self.readings.next(place) else { return };
-                place = place.max(next.saturating_sub(self.needles.longest));
-                states = vec![self.needles.idle];
+            if arriving.is_empty() {
+                let Some(next) = self.readings.next(place) else { break };
+                if states == [self.needles.idle] {
+                    // What needs no reading is found elsewhere: on to where a needle can be that does.
+                    place = place.max(next.saturating_sub(self.needles.longest));
+                }
+                while place < next {
+                    self.advance(&mut states, place);
+                    place += 1;
+                }
             }
-            for state in arriving.remove(&place).unwrap_or_default() {
-                add(&mut states, state);
-            }
+            arriving.remove(&place).into_iter().flatten().for_each(|state| add(&mut states, state));
             for reading in self.readings.at(place) {
-                for state in states.clone() {
-                    let state = self.read(state, place, *reading);
+                for at in 0..states.len() {
+                    let Some(state) = states.get(at) else { break };
+                    let state = self.read(*state, place, *reading);
                     add(arriving.entry(reading.end).or_default(), state);
                 }
             }
-            let Some(letter) = self.text.get(place).copied() else { return };
-            place += 1;
-            let mut next = Vec::with_capacity(states.len());
-            for state in states {
-                let state = self.needles.step(state, letter);
-                if let Some(ended) = self.needles.ended(state) {
-                    self.hit(place, ended, place);
-                }
-                add(&mut next, state);
+            if place == self.text.len() {
+                return;
             }
-            states = next;
+            self.advance(&mut states, place);
+            place += 1;
+        }
+        // Behind the last reading a needle may still go on.
+        for place in place..self.text.len() {
+            if states == [self.needles.idle] {
+                break;
+            }
+            self.advance(&mut states, place);
+        }
+    }
+
+    /// Reads the byte there as itself.
+    fn advance(&mut self, states: &mut Vec<StateID>, place: usize) {
+        let Some(letter) = self.text.get(place) else { return };
+        for at in 0..states.len() {
+            let Some(state) = states.get_mut(at) else { break };
+            *state = self.needles.step(*state, *letter);
+            if let Some(ended) = self.needles.ended(*state) {
+                self.hit(place + 1, ended, place + 1);
+            }
+        }
+        if states.len() > 1 {
+            states.sort_unstable();
+            states.dedup();
         }
     }
 
