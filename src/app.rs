@@ -24,6 +24,7 @@ pub(crate) async fn run(ask: Ask, log: Log) -> u8 {
         Err(error) => return crashed(report, format!("no handler for signals: {error}"), &ask.runner, log).await,
     };
     let (events, receiver) = Events::channel();
+    let events = events.hiding(log.redactor().clone());
     let told = RefCell::new((report, log));
     let time_limit = ask.settings.as_ref().map_or(Duration::ZERO, |settings| settings.safety.timeout);
     let mut watch = Watch::new(receiver, signals, time_limit, |event| {
@@ -86,6 +87,7 @@ pub(crate) async fn serve(ask: Ask, handover: &Handover, mut log: Log) -> u8 {
     let began = Instant::now();
     let Ok(signals) = Signals::install() else { return Code::Bug.class().exit_code() };
     let (events, receiver) = Events::channel();
+    let events = events.hiding(log.redactor().clone());
     let told = RefCell::new(&mut log);
     let mut watch =
         Watch::new(receiver, signals, TUNNEL_LIFE, |event| told.borrow_mut().event(&event, began.elapsed()));

@@ -4,7 +4,7 @@ use super::{
     Container, Heard,
     client::{said, trouble},
 };
-use crate::{fault::Fault, run::program::Output};
+use crate::{fault::Fault, run::program::Output, secret::Redactor};
 use bollard::query_parameters::LogsOptionsBuilder;
 use futures_util::StreamExt as _;
 use std::pin::pin;
@@ -18,7 +18,8 @@ impl Container {
     /// # Errors
     /// `engine-failed`.
     pub async fn begin(&self, input: &[u8], mut tell: impl FnMut(&str) -> Heard) -> Result<Heard, Fault> {
-        let mut running = self.start().await?;
+        // It hides its secrets itself.
+        let mut running = self.start(&Redactor::default()).await?;
         running.tell(input).await?;
         let heard = running.hear(|output| match output {
             Output::Out(line) | Output::Err(line) => tell(line),
@@ -52,12 +53,12 @@ impl Container {
     pub(super) async fn last_words(&self) -> Result<Vec<String>, Fault> {
         let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(LAST).build();
         let mut pieces = pin!(self.engine.docker.logs(self.id(), Some(options)));
-        let mut lines = Vec::new();
+        let mut text = String::new();
         while let Some(piece) = pieces.next().await {
             let piece = piece.map_err(|error| trouble(&format!("the log can't be read ({})", said(&error)), &error))?;
-            let text = String::from_utf8_lossy(&piece.into_bytes()).into_owned();
-            lines.extend(text.lines().map(str::to_owned));
+            // The engine keeps a long line in pieces.
+            text.push_str(&String::from_utf8_lossy(&piece.into_bytes()));
         }
-        Ok(lines)
+        Ok(text.lines().map(str::to_owned).collect())
     }
 }

@@ -10,6 +10,7 @@ use crate::{
         event::Usage,
         program::{Lines, Output, Status},
     },
+    secret::Redactor,
 };
 use bollard::{
     container::{AttachContainerResults, LogOutput},
@@ -55,17 +56,17 @@ pub struct Ended {
 const MEASURE: Duration = Duration::from_secs(1);
 
 impl Container {
-    /// Starts it.
+    /// Starts it. What it says may have these secrets in it.
     ///
     /// # Errors
     /// `tool-missing` when its program can't be begun; `engine-failed`.
-    pub async fn start(&self) -> Result<Running, Fault> {
+    pub async fn start(&self, redactor: &Redactor) -> Result<Running, Fault> {
         let options = AttachContainerOptionsBuilder::new().stream(true).stdin(true).stdout(true).stderr(true).build();
         // Before the start, so that nothing is missed.
         let attached = self.engine.docker.attach_container(&self.id, Some(options)).await;
         let streams = attached.map_err(|error| trouble("the output of the container can't be read", &error))?;
         self.engine.docker.start_container(&self.id, None).await.map_err(|error| not_started(&error))?;
-        let (out, err) = (Lines::default(), Lines::default());
+        let (out, err) = (Lines::hiding(redactor.clone()), Lines::hiding(redactor.clone()));
         Ok(Running { container: self.clone(), streams, out, err, usage: Cell::default() })
     }
 }

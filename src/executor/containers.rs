@@ -111,7 +111,8 @@ impl<'a> Containers<'a> {
             }
             None => {
                 let container = self.make(image, line).await?;
-                let run = async move { container.start().await?.end(tell).await };
+                let redactor = self.events.redactor();
+                let run = async move { container.start(redactor).await?.end(tell).await };
                 (self.tunnel_end.serve(reach), Either::Right(run))
             }
         };
@@ -134,7 +135,7 @@ impl<'a> Containers<'a> {
         let container = self.make(image, &together.line).await?;
         self.events.tell(Event::Calling { command: together.status.shown() });
         let work = async {
-            let mut running = container.start().await?;
+            let mut running = container.start(self.events.redactor()).await?;
             let heard = running.hear(|output| match output {
                 Output::Out(line) | Output::Err(line) if line.trim_end().ends_with(QUESTION) => Heard::Enough,
                 other => {

@@ -115,7 +115,7 @@ impl<'a> Remote<'a> {
         let ours = [("PGAPPNAME", injected.application_name.clone()), ("PGOPTIONS", injected.options())];
         let ours = ours.map(|(name, value)| (name.to_owned(), Secret::new(value)));
         Script {
-            title: title(line),
+            title: title(&self.events.redactor().redact(&line.shown())),
             working_directory: self.shared.working_directory.clone(),
             // What the user wrote comes last, and wins.
             env: ours.into_iter().chain(self.settings.env.iter().cloned()).collect(),
@@ -166,8 +166,7 @@ impl<'a> Remote<'a> {
 /// How many words of a command are kept on the server to name it: arguments may be what nobody should read there.
 const TITLE_WORDS: usize = 4;
 
-fn title(line: &Line) -> String {
-    let shown = line.shown();
+fn title(shown: &str) -> String {
     let words: Vec<&str> = shown.lines().next().unwrap_or_default().split_whitespace().take(TITLE_WORDS).collect();
     words.join(" ")
 }

@@ -2,8 +2,10 @@
 
 mod chain;
 mod code;
+mod excerpt;
 
 pub use code::{Class, Code};
+pub use excerpt::Excerpt;
 
 use std::fmt;
 
@@ -70,8 +72,8 @@ pub struct Place {
     pub line: Option<usize>,
     /// 1-based, in characters.
     pub column: Option<usize>,
-    /// The line itself with a caret under the column, ready to print.
-    pub excerpt: Option<String>,
+    /// The line itself, to be shown with a caret under the column.
+    pub excerpt: Option<Excerpt>,
 }
 
 impl Place {

@@ -303,6 +303,46 @@ fn what_is_passed_on_is_the_environments_own() {
 }
 
 #[test]
+fn what_is_passed_on_is_secret_however_short_and_whatever_it_is_called() {
+    let own = [
+        ("INPUT_PASS-ENV", "MODE, LANG, CITY"),
+        ("MODE", "abc"),
+        ("LANG", "C"),
+        ("CITY", "Oslo"),
+        (
+            "INPUT_ENV",
+            "DB_PASS=s3cret\nPGPASS=xyz\nAUTH=basic-1\nPASSPHRASE=open\nDEBUG_AUTH=true\nREGION=north\nBROKER=amqp://u:p%40ss@mq/x",
+        ),
+        ("INPUT_RUN", "MYSQL_PWD=letmein ./migrate --from https://x:tok3n@git.example/r"),
+    ];
+    let ask = run(&[], &[SERVER, &own]);
+    let known: Vec<&str> = ask.secrets.iter().map(Secret::expose).collect();
+    for secret in ["abc", "Oslo", "s3cret", "xyz", "basic-1", "open", "p%40ss", "p@ss", "letmein", "tok3n"] {
+        assert!(known.contains(&secret), "{secret}: {known:?}");
+    }
+    for plain in ["C", "true", "north"] {
+        assert!(!known.contains(&plain), "{plain}: {known:?}");
+    }
+    let short: Vec<&Fault> =
+        ask.warnings.iter().filter(|warning| warning.cause.contains("`LANG` (`pass-env`)")).collect();
+    assert!(short.len() == 1 && short[0].fix.contains("into `env`"), "{:?}", ask.warnings);
+}
+
+#[test]
+fn no_error_quotes_a_line_that_may_be_a_secrets() {
+    let key = "KEY=-----BEGIN KEY-----\nhunter2hunter2\n-----END KEY-----";
+    let fault = only_fault(&[], &[SERVER, &[("INPUT_ENV", key)]]);
+    assert!(fault.cause.contains("`env` has a line") && fault.cause.contains("line 2"), "{fault:?}");
+    assert!(!format!("{fault:?}").contains("hunter2") && fault.fix.contains("`pass-env`"), "{fault:?}");
+    for text in
+        ["- run: x\n  \"hunter2\": 1\n  \"hunter2\": 2", "- run: 'hunter2\n", "- { run: *hunter2 }", "- !hunter2 [\n"]
+    {
+        let fault = only_fault(&[], &[SERVER, &[("INPUT_AFTER", text)]]);
+        assert!(!format!("{fault:?}").contains("hunter2"), "{fault:?}");
+    }
+}
+
+#[test]
 fn a_counted_environment_finds_the_secrets_of_its_kind() {
     let own = [
         ("INPUT_ENVIRONMENT", "uat2-backend"),

@@ -1,7 +1,7 @@
 //! The configuration file: inputs for every environment, and for each.
 
 use super::{
-    fields::{NotScalar, Origin, scalar, written},
+    fields::{NotScalar, Origin, scalar, what_is_wrong, written},
     locate::locate,
     name::{Name, nearest},
     steps::Drafts,
@@ -70,7 +70,8 @@ impl Config {
             Ok(Value::Mapping(top)) => config.sections(&top, environment),
             Ok(_) => config.fault(Code::ConfigInvalid, "it is not a mapping with `defaults` and `environments`"),
             Err(error) => {
-                let fault = config.about(Code::ConfigInvalid, "it is not valid YAML").because(&error);
+                let fault = config.about(Code::ConfigInvalid, "it is not valid YAML");
+                let fault = what_is_wrong(&error).into_iter().fold(fault, Fault::detail);
                 let place = error.location().map(|location| config.place(Some((location.line(), location.column()))));
                 config.faults.push(place.into_iter().fold(fault, Fault::in_file));
             }

@@ -16,6 +16,13 @@ pub(super) struct Origin {
     pub(super) places: Vec<Place>,
 }
 
+/// What the parser says of a text that is no YAML, unless it quotes from it: a piece of a secret would not be found any more.
+pub(super) fn what_is_wrong(error: &serde_yaml::Error) -> Vec<String> {
+    let said = Some(error.to_string()).filter(|said| !said.contains(['"', '`', '\'']));
+    let place = error.location().map(|place| format!("line {}, column {}", place.line(), place.column()));
+    vec![said.or(place).unwrap_or_default()]
+}
+
 /// The mapping, and what has been found wrong.
 #[derive(Debug)]
 pub(super) struct Fields<'a> {

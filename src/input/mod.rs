@@ -18,6 +18,7 @@ mod flags;
 mod handover;
 mod health;
 mod image;
+mod inline;
 mod locate;
 mod manifest;
 mod name;
@@ -135,6 +136,7 @@ fn ask(manifest: &Manifest, mut flags: Flags, env: Vec<(OsString, OsString)>) ->
     if secrets.iter().any(|secret| !secret.can_be_hidden()) {
         findings.warnings.push(too_short());
     }
+    findings.warnings.extend(env::too_short(&inputs, &variables));
     let Findings { faults, warnings } = findings;
     let handover = handover::of(&inputs, settings.as_ref(), &runner);
     let settings = settings.filter(|_| faults.is_empty()).ok_or(faults);

@@ -2,8 +2,9 @@
 
 use super::{
     config::Config,
-    fields::Origin,
+    fields::{Origin, what_is_wrong},
     flags::Flags,
+    inline,
     manifest::{Manifest, is_expression},
     name::Name,
     steps::Drafts,
@@ -144,6 +145,8 @@ impl Inputs {
             let candidates = places.candidates(name, &prefixes, config);
             if name.is_secret() {
                 secrets.extend(candidates.iter().flatten().map(|given| given.value.clone()));
+            } else {
+                secrets.extend(candidates.iter().flatten().flat_map(|given| inside(name, given.value.expose())));
             }
             match candidates.into_iter().next() {
                 Some(Ok(first)) if name.is_yaml() => faults.extend(yaml(name, &first, &mut drafts)),
@@ -243,6 +246,13 @@ impl Inputs {
     }
 }
 
+/// The secrets inside of an input that is none itself.
+fn inside(name: Name, text: &str) -> Vec<Secret> {
+    let is_command = name.is_yaml() || matches!(name, Name::Run | Name::Setup | Name::CommandPrefix);
+    let given = if is_command { inline::in_commands(text) } else { Vec::new() };
+    [inline::in_urls(text), given].concat()
+}
+
 /// Reads an input that is written in YAML; every fault of what stands in the configuration file is told with the file.
 fn yaml(name: Name, given: &Given, drafts: &mut Drafts) -> Vec<Fault> {
     let origin = Origin { title: format!("`{name}` ({})", given.source), places: Vec::new() };
@@ -252,7 +262,8 @@ fn yaml(name: Name, given: &Given, drafts: &mut Drafts) -> Vec<Fault> {
         Ok(value) => drafts.replace(name, &value, &origin),
         Err(error) => {
             let fault = Fault::new(Code::InputInvalid, format!("{} is not valid YAML", origin.title));
-            vec![fault.fix("write it as in docs/steps.md, below `|` in a workflow").because(&error)]
+            let fault = fault.fix("write it as in docs/steps.md, below `|` in a workflow");
+            vec![what_is_wrong(&error).into_iter().fold(fault, Fault::detail)]
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{
     span::Span,
     token::{LiteralKind, TokenKind, Tokens},
 };
-use crate::fault::Place;
+use crate::fault::{Excerpt, Place};
 
 /// A migration file's text and the name under which the user knows it.
 #[derive(Debug, Clone, Copy)]
@@ -14,9 +14,6 @@ pub struct Source<'a> {
     /// The body, without a byte order mark.
     pub text: &'a str,
 }
-
-/// Longest excerpt of a line, in characters.
-const EXCERPT: usize = 120;
 
 impl<'a> Source<'a> {
     /// The file as such.
@@ -42,7 +39,7 @@ impl<'a> Source<'a> {
             file: self.file.to_owned(),
             line: Some(self.line(byte)),
             column: Some(column),
-            excerpt: Some(excerpt(line, column)),
+            excerpt: Some(Excerpt::new(line, column)),
         }
     }
 
@@ -95,21 +92,6 @@ fn is_string(kind: TokenKind) -> bool {
     )
 }
 
-/// The line and a caret under the column; a long line is cut on both sides of it. Tabs are repeated above the caret, so
-/// that it stands right at any tab width.
-fn excerpt(line: &str, column: usize) -> String {
-    let length = line.chars().count();
-    let first = if length <= EXCERPT { 0 } else { column.saturating_sub(EXCERPT / 2).min(length - EXCERPT) };
-    let shown: String = line.chars().skip(first).take(EXCERPT).collect();
-    let left = if first == 0 { "" } else { "…" };
-    let right = if first + EXCERPT < length { "…" } else { "" };
-    let before_caret = column.saturating_sub(1 + first);
-    let mut padding: String =
-        left.chars().chain(shown.chars().take(before_caret)).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-    padding.push('^');
-    format!("{left}{shown}{right}\n{padding}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,8 +100,12 @@ mod tests {
         Source { file: "migrations/0001_a.sql", text }
     }
 
-    fn shown(place: &Place) -> (usize, usize, &str) {
-        (place.line.unwrap(), place.column.unwrap(), place.excerpt.as_deref().unwrap())
+    fn shown(place: &Place) -> (usize, usize, String) {
+        (place.line.unwrap(), place.column.unwrap(), place.excerpt.as_ref().unwrap().shown())
+    }
+
+    fn at(line: usize, column: usize, excerpt: &str) -> (usize, usize, String) {
+        (line, column, excerpt.to_owned())
     }
 
     #[test]
@@ -127,29 +113,29 @@ mod tests {
         let text = "-- größe\nSELECT 'äö', oops;\n";
         let position = text.split("oops").next().unwrap().chars().count() + 1;
         let place = source(text).at_position(Span::whole(text), position);
-        assert_eq!(shown(&place), (2, 14, "SELECT 'äö', oops;\n             ^"));
+        assert_eq!(shown(&place), at(2, 14, "SELECT 'äö', oops;\n             ^"));
     }
 
     #[test]
     fn counts_a_carriage_return_as_one_character() {
         let text = "SELECT 1;\r\nSELECT x;\r\n";
         let place = source(text).at_position(Span::whole(text), 19);
-        assert_eq!(shown(&place), (2, 8, "SELECT x;\n       ^"));
+        assert_eq!(shown(&place), at(2, 8, "SELECT x;\n       ^"));
     }
 
     #[test]
     fn counts_from_the_start_of_what_was_sent() {
         let text = "SELECT 1;\n  SELECT é, x;";
         let sent = Span { start: 12, end: text.len() };
-        assert_eq!(shown(&source(text).at_position(sent, 11)), (2, 13, "  SELECT é, x;\n            ^"));
+        assert_eq!(shown(&source(text).at_position(sent, 11)), at(2, 13, "  SELECT é, x;\n            ^"));
     }
 
     #[test]
     fn a_position_after_the_end_is_the_end() {
         let text = "SELECT (";
-        assert_eq!(shown(&source(text).at_position(Span::whole(text), 9)), (1, 9, "SELECT (\n        ^"));
+        assert_eq!(shown(&source(text).at_position(Span::whole(text), 9)), at(1, 9, "SELECT (\n        ^"));
         assert_eq!(source(text).at_position(Span::whole(text), 99).column, Some(9));
-        assert_eq!(shown(&source("").at_position(Span::whole(""), 0)), (1, 1, "\n^"));
+        assert_eq!(shown(&source("").at_position(Span::whole(""), 0)), at(1, 1, "\n^"));
     }
 
     #[test]
@@ -158,35 +144,12 @@ mod tests {
     }
 
     #[test]
-    fn cuts_a_long_line_around_the_column() {
-        let line = format!("{}X{}", "a".repeat(300), "b".repeat(300));
-        let place = source(&line).at_byte(300);
-        let (_, column, excerpt) = shown(&place);
-        let (text, caret) = excerpt.split_once('\n').unwrap();
-        assert_eq!(column, 301);
-        assert_eq!(text.chars().count(), EXCERPT + 2);
-        assert_eq!(text.chars().nth(caret.chars().count() - 1), Some('X'));
-        assert!(text.starts_with("…a") && text.ends_with("b…"));
-    }
-
-    #[test]
-    fn cuts_a_long_line_on_one_side_only_at_its_ends() {
-        let line = format!("X{}Y", "a".repeat(300));
-        let first = shown(&source(&line).at_byte(0)).2.to_owned();
-        assert!(first.starts_with("Xa") && first.ends_with("a…\n^"), "{first}");
-        let place = source(&line).at_byte(301);
-        let (text, caret) = shown(&place).2.split_once('\n').unwrap();
-        assert!(text.starts_with("…a") && text.ends_with("aY"));
-        assert_eq!(text.chars().count(), caret.chars().count());
-    }
-
-    #[test]
     fn finds_the_line_in_a_do_block() {
         let text = "SELECT 1;\nDO\n$$\nBEGIN\n  RAISE 'x';\nEND $$;\n";
         let statement = Span { start: 10, end: text.len() };
         let context = "PL/pgSQL function inline_code_block line 3 at RAISE";
         let place = source(text).in_block(statement, context).unwrap();
-        assert_eq!(shown(&place), (5, 3, "  RAISE 'x';\n  ^"));
+        assert_eq!(shown(&place), at(5, 3, "  RAISE 'x';\n  ^"));
     }
 
     #[test]

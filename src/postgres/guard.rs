@@ -4,7 +4,7 @@
 //! A connection of its own, each question a transaction of its own: an open snapshot would hold up CREATE INDEX CONCURRENTLY
 //! (measured: it waits for old snapshots). A question that meets a lock itself gives up and is asked again.
 
-use super::{Question, Session, Startup, Target, literal, ready::answered, rows};
+use super::{Question, Session, Startup, Target, gist::gist, literal, ready::answered, rows};
 use crate::{
     fault::{Code, Fault},
     reach::Reach,
@@ -15,6 +15,9 @@ use tokio::time::{Instant, sleep};
 
 /// The interval between two looks.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Characters of a query that are read, to have its first words: a comment may stand before them.
+const LONGEST: usize = 2_000;
 
 /// After so long without news a sign of life is told.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -137,8 +140,8 @@ fn read(row: &[Option<String>]) -> Option<Seen> {
             Seen { key: text.clone(), event: Event::Note(text) }
         }
         "work" => {
-            let text =
-                format!("still at work: pid {} is {} for {} ({})", field(1), field(2), seconds(field(3)), field(4));
+            let (pid, state, since, query) = (field(1), field(2), seconds(field(3)), gist(field(4)));
+            let text = format!("still at work: pid {pid} is {state} for {since} ({query})");
             Seen { key: String::new(), event: Event::Note(text) }
         }
         _ => return None,
@@ -153,7 +156,7 @@ fn session(pid: &str, name: &str, role: &str, state: &str, query: &str) -> Strin
     // Of another role's session the server tells no more than these to whom may not see all.
     let doing = match (state, query) {
         ("", _) | (_, "") => String::new(),
-        (state, query) => format!(", {state}: {query}"),
+        (state, query) => format!(", {state}: {}", gist(query)),
     };
     format!("pid {pid}{called} (role `{role}`{doing})")
 }
@@ -171,8 +174,7 @@ fn question(ward: &Ward) -> String {
          OR (s.datname = pg_catalog.current_database() AND s.application_name = {name})",
         pids.join(",")
     );
-    let query =
-        |alias: &str| format!("pg_catalog.left(pg_catalog.regexp_replace({alias}.query, '\\s+', ' ', 'g'), 120)");
+    let query = |alias: &str| format!("pg_catalog.left({alias}.query, {LONGEST})");
     format!(
         "SELECT 'blocked', w.pid, coalesce((SELECT pg_catalog.string_agg(DISTINCT l.mode || ' on ' \
             || coalesce(l.relation::pg_catalog.regclass::text, l.locktype), ', ') \
@@ -218,7 +220,7 @@ mod tests {
                 "psql",
                 "app",
                 "idle in transaction",
-                "UPDATE big",
+                "UPDATE big SET name = 'Ada'",
             ])]
         };
         told.tell(&look("1.4"), &events);
@@ -232,12 +234,12 @@ mod tests {
     async fn gives_a_sign_of_life_when_nothing_else_is_new() {
         let (events, mut receiver) = Events::channel();
         let mut told = Told { last: Vec::new(), at: Instant::now() };
-        let look = [row(&["work", "7", "active", "16.1", "ALTER TABLE"])];
+        let look = [row(&["work", "7", "active", "16.1", "ALTER TABLE big ADD note text DEFAULT 'Ada'"])];
         told.tell(&look, &events);
         assert!(receiver.try_recv().is_err());
         tokio::time::advance(HEARTBEAT).await;
         told.tell(&look, &events);
-        let text = "still at work: pid 7 is active for 16 s (ALTER TABLE)";
+        let text = "still at work: pid 7 is active for 16 s (ALTER TABLE big)";
         assert_eq!(receiver.try_recv().ok(), Some(Event::Note(text.to_owned())));
     }
 }

@@ -7,6 +7,7 @@ mod connect;
 pub mod facts;
 pub(crate) mod fault;
 mod frame;
+mod gist;
 mod guard;
 mod hint;
 mod listener;

@@ -27,8 +27,8 @@ pub(super) fn warning(fault: &Fault) -> Annotation {
 fn annotation(level: Level, fault: &Fault) -> Annotation {
     let cause: String = fault.cause.chars().take(CAUSE).collect();
     let mut lines = vec![cause, format!("fix: {}", fault.fix)];
-    if let Some(excerpt) = fault.place.as_ref().and_then(|place| place.excerpt.clone()) {
-        lines.push(excerpt);
+    if let Some(excerpt) = fault.place.as_ref().and_then(|place| place.excerpt.as_ref()) {
+        lines.push(excerpt.shown());
     }
     lines.extend(fault.sqlstate.iter().map(|sqlstate| format!("SQLSTATE {sqlstate}")));
     lines.extend(fault.detail.iter().cloned());

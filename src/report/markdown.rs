@@ -1,11 +1,42 @@
 //! Foreign text in GitHub's Markdown.
 
 use super::sink::visible;
+use std::ops::RangeInclusive;
 
-/// The text as it is, wherever a line of Markdown may stand; line breaks become spaces.
+/// Breaks what GitHub would make a link of, in two texts: it is not seen, and not copied.
+const BREAK: &str = "<!-- -->";
+
+/// Hexadecimal digits of the shortest text that GitHub takes for the name of a commit, and of the longest.
+const COMMIT: RangeInclusive<usize> = 7..=40;
+
+/// Where a text stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Around {
+    Sentence,
+    /// Nobody is mentioned in a name, and no issue; but a URL is still a link.
+    Name,
+}
+
+/// The text as it is, wherever a line of Markdown may stand; line breaks become spaces. Nobody is mentioned by it, and nothing
+/// in it is a link: no URL, no address, no issue, no commit.
 pub(super) fn escape(text: &str) -> String {
+    escaped(text, Around::Sentence)
+}
+
+fn escaped(text: &str, around: Around) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
+    let mut rest = text.chars();
+    let mut before = ' ';
+    let mut digits = 0;
+    while let Some(letter) = rest.next() {
+        let behind = rest.as_str();
+        let refers = || {
+            around == Around::Sentence && (refers(before, letter) || begins_commit(before, letter, behind, &mut digits))
+        };
+        if links(before, letter, behind) || refers() {
+            escaped.push_str(BREAK);
+        }
+        before = letter;
         match letter {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),
@@ -21,6 +52,39 @@ pub(super) fn escape(text: &str) -> String {
     escaped
 }
 
+/// Whether this letter is the number of an issue, behind a `#` or a `GH-`.
+fn refers(before: char, letter: char) -> bool {
+    matches!(before, '#' | '-') && letter.is_ascii_digit()
+}
+
+/// Whether this letter, with what stands around it, makes a link, so that it has to be parted from what is before it: the name
+/// behind an `@`, what is behind a URL's scheme or its `www.`.
+fn links(before: char, letter: char, behind: &str) -> bool {
+    match (before, letter) {
+        ('@', _) => letter.is_alphanumeric() || letter == '_',
+        (_, ':') => before.is_alphanumeric() && behind.starts_with("//"),
+        ('w' | 'W', 'w' | 'W') => behind.get(..2).is_some_and(|behind| behind.eq_ignore_ascii_case("w.")),
+        _ => false,
+    }
+}
+
+/// Whether a text that can be the name of a commit has to be parted here. It is parted so often that no part can be one.
+fn begins_commit(before: char, letter: char, behind: &str, digits: &mut usize) -> bool {
+    let is_digit = |letter: char| letter.is_ascii_hexdigit();
+    if !is_digit(letter) {
+        *digits = 0;
+        return false;
+    }
+    if *digits == 0 && !before.is_alphanumeric() {
+        let length = 1 + behind.chars().take_while(|letter| is_digit(*letter)).count();
+        let is_word = !behind.chars().nth(length - 1).is_some_and(|next| next.is_alphanumeric() || next == '_');
+        *digits = if COMMIT.contains(&length) && is_word { length } else { 0 };
+        return false;
+    }
+    *digits = digits.saturating_sub(1);
+    *digits > 0 && digits.is_multiple_of(COMMIT.start() - 1)
+}
+
 /// A sentence in which backticks mark names: those become code, everything is escaped.
 pub(super) fn prose(text: &str) -> String {
     if text.matches('`').count() % 2 == 1 {
@@ -32,7 +96,7 @@ pub(super) fn prose(text: &str) -> String {
 
 /// A name. HTML, because a code span can't hold every text and breaks table cells.
 pub(super) fn code(text: &str) -> String {
-    format!("<code>{}</code>", escape(text))
+    format!("<code>{}</code>", escaped(text, Around::Name))
 }
 
 /// Lines as they are, in a fence that is longer than any run of backticks inside.
@@ -59,6 +123,27 @@ mod tests {
     #[test]
     fn nothing_of_a_hostile_text_is_markdown() {
         assert_eq!(escape("a|b `c` <img> *x* [y](z)\n# h"), r"a\|b \`c\` &lt;img&gt; \*x\* \[y\](z) \# h");
+    }
+
+    #[test]
+    fn nobody_is_mentioned_and_nothing_is_a_link() {
+        for (text, escaped) in [
+            ("ask @octocat, @org/team", "ask @<!-- -->octocat, @<!-- -->org/team"),
+            ("see #12, o/r#1, GH-3", r"see \#<!-- -->12, o/r\#<!-- -->1, GH-<!-- -->3"),
+            ("https://a.example/?x=1", "https<!-- -->://a.example/?x=1"),
+            ("WWW.a.example www.b.example", "W<!-- -->WW.a.example w<!-- -->ww.b.example"),
+            ("mail to a@b.example", "mail to a@<!-- -->b.example"),
+            ("a @ b: c # d - 1", r"a @ b: c \# d - 1"),
+            ("deadbee is", "d<!-- -->eadbee is"),
+            (
+                "at 0123456789abcdef0123456789abcdef01234567.",
+                "at 0123<!-- -->456789<!-- -->abcdef<!-- -->012345<!-- -->6789ab<!-- -->cdef01<!-- -->234567.",
+            ),
+            ("facade deadbeefs 123456", "facade deadbeefs 123456"),
+        ] {
+            assert_eq!(escape(text), escaped, "{text}");
+        }
+        assert_eq!(prose("set `a@b` to https://x"), "set <code>a@<!-- -->b</code> to https<!-- -->://x");
     }
 
     #[test]

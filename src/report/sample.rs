@@ -2,7 +2,7 @@
 
 use super::Report;
 use crate::{
-    fault::{Code, Fault, Place, Stage},
+    fault::{Code, Excerpt, Fault, Place, Stage},
     github::env::Runner,
     input::Command,
     run::event::{BastionFacts, Change, Coverage, DatabaseFacts, Event, MigrationId, PlanFacts, Proof},
@@ -88,7 +88,7 @@ pub(super) fn failed() -> Told {
         file: "migrations/0004_drop_name.sql".to_owned(),
         line: Some(2),
         column: Some(13),
-        excerpt: Some("ALTER TABLE userz DROP name;\n            ^".to_owned()),
+        excerpt: Some(Excerpt::new("ALTER TABLE userz DROP name;", 13)),
     };
     let fault = Fault::new(Code::StatementFailed, "relation \"userz\" does not exist")
         .in_file(place)

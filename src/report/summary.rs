@@ -253,7 +253,7 @@ fn fault(fault: &Fault) -> String {
         vec![format!("**[{0}]({1}{0})** in stage {2}: {cause}\n\n", fault.code, words::ERRORS, fault.stage)];
     if let Some(place) = &fault.place {
         parts.push(format!("{}\n\n", code(&words::place(place))));
-        parts.extend(place.excerpt.iter().map(|excerpt| format!("{}\n", block(&clipped(excerpt, SHOWN)))));
+        parts.extend(place.excerpt.iter().map(|excerpt| format!("{}\n", block(&excerpt.shown()))));
     }
     parts.extend(fault.sqlstate.iter().map(|sqlstate| format!("SQLSTATE {}\n\n", code(sqlstate))));
     if !fault.detail.is_empty() {
@@ -347,7 +347,7 @@ mod tests {
         |---|---|
         | Command | <code>migrate</code> |
         | Environment | <code>prod</code> |
-        | Bastion | <code>deploy@bastion.example.org:22</code> |
+        | Bastion | <code>deploy@<!-- -->bastion.example.org:22</code> |
         | Host key | <code>ssh-ed25519 SHA256:abc</code> |
         | Database | <code>shop at db.internal:5432 as owner</code> |
         | PostgreSQL | <code>16.4</code> |
@@ -406,7 +406,7 @@ mod tests {
         |---|---|
         | Command | <code>migrate</code> |
         | Environment | <code>prod</code> |
-        | Bastion | <code>deploy@bastion.example.org:22</code> |
+        | Bastion | <code>deploy@<!-- -->bastion.example.org:22</code> |
         | Host key | <code>ssh-ed25519 SHA256:abc</code> |
         | Database | <code>shop at db.internal:5432 as owner</code> |
         | PostgreSQL | <code>16.4</code> |
@@ -493,7 +493,7 @@ mod tests {
             report.migrations.extend(vec![report.migrations[0].clone(); many]);
             report.notices = vec![super::super::NoticeReport { severity: "NOTICE".to_owned(), text: text.clone() }; many];
             report.faults[0].detail.push(text.clone());
-            report.faults[0].place.iter_mut().for_each(|place| place.excerpt = Some(text.clone()));
+            report.faults[0].place.iter_mut().for_each(|place| place.excerpt = Some(crate::fault::Excerpt::new(&text, 2)));
             let cut = summary(&report, budget);
             prop_assert!(cut.len() <= budget);
             prop_assert!(balanced(&cut), "{}", cut);

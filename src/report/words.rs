@@ -1,7 +1,7 @@
 //! What each event says, as lines, before anybody decides how they look.
 
 use crate::{
-    fault::{Fault, Place, Stage},
+    fault::{Excerpt, Fault, Place, Stage},
     run::event::{
         BastionFacts, Change, Coverage, DatabaseFacts, Event, ImageFacts, PlanFacts, Proof, StepFate, StepId, Usage,
     },
@@ -169,7 +169,8 @@ fn facts(fault: &Fault) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(found) = &fault.place {
         lines.push(format!("  --> {}", place(found)));
-        lines.extend(found.excerpt.iter().flat_map(|excerpt| excerpt.lines()).map(|line| format!("   | {line}")));
+        let excerpt = found.excerpt.as_ref().map(Excerpt::shown).unwrap_or_default();
+        lines.extend(excerpt.lines().map(|line| format!("   | {line}")));
     }
     lines.extend(fault.sqlstate.iter().map(|sqlstate| format!("  SQLSTATE {sqlstate}")));
     lines.extend(fault.detail.iter().map(|line| format!("  {}", indented(line))));

@@ -1,6 +1,9 @@
 //! The only vocabulary of progress: what the stages tell, what the log prints, what the report is folded from.
 
-use crate::fault::{Fault, Stage};
+use crate::{
+    fault::{Fault, Stage},
+    secret::Redactor,
+};
 use std::{borrow::Cow, fmt, time::Duration};
 use tokio::sync::mpsc;
 
@@ -101,7 +104,7 @@ pub enum Event {
         /// The line.
         line: String,
     },
-    /// Somebody waits for somebody else's lock. Queries of others in it are hostile text.
+    /// Somebody waits for somebody else's lock. Of queries of others it has the first words.
     Blocked {
         /// Who waits for whom, for what.
         text: String,
@@ -338,21 +341,37 @@ pub struct PlanFacts {
     pub digest: String,
 }
 
-/// Where events go: cheap to clone, never blocks.
+/// Where events go: cheap to clone, never blocks. What has to be cut before it is told is redacted with [`Self::redactor`]
+/// before it is cut: a half of a secret is not found any more.
 #[derive(Clone)]
-pub struct Events(mpsc::UnboundedSender<Event>);
+pub struct Events {
+    to: mpsc::UnboundedSender<Event>,
+    redactor: Redactor,
+}
 
 impl Events {
     /// A sender and the one place that listens.
     #[must_use]
     pub fn channel() -> (Self, mpsc::UnboundedReceiver<Event>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Self(sender), receiver)
+        (Self { to: sender, redactor: Redactor::default() }, receiver)
+    }
+
+    /// The same, for a run that has secrets.
+    #[must_use]
+    pub fn hiding(self, redactor: Redactor) -> Self {
+        Self { redactor, ..self }
+    }
+
+    /// Hides the secrets of the run.
+    #[must_use]
+    pub fn redactor(&self) -> &Redactor {
+        &self.redactor
     }
 
     /// Tells it. When nobody listens any more the run is over, and there is nobody left to tell.
     pub fn tell(&self, event: Event) {
-        drop(self.0.send(event));
+        drop(self.to.send(event));
     }
 
     /// Tells a sentence in our own words.

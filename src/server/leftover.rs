@@ -32,6 +32,9 @@ pub enum Fate {
 /// Lines of each stream.
 const KEPT: usize = 20;
 
+/// How much of each stream is read, in bytes (`enter.sh`): with so much its first line has lost its beginning.
+const READ: usize = 16_000;
+
 /// Gathers it from what the script says.
 #[derive(Debug, Default)]
 pub(super) struct Gathering {
@@ -82,6 +85,8 @@ fn fate_of(words: &str) -> Fate {
 
 fn last(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
+    // What is left of a cut line may begin with half a secret.
+    let text = if bytes.len() < READ { &text } else { text.split_once('\n').map_or("", |(_, whole)| whole) };
     let lines: Vec<&str> = text.split(['\n', '\r']).filter(|line| !line.is_empty()).collect();
     lines.iter().skip(lines.len().saturating_sub(KEPT)).map(|line| (*line).to_owned()).collect()
 }

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     run::program::{Lines, Output, Status},
+    secret::Redactor,
     ssh::Piece,
 };
 
@@ -64,8 +65,9 @@ pub(super) enum Outcome {
 }
 
 impl Listening {
-    pub(super) fn new(run: String, script: Script) -> Self {
-        let stream = Stream::default;
+    /// Secrets of the run may stand in what the command says.
+    pub(super) fn new(run: String, script: Script, redactor: &Redactor) -> Self {
+        let stream = || Stream { lines: Lines::hiding(redactor.clone()), ..Stream::default() };
         Self {
             run,
             script,
@@ -182,7 +184,7 @@ impl Listening {
     /// What was begun is a line, now that nothing follows.
     fn finish(&mut self, tell: &mut impl FnMut(Output<'_>)) {
         self.out.lines.end().iter().for_each(|line| tell(Output::Out(line)));
-        if let Some(line) = self.err.lines.end() {
+        for line in self.err.lines.end() {
             tell(Output::Err(&line));
             self.last = Some(line);
         }

@@ -98,7 +98,7 @@ impl Server {
         call.set("run", &run).set("label", &self.label).set("title", &script::one_line(&script.title));
         call.assign("directory", &script.directory()).set("work", script.work().expose());
         call.set("wrapper", include_str!("script/wrapper.sh")).set("out", "0").set("err", "0");
-        self.current.replace(Some(Listening::new(run, script.clone())));
+        self.current.replace(Some(Listening::new(run, script.clone(), self.events.redactor())));
         let parts = [include_str!("script/start.sh"), include_str!("script/follow.sh")];
         match self.listen(tunnel, &call, &parts, tell).await? {
             Some(status) => Ok(status),

@@ -3,21 +3,21 @@
 use super::script::Script;
 use crate::fault::{Code, Fault};
 
-/// Nothing that stops a login says more.
-const LONGEST: usize = 300;
+/// Of so much of what was said the last line may be cut off, with half a secret at its end.
+const CUT: usize = 2 << 10;
 
 /// The shell never got to our script: what was said instead, which is hostile text.
 pub(super) fn no_shell(said: &[u8]) -> Fault {
     let text = String::from_utf8_lossy(said);
-    let words: Vec<String> = text.lines().map(super::script::one_line).filter(|line| !line.trim().is_empty()).collect();
+    let text = if said.len() < CUT { &text } else { text.rsplit_once('\n').map_or("", |(whole, _)| whole) };
+    let printable = |letter: char| if letter.is_control() { ' ' } else { letter };
+    let first = text.lines().map(str::trim).find(|line| !line.is_empty());
     let fault = Fault::new(
         Code::ServerNoShell,
         "the login on the server gives no shell: the script that runs commands did not begin",
     );
-    match words.first() {
-        Some(first) => {
-            fault.detail(format!("the server says: {}", first.trim().chars().take(LONGEST).collect::<String>()))
-        }
+    match first {
+        Some(first) => fault.detail(format!("the server says: {}", first.chars().map(printable).collect::<String>())),
         None => fault,
     }
 }

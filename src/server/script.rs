@@ -68,7 +68,7 @@ pub fn words(program: &[String]) -> String {
     program.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }
 
-/// Text for one line of a file or of a log.
+/// Our own text for one line of a file.
 pub(super) fn one_line(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(LONGEST_LINE).collect()
 }

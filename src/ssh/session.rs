@@ -162,7 +162,7 @@ fn no_handshake(hop: &Hop, session: &ssh2::Session, error: &ssh2::Error) -> Fail
     let cut = [FAILED_SEND, DISCONNECTED, FAILED_RECEIVE].contains(&code_of(error));
     match banner {
         Some(line) if !line.starts_with("SSH-") => {
-            let line: String = line.chars().take(60).filter(|letter| !letter.is_control()).collect();
+            let line: String = line.chars().filter(|letter| !letter.is_control()).collect();
             Failure::Final(Fault::new(
                 Code::BastionNotSsh,
                 format!("`{hop}` does not speak SSH; the last line it said is: {line}"),

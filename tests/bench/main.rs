@@ -21,6 +21,7 @@ mod first_query;
 mod growth;
 mod image;
 mod machine;
+mod notices;
 mod openssh;
 mod program;
 mod sample;
@@ -37,12 +38,13 @@ use std::process::ExitCode;
 type Topic = (&'static str, fn());
 
 /// In the order in which they run.
-const TOPICS: [Topic; 7] = [
+const TOPICS: [Topic; 8] = [
     ("first-query", first_query::run),
     ("small-queries", small_queries::run),
     ("bulk", bulk::run),
     ("files", files::run),
     ("growth", growth::run),
+    ("notices", notices::run),
     ("start", start::run),
     ("image", image::run),
 ];

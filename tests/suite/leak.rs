@@ -1,7 +1,11 @@
 //! Whether a secret has got out, in any form that it can take. Independent of the redactor: that is what is tested.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::collections::BTreeSet;
 
 /// Lines shorter than this are not secret by themselves.
 const SHORTEST: usize = 4;
@@ -18,12 +22,25 @@ const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'(')
     .remove(b')');
 
+/// What Go leaves alone in user and password.
+const USER_INFO: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=');
+
 /// The form of the secret that the text has in it.
 pub(crate) fn found(text: &str, secret: &str) -> Option<String> {
     forms(secret).into_iter().find(|form| text.contains(form))
 }
 
-fn forms(secret: &str) -> Vec<String> {
+fn forms(secret: &str) -> BTreeSet<String> {
     let frame = |line: &&str| line.len() >= SHORTEST && !line.starts_with("-----");
     let mut values: Vec<&str> = secret.lines().map(str::trim).filter(frame).collect();
     values.push(secret.trim());
@@ -32,22 +49,90 @@ fn forms(secret: &str) -> Vec<String> {
 }
 
 fn encoded(value: &str) -> Vec<String> {
-    let json = serde_json::to_string(value).expect("a string is JSON");
-    let percent = [NON_ALPHANUMERIC, COMPONENT].map(|set| utf8_percent_encode(value, set).to_string());
-    let json = json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).expect("JSON strings are quoted");
-    let sql = value.replace('\'', "''");
-    let mut forms = vec![value.to_owned(), json.to_owned(), sql, STANDARD.encode(value)];
-    forms.extend(percent.iter().map(|form| form.to_lowercase()));
-    forms.extend(percent);
+    let mut forms = escaped(value);
+    // An escaped text is often escaped once more: a traceback in JSON, a URL in HTML.
+    forms.extend(forms.clone().iter().flat_map(|form| [json(form), percent(form, NON_ALPHANUMERIC), html(form)]));
+    let bytes = value.bytes();
+    forms.push(bytes.clone().map(|byte| format!("{byte:02x}")).collect());
+    forms.push(bytes.map(|byte| format!("{byte:02X}")).collect());
     // Inside of a longer encoded text the value begins at any of three offsets; its first and last group of characters
     // mix with its neighbours.
-    for before in ["x", "xx"] {
-        let shifted = STANDARD.encode(format!("{before}{value}"));
-        if let Some(middle) = shifted.get(4..shifted.len() - 4).filter(|middle| middle.len() >= 8) {
-            forms.push(middle.to_owned());
+    for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
+        let whole = engine.encode(value);
+        forms.extend(whole.get(..whole.len() / 4 * 4).filter(|groups| groups.len() >= 8).map(str::to_owned));
+        forms.push(whole);
+        for before in ["x", "xx"] {
+            let shifted = engine.encode(format!("{before}{value}"));
+            let middle = shifted.get(4..shifted.len().saturating_sub(4)).filter(|middle| middle.len() >= 8);
+            forms.extend(middle.map(str::to_owned));
         }
     }
     forms
+}
+
+/// The value in the escapes of programs that are near: URLs, JSON, Python, JavaScript, shells, SQL, HTML.
+fn escaped(value: &str) -> Vec<String> {
+    let mut forms =
+        vec![value.to_owned(), json(value), html(value), value.replace('\'', "''"), value.replace('"', "\"\"")];
+    forms.extend([NON_ALPHANUMERIC, COMPONENT, USER_INFO].map(|set| percent(value, set)));
+    // Only the digits of an escape are in small letters then.
+    forms.extend(forms.clone().iter().skip(5).map(|form| small(form)));
+    forms.push(percent(value, COMPONENT).replace("%20", "+"));
+    forms.push(json(value).replace('/', "\\/"));
+    forms.push(
+        ['&', '<', '>', '\'']
+            .iter()
+            .fold(json(value), |text, sign| text.replace(*sign, &format!("\\u{:04x}", u32::from(*sign)))),
+    );
+    forms.push(value.encode_utf16().map(unit).collect());
+    let quoted = value.replace('\\', "\\\\");
+    forms.extend([
+        quoted.replace('\'', "\\'"),
+        quoted.replace('"', "\\\""),
+        format!("{value:?}").trim_matches('"').to_owned(),
+    ]);
+    forms.push(value.replace('\'', r"'\''"));
+    forms.push(value.replace('\'', "'\"'\"'"));
+    forms.push(
+        quoted
+            .bytes()
+            .map(|byte| if byte.is_ascii() { char::from(byte).to_string() } else { format!("\\x{byte:02x}") })
+            .collect(),
+    );
+    forms
+}
+
+fn json(value: &str) -> String {
+    let json = serde_json::to_string(value).expect("a string is JSON");
+    json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).expect("JSON strings are quoted").to_owned()
+}
+
+fn percent(value: &str, set: &'static AsciiSet) -> String {
+    utf8_percent_encode(value, set).to_string()
+}
+
+fn html(value: &str) -> String {
+    let text = value.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    text.replace('"', "&quot;").replace('\'', "&#x27;")
+}
+
+/// One unit of UTF-16, escaped as JSON may be.
+fn unit(unit: u16) -> String {
+    match u8::try_from(unit) {
+        Ok(letter @ (b'"' | b'\\')) => format!("\\{}", char::from(letter)),
+        Ok(letter @ 0x20..0x7f) => char::from(letter).to_string(),
+        _ => format!("\\u{unit:04x}"),
+    }
+}
+
+/// Percent escapes in small letters.
+fn small(form: &str) -> String {
+    let mut parts = form.split('%');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        let (digits, rest) = part.split_at_checked(2).unwrap_or((part, ""));
+        format!("{text}%{}{rest}", digits.to_lowercase())
+    })
 }
 
 #[cfg(test)]
@@ -57,7 +142,7 @@ mod tests {
     #[test]
     fn finds_a_secret_in_every_form() {
         let secret = "pa55 w\"rd/of@lab";
-        let inside = |text: &str| STANDARD.encode(text);
+        let inside = |text: &str| STANDARD_NO_PAD.encode(text);
         for text in [
             format!("x{secret}y"),
             "pa55%20w%22rd%2Fof%40lab".to_owned(),
@@ -66,6 +151,13 @@ mod tests {
             inside(secret),
             inside(&format!("u{secret}@host")),
             inside(&format!("us{secret}@host")),
+            "pa55+w%22rd%2Fof%40lab".to_owned(),
+            "pa55%2520w%2522rd%252Fof%2540lab".to_owned(),
+            r#"pa55 w\\\"rd/of@lab"#.to_owned(),
+            r#"pa55 w\"rd\/of@lab"#.to_owned(),
+            "pa55 w&quot;rd/of@lab".to_owned(),
+            "pa55 w\"\"rd/of@lab".to_owned(),
+            secret.bytes().map(|byte| format!("{byte:02x}")).collect(),
         ] {
             assert!(found(&text, secret).is_some(), "{text}");
         }

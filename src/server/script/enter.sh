@@ -54,7 +54,7 @@ if [ -n "$taken" ]; then
         fi
         for part in label title out err; do
             say part "$part"
-            tail -c 4000 "$each/$part" 2>/dev/null
+            tail -c 16000 "$each/$part" 2>/dev/null
         done
         rm -rf "$each"
     done

@@ -1,0 +1,153 @@
+//! Secrets that stand inside of other texts: passwords in URLs, values behind names that say what they are.
+
+use crate::secret::Secret;
+use percent_encoding::percent_decode_str;
+
+/// Wherever one of these stands in a name, nobody should see the value.
+const TELLING: &str = "SECRET PASSWORD PASSWD PASSPHRASE PASSCODE TOKEN KEY CREDENTIAL PRIVATE BEARER COOKIE SIGNATURE DSN _URL \
+    CONNECTION_STRING CONNSTR";
+
+/// The same for a name, or a word in it, that ends so: in the middle of a word they mean something else (`PASSENGER`, `AUTHOR`).
+const ENDINGS: &str = "PASS PWD AUTH CRED PSK PIN OTP SALT JWT SAS NETRC CONNINFO";
+
+/// Values that are said of a secret rather than being one.
+const SAID_OF_IT: &str = "true false yes no on off none null undefined disabled enabled";
+
+/// A name in front of an `@` that is longer is no name.
+const LONGEST_USER: usize = 15;
+
+/// Whether a variable of this name has a value that nobody should see.
+pub(super) fn is_telling(name: &str) -> bool {
+    let name = name.to_uppercase().replace('-', "_");
+    let word = |word: &str| {
+        let word = word.trim_end_matches(|letter: char| letter.is_ascii_digit());
+        let word = [word, word.strip_suffix('S').unwrap_or(word)];
+        ENDINGS.split_whitespace().any(|ending| word.iter().any(|word| word.ends_with(ending)))
+    };
+    TELLING.split_whitespace().any(|telling| name.contains(telling)) || name.split('_').any(word)
+}
+
+/// Whether it can be a secret: what is shorter can't be hidden.
+pub(super) fn may_be_secret(value: &str) -> bool {
+    let is_said = SAID_OF_IT.split_whitespace().any(|word| value.trim().eq_ignore_ascii_case(word));
+    !is_said && Secret::new(value).can_be_hidden()
+}
+
+/// The passwords of the URLs in a text, as they are written and decoded. Where one ends is not always clear; then there are
+/// several.
+pub(super) fn in_urls(text: &str) -> Vec<Secret> {
+    let ends = |letter: char| letter.is_whitespace() || "\"'`<>".contains(letter);
+    let urls = text.split("://").skip(1).filter_map(|rest| rest.split(ends).next());
+    urls.flat_map(in_url)
+        .flat_map(|written| both(written).into_iter().filter(|text| may_be_secret(text)))
+        .map(Secret::new)
+        .collect()
+}
+
+/// What of a URL, behind its `://`, nobody should see.
+fn in_url(rest: &str) -> Vec<&str> {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    // A password with a `/` in it that nobody has encoded.
+    let userinfos = [authority, rest].map(|part| part.rsplit_once('@').map(|(userinfo, _)| userinfo));
+    let password = |userinfo: &'_ str| match userinfo.split_once(':') {
+        Some((_, password)) => Some(password.len()),
+        // A token in the place of a user.
+        None => Some(userinfo.len()).filter(|length| *length > LONGEST_USER && !userinfo.contains('/')),
+    };
+    let passwords = userinfos.into_iter().flatten().filter_map(|userinfo| {
+        let length = password(userinfo)?;
+        userinfo.get(userinfo.len() - length..)
+    });
+    let parameters = rest.split_once('?').map_or("", |(_, query)| query).split(['&', ';', '#']);
+    let values = parameters.filter_map(|pair| pair.split_once('=')).filter(|(name, _)| is_telling(name));
+    passwords.chain(values.map(|(_, value)| value)).collect()
+}
+
+fn both(written: &str) -> [String; 2] {
+    [written.to_owned(), percent_decode_str(written).decode_utf8_lossy().into_owned()]
+}
+
+/// The values that a command line gives to names that tell what they are, as in `PGPASSWORD=… psql` and `--token=…`. One that a
+/// shell still has to make is not known.
+pub(super) fn in_commands(text: &str) -> Vec<Secret> {
+    let is_name = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter);
+    let values = text.match_indices('=').filter_map(|(at, _)| {
+        let (before, behind) = (text.get(..at)?, text.get(at + 1..)?);
+        let name = before.rsplit(|letter| !is_name(letter)).next().filter(|name| is_telling(name))?;
+        let value = match behind.chars().next()? {
+            quote @ ('"' | '\'') => behind.get(1..)?.split(quote).next()?,
+            _ => behind.split(|letter: char| letter.is_whitespace() || ";|&\"'`()<>\\,]}".contains(letter)).next()?,
+        };
+        (!name.is_empty() && !value.contains(['$', '`'])).then_some(value)
+    });
+    values.filter(|value| may_be_secret(value)).map(Secret::new).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(secrets: &[Secret]) -> Vec<&str> {
+        secrets.iter().map(Secret::expose).collect()
+    }
+
+    #[test]
+    fn names_tell_what_they_name() {
+        for name in [
+            "DB_PASS",
+            "PGPASS",
+            "PGPASSWORD",
+            "AUTH",
+            "PASSPHRASE",
+            "MYSQL_PWD",
+            "API_KEYS",
+            "TOKEN_2",
+            "db-pass",
+            "OAUTH",
+            "PROXY_AUTH",
+            "SERVICE_CREDENTIALS",
+            "DB_PASS2",
+            "REDIS_URL",
+            "AZURE_SAS",
+            "dbPass",
+            "CREDS",
+            "SENTRY_DSN",
+        ] {
+            assert!(is_telling(name), "{name}");
+        }
+        for name in
+            ["PASSENGER_APP_ENV", "AUTHOR", "DJANGO_SETTINGS_MODULE", "LANG", "DEBUG", "COMPASSION", "SPINNER", "PATH"]
+        {
+            assert!(!is_telling(name), "{name}");
+        }
+        assert!(!may_be_secret("True") && !may_be_secret("ab") && may_be_secret("abc"));
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_found_however_it_is_written() {
+        for (text, expected) in [
+            ("redis://:hunter2@cache:6379/0", &["hunter2"][..]),
+            ("amqp://app:p%40ss@mq/vhost", &["p%40ss", "p@ss"]),
+            ("smtp://u:a/b@c@mail", &["a/b@c"]),
+            ("git clone 'https://x:ghp_abc@github.com/o/r' && x", &["ghp_abc"]),
+            ("https://ghp_0123456789abcdef@github.com/o/r", &["ghp_0123456789abcdef"]),
+            ("postgres://app@db/x?sslmode=require&password=hunter2", &["hunter2"]),
+            ("one redis://:first@a, two redis://:second@b", &["first", "second"]),
+        ] {
+            let found = in_urls(text);
+            let mut found = shown(&found);
+            found.dedup();
+            assert!(expected.iter().all(|secret| found.contains(secret)), "{text}: {found:?}");
+        }
+        for text in ["postgres://app@db/x", "git@github.com:o/r", "http://h:8080/x", "a://u:x@h", "https://h/a@b"] {
+            assert_eq!(shown(&in_urls(text)), [""; 0], "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_command_gives_to_a_telling_name_is_found() {
+        let text = "PGPASSWORD=hunter2 psql; export API_TOKEN='two words' X=1\nrun --auth=\"a'b\" DB_PASS=$PASS KEY_FILE=`id` AUTH=on";
+        assert_eq!(shown(&in_commands(text)), ["hunter2", "two words", "a'b"]);
+        assert_eq!(shown(&in_commands("a == b; TOKEN=; =x; PASSENGER=many")), [""; 0]);
+    }
+}

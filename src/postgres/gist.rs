@@ -1,0 +1,87 @@
+//! What a query is about, without what is in it.
+
+/// Words that a command of SQL begins with, up to the name of what it is about.
+const WORDS: &str = "ALTER ANALYZE BEGIN CALL CHECKPOINT CLUSTER COLLATION COMMENT COMMIT CONCURRENTLY COPY CREATE CURSOR \
+    DATABASE DEALLOCATE DECLARE DELETE DISCARD DO DOMAIN DROP END EXCLUSIVE EXECUTE EXISTS EXPLAIN EXTENSION FETCH FOREIGN FROM \
+    FULL FUNCTION GLOBAL GRANT IF IN INDEX INSERT INTO ISOLATION LISTEN LOCAL LOCK MATERIALIZED MERGE MOVE NOT NOTIFY ON ONLY \
+    OR POLICY PREPARE PROCEDURE PUBLICATION REFRESH REINDEX RELEASE REPLACE RESET REVOKE ROLE ROLLBACK RULE SAVEPOINT SCHEMA \
+    SELECT SEQUENCE SET START SUBSCRIPTION TABLE TABLESPACE TEMP TEMPORARY TRANSACTION TRIGGER TRUNCATE TYPE UNIQUE UNLISTEN \
+    UNLOGGED UPDATE USER VACUUM VALUES VERBOSE VIEW WITH";
+
+/// Words behind which the name of a relation or its like stands.
+const NAMING: &str = "CLUSTER CONCURRENTLY COPY EXISTS EXTENSION FROM FUNCTION INDEX INTO LOCK ONLY PROCEDURE SCHEMA SEQUENCE \
+    TABLE TRIGGER TRUNCATE TYPE UPDATE VACUUM VIEW ANALYZE";
+
+/// A query of somebody else holds somebody else's data: only its command is told, and what that is about where the name
+/// follows at once, as in `UPDATE orders`.
+pub(super) fn gist(query: &str) -> String {
+    let is_in = |list: &str, word: &str| list.split_whitespace().any(|known| known.eq_ignore_ascii_case(word));
+    let words = without_comments(query).split_whitespace().map(|word| word.trim_end_matches([';', '(']));
+    let mut told: Vec<&str> = Vec::new();
+    for word in words {
+        if is_in(WORDS, word) {
+            told.push(word);
+            continue;
+        }
+        let follows = told.last().is_some_and(|last| is_in(NAMING, last));
+        told.extend(Some(word).filter(|word| follows && is_name(word)));
+        break;
+    }
+    if told.is_empty() { "another command".to_owned() } else { told.join(" ") }
+}
+
+/// Whether it can be no literal: a name as it is written without quotes, with its schema or without.
+fn is_name(word: &str) -> bool {
+    let letter = |letter: char| letter.is_alphanumeric() || "_.$".contains(letter);
+    word.starts_with(|first: char| first.is_alphabetic() || first == '_') && word.chars().all(letter)
+}
+
+/// The query from its first word on; what stands before it is for other tools.
+fn without_comments(query: &str) -> &str {
+    let mut rest = query.trim_start();
+    loop {
+        let behind = match rest.get(..2) {
+            Some("--") => rest.split_once('\n').map(|(_, behind)| behind),
+            Some("/*") => rest.split_once("*/").map(|(_, behind)| behind),
+            _ => return rest,
+        };
+        rest = behind.unwrap_or_default().trim_start();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_told_by_its_command_and_what_it_is_about() {
+        for (query, told) in [
+            ("UPDATE big SET name = 'Ada'", "UPDATE big"),
+            ("update only public.big set x = 1", "update only public.big"),
+            ("INSERT INTO users (name) VALUES ('Ada')", "INSERT INTO users"),
+            ("insert into users values ('Ada')", "insert into users"),
+            ("DELETE FROM users WHERE name = 'Ada'", "DELETE FROM users"),
+            ("SELECT secret_of('Ada')", "SELECT"),
+            ("select 'Ada' from users", "select"),
+            ("select * from users where name = 'Ada'", "select"),
+            ("ALTER TABLE IF EXISTS big ADD note text DEFAULT 'Ada'", "ALTER TABLE IF EXISTS big"),
+            (
+                "CREATE UNIQUE INDEX CONCURRENTLY big_name ON big (name) WHERE name <> 'Ada'",
+                "CREATE UNIQUE INDEX CONCURRENTLY big_name",
+            ),
+            ("ALTER ROLE app PASSWORD 'Ada'", "ALTER ROLE"),
+            ("SET app.token TO Ada", "SET"),
+            ("COPY users FROM STDIN", "COPY users"),
+            ("COPY (SELECT 'Ada') TO STDOUT", "COPY"),
+            ("COMMIT;", "COMMIT"),
+            ("/* app:Ada */ -- Ada\n  LOCK TABLE big IN EXCLUSIVE MODE", "LOCK TABLE big"),
+            ("/* Ada", "another command"),
+            ("Ada Lovelace", "another command"),
+            ("UPDATE \"Ada\"", "UPDATE"),
+            ("TRUNCATE 'Ada'", "TRUNCATE"),
+            ("", "another command"),
+        ] {
+            assert_eq!(gist(query), told, "{query}");
+        }
+    }
+}

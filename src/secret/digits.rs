@@ -1,0 +1,175 @@
+//! What is written in digits: base64, base32, hexadecimal. Where such a text begins nobody knows, so each is read from every
+//! digit that its first byte could begin with.
+
+use super::needles::Needles;
+
+/// A text that was written in digits.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Piece {
+    pub(super) bytes: Vec<u8>,
+    /// Of each byte, which part of the digits' own text it was.
+    pub(super) places: Vec<(usize, usize)>,
+}
+
+impl Piece {
+    /// The same as UTF-8, if it may be UTF-16, which has zeros wherever a letter is of ASCII: in either order of bytes, from
+    /// either byte on.
+    fn of_utf16(&self) -> Vec<Self> {
+        if !self.bytes.contains(&0) {
+            return Vec::new();
+        }
+        let orders: [fn([u8; 2]) -> u16; 2] = [u16::from_le_bytes, u16::from_be_bytes];
+        let ways = orders.into_iter().flat_map(|order| [(order, 0), (order, 1)]);
+        ways.map(|(order, first)| self.transcoded(order, first)).collect()
+    }
+
+    fn transcoded(&self, order: fn([u8; 2]) -> u16, first: usize) -> Self {
+        let units = self.bytes.get(first..).unwrap_or_default().chunks_exact(2);
+        let units = units.filter_map(|unit| unit.try_into().ok()).map(order);
+        let (mut piece, mut at) = (Self::default(), first);
+        for letter in char::decode_utf16(units) {
+            let letter = letter.unwrap_or(char::REPLACEMENT_CHARACTER);
+            let end = at + 2 * letter.len_utf16();
+            let place = self.places.get(at).zip(self.places.get(end - 1)).map(|(first, last)| (first.0, last.1));
+            let bytes = letter.encode_utf8(&mut [0; 4]).bytes().collect::<Vec<_>>();
+            piece.places.extend(bytes.iter().filter_map(|_| place));
+            piece.bytes.extend(bytes);
+            at = end;
+        }
+        piece
+    }
+}
+
+/// In base32 every word of English could be something.
+pub(super) const LEAST_OF_BASE32: usize = 13;
+
+/// One way to write bytes in digits.
+struct Base {
+    bits: usize,
+    digit: fn(u8) -> Option<u8>,
+    /// Digits of the shortest text that is worth a look.
+    least: usize,
+}
+
+const BASES: [Base; 3] = [
+    Base { bits: 6, digit: base64, least: 4 },
+    Base { bits: 5, digit: base32, least: LEAST_OF_BASE32 },
+    Base { bits: 4, digit: base16, least: 6 },
+];
+
+/// Both alphabets of RFC 4648.
+pub(super) fn base64(letter: u8) -> Option<u8> {
+    match letter {
+        b'A'..=b'Z' => Some(letter - b'A'),
+        b'a'..=b'z' => Some(letter - b'a' + 26),
+        b'0'..=b'9' => Some(letter - b'0' + 52),
+        b'+' | b'-' => Some(62),
+        b'/' | b'_' => Some(63),
+        _ => None,
+    }
+}
+
+fn base32(letter: u8) -> Option<u8> {
+    match letter {
+        b'A'..=b'Z' => Some(letter - b'A'),
+        b'a'..=b'z' => Some(letter - b'a'),
+        b'2'..=b'7' => Some(letter - b'2' + 26),
+        _ => None,
+    }
+}
+
+fn base16(letter: u8) -> Option<u8> {
+    char::from(letter).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+/// A digit and where it stands.
+type Digit = (u8, usize);
+
+/// What digits in a row say, as far as it can have a needle in it. They may be broken into lines.
+pub(super) fn in_rows(text: &[u8], needles: &Needles) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    for Base { bits, digit, least } in BASES {
+        let mut row: Vec<Digit> = Vec::new();
+        let mut read = |row: &mut Vec<Digit>| {
+            if row.len() >= (needles.shortest * 8).div_ceil(bits).max(least) {
+                // The least number of digits that take whole bytes.
+                (0..8_usize >> bits.trailing_zeros())
+                    .for_each(|first| stretches(row, first, bits, needles, &mut pieces));
+            }
+            row.clear();
+        };
+        let mut is_new_line = false;
+        for (at, letter) in text.iter().enumerate() {
+            match digit(*letter) {
+                Some(value) => row.push((value, at)),
+                None if is_break(text, at) || (is_new_line && matches!(letter, b' ' | b'\t')) => {
+                    is_new_line = true;
+                    continue;
+                }
+                None => read(&mut row),
+            }
+            is_new_line = false;
+        }
+        read(&mut row);
+    }
+    pieces
+}
+
+/// Whether a line ends there, also one of quoted-printable.
+fn is_break(text: &[u8], at: usize) -> bool {
+    matches!(text.get(at..), Some([b'\n' | b'\r', ..] | [b'=', b'\n' | b'\r', ..]))
+}
+
+/// What pairs of hexadecimal digits say that have something between them: `70:61:73`, `0x70, 0x61`.
+pub(super) fn in_pairs(text: &[u8], needles: &Needles) -> Vec<Piece> {
+    let (mut pieces, mut row, mut at) = (Vec::new(), Vec::new(), 0);
+    let digit = |at: usize| text.get(at).copied().and_then(base16);
+    while at < text.len() {
+        if let (Some(high), Some(low), None) = (digit(at), digit(at + 1), digit(at + 2)) {
+            row.extend([(high, at), (low, at + 1)]);
+            let rest = text.get(at + 2..).unwrap_or_default();
+            let gap = rest.iter().take(3).take_while(|letter| b" :-,;._+\t\r\n".contains(letter)).count();
+            let sign = usize::from(rest.get(gap..).is_some_and(|rest| rest.starts_with(b"0x"))) * 2;
+            at += 2 + gap + sign;
+        } else {
+            stretches(&row, 0, 4, needles, &mut pieces);
+            row.clear();
+            at += 1;
+        }
+    }
+    stretches(&row, 0, 4, needles, &mut pieces);
+    pieces
+}
+
+/// The stretches of what these digits say that can hold a needle, written as it is or escaped: everything else is not text.
+fn stretches(row: &[Digit], first: usize, bits: usize, needles: &Needles, pieces: &mut Vec<Piece>) {
+    let mut piece = Piece::default();
+    let (mut held, mut count, mut begin) = (0_usize, 0, 0);
+    let mut end = |piece: &mut Piece| {
+        if piece.bytes.len() >= needles.shortest {
+            pieces.extend(piece.of_utf16());
+            pieces.push(piece.clone());
+        }
+        piece.bytes.clear();
+        piece.places.clear();
+    };
+    for (value, at) in row.get(first..).unwrap_or_default() {
+        held = held << bits | usize::from(*value);
+        count += bits;
+        if count < 8 {
+            continue;
+        }
+        count -= 8;
+        let byte = u8::try_from(held >> count & 0xff).unwrap_or_default();
+        held &= (1 << count) - 1;
+        if needles.is_text(usize::from(byte)) {
+            piece.bytes.push(byte);
+            let start = row.get(first + begin / bits).map_or(*at, |(_, start)| *start);
+            piece.places.push((start, at + 1));
+        } else {
+            end(&mut piece);
+        }
+        begin += 8;
+    }
+    end(&mut piece);
+}

@@ -1,0 +1,225 @@
+//! One type for every secret, one redactor for every surface.
+//!
+//! A secret turns up in forms that nobody can list: escaped for a URL, for JSON, for HTML, by the quoting of some language, one
+//! over the other, and written in digits. So no form is looked for but the secret itself, in all that the text can be read as:
+//! `scan` looks whether there is anything to read, `readings` undoes escapes, `digits` base64 and its like, `walk` searches
+//! through all readings at once, and what is found is hidden where it stands in the text.
+
+mod digits;
+mod entities;
+mod needles;
+mod readings;
+mod scan;
+mod walk;
+
+use digits::Piece;
+use entities::Entities;
+use needles::Needles;
+use readings::{Readings, Undone};
+use scan::{Scan, Signs};
+use std::{fmt, ops::Range, sync::Arc};
+use zeroize::Zeroizing;
+
+/// A value that must not be seen: no `Display`, a blind `Debug`, wiped from memory on drop.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes over a value that must not be seen.
+    #[must_use]
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(Zeroizing::new(value.into()))
+    }
+
+    /// The value itself. The only way out; every caller is a place to review.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is long enough to be told from ordinary text. Hiding a shorter one would blot out the whole log, and what
+    /// is left of the log would spell the secret.
+    #[must_use]
+    pub fn can_be_hidden(&self) -> bool {
+        self.0.trim().chars().count() >= SHORTEST
+    }
+}
+
+/// See [`Secret::can_be_hidden`].
+const SHORTEST: usize = 3;
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("***")
+    }
+}
+
+/// So often may what is written in digits be written in digits, and what is escaped be escaped.
+const DEPTH: usize = 3;
+
+/// A longer text is looked at window by window, because what is known of it while it is read takes more than itself.
+const WINDOW: usize = 1 << 20;
+
+/// How much longer than itself a secret may be written: hexadecimal entities, percent-encoded.
+const STRETCH: usize = 16;
+
+/// Replaces every secret by `***`, whatever it is written in. All that leaves the program passes through it, and is cut
+/// only behind it.
+#[derive(Clone, Default)]
+pub struct Redactor(Option<Arc<Search>>);
+
+struct Search {
+    needles: Needles,
+    entities: Entities,
+    scan: Scan,
+}
+
+impl Redactor {
+    /// A redactor for these secrets.
+    #[must_use]
+    pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
+        Self(Needles::of(secrets).map(|needles| {
+            let first = |letter: char| letter.encode_utf8(&mut [0; 4]).bytes().next().unwrap_or_default();
+            let matters = |letter: char| letter.is_ascii() || needles.has(first(letter));
+            let (entities, scan) = (Entities::of(matters), Scan::new(&needles));
+            Arc::new(Search { needles, entities, scan })
+        }))
+    }
+
+    /// The text with every secret in it replaced; overlapping and touching hits become one `***`.
+    #[must_use]
+    pub fn redact(&self, text: &str) -> String {
+        self.redact_at(text, 0).0
+    }
+
+    /// The same, and where this place of the text, in bytes, has got to.
+    #[must_use]
+    pub fn redact_at(&self, text: &str, place: usize) -> (String, usize) {
+        let (mut redacted, mut moved, mut kept_to) = (String::new(), None, 0);
+        for hit in self.hits(text.as_bytes()) {
+            let (start, end) = (text.floor_char_boundary(hit.start), text.ceil_char_boundary(hit.end));
+            if place < end && moved.is_none() {
+                moved = Some(redacted.len() + place.min(start) - kept_to);
+            }
+            redacted.push_str(text.get(kept_to..start).unwrap_or_default());
+            redacted.push_str("***");
+            kept_to = end;
+        }
+        let moved = moved.unwrap_or_else(|| redacted.len() + place.saturating_sub(kept_to));
+        redacted.push_str(text.get(kept_to..).unwrap_or_default());
+        (redacted, moved)
+    }
+
+    /// The beginning of a text of which more is to come, redacted, and how many bytes of the text that is: `length` of them or
+    /// a few more, so that it does not end within a secret. No secret is overlooked if [`Self::reach`] bytes follow.
+    #[must_use]
+    pub fn beginning(&self, text: &[u8], length: usize) -> (String, usize) {
+        let hits = self.hits(text);
+        let is_middle = |end: &usize| text.get(*end).is_some_and(|byte| (0x80..0xc0).contains(byte));
+        let end = (length..text.len()).find(|end| !is_middle(end)).unwrap_or(text.len());
+        let end = hits.iter().find(|hit| hit.start < end && hit.end > end).map_or(end, |hit| hit.end);
+        let (mut redacted, mut kept_to) = (String::new(), 0);
+        for hit in hits.iter().filter(|hit| hit.end <= end).chain([&(end..end)]) {
+            redacted.push_str(&String::from_utf8_lossy(text.get(kept_to..hit.start).unwrap_or_default()));
+            redacted.push_str(if hit.is_empty() { "" } else { "***" });
+            kept_to = hit.end;
+        }
+        (redacted, end)
+    }
+
+    /// How many bytes the longest secret may take, whatever it is written in.
+    #[must_use]
+    pub fn reach(&self) -> usize {
+        self.0.as_ref().map_or(0, |search| (search.needles.longest * STRETCH).clamp(WINDOW >> 8, WINDOW))
+    }
+
+    /// Where secrets stand, in order; none touches the next.
+    fn hits(&self, text: &[u8]) -> Vec<Range<usize>> {
+        let Some(search) = &self.0 else { return Vec::new() };
+        let mut found = Vec::new();
+        for start in (0..text.len()).step_by(WINDOW) {
+            let end = text.len().min(start + WINDOW + self.reach());
+            let window = search.hits(text.get(start..end).unwrap_or_default(), DEPTH);
+            found.extend(window.into_iter().map(|hit| hit.start + start..hit.end + start));
+        }
+        merged(found)
+    }
+}
+
+impl Search {
+    fn hits(&self, text: &[u8], depth: usize) -> Vec<Range<usize>> {
+        let signs = self.scan.look(&self.needles, text);
+        if !signs.any() {
+            return Vec::new();
+        }
+        let mut found = if signs.plain { self.needles.found(text) } else { Vec::new() };
+        if let Some(depth) = depth.checked_sub(1) {
+            found.extend(self.in_plain_digits(text, signs, depth));
+        }
+        if signs.escapes {
+            let mut readings = Readings::of(text, &self.needles, &self.entities);
+            if let Some(depth) = depth.checked_sub(1) {
+                found.extend(self.in_escaped_digits(readings.undone(), depth));
+            }
+            readings.deepen(DEPTH - 1);
+            found.extend(walk::escaped(text, &self.needles, &readings));
+        }
+        found
+    }
+
+    /// Where secrets stand in digits that were escaped; `undone` is the text without its outermost escapes.
+    fn in_escaped_digits(&self, undone: Undone, depth: usize) -> Vec<Range<usize>> {
+        let (mut layer, mut places) = undone;
+        let mut found = Vec::new();
+        for _ in 0..DEPTH {
+            let signs = self.scan.look(&self.needles, &layer);
+            let inside = self.in_plain_digits(&layer, signs, depth);
+            found.extend(inside.into_iter().filter_map(|hit| bounds(&places, &hit)).map(|(start, end)| start..end));
+            if !signs.escapes {
+                break;
+            }
+            let (undone, pieces) = Readings::of(&layer, &self.needles, &self.entities).undone();
+            places = pieces.iter().filter_map(|&(start, end)| bounds(&places, &(start..end))).collect();
+            layer = undone;
+        }
+        found
+    }
+
+    fn in_plain_digits(&self, text: &[u8], signs: Signs, depth: usize) -> Vec<Range<usize>> {
+        let rows = if signs.digits { digits::in_rows(text, &self.needles) } else { Vec::new() };
+        let pairs = if signs.pairs { digits::in_pairs(text, &self.needles) } else { Vec::new() };
+        let hits = |Piece { bytes, places }| {
+            let hits = self.hits(&bytes, depth).into_iter();
+            hits.filter_map(|hit| bounds(&places, &hit)).map(|(start, end)| start..end).collect::<Vec<_>>()
+        };
+        rows.into_iter().chain(pairs).flat_map(hits).collect()
+    }
+}
+
+/// The part of the text that a part of what was made of it stands for.
+fn bounds(places: &[(usize, usize)], part: &Range<usize>) -> Option<(usize, usize)> {
+    Some((places.get(part.start)?.0, places.get(part.end.checked_sub(1)?)?.1))
+}
+
+fn merged(mut found: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    found.sort_unstable_by_key(|hit| (hit.start, hit.end));
+    let mut hits: Vec<Range<usize>> = Vec::new();
+    for hit in found {
+        match hits.last_mut().filter(|last| last.end >= hit.start) {
+            Some(last) => last.end = last.end.max(hit.end),
+            None => hits.push(hit),
+        }
+    }
+    hits
+}
+
+impl fmt::Debug for Redactor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Redactor")
+    }
+}
+
+#[cfg(test)]
+mod encoders;
+#[cfg(test)]
+mod tests;

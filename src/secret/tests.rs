@@ -1,0 +1,109 @@
+//! What the redactor finds, and what it leaves alone.
+
+use super::encoders::{ALL, Encoder};
+use super::*;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use proptest::prelude::*;
+
+#[test]
+fn hides_a_secret_in_every_encoding() {
+    let secret = Secret::new("p@ss w\"rd/ü:1");
+    let redactor = Redactor::new([&secret]);
+    let encoded = STANDARD.encode(b"user:p@ss w\"rd/\xc3\xbc:1@host");
+    for text in [
+        "plain p@ss w\"rd/ü:1 end".to_owned(),
+        "url p%40ss%20w%22rd%2F%C3%BC%3A1 end".to_owned(),
+        "url p%40ss%20w%22rd%2f%c3%bc%3a1 end".to_owned(),
+        r#"json "p@ss w\"rd/ü:1" end"#.to_owned(),
+        "xml p@ss w&quot;rd/ü:1 end".to_owned(),
+    ] {
+        let redacted = redactor.redact(&text);
+        assert!(redacted.contains("***") && !redacted.contains("rd"), "{redacted}");
+    }
+    assert!(redactor.redact(&encoded).contains("***"), "{encoded}");
+}
+
+#[test]
+fn hides_the_parts_that_the_runner_hides() {
+    let hidden = |secret: &str, text: &str| Redactor::new([&Secret::new(secret)]).redact(text);
+    assert_eq!(hidden("\"quoted pass\"", "quoted pass"), "***");
+    assert_eq!(hidden("\"short\"", "short"), "short");
+    assert_eq!(hidden("first1&second", "first1& or second"), "*** or ***");
+    assert_eq!(hidden("first1&+a&second", "first1&+ or a&second"), "*** or ***");
+    assert_eq!(hidden("a&b", "a& or b"), "a& or b");
+    assert_eq!(hidden(r#"back\sl"ash"#, r#"back\sl\"ash"#), "***");
+}
+
+#[test]
+fn hides_every_line_of_a_key() {
+    let key = Secret::new("-----BEGIN KEY-----\nabcdefgh\nijklmnop\n-----END KEY-----\n");
+    assert_eq!(Redactor::new([&key]).redact("x ijklmnop y"), "x *** y");
+}
+
+#[test]
+fn merges_touching_hits_and_keeps_the_rest() {
+    let (a, b) = (Secret::new("alpha"), Secret::new("beta"));
+    assert_eq!(Redactor::new([&a, &b]).redact("alphabeta, alpha!"), "***, ***!");
+    assert_eq!(Redactor::new([]).redact("alpha"), "alpha");
+}
+
+#[test]
+fn leaves_the_text_readable_when_a_secret_is_too_short_to_hide() {
+    let secret = Secret::new("a ");
+    assert!(!secret.can_be_hidden() && Secret::new("abc").can_be_hidden());
+    assert_eq!(Redactor::new([&secret]).redact("database a"), "database a");
+}
+
+#[test]
+fn debug_shows_nothing() {
+    assert_eq!(format!("{:?}", Secret::new("alpha")), "***");
+}
+
+/// Secrets as people choose them, as generators make them, and as those who test would.
+const EIGHT: [&str; 8] = [
+    "correct horse battery staple",
+    r#"p@ss w"rd/ü:1"#,
+    r"back\slash\n%41'quote",
+    "50%+more&less<that>;{}[]",
+    "Grüße€😀ßäöü",
+    "aB3$xY9!kL5#mN7^",
+    r#"''"" \\ `id` $(x)"#,
+    "AKIAIOSFODNN7EXAMPLE/wJalrXUtnFEMI+K7MDENG",
+];
+
+/// What went wrong with a text in which the encoded secret stands: it was to be hidden but for a few signs at its ends.
+fn shown(redactor: &Redactor, secret: &str, inner: Encoder, outer: Encoder) -> Option<String> {
+    let (before, behind) = ("see postgres:user=", ", and so on");
+    let text = (outer.1)(&format!("{before}{}{behind}", (inner.1)(secret)));
+    let allowed = (outer.1)(&format!("{before}0x, ={behind}")).len() + 12;
+    let redacted = redactor.redact(&text);
+    let kept = redacted.replace("***", "").len();
+    let is_hidden = redacted.contains("***") && kept <= allowed;
+    let names = format!("{} in {}", inner.0, outer.0);
+    (!is_hidden).then(|| format!("{secret:?}, {names}: {kept} > {allowed}:\n  {text}\n  {redacted}\n"))
+}
+
+#[test]
+fn eight_secrets_are_hidden_in_every_form_and_some_in_every_form_of_a_form() {
+    let mut wrong = Vec::new();
+    for (at, secret) in EIGHT.iter().enumerate() {
+        let redactor = Redactor::new([&Secret::new(*secret)]);
+        let outers = if at % 4 == 1 { ALL } else { &ALL[..1] };
+        let forms = ALL.iter().flat_map(|inner| outers.iter().map(move |outer| (*inner, *outer)));
+        wrong.extend(forms.filter_map(|(inner, outer)| shown(&redactor, secret, inner, outer)));
+    }
+    assert!(wrong.is_empty(), "{} forms:\n{}", wrong.len(), wrong.concat());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+    #[test]
+    fn any_secret_is_hidden_whatever_it_was_written_in(
+        first in "[!-~äß€😀]", middle in "[ -~\\t\u{1}äÄß€😀¤é]{3,24}", last in "[!-~üÃ¤]",
+        inner in proptest::sample::select(ALL), outer in proptest::sample::select(ALL),
+    ) {
+        let secret = format!("{first}{middle}{last}");
+        let wrong = shown(&Redactor::new([&Secret::new(secret.clone())]), &secret, inner, outer);
+        prop_assert!(wrong.is_none(), "{}", wrong.unwrap_or_default());
+    }
+}
