@@ -27,6 +27,7 @@ pub struct Files {
     pub(super) layout: Option<Layout>,
     /// In the order of their versions.
     pub(super) found: Vec<Found>,
+    pub(super) doubts: Vec<Fault>,
 }
 
 /// A migration file that has been read.
@@ -43,6 +44,12 @@ impl Files {
     #[must_use]
     pub fn layout(&self) -> Option<Layout> {
         self.layout
+    }
+
+    /// What may not be meant as it is read; each is a warning.
+    #[must_use]
+    pub fn doubts(&self) -> &[Fault] {
+        &self.doubts
     }
 
     /// The migrations, in the order of their versions, with the checksums of this layout.
