@@ -31,6 +31,8 @@ mod leak;
 #[cfg(test)]
 mod listener;
 #[cfg(test)]
+mod logins;
+#[cfg(test)]
 mod lost;
 mod notices;
 #[cfg(test)]
