@@ -9,6 +9,8 @@ mod copy;
 mod directive;
 mod directory;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod index;
 mod latch;
 mod layout;

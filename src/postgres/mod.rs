@@ -4,6 +4,8 @@ mod backend_pid;
 mod connect;
 pub mod facts;
 pub(crate) mod fault;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod guard;
 mod hint;
 mod listener;

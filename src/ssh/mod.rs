@@ -7,6 +7,8 @@
 
 mod auth;
 mod channel;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod hop;
 mod host_key;
 mod key;
