@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := test
-.PHONY: test tests no-image lint fmt demo image bench peers soak setup
+.PHONY: test tests no-image lint fmt demo image bench peers soak fuzz setup
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 # Tests wait for servers more than they work.
@@ -50,6 +50,10 @@ soak: setup ## Random kills and cancels, each judged: KILLS=1000 CANCELS=300 MIN
 
 given = $(if $($(shell tr a-z A-Z <<<$(1))),--$(1) $($(shell tr a-z A-Z <<<$(1))))
 
+# `setup` does not ask for what the servers of the suite need: nothing is run but the targets.
+fuzz: setup ## Looks for an input that breaks what should hold of any: MINUTES=10 for each target, ONLY="url startup" for some.
+	tests/fuzz/run.sh
+
 bench: setup $(if $(or $(findstring files,$(ONLY)),$(if $(ONLY),,all)),peers) ## What a run costs, beside its peers; ONLY="tunnel start" does a part.
 	cargo build --release --locked
 	cargo run --release --locked --quiet --example bench -- $(ONLY)
@@ -70,6 +74,7 @@ NEEDS := initdb:postgresql psql:postgresql-client sshd:openssh-server ssh-keygen
 	cc:gcc,libc6-dev perl:perl pkg-config:pkg-config setpriv:util-linux useradd:passwd sshpass:sshpass \
 	docker:docker.io debootstrap:debootstrap,debian-archive-keyring \
 	busybox:busybox tcsh:tcsh fish:fish ps:procps pip3:python3-pip
+fuzz: NEEDS := cc:gcc,libc6-dev c++:g++ perl:perl pkg-config:pkg-config
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 setup: ## Installs what the build and the suite need; says nothing when all is there.

@@ -10,6 +10,8 @@ mod bug;
 pub mod engine;
 pub mod executor;
 pub mod fault;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod github;
 pub mod input;
 pub mod ledger;

@@ -56,6 +56,7 @@ impl<'a> Sql<'a> {
     /// Everything that is wrong with them.
     pub fn new(settings: &'a Settings, runner: &'a Runner, events: Events) -> Result<Self, Vec<Fault>> {
         let files = migrate::read(&settings.sql)?;
+        files.doubts().iter().for_each(|doubt| events.tell(Event::Warning(doubt.clone())));
         Ok(Self {
             layout: files.layout(),
             sqlx_project: files.sqlx_project().map(str::to_owned),

@@ -224,6 +224,8 @@ codes! {
     FilesMissing "files-missing" Configuration Plan "check `migrations` and that actions/checkout ran before this step";
     /// The migrations directory has no migration in it.
     FilesEmpty "files-empty" Configuration Plan "check `migrations`; files are named like 0001_create_users.sql";
+    /// A subdirectory has SQL files in it that are not read.
+    FilesLeftOut "files-left-out" Configuration Plan "move what is a migration up into the directory, and the rest out of it";
     /// A file or directory can't be read.
     FileUnreadable "file-unreadable" Configuration Plan "check the permissions of the file";
     /// A file is not UTF-8.
@@ -232,6 +234,8 @@ codes! {
     FileName "file-name" Configuration Plan "name it like 0001_create_users.sql";
     /// Two files have one version.
     VersionDuplicate "version-duplicate" Configuration Plan "give one of the two another version";
+    /// Dates of several lengths: tools that sort by text have another order.
+    VersionOrder "version-order" Configuration Plan "write all dates with as many digits (20250625000000 for 20250625); a file that is applied keeps its name";
     /// A version is left out although `gaps: refuse`.
     VersionGap "version-gap" PlanRefused Plan "add the missing file, renumber, or set `gaps: allow`";
     /// A psql command in a file.

@@ -30,7 +30,7 @@ pub fn append_state(path: &Path, state: &[(&str, String)]) -> Result<(), Fault> 
 }
 
 /// One output between delimiters. A value that contains its delimiter would end early, so another one is drawn.
-fn entry(name: &str, value: &str, mut draw: impl FnMut() -> String) -> String {
+pub(super) fn entry(name: &str, value: &str, mut draw: impl FnMut() -> String) -> String {
     let mut delimiter = draw();
     while value.contains(&delimiter) || name.contains(&delimiter) {
         delimiter = draw();
@@ -90,31 +90,9 @@ fn unwritten(purpose: &str, error: &io::Error) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::fuzzing::entries, *};
     use proptest::prelude::*;
     use std::io::Read as _;
-
-    /// The reader of the runner, as the contract describes it.
-    fn read(text: &str) -> Vec<(String, String)> {
-        let mut outputs = Vec::new();
-        let mut rest = text;
-        while !rest.is_empty() {
-            let (head, mut after) = rest.split_once('\n').unwrap();
-            let (name, delimiter) = head.split_once("<<").unwrap();
-            let mut lines = Vec::new();
-            loop {
-                let (line, next) = after.split_once('\n').expect("Matching delimiter not found");
-                after = next;
-                if line == delimiter {
-                    break;
-                }
-                lines.push(line);
-            }
-            outputs.push((name.to_owned(), lines.join("\n")));
-            rest = after;
-        }
-        outputs
-    }
 
     proptest! {
         #[test]
@@ -124,7 +102,7 @@ mod tests {
             append_outputs(file.path(), &outputs).unwrap();
             let mut text = String::new();
             File::open(file.path()).unwrap().read_to_string(&mut text).unwrap();
-            let read: Vec<String> = read(&text).into_iter().map(|(_, value)| value).collect();
+            let read: Vec<String> = entries(&text).unwrap().into_iter().map(|(_, value)| value).collect();
             prop_assert_eq!(read, values);
         }
     }

@@ -6,4 +6,6 @@ pub mod env;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub(crate) mod token;

@@ -48,6 +48,13 @@ pub(super) struct Given {
     pub(super) source: Source,
 }
 
+impl Given {
+    /// The byte order mark is an editor's, and never a part of a value.
+    fn new(value: &str, source: Source) -> Self {
+        Self { value: Secret::new(value.trim_start_matches('\u{feff}')), source }
+    }
+}
+
 /// The places in which values are looked for, in this order: flags, `INPUT_` variables, environment variables, the
 /// configuration file, defaults.
 #[derive(Debug)]
@@ -78,7 +85,7 @@ impl Places<'_> {
 
     /// Every value of the input, the one that counts first.
     fn candidates(&self, name: Name, prefixes: &[String], config: &Config) -> Vec<Result<Given, Fault>> {
-        let given = |value: &String, source| Ok(Given { value: Secret::new(value.clone()), source });
+        let given = |value: &String, source| Ok(Given::new(value, source));
         let flag = self.flags.values.get(&name).map(|value| given(value, Source::Flag));
         let file = config.values.get(&name).map(|value| given(value, Source::File(config.path.clone())));
         let default = self.manifest.default(name).map(|value| given(&value.to_owned(), Source::Default));
@@ -107,7 +114,7 @@ impl Places<'_> {
     fn variable(&self, name: Name, variable: String) -> Option<Result<Given, Fault>> {
         match self.variables.get(&variable) {
             Variable::Absent => None,
-            Variable::Text(text) => Some(Ok(Given { value: Secret::new(text), source: Source::Variable(variable) })),
+            Variable::Text(text) => Some(Ok(Given::new(&text, Source::Variable(variable)))),
             Variable::NotUtf8 => Some(Err(Fault::new(
                 Code::InputInvalid,
                 format!("`{name}`, from the environment variable `{variable}`, is not UTF-8"),

@@ -17,13 +17,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Reads every migration of the directory. Subdirectories, hidden files and other endings than `.sql` are left alone.
+/// Reads every migration of the directory. Hidden files and other endings than `.sql` are left alone, and so are
+/// subdirectories; if one has SQL files in it, that is among the doubts.
 ///
 /// # Errors
 ///
 /// All that is wrong with the directory, the names and the files.
 pub fn read(settings: &SqlSettings) -> Result<Files, Vec<Fault>> {
     let listing = list(settings).map_err(|fault| vec![fault])?;
+    if let Some(foreign) = foreign(settings, &listing) {
+        return Err(vec![foreign]);
+    }
     let mut faults = Vec::new();
     let mut entries: Vec<Entry> = Vec::new();
     for path in listing.files {
@@ -42,13 +46,92 @@ pub fn read(settings: &SqlSettings) -> Result<Files, Vec<Fault>> {
     let ids: Vec<MigrationId> = entries.iter().map(Entry::id).collect();
     faults.extend(duplicates(&ids));
     faults.extend(gaps(&ids, settings.gaps));
+    let doubts = left_out(settings, &listing.directories).into_iter().chain(other_by_text(&entries)).collect();
     let mut found = Vec::new();
     for (entry, id) in entries.iter().zip(ids) {
         found.extend(entry.read(id).map_err(|more| faults.extend(more)));
     }
     let sqlx_project = sqlx_project::find(settings);
-    if faults.is_empty() { Ok(Files { layout, sqlx_project, found }) } else { Err(faults) }
+    if faults.is_empty() { Ok(Files { layout, sqlx_project, found, doubts }) } else { Err(faults) }
 }
+
+/// A migration that is a directory: what the file in it is called, who lays it out so, and what applies it.
+const FOREIGN: [(&str, &str, &str); 2] = [
+    (
+        "migration.sql",
+        "Prisma's",
+        "have Prisma apply them: set `tool: prisma` and `executor: image` with `image`, or `executor: server`",
+    ),
+    (
+        "up.sql",
+        "Diesel's",
+        "have Diesel apply them: set `tool: custom`, `run: diesel migration run` and `executor: image` with `image`, or \
+         `executor: server`",
+    ),
+];
+
+/// The fault for a layout in which each migration is a directory: `migrations` may name the whole, what it is in, or one
+/// migration of it. To read its files one by one would begin a second ledger beside the tool's own.
+fn foreign(settings: &SqlSettings, listing: &Listing) -> Option<Fault> {
+    let has = |directory: &Path, file: &str| directory.join(file).is_file();
+    let below = |directory: &PathBuf| directories_of(directory).unwrap_or_default();
+    FOREIGN.into_iter().find_map(|(file, whose, fix)| {
+        let hit = |directories: &[PathBuf]| directories.iter().find(|directory| has(directory, file)).cloned();
+        let alone = || has(&settings.directory, file).then(|| settings.directory.join(file));
+        let inside = || listing.directories.iter().find_map(|directory| hit(&below(directory)));
+        let example = if listing.files.is_empty() {
+            hit(&listing.directories).or_else(inside).map(|directory| directory.join(file))
+        } else {
+            alone()
+        }?;
+        let shown = example.strip_prefix(&settings.directory).unwrap_or(&example).to_string_lossy().into_owned();
+        let cause = format!(
+            "the layout of `{}` is {whose}: each migration is a directory with `{file}` in it, and that layout is not read",
+            settings.migrations
+        );
+        Some(Fault::new(Code::FilesEmpty, cause).detail(format!("as in `{}`", written_path(settings, &shown))).fix(fix))
+    })
+}
+
+/// A warning for each subdirectory with SQL files in it.
+fn left_out(settings: &SqlSettings, directories: &[PathBuf]) -> Vec<Fault> {
+    let fault = |directory: &PathBuf| {
+        let files = fs::read_dir(directory).ok()?.flatten().filter(|entry| is_sql(&entry.path())).count();
+        let path = written_path(settings, &directory.file_name()?.to_string_lossy());
+        let cause = match files {
+            0 => return None,
+            1 => format!("`{path}` has a SQL file in it that is not read"),
+            several => format!("`{path}` has {several} SQL files in it that are not read"),
+        };
+        Some(Fault::new(Code::FilesLeftOut, cause))
+    };
+    directories.iter().filter_map(fault).collect()
+}
+
+/// A warning for dates of several lengths: a tool that sorts names by text has them in another order. `entries` are in the
+/// order of their numbers.
+fn other_by_text(entries: &[Entry]) -> Option<Fault> {
+    let dated: Vec<(&str, &str)> =
+        entries.iter().filter_map(|entry| Some((entry.date()?, entry.file_name()))).collect();
+    let mut by_text = dated.clone();
+    by_text.sort_by_key(|(_, name)| *name);
+    let ((number, name), (other_number, other)) = dated.iter().zip(&by_text).find(|(one, other)| one != other)?;
+    let order = |dated: &[(&str, &str)]| {
+        let names: Vec<String> = dated.iter().take(SHOWN).map(|(_, name)| format!("`{name}`")).collect();
+        format!("{}{}", names.join(", "), if dated.len() > SHOWN { ", …" } else { "" })
+    };
+    let cause = format!(
+        "`{name}` has a number of {} digits and `{other}` one of {}: sorted by number `{name}` comes first, and sorted by text, \
+         as Prisma, dbmate and Rails do, `{other}`",
+        number.len(),
+        other_number.len()
+    );
+    let fault = Fault::new(Code::VersionOrder, cause).detail(format!("by number, as here: {}", order(&dated)));
+    Some(fault.detail(format!("by text: {}", order(&by_text))))
+}
+
+/// Names of an order that are shown.
+const SHOWN: usize = 6;
 
 /// What the directory holds, sorted.
 #[derive(Debug, Default)]
@@ -80,6 +163,13 @@ fn list(settings: &SqlSettings) -> Result<Listing, Fault> {
     listing.files.sort();
     listing.directories.sort();
     Ok(listing)
+}
+
+fn directories_of(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut directories: Vec<PathBuf> = fs::read_dir(directory)?.flatten().map(|entry| entry.path()).collect();
+    directories.retain(|path| path.is_dir() && !is_hidden(path));
+    directories.sort();
+    Ok(directories)
 }
 
 fn is_hidden(path: &Path) -> bool {
@@ -136,6 +226,17 @@ impl Entry {
                 Err(fault.in_file(Place::whole(&file)))
             }
         }
+    }
+
+    fn file_name(&self) -> &str {
+        self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+    }
+
+    /// The number as it is written, if it is a date: with the day alone it has 8 digits, with seconds 14.
+    fn date(&self) -> Option<&str> {
+        let number = self.file_name().split('_').next()?;
+        let is_date = (8..=17).contains(&number.len()) && (number.starts_with("19") || number.starts_with("20"));
+        Some(number).filter(|_| is_date)
     }
 
     fn id(&self) -> MigrationId {
@@ -287,6 +388,63 @@ mod tests {
         let (code, cause) = causes(&settings).remove(0);
         assert_eq!(code, Code::FilesMissing);
         assert!(cause.contains("not a directory"), "{cause}");
+    }
+
+    #[test]
+    fn names_the_layout_in_which_each_migration_is_a_directory() {
+        for (files, whose, tool) in [
+            (["0001_a/up.sql", "0001_a/down.sql"], "Diesel's", "`run: diesel migration run`"),
+            (["20230518191501_init/migration.sql", "migration_lock.toml"], "Prisma's", "`tool: prisma`"),
+            (["migrations/20230518191501_init/migration.sql", "schema.prisma"], "Prisma's", "`tool: prisma`"),
+            (["migration.sql", "notes.md"], "Prisma's", "`tool: prisma`"),
+            (["up.sql", "down.sql"], "Diesel's", "`run: diesel migration run`"),
+        ] {
+            let (_kept, settings) = directory(&files.map(|file| (file, "select 1;")));
+            let faults = read(&settings).unwrap_err();
+            let [fault] = faults.as_slice() else { panic!("{faults:?}") };
+            assert_eq!(fault.code, Code::FilesEmpty);
+            assert!(fault.cause.contains(whose) && fault.fix.contains(tool), "{fault:?}");
+            assert!(!fault.fix.contains("migrations:"), "{}", fault.fix);
+        }
+    }
+
+    fn doubts(files: &[&str]) -> Vec<Fault> {
+        let files: Vec<(&str, &str)> = files.iter().map(|file| (*file, "select 1;")).collect();
+        let (_kept, settings) = directory(&files);
+        read(&settings).unwrap().doubts().to_vec()
+    }
+
+    #[test]
+    fn sql_in_a_subdirectory_is_not_left_out_without_a_word() {
+        let said = doubts(&["1_a.sql", "old/2_b.sql", "old/3_c.SQL", "one/4_d.sql", "notes/x.md", ".git/5_e.sql"]);
+        let causes: Vec<_> = said.iter().map(|fault| (fault.code, fault.cause.as_str())).collect();
+        let expected = [
+            (Code::FilesLeftOut, "`db/migrations/old` has 2 SQL files in it that are not read"),
+            (Code::FilesLeftOut, "`db/migrations/one` has a SQL file in it that is not read"),
+        ];
+        assert_eq!(causes, expected);
+    }
+
+    #[test]
+    fn dates_of_several_lengths_are_doubted_where_text_sorts_them_otherwise() {
+        let said = doubts(&["20250624000000_a.sql", "20250625_b.sql", "20250626000000_c.sql"]);
+        let [fault] = said.as_slice() else { panic!("{said:?}") };
+        assert_eq!(fault.code, Code::VersionOrder);
+        let both = ["`20250625_b.sql` has a number of 8 digits", "`20250624000000_a.sql` one of 14"];
+        assert!(both.iter().all(|words| fault.cause.contains(words)), "{}", fault.cause);
+        let orders = [
+            "by number, as here: `20250625_b.sql`, `20250624000000_a.sql`, `20250626000000_c.sql`",
+            "by text: `20250624000000_a.sql`, `20250625_b.sql`, `20250626000000_c.sql`",
+        ];
+        assert_eq!(fault.detail, orders);
+        for fine in [
+            ["20250624000000_a.sql", "20250625000000_b.sql"],
+            ["20250624_a.sql", "20250625000000_b.sql"],
+            ["2_a.sql", "10_b.sql"],
+            ["0009_a.sql", "20250625_b.sql"],
+        ] {
+            assert_eq!(doubts(&fine), [], "{fine:?}");
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub struct Files {
     pub(super) sqlx_project: Option<String>,
     /// In the order of their versions.
     pub(super) found: Vec<Found>,
+    pub(super) doubts: Vec<Fault>,
 }
 
 /// A migration file that has been read.
@@ -50,6 +51,12 @@ impl Files {
     #[must_use]
     pub fn sqlx_project(&self) -> Option<&str> {
         self.sqlx_project.as_deref()
+    }
+
+    /// What may not be meant as it is read; each is a warning.
+    #[must_use]
+    pub fn doubts(&self) -> &[Fault] {
+        &self.doubts
     }
 
     /// The migrations, in the order of their versions, with the checksums of this layout.

@@ -10,6 +10,8 @@ mod decide;
 mod directive;
 mod directory;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod index;
 mod kept;
 mod latch;

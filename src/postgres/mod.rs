@@ -7,6 +7,8 @@ mod connect;
 pub mod facts;
 pub(crate) mod fault;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gist;
 mod guard;
 mod hint;

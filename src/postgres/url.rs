@@ -76,7 +76,13 @@ pub fn passwords(url: &Secret) -> Vec<Secret> {
     let parameters = query.split('&').filter_map(|pair| pair.strip_prefix("password="));
     let encoded = userinfo.into_iter().chain(parameters).map(str::trim).filter(|password| !password.is_empty());
     encoded
-        .flat_map(|encoded| [encoded.to_owned(), percent_decode_str(encoded).decode_utf8_lossy().into_owned()])
+        // JDBC takes a plus for a space.
+        .flat_map(|encoded| [Some(encoded.to_owned()), encoded.contains('+').then(|| encoded.replace('+', " "))])
+        .flatten()
+        .flat_map(|written| {
+            let decoded = percent_decode_str(&written).decode_utf8_lossy().into_owned();
+            [written, decoded]
+        })
         .map(Secret::new)
         .collect()
 }
@@ -392,6 +398,8 @@ mod tests {
         assert_eq!(found("postgres://u:p%40w@h/db"), ["p%40w", "p@w"]);
         assert_eq!(found("postgres://u:a@b#c@h/db"), ["a@b#c", "a@b#c"]);
         assert_eq!(found("jdbc:postgresql://h/db?user=u&password=p%40w"), ["p%40w", "p@w"]);
+        let words = found("jdbc:postgresql://h/db?user=u&password=correct+horse%2B");
+        assert!(words.contains(&"correct horse+".to_owned()), "{words:?}");
         assert!(found("postgres://u@h/db").is_empty());
         assert!(found("hunter2").is_empty());
     }

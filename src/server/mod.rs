@@ -35,6 +35,9 @@ use reply::{Heard, Reply};
 use sha2::{Digest as _, Sha256};
 use std::{cell::RefCell, fmt::Write as _, time::Duration};
 
+/// How often the slot is given back again: a session is free a moment after its program has ended.
+const TRIES: usize = 3;
+
 /// One login on the deployment server, and what of ours runs there. What is known of the server outlives a future that is
 /// dropped: dropping is not stopping, and `end` is.
 #[derive(Debug)]
@@ -175,7 +178,16 @@ impl Server {
     pub async fn leave(&self, tunnel: &Tunnel) -> Result<(), Fault> {
         let mut call = self.call()?;
         call.set("run", &call::token()?).set("label", &self.label);
-        let said = converse(tunnel, &call, &[include_str!("script/leave.sh")]).await?;
+        let mut said = converse(tunnel, &call, &[include_str!("script/leave.sh")]).await;
+        for _ in 0..TRIES {
+            // A server that has one session for a connection has it for the holder.
+            let Err(Fault { code: Code::ExecNoChannel, .. }) = said else { break };
+            if let Some(holder) = self.holder.replace(None) {
+                drop(holder.converse(b"", |_| {}).await);
+            }
+            said = converse(tunnel, &call, &[include_str!("script/leave.sh")]).await;
+        }
+        let said = said?;
         if said == "busy" {
             return Err(Fault::new(
                 Code::ServerUnstopped,

@@ -1,56 +1,69 @@
-//! Logging in: an ordered plan of methods, then its execution. No `none` request goes first: it would cost a round trip.
+//! Logging in: methods in order, each as far as the server still wants it. A server may want several of them
+//! (`AuthenticationMethods`): then what it offers next tells what it has accepted, as libssh2 drops its own word for that.
 #![expect(clippy::disallowed_types, reason = "logging in is a conversation of libssh2's session")]
 
 use super::{
     Hop, Login,
-    key::{check_key, normalised, public_half},
-    session::{Deadline, Failure, NOT_VERIFIED, PASSWORD_EXPIRED, REFUSED, TIMED_OUT, code_of},
+    key::{check_key, public_half},
+    key_text::normalised,
+    login::{Method, Progress, plan},
+    session::{Deadline, Failure, NOT_VERIFIED, PASSWORD_EXPIRED, REFUSED, TIMED_OUT, TOO_LONG, code_of},
 };
 use crate::{
     fault::{Code, Fault},
     secret::Secret,
 };
-use std::fmt;
 
-/// One way to log in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Method<'a> {
-    Key(&'a Secret),
-    Password(&'a Secret),
-    /// The password as the answer to every question: PAM asks like this.
-    KeyboardInteractive(&'a Secret),
-}
+/// Lines of the server's own words that are shown.
+const SHOWN: usize = 12;
 
-impl fmt::Display for Method<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Key(_) => "key",
-            Self::Password(_) => "password",
-            Self::KeyboardInteractive(_) => "keyboard-interactive",
-        })
-    }
-}
+/// Nobody reads a longer line; a part of it could be a part of a secret.
+const LONGEST_LINE: usize = 300;
 
-fn plan(login: &Login) -> Vec<Method<'_>> {
-    let key = login.key.iter().map(Method::Key);
-    let password =
-        login.password.iter().flat_map(|secret| [Method::Password(secret), Method::KeyboardInteractive(secret)]);
-    key.chain(password).collect()
-}
-
-/// Logs in and says by which method.
+/// Logs in and says by which methods.
 pub(super) fn log_in(session: &ssh2::Session, hop: &Hop, login: &Login, until: Deadline) -> Result<String, Failure> {
-    let methods = plan(login);
-    for method in &methods {
+    let plan = plan(login);
+    let mut progress = Progress::default();
+    // A key is tried unasked, as a question costs a round trip, and libssh2 tells a key that was accepted. Whether a password
+    // was, only a comparison tells.
+    if let Some(Method::Password(_)) = plan.first() {
         until.arm(session);
-        match attempt(session, &hop.user, *method, login.passphrase.as_ref()) {
-            Ok(()) => return Ok(method.to_string()),
-            Err(error) if is_answer(&error) => {}
-            Err(error) => return Err(Failure::Final(explain(hop, login, *method, &error))),
+        let wanted = session.auth_methods(&hop.user);
+        if session.authenticated() {
+            return Ok("nothing at all".to_owned());
+        }
+        progress.wanted =
+            Some(methods(wanted.map_err(|error| Failure::Final(explain(session, hop, login, None, &error)))?));
+    }
+    while let Some(method) = progress.next(&plan) {
+        until.arm(session);
+        let mut asked = Asked::default();
+        let error = match attempt(session, &hop.user, method, login.passphrase.as_ref(), &mut asked) {
+            Ok(()) => return Ok(progress.with(method)),
+            Err(error) => error,
+        };
+        progress.heard.extend(asked.shown());
+        if !is_answer(&error) {
+            return Err(Failure::Final(explain(session, hop, login, Some(method), &error)));
+        }
+        if code_of(&error) == PASSWORD_EXPIRED {
+            progress.heard.push("the password has expired: log in once by hand and change it".to_owned());
+        }
+        until.arm(session);
+        // The server may have hung up meanwhile.
+        let wanted = session.auth_methods(&hop.user).ok().map(methods);
+        let is_over = wanted.is_none();
+        progress.answered(method, code_of(&error) == NOT_VERIFIED, wanted);
+        if is_over {
+            break;
         }
     }
-    until.arm(session);
-    Err(Failure::Final(refused(session, hop, login, &methods)))
+    progress.heard.extend(words(session));
+    Err(Failure::Final(progress.refusal(hop, login, login.key.as_ref().and_then(public_half))))
+}
+
+fn methods(list: &str) -> Vec<String> {
+    list.split(',').filter(|name| !name.is_empty()).map(ToOwned::to_owned).collect()
 }
 
 fn attempt(
@@ -58,6 +71,7 @@ fn attempt(
     user: &str,
     method: Method<'_>,
     passphrase: Option<&Secret>,
+    asked: &mut Asked,
 ) -> Result<(), ssh2::Error> {
     match method {
         Method::Key(key) => {
@@ -65,16 +79,51 @@ fn attempt(
             session.userauth_pubkey_memory(user, None, key.expose(), passphrase.map(Secret::expose))
         }
         Method::Password(password) => session.userauth_password(user, password.expose()),
-        Method::KeyboardInteractive(password) => session.userauth_keyboard_interactive(user, &mut Answers(password)),
+        Method::KeyboardInteractive(password) => {
+            session.userauth_keyboard_interactive(user, &mut Answers { password, asked })
+        }
     }
 }
 
-struct Answers<'a>(&'a Secret);
+/// What the server has asked of a person.
+#[derive(Debug, Default)]
+struct Asked(Vec<String>);
+
+impl Asked {
+    fn shown(&self) -> Option<String> {
+        let questions: Vec<String> = self.0.iter().flat_map(|text| readable(text)).collect();
+        (!questions.is_empty()).then(|| format!("the server asked: {}", questions.join(" | ")))
+    }
+}
+
+struct Answers<'a> {
+    password: &'a Secret,
+    asked: &'a mut Asked,
+}
 
 impl ssh2::KeyboardInteractivePrompt for Answers<'_> {
     fn prompt<'a>(&mut self, _: &str, _: &str, prompts: &[ssh2::Prompt<'a>]) -> Vec<String> {
-        prompts.iter().map(|_| self.0.expose().to_owned()).collect()
+        self.asked.0.extend(prompts.iter().map(|prompt| prompt.text.to_string()));
+        prompts.iter().map(|_| self.password.expose().to_owned()).collect()
     }
+}
+
+/// What the server says at a log-in (`Banner`, PAM).
+fn words(session: &ssh2::Session) -> Vec<String> {
+    let lines = session.userauth_banner().ok().flatten().map(readable).unwrap_or_default();
+    let more = lines.len().saturating_sub(SHOWN);
+    let shown = lines.into_iter().take(SHOWN).map(|line| format!("the server says: {line}"));
+    shown.chain((more > 0).then(|| format!("the server says {more} lines more"))).collect()
+}
+
+/// The lines of a text that can be shown.
+fn readable(text: &str) -> Vec<String> {
+    let lines = text.lines().map(|line| line.replace(char::is_control, " ").trim().to_owned());
+    let short = |line: String| match line.chars().count() {
+        ..=LONGEST_LINE => line,
+        letters => format!("(a line of {letters} letters)"),
+    };
+    lines.filter(|line| !line.is_empty()).map(short).collect()
 }
 
 /// Whether it was an answer: libssh2 reports a connection cut while it waits for one with the same numbers.
@@ -84,41 +133,31 @@ fn is_answer(error: &ssh2::Error) -> bool {
 }
 
 /// A failure that is no refusal: the key can't be read after all, or the connection broke.
-fn explain(hop: &Hop, login: &Login, method: Method<'_>, error: &ssh2::Error) -> Fault {
-    if let Method::Key(key) = method
+fn explain(
+    session: &ssh2::Session,
+    hop: &Hop,
+    login: &Login,
+    method: Option<Method<'_>>,
+    error: &ssh2::Error,
+) -> Fault {
+    if let Some(Method::Key(key)) = method
         && let Err(fault) = check_key(key, login.passphrase.as_ref())
     {
         return fault;
     }
     let user = &hop.user;
+    let by = method.map(|method| format!(" by {method}")).unwrap_or_default();
     if code_of(error) == TIMED_OUT {
-        return Fault::new(Code::BastionTimeout, format!("`{hop}` did not answer the log-in of `{user}` by {method}"));
+        return Fault::new(Code::BastionTimeout, format!("`{hop}` did not answer the log-in of `{user}`{by}"));
     }
-    let cause = format!("`{hop}` broke off the log-in of `{user}` by {method}: {}", error.message());
-    Fault::new(Code::BastionLogin, cause)
-}
-
-fn refused(session: &ssh2::Session, hop: &Hop, login: &Login, methods: &[Method<'_>]) -> Fault {
-    let user = &hop.user;
-    if methods.is_empty() {
-        return Fault::new(
-            Code::BastionLogin,
-            format!("there is neither a key nor a password to log in to `{hop}` with"),
-        )
-        .fix("set `ssh-private-key` or `ssh-password`");
+    // The methods drop the reason why they have read nothing; whoever reads next is given it again.
+    if code_of(error) == TOO_LONG || session.auth_methods(user).is_err_and(|error| code_of(&error) == TOO_LONG) {
+        let cause = format!("`{hop}` answers the log-in of `{user}`{by} with a longer packet than SSH allows");
+        let fix = "shorten the file that `Banner` in its sshd_config names to less than 32 kB, or set `Banner none`";
+        return Fault::new(Code::BastionLogin, cause).fix(fix);
     }
-    let tried = methods.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let mut cause = format!("`{hop}` refused user `{user}`; tried: {tried}");
-    // Asked after the failure, where a round trip more does not matter. The server may have hung up meanwhile.
-    if let Ok(offered) = session.auth_methods(user) {
-        cause.push_str("; the server offers: ");
-        cause.push_str(&offered.replace(',', ", "));
-    }
-    let fault = Fault::new(Code::BastionLogin, cause);
-    match login.key.as_ref().and_then(public_half) {
-        Some(public) => fault.detail(format!("the key is {public}")),
-        None => fault,
-    }
+    let cause = format!("`{hop}` broke off the log-in of `{user}`{by}: {}", error.message());
+    words(session).into_iter().fold(Fault::new(Code::BastionLogin, cause), Fault::detail)
 }
 
 #[cfg(test)]
@@ -126,11 +165,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tries_the_key_before_the_password_and_asks_nothing_first() {
-        let (key, password) = (Secret::new("key"), Secret::new("password"));
-        let login = Login { key: Some(key.clone()), passphrase: None, password: Some(password.clone()) };
-        let expected = [Method::Key(&key), Method::Password(&password), Method::KeyboardInteractive(&password)];
-        assert_eq!(plan(&login), expected);
-        assert_eq!(plan(&Login::default()), []);
+    fn shows_what_a_server_says_line_by_line() {
+        assert_eq!(readable("\r\n Go\x1b[1m away\n\nnow\t\n"), ["Go [1m away", "now"]);
+        assert_eq!(readable(&"x".repeat(301)), ["(a line of 301 letters)"]);
     }
 }

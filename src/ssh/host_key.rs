@@ -45,12 +45,18 @@ impl Pins {
     pub(super) fn read(known_hosts: Option<&str>, fingerprint: Option<&str>) -> Result<Self, Fault> {
         let (mut entries, mut unreadable) = (Vec::new(), Vec::new());
         for (number, line) in (1..).zip(known_hosts.unwrap_or_default().lines()) {
-            let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+            // An editor's byte order mark is no part of a host's name.
+            let line = line.replace('\u{feff}', " ").split_whitespace().collect::<Vec<_>>().join(" ");
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
             match line.parse() {
                 Ok(entry) => entries.push(entry),
+                Err(_) if line.starts_with("@revoked") => {
+                    let cause = format!("line {number} of `ssh-known-hosts` revokes a key and can't be read");
+                    let fix = "correct the line, or remove it: what it revokes would be let pass without a word";
+                    return Err(Fault::new(Code::PinInvalid, cause).fix(fix));
+                }
                 Err(_) => unreadable.push(number),
             }
         }
@@ -167,16 +173,27 @@ fn names(hop: &Hop, entry: &Entry, with: With) -> bool {
     }
 }
 
-/// The two wildcards of ssh's patterns: `*` and `?`.
+/// The two wildcards of ssh's patterns: `*` and `?`. After a failure only the last `*` takes one byte more, so that many of
+/// them cost no more than pattern times name.
 fn glob(pattern: &[u8], name: &[u8]) -> bool {
-    match (pattern.split_first(), name.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), None) => glob(rest, name),
-        (Some((b'*', rest)), Some((_, tail))) => glob(rest, name) || glob(pattern, tail),
-        (Some((b'?', rest)), Some((_, tail))) => glob(rest, tail),
-        (Some((wanted, rest)), Some((byte, tail))) => wanted == byte && glob(rest, tail),
-        (None, Some(_)) | (Some(_), None) => false,
+    let (mut at, mut place) = (0, 0);
+    // What stands behind the last `*`, and where in the name that was tried.
+    let mut star: Option<(usize, usize)> = None;
+    while let Some(byte) = name.get(place) {
+        match (pattern.get(at), star) {
+            (Some(b'*'), _) => {
+                at += 1;
+                star = Some((at, place));
+            }
+            (Some(wanted), _) if *wanted == b'?' || wanted == byte => (at, place) = (at + 1, place + 1),
+            (_, Some((behind, tried))) => {
+                (at, place) = (behind, tried + 1);
+                star = Some((behind, place));
+            }
+            (_, None) => return false,
+        }
     }
+    pattern.iter().skip(at).all(|rest| *rest == b'*')
 }
 
 fn read_fingerprint(text: &str) -> Result<String, Fault> {
@@ -291,6 +308,28 @@ mod tests {
     fn accepts_any_of_several_keys() {
         let text = format!("# keys\n\nbastion.example {OTHER}\nbastion.example {ECDSA}\nbastion.example {KEY}\n");
         assert!(judge(&text, "bastion.example", 22).is_ok());
+    }
+
+    #[test]
+    fn many_wildcards_cost_little() {
+        let stars = "*a".repeat(200);
+        let name = "a".repeat(250);
+        assert!(judge(&format!("{stars} {KEY}"), &name, 22).is_ok());
+        assert_eq!(judge(&format!("{stars}b {KEY}"), &name, 22), Err(Code::HostKeyUnpinned));
+    }
+
+    #[test]
+    fn a_revocation_that_can_not_be_read_is_not_passed_over() {
+        let text = format!("bastion.example {KEY}\n@revoked * ssh-ed25519 garbage\n");
+        let fault = check_pins(Some(&text), None).unwrap_err();
+        assert!(fault.code == Code::PinInvalid && fault.cause.contains("line 2"), "{}", fault.cause);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_name() {
+        assert!(judge(&format!("\u{feff}bastion.example {KEY}"), "bastion.example", 22).is_ok());
+        let text = format!("bastion.example {KEY}\n\u{feff}@revoked * {KEY}\n");
+        assert_eq!(judge(&text, "bastion.example", 22), Err(Code::HostKeyRevoked));
     }
 
     #[test]

@@ -1,13 +1,53 @@
 //! Reading a private key before there is a network, so that a key that can't be read is never told as a refused log-in.
 #![expect(clippy::disallowed_types, reason = "libssh2 reads the key here exactly as it will at log-in")]
 
-use super::session::{FAILED_SEND, code_of};
+use super::{
+    key_text::{check_frame, cipher, damaged, normalised},
+    session::{FAILED_SEND, code_of},
+};
 use crate::{
     fault::{Code, Fault},
     secret::Secret,
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ssh_key::{HashAlg, PrivateKey};
 use std::os::unix::net::UnixStream;
+
+/// The ciphers of OpenSSH's form that libssh2 can undo: each was tried. `ssh-keygen` has one more, 3des-cbc.
+const CIPHERS: [&str; 10] = [
+    "none",
+    "aes128-cbc",
+    "aes192-cbc",
+    "aes256-cbc",
+    "aes128-ctr",
+    "aes192-ctr",
+    "aes256-ctr",
+    "aes128-gcm@openssh.com",
+    "aes256-gcm@openssh.com",
+    "chacha20-poly1305@openssh.com",
+];
+
+/// Likewise those of PEM, as they begin in `DEK-Info`.
+const PEM_CIPHERS: [&str; 2] = ["AES-", "DES-EDE3-CBC"];
+
+/// Likewise those of PKCS #8, by the bytes of their object identifiers: AES, triple DES, and triple DES of PKCS #12.
+const PKCS8_CIPHERS: [&[u8]; 3] = [
+    &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x01],
+    &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x03, 0x07],
+    &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x0c, 0x01, 0x03],
+];
+
+/// Keys that have a PEM form and that no SSH server takes, likewise: DSA, and the curve of Bitcoin.
+const FOREIGN: [(&[u8], &str); 2] = [
+    (&[0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x01], DSA),
+    (&[0x2b, 0x81, 0x04, 0x00, 0x0a], "its curve is secp256k1, which SSH does not have"),
+];
+
+const DSA: &str = "it is a DSA key, which OpenSSH accepts no more";
+
+const ANOTHER_KEY: &str = "make a new key: `ssh-keygen -t ed25519`";
+
+const ENCRYPT_ANEW: &str = "encrypt it anew: `ssh-keygen -p -Z aes256-ctr -f KEYFILE`";
 
 /// Says whether the private key can be read, before any network.
 ///
@@ -16,29 +56,23 @@ use std::os::unix::net::UnixStream;
 pub fn check_key(key: &Secret, passphrase: Option<&Secret>) -> Result<(), Fault> {
     let key = normalised(key);
     let text = key.expose();
+    check_frame(text)?;
     let form = form_of(text)?;
-    match (form, passphrase) {
-        (Form::Encrypted, None) => {
-            return Err(Fault::new(
-                Code::KeyPassphrase,
-                "`ssh-private-key` is encrypted, and `ssh-passphrase` is empty",
-            ));
-        }
-        (Form::Plain | Form::Encrypted, _) => {}
+    if let (Form::Encrypted(_), None) = (form, passphrase) {
+        let cause = "`ssh-private-key` is encrypted, and `ssh-passphrase` is empty";
+        return Err(Fault::new(Code::KeyPassphrase, cause));
     }
     if is_readable(text, passphrase)? {
         return Ok(());
     }
+    let closed = Fault::new(Code::KeyPassphrase, "`ssh-passphrase` does not open `ssh-private-key`");
     Err(match form {
-        Form::Encrypted => Fault::new(Code::KeyPassphrase, "`ssh-passphrase` does not open `ssh-private-key`"),
+        Form::Encrypted(Inside::Seen) => closed,
+        Form::Encrypted(Inside::Hidden) => {
+            closed.detail("if it is the right one, then what it opens is no RSA, ECDSA or ed25519 key")
+        }
         Form::Plain => damaged("its content can't be decoded"),
     })
-}
-
-/// The key with the line ends and the last newline that OpenSSH writes: secrets lose them on their way through forms.
-pub(super) fn normalised(key: &Secret) -> Secret {
-    let lines: Vec<&str> = key.expose().trim().lines().map(str::trim_end).collect();
-    Secret::new(lines.join("\n") + "\n")
 }
 
 /// `ssh-ed25519 SHA256:…` of the public half, where the form has it in clear.
@@ -51,43 +85,63 @@ pub(super) fn public_half(key: &Secret) -> Option<String> {
 #[derive(Clone, Copy)]
 enum Form {
     Plain,
-    Encrypted,
+    Encrypted(Inside),
 }
 
-/// What the text is, judged by its frame: what people paste instead of a private key has a frame of its own.
+/// Whether the form shows what kind of key it is before it is opened.
+#[derive(Clone, Copy)]
+enum Inside {
+    Seen,
+    Hidden,
+}
+
+/// How the text holds the key, if it is one that SSH has and libssh2 can read.
 fn form_of(text: &str) -> Result<Form, Fault> {
     let first = text.lines().next().unwrap_or_default();
-    let last = text.lines().last().unwrap_or_default();
-    if first.starts_with("PuTTY-User-Key-File") {
-        return Err(damaged("it is in PuTTY's own form").fix("convert it: PuTTYgen, Conversions, Export OpenSSH key"));
-    }
-    let is_public = ["ssh-", "ecdsa-", "sk-", "---- BEGIN SSH2 PUBLIC"].iter().any(|start| first.starts_with(start));
-    if is_public || first.contains("PUBLIC KEY") {
-        let fix = "put the other file of the pair into the secret, the one whose name does not end in .pub";
-        return Err(damaged("it is a public key").fix(fix));
-    }
-    if !(first.starts_with("-----BEGIN ") && first.ends_with("PRIVATE KEY-----")) {
-        return Err(damaged("its first line is not -----BEGIN … PRIVATE KEY-----"));
-    }
-    if first.contains("-----END ") {
-        return Err(damaged("its line breaks are lost: it is one long line"));
-    }
-    if last != first.replacen("BEGIN", "END", 1) {
-        return Err(damaged("its last line is missing: it is cut off"));
-    }
     if first.contains("OPENSSH") {
-        let key =
-            PrivateKey::from_openssh(text).map_err(|error| damaged("its content can't be decoded").because(&error))?;
-        if key.public_key().algorithm().as_str().starts_with("sk-") {
-            return Err(damaged("it lives in a hardware token, which no runner has").fix("use a key of type ed25519"));
-        }
-        return Ok(if key.is_encrypted() { Form::Encrypted } else { Form::Plain });
+        return openssh_form(text);
     }
-    Ok(if text.contains("ENCRYPTED") { Form::Encrypted } else { Form::Plain })
+    if first.contains("BEGIN DSA ") {
+        return Err(damaged(DSA).fix(ANOTHER_KEY));
+    }
+    if let Some(info) = text.lines().find_map(|line| line.strip_prefix("DEK-Info: ")) {
+        let name = info.split(',').next().unwrap_or_default();
+        return if PEM_CIPHERS.iter().any(|known| name.starts_with(known)) {
+            Ok(Form::Encrypted(Inside::Seen))
+        } else {
+            Err(damaged("it is encrypted with a cipher that can't be undone here").fix(ENCRYPT_ANEW))
+        };
+    }
+    let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
+    let der = STANDARD.decode(body).map_err(|error| damaged("its content can't be decoded").because(&error))?;
+    let has = |identifier: &[u8]| der.windows(identifier.len()).any(|bytes| bytes == identifier);
+    if first.contains("ENCRYPTED") {
+        return if PKCS8_CIPHERS.iter().any(|known| has(known)) {
+            Ok(Form::Encrypted(Inside::Hidden))
+        } else {
+            Err(damaged("it is encrypted with a cipher that can't be undone here").fix(ENCRYPT_ANEW))
+        };
+    }
+    match FOREIGN.iter().find(|(identifier, _)| has(identifier)) {
+        Some((_, why)) => Err(damaged(why).fix(ANOTHER_KEY)),
+        None => Ok(Form::Plain),
+    }
 }
 
-fn damaged(why: &str) -> Fault {
-    Fault::new(Code::KeyInvalid, format!("`ssh-private-key` can't be used: {why}"))
+fn openssh_form(text: &str) -> Result<Form, Fault> {
+    if let Some(name) = cipher(text).filter(|name| !CIPHERS.contains(&name.as_str())) {
+        return Err(damaged(&format!("it is encrypted with {name}, which can't be undone here")).fix(ENCRYPT_ANEW));
+    }
+    let key =
+        PrivateKey::from_openssh(text).map_err(|error| damaged("its content can't be decoded").because(&error))?;
+    let algorithm = key.public_key().algorithm();
+    if algorithm.as_str().starts_with("sk-") {
+        return Err(damaged("it lives in a hardware token, which no runner has").fix("use a key of type ed25519"));
+    }
+    if algorithm.as_str() == "ssh-dss" {
+        return Err(damaged(DSA).fix(ANOTHER_KEY));
+    }
+    Ok(if key.is_encrypted() { Form::Encrypted(Inside::Seen) } else { Form::Plain })
 }
 
 /// Starts a log-in on a session whose other end is gone. libssh2 reads the key first: if the sending is what fails, the

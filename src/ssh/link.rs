@@ -13,7 +13,13 @@ use crate::{
     run::event::BastionFacts,
 };
 use futures_util::future::select;
-use std::{io, os::unix::net::UnixStream, pin::pin, time::Duration};
+use rustix::net::{Shutdown, shutdown};
+use std::{
+    io,
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    pin::pin,
+    time::Duration,
+};
 use tokio::{
     io::{copy, split},
     sync::{mpsc, oneshot, watch},
@@ -26,6 +32,27 @@ const RESOLVER_GRACE: Duration = Duration::from_secs(1);
 
 /// How long a task may take to end: its farewell and the scheduling around it.
 const ENDING: Duration = Duration::from_secs(3);
+
+/// The socket of a thread that connects: dropped, it ends the connection, and so the thread.
+struct Leash(oneshot::Receiver<OwnedFd>);
+
+impl Leash {
+    /// Ends the connection, if there is one to end.
+    fn pull(&mut self) -> bool {
+        self.0.try_recv().is_ok_and(|socket| shutdown(socket, Shutdown::Both).is_ok())
+    }
+
+    /// Leaves the connection to whoever has it now.
+    fn let_go(mut self) {
+        drop(self.0.try_recv());
+    }
+}
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        self.pull();
+    }
+}
 
 /// One hop that let us in.
 #[derive(Debug)]
@@ -51,8 +78,8 @@ pub(super) enum NoChannel {
 }
 
 impl Link {
-    /// Connects on a thread of its own, as libssh2 waits in this, and then pumps. If the future is dropped, the thread ends by
-    /// its own timeouts. `over` is the channel of the hop before, if there is one.
+    /// Connects on a thread of its own, as libssh2 waits in this, and then pumps. If the future is dropped, the thread ends
+    /// with its connection. `over` is the channel of the hop before, if there is one.
     pub(super) async fn connect(
         approach: Approach,
         over: Option<Stream>,
@@ -64,7 +91,14 @@ impl Link {
             None => (Road::Dial, None),
             Some((socket, carrier)) => (Road::Over(socket), Some(carrier)),
         };
-        let connected = match timeout(patience, spawn_blocking(move || session::connect(approach, road))).await {
+        let (tell, told) = oneshot::channel();
+        let mut leash = Leash(told);
+        let mut connecting = spawn_blocking(move || session::connect(approach, road, tell));
+        let connected = match timeout(patience, &mut connecting).await {
+            Err(_) if leash.pull() => timeout(ENDING, connecting).await,
+            ended => ended,
+        };
+        let connected = match connected {
             Ok(Ok(connected)) => connected?,
             Ok(Err(_panic)) => return Err(Failure::Final(crashed(&hop))),
             Err(_) => {
@@ -72,6 +106,7 @@ impl Link {
                 return Err(Failure::Transport(Fault::new(Code::BastionTimeout, cause)));
             }
         };
+        leash.let_go();
         let facts = connected.facts.clone();
         Ok((Self::of(hop, connected, carrier, keepalive)?, facts))
     }

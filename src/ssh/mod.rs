@@ -3,14 +3,18 @@
 //! A [`Tunnel`] is a chain of links, one per hop. Each link connects (`session`, blocking, with timeouts, on a thread) and then
 //! moves bytes (`pump`, a task that never waits, the one owner of the session): over the `wire`, through each `channel`, to a
 //! `stream` or a `process`. The host key is judged in `host_key`, the
-//! private key is read in `key`, what the server says to an open is explained in `refusal`.
+//! private key is found in its text by `key_text` and read in `key`, what the server says to an open is explained in `refusal`.
 
 mod auth;
 mod channel;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod hop;
 mod host_key;
 mod key;
+mod key_text;
 mod link;
+mod login;
 mod opens;
 mod outlet;
 mod process;

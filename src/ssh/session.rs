@@ -13,6 +13,7 @@ use std::{
     os::{fd::OwnedFd, unix::net::UnixStream},
     time::{Duration, Instant},
 };
+use tokio::sync::oneshot;
 
 // Error codes of libssh2 (libssh2.h).
 pub(super) const FAILED_SEND: i32 = -7;
@@ -24,6 +25,7 @@ pub(super) const NOT_VERIFIED: i32 = -19;
 pub(super) const CHANNEL_REFUSED: i32 = -21;
 pub(super) const REQUEST_REFUSED: i32 = -22;
 pub(super) const WOULD_BLOCK: i32 = -37;
+pub(super) const TOO_LONG: i32 = -41;
 pub(super) const FAILED_RECEIVE: i32 = -43;
 
 /// Where AES instructions are, AES-GCM is the fastest cipher that libssh2 has.
@@ -79,14 +81,19 @@ impl Deadline {
         self.0.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
     }
 
+    fn is_over(self) -> bool {
+        Instant::now() >= self.0
+    }
+
     /// Bounds the session's next blocking call.
     pub(super) fn arm(self, session: &ssh2::Session) {
         session.set_timeout(u32::try_from(self.left().as_millis()).unwrap_or(u32::MAX).max(1));
     }
 }
 
-/// Connects to a hop.
-pub(super) fn connect(approach: Approach, road: Road) -> Result<Connected, Failure> {
+/// Connects to a hop. The socket is told as soon as there is one: libssh2 looks at the clock only where it has to wait, and a
+/// server that never stops talking does not let it. Who has the socket can end that.
+pub(super) fn connect(approach: Approach, road: Road, tell: oneshot::Sender<OwnedFd>) -> Result<Connected, Failure> {
     let Approach { hop, login, pins, timeout } = approach;
     let until = Deadline::after(timeout);
     let socket = match road {
@@ -94,6 +101,9 @@ pub(super) fn connect(approach: Approach, road: Road) -> Result<Connected, Failu
         Road::Over(stream) => OwnedFd::from(stream),
     };
     let own = socket.try_clone().map_err(|error| defect(&hop, &error))?;
+    let told = socket.try_clone().map_err(|error| defect(&hop, &error))?;
+    // Nobody may be waiting any more.
+    drop(tell.send(told));
     let session = shake_hands(&hop, socket, &pins.algorithms(&hop), until)?;
     let key = session.host_key().map(|(key, _)| key.to_vec()).unwrap_or_default();
     let host_key = pins.judge(&hop, &key).map_err(Failure::Final)?;
@@ -151,22 +161,24 @@ fn shake_hands(hop: &Hop, socket: OwnedFd, algorithms: &str, until: Deadline) ->
     until.arm(&session);
     match session.handshake() {
         Ok(()) => Ok(session),
-        Err(error) => Err(no_handshake(hop, &session, &error)),
+        Err(error) => Err(no_handshake(hop, &session, &error, until)),
     }
 }
 
 /// Tells by what was received so far what is at the other end.
-fn no_handshake(hop: &Hop, session: &ssh2::Session, error: &ssh2::Error) -> Failure {
+fn no_handshake(hop: &Hop, session: &ssh2::Session, error: &ssh2::Error, until: Deadline) -> Failure {
     let banner = session.banner_bytes().map(|banner| String::from_utf8_lossy(banner).into_owned());
     let timed_out = code_of(error) == TIMED_OUT;
     let cut = [FAILED_SEND, DISCONNECTED, FAILED_RECEIVE].contains(&code_of(error));
     match banner {
         Some(line) if !line.starts_with("SSH-") => {
             let line: String = line.chars().filter(|letter| !letter.is_control()).collect();
-            Failure::Final(Fault::new(
-                Code::BastionNotSsh,
-                format!("`{hop}` does not speak SSH; the last line it said is: {line}"),
-            ))
+            let cause = if until.is_over() {
+                format!("`{hop}` says one line after the other and no greeting of SSH; the last one is: {line}")
+            } else {
+                format!("`{hop}` does not speak SSH; the last line it said is: {line}")
+            };
+            Failure::Final(Fault::new(Code::BastionNotSsh, cause))
         }
         Some(_) if timed_out => Failure::Transport(Fault::new(
             Code::BastionTimeout,

@@ -120,7 +120,8 @@ fn a_key_or_a_password_that_is_not_accepted_is_told_with_what_was_tried() {
     let tries = lab.bastion.log().matches("Connection from").count();
     assert_eq!(tries, 1, "a refused log-in looks like an attack when it is tried again");
     let action = migration(&lab).secret("ssh-private-key", "").secret("ssh-password", "not the password");
-    refused(&lab, action, "bastion-login", &["tried: password, keyboard-interactive", "fix: check `ssh-user`"]);
+    let words = ["tried: nothing; the server offers: publickey", "fix: check `ssh-user`; set `ssh-private-key`"];
+    refused(&lab, action, "bastion-login", &words);
 }
 
 #[test]

@@ -56,6 +56,53 @@ fn a_directory_whose_files_lie_one_deeper() {
 }
 
 #[test]
+fn a_layout_of_directories_is_called_by_its_name() {
+    refuses(
+        |step| {
+            step.file("migrations/00000000000000_init/up.sql", "select 1;")
+                .file("migrations/00000000000000_init/down.sql", "")
+        },
+        |done| {
+            done.fails("files-empty", 2)
+                .error("the layout of `migrations` is Diesel's: each migration is a directory with `up.sql` in it")
+                .says("as in `migrations/00000000000000_init/up.sql`")
+                .says("`run: diesel migration run`")
+                .never_says("set `migrations:")
+        },
+    );
+    for migrations in ["prisma/migrations", "prisma", "prisma/migrations/20230518191501_init"] {
+        refuses(
+            |step| {
+                step.file("prisma/migrations/20230518191501_init/migration.sql", "select 1;")
+                    .file("prisma/migrations/migration_lock.toml", "provider = \"postgresql\"")
+                    .file("prisma/schema.prisma", "")
+                    .input("migrations", migrations)
+            },
+            |done| {
+                done.fails("files-empty", 2)
+                    .error(&format!("the layout of `{migrations}` is Prisma's"))
+                    .says("have Prisma apply them: set `tool: prisma`")
+            },
+        );
+    }
+}
+
+#[test]
+fn dates_of_several_lengths_run_by_number_and_are_warned_of() {
+    let lab = Lab::new();
+    Action::new(&lab)
+        .file("migrations/20250626000000_c.sql", "create table c ();")
+        .file("migrations/20250624000000_a.sql", "create table a ();")
+        .file("migrations/20250625_b.sql", "create table b ();")
+        .run()
+        .succeeds()
+        .applied(["20250625_b", "20250624000000_a", "20250626000000_c"])
+        .warning("`20250625_b.sql` has a number of 8 digits and `20250624000000_a.sql` one of 14")
+        .says("by text: `20250624000000_a.sql`, `20250625_b.sql`, `20250626000000_c.sql`")
+        .done();
+}
+
+#[test]
 fn a_file_that_can_not_be_read() {
     refuses(
         |step| {
@@ -82,6 +129,7 @@ fn what_is_no_file_of_the_directory_itself_is_left_alone() {
         .run()
         .succeeds()
         .applied(["0001_a"])
+        .warning("`migrations/0002_b.sql` has a SQL file in it that is not read")
         .done();
     assert_eq!(lab.database.contents(), "a\nbastion_migrate\nbastion_migrate.ledger");
 }

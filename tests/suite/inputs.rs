@@ -80,7 +80,7 @@ fn a_key_that_is_none_is_told_by_what_it_is_instead() {
         (public.as_str(), "it is a public key", "the one whose name does not end in .pub"),
         (&cut, "its last line is missing", "the whole private key file"),
         (&in_one_line, "its line breaks are lost", "the whole private key file"),
-        ("/home/me/.ssh/id_ed25519", "its first line is not -----BEGIN", "the whole private key file"),
+        ("/home/me/.ssh/id_ed25519", "it is the path of a file", "the whole private key file"),
     ] {
         let action = migration(&lab).secret("ssh-private-key", pasted);
         refused(&lab, action, "key-invalid", &["`ssh-private-key` can't be used", cause, "fix: ", fix]);

@@ -37,6 +37,8 @@ mod ledgers;
 #[cfg(test)]
 mod listener;
 #[cfg(test)]
+mod logins;
+#[cfg(test)]
 mod lost;
 mod notices;
 #[cfg(test)]

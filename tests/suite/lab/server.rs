@@ -46,10 +46,15 @@ pub(crate) struct Server {
 impl Server {
     /// With a home in which only a profile is. What is put into [`Self::programs`] is found before the machine's own programs.
     pub(crate) fn start() -> Self {
+        Self::configured("")
+    }
+
+    /// The same with these lines in front of sshd's configuration.
+    pub(crate) fn configured(lines: &str) -> Self {
         let (login, programs) = (Login::create(PASSWORD), super::process::directory());
         login.own(programs.path());
         let path = format!("{}:/usr/local/bin:/usr/bin:/bin", programs.path().display());
-        let config = format!("PasswordAuthentication yes\nAllowUsers {}\nSetEnv PATH={path}\n", login.name());
+        let config = format!("{lines}\nPasswordAuthentication yes\nAllowUsers {}\nSetEnv PATH={path}\n", login.name());
         let sshd = Sshd::start(&SshdOptions { config, ..SshdOptions::default() });
         // A shell that somebody logs in to begins with the system's own PATH.
         let profile = format!("PATH={path}\n");

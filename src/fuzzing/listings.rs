@@ -1,0 +1,42 @@
+//! What holds of anything that a tool says.
+
+use crate::tool::{Answer, Keeps, Listed, Recipe, explain};
+
+/// Reads what each tool could have said: no more migrations than lines, none with a name that was not said, and its ledger
+/// stands for nothing that is neither in it nor listed.
+pub(super) fn read(code: i64, said: &str, rows: &str) {
+    for recipe in Recipe::all() {
+        let lines: Vec<String> = said.lines().map(str::to_owned).collect();
+        let fault = explain(&recipe, "it ended", &lines, lines.first().map(String::as_str));
+        assert!(!fault.cause.is_empty() && !fault.fix.is_empty(), "{}: {fault:?}", recipe.name);
+        let Some(listing) = &recipe.listing else { continue };
+        let listed = listing.read(said.lines());
+        assert!(listed.len() <= said.lines().count(), "{}: more than was said", recipe.name);
+        listed.iter().for_each(|one| was_said(one, said));
+        match listing.answer(code, said.lines()) {
+            Answer::Listed(answer) => assert_eq!(answer, listed, "{}", recipe.name),
+            Answer::NoLedger | Answer::Failed => assert_ne!(code, 0, "{}", recipe.name),
+        }
+        for keeps in [Keeps::Migrations, Keeps::Heads] {
+            let recorded = keeps.recorded(&listed, rows.lines());
+            let is_known = |name: &String| {
+                rows.lines().any(|row| row == name) || listed.iter().any(|one| one.parents.contains(name))
+            };
+            assert!(rows.lines().all(|row| recorded.contains(row)) && recorded.iter().all(is_known), "{recorded:?}");
+        }
+    }
+}
+
+fn was_said(one: &Listed, said: &str) {
+    let words = || one.name.split_whitespace().chain(one.parents.iter().map(String::as_str));
+    assert!(!one.name.is_empty() && words().all(|word| said.contains(word)), "{one:?} was not said");
+}
+
+/// Reads a recipe, and what is said with it.
+pub(super) fn read_recipe(text: &str, said: &str) {
+    if let Ok(recipe) = Recipe::read(text)
+        && let Some(listing) = recipe.listing
+    {
+        assert!(listing.read(said.lines()).len() <= said.lines().count());
+    }
+}

@@ -1,0 +1,138 @@
+//! What holds of any input, whoever wrote it. `make fuzz` draws inputs and looks for one of which it does not; those that are
+//! kept (`tests/fuzz/corpus`) are replayed by a test here. What is private to a module is asserted in that module.
+
+mod listings;
+mod redactor;
+mod url;
+
+use crate::{github, migrate, postgres, ssh};
+
+/// Fails when something does not hold of these bytes.
+pub type Target = fn(&[u8]);
+
+/// Every target by its name, which is that of its program and of its corpus.
+pub const TARGETS: [(&str, Target); 10] = [
+    ("splitter", splitter),
+    ("classifier", classifier),
+    ("redactor", redactor),
+    ("backend", backend),
+    ("startup", startup),
+    ("url", url),
+    ("known_hosts", known_hosts),
+    ("listings", listings),
+    ("commands", commands),
+    ("outputs", outputs),
+];
+
+/// A SQL text, cut into its statements.
+pub fn splitter(bytes: &[u8]) {
+    sql(bytes).into_iter().for_each(migrate::fuzzing::split_text);
+}
+
+/// A SQL text, each of its statements judged.
+pub fn classifier(bytes: &[u8]) {
+    sql(bytes).into_iter().for_each(migrate::fuzzing::judge_text);
+}
+
+/// A secret, another one, and pieces of a text in which they stand.
+pub fn redactor(bytes: &[u8]) {
+    if let [one, other, pieces @ ..] = texts(bytes).as_slice() {
+        redactor::hide(one, other, pieces);
+    }
+}
+
+/// What a server sends: how it is cut, and the bytes.
+pub fn backend(bytes: &[u8]) {
+    if let Some((pieces, bytes)) = bytes.split_first_chunk::<4>() {
+        postgres::fuzzing::pass(bytes, pieces);
+    }
+}
+
+/// What a client sends first, and texts of which we make packets ourselves.
+pub fn startup(bytes: &[u8]) {
+    postgres::fuzzing::take_first_packet(bytes);
+    postgres::fuzzing::write_packets(&texts(bytes));
+}
+
+/// A database URL, and pieces of one.
+pub fn url(bytes: &[u8]) {
+    let texts = texts(bytes);
+    texts.iter().for_each(|text| url::read(text));
+    if let [user, before, after, rest, ..] = texts.as_slice() {
+        url::hide_the_password(user, before, after, rest);
+        url::write(user, before, after);
+    }
+}
+
+/// A port, the name of a server, and a `known_hosts` file.
+pub fn known_hosts(bytes: &[u8]) {
+    if let Some((port, rest)) = bytes.split_first_chunk::<2>()
+        && let [host, lines, ..] = texts(rest).as_slice()
+    {
+        ssh::fuzzing::judge_by(lines, host, u16::from_be_bytes(*port).max(1));
+    }
+}
+
+/// What a tool says, what its ledger has, and a recipe.
+pub fn listings(bytes: &[u8]) {
+    if let Some((code, rest)) = bytes.split_first()
+        && let [said, rows, recipe, ..] = texts(rest).as_slice()
+    {
+        listings::read(i64::from(*code), said, rows);
+        listings::read_recipe(recipe, said);
+    }
+}
+
+/// A file's name, a title and a message.
+pub fn commands(bytes: &[u8]) {
+    if let [file, title, message, ..] = texts(bytes).as_slice() {
+        github::fuzzing::write_commands(file, title, message);
+    }
+}
+
+/// Delimiters that are drawn, one to a line, and values.
+pub fn outputs(bytes: &[u8]) {
+    if let [delimiters, values @ ..] = texts(bytes).as_slice() {
+        let delimiters: Vec<String> = delimiters.split('\n').map(str::to_owned).collect();
+        github::fuzzing::write_outputs(values, &delimiters);
+    }
+}
+
+/// The text of a file that is one: UTF-8 without NUL and without a byte order mark, which is taken off before.
+fn sql(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0') && !text.starts_with('\u{feff}'))
+}
+
+/// The texts between bytes 0xff, which are in no text.
+fn texts(bytes: &[u8]) -> Vec<String> {
+    bytes.split(|byte| *byte == 0xff).map(|text| String::from_utf8_lossy(text).into_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, path::Path};
+
+    #[test]
+    fn what_holds_of_any_input_holds_of_those_that_are_kept() {
+        let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus");
+        for (name, target) in TARGETS {
+            let corpus = kept.join(name);
+            let inputs = fs::read_dir(&corpus).unwrap_or_else(|error| panic!("{}: {error}", corpus.display()));
+            let paths: Vec<_> = inputs.map(|entry| entry.unwrap().path()).collect();
+            assert!(!paths.is_empty(), "{name} has no corpus");
+            for path in paths {
+                eprintln!("{}", path.display());
+                target(&fs::read(path).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn every_target_has_a_program_and_every_program_a_target() {
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/Cargo.toml");
+        let manifest = fs::read_to_string(manifest).unwrap();
+        let programs = manifest.split("[[bin]]\nname = \"").skip(1).filter_map(|rest| rest.split('"').next());
+        assert_eq!(programs.collect::<Vec<_>>(), TARGETS.map(|(name, _)| name));
+    }
+}

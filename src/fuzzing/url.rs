@@ -1,0 +1,58 @@
+//! What holds of any database URL.
+
+use crate::{
+    postgres::url::{parse, passwords},
+    secret::Secret,
+};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+const PASSWORD: &str = "hunter2";
+
+/// Reads a URL: the password that is found is among those that are masked.
+pub(super) fn read(url: &str) {
+    let url = Secret::new(url);
+    let masked = passwords(&url);
+    if let Some(password) = parse(&url).ok().and_then(|parsed| parsed.password) {
+        assert!(masked.contains(&password), "{:?} of {:?} is not masked", password.expose(), url.expose());
+    }
+}
+
+/// Reads URLs that have a password in them: no fault and no note repeats it, and if it is found it is found whole.
+pub(super) fn hide_the_password(user: &str, before: &str, after: &str, rest: &str) {
+    let user = utf8_percent_encode(user, NON_ALPHANUMERIC);
+    let password = format!("{before}{PASSWORD}{after}");
+    // Behind an `@` with a host begin the parameters, whose names may be told.
+    let no_host = password.replace('@', "");
+    for url in [
+        format!("postgres://{user}:{password}@{rest}"),
+        format!("postgres://{user}:{no_host}{rest}"),
+        format!("jdbc:postgresql://{user}/?password={password}&{rest}"),
+        format!("postgresql://{user}?password={password}{rest}"),
+    ] {
+        let told = match parse(&Secret::new(url.as_str())) {
+            Ok(parsed) => parsed.notes.concat(),
+            Err(fault) => format!("{fault:?}"),
+        };
+        assert!(!told.contains(PASSWORD), "{url:?}: {told}");
+    }
+}
+
+/// Writes a URL with these texts encoded: it is read back.
+pub(super) fn write(user: &str, password: &str, name: &str) {
+    if [user, password, name].iter().any(|text| text.contains('\0')) {
+        return;
+    }
+    let [user_part, password_part, name_part] =
+        [user, password, name].map(|text| utf8_percent_encode(text, NON_ALPHANUMERIC));
+    let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let expected = (some(user), some(password).map(Secret::new), some(name), some("h"));
+    for url in [
+        format!("postgres://{user_part}:{password_part}@h:5432/{name_part}"),
+        format!("postgres://h?user={user_part}&password={password_part}&dbname={name_part}"),
+        format!("jdbc:postgresql://h/{name_part}?user={user_part}&password={password_part}"),
+    ] {
+        let parsed = parse(&Secret::new(url.as_str())).unwrap_or_else(|fault| panic!("{url:?}: {fault:?}"));
+        assert_eq!((parsed.user, parsed.password, parsed.name, parsed.host), expected, "{url:?}");
+        read(&url);
+    }
+}

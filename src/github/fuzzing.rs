@@ -1,0 +1,104 @@
+//! The runner's side of its protocol, as the contract describes it, and what holds of any text that is written for it; for
+//! `make fuzz` and the tests.
+
+use super::{
+    command::{Annotation, Level, add_mask, debug, group, needs_fence, without_old_commands},
+    file::entry,
+};
+use std::collections::BTreeMap;
+
+/// A command of today's form: its name, its properties, its data.
+pub(super) type Command = (String, BTreeMap<String, String>, String);
+
+/// Reads a line as the runner does (`ActionCommand.TryParseV2` with the unescape tables beside it).
+pub(super) fn command(line: &str) -> Option<Command> {
+    let rest = line.trim_start().strip_prefix("::")?;
+    let (header, text) = rest.split_once("::")?;
+    let (name, properties) = header.split_once(' ').unwrap_or((header, ""));
+    let pairs = properties.trim().split(',').filter_map(|pair| pair.split_once('='));
+    let pairs = pairs.filter(|(key, value)| !key.is_empty() && !value.is_empty()).map(|(key, value)| {
+        let value = value.replace("%0D", "\r").replace("%0A", "\n").replace("%3A", ":").replace("%2C", ",");
+        (key.to_owned(), value.replace("%25", "%"))
+    });
+    let text = text.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%");
+    Some((name.to_owned(), pairs.collect(), text))
+}
+
+/// Reads a command file as the runner does (`FileCommandManager.cs`); none where it would refuse it.
+pub(super) fn entries(text: &str) -> Option<Vec<(String, String)>> {
+    let (mut entries, mut rest) = (Vec::new(), text);
+    while !rest.is_empty() {
+        let (head, after) = rest.split_once('\n')?;
+        let (name, delimiter) = head.split_once("<<").filter(|(name, _)| !name.contains('='))?;
+        let (mut lines, mut left) = (Vec::new(), after);
+        loop {
+            let (line, next) = left.split_once('\n')?;
+            left = next;
+            if line == delimiter {
+                break;
+            }
+            lines.push(line);
+        }
+        entries.push((name.to_owned(), lines.join("\n")));
+        rest = left;
+    }
+    Some(entries)
+}
+
+/// Writes commands with these texts: each is one line, and the runner reads back what was meant. A text that was neutralised
+/// has no command in it that a fence would not be asked for.
+///
+/// # Panics
+/// Where that is not so.
+pub(crate) fn write_commands(file: &str, title: &str, message: &str) {
+    for (name, line) in [("add-mask", add_mask(message)), ("group", group(message)), ("debug", debug(message))] {
+        one_line(&line);
+        assert_eq!(command(&line), Some((name.to_owned(), BTreeMap::new(), message.to_owned())));
+    }
+    let note = Annotation {
+        level: Level::Warning,
+        file: Some(file.to_owned()),
+        line: Some(7),
+        column: Some(3),
+        title: title.to_owned(),
+        message: message.to_owned(),
+    };
+    let written = note.to_string();
+    one_line(&written);
+    let place = [("file", file), ("line", "7"), ("col", "3"), ("title", title.trim_end())];
+    // The runner trims the whole list of properties, and drops one that is empty.
+    let place = place.into_iter().filter(|(_, value)| !value.is_empty());
+    let expected: BTreeMap<String, String> = place.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let (name, mut properties, said) = command(&written).unwrap_or_default();
+    properties.entry("title".to_owned()).and_modify(|title| title.truncate(title.trim_end().len()));
+    properties.retain(|_, value| !value.is_empty());
+    assert_eq!((name.as_str(), properties), ("warning", expected));
+    assert!(message.starts_with(&said) && (said == message || said.len() >= 4096 - 3), "{said:?} of {message:?}");
+    let neutral = without_old_commands(message);
+    for line in neutral.split(['\r', '\n']) {
+        assert!(!line.contains("##["), "{line:?} is obeyed");
+        assert!(needs_fence(&neutral) || command(line).is_none(), "{line:?} is obeyed");
+    }
+    assert_eq!(without_old_commands(&neutral), neutral);
+}
+
+fn one_line(command: &str) {
+    assert!(!command.contains(['\r', '\n']), "{command:?} has several lines");
+}
+
+/// Writes outputs with these values, where the delimiters that are drawn may be anything at first: the runner reads back each.
+///
+/// # Panics
+/// Where it does not.
+pub(crate) fn write_outputs(values: &[String], delimiters: &[String]) {
+    let mut guessed = delimiters.iter().filter(|drawn| !drawn.is_empty() && !drawn.contains(['\n', '\r'])).cloned();
+    let mut number = 0;
+    let mut draw = || {
+        number += 1;
+        guessed.next().unwrap_or_else(|| format!("{number:032x}"))
+    };
+    let named: Vec<(String, String)> =
+        (0..).zip(values).map(|(index, value)| (format!("output-{index}"), value.clone())).collect();
+    let text: String = named.iter().map(|(name, value)| entry(name, value, &mut draw)).collect();
+    assert_eq!(entries(&text).as_ref(), Some(&named), "{text:?}");
+}

@@ -1,0 +1,177 @@
+//! What holds of any bytes that a server or a client sends, for `make fuzz` and the tests. Each function fails where it does
+//! not.
+
+use super::{
+    backend_pid::{BackendPid, Watched},
+    messages::{Heard, Messages, Tls},
+    wire,
+};
+use futures_util::task::noop_waker_ref;
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+use tokio::io::{AsyncRead as _, ReadBuf};
+
+/// The longest start-up packet that PostgreSQL takes (`MAX_STARTUP_PACKET_LENGTH`).
+const LONGEST: usize = 10_000;
+
+/// Passes what a server sends on, in pieces of these lengths: nothing is lost, added or heard otherwise than in one piece.
+///
+/// # Panics
+/// Where that is not so.
+pub(crate) fn pass(bytes: &[u8], pieces: &[u8]) {
+    for tls in [Tls::Off, Tls::Ours] {
+        let (at_once, heard) = passed(tls, [bytes].into_iter());
+        let (in_pieces, heard_in_pieces) = passed(tls, cut(bytes, pieces).into_iter());
+        assert_eq!(in_pieces, at_once, "{tls:?}");
+        assert_eq!(heard_in_pieces, heard, "{tls:?}");
+        assert!(tls == Tls::Ours || at_once == bytes, "something else arrived");
+        assert!(at_once.len() <= bytes.len() && heard.len() <= bytes.len() / 5, "more than was sent");
+    }
+    assert_eq!(watched(bytes, pieces), watched(bytes, &[]));
+}
+
+fn cut<'a>(bytes: &'a [u8], pieces: &[u8]) -> Vec<&'a [u8]> {
+    let (mut cut, mut rest) = (Vec::new(), bytes);
+    for length in pieces.iter().cycle().take(bytes.len()) {
+        let (piece, after) = rest.split_at(rest.len().min(usize::from(*length) + 1));
+        cut.push(piece);
+        rest = after;
+    }
+    cut.push(rest);
+    cut
+}
+
+fn passed<'a>(tls: Tls, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, Vec<Heard>) {
+    let (mut messages, mut out, mut heard) = (Messages::new(tls), Vec::new(), Vec::new());
+    for piece in pieces {
+        out.extend_from_slice(&messages.pass(piece, &mut |what| heard.push(what)));
+    }
+    out.extend(messages.held());
+    (out, heard)
+}
+
+/// The backend that was told of, and whether this was taken for PostgreSQL.
+fn watched(bytes: &[u8], pieces: &[u8]) -> (i32, bool) {
+    let pid = BackendPid::default();
+    let mut watched = Watched::new(bytes, pid.clone());
+    for length in pieces.iter().map(|length| usize::from(*length) + 1).chain([bytes.len()]).cycle() {
+        let mut room = vec![0; length];
+        let mut buffer = ReadBuf::new(&mut room);
+        let read = Pin::new(&mut watched).poll_read(&mut Context::from_waker(noop_waker_ref()), &mut buffer);
+        if !matches!(read, Poll::Ready(Ok(()))) {
+            return (pid.get(), false);
+        }
+        if buffer.filled().is_empty() {
+            break;
+        }
+    }
+    (pid.get(), true)
+}
+
+/// Takes these bytes for a client's first packet: what is no start-up packet to its last byte is not settled, and what is one
+/// arrives with all that the client said of other things.
+///
+/// # Panics
+/// Where that is not so.
+pub(crate) fn take_first_packet(packet: &[u8]) {
+    let is_startup = |packet: &[u8]| matches!(wire::first(packet), wire::First::Startup | wire::First::Replication);
+    let settled = wire::settled(packet, "we", "-c a=1");
+    let Some((version, said)) = read(packet) else {
+        assert!(settled.is_none() && !is_startup(packet), "it is no start-up packet");
+        return;
+    };
+    assert_eq!(is_startup(packet), version >> 16 == 3);
+    for cut in 0..packet.len() {
+        assert!(!is_startup(packet.split_at(cut).0), "{cut} bytes of it");
+    }
+    let longer = [packet, &[0]].concat();
+    assert!(!is_startup(&longer) && wire::settled(&longer, "", "").is_none(), "a byte more than it says");
+    let is_ours = |name: &[u8]| name == b"options" || name.eq_ignore_ascii_case(b"application_name");
+    let own = said.iter().rfind(|(name, _)| *name == b"options").map(|(_, value)| *value).unwrap_or_default();
+    let options = if own.is_empty() { b"-c a=1".to_vec() } else { [b"-c a=1 ", own].concat() };
+    let mut expected: Vec<(&[u8], &[u8])> = said.iter().copied().filter(|(name, _)| !is_ours(name)).collect();
+    if expected.len() == said.len() {
+        assert_eq!(wire::settled(packet, "", "").as_deref(), Some(packet), "with nothing to add it stays as it is");
+    }
+    expected.extend([(b"options".as_slice(), options.as_slice()), (b"application_name", b"we")]);
+    match &settled {
+        Some(settled) => assert_eq!(read(settled), Some((version, expected))),
+        None => {
+            assert!(packet.len() + b"options\0-c a=1 \0application_name\0we\0".len() > LONGEST + 4, "there is room")
+        }
+    }
+}
+
+/// The version and the parameters of a packet that is one start-up packet and nothing else, whatever its version.
+fn read(packet: &[u8]) -> Option<(u32, Vec<(&[u8], &[u8])>)> {
+    let (length, body) = packet.split_first_chunk::<4>()?;
+    let (version, text) = body.split_first_chunk::<4>()?;
+    let fits = usize::try_from(u32::from_be_bytes(*length)) == Ok(packet.len()) && body.len() <= LONGEST;
+    let text = text.strip_suffix(&[0]).filter(|_| fits)?;
+    let texts: Vec<&[u8]> = match text.strip_suffix(&[0]) {
+        Some(text) => text.split(|byte| *byte == 0).collect(),
+        None if text.is_empty() => Vec::new(),
+        None => return None,
+    };
+    let mut pairs = Vec::new();
+    for pair in texts.chunks(2) {
+        match pair {
+            [name, value] if !name.is_empty() => pairs.push((*name, *value)),
+            _ => return None,
+        }
+    }
+    Some((u32::from_be_bytes(*version), pairs))
+}
+
+/// Writes a start-up packet, settings and an error with these texts: each is read back.
+///
+/// # Panics
+/// Where one is not.
+pub(crate) fn write_packets(texts: &[String]) {
+    let texts: Vec<String> = texts.iter().map(|text| text.replace('\0', "")).collect();
+    let pairs: Vec<(String, String)> =
+        texts.iter().zip(texts.iter().skip(1)).map(|(name, value)| (name.clone(), value.clone())).collect();
+    let mut body = (3_u32 << 16).to_be_bytes().to_vec();
+    for (name, value) in pairs.iter().filter(|(name, _)| !name.is_empty()) {
+        body.extend(format!("{name}\0{value}\0").into_bytes());
+    }
+    body.push(0);
+    if body.len() <= LONGEST {
+        let packet = wire::with_length(&body);
+        assert!(read(&packet).is_some(), "it is written as one");
+        take_first_packet(&packet);
+    }
+    let expected: Vec<String> =
+        pairs.iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]).collect();
+    assert_eq!(taken_apart(&wire::options(&pairs)), expected);
+    if let [message, detail, hint, ..] = texts.as_slice() {
+        let written = wire::fatal("08006", message, detail, hint);
+        let expected = [('S', "FATAL"), ('V', "FATAL"), ('C', "08006"), ('M', message), ('D', detail), ('H', hint)];
+        let expected: String = expected
+            .iter()
+            .filter(|(_, text)| !text.is_empty())
+            .map(|(field, text)| format!("{field}{text}\0"))
+            .chain(["\0".to_owned()])
+            .collect();
+        assert_eq!(written, [b"E".as_slice(), &wire::with_length(expected.as_bytes())].concat());
+    }
+}
+
+/// As the server takes `options` apart (`pg_split_opts` in `postinit.c`).
+fn taken_apart(options: &str) -> Vec<String> {
+    let is_blank = |letter: char| letter.is_ascii_whitespace() || letter == '\x0b';
+    let (mut words, mut letters) = (Vec::new(), options.chars().peekable());
+    loop {
+        while letters.next_if(|letter| is_blank(*letter)).is_some() {}
+        if letters.peek().is_none() {
+            return words;
+        }
+        let mut word = String::new();
+        while let Some(letter) = letters.next_if(|letter| !is_blank(*letter)) {
+            word.extend(if letter == '\\' { letters.next() } else { Some(letter) });
+        }
+        words.push(word);
+    }
+}

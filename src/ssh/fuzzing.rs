@@ -1,0 +1,50 @@
+//! What holds of any text that pins host keys, for `make fuzz` and the tests.
+
+use super::{Hop, host_key::Pins};
+use crate::fault::Code;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+const KEY_TYPE: &str = "ssh-ed25519";
+const KEY: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIJA+l9qthPOJ/VYsMGurUr8BmfKN8ub6eGwSUJjca094";
+const PRINT: &str = "SHA256:rHARUo62wukhlwGwU7WOPDabbIK67jfd9lycBgytCtA";
+
+/// Judges a server's key by these lines: it is accepted only if a line that is not marked has it, a revocation wins whatever
+/// else is there, and the line that is printed for it pins it.
+///
+/// # Panics
+/// Where that is not so.
+pub(crate) fn judge_by(known_hosts: &str, host: &str, port: u16) {
+    let hop = Hop { host: host.to_owned(), port, user: "u".to_owned() };
+    let key = STANDARD.decode(KEY).unwrap_or_default();
+    let judged = |known_hosts: &str, fingerprint: Option<&str>| {
+        let pins = Pins::read(Some(known_hosts), fingerprint).map_err(|fault| fault.code)?;
+        let algorithms = pins.algorithms(&hop);
+        assert_eq!(algorithms.split(',').count(), 6, "{algorithms}");
+        pins.judge(&hop, &key).map_err(|fault| fault.code)
+    };
+    // Another revocation that can't be read is told first.
+    let is_refused = |verdict: Result<String, Code>| matches!(verdict, Err(Code::HostKeyRevoked | Code::PinInvalid));
+    let has_it = |line: &str| line.contains(KEY) && !line.replace('\u{feff}', " ").trim_start().starts_with('@');
+    let verdict = judged(known_hosts, None);
+    assert!(verdict.is_err() || known_hosts.lines().any(has_it), "no line has the key");
+    let lines: Vec<&str> = known_hosts.lines().collect();
+    let (before, behind) = lines.split_at(lines.len() / 2);
+    let with = |line: &str| [before, &[line], behind].concat().join("\n");
+    let revoked = with(&format!("@revoked * {KEY_TYPE} {KEY}"));
+    for fingerprint in [None, Some(PRINT)] {
+        assert!(is_refused(judged(&revoked, fingerprint)), "{revoked:?}");
+    }
+    let is_name =
+        !host.is_empty() && host.chars().all(|letter| letter.is_ascii_alphanumeric() || "-.:".contains(letter));
+    if !is_name {
+        return;
+    }
+    let name = host.to_ascii_lowercase();
+    let marked = with(&format!("@revoked {name},[{name}]:{port} {KEY_TYPE} {KEY}"));
+    assert!(is_refused(judged(&marked, Some(PRINT))), "{marked:?}");
+    let negated = format!("*,!{name},![{name}]:* {KEY_TYPE} {KEY}");
+    assert_eq!(judged(&negated, None), Err(Code::HostKeyUnpinned), "{negated:?}");
+    let unpinned = Pins::read(None, None).and_then(|pins| pins.judge(&hop, &key));
+    let printed = unpinned.err().and_then(|fault| fault.detail.first().cloned()).unwrap_or_default();
+    assert!(judged(&printed, None).is_ok(), "{printed:?} is printed and does not pin");
+}

@@ -1,0 +1,237 @@
+//! The text of a private key: found in what is around it, and brought to the form in which OpenSSH writes it. Secrets come
+//! through forms, editors, YAML and other programs, and each leaves something behind: other line ends and line widths, a byte
+//! order mark, an indentation, quotation marks, words before the key.
+
+use crate::{
+    fault::{Code, Fault},
+    secret::Secret,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+/// The width in which OpenSSH writes. `ssh-keygen` and libssh2 read any, the `ssh-key` crate this one alone; Terraform writes
+/// 64, Python's cryptography 76.
+const WIDTH: usize = 70;
+
+/// The shortest key is longer than that.
+const LONGEST_PATH: usize = 200;
+
+/// By what a file in OpenSSH's own form begins, once its base64 is decoded (PROTOCOL.key).
+const MAGIC: &[u8] = b"openssh-key-v1\0";
+
+/// The key alone, in lines as OpenSSH writes them; a text without a whole key in it as it is.
+pub(super) fn normalised(key: &Secret) -> Secret {
+    let lines: Vec<&str> = key.expose().split(['\n', '\r']).map(cleared).collect();
+    let begin = lines.iter().position(|line| is_begin(line));
+    let frame = begin.and_then(|begin| {
+        let last = lines.get(begin)?.replacen("BEGIN", "END", 1);
+        let length = lines.iter().skip(begin).position(|line| *line == last)?;
+        lines.get(begin..=begin + length)
+    });
+    Secret::new(match frame {
+        Some([first, body @ .., last]) if first.contains("OPENSSH") => wrapped(first, body, last),
+        Some(lines) => joined(lines),
+        None => joined(&lines),
+    })
+}
+
+/// The line without what no key has: space of any kind, also of no width, and quotation marks around the whole.
+fn cleared(line: &str) -> &str {
+    line.trim_matches(|letter: char| {
+        letter.is_whitespace() || "\u{feff}\u{200b}\u{200c}\u{200d}\u{2060}\"'`".contains(letter)
+    })
+}
+
+fn is_begin(line: &str) -> bool {
+    line.starts_with("-----BEGIN ") && line.ends_with("PRIVATE KEY-----") && !line.contains("-----END ")
+}
+
+/// A blank line is behind the headers of PEM (RFC 1421) and nowhere else.
+fn joined(lines: &[&str]) -> String {
+    let mut text = String::new();
+    let mut in_headers = false;
+    for line in lines.iter().filter(|line| !line.is_empty()) {
+        let is_header = line.contains(": ");
+        if in_headers && !is_header {
+            text.push('\n');
+        }
+        in_headers = is_header;
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
+
+fn wrapped(first: &str, body: &[&str], last: &str) -> String {
+    let letters: Vec<char> =
+        body.iter().flat_map(|line| line.chars()).filter(|letter| !letter.is_whitespace()).collect();
+    let lines = letters.chunks(WIDTH).map(|line| line.iter().collect());
+    [first.to_owned()].into_iter().chain(lines).chain([last.to_owned(), String::new()]).collect::<Vec<_>>().join("\n")
+}
+
+/// Says what is wrong with the frame of a text that was [`normalised`]: what people put in place of a private key has a frame
+/// of its own.
+///
+/// # Errors
+/// `KeyInvalid`, which repeats nothing of the text.
+pub(super) fn check_frame(text: &str) -> Result<(), Fault> {
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    if is_begin(first) {
+        return if text.lines().last() == Some(&first.replacen("BEGIN", "END", 1)) {
+            Ok(())
+        } else {
+            Err(damaged("its last line is missing: it is cut off"))
+        };
+    }
+    Err(stranger(text, first).unwrap_or_else(|| damaged("its first line is not -----BEGIN … PRIVATE KEY-----")))
+}
+
+/// What the text is, if it is known.
+fn stranger(text: &str, first: &str) -> Option<Fault> {
+    let is_one_word = text.split_whitespace().nth(1).is_none();
+    let is_public = ["ssh-", "ecdsa-", "sk-", "---- BEGIN SSH2 PUBLIC"].iter().any(|start| first.starts_with(start));
+    if first.starts_with("PuTTY-User-Key-File") {
+        return Some(damaged("it is in PuTTY's own form").fix("convert it: PuTTYgen, Conversions, Export OpenSSH key"));
+    }
+    if first.starts_with("---- BEGIN SSH2 ENCRYPTED PRIVATE KEY") {
+        let fix = "make a new key (`ssh-keygen -t ed25519`), or export this one from the program that made it in OpenSSH's form";
+        return Some(damaged("it is in the form of SSH Tectia").fix(fix));
+    }
+    if is_public || first.contains("PUBLIC KEY") {
+        let fix = "put the other file of the pair into the secret, the one whose name does not end in .pub";
+        return Some(damaged("it is a public key").fix(fix));
+    }
+    if first.contains("BEGIN CERTIFICATE") {
+        return Some(damaged("it is a certificate, not the key that belongs to it"));
+    }
+    if text.contains("-----BEGIN ") && text.contains("PRIVATE KEY-----\\n") {
+        let fix = "store it with real line breaks: a JSON text has to be decoded before it goes into the secret \
+                   (`jq -r`, `printf '%b'`)";
+        return Some(damaged("its line breaks are written as `\\n`").fix(fix));
+    }
+    if text.contains("-----BEGIN ") && text.contains("-----END ") {
+        let fix =
+            "put the whole private key file into the secret, line by line; in a shell the variable needs double quotes";
+        return Some(damaged("its line breaks are lost: it is one long line").fix(fix));
+    }
+    let decoded = STANDARD.decode(text.split_whitespace().collect::<String>()).unwrap_or_default();
+    if decoded.starts_with(MAGIC) {
+        return Some(damaged("its first and its last line are missing"));
+    }
+    if decoded.windows(b"-----BEGIN ".len()).any(|bytes| bytes == b"-----BEGIN ") {
+        let fix = "put the file itself into the secret, or decode it in a step before (`base64 -d`)";
+        return Some(damaged("it is base64 of a key file").fix(fix));
+    }
+    let begins = |starts: &[&str]| starts.iter().any(|start| first.starts_with(start));
+    let is_path = begins(&["/", "~", "./", "../", "id_"]) || first.contains('\\') || first.ends_with(".pem");
+    (is_one_word && is_path && first.len() < LONGEST_PATH).then(|| {
+        let why = "its first line is not -----BEGIN … PRIVATE KEY-----: it is the path of a file, and no file is read";
+        damaged(why).fix("put the whole private key file into the secret in place of its path")
+    })
+}
+
+/// The cipher of a key in OpenSSH's own form, as it is named there.
+pub(super) fn cipher(text: &str) -> Option<String> {
+    let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
+    let decoded = STANDARD.decode(body).ok()?;
+    let (length, rest) = decoded.strip_prefix(MAGIC)?.split_first_chunk::<4>()?;
+    let name = rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+    String::from_utf8(name.to_vec()).ok().filter(|name| name.len() < 40 && name.chars().all(|c| c.is_ascii_graphic()))
+}
+
+/// A fault about the key.
+pub(super) fn damaged(why: &str) -> Fault {
+    Fault::new(Code::KeyInvalid, format!("`ssh-private-key` can't be used: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &str = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZWQyNTUxOQAAACBVuZ3f";
+
+    fn framed(kind: &str, lines: &str) -> String {
+        format!("-----BEGIN {kind}PRIVATE KEY-----\n{lines}\n-----END {kind}PRIVATE KEY-----\n")
+    }
+
+    fn normal(text: &str) -> String {
+        normalised(&Secret::new(text)).expose().to_owned()
+    }
+
+    #[test]
+    fn brings_lines_of_any_width_to_that_of_openssh() {
+        let (one, other) = BODY.split_at(WIDTH);
+        let expected = framed("OPENSSH ", &format!("{one}\n{other}"));
+        for width in [1, 64, 70, 76, 1000] {
+            let letters: Vec<char> = BODY.chars().collect();
+            let lines: Vec<String> = letters.chunks(width).map(|line| line.iter().collect()).collect();
+            for end in ["\n", "\r\n", "\r", " \n", "\n\n"] {
+                assert_eq!(normal(&framed("OPENSSH ", &lines.join(end))), expected, "{width} {end:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn takes_off_what_stands_around_a_key() {
+        for kind in ["OPENSSH ", "RSA ", "ENCRYPTED ", ""] {
+            let key = framed(kind, "YWJj\nZGVm");
+            let expected = normal(&key);
+            let indented: String = key.lines().map(|line| format!("\u{a0}   {line}\n")).collect();
+            for text in [
+                format!("\u{feff}{key}"),
+                format!("\"{}\"", key.trim()),
+                format!("my key:\n\n{key}\nssh-ed25519 AAAA me@host\n"),
+                format!("Bag Attributes\n    friendlyName: x\n{key}"),
+                format!("-----BEGIN EC PARAMETERS-----\nBggq\n-----END EC PARAMETERS-----\n{key}"),
+                indented,
+            ] {
+                assert_eq!(normal(&text), expected, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn keeps_the_headers_of_pem_and_the_blank_line_behind_them() {
+        let key = framed("RSA ", "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,0011\n\nYWJj");
+        assert_eq!(normal(&key), key);
+        assert_eq!(normal(&key.replace('\n', "\r\n    ")), key);
+        assert_eq!(normal(&key.replace('\n', "\n\n")), key);
+    }
+
+    #[test]
+    fn says_what_was_given_in_place_of_a_key() {
+        let key = framed("OPENSSH ", BODY);
+        for (text, why) in [
+            ("PuTTY-User-Key-File-3: ssh-ed25519".to_owned(), "PuTTY's own form"),
+            ("---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\nx".to_owned(), "SSH Tectia"),
+            ("ssh-ed25519 AAAA me@host".to_owned(), "a public key"),
+            ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----".to_owned(), "a public key"),
+            ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----".to_owned(), "a certificate"),
+            (key.trim().replace('\n', "\\n"), "written as `\\n`"),
+            (key.trim().replace('\n', " "), "one long line"),
+            (key.trim().replace('\n', ""), "one long line"),
+            (STANDARD.encode(&key), "base64 of a key file"),
+            (BODY.to_owned(), "first and its last line are missing"),
+            ("~/.ssh/id_ed25519".to_owned(), "the path of a file"),
+            ("/home/me/.ssh/deploy".to_owned(), "the path of a file"),
+            ("C:\\Users\\me\\.ssh\\id_rsa".to_owned(), "the path of a file"),
+            ("id_rsa".to_owned(), "the path of a file"),
+            ("deploy.pem".to_owned(), "the path of a file"),
+            (key.lines().take(2).collect::<Vec<_>>().join("\n"), "cut off"),
+            ("hunter2".to_owned(), "its first line is not"),
+        ] {
+            let fault = check_frame(&normal(&text)).unwrap_err();
+            assert_eq!(fault.code, Code::KeyInvalid);
+            assert!(fault.cause.contains(why), "{text}: {}", fault.cause);
+            let said = format!("{fault:?}");
+            assert!(text.split_whitespace().all(|word| word.len() < 9 || !said.contains(word)), "{said}");
+        }
+        assert_eq!(check_frame(&normal(&key)), Ok(()));
+    }
+
+    #[test]
+    fn reads_by_what_a_key_is_encrypted() {
+        assert_eq!(cipher(&framed("OPENSSH ", BODY)).as_deref(), Some("none"));
+        assert_eq!(cipher(&framed("RSA ", "YWJj")), None);
+    }
+}

@@ -1,0 +1,290 @@
+//! The ways to log in, and what became of each. Pure.
+
+use super::{Hop, Login};
+use crate::{
+    fault::{Code, Fault},
+    secret::Secret,
+};
+use std::fmt;
+
+/// One way to log in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method<'a> {
+    Key(&'a Secret),
+    Password(&'a Secret),
+    /// The password as the answer to every question: PAM asks like this.
+    KeyboardInteractive(&'a Secret),
+}
+
+impl Method<'_> {
+    /// As SSH calls it (RFC 4252, RFC 4256).
+    fn name(self) -> &'static str {
+        match self {
+            Self::Key(_) => "publickey",
+            Self::Password(_) => "password",
+            Self::KeyboardInteractive(_) => "keyboard-interactive",
+        }
+    }
+}
+
+impl fmt::Display for Method<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Key(_) => "key",
+            Self::Password(_) => "password",
+            Self::KeyboardInteractive(_) => "keyboard-interactive",
+        })
+    }
+}
+
+/// The ways that there are, in order.
+pub(super) fn plan(login: &Login) -> Vec<Method<'_>> {
+    let key = login.key.iter().map(Method::Key);
+    let password =
+        login.password.iter().flat_map(|secret| [Method::Password(secret), Method::KeyboardInteractive(secret)]);
+    key.chain(password).collect()
+}
+
+/// How far a log-in has come.
+#[derive(Debug, Default)]
+pub(super) struct Progress<'a> {
+    /// What the server would take next; nothing until it was asked.
+    pub(super) wanted: Option<Vec<String>>,
+    /// What the server has said, and what it has asked of a person.
+    pub(super) heard: Vec<String>,
+    accepted: Vec<Method<'a>>,
+    /// Since the last one was accepted: what comes too early may be right later.
+    refused: Vec<Method<'a>>,
+    tried: Vec<Method<'a>>,
+}
+
+impl<'a> Progress<'a> {
+    /// The way to try next.
+    pub(super) fn next(&self, plan: &[Method<'a>]) -> Option<Method<'a>> {
+        let is_wanted = |method: &Method<'_>| {
+            self.wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|name| name == method.name()))
+        };
+        let is_over = |method: &Method<'a>| self.accepted.contains(method) || self.refused.contains(method);
+        plan.iter().copied().find(|method| is_wanted(method) && !is_over(method))
+    }
+
+    /// Takes down that the server has not let us in by this way, and what it wants now. A server that wants something else than
+    /// before has accepted it; so has one that has seen the key's signature.
+    pub(super) fn answered(&mut self, method: Method<'a>, is_verified: bool, wanted: Option<Vec<String>>) {
+        let is_other = self.wanted.is_some() && wanted.is_some() && self.wanted != wanted;
+        if !self.tried.contains(&method) {
+            self.tried.push(method);
+        }
+        if is_verified || is_other {
+            self.accepted.push(method);
+            self.refused.clear();
+        } else {
+            self.refused.push(method);
+        }
+        self.wanted = wanted;
+    }
+
+    /// The ways that have let us in, this one last.
+    pub(super) fn with(&self, method: Method<'a>) -> String {
+        list(self.accepted.iter().chain([&method]), " and ")
+    }
+
+    /// Why we are not in, and what to do about it.
+    pub(super) fn refusal(self, hop: &Hop, login: &Login, key: Option<String>) -> Fault {
+        let user = &hop.user;
+        let wanted = self.wanted.as_ref().map(|wanted| wanted.join(", "));
+        let cause = if self.accepted.is_empty() {
+            let tried = if self.tried.is_empty() { "nothing".to_owned() } else { list(&self.tried, ", ") };
+            let offers = wanted.map(|wanted| format!("; the server offers: {wanted}")).unwrap_or_default();
+            format!("`{hop}` refused user `{user}`; tried: {tried}{offers}")
+        } else {
+            let accepted = list(&self.accepted, ", ");
+            let wanted = wanted.map(|wanted| format!("; the server still wants: {wanted}")).unwrap_or_default();
+            let refused = Some(list(&self.refused, ", ")).filter(|refused| !refused.is_empty());
+            let refused = refused.map(|refused| format!("; refused: {refused}")).unwrap_or_default();
+            format!("`{hop}` has not let user `{user}` in; accepted: {accepted}{wanted}{refused}")
+        };
+        let fault = Fault::new(Code::BastionLogin, cause).fix(self.advice(login));
+        let key = key.map(|key| format!("the key is {key}"));
+        key.into_iter().chain(self.heard).fold(fault, Fault::detail)
+    }
+
+    fn advice(&self, login: &Login) -> String {
+        let is_refused = |name: &str| self.refused.iter().any(|method| method.name() == name);
+        let is_wanted = |name: &str| self.wanted.iter().flatten().any(|wanted| wanted == name);
+        let is_accepted = |name: &str| self.accepted.iter().any(|method| method.name() == name);
+        let asks = is_wanted("password") || is_wanted("keyboard-interactive");
+        let mut advice = Vec::new();
+        if self.accepted.is_empty() {
+            advice.push("check `ssh-user`");
+        }
+        if is_refused("publickey") && (is_wanted("publickey") || self.wanted.is_none() || !asks) {
+            advice.push("see that the public half of `ssh-private-key` is in that user's authorized_keys");
+        }
+        if is_refused("password") || is_refused("keyboard-interactive") {
+            advice.push("check `ssh-password`");
+        } else if asks && login.password.is_none() {
+            advice.push("set `ssh-password`, which the server asks for");
+        }
+        if is_wanted("publickey") && login.key.is_none() {
+            advice.push("set `ssh-private-key` to a key whose public half is in that user's authorized_keys");
+        }
+        if is_wanted("publickey") && is_accepted("publickey") {
+            advice.push(
+                "let `AuthenticationMethods` in the server's sshd_config do with one key: a second one can't be given",
+            );
+        }
+        if !asks && !is_wanted("publickey") && self.wanted.is_some() {
+            advice.push("let the server's sshd_config allow publickey or password: nothing else can be given here");
+        }
+        advice.join("; ")
+    }
+}
+
+fn list<'m, 'a: 'm>(methods: impl IntoIterator<Item = &'m Method<'a>>, between: &str) -> String {
+    methods.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(between)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn login(key: Option<&str>, password: Option<&str>) -> Login {
+        Login { key: key.map(Secret::new), passphrase: None, password: password.map(Secret::new) }
+    }
+
+    fn hop() -> Hop {
+        Hop { host: "b".to_owned(), port: 22, user: "u".to_owned() }
+    }
+
+    fn names(list: &str) -> Option<Vec<String>> {
+        Some(list.split(',').map(ToOwned::to_owned).collect())
+    }
+
+    /// Plays a server: what it wants after each attempt, and whether it has seen a signature. The ways that were tried, and
+    /// what is said at the end.
+    fn played(login: &Login, wanted: Option<&str>, answers: &[(&str, bool)]) -> (String, Fault) {
+        let plan = plan(login);
+        let mut progress = Progress { wanted: wanted.and_then(names), ..Progress::default() };
+        let mut tried = Vec::new();
+        for (list, verified) in answers {
+            let method = progress.next(&plan).expect("there is a way left");
+            tried.push(method.to_string());
+            progress.answered(method, *verified, names(list));
+        }
+        tried.extend(progress.next(&plan).map(|next| format!("then {next}")));
+        (tried.join(", "), progress.refusal(&hop(), login, None))
+    }
+
+    #[test]
+    fn tries_the_key_before_the_password() {
+        let login = login(Some("key"), Some("password"));
+        let [key, password] = [&login.key, &login.password].map(|secret| secret.as_ref().unwrap());
+        let expected = [Method::Key(key), Method::Password(password), Method::KeyboardInteractive(password)];
+        assert_eq!(plan(&login), expected);
+        assert_eq!(plan(&Login::default()), []);
+    }
+
+    #[test]
+    fn goes_on_with_what_the_server_still_wants() {
+        let both = login(Some("k"), Some("p"));
+        assert_eq!(played(&both, None, &[("password", false)]).0, "key, then password");
+        assert_eq!(played(&both, None, &[("password", false), ("publickey", false)]).0, "key, password, then key");
+        assert_eq!(played(&both, None, &[("keyboard-interactive", true)]).0, "key, then keyboard-interactive");
+        let (tried, _) = played(&both, None, &[("password", true), ("keyboard-interactive", false)]);
+        assert_eq!(tried, "key, password, then keyboard-interactive");
+    }
+
+    #[test]
+    fn tries_nothing_twice_and_nothing_that_the_server_does_not_take() {
+        let both = login(Some("k"), Some("p"));
+        assert_eq!(played(&both, None, &[("publickey", false)]).0, "key");
+        assert_eq!(played(&both, None, &[("publickey", true)]).0, "key");
+        assert_eq!(played(&login(None, Some("p")), Some("publickey"), &[]).0, "");
+        let twice = [("password", false), ("password", false)];
+        assert_eq!(played(&both, None, &twice).0, "key, password");
+    }
+
+    #[test]
+    fn a_refusal_names_what_was_accepted_and_what_is_still_wanted() {
+        let key = login(Some("k"), None);
+        let both = login(Some("k"), Some("p"));
+        let password = login(None, Some("p"));
+        for (login, wanted, answers, cause, fix) in [
+            (
+                &key,
+                None,
+                vec![("publickey", false)],
+                "refused user `u`; tried: key; the server offers: publickey",
+                "check `ssh-user`; see that the public half of `ssh-private-key` is in that user's authorized_keys",
+            ),
+            (
+                &key,
+                None,
+                vec![("password", true)],
+                "has not let user `u` in; accepted: key; the server still wants: password",
+                "set `ssh-password`, which the server asks for",
+            ),
+            (
+                &key,
+                None,
+                vec![("password", false)],
+                "refused user `u`; tried: key; the server offers: password",
+                "check `ssh-user`; set `ssh-password`, which the server asks for",
+            ),
+            (
+                &both,
+                None,
+                vec![("password", true), ("password", false)],
+                "accepted: key; the server still wants: password; refused: password",
+                "check `ssh-password`",
+            ),
+            (
+                &both,
+                None,
+                vec![("password", false), ("publickey", false), ("publickey", false)],
+                "accepted: password; the server still wants: publickey; refused: key",
+                "see that the public half of `ssh-private-key` is in that user's authorized_keys",
+            ),
+            (
+                &password,
+                Some("password"),
+                vec![("password", false)],
+                "refused user `u`; tried: password; the server offers: password",
+                "check `ssh-user`; check `ssh-password`",
+            ),
+            (
+                &password,
+                Some("publickey"),
+                vec![],
+                "refused user `u`; tried: nothing; the server offers: publickey",
+                "check `ssh-user`; set `ssh-private-key` to a key whose public half is in that user's authorized_keys",
+            ),
+            (
+                &password,
+                Some("password"),
+                vec![("publickey", false)],
+                "accepted: password; the server still wants: publickey",
+                "set `ssh-private-key` to a key whose public half is in that user's authorized_keys",
+            ),
+            (
+                &key,
+                None,
+                vec![("publickey", true)],
+                "accepted: key; the server still wants: publickey",
+                "let `AuthenticationMethods` in the server's sshd_config do with one key: a second one can't be given",
+            ),
+            (
+                &key,
+                None,
+                vec![("gssapi-with-mic", true)],
+                "accepted: key; the server still wants: gssapi-with-mic",
+                "let the server's sshd_config allow publickey or password: nothing else can be given here",
+            ),
+        ] {
+            let (_, fault) = played(login, wanted, &answers);
+            assert!(fault.cause.ends_with(cause), "{}", fault.cause);
+            assert_eq!(fault.fix, fix, "{cause}");
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! What lets us in: keys in every form that people have them in, several factors, and what a server says when it refuses.
+#![expect(clippy::disallowed_methods, reason = "tests start key generators")]
+
+use crate::{
+    action::Action,
+    lab::{
+        Lab,
+        server::Server,
+        sshd::{Sshd, SshdOptions, keygen},
+        stranger::Stranger,
+    },
+    runner::Log,
+};
+use bastion_migrate::{
+    fault::{Code, Fault},
+    run::event::{BastionFacts, Events},
+    secret::Secret,
+    ssh::{Route, Tunnel, check_key},
+};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+use tokio::io::AsyncWriteExt as _;
+
+const PASSWORD: &str = "Corr3ct horse";
+const PASSPHRASE: &str = "open sesame";
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
+}
+
+fn connect(route: &Route) -> Result<BastionFacts, Fault> {
+    run(async {
+        let (events, _told) = Events::channel();
+        let (tunnel, facts) = Tunnel::connect(route, &events).await?;
+        tunnel.close().await.unwrap();
+        Ok(facts)
+    })
+}
+
+/// Whether `ssh-keygen -y` reads the key.
+fn ssh_keygen_reads(text: &str) -> bool {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), text).unwrap();
+    fs::set_permissions(file.path(), fs::Permissions::from_mode(0o600)).unwrap();
+    let mut keygen = Command::new("ssh-keygen");
+    keygen.args(["-y", "-P", PASSPHRASE, "-f"]).arg(file.path()).stdout(Stdio::null()).stderr(Stdio::null());
+    keygen.status().unwrap().success()
+}
+
+/// The same key in lines of this width.
+fn wrapped(key: &str, width: usize) -> String {
+    let lines: Vec<&str> = key.lines().collect();
+    let [first, body @ .., last] = lines.as_slice() else { panic!("{} lines", lines.len()) };
+    let letters: Vec<char> = body.concat().chars().collect();
+    let body: Vec<String> = letters.chunks(width).map(|line| line.iter().collect()).collect();
+    format!("{first}\n{}\n{last}\n", body.join("\n"))
+}
+
+fn indented(key: &str) -> String {
+    key.lines().map(|line| format!("    {line}\n")).collect()
+}
+
+#[test]
+fn a_key_logs_in_whatever_its_lines_look_like() {
+    for arguments in [["-t", "ed25519", "-N", ""].as_slice(), &["-t", "rsa", "-b", "2048", "-m", "PEM", "-N", ""]] {
+        let sshd = Sshd::start(&SshdOptions { user_key: arguments.to_vec(), ..SshdOptions::default() });
+        let key = sshd.key().expose().to_owned();
+        for width in [1, 64, 70, 76, 4096] {
+            let text = wrapped(&key, width);
+            assert!(ssh_keygen_reads(&text), "{width}");
+            let mut route = sshd.route();
+            route.login.key = Some(Secret::new(text));
+            check_key(route.login.key.as_ref().unwrap(), None).unwrap_or_else(|fault| panic!("{width}: {fault:?}"));
+            assert_eq!(connect(&route).map(|facts| facts.login).as_deref(), Ok("key"), "{width}");
+        }
+        for (what, text) in [
+            ("byte order mark", format!("\u{feff}{key}")),
+            ("indented", indented(&key)),
+            ("line ends of Windows", key.replace('\n', "\r\n")),
+            ("hard spaces", key.replace('\n', "\u{a0}\n")),
+            ("blank lines", format!("\n\n{}\n\n", key.replace('\n', "\n\n"))),
+            ("words around it", format!("deploy key:\n{key}ssh-ed25519 AAAA me@laptop\n")),
+            ("quotation marks", format!("'{}'\n", key.trim())),
+            ("all at once", format!("\u{feff}key: |\r\n{}", indented(&wrapped(&key, 76)).replace('\n', "\r\n"))),
+        ] {
+            let mut route = sshd.route();
+            route.login.key = Some(Secret::new(text));
+            assert_eq!(connect(&route).map(|facts| facts.login).as_deref(), Ok("key"), "{what}");
+        }
+    }
+}
+
+/// The key with this passphrase, made by `ssh-keygen`.
+fn encrypted(directory: &Path, cipher: &str) -> String {
+    let path = directory.join(cipher);
+    keygen(&path, &["-t", "ed25519", "-N", PASSPHRASE, "-Z", cipher]);
+    fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn a_key_is_opened_by_its_passphrase_whatever_encrypts_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (right, wrong) = (Secret::new(PASSPHRASE), Secret::new("wrong"));
+    for cipher in [
+        "aes128-cbc",
+        "aes192-cbc",
+        "aes256-cbc",
+        "aes128-ctr",
+        "aes192-ctr",
+        "aes256-ctr",
+        "aes128-gcm@openssh.com",
+        "aes256-gcm@openssh.com",
+        "chacha20-poly1305@openssh.com",
+    ] {
+        for width in [70, 64] {
+            let key = Secret::new(wrapped(&encrypted(directory.path(), cipher), width));
+            fs::remove_file(directory.path().join(cipher)).unwrap();
+            check_key(&key, Some(&right)).unwrap_or_else(|fault| panic!("{cipher}: {fault:?}"));
+            assert_eq!(check_key(&key, Some(&wrong)).unwrap_err().code, Code::KeyPassphrase, "{cipher}");
+            assert_eq!(check_key(&key, None).unwrap_err().code, Code::KeyPassphrase, "{cipher}");
+        }
+    }
+}
+
+#[test]
+fn the_advice_for_a_cipher_that_can_not_be_undone_works() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = encrypted(directory.path(), "3des-cbc");
+    assert!(ssh_keygen_reads(&key));
+    let fault = check_key(&Secret::new(key), Some(&Secret::new(PASSPHRASE))).unwrap_err();
+    assert_eq!(fault.code, Code::KeyInvalid);
+    assert!(fault.cause.ends_with("it is encrypted with 3des-cbc, which can't be undone here"), "{}", fault.cause);
+    let command = fault.fix.split('`').nth(1).unwrap();
+    let path = directory.path().join("3des-cbc");
+    let words = command.split(' ').skip(1).map(|word| if word == "KEYFILE" { path.to_str().unwrap() } else { word });
+    let mut keygen = Command::new(command.split(' ').next().unwrap());
+    keygen.args(words).args(["-P", PASSPHRASE, "-N", PASSPHRASE]).stdout(Stdio::null());
+    assert!(keygen.status().unwrap().success(), "{command}");
+    let key = Secret::new(fs::read_to_string(path).unwrap());
+    check_key(&key, Some(&Secret::new(PASSPHRASE))).unwrap();
+}
+
+#[test]
+fn what_is_no_key_that_can_be_used_is_told_as_what_it_is() {
+    let lab = Lab::new();
+    let key = lab.bastion.key().expose().to_owned();
+    let dsa = include_str!("../cases/keys/dsa");
+    for (text, cause) in [
+        (dsa.to_owned(), "it is a DSA key"),
+        (key.trim().replace('\n', "\\n"), "its line breaks are written as `\\n`"),
+        (key.trim().replace('\n', " "), "its line breaks are lost"),
+        (base64(&key), "it is base64 of a key file"),
+        ("/home/deploy/.ssh/id_ed25519".to_owned(), "it is the path of a file, and no file is read"),
+    ] {
+        Action::new(&lab)
+            .file("migrations/0001_users.sql", "create table users (id int);")
+            .secret("ssh-private-key", text)
+            .run()
+            .fails("key-invalid", 2)
+            .error(cause)
+            .done();
+    }
+}
+
+fn base64(text: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(text)
+}
+
+/// A server that wants several things, and knows this password.
+fn wants(methods: &str) -> Sshd {
+    let kinds = if methods.contains("keyboard") { "UsePAM yes\nKbdInteractiveAuthentication yes\n" } else { "" };
+    Sshd::start(&SshdOptions {
+        config: format!("PasswordAuthentication yes\n{kinds}AuthenticationMethods {methods}"),
+        password: Some(PASSWORD),
+        ..SshdOptions::default()
+    })
+}
+
+#[test]
+fn several_factors_are_given_in_the_order_in_which_the_server_wants_them() {
+    for (methods, by) in [
+        ("password,publickey", "password and key"),
+        ("publickey,password", "key and password"),
+        ("publickey,keyboard-interactive", "key and keyboard-interactive"),
+        ("keyboard-interactive,publickey", "keyboard-interactive and key"),
+        ("publickey,password publickey,keyboard-interactive", "key and password"),
+        ("publickey password", "key"),
+    ] {
+        let sshd = wants(methods);
+        let mut route = sshd.route();
+        route.login.password = Some(Secret::new(PASSWORD));
+        let facts = connect(&route).unwrap_or_else(|fault| panic!("{methods}: {fault:?} {}", sshd.log()));
+        assert_eq!(facts.login, by, "{methods}");
+        assert_eq!(sshd.log().matches("Connection from").count(), 1, "{methods}");
+    }
+}
+
+#[test]
+fn a_refusal_names_what_was_accepted_and_what_is_still_wanted() {
+    let other = Sshd::plain().key();
+    for (methods, own_key, password, cause, fix) in [
+        (
+            "publickey,password",
+            true,
+            None,
+            "accepted: key; the server still wants: password",
+            "set `ssh-password`, which the server asks for",
+        ),
+        (
+            "publickey,password",
+            true,
+            Some("wrong"),
+            "accepted: key; the server still wants: password; refused: password",
+            "check `ssh-password`",
+        ),
+        (
+            "password,publickey",
+            false,
+            Some(PASSWORD),
+            "accepted: password; the server still wants: publickey; refused: key",
+            "see that the public half of `ssh-private-key` is in that user's authorized_keys",
+        ),
+        (
+            "password,publickey",
+            true,
+            None,
+            "refused user `{user}`; tried: key; the server offers: password",
+            "check `ssh-user`; set `ssh-password`, which the server asks for",
+        ),
+    ] {
+        let sshd = wants(methods);
+        let mut route = sshd.route();
+        route.login.password = password.map(Secret::new);
+        if !own_key {
+            route.login.key = Some(other.clone());
+        }
+        let fault = connect(&route).unwrap_err();
+        assert_eq!(fault.code, Code::BastionLogin);
+        let cause = cause.replace("{user}", &sshd.user());
+        assert!(fault.cause.ends_with(&cause), "{methods}: {}", fault.cause);
+        assert_eq!(fault.fix, fix, "{methods}");
+    }
+    let sshd = wants("password,publickey");
+    let mut route = sshd.route();
+    route.login.key = None;
+    route.login.password = Some(Secret::new(PASSWORD));
+    let fault = connect(&route).unwrap_err();
+    assert!(fault.cause.ends_with("accepted: password; the server still wants: publickey"), "{}", fault.cause);
+    assert!(fault.fix.starts_with("set `ssh-private-key`"), "{}", fault.fix);
+}
+
+#[test]
+fn a_wrong_password_is_not_told_as_a_matter_of_keys() {
+    let lab = Lab::new().behind(wants("password"));
+    let done = Action::new(&lab)
+        .file("migrations/0001_users.sql", "create table users (id int);")
+        .secret("ssh-private-key", "")
+        .secret("ssh-password", "not the password")
+        .run()
+        .fails("bastion-login", 3)
+        .error("tried: password; the server offers: password")
+        .says("fix: check `ssh-user`; check `ssh-password`");
+    assert!(!Log::read(&done.log).without_masks.contains("authorized_keys"));
+    done.done();
+}
+
+/// A file that a server shows before the log-in.
+fn banner(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), text).unwrap();
+    fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644)).unwrap();
+    file
+}
+
+fn showing(banner: &tempfile::NamedTempFile) -> Sshd {
+    let config = format!("Banner {}", banner.path().display());
+    Sshd::start(&SshdOptions { config, ..SshdOptions::default() })
+}
+
+#[test]
+fn what_the_server_says_at_a_refusal_is_shown_without_a_secret_in_it() {
+    let words = banner("Ask ops@example.com for access.\n::error::no\n\x1b[31mThe word is open-sesame-4711\x1b[0m\n");
+    let lab = Lab::new().behind(showing(&words));
+    Action::new(&lab)
+        .file("migrations/0001_users.sql", "create table users (id int);")
+        .secret("ssh-private-key", Sshd::plain().key().expose())
+        .secret("ssh-password", "open-sesame-4711")
+        .run()
+        .fails("bastion-login", 3)
+        .error("tried: key; the server offers: publickey")
+        .says("the server says: Ask ops@example.com for access.")
+        .says("The word is ***")
+        .done();
+}
+
+#[test]
+fn a_greeting_at_the_log_in_keeps_nobody_out_unless_it_is_longer_than_ssh_allows() {
+    for (length, is_in) in [(20_000, true), (200_000, false)] {
+        let words = banner(&"Authorized use only. ".repeat(length / 21));
+        let sshd = showing(&words);
+        match connect(&sshd.route()) {
+            Ok(facts) => assert!(is_in && facts.login == "key"),
+            Err(fault) => {
+                assert!(!is_in && fault.code == Code::BastionLogin, "{fault:?}");
+                assert!(fault.cause.contains("a longer packet than SSH allows"), "{}", fault.cause);
+                assert!(fault.fix.contains("`Banner`"), "{}", fault.fix);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_that_talks_without_end_is_not_listened_to_for_longer_than_the_timeout() {
+    let sshd = Sshd::plain();
+    let talker = Stranger::start(|_, mut stream| async move {
+        let words = "hello, this is no SSH\r\n".repeat(1000);
+        while stream.write_all(words.as_bytes()).await.is_ok() {}
+    });
+    let mut route = Route { connect_timeout: Duration::from_secs(1), ..sshd.route() };
+    route.hops[0].port = talker.port;
+    let begun = Instant::now();
+    let fault = connect(&route).unwrap_err();
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(fault.code, Code::BastionNotSsh);
+    assert!(fault.cause.contains("says one line after the other and no greeting of SSH"), "{}", fault.cause);
+}
+
+#[test]
+fn a_byte_order_mark_before_an_input_is_no_part_of_it() {
+    let lab = Lab::new();
+    let (port, line) = (lab.bastion.port, lab.bastion.known_hosts_line());
+    Action::new(&lab)
+        .file("migrations/0001_users.sql", "\u{feff}create table users (id int);")
+        .input("ssh-host", "\u{feff}127.0.0.1")
+        .input("ssh-port", format!("\u{feff}{port}"))
+        .input("ssh-known-hosts", format!("\u{feff}{line}"))
+        .secret("ssh-private-key", format!("\u{feff}{}", lab.bastion.key().expose()))
+        .secret("database-url", format!("\u{feff}{}", lab.database.url()))
+        .run()
+        .succeeds()
+        .applied(["0001_users"])
+        .done();
+}
+
+#[test]
+fn a_server_that_has_one_session_for_a_connection_is_told_as_that() {
+    let (lab, server) = (Lab::new(), Server::configured("MaxSessions 1"));
+    Action::on_server(&lab, &server)
+        .input("tool", "custom")
+        .input("run", "echo hi")
+        .run()
+        .fails("exec-no-channel", 3)
+        .error("opens no channel for a command")
+        .says("fix: set `MaxSessions` in the server's sshd_config to 10, its default, or remove the line")
+        .done();
+}
