@@ -1,7 +1,7 @@
 //! Who holds the run lock while others work: a session of ours that only looks. It is watched, so that a lost lock is noticed,
 //! and it is the one that reads what the others have done.
 
-use super::witness;
+use super::{sibling, witness};
 use crate::{
     fault::{Code, Fault},
     github::env::Runner,
@@ -28,6 +28,7 @@ pub(super) struct Keeper<'a> {
     events: Events,
     session: Option<Session>,
     locked: bool,
+    alone: bool,
     /// Which ledgers there are, as the database told it last.
     pub(super) found: Vec<Vec<Option<String>>>,
 }
@@ -35,7 +36,7 @@ pub(super) struct Keeper<'a> {
 impl<'a> Keeper<'a> {
     /// Nothing is asked yet.
     pub(super) fn new(settings: &'a Settings, runner: &'a Runner, events: Events) -> Self {
-        Self { settings, runner, events, session: None, locked: false, found: Vec::new() }
+        Self { settings, runner, events, session: None, locked: false, alone: false, found: Vec::new() }
     }
 
     /// The session, and the lock if it is free.
@@ -48,7 +49,7 @@ impl<'a> Keeper<'a> {
         let session = self.session.insert(session);
         let opening =
             facts::open(session, target, super::opens(self.settings), &witness::find_sql(self.settings)).await?;
-        self.locked = opening.locked;
+        (self.locked, self.alone) = (opening.locked, opening.alone);
         self.found = opening.extra;
         self.events.tell(Event::Database(opening.facts));
         Ok(())
@@ -61,11 +62,14 @@ impl<'a> Keeper<'a> {
     pub(super) async fn lock(&mut self) -> Result<(), Fault> {
         let began = Instant::now();
         let Some(session) = &self.session else { return Ok(()) };
-        if !self.locked {
-            let server = self.runner.server_url.as_deref();
-            lock::acquire(session, lock::own(), self.settings.safety.lock_wait, server, &self.events).await?;
-            self.locked = true;
-            // Whoever held it may have made the ledger meanwhile.
+        if !self.locked || !self.alone {
+            let (server, wait) = (self.runner.server_url.as_deref(), self.settings.safety.lock_wait);
+            if !self.locked {
+                lock::acquire(session, lock::own(), wait, server, &self.events).await?;
+            }
+            lock::alone(session, wait.saturating_sub(began.elapsed()), server, &self.events).await?;
+            (self.locked, self.alone) = (true, true);
+            // Whoever was at work may have made the ledger meanwhile.
             self.find_again().await?;
         }
         self.events.tell(Event::Locked { waited: began.elapsed() });
@@ -121,7 +125,7 @@ impl<'a> Keeper<'a> {
     }
 
     fn ward(&self, pids: Vec<i32>) -> Ward {
-        Ward { application_name: lock::tool_name(self.runner), pids }
+        Ward { application_name: sibling::called(self.settings, self.runner), pids }
     }
 
     /// The session and the lock anew, over a way that stands. Who holds the lock knows that nobody works any more whose lock
@@ -155,19 +159,20 @@ impl<'a> Keeper<'a> {
         rows(&session.client, &question).await.map(drop).map_err(|error| statement(&error))
     }
 
-    /// A tool's sessions have no client any more; told so, they end at once instead of with their statement.
+    /// A tool's sessions have no client any more; told so, they end at once instead of with their statement. Without the run lock
+    /// what has only their name may be another job's.
     ///
     /// # Errors
     /// Why they can't be told.
     pub(super) async fn end_backends(&self, pids: Vec<i32>) -> Result<(), Fault> {
         let Some(session) = &self.session else { return Ok(()) };
         let Ward { application_name, pids } = self.ward(pids);
+        let named = crate::postgres::literal(if self.locked { &application_name } else { "" });
         let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
         let question = format!(
-            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
-             WHERE pid = ANY ('{{{}}}'::int[]) OR (datname = pg_catalog.current_database() AND application_name = {})",
+            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE pid = ANY ('{{{}}}'::int[]) \
+             OR (datname = pg_catalog.current_database() AND application_name = {named} AND application_name <> '')",
             pids.join(","),
-            crate::postgres::literal(&application_name)
         );
         let until = Instant::now() + ENDING;
         loop {

@@ -30,6 +30,7 @@ pub struct Sql<'a> {
     /// The ledger, asked for behind the last file.
     proof: Option<Content>,
     pub(super) locked: bool,
+    alone: bool,
     pub(super) ledger: Option<Ledger>,
     pub(super) before: Content,
     /// Every file, as far as its name goes.
@@ -57,6 +58,7 @@ impl<'a> Sql<'a> {
             fresh: Content::default(),
             proof: None,
             locked: false,
+            alone: false,
             ledger: None,
             before: Content::default(),
             all: Vec::new(),
@@ -74,7 +76,7 @@ impl<'a> Sql<'a> {
         let session = ready::connect(reach, target, &self.startup, self.settings.wait_timeout, &self.events).await?;
         let session = self.session.insert(session);
         let opening = facts::open(session, target, super::opens(self.settings), &opening_sql(self.settings)).await?;
-        self.locked = opening.locked;
+        (self.locked, self.alone) = (opening.locked, opening.alone);
         (self.opening, self.fresh) = (found(&opening.extra), Content::parse(&opening.extra));
         self.events.tell(Event::Database(opening.facts));
         Ok(())
@@ -89,13 +91,16 @@ impl<'a> Sql<'a> {
         let server = self.runner.server_url.as_deref();
         let wait = self.settings.safety.lock_wait;
         let session = open(self.session.as_ref())?;
-        if !self.locked {
-            lock::acquire(session, lock::own(), wait, server, &self.events).await?;
-            // Whoever held it may have made the ledger meanwhile.
+        if !self.locked || !self.alone {
+            if !self.locked {
+                lock::acquire(session, lock::own(), wait, server, &self.events).await?;
+            }
+            lock::alone(session, wait.saturating_sub(began.elapsed()), server, &self.events).await?;
+            // Whoever was at work may have made the ledger meanwhile.
             let question = opening_sql(self.settings);
             let answer = rows(&session.client, &question).await.map_err(|error| statement(&error))?;
             (self.opening, self.fresh) = (found(&answer), Content::parse(&answer));
-            self.locked = true;
+            (self.locked, self.alone) = (true, true);
         }
         let ledger = self.choose_ledger()?;
         if ledger.layout == Layout::Sqlx {

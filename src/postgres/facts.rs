@@ -16,6 +16,8 @@ pub struct Opening {
     pub facts: DatabaseFacts,
     /// Whether the lock was free and is ours now.
     pub locked: bool,
+    /// Whether no tool of another run works here.
+    pub alone: bool,
     /// Rows of the question that the caller added.
     pub extra: Vec<Vec<Option<String>>>,
 }
@@ -46,7 +48,8 @@ pub async fn open(session: &Session, target: &Target, opens: Opens, extra: &str)
     };
     let sql = format!(
         "SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.current_setting('server_version'), \
-         pg_catalog.pg_is_in_recovery(), pg_catalog.pg_backend_pid(), current_user, {lock}; {extra}"
+         pg_catalog.pg_is_in_recovery(), pg_catalog.pg_backend_pid(), current_user, {lock}, {}; {extra}",
+        lock::AT_WORK
     );
     let mut answer = rows(&session.client, &sql).await.map_err(|error| fault::statement(&error))?;
     if answer.is_empty() {
@@ -76,7 +79,7 @@ pub async fn open(session: &Session, target: &Target, opens: Opens, extra: &str)
             mode => mode.name().to_owned(),
         },
     };
-    Ok(Opening { facts, locked: field(5) == "t", extra: answer })
+    Ok(Opening { facts, locked: field(5) == "t", alone: field(6) == "0", extra: answer })
 }
 
 fn refuse_unfit(number: &str, version: &str, in_recovery: &str, target: &Target) -> Result<(), Fault> {

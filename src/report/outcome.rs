@@ -5,8 +5,8 @@ use crate::{
     github::env::Runner,
     input::Command,
     run::event::{
-        BastionFacts, Coverage, DatabaseFacts, Event, ImageFacts, MigrationId, Phase, PlanFacts, Proof, StepFate,
-        StepId, TunnelFacts, Usage,
+        BastionFacts, Changes, Coverage, DatabaseFacts, Event, ImageFacts, MigrationId, Phase, PlanFacts, Proof,
+        StepFate, StepId, TunnelFacts, Usage,
     },
 };
 use std::time::Duration;
@@ -122,6 +122,19 @@ pub struct NoticeReport {
     pub text: String,
 }
 
+/// What is known of the changes in the database before the migration, or instead of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    /// There are none: nobody has had it, or it was read again.
+    Nothing,
+    /// Others were asked, and it was not read again yet.
+    Asked,
+    /// Others have worked there whose work nobody looks at.
+    Unknown,
+    /// There are some.
+    Something,
+}
+
 /// Everything that happened.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Report {
@@ -151,6 +164,9 @@ pub struct Report {
     pub stages: Vec<StageTime>,
     /// The steps around the migration, and it itself.
     pub steps: Vec<StepReport>,
+    /// What others have changed that should change nothing.
+    #[serde(skip)]
+    pub changed: Changed,
     /// Whether what was applied, read again, was what it should be.
     pub verified: bool,
     /// Who said so.
@@ -193,6 +209,7 @@ impl Report {
             migrations: Vec::new(),
             stages: Vec::new(),
             steps: Vec::new(),
+            changed: Changed::Nothing,
             verified: false,
             proof: None,
             schema: Vec::new(),
@@ -271,7 +288,15 @@ impl Report {
                 self.became(*version, Fate::Applied, |_| ());
             }
             Event::Steps(ids) => self.steps = ids.iter().map(StepReport::not_run).collect(),
-            Event::Step { id, fate } => self.step(id, *fate, now),
+            Event::Step { id, fate } => {
+                if *fate == StepFate::Running {
+                    self.is_let_at();
+                }
+                self.step(id, *fate, now);
+            }
+            Event::Calling { .. } => self.is_let_at(),
+            Event::Compared(Changes::Some) => self.changed = Changed::Something,
+            Event::Compared(Changes::None) if self.changed == Changed::Asked => self.changed = Changed::Nothing,
             Event::Verified(proof) => (self.verified, self.proof) = (true, Some(*proof)),
             Event::Warning(fault) => self.warnings.push(fault.clone()),
             Event::Fault(fault) => self.faults.push(fault.clone()),
@@ -279,8 +304,18 @@ impl Report {
             | Event::Waiting { .. }
             | Event::Locked { .. }
             | Event::Statement { .. }
-            | Event::Calling { .. }
+            | Event::Compared(_)
             | Event::Output { .. } => {}
+        }
+    }
+
+    /// Somebody else is let at the database: to be asked, or to work.
+    fn is_let_at(&mut self) {
+        let is_asked = matches!(self.open_stage(), Some(Stage::Plan | Stage::Verify));
+        match self.changed {
+            Changed::Nothing if is_asked => self.changed = Changed::Asked,
+            Changed::Nothing | Changed::Asked if !is_asked => self.changed = Changed::Unknown,
+            Changed::Nothing | Changed::Asked | Changed::Unknown | Changed::Something => {}
         }
     }
 
