@@ -1,12 +1,13 @@
 //! Everything that happened, folded from events, so that it survives whatever ends the run.
 
+use super::changed::Changed;
 use crate::{
     fault::{Class, Fault, Stage},
     github::env::Runner,
     input::Command,
     run::event::{
-        BastionFacts, Changes, Coverage, DatabaseFacts, Event, ImageFacts, MigrationId, Phase, PlanFacts, Proof,
-        StepFate, StepId, TunnelFacts, Usage,
+        BastionFacts, Coverage, DatabaseFacts, Event, ImageFacts, MigrationId, Phase, PlanFacts, Proof, StepFate,
+        StepId, TunnelFacts, Usage,
     },
 };
 use std::time::Duration;
@@ -122,21 +123,8 @@ pub struct NoticeReport {
     pub text: String,
 }
 
-/// What is known of the changes in the database before the migration, or instead of one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Changed {
-    /// There are none: nobody has had it, or it was read again.
-    Nothing,
-    /// Others were asked, and it was not read again yet.
-    Asked,
-    /// Others have worked there whose work nobody looks at.
-    Unknown,
-    /// There are some.
-    Something,
-}
-
 /// Everything that happened.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Report {
     /// What was asked; absent when the inputs did not even say that.
     pub command: Option<Command>,
@@ -166,7 +154,7 @@ pub struct Report {
     pub steps: Vec<StepReport>,
     /// What others have changed that should change nothing.
     #[serde(skip)]
-    pub changed: Changed,
+    pub(super) changed: Changed,
     /// Whether what was applied, read again, was what it should be.
     pub verified: bool,
     /// Who said so.
@@ -195,36 +183,14 @@ impl Report {
     /// An empty report of this run.
     #[must_use]
     pub fn new(command: Option<Command>, environment: Option<String>, runner: &Runner) -> Self {
-        Self {
-            command,
-            environment,
-            run_url: runner.run_url(),
-            bastion: None,
-            database: None,
-            image: None,
-            usage: None,
-            settings: None,
-            tunnel: None,
-            plan: None,
-            migrations: Vec::new(),
-            stages: Vec::new(),
-            steps: Vec::new(),
-            changed: Changed::Nothing,
-            verified: false,
-            proof: None,
-            schema: Vec::new(),
-            blocked: Vec::new(),
-            notices: Vec::new(),
-            warnings: Vec::new(),
-            faults: Vec::new(),
-            duration_ms: 0,
-        }
+        Self { command, environment, run_url: runner.run_url(), ..Self::default() }
     }
 
     /// Takes one event in. `at` is the time since the run began.
     pub fn fold(&mut self, event: &Event, at: Duration) {
         let now = millis(at);
         self.duration_ms = now;
+        self.changed = self.changed.after(event, self.open_stage());
         match event {
             Event::Entered(stage) => {
                 self.stages.push(StageTime { stage: *stage, started_ms: now, took_ms: None });
@@ -288,15 +254,7 @@ impl Report {
                 self.became(*version, Fate::Applied, |_| ());
             }
             Event::Steps(ids) => self.steps = ids.iter().map(StepReport::not_run).collect(),
-            Event::Step { id, fate } => {
-                if *fate == StepFate::Running {
-                    self.is_let_at();
-                }
-                self.step(id, *fate, now);
-            }
-            Event::Calling { .. } => self.is_let_at(),
-            Event::Compared(Changes::Some) => self.changed = Changed::Something,
-            Event::Compared(Changes::None) if self.changed == Changed::Asked => self.changed = Changed::Nothing,
+            Event::Step { id, fate } => self.step(id, *fate, now),
             Event::Verified(proof) => (self.verified, self.proof) = (true, Some(*proof)),
             Event::Warning(fault) => self.warnings.push(fault.clone()),
             Event::Fault(fault) => self.faults.push(fault.clone()),
@@ -304,18 +262,9 @@ impl Report {
             | Event::Waiting { .. }
             | Event::Locked { .. }
             | Event::Statement { .. }
+            | Event::Calling { .. }
             | Event::Compared(_)
             | Event::Output { .. } => {}
-        }
-    }
-
-    /// Somebody else is let at the database: to be asked, or to work.
-    fn is_let_at(&mut self) {
-        let is_asked = matches!(self.open_stage(), Some(Stage::Plan | Stage::Verify));
-        match self.changed {
-            Changed::Nothing if is_asked => self.changed = Changed::Asked,
-            Changed::Nothing | Changed::Asked if !is_asked => self.changed = Changed::Unknown,
-            Changed::Nothing | Changed::Asked | Changed::Unknown | Changed::Something => {}
         }
     }
 

@@ -1,7 +1,8 @@
 //! The run in one sentence: what, how many, how long; and what is next.
 
 use super::{
-    outcome::{Changed, Fate, Outcome, Report},
+    changed::Changed,
+    outcome::{Fate, Outcome, Report},
     words::{count, took},
 };
 use crate::{input::Command, run::event::Proof};
