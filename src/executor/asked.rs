@@ -39,16 +39,11 @@ impl Foreign<'_> {
         if self.reached == Reached::NotYet || self.keeper.session().is_none() {
             return Ok(());
         }
-        if !sites.is_waited_for() {
-            // What of it has outlived its container must not change what is read now.
-            self.keeper.end_backends(sites.pids()).await?;
-        }
-        let lost = match self.read_again().await {
+        let lost = match self.settled(sites).await {
             // One that does not wait for our word goes on until it is ended, and what it does until then is told, too.
             Ok(now) if now != self.read && sites.is_waited_for() => {
                 sites.end().await?;
-                self.keeper.end_backends(sites.pids()).await?;
-                return self.compared(sites, &self.read_again().await?);
+                return self.compared(sites, &self.settled(sites).await?);
             }
             Ok(now) => return self.compared(sites, &now),
             Err(lost) if lost.code == Code::DatabaseLost => lost,
@@ -57,9 +52,17 @@ impl Foreign<'_> {
         // The run lock went with the session, by whose doing ever.
         sites.end().await?;
         let Ok(()) = self.keeper.again(sites.reach()?).await else { return Err(lost) };
-        self.keeper.end_backends(sites.pids()).await?;
-        self.compared(sites, &self.read_again().await?)?;
+        self.compared(sites, &self.settled(sites).await?)?;
         Err(lost.detail("so it was while the tool was only asked; the ledger and the schema are as they were"))
+    }
+
+    /// The database once nothing of the tool changes it any more, unless that waits for our word: its sessions outlive its container
+    /// for a moment.
+    async fn settled(&self, sites: &Sites<'_>) -> Result<Witness, Fault> {
+        if !sites.is_waited_for() {
+            self.keeper.end_backends(sites.pids()).await?;
+        }
+        self.read_again().await
     }
 
     /// Tells whether the database is as it was before the tool was asked, and if not what is in it now.

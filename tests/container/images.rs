@@ -143,7 +143,7 @@ fn an_entrypoint_that_ignores_what_it_is_told_proves_nothing() {
     let full = shared().database();
     migrated(&full);
     for mind in
-        ["exec /bin/true", "exit 0", "exec >&- 2>&-; exec \"$@\"", "echo 'bastion-migrate: go on?'; read answer"]
+        ["exec /bin/true", "exit 0", "exec >/dev/null 2>&1; exec \"$@\"", "echo 'bastion-migrate: go on?'; read answer"]
     {
         for (database, command) in [(&empty, "migrate"), (&full, "migrate"), (&full, "verify"), (&empty, "verify")] {
             let told = minded(database, mind).input("command", command).run();
@@ -155,17 +155,18 @@ fn an_entrypoint_that_ignores_what_it_is_told_proves_nothing() {
 
 #[test]
 fn a_list_that_is_not_the_databases_is_no_list() {
-    let mind = r#"echo "[X]  shop.0001_initial"; echo "[X]  shop.0002_more""#;
-    let database = shared().database();
-    minded(&database, mind).run().fails("tool-elsewhere", 5).says("nothing was changed").done();
-    migrated(&database);
+    let says = |list: &str| format!(r#"echo "{list}  shop.0001_initial""#);
+    let (empty, full) = (shared().database(), shared().database());
+    migrated(&full);
+    for database in [&empty, &full] {
+        let told = minded(database, &says("[X]")).run().fails("tool-elsewhere", 5);
+        told.says("nothing was changed").done();
+    }
     for command in ["migrate", "verify"] {
-        let told = minded(&database, mind).input("command", command).run();
+        let told = minded(&full, &says("[ ]")).input("command", command).run();
         told.fails("tool-list", 5).error("none of the 5 migrations that its ledger has").done();
     }
-    let pending = r#"echo "[ ]  shop.0001_initial""#;
-    let database = shared().database();
-    let told = minded(&database, pending).run().fails("ledger-absent", 7).pending(["shop.0001_initial"]);
+    let told = minded(&empty, &says("[ ]")).run().fails("ledger-absent", 7).pending(["shop.0001_initial"]);
     told.error("keeps a ledger, and the database has none").done();
 }
 
@@ -239,7 +240,7 @@ fn a_ledger_that_is_gone_or_lacks_what_it_had_is_told() {
     let database = shared().database();
     migrated(&database);
     let told = minded(&database, r#"FORCED=yes sql "drop table django_migrations"; exec "$@""#).run();
-    told.fails("tool-unasked", 7).error("5 migrations are gone from the ledger").done();
+    told.fails("tool-unasked", 7).pending(MIGRATIONS).error("5 migrations are gone from the ledger").done();
     let after = |statement: &str| format!(r#"case "$*" in *--noinput*) "$@"; sql "{statement}";; *) exec "$@";; esac"#);
     let database = shared().database();
     let told = minded(&database, &after("drop table django_migrations")).input("run", RUN).run();
@@ -311,7 +312,7 @@ fn a_migration_that_is_done_and_not_recorded_is_named_with_what_to_do() {
     let told = running.cancel().finished.fails("cancelled", 130).pending(MIGRATIONS.into_iter().skip(1));
     drop(bystander);
     let told = told.warning("`suppliers.0001_initial` was under way and is not recorded, and the schema has of it");
-    told.says("`python manage.py migrate suppliers 0001_initial --fake`").done();
+    told.says("`python manage.py migrate suppliers 0001_initial --fake --noinput`").done();
     assert_eq!(database.sql("select to_regclass('suppliers_supplier') is not null"), "t");
 }
 
@@ -357,4 +358,13 @@ fn rows_of_a_squashed_migration_are_explained() {
     told.applied(planned.into_iter().chain([MIGRATIONS[2], MIGRATIONS[3]])).done();
     assert_eq!(ledger(&database).len(), 6);
     minded(&database, mind).run().nothing_to_do().done();
+}
+
+#[test]
+fn an_image_that_closes_its_streams_has_failed_and_what_it_did_is_told() {
+    let database = shared().database();
+    let told = minded(&database, r#"exec >&- 2>&-; exec "$@""#).run().fails("tool-failed", 6);
+    told.says("nothing was changed").done();
+    let told = minded(&database, r#"exec >&- 2>&-; FORCED=yes python manage.py migrate --noinput -v 0; exit 0"#).run();
+    told.fails("tool-unasked", 7).applied(MIGRATIONS).done();
 }
