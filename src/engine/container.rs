@@ -166,7 +166,7 @@ fn body(order: &Order, tag: &Tag) -> ContainerCreateBody {
 
 /// The engine's default network knows no names.
 fn aliased(order: &Order) -> Option<NetworkingConfig> {
-    let network = order.network.as_ref().filter(|network| *network != "bridge")?;
+    let network = order.network.as_ref().filter(|network| *network != super::own::DEFAULT_NETWORK)?;
     let endpoint = EndpointSettings { aliases: Some(vec![order.alias.clone()?]), ..EndpointSettings::default() };
     Some(NetworkingConfig { endpoints_config: Some(HashMap::from([(network.clone(), endpoint)])) })
 }

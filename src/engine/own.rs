@@ -5,7 +5,10 @@ use super::{
     client::{status, trouble},
 };
 use crate::fault::{Code, Fault};
-use std::{fs, path::Path};
+use std::{fs, net::IpAddr, path::Path};
+
+/// The engine's own name for the network of who names none.
+pub(super) const DEFAULT_NETWORK: &str = "bridge";
 
 /// Our own container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub struct Own {
     pub image: String,
     /// The network that it is in.
     pub network: Option<String>,
+    /// The engine's machine in that network: who comes from there through a published port has this address.
+    pub gateway: Option<IpAddr>,
     /// What is mounted into it, as (place in the container, source as the engine knows it).
     pub mounts: Vec<(String, String)>,
 }
@@ -43,9 +48,16 @@ impl Own {
         Ok(Self {
             id: id.to_owned(),
             image: known.image.unwrap_or_default(),
+            gateway: networks.values().next().and_then(|network| network.gateway.as_ref()?.parse().ok()),
             network: networks.into_keys().next(),
             mounts: mounts.into_iter().filter_map(pair).collect(),
         })
+    }
+
+    /// Whether it is in the engine's default network, in which are containers of anybody, and which knows no names.
+    #[must_use]
+    pub fn is_among_strangers(&self) -> bool {
+        self.network.as_deref() == Some(DEFAULT_NETWORK)
     }
 
     /// The source, as the engine knows it, of what is mounted here.

@@ -2,7 +2,7 @@
 
 use super::{
     current::Current,
-    sibling,
+    sibling::{self, Access},
     sites::GRACE,
     tunnel_end::{Serving, TunnelEnd},
 };
@@ -97,12 +97,13 @@ impl<'a> Containers<'a> {
         &self,
         reach: &Rc<Reach>,
         image: &str,
-        line: &Line,
+        (line, access): (&Line, Access),
         tell: impl FnMut(Output<'_>),
     ) -> Result<Status, Fault> {
         let waiting = self.waiting.take().filter(|waiting| waiting.image == image && waiting.line == *line);
         let (mut serving, work) = match waiting {
             Some(Waiting { mut running, serving, .. }) => {
+                self.tunnel_end.tell(access)?;
                 let going_on = async move {
                     running.tell(YES.as_bytes()).await?;
                     running.end(tell).await
@@ -110,7 +111,7 @@ impl<'a> Containers<'a> {
                 (serving, Either::Left(going_on))
             }
             None => {
-                let container = self.make(image, line).await?;
+                let container = self.make(image, line, access).await?;
                 let redactor = self.events.redactor();
                 let run = async move { container.start(redactor).await?.end(tell).await };
                 (self.tunnel_end.serve(reach), Either::Right(run))
@@ -132,7 +133,7 @@ impl<'a> Containers<'a> {
         together: &Together,
         mut tell: impl FnMut(Output<'_>),
     ) -> Result<Option<Status>, Fault> {
-        let container = self.make(image, &together.line).await?;
+        let container = self.make(image, &together.line, Access::ReadingFirst).await?;
         self.events.tell(Event::Calling { command: together.status.shown() });
         let work = async {
             let mut running = container.start(self.events.redactor()).await?;
@@ -175,12 +176,18 @@ impl<'a> Containers<'a> {
         Ok(())
     }
 
-    async fn make(&self, image: &str, line: &Line) -> Result<Container, Fault> {
+    /// Whether a tool waits for a word.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.waiting.borrow().is_some()
+    }
+
+    async fn make(&self, image: &str, line: &Line, access: Access) -> Result<Container, Fault> {
         let (Some((engine, own)), Some(facts)) = (&self.ready, self.images.get(image)) else {
             return Err(Fault::new(Code::Bug, format!("the engine was not asked for `{image}`")));
         };
-        let place = sibling::Place { own, image: &facts.id, port: self.tunnel_end.port() };
-        let order = sibling::order(self.settings, self.shared, &place, line, &self.tunnel_end.injected());
+        let place = sibling::Place { own, image: &facts.id, port: self.tunnel_end.port(), access };
+        self.tunnel_end.tell(access)?;
+        let order = sibling::order(self.settings, self.shared, &place, line, &self.tunnel_end.injected(access));
         let order = if self.is_the_tools(image) { order } else { sibling::of_its_own(order, line) };
         let order = Order { input: self.input(line), ..order };
         // One that waits for another word gets none.

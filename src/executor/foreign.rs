@@ -2,11 +2,14 @@
 //! reads the tool's ledger before and after; where no database is given, the tool's own listing is all there is to read.
 
 use super::{
+    doubt, expected,
+    heard::Said,
     keeper::Keeper,
     listing::Known,
-    sites::Sites,
+    sibling::Access,
+    sites::{Sites, Task, Turn},
     target,
-    witness::{self, Witness},
+    witness::Witness,
 };
 use crate::{
     fault::{Code, Fault, Stage},
@@ -16,6 +19,7 @@ use crate::{
     run::event::{Coverage, Event, Events, MigrationId, PlanFacts},
     tool::{Line, Verb},
 };
+use std::cell::RefCell;
 
 /// The executor and what it knows so far.
 #[derive(Debug)]
@@ -26,14 +30,29 @@ pub struct Foreign<'a> {
     pub(super) keeper: Keeper<'a>,
     /// What is done to migrate, in order.
     pub(super) steps: Vec<Step>,
+    /// The database as it was before the tool was let at it.
+    pub(super) read: Witness,
+    /// The same as the tool means it.
     pub(super) before: Witness,
     pub(super) after: Option<Witness>,
     /// What the tool says that there is.
     pub(super) known: Known,
     /// What there is to do: to apply, to record, or to roll back.
     pub(super) pending: Vec<MigrationId>,
-    /// Whether the tool was let at the database.
-    pub(super) began: bool,
+    /// Whether the plan, as it was told, has everything; nothing before there is one.
+    pub(super) coverage: Option<Coverage>,
+    /// How far the tool was let at the database.
+    pub(super) reached: Reached,
+}
+
+/// How far a tool was let at the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reached {
+    NotYet,
+    /// It was asked.
+    Asked,
+    /// It was told to migrate.
+    Working,
 }
 
 impl<'a> Foreign<'a> {
@@ -53,11 +72,13 @@ impl<'a> Foreign<'a> {
             events: events.clone(),
             keeper: Keeper::new(settings, runner, events.clone()),
             steps: work(settings, tool)?,
+            read: Witness::default(),
             before: Witness::default(),
             after: None,
             known: Known::Nothing,
             pending: Vec::new(),
-            began: false,
+            coverage: None,
+            reached: Reached::NotYet,
         })
     }
 
@@ -85,37 +106,53 @@ impl<'a> Foreign<'a> {
     /// # Errors
     /// Why the tool can't say what is pending, or that it speaks of another database.
     pub async fn plan(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
+        let one = |fault: Fault| vec![fault.at(Stage::Plan)];
+        // Before anything that is not ours has had the database.
+        self.read = self.read_before().await.map_err(one)?;
         let planned = self.planned(sites).await;
-        if planned.is_ok() && self.may_have_pending() {
-            return planned;
+        let dismissed = match planned.is_ok() && self.may_have_pending() {
+            true => Ok(()),
+            false => sites.dismiss().await,
+        };
+        match (planned, self.unchanged(sites).await) {
+            (Err(first), Err(then)) if then.code != Code::ToolUnasked => Err(first),
+            (_, Err(fault)) => Err(one(fault)),
+            (planned, Ok(())) => planned.and(dismissed.map_err(one)),
         }
-        let dismissed = sites.dismiss().await;
-        planned.and(dismissed.map_err(|fault| vec![fault]))
     }
 
     async fn planned(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
-        self.look(sites).await.map_err(|fault| vec![fault.at(Stage::Plan)])?;
+        let one = |fault: Fault| vec![fault.at(Stage::Plan)];
+        self.look(sites).await.map_err(one)?;
         self.pending = self.expected().map_err(|fault| vec![fault])?;
-        let recipe = &self.tool.recipe;
-        let plan = PlanFacts {
-            change: self.settings.command.change(),
-            coverage: if self.known.is_listed() { Coverage::Whole } else { Coverage::Unknown },
-            layout: recipe.name.clone(),
-            ledger: self.before.ledger_name(),
-            recorded: self.before.rows.len(),
-            pending: self.pending.clone(),
-            digest: witness::digest(self.settings.command, recipe, sites.image(&self.tool.site), &self.pending),
-        };
+        self.pending = self.as_planned(sites).await.map_err(one)?;
+        let coverage = if self.known.is_listed() { Coverage::Whole } else { Coverage::Unknown };
+        self.coverage = Some(coverage);
+        let plan = self.facts(sites, coverage);
         let digest = plan.digest.clone();
         self.events.tell(Event::Planned(plan));
-        if self.has_work() {
-            self.show_plan(sites).await.map_err(|fault| vec![fault.at(Stage::Plan)])?;
+        if self.settings.command == Command::Plan && self.has_work() {
+            self.asked(Verb::Plan, sites).await.map_err(one)?;
         }
         if self.settings.command.writes() && self.has_work() {
             crate::migrate::approved(&digest, self.settings.safety.expect_plan.as_deref())
                 .map_err(|fault| vec![fault])?;
         }
         Ok(())
+    }
+
+    /// The plan for the report.
+    pub(super) fn facts(&self, sites: &Sites<'_>, coverage: Coverage) -> PlanFacts {
+        let recipe = &self.tool.recipe;
+        PlanFacts {
+            change: self.settings.command.change(),
+            coverage,
+            layout: recipe.name.clone(),
+            ledger: self.before.ledger_name(),
+            recorded: self.before.rows.len(),
+            pending: self.pending.clone(),
+            digest: expected::digest(self.settings.command, recipe, sites.image(&self.tool.site), &self.pending),
+        }
     }
 
     /// What there is to do, by the tool's list and by what is applied.
@@ -134,38 +171,56 @@ impl<'a> Foreign<'a> {
             .fix("call the tool by hand and look at what it did, or give `database-url` if its list needs the ledger")),
             (Command::Rollback, Known::Listed(_)) => target::undone(recipe, listed, &self.before, target),
             (Command::Baseline, Known::Listed(_)) => target::taken(recipe, listed, &self.before, target),
-            _ => Ok(witness::pending(recipe, listed, &self.before)),
+            _ => Ok(expected::pending(recipe, listed, &self.before)),
         }
     }
 
-    /// In the tool's own words, for people: nobody goes back without having seen what that undoes.
-    async fn show_plan(&self, sites: &Sites<'_>) -> Result<(), Fault> {
-        let verb = match self.settings.command {
-            Command::Plan => Verb::Plan,
-            Command::Rollback => Verb::RollbackPlan,
-            _ => return Ok(()),
-        };
-        for call in self.tool.recipe.with_target(verb, self.tool.target.as_deref()).unwrap_or_default() {
-            sites.called(&self.tool.site, &self.tool.prefixed(call.line)).await?;
+    /// What going back undoes, as the tool itself plans it, if it says so. Nobody goes back without having seen that.
+    async fn as_planned(&mut self, sites: &Sites<'_>) -> Result<Vec<MigrationId>, Fault> {
+        if self.settings.command != Command::Rollback || !self.has_work() {
+            return Ok(std::mem::take(&mut self.pending));
         }
-        Ok(())
+        let said = self.asked(Verb::RollbackPlan, sites).await?;
+        let recipe = &self.tool.recipe;
+        match &recipe.undoing {
+            Some(undoing) if !self.pending.is_empty() => {
+                let named = undoing.read(said.lines());
+                target::as_planned(recipe, &named, &self.before, &self.pending)
+            }
+            _ => Ok(std::mem::take(&mut self.pending)),
+        }
+    }
+
+    /// What the tool says to this.
+    async fn asked(&mut self, verb: Verb, sites: &Sites<'_>) -> Result<Said, Fault> {
+        let said = RefCell::new(Said::default());
+        for call in self.tool.recipe.with_target(verb, self.tool.target.as_deref()).unwrap_or_default() {
+            self.reached = Reached::Asked;
+            let line = self.tool.prefixed(call.line);
+            let task = Task { site: &self.tool.site, line: &line, access: Access::Reading };
+            sites.turn(task, Turn::Begin, &said).await?;
+        }
+        Ok(said.into_inner())
     }
 
     async fn look(&mut self, sites: &Sites<'_>) -> Result<(), Fault> {
         let recipe = &self.tool.recipe;
+        self.before = self.read.clone();
+        if self.asks().is_some() {
+            self.reached = Reached::Asked;
+        }
         self.known = match self.list_first(sites).await? {
             Known::Nothing => self.list(sites).await?,
             listed => listed,
         };
         let listed = self.known.listed();
-        let Some(session) = self.keeper.session() else {
-            self.before = Witness::of_listing(listed);
-            return Ok(());
+        self.before = match self.keeper.session() {
+            Some(_) => self.read.clone().meant(recipe.keeps, listed),
+            None => Witness::of_listing(listed),
         };
-        let looked = Witness::of(session, self.keeper.run_lock(), &self.keeper.found, recipe);
-        self.before = answered(self.settings.wait_timeout, looked).await?.meant(recipe.keeps, listed);
         super::tell_left_alone(&self.before.left_alone, &self.events);
-        witness::same_database(recipe, listed, &self.before)
+        doubt::same_database(recipe, listed, &self.before)?;
+        doubt::whole(recipe, &self.known, &self.read)
     }
 
     /// The database as it is now, or what the tool says of it.

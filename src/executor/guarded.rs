@@ -1,19 +1,20 @@
-//! A tool's migration: guarded while it runs, read from the ledger however it ended, proven, and stopped.
+//! A tool's migration: guarded while it runs, read from the ledger however it ended, and stopped.
 
 use super::{
-    foreign::Foreign,
+    doubt, expected,
+    foreign::{Foreign, Reached},
     listing::Known,
     sites::Sites,
     steps, tenants,
-    witness::{self, Witness},
+    witness::Witness,
 };
 use crate::{
     fault::{Code, Fault},
-    input::{Command, Site, Work},
+    input::{Command, Site},
     ledger::shape::Row,
     reach::Reach,
-    run::event::{Event, MigrationId, Phase, Proof},
-    tool::{Ledgers, Line, Verb},
+    run::event::{Event, MigrationId, Phase},
+    tool::Ledgers,
 };
 use futures_util::future::join;
 use std::time::Duration;
@@ -28,7 +29,7 @@ impl Foreign<'_> {
     /// # Errors
     /// Why it failed; what was applied before is told by events.
     pub async fn migrate(&mut self, sites: &mut Sites<'_>) -> Result<(), Fault> {
-        self.began = true;
+        self.reached = Reached::Working;
         let steps = std::mem::take(&mut self.steps);
         let turns = self.turns();
         let done = steps::run(sites, &mut self.keeper, (Phase::Migrate, &steps), turns);
@@ -48,7 +49,10 @@ impl Foreign<'_> {
                     failed = self.list_at_last(sites, &after).await.err();
                 }
                 self.tell_applied(&after);
-                failed = failed.map(|fault| self.stopped(sites, &after, fault));
+                if let Some(fault) = failed.take() {
+                    failed = Some(self.stopped(sites, &after, fault));
+                    self.tell_unrecorded(sites, &after).await;
+                }
                 self.after = Some(after);
             }
             Err(why) => {
@@ -81,11 +85,12 @@ impl Foreign<'_> {
     async fn list_at_last(&mut self, sites: &Sites<'_>, after: &Witness) -> Result<(), Fault> {
         self.known = self.list(sites).await?;
         let after = after.clone().meant(self.tool.recipe.keeps, self.known.listed());
-        let missing = witness::pending(&self.tool.recipe, self.known.listed(), &after);
-        witness::undone(&self.commands(), &missing).map_or(Ok(()), Err)
+        let missing = expected::pending(&self.tool.recipe, self.known.listed(), &after);
+        doubt::whole(&self.tool.recipe, &self.known, &after)?;
+        doubt::undone(&self.commands(), &missing).map_or(Ok(()), Err)
     }
 
-    fn is_done(&self, id: &MigrationId, after: &Witness) -> bool {
+    pub(super) fn is_done(&self, id: &MigrationId, after: &Witness) -> bool {
         match self.settings.command {
             Command::Rollback => after.lost(&self.before, id),
             _ => after.gained(&self.before, id),
@@ -118,7 +123,7 @@ impl Foreign<'_> {
     }
 
     /// What the ledger has now and had not, or the other way round.
-    fn tell_applied(&self, after: &Witness) {
+    pub(super) fn tell_applied(&self, after: &Witness) {
         let (from, to) = match self.settings.command {
             Command::Rollback => (after, &self.before),
             _ => (&self.before, after),
@@ -150,7 +155,7 @@ impl Foreign<'_> {
     }
 
     /// Of a plan that was made before there was any ledger, the first schema's is meant.
-    fn is_pending(&self, row: &Row, after: &Witness) -> bool {
+    pub(super) fn is_pending(&self, row: &Row, after: &Witness) -> bool {
         let first = match self.tool.recipe.ledgers {
             Ledgers::EachSchema => after.schemas().first().copied() == Some(row.schema.as_str()),
             Ledgers::One => true,
@@ -158,97 +163,6 @@ impl Foreign<'_> {
         let is_it =
             |id: &MigrationId| id.name == row.name && (id.schema == row.schema || (id.schema.is_empty() && first));
         self.pending.iter().any(is_it)
-    }
-
-    /// The proof: of `migrate`, that the ledger has everything that was pending; of `verify`, that nothing is pending and
-    /// that the tool's own check agrees. In both, that no index is broken.
-    ///
-    /// # Errors
-    /// What is not as it should be.
-    pub async fn verify(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
-        let faults = match (self.settings.command, &self.after) {
-            (Command::Verify, _) => self.unfinished(sites).await,
-            (_, Some(after)) => {
-                let left = self.left(after);
-                let fault = match self.settings.command {
-                    Command::Rollback => witness::still_there(&self.commands(), &left),
-                    _ => witness::undone(&self.commands(), &left),
-                };
-                fault.into_iter().chain(after.broken_since(&self.before)).collect()
-            }
-            // Nothing was pending when the ledger was read under the lock: that is the proof.
-            (_, None) => Vec::new(),
-        };
-        if !faults.is_empty() {
-            return Err(faults);
-        }
-        let now = self.after.as_ref().unwrap_or(&self.before);
-        // Without a list nobody knows what should be there: only what is new says something.
-        let says_something = self.known.is_listed() || now.rows_since(&self.before).next().is_some();
-        let proof = match self.keeper.session() {
-            Some(_) if says_something && !now.ledgers.is_empty() => Some(Proof::Ledger),
-            None if self.known.is_listed() => Some(Proof::Listing),
-            _ => None,
-        };
-        match proof {
-            Some(proof) => self.events.tell(Event::Verified(proof)),
-            None => {
-                let why = self.unproven(now);
-                let cause = format!("{why}: that the migration took place is only the tool's word");
-                let fix = "name a tool that can list and keeps a ledger, and give `database-url`";
-                self.events.tell(Event::Warning(Fault::new(Code::VerifyLedger, cause).fix(fix)));
-            }
-        }
-        Ok(())
-    }
-
-    /// What should be done and is not. Where each schema has a ledger, those count that were made meanwhile, too.
-    fn left(&self, after: &Witness) -> Vec<MigrationId> {
-        let mut left: Vec<MigrationId> = self.pending.iter().filter(|id| !self.is_done(id, after)).cloned().collect();
-        let recipe = &self.tool.recipe;
-        if left.is_empty() && self.settings.command == Command::Migrate && recipe.ledgers == Ledgers::EachSchema {
-            left = witness::pending(recipe, self.known.listed(), after);
-        }
-        left
-    }
-
-    fn unproven(&self, now: &Witness) -> &'static str {
-        match self.keeper.session() {
-            None => "no database is given, and the tool has no list that says what is applied",
-            Some(_) if now.ledgers.is_empty() => "no ledger was found in the database",
-            Some(_) => "the tool can't list its migrations, and there is nothing new in the ledger",
-        }
-    }
-
-    /// What was called to migrate, for people.
-    fn commands(&self) -> String {
-        let shown = |step: &crate::input::Step| match &step.work {
-            Work::Command { line, .. } => line.shown(),
-            Work::Sql { shown, .. } => shown.clone(),
-        };
-        self.steps.iter().map(shown).collect::<Vec<_>>().join("; ")
-    }
-
-    async fn unfinished(&self, sites: &Sites<'_>) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        if let Some(first) = self.pending.first() {
-            let cause = match self.pending.len() {
-                1 => format!("`{}` is not applied", first.title()),
-                several => format!("{several} migrations are not applied, `{}` first", first.title()),
-            };
-            faults.push(Fault::new(Code::VerifyPending, cause));
-        } else {
-            let lines: Vec<Line> = [Verb::Verify, Verb::Check].into_iter().filter_map(|verb| self.line(verb)).collect();
-            if lines.is_empty() && !self.known.is_listed() {
-                let cause = format!("there is nothing to verify by: {}", self.unproven(&self.before));
-                faults.push(Fault::new(Code::VerifyLedger, cause));
-            }
-            for line in &lines {
-                faults.extend(sites.called(&self.tool.site, line).await.err());
-            }
-        }
-        faults.extend(self.before.broken());
-        faults
     }
 
     /// Stops the work whose future was dropped: the command, and what its backends still do; then reads what was applied.
@@ -259,23 +173,34 @@ impl Foreign<'_> {
         let (ended, told) = join(sites.end(), self.keeper.end_backends(sites.pids())).await;
         ended?;
         told?;
-        if !self.began || self.after.is_some() {
+        if self.after.is_some() {
             return Ok(());
         }
-        match timeout(LAST_LOOK, self.look_now(sites)).await {
-            Ok(looked) => self.tell_applied(&looked?),
+        let looked = async {
+            match self.reached {
+                Reached::NotYet => Ok(()),
+                Reached::Asked => self.tell_unasked(sites).await,
+                Reached::Working => {
+                    let after = self.look_now(sites).await?;
+                    self.tell_applied(&after);
+                    self.tell_unrecorded(sites, &after).await;
+                    Ok(())
+                }
+            }
+        };
+        match timeout(LAST_LOOK, looked).await {
+            Ok(told) => told,
             Err(_) => {
                 // A listing that is not done in time must not stay behind.
                 sites.end().await?;
-                return Err(Fault::new(Code::CommitInDoubt, "the tool did not say in time what it has done"));
+                Err(Fault::new(Code::CommitInDoubt, "the tool did not say in time what it has done"))
             }
         }
-        Ok(())
     }
 
     /// Tells of migrations whose fate nobody could find out. Before the tool was let at the database there are none.
     pub fn give_up(&self) {
-        for id in self.pending.iter().filter(|_| self.began && self.after.is_none()) {
+        for id in self.pending.iter().filter(|_| self.reached == Reached::Working && self.after.is_none()) {
             self.events.tell(Event::InDoubt { version: id.version });
         }
     }

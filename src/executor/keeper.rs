@@ -1,7 +1,7 @@
 //! Who holds the run lock while others work: a session of ours that only looks. It is watched, so that a lost lock is noticed,
 //! and it is the one that reads what the others have done.
 
-use super::witness;
+use super::{sibling, witness};
 use crate::{
     fault::{Code, Fault},
     github::env::Runner,
@@ -32,6 +32,7 @@ pub(super) struct Keeper<'a> {
     events: Events,
     session: Option<Session>,
     locked: bool,
+    alone: bool,
     /// Whether the session has not answered in time.
     silent: Cell<bool>,
     /// Which ledgers there are, as the database told it last.
@@ -42,7 +43,7 @@ impl<'a> Keeper<'a> {
     /// Nothing is asked yet.
     pub(super) fn new(settings: &'a Settings, runner: &'a Runner, events: Events) -> Self {
         let silent = Cell::new(false);
-        Self { settings, runner, events, session: None, locked: false, silent, found: Vec::new() }
+        Self { settings, runner, events, session: None, locked: false, alone: false, silent, found: Vec::new() }
     }
 
     /// The session, and the lock if it is free.
@@ -56,7 +57,7 @@ impl<'a> Keeper<'a> {
         let session = self.session.insert(session);
         let question = witness::find_ledgers(self.settings);
         let opening = facts::open(session, target, super::opens(self.settings), question, wait).await?;
-        self.locked = opening.locked;
+        (self.locked, self.alone) = (opening.locked, opening.alone);
         self.found = opening.extra;
         self.events.tell(Event::Database(opening.facts));
         Ok(())
@@ -69,10 +70,15 @@ impl<'a> Keeper<'a> {
     pub(super) async fn lock(&mut self) -> Result<(), Fault> {
         let began = Instant::now();
         let Some(session) = &self.session else { return Ok(()) };
-        if !self.locked {
-            lock::acquire(session, lock::own(), &super::lock_wait(self.settings, self.runner), &self.events).await?;
-            self.locked = true;
-            // Whoever held it may have made the ledger meanwhile.
+        if !self.locked || !self.alone {
+            let mut wait = super::lock_wait(self.settings, self.runner);
+            if !self.locked {
+                lock::acquire(session, lock::own(), &wait, &self.events).await?;
+            }
+            wait.limit = wait.limit.saturating_sub(began.elapsed());
+            lock::alone(session, &wait, &self.events).await?;
+            (self.locked, self.alone) = (true, true);
+            // Whoever was at work may have made the ledger meanwhile.
             self.find_again().await?;
         }
         self.events.tell(Event::Locked { waited: began.elapsed() });
@@ -141,7 +147,7 @@ impl<'a> Keeper<'a> {
     }
 
     fn ward(&self, pids: Vec<i32>) -> Ward {
-        Ward { application_name: lock::tool_name(self.runner), pids }
+        Ward { application_name: sibling::called(self.settings, self.runner), pids }
     }
 
     /// The session and the lock anew, over a way that stands. Who holds the lock knows that nobody works any more whose lock
@@ -167,19 +173,20 @@ impl<'a> Keeper<'a> {
         Ok(())
     }
 
-    /// A tool's sessions have no client any more; told so, they end at once instead of with their statement.
+    /// A tool's sessions have no client any more; told so, they end at once instead of with their statement. Without the run lock
+    /// what has only their name may be another job's.
     ///
     /// # Errors
     /// Why they can't be told.
     pub(super) async fn end_backends(&self, pids: Vec<i32>) -> Result<(), Fault> {
         let Some(session) = &self.session else { return Ok(()) };
         let Ward { application_name, pids } = self.ward(pids);
+        let named = crate::postgres::literal(if self.locked { &application_name } else { "" });
         let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
         let question = format!(
-            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
-             WHERE pid = ANY ('{{{}}}'::int[]) OR (datname = pg_catalog.current_database() AND application_name = {})",
+            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE pid = ANY ('{{{}}}'::int[]) \
+             OR (datname = pg_catalog.current_database() AND application_name = {named} AND application_name <> '')",
             pids.join(","),
-            crate::postgres::literal(&application_name)
         );
         let until = Instant::now() + ENDING;
         loop {

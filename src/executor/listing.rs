@@ -3,12 +3,13 @@
 use super::{
     foreign::Foreign,
     heard::Said,
-    sites::{Sites, Turn},
+    sibling::Access,
+    sites::{Sites, Task, Turn},
 };
 use crate::{
-    fault::{Code, Fault},
+    fault::Fault,
     input::{Command, Settings},
-    run::{event::Event, program::Status},
+    run::program::Status,
     tool::{Answer, Ledgers, Line, Listed, Listing, Together, Verb},
 };
 use std::cell::RefCell;
@@ -45,7 +46,8 @@ impl Foreign<'_> {
     pub(super) async fn list(&self, sites: &Sites<'_>) -> Result<Known, Fault> {
         let Some((listing, line)) = self.asks() else { return Ok(Known::Nothing) };
         let said = RefCell::new(Said::default());
-        let ended = sites.ended(&self.tool.site, &line, Turn::Begin, &said).await?;
+        let task = Task { site: &self.tool.site, line: &line, access: Access::Reading };
+        let ended = sites.ended(task, Turn::Begin, &said).await?;
         let answer = match ended.status {
             Status::Exited(code) => listing.answer(code, said.borrow().lines()),
             Status::Signalled(_) | Status::OutOfMemory => Answer::Failed,
@@ -61,27 +63,19 @@ impl Foreign<'_> {
     ///
     /// # Errors
     /// The engine's own trouble.
-    pub(super) async fn list_first(&mut self, sites: &Sites<'_>) -> Result<Known, Fault> {
+    pub(super) async fn list_first(&self, sites: &Sites<'_>) -> Result<Known, Fault> {
         let (Some((listing, _)), Some(together)) = (self.asks(), self.together()) else { return Ok(Known::Nothing) };
         let said = RefCell::new(Said::default());
-        let Some(status) = sites.ask(&self.tool.site, &together, &said).await? else {
+        if sites.ask(&self.tool.site, &together, &said).await?.is_none() {
             return Ok(Known::Listed(listing.read(said.borrow().lines())));
-        };
-        self.events.note("the tool did not ask, with its list, whether to go on: it is asked for the list alone");
-        if status == Status::Exited(0) || sites.begun().is_some() {
-            let cause = "the tool did its work before it was told to: what it did is not in this report";
-            let fix =
-                "look into its ledger; give the command that migrates as `run`, so that it is started for that alone";
-            self.events.tell(Event::Warning(Fault::new(Code::VerifyLedger, cause).fix(fix)));
-            // It may have made the ledger.
-            self.keeper.find_again().await?;
         }
+        self.events.note("the tool did not ask, with its list, whether to go on: it is asked for the list alone");
         Ok(Known::Nothing)
     }
 
     /// How it is asked, and how its answer is read. Without a database that has to say what is applied, and a list of one schema
     /// says nothing of the others.
-    fn asks(&self) -> Option<(&Listing, Line)> {
+    pub(super) fn asks(&self) -> Option<(&Listing, Line)> {
         let (recipe, status) = (&self.tool.recipe, self.line(Verb::Status)?);
         let listing = recipe.listing.as_ref()?;
         let says_all = listing.applied.is_some() && recipe.ledgers == Ledgers::One;

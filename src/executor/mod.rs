@@ -1,14 +1,19 @@
 //! Where a migration runs. The only match on it is here.
 
 mod aftermath;
+mod asked;
 mod containers;
 mod current;
+mod doubt;
+mod expected;
 mod foreign;
+mod gap;
 mod guarded;
 mod heard;
 mod keeper;
 mod listing;
 mod loss;
+mod proof;
 mod pursue;
 mod remote;
 mod renew;
@@ -42,6 +47,7 @@ use crate::{
 };
 use futures_util::future::join;
 use keeper::Keeper;
+use witness::Witness;
 
 /// Whether a session takes the run lock with its first question. A run that was cut off takes its place on the server again,
 /// and then the lock: who takes the lock first would keep it from the other while it waits for the place.
@@ -194,12 +200,16 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// `unhealthy`, or the fault of the first step that failed and is not optional.
     pub async fn prepare(&mut self, sites: &mut Sites<'a>) -> Result<(), Fault> {
+        let earlier = match self {
+            Self::Foreign(foreign) => foreign.read_before().await?,
+            Self::Sql(_) | Self::Tunnel(_) => Witness::default(),
+        };
         if let Some(health) = &sites.settings.steps.health {
             steps::health(sites, health).await?;
         }
         self.steps(sites, Phase::Before, &[When::Always]).await?;
         // They may have made what the opening of the connection did not find.
-        each!(self, inner => inner.find_again().await, inner.keeper.find_again().await; Ok(()))
+        each!(self, inner => inner.find_again().await, inner.after_steps(&earlier).await; Ok(()))
     }
 
     /// The steps before a migration that has something to do.

@@ -4,7 +4,8 @@
 use super::{
     heard::Said,
     keeper::Keeper,
-    sites::{Sites, Turn},
+    sibling::Access,
+    sites::{Sites, Task, Turn},
 };
 use crate::{
     fault::{Code, Fault},
@@ -109,7 +110,8 @@ async fn once(
     turn: Turn,
     said: &RefCell<Said>,
 ) -> Result<(), Fault> {
-    let work = sites.turn(errand.site, errand.line, turn, said);
+    let task = Task { site: errand.site, line: errand.line, access: Access::of(sites.settings.command) };
+    let work = sites.turn(task, turn, said);
     let watch = keeper.watch(sites.reach()?, || sites.pids());
     match select(pin!(work), pin!(watch)).await {
         Either::Left((done, _)) => done,

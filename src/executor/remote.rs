@@ -96,7 +96,7 @@ impl<'a> Remote<'a> {
     pub(super) async fn call(
         &self,
         reach: &Reach,
-        line: &Line,
+        (line, access): (&Line, Access),
         turn: Turn,
         mut tell: impl FnMut(Output<'_>),
     ) -> Result<Status, Fault> {
@@ -107,11 +107,11 @@ impl<'a> Remote<'a> {
             return Ok(status);
         }
         self.events.tell(Event::Calling { command: line.shown() });
-        self.server.run(tunnel, &self.script(line), tell).await
+        self.server.run(tunnel, &self.script(line, access), tell).await
     }
 
-    fn script(&self, line: &Line) -> Script {
-        let injected = sibling::injected(self.settings, self.runner, Access::of(self.settings.command));
+    fn script(&self, line: &Line, access: Access) -> Script {
+        let injected = sibling::injected(self.settings, self.runner, access);
         let ours = [("PGAPPNAME", injected.application_name.clone()), ("PGOPTIONS", injected.options())];
         let ours = ours.map(|(name, value)| (name.to_owned(), Secret::new(value)));
         Script {

@@ -22,7 +22,10 @@ pub(super) const LOOPBACK: &str = "127.0.0.1";
 /// Whether the tool's sessions may write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
+    /// They can only read.
     Reading,
+    /// They can only read until the tool is told to go on.
+    ReadingFirst,
     Writing,
 }
 
@@ -36,16 +39,26 @@ impl Access {
 /// What the tool's sessions are told, by whichever way it reaches them.
 pub(super) fn injected(settings: &Settings, runner: &Runner, access: Access) -> Injected {
     let safety = &settings.safety;
-    let mut told = vec![
+    let told = vec![
         ("lock_timeout".to_owned(), safety.lock_timeout.as_millis().to_string()),
         ("statement_timeout".to_owned(), safety.statement_timeout.as_millis().to_string()),
         // A tool whose container is gone must not go on working.
         ("client_connection_check_interval".to_owned(), "1000".to_owned()),
     ];
-    if access == Access::Reading {
-        told.push(("default_transaction_read_only".to_owned(), "on".to_owned()));
+    let insisted = match access {
+        Access::Reading | Access::ReadingFirst => vec![("default_transaction_read_only".to_owned(), "on".to_owned())],
+        Access::Writing => Vec::new(),
+    };
+    Injected { application_name: called(settings, runner), settings: told, insisted }
+}
+
+/// By what its sessions are known.
+pub(super) fn called(settings: &Settings, runner: &Runner) -> String {
+    match settings.command {
+        Command::Tunnel => lock::tunnel_name(runner),
+        command if command.writes() => lock::tool_name(runner),
+        _ => lock::look_name(runner),
     }
-    Injected { application_name: lock::tool_name(runner), settings: told }
 }
 
 /// Whether the database's own name can lead to the tunnel's end: an address can't, nor a name that we need ourselves.
@@ -102,6 +115,8 @@ pub(super) struct Place<'a> {
     pub(super) image: &'a str,
     /// The port of the tunnel's end; none when the database is reached directly.
     pub(super) port: Option<u16>,
+    /// What it is to do there.
+    pub(super) access: Access,
 }
 
 /// What the user wrote wins over what we say.
@@ -132,7 +147,8 @@ fn database_variables(
     let options = injected.options();
     let url = url(database, whole, host, port);
     // Where we can't see to it ourselves that a look stays one, more drivers read the URL than PGOPTIONS.
-    let url = if speaks_tls(settings, place) && !settings.command.writes() { with_options(url, &options) } else { url };
+    let looks = place.access == Access::Reading;
+    let url = if speaks_tls(settings, place) && looks { with_options(url, &options) } else { url };
     let mut env = BTreeMap::from(
         [
             ("DATABASE_URL", url),

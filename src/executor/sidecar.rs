@@ -14,7 +14,7 @@ use futures_util::future::{Either, select};
 use std::{
     collections::BTreeMap,
     convert::Infallible,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
     pin::pin,
     time::Duration,
@@ -36,6 +36,8 @@ const FAILURES: u32 = 5;
 pub struct Handover {
     /// What its own words to the other side begin with.
     pub token: String,
+    /// From where alone clients may come.
+    pub from: Option<IpAddr>,
     /// The file that is there as long as the job.
     pub marker: Option<String>,
     /// The inputs, as environment variables.
@@ -74,6 +76,7 @@ impl<'a> Sidecar<'a> {
             Fault::new(Code::ListenerUnavailable, format!("the tunnel's end can't be opened at port {port}"))
                 .because(&error)
         })?;
+        let listener = listener.only_from(self.handover.from);
         self.reach = Some(reach);
         self.listener = Some(listener);
         self.events.note(format!("{} ready", self.handover.token));

@@ -4,6 +4,7 @@ use super::{
     containers::Containers,
     heard::{Around, Said, failure},
     remote::Remote,
+    sibling::Access,
 };
 use crate::{
     fault::{Code, Fault},
@@ -47,6 +48,14 @@ pub struct Sites<'a> {
 pub(super) enum Turn {
     Begin,
     Resume,
+}
+
+/// A command, where it runs, and whether it may write.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Task<'t> {
+    pub(super) site: &'t Site,
+    pub(super) line: &'t Line,
+    pub(super) access: Access,
 }
 
 /// The end of a command.
@@ -142,8 +151,8 @@ impl<'a> Sites<'a> {
     ///
     /// # Errors
     /// The fault of a command that did not end with 0.
-    pub(super) async fn called(&self, site: &Site, line: &Line) -> Result<(), Fault> {
-        self.turn(site, line, Turn::Begin, &RefCell::default()).await
+    pub(super) async fn called(&self, task: Task<'_>) -> Result<(), Fault> {
+        self.turn(task, Turn::Begin, &RefCell::default()).await
     }
 
     /// Lets a tool list that asks then whether to go on: it waits until its command to migrate is run. How it ended, if it did
@@ -164,6 +173,11 @@ impl<'a> Sites<'a> {
         containers.ask(self.way()?, image, together, |output| self.hear(output, said)).await
     }
 
+    /// Whether a tool waits for a word.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.containers.as_ref().is_some_and(Containers::is_waited_for)
+    }
+
     /// Lets go whoever waits for a word.
     ///
     /// # Errors
@@ -179,22 +193,16 @@ impl<'a> Sites<'a> {
     ///
     /// # Errors
     /// The fault of a command that did not end with 0, or that the connection to it was lost.
-    pub(super) async fn turn(&self, site: &Site, line: &Line, turn: Turn, said: &RefCell<Said>) -> Result<(), Fault> {
-        match self.ended(site, line, turn, said).await? {
+    pub(super) async fn turn(&self, task: Task<'_>, turn: Turn, said: &RefCell<Said>) -> Result<(), Fault> {
+        match self.ended(task, turn, said).await? {
             Ended { status: Status::Exited(0), .. } => Ok(()),
-            ended => Err(self.failure(line, ended, &said.borrow())),
+            ended => Err(self.failure(task.line, ended, &said.borrow())),
         }
     }
 
-    pub(super) async fn ended(
-        &self,
-        site: &Site,
-        line: &Line,
-        turn: Turn,
-        said: &RefCell<Said>,
-    ) -> Result<Ended, Fault> {
+    pub(super) async fn ended(&self, task: Task<'_>, turn: Turn, said: &RefCell<Said>) -> Result<Ended, Fault> {
         let (began, before) = (Instant::now(), self.around());
-        let status = self.run(site, line, turn, |output| self.hear(output, said)).await?;
+        let status = self.run(task, turn, |output| self.hear(output, said)).await?;
         Ok(Ended { status, around: self.around().since(&before, began) })
     }
 
@@ -202,14 +210,17 @@ impl<'a> Sites<'a> {
         failure(&self.recipe, line, ended.status, said, ended.around)
     }
 
-    async fn run(&self, site: &Site, line: &Line, turn: Turn, tell: impl FnMut(Output<'_>)) -> Result<Status, Fault> {
+    async fn run(&self, task: Task<'_>, turn: Turn, tell: impl FnMut(Output<'_>)) -> Result<Status, Fault> {
+        let Task { site, line, access } = task;
         match (site, &self.containers, &self.server) {
-            (Site::Image(image), Some(containers), _) => containers.call(self.way()?, image, line, tell).await,
+            (Site::Image(image), Some(containers), _) => {
+                containers.call(self.way()?, image, (line, access), tell).await
+            }
             (Site::Server, ..) if self.is_given_up() => {
                 let cause = format!("`{}` can't be run: the connection to the server is lost for good", line.shown());
                 Err(Fault::new(Code::BastionLost, cause))
             }
-            (Site::Server, _, Some(server)) => server.call(self.reach()?, line, turn, tell).await,
+            (Site::Server, _, Some(server)) => server.call(self.reach()?, (line, access), turn, tell).await,
             _ => Err(Fault::new(Code::Bug, format!("nobody has prepared for `{}`", line.shown()))),
         }
     }

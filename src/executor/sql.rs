@@ -41,6 +41,7 @@ pub struct Sql<'a> {
     /// What the session was like when it was new.
     pub(super) new_session: Option<Fresh>,
     pub(super) locked: bool,
+    alone: bool,
     pub(super) ledger: Option<Ledger>,
     pub(super) before: Content,
     /// Every file, as far as its name goes.
@@ -72,6 +73,7 @@ impl<'a> Sql<'a> {
             proof: None,
             new_session: None,
             locked: false,
+            alone: false,
             ledger: None,
             before: Content::default(),
             all: Vec::new(),
@@ -92,7 +94,7 @@ impl<'a> Sql<'a> {
         let question = opening(self.settings).and(&renew::question(self.settings));
         let opening = facts::open(session, target, super::opens(self.settings), question, wait).await?;
         self.new_session = renew::answer(self.settings, &opening.extra);
-        self.locked = opening.locked;
+        (self.locked, self.alone) = (opening.locked, opening.alone);
         (self.opening, self.fresh) = (Survey::read(&opening.extra), Content::parse(&opening.extra));
         self.events.tell(Event::Database(opening.facts));
         Ok(())
@@ -106,10 +108,14 @@ impl<'a> Sql<'a> {
         let began = tokio::time::Instant::now();
         let mut wait = super::lock_wait(self.settings, self.runner);
         let session = open(self.session.as_ref())?;
-        if !self.locked {
-            lock::acquire(session, lock::own(), &wait, &self.events).await?;
-            self.locked = true;
-            // Whoever held it may have made the ledger meanwhile.
+        if !self.locked || !self.alone {
+            if !self.locked {
+                lock::acquire(session, lock::own(), &wait, &self.events).await?;
+            }
+            wait.limit = wait.limit.saturating_sub(began.elapsed());
+            lock::alone(session, &wait, &self.events).await?;
+            (self.locked, self.alone) = (true, true);
+            // Whoever was at work may have made the ledger meanwhile.
             self.survey().await?;
         }
         let ledger = self.choose_ledger()?;

@@ -4,7 +4,8 @@
 use super::{
     keeper::Keeper,
     pursue::{Errand, pursue},
-    sites::Sites,
+    sibling::Access,
+    sites::{Sites, Task},
     sql_file,
 };
 use crate::{
@@ -68,9 +69,10 @@ pub(super) async fn run(
 /// `unhealthy`, with the last answer.
 pub(super) async fn health(sites: &Sites<'_>, health: &Health) -> Result<(), Fault> {
     let Health { line, site, interval, timeout: limit, retries } = health;
+    let task = Task { site, line, access: Access::of(sites.settings.command) };
     let mut asked = 0;
     loop {
-        let fault = match timeout(*limit, sites.called(site, line)).await {
+        let fault = match timeout(*limit, sites.called(task)).await {
             Ok(Ok(_)) => return Ok(()),
             Ok(Err(fault)) => fault,
             Err(_) => {

@@ -1,7 +1,10 @@
 //! What going back to a target undoes, and what recording up to it records, from the tool's own listing: the expectation
 //! that the ledger is held against afterwards.
 
-use super::witness::{Witness, in_every_schema, numbered};
+use super::{
+    expected::{in_every_schema, numbered},
+    witness::Witness,
+};
 use crate::{
     fault::{Code, Fault},
     run::event::MigrationId,
@@ -33,6 +36,27 @@ pub(super) fn undone(
     ids.retain(|id| before.has(id));
     // Backwards, as the tool does it.
     Ok(numbered(ids.into_iter().rev().take(steps.unwrap_or(usize::MAX))))
+}
+
+/// The same as the tool itself plans it: a migration of another app that builds on one of these goes, too.
+///
+/// # Errors
+/// `tool-list`: it plans nothing although there is something to undo.
+pub(super) fn as_planned(
+    recipe: &Recipe,
+    named: &[Listed],
+    before: &Witness,
+    pending: &[MigrationId],
+) -> Result<Vec<MigrationId>, Fault> {
+    let ids = in_every_schema(recipe, named.iter(), before).map(|(_, id)| id);
+    let planned = numbered(ids.filter(|id| before.has(id)));
+    match pending.first() {
+        Some(first) if planned.is_empty() => {
+            let cause = format!("the tool's own plan to go back undoes nothing, and `{}` is applied", first.title());
+            Err(Fault::new(Code::ToolList, cause))
+        }
+        _ => Ok(planned),
+    }
 }
 
 /// What is not applied and will be recorded as if it were, up to the target.

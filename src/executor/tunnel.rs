@@ -24,8 +24,12 @@ use std::{
 /// Directories of the job that the runner mounts into an action and empties when the job ends, the newer one first.
 const JOB_DIRECTORIES: [&str; 2] = ["/github/runner_temp", "/github/file_commands"];
 
-/// What another step of a job with its own network calls it.
-const ALIAS: &str = "bastion-migrate-tunnel";
+/// With what the name begins by which another step of a job with its own network finds it. The rest tells it from every other
+/// tunnel of the job.
+const ALIAS: &str = "bastion-migrate-tunnel-";
+
+/// Letters of the rest: with the beginning shorter than 64, as names of hosts have to be.
+const ALIAS_REST: usize = 12;
 
 /// No job is longer (GitHub: five days on a runner of one's own).
 const LIFE: Duration = Duration::from_hours(5 * 24);
@@ -75,11 +79,17 @@ impl<'a> Tunnel<'a> {
         let (engine, own) = engine(self.runner, &self.tag, &self.events).await?;
         let job = self.mark(&own)?;
         let port = self.settings.database()?.port;
+        // Steps on the runner come from the engine's machine. In a network of the job its containers come, too; in the one that is
+        // everybody's nobody else has any business here.
+        let (alias, from) = match own.is_among_strangers() {
+            true => (None, own.gateway),
+            false => (Some(alias()), None),
+        };
         let order = Order {
             image: own.image.clone(),
             entrypoint: Some(vec!["/bastion-migrate-tunnel".to_owned()]),
             network: own.network.clone(),
-            alias: Some(ALIAS.to_owned()),
+            alias: alias.clone(),
             binds: job.iter().map(|(source, _)| format!("{source}:{JOB}:ro")).collect(),
             ports: vec![port],
             input: Input::Once,
@@ -88,11 +98,25 @@ impl<'a> Tunnel<'a> {
         let container = self.current.make(&engine, order, &self.tag).await?;
         let handover = Handover {
             token: token::unguessable(),
+            from,
             marker: job.map(|(_, marker)| marker),
             inputs: self.handover.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect(),
         };
         self.ready(&container, &handover).await?;
-        let facts = TunnelFacts { host: HOST.to_owned(), port: container.published(port).await? };
+        let alias = alias.unwrap_or_default();
+        let facts = TunnelFacts { host: HOST.to_owned(), port: container.published(port).await?, alias };
+        self.events.note(match (facts.alias.as_str(), from) {
+            ("", Some(_)) => {
+                "what runs on this machine reaches it at the port that it got there, and no other container does"
+                    .to_owned()
+            }
+            ("", None) => {
+                "what runs on this machine reaches it, and every container in the engine's default network".to_owned()
+            }
+            (alias, _) => format!(
+                "what runs on this machine reaches it, and what is in the network of this job, at {alias}:{port}"
+            ),
+        });
         self.opened.set(Opened::ForLaterSteps);
         self.events.tell(Event::Tunnel(facts));
         Ok(())
@@ -147,6 +171,11 @@ pub(super) fn forget(run: &str) {
     for place in JOB_DIRECTORIES {
         drop(fs::remove_file(PathBuf::from(place).join(marker(run))));
     }
+}
+
+fn alias() -> String {
+    let rest: String = token::unguessable().chars().take(ALIAS_REST).collect();
+    format!("{ALIAS}{rest}")
 }
 
 fn marker(run: &str) -> String {

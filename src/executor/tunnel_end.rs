@@ -42,7 +42,8 @@ impl<'a> TunnelEnd<'a> {
     pub(super) async fn open(&mut self) -> Result<(), Fault> {
         let (Some(database), true) = (&self.settings.database, self.settings.route.is_some()) else { return Ok(()) };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, database.port));
-        let listener = Listener::bind(address, self.settings.passage, self.injected()).await.map_err(|error| {
+        let injected = self.injected(Access::Reading);
+        let listener = Listener::bind(address, self.settings.passage, injected).await.map_err(|error| {
             let cause = format!("the tunnel's end can't be opened at {LOOPBACK}:{}", database.port);
             Fault::new(Code::ListenerUnavailable, cause).because(&error)
         })?;
@@ -54,8 +55,17 @@ impl<'a> TunnelEnd<'a> {
     }
 
     /// What the sessions of containers are told.
-    pub(super) fn injected(&self) -> Injected {
-        sibling::injected(self.settings, self.runner, Access::of(self.settings.command))
+    pub(super) fn injected(&self, access: Access) -> Injected {
+        sibling::injected(self.settings, self.runner, access)
+    }
+
+    /// Has the sessions that begin from now on be told so.
+    ///
+    /// # Errors
+    /// `listener-unavailable`: they can't be.
+    pub(super) fn tell(&self, access: Access) -> Result<(), Fault> {
+        let told = self.listener.as_ref().map_or(Ok(()), |listener| listener.inject(self.injected(access)));
+        told.map_err(|error| Fault::new(Code::ListenerUnavailable, "the tunnel's end can't be told").because(&error))
     }
 
     /// Its port, if it is open.

@@ -3,7 +3,7 @@
 
 use crate::{
     fault::{Code, Fault},
-    input::{Command, Place, Settings},
+    input::{Place, Settings},
     ledger::{
         fingerprint::{self, Fingerprint},
         invalid_indexes_sql,
@@ -11,10 +11,9 @@ use crate::{
         tenants,
     },
     postgres::{Question, RunLock, Session, rows},
-    run::event::{ImageFacts, MigrationId},
-    tool::{Keeps, Ledgers, Listed, Recipe},
+    run::event::MigrationId,
+    tool::{Keeps, Listed, Recipe},
 };
-use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the database says of its ledgers and tenants, row by row.
@@ -51,7 +50,7 @@ impl Witness {
     /// Asks for everything in one round trip. `found` is the answer to [`find_ledgers`].
     pub(super) async fn of(session: &Session, lock: RunLock, found: &Found, recipe: &Recipe) -> Result<Self, Fault> {
         let shape::Found { ledgers, left_alone } = shape::found(found, recipe.ledger.as_deref())?;
-        let mut questions = vec![invalid_indexes_sql(), fingerprint::SQL.to_owned()];
+        let mut questions = vec![invalid_indexes_sql(), fingerprint::sql()];
         if !ledgers.is_empty() {
             questions.push(shape::read_sql(&ledgers));
         }
@@ -131,7 +130,7 @@ impl Witness {
         self.count(id) < before.count(id)
     }
 
-    fn has_name(&self, name: &str) -> bool {
+    pub(super) fn has_name(&self, name: &str) -> bool {
         self.recorded.contains_key(name)
     }
 
@@ -161,10 +160,22 @@ impl Witness {
         [public, others].concat()
     }
 
-    /// What was recorded since, in order.
+    /// What was recorded since, in order; a row that is there once more counts, too.
     pub(super) fn rows_since<'w>(&'w self, before: &'w Self) -> impl Iterator<Item = &'w Row> {
-        let known: BTreeSet<&Row> = before.rows.iter().collect();
-        self.rows.iter().filter(move |row| !known.contains(row))
+        let mut known: BTreeMap<&Row, usize> = BTreeMap::new();
+        before.rows.iter().for_each(|row| *known.entry(row).or_default() += 1);
+        self.rows.iter().filter(move |row| match known.get_mut(row) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                false
+            }
+            _ => true,
+        })
+    }
+
+    /// Whether there is a ledger in this schema.
+    pub(super) fn has_ledger_in(&self, schema: &str) -> bool {
+        self.ledgers.iter().any(|ledger| ledger.table.schema == schema)
     }
 
     /// What is in the schema that was not there before.
@@ -202,151 +213,4 @@ fn broken(index: &String) -> Fault {
         Code::VerifyIndex,
         format!("the index {index} is INVALID: the server keeps it up to date and never uses it"),
     )
-}
-
-/// What is not applied, numbered in the tool's order; where each schema has a ledger, for each of them. What the tool calls
-/// pending is believed; what it calls applied has to be in the ledger, too.
-pub(super) fn pending(recipe: &Recipe, listed: &[Listed], before: &Witness) -> Vec<MigrationId> {
-    let says_what_is_applied = recipe.listing.as_ref().is_some_and(|listing| listing.applied.is_some());
-    let everywhere = in_every_schema(recipe, listed.iter(), before);
-    // The list speaks of one schema.
-    let open = everywhere
-        .filter(|(one, id)| !before.has(id) || (says_what_is_applied && id.schema.is_empty() && !one.applied));
-    numbered(open.map(|(_, id)| id))
-}
-
-/// These migrations, in every schema where they can be.
-pub(super) fn in_every_schema<'l>(
-    recipe: &Recipe,
-    listed: impl Iterator<Item = &'l Listed> + Clone,
-    before: &Witness,
-) -> impl Iterator<Item = (&'l Listed, MigrationId)> {
-    let schemas = match recipe.ledgers {
-        Ledgers::EachSchema if !before.ledgers.is_empty() => before.schemas(),
-        Ledgers::EachSchema | Ledgers::One => vec![""],
-    };
-    let schemas: Vec<String> = schemas.into_iter().map(ToOwned::to_owned).collect();
-    schemas.into_iter().flat_map(move |schema| {
-        listed.clone().map(move |one| {
-            let (name, schema) = (one.name.clone(), schema.clone());
-            (one, MigrationId { version: 0, name, file: String::new(), schema })
-        })
-    })
-}
-
-/// With their places as versions.
-pub(super) fn numbered(ids: impl Iterator<Item = MigrationId>) -> Vec<MigrationId> {
-    (1..).zip(ids).map(|(version, id)| MigrationId { version, ..id }).collect()
-}
-
-/// Names the plan: the tool, the image, and what would be done. A plan to go back is not one to go on.
-pub(super) fn digest(command: Command, recipe: &Recipe, image: Option<&ImageFacts>, pending: &[MigrationId]) -> String {
-    let mut hash = Sha256::new();
-    let mut add = |text: &str| {
-        hash.update((text.len() as u64).to_be_bytes());
-        hash.update(text);
-    };
-    add(&recipe.name);
-    if matches!(command, Command::Rollback | Command::Baseline) {
-        add(command.name());
-    }
-    add(image.map_or("", |image| &image.id));
-    pending.iter().for_each(|id| add(&id.title()));
-    format!("sha256:{}", crate::ledger::hex::encode(&hash.finalize()))
-}
-
-/// A tool that takes migrations for applied of which our ledger knows none looks into another database.
-///
-/// # Errors
-/// `tool-elsewhere`.
-pub(super) fn same_database(recipe: &Recipe, listed: &[Listed], here: &Witness) -> Result<(), Fault> {
-    let applied: Vec<&Listed> = listed.iter().filter(|one| one.applied).collect();
-    if applied.is_empty() || recipe.ledger.is_none() || applied.iter().any(|one| here.has_name(&one.name)) {
-        return Ok(());
-    }
-    let cause = format!(
-        "the tool takes {} migrations for applied, and the database that `database-url` names has none of them: it looks into another one",
-        applied.len()
-    );
-    Err(Fault::new(Code::ToolElsewhere, cause))
-}
-
-/// What a tool left undone although it ended well.
-pub(super) fn undone(command: &str, missing: &[MigrationId]) -> Option<Fault> {
-    let first = missing.first()?.title();
-    let cause = match missing.len() {
-        1 => format!("`{command}` ended well, and `{first}` is not in the ledger"),
-        several => format!("`{command}` ended well, and {several} migrations are not in the ledger, `{first}` first"),
-    };
-    Some(Fault::new(Code::VerifyPending, cause).fix(
-        "see above what the tool did instead: does its command migrate at all, and the database in `database-url`?",
-    ))
-}
-
-/// What a tool left in place although it ended well.
-pub(super) fn still_there(command: &str, left: &[MigrationId]) -> Option<Fault> {
-    let first = left.first()?.title();
-    let cause = match left.len() {
-        1 => format!("`{command}` ended well, and `{first}` is still in the ledger"),
-        several => format!("`{command}` ended well, and {several} migrations are still in the ledger, `{first}` first"),
-    };
-    Some(Fault::new(Code::VerifyPending, cause).fix("see above what the tool did instead"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn listed(names: &[(&str, bool)]) -> Vec<Listed> {
-        names
-            .iter()
-            .map(|(name, applied)| Listed { name: (*name).to_owned(), applied: *applied, parents: Vec::new() })
-            .collect()
-    }
-
-    fn witness(names: &[&str]) -> Witness {
-        let row = |name: &&str| Row { schema: "public".to_owned(), name: (*name).to_owned() };
-        Witness::default().with(names.iter().map(row).collect())
-    }
-
-    #[test]
-    fn what_a_tool_left_undone_is_named() {
-        let listed = listed(&[("a.1", true), ("a.2", false), ("a.3", false)]);
-        let pending = pending(&Recipe::named("django").unwrap(), &listed, &witness(&["a.1"]));
-        assert_eq!(
-            pending.iter().map(|id| (id.version, id.name.as_str())).collect::<Vec<_>>(),
-            [(1, "a.2"), (2, "a.3")]
-        );
-        let before = witness(&["a.1"]);
-        let missing = |after: &[&str]| {
-            let after = witness(after);
-            pending.iter().filter(|id| !after.gained(&before, id)).cloned().collect::<Vec<_>>()
-        };
-        assert_eq!(undone("migrate", &missing(&["a.1", "a.2", "a.3"])), None);
-        let fault = undone("migrate", &missing(&["a.1", "a.2"])).unwrap();
-        assert_eq!(
-            (fault.code, fault.cause.as_str()),
-            (Code::VerifyPending, "`migrate` ended well, and `a.3` is not in the ledger")
-        );
-    }
-
-    #[test]
-    fn a_tool_that_looks_elsewhere_is_found_out() {
-        let django = Recipe::named("django").unwrap();
-        let seen = listed(&[("a.1", true), ("a.2", false)]);
-        assert_eq!(same_database(&django, &seen, &witness(&[])).unwrap_err().code, Code::ToolElsewhere);
-        assert_eq!(same_database(&django, &seen, &witness(&["a.1"])), Ok(()));
-        assert_eq!(same_database(&django, &listed(&[("a.1", false)]), &witness(&[])), Ok(()));
-    }
-
-    #[test]
-    fn a_plan_is_named_by_its_image_too() {
-        let django = Recipe::named("django").unwrap();
-        let image = |id: &str| ImageFacts { reference: "app".to_owned(), id: id.to_owned(), digest: None };
-        let pending = pending(&Recipe::named("django").unwrap(), &listed(&[("a.1", false)]), &witness(&[]));
-        let one = digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending);
-        assert!(one.len() == 71 && one == digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending));
-        assert_ne!(one, digest(Command::Migrate, &django, Some(&image("sha256:2")), &pending));
-        assert_ne!(one, digest(Command::Migrate, &django, Some(&image("sha256:1")), &[]));
-    }
 }

@@ -287,6 +287,10 @@ codes! {
     ToolMissing "tool-missing" MigrationFailed Migrate "check that the image has the program, that `tool` or `run` call it by its right name, and `working-directory`";
     /// The tool looks into another database than we do.
     ToolElsewhere "tool-elsewhere" PlanRefused Plan "let the app's settings read DATABASE_URL (or PGHOST, PGPORT, PGDATABASE and the rest), which the tool is given; another variable of the app's can be set with `env`";
+    /// The tool's list of its migrations can't be true.
+    ToolList "tool-list" PlanRefused Plan "see above what was called and what it said: an entrypoint, a `command-prefix` or a wrapper in front of the tool has to hand on its words and what it says, unchanged";
+    /// The database was changed while the tool was only asked.
+    ToolUnasked "tool-unasked" VerificationFailed Plan "take what migrates out of the image's ENTRYPOINT and of what the app does when it starts: this step migrates, once the plan stands; if somebody else has changed the database meanwhile, run again";
     /// The tool failed.
     ToolFailed "tool-failed" MigrationFailed Migrate "see the tool's own words above; what it had applied before is in its ledger";
     /// A step was not done in its own time.
@@ -308,6 +312,12 @@ codes! {
     VerifyLedger "verify-ledger" VerificationFailed Verify "compare the ledger with the files: something else changed it during the run";
     /// Migrations are pending where none should be.
     VerifyPending "verify-pending" VerificationFailed Verify "run `command: migrate`";
+    /// The tool keeps a ledger, and there is none after its work.
+    LedgerAbsent "ledger-absent" VerificationFailed Verify "see above what the tool did instead: does its command migrate at all, in the database that `database-url` names, and is `tool` the right one?";
+    /// The ledger has changed beyond the plan.
+    VerifyUnplanned "verify-unplanned" VerificationFailed Verify "compare the ledger and the schema with the plan: what is named above was done although it is not in the plan";
+    /// A migration is in the schema and not in the ledger, or the other way round.
+    MigrationUnrecorded "migration-unrecorded" VerificationFailed Migrate "compare the schema with the migration: if it is there whole, record it by the tool's own means";
     /// An index is INVALID that was not before.
     VerifyIndex "verify-index" VerificationFailed Verify "drop the index with DROP INDEX CONCURRENTLY and create it again";
 

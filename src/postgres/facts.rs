@@ -17,6 +17,8 @@ pub struct Opening {
     pub facts: DatabaseFacts,
     /// Whether the lock was free and is ours now.
     pub locked: bool,
+    /// Whether no tool of another run works here.
+    pub alone: bool,
     /// Rows of the question that the caller added.
     pub extra: Vec<Vec<Option<String>>>,
 }
@@ -54,7 +56,8 @@ pub async fn open(
     };
     let sql = format!(
         "SELECT 'server', current_setting('server_version_num'), current_setting('server_version'), \
-         pg_is_in_recovery(), pg_backend_pid(), current_user, {lock}"
+         pg_is_in_recovery(), pg_backend_pid(), current_user, {lock}, {}",
+        lock::AT_WORK
     );
     let mut answer = answered(wait, rows(&session.client, &extra.first(&sql))).await?;
     let is_first = |row: &Vec<Option<String>>| row.first().and_then(Option::as_deref) == Some("server");
@@ -84,7 +87,7 @@ pub async fn open(
             mode => mode.name().to_owned(),
         },
     };
-    Ok(Opening { facts, locked: field(6) == "t", extra: answer })
+    Ok(Opening { facts, locked: field(6) == "t", alone: field(7) == "0", extra: answer })
 }
 
 fn refuse_unfit(number: &str, version: &str, in_recovery: &str, target: &Target) -> Result<(), Fault> {

@@ -7,14 +7,21 @@ use super::{
     record::{Record, ServerError, Traffic},
     relay::relay,
     upstream::Upstream,
-    wire::{self, First},
+    wire::{self, Around, First},
 };
 use crate::{
     fault::{Code, Fault},
     reach::{Reach, Stream},
 };
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use std::{convert::Infallible, io, net::SocketAddr, pin::pin, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy, sink},
     net::{TcpListener, TcpStream},
@@ -52,15 +59,33 @@ pub struct Injected {
     pub application_name: String,
     /// Names and values, as in `lock_timeout` and `5000`.
     pub settings: Vec<(String, String)>,
+    /// The same after the tool's own, so that its start-up can't turn them off.
+    pub insisted: Vec<(String, String)>,
 }
 
 impl Injected {
     /// As libpq takes them in PGOPTIONS.
     #[must_use]
     pub fn options(&self) -> String {
-        let settings: Vec<String> = self.settings.iter().map(|(name, value)| format!("-c {name}={value}")).collect();
-        settings.join(" ")
+        let all = self.settings.iter().chain(&self.insisted);
+        all.map(|(name, value)| format!("-c {name}={value}")).collect::<Vec<_>>().join(" ")
     }
+
+    /// What goes into start-up packets.
+    fn packed(self) -> io::Result<Packed> {
+        let around = Around { before: wire::options(&self.settings), after: wire::options(&self.insisted) };
+        if [&self.application_name, &around.before, &around.after].iter().any(|text| text.contains('\0')) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a NUL in a setting"));
+        }
+        Ok(Packed { application_name: self.application_name, around })
+    }
+}
+
+/// The same as it goes into start-up packets.
+#[derive(Debug, Clone)]
+struct Packed {
+    application_name: String,
+    around: Around,
 }
 
 /// The place; it serves as long as somebody polls [`Listener::serve`].
@@ -68,8 +93,8 @@ impl Injected {
 pub struct Listener {
     socket: TcpListener,
     passage: Passage,
-    application_name: String,
-    options: String,
+    packed: Mutex<Packed>,
+    from: Option<IpAddr>,
     record: Record,
 }
 
@@ -79,13 +104,24 @@ impl Listener {
     /// # Errors
     /// When the address can't be had, or a NUL is in what is to be injected, which PostgreSQL can't be told.
     pub async fn bind(address: SocketAddr, passage: Passage, injected: Injected) -> io::Result<Self> {
-        let Injected { application_name, settings } = injected;
-        let options = wire::options(&settings);
-        if application_name.contains('\0') || options.contains('\0') {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a NUL in a setting"));
-        }
+        let packed = Mutex::new(injected.packed()?);
         let socket = TcpListener::bind(address).await?;
-        Ok(Self { socket, passage, application_name, options, record: Record::default() })
+        Ok(Self { socket, passage, packed, from: None, record: Record::default() })
+    }
+
+    /// Lets in who comes from this address, and nobody else; without one, whoever comes.
+    #[must_use]
+    pub fn only_from(self, address: Option<IpAddr>) -> Self {
+        Self { from: address, ..self }
+    }
+
+    /// Has the sessions that begin from now on be told this.
+    ///
+    /// # Errors
+    /// A NUL is in it.
+    pub fn inject(&self, injected: Injected) -> io::Result<()> {
+        *self.packed.lock().unwrap_or_else(PoisonError::into_inner) = injected.packed()?;
+        Ok(())
     }
 
     /// Where it is.
@@ -139,7 +175,9 @@ impl Listener {
     async fn accept(&self) -> TcpStream {
         loop {
             match self.socket.accept().await {
-                Ok((client, _)) => return client,
+                Ok((client, from)) if self.from.is_none_or(|only| only == from.ip()) => return client,
+                // Dropped, it is closed.
+                Ok(_) => {}
                 Err(_) => sleep(PAUSE).await,
             }
         }
@@ -172,7 +210,8 @@ impl Listener {
                     return self.untouched(client, server, b"", upstream).await;
                 }
                 (First::Startup, _) => {
-                    let packet = wire::settled(&packet, &self.application_name, &self.options);
+                    let Packed { application_name, around } = self.packed();
+                    let packet = wire::settled(&packet, &application_name, &around);
                     let packet = packet.ok_or_else(wire::refused)?;
                     return self.session(client, &packet, upstream, |traffic| traffic.settled += 1).await;
                 }
@@ -224,6 +263,10 @@ impl Listener {
         Ok(())
     }
 
+    fn packed(&self) -> Packed {
+        self.packed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn broken(&self, fault: Fault) -> Vec<u8> {
         let farewell = wire::broken(&fault);
         self.record.fault(fault);
@@ -264,7 +307,7 @@ mod tests {
     use crate::postgres::SslMode;
 
     async fn listener(passage: Passage) -> Listener {
-        let injected = Injected { application_name: "we".to_owned(), settings: Vec::new() };
+        let injected = Injected { application_name: "we".to_owned(), settings: Vec::new(), insisted: Vec::new() };
         Listener::bind(([127, 0, 0, 1], 0).into(), passage, injected).await.unwrap()
     }
 
@@ -354,7 +397,7 @@ mod tests {
     #[tokio::test]
     async fn a_setting_that_postgresql_can_not_be_told_is_refused() {
         let settings = vec![("search_path".to_owned(), "a\0b".to_owned())];
-        let injected = Injected { application_name: "we".to_owned(), settings };
+        let injected = Injected { application_name: "we".to_owned(), settings, insisted: Vec::new() };
         let error = Listener::bind(([127, 0, 0, 1], 0).into(), Passage::Bridged, injected).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }

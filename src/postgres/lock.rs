@@ -34,10 +34,29 @@ pub fn application_name(runner: &Runner) -> String {
     name
 }
 
-/// What the sessions of a tool of ours are called: not as the session that holds the lock.
+/// What the sessions of a tool of ours are called that may write: not as the session that holds the lock.
 #[must_use]
 pub fn tool_name(runner: &Runner) -> String {
-    let name = application_name(runner).replacen("bastion-migrate", "bastion-migrate-tool", 1);
+    named(runner, TOOL)
+}
+
+/// The same of a tool that only looks: nobody has to wait for it.
+#[must_use]
+pub fn look_name(runner: &Runner) -> String {
+    named(runner, "bastion-migrate-look")
+}
+
+/// The same of whoever comes through the tunnel of a job: it is open for as long as the job is.
+#[must_use]
+pub fn tunnel_name(runner: &Runner) -> String {
+    named(runner, "bastion-migrate-tunnel")
+}
+
+/// With what the name of a tool's session begins that may write.
+const TOOL: &str = "bastion-migrate-tool";
+
+fn named(runner: &Runner, beginning: &str) -> String {
+    let name = application_name(runner).replacen("bastion-migrate", beginning, 1);
     name.chars().take(NAME_LENGTH).collect()
 }
 
@@ -189,6 +208,42 @@ pub async fn hand_over(from: &Session, to: &Session, lock: Lock) -> Result<bool,
 async fn is_granted(session: &Session, sql: &str) -> Result<bool, Fault> {
     let answer = rows(&session.client, &Question::reading(sql)).await?;
     Ok(answer.first().and_then(|row| row.first()).is_some_and(|got| got.as_deref() == Some("t")))
+}
+
+/// SQL that counts the sessions of tools that may write.
+pub(super) const AT_WORK: &str = "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity s \
+    WHERE s.datname = pg_catalog.current_database() AND s.application_name LIKE 'bastion-migrate-tool%')";
+
+/// Waits, within `wait`, until no tool of a run of before works any more: where the connection is direct it outlives its run, and
+/// the lock went with that. Who has just taken the lock has none yet.
+///
+/// # Errors
+/// `lock-held`, naming the tool's session.
+pub async fn alone(session: &Session, wait: &Wait<'_>, events: &Events) -> Result<(), Fault> {
+    let question = Question::reading(
+        "SELECT a.pid, replace(a.application_name, '-tool', ''), a.usename, date_trunc('second', a.backend_start) \
+         FROM pg_stat_activity a WHERE a.datname = current_database() AND a.application_name LIKE 'bastion-migrate-tool%' \
+         ORDER BY a.pid",
+    );
+    let began = Instant::now();
+    let mut said = None;
+    loop {
+        let answer = ask(session, &question, wait).await?;
+        let Some(first) = answer.first() else { return Ok(()) };
+        let worker = describe(first, wait.server_url);
+        if began.elapsed() + PAUSE > wait.limit {
+            let cause = format!("a tool is still at work in the database although its run has ended: {worker}");
+            return Err(Fault::new(Code::LockHeld, cause)
+                .detail(format!("waited {} s for it (`lock-wait`)", wait.limit.as_secs()))
+                .fix("wait until it has ended, or end it (its container, or `SELECT pg_terminate_backend(PID)`), and run again"));
+        }
+        if said.as_ref() != Some(&worker) {
+            let why = format!("its run has ended, and it still works: {worker}");
+            events.tell(Event::Waiting { what: "the tool of another run".to_owned(), why });
+            said = Some(worker);
+        }
+        sleep(PAUSE).await;
+    }
 }
 
 /// Who holds it: a bigint key is split over classid and objid (PostgreSQL manual, 54.12).

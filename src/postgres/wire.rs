@@ -53,18 +53,29 @@ pub(super) fn first(packet: &[u8]) -> First {
     }
 }
 
-/// The start-up packet with our settings before the client's own, which win, and our name. None when it is no start-up packet
-/// or would be longer than PostgreSQL takes.
-pub(super) fn settled(packet: &[u8], application_name: &str, options: &str) -> Option<Vec<u8>> {
+/// Settings as PostgreSQL takes them in `options`, of which the later one wins.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Around {
+    /// Before the client's own.
+    pub(super) before: String,
+    /// After them.
+    pub(super) after: String,
+}
+
+/// The start-up packet with our settings around the client's own, and our name. None when it is no start-up packet or would be
+/// longer than PostgreSQL takes.
+pub(super) fn settled(packet: &[u8], application_name: &str, ours: &Around) -> Option<Vec<u8>> {
     let (version, text) = parts(packet)?;
     let parameters = parameters(text)?;
     // Of several the server takes the last one.
     let own = parameters.iter().rfind(|(name, _)| *name == b"options").map(|(_, value)| *value);
-    let options: Vec<&[u8]> =
-        [options.as_bytes(), own.unwrap_or_default()].into_iter().filter(|o| !o.is_empty()).collect();
-    let options = options.join(&b' ');
-    // Names of settings know no case; `options` does.
-    let is_replaced = |name: &[u8]| name == b"options" || name.eq_ignore_ascii_case(b"application_name");
+    // A backslash at the end of the client's own takes the next blank for a letter.
+    let after = if ours.after.is_empty() { String::new() } else { format!(" {}", ours.after) };
+    let options = [ours.before.as_bytes(), own.unwrap_or_default(), after.as_bytes()];
+    let options = options.into_iter().filter(|o| !o.is_empty()).collect::<Vec<_>>().join(&b' ');
+    // Names of settings know no case; `options` does. A setting beside `options` would come after all that is in it.
+    let is_replaced =
+        |name: &[u8]| name == b"options" || name.eq_ignore_ascii_case(b"application_name") || ours.overrules(name);
     let kept = parameters.into_iter().filter(|(name, _)| !is_replaced(name));
     let ours: [(&[u8], &[u8]); 2] = [(b"options", &options), (b"application_name", application_name.as_bytes())];
     let mut body = version.to_be_bytes().to_vec();
@@ -76,6 +87,14 @@ pub(super) fn settled(packet: &[u8], application_name: &str, options: &str) -> O
     }
     body.push(0);
     (body.len() <= LONGEST).then(|| with_length(&body))
+}
+
+impl Around {
+    /// Whether a parameter of its own would take back what is said last.
+    fn overrules(&self, name: &[u8]) -> bool {
+        let said = |setting: &str| setting.split('=').next().is_some_and(|n| n.as_bytes().eq_ignore_ascii_case(name));
+        self.after.split("-c ").any(said)
+    }
 }
 
 /// `-c name=value …`, as PostgreSQL takes it apart again: at white space, unless a backslash stands before it.
@@ -163,6 +182,10 @@ mod tests {
 
     const V3: u32 = 3 << 16;
 
+    fn before(options: &str) -> Around {
+        Around { before: options.to_owned(), after: String::new() }
+    }
+
     fn packet(code: u32, text: &[u8]) -> Vec<u8> {
         with_length(&[&code.to_be_bytes(), text].concat())
     }
@@ -215,9 +238,19 @@ mod tests {
     }
 
     #[test]
+    fn what_we_insist_on_comes_last_and_nothing_in_the_packet_overrules_it() {
+        let ours = Around { before: "-c a=1".to_owned(), after: "-c ro=on".to_owned() };
+        for (own, expected) in [("-c ro=off", "-c a=1 -c ro=off  -c ro=on"), ("-c b=\\", "-c a=1 -c b=\\  -c ro=on")] {
+            let theirs = packet(V3, format!("user\0me\0RO\0off\0options\0{own}\0\0").as_bytes());
+            let settled = settled(&theirs, "", &ours).unwrap();
+            assert_eq!(read(&settled), pairs([("user", "me"), ("options", expected)]));
+        }
+    }
+
+    #[test]
     fn our_settings_come_first_and_the_clients_own_win() {
         let theirs = packet(V3, b"user\0me\0options\0-c b=2\0application_name\0psql\0database\0shop\0\0");
-        let settled = settled(&theirs, "bastion-migrate", "-c a=1 -c b=1").unwrap();
+        let settled = settled(&theirs, "bastion-migrate", &before("-c a=1 -c b=1")).unwrap();
         assert_eq!(first(&settled), First::Startup);
         let expected = [
             ("user", "me"),
@@ -231,21 +264,21 @@ mod tests {
     #[test]
     fn the_last_of_several_options_counts_and_a_name_is_known_in_any_case() {
         let theirs = packet(V3, b"options\0-c a=1\0options\0-c a=2\0Application_Name\0x\0Options\0y\0\0");
-        let settled = settled(&theirs, "we", "").unwrap();
+        let settled = settled(&theirs, "we", &before("")).unwrap();
         assert_eq!(read(&settled), pairs([("Options", "y"), ("options", "-c a=2"), ("application_name", "we")]));
     }
 
     #[test]
     fn with_nothing_to_add_the_packet_stays_as_it_is() {
         let theirs = packet(V3 + 2, b"user\0me\0client_encoding\0\0\0");
-        assert_eq!(settled(&theirs, "", "").unwrap(), theirs);
+        assert_eq!(settled(&theirs, "", &before("")).unwrap(), theirs);
     }
 
     #[test]
     fn a_packet_without_room_for_our_settings_is_refused() {
         let full = [b"user\0", [b'x'; 9_980].as_slice(), b"\0\0"].concat();
-        assert!(settled(&packet(V3, &full), "", "").is_some());
-        assert_eq!(settled(&packet(V3, &full), "bastion-migrate", ""), None);
+        assert!(settled(&packet(V3, &full), "", &before("")).is_some());
+        assert_eq!(settled(&packet(V3, &full), "bastion-migrate", &before("")), None);
     }
 
     #[test]
@@ -268,7 +301,7 @@ mod tests {
         fn whatever_comes_is_taken_apart_without_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let framed = with_length(&bytes);
             let is_startup = matches!(first(&framed), First::Startup | First::Replication);
-            prop_assert_eq!(settled(&framed, "we", "-c a=1").is_some(), is_startup);
+            prop_assert_eq!(settled(&framed, "we", &before("-c a=1")).is_some(), is_startup);
             prop_assert_ne!(first(&bytes), First::Startup);
         }
 
@@ -280,7 +313,7 @@ mod tests {
             let values: Vec<_> = values.into_iter().filter(|(name, _)| !ours.contains(&name.as_str())).collect();
             let mut text: Vec<u8> = values.iter().flat_map(|(n, v)| format!("{n}\0{v}\0").into_bytes()).collect();
             text.push(0);
-            let settled = settled(&packet(V3, &text), "we", "-c a=1").unwrap();
+            let settled = settled(&packet(V3, &text), "we", &before("-c a=1")).unwrap();
             prop_assert_eq!(first(&settled), First::Startup);
             let mut expected = values;
             expected.extend(pairs([("options", "-c a=1"), ("application_name", "we")]));

@@ -1,6 +1,7 @@
 //! Events → fold → report; all surfaces are pure functions of it.
 
 mod annotate;
+mod changed;
 mod comment;
 mod log;
 mod markdown;

@@ -1,5 +1,6 @@
 //! Everything that happened, folded from events, so that it survives whatever ends the run.
 
+use super::changed::Changed;
 use crate::{
     fault::{Class, Fault, Stage},
     github::env::Runner,
@@ -123,7 +124,7 @@ pub struct NoticeReport {
 }
 
 /// Everything that happened.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Report {
     /// What was asked; absent when the inputs did not even say that.
     pub command: Option<Command>,
@@ -151,6 +152,9 @@ pub struct Report {
     pub stages: Vec<StageTime>,
     /// The steps around the migration, and it itself.
     pub steps: Vec<StepReport>,
+    /// What others have changed that should change nothing.
+    #[serde(skip)]
+    pub(super) changed: Changed,
     /// Whether what was applied, read again, was what it should be.
     pub verified: bool,
     /// Who said so.
@@ -179,35 +183,14 @@ impl Report {
     /// An empty report of this run.
     #[must_use]
     pub fn new(command: Option<Command>, environment: Option<String>, runner: &Runner) -> Self {
-        Self {
-            command,
-            environment,
-            run_url: runner.run_url(),
-            bastion: None,
-            database: None,
-            image: None,
-            usage: None,
-            settings: None,
-            tunnel: None,
-            plan: None,
-            migrations: Vec::new(),
-            stages: Vec::new(),
-            steps: Vec::new(),
-            verified: false,
-            proof: None,
-            schema: Vec::new(),
-            blocked: Vec::new(),
-            notices: Vec::new(),
-            warnings: Vec::new(),
-            faults: Vec::new(),
-            duration_ms: 0,
-        }
+        Self { command, environment, run_url: runner.run_url(), ..Self::default() }
     }
 
     /// Takes one event in. `at` is the time since the run began.
     pub fn fold(&mut self, event: &Event, at: Duration) {
         let now = millis(at);
         self.duration_ms = now;
+        self.changed = self.changed.after(event, self.open_stage());
         match event {
             Event::Entered(stage) => {
                 self.stages.push(StageTime { stage: *stage, started_ms: now, took_ms: None });
@@ -280,6 +263,7 @@ impl Report {
             | Event::Locked { .. }
             | Event::Statement { .. }
             | Event::Calling { .. }
+            | Event::Compared(_)
             | Event::Output { .. } => {}
         }
     }

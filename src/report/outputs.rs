@@ -57,6 +57,7 @@ pub fn outputs(report: &Report) -> Vec<(&'static str, String)> {
         ("fault-code", report.faults.first().map(|fault| fault.code.to_string()).unwrap_or_default()),
         ("tunnel-host", report.tunnel.as_ref().map(|facts| facts.host.clone()).unwrap_or_default()),
         ("tunnel-port", report.tunnel.as_ref().map(|facts| facts.port.to_string()).unwrap_or_default()),
+        ("tunnel-alias", report.tunnel.as_ref().map(|facts| facts.alias.clone()).unwrap_or_default()),
         ("report", whole(report)),
     ]
 }
@@ -132,6 +133,7 @@ mod tests {
         fault-code=
         tunnel-host=
         tunnel-port=
+        tunnel-alias=
         "#);
     }
 
@@ -149,6 +151,7 @@ mod tests {
         fault-code=statement-failed
         tunnel-host=
         tunnel-port=
+        tunnel-alias=
         "#);
     }
 
@@ -166,6 +169,7 @@ mod tests {
         fault-code=host-key-unpinned
         tunnel-host=
         tunnel-port=
+        tunnel-alias=
         ");
     }
 

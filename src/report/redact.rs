@@ -62,7 +62,7 @@ redacted! {
     BastionFacts { host, user, host_key, login } { port }
     DatabaseFacts { host, name, role, version, tls } { port }
     ImageFacts { reference, id, digest } {}
-    TunnelFacts { host } { port }
+    TunnelFacts { host, alias } { port }
     MigrationId { name, file, schema } { version }
     PlanFacts { layout, ledger, pending, digest } { recorded, change, coverage }
     MigrationReport { id } { fate, started_ms, took_ms }
@@ -71,7 +71,7 @@ redacted! {
     Report {
         environment, run_url, bastion, database, image, settings, tunnel, plan, migrations, steps, schema, blocked, notices,
         warnings, faults
-    } { command, stages, verified, proof, usage, duration_ms }
+    } { command, stages, changed, verified, proof, usage, duration_ms }
 }
 
 impl Redacted for Excerpt {
@@ -128,6 +128,7 @@ impl Redacted for Event {
             | Self::Forgotten { .. }
             | Self::InDoubt { .. }
             | Self::Used(_)
+            | Self::Compared(_)
             | Self::Verified(_) => self.clone(),
         }
     }

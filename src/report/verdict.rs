@@ -1,6 +1,7 @@
 //! The run in one sentence: what, how many, how long; and what is next.
 
 use super::{
+    changed::Changed,
     outcome::{Fate, Outcome, Report},
     words::{count, took},
 };
@@ -83,11 +84,17 @@ fn success(report: &Report, database: &str) -> String {
     }
 }
 
-/// How far a run came that did not end well. Nothing is written before there is a plan.
+/// How far a run came that did not end well. Before there is a plan we write nothing; whether others did is known if the database
+/// was read again.
 fn progress(report: &Report) -> String {
     let writes = report.command.is_none_or(Command::writes);
     match (&report.plan, writes) {
-        (None, _) | (_, false) => "nothing was changed".to_owned(),
+        (None, _) | (_, false) => match (report.changed, report.with_fate(Fate::Applied).count()) {
+            (Changed::Nothing, _) => "nothing was changed".to_owned(),
+            (Changed::Asked | Changed::Unknown, _) => "what was changed is not known".to_owned(),
+            (Changed::Something, 0) => "the database was changed".to_owned(),
+            (Changed::Something, recorded) => format!("{} applied unasked", count(recorded, "migration")),
+        },
         (Some(_), true) => {
             let (fate, word) = match report.command {
                 Some(Command::Rollback) => (Fate::RolledBack, "rolled back"),

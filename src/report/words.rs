@@ -82,6 +82,8 @@ pub(super) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
         Event::Used(usage) => text(Tone::Quiet, format!("  used {}", used(*usage))),
         Event::Schema { added } => schema(added),
         Event::Settings { way } => text(Tone::Quiet, format!("  settings {way}")),
+        // The fault that follows says what.
+        Event::Compared(_) => Vec::new(),
         // What is planned is shown when its turn comes.
         Event::Steps(_) => Vec::new(),
         Event::Step { id, fate } => step(id, *fate).into_iter().collect(),

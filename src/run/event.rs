@@ -134,6 +134,8 @@ pub enum Event {
         /// What.
         fate: StepFate,
     },
+    /// The database was read again after others had it that should change nothing.
+    Compared(Changes),
     /// What was applied, read again, is what it should be.
     Verified(Proof),
     /// A fault that does not decide the outcome: something at teardown, a comment that could not be written.
@@ -181,6 +183,8 @@ pub struct TunnelFacts {
     pub host: String,
     /// The port.
     pub port: u16,
+    /// Its name in the job's own network, at the database's own port; empty where there is no such network.
+    pub alias: String,
 }
 
 /// Which image it is: a tag can mean another one tomorrow.
@@ -251,6 +255,15 @@ pub enum StepFate {
     Done,
     /// It failed.
     Failed,
+}
+
+/// What others have changed in the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changes {
+    /// Ledger and schema are as they were.
+    None,
+    /// They are not.
+    Some,
 }
 
 /// Who says that a migration took place.

@@ -2,7 +2,7 @@
 
 use super::Pattern;
 use serde::Deserialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How a tool's listing is read.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -83,7 +83,12 @@ impl Listing {
         if self.order == Order::NewestFirst {
             listed.reverse();
         }
-        listed
+        once(listed)
+    }
+
+    /// Whether it has what is applied, too: then an empty one is none.
+    pub(super) fn has_applied(&self) -> bool {
+        self.applied.is_some()
     }
 
     /// What a call of the tool that ended with this code came to, from all that it said.
@@ -110,6 +115,22 @@ impl Listing {
         let parents = parents.split([' ', ',', '(', ')']).filter(|parent| !parent.is_empty() && *parent != "<base>");
         Some(Listed { name: hit.name, applied, parents: parents.map(ToOwned::to_owned).collect() })
     }
+}
+
+/// Each migration once, where it stands first; what is called pending anywhere is that.
+fn once(listed: Vec<Listed>) -> Vec<Listed> {
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    let mut each: Vec<Listed> = Vec::with_capacity(listed.len());
+    for one in listed {
+        match places.get(&one.name).and_then(|place| each.get_mut(*place)) {
+            Some(first) => first.applied &= one.applied,
+            None => {
+                places.insert(one.name.clone(), each.len());
+                each.push(one);
+            }
+        }
+    }
+    each
 }
 
 /// What the rows of a tool's ledger are.
@@ -154,6 +175,13 @@ mod tests {
             "Loading .env\n[X]  auth.0001_initial\n[ ]  orders.0002_backfill ... (orders.0001_initial)\n[?] x\n[ ]\n";
         let listing = Recipe::named("django").unwrap().listing.unwrap();
         assert_eq!(names(&listing.read(said.lines())), [("auth.0001_initial", true), ("orders.0002_backfill", false)]);
+    }
+
+    #[test]
+    fn a_migration_that_is_listed_twice_is_one_and_pending_if_either_says_so() {
+        let listing = Recipe::named("django").unwrap().listing.unwrap();
+        let said = "[X]  a.1\n[X]  a.2\n[X]  a.1\n[ ]  a.2\n";
+        assert_eq!(names(&listing.read(said.lines())), [("a.1", true), ("a.2", false)]);
     }
 
     #[test]

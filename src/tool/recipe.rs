@@ -32,6 +32,10 @@ pub struct Recipe {
     pub keeps: Keeps,
     /// How its listing is read; absent: it has none that can be.
     pub listing: Option<Listing>,
+    /// How the answer to `rollback-plan` is read, of a tool that names in it what it would undo, in that order.
+    pub undoing: Option<Listing>,
+    /// How it is asked which migrations stand for several of before.
+    squashed: Option<Squashed>,
     /// What it says when it begins to apply or to undo a migration: its groups, joined by blanks, are the name that the ledger
     /// has; the group `schema` says where.
     pub applying: Option<Pattern>,
@@ -49,6 +53,16 @@ pub struct Recipe {
     pub failures: Vec<Failure>,
     /// The embedded recipe whose failures are its own, too.
     pub fails_like: Option<String>,
+}
+
+/// How a tool is asked which migrations stand for several of before.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Squashed {
+    /// The words of the command line.
+    line: Vec<String>,
+    /// A line of its answer: the groups are a migration of before, the group `parents` the one that stands for it.
+    part: Pattern,
 }
 
 /// How many ledgers a tool keeps.
@@ -108,6 +122,8 @@ impl Recipe {
             ("applying", self.applying.as_ref()),
             ("listing.pending", listing.map(|listing| &listing.pending)),
             ("listing.applied", listing.and_then(|listing| listing.applied.as_ref())),
+            ("undoing.pending", self.undoing.as_ref().map(|undoing| &undoing.pending)),
+            ("squashed.part", self.squashed.as_ref().map(|squashed| &squashed.part)),
             ("target.of", self.target.as_ref().and_then(|target| target.of.as_ref())),
         ];
         if let Some((key, _)) = patterns.into_iter().find(|(_, pattern)| nameless(*pattern)) {
@@ -116,6 +132,11 @@ impl Recipe {
         if self.listing.is_some() != self.verbs.contains_key(&Verb::Status) {
             return Some(
                 "`listing` says how the answer to `verbs.status` is read: there can't be one of them".to_owned(),
+            );
+        }
+        if self.undoing.is_some() && !self.verbs.contains_key(&Verb::RollbackPlan) {
+            return Some(
+                "`undoing` says how the answer to `verbs.rollback-plan` is read, and there is none".to_owned(),
             );
         }
         for (verb, lines) in &self.verbs {
@@ -195,6 +216,26 @@ impl Recipe {
     pub fn together(&self) -> Option<Together> {
         let (status, migrate) = (self.line(Verb::Status)?, self.line(Verb::Migrate)?);
         (!self.together.is_empty()).then(|| Together { line: Line::Program(self.together.clone()), status, migrate })
+    }
+
+    /// Whether it lists everything that it has, so that a list without anything is none.
+    #[must_use]
+    pub fn lists_all(&self) -> bool {
+        self.keeps == Keeps::Heads || self.listing.as_ref().is_some_and(Listing::has_applied)
+    }
+
+    /// How it is asked which migrations stand for several of before, if it can be.
+    #[must_use]
+    pub fn squashed(&self) -> Option<Line> {
+        self.squashed.as_ref().map(|squashed| Line::Program(squashed.line.clone()))
+    }
+
+    /// Reads the answer: migrations of before, and which one stands for each.
+    #[must_use]
+    pub fn parts<'a>(&self, lines: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
+        let Some(squashed) = &self.squashed else { return BTreeMap::new() };
+        let part = |line| squashed.part.find(line).and_then(|hit| Some((hit.name, hit.parents?)));
+        lines.filter_map(part).collect()
     }
 
     fn needs_target(&self, verb: Verb) -> bool {

@@ -45,6 +45,7 @@ for requirements in tests/container/app/requirements/*.txt; do
     name=$(basename "$requirements" .txt)
     build "bastion-migrate-app:$name" app --build-arg "REQUIREMENTS=$name" "${python[@]}"
 done
+build bastion-migrate-mind:bookworm mind --build-arg APP=bastion-migrate-app:django-5.2
 build bastion-migrate-drivers:bookworm drivers "${python[@]}"
 docker build --tag "$ACTION" .
 docker image inspect --format "$ACTION: {{.Size}} bytes" "$ACTION"

@@ -27,6 +27,8 @@ mod image_cancel;
 #[cfg(test)]
 mod image_executor;
 #[cfg(test)]
+mod images;
+#[cfg(test)]
 mod isolation;
 #[path = "../suite/judge.rs"]
 mod judge;

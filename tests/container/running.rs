@@ -28,7 +28,7 @@ use std::{
 };
 
 /// A run that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// From SIGINT to SIGTERM, and from there to SIGKILL (`ProcessInvoker.cs`).
 const UNTIL_TERM: Duration = Duration::from_millis(7_500);

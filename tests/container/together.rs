@@ -1,7 +1,7 @@
 //! A tool that can do both lists and migrates in one start, where nobody has a say in between.
 
 use crate::{
-    app::{DJANGO_4_2, DJANGO_5_2, MIGRATIONS},
+    app::{DJANGO_4_2, DJANGO_5_2, MIGRATIONS, with_trouble},
     network::{Database, shared},
     step::Step,
 };
@@ -104,9 +104,10 @@ fn an_app_that_reads_its_input_finds_the_end() {
 }
 
 #[test]
-fn an_app_that_migrates_before_it_is_told_to_is_not_said_to_have_had_nothing_to_do() {
+fn an_app_that_migrates_before_it_is_told_to_can_not_and_is_asked_for_its_list_alone() {
     let database = shared().database();
     let step = Step::of_app(&database, DJANGO_5_2).trouble("hasty");
-    step.run().nothing_to_do().warning("before it was told to").done();
+    let told = step.run().succeeds().applied(with_trouble());
+    told.says("read-only transaction").says("it is asked for the list alone").done();
     assert_eq!(database.sql("select count(*) from django_migrations"), "6");
 }

@@ -1,11 +1,11 @@
 //! `command: tunnel`: the following steps of the job, on the runner's machine, find the database.
 
 use crate::{
-    engine::{ask, docker, inspect},
+    engine::{ask, docker, image, inspect},
     judge::Finished,
     layout::Layout,
     leak,
-    network::{Database, PASSWORD, ROLE, shared},
+    network::{Database, MACHINE, PASSWORD, ROLE, shared},
     process::poll,
     running::Ended,
     step::{Step, TOKEN},
@@ -15,6 +15,7 @@ use std::{fs, process::Command, time::Duration};
 /// What the step that opens it left to the following ones.
 pub(crate) struct Opened {
     pub(crate) port: String,
+    alias: String,
     state: Vec<(String, String)>,
     layout: Layout,
 }
@@ -24,8 +25,11 @@ impl Opened {
     pub(crate) fn by(step: Step<'_>) -> Self {
         let Ended { finished, state, layout, .. } = step.input("command", "tunnel").start().finish_for_later();
         let port = finished.outputs["tunnel-port"].clone();
-        finished.succeeds().output("tunnel-host", "127.0.0.1").says("for the following steps").done();
-        Self { port, state, layout }
+        let alias = finished.outputs["tunnel-alias"].clone();
+        let says = if alias.is_empty() { "no other container does" } else { "what is in the network of this job" };
+        let finished = finished.succeeds().output("tunnel-host", "127.0.0.1").says(says);
+        finished.says("for the following steps").done();
+        Self { port, alias, state, layout }
     }
 
     /// What psql on the runner's machine says.
@@ -112,4 +116,59 @@ fn a_tunnel_that_can_not_be_opened_says_why_and_leaves_nothing() {
     let url = "postgres://app:wrong-password@db.private.internal:5432/nowhere";
     let step = Step::new(&database).input("command", "tunnel").secret("database-url", url);
     step.run().fails("database-login", 3).done();
+}
+
+/// The names by which others in its network find it.
+fn names(container: &str) -> Vec<String> {
+    let networks = inspect(container).pointer("/NetworkSettings/Networks").cloned().unwrap_or_default();
+    let networks: Vec<serde_json::Value> =
+        networks.as_object().into_iter().flat_map(|all| all.values().cloned()).collect();
+    let aliases = networks.iter().filter_map(|network| network["Aliases"].as_array()).flatten();
+    let ours = aliases.filter_map(|alias| alias.as_str()).filter(|alias| alias.starts_with("bastion-migrate-tunnel"));
+    ours.map(str::to_owned).collect()
+}
+
+/// What psql says in a container of this network, or why it got nowhere.
+fn from_container(network: &str, host: &str, name: &str) -> Result<String, String> {
+    let place = format!("host={host} port=5432 user={ROLE} dbname={name} connect_timeout=5");
+    let password = format!("PGPASSWORD={PASSWORD}");
+    let told = ask(&[
+        &["run", "--rm", "--label", &crate::engine::label(), "--network", network, "--env", &password, image(MACHINE)]
+            [..],
+        &["psql", &place, "-XqAt", "-c", "select current_database()"],
+    ]
+    .concat());
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if told.status.success() { Ok(text(&told.stdout)) } else { Err(text(&told.stderr)) }
+}
+
+#[test]
+fn of_two_tunnels_in_one_job_each_has_a_name_of_its_own() {
+    let (one, other) = (shared().database(), shared().database());
+    let opened = [&one, &other].map(|database| (Opened::by(Step::new(database)), database));
+    for (tunnel, database) in &opened {
+        let names = names(&tunnel.container());
+        assert_eq!(names, [tunnel.alias.clone()]);
+        for _ in 0..3 {
+            let told = from_container(database.network().public(), &tunnel.alias, database.name());
+            assert_eq!(told.as_deref(), Ok(database.name()));
+        }
+    }
+    for (tunnel, database) in opened {
+        tunnel.close(database).says("through the tunnel passed 3 connection(s)").done();
+    }
+}
+
+#[test]
+fn in_everybodys_network_no_other_container_reaches_it() {
+    let database = shared().database();
+    let step = Step::new(&database).input("ssh-host", database.network().bastion_address());
+    let opened = Opened::by(step.on_the_default_network());
+    let container = opened.container();
+    assert_eq!((names(&container), opened.alias.as_str()), (Vec::new(), ""));
+    assert_eq!(opened.psql(&database, "", "select 1"), "1");
+    let address = inspect(&container)["NetworkSettings"]["Networks"]["bridge"]["IPAddress"].as_str().map(str::to_owned);
+    let told = from_container("bridge", &address.expect("it has an address"), database.name()).unwrap_err();
+    assert!(told.contains("closed the connection") || told.contains("reset by peer"), "{told}");
+    opened.close(&database).says("through the tunnel passed 1 connection(s)").done();
 }

@@ -321,6 +321,32 @@ fn another_run_that_holds_the_lock_is_named_and_waited_for() {
         .done();
 }
 
+/// Where a tool's connection is its own, it outlives an action that is killed.
+#[test]
+fn a_tool_that_outlives_its_run_is_waited_for_and_named() {
+    let lab = Lab::new();
+    let page = "https://github.com/octo/shop/actions/runs/123/attempts/2";
+    let tool = |name: &str| {
+        let session = lab.database.session();
+        session.sql(&format!("set application_name = '{name}'"));
+        session
+    };
+    let lock_wait = |wait| migration(&lab).input("lock-wait", wait).start();
+    released(lock_wait("2s"), "error[lock-held]", tool("bastion-migrate-tool#123.2 octo/shop"))
+        .fails("lock-held", 4)
+        .says("a tool is still at work in the database although its run has ended")
+        .says(&format!("the run {page} (pid "))
+        .says("waited 2 s for it (`lock-wait`)")
+        .done();
+    assert_eq!(lab.database.sql("select count(*) from pg_namespace where nspname = 'bastion_migrate'"), "0");
+    // Who only looks, and who came through the tunnel of a job, is in nobody's way.
+    let others = ["bastion-migrate-look#123.2 octo/shop", "bastion-migrate-tunnel#123.2 octo/shop"].map(tool);
+    let waiting = "waiting for the tool of another run";
+    let told = released(lock_wait("30s"), waiting, tool("bastion-migrate-tool#123.2 octo/shop"));
+    drop(others);
+    told.succeeds().applied(["0001_users"]).says(&format!("it still works: the run {page}")).done();
+}
+
 #[test]
 fn somebody_who_holds_the_lock_by_hand_is_named() {
     let lab = Lab::new();

@@ -52,7 +52,7 @@ impl Standing {
     fn by(route: Option<Route>, passage: Passage, target: Target) -> Self {
         let settings = [("lock_timeout", "4321"), ("client_connection_check_interval", "100")];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        let injected = Injected { application_name: NAME.to_owned(), settings };
+        let injected = Injected { application_name: NAME.to_owned(), settings, insisted: Vec::new() };
         let (life, ended) = oneshot::channel::<Infallible>();
         let (ready, stands) = mpsc::channel();
         let live = async move {

@@ -13,6 +13,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 /// Keeps its ledger as the recipe says, and says what the recipe reads.
 const SHOPMIG: &str = r#"#!/bin/sh
 set -eu
+eval "${MIND-}"
 ask() { psql -XAtq "$DATABASE_URL" -c "$1"; }
 has() { [ "$(ask "select count(*) from schema_migrations where version = $1" 2>/dev/null)" = 1 ]; }
 case $1 in
@@ -145,4 +146,70 @@ fn the_session_that_holds_the_lock_outlasts_a_database_that_lets_sessions_be_idl
         .succeeds()
         .applied(["1", "2", "3"])
         .done();
+}
+
+/// It says of itself that all is well, and there is nobody to ask.
+#[test]
+fn what_can_not_be_proven_is_no_success_of_verify() {
+    let lab = Lab::new();
+    let server = server(&lab);
+    let program = |name: &str, text: &str| {
+        let path = server.programs().join(name);
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("there is room");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is there");
+    };
+    ["alembic", "npx"].iter().for_each(|name| program(name, "exit 0"));
+    for tool in ["alembic", "prisma"] {
+        let told = Action::on_server(&lab, &server).input("tool", tool).input("command", "verify").run();
+        told.fails("verify-ledger", 7).error("nothing to verify by: no database is given").done();
+    }
+    let step = Action::on_server(&lab, &server).secret("database-url", lab.database.url()).input("tool", "prisma");
+    step.input("command", "verify").run().fails("ledger-absent", 7).says("nothing was changed").done();
+    program("python", "echo No migrations to apply.");
+    for command in ["migrate", "verify"] {
+        let step = Action::on_server(&lab, &server).secret("database-url", lab.database.url()).input("tool", "django");
+        step.input("command", command).run().fails("tool-list", 5).error("has named none").done();
+    }
+    assert_eq!(lab.database.contents(), "");
+}
+
+#[test]
+fn a_tool_that_leaves_no_ledger_has_failed() {
+    let lab = Lab::new();
+    let server = Server::start();
+    let rails = "case $1 in db:migrate:status) echo 'Schema migrations table does not exist yet'; exit 1;; esac";
+    let server = server.file("shop/bin/rails", format!("#!/bin/sh\n{rails}\n"));
+    fs::set_permissions(server.path("shop/bin/rails"), fs::Permissions::from_mode(0o755)).expect("it is there");
+    let step = Action::on_server(&lab, &server).secret("database-url", lab.database.url()).input("tool", "rails");
+    let told = step.input("working-directory", "shop").run().fails("ledger-absent", 7);
+    told.error("keeps a ledger, and the database has none").done();
+}
+
+#[test]
+fn a_tool_that_is_only_asked_can_not_write_and_is_found_out_if_it_does() {
+    let lab = Lab::new();
+    let server = server(&lab);
+    let minded = |mind: &str| shop(&lab, &server).input("env", format!("MIND={mind}"));
+    let asked = r#"case $1 in list) psql -XAtq "$DATABASE_URL" -c"#;
+    let tries = format!("{asked} 'create table stray ()' || true;; esac");
+    minded(&tries).input("command", "plan").run().pends().pending(["1", "2", "3"]).says("read-only transaction").done();
+    minded(&tries).run().succeeds().applied(["1", "2", "3"]).done();
+    assert_eq!(lab.database.sql("select to_regclass('stray') is null"), "t");
+    let forces = format!("{asked} 'set default_transaction_read_only = off' -c 'create table stray ()' || true;; esac");
+    for command in ["migrate", "verify"] {
+        lab.database.sql("drop table if exists stray");
+        let told = minded(&forces).input("command", command).run().fails("tool-unasked", 7);
+        told.error("the tool was only asked what there is to do").says("table stray").done();
+    }
+}
+
+#[test]
+fn a_tool_that_goes_back_too_far_has_failed() {
+    let lab = Lab::new();
+    let server = server(&lab);
+    shop(&lab, &server).run().succeeds().applied(["1", "2", "3"]).done();
+    let step =
+        shop(&lab, &server).input("command", "rollback").input("target", "2").input("env", "MIND=set -- $1 --to=1");
+    let told = step.run().fails("verify-unplanned", 7).pending(["3", "2"]);
+    told.error("1 migration was undone that is not in the plan: `2`").done();
 }

@@ -1,0 +1,191 @@
+//! The proof of a tool's work: what is recorded and in the schema now, held against the plan.
+
+use super::{
+    doubt, expected,
+    foreign::Foreign,
+    heard::Said,
+    sibling::Access,
+    sites::{Sites, Task, Turn},
+    witness::Witness,
+};
+use crate::{
+    fault::{Code, Fault},
+    input::{Command, Work},
+    ledger::shape::Row,
+    run::event::{Coverage, Event, MigrationId, Proof},
+    tool::{Ledgers, Line, Verb},
+};
+use std::{cell::RefCell, collections::BTreeMap};
+
+impl Foreign<'_> {
+    /// The proof: of `migrate`, that the ledger has everything that was pending and nothing beside it; of `verify`, that nothing
+    /// is pending and that the tool's own check agrees. In both, that no index is broken.
+    ///
+    /// # Errors
+    /// What is not as it should be.
+    pub async fn verify(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
+        let faults = match (self.settings.command, &self.after) {
+            (Command::Verify, _) => self.unfinished(sites).await,
+            (_, Some(after)) => self.otherwise(sites, after).await,
+            // Nothing was pending when the ledger was read under the lock, and read again: that is the proof.
+            (_, None) => Vec::new(),
+        };
+        let faults = if faults.is_empty() { self.without_ledger().into_iter().collect() } else { faults };
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let now = self.after.as_ref().unwrap_or(&self.before);
+        // Without a list nobody knows what should be there: only what is new says something.
+        let says_something = self.known.is_listed() || now.rows_since(&self.before).next().is_some();
+        let proof = match self.keeper.session() {
+            Some(_) if says_something && !now.ledgers.is_empty() => Some(Proof::Ledger),
+            None if self.known.is_listed() => Some(Proof::Listing),
+            _ => None,
+        };
+        match proof {
+            Some(proof) => self.events.tell(Event::Verified(proof)),
+            None => {
+                let cause = format!("{}: that the migration took place is only the tool's word", self.unproven(now));
+                let fix = "name a tool that can list and keeps a ledger, and give `database-url`";
+                self.events.tell(Event::Warning(Fault::new(Code::VerifyLedger, cause).fix(fix)));
+            }
+        }
+        Ok(())
+    }
+
+    /// After a run forwards there has to be the ledger that the tool keeps.
+    fn without_ledger(&self) -> Option<Fault> {
+        let now = self.after.as_ref().unwrap_or(&self.before);
+        let goes_on = self.settings.command != Command::Rollback;
+        let recipe = &self.tool.recipe;
+        let lacks = self.keeper.session().is_some() && recipe.ledger.is_some() && now.ledgers.is_empty();
+        (goes_on && lacks).then(|| doubt::no_ledger(recipe))
+    }
+
+    /// What is not as it was planned.
+    async fn otherwise(&self, sites: &Sites<'_>, after: &Witness) -> Vec<Fault> {
+        if let Some(fault) = self.without_ledger() {
+            return vec![fault];
+        }
+        let left = self.left(after);
+        let fault = match self.settings.command {
+            Command::Rollback => doubt::still_there(&self.commands(), &left),
+            _ => doubt::undone(&self.commands(), &left),
+        };
+        let beyond = self.beyond(sites, after).await;
+        fault.into_iter().chain(beyond).chain(after.broken_since(&self.before)).collect()
+    }
+
+    /// What should be done and is not. Where each schema has a ledger, those count that were made meanwhile, too.
+    fn left(&self, after: &Witness) -> Vec<MigrationId> {
+        let mut left: Vec<MigrationId> = self.pending.iter().filter(|id| !self.is_done(id, after)).cloned().collect();
+        let recipe = &self.tool.recipe;
+        if left.is_empty() && self.settings.command == Command::Migrate && recipe.ledgers == Ledgers::EachSchema {
+            left = expected::pending(recipe, self.known.listed(), after);
+        }
+        left
+    }
+
+    /// What has changed in the ledger beyond the plan. Some of it a tool can explain; the rest is a failure where the plan was
+    /// approved or goes back, and else a warning.
+    async fn beyond(&self, sites: &Sites<'_>, after: &Witness) -> Vec<Fault> {
+        if self.coverage != Some(Coverage::Whole) {
+            return Vec::new();
+        }
+        let goes_back = self.settings.command == Command::Rollback;
+        let (from, to) = if goes_back { (after, &self.before) } else { (&self.before, after) };
+        // Tenants that came into being meanwhile are whole.
+        let is_new = |row: &Row| !from.ledgers.is_empty() && !from.has_ledger_in(&row.schema);
+        let more: Vec<&Row> = to.rows_since(from).filter(|row| !self.is_pending(row, after) && !is_new(row)).collect();
+        let unexplained = self.unexplained(sites, to, more).await;
+        let what = if goes_back { "undone" } else { "recorded" };
+        let fault = doubt::unplanned(what, &unexplained);
+        let lost = if goes_back { None } else { doubt::forgotten(self.before.rows_since(after)) };
+        let mut faults = Vec::new();
+        let is_ours = self.tool.run.is_none() && self.settings.steps.migrate.is_empty();
+        let mut tell = |fault: Option<Fault>, decides| match fault {
+            Some(fault) if decides => faults.push(fault),
+            Some(fault) => self.events.tell(Event::Warning(fault)),
+            None => {}
+        };
+        tell(fault, goes_back || self.settings.safety.expect_plan.is_some());
+        tell(lost, is_ours);
+        faults
+    }
+
+    /// Those that do not belong to a squashed migration, which is recorded with all that it stands for.
+    async fn unexplained<'w>(&self, sites: &Sites<'_>, to: &Witness, more: Vec<&'w Row>) -> Vec<&'w Row> {
+        let Some(line) = self.tool.recipe.squashed().filter(|_| !more.is_empty()) else { return more };
+        let (said, line) = (RefCell::new(Said::default()), self.tool.prefixed(line));
+        let task = Task { site: &self.tool.site, line: &line, access: Access::Reading };
+        if let Err(fault) = sites.turn(task, Turn::Begin, &said).await {
+            self.events.note(format!("the tool can't say which migrations stand for others: {}", fault.cause));
+        }
+        let said = said.into_inner();
+        let parts = self.tool.recipe.parts(said.lines());
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        let (explained, rest): (Vec<&Row>, Vec<&Row>) =
+            more.into_iter().partition(|row| parts.get(&row.name).is_some_and(|squash| to.has_name(squash)));
+        for row in &explained {
+            *counts.entry(&parts[&row.name]).or_default() += 1;
+        }
+        if !explained.is_empty() {
+            let each: Vec<String> = counts.iter().map(|(squash, count)| format!("`{squash}` ({count})")).collect();
+            let what = if self.settings.command == Command::Rollback { "undone with" } else { "recorded by" };
+            self.events.note(format!("{} more rows {what} squashed migrations: {}", explained.len(), each.join(", ")));
+        }
+        rest
+    }
+
+    fn unproven(&self, now: &Witness) -> &'static str {
+        match self.keeper.session() {
+            None => "no database is given, and the tool has no list that says what is applied",
+            Some(_) if now.ledgers.is_empty() => "no ledger was found in the database",
+            Some(_) => "the tool can't list its migrations, and there is nothing new in the ledger",
+        }
+    }
+
+    /// What was called to migrate, for people.
+    pub(super) fn commands(&self) -> String {
+        let shown = |step: &crate::input::Step| match &step.work {
+            Work::Command { line, .. } => line.shown(),
+            Work::Sql { shown, .. } => shown.clone(),
+        };
+        self.steps.iter().map(shown).collect::<Vec<_>>().join("; ")
+    }
+
+    async fn unfinished(&mut self, sites: &Sites<'_>) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        if let Some(first) = self.pending.first() {
+            let cause = match self.pending.len() {
+                1 => format!("`{}` is not applied", first.title()),
+                several => format!("{several} migrations are not applied, `{}` first", first.title()),
+            };
+            faults.push(Fault::new(Code::VerifyPending, cause));
+        } else if let Some(fault) = self.unprovable() {
+            faults.push(fault);
+        } else {
+            let lines: Vec<Line> = [Verb::Verify, Verb::Check].into_iter().filter_map(|verb| self.line(verb)).collect();
+            for line in &lines {
+                let task = Task { site: &self.tool.site, line, access: Access::Reading };
+                faults.extend(sites.called(task).await.err());
+            }
+            faults.extend(self.unchanged(sites).await.err());
+        }
+        faults.extend(self.before.broken());
+        faults
+    }
+
+    /// Why nothing proves that everything is applied: a tool's exit code does not.
+    fn unprovable(&self) -> Option<Fault> {
+        let has_ledger = self.keeper.session().is_none() || !self.before.ledgers.is_empty();
+        if self.known.is_listed() && has_ledger {
+            return None;
+        }
+        self.without_ledger().or_else(|| {
+            let cause = format!("there is nothing to verify by: {}", self.unproven(&self.before));
+            let fix = "name a tool that can list and keeps a ledger, and give `database-url`";
+            Some(Fault::new(Code::VerifyLedger, cause).fix(fix))
+        })
+    }
+}
