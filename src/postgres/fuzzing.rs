@@ -2,16 +2,12 @@
 //! not.
 
 use super::{
-    backend_pid::{BackendPid, Watched},
+    asked::Asked,
+    backend_pid::BackendPid,
     messages::{Heard, Messages, Tls},
-    wire,
+    sieve::Sieve,
+    wire::{self, Around},
 };
-use futures_util::task::noop_waker_ref;
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
-};
-use tokio::io::{AsyncRead as _, ReadBuf};
 
 /// The longest start-up packet that PostgreSQL takes (`MAX_STARTUP_PACKET_LENGTH`).
 const LONGEST: usize = 10_000;
@@ -29,7 +25,12 @@ pub(crate) fn pass(bytes: &[u8], pieces: &[u8]) {
         assert!(tls == Tls::Ours || at_once == bytes, "something else arrived");
         assert!(at_once.len() <= bytes.len() && heard.len() <= bytes.len() / 5, "more than was sent");
     }
-    assert_eq!(watched(bytes, pieces), watched(bytes, &[]));
+    let (at_once, pid, is_understood) = sieved([bytes].into_iter());
+    if is_understood {
+        assert_eq!(sieved(cut(bytes, pieces).into_iter()), (at_once, pid, true));
+    } else {
+        assert!(!sieved(cut(bytes, pieces).into_iter()).2, "a breach is one however it arrives");
+    }
 }
 
 fn cut<'a>(bytes: &'a [u8], pieces: &[u8]) -> Vec<&'a [u8]> {
@@ -52,22 +53,18 @@ fn passed<'a>(tls: Tls, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, Vec
     (out, heard)
 }
 
-/// The backend that was told of, and whether this was taken for PostgreSQL.
-fn watched(bytes: &[u8], pieces: &[u8]) -> (i32, bool) {
+/// What the driver is given of the bytes, the backend that was told of, and whether all of it was taken for PostgreSQL's.
+fn sieved<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, i32, bool) {
     let pid = BackendPid::default();
-    let mut watched = Watched::new(bytes, pid.clone());
-    for length in pieces.iter().map(|length| usize::from(*length) + 1).chain([bytes.len()]).cycle() {
-        let mut room = vec![0; length];
-        let mut buffer = ReadBuf::new(&mut room);
-        let read = Pin::new(&mut watched).poll_read(&mut Context::from_waker(noop_waker_ref()), &mut buffer);
-        if !matches!(read, Poll::Ready(Ok(()))) {
-            return (pid.get(), false);
-        }
-        if buffer.filled().is_empty() {
-            break;
-        }
+    let (mut sieve, mut asked, mut out) = (Sieve::new(pid.clone()), Asked::new(), Vec::new());
+    let mut is_understood = true;
+    for piece in pieces {
+        is_understood = is_understood && sieve.feed(piece, &mut asked).is_ok();
+        let passed = sieve.passed().to_vec();
+        sieve.given(passed.len());
+        out.extend(passed);
     }
-    (pid.get(), true)
+    (out, pid.get(), is_understood)
 }
 
 /// Takes these bytes for a client's first packet: what is no start-up packet to its last byte is not settled, and what is one
@@ -77,7 +74,7 @@ fn watched(bytes: &[u8], pieces: &[u8]) -> (i32, bool) {
 /// Where that is not so.
 pub(crate) fn take_first_packet(packet: &[u8]) {
     let is_startup = |packet: &[u8]| matches!(wire::first(packet), wire::First::Startup | wire::First::Replication);
-    let settled = wire::settled(packet, "we", "-c a=1");
+    let settled = wire::settled(packet, "we", &before("-c a=1"));
     let Some((version, said)) = read(packet) else {
         assert!(settled.is_none() && !is_startup(packet), "it is no start-up packet");
         return;
@@ -87,13 +84,20 @@ pub(crate) fn take_first_packet(packet: &[u8]) {
         assert!(!is_startup(packet.split_at(cut).0), "{cut} bytes of it");
     }
     let longer = [packet, &[0]].concat();
-    assert!(!is_startup(&longer) && wire::settled(&longer, "", "").is_none(), "a byte more than it says");
+    assert!(
+        !is_startup(&longer) && wire::settled(&longer, "", &Around::default()).is_none(),
+        "a byte more than it says"
+    );
     let is_ours = |name: &[u8]| name == b"options" || name.eq_ignore_ascii_case(b"application_name");
     let own = said.iter().rfind(|(name, _)| *name == b"options").map(|(_, value)| *value).unwrap_or_default();
     let options = if own.is_empty() { b"-c a=1".to_vec() } else { [b"-c a=1 ", own].concat() };
     let mut expected: Vec<(&[u8], &[u8])> = said.iter().copied().filter(|(name, _)| !is_ours(name)).collect();
     if expected.len() == said.len() {
-        assert_eq!(wire::settled(packet, "", "").as_deref(), Some(packet), "with nothing to add it stays as it is");
+        assert_eq!(
+            wire::settled(packet, "", &Around::default()).as_deref(),
+            Some(packet),
+            "with nothing to add it stays as it is"
+        );
     }
     expected.extend([(b"options".as_slice(), options.as_slice()), (b"application_name", b"we")]);
     match &settled {
@@ -102,6 +106,10 @@ pub(crate) fn take_first_packet(packet: &[u8]) {
             assert!(packet.len() + b"options\0-c a=1 \0application_name\0we\0".len() > LONGEST + 4, "there is room")
         }
     }
+}
+
+fn before(options: &str) -> Around {
+    Around { before: options.to_owned(), after: String::new() }
 }
 
 /// The version and the parameters of a packet that is one start-up packet and nothing else, whatever its version.
