@@ -59,6 +59,7 @@ fn watched(running: &Running<'_>) -> u64 {
         None => Some(()),
     };
     poll(PATIENCE, look).expect("it ends");
+    eprintln!("{} KiB at most", peak >> 10);
     peak
 }
 
