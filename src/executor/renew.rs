@@ -35,7 +35,7 @@ pub(super) fn answer(settings: &Settings, rows: &[Vec<Option<String>>]) -> Optio
     Some(Fresh { state_sql: state_sql(&no_files(settings), &database), state })
 }
 
-/// The locks that a session of ours may have.
+/// Lists the locks that a session of ours may have.
 fn no_files(settings: &Settings) -> Vec<Lock> {
     let sqlx = settings.database.as_ref().map(|target| lock::sqlx(&target.name));
     [lock::own()].into_iter().chain(sqlx).collect()
@@ -70,7 +70,7 @@ impl Sql<'_> {
         }
     }
 
-    /// Goes on in the session that there is. The question for the proof goes out behind the files; answered too early it proves
+    /// Applies what it can in the session that there is. The question for the proof goes out behind the files; answered too early it proves
     /// nothing, and is asked again.
     async fn migrate_from(&self, from: usize) -> Result<(Result<Reached, Stopped>, Option<Content>), Fault> {
         let (session, ledger) = (open(self.session.as_ref())?, known(self.ledger.as_ref())?);
@@ -94,7 +94,7 @@ impl Sql<'_> {
         Ok(join(apply.all(&pending, from), asked).await)
     }
 
-    /// A new session for the files from this one on, with the locks of the old one.
+    /// Begins a new session for the files from this one on, with the locks of the old one.
     async fn renew(&mut self, reach: &Reach, at: usize) -> Result<(), Fault> {
         if let Some(migration) = self.pending.get(at) {
             self.events.note(format!(
@@ -128,7 +128,7 @@ impl Sql<'_> {
         Ok([lock::own()].into_iter().chain(sqlx).collect())
     }
 
-    /// Whether the new session has all of our locks; then it is the one that we go on with.
+    /// Returns whether the new session got all of our locks; then it is the one that we go on with.
     async fn hand_over_to(&mut self, session: Session) -> Result<bool, Fault> {
         let old = open(self.session.as_ref())?;
         for lock in self.locks()? {
@@ -143,7 +143,7 @@ impl Sql<'_> {
         Ok(true)
     }
 
-    /// One session after the other. Whoever got the locks in between may have done a part of our work.
+    /// Begins the new session when the old one has ended. Whoever got the locks in between may have done a part of our work.
     async fn begin_again(&mut self, reach: &Reach) -> Result<(), Fault> {
         let before = self.session.as_ref().map(|old| old.announced_pid);
         if let Some(old) = self.session.take() {

@@ -23,14 +23,14 @@ pub(super) fn fault(error: &Error, migration: &Migration, sent: Span, completed:
     }
 }
 
-/// How many statements of the message the server had completed tells which one failed: each completed one is told by a
-/// message of its own.
+/// Returns the statement that failed: the server has completed so many of the message's before it, each with a message of
+/// its own.
 fn failing(migration: &Migration, sent: Span, completed: usize) -> Option<Span> {
     let inside = |statement: &Span| sent.start <= statement.start && statement.end <= sent.end;
     migration.statements().into_iter().filter(inside).nth(completed)
 }
 
-/// The server gives a position for what it can't parse or name; everything else is where the statement is.
+/// Returns the server's position, which it gives for what it can't parse or name, or else where the statement is.
 fn place(server: &DbError, migration: &Migration, sent: Span, failing: Option<Span>) -> Place {
     let source = migration.source();
     if let Some(ErrorPosition::Original(position)) = server.position() {
@@ -43,7 +43,7 @@ fn place(server: &DbError, migration: &Migration, sent: Span, failing: Option<Sp
         .unwrap_or_else(|| source.at_byte(failing.start))
 }
 
-/// What to do about transactions in the wrong place, which depends on how the file is sent.
+/// Returns what to do about transactions in the wrong place, which depends on how the file is sent.
 fn fix(server: &DbError, work: &Work, failing: Option<&str>) -> Option<&'static str> {
     let one_by_one = matches!(work, Work::Statements { .. });
     match server.code().code() {

@@ -82,7 +82,7 @@ pub(super) fn nature(statement: &str) -> Nature {
     }
 }
 
-/// What calls the function that ends our session's lock; in a string or in another function's body it can't be seen.
+/// Refuses what calls the function that ends our session's lock; in a string or in another function's body it can't be seen.
 fn unlocking(statement: &str) -> Nature {
     if Tokens::new(statement).any(|token| token.is_word(statement, "pg_advisory_unlock_all")) {
         return refused("`pg_advisory_unlock_all` releases the lock that keeps other runs away", None);
@@ -113,7 +113,7 @@ fn boundary(first: &str, phrase: &mut Phrase<'_>) -> Option<Nature> {
     }
 }
 
-/// `COMMIT [WORK | TRANSACTION] [AND [NO] CHAIN]`; with a chain the next transaction has begun already.
+/// Reads `COMMIT [WORK | TRANSACTION] [AND [NO] CHAIN]`; with a chain the next transaction has begun already.
 fn ending(what: &'static str, phrase: &mut Phrase<'_>) -> Nature {
     phrase.eat_one_of(&["work", "transaction"]);
     if phrase.eat("and") && !phrase.eat("no") {
@@ -122,7 +122,7 @@ fn ending(what: &'static str, phrase: &mut Phrase<'_>) -> Nature {
     Nature::Commit(what)
 }
 
-/// `COPY t [(columns)] FROM|TO …` or `COPY (query) TO …`.
+/// Reads `COPY t [(columns)] FROM|TO …` or `COPY (query) TO …`.
 fn copy(phrase: &mut Phrase<'_>) -> Nature {
     if phrase.eat_group().is_none() {
         phrase.eat("binary");
@@ -153,7 +153,7 @@ fn create(phrase: &mut Phrase<'_>) -> Nature {
     }
 }
 
-/// The rest of `CREATE INDEX CONCURRENTLY [IF NOT EXISTS] name ON [ONLY] table`; the index is in the table's schema.
+/// Reads the rest of `CREATE INDEX CONCURRENTLY [IF NOT EXISTS] name ON [ONLY] table`; the index is in the table's schema.
 fn create_index(phrase: &mut Phrase<'_>) -> Nature {
     phrase.eat_all(&["if", "not", "exists"]);
     if phrase.eat("on") {
@@ -200,7 +200,7 @@ fn drop_of(phrase: &mut Phrase<'_>) -> Nature {
     }
 }
 
-/// What PostgreSQL refuses in a transaction block (`PreventInTransactionBlock` in its sources).
+/// Finds what PostgreSQL refuses in a transaction block (`PreventInTransactionBlock` in its sources).
 fn alter(phrase: &mut Phrase<'_>) -> Nature {
     match phrase.eat_one_of(&["system", "database", "subscription", "table"]) {
         Some("system") => repeatable("ALTER SYSTEM"),
@@ -251,7 +251,7 @@ fn alter_subscription(phrase: &mut Phrase<'_>) -> Nature {
     }
 }
 
-/// `REINDEX [(options)] INDEX|TABLE|SCHEMA|DATABASE|SYSTEM [CONCURRENTLY] …`.
+/// Reads `REINDEX [(options)] INDEX|TABLE|SCHEMA|DATABASE|SYSTEM [CONCURRENTLY] …`.
 fn reindex(phrase: &mut Phrase<'_>) -> Nature {
     let options = phrase.eat_group().unwrap_or_default();
     let what = phrase.eat_one_of(&["index", "table", "schema", "database", "system"]);
@@ -267,7 +267,7 @@ fn reindex(phrase: &mut Phrase<'_>) -> Nature {
     }
 }
 
-/// Of no table in particular, so of all.
+/// Reads `CLUSTER`: of no table in particular is of all.
 fn cluster(phrase: &mut Phrase<'_>) -> Nature {
     if phrase.eat_group().is_none() {
         phrase.eat("verbose");
@@ -275,7 +275,7 @@ fn cluster(phrase: &mut Phrase<'_>) -> Nature {
     if phrase.is_done() { repeatable("CLUSTER") } else { Nature::Harmless }
 }
 
-/// What leaves the same behind when it runs twice.
+/// Names what leaves the same behind when it runs twice.
 fn repeatable(what: &'static str) -> Nature {
     alone_as(StatementKind::Repeatable, what)
 }

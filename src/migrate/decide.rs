@@ -68,7 +68,7 @@ pub(super) struct Read {
 }
 
 impl Read {
-    /// The words that decide, for a sentence about the statement.
+    /// Returns the words that decide, for a sentence about the statement.
     pub(super) fn words(&self) -> &'static str {
         match self.nature {
             Nature::Alone { what, .. } | Nature::Boundary(what) | Nature::Commit(what) => what,
@@ -79,7 +79,7 @@ impl Read {
         }
     }
 
-    /// Counted from the start of the file, so only for those few that have to be named.
+    /// Counts lines from the start of the file, so it is only for those few that have to be named.
     pub(super) fn line(&self, source: Source<'_>) -> usize {
         source.line(self.raw.span.start)
     }
@@ -102,7 +102,7 @@ impl Read {
         }
     }
 
-    /// With its rows.
+    /// Returns where it is, with its rows.
     fn span(&self) -> Span {
         Span { start: self.raw.span.start, end: self.raw.data.map_or(self.raw.span.end, |data| data.end) }
     }
@@ -147,7 +147,7 @@ struct File<'a> {
 }
 
 impl<'a> File<'a> {
-    /// The one `BEGIN … COMMIT` that everything is in; settings may stand around it.
+    /// Finds the one `BEGIN … COMMIT` that everything is in; settings may stand around it.
     fn only_block(&self) -> Option<RangeInclusive<usize>> {
         let [block] = self.blocks.whole.as_slice() else { return None };
         let fits = |(at, statement): (usize, &Read)| match block.contains(&at) {
@@ -157,7 +157,7 @@ impl<'a> File<'a> {
         (self.blocks.astray.is_empty() && self.statements.iter().enumerate().all(fits)).then(|| block.clone())
     }
 
-    /// One transaction, ours.
+    /// Sends the file in one transaction, ours.
     fn in_one(&self, block: Option<&RangeInclusive<usize>>) -> Result<Decision, Vec<Fault>> {
         let faults: Vec<Fault> = self.refused().collect();
         if !faults.is_empty() {
@@ -177,7 +177,7 @@ impl<'a> File<'a> {
         Ok(Decision { work, modes: asked.modes, ours, remark })
     }
 
-    /// No transaction but the file's own.
+    /// Sends the file in no transaction but its own.
     fn one_by_one(&self, why: String) -> Result<Decision, Vec<Fault>> {
         let faults: Vec<Fault> =
             self.statements.iter().enumerate().filter_map(|(at, found)| self.misplaced(at, found)).collect();
@@ -209,7 +209,7 @@ impl<'a> File<'a> {
         })
     }
 
-    /// What can't be where it is in a file that has no transaction but its own.
+    /// Refuses what can't be where it is in a file that has no transaction but its own.
     fn misplaced(&self, at: usize, found: &Read) -> Option<Fault> {
         let inside = self.blocks.around(at);
         match &found.nature {
@@ -229,7 +229,7 @@ impl<'a> File<'a> {
         self.statements.iter().any(Read::is_boundary)
     }
 
-    /// Whether the file would do if it opted out.
+    /// Returns whether the file would do if it opted out.
     fn could_opt_out(&self) -> bool {
         self.one_by_one(String::new()).is_ok()
     }
@@ -247,7 +247,7 @@ impl<'a> File<'a> {
         found.map(move |statement| refusal::boundary(self.source, statement, several))
     }
 
-    /// A file that did not opt out holds only what can't run in a transaction, or nothing of the kind: to commit the rest of
+    /// Refuses a mixed file: one that did not opt out holds only what can't run in a transaction, or nothing of the kind: to commit the rest of
     /// it statement by statement is for its author to decide.
     fn mixed(&self, alone: &Read) -> Option<Fault> {
         let goes_along = |found: &&Read| {
@@ -294,7 +294,7 @@ fn single(found: &Read) -> Statement {
     Statement { span: found.span(), kind: found.kind(), pieces: vec![piece], modes: Modes::default(), again }
 }
 
-/// The file's own transaction as one unit, and the statements that we say in its place.
+/// Makes one unit of the file's own transaction, and lists the statements that we say in its place.
 fn block_of(statements: &[Read]) -> (Statement, Vec<Span>) {
     let asked = asked_for(statements);
     let mut said = asked.said;

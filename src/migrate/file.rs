@@ -105,14 +105,14 @@ fn text<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Fault> {
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-/// The words of a statement, without the comments between them.
+/// Lists the words of a statement, without the comments between them.
 fn said(text: &str, statement: Span) -> Vec<Span> {
     let moved = |span: Span| Span { start: statement.start + span.start, end: statement.start + span.end };
     let words = Tokens::new(statement.of(text)).filter(|token| token.is_significant());
     words.map(|token| moved(token.span)).collect()
 }
 
-/// The text with these stretches replaced by as many spaces; all of them are ASCII, so bytes are characters.
+/// Returns the text with these stretches replaced by as many spaces; all of them are ASCII, so bytes are characters.
 fn blanked(text: &str, blanks: impl Iterator<Item = Span>) -> String {
     let mut body = text.to_owned();
     for span in blanks {

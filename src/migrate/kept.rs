@@ -25,7 +25,7 @@ pub(super) enum MadeOf {
     Rows,
 }
 
-/// What this statement makes in its session.
+/// Finds what this statement makes in its session.
 pub(super) fn kept(statement: &str) -> Option<Kept> {
     let mut phrase = Phrase::new(statement);
     let (name, made_of) = match phrase.eat_one_of(&["create", "prepare", "declare", "select", "with"])? {
@@ -48,7 +48,7 @@ pub(super) fn kept(statement: &str) -> Option<Kept> {
     Some(Kept { name, made_of })
 }
 
-/// `CREATE [OR REPLACE] TEMP … name`, or `CREATE … pg_temp.name`.
+/// Reads `CREATE [OR REPLACE] TEMP … name`, or `CREATE … pg_temp.name`.
 fn created(phrase: &mut Phrase<'_>) -> Option<(String, MadeOf)> {
     phrase.eat_all(&["or", "replace"]);
     phrase.eat_one_of(&["local", "global"]);
@@ -64,7 +64,7 @@ fn created(phrase: &mut Phrase<'_>) -> Option<(String, MadeOf)> {
     (temporary || name.schema.as_deref() == Some("pg_temp")).then_some((name.name, made_of))
 }
 
-/// Whether the name stands anywhere in this text, be it in a string or in the body of a block.
+/// Returns whether the name stands anywhere in this text, be it in a string or in the body of a block.
 pub(super) fn mentions(text: &str, name: &str) -> bool {
     Tokens::new(text).any(|token| match token.kind {
         TokenKind::Ident | TokenKind::QuotedIdent { .. } => {
@@ -75,7 +75,7 @@ pub(super) fn mentions(text: &str, name: &str) -> bool {
     })
 }
 
-/// Whether the statement does no more than to give something up, so that it matters not what is in it.
+/// Returns whether the statement does no more than to give something up, so that it matters not what is in it.
 pub(super) fn gives_up(statement: &str) -> bool {
     let first = Phrase::new(statement).next();
     first.is_some_and(|part: Part<'_>| ["drop", "deallocate", "close"].iter().any(|word| part.is(word)))

@@ -59,7 +59,7 @@ impl Fresh {
     }
 }
 
-/// Whether a migration could not begin because it needs a new session.
+/// Returns whether a migration could not begin because it needs a new session.
 pub(super) fn is_worn(fault: &Fault) -> bool {
     fault.sqlstate.as_deref() == Some(SESSION_WORN)
 }

@@ -45,7 +45,7 @@ impl Modes {
         Some(Self { isolation, ..Self::default() })
     }
 
-    /// These, and what was asked for later on top of them.
+    /// Adds what was asked for later.
     pub(super) fn and(self, later: Self) -> Self {
         Self {
             isolation: later.isolation.or(self.isolation),
@@ -54,17 +54,17 @@ impl Modes {
         }
     }
 
-    /// The isolation alone.
+    /// Returns the isolation alone.
     pub(super) fn isolation(self) -> Self {
         Self { isolation: self.isolation, ..Self::default() }
     }
 
-    /// Whether nothing may be written.
+    /// Returns whether nothing may be written.
     pub(super) fn is_read_only(self) -> bool {
         self.access == Some(Access::ReadOnly)
     }
 
-    /// `BEGIN` with these modes. That a file only reads is said later, as we write in the same transaction.
+    /// Returns `BEGIN` with these modes. That a file only reads is said later, as we write in the same transaction.
     pub(super) fn begin_sql(self) -> String {
         let isolation = self.isolation.map(|level| format!(" ISOLATION LEVEL {level}")).unwrap_or_default();
         let access = if self.access == Some(Access::ReadWrite) { " READ WRITE" } else { "" };
@@ -72,7 +72,7 @@ impl Modes {
         format!("BEGIN{isolation}{access}{deferrable}")
     }
 
-    /// `SAVEPOINT` of this name, with what holds until its release: PostgreSQL gives back then what was allowed before it
+    /// Returns `SAVEPOINT` of this name, with what holds until its release: PostgreSQL gives back then what was allowed before it
     /// (`CommitSubTransaction` in its sources).
     pub(super) fn savepoint_sql(self, name: &str) -> String {
         let access = if self.is_read_only() { "; SET TRANSACTION READ ONLY" } else { "" };

@@ -14,7 +14,7 @@ pub(super) enum Switch {
     Off,
 }
 
-/// Whether one of these is switched off in the options at the end, `WITH (…)`.
+/// Returns whether one of these is switched off in the options at the end, `WITH (…)`.
 pub(super) fn is_switched_off(phrase: &mut Phrase<'_>, names: &[&str]) -> bool {
     let options = phrase.filter_map(|part| match part {
         Part::Group(options) => Some(options),
@@ -23,7 +23,7 @@ pub(super) fn is_switched_off(phrase: &mut Phrase<'_>, names: &[&str]) -> bool {
     options.last().is_some_and(|options| names.iter().any(|name| option(options, name) == Some(Switch::Off)))
 }
 
-/// How this option stands in a list `(a, b = value, c value)`, if it does (`defGetBoolean` in PostgreSQL's sources).
+/// Returns how this option stands in a list `(a, b = value, c value)`, if it does (`defGetBoolean` in PostgreSQL's sources).
 pub(super) fn option(list: &str, name: &str) -> Option<Switch> {
     let mut phrase = Phrase::inside(list);
     while let Some(part) = phrase.next() {

@@ -17,14 +17,14 @@ pub(super) enum Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// The part as it is written.
+    /// Returns the part as it is written.
     pub(super) fn text(self) -> &'a str {
         match self {
             Self::Word(text) | Self::Group(text) | Self::Other(text) => text,
         }
     }
 
-    /// Whether it is this word, in any case.
+    /// Returns whether it is this word, in any case.
     pub(super) fn is(self, word: &str) -> bool {
         matches!(self, Self::Word(text) if text.eq_ignore_ascii_case(word))
     }
@@ -51,7 +51,7 @@ impl<'a> Phrase<'a> {
         Self::new(inner.strip_suffix(')').unwrap_or(inner))
     }
 
-    /// The part that is next.
+    /// Returns the part that is next.
     pub(super) fn peek(&self) -> Option<Part<'a>> {
         self.next
     }
@@ -98,7 +98,7 @@ impl<'a> Phrase<'a> {
         Some(QualifiedName { schema, name: name? })
     }
 
-    /// Whether nothing is left.
+    /// Returns whether nothing is left.
     pub(super) fn is_done(&self) -> bool {
         self.next.is_none()
     }
@@ -117,7 +117,7 @@ impl<'a> Phrase<'a> {
         }
     }
 
-    /// The parentheses that this token opens, up to the end where they are not closed.
+    /// Reads the parentheses that this token opens, up to the end where they are not closed.
     fn group(&mut self, open: Token) -> &'a str {
         let (mut depth, mut span) = (1_usize, open.span);
         for token in self.tokens.by_ref() {

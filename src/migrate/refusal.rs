@@ -16,7 +16,7 @@ fn here(source: Source<'_>, found: &Read, code: Code, cause: String) -> Fault {
     Fault::new(code, cause).in_file(source.at_byte(found.raw.span.start))
 }
 
-/// A statement that would break the run.
+/// Refuses a statement that would break the run.
 pub(super) fn refused(source: Source<'_>, found: &Read, cause: &str, fix: Option<&str>) -> Fault {
     let cause = format!("line {} of `{}`: {cause}", found.line(source), source.file);
     let fault = here(source, found, Code::StatementRefused, cause);
@@ -26,7 +26,7 @@ pub(super) fn refused(source: Source<'_>, found: &Read, cause: &str, fix: Option
     }
 }
 
-/// A transaction of the file's own in a file that runs in one of ours.
+/// Refuses a transaction of the file's own in a file that runs in one of ours.
 pub(super) fn boundary(source: Source<'_>, found: &Read, way: Way) -> Fault {
     let cause =
         format!("`{}` on line {} of `{}` ends or begins a transaction", found.words(), found.line(source), source.file);
@@ -41,7 +41,7 @@ pub(super) fn boundary(source: Source<'_>, found: &Read, way: Way) -> Fault {
     })
 }
 
-/// One end of a transaction without the other, or another end than COMMIT.
+/// Refuses one end of a transaction without the other, or another end than COMMIT.
 pub(super) fn astray(source: Source<'_>, found: &Read) -> Fault {
     let cause = format!(
         "`{}` on line {} of `{}`, which runs without a transaction, is no part of a BEGIN … COMMIT",
@@ -55,7 +55,7 @@ pub(super) fn astray(source: Source<'_>, found: &Read) -> Fault {
     )
 }
 
-/// A savepoint where each statement is committed by itself.
+/// Refuses a savepoint where each statement is committed by itself.
 pub(super) fn savepoint(source: Source<'_>, found: &Read) -> Fault {
     let cause =
         format!("a savepoint on line {} of `{}`, which runs without a transaction", found.line(source), source.file);
@@ -65,7 +65,7 @@ pub(super) fn savepoint(source: Source<'_>, found: &Read) -> Fault {
     )
 }
 
-/// `SET TRANSACTION` where each statement is committed by itself.
+/// Refuses `SET TRANSACTION` where each statement is committed by itself.
 pub(super) fn modes(source: Source<'_>, found: &Read) -> Fault {
     let cause = format!(
         "`{}` on line {} of `{}`, which runs without a transaction, would have no effect",
@@ -79,7 +79,7 @@ pub(super) fn modes(source: Source<'_>, found: &Read) -> Fault {
     )
 }
 
-/// A transaction in which nothing may be written, our own place neither.
+/// Refuses a transaction in which nothing may be written, our own place neither.
 pub(super) fn read_only(source: Source<'_>, found: &Read) -> Fault {
     let cause = format!(
         "the transaction that line {} of `{}` makes READ ONLY could not record that it is done",
@@ -89,7 +89,7 @@ pub(super) fn read_only(source: Source<'_>, found: &Read) -> Fault {
     here(source, found, Code::StatementRefused, cause).fix("remove READ ONLY there")
 }
 
-/// What can't run in a transaction, in one.
+/// Refuses what can't run in a transaction, in one.
 pub(super) fn alone_in_block(source: Source<'_>, found: &Read) -> Fault {
     let cause = format!(
         "{} on line {} of `{}` can't run in a transaction, and stands between BEGIN and COMMIT",
@@ -100,7 +100,7 @@ pub(super) fn alone_in_block(source: Source<'_>, found: &Read) -> Fault {
     here(source, found, Code::OwnTransaction, cause).fix("move it out of BEGIN … COMMIT")
 }
 
-/// What can't run in a transaction, among others that should.
+/// Refuses what can't run in a transaction, among others that should.
 pub(super) fn mixed(source: Source<'_>, alone: &Read, other: &Read, way: Way) -> Fault {
     let line = alone.line(source);
     let cause = format!(

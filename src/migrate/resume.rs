@@ -47,7 +47,7 @@ fn needed(text: &str, units: &[Statement], at: usize) -> (Vec<Again>, Vec<Lost>)
     (again, lost)
 }
 
-/// What the unit makes in its session, statement by statement.
+/// Finds what the unit makes in its session, statement by statement.
 fn made(text: &str, unit: &Statement) -> Vec<(Span, Kept)> {
     let spans = unit.pieces.iter().filter_map(|piece| match piece {
         Piece::Sql(span) => Some(*span),
@@ -62,7 +62,7 @@ fn made(text: &str, unit: &Statement) -> Vec<(Span, Kept)> {
     spans.flat_map(cut).filter_map(|span| Some((span, kept::kept(span.of(text))?))).collect()
 }
 
-/// What only makes something in its session changes nothing that others read.
+/// Returns whether others may read something else behind this unit; what only makes something in its session changes nothing.
 fn changes_data(text: &str, unit: &Statement) -> bool {
     match unit.kind {
         StatementKind::Opaque => true,

@@ -7,7 +7,7 @@ use super::{
     token::Tokens,
 };
 
-/// The rest of `SET …`.
+/// Reads the rest of `SET …`.
 pub(super) fn set(phrase: &mut Phrase<'_>) -> Nature {
     if phrase.eat("constraints") {
         return Nature::Plain;
@@ -59,7 +59,7 @@ const OF_THE_SESSION: &[&str] = &[
     "pg_advisory_unlock_shared",
 ];
 
-/// The rest of `SELECT set_config(…)`, if nothing else is in it.
+/// Reads the rest of `SELECT set_config(…)`, if nothing else is in it.
 pub(super) fn select(phrase: &mut Phrase<'_>) -> Nature {
     loop {
         if phrase.eat("pg_catalog") {

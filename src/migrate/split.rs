@@ -80,7 +80,7 @@ enum Head {
 }
 
 impl Head {
-    /// `CREATE [OR REPLACE] FUNCTION | PROCEDURE`, read one word further.
+    /// Reads `CREATE [OR REPLACE] FUNCTION | PROCEDURE` one word further.
     fn read(self, is: impl Fn(&str) -> bool) -> Self {
         match self {
             Self::Nothing if is("create") => Self::Create,

@@ -65,7 +65,7 @@ pub fn half_done(pending: &[Migration], content: &Content, ledger: &Ledger) -> V
         .collect()
 }
 
-/// What the file makes for its session and needs again behind what is committed by itself: a run that resumes could not have
+/// Refuses what the file makes for its session and needs again behind what is committed by itself: a run that resumes could not have
 /// it as it was.
 fn lost(migration: &Migration, ledger: &Ledger) -> Vec<Fault> {
     let Work::Statements { lost, .. } = &migration.work else { return Vec::new() };
@@ -192,7 +192,7 @@ impl Walk<'_> {
         }
     }
 
-    /// What an earlier run's session had of a statement that is done, and what follows needs.
+    /// Runs again what an earlier run's session had of a statement that is done, and what follows needs.
     async fn again(&self, before: &Statement, done: usize) -> Result<(), Fault> {
         for again in before.again.iter().filter(|again| again.until.is_none_or(|until| until > done)) {
             copy::send(self.apply, self.migration, &[Piece::Sql(again.span)]).await?;

@@ -18,7 +18,7 @@ const FUNCTIONS: &[&str] = &[
     "pg_reload_conf",
 ];
 
-/// Whether the text, or a text in quotes in it, has something of the kind. What is only defined here and not run counts as
+/// Returns whether the text, or a text in quotes in it, has something of the kind. What is only defined here and not run counts as
 /// well: it costs a session, and nothing else.
 pub(super) fn leaves_traces(text: &str) -> bool {
     let mut last: [Option<Token>; 2] = [None, None];
@@ -34,7 +34,7 @@ pub(super) fn leaves_traces(text: &str) -> bool {
     false
 }
 
-/// `SET a.b`, `SET seed`, `set_config('a.b'`, `LOAD '…'`, or one of the functions; `last` are the two tokens before.
+/// Finds `SET a.b`, `SET seed`, `set_config('a.b'`, `LOAD '…'`, or one of the functions; `last` are the two tokens before.
 fn is_trace(text: &str, last: [Option<Token>; 2], token: Token) -> bool {
     let is = |token: Option<Token>, word: &str| token.is_some_and(|token| token.is_word(text, word));
     let [before, previous] = last;
@@ -52,12 +52,12 @@ fn is_trace(text: &str, last: [Option<Token>; 2], token: Token) -> bool {
     }
 }
 
-/// `SET LOCAL a.b` and `SET SESSION a.b` read as `SET a.b`.
+/// Returns whether this word may be left out: `SET LOCAL a.b` and `SET SESSION a.b` read as `SET a.b`.
 fn goes_over(text: &str, previous: Token, token: Token) -> bool {
     previous.is_word(text, "set") && (token.is_word(text, "local") || token.is_word(text, "session"))
 }
 
-/// A text in quotes that may be run; most strings are data.
+/// Returns whether it is a text in quotes that may be run; most strings are data.
 fn holds_words(text: &str, token: Token) -> bool {
     let TokenKind::Literal { kind } = token.kind else { return false };
     match kind {
@@ -71,7 +71,7 @@ fn holds_words(text: &str, token: Token) -> bool {
     }
 }
 
-/// The text between the quotes, near enough to find words in it.
+/// Returns the text between the quotes, near enough to find words in it.
 fn inside(quoted: &str) -> &str {
     match quoted.strip_prefix('$').and_then(|rest| rest.split_once('$')) {
         Some((tag, rest)) => rest.strip_suffix(&format!("${tag}$")).unwrap_or(rest),

@@ -68,7 +68,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// The key as `pg_locks` has it, in `classid` and `objid` (PostgreSQL manual, 54.12).
+    /// Returns the key as `pg_locks` has it, in `classid` and `objid` (PostgreSQL manual, 54.12).
     pub(super) fn halves(self) -> (u32, u32) {
         let [a, b, c, d, e, f, g, h] = self.key.to_be_bytes();
         (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]))

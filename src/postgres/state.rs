@@ -10,7 +10,7 @@ use super::lock::Lock;
 pub const THIS_DATABASE: &str = "(SELECT d.oid FROM pg_catalog.pg_database d \
     WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())";
 
-/// An SQL expression, a text: what of the session's surroundings a new session would have otherwise. `ours` are the locks that
+/// Returns an SQL expression, a text: what of the session's surroundings a new session would have otherwise. `ours` are the locks that
 /// are no file's; `database` is its `oid`, because it is planned with every file: each further table costs 0.1 ms.
 #[must_use]
 pub fn state_sql(ours: &[Lock], database: &str) -> String {
