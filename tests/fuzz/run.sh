@@ -27,7 +27,7 @@ if ! "$TOOLS/bin/cargo-fuzz" --version 2>/dev/null | grep -qF "$VERSION"; then
 fi
 # Without a sanitizer: there is no unsafe code of ours for one to watch, and without it any toolchain will do. What overflows
 # is found, because debug assertions are on.
-"$TOOLS/bin/cargo-fuzz" build --fuzz-dir tests/fuzz --target-dir "$WORK/build" --sanitizer none
+RUSTC_WRAPPER=$PWD/tests/fuzz/rustc.sh "$TOOLS/bin/cargo-fuzz" build --fuzz-dir tests/fuzz --target-dir "$WORK/build" --sanitizer none
 programs=$WORK/build/$(rustc --print host-tuple)/release
 
 fuzz() {
