@@ -152,7 +152,7 @@ pub async fn alone(session: &Session, wait: Duration, server_url: Option<&str>, 
         if began.elapsed() + PAUSE > wait {
             let cause = format!("a tool is still at work in the database although its run has ended: {worker}");
             return Err(Fault::new(Code::LockHeld, cause)
-                .detail(format!("waited {} s for it (`lock-wait`)", wait.as_secs()))
+                .detail(format!("waited {} s for it (`lock-wait`)", wait.as_millis().div_ceil(1_000)))
                 .fix("wait until it has ended, or end it (its container, or `SELECT pg_terminate_backend(PID)`), and run again"));
         }
         if said.as_ref() != Some(&worker) {
