@@ -28,9 +28,15 @@ pub(super) fn whole(recipe: &Recipe, known: &Known, here: &Witness) -> Result<()
             if recipe.lists_all() && recorded > 0 && !listed.iter().any(|one| here.has_name(&one.name)) =>
         {
             let first = here.rows.first().map_or("", |row| &row.name);
-            let cause =
-                format!("the tool's list has none of the {recorded} migrations that its ledger has, `{first}` first");
-            Err(Fault::new(Code::ToolList, cause))
+            let cause = match recorded {
+                1 => format!("the tool's list does not have `{first}`, the only one that its ledger has"),
+                several => {
+                    format!("the tool's list has none of the {several} migrations that its ledger has, `{first}` first")
+                }
+            };
+            Err(Fault::new(Code::ToolList, cause).detail(
+                "or this is an older image, or another branch, than the one that migrated last: then take that one",
+            ))
         }
         Known::NoLedger if recorded > 0 => {
             let cause = format!(

@@ -114,7 +114,11 @@ impl<'a> Foreign<'a> {
             true => Ok(()),
             false => sites.dismiss().await,
         };
-        match (planned, self.unchanged(sites).await) {
+        let unchanged = self.unchanged(sites).await;
+        if !sites.is_waited_for() {
+            self.reached = Reached::NotYet;
+        }
+        match (planned, unchanged) {
             (Err(first), Err(then)) if then.code != Code::ToolUnasked => Err(first),
             (_, Err(fault)) => Err(one(fault)),
             (planned, Ok(())) => planned.and(dismissed.map_err(one)),

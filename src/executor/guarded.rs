@@ -23,6 +23,9 @@ use tokio::time::timeout;
 /// For reading what was done, in the time that is left after a stop.
 const LAST_LOOK: Duration = Duration::from_millis(1_500);
 
+/// For what is only told beside the verdict: both and the grace are less than a stop may take.
+const ASIDE: Duration = Duration::from_millis(700);
+
 impl Foreign<'_> {
     /// Lets the tool migrate, and reads from the ledger what it did, however it ended.
     ///
@@ -178,24 +181,22 @@ impl Foreign<'_> {
         }
         let looked = async {
             match self.reached {
-                Reached::NotYet => Ok(()),
-                Reached::Asked => self.tell_unasked(sites).await,
-                Reached::Working => {
-                    let after = self.look_now(sites).await?;
-                    self.tell_applied(&after);
-                    self.tell_unrecorded(sites, &after).await;
-                    Ok(())
-                }
+                Reached::NotYet => Ok(None),
+                Reached::Asked => self.tell_unasked(sites).await.map(|()| None),
+                Reached::Working => self.look_now(sites).await.map(Some),
             }
         };
-        match timeout(LAST_LOOK, looked).await {
-            Ok(told) => told,
-            Err(_) => {
-                // A listing that is not done in time must not stay behind.
-                sites.end().await?;
-                Err(Fault::new(Code::CommitInDoubt, "the tool did not say in time what it has done"))
-            }
+        let Ok(looked) = timeout(LAST_LOOK, looked).await else {
+            // A listing that is not done in time must not stay behind.
+            sites.end().await?;
+            return Err(Fault::new(Code::CommitInDoubt, "the tool did not say in time what it has done"));
+        };
+        if let Some(after) = looked? {
+            self.tell_applied(&after);
+            // What is told beside the verdict must not keep it waiting.
+            drop(timeout(ASIDE, self.tell_unrecorded(sites, &after)).await);
         }
+        Ok(())
     }
 
     /// Tells of migrations whose fate nobody could find out. Before the tool was let at the database there are none.

@@ -2,7 +2,7 @@
 
 use super::{
     doubt, expected,
-    foreign::Foreign,
+    foreign::{Foreign, Reached},
     heard::Said,
     sibling::Access,
     sites::{Sites, Task, Turn},
@@ -101,16 +101,13 @@ impl Foreign<'_> {
         let what = if goes_back { "undone" } else { "recorded" };
         let fault = doubt::unplanned(what, &unexplained);
         let lost = if goes_back { None } else { doubt::forgotten(self.before.rows_since(after)) };
-        let mut faults = Vec::new();
+        let (mut decide, mut warn) = (Vec::new(), Vec::new());
+        let is_approved = self.settings.safety.expect_plan.is_some();
+        if goes_back || is_approved { &mut decide } else { &mut warn }.extend(fault);
         let is_ours = self.tool.run.is_none() && self.settings.steps.migrate.is_empty();
-        let mut tell = |fault: Option<Fault>, decides| match fault {
-            Some(fault) if decides => faults.push(fault),
-            Some(fault) => self.events.tell(Event::Warning(fault)),
-            None => {}
-        };
-        tell(fault, goes_back || self.settings.safety.expect_plan.is_some());
-        tell(lost, is_ours);
-        faults
+        if is_ours { &mut decide } else { &mut warn }.extend(lost);
+        warn.into_iter().for_each(|fault| self.events.tell(Event::Warning(fault)));
+        decide
     }
 
     /// Those that do not belong to a squashed migration, which is recorded with all that it stands for.
@@ -126,8 +123,8 @@ impl Foreign<'_> {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         let (explained, rest): (Vec<&Row>, Vec<&Row>) =
             more.into_iter().partition(|row| parts.get(&row.name).is_some_and(|squash| to.has_name(squash)));
-        for row in &explained {
-            *counts.entry(&parts[&row.name]).or_default() += 1;
+        for squash in explained.iter().filter_map(|row| parts.get(&row.name)) {
+            *counts.entry(squash).or_default() += 1;
         }
         if !explained.is_empty() {
             let each: Vec<String> = counts.iter().map(|(squash, count)| format!("`{squash}` ({count})")).collect();
@@ -166,6 +163,7 @@ impl Foreign<'_> {
             faults.push(fault);
         } else {
             let lines: Vec<Line> = [Verb::Verify, Verb::Check].into_iter().filter_map(|verb| self.line(verb)).collect();
+            self.reached = Reached::Asked;
             for line in &lines {
                 let task = Task { site: &self.tool.site, line, access: Access::Reading };
                 faults.extend(sites.called(task).await.err());

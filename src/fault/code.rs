@@ -313,7 +313,7 @@ codes! {
     /// Migrations are pending where none should be.
     VerifyPending "verify-pending" VerificationFailed Verify "run `command: migrate`";
     /// The tool keeps a ledger, and there is none after its work.
-    LedgerAbsent "ledger-absent" VerificationFailed Verify "see above what the tool did instead: does its command migrate at all, in the database that `database-url` names, and is `tool` the right one?";
+    LedgerAbsent "ledger-absent" VerificationFailed Verify "see above what the tool did instead: does its command migrate at all, in the database that `database-url` names, and is `tool` the right one? A ledger that was given another name is not known: `tool: custom` with `run` does without";
     /// The ledger has changed beyond the plan.
     VerifyUnplanned "verify-unplanned" VerificationFailed Verify "compare the ledger and the schema with the plan: what is named above was done although it is not in the plan";
     /// A migration is in the schema and not in the ledger, or the other way round.

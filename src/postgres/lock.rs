@@ -234,7 +234,7 @@ pub async fn alone(session: &Session, wait: &Wait<'_>, events: &Events) -> Resul
         if began.elapsed() + PAUSE > wait.limit {
             let cause = format!("a tool is still at work in the database although its run has ended: {worker}");
             return Err(Fault::new(Code::LockHeld, cause)
-                .detail(format!("waited {} s for it (`lock-wait`)", wait.limit.as_secs()))
+                .detail(format!("waited {} s for it (`lock-wait`)", wait.limit.as_millis().div_ceil(1_000)))
                 .fix("wait until it has ended, or end it (its container, or `SELECT pg_terminate_backend(PID)`), and run again"));
         }
         if said.as_ref() != Some(&worker) {

@@ -171,8 +171,7 @@ mod tests {
 
     #[test]
     fn reads_what_django_lists_and_nothing_around_it() {
-        let said =
-            "Loading .env\n[X]  auth.0001_initial\n[ ]  orders.0002_backfill ... (orders.0001_initial)\n[?] x\n[ ]\n";
+        let said = "Loading .env\n  Applying auth.0001_initial...[X]  auth.0001_initial\n[ ]  orders.0002_backfill ... (orders.0001_initial)\n[?] x\n[ ]\n";
         let listing = Recipe::named("django").unwrap().listing.unwrap();
         assert_eq!(names(&listing.read(said.lines())), [("auth.0001_initial", true), ("orders.0002_backfill", false)]);
     }

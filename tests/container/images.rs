@@ -2,7 +2,7 @@
 //! is, the report says what is in the ledger, and what nobody has approved is not done, or the run has failed and says so.
 
 use crate::{
-    app::{DJANGO_5_2, MIGRATIONS},
+    app::{DJANGO_5_2, MIGRATIONS, TROUBLE},
     bystander::Bystander,
     engine::image,
     judge::Finished,
@@ -78,6 +78,9 @@ fn agrees(database: &Database, mind: &str) {
     }
 }
 
+/// What it was told to do.
+const EXEC: &str = r#"exec "$@""#;
+
 /// The commonest of all.
 const MIGRATES_FIRST: &str = r#"python manage.py migrate --noinput; exec "$@""#;
 
@@ -142,9 +145,12 @@ fn an_entrypoint_that_ignores_what_it_is_told_proves_nothing() {
     let empty = shared().database();
     let full = shared().database();
     migrated(&full);
-    for mind in
-        ["exec /bin/true", "exit 0", "exec >/dev/null 2>&1; exec \"$@\"", "echo 'bastion-migrate: go on?'; read answer"]
-    {
+    for mind in [
+        "exec /bin/true",
+        "exit 0",
+        &format!("case $2 in -c) exit 1;; esac; exec >/dev/null 2>&1; {EXEC}"),
+        "echo 'bastion-migrate: go on?'; read answer",
+    ] {
         for (database, command) in [(&empty, "migrate"), (&full, "migrate"), (&full, "verify"), (&empty, "verify")] {
             let told = minded(database, mind).input("command", command).run();
             told.fails("tool-list", 5).error("has named none").says("nothing was changed").done();
@@ -367,4 +373,28 @@ fn an_image_that_closes_its_streams_has_failed_and_what_it_did_is_told() {
     told.says("nothing was changed").done();
     let told = minded(&database, r#"exec >&- 2>&-; FORCED=yes python manage.py migrate --noinput -v 0; exit 0"#).run();
     told.fails("tool-unasked", 7).applied(MIGRATIONS).done();
+}
+
+/// Its connection is its own, and the run lock went with the action.
+#[test]
+fn a_tool_that_works_on_when_its_action_is_killed_is_waited_for() {
+    let database = shared().database();
+    let direct = |seconds: &str| {
+        let step = Step::of_app(&database, DJANGO_5_2).trouble("slow").hands_over(&format!("APP_SECONDS={seconds}"));
+        step.beside_the_database()
+    };
+    let running = direct("600").start();
+    let sleeps = "select count(*) from pg_stat_activity where query like '%pg_sleep%' and wait_event = 'PgSleep'";
+    running.wait_until("the last migration", || (database.sql(sleeps) == "1").then_some(()));
+    let mut killed = running.kill();
+    drop(killed.finished.always_wrong());
+    let mut told = direct("1").input("lock-wait", "2s").run();
+    // What it leaves is the other one's.
+    drop(told.always_wrong());
+    assert_eq!(told.outputs["fault-code"], "lock-held", "{}", told.log);
+    assert!(told.log.contains("a tool is still at work in the database although its run has ended"), "{}", told.log);
+    // As the fix says. The engine has taken its network from it, so the server would not miss it soon.
+    database.sql("select pg_terminate_backend(pid, 5000) from pg_stat_activity where query like '%pg_sleep%' and wait_event = 'PgSleep'");
+    direct("1").post().with_state(killed.state).run().tidies_up().done();
+    direct("1").run().succeeds().applied([TROUBLE]).done();
 }

@@ -182,6 +182,15 @@ impl<'a> Step<'a> {
         Self { sources, ..self }
     }
 
+    /// In the network of the database, which is reached there without a bastion.
+    pub(crate) fn beside_the_database(mut self) -> Self {
+        for name in ["ssh-host", "ssh-known-hosts", "ssh-private-key"] {
+            self.job.inputs.insert(name.to_owned(), String::new());
+        }
+        self.network = Some(self.database.network().private().to_owned());
+        self
+    }
+
     /// A job without `services:` and without `container:` has no network of its own.
     pub(crate) fn on_the_default_network(self) -> Self {
         Self { network: None, ..self }
