@@ -30,10 +30,8 @@ fn escaped(text: &str, around: Around) -> String {
     let mut digits = 0;
     while let Some(letter) = rest.next() {
         let behind = rest.as_str();
-        let mut refers = || {
-            around == Around::Sentence && (refers(before, letter) || begins_commit(before, letter, behind, &mut digits))
-        };
-        if links(before, letter, behind) || refers() {
+        let refers = refers(before, letter) || begins_commit(before, letter, behind, &mut digits);
+        if links(before, letter, behind) || (refers && around == Around::Sentence) {
             escaped.push_str(BREAK);
         }
         before = letter;

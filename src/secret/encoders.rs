@@ -181,7 +181,7 @@ fn is_plain(unit: u16) -> bool {
 
 fn json(text: &str) -> String {
     let quoted = serde_json::to_string(text).expect("a text has a form in JSON");
-    quoted[1..quoted.len() - 1].to_owned()
+    quoted.get(1..quoted.len() - 1).expect("a text is quoted in JSON").to_owned()
 }
 
 /// Backslashes before backslashes and these.

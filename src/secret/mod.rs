@@ -17,7 +17,11 @@ use entities::Entities;
 use needles::Needles;
 use readings::{Readings, Undone};
 use scan::{Scan, Signs};
-use std::{fmt, ops::Range, sync::Arc};
+use std::{
+    fmt,
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 use zeroize::Zeroizing;
 
 /// A value that must not be seen: no `Display`, a blind `Debug`, wiped from memory on drop.
@@ -70,7 +74,8 @@ pub struct Redactor(Option<Arc<Search>>);
 
 struct Search {
     needles: Needles,
-    entities: Entities,
+    /// Read from their list when the first of them may be met.
+    entities: OnceLock<Entities>,
     scan: Scan,
 }
 
@@ -79,10 +84,8 @@ impl Redactor {
     #[must_use]
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
         Self(Needles::of(secrets).map(|needles| {
-            let first = |letter: char| letter.encode_utf8(&mut [0; 4]).bytes().next().unwrap_or_default();
-            let matters = |letter: char| letter.is_ascii() || needles.has(first(letter));
-            let (entities, scan) = (Entities::of(matters), Scan::new(&needles));
-            Arc::new(Search { needles, entities, scan })
+            let scan = Scan::new(&needles);
+            Arc::new(Search { needles, entities: OnceLock::new(), scan })
         }))
     }
 
@@ -157,7 +160,7 @@ impl Search {
             found.extend(self.in_plain_digits(text, signs, depth));
         }
         if signs.escapes {
-            let mut readings = Readings::of(text, &self.needles, &self.entities);
+            let mut readings = self.readings(text);
             if let Some(depth) = depth.checked_sub(1) {
                 found.extend(self.in_escaped_digits(readings.undone(), depth));
             }
@@ -178,21 +181,29 @@ impl Search {
             if !signs.escapes {
                 break;
             }
-            let (undone, pieces) = Readings::of(&layer, &self.needles, &self.entities).undone();
+            let (undone, pieces) = self.readings(&layer).undone();
             places = pieces.iter().filter_map(|&(start, end)| bounds(&places, &(start..end))).collect();
             layer = undone;
         }
         found
     }
 
+    fn readings<'t>(&'t self, text: &'t [u8]) -> Readings<'t> {
+        let first = |letter: char| letter.encode_utf8(&mut [0; 4]).bytes().next().unwrap_or_default();
+        let matters = |letter: char| letter.is_ascii() || self.needles.has(first(letter));
+        Readings::of(text, &self.needles, self.entities.get_or_init(|| Entities::of(matters)))
+    }
+
     fn in_plain_digits(&self, text: &[u8], signs: Signs, depth: usize) -> Vec<Range<usize>> {
-        let rows = if signs.digits { digits::in_rows(text, &self.needles) } else { Vec::new() };
-        let pairs = if signs.pairs { digits::in_pairs(text, &self.needles) } else { Vec::new() };
+        if !signs.digits {
+            return Vec::new();
+        }
+        let pieces = [digits::in_rows(text, &self.needles), digits::in_pairs(text, &self.needles)];
         let hits = |Piece { bytes, places }| {
             let hits = self.hits(&bytes, depth).into_iter();
             hits.filter_map(|hit| bounds(&places, &hit)).map(|(start, end)| start..end).collect::<Vec<_>>()
         };
-        rows.into_iter().chain(pairs).flat_map(hits).collect()
+        pieces.into_iter().flatten().flat_map(hits).collect()
     }
 }
 

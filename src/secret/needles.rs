@@ -142,7 +142,7 @@ fn texts(secret: &Secret) -> Vec<Vec<u8>> {
     let lines = whole.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE);
     let values = [whole, whole.trim()].into_iter().chain(lines).filter(|value| !value.trim().is_empty());
     let values = values.flat_map(|value| [Some(value), unquoted(value)].into_iter().flatten().chain(parts(value)));
-    values.flat_map(|value| encoded(value).into_iter().chain(endings_in_base64(value.as_bytes()))).collect()
+    values.flat_map(|value| encoded(value).into_iter().chain(groups_in_base64(value.as_bytes()))).collect()
 }
 
 /// The inside of a value that was saved with its quotes, unless it is short.
@@ -171,10 +171,10 @@ fn encoded(value: &str) -> Vec<Vec<u8>> {
     encoded
 }
 
-/// Base64 of the value without its first byte or two: that is how the runner looks for a value inside of a longer encoded
-/// text.
-fn endings_in_base64(value: &[u8]) -> impl Iterator<Item = Vec<u8>> {
-    (1..3).filter_map(|from| {
+/// Base64 of the whole groups of three bytes in the value, from its first, second or third byte on: that is how the runner
+/// looks for a value inside of a longer encoded text.
+fn groups_in_base64(value: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    (0..3).filter_map(|from| {
         let rest = value.get(from..)?;
         let whole = rest.get(..rest.len() / 3 * 3).filter(|whole| whole.len() >= 6)?;
         Some(STANDARD.encode(whole).into_bytes())

@@ -14,10 +14,8 @@ pub(super) struct Signs {
     pub(super) plain: bool,
     /// Something is escaped that may be a part of a secret.
     pub(super) escapes: bool,
-    /// There are digits of base64 in a row that say something, or enough of a smaller base.
+    /// There are digits of base64 in a row that say something, or enough of a smaller base, or pairs of hexadecimal ones.
     pub(super) digits: bool,
-    /// There are enough pairs of hexadecimal digits, one behind the other, to hold a secret.
-    pub(super) pairs: bool,
 }
 
 impl Signs {
@@ -50,6 +48,28 @@ pub(super) struct Scan {
     hexadecimal: usize,
     /// Digits of base32 that it takes.
     letters: usize,
+}
+
+/// Digits in a row before a line break that may be escaped there.
+const LEAST_ROW: usize = 8;
+
+/// How many digits of base64 and how many pairs of hexadecimal ones stand before an escape.
+#[derive(Debug, Clone, Copy)]
+struct Around {
+    row: usize,
+    pairs: usize,
+}
+
+impl Around {
+    /// Whether an escaped letter may be one of the digits, or stand between them.
+    fn may_have(self, letter: u8) -> bool {
+        match letter {
+            b'+' | b'/' | b'-' | b'_' => self.row > 0,
+            b'\n' | b'\r' => self.row >= LEAST_ROW || self.pairs > 0,
+            b' ' | b':' | b',' | b';' | b'.' | b'\t' => self.pairs > 0,
+            _ => false,
+        }
+    }
 }
 
 /// What is known at one place of a text.
@@ -92,6 +112,7 @@ impl Scan {
             let index = usize::from(letter);
             let class = self.classes.get(index).copied().unwrap_or_default();
             let value = self.values.get(index).copied().unwrap_or(NONE);
+            let row = rows.digits;
             if value != NONE {
                 signs.digits |= self.takes(&mut rows, needles, value);
             } else if class & BREAK == 0 && !matches!(text.get(at..), Some([b'=', b'\r' | b'\n', ..])) {
@@ -111,11 +132,12 @@ impl Scan {
                 rows.hexadecimal += 1;
             }
             // The first pair may have digits in front of it, and nothing has to follow the last.
-            signs.pairs |= rows.pairs + 2 >= needles.shortest && rows.pairs > 0;
+            signs.digits |= rows.pairs + 2 >= needles.shortest && rows.pairs > 0;
             signs.digits |= rows.letters >= self.letters || rows.hexadecimal >= self.hexadecimal;
             if class & (SIGN | TWICE) != 0 && !signs.escapes {
                 let rest = text.get(at + 1..).unwrap_or_default();
-                signs.escapes = class & SIGN != 0 && is_escape(needles, last, letter, rest)
+                signs.escapes = class & SIGN != 0
+                    && is_escape(needles, last, letter, rest, Around { row, pairs: rows.pairs })
                     || class & TWICE != 0 && is_twice(needles, last, letter, rest);
             }
             signs.plain |= at > 1 && needles.may_be_around(before, last, letter);
@@ -139,8 +161,9 @@ impl Scan {
 }
 
 /// Whether something can be read as an escape that begins with this sign, goes on like this, and may be a part of a needle.
-fn is_escape(needles: &Needles, last: u8, sign: u8, rest: &[u8]) -> bool {
-    let follows = |letter: u8, rest: &[u8]| needles.may_be_among(last, letter, rest.first().copied());
+fn is_escape(needles: &Needles, last: u8, sign: u8, rest: &[u8], around: Around) -> bool {
+    let follows =
+        |letter: u8, rest: &[u8]| needles.may_be_among(last, letter, rest.first().copied()) || around.may_have(letter);
     let control = |letter: &u8| CONTROLS.iter().find(|(name, _)| name == letter).map(|(_, control)| *control);
     match (sign, rest) {
         (b'%', [b'u' | b'U', ..]) | (b'=', [b'\r' | b'\n', ..]) => true,

@@ -66,7 +66,8 @@ fn share(alone: &Sample, whole: &Sample) -> String {
 fn redactor(world: &World) -> Redactor {
     let password = "jH7%kq'2 w\"Zx";
     let url = format!("postgres://app:jH7%25kq'2%20w%22Zx@127.0.0.1:{}/app", world.database_port());
-    let secrets = [world.lab.bastion.key().expose(), password, &url, "ghs_0123456789abcdefghijklmnopqrstuvwxyz"];
+    let key = world.lab.bastion.key();
+    let secrets = [key.expose(), password, &url, "ghs_0123456789abcdefghijklmnopqrstuvwxyz"];
     Redactor::new(&secrets.map(Secret::new))
 }
 
