@@ -64,14 +64,14 @@ impl Foreign<'_> {
 
     /// What is not as it was planned.
     async fn otherwise(&self, sites: &Sites<'_>, after: &Witness) -> Vec<Fault> {
-        if let Some(fault) = self.without_ledger() {
-            return vec![fault];
-        }
         let left = self.left(after);
         let fault = match self.settings.command {
             Command::Rollback => doubt::still_there(&self.commands(), &left),
             _ => doubt::undone(&self.commands(), &left),
         };
+        if let Some(absent) = self.without_ledger() {
+            return vec![fault.map_or(absent.clone(), |fault| fault.detail(absent.cause))];
+        }
         let beyond = self.beyond(sites, after).await;
         fault.into_iter().chain(beyond).chain(after.broken_since(&self.before)).collect()
     }
@@ -95,7 +95,8 @@ impl Foreign<'_> {
         let goes_back = self.settings.command == Command::Rollback;
         let (from, to) = if goes_back { (after, &self.before) } else { (&self.before, after) };
         // Tenants that came into being meanwhile are whole.
-        let is_new = |row: &Row| !from.ledgers.is_empty() && !from.has_ledger_in(&row.schema);
+        let is_of_tenants = self.tool.recipe.ledgers == Ledgers::EachSchema;
+        let is_new = |row: &Row| is_of_tenants && !from.has_ledger_in(&row.schema);
         let more: Vec<&Row> = to.rows_since(from).filter(|row| !self.is_pending(row, after) && !is_new(row)).collect();
         let unexplained = self.unexplained(sites, to, more).await;
         let what = if goes_back { "undone" } else { "recorded" };

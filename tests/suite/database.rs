@@ -332,19 +332,19 @@ fn a_tool_that_outlives_its_run_is_waited_for_and_named() {
         session
     };
     let lock_wait = |wait| migration(&lab).input("lock-wait", wait).start();
-    released(lock_wait("2s"), "error[lock-held]", tool("bastion-migrate-tool#123.2 octo/shop"))
+    let worker = || tool("bastion-migrate-tool#123.2 octo/shop");
+    released(lock_wait("2s"), "error[lock-held]", worker())
         .fails("lock-held", 4)
         .says("a tool is still at work in the database although its run has ended")
         .says(&format!("the run {page} (pid "))
         .says("waited 2 s for it (`lock-wait`)")
         .done();
     assert_eq!(lab.database.sql("select count(*) from pg_namespace where nspname = 'bastion_migrate'"), "0");
+    let told = released(lock_wait("30s"), "waiting for the tool of another run", worker());
+    told.succeeds().applied(["0001_users"]).says(&format!("it still works: the run {page}")).done();
     // Who only looks, and who came through the tunnel of a job, is in nobody's way.
     let others = ["bastion-migrate-look#123.2 octo/shop", "bastion-migrate-tunnel#123.2 octo/shop"].map(tool);
-    let waiting = "waiting for the tool of another run";
-    let told = released(lock_wait("30s"), waiting, tool("bastion-migrate-tool#123.2 octo/shop"));
-    drop(others);
-    told.succeeds().applied(["0001_users"]).says(&format!("it still works: the run {page}")).done();
+    released(lock_wait("30s"), "lock taken", others).nothing_to_do().never_says("waiting for").done();
 }
 
 #[test]
