@@ -111,8 +111,9 @@ fn after_scheme(url: &str) -> Result<(Form, &str), Fault> {
         None => (Form::Anonymous, url),
     };
     let (scheme, rest) = uri.split_once("://").ok_or_else(|| invalid("has no `://`"))?;
-    let family = scheme.split_once('+').map_or(scheme, |(family, _driver)| family).to_ascii_lowercase();
-    if !SCHEMES.contains(&family.as_str()) {
+    let (family, driver) = scheme.split_once('+').unwrap_or((scheme, ""));
+    let is_driver = driver.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+    if !is_driver || !SCHEMES.contains(&family.to_ascii_lowercase().as_str()) {
         return Err(invalid("does not begin with `postgres://` or `postgresql://`"));
     }
     Ok((form, rest))
@@ -369,6 +370,7 @@ mod tests {
             "postgres://u@%2Fvar%2Frun/db",
             "postgres:///db?host=/var/run",
             "mysql://u@h/db",
+            "postgresql+psy//u:p@copg2://u:p@h/db",
             "host=h user=u",
             "\"postgres://u@h/db\"",
             "postgres://u@h:0/db",
