@@ -23,8 +23,7 @@ fn place(server: &DbError, migration: &Migration, sent: Span, completed: usize) 
     if let Some(ErrorPosition::Original(position)) = server.position() {
         return source.at_position(sent, usize::try_from(*position).unwrap_or(usize::MAX));
     }
-    let inside = |statement: &Span| sent.start <= statement.start && statement.end <= sent.end;
-    let Some(failing) = migration.statements().into_iter().filter(inside).nth(completed) else {
+    let Some(failing) = migration.statements(sent).nth(completed) else {
         return source.file();
     };
     server

@@ -10,12 +10,16 @@ use super::{
 };
 use crate::fault::{Code, Fault};
 
+/// More than this goes piece by piece, whole statements each: a message stands in memory three times until it is sent.
+const LONGEST_PIECE: usize = 1 << 20;
+
 /// How a file's body is sent to the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Work {
     /// One transaction together with its ledger row; the body goes as one simple query.
     Whole,
-    /// One transaction together with its ledger row; there is `COPY … FROM STDIN` in it, which a simple query can't carry.
+    /// One transaction together with its ledger row; it is long, or there is `COPY … FROM STDIN` in it, which a simple query
+    /// can't carry.
     Pieces(Vec<Piece>),
     /// No transaction: one statement at a time, so that a failed run can resume.
     Statements {
@@ -78,9 +82,13 @@ pub enum StatementKind {
 ///
 /// Every statement that can't be run where it stands.
 pub(super) fn decide(source: Source<'_>, script: &Script) -> Result<Work, Vec<Fault>> {
+    let opt_out = directive::opt_out(source);
+    // Nothing is kept of the many statements of an ordinary file.
+    if opt_out.is_none() && script.statements.iter().all(|raw| is_usual(&nature(raw.span.of(source.text)))) {
+        return Ok(in_transaction(source, &script.statements));
+    }
     let statements: Vec<Read> =
         script.statements.iter().map(|raw| Read { raw: *raw, nature: nature(raw.span.of(source.text)) }).collect();
-    let opt_out = directive::opt_out(source);
     let alone = statements.iter().find(|statement| matches!(statement.nature, Nature::Alone { .. }));
     let reason = match (opt_out, alone) {
         (Some((comment, byte)), _) => Reason::OptedOut { comment: comment.trim(), line: source.line(byte) },
@@ -96,9 +104,23 @@ pub(super) fn decide(source: Source<'_>, script: &Script) -> Result<Work, Vec<Fa
     }
     Ok(match reason.sentence(source) {
         Some(why) => Work::Statements { statements: statements.into_iter().map(Read::into_statement).collect(), why },
-        None if statements.iter().any(|statement| statement.raw.data.is_some()) => Work::Pieces(pieces(&statements)),
-        None => Work::Whole,
+        None => in_transaction(source, &script.statements),
     })
+}
+
+/// Whether it may stand in a file that runs in one transaction.
+fn is_usual(nature: &Nature) -> bool {
+    match nature {
+        Nature::Plain | Nature::Session | Nature::Harmless | Nature::Procedure | Nature::Savepoint | Nature::Rows => {
+            true
+        }
+        Nature::Alone { .. } | Nature::Boundary(_) | Nature::Refused { .. } => false,
+    }
+}
+
+fn in_transaction(source: Source<'_>, statements: &[Raw]) -> Work {
+    let has_rows = statements.iter().any(|raw| raw.data.is_some());
+    if has_rows || source.text.len() > LONGEST_PIECE { Work::Pieces(pieces(statements)) } else { Work::Whole }
 }
 
 /// A statement with what is known of it.
@@ -226,12 +248,12 @@ fn mixed(source: Source<'_>, alone: &Read, statements: &[Read]) -> Option<Fault>
     Some(Fault::new(Code::MixedFile, cause).fix(fix).in_file(source.at_byte(alone.raw.span.start)))
 }
 
-fn pieces(statements: &[Read]) -> Vec<Piece> {
+fn pieces(statements: &[Raw]) -> Vec<Piece> {
     let mut pieces = Vec::new();
-    for Read { raw, .. } in statements {
+    for raw in statements {
         match (raw.data, pieces.last_mut()) {
             (Some(data), _) => pieces.push(Piece::Copy { statement: raw.span, data }),
-            (None, Some(Piece::Sql(span))) => span.end = raw.span.end,
+            (None, Some(Piece::Sql(span))) if raw.span.end - span.start <= LONGEST_PIECE => span.end = raw.span.end,
             (None, _) => pieces.push(Piece::Sql(raw.span)),
         }
     }
@@ -284,6 +306,20 @@ mod tests {
         let expected =
             [("SET a = 1;\nCREATE TABLE t ();", ""), ("COPY t FROM stdin;", "1\n"), ("SELECT 1;\nSELECT 2;", "")];
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_long_file_goes_in_pieces_of_whole_statements() {
+        let row = "INSERT INTO t VALUES ('a;b');\n";
+        let text = row.repeat(3 * LONGEST_PIECE / row.len());
+        let Ok(Work::Pieces(pieces)) = work(&text) else { panic!("it goes at once") };
+        let spans = pieces.iter().map(|piece| match piece {
+            Piece::Sql(span) => span.of(&text),
+            Piece::Copy { .. } => panic!("there are no rows"),
+        });
+        let spans: Vec<&str> = spans.collect();
+        assert!(spans.len() >= 3 && spans.iter().all(|span| span.len() <= LONGEST_PIECE && span.ends_with(';')));
+        assert_eq!(spans.join("\n") + "\n", text);
     }
 
     #[test]
