@@ -9,7 +9,10 @@ use crate::{
     migrate::{self, Apply, Files, Migration, Rules, Tally},
     postgres::{Session, Startup, facts, fault::statement, lock, ready, rows},
     reach::Reach,
-    run::event::{Change, Coverage, Event, Events, MigrationId, PlanFacts, Proof},
+    run::{
+        aside::aside,
+        event::{Change, Coverage, Event, Events, MigrationId, PlanFacts, Proof},
+    },
 };
 
 use futures_util::future::join;
@@ -43,8 +46,9 @@ impl<'a> Sql<'a> {
     ///
     /// # Errors
     /// Everything that is wrong with them.
-    pub fn new(settings: &'a Settings, runner: &'a Runner, events: Events) -> Result<Self, Vec<Fault>> {
-        let files = migrate::read(&settings.sql)?;
+    pub async fn new(settings: &'a Settings, runner: &'a Runner, events: Events) -> Result<Self, Vec<Fault>> {
+        let directory = settings.sql.clone();
+        let files = aside(move || migrate::read(&directory)).await?;
         Ok(Self {
             layout: files.layout(),
             files: Some(files),

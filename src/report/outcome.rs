@@ -123,7 +123,7 @@ pub struct NoticeReport {
 }
 
 /// Everything that happened.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Report {
     /// What was asked; absent when the inputs did not even say that.
     pub command: Option<Command>,
@@ -161,6 +161,8 @@ pub struct Report {
     pub blocked: Vec<String>,
     /// The server's messages, the newest [`NOTICES_KEPT`] of them.
     pub notices: Vec<NoticeReport>,
+    /// Messages of the server and of tools that are neither here nor in the log.
+    pub skipped: u64,
     /// What did not decide the outcome.
     pub warnings: Vec<Fault>,
     /// What did; all of them, the first cause first.
@@ -179,29 +181,7 @@ impl Report {
     /// An empty report of this run.
     #[must_use]
     pub fn new(command: Option<Command>, environment: Option<String>, runner: &Runner) -> Self {
-        Self {
-            command,
-            environment,
-            run_url: runner.run_url(),
-            bastion: None,
-            database: None,
-            image: None,
-            usage: None,
-            settings: None,
-            tunnel: None,
-            plan: None,
-            migrations: Vec::new(),
-            stages: Vec::new(),
-            steps: Vec::new(),
-            verified: false,
-            proof: None,
-            schema: Vec::new(),
-            blocked: Vec::new(),
-            notices: Vec::new(),
-            warnings: Vec::new(),
-            faults: Vec::new(),
-            duration_ms: 0,
-        }
+        Self { command, environment, run_url: runner.run_url(), ..Self::default() }
     }
 
     /// Takes one event in. `at` is the time since the run began.
@@ -241,6 +221,7 @@ impl Report {
                 }
                 self.notices.push(NoticeReport { severity: severity.clone(), text: text.clone() });
             }
+            Event::Skipped { messages } => self.skipped = self.skipped.saturating_add(*messages),
             Event::Image(facts) => self.image = Some(facts.clone()),
             Event::Tunnel(facts) => self.tunnel = Some(facts.clone()),
             Event::Used(usage) => self.usage = Some(*usage),
@@ -322,6 +303,14 @@ impl Report {
     #[must_use]
     pub fn open_stage(&self) -> Option<Stage> {
         self.stages.iter().rev().find(|stage| stage.took_ms.is_none()).map(|stage| stage.stage)
+    }
+
+    /// The migrations that may be under way: many are sent ahead before the first of them is told of.
+    #[must_use]
+    pub fn under_way(&self) -> Vec<i64> {
+        let open = self.stages.iter().any(|stage| stage.stage == Stage::Migrate && stage.took_ms.is_none());
+        let is_open = |entry: &&MigrationReport| open && matches!(entry.fate, Fate::Pending | Fate::Running);
+        self.migrations.iter().filter(is_open).map(|entry| entry.id.version).collect()
     }
 
     /// The migrations that the database does not have: not begun, or begun and rolled back.

@@ -69,7 +69,7 @@ redacted! {
     Report {
         environment, run_url, bastion, database, image, settings, tunnel, plan, migrations, steps, schema, blocked, notices,
         warnings, faults
-    } { command, stages, verified, proof, usage, duration_ms }
+    } { command, stages, verified, proof, skipped, usage, duration_ms }
 }
 
 impl Redacted for Event {
@@ -109,6 +109,7 @@ impl Redacted for Event {
             | Self::Failed { .. }
             | Self::Forgotten { .. }
             | Self::InDoubt { .. }
+            | Self::Skipped { .. }
             | Self::Used(_)
             | Self::Verified(_) => self.clone(),
         }

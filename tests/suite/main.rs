@@ -6,6 +6,8 @@ mod action;
 mod alembic;
 #[cfg(test)]
 mod bastion;
+#[cfg(test)]
+mod bounds;
 mod commands;
 #[cfg(test)]
 mod connection;
