@@ -61,7 +61,7 @@ pub(crate) async fn run(ask: Ask, desk: &Desk<'_>, mut watch: Watch, early: Opti
         let at = teller.report().open_stage().unwrap_or(fault.stage);
         let fault = match &run {
             Some(run) => {
-                let stopped = watch.within(STOP_BUDGET, panics.caught_in(run.stop())).await;
+                let stopped = watch.within(STOP_BUDGET, panics.caught_in(Box::pin(run.stop()))).await;
                 run.after_stop(fault.at(at), stopped.map(|done| done.unwrap_or_else(|said| Err(bug(&said)))))
             }
             None => fault.at(at),

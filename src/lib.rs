@@ -113,7 +113,7 @@ impl Process {
         match (request, early) {
             (Some(Request::Run(ask)), early) => {
                 let teller = teller.get_or_init(|| self.teller(&ask));
-                app::run(*ask, &self.desk(teller), watch, early).await
+                Box::pin(app::run(*ask, &self.desk(teller), watch, early)).await
             }
             (None, Some(stop)) => {
                 let teller = teller.get_or_init(|| self.nameless());

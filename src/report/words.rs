@@ -201,7 +201,7 @@ pub(super) fn count(number: usize, thing: &str) -> String {
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let comma = |(at, digit): (usize, char)| {
-        let between = at > 0 && (digits.len() - at) % 3 == 0;
+        let between = at > 0 && (digits.len() - at).is_multiple_of(3);
         between.then_some(',').into_iter().chain([digit])
     };
     digits.chars().enumerate().flat_map(comma).collect()
