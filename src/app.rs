@@ -1,130 +1,189 @@
 //! The run on one screen: stages in order, teardown in reverse, the report before the teardown.
 
 use crate::{
+    bug::Panics,
     executor::{Executor, Handover, Sidecar, Sites, sweep as sweep_away},
     fault::{Code, Fault, Stage},
     github::env::Runner,
-    input::{Ask, Command, Settings, When},
-    report::{Log, Report, publish},
+    input::{Ask, Command, GithubSettings, Settings, When},
+    report::{Log, Teller, publish},
     run::{
         event::{Event, Events},
-        stop::{CLOSE_BUDGET, STOP_BUDGET, Signals},
+        flow::Flow,
+        stop::{CLOSE_BUDGET, LOG_BUDGET, REPORT_BUDGET, STOP_BUDGET, Stop},
         watch::{Ended, Watch},
     },
 };
-use std::{cell::RefCell, time::Duration};
-use tokio::time::{Instant, timeout};
+use std::{
+    pin::pin,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::time::timeout;
 
-/// Runs what was asked for and returns the process's exit code.
-pub(crate) async fn run(ask: Ask, log: Log) -> u8 {
-    let began = Instant::now();
-    let report = Report::new(ask.command, ask.environment.clone(), &ask.runner);
-    let signals = match Signals::install() {
-        Ok(signals) => signals,
-        Err(error) => return crashed(report, format!("no handler for signals: {error}"), &ask.runner, log).await,
-    };
-    let (events, receiver) = Events::channel();
-    let events = events.hiding(log.redactor().clone());
-    let told = RefCell::new((report, log));
+/// What a run has from the process that it is.
+#[derive(Debug)]
+pub(crate) struct Desk<'d> {
+    pub(crate) teller: &'d Teller,
+    pub(crate) panics: &'d Panics,
+    pub(crate) flow: &'d Flow,
+}
+
+/// Runs what was asked for and returns the process's exit code. `early` is a signal that came before that was known.
+pub(crate) async fn run(ask: Ask, desk: &Desk<'_>, mut watch: Watch, early: Option<Stop>) -> u8 {
+    let Desk { teller, panics, flow } = desk;
+    let events = teller.events();
     let time_limit = ask.settings.as_ref().map_or(Duration::ZERO, |settings| settings.safety.timeout);
-    let mut watch = Watch::new(receiver, signals, time_limit, |event| {
-        let (report, log) = &mut *told.borrow_mut();
-        let at = began.elapsed();
-        tracing::debug!(at_ms = at.as_millis(), ?event);
-        report.fold(&event, at);
-        log.event(&event, at);
-    });
-    ask.warnings.iter().for_each(|warning| events.tell(Event::Warning(warning.clone())));
-
-    let mut run =
-        match ask.settings.as_ref().map_err(Clone::clone).and_then(|settings| Run::new(settings, &ask, &events)) {
-            Ok(run) => Some(run),
-            Err(faults) => {
-                faults.into_iter().for_each(|fault| events.tell(Event::Fault(fault)));
-                None
-            }
-        };
-    if let Some(run) = &mut run {
-        match watch.over(Box::pin(run.stages())).await {
-            Ended::Done(Ok(())) => {}
-            Ended::Done(Err(faults)) => faults.into_iter().for_each(|fault| events.tell(Event::Fault(fault))),
-            Ended::Stopped(stop) => {
-                let stopped = watch.within(STOP_BUDGET, run.stop()).await;
-                let fault = stop.fault(time_limit);
-                let at = told.borrow().0.open_stage().unwrap_or(fault.stage);
-                events.tell(Event::Fault(run.after_stop(fault.at(at), stopped)));
-            }
-        }
+    if ask.settings.is_ok() {
+        watch.limit(time_limit);
     }
-    watch.drain();
-
-    drop(watch);
-    let (report, mut log) = told.into_inner();
+    ask.warnings.iter().for_each(|warning| events.tell(Event::Warning(warning.clone())));
+    let mut run = None;
+    let ended = match (early, &ask.settings) {
+        (Some(stop), _) => Ended::Stopped(stop),
+        (None, Err(faults)) => Ended::Done(Ok(Err(faults.clone()))),
+        (None, Ok(settings)) => {
+            let work = Box::pin(work(&mut run, settings, &ask, &events));
+            watch.over(panics.caught_in(work)).await
+        }
+    };
+    let broken_off = match ended {
+        Ended::Done(Ok(Ok(()))) => None,
+        Ended::Done(Ok(Err(faults))) => {
+            faults.into_iter().for_each(|fault| events.tell(Event::Fault(fault)));
+            None
+        }
+        Ended::Done(Err(said)) => Some(bug(&said)),
+        Ended::Stopped(stop) => Some(stop.fault(time_limit)),
+    };
+    if let Some(fault) = broken_off {
+        flow.hurry();
+        let at = teller.report().open_stage().unwrap_or(fault.stage);
+        let fault = match &run {
+            Some(run) => {
+                let stopped = watch.within(STOP_BUDGET, panics.caught_in(Box::pin(run.stop()))).await;
+                run.after_stop(fault.at(at), stopped.map(|done| done.unwrap_or_else(|said| Err(bug(&said)))))
+            }
+            None => fault.at(at),
+        };
+        events.tell(Event::Fault(fault));
+    }
+    events.tell_skipped();
     let github = ask.settings.as_ref().ok().map(|settings| &settings.github);
-    publish(&report, &ask.runner, github, &mut log).await;
+    publish_within(teller, &ask.runner, github, &mut watch).await;
     if let Some(run) = run
         && let Err(fault) = timeout(CLOSE_BUDGET, run.close()).await.unwrap_or(Ok(()))
     {
-        log.event(&Event::Warning(fault), began.elapsed());
+        teller.log().event(&Event::Warning(fault), teller.elapsed());
     }
-    log.verdict(&report);
-    report.exit_code()
+    end(teller, flow, &mut watch).await
+}
+
+/// Opens a run and lets it take its course.
+async fn work<'a>(
+    run: &mut Option<Run<'a>>,
+    settings: &'a Settings,
+    ask: &'a Ask,
+    events: &'a Events,
+) -> Result<(), Vec<Fault>> {
+    run.insert(Run::new(settings, ask, events).await?).stages().await
+}
+
+/// Ends a process that got a signal before it knew what was asked: usual report, without a comment.
+pub(crate) async fn unasked(stop: Stop, desk: &Desk<'_>, runner: &Runner, mut watch: Watch) -> u8 {
+    desk.teller.events().tell(Event::Fault(stop.fault(Duration::ZERO).at(Stage::Inputs)));
+    publish_within(desk.teller, runner, None, &mut watch).await;
+    end(desk.teller, desk.flow, &mut watch).await
+}
+
+/// Writes every surface. When the run must end meanwhile only the comment is cut off: the others are written at once.
+async fn publish_within(teller: &Teller, runner: &Runner, github: Option<&GithubSettings>, watch: &mut Watch) {
+    let (report, mut log) = (teller.report(), teller.log());
+    let mut publishing = pin!(publish(&report, runner, github, &mut log));
+    let written = match watch.over(publishing.as_mut()).await {
+        Ended::Done(_) => true,
+        Ended::Stopped(_) => watch.within(REPORT_BUDGET, publishing).await.is_some(),
+    };
+    if !written {
+        let fault = Fault::new(Code::CommentUnwritten, "the comment could not be written before the step had to end");
+        teller.log().event(&Event::Warning(fault), teller.elapsed());
+    }
+}
+
+/// Says the last line, and lets whoever reads the log read it to the end.
+async fn end(teller: &Teller, flow: &Flow, watch: &mut Watch) -> u8 {
+    teller.verdict();
+    if flow.is_hurried() || matches!(watch.over(flow.written()).await, Ended::Stopped(_)) {
+        watch.within(LOG_BUDGET, flow.written()).await;
+    }
+    teller.report().exit_code()
 }
 
 /// The post stage: removes what the main stage made and could not remove, because it was killed. There is nothing to do after
 /// a stage that ended by itself, and nothing to report of an executor that makes nothing.
-pub(crate) async fn sweep(runner: &Runner, mut log: Log) -> u8 {
+pub(crate) async fn sweep(runner: &Runner, mut log: Log, watch: &mut Watch, flow: &Flow) -> u8 {
     let Some(run) = &runner.state_run else { return 0 };
-    match sweep_away(run).await {
+    let mut sweeping = pin!(sweep_away(run));
+    let swept = match watch.over(sweeping.as_mut()).await {
+        Ended::Done(swept) => Some(swept),
+        Ended::Stopped(_) => watch.within(STOP_BUDGET, sweeping).await,
+    };
+    match swept.unwrap_or_else(|| Ok(vec!["stopped before everything was removed".to_owned()])) {
         Ok(said) => said.into_iter().for_each(|sentence| log.event(&Event::Note(sentence), Duration::ZERO)),
         Err(fault) => log.event(&Event::Warning(fault), Duration::ZERO),
     }
+    watch.within(CLOSE_BUDGET, flow.written()).await;
     0
 }
 
 /// The sidecar of `command: tunnel`: serves later steps until it is told to end, or the job is gone.
-pub(crate) async fn serve(ask: Ask, handover: &Handover, mut log: Log) -> u8 {
+pub(crate) async fn serve(ask: Ask, handover: &Handover, log: Log, watch: &mut Watch, flow: &Flow) -> u8 {
     let began = Instant::now();
-    let Ok(signals) = Signals::install() else { return Code::Bug.class().exit_code() };
-    let (events, receiver) = Events::channel();
-    let events = events.hiding(log.redactor().clone());
-    let told = RefCell::new(&mut log);
-    let mut watch =
-        Watch::new(receiver, signals, TUNNEL_LIFE, |event| told.borrow_mut().event(&event, began.elapsed()));
+    let redactor = log.redactor().clone();
+    let log = Mutex::new(log);
+    let hear = move |event| log.lock().unwrap_or_else(PoisonError::into_inner).event(&event, began.elapsed());
+    let events = Events::new(hear, flow.clone()).hiding(redactor);
+    watch.limit(TUNNEL_LIFE);
     let failed = |fault: Fault| {
         let text = serde_json::to_string(&fault).unwrap_or_default();
         events.tell(Event::Fault(fault));
         events.note(format!("{} fault {text}", handover.token));
     };
-    let settings = match &ask.settings {
-        Ok(settings) => settings,
+    let code = match &ask.settings {
+        Ok(settings) => {
+            let mut sidecar = Sidecar::new(settings, &ask.runner, handover, events.clone());
+            if let Ended::Done(Err(fault)) = watch.over(Box::pin(sidecar.serve())).await {
+                failed(fault);
+            }
+            match timeout(CLOSE_BUDGET, sidecar.close()).await {
+                Ok(Ok(passed)) => events.note(passed),
+                Ok(Err(fault)) => events.tell(Event::Warning(fault)),
+                Err(_) => events.note("the tunnel could not be closed in time"),
+            }
+            0
+        }
         Err(faults) => {
             faults.iter().take(1).cloned().for_each(failed);
-            watch.drain();
-            return Code::InputInvalid.class().exit_code();
+            Code::InputInvalid.class().exit_code()
         }
     };
-    let mut sidecar = Sidecar::new(settings, &ask.runner, handover, events.clone());
-    if let Ended::Done(Err(fault)) = watch.over(Box::pin(sidecar.serve())).await {
-        failed(fault);
-    }
-    match timeout(CLOSE_BUDGET, sidecar.close()).await {
-        Ok(Ok(passed)) => events.note(passed),
-        Ok(Err(fault)) => events.tell(Event::Warning(fault)),
-        Err(_) => events.note("the tunnel could not be closed in time"),
-    }
-    watch.drain();
-    0
+    watch.within(CLOSE_BUDGET, flow.written()).await;
+    code
 }
 
-/// Tells of a panic as of any other failure.
-pub(crate) async fn crashed(mut report: Report, said: String, runner: &Runner, mut log: Log) -> u8 {
-    let fault = Event::Fault(Fault::new(Code::Bug, format!("bastion-migrate itself failed: {said}")));
-    report.fold(&fault, Duration::ZERO);
-    log.event(&fault, Duration::ZERO);
+/// Tells of a panic that nobody has caught on the way as of any other failure, in the report that stood then.
+pub(crate) async fn crashed(said: &str, teller: &Teller, flow: &Flow, runner: &Runner) -> u8 {
+    flow.hurry();
+    teller.break_off(bug(said));
+    let (report, mut log) = (teller.report(), teller.log());
     publish(&report, runner, None, &mut log).await;
-    log.verdict(&report);
+    teller.verdict();
+    drop(timeout(CLOSE_BUDGET, flow.written()).await);
     report.exit_code()
+}
+
+fn bug(said: &str) -> Fault {
+    Fault::new(Code::Bug, format!("bastion-migrate itself failed: {said}"))
 }
 
 /// No job is longer.
@@ -146,8 +205,8 @@ enum Lock {
 }
 
 impl<'a> Run<'a> {
-    fn new(settings: &'a Settings, ask: &'a Ask, events: &'a Events) -> Result<Self, Vec<Fault>> {
-        let executor = Executor::new(settings, &ask.runner, &ask.handover, events)?;
+    async fn new(settings: &'a Settings, ask: &'a Ask, events: &'a Events) -> Result<Self, Vec<Fault>> {
+        let executor = Executor::new(settings, &ask.runner, &ask.handover, events).await?;
         let sites = Sites::new(settings, &ask.runner, events).map_err(one)?;
         Ok(Self { settings, events, executor, sites, lock: Lock::NotYet })
     }

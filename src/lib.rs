@@ -25,76 +25,152 @@ pub mod server;
 pub mod ssh;
 pub mod tool;
 
+use app::Desk;
+use bug::Panics;
 use executor::Handover;
 use fault::{Code, Fault};
+use github::env::Runner;
 use input::{Ask, Request};
-use report::{Log, Report, Surface};
-use run::event::Event;
+use report::{Log, Report, Surface, Teller};
+use run::{
+    aside::aside,
+    event::Event,
+    flow::Flow,
+    stop::{INPUT_BUDGET, Signals},
+    watch::{Ended, Watch},
+};
 use std::{
+    cell::OnceCell,
     ffi::OsString,
     io::{IsTerminal as _, Write as _},
+    pin::pin,
     process::ExitCode,
-    time::Duration,
 };
 
-/// What the process is.
-enum Started {
-    Run(Box<Ask>),
-    Sidecar(Box<Ask>, Handover),
-    Sweep(Box<github::env::Runner>),
-}
+/// Between two looks at signals, sockets and the clock so many tasks have their turn at most: one that has always something to
+/// do must not hold up a signal.
+const TURNS: u32 = 16;
 
 /// Runs the program: reads what is asked, masks the secrets, does it.
 #[must_use]
 pub fn start(args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> ExitCode {
-    let colourless = env.iter().any(|(name, value)| name == "NO_COLOR" && !value.is_empty());
-    let request = input::read(args, env);
-    if let Request::Print { text } = &request {
-        // Who closed the pipe does not want to read it.
-        drop(std::io::stdout().write_all(text.as_bytes()));
-        return ExitCode::SUCCESS;
-    }
-    let screen = match (std::io::stdout().is_terminal(), colourless) {
-        (false, _) => Surface::Pipe,
-        (true, true) => Surface::Terminal,
-        (true, false) => Surface::Colour,
-    };
-    let started = match request {
-        Request::Run(ask) => Started::Run(ask),
-        Request::Sweep(runner) => Started::Sweep(runner),
-        Request::Sidecar => match serde_json::from_reader::<_, Handover>(std::io::stdin()) {
-            Ok(handover) => Started::Sidecar(Box::new(input::handed_over(&handover.inputs)), handover),
-            // Whoever started it without telling it anything does not listen either.
-            Err(_) => return ExitCode::from(Code::Bug.class().exit_code()),
-        },
-        Request::Print { .. } => return ExitCode::SUCCESS,
-    };
-    let (runner, secrets, command, environment) = match &started {
-        Started::Run(ask) | Started::Sidecar(ask, _) => {
-            (ask.runner.clone(), ask.secrets.clone(), ask.command, ask.environment.clone())
-        }
-        Started::Sweep(runner) => ((**runner).clone(), Vec::new(), None, None),
-    };
-    let crashed = Report::new(command, environment, &runner);
-    let mut log = Log::new(&runner, screen, &secrets);
-    log.listen();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let panics = Panics::heard();
+    let process = Process { runner: Runner::from_env(&env), screen: screen(&env), flow: Flow::default(), panics };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().event_interval(TURNS).build() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            let fault = Fault::new(Code::Bug, "there is nothing to run on").because(&error);
-            log.event(&Event::Fault(fault), Duration::ZERO);
-            return ExitCode::from(Code::Bug.class().exit_code());
-        }
+        Err(error) => return process.can_not_run(&error),
     };
-    let code = bug::caught(
-        || match started {
-            Started::Run(ask) => runtime.block_on(app::run(*ask, log)),
-            Started::Sidecar(ask, handover) => runtime.block_on(app::serve(*ask, &handover, log)),
-            Started::Sweep(runner) => runtime.block_on(app::sweep(&runner, log)),
-        },
-        |said| runtime.block_on(app::crashed(crashed, said, &runner, Log::new(&runner, screen, &secrets))),
-    );
+    let teller = OnceCell::new();
+    let done = process.panics.caught(|| runtime.block_on(process.run(args, env, &teller)));
+    let code = done.unwrap_or_else(|said| {
+        let teller = teller.get_or_init(|| process.nameless());
+        let told = || runtime.block_on(app::crashed(&said, teller, &process.flow, &process.runner));
+        process.panics.caught(told).unwrap_or_else(|_again| Code::Bug.class().exit_code())
+    });
     // A name that is still being resolved is nobody's any more; dropping the runtime would wait for it.
     runtime.shutdown_background();
     ExitCode::from(code)
+}
+
+/// Who would read what is told.
+fn screen(env: &[(OsString, OsString)]) -> Surface {
+    let colourless = env.iter().any(|(name, value)| name == "NO_COLOR" && !value.is_empty());
+    match (std::io::stdout().is_terminal(), colourless) {
+        (false, _) => Surface::Pipe,
+        (true, true) => Surface::Terminal,
+        (true, false) => Surface::Colour,
+    }
+}
+
+/// What is known before anything is asked.
+#[derive(Debug)]
+struct Process {
+    runner: Runner,
+    screen: Surface,
+    flow: Flow,
+    panics: Panics,
+}
+
+impl Process {
+    /// Finds out what is asked, and does it. Signals count from the very beginning.
+    async fn run(&self, args: Vec<OsString>, env: Vec<(OsString, OsString)>, teller: &OnceCell<Teller>) -> u8 {
+        let signals = match Signals::install() {
+            Ok(signals) => signals,
+            Err(error) => {
+                return app::crashed(
+                    &format!("no handler for signals: {error}"),
+                    teller.get_or_init(|| self.nameless()),
+                    &self.flow,
+                    &self.runner,
+                )
+                .await;
+            }
+        };
+        let mut watch = Watch::new(signals, self.flow.clone());
+        let mut reading = pin!(aside(move || input::read(args, env)));
+        let (request, early) = match watch.over(reading.as_mut()).await {
+            Ended::Done(request) => (Some(request), None),
+            Ended::Stopped(stop) => (watch.within(INPUT_BUDGET, reading).await, Some(stop)),
+        };
+        match (request, early) {
+            (Some(Request::Run(ask)), early) => {
+                let teller = teller.get_or_init(|| self.teller(&ask));
+                Box::pin(app::run(*ask, &self.desk(teller), watch, early)).await
+            }
+            (None, Some(stop)) => {
+                let teller = teller.get_or_init(|| self.nameless());
+                app::unasked(stop, &self.desk(teller), &self.runner, watch).await
+            }
+            (Some(Request::Print { text }), _) => {
+                // Who closed the pipe does not want to read it.
+                drop(std::io::stdout().write_all(text.as_bytes()));
+                0
+            }
+            (Some(Request::Sweep(runner)), _) => {
+                let log = Log::new(&runner, self.screen, &[], &self.flow);
+                log.listen();
+                app::sweep(&runner, log, &mut watch, &self.flow).await
+            }
+            (Some(Request::Sidecar), None) => self.serve(&mut watch).await,
+            (Some(Request::Sidecar) | None, _) => Code::Cancelled.class().exit_code(),
+        }
+    }
+
+    async fn serve(&self, watch: &mut Watch) -> u8 {
+        let handover = aside(|| serde_json::from_reader::<_, Handover>(std::io::stdin()));
+        let handover = match watch.over(handover).await {
+            Ended::Done(Ok(handover)) => handover,
+            // Whoever started it without telling it anything does not listen either.
+            Ended::Done(Err(_)) => return Code::Bug.class().exit_code(),
+            Ended::Stopped(_) => return Code::Cancelled.class().exit_code(),
+        };
+        let ask = input::handed_over(&handover.inputs);
+        let log = Log::new(&ask.runner, self.screen, &ask.secrets, &self.flow);
+        log.listen();
+        app::serve(ask, &handover, log, watch, &self.flow).await
+    }
+
+    fn desk<'d>(&'d self, teller: &'d Teller) -> Desk<'d> {
+        Desk { teller, panics: &self.panics, flow: &self.flow }
+    }
+
+    /// Masks the secrets, before anything else is said.
+    fn teller(&self, ask: &Ask) -> Teller {
+        let log = Log::new(&ask.runner, self.screen, &ask.secrets, &self.flow);
+        log.listen();
+        Teller::new(Report::new(ask.command, ask.environment.clone(), &ask.runner), log, self.flow.clone())
+    }
+
+    /// Tells of a run of which nothing is known, no secret either.
+    fn nameless(&self) -> Teller {
+        let log = Log::new(&self.runner, self.screen, &[], &self.flow);
+        Teller::new(Report::new(None, None, &self.runner), log, self.flow.clone())
+    }
+
+    fn can_not_run(&self, error: &std::io::Error) -> ExitCode {
+        let fault = Fault::new(Code::Bug, "there is nothing to run on").because(error);
+        let mut log = Log::to(Box::new(std::io::stdout()), &self.runner, self.screen, &[]);
+        log.event(&Event::Fault(fault), std::time::Duration::ZERO);
+        ExitCode::from(Code::Bug.class().exit_code())
+    }
 }

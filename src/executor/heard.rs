@@ -14,6 +14,9 @@ const KEPT: usize = 200;
 /// Lines of a listing; more migrations than this nobody has.
 const LISTED: usize = 100_000;
 
+/// Bytes of them, of lines as they come.
+const LISTED_BYTES: usize = 32 << 20;
+
 /// `lock_not_available` (PostgreSQL manual, appendix A).
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
@@ -22,6 +25,8 @@ const LOCK_NOT_AVAILABLE: &str = "55P03";
 pub(super) struct Said {
     /// On standard output: a listing is read from it.
     pub(super) out: Vec<String>,
+    /// Bytes of that.
+    length: usize,
     /// The last lines on standard error.
     err: VecDeque<String>,
     /// The migration that it began last.
@@ -32,7 +37,10 @@ impl Said {
     /// Takes in what it says; returns the migration that it begins with that, if it is another one than before.
     pub(super) fn take(&mut self, recipe: &Recipe, output: Output<'_>) -> Option<Begun> {
         match output {
-            Output::Out(line) if self.out.len() < LISTED => self.out.push(line.to_owned()),
+            Output::Out(line) if self.out.len() < LISTED && self.length < LISTED_BYTES => {
+                self.length += line.len();
+                self.out.push(line.to_owned());
+            }
             Output::Err(line) => {
                 if self.err.len() == KEPT {
                     self.err.pop_front();

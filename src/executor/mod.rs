@@ -109,7 +109,7 @@ impl<'a> Executor<'a> {
     ///
     /// # Errors
     /// Everything that is wrong with its files.
-    pub fn new(
+    pub async fn new(
         settings: &'a Settings,
         runner: &'a Runner,
         handover: &'a [(String, Secret)],
@@ -119,7 +119,7 @@ impl<'a> Executor<'a> {
             _ if settings.command == Command::Tunnel => {
                 Self::Tunnel(Box::new(Tunnel::new(settings, runner, handover, events.clone())))
             }
-            Place::Sql => Self::Sql(Box::new(Sql::new(settings, runner, events.clone())?)),
+            Place::Sql => Self::Sql(Box::new(Sql::new(settings, runner, events.clone()).await?)),
             Place::Tool(tool) => {
                 let foreign = Foreign::new(settings, tool, runner, events).map_err(|fault| vec![fault])?;
                 Self::Foreign(Box::new(foreign))

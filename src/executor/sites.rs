@@ -170,7 +170,8 @@ impl<'a> Sites<'a> {
             return Err(Fault::new(Code::Bug, format!("nobody could answer `{}` there", together.line.shown())));
         };
         self.begun.replace(None);
-        containers.ask(self.way()?, image, together, |output| self.hear(output, said)).await
+        let ask = Box::pin(containers.ask(self.way()?, image, together, |output| self.hear(output, said)));
+        self.events.paced(ask).await
     }
 
     /// Whether a tool waits for a word.
@@ -202,7 +203,8 @@ impl<'a> Sites<'a> {
 
     pub(super) async fn ended(&self, task: Task<'_>, turn: Turn, said: &RefCell<Said>) -> Result<Ended, Fault> {
         let (began, before) = (Instant::now(), self.around());
-        let status = self.run(task, turn, |output| self.hear(output, said)).await?;
+        let run = Box::pin(self.run(task, turn, |output| self.hear(output, said)));
+        let status = self.events.paced(run).await?;
         Ok(Ended { status, around: self.around().since(&before, began) })
     }
 

@@ -16,7 +16,10 @@ use crate::{
         rows,
     },
     reach::Reach,
-    run::event::{Change, Coverage, Event, Events, MigrationId, PlanFacts, Proof},
+    run::{
+        aside::aside,
+        event::{Change, Coverage, Event, Events, MigrationId, PlanFacts, Proof},
+    },
 };
 
 /// The executor and what it knows so far.
@@ -55,8 +58,9 @@ impl<'a> Sql<'a> {
     ///
     /// # Errors
     /// Everything that is wrong with them.
-    pub fn new(settings: &'a Settings, runner: &'a Runner, events: Events) -> Result<Self, Vec<Fault>> {
-        let files = migrate::read(&settings.sql)?;
+    pub async fn new(settings: &'a Settings, runner: &'a Runner, events: Events) -> Result<Self, Vec<Fault>> {
+        let directory = settings.sql.clone();
+        let files = aside(move || migrate::read(&directory)).await?;
         files.doubts().iter().for_each(|doubt| events.tell(Event::Warning(doubt.clone())));
         Ok(Self {
             layout: files.layout(),

@@ -12,6 +12,7 @@ use crate::{
         rows,
     },
     reach::Reach,
+    run::aside::aside,
 };
 use std::{path::Path, time::Duration};
 use tokio::time::timeout;
@@ -22,7 +23,8 @@ use tokio_postgres::error::{Error, ErrorPosition};
 /// # Errors
 /// What the server says of it, with its place; `step-timeout`.
 pub(super) async fn run(sites: &Sites<'_>, shown: &str, path: &Path, limit: Option<Duration>) -> Result<(), Fault> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let file = path.to_owned();
+    let text = aside(move || std::fs::read_to_string(file)).await.map_err(|error| {
         Fault::new(Code::FileUnreadable, format!("the file `{shown}` can't be read"))
             .because(&error)
             .in_file(Place::whole(shown))

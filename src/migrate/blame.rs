@@ -26,8 +26,7 @@ pub(super) fn fault(error: &Error, migration: &Migration, sent: Span, completed:
 /// Returns the statement that failed: the server has completed so many of the message's before it, each with a message of
 /// its own.
 fn failing(migration: &Migration, sent: Span, completed: usize) -> Option<Span> {
-    let inside = |statement: &Span| sent.start <= statement.start && statement.end <= sent.end;
-    migration.statements().into_iter().filter(inside).nth(completed)
+    migration.statements(sent).nth(completed)
 }
 
 /// Returns the server's position, which it gives for what it can't parse or name, or else where the statement is.

@@ -1,7 +1,7 @@
 //! What names a file's content in a ledger.
 
 use crate::ledger::hex;
-use sha2::{Digest as _, Sha256, Sha384};
+use sha2::{Digest, Sha256, Sha384};
 use std::fmt;
 
 /// The checksum of one file, as its layout's ledger keeps it.
@@ -16,14 +16,13 @@ impl Checksum {
     /// Of a plain file: SHA-256 of its bytes with CRLF read as LF, so that a checkout with `core.autocrlf` is no change.
     #[must_use]
     pub fn plain(content: &[u8]) -> Self {
-        Self { bytes: Sha256::digest(with_lf(content)).to_vec(), variants: Vec::new() }
+        Self { bytes: with_line_ends::<Sha256>(content, b"\n"), variants: Vec::new() }
     }
 
     /// Of a file of sqlx: SHA-384 of its bytes as they are (sqlx-core 0.9, `migrate/migration.rs`).
     #[must_use]
     pub fn sqlx(content: &[u8]) -> Self {
-        let lf = with_lf(content);
-        let variants = [with_crlf(&lf), lf].iter().map(|variant| Sha384::digest(variant).to_vec()).collect();
+        let variants = [&b"\r\n"[..], b"\n"].map(|end| with_line_ends::<Sha384>(content, end)).to_vec();
         Self { bytes: Sha384::digest(content).to_vec(), variants }
     }
 
@@ -52,13 +51,19 @@ impl fmt::Debug for Checksum {
     }
 }
 
-fn with_lf(content: &[u8]) -> Vec<u8> {
-    let next = content.iter().skip(1).map(Some).chain([None]);
-    content.iter().zip(next).filter(|pair| *pair != (&b'\r', Some(&b'\n'))).map(|(byte, _)| *byte).collect()
-}
-
-fn with_crlf(lf: &[u8]) -> Vec<u8> {
-    lf.iter().flat_map(|byte| if *byte == b'\n' { &b"\r\n"[..] } else { std::slice::from_ref(byte) }).copied().collect()
+/// The digest of the text with these line ends instead of its own, which is never in memory.
+fn with_line_ends<D: Digest>(content: &[u8], end: &[u8]) -> Vec<u8> {
+    let mut digest = D::new();
+    for line in content.split_inclusive(|byte| *byte == b'\n') {
+        match line.strip_suffix(b"\n") {
+            Some(line) => {
+                digest.update(line.strip_suffix(b"\r").unwrap_or(line));
+                digest.update(end);
+            }
+            None => digest.update(line),
+        }
+    }
+    digest.finalize().to_vec()
 }
 
 #[cfg(test)]

@@ -170,7 +170,8 @@ impl<'a> File<'a> {
         let remark = block.map(|_| {
             format!("{}: its BEGIN and COMMIT are left to the transaction that every file has", self.source.file)
         });
-        let work = match sent.iter().any(|statement| statement.raw.data.is_some()) {
+        let has_rows = sent.iter().any(|statement| statement.raw.data.is_some());
+        let work = match has_rows || self.source.text.len() > LONGEST_PIECE {
             true => Work::Pieces(pieces(sent.into_iter())),
             false => Work::Whole,
         };
@@ -320,12 +321,15 @@ fn pieces<'r>(statements: impl Iterator<Item = &'r Read>) -> Vec<Piece> {
     for Read { raw, .. } in statements {
         match (raw.data, pieces.last_mut()) {
             (Some(data), _) => pieces.push(Piece::Copy { statement: raw.span, data }),
-            (None, Some(Piece::Sql(span))) => span.end = raw.span.end,
+            (None, Some(Piece::Sql(span))) if raw.span.end - span.start <= LONGEST_PIECE => span.end = raw.span.end,
             (None, _) => pieces.push(Piece::Sql(raw.span)),
         }
     }
     pieces
 }
+
+/// More than this goes piece by piece, whole statements each: a message stands in memory three times until it is sent.
+const LONGEST_PIECE: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -389,6 +393,20 @@ mod tests {
         let expected =
             [("SET a = 1;\nCREATE TABLE t ();", ""), ("COPY t FROM stdin;", "1\n"), ("SELECT 1;\nSELECT 2;", "")];
         assert_eq!(shown(text, &pieces), expected);
+    }
+
+    #[test]
+    fn a_long_file_goes_in_pieces_of_whole_statements() {
+        let row = "INSERT INTO t VALUES ('a;b');\n";
+        let text = row.repeat(3 * LONGEST_PIECE / row.len());
+        let Ok(Work::Pieces(pieces)) = work(&text) else { panic!("it goes at once") };
+        let spans = pieces.iter().map(|piece| match piece {
+            Piece::Sql(span) => span.of(&text),
+            Piece::Copy { .. } => panic!("there are no rows"),
+        });
+        let spans: Vec<&str> = spans.collect();
+        assert!(spans.len() >= 3 && spans.iter().all(|span| span.len() <= LONGEST_PIECE && span.ends_with(';')));
+        assert_eq!(spans.join("\n") + "\n", text);
     }
 
     #[test]

@@ -268,8 +268,9 @@ impl Entry {
             let fault = Fault::new(Code::FileUnreadable, format!("`{}` can't be read", self.file)).because(&error);
             vec![fault.in_file(Place::whole(&self.file))]
         })?;
-        let content = Content::read(&self.file, &bytes)?;
-        Ok(Found { id, content, plain: Checksum::plain(&bytes), sqlx: Checksum::sqlx(&bytes) })
+        let (plain, sqlx) = (Checksum::plain(&bytes), Checksum::sqlx(&bytes));
+        // The bytes become the text: a second copy would be as long as the file.
+        Ok(Found { id, content: Content::read(&self.file, bytes)?, plain, sqlx })
     }
 }
 

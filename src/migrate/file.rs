@@ -42,12 +42,15 @@ impl Migration {
         Source { file: &self.id.file, text: &self.body }
     }
 
-    /// Where its statements are, in order. The server answers a whole file with one `CommandComplete` for each that
-    /// succeeded, so their count is the index of the one that failed.
-    #[must_use]
-    pub fn statements(&self) -> Vec<Span> {
-        let script = split(self.source()).unwrap_or_default();
-        script.statements.into_iter().map(|raw| raw.span).collect()
+    /// Where the statements of this part of it are, in order, which begins with one. The server answers a part with one
+    /// `CommandComplete` for each that succeeded, so their count is the index of the one that failed.
+    pub fn statements(&self, part: Span) -> impl Iterator<Item = Span> + use<> {
+        let script = split(Source { text: part.of(&self.body), ..self.source() }).unwrap_or_default();
+        let in_body = move |byte| part.start + byte;
+        script
+            .statements
+            .into_iter()
+            .map(move |raw| Span { start: in_body(raw.span.start), end: in_body(raw.span.end) })
     }
 }
 
@@ -67,9 +70,9 @@ impl Content {
     /// # Errors
     ///
     /// All that is wrong with its text.
-    pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Self, Vec<Fault>> {
-        let body = text(file, bytes).map_err(|fault| vec![fault])?;
-        let source = Source { file, text: body };
+    pub(super) fn read(file: &str, bytes: impl Into<Vec<u8>>) -> Result<Self, Vec<Fault>> {
+        let body = text(file, bytes.into()).map_err(|fault| vec![fault])?;
+        let source = Source { file, text: &body };
         let undo = directive::refuse_undo(source);
         let cut = split(source).and_then(|script| decide(source, &script).map(|decision| (script, decision)));
         let (script, decision) = match (undo, cut) {
@@ -78,15 +81,16 @@ impl Content {
             (Err(fault), Ok(_)) => return Err(vec![fault]),
             (Err(fault), Err(faults)) => return Err([fault].into_iter().chain(faults).collect()),
         };
-        let blanks = script.ignored.iter().copied().chain(decision.ours.iter().flat_map(|span| said(body, *span)));
-        let body = blanked(body, blanks);
+        let ours = decision.ours.iter().flat_map(|span| said(&body, *span));
+        let blanks: Vec<Span> = script.ignored.iter().copied().chain(ours).collect();
+        let body = blanked(body, &blanks);
         let leaves_traces = leaves_traces(&body);
         Ok(Self { body, work: decision.work, modes: decision.modes, remark: decision.remark, leaves_traces })
     }
 }
 
 /// The text of a file. PostgreSQL can't take NUL in a query, and UTF-16 is full of them.
-fn text<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Fault> {
+fn text(file: &str, bytes: Vec<u8>) -> Result<String, Fault> {
     let fault = |before: &[u8], what: &str| {
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         let place = Place { file: file.to_owned(), line: Some(line), column: None, excerpt: None };
@@ -95,14 +99,17 @@ fn text<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Fault> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(fault(&[], "it begins with the mark of UTF-16"));
     }
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let (valid, rest) = bytes.split_at(error.valid_up_to());
+    let mut text = String::from_utf8(bytes).map_err(|error| {
+        let (valid, rest) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
         fault(valid, &format!("byte 0x{:02x} at offset {}", rest.first().unwrap_or(&0), valid.len()))
     })?;
     if let Some((before, _)) = text.split_once('\0') {
         return Err(fault(before.as_bytes(), &format!("a NUL byte at offset {}", before.len())));
     }
-    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+    if text.starts_with('\u{feff}') {
+        text.remove(0);
+    }
+    Ok(text)
 }
 
 /// Lists the words of a statement, without the comments between them.
@@ -113,8 +120,7 @@ fn said(text: &str, statement: Span) -> Vec<Span> {
 }
 
 /// Returns the text with these stretches replaced by as many spaces; all of them are ASCII, so bytes are characters.
-fn blanked(text: &str, blanks: impl Iterator<Item = Span>) -> String {
-    let mut body = text.to_owned();
+fn blanked(mut body: String, blanks: &[Span]) -> String {
     for span in blanks {
         body.replace_range(span.start..span.end, &" ".repeat(span.end - span.start));
     }
@@ -191,7 +197,8 @@ mod tests {
             remark: None,
             leaves_traces: false,
         };
-        let texts: Vec<_> = migration.statements().iter().map(|span| span.of(&migration.body)).collect();
+        let texts: Vec<_> =
+            migration.statements(Span::whole(&migration.body)).map(|span| span.of(&migration.body)).collect();
         assert_eq!(texts, ["SELECT 1;", "COPY t FROM STDIN;", "SELECT 2"]);
         assert_eq!(migration.description(), "a b");
     }

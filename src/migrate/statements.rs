@@ -20,11 +20,13 @@ use crate::{
     run::event::{Event, MigrationId},
 };
 use sha2::{Digest as _, Sha256};
+use std::cell::RefCell;
 use tokio::time::Instant;
 
 pub(super) async fn apply(apply: &Apply<'_>, migration: &Migration, list: &[Statement]) -> Result<(), Fault> {
     let table = apply.ledger.progress_table();
-    let walk = Walk { apply, migration, list, progress: Progress { table: &table, version: migration.id.version } };
+    let progress = Progress { table: &table, version: migration.id.version };
+    let walk = Walk { apply, migration, list, progress, hashed: RefCell::default() };
     let result = walk.all().await;
     if result.is_err() {
         // What the file set must not reach the next try.
@@ -99,6 +101,8 @@ struct Walk<'a> {
     migration: &'a Migration,
     list: &'a [Statement],
     progress: Progress<'a>,
+    /// So many statements, and their digest.
+    hashed: RefCell<(usize, Sha256)>,
 }
 
 impl Walk<'_> {
@@ -265,11 +269,14 @@ impl Walk<'_> {
 
     /// SHA-256 of the first `number` statements.
     fn checksum(&self, number: usize) -> String {
-        let mut digest = Sha256::new();
-        for statement in self.list.iter().take(number) {
+        // Each is asked for after the one before it: what is hashed already is not hashed again.
+        let (done, digest) = self.hashed.take();
+        let (done, mut digest) = if done <= number { (done, digest) } else { (0, Sha256::new()) };
+        for statement in self.list.iter().take(number).skip(done) {
             digest.update(statement.span.of(&self.migration.body));
             digest.update([0]);
         }
+        self.hashed.replace((number, digest.clone()));
         hex::encode(&digest.finalize())
     }
 

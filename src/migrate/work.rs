@@ -7,7 +7,8 @@ use super::{modes::Modes, name::QualifiedName, span::Span};
 pub enum Work {
     /// One transaction together with its ledger row; the body goes as one simple query.
     Whole,
-    /// One transaction together with its ledger row; there is `COPY … FROM STDIN` in it, which a simple query can't carry.
+    /// One transaction together with its ledger row; it is long, or there is `COPY … FROM STDIN` in it, which a simple query
+    /// can't carry.
     Pieces(Vec<Piece>),
     /// No transaction: one statement at a time, so that a failed run can resume.
     Statements {

@@ -230,8 +230,11 @@ where
             match poll_fn(|context| connection.poll_message(context)).await {
                 None => return None,
                 Some(Err(error)) => return Some(fault::session(&error)),
-                Some(Ok(AsyncMessage::Notice(notice))) => events
-                    .tell(Event::Notice { severity: notice.severity().to_owned(), text: notice.message().to_owned() }),
+                Some(Ok(AsyncMessage::Notice(notice))) => {
+                    let (severity, text) = (notice.severity().to_owned(), notice.message().to_owned());
+                    events.tell(Event::Notice { severity, text });
+                    events.room().await;
+                }
                 Some(Ok(_)) => {}
             }
         }

@@ -2,6 +2,7 @@
 
 use super::{
     outcome::Report,
+    outlet::Outlet,
     redact::Redacted as _,
     sink::{Sink, Traces, visible},
     verdict::Verdict,
@@ -14,6 +15,7 @@ use crate::{
         env::Runner,
     },
     run::event::{Event, Phase, StepId},
+    run::flow::Flow,
     secret::{Redactor, Secret},
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -39,8 +41,8 @@ pub enum Surface {
 /// `=` of the whole job.
 const SHORTEST_MASK: usize = 4;
 
-/// Tells the run while it happens.
-#[derive(Debug)]
+/// Tells the run while it happens. A clone writes to the same stream.
+#[derive(Clone, Debug)]
 pub struct Log {
     sink: Sink,
     runner_debug: bool,
@@ -52,16 +54,25 @@ pub struct Log {
 
 impl Log {
     /// A log on standard output. Inside of Actions the surface is Actions, whatever `screen` says, and the secrets are masked
-    /// before anything else is written.
+    /// before anything else is written. `flow` learns how much of it is not written yet.
     #[must_use]
-    pub fn new(runner: &Runner, screen: Surface, secrets: &[Secret]) -> Self {
-        Self::to(Box::new(io::stdout()), runner, screen, secrets)
+    pub fn new(runner: &Runner, screen: Surface, secrets: &[Secret], flow: &Flow) -> Self {
+        let out: Box<dyn Write + Send> = match surface(runner, screen) {
+            // The bar is drawn between the lines, at once; and a terminal is read.
+            Surface::Terminal | Surface::Colour => Box::new(io::stdout()),
+            Surface::Actions | Surface::Pipe => match Outlet::start(io::stdout(), flow.clone()) {
+                Ok(outlet) => Box::new(outlet),
+                // Without a thread it is written as it comes.
+                Err(_) => Box::new(io::stdout()),
+            },
+        };
+        Self::to(out, runner, screen, secrets)
     }
 
     /// The same on another stream.
     #[must_use]
     pub fn to(out: Box<dyn Write + Send>, runner: &Runner, screen: Surface, secrets: &[Secret]) -> Self {
-        let surface = if runner.in_actions { Surface::Actions } else { screen };
+        let surface = surface(runner, screen);
         let sink = Sink::new(out, Redactor::new(secrets), surface);
         let masks = secrets.iter().filter(|_| surface == Surface::Actions).flat_map(masks);
         masks.for_each(|value| sink.command(&command::add_mask(value)));
@@ -193,6 +204,10 @@ impl Log {
         ProgressBar::with_draw_target(total, ProgressDrawTarget::stdout())
             .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
     }
+}
+
+fn surface(runner: &Runner, screen: Surface) -> Surface {
+    if runner.in_actions { Surface::Actions } else { screen }
 }
 
 /// What the runner is told to hide: each line of the secret, because the log has only lines.

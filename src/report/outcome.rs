@@ -165,6 +165,8 @@ pub struct Report {
     pub blocked: Vec<String>,
     /// The server's messages, the newest [`NOTICES_KEPT`] of them.
     pub notices: Vec<NoticeReport>,
+    /// Messages of the server and of tools that are neither here nor in the log.
+    pub skipped: u64,
     /// What did not decide the outcome.
     pub warnings: Vec<Fault>,
     /// What did; all of them, the first cause first.
@@ -224,6 +226,7 @@ impl Report {
                 }
                 self.notices.push(NoticeReport { severity: severity.clone(), text: text.clone() });
             }
+            Event::Skipped { messages } => self.skipped = self.skipped.saturating_add(*messages),
             Event::Image(facts) => self.image = Some(facts.clone()),
             Event::Tunnel(facts) => self.tunnel = Some(facts.clone()),
             Event::Used(usage) => self.usage = Some(*usage),
@@ -306,6 +309,14 @@ impl Report {
     #[must_use]
     pub fn open_stage(&self) -> Option<Stage> {
         self.stages.iter().rev().find(|stage| stage.took_ms.is_none()).map(|stage| stage.stage)
+    }
+
+    /// The migrations that may be under way: many are sent ahead before the first of them is told of.
+    #[must_use]
+    pub fn under_way(&self) -> Vec<i64> {
+        let open = self.stages.iter().any(|stage| stage.stage == Stage::Migrate && stage.took_ms.is_none());
+        let is_open = |entry: &&MigrationReport| open && matches!(entry.fate, Fate::Pending | Fate::Running);
+        self.migrations.iter().filter(is_open).map(|entry| entry.id.version).collect()
     }
 
     /// The migrations that the database does not have: not begun, or begun and rolled back.

@@ -5,6 +5,7 @@
 
 use super::outcome::{Fate, MigrationReport, Outcome, Report};
 use serde::Serialize;
+use serde_json::Value;
 
 /// What the output `report` may take, in bytes; all outputs of a job together may take 1 MB.
 const REPORT_LIMIT: usize = 256 * 1024;
@@ -74,14 +75,16 @@ fn named(entry: &MigrationReport) -> Named<'_> {
 /// A part of the report that can be emptied.
 type Cut = (&'static str, fn(&mut Report));
 
-/// The whole report; the least telling parts are emptied until it fits.
+/// The whole report; the least telling parts are emptied until it fits, and what is left then is shortened.
 fn whole(report: &Report) -> String {
-    let cuts: [Cut; 5] = [
+    let cuts: [Cut; 7] = [
         ("notices", |report| report.notices.clear()),
         ("plan.pending", |report| report.plan.iter_mut().for_each(|plan| plan.pending.clear())),
         ("migrations", |report| report.migrations.clear()),
         ("schema", |report| report.schema.clear()),
         ("warnings", |report| report.warnings.clear()),
+        ("blocked", |report| report.blocked.clear()),
+        ("steps", |report| report.steps.clear()),
     ];
     let (outcome, exit_code) = (report.outcome(), report.exit_code());
     let (mut report, mut left_out) = (report.clone(), Vec::new());
@@ -91,9 +94,44 @@ fn whole(report: &Report) -> String {
         if text.len() <= REPORT_LIMIT {
             return text;
         }
-        let Some((name, cut)) = cuts.next() else { return String::new() };
+        let Some((name, cut)) = cuts.next() else { break };
         cut(&mut report);
         left_out.push(name);
+    }
+    left_out.push("long texts and lists");
+    let all = serde_json::to_value(Whole { outcome, exit_code, left_out: &left_out, report: &report });
+    let mut all = all.expect("texts, numbers and lists of them always have a JSON form");
+    let mut length = LONGEST_TEXT;
+    loop {
+        shorten(&mut all, length);
+        let text = json(&all);
+        if text.len() <= REPORT_LIMIT || length == 0 {
+            return text;
+        }
+        length /= 2;
+    }
+}
+
+/// So many letters of a text are kept at first where everything has to be shorter.
+const LONGEST_TEXT: usize = 4_096;
+
+/// Keeps so many letters of each text, and of each list as many entries as are a tenth of that.
+fn shorten(value: &mut Value, length: usize) {
+    match value {
+        Value::String(text) => {
+            if let Some((end, _)) = text.char_indices().nth(length) {
+                text.truncate(end);
+                text.push('…');
+            }
+        }
+        Value::Array(entries) => {
+            entries.truncate(length / 10 + 1);
+            entries.iter_mut().for_each(|entry| shorten(entry, length));
+        }
+        Value::Object(fields) => {
+            fields.iter_mut().filter(|(name, _)| *name != "left_out").for_each(|(_, value)| shorten(value, length));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -104,8 +142,10 @@ fn json(value: &impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::{super::sample, *};
-    use crate::fault::{Code, Fault};
-    use serde_json::Value;
+    use crate::{
+        fault::{Code, Fault, Place},
+        run::event::DatabaseFacts,
+    };
     use std::collections::BTreeMap;
 
     fn of(told: &sample::Told) -> BTreeMap<&'static str, String> {
@@ -184,6 +224,36 @@ mod tests {
         let parsed: Value = serde_json::from_str(&whole).unwrap();
         assert!(whole.len() <= REPORT_LIMIT);
         assert_eq!(parsed["left_out"], serde_json::json!(["notices", "plan.pending", "migrations"]));
+    }
+
+    #[test]
+    fn the_report_is_never_empty_however_long_what_can_not_be_emptied_is() {
+        let long = |letter: &str| letter.repeat(300_000);
+        let fault =
+            |cause: String| Fault::new(Code::FileSyntax, cause).in_file(Place::whole(&long("f"))).detail(long("d"));
+        let one = vec![fault(long("\u{1}"))];
+        let many = (0..20_000)
+            .map(|number| fault(number.to_string()).detail("x"))
+            .map(|fault| Fault { place: None, detail: vec!["y".repeat(40); 3], ..fault })
+            .collect();
+        for faults in [one, many] {
+            let mut report = sample::report(&sample::failed());
+            report.faults = faults;
+            report.environment = Some(long("ü"));
+            let facts = report.database.clone().unwrap();
+            report.database = Some(DatabaseFacts { name: long("n"), role: long("\""), ..facts });
+            report.blocked = vec![long("b"); 20];
+            let whole = whole(&report);
+            assert!(whole.len() <= REPORT_LIMIT, "{}", whole.len());
+            let parsed: Value = serde_json::from_str(&whole).unwrap();
+            assert_eq!(
+                (&parsed["outcome"], &parsed["exit_code"]),
+                (&"failed".into(), &Value::from(report.exit_code()))
+            );
+            assert_eq!(parsed["faults"][0]["code"], "file-syntax");
+            assert_eq!(parsed["left_out"].as_array().unwrap().last().unwrap(), "long texts and lists");
+            assert!(parsed["database"]["name"].as_str().unwrap().ends_with("n…"));
+        }
     }
 
     const DOCUMENT: &str = include_str!("../../docs/outputs.md");

@@ -71,7 +71,7 @@ redacted! {
     Report {
         environment, run_url, bastion, database, image, settings, tunnel, plan, migrations, steps, schema, blocked, notices,
         warnings, faults
-    } { command, stages, changed, verified, proof, usage, duration_ms }
+    } { command, stages, changed, verified, proof, skipped, usage, duration_ms }
 }
 
 impl Redacted for Excerpt {
@@ -127,6 +127,7 @@ impl Redacted for Event {
             | Self::Failed { .. }
             | Self::Forgotten { .. }
             | Self::InDoubt { .. }
+            | Self::Skipped { .. }
             | Self::Used(_)
             | Self::Compared(_)
             | Self::Verified(_) => self.clone(),

@@ -93,11 +93,9 @@ impl Sink {
 
 impl Out {
     fn write(&mut self, lines: &[String]) {
-        for line in lines {
-            if !self.deaf {
-                let written = self.to.write_all(format!("{line}\n").as_bytes()).and_then(|()| self.to.flush());
-                self.deaf = written.is_err();
-            }
+        if !self.deaf && !lines.is_empty() {
+            let text = lines.join("\n") + "\n";
+            self.deaf = self.to.write_all(text.as_bytes()).and_then(|()| self.to.flush()).is_err();
         }
     }
 }

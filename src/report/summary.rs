@@ -221,7 +221,11 @@ fn in_the_way(report: &Report, page: &mut Page) {
     for (at, notice) in report.notices.iter().enumerate() {
         let heading = match (at, report.notices.len()) {
             (0, NOTICES_KEPT) => {
-                format!("### Messages of the server\n\nThe newest {NOTICES_KEPT}; the log has all.\n\n")
+                let log = match report.skipped {
+                    0 => "the log has all".to_owned(),
+                    skipped => format!("there was no time to show {} more", words::grouped(skipped)),
+                };
+                format!("### Messages of the server\n\nThe newest {NOTICES_KEPT}; {log}.\n\n")
             }
             (0, _) => "### Messages of the server\n\n".to_owned(),
             _ => String::new(),

@@ -76,6 +76,9 @@ pub(super) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
         Event::Begun { name, schema: Some(schema) } => text(Tone::Quiet, format!("  begun {schema}: {name}")),
         Event::Calling { command } => text(Tone::Plain, format!("  $ {}", indented(command))),
         Event::Output { line } => text(Tone::Quiet, format!("  | {line}")),
+        Event::Skipped { messages } => {
+            text(Tone::Quiet, format!("  … and {} more messages, which there was no time to show", grouped(*messages)))
+        }
         Event::Blocked { text: who } => text(Tone::Warning, format!("  {}", indented(who))),
         Event::Tunnel(facts) => text(Tone::Good, format!("  tunnel    {}:{}", facts.host, facts.port)),
         Event::Image(facts) => text(Tone::Plain, image(facts)),
@@ -197,6 +200,16 @@ pub(super) fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{plural}")
 }
 
+/// `29,999,000`.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let comma = |(at, digit): (usize, char)| {
+        let between = at > 0 && (digits.len() - at).is_multiple_of(3);
+        between.then_some(',').into_iter().chain([digit])
+    };
+    digits.chars().enumerate().flat_map(comma).collect()
+}
+
 /// Milliseconds for people.
 pub(super) fn took(millis: u64) -> String {
     match millis {
@@ -220,6 +233,11 @@ mod tests {
             [0, 12, 999, 1_234, 59_999, 61_500].map(took),
             ["0 ms", "12 ms", "999 ms", "1.2 s", "59.9 s", "1 min 01 s"]
         );
+    }
+
+    #[test]
+    fn groups_the_digits_of_what_is_large() {
+        assert_eq!([7, 999, 1_000, 29_999_000].map(grouped), ["7", "999", "1,000", "29,999,000"]);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The only vocabulary of progress: what the stages tell, what the log prints, what the report is folded from.
 
+use super::flow::Flow;
 use crate::{
     fault::{Fault, Stage},
     secret::Redactor,
 };
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 /// One thing that happened. Text in it that comes from outside (a server, a file) is hostile until it is rendered.
@@ -103,6 +104,11 @@ pub enum Event {
     Output {
         /// The line.
         line: String,
+    },
+    /// Messages of a server or a tool that nobody could be told one by one.
+    Skipped {
+        /// How many.
+        messages: u64,
     },
     /// Somebody waits for somebody else's lock. Of queries of others it has the first words.
     Blocked {
@@ -354,20 +360,36 @@ pub struct PlanFacts {
     pub digest: String,
 }
 
-/// Where events go: cheap to clone, never blocks. What has to be cut before it is told is redacted with [`Self::redactor`]
-/// before it is cut: a half of a secret is not found any more.
+impl Event {
+    /// Whether it is one of those that come in floods, and that nothing hangs on.
+    fn is_message(&self) -> bool {
+        matches!(self, Self::Notice { .. } | Self::Output { .. })
+    }
+}
+
+/// Where events go, in the order in which they are told: cheap to clone, never blocks. Messages, and they alone, may be counted
+/// and left out. What has to be cut before it is told is redacted with [`Self::redactor`] before it is cut: a half of a secret
+/// is not found any more.
 #[derive(Clone)]
 pub struct Events {
-    to: mpsc::UnboundedSender<Event>,
+    ear: Arc<dyn Fn(Event) + Send + Sync>,
+    flow: Flow,
     redactor: Redactor,
 }
 
 impl Events {
-    /// A sender and the one place that listens.
+    /// Events for this ear. `flow` knows how much of what it was told is not written yet.
+    #[must_use]
+    pub fn new(ear: impl Fn(Event) + Send + Sync + 'static, flow: Flow) -> Self {
+        Self { ear: Arc::new(ear), flow, redactor: Redactor::default() }
+    }
+
+    /// Events that wait for whoever looks at them, however many they are.
     #[must_use]
     pub fn channel() -> (Self, mpsc::UnboundedReceiver<Event>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Self { to: sender, redactor: Redactor::default() }, receiver)
+        // When nobody looks any more there is nobody left to tell.
+        (Self::new(move |event| drop(sender.send(event)), Flow::default()), receiver)
     }
 
     /// The same, for a run that has secrets.
@@ -382,19 +404,71 @@ impl Events {
         &self.redactor
     }
 
-    /// Tells it. When nobody listens any more the run is over, and there is nobody left to tell.
+    /// Tells it.
     pub fn tell(&self, event: Event) {
-        drop(self.to.send(event));
+        if event.is_message() && !self.flow.takes_message() {
+            return;
+        }
+        self.tell_skipped();
+        (self.ear)(event);
+    }
+
+    /// Tells how many messages were left out, if nobody was told yet.
+    pub fn tell_skipped(&self) {
+        let messages = self.flow.take_skipped();
+        if messages > 0 {
+            (self.ear)(Event::Skipped { messages });
+        }
     }
 
     /// Tells a sentence in our own words.
     pub fn note(&self, sentence: impl Into<String>) {
         self.tell(Event::Note(sentence.into()));
     }
+
+    /// Waits until there is room for further messages. To be waited for by whoever passes on messages of others, each time.
+    pub async fn room(&self) {
+        self.flow.room().await;
+    }
+
+    /// Lets this work go on only while there is room for the messages that it passes on.
+    pub async fn paced<T>(&self, work: impl Future<Output = T>) -> T {
+        self.flow.paced(work).await
+    }
 }
 
 impl fmt::Debug for Events {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Events")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notice(number: u64) -> Event {
+        Event::Notice { severity: "NOTICE".to_owned(), text: number.to_string() }
+    }
+
+    #[test]
+    fn what_matters_is_told_whatever_is_left_out_before_it() {
+        let (sender, mut told) = mpsc::unbounded_channel();
+        let flow = Flow::default();
+        let events = Events::new(move |event| drop(sender.send(event)), flow.clone());
+        events.tell(notice(1));
+        flow.hurry();
+        flow.grow(usize::MAX / 2);
+        (2..9).for_each(|number| events.tell(notice(number)));
+        events.tell(Event::Failed { version: 1 });
+        events.tell(notice(9));
+        events.tell_skipped();
+        events.tell_skipped();
+        let mut all = Vec::new();
+        while let Ok(event) = told.try_recv() {
+            all.push(event);
+        }
+        let skipped = |messages| Event::Skipped { messages };
+        assert_eq!(all, [notice(1), skipped(7), Event::Failed { version: 1 }, skipped(1)]);
     }
 }

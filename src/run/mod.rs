@@ -1,6 +1,8 @@
 //! How a run goes: its events, what ends it, what programs say and how they end.
 
+pub mod aside;
 pub mod event;
+pub mod flow;
 pub mod program;
 pub mod stop;
 pub mod watch;

@@ -1,14 +1,11 @@
-//! The one place where work races against what can end it, and where every event passes on its way to the report.
+//! The one place where work races against what can end it.
 
 use super::{
-    event::Event,
+    flow::Flow,
     stop::{Signals, Stop},
 };
 use std::{pin::pin, time::Duration};
-use tokio::{
-    sync::mpsc::UnboundedReceiver,
-    time::{Instant, sleep_until, timeout},
-};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// How work ended.
 #[derive(Debug)]
@@ -20,91 +17,83 @@ pub enum Ended<T> {
 }
 
 /// Watches over the run's work, one piece after the other.
-pub struct Watch<S> {
-    events: UnboundedReceiver<Event>,
+#[derive(Debug)]
+pub struct Watch {
     signals: Signals,
-    deadline: Instant,
-    sink: S,
+    began: Instant,
+    deadline: Option<Instant>,
+    flow: Flow,
 }
 
-impl<S: FnMut(Event)> Watch<S> {
-    /// `timeout` counts from now; `sink` is told every event, in order.
-    pub fn new(events: UnboundedReceiver<Event>, signals: Signals, timeout: Duration, sink: S) -> Self {
-        Self { events, signals, deadline: Instant::now() + timeout, sink }
+impl Watch {
+    /// Without a time limit yet. Who waits for room in `flow` does not any more as soon as the work has to end.
+    #[must_use]
+    pub fn new(signals: Signals, flow: Flow) -> Self {
+        Self { signals, began: Instant::now(), deadline: None, flow }
     }
 
-    /// Lets the work run until it ends or must end.
+    /// The time since the watch began.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Limits the whole of the time, which counts from the beginning.
+    pub fn limit(&mut self, limit: Duration) {
+        self.deadline = Some(self.began + limit);
+    }
+
+    /// Lets the work run until it ends or must end. A signal that came before counts.
     pub async fn over<T>(&mut self, work: impl Future<Output = T>) -> Ended<T> {
-        let mut work = pin!(work);
-        let ended = loop {
-            tokio::select! {
-                biased;
-                _ = self.signals.interrupt.recv() => break Ended::Stopped(Stop::Signal("SIGINT")),
-                _ = self.signals.terminate.recv() => break Ended::Stopped(Stop::Signal("SIGTERM")),
-                () = sleep_until(self.deadline) => break Ended::Stopped(Stop::Timeout),
-                Some(event) = self.events.recv() => (self.sink)(event),
-                done = &mut work => break Ended::Done(done),
+        let work = pin!(work);
+        let deadline = self.deadline;
+        let late = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => std::future::pending().await,
             }
         };
-        self.drain();
-        ended
+        let stop = tokio::select! {
+            biased;
+            _ = self.signals.interrupt.recv() => Stop::Signal("SIGINT"),
+            _ = self.signals.terminate.recv() => Stop::Signal("SIGTERM"),
+            () = late => Stop::Timeout,
+            done = work => return Ended::Done(done),
+        };
+        self.flow.hurry();
+        Ended::Stopped(stop)
     }
 
     /// Lets the work that stops the run go on for so long at most. A further signal changes nothing: the time is short
     /// already, and a stop that is cut off knows less of what was committed.
-    pub async fn within<T>(&mut self, budget: Duration, work: impl Future<Output = T>) -> Option<T> {
-        let done = timeout(budget, work).await.ok();
-        self.drain();
-        done
-    }
-
-    /// Passes on what has been told and not been heard yet.
-    pub fn drain(&mut self) {
-        while let Ok(event) = self.events.try_recv() {
-            (self.sink)(event);
-        }
-    }
-}
-
-impl<S> std::fmt::Debug for Watch<S> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Watch").field("deadline", &self.deadline).finish_non_exhaustive()
+    pub async fn within<T>(&self, budget: Duration, work: impl Future<Output = T>) -> Option<T> {
+        timeout(budget, work).await.ok()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::event::Events;
-    use std::{future::pending, sync::Mutex};
+    use std::future::pending;
 
-    fn watch<'a>(timeout: Duration, told: &'a Mutex<Vec<Event>>) -> (Events, Watch<impl FnMut(Event) + 'a>) {
-        let (events, receiver) = Events::channel();
-        let sink = |event| told.lock().expect("no panic while held").push(event);
-        (events, Watch::new(receiver, Signals::install().expect("handlers"), timeout, sink))
+    fn watch() -> Watch {
+        Watch::new(Signals::install().expect("handlers"), Flow::default())
     }
 
     #[tokio::test(start_paused = true)]
-    async fn tells_the_events_of_work_that_ends() {
-        let told = Mutex::new(Vec::new());
-        let (events, mut watch) = watch(Duration::from_secs(1), &told);
-        let work = async {
-            events.note("one");
-            7
-        };
-        assert!(matches!(watch.over(work).await, Ended::Done(7)));
-        assert_eq!(*told.lock().unwrap(), [Event::Note("one".to_owned())]);
+    async fn work_that_ends_in_time_has_ended_by_itself() {
+        let mut watch = watch();
+        assert!(matches!(watch.over(async { 7 }).await, Ended::Done(7)));
+        watch.limit(Duration::from_secs(1));
+        assert!(matches!(watch.over(async { 8 }).await, Ended::Done(8)));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn ends_work_that_takes_too_long_and_keeps_its_events() {
-        let told = Mutex::new(Vec::new());
-        let (events, mut watch) = watch(Duration::from_secs(1), &told);
-        let work = async {
-            events.note("one");
-            pending::<()>().await;
-        };
-        assert!(matches!(watch.over(work).await, Ended::Stopped(Stop::Timeout)));
-        assert_eq!(told.lock().unwrap().len(), 1);
+    async fn ends_work_that_takes_too_long_and_whoever_waits_for_room() {
+        let mut watch = watch();
+        watch.limit(Duration::from_secs(1));
+        watch.flow.grow(usize::MAX / 2);
+        assert!(matches!(watch.over(pending::<()>()).await, Ended::Stopped(Stop::Timeout)));
+        watch.flow.room().await;
     }
 }

@@ -23,9 +23,13 @@ pub(crate) enum Statement {
     Vacuum,
     /// Takes so many milliseconds and leaves nothing.
     Sleep(u64),
+    /// Says so many messages and leaves nothing.
+    Flood(u64),
+    /// Returns so many rows and leaves nothing.
+    Returned(u64),
 }
 
-use Statement::{Index, Row, Rows, Sleep, Table, Vacuum};
+use Statement::{Flood, Index, Returned, Row, Rows, Sleep, Table, Vacuum};
 
 /// One migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,8 +67,19 @@ impl File {
             Sleep(time) => *time,
             Index | Vacuum => 12,
             Table | Row | Rows(_) => 2,
+            Flood(messages) => messages / 10,
+            Returned(rows) => rows / 200,
         };
         Duration::from_millis(self.statements.iter().map(statement).sum())
+    }
+
+    /// How many lines it adds to the log.
+    pub(crate) fn lines(&self) -> usize {
+        let said = |statement: &Statement| match statement {
+            Flood(messages) => usize::try_from(*messages).expect("they are few"),
+            _ => 0,
+        };
+        3 + self.statements.iter().map(said).sum::<usize>()
     }
 }
 
@@ -82,6 +97,10 @@ impl Statement {
             }
             Index => format!("create index concurrently i{version}_{number} on marks (statement);\n"),
             Vacuum => "vacuum marks;\n".to_owned(),
+            Flood(messages) => format!(
+                "do $$ begin for i in 1..{messages} loop raise notice '% of {version} %', i, repeat('x', 40); end loop; end $$;\n"
+            ),
+            Returned(rows) => format!("select number, repeat('y', 60) from generate_series(1, {rows}) number;\n"),
             Sleep(time) => format!("select pg_sleep({}.{:03});\n", time / 1000, time % 1000),
         }
     }
@@ -99,6 +118,7 @@ pub(crate) fn files() -> impl Strategy<Value = Vec<File>> {
 fn file() -> impl Strategy<Value = File> {
     let pause = || (5..250_u64).prop_map(Sleep);
     let copied = (2..400_u64).prop_map(Rows);
+    let flood = || prop_oneof![(100..20_000_u64).prop_map(Flood), (1_000..200_000_u64).prop_map(Returned)];
     let alone = || prop_oneof![3 => Just(Index), 1 => Just(Vacuum)];
     let any = prop_oneof![3 => plain(), 1 => pause(), 2 => alone()];
     prop_oneof![
@@ -107,6 +127,8 @@ fn file() -> impl Strategy<Value = File> {
             .prop_map(|(before, copy, after)| whole([before, vec![copy], after].concat())),
         2 => (vec(plain(), 1..3), pause(), vec(plain(), 0..3))
             .prop_map(|(before, pause, after)| whole([before, vec![pause], after].concat())),
+        2 => (vec(plain(), 0..3), vec(flood(), 1..3), vec(plain(), 0..3))
+            .prop_map(|(before, flood, after)| whole([before, flood, after].concat())),
         2 => vec(alone(), 1..3).prop_map(alone_all),
         2 => vec(any, 1..6).prop_map(alone_all),
     ]

@@ -50,7 +50,7 @@ pub(crate) fn look(database: &Database, files: &[File]) -> (Vec<Trace>, Vec<Stri
 /// How often the statement took effect; rows that are neither none nor all are two times.
 fn times(statement: Statement, seen: u64) -> Option<u64> {
     match statement {
-        Statement::Sleep(_) | Statement::Vacuum => None,
+        Statement::Sleep(_) | Statement::Vacuum | Statement::Flood(_) | Statement::Returned(_) => None,
         Statement::Rows(all) if seen == all => Some(1),
         Statement::Rows(_) if seen > 0 => Some(2),
         _ => Some(seen),

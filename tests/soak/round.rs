@@ -167,8 +167,8 @@ impl<'r> Round<'r> {
         let pending: Vec<&File> = files.filter(|(_, trace)| !trace.recorded).map(|(file, _)| file).collect();
         Usual {
             duration: self.overhead + pending.iter().map(|file| file.duration()).sum::<Duration>(),
-            // The headings and facts of a run, and of a file that it is pending, begun and applied.
-            lines: 27 + 3 * pending.len(),
+            // The headings and facts of a run, and of a file that it is pending, begun and applied, and what it says.
+            lines: 27 + pending.iter().map(|file| file.lines()).sum::<usize>(),
         }
     }
 

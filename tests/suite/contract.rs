@@ -50,7 +50,7 @@ const DIRECTION: [(&str, &[&str]); 18] = [
     ("migrate", &["ledger", "postgres", "run", "secret", "fault", "input"]),
     // The values of an input are those that the engine and the tools know.
     ("input", &["engine", "tool", "ssh", "postgres", "run", "secret", "fault", "github"]),
-    ("report", &["run::event", "fault", "github", "input", "secret"]),
+    ("report", &["run::event", "run::flow", "fault", "github", "input", "secret"]),
     (
         "executor",
         &[
@@ -60,7 +60,7 @@ const DIRECTION: [(&str, &[&str]); 18] = [
     ),
     // Built for `make fuzz` and the tests alone.
     ("fuzzing", &["migrate", "postgres", "ssh", "tool", "github", "secret"]),
-    ("app", &["executor", "reach", "run", "fault", "input", "report", "github"]),
+    ("app", &["executor", "reach", "run", "fault", "input", "report", "github", "bug"]),
 ];
 
 /// Paths in the documents that are in the reader's repository, not in ours.

@@ -8,6 +8,8 @@ mod alembic;
 mod answers;
 #[cfg(test)]
 mod bastion;
+#[cfg(test)]
+mod bounds;
 mod commands;
 #[cfg(test)]
 mod connection;
