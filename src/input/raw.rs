@@ -114,7 +114,7 @@ impl Places<'_> {
     fn variable(&self, name: Name, variable: String) -> Option<Result<Given, Fault>> {
         match self.variables.get(&variable) {
             Variable::Absent => None,
-            Variable::Text(text) => Some(Ok(Given::new(&text, Source::Variable(variable)))),
+            Variable::Text(text) => Some(Ok(Given::new(text, Source::Variable(variable)))),
             Variable::NotUtf8 => Some(Err(Fault::new(
                 Code::InputInvalid,
                 format!("`{name}`, from the environment variable `{variable}`, is not UTF-8"),

@@ -45,7 +45,7 @@ async fn transaction(
     send(apply, migration, pieces).await?;
     apply.tally.sent.set(apply.tally.applied.get() + 1);
     let close = close_sql(apply.ledger, &apply.entry(migration), Commit::Flushed);
-    let stream = apply.client.simple_query_raw(&close).await.map_err(plainly)?;
+    let stream = apply.send_close(&close).await.map_err(plainly)?;
     apply.recorded(migration, answer(Box::pin(stream)).await, began)
 }
 

@@ -91,7 +91,7 @@ pub(crate) fn take_first_packet(packet: &[u8]) {
     let is_ours = |name: &[u8]| name == b"options" || name.eq_ignore_ascii_case(b"application_name");
     let own = said.iter().rfind(|(name, _)| *name == b"options").map(|(_, value)| *value).unwrap_or_default();
     let options = if own.is_empty() { b"-c a=1".to_vec() } else { [b"-c a=1 ", own].concat() };
-    let mut expected: Vec<(&[u8], &[u8])> = said.iter().copied().filter(|(name, _)| !is_ours(name)).collect();
+    let mut expected: Parameters<'_> = said.iter().copied().filter(|(name, _)| !is_ours(name)).collect();
     if expected.len() == said.len() {
         assert_eq!(
             wire::settled(packet, "", &Around::default()).as_deref(),
@@ -103,17 +103,20 @@ pub(crate) fn take_first_packet(packet: &[u8]) {
     match &settled {
         Some(settled) => assert_eq!(read(settled), Some((version, expected))),
         None => {
-            assert!(packet.len() + b"options\0-c a=1 \0application_name\0we\0".len() > LONGEST + 4, "there is room")
+            assert!(packet.len() + b"options\0-c a=1 \0application_name\0we\0".len() > LONGEST + 4, "there is room");
         }
     }
 }
+
+/// Names and values, in their order.
+type Parameters<'p> = Vec<(&'p [u8], &'p [u8])>;
 
 fn before(options: &str) -> Around {
     Around { before: options.to_owned(), after: String::new() }
 }
 
 /// The version and the parameters of a packet that is one start-up packet and nothing else, whatever its version.
-fn read(packet: &[u8]) -> Option<(u32, Vec<(&[u8], &[u8])>)> {
+fn read(packet: &[u8]) -> Option<(u32, Parameters<'_>)> {
     let (length, body) = packet.split_first_chunk::<4>()?;
     let (version, text) = body.split_first_chunk::<4>()?;
     let fits = usize::try_from(u32::from_be_bytes(*length)) == Ok(packet.len()) && body.len() <= LONGEST;

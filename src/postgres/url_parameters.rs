@@ -187,7 +187,7 @@ impl Parameters {
                     .fix(format!("set `{name}` once")));
             }
             let blank = if options.is_empty() { "" } else { " " };
-            options.push_str(&format!("{blank}-c {name}={}", escaped(&value)));
+            *options = format!("{options}{blank}-c {name}={}", escaped(&value));
         }
         Ok(self)
     }
