@@ -57,12 +57,18 @@ fn fix(server: &DbError, work: &Work, failing: Option<&str>) -> Option<&'static 
         "25001" if failing.is_some_and(asks_for_transaction) => {
             Some("say what the transaction should be like at the top of the file, before its first query")
         }
-        "25001" if server.where_().is_some() || one_by_one => Some(
+        "25001" if one_by_one || (server.where_().is_some() && failing.is_some_and(runs_code)) => Some(
             "what can't run in a transaction can't run in a function or in a block, either: write it as a statement of its own \
              into a file with `-- no-transaction` on the first line",
         ),
         _ => None,
     }
+}
+
+/// Whether what the statement runs can be a function's or a block's.
+fn runs_code(statement: &str) -> bool {
+    let words = ["do", "call", "select", "with", "insert", "update", "delete", "merge", "execute", "values"];
+    words.into_iter().any(|word| super::phrase::Phrase::new(statement).eat(word))
 }
 
 fn asks_for_transaction(statement: &str) -> bool {

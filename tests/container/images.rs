@@ -272,8 +272,8 @@ fn rows_and_tables_that_come_from_nowhere_are_told() {
     let database = shared().database();
     migrated(&database);
     for (statement, said) in [
-        ("create table stray ()", "1 thing is new in the schema: table stray"),
-        ("alter table carriers_carrier add fax text", "column carriers_carrier.fax text"),
+        ("create table stray ()", "1 thing is new in the schema: table public.stray"),
+        ("alter table carriers_carrier add fax text", "column public.carriers_carrier.fax text"),
         (
             "insert into django_migrations (app, name, applied) values ('shop', '0001_fake', now())",
             "1 migration is recorded since: `shop.0001_fake`",
@@ -283,7 +283,7 @@ fn rows_and_tables_that_come_from_nowhere_are_told() {
             "1 migration is recorded since: `carriers.0001_initial`",
         ),
         ("delete from django_migrations where app = 'shop'", "1 migration is gone from the ledger: `shop.0001_fake`"),
-        ("drop table stray", "1 thing is gone from the schema: table stray"),
+        ("drop table stray", "1 thing is gone from the schema: table public.stray"),
     ] {
         let told = minded(&database, &format!(r#"FORCED=yes sql "{statement}"; exec "$@""#)).run();
         let recorded = said.split('`').nth(1).filter(|_| said.contains("recorded"));
@@ -291,7 +291,7 @@ fn rows_and_tables_that_come_from_nowhere_are_told() {
     }
     let mind = r#"case "$*" in *--check*) FORCED=yes sql "create table stray ()";; esac; exec "$@""#;
     let told = minded(&database, mind).input("command", "verify").run().fails("tool-unasked", 7);
-    told.error("table stray").done();
+    told.error("table public.stray").done();
 }
 
 #[test]

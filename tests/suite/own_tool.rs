@@ -199,7 +199,7 @@ fn a_tool_that_is_only_asked_can_not_write_and_is_found_out_if_it_does() {
     for command in ["migrate", "verify"] {
         lab.database.sql("drop table if exists stray");
         let told = minded(&forces).input("command", command).run().fails("tool-unasked", 7);
-        told.error("the tool was only asked what there is to do").says("table stray").done();
+        told.error("the tool was only asked what there is to do").says("table public.stray").done();
     }
 }
 

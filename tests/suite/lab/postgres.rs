@@ -344,6 +344,8 @@ impl Database {
         if !self.server.is_running() {
             return String::new();
         }
+        // One that is still recovering from a crash lets nobody in yet.
+        self.server.wait_until_it_answers();
         let session = self.session();
         let nothing = || session.sql(QUESTION).is_empty().then_some(());
         poll(Duration::from_secs(3), nothing).map_or_else(|| session.sql(QUESTION), |()| String::new())
