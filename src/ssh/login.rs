@@ -122,11 +122,11 @@ impl<'a> Progress<'a> {
             advice.push("see that the public half of `ssh-private-key` is in that user's authorized_keys");
         }
         if is_refused("password") || is_refused("keyboard-interactive") {
-            advice.push("check `ssh-password`");
+            advice.push("check `ssh-password`, that the password is right");
         } else if asks && login.password.is_none() {
             advice.push("set `ssh-password`, which the server asks for");
         }
-        if is_wanted("publickey") && login.key.is_none() {
+        if is_wanted("publickey") && login.key.is_none() && !is_refused("password") {
             advice.push("set `ssh-private-key` to a key whose public half is in that user's authorized_keys");
         }
         if is_wanted("publickey") && is_accepted("publickey") {
@@ -237,7 +237,7 @@ mod tests {
                 None,
                 vec![("password", true), ("password", false)],
                 "accepted: key; the server still wants: password; refused: password",
-                "check `ssh-password`",
+                "check `ssh-password`, that the password is right",
             ),
             (
                 &both,
@@ -251,7 +251,7 @@ mod tests {
                 Some("password"),
                 vec![("password", false)],
                 "refused user `u`; tried: password; the server offers: password",
-                "check `ssh-user`; check `ssh-password`",
+                "check `ssh-user`; check `ssh-password`, that the password is right",
             ),
             (
                 &password,
