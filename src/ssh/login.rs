@@ -122,7 +122,7 @@ impl<'a> Progress<'a> {
             advice.push("see that the public half of `ssh-private-key` is in that user's authorized_keys");
         }
         if is_refused("password") || is_refused("keyboard-interactive") {
-            advice.push("check `ssh-password`, that the password is right");
+            advice.push("check `ssh-password`: see that the password is right");
         } else if asks && login.password.is_none() {
             advice.push("set `ssh-password`, which the server asks for");
         }
@@ -237,7 +237,7 @@ mod tests {
                 None,
                 vec![("password", true), ("password", false)],
                 "accepted: key; the server still wants: password; refused: password",
-                "check `ssh-password`, that the password is right",
+                "check `ssh-password`: see that the password is right",
             ),
             (
                 &both,
@@ -251,7 +251,7 @@ mod tests {
                 Some("password"),
                 vec![("password", false)],
                 "refused user `u`; tried: password; the server offers: password",
-                "check `ssh-user`; check `ssh-password`, that the password is right",
+                "check `ssh-user`; check `ssh-password`: see that the password is right",
             ),
             (
                 &password,

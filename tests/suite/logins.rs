@@ -217,7 +217,7 @@ fn a_refusal_names_what_was_accepted_and_what_is_still_wanted() {
             true,
             Some("wrong"),
             "accepted: key; the server still wants: password; refused: password",
-            "check `ssh-password`",
+            "check `ssh-password`: see that the password is right",
         ),
         (
             "password,publickey",
