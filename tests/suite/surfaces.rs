@@ -116,7 +116,7 @@ fn a_secret_is_hidden_whatever_language_wrote_it() {
         ("hexadecimal", each(|byte| format!("{byte:02X}"))),
         ("octal", each(|byte| format!("\\{byte:03o}"))),
         ("base64url", URL_SAFE_NO_PAD.encode(format!("user:{PASSWORD}"))),
-        ("a url in base64", STANDARD.encode(format!("postgres://app:{percent}@db"))),
+        ("a url in base64", STANDARD.encode(format!("pg:{percent}@db"))),
     ];
     let says =
         |(name, form): &(&str, String)| format!("do $do$ begin raise notice '%', $x$by {name}: {form}$x$; end $do$;\n");
