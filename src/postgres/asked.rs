@@ -28,6 +28,7 @@ pub(super) struct Asked {
     kind: u8,
     unanswered: VecDeque<Request>,
     group: Group,
+    rows: Rows,
     /// Whether a query was the last thing that went out: if it copies, the server has not been told yet.
     after_query: bool,
     out: BytesMut,
@@ -46,6 +47,13 @@ enum Group {
     None,
 }
 
+/// Whether the server waits for the rows of a COPY that the driver has sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rows {
+    Awaited,
+    None,
+}
+
 impl Asked {
     /// Of a session from its beginning.
     pub(super) fn new() -> Self {
@@ -54,6 +62,7 @@ impl Asked {
             kind: FIRST,
             unanswered: VecDeque::new(),
             group: Group::None,
+            rows: Rows::None,
             after_query: false,
             out: BytesMut::new(),
         }
@@ -81,13 +90,16 @@ impl Asked {
 
     fn begin(&mut self, kind: u8, length: usize) {
         self.refuse_rows();
-        self.kind = kind;
+        let before = std::mem::replace(&mut self.kind, kind);
         if kind != FIRST {
             self.out.put_u8(kind);
         }
         self.out.put_u32(u32::try_from(length + 4).unwrap_or(u32::MAX));
         match kind {
             b'Q' => self.unanswered.push_back(Request::Simple),
+            // The driver sends one behind the COPY, which the server passes over while it waits for rows, and one behind the
+            // rows: both have one answer (PostgreSQL, `CopyGetData`).
+            b'S' if self.rows == Rows::Awaited && matches!(before, b'c' | b'f') => self.rows = Rows::None,
             b'S' => {
                 self.extend();
                 self.group = Group::None;
@@ -114,6 +126,11 @@ impl Asked {
     /// Whether what the server answers now is a query, for whose rows nobody has asked us.
     pub(super) fn is_query_next(&self) -> bool {
         self.unanswered.front() == Some(&Request::Simple)
+    }
+
+    /// The server waits for the rows of what it was asked.
+    pub(super) fn await_rows(&mut self) {
+        self.rows = Rows::Awaited;
     }
 
     /// The server is done with one request.
@@ -183,6 +200,27 @@ mod tests {
         assert!(!asked.is_query_next() && asked.unanswered.len() == 1);
         asked.refuse_rows();
         assert_eq!(asked.outgoing(), session);
+    }
+
+    /// As the driver sends them: a Sync behind the COPY, and one behind its rows.
+    #[test]
+    fn a_copy_has_one_answer_and_what_follows_has_its_own() {
+        let mut asked = Asked::new();
+        asked.take(FIRST_PACKET).unwrap();
+        for _ in 0..3 {
+            for kind in *b"QBES" {
+                asked.take(&framed(kind, b"")).unwrap();
+            }
+            assert!(asked.is_query_next());
+            asked.answered();
+            assert!(!asked.is_query_next());
+            asked.await_rows();
+            for kind in *b"ddcS" {
+                asked.take(&framed(kind, b"")).unwrap();
+            }
+            asked.answered();
+            assert!(asked.unanswered.is_empty());
+        }
     }
 
     #[test]

@@ -154,6 +154,11 @@ impl Sieve {
                 asked.refuse_rows();
                 Doing::Drop
             }
+            b'G' => {
+                asked.await_rows();
+                self.pass_header(kind, length);
+                Doing::Pass
+            }
             b'T' | b'C' | b'K' => Doing::Keep(Vec::with_capacity(length)),
             kind if PLAIN.contains(&kind) => {
                 self.pass_header(kind, length);

@@ -247,3 +247,20 @@ fn rows_beside_what_can_not_run_in_a_transaction_are_refused_and_each_advice_wor
         .applied(["0001_rows", "0002_index"])
         .done();
 }
+
+/// Which answer belongs to which request must not shift with the number of COPYs.
+#[test]
+fn many_files_of_rows_are_applied_in_one_session() {
+    let lab = Lab::new();
+    let names: Vec<String> = (1..=6).map(|number| format!("{number}_rows")).collect();
+    let mut step = Action::new(&lab).file("migrations/0_marks.sql", "create table marks (file int, mark int);\n");
+    for (number, name) in (1..).zip(&names) {
+        let rows = "7\t7\n".repeat(30);
+        let text = format!(
+            "insert into marks values ({number}, 1);\ncopy marks from stdin;\n{rows}\\.\ncopy marks from stdin;\n{rows}\\.\n"
+        );
+        step = step.file(&format!("migrations/{name}.sql"), text);
+    }
+    step.run().succeeds().applied(["0_marks"].into_iter().chain(names.iter().map(String::as_str))).done();
+    assert_eq!(lab.database.sql("select count(*) from marks"), "366");
+}
