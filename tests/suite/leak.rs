@@ -35,9 +35,10 @@ const USER_INFO: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b';')
     .remove(b'=');
 
-/// The form of the secret that the text has in it.
+/// The form of the secret that the text has in it; the secret itself before any other.
 pub(crate) fn found(text: &str, secret: &str) -> Option<String> {
-    forms(secret).into_iter().find(|form| text.contains(form))
+    let itself = Some(secret.trim()).filter(|secret| !secret.is_empty()).map(str::to_owned);
+    itself.into_iter().chain(forms(secret)).find(|form| text.contains(form))
 }
 
 fn forms(secret: &str) -> BTreeSet<String> {
