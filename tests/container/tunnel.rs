@@ -15,7 +15,7 @@ use std::{fs, process::Command, time::Duration};
 /// What the step that opens it left to the following ones.
 pub(crate) struct Opened {
     pub(crate) port: String,
-    alias: String,
+    pub(crate) alias: String,
     state: Vec<(String, String)>,
     layout: Layout,
 }

@@ -264,13 +264,13 @@ fn the_page_of_executors_leads_psql_through_the_tunnel() {
     opened.close(&database).says("through the tunnel passed 1 connection(s)").done();
 }
 
-/// In a network of its own, as every job with `container:` has one: the name is the same in each.
+/// In a network of its own, as every job with `container:` has one.
 #[test]
-fn a_job_in_a_container_finds_the_tunnel_by_the_name_on_the_page() {
-    let name = "bastion-migrate-tunnel";
-    assert!(read("docs/executors.md").contains(&format!("`{name}`, at the database's own port")));
+fn a_job_in_a_container_finds_the_tunnel_by_the_output_on_the_page() {
+    assert!(read("docs/executors.md").contains("the output `tunnel-alias`, at the database's own port"));
     let database = Arc::new(Network::start()).database();
     let opened = Opened::by(Step::new(&database));
+    let name = opened.alias.clone();
     let password = format!("PGPASSWORD={PASSWORD}");
     let job = Container::start(
         &["--network", database.network().public(), "--env", &password],

@@ -190,3 +190,25 @@ fn a_project_that_uses_sqlx_is_asked_whose_the_files_are() {
         plain.input("layout", "plain").run().succeeds().applied(["1_a"]).done();
     }
 }
+
+/// Plans may be made by a role that can do nothing else; it need not be a member of the one that migrates.
+#[test]
+fn a_role_that_may_only_look_reads_the_ledger_of_the_databases_owner() {
+    let lab = Lab::new();
+    let role = format!("reader_{}", lab.database.name());
+    let step = || Action::new(&lab).file("migrations/1_a.sql", "create table a ();");
+    step().run().succeeds().applied(["1_a"]).done();
+    lab.database.sql(&format!(
+        "create role {role} login password 'only to look'; grant usage on schema bastion_migrate to {role}; \
+         grant select on all tables in schema bastion_migrate to {role}"
+    ));
+    let (port, name) = (lab.database.server().port(), lab.database.name());
+    let url = format!("postgres://{role}:only%20to%20look@localhost:{port}/{name}");
+    let reader =
+        |command: &str| step().input("command", command).secret("database-url", &url).hides("only to look").run();
+    reader("plan").nothing_to_do().done();
+    reader("verify").succeeds().done();
+    // Who writes has to trust whoever may put code into the table.
+    reader("migrate").fails("ledger-untrusted", 5).error("belongs to `app`").done();
+    lab.database.sql(&format!("drop owned by {role}; drop role {role}"));
+}
