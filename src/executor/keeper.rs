@@ -136,7 +136,9 @@ impl<'a> Keeper<'a> {
 
     /// A run without a guard is still a run.
     async fn guard(&self, reach: &Reach) -> Option<Guard> {
-        let (name, wait) = (lock::application_name(self.runner), self.settings.wait_timeout);
+        let name = lock::application_name(self.runner);
+        // Where both sessions are not answered any more, the one with the lock decides, and says so first.
+        let wait = self.settings.wait_timeout + HOLD * 2;
         match Guard::connect(reach, self.settings.database.as_ref()?, &name, wait, &self.events).await {
             Ok(guard) => Some(guard),
             Err(fault) => {
