@@ -70,8 +70,8 @@ impl Sql<'_> {
         }
     }
 
-    /// Applies what it can in the session that there is. The question for the proof goes out behind the files; answered too early it proves
-    /// nothing, and is asked again.
+    /// Applies what it can in the session that there is. The question for the proof goes out behind the files; answered too
+    /// early it proves nothing, and is asked again.
     async fn migrate_from(&self, from: usize) -> Result<(Result<Reached, Stopped>, Option<Content>), Fault> {
         let (session, ledger) = (open(self.session.as_ref())?, known(self.ledger.as_ref())?);
         let unasked = || Fault::new(Code::DatabaseNotPostgres, "the server did not say what its sessions begin with");

@@ -148,7 +148,7 @@ impl CatalogTable {
         format!("`{}` {why}", self.table)
     }
 
-    /// The fault for a ledger that this run needs and must not touch; `role` is ours.
+    /// Refuses a ledger that this run needs and must not touch; `role` is ours.
     ///
     /// # Errors
     /// `ledger-hidden` where rows could be missing, else `ledger-untrusted`.
@@ -184,7 +184,9 @@ impl CatalogTable {
     fn fix(&self, doubt: &Doubt, role: &str) -> String {
         let (table, role) = (self.table.sql(), identifier(role));
         match doubt {
-            Doubt::NoTable => "name an ordinary table in `ledger-table`".to_owned(),
+            Doubt::NoTable => {
+                "put an ordinary table in its place, or with SQL files name another one in `ledger-table`".to_owned()
+            }
             Doubt::Unreadable => {
                 let schema = identifier(&self.table.schema);
                 format!(

@@ -242,10 +242,8 @@ fn ambiguous(file: &str) -> Fault {
     .fix("set `layout: sqlx` if the application applies these files, too, or `layout: plain` if nobody but this step does")
 }
 
-/// Refuses to begin an empty ledger in a database that another one says is not empty.
-///
-/// # Errors
-/// `ledger-foreign`.
+/// Returns the fault for an empty ledger in a database that another one says is not empty.
+#[must_use]
 pub fn refuse_foreign(ledger: &Ledger, tool: &str, other: &Table) -> Fault {
     let own = &ledger.table;
     let fault = Fault::new(
