@@ -40,14 +40,14 @@ impl Piece {
     }
 }
 
-/// In base32 every word of English could be something.
+/// In base32 every word of English could be something; one in capitals seldom is a word.
 pub(super) const LEAST_OF_BASE32: usize = 13;
 
 /// One way to write bytes in digits.
 struct Base {
     bits: usize,
     digit: fn(u8) -> Option<u8>,
-    /// Digits of the shortest text that is worth a look.
+    /// Digits of the shortest text that is worth a look if there are small letters among them.
     least: usize,
 }
 
@@ -91,7 +91,9 @@ pub(super) fn in_rows(text: &[u8], needles: &Needles) -> Vec<Piece> {
     for Base { bits, digit, least } in BASES {
         let mut row: Vec<Digit> = Vec::new();
         let mut read = |row: &mut Vec<Digit>| {
-            if row.len() >= (needles.shortest * 8).div_ceil(bits).max(least) {
+            let is_capital = |(_, at): &Digit| text.get(*at).is_some_and(|letter| !letter.is_ascii_lowercase());
+            let is_long = row.len() >= least || row.iter().all(is_capital);
+            if row.len() >= (needles.shortest * 8).div_ceil(bits) && is_long {
                 // The least number of digits that take whole bytes.
                 (0..8_usize >> bits.trailing_zeros())
                     .for_each(|first| stretches(row, first, bits, needles, &mut pieces));

@@ -46,7 +46,8 @@ pub(super) struct Scan {
     groups: u8,
     /// Hexadecimal digits that it takes.
     hexadecimal: usize,
-    /// Digits of base32 that it takes.
+    /// Digits of base32 that it takes, and how many of them there have to be if some are small letters.
+    capitals: usize,
     letters: usize,
 }
 
@@ -81,6 +82,8 @@ struct Rows {
     groups: [u8; 4],
     hexadecimal: usize,
     letters: usize,
+    /// Those of them that are no small letters, from the last small one on.
+    capitals: usize,
     pairs: usize,
 }
 
@@ -100,8 +103,9 @@ impl Scan {
             *value = base64(letter).unwrap_or(NONE);
         }
         let groups = u8::try_from(needles.shortest.saturating_sub(2) / 3).unwrap_or(u8::MAX);
-        let letters = (needles.shortest * 8 / 5).max(LEAST_OF_BASE32);
-        Self { classes, values, groups, hexadecimal: needles.shortest * 2, letters }
+        let capitals = needles.shortest * 8 / 5;
+        let letters = capitals.max(LEAST_OF_BASE32);
+        Self { classes, values, groups, hexadecimal: needles.shortest * 2, capitals, letters }
     }
 
     /// Looks at each byte once.
@@ -119,6 +123,7 @@ impl Scan {
                 (rows.digits, rows.groups) = (0, [0; 4]);
             }
             rows.letters = if class & LETTER == 0 { 0 } else { rows.letters + 1 };
+            rows.capitals = if class & LETTER == 0 || letter.is_ascii_lowercase() { 0 } else { rows.capitals + 1 };
             if class & HEX == 0 {
                 rows.pairs = match rows.hexadecimal {
                     2 => rows.pairs + 1,
@@ -133,7 +138,8 @@ impl Scan {
             }
             // The first pair may have digits in front of it, and nothing has to follow the last.
             signs.digits |= rows.pairs + 2 >= needles.shortest && rows.pairs > 0;
-            signs.digits |= rows.letters >= self.letters || rows.hexadecimal >= self.hexadecimal;
+            signs.digits |= rows.letters >= self.letters || rows.capitals >= self.capitals;
+            signs.digits |= rows.hexadecimal >= self.hexadecimal;
             if class & (SIGN | TWICE) != 0 && !signs.escapes {
                 let rest = text.get(at + 1..).unwrap_or_default();
                 signs.escapes = class & SIGN != 0

@@ -35,6 +35,14 @@ fn hides_the_parts_that_the_runner_hides() {
 }
 
 #[test]
+fn hides_a_short_secret_in_base32() {
+    let redactor = Redactor::new([&Secret::new("a1:b!")]);
+    for text in ["user=MEYTUYRB", "x GBQTCOTCEE====== y", "AAMEYTUYRBAA"] {
+        assert!(redactor.redact(text).contains("***"), "{text}");
+    }
+}
+
+#[test]
 fn hides_every_line_of_a_key() {
     let key = Secret::new("-----BEGIN KEY-----\nabcdefgh\nijklmnop\n-----END KEY-----\n");
     assert_eq!(Redactor::new([&key]).redact("x ijklmnop y"), "x *** y");
