@@ -7,6 +7,8 @@ SHELL := /bin/bash
 .PHONY: test tests no-image lint fmt demo image bench peers soak fuzz setup
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
+# A change must not fail by the luck of the draw of another: `PROPTEST_RNG_SEED=$RANDOM make test` draws anew.
+export PROPTEST_RNG_SEED ?= 1
 # Tests wait for servers more than they work.
 export RUST_TEST_THREADS ?= $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
 
