@@ -135,8 +135,8 @@ impl<'t> Readings<'t> {
                     known.push(reading);
                 }
             }
-            // What takes in most is likeliest; of equals, what was found first.
-            known.sort_by_key(|reading| Reverse(reading.end));
+            // The longest is likeliest; of equals, nothing at all, which parts no digits, and then what was found first.
+            known.sort_by_key(|reading| (Reverse(reading.end), reading.label != Label::NOTHING));
         }
         news
     }
@@ -207,7 +207,7 @@ impl<'t> Readings<'t> {
             }
             if sign == b'\'' {
                 let marks = [br"\''".as_slice(), br#""'"'"#];
-                let closed = marks.iter().filter_map(|mark| self.follow(end, mark));
+                let closed = marks.iter().flat_map(|mark| self.follow(end, mark));
                 found.extend(closed.map(|end| Reading { end, label: Label::byte(sign) }));
             }
         }
@@ -220,8 +220,11 @@ impl<'t> Readings<'t> {
         self.needles.has(byte) || byte.is_ascii_graphic() || b" \t\r\n".contains(&byte)
     }
 
-    fn follow(&self, place: usize, letters: &[u8]) -> Option<usize> {
-        letters.iter().try_fold(place, |place, letter| self.ends(place, *letter).next())
+    /// Every place at which these letters end if they begin at `place`.
+    fn follow(&self, place: usize, letters: &[u8]) -> BTreeSet<usize> {
+        letters.iter().fold(BTreeSet::from([place]), |places, letter| {
+            places.into_iter().flat_map(|place| self.ends(place, *letter)).collect()
+        })
     }
 
     /// Numbers of so many digits.
@@ -265,8 +268,8 @@ impl<'t> Readings<'t> {
                 found.push(Reading { end: *end, label: Label::letter(letter) });
                 continue;
             }
-            let second = self.follow(*end, sign).map(|place| self.digits(place, 16, 4)).unwrap_or_default();
-            found.extend(second.into_iter().filter_map(|(low, end)| {
+            let second = self.follow(*end, sign).into_iter().flat_map(|place| self.digits(place, 16, 4));
+            found.extend(second.filter_map(|(low, end)| {
                 let units = [u16::try_from(*number).ok()?, u16::try_from(low).ok()?];
                 let letter = char::decode_utf16(units).next()?.ok()?;
                 Some(Reading { end, label: Label::letter(letter) })
@@ -285,11 +288,11 @@ impl<'t> Readings<'t> {
     /// Quoted-printable.
     fn printable(&self, place: usize, found: &mut Vec<Reading>) {
         Self::numbered(&self.digits(place, 16, 2), found);
-        found.extend(self.line_end(place).map(|end| Reading { end, label: Label::NOTHING }));
+        found.extend(self.line_ends(place).map(|end| Reading { end, label: Label::NOTHING }));
     }
 
-    fn line_end(&self, place: usize) -> Option<usize> {
-        self.follow(place, b"\n").or_else(|| self.follow(place, b"\r\n"))
+    fn line_ends(&self, place: usize) -> impl Iterator<Item = usize> {
+        self.follow(place, b"\n").into_iter().chain(self.follow(place, b"\r\n"))
     }
 
     /// What C, Python, JavaScript, JSON, Rust, Haskell, SQL, LDAP and shells write behind a backslash.
@@ -316,14 +319,13 @@ impl<'t> Readings<'t> {
         let hexadecimal = self.numbers(place, 16, 4);
         hexadecimal.get(1).into_iter().for_each(|numbers| Self::numbered(numbers, found));
         hexadecimal.get(3).into_iter().for_each(|numbers| self.units(b"\\", numbers, found));
-        found.extend(self.line_end(place).map(|end| Reading { end, label: Label::NOTHING }));
+        found.extend(self.line_ends(place).map(|end| Reading { end, label: Label::NOTHING }));
     }
 
     /// `{1f600}`
     fn braced(&self, place: usize) -> Vec<Number> {
-        let Some(place) = self.follow(place, b"{") else { return Vec::new() };
-        let numbers = self.numbers(place, 16, 6).into_iter().flatten();
-        numbers.filter_map(|(number, end)| Some((number, self.follow(end, b"}")?))).collect()
+        let numbers = self.follow(place, b"{").into_iter().flat_map(|place| self.numbers(place, 16, 6)).flatten();
+        numbers.flat_map(|(number, end)| self.ends(end, b'}').map(move |end| (number, end))).collect()
     }
 
     /// PowerShell's and cmd's way to quote a sign.

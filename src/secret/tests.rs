@@ -43,6 +43,13 @@ fn hides_a_short_secret_in_base32() {
 }
 
 #[test]
+fn hides_what_can_be_read_in_more_than_one_way() {
+    let hidden = |secret: &str, text: &str| Redactor::new([&Secret::new(secret)]).redact(text);
+    assert_eq!(hidden("!''aa", r#"x !'\"'\"''\"'\"'aa y"#), "x *** y");
+    assert_eq!(hidden("äAÄßääA😀A", r"x w6RBw4TDn8Okw6RB\10\&8J+YgEE= y"), "x ***= y");
+}
+
+#[test]
 fn hides_every_line_of_a_key() {
     let key = Secret::new("-----BEGIN KEY-----\nabcdefgh\nijklmnop\n-----END KEY-----\n");
     assert_eq!(Redactor::new([&key]).redact("x ijklmnop y"), "x *** y");
