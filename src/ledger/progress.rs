@@ -39,21 +39,26 @@ pub(super) fn parse(row: &[Option<String>]) -> Option<ProgressRow> {
 pub struct Progress<'a> {
     /// The table.
     pub table: &'a Table,
+    /// Whether the table was there before the run.
+    pub exists: bool,
     /// The migration.
     pub version: i64,
 }
 
 impl Progress<'_> {
-    /// Makes the table if need be, without the notice that it is there, and finds the place.
+    /// Makes the table if need be, without the notice that it is there, and finds the place. With `IF NOT EXISTS`, too,
+    /// PostgreSQL asks for the right to create tables, which a role that writes to the table need not have.
     #[must_use]
     pub fn find_sql(&self) -> String {
+        let find = format!("{} WHERE version = {}", select_sql(self.table), self.version);
+        if self.exists {
+            return find;
+        }
         format!(
             "SET client_min_messages = warning; \
              CREATE TABLE IF NOT EXISTS {} (version bigint PRIMARY KEY, started integer NOT NULL, done integer NOT NULL, \
-             checksum text NOT NULL); RESET client_min_messages; {} WHERE version = {}",
+             checksum text NOT NULL); RESET client_min_messages; {find}",
             self.table.sql(),
-            select_sql(self.table),
-            self.version
         )
     }
 

@@ -4,12 +4,13 @@ use super::{
     Migration, Work,
     classify::{Nature, nature},
     span::Span,
+    template,
 };
 use crate::{
     fault::{Fault, Place},
     postgres::fault::statement,
 };
-use tokio_postgres::error::{DbError, Error, ErrorPosition};
+use tokio_postgres::error::{DbError, Error, ErrorPosition, SqlState};
 
 /// The fault for `sent`, a part of the file's body, of which `completed` statements ran before the error.
 pub(super) fn fault(error: &Error, migration: &Migration, sent: Span, completed: usize) -> Fault {
@@ -17,9 +18,24 @@ pub(super) fn fault(error: &Error, migration: &Migration, sent: Span, completed:
     let Some(server) = error.as_db_error() else { return fault };
     let failing = failing(migration, sent, completed);
     let fault = fault.in_file(place(server, migration, sent, failing));
-    match fix(server, &migration.work, failing.map(|span| span.of(&migration.body))) {
+    let of_transactions = fix(server, &migration.work, failing.map(|span| span.of(&migration.body)));
+    match of_transactions.map(str::to_owned).or_else(|| of_placeholder(server, migration, sent)) {
         Some(fix) => fault.fix(fix),
         None => fault,
+    }
+}
+
+/// Returns what to do about a placeholder of another program, if that is what the server can't parse.
+fn of_placeholder(server: &DbError, migration: &Migration, sent: Span) -> Option<String> {
+    let position = position(server).filter(|_| *server.code() == SqlState::SYNTAX_ERROR)?;
+    template::fix(&migration.body, migration.source().byte(sent, position))
+}
+
+/// Returns the server's position in what was sent to it, in characters from 1.
+fn position(server: &DbError) -> Option<usize> {
+    match server.position()? {
+        ErrorPosition::Original(position) => Some(usize::try_from(*position).unwrap_or(usize::MAX)),
+        ErrorPosition::Internal { .. } => None,
     }
 }
 
@@ -32,8 +48,8 @@ fn failing(migration: &Migration, sent: Span, completed: usize) -> Option<Span> 
 /// Returns the server's position, which it gives for what it can't parse or name, or else where the statement is.
 fn place(server: &DbError, migration: &Migration, sent: Span, failing: Option<Span>) -> Place {
     let source = migration.source();
-    if let Some(ErrorPosition::Original(position)) = server.position() {
-        return source.at_position(sent, usize::try_from(*position).unwrap_or(usize::MAX));
+    if let Some(position) = position(server) {
+        return source.at_position(sent, position);
     }
     let Some(failing) = failing else { return source.file() };
     server

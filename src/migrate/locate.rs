@@ -47,10 +47,15 @@ impl<'a> Source<'a> {
     /// query (`PG_DIAG_STATEMENT_POSITION` in PostgreSQL's protocol documentation, "Error and Notice Message Fields").
     #[must_use]
     pub fn at_position(self, sent: Span, position: usize) -> Place {
+        self.at_byte(self.byte(sent, position))
+    }
+
+    /// The byte of the text at the server's `position`, as above.
+    pub(super) fn byte(self, sent: Span, position: usize) -> usize {
         let sent_text = sent.of(self.text);
         let offset =
             sent_text.char_indices().nth(position.saturating_sub(1)).map_or(sent_text.len(), |(offset, _)| offset);
-        self.at_byte(sent.start + offset)
+        sent.start + offset
     }
 
     /// Where a PL/pgSQL error in an inline `DO` block is. The server says only `PL/pgSQL function inline_code_block line 3

@@ -31,6 +31,7 @@ mod split;
 mod sqlx_project;
 mod statements;
 mod tally;
+mod template;
 mod token;
 mod traces;
 mod work;

@@ -156,6 +156,11 @@ impl Open {
     }
 }
 
+/// Whether a token stands for anything: a comment does not, nor an empty statement.
+fn is_of_file(token: Token) -> bool {
+    token.is_significant() && token.kind != TokenKind::Semi
+}
+
 impl Splitter<'_> {
     fn take(&mut self, token: Token) {
         if let Some(what) = token.unterminated() {
@@ -200,7 +205,7 @@ impl Splitter<'_> {
     fn rows(&mut self, after: usize) -> Span {
         let rest = self.source.text.get(after..).unwrap_or_default();
         let (same_line, lines) = rest.split_once('\n').unwrap_or((rest, ""));
-        if !same_line.trim().is_empty() {
+        if Tokens::new(same_line).any(|token| token.unterminated().is_some() || is_of_file(token)) {
             let cause = format!(
                 "on line {} of `{}`, something follows COPY … FROM STDIN on the same line",
                 self.source.line(after),

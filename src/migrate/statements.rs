@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 pub(super) async fn apply(apply: &Apply<'_>, migration: &Migration, list: &[Statement]) -> Result<(), Fault> {
     let table = apply.ledger.progress_table();
-    let progress = Progress { table: &table, version: migration.id.version };
+    let progress = Progress { table: &table, exists: apply.ledger.progress_exists, version: migration.id.version };
     let walk = Walk { apply, migration, list, progress, hashed: RefCell::default() };
     let result = walk.all().await;
     if result.is_err() {

@@ -3,6 +3,8 @@
 
 mod action;
 #[cfg(test)]
+mod advice;
+#[cfg(test)]
 mod alembic;
 #[cfg(test)]
 mod answers;
