@@ -75,7 +75,7 @@ fn nothing_is_left_out(text: &str, script: &Script) {
         at = span.end;
         if let Some(data) = data {
             let line = between(text, at, data.start);
-            assert!(line.trim_end_matches('\n').trim().is_empty(), "{line:?} before the rows");
+            assert!(is_nothing(line), "{line:?} before the rows");
             assert!(!between(text, data.start, data.end).lines().any(|line| line == "\\."), "the rows go on");
             let rest = text.get(data.end..).unwrap_or_default();
             at = data.end + rest.strip_prefix("\\.").map_or(0, |_| rest.find('\n').unwrap_or(rest.len()));

@@ -37,7 +37,12 @@ pub(super) fn split(source: Source<'_>) -> Result<Script, Vec<Fault>> {
         splitter.take(token);
     }
     if let Some(open) = splitter.current.take() {
-        splitter.close(&open, open.previous.span.end);
+        // What no semicolon ends goes on to the end of the text: what follows it are comments and no rows.
+        let data = open.rows.then_some(Span { start: source.text.len(), end: source.text.len() });
+        splitter
+            .script
+            .statements
+            .push(Raw { span: Span { start: open.first.span.start, end: open.previous.span.end }, data });
     }
     if splitter.faults.is_empty() { Ok(splitter.script) } else { Err(splitter.faults) }
 }

@@ -90,6 +90,10 @@ fn a_comment_behind_a_copy_is_no_statement_and_its_rows_arrive() {
         Action::new(&lab).file("migrations/0001_rows.sql", body).run().succeeds().applied(["0001_rows"]).done();
         assert_eq!(lab.database.sql("select sum(i) from t"), "3", "{behind}");
     }
+    let lab = Lab::new();
+    let body = "create table t (x text);\ncopy t from stdin\n-- no rows\n";
+    Action::new(&lab).file("migrations/0001_rows.sql", body).run().succeeds().applied(["0001_rows"]).done();
+    assert_eq!(lab.database.sql("select count(*) from t"), "0");
 }
 
 /// Rights that a database's owner gives to the role of deployments, and nothing more.
