@@ -74,7 +74,9 @@ impl Reach {
     fn own_machine(&self, fault: Fault) -> Fault {
         let (whose, fix) = match self {
             Self::Tunnel(_) => ("seen through the bastion, that is the bastion itself", LOOPBACK_BEHIND_BASTION),
-            Self::Direct => ("that is where bastion-migrate itself runs: in a workflow its own container", LOOPBACK_HERE),
+            Self::Direct => {
+                ("that is where bastion-migrate itself runs: in a workflow its own container", LOOPBACK_HERE)
+            }
         };
         Fault { cause: format!("{}; {whose}", fault.cause), ..fault }.fix(fix)
     }

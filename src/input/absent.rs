@@ -38,7 +38,11 @@ impl Sought {
         let others = of_others(variables);
         let told = |(word, names): (&String, &Vec<&str>)| {
             let are = if names.len() == 1 { "is" } else { "are" };
-            format!("there {are} {}: so they are looked for with `environment: {}`", listed(names), as_environment(word))
+            format!(
+                "there {are} {}: so they are looked for with `environment: {}`",
+                listed(names),
+                as_environment(word)
+            )
         };
         let mut akin = others.keys().filter(|word| environment.is_none_or(|name| is_akin(word, name)));
         let only = akin.next().filter(|_| akin.next().is_none());
@@ -81,7 +85,8 @@ fn of_others(variables: &Variables) -> BTreeMap<String, Vec<&str>> {
     for name in variables.filled() {
         let Some(part) = part(name) else { continue };
         let word = name.strip_suffix(part).unwrap_or_default().trim_end_matches('_');
-        if word.is_empty() || OTHERS.contains(&word) || Name::ALL.iter().any(|input| input.variables().contains(&name)) {
+        if word.is_empty() || OTHERS.contains(&word) || Name::ALL.iter().any(|input| input.variables().contains(&name))
+        {
             continue;
         }
         let (is_clear, names) = found.entry(word.to_owned()).or_default();

@@ -11,11 +11,7 @@ use super::{
     steps::Around,
     tool,
 };
-use crate::{
-    fault::Fault,
-    github::env::Runner,
-    postgres::Target,
-};
+use crate::{fault::Fault, github::env::Runner, postgres::Target};
 
 /// All of it.
 #[derive(Debug)]

@@ -178,7 +178,11 @@ impl Config {
                     let fault = format!("`{title}.{key}` is not a text, a number, true or false");
                     let fault = self.about(Code::ConfigInvalid, &fault).fix(as_text(name));
                     self.spoilt.push(name);
-                    self.faults.push(fault.in_file(self.place(locate(&self.text, &[way, &[name.name()]].concat(), None))));
+                    self.faults.push(fault.in_file(self.place(locate(
+                        &self.text,
+                        &[way, &[name.name()]].concat(),
+                        None,
+                    ))));
                 }
             }
         }

@@ -74,13 +74,15 @@ pub(super) fn read(inputs: &Inputs, runner: &Runner, findings: &mut Findings) ->
 
 fn host(text: &str) -> Result<String, Misfit> {
     if ["postgres", "postgresql"].into_iter().any(|scheme| text.split("://").next() == Some(scheme)) {
-        return Err(Misfit::new("is a whole URL", "the host alone, or leave it out and put the URL into `database-url`"));
+        return Err(Misfit::new(
+            "is a whole URL",
+            "the host alone, or leave it out and put the URL into `database-url`",
+        ));
     }
     match Address::parse(text)? {
-        Address { user: None, host, port: Some(port) } => Err(Misfit::new(
-            "says more than a host",
-            format!("`{host}`, and `database-port` to `{port}`"),
-        )),
+        Address { user: None, host, port: Some(port) } => {
+            Err(Misfit::new("says more than a host", format!("`{host}`, and `database-port` to `{port}`")))
+        }
         Address { user: None, host, port: None } => Ok(host),
         Address { .. } => Err(Misfit::new(
             "says more than a host",

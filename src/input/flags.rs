@@ -154,8 +154,11 @@ fn mend(mut args: Vec<OsString>, error: &clap::Error) -> (Option<Fault>, Option<
     };
     let Some(at) = args.iter().skip(1).rposition(is_it).map(|at| at + 1) else { return (Some(fault), None) };
     let meant = nearest(flag.trim_start_matches('-'), Name::ALL.iter().map(|name| name.name()));
-    let is_free = |name: &&str| !args.iter().any(|arg| arg.to_string_lossy().split('=').next() == Some(&format!("--{name}")));
-    if let Some(name) = meant.filter(is_free).filter(|_| error.kind() == ErrorKind::UnknownArgument && flag.starts_with("--")) {
+    let is_free =
+        |name: &&str| !args.iter().any(|arg| arg.to_string_lossy().split('=').next() == Some(&format!("--{name}")));
+    if let Some(name) =
+        meant.filter(is_free).filter(|_| error.kind() == ErrorKind::UnknownArgument && flag.starts_with("--"))
+    {
         if let Some(arg) = args.get_mut(at) {
             *arg = format!("--{name}{}", arg.to_string_lossy().strip_prefix(flag).unwrap_or_default()).into();
         }

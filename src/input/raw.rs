@@ -94,7 +94,8 @@ impl Places<'_> {
         let dashed = format!("INPUT_{}", name.name().to_uppercase());
         let underscored = dashed.replace('-', "_");
         // What stands under a name that does not exist is refused elsewhere; it is not missing, too.
-        let meant = || borrowed::variables(name, self.variables).into_iter().find_map(|other| self.variable(name, other));
+        let meant =
+            || borrowed::variables(name, self.variables).into_iter().find_map(|other| self.variable(name, other));
         let found = self.variable(name, dashed).or_else(|| self.variable(name, underscored)).or_else(meant)?;
         let default = self.manifest.default(name);
         match found {

@@ -83,11 +83,7 @@ pub(super) const SCOPES: [(&[Name], Commands, Where); 14] = [
         Where::Anywhere,
     ),
     (&[Name::WaitTimeout], Commands::All, Where::Database),
-    (
-        &[Name::Migrations, Name::Layout, Name::LedgerTable, Name::OutOfOrder, Name::Gaps],
-        Commands::Runs,
-        Where::Files,
-    ),
+    (&[Name::Migrations, Name::Layout, Name::LedgerTable, Name::OutOfOrder, Name::Gaps], Commands::Runs, Where::Files),
     (
         &[Name::Target, Name::Before, Name::After, Name::Health, Name::LockWait, Name::Retries],
         Commands::Runs,
@@ -98,14 +94,7 @@ pub(super) const SCOPES: [(&[Name], Commands, Where); 14] = [
     (&[Name::Run, Name::Steps], Commands::Forward, Where::Tool),
     (&[Name::Env, Name::PassEnv], Commands::Runs, Where::Called),
     (
-        &[
-            Name::Image,
-            Name::Pull,
-            Name::RegistryUsername,
-            Name::RegistryPassword,
-            Name::MountWorkspace,
-            Name::Memory,
-        ],
+        &[Name::Image, Name::Pull, Name::RegistryUsername, Name::RegistryPassword, Name::MountWorkspace, Name::Memory],
         Commands::Runs,
         Where::Image,
     ),
@@ -225,7 +214,10 @@ fn without_a_tool(inputs: &Inputs, idle: &[Name]) -> Vec<Fault> {
     let is_tooled = [Name::Tool, Name::Run, Name::Steps].into_iter().any(|name| inputs.is_given(name));
     let tool = if is_tooled { "" } else { ", with `tool` or `run`" };
     let names = listed(idle);
-    vec![Fault::new(Code::InputInvalid, cause).fix(format!("set {executor}{tool}; or remove {names}{}", apart(inputs, idle)))]
+    vec![
+        Fault::new(Code::InputInvalid, cause)
+            .fix(format!("set {executor}{tool}; or remove {names}{}", apart(inputs, idle))),
+    ]
 }
 
 /// The inputs with the place where they stand, and the verb.

@@ -48,7 +48,8 @@ pub(super) fn settings(
     };
     let calls = calls::read(inputs, &known, findings);
     // Where nothing of a run's is called, nothing is handed on.
-    let is_called = command != Some(Command::Tunnel) && findings.faults.iter().all(|fault| !fault.cause.contains("`pass-env`"));
+    let is_called =
+        command != Some(Command::Tunnel) && findings.faults.iter().all(|fault| !fault.cause.contains("`pass-env`"));
     let env = if is_called { findings.keep(env::of(inputs, variables)) } else { Some(Vec::new()) };
     let wait_timeout = findings.keep(inputs.required(Name::WaitTimeout, value::positive_duration));
     let sql = sql(inputs, executor, runner, findings);

@@ -132,7 +132,8 @@ fn surplus(url: &str) -> Option<Fault> {
         return None;
     }
     let mark = before.chars().nth(front.chars().count()).map(String::from).unwrap_or_default();
-    let fix = "paste the URL alone: from `postgres` to its end, without what stands before it and without quotation marks";
+    let fix =
+        "paste the URL alone: from `postgres` to its end, without what stands before it and without quotation marks";
     Some(invalid(&format!("begins with `{}`", format!("{front}{mark}").trim_end())).fix(fix))
 }
 
