@@ -59,20 +59,33 @@ pub(super) fn read(inputs: &Inputs, runner: &Runner, findings: &mut Findings) ->
     let name = findings.keep(agreed(inputs, Name::DatabaseName, said.name, own(Name::DatabaseName)));
     let own_password = inputs.secret(Name::DatabasePassword);
     let password = findings.keep(agreed(inputs, Name::DatabasePassword, said.password, own_password));
-    let missing = missing(inputs, url.as_ref(), [&host, &user, &name]);
+    // What stands in the wrong place is not missing, too.
+    let is_misplaced = inputs.text(Name::DatabaseHost).is_some_and(|host| host.contains("://"));
+    let missing = missing(inputs, url.as_ref(), [&host, &user, &name]).filter(|_| !is_misplaced);
+    let missing = missing.map(|fault| if runner.in_actions && is_nothing(inputs) { arrived(fault) } else { fault });
     // Who has no database usually has no secret at all; that the bastion is missing, too, would only be said after this.
-    findings.faults.extend(missing.map(|fault| if is_wanted(inputs) { fault } else { fault.detail(NO_BASTION) }));
+    let is_all = url.is_none() && !is_wanted(inputs);
+    findings.faults.extend(missing.map(|fault| if is_all { fault.detail(NO_BASTION) } else { fault }));
     let (host, ca) = (host??, ca?);
     let sslmode = wish?.or(said.sslmode).unwrap_or(SslWish::Usual).for_host(&host);
     if sslmode == SslMode::Disable && ca.is_some() {
-        findings.warning(unused_authority());
+        findings.faults.push(unused_authority());
     }
     let port = port?.unwrap_or(PORT);
     Some(Target { host, port, user: user??, password: password?, name: name??, sslmode, ca, options: said.options })
 }
 
 fn host(text: &str) -> Result<String, Misfit> {
+    if ["postgres", "postgresql"].into_iter().any(|scheme| text.split("://").next() == Some(scheme)) {
+        return Err(Misfit::new(
+            "is a whole URL",
+            "the host alone, or leave it out and put the URL into `database-url`",
+        ));
+    }
     match Address::parse(text)? {
+        Address { user: None, host, port: Some(port) } => {
+            Err(Misfit::new("says more than a host", format!("`{host}`, and `database-port` to `{port}`")))
+        }
         Address { user: None, host, port: None } => Ok(host),
         Address { .. } => Err(Misfit::new(
             "says more than a host",
@@ -98,6 +111,16 @@ fn agreed<T: PartialEq>(inputs: &Inputs, name: Name, url: Option<T>, own: Option
     }
 }
 
+/// Whether neither a database nor a bastion is named.
+fn is_nothing(inputs: &Inputs) -> bool {
+    !is_given(inputs) && !is_wanted(inputs)
+}
+
+/// The usual mistake of a first run, by its name.
+fn arrived(fault: Fault) -> Fault {
+    Fault { cause: format!("no secret arrived: {}", fault.cause), ..fault }
+}
+
 /// One fault for all that is missing; what is there and wrong has its own. A password may be absent: the server may trust
 /// the bastion's address.
 fn missing(inputs: &Inputs, url: Option<&ParsedUrl>, parts: [&Option<Option<String>>; 3]) -> Option<Fault> {
@@ -120,10 +143,17 @@ fn missing(inputs: &Inputs, url: Option<&ParsedUrl>, parts: [&Option<Option<Stri
     if url.is_none() {
         sought.insert(0, Name::DatabaseUrl);
     }
-    if !is_wanted(inputs) {
+    if url.is_none() && !is_wanted(inputs) {
         sought.extend([Name::SshHost, Name::SshUser, Name::SshPrivateKey, Name::SshPassword]);
     }
-    Some(inputs.missing(cause, &sought))
+    let fault = inputs.missing(cause, &sought);
+    Some(match url {
+        Some(_) => fault.fix(format!(
+            "complete `database-url` (postgres://user:password@host:5432/database), or set {}",
+            absent.join(" and ")
+        )),
+        None => fault,
+    })
 }
 
 /// The CA in PEM form, from `database-ca` or from the file that the URL names.

@@ -147,6 +147,7 @@ names! {
     Tool "tool" Tool Text [] [];
     Run "run" Tool Text [] [];
     CommandPrefix "command-prefix" Tool Text [] [];
+    Manage "manage" Tool Text [] [];
     WorkingDirectory "working-directory" Tool Path [] [];
     Env "env" Tool Text [] [];
     PassEnv "pass-env" Tool Text [] [];
@@ -209,6 +210,15 @@ impl Name {
 impl fmt::Display for Name {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
+    }
+}
+
+/// Names as a sentence has them: "`a`, `b` and `c`".
+pub(super) fn listed(names: &[impl fmt::Display]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.as_slice() {
+        [several @ .., last] if !several.is_empty() => format!("{} and {last}", several.join(", ")),
+        quoted => quoted.concat(),
     }
 }
 

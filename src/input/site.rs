@@ -10,6 +10,17 @@ pub(super) enum Executor {
     Server,
 }
 
+impl Executor {
+    /// As written in inputs.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Sql => "sql",
+            Self::Image => "image",
+            Self::Server => "server",
+        }
+    }
+}
+
 /// Of the run.
 pub(super) const EXECUTORS: [(&str, Executor); 3] =
     [("sql", Executor::Sql), ("image", Executor::Image), ("server", Executor::Server)];
@@ -37,13 +48,19 @@ impl Wish {
         self.executor.is_none() && self.image.is_none()
     }
 
+    /// Where the command is meant to run, right or wrong.
+    pub(super) fn meant(&self, own: Executor) -> Executor {
+        let of_image = self.image.as_ref().map(|_| Executor::Image);
+        self.executor.or(of_image).unwrap_or(own)
+    }
+
     /// Where the command runs. Nothing if that can't be known because of something that is told elsewhere.
     pub(super) fn site(&self, own: Own<'_>) -> Result<Option<Site>, Misfit> {
         let Some(executor) = self.executor.or(own.executor) else { return Ok(None) };
         match (executor, self.image.as_deref().or(own.image)) {
             (Executor::Sql, _) => Err(Misfit::new(
                 "does not say where it runs, and SQL files run nowhere but in the action",
-                "add `executor: image` or `executor: server` to it",
+                "add `executor: server` to it, or `executor: image` and `image`",
             )),
             (Executor::Image, Some(image)) => Ok(Some(Site::Image(image.to_owned()))),
             (Executor::Image, None) if own.executor == Some(Executor::Image) => Ok(None),
