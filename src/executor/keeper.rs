@@ -6,9 +6,11 @@ use crate::{
     fault::{Code, Fault},
     github::env::Runner,
     input::Settings,
+    ledger::invalid_indexes_sql,
     postgres::{
-        Guard, Question, RunLock, Session, Startup, Ward, facts, lock,
+        Guard, Lookout, Question, RunLock, Session, Startup, Ward, Whose, facts, lock,
         ready::{self, answered},
+        fault::statement,
         rows,
     },
     reach::Reach,
@@ -116,11 +118,11 @@ impl<'a> Keeper<'a> {
     }
 
     /// Resolves when the lock is lost, and tells meanwhile who blocks whom. Without a database there is nothing to lose.
-    pub(super) async fn watch(&self, reach: &Reach, pids: impl Fn() -> Vec<i32>) -> Fault {
+    pub(super) async fn watch(&self, reach: &Reach, pids: impl Fn() -> Vec<i32>, lookout: &Lookout) -> Fault {
         let Some(session) = &self.session else { return std::future::pending().await };
         let guarded = async {
             match self.guard(reach).await {
-                Some(guard) => guard.watch(|| self.ward(pids()), &self.events).await,
+                Some(guard) => guard.watch(|| self.ward(pids()), lookout, &self.events).await,
                 None => std::future::pending::<Infallible>().await,
             }
         };
@@ -136,7 +138,7 @@ impl<'a> Keeper<'a> {
 
     /// A run without a guard is still a run.
     async fn guard(&self, reach: &Reach) -> Option<Guard> {
-        let name = lock::application_name(self.runner);
+        let name = lock::watch_name(self.runner);
         // Where both sessions are not answered any more, the one with the lock decides, and says so first.
         let wait = self.settings.wait_timeout + HOLD * 2;
         match Guard::connect(reach, self.settings.database.as_ref()?, &name, wait, &self.events).await {
@@ -149,7 +151,49 @@ impl<'a> Keeper<'a> {
     }
 
     fn ward(&self, pids: Vec<i32>) -> Ward {
-        Ward { application_name: sibling::called(self.settings, self.runner), pids }
+        Ward { application_name: sibling::called(self.settings, self.runner), pids, whose: Whose::Tools }
+    }
+
+    /// The INVALID indexes that there are, as SQL names them; none if no database is given.
+    ///
+    /// # Errors
+    /// Why the database can't be asked.
+    pub(super) async fn invalid_indexes(&self) -> Result<Vec<String>, Fault> {
+        let Some(session) = &self.session else { return Ok(Vec::new()) };
+        let question = Question::reading(invalid_indexes_sql()).under(self.run_lock());
+        let answer = self.ask(session, &question).await?;
+        Ok(answer.into_iter().filter_map(|row| row.into_iter().nth(1).flatten()).collect())
+    }
+
+    /// Drops indexes that a tool's try has left INVALID, as patiently as it has to be: that waits for others, too.
+    ///
+    /// # Errors
+    /// Why one of them stays.
+    pub(super) async fn drop_indexes(
+        &self,
+        reach: &Reach,
+        indexes: &[String],
+        lookout: &Lookout,
+    ) -> Result<(), Fault> {
+        let target = self.settings.database()?;
+        let startup = Startup::new(lock::tool_name(self.runner), "-c client_connection_check_interval=1000", Some(target));
+        let session = ready::connect(reach, target, &startup, self.settings.wait_timeout, &self.events).await?;
+        let work = async {
+            session.client.batch_execute("SET lock_timeout TO 0").await?;
+            for index in indexes {
+                session.client.batch_execute(&format!("DROP INDEX CONCURRENTLY {index}")).await?;
+                self.events.note(format!("dropped the INVALID index {index} that this try left behind"));
+            }
+            Ok(())
+        };
+        lookout.trying(Duration::ZERO);
+        let watch = self.watch(reach, || vec![session.announced_pid], lookout);
+        let dropped = match select(pin!(work), pin!(watch)).await {
+            Either::Left((done, _)) => done.map_err(|error: tokio_postgres::Error| statement(&error)),
+            Either::Right((lost, _)) => Err(lost),
+        };
+        session.close().await;
+        dropped
     }
 
     /// The session and the lock anew, over a way that stands. Who holds the lock knows that nobody works any more whose lock
@@ -182,7 +226,7 @@ impl<'a> Keeper<'a> {
     /// Why they can't be told.
     pub(super) async fn end_backends(&self, pids: Vec<i32>) -> Result<(), Fault> {
         let Some(session) = &self.session else { return Ok(()) };
-        let Ward { application_name, pids } = self.ward(pids);
+        let Ward { application_name, pids, .. } = self.ward(pids);
         let named = crate::postgres::literal(if self.locked { &application_name } else { "" });
         let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
         let question = format!(

@@ -35,7 +35,7 @@ mod token;
 mod traces;
 mod work;
 
-pub use apply::{Apply, Reached, Stopped};
+pub use apply::{Apply, Limits, Reached, Stopped};
 pub use checksum::Checksum;
 pub use directory::read;
 pub use file::Migration;
