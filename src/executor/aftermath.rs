@@ -94,7 +94,9 @@ impl Sql<'_> {
     pub(super) async fn with_leftovers(&self, fault: Fault) -> Fault {
         let Some(session) = &self.session else { return fault };
         let question = Question::reading(invalid_indexes_sql());
-        let Ok(answer) = answered(self.settings.wait_timeout, rows(&session.client, &question)).await else { return fault };
+        let Ok(answer) = answered(self.settings.wait_timeout, rows(&session.client, &question)).await else {
+            return fault;
+        };
         let invalid = Content::parse(&answer).invalid_indexes;
         self.tell_left(&invalid);
         leftover::explained(fault, &invalid)

@@ -8,9 +8,10 @@ use crate::{
     input::Settings,
     ledger::invalid_indexes_sql,
     postgres::{
-        Guard, Lookout, Question, RunLock, Session, Startup, Ward, Whose, facts, lock,
-        ready::{self, answered},
+        Guard, Lookout, Question, RunLock, Session, Startup, Ward, Whose, facts,
         fault::statement,
+        lock,
+        ready::{self, answered},
         rows,
     },
     reach::Reach,
@@ -169,14 +170,10 @@ impl<'a> Keeper<'a> {
     ///
     /// # Errors
     /// Why one of them stays.
-    pub(super) async fn drop_indexes(
-        &self,
-        reach: &Reach,
-        indexes: &[String],
-        lookout: &Lookout,
-    ) -> Result<(), Fault> {
+    pub(super) async fn drop_indexes(&self, reach: &Reach, indexes: &[String], lookout: &Lookout) -> Result<(), Fault> {
         let target = self.settings.database()?;
-        let startup = Startup::new(lock::tool_name(self.runner), "-c client_connection_check_interval=1000", Some(target));
+        let startup =
+            Startup::new(lock::tool_name(self.runner), "-c client_connection_check_interval=1000", Some(target));
         let session = ready::connect(reach, target, &startup, self.settings.wait_timeout, &self.events).await?;
         let work = async {
             session.client.batch_execute("SET lock_timeout TO 0").await?;

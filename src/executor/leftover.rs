@@ -5,13 +5,16 @@ use crate::fault::{Code, Fault};
 
 /// The warning about an index that a run leaves behind which has failed or was stopped. `index` is named as in SQL.
 pub(super) fn left(index: &str) -> Fault {
-    let cause = format!("the index {index} is INVALID since this run, which was cut off while it was built");
-    Fault::new(Code::VerifyIndex, cause).fix(format!("run again: a file of SQL builds it anew; for a tool, {} first", drop_sql(index)))
+    let cause =
+        format!("the index {index} is INVALID since this run: what builds it, or drops it, did not come to its end");
+    let fix = format!("run again: a file of SQL goes on with it by itself; for a tool, {} first", drop_sql(index));
+    Fault::new(Code::VerifyIndex, cause).fix(fix)
 }
 
 /// The fault for a limit on waits for locks that has hit what waits for older transactions by what it is.
 pub(super) fn cut_off(fault: Fault, form: &str, said: Option<&str>) -> Fault {
-    let cause = format!("the limit on waits for locks ended {form}, which waits for older transactions: {}", fault.cause);
+    let cause =
+        format!("the limit on waits for locks ended {form}, which waits for older transactions: {}", fault.cause);
     let fix = "run again when those transactions have ended, or let it wait for them: raise `retries`, which has another try without \
                that limit, or set `lock-timeout: 0`";
     let fault = Fault { cause, ..fault.fix(fix) };
@@ -69,8 +72,13 @@ mod tests {
             ("\"My app\".\"T id\"", "T id"),
             ("\"T id\"", "T id"),
         ] {
-            let fault = told(&format!("django.db.utils.ProgrammingError: relation \"{name}\" already exists"), &["x", index]);
-            assert!(fault.fix.starts_with(&format!("`DROP INDEX CONCURRENTLY {index}`, then run again")), "{}", fault.fix);
+            let fault =
+                told(&format!("django.db.utils.ProgrammingError: relation \"{name}\" already exists"), &["x", index]);
+            assert!(
+                fault.fix.starts_with(&format!("`DROP INDEX CONCURRENTLY {index}`, then run again")),
+                "{}",
+                fault.fix
+            );
             assert!(fault.cause.contains("INVALID") && !fault.fix.contains("record it"), "{fault:?}");
         }
     }

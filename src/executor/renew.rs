@@ -104,12 +104,8 @@ impl Sql<'_> {
         // It must not get into the middle of a file that is sent in several parts.
         let goes_out_behind = pending.iter().skip(from).all(|migration| migration.work == Work::Whole);
         let asked = async { if goes_out_behind { self.read(&ledger.made()).await.ok() } else { None } };
-        let watch = Watch {
-            settings: self.settings,
-            runner: self.runner,
-            events: &self.events,
-            pid: session.announced_pid,
-        };
+        let watch =
+            Watch { settings: self.settings, runner: self.runner, events: &self.events, pid: session.announced_pid };
         Ok(watched(watch, reach, &lookout, join(apply.all(&pending, from), asked)).await)
     }
 

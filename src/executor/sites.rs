@@ -215,9 +215,7 @@ impl<'a> Sites<'a> {
     async fn run(&self, task: Task<'_>, turn: Turn, tell: impl FnMut(Output<'_>)) -> Result<Status, Fault> {
         let Task { site, line, terms } = task;
         match (site, &self.containers, &self.server) {
-            (Site::Image(image), Some(containers), _) => {
-                containers.call(self.way()?, image, (line, terms), tell).await
-            }
+            (Site::Image(image), Some(containers), _) => containers.call(self.way()?, image, (line, terms), tell).await,
             (Site::Server, ..) if self.is_given_up() => {
                 let cause = format!("`{}` can't be run: the connection to the server is lost for good", line.shown());
                 Err(Fault::new(Code::BastionLost, cause))

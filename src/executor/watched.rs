@@ -13,7 +13,7 @@ use futures_util::future::{Either, pending, select};
 use std::{convert::Infallible, pin::pin, time::Duration};
 
 /// Before that nobody is watched who has met no lock.
-const GRACE: Duration = Duration::from_millis(300);
+const GRACE: Duration = Duration::from_millis(500);
 
 /// Who watches, and over which backend.
 #[derive(Debug, Clone, Copy)]
@@ -25,12 +25,7 @@ pub(super) struct Watch<'w> {
 }
 
 /// Does the work, and tells meanwhile who is in its way and how far it is.
-pub(super) async fn watched<T>(
-    watch: Watch<'_>,
-    reach: &Reach,
-    lookout: &Lookout,
-    work: impl Future<Output = T>,
-) -> T {
+pub(super) async fn watched<T>(watch: Watch<'_>, reach: &Reach, lookout: &Lookout, work: impl Future<Output = T>) -> T {
     match select(pin!(work), pin!(looking(watch, reach, lookout))).await {
         Either::Left((done, _)) => done,
         Either::Right((never, _)) => match never {},

@@ -14,6 +14,7 @@ use crate::{
         Lookout, Question,
         fault::{question, statement},
         ready::answered,
+        waits_for_others,
     },
     run::{
         event::{Event, Events},
@@ -139,6 +140,14 @@ impl Apply<'_> {
         (self.limits == Limits::OfEachTry && limit < self.ladder.top).then_some(limit)
     }
 
+    /// The same for all statements of a file in one transaction: one that is alone there may be of those that have none.
+    pub(super) fn limit_of(&self, migration: &Migration, attempt: u32) -> Option<Duration> {
+        match waits_for_others(&migration.body) {
+            Some(_) => Some(Duration::ZERO),
+            None => self.limit(attempt),
+        }
+    }
+
     /// The pause before the next try, as long as whoever is in the way is there.
     async fn rest(&self, file: &str, fault: Fault, pause: Duration) {
         let (retries, number, seconds) = (self.ladder.retries, self.attempt.get() + 1, pause.as_secs());
@@ -213,7 +222,7 @@ impl Apply<'_> {
                 self.tally.sent.set(first + sent + 1);
                 let commit = if sent + 1 == batch.len() { Commit::Flushed } else { Commit::Later };
                 // Only the first of them is tried again.
-                let limit = self.limit(if sent == 0 { self.attempt.get() } else { 0 });
+                let limit = self.limit_of(next, if sent == 0 { self.attempt.get() } else { 0 });
                 let answer = self.send(next, previous, commit, limit).await;
                 flight.push_back(answer.map_err(|error| Stopped { at, fault: statement(&error) })?);
                 previous = Some(next.id.version);

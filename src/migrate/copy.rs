@@ -36,7 +36,7 @@ async fn transaction(
     previous: Option<i64>,
 ) -> Result<(), Fault> {
     let plainly = |error: Error| statement(&error).in_file(migration.source().file());
-    let limit = apply.limit(apply.attempt.get());
+    let limit = apply.limit_of(migration, apply.attempt.get());
     let open = open_sql(apply.ledger, apply.fresh, migration.modes, previous, limit);
     let stream = apply.client.simple_query_raw(&open).await.map_err(plainly)?;
     let began = apply.opened(migration, answer(Box::pin(stream)).await)?;

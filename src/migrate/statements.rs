@@ -9,7 +9,7 @@ use super::{
     Migration, Piece, Statement, StatementKind, Work,
     apply::Apply,
     copy, index,
-    latch::{Commit, FORGET, OUR_ENCODING, open_alone_sql},
+    latch::{Commit, FORGET, OUR_ENCODING, limit_sql, open_alone_sql},
     name::QualifiedName,
     work::Lost,
 };
@@ -20,7 +20,7 @@ use crate::{
     run::event::{Event, MigrationId},
 };
 use sha2::{Digest as _, Sha256};
-use std::cell::RefCell;
+use std::{cell::RefCell, time::Duration};
 use tokio::time::Instant;
 
 pub(super) async fn apply(apply: &Apply<'_>, migration: &Migration, list: &[Statement]) -> Result<(), Fault> {
@@ -189,7 +189,7 @@ impl Walk<'_> {
         let done = self.progress.put_sql(number, number, &checksum);
         let result = match &next.kind {
             StatementKind::Session => self.run(next).await,
-            StatementKind::Transactional => self.together(next, &done).await,
+            StatementKind::Transactional => self.together(number, next, &done).await,
             StatementKind::CreateIndex { index, .. } => self.announced(number, &checksum, next, Some(index)).await,
             StatementKind::DropIndex { .. } | StatementKind::Repeatable | StatementKind::Opaque => {
                 self.announced(number, &checksum, next, None).await
@@ -212,8 +212,9 @@ impl Walk<'_> {
     }
 
     /// A statement and its place in one transaction.
-    async fn together(&self, next: &Statement, done: &str) -> Result<(), Fault> {
-        self.execute(&next.modes.begin_sql()).await?;
+    async fn together(&self, number: usize, next: &Statement, done: &str) -> Result<(), Fault> {
+        let limit = limit_sql(self.is_patient(number, next).then_some(Duration::ZERO));
+        self.execute(&format!("{}; {limit}", next.modes.begin_sql())).await?;
         let result = async {
             self.run(next).await?;
             if !done.is_ascii() {
@@ -255,7 +256,8 @@ impl Walk<'_> {
     fn is_patient(&self, number: usize, next: &Statement) -> bool {
         let before = self.list.iter().take(number.saturating_sub(1)).filter(|one| one.kind == StatementKind::Session);
         let mut texts = before.map(|one| one.span.of(&self.migration.body).to_ascii_lowercase());
-        waits_for_others(next.span.of(&self.migration.body)).is_some() && !texts.any(|text| text.contains("lock_timeout"))
+        waits_for_others(next.span.of(&self.migration.body)).is_some()
+            && !texts.any(|text| text.contains("lock_timeout"))
     }
 
     /// Takes that back.

@@ -204,15 +204,20 @@ mod tests {
     fn names_who_is_in_the_way_and_tells_it_once() {
         let (events, mut receiver) = Events::channel();
         let (mut told, lookout) = (told(), Lookout::default());
-        for look in [vec![blocked("1.4"), work("1.4")], vec![blocked("1.9")], vec![], vec![blocked("2.4"), work("2.4")]] {
+        for look in [vec![blocked("1.4"), work("1.4")], vec![blocked("1.9")], vec![], vec![blocked("2.4"), work("2.4")]]
+        {
             told.tell(&look, Whose::Tools, &lookout, &events);
         }
         let who = "pid 9 `psql` (role `app`, idle in transaction, begun 63 s ago: UPDATE big)";
         let text = format!("pid 7 has waited 1 s for AccessExclusiveLock on big, held up by {who}");
         assert_eq!(receiver.try_recv().ok(), Some(Event::Blocked { text }));
-        assert_eq!(receiver.try_recv().ok(), Some(Event::Blocked { text: format!(
-            "pid 7 has waited 2 s for AccessExclusiveLock on big, held up by {who}"
-        ) }), "it was gone in between");
+        assert_eq!(
+            receiver.try_recv().ok(),
+            Some(Event::Blocked {
+                text: format!("pid 7 has waited 2 s for AccessExclusiveLock on big, held up by {who}")
+            }),
+            "it was gone in between"
+        );
         assert!(receiver.try_recv().is_err());
         assert_eq!(lookout.said().unwrap(), format!("in the way of AccessExclusiveLock on big: {who}"));
     }

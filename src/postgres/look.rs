@@ -124,10 +124,7 @@ fn ours(ward: &Ward) -> String {
     let by_name = match ward.application_name.as_str() {
         // Many a session has no name.
         "" => String::new(),
-        name => format!(
-            " OR (s.datname = pg_catalog.current_database() AND s.application_name = {})",
-            literal(name)
-        ),
+        name => format!(" OR (s.datname = pg_catalog.current_database() AND s.application_name = {})", literal(name)),
     };
     format!(
         "SELECT s.pid FROM pg_catalog.pg_stat_activity s WHERE s.pid = ANY ('{{{}}}'::int[]){by_name}",
@@ -218,7 +215,8 @@ mod tests {
     use super::*;
 
     fn text(fields: &[&str]) -> String {
-        let row: Vec<_> = fields.iter().map(|field| Some((*field).to_owned()).filter(|field| !field.is_empty())).collect();
+        let row: Vec<_> =
+            fields.iter().map(|field| Some((*field).to_owned()).filter(|field| !field.is_empty())).collect();
         match read(&row).unwrap().event {
             Event::Blocked { text } | Event::Note(text) => text,
             other => panic!("{other:?}"),
@@ -228,8 +226,18 @@ mod tests {
     #[test]
     fn what_waits_for_older_transactions_says_so() {
         let fields = [
-            "blocked", "7", "ShareLock on virtualxid", "3.9", "9", "report", "app", "idle in transaction",
-            "SELECT * FROM big", "63.5", "", "create index concurrently i on t (x)",
+            "blocked",
+            "7",
+            "ShareLock on virtualxid",
+            "3.9",
+            "9",
+            "report",
+            "app",
+            "idle in transaction",
+            "SELECT * FROM big",
+            "63.5",
+            "",
+            "create index concurrently i on t (x)",
         ];
         assert_eq!(
             text(&fields),

@@ -13,6 +13,7 @@ pub(crate) mod fuzzing;
 mod gist;
 mod guard;
 mod hint;
+mod lift;
 mod listener;
 pub mod lock;
 mod look;

@@ -177,7 +177,7 @@ fn what_a_file_sets_is_gone_in_the_next_one() {
     action.run().succeeds().applied(all(&applied)).done();
     for (index, set) in sets.iter().enumerate() {
         let seen = lab.database.sql(&format!("select * from public.seen_{index}"));
-        assert_eq!(seen, "app|app|\"$user\", public|5s|90s", "after {set}");
+        assert_eq!(seen, "app|app|\"$user\", public|100ms|90s", "after {set}");
     }
 }
 
