@@ -18,7 +18,13 @@ use crate::{
     run::event::{Event, Events},
 };
 use futures_util::future::{Either, select};
-use std::{cell::Cell, convert::Infallible, pin::pin, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    convert::Infallible,
+    pin::pin,
+    rc::Rc,
+    time::Duration,
+};
 use tokio::time::{Instant, sleep, timeout};
 
 /// The interval of signs of life on the session that holds the lock.
@@ -38,6 +44,8 @@ pub(super) struct Keeper<'a> {
     alone: bool,
     /// Whether the session has not answered in time.
     silent: Cell<bool>,
+    /// Who watches, once somebody does: it goes on from one try to the next.
+    guard: RefCell<Option<Rc<Guard>>>,
     /// Which ledgers there are, as the database told it last.
     pub(super) found: Vec<Vec<Option<String>>>,
 }
@@ -45,8 +53,8 @@ pub(super) struct Keeper<'a> {
 impl<'a> Keeper<'a> {
     /// Nothing is asked yet.
     pub(super) fn new(settings: &'a Settings, runner: &'a Runner, events: Events) -> Self {
-        let silent = Cell::new(false);
-        Self { settings, runner, events, session: None, locked: false, alone: false, silent, found: Vec::new() }
+        let (silent, guard) = (Cell::new(false), RefCell::default());
+        Self { settings, runner, events, session: None, locked: false, alone: false, silent, guard, found: Vec::new() }
     }
 
     /// The session, and the lock if it is free.
@@ -138,12 +146,20 @@ impl<'a> Keeper<'a> {
     }
 
     /// A run without a guard is still a run.
-    async fn guard(&self, reach: &Reach) -> Option<Guard> {
+    async fn guard(&self, reach: &Reach) -> Option<Rc<Guard>> {
+        let there = self.guard.borrow().clone().filter(|guard| !guard.is_closed());
+        if there.is_some() {
+            return there;
+        }
         let name = lock::watch_name(self.runner);
         // Where both sessions are not answered any more, the one with the lock decides, and says so first.
         let wait = self.settings.wait_timeout + HOLD * 2;
         match Guard::connect(reach, self.settings.database.as_ref()?, &name, wait, &self.events).await {
-            Ok(guard) => Some(guard),
+            Ok(guard) => {
+                let guard = Rc::new(guard);
+                self.guard.replace(Some(Rc::clone(&guard)));
+                Some(guard)
+            }
             Err(fault) => {
                 self.events.tell(Event::Warning(fault.detail("so nobody watches who blocks whom during this run")));
                 None
@@ -201,6 +217,7 @@ impl<'a> Keeper<'a> {
     pub(super) async fn again(&mut self, reach: &Reach) -> Result<(), Fault> {
         let (Some(target), Some(old)) = (&self.settings.database, &mut self.session) else { return Ok(()) };
         old.give_up().await;
+        self.guard.take();
         let before = Some(old.announced_pid);
         let limit = self.settings.wait_timeout;
         let late = Fault::new(Code::DatabaseTimeout, "the database did not answer again in time");
@@ -254,6 +271,9 @@ impl<'a> Keeper<'a> {
 
     /// Closes the session; the lock goes with it.
     pub(super) async fn close(self) {
+        if let Some(guard) = self.guard.take().and_then(Rc::into_inner) {
+            guard.close().await;
+        }
         if let Some(session) = self.session {
             session.close().await;
         }

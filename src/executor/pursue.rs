@@ -127,7 +127,7 @@ async fn again(
     let left = keeper.invalid_indexes().await.unwrap_or_default();
     let left: Vec<String> = left.into_iter().filter(|index| !course.broken.contains(index)).collect();
     let form = lookout.obstacles().into_iter().rev().find_map(|obstacle| obstacle.form);
-    let cut_off = form.or_else(|| (!left.is_empty()).then_some("what builds an index concurrently"));
+    let cut_off = form.or_else(|| (!left.is_empty()).then_some("CREATE INDEX CONCURRENTLY or its like"));
     if let Some(form) = cut_off.filter(|_| course.patience == Patience::Limited) {
         let fault = leftover::cut_off(fault, form, said.as_deref());
         let Some(_) = ladder.pause(course.attempt) else { return Err(fault) };

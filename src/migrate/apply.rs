@@ -1,7 +1,9 @@
 //! The one loop that changes the database: plan → ledger rows.
 
 use super::{
-    Migration, Work, blame, copy,
+    Migration, Work,
+    answer::{Answer, answer, outcome},
+    blame, copy,
     latch::{Commit, Fresh, OUR_ENCODING, close_sql, had_ended, is_worn, open_sql, opening_fault},
     span::Span,
     statements,
@@ -21,10 +23,10 @@ use crate::{
         ladder::Ladder,
     },
 };
-use futures_util::{StreamExt as _, future::join};
+use futures_util::future::join;
 use std::{cell::Cell, collections::VecDeque, pin::Pin, time::Duration};
 use tokio::time::Instant;
-use tokio_postgres::{Client, Error, SimpleQueryMessage, SimpleQueryStream};
+use tokio_postgres::{Client, Error, SimpleQueryStream};
 
 /// What applying needs, beside the migrations.
 #[derive(Debug)]
@@ -353,64 +355,6 @@ struct InFlight {
     open: Pin<Box<SimpleQueryStream>>,
     body: Pin<Box<SimpleQueryStream>>,
     close: Pin<Box<SimpleQueryStream>>,
-}
-
-/// The answer to one message of ours.
-pub(super) struct Answer {
-    /// The first rows of one column.
-    pub(super) rows: Vec<String>,
-    /// Why it did not come to its end.
-    pub(super) error: Option<Error>,
-}
-
-/// What became of one message of a file's.
-pub(super) struct Outcome {
-    /// How many statements the server completed.
-    pub(super) completed: usize,
-    /// Why the next one was not.
-    pub(super) error: Option<Error>,
-}
-
-/// So many rows are worth keeping: no question of ours brings more.
-const ROWS: usize = 2;
-
-/// Waits for the whole answer to a message of ours. Only rows of one column are kept: those that we asked for.
-pub(super) async fn answer(mut messages: Pin<Box<SimpleQueryStream>>) -> Answer {
-    let mut answer = Answer { rows: Vec::new(), error: None };
-    while let Some(message) = messages.next().await {
-        match message.and_then(|message| first_column(&message)) {
-            Ok(row) if answer.rows.len() < ROWS => answer.rows.extend(row),
-            Ok(_) => {}
-            Err(error) => {
-                answer.error = Some(error);
-                break;
-            }
-        }
-    }
-    answer
-}
-
-fn first_column(message: &SimpleQueryMessage) -> Result<Option<String>, Error> {
-    match message {
-        SimpleQueryMessage::Row(row) if row.len() == 1 => Ok(row.try_get(0)?.map(str::to_owned)),
-        _ => Ok(None),
-    }
-}
-
-/// Waits for the end of a message of a file's. What its statements return is for nobody, and is not looked at.
-pub(super) async fn outcome(mut messages: Pin<Box<SimpleQueryStream>>) -> Outcome {
-    let mut outcome = Outcome { completed: 0, error: None };
-    while let Some(message) = messages.next().await {
-        match message {
-            Ok(SimpleQueryMessage::CommandComplete(_)) => outcome.completed += 1,
-            Ok(_) => {}
-            Err(error) => {
-                outcome.error = Some(error);
-                break;
-            }
-        }
-    }
-    outcome
 }
 
 /// The closing message fails for the file's sake: its deferred constraints, its transaction control.

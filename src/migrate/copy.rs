@@ -3,7 +3,8 @@
 
 use super::{
     Migration, Piece,
-    apply::{Apply, answer, outcome},
+    answer::{answer, outcome},
+    apply::Apply,
     blame,
     latch::{Commit, close_sql, open_sql},
     span::Span,

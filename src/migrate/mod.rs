@@ -1,6 +1,7 @@
 //! SQL files: found, read, cut, judged, planned, applied. [`read`] alone touches the disk; `apply` and what it calls
 //! (`copy`, `statements`, `index`) alone talk to the database.
 
+mod answer;
 mod apply;
 mod blame;
 mod checksum;

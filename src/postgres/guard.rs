@@ -122,6 +122,12 @@ impl Guard {
         }
     }
 
+    /// Whether the connection is lost.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.session.client.is_closed()
+    }
+
     /// Closes the connection.
     pub async fn close(self) {
         self.session.close().await;

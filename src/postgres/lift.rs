@@ -1,8 +1,8 @@
 //! Lifts our limit on waits for locks from a client's statements that wait for others by what they are, and puts it back before
 //! the next statement of another kind.
 //!
-//! Both are queries of our own in the client's session, asked only while nothing of the client's is on its way, so that it is
-//! known which answer is ours: the client never sees it. A limit that the client has set itself stays.
+//! Both are queries of our own in the client's session. The server answers in order, so it is known which answer is ours: the
+//! client never sees it. A limit that the client has set itself stays.
 
 use super::{
     concurrently::waits_for_others,
@@ -30,8 +30,12 @@ pub(super) struct Lift {
     up: Frames,
     /// The beginning of a statement, while it is not known what it is.
     held: Option<Held>,
+    /// The kind of the client's last message.
+    before: u8,
     /// Whether messages are on their way that have no Sync behind them yet.
     is_open: bool,
+    /// Whether the server waits for the rows of a COPY.
+    wants_rows: bool,
     /// What the server says.
     down: Frames,
     said: u8,
@@ -69,7 +73,9 @@ impl Lift {
             lifted: false,
             up: Frames::new(),
             held: None,
+            before: 0,
             is_open: false,
+            wants_rows: false,
             down: Frames::new(),
             said: 0,
             is_dropped: false,
@@ -109,9 +115,7 @@ impl Lift {
     }
 
     fn begin(&mut self, kind: u8, length: usize, out: &mut Vec<u8>) {
-        let is_statement = matches!(kind, b'Q' | b'P');
-        let is_quiet = self.asked.is_empty() && !self.is_open && self.status == Some(b'I') && self.down.is_between();
-        if is_statement && is_quiet {
+        if matches!(kind, b'Q' | b'P') && !self.is_open && (self.lifted || self.is_quiet()) {
             self.held = Some(Held { kind, length, body: Vec::new() });
             return;
         }
@@ -119,9 +123,18 @@ impl Lift {
         out.extend(header(kind, length));
     }
 
+    /// Whether nothing of the client's is on its way, and no transaction has begun.
+    fn is_quiet(&self) -> bool {
+        self.asked.is_empty() && self.status == Some(b'I')
+    }
+
     /// A message of the client's goes to the server.
     fn passes(&mut self, kind: u8) {
+        let before = std::mem::replace(&mut self.before, kind);
         match kind {
+            // One was sent before the rows, which the server passes over while it waits for them, and one behind them: both
+            // have one answer (PostgreSQL, `CopyGetData`).
+            b'S' if self.wants_rows && !self.is_open && matches!(before, b'c' | b'f') => self.wants_rows = false,
             b'Q' | b'F' => self.asked.push_back(Whose::Theirs),
             b'S' => {
                 self.asked.push_back(Whose::Theirs);
@@ -144,7 +157,9 @@ impl Lift {
     fn judge(&mut self, limit: Duration, out: &mut Vec<u8>) {
         let Some(Held { kind, length, body }) = self.held.take() else { return };
         let is_patient = statement(kind, &body).is_some_and(|text| waits_for_others(text).is_some());
-        if is_patient != self.lifted {
+        // In the middle of a message nothing can be left out behind it.
+        let is_possible = self.down.is_between() && (self.lifted || self.is_quiet());
+        if is_patient != self.lifted && is_possible {
             let query = if is_patient { lift(limit) } else { put_back(limit) };
             out.extend(framed(b'Q', format!("{query}\0").as_bytes()));
             self.asked.push_back(Whose::Ours);
@@ -165,6 +180,7 @@ impl Lift {
             match step {
                 Step::Begin(kind, length) => {
                     self.said = kind;
+                    self.wants_rows |= kind == b'G';
                     self.is_dropped = self.asked.front() == Some(&Whose::Ours) && ANSWER.contains(&kind);
                     if !self.is_dropped {
                         out.extend(header(kind, length));
@@ -329,6 +345,31 @@ mod tests {
         drop(lift.up(&query("BEGIN")));
         drop(lift.down(&[framed(b'C', b"BEGIN\0"), ready(b"T")].concat()));
         assert_eq!(lift.up(&query(BUILD)).into_owned(), query(BUILD), "it fails in a transaction anyway");
+    }
+
+    #[test]
+    fn it_is_put_back_although_something_of_the_clients_is_on_its_way() {
+        let mut lift = session();
+        drop(lift.up(&query(BUILD)));
+        let built = [framed(b'C', b"CREATE INDEX\0"), ready(b"I")].concat();
+        drop(lift.down(&[answer(), ready(b"I"), built].concat()));
+        let closed = [framed(b'C', b"Sname\0"), framed(b'S', b"")].concat();
+        assert_eq!(lift.up(&closed).into_owned(), closed);
+        assert_eq!(lift.up(&query("SELECT 1")).into_owned(), [query(&put_back(LIMIT)), query("SELECT 1")].concat());
+        let close = [framed(b'3', b""), ready(b"I")].concat();
+        let one = [answer(), ready(b"I")].concat();
+        let heard = lift.down(&[close.clone(), answer(), ready(b"I"), one.clone()].concat()).into_owned();
+        assert_eq!(heard, [close, one].concat());
+    }
+
+    #[test]
+    fn rows_of_a_copy_have_one_answer_however_many_syncs() {
+        let mut lift = session();
+        drop(lift.up(&[prepare("COPY t FROM STDIN"), framed(b'E', b""), framed(b'S', b"")].concat()));
+        drop(lift.down(&framed(b'G', b"")));
+        drop(lift.up(&[framed(b'd', b"1"), framed(b'c', b""), framed(b'S', b"")].concat()));
+        drop(lift.down(&[framed(b'C', b"COPY 1\0"), ready(b"I")].concat()));
+        assert_eq!(lift.up(&query(BUILD)).into_owned(), [query(&super::lift(LIMIT)), query(BUILD)].concat());
     }
 
     #[test]

@@ -157,7 +157,7 @@ fn who_was_in_the_way_of_the_last_try_is_in_the_fault() {
 fn a_statement_that_takes_long_gives_signs_of_life() {
     let lab = Lab::new();
     let told = file(&lab, "select pg_sleep(18);\n").run().succeeds().applied(["0001_one"]);
-    told.says("still at work: pid ").says(" s (SELECT)").done();
+    told.says("still at work: pid ").says(" s (select)").done();
 }
 
 #[test]
