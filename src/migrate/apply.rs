@@ -12,12 +12,7 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     ledger::{Entry, Ledger},
-    postgres::{
-        Lookout, Question,
-        fault::{question, statement},
-        ready::answered,
-        waits_for_others,
-    },
+    postgres::{Lookout, Question, fault::statement, ready::answered, waits_for_others},
     run::{
         event::{Event, Events},
         ladder::Ladder,
@@ -297,7 +292,7 @@ impl Apply<'_> {
     /// Reads the answer to a migration's closing message.
     pub(super) fn recorded(&self, migration: &Migration, closed: Answer, began: Instant) -> Result<(), Fault> {
         if let Some(error) = closed.error {
-            return Err(closing_fault(&error, migration));
+            return Err(blame::closing_fault(&error, migration));
         }
         let mut rows = closed.rows.iter();
         let took = rows.next().and_then(|row| row.parse().ok()).map_or_else(|| began.elapsed(), Duration::from_millis);
@@ -355,21 +350,6 @@ struct InFlight {
     open: Pin<Box<SimpleQueryStream>>,
     body: Pin<Box<SimpleQueryStream>>,
     close: Pin<Box<SimpleQueryStream>>,
-}
-
-/// The closing message fails for the file's sake: its deferred constraints, its transaction control.
-pub(super) fn closing_fault(error: &Error, migration: &Migration) -> Fault {
-    if had_ended(error) {
-        let cause = "the file ended the transaction it ran in, so it is not recorded";
-        return Fault::new(Code::TransactionEnded, cause).in_file(migration.source().file());
-    }
-    let fault = question(error).in_file(migration.source().file());
-    match fault.sqlstate.as_deref() {
-        Some(state) if state.starts_with("23") => {
-            fault.detail("this was found when deferred constraints were checked at the end of the file")
-        }
-        _ => fault,
-    }
 }
 
 /// What can go better at the next try: lock timeout, deadlock, serialization, if the file was rolled back.

@@ -3,11 +3,12 @@
 use super::{
     Migration, Work,
     classify::{Nature, nature},
+    latch::had_ended,
     span::Span,
 };
 use crate::{
-    fault::{Fault, Place},
-    postgres::fault::statement,
+    fault::{Code, Fault, Place},
+    postgres::fault::{question, statement},
 };
 use tokio_postgres::error::{DbError, Error, ErrorPosition};
 
@@ -20,6 +21,21 @@ pub(super) fn fault(error: &Error, migration: &Migration, sent: Span, completed:
     match fix(server, &migration.work, failing.map(|span| span.of(&migration.body))) {
         Some(fix) => fault.fix(fix),
         None => fault,
+    }
+}
+
+/// The closing message fails for the file's sake: its deferred constraints, its transaction control.
+pub(super) fn closing_fault(error: &Error, migration: &Migration) -> Fault {
+    if had_ended(error) {
+        let cause = "the file ended the transaction it ran in, so it is not recorded";
+        return Fault::new(Code::TransactionEnded, cause).in_file(migration.source().file());
+    }
+    let fault = question(error).in_file(migration.source().file());
+    match fault.sqlstate.as_deref() {
+        Some(state) if state.starts_with("23") => {
+            fault.detail("this was found when deferred constraints were checked at the end of the file")
+        }
+        _ => fault,
     }
 }
 
