@@ -33,9 +33,9 @@ pub(super) struct Lift {
     /// The kind of the client's last message.
     before: u8,
     /// Whether messages are on their way that have no Sync behind them yet.
-    is_open: bool,
+    group: Group,
     /// Whether the server waits for the rows of a COPY.
-    wants_rows: bool,
+    rows: Rows,
     /// What the server says.
     down: Frames,
     said: u8,
@@ -45,6 +45,20 @@ pub(super) struct Lift {
     asked: VecDeque<Whose>,
     /// Whether what the server says is put together anew.
     rebuilds: bool,
+}
+
+/// A group of messages of the extended protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Group {
+    Begun,
+    None,
+}
+
+/// Whether the server waits for the rows of a COPY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rows {
+    Awaited,
+    None,
 }
 
 #[derive(Debug)]
@@ -74,8 +88,8 @@ impl Lift {
             up: Frames::new(),
             held: None,
             before: 0,
-            is_open: false,
-            wants_rows: false,
+            group: Group::None,
+            rows: Rows::None,
             down: Frames::new(),
             said: 0,
             is_dropped: false,
@@ -115,7 +129,7 @@ impl Lift {
     }
 
     fn begin(&mut self, kind: u8, length: usize, out: &mut Vec<u8>) {
-        if matches!(kind, b'Q' | b'P') && !self.is_open && (self.lifted || self.is_quiet()) {
+        if matches!(kind, b'Q' | b'P') && self.group == Group::None && (self.lifted || self.is_quiet()) {
             self.held = Some(Held { kind, length, body: Vec::new() });
             return;
         }
@@ -128,19 +142,24 @@ impl Lift {
         self.asked.is_empty() && self.status == Some(b'I')
     }
 
+    /// Whether a Sync that follows this message is the second one of a COPY whose rows the server has waited for.
+    fn has_rows_behind(&self, before: u8) -> bool {
+        self.rows == Rows::Awaited && self.group == Group::None && matches!(before, b'c' | b'f')
+    }
+
     /// A message of the client's goes to the server.
     fn passes(&mut self, kind: u8) {
         let before = std::mem::replace(&mut self.before, kind);
         match kind {
             // One was sent before the rows, which the server passes over while it waits for them, and one behind them: both
             // have one answer (PostgreSQL, `CopyGetData`).
-            b'S' if self.wants_rows && !self.is_open && matches!(before, b'c' | b'f') => self.wants_rows = false,
+            b'S' if self.has_rows_behind(before) => self.rows = Rows::None,
             b'Q' | b'F' => self.asked.push_back(Whose::Theirs),
             b'S' => {
                 self.asked.push_back(Whose::Theirs);
-                self.is_open = false;
+                self.group = Group::None;
             }
-            kind if EXTENDED.contains(&kind) => self.is_open = true,
+            kind if EXTENDED.contains(&kind) => self.group = Group::Begun,
             _ => {}
         }
     }
@@ -180,7 +199,9 @@ impl Lift {
             match step {
                 Step::Begin(kind, length) => {
                     self.said = kind;
-                    self.wants_rows |= kind == b'G';
+                    if kind == b'G' {
+                        self.rows = Rows::Awaited;
+                    }
                     self.is_dropped = self.asked.front() == Some(&Whose::Ours) && ANSWER.contains(&kind);
                     if !self.is_dropped {
                         out.extend(header(kind, length));

@@ -235,10 +235,8 @@ fn in_a_patient_try_other_statements_are_ended_after_the_limit() {
     let first = Blocker::begins(&lab, "update t set n = n where id = 1");
     let second = Blocker::begins(&lab, "lock table other in access share mode");
     let step = on_server(&lab, &server, BUILD.trim()).input("lock-timeout", "1s");
-    let run = format!(
-        "psql -Xqv ON_ERROR_STOP=1 \"$DATABASE_URL\" -c 'create index concurrently if not exists t_id on t (id)' \
-         -c 'alter table other add x int'"
-    );
+    let run = "psql -Xqv ON_ERROR_STOP=1 \"$DATABASE_URL\" -c 'create index concurrently if not exists t_id on t (id)' \
+               -c 'alter table other add x int'";
     let running = step.input("run", run).input("retries", "2").start();
     running.wait_for_line("the limit on waits for locks ended CREATE INDEX CONCURRENTLY", SOON);
     first.ends();
