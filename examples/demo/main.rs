@@ -1,4 +1,5 @@
-//! `make demo`: a bastion and a private PostgreSQL behind it, and the built action run against them as a runner would, twice.
+//! `make demo`: a bastion and a private PostgreSQL behind it, and the built action run against them as a runner would, three
+//! times: with everything pending, with nothing, and with somebody in the way of an index.
 //! Everything is on loopback and gone at the end.
 #![expect(clippy::print_stdout, reason = "it is there to be read")]
 #![expect(dead_code, reason = "the demo uses a part of what the suite needs")]
@@ -19,10 +20,11 @@ use judge::Finished;
 use lab::{
     Lab,
     postgres::{Options, Postgres},
+    session::Session,
     sshd::{Sshd, fingerprint},
 };
 use runner::Log;
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 fn main() {
     let lab = Lab::on(&Postgres::start(&Options::default())).behind(Sshd::plain());
@@ -32,6 +34,7 @@ fn main() {
     println!("\n(GitHub folds what stands between `::group::` and `::endgroup::`.)");
     show("The first run: everything is pending", step(&lab, &migrations).run().succeeds().applied(names));
     show("The second run: there is nothing to do", step(&lab, &migrations).run().nothing_to_do());
+    show("The third run: an index, and a report in its way that was left open", behind_a_report(&lab, &migrations));
 
     heading("What the database says");
     println!("{}", lab.database.sql("select version, name, applied_by from bastion_migrate.ledger order by version"));
@@ -76,6 +79,23 @@ fn step<'a>(lab: &'a Lab, migrations: &BTreeMap<String, String>) -> Action<'a> {
         Action::new(lab).input("database-sslmode", "verify-full").input("database-ca", lab.database.server().ca());
     migrations.iter().fold(step, |step, (name, content)| step.file(&format!("migrations/{name}"), content))
 }
+
+/// A file that builds an index while an older transaction is open, which ends once it has been named.
+fn behind_a_report(lab: &Lab, migrations: &BTreeMap<String, String>) -> Finished {
+    let report = Session::open(&lab.database.url().parse().expect("a URL")).expect("a session");
+    report.sql("set application_name = 'monthly report'; begin; update customers set email = email");
+    let running = step(lab, migrations).file(&format!("migrations/{INDEX}.sql"), BUILD).start();
+    running.wait_for_line("held up by pid ", PATIENCE);
+    running.wait_for_line("waiting for writers before build", PATIENCE);
+    report.sql("rollback");
+    running.finish().succeeds().applied([INDEX])
+}
+
+/// As long as it may take to name who is in the way.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const INDEX: &str = "0005_customers_by_country";
+const BUILD: &str = "CREATE INDEX CONCURRENTLY customers_by_country ON customers (country);\n";
 
 /// What a reader of the job sees; a run that did not do what the demo says ends it.
 fn show(title: &str, finished: Finished) {

@@ -1,10 +1,13 @@
 //! What became of work that did not end by itself: stopped, or its connection lost. The ledger decides, read over a session
 //! that answers; what it can't be asked about is in doubt.
 
-use super::sql::{Sql, known, open};
+use super::{
+    leftover,
+    sql::{Sql, known, open},
+};
 use crate::{
-    fault::{Code, Fault},
-    ledger::{Content, Ledger},
+    fault::{Code, Fault, Stage},
+    ledger::{Content, Ledger, invalid_indexes_sql},
     migrate::{self, Stopped},
     postgres::{
         Question, RunLock, Session,
@@ -82,7 +85,27 @@ impl Sql<'_> {
             }
         };
         self.tell_committed(&content);
+        self.tell_left(&content.invalid_indexes);
         Ok(())
+    }
+
+    /// Tells what a failed file has left INVALID, and reads its fault in the light of that. What can't be asked is not told:
+    /// the next run, and `verify`, tell it.
+    pub(super) async fn with_leftovers(&self, fault: Fault) -> Fault {
+        let Some(session) = &self.session else { return fault };
+        let question = Question::reading(invalid_indexes_sql());
+        let Ok(answer) = answered(self.settings.wait_timeout, rows(&session.client, &question)).await else {
+            return fault;
+        };
+        let invalid = Content::parse(&answer).invalid_indexes;
+        self.tell_left(&invalid);
+        leftover::explained(fault, &invalid)
+    }
+
+    fn tell_left(&self, invalid: &[String]) {
+        for index in invalid.iter().filter(|index| !self.before.invalid_indexes.contains(index)) {
+            self.events.tell(Event::Warning(leftover::left(index).at(Stage::Migrate)));
+        }
     }
 
     /// Tells of migrations whose fate nobody could find out; for a stop that did not succeed in time.
@@ -103,6 +126,7 @@ impl Sql<'_> {
         match self.ask_again(reach).await {
             Ok(content) => {
                 self.tell_committed(&content);
+                self.tell_left(&content.invalid_indexes);
                 match self.pending.len() - self.tally.applied.get() {
                     0 => Ok(()),
                     left => {

@@ -2,7 +2,7 @@
 
 use super::{
     current::Current,
-    sibling::{self, Access},
+    sibling::{self, Access, Terms},
     sites::GRACE,
     tunnel_end::{Serving, TunnelEnd},
 };
@@ -14,6 +14,7 @@ use crate::{
     reach::Reach,
     run::{
         event::{Event, Events, ImageFacts, Usage},
+        ladder::Ladder,
         program::{Output, Status},
     },
     tool::{Line, QUESTION, Together, YES},
@@ -97,13 +98,13 @@ impl<'a> Containers<'a> {
         &self,
         reach: &Rc<Reach>,
         image: &str,
-        (line, access): (&Line, Access),
+        (line, terms): (&Line, Terms),
         tell: impl FnMut(Output<'_>),
     ) -> Result<Status, Fault> {
         let waiting = self.waiting.take().filter(|waiting| waiting.image == image && waiting.line == *line);
         let (mut serving, work) = match waiting {
             Some(Waiting { mut running, serving, .. }) => {
-                self.tunnel_end.tell(access)?;
+                self.tunnel_end.tell(terms)?;
                 let going_on = async move {
                     running.tell(YES.as_bytes()).await?;
                     running.end(tell).await
@@ -111,7 +112,7 @@ impl<'a> Containers<'a> {
                 (serving, Either::Left(going_on))
             }
             None => {
-                let container = self.make(image, line, access).await?;
+                let container = self.make(image, line, terms).await?;
                 let redactor = self.events.redactor();
                 let run = async move { container.start(redactor).await?.end(tell).await };
                 (self.tunnel_end.serve(reach), Either::Right(run))
@@ -133,7 +134,11 @@ impl<'a> Containers<'a> {
         together: &Together,
         mut tell: impl FnMut(Output<'_>),
     ) -> Result<Option<Status>, Fault> {
-        let container = self.make(image, &together.line, Access::ReadingFirst).await?;
+        let safety = &self.settings.safety;
+        // The session that lists may be the one that migrates.
+        let lock_timeout = Ladder { top: safety.lock_timeout, retries: safety.retries }.limit(0);
+        let terms = Terms { access: Access::ReadingFirst, lock_timeout };
+        let container = self.make(image, &together.line, terms).await?;
         self.events.tell(Event::Calling { command: together.status.shown() });
         let work = async {
             let mut running = container.start(self.events.redactor()).await?;
@@ -181,13 +186,13 @@ impl<'a> Containers<'a> {
         self.waiting.borrow().is_some()
     }
 
-    async fn make(&self, image: &str, line: &Line, access: Access) -> Result<Container, Fault> {
+    async fn make(&self, image: &str, line: &Line, terms: Terms) -> Result<Container, Fault> {
         let (Some((engine, own)), Some(facts)) = (&self.ready, self.images.get(image)) else {
             return Err(Fault::new(Code::Bug, format!("the engine was not asked for `{image}`")));
         };
-        let place = sibling::Place { own, image: &facts.id, port: self.tunnel_end.port(), access };
-        self.tunnel_end.tell(access)?;
-        let order = sibling::order(self.settings, self.shared, &place, line, &self.tunnel_end.injected(access));
+        let place = sibling::Place { own, image: &facts.id, port: self.tunnel_end.port(), access: terms.access };
+        self.tunnel_end.tell(terms)?;
+        let order = sibling::order(self.settings, self.shared, &place, line, &self.tunnel_end.injected(terms));
         let order = if self.is_the_tools(image) { order } else { sibling::of_its_own(order, line) };
         let order = Order { input: self.input(line), ..order };
         // One that waits for another word gets none.

@@ -6,7 +6,7 @@ use super::{
     heard::Said,
     keeper::Keeper,
     listing::Known,
-    sibling::Access,
+    sibling::{Access, Terms},
     sites::{Sites, Task, Turn},
     target,
     witness::Witness,
@@ -201,7 +201,7 @@ impl<'a> Foreign<'a> {
         for call in self.tool.recipe.with_target(verb, self.tool.target.as_deref()).unwrap_or_default() {
             self.reached = Reached::Asked;
             let line = self.tool.prefixed(call.line);
-            let task = Task { site: &self.tool.site, line: &line, access: Access::Reading };
+            let task = Task { site: &self.tool.site, line: &line, terms: Terms::of(self.settings, Access::Reading) };
             sites.turn(task, Turn::Begin, &said).await?;
         }
         Ok(said.into_inner())

@@ -3,13 +3,14 @@
 use super::{
     doubt, expected,
     foreign::{Foreign, Reached},
+    leftover,
     listing::Known,
     sites::Sites,
     steps, tenants,
     witness::Witness,
 };
 use crate::{
-    fault::{Code, Fault},
+    fault::{Code, Fault, Stage},
     input::{Command, Site},
     ledger::shape::Row,
     reach::Reach,
@@ -53,7 +54,9 @@ impl Foreign<'_> {
                 }
                 self.tell_applied(&after);
                 if let Some(fault) = failed.take() {
+                    let fault = leftover::explained(fault, after.invalid());
                     failed = Some(self.stopped(sites, &after, fault));
+                    self.tell_leftovers(&after);
                     self.tell_unrecorded(sites, &after).await;
                 }
                 self.after = Some(after);
@@ -69,6 +72,13 @@ impl Foreign<'_> {
             }
         }
         failed.map_or(Ok(()), Err)
+    }
+
+    /// Tells which indexes were left INVALID by work that has not ended well; of work that has, the proof tells it.
+    fn tell_leftovers(&self, after: &Witness) {
+        for index in after.invalid_since(&self.before) {
+            self.events.tell(Event::Warning(leftover::left(index).at(Stage::Migrate)));
+        }
     }
 
     /// Tells which migration failed, as far as it can be known, and which tenants were not reached.
@@ -193,6 +203,7 @@ impl Foreign<'_> {
         };
         if let Some(after) = looked? {
             self.tell_applied(&after);
+            self.tell_leftovers(&after);
             // What is told beside the verdict must not keep it waiting.
             drop(timeout(ASIDE, self.tell_unrecorded(sites, &after)).await);
         }

@@ -6,8 +6,11 @@ use crate::{
     fault::{Code, Fault},
     github::env::Runner,
     input::Settings,
+    ledger::invalid_indexes_sql,
     postgres::{
-        Guard, Question, RunLock, Session, Startup, Ward, facts, lock,
+        Guard, Lookout, Question, RunLock, Session, Startup, Ward, Whose, facts,
+        fault::statement,
+        lock,
         ready::{self, answered},
         rows,
     },
@@ -15,7 +18,13 @@ use crate::{
     run::event::{Event, Events},
 };
 use futures_util::future::{Either, select};
-use std::{cell::Cell, convert::Infallible, pin::pin, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    convert::Infallible,
+    pin::pin,
+    rc::Rc,
+    time::Duration,
+};
 use tokio::time::{Instant, sleep, timeout};
 
 /// The interval of signs of life on the session that holds the lock.
@@ -35,6 +44,8 @@ pub(super) struct Keeper<'a> {
     alone: bool,
     /// Whether the session has not answered in time.
     silent: Cell<bool>,
+    /// Who watches, once somebody does: it goes on from one try to the next.
+    guard: RefCell<Option<Rc<Guard>>>,
     /// Which ledgers there are, as the database told it last.
     pub(super) found: Vec<Vec<Option<String>>>,
 }
@@ -42,8 +53,8 @@ pub(super) struct Keeper<'a> {
 impl<'a> Keeper<'a> {
     /// Nothing is asked yet.
     pub(super) fn new(settings: &'a Settings, runner: &'a Runner, events: Events) -> Self {
-        let silent = Cell::new(false);
-        Self { settings, runner, events, session: None, locked: false, alone: false, silent, found: Vec::new() }
+        let (silent, guard) = (Cell::new(false), RefCell::default());
+        Self { settings, runner, events, session: None, locked: false, alone: false, silent, guard, found: Vec::new() }
     }
 
     /// The session, and the lock if it is free.
@@ -116,11 +127,11 @@ impl<'a> Keeper<'a> {
     }
 
     /// Resolves when the lock is lost, and tells meanwhile who blocks whom. Without a database there is nothing to lose.
-    pub(super) async fn watch(&self, reach: &Reach, pids: impl Fn() -> Vec<i32>) -> Fault {
+    pub(super) async fn watch(&self, reach: &Reach, pids: impl Fn() -> Vec<i32>, lookout: &Lookout) -> Fault {
         let Some(session) = &self.session else { return std::future::pending().await };
         let guarded = async {
             match self.guard(reach).await {
-                Some(guard) => guard.watch(|| self.ward(pids()), &self.events).await,
+                Some(guard) => guard.watch(|| self.ward(pids()), lookout, &self.events).await,
                 None => std::future::pending::<Infallible>().await,
             }
         };
@@ -135,12 +146,20 @@ impl<'a> Keeper<'a> {
     }
 
     /// A run without a guard is still a run.
-    async fn guard(&self, reach: &Reach) -> Option<Guard> {
-        let name = lock::application_name(self.runner);
+    async fn guard(&self, reach: &Reach) -> Option<Rc<Guard>> {
+        let there = self.guard.borrow().clone().filter(|guard| !guard.is_closed());
+        if there.is_some() {
+            return there;
+        }
+        let name = lock::watch_name(self.runner);
         // Where both sessions are not answered any more, the one with the lock decides, and says so first.
         let wait = self.settings.wait_timeout + HOLD * 2;
         match Guard::connect(reach, self.settings.database.as_ref()?, &name, wait, &self.events).await {
-            Ok(guard) => Some(guard),
+            Ok(guard) => {
+                let guard = Rc::new(guard);
+                self.guard.replace(Some(Rc::clone(&guard)));
+                Some(guard)
+            }
             Err(fault) => {
                 self.events.tell(Event::Warning(fault.detail("so nobody watches who blocks whom during this run")));
                 None
@@ -149,7 +168,45 @@ impl<'a> Keeper<'a> {
     }
 
     fn ward(&self, pids: Vec<i32>) -> Ward {
-        Ward { application_name: sibling::called(self.settings, self.runner), pids }
+        Ward { application_name: sibling::called(self.settings, self.runner), pids, whose: Whose::Tools }
+    }
+
+    /// The INVALID indexes that there are, as SQL names them; none if no database is given.
+    ///
+    /// # Errors
+    /// Why the database can't be asked.
+    pub(super) async fn invalid_indexes(&self) -> Result<Vec<String>, Fault> {
+        let Some(session) = &self.session else { return Ok(Vec::new()) };
+        let question = Question::reading(invalid_indexes_sql()).under(self.run_lock());
+        let answer = self.ask(session, &question).await?;
+        Ok(answer.into_iter().filter_map(|row| row.into_iter().nth(1).flatten()).collect())
+    }
+
+    /// Drops indexes that a tool's try has left INVALID, as patiently as it has to be: that waits for others, too.
+    ///
+    /// # Errors
+    /// Why one of them stays.
+    pub(super) async fn drop_indexes(&self, reach: &Reach, indexes: &[String], lookout: &Lookout) -> Result<(), Fault> {
+        let target = self.settings.database()?;
+        let startup =
+            Startup::new(lock::tool_name(self.runner), "-c client_connection_check_interval=1000", Some(target));
+        let session = ready::connect(reach, target, &startup, self.settings.wait_timeout, &self.events).await?;
+        let work = async {
+            session.client.batch_execute("SET lock_timeout TO 0").await?;
+            for index in indexes {
+                session.client.batch_execute(&format!("DROP INDEX CONCURRENTLY {index}")).await?;
+                self.events.note(format!("dropped the INVALID index {index} that this try left behind"));
+            }
+            Ok(())
+        };
+        lookout.trying(Duration::ZERO);
+        let watch = self.watch(reach, || vec![session.announced_pid], lookout);
+        let dropped = match select(pin!(work), pin!(watch)).await {
+            Either::Left((done, _)) => done.map_err(|error: tokio_postgres::Error| statement(&error)),
+            Either::Right((lost, _)) => Err(lost),
+        };
+        session.close().await;
+        dropped
     }
 
     /// The session and the lock anew, over a way that stands. Who holds the lock knows that nobody works any more whose lock
@@ -160,6 +217,7 @@ impl<'a> Keeper<'a> {
     pub(super) async fn again(&mut self, reach: &Reach) -> Result<(), Fault> {
         let (Some(target), Some(old)) = (&self.settings.database, &mut self.session) else { return Ok(()) };
         old.give_up().await;
+        self.guard.take();
         let before = Some(old.announced_pid);
         let limit = self.settings.wait_timeout;
         let late = Fault::new(Code::DatabaseTimeout, "the database did not answer again in time");
@@ -182,7 +240,7 @@ impl<'a> Keeper<'a> {
     /// Why they can't be told.
     pub(super) async fn end_backends(&self, pids: Vec<i32>) -> Result<(), Fault> {
         let Some(session) = &self.session else { return Ok(()) };
-        let Ward { application_name, pids } = self.ward(pids);
+        let Ward { application_name, pids, .. } = self.ward(pids);
         let named = crate::postgres::literal(if self.locked { &application_name } else { "" });
         let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
         let question = format!(
@@ -213,6 +271,9 @@ impl<'a> Keeper<'a> {
 
     /// Closes the session; the lock goes with it.
     pub(super) async fn close(self) {
+        if let Some(guard) = self.guard.take().and_then(Rc::into_inner) {
+            guard.close().await;
+        }
         if let Some(session) = self.session {
             session.close().await;
         }

@@ -3,7 +3,7 @@
 use super::{
     foreign::Foreign,
     heard::Said,
-    sibling::Access,
+    sibling::{Access, Terms},
     sites::{Sites, Task, Turn},
 };
 use crate::{
@@ -46,7 +46,7 @@ impl Foreign<'_> {
     pub(super) async fn list(&self, sites: &Sites<'_>) -> Result<Known, Fault> {
         let Some((listing, line)) = self.asks() else { return Ok(Known::Nothing) };
         let said = RefCell::new(Said::default());
-        let task = Task { site: &self.tool.site, line: &line, access: Access::Reading };
+        let task = Task { site: &self.tool.site, line: &line, terms: Terms::of(self.settings, Access::Reading) };
         let ended = sites.ended(task, Turn::Begin, &said).await?;
         let answer = match ended.status {
             Status::Exited(code) => listing.answer(code, said.borrow().lines()),

@@ -11,6 +11,7 @@ mod gap;
 mod guarded;
 mod heard;
 mod keeper;
+mod leftover;
 mod listing;
 mod loss;
 mod proof;
@@ -28,6 +29,7 @@ mod target;
 mod tenants;
 mod tunnel;
 mod tunnel_end;
+mod watched;
 mod witness;
 
 pub use foreign::Foreign;

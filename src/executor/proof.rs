@@ -4,7 +4,7 @@ use super::{
     doubt, expected,
     foreign::{Foreign, Reached},
     heard::Said,
-    sibling::Access,
+    sibling::{Access, Terms},
     sites::{Sites, Task, Turn},
     witness::Witness,
 };
@@ -115,7 +115,7 @@ impl Foreign<'_> {
     async fn unexplained<'w>(&self, sites: &Sites<'_>, to: &Witness, more: Vec<&'w Row>) -> Vec<&'w Row> {
         let Some(line) = self.tool.recipe.squashed().filter(|_| !more.is_empty()) else { return more };
         let (said, line) = (RefCell::new(Said::default()), self.tool.prefixed(line));
-        let task = Task { site: &self.tool.site, line: &line, access: Access::Reading };
+        let task = Task { site: &self.tool.site, line: &line, terms: Terms::of(self.settings, Access::Reading) };
         if let Err(fault) = sites.turn(task, Turn::Begin, &said).await {
             self.events.note(format!("the tool can't say which migrations stand for others: {}", fault.cause));
         }
@@ -176,7 +176,7 @@ impl Foreign<'_> {
             let lines: Vec<Line> = [Verb::Verify, Verb::Check].into_iter().filter_map(|verb| self.line(verb)).collect();
             self.reached = Reached::Asked;
             for line in &lines {
-                let task = Task { site: &self.tool.site, line, access: Access::Reading };
+                let task = Task { site: &self.tool.site, line, terms: Terms::of(self.settings, Access::Reading) };
                 faults.extend(sites.called(task).await.err());
             }
             faults.extend(self.unchanged(sites).await.err());

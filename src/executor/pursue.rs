@@ -4,22 +4,20 @@
 use super::{
     heard::Said,
     keeper::Keeper,
-    sibling::Access,
+    leftover,
+    sibling::{Access, Terms},
     sites::{Sites, Task, Turn},
 };
 use crate::{
     fault::{Code, Fault},
     input::Site,
-    run::event::Event,
+    postgres::Lookout,
+    run::{event::Event, ladder::Ladder},
     tool::Line,
 };
 use futures_util::future::{Either, select};
 use std::{cell::RefCell, pin::pin, time::Duration};
-use tokio::time::{sleep, timeout};
-
-/// The first pause before a command is tried again; it doubles up to [`LONGEST_BACKOFF`].
-const FIRST_BACKOFF: Duration = Duration::from_secs(1);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+use tokio::time::timeout;
 
 /// So often in a row what listens on the server is started again when it was ended there.
 const LISTENERS: u32 = 3;
@@ -53,11 +51,33 @@ pub(super) async fn pursue(sites: &mut Sites<'_>, keeper: &mut Keeper<'_>, erran
     Err(Fault::new(Code::StepTimeout, cause))
 }
 
+/// How the next try is made.
+struct Course {
+    attempt: u32,
+    /// Whether the limit on waits for locks has hit what waits for others by what it is: then the sessions of the next try have
+    /// none, and the guard ends what others queue behind.
+    patience: Patience,
+    /// The INVALID indexes that were there before.
+    broken: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    Limited,
+    Unlimited,
+}
+
 async fn tries(sites: &mut Sites<'_>, keeper: &mut Keeper<'_>, errand: Errand<'_>) -> Result<(), Fault> {
     let (mut turn, mut said) = (Turn::Begin, RefCell::new(Said::default()));
-    let (mut tries, mut backoff, mut unheard) = (0, FIRST_BACKOFF, 0);
+    let ladder = Ladder { top: sites.settings.safety.lock_timeout, retries: errand.retries };
+    let lookout = Lookout::default();
+    let broken = keeper.invalid_indexes().await?;
+    let (mut course, mut unheard) = (Course { attempt: 0, patience: Patience::Limited, broken }, 0);
     loop {
-        let Err(fault) = once(sites, keeper, errand, turn, &said).await else { return Ok(()) };
+        let lock_timeout = begin_try(&lookout, ladder, &course);
+        let terms = Terms { lock_timeout, ..Terms::of(sites.settings, Access::of(sites.settings.command)) };
+        let task = Task { site: errand.site, line: errand.line, terms };
+        let Err(fault) = once(sites, keeper, task, turn, &said, &lookout).await else { return Ok(()) };
         if sites.is_unheard(errand.site, &fault) {
             unheard = if sites.is_lost() { 0 } else { unheard + 1 };
             if unheard > LISTENERS {
@@ -68,17 +88,78 @@ async fn tries(sites: &mut Sites<'_>, keeper: &mut Keeper<'_>, errand: Errand<'_
             turn = Turn::Resume;
             continue;
         }
-        if fault.code != Code::LockTimeout || tries == errand.retries {
+        let fault = if lookout.has_ended() { fault.code(Code::LockTimeout) } else { fault };
+        if fault.code != Code::LockTimeout {
             return Err(fault);
         }
-        tries += 1;
-        sites.events.tell(Event::Waiting {
-            what: format!("another try of the tool ({tries} of {}, in {} s)", errand.retries, backoff.as_secs()),
-            why: fault.cause,
-        });
-        sleep(backoff).await;
-        backoff = (backoff * 2).min(LONGEST_BACKOFF);
+        course = again(sites, keeper, (ladder, course), &lookout, fault).await?;
         (turn, said) = (Turn::Begin, RefCell::default());
+    }
+}
+
+/// How long each statement of this try waits for a lock.
+fn begin_try(lookout: &Lookout, ladder: Ladder, course: &Course) -> Duration {
+    match course.patience {
+        Patience::Limited => {
+            let limit = ladder.limit(course.attempt);
+            lookout.trying(limit);
+            limit
+        }
+        Patience::Unlimited => {
+            lookout.trying_patiently(ladder.top);
+            Duration::ZERO
+        }
+    }
+}
+
+/// What comes before the next try, if there is one: a pause, or the end of what a build that was cut off has left behind.
+///
+/// # Errors
+/// The fault, if it was the last try.
+async fn again(
+    sites: &Sites<'_>,
+    keeper: &Keeper<'_>,
+    (ladder, course): (Ladder, Course),
+    lookout: &Lookout,
+    fault: Fault,
+) -> Result<Course, Fault> {
+    let said = lookout.said();
+    let left = keeper.invalid_indexes().await.unwrap_or_default();
+    let left: Vec<String> = left.into_iter().filter(|index| !course.broken.contains(index)).collect();
+    let form = lookout.obstacles().into_iter().rev().find_map(|obstacle| obstacle.form);
+    let cut_off = form.or_else(|| (!left.is_empty()).then_some("CREATE INDEX CONCURRENTLY or its like"));
+    if let Some(form) = cut_off.filter(|_| course.patience == Patience::Limited) {
+        let fault = leftover::cut_off(fault, form, said.as_deref());
+        let Some(_) = ladder.pause(course.attempt) else { return Err(fault) };
+        sites.events.tell(Event::Waiting {
+            what: format!("another try of the tool, in which {form} may wait for as long as the run may last"),
+            why: fault.cause.clone(),
+        });
+        let dropped = keeper.drop_indexes(sites.reach()?, &left, lookout).await;
+        dropped.map_err(|why| fault.detail(format!("what it left behind could not be dropped: {}", why.cause)))?;
+        return Ok(Course { patience: Patience::Unlimited, ..course });
+    }
+    let named = match &said {
+        Some(said) => fault.clone().detail(said.clone()),
+        None => fault.clone(),
+    };
+    let pause = ladder.pause(course.attempt).ok_or(named)?;
+    let number = course.attempt + 1;
+    let most = if said.is_some() { "at most " } else { "" };
+    sites.events.tell(Event::Waiting {
+        what: format!("another try of the tool ({number} of {}, in {most}{} s)", ladder.retries, pause.as_secs()),
+        why: [Some(fault.cause), said].into_iter().flatten().collect::<Vec<_>>().join("; "),
+    });
+    rest(sites, keeper, lookout, pause).await?;
+    Ok(Course { attempt: number, ..course })
+}
+
+/// A pause, in which it is seen whether whoever was in the way still is.
+async fn rest(sites: &Sites<'_>, keeper: &Keeper<'_>, lookout: &Lookout, pause: Duration) -> Result<(), Fault> {
+    let watch = keeper.watch(sites.reach()?, Vec::new, lookout);
+    match select(pin!(lookout.rest(pause)), pin!(watch)).await {
+        Either::Left(((), _)) => Ok(()),
+        Either::Right((lost, _)) => Err(lost),
     }
 }
 
@@ -106,17 +187,17 @@ async fn take_up(sites: &mut Sites<'_>, keeper: &mut Keeper<'_>, lost: &Fault) -
 async fn once(
     sites: &Sites<'_>,
     keeper: &Keeper<'_>,
-    errand: Errand<'_>,
+    task: Task<'_>,
     turn: Turn,
     said: &RefCell<Said>,
+    lookout: &Lookout,
 ) -> Result<(), Fault> {
-    let task = Task { site: errand.site, line: errand.line, access: Access::of(sites.settings.command) };
     let work = sites.turn(task, turn, said);
-    let watch = keeper.watch(sites.reach()?, || sites.pids());
+    let watch = keeper.watch(sites.reach()?, || sites.pids(), lookout);
     match select(pin!(work), pin!(watch)).await {
         Either::Left((done, _)) => done,
         // What goes on without a connection is taken up again.
-        Either::Right((lost, _)) if sites.is_cut_off(errand.site) => Err(lost),
+        Either::Right((lost, _)) if sites.is_cut_off(task.site) => Err(lost),
         Either::Right((lost, _)) => {
             sites.end().await?;
             Err(lost.detail("so the work was stopped"))

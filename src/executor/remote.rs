@@ -1,7 +1,7 @@
 //! Commands on the deployment server, over the connection that also leads to the database.
 
 use super::{
-    sibling::{self, Access},
+    sibling::{self, Terms},
     sites::Turn,
 };
 use crate::{
@@ -96,7 +96,7 @@ impl<'a> Remote<'a> {
     pub(super) async fn call(
         &self,
         reach: &Reach,
-        (line, access): (&Line, Access),
+        (line, terms): (&Line, Terms),
         turn: Turn,
         mut tell: impl FnMut(Output<'_>),
     ) -> Result<Status, Fault> {
@@ -107,11 +107,11 @@ impl<'a> Remote<'a> {
             return Ok(status);
         }
         self.events.tell(Event::Calling { command: line.shown() });
-        self.server.run(tunnel, &self.script(line, access), tell).await
+        self.server.run(tunnel, &self.script(line, terms), tell).await
     }
 
-    fn script(&self, line: &Line, access: Access) -> Script {
-        let injected = sibling::injected(self.settings, self.runner, access);
+    fn script(&self, line: &Line, terms: Terms) -> Script {
+        let injected = sibling::injected(self.settings, self.runner, terms);
         let ours = [("PGAPPNAME", injected.application_name.clone()), ("PGOPTIONS", injected.options())];
         let ours = ours.map(|(name, value)| (name.to_owned(), Secret::new(value)));
         Script {

@@ -1,22 +1,26 @@
 //! Migrating over as many sessions as it takes: a file that changes what a new session would be like is the last one of its
 //! session, so that it makes no difference whether the next file is in this run or in another one.
 
-use super::sql::{Sql, known, open};
+use super::{
+    sql::{Sql, known, open},
+    watched::{Watch, watched},
+};
 use crate::{
     fault::{Code, Fault},
     input::Settings,
     ledger::{Content, Layout},
-    migrate::{Apply, Fresh, Migration, Reached, Stopped, Work},
+    migrate::{Apply, Fresh, Limits, Migration, Reached, Stopped, Work},
     postgres::{
-        Question, Session, THIS_DATABASE,
+        Lookout, Question, Session, THIS_DATABASE,
         lock::{self, Lock, Wait},
         ready::{self, answered},
         rows, state_sql,
     },
     reach::Reach,
-    run::event::Event,
+    run::{event::Event, ladder::Ladder},
 };
 use futures_util::future::join;
+use std::cell::Cell;
 
 /// By which word the answer is found among others.
 const STATE: &str = "state";
@@ -49,7 +53,7 @@ impl Sql<'_> {
     pub async fn migrate(&mut self, reach: &mut Reach) -> Result<(), Fault> {
         let mut from = 0;
         loop {
-            let (reached, proof) = self.migrate_from(from).await?;
+            let (reached, proof) = self.migrate_from(reach, from).await?;
             match reached {
                 Ok(Reached::End) => {
                     self.proof = proof;
@@ -64,7 +68,7 @@ impl Sql<'_> {
                     if let Some(migration) = self.pending.get(stopped.at) {
                         self.events.tell(Event::Failed { version: migration.id.version });
                     }
-                    return Err(stopped.fault);
+                    return Err(self.with_leftovers(stopped.fault).await);
                 }
             }
         }
@@ -72,17 +76,26 @@ impl Sql<'_> {
 
     /// Applies what it can in the session that there is. The question for the proof goes out behind the files; answered too
     /// early it proves nothing, and is asked again.
-    async fn migrate_from(&self, from: usize) -> Result<(Result<Reached, Stopped>, Option<Content>), Fault> {
+    async fn migrate_from(
+        &self,
+        reach: &Reach,
+        from: usize,
+    ) -> Result<(Result<Reached, Stopped>, Option<Content>), Fault> {
         let (session, ledger) = (open(self.session.as_ref())?, known(self.ledger.as_ref())?);
         let unasked = || Fault::new(Code::DatabaseNotPostgres, "the server did not say what its sessions begin with");
         let fresh = self.new_session.as_ref().ok_or_else(unasked)?;
-        let run = self.runner.run_url();
+        let (run, safety, lookout) = (self.runner.run_url(), &self.settings.safety, Lookout::default());
+        let options = self.settings.database.as_ref().and_then(|target| target.options.as_deref());
+        let has_own_limit = options.is_some_and(|options| options.contains("lock_timeout"));
         let apply = Apply {
             client: &session.client,
             ledger,
             fresh,
             events: &self.events,
-            retries: self.settings.safety.retries,
+            ladder: Ladder { top: safety.lock_timeout, retries: safety.retries },
+            limits: if has_own_limit { Limits::OfTheSession } else { Limits::OfEachTry },
+            attempt: Cell::new(0),
+            lookout: &lookout,
             wait: self.settings.wait_timeout,
             run: run.as_deref(),
             tally: &self.tally,
@@ -91,7 +104,9 @@ impl Sql<'_> {
         // It must not get into the middle of a file that is sent in several parts.
         let goes_out_behind = pending.iter().skip(from).all(|migration| migration.work == Work::Whole);
         let asked = async { if goes_out_behind { self.read(&ledger.made()).await.ok() } else { None } };
-        Ok(join(apply.all(&pending, from), asked).await)
+        let watch =
+            Watch { settings: self.settings, runner: self.runner, events: &self.events, pid: session.announced_pid };
+        Ok(watched(watch, reach, &lookout, join(apply.all(&pending, from), asked)).await)
     }
 
     /// Begins a new session for the files from this one on, with the locks of the old one.

@@ -8,7 +8,7 @@ use crate::{
     tool::Line,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use std::{collections::BTreeMap, net::IpAddr, path::Path};
+use std::{collections::BTreeMap, net::IpAddr, path::Path, time::Duration};
 
 /// Where the tool finds the database's CA.
 const CA: &str = "/run/bastion-migrate/ca.pem";
@@ -36,11 +36,26 @@ impl Access {
     }
 }
 
+/// On which terms the tool's sessions get the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Terms {
+    pub(super) access: Access,
+    /// How long each of their statements waits for a lock; zero is without a limit.
+    pub(super) lock_timeout: Duration,
+}
+
+impl Terms {
+    /// With the user's own limit.
+    pub(super) fn of(settings: &Settings, access: Access) -> Self {
+        Self { access, lock_timeout: settings.safety.lock_timeout }
+    }
+}
+
 /// What the tool's sessions are told, by whichever way it reaches them.
-pub(super) fn injected(settings: &Settings, runner: &Runner, access: Access) -> Injected {
-    let safety = &settings.safety;
+pub(super) fn injected(settings: &Settings, runner: &Runner, terms: Terms) -> Injected {
+    let (safety, access) = (&settings.safety, terms.access);
     let told = vec![
-        ("lock_timeout".to_owned(), safety.lock_timeout.as_millis().to_string()),
+        ("lock_timeout".to_owned(), terms.lock_timeout.as_millis().to_string()),
         ("statement_timeout".to_owned(), safety.statement_timeout.as_millis().to_string()),
         // A tool whose container is gone must not go on working.
         ("client_connection_check_interval".to_owned(), "1000".to_owned()),

@@ -1,7 +1,7 @@
 //! The other side of `command: tunnel`: the process that keeps the tunnel for later steps, in a container of its own. What it
 //! has to know reaches it by its standard input, so that no record of the engine's has it.
 
-use super::sibling::{self, Access};
+use super::sibling::{self, Access, Terms};
 use crate::{
     fault::{Code, Fault},
     github::env::Runner,
@@ -70,7 +70,7 @@ impl<'a> Sidecar<'a> {
         let reach = Reach::connect(self.settings.route.as_ref(), &self.events).await?;
         self.prove(&reach).await?;
         let port = self.settings.database()?.port;
-        let injected = sibling::injected(self.settings, self.runner, Access::Writing);
+        let injected = sibling::injected(self.settings, self.runner, Terms::of(self.settings, Access::Writing));
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         let listener = Listener::bind(address, self.settings.passage, injected).await.map_err(|error| {
             Fault::new(Code::ListenerUnavailable, format!("the tunnel's end can't be opened at port {port}"))

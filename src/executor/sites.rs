@@ -4,7 +4,7 @@ use super::{
     containers::Containers,
     heard::{Around, Said, failure},
     remote::Remote,
-    sibling::Access,
+    sibling::Terms,
 };
 use crate::{
     fault::{Code, Fault},
@@ -50,12 +50,12 @@ pub(super) enum Turn {
     Resume,
 }
 
-/// A command, where it runs, and whether it may write.
+/// A command, where it runs, and on which terms it gets the database.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Task<'t> {
     pub(super) site: &'t Site,
     pub(super) line: &'t Line,
-    pub(super) access: Access,
+    pub(super) terms: Terms,
 }
 
 /// The end of a command.
@@ -213,16 +213,14 @@ impl<'a> Sites<'a> {
     }
 
     async fn run(&self, task: Task<'_>, turn: Turn, tell: impl FnMut(Output<'_>)) -> Result<Status, Fault> {
-        let Task { site, line, access } = task;
+        let Task { site, line, terms } = task;
         match (site, &self.containers, &self.server) {
-            (Site::Image(image), Some(containers), _) => {
-                containers.call(self.way()?, image, (line, access), tell).await
-            }
+            (Site::Image(image), Some(containers), _) => containers.call(self.way()?, image, (line, terms), tell).await,
             (Site::Server, ..) if self.is_given_up() => {
                 let cause = format!("`{}` can't be run: the connection to the server is lost for good", line.shown());
                 Err(Fault::new(Code::BastionLost, cause))
             }
-            (Site::Server, _, Some(server)) => server.call(self.reach()?, (line, access), turn, tell).await,
+            (Site::Server, _, Some(server)) => server.call(self.reach()?, (line, terms), turn, tell).await,
             _ => Err(Fault::new(Code::Bug, format!("nobody has prepared for `{}`", line.shown()))),
         }
     }

@@ -1,15 +1,18 @@
 //! A step that is a file of SQL: over a session of our own, which nothing else uses.
 
-use super::sites::Sites;
+use super::{
+    sites::Sites,
+    watched::{Watch, watched},
+};
 use crate::{
     fault::{Code, Fault, Place},
     migrate::{Source, Span},
     postgres::{
-        Question, Session, Startup, UNLIMITED,
+        Lookout, Question, Session, Startup, UNLIMITED,
         fault::statement,
         lock,
         ready::{self, answered},
-        rows,
+        rows, waits_for_others,
     },
     reach::Reach,
     run::aside::aside,
@@ -34,16 +37,23 @@ pub(super) async fn run(sites: &Sites<'_>, shown: &str, path: &Path, limit: Opti
     let ours = format!(
         "-c lock_timeout={} -c statement_timeout={} -c client_connection_check_interval=1000 \
          -c standard_conforming_strings=on",
-        safety.lock_timeout.as_millis(),
+        if waits_for_others(text).is_some() { 0 } else { safety.lock_timeout.as_millis() },
         safety.statement_timeout.as_millis()
     );
     let target = sites.settings.database()?;
     let startup = Startup::new(lock::tool_name(sites.runner), &ours, Some(target));
     let wait = sites.settings.wait_timeout;
     let session = ready::connect(sites.reach()?, target, &startup, wait, &sites.events).await?;
-    let done = match within(sites.reach()?, limit, (shown, text), (&session, wait)).await {
+    let watch =
+        Watch { settings: sites.settings, runner: sites.runner, events: &sites.events, pid: session.announced_pid };
+    let (reach, lookout) = (sites.reach()?, Lookout::default());
+    let work = within(reach, limit, (shown, text), (&session, wait));
+    let done = match watched(watch, reach, &lookout, work).await {
         Ok(()) => answered(wait, ended(&session, shown)).await,
-        failed => failed,
+        failed => failed.map_err(|fault| match lookout.said().filter(|_| fault.code == Code::LockTimeout) {
+            Some(said) => fault.detail(said),
+            None => fault,
+        }),
     };
     session.close().await;
     done

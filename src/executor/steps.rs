@@ -4,7 +4,7 @@
 use super::{
     keeper::Keeper,
     pursue::{Errand, pursue},
-    sibling::Access,
+    sibling::{Access, Terms},
     sites::{Sites, Task},
     sql_file,
 };
@@ -69,7 +69,8 @@ pub(super) async fn run(
 /// `unhealthy`, with the last answer.
 pub(super) async fn health(sites: &Sites<'_>, health: &Health) -> Result<(), Fault> {
     let Health { line, site, interval, timeout: limit, retries } = health;
-    let task = Task { site, line, access: Access::of(sites.settings.command) };
+    let terms = Terms::of(sites.settings, Access::of(sites.settings.command));
+    let task = Task { site, line, terms };
     let mut asked = 0;
     loop {
         let fault = match timeout(*limit, sites.called(task)).await {

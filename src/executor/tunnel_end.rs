@@ -2,7 +2,7 @@
 
 use super::{
     heard::Around,
-    sibling::{self, Access, LOOPBACK},
+    sibling::{self, Access, LOOPBACK, Terms},
 };
 use crate::{
     fault::{Code, Fault},
@@ -42,7 +42,7 @@ impl<'a> TunnelEnd<'a> {
     pub(super) async fn open(&mut self) -> Result<(), Fault> {
         let (Some(database), true) = (&self.settings.database, self.settings.route.is_some()) else { return Ok(()) };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, database.port));
-        let injected = self.injected(Access::Reading);
+        let injected = self.injected(Terms::of(self.settings, Access::Reading));
         let listener = Listener::bind(address, self.settings.passage, injected).await.map_err(|error| {
             let cause = format!("the tunnel's end can't be opened at {LOOPBACK}:{}", database.port);
             Fault::new(Code::ListenerUnavailable, cause).because(&error)
@@ -55,16 +55,16 @@ impl<'a> TunnelEnd<'a> {
     }
 
     /// What the sessions of containers are told.
-    pub(super) fn injected(&self, access: Access) -> Injected {
-        sibling::injected(self.settings, self.runner, access)
+    pub(super) fn injected(&self, terms: Terms) -> Injected {
+        sibling::injected(self.settings, self.runner, terms)
     }
 
     /// Has the sessions that begin from now on be told so.
     ///
     /// # Errors
     /// `listener-unavailable`: they can't be.
-    pub(super) fn tell(&self, access: Access) -> Result<(), Fault> {
-        let told = self.listener.as_ref().map_or(Ok(()), |listener| listener.inject(self.injected(access)));
+    pub(super) fn tell(&self, terms: Terms) -> Result<(), Fault> {
+        let told = self.listener.as_ref().map_or(Ok(()), |listener| listener.inject(self.injected(terms)));
         told.map_err(|error| Fault::new(Code::ListenerUnavailable, "the tunnel's end can't be told").because(&error))
     }
 

@@ -185,8 +185,17 @@ impl Witness {
 
     /// Faults for indexes that became INVALID since.
     pub(super) fn broken_since(&self, before: &Self) -> Vec<Fault> {
-        let new = self.invalid_indexes.iter().filter(|index| !before.invalid_indexes.contains(index));
-        new.map(broken).collect()
+        self.invalid_since(before).map(broken).collect()
+    }
+
+    /// The INVALID indexes that were not there before.
+    pub(super) fn invalid_since<'w>(&'w self, before: &'w Self) -> impl Iterator<Item = &'w String> {
+        self.invalid_indexes.iter().filter(|index| !before.invalid_indexes.contains(index))
+    }
+
+    /// All INVALID indexes.
+    pub(super) fn invalid(&self) -> &[String] {
+        &self.invalid_indexes
     }
 
     /// Faults for every INVALID index.

@@ -280,7 +280,7 @@ codes! {
     /// A statement may not be executed by this role.
     PermissionDenied "permission-denied" MigrationFailed Migrate "grant the right to the role in `database-url`, or use the owner's role";
     /// A statement waited too long for a lock.
-    LockTimeout "lock-timeout" MigrationFailed Migrate "run again when the table is less busy, or raise `lock-timeout` or `retries`";
+    LockTimeout "lock-timeout" MigrationFailed Migrate "run again when who is named as in the way has ended, or end that session; or raise `lock-timeout` or `retries`";
     /// A statement ran too long.
     StatementTimeout "statement-timeout" MigrationFailed Migrate "raise `statement-timeout`, or split the work";
     /// The tool's program is not in the image.

@@ -1,7 +1,9 @@
 //! The one loop that changes the database: plan → ledger rows.
 
 use super::{
-    Migration, Work, blame, copy,
+    Migration, Work,
+    answer::{Answer, answer, outcome},
+    blame, copy,
     latch::{Commit, Fresh, OUR_ENCODING, close_sql, had_ended, is_worn, open_sql, opening_fault},
     span::Span,
     statements,
@@ -10,17 +12,16 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     ledger::{Entry, Ledger},
-    postgres::{
-        Question,
-        fault::{question, statement},
-        ready::answered,
+    postgres::{Lookout, Question, fault::statement, ready::answered, waits_for_others},
+    run::{
+        event::{Event, Events},
+        ladder::Ladder,
     },
-    run::event::{Event, Events},
 };
-use futures_util::{StreamExt as _, future::join};
-use std::{collections::VecDeque, pin::Pin, time::Duration};
-use tokio::time::{Instant, sleep};
-use tokio_postgres::{Client, Error, SimpleQueryMessage, SimpleQueryStream};
+use futures_util::future::join;
+use std::{cell::Cell, collections::VecDeque, pin::Pin, time::Duration};
+use tokio::time::Instant;
+use tokio_postgres::{Client, Error, SimpleQueryStream};
 
 /// What applying needs, beside the migrations.
 #[derive(Debug)]
@@ -33,14 +34,29 @@ pub struct Apply<'a> {
     pub fresh: &'a Fresh,
     /// Who listens.
     pub events: &'a Events,
-    /// How often a file is tried again after a lock timeout.
-    pub retries: u32,
+    /// How often a file is tried again after a lock timeout, and how long each try waits for locks.
+    pub ladder: Ladder,
+    /// Whether those limits are ours to set: the user's URL may have its own.
+    pub limits: Limits,
+    /// Which try it is of the file that is next.
+    pub attempt: Cell<u32>,
+    /// Who sees what is in the way.
+    pub lookout: &'a Lookout,
     /// How long the database may take to roll back.
     pub wait: Duration,
     /// The page of this run, for the ledger.
     pub run: Option<&'a str>,
     /// How far it got; outlives the future that applies.
     pub tally: &'a Tally,
+}
+
+/// Whose limits hold for waits for locks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limits {
+    /// Each try has its own.
+    OfEachTry,
+    /// Those that the session has from its start.
+    OfTheSession,
 }
 
 /// How far one session gets.
@@ -65,10 +81,6 @@ pub struct Stopped {
 const WINDOW_FILES: usize = 512;
 const WINDOW_BYTES: usize = 4 << 20;
 
-/// The first pause before a file is tried again; it doubles up to [`LONGEST_BACKOFF`].
-const FIRST_BACKOFF: Duration = Duration::from_secs(1);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
-
 impl Apply<'_> {
     /// Applies them in order from this one on, each with its ledger row, and stops at the first that fails or that another
     /// session has to go on with.
@@ -76,7 +88,8 @@ impl Apply<'_> {
     /// # Errors
     /// Where and why it stopped; everything before that is committed and recorded, nothing after it has begun.
     pub async fn all(&self, pending: &[&Migration], from: usize) -> Result<Reached, Stopped> {
-        let (mut at, mut tries, mut backoff) = (from, 0, FIRST_BACKOFF);
+        let mut at = from;
+        self.begin_try(0);
         let mut first = Some(self.first(pending, from).await?);
         while at < pending.len() {
             if at > from && pending.get(at - 1).is_some_and(|before| before.leaves_traces) {
@@ -86,28 +99,69 @@ impl Apply<'_> {
                 Some(some) => some,
                 None => self.some(pending, at).await,
             };
-            let Err(stopped) = some.map(|done| at = done) else { continue };
+            let stopped = match some {
+                Ok(done) => {
+                    at = done;
+                    self.begin_try(0);
+                    continue;
+                }
+                Err(stopped) => stopped,
+            };
             if stopped.at > at {
-                (tries, backoff) = (0, FIRST_BACKOFF);
+                self.attempt.set(0);
             }
             at = stopped.at;
             if is_worn(&stopped.fault) {
                 self.tally.sent.set(at);
                 return Ok(Reached::Worn(at));
             }
-            if !may_pass(&stopped.fault) || tries == self.retries {
-                return Err(stopped);
-            }
-            tries += 1;
+            let attempt = self.attempt.get();
+            let Some(pause) = self.ladder.pause(attempt).filter(|_| may_pass(&stopped.fault)) else {
+                return Err(Stopped { at, fault: self.with_obstacles(stopped.fault) });
+            };
             let file = pending.get(at).map_or_else(String::new, |migration| migration.id.file.clone());
-            self.events.tell(Event::Waiting {
-                what: format!("another try of {file} ({tries} of {}, in {} s)", self.retries, backoff.as_secs()),
-                why: stopped.fault.cause,
-            });
-            sleep(backoff).await;
-            backoff = (backoff * 2).min(LONGEST_BACKOFF);
+            self.rest(&file, stopped.fault, pause).await;
+            self.begin_try(attempt + 1);
         }
         Ok(Reached::End)
+    }
+
+    fn begin_try(&self, attempt: u32) {
+        self.attempt.set(attempt);
+        self.lookout.trying(self.ladder.limit(attempt));
+    }
+
+    /// How long a statement of this try waits for locks, if that is ours to say.
+    pub(super) fn limit(&self, attempt: u32) -> Option<Duration> {
+        let limit = self.ladder.limit(attempt);
+        (self.limits == Limits::OfEachTry && limit < self.ladder.top).then_some(limit)
+    }
+
+    /// The same for all statements of a file in one transaction: one that is alone there may be of those that have none.
+    pub(super) fn limit_of(&self, migration: &Migration, attempt: u32) -> Option<Duration> {
+        match waits_for_others(&migration.body) {
+            Some(_) => Some(Duration::ZERO),
+            None => self.limit(attempt),
+        }
+    }
+
+    /// The pause before the next try, as long as whoever is in the way is there.
+    async fn rest(&self, file: &str, fault: Fault, pause: Duration) {
+        let (retries, number, seconds) = (self.ladder.retries, self.attempt.get() + 1, pause.as_secs());
+        let said = self.lookout.said();
+        let most = if said.is_some() { "at most " } else { "" };
+        let why = [Some(fault.cause), said].into_iter().flatten().collect::<Vec<_>>().join("; ");
+        let what = format!("another try of {file} ({number} of {retries}, in {most}{seconds} s)");
+        self.events.tell(Event::Waiting { what, why });
+        self.lookout.rest(pause).await;
+    }
+
+    /// Names who was in the way of what waited too long for a lock.
+    fn with_obstacles(&self, fault: Fault) -> Fault {
+        match self.lookout.said().filter(|_| fault.code == Code::LockTimeout) {
+            Some(said) => fault.detail(said),
+            None => fault,
+        }
     }
 
     /// The ledger, and behind it the first files without waiting for it: where it can't be made they can't be recorded, and
@@ -164,7 +218,9 @@ impl Apply<'_> {
             {
                 self.tally.sent.set(first + sent + 1);
                 let commit = if sent + 1 == batch.len() { Commit::Flushed } else { Commit::Later };
-                let answer = self.send(next, previous, commit).await;
+                // Only the first of them is tried again.
+                let limit = self.limit_of(next, if sent == 0 { self.attempt.get() } else { 0 });
+                let answer = self.send(next, previous, commit, limit).await;
                 flight.push_back(answer.map_err(|error| Stopped { at, fault: statement(&error) })?);
                 previous = Some(next.id.version);
                 bytes += next.body.len();
@@ -180,13 +236,18 @@ impl Apply<'_> {
         Ok(())
     }
 
-    async fn send(&self, migration: &Migration, previous: Option<i64>, commit: Commit) -> Result<InFlight, Error> {
+    async fn send(
+        &self,
+        migration: &Migration,
+        previous: Option<i64>,
+        commit: Commit,
+        limit: Option<Duration>,
+    ) -> Result<InFlight, Error> {
+        let open = open_sql(self.ledger, self.fresh, migration.modes, previous, limit);
         let close = close_sql(self.ledger, &self.entry(migration), commit);
         // `simple_query_raw` has sent when it returns; it does not wait for the answer.
         Ok(InFlight {
-            open: Box::pin(
-                self.client.simple_query_raw(&open_sql(self.ledger, self.fresh, migration.modes, previous)).await?,
-            ),
+            open: Box::pin(self.client.simple_query_raw(&open).await?),
             body: Box::pin(self.client.simple_query_raw(&migration.body).await?),
             close: Box::pin(self.send_close(&close).await?),
         })
@@ -231,7 +292,7 @@ impl Apply<'_> {
     /// Reads the answer to a migration's closing message.
     pub(super) fn recorded(&self, migration: &Migration, closed: Answer, began: Instant) -> Result<(), Fault> {
         if let Some(error) = closed.error {
-            return Err(closing_fault(&error, migration));
+            return Err(blame::closing_fault(&error, migration));
         }
         let mut rows = closed.rows.iter();
         let took = rows.next().and_then(|row| row.parse().ok()).map_or_else(|| began.elapsed(), Duration::from_millis);
@@ -289,79 +350,6 @@ struct InFlight {
     open: Pin<Box<SimpleQueryStream>>,
     body: Pin<Box<SimpleQueryStream>>,
     close: Pin<Box<SimpleQueryStream>>,
-}
-
-/// The answer to one message of ours.
-pub(super) struct Answer {
-    /// The first rows of one column.
-    pub(super) rows: Vec<String>,
-    /// Why it did not come to its end.
-    pub(super) error: Option<Error>,
-}
-
-/// What became of one message of a file's.
-pub(super) struct Outcome {
-    /// How many statements the server completed.
-    pub(super) completed: usize,
-    /// Why the next one was not.
-    pub(super) error: Option<Error>,
-}
-
-/// So many rows are worth keeping: no question of ours brings more.
-const ROWS: usize = 2;
-
-/// Waits for the whole answer to a message of ours. Only rows of one column are kept: those that we asked for.
-pub(super) async fn answer(mut messages: Pin<Box<SimpleQueryStream>>) -> Answer {
-    let mut answer = Answer { rows: Vec::new(), error: None };
-    while let Some(message) = messages.next().await {
-        match message.and_then(|message| first_column(&message)) {
-            Ok(row) if answer.rows.len() < ROWS => answer.rows.extend(row),
-            Ok(_) => {}
-            Err(error) => {
-                answer.error = Some(error);
-                break;
-            }
-        }
-    }
-    answer
-}
-
-fn first_column(message: &SimpleQueryMessage) -> Result<Option<String>, Error> {
-    match message {
-        SimpleQueryMessage::Row(row) if row.len() == 1 => Ok(row.try_get(0)?.map(str::to_owned)),
-        _ => Ok(None),
-    }
-}
-
-/// Waits for the end of a message of a file's. What its statements return is for nobody, and is not looked at.
-pub(super) async fn outcome(mut messages: Pin<Box<SimpleQueryStream>>) -> Outcome {
-    let mut outcome = Outcome { completed: 0, error: None };
-    while let Some(message) = messages.next().await {
-        match message {
-            Ok(SimpleQueryMessage::CommandComplete(_)) => outcome.completed += 1,
-            Ok(_) => {}
-            Err(error) => {
-                outcome.error = Some(error);
-                break;
-            }
-        }
-    }
-    outcome
-}
-
-/// The closing message fails for the file's sake: its deferred constraints, its transaction control.
-pub(super) fn closing_fault(error: &Error, migration: &Migration) -> Fault {
-    if had_ended(error) {
-        let cause = "the file ended the transaction it ran in, so it is not recorded";
-        return Fault::new(Code::TransactionEnded, cause).in_file(migration.source().file());
-    }
-    let fault = question(error).in_file(migration.source().file());
-    match fault.sqlstate.as_deref() {
-        Some(state) if state.starts_with("23") => {
-            fault.detail("this was found when deferred constraints were checked at the end of the file")
-        }
-        _ => fault,
-    }
 }
 
 /// What can go better at the next try: lock timeout, deadlock, serialization, if the file was rolled back.

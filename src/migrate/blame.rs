@@ -3,12 +3,13 @@
 use super::{
     Migration, Work,
     classify::{Nature, nature},
+    latch::had_ended,
     span::Span,
     template,
 };
 use crate::{
-    fault::{Fault, Place},
-    postgres::fault::statement,
+    fault::{Code, Fault, Place},
+    postgres::fault::{question, statement},
 };
 use tokio_postgres::error::{DbError, Error, ErrorPosition, SqlState};
 
@@ -36,6 +37,21 @@ fn position(server: &DbError) -> Option<usize> {
     match server.position()? {
         ErrorPosition::Original(position) => Some(usize::try_from(*position).unwrap_or(usize::MAX)),
         ErrorPosition::Internal { .. } => None,
+    }
+}
+
+/// The closing message fails for the file's sake: its deferred constraints, its transaction control.
+pub(super) fn closing_fault(error: &Error, migration: &Migration) -> Fault {
+    if had_ended(error) {
+        let cause = "the file ended the transaction it ran in, so it is not recorded";
+        return Fault::new(Code::TransactionEnded, cause).in_file(migration.source().file());
+    }
+    let fault = question(error).in_file(migration.source().file());
+    match fault.sqlstate.as_deref() {
+        Some(state) if state.starts_with("23") => {
+            fault.detail("this was found when deferred constraints were checked at the end of the file")
+        }
+        _ => fault,
     }
 }
 

@@ -3,7 +3,8 @@
 
 use super::{
     Migration, Piece,
-    apply::{Apply, answer, outcome},
+    answer::{answer, outcome},
+    apply::Apply,
     blame,
     latch::{Commit, close_sql, open_sql},
     span::Span,
@@ -36,11 +37,9 @@ async fn transaction(
     previous: Option<i64>,
 ) -> Result<(), Fault> {
     let plainly = |error: Error| statement(&error).in_file(migration.source().file());
-    let stream = apply
-        .client
-        .simple_query_raw(&open_sql(apply.ledger, apply.fresh, migration.modes, previous))
-        .await
-        .map_err(plainly)?;
+    let limit = apply.limit_of(migration, apply.attempt.get());
+    let open = open_sql(apply.ledger, apply.fresh, migration.modes, previous, limit);
+    let stream = apply.client.simple_query_raw(&open).await.map_err(plainly)?;
     let began = apply.opened(migration, answer(Box::pin(stream)).await)?;
     send(apply, migration, pieces).await?;
     apply.tally.sent.set(apply.tally.applied.get() + 1);

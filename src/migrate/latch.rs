@@ -23,6 +23,7 @@ use crate::{
         question::{ON_ITS_OWN_PATH, ON_OUR_PATH, guard_sql, raise_unless},
     },
 };
+use std::time::Duration;
 use tokio_postgres::Error;
 
 /// When a commit is safe from a crash of the server.
@@ -70,21 +71,38 @@ pub(super) fn is_worn(fault: &Fault) -> bool {
 pub(super) const FORGET: &str = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; \
     CLOSE ALL; DISCARD TEMP; DISCARD SEQUENCES; DEALLOCATE ALL; UNLISTEN *";
 
+/// How long a statement waits for a lock, as SQL for the transaction that it stands in; nothing where the session's own limit
+/// holds.
+pub(super) fn limit_sql(limit: Option<Duration>) -> String {
+    limit.map(|limit| format!("SET LOCAL lock_timeout TO {}; ", limit.as_millis())).unwrap_or_default()
+}
+
 /// Begins a migration; answers with its transaction id. The file gets the settings back that the database, the role and the URL
 /// give it.
-pub(super) fn open_sql(ledger: &Ledger, fresh: &Fresh, modes: Modes, previous: Option<i64>) -> String {
+pub(super) fn open_sql(
+    ledger: &Ledger,
+    fresh: &Fresh,
+    modes: Modes,
+    previous: Option<i64>,
+    limit: Option<Duration>,
+) -> String {
     let recorded = previous.map(|version| {
         let message = format!("bastion-migrate: version {version} is not recorded");
         raise_unless(&ledger.is_recorded_sql(version), NOT_RECORDED, &message)
     });
     let guard = guard_sql(&format!("{}{}{UNLIMITED}", recorded.unwrap_or_default(), fresh.guard_sql()));
     let (begin, savepoint) = (modes.begin_sql(), modes.savepoint_sql("bastion_migrate"));
-    format!("{begin}; {ON_OUR_PATH}; {guard}; SELECT pg_current_xact_id()::text; {ON_ITS_OWN_PATH}; {savepoint}")
+    let limit = limit_sql(limit);
+    format!("{begin}; {ON_OUR_PATH}; {guard}; SELECT pg_current_xact_id()::text; {ON_ITS_OWN_PATH}; {limit}{savepoint}")
 }
 
 /// Begins a migration without a transaction: the version before is not asked for, as nothing is sent ahead of an answer.
-pub(super) fn open_alone_sql(fresh: &Fresh) -> String {
-    guard_sql(&format!("{}{UNLIMITED}", fresh.guard_sql()))
+pub(super) fn open_alone_sql(fresh: &Fresh, limit: Option<Duration>) -> String {
+    let guard = guard_sql(&format!("{}{UNLIMITED}", fresh.guard_sql()));
+    match limit {
+        Some(limit) => format!("{guard}; SET lock_timeout TO {}", limit.as_millis()),
+        None => guard,
+    }
 }
 
 /// The fault for a migration that could not begin.

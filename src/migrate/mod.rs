@@ -1,6 +1,7 @@
 //! SQL files: found, read, cut, judged, planned, applied. [`read`] alone touches the disk; `apply` and what it calls
 //! (`copy`, `statements`, `index`) alone talk to the database.
 
+mod answer;
 mod apply;
 mod blame;
 mod checksum;
@@ -36,7 +37,7 @@ mod token;
 mod traces;
 mod work;
 
-pub use apply::{Apply, Reached, Stopped};
+pub use apply::{Apply, Limits, Reached, Stopped};
 pub use checksum::Checksum;
 pub use directory::read;
 pub use file::Migration;

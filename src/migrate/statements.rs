@@ -9,18 +9,18 @@ use super::{
     Migration, Piece, Statement, StatementKind, Work,
     apply::Apply,
     copy, index,
-    latch::{Commit, FORGET, OUR_ENCODING, open_alone_sql},
+    latch::{Commit, FORGET, OUR_ENCODING, limit_sql, open_alone_sql},
     name::QualifiedName,
     work::Lost,
 };
 use crate::{
     fault::{Code, Fault, Place},
     ledger::{Content, Entry, Ledger, Progress, ProgressRow, hex},
-    postgres::{Question, fault::statement, question::ON_OUR_PATH, rows},
+    postgres::{Question, fault::statement, question::ON_OUR_PATH, rows, waits_for_others},
     run::event::{Event, MigrationId},
 };
 use sha2::{Digest as _, Sha256};
-use std::cell::RefCell;
+use std::{cell::RefCell, time::Duration};
 use tokio::time::Instant;
 
 pub(super) async fn apply(apply: &Apply<'_>, migration: &Migration, list: &[Statement]) -> Result<(), Fault> {
@@ -35,8 +35,14 @@ pub(super) async fn apply(apply: &Apply<'_>, migration: &Migration, list: &[Stat
     result
 }
 
-/// Our own rows are ours to write, whatever role the file has taken; for the rest of the transaction.
-const AS_OURSELVES: &str = "SET LOCAL session_authorization TO DEFAULT; SET LOCAL role TO DEFAULT";
+/// Our own rows are ours to write, whatever role the file has taken, and as patiently as we began; for the rest of the
+/// transaction.
+const AS_OURSELVES: &str = "SET LOCAL session_authorization TO DEFAULT; SET LOCAL role TO DEFAULT; \
+    SET LOCAL lock_timeout TO DEFAULT";
+
+/// What waits for the end of other transactions does so for as long as the run may last: given up, it leaves half of its work
+/// behind, and nobody queues behind it meanwhile.
+const PATIENT: &str = "SET lock_timeout TO 0";
 
 /// Our own text is ours to read, whatever encoding the file has set; for the rest of the transaction, as the file's next
 /// statement is read in its own again.
@@ -139,7 +145,8 @@ impl Walk<'_> {
 
     /// Where an earlier try stopped. Asked anew at each try, not taken from the plan: a try moves it on.
     async fn place(&self) -> Result<Option<ProgressRow>, Fault> {
-        let question = Question::writing(open_alone_sql(self.apply.fresh)).and(&self.progress.find_sql());
+        let open = open_alone_sql(self.apply.fresh, self.apply.limit(self.apply.attempt.get()));
+        let question = Question::writing(open).and(&self.progress.find_sql());
         let answer = rows(self.apply.client, &question).await;
         let answer = answer.map_err(|fault| fault.in_file(self.migration.source().file()))?;
         Ok(Content::parse(&answer).progress.into_iter().next())
@@ -182,7 +189,7 @@ impl Walk<'_> {
         let done = self.progress.put_sql(number, number, &checksum);
         let result = match &next.kind {
             StatementKind::Session => self.run(next).await,
-            StatementKind::Transactional => self.together(next, &done).await,
+            StatementKind::Transactional => self.together(number, next, &done).await,
             StatementKind::CreateIndex { index, .. } => self.announced(number, &checksum, next, Some(index)).await,
             StatementKind::DropIndex { .. } | StatementKind::Repeatable | StatementKind::Opaque => {
                 self.announced(number, &checksum, next, None).await
@@ -205,8 +212,9 @@ impl Walk<'_> {
     }
 
     /// A statement and its place in one transaction.
-    async fn together(&self, next: &Statement, done: &str) -> Result<(), Fault> {
-        self.execute(&next.modes.begin_sql()).await?;
+    async fn together(&self, number: usize, next: &Statement, done: &str) -> Result<(), Fault> {
+        let limit = limit_sql(self.is_patient(number, next).then_some(Duration::ZERO));
+        self.execute(&format!("{}; {limit}", next.modes.begin_sql())).await?;
         let result = async {
             self.run(next).await?;
             if !done.is_ascii() {
@@ -231,7 +239,9 @@ impl Walk<'_> {
         next: &Statement,
         makes: Option<&QualifiedName>,
     ) -> Result<(), Fault> {
-        self.keep(&self.progress.put_sql(number, number - 1, checksum)).await?;
+        let is_patient = self.is_patient(number, next);
+        let (patient, again) = if is_patient { (PATIENT, self.limited()) } else { ("", String::new()) };
+        self.keep(&self.progress.put_sql(number, number - 1, checksum), patient).await?;
         if let Some(index) = makes {
             let dropped = index::drop_if_invalid(self.apply.client, index).await;
             if dropped.map_err(|fault| fault.in_file(self.at(next)))? {
@@ -239,7 +249,23 @@ impl Walk<'_> {
             }
         }
         self.run(next).await?;
-        self.keep(&self.progress.put_sql(number, number, checksum)).await
+        self.keep(&self.progress.put_sql(number, number, checksum), &again).await
+    }
+
+    /// Whether a statement waits for others without a limit: by what it is, unless the file has its own word about that.
+    fn is_patient(&self, number: usize, next: &Statement) -> bool {
+        let before = self.list.iter().take(number.saturating_sub(1)).filter(|one| one.kind == StatementKind::Session);
+        let mut texts = before.map(|one| one.span.of(&self.migration.body).to_ascii_lowercase());
+        waits_for_others(next.span.of(&self.migration.body)).is_some()
+            && !texts.any(|text| text.contains("lock_timeout"))
+    }
+
+    /// Takes that back.
+    fn limited(&self) -> String {
+        match self.apply.limit(self.apply.attempt.get()) {
+            Some(limit) => format!("SET lock_timeout TO {}", limit.as_millis()),
+            None => "RESET lock_timeout".to_owned(),
+        }
     }
 
     /// A statement of the file.
@@ -253,9 +279,9 @@ impl Walk<'_> {
         done.map_err(|error| statement(&error).in_file(self.migration.source().file()))
     }
 
-    /// A place; one message is one transaction.
-    async fn keep(&self, place: &str) -> Result<(), Fault> {
-        let place = format!("{AS_OURSELVES}; {ON_OUR_PATH}; {place}");
+    /// A place, and a setting that holds from then on; one message is one transaction.
+    async fn keep(&self, place: &str, setting: &str) -> Result<(), Fault> {
+        let place = format!("{AS_OURSELVES}; {ON_OUR_PATH}; {place}; {setting}");
         if place.is_ascii() {
             return self.execute(&place).await;
         }
@@ -305,7 +331,7 @@ impl Walk<'_> {
     async fn had_no_effect(&self, number: usize, next: &Statement, fault: Fault) -> Fault {
         let before = number - 1;
         let place = self.progress.put_sql(before, before, &self.checksum(before));
-        let kept = self.keep(&place).await;
+        let kept = self.keep(&place, "").await;
         let of = self.list.len();
         let what = match next.kind {
             StatementKind::Transactional | StatementKind::Session => {

@@ -37,7 +37,7 @@ fn is_name(word: &str) -> bool {
 }
 
 /// The query from its first word on; what stands before it is for other tools.
-fn without_comments(query: &str) -> &str {
+pub(super) fn without_comments(query: &str) -> &str {
     let mut rest = query.trim_start();
     loop {
         let behind = match rest.get(..2) {

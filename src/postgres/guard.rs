@@ -1,23 +1,29 @@
-//! Watches over a tool that works in the database by its own connections: who blocks it, whom it blocks, how far an index is,
-//! and that it still lives.
+//! Watches over work in the database, a tool's or ours: who blocks it, whom it blocks, how far an index is, and that it still
+//! lives.
 //!
 //! A connection of its own, each question a transaction of its own: an open snapshot would hold up CREATE INDEX CONCURRENTLY
 //! (measured: it waits for old snapshots). A question that meets a lock itself gives up and is asked again.
 
-use super::{Question, Session, Startup, Target, gist::gist, literal, ready::answered, rows};
+use super::{
+    Lookout, Question, Session, Startup, Target,
+    look::{self, Seen},
+    lookout::Phase,
+    ready::answered,
+    rows,
+};
 use crate::{
     fault::{Code, Fault},
     reach::Reach,
     run::event::{Event, Events},
 };
 use std::{convert::Infallible, time::Duration};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-/// The interval between two looks.
+/// The interval between two looks at everything.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Characters of a query that are read, to have its first words: a comment may stand before them.
-const LONGEST: usize = 2_000;
+/// While a try waits only briefly for locks, it is looked twice in that time who is in its way, and not more often than this.
+const QUICK_LOOK: Duration = Duration::from_millis(50);
 
 /// After so long without news a sign of life is told.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -32,10 +38,22 @@ pub struct Guard {
 /// Whom to watch over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ward {
-    /// What its sessions are called, where they could be told.
+    /// What its sessions are called, where they could be told; empty where they are known by their backends alone.
     pub application_name: String,
     /// Its backends, where they are known.
     pub pids: Vec<i32>,
+    /// Whose work it is.
+    pub whose: Whose,
+}
+
+/// Whose work is watched over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Whose {
+    /// A tool's, of whose statements nobody hears anything.
+    #[default]
+    Tools,
+    /// Ours: the end of each statement is told, so a sign of life is for those that take long.
+    Ours,
 }
 
 impl Guard {
@@ -57,28 +75,68 @@ impl Guard {
         Ok(Self { session, wait })
     }
 
-    /// Looks once a second and tells what is new, for as long as it is polled. `ward` is asked each time.
-    pub async fn watch(&self, ward: impl Fn() -> Ward, events: &Events) -> Infallible {
-        let mut told = Told { last: Vec::new(), at: Instant::now() };
+    /// Looks once a second, and more often while tries are short, and tells what is new, for as long as it is polled. `ward` is
+    /// asked each time.
+    pub async fn watch(&self, ward: impl Fn() -> Ward, lookout: &Lookout, events: &Events) -> Infallible {
+        let now = Instant::now();
+        let mut told = Told { last: Vec::new(), at: now };
+        let mut next_look = now;
         loop {
-            let question = Question::reading(question(&ward()));
-            match answered(self.wait, rows(&self.session.client, &question)).await {
-                Ok(answer) => told.tell(&answer, events),
-                Err(silent) if silent.code == Code::DatabaseTimeout => {
-                    events.tell(Event::Warning(silent.detail("so nobody watches any more who blocks whom")));
-                    return std::future::pending().await;
+            let ward = ward();
+            let (phase, is_due) = (lookout.phase(), Instant::now() >= next_look);
+            let (question, pace) = match phase {
+                Phase::Resting => (look::still_there(&lookout.obstacles()), LOOK),
+                Phase::Trying(limit) if !is_due => (Some(look::blocked(&ward)), quick(limit)),
+                Phase::Trying(limit) => (Some(look::everything(&ward)), quick(limit)),
+            };
+            if let Some(question) = question {
+                match answered(self.wait, rows(&self.session.client, &Question::reading(question))).await {
+                    Ok(answer) if phase == Phase::Resting => {
+                        if answer.is_empty() {
+                            lookout.set_free();
+                        }
+                    }
+                    Ok(answer) => {
+                        told.tell(&answer, ward.whose, lookout, events);
+                        self.end(&lookout.overdue()).await;
+                    }
+                    Err(silent) if silent.code == Code::DatabaseTimeout => {
+                        events.tell(Event::Warning(silent.detail("so nobody watches any more who blocks whom")));
+                        return std::future::pending().await;
+                    }
+                    // A look that fails says nothing; the work itself will say what is wrong.
+                    Err(_) => {}
                 }
-                // A look that fails says nothing; the work itself will say what is wrong.
-                Err(_) => {}
             }
-            sleep(LOOK).await;
+            if is_due {
+                next_look = Instant::now() + LOOK;
+            }
+            lookout.needed(pace).await;
         }
+    }
+
+    /// Ends the waits of these backends. What can't be ended goes on, and the run's own limit ends it.
+    async fn end(&self, waiters: &[i32]) {
+        if !waiters.is_empty() {
+            drop(answered(self.wait, rows(&self.session.client, &Question::reading(look::end(waiters)))).await);
+        }
+    }
+
+    /// Whether the connection is lost.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.session.client.is_closed()
     }
 
     /// Closes the connection.
     pub async fn close(self) {
         self.session.close().await;
     }
+}
+
+/// How long until the next look in a try whose statements wait so long for a lock.
+fn quick(limit: Duration) -> Duration {
+    if limit.is_zero() { LOOK } else { (limit / 2).clamp(QUICK_LOOK, LOOK) }
 }
 
 /// What was told, so that it is not told each second.
@@ -88,114 +146,31 @@ struct Told {
 }
 
 impl Told {
-    fn tell(&mut self, answer: &[Vec<Option<String>>], events: &Events) {
-        let seen: Vec<Seen> = answer.iter().filter_map(|row| read(row)).collect();
+    fn tell(&mut self, answer: &[Vec<Option<String>>], whose: Whose, lookout: &Lookout, events: &Events) {
+        let seen: Vec<Seen> = answer.iter().filter_map(|row| look::read(row)).collect();
         for one in &seen {
             if one.is_news() && !self.last.contains(&one.key) {
                 self.at = Instant::now();
                 events.tell(one.event.clone());
             }
         }
-        if self.at.elapsed() >= HEARTBEAT
-            && let Some(life) = seen.iter().find(|one| !one.is_news())
-        {
-            self.at = Instant::now();
-            events.tell(life.event.clone());
+        for obstacle in seen.iter().filter_map(|one| one.obstacle.clone()) {
+            lookout.saw(obstacle);
         }
-        self.last = seen.into_iter().map(|one| one.key).collect();
-    }
-}
-
-/// One thing that a look has shown.
-struct Seen {
-    /// What stays the same while nothing new happens.
-    key: String,
-    event: Event,
-}
-
-impl Seen {
-    fn is_news(&self) -> bool {
-        !self.key.is_empty()
-    }
-}
-
-fn read(row: &[Option<String>]) -> Option<Seen> {
-    let field = |index: usize| row.get(index).and_then(Option::as_deref).unwrap_or_default();
-    let blocked = |text: String| Event::Blocked { text };
-    Some(match field(0) {
-        "blocked" => {
-            let who = session(field(4), field(5), field(6), field(7), field(8));
-            let text = format!("pid {} has waited {} for {}, which {who} holds", field(1), seconds(field(3)), field(2));
-            Seen { key: format!("blocked {} {} {}", field(1), field(2), field(4)), event: blocked(text) }
-        }
-        "blocking" => {
-            let who = session(field(2), field(3), field(4), "active", field(5));
-            Seen {
-                key: format!("blocking {} {}", field(1), field(2)),
-                event: blocked(format!("pid {} is in the way of {who}", field(1))),
+        if self.at.elapsed() >= HEARTBEAT {
+            let waits = seen.iter().find(|one| one.obstacle.is_some());
+            let is_due = |one: &&Seen| !one.is_news() && (whose == Whose::Tools || one.age >= HEARTBEAT);
+            if let Some(life) = waits.or_else(|| seen.iter().find(is_due)) {
+                self.at = Instant::now();
+                events.tell(life.again());
             }
         }
-        "index" => {
-            let text = format!("{} {}: {} ({}%)", field(1), field(2), field(3), field(4));
-            Seen { key: text.clone(), event: Event::Note(text) }
-        }
-        "work" => {
-            let (pid, state, since, query) = (field(1), field(2), seconds(field(3)), gist(field(4)));
-            let text = format!("still at work: pid {pid} is {state} for {since} ({query})");
-            Seen { key: String::new(), event: Event::Note(text) }
-        }
-        _ => return None,
-    })
-}
-
-fn session(pid: &str, name: &str, role: &str, state: &str, query: &str) -> String {
-    if pid == "0" {
-        return "a prepared transaction".to_owned();
+        // A quick look does not see everything: what it has not looked for is still told.
+        let is_whole = seen.iter().any(|one| !one.is_news());
+        let is_quick = |key: &String| !is_whole && !key.starts_with(look::BLOCKED);
+        let kept: Vec<String> = self.last.drain(..).filter(is_quick).collect();
+        self.last = kept.into_iter().chain(seen.into_iter().map(|one| one.key)).collect();
     }
-    let called = if name.is_empty() { String::new() } else { format!(" `{name}`") };
-    // Of another role's session the server tells no more than these to whom may not see all.
-    let doing = match (state, query) {
-        ("", _) | (_, "") => String::new(),
-        (state, query) => format!(", {state}: {}", gist(query)),
-    };
-    format!("pid {pid}{called} (role `{role}`{doing})")
-}
-
-fn seconds(text: &str) -> String {
-    format!("{} s", text.split('.').next().unwrap_or_default())
-}
-
-/// Who waits for whom, in both directions; indexes being built; what each session does.
-fn question(ward: &Ward) -> String {
-    let pids: Vec<String> = ward.pids.iter().map(ToString::to_string).collect();
-    let name = literal(&ward.application_name);
-    let ours = format!(
-        "SELECT s.pid FROM pg_catalog.pg_stat_activity s WHERE s.pid = ANY ('{{{}}}'::int[]) \
-         OR (s.datname = pg_catalog.current_database() AND s.application_name = {name})",
-        pids.join(",")
-    );
-    let query = |alias: &str| format!("pg_catalog.left({alias}.query, {LONGEST})");
-    format!(
-        "SELECT 'blocked', w.pid, coalesce((SELECT pg_catalog.string_agg(DISTINCT l.mode || ' on ' \
-            || coalesce(l.relation::pg_catalog.regclass::text, l.locktype), ', ') \
-            FROM pg_catalog.pg_locks l WHERE l.pid = w.pid AND NOT l.granted), 'a lock'), \
-            EXTRACT(epoch FROM pg_catalog.clock_timestamp() - w.query_start), \
-            b.pid, a.application_name, a.usename, a.state, {blocker} \
-         FROM pg_catalog.pg_stat_activity w CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) b(pid) \
-         LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = b.pid WHERE w.pid IN ({ours}); \
-         SELECT 'blocking', b.pid, w.pid, w.application_name, w.usename, {waiter} FROM pg_catalog.pg_stat_activity w \
-         CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) b(pid) \
-         WHERE w.wait_event_type = 'Lock' AND b.pid IN ({ours}) AND w.pid NOT IN ({ours}); \
-         SELECT 'index', p.command, coalesce(p.index_relid, p.relid)::pg_catalog.regclass::text, p.phase, \
-            CASE WHEN p.blocks_total > 0 THEN 100 * p.blocks_done / p.blocks_total \
-                 WHEN p.tuples_total > 0 THEN 100 * p.tuples_done / p.tuples_total ELSE 0 END / 10 * 10 \
-         FROM pg_catalog.pg_stat_progress_create_index p WHERE p.pid IN ({ours}); \
-         SELECT 'work', s.pid, s.state, EXTRACT(epoch FROM pg_catalog.clock_timestamp() - s.state_change), {work} \
-         FROM pg_catalog.pg_stat_activity s WHERE s.pid IN ({ours})",
-        blocker = query("a"),
-        waiter = query("w"),
-        work = query("s"),
-    )
 }
 
 #[cfg(test)]
@@ -206,40 +181,92 @@ mod tests {
         fields.iter().map(|field| Some((*field).to_owned())).collect()
     }
 
+    fn blocked(waited: &str) -> Vec<Option<String>> {
+        row(&[
+            "blocked",
+            "7",
+            "AccessExclusiveLock on big",
+            waited,
+            "9",
+            "psql",
+            "app",
+            "idle in transaction",
+            "UPDATE big SET name = 'Ada'",
+            "63.2",
+            "4711",
+            "ALTER TABLE big ADD x int",
+        ])
+    }
+
+    fn work(age: &str) -> Vec<Option<String>> {
+        row(&["work", "7", "active", age, "ALTER TABLE big ADD note text DEFAULT 'Ada'", age])
+    }
+
+    fn told() -> Told {
+        Told { last: Vec::new(), at: Instant::now() }
+    }
+
     #[test]
     fn names_who_is_in_the_way_and_tells_it_once() {
         let (events, mut receiver) = Events::channel();
-        let mut told = Told { last: Vec::new(), at: Instant::now() };
-        let look = |waited: &str| {
-            vec![row(&[
-                "blocked",
-                "7",
-                "AccessExclusiveLock on big",
-                waited,
-                "9",
-                "psql",
-                "app",
-                "idle in transaction",
-                "UPDATE big SET name = 'Ada'",
-            ])]
-        };
-        told.tell(&look("1.4"), &events);
-        told.tell(&look("2.4"), &events);
-        let text = "pid 7 has waited 1 s for AccessExclusiveLock on big, which pid 9 `psql` (role `app`, idle in transaction: UPDATE big) holds";
-        assert_eq!(receiver.try_recv().ok(), Some(Event::Blocked { text: text.to_owned() }));
+        let (mut told, lookout) = (told(), Lookout::default());
+        for look in [vec![blocked("1.4"), work("1.4")], vec![blocked("1.9")], vec![], vec![blocked("2.4"), work("2.4")]]
+        {
+            told.tell(&look, Whose::Tools, &lookout, &events);
+        }
+        let who = "pid 9 `psql` (role `app`, idle in transaction, begun 63 s ago: UPDATE big)";
+        let text = format!("pid 7 has waited 1 s for AccessExclusiveLock on big, held up by {who}");
+        assert_eq!(receiver.try_recv().ok(), Some(Event::Blocked { text }));
+        assert_eq!(
+            receiver.try_recv().ok(),
+            Some(Event::Blocked {
+                text: format!("pid 7 has waited 2 s for AccessExclusiveLock on big, held up by {who}")
+            }),
+            "it was gone in between"
+        );
         assert!(receiver.try_recv().is_err());
+        assert_eq!(lookout.said().unwrap(), format!("in the way of AccessExclusiveLock on big: {who}"));
     }
 
     #[tokio::test(start_paused = true)]
     async fn gives_a_sign_of_life_when_nothing_else_is_new() {
         let (events, mut receiver) = Events::channel();
-        let mut told = Told { last: Vec::new(), at: Instant::now() };
-        let look = [row(&["work", "7", "active", "16.1", "ALTER TABLE big ADD note text DEFAULT 'Ada'"])];
-        told.tell(&look, &events);
+        let (mut told, lookout) = (told(), Lookout::default());
+        let look = [work("16.1")];
+        told.tell(&look, Whose::Tools, &lookout, &events);
         assert!(receiver.try_recv().is_err());
         tokio::time::advance(HEARTBEAT).await;
-        told.tell(&look, &events);
+        told.tell(&look, Whose::Tools, &lookout, &events);
         let text = "still at work: pid 7 is active for 16 s (ALTER TABLE big)";
         assert_eq!(receiver.try_recv().ok(), Some(Event::Note(text.to_owned())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_our_own_work_only_what_takes_long_is_said_to_live() {
+        let (events, mut receiver) = Events::channel();
+        let (mut told, lookout) = (told(), Lookout::default());
+        tokio::time::advance(HEARTBEAT).await;
+        told.tell(&[work("14.9")], Whose::Ours, &lookout, &events);
+        assert!(receiver.try_recv().is_err());
+        told.tell(&[work("15.1")], Whose::Ours, &lookout, &events);
+        assert!(matches!(receiver.try_recv(), Ok(Event::Note(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_still_is_in_the_way_is_told_again_as_a_sign_of_life() {
+        let (events, mut receiver) = Events::channel();
+        let (mut told, lookout) = (told(), Lookout::default());
+        told.tell(&[blocked("1.0"), work("1.0")], Whose::Ours, &lookout, &events);
+        assert!(receiver.try_recv().is_ok());
+        tokio::time::advance(HEARTBEAT).await;
+        told.tell(&[blocked("16.0"), work("16.0")], Whose::Ours, &lookout, &events);
+        let Ok(Event::Note(text)) = receiver.try_recv() else { panic!("there is no sign of life") };
+        assert!(text.starts_with("pid 7 has waited 16 s for AccessExclusiveLock on big"), "{text}");
+    }
+
+    #[test]
+    fn a_short_wait_is_looked_at_more_often() {
+        let quick = |millis| quick(Duration::from_millis(millis)).as_millis();
+        assert_eq!([0, 10, 100, 500, 2_000, 5_000].map(quick), [1_000, 50, 50, 250, 1_000, 1_000]);
     }
 }

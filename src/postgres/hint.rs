@@ -35,7 +35,10 @@ const FIXES: &[(&str, &str)] = &[
     ("3F000", "create the schema in an earlier file, or grant its use to the role"),
     ("53100", "the server's disk is full: free space there before the next run"),
     ("53200", "the server is out of memory: split the work, or give it more"),
-    ("55P03", "run again when the table is less busy, or raise `lock-timeout` or `retries`"),
+    (
+        "55P03",
+        "run again when who is named as in the way has ended, or end that session; or raise `lock-timeout` or `retries`",
+    ),
     (
         "55P04",
         "the new enum value can be used only after its ALTER TYPE is committed: put what uses it into a later file",

@@ -3,6 +3,7 @@
 
 use super::{
     Target,
+    lift::Lift,
     messages::Messages,
     record::{Record, ServerError, Traffic},
     relay::relay,
@@ -73,11 +74,13 @@ impl Injected {
 
     /// What goes into start-up packets.
     fn packed(self) -> io::Result<Packed> {
+        let lock_timeout = self.settings.iter().find(|(name, _)| name == "lock_timeout");
+        let lock_timeout = lock_timeout.and_then(|(_, millis)| millis.parse().ok()).map(Duration::from_millis);
         let around = Around { before: wire::options(&self.settings), after: wire::options(&self.insisted) };
         if [&self.application_name, &around.before, &around.after].iter().any(|text| text.contains('\0')) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a NUL in a setting"));
         }
-        Ok(Packed { application_name: self.application_name, around })
+        Ok(Packed { application_name: self.application_name, around, lock_timeout: lock_timeout.unwrap_or_default() })
     }
 }
 
@@ -86,6 +89,8 @@ impl Injected {
 struct Packed {
     application_name: String,
     around: Around,
+    /// The same limit again, for what it is lifted from.
+    lock_timeout: Duration,
 }
 
 /// The place; it serves as long as somebody polls [`Listener::serve`].
@@ -210,13 +215,16 @@ impl Listener {
                     return self.untouched(client, server, b"", upstream).await;
                 }
                 (First::Startup, _) => {
-                    let Packed { application_name, around } = self.packed();
+                    let Packed { application_name, around, lock_timeout } = self.packed();
                     let packet = wire::settled(&packet, &application_name, &around);
                     let packet = packet.ok_or_else(wire::refused)?;
-                    return self.session(client, &packet, upstream, |traffic| traffic.settled += 1).await;
+                    let lift = Lift::new(lock_timeout);
+                    return self.session(client, (&packet, lift), upstream, |traffic| traffic.settled += 1).await;
                 }
                 // What replicates is known by its name, and runs no statement of a migration.
-                (First::Replication, _) => return self.session(client, &packet, upstream, |_| {}).await,
+                (First::Replication, _) => {
+                    return self.session(client, (&packet, Lift::off()), upstream, |_| {}).await;
+                }
                 (First::Cancel, _) => return self.cancel(&packet, upstream).await,
                 (First::Handshake, Passage::Bridged) | (First::Unknown, _) => break,
             }
@@ -228,13 +236,13 @@ impl Listener {
     async fn session(
         &self,
         client: &mut TcpStream,
-        packet: &[u8],
+        (packet, lift): (&[u8], Lift),
         upstream: &Upstream<'_>,
         count: impl FnOnce(&mut Traffic),
     ) -> Result<(), Vec<u8>> {
         let (server, tls) = upstream.secured(packet).await.map_err(|fault| self.broken(fault))?;
         self.record.count(count);
-        relay(client, server, Messages::new(tls), &self.record, || upstream.lost()).await;
+        relay(client, server, (Messages::new(tls), lift), &self.record, || upstream.lost()).await;
         Ok(())
     }
 
@@ -249,7 +257,7 @@ impl Listener {
         self.record.count(|traffic| traffic.untouched += 1);
         // A client that has gone meanwhile is noticed by the relay.
         drop(client.write_all(answer).await);
-        relay(client, server, Messages::blind(), &self.record, || upstream.lost()).await;
+        relay(client, server, (Messages::blind(), Lift::off()), &self.record, || upstream.lost()).await;
         Ok(())
     }
 

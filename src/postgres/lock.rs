@@ -52,6 +52,12 @@ pub fn tunnel_name(runner: &Runner) -> String {
     named(runner, "bastion-migrate-tunnel")
 }
 
+/// The same of the session that watches over a run's work, and is no part of it.
+#[must_use]
+pub fn watch_name(runner: &Runner) -> String {
+    named(runner, "bastion-migrate-watch")
+}
+
 /// With what the name of a tool's session begins that may write.
 const TOOL: &str = "bastion-migrate-tool";
 

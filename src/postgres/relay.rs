@@ -1,9 +1,12 @@
 //! The bytes of one session, both ways, until both sides are done. Each side's end is passed on alone: who has said all may
 //! still want to hear the answer.
 
-use super::{messages::Messages, record::Record, wire};
+use super::{lift::Lift, messages::Messages, record::Record, wire};
 use crate::fault::Fault;
-use std::io;
+use std::{
+    io,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split},
     net::TcpStream,
@@ -17,26 +20,33 @@ const CHUNK: usize = 64 << 10;
 pub(super) async fn relay(
     client: &mut TcpStream,
     server: impl AsyncRead + AsyncWrite,
-    messages: Messages,
+    (messages, lift): (Messages, Lift),
     record: &Record,
     lost: impl Fn() -> Option<Fault>,
 ) {
+    let lift = Mutex::new(lift);
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = split(server);
-    let up = up(from_client, to_server, record);
-    let down = down(from_server, to_client, Session { messages, record, lost });
+    let up = up(from_client, to_server, &lift, record);
+    let down = down(from_server, to_client, Session { messages, lift: &lift, record, lost });
     // The error is that the client is gone: there is nobody left to tell, and dropping the stream ends its backend.
     drop(try_join!(up, down));
 }
 
 struct Session<'a, L> {
     messages: Messages,
+    lift: &'a Mutex<Lift>,
     record: &'a Record,
     lost: L,
 }
 
 /// Fails when the client is gone, not when the server is: what it said at the end must still be read.
-async fn up(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, record: &Record) -> io::Result<()> {
+async fn up(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    lift: &Mutex<Lift>,
+    record: &Record,
+) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
     let mut is_heard = true;
     loop {
@@ -47,8 +57,13 @@ async fn up(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, r
         }
         if is_heard {
             record.count(|traffic| traffic.sent += bytes.len() as u64);
-            is_heard = write(&mut to, bytes).await.is_ok();
+            let passed = locked(lift).up(bytes);
+            is_heard = write(&mut to, &passed).await.is_ok();
         }
+    }
+    let held = locked(lift).held();
+    if is_heard && !held.is_empty() {
+        drop(write(&mut to, &held).await);
     }
     // A server that is gone needs no good-bye.
     drop(to.shutdown().await);
@@ -60,7 +75,7 @@ async fn down<L: Fn() -> Option<Fault>>(
     mut to: impl AsyncWrite + Unpin,
     session: Session<'_, L>,
 ) -> io::Result<()> {
-    let Session { mut messages, record, lost } = session;
+    let Session { mut messages, lift, record, lost } = session;
     let mut backend = None;
     let mut buffer = vec![0; CHUNK];
     loop {
@@ -72,6 +87,7 @@ async fn down<L: Fn() -> Option<Fault>>(
         }
         record.count(|traffic| traffic.received += bytes.len() as u64);
         let passed = messages.pass(bytes, &mut |heard| record.hear(heard, &mut backend));
+        let passed = locked(lift).down(&passed);
         write(&mut to, &passed).await?;
     }
     drop(backend);
@@ -84,6 +100,10 @@ async fn down<L: Fn() -> Option<Fault>>(
         }
     }
     to.shutdown().await
+}
+
+fn locked(lift: &Mutex<Lift>) -> MutexGuard<'_, Lift> {
+    lift.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn write(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {

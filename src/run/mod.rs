@@ -3,6 +3,7 @@
 pub mod aside;
 pub mod event;
 pub mod flow;
+pub mod ladder;
 pub mod program;
 pub mod stop;
 pub mod watch;

@@ -314,7 +314,7 @@ fn a_migration_that_is_done_and_not_recorded_is_named_with_what_to_do() {
     let database = shared().database();
     begun(&database);
     let bystander = Bystander::with(&database, "lock table django_migrations in share row exclusive mode");
-    let running = Step::of_app(&database, DJANGO_5_2).input("lock-timeout", "60s").start();
+    let running = Step::of_app(&database, DJANGO_5_2).input("lock-timeout", "60s").input("retries", "0").start();
     let waits = "select count(*) from pg_locks where not granted and relation = 'django_migrations'::regclass";
     running.wait_until("the record", || (database.sql(waits) == "1").then_some(()));
     let told = running.cancel().finished.fails("cancelled", 130).pending(MIGRATIONS.into_iter().skip(1));

@@ -2,7 +2,7 @@
 
 use crate::{
     app::{DJANGO_5_2, MIGRATIONS},
-    bystander::Bystander,
+    bystander::{BYSTANDER, Bystander},
     engine::{docker, image, inspect, label},
     leak,
     network::{DATABASE, Database, MACHINE, PASSWORD, ROLE, shared},
@@ -126,7 +126,7 @@ fn a_database_that_is_known_by_its_address_is_reached_at_the_tunnels_end() {
 fn psql_in_a_sibling_needs_no_arguments() {
     let database = shared().database();
     let run = "psql -XAt -c 'show lock_timeout' -c 'select current_database()'";
-    let told = sleeping(&database, run).input("lock-timeout", "4321ms").run().unrecorded();
+    let told = sleeping(&database, run).input("lock-timeout", "4321ms").input("retries", "0").run().unrecorded();
     told.says("4321ms").says(database.name()).done();
 }
 
@@ -170,6 +170,22 @@ fn lines_are_run_one_after_another_until_one_fails() {
     let database = shared().database();
     let told = sleeping(&database, "echo \"one $((1 + 1))\"\nfalse\necho three\n").run().fails("tool-failed", 6);
     told.says("one 2\n").never_says("\nthree\n").done();
+}
+
+#[test]
+fn a_build_of_an_index_waits_for_who_is_in_its_way_and_names_them() {
+    let database = shared().database();
+    database.sql("create table busy (id int); insert into busy values (1); alter table busy owner to app");
+    let bystander = Bystander::with(&database, "update busy set id = id");
+    let run = "psql -Xqc 'create index concurrently busy_id on busy (id)'";
+    let running = sleeping(&database, run).input("lock-timeout", "500ms").start();
+    running.wait_for_line("CREATE INDEX CONCURRENTLY, pid ");
+    running.wait_for_line(BYSTANDER);
+    let waits = "select count(*) from pg_locks where not granted and clock_timestamp() - waitstart > '1500 ms'";
+    running.wait_until("more than any limit", || (database.sql(waits) == "1").then_some(()));
+    drop(bystander);
+    running.finish().finished.unrecorded().never_says("another try").done();
+    assert_eq!(database.sql("select indisvalid from pg_index where indexrelid = 'busy_id'::regclass"), "t");
 }
 
 /// The server's words may be in any language, and a tool may keep them to itself.

@@ -177,7 +177,7 @@ fn what_a_file_sets_is_gone_in_the_next_one() {
     action.run().succeeds().applied(all(&applied)).done();
     for (index, set) in sets.iter().enumerate() {
         let seen = lab.database.sql(&format!("select * from public.seen_{index}"));
-        assert_eq!(seen, "app|app|\"$user\", public|5s|90s", "after {set}");
+        assert_eq!(seen, "app|app|\"$user\", public|100ms|90s", "after {set}");
     }
 }
 
@@ -295,6 +295,7 @@ fn rows_that_a_file_selects_are_neither_kept_nor_mistaken_for_answers() {
     holder.sql("select pg_advisory_lock(42)");
     let running = Action::new(&lab)
         .input("database-sslmode", "disable")
+        .input("lock-timeout", "0")
         .file(
             "migrations/0001_rows.sql",
             "select 999999999999; select repeat('x', 1000) from generate_series(1, 100000);\n",

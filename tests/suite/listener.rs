@@ -203,6 +203,61 @@ fn settings_arrive_in_the_tools_name_and_its_own_win() {
     }
 }
 
+/// A table, and a session in whose way a build of its index is: longer than the limit of the listener's clients.
+fn in_the_way(lab: &Lab, standing: &Standing, build: impl FnOnce(&Standing) + Send) {
+    lab.database.sql("create table t (id int); insert into t values (1); alter table t owner to app");
+    let holder = lab.database.session();
+    holder.sql("begin; update t set id = id");
+    thread::scope(|scope| {
+        let holder = holder;
+        let building = scope.spawn(|| build(standing));
+        lab.database.wait_for(
+            "select count(*) from pg_locks where not granted and clock_timestamp() - waitstart > '4.8 s'",
+            "1",
+        );
+        holder.sql("rollback");
+        building.join().expect("it is built");
+    });
+    assert_eq!(lab.database.sql("select indisvalid from pg_index where indexrelid = 't_id'::regclass"), "t");
+}
+
+const LIMIT: &str = "show lock_timeout";
+
+#[test]
+fn what_waits_for_others_has_no_limit_and_what_follows_has_it_again() {
+    let lab = Lab::new();
+    let standing = Standing::at(&lab, Passage::Bridged, target(&lab, SslMode::Require));
+    in_the_way(&lab, &standing, |standing| {
+        let psql = asking(standing.psql(&lab, ""), LIMIT);
+        let psql = asking(asking(psql, "create index concurrently t_id on t (id)"), LIMIT);
+        assert_eq!(said(psql), "4321ms\n4321ms");
+    });
+}
+
+#[test]
+fn the_same_for_who_prepares_its_statements() {
+    let lab = Lab::new();
+    let standing = Standing::at(&lab, Passage::Bridged, target(&lab, SslMode::Require));
+    in_the_way(&lab, &standing, |standing| {
+        let talk = standing.connect(&lab);
+        let built = talk.runtime.block_on(talk.client.execute("create index concurrently t_id on t (id)", &[]));
+        assert_eq!(built.expect("it is built"), 0);
+        assert_eq!(talk.ask("select current_setting('lock_timeout')").unwrap(), "4321ms");
+    });
+}
+
+#[test]
+fn a_limit_of_the_clients_own_stays() {
+    let lab = Lab::new();
+    lab.database.sql("create table t (id int); alter table t owner to app");
+    let standing = Standing::at(&lab, Passage::Bridged, target(&lab, SslMode::Require));
+    for own in ["7s", "0"] {
+        let psql = asking(standing.psql(&lab, ""), &format!("set lock_timeout = '{own}'"));
+        let psql = asking(asking(psql, "create index concurrently if not exists t_id on t (id)"), LIMIT);
+        assert_eq!(said(psql), own);
+    }
+}
+
 #[test]
 fn libpq_logs_in_by_scram_over_tls_that_is_ours() {
     let lab = Lab::new();

@@ -82,6 +82,8 @@ mod surfaces;
 #[cfg(test)]
 mod tools;
 mod transactions;
+#[cfg(test)]
+mod waits;
 mod without_transaction;
 #[cfg(test)]
 mod workflow;

@@ -11,9 +11,9 @@ pub(crate) struct Gate<'a> {
 }
 
 impl<'a> Gate<'a> {
-    /// The statement that waits at the gate; without one of this number it goes on at once.
+    /// The statement that waits at the gate, however long; without one of this number it goes on at once.
     pub(crate) fn sql(number: u32) -> String {
-        format!("select pg_advisory_xact_lock({number});\n")
+        format!("select pg_advisory_xact_lock({number}) from set_config('lock_timeout', '0', true);\n")
     }
 
     /// Closes it.

@@ -248,6 +248,9 @@ pub(crate) struct Database {
     name: String,
 }
 
+/// The session that watches a run does none of its work.
+const NO_WATCH: &str = "application_name not like 'bastion-migrate-watch%'";
+
 impl Database {
     /// The server that it is on.
     pub(crate) fn server(&self) -> &Arc<Postgres> {
@@ -320,17 +323,17 @@ impl Database {
     pub(crate) fn terminate(&self, application_name: &str) -> usize {
         let ended = self.sql(&format!(
             "select pg_terminate_backend(pid) from pg_stat_activity \
-             where datname = current_database() and application_name like '{application_name}'"
+             where datname = current_database() and application_name like '{application_name}' and {NO_WATCH}"
         ));
         ended.lines().count()
     }
 
     /// The process of the one session that the step has.
     pub(crate) fn backend(&self) -> i32 {
-        let pid = self.sql(
+        let pid = self.sql(&format!(
             "select pid from pg_stat_activity \
-             where datname = current_database() and application_name like 'bastion-migrate%'",
-        );
+             where datname = current_database() and application_name like 'bastion-migrate%' and {NO_WATCH}"
+        ));
         pid.parse().unwrap_or_else(|_| panic!("not one session: {pid}"))
     }
 

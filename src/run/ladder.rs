@@ -1,0 +1,76 @@
+//! How long each try of a piece of work waits for locks, and how long the pause behind it is.
+//!
+//! Whoever waits for a strong lock has everybody queue behind it who comes later, readers included. So the first tries give
+//! up soon, and only the last ones wait as long as the user lets them; the pauses, in which nobody queues, grow instead.
+
+use std::time::Duration;
+
+/// How long the first tries wait at most.
+const RUNGS: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2)];
+
+/// The first pause; each is ten times the one before it, up to [`LONGEST_PAUSE`]. With the usual four tries they outlast what
+/// holds a lock for a minute.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const PAUSES_GROW: u32 = 10;
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// The tries of one piece of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ladder {
+    /// How long the last try waits for a lock (`lock-timeout`); zero is without a limit.
+    pub top: Duration,
+    /// How often it is tried again.
+    pub retries: u32,
+}
+
+impl Ladder {
+    /// How long a statement of this try waits for a lock, the first try being 0; zero is without a limit.
+    #[must_use]
+    pub fn limit(&self, attempt: u32) -> Duration {
+        let rung = usize::try_from(attempt).ok().and_then(|attempt| RUNGS.get(attempt));
+        match rung {
+            Some(rung) if attempt < self.retries => self.top.min(*rung),
+            _ => self.top,
+        }
+    }
+
+    /// The pause behind this try, which has failed; none where it was the last one.
+    #[must_use]
+    pub fn pause(&self, attempt: u32) -> Option<Duration> {
+        let grown = PAUSES_GROW.checked_pow(attempt).and_then(|times| FIRST_PAUSE.checked_mul(times));
+        (attempt < self.retries).then(|| grown.unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(top: Duration, retries: u32) -> Vec<u128> {
+        let ladder = Ladder { top, retries };
+        (0..=retries).map(|attempt| ladder.limit(attempt).as_millis()).collect()
+    }
+
+    #[test]
+    fn the_last_try_has_the_whole_time_and_no_try_has_more() {
+        assert_eq!(limits(Duration::from_secs(5), 3), [100, 500, 2_000, 5_000]);
+        assert_eq!(limits(Duration::from_secs(5), 5), [100, 500, 2_000, 5_000, 5_000, 5_000]);
+        assert_eq!(limits(Duration::from_secs(5), 1), [100, 5_000]);
+        assert_eq!(limits(Duration::from_secs(5), 0), [5_000]);
+        assert_eq!(limits(Duration::from_millis(300), 3), [100, 300, 300, 300]);
+        assert_eq!(limits(Duration::ZERO, 2), [0, 0, 0], "without a limit nothing is tried again");
+    }
+
+    #[test]
+    fn the_pauses_grow_to_a_minute_and_the_usual_ones_outlast_one() {
+        let pauses = |retries| {
+            let ladder = Ladder { top: Duration::from_secs(5), retries };
+            (0..=retries).map(|attempt| ladder.pause(attempt).map(|pause| pause.as_secs())).collect::<Vec<_>>()
+        };
+        assert_eq!(pauses(3), [Some(1), Some(10), Some(60), None]);
+        assert_eq!(pauses(0), [None]);
+        let many = Ladder { top: Duration::ZERO, retries: 100 };
+        assert_eq!(many.pause(99), Some(LONGEST_PAUSE));
+        assert!((0..3).filter_map(|attempt| many.pause(attempt)).sum::<Duration>() > LONGEST_PAUSE);
+    }
+}
