@@ -185,7 +185,14 @@ impl Apply<'_> {
         // `simple_query_raw` has sent when it returns; it does not wait for the answer.
         Ok(InFlight {
             open: Box::pin(
-                self.client.simple_query_raw(&open_sql(self.ledger, self.fresh, migration.modes, previous)).await?,
+                self.client
+                    .simple_query_raw(&open_sql(
+                        self.ledger,
+                        self.fresh,
+                        (migration.id.version, migration.modes),
+                        previous,
+                    ))
+                    .await?,
             ),
             body: Box::pin(self.client.simple_query_raw(&migration.body).await?),
             close: Box::pin(self.send_close(&close).await?),

@@ -3,7 +3,9 @@
 use super::{
     Migration, Work,
     classify::{Nature, nature},
+    locate::Source,
     span::Span,
+    split::spans,
 };
 use crate::{
     fault::{Fault, Place},
@@ -16,7 +18,7 @@ pub(super) fn fault(error: &Error, migration: &Migration, sent: Span, completed:
     let fault = statement(error);
     let Some(server) = error.as_db_error() else { return fault };
     let failing = failing(migration, sent, completed);
-    let fault = fault.in_file(place(server, migration, sent, failing));
+    let fault = fault.in_file(place(server, migration.source(), sent, failing));
     match fix(server, &migration.work, failing.map(|span| span.of(&migration.body))) {
         Some(fix) => fault.fix(fix),
         None => fault,
@@ -26,12 +28,11 @@ pub(super) fn fault(error: &Error, migration: &Migration, sent: Span, completed:
 /// Returns the statement that failed: the server has completed so many of the message's before it, each with a message of
 /// its own.
 fn failing(migration: &Migration, sent: Span, completed: usize) -> Option<Span> {
-    migration.statements(sent).nth(completed)
+    spans(migration.source(), sent).nth(completed)
 }
 
 /// Returns the server's position, which it gives for what it can't parse or name, or else where the statement is.
-fn place(server: &DbError, migration: &Migration, sent: Span, failing: Option<Span>) -> Place {
-    let source = migration.source();
+pub(super) fn place(server: &DbError, source: Source<'_>, sent: Span, failing: Option<Span>) -> Place {
     if let Some(ErrorPosition::Original(position)) = server.position() {
         return source.at_position(sent, usize::try_from(*position).unwrap_or(usize::MAX));
     }

@@ -38,7 +38,7 @@ async fn transaction(
     let plainly = |error: Error| statement(&error).in_file(migration.source().file());
     let stream = apply
         .client
-        .simple_query_raw(&open_sql(apply.ledger, apply.fresh, migration.modes, previous))
+        .simple_query_raw(&open_sql(apply.ledger, apply.fresh, (migration.id.version, migration.modes), previous))
         .await
         .map_err(plainly)?;
     let began = apply.opened(migration, answer(Box::pin(stream)).await)?;

@@ -19,7 +19,7 @@ use crate::{
     postgres::{
         UNLIMITED,
         fault::statement,
-        literal,
+        literal, mark,
         question::{ON_ITS_OWN_PATH, ON_OUR_PATH, guard_sql, raise_unless},
     },
 };
@@ -72,14 +72,20 @@ pub(super) const FORGET: &str = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET 
 
 /// Begins a migration; answers with its transaction id. The file gets the settings back that the database, the role and the URL
 /// give it.
-pub(super) fn open_sql(ledger: &Ledger, fresh: &Fresh, modes: Modes, previous: Option<i64>) -> String {
+pub(super) fn open_sql(
+    ledger: &Ledger,
+    fresh: &Fresh,
+    (version, modes): (i64, Modes),
+    previous: Option<i64>,
+) -> String {
     let recorded = previous.map(|version| {
         let message = format!("bastion-migrate: version {version} is not recorded");
         raise_unless(&ledger.is_recorded_sql(version), NOT_RECORDED, &message)
     });
     let guard = guard_sql(&format!("{}{}{UNLIMITED}", recorded.unwrap_or_default(), fresh.guard_sql()));
     let (begin, savepoint) = (modes.begin_sql(), modes.savepoint_sql("bastion_migrate"));
-    format!("{begin}; {ON_OUR_PATH}; {guard}; SELECT pg_current_xact_id()::text; {ON_ITS_OWN_PATH}; {savepoint}")
+    let mark = mark::begins(version);
+    format!("{mark} {begin}; {ON_OUR_PATH}; {guard}; SELECT pg_current_xact_id()::text; {ON_ITS_OWN_PATH}; {savepoint}")
 }
 
 /// Begins a migration without a transaction: the version before is not asked for, as nothing is sent ahead of an answer.
@@ -94,7 +100,7 @@ pub(super) fn opening_fault(error: &Error, migration: &Migration) -> Fault {
 
 /// Ends a migration; answers with the milliseconds that it took, and then with `off` if its commit is flushed later.
 pub(super) fn close_sql(ledger: &Ledger, entry: &Entry<'_>, commit: Commit) -> String {
-    let record = ledger.insert_sql(entry);
+    let (record, mark) = (ledger.insert_sql(entry), mark::ends(entry.version));
     let later = match commit {
         Commit::Flushed => String::new(),
         Commit::Later => format!(
@@ -103,7 +109,7 @@ pub(super) fn close_sql(ledger: &Ledger, entry: &Entry<'_>, commit: Commit) -> S
         ),
     };
     format!(
-        "RELEASE SAVEPOINT bastion_migrate; SET CONSTRAINTS ALL IMMEDIATE; {FORGET}; {ON_OUR_PATH}; {record}; {later}COMMIT"
+        "{mark} RELEASE SAVEPOINT bastion_migrate; SET CONSTRAINTS ALL IMMEDIATE; {FORGET}; {ON_OUR_PATH}; {record}; {later}COMMIT"
     )
 }
 

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     fault::{Code, Fault, Place},
     ledger::{Content, Entry, Ledger, Progress, ProgressRow, hex},
-    postgres::{Question, fault::statement, question::ON_OUR_PATH, rows},
+    postgres::{Question, fault::statement, mark, question::ON_OUR_PATH, rows},
     run::event::{Event, MigrationId},
 };
 use sha2::{Digest as _, Sha256};
@@ -127,7 +127,8 @@ impl Walk<'_> {
         let entry = Entry { took: Some(took), ..self.apply.entry(self.migration) };
         // One message is one transaction.
         let record = self.apply.ledger.insert_sql(&entry);
-        let record = format!("{FORGET}; {ON_OUR_PATH}; {}; {record}", self.progress.remove_sql());
+        let mark = mark::ends(self.migration.id.version);
+        let record = format!("{mark} {FORGET}; {ON_OUR_PATH}; {}; {record}", self.progress.remove_sql());
         if !record.is_ascii() {
             self.execute(OUR_ENCODING).await?;
         }
@@ -139,7 +140,8 @@ impl Walk<'_> {
 
     /// Where an earlier try stopped. Asked anew at each try, not taken from the plan: a try moves it on.
     async fn place(&self) -> Result<Option<ProgressRow>, Fault> {
-        let question = Question::writing(open_alone_sql(self.apply.fresh)).and(&self.progress.find_sql());
+        let mark = mark::begins(self.migration.id.version);
+        let question = Question::writing(open_alone_sql(self.apply.fresh)).and(&self.progress.find_sql()).after(mark);
         let answer = rows(self.apply.client, &question).await;
         let answer = answer.map_err(|fault| fault.in_file(self.migration.source().file()))?;
         Ok(Content::parse(&answer).progress.into_iter().next())

@@ -14,6 +14,7 @@ mod guard;
 mod hint;
 mod listener;
 pub mod lock;
+pub(crate) mod mark;
 mod messages;
 pub(crate) mod question;
 pub mod ready;

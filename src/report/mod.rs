@@ -3,6 +3,7 @@
 mod annotate;
 mod changed;
 mod comment;
+mod early;
 mod log;
 mod markdown;
 mod outcome;
