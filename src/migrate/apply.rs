@@ -181,19 +181,11 @@ impl Apply<'_> {
     }
 
     async fn send(&self, migration: &Migration, previous: Option<i64>, commit: Commit) -> Result<InFlight, Error> {
+        let open = open_sql(self.ledger, self.fresh, (migration.id.version, migration.modes), previous);
         let close = close_sql(self.ledger, &self.entry(migration), commit);
         // `simple_query_raw` has sent when it returns; it does not wait for the answer.
         Ok(InFlight {
-            open: Box::pin(
-                self.client
-                    .simple_query_raw(&open_sql(
-                        self.ledger,
-                        self.fresh,
-                        (migration.id.version, migration.modes),
-                        previous,
-                    ))
-                    .await?,
-            ),
+            open: Box::pin(self.client.simple_query_raw(&open).await?),
             body: Box::pin(self.client.simple_query_raw(&migration.body).await?),
             close: Box::pin(self.send_close(&close).await?),
         })

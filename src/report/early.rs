@@ -1,7 +1,10 @@
 //! Messages that come before their turn: files are sent ahead, so the server may have said something of one before anybody has told
 //! that it began. A message stands under its own file.
 
-use super::outcome::{Fate, Report};
+use super::{
+    entry::{Fate, MigrationReport},
+    outcome::Report,
+};
 use crate::{
     fault::Stage,
     run::event::{About, Event},
@@ -44,7 +47,7 @@ impl Early {
 }
 
 fn is_awaited(version: i64, report: &Report) -> bool {
-    let is_it = |entry: &&super::outcome::MigrationReport| entry.id.version == version;
+    let is_it = |entry: &&MigrationReport| entry.id.version == version;
     report.open_stage() == Some(Stage::Migrate)
         && report.migrations.iter().find(is_it).is_some_and(|entry| entry.fate == Fate::Pending)
 }

@@ -1,6 +1,9 @@
 //! Everything that happened, folded from events, so that it survives whatever ends the run.
 
-use super::changed::Changed;
+use super::{
+    changed::Changed,
+    entry::{Fate, MigrationReport, NoticeReport, StageTime, StepReport},
+};
 use crate::{
     fault::{Class, Fault, Stage},
     github::env::Runner,
@@ -43,89 +46,6 @@ impl Outcome {
             Self::InDoubt => "in-doubt",
         }
     }
-}
-
-/// A stage and its time.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct StageTime {
-    /// Which.
-    pub stage: Stage,
-    /// Milliseconds since the run began.
-    pub started_ms: u64,
-    /// Milliseconds; absent while it runs and when it did not end well.
-    pub took_ms: Option<u64>,
-}
-
-/// What became of one migration of the plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Fate {
-    /// Not begun.
-    Pending,
-    /// Begun.
-    Running,
-    /// Committed with its ledger row.
-    Applied,
-    /// Taken back.
-    RolledBack,
-    /// Failed.
-    Failed,
-    /// Stopped with the run, and taken back.
-    Cancelled,
-    /// Nobody knows.
-    InDoubt,
-}
-
-/// One migration of the plan.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct MigrationReport {
-    /// Which.
-    #[serde(flatten)]
-    pub id: MigrationId,
-    /// What became of it.
-    pub fate: Fate,
-    /// Milliseconds since the run began.
-    pub started_ms: Option<u64>,
-    /// Milliseconds on the server.
-    pub took_ms: Option<u64>,
-}
-
-impl MigrationReport {
-    pub(super) fn pending(id: &MigrationId) -> Self {
-        Self { id: id.clone(), fate: Fate::Pending, started_ms: None, took_ms: None }
-    }
-}
-
-/// What became of one step.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct StepReport {
-    /// Which.
-    #[serde(flatten)]
-    pub id: StepId,
-    /// What became of it.
-    pub fate: StepFate,
-    /// Milliseconds since the run began.
-    pub started_ms: Option<u64>,
-    /// Milliseconds.
-    pub took_ms: Option<u64>,
-}
-
-impl StepReport {
-    fn not_run(id: &StepId) -> Self {
-        Self { id: id.clone(), fate: StepFate::NotRun, started_ms: None, took_ms: None }
-    }
-}
-
-/// What the server said on the way. Hostile text.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct NoticeReport {
-    /// `NOTICE`, `WARNING`, …
-    pub severity: String,
-    /// The message.
-    pub text: String,
-    /// The file that it is about, if it is about one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
 }
 
 /// Everything that happened.
@@ -222,20 +142,7 @@ impl Report {
                 self.migrations = facts.pending.iter().map(MigrationReport::pending).collect();
                 self.plan = Some(facts.clone());
             }
-            Event::Started(id) => self.became(id.version, Fate::Running, |entry| entry.started_ms = Some(now)),
-            Event::Applied { version, took } => {
-                let took = millis(*took);
-                self.became(*version, Fate::Applied, |entry| entry.took_ms = Some(took));
-            }
-            Event::RolledBack { version } => {
-                self.end_of_begun(now);
-                self.became(*version, Fate::RolledBack, |_| ());
-            }
-            Event::Failed { version } => self.became(*version, Fate::Failed, |_| ()),
-            Event::Cancelled { version } => self.became(*version, Fate::Cancelled, |_| ()),
             Event::Standing { recorded } => self.recorded.clone_from(recorded),
-            Event::Forgotten { version } => self.became(*version, Fate::Pending, |entry| entry.took_ms = None),
-            Event::InDoubt { version } => self.became(*version, Fate::InDoubt, |_| ()),
             Event::Notice { severity, text, about } => {
                 if self.notices.len() == NOTICES_KEPT {
                     self.notices.remove(0);
@@ -243,8 +150,9 @@ impl Report {
                 let file = about.as_ref().map(|about| self.file(about));
                 self.notices.push(NoticeReport { severity: severity.clone(), text: text.clone(), file });
             }
-            Event::Cut { lines } => self.skipped = self.skipped.saturating_add(*lines),
-            Event::Skipped { messages } => self.skipped = self.skipped.saturating_add(*messages),
+            Event::Cut { lines: left_out } | Event::Skipped { messages: left_out } => {
+                self.skipped = self.skipped.saturating_add(*left_out);
+            }
             Event::Image(facts) => self.image = Some(facts.clone()),
             Event::Tunnel(facts) => self.tunnel = Some(facts.clone()),
             Event::Used(usage) => self.usage = Some(*usage),
@@ -255,31 +163,17 @@ impl Report {
                     self.blocked.push(text.clone());
                 }
             }
-            Event::Begun { name, schema, clock } => {
-                self.end_of_begun(now);
-                self.clock = *clock;
-                let is_it = |id: &MigrationId| {
-                    id.name == *name && (id.schema.is_empty() || Some(&id.schema) == schema.as_ref())
-                };
-                if let Some(version) =
-                    self.migrations.iter().map(|entry| &entry.id).find(|id| is_it(id)).map(|id| id.version)
-                {
-                    self.became(version, Fate::Running, |entry| (entry.started_ms, entry.took_ms) = (Some(now), None));
-                }
-            }
-            Event::Found(id) => {
-                let place = self.migrations.partition_point(|entry| entry.id.version < id.version);
-                self.migrations.insert(place, MigrationReport::pending(id));
-            }
-            Event::Placed { version, schema } => {
-                if let Some(entry) = self.migrations.iter_mut().find(|entry| entry.id.version == *version) {
-                    entry.id.schema.clone_from(schema);
-                }
-            }
-            Event::Recorded { version } => {
-                self.end_of_begun(now);
-                self.became(*version, Fate::Applied, |_| ());
-            }
+            Event::Started(_)
+            | Event::Applied { .. }
+            | Event::RolledBack { .. }
+            | Event::Failed { .. }
+            | Event::Cancelled { .. }
+            | Event::Forgotten { .. }
+            | Event::InDoubt { .. }
+            | Event::Begun { .. }
+            | Event::Found(_)
+            | Event::Placed { .. }
+            | Event::Recorded { .. } => self.migration(event, now),
             Event::Steps(ids) => self.steps = ids.iter().map(StepReport::not_run).collect(),
             Event::Step { id, fate } => self.step(id, *fate, now),
             Event::Verified(proof) => (self.verified, self.proof) = (true, Some(*proof)),
@@ -297,6 +191,49 @@ impl Report {
             | Event::Calling { .. }
             | Event::Compared(_)
             | Event::Output { .. } => {}
+        }
+    }
+
+    /// Takes in what became of a migration.
+    fn migration(&mut self, event: &Event, now: u64) {
+        match event {
+            Event::Started(id) => self.became(id.version, Fate::Running, |entry| entry.started_ms = Some(now)),
+            Event::Applied { version, took } => {
+                self.became(*version, Fate::Applied, |entry| entry.took_ms = Some(millis(*took)));
+            }
+            Event::RolledBack { version } => {
+                self.end_of_begun(now);
+                self.became(*version, Fate::RolledBack, |_| ());
+            }
+            Event::Failed { version } => self.became(*version, Fate::Failed, |_| ()),
+            Event::Cancelled { version } => self.became(*version, Fate::Cancelled, |_| ()),
+            Event::Forgotten { version } => self.became(*version, Fate::Pending, |entry| entry.took_ms = None),
+            Event::InDoubt { version } => self.became(*version, Fate::InDoubt, |_| ()),
+            Event::Begun { name, schema, clock } => {
+                self.end_of_begun(now);
+                self.clock = *clock;
+                let is_it = |id: &&MigrationId| {
+                    id.name == *name && (id.schema.is_empty() || Some(&id.schema) == schema.as_ref())
+                };
+                let known = self.migrations.iter().map(|entry| &entry.id).find(is_it).map(|id| id.version);
+                if let Some(version) = known {
+                    self.became(version, Fate::Running, |entry| (entry.started_ms, entry.took_ms) = (Some(now), None));
+                }
+            }
+            Event::Found(id) => {
+                let place = self.migrations.partition_point(|entry| entry.id.version < id.version);
+                self.migrations.insert(place, MigrationReport::pending(id));
+            }
+            Event::Placed { version, schema } => {
+                if let Some(entry) = self.migrations.iter_mut().find(|entry| entry.id.version == *version) {
+                    entry.id.schema.clone_from(schema);
+                }
+            }
+            Event::Recorded { version } => {
+                self.end_of_begun(now);
+                self.became(*version, Fate::Applied, |_| ());
+            }
+            _ => {}
         }
     }
 
@@ -326,8 +263,8 @@ impl Report {
 
     /// A tool tells when a migration begins: that is when the one before it has ended.
     fn end_of_begun(&mut self, now: u64) {
-        let (begun, clock) =
-            (|entry: &&mut MigrationReport| entry.fate == Fate::Running && entry.took_ms.is_none(), self.clock);
+        let clock = self.clock;
+        let begun = |entry: &&mut MigrationReport| entry.fate == Fate::Running && entry.took_ms.is_none();
         if let Some(entry) = self.migrations.iter_mut().find(begun) {
             let took = entry.started_ms.map(|started| now.saturating_sub(started));
             entry.took_ms = took.filter(|took| clock == Clock::Exact || *took >= LOOKED_FOR);

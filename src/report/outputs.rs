@@ -3,7 +3,10 @@
 //! They are not redacted as a whole after rendering: a password `true` or `0` would turn the JSON into something that
 //! `fromJSON` refuses. Every text in the report was redacted before, and JSON adds nothing between texts but its own signs.
 
-use super::outcome::{Fate, MigrationReport, Outcome, Report};
+use super::{
+    entry::{Fate, MigrationReport},
+    outcome::{Outcome, Report},
+};
 use serde::Serialize;
 use serde_json::Value;
 

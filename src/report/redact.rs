@@ -4,8 +4,9 @@
 //! Every struct is taken apart in full, so that a new field can't be forgotten.
 
 use super::{
+    entry::{MigrationReport, NoticeReport, StepReport},
     markdown::clipped,
-    outcome::{MigrationReport, NoticeReport, Report, StepReport},
+    outcome::Report,
 };
 use crate::{
     fault::{Excerpt, Fault, Place},

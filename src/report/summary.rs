@@ -1,8 +1,9 @@
 //! The job summary: did it work, what was applied, what is pending, what was in the way, what to do next, the facts.
 
 use super::{
+    entry::{Fate, MigrationReport},
     markdown::{block, clipped, code, escape, prose},
-    outcome::{Fate, MigrationReport, NOTICES_KEPT, Report},
+    outcome::{NOTICES_KEPT, Report},
     tenants::{blame, tenants},
     verdict::Verdict,
     words::{self, count, took},

@@ -1,7 +1,10 @@
 //! What became of each tenant, where a tool keeps a ledger in each schema: people ask for tenants, not for the migrations of
 //! all of them together.
 
-use super::outcome::{Fate, MigrationReport, Report};
+use super::{
+    entry::{Fate, MigrationReport},
+    outcome::Report,
+};
 use std::collections::BTreeMap;
 
 /// One tenant.

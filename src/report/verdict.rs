@@ -2,7 +2,8 @@
 
 use super::{
     changed::Changed,
-    outcome::{Fate, Outcome, Report},
+    entry::Fate,
+    outcome::{Outcome, Report},
     words::{count, took},
 };
 use crate::{input::Command, run::event::Proof};

@@ -202,7 +202,8 @@ fn a_log_that_is_read_late_lacks_nothing() {
     let flood = "do $$ begin for i in 1..40000 loop raise notice 'row % %', i, repeat('x', 300); end loop; end $$;\n";
     let (reader, running) = unread(&lab, flood);
     let rows = BufReader::new(reader).lines().map(|line| line.expect("it is text"));
-    let number = |line: String| line.trim().strip_prefix("notice: row ")?.split(' ').next()?.parse::<usize>().ok();
+    let number =
+        |line: String| line.trim().strip_prefix("0001_one: notice: row ")?.split(' ').next()?.parse::<usize>().ok();
     let rows: Vec<usize> = rows.filter_map(number).collect();
     let wrong = rows.iter().zip(1..).find(|(row, at)| *row != at);
     assert_eq!((wrong, rows.len()), (None, 40_000));
