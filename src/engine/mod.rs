@@ -13,8 +13,8 @@ mod running;
 mod sweep;
 
 pub use client::{Engine, SOCKET};
-pub use container::{Container, Input, Order};
+pub use container::{Afterwards, Container, Input, Order};
 pub use image::{Credentials, Pull};
 pub use own::Own;
-pub use running::{Ended, Heard, Running};
+pub use running::{Ended, Heard, Others, Running};
 pub use sweep::{Kind, Left, Swept, Tag};

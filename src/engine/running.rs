@@ -2,7 +2,7 @@
 
 use super::{
     Container,
-    client::{said, trouble},
+    client::{said, status, trouble},
 };
 use crate::{
     fault::{Code, Fault},
@@ -50,6 +50,18 @@ pub struct Ended {
     pub status: Status,
     /// What it used; nothing if it was gone before it was looked at.
     pub usage: Usage,
+    /// What became of its processes beside the first.
+    pub others: Others,
+}
+
+/// Whether the kernel has killed a process of a container for memory although its command ended well: the engine tells of both
+/// in one sign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// None.
+    Unharmed,
+    /// At least one.
+    OutOfMemory,
 }
 
 /// Between two looks at what a container uses, and before the first: what it uses as it starts says nothing of it.
@@ -64,7 +76,10 @@ impl Container {
         let options = AttachContainerOptionsBuilder::new().stream(true).stdin(true).stdout(true).stderr(true).build();
         // Before the start, so that nothing is missed.
         let attached = self.engine.docker.attach_container(&self.id, Some(options)).await;
-        let streams = attached.map_err(|error| trouble("the output of the container can't be read", &error))?;
+        let streams = attached.map_err(|error| match status(&error) {
+            Some(404) => removed(),
+            _ => trouble("the output of the container can't be read", &error),
+        })?;
         self.engine.docker.start_container(&self.id, None).await.map_err(|error| not_started(&error))?;
         let (out, err) = (Lines::hiding(redactor.clone()), Lines::hiding(redactor.clone()));
         Ok(Running { container: self.clone(), streams, out, err, usage: Cell::default() })
@@ -112,13 +127,16 @@ impl Running {
             Heard::More
         })
         .await;
-        let status = self.status().await?;
-        Ok(Ended { status, usage: self.usage.get() })
+        let (status, others) = self.status().await?;
+        Ok(Ended { status, usage: self.usage.get(), others })
     }
 
-    async fn status(&self) -> Result<Status, Fault> {
+    async fn status(&self) -> Result<(Status, Others), Fault> {
         let Container { engine, id } = &self.container;
-        let failed = |error: &Error| trouble("the end of the container can't be read", error);
+        let failed = |error: &Error| match status(error) {
+            Some(404) => removed(),
+            _ => trouble("the end of the container can't be read", error),
+        };
         let mut ends = pin!(engine.docker.wait_container(id, None));
         match ends.next().await {
             None | Some(Ok(_) | Err(Error::DockerContainerWaitError { .. })) => {}
@@ -127,10 +145,7 @@ impl Running {
         let known = engine.docker.inspect_container(id, None).await.map_err(|error| failed(&error))?;
         let state = known.state.unwrap_or_default();
         let code = state.exit_code.unwrap_or_default();
-        Ok(match state.oom_killed {
-            Some(true) => Status::OutOfMemory,
-            _ => Status::of_code(code),
-        })
+        Ok(judged(code, state.oom_killed.unwrap_or_default()))
     }
 }
 
@@ -140,7 +155,27 @@ impl fmt::Debug for Running {
     }
 }
 
+/// What the engine's words of an end come to. The sign is that of the whole container: of a command that says itself that it has done
+/// its work, another process was killed.
+fn judged(code: i64, oom_killed: bool) -> (Status, Others) {
+    match (code, oom_killed) {
+        (0, true) => (Status::Exited(0), Others::OutOfMemory),
+        (_, true) => (Status::OutOfMemory, Others::Unharmed),
+        (_, false) => (Status::of_code(code), Others::Unharmed),
+    }
+}
+
+/// Nobody can say how one has ended that is not there any more.
+fn removed() -> Fault {
+    Fault::new(Code::ToolKilled, "the container was removed while it ran, and not by this run").fix(
+        "find out who removes containers on this machine (`docker events`, a clean-up of another job), and run again",
+    )
+}
+
 fn not_started(error: &Error) -> Fault {
+    if status(error) == Some(404) && said(error).contains("o such container") {
+        return removed();
+    }
     let words = said(error);
     let missing = ["executable file not found", "no such file or directory", "permission denied", "not a directory"];
     let missing = missing.iter().any(|sign| words.contains(sign));
@@ -201,4 +236,26 @@ fn at_most(so_far: Usage, figure: &ContainerStatsResponse) -> Usage {
     let used = memory.and_then(|memory| memory.usage).unwrap_or_default().saturating_sub(cached.unwrap_or_default());
     let cpu = figure.cpu_stats.as_ref().and_then(|cpu| cpu.cpu_usage.as_ref()?.total_usage).unwrap_or_default();
     Usage { memory_bytes: so_far.memory_bytes.max(used), cpu_ms: so_far.cpu_ms.max(cpu / 1_000_000) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_ended_well_is_not_the_one_that_was_killed_for_memory() {
+        assert_eq!(judged(0, true), (Status::Exited(0), Others::OutOfMemory));
+        assert_eq!(judged(137, true), (Status::OutOfMemory, Others::Unharmed));
+        assert_eq!(judged(1, true), (Status::OutOfMemory, Others::Unharmed));
+        assert_eq!(judged(0, false), (Status::Exited(0), Others::Unharmed));
+        assert_eq!(judged(137, false), (Status::Signalled(9), Others::Unharmed));
+    }
+
+    #[test]
+    fn a_container_that_is_gone_is_told_as_removed() {
+        let gone = |message: &str| Error::DockerResponseServerError { status_code: 404, message: message.to_owned() };
+        let fault = not_started(&gone("No such container: 4f2c"));
+        assert_eq!(fault.code, Code::ToolKilled);
+        assert!(fault.cause.contains("was removed while it ran") && !fault.fix.contains("journalctl"), "{fault:?}");
+    }
 }

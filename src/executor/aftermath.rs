@@ -84,7 +84,7 @@ impl Sql<'_> {
                 answer => break answer?,
             }
         };
-        self.tell_committed(&content);
+        self.tell_committed(&content, |version| Event::Cancelled { version });
         self.tell_left(&content.invalid_indexes);
         Ok(())
     }
@@ -125,7 +125,7 @@ impl Sql<'_> {
         });
         match self.ask_again(reach).await {
             Ok(content) => {
-                self.tell_committed(&content);
+                self.tell_committed(&content, |version| Event::Failed { version });
                 self.tell_left(&content.invalid_indexes);
                 match self.pending.len() - self.tally.applied.get() {
                     0 => Ok(()),
@@ -221,8 +221,8 @@ impl Sql<'_> {
     }
 
     /// Tells of every migration that the ledger has and no event told yet, and takes back what a crash of the server made
-    /// untrue; they are committed in order.
-    fn tell_committed(&self, content: &Content) {
+    /// untrue; they are committed in order. The first that is not there has ended as `otherwise` says.
+    fn tell_committed(&self, content: &Content, otherwise: impl Fn(i64) -> Event) {
         let told = self.tally.applied.get();
         let recorded = |version| content.recorded.iter().find(|row| row.version == version);
         // What a killed run before this one had committed may not have been on the disk either.
@@ -235,7 +235,7 @@ impl Sql<'_> {
             let version = migration.id.version;
             let Some(row) = recorded(version) else {
                 self.tell_forgotten(index, told);
-                self.events.tell(Event::Failed { version });
+                self.events.tell(otherwise(version));
                 return;
             };
             if index >= told {

@@ -7,7 +7,7 @@ use super::{
     tunnel_end::{Serving, TunnelEnd},
 };
 use crate::{
-    engine::{Container, Ended, Engine, Heard, Input, Kind, Left, Order, Own, Running, SOCKET, Tag},
+    engine::{Container, Ended, Engine, Heard, Input, Kind, Left, Order, Others, Own, Running, SOCKET, Tag},
     fault::{Code, Fault},
     github::{env::Runner, file, token},
     input::{ImageSettings, Place, Settings, Site},
@@ -211,6 +211,11 @@ impl<'a> Containers<'a> {
     async fn finish(&self, ended: Result<Ended, Fault>) -> Result<Status, Fault> {
         self.current.remove().await?;
         let ended = ended?;
+        if ended.others == Others::OutOfMemory {
+            let cause = "a process in the container was killed because it wanted more memory than there is, and the command ended well all the same";
+            let fix = "see in its own words above whether what that process had to do is done; raise `memory`, or use a runner with more of it";
+            self.events.tell(Event::Warning(Fault::new(Code::OutOfMemory, cause).fix(fix)));
+        }
         self.used(ended.usage);
         Ok(ended.status)
     }

@@ -15,9 +15,10 @@ use crate::{
     fault::{Code, Fault, Stage},
     github::env::Runner,
     input::{Command, Need, Settings, Step, ToolSettings, When, Work},
+    ledger::shape::Row,
     postgres::ready::answered,
     run::event::{Coverage, Event, Events, MigrationId, PlanFacts},
-    tool::{Line, Verb},
+    tool::{Ledgers, Line, Verb},
 };
 use std::cell::RefCell;
 
@@ -135,6 +136,9 @@ impl<'a> Foreign<'a> {
         let plan = self.facts(sites, coverage);
         let digest = plan.digest.clone();
         self.events.tell(Event::Planned(plan));
+        if self.settings.command == Command::Status {
+            self.events.tell(Event::Standing { recorded: self.standing() });
+        }
         if self.settings.command == Command::Plan && self.has_work() {
             self.asked(Verb::Plan, sites).await.map_err(one)?;
         }
@@ -157,6 +161,18 @@ impl<'a> Foreign<'a> {
             pending: self.pending.clone(),
             digest: expected::digest(self.settings.command, recipe, sites.image(&self.tool.site), &self.pending),
         }
+    }
+
+    /// What is applied, numbered in the ledger's order.
+    fn standing(&self) -> Vec<MigrationId> {
+        let each = self.tool.recipe.ledgers == Ledgers::EachSchema;
+        let id = |row: &Row| MigrationId {
+            version: 0,
+            name: row.name.clone(),
+            file: String::new(),
+            schema: if each { row.schema.clone() } else { String::new() },
+        };
+        expected::numbered(self.before.rows.iter().map(id))
     }
 
     /// What there is to do, by the tool's list and by what is applied.

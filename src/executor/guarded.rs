@@ -39,7 +39,7 @@ impl Foreign<'_> {
         let done = steps::run(sites, &mut self.keeper, (Phase::Migrate, &steps), turns);
         let mut failed = done.await.err();
         self.steps = steps;
-        if let Some(way) = sites.settings_way(&self.tool.site) {
+        if let Some(way) = sites.settings_way(&self.tool.site, &self.commands()) {
             self.events.tell(Event::Settings { way });
         }
         if sites.is_given_up() {
@@ -145,6 +145,7 @@ impl Foreign<'_> {
             Command::Rollback => Event::RolledBack { version },
             _ => Event::Recorded { version },
         };
+        self.place(after);
         for id in self.pending.iter().filter(|id| self.is_done(id, after)) {
             self.events.tell(told(id.version));
         }
@@ -164,6 +165,15 @@ impl Foreign<'_> {
         let added = after.schema_since(&self.before);
         if !added.is_empty() {
             self.events.tell(Event::Schema { added });
+        }
+    }
+
+    /// Tells into which schema belongs what was planned before there was any ledger: the first, as in [`Self::is_pending`].
+    fn place(&self, after: &Witness) {
+        let schemas = after.schemas();
+        let (Ledgers::EachSchema, Some(first)) = (self.tool.recipe.ledgers, schemas.first()) else { return };
+        for id in self.pending.iter().filter(|id| id.schema.is_empty()) {
+            self.events.tell(Event::Placed { version: id.version, schema: (*first).to_owned() });
         }
     }
 

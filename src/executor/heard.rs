@@ -4,12 +4,15 @@ use crate::{
     fault::{Code, Fault},
     postgres::ServerError,
     run::program::{Output, Status},
-    tool::{Begun, Line, Recipe, explain},
+    tool::{Begun, Line, Listing, Recipe, explain},
 };
 use std::{collections::VecDeque, time::Instant};
 
 /// The last lines of a command that are kept to say why it failed.
 const KEPT: usize = 200;
+
+/// Lines of one command that are told: nobody reads more of them, and a log that is too long is shown by nothing.
+const TOLD: usize = 20_000;
 
 /// Lines of a listing; more migrations than this nobody has.
 const LISTED: usize = 100_000;
@@ -31,9 +34,40 @@ pub(super) struct Said {
     err: VecDeque<String>,
     /// The migration that it began last.
     begun: Option<Begun>,
+    /// What its list is, where it is asked for one.
+    listing: Option<Listing>,
+    /// Lines that were told.
+    told: usize,
+}
+
+/// Whether a line belongs into the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    Yes,
+    /// It is told otherwise.
+    Otherwise,
+    /// There were too many before it.
+    TooMany,
 }
 
 impl Said {
+    /// Nothing yet, of a tool that is asked for this list: its plan has that once more.
+    pub(super) fn of(listing: &Listing) -> Self {
+        Self { listing: Some(listing.clone()), ..Self::default() }
+    }
+
+    /// Whether this line of it belongs into the log.
+    pub(super) fn shows(&mut self, recipe: &Recipe, line: &str) -> Shown {
+        if self.listing.as_ref().is_some_and(|listing| listing.has_line(line)) || recipe.only_begins(line) {
+            return Shown::Otherwise;
+        }
+        if self.told == TOLD {
+            return Shown::TooMany;
+        }
+        self.told += 1;
+        Shown::Yes
+    }
+
     /// Takes in what it says; returns the migration that it begins with that, if it is another one than before.
     pub(super) fn take(&mut self, recipe: &Recipe, output: Output<'_>) -> Option<Begun> {
         match output {

@@ -45,7 +45,7 @@ impl Foreign<'_> {
     /// The fault of a command that gave no answer.
     pub(super) async fn list(&self, sites: &Sites<'_>) -> Result<Known, Fault> {
         let Some((listing, line)) = self.asks() else { return Ok(Known::Nothing) };
-        let said = RefCell::new(Said::default());
+        let said = RefCell::new(Said::of(listing));
         let task = Task { site: &self.tool.site, line: &line, terms: Terms::of(self.settings, Access::Reading) };
         let ended = sites.ended(task, Turn::Begin, &said).await?;
         let answer = match ended.status {
@@ -65,7 +65,7 @@ impl Foreign<'_> {
     /// The engine's own trouble.
     pub(super) async fn list_first(&self, sites: &Sites<'_>) -> Result<Known, Fault> {
         let (Some((listing, _)), Some(together)) = (self.asks(), self.together()) else { return Ok(Known::Nothing) };
-        let said = RefCell::new(Said::default());
+        let said = RefCell::new(Said::of(listing));
         if sites.ask(&self.tool.site, &together, &said).await?.is_none() {
             return Ok(Known::Listed(listing.read(said.borrow().lines())));
         }

@@ -1,6 +1,7 @@
 //! Where a migration runs. The only match on it is here.
 
 mod aftermath;
+mod arrival;
 mod asked;
 mod containers;
 mod current;

@@ -1,8 +1,9 @@
 //! The places in which commands run that are not ours, and the way to them. The only match on such a place is here.
 
 use super::{
+    arrival,
     containers::Containers,
-    heard::{Around, Said, failure},
+    heard::{Around, Said, Shown, failure},
     remote::Remote,
     sibling::Terms,
 };
@@ -12,7 +13,7 @@ use crate::{
     input::{Place, Settings, Site},
     reach::Reach,
     run::{
-        event::{Event, Events, ImageFacts},
+        event::{Clock, Event, Events, ImageFacts},
         program::{Output, Status},
     },
     tool::{Begun, Line, Recipe, Together},
@@ -41,6 +42,8 @@ pub struct Sites<'a> {
     pub(super) given_up: Cell<bool>,
     /// The migration that a tool began last, as it says.
     begun: RefCell<Option<Begun>>,
+    /// Lines of the command that runs which were too many.
+    cut: Cell<u64>,
 }
 
 /// Whether a command begins, or one goes on that outlived its connection.
@@ -85,6 +88,7 @@ impl<'a> Sites<'a> {
             reach: None,
             containers: containers.map(|shared| Containers::new(settings, shared, runner, events.clone())),
             begun: RefCell::default(),
+            cut: Cell::default(),
             server,
             given_up: Cell::new(false),
         })
@@ -170,8 +174,10 @@ impl<'a> Sites<'a> {
             return Err(Fault::new(Code::Bug, format!("nobody could answer `{}` there", together.line.shown())));
         };
         self.begun.replace(None);
-        let ask = Box::pin(containers.ask(self.way()?, image, together, |output| self.hear(output, said)));
-        self.events.paced(ask).await
+        let ask = Box::pin(containers.ask(self.way()?, image, together, |output| self.hear(site, output, said)));
+        let asked = self.events.paced(ask).await;
+        self.tell_cut();
+        asked
     }
 
     /// Whether a tool waits for a word.
@@ -203,8 +209,10 @@ impl<'a> Sites<'a> {
 
     pub(super) async fn ended(&self, task: Task<'_>, turn: Turn, said: &RefCell<Said>) -> Result<Ended, Fault> {
         let (began, before) = (Instant::now(), self.around());
-        let run = Box::pin(self.run(task, turn, |output| self.hear(output, said)));
-        let status = self.events.paced(run).await?;
+        let run = Box::pin(self.run(task, turn, |output| self.hear(task.site, output, said)));
+        let status = self.events.paced(run).await;
+        self.tell_cut();
+        let status = status?;
         Ok(Ended { status, around: self.around().since(&before, began) })
     }
 
@@ -225,14 +233,27 @@ impl<'a> Sites<'a> {
         }
     }
 
-    fn hear(&self, output: Output<'_>, said: &RefCell<Said>) {
+    fn hear(&self, site: &Site, output: Output<'_>, said: &RefCell<Said>) {
         if let Some(begun) = said.borrow_mut().take(&self.recipe, output) {
             let Begun { name, schema } = begun.clone();
-            self.events.tell(Event::Begun { name, schema });
+            // What is said on the server stands in a file until somebody looks.
+            let clock = if *site == Site::Server { Clock::Coarse } else { Clock::Exact };
+            self.events.tell(Event::Begun { name, schema, clock });
             self.begun.replace(Some(begun));
         }
-        if let Output::Out(line) | Output::Err(line) = output {
-            self.events.tell(Event::Output { line: line.to_owned() });
+        let (Output::Out(line) | Output::Err(line)) = output else { return };
+        match said.borrow_mut().shows(&self.recipe, line) {
+            Shown::Yes => self.events.tell(Event::Output { line: line.to_owned() }),
+            Shown::TooMany => self.cut.set(self.cut.get() + 1),
+            Shown::Otherwise => {}
+        }
+    }
+
+    /// Tells how many lines of a command were too many, if any were.
+    fn tell_cut(&self) {
+        let lines = self.cut.take();
+        if lines > 0 {
+            self.events.tell(Event::Cut { lines });
         }
     }
 
@@ -254,10 +275,10 @@ impl<'a> Sites<'a> {
     }
 
     /// By which way our settings reached the sessions of a tool in this place.
-    pub(super) fn settings_way(&self, site: &Site) -> Option<String> {
+    pub(super) fn settings_way(&self, site: &Site, commands: &str) -> Option<String> {
         match site {
             Site::Image(_) => self.containers.as_ref().map(|containers| containers.tunnel_end.settings_way()),
-            Site::Server => Some("by PGOPTIONS, if nothing on the server says otherwise".to_owned()),
+            Site::Server => Some(arrival::by_environment(commands)),
         }
     }
 
@@ -271,6 +292,7 @@ impl<'a> Sites<'a> {
     /// # Errors
     /// Why it may still be at work.
     pub(super) async fn end(&self) -> Result<(), Fault> {
+        self.tell_cut();
         let removed = match &self.containers {
             Some(containers) => containers.end(GRACE).await,
             None => Ok(()),

@@ -7,7 +7,8 @@ use crate::{
     github::env::Runner,
     input::{Command, Settings, When},
     ledger::{
-        Choice, Content, Layout, Ledger, Survey, Wanted, invalid_indexes_sql, refuse_foreign, shape::ToolLedger, survey,
+        Choice, Content, Layout, Ledger, Recorded, Survey, Wanted, invalid_indexes_sql, refuse_foreign,
+        shape::ToolLedger, survey,
     },
     migrate::{self, Files, Fresh, Migration, Rules, Tally},
     postgres::{
@@ -190,6 +191,9 @@ impl<'a> Sql<'a> {
             digest: digest.clone(),
         }));
         self.all = migrations.iter().map(|migration| migration.id.clone()).collect();
+        if self.settings.command == Command::Status {
+            self.events.tell(Event::Standing { recorded: self.standing() });
+        }
         self.pending = migrations.into_iter().filter(|migration| pending.contains(&migration.id)).collect();
         let half_done = migrate::half_done(&self.pending, &self.before, &ledger);
         if !half_done.is_empty() {
@@ -206,6 +210,20 @@ impl<'a> Sql<'a> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// What the ledger has; a row whose file is gone has its name alone.
+    fn standing(&self) -> Vec<MigrationId> {
+        let id = |row: &Recorded| {
+            let known = self.all.iter().find(|id| id.version == row.version).cloned();
+            known.unwrap_or_else(|| MigrationId {
+                version: row.version,
+                name: row.name.clone(),
+                file: String::new(),
+                schema: String::new(),
+            })
+        };
+        self.before.recorded.iter().filter(|row| row.success).map(id).collect()
     }
 
     /// Whether there is anything to apply.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     fault::{Code, Fault, Place},
-    migrate::{Source, Span},
+    migrate::{Source, run_script},
     postgres::{
         Lookout, Question, Session, Startup, UNLIMITED,
         fault::statement,
@@ -19,7 +19,6 @@ use crate::{
 };
 use std::{path::Path, time::Duration};
 use tokio::time::timeout;
-use tokio_postgres::error::{Error, ErrorPosition};
 
 /// Runs the file as psql would run it as one command: in one transaction, unless it says otherwise itself.
 ///
@@ -43,9 +42,9 @@ pub(super) async fn run(sites: &Sites<'_>, shown: &str, path: &Path, limit: Opti
     let target = sites.settings.database()?;
     let startup = Startup::new(lock::tool_name(sites.runner), &ours, Some(target));
     let wait = sites.settings.wait_timeout;
-    let session = ready::connect(sites.reach()?, target, &startup, wait, &sites.events).await?;
-    let watch =
-        Watch { settings: sites.settings, runner: sites.runner, events: &sites.events, pid: session.announced_pid };
+    let events = sites.events.clone().about(shown);
+    let session = ready::connect(sites.reach()?, target, &startup, wait, &events).await?;
+    let watch = Watch { settings: sites.settings, runner: sites.runner, events: &events, pid: session.announced_pid };
     let (reach, lookout) = (sites.reach()?, Lookout::default());
     let work = within(reach, limit, (shown, text), (&session, wait));
     let done = match watched(watch, reach, &lookout, work).await {
@@ -66,21 +65,17 @@ async fn within(
     (session, wait): (&Session, Duration),
 ) -> Result<(), Fault> {
     let work = async {
-        session.client.batch_execute(&format!("DO $bastion_migrate$ BEGIN {UNLIMITED}END $bastion_migrate$")).await?;
-        session.client.batch_execute(text).await
+        let unlimited = format!("DO $bastion_migrate$ BEGIN {UNLIMITED}END $bastion_migrate$");
+        session.client.batch_execute(&unlimited).await.map_err(|error| statement(&error))?;
+        run_script(&session.client, Source { file: shown, text }).await
     };
-    let done = match limit {
-        None => work.await,
-        Some(limit) => match timeout(limit, work).await {
-            Ok(done) => done,
-            Err(_) => {
-                answered(wait, session.canceller().cancel(reach)).await?;
-                let cause = format!("`{shown}` was not done after {} s", limit.as_secs());
-                return Err(Fault::new(Code::StepTimeout, cause));
-            }
-        },
-    };
-    done.map_err(|error| at_its_place(statement(&error), &error, Source { file: shown, text }))
+    let Some(limit) = limit else { return work.await };
+    if let Ok(done) = timeout(limit, work).await {
+        return done;
+    }
+    answered(wait, session.canceller().cancel(reach)).await?;
+    let cause = format!("`{shown}` was not done after {} s", limit.as_secs());
+    Err(Fault::new(Code::StepTimeout, cause))
 }
 
 /// A transaction that the file has begun and not ended would be rolled back with the session, and nobody would know.
@@ -95,16 +90,4 @@ async fn ended(session: &Session, shown: &str) -> Result<(), Fault> {
         }
         _ => Ok(()),
     }
-}
-
-fn at_its_place(fault: Fault, error: &Error, source: Source<'_>) -> Fault {
-    let position = error.as_db_error().and_then(|server| match server.position() {
-        Some(ErrorPosition::Original(position)) => usize::try_from(*position).ok(),
-        Some(ErrorPosition::Internal { .. }) | None => None,
-    });
-    let place = match position {
-        Some(position) => source.at_position(Span::whole(source.text), position),
-        None => source.file(),
-    };
-    fault.in_file(place)
 }

@@ -9,7 +9,7 @@ use super::{
     sql_file,
 };
 use crate::{
-    fault::{Code, Fault},
+    fault::{Code, Fault, Stage},
     input::{Health, Need, Settings, Step, When, Work},
     run::event::{Event, Events, Phase, StepFate, StepId},
 };
@@ -52,6 +52,7 @@ pub(super) async fn run(
             continue;
         };
         sites.events.tell(told(StepFate::Failed));
+        let fault = around(phase, fault);
         let fault = if step.is_named() { fault.detail(format!("in the step `{}`", step.name)) } else { fault };
         match step.need {
             Need::Required => return Err(fault),
@@ -61,6 +62,27 @@ pub(super) async fn run(
         }
     }
     Ok(())
+}
+
+/// A fault of what stands around the migration: it was met there, and what the tool has recorded is no matter of it.
+fn around(phase: Phase, fault: Fault) -> Fault {
+    let stage = match phase {
+        Phase::Before => Stage::Before,
+        Phase::After => Stage::After,
+        Phase::Migrate => return fault,
+    };
+    let fix = match fault.code {
+        Code::ToolFailed => "see the command's own words above",
+        Code::ToolKilled => "find out who stopped it",
+        Code::OutOfMemory => "raise `memory`, or use a runner with more of it",
+        Code::StatementFailed => {
+            "correct the file of SQL and run again: what it did was rolled back, unless it commits by itself"
+        }
+        _ => return fault.at(stage),
+    };
+    // A fix for this very situation stays.
+    let fault = if fault.fix == fault.code.fix() { fault.fix(fix) } else { fault };
+    fault.at(stage)
 }
 
 /// Asks until it is well.

@@ -52,7 +52,12 @@ pub(super) fn told(
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let open = if open.is_empty() { String::new() } else { format!("; not migrated: {named}{more}") };
+    let open = match (open.len(), failed.is_empty()) {
+        (0, _) => String::new(),
+        (_, false) => format!("; not migrated: {named}{more}"),
+        // The tool does not say where it was.
+        (_, true) => format!("; failed or not reached: {named}{more}"),
+    };
     Some(format!("{done} of {} schemas are migrated{failed}{open}", groups.len()))
 }
 

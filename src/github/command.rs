@@ -126,11 +126,13 @@ impl Default for Fence {
     }
 }
 
-/// Whether the runner could take the text for a command of today's form, which stands at the start of a line. It asks for
-/// less than the runner does, so that nobody's idea of white space matters.
+/// Whether the runner could take a line of the text for a command of today's form, which stands where the line begins, behind what
+/// .NET takes for white space (`ActionCommand.TryParseV2`). Everything that is not a visible sign of ASCII is passed over here, so
+/// that nobody's idea of white space matters.
 #[must_use]
 pub fn needs_fence(text: &str) -> bool {
-    text.contains("::")
+    let begins = |line: &str| line.trim_start_matches(|letter: char| !letter.is_ascii_graphic()).starts_with("::");
+    text.split(['\r', '\n']).any(begins)
 }
 
 /// The text without the old form of commands, which the runner obeys anywhere in a line and, unlike the new form, also
@@ -190,6 +192,21 @@ mod tests {
                 prop_assert!(needs_fence(&text) || parse(line).is_none());
             }
         }
+    }
+
+    #[test]
+    fn only_a_line_that_begins_as_a_command_needs_a_fence() {
+        for harmless in
+            ["PG::UndefinedTable: ERROR", "a::b", "`[2001:db8::1]`", "  | ::error::x", "x ::error::y", ": :", ""]
+        {
+            assert!(!needs_fence(harmless), "{harmless}");
+        }
+        let blanks =
+            [" ", "\t", "\u{a0}", "\u{85}", "\u{3000}", "\u{feff}", "\u{180e}", "\u{200b}", "\u{fffd}", "\u{b}"];
+        for blank in blanks {
+            assert!(needs_fence(&format!("{blank} ::error::x")), "{blank:?}");
+        }
+        assert!(needs_fence("a\n::error::x") && needs_fence("a\r ::Error::x") && needs_fence("::"));
     }
 
     #[test]

@@ -79,7 +79,9 @@ fn step(list: Name, value: &Value, title: String, place: Option<Place>) -> (Opti
     let timeout = fields.value("timeout", value::positive_duration);
     let retries = fields.value("retries", value::retries);
     let need = fields.value("optional", |text| value::choice(text, &NEEDS)).unwrap_or(Need::Required);
-    let when = fields.value("when", |text| value::choice(text, &WHENS)).unwrap_or(When::Always);
+    // What stands in place of the migration comes when that would.
+    let usual = if list == Name::Steps { When::Pending } else { When::Always };
+    let when = fields.value("when", |text| value::choice(text, &WHENS)).unwrap_or(usual);
     if when == When::Failure && list != Name::After {
         fields.invalid("`when: failure` would never come here: nothing has failed yet", "move the step to `after`");
     }

@@ -59,7 +59,55 @@ pub(super) fn reference(text: &str) -> Result<String, Misfit> {
         let small = format!("`{}{}`", name.to_lowercase(), text.strip_prefix(&name).unwrap_or_default());
         return Err(Misfit::new("has capital letters, which names of images can't have", small));
     }
+    if !is_reference(text) {
+        return Err(Misfit::new("is not the name of an image", "a name as in ghcr.io/acme/shop:1.4"));
+    }
     Ok(text.to_owned())
+}
+
+/// Whether an engine could take it for one (distribution, `reference/regexp.go`): a registry perhaps, parts of a path, a tag, a digest.
+fn is_reference(text: &str) -> bool {
+    let (named, digest) = text.split_once('@').map_or((text, None), |(named, digest)| (named, Some(digest)));
+    let (name, tag) = match named.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+        _ => (named, None),
+    };
+    let (registry, path) = match name.split_once('/') {
+        Some((first, path)) if first.contains(['.', ':']) || first == "localhost" || is_upper(first) => {
+            (Some(first), path)
+        }
+        _ => (None, name),
+    };
+    let ends_well = |part: &str, inner: &str| {
+        let plain = |letter: char| letter.is_ascii_alphanumeric();
+        part.starts_with(plain)
+            && part.ends_with(plain)
+            && part.chars().all(|letter| plain(letter) || inner.contains(letter))
+    };
+    let is_registry = |registry: &str| {
+        let (host, port) = registry.rsplit_once(':').map_or((registry, "0"), |(host, port)| (host, port));
+        let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let is_address = address.is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
+        (is_address || ends_well(host, ".-")) && !port.is_empty() && port.chars().all(|digit| digit.is_ascii_digit())
+    };
+    let is_tag = |tag: &str| {
+        let begins = tag.starts_with(|letter: char| letter.is_ascii_alphanumeric() || letter == '_');
+        begins && tag.len() <= 128 && tag.chars().all(|letter| letter.is_ascii_alphanumeric() || "_.-".contains(letter))
+    };
+    let is_digest = |digest: &str| {
+        let parts = digest.split_once(':');
+        parts.is_some_and(|(kind, hex)| {
+            ends_well(kind, "+._-") && !hex.is_empty() && hex.chars().all(|one| one.is_ascii_hexdigit())
+        })
+    };
+    registry.is_none_or(is_registry)
+        && path.split('/').all(|part| ends_well(part, "._-"))
+        && tag.is_none_or(is_tag)
+        && digest.is_none_or(is_digest)
+}
+
+fn is_upper(text: &str) -> bool {
+    text.chars().any(char::is_uppercase)
 }
 
 fn credentials(inputs: &Inputs) -> Result<Option<Credentials>, Fault> {
@@ -132,10 +180,35 @@ mod tests {
 
     #[test]
     fn takes_names_of_images_and_nothing_else() {
-        for right in ["app", "ghcr.io/acme/shop:1.4", "localhost:5000/app@sha256:00", "EXAMPLE.com/app:V1"] {
+        for right in [
+            "app",
+            "ghcr.io/acme/shop:1.4",
+            "localhost:5000/app@sha256:00",
+            "EXAMPLE.com/app:V1",
+            "a_b/c.d-e:_1",
+            "[::1]:5000/a",
+        ] {
             assert_eq!(reference(right).as_deref(), Ok(right));
         }
-        for wrong in ["", "two words", "https://ghcr.io/acme/shop", "ghcr.io/Acme/shop", "/app"] {
+        for wrong in [
+            "",
+            "two words",
+            "https://ghcr.io/acme/shop",
+            "ghcr.io/Acme/shop",
+            "/app",
+            "--privileged",
+            "-v",
+            "a:",
+            "a@",
+            "a@sha256",
+            "a:b:c",
+            "a//b",
+            "a;b",
+            "$IMAGE",
+            "a:-x",
+            "ghcr.io:x/a",
+            "…",
+        ] {
             assert!(reference(wrong).is_err(), "{wrong}");
         }
     }

@@ -243,7 +243,7 @@ impl Apply<'_> {
         commit: Commit,
         limit: Option<Duration>,
     ) -> Result<InFlight, Error> {
-        let open = open_sql(self.ledger, self.fresh, migration.modes, previous, limit);
+        let open = open_sql(self.ledger, self.fresh, (migration.id.version, migration.modes), previous, limit);
         let close = close_sql(self.ledger, &self.entry(migration), commit);
         // `simple_query_raw` has sent when it returns; it does not wait for the answer.
         Ok(InFlight {

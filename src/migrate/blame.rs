@@ -4,7 +4,9 @@ use super::{
     Migration, Work,
     classify::{Nature, nature},
     latch::had_ended,
+    locate::Source,
     span::Span,
+    split::spans,
     template,
 };
 use crate::{
@@ -18,18 +20,18 @@ pub(super) fn fault(error: &Error, migration: &Migration, sent: Span, completed:
     let fault = statement(error);
     let Some(server) = error.as_db_error() else { return fault };
     let failing = failing(migration, sent, completed);
-    let fault = fault.in_file(place(server, migration, sent, failing));
+    let fault = fault.in_file(place(server, migration.source(), sent, failing));
     let of_transactions = fix(server, &migration.work, failing.map(|span| span.of(&migration.body)));
-    match of_transactions.map(str::to_owned).or_else(|| of_placeholder(server, migration, sent)) {
+    match of_transactions.map(str::to_owned).or_else(|| of_placeholder(server, migration.source(), sent)) {
         Some(fix) => fault.fix(fix),
         None => fault,
     }
 }
 
 /// Returns what to do about a placeholder of another program, if that is what the server can't parse.
-fn of_placeholder(server: &DbError, migration: &Migration, sent: Span) -> Option<String> {
+fn of_placeholder(server: &DbError, source: Source<'_>, sent: Span) -> Option<String> {
     let position = position(server).filter(|_| *server.code() == SqlState::SYNTAX_ERROR)?;
-    template::fix(&migration.body, migration.source().byte(sent, position))
+    template::fix(source.text, source.byte(sent, position))
 }
 
 /// Returns the server's position in what was sent to it, in characters from 1.
@@ -58,12 +60,11 @@ pub(super) fn closing_fault(error: &Error, migration: &Migration) -> Fault {
 /// Returns the statement that failed: the server has completed so many of the message's before it, each with a message of
 /// its own.
 fn failing(migration: &Migration, sent: Span, completed: usize) -> Option<Span> {
-    migration.statements(sent).nth(completed)
+    spans(migration.source(), sent).nth(completed)
 }
 
 /// Returns the server's position, which it gives for what it can't parse or name, or else where the statement is.
-fn place(server: &DbError, migration: &Migration, sent: Span, failing: Option<Span>) -> Place {
-    let source = migration.source();
+pub(super) fn place(server: &DbError, source: Source<'_>, sent: Span, failing: Option<Span>) -> Place {
     if let Some(position) = position(server) {
         return source.at_position(sent, position);
     }

@@ -38,7 +38,7 @@ async fn transaction(
 ) -> Result<(), Fault> {
     let plainly = |error: Error| statement(&error).in_file(migration.source().file());
     let limit = apply.limit_of(migration, apply.attempt.get());
-    let open = open_sql(apply.ledger, apply.fresh, migration.modes, previous, limit);
+    let open = open_sql(apply.ledger, apply.fresh, (migration.id.version, migration.modes), previous, limit);
     let stream = apply.client.simple_query_raw(&open).await.map_err(plainly)?;
     let began = apply.opened(migration, answer(Box::pin(stream)).await)?;
     send(apply, migration, pieces).await?;

@@ -41,17 +41,6 @@ impl Migration {
     pub fn source(&self) -> Source<'_> {
         Source { file: &self.id.file, text: &self.body }
     }
-
-    /// Where the statements of this part of it are, in order, which begins with one. The server answers a part with one
-    /// `CommandComplete` for each that succeeded, so their count is the index of the one that failed.
-    pub fn statements(&self, part: Span) -> impl Iterator<Item = Span> + use<> {
-        let script = split(Source { text: part.of(&self.body), ..self.source() }).unwrap_or_default();
-        let in_body = move |byte| part.start + byte;
-        script
-            .statements
-            .into_iter()
-            .map(move |raw| Span { start: in_body(raw.span.start), end: in_body(raw.span.end) })
-    }
 }
 
 /// A file's text and how it is sent, as yet without a ledger.
@@ -129,7 +118,7 @@ fn blanked(mut body: String, blanks: &[Span]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::split::spans, *};
 
     fn refused(bytes: &[u8]) -> (String, Option<usize>) {
         let faults = Content::read("0001_a.sql", bytes).unwrap_err();
@@ -198,7 +187,7 @@ mod tests {
             leaves_traces: false,
         };
         let texts: Vec<_> =
-            migration.statements(Span::whole(&migration.body)).map(|span| span.of(&migration.body)).collect();
+            spans(migration.source(), Span::whole(&migration.body)).map(|span| span.of(&migration.body)).collect();
         assert_eq!(texts, ["SELECT 1;", "COPY t FROM STDIN;", "SELECT 2"]);
         assert_eq!(migration.description(), "a b");
     }

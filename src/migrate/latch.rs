@@ -19,7 +19,7 @@ use crate::{
     postgres::{
         UNLIMITED,
         fault::statement,
-        literal,
+        literal, mark,
         question::{ON_ITS_OWN_PATH, ON_OUR_PATH, guard_sql, raise_unless},
     },
 };
@@ -82,7 +82,7 @@ pub(super) fn limit_sql(limit: Option<Duration>) -> String {
 pub(super) fn open_sql(
     ledger: &Ledger,
     fresh: &Fresh,
-    modes: Modes,
+    (version, modes): (i64, Modes),
     previous: Option<i64>,
     limit: Option<Duration>,
 ) -> String {
@@ -92,8 +92,10 @@ pub(super) fn open_sql(
     });
     let guard = guard_sql(&format!("{}{}{UNLIMITED}", recorded.unwrap_or_default(), fresh.guard_sql()));
     let (begin, savepoint) = (modes.begin_sql(), modes.savepoint_sql("bastion_migrate"));
-    let limit = limit_sql(limit);
-    format!("{begin}; {ON_OUR_PATH}; {guard}; SELECT pg_current_xact_id()::text; {ON_ITS_OWN_PATH}; {limit}{savepoint}")
+    let (mark, limit) = (mark::begins(version), limit_sql(limit));
+    format!(
+        "{mark} {begin}; {ON_OUR_PATH}; {guard}; SELECT pg_current_xact_id()::text; {ON_ITS_OWN_PATH}; {limit}{savepoint}"
+    )
 }
 
 /// Begins a migration without a transaction: the version before is not asked for, as nothing is sent ahead of an answer.
@@ -112,7 +114,7 @@ pub(super) fn opening_fault(error: &Error, migration: &Migration) -> Fault {
 
 /// Ends a migration; answers with the milliseconds that it took, and then with `off` if its commit is flushed later.
 pub(super) fn close_sql(ledger: &Ledger, entry: &Entry<'_>, commit: Commit) -> String {
-    let record = ledger.insert_sql(entry);
+    let (record, mark) = (ledger.insert_sql(entry), mark::ends(entry.version));
     let later = match commit {
         Commit::Flushed => String::new(),
         Commit::Later => format!(
@@ -121,7 +123,7 @@ pub(super) fn close_sql(ledger: &Ledger, entry: &Entry<'_>, commit: Commit) -> S
         ),
     };
     format!(
-        "RELEASE SAVEPOINT bastion_migrate; SET CONSTRAINTS ALL IMMEDIATE; {FORGET}; {ON_OUR_PATH}; {record}; {later}COMMIT"
+        "{mark} RELEASE SAVEPOINT bastion_migrate; SET CONSTRAINTS ALL IMMEDIATE; {FORGET}; {ON_OUR_PATH}; {record}; {later}COMMIT"
     )
 }
 

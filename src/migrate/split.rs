@@ -47,6 +47,14 @@ pub(super) fn split(source: Source<'_>) -> Result<Script, Vec<Fault>> {
     if splitter.faults.is_empty() { Ok(splitter.script) } else { Err(splitter.faults) }
 }
 
+/// Finds the statements of this part of a text, in order; it begins with one. The server answers a part with one `CommandComplete` for
+/// each that succeeded, so their count is the index of the one that failed.
+pub(super) fn spans(source: Source<'_>, part: Span) -> impl Iterator<Item = Span> + use<> {
+    let script = split(Source { text: part.of(source.text), ..source }).unwrap_or_default();
+    let in_text = move |byte| part.start + byte;
+    script.statements.into_iter().map(move |raw| Span { start: in_text(raw.span.start), end: in_text(raw.span.end) })
+}
+
 struct Splitter<'a> {
     source: Source<'a>,
     tokens: Tokens<'a>,

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     fault::{Code, Fault, Place},
     ledger::{Content, Entry, Ledger, Progress, ProgressRow, hex},
-    postgres::{Question, fault::statement, question::ON_OUR_PATH, rows, waits_for_others},
+    postgres::{Question, fault::statement, mark, question::ON_OUR_PATH, rows, waits_for_others},
     run::event::{Event, MigrationId},
 };
 use sha2::{Digest as _, Sha256};
@@ -133,7 +133,8 @@ impl Walk<'_> {
         let entry = Entry { took: Some(took), ..self.apply.entry(self.migration) };
         // One message is one transaction.
         let record = self.apply.ledger.insert_sql(&entry);
-        let record = format!("{FORGET}; {ON_OUR_PATH}; {}; {record}", self.progress.remove_sql());
+        let mark = mark::ends(self.migration.id.version);
+        let record = format!("{mark} {FORGET}; {ON_OUR_PATH}; {}; {record}", self.progress.remove_sql());
         if !record.is_ascii() {
             self.execute(OUR_ENCODING).await?;
         }
@@ -146,7 +147,8 @@ impl Walk<'_> {
     /// Where an earlier try stopped. Asked anew at each try, not taken from the plan: a try moves it on.
     async fn place(&self) -> Result<Option<ProgressRow>, Fault> {
         let open = open_alone_sql(self.apply.fresh, self.apply.limit(self.apply.attempt.get()));
-        let question = Question::writing(open).and(&self.progress.find_sql());
+        let mark = mark::begins(self.migration.id.version);
+        let question = Question::writing(open).and(&self.progress.find_sql()).after(mark);
         let answer = rows(self.apply.client, &question).await;
         let answer = answer.map_err(|fault| fault.in_file(self.migration.source().file()))?;
         Ok(Content::parse(&answer).progress.into_iter().next())

@@ -7,7 +7,10 @@
 //! `CopyGetData`). Nothing follows the last query, because any message makes the server take back its time-outs for idle
 //! sessions (`PostgresMain`).
 
-use super::frame::{Frames, Step, framed};
+use super::{
+    frame::{Frames, Step, framed},
+    mark::{self, Mark},
+};
 use bytes::{Buf as _, BufMut as _, BytesMut};
 use std::{collections::VecDeque, io};
 
@@ -26,7 +29,11 @@ pub(super) struct Asked {
     frames: Frames,
     /// The kind of the message that goes out.
     kind: u8,
-    unanswered: VecDeque<Request>,
+    /// The beginning of its text, if it is a query.
+    head: Vec<u8>,
+    unanswered: VecDeque<(Request, Option<i64>)>,
+    /// Of which migration is what goes out.
+    migration: Option<i64>,
     group: Group,
     rows: Rows,
     /// Whether a query was the last thing that went out: if it copies, the server has not been told yet.
@@ -60,7 +67,9 @@ impl Asked {
         Self {
             frames: Frames::from_packet(FIRST),
             kind: FIRST,
+            head: Vec::new(),
             unanswered: VecDeque::new(),
+            migration: None,
             group: Group::None,
             rows: Rows::None,
             after_query: false,
@@ -77,15 +86,32 @@ impl Asked {
         while let Some(step) = self.frames.next(&mut rest) {
             match step {
                 Step::Begin(kind, length) => self.begin(kind, length),
-                Step::Piece(piece) => self.out.extend_from_slice(piece),
+                Step::Piece(piece) => self.pass(piece),
                 Step::Last(piece) => {
-                    self.out.extend_from_slice(piece);
+                    self.pass(piece);
+                    self.read_mark();
                     self.after_query = self.kind == b'Q';
                 }
                 Step::Broken => return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is no message")),
             }
         }
         Ok(())
+    }
+
+    fn pass(&mut self, piece: &[u8]) {
+        if self.kind == b'Q' {
+            self.head.extend(piece.iter().take(mark::LONGEST - self.head.len()));
+        }
+        self.out.extend_from_slice(piece);
+    }
+
+    /// Nobody answers a query that has not gone out to its end.
+    fn read_mark(&mut self) {
+        let said = mark::read(&std::mem::take(&mut self.head));
+        let (Some(said), Some((_, migration))) = (said, self.unanswered.back_mut()) else { return };
+        let (Mark::Begins(version) | Mark::Ends(version)) = said;
+        *migration = Some(version);
+        self.migration = (said == Mark::Begins(version)).then_some(version);
     }
 
     fn begin(&mut self, kind: u8, length: usize) {
@@ -96,7 +122,7 @@ impl Asked {
         }
         self.out.put_u32(u32::try_from(length + 4).unwrap_or(u32::MAX));
         match kind {
-            b'Q' => self.unanswered.push_back(Request::Simple),
+            b'Q' => self.unanswered.push_back((Request::Simple, self.migration)),
             // The driver sends one behind the COPY, which the server passes over while it waits for rows, and one behind the
             // rows: both have one answer (PostgreSQL, `CopyGetData`).
             b'S' if self.rows == Rows::Awaited && matches!(before, b'c' | b'f') => self.rows = Rows::None,
@@ -111,7 +137,7 @@ impl Asked {
 
     fn extend(&mut self) {
         if self.group == Group::None {
-            self.unanswered.push_back(Request::Extended);
+            self.unanswered.push_back((Request::Extended, self.migration));
             self.group = Group::Begun;
         }
     }
@@ -125,7 +151,12 @@ impl Asked {
 
     /// Whether what the server answers now is a query, for whose rows nobody has asked us.
     pub(super) fn is_query_next(&self) -> bool {
-        self.unanswered.front() == Some(&Request::Simple)
+        self.unanswered.front().is_some_and(|(request, _)| *request == Request::Simple)
+    }
+
+    /// The migration of which the server answers a message now.
+    pub(super) fn migration(&self) -> Option<i64> {
+        self.unanswered.front().and_then(|(_, migration)| *migration)
     }
 
     /// The server waits for the rows of what it was asked.
@@ -220,6 +251,30 @@ mod tests {
             }
             asked.answered();
             assert!(asked.unanswered.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_answered_belongs_to_the_migration_whose_mark_came_last() {
+        let query = |text: String| framed(b'Q', format!("{text}\0").as_bytes());
+        let marked = |version| [query(format!("{} BEGIN", mark::begins(version))), query("do it".to_owned())].concat();
+        let ended = |version| query(format!("{} COMMIT", mark::ends(version)));
+        let copied = [framed(b'P', b""), framed(b'S', b"")].concat();
+        let session =
+            [FIRST_PACKET.to_vec(), query("ask".to_owned()), marked(1), ended(1), marked(2), copied, ended(2)];
+        let session = [session.concat(), query("ask again".to_owned())].concat();
+        for cut in 0..=session.len() {
+            let (begin, end) = session.split_at(cut);
+            let mut asked = sent([begin, end]).1;
+            let whose: Vec<Option<i64>> = (0..10)
+                .map(|_| {
+                    let migration = asked.migration();
+                    asked.answered();
+                    migration
+                })
+                .collect();
+            let (one, two) = (Some(1), Some(2));
+            assert_eq!(whose, [None, one, one, one, two, two, two, two, None, None], "{cut}");
         }
     }
 

@@ -56,9 +56,25 @@ impl Complaint {
     }
 
     /// The body of the message that passes: readable, and not longer than a reader wants.
-    pub(super) fn into_body(mut self) -> Vec<u8> {
+    pub(super) fn into_body(self) -> Vec<u8> {
+        self.with(None)
+    }
+
+    /// The body of a notice. Which file of PostgreSQL's own source it comes from is nothing to us: in its place stands the migration
+    /// that it is about.
+    pub(super) fn into_notice(self, migration: Option<i64>) -> Vec<u8> {
+        self.with(Some(migration.map(|version| version.to_string()).unwrap_or_default()))
+    }
+
+    fn with(mut self, file: Option<String>) -> Vec<u8> {
         if let At::Text(kind) = self.at {
             self.close(kind);
+        }
+        // The driver takes the last one that it reads.
+        if let Some(file) = file {
+            self.body.push(b'F');
+            self.body.extend_from_slice(file.as_bytes());
+            self.body.push(0);
         }
         self.body.push(0);
         self.body
@@ -148,6 +164,17 @@ mod tests {
     fn a_field_is_not_cut_in_the_middle_of_a_letter() {
         let body = fields(&[(b'M', &[b"x".as_slice(), "ö".repeat(FIELD).as_bytes()].concat())]);
         assert!(!String::from_utf8(kept([body.as_slice()])).unwrap().contains('\u{fffd}'));
+    }
+
+    #[test]
+    fn a_notice_says_which_migration_it_is_about() {
+        let notice = |migration| {
+            let mut complaint = Complaint::default();
+            complaint.take(&fields(&[(b'M', b"x"), (b'F', b"9")]));
+            complaint.into_notice(migration)
+        };
+        assert_eq!(notice(Some(7)), fields(&[(b'M', b"x"), (b'F', b"9"), (b'F', b"7")]));
+        assert_eq!(notice(None), fields(&[(b'M', b"x"), (b'F', b"9"), (b'F', b"")]));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     reach::{Reach, Stream},
-    run::event::{Event, Events},
+    run::event::{About, Event, Events},
 };
 use futures_util::future::poll_fn;
 use std::{fmt, io, time::Duration};
@@ -232,7 +232,9 @@ where
                 Some(Err(error)) => return Some(fault::session(&error)),
                 Some(Ok(AsyncMessage::Notice(notice))) => {
                     let (severity, text) = (notice.severity().to_owned(), notice.message().to_owned());
-                    events.tell(Event::Notice { severity, text });
+                    // The sieve has put it there.
+                    let version = notice.file().and_then(|version| version.parse().ok());
+                    events.tell(Event::Notice { severity, text, about: version.map(About::Migration) });
                     events.room().await;
                 }
                 Some(Ok(_)) => {}

@@ -18,6 +18,7 @@ mod listener;
 pub mod lock;
 mod look;
 mod lookout;
+pub(crate) mod mark;
 mod messages;
 pub(crate) mod question;
 pub mod ready;

@@ -217,6 +217,7 @@ impl Sieve {
             }
             (b'T', Doing::Keep(body)) => self.pass(b'T', &row::readable_names(&body)),
             (kind, Doing::Keep(body)) => self.pass(kind, String::from_utf8_lossy(&body).as_bytes()),
+            (b'N', Doing::Complaint(complaint)) => self.pass(b'N', &complaint.into_notice(asked.migration())),
             (kind, Doing::Complaint(complaint)) => self.pass(kind, &complaint.into_body()),
             (_, Doing::LongRow(beginning)) => self.pass(b'D', &row::unreadable(&beginning)),
             (_, Doing::Drop | Doing::Pass | Doing::Words(_)) => {}

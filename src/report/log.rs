@@ -20,6 +20,7 @@ use crate::{
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
     time::Duration,
 };
@@ -50,6 +51,10 @@ pub struct Log {
     /// How many there are to tell of; of a migration that is one step the command itself is told.
     steps: usize,
     open: Option<Stage>,
+    /// The migrations whose beginning a tool has told, by their titles.
+    begun: BTreeSet<String>,
+    /// How many of them the ledger has and nobody was told of yet.
+    recorded: usize,
 }
 
 impl Log {
@@ -76,7 +81,15 @@ impl Log {
         let sink = Sink::new(out, Redactor::new(secrets), surface);
         let masks = secrets.iter().filter(|_| surface == Surface::Actions).flat_map(masks);
         masks.for_each(|value| sink.command(&command::add_mask(value)));
-        Self { sink, runner_debug: runner.debug, names: Names::new(), steps: 0, open: None }
+        Self {
+            sink,
+            runner_debug: runner.debug,
+            names: Names::new(),
+            steps: 0,
+            open: None,
+            begun: BTreeSet::new(),
+            recorded: 0,
+        }
     }
 
     /// What hides the secrets on every other surface.
@@ -113,9 +126,18 @@ impl Log {
         if let Event::Found(id) = &event {
             self.names.insert(id.version, id.title().into_owned());
         }
+        if let Event::Placed { version, schema } = &event
+            && let Some(name) = self.names.get_mut(version)
+            && !name.starts_with(&format!("{schema}: "))
+        {
+            *name = format!("{schema}: {name}");
+        }
         if let Event::Steps(ids) = &event {
             let alone = matches!(ids.as_slice(), [StepId { phase: Phase::Migrate, .. }]);
             self.steps = if alone { 0 } else { ids.len() };
+        }
+        if self.is_told_together(&event) {
+            return;
         }
         if matches!(event, Event::Step { .. }) && self.steps == 0 {
             return;
@@ -124,6 +146,26 @@ impl Log {
         for line in words::lines(&event, &self.names, at) {
             self.line(&line);
         }
+    }
+
+    /// The beginning of each was told, line by line: that they are recorded is one line more.
+    fn is_told_together(&mut self, event: &Event) -> bool {
+        match event {
+            Event::Begun { name, schema, .. } => {
+                let title = schema.as_ref().map_or_else(|| name.clone(), |schema| format!("{schema}: {name}"));
+                self.begun.insert(title);
+            }
+            Event::Recorded { version } if self.names.get(version).is_some_and(|name| self.begun.contains(name)) => {
+                self.recorded += 1;
+                return true;
+            }
+            _ => {}
+        }
+        if let recorded @ 1.. = std::mem::take(&mut self.recorded) {
+            let applied = words::count(recorded, "migration");
+            self.line(&Line::Text(Tone::Good, format!("  applied {applied} of those begun above")));
+        }
+        false
     }
 
     /// The last line: the run in one sentence.
@@ -275,7 +317,7 @@ mod tests {
           applied 0003_add_email (12 ms)
           applying 0004_drop_name
         ::stopped::TOKEN
-          notice: table "x" | skipping
+          0004_drop_name: notice: table "x" | skipping
             ::error::no
         ::TOKEN::
           applied 0004_drop_name (1.1 s)
@@ -317,7 +359,7 @@ mod tests {
           HINT: # #[error]look at `users`
           fix: correct the file and run again; the file was rolled back and files before it stay applied
           see https://github.com/bastion-migrate/bastion-migrate/blob/main/docs/errors.md#statement-failed
-        Failed in stage migrate with statement-failed: 1 of 2 migrations applied (330 ms); next: correct the file and run again; the file was rolled back and files before it stay applied
+        Failed in stage migrate with statement-failed: 1 of 2 migrations applied (330 ms)
         "#);
     }
 
@@ -329,7 +371,7 @@ mod tests {
           bastion.example.org ssh-ed25519 AAAA
           fix: compare the fingerprint with the server's own (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` there), then put the line shown into `ssh-known-hosts`
           see https://github.com/bastion-migrate/bastion-migrate/blob/main/docs/errors.md#host-key-unpinned
-        Failed in stage bastion with host-key-unpinned: nothing was changed (50 ms); next: compare the fingerprint with the server's own (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` there), then put the line shown into `ssh-known-hosts`
+        Failed in stage bastion with host-key-unpinned: nothing was changed (50 ms)
         ");
     }
 
@@ -355,7 +397,7 @@ mod tests {
     #[test]
     fn hostile_text_is_fenced_and_can_not_move_the_cursor() {
         let text = "a\r::set-output name=x::y\n >>> ##[error]z\x1b[2J";
-        let told = vec![(0, Event::Notice { severity: "NOTICE".to_owned(), text: text.to_owned() })];
+        let told = vec![(0, Event::Notice { severity: "NOTICE".to_owned(), text: text.to_owned(), about: None })];
         let printed = printed(&actions(), Surface::Pipe, &[], &told);
         let expected =
             "::stopped::TOKEN\n  notice: a\n    ::set-output name=x::y\n     >>> # #[error]z\u{fffd}[2J\n::TOKEN::\n";

@@ -3,6 +3,8 @@
 mod annotate;
 mod changed;
 mod comment;
+mod early;
+mod entry;
 mod log;
 mod markdown;
 mod outcome;
@@ -21,8 +23,9 @@ mod words;
 
 pub use annotate::annotations;
 pub use comment::{comment, marker};
+pub use entry::{Fate, MigrationReport, NoticeReport, StageTime};
 pub use log::{Log, Surface};
-pub use outcome::{Fate, MigrationReport, NOTICES_KEPT, NoticeReport, Outcome, Report, StageTime};
+pub use outcome::{NOTICES_KEPT, Outcome, Report};
 pub use outputs::outputs;
 pub use publish::publish;
 pub use summary::summary;

@@ -1,13 +1,16 @@
 //! Everything that happened, folded from events, so that it survives whatever ends the run.
 
-use super::changed::Changed;
+use super::{
+    changed::Changed,
+    entry::{Fate, MigrationReport, NoticeReport, StageTime, StepReport},
+};
 use crate::{
     fault::{Class, Fault, Stage},
     github::env::Runner,
     input::Command,
     run::event::{
-        BastionFacts, Coverage, DatabaseFacts, Event, ImageFacts, MigrationId, Phase, PlanFacts, Proof, StepFate,
-        StepId, TunnelFacts, Usage,
+        About, BastionFacts, Clock, Coverage, DatabaseFacts, Event, ImageFacts, MigrationId, Phase, PlanFacts, Proof,
+        StepFate, StepId, TunnelFacts, Usage,
     },
 };
 use std::time::Duration;
@@ -45,84 +48,6 @@ impl Outcome {
     }
 }
 
-/// A stage and its time.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct StageTime {
-    /// Which.
-    pub stage: Stage,
-    /// Milliseconds since the run began.
-    pub started_ms: u64,
-    /// Milliseconds; absent while it runs and when it did not end well.
-    pub took_ms: Option<u64>,
-}
-
-/// What became of one migration of the plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Fate {
-    /// Not begun.
-    Pending,
-    /// Begun.
-    Running,
-    /// Committed with its ledger row.
-    Applied,
-    /// Taken back.
-    RolledBack,
-    /// Failed.
-    Failed,
-    /// Nobody knows.
-    InDoubt,
-}
-
-/// One migration of the plan.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct MigrationReport {
-    /// Which.
-    #[serde(flatten)]
-    pub id: MigrationId,
-    /// What became of it.
-    pub fate: Fate,
-    /// Milliseconds since the run began.
-    pub started_ms: Option<u64>,
-    /// Milliseconds on the server.
-    pub took_ms: Option<u64>,
-}
-
-impl MigrationReport {
-    fn pending(id: &MigrationId) -> Self {
-        Self { id: id.clone(), fate: Fate::Pending, started_ms: None, took_ms: None }
-    }
-}
-
-/// What became of one step.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct StepReport {
-    /// Which.
-    #[serde(flatten)]
-    pub id: StepId,
-    /// What became of it.
-    pub fate: StepFate,
-    /// Milliseconds since the run began.
-    pub started_ms: Option<u64>,
-    /// Milliseconds.
-    pub took_ms: Option<u64>,
-}
-
-impl StepReport {
-    fn not_run(id: &StepId) -> Self {
-        Self { id: id.clone(), fate: StepFate::NotRun, started_ms: None, took_ms: None }
-    }
-}
-
-/// What the server said on the way. Hostile text.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct NoticeReport {
-    /// `NOTICE`, `WARNING`, …
-    pub severity: String,
-    /// The message.
-    pub text: String,
-}
-
 /// Everything that happened.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Report {
@@ -146,12 +71,17 @@ pub struct Report {
     pub tunnel: Option<TunnelFacts>,
     /// What there was to do.
     pub plan: Option<PlanFacts>,
+    /// What the ledger has, of `status`.
+    pub recorded: Vec<MigrationId>,
     /// Its migrations and what became of them.
     pub migrations: Vec<MigrationReport>,
     /// The stages and their times.
     pub stages: Vec<StageTime>,
     /// The steps around the migration, and it itself.
     pub steps: Vec<StepReport>,
+    /// How well the beginning of the migration is known that is under way.
+    #[serde(skip)]
+    pub(super) clock: Clock,
     /// What others have changed that should change nothing.
     #[serde(skip)]
     pub(super) changed: Changed,
@@ -177,6 +107,10 @@ pub struct Report {
 
 /// Who waited for whom, as far as it is kept for the summary; the log has all.
 pub(super) const BLOCKED_KEPT: usize = 20;
+
+/// Of a tool that is looked for now and then (up to once a second), a time is told from so many milliseconds on: before that most of
+/// it is the pause between two looks.
+const LOOKED_FOR: u64 = 5_000;
 
 /// Notices kept for the summary; the log has all.
 pub const NOTICES_KEPT: usize = 50;
@@ -208,25 +142,17 @@ impl Report {
                 self.migrations = facts.pending.iter().map(MigrationReport::pending).collect();
                 self.plan = Some(facts.clone());
             }
-            Event::Started(id) => self.became(id.version, Fate::Running, |entry| entry.started_ms = Some(now)),
-            Event::Applied { version, took } => {
-                let took = millis(*took);
-                self.became(*version, Fate::Applied, |entry| entry.took_ms = Some(took));
-            }
-            Event::RolledBack { version } => {
-                self.end_of_begun(now);
-                self.became(*version, Fate::RolledBack, |_| ());
-            }
-            Event::Failed { version } => self.became(*version, Fate::Failed, |_| ()),
-            Event::Forgotten { version } => self.became(*version, Fate::Pending, |entry| entry.took_ms = None),
-            Event::InDoubt { version } => self.became(*version, Fate::InDoubt, |_| ()),
-            Event::Notice { severity, text } => {
+            Event::Standing { recorded } => self.recorded.clone_from(recorded),
+            Event::Notice { severity, text, about } => {
                 if self.notices.len() == NOTICES_KEPT {
                     self.notices.remove(0);
                 }
-                self.notices.push(NoticeReport { severity: severity.clone(), text: text.clone() });
+                let file = about.as_ref().map(|about| self.file(about));
+                self.notices.push(NoticeReport { severity: severity.clone(), text: text.clone(), file });
             }
-            Event::Skipped { messages } => self.skipped = self.skipped.saturating_add(*messages),
+            Event::Cut { lines: left_out } | Event::Skipped { messages: left_out } => {
+                self.skipped = self.skipped.saturating_add(*left_out);
+            }
             Event::Image(facts) => self.image = Some(facts.clone()),
             Event::Tunnel(facts) => self.tunnel = Some(facts.clone()),
             Event::Used(usage) => self.usage = Some(*usage),
@@ -237,30 +163,27 @@ impl Report {
                     self.blocked.push(text.clone());
                 }
             }
-            Event::Begun { name, schema } => {
-                self.end_of_begun(now);
-                let is_it = |id: &MigrationId| {
-                    id.name == *name && (id.schema.is_empty() || Some(&id.schema) == schema.as_ref())
-                };
-                if let Some(version) =
-                    self.migrations.iter().map(|entry| &entry.id).find(|id| is_it(id)).map(|id| id.version)
-                {
-                    self.became(version, Fate::Running, |entry| (entry.started_ms, entry.took_ms) = (Some(now), None));
-                }
-            }
-            Event::Found(id) => {
-                let place = self.migrations.partition_point(|entry| entry.id.version < id.version);
-                self.migrations.insert(place, MigrationReport::pending(id));
-            }
-            Event::Recorded { version } => {
-                self.end_of_begun(now);
-                self.became(*version, Fate::Applied, |_| ());
-            }
+            Event::Started(_)
+            | Event::Applied { .. }
+            | Event::RolledBack { .. }
+            | Event::Failed { .. }
+            | Event::Cancelled { .. }
+            | Event::Forgotten { .. }
+            | Event::InDoubt { .. }
+            | Event::Begun { .. }
+            | Event::Found(_)
+            | Event::Placed { .. }
+            | Event::Recorded { .. } => self.migration(event, now),
             Event::Steps(ids) => self.steps = ids.iter().map(StepReport::not_run).collect(),
             Event::Step { id, fate } => self.step(id, *fate, now),
             Event::Verified(proof) => (self.verified, self.proof) = (true, Some(*proof)),
             Event::Warning(fault) => self.warnings.push(fault.clone()),
-            Event::Fault(fault) => self.faults.push(fault.clone()),
+            Event::Fault(fault) => {
+                if fault.code.class() == Class::Cancelled {
+                    self.cancel_begun();
+                }
+                self.faults.push(fault.clone());
+            }
             Event::Note(_)
             | Event::Waiting { .. }
             | Event::Locked { .. }
@@ -268,6 +191,59 @@ impl Report {
             | Event::Calling { .. }
             | Event::Compared(_)
             | Event::Output { .. } => {}
+        }
+    }
+
+    /// Takes in what became of a migration.
+    fn migration(&mut self, event: &Event, now: u64) {
+        match event {
+            Event::Started(id) => self.became(id.version, Fate::Running, |entry| entry.started_ms = Some(now)),
+            Event::Applied { version, took } => {
+                self.became(*version, Fate::Applied, |entry| entry.took_ms = Some(millis(*took)));
+            }
+            Event::RolledBack { version } => {
+                self.end_of_begun(now);
+                self.became(*version, Fate::RolledBack, |_| ());
+            }
+            Event::Failed { version } => self.became(*version, Fate::Failed, |_| ()),
+            Event::Cancelled { version } => self.became(*version, Fate::Cancelled, |_| ()),
+            Event::Forgotten { version } => self.became(*version, Fate::Pending, |entry| entry.took_ms = None),
+            Event::InDoubt { version } => self.became(*version, Fate::InDoubt, |_| ()),
+            Event::Begun { name, schema, clock } => {
+                self.end_of_begun(now);
+                self.clock = *clock;
+                let is_it = |id: &&MigrationId| {
+                    id.name == *name && (id.schema.is_empty() || Some(&id.schema) == schema.as_ref())
+                };
+                let known = self.migrations.iter().map(|entry| &entry.id).find(is_it).map(|id| id.version);
+                if let Some(version) = known {
+                    self.became(version, Fate::Running, |entry| (entry.started_ms, entry.took_ms) = (Some(now), None));
+                }
+            }
+            Event::Found(id) => {
+                let place = self.migrations.partition_point(|entry| entry.id.version < id.version);
+                self.migrations.insert(place, MigrationReport::pending(id));
+            }
+            Event::Placed { version, schema } => {
+                if let Some(entry) = self.migrations.iter_mut().find(|entry| entry.id.version == *version) {
+                    entry.id.schema.clone_from(schema);
+                }
+            }
+            Event::Recorded { version } => {
+                self.end_of_begun(now);
+                self.became(*version, Fate::Applied, |_| ());
+            }
+            _ => {}
+        }
+    }
+
+    fn file(&self, about: &About) -> String {
+        match about {
+            About::File(file) => file.clone(),
+            About::Migration(version) => {
+                let entry = self.migrations.iter().find(|entry| entry.id.version == *version);
+                entry.map_or_else(|| version.to_string(), |entry| entry.id.path().into_owned())
+            }
         }
     }
 
@@ -287,9 +263,26 @@ impl Report {
 
     /// A tool tells when a migration begins: that is when the one before it has ended.
     fn end_of_begun(&mut self, now: u64) {
+        let clock = self.clock;
         let begun = |entry: &&mut MigrationReport| entry.fate == Fate::Running && entry.took_ms.is_none();
         if let Some(entry) = self.migrations.iter_mut().find(begun) {
-            entry.took_ms = entry.started_ms.map(|started| now.saturating_sub(started));
+            let took = entry.started_ms.map(|started| now.saturating_sub(started));
+            entry.took_ms = took.filter(|took| clock == Clock::Exact || *took >= LOOKED_FOR);
+        }
+    }
+
+    /// What has begun and is not known to have ended was stopped with the run.
+    fn cancel_begun(&mut self) {
+        let begun = |entry: &&mut MigrationReport| entry.fate == Fate::Running;
+        self.migrations.iter_mut().filter(begun).for_each(|entry| entry.fate = Fate::Cancelled);
+    }
+
+    /// Whether this very fault was told before.
+    pub(super) fn has(&self, event: &Event) -> bool {
+        match event {
+            Event::Fault(fault) => self.faults.contains(fault),
+            Event::Warning(fault) => self.warnings.contains(fault),
+            _ => false,
         }
     }
 
@@ -323,7 +316,7 @@ impl Report {
     pub fn left_to_do(&self) -> impl Iterator<Item = &MigrationReport> {
         let goes_back = self.command == Some(Command::Rollback);
         self.migrations.iter().filter(move |entry| match entry.fate {
-            Fate::Pending | Fate::Running | Fate::Failed => !goes_back,
+            Fate::Pending | Fate::Running | Fate::Failed | Fate::Cancelled => !goes_back,
             Fate::RolledBack => true,
             Fate::Applied | Fate::InDoubt => false,
         })
@@ -416,6 +409,31 @@ mod tests {
     }
 
     #[test]
+    fn the_pause_between_two_looks_is_not_told_as_a_time() {
+        let took = |clock, after: u64| {
+            let name = "drop_name".to_owned();
+            let mut told: sample::Told = sample::planned().into_iter().take_while(|(at, _)| *at < 310).collect();
+            told.push((1_000, Event::Begun { name, schema: None, clock }));
+            told.push((1_000 + after, Event::Recorded { version: 4 }));
+            sample::report(&told).migrations[1].took_ms
+        };
+        assert_eq!(took(Clock::Exact, 213), Some(213));
+        assert_eq!(took(Clock::Coarse, 213), None);
+        assert_eq!(took(Clock::Coarse, 7_000), Some(7_000));
+    }
+
+    #[test]
+    fn what_was_under_way_when_the_run_was_stopped_is_cancelled() {
+        for code in [Code::Cancelled, Code::TimedOut] {
+            let mut told = sample::planned();
+            told.push((400, Event::Fault(Fault::new(code, "stopped"))));
+            let report = sample::report(&told);
+            assert_eq!(report.migrations[1].fate, Fate::Cancelled);
+            assert_eq!(report.left_to_do().count(), 1);
+        }
+    }
+
+    #[test]
     fn an_outcome_has_one_name() {
         use Outcome::{Cancelled, Failed, InDoubt, NothingToDo, Pending, Success};
         for outcome in [Success, NothingToDo, Pending, Failed, Cancelled, InDoubt] {
@@ -425,7 +443,8 @@ mod tests {
 
     #[test]
     fn keeps_the_newest_notices() {
-        let notice = |number: usize| Event::Notice { severity: "NOTICE".to_owned(), text: number.to_string() };
+        let notice =
+            |number: usize| Event::Notice { severity: "NOTICE".to_owned(), text: number.to_string(), about: None };
         let told = (0..NOTICES_KEPT + 5).map(|number| (0, notice(number))).collect();
         let report = sample::report(&told);
         assert_eq!((report.notices.len(), report.notices[0].text.as_str()), (NOTICES_KEPT, "5"));

@@ -3,7 +3,10 @@
 //! They are not redacted as a whole after rendering: a password `true` or `0` would turn the JSON into something that
 //! `fromJSON` refuses. Every text in the report was redacted before, and JSON adds nothing between texts but its own signs.
 
-use super::outcome::{Fate, MigrationReport, Outcome, Report};
+use super::{
+    entry::{Fate, MigrationReport},
+    outcome::{Outcome, Report},
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -39,19 +42,25 @@ struct Whole<'a> {
     report: &'a Report,
 }
 
-/// Every output and its value. What is not known is empty; before there is a plan that is also true of the counts.
+/// Every output and its value. What is not known is empty: the lists and their counts before there is a plan, and a list that has
+/// nothing because what would be in it is in doubt.
 #[must_use]
 pub fn outputs(report: &Report) -> Vec<(&'static str, String)> {
     let applied: Vec<Applied<'_>> = report.with_fate(Fate::Applied).map(applied).collect();
     let pending: Vec<Named<'_>> = report.left_to_do().map(named).collect();
     let plan = report.plan.as_ref();
-    let planned = |value: String| if plan.is_some() { value } else { String::new() };
+    let doubt = report.outcome() == Outcome::InDoubt;
+    let known = |length: usize, value: String| match plan {
+        Some(_) if length > 0 || !doubt => value,
+        _ => String::new(),
+    };
+    let (done, open) = (applied.len(), pending.len());
     vec![
         ("outcome", report.outcome().name().to_owned()),
-        ("applied", planned(json(&applied))),
-        ("pending", planned(json(&pending))),
-        ("applied-count", planned(applied.len().to_string())),
-        ("pending-count", planned(pending.len().to_string())),
+        ("applied", known(done, json(&applied))),
+        ("pending", known(open, json(&pending))),
+        ("applied-count", known(done, done.to_string())),
+        ("pending-count", known(open, open.to_string())),
         ("plan-digest", plan.map(|plan| plan.digest.clone()).unwrap_or_default()),
         ("duration-ms", report.duration_ms.to_string()),
         ("database-version", report.database.as_ref().map(|facts| facts.version.clone()).unwrap_or_default()),
@@ -77,9 +86,10 @@ type Cut = (&'static str, fn(&mut Report));
 
 /// The whole report; the least telling parts are emptied until it fits, and what is left then is shortened.
 fn whole(report: &Report) -> String {
-    let cuts: [Cut; 7] = [
+    let cuts: [Cut; 8] = [
         ("notices", |report| report.notices.clear()),
         ("plan.pending", |report| report.plan.iter_mut().for_each(|plan| plan.pending.clear())),
+        ("recorded", |report| report.recorded.clear()),
         ("migrations", |report| report.migrations.clear()),
         ("schema", |report| report.schema.clear()),
         ("warnings", |report| report.warnings.clear()),
@@ -144,7 +154,7 @@ mod tests {
     use super::{super::sample, *};
     use crate::{
         fault::{Code, Fault, Place},
-        run::event::DatabaseFacts,
+        run::event::{DatabaseFacts, Event},
     };
     use std::collections::BTreeMap;
 
@@ -196,6 +206,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_doubt_is_not_counted_as_none() {
+        let mut told = sample::planned();
+        let lost = Event::Fault(Fault::new(Code::CommitInDoubt, "lost"));
+        told.extend([(400, Event::InDoubt { version: 4 }), (400, lost.clone())]);
+        let some = of(&told);
+        assert_eq!([&some["applied-count"], &some["pending-count"], &some["pending"]], ["1", "", ""]);
+        let mut told: sample::Told = sample::planned().into_iter().take_while(|(at, _)| *at < 310).collect();
+        told.extend([3, 4].map(|version| (400, Event::InDoubt { version })));
+        told.push((400, lost));
+        let none = of(&told);
+        assert_eq!([&none["applied-count"], &none["applied"], &none["pending-count"]], ["", "", ""]);
+    }
+
+    #[test]
     fn before_a_plan_nothing_is_known() {
         insta::assert_snapshot!(short(&sample::unpinned()), @"
         outcome=failed
@@ -223,7 +247,7 @@ mod tests {
         let whole = super::whole(&report);
         let parsed: Value = serde_json::from_str(&whole).unwrap();
         assert!(whole.len() <= REPORT_LIMIT);
-        assert_eq!(parsed["left_out"], serde_json::json!(["notices", "plan.pending", "migrations"]));
+        assert_eq!(parsed["left_out"], serde_json::json!(["notices", "plan.pending", "recorded", "migrations"]));
     }
 
     #[test]

@@ -4,12 +4,13 @@
 //! Every struct is taken apart in full, so that a new field can't be forgotten.
 
 use super::{
+    entry::{MigrationReport, NoticeReport, StepReport},
     markdown::clipped,
-    outcome::{MigrationReport, NoticeReport, Report, StepReport},
+    outcome::Report,
 };
 use crate::{
     fault::{Excerpt, Fault, Place},
-    run::event::{BastionFacts, DatabaseFacts, Event, ImageFacts, MigrationId, PlanFacts, StepId, TunnelFacts},
+    run::event::{About, BastionFacts, DatabaseFacts, Event, ImageFacts, MigrationId, PlanFacts, StepId, TunnelFacts},
     secret::Redactor,
 };
 
@@ -66,12 +67,12 @@ redacted! {
     MigrationId { name, file, schema } { version }
     PlanFacts { layout, ledger, pending, digest } { recorded, change, coverage }
     MigrationReport { id } { fate, started_ms, took_ms }
-    NoticeReport { severity, text } {}
+    NoticeReport { severity, text, file } {}
     StepReport { id } { fate, started_ms, took_ms }
     Report {
-        environment, run_url, bastion, database, image, settings, tunnel, plan, migrations, steps, schema, blocked, notices,
+        environment, run_url, bastion, database, image, settings, tunnel, plan, recorded, migrations, steps, schema, blocked, notices,
         warnings, faults
-    } { command, stages, changed, verified, proof, skipped, usage, duration_ms }
+    } { command, stages, changed, clock, verified, proof, skipped, usage, duration_ms }
 }
 
 impl Redacted for Excerpt {
@@ -90,6 +91,15 @@ impl Redacted for StepId {
     }
 }
 
+impl Redacted for About {
+    fn redacted(&self, redactor: &Redactor) -> Self {
+        match self {
+            Self::Migration(version) => Self::Migration(*version),
+            Self::File(file) => Self::File(file.redacted(redactor)),
+        }
+    }
+}
+
 impl Redacted for Event {
     fn redacted(&self, redactor: &Redactor) -> Self {
         match self {
@@ -98,13 +108,17 @@ impl Redacted for Event {
             Self::Bastion(facts) => Self::Bastion(facts.redacted(redactor)),
             Self::Database(facts) => Self::Database(facts.redacted(redactor)),
             Self::Planned(facts) => Self::Planned(facts.redacted(redactor)),
+            Self::Standing { recorded } => Self::Standing { recorded: recorded.redacted(redactor) },
+            Self::Placed { version, schema } => Self::Placed { version: *version, schema: schema.redacted(redactor) },
             Self::Started(id) => Self::Started(id.redacted(redactor)),
             Self::Found(id) => Self::Found(id.redacted(redactor)),
-            Self::Notice { severity, text } => {
-                Self::Notice { severity: severity.redacted(redactor), text: text.redacted(redactor) }
-            }
-            Self::Begun { name, schema } => {
-                Self::Begun { name: name.redacted(redactor), schema: schema.redacted(redactor) }
+            Self::Notice { severity, text, about } => Self::Notice {
+                severity: severity.redacted(redactor),
+                text: text.redacted(redactor),
+                about: about.redacted(redactor),
+            },
+            Self::Begun { name, schema, clock } => {
+                Self::Begun { name: name.redacted(redactor), schema: schema.redacted(redactor), clock: *clock }
             }
             Self::Calling { command } => Self::Calling { command: command.redacted(redactor) },
             Self::Output { line } => Self::Output { line: line.redacted(redactor) },
@@ -125,9 +139,11 @@ impl Redacted for Event {
             | Self::Recorded { .. }
             | Self::RolledBack { .. }
             | Self::Failed { .. }
+            | Self::Cancelled { .. }
             | Self::Forgotten { .. }
             | Self::InDoubt { .. }
             | Self::Skipped { .. }
+            | Self::Cut { .. }
             | Self::Used(_)
             | Self::Compared(_)
             | Self::Verified(_) => self.clone(),
@@ -181,7 +197,7 @@ mod tests {
             }),
             Event::Started(started) => Event::Started(id(started)),
             Event::Waiting { .. } => Event::Waiting { what: text(), why: text() },
-            Event::Notice { .. } => Event::Notice { severity: text(), text: text() },
+            Event::Notice { .. } => Event::Notice { severity: text(), text: text(), about: Some(About::File(text())) },
             Event::Fault(fault) => Event::Fault(Fault {
                 cause: text(),
                 fix: text(),

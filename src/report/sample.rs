@@ -5,7 +5,7 @@ use crate::{
     fault::{Code, Excerpt, Fault, Place, Stage},
     github::env::Runner,
     input::Command,
-    run::event::{BastionFacts, Change, Coverage, DatabaseFacts, Event, MigrationId, PlanFacts, Proof},
+    run::event::{About, BastionFacts, Change, Coverage, DatabaseFacts, Event, MigrationId, PlanFacts, Proof},
 };
 use std::{
     io::{self, Write},
@@ -74,7 +74,11 @@ pub(super) fn success() -> Told {
     told.extend([
         (
             1_400,
-            Event::Notice { severity: "NOTICE".to_owned(), text: "table \"x\" | skipping\n::error::no".to_owned() },
+            Event::Notice {
+                severity: "NOTICE".to_owned(),
+                text: "table \"x\" | skipping\n::error::no".to_owned(),
+                about: Some(About::Migration(4)),
+            },
         ),
         (1_420, Event::Applied { version: 4, took: Duration::from_millis(1_100) }),
         (1_500, Event::Left(Stage::Migrate)),

@@ -1,9 +1,10 @@
 //! The job summary: did it work, what was applied, what is pending, what was in the way, what to do next, the facts.
 
 use super::{
+    entry::{Fate, MigrationReport},
     markdown::{block, clipped, code, escape, prose},
-    outcome::{Fate, MigrationReport, NOTICES_KEPT, Report},
-    tenants::tenants,
+    outcome::{NOTICES_KEPT, Report},
+    tenants::{blame, tenants},
     verdict::Verdict,
     words::{self, count, took},
 };
@@ -51,6 +52,7 @@ pub fn summary(report: &Report, budget: usize) -> String {
     let mut page = Page { text: headline, room, cut: Vec::new() };
     by_tenant(report, &mut page);
     applied(report, &mut page);
+    standing(report, &mut page);
     chart(report, &mut page);
     pending(report, &mut page);
     steps(report, &mut page);
@@ -98,8 +100,9 @@ fn by_tenant(report: &Report, page: &mut Page) {
         return;
     }
     page.add(TENANTS, "### Tenants\n\n| Schema | | Applied | Open |\n|---|---|---:|---:|\n");
+    let blame = blame(report);
     for (schema, tenant) in tenants {
-        let (schema, state) = (escape(&clipped(schema, 300)), tenant.state());
+        let (schema, state) = (escape(&clipped(schema, 300)), tenant.state(blame));
         page.add(TENANTS, &format!("| {schema} | {state} | {} | {} |\n", tenant.applied, tenant.open));
     }
     page.add(TENANTS, "\n");
@@ -114,6 +117,23 @@ fn applied(report: &Report, page: &mut Page) {
     for row in rows {
         let time = row.took_ms.map(took).unwrap_or_default();
         page.add(APPLIED, &format!("{} {time} |\n", cells(row)));
+    }
+    page.add(APPLIED, "\n");
+}
+
+/// Of `status`, what the ledger has.
+fn standing(report: &Report, page: &mut Page) {
+    if report.recorded.is_empty() {
+        return;
+    }
+    let rows: Vec<MigrationReport> = report.recorded.iter().map(MigrationReport::pending).collect();
+    let rows: Vec<&MigrationReport> = rows.iter().collect();
+    page.add(APPLIED, &format!("### Applied\n\n{}", head_of(&rows, "", "---")));
+    for row in rows.iter().take(LISTED) {
+        page.add(APPLIED, &format!("{} |\n", cells(row)));
+    }
+    if let more @ 1.. = rows.len().saturating_sub(LISTED) {
+        page.add(APPLIED, &format!("\nand {more} more\n"));
     }
     page.add(APPLIED, "\n");
 }
@@ -178,6 +198,7 @@ fn pending(report: &Report, page: &mut Page) {
             Fate::Pending | Fate::Applied => "",
             Fate::RolledBack => "rolled back",
             Fate::Running => "interrupted",
+            Fate::Cancelled => "cancelled",
             Fate::Failed => "failed",
             Fate::InDoubt => "in doubt",
         };
@@ -231,7 +252,8 @@ fn in_the_way(report: &Report, page: &mut Page) {
             _ => String::new(),
         };
         let text = escape(&clipped(notice.text.trim(), SHOWN));
-        page.add(NOTICES, &format!("{heading}- {}: {text}\n", escape(&notice.severity)));
+        let file = notice.file.as_ref().map(|file| format!("{} ", code(&clipped(file, 300)))).unwrap_or_default();
+        page.add(NOTICES, &format!("{heading}- {file}{}: {text}\n", escape(&notice.severity)));
     }
     page.add(NOTICES, if report.notices.is_empty() { "" } else { "\n" });
 }
@@ -343,7 +365,7 @@ mod tests {
 
         ### Messages of the server
 
-        - NOTICE: table "x" \| skipping ::error::no
+        - <code>migrations/0004\_drop\_name.sql</code> NOTICE: table "x" \| skipping ::error::no
 
         <details><summary>Facts</summary>
 
@@ -400,10 +422,6 @@ mod tests {
 
         Fix: correct the file and run again; the file was rolled back and files before it stay applied
 
-        ### Next
-
-        correct the file and run again; the file was rolled back and files before it stay applied
-
         <details><summary>Facts</summary>
 
         | | |
@@ -437,10 +455,6 @@ mod tests {
         ```
 
         Fix: compare the fingerprint with the server's own (<code>ssh-keygen -lf /etc/ssh/ssh\_host\_ed25519\_key.pub</code> there), then put the line shown into <code>ssh-known-hosts</code>
-
-        ### Next
-
-        compare the fingerprint with the server's own (<code>ssh-keygen -lf /etc/ssh/ssh\_host\_ed25519\_key.pub</code> there), then put the line shown into <code>ssh-known-hosts</code>
 
         <details><summary>Facts</summary>
 
@@ -495,7 +509,7 @@ mod tests {
         fn keeps_its_budget_and_never_cuts_inside(budget in 0usize..6_000, many in 0usize..40, text in "(```|[üé<|`\n ]|[a-z]){0,300}") {
             let mut report = sample::report(&sample::failed());
             report.migrations.extend(vec![report.migrations[0].clone(); many]);
-            report.notices = vec![super::super::NoticeReport { severity: "NOTICE".to_owned(), text: text.clone() }; many];
+            report.notices = vec![super::super::NoticeReport { severity: "NOTICE".to_owned(), text: text.clone(), file: None }; many];
             report.faults[0].detail.push(text.clone());
             report.faults[0].place.iter_mut().for_each(|place| place.excerpt = Some(crate::fault::Excerpt::new(&text, 2)));
             let cut = summary(&report, budget);
@@ -510,10 +524,10 @@ mod tests {
     fn a_cut_summary_keeps_the_verdict_and_what_to_do() {
         let mut report = sample::report(&sample::failed());
         report.notices =
-            vec![super::super::NoticeReport { severity: "NOTICE".to_owned(), text: "x".repeat(3_000) }; 50];
+            vec![super::super::NoticeReport { severity: "NOTICE".to_owned(), text: "x".repeat(3_000), file: None }; 50];
         let text = summary(&report, 8_000);
         assert!(text.starts_with("## Failed in stage migrate"), "{text}");
-        assert!(text.contains("### Next\n") && text.contains("<summary>Facts</summary>"), "{text}");
+        assert!(text.contains("Fix: correct the file") && text.contains("<summary>Facts</summary>"), "{text}");
         assert!(text.ends_with("size limit: messages of the server. The log has everything._\n"), "{text}");
     }
 }

@@ -1,7 +1,7 @@
 //! Report and log of one run, told the same events at the same moment. Both outlive whatever tells them: a panic, too, leaves
 //! what was told before.
 
-use super::{log::Log, outcome::Report};
+use super::{early::Early, log::Log, outcome::Report};
 use crate::{
     fault::Fault,
     run::event::{Event, Events},
@@ -24,28 +24,35 @@ pub struct Teller {
 struct Told {
     report: Report,
     log: Log,
+    early: Early,
 }
 
 impl Teller {
     /// Of a run that begins now. `flow` is that of the log.
     #[must_use]
     pub fn new(report: Report, log: Log, flow: Flow) -> Self {
-        Self { told: Arc::new(Mutex::new(Told { report, log })), flow, began: Instant::now() }
+        Self { told: Arc::new(Mutex::new(Told { report, log, early: Early::default() })), flow, began: Instant::now() }
     }
 
     /// What tells this teller.
     #[must_use]
     pub fn events(&self) -> Events {
         let (teller, redactor) = (self.clone(), self.told().log.redactor().clone());
-        Events::new(move |event| teller.take(&event), self.flow.clone()).hiding(redactor)
+        Events::new(move |event| teller.take(event), self.flow.clone()).hiding(redactor)
     }
 
-    fn take(&self, event: &Event) {
+    fn take(&self, event: Event) {
         let at = self.elapsed();
         tracing::debug!(at_ms = at.as_millis(), ?event);
         let mut told = self.told();
-        told.report.fold(event, at);
-        told.log.event(event, at);
+        let Told { report, log, early } = &mut *told;
+        if report.has(&event) {
+            return;
+        }
+        for event in early.in_turn(event, report) {
+            report.fold(&event, at);
+            log.event(&event, at);
+        }
     }
 
     /// The report as it is now.
@@ -64,14 +71,14 @@ impl Teller {
     /// it.
     pub fn break_off(&self, fault: Fault) {
         let doubtful = self.told().report.under_way();
-        doubtful.into_iter().for_each(|version| self.take(&Event::InDoubt { version }));
-        self.take(&Event::Fault(fault));
+        doubtful.into_iter().for_each(|version| self.take(Event::InDoubt { version }));
+        self.take(Event::Fault(fault));
     }
 
     /// Tells the run in one sentence, as the last line of the log.
     pub fn verdict(&self) {
         let mut told = self.told();
-        let Told { report, log } = &mut *told;
+        let Told { report, log, .. } = &mut *told;
         log.verdict(report);
     }
 

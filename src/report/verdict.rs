@@ -2,7 +2,8 @@
 
 use super::{
     changed::Changed,
-    outcome::{Fate, Outcome, Report},
+    entry::Fate,
+    outcome::{Outcome, Report},
     words::{count, took},
 };
 use crate::{input::Command, run::event::Proof};
@@ -33,7 +34,14 @@ fn what(report: &Report) -> String {
     match report.outcome() {
         Outcome::Success => success(report, database),
         Outcome::NothingToDo => match &report.plan {
-            Some(plan) => format!("Nothing is pending: {database} has {} recorded", count(plan.recorded, "migration")),
+            Some(plan) => {
+                let nothing = match report.command {
+                    Some(Command::Rollback) => "Nothing is to be rolled back",
+                    Some(Command::Baseline) => "Nothing is left to record",
+                    _ => "Nothing is pending",
+                };
+                format!("{nothing}: {database} has {} recorded", count(plan.recorded, "migration"))
+            }
             None => "Nothing was asked for".to_owned(),
         },
         Outcome::Pending if report.is_unknown() => format!("The tool can't say what is pending for {database}"),
@@ -48,12 +56,19 @@ fn what(report: &Report) -> String {
             let whether = match doubtful.as_slice() {
                 [] => String::new(),
                 [one] => format!("nobody knows whether `{one}` was committed; "),
-                [first, .., last] => format!(
-                    "nobody knows how many of the {} files from `{first}` to `{last}` were committed; ",
-                    doubtful.len()
-                ),
+                [first, .., last] => {
+                    let is_file = report.with_fate(Fate::InDoubt).all(|entry| !entry.id.file.is_empty());
+                    let things = if is_file { "files" } else { "migrations" };
+                    let many = doubtful.len();
+                    format!("nobody knows how many of the {many} {things} from `{first}` to `{last}` were committed; ")
+                }
             };
-            format!("In doubt with {code}: {whether}{}", progress(report))
+            // What is in doubt is not counted as if it had not been applied.
+            let known = match report.with_fate(Fate::Applied).count() {
+                0 if !doubtful.is_empty() => String::new(),
+                _ => progress(report),
+            };
+            format!("In doubt with {code}: {whether}{known}").trim_end_matches("; ").to_owned()
         }
     }
 }
@@ -96,20 +111,27 @@ fn progress(report: &Report) -> String {
             (Changed::Something, recorded) => format!("{} applied unasked", count(recorded, "migration")),
         },
         (Some(_), true) => {
-            let (fate, word) = match report.command {
-                Some(Command::Rollback) => (Fate::RolledBack, "rolled back"),
-                Some(Command::Baseline) => (Fate::Applied, "recorded"),
-                _ => (Fate::Applied, "applied"),
+            let (fate, word, nothing) = match report.command {
+                Some(Command::Rollback) => (Fate::RolledBack, "rolled back", "nothing was to be rolled back"),
+                Some(Command::Baseline) => (Fate::Applied, "recorded", "nothing was left to record"),
+                _ => (Fate::Applied, "applied", "nothing was pending"),
             };
-            let done = report.with_fate(fate).count();
-            format!("{done} of {} {word}", count(report.migrations.len(), "migration"))
+            let (done, all) = (report.with_fate(fate).count(), report.migrations.len());
+            match (all, report.is_unknown()) {
+                (0, false) => nothing.to_owned(),
+                (0, true) => format!("nobody can say what was {word}"),
+                // What was found is all that is known of.
+                (_, true) => format!("{} {word}", count(done, "migration")),
+                (all, false) => format!("{done} of {} {word}", count(all, "migration")),
+            }
         }
     }
 }
 
 fn next(report: &Report) -> Option<String> {
-    if let Some(fault) = report.faults.first() {
-        return Some(fault.fix.clone());
+    // The fix stands with the fault.
+    if !report.faults.is_empty() {
+        return None;
     }
     let digest = report.plan.as_ref().map(|plan| plan.digest.as_str()).filter(|digest| !digest.is_empty());
     match (report.outcome(), digest) {
@@ -118,5 +140,59 @@ fn next(report: &Report) -> Option<String> {
         }
         (Outcome::Pending, None) => Some("run `command: migrate`".to_owned()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::sample, *};
+    use crate::{
+        fault::{Code, Fault},
+        run::event::{Coverage, Event},
+    };
+
+    /// A run of this command that had nothing to do, and how it is told if it fails all the same.
+    fn idle(command: Command, coverage: Coverage) -> [String; 2] {
+        let told = sample::planned().into_iter().take_while(|(at, _)| *at <= 250).map(|(at, event)| match event {
+            Event::Planned(plan) => {
+                (at, Event::Planned(crate::run::event::PlanFacts { pending: Vec::new(), coverage, ..plan }))
+            }
+            event => (at, event),
+        });
+        let mut report = sample::report(&told.collect());
+        report.command = Some(command);
+        let well = what(&report);
+        report.faults.push(Fault::new(Code::ToolFailed, "x"));
+        [well, what(&report)]
+    }
+
+    #[test]
+    fn nothing_to_do_is_told_in_the_words_of_what_was_asked() {
+        for (command, well, failed) in [
+            (Command::Migrate, "Nothing is pending: ", ": nothing was pending"),
+            (Command::Rollback, "Nothing is to be rolled back: ", ": nothing was to be rolled back"),
+            (Command::Baseline, "Nothing is left to record: ", ": nothing was left to record"),
+        ] {
+            let [told, told_failed] = idle(command, Coverage::Whole);
+            assert!(told.starts_with(well), "{told}");
+            assert!(told_failed.ends_with(failed) && !told_failed.contains("0 of 0"), "{told_failed}");
+        }
+        let [_, failed] = idle(Command::Migrate, Coverage::Unknown);
+        assert!(failed.ends_with(": nobody can say what was applied"), "{failed}");
+    }
+
+    #[test]
+    fn what_is_in_doubt_is_not_counted_as_not_applied() {
+        let mut told: sample::Told = sample::planned().into_iter().take_while(|(at, _)| *at < 310).collect();
+        told.extend([3, 4].map(|version| (400, Event::InDoubt { version })));
+        told.push((400, Event::Fault(Fault::new(Code::CommitInDoubt, "lost"))));
+        let what = what(&sample::report(&told));
+        assert!(what.starts_with("In doubt with commit-in-doubt: nobody knows how many of the 2 files"), "{what}");
+        assert!(what.ends_with("were committed") && !what.contains("0 of"), "{what}");
+    }
+
+    #[test]
+    fn the_fix_stands_with_its_fault_alone() {
+        assert_eq!(Verdict::of(&sample::report(&sample::failed())).next, None);
     }
 }

@@ -3,7 +3,8 @@
 use crate::{
     fault::{Excerpt, Fault, Place, Stage},
     run::event::{
-        BastionFacts, Change, Coverage, DatabaseFacts, Event, ImageFacts, PlanFacts, Proof, StepFate, StepId, Usage,
+        About, BastionFacts, Change, Coverage, DatabaseFacts, Event, ImageFacts, MigrationId, PlanFacts, Proof,
+        StepFate, StepId, Usage,
     },
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -59,23 +60,33 @@ pub(super) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
             text(Tone::Good, format!("  applied {} ({})", name(version), took(millis(*time))))
         }
         // What became of it is told next.
-        Event::Found(_) => Vec::new(),
+        Event::Found(_) | Event::Placed { .. } => Vec::new(),
         Event::Recorded { version } => text(Tone::Good, format!("  applied {}", name(version))),
         Event::RolledBack { version } => text(Tone::Good, format!("  rolled back {}", name(version))),
         Event::Failed { version } => text(Tone::Bad, format!("  failed {}", name(version))),
+        Event::Cancelled { version } => text(Tone::Warning, format!("  cancelled {}", name(version))),
+        Event::Standing { recorded } => standing(recorded),
         Event::Forgotten { version } => {
             text(Tone::Bad, format!("  forgotten: the server crashed before {} was on its disk", name(version)))
         }
         Event::InDoubt { version } => {
             text(Tone::Bad, format!("  in doubt: nobody knows whether {} was committed", name(version)))
         }
-        Event::Notice { severity, text: said } => {
-            text(Tone::Quiet, format!("  {}: {}", severity.to_lowercase(), indented(said)))
+        Event::Notice { severity, text: said, about } => {
+            let about = match about {
+                None => String::new(),
+                Some(About::Migration(version)) => format!("{}: ", name(version)),
+                Some(About::File(file)) => format!("{}: ", indented(file)),
+            };
+            text(Tone::Quiet, format!("  {about}{}: {}", severity.to_lowercase(), indented(said)))
         }
-        Event::Begun { name, schema: None } => text(Tone::Quiet, format!("  begun {name}")),
-        Event::Begun { name, schema: Some(schema) } => text(Tone::Quiet, format!("  begun {schema}: {name}")),
+        Event::Begun { name, schema: None, .. } => text(Tone::Quiet, format!("  begun {name}")),
+        Event::Begun { name, schema: Some(schema), .. } => text(Tone::Quiet, format!("  begun {schema}: {name}")),
         Event::Calling { command } => text(Tone::Plain, format!("  $ {}", indented(command))),
         Event::Output { line } => text(Tone::Quiet, format!("  | {line}")),
+        Event::Cut { lines } => {
+            text(Tone::Quiet, format!("  … and {} more lines of it, which are too many for a log", grouped(*lines)))
+        }
         Event::Skipped { messages } => {
             text(Tone::Quiet, format!("  … and {} more messages, which there was no time to show", grouped(*messages)))
         }
@@ -158,6 +169,12 @@ fn plan(facts: &PlanFacts) -> Vec<String> {
     let files = facts.pending.iter().map(|id| format!("  {word} {}", id.path()));
     let digest = (!facts.digest.is_empty()).then(|| format!("  digest  {}", facts.digest));
     std::iter::once(head).chain(files).chain(digest).collect()
+}
+
+/// Migrations that are applied: files one by one; of a tool the log has its own list already.
+fn standing(recorded: &[MigrationId]) -> Vec<Line> {
+    let files = recorded.iter().filter(|id| !id.file.is_empty());
+    files.map(|id| Line::Text(Tone::Plain, format!("  applied {}", id.path()))).collect()
 }
 
 fn fault(fault: &Fault, word: &str, tone: Tone) -> Vec<Line> {

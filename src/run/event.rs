@@ -1,5 +1,6 @@
 //! The only vocabulary of progress: what the stages tell, what the log prints, what the report is folded from.
 
+pub use super::facts::{BastionFacts, DatabaseFacts, ImageFacts, TunnelFacts, Usage};
 use super::flow::Flow;
 use crate::{
     fault::{Fault, Stage},
@@ -35,6 +36,11 @@ pub enum Event {
     },
     /// It is known what there is to do.
     Planned(PlanFacts),
+    /// What the ledger has, for somebody who has asked.
+    Standing {
+        /// In its own order.
+        recorded: Vec<MigrationId>,
+    },
     /// A migration began.
     Started(MigrationId),
     /// A statement of a migration without a transaction is done.
@@ -56,6 +62,13 @@ pub enum Event {
     /// A migration that was not in the plan belongs into the report: a tool has recorded it although nobody had listed it, or
     /// the ledger does not have it any more.
     Found(MigrationId),
+    /// A migration that was planned before there was any ledger belongs into this schema.
+    Placed {
+        /// Which migration.
+        version: i64,
+        /// Its schema.
+        schema: String,
+    },
     /// A tool's migration is in the ledger since this run.
     Recorded {
         /// Which migration.
@@ -68,6 +81,11 @@ pub enum Event {
     },
     /// A migration failed, or was stopped, and is not in the ledger.
     Failed {
+        /// Which migration.
+        version: i64,
+    },
+    /// A migration was stopped with the run, and is not in the ledger.
+    Cancelled {
         /// Which migration.
         version: i64,
     },
@@ -87,6 +105,8 @@ pub enum Event {
         severity: String,
         /// The message.
         text: String,
+        /// What it is about; nothing where it was no file that made the server say it.
+        about: Option<About>,
     },
     /// A tool begins a migration, as its own words tell.
     Begun {
@@ -94,6 +114,8 @@ pub enum Event {
         name: String,
         /// In which schema, if the tool says so. Hostile text.
         schema: Option<String>,
+        /// How well the moment is known.
+        clock: Clock,
     },
     /// A tool was started.
     Calling {
@@ -104,6 +126,11 @@ pub enum Event {
     Output {
         /// The line.
         line: String,
+    },
+    /// Lines of a tool that are too many for a log.
+    Cut {
+        /// How many.
+        lines: u64,
     },
     /// Messages of a server or a tool that nobody could be told one by one.
     Skipped {
@@ -150,67 +177,23 @@ pub enum Event {
     Fault(Fault),
 }
 
-/// What is known of the SSH connection.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct BastionFacts {
-    /// Host of the last hop.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-    /// Whom we are there.
-    pub user: String,
-    /// `ssh-ed25519 SHA256:…`, as it was checked.
-    pub host_key: String,
-    /// `key`, `password`, `keyboard-interactive`.
-    pub login: String,
+/// A text of the user's, of which the server says something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum About {
+    /// A migration of the plan, by its version.
+    Migration(i64),
+    /// A file that is none.
+    File(String),
 }
 
-/// What is known of the database.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct DatabaseFacts {
-    /// Host, as the bastion resolves it.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// Database name.
-    pub name: String,
-    /// The role we are.
-    pub role: String,
-    /// As in `15.18`.
-    pub version: String,
-    /// `verify-full`, `verify-ca`, `require`, `disable`.
-    pub tls: String,
-}
-
-/// Where later steps of the job find the database.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct TunnelFacts {
-    /// On the runner's machine.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-    /// Its name in the job's own network, at the database's own port; empty where there is no such network.
-    pub alias: String,
-}
-
-/// Which image it is: a tag can mean another one tomorrow.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct ImageFacts {
-    /// As the user wrote it.
-    pub reference: String,
-    /// The engine's own name of it, `sha256:…`.
-    pub id: String,
-    /// As the registry knows it, `name@sha256:…`; an image that was never pushed or pulled has none.
-    pub digest: Option<String>,
-}
-
-/// What containers used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Usage {
-    /// The most memory at one time, as far as a look each second sees it.
-    pub memory_bytes: u64,
-    /// Time of processors, in milliseconds, up to the last look.
-    pub cpu_ms: u64,
+/// How well the moment is known at which a tool said something.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Clock {
+    /// It is heard as it is said.
+    #[default]
+    Exact,
+    /// It is looked for now and then.
+    Coarse,
 }
 
 /// Before what, or after what, a step is.
@@ -375,13 +358,15 @@ pub struct Events {
     ear: Arc<dyn Fn(Event) + Send + Sync>,
     flow: Flow,
     redactor: Redactor,
+    /// A file that all that the server says is about.
+    file: Option<Arc<str>>,
 }
 
 impl Events {
     /// Events for this ear. `flow` knows how much of what it was told is not written yet.
     #[must_use]
     pub fn new(ear: impl Fn(Event) + Send + Sync + 'static, flow: Flow) -> Self {
-        Self { ear: Arc::new(ear), flow, redactor: Redactor::default() }
+        Self { ear: Arc::new(ear), flow, redactor: Redactor::default(), file: None }
     }
 
     /// Events that wait for whoever looks at them, however many they are.
@@ -398,6 +383,12 @@ impl Events {
         Self { redactor, ..self }
     }
 
+    /// The same for a session in which this file runs, and nothing else.
+    #[must_use]
+    pub fn about(self, file: &str) -> Self {
+        Self { file: Some(Arc::from(file)), ..self }
+    }
+
     /// Hides the secrets of the run.
     #[must_use]
     pub fn redactor(&self) -> &Redactor {
@@ -410,7 +401,12 @@ impl Events {
             return;
         }
         self.tell_skipped();
-        (self.ear)(event);
+        (self.ear)(match (event, &self.file) {
+            (Event::Notice { severity, text, about: None }, Some(file)) => {
+                Event::Notice { severity, text, about: Some(About::File(file.to_string())) }
+            }
+            (event, _) => event,
+        });
     }
 
     /// Tells how many messages were left out, if nobody was told yet.
@@ -448,7 +444,7 @@ mod tests {
     use super::*;
 
     fn notice(number: u64) -> Event {
-        Event::Notice { severity: "NOTICE".to_owned(), text: number.to_string() }
+        Event::Notice { severity: "NOTICE".to_owned(), text: number.to_string(), about: None }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod aside;
 pub mod event;
+mod facts;
 pub mod flow;
 pub mod ladder;
 pub mod program;

@@ -86,6 +86,12 @@ impl Listing {
         once(listed)
     }
 
+    /// Whether this line is one of the list.
+    #[must_use]
+    pub fn has_line(&self, line: &str) -> bool {
+        self.migration(line.trim_end()).is_some()
+    }
+
     /// Whether it has what is applied, too: then an empty one is none.
     pub(super) fn has_applied(&self) -> bool {
         self.applied.is_some()

@@ -69,17 +69,21 @@ fn is_cancelled(mut finished: Finished) {
 /// As many milliseconds after its handlers stand.
 #[test]
 fn a_signal_in_the_first_moments_ends_it_with_its_report() {
-    for millis in [0, 1, 3, 10, 30, 60, 100, 150, 200, 300] {
+    let moments = [0, 1, 3, 10, 30, 60, 100, 150, 200, 300].map(|millis| (millis, Signal::INT));
+    let alone = [0, 10, 100, 300].map(|millis| (millis, Signal::TERM));
+    for (millis, signal) in moments.into_iter().chain(alone) {
         let lab = Lab::new();
         let mut running = one(&lab, "create table one ();\nselect pg_sleep(60);\n").start();
         wait_for_handlers(&mut running);
         assert!(poll(Duration::from_millis(millis), || running.ended()).is_none(), "{millis}");
-        running.signal(Signal::INT);
+        running.signal(signal);
         let mut finished = running.finish();
+        // Behind SIGTERM there are two seconds and a half.
+        let budget = if signal == Signal::TERM { Duration::from_secs(2) } else { BUDGET };
         if finished.outputs.get("plan-digest").is_some_and(|digest| !digest.is_empty()) {
             finished = finished.pending(["0001_one"]);
         }
-        finished.fails("cancelled", 130).summary("Stopped").within(BUDGET).done();
+        finished.fails("cancelled", 130).summary("Stopped").within(budget).done();
         assert_eq!(lab.database.sql("select to_regclass('one')"), "");
     }
 }
@@ -198,7 +202,8 @@ fn a_log_that_is_read_late_lacks_nothing() {
     let flood = "do $$ begin for i in 1..40000 loop raise notice 'row % %', i, repeat('x', 300); end loop; end $$;\n";
     let (reader, running) = unread(&lab, flood);
     let rows = BufReader::new(reader).lines().map(|line| line.expect("it is text"));
-    let number = |line: String| line.trim().strip_prefix("notice: row ")?.split(' ').next()?.parse::<usize>().ok();
+    let number =
+        |line: String| line.trim().strip_prefix("0001_one: notice: row ")?.split(' ').next()?.parse::<usize>().ok();
     let rows: Vec<usize> = rows.filter_map(number).collect();
     let wrong = rows.iter().zip(1..).find(|(row, at)| *row != at);
     assert_eq!((wrong, rows.len()), (None, 40_000));

@@ -44,6 +44,21 @@ fn looking_takes_no_transaction_id_and_leaves_nothing() {
     assert_eq!(state(), after);
 }
 
+#[test]
+fn status_lists_what_is_applied() {
+    let lab = Lab::new();
+    one_file(&lab, "migrate").run().succeeds().applied(["0001_users"]).done();
+    let told = one_file(&lab, "status").file("migrations/0002_more.sql", "select 1;").run().pends();
+    let told = told
+        .pending(["0002_more"])
+        .says("  applied migrations/0001_users.sql\n")
+        .says("  pending migrations/0002_more.sql\n");
+    let told = told.summary("### Applied\n\n| Version | Migration | File | |").summary("| 1 | users |");
+    let report: serde_json::Value = serde_json::from_str(&told.outputs["report"]).unwrap();
+    assert_eq!(report["recorded"][0]["file"], "migrations/0001_users.sql");
+    told.done();
+}
+
 /// A ledger of a superuser's that writes whenever it is read.
 const TRAP: &str = "create table caught (id int); grant all on caught to app; create type odd as (n bigint); \
     create function spring(odd) returns bigint language sql volatile as 'insert into public.caught values (1) returning 1'; \

@@ -10,13 +10,46 @@ fn many_messages_keep_the_summary_small() {
         .run()
         .succeeds()
         .applied(["0001_a"])
-        .says("notice: row 1\n")
-        .says("notice: row 1000\n")
+        .says("  0001_a: notice: row 1\n")
+        .says("  0001_a: notice: row 1000\n")
         .summary("NOTICE: row 1000")
         .summary("The newest 50; the log has all.");
     assert_eq!(done.summary.matches("NOTICE: row").count(), 50);
     assert!(done.summary.len() < 8 << 10, "{} bytes", done.summary.len());
     done.done();
+}
+
+/// All are sent before the first is answered.
+#[test]
+fn each_message_stands_under_its_own_file() {
+    let lab = Lab::new();
+    let name = |number: usize| format!("000{number}_n");
+    let files = (1..=5).fold(Action::new(&lab), |step, number| {
+        let text = format!("do $$ begin raise notice 'I am file {number}'; end $$;");
+        step.file(&format!("migrations/{}.sql", name(number)), text)
+    });
+    let in_pieces = "do $$ begin raise notice 'I copy'; end $$; create table t (a int);\ncopy t from stdin;\n1\n\\.\n";
+    let alone = "-- no-transaction\ndo $$ begin raise notice 'I am alone'; end $$;\n";
+    let step = files.file("migrations/0006_n.sql", in_pieces).file("migrations/0007_n.sql", alone);
+    let step = step.file("migrations/0008_n.sql", "do $$ begin raise notice 'I am the last'; end $$;");
+    let step = step.file("db/after.sql", "do $$ begin raise notice 'I come after'; end $$;");
+    let told = step.file(".github/bastion-migrate.yml", "after: [{ sql: db/after.sql }]").run().succeeds();
+    let all: Vec<String> = (1..=8).map(name).collect();
+    let mut told = told.applied(all.iter().map(String::as_str));
+    let says = ["I am file 1", "I am file 2", "I am file 3", "I am file 4", "I am file 5", "I copy", "I am alone"];
+    for (name, text) in all.iter().zip(says.into_iter().chain(["I am the last"])) {
+        let within = told.log.split(&format!("  applying {name}\n")).nth(1).unwrap_or_default();
+        let within = within.split(&format!("  applied {name} (")).next().unwrap_or_default().to_owned();
+        assert!(within.contains(&format!("  {name}: notice: {text}\n")), "{name}: {}", told.log);
+        assert_eq!(told.log.matches(text).count(), 1, "{text}: {}", told.log);
+        let escaped = name.replace('_', "\\_");
+        told = told.summary(&format!("- <code>migrations/{escaped}.sql</code> NOTICE: {text}\n"));
+    }
+    let report: serde_json::Value = serde_json::from_str(&told.outputs["report"]).unwrap();
+    let files: Vec<&str> =
+        report["notices"].as_array().unwrap().iter().map(|one| one["file"].as_str().unwrap()).collect();
+    assert_eq!((files.len(), files[4], files[8]), (9, "migrations/0005_n.sql", "db/after.sql"));
+    told.says("  db/after.sql: notice: I come after\n").done();
 }
 
 #[test]

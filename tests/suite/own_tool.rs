@@ -66,6 +66,53 @@ fn a_tool_is_added_by_one_file() {
     let back = shop(&lab, &server).input("command", "rollback").input("target", "1").run();
     back.succeeds().pending(["3", "2"]).says("rolled back 3").says("Rolled back 2 migrations").done();
     assert_eq!(lab.database.sql("select version from schema_migrations"), "1");
+    let again = shop(&lab, &server).input("command", "rollback").input("target", "1").run().nothing_to_do();
+    again.says("Nothing is to be rolled back").never_says("Nothing is pending").done();
+    let told = shop(&lab, &server).input("command", "status").run().pends().pending(["2", "3"]);
+    told.summary("### Applied\n\n| Migration | |\n|---|---|\n| 1 | |\n").done();
+}
+
+/// What the plan has is not told a second time as the list, nor what has begun a second time as applied.
+#[test]
+fn each_migration_is_told_once_in_the_plan_and_once_as_it_goes_on() {
+    let lab = Lab::new();
+    let server = server(&lab);
+    let told = shop(&lab, &server).run().succeeds().applied(["1", "2", "3"]);
+    for number in 1..=3 {
+        for (line, count) in [
+            (format!("  | open {number}\n"), 0),
+            (format!("  | up {number}\n"), 0),
+            (format!("  pending {number}\n"), 1),
+            (format!("  begun {number}\n"), 1),
+            (format!("  applied {number}\n"), 0),
+        ] {
+            assert_eq!(told.log.matches(&line).count(), count, "{line}: {}", told.log);
+        }
+    }
+    told.says("  applied 3 migrations of those begun above\n").done();
+}
+
+#[test]
+fn of_a_tool_that_says_very_much_the_log_has_the_beginning_and_a_count() {
+    let lab = Lab::new();
+    let server = server(&lab);
+    let mind = r#"[ "$1" != up ] || seq 200000"#;
+    let told = shop(&lab, &server).input("env", format!("MIND={mind}")).run().succeeds().applied(["1", "2", "3"]);
+    let told = told.says("  | 20000\n").never_says("  | 20001\n").says("  … and 180,000 more lines of it");
+    assert!(told.outputs["report"].contains("\"skipped\":180000"), "{}", told.outputs["report"]);
+    told.says("begun 3").done();
+}
+
+/// Times are those of the looking, not those of the tool.
+#[test]
+fn a_time_on_the_server_that_is_only_the_pause_between_two_looks_is_not_told() {
+    let lab = Lab::new();
+    let server = server(&lab);
+    let told = shop(&lab, &server).run().succeeds().applied(["1", "2", "3"]);
+    let applied: serde_json::Value = serde_json::from_str(&told.outputs["applied"]).unwrap();
+    assert!(applied.as_array().unwrap().iter().all(|one| one["took_ms"].is_null()), "{applied}");
+    assert!(!told.summary.contains("gantt"), "{}", told.summary);
+    told.done();
 }
 
 #[test]

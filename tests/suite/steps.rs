@@ -54,6 +54,20 @@ fn a_file_of_sql_that_fails_is_told_with_its_place_and_nothing_is_migrated() {
     assert_eq!(lab.database.contents(), "");
 }
 
+/// The server gives a position for what it can't parse or name, and for nothing else.
+#[test]
+fn a_file_of_sql_that_fails_is_told_with_its_line_whatever_the_error() {
+    let lab = Lab::new();
+    let text = "create table a (n int check (n > 0));\n\ndo $$\nbegin\n  raise exception 'not today';\nend $$;\n";
+    let told = sql(&lab, "before: [{ sql: db/a.sql }]").file("db/a.sql", text).run();
+    told.fails("statement-failed", 6).annotation("db/a.sql", 5, "not today").says("db/a.sql:5:3").done();
+    let text = "create table a (n int check (n > 0));\n\ninsert into a values (0);\n";
+    let told = sql(&lab, "before: [{ sql: db/a.sql }]").file("db/a.sql", text).run();
+    let told = told.fails("statement-failed", 6).annotation("db/a.sql", 3, "violates check constraint");
+    told.says("error[statement-failed] before: ").says("what it did was rolled back, unless it commits").done();
+    assert_eq!(lab.database.contents(), "");
+}
+
 #[test]
 fn a_file_of_sql_that_does_not_end_its_transaction_has_failed() {
     let lab = Lab::new();
@@ -115,7 +129,7 @@ fn what_a_command_before_has_migrated_is_not_pending() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database);
     let told = django(&lab, &server, "before: [{ run: python manage.py migrate --noinput }]").run();
-    told.nothing_to_do().says("Applying carriers.0001_initial... OK").done();
+    told.nothing_to_do().says("begun carriers.0001_initial\n").done();
 }
 
 #[test]
@@ -152,4 +166,34 @@ fn an_optional_step_that_fails_is_told_and_the_run_goes_on() {
     let applied: Vec<String> = told.listed("applied");
     let told = told.succeeds().applied(applied.iter().map(String::as_str)).warning("ended with code 1");
     told.summary("| before | Cache | **failed** |").done();
+}
+
+/// Beside the migration there is no ledger that could say anything.
+#[test]
+fn a_step_after_the_migration_fails_in_its_own_stage_and_words() {
+    let lab = Lab::new();
+    let server = Server::with_project(&lab.database);
+    let steps = "after: [{ name: Warm, executor: server, run: 'echo cold; false', optional: true }]";
+    let told = django(&lab, &server, steps).run();
+    let applied: Vec<String> = told.listed("applied");
+    let told = told.succeeds().applied(applied.iter().map(String::as_str)).warning("tool-failed in after");
+    let told = told.says("warning[tool-failed] after: cold").says("fix: see the command's own words above\n");
+    told.never_says("is in its ledger").done();
+}
+
+#[test]
+fn steps_in_place_of_the_migration_run_if_something_is_pending_or_if_they_say_always() {
+    let lab = Lab::new();
+    let server = Server::with_project(&lab.database);
+    let steps = "steps: [{ name: Migrate, run: python manage.py migrate --noinput }, { name: Seed, run: echo sown }, \
+        { name: Tell, run: echo told, when: always }]";
+    let told = django(&lab, &server, steps).run();
+    let applied: Vec<String> = told.listed("applied");
+    let told = told.succeeds().applied(applied.iter().map(String::as_str)).says("| sown\n").says("| told\n");
+    told.done();
+    let told = django(&lab, &server, steps).run().nothing_to_do().never_says("| sown").says("| told\n");
+    told.summary("| migrate | Migrate | not run |").summary("| migrate | Tell | done |").done();
+    let steps = steps.replace(", when: always", "");
+    let told = django(&lab, &server, &steps).run().nothing_to_do().never_says("| told");
+    told.says("Nothing is pending").done();
 }

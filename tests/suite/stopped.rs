@@ -99,7 +99,9 @@ fn in_a_long_statement() {
         let running = one(&lab, "create table gone ();\nselect pg_sleep(60);\n").start();
         wait_for_statement(&lab, "%pg_sleep%", "Timeout");
         way.stop(&running);
-        let told = running.finish().fails("cancelled", 130).pending(["0001_one"]).summary("ancelled");
+        let told = running.finish().fails("cancelled", 130).pending(["0001_one"]).summary("</code> | cancelled |");
+        let told = told.says("cancelled 0001_one\n").never_says("failed 0001_one");
+        assert!(told.outputs["report"].contains("\"fate\":\"cancelled\""), "{}", told.outputs["report"]);
         told.within(BUDGET).done();
         assert_eq!(lab.database.sql("select to_regclass('gone')"), "");
         assert_eq!(lab.database.sql("select count(*) from bastion_migrate.ledger"), "0");

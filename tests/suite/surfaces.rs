@@ -123,9 +123,12 @@ fn a_secret_is_hidden_whatever_language_wrote_it() {
     let notices: String = forms.iter().map(says).collect();
     let told = Action::new(&lab).env("RUNNER_DEBUG", "1").file("migrations/0001_notices.sql", notices).run();
     for (name, form) in &forms {
-        let line =
-            told.log.lines().find(|line| line.starts_with(&format!("  notice: by {name}: "))).expect("it is told");
-        let left = line.split(": ").nth(2).expect("it is behind its name").replace("***", "");
+        let line = told
+            .log
+            .lines()
+            .find(|line| line.starts_with(&format!("  0001_notices: notice: by {name}: ")))
+            .expect("it is told");
+        let left = line.split(": ").nth(3).expect("it is behind its name").replace("***", "");
         assert!(left.len() * 3 < form.len(), "{name}: {line}");
     }
     told.succeeds().applied(["0001_notices"]).done();

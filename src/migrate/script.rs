@@ -1,0 +1,28 @@
+//! A file of SQL that is no migration: one message, as psql sends what follows its `-c`.
+
+use super::{
+    answer::{Outcome, outcome},
+    blame,
+    locate::Source,
+    span::Span,
+    split::spans,
+};
+use crate::{fault::Fault, postgres::fault::statement};
+use tokio_postgres::Client;
+
+/// Runs the text to its end.
+///
+/// # Errors
+/// What the server says of it, at its place.
+pub async fn run(client: &Client, source: Source<'_>) -> Result<(), Fault> {
+    let fault = |error| statement(&error).in_file(source.file());
+    let stream = client.simple_query_raw(source.text).await.map_err(fault)?;
+    let Outcome { completed, error } = outcome(Box::pin(stream)).await;
+    let Some(error) = error else { return Ok(()) };
+    let whole = Span::whole(source.text);
+    let place = error.as_db_error().map(|server| {
+        let failing = spans(source, whole).nth(completed);
+        blame::place(server, source, whole, failing)
+    });
+    Err(statement(&error).in_file(place.unwrap_or_else(|| source.file())))
+}

@@ -1,0 +1,89 @@
+//! What the report has of each stage, migration, step and message.
+
+use crate::{
+    fault::Stage,
+    run::event::{MigrationId, StepFate, StepId},
+};
+
+/// A stage and its time.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct StageTime {
+    /// Which.
+    pub stage: Stage,
+    /// Milliseconds since the run began.
+    pub started_ms: u64,
+    /// Milliseconds; absent while it runs and when it did not end well.
+    pub took_ms: Option<u64>,
+}
+
+/// What became of one migration of the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// Not begun.
+    Pending,
+    /// Begun.
+    Running,
+    /// Committed with its ledger row.
+    Applied,
+    /// Taken back.
+    RolledBack,
+    /// Failed.
+    Failed,
+    /// Stopped with the run, and taken back.
+    Cancelled,
+    /// Nobody knows.
+    InDoubt,
+}
+
+/// One migration of the plan.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct MigrationReport {
+    /// Which.
+    #[serde(flatten)]
+    pub id: MigrationId,
+    /// What became of it.
+    pub fate: Fate,
+    /// Milliseconds since the run began.
+    pub started_ms: Option<u64>,
+    /// Milliseconds on the server.
+    pub took_ms: Option<u64>,
+}
+
+impl MigrationReport {
+    pub(super) fn pending(id: &MigrationId) -> Self {
+        Self { id: id.clone(), fate: Fate::Pending, started_ms: None, took_ms: None }
+    }
+}
+
+/// What became of one step.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct StepReport {
+    /// Which.
+    #[serde(flatten)]
+    pub id: StepId,
+    /// What became of it.
+    pub fate: StepFate,
+    /// Milliseconds since the run began.
+    pub started_ms: Option<u64>,
+    /// Milliseconds.
+    pub took_ms: Option<u64>,
+}
+
+impl StepReport {
+    pub(super) fn not_run(id: &StepId) -> Self {
+        Self { id: id.clone(), fate: StepFate::NotRun, started_ms: None, took_ms: None }
+    }
+}
+
+/// What the server said on the way. Hostile text.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct NoticeReport {
+    /// `NOTICE`, `WARNING`, …
+    pub severity: String,
+    /// The message.
+    pub text: String,
+    /// The file that it is about, if it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+}
