@@ -51,14 +51,14 @@ impl Pins {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            match line.parse() {
-                Ok(entry) => entries.push(entry),
-                Err(_) if line.starts_with("@revoked") => {
+            match entry(&line) {
+                Some(entry) => entries.push(entry),
+                None if line.starts_with("@revoked") => {
                     let cause = format!("line {number} of `ssh-known-hosts` revokes a key and can't be read");
                     let fix = "correct the line, or remove it: what it revokes would be let pass without a word";
                     return Err(Fault::new(Code::PinInvalid, cause).fix(fix));
                 }
-                Err(_) => {
+                None => {
                     unreadable.push(number);
                     first.get_or_insert((number, line));
                 }
@@ -248,6 +248,13 @@ fn key_type_of(algorithm: &str) -> &str {
     if algorithm.starts_with("rsa-sha2-") { "ssh-rsa" } else { algorithm }
 }
 
+/// Reads a line. The library overlooks a wrong length before the bytes of a key, which then is not the key that was written.
+fn entry(line: &str) -> Option<Entry> {
+    let entry: Entry = line.parse().ok()?;
+    let is_written = line.split(' ').any(|word| STANDARD.decode(word).is_ok_and(|written| written == blob(&entry)));
+    is_written.then_some(entry)
+}
+
 fn blob(entry: &Entry) -> Vec<u8> {
     entry.public_key().to_bytes().unwrap_or_default()
 }
@@ -282,6 +289,13 @@ mod tests {
     const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJDhP3xUi1rTqqeTRlLn/ej+sooQORsCEql1Pfb9JfEA";
     const ECDSA: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBE9onSEKriV3o/4W+U85Mfb6neFc0XPYoA+AKejjE8i5WRehDVPoUxMkZxsgBfDKqX7FP2T+RMFI4cWHIkAHIEI=";
     const HASHED: &str = "|1|rn9lR0bCIInuoKw69WC+0uzInYk=|/g9gXH75L5eqIqdA12qNEp4Vh7k=";
+
+    #[test]
+    fn a_key_of_a_wrong_length_is_no_key() {
+        for line in [format!("h {}", KEY.replace("AAAAIJA", "AAAAMJA")), format!("h {KEY}AAAA")] {
+            assert_eq!(Pins::read(Some(&line), None).err().map(|fault| fault.code), Some(Code::PinInvalid), "{line}");
+        }
+    }
 
     fn hop(host: &str, port: u16) -> Hop {
         Hop { host: host.to_owned(), port, user: "deploy".to_owned() }
