@@ -83,7 +83,9 @@ fn step<'a>(lab: &'a Lab, migrations: &BTreeMap<String, String>) -> Action<'a> {
 /// A file that builds an index while an older transaction is open, which ends once it has been named.
 fn behind_a_report(lab: &Lab, migrations: &BTreeMap<String, String>) -> Finished {
     let report = Session::open(&lab.database.url().parse().expect("a URL")).expect("a session");
-    report.sql("set application_name = 'monthly report'; begin; update customers set email = email");
+    for statement in ["set application_name = 'monthly report'", "begin", "update customers set email = email"] {
+        report.sql(statement);
+    }
     let running = step(lab, migrations).file(&format!("migrations/{INDEX}.sql"), BUILD).start();
     running.wait_for_line("held up by pid ", PATIENCE);
     running.wait_for_line("waiting for writers before build", PATIENCE);

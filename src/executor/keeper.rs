@@ -45,9 +45,19 @@ pub(super) struct Keeper<'a> {
     /// Whether the session has not answered in time.
     silent: Cell<bool>,
     /// Who watches, once somebody does: it goes on from one try to the next.
-    guard: RefCell<Option<Rc<Guard>>>,
+    guard: RefCell<Watcher>,
     /// Which ledgers there are, as the database told it last.
     pub(super) found: Vec<Vec<Option<String>>>,
+}
+
+/// Who watches.
+#[derive(Debug, Default)]
+enum Watcher {
+    #[default]
+    NotYet,
+    There(Rc<Guard>),
+    /// There is no connection for it, and that is told.
+    Nobody,
 }
 
 impl<'a> Keeper<'a> {
@@ -126,6 +136,13 @@ impl<'a> Keeper<'a> {
         self.session.as_ref()
     }
 
+    /// Has somebody there who watches, before there is something to see: a tool's first waits are short.
+    pub(super) async fn look_out(&self, reach: &Reach) {
+        if self.session.is_some() {
+            drop(self.guard(reach).await);
+        }
+    }
+
     /// Resolves when the lock is lost, and tells meanwhile who blocks whom. Without a database there is nothing to lose.
     pub(super) async fn watch(&self, reach: &Reach, pids: impl Fn() -> Vec<i32>, lookout: &Lookout) -> Fault {
         let Some(session) = &self.session else { return std::future::pending().await };
@@ -147,9 +164,11 @@ impl<'a> Keeper<'a> {
 
     /// A run without a guard is still a run.
     async fn guard(&self, reach: &Reach) -> Option<Rc<Guard>> {
-        let there = self.guard.borrow().clone().filter(|guard| !guard.is_closed());
-        if there.is_some() {
-            return there;
+        match &*self.guard.borrow() {
+            Watcher::NotYet => {}
+            Watcher::Nobody => return None,
+            Watcher::There(guard) if guard.is_closed() => {}
+            Watcher::There(guard) => return Some(Rc::clone(guard)),
         }
         let name = lock::watch_name(self.runner);
         // Where both sessions are not answered any more, the one with the lock decides, and says so first.
@@ -157,11 +176,12 @@ impl<'a> Keeper<'a> {
         match Guard::connect(reach, self.settings.database.as_ref()?, &name, wait, &self.events).await {
             Ok(guard) => {
                 let guard = Rc::new(guard);
-                self.guard.replace(Some(Rc::clone(&guard)));
+                self.guard.replace(Watcher::There(Rc::clone(&guard)));
                 Some(guard)
             }
             Err(fault) => {
                 self.events.tell(Event::Warning(fault.detail("so nobody watches who blocks whom during this run")));
+                self.guard.replace(Watcher::Nobody);
                 None
             }
         }
@@ -271,7 +291,9 @@ impl<'a> Keeper<'a> {
 
     /// Closes the session; the lock goes with it.
     pub(super) async fn close(self) {
-        if let Some(guard) = self.guard.take().and_then(Rc::into_inner) {
+        if let Watcher::There(guard) = self.guard.take()
+            && let Some(guard) = Rc::into_inner(guard)
+        {
             guard.close().await;
         }
         if let Some(session) = self.session {

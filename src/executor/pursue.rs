@@ -72,6 +72,7 @@ async fn tries(sites: &mut Sites<'_>, keeper: &mut Keeper<'_>, errand: Errand<'_
     let ladder = Ladder { top: sites.settings.safety.lock_timeout, retries: errand.retries };
     let lookout = Lookout::default();
     let broken = keeper.invalid_indexes().await?;
+    keeper.look_out(sites.reach()?).await;
     let (mut course, mut unheard) = (Course { attempt: 0, patience: Patience::Limited, broken }, 0);
     loop {
         let lock_timeout = begin_try(&lookout, ladder, &course);
