@@ -121,10 +121,10 @@ impl Process {
                 let teller = teller.get_or_init(|| self.nameless());
                 app::unasked(stop, &self.desk(teller), &self.runner, watch).await
             }
-            (Some(Request::Print { text }), _) => {
+            (Some(Request::Print { text, exit }), _) => {
                 // Who closed the pipe does not want to read it.
                 drop(std::io::stdout().write_all(text.as_bytes()));
-                0
+                exit
             }
             (Some(Request::Sweep(runner)), _) => {
                 let log = Log::new(&runner, self.screen, &[], &self.flow);

@@ -5,7 +5,7 @@ use crate::{
     run::event::{Event, Events},
     ssh::{self, Route, Tunnel},
 };
-use std::{io::ErrorKind, time::Duration};
+use std::{io::ErrorKind, net::IpAddr, time::Duration};
 use tokio::{
     net::{TcpStream, lookup_host},
     time::timeout,
@@ -31,6 +31,18 @@ const DIRECT_TIMEOUT: Duration = Duration::from_secs(30);
 const DIRECT_FIX: &str = "check host and port of the database; without `ssh-host` the connection is made directly from here, so set \
     `ssh-host` if the database is behind a bastion";
 
+const LOOPBACK_BEHIND_BASTION: &str = "set the database's host to the name or the address by which the bastion knows it; if PostgreSQL runs \
+    on the bastion itself, see that it listens on this port there";
+
+const LOOPBACK_HERE: &str = "for a service container set the host to its name under `services:` (as in `postgres`), the port to the one inside \
+    (5432), and `database-sslmode: disable`; for a database behind a bastion set `ssh-host`, and the host as the bastion knows it";
+
+/// Whether a host is the machine, or the container, from which it is connected to.
+#[must_use]
+pub fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 impl Reach {
     /// Opens the way.
     ///
@@ -52,6 +64,21 @@ impl Reach {
             Self::Tunnel(tunnel) => tunnel.open(host, port).await.map(Either::Right),
             Self::Direct => dial(host, port).await.map(Either::Left),
         }
+        .map_err(|fault| match fault.code {
+            Code::DatabaseRefused if is_loopback(host) => self.own_machine(fault),
+            _ => fault,
+        })
+    }
+
+    /// A host that is somebody else's own machine is the usual reason why nobody listens there.
+    fn own_machine(&self, fault: Fault) -> Fault {
+        let (whose, fix) = match self {
+            Self::Tunnel(_) => ("seen through the bastion, that is the bastion itself", LOOPBACK_BEHIND_BASTION),
+            Self::Direct => {
+                ("that is where bastion-migrate itself runs: in a workflow its own container", LOOPBACK_HERE)
+            }
+        };
+        Fault { cause: format!("{}; {whose}", fault.cause), ..fault }.fix(fix)
     }
 
     /// The SSH connection, if there is one.

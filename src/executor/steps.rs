@@ -80,6 +80,11 @@ pub(super) async fn health(sites: &Sites<'_>, health: &Health) -> Result<(), Fau
                 Fault::new(Code::Unhealthy, format!("`{}` had no answer in {} s", line.shown(), limit.as_secs()))
             }
         };
+        // What is not there does not become well.
+        if fault.code == Code::ToolMissing {
+            let cause = format!("`{}` (`health`) can't be asked: {}", line.shown(), fault.cause);
+            return Err(Fault { cause, ..fault });
+        }
         if asked == *retries {
             let cause = format!("`{}` is not well after {} questions: {}", line.shown(), asked + 1, fault.cause);
             return Err(fault

@@ -19,10 +19,10 @@ impl Address {
             Some((user, server)) => (Some(user), server),
             None => (None, text),
         };
-        let (host, port) = split_port(server)?;
-        let port = port.map(value::port).transpose()?;
+        let (host, port) = split_port(server).map_err(|misfit| meant(text).unwrap_or(misfit))?;
+        let port = port.map(value::port).transpose().map_err(|misfit| meant(text).unwrap_or(misfit))?;
         if !user.is_none_or(is_word) || !is_host(host) {
-            return Err(unreadable());
+            return Err(meant(text).unwrap_or_else(unreadable));
         }
         Ok(Self { user: user.map(ToOwned::to_owned), host: host.to_owned(), port })
     }
@@ -33,6 +33,45 @@ fn unreadable() -> Misfit {
         "is not the address of a server",
         "`host`, `host:port` or `user@host:port`, without a scheme; an IPv6 address in brackets: `[2001:db8::1]:22`",
     )
+}
+
+/// What was pasted along with an address, and the address alone.
+fn meant(text: &str) -> Option<Misfit> {
+    let (cause, rest) = surplus(text.trim())?;
+    // What is left may have a surplus of its own, as in `https://host/`.
+    let rest = surplus(&rest).map_or(rest, |(_, rest)| rest);
+    Address::parse(&rest).ok().map(|address| Misfit::new(cause, format!("`{address}`")))
+}
+
+fn surplus(text: &str) -> Option<(&'static str, String)> {
+    if let Some((scheme, rest)) = text.split_once("://") {
+        let server = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+        // The port of a web page is not sshd's.
+        let server = if scheme == "ssh" { server } else { server.split(':').next().unwrap_or(server) };
+        return Some(("is a URL, not the address of a server", server.to_owned()));
+    }
+    if let Some(rest) = text.strip_prefix("ssh ").map(str::trim).filter(|rest| !rest.contains(char::is_whitespace)) {
+        return Some(("is a command, not the address of a server", rest.to_owned()));
+    }
+    if let Some((_, rest)) = text.split_once('=').filter(|(name, _)| is_variable(name)) {
+        return Some(("is a whole line, not the address of a server", rest.trim_matches(['"', '\'']).to_owned()));
+    }
+    if let Some((server, _)) = text.split_once('/') {
+        return Some(("has a path behind the server", server.to_owned()));
+    }
+    if let Some((user, host)) = text.split_once('@')
+        && let Some((one, other)) = host.split_once('@')
+        && one.split(':').next() == other.split(':').next()
+    {
+        return Some(("names its host twice", format!("{user}@{other}")));
+    }
+    let (rest, last) = text.rsplit_once(':')?;
+    let (_, port) = rest.rsplit_once(':')?;
+    (port == last && !rest.starts_with('[')).then(|| ("names its port twice", rest.to_owned()))
+}
+
+fn is_variable(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
 }
 
 fn split_port(server: &str) -> Result<(&str, Option<&str>), Misfit> {
@@ -108,6 +147,22 @@ mod tests {
         let address = Address::parse("ops@[2001:db8::1]:2222").unwrap();
         assert_eq!((address.host.as_str(), address.port), ("2001:db8::1", Some(2222)));
         assert_eq!(Address::parse("[::1]").unwrap().port, None);
+    }
+
+    #[test]
+    fn what_was_pasted_along_is_told_with_the_address_alone() {
+        for (text, alone) in [
+            ("https://h.example/", "`h.example`"),
+            ("https://h.example:8443/a?b", "`h.example`"),
+            ("ssh://ops@h.example:2222", "`ops@h.example:2222`"),
+            ("h.example/", "`h.example`"),
+            ("ssh ops@h.example", "`ops@h.example`"),
+            ("DEV_HOST=h.example", "`h.example`"),
+            ("ops@h.example@h.example", "`ops@h.example`"),
+            ("h.example:2222:2222", "`h.example:2222`"),
+        ] {
+            assert_eq!(Address::parse(text).unwrap_err().fix, alone, "{text}");
+        }
     }
 
     #[test]

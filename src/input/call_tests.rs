@@ -86,7 +86,8 @@ fn a_database_of_which_something_is_said_is_read_as_ever() {
     for half in [("DATABASE_NAME", "shop"), ("DATABASE_SSLMODE", "require"), ("DATABASE_PASSWORD", "secret")] {
         told(&[], &[SERVER, &[half]], &["`database-host`"]);
     }
-    for other in [&[("INPUT_COMMAND", "tunnel")][..], IMAGE, &[("INPUT_EXECUTOR", "sql")]] {
+    let bare = [("INPUT_EXECUTOR", ""), ("INPUT_TOOL", "")];
+    for other in [&[("INPUT_COMMAND", "tunnel"), bare[0], bare[1]][..], IMAGE, &bare] {
         told(&[], &[SERVER, other], &["`database-url` has no value"]);
     }
 }
@@ -167,31 +168,106 @@ fn steps_leave_what_they_do_not_say_to_the_inputs() {
 
 #[test]
 fn a_place_has_settings_only_if_something_runs_there() {
-    let own = [("INPUT_WORKING-DIRECTORY", "/app"), ("INPUT_SETUP", "cd /srv")];
-    let of = |base: &[(&str, &str)], before| settings(&[], &[ENOUGH, base, &own, &[("INPUT_BEFORE", before)]]);
+    const DIRECTORY: &[(&str, &str)] = &[("INPUT_WORKING-DIRECTORY", "/app")];
+    const SETUP: &[(&str, &str)] = &[("INPUT_SETUP", "cd /srv")];
+    let of =
+        |env: &[&[(&str, &str)]], before| settings(&[], &[&[ENOUGH], env, &[&[("INPUT_BEFORE", before)]]].concat());
     let begins = |settings: &Settings| {
         let image = settings.image.as_ref().map(|image| image.working_directory.clone());
         (image, settings.server.as_ref().map(|server| server.working_directory.clone()))
     };
     let app = Some("/app".to_owned());
     assert_eq!(begins(&of(&[], "[]")), (None, None));
-    assert_eq!(begins(&of(&[], "[ { run: x, executor: server } ]")), (None, Some(None)));
+    assert_eq!(begins(&of(&[SETUP], "[ { run: x, executor: server } ]")), (None, Some(None)));
     assert_eq!(begins(&of(&[], "[ { run: x, executor: image, image: cli } ]")), (Some(None), None));
-    assert_eq!(begins(&of(IMAGE, "[]")), (Some(app.clone()), None));
-    let both = of(IMAGE, "[ { run: x, executor: server } ]");
+    assert_eq!(begins(&of(&[IMAGE, DIRECTORY], "[]")), (Some(app.clone()), None));
+    let both = of(&[IMAGE, DIRECTORY, SETUP], "[ { run: x, executor: server } ]");
     assert_eq!(begins(&both), (Some(app.clone()), Some(None)));
     assert_eq!(both.server.unwrap().setup, "cd /srv");
-    assert_eq!(begins(&of(SERVER, "[ { run: x, executor: image, image: cli } ]")), (Some(None), Some(app)));
+    let server = of(&[SERVER, DIRECTORY, SETUP], "[ { run: x, executor: image, image: cli } ]");
+    assert_eq!(begins(&server), (Some(None), Some(app)));
 }
 
 #[test]
-fn what_has_no_effect_is_a_warning() {
-    let warnings = |env: &[(&str, &str)]| -> Vec<String> {
-        run(&[], &[ENOUGH, env]).warnings.into_iter().map(|fault| fault.cause).collect()
+fn what_does_not_count_is_refused_with_what_to_set() {
+    let refused = |env: &[&[(&str, &str)]], cause: &str, fix: &str| {
+        let fault = only_fault(&[], &[&[ENOUGH], env].concat());
+        assert!(fault.cause.contains(cause) && fault.fix.contains(fix), "{fault:#?}");
     };
-    assert!(warnings(&[("INPUT_SETUP", "cd x")])[0].starts_with("`setup` has no effect"));
-    assert!(warnings(&[("INPUT_WORKING-DIRECTORY", "/x")])[0].starts_with("`working-directory` has no effect"));
-    assert!(warnings(&[("INPUT_SETUP", "cd x"), ("INPUT_AFTER", "[ { run: x, executor: server } ]")]).is_empty());
+    let tool = ("INPUT_TOOL", "django");
+    let why = "`tool` (from the workflow's `with:`) has no effect because `executor` has no value";
+    refused(
+        &[&[tool]],
+        why,
+        "set `executor: image` and `image` (the app's own image), or `executor: server`; or remove `tool`",
+    );
+    let all = [tool, ("INPUT_COMMAND-PREFIX", "uv run"), ("INPUT_IMAGE", "app"), ("INPUT_ENV", "A=b")];
+    refused(&[&all], "`tool`, `command-prefix`, `env` and `image`", "set `executor: image`; or remove");
+    refused(&[&[("INPUT_EXECUTOR", "sql"), tool]], "has no effect with `executor: sql`", "`executor: server`");
+    refused(
+        &[&[("INPUT_SETUP", "cd x")]],
+        "`setup`",
+        "set `executor: server`, with `tool` or `run`; or remove `setup`",
+    );
+    refused(&[IMAGE, &[("INPUT_SETUP", "cd x")]], "nothing runs on a server", "or set `executor: server`");
+    refused(&[SERVER, &[("INPUT_MEMORY", "1g")]], "nothing runs in an image", "or set `executor: image`");
+    refused(&[IMAGE, &[("INPUT_GAPS", "refuse")]], "`gaps`", "or set `executor: sql`");
+    refused(&[SERVER, &[("INPUT_COMMAND", "tunnel")]], "`executor` and `tool`", "set `command: migrate`");
+    let digest = format!("sha256:{}", "a".repeat(64));
+    refused(
+        &[&[("INPUT_COMMAND", "plan"), ("INPUT_EXPECT-PLAN", &digest)]],
+        "which only looks",
+        "remove `expect-plan`",
+    );
+    let back = [("INPUT_COMMAND", "rollback"), ("INPUT_TARGET", "shop zero"), ("INPUT_RUN", "./up")];
+    refused(&[IMAGE, &back], "`run`", "a recipe of your own in `tool`");
+    let waits = only_fault(&[], &[SERVER, &[("INPUT_WAIT-TIMEOUT", "2m")]]);
+    assert!(waits.cause.contains("no database is given"), "{waits:?}");
+    let direct = only_fault(&["--keepalive", "5s"], &[DATABASE]);
+    assert!(direct.cause.contains("although `keepalive` (from the command line) has one"), "{direct:?}");
+}
+
+#[test]
+fn what_a_step_or_another_command_counts_is_let_be() {
+    let on_server =
+        [("INPUT_SETUP", "cd x"), ("INPUT_ENV", "A=b"), ("INPUT_AFTER", "[ { run: x, executor: server } ]")];
+    settings(&[], &[ENOUGH, &on_server]);
+    let in_image = [("INPUT_MEMORY", "1g"), ("INPUT_HEALTH", "{ run: x, executor: image, image: cli }")];
+    settings(&[], &[ENOUGH, &in_image]);
+    // One step may be the plan of a pull request and the migration of a push.
+    settings(&["plan"], &[ENOUGH, IMAGE, &[("INPUT_RUN", "./up"), ("INPUT_LOCK-WAIT", "10m"), ("INPUT_RETRIES", "7")]]);
+    // A variable may be another step's, and the file is for every command.
+    settings(&[], &[ENOUGH, &[("REGISTRY_USERNAME", "robot"), ("REGISTRY_PASSWORD", "secret")]]);
+    let (_workspace, path) = workspace("{ defaults: { executor: image, image: app, tool: django, lock-wait: 1m } }");
+    settings(&["tunnel"], &[ENOUGH, &[("GITHUB_WORKSPACE", &path)]]);
+}
+
+#[test]
+fn what_the_file_says_counts_or_is_refused_too() {
+    let (_workspace, path) =
+        workspace("{ defaults: { tool: django }, environments: { dev: { executor: image, image: i }, prod: } }");
+    let of = |environment| [("GITHUB_WORKSPACE", path.as_str()), ("INPUT_ENVIRONMENT", environment)];
+    settings(&[], &[ENOUGH, &of("dev")]);
+    let fault = only_fault(&[], &[ENOUGH, &of("prod")]);
+    assert!(fault.cause.contains("`tool` (from `.github/bastion-migrate.yml`)"), "{fault:?}");
+    assert!(fault.fix.contains("stands under these"), "{fault:?}");
+    let fault = only_fault(&[], &[ENOUGH, &of("")]);
+    assert!(
+        fault.cause.contains("`environment` has no value") && fault.cause.contains("`dev` and `prod`"),
+        "{fault:?}"
+    );
+}
+
+#[test]
+fn what_is_handed_on_must_be_there() {
+    let own =
+        [("INPUT_PASS-ENV", "SECRET_KEY, EMPTY, THERE"), ("EMPTY", ""), ("THERE", "x"), ("INPUT_ENVIRONMENT", "dev")];
+    let fault = only_fault(&[], &[SERVER, &own]);
+    assert_eq!(fault.code, Code::InputMissing);
+    assert!(fault.cause.contains("names `SECRET_KEY` and `EMPTY`, which have no value"), "{fault:?}");
+    assert!(fault.detail[0].contains("`DEV_SECRET_KEY` and `SECRET_KEY`"), "{fault:?}");
+    let pasted = only_fault(&[], &[SERVER, &[("INPUT_PASS-ENV", "hunter2hunter2")]]);
+    assert!(!format!("{pasted:?}").contains("hunter2"), "{pasted:?}");
 }
 
 #[test]
@@ -286,7 +362,7 @@ fn lists_are_yaml_in_a_workflow_and_win_over_the_file() {
 fn what_is_passed_on_is_the_environments_own() {
     let own = [
         ("INPUT_ENVIRONMENT", "uat2-backend"),
-        ("INPUT_PASS-ENV", "SECRET_KEY DJANGO_SETTINGS_MODULE LANG NONE"),
+        ("INPUT_PASS-ENV", "SECRET_KEY DJANGO_SETTINGS_MODULE LANG"),
         ("UAT_SECRET_KEY", "uat-secret-key"),
         ("PROD_SECRET_KEY", "prod-secret-key"),
         ("SECRET_KEY", "plain-secret-key"),
@@ -373,11 +449,10 @@ fn what_is_missing_is_told_with_the_names_that_were_looked_for() {
     // Without an environment there are no other names than those of the page.
     assert!(!only_fault(&[], &[]).detail.join("\n").contains("looked for"));
     let half = [("DEV_HOST", "h"), ("DEV_DATABASE_URL", "postgres://u@db/d")];
-    let details: Vec<String> = told(&["--environment", "dev"], &[&half], &["`ssh-user`", "neither `ssh-private-key`"])
-        .into_iter()
-        .map(|fault| fault.detail.join("\n"))
-        .collect();
-    assert!(details[0].contains("`DEV_USER`") && details[1].contains("`DEV_SSH_PASSWORD`"), "{details:?}");
+    let fault = only_fault(&["--environment", "dev"], &[&half]);
+    assert!(fault.cause.contains("`ssh-user`") && fault.cause.contains("neither `ssh-private-key`"), "{fault:?}");
+    let detail = fault.detail.join("\n");
+    assert!(detail.contains("`DEV_USER`") && detail.contains("`DEV_SSH_PASSWORD`"), "{detail}");
 }
 
 #[test]
@@ -410,8 +485,9 @@ fn the_example_with_steps_and_a_few_secrets_are_enough() {
     let (directory, path) = workspace(include_str!("../../examples/config/steps.yml"));
     std::fs::create_dir(directory.path().join("db")).unwrap();
     std::fs::write(directory.path().join("db/rights.sql"), "select 1;").unwrap();
+    let passed = [("SECRET_KEY", "abc"), ("DJANGO_SETTINGS_MODULE", "shop.settings"), ("GITHUB_RUN_ID", "4711")];
     let env = [("GITHUB_WORKSPACE", path.as_str()), ("DATABASE_URL", "postgres://u@db/d")];
-    let of = |environment| settings(&["--environment", environment], &[&SERVER[2..], &env]);
+    let of = |environment| settings(&["--environment", environment], &[&SERVER[2..], &env, &passed]);
     let (dev, prod) = (of("dev"), of("prod"));
     let names = |list: &[Step]| list.iter().map(|step| step.name.clone()).collect::<Vec<_>>().join(", ");
     assert_eq!(names(&dev.steps.migrate), "Shared schema, Super tenant, Tenant schemas");
@@ -428,12 +504,14 @@ fn the_example_with_steps_and_a_few_secrets_are_enough() {
 
 #[test]
 fn the_process_that_keeps_a_tunnel_is_not_told_what_migrates() {
-    let own = [("INPUT_COMMAND", "tunnel"), ("INPUT_BEFORE", "[ { run: x } ]"), ("INPUT_COMMAND-PREFIX", "uv run")];
-    let ask = run(&[], &[ENOUGH, SERVER, &own]);
+    let file =
+        "{ before: [ { run: x } ], defaults: { executor: server, tool: django, command-prefix: uv run, target: 7 } }";
+    let (_workspace, path) = workspace(file);
+    let ask = run(&["tunnel"], &[ENOUGH, &[("GITHUB_WORKSPACE", &path)]]);
     assert!(ask.settings.is_ok(), "{:?}", ask.settings);
     let inputs: BTreeMap<String, String> =
         ask.handover.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
-    for name in ["INPUT_EXECUTOR", "INPUT_TOOL", "INPUT_BEFORE"] {
+    for name in ["INPUT_EXECUTOR", "INPUT_TOOL", "INPUT_BEFORE", "INPUT_COMMAND-PREFIX", "INPUT_TARGET"] {
         assert!(!inputs.contains_key(name), "{name}");
     }
     assert_eq!(handed_over(&inputs).settings.unwrap().database().unwrap().host, "db.internal");

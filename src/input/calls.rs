@@ -11,11 +11,7 @@ use super::{
     steps::Around,
     tool,
 };
-use crate::{
-    fault::{Code, Fault},
-    github::env::Runner,
-    postgres::Target,
-};
+use crate::{fault::Fault, github::env::Runner, postgres::Target};
 
 /// All of it.
 #[derive(Debug)]
@@ -58,7 +54,6 @@ pub(super) fn read(inputs: &Inputs, known: &Known<'_>, findings: &mut Findings) 
     let on_server = of_run.or_else(of_steps);
     let in_image =
         known.executor == Some(Executor::Image) || steps.sites().any(|(_, site)| matches!(site, Site::Image(_)));
-    idle(inputs, known.executor, on_server.as_deref(), findings);
     findings.faults.extend(on_server.as_deref().and_then(|who| unreachable(inputs, who)));
     let server = on_server.map(|_| ServerSettings {
         working_directory: directory(inputs, own, Executor::Server),
@@ -93,18 +88,6 @@ fn unreachable(inputs: &Inputs, who: &str) -> Option<Fault> {
     }
     let cause = format!("`ssh-host` has no value, and {who} runs on the deployment server, which is the last hop");
     Some(inputs.missing(cause, &[Name::SshHost, Name::SshUser, Name::SshPrivateKey, Name::SshPassword]))
-}
-
-/// What has a value and no effect.
-fn idle(inputs: &Inputs, executor: Option<Executor>, on_server: Option<&str>, findings: &mut Findings) {
-    let mut warn = |cause: &str, fix: &str| findings.warning(Fault::new(Code::InputInvalid, cause).fix(fix));
-    if executor.is_some() && on_server.is_none() && inputs.text(Name::Setup).is_some() {
-        warn("`setup` has no effect: nothing runs on a server", "remove it, or set `executor: server`");
-    }
-    if executor == Some(Executor::Sql) && inputs.text(Name::WorkingDirectory).is_some() {
-        let cause = "`working-directory` has no effect: it is for the tool, and `executor: sql` has none";
-        warn(cause, "remove it, and let steps that need a directory begin with `cd`");
-    }
 }
 
 /// The directory is the tool's, so it is one of the place where the tool runs.

@@ -3,7 +3,7 @@
 use super::{
     fields::{NotScalar, Origin, scalar, what_is_wrong, written},
     locate::locate,
-    name::{Name, nearest},
+    name::{Name, listed, nearest},
     steps::Drafts,
 };
 use crate::{
@@ -34,7 +34,11 @@ pub(super) struct Config {
     pub(super) drafts: Drafts,
     /// Secrets that were written there although they must not.
     pub(super) exposed: Vec<Secret>,
+    /// Inputs of which a fault is told already: they are not missing, too.
+    pub(super) spoilt: Vec<Name>,
     pub(super) faults: Vec<Fault>,
+    /// The names under `environments`.
+    pub(super) environments: Vec<String>,
     /// The whole file, to find places in.
     text: String,
 }
@@ -60,6 +64,17 @@ impl Config {
                 Self { path, faults: vec![fault], ..Self::default() }
             }
         }
+    }
+
+    /// Tells of a file that has environments where none was chosen: an empty `environment` is more likely one that did not arrive.
+    pub(super) fn unchosen(&self, environment: Option<&str>) -> Option<Fault> {
+        if environment.is_some() || self.environments.is_empty() {
+            return None;
+        }
+        let names = listed(&self.environments);
+        let cause = format!("`environment` has no value, and the configuration file `{}` has {names}", self.path);
+        let fix = "set `environment` to one of them; for what they have in common alone, add another one without anything in it";
+        Some(Fault::new(Code::InputMissing, cause).fix(fix).in_file(self.place(None)))
     }
 
     fn parse(text: &str, path: String, environment: Option<&str>) -> Self {
@@ -122,6 +137,7 @@ impl Config {
     /// Every section is checked, whichever is chosen: a typo in `prod` is better found by the run for `dev`.
     fn environments(&mut self, environments: &Mapping, chosen: Option<&str>) {
         let names: Vec<String> = environments.keys().map(written).collect();
+        self.environments.clone_from(&names);
         for (name, section) in names.iter().zip(environments.values()) {
             let Some(section) = self.mapping(&format!("{ENVIRONMENTS}.{name}"), Some(section)) else { continue };
             let section = self.section(&[ENVIRONMENTS, name], &section);
@@ -130,9 +146,8 @@ impl Config {
             }
         }
         let Some(chosen) = chosen.filter(|chosen| !names.iter().any(|name| name == chosen)) else { return };
-        let listed: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
         let fault = self
-            .about(Code::InputInvalid, &format!("it has no environment `{chosen}`, only {}", listed.join(", ")))
+            .about(Code::InputInvalid, &format!("it has no environment `{chosen}`, only {}", listed(&names)))
             .fix("correct `environment`, or add it to the file (an empty section will do)");
         self.faults.push(fault);
     }
@@ -146,7 +161,9 @@ impl Config {
                 (Some(Name::Environment | Name::Config), _) => {
                     self.fault(Code::ConfigInvalid, &format!("`{title}.{key}` can't be set in the file itself"));
                 }
+                (Some(name), Ok(Some(text))) if text.contains("${{") => self.expression(way, name, value, &text),
                 (Some(name), Ok(text)) if name.is_secret() => {
+                    self.spoilt.push(name);
                     self.exposed.extend(text.map(Secret::new));
                     self.secret_in_public(&title, name);
                 }
@@ -157,8 +174,15 @@ impl Config {
                     }
                 }
                 (Some(name), Ok(text)) => found.values.extend(text.map(|text| (name, text))),
-                (Some(_), Err(NotScalar)) => {
-                    self.fault(Code::ConfigInvalid, &format!("`{title}.{key}` is not a text, a number, true or false"));
+                (Some(name), Err(NotScalar)) => {
+                    let fault = format!("`{title}.{key}` is not a text, a number, true or false");
+                    let fault = self.about(Code::ConfigInvalid, &fault).fix(as_text(name));
+                    self.spoilt.push(name);
+                    self.faults.push(fault.in_file(self.place(locate(
+                        &self.text,
+                        &[way, &[name.name()]].concat(),
+                        None,
+                    ))));
                 }
             }
         }
@@ -173,6 +197,18 @@ impl Config {
             Some(_) | None => vec![place(None)],
         };
         Origin { title: format!("`{}` (from `{}`)", way.join("."), self.path), places }
+    }
+
+    /// Only a workflow's expressions are evaluated.
+    fn expression(&mut self, way: &[&str], name: Name, value: &Value, text: &str) {
+        let Origin { title, places } = self.origin(&[way, &[name.name()]].concat(), value);
+        let cause = format!("{title} has an expression (`${{{{ … }}}}`), which nobody evaluates here");
+        let is_short = text.len() <= LONGEST_SHOWN && !text.contains('\n');
+        let shown = if is_short { text.trim() } else { "${{ … }}" };
+        let fix = format!("remove it here, and write `{name}: {shown}` into the workflow's `with:`");
+        let fault = Fault::new(Code::ConfigInvalid, cause).fix(fix);
+        self.spoilt.push(name);
+        self.faults.push(places.into_iter().take(1).fold(fault, Fault::in_file));
     }
 
     fn unknown(&mut self, title: &str, key: &str) {
@@ -216,6 +252,18 @@ impl Config {
         Place { file: self.path.clone(), line, column, excerpt: None }
     }
 }
+
+/// How an input is written that has no other form than a text.
+fn as_text(name: Name) -> String {
+    match name {
+        Name::Env => format!("write `{name}: |` and below it, further in, a line `NAME=value` for each variable"),
+        Name::PassEnv => format!("write the names behind `{name}:` in one line, separated by spaces"),
+        _ => format!("write a single value behind `{name}:`, or a text of several lines below `{name}: |`"),
+    }
+}
+
+/// A longer expression is cut.
+const LONGEST_SHOWN: usize = 60;
 
 #[cfg(test)]
 mod tests {

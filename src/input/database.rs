@@ -60,19 +60,29 @@ pub(super) fn read(inputs: &Inputs, runner: &Runner, findings: &mut Findings) ->
     let own_password = inputs.secret(Name::DatabasePassword);
     let password = findings.keep(agreed(inputs, Name::DatabasePassword, said.password, own_password));
     let missing = missing(inputs, url.as_ref(), [&host, &user, &name]);
+    let missing = missing.map(|fault| if runner.in_actions && is_nothing(inputs) { arrived(fault) } else { fault });
     // Who has no database usually has no secret at all; that the bastion is missing, too, would only be said after this.
     findings.faults.extend(missing.map(|fault| if is_wanted(inputs) { fault } else { fault.detail(NO_BASTION) }));
     let (host, ca) = (host??, ca?);
     let sslmode = wish?.or(said.sslmode).unwrap_or(SslWish::Usual).for_host(&host);
     if sslmode == SslMode::Disable && ca.is_some() {
-        findings.warning(unused_authority());
+        findings.faults.push(unused_authority());
     }
     let port = port?.unwrap_or(PORT);
     Some(Target { host, port, user: user??, password: password?, name: name??, sslmode, ca, options: said.options })
 }
 
 fn host(text: &str) -> Result<String, Misfit> {
+    if ["postgres", "postgresql"].into_iter().any(|scheme| text.split("://").next() == Some(scheme)) {
+        return Err(Misfit::new(
+            "is a whole URL",
+            "the host alone, or leave it out and put the URL into `database-url`",
+        ));
+    }
     match Address::parse(text)? {
+        Address { user: None, host, port: Some(port) } => {
+            Err(Misfit::new("says more than a host", format!("`{host}`, and `database-port` to `{port}`")))
+        }
         Address { user: None, host, port: None } => Ok(host),
         Address { .. } => Err(Misfit::new(
             "says more than a host",
@@ -96,6 +106,16 @@ fn agreed<T: PartialEq>(inputs: &Inputs, name: Name, url: Option<T>, own: Option
         }
         (url, own) => Ok(url.or(own)),
     }
+}
+
+/// Whether neither a database nor a bastion is named.
+fn is_nothing(inputs: &Inputs) -> bool {
+    !is_given(inputs) && !is_wanted(inputs)
+}
+
+/// The usual mistake of a first run, by its name.
+fn arrived(fault: Fault) -> Fault {
+    Fault { cause: format!("no secret arrived: {}", fault.cause), ..fault }
 }
 
 /// One fault for all that is missing; what is there and wrong has its own. A password may be absent: the server may trust

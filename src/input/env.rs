@@ -2,7 +2,7 @@
 
 use super::{
     inline::{is_telling, may_be_secret},
-    name::Name,
+    name::{Name, listed},
     raw::Inputs,
     variables::{Variable, Variables},
 };
@@ -45,16 +45,21 @@ pub(super) fn of(inputs: &Inputs, variables: &Variables) -> Result<Vec<(String, 
         let (name, value) = pair.map_err(|number| {
             let cause = format!("`env` has a line that is no `NAME=value`: line {number}");
             Fault::new(Code::InputInvalid, cause).fix(
-                "write one `NAME=value` to a line; put a value of several lines into an environment variable of the step, and \
+                "write one `NAME=value` to a line, with `=` and not with `:`; put a value of several lines into an environment variable of the step, and \
                  name that in `pass-env`",
             )
         })?;
         env.push((name.to_owned(), Secret::new(value)));
     }
+    let absent = names(inputs).filter(|name| passed(inputs, variables, name).1 == Variable::Absent);
+    let absent: Vec<&str> = absent.collect();
+    if !absent.is_empty() {
+        return Err(unset(inputs, &absent));
+    }
     for name in names(inputs) {
         match passed(inputs, variables, name) {
             (_, Variable::Text(text)) => env.push((name.to_owned(), Secret::new(text))),
-            // Unset here is unset there.
+            // It is told above.
             (_, Variable::Absent) => {}
             (found, Variable::NotUtf8) => {
                 let cause = format!("the environment variable `{found}` (`pass-env`) is not UTF-8");
@@ -63,6 +68,36 @@ pub(super) fn of(inputs: &Inputs, variables: &Variables) -> Result<Vec<(String, 
         }
     }
     Ok(env)
+}
+
+/// A secret that did not arrive, most likely: the app would miss it later, and not say why.
+fn unset(inputs: &Inputs, absent: &[&str]) -> Fault {
+    let named = inputs.named(Name::PassEnv);
+    // Somebody may have pasted a value there.
+    if !absent.iter().all(|name| is_name(name)) {
+        let cause = format!("{named} has a word that is no name of a variable");
+        let fix = "write names alone, as in `SECRET_KEY`, and let the step's `env:` have their values; `NAME=value` goes into `env`";
+        return Fault::new(Code::InputInvalid, cause).fix(fix);
+    }
+    let is = if absent.len() == 1 { "has no value" } else { "have no value" };
+    let fix = format!(
+        "let the step's `env:` set what is missing, as in `{0}: ${{{{ secrets.{0} }}}}`, or take it out of `pass-env`",
+        absent.first().copied().unwrap_or_default()
+    );
+    let sought = absent.iter().filter(|_| !inputs.prefixes().is_empty()).map(|name| {
+        let prefixed = inputs.prefixes().iter().map(|prefix| format!("{prefix}{name}"));
+        let names: Vec<String> = prefixed.chain([(*name).to_owned()]).collect();
+        format!("`{name}` was looked for in the environment as {}", listed(&names))
+    });
+    let cause = format!("{named} names {}, which {is} in the environment", listed(absent));
+    sought.fold(Fault::new(Code::InputMissing, cause).fix(fix), Fault::detail)
+}
+
+/// Whether it looks like the name of a variable rather than like a value.
+fn is_name(word: &str) -> bool {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let is_shouted = !word.chars().any(|letter| letter.is_ascii_lowercase()) || word.contains('_');
+    word.chars().all(plain) && is_shouted && !word.starts_with(|first: char| first.is_ascii_digit())
 }
 
 /// The variable that is handed on under this name, by its own: the environment's comes before what all have in common.

@@ -1,6 +1,9 @@
 //! A YAML mapping, key by key; everything that is wrong with it is noted.
 
-use super::{name::nearest, value::Misfit};
+use super::{
+    name::{listed, nearest},
+    value::Misfit,
+};
 use crate::{
     fault::{Code, Fault, Place},
     tool::Line,
@@ -121,14 +124,6 @@ impl<'a> Fields<'a> {
 /// A fault with the title and the place of what it is about.
 pub(super) fn about(code: Code, title: &str, place: Option<&Place>, cause: &str) -> Fault {
     place.cloned().into_iter().fold(Fault::new(code, format!("{title}: {cause}")), Fault::in_file)
-}
-
-fn listed(keys: &[&str]) -> String {
-    let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
-    match keys.as_slice() {
-        [several @ .., last] if !several.is_empty() => format!("{} and {last}", several.join(", ")),
-        keys => keys.concat(),
-    }
 }
 
 /// A list, a mapping or a tagged value where a plain one is wanted.

@@ -20,6 +20,8 @@ pub(super) struct Flags {
     pub(super) values: BTreeMap<Name, String>,
     /// Secrets that were written there although they must not.
     pub(super) exposed: Vec<Secret>,
+    /// What these are.
+    pub(super) refused: Vec<Name>,
     pub(super) faults: Vec<Fault>,
 }
 
@@ -34,21 +36,41 @@ pub(super) enum Line {
 
 const POSITIONAL: &str = "COMMAND";
 
-/// Reads the arguments, the program's own name first.
-pub(super) fn read(args: Vec<OsString>, manifest: &Manifest) -> Line {
-    match command(manifest).try_get_matches_from(args) {
-        Ok(matches) => Line::Run(flags(&matches)),
-        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-            Line::Print(error.to_string())
+/// Reads the arguments, the program's own name first. What is wrong is told and mended, so that the rest can be read: else it would
+/// be missing.
+pub(super) fn read(mut args: Vec<OsString>, manifest: &Manifest) -> Line {
+    let mut faults = Vec::new();
+    loop {
+        match command(manifest).try_get_matches_from(&args) {
+            Ok(matches) => {
+                let mut flags = flags(&matches);
+                flags.faults.splice(0..0, faults);
+                return Line::Run(flags);
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+                return Line::Print(error.to_string());
+            }
+            Err(error) => {
+                let (fault, rest) = mend(args, &error);
+                faults.extend(fault);
+                match rest {
+                    Some(rest) => args = rest,
+                    None => return Line::Run(Flags { faults, ..Flags::default() }),
+                }
+            }
         }
-        Err(error) => Line::Run(Flags { faults: vec![unusable(&error)], ..Flags::default() }),
     }
+}
+
+/// The text of `--help`.
+pub(super) fn help(manifest: &Manifest) -> String {
+    command(manifest).render_help().to_string()
 }
 
 fn command(manifest: &Manifest) -> Command {
     let positional = Arg::new(POSITIONAL)
         .conflicts_with(Name::Command.name())
-        .help("migrate, plan, status, verify, rollback or baseline; the same as --command");
+        .help("migrate, plan, status, verify, rollback, baseline or tunnel; the same as --command");
     Command::new("bastion-migrate")
         .bin_name("bastion-migrate")
         .version(env!("CARGO_PKG_VERSION"))
@@ -91,6 +113,7 @@ fn flags(matches: &ArgMatches) -> Flags {
             Some(value) if value.trim().is_empty() => {}
             Some(value) if name.is_secret() => {
                 flags.exposed.push(Secret::new(value.clone()));
+                flags.refused.push(name);
                 flags.faults.push(secret_in_public(name));
             }
             Some(value) => drop(flags.values.insert(name, value.clone())),
@@ -111,19 +134,60 @@ fn secret_in_public(name: Name) -> Fault {
     ))
 }
 
+/// The word that the parser stumbled over.
+fn stumbled(error: &clap::Error) -> &str {
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(word)) => word,
+        _ => "",
+    }
+}
+
+/// What is wrong, and the arguments without it, or with what was meant; no arguments if it can't be told which they are.
+fn mend(mut args: Vec<OsString>, error: &clap::Error) -> (Option<Fault>, Option<Vec<OsString>>) {
+    let fault = unusable(error);
+    let word = stumbled(error);
+    let flag = word.split(['=', ' ']).next().unwrap_or_default();
+    let is_it = |arg: &OsString| match arg.to_str() {
+        None => error.kind() == ErrorKind::InvalidUtf8,
+        Some(arg) if word.starts_with('[') => arg.split('=').next() == Some("--command"),
+        Some(arg) => arg == word || arg.split('=').next() == Some(flag) && flag.starts_with('-'),
+    };
+    let Some(at) = args.iter().skip(1).rposition(is_it).map(|at| at + 1) else { return (Some(fault), None) };
+    let meant = nearest(flag.trim_start_matches('-'), Name::ALL.iter().map(|name| name.name()));
+    let is_free =
+        |name: &&str| !args.iter().any(|arg| arg.to_string_lossy().split('=').next() == Some(&format!("--{name}")));
+    if let Some(name) =
+        meant.filter(is_free).filter(|_| error.kind() == ErrorKind::UnknownArgument && flag.starts_with("--"))
+    {
+        if let Some(arg) = args.get_mut(at) {
+            *arg = format!("--{name}{}", arg.to_string_lossy().strip_prefix(flag).unwrap_or_default()).into();
+        }
+        // A secret is told as that.
+        let fault = Some(fault).filter(|_| !Name::of(name).is_some_and(Name::is_secret));
+        return (fault, Some(args));
+    }
+    let removed = args.remove(at);
+    let has_value = removed.to_str().is_some_and(|arg| arg.starts_with("--") && !arg.contains('='));
+    if has_value && args.get(at).is_some_and(|next| !next.to_string_lossy().starts_with('-')) {
+        args.remove(at);
+    }
+    (Some(fault), Some(args))
+}
+
 /// Only names of flags are repeated, never what else was written: it may be a secret that lost its flag.
 fn unusable(error: &clap::Error) -> Fault {
-    let flag = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(flag)) if flag.starts_with('-') => {
-            flag.split(['=', ' ']).next().unwrap_or_default().to_owned()
-        }
-        _ => {
-            return Fault::new(Code::InputInvalid, "the command line has a word that belongs to no flag")
-                .fix("write `bastion-migrate [command] [--flag value]…`; see `bastion-migrate --help`");
-        }
-    };
+    let word = stumbled(error);
+    let flag = word.split(['=', ' ']).next().unwrap_or_default();
+    if word.starts_with('[') && error.kind() == ErrorKind::ArgumentConflict {
+        return Fault::new(Code::InputInvalid, "the command is given twice: as the first word, and as `--command`")
+            .fix("remove `--command`");
+    }
+    if !flag.starts_with('-') {
+        return Fault::new(Code::InputInvalid, "the command line has a word that belongs to no flag")
+            .fix("write `bastion-migrate [command] [--flag value]…`; see `bastion-migrate --help`");
+    }
     match error.kind() {
-        ErrorKind::UnknownArgument => unknown(&flag),
+        ErrorKind::UnknownArgument => unknown(flag),
         ErrorKind::ArgumentConflict => {
             Fault::new(Code::InputInvalid, format!("`{flag}` is given twice")).fix(format!("give `{flag}` once"))
         }

@@ -1,28 +1,18 @@
 //! What a process of ours in another container has to be told: the inputs as they were resolved here, whatever place they came
 //! from, because there is no workspace, no configuration file and no environment of the step's there.
 
-use super::{Settings, name::Name, raw::Inputs};
+use super::{Command, Settings, name::Name, raw::Inputs, scope};
 use crate::{github::env::Runner, secret::Secret};
 
-/// What is only for this process: where else to look, GitHub's surfaces, and what migrates. The other keeps a way open, and what
-/// is named of the workspace is not there.
-const OURS: [Name; 11] = [
-    Name::Environment,
-    Name::Config,
-    Name::GithubToken,
-    Name::Comment,
-    Name::Summary,
-    Name::DatabaseCa,
-    Name::Executor,
-    Name::Tool,
-    Name::Run,
-    Name::Target,
-    Name::WorkingDirectory,
-];
+/// What is only for this process although it counts for a tunnel: where else to look, GitHub's surfaces, and what is named of the
+/// workspace.
+const OURS: [Name; 6] =
+    [Name::Environment, Name::Config, Name::GithubToken, Name::Comment, Name::Summary, Name::DatabaseCa];
 
 /// As environment variables.
 pub(super) fn of(inputs: &Inputs, settings: Option<&Settings>, runner: &Runner) -> Vec<(String, Secret)> {
-    let given = inputs.written().filter(|(name, _)| !OURS.contains(name));
+    let counts = |name: Name| !OURS.contains(&name) && scope::of(name).0.have(Command::Tunnel);
+    let given = inputs.written().filter(|(name, _)| counts(*name));
     let given = given.map(|(name, value)| (variable(name), value));
     // A URL may have named a file of the workspace.
     let ca = settings.and_then(|settings| settings.database.as_ref()?.ca.clone());

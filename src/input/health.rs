@@ -40,6 +40,16 @@ pub(super) struct Question {
     retries: u32,
 }
 
+impl Draft {
+    /// Where it is meant to be asked.
+    pub(super) fn meant(&self, own: Executor) -> Option<Executor> {
+        match self {
+            Self::Off => None,
+            Self::Asked(question) => Some(question.wish.meant(own)),
+        }
+    }
+}
+
 /// The mapping under `health`, or `false`.
 pub(super) fn read(value: &Value, origin: &Origin) -> (Option<Draft>, Vec<Fault>) {
     let (title, place) = (origin.title.clone(), origin.places.first().cloned());

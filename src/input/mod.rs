@@ -5,7 +5,9 @@
 //! as absent everywhere. Reading the configuration file, a recipe and the CA that a URL names, and looking whether a step's file
 //! is there, is the only I/O here.
 
+mod absent;
 mod address;
+mod borrowed;
 mod calls;
 mod command;
 mod config;
@@ -24,6 +26,7 @@ mod manifest;
 mod name;
 mod raw;
 mod route;
+mod scope;
 mod settings;
 mod site;
 mod steps;
@@ -64,6 +67,8 @@ pub enum Request {
     Print {
         /// The text.
         text: String,
+        /// The exit code of the process.
+        exit: u8,
     },
 }
 
@@ -111,10 +116,25 @@ pub fn read(args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> Request {
         return Request::Sidecar;
     }
     let manifest = Manifest::embedded();
+    if args.len() < 2 && is_bare(&env) {
+        return Request::Print { text: flags::help(&manifest) + NOTHING, exit: Code::InputMissing.class().exit_code() };
+    }
     match flags::read(args, &manifest) {
-        Line::Print(text) => Request::Print { text },
+        Line::Print(text) => Request::Print { text, exit: 0 },
         Line::Run(flags) => Request::Run(Box::new(ask(&manifest, flags, env))),
     }
+}
+
+/// Said below the help where nothing was asked.
+const NOTHING: &str = "\nNothing was done. Name a command to begin: `bastion-migrate plan` only looks, `bastion-migrate migrate` migrates.\n";
+
+/// Whether nobody has asked for anything: there is no workflow, and no variable in the place of one.
+fn is_bare(env: &[(OsString, OsString)]) -> bool {
+    let is_input = |(name, value): &(OsString, OsString)| {
+        let name = name.to_string_lossy().to_lowercase().replace('_', "-");
+        !value.is_empty() && name.strip_prefix("input-").and_then(Name::of).is_some()
+    };
+    !Runner::from_env(env).in_actions && !env.iter().any(is_input)
 }
 
 fn ask(manifest: &Manifest, mut flags: Flags, env: Vec<(OsString, OsString)>) -> Ask {
@@ -122,14 +142,18 @@ fn ask(manifest: &Manifest, mut flags: Flags, env: Vec<(OsString, OsString)>) ->
     let variables = Variables::new(env);
     let mut findings = Findings { faults: std::mem::take(&mut flags.faults), warnings: Vec::new() };
     let places = raw::Places { manifest, flags: &flags, variables: &variables };
-    findings.faults.extend(places.misspelt());
+    findings.faults.extend(borrowed::faults(&variables));
     let environment = places.asked(Name::Environment);
     let file = places.asked(Name::Config);
     let mut config = config::Config::read(&runner, file.as_deref(), environment.as_deref());
     findings.faults.append(&mut config.faults);
+    findings.faults.extend(config.unchosen(environment.as_deref()));
     let (inputs, faults) = Inputs::gather(&places, environment.as_deref(), &config);
+    let inputs = inputs.found_by(absent::Sought::new(&runner, &variables, environment.as_deref(), &config));
     findings.faults.extend(faults);
     let settings = validate::settings(&inputs, environment.as_deref(), &runner, &variables, &mut findings);
+    let told = [flags.refused.as_slice(), config.spoilt.as_slice()].concat();
+    findings.faults = absent::together(std::mem::take(&mut findings.faults), &told);
     let command = command::command(&inputs).ok();
     let mut secrets = inputs.secrets();
     secrets.extend(env::secrets(&inputs, &variables));

@@ -212,6 +212,15 @@ impl fmt::Display for Name {
     }
 }
 
+/// Names as a sentence has them: "`a`, `b` and `c`".
+pub(super) fn listed(names: &[impl fmt::Display]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.as_slice() {
+        [several @ .., last] if !several.is_empty() => format!("{} and {last}", several.join(", ")),
+        quoted => quoted.concat(),
+    }
+}
+
 /// Jaro-Winkler similarity from which on a name is worth suggesting.
 const ALIKE: f64 = 0.8;
 

@@ -1,12 +1,14 @@
 //! The values as they were written, each from the first place that has one.
 
 use super::{
+    absent::Sought,
+    borrowed,
     config::Config,
     fields::{Origin, what_is_wrong},
     flags::Flags,
     inline,
     manifest::{Manifest, is_expression},
-    name::Name,
+    name::{Name, listed},
     steps::Drafts,
     value::Misfit,
     variables::{Variable, Variables, prefixes},
@@ -72,17 +74,6 @@ impl Places<'_> {
         flag.or_else(|| self.input(name).and_then(Result::ok).map(|given| given.value.expose().trim().to_owned()))
     }
 
-    /// What `with:` says under a name that does not exist. The runner only warns of it, and `expect-plna` would apply a plan
-    /// that nobody approved. A variable that resembles no input may be anybody's.
-    pub(super) fn misspelt(&self) -> Vec<Fault> {
-        let fault = |word: &str, name| {
-            Fault::new(Code::InputUnknown, format!("there is no input `{word}`")).fix(format!("did you mean `{name}`?"))
-        };
-        let known = |word: &str| Name::of(word).is_some();
-        let unknown = self.variables.inputs().filter(|word| !known(word));
-        unknown.filter_map(|word| Name::misspelt(&word).map(|name| fault(&word, name))).collect()
-    }
-
     /// Every value of the input, the one that counts first.
     fn candidates(&self, name: Name, prefixes: &[String], config: &Config) -> Vec<Result<Given, Fault>> {
         let given = |value: &String, source| Ok(Given::new(value, source));
@@ -102,7 +93,10 @@ impl Places<'_> {
     fn input(&self, name: Name) -> Option<Result<Given, Fault>> {
         let dashed = format!("INPUT_{}", name.name().to_uppercase());
         let underscored = dashed.replace('-', "_");
-        let found = self.variable(name, dashed).or_else(|| self.variable(name, underscored))?;
+        // What stands under a name that does not exist is refused elsewhere; it is not missing, too.
+        let meant =
+            || borrowed::variables(name, self.variables).into_iter().find_map(|other| self.variable(name, other));
+        let found = self.variable(name, dashed).or_else(|| self.variable(name, underscored)).or_else(meant)?;
         let default = self.manifest.default(name);
         match found {
             Ok(given) if default == Some(given.value.expose().trim()) || is_expression(given.value.expose()) => None,
@@ -139,6 +133,7 @@ pub struct Inputs {
     secrets: Vec<Secret>,
     prefixes: Vec<String>,
     drafts: Drafts,
+    sought: Sought,
 }
 
 impl Inputs {
@@ -156,13 +151,17 @@ impl Inputs {
                 secrets.extend(candidates.iter().flatten().flat_map(|given| inside(name, given.value.expose())));
             }
             match candidates.into_iter().next() {
-                Some(Ok(first)) if name.is_yaml() => faults.extend(yaml(name, &first, &mut drafts)),
-                Some(Ok(first)) => drop(given.insert(name, first)),
+                Some(Ok(first)) => {
+                    if name.is_yaml() {
+                        faults.extend(yaml(name, &first, &mut drafts));
+                    }
+                    given.insert(name, first);
+                }
                 Some(Err(fault)) => faults.push(fault),
                 None => {}
             }
         }
-        (Self { given, secrets, prefixes, drafts }, faults)
+        (Self { given, secrets, prefixes, drafts, sought: Sought::default() }, faults)
     }
 
     /// The prefixes of the environment's variables, the one that counts first.
@@ -175,20 +174,21 @@ impl Inputs {
         &self.drafts
     }
 
+    /// The same, with what can be said of inputs that have no value.
+    pub(super) fn found_by(self, sought: Sought) -> Self {
+        Self { sought, ..self }
+    }
+
     /// A fault for inputs that have no value; of an environment with the names of the variables that would have been theirs.
     pub(super) fn missing(&self, cause: impl Into<String>, names: &[Name]) -> Fault {
-        let fault = Fault::new(Code::InputMissing, cause);
+        let fault = Fault::new(Code::InputMissing, cause).fix(self.sought.fix());
         let sought = names.iter().filter(|_| !self.prefixes.is_empty()).filter_map(|name| self.sought(*name));
-        sought.fold(fault, Fault::detail)
+        sought.chain(self.sought.elsewhere()).fold(fault, Fault::detail)
     }
 
     fn sought(&self, name: Name) -> Option<String> {
-        let variables: Vec<String> = variables(name, &self.prefixes).map(|variable| format!("`{variable}`")).collect();
-        let list = match variables.as_slice() {
-            [] => return None,
-            [one] => one.clone(),
-            [several @ .., last] => format!("{} and {last}", several.join(", ")),
-        };
+        let variables: Vec<String> = variables(name, &self.prefixes).collect();
+        let list = Some(listed(&variables)).filter(|list| !list.is_empty())?;
         Some(format!("`{name}` was looked for in `with:`, and in the environment as {list}"))
     }
 
@@ -225,7 +225,12 @@ impl Inputs {
 
     /// Whether somebody gave it, rather than `action.yml`.
     pub(super) fn is_given(&self, name: Name) -> bool {
-        self.given.get(&name).is_some_and(|given| given.source != Source::Default)
+        self.source(name).is_some_and(|source| *source != Source::Default)
+    }
+
+    /// Where its value was written.
+    pub(super) fn source(&self, name: Name) -> Option<&Source> {
+        self.given.get(&name).map(|given| &given.source)
     }
 
     /// The value of an optional input.
@@ -270,6 +275,7 @@ fn yaml(name: Name, given: &Given, drafts: &mut Drafts) -> Vec<Fault> {
         Err(error) => {
             let fault = Fault::new(Code::InputInvalid, format!("{} is not valid YAML", origin.title));
             let fault = fault.fix("write it as in docs/steps.md, below `|` in a workflow");
+            drafts.spoil(name);
             vec![what_is_wrong(&error).into_iter().fold(fault, Fault::detail)]
         }
     }

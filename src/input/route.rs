@@ -5,31 +5,28 @@ use super::{
     findings::Findings,
     name::Name,
     raw::Inputs,
+    scope::{self, Where},
     value::{self, Misfit},
 };
 use crate::{
     fault::{Code, Fault},
     ssh::{self, Hop, Login, Route},
 };
+use std::fmt;
 
 /// sshd's port.
 const PORT: u16 = 22;
 
-/// Inputs that make no sense without a bastion. If one of them has a value, an absent `ssh-host` is a secret that did not
-/// arrive, not a wish for a direct connection.
-const ONLY_WITH_BASTION: [Name; 7] = [
-    Name::SshUser,
-    Name::SshPrivateKey,
-    Name::SshPassphrase,
-    Name::SshPassword,
-    Name::SshKnownHosts,
-    Name::SshFingerprint,
-    Name::SshJump,
-];
-
-/// Whether there is to be a tunnel.
+/// Whether there is to be a tunnel. If an input has a value that makes no sense without a bastion, an absent `ssh-host` is a secret
+/// that did not arrive, not a wish for a direct connection.
 pub(super) fn is_wanted(inputs: &Inputs) -> bool {
-    inputs.text(Name::SshHost).is_some() || ONLY_WITH_BASTION.iter().any(|name| inputs.text(*name).is_some())
+    inputs.text(Name::SshHost).is_some() || only_with_bastion(inputs).is_some()
+}
+
+/// The first input that is given and counts with a bastion alone.
+fn only_with_bastion(inputs: &Inputs) -> Option<Name> {
+    let counts = |name: &Name| scope::of(*name).1 == Where::Bastion && inputs.is_given(*name);
+    Name::ALL.iter().copied().find(counts)
 }
 
 /// The whole way, hop by hop.
@@ -65,11 +62,18 @@ fn bastion(inputs: &Inputs, findings: &mut Findings) -> Option<Address> {
     let port = findings.keep(inputs.optional(Name::SshPort, value::port));
     let user = findings.keep(inputs.optional(Name::SshUser, user));
     let (written, port, user) = (written?, port?, user?);
-    if inputs.is_given(Name::SshPort) && written.port.is_some() && written.port != port {
-        return findings.keep(Err(contradiction(inputs, Name::SshPort)));
+    let own_port = port.filter(|_| inputs.is_given(Name::SshPort));
+    if let (Some(one), Some(other)) = (written.port, own_port)
+        && one != other
+    {
+        let rest = Address { port: None, ..written };
+        return findings.keep(Err(contradiction(inputs, Name::SshPort, [&one, &other], &rest)));
     }
-    if user.is_some() && written.user.is_some() && written.user != user {
-        return findings.keep(Err(contradiction(inputs, Name::SshUser)));
+    if let (Some(one), Some(other)) = (&written.user, &user)
+        && one != other
+    {
+        let rest = Address { user: None, host: written.host.clone(), port: written.port };
+        return findings.keep(Err(contradiction(inputs, Name::SshUser, [one, other], &rest)));
     }
     let user = written.user.or(user).ok_or_else(|| inputs.missing("`ssh-user` has no value", &[Name::SshUser]));
     Some(Address { user: Some(findings.keep(user)?), host: written.host, port: written.port.or(port) })
@@ -77,15 +81,16 @@ fn bastion(inputs: &Inputs, findings: &mut Findings) -> Option<Address> {
 
 /// An input that is of use for a bastion only has a value, and its host has none.
 fn absent(inputs: &Inputs) -> Fault {
-    let given = ONLY_WITH_BASTION.iter().find(|name| inputs.text(**name).is_some());
-    let because = given.map(|name| format!(" although {} has one", inputs.named(*name))).unwrap_or_default();
+    let because = only_with_bastion(inputs).map(|name| format!(" although {} has one", inputs.named(name)));
+    let because = because.unwrap_or_default();
     inputs.missing(format!("`ssh-host` has no value{because}"), &[Name::SshHost])
 }
 
-fn contradiction(inputs: &Inputs, name: Name) -> Fault {
-    let (host, other) = (inputs.named(Name::SshHost), inputs.named(name));
-    Fault::new(Code::InputInvalid, format!("{host} says one thing and {other} another"))
-        .fix(format!("leave it out of `ssh-host`, or remove `{name}`"))
+/// What `ssh-host` says and an input of its own, and the address without it.
+fn contradiction(inputs: &Inputs, name: Name, says: [&dyn fmt::Display; 2], rest: &Address) -> Fault {
+    let (host, other, [one, two]) = (inputs.named(Name::SshHost), inputs.named(name), says);
+    Fault::new(Code::InputInvalid, format!("{host} says `{one}`, and {other} is `{two}`"))
+        .fix(format!("if `{one}` is right, remove `{name}`; if `{two}` is, set `ssh-host` to `{rest}`"))
 }
 
 fn user(text: &str) -> Result<String, Misfit> {

@@ -10,6 +10,17 @@ pub(super) enum Executor {
     Server,
 }
 
+impl Executor {
+    /// As written in inputs.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Sql => "sql",
+            Self::Image => "image",
+            Self::Server => "server",
+        }
+    }
+}
+
 /// Of the run.
 pub(super) const EXECUTORS: [(&str, Executor); 3] =
     [("sql", Executor::Sql), ("image", Executor::Image), ("server", Executor::Server)];
@@ -35,6 +46,12 @@ impl Wish {
     /// Whether it says nothing.
     pub(super) fn is_empty(&self) -> bool {
         self.executor.is_none() && self.image.is_none()
+    }
+
+    /// Where the command is meant to run, right or wrong.
+    pub(super) fn meant(&self, own: Executor) -> Executor {
+        let of_image = self.image.as_ref().map(|_| Executor::Image);
+        self.executor.or(of_image).unwrap_or(own)
     }
 
     /// Where the command runs. Nothing if that can't be known because of something that is told elsewhere.

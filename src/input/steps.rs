@@ -37,6 +37,11 @@ impl Drafts {
         faults
     }
 
+    /// Notes that there is a list under this input that nobody can read.
+    pub(super) fn spoil(&mut self, name: Name) {
+        self.lists.insert(name, vec![None]);
+    }
+
     /// Puts what is written there in the place of what is here, list by list.
     pub(super) fn extend(&mut self, other: Self) {
         self.lists.extend(other.lists);
@@ -51,6 +56,18 @@ impl Drafts {
     /// Whether there is something under this input, right or wrong.
     pub(super) fn has(&self, name: Name) -> bool {
         self.list(name).next().is_some()
+    }
+
+    /// Where something of the run is done; nothing if a step is wrong, because that may be the one.
+    pub(super) fn executors(&self, own: Executor) -> Option<Vec<Executor>> {
+        let drafts: Option<Vec<&Draft>> = self.lists.values().flatten().map(Option::as_ref).collect();
+        let of_step = |draft: &Draft| match &draft.work {
+            Task::Command { wish, .. } => Some(wish.meant(own)),
+            Task::Sql(_) => None,
+        };
+        let of_steps = drafts?.into_iter().filter_map(of_step);
+        let of_health = self.health.as_ref().and_then(|health| health.meant(own));
+        Some(of_steps.chain(of_health).chain([own]).collect())
     }
 
     /// The steps, each with all that it needs.
@@ -99,6 +116,10 @@ impl Around<'_> {
         let path = self.runner.path(written);
         if path.is_file() {
             return Ok(Work::Sql { shown: self.runner.shown(&path), path });
+        }
+        if path.is_dir() {
+            return Err(wrong(draft, &format!("`{written}` is a directory, and a step runs one file of SQL"))
+                .fix("name a file in it; for several, write a step for each"));
         }
         Err(wrong(draft, &format!("there is no file `{written}`")).fix(
             "check the path, which begins at the top of the repository, and that actions/checkout ran before this step",

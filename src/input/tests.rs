@@ -80,7 +80,8 @@ fn without_a_bastion_the_connection_is_direct() {
 
 #[test]
 fn each_place_wins_over_the_next() {
-    let (_workspace, path) = workspace("{ defaults: { ssh-user: f }, environments: { dev: { ssh-user: e } } }");
+    let file = "{ defaults: { ssh-user: f }, environments: { dev: { ssh-user: e }, bare: } }";
+    let (_workspace, path) = workspace(file);
     let host = ("SSH_HOST", "h");
     let places: [(&str, &str); 7] = [
         ("INPUT_SSH-USER", "a"),
@@ -98,8 +99,8 @@ fn each_place_wins_over_the_next() {
     assert_eq!(user(&["--ssh-user", "0"], 0), "0");
     let found: Vec<String> = (0..6).map(|from| user(&[], from)).collect();
     assert_eq!(found, ["a", "b", "c", "c2", "d", "e"]);
-    let without_environment = [host, ("SSH_PASSWORD", "p")];
-    let settings = settings(&[], &[DATABASE, &without_environment, &places[5..]]);
+    let without_a_section = [host, ("SSH_PASSWORD", "p"), ("INPUT_ENVIRONMENT", "bare")];
+    let settings = settings(&[], &[DATABASE, &without_a_section, &places[5..]]);
     assert_eq!(settings.route.unwrap().hops[0].user, "f");
 }
 
@@ -171,7 +172,8 @@ fn empty_secrets_are_absent_and_all_told_at_once() {
     ] {
         assert!(causes.iter().any(|cause| cause.contains(part)), "{part}: {causes:#?}");
     }
-    assert_eq!(causes.len(), 5, "{causes:#?}");
+    // What is missing is one fault: it usually has one reason.
+    assert_eq!(causes.len(), 3, "{causes:#?}");
 }
 
 #[test]

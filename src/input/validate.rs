@@ -8,7 +8,7 @@ use super::{
     image,
     name::Name,
     raw::Inputs,
-    route,
+    route, scope,
     site::Executor,
     value,
     variables::Variables,
@@ -35,7 +35,7 @@ pub(super) fn settings(
     findings: &mut Findings,
 ) -> Option<Settings> {
     let command = findings.keep(command(inputs));
-    let executor = findings.keep(executor(inputs));
+    let executor = in_effect(inputs, command, findings.keep(executor(inputs)), findings);
     let route = if route::is_wanted(inputs) { route::read(inputs, findings).map(Some) } else { Some(None) };
     let database = database(inputs, command, executor, runner, findings);
     let safety = safety(inputs, findings);
@@ -47,11 +47,18 @@ pub(super) fn settings(
         runner,
     };
     let calls = calls::read(inputs, &known, findings);
-    let env = findings.keep(env::of(inputs, variables));
+    // Where nothing of a run's is called, nothing is handed on.
+    let is_called =
+        command != Some(Command::Tunnel) && findings.faults.iter().all(|fault| !fault.cause.contains("`pass-env`"));
+    let env = if is_called { findings.keep(env::of(inputs, variables)) } else { Some(Vec::new()) };
     let wait_timeout = findings.keep(inputs.required(Name::WaitTimeout, value::positive_duration));
     let sql = sql(inputs, executor, runner, findings);
     let github = github(inputs, findings);
     let (calls, database) = (calls?, database?);
+    if database.is_none() && inputs.is_given(Name::WaitTimeout) {
+        let cause = format!("{} has no effect: no database is given", inputs.named(Name::WaitTimeout));
+        findings.faults.push(Fault::new(Code::InputInvalid, cause).fix("remove it, or give `database-url`"));
+    }
     if let Some(step) = calls.steps.sql().filter(|_| database.is_none()) {
         let cause = format!("the step `{}` is SQL, and no database is given", step.name);
         findings.faults.push(inputs.missing(cause, &[Name::DatabaseUrl]));
@@ -72,6 +79,30 @@ pub(super) fn settings(
         safety: safety?,
         github: github?,
     })
+}
+
+/// Refuses what does not count in this run. Where it is in doubt what was meant to run, the executor is not known: one mistake is
+/// told once.
+fn in_effect(
+    inputs: &Inputs,
+    command: Option<Command>,
+    executor: Option<Executor>,
+    findings: &mut Findings,
+) -> Option<Executor> {
+    // Under its right name it may well count.
+    if findings.faults.iter().any(|fault| fault.code == Code::InputUnknown) {
+        return executor;
+    }
+    let idle = command.map(|command| scope::beside_the_command(inputs, command)).unwrap_or_default();
+    let is_tunnel = command == Some(Command::Tunnel);
+    findings.faults.extend(idle);
+    let nowhere = match executor.filter(|_| !is_tunnel) {
+        Some(executor) => scope::beside_the_executor(inputs, executor),
+        None => Vec::new(),
+    };
+    let in_doubt = !nowhere.is_empty() && !inputs.is_given(Name::Executor);
+    findings.faults.extend(nowhere);
+    executor.filter(|_| !in_doubt)
 }
 
 /// A deployment server may know its database alone; then there is none here. A tunnel leads to one in any case.

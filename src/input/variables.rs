@@ -32,14 +32,16 @@ impl Variables {
         }
     }
 
-    /// Which inputs the workflow's `with:` names, written with dashes; what other steps and jobs call so is among them.
-    pub(super) fn inputs(&self) -> impl Iterator<Item = String> {
-        let named = |(name, value): (&String, &Option<String>)| {
-            let input =
-                name.strip_prefix("INPUT_").filter(|_| value.as_ref().is_none_or(|value| !value.trim().is_empty()))?;
-            Some(input.to_lowercase().replace('_', "-"))
-        };
-        self.0.iter().filter_map(named)
+    /// Which inputs the workflow's `with:` names, written with dashes, each with its variable; what other steps and jobs call
+    /// so is among them.
+    pub(super) fn inputs(&self) -> impl Iterator<Item = (String, &str)> {
+        self.filled().filter_map(|name| Some((name.strip_prefix("INPUT_")?.to_lowercase().replace('_', "-"), name)))
+    }
+
+    /// The names of all that have a value.
+    pub(super) fn filled(&self) -> impl Iterator<Item = &str> {
+        let is_filled = |value: &Option<String>| value.as_ref().is_none_or(|value| !value.trim().is_empty());
+        self.0.iter().filter(move |(_, value)| is_filled(value)).map(|(name, _)| name.as_str())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a user can write as `sslmode`, and what comes of it.
 
 use super::SslMode;
-use std::net::IpAddr;
+use crate::reach::is_loopback;
 
 /// How much TLS was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,10 +39,6 @@ impl SslWish {
             Self::Usual => SslMode::Require,
         }
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -105,6 +105,9 @@ fn after_scheme(url: &str) -> Result<(Form, &str), Fault> {
     if url.starts_with(['"', '\'']) {
         return Err(invalid("begins with a quotation mark").fix("write the URL without quotation marks around it"));
     }
+    if let Some(surplus) = surplus(url) {
+        return Err(surplus);
+    }
     let (form, uri) = match url.strip_prefix("jdbc:") {
         Some(uri) => (Form::Jdbc, uri),
         None if url.contains('@') => (Form::Uri, url),
@@ -117,6 +120,21 @@ fn after_scheme(url: &str) -> Result<(Form, &str), Fault> {
         return Err(invalid("does not begin with `postgres://` or `postgresql://`"));
     }
     Ok((form, rest))
+}
+
+/// What was pasted along with a URL: the name of a variable, or a command in front of it. Names are no part of a secret.
+fn surplus(url: &str) -> Option<Fault> {
+    let (before, _) = url.split_once("://")?;
+    let (front, quoted) = before.rsplit_once(['=', ' '])?;
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_ -".contains(letter);
+    let is_url = SCHEMES.contains(&quoted.trim_start_matches(['"', '\'']));
+    if !is_url || front.is_empty() || !front.chars().all(is_plain) {
+        return None;
+    }
+    let mark = before.chars().nth(front.chars().count()).map(String::from).unwrap_or_default();
+    let fix =
+        "paste the URL alone: from `postgres` to its end, without what stands before it and without quotation marks";
+    Some(invalid(&format!("begins with `{}`", format!("{front}{mark}").trim_end())).fix(fix))
 }
 
 /// Everything before the last `@` is user and password. So if one of the characters that end this part stands there too,

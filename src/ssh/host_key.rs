@@ -44,6 +44,7 @@ impl Pins {
     /// Reads both inputs. A line that can't be read does not make the others unreadable.
     pub(super) fn read(known_hosts: Option<&str>, fingerprint: Option<&str>) -> Result<Self, Fault> {
         let (mut entries, mut unreadable) = (Vec::new(), Vec::new());
+        let mut first = None;
         for (number, line) in (1..).zip(known_hosts.unwrap_or_default().lines()) {
             // An editor's byte order mark is no part of a host's name.
             let line = line.replace('\u{feff}', " ").split_whitespace().collect::<Vec<_>>().join(" ");
@@ -57,12 +58,14 @@ impl Pins {
                     let fix = "correct the line, or remove it: what it revokes would be let pass without a word";
                     return Err(Fault::new(Code::PinInvalid, cause).fix(fix));
                 }
-                Err(_) => unreadable.push(number),
+                Err(_) => {
+                    unreadable.push(number);
+                    first.get_or_insert((number, line));
+                }
             }
         }
-        if let ([], Some(number)) = (entries.as_slice(), unreadable.first()) {
-            let cause = format!("line {number} of `ssh-known-hosts` is no known_hosts line: host name, key type, key");
-            return Err(Fault::new(Code::PinInvalid, cause));
+        if let ([], Some((number, line))) = (entries.as_slice(), first) {
+            return Err(no_line(number, &line));
         }
         let fingerprint = fingerprint.map(read_fingerprint).transpose()?;
         Ok(Self { entries, unreadable, fingerprint })
@@ -196,8 +199,33 @@ fn glob(pattern: &[u8], name: &[u8]) -> bool {
     pattern.iter().skip(at).all(|rest| *rest == b'*')
 }
 
+/// Why a line pins nothing, by what it is instead.
+fn no_line(number: usize, line: &str) -> Fault {
+    let fault = |what: &str| Fault::new(Code::PinInvalid, format!("line {number} of `ssh-known-hosts` {what}"));
+    if line.split(' ').any(|word| word.starts_with("SHA256:")) {
+        return fault("is a fingerprint").fix("move it to `ssh-fingerprint`, and leave `ssh-known-hosts` empty");
+    }
+    if line.split(' ').next().is_some_and(is_key_type) {
+        return fault("has no host name in front of the key").fix(
+            "write the bastion's name, as it stands in `ssh-host`, and a space in front of the line (`[name]:port` where the port \
+             is not 22), or paste what `ssh-keyscan` prints",
+        );
+    }
+    fault("is no known_hosts line: host name, key type, key")
+}
+
+fn is_key_type(word: &str) -> bool {
+    word == "ssh-rsa" || ALGORITHMS.contains(&word)
+}
+
 fn read_fingerprint(text: &str) -> Result<String, Fault> {
     let words = || text.split_whitespace();
+    if words().any(is_key_type) {
+        let cause = "`ssh-fingerprint` is a whole key, not its fingerprint";
+        let fix = "if it is a line of known_hosts, which begins with the host's name, move it to `ssh-known-hosts`; else give what \
+            `ssh-keygen -lf` prints for it";
+        return Err(Fault::new(Code::PinInvalid, cause).fix(fix));
+    }
     let word = words().find(|word| word.starts_with("SHA256:")).or_else(|| words().next()).unwrap_or_default();
     let print = word.strip_prefix("SHA256:").unwrap_or(word).trim_end_matches('=');
     if STANDARD_NO_PAD.decode(print).is_ok_and(|digest| digest.len() == 32) {

@@ -128,7 +128,8 @@ const FORCES: &str = r#"FORCED=yes python manage.py migrate --noinput; exec "$@"
 fn an_entrypoint_that_sees_to_it_that_it_may_migrate_first_is_found_out() {
     for command in ["migrate", "plan", "status", "verify"] {
         let database = shared().database();
-        let told = minded(&database, FORCES).input("command", command).input("expect-plan", NOBODYS).run();
+        let step = minded(&database, FORCES).input("command", command);
+        let told = if command == "migrate" { step.input("expect-plan", NOBODYS).run() } else { step.run() };
         let told = told.fails("tool-unasked", 7).applied(MIGRATIONS).never_says("nothing was changed");
         told.error("5 migrations are recorded since: `carriers.0001_initial`").done();
         assert_eq!(ledger(&database), MIGRATIONS);

@@ -54,10 +54,8 @@ fn a_job_without_secrets_is_told_all_that_is_missing_at_once() {
     refused(&lab, fork, "input-missing", &words);
     // The same with a bastion whose address is no secret.
     let half = migration(&lab).input("database-url", "").input("ssh-private-key", "").input("ssh-user", "");
-    said(&lab, half, "input-missing", &["secrets: inherit", "`environment:`"])
-        .error("`ssh-user` has no value")
-        .error("neither `ssh-private-key` nor `ssh-password` has a value")
-        .error("`database-url`")
+    said(&lab, half, "input-missing", &["secrets: inherit", "`environment:`", "`database-url`"])
+        .error("`ssh-user` has no value; neither `ssh-private-key` nor `ssh-password` has a value; ")
         .done();
 }
 
@@ -315,11 +313,15 @@ fn values_of_a_hundred_kilobytes_are_read_or_refused_and_not_repeated() {
 #[test]
 fn a_misspelt_input_is_refused_with_the_name_that_was_meant() {
     let lab = Lab::new();
-    for (written, meant) in
-        [("expect-plna", "expect-plan"), ("ssh-known-host", "ssh-known-hosts"), ("time-out", "timeout")]
-    {
+    let (digest, line) = (format!("sha256:{}", "a".repeat(64)), lab.bastion.known_hosts_line());
+    for (written, meant, value) in [
+        ("expect-plna", "expect-plan", digest.as_str()),
+        ("ssh-known-host", "ssh-known-hosts", &line),
+        ("time-out", "timeout", "5m"),
+    ] {
         let words = [format!("there is no input `{written}`"), format!("did you mean `{meant}`?")];
-        refused(&lab, direct(&lab).input(written, "5m"), "input-unknown", &[&words[0], &words[1]]);
+        let step = migration(&lab).input(meant, "").input(written, value);
+        refused(&lab, step, "input-unknown", &[&words[0], &words[1]]);
     }
     // What other steps and jobs call so, and what the runner itself allows of every container action.
     applied(direct(&lab).input("args", "x").input("version", "7").env("INPUT_TAG", "v1").env("INPUT_ENTRYPOINT", "/x"));

@@ -1,0 +1,300 @@
+//! When an input counts: one table of commands and places. One that is given and does not count is refused, because somebody
+//! relies on it.
+
+use super::{
+    Command,
+    name::{Name, listed},
+    raw::{Inputs, Source},
+    site::Executor,
+};
+use crate::fault::{Code, Fault};
+
+/// The commands for which an input counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Commands {
+    All,
+    /// All that are about migrations: a tunnel is not.
+    Runs,
+    /// Those that apply migrations, or look at what would be applied.
+    Forward,
+    /// Those that write.
+    Writes,
+}
+
+/// Where something has to run, or to be there, so that an input counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Where {
+    Anywhere,
+    /// On the way through a bastion; [`super::route`] tells of one that has no host.
+    Bastion,
+    /// In a run that is given a database.
+    Database,
+    /// With plain SQL files.
+    Files,
+    /// With a tool.
+    Tool,
+    /// With a tool, or with a step that is a command.
+    Called,
+    /// In a container: the tool, or a step.
+    Image,
+    /// On the deployment server: the tool, or a step.
+    Server,
+}
+
+/// Every input, in the order of `action.yml` as far as what is alike stands together.
+pub(super) const SCOPES: [(&[Name], Commands, Where); 14] = [
+    (&[Name::Command, Name::Environment, Name::Config], Commands::All, Where::Anywhere),
+    (&[Name::Executor], Commands::Runs, Where::Anywhere),
+    (&[Name::SshHost], Commands::All, Where::Anywhere),
+    (
+        &[
+            Name::SshPort,
+            Name::SshUser,
+            Name::SshPrivateKey,
+            Name::SshPassphrase,
+            Name::SshPassword,
+            Name::SshKnownHosts,
+            Name::SshFingerprint,
+            Name::SshJump,
+            Name::ConnectTimeout,
+            Name::Keepalive,
+        ],
+        Commands::All,
+        Where::Bastion,
+    ),
+    (
+        &[
+            Name::DatabaseUrl,
+            Name::DatabaseHost,
+            Name::DatabasePort,
+            Name::DatabaseUser,
+            Name::DatabasePassword,
+            Name::DatabaseName,
+            Name::DatabaseSslmode,
+            Name::DatabaseCa,
+            Name::Timeout,
+            Name::LockTimeout,
+            Name::StatementTimeout,
+            Name::GithubToken,
+            Name::Comment,
+            Name::Summary,
+        ],
+        Commands::All,
+        Where::Anywhere,
+    ),
+    (&[Name::WaitTimeout], Commands::All, Where::Database),
+    (&[Name::Migrations, Name::Layout, Name::LedgerTable, Name::OutOfOrder, Name::Gaps], Commands::Runs, Where::Files),
+    (
+        &[Name::Target, Name::Before, Name::After, Name::Health, Name::LockWait, Name::Retries],
+        Commands::Runs,
+        Where::Anywhere,
+    ),
+    (&[Name::ExpectPlan], Commands::Writes, Where::Anywhere),
+    (&[Name::Tool, Name::CommandPrefix, Name::WorkingDirectory], Commands::Runs, Where::Tool),
+    (&[Name::Run, Name::Steps], Commands::Forward, Where::Tool),
+    (&[Name::Env, Name::PassEnv], Commands::Runs, Where::Called),
+    (
+        &[Name::Image, Name::Pull, Name::RegistryUsername, Name::RegistryPassword, Name::MountWorkspace, Name::Memory],
+        Commands::Runs,
+        Where::Image,
+    ),
+    (&[Name::Setup], Commands::Runs, Where::Server),
+];
+
+/// The row of an input.
+pub(super) fn of(name: Name) -> (Commands, Where) {
+    let row = SCOPES.iter().find(|(names, ..)| names.contains(&name));
+    // A test demands that each has one.
+    row.map_or((Commands::All, Where::Anywhere), |(_, commands, place)| (*commands, *place))
+}
+
+impl Commands {
+    /// Whether this one is among them.
+    pub(super) fn have(self, command: Command) -> bool {
+        match self {
+            Self::All => true,
+            Self::Runs => command != Command::Tunnel,
+            Self::Forward => !matches!(command, Command::Tunnel | Command::Rollback | Command::Baseline),
+            Self::Writes => command.writes(),
+        }
+    }
+}
+
+impl Where {
+    /// Whether it counts in a run that has something to do in these places.
+    fn is_reached(self, own: Executor, reached: &[Executor]) -> bool {
+        match self {
+            // These have a check of their own.
+            Self::Anywhere | Self::Bastion | Self::Database => true,
+            Self::Files => own == Executor::Sql,
+            Self::Tool => own != Executor::Sql,
+            Self::Called => reached.iter().any(|executor| *executor != Executor::Sql),
+            Self::Image => reached.contains(&Executor::Image),
+            Self::Server => reached.contains(&Executor::Server),
+        }
+    }
+}
+
+/// What was written for this step and does not count for its command. The configuration file is for every command, and a
+/// variable of the environment for every step.
+pub(super) fn beside_the_command(inputs: &Inputs, command: Command) -> Vec<Fault> {
+    let is_written = |name: &Name| matches!(inputs.source(*name), Some(Source::Flag | Source::Input));
+    let idle: Vec<Name> =
+        Name::ALL.iter().copied().filter(is_written).filter(|name| !of(*name).0.have(command)).collect();
+    if idle.is_empty() {
+        return Vec::new();
+    }
+    let (names, word) = (listed(&idle), command.name());
+    let (why, fix) = match command {
+        Command::Tunnel => (
+            "which opens a way to the database and migrates nothing".to_owned(),
+            format!("remove {names}, or set `command: migrate`"),
+        ),
+        Command::Rollback | Command::Baseline => (
+            "which the tool does in its own way".to_owned(),
+            format!("remove {names}; where the tool's own way is not right, name a recipe of your own in `tool`"),
+        ),
+        Command::Migrate | Command::Plan | Command::Status | Command::Verify => {
+            ("which only looks".to_owned(), format!("remove {names}, or set `command: migrate`"))
+        }
+    };
+    let cause = format!("{} no effect with `command: {word}`, {why}", have(inputs, &idle));
+    vec![Fault::new(Code::InputInvalid, cause).fix(fix)]
+}
+
+/// What does not count because nothing runs where it would.
+pub(super) fn beside_the_executor(inputs: &Inputs, own: Executor) -> Vec<Fault> {
+    let Some(reached) = inputs.drafts().executors(own) else { return Vec::new() };
+    let is_given = |name: &Name| matches!(inputs.source(*name), Some(Source::Flag | Source::Input | Source::File(_)));
+    let is_idle = |name: &Name| !of(*name).1.is_reached(own, &reached);
+    // Steps tell by themselves where they run.
+    let mut idle: Vec<Name> = Name::ALL.iter().copied().filter(is_given).filter(is_idle).collect();
+    idle.retain(|name| !name.is_yaml());
+    if own == Executor::Sql {
+        return without_a_tool(inputs, &idle);
+    }
+    let (files, others): (Vec<Name>, Vec<Name>) = idle.into_iter().partition(|name| of(*name).1 == Where::Files);
+    let (nowhere, instead) = match own {
+        Executor::Image => ("nothing runs on a server", "server"),
+        Executor::Server | Executor::Sql => ("nothing runs in an image", "image"),
+    };
+    let rows = [(files, "a tool has its migrations where it runs", "sql"), (others, nowhere, instead)];
+    let faults = rows.into_iter().filter(|(names, ..)| !names.is_empty()).map(|(names, why, instead)| {
+        let cause = format!("{} no effect with `executor: {}`: {why}", have(inputs, &names), own.word());
+        let fix = format!("remove {}, or set `executor: {instead}`{}", listed(&names), apart(inputs, &names));
+        Fault::new(Code::InputInvalid, cause).fix(fix)
+    });
+    faults.collect()
+}
+
+/// What is for a tool or an image, where plain SQL files are applied.
+fn without_a_tool(inputs: &Inputs, idle: &[Name]) -> Vec<Fault> {
+    if idle.is_empty() {
+        return Vec::new();
+    }
+    let why = match inputs.is_given(Name::Executor) {
+        true => "with `executor: sql`, which applies plain SQL files",
+        false => "because `executor` has no value, and without one plain SQL files are applied (`executor: sql`)",
+    };
+    let cause = format!("{} no effect {why}", have(inputs, idle));
+    let needs = |place| idle.iter().any(|name| of(*name).1 == place);
+    let image = match inputs.is_given(Name::Image) {
+        true => "`executor: image`".to_owned(),
+        false => "`executor: image` and `image` (the app's own image)".to_owned(),
+    };
+    let server = match super::route::is_wanted(inputs) {
+        true => "`executor: server`".to_owned(),
+        false => "`executor: server` and `ssh-host` (the server that has the app)".to_owned(),
+    };
+    let executor = match (needs(Where::Image), needs(Where::Server)) {
+        (true, false) => image,
+        (false, true) => server,
+        (false, false) | (true, true) => format!("{image}, or {server}"),
+    };
+    let is_tooled = [Name::Tool, Name::Run, Name::Steps].into_iter().any(|name| inputs.is_given(name));
+    let tool = if is_tooled { "" } else { ", with `tool` or `run`" };
+    let names = listed(idle);
+    vec![
+        Fault::new(Code::InputInvalid, cause)
+            .fix(format!("set {executor}{tool}; or remove {names}{}", apart(inputs, idle))),
+    ]
+}
+
+/// The inputs with the place where they stand, and the verb.
+fn have(inputs: &Inputs, names: &[Name]) -> String {
+    let verb = if names.len() == 1 { "has" } else { "have" };
+    let mut sources = names.iter().map(|name| inputs.source(*name));
+    let first = sources.next().flatten();
+    match first.filter(|_| sources.all(|source| source == first)) {
+        Some(source) => format!("{} ({source}) {verb}", listed(names)),
+        None => format!("{} {verb}", listed(names)),
+    }
+}
+
+/// What more can be done about inputs of the configuration file.
+fn apart(inputs: &Inputs, names: &[Name]) -> &'static str {
+    let is_filed = |name: &Name| matches!(inputs.source(*name), Some(Source::File(_)));
+    match names.iter().any(is_filed) {
+        true => "; in the file, what is for some environments alone stands under these",
+        false => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCS: &str = include_str!("../../docs/inputs.md");
+
+    impl Commands {
+        fn shown(self) -> &'static str {
+            match self {
+                Self::All => "all",
+                Self::Runs => "all but `tunnel`",
+                Self::Forward => "`migrate`, `plan`, `status`, `verify`",
+                Self::Writes => "`migrate`, `rollback`, `baseline`",
+            }
+        }
+    }
+
+    impl Where {
+        fn shown(self) -> &'static str {
+            match self {
+                Self::Anywhere => "everywhere",
+                Self::Bastion => "with `ssh-host`",
+                Self::Database => "with a database",
+                Self::Files => "`executor: sql`",
+                Self::Tool => "`executor: image` or `server`",
+                Self::Called => "`executor: image` or `server`, or a step that is a command",
+                Self::Image => "`executor: image`, or a step in an image",
+                Self::Server => "`executor: server`, or a step on the server",
+            }
+        }
+    }
+
+    #[test]
+    fn every_input_stands_in_the_table_once() {
+        let mut told: Vec<Name> = SCOPES.iter().flat_map(|(names, ..)| names.iter().copied()).collect();
+        told.sort();
+        let mut all = Name::ALL.to_vec();
+        all.sort();
+        assert_eq!(told, all);
+    }
+
+    #[test]
+    fn the_page_of_inputs_shows_the_table() {
+        for (names, commands, place) in SCOPES {
+            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            let row = format!("| {} | {} | {} |\n", names.join(", "), commands.shown(), place.shown());
+            assert!(DOCS.contains(&row), "{row}");
+        }
+    }
+
+    #[test]
+    fn a_command_that_looks_counts_what_the_run_counts_that_it_looks_at() {
+        for command in [Command::Plan, Command::Status, Command::Verify] {
+            assert!(Commands::Forward.have(command) && Commands::Runs.have(command) && !Commands::Writes.have(command));
+        }
+        assert!(!Commands::Forward.have(Command::Rollback) && !Commands::Runs.have(Command::Tunnel));
+    }
+}
