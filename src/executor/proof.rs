@@ -45,8 +45,8 @@ impl Foreign<'_> {
         match proof {
             Some(proof) => self.events.tell(Event::Verified(proof)),
             None => {
-                let cause = format!("{}: that the migration took place is only the tool's word", self.unproven(now));
-                let fix = "name a tool that can list and keeps a ledger, and give `database-url`";
+                let (why, fix) = self.unproven(now);
+                let cause = format!("{why}: that the migration took place is only the tool's word");
                 self.events.tell(Event::Warning(Fault::new(Code::VerifyLedger, cause).fix(fix)));
             }
         }
@@ -135,11 +135,21 @@ impl Foreign<'_> {
         rest
     }
 
-    fn unproven(&self, now: &Witness) -> &'static str {
+    fn unproven(&self, now: &Witness) -> (&'static str, &'static str) {
         match self.keeper.session() {
-            None => "no database is given, and the tool has no list that says what is applied",
-            Some(_) if now.ledgers.is_empty() => "no ledger was found in the database",
-            Some(_) => "the tool can't list its migrations, and there is nothing new in the ledger",
+            None => (
+                "no database is given, and the tool has no list that says what is applied",
+                "give `database-url`, so that the tool's ledger can be read",
+            ),
+            Some(_) if now.ledgers.is_empty() => (
+                "no ledger was found in the database",
+                "if the tool keeps a ledger, see that it works in the database that `database-url` names; if it keeps none, \
+                 nothing can be proven, and this warning stays",
+            ),
+            Some(_) => (
+                "the tool can't list its migrations, and there is nothing new in the ledger",
+                "name a recipe that can list in `tool`; where there was nothing to apply, nothing is wrong",
+            ),
         }
     }
 
@@ -182,7 +192,7 @@ impl Foreign<'_> {
             return None;
         }
         self.without_ledger().or_else(|| {
-            let cause = format!("there is nothing to verify by: {}", self.unproven(&self.before));
+            let cause = format!("there is nothing to verify by: {}", self.unproven(&self.before).0);
             let fix = "name a tool that can list and keeps a ledger, and give `database-url`";
             Some(Fault::new(Code::VerifyLedger, cause).fix(fix))
         })

@@ -83,7 +83,8 @@ pub(super) async fn health(sites: &Sites<'_>, health: &Health) -> Result<(), Fau
         // What is not there does not become well.
         if fault.code == Code::ToolMissing {
             let cause = format!("`{}` (`health`) can't be asked: {}", line.shown(), fault.cause);
-            return Err(Fault { cause, ..fault });
+            let fix = "correct `run` of `health`: what it calls has to be where it is asked, and executable";
+            return Err(Fault { cause, ..fault }.fix(fix));
         }
         if asked == *retries {
             let cause = format!("`{}` is not well after {} questions: {}", line.shown(), asked + 1, fault.cause);

@@ -39,7 +39,7 @@ impl Sought {
         let told = |(word, names): (&String, &Vec<&str>)| {
             let are = if names.len() == 1 { "is" } else { "are" };
             format!(
-                "there {are} {}: so they are looked for with `environment: {}`",
+                "there {are} {}, which {are} looked for with `environment: {}`",
                 listed(names),
                 as_environment(word)
             )

@@ -67,18 +67,18 @@ fn all_of_another(words: &[&String]) -> Option<Fault> {
     if words.is_empty() {
         return None;
     }
-    let names: Vec<Name> = words.iter().filter_map(|word| borrowed(word)).collect();
     let cause = match words {
         [one] => format!("there is no input `{one}`"),
         several => format!("there are no inputs {}", listed(several)),
     };
-    let run = if names.contains(&Name::Run) {
-        "; `run` is run on the server with `executor: server`, or in the app's image with `executor: image`"
+    let meant = words.iter().filter_map(|word| Some((word, borrowed(word)?)));
+    let pairs: Vec<String> = meant.clone().map(|(word, name)| format!("`{name}` for `{word}`")).collect();
+    let run = if meant.clone().any(|(_, name)| name == Name::Run) {
+        "; `run` is run on the server with `executor: server`, in the app's image with `executor: image` and `image`"
     } else {
         ""
     };
-    let (places, they) = if words.len() == 1 { ("its place", "is") } else { ("their places", "are") };
-    let fix = format!("write {} in {places}: so what is meant {they} called here{run}", listed(&names));
+    let fix = format!("write {}{run}", pairs.join(", "));
     Some(Fault::new(Code::InputUnknown, cause).fix(fix))
 }
 

@@ -104,6 +104,15 @@ fn a_prefix_is_words_in_front_of_the_recipes_commands() {
 }
 
 #[test]
+fn a_django_without_a_manage_py_is_called_by_its_own_words() {
+    let own = settings(&["--manage", "python -m pretix"], &[SERVER, &[("INPUT_HEALTH", "{}")]]);
+    let asked = own.steps.health.unwrap().line.shown();
+    assert_eq!(asked, "python -m pretix check --database default");
+    let fault = only_fault(&["--manage", "python -m x"], &[SERVER, &[("INPUT_TOOL", "alembic")]]);
+    assert_eq!(fault.cause, "`manage` (from the command line) has no effect with `tool: alembic`");
+}
+
+#[test]
 fn sql_files_know_no_way_back() {
     let fault = only_fault(&["rollback", "--target", "7"], &[DATABASE]);
     assert!(fault.cause.contains("no way back") && fault.fix.contains("new migration"), "{fault:?}");
@@ -195,7 +204,7 @@ fn what_does_not_count_is_refused_with_what_to_set() {
         assert!(fault.cause.contains(cause) && fault.fix.contains(fix), "{fault:#?}");
     };
     let tool = ("INPUT_TOOL", "django");
-    let why = "`tool` (from the workflow's `with:`) has no effect because `executor` has no value";
+    let why = "`tool` (from the workflow's `with:`) has no effect: `executor` is `sql`, which is the default";
     refused(
         &[&[tool]],
         why,
@@ -203,15 +212,14 @@ fn what_does_not_count_is_refused_with_what_to_set() {
     );
     let all = [tool, ("INPUT_COMMAND-PREFIX", "uv run"), ("INPUT_IMAGE", "app"), ("INPUT_ENV", "A=b")];
     refused(&[&all], "`tool`, `command-prefix`, `env` and `image`", "set `executor: image`; or remove");
-    refused(&[&[("INPUT_EXECUTOR", "sql"), tool]], "has no effect with `executor: sql`", "`executor: server`");
     refused(
         &[&[("INPUT_SETUP", "cd x")]],
         "`setup`",
         "set `executor: server`, with `tool` or `run`; or remove `setup`",
     );
-    refused(&[IMAGE, &[("INPUT_SETUP", "cd x")]], "nothing runs on a server", "or set `executor: server`");
-    refused(&[SERVER, &[("INPUT_MEMORY", "1g")]], "nothing runs in an image", "or set `executor: image`");
-    refused(&[IMAGE, &[("INPUT_GAPS", "refuse")]], "`gaps`", "or set `executor: sql`");
+    refused(&[IMAGE, &[("INPUT_SETUP", "cd x")]], "nothing runs on a server", "it is for `executor: server`");
+    refused(&[SERVER, &[("INPUT_MEMORY", "1g")]], "nothing runs in an image", "it is for `executor: image`");
+    refused(&[IMAGE, &[("INPUT_GAPS", "refuse")]], "`gaps`", "it is for `executor: sql`");
     refused(&[SERVER, &[("INPUT_COMMAND", "tunnel")]], "`executor` and `tool`", "set `command: migrate`");
     let digest = format!("sha256:{}", "a".repeat(64));
     refused(
@@ -224,7 +232,7 @@ fn what_does_not_count_is_refused_with_what_to_set() {
     let waits = only_fault(&[], &[SERVER, &[("INPUT_WAIT-TIMEOUT", "2m")]]);
     assert!(waits.cause.contains("no database is given"), "{waits:?}");
     let direct = only_fault(&["--keepalive", "5s"], &[DATABASE]);
-    assert!(direct.cause.contains("although `keepalive` (from the command line) has one"), "{direct:?}");
+    assert!(direct.cause.contains("`keepalive` (from the command line) has no effect"), "{direct:?}");
 }
 
 #[test]
@@ -250,7 +258,7 @@ fn what_the_file_says_counts_or_is_refused_too() {
     settings(&[], &[ENOUGH, &of("dev")]);
     let fault = only_fault(&[], &[ENOUGH, &of("prod")]);
     assert!(fault.cause.contains("`tool` (from `.github/bastion-migrate.yml`)"), "{fault:?}");
-    assert!(fault.fix.contains("stands under these"), "{fault:?}");
+    assert!(fault.fix.contains("belongs under these"), "{fault:?}");
     let fault = only_fault(&[], &[ENOUGH, &of("")]);
     assert!(
         fault.cause.contains("`environment` has no value") && fault.cause.contains("`dev` and `prod`"),

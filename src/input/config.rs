@@ -67,13 +67,15 @@ impl Config {
     }
 
     /// Tells of a file that has environments where none was chosen: an empty `environment` is more likely one that did not arrive.
-    pub(super) fn unchosen(&self, environment: Option<&str>) -> Option<Fault> {
+    pub(super) fn unchosen(&mut self, environment: Option<&str>) -> Option<Fault> {
         if environment.is_some() || self.environments.is_empty() {
             return None;
         }
+        // It may stand in the section.
+        self.spoilt.extend(Name::ALL);
         let names = listed(&self.environments);
         let cause = format!("`environment` has no value, and the configuration file `{}` has {names}", self.path);
-        let fix = "set `environment` to one of them; for what they have in common alone, add another one without anything in it";
+        let fix = "set `environment` to one of them; a run that is for none of them has an empty section of its own, as in `local: {}`";
         Some(Fault::new(Code::InputMissing, cause).fix(fix).in_file(self.place(None)))
     }
 
@@ -150,6 +152,7 @@ impl Config {
             .about(Code::InputInvalid, &format!("it has no environment `{chosen}`, only {}", listed(&names)))
             .fix("correct `environment`, or add it to the file (an empty section will do)");
         self.faults.push(fault);
+        self.spoilt.extend(Name::ALL);
     }
 
     fn section(&mut self, way: &[&str], section: &Mapping) -> Section {
@@ -312,7 +315,7 @@ mod tests {
     #[test]
     fn refuses_an_environment_that_the_file_does_not_have() {
         let fault = parse("environments: { dev: , prod: {} }", Some("uat")).faults.remove(0);
-        assert!(fault.cause.contains("`uat`, only `dev`, `prod`"), "{}", fault.cause);
+        assert!(fault.cause.contains("`uat`, only `dev` and `prod`"), "{}", fault.cause);
         assert!(parse("environments: { dev: }", Some("dev")).faults.is_empty());
         assert!(parse("defaults: {}", Some("uat")).faults.is_empty());
         assert!(parse("environments: { dev: }", None).faults.is_empty());

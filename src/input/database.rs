@@ -59,10 +59,13 @@ pub(super) fn read(inputs: &Inputs, runner: &Runner, findings: &mut Findings) ->
     let name = findings.keep(agreed(inputs, Name::DatabaseName, said.name, own(Name::DatabaseName)));
     let own_password = inputs.secret(Name::DatabasePassword);
     let password = findings.keep(agreed(inputs, Name::DatabasePassword, said.password, own_password));
-    let missing = missing(inputs, url.as_ref(), [&host, &user, &name]);
+    // What stands in the wrong place is not missing, too.
+    let is_misplaced = inputs.text(Name::DatabaseHost).is_some_and(|host| host.contains("://"));
+    let missing = missing(inputs, url.as_ref(), [&host, &user, &name]).filter(|_| !is_misplaced);
     let missing = missing.map(|fault| if runner.in_actions && is_nothing(inputs) { arrived(fault) } else { fault });
     // Who has no database usually has no secret at all; that the bastion is missing, too, would only be said after this.
-    findings.faults.extend(missing.map(|fault| if is_wanted(inputs) { fault } else { fault.detail(NO_BASTION) }));
+    let is_all = url.is_none() && !is_wanted(inputs);
+    findings.faults.extend(missing.map(|fault| if is_all { fault.detail(NO_BASTION) } else { fault }));
     let (host, ca) = (host??, ca?);
     let sslmode = wish?.or(said.sslmode).unwrap_or(SslWish::Usual).for_host(&host);
     if sslmode == SslMode::Disable && ca.is_some() {
@@ -140,10 +143,17 @@ fn missing(inputs: &Inputs, url: Option<&ParsedUrl>, parts: [&Option<Option<Stri
     if url.is_none() {
         sought.insert(0, Name::DatabaseUrl);
     }
-    if !is_wanted(inputs) {
+    if url.is_none() && !is_wanted(inputs) {
         sought.extend([Name::SshHost, Name::SshUser, Name::SshPrivateKey, Name::SshPassword]);
     }
-    Some(inputs.missing(cause, &sought))
+    let fault = inputs.missing(cause, &sought);
+    Some(match url {
+        Some(_) => fault.fix(format!(
+            "complete `database-url` (postgres://user:password@host:5432/database), or set {}",
+            absent.join(" and ")
+        )),
+        None => fault,
+    })
 }
 
 /// The CA in PEM form, from `database-ca` or from the file that the URL names.

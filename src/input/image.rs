@@ -48,12 +48,16 @@ pub(super) fn reference(text: &str) -> Result<String, Misfit> {
     let fits = !text.contains(char::is_whitespace) && !text.contains("://") && text == text.trim_matches('/');
     let last = text.rsplit('/').next().unwrap_or(text);
     let name = text.strip_suffix(last).unwrap_or_default().to_owned() + last.split([':', '@']).next().unwrap_or(last);
+    if let Some((_, name)) = text.split_once("://").filter(|(_, name)| reference(name).is_ok()) {
+        return Err(Misfit::new("is a URL, not the name of an image", format!("`{name}`")));
+    }
     if !fits || text.is_empty() {
         return Err(Misfit::new("is not the name of an image", "a name as in ghcr.io/acme/shop:1.4"));
     }
     let path = name.split_once('/').map_or(name.as_str(), |(_, path)| path);
     if path.chars().any(char::is_uppercase) {
-        return Err(Misfit::new("has capital letters, which names of images can't have", "the name in lower case"));
+        let small = format!("`{}{}`", name.to_lowercase(), text.strip_prefix(&name).unwrap_or_default());
+        return Err(Misfit::new("has capital letters, which names of images can't have", small));
     }
     Ok(text.to_owned())
 }

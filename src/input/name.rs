@@ -147,6 +147,7 @@ names! {
     Tool "tool" Tool Text [] [];
     Run "run" Tool Text [] [];
     CommandPrefix "command-prefix" Tool Text [] [];
+    Manage "manage" Tool Text [] [];
     WorkingDirectory "working-directory" Tool Path [] [];
     Env "env" Tool Text [] [];
     PassEnv "pass-env" Tool Text [] [];

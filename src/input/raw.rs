@@ -260,7 +260,7 @@ impl Inputs {
 
 /// The secrets inside of an input that is none itself.
 fn inside(name: Name, text: &str) -> Vec<Secret> {
-    let is_command = name.is_yaml() || matches!(name, Name::Run | Name::Setup | Name::CommandPrefix);
+    let is_command = name.is_yaml() || matches!(name, Name::Run | Name::Setup | Name::CommandPrefix | Name::Manage);
     let given = if is_command { inline::in_commands(text) } else { Vec::new() };
     [inline::in_urls(text), given].concat()
 }

@@ -17,16 +17,17 @@ use std::fmt;
 /// sshd's port.
 const PORT: u16 = 22;
 
-/// Whether there is to be a tunnel. If an input has a value that makes no sense without a bastion, an absent `ssh-host` is a secret
+/// What is a secret, or the like of one, and makes no sense without a bastion: if it has a value, an absent `ssh-host` is a secret
 /// that did not arrive, not a wish for a direct connection.
-pub(super) fn is_wanted(inputs: &Inputs) -> bool {
-    inputs.text(Name::SshHost).is_some() || only_with_bastion(inputs).is_some()
+fn only_with_bastion(inputs: &Inputs) -> Option<Name> {
+    let is_setting = |name: &Name| matches!(name, Name::SshPort | Name::ConnectTimeout | Name::Keepalive);
+    let counts = |name: &Name| scope::of(*name).1 == Where::Bastion && inputs.text(*name).is_some();
+    Name::ALL.iter().copied().filter(|name| !is_setting(name)).find(counts)
 }
 
-/// The first input that is given and counts with a bastion alone.
-fn only_with_bastion(inputs: &Inputs) -> Option<Name> {
-    let counts = |name: &Name| scope::of(*name).1 == Where::Bastion && inputs.is_given(*name);
-    Name::ALL.iter().copied().find(counts)
+/// Whether there is to be a tunnel.
+pub(super) fn is_wanted(inputs: &Inputs) -> bool {
+    inputs.text(Name::SshHost).is_some() || only_with_bastion(inputs).is_some()
 }
 
 /// The whole way, hop by hop.

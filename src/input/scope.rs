@@ -90,7 +90,7 @@ pub(super) const SCOPES: [(&[Name], Commands, Where); 14] = [
         Where::Anywhere,
     ),
     (&[Name::ExpectPlan], Commands::Writes, Where::Anywhere),
-    (&[Name::Tool, Name::CommandPrefix, Name::WorkingDirectory], Commands::Runs, Where::Tool),
+    (&[Name::Tool, Name::CommandPrefix, Name::Manage, Name::WorkingDirectory], Commands::Runs, Where::Tool),
     (&[Name::Run, Name::Steps], Commands::Forward, Where::Tool),
     (&[Name::Env, Name::PassEnv], Commands::Runs, Where::Called),
     (
@@ -173,18 +173,39 @@ pub(super) fn beside_the_executor(inputs: &Inputs, own: Executor) -> Vec<Fault> 
     if own == Executor::Sql {
         return without_a_tool(inputs, &idle);
     }
-    let (files, others): (Vec<Name>, Vec<Name>) = idle.into_iter().partition(|name| of(*name).1 == Where::Files);
-    let (nowhere, instead) = match own {
-        Executor::Image => ("nothing runs on a server", "server"),
-        Executor::Server | Executor::Sql => ("nothing runs in an image", "image"),
-    };
-    let rows = [(files, "a tool has its migrations where it runs", "sql"), (others, nowhere, instead)];
-    let faults = rows.into_iter().filter(|(names, ..)| !names.is_empty()).map(|(names, why, instead)| {
+    let rows = [
+        (Where::Files, "a tool has its migrations where it runs", "`executor: sql`"),
+        (Where::Image, "nothing runs in an image", "`executor: image`, and for steps in an image"),
+        (Where::Server, "nothing runs on a server", "`executor: server`, and for steps on the server"),
+    ];
+    let of_row = |place| idle.iter().copied().filter(|name| of(*name).1 == place).collect::<Vec<Name>>();
+    let rows = rows.into_iter().map(|(place, why, with)| (of_row(place), why, with));
+    let faults = rows.filter(|(names, ..)| !names.is_empty()).map(|(names, why, with)| {
         let cause = format!("{} no effect with `executor: {}`: {why}", have(inputs, &names), own.word());
-        let fix = format!("remove {}, or set `executor: {instead}`{}", listed(&names), apart(inputs, &names));
-        Fault::new(Code::InputInvalid, cause).fix(fix)
+        let (is, listed, apart) =
+            (if names.len() == 1 { "it is" } else { "they are" }, listed(&names), apart(inputs, &names));
+        Fault::new(Code::InputInvalid, cause).fix(format!("remove {listed}: {is} for {with}{apart}"))
     });
     faults.collect()
+}
+
+/// Settings of a connection that is not made.
+pub(super) fn beside_a_bastion(inputs: &Inputs) -> Vec<Fault> {
+    let is_given = |name: &Name| matches!(inputs.source(*name), Some(Source::Flag | Source::Input | Source::File(_)));
+    let idle: Vec<Name> =
+        Name::ALL.iter().copied().filter(|name| of(*name).1 == Where::Bastion).filter(is_given).collect();
+    if idle.is_empty() {
+        return Vec::new();
+    }
+    let cause = format!("{} no effect: `ssh-host` has no value, so there is no bastion", have(inputs, &idle));
+    let fix = format!("remove {}, or set `ssh-host` and how to log in there{}", listed(&idle), apart(inputs, &idle));
+    vec![Fault::new(Code::InputInvalid, cause).fix(fix)]
+}
+
+/// Whether something is given that is for a tool, or for the place where one runs.
+pub(super) fn is_about_a_tool(inputs: &Inputs) -> bool {
+    let places = [Where::Tool, Where::Image, Where::Server];
+    Name::ALL.iter().any(|name| places.contains(&of(*name).1) && inputs.is_given(*name))
 }
 
 /// What is for a tool or an image, where plain SQL files are applied.
@@ -192,11 +213,11 @@ fn without_a_tool(inputs: &Inputs, idle: &[Name]) -> Vec<Fault> {
     if idle.is_empty() {
         return Vec::new();
     }
-    let why = match inputs.is_given(Name::Executor) {
-        true => "with `executor: sql`, which applies plain SQL files",
-        false => "because `executor` has no value, and without one plain SQL files are applied (`executor: sql`)",
-    };
-    let cause = format!("{} no effect {why}", have(inputs, idle));
+    // What is written as the default can't be told from what is not written.
+    let cause = format!(
+        "{} no effect: `executor` is `sql`, which is the default and applies plain SQL files",
+        have(inputs, idle)
+    );
     let needs = |place| idle.iter().any(|name| of(*name).1 == place);
     let image = match inputs.is_given(Name::Image) {
         true => "`executor: image`".to_owned(),
@@ -235,7 +256,7 @@ fn have(inputs: &Inputs, names: &[Name]) -> String {
 fn apart(inputs: &Inputs, names: &[Name]) -> &'static str {
     let is_filed = |name: &Name| matches!(inputs.source(*name), Some(Source::File(_)));
     match names.iter().any(is_filed) {
-        true => "; in the file, what is for some environments alone stands under these",
+        true => "; what is for some environments alone belongs under these in the file",
         false => "",
     }
 }

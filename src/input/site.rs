@@ -60,7 +60,7 @@ impl Wish {
         match (executor, self.image.as_deref().or(own.image)) {
             (Executor::Sql, _) => Err(Misfit::new(
                 "does not say where it runs, and SQL files run nowhere but in the action",
-                "add `executor: image` or `executor: server` to it",
+                "add `executor: server` to it, or `executor: image` and `image`",
             )),
             (Executor::Image, Some(image)) => Ok(Some(Site::Image(image.to_owned()))),
             (Executor::Image, None) if own.executor == Some(Executor::Image) => Ok(None),

@@ -20,8 +20,9 @@ pub(super) const DATABASE: &[(&str, &str)] = &[("DATABASE_URL", "postgres://app:
 
 pub(super) fn run(args: &[&str], env: &[&[(&str, &str)]]) -> Ask {
     let args = ["bastion-migrate"].iter().chain(args).map(Into::into).collect();
-    let env = env.concat().into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-    match read(args, env) {
+    // As the runner does it: so nobody has started the bare program.
+    let env = env.concat().into_iter().chain([("INPUT_SUMMARY", "true")]);
+    match read(args, env.map(|(name, value)| (name.into(), value.into())).collect()) {
         Request::Run(ask) => *ask,
         other => panic!("{other:?}"),
     }
@@ -350,17 +351,37 @@ fn a_value_that_is_not_utf_8_is_a_fault_and_no_panic() {
         ("DATABASE_PASSWORD".into(), OsString::from_vec(vec![0xe9])),
         ("OTHER".into(), OsString::from_vec(vec![0xe9])),
     ];
-    let Request::Run(ask) = read(vec!["bastion-migrate".into()], env) else { panic!("no run") };
+    let Request::Run(ask) = read(vec!["bastion-migrate".into(), "migrate".into()], env) else { panic!("no run") };
     let faults = ask.settings.unwrap_err();
     assert!(faults.len() == 1 && faults[0].cause.contains("`DATABASE_PASSWORD`"), "{faults:?}");
 }
 
 #[test]
 fn help_is_a_text_even_when_nothing_is_configured() {
-    let Request::Print { text } = read(vec!["bastion-migrate".into(), "--help".into()], Vec::new()) else {
+    let Request::Print { text, exit } = read(vec!["bastion-migrate".into(), "--help".into()], Vec::new()) else {
         panic!("a run")
     };
-    assert!(text.contains("--migrations"), "{text}");
+    assert!(text.contains("--migrations") && exit == 0, "{text}");
+}
+
+#[test]
+fn the_bare_program_shows_its_help_unless_a_workflow_or_its_inputs_ask() {
+    let asked = |env: &[(&str, &str)]| {
+        let env = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        match read(vec!["bastion-migrate".into()], env) {
+            Request::Print { text, exit } => {
+                assert!(text.contains("Nothing was done") && exit == 2, "{text}");
+                false
+            }
+            _ => true,
+        }
+    };
+    assert!(!asked(&[("DATABASE_URL", "postgres://u@db/d"), ("INPUT_TAG", "v1")]));
+    assert!(
+        asked(&[("GITHUB_ACTIONS", "true")])
+            && asked(&[("INPUT_COMMAND", "plan")])
+            && asked(&[("INPUT_SSH_HOST", "h")])
+    );
 }
 
 #[test]

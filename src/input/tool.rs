@@ -21,12 +21,25 @@ pub(super) fn read(
         findings.faults.push(Fault::new(Code::InputInvalid, cause).fix("make `run` one of the `steps`"));
     }
     let prefix = findings.keep(inputs.optional(Name::CommandPrefix, words));
+    let manage = findings.keep(inputs.optional(Name::Manage, words));
     let recipe = findings.keep(recipe(inputs, run.as_ref(), runner))?;
+    let recipe = findings.keep(managed(inputs, recipe, manage?))?;
     if let Some(command) = command {
         findings.keep(can(inputs, &recipe, command));
     }
     let target = inputs.text(Name::Target).map(ToOwned::to_owned);
     Some(ToolSettings { recipe, run, prefix: prefix?.unwrap_or_default(), target, site: site? })
+}
+
+/// The recipe by the words that call the app, if there are others than its own.
+fn managed(inputs: &Inputs, recipe: Recipe, words: Option<Vec<String>>) -> Result<Recipe, Fault> {
+    let Some(words) = words.filter(|words| !words.is_empty()) else { return Ok(recipe) };
+    if recipe.manage.is_empty() {
+        let cause = format!("{} has no effect with `tool: {}`", inputs.named(Name::Manage), recipe.name);
+        let fix = "remove it; `command-prefix` puts words in front of a tool's commands, and `run` is a whole command";
+        return Err(Fault::new(Code::InputInvalid, cause).fix(fix));
+    }
+    Ok(recipe.called_by(&words))
 }
 
 fn recipe(inputs: &Inputs, run: Option<&Line>, runner: &Runner) -> Result<Recipe, Fault> {

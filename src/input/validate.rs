@@ -89,9 +89,12 @@ fn in_effect(
     executor: Option<Executor>,
     findings: &mut Findings,
 ) -> Option<Executor> {
-    // Under its right name it may well count.
-    if findings.faults.iter().any(|fault| fault.code == Code::InputUnknown) {
-        return executor;
+    // Under its right name, or with what the file should say, it may well count.
+    if findings.faults.iter().any(|fault| fault.code == Code::InputUnknown || fault.place.is_some()) {
+        return executor.filter(|_| inputs.is_given(Name::Executor) || !scope::is_about_a_tool(inputs));
+    }
+    if !route::is_wanted(inputs) && database::is_given(inputs) {
+        findings.faults.extend(scope::beside_a_bastion(inputs));
     }
     let idle = command.map(|command| scope::beside_the_command(inputs, command)).unwrap_or_default();
     let is_tunnel = command == Some(Command::Tunnel);

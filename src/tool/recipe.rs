@@ -43,6 +43,9 @@ pub struct Recipe {
     pub error: Option<Pattern>,
     /// How a migration is named to it.
     pub target: Option<Target>,
+    /// The first words of its command lines, where a project may have others in their place.
+    #[serde(default)]
+    pub manage: Vec<String>,
     /// What to call.
     verbs: BTreeMap<Verb, Lines>,
     /// `status` and, once it is answered, `migrate` in one start of the tool, as [`Together`] says.
@@ -155,6 +158,22 @@ impl Recipe {
         }
         let unknown = self.failures.iter().find_map(|failure| failure.unknown_code());
         unknown.map(|code| format!("`{code}` is no code of a failure"))
+    }
+
+    /// The same for a project that is called by other words than `manage`. What does for a list and a migration in one start knows
+    /// its own words alone.
+    #[must_use]
+    pub fn called_by(mut self, words: &[String]) -> Self {
+        let own = std::mem::take(&mut self.manage);
+        let instead = |line: &mut Vec<String>| {
+            if line.starts_with(&own) {
+                line.splice(..own.len(), words.iter().cloned());
+            }
+        };
+        self.verbs.values_mut().flat_map(Lines::lines_mut).for_each(instead);
+        self.squashed.iter_mut().map(|squashed| &mut squashed.line).for_each(instead);
+        self.together.clear();
+        Self { manage: words.to_vec(), ..self }
     }
 
     /// What to call for this, if it takes one command line and no target.
@@ -310,6 +329,18 @@ mod tests {
         assert_eq!(fake(Some("a 0001")), ["python manage.py migrate a 0001 --fake --noinput"]);
         let prisma = Recipe::named("prisma").unwrap();
         assert_eq!(prisma.with_target(Verb::Rollback, Some("x")).unwrap_err().code, Code::InputInvalid);
+    }
+
+    #[test]
+    fn a_project_may_be_called_by_other_words() {
+        let words = ["python", "-m", "pretix"].map(str::to_owned);
+        for name in ["django", "django-tenants"] {
+            let recipe = Recipe::named(name).unwrap().called_by(&words);
+            assert_eq!(recipe.line(Verb::Status).unwrap().shown(), "python -m pretix showmigrations --plan");
+            assert!(recipe.lines(Verb::Migrate).iter().all(|call| call.line.shown().starts_with("python -m pretix ")));
+            assert!(recipe.squashed().unwrap().shown().starts_with("python -m pretix shell -c "));
+            assert_eq!(recipe.together(), None);
+        }
     }
 
     #[test]

@@ -85,6 +85,15 @@ impl Lines {
         }
     }
 
+    /// The words of each line.
+    pub(super) fn lines_mut(&mut self) -> impl Iterator<Item = &mut Vec<String>> {
+        let (one, several) = match self {
+            Self::One(words) => (Some(words), [].as_mut_slice()),
+            Self::Several(several) => (None, several.as_mut_slice()),
+        };
+        one.into_iter().chain(several.iter_mut().map(|named| &mut named.run))
+    }
+
     /// Every word of every line.
     pub(super) fn words(&self) -> impl Iterator<Item = &String> {
         let (one, several) = match self {

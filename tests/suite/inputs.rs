@@ -487,7 +487,11 @@ environments:
 fn steps_that_can_not_be_are_refused() {
     let lab = Lab::new();
     for (list, written, words) in [
-        ("after", "- run: ./x\n", ["does not say where it runs", "add `executor: image` or `executor: server`"]),
+        (
+            "after",
+            "- run: ./x\n",
+            ["does not say where it runs", "add `executor: server` to it, or `executor: image` and `image`"],
+        ),
         ("after", "run: ./x\n", ["it is not a list of steps", "- run: "]),
         ("after", "- run: [x\n", ["is not valid YAML", "docs/steps.md"]),
         ("steps", "- run: ./x\n  executor: server\n", ["`executor: sql` has no tool", "`before` or `after`"]),

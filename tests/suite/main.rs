@@ -23,6 +23,8 @@ mod documents;
 #[cfg(test)]
 mod figures;
 mod files;
+#[cfg(test)]
+mod first_tries;
 mod flights;
 #[cfg(test)]
 mod hostile_database;

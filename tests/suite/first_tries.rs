@@ -1,0 +1,231 @@
+//! First mistakes: what somebody writes, all that is said of it, and what comes of doing what it says. `tests/cases/first-tries.yaml`
+//! is the table, to be read as prose.
+
+use crate::{
+    action::Action,
+    judge::Finished,
+    lab::{
+        Lab,
+        postgres::{PASSWORD, ROLE},
+        server::Server,
+        sshd::fingerprint,
+    },
+};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_yaml::{Mapping, Value};
+use std::{fs, path::Path, process::Command};
+
+const TABLE: &str = "tests/cases/first-tries.yaml";
+
+/// As many as that were made by people who tried.
+const FEWEST: usize = 60;
+
+/// Values that may stand in a sentence as words of their own.
+const UNTOLD: [&str; 3] = ["{user}", "{role}", "{server-user}"];
+
+const FILE: (&str, &str) = ("migrations/0001_users.sql", "create table if not exists users (id int);\n");
+
+fn table() -> Vec<Value> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(TABLE)).expect("the table is there");
+    serde_yaml::from_str(&text).expect("the table is YAML")
+}
+
+/// Words of the table, and what they stand for here.
+struct Names(Vec<(&'static str, String)>);
+
+impl Names {
+    fn of(lab: &Lab, server: &Server) -> Self {
+        let (url, line) = (lab.database.url(), lab.bastion.known_hosts_line());
+        let host_key = line.split_once(' ').map(|(_, key)| key.to_owned()).unwrap_or_default();
+        Self(vec![
+            ("{url}", url),
+            ("{known_hosts}", line),
+            ("{print}", fingerprint(&host_key)),
+            ("{host-key}", host_key),
+            ("{key}", lab.bastion.key().expose().to_owned()),
+            ("{password}", PASSWORD.to_owned()),
+            ("{role}", ROLE.to_owned()),
+            ("{database}", lab.database.name().to_owned()),
+            ("{database-port}", lab.database.server().port().to_string()),
+            ("{port}", lab.bastion.port.to_string()),
+            ("{user}", lab.bastion.user()),
+            ("{password-encoded}", utf8_percent_encode(PASSWORD, NON_ALPHANUMERIC).to_string()),
+            ("{ca}", lab.database.server().ca().to_owned()),
+            ("{server-user}", server.login().name().to_owned()),
+            ("{server-key}", server.sshd().key().expose().to_owned()),
+        ])
+    }
+
+    fn here(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, (word, value)| text.replace(word, value))
+    }
+
+    /// The way back, for what is unmistakable.
+    fn told(&self, text: &str) -> String {
+        let long = self.0.iter().filter(|(word, value)| value.len() > 4 && !UNTOLD.contains(word));
+        long.fold(text.to_owned(), |text, (word, value)| text.replace(value.as_str(), word))
+    }
+}
+
+fn pairs<'v>(case: &'v Value, key: &str) -> Vec<(&'v str, String)> {
+    let scalar = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        Value::Bool(truth) => truth.to_string(),
+        other => panic!("{other:?} is no text"),
+    };
+    let mapping = case[key].as_mapping().into_iter().flat_map(Mapping::iter);
+    mapping.map(|(name, value)| (name.as_str().expect("a name"), scalar(value))).collect()
+}
+
+fn given<'l>(step: Action<'l>, case: &Value, names: &Names) -> Action<'l> {
+    let step = pairs(case, "with").into_iter().fold(step, |step, (name, value)| step.input(name, names.here(&value)));
+    let step = pairs(case, "env").into_iter().fold(step, |step, (name, value)| step.env(name, names.here(&value)));
+    pairs(case, "files").into_iter().fold(step, |step, (path, text)| step.file(path, names.here(&text)))
+}
+
+/// Where the step begins: everything is right but what the mistake says.
+fn step<'l>(case: &Value, lab: &'l Lab, server: &'l Server) -> Action<'l> {
+    let step = match way(case) {
+        "bastion" => Action::new(lab),
+        "direct" => Action::direct(lab),
+        "no secrets" => Action::direct(lab).input("database-url", ""),
+        "server" => Action::on_server(lab, server).input("tool", "custom").input("run", "echo hi"),
+        "image" => Action::new(lab)
+            .input("executor", "image")
+            .input("image", "app")
+            .input("pull", "never")
+            .input("tool", "django"),
+        other => panic!("there is no way `{other}`"),
+    };
+    step.file(FILE.0, FILE.1)
+}
+
+/// All that is said of failures and doubts, without what the runner's commands add.
+fn said(log: &str) -> String {
+    let (mut said, mut inside) = (String::new(), false);
+    for line in log.lines().filter(|line| !line.starts_with("::")) {
+        inside |= line.starts_with("error[") || line.starts_with("warning[");
+        if line.trim_start().starts_with("see https://") {
+            inside = false;
+        }
+        if inside {
+            said.push_str(line.trim_end());
+            said.push('\n');
+        }
+    }
+    said
+}
+
+/// What is wrong with what came of a mistake, and of doing what was said of it.
+fn judged(case: &Value, lab: &Lab, server: &Server) -> Vec<String> {
+    let names = Names::of(lab, server);
+    let mut mistaken = given(step(case, lab, server), case, &names).run();
+    let mut wrong = mistaken.always_wrong();
+    let (expected, got) = (case["says"].as_str().unwrap_or_default(), said(&mistaken.log));
+    if got != names.here(expected) {
+        wrong.push(format!("says:\n{}\nand not:\n{expected}", names.told(&got)));
+    }
+    if case["follow"].is_mapping() {
+        let followed = given(given(step(case, lab, server), case, &names), &case["follow"], &names);
+        wrong.extend(ended(followed.run(), case));
+    }
+    wrong
+}
+
+/// Whether it is well once the advice is followed: to the end, or as far as a step gets here that has no engine.
+fn ended(mut followed: Finished, case: &Value) -> Vec<String> {
+    let mut wrong = followed.always_wrong();
+    let stops_at_inputs = followed.log.lines().any(|line| line.starts_with("error[") && line.contains("] inputs:"));
+    let is_well = match case["ends"].as_str().unwrap_or("well") {
+        "well" => followed.status.success(),
+        "at its image" => !followed.status.success() && !stops_at_inputs && followed.log.contains("] image:"),
+        other => panic!("nothing ends `{other}`"),
+    };
+    if !is_well {
+        wrong.push(format!("once it is followed:\n{}", followed.log));
+    }
+    wrong
+}
+
+/// Whether everything in the table that begins like this is told whole, and ends well once it is followed.
+fn judge(ways: &[&str]) {
+    let (lab, server) = (Lab::new(), Server::start());
+    let cases = table();
+    let cases: Vec<&Value> = cases.iter().filter(|case| ways.contains(&way(case))).collect();
+    let mut wrong = String::new();
+    for case in &cases {
+        let judged = judged(case, &lab, &server);
+        if !judged.is_empty() {
+            wrong.push_str(&format!("=== {}\n{}\n", case["mistake"].as_str().unwrap_or_default(), judged.join("\n")));
+        }
+    }
+    assert!(wrong.is_empty() && cases.len() > 5, "{wrong}");
+}
+
+fn way(case: &Value) -> &str {
+    case["way"].as_str().unwrap_or_default()
+}
+
+#[test]
+fn a_first_mistake_about_the_bastion_is_told_whole_and_its_advice_works() {
+    judge(&["bastion"]);
+}
+
+#[test]
+fn a_first_mistake_about_the_database_is_told_whole_and_its_advice_works() {
+    judge(&["direct", "no secrets"]);
+}
+
+#[test]
+fn a_first_mistake_about_a_server_is_told_whole_and_its_advice_works() {
+    judge(&["server"]);
+}
+
+#[test]
+fn a_first_mistake_about_an_image_is_told_whole_and_its_advice_works() {
+    judge(&["image"]);
+}
+
+/// The program as somebody starts it at home.
+#[expect(clippy::disallowed_methods, reason = "starts the program that is tested")]
+fn at_home(arguments: &str) -> String {
+    let home = tempfile::tempdir().expect("there is room");
+    let mut program = Command::new(env!("CARGO_BIN_EXE_bastion-migrate"));
+    let database = ("DATABASE_URL", "postgres://me@127.0.0.1:1/app");
+    program.env_clear().envs([database]).current_dir(home.path()).args(arguments.split_whitespace());
+    let output = program.output().expect("the program is built");
+    assert!(!output.status.success() && output.stderr.is_empty(), "{arguments}: {output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn every_mistake_on_the_command_line_is_one_fault() {
+    let cases: Vec<Value> = table().into_iter().filter(|case| case["at-home"].is_string()).collect();
+    let mut wrong = String::new();
+    for case in &cases {
+        let got = said(&at_home(case["at-home"].as_str().unwrap_or_default()));
+        if got != case["says"].as_str().unwrap_or_default() || got.matches("error[").count() != 1 {
+            wrong.push_str(&format!("=== {}\nsays:\n{got}\n", case["mistake"].as_str().unwrap_or_default()));
+        }
+    }
+    assert!(wrong.is_empty() && cases.len() > 5, "{wrong}");
+}
+
+#[test]
+fn there_are_as_many_as_people_make() {
+    let table = table();
+    assert!(table.len() >= FEWEST, "{}", table.len());
+    let followed = table.iter().filter(|case| case["follow"].is_mapping()).count();
+    assert!(followed * 3 > table.len() * 2, "{followed} of {} are followed", table.len());
+    let ways = ["bastion", "direct", "no secrets", "server", "image"];
+    let is_judged = |case: &&Value| ways.contains(&way(case)) != case["at-home"].is_string();
+    assert_eq!(table.iter().filter(is_judged).count(), table.len(), "each is judged by one test");
+}
+
+#[test]
+fn the_bare_program_shows_its_help_and_does_nothing() {
+    let said = at_home("");
+    assert!(said.contains("--ssh-host") && said.contains("Nothing was done."), "{said}");
+    assert!(!said.contains("error["), "{said}");
+}
