@@ -105,6 +105,18 @@ mod tests {
     }
 
     #[test]
+    fn an_app_without_a_manage_py_is_told_of_the_input_for_it() {
+        let django = Recipe::named("django").unwrap();
+        for line in [
+            "python: can't open file '/app/manage.py': [Errno 2] No such file or directory",
+            "FileNotFoundError: [Errno 2] No such file or directory: '/app/manage.py'",
+        ] {
+            let fault = explain(&django, "it ended with code 2", &said(&[line]), None);
+            assert!(fault.fix.contains("`manage: python -m pretix`"), "{fault:?}");
+        }
+    }
+
+    #[test]
     fn a_known_failure_has_its_own_fix() {
         let django = Recipe::named("django").unwrap();
         let lines = said(&[
