@@ -59,7 +59,7 @@ fn a_database_that_is_not_there_is_waited_for_and_told_by_what_is_wrong() {
     let action = migration(&lab).secret("database-url", lab.database.url_at("localhost", closed));
     let cause = format!("{bastion} can't connect to `localhost:{closed}`: refused or no route");
     let words =
-        [cause.as_str(), "waiting for the database", "waited 1 s for it (`wait-timeout`)", "as seen from the bastion"];
+        [cause.as_str(), "waiting for the database", "waited 1 s for it (`wait-timeout`)", "the bastion itself"];
     refused(&lab, action, "database-refused", &words);
     let action = migration(&lab).secret("database-url", lab.database.url_at("db.invalid", 5432));
     let words =

@@ -157,10 +157,14 @@ fn judge(ways: &[&str]) {
     for case in &cases {
         let judged = judged(case, &lab, &server);
         if !judged.is_empty() {
-            wrong.push_str(&format!("=== {}\n{}\n", case["mistake"].as_str().unwrap_or_default(), judged.join("\n")));
+            wrong.extend([title(case), judged.join("\n"), "\n".to_owned()]);
         }
     }
     assert!(wrong.is_empty() && cases.len() > 5, "{wrong}");
+}
+
+fn title(case: &Value) -> String {
+    format!("=== {}\n", case["mistake"].as_str().unwrap_or_default())
 }
 
 fn way(case: &Value) -> &str {
@@ -206,7 +210,7 @@ fn every_mistake_on_the_command_line_is_one_fault() {
     for case in &cases {
         let got = said(&at_home(case["at-home"].as_str().unwrap_or_default()));
         if got != case["says"].as_str().unwrap_or_default() || got.matches("error[").count() != 1 {
-            wrong.push_str(&format!("=== {}\nsays:\n{got}\n", case["mistake"].as_str().unwrap_or_default()));
+            wrong.extend([title(case), "says:\n".to_owned(), got]);
         }
     }
     assert!(wrong.is_empty() && cases.len() > 5, "{wrong}");
