@@ -1,6 +1,6 @@
 //! A private key in OpenSSH's own form (its PROTOCOL.key): what stands in it in clear. Not more is read here: the rest is a
-//! matter of libssh2, which takes what `ssh-keygen` takes. A stricter reader refuses keys that log in, as those that PuTTY writes
-//! with more padding than OpenSSH.
+//! matter of libssh2, which takes what `ssh-keygen` takes. A stricter reader refuses keys that log in: some programs write more
+//! padding than OpenSSH.
 
 use base64::{
     Engine as _,

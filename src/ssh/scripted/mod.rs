@@ -119,6 +119,27 @@ fn what_stands_behind_the_answer_to_an_open_comes_with_it() {
     }
 }
 
+/// A call that sends waits for new keys first, and stops at them.
+#[test]
+fn what_stands_behind_new_keys_comes_with_them() {
+    for slips in [false, true] {
+        run(async {
+            let (link, server) = scene::connected().await;
+            let mut scene = Scene::new(&link, server);
+            scene.opened(Kind::Program).await;
+            scene.opened(Kind::Forward).await;
+            scene.rekey().await;
+            for (channel, said) in [(1, Said::Out(9)), (0, Said::Out(5)), (0, Said::Eof), (1, Said::Out(7))] {
+                scene.say(channel, said);
+            }
+            let sent = if slips { scene.slip(&[]).await } else { scene.flush(&[]).await };
+            assert!(sent > 0);
+            let _server = scene.end().await;
+            link.close().await.unwrap();
+        });
+    }
+}
+
 #[test]
 fn it_does_not_matter_where_a_piece_is_cut() {
     let ending = &endings()[0];

@@ -1,6 +1,6 @@
 //! A client with several channels, and what its users have a right to see of what the server has sent.
 
-use super::server::{Packet, Server};
+use super::server::{KEX_ECDH_INIT, KEXINIT, Packet, Server, offer};
 use crate::{
     secret::Secret,
     ssh::{
@@ -54,7 +54,7 @@ pub(super) async fn connected() -> (Link, Server) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let (tell, _told) = oneshot::channel();
     let connecting = spawn_blocking(move || session::connect(approach, Road::Over(ours), tell));
-    let server = Server::let_in(theirs, &key).await;
+    let server = Server::let_in(theirs, key).await;
     let connected = connecting.await.unwrap().unwrap();
     (Link::of(hop, connected, None, KEEPALIVE).unwrap(), server)
 }
@@ -88,6 +88,8 @@ pub(super) enum Step {
     Question,
     /// The server says what nobody needs to know.
     Chat,
+    /// The server wants other keys: its part of the exchange is said, and not sent.
+    Rekey,
     /// What the server has said goes out, cut at these places (per mille).
     Flush(Vec<usize>),
     /// The same, while the client is awake for another reason.
@@ -120,6 +122,7 @@ impl Arbitrary for Step {
             12 => (channel.clone(), said).prop_map(|(channel, said)| Step::Say(channel, said)),
             1 => Just(Step::Question),
             1 => Just(Step::Chat),
+            1 => Just(Step::Rekey),
             2 => proptest::collection::vec(0..1000_usize, 0..4).prop_map(Step::Flush),
             2 => proptest::collection::vec(0..1000_usize, 0..4).prop_map(Step::Slip),
             1 => (channel.clone(), 1..40_000_usize).prop_map(|(channel, count)| Step::Write(channel, count)),
@@ -188,6 +191,8 @@ pub(super) struct Scene<'l> {
     opening: Option<Opening<'l>>,
     /// The next answer to it is said, and has not gone out.
     answering: bool,
+    /// What is said has new keys in it: before they have come, the client can't send.
+    rekeys: bool,
     /// What the server has said and not sent, with the end of each packet in it.
     piece: Vec<u8>,
     effects: Vec<(usize, Effect)>,
@@ -203,6 +208,7 @@ impl<'l> Scene<'l> {
             channels: Vec::new(),
             opening: None,
             answering: false,
+            rekeys: false,
             piece: Vec::new(),
             effects: Vec::new(),
             heard: Vec::new(),
@@ -220,6 +226,9 @@ impl<'l> Scene<'l> {
     }
 
     pub(super) async fn play(&mut self, step: Step) {
+        if self.rekeys && matches!(step, Step::Ask(_) | Step::Write(..) | Step::Shut(_)) {
+            self.flush(&[]).await;
+        }
         match step {
             Step::Ask(kind) if self.opening.is_none() => self.ask(kind).await,
             Step::Accept if self.opening.is_some() && !self.answering => self.accept(),
@@ -227,6 +236,7 @@ impl<'l> Scene<'l> {
             Step::Say(channel, said) if self.may_say(channel, said) => self.say(channel, said),
             // Nobody can read for a connection without a channel.
             Step::Question if self.channels.iter().any(|channel| !channel.closed) => self.question(),
+            Step::Rekey if self.channels.iter().any(|channel| !channel.closed) => self.rekey().await,
             Step::Chat => self.add(&Packet::of(2).string(b"psst"), Effect::None),
             Step::Flush(cuts) => {
                 let cuts = self.per_mille(&cuts);
@@ -339,6 +349,16 @@ impl<'l> Scene<'l> {
         }
     }
 
+    /// What comes behind is sealed with the new keys, in the same piece.
+    pub(super) async fn rekey(&mut self) {
+        self.flush(&[]).await;
+        self.server.send(&offer()).await;
+        let theirs = self.hears(KEXINIT, None).await;
+        let first = self.hears(KEX_ECDH_INIT, None).await;
+        self.piece = self.server.new_keys(&theirs, &first);
+        self.rekeys = true;
+    }
+
     fn question(&mut self) {
         let packet = Packet::of(GLOBAL_REQUEST).string(b"keepalive@openssh.com").byte(1);
         self.add(&packet, Effect::Answered);
@@ -357,10 +377,13 @@ impl<'l> Scene<'l> {
     /// and then its own calls read it.
     pub(super) async fn slip(&mut self, cuts: &[usize]) -> usize {
         let waking = (0..self.channels.len()).find(|index| self.may_write(*index));
+        // The client has to write before it can see the rest.
+        let cuts = if self.rekeys { &[] } else { cuts };
         self.send(cuts, waking).await
     }
 
     async fn send(&mut self, cuts: &[usize], waking: Option<usize>) -> usize {
+        self.rekeys = false;
         let piece = std::mem::take(&mut self.piece);
         let mut effects = std::mem::take(&mut self.effects).into_iter().peekable();
         let mut ends: Vec<usize> = cuts.iter().copied().chain([piece.len()]).collect();

@@ -24,9 +24,9 @@ const TAG: usize = 16;
 
 const SERVICE_REQUEST: u8 = 5;
 const SERVICE_ACCEPT: u8 = 6;
-const KEXINIT: u8 = 20;
+pub(super) const KEXINIT: u8 = 20;
 const NEWKEYS: u8 = 21;
-const KEX_ECDH_INIT: u8 = 30;
+pub(super) const KEX_ECDH_INIT: u8 = 30;
 const KEX_ECDH_REPLY: u8 = 31;
 const USERAUTH_REQUEST: u8 = 50;
 const USERAUTH_SUCCESS: u8 = 52;
@@ -91,16 +91,35 @@ impl Cipher {
 /// The server's end of a connection.
 pub(super) struct Server {
     stream: UnixStream,
-    /// From the key exchange on: what goes out, what comes in.
-    ciphers: Option<(Cipher, Cipher)>,
+    host_key: KeyPair,
+    /// The client's.
+    greeting: Vec<u8>,
+    /// The first exchange's hash, from then on.
+    session: Vec<u8>,
+    out: Option<Cipher>,
+    into: Option<Cipher>,
+    /// For what comes in once the client uses its new keys.
+    coming: Option<Cipher>,
 }
 
 impl Server {
     /// Lets a client in that is at the other end of the socket.
-    pub(super) async fn let_in(socket: Socket, host_key: &KeyPair) -> Self {
+    pub(super) async fn let_in(socket: Socket, host_key: KeyPair) -> Self {
         socket.set_nonblocking(true).unwrap();
-        let mut server = Self { stream: UnixStream::from_std(socket).unwrap(), ciphers: None };
-        server.exchange_keys(host_key).await;
+        let stream = UnixStream::from_std(socket).unwrap();
+        let (greeting, session) = (Vec::new(), Vec::new());
+        let mut server = Self { stream, host_key, greeting, session, out: None, into: None, coming: None };
+        server.write(format!("{GREETING}\r\n").as_bytes()).await;
+        while !server.greeting.ends_with(b"\r\n") {
+            let byte = server.stream.read_u8().await.unwrap();
+            server.greeting.push(byte);
+        }
+        server.send(&offer()).await;
+        let theirs = server.next(KEXINIT).await;
+        let first = server.next(KEX_ECDH_INIT).await;
+        let answer = server.new_keys(&theirs, &first);
+        server.write(&answer).await;
+        server.next(NEWKEYS).await;
         server.next(SERVICE_REQUEST).await;
         server.send(&Packet::of(SERVICE_ACCEPT).string(b"ssh-userauth")).await;
         server.next(USERAUTH_REQUEST).await;
@@ -108,45 +127,41 @@ impl Server {
         server
     }
 
-    async fn exchange_keys(&mut self, host_key: &KeyPair) {
-        self.write(format!("{GREETING}\r\n").as_bytes()).await;
-        let mut line = Vec::new();
-        while !line.ends_with(b"\r\n") {
-            line.push(self.stream.read_u8().await.unwrap());
-        }
-        let ours = offer();
-        self.send(&ours).await;
-        let theirs = self.next(KEXINIT).await;
-        let first = self.next(KEX_ECDH_INIT).await;
+    /// The answer to a client's part in an exchange of keys that our [`offer`] has begun. What is sealed afterwards uses the new
+    /// ones.
+    pub(super) fn new_keys(&mut self, theirs: &[u8], first: &[u8]) -> Vec<u8> {
         let exchange = X25519.start().unwrap();
         let point = exchange.pub_key().to_vec();
         let secret = exchange.complete(&first[5..37]).unwrap();
-        let public = Packet(Vec::new()).string(b"ssh-ed25519").string(host_key.der_bytes()).0;
+        let public = Packet(Vec::new()).string(b"ssh-ed25519").string(self.host_key.der_bytes()).0;
         let shared = Packet(Vec::new()).large(secret.secret_bytes()).0;
-        let mut all = Packet(Vec::new()).string(line.trim_ascii_end()).string(GREETING.as_bytes());
-        for part in [&theirs, &ours.0, &public, &first[5..37].to_vec(), &point] {
+        let mut all = Packet(Vec::new()).string(self.greeting.trim_ascii_end()).string(GREETING.as_bytes());
+        for part in [theirs, &offer().0, &public, &first[5..37], &point] {
             all = all.string(part);
         }
         let digest = |parts: &[&[u8]]| -> [u8; 32] { Sha256::digest(parts.concat()).into() };
         let hash = digest(&[&all.0, &shared]);
-        let signature = Packet(Vec::new()).string(b"ssh-ed25519").string(&host_key.sign(&hash).unwrap()).0;
-        self.send(&Packet::of(KEX_ECDH_REPLY).string(&public).string(&point).string(&signature)).await;
-        self.send(&Packet::of(NEWKEYS)).await;
-        self.next(NEWKEYS).await;
-        let derived = |letter: &[u8]| digest(&[&shared, &hash, letter, &hash]);
-        let cipher = |key: &[u8], nonce: &[u8]| Cipher::new(derived(key), &derived(nonce));
-        self.ciphers = Some((cipher(b"D", b"B"), cipher(b"C", b"A")));
+        if self.session.is_empty() {
+            self.session = hash.to_vec();
+        }
+        let signature = Packet(Vec::new()).string(b"ssh-ed25519").string(&self.host_key.sign(&hash).unwrap()).0;
+        let mut answer = self.seal(&Packet::of(KEX_ECDH_REPLY).string(&public).string(&point).string(&signature));
+        answer.extend(self.seal(&Packet::of(NEWKEYS)));
+        let derived = |letter: &[u8]| digest(&[&shared, &hash, letter, &self.session]);
+        let [out, coming] = [(b"D", b"B"), (b"C", b"A")].map(|(key, nonce)| Cipher::new(derived(key), &derived(nonce)));
+        (self.out, self.coming) = (Some(out), Some(coming));
+        answer
     }
 
     /// The packet as it goes over the wire. They have to be sent in the order in which they are made.
     pub(super) fn seal(&mut self, Packet(content): &Packet) -> Vec<u8> {
-        let (block, outside) = if self.ciphers.is_some() { (16, 0) } else { (8, 4) };
+        let (block, outside) = if self.out.is_some() { (16, 0) } else { (8, 4) };
         let padding = 4 + (block - (outside + 1 + content.len() + 4) % block) % block;
         let mut body = vec![u8::try_from(padding).unwrap()];
         body.extend(content);
         body.resize(1 + content.len() + padding, 0);
         let length = u32::try_from(body.len()).unwrap().to_be_bytes();
-        let Some((out, _)) = &mut self.ciphers else { return [length.as_slice(), &body].concat() };
+        let Some(out) = &mut self.out else { return [length.as_slice(), &body].concat() };
         let count = out.count();
         let tag = out.key.encrypt_in_place(count, &length, &mut body).unwrap();
         [length.as_slice(), &body, tag.as_ref()].concat()
@@ -166,13 +181,17 @@ impl Server {
         let mut length = [0; 4];
         self.stream.read_exact(&mut length).await.unwrap();
         let size = usize::try_from(u32::from_be_bytes(length)).unwrap();
-        let mut body = vec![0; size + self.ciphers.as_ref().map_or(0, |_| TAG)];
+        let mut body = vec![0; size + self.into.as_ref().map_or(0, |_| TAG)];
         self.stream.read_exact(&mut body).await.unwrap();
-        if let Some((_, into)) = &mut self.ciphers {
+        if let Some(into) = &mut self.into {
             let count = into.count();
             into.key.decrypt_in_place(count, &length, &mut body).unwrap();
         }
-        body[1..size - usize::from(body[0])].to_vec()
+        let packet = body[1..size - usize::from(body[0])].to_vec();
+        if packet.first() == Some(&NEWKEYS) {
+            self.into = self.coming.take();
+        }
+        packet
     }
 
     /// Bytes, as they are, in one piece.
@@ -191,8 +210,8 @@ impl Server {
     }
 }
 
-/// What the server can do: one of each.
-fn offer() -> Packet {
+/// What the server can do: one of each. It begins an exchange of keys.
+pub(super) fn offer() -> Packet {
     let lists =
         ["curve25519-sha256", "ssh-ed25519", CIPHER, CIPHER, "hmac-sha2-256", "hmac-sha2-256", "none", "none", "", ""];
     let cookie = (0..16).fold(Packet::of(KEXINIT), Packet::byte);
