@@ -230,7 +230,7 @@ impl Channel {
     }
 
     /// Whether only the server's close is missing, which tells a program's end.
-    fn awaits_close(&self) -> bool {
+    pub(super) fn awaits_close(&self) -> bool {
         !self.outlet.is_flowing() && self.program.as_ref().is_some_and(|program| program.ended.is_some())
     }
 

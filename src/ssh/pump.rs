@@ -39,6 +39,11 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// How many intervals without a sign of life make a connection dead.
 const MISSED: u32 = 3;
 
+/// How often to see whether the server has closed a channel that has nothing more to say. The packet that tells so may have
+/// been read by a call on another channel, after this one had its turn, and so be gone before the reactor could tell of it; and
+/// libssh2 has no way to ask for a close without reading.
+const RECHECK: Duration = Duration::from_millis(50);
+
 /// What is said of an end that came without an error.
 const CLOSED: &str = "closed by the server";
 
@@ -350,7 +355,8 @@ impl Pump {
     fn deadline(&self) -> Instant {
         let death = self.is_busy().then(|| self.heard + self.keepalive * MISSED);
         let next = self.next_question();
-        [death, self.farewell].into_iter().flatten().fold(next, Instant::min)
+        let recheck = self.channels.iter().any(Channel::awaits_close).then(|| Instant::now() + RECHECK);
+        [death, self.farewell, recheck].into_iter().flatten().fold(next, Instant::min)
     }
 
     /// Whether there already is a reason for the next turn; if not, the task is woken when there is.

@@ -62,7 +62,7 @@ fn wrapped(key: &str, width: usize) -> String {
     format!("{first}\n{}\n{last}\n", body.join("\n"))
 }
 
-/// The same key with the padding that PuTTY writes: always some, and up to 16 bytes, where OpenSSH has fewer than 8.
+/// The same key with padding as `puttygen` writes it: always some, and up to 16 bytes, where OpenSSH has fewer than 8.
 fn padded_like_putty(key: &str) -> String {
     let lines: Vec<&str> = key.lines().collect();
     let [first, body @ .., last] = lines.as_slice() else { panic!("{} lines", lines.len()) };

@@ -5,9 +5,11 @@
 
 mod scene;
 mod server;
+mod step;
 
 use proptest::prelude::*;
-use scene::{Kind, Said, Scene, Step};
+use scene::Scene;
+use step::{Kind, Said, Step};
 
 fn run<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)

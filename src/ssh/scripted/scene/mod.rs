@@ -1,31 +1,31 @@
 //! A client with several channels, and what its users have a right to see of what the server has sent.
 
-use super::server::{KEX_ECDH_INIT, KEXINIT, Packet, Server, offer};
+mod sight;
+mod user;
+
+use super::{
+    server::{KEX_ECDH_INIT, KEXINIT, Packet, Server, offer},
+    step::{Kind, Said, Step},
+};
 use crate::{
     secret::Secret,
     ssh::{
         Hop, Login,
         host_key::Pins,
         link::{Link, NoChannel},
-        process::{End, Process},
+        process::Process,
         session::{self, Approach, Road},
         stream::Stream,
     },
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use futures_util::future::{Either, select};
-use proptest::prelude::*;
 use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData as _};
-use std::{fmt::Debug, io::ErrorKind, os::unix::net::UnixStream, pin::Pin, time::Duration};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
-    sync::oneshot,
-    task::spawn_blocking,
-    time::timeout,
-};
+use sight::Effect;
+use std::{fmt::Debug, os::unix::net::UnixStream, pin::Pin, time::Duration};
+use tokio::{sync::oneshot, task::spawn_blocking, time::timeout};
 
 /// What has arrived is there at once, or never.
-const NEVER: Duration = Duration::from_secs(10);
+const NEVER: Duration = Duration::from_secs(30);
 
 /// Nothing wakes the pump but what arrives.
 const KEEPALIVE: Duration = Duration::from_secs(86_400);
@@ -57,80 +57,6 @@ pub(super) async fn connected() -> (Link, Server) {
     let server = Server::let_in(theirs, key).await;
     let connected = connecting.await.unwrap().unwrap();
     (Link::of(hop, connected, None, KEEPALIVE).unwrap(), server)
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Forward,
-    Program,
-}
-
-/// What the server says on a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Said {
-    Out(usize),
-    Err(usize),
-    Eof,
-    Status(i32),
-    Close,
-}
-
-/// One move of either side; what makes no sense at that moment is left out.
-#[derive(Debug, Clone)]
-pub(super) enum Step {
-    /// The user asks for a channel.
-    Ask(Kind),
-    /// The server goes on with the channel that is asked for.
-    Accept,
-    Refuse,
-    Say(usize, Said),
-    /// The server asks for a sign of life.
-    Question,
-    /// The server says what nobody needs to know.
-    Chat,
-    /// The server wants other keys: its part of the exchange is said, and not sent.
-    Rekey,
-    /// What the server has said goes out, cut at these places (per mille).
-    Flush(Vec<usize>),
-    /// The same, while the client is awake for another reason.
-    Slip(Vec<usize>),
-    /// The user writes so many bytes.
-    Write(usize, usize),
-    /// The user writes no more.
-    Shut(usize),
-    /// The user goes.
-    Leave(usize),
-}
-
-impl Arbitrary for Step {
-    type Parameters = ();
-    type Strategy = BoxedStrategy<Self>;
-
-    fn arbitrary_with((): ()) -> Self::Strategy {
-        let channel = 0..6_usize;
-        let said = prop_oneof![
-            4 => (1..3000_usize).prop_map(Said::Out),
-            1 => (1..3000_usize).prop_map(Said::Err),
-            1 => Just(Said::Eof),
-            1 => (1..250_i32).prop_map(Said::Status),
-            2 => Just(Said::Close),
-        ];
-        prop_oneof![
-            3 => prop_oneof![Just(Kind::Forward), Just(Kind::Program)].prop_map(Step::Ask),
-            4 => Just(Step::Accept),
-            1 => Just(Step::Refuse),
-            12 => (channel.clone(), said).prop_map(|(channel, said)| Step::Say(channel, said)),
-            1 => Just(Step::Question),
-            1 => Just(Step::Chat),
-            1 => Just(Step::Rekey),
-            2 => proptest::collection::vec(0..1000_usize, 0..4).prop_map(Step::Flush),
-            2 => proptest::collection::vec(0..1000_usize, 0..4).prop_map(Step::Slip),
-            1 => (channel.clone(), 1..40_000_usize).prop_map(|(channel, count)| Step::Write(channel, count)),
-            1 => channel.clone().prop_map(Step::Shut),
-            1 => channel.prop_map(Step::Leave),
-        ]
-        .boxed()
-    }
 }
 
 /// What the user has of a channel.
@@ -169,19 +95,6 @@ struct Opening<'l> {
     kind: Kind,
     asking: Asking<'l>,
     accepted: bool,
-}
-
-/// What has to be seen once a packet has arrived.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Effect {
-    Said(usize, Said),
-    /// A program is asked for on the new channel.
-    Accepted,
-    /// The one who asked has his channel.
-    Opened,
-    Refused,
-    Answered,
-    None,
 }
 
 pub(super) struct Scene<'l> {
@@ -255,23 +168,6 @@ impl<'l> Scene<'l> {
         }
     }
 
-    async fn ask(&mut self, kind: Kind) {
-        let link = self.link;
-        let mut asking: Asking<'l> = match kind {
-            Kind::Forward => Box::pin(async { link.forward("db", 5432, NEVER).await.map(User::Forward) }),
-            Kind::Program => Box::pin(async { link.run("true", Vec::new(), NEVER).await.map(User::Program) }),
-        };
-        let asked = {
-            let hears = Box::pin(self.hears(OPEN, None));
-            match select(hears, &mut asking).await {
-                Either::Left((packet, _)) => packet,
-                Either::Right(_) => panic!("a channel is there that the server has not opened"),
-            }
-        };
-        let length = usize::try_from(u32_at(&asked, 1)).unwrap();
-        self.opening = Some(Opening { id: u32_at(&asked, 5 + length), kind, asking, accepted: false });
-    }
-
     fn accept(&mut self) {
         let Some(Opening { id, kind, accepted, .. }) = self.opening else { return };
         self.answering = true;
@@ -301,8 +197,11 @@ impl<'l> Scene<'l> {
 
     fn may_say(&self, channel: usize, said: Said) -> bool {
         self.channels.get(channel).is_some_and(|channel| {
-            let goes = !channel.closed && !(channel.ended && matches!(said, Said::Out(_) | Said::Err(_) | Said::Eof));
-            goes && (channel.kind == Kind::Program || !matches!(said, Said::Err(_) | Said::Status(_)))
+            let is_over = match said {
+                Said::Out(_) | Said::Err(_) | Said::Eof => channel.closed || channel.ended,
+                Said::Status(_) | Said::Close => channel.closed,
+            };
+            !is_over && (channel.kind == Kind::Program || !matches!(said, Said::Err(_) | Said::Status(_)))
         })
     }
 
@@ -351,7 +250,10 @@ impl<'l> Scene<'l> {
 
     /// What comes behind is sealed with the new keys, in the same piece.
     pub(super) async fn rekey(&mut self) {
-        self.flush(&[]).await;
+        // What has come may be answered by the server.
+        while !self.piece.is_empty() {
+            self.flush(&[]).await;
+        }
         self.server.send(&offer()).await;
         let theirs = self.hears(KEXINIT, None).await;
         let first = self.hears(KEX_ECDH_INIT, None).await;
@@ -405,103 +307,6 @@ impl<'l> Scene<'l> {
         piece.len()
     }
 
-    async fn see(&mut self, effect: Effect) {
-        match effect {
-            Effect::None => {}
-            Effect::Answered => drop(self.hears(GLOBAL_REFUSAL, None).await),
-            Effect::Accepted => {
-                self.answering = false;
-                let Some(mut opening) = self.opening.take() else { panic!("nobody asks for a channel") };
-                let id = opening.id;
-                let hears = Box::pin(self.hears(REQUEST, Some(id)));
-                if let Either::Right(_) = select(hears, &mut opening.asking).await {
-                    panic!("a program is there that the server has not started")
-                }
-                self.opening = Some(Opening { accepted: true, ..opening });
-            }
-            Effect::Opened => {
-                self.answering = false;
-                let Opening { id, asking, .. } = self.opening.take().unwrap();
-                let user = in_time(&effect, asking).await.unwrap();
-                // A number is used again when its channel is closed.
-                self.channels.iter_mut().rfind(|channel| channel.id == id).unwrap().user = Some(user);
-            }
-            Effect::Refused => {
-                self.answering = false;
-                let Opening { id, asking, accepted, .. } = self.opening.take().unwrap();
-                assert!(matches!(in_time(&effect, asking).await, Err(NoChannel::Refused(_))));
-                if accepted {
-                    // The channel of a program that there is not.
-                    self.hears(CLOSE, Some(id)).await;
-                    self.add(&Packet::of(CLOSE).number(id), Effect::None);
-                }
-            }
-            Effect::Said(index, said) => self.see_said(index, said).await,
-        }
-    }
-
-    async fn see_said(&mut self, index: usize, said: Said) {
-        let channel = &mut self.channels[index];
-        let id = channel.id;
-        let Some(user) = &mut channel.user else { return };
-        match (said, &mut *user) {
-            (Said::Out(count), user) => gets(&said, user.stdio(), count).await,
-            (Said::Err(count), User::Program(process)) => gets(&said, &mut process.stderr, count).await,
-            (Said::Eof | Said::Close, user) => {
-                ends(&said, user.stdio()).await;
-                if let User::Program(process) = user {
-                    ends(&said, &mut process.stderr).await;
-                }
-            }
-            (Said::Status(code), _) => channel.status = code,
-            (Said::Err(_), User::Forward(_)) => panic!("a connection has no errors"),
-        }
-        if said == Said::Close {
-            if let Some(User::Program(process)) = &mut channel.user {
-                let end = in_time(&said, &mut process.ended).await.unwrap();
-                assert_eq!(end, End::Exited(channel.status));
-            }
-            channel.user = None;
-            channel.flows = false;
-            self.hears(CLOSE, Some(id)).await;
-        }
-    }
-
-    fn may_write(&self, channel: usize) -> bool {
-        // A channel that the server is about to close may be closed by us before.
-        self.channels.get(channel).is_some_and(|channel| channel.user.is_some() && channel.flows && !channel.closed)
-    }
-
-    async fn write(&mut self, index: usize, count: usize) {
-        let channel = &mut self.channels[index];
-        let id = channel.id;
-        let stream = channel.user.as_mut().unwrap().stdio();
-        in_time(&"write", stream.write_all(&pattern(count))).await.unwrap();
-        let mut come = Vec::new();
-        while come.len() < count {
-            come.extend_from_slice(&self.hears(DATA, Some(id)).await[9..]);
-        }
-        assert!(come == pattern(count));
-    }
-
-    async fn shut(&mut self, index: usize) {
-        let channel = &mut self.channels[index];
-        let id = channel.id;
-        channel.flows = false;
-        channel.user.as_mut().unwrap().stdio().shutdown().await.unwrap();
-        self.hears(EOF, Some(id)).await;
-    }
-
-    async fn leave(&mut self, index: usize) {
-        // What was said before is owed to the user.
-        self.flush(&[]).await;
-        let channel = &mut self.channels[index];
-        let id = channel.id;
-        if channel.user.take().is_some() {
-            self.hears(CLOSE, Some(id)).await;
-        }
-    }
-
     /// Both sides close all that is open. The server stays, for the connection's own end.
     pub(super) async fn end(mut self) -> Server {
         while self.opening.is_some() {
@@ -514,7 +319,9 @@ impl<'l> Scene<'l> {
                 self.say(index, Said::Close);
             }
         }
-        self.flush(&[]).await;
+        while !self.piece.is_empty() {
+            self.flush(&[]).await;
+        }
         self.server
     }
 
@@ -536,16 +343,6 @@ impl<'l> Scene<'l> {
 
 async fn in_time<T>(what: &impl Debug, future: impl Future<Output = T>) -> T {
     timeout(NEVER, future).await.unwrap_or_else(|_| panic!("{what:?} has arrived and takes no effect"))
-}
-
-async fn gets(said: &Said, stream: &mut (impl AsyncRead + Unpin), count: usize) {
-    let mut bytes = vec![0; count];
-    in_time(said, stream.read_exact(&mut bytes)).await.unwrap();
-    assert!(bytes == pattern(count), "{said:?}");
-}
-
-async fn ends(said: &Said, stream: &mut (impl AsyncRead + Unpin)) {
-    assert_eq!(in_time(said, stream.read_u8()).await.map_err(|error| error.kind()), Err(ErrorKind::UnexpectedEof));
 }
 
 fn pattern(count: usize) -> Vec<u8> {
