@@ -2,7 +2,8 @@
 #![expect(clippy::disallowed_types, reason = "libssh2 reads the key here exactly as it will at log-in")]
 
 use super::{
-    key_text::{check_frame, cipher, damaged, normalised},
+    key_text::{check_frame, damaged, normalised},
+    openssh_key::Cover,
     session::{FAILED_SEND, code_of},
 };
 use crate::{
@@ -10,7 +11,6 @@ use crate::{
     secret::Secret,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use ssh_key::{HashAlg, PrivateKey};
 use std::os::unix::net::UnixStream;
 
 /// The ciphers of OpenSSH's form that libssh2 can undo: each was tried. `ssh-keygen` has one more, 3des-cbc.
@@ -77,9 +77,8 @@ pub fn check_key(key: &Secret, passphrase: Option<&Secret>) -> Result<(), Fault>
 
 /// `ssh-ed25519 SHA256:…` of the public half, where the form has it in clear.
 pub(super) fn public_half(key: &Secret) -> Option<String> {
-    let key = PrivateKey::from_openssh(normalised(key).expose()).ok()?;
-    let public = key.public_key();
-    Some(format!("{} {}", public.algorithm().as_str(), public.fingerprint(HashAlg::Sha256)))
+    let Cover { algorithm, fingerprint, .. } = Cover::read(normalised(key).expose())?;
+    Some(format!("{algorithm} {fingerprint}"))
 }
 
 #[derive(Clone, Copy)]
@@ -129,19 +128,17 @@ fn form_of(text: &str) -> Result<Form, Fault> {
 }
 
 fn openssh_form(text: &str) -> Result<Form, Fault> {
-    if let Some(name) = cipher(text).filter(|name| !CIPHERS.contains(&name.as_str())) {
-        return Err(damaged(&format!("it is encrypted with {name}, which can't be undone here")).fix(ENCRYPT_ANEW));
+    let Cover { cipher, algorithm, .. } = Cover::read(text).ok_or_else(|| damaged("its content can't be decoded"))?;
+    if !CIPHERS.contains(&cipher.as_str()) {
+        return Err(damaged(&format!("it is encrypted with {cipher}, which can't be undone here")).fix(ENCRYPT_ANEW));
     }
-    let key =
-        PrivateKey::from_openssh(text).map_err(|error| damaged("its content can't be decoded").because(&error))?;
-    let algorithm = key.public_key().algorithm();
-    if algorithm.as_str().starts_with("sk-") {
+    if algorithm.starts_with("sk-") {
         return Err(damaged("it lives in a hardware token, which no runner has").fix("use a key of type ed25519"));
     }
-    if algorithm.as_str() == "ssh-dss" {
+    if algorithm == "ssh-dss" {
         return Err(damaged(DSA).fix(ANOTHER_KEY));
     }
-    Ok(if key.is_encrypted() { Form::Encrypted(Inside::Seen) } else { Form::Plain })
+    Ok(if cipher == "none" { Form::Plain } else { Form::Encrypted(Inside::Seen) })
 }
 
 /// Starts a log-in on a session whose other end is gone. libssh2 reads the key first: if the sending is what fails, the

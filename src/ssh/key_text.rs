@@ -2,21 +2,18 @@
 //! through forms, editors, YAML and other programs, and each leaves something behind: other line ends and line widths, a byte
 //! order mark, an indentation, quotation marks, words before the key.
 
+use super::openssh_key::MAGIC;
 use crate::{
     fault::{Code, Fault},
     secret::Secret,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-/// The width in which OpenSSH writes. `ssh-keygen` and libssh2 read any, the `ssh-key` crate this one alone; Terraform writes
-/// 64, Python's cryptography 76.
+/// The width in which OpenSSH writes; Terraform writes 64, Python's cryptography 76. `ssh-keygen` reads any.
 const WIDTH: usize = 70;
 
 /// The shortest key is longer than that.
 const LONGEST_PATH: usize = 200;
-
-/// By what a file in OpenSSH's own form begins, once its base64 is decoded (PROTOCOL.key).
-const MAGIC: &[u8] = b"openssh-key-v1\0";
 
 /// The key alone, in lines as OpenSSH writes them; a text without a whole key in it as it is.
 pub(super) fn normalised(key: &Secret) -> Secret {
@@ -130,15 +127,6 @@ fn stranger(text: &str, first: &str) -> Option<Fault> {
     })
 }
 
-/// The cipher of a key in OpenSSH's own form, as it is named there.
-pub(super) fn cipher(text: &str) -> Option<String> {
-    let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
-    let decoded = STANDARD.decode(body).ok()?;
-    let (length, rest) = decoded.strip_prefix(MAGIC)?.split_first_chunk::<4>()?;
-    let name = rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
-    String::from_utf8(name.to_vec()).ok().filter(|name| name.len() < 40 && name.chars().all(|c| c.is_ascii_graphic()))
-}
-
 /// A fault about the key.
 pub(super) fn damaged(why: &str) -> Fault {
     Fault::new(Code::KeyInvalid, format!("`ssh-private-key` can't be used: {why}"))
@@ -227,11 +215,5 @@ mod tests {
             assert!(text.split_whitespace().all(|word| word.len() < 9 || !said.contains(word)), "{said}");
         }
         assert_eq!(check_frame(&normal(&key)), Ok(()));
-    }
-
-    #[test]
-    fn reads_by_what_a_key_is_encrypted() {
-        assert_eq!(cipher(&framed("OPENSSH ", BODY)).as_deref(), Some("none"));
-        assert_eq!(cipher(&framed("RSA ", "YWJj")), None);
     }
 }

@@ -111,8 +111,9 @@ impl Link {
         Ok((Self::of(hop, connected, carrier, keepalive)?, facts))
     }
 
+    /// Pumps for a session that is logged in.
     #[expect(clippy::disallowed_methods, reason = "the link owns the task and awaits it in close()")]
-    fn of(
+    pub(super) fn of(
         hop: Hop,
         connected: Connected,
         carrier: Option<JoinHandle<()>>,

@@ -53,7 +53,7 @@ pub(super) enum Opened {
     Waits,
     /// The server said no, and who asked knows.
     Refused,
-    /// Here it is.
+    /// Here it is, with its program or, if that was refused, to be closed.
     Channel(Box<Channel>),
 }
 
@@ -100,13 +100,19 @@ impl Opens {
             }
             Err(error) => {
                 let said = error.message().to_owned();
-                let refusal = match code_of(&error) {
-                    CHANNEL_REFUSED => Refusal::Channel(said),
-                    REQUEST_REFUSED => Refusal::Program(said),
-                    _ => return Err(Broken(said)),
-                };
-                drop(order.answer.send(Err(refusal)));
-                Ok(Opened::Refused)
+                match (code_of(&error), begun) {
+                    (CHANNEL_REFUSED, _) => {
+                        drop(order.answer.send(Err(Refusal::Channel(said))));
+                        Ok(Opened::Refused)
+                    }
+                    (REQUEST_REFUSED, Some(channel)) => {
+                        drop(order.answer.send(Err(Refusal::Program(said))));
+                        // Its user goes with the answer, and it is closed like any other whose user has gone: a drop would
+                        // send, too, and could not finish.
+                        Ok(Opened::Channel(Box::new(Channel::new(channel, order.local, None))))
+                    }
+                    _ => Err(Broken(said)),
+                }
             }
         }
     }

@@ -41,7 +41,7 @@ pub struct Process {
     pub stdio: Stream,
     /// Its standard error.
     pub stderr: DuplexStream,
-    ended: oneshot::Receiver<End>,
+    pub(super) ended: oneshot::Receiver<End>,
     /// Of every hop, in order.
     lost: Vec<News>,
 }

@@ -4,6 +4,8 @@
 //! done without waiting. What shapes it is libssh2: an unfinished open lives in the session, so opens go one at a time; after
 //! EAGAIN in the middle of a packet nothing but that packet may be sent, so the work that was cut short is finished before
 //! any other; a call on one channel reads packets for all of them, so every channel is looked at again before the task sleeps.
+//! And it reads the socket in large pieces: a call that stops at its own packet leaves those behind it in libssh2's buffer, for
+//! which no readiness will ever come. So the task sleeps only when the last call that has read the transport got to its end.
 #![expect(clippy::disallowed_types, reason = "the pump is the owner of the session")]
 
 use super::{
@@ -38,7 +40,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const MISSED: u32 = 3;
 
 /// How often to see whether the server has closed a channel that has nothing more to say. The packet that tells so may have
-/// been read by a call on another channel, and libssh2 has no way to ask without reading.
+/// been read by a call on another channel, after this one had its turn, and so be gone before the reactor could tell of it; and
+/// libssh2 has no way to ask for a close without reading.
 const RECHECK: Duration = Duration::from_millis(50);
 
 /// What is said of an end that came without an error.
@@ -157,9 +160,10 @@ impl Pump {
         let readable = self.look(context)?;
         let moved = self.pass(context, readable)?;
         self.keep_alive()?;
+        let heard = self.hear_out(context)?;
         let due = self.cut.is_none() && self.channels.iter().any(Channel::is_due);
         // What was readable is asked for again, so that the next packet wakes the task.
-        if moved || readable || due || self.is_roused(context)? {
+        if moved || readable || heard || due || self.is_roused(context)? {
             context.waker().wake_by_ref();
         }
         Poll::Pending
@@ -187,7 +191,7 @@ impl Pump {
     /// Whether the transport has something to read. A broken connection that nobody will read is told at once.
     fn look(&mut self, context: &mut Context<'_>) -> Result<bool, Broken> {
         // Without a channel libssh2 has no call that only reads; the answers to keepalives can wait in the socket.
-        let listens = self.channels.iter().any(Channel::can_hear) || (self.opens.is_under_way() && self.cut.is_none());
+        let listens = self.listens();
         let there = self.wire.poll_read(context, if listens { Look::Bytes } else { Look::End })?;
         if there.is_readable() {
             self.heard = Instant::now();
@@ -216,8 +220,6 @@ impl Pump {
         if let Some(work) = self.cut {
             self.perform(work, context)?;
             if self.cut.is_some() {
-                // What holds it up may be a packet of libssh2's own, which only the reading side can finish.
-                self.hear()?;
                 return Ok(false);
             }
         }
@@ -266,6 +268,32 @@ impl Pump {
             matches!(self.session.block_directions(), ssh2::BlockDirections::Outbound | ssh2::BlockDirections::Both);
         self.cut = in_packet.then_some(work);
         Ok(moved)
+    }
+
+    /// Whether there is a call that reads the transport.
+    fn listens(&self) -> bool {
+        self.channels.iter().any(Channel::can_hear) || (self.opens.is_under_way() && self.cut.is_none())
+    }
+
+    /// Whether the last call that has read the transport got to its end, and nothing is left in libssh2's buffer. libssh2 takes
+    /// the flag away when it begins to read, and sets it when there is no whole packet any more; what sends may read, too, if
+    /// the keys are exchanged anew.
+    fn is_dry(&self) -> bool {
+        matches!(self.session.block_directions(), ssh2::BlockDirections::Inbound | ssh2::BlockDirections::Both)
+    }
+
+    /// Reads what the calls before have left behind their own packets; says whether every channel has to be looked at again.
+    fn hear_out(&mut self, context: &mut Context<'_>) -> Result<bool, Broken> {
+        let was_dry = self.is_dry();
+        if self.cut.is_some() {
+            // What holds it up may be a packet of libssh2's own, which only the reading side can finish.
+            self.hear()?;
+        } else if !was_dry && self.listens() {
+            self.perform(Work::Hear, context)?;
+            // Now it is read, or there is an open left that reads, or something is to be sent before there can be more.
+            return Ok(self.cut.is_none());
+        }
+        Ok(!was_dry && self.is_dry())
     }
 
     /// Reads the transport, through any channel that the server has not closed.

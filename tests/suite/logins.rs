@@ -11,6 +11,7 @@ use crate::{
     },
     runner::Log,
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bastion_migrate::{
     fault::{Code, Fault},
     run::event::{BastionFacts, Events},
@@ -61,6 +62,26 @@ fn wrapped(key: &str, width: usize) -> String {
     format!("{first}\n{}\n{last}\n", body.join("\n"))
 }
 
+/// The same key with padding as `puttygen` writes it: always some, and up to 16 bytes, where OpenSSH has fewer than 8.
+fn padded_like_putty(key: &str) -> String {
+    let lines: Vec<&str> = key.lines().collect();
+    let [first, body @ .., last] = lines.as_slice() else { panic!("{} lines", lines.len()) };
+    let bytes = STANDARD.decode(body.concat()).unwrap();
+    let length = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+    let behind = |at: usize| at + 4 + length(at);
+    // Three words, the number of keys, the public half; then what may be closed.
+    let closed = behind(behind(behind(behind("openssh-key-v1\0".len()))) + 4);
+    let mut content = bytes[closed + 4..].to_vec();
+    let mut padding = *content.last().unwrap();
+    while padding < 8 || content.len() % 16 != 0 {
+        padding += 1;
+        content.push(padding);
+    }
+    let size = u32::try_from(content.len()).unwrap().to_be_bytes();
+    let body = STANDARD.encode([&bytes[..closed], &size, &content].concat());
+    wrapped(&format!("{first}\n{body}\n{last}\n"), 64)
+}
+
 fn indented(key: &str) -> String {
     key.lines().map(|line| format!("    {line}\n")).collect()
 }
@@ -77,6 +98,14 @@ fn a_key_logs_in_whatever_its_lines_look_like() {
             route.login.key = Some(Secret::new(text));
             check_key(route.login.key.as_ref().unwrap(), None).unwrap_or_else(|fault| panic!("{width}: {fault:?}"));
             assert_eq!(connect(&route).map(|facts| facts.login).as_deref(), Ok("key"), "{width}");
+        }
+        if key.contains("OPENSSH") {
+            let mut route = sshd.route();
+            let text = padded_like_putty(&key);
+            assert!(ssh_keygen_reads(&text));
+            route.login.key = Some(Secret::new(text));
+            check_key(route.login.key.as_ref().unwrap(), None).unwrap();
+            assert_eq!(connect(&route).map(|facts| facts.login).as_deref(), Ok("key"));
         }
         for (what, text) in [
             ("byte order mark", format!("\u{feff}{key}")),
@@ -168,8 +197,7 @@ fn what_is_no_key_that_can_be_used_is_told_as_what_it_is() {
 }
 
 fn base64(text: &str) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(text)
+    STANDARD.encode(text)
 }
 
 /// A server that wants several things, and knows this password.
@@ -318,17 +346,22 @@ fn a_greeting_at_the_log_in_keeps_nobody_out_unless_it_is_longer_than_ssh_allows
 #[test]
 fn a_server_that_talks_without_end_is_not_listened_to_for_longer_than_the_timeout() {
     let sshd = Sshd::plain();
-    let talker = Stranger::start(|_, mut stream| async move {
-        let words = "hello, this is no SSH\r\n".repeat(1000);
-        while stream.write_all(words.as_bytes()).await.is_ok() {}
-    });
-    let mut route = Route { connect_timeout: Duration::from_secs(1), ..sshd.route() };
-    route.hops[0].port = talker.port;
-    let begun = Instant::now();
-    let fault = connect(&route).unwrap_err();
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    assert_eq!(fault.code, Code::BastionNotSsh);
-    assert!(fault.cause.contains("says one line after the other and no greeting of SSH"), "{}", fault.cause);
+    for (words, cause) in [
+        ("hello, this is no SSH\r\n", "says one line after the other and no greeting of SSH"),
+        ("hello, this is no SSH and no line. ", "SSH"),
+    ] {
+        let talker = Stranger::start(move |_, mut stream| async move {
+            let words = words.repeat(1000);
+            while stream.write_all(words.as_bytes()).await.is_ok() {}
+        });
+        let mut route = Route { connect_timeout: Duration::from_secs(1), ..sshd.route() };
+        route.hops[0].port = talker.port;
+        let begun = Instant::now();
+        let fault = connect(&route).unwrap_err();
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert_eq!(fault.code, Code::BastionNotSsh, "{}", fault.cause);
+        assert!(fault.cause.contains(cause), "{}", fault.cause);
+    }
 }
 
 #[test]

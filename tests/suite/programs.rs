@@ -8,7 +8,9 @@ use bastion_migrate::{
 };
 use std::time::{Duration, Instant};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy},
+    net::TcpListener,
+    task::JoinSet,
     time::{sleep, timeout},
 };
 
@@ -102,6 +104,63 @@ fn an_output_that_nobody_reads_holds_up_no_other_channel() {
         assert!(timeout(Duration::from_millis(300), lazy.stdio.read_to_end(&mut said)).await.is_err(), "it waits");
         let (out, err, end) = all(lazy, b"").await;
         assert_eq!((out.as_slice(), err.len(), end), (b"done\n".as_slice(), 20_000_000, End::Exited(0)));
+        tunnel.close().await.unwrap();
+    });
+}
+
+/// A server that sends everything back.
+async fn echo() -> (u16, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            connections.spawn(async move {
+                let (mut read, mut write) = stream.split();
+                drop(copy(&mut read, &mut write).await);
+                drop(write.shutdown().await);
+            });
+        }
+    });
+    (port, tasks)
+}
+
+/// What the server says at the end of a program, and at the beginning and the end of a connection, comes in one piece with the
+/// answers on another connection, as it happens. No keepalive wakes anybody here; `ssh::scripted` has each order by itself.
+#[test]
+fn a_program_that_ends_keeps_no_answer_on_another_channel() {
+    run(async {
+        let sshd = login("");
+        let (port, _echo) = echo().await;
+        let tunnel = connect(&Route { keepalive: Duration::from_secs(86_400), ..sshd.route() }).await;
+        let mut asked = tunnel.open("127.0.0.1", port).await.unwrap();
+        for round in 0..100_u8 {
+            let program = async {
+                let process = tunnel.exec("echo hi; exit 3").await.unwrap();
+                assert_eq!(all(process, b"").await, (b"hi\n".to_vec(), Vec::new(), End::Exited(3)));
+            };
+            let answers = async {
+                for word in 0..20 {
+                    asked.write_all(&[round, word]).await.unwrap();
+                    let mut back = [0; 2];
+                    asked.read_exact(&mut back).await.unwrap();
+                    assert_eq!(back, [round, word]);
+                }
+            };
+            let come_and_go = async {
+                for _ in 0..3 {
+                    let mut stream = tunnel.open("127.0.0.1", port).await.unwrap();
+                    stream.write_all(b"hello").await.unwrap();
+                    stream.shutdown().await.unwrap();
+                    let mut back = Vec::new();
+                    stream.read_to_end(&mut back).await.unwrap();
+                    assert_eq!(back, b"hello");
+                }
+            };
+            let all = async { tokio::join!(program, answers, come_and_go) };
+            timeout(Duration::from_secs(60), all).await.unwrap_or_else(|_| panic!("round {round} stands still"));
+        }
         tunnel.close().await.unwrap();
     });
 }

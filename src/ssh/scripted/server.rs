@@ -1,0 +1,219 @@
+//! An SSH server that sends what a test tells it to, byte by byte: no other decides in which pieces a client reads its packets.
+//!
+//! As little of SSH as libssh2 wants for a session (RFC 4253, RFC 4252, RFC 5647): one key exchange, one cipher, a log-in that
+//! asks for nothing, channels (RFC 4254). The cipher is that of rustls, which has it with a nonce of one's own for QUIC alone.
+
+use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
+use rustls::{
+    crypto::{
+        cipher::{AeadKey, Iv},
+        ring::{cipher_suite::TLS13_AES_256_GCM_SHA384, kx_group::X25519},
+    },
+    quic::PacketKey,
+};
+use sha2::{Digest as _, Sha256};
+use std::os::unix::net::UnixStream as Socket;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::UnixStream,
+};
+
+const GREETING: &str = "SSH-2.0-scripted";
+const CIPHER: &str = "aes256-gcm@openssh.com";
+const TAG: usize = 16;
+
+const SERVICE_REQUEST: u8 = 5;
+const SERVICE_ACCEPT: u8 = 6;
+pub(super) const KEXINIT: u8 = 20;
+const NEWKEYS: u8 = 21;
+pub(super) const KEX_ECDH_INIT: u8 = 30;
+const KEX_ECDH_REPLY: u8 = 31;
+const USERAUTH_REQUEST: u8 = 50;
+const USERAUTH_SUCCESS: u8 = 52;
+
+/// A packet's content, as it is put together.
+#[derive(Debug, Clone)]
+pub(super) struct Packet(Vec<u8>);
+
+impl Packet {
+    pub(super) fn of(kind: u8) -> Self {
+        Self(vec![kind])
+    }
+
+    pub(super) fn byte(mut self, byte: u8) -> Self {
+        self.0.push(byte);
+        self
+    }
+
+    pub(super) fn number(mut self, number: u32) -> Self {
+        self.0.extend(number.to_be_bytes());
+        self
+    }
+
+    pub(super) fn string(self, bytes: &[u8]) -> Self {
+        let mut longer = self.number(u32::try_from(bytes.len()).unwrap());
+        longer.0.extend(bytes);
+        longer
+    }
+
+    /// A number of any length, without a sign (RFC 4251, 5).
+    fn large(self, bytes: &[u8]) -> Self {
+        let rest: Vec<u8> = bytes.iter().copied().skip_while(|byte| *byte == 0).collect();
+        match rest.first() {
+            Some(0x80..) => self.string(&[&[0], rest.as_slice()].concat()),
+            Some(_) | None => self.string(&rest),
+        }
+    }
+}
+
+/// One direction of the connection, encrypted.
+struct Cipher {
+    key: Box<dyn PacketKey>,
+    packets: u64,
+}
+
+impl Cipher {
+    /// The nonce is a fixed part and a counter (RFC 5647, 7.1); QUIC's is the number of the packet on top of it.
+    fn new(key: [u8; 32], nonce: &[u8]) -> Self {
+        let mut fixed = [0; 12];
+        fixed[..4].copy_from_slice(&nonce[..4]);
+        let packets = u64::from_be_bytes(nonce[4..12].try_into().unwrap());
+        let suite = TLS13_AES_256_GCM_SHA384.tls13().unwrap().quic.unwrap();
+        Self { key: suite.packet_key(AeadKey::from(key), Iv::new(fixed)), packets }
+    }
+
+    fn count(&mut self) -> u64 {
+        self.packets = self.packets.wrapping_add(1);
+        self.packets.wrapping_sub(1)
+    }
+}
+
+/// The server's end of a connection.
+pub(super) struct Server {
+    stream: UnixStream,
+    host_key: KeyPair,
+    /// The client's.
+    greeting: Vec<u8>,
+    /// The first exchange's hash, from then on.
+    session: Vec<u8>,
+    out: Option<Cipher>,
+    into: Option<Cipher>,
+    /// For what comes in once the client uses its new keys.
+    coming: Option<Cipher>,
+}
+
+impl Server {
+    /// Lets a client in that is at the other end of the socket.
+    pub(super) async fn let_in(socket: Socket, host_key: KeyPair) -> Self {
+        socket.set_nonblocking(true).unwrap();
+        let stream = UnixStream::from_std(socket).unwrap();
+        let (greeting, session) = (Vec::new(), Vec::new());
+        let mut server = Self { stream, host_key, greeting, session, out: None, into: None, coming: None };
+        server.write(format!("{GREETING}\r\n").as_bytes()).await;
+        while !server.greeting.ends_with(b"\r\n") {
+            let byte = server.stream.read_u8().await.unwrap();
+            server.greeting.push(byte);
+        }
+        server.send(&offer()).await;
+        let theirs = server.next(KEXINIT).await;
+        let first = server.next(KEX_ECDH_INIT).await;
+        let answer = server.new_keys(&theirs, &first);
+        server.write(&answer).await;
+        server.next(NEWKEYS).await;
+        server.next(SERVICE_REQUEST).await;
+        server.send(&Packet::of(SERVICE_ACCEPT).string(b"ssh-userauth")).await;
+        server.next(USERAUTH_REQUEST).await;
+        server.send(&Packet::of(USERAUTH_SUCCESS)).await;
+        server
+    }
+
+    /// The answer to a client's part in an exchange of keys that our [`offer`] has begun. What is sealed afterwards uses the new
+    /// ones.
+    pub(super) fn new_keys(&mut self, theirs: &[u8], first: &[u8]) -> Vec<u8> {
+        let exchange = X25519.start().unwrap();
+        let point = exchange.pub_key().to_vec();
+        let secret = exchange.complete(&first[5..37]).unwrap();
+        let public = Packet(Vec::new()).string(b"ssh-ed25519").string(self.host_key.der_bytes()).0;
+        let shared = Packet(Vec::new()).large(secret.secret_bytes()).0;
+        let mut all = Packet(Vec::new()).string(self.greeting.trim_ascii_end()).string(GREETING.as_bytes());
+        for part in [theirs, &offer().0, &public, &first[5..37], &point] {
+            all = all.string(part);
+        }
+        let digest = |parts: &[&[u8]]| -> [u8; 32] { Sha256::digest(parts.concat()).into() };
+        let hash = digest(&[&all.0, &shared]);
+        if self.session.is_empty() {
+            self.session = hash.to_vec();
+        }
+        let signature = Packet(Vec::new()).string(b"ssh-ed25519").string(&self.host_key.sign(&hash).unwrap()).0;
+        let mut answer = self.seal(&Packet::of(KEX_ECDH_REPLY).string(&public).string(&point).string(&signature));
+        answer.extend(self.seal(&Packet::of(NEWKEYS)));
+        let derived = |letter: &[u8]| digest(&[&shared, &hash, letter, &self.session]);
+        let [out, coming] = [(b"D", b"B"), (b"C", b"A")].map(|(key, nonce)| Cipher::new(derived(key), &derived(nonce)));
+        (self.out, self.coming) = (Some(out), Some(coming));
+        answer
+    }
+
+    /// The packet as it goes over the wire. They have to be sent in the order in which they are made.
+    pub(super) fn seal(&mut self, Packet(content): &Packet) -> Vec<u8> {
+        let (block, outside) = if self.out.is_some() { (16, 0) } else { (8, 4) };
+        let padding = 4 + (block - (outside + 1 + content.len() + 4) % block) % block;
+        let mut body = vec![u8::try_from(padding).unwrap()];
+        body.extend(content);
+        body.resize(1 + content.len() + padding, 0);
+        let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+        let Some(out) = &mut self.out else { return [length.as_slice(), &body].concat() };
+        let count = out.count();
+        let tag = out.key.encrypt_in_place(count, &length, &mut body).unwrap();
+        [length.as_slice(), &body, tag.as_ref()].concat()
+    }
+
+    /// The next packet of this kind; those before it are not looked at.
+    pub(super) async fn next(&mut self, kind: u8) -> Vec<u8> {
+        loop {
+            let packet = self.read().await;
+            if packet.first() == Some(&kind) {
+                return packet;
+            }
+        }
+    }
+
+    pub(super) async fn read(&mut self) -> Vec<u8> {
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length).await.unwrap();
+        let size = usize::try_from(u32::from_be_bytes(length)).unwrap();
+        let mut body = vec![0; size + self.into.as_ref().map_or(0, |_| TAG)];
+        self.stream.read_exact(&mut body).await.unwrap();
+        if let Some(into) = &mut self.into {
+            let count = into.count();
+            into.key.decrypt_in_place(count, &length, &mut body).unwrap();
+        }
+        let packet = body[1..size - usize::from(body[0])].to_vec();
+        if packet.first() == Some(&NEWKEYS) {
+            self.into = self.coming.take();
+        }
+        packet
+    }
+
+    /// Bytes, as they are, in one piece.
+    pub(super) async fn write(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// The same, before the client's side can know that there is something to read.
+    pub(super) fn slip(&mut self, bytes: &[u8]) {
+        assert_eq!(self.stream.try_write(bytes).unwrap(), bytes.len());
+    }
+
+    pub(super) async fn send(&mut self, packet: &Packet) {
+        let sealed = self.seal(packet);
+        self.write(&sealed).await;
+    }
+}
+
+/// What the server can do: one of each. It begins an exchange of keys.
+pub(super) fn offer() -> Packet {
+    let lists =
+        ["curve25519-sha256", "ssh-ed25519", CIPHER, CIPHER, "hmac-sha2-256", "hmac-sha2-256", "none", "none", "", ""];
+    let cookie = (0..16).fold(Packet::of(KEXINIT), Packet::byte);
+    lists.iter().fold(cookie, |packet, list| packet.string(list.as_bytes())).byte(0).number(0)
+}
