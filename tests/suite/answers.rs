@@ -203,7 +203,7 @@ fn a_copy_without_its_rows_is_a_statement_that_failed() {
     let step = three(&lab, "create table two ();\n").file(".github/bastion-migrate.yml", "before: [{ sql: db/a.sql }]");
     let step = step.file("db/a.sql", "create table zero (a int);\ncopy zero from stdin;\n");
     let told = step.run().fails("statement-failed", 6);
-    told.error_in("db/a.sql", "there are no rows for a `COPY … FROM STDIN`")
+    told.annotation("db/a.sql", 2, "there are no rows for a `COPY … FROM STDIN`")
         .says("`COPY table (columns) FROM stdin;`")
         .done();
     assert_eq!(lab.database.contents(), "");
