@@ -57,8 +57,8 @@ impl Said {
     }
 
     /// Whether this line of it belongs into the log.
-    pub(super) fn shows(&mut self, recipe: &Recipe, line: &str) -> Shown {
-        if self.listing.as_ref().is_some_and(|listing| listing.has_line(line)) || recipe.only_begins(line) {
+    pub(super) fn shows(&mut self, line: &str) -> Shown {
+        if self.listing.as_ref().is_some_and(|listing| listing.has_line(line)) {
             return Shown::Otherwise;
         }
         if self.told == TOLD {

@@ -242,7 +242,7 @@ impl<'a> Sites<'a> {
             self.begun.replace(Some(begun));
         }
         let (Output::Out(line) | Output::Err(line)) = output else { return };
-        match said.borrow_mut().shows(&self.recipe, line) {
+        match said.borrow_mut().shows(line) {
             Shown::Yes => self.events.tell(Event::Output { line: line.to_owned() }),
             Shown::TooMany => self.cut.set(self.cut.get() + 1),
             Shown::Otherwise => {}

@@ -54,11 +54,6 @@ impl Pattern {
         self.0.is_match(line)
     }
 
-    /// What follows it in the line; nothing where it is not there.
-    pub(super) fn rest<'l>(&self, line: &'l str) -> Option<&'l str> {
-        line.get(self.0.find(line)?.end()..)
-    }
-
     pub(super) fn find(&self, line: &str) -> Option<Hit> {
         let groups = self.0.captures(line)?;
         let other = |name: &str| groups.name(name).map(|group| group.as_str().to_owned());

@@ -267,13 +267,6 @@ impl Recipe {
         let hit = self.applying.as_ref()?.find(line)?;
         Some(Begun { name: hit.name, schema: hit.schema })
     }
-
-    /// Whether this line tells that beginning and nothing else, but for a good end.
-    #[must_use]
-    pub fn only_begins(&self, line: &str) -> bool {
-        let rest = self.applying.as_ref().and_then(|applying| applying.rest(line));
-        rest.is_some_and(|rest| matches!(rest.trim(), "" | "OK"))
-    }
 }
 
 #[cfg(test)]

@@ -28,6 +28,8 @@ struct Network {
     target: SocketAddr,
     one_way: Duration,
     flights: AtomicUsize,
+    /// Those of the first connection.
+    first: AtomicUsize,
     accepted: AtomicUsize,
     closed: AtomicBool,
     frozen: Mutex<Frozen>,
@@ -63,6 +65,7 @@ impl Flights {
             target: SocketAddr::from(([127, 0, 0, 1], port)),
             one_way: round_trip / 2,
             flights: AtomicUsize::new(0),
+            first: AtomicUsize::new(0),
             accepted: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             frozen: Mutex::default(),
@@ -90,6 +93,11 @@ impl Flights {
     /// The clients' flights so far.
     pub(crate) fn count(&self) -> usize {
         self.network.flights.load(Ordering::Acquire)
+    }
+
+    /// Those of the client that came first.
+    pub(crate) fn count_of_first(&self) -> usize {
+        self.network.first.load(Ordering::Acquire)
     }
 
     /// The connections so far, ended ones included.
@@ -162,15 +170,22 @@ impl Network {
         let (sender, receiver) = sync_channel(1024);
         let (reading, writing) = (Arc::clone(self), Arc::clone(self));
         let counting = Arc::clone(&answered);
-        run("flights in", move || reading.read(from, source, &sender, &counting));
+        run("flights in", move || reading.read((number, from), source, &sender, &counting));
         run("flights out", move || drop(writing.write(number, from, sink, &receiver, &answered)));
     }
 
-    fn read(&self, from: From, mut source: TcpStream, out: &SyncSender<(Instant, Vec<u8>)>, answered: &AtomicBool) {
+    fn read(
+        &self,
+        (number, from): (usize, From),
+        mut source: TcpStream,
+        out: &SyncSender<(Instant, Vec<u8>)>,
+        answered: &AtomicBool,
+    ) {
         let mut buffer = [0; 16 * 1024];
         while let Ok(length) = source.read(&mut buffer) {
             if from == From::Client && length > 0 && answered.swap(false, Ordering::AcqRel) {
                 self.flights.fetch_add(1, Ordering::AcqRel);
+                self.first.fetch_add(usize::from(number == 1), Ordering::AcqRel);
             }
             let bytes = buffer.iter().take(length).copied().collect();
             if out.send((Instant::now() + self.one_way, bytes)).is_err() || length == 0 {

@@ -365,7 +365,8 @@ mod tests {
     #[test]
     fn every_level_of_annotation_is_told_apart() {
         let log = "::notice::for your information\n::warning::careful\n::error title=[commit-in-doubt]::who knows";
-        let outputs = [("outcome", "in-doubt"), ("fault-code", "commit-in-doubt")];
+        let outputs =
+            [("outcome", "in-doubt"), ("fault-code", "commit-in-doubt"), ("applied-count", ""), ("pending-count", "")];
         let judged = || finished(8, log, &outputs).in_doubt("commit-in-doubt").error("who knows");
         judged().warning("careful").notice("information").done();
         assert!(refused(|| judged().warning("information").notice("careful").done()));

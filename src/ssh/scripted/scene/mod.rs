@@ -147,9 +147,8 @@ impl<'l> Scene<'l> {
             Step::Accept if self.opening.is_some() && !self.answering => self.accept(),
             Step::Refuse if self.opening.is_some() && !self.answering => self.refuse(),
             Step::Say(channel, said) if self.may_say(channel, said) => self.say(channel, said),
-            // Nobody can read for a connection without a channel.
-            Step::Question if self.channels.iter().any(|channel| !channel.closed) => self.question(),
-            Step::Rekey if self.channels.iter().any(|channel| !channel.closed) => self.rekey().await,
+            Step::Question if self.is_read() => self.question(),
+            Step::Rekey if self.is_read() => self.rekey().await,
             Step::Chat => self.add(&Packet::of(2).string(b"psst"), Effect::None),
             Step::Flush(cuts) => {
                 let cuts = self.per_mille(&cuts);
@@ -166,6 +165,12 @@ impl<'l> Scene<'l> {
             }
             _ => {}
         }
+    }
+
+    /// Whether the client reads: nobody can for a connection without a channel, and of one that the client closes libssh2 may
+    /// take any packet for the answer.
+    fn is_read(&self) -> bool {
+        self.channels.iter().any(|channel| channel.user.is_some() && !channel.closed)
     }
 
     fn accept(&mut self) {
