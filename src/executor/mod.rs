@@ -6,6 +6,7 @@ mod asked;
 mod containers;
 mod current;
 mod doubt;
+mod entrance;
 mod expected;
 mod foreign;
 mod gap;

@@ -112,6 +112,16 @@ pub(super) fn order(
     }
 }
 
+/// The same behind other words than the image's own.
+pub(super) fn entered(order: Order, entrypoint: Option<&[String]>) -> Order {
+    match entrypoint {
+        None => order,
+        // The engine takes no words at all for the image's own.
+        Some([]) => Order { entrypoint: order.command, command: None, ..order },
+        Some(words) => Order { entrypoint: Some(words.to_vec()), ..order },
+    }
+}
+
 /// The same in an image that is not the app's: what its entrypoint prepares is not what lines for a shell want, and the one of a
 /// cloud's command line is that program.
 pub(super) fn of_its_own(order: Order, line: &Line) -> Order {
@@ -228,6 +238,17 @@ fn url(database: &Target, whole: &str, host: &str, port: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_in_front_of_a_command_is_the_images_or_anothers_or_nothing() {
+        let words = |text: &str| Some(text.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        let order = || Order { command: words("python manage.py migrate"), ..Order::default() };
+        let given = |order: Order| (order.entrypoint, order.command);
+        assert_eq!(given(entered(order(), None)), (None, words("python manage.py migrate")));
+        assert_eq!(given(entered(order(), Some(&[]))), (words("python manage.py migrate"), None));
+        let tini = words("tini --").unwrap();
+        assert_eq!(given(entered(order(), Some(&tini))), (Some(tini), words("python manage.py migrate")));
+    }
 
     #[test]
     fn a_url_is_given_settings_once() {

@@ -3,6 +3,7 @@
 use super::{
     arrival,
     containers::Containers,
+    entrance,
     heard::{Around, Said, Shown, failure},
     remote::Remote,
     sibling::Terms,
@@ -65,6 +66,8 @@ pub(super) struct Task<'t> {
 pub(super) struct Ended {
     pub(super) status: Status,
     around: Around,
+    /// What stood in front of it.
+    entrypoint: Vec<String>,
 }
 
 impl<'a> Sites<'a> {
@@ -213,11 +216,17 @@ impl<'a> Sites<'a> {
         let status = self.events.paced(run).await;
         self.tell_cut();
         let status = status?;
-        Ok(Ended { status, around: self.around().since(&before, began) })
+        let entrypoint = match (task.site, &self.containers) {
+            (Site::Image(image), Some(containers)) => containers.entrypoint(image, task.line),
+            (Site::Image(_) | Site::Server, _) => Vec::new(),
+        };
+        Ok(Ended { status, around: self.around().since(&before, began), entrypoint })
     }
 
     pub(super) fn failure(&self, line: &Line, ended: Ended, said: &Said) -> Fault {
-        failure(&self.recipe, line, ended.status, said, ended.around)
+        let by_itself = matches!(ended.status, Status::Exited(_)) && ended.around.trouble.is_none();
+        let fault = failure(&self.recipe, line, ended.status, said, ended.around);
+        if by_itself { entrance::explained(fault, &ended.entrypoint, line) } else { fault }
     }
 
     async fn run(&self, task: Task<'_>, turn: Turn, tell: impl FnMut(Output<'_>)) -> Result<Status, Fault> {

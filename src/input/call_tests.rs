@@ -198,6 +198,28 @@ fn a_place_has_settings_only_if_something_runs_there() {
 }
 
 #[test]
+fn a_directory_in_an_image_is_an_absolute_one() {
+    for written in ["backend", "./backend"] {
+        let fault = only_fault(&[], &[ENOUGH, IMAGE, &[("INPUT_WORKING-DIRECTORY", written)]]);
+        assert!(fault.cause.contains("`working-directory`") && fault.cause.contains("absolute"), "{fault:?}");
+        assert!(fault.fix.contains("`/app/backend`"), "{fault:?}");
+    }
+    let server = settings(&[], &[SERVER, &[("INPUT_WORKING-DIRECTORY", "backend")]]).server;
+    assert_eq!(server.unwrap().working_directory.as_deref(), Some("backend"));
+}
+
+#[test]
+fn an_entrypoint_counts_where_the_tool_runs_in_an_image() {
+    const NONE: &[(&str, &str)] = &[("INPUT_IMAGE-ENTRYPOINT", "none")];
+    let of = |env: &[&[(&str, &str)]]| settings(&[], &[&[ENOUGH], env].concat()).image.unwrap().entrypoint;
+    assert_eq!(of(&[IMAGE]), None);
+    assert_eq!(of(&[IMAGE, NONE]), Some(Vec::new()));
+    let step = [("INPUT_BEFORE", "[ { run: x, executor: image, image: cli } ]")];
+    let fault = only_fault(&[], &[SERVER, NONE, &step]);
+    assert!(fault.cause.contains("`image-entrypoint`") && fault.fix.contains("`executor: image`"), "{fault:?}");
+}
+
+#[test]
 fn what_does_not_count_is_refused_with_what_to_set() {
     let refused = |env: &[&[(&str, &str)]], cause: &str, fix: &str| {
         let fault = only_fault(&[], &[&[ENOUGH], env].concat());
