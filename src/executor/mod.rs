@@ -31,6 +31,7 @@ mod target;
 mod tenants;
 mod tunnel;
 mod tunnel_end;
+mod under_way;
 mod watched;
 mod witness;
 

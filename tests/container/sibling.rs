@@ -287,6 +287,17 @@ fn an_entrypoint_that_is_a_program_is_named_and_left_out_on_request() {
     step().input("image-entrypoint", "none").run().succeeds().applied(MIGRATIONS).done();
 }
 
+#[test]
+fn an_app_that_waits_for_its_database_elsewhere_is_told_as_that() {
+    let database = shared().database();
+    let run = "echo waiting for postgres; sleep 600";
+    let told = Step::in_image(&database, image(MACHINE), run).input("timeout", "10s").run().fails("timed-out", 130);
+    told.error("has opened no connection through the tunnel").says("waiting for postgres").done();
+    let run = "echo 'ERROR: no such host: postgres'";
+    let told = Step::in_image(&database, image(MACHINE), run).run().succeeds();
+    told.warning("printed `ERROR: no such host: postgres`").says("opened no connection through the tunnel").done();
+}
+
 /// Files of SQL are applied by the action itself; a step beside them finds the database where a tool would.
 #[test]
 fn a_step_in_an_image_beside_files_of_sql_finds_the_database_through_the_tunnel() {
