@@ -4,7 +4,7 @@ use crate::{
     engine::{Order, Own},
     github::env::Runner,
     input::{Command, ImageSettings, Settings, Workspace},
-    postgres::{Injected, Passage, Target, lock},
+    postgres::{Injected, Mention, Passage, Target, lock},
     tool::Line,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -155,8 +155,29 @@ fn environment(
     let mut env = database.map_or_else(BTreeMap::new, |(database, whole)| {
         database_variables(settings, database, whole.expose(), place, injected)
     });
-    env.extend(settings.env.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())));
+    let filled = |value: &str| Mention::filled(value, |fact| mentioned(fact, settings.database.as_ref(), &env));
+    let own: Vec<_> = settings.env.iter().map(|(name, value)| (name.clone(), filled(value.expose()))).collect();
+    env.extend(own);
     env.into_iter().collect()
+}
+
+/// A fact of the database as the container is told it.
+fn mentioned(fact: Mention, database: Option<&Target>, told: &BTreeMap<String, String>) -> String {
+    let of = |name: &str| told.get(name).cloned().unwrap_or_default();
+    match fact {
+        Mention::Url => of("DATABASE_URL"),
+        Mention::Host => of("PGHOST"),
+        Mention::Port => of("PGPORT"),
+        Mention::User => of("PGUSER"),
+        Mention::Password => of("PGPASSWORD"),
+        Mention::Name => of("PGDATABASE"),
+        Mention::Sslmode => of("PGSSLMODE"),
+        Mention::Address => {
+            let (host, port) = (of("PGHOST"), of("PGPORT").parse().unwrap_or_default());
+            let address = database.map(|database| database.address(&host, port));
+            address.map(|address| address.expose().to_owned()).unwrap_or_default()
+        }
+    }
 }
 
 fn database_variables(
@@ -248,6 +269,29 @@ mod tests {
         assert_eq!(given(entered(order(), Some(&[]))), (words("python manage.py migrate"), None));
         let tini = words("tini --").unwrap();
         assert_eq!(given(entered(order(), Some(&tini))), (Some(tini), words("python manage.py migrate")));
+    }
+
+    #[test]
+    fn a_value_names_the_database_as_the_container_finds_it() {
+        let told = [("PGHOST", "127.0.0.1"), ("PGPORT", "5433"), ("PGSSLMODE", "disable")];
+        let told: BTreeMap<String, String> =
+            told.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let database = Target {
+            host: "db".to_owned(),
+            port: 5432,
+            user: "app".to_owned(),
+            password: Some(crate::secret::Secret::new("p@ss")),
+            name: "shop".to_owned(),
+            sslmode: crate::postgres::SslMode::Require,
+            ca: None,
+            options: None,
+        };
+        let filled = |text: &str| Mention::filled(text, |fact| mentioned(fact, Some(&database), &told));
+        assert_eq!(
+            filled("postgresql+asyncpg://${DATABASE_ADDRESS}?ssl=${DATABASE_SSLMODE}"),
+            "postgresql+asyncpg://app:p%40ss@127.0.0.1:5433/shop?ssl=disable"
+        );
+        assert_eq!(filled("${DATABASE_HOST}:${DATABASE_PORT}"), "127.0.0.1:5433");
     }
 
     #[test]

@@ -14,7 +14,6 @@ use crate::{
     postgres::{Passage, SslMode, SslWish, Target, url},
     secret::Secret,
 };
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 const PULLS: [(&str, Pull); 3] = [("missing", Pull::Missing), ("always", Pull::Always), ("never", Pull::Never)];
 const WORKSPACES: [(&str, Workspace); 3] =
@@ -166,16 +165,12 @@ pub(super) fn passage(inputs: &Inputs) -> Passage {
 }
 
 fn composed(inputs: &Inputs, database: &Target) -> Secret {
-    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-    let password =
-        database.password.as_ref().map(|password| format!(":{}", encoded(password.expose()))).unwrap_or_default();
-    let host = if database.host.contains(':') { format!("[{}]", database.host) } else { database.host.clone() };
     let mode = match passage(inputs) {
         Passage::Untouched => format!("?sslmode={}", database.sslmode.name()),
         Passage::Bridged => String::new(),
     };
-    let (user, port, name) = (encoded(&database.user), database.port, encoded(&database.name));
-    Secret::new(format!("postgresql://{user}{password}@{host}:{port}/{name}{mode}"))
+    let address = database.address(&database.host, database.port);
+    Secret::new(format!("postgresql://{}{mode}", address.expose()))
 }
 
 #[cfg(test)]
