@@ -132,7 +132,7 @@ impl<'a> Remote<'a> {
     fn own(&self) -> impl Iterator<Item = (String, Secret)> {
         let database = self.settings.database.as_ref();
         let fact = move |fact| database.map(|database| fact_of(fact, database)).unwrap_or_default();
-        let filled = move |value: &Secret| Secret::new(Mention::filled(value.expose(), &fact));
+        let filled = move |value: &Secret| Secret::new(Mention::filled(value.expose(), fact));
         self.settings.env.iter().map(move |(name, value)| (name.clone(), filled(value)))
     }
 
