@@ -282,6 +282,7 @@ impl<'a> Run<'a> {
 
     /// The fault of a stopped run, which says when the stop itself did not succeed.
     fn after_stop(&self, fault: Fault, stopped: Option<Result<(), Fault>>) -> Fault {
+        let fault = if fault.code == Code::TimedOut { self.sites.cut_short(fault) } else { fault };
         let why = match stopped {
             Some(Ok(())) => return fault,
             Some(Err(why)) => why.cause,

@@ -25,6 +25,15 @@ pub enum Pull {
     Never,
 }
 
+/// An image that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Which one it is.
+    pub facts: ImageFacts,
+    /// What it puts in front of every command.
+    pub entrypoint: Vec<String>,
+}
+
 /// Who we are to the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
@@ -48,14 +57,14 @@ impl Engine {
         pull: Pull,
         credentials: Option<&Credentials>,
         events: &Events,
-    ) -> Result<ImageFacts, Fault> {
+    ) -> Result<Image, Fault> {
         let there = match self.inspect(reference).await {
-            Ok(facts) => Some(facts),
+            Ok(image) => Some(image),
             Err(error) if status(&error) == Some(404) => None,
             Err(error) => return Err(trouble(&format!("the image `{reference}` could not be looked at"), &error)),
         };
         match (pull, there) {
-            (Pull::Missing | Pull::Never, Some(facts)) => return Ok(facts),
+            (Pull::Missing | Pull::Never, Some(image)) => return Ok(image),
             (Pull::Never, None) => {
                 let cause = format!("the engine does not have the image `{reference}`, and `pull` is `never`");
                 return Err(Fault::new(Code::ImageMissing, cause)
@@ -69,12 +78,15 @@ impl Engine {
             .map_err(|error| trouble(&format!("the image `{reference}` is not there after its pull"), &error))
     }
 
-    async fn inspect(&self, reference: &str) -> Result<ImageFacts, Error> {
+    async fn inspect(&self, reference: &str) -> Result<Image, Error> {
         let image = self.docker.inspect_image(reference).await?;
         let digests = image.repo_digests.unwrap_or_default();
         let repository = repository(reference);
         let digest = digests.iter().find(|digest| digest.starts_with(&format!("{repository}@"))).or(digests.first());
-        Ok(ImageFacts { reference: reference.to_owned(), id: image.id.unwrap_or_default(), digest: digest.cloned() })
+        let id = image.id.unwrap_or_default();
+        let facts = ImageFacts { reference: reference.to_owned(), id, digest: digest.cloned() };
+        let entrypoint = image.config.and_then(|config| config.entrypoint).unwrap_or_default();
+        Ok(Image { facts, entrypoint })
     }
 
     async fn pull(&self, reference: &str, credentials: Option<&Credentials>, events: &Events) -> Result<(), Fault> {

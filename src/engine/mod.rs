@@ -14,7 +14,7 @@ mod sweep;
 
 pub use client::{Engine, SOCKET};
 pub use container::{Afterwards, Container, Input, Order};
-pub use image::{Credentials, Pull};
+pub use image::{Credentials, Image, Pull};
 pub use own::Own;
 pub use running::{Ended, Heard, Others, Running};
 pub use sweep::{Kind, Left, Swept, Tag};

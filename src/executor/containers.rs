@@ -7,7 +7,7 @@ use super::{
     tunnel_end::{Serving, TunnelEnd},
 };
 use crate::{
-    engine::{Container, Ended, Engine, Heard, Input, Kind, Left, Order, Others, Own, Running, SOCKET, Tag},
+    engine::{Container, Ended, Engine, Heard, Image, Input, Kind, Left, Order, Others, Own, Running, SOCKET, Tag},
     fault::{Code, Fault},
     github::{env::Runner, file, token},
     input::{ImageSettings, Place, Settings, Site},
@@ -37,7 +37,7 @@ pub(super) struct Containers<'a> {
     events: Events,
     tag: Tag,
     ready: Option<(Engine, Own)>,
-    images: BTreeMap<String, ImageFacts>,
+    images: BTreeMap<String, Image>,
     /// Where they find the database.
     pub(super) tunnel_end: TunnelEnd<'a>,
     /// What runs now; outlives the future that runs it.
@@ -82,9 +82,9 @@ impl<'a> Containers<'a> {
         let (engine, own) = engine(self.runner, &self.tag, &self.events).await?;
         for reference in references {
             let ImageSettings { pull, credentials, .. } = self.shared;
-            let facts = engine.image(reference, *pull, credentials.as_ref(), &self.events).await?;
-            self.events.tell(Event::Image(facts.clone()));
-            self.images.insert(reference.to_owned(), facts);
+            let image = engine.image(reference, *pull, credentials.as_ref(), &self.events).await?;
+            self.events.tell(Event::Image(image.facts.clone()));
+            self.images.insert(reference.to_owned(), image);
         }
         self.ready = Some((engine, own));
         self.tunnel_end.open().await
@@ -187,13 +187,16 @@ impl<'a> Containers<'a> {
     }
 
     async fn make(&self, image: &str, line: &Line, terms: Terms) -> Result<Container, Fault> {
-        let (Some((engine, own)), Some(facts)) = (&self.ready, self.images.get(image)) else {
+        let (Some((engine, own)), Some(known)) = (&self.ready, self.images.get(image)) else {
             return Err(Fault::new(Code::Bug, format!("the engine was not asked for `{image}`")));
         };
-        let place = sibling::Place { own, image: &facts.id, port: self.tunnel_end.port(), access: terms.access };
+        let place = sibling::Place { own, image: &known.facts.id, port: self.tunnel_end.port(), access: terms.access };
         self.tunnel_end.tell(terms)?;
         let order = sibling::order(self.settings, self.shared, &place, line, &self.tunnel_end.injected(terms));
-        let order = if self.is_the_tools(image) { order } else { sibling::of_its_own(order, line) };
+        let order = match self.is_the_tools(image) {
+            true => sibling::entered(order, self.shared.entrypoint.as_deref()),
+            false => sibling::of_its_own(order, line),
+        };
         let order = Order { input: self.input(line), ..order };
         // One that waits for another word gets none.
         self.current.remove().await?;
@@ -240,7 +243,17 @@ impl<'a> Containers<'a> {
 
     /// Which image that is.
     pub(super) fn image(&self, reference: &str) -> Option<&ImageFacts> {
-        self.images.get(reference)
+        self.images.get(reference).map(|image| &image.facts)
+    }
+
+    /// What stands in front of this command there.
+    pub(super) fn entrypoint(&self, reference: &str, line: &Line) -> Vec<String> {
+        let own = self.images.get(reference).map(|image| image.entrypoint.clone()).unwrap_or_default();
+        match (self.is_the_tools(reference), line) {
+            (true, _) => self.shared.entrypoint.clone().unwrap_or(own),
+            (false, Line::Program(_)) => own,
+            (false, Line::Shell(_)) => Vec::new(),
+        }
     }
 
     /// Ends what runs, after it had this time to end by itself.

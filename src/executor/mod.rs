@@ -6,6 +6,7 @@ mod asked;
 mod containers;
 mod current;
 mod doubt;
+mod entrance;
 mod expected;
 mod foreign;
 mod gap;
@@ -30,6 +31,7 @@ mod target;
 mod tenants;
 mod tunnel;
 mod tunnel_end;
+mod under_way;
 mod watched;
 mod witness;
 

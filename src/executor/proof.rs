@@ -47,7 +47,8 @@ impl Foreign<'_> {
             None => {
                 let (why, fix) = self.unproven(now);
                 let cause = format!("{why}: that the migration took place is only the tool's word");
-                self.events.tell(Event::Warning(Fault::new(Code::VerifyLedger, cause).fix(fix)));
+                let warning = Fault::new(Code::VerifyLedger, cause).fix(fix);
+                self.events.tell(Event::Warning(sites.doubted(warning)));
             }
         }
         Ok(())

@@ -48,7 +48,7 @@ pub(super) async fn pursue(sites: &mut Sites<'_>, keeper: &mut Keeper<'_>, erran
     }
     ended?;
     keeper.end_backends(sites.pids()).await?;
-    Err(Fault::new(Code::StepTimeout, cause))
+    Err(sites.cut_short(Fault::new(Code::StepTimeout, cause)))
 }
 
 /// How the next try is made.

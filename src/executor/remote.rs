@@ -8,6 +8,7 @@ use crate::{
     fault::{Code, Fault},
     github::env::Runner,
     input::{ServerSettings, Settings},
+    postgres::{Mention, Target},
     reach::Reach,
     run::{
         event::{Event, Events},
@@ -118,13 +119,21 @@ impl<'a> Remote<'a> {
             title: title(&self.events.redactor().redact(&line.shown())),
             working_directory: self.shared.working_directory.clone(),
             // What the user wrote comes last, and wins.
-            env: ours.into_iter().chain(self.settings.env.iter().cloned()).collect(),
+            env: ours.into_iter().chain(self.own()).collect(),
             setup: self.shared.setup.clone(),
             command: match line {
                 Line::Program(program) => words(program),
                 Line::Shell(lines) => lines.clone(),
             },
         }
+    }
+
+    /// What the user wrote, with the database's own facts where they are named: the server sees it as it is.
+    fn own(&self) -> impl Iterator<Item = (String, Secret)> {
+        let database = self.settings.database.as_ref();
+        let fact = move |fact| database.map(|database| fact_of(fact, database)).unwrap_or_default();
+        let filled = move |value: &Secret| Secret::new(Mention::filled(value.expose(), fact));
+        self.settings.env.iter().map(move |(name, value)| (name.clone(), filled(value)))
     }
 
     /// Whether something of ours may be at work there.
@@ -188,4 +197,18 @@ fn told(left: Leftover) -> Event {
     let fault = Fault::new(code, cause).fix("this run goes on from what is applied now: see below what that is");
     let last = if err.is_empty() { out } else { err };
     Event::Warning(last.into_iter().fold(fault, Fault::detail))
+}
+
+fn fact_of(fact: Mention, database: &Target) -> String {
+    let address = || database.address(&database.host, database.port).expose().to_owned();
+    match fact {
+        Mention::Url => format!("postgresql://{}?sslmode={}", address(), database.sslmode.name()),
+        Mention::Address => address(),
+        Mention::Host => database.host.clone(),
+        Mention::Port => database.port.to_string(),
+        Mention::User => database.user.clone(),
+        Mention::Password => database.password.as_ref().map(|secret| secret.expose().to_owned()).unwrap_or_default(),
+        Mention::Name => database.name.clone(),
+        Mention::Sslmode => database.sslmode.name().to_owned(),
+    }
 }

@@ -4,7 +4,7 @@ use crate::{
     engine::{Order, Own},
     github::env::Runner,
     input::{Command, ImageSettings, Settings, Workspace},
-    postgres::{Injected, Passage, Target, lock},
+    postgres::{Injected, Mention, Passage, Target, lock},
     tool::Line,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -112,6 +112,16 @@ pub(super) fn order(
     }
 }
 
+/// The same behind other words than the image's own.
+pub(super) fn entered(order: Order, entrypoint: Option<&[String]>) -> Order {
+    match entrypoint {
+        None => order,
+        // The engine takes no words at all for the image's own.
+        Some([]) => Order { entrypoint: order.command, command: None, ..order },
+        Some(words) => Order { entrypoint: Some(words.to_vec()), ..order },
+    }
+}
+
 /// The same in an image that is not the app's: what its entrypoint prepares is not what lines for a shell want, and the one of a
 /// cloud's command line is that program.
 pub(super) fn of_its_own(order: Order, line: &Line) -> Order {
@@ -145,8 +155,29 @@ fn environment(
     let mut env = database.map_or_else(BTreeMap::new, |(database, whole)| {
         database_variables(settings, database, whole.expose(), place, injected)
     });
-    env.extend(settings.env.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())));
+    let filled = |value: &str| Mention::filled(value, |fact| mentioned(fact, settings.database.as_ref(), &env));
+    let own: Vec<_> = settings.env.iter().map(|(name, value)| (name.clone(), filled(value.expose()))).collect();
+    env.extend(own);
     env.into_iter().collect()
+}
+
+/// A fact of the database as the container is told it.
+fn mentioned(fact: Mention, database: Option<&Target>, told: &BTreeMap<String, String>) -> String {
+    let of = |name: &str| told.get(name).cloned().unwrap_or_default();
+    match fact {
+        Mention::Url => of("DATABASE_URL"),
+        Mention::Host => of("PGHOST"),
+        Mention::Port => of("PGPORT"),
+        Mention::User => of("PGUSER"),
+        Mention::Password => of("PGPASSWORD"),
+        Mention::Name => of("PGDATABASE"),
+        Mention::Sslmode => of("PGSSLMODE"),
+        Mention::Address => {
+            let (host, port) = (of("PGHOST"), of("PGPORT").parse().unwrap_or_default());
+            let address = database.map(|database| database.address(&host, port));
+            address.map(|address| address.expose().to_owned()).unwrap_or_default()
+        }
+    }
 }
 
 fn database_variables(
@@ -228,6 +259,40 @@ fn url(database: &Target, whole: &str, host: &str, port: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_in_front_of_a_command_is_the_images_or_anothers_or_nothing() {
+        let words = |text: &str| Some(text.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        let order = || Order { command: words("python manage.py migrate"), ..Order::default() };
+        let given = |order: Order| (order.entrypoint, order.command);
+        assert_eq!(given(entered(order(), None)), (None, words("python manage.py migrate")));
+        assert_eq!(given(entered(order(), Some(&[]))), (words("python manage.py migrate"), None));
+        let tini = words("tini --").unwrap();
+        assert_eq!(given(entered(order(), Some(&tini))), (Some(tini), words("python manage.py migrate")));
+    }
+
+    #[test]
+    fn a_value_names_the_database_as_the_container_finds_it() {
+        let told = [("PGHOST", "127.0.0.1"), ("PGPORT", "5433"), ("PGSSLMODE", "disable")];
+        let told: BTreeMap<String, String> =
+            told.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let database = Target {
+            host: "db".to_owned(),
+            port: 5432,
+            user: "app".to_owned(),
+            password: Some(crate::secret::Secret::new("p@ss")),
+            name: "shop".to_owned(),
+            sslmode: crate::postgres::SslMode::Require,
+            ca: None,
+            options: None,
+        };
+        let filled = |text: &str| Mention::filled(text, |fact| mentioned(fact, Some(&database), &told));
+        assert_eq!(
+            filled("postgresql+asyncpg://${DATABASE_ADDRESS}?ssl=${DATABASE_SSLMODE}"),
+            "postgresql+asyncpg://app:p%40ss@127.0.0.1:5433/shop?ssl=disable"
+        );
+        assert_eq!(filled("${DATABASE_HOST}:${DATABASE_PORT}"), "127.0.0.1:5433");
+    }
 
     #[test]
     fn a_url_is_given_settings_once() {

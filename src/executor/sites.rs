@@ -3,9 +3,11 @@
 use super::{
     arrival,
     containers::Containers,
+    entrance,
     heard::{Around, Said, Shown, failure},
     remote::Remote,
     sibling::Terms,
+    under_way::UnderWay,
 };
 use crate::{
     fault::{Code, Fault},
@@ -44,6 +46,7 @@ pub struct Sites<'a> {
     begun: RefCell<Option<Begun>>,
     /// Lines of the command that runs which were too many.
     cut: Cell<u64>,
+    pub(super) under_way: RefCell<Option<UnderWay>>,
 }
 
 /// Whether a command begins, or one goes on that outlived its connection.
@@ -65,6 +68,8 @@ pub(super) struct Task<'t> {
 pub(super) struct Ended {
     pub(super) status: Status,
     around: Around,
+    /// What stood in front of it.
+    entrypoint: Vec<String>,
 }
 
 impl<'a> Sites<'a> {
@@ -89,6 +94,7 @@ impl<'a> Sites<'a> {
             containers: containers.map(|shared| Containers::new(settings, shared, runner, events.clone())),
             begun: RefCell::default(),
             cut: Cell::default(),
+            under_way: RefCell::default(),
             server,
             given_up: Cell::new(false),
         })
@@ -174,8 +180,10 @@ impl<'a> Sites<'a> {
             return Err(Fault::new(Code::Bug, format!("nobody could answer `{}` there", together.line.shown())));
         };
         self.begun.replace(None);
+        self.goes_on(together.status.shown());
         let ask = Box::pin(containers.ask(self.way()?, image, together, |output| self.hear(site, output, said)));
         let asked = self.events.paced(ask).await;
+        self.is_over();
         self.tell_cut();
         asked
     }
@@ -209,15 +217,23 @@ impl<'a> Sites<'a> {
 
     pub(super) async fn ended(&self, task: Task<'_>, turn: Turn, said: &RefCell<Said>) -> Result<Ended, Fault> {
         let (began, before) = (Instant::now(), self.around());
+        self.goes_on(task.line.shown());
         let run = Box::pin(self.run(task, turn, |output| self.hear(task.site, output, said)));
         let status = self.events.paced(run).await;
+        self.is_over();
         self.tell_cut();
         let status = status?;
-        Ok(Ended { status, around: self.around().since(&before, began) })
+        let entrypoint = match (task.site, &self.containers) {
+            (Site::Image(image), Some(containers)) => containers.entrypoint(image, task.line),
+            (Site::Image(_) | Site::Server, _) => Vec::new(),
+        };
+        Ok(Ended { status, around: self.around().since(&before, began), entrypoint })
     }
 
     pub(super) fn failure(&self, line: &Line, ended: Ended, said: &Said) -> Fault {
-        failure(&self.recipe, line, ended.status, said, ended.around)
+        let by_itself = matches!(ended.status, Status::Exited(_)) && ended.around.trouble.is_none();
+        let fault = failure(&self.recipe, line, ended.status, said, ended.around);
+        if by_itself { entrance::explained(fault, &ended.entrypoint, line) } else { fault }
     }
 
     async fn run(&self, task: Task<'_>, turn: Turn, tell: impl FnMut(Output<'_>)) -> Result<Status, Fault> {
@@ -242,6 +258,9 @@ impl<'a> Sites<'a> {
             self.begun.replace(Some(begun));
         }
         let (Output::Out(line) | Output::Err(line)) = output else { return };
+        if let Some(command) = &mut *self.under_way.borrow_mut() {
+            command.hear(&self.recipe, line);
+        }
         match said.borrow_mut().shows(line) {
             Shown::Yes => self.events.tell(Event::Output { line: line.to_owned() }),
             Shown::TooMany => self.cut.set(self.cut.get() + 1),
@@ -259,6 +278,11 @@ impl<'a> Sites<'a> {
 
     fn around(&self) -> Around {
         self.containers.as_ref().map(|containers| containers.tunnel_end.around()).unwrap_or_default()
+    }
+
+    /// How many have come through the tunnel's end for containers, if there is one.
+    pub(super) fn connections(&self) -> Option<u64> {
+        self.containers.as_ref().and_then(|containers| containers.tunnel_end.connections())
     }
 
     /// The migration that a tool began last, as it says.

@@ -100,7 +100,8 @@ pub(super) async fn health(sites: &Sites<'_>, health: &Health) -> Result<(), Fau
             Ok(Err(fault)) => fault,
             Err(_) => {
                 sites.end().await?;
-                Fault::new(Code::Unhealthy, format!("`{}` had no answer in {} s", line.shown(), limit.as_secs()))
+                let cause = format!("`{}` had no answer in {} s", line.shown(), limit.as_secs());
+                sites.cut_short(Fault::new(Code::Unhealthy, cause))
             }
         };
         // What is not there does not become well.

@@ -97,6 +97,11 @@ impl<'a> TunnelEnd<'a> {
         self.listener.as_deref().map(Listener::pids).unwrap_or_default()
     }
 
+    /// How many have come so far, if it is open.
+    pub(super) fn connections(&self) -> Option<u64> {
+        self.listener.as_deref().map(|listener| listener.traffic().connections)
+    }
+
     /// By which way our settings reached the sessions of what came through.
     pub(super) fn settings_way(&self) -> String {
         match (&self.listener, self.settings.passage) {

@@ -198,6 +198,28 @@ fn a_place_has_settings_only_if_something_runs_there() {
 }
 
 #[test]
+fn a_directory_in_an_image_is_an_absolute_one() {
+    for written in ["backend", "./backend"] {
+        let fault = only_fault(&[], &[ENOUGH, IMAGE, &[("INPUT_WORKING-DIRECTORY", written)]]);
+        assert!(fault.cause.contains("`working-directory`") && fault.cause.contains("absolute"), "{fault:?}");
+        assert!(fault.fix.contains("`/app/backend`"), "{fault:?}");
+    }
+    let server = settings(&[], &[SERVER, &[("INPUT_WORKING-DIRECTORY", "backend")]]).server;
+    assert_eq!(server.unwrap().working_directory.as_deref(), Some("backend"));
+}
+
+#[test]
+fn an_entrypoint_counts_where_the_tool_runs_in_an_image() {
+    const NONE: &[(&str, &str)] = &[("INPUT_IMAGE-ENTRYPOINT", "none")];
+    let of = |env: &[&[(&str, &str)]]| settings(&[], &[&[ENOUGH], env].concat()).image.unwrap().entrypoint;
+    assert_eq!(of(&[IMAGE]), None);
+    assert_eq!(of(&[IMAGE, NONE]), Some(Vec::new()));
+    let step = [("INPUT_BEFORE", "[ { run: x, executor: image, image: cli } ]")];
+    let fault = only_fault(&[], &[SERVER, NONE, &step]);
+    assert!(fault.cause.contains("`image-entrypoint`") && fault.fix.contains("`executor: image`"), "{fault:?}");
+}
+
+#[test]
 fn what_does_not_count_is_refused_with_what_to_set() {
     let refused = |env: &[&[(&str, &str)]], cause: &str, fix: &str| {
         let fault = only_fault(&[], &[&[ENOUGH], env].concat());
@@ -264,6 +286,41 @@ fn what_the_file_says_counts_or_is_refused_too() {
         fault.cause.contains("`environment` has no value") && fault.cause.contains("`dev` and `prod`"),
         "{fault:?}"
     );
+}
+
+#[test]
+fn a_name_alone_hands_on_what_is_no_secret() {
+    let own = [
+        ("INPUT_ENVIRONMENT", "dev"),
+        ("INPUT_ENV", "AWS_REGION\nAPI_TOKEN\nHOME_DIR=/app"),
+        ("DEV_AWS_REGION", "eu-north-1"),
+        ("AWS_REGION", "us-east-1"),
+        ("API_TOKEN", "zqxwv-token"),
+    ];
+    let ask = run(&[], &[SERVER, &own]);
+    let known: Vec<&str> = ask.secrets.iter().map(Secret::expose).collect();
+    assert!(known.contains(&"zqxwv-token") && !known.contains(&"eu-north-1"), "{known:?}");
+    let settings = ask.settings.unwrap();
+    assert_eq!(env(&settings), [("HOME_DIR", "/app"), ("AWS_REGION", "eu-north-1"), ("API_TOKEN", "zqxwv-token")]);
+    let fault = only_fault(&[], &[SERVER, &[("INPUT_ENV", "AWS_REGION")]]);
+    assert!(fault.code == Code::InputMissing && fault.cause.contains("`env`"), "{fault:?}");
+    assert!(fault.fix.contains("AWS_REGION: ${{ secrets.AWS_REGION }}"), "{fault:?}");
+}
+
+#[test]
+fn what_a_value_names_of_the_database_has_to_be_known() {
+    let of = |env: &'static str| [("INPUT_ENV", env)];
+    let named = settings(&[], &[ENOUGH, IMAGE, &of("DB_HOST=${DATABASE_HOST}\nPRICE=$5\nX=${OTHER}")]);
+    assert_eq!(env(&named)[0], ("DB_HOST", "${DATABASE_HOST}"));
+    for (text, cause, fix) in [
+        ("POSTGRES_HOST=$PGHOST", "`POSTGRES_HOST` in `env` has `$PGHOST`, which nobody expands", "`${DATABASE_HOST}`"),
+        ("X=${DATABASE_HOTS}", "has `${DATABASE_HOTS}`, which there is not", "`${DATABASE_HOST}`"),
+    ] {
+        let fault = only_fault(&[], &[ENOUGH, IMAGE, &of(text)]);
+        assert!(fault.cause.contains(cause) && fault.fix.contains(fix), "{fault:?}");
+    }
+    let fault = only_fault(&[], &[SERVER, &of("DB_HOST=${DATABASE_HOST}")]);
+    assert!(fault.cause.contains("no database is given") && fault.fix.contains("`database-url`"), "{fault:?}");
 }
 
 #[test]

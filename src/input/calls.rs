@@ -56,12 +56,16 @@ pub(super) fn read(inputs: &Inputs, known: &Known<'_>, findings: &mut Findings) 
         known.executor == Some(Executor::Image) || steps.sites().any(|(_, site)| matches!(site, Site::Image(_)));
     findings.faults.extend(on_server.as_deref().and_then(|who| unreachable(inputs, who)));
     let server = on_server.map(|_| ServerSettings {
-        working_directory: directory(inputs, own, Executor::Server),
+        working_directory: directory(inputs, own, Executor::Server).map(ToOwned::to_owned),
         setup: inputs.text(Name::Setup).unwrap_or_default().to_owned(),
     });
     let image = if in_image {
-        let directory = directory(inputs, own, Executor::Image);
-        Some(image::read(inputs, directory, known.database, findings)?)
+        let directory = match directory(inputs, own, Executor::Image) {
+            Some(_) => findings.keep(inputs.optional(Name::WorkingDirectory, image::directory)),
+            None => Some(None),
+        };
+        let image = image::read(inputs, known.database, findings);
+        Some(ImageSettings { working_directory: directory?, ..image? })
     } else {
         None
     };
@@ -91,6 +95,6 @@ fn unreachable(inputs: &Inputs, who: &str) -> Option<Fault> {
 }
 
 /// The directory is the tool's, so it is one of the place where the tool runs.
-fn directory(inputs: &Inputs, own: Own<'_>, executor: Executor) -> Option<String> {
-    inputs.text(Name::WorkingDirectory).filter(|_| own.executor == Some(executor)).map(ToOwned::to_owned)
+fn directory<'i>(inputs: &'i Inputs, own: Own<'_>, executor: Executor) -> Option<&'i str> {
+    inputs.text(Name::WorkingDirectory).filter(|_| own.executor == Some(executor))
 }

@@ -6,6 +6,7 @@ use super::{
     name::Name,
     raw::Inputs,
     value::{self, Misfit},
+    words::words,
 };
 use crate::{
     engine::{Credentials, Pull},
@@ -13,7 +14,6 @@ use crate::{
     postgres::{Passage, SslMode, SslWish, Target, url},
     secret::Secret,
 };
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 const PULLS: [(&str, Pull); 3] = [("missing", Pull::Missing), ("always", Pull::Always), ("never", Pull::Never)];
 const WORKSPACES: [(&str, Workspace); 3] =
@@ -22,22 +22,19 @@ const WORKSPACES: [(&str, Workspace); 3] =
 /// What the engine takes for the least (moby, `daemon/daemon_unix.go`).
 const LEAST_MEMORY: i64 = 6 << 20;
 
-/// What all containers have in common.
-pub(super) fn read(
-    inputs: &Inputs,
-    working_directory: Option<String>,
-    database: Option<&Target>,
-    findings: &mut Findings,
-) -> Option<ImageSettings> {
+/// What all containers have in common; where the tool's begin is not known here.
+pub(super) fn read(inputs: &Inputs, database: Option<&Target>, findings: &mut Findings) -> Option<ImageSettings> {
     let pull = findings.keep(inputs.required(Name::Pull, |text| value::choice(text, &PULLS)));
     let credentials = findings.keep(credentials(inputs));
     let workspace = findings.keep(inputs.required(Name::MountWorkspace, |text| value::choice(text, &WORKSPACES)));
     let memory = findings.keep(inputs.optional(Name::Memory, memory));
+    let entrypoint = findings.keep(inputs.optional(Name::ImageEntrypoint, entrypoint));
     Some(ImageSettings {
         pull: pull?,
         credentials: credentials?,
         workspace: workspace?,
-        working_directory,
+        entrypoint: entrypoint?,
+        working_directory: None,
         memory: memory?,
         database_url: inputs.secret(Name::DatabaseUrl).or_else(|| database.map(|database| composed(inputs, database))),
     })
@@ -125,6 +122,22 @@ fn credentials(inputs: &Inputs) -> Result<Option<Credentials>, Fault> {
     }
 }
 
+/// The word for nothing: an input that is empty is one that is not given.
+const NOTHING: &str = "none";
+
+fn entrypoint(text: &str) -> Result<Vec<String>, Misfit> {
+    if text == NOTHING { Ok(Vec::new()) } else { words(text) }
+}
+
+/// A directory of the image: nobody knows to what another would be relative.
+pub(super) fn directory(text: &str) -> Result<String, Misfit> {
+    if text.starts_with('/') {
+        return Ok(text.to_owned());
+    }
+    let example = format!("the whole path in the image, as in `/app/{}`", text.trim_start_matches("./"));
+    Err(Misfit::new("is no absolute path, and in an image nothing else is known", example))
+}
+
 /// `512m`, `2g`; a plain number counts as bytes, as for `docker run`.
 fn memory(text: &str) -> Result<i64, Misfit> {
     let text = text.to_ascii_lowercase();
@@ -152,16 +165,12 @@ pub(super) fn passage(inputs: &Inputs) -> Passage {
 }
 
 fn composed(inputs: &Inputs, database: &Target) -> Secret {
-    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-    let password =
-        database.password.as_ref().map(|password| format!(":{}", encoded(password.expose()))).unwrap_or_default();
-    let host = if database.host.contains(':') { format!("[{}]", database.host) } else { database.host.clone() };
     let mode = match passage(inputs) {
         Passage::Untouched => format!("?sslmode={}", database.sslmode.name()),
         Passage::Bridged => String::new(),
     };
-    let (user, port, name) = (encoded(&database.user), database.port, encoded(&database.name));
-    Secret::new(format!("postgresql://{user}{password}@{host}:{port}/{name}{mode}"))
+    let address = database.address(&database.host, database.port);
+    Secret::new(format!("postgresql://{}{mode}", address.expose()))
 }
 
 #[cfg(test)]
@@ -176,6 +185,14 @@ mod tests {
         for wrong in ["", "m", "-1g", "1m", "lots", "1.5g"] {
             assert!(memory(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_entrypoint_is_words_or_nothing() {
+        assert_eq!(entrypoint("none"), Ok(Vec::new()));
+        let words = ["tini", "--", "a b"].map(str::to_owned).to_vec();
+        assert_eq!(entrypoint("tini -- 'a b'"), Ok(words));
+        assert!(entrypoint("tini 'a").is_err());
     }
 
     #[test]

@@ -156,6 +156,7 @@ names! {
     Pull "pull" Image Choice [] [];
     RegistryUsername "registry-username" Image Text ["REGISTRY_USERNAME"] ["REGISTRY_USERNAME"];
     RegistryPassword "registry-password" Image Secret ["REGISTRY_PASSWORD"] ["REGISTRY_PASSWORD"];
+    ImageEntrypoint "image-entrypoint" Image Text [] [];
     MountWorkspace "mount-workspace" Image Choice [] [];
     Memory "memory" Image Text [] [];
 

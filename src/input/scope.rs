@@ -35,6 +35,8 @@ pub(super) enum Where {
     Tool,
     /// With a tool, or with a step that is a command.
     Called,
+    /// With a tool in a container: what stands in front of its commands.
+    Entered,
     /// In a container: the tool, or a step.
     Image,
     /// On the deployment server: the tool, or a step.
@@ -42,7 +44,7 @@ pub(super) enum Where {
 }
 
 /// Every input, in the order of `action.yml` as far as what is alike stands together.
-pub(super) const SCOPES: [(&[Name], Commands, Where); 14] = [
+pub(super) const SCOPES: [(&[Name], Commands, Where); 15] = [
     (&[Name::Command, Name::Environment, Name::Config], Commands::All, Where::Anywhere),
     (&[Name::Executor], Commands::Runs, Where::Anywhere),
     (&[Name::SshHost], Commands::All, Where::Anywhere),
@@ -98,6 +100,7 @@ pub(super) const SCOPES: [(&[Name], Commands, Where); 14] = [
         Commands::Runs,
         Where::Image,
     ),
+    (&[Name::ImageEntrypoint], Commands::Runs, Where::Entered),
     (&[Name::Setup], Commands::Runs, Where::Server),
 ];
 
@@ -129,6 +132,7 @@ impl Where {
             Self::Files => own == Executor::Sql,
             Self::Tool => own != Executor::Sql,
             Self::Called => reached.iter().any(|executor| *executor != Executor::Sql),
+            Self::Entered => own == Executor::Image,
             Self::Image => reached.contains(&Executor::Image),
             Self::Server => reached.contains(&Executor::Server),
         }
@@ -175,6 +179,7 @@ pub(super) fn beside_the_executor(inputs: &Inputs, own: Executor) -> Vec<Fault> 
     }
     let rows = [
         (Where::Files, "a tool has its migrations where it runs", "`executor: sql`"),
+        (Where::Entered, "the tool does not run in an image", "`executor: image`"),
         (Where::Image, "nothing runs in an image", "`executor: image`, and for steps in an image"),
         (Where::Server, "nothing runs on a server", "`executor: server`, and for steps on the server"),
     ];
@@ -204,7 +209,7 @@ pub(super) fn beside_a_bastion(inputs: &Inputs) -> Vec<Fault> {
 
 /// Whether something is given that is for a tool, or for the place where one runs.
 pub(super) fn is_about_a_tool(inputs: &Inputs) -> bool {
-    let places = [Where::Tool, Where::Image, Where::Server];
+    let places = [Where::Tool, Where::Entered, Where::Image, Where::Server];
     Name::ALL.iter().any(|name| places.contains(&of(*name).1) && inputs.is_given(*name))
 }
 
@@ -227,7 +232,7 @@ fn without_a_tool(inputs: &Inputs, idle: &[Name]) -> Vec<Fault> {
         true => "`executor: server`".to_owned(),
         false => "`executor: server` and `ssh-host` (the server that has the app)".to_owned(),
     };
-    let executor = match (needs(Where::Image), needs(Where::Server)) {
+    let executor = match (needs(Where::Image) || needs(Where::Entered), needs(Where::Server)) {
         (true, false) => image,
         (false, true) => server,
         (false, false) | (true, true) => format!("{image}, or {server}"),
@@ -287,6 +292,7 @@ mod tests {
                 Self::Files => "`executor: sql`",
                 Self::Tool => "`executor: image` or `server`",
                 Self::Called => "`executor: image` or `server`, or a step that is a command",
+                Self::Entered => "`executor: image`",
                 Self::Image => "`executor: image`, or a step in an image",
                 Self::Server => "`executor: server`, or a step on the server",
             }

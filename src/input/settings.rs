@@ -183,6 +183,8 @@ pub struct ImageSettings {
     pub credentials: Option<Credentials>,
     /// Whether they see the workspace.
     pub workspace: Workspace,
+    /// What stands in front of the tool's own commands in place of the image's entrypoint; without a word nothing does.
+    pub entrypoint: Option<Vec<String>>,
     /// Where they begin, if the migration itself runs in one; the image's own directory if it is not said.
     pub working_directory: Option<String>,
     /// Bytes.

@@ -50,7 +50,10 @@ pub(super) fn settings(
     // Where nothing of a run's is called, nothing is handed on.
     let is_called =
         command != Some(Command::Tunnel) && findings.faults.iter().all(|fault| !fault.cause.contains("`pass-env`"));
-    let env = if is_called { findings.keep(env::of(inputs, variables)) } else { Some(Vec::new()) };
+    let env = match is_called {
+        true => findings.keep(env::of(inputs, variables, known.database)),
+        false => Some(Vec::new()),
+    };
     let wait_timeout = findings.keep(inputs.required(Name::WaitTimeout, value::positive_duration));
     let sql = sql(inputs, executor, runner, findings);
     let github = github(inputs, findings);

@@ -55,7 +55,9 @@ pub(super) fn read(row: &[Option<String>]) -> Option<Seen> {
                 ("", waits) => format!(" ({waits})"),
                 (percent, _) => format!(" ({percent}%)"),
             };
-            let text = format!("{} {}: {}{done}", field(1), field(2), field(3));
+            // What has just begun does not say of what it is yet.
+            let of = if field(2).is_empty() { String::new() } else { format!(" {}", field(2)) };
+            let text = format!("{}{of}: {}{done}", field(1), field(3));
             Seen::news(text.clone(), Event::Note(text))
         }
         "work" => {
@@ -166,7 +168,7 @@ pub(super) fn everything(ward: &Ward) -> String {
          SELECT 'blocking', b.pid, w.pid, w.application_name, w.usename, {waiter} FROM pg_catalog.pg_stat_activity w \
          CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) b(pid) \
          WHERE w.wait_event_type = 'Lock' AND b.pid IN ({ours}) AND w.pid NOT IN ({ours}); \
-         SELECT 'progress', p.command, coalesce(nullif(p.index_relid, 0), p.relid)::pg_catalog.regclass::text, p.phase, \
+         SELECT 'progress', p.command, coalesce(nullif(p.index_relid, 0), nullif(p.relid, 0))::pg_catalog.regclass::text, p.phase, \
             CASE WHEN p.blocks_total > 0 THEN 100 * p.blocks_done / p.blocks_total \
                  WHEN p.tuples_total > 0 THEN 100 * p.tuples_done / p.tuples_total END / 10 * 10, \
             CASE WHEN p.lockers_total > 0 THEN p.lockers_done || ' of ' || p.lockers_total || ' have ended' END \
@@ -260,6 +262,7 @@ mod tests {
         assert_eq!(progress("40", ""), "CREATE INDEX public.i: building (40%)");
         assert_eq!(progress("", "1 of 3 have ended"), "CREATE INDEX public.i: building (1 of 3 have ended)");
         assert_eq!(progress("", ""), "CREATE INDEX public.i: building");
+        assert_eq!(text(&["progress", "CREATE INDEX", "", "initializing", "", ""]), "CREATE INDEX: initializing");
     }
 
     #[test]

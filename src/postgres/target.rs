@@ -1,6 +1,7 @@
 //! Which database, as data.
 
 use crate::secret::Secret;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// How much TLS, in libpq's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -48,4 +49,16 @@ pub struct Target {
     pub ca: Option<String>,
     /// `options` of the URL: the user's own start-up settings, which win over ours.
     pub options: Option<String>,
+}
+
+impl Target {
+    /// What stands in a URL between `://` and `?`, with this place in the database's.
+    #[must_use]
+    pub fn address(&self, host: &str, port: u16) -> Secret {
+        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let password = self.password.as_ref().map(|password| format!(":{}", encoded(password.expose())));
+        let (user, name) = (encoded(&self.user), encoded(&self.name));
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        Secret::new(format!("{user}{}@{host}:{port}/{name}", password.unwrap_or_default()))
+    }
 }

@@ -45,7 +45,8 @@ impl Failure {
     fn fault(&self, recipe: &Recipe, groups: &Captures<'_>, line: &str, begun: Option<&str>) -> Fault {
         let expand = |text: &str| {
             let mut expanded = String::new();
-            groups.expand(text, &mut expanded);
+            // Groups have numbers; what stands in braces is for the reader to copy.
+            groups.expand(&text.replace("${", "$${"), &mut expanded);
             expanded
         };
         let code = self.code.as_deref().and_then(|name| Code::ALL.iter().find(|code| code.name() == name));
@@ -113,6 +114,16 @@ mod tests {
         ] {
             let fault = explain(&django, "it ended with code 2", &said(&[line]), None);
             assert!(fault.fix.contains("`manage: python -m pretix`"), "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn asyncpg_is_shown_a_url_that_it_reads() {
+        for name in ["alembic", "custom"] {
+            let line = "TypeError: connect() got an unexpected keyword argument 'sslmode'";
+            let fault = explain(&Recipe::named(name).unwrap(), "it ended with code 1", &said(&[line]), None);
+            let url = "`env: DATABASE_URL=postgresql+asyncpg://${DATABASE_ADDRESS}?ssl=${DATABASE_SSLMODE}`";
+            assert!(fault.fix.contains(url), "{fault:?}");
         }
     }
 

@@ -50,7 +50,9 @@ impl Pattern {
         self.0.capture_names().skip(1).any(|group| !group.is_some_and(|name| OTHER.contains(&name)))
     }
 
-    pub(super) fn fits(&self, line: &str) -> bool {
+    /// Whether a line has it.
+    #[must_use]
+    pub fn fits(&self, line: &str) -> bool {
         self.0.is_match(line)
     }
 

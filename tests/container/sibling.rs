@@ -238,15 +238,20 @@ fn a_tool_that_is_killed_is_told_with_the_signal() {
     running.finish().finished.fails("tool-killed", 6).says("signal 9").done();
 }
 
-/// An image whose entrypoint says what it was given.
+/// An image with another entrypoint.
 struct Entered(String);
 
 impl Entered {
+    /// It says what it was given.
     fn new() -> Self {
-        let made = docker(&["create", "--label", &label(), image(MACHINE), "true"]);
-        let change = r#"ENTRYPOINT ["/bin/echo", "entered with"]"#;
-        let name = format!("bastion-migrate-entered:{}", std::process::id());
-        docker(&["commit", "--change", change, made.trim(), &name]);
+        Self::by(MACHINE, "echoed", r#"["/bin/echo", "entered with"]"#)
+    }
+
+    fn by(base: &'static str, tag: &str, entrypoint: &str) -> Self {
+        let made = docker(&["create", "--label", &label(), image(base), "true"]);
+        let change = format!("ENTRYPOINT {entrypoint}");
+        let name = format!("bastion-migrate-entered:{tag}-{}", std::process::id());
+        docker(&["commit", "--change", &change, made.trim(), &name]);
         docker(&["rm", made.trim()]);
         Self(name)
     }
@@ -270,6 +275,27 @@ fn an_entrypoint_is_handed_a_list_and_gives_way_to_a_steps_own_lines() {
     told.says("  | entered with one two words\n").says("  | lines for a shell\n").done();
     let tool = Step::in_image(&database, &entered.0, "echo lines").run();
     tool.succeeds().warning("nothing new in the ledger").says("  | entered with sh -euc echo lines\n").done();
+}
+
+#[test]
+fn an_entrypoint_that_is_a_program_is_named_and_left_out_on_request() {
+    let database = shared().database();
+    let entered = Entered::by(DJANGO_5_2, "manage", r#"["python", "manage.py"]"#);
+    let step = || Step::of_app(&database, DJANGO_5_2).input("image", entered.0.clone());
+    let told = step().run().fails("tool-missing", 6).pending([""; 0]);
+    told.error("the image's entrypoint is a program, `python manage.py`").says("`image-entrypoint: none`").done();
+    step().input("image-entrypoint", "none").run().succeeds().applied(MIGRATIONS).done();
+}
+
+#[test]
+fn an_app_that_waits_for_its_database_elsewhere_is_told_as_that() {
+    let database = shared().database();
+    let run = "echo waiting for postgres; sleep 600";
+    let told = Step::in_image(&database, image(MACHINE), run).input("timeout", "10s").run().fails("timed-out", 130);
+    told.error("has opened no connection through the tunnel").says("waiting for postgres").done();
+    let run = "echo 'ERROR: no such host: postgres'";
+    let told = Step::in_image(&database, image(MACHINE), run).run().succeeds();
+    told.warning("printed `ERROR: no such host: postgres`").says("opened no connection through the tunnel").done();
 }
 
 /// Files of SQL are applied by the action itself; a step beside them finds the database where a tool would.

@@ -142,7 +142,8 @@ fn the_backend_is_terminated() {
             lab.database.terminate("bastion-migrate%");
             let (before, after) = FILES.split_at(at.applied());
             let told = running.finish().fails("database-lost", 3).applied(before.iter().copied());
-            left(at, told.pending(after.iter().copied()).says("terminating connection due to administrator command")).done();
+            left(at, told.pending(after.iter().copied()).says("terminating connection due to administrator command"))
+                .done();
         });
         finishes(&lab, at.applied());
     }

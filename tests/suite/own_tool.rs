@@ -181,6 +181,29 @@ fn a_tool_that_can_not_list_is_not_said_to_have_nothing_to_do() {
 }
 
 #[test]
+fn of_a_tool_that_waits_until_its_time_is_over_the_last_words_are_told() {
+    let lab = Lab::new();
+    let server = Server::start();
+    let step = || {
+        let step = Action::on_server(&lab, &server).secret("database-url", lab.database.url()).input("tool", "custom");
+        step.input("setup", "waiting() { echo waiting for postgres:5432; sleep 60; }")
+    };
+    let told = step().input("run", "waiting").input("timeout", "4s").run().fails("timed-out", 130);
+    told.says("`waiting` was under way; its last words:").says("waiting for postgres:5432").done();
+    let told = step().input("steps", "[{ run: waiting, timeout: 2s }]").run().fails("step-timeout", 6);
+    told.says("`waiting` was under way; its last words:").done();
+}
+
+#[test]
+fn a_tool_that_ends_well_and_has_printed_an_error_is_not_taken_at_its_word() {
+    let lab = Lab::new();
+    let server = Server::start();
+    let step = Action::on_server(&lab, &server).secret("database-url", lab.database.url()).input("tool", "custom");
+    let told = step.input("run", "echo 'ERROR: could not connect: no such host'").run().succeeds();
+    told.warning("printed `ERROR: could not connect: no such host`").says("only the tool's word").done();
+}
+
+#[test]
 fn the_session_that_holds_the_lock_outlasts_a_database_that_lets_sessions_be_idle_for_a_moment_only() {
     let lab = Lab::new();
     let server = server(&lab);

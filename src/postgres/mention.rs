@@ -1,0 +1,149 @@
+//! The database's own facts, where a text names them: `${DATABASE_HOST}` and its kind.
+
+/// A fact of the database that a text can name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mention {
+    /// The whole URL.
+    Url,
+    /// What stands in a URL between `://` and `?`: `user:password@host:port/database`, percent-encoded.
+    Address,
+    /// The host.
+    Host,
+    /// The port.
+    Port,
+    /// The role.
+    User,
+    /// The role's password.
+    Password,
+    /// The database's name.
+    Name,
+    /// How much TLS.
+    Sslmode,
+}
+
+impl Mention {
+    /// Every one, with the name by which a text calls it, and what libpq calls it.
+    pub const ALL: [(Self, &'static str, Option<&'static str>); 8] = [
+        (Self::Url, "DATABASE_URL", None),
+        (Self::Address, "DATABASE_ADDRESS", None),
+        (Self::Host, "DATABASE_HOST", Some("PGHOST")),
+        (Self::Port, "DATABASE_PORT", Some("PGPORT")),
+        (Self::User, "DATABASE_USER", Some("PGUSER")),
+        (Self::Password, "DATABASE_PASSWORD", Some("PGPASSWORD")),
+        (Self::Name, "DATABASE_NAME", Some("PGDATABASE")),
+        (Self::Sslmode, "DATABASE_SSLMODE", Some("PGSSLMODE")),
+    ];
+
+    /// The facts that a text names.
+    #[must_use]
+    pub fn all_in(text: &str) -> Vec<Self> {
+        Self::ALL.into_iter().filter(|(_, name, _)| text.contains(&mention(name))).map(|(fact, ..)| fact).collect()
+    }
+
+    /// As a text names it.
+    #[must_use]
+    pub fn written(self) -> String {
+        let found = Self::ALL.into_iter().find(|(fact, ..)| *fact == self);
+        mention(found.map(|(_, name, _)| name).unwrap_or_default())
+    }
+
+    /// What a text has in a shell's way that nobody expands, and how it is written here; and names of our kind that don't exist.
+    #[must_use]
+    pub fn mistaken(text: &str) -> Option<(String, Option<Self>)> {
+        let mut rest = text;
+        while let Some((_, behind)) = rest.split_once('$') {
+            rest = behind;
+            let (name, braced) = match behind.strip_prefix('{') {
+                Some(inner) => (inner.split_once('}').map_or("", |(name, _)| name), true),
+                None => (leading_name(behind), false),
+            };
+            let known = Self::ALL.into_iter().find(|(_, own, libpq)| *own == name || *libpq == Some(name));
+            match known {
+                Some((_, own, _)) if braced && own == name => {}
+                Some((fact, ..)) => return Some((shown(name, braced), Some(fact))),
+                None if braced && name.starts_with("DATABASE_") => return Some((shown(name, braced), None)),
+                None => {}
+            }
+        }
+        None
+    }
+
+    /// The text with each fact in the place of its name.
+    #[must_use]
+    pub fn filled(text: &str, fact: impl Fn(Self) -> String) -> String {
+        // One pass: what is put in is not looked through again.
+        let mut filled = String::new();
+        let mut rest = text;
+        while let Some((before, behind)) = rest.split_once("${") {
+            filled.push_str(before);
+            let named = behind.split_once('}').and_then(|(name, after)| {
+                let (known, ..) = Self::ALL.into_iter().find(|(_, own, _)| *own == name)?;
+                Some((known, after))
+            });
+            rest = match named {
+                Some((known, after)) => {
+                    filled.push_str(&fact(known));
+                    after
+                }
+                None => {
+                    filled.push_str("${");
+                    behind
+                }
+            };
+        }
+        filled + rest
+    }
+}
+
+fn mention(name: &str) -> String {
+    format!("${{{name}}}")
+}
+
+fn shown(name: &str, braced: bool) -> String {
+    if braced { mention(name) } else { format!("${name}") }
+}
+
+fn leading_name(text: &str) -> &str {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    text.split_once(|letter: char| !plain(letter)).map_or(text, |(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fact_takes_the_place_of_its_name_once() {
+        let fact = |fact: Mention| match fact {
+            Mention::Host => "db".to_owned(),
+            Mention::Password => "${DATABASE_HOST}".to_owned(),
+            other => format!("<{other:?}>"),
+        };
+        for (text, filled) in [
+            ("${DATABASE_HOST}:${DATABASE_PORT}", "db:<Port>"),
+            ("x${DATABASE_PASSWORD}y", "x${DATABASE_HOST}y"),
+            ("${OTHER} ${ $DATABASE_HOST", "${OTHER} ${ $DATABASE_HOST"),
+            ("", ""),
+        ] {
+            assert_eq!(Mention::filled(text, fact), filled, "{text}");
+        }
+        assert_eq!(Mention::all_in("${DATABASE_HOST} ${DATABASE_NAME}"), [Mention::Host, Mention::Name]);
+        assert_eq!(Mention::Sslmode.written(), "${DATABASE_SSLMODE}");
+    }
+
+    #[test]
+    fn what_nobody_expands_is_found_and_everything_else_left_alone() {
+        for (text, found, right) in [
+            ("$PGHOST", "$PGHOST", Some(Mention::Host)),
+            ("postgres://${PGUSER}@x", "${PGUSER}", Some(Mention::User)),
+            ("$DATABASE_URL", "$DATABASE_URL", Some(Mention::Url)),
+            ("${DATABASE_HOST}$DATABASE_PORT", "$DATABASE_PORT", Some(Mention::Port)),
+            ("${DATABASE_HOTS}", "${DATABASE_HOTS}", None),
+        ] {
+            assert_eq!(Mention::mistaken(text), Some((found.to_owned(), right)), "{text}");
+        }
+        for text in ["", "pa$$word", "$PGHOSTNAME", "${DATABASE_HOST}", "${OTHER}", "$", "${", "$HOME"] {
+            assert_eq!(Mention::mistaken(text), None, "{text}");
+        }
+    }
+}
