@@ -48,6 +48,7 @@ impl Mention {
     }
 
     /// What a text has in a shell's way that nobody expands, and how it is written here; and names of our kind that don't exist.
+    /// Of words with blanks between them some shell may well expand what is not in braces.
     #[must_use]
     pub fn mistaken(text: &str) -> Option<(String, Option<Self>)> {
         let mut rest = text;
@@ -60,6 +61,7 @@ impl Mention {
             let known = Self::ALL.into_iter().find(|(_, own, libpq)| *own == name || *libpq == Some(name));
             match known {
                 Some((_, own, _)) if braced && own == name => {}
+                Some(_) if text.contains(char::is_whitespace) => {}
                 Some((fact, ..)) => return Some((shown(name, braced), Some(fact))),
                 None if braced && name.starts_with("DATABASE_") => return Some((shown(name, braced), None)),
                 None => {}
@@ -142,7 +144,17 @@ mod tests {
         ] {
             assert_eq!(Mention::mistaken(text), Some((found.to_owned(), right)), "{text}");
         }
-        for text in ["", "pa$$word", "$PGHOSTNAME", "${DATABASE_HOST}", "${OTHER}", "$", "${", "$HOME"] {
+        for text in [
+            "",
+            "pa$$word",
+            "$PGHOSTNAME",
+            "${DATABASE_HOST}",
+            "${OTHER}",
+            "$",
+            "${",
+            "$HOME",
+            "psql \"$DATABASE_URL\"",
+        ] {
             assert_eq!(Mention::mistaken(text), None, "{text}");
         }
     }
