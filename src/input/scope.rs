@@ -27,8 +27,6 @@ pub(super) enum Where {
     Anywhere,
     /// On the way through a bastion; [`super::route`] tells of one that has no host.
     Bastion,
-    /// In a run that is given a database.
-    Database,
     /// With plain SQL files.
     Files,
     /// With a tool.
@@ -44,7 +42,7 @@ pub(super) enum Where {
 }
 
 /// Every input, in the order of `action.yml` as far as what is alike stands together.
-pub(super) const SCOPES: [(&[Name], Commands, Where); 15] = [
+pub(super) const SCOPES: [(&[Name], Commands, Where); 14] = [
     (&[Name::Command, Name::Environment, Name::Config], Commands::All, Where::Anywhere),
     (&[Name::Executor], Commands::Runs, Where::Anywhere),
     (&[Name::SshHost], Commands::All, Where::Anywhere),
@@ -77,6 +75,7 @@ pub(super) const SCOPES: [(&[Name], Commands, Where); 15] = [
             Name::Timeout,
             Name::LockTimeout,
             Name::StatementTimeout,
+            Name::WaitTimeout,
             Name::GithubToken,
             Name::Comment,
             Name::Summary,
@@ -84,7 +83,6 @@ pub(super) const SCOPES: [(&[Name], Commands, Where); 15] = [
         Commands::All,
         Where::Anywhere,
     ),
-    (&[Name::WaitTimeout], Commands::All, Where::Database),
     (&[Name::Migrations, Name::Layout, Name::LedgerTable, Name::OutOfOrder, Name::Gaps], Commands::Runs, Where::Files),
     (
         &[Name::Target, Name::Before, Name::After, Name::Health, Name::LockWait, Name::Retries],
@@ -128,7 +126,7 @@ impl Where {
     fn is_reached(self, own: Executor, reached: &[Executor]) -> bool {
         match self {
             // These have a check of their own.
-            Self::Anywhere | Self::Bastion | Self::Database => true,
+            Self::Anywhere | Self::Bastion => true,
             Self::Files => own == Executor::Sql,
             Self::Tool => own != Executor::Sql,
             Self::Called => reached.iter().any(|executor| *executor != Executor::Sql),
@@ -288,7 +286,6 @@ mod tests {
             match self {
                 Self::Anywhere => "everywhere",
                 Self::Bastion => "with `ssh-host`",
-                Self::Database => "with a database",
                 Self::Files => "`executor: sql`",
                 Self::Tool => "`executor: image` or `server`",
                 Self::Called => "`executor: image` or `server`, or a step that is a command",
