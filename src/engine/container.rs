@@ -38,18 +38,6 @@ pub struct Order {
     pub ports: Vec<u16>,
     /// Whether something will be written to its standard input.
     pub input: Input,
-    /// What becomes of it when it has ended.
-    pub afterwards: Afterwards,
-}
-
-/// What becomes of a container that has ended.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Afterwards {
-    /// It stays until it is removed.
-    #[default]
-    Stays,
-    /// The engine removes it: nobody else may be there to do it.
-    Removed,
 }
 
 /// The standard input of a container.
@@ -164,7 +152,6 @@ fn body(order: &Order, tag: &Tag) -> ContainerCreateBody {
             network_mode: order.network.clone(),
             binds: Some(order.binds.clone()),
             memory: order.memory,
-            auto_remove: Some(order.afterwards == Afterwards::Removed),
             // Without swap: a limit is a limit.
             memory_swap: order.memory,
             port_bindings: (!order.ports.is_empty()).then(|| {

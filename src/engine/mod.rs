@@ -13,7 +13,7 @@ mod running;
 mod sweep;
 
 pub use client::{Engine, SOCKET};
-pub use container::{Afterwards, Container, Input, Order};
+pub use container::{Container, Input, Order};
 pub use image::{Credentials, Image, Pull};
 pub use own::Own;
 pub use running::{Ended, Heard, Others, Running};

@@ -7,7 +7,7 @@ use super::{
     sidecar::{Handover, JOB},
 };
 use crate::{
-    engine::{Afterwards, Container, Heard, Input, Kind, Order, Own, Tag},
+    engine::{Container, Heard, Input, Kind, Order, Own, Tag},
     fault::{Code, Fault, Stage},
     github::{env::Runner, token},
     input::Settings,
@@ -93,8 +93,6 @@ impl<'a> Tunnel<'a> {
             binds: job.iter().map(|(source, _)| format!("{source}:{JOB}:ro")).collect(),
             ports: vec![port],
             input: Input::Once,
-            // When the job is gone, so are we.
-            afterwards: Afterwards::Removed,
             ..Order::default()
         };
         let container = self.current.make(&engine, order, &self.tag).await?;

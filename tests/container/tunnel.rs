@@ -104,10 +104,10 @@ fn it_ends_by_itself_when_the_job_is_gone() {
     let container = opened.container();
     // The runner empties its layout.
     drop(opened.layout);
-    let filter = format!("id={container}");
-    let gone = || docker(&["ps", "--all", "--quiet", "--filter", &filter]).trim().is_empty();
-    poll(Duration::from_secs(20), || gone().then_some(()))
-        .expect("the tunnel ends with the job, and nothing of it stays");
+    let ended = || inspect(&container)["State"]["Running"] == false;
+    poll(Duration::from_secs(20), || ended().then_some(())).expect("the tunnel ends with the job");
+    assert!(docker(&["logs", &container]).contains("the job is gone"));
+    docker(&["rm", "--force", &container]);
 }
 
 #[test]
