@@ -58,10 +58,6 @@ pub(super) fn settings(
     let sql = sql(inputs, executor, runner, findings);
     let github = github(inputs, findings);
     let (calls, database) = (calls?, database?);
-    if database.is_none() && inputs.is_given(Name::WaitTimeout) {
-        let cause = format!("{} has no effect: no database is given", inputs.named(Name::WaitTimeout));
-        findings.faults.push(Fault::new(Code::InputInvalid, cause).fix("remove it, or give `database-url`"));
-    }
     if let Some(step) = calls.steps.sql().filter(|_| database.is_none()) {
         let cause = format!("the step `{}` is SQL, and no database is given", step.name);
         findings.faults.push(inputs.missing(cause, &[Name::DatabaseUrl]));
