@@ -2,7 +2,7 @@
 
 use super::{
     Container, Heard,
-    client::{said, status, trouble},
+    client::{said, trouble},
 };
 use crate::{fault::Fault, run::program::Output, secret::Redactor};
 use bollard::query_parameters::LogsOptionsBuilder;
@@ -46,18 +46,15 @@ impl Container {
         })
     }
 
-    /// The last lines that it says until it ends; none of one that is gone.
+    /// The last lines that it said.
     ///
     /// # Errors
     /// `engine-failed`.
     pub(super) async fn last_words(&self) -> Result<Vec<String>, Fault> {
-        let options = LogsOptionsBuilder::new().follow(true).stdout(true).stderr(true).tail(LAST).build();
+        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(LAST).build();
         let mut pieces = pin!(self.engine.docker.logs(self.id(), Some(options)));
         let mut text = String::new();
         while let Some(piece) = pieces.next().await {
-            if piece.as_ref().is_err_and(|error| status(error) == Some(404)) {
-                break;
-            }
             let piece = piece.map_err(|error| trouble(&format!("the log can't be read ({})", said(&error)), &error))?;
             // The engine keeps a long line in pieces.
             text.push_str(&String::from_utf8_lossy(&piece.into_bytes()));

@@ -3,7 +3,6 @@
 use super::{Container, Engine, client::trouble};
 use crate::fault::Fault;
 use bollard::query_parameters::ListContainersOptionsBuilder;
-use futures_util::future::join;
 use std::{
     collections::HashMap,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -106,9 +105,8 @@ impl Engine {
             let container = Container::known(self, &id);
             let mut last_words = Vec::new();
             if labels.get(KIND).is_some_and(|kind| kind == Kind::Tunnel.name()) {
-                // It may be removed as soon as it has ended.
-                let (said, stopped) = join(container.last_words(), container.stop(GRACE)).await;
-                (last_words, ()) = (said?, stopped?);
+                container.stop(GRACE).await?;
+                last_words = container.last_words().await?;
             }
             container.remove().await?;
             removed.push(Swept { id, last_words });

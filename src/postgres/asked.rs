@@ -49,14 +49,14 @@ enum Request {
 
 /// A group of messages of the extended protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Group {
+pub(super) enum Group {
     Begun,
     None,
 }
 
-/// Whether the server waits for the rows of a COPY that the driver has sent.
+/// Whether the server waits for the rows of a COPY that the client has sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rows {
+pub(super) enum Rows {
     Awaited,
     None,
 }

@@ -5,6 +5,7 @@
 //! client never sees it. A limit that the client has set itself stays.
 
 use super::{
+    asked::{Group, Rows},
     concurrently::waits_for_others,
     frame::{Frames, Step, framed},
     wire,
@@ -45,20 +46,6 @@ pub(super) struct Lift {
     asked: VecDeque<Whose>,
     /// Whether what the server says is put together anew.
     rebuilds: bool,
-}
-
-/// A group of messages of the extended protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Group {
-    Begun,
-    None,
-}
-
-/// Whether the server waits for the rows of a COPY.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rows {
-    Awaited,
-    None,
 }
 
 #[derive(Debug)]

@@ -35,7 +35,7 @@ async fn refusal(route: &Route) -> Fault {
 }
 
 /// A server that sends everything back, until the client is done.
-async fn echo() -> (u16, JoinSet<()>) {
+pub(crate) async fn echo() -> (u16, JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut tasks = JoinSet::new();

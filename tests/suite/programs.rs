@@ -1,6 +1,9 @@
 //! Programs on the bastion, each on a channel of its own, against a real sshd.
 
-use crate::lab::sshd::{Sshd, SshdOptions};
+use crate::{
+    bastion::echo,
+    lab::sshd::{Sshd, SshdOptions},
+};
 use bastion_migrate::{
     fault::Code,
     run::event::Events,
@@ -8,9 +11,7 @@ use bastion_migrate::{
 };
 use std::time::{Duration, Instant};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, copy},
-    net::TcpListener,
-    task::JoinSet,
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::{sleep, timeout},
 };
 
@@ -106,24 +107,6 @@ fn an_output_that_nobody_reads_holds_up_no_other_channel() {
         assert_eq!((out.as_slice(), err.len(), end), (b"done\n".as_slice(), 20_000_000, End::Exited(0)));
         tunnel.close().await.unwrap();
     });
-}
-
-/// A server that sends everything back.
-async fn echo() -> (u16, JoinSet<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        let mut connections = JoinSet::new();
-        while let Ok((mut stream, _)) = listener.accept().await {
-            connections.spawn(async move {
-                let (mut read, mut write) = stream.split();
-                drop(copy(&mut read, &mut write).await);
-                drop(write.shutdown().await);
-            });
-        }
-    });
-    (port, tasks)
 }
 
 /// What the server says at the end of a program, and at the beginning and the end of a connection, comes in one piece with the
