@@ -122,7 +122,8 @@ fn debug_logging_shows_traces_to_who_asked() {
 #[test]
 fn an_input_that_does_not_exist_is_refused_when_it_may_be_a_typing_error() {
     let database = shared().database();
-    let told = users(Step::new(&database)).input("expect-plna", "x").run();
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let told = users(Step::new(&database)).input("expect-plna", digest).run();
     told.fails("input-unknown", 2).error("there is no input `expect-plna`").done();
     let step = users(Step::new(&database)).input("entrypoint", "").input("args", "").input("Zq xyz", "1");
     step.run().succeeds().applied(["0001_users"]).done();
@@ -144,7 +145,7 @@ fn a_fork_has_no_secrets_and_is_told_why() {
     let database = shared().database();
     let step = users(Step::new(&database)).on(Event::PullRequest);
     let told = step.input("ssh-private-key", "").input("database-url", "").run().fails("input-missing", 2);
-    let told = told.error("`database-url`").error("`ssh-private-key`");
+    let told = told.error("neither `ssh-private-key` nor `ssh-password` has a value; `database-url` has no value");
     told.says("the event is a fork's pull request").done();
 }
 
