@@ -1,18 +1,21 @@
 //! The run on one screen: stages in order, teardown in reverse, the report before the teardown.
 
 use crate::{
-    bug::Panics,
-    executor::{Executor, Handover, Sidecar, Sites, sweep as sweep_away},
+    executor::Executor,
     fault::{Code, Fault, Stage},
-    github::env::Runner,
-    input::{Ask, Command, GithubSettings, Settings, When},
+    github::runner::Runner,
+    input::Ask,
+    panic::Panics,
     report::{Log, Teller, publish},
     run::{
+        backpressure::Flow,
         event::{Event, Events},
-        flow::Flow,
-        stop::{CLOSE_BUDGET, LOG_BUDGET, REPORT_BUDGET, STOP_BUDGET, Stop},
-        watch::{Ended, Watch},
+        shutdown::{CLOSE_BUDGET, LOG_BUDGET, REPORT_BUDGET, STOP_BUDGET, Stop},
+        supervisor::{Ended, Watch},
     },
+    settings::{Command, GithubSettings, Settings, When},
+    site::Sites,
+    tunnel::{Handover, Sidecar, cleanup::sweep as sweep_away},
 };
 use std::{
     pin::pin,

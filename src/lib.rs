@@ -6,38 +6,48 @@
 //! runner's protocol. Begin to read in `app`; `docs/architecture.md` says why it is cut like this.
 
 mod app;
-mod bug;
-pub mod engine;
+pub mod docker;
 pub mod executor;
 pub mod fault;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod github;
 pub mod input;
+pub mod layout;
 pub mod ledger;
 pub mod migrate;
+mod panic;
+pub mod plan;
 pub mod postgres;
-pub mod reach;
+pub mod proxy;
+pub mod random;
 pub mod report;
 pub mod run;
 pub mod secret;
 pub mod server;
+pub mod settings;
+pub mod site;
+pub mod sql;
 pub mod ssh;
 pub mod tool;
+pub mod transport;
+pub mod tunnel;
 
-use app::Desk;
-use bug::Panics;
-use executor::Handover;
-use fault::{Code, Fault};
-use github::env::Runner;
-use input::{Ask, Request};
-use report::{Log, Report, Surface, Teller};
-use run::{
-    aside::aside,
-    event::Event,
-    flow::Flow,
-    stop::{INPUT_BUDGET, Signals},
-    watch::{Ended, Watch},
+use crate::{
+    app::Desk,
+    fault::{Code, Fault},
+    github::runner::Runner,
+    input::{Ask, Request},
+    panic::Panics,
+    report::{Log, Report, Surface, Teller},
+    run::{
+        backpressure::Flow,
+        blocking::aside,
+        event::Event,
+        shutdown::{INPUT_BUDGET, Signals},
+        supervisor::{Ended, Watch},
+    },
+    tunnel::Handover,
 };
 use std::{
     cell::OnceCell,

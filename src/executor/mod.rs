@@ -1,58 +1,28 @@
 //! Where a migration runs. The only match on it is here.
 
-mod aftermath;
-mod arrival;
-mod asked;
-mod containers;
-mod current;
-mod doubt;
-mod entrance;
-mod expected;
-mod foreign;
-mod gap;
-mod guarded;
-mod heard;
-mod keeper;
-mod leftover;
-mod listing;
-mod loss;
-mod proof;
-mod pursue;
-mod remote;
-mod renew;
-mod sibling;
-mod sidecar;
-mod sites;
+mod invalid_index;
+mod lock_holder;
+mod monitored;
 mod sql;
-mod sql_file;
-mod steps;
-mod sweep;
-mod target;
-mod tenants;
-mod tunnel;
-mod tunnel_end;
-mod under_way;
-mod watched;
-mod witness;
+mod step;
+mod tool;
 
-pub use foreign::Foreign;
-pub use sidecar::{Handover, Sidecar};
-pub use sites::Sites;
 pub use sql::Sql;
-pub use sweep::sweep;
-pub use tunnel::Tunnel;
+pub use tool::Foreign;
 
 use crate::{
     fault::Fault,
-    github::env::Runner,
-    input::{Command, Place, Settings, When},
-    postgres::{facts::Opens, lock::Wait},
+    github::runner::Runner,
+    postgres::{preflight::Opens, run_lock::Wait},
     run::event::{Events, Phase},
     secret::Secret,
+    settings::{Command, Place, Settings, When},
+    site::Sites,
+    tunnel::Tunnel,
 };
 use futures_util::future::join;
-use keeper::Keeper;
-use witness::Witness;
+use lock_holder::Keeper;
+use tool::snapshot::Witness;
 
 /// Whether a session takes the run lock with its first question. A run that was cut off takes its place on the server again,
 /// and then the lock: who takes the lock first would keep it from the other while it waits for the place.
@@ -197,7 +167,7 @@ impl<'a> Executor<'a> {
     /// Tells of the steps that there are.
     pub fn announce(&self, sites: &Sites<'_>) {
         let migrate = each!(self, inner => { let _nothing = inner; &[][..] }, &inner.steps; &[]);
-        steps::announce(sites.settings, migrate, &sites.events);
+        step::announce(sites.settings, migrate, &sites.events);
     }
 
     /// What comes before everything else that is called: the question whether it can begin, and steps for every run.
@@ -210,7 +180,7 @@ impl<'a> Executor<'a> {
             Self::Sql(_) | Self::Tunnel(_) => Witness::default(),
         };
         if let Some(health) = &sites.settings.steps.health {
-            steps::health(sites, health).await?;
+            step::health(sites, health).await?;
         }
         self.steps(sites, Phase::Before, &[When::Always]).await?;
         // They may have made what the opening of the connection did not find.
@@ -255,7 +225,7 @@ impl<'a> Executor<'a> {
             // The session that works is the one that holds the lock: it notices itself.
             Self::Sql(_) | Self::Foreign(_) | Self::Tunnel(_) => &mut nobody,
         };
-        Box::pin(steps::run(sites, keeper, (phase, steps), turns)).await
+        Box::pin(step::run(sites, keeper, (phase, steps), turns)).await
     }
 
     /// What ended the connection, if that is what the first fault complains of.

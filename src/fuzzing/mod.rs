@@ -5,7 +5,7 @@ mod listings;
 mod redactor;
 mod url;
 
-use crate::{github, migrate, postgres, ssh};
+use crate::{github, postgres, sql, ssh};
 
 /// Fails when something does not hold of these bytes.
 pub type Target = fn(&[u8]);
@@ -26,12 +26,12 @@ pub const TARGETS: [(&str, Target); 10] = [
 
 /// A SQL text, cut into its statements.
 pub fn splitter(bytes: &[u8]) {
-    sql(bytes).into_iter().for_each(migrate::fuzzing::split_text);
+    sql(bytes).into_iter().for_each(sql::fuzzing::split_text);
 }
 
 /// A SQL text, each of its statements judged.
 pub fn classifier(bytes: &[u8]) {
-    sql(bytes).into_iter().for_each(migrate::fuzzing::judge_text);
+    sql(bytes).into_iter().for_each(sql::fuzzing::judge_text);
 }
 
 /// A secret, another one, and pieces of a text in which they stand.

@@ -2,8 +2,8 @@
 //! `make fuzz` and the tests.
 
 use super::{
-    command::{Annotation, Level, add_mask, debug, group, needs_fence, without_old_commands},
-    file::entry,
+    command_file::entry,
+    workflow_command::{Annotation, Level, add_mask, debug, group, needs_fence, without_old_commands},
 };
 use std::collections::BTreeMap;
 

@@ -4,7 +4,11 @@ use super::{
     tests::{DATABASE, ENOUGH, faults, hop, only_fault, run, settings, workspace},
     *,
 };
-use crate::{fault::Code, tool::Line};
+use crate::{
+    fault::Code,
+    settings::{Need, Place, Site, Step, ToolSettings, When, Work},
+    tool::Line,
+};
 use std::time::Duration;
 
 /// Enough for a deployment server that alone knows its database.

@@ -1,8 +1,12 @@
 //! What a process of ours in another container has to be told: the inputs as they were resolved here, whatever place they came
 //! from, because there is no workspace, no configuration file and no environment of the step's there.
 
-use super::{Command, Settings, name::Name, raw::Inputs, scope};
-use crate::{github::env::Runner, secret::Secret};
+use super::{names::Name, scope, source::Inputs};
+use crate::{
+    github::runner::Runner,
+    secret::Secret,
+    settings::{Command, Settings},
+};
 
 /// What is only for this process although it counts for a tunnel: where else to look, GitHub's surfaces, and what is named of the
 /// workspace.

@@ -5,7 +5,7 @@
 //! not given; whoever wants the default back although the file says otherwise changes the file, or writes the value in
 //! another way (`1800s`). A flag always counts.
 
-use super::name::Name;
+use super::names::Name;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 

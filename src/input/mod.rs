@@ -5,54 +5,36 @@
 //! as absent everywhere. Reading the configuration file, a recipe and the CA that a URL names, and looking whether a step's file
 //! is there, is the only I/O here.
 
-mod absent;
-mod address;
-mod borrowed;
-mod calls;
-mod command;
-mod config;
-mod database;
-mod draft;
-mod env;
-mod fields;
+#[cfg(test)]
+mod call_tests;
 mod findings;
-mod flags;
 mod handover;
-mod health;
-mod image;
-mod inline;
-mod locate;
+mod inline_secrets;
 mod manifest;
-mod name;
-mod raw;
-mod route;
+mod missing;
+mod names;
+mod parse;
+mod resolve;
 mod scope;
-mod settings;
-mod site;
-mod steps;
-mod tool;
-mod validate;
-mod value;
-mod variables;
-mod words;
+mod source;
+mod synonyms;
+#[cfg(test)]
+mod tests;
 
-pub use raw::Inputs;
-pub use settings::{
-    Command, CommentPolicy, GithubSettings, Health, ImageSettings, LayoutChoice, Need, Place, Policy, SafetySettings,
-    ServerSettings, Settings, Site, SqlSettings, Step, StepSettings, ToolSettings, When, Work, Workspace,
-};
+pub use source::Inputs;
 
 use crate::{
     fault::{Code, Fault},
-    github::env::Runner,
+    github::runner::Runner,
     secret::Secret,
+    settings::{Command, Settings},
 };
 use findings::Findings;
-use flags::{Flags, Line};
 use manifest::Manifest;
-use name::Name;
+use names::Name;
+use resolve::{command, environment};
+use source::{Flags, Line, Variables, config_file, flags};
 use std::{collections::BTreeMap, ffi::OsString};
-use variables::Variables;
 
 /// What the process was started for.
 #[derive(Debug)]
@@ -141,26 +123,26 @@ fn ask(manifest: &Manifest, mut flags: Flags, env: Vec<(OsString, OsString)>) ->
     let runner = Runner::from_env(&env);
     let variables = Variables::new(env);
     let mut findings = Findings { faults: std::mem::take(&mut flags.faults), warnings: Vec::new() };
-    let places = raw::Places { manifest, flags: &flags, variables: &variables };
-    findings.faults.extend(borrowed::faults(&variables));
+    let places = source::Places { manifest, flags: &flags, variables: &variables };
+    findings.faults.extend(synonyms::faults(&variables));
     let environment = places.asked(Name::Environment);
     let file = places.asked(Name::Config);
-    let mut config = config::Config::read(&runner, file.as_deref(), environment.as_deref());
+    let mut config = config_file::Config::read(&runner, file.as_deref(), environment.as_deref());
     findings.faults.append(&mut config.faults);
     findings.faults.extend(config.unchosen(environment.as_deref()));
     let (inputs, faults) = Inputs::gather(&places, environment.as_deref(), &config);
-    let inputs = inputs.found_by(absent::Sought::new(&runner, &variables, environment.as_deref(), &config));
+    let inputs = inputs.found_by(missing::Sought::new(&runner, &variables, environment.as_deref(), &config));
     findings.faults.extend(faults);
-    let settings = validate::settings(&inputs, environment.as_deref(), &runner, &variables, &mut findings);
+    let settings = resolve::settings(&inputs, environment.as_deref(), &runner, &variables, &mut findings);
     let told = [flags.refused.as_slice(), config.spoilt.as_slice()].concat();
-    findings.faults = absent::together(std::mem::take(&mut findings.faults), &told);
-    let command = command::command(&inputs).ok();
+    findings.faults = missing::together(std::mem::take(&mut findings.faults), &told);
+    let command = command(&inputs).ok();
     let mut secrets = inputs.secrets();
-    secrets.extend(env::secrets(&inputs, &variables));
+    secrets.extend(environment::secrets(&inputs, &variables));
     if secrets.iter().any(|secret| !secret.can_be_hidden()) {
         findings.warnings.push(too_short());
     }
-    findings.warnings.extend(env::too_short(&inputs, &variables));
+    findings.warnings.extend(environment::too_short(&inputs, &variables));
     let Findings { faults, warnings } = findings;
     let handover = handover::of(&inputs, settings.as_ref(), &runner);
     let settings = settings.filter(|_| faults.is_empty()).ok_or(faults);
@@ -171,8 +153,3 @@ fn too_short() -> Fault {
     Fault::new(Code::InputInvalid, "a secret has less than three characters: it can't be hidden in the log")
         .fix("choose a longer password")
 }
-
-#[cfg(test)]
-mod call_tests;
-#[cfg(test)]
-mod tests;

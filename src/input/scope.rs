@@ -2,12 +2,14 @@
 //! relies on it.
 
 use super::{
-    Command,
-    name::{Name, listed},
-    raw::{Inputs, Source},
-    site::Executor,
+    names::{Name, listed},
+    parse::Executor,
+    source::{Inputs, Source},
 };
-use crate::fault::{Code, Fault};
+use crate::{
+    fault::{Code, Fault},
+    settings::Command,
+};
 
 /// The commands for which an input counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -226,7 +228,7 @@ fn without_a_tool(inputs: &Inputs, idle: &[Name]) -> Vec<Fault> {
         true => "`executor: image`".to_owned(),
         false => "`executor: image` and `image` (the app's own image)".to_owned(),
     };
-    let server = match super::route::is_wanted(inputs) {
+    let server = match crate::input::resolve::is_wanted(inputs) {
         true => "`executor: server`".to_owned(),
         false => "`executor: server` and `ssh-host` (the server that has the app)".to_owned(),
     };

@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     fault::Code,
     postgres::SslMode,
+    settings::{CommentPolicy, Policy},
     ssh::{Hop, Route},
 };
 use std::{ffi::OsString, os::unix::ffi::OsStringExt as _, path::Path, time::Duration};

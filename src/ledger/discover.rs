@@ -6,14 +6,13 @@
 use super::{
     Layout, Ledger, Table,
     catalog::{self, CatalogTable, text},
-    plain,
-    shape::{self, ToolLedger},
-    sqlx,
+    known_tools::{self, ToolLedger},
 };
 use crate::{
     fault::{Code, Fault},
-    input::LayoutChoice,
-    postgres::{Question, literal},
+    layout::{plain, sqlx},
+    postgres::{literal, own_query::Question},
+    settings::LayoutChoice,
 };
 
 const OWN: &str = "bastion_migrate.ledger";
@@ -60,7 +59,8 @@ pub struct Wanted<'a> {
 pub fn survey(ledger_table: Option<&str>) -> Question {
     let places = ledger_table.map_or_else(|| vec![OWN, SQLX], |table| vec![table]);
     let names = places.iter().flat_map(|place| [name_of(place).to_owned(), format!("{}_progress", name_of(place))]);
-    let names: Vec<String> = names.chain(shape::table_names().map(str::to_owned)).map(|name| literal(&name)).collect();
+    let names: Vec<String> =
+        names.chain(known_tools::table_names().map(str::to_owned)).map(|name| literal(&name)).collect();
     // The second half finds our own and sqlx's under any name, by a column that nobody else has.
     let condition = format!(
         "c.relname IN ({}) OR c.oid IN (SELECT a.attrelid FROM pg_attribute a \
@@ -113,7 +113,7 @@ impl Survey {
         };
         let beside = self.tables.iter().filter(|found| found.table != ledger.table);
         let (left_alone, others) = beside.partition::<Vec<&CatalogTable>, _>(|found| !found.is_trusted());
-        let others = shape::among(&others.into_iter().cloned().collect::<Vec<_>>());
+        let others = known_tools::among(&others.into_iter().cloned().collect::<Vec<_>>());
         Ok(Choice {
             ledger,
             others: if wanted.table.is_some() { Vec::new() } else { others },

@@ -3,19 +3,19 @@
 
 pub mod catalog;
 mod discover;
-pub mod fingerprint;
-pub(crate) mod hex;
-mod plain;
+pub mod known_tools;
 mod progress;
-pub mod shape;
-mod sqlx;
+pub mod schema_snapshot;
 pub mod tenants;
 
 pub use discover::{Choice, Survey, Wanted, refuse_foreign, survey};
 pub use progress::{Progress, ProgressRow};
 
-use crate::postgres::{BEING_BUILT, Question, identifier, literal};
-use shape::ToolLedger;
+use crate::{
+    layout::{hex, plain, sqlx},
+    postgres::{BEING_BUILT, identifier, literal, own_query::Question},
+};
+use known_tools::ToolLedger;
 use std::{fmt, time::Duration};
 
 /// Whose ledger, and with it whose file names.
@@ -116,7 +116,7 @@ impl Ledger {
     /// Everything the plan needs to know from the database, for one round trip; see [`Content::parse`].
     #[must_use]
     pub fn read(&self, others: &[ToolLedger]) -> Question {
-        Question::reading(self.read_sql() + &shape::in_use_sql(others) + &invalid_indexes_sql())
+        Question::reading(self.read_sql() + &known_tools::in_use_sql(others) + &invalid_indexes_sql())
     }
 
     fn read_sql(&self) -> String {
@@ -232,7 +232,7 @@ impl Content {
 }
 
 /// How long a migration took, as SQL, in units of which a second has so many.
-fn took_sql(entry: &Entry<'_>, units: u64) -> String {
+pub(crate) fn took_sql(entry: &Entry<'_>, units: u64) -> String {
     const TRANSACTION: &str = "EXTRACT(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.transaction_timestamp())";
     match entry.took {
         None => format!("pg_catalog.round({units} * {TRANSACTION})::bigint"),
@@ -240,10 +240,10 @@ fn took_sql(entry: &Entry<'_>, units: u64) -> String {
     }
 }
 
-fn hex_literal(bytes: &[u8]) -> String {
+pub(crate) fn hex_literal(bytes: &[u8]) -> String {
     literal(&hex::encode(bytes))
 }
 
-fn optional(text: Option<&str>) -> String {
+pub(crate) fn optional(text: Option<&str>) -> String {
     text.map_or_else(|| "NULL".to_owned(), literal)
 }

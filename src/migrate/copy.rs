@@ -2,14 +2,17 @@
 //! a file without one.
 
 use super::{
-    Migration, Piece,
     answer::{answer, outcome},
-    apply::Apply,
-    blame,
-    latch::{Commit, close_sql, open_sql},
-    span::Span,
+    error_location,
+    migration::Migration,
+    pipeline::Apply,
+    transaction::{Commit, close_sql, open_sql},
 };
-use crate::{fault::Fault, postgres::fault::statement};
+use crate::{
+    fault::Fault,
+    postgres::fault::statement,
+    sql::{Piece, Span},
+};
 use bytes::Bytes;
 use futures_util::SinkExt as _;
 use std::pin::pin;
@@ -57,7 +60,7 @@ pub(super) async fn send(apply: &Apply<'_>, migration: &Migration, pieces: &[Pie
                 let stream = sent.map_err(|error| statement(&error).in_file(migration.source().file()))?;
                 let body = outcome(Box::pin(stream)).await;
                 if let Some(error) = body.error {
-                    return Err(blame::fault(&error, migration, *span, body.completed));
+                    return Err(error_location::fault(&error, migration, *span, body.completed));
                 }
             }
             Piece::Copy { statement, data } => {
@@ -94,6 +97,6 @@ fn copy_fault(error: &Error, migration: &Migration, statement: Span, data: Span)
                 data.of(&migration.body).split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
             crate::postgres::fault::statement(error).in_file(source.at_byte(data.start + before))
         }
-        None => blame::fault(error, migration, statement, 0),
+        None => error_location::fault(error, migration, statement, 0),
     }
 }

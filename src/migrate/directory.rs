@@ -1,16 +1,13 @@
 //! The migrations directory: the only place here that touches the disk.
 
-use super::{
-    checksum::Checksum,
-    file::Content,
-    layout::{Direction, FileName, Files, Found, duplicates, gaps, layout_of},
-    sqlx_project,
-};
+use super::files::{Files, Found};
+use super::migration::Content;
 use crate::{
     fault::{Code, Fault, Place},
-    input::SqlSettings,
+    layout::{Checksum, Direction, FileName, duplicates, gaps, layout_of, sqlx_project},
     ledger::Layout,
     run::event::MigrationId,
+    settings::SqlSettings,
 };
 use std::{
     fs, io,
@@ -277,7 +274,7 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::{LayoutChoice, Policy};
+    use crate::settings::{LayoutChoice, Policy};
     use tempfile::TempDir;
 
     fn directory(files: &[(&str, &str)]) -> (TempDir, SqlSettings) {

@@ -2,12 +2,13 @@
 
 use super::{
     answer::{Outcome, outcome},
-    blame,
-    locate::Source,
-    span::Span,
-    split::spans,
+    error_location,
 };
-use crate::{fault::Fault, postgres::fault::statement};
+use crate::{
+    fault::Fault,
+    postgres::fault::statement,
+    sql::{Source, Span, spans},
+};
 use tokio_postgres::Client;
 
 /// Runs the text to its end.
@@ -22,7 +23,7 @@ pub async fn run(client: &Client, source: Source<'_>) -> Result<(), Fault> {
     let whole = Span::whole(source.text);
     let place = error.as_db_error().map(|server| {
         let failing = spans(source, whole).nth(completed);
-        blame::place(server, source, whole, failing)
+        error_location::place(server, source, whole, failing)
     });
     Err(statement(&error).in_file(place.unwrap_or_else(|| source.file())))
 }

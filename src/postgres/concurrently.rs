@@ -1,7 +1,7 @@
 //! Statements that wait for the end of other transactions by what they are: a limit on waits for locks would hit them in the
 //! middle of their work, and nobody queues behind them meanwhile.
 
-use super::gist::without_comments;
+use super::query_summary::without_comments;
 
 /// How a statement begins, and what its last word has to be, if that is what makes it one of them. A group stands for
 /// anything in parentheses.

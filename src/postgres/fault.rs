@@ -1,11 +1,11 @@
 //! What PostgreSQL and its driver say → fault.
 
 use super::{
-    Target,
-    asked::NO_ROWS,
-    hint,
-    question::LOCK_LOST,
-    sieve::{Breach, LONGEST_ROW},
+    message_filter::{Breach, LONGEST_ROW},
+    own_query::LOCK_LOST,
+    sent_requests::NO_ROWS,
+    sqlstate_hint,
+    target::Target,
     tls,
 };
 use crate::fault::{Code, Fault};
@@ -39,7 +39,7 @@ pub(super) fn connection(error: &Error, target: &Target) -> Fault {
 }
 
 /// The same for one that is not the driver's, up to the first answer.
-pub(super) fn handshake(error: &io::Error, target: &Target) -> Fault {
+pub(crate) fn handshake(error: &io::Error, target: &Target) -> Fault {
     match error.get_ref().and_then(|wrapped| wrapped.downcast_ref::<rustls::Error>()) {
         Some(error) => tls::fault(error, target),
         None => {
@@ -123,7 +123,7 @@ pub(crate) fn statement(error: &Error) -> Fault {
         return Fault::new(code, "the run lock was let go of in our session, and another session has taken it");
     }
     let fault = Fault::new(code, server.message()).sqlstate(state.code());
-    let fault = match hint::fix(state.code()) {
+    let fault = match sqlstate_hint::fix(state.code()) {
         Some(fix) => fault.fix(fix),
         None => fault,
     };

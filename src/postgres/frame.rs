@@ -6,7 +6,7 @@ const HEADER: usize = 5;
 
 /// Where in the messages a stream is.
 #[derive(Debug)]
-pub(super) struct Frames {
+pub(crate) struct Frames {
     header: [u8; HEADER],
     at: At,
 }
@@ -21,7 +21,7 @@ enum At {
 
 /// What comes next.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step<'a> {
+pub(crate) enum Step<'a> {
     /// A message of this kind begins; its body has this length.
     Begin(u8, usize),
     /// A piece of its body.
@@ -34,22 +34,22 @@ pub(super) enum Step<'a> {
 
 impl Frames {
     /// From the first header on.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { header: [0; HEADER], at: At::Header(0) }
     }
 
     /// From a packet without a type byte on, as a client's first one is; it is counted as one of this kind.
-    pub(super) fn from_packet(kind: u8) -> Self {
+    pub(crate) fn from_packet(kind: u8) -> Self {
         Self { header: [kind, 0, 0, 0, 0], at: At::Header(1) }
     }
 
     /// Whether whole messages have passed so far.
-    pub(super) fn is_between(&self) -> bool {
+    pub(crate) fn is_between(&self) -> bool {
         self.at == At::Header(0)
     }
 
     /// Takes the next step off `bytes`; none where they are at their end.
-    pub(super) fn next<'a>(&mut self, bytes: &mut &'a [u8]) -> Option<Step<'a>> {
+    pub(crate) fn next<'a>(&mut self, bytes: &mut &'a [u8]) -> Option<Step<'a>> {
         match self.at {
             At::Header(filled) => {
                 let (more, rest) = bytes.split_at(bytes.len().min(HEADER - filled));
@@ -85,13 +85,13 @@ impl Frames {
 }
 
 /// The length of the body, of a header's length; none where no message has that.
-pub(super) fn body_length(length: [u8; 4]) -> Option<usize> {
+pub(crate) fn body_length(length: [u8; 4]) -> Option<usize> {
     usize::try_from(i32::from_be_bytes(length)).ok()?.checked_sub(4)
 }
 
 /// The message with this body.
-pub(super) fn framed(kind: u8, body: &[u8]) -> Vec<u8> {
-    [&[kind], super::wire::with_length(body).as_slice()].concat()
+pub(crate) fn framed(kind: u8, body: &[u8]) -> Vec<u8> {
+    [&[kind], crate::proxy::with_length(body).as_slice()].concat()
 }
 
 #[cfg(test)]

@@ -2,12 +2,12 @@
 //! not.
 
 use super::{
-    asked::Asked,
+    backend_messages::{Heard, Messages, Tls},
     backend_pid::BackendPid,
-    messages::{Heard, Messages, Tls},
-    sieve::Sieve,
-    wire::{self, Around},
+    message_filter::Sieve,
+    sent_requests::Asked,
 };
+use crate::proxy::startup_packet::{self, Around};
 
 /// The longest start-up packet that PostgreSQL takes (`MAX_STARTUP_PACKET_LENGTH`).
 const LONGEST: usize = 10_000;
@@ -73,8 +73,10 @@ fn sieved<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, i32, bool) {
 /// # Panics
 /// Where that is not so.
 pub(crate) fn take_first_packet(packet: &[u8]) {
-    let is_startup = |packet: &[u8]| matches!(wire::first(packet), wire::First::Startup | wire::First::Replication);
-    let settled = wire::settled(packet, "we", &before("-c a=1"));
+    let is_startup = |packet: &[u8]| {
+        matches!(startup_packet::first(packet), startup_packet::First::Startup | startup_packet::First::Replication)
+    };
+    let settled = startup_packet::settled(packet, "we", &before("-c a=1"));
     let Some((version, said)) = read(packet) else {
         assert!(settled.is_none() && !is_startup(packet), "it is no start-up packet");
         return;
@@ -85,7 +87,7 @@ pub(crate) fn take_first_packet(packet: &[u8]) {
     }
     let longer = [packet, &[0]].concat();
     assert!(
-        !is_startup(&longer) && wire::settled(&longer, "", &Around::default()).is_none(),
+        !is_startup(&longer) && startup_packet::settled(&longer, "", &Around::default()).is_none(),
         "a byte more than it says"
     );
     let is_ours = |name: &[u8]| name == b"options" || name.eq_ignore_ascii_case(b"application_name");
@@ -94,7 +96,7 @@ pub(crate) fn take_first_packet(packet: &[u8]) {
     let mut expected: Parameters<'_> = said.iter().copied().filter(|(name, _)| !is_ours(name)).collect();
     if expected.len() == said.len() {
         assert_eq!(
-            wire::settled(packet, "", &Around::default()).as_deref(),
+            startup_packet::settled(packet, "", &Around::default()).as_deref(),
             Some(packet),
             "with nothing to add it stays as it is"
         );
@@ -150,15 +152,15 @@ pub(crate) fn write_packets(texts: &[String]) {
     }
     body.push(0);
     if body.len() <= LONGEST {
-        let packet = wire::with_length(&body);
+        let packet = startup_packet::with_length(&body);
         assert!(read(&packet).is_some(), "it is written as one");
         take_first_packet(&packet);
     }
     let expected: Vec<String> =
         pairs.iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]).collect();
-    assert_eq!(taken_apart(&wire::options(&pairs)), expected);
+    assert_eq!(taken_apart(&startup_packet::options(&pairs)), expected);
     if let [message, detail, hint, ..] = texts.as_slice() {
-        let written = wire::fatal("08006", message, detail, hint);
+        let written = startup_packet::fatal("08006", message, detail, hint);
         let expected = [('S', "FATAL"), ('V', "FATAL"), ('C', "08006"), ('M', message), ('D', detail), ('H', hint)];
         let expected: String = expected
             .iter()
@@ -166,7 +168,7 @@ pub(crate) fn write_packets(texts: &[String]) {
             .map(|(field, text)| format!("{field}{text}\0"))
             .chain(["\0".to_owned()])
             .collect();
-        assert_eq!(written, [b"E".as_slice(), &wire::with_length(expected.as_bytes())].concat());
+        assert_eq!(written, [b"E".as_slice(), &startup_packet::with_length(expected.as_bytes())].concat());
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a user can write as `sslmode`, and what comes of it.
 
-use super::SslMode;
-use crate::reach::is_loopback;
+use super::target::SslMode;
+use crate::transport::is_loopback;
 
 /// How much TLS was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! TLS to the database, checked against the database's own name.
 
-use super::{SslMode, Target};
+use super::target::{SslMode, Target};
 use crate::{
     fault::{Code, Fault},
-    reach::Stream,
+    transport::Stream,
 };
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -23,7 +23,7 @@ use x509_cert::{Certificate, der::Decode as _};
 ///
 /// # Errors
 /// `ca-invalid` when `database-ca` holds no certificate.
-pub(super) fn connector(target: &Target) -> Result<Option<MakeRustlsConnect>, Fault> {
+pub(crate) fn connector(target: &Target) -> Result<Option<MakeRustlsConnect>, Fault> {
     let provider = Arc::new(ring::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match effective_mode(target) {
         SslMode::Disable => return Ok(None),
@@ -43,7 +43,7 @@ pub(super) fn connector(target: &Target) -> Result<Option<MakeRustlsConnect>, Fa
 }
 
 /// `require` with a CA at hand is `verify-ca`, as in libpq (PostgreSQL manual, 34.19.1).
-pub(super) fn effective_mode(target: &Target) -> SslMode {
+pub(crate) fn effective_mode(target: &Target) -> SslMode {
     if target.sslmode == SslMode::Require && target.ca.is_some() { SslMode::VerifyCa } else { target.sslmode }
 }
 
@@ -52,7 +52,7 @@ const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 /// Asks the server for TLS. Its answer is one byte; tokio-postgres takes every other byte than `S` for a server without TLS,
 /// also the `H` of a web server.
-pub(super) async fn ask(stream: &mut Stream, target: &Target) -> Result<(), Fault> {
+pub(crate) async fn ask(stream: &mut Stream, target: &Target) -> Result<(), Fault> {
     let at = format!("`{}:{}`", target.host, target.port);
     let cut = |error: std::io::Error| {
         Fault::new(Code::DatabaseUnready, format!("{at} closed the connection before it was ready")).because(&error)
@@ -72,7 +72,7 @@ pub(super) async fn ask(stream: &mut Stream, target: &Target) -> Result<(), Faul
 }
 
 /// The fault for a port that belongs to something else.
-pub(super) fn not_postgres(target: &Target) -> Fault {
+pub(crate) fn not_postgres(target: &Target) -> Fault {
     let at = format!("`{}:{}`", target.host, target.port);
     Fault::new(Code::DatabaseNotPostgres, format!("what answers at {at} does not speak PostgreSQL"))
 }
@@ -179,7 +179,7 @@ impl ServerCertVerifier for Lenient {
 }
 
 /// The fault for a failed TLS handshake.
-pub(super) fn fault(error: &rustls::Error, target: &Target) -> Fault {
+pub(crate) fn fault(error: &rustls::Error, target: &Target) -> Fault {
     let host = &target.host;
     // An sshd greets with the very byte by which PostgreSQL grants TLS, and goes on with what is none.
     if matches!(error, rustls::Error::InvalidMessage(_)) {

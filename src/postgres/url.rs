@@ -4,8 +4,11 @@
 //! unescaped `#` or `@` for something else without a word. Here whatever could be read in two ways is refused. No message
 //! repeats a part of the URL except the names of parameters: where a password ends is just what is unclear.
 
-use super::url_parameters::{Parameters, RootCert};
-use super::{SslMode, sslmode::SslWish};
+use super::{
+    sslmode::SslWish,
+    target::SslMode,
+    url_parameters::{Parameters, RootCert},
+};
 use crate::{
     fault::{Code, Fault},
     secret::Secret,

@@ -5,8 +5,9 @@
 //! safe, or somewhere else, than was asked for.
 
 use super::{
-    SslMode, identifier,
+    identifier,
     sslmode::SslWish,
+    target::SslMode,
     url::{Form, checked_host, decoded, invalid, port_number},
 };
 use crate::fault::Fault;

@@ -1,6 +1,6 @@
 //! The comment on the pull request: the summary again, found and updated by a mark that readers don't see.
 
-use super::{outcome::Report, summary::summary};
+use super::{run_report::Report, summary::summary};
 
 /// What GitHub takes for one comment, in characters; we count bytes, which are never fewer.
 pub(super) const COMMENT_LIMIT: usize = 65_536;
@@ -18,8 +18,8 @@ pub fn marker(environment: Option<&str>) -> String {
 /// The comment without its mark, of at most `budget` bytes. The report must be redacted.
 #[must_use]
 pub fn comment(report: &Report, budget: usize) -> String {
-    let environment = report.environment.as_deref().map(|name| format!(" for {}", super::markdown::code(name)));
-    let command = report.command.map_or("migrate", crate::input::Command::name);
+    let environment = report.environment.as_deref().map(|name| format!(" for {}", crate::report::markdown::code(name)));
+    let command = report.command.map_or("migrate", crate::settings::Command::name);
     let run = report.run_url.as_deref().map(|url| format!(" · [run]({url})")).unwrap_or_default();
     let footer = format!("\n<sub>bastion-migrate {command}{}{run}</sub>\n", environment.unwrap_or_default());
     match budget.checked_sub(footer.len()) {

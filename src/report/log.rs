@@ -1,21 +1,23 @@
 //! The only printer: events become lines on standard output, the only stream, because the runner keeps no order across two.
 
 use super::{
-    outcome::Report,
-    outlet::Outlet,
+    buffered_output::Outlet,
+    console::{Sink, Traces, visible},
+    headline::Verdict,
+    log_lines::{self, Line, Names, Tone},
     redact::Redacted as _,
-    sink::{Sink, Traces, visible},
-    verdict::Verdict,
-    words::{self, Line, Names, Tone},
+    run_report::Report,
 };
 use crate::{
     fault::{Fault, Stage},
     github::{
-        command::{self, Annotation},
-        env::Runner,
+        runner::Runner,
+        workflow_command::{self, Annotation},
     },
-    run::event::{Event, Phase, StepId},
-    run::flow::Flow,
+    run::{
+        backpressure::Flow,
+        event::{Event, Phase, StepId},
+    },
     secret::{Redactor, Secret},
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -80,7 +82,7 @@ impl Log {
         let surface = surface(runner, screen);
         let sink = Sink::new(out, Redactor::new(secrets), surface);
         let masks = secrets.iter().filter(|_| surface == Surface::Actions).flat_map(masks);
-        masks.for_each(|value| sink.command(&command::add_mask(value)));
+        masks.for_each(|value| sink.command(&workflow_command::add_mask(value)));
         Self {
             sink,
             runner_debug: runner.debug,
@@ -143,7 +145,7 @@ impl Log {
             return;
         }
         self.progress(&event);
-        for line in words::lines(&event, &self.names, at) {
+        for line in log_lines::lines(&event, &self.names, at) {
             self.line(&line);
         }
     }
@@ -162,7 +164,7 @@ impl Log {
             _ => {}
         }
         if let recorded @ 1.. = std::mem::take(&mut self.recorded) {
-            let applied = words::count(recorded, "migration");
+            let applied = log_lines::count(recorded, "migration");
             self.line(&Line::Text(Tone::Good, format!("  applied {applied} of those begun above")));
         }
         false
@@ -184,7 +186,7 @@ impl Log {
             // The runner prints the message as lines of the log, where the old form of commands still colours.
             let redact = |text: &String| {
                 let text: String = self.sink.redactor().redact(text).chars().map(visible).collect();
-                command::without_old_commands(&text)
+                workflow_command::without_old_commands(&text)
             };
             let note = Annotation {
                 file: note.file.as_ref().map(redact),
@@ -199,7 +201,7 @@ impl Log {
     /// Tells a fault that does not decide the outcome, met while the report was written.
     pub(super) fn warn(&mut self, fault: &Fault, at: Duration) {
         self.event(&Event::Warning(fault.clone()), at);
-        self.annotate(&super::annotate::warning(&fault.redacted(self.sink.redactor())));
+        self.annotate(&crate::report::annotations::warning(&fault.redacted(self.sink.redactor())));
     }
 
     fn line(&mut self, line: &Line) {
@@ -210,14 +212,14 @@ impl Log {
                 self.line(&Line::End);
                 self.open = Some(*stage);
                 if actions {
-                    self.sink.command(&command::group(stage.name()));
+                    self.sink.command(&workflow_command::group(stage.name()));
                 } else {
                     self.sink.text(Tone::Plain, stage.name());
                 }
             }
             Line::End => {
                 if self.open.take().is_some() && actions {
-                    self.sink.command(command::END_GROUP);
+                    self.sink.command(workflow_command::END_GROUP);
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Foreign text in GitHub's Markdown.
 
-use super::sink::visible;
+use super::console::visible;
 use std::ops::RangeInclusive;
 
 /// Breaks what GitHub would make a link of, in two texts: it is not seen, and not copied.

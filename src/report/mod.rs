@@ -1,33 +1,33 @@
 //! Events → fold → report; all surfaces are pure functions of it.
 
-mod annotate;
-mod changed;
+mod annotations;
+mod buffered_output;
 mod comment;
-mod early;
-mod entry;
+mod console;
+mod database_changes;
+mod early_notices;
+mod entries;
+mod headline;
 mod log;
+mod log_lines;
 mod markdown;
-mod outcome;
-mod outlet;
 mod outputs;
-mod publish;
+pub(crate) mod publish;
 mod redact;
+mod reporter;
+mod run_report;
 #[cfg(test)]
 mod sample;
-mod sink;
 mod summary;
-mod teller;
-mod tenants;
-mod verdict;
-mod words;
+mod tenant_table;
 
-pub use annotate::annotations;
+pub use annotations::annotations;
 pub use comment::{comment, marker};
-pub use entry::{Fate, MigrationReport, NoticeReport, StageTime};
+pub use entries::{Fate, MigrationReport, NoticeReport, StageTime};
+pub use headline::Verdict;
 pub use log::{Log, Surface};
-pub use outcome::{NOTICES_KEPT, Outcome, Report};
 pub use outputs::outputs;
 pub use publish::publish;
+pub use reporter::Teller;
+pub use run_report::{NOTICES_KEPT, Outcome, Report};
 pub use summary::summary;
-pub use teller::Teller;
-pub use verdict::Verdict;

@@ -4,8 +4,8 @@
 //! `fromJSON` refuses. Every text in the report was redacted before, and JSON adds nothing between texts but its own signs.
 
 use super::{
-    entry::{Fate, MigrationReport},
-    outcome::{Outcome, Report},
+    entries::{Fate, MigrationReport},
+    run_report::{Outcome, Report},
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -154,7 +154,7 @@ mod tests {
     use super::{super::sample, *};
     use crate::{
         fault::{Code, Fault, Place},
-        run::event::{DatabaseFacts, Event},
+        run::{DatabaseFacts, event::Event},
     };
     use std::collections::BTreeMap;
 

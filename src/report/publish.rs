@@ -1,22 +1,22 @@
 //! Everything that is left of the run when it is over: annotations, outputs, summary, comment.
 
 use super::{
-    annotate::annotations,
+    annotations::annotations,
     comment::{COMMENT_LIMIT, comment, marker},
     log::Log,
-    outcome::Report,
     outputs::outputs,
+    run_report::Report,
     summary::summary,
 };
 use crate::{
     fault::{Class, Code, Fault},
     github::{
-        api::{Conversation, pull_request},
-        env::Runner,
-        file,
+        command_file,
+        comment::{Conversation, pull_request},
+        runner::Runner,
     },
-    input::{Command, CommentPolicy, GithubSettings, Policy},
     secret::Redactor,
+    settings::{Command, CommentPolicy, GithubSettings, Policy},
 };
 use std::{path::Path, time::Duration};
 
@@ -47,16 +47,16 @@ pub async fn publish(report: &Report, runner: &Runner, settings: Option<&GithubS
 
 fn write_outputs(report: &Report, runner: &Runner) -> Result<(), Fault> {
     match &runner.output_file {
-        Some(path) => file::append_outputs(path, &outputs(report)),
+        Some(path) => command_file::append_outputs(path, &outputs(report)),
         None => Ok(()),
     }
 }
 
 fn write_summary(report: &Report, runner: &Runner, redactor: &Redactor) -> Result<(), Fault> {
     let Some(path) = &runner.summary_file else { return Ok(()) };
-    let room = file::summary_room(path)?;
+    let room = command_file::summary_room(path)?;
     let text = within(room, redactor, |budget| summary(report, budget));
-    file::append_summary(path, &text)
+    command_file::append_summary(path, &text)
 }
 
 /// Renders within this many bytes, the last redaction included: `***` is at most three times as long as what it hides.
@@ -205,7 +205,7 @@ mod tests {
     async fn stays_below_the_runners_limit_whatever_the_secret() {
         let home = tempfile::tempdir().unwrap();
         let runner = runner(home.path());
-        fs::write(home.path().join("summary"), "x".repeat(file::SUMMARY_LIMIT - 3_000)).unwrap();
+        fs::write(home.path().join("summary"), "x".repeat(command_file::SUMMARY_LIMIT - 3_000)).unwrap();
         let mut log = Log::to(Box::new(Paper::default()), &runner, Surface::Pipe, &[Secret::new("e")]);
         let faults = publish(&sample::report(&sample::success()), &runner, None, &mut log).await;
         assert_eq!(faults, []);

@@ -4,13 +4,16 @@
 //! Every struct is taken apart in full, so that a new field can't be forgotten.
 
 use super::{
-    entry::{MigrationReport, NoticeReport, StepReport},
+    entries::{MigrationReport, NoticeReport, StepReport},
     markdown::clipped,
-    outcome::Report,
+    run_report::Report,
 };
 use crate::{
     fault::{Excerpt, Fault, Place},
-    run::event::{About, BastionFacts, DatabaseFacts, Event, ImageFacts, MigrationId, PlanFacts, StepId, TunnelFacts},
+    run::{
+        BastionFacts, DatabaseFacts, ImageFacts, TunnelFacts,
+        event::{About, Event, MigrationId, PlanFacts, StepId},
+    },
     secret::Redactor,
 };
 
@@ -155,13 +158,16 @@ impl Redacted for Event {
 mod tests {
     use super::{
         super::{
-            Log, Surface, annotations, comment, outputs,
+            annotations::annotations,
+            comment,
+            log::{Log, Surface},
+            outputs,
             sample::{self, Paper},
             summary,
         },
         *,
     };
-    use crate::{github::env::Runner, secret::Secret};
+    use crate::{github::runner::Runner, secret::Secret};
     use proptest::prelude::*;
     use std::time::Duration;
 

@@ -1,11 +1,14 @@
 //! Runs that the renderers' tests share.
 
-use super::Report;
+use super::run_report::Report;
 use crate::{
     fault::{Code, Excerpt, Fault, Place, Stage},
-    github::env::Runner,
-    input::Command,
-    run::event::{About, BastionFacts, Change, Coverage, DatabaseFacts, Event, MigrationId, PlanFacts, Proof},
+    github::runner::Runner,
+    run::{
+        BastionFacts, DatabaseFacts,
+        event::{About, Change, Coverage, Event, MigrationId, PlanFacts, Proof},
+    },
+    settings::Command,
 };
 use std::{
     io::{self, Write},

@@ -1,12 +1,12 @@
 //! The job summary: did it work, what was applied, what is pending, what was in the way, what to do next, the facts.
 
 use super::{
-    entry::{Fate, MigrationReport},
+    entries::{Fate, MigrationReport},
+    headline::Verdict,
+    log_lines::{self, count, took},
     markdown::{block, clipped, code, escape, prose},
-    outcome::{NOTICES_KEPT, Report},
-    tenants::{blame, tenants},
-    verdict::Verdict,
-    words::{self, count, took},
+    run_report::{NOTICES_KEPT, Report},
+    tenant_table::{blame, tenants},
 };
 use crate::{
     fault::Fault,
@@ -244,7 +244,7 @@ fn in_the_way(report: &Report, page: &mut Page) {
             (0, NOTICES_KEPT) => {
                 let log = match report.skipped {
                     0 => "the log has all".to_owned(),
-                    skipped => format!("there was no time to show {} more", words::grouped(skipped)),
+                    skipped => format!("there was no time to show {} more", log_lines::grouped(skipped)),
                 };
                 format!("### Messages of the server\n\nThe newest {NOTICES_KEPT}; {log}.\n\n")
             }
@@ -276,9 +276,9 @@ fn schema(report: &Report, page: &mut Page) {
 fn fault(fault: &Fault) -> String {
     let cause = prose(&clipped(&fault.cause, SHOWN));
     let mut parts =
-        vec![format!("**[{0}]({1}{0})** in stage {2}: {cause}\n\n", fault.code, words::ERRORS, fault.stage)];
+        vec![format!("**[{0}]({1}{0})** in stage {2}: {cause}\n\n", fault.code, log_lines::ERRORS, fault.stage)];
     if let Some(place) = &fault.place {
-        parts.push(format!("{}\n\n", code(&words::place(place))));
+        parts.push(format!("{}\n\n", code(&log_lines::place(place))));
         parts.extend(place.excerpt.iter().map(|excerpt| format!("{}\n", block(&excerpt.shown()))));
     }
     parts.extend(fault.sqlstate.iter().map(|sqlstate| format!("SQLSTATE {}\n\n", code(sqlstate))));
@@ -311,7 +311,7 @@ fn facts(report: &Report) -> String {
         facts.push(("Image", image.reference.clone()));
         facts.push(("Digest", image.digest.clone().unwrap_or_else(|| image.id.clone())));
     }
-    facts.extend(report.usage.map(|usage| ("Used", words::used(usage))));
+    facts.extend(report.usage.map(|usage| ("Used", log_lines::used(usage))));
     facts.extend(report.settings.clone().map(|way| ("Settings", way)));
     if let Some(plan) = &report.plan {
         facts.push(("Plan", plan.digest.clone()));

@@ -1,7 +1,9 @@
 //! The only vocabulary of progress: what the stages tell, what the log prints, what the report is folded from.
 
-pub use super::facts::{BastionFacts, DatabaseFacts, ImageFacts, TunnelFacts, Usage};
-use super::flow::Flow;
+use super::{
+    backpressure::Flow,
+    facts::{BastionFacts, DatabaseFacts, ImageFacts, TunnelFacts, Usage},
+};
 use crate::{
     fault::{Fault, Stage},
     secret::Redactor,

@@ -1,10 +1,12 @@
 //! How a run goes: its events, what ends it, what programs say and how they end.
 
-pub mod aside;
+pub mod backpressure;
+pub mod blocking;
 pub mod event;
 mod facts;
-pub mod flow;
-pub mod ladder;
-pub mod program;
-pub mod stop;
-pub mod watch;
+pub mod lock_retries;
+pub mod process;
+pub mod shutdown;
+pub mod supervisor;
+
+pub use facts::{BastionFacts, DatabaseFacts, ImageFacts, TunnelFacts, Usage};

@@ -5,18 +5,22 @@
 //! `scan` looks whether there is anything to read, `readings` undoes escapes, `digits` base64 and its like, `walk` searches
 //! through all readings at once, and what is found is hidden where it stands in the text.
 
-mod digits;
+mod base_encodings;
+#[cfg(test)]
+mod encoders;
 mod entities;
+mod escapes;
 mod needles;
-mod readings;
-mod scan;
-mod walk;
+mod prefilter;
+mod search;
+#[cfg(test)]
+mod tests;
 
-use digits::Piece;
+use base_encodings::Piece;
 use entities::Entities;
+use escapes::{Readings, Undone};
 use needles::Needles;
-use readings::{Readings, Undone};
-use scan::{Scan, Signs};
+use prefilter::{Scan, Signs};
 use std::{
     fmt,
     ops::Range,
@@ -165,7 +169,7 @@ impl Search {
                 found.extend(self.in_escaped_digits(readings.undone(), depth));
             }
             readings.deepen(DEPTH - 1);
-            found.extend(walk::escaped(text, &self.needles, &readings));
+            found.extend(search::escaped(text, &self.needles, &readings));
         }
         found
     }
@@ -198,7 +202,7 @@ impl Search {
         if !signs.digits {
             return Vec::new();
         }
-        let pieces = [digits::in_rows(text, &self.needles), digits::in_pairs(text, &self.needles)];
+        let pieces = [base_encodings::in_rows(text, &self.needles), base_encodings::in_pairs(text, &self.needles)];
         let hits = |Piece { bytes, places }| {
             let hits = self.hits(&bytes, depth).into_iter();
             hits.filter_map(|hit| bounds(&places, &hit)).map(|(start, end)| start..end).collect::<Vec<_>>()
@@ -229,8 +233,3 @@ impl fmt::Debug for Redactor {
         formatter.write_str("Redactor")
     }
 }
-
-#[cfg(test)]
-mod encoders;
-#[cfg(test)]
-mod tests;

@@ -1,6 +1,6 @@
 //! What is looked for: every text that gives a secret away, and how it is found where nothing is escaped.
 
-use super::{Secret, scan::SIGNS};
+use super::{Secret, prefilter::SIGNS};
 use aho_corasick::{
     Anchored, MatchKind,
     automaton::{Automaton as _, StateID},

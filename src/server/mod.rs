@@ -10,28 +10,28 @@
 //! who takes over, and a rename has one winner. A run begins by making a directory `begun`, and who gives it up makes the same:
 //! so a start that comes late, out of a connection that was taken for dead, finds that it may not begin.
 
-mod call;
-mod leftover;
-mod listening;
-mod refusal;
-mod reply;
+mod fault;
+mod follower;
+mod orphan;
+mod protocol;
+mod request;
 mod script;
 mod slot;
 
-pub use leftover::{Fate, Leftover};
+pub use orphan::{Fate, Leftover};
 pub use script::{Script, words};
 
 use crate::{
     fault::{Code, Fault},
     run::{
         event::Events,
-        program::{Output, Status},
+        process::{Output, Status},
     },
     ssh::{End, Piece, Process, Tunnel},
 };
-use call::Call;
-use listening::{Listening, Outcome};
-use reply::{Heard, Reply};
+use follower::{Listening, Outcome};
+use protocol::{Heard, Reply};
+use request::Call;
 use sha2::{Digest as _, Sha256};
 use std::{cell::RefCell, fmt::Write as _, time::Duration};
 
@@ -67,7 +67,7 @@ impl Server {
         });
         Ok(Self {
             slot,
-            owner: format!("o.{}", call::token()?),
+            owner: format!("o.{}", request::token()?),
             label: script::one_line(label),
             events,
             holder: RefCell::default(),
@@ -97,7 +97,7 @@ impl Server {
     /// ours still runs. `bastion-lost`: [`Self::attach`] goes on.
     pub async fn run(&self, tunnel: &Tunnel, script: &Script, tell: impl FnMut(Output<'_>)) -> Result<Status, Fault> {
         let mut call = self.call()?;
-        let run = format!("r.{}", call::token()?);
+        let run = format!("r.{}", request::token()?);
         call.set("run", &run).set("label", &self.label).set("title", &script::one_line(&script.title));
         call.assign("directory", &script.directory()).set("work", script.work().expose());
         call.set("wrapper", include_str!("script/wrapper.sh")).set("out", "0").set("err", "0");
@@ -106,7 +106,7 @@ impl Server {
         match self.listen(tunnel, &call, &parts, tell).await? {
             Some(status) => Ok(status),
             // Nothing but a full disk is known to do this.
-            None => Err(refusal::home("~/.bastion-migrate").detail("the command was started and never began")),
+            None => Err(fault::home("~/.bastion-migrate").detail("the command was started and never began")),
         }
     }
 
@@ -177,7 +177,7 @@ impl Server {
     /// `server-unstopped` when the command still runs, and those of [`Tunnel::exec`].
     pub async fn leave(&self, tunnel: &Tunnel) -> Result<(), Fault> {
         let mut call = self.call()?;
-        call.set("run", &call::token()?).set("label", &self.label);
+        call.set("run", &request::token()?).set("label", &self.label);
         let mut said = converse(tunnel, &call, &[include_str!("script/leave.sh")]).await;
         for _ in 0..TRIES {
             // A server that has one session for a connection has it for the holder.
@@ -216,7 +216,7 @@ impl Server {
         if let Some(listening) = self.current.borrow_mut().as_mut() {
             listening.begin(&call.token);
         }
-        let process = tunnel.exec(call::LINE).await?;
+        let process = tunnel.exec(request::LINE).await?;
         let text = call.text(parts);
         let ended = process.converse(text.as_bytes(), |piece| {
             if let Some(listening) = self.current.borrow_mut().as_mut() {
@@ -247,7 +247,7 @@ impl Server {
 
 /// Makes a call that has one word for an answer.
 async fn converse(tunnel: &Tunnel, call: &Call, parts: &[&str]) -> Result<String, Fault> {
-    let process = tunnel.exec(call::LINE).await?;
+    let process = tunnel.exec(request::LINE).await?;
     let (mut reply, mut said, mut noise) = (Reply::new(&call.token), None, Vec::new());
     let text = call.text(parts);
     let ended: End = process
@@ -263,7 +263,7 @@ async fn converse(tunnel: &Tunnel, call: &Call, parts: &[&str]) -> Result<String
     match said {
         Some(said) => Ok(said),
         None => {
-            Err(tunnel.check().unwrap_or_else(|| refusal::no_shell(&noise).detail(format!("it ended with {ended:?}"))))
+            Err(tunnel.check().unwrap_or_else(|| fault::no_shell(&noise).detail(format!("it ended with {ended:?}"))))
         }
     }
 }

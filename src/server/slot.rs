@@ -1,10 +1,10 @@
 //! Getting the slot, and with it a process on the server that holds it for as long as the connection lasts.
 
 use super::{
-    call::{self, Call},
-    leftover::{Gathering, Leftover},
-    refusal,
-    reply::{Heard, Reply},
+    fault,
+    orphan::{Gathering, Leftover},
+    protocol::{Heard, Reply},
+    request::{self, Call},
 };
 use crate::{
     fault::{Code, Fault},
@@ -36,7 +36,7 @@ enum Answer {
 
 /// Waits for the slot on the server itself.
 pub(super) async fn enter(tunnel: &Tunnel, call: &Call, events: &Events) -> Result<(Process, Option<Leftover>), Fault> {
-    let mut holder = tunnel.exec(call::LINE).await?;
+    let mut holder = tunnel.exec(request::LINE).await?;
     let text = call.text(&[include_str!("script/enter.sh")]);
     // Its standard input stays open: its end is the end of the holder. A pipe that is gone is heard of below.
     drop(holder.stdio.write_all(text.as_bytes()).await);
@@ -74,8 +74,8 @@ pub(super) async fn enter(tunnel: &Tunnel, call: &Call, events: &Events) -> Resu
             let fix = "wait for the other run, or raise `lock-wait`; if its job is gone without a word, end that process on the server";
             Err(Fault::new(Code::LockHeld, cause).fix(fix))
         }
-        Some(Answer::Taken) => Err(refusal::taken()),
-        Some(Answer::NoHome(place)) => Err(refusal::home(&place)),
+        Some(Answer::Taken) => Err(fault::taken()),
+        Some(Answer::NoHome(place)) => Err(fault::home(&place)),
         None => Err(silence(tunnel, holder, words, noise).await),
     }
 }
@@ -95,7 +95,7 @@ async fn silence(tunnel: &Tunnel, mut holder: Process, words: usize, mut noise: 
         drop(timeout(Duration::from_secs(1), errors.read_to_end(&mut said)).await);
         noise = said;
     }
-    tunnel.check().unwrap_or_else(|| refusal::no_shell(&noise))
+    tunnel.check().unwrap_or_else(|| fault::no_shell(&noise))
 }
 
 fn answer_of(word: &str) -> Option<Answer> {
@@ -111,7 +111,7 @@ fn answer_of(word: &str) -> Option<Answer> {
 /// `<pid> <label>`; without a process it is only its work that goes on. Who wrote it may have been anybody with that login.
 fn holder_of(words: &str) -> String {
     let (pid, label) = words.split_once(' ').unwrap_or(("", words));
-    let label = super::script::one_line(label);
+    let label = crate::server::script::one_line(label);
     match pid {
         "" => format!("{label} (its connection is gone, its command still runs)"),
         pid => format!("{label} (process {pid} on the server)"),

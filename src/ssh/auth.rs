@@ -3,10 +3,10 @@
 #![expect(clippy::disallowed_types, reason = "logging in is a conversation of libssh2's session")]
 
 use super::{
-    Hop, Login,
-    key::{check_key, public_half},
     key_text::normalised,
     login::{Method, Progress, plan},
+    private_key::{check_key, public_half},
+    route::{Hop, Login},
     session::{Deadline, Failure, NOT_VERIFIED, PASSWORD_EXPIRED, REFUSED, TIMED_OUT, TOO_LONG, code_of},
 };
 use crate::{

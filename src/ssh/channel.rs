@@ -4,9 +4,9 @@
 #![expect(clippy::disallowed_types, reason = "a channel lives and dies with the pump's session")]
 
 use super::{
-    outlet::Outlet,
+    driver::{Broken, attempt},
     process::{End, Far},
-    pump::{Broken, attempt},
+    receive_buffer::Outlet,
     stream::Local,
 };
 use std::{

@@ -1,6 +1,6 @@
 //! What holds of any text that pins host keys, for `make fuzz` and the tests.
 
-use super::{Hop, host_key::Pins};
+use super::{host_key::Pins, route::Hop};
 use crate::fault::Code;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 

@@ -1,7 +1,7 @@
 //! Whether the key that a server shows is the one that was pinned. Pure, and ours: libssh2's own check lets a `@revoked`
 //! key and a negated pattern pass, and takes a host known by another key type for an impostor.
 
-use super::Hop;
+use super::route::Hop;
 use crate::fault::{Code, Fault};
 use base64::{
     Engine as _,

@@ -1,6 +1,6 @@
 //! The ways to log in, and what became of each. Pure.
 
-use super::{Hop, Login};
+use super::route::{Hop, Login};
 use crate::{
     fault::{Code, Fault},
     secret::Secret,

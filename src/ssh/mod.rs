@@ -7,30 +7,30 @@
 
 mod auth;
 mod channel;
+mod connection;
+mod driver;
+mod forward;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
-mod hop;
 mod host_key;
-mod key;
 mod key_text;
-mod link;
 mod login;
-mod opens;
+mod open_queue;
 mod openssh_key;
-mod outlet;
+mod private_key;
 mod process;
-mod pump;
-mod refusal;
+mod receive_buffer;
+mod route;
 #[cfg(test)]
 mod scripted;
 mod session;
+mod socket;
 mod stream;
 mod tunnel;
-mod wire;
 
-pub use hop::{Hop, Login, Route};
 pub use host_key::check_pins;
-pub use key::check_key;
+pub use private_key::check_key;
 pub use process::{End, Piece, Process};
+pub use route::{Hop, Login, Route};
 pub use stream::Stream;
 pub use tunnel::Tunnel;

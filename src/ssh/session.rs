@@ -2,10 +2,14 @@
 //! is left; nothing of it outlives its deadline.
 #![expect(clippy::disallowed_types, reason = "here sessions are made")]
 
-use super::{Hop, Login, auth, host_key::Pins};
+use super::{
+    auth,
+    host_key::Pins,
+    route::{Hop, Login},
+};
 use crate::{
     fault::{Code, Fault},
-    run::event::BastionFacts,
+    run::BastionFacts,
 };
 use std::{
     fmt, io,

@@ -1,18 +1,21 @@
 //! The live SSH connection, hop by hop, as everybody else sees it.
 
 use super::{
-    Hop, Route,
+    connection::{Link, NoChannel},
+    forward::reach,
     host_key::Pins,
-    link::{Link, NoChannel},
-    opens::Refusal,
+    open_queue::Refusal,
     process::Process,
-    refusal::reach,
+    route::{Hop, Route},
     session::{Approach, Failure},
     stream::Stream,
 };
 use crate::{
     fault::{Code, Fault, Stage},
-    run::event::{BastionFacts, Event, Events},
+    run::{
+        BastionFacts,
+        event::{Event, Events},
+    },
 };
 use futures_util::future::select_all;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! What a tool lists of its migrations, and what its ledger says of that list.
 
-use super::Pattern;
+use super::pattern::Pattern;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -168,8 +168,8 @@ impl Keeps {
 
 #[cfg(test)]
 mod tests {
+    use super::super::recipe::Recipe;
     use super::*;
-    use crate::tool::Recipe;
 
     fn names(listed: &[Listed]) -> Vec<(&str, bool)> {
         listed.iter().map(|one| (one.name.as_str(), one.applied)).collect()

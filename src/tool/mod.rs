@@ -1,18 +1,18 @@
 //! Tools that apply migrations themselves, as data: what to call, how to read what they say, what they are known to fail at.
 //! A new tool is a new file in `recipes`.
 
-mod failure;
-mod line;
+mod command_line;
+mod commands;
+mod known_failure;
 mod listing;
 mod pattern;
 mod recipe;
 mod target;
-mod verb;
 
-pub use failure::{Failure, explain};
-pub use line::{Call, Line, QUESTION, Together, YES};
+pub use command_line::{Call, Line, QUESTION, Together, YES};
+pub use commands::Verb;
+pub use known_failure::{Failure, explain};
 pub use listing::{Answer, Between, Keeps, Listed, Listing, Order};
 pub use pattern::Pattern;
 pub use recipe::{Begun, Ledgers, Recipe};
 pub use target::{Says, Target};
-pub use verb::Verb;

@@ -1,9 +1,12 @@
 //! Recipes: one YAML file for each tool. Those in `recipes` are embedded; a user may bring another.
 
 use super::{
-    Call, Failure, Keeps, Line, Listing, Pattern, Target, Together,
-    target::{is_placed, is_required},
-    verb::{Lines, Verb},
+    command_line::{Call, Line, Together},
+    commands::{Lines, Verb},
+    known_failure::Failure,
+    listing::{Keeps, Listing},
+    pattern::Pattern,
+    target::{Target, is_placed, is_required},
 };
 use crate::fault::{Code, Fault};
 use serde::Deserialize;

@@ -5,7 +5,7 @@
 //! of one (`VERSION={target}`) it stays there. `{target?}` may be left out, and the word with it; `{target?heads}` then says
 //! `heads`.
 
-use super::Pattern;
+use super::pattern::Pattern;
 use serde::Deserialize;
 
 const OPEN: &str = "{target";

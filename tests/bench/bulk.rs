@@ -14,7 +14,7 @@ use crate::{
     usage,
     world::{World, runtime},
 };
-use bastion_migrate::reach::{Reach, Stream};
+use bastion_migrate::transport::{Reach, Stream};
 use load::{Load, Size};
 use peer::Peer;
 use std::time::{Duration, Instant};

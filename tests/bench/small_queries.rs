@@ -8,7 +8,7 @@ use crate::{
     usage,
     world::{World, runtime},
 };
-use bastion_migrate::reach::Reach;
+use bastion_migrate::transport::Reach;
 use futures_util::future::join_all;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;

@@ -10,9 +10,9 @@ use crate::{
 };
 use bastion_migrate::{
     postgres::{Session, SslMode, Startup, Target},
-    reach::Reach,
     run::event::Events,
     ssh::Route,
+    transport::Reach,
 };
 use std::{
     fs,

@@ -3,7 +3,7 @@
 use crate::lab::{Lab, alembic::Project};
 use bastion_migrate::{
     fault::{Code, Fault},
-    ledger::shape,
+    ledger::known_tools,
     tool::{Answer, Call, Listed, Recipe, Verb, explain},
 };
 
@@ -73,15 +73,15 @@ impl Shop {
         let answer = |text: String| -> Vec<Vec<Option<String>>> {
             text.lines().map(|line| line.split('|').map(|field| Some(field.to_owned())).collect()).collect()
         };
-        let found = shape::found(
-            &answer(self.lab.database.sql(&format!("set role app; {}", shape::find_sql()))),
+        let found = known_tools::found(
+            &answer(self.lab.database.sql(&format!("set role app; {}", known_tools::find_sql()))),
             self.recipe.ledger.as_deref(),
         );
         let found = found.unwrap().ledgers;
         if found.is_empty() {
             return vec!["no ledger".to_owned()];
         }
-        let rows = shape::rows(&answer(self.lab.database.sql(&shape::read_sql(&found))));
+        let rows = known_tools::rows(&answer(self.lab.database.sql(&known_tools::read_sql(&found))));
         let listed = self.listed();
         let recorded = self.recipe.keeps.recorded(&listed, rows.iter().map(|row| row.name.as_str()));
         listed.into_iter().map(|one| one.name).filter(|name| recorded.contains(name)).collect()

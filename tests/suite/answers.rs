@@ -12,9 +12,9 @@ use crate::{
 };
 use bastion_migrate::{
     postgres::{Question, Session, SslMode, Startup, Target, rows},
-    reach::Reach,
     run::event::Events,
     secret::Secret,
+    transport::Reach,
 };
 use std::{thread, time::Duration};
 use tokio::{

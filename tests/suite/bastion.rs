@@ -3,7 +3,10 @@
 use crate::lab::sshd::{Sshd, SshdOptions, fingerprint, hashed, keygen};
 use bastion_migrate::{
     fault::{Code, Fault},
-    run::event::{BastionFacts, Event, Events},
+    run::{
+        BastionFacts,
+        event::{Event, Events},
+    },
     secret::Secret,
     ssh::{Route, Stream, Tunnel, check_key},
 };

@@ -10,8 +10,8 @@ use crate::{
 };
 use bastion_migrate::{
     postgres::{Session, SslMode, Startup, Target},
-    reach::Reach,
     run::event::Events,
+    transport::Reach,
 };
 use std::{fs, thread, time::Duration};
 

@@ -10,11 +10,12 @@ use crate::lab::{
 };
 use bastion_migrate::{
     fault::Code,
-    postgres::{Injected, Listener, Passage, SslMode, Target},
-    reach::Reach,
+    postgres::{SslMode, Target},
+    proxy::{Injected, Listener, Passage},
     run::event::Events,
     secret::Secret,
     ssh::Route,
+    transport::Reach,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use sha2::{Digest as _, Sha256};

@@ -14,7 +14,7 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bastion_migrate::{
     fault::{Code, Fault},
-    run::event::{BastionFacts, Events},
+    run::{BastionFacts, event::Events},
     secret::Secret,
     ssh::{Route, Tunnel, check_key},
 };

@@ -12,7 +12,7 @@ use bastion_migrate::{
     fault::{Code, Fault},
     run::{
         event::{Event, Events},
-        program::{Output, Status},
+        process::{Output, Status},
     },
     secret::Secret,
     server::{Fate, Leftover, Script, Server},

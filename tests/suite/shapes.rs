@@ -1,7 +1,7 @@
 //! Ledgers of other tools, as those tools make them, read from a real server.
 
 use crate::lab::Lab;
-use bastion_migrate::{ledger::shape, tool::Recipe};
+use bastion_migrate::{ledger::known_tools, tool::Recipe};
 
 /// Tool, its table with one row that is applied (and one that is not, where there are such), and what people call the row.
 pub(crate) const LEDGERS: &[(&str, &str, &str)] = &[
@@ -196,7 +196,7 @@ fn answer(text: &str) -> Vec<Vec<Option<String>>> {
 
 #[test]
 fn every_recipe_names_a_ledger_that_can_be_read() {
-    let known: Vec<&str> = shape::tools().collect();
+    let known: Vec<&str> = known_tools::tools().collect();
     for recipe in Recipe::all() {
         assert!(recipe.ledger.as_deref().is_none_or(|ledger| known.contains(&ledger)), "{}", recipe.name);
     }
@@ -209,10 +209,10 @@ fn every_shape_is_found_in_its_schema_and_read_in_one_question() {
     for (at, (_, ddl, _)) in LEDGERS.iter().enumerate() {
         lab.database.sql(&format!("create schema s{at:02}; set search_path = s{at:02}; {ddl}"));
     }
-    let found = shape::found(&answer(&lab.database.sql(&shape::find_sql())), None).unwrap().ledgers;
-    let tools: Vec<&str> = found.iter().map(shape::ToolLedger::tool).collect();
+    let found = known_tools::found(&answer(&lab.database.sql(&known_tools::find_sql())), None).unwrap().ledgers;
+    let tools: Vec<&str> = found.iter().map(known_tools::ToolLedger::tool).collect();
     assert_eq!(tools, LEDGERS.iter().map(|(tool, ..)| *tool).collect::<Vec<_>>());
-    let rows = shape::rows(&answer(&lab.database.sql(&shape::read_sql(&found))));
+    let rows = known_tools::rows(&answer(&lab.database.sql(&known_tools::read_sql(&found))));
     let read: Vec<(String, String)> = rows.into_iter().map(|row| (row.schema, row.name)).collect();
     let expected = LEDGERS.iter().enumerate().map(|(at, (.., name))| (format!("s{at:02}"), (*name).to_owned()));
     assert_eq!(read, expected.collect::<Vec<_>>());

@@ -2,7 +2,7 @@
 
 use super::peer::{GIVE, READY, TAKE};
 use crate::world::World;
-use bastion_migrate::reach::Stream;
+use bastion_migrate::transport::Stream;
 use bytes::Bytes;
 use futures_util::{SinkExt as _, TryStreamExt as _};
 use std::fmt;

@@ -10,10 +10,10 @@ use super::{
 use crate::{
     secret::Secret,
     ssh::{
-        Hop, Login,
+        connection::{Link, NoChannel},
         host_key::Pins,
-        link::{Link, NoChannel},
         process::Process,
+        route::{Hop, Login},
         session::{self, Approach, Road},
         stream::Stream,
     },

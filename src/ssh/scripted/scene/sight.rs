@@ -1,7 +1,7 @@
 //! What is to be seen of each packet once it has arrived.
 
 use super::{CLOSE, GLOBAL_REFUSAL, Opening, Packet, REQUEST, Scene, User, in_time, pattern};
-use crate::ssh::{link::NoChannel, process::End, scripted::step::Said};
+use crate::ssh::{connection::NoChannel, process::End, scripted::step::Said};
 use futures_util::future::{Either, select};
 use std::io::ErrorKind;
 use tokio::io::{AsyncRead, AsyncReadExt as _};

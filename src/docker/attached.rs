@@ -1,0 +1,261 @@
+//! A container at work: started, heard, answered, and how it ended.
+
+use super::{
+    client::{said, status, trouble},
+    container::Container,
+};
+use crate::{
+    fault::{Code, Fault},
+    run::{
+        Usage,
+        process::{Lines, Output, Status},
+    },
+    secret::Redactor,
+};
+use bollard::{
+    container::{AttachContainerResults, LogOutput},
+    errors::Error,
+    models::ContainerStatsResponse,
+    query_parameters::{AttachContainerOptionsBuilder, StatsOptionsBuilder},
+};
+use futures_util::{
+    StreamExt as _,
+    future::{Either, select},
+};
+use std::{cell::Cell, convert::Infallible, fmt, pin::pin, time::Duration};
+use tokio::{io::AsyncWriteExt as _, time::sleep};
+
+/// One that was started. What is dropped here is only the connection to it: it goes on, without standard input.
+pub struct Running {
+    container: Container,
+    streams: AttachContainerResults,
+    out: Lines,
+    err: Lines,
+    usage: Cell<Usage>,
+}
+
+/// Whether enough was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// There is more to come.
+    More,
+    /// No more is needed.
+    Enough,
+}
+
+/// The end of a container, and what it took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// How.
+    pub status: Status,
+    /// What it used; nothing if it was gone before it was looked at.
+    pub usage: Usage,
+    /// What became of its processes beside the first.
+    pub others: Others,
+}
+
+/// Whether the kernel has killed a process of a container for memory although its command ended well: the engine tells of both
+/// in one sign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// None.
+    Unharmed,
+    /// At least one.
+    OutOfMemory,
+}
+
+/// Between two looks at what a container uses, and before the first: what it uses as it starts says nothing of it.
+const MEASURE: Duration = Duration::from_secs(1);
+
+impl Container {
+    /// Starts it. What it says may have these secrets in it.
+    ///
+    /// # Errors
+    /// `tool-missing` when its program can't be begun; `engine-failed`.
+    pub async fn start(&self, redactor: &Redactor) -> Result<Running, Fault> {
+        let options = AttachContainerOptionsBuilder::new().stream(true).stdin(true).stdout(true).stderr(true).build();
+        // Before the start, so that nothing is missed.
+        let attached = self.engine.docker.attach_container(&self.id, Some(options)).await;
+        let streams = attached.map_err(|error| match status(&error) {
+            Some(404) => removed(),
+            _ => trouble("the output of the container can't be read", &error),
+        })?;
+        self.engine.docker.start_container(&self.id, None).await.map_err(|error| not_started(&error))?;
+        let (out, err) = (Lines::hiding(redactor.clone()), Lines::hiding(redactor.clone()));
+        Ok(Running { container: self.clone(), streams, out, err, usage: Cell::default() })
+    }
+}
+
+impl Running {
+    /// Tells every line that it says, as it says it, until enough was heard or its output has ended.
+    pub async fn hear(&mut self, tell: impl FnMut(Output<'_>) -> Heard) -> Heard {
+        let Self { container, streams, out, err, usage } = self;
+        let heard = pin!(hear(&mut streams.output, (out, err), tell));
+        match select(heard, pin!(measure(container, usage))).await {
+            Either::Left((heard, _)) => heard,
+            Either::Right((never, _)) => match never {},
+        }
+    }
+
+    /// Writes this to its standard input, which then ends.
+    ///
+    /// # Errors
+    /// `engine-failed`.
+    pub async fn tell(&mut self, input: &[u8]) -> Result<(), Fault> {
+        let stdin = &mut self.streams.input;
+        let written = async {
+            stdin.write_all(input).await?;
+            stdin.shutdown().await
+        };
+        let failed = |error| trouble("the container's input could not be written", &Error::from(error));
+        written.await.map_err(failed)
+    }
+
+    /// What it used, as far as it was looked at.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.usage.get()
+    }
+
+    /// Hears it to its end.
+    ///
+    /// # Errors
+    /// `engine-failed`.
+    pub async fn end(mut self, mut tell: impl FnMut(Output<'_>)) -> Result<Ended, Fault> {
+        self.hear(|output| {
+            tell(output);
+            Heard::More
+        })
+        .await;
+        let (status, others) = self.status().await?;
+        Ok(Ended { status, usage: self.usage.get(), others })
+    }
+
+    async fn status(&self) -> Result<(Status, Others), Fault> {
+        let Container { engine, id } = &self.container;
+        let failed = |error: &Error| match status(error) {
+            Some(404) => removed(),
+            _ => trouble("the end of the container can't be read", error),
+        };
+        let mut ends = pin!(engine.docker.wait_container(id, None));
+        match ends.next().await {
+            None | Some(Ok(_) | Err(Error::DockerContainerWaitError { .. })) => {}
+            Some(Err(error)) => return Err(failed(&error)),
+        }
+        let known = engine.docker.inspect_container(id, None).await.map_err(|error| failed(&error))?;
+        let state = known.state.unwrap_or_default();
+        let code = state.exit_code.unwrap_or_default();
+        Ok(judged(code, state.oom_killed.unwrap_or_default()))
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Running").field("container", &self.container).finish_non_exhaustive()
+    }
+}
+
+/// What the engine's words of an end come to. The sign is that of the whole container: of a command that says itself that it has done
+/// its work, another process was killed.
+fn judged(code: i64, oom_killed: bool) -> (Status, Others) {
+    match (code, oom_killed) {
+        (0, true) => (Status::Exited(0), Others::OutOfMemory),
+        (_, true) => (Status::OutOfMemory, Others::Unharmed),
+        (_, false) => (Status::of_code(code), Others::Unharmed),
+    }
+}
+
+/// Nobody can say how one has ended that is not there any more.
+fn removed() -> Fault {
+    Fault::new(Code::ToolKilled, "the container was removed while it ran, and not by this run").fix(
+        "find out who removes containers on this machine (`docker events`, a clean-up of another job), and run again",
+    )
+}
+
+fn not_started(error: &Error) -> Fault {
+    if status(error) == Some(404) && said(error).contains("o such container") {
+        return removed();
+    }
+    let words = said(error);
+    let missing = ["executable file not found", "no such file or directory", "permission denied", "not a directory"];
+    let missing = missing.iter().any(|sign| words.contains(sign));
+    let code = if missing { Code::ToolMissing } else { Code::EngineFailed };
+    Fault::new(code, format!("the container's command can't be started: {words}"))
+}
+
+async fn hear(
+    mut output: impl futures_util::Stream<Item = Result<LogOutput, Error>> + Unpin,
+    (out, err): (&mut Lines, &mut Lines),
+    mut tell: impl FnMut(Output<'_>) -> Heard,
+) -> Heard {
+    let heard = Cell::new(Heard::More);
+    let mut more = |output: Output<'_>| {
+        if tell(output) == Heard::Enough {
+            heard.set(Heard::Enough);
+        }
+    };
+    // An output that breaks off is an end: what became of the container is asked for next.
+    while let Some(Ok(piece)) = output.next().await {
+        match piece {
+            LogOutput::StdErr { message } => err.take(&message).iter().for_each(|line| more(Output::Err(line))),
+            LogOutput::StdOut { message } | LogOutput::Console { message } | LogOutput::StdIn { message } => {
+                out.take(&message).iter().for_each(|line| more(Output::Out(line)));
+                out.begun().iter().for_each(|begun| more(Output::Begun(begun)));
+            }
+        }
+        if heard.get() == Heard::Enough {
+            return Heard::Enough;
+        }
+    }
+    out.end().iter().for_each(|line| more(Output::Out(line)));
+    err.end().iter().for_each(|line| more(Output::Err(line)));
+    heard.get()
+}
+
+/// Asks for the engine's figures again and again, for as long as it is polled: when the container has ended they are gone.
+#[expect(clippy::infinite_loop, reason = "it is dropped with what it measures")]
+async fn measure(container: &Container, usage: &Cell<Usage>) -> Infallible {
+    loop {
+        sleep(MEASURE).await;
+        let options = StatsOptionsBuilder::new().stream(false).one_shot(true).build();
+        let mut figures = pin!(container.engine.docker.stats(&container.id, Some(options)));
+        if let Some(Ok(figure)) = figures.next().await {
+            usage.set(at_most(usage.get(), &figure));
+        }
+    }
+}
+
+/// The greatest memory, without the files that the kernel keeps for it, and the latest time. The names are those of
+/// control groups, version 1 and 2 (docker stats(1) subtracts the same).
+fn at_most(so_far: Usage, figure: &ContainerStatsResponse) -> Usage {
+    let memory = figure.memory_stats.as_ref();
+    let cached = memory.and_then(|memory| {
+        let stats = memory.stats.as_ref()?;
+        stats.get("inactive_file").or_else(|| stats.get("total_inactive_file")).copied()
+    });
+    let used = memory.and_then(|memory| memory.usage).unwrap_or_default().saturating_sub(cached.unwrap_or_default());
+    let cpu = figure.cpu_stats.as_ref().and_then(|cpu| cpu.cpu_usage.as_ref()?.total_usage).unwrap_or_default();
+    Usage { memory_bytes: so_far.memory_bytes.max(used), cpu_ms: so_far.cpu_ms.max(cpu / 1_000_000) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_ended_well_is_not_the_one_that_was_killed_for_memory() {
+        assert_eq!(judged(0, true), (Status::Exited(0), Others::OutOfMemory));
+        assert_eq!(judged(137, true), (Status::OutOfMemory, Others::Unharmed));
+        assert_eq!(judged(1, true), (Status::OutOfMemory, Others::Unharmed));
+        assert_eq!(judged(0, false), (Status::Exited(0), Others::Unharmed));
+        assert_eq!(judged(137, false), (Status::Signalled(9), Others::Unharmed));
+    }
+
+    #[test]
+    fn a_container_that_is_gone_is_told_as_removed() {
+        let gone = |message: &str| Error::DockerResponseServerError { status_code: 404, message: message.to_owned() };
+        let fault = not_started(&gone("No such container: 4f2c"));
+        assert_eq!(fault.code, Code::ToolKilled);
+        assert!(fault.cause.contains("was removed while it ran") && !fault.fix.contains("journalctl"), "{fault:?}");
+    }
+}

@@ -1,0 +1,115 @@
+//! The connection to the engine, in the version of the API that both sides speak.
+
+use crate::fault::{Code, Fault};
+use bollard::{API_DEFAULT_VERSION, Docker, errors::Error};
+use std::{fmt, fs, io::ErrorKind, os::unix::fs::FileTypeExt as _, os::unix::net::UnixStream, path::Path};
+
+/// Where the runner mounts the engine's socket, whatever the runner's own `DOCKER_HOST` says (`ContainerActionHandler.cs`).
+pub const SOCKET: &str = "/var/run/docker.sock";
+
+/// How long the engine may think about one request, in seconds. Long answers (a pull, the output of a container) only have to
+/// begin within it.
+const PATIENCE: u64 = 60;
+
+/// An engine that answers.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) docker: Docker,
+}
+
+impl Engine {
+    /// Connects by this socket and agrees on a version.
+    ///
+    /// # Errors
+    /// `engine-absent`, `engine-forbidden`, `engine-too-old`.
+    pub async fn connect(socket: &Path) -> Result<Self, Fault> {
+        look_at(socket)?;
+        let docker = Docker::connect_with_unix(&socket.to_string_lossy(), PATIENCE, API_DEFAULT_VERSION)
+            .map_err(|error| absent(socket, "can't be used").because(&error))?;
+        match docker.negotiate_version().await {
+            Ok(docker) => Ok(Self { docker }),
+            Err(Error::APIVersionParseError {}) => {
+                Err(Fault::new(Code::EngineTooOld, "the Docker engine does not say which version of its API it speaks"))
+            }
+            Err(error) => Err(absent(socket, "does not answer as a Docker engine does").because(&error)),
+        }
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Engine")
+    }
+}
+
+/// What stands in the way of the socket, before a library says it in its own words.
+fn look_at(socket: &Path) -> Result<(), Fault> {
+    let Ok(there) = fs::metadata(socket) else { return Err(absent(socket, "is not there")) };
+    if there.is_dir() {
+        // The engine makes a directory where the source of a mount is missing.
+        return Err(absent(socket, "is a directory: the runner's host has no engine's socket at that place").detail(
+            "so it is with rootless Docker, with Podman, and where the runner's DOCKER_HOST names another engine",
+        ));
+    }
+    if !there.file_type().is_socket() {
+        return Err(absent(socket, "is no socket"));
+    }
+    match UnixStream::connect(socket) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let cause = format!("`{}` may not be opened by this user", socket.display());
+            Err(Fault::new(Code::EngineForbidden, cause).because(&error))
+        }
+        Err(error) => Err(absent(socket, "has nobody behind it").because(&error)),
+    }
+}
+
+fn absent(socket: &Path, what: &str) -> Fault {
+    Fault::new(Code::EngineAbsent, format!("the Docker engine can't be reached: `{}` {what}", socket.display()))
+}
+
+/// The engine's own words, without the library's around them.
+pub(crate) fn said(error: &Error) -> String {
+    match error {
+        Error::DockerResponseServerError { message, .. } => message.clone(),
+        Error::DockerStreamError { error } => error.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// The status of HTTP in an answer of the engine.
+pub(crate) fn status(error: &Error) -> Option<u16> {
+    match error {
+        Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
+        _ => None,
+    }
+}
+
+/// The engine failed at something that usually works.
+pub(crate) fn trouble(what: &str, error: &Error) -> Fault {
+    Fault::new(Code::EngineFailed, format!("{what}: {}", said(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn says_what_is_wrong_with_the_socket() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("file");
+        fs::write(&file, "").unwrap();
+        let dead = home.path().join("dead");
+        drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
+        for (socket, cause) in [
+            (home.path().join("none"), "is not there"),
+            (home.path().to_owned(), "is a directory"),
+            (file, "is no socket"),
+            (dead, "has nobody behind it"),
+        ] {
+            let fault = Engine::connect(&socket).await.unwrap_err();
+            assert_eq!(fault.code, Code::EngineAbsent);
+            assert!(fault.cause.contains(cause), "{}", fault.cause);
+        }
+    }
+}

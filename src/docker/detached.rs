@@ -1,0 +1,65 @@
+//! A container that goes on when we have ended: what it is told at its beginning, and what it says until it is ready.
+
+use super::{
+    attached::Heard,
+    client::{said, trouble},
+    container::Container,
+};
+use crate::{fault::Fault, run::process::Output, secret::Redactor};
+use bollard::query_parameters::LogsOptionsBuilder;
+use futures_util::StreamExt as _;
+use std::pin::pin;
+
+/// Lines of a container's log that are worth reading at its end.
+const LAST: &str = "20";
+
+impl Container {
+    /// Starts it, writes this to its standard input, and tells its lines until enough was heard or it has ended. It goes on.
+    ///
+    /// # Errors
+    /// `engine-failed`.
+    pub async fn begin(&self, input: &[u8], mut tell: impl FnMut(&str) -> Heard) -> Result<Heard, Fault> {
+        // It hides its secrets itself.
+        let mut running = self.start(&Redactor::default()).await?;
+        running.tell(input).await?;
+        let heard = running.hear(|output| match output {
+            Output::Out(line) | Output::Err(line) => tell(line),
+            Output::Begun(_) => Heard::More,
+        });
+        Ok(heard.await)
+    }
+
+    /// The port of the engine's host at which a port of it is published.
+    ///
+    /// # Errors
+    /// `engine-failed` when it is not.
+    pub async fn published(&self, port: u16) -> Result<u16, Fault> {
+        let known = self.engine.docker.inspect_container(self.id(), None).await;
+        let known = known.map_err(|error| trouble("the container can't be looked at", &error))?;
+        let bindings = known.network_settings.and_then(|settings| settings.ports?.remove(&format!("{port}/tcp"))?);
+        let found =
+            bindings.and_then(|bindings| bindings.into_iter().find_map(|binding| binding.host_port?.parse().ok()));
+        found.ok_or_else(|| {
+            Fault::new(
+                crate::fault::Code::EngineFailed,
+                format!("the engine did not publish port {port} of the container"),
+            )
+        })
+    }
+
+    /// The last lines that it said.
+    ///
+    /// # Errors
+    /// `engine-failed`.
+    pub(crate) async fn last_words(&self) -> Result<Vec<String>, Fault> {
+        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(LAST).build();
+        let mut pieces = pin!(self.engine.docker.logs(self.id(), Some(options)));
+        let mut text = String::new();
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(|error| trouble(&format!("the log can't be read ({})", said(&error)), &error))?;
+            // The engine keeps a long line in pieces.
+            text.push_str(&String::from_utf8_lossy(&piece.into_bytes()));
+        }
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+}

@@ -1,0 +1,213 @@
+//! Images: is it there, can it be had, and what exactly is it.
+
+use super::client::{Engine, said, status, trouble};
+use crate::{
+    fault::{Code, Fault},
+    run::{
+        ImageFacts,
+        event::{Event, Events},
+    },
+    secret::Secret,
+};
+use bollard::{auth::DockerCredentials, errors::Error, query_parameters::CreateImageOptionsBuilder};
+use futures_util::TryStreamExt as _;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// When to ask the registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pull {
+    /// If the engine does not have it.
+    Missing,
+    /// Every time.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+/// An image that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Which one it is.
+    pub facts: ImageFacts,
+    /// What it puts in front of every command.
+    pub entrypoint: Vec<String>,
+}
+
+/// Who we are to the registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The user.
+    pub username: String,
+    /// A password or a token.
+    pub password: Secret,
+}
+
+/// How often the progress of a pull is told.
+const TOLD_EVERY: Duration = Duration::from_secs(5);
+
+impl Engine {
+    /// Sees that the image is there, and tells which one it is.
+    ///
+    /// # Errors
+    /// `image-missing`, `image-denied`, `image-platform`, `image-rate-limit`, `registry-unreachable`.
+    pub async fn image(
+        &self,
+        reference: &str,
+        pull: Pull,
+        credentials: Option<&Credentials>,
+        events: &Events,
+    ) -> Result<Image, Fault> {
+        let there = match self.inspect(reference).await {
+            Ok(image) => Some(image),
+            Err(error) if status(&error) == Some(404) => None,
+            Err(error) => return Err(trouble(&format!("the image `{reference}` could not be looked at"), &error)),
+        };
+        match (pull, there) {
+            (Pull::Missing | Pull::Never, Some(image)) => return Ok(image),
+            (Pull::Never, None) => {
+                let cause = format!("the engine does not have the image `{reference}`, and `pull` is `never`");
+                return Err(Fault::new(Code::ImageMissing, cause)
+                    .fix("pull or build it in an earlier step, or set `pull: missing`"));
+            }
+            (Pull::Always, _) | (Pull::Missing, None) => {}
+        }
+        self.pull(reference, credentials, events).await?;
+        self.inspect(reference)
+            .await
+            .map_err(|error| trouble(&format!("the image `{reference}` is not there after its pull"), &error))
+    }
+
+    async fn inspect(&self, reference: &str) -> Result<Image, Error> {
+        let image = self.docker.inspect_image(reference).await?;
+        let digests = image.repo_digests.unwrap_or_default();
+        let repository = repository(reference);
+        let digest = digests.iter().find(|digest| digest.starts_with(&format!("{repository}@"))).or(digests.first());
+        let id = image.id.unwrap_or_default();
+        let facts = ImageFacts { reference: reference.to_owned(), id, digest: digest.cloned() };
+        let entrypoint = image.config.and_then(|config| config.entrypoint).unwrap_or_default();
+        Ok(Image { facts, entrypoint })
+    }
+
+    async fn pull(&self, reference: &str, credentials: Option<&Credentials>, events: &Events) -> Result<(), Fault> {
+        events.tell(Event::Waiting { what: format!("the image `{reference}`"), why: "it is being pulled".to_owned() });
+        let options = CreateImageOptionsBuilder::new().from_image(&tagged(reference)).build();
+        let login = credentials.map(|known| DockerCredentials {
+            username: Some(known.username.clone()),
+            password: Some(known.password.expose().to_owned()),
+            serveraddress: registry(reference).map(str::to_owned),
+            ..DockerCredentials::default()
+        });
+        let mut steps = std::pin::pin!(self.docker.create_image(Some(options), None, login));
+        let mut told = Instant::now();
+        while let Some(step) = steps.try_next().await.map_err(|error| refusal(reference, credentials, &error))? {
+            if let Some(message) = step.error_detail.and_then(|detail| detail.message) {
+                return Err(judge(reference, credentials, &message, None));
+            }
+            if told.elapsed() >= TOLD_EVERY
+                && let Some(status) = step.status
+            {
+                told = Instant::now();
+                events.note(format!("pulling {reference}: {status}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn refusal(reference: &str, credentials: Option<&Credentials>, error: &Error) -> Fault {
+    judge(reference, credentials, &said(error), status(error))
+}
+
+/// The engine has few statuses for what can go wrong between it and a registry; its words tell more (moby,
+/// `distribution/errors.go`; the wording of registries is that of the distribution API).
+fn judge(reference: &str, credentials: Option<&Credentials>, message: &str, status: Option<u16>) -> Fault {
+    let has = |words: &[&str]| words.iter().any(|word| message.to_lowercase().contains(word));
+    let fault = if has(&["toomanyrequests", "rate limit", "too many requests"]) {
+        Fault::new(Code::ImageRateLimit, format!("the registry has no more pulls for us of `{reference}`"))
+    } else if has(&["no matching manifest", "does not match the detected", "no match for platform"]) {
+        Fault::new(Code::ImagePlatform, format!("the image `{reference}` is not made for this runner's processor"))
+    } else if has(&["unauthorized", "authentication required", "denied", "no basic auth", "incorrect username"]) {
+        let who = match credentials {
+            Some(_) => "the registry does not accept `registry-username` and `registry-password`, or they may not pull",
+            None => "the registry asks who we are (or the image does not exist there)",
+        };
+        Fault::new(Code::ImageDenied, format!("`{reference}` can't be pulled: {who}"))
+    } else if has(&["not found", "manifest unknown", "does not exist", "no such image", "name unknown"])
+        || status == Some(404)
+    {
+        Fault::new(Code::ImageMissing, format!("the registry has no image `{reference}`"))
+    } else if has(&[
+        "no such host",
+        "connection refused",
+        "timeout",
+        "deadline exceeded",
+        "no route",
+        "server gave http",
+        "x509",
+        "tls:",
+    ]) {
+        Fault::new(Code::RegistryUnreachable, format!("the engine can't reach the registry of `{reference}`"))
+    } else {
+        Fault::new(Code::EngineFailed, format!("the image `{reference}` can't be pulled"))
+    };
+    fault.detail(format!("the engine says: {message}"))
+}
+
+/// Without a tag or a digest the engine would pull every tag there is.
+fn tagged(reference: &str) -> String {
+    let last = reference.rsplit('/').next().unwrap_or(reference);
+    if last.contains(':') || last.contains('@') { reference.to_owned() } else { format!("{reference}:latest") }
+}
+
+/// The reference without tag and digest.
+fn repository(reference: &str) -> &str {
+    let reference = reference.split('@').next().unwrap_or(reference);
+    match reference.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => name,
+        _ => reference,
+    }
+}
+
+/// The registry's host, if the reference names one: a first part with a dot, a port, or `localhost` (distribution,
+/// `reference/normalize.go`).
+fn registry(reference: &str) -> Option<&str> {
+    let (first, _) = reference.split_once('/')?;
+    (first.contains(['.', ':']) || first == "localhost").then_some(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_parts_of_a_reference() {
+        assert_eq!(tagged("localhost:5000/app"), "localhost:5000/app:latest");
+        assert_eq!(tagged("app:1"), "app:1");
+        assert_eq!(tagged("app@sha256:00"), "app@sha256:00");
+        assert_eq!(repository("localhost:5000/a/app"), "localhost:5000/a/app");
+        assert_eq!(repository("ghcr.io/a/app:1@sha256:00"), "ghcr.io/a/app");
+        assert_eq!(registry("ghcr.io/a/app"), Some("ghcr.io"));
+        assert_eq!(registry("library/app"), None);
+    }
+
+    #[test]
+    fn tells_one_refusal_from_another() {
+        for (message, code) in [
+            (
+                "pull access denied for app, repository does not exist or may require 'docker login': denied",
+                Code::ImageDenied,
+            ),
+            ("unauthorized: authentication required", Code::ImageDenied),
+            ("manifest for app:x not found: manifest unknown: manifest unknown", Code::ImageMissing),
+            ("toomanyrequests: You have reached your pull rate limit.", Code::ImageRateLimit),
+            ("no matching manifest for linux/amd64 in the manifest list entries", Code::ImagePlatform),
+            ("Get \"https://x/v2/\": dial tcp: lookup x: no such host", Code::RegistryUnreachable),
+            ("something else", Code::EngineFailed),
+        ] {
+            let fault = judge("app:x", None, message, None);
+            assert_eq!(fault.code, code, "{message}");
+            assert!(fault.detail[0].contains(message));
+        }
+    }
+}

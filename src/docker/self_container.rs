@@ -1,0 +1,96 @@
+//! Which container we are, and what the engine knows of it.
+
+use super::client::{Engine, status, trouble};
+use crate::fault::{Code, Fault};
+use std::{fs, net::IpAddr, path::Path};
+
+/// The engine's own name for the network of who names none.
+pub(crate) const DEFAULT_NETWORK: &str = "bridge";
+
+/// Our own container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Own {
+    /// Its id.
+    pub id: String,
+    /// The id of its image, `sha256:…`.
+    pub image: String,
+    /// The network that it is in.
+    pub network: Option<String>,
+    /// The engine's machine in that network: who comes from there through a published port has this address.
+    pub gateway: Option<IpAddr>,
+    /// What is mounted into it, as (place in the container, source as the engine knows it).
+    pub mounts: Vec<(String, String)>,
+}
+
+impl Own {
+    /// Finds it in our own mounts and asks the engine whether it is true.
+    ///
+    /// # Errors
+    /// `self-unknown` when we run in no container, or in one of another engine.
+    pub async fn find(engine: &Engine) -> Result<Self, Fault> {
+        let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let id = id_in(&mountinfo).ok_or_else(|| {
+            Fault::new(Code::SelfUnknown, "bastion-migrate does not run in a container of the Docker engine")
+        })?;
+        let known = engine.docker.inspect_container(id, None).await.map_err(|error| match status(&error) {
+            Some(404) => {
+                let cause = format!("the Docker engine knows no container `{}`", id.get(..12).unwrap_or(id));
+                Fault::new(Code::SelfUnknown, cause)
+            }
+            _ => trouble("our own container could not be looked at", &error),
+        })?;
+        let networks = known.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+        let mounts = known.mounts.unwrap_or_default();
+        let pair = |mount: bollard::models::MountPoint| Some((mount.destination?, mount.source.or(mount.name)?));
+        Ok(Self {
+            id: id.to_owned(),
+            image: known.image.unwrap_or_default(),
+            gateway: networks.values().next().and_then(|network| network.gateway.as_ref()?.parse().ok()),
+            network: networks.into_keys().next(),
+            mounts: mounts.into_iter().filter_map(pair).collect(),
+        })
+    }
+
+    /// Whether it is in the engine's default network, in which are containers of anybody, and which knows no names.
+    #[must_use]
+    pub fn is_among_strangers(&self) -> bool {
+        self.network.as_deref() == Some(DEFAULT_NETWORK)
+    }
+
+    /// The source, as the engine knows it, of what is mounted here.
+    #[must_use]
+    pub fn source(&self, place: &Path) -> Option<&str> {
+        let mount = self.mounts.iter().find(|(destination, _)| Path::new(destination) == place);
+        mount.map(|(_, source)| source.as_str())
+    }
+}
+
+/// The engine mounts three small files from the container's own directory (`…/containers/<64 digits>/hostname`), whatever its
+/// data root is; the fourth field of the line is that path (proc(5)).
+fn id_in(mountinfo: &str) -> Option<&str> {
+    mountinfo.lines().find_map(|line| {
+        let mut fields = line.split(' ').skip(3);
+        let (root, place) = (fields.next()?, fields.next()?);
+        if !matches!(place, "/etc/hostname" | "/etc/resolv.conf" | "/etc/hosts") {
+            return None;
+        }
+        let (_, rest) = root.rsplit_once("/containers/")?;
+        let id = rest.split('/').next()?;
+        (id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_its_id_among_its_mounts() {
+        let id = "0123456789abcdef".repeat(4);
+        let line = format!("742 735 254:0 /srv/data/containers/{id}/hosts /etc/hosts rw,relatime - ext4 /dev/vda rw");
+        assert_eq!(id_in(&format!("1 2 0:1 / / rw - overlay overlay rw\n{line}\n")), Some(id.as_str()));
+        for other in ["", "1 2 0:1 /containers/short/hosts /etc/hosts rw", "1 2 0:1 /etc/hosts /etc/hosts rw"] {
+            assert_eq!(id_in(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Who holds the run lock while others work: a session of ours that only looks. It is watched, so that a lost lock is noticed,
+//! and it is the one that reads what the others have done.
+
+use super::tool::snapshot;
+use crate::{
+    fault::{Code, Fault},
+    github::runner::Runner,
+    ledger::invalid_indexes_sql,
+    postgres::{
+        Guard, Lookout, Session, Startup, Ward, Whose,
+        fault::statement,
+        own_query::{Question, RunLock},
+        preflight, rows, run_lock,
+        wait::{self, answered},
+    },
+    run::event::{Event, Events},
+    settings::Settings,
+    site::container_spec,
+    transport::Reach,
+};
+use futures_util::future::{Either, select};
+use std::{
+    cell::{Cell, RefCell},
+    convert::Infallible,
+    pin::pin,
+    rc::Rc,
+    time::Duration,
+};
+use tokio::time::{Instant, sleep, timeout};
+
+/// The interval of signs of life on the session that holds the lock.
+const HOLD: Duration = Duration::from_secs(2);
+
+/// How long backends may take to end when they are told to.
+const ENDING: Duration = Duration::from_secs(3);
+
+/// The session, if a database is given.
+#[derive(Debug)]
+pub(super) struct Keeper<'a> {
+    settings: &'a Settings,
+    runner: &'a Runner,
+    events: Events,
+    session: Option<Session>,
+    locked: bool,
+    alone: bool,
+    /// Whether the session has not answered in time.
+    silent: Cell<bool>,
+    /// Who watches, once somebody does: it goes on from one try to the next.
+    guard: RefCell<Watcher>,
+    /// Which ledgers there are, as the database told it last.
+    pub(super) found: Vec<Vec<Option<String>>>,
+}
+
+/// Who watches.
+#[derive(Debug, Default)]
+enum Watcher {
+    #[default]
+    NotYet,
+    There(Rc<Guard>),
+    /// There is no connection for it, and that is told.
+    Nobody,
+}
+
+impl<'a> Keeper<'a> {
+    /// Nothing is asked yet.
+    pub(super) fn new(settings: &'a Settings, runner: &'a Runner, events: Events) -> Self {
+        let (silent, guard) = (Cell::new(false), RefCell::default());
+        Self { settings, runner, events, session: None, locked: false, alone: false, silent, guard, found: Vec::new() }
+    }
+
+    /// The session, and the lock if it is free.
+    ///
+    /// # Errors
+    /// Why the database can't be worked with.
+    pub(super) async fn connect(&mut self, reach: &Reach) -> Result<(), Fault> {
+        let target = self.settings.database()?;
+        let wait = self.settings.wait_timeout;
+        let session = wait::connect(reach, target, &self.startup(), wait, &self.events).await?;
+        let session = self.session.insert(session);
+        let question = snapshot::find_ledgers(self.settings);
+        let opening = preflight::open(session, target, crate::executor::opens(self.settings), question, wait).await?;
+        (self.locked, self.alone) = (opening.locked, opening.alone);
+        self.found = opening.extra;
+        self.events.tell(Event::Database(opening.facts));
+        Ok(())
+    }
+
+    /// The run lock.
+    ///
+    /// # Errors
+    /// Who holds it.
+    pub(super) async fn lock(&mut self) -> Result<(), Fault> {
+        let began = Instant::now();
+        let Some(session) = &self.session else { return Ok(()) };
+        if !self.locked || !self.alone {
+            let mut wait = crate::executor::lock_wait(self.settings, self.runner);
+            if !self.locked {
+                run_lock::acquire(session, run_lock::own(), &wait, &self.events).await?;
+            }
+            wait.limit = wait.limit.saturating_sub(began.elapsed());
+            run_lock::alone(session, &wait, &self.events).await?;
+            (self.locked, self.alone) = (true, true);
+            // Whoever was at work may have made the ledger meanwhile.
+            self.find_again().await?;
+        }
+        self.events.tell(Event::Locked { waited: began.elapsed() });
+        Ok(())
+    }
+
+    /// Asks again which ledgers there are.
+    ///
+    /// # Errors
+    /// Why the database can't be asked.
+    pub(super) async fn find_again(&mut self) -> Result<(), Fault> {
+        let Some(session) = &self.session else { return Ok(()) };
+        let question = snapshot::find_ledgers(self.settings).under(self.run_lock());
+        self.found = self.ask(session, &question).await?;
+        Ok(())
+    }
+
+    /// What our questions demand.
+    pub(super) fn run_lock(&self) -> RunLock {
+        if self.locked { RunLock::Held } else { RunLock::NotNeeded }
+    }
+
+    async fn ask(&self, session: &Session, question: &Question) -> Result<Vec<Vec<Option<String>>>, Fault> {
+        answered(self.settings.wait_timeout, rows(&session.client, question)).await
+    }
+
+    /// Whether the session is gone, and the lock with it.
+    pub(super) fn is_lost(&self) -> bool {
+        self.silent.get() || self.session.as_ref().is_some_and(|session| session.client.is_closed())
+    }
+
+    /// The session; none if no database is given.
+    pub(super) fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
+    }
+
+    /// Has somebody there who watches, before there is something to see: a tool's first waits are short.
+    pub(super) async fn look_out(&self, reach: &Reach) {
+        if self.session.is_some() {
+            drop(self.guard(reach).await);
+        }
+    }
+
+    /// Resolves when the lock is lost, and tells meanwhile who blocks whom. Without a database there is nothing to lose.
+    pub(super) async fn watch(&self, reach: &Reach, pids: impl Fn() -> Vec<i32>, lookout: &Lookout) -> Fault {
+        let Some(session) = &self.session else { return std::future::pending().await };
+        let guarded = async {
+            match self.guard(reach).await {
+                Some(guard) => guard.watch(|| self.ward(pids()), lookout, &self.events).await,
+                None => std::future::pending::<Infallible>().await,
+            }
+        };
+        match select(pin!(hold(session, self.run_lock(), self.settings.wait_timeout)), pin!(guarded)).await {
+            Either::Left((silent, _)) if silent.code == Code::DatabaseTimeout => {
+                self.silent.set(true);
+                silent.code(Code::DatabaseLost).detail("so nobody knows whether the run lock is still ours")
+            }
+            Either::Left((lost, _)) => lost.detail("the run lock went with that connection"),
+            Either::Right((never, _)) => match never {},
+        }
+    }
+
+    /// A run without a guard is still a run.
+    async fn guard(&self, reach: &Reach) -> Option<Rc<Guard>> {
+        match &*self.guard.borrow() {
+            Watcher::NotYet => {}
+            Watcher::Nobody => return None,
+            Watcher::There(guard) if guard.is_closed() => {}
+            Watcher::There(guard) => return Some(Rc::clone(guard)),
+        }
+        let name = run_lock::watch_name(self.runner);
+        // Where both sessions are not answered any more, the one with the lock decides, and says so first.
+        let wait = self.settings.wait_timeout + HOLD * 2;
+        match Guard::connect(reach, self.settings.database.as_ref()?, &name, wait, &self.events).await {
+            Ok(guard) => {
+                let guard = Rc::new(guard);
+                self.guard.replace(Watcher::There(Rc::clone(&guard)));
+                Some(guard)
+            }
+            Err(fault) => {
+                self.events.tell(Event::Warning(fault.detail("so nobody watches who blocks whom during this run")));
+                self.guard.replace(Watcher::Nobody);
+                None
+            }
+        }
+    }
+
+    fn ward(&self, pids: Vec<i32>) -> Ward {
+        Ward { application_name: container_spec::called(self.settings, self.runner), pids, whose: Whose::Tools }
+    }
+
+    /// The INVALID indexes that there are, as SQL names them; none if no database is given.
+    ///
+    /// # Errors
+    /// Why the database can't be asked.
+    pub(super) async fn invalid_indexes(&self) -> Result<Vec<String>, Fault> {
+        let Some(session) = &self.session else { return Ok(Vec::new()) };
+        let question = Question::reading(invalid_indexes_sql()).under(self.run_lock());
+        let answer = self.ask(session, &question).await?;
+        Ok(answer.into_iter().filter_map(|row| row.into_iter().nth(1).flatten()).collect())
+    }
+
+    /// Drops indexes that a tool's try has left INVALID, as patiently as it has to be: that waits for others, too.
+    ///
+    /// # Errors
+    /// Why one of them stays.
+    pub(super) async fn drop_indexes(&self, reach: &Reach, indexes: &[String], lookout: &Lookout) -> Result<(), Fault> {
+        let target = self.settings.database()?;
+        let startup =
+            Startup::new(run_lock::tool_name(self.runner), "-c client_connection_check_interval=1000", Some(target));
+        let session = wait::connect(reach, target, &startup, self.settings.wait_timeout, &self.events).await?;
+        let work = async {
+            session.client.batch_execute("SET lock_timeout TO 0").await?;
+            for index in indexes {
+                session.client.batch_execute(&format!("DROP INDEX CONCURRENTLY {index}")).await?;
+                self.events.note(format!("dropped the INVALID index {index} that this try left behind"));
+            }
+            Ok(())
+        };
+        lookout.trying(Duration::ZERO);
+        let watch = self.watch(reach, || vec![session.announced_pid], lookout);
+        let dropped = match select(pin!(work), pin!(watch)).await {
+            Either::Left((done, _)) => done.map_err(|error: tokio_postgres::Error| statement(&error)),
+            Either::Right((lost, _)) => Err(lost),
+        };
+        session.close().await;
+        dropped
+    }
+
+    /// The session and the lock anew, over a way that stands. Who holds the lock knows that nobody works any more whose lock
+    /// it was.
+    ///
+    /// # Errors
+    /// Why they can't be had.
+    pub(super) async fn again(&mut self, reach: &Reach) -> Result<(), Fault> {
+        let (Some(target), Some(old)) = (&self.settings.database, &mut self.session) else { return Ok(()) };
+        old.give_up().await;
+        self.guard.take();
+        let before = Some(old.announced_pid);
+        let limit = self.settings.wait_timeout;
+        let late = Fault::new(Code::DatabaseTimeout, "the database did not answer again in time");
+        let session = timeout(limit, async {
+            let session = wait::connect(reach, target, &self.startup(), limit, &self.events).await?;
+            let wait = run_lock::Wait {
+                limit,
+                input: "wait-timeout",
+                before,
+                ..crate::executor::lock_wait(self.settings, self.runner)
+            };
+            run_lock::acquire(&session, run_lock::own(), &wait, &self.events).await?;
+            Ok(session)
+        });
+        self.session = Some(session.await.unwrap_or(Err(late))?);
+        self.silent.set(false);
+        Ok(())
+    }
+
+    /// A tool's sessions have no client any more; told so, they end at once instead of with their statement. Without the run lock
+    /// what has only their name may be another job's.
+    ///
+    /// # Errors
+    /// Why they can't be told.
+    pub(super) async fn end_backends(&self, pids: Vec<i32>) -> Result<(), Fault> {
+        let Some(session) = &self.session else { return Ok(()) };
+        let Ward { application_name, pids, .. } = self.ward(pids);
+        let named = crate::postgres::literal(if self.locked { &application_name } else { "" });
+        let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
+        let question = format!(
+            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE pid = ANY ('{{{}}}'::int[]) \
+             OR (datname = pg_catalog.current_database() AND application_name = {named} AND application_name <> '')",
+            pids.join(","),
+        );
+        let until = Instant::now() + ENDING;
+        loop {
+            let left = self.ask(session, &Question::reading(&question)).await?;
+            if left.is_empty() || Instant::now() >= until {
+                return Ok(());
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// This session only looks: it can't be the one that changed something.
+    fn startup(&self) -> Startup {
+        let ours = "-c lock_timeout=5000 -c client_connection_check_interval=1000 -c standard_conforming_strings=on \
+            -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3";
+        let name = run_lock::application_name(self.runner);
+        let mut startup = Startup::new(name, ours, self.settings.database.as_ref());
+        // After the user's own, so that nothing can turn it off.
+        startup.options += " -c default_transaction_read_only=on";
+        startup
+    }
+
+    /// Closes the session; the lock goes with it.
+    pub(super) async fn close(self) {
+        if let Watcher::There(guard) = self.guard.take()
+            && let Some(guard) = Rc::into_inner(guard)
+        {
+            guard.close().await;
+        }
+        if let Some(session) = self.session {
+            session.close().await;
+        }
+    }
+}
+
+/// Resolves when the session is lost, or the lock alone, or when it does not answer within `wait`.
+async fn hold(session: &Session, lock: RunLock, wait: Duration) -> Fault {
+    let question = Question::reading("SELECT").under(lock);
+    loop {
+        sleep(HOLD).await;
+        if let Err(fault) = answered(wait, rows(&session.client, &question)).await {
+            return fault;
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Migrating over as many sessions as it takes: a file that changes what a new session would be like is the last one of its
+//! session, so that it makes no difference whether the next file is in this run or in another one.
+
+use super::{Sql, known, open};
+use crate::{
+    executor::monitored::{Watch, watched},
+    fault::{Code, Fault},
+    ledger::{Content, Layout},
+    migrate::{Apply, Fresh, Limits, Migration, Reached, Stopped},
+    postgres::{
+        Lookout, Session, THIS_DATABASE,
+        own_query::Question,
+        rows,
+        run_lock::{self, Lock, Wait},
+        state_sql,
+        wait::{self, answered},
+    },
+    run::{event::Event, lock_retries::Ladder},
+    settings::Settings,
+    sql::Work,
+    transport::Reach,
+};
+use futures_util::future::join;
+use std::cell::Cell;
+
+/// By which word the answer is found among others.
+const STATE: &str = "state";
+
+/// Asks what a new session is like.
+pub(crate) fn question(settings: &Settings) -> String {
+    format!("SELECT '{STATE}', {}, {THIS_DATABASE}", state_sql(&no_files(settings), THIS_DATABASE))
+}
+
+/// Reads the answer to it.
+pub(crate) fn answer(settings: &Settings, rows: &[Vec<Option<String>>]) -> Option<Fresh> {
+    let is_it = |row: &&Vec<Option<String>>| row.first().is_some_and(|first| first.as_deref() == Some(STATE));
+    let row = rows.iter().rfind(is_it)?;
+    let (state, database) = (row.get(1)?.clone()?, row.get(2)?.as_deref()?.parse::<u32>().ok()?);
+    let database = format!("'{database}'::pg_catalog.oid");
+    Some(Fresh { state_sql: state_sql(&no_files(settings), &database), state })
+}
+
+/// Lists the locks that a session of ours may have.
+fn no_files(settings: &Settings) -> Vec<Lock> {
+    let sqlx = settings.database.as_ref().map(|target| run_lock::sqlx(&target.name));
+    [run_lock::own()].into_iter().chain(sqlx).collect()
+}
+
+impl Sql<'_> {
+    /// Applies the plan. When the connection is lost on the way it is made anew to find out what was committed.
+    ///
+    /// # Errors
+    /// Why it stopped; what was applied before is told by events.
+    pub async fn migrate(&mut self, reach: &mut Reach) -> Result<(), Fault> {
+        let mut from = 0;
+        loop {
+            let (reached, proof) = self.migrate_from(reach, from).await?;
+            match reached {
+                Ok(Reached::End) => {
+                    self.proof = proof;
+                    return Ok(());
+                }
+                Ok(Reached::Worn(at)) => {
+                    self.renew(reach, at).await?;
+                    from = at;
+                }
+                Err(stopped) if stopped.fault.code.ends_session() => return self.settle(reach, stopped).await,
+                Err(stopped) => {
+                    if let Some(migration) = self.pending.get(stopped.at) {
+                        self.events.tell(Event::Failed { version: migration.id.version });
+                    }
+                    return Err(self.with_leftovers(stopped.fault).await);
+                }
+            }
+        }
+    }
+
+    /// Applies what it can in the session that there is. The question for the proof goes out behind the files; answered too
+    /// early it proves nothing, and is asked again.
+    async fn migrate_from(
+        &self,
+        reach: &Reach,
+        from: usize,
+    ) -> Result<(Result<Reached, Stopped>, Option<Content>), Fault> {
+        let (session, ledger) = (open(self.session.as_ref())?, known(self.ledger.as_ref())?);
+        let unasked = || Fault::new(Code::DatabaseNotPostgres, "the server did not say what its sessions begin with");
+        let fresh = self.new_session.as_ref().ok_or_else(unasked)?;
+        let (run, safety, lookout) = (self.runner.run_url(), &self.settings.safety, Lookout::default());
+        let options = self.settings.database.as_ref().and_then(|target| target.options.as_deref());
+        let has_own_limit = options.is_some_and(|options| options.contains("lock_timeout"));
+        let apply = Apply {
+            client: &session.client,
+            ledger,
+            fresh,
+            events: &self.events,
+            ladder: Ladder { top: safety.lock_timeout, retries: safety.retries },
+            limits: if has_own_limit { Limits::OfTheSession } else { Limits::OfEachTry },
+            attempt: Cell::new(0),
+            lookout: &lookout,
+            wait: self.settings.wait_timeout,
+            run: run.as_deref(),
+            tally: &self.tally,
+        };
+        let pending: Vec<&Migration> = self.pending.iter().collect();
+        // It must not get into the middle of a file that is sent in several parts.
+        let goes_out_behind = pending.iter().skip(from).all(|migration| migration.work == Work::Whole);
+        let asked = async { if goes_out_behind { self.read(&ledger.made()).await.ok() } else { None } };
+        let watch =
+            Watch { settings: self.settings, runner: self.runner, events: &self.events, pid: session.announced_pid };
+        Ok(watched(watch, reach, &lookout, join(apply.all(&pending, from), asked)).await)
+    }
+
+    /// Begins a new session for the files from this one on, with the locks of the old one.
+    async fn renew(&mut self, reach: &Reach, at: usize) -> Result<(), Fault> {
+        if let Some(migration) = self.pending.get(at) {
+            self.events.note(format!(
+                "{} begins a new session, as in a run of its own: what the files before it have left can't be taken back in the \
+                 old one",
+                migration.id.file
+            ));
+        }
+        let wait = self.settings.wait_timeout;
+        let connected = Session::connect(reach, self.settings.database()?, &self.startup, &self.events);
+        let handed_over = match answered(wait, connected).await {
+            Ok(session) => self.hand_over_to(session).await?,
+            // Perhaps there is no room for two at once.
+            Err(_) => false,
+        };
+        if !handed_over {
+            self.begin_again(reach).await?;
+        }
+        let session = open(self.session.as_ref())?;
+        let question = Question::reading(question(self.settings));
+        let told = answered(wait, rows(&session.client, &question)).await?;
+        self.new_session = answer(self.settings, &told);
+        Ok(())
+    }
+
+    fn locks(&self) -> Result<Vec<Lock>, Fault> {
+        let sqlx = match known(self.ledger.as_ref())?.layout {
+            Layout::Sqlx => Some(run_lock::sqlx(&self.settings.database()?.name)),
+            Layout::Plain => None,
+        };
+        Ok([run_lock::own()].into_iter().chain(sqlx).collect())
+    }
+
+    /// Returns whether the new session got all of our locks; then it is the one that we go on with.
+    async fn hand_over_to(&mut self, session: Session) -> Result<bool, Fault> {
+        let old = open(self.session.as_ref())?;
+        for lock in self.locks()? {
+            if !run_lock::hand_over(old, &session, lock).await? {
+                session.close().await;
+                return Ok(false);
+            }
+        }
+        if let Some(old) = self.session.replace(session) {
+            old.close().await;
+        }
+        Ok(true)
+    }
+
+    /// Begins the new session when the old one has ended. Whoever got the locks in between may have done a part of our work.
+    async fn begin_again(&mut self, reach: &Reach) -> Result<(), Fault> {
+        let before = self.session.as_ref().map(|old| old.announced_pid);
+        if let Some(old) = self.session.take() {
+            old.close().await;
+        }
+        let (target, wait) = (self.settings.database()?, self.settings.wait_timeout);
+        let session = wait::connect(reach, target, &self.startup, wait, &self.events).await?;
+        let wait = Wait { before, ..crate::executor::lock_wait(self.settings, self.runner) };
+        for lock in self.locks()? {
+            run_lock::acquire(&session, lock, &wait, &self.events).await?;
+        }
+        self.session = Some(session);
+        let content = self.read(&known(self.ledger.as_ref())?.made()).await?;
+        let mut left = self.pending.iter().skip(self.tally.applied.get());
+        match left.find(|migration| content.recorded.iter().any(|row| row.version == migration.id.version)) {
+            None => Ok(()),
+            Some(migration) => Err(Fault::new(
+                Code::LockLost,
+                format!("another run has applied `{}` while this one began a new session", migration.id.file),
+            )
+            .fix("run again: what was applied is in the ledger")),
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! `executor: sql`: plain SQL files, from inside the action, over the tunnel. One session holds the run lock and does the
+//! work, so that losing one is losing both.
+
+mod fresh_session;
+mod recovery;
+
+use crate::{
+    fault::{Code, Fault, Stage},
+    github::runner::Runner,
+    ledger::{
+        Choice, Content, Layout, Ledger, Recorded, Survey, Wanted, invalid_indexes_sql, known_tools::ToolLedger,
+        refuse_foreign, survey,
+    },
+    migrate::{self, Files, Fresh, Migration, Tally},
+    plan::{self, Rules},
+    postgres::{
+        Session, Startup,
+        own_query::{Question, RunLock},
+        preflight, rows, run_lock,
+        wait::{self, answered},
+    },
+    run::{
+        blocking::aside,
+        event::{Change, Coverage, Event, Events, MigrationId, PlanFacts, Proof},
+    },
+    settings::{Command, Settings, When},
+    transport::Reach,
+};
+
+/// The executor and what it knows so far.
+#[derive(Debug)]
+pub struct Sql<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) runner: &'a Runner,
+    pub(super) events: Events,
+    pub(super) files: Option<Files>,
+    layout: Option<Layout>,
+    /// The file that says that an application applies these files by itself.
+    sqlx_project: Option<String>,
+    pub(super) startup: Startup,
+    pub(super) session: Option<Session>,
+    opening: Survey,
+    /// Other ledgers in the database.
+    others: Vec<ToolLedger>,
+    /// What the opening told of a database that has no ledger yet.
+    fresh: Content,
+    /// The ledger, asked for behind the last file.
+    pub(super) proof: Option<Content>,
+    /// What the session was like when it was new.
+    pub(super) new_session: Option<Fresh>,
+    pub(super) locked: bool,
+    alone: bool,
+    pub(super) ledger: Option<Ledger>,
+    pub(super) before: Content,
+    /// Every file, as far as its name goes.
+    pub(super) all: Vec<MigrationId>,
+    pub(super) pending: Vec<Migration>,
+    pub(super) tally: Tally,
+}
+
+impl<'a> Sql<'a> {
+    /// Reads the files; no network yet.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub async fn new(settings: &'a Settings, runner: &'a Runner, events: Events) -> Result<Self, Vec<Fault>> {
+        let directory = settings.sql.clone();
+        let files = aside(move || migrate::read(&directory)).await?;
+        files.doubts().iter().for_each(|doubt| events.tell(Event::Warning(doubt.clone())));
+        Ok(Self {
+            layout: files.layout(),
+            sqlx_project: files.sqlx_project().map(str::to_owned),
+            files: Some(files),
+            startup: startup(settings, runner),
+            settings,
+            runner,
+            events,
+            session: None,
+            opening: Survey::default(),
+            others: Vec::new(),
+            fresh: Content::default(),
+            proof: None,
+            new_session: None,
+            locked: false,
+            alone: false,
+            ledger: None,
+            before: Content::default(),
+            all: Vec::new(),
+            pending: Vec::new(),
+            tally: Tally::default(),
+        })
+    }
+
+    /// A session, and in one round trip who answers, which ledger there is, and the lock if it is free.
+    ///
+    /// # Errors
+    /// Why the database can't be worked with.
+    pub async fn connect(&mut self, reach: &Reach) -> Result<(), Fault> {
+        let target = self.settings.database()?;
+        let wait = self.settings.wait_timeout;
+        let session = wait::connect(reach, target, &self.startup, wait, &self.events).await?;
+        let session = self.session.insert(session);
+        let question = opening(self.settings).and(&fresh_session::question(self.settings));
+        let opening = preflight::open(session, target, crate::executor::opens(self.settings), question, wait).await?;
+        self.new_session = fresh_session::answer(self.settings, &opening.extra);
+        (self.locked, self.alone) = (opening.locked, opening.alone);
+        (self.opening, self.fresh) = (Survey::read(&opening.extra), Content::parse(&opening.extra));
+        self.events.tell(Event::Database(opening.facts));
+        Ok(())
+    }
+
+    /// The run lock, and sqlx's own when its ledger is kept.
+    ///
+    /// # Errors
+    /// Who holds it.
+    pub async fn lock(&mut self) -> Result<(), Fault> {
+        let began = tokio::time::Instant::now();
+        let mut wait = crate::executor::lock_wait(self.settings, self.runner);
+        let session = open(self.session.as_ref())?;
+        if !self.locked || !self.alone {
+            if !self.locked {
+                run_lock::acquire(session, run_lock::own(), &wait, &self.events).await?;
+            }
+            wait.limit = wait.limit.saturating_sub(began.elapsed());
+            run_lock::alone(session, &wait, &self.events).await?;
+            (self.locked, self.alone) = (true, true);
+            // Whoever was at work may have made the ledger meanwhile.
+            self.survey().await?;
+        }
+        let ledger = self.choose_ledger()?;
+        let session = open(self.session.as_ref())?;
+        if ledger.layout == Layout::Sqlx {
+            let theirs = run_lock::sqlx(&self.settings.database()?.name);
+            wait.limit = wait.limit.saturating_sub(began.elapsed());
+            run_lock::acquire(session, theirs, &wait, &self.events).await?;
+        }
+        self.ledger = Some(ledger);
+        self.events.tell(Event::Locked { waited: began.elapsed() });
+        Ok(())
+    }
+
+    /// Asks again which ledgers there are.
+    ///
+    /// # Errors
+    /// Why the database can't be asked.
+    pub async fn find_again(&mut self) -> Result<(), Fault> {
+        self.survey().await?;
+        self.ledger = Some(self.choose_ledger()?);
+        Ok(())
+    }
+
+    async fn survey(&mut self) -> Result<(), Fault> {
+        let session = open(self.session.as_ref())?;
+        let question = opening(self.settings).under(self.run_lock());
+        let answer = answered(self.settings.wait_timeout, rows(&session.client, &question)).await?;
+        (self.opening, self.fresh) = (Survey::read(&answer), Content::parse(&answer));
+        Ok(())
+    }
+
+    /// What our questions demand.
+    fn run_lock(&self) -> RunLock {
+        if self.locked { RunLock::Held } else { RunLock::NotNeeded }
+    }
+
+    /// Ledger against files.
+    ///
+    /// # Errors
+    /// Everything that speaks against the plan.
+    pub async fn plan(&mut self) -> Result<(), Vec<Fault>> {
+        let ledger = match self.ledger.take() {
+            Some(ledger) => ledger,
+            None => self.choose_ledger().map_err(|fault| vec![fault])?,
+        };
+        let files = self.files.take().ok_or_else(|| vec![Fault::new(Code::Bug, "there are no files any more")])?;
+        let migrations = files.into_migrations(ledger.layout);
+        self.before = match ledger.exists || ledger.progress_exists || !self.others.is_empty() {
+            true => answered(self.settings.wait_timeout, self.read(&ledger)).await.map_err(|fault| vec![fault])?,
+            false => std::mem::take(&mut self.fresh),
+        };
+        if let (true, Some((tool, table))) = (self.before.recorded.is_empty(), self.before.others.first()) {
+            return Err(vec![refuse_foreign(&ledger, tool, table)]);
+        }
+        let sql = &self.settings.sql;
+        let rules = Rules { target: sql.target, out_of_order: sql.out_of_order };
+        let plan = plan::plan(&migrations, &self.before.recorded, &rules)?;
+        let pending: Vec<MigrationId> = plan.pending.iter().map(|migration| migration.id.clone()).collect();
+        let digest = plan.digest;
+        self.events.tell(Event::Planned(PlanFacts {
+            change: Change::Apply,
+            coverage: Coverage::Whole,
+            layout: ledger.layout.name().to_owned(),
+            ledger: ledger.table.to_string(),
+            recorded: self.before.recorded.len(),
+            pending: pending.clone(),
+            digest: digest.clone(),
+        }));
+        self.all = migrations.iter().map(|migration| migration.id.clone()).collect();
+        if self.settings.command == Command::Status {
+            self.events.tell(Event::Standing { recorded: self.standing() });
+        }
+        self.pending = migrations.into_iter().filter(|migration| pending.contains(&migration.id)).collect();
+        let half_done = migrate::half_done(&self.pending, &self.before, &ledger);
+        if !half_done.is_empty() {
+            return Err(half_done);
+        }
+        self.ledger = Some(ledger);
+        if !(self.settings.command.writes() && self.has_work()) {
+            self.tell_leftovers(&self.before);
+        }
+        match self.settings.command {
+            // Nothing to do can't be the wrong thing: an approved job that is run again ends well.
+            Command::Migrate if self.has_work() => {
+                plan::approved(&digest, self.settings.safety.expect_plan.as_deref()).map_err(|fault| vec![fault])
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the ledger has; a row whose file is gone has its name alone.
+    fn standing(&self) -> Vec<MigrationId> {
+        let id = |row: &Recorded| {
+            let known = self.all.iter().find(|id| id.version == row.version).cloned();
+            known.unwrap_or_else(|| MigrationId {
+                version: row.version,
+                name: row.name.clone(),
+                file: String::new(),
+                schema: String::new(),
+            })
+        };
+        self.before.recorded.iter().filter(|row| row.success).map(id).collect()
+    }
+
+    /// Whether there is anything to apply.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Whose turn it is among the steps of a run that goes well.
+    #[must_use]
+    pub fn turns(&self) -> &'static [When] {
+        if self.has_work() { &[When::Always, When::Pending] } else { &[When::Always] }
+    }
+
+    /// The proof: of `migrate`, that the ledger, read again, has everything that was applied; of `verify`, that nothing is
+    /// pending. In both, that no index is broken.
+    ///
+    /// # Errors
+    /// What is not as it should be.
+    pub async fn verify(&mut self, reach: &mut Reach) -> Result<(), Vec<Fault>> {
+        let faults = match self.settings.command {
+            Command::Verify => plan::unfinished(&self.pending, &self.before),
+            // Nothing was changed since the plan read the ledger under the lock: that is the proof.
+            _ if self.pending.is_empty() => Vec::new(),
+            _ => {
+                let proves = |after: &Content| plan::unproven(&self.pending, &self.before, after).is_empty();
+                let after = match self.proof.take().filter(proves) {
+                    Some(after) => after,
+                    None => self.read_after(reach).await.map_err(|fault| vec![fault])?,
+                };
+                self.tell_leftovers(&after);
+                plan::unproven(&self.pending, &self.before, &after)
+            }
+        };
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        self.events.tell(Event::Verified(Proof::Ledger));
+        Ok(())
+    }
+
+    /// Closes the session; the lock goes with it.
+    pub async fn close(self) {
+        if let Some(session) = self.session {
+            session.close().await;
+        }
+    }
+
+    fn choose_ledger(&mut self) -> Result<Ledger, Fault> {
+        let sql = &self.settings.sql;
+        let (choice, table, files) = (sql.layout, sql.ledger_table.as_deref(), self.layout);
+        let wanted = Wanted { choice, table, files, sqlx_project: self.sqlx_project.as_deref() };
+        let Choice { ledger, others, left_alone } = self.opening.choose(&wanted)?;
+        crate::executor::tell_left_alone(&left_alone, &self.events);
+        self.others = others;
+        Ok(ledger)
+    }
+
+    pub(super) async fn read(&self, ledger: &Ledger) -> Result<Content, Fault> {
+        let session = open(self.session.as_ref())?;
+        let question = ledger.read(&self.others).under(self.run_lock());
+        let answer = rows(&session.client, &question).await?;
+        Ok(Content::parse(&answer))
+    }
+
+    /// What earlier runs, or others, left behind and this run does not mend. To `verify` it is a fault, told there.
+    fn tell_leftovers(&self, content: &Content) {
+        if self.settings.command == Command::Verify {
+            return;
+        }
+        for index in content.invalid_indexes.iter().filter(|index| self.before.invalid_indexes.contains(index)) {
+            let fault = Fault::new(Code::VerifyIndex, format!("the index {index} is INVALID since before this run"));
+            self.events.tell(Event::Warning(fault.at(Stage::Plan)));
+        }
+    }
+}
+
+pub(super) fn open(session: Option<&Session>) -> Result<&Session, Fault> {
+    session.ok_or_else(|| Fault::new(Code::Bug, "there is no session yet"))
+}
+
+pub(super) fn known(ledger: Option<&Ledger>) -> Result<&Ledger, Fault> {
+    ledger.ok_or_else(|| Fault::new(Code::Bug, "there is no ledger yet"))
+}
+
+/// Which ledgers there are, and what is broken: all that a plan needs where there is no ledger.
+fn opening(settings: &Settings) -> Question {
+    survey(settings.sql.ledger_table.as_deref()).and(&invalid_indexes_sql())
+}
+
+/// Settings at start-up cost no round trip. The order matters: the user's own come after ours, and read-only after everything,
+/// so that nothing can turn a plan into a writer.
+fn startup(settings: &Settings, runner: &Runner) -> Startup {
+    let safety = &settings.safety;
+    // Ten minutes idle in a transaction: longer than it takes to send any file, and an end to a run that stands still.
+    let ours = format!(
+        "-c lock_timeout={} -c statement_timeout={} -c idle_in_transaction_session_timeout=600000 \
+         -c client_connection_check_interval=1000 -c standard_conforming_strings=on \
+         -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3",
+        safety.lock_timeout.as_millis(),
+        safety.statement_timeout.as_millis(),
+    );
+    let mut startup = Startup::new(run_lock::application_name(runner), &ours, settings.database.as_ref());
+    if !settings.command.writes() {
+        startup.options += " -c default_transaction_read_only=on";
+    }
+    startup
+}

@@ -1,0 +1,126 @@
+//! Pieces of work in their order: a question whether it can begin, what comes before the migration, instead of it, after it,
+//! and when it has failed. What is optional and fails is told, and the run goes on.
+
+mod command;
+mod sql_file;
+
+use super::lock_holder::Keeper;
+use crate::{
+    fault::{Code, Fault, Stage},
+    run::event::{Event, Events, Phase, StepFate, StepId},
+    settings::{Health, Need, Settings, Step, When, Work},
+    site::{
+        Sites, Task,
+        container_spec::{Access, Terms},
+    },
+};
+use command::{Errand, pursue};
+use tokio::time::{sleep, timeout};
+
+/// Tells of every step that there is, before the first one.
+pub(super) fn announce(settings: &Settings, migrate: &[Step], events: &Events) {
+    let steps = &settings.steps;
+    let phases = [(Phase::Before, &steps.before[..]), (Phase::Migrate, migrate), (Phase::After, &steps.after)];
+    let ids = phases.into_iter().flat_map(|(phase, steps)| (0..).zip(steps).map(move |(at, step)| id(phase, at, step)));
+    events.tell(Event::Steps(ids.collect()));
+}
+
+fn id(phase: Phase, at: usize, step: &Step) -> StepId {
+    StepId { phase, at, name: step.name.clone() }
+}
+
+/// Runs those whose turn it is, by their `when`.
+///
+/// # Errors
+/// The fault of the first that failed and is not optional.
+pub(super) async fn run(
+    sites: &mut Sites<'_>,
+    keeper: &mut Keeper<'_>,
+    (phase, steps): (Phase, &[Step]),
+    turns: &[When],
+) -> Result<(), Fault> {
+    for (at, step) in steps.iter().enumerate().filter(|(_, step)| turns.contains(&step.when)) {
+        let told = |fate| Event::Step { id: id(phase, at, step), fate };
+        sites.events.tell(told(StepFate::Running));
+        let done = match &step.work {
+            Work::Command { line, site } => {
+                let errand = Errand { site, line, retries: step.retries, timeout: step.timeout };
+                pursue(sites, keeper, errand).await
+            }
+            Work::Sql { shown, path } => sql_file::run(sites, shown, path, step.timeout).await,
+        };
+        let Err(fault) = done else {
+            sites.events.tell(told(StepFate::Done));
+            continue;
+        };
+        sites.events.tell(told(StepFate::Failed));
+        let fault = around(phase, fault);
+        let fault = if step.is_named() { fault.detail(format!("in the step `{}`", step.name)) } else { fault };
+        match step.need {
+            Need::Required => return Err(fault),
+            // Nobody knows whether it goes on.
+            Need::Optional if sites.is_given_up() => return Err(fault),
+            Need::Optional => sites.events.tell(Event::Warning(fault.detail("the step is optional: the run goes on"))),
+        }
+    }
+    Ok(())
+}
+
+/// A fault of what stands around the migration: it was met there, and what the tool has recorded is no matter of it.
+fn around(phase: Phase, fault: Fault) -> Fault {
+    let stage = match phase {
+        Phase::Before => Stage::Before,
+        Phase::After => Stage::After,
+        Phase::Migrate => return fault,
+    };
+    let fix = match fault.code {
+        Code::ToolFailed => "see the command's own words above",
+        Code::ToolKilled => "find out who stopped it",
+        Code::OutOfMemory => "raise `memory`, or use a runner with more of it",
+        Code::StatementFailed => {
+            "correct the file of SQL and run again: what it did was rolled back, unless it commits by itself"
+        }
+        _ => return fault.at(stage),
+    };
+    // A fix for this very situation stays.
+    let fault = if fault.fix == fault.code.fix() { fault.fix(fix) } else { fault };
+    fault.at(stage)
+}
+
+/// Asks until it is well.
+///
+/// # Errors
+/// `unhealthy`, with the last answer.
+pub(super) async fn health(sites: &Sites<'_>, health: &Health) -> Result<(), Fault> {
+    let Health { line, site, interval, timeout: limit, retries } = health;
+    let terms = Terms::of(sites.settings, Access::of(sites.settings.command));
+    let task = Task { site, line, terms };
+    let mut asked = 0;
+    loop {
+        let fault = match timeout(*limit, sites.called(task)).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(fault)) => fault,
+            Err(_) => {
+                sites.end().await?;
+                let cause = format!("`{}` had no answer in {} s", line.shown(), limit.as_secs());
+                sites.cut_short(Fault::new(Code::Unhealthy, cause))
+            }
+        };
+        // What is not there does not become well.
+        if fault.code == Code::ToolMissing {
+            let cause = format!("`{}` (`health`) can't be asked: {}", line.shown(), fault.cause);
+            let fix = "correct `run` of `health`: what it calls has to be where it is asked, and executable";
+            return Err(Fault { cause, ..fault }.fix(fix));
+        }
+        if asked == *retries {
+            let cause = format!("`{}` is not well after {} questions: {}", line.shown(), asked + 1, fault.cause);
+            return Err(fault
+                .detail
+                .into_iter()
+                .fold(Fault::new(Code::Unhealthy, cause).fix(fault.fix), Fault::detail));
+        }
+        asked += 1;
+        sites.events.tell(Event::Waiting { what: format!("`{}` to be well", line.shown()), why: fault.cause });
+        sleep(*interval).await;
+    }
+}

@@ -1,0 +1,93 @@
+//! A step that is a file of SQL: over a session of our own, which nothing else uses.
+
+use crate::{
+    executor::monitored::{Watch, watched},
+    fault::{Code, Fault, Place},
+    migrate::run_script,
+    postgres::{
+        Lookout, Session, Startup, UNLIMITED,
+        fault::statement,
+        own_query::Question,
+        rows, run_lock,
+        wait::{self, answered},
+        waits_for_others,
+    },
+    run::blocking::aside,
+    site::Sites,
+    sql::Source,
+    transport::Reach,
+};
+use std::{path::Path, time::Duration};
+use tokio::time::timeout;
+
+/// Runs the file as psql would run it as one command: in one transaction, unless it says otherwise itself.
+///
+/// # Errors
+/// What the server says of it, with its place; `step-timeout`.
+pub(crate) async fn run(sites: &Sites<'_>, shown: &str, path: &Path, limit: Option<Duration>) -> Result<(), Fault> {
+    let file = path.to_owned();
+    let text = aside(move || std::fs::read_to_string(file)).await.map_err(|error| {
+        Fault::new(Code::FileUnreadable, format!("the file `{shown}` can't be read"))
+            .because(&error)
+            .in_file(Place::whole(shown))
+    })?;
+    let text = text.trim_start_matches('\u{feff}');
+    let safety = &sites.settings.safety;
+    let ours = format!(
+        "-c lock_timeout={} -c statement_timeout={} -c client_connection_check_interval=1000 \
+         -c standard_conforming_strings=on",
+        if waits_for_others(text).is_some() { 0 } else { safety.lock_timeout.as_millis() },
+        safety.statement_timeout.as_millis()
+    );
+    let target = sites.settings.database()?;
+    let startup = Startup::new(run_lock::tool_name(sites.runner), &ours, Some(target));
+    let wait = sites.settings.wait_timeout;
+    let events = sites.events.clone().about(shown);
+    let session = wait::connect(sites.reach()?, target, &startup, wait, &events).await?;
+    let watch = Watch { settings: sites.settings, runner: sites.runner, events: &events, pid: session.announced_pid };
+    let (reach, lookout) = (sites.reach()?, Lookout::default());
+    let work = within(reach, limit, (shown, text), (&session, wait));
+    let done = match watched(watch, reach, &lookout, work).await {
+        Ok(()) => answered(wait, ended(&session, shown)).await,
+        failed => failed.map_err(|fault| match lookout.said().filter(|_| fault.code == Code::LockTimeout) {
+            Some(said) => fault.detail(said),
+            None => fault,
+        }),
+    };
+    session.close().await;
+    done
+}
+
+async fn within(
+    reach: &Reach,
+    limit: Option<Duration>,
+    (shown, text): (&str, &str),
+    (session, wait): (&Session, Duration),
+) -> Result<(), Fault> {
+    let work = async {
+        let unlimited = format!("DO $bastion_migrate$ BEGIN {UNLIMITED}END $bastion_migrate$");
+        session.client.batch_execute(&unlimited).await.map_err(|error| statement(&error))?;
+        run_script(&session.client, Source { file: shown, text }).await
+    };
+    let Some(limit) = limit else { return work.await };
+    if let Ok(done) = timeout(limit, work).await {
+        return done;
+    }
+    answered(wait, session.canceller().cancel(reach)).await?;
+    let cause = format!("`{shown}` was not done after {} s", limit.as_secs());
+    Err(Fault::new(Code::StepTimeout, cause))
+}
+
+/// A transaction that the file has begun and not ended would be rolled back with the session, and nobody would know.
+async fn ended(session: &Session, shown: &str) -> Result<(), Fault> {
+    // In a transaction the time of its beginning is not that of this statement.
+    let question = Question::writing("SELECT now() <> statement_timestamp()");
+    let answer = rows(&session.client, &question).await?;
+    match answer.first().and_then(|row| row.first()).and_then(Option::as_deref) {
+        Some("t") => {
+            let cause = format!("`{shown}` begins a transaction and does not end it: nothing of that took place");
+            Err(Fault::new(Code::OwnTransaction, cause).fix("add COMMIT at its end").in_file(Place::whole(shown)))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,222 @@
+//! What speaks against a tool: a list that can't be true, work that it did although it was only asked, and work that it did not
+//! do, or did beyond the plan, although it ended well.
+
+use super::{listing::Known, snapshot::Witness};
+use crate::{
+    fault::{Code, Fault},
+    ledger::known_tools::Row,
+    run::event::MigrationId,
+    tool::{Listed, Recipe},
+};
+
+/// How many things of one kind are named.
+const NAMED: usize = 5;
+
+/// A list that has nothing of what it should have is none, whatever the exit code: what stands between us and the tool may have
+/// swallowed it.
+///
+/// # Errors
+/// `tool-list`, `tool-elsewhere`.
+pub(crate) fn whole(recipe: &Recipe, known: &Known, here: &Witness) -> Result<(), Fault> {
+    let recorded = here.rows.len();
+    match known {
+        Known::Listed(listed) if listed.is_empty() && recipe.lists_all() => {
+            let cause = format!("`tool: {}` was asked for its migrations, and has named none", recipe.name);
+            Err(Fault::new(Code::ToolList, cause))
+        }
+        Known::Listed(listed)
+            if recipe.lists_all() && recorded > 0 && !listed.iter().any(|one| here.has_name(&one.name)) =>
+        {
+            let first = here.rows.first().map_or("", |row| &row.name);
+            let cause = match recorded {
+                1 => format!("the tool's list does not have `{first}`, the only one that its ledger has"),
+                several => {
+                    format!("the tool's list has none of the {several} migrations that its ledger has, `{first}` first")
+                }
+            };
+            Err(Fault::new(Code::ToolList, cause).detail(
+                "or this is an older image, or another branch, than the one that migrated last: then take that one",
+            ))
+        }
+        Known::NoLedger if recorded > 0 => {
+            let cause = format!(
+                "the tool finds no ledger, and the database that `database-url` names has one with {recorded} \
+                 migrations: it looks into another one"
+            );
+            Err(Fault::new(Code::ToolElsewhere, cause))
+        }
+        Known::Listed(_) | Known::NoLedger | Known::Nothing => Ok(()),
+    }
+}
+
+/// A tool that takes migrations for applied of which our ledger knows none looks into another database.
+///
+/// # Errors
+/// `tool-elsewhere`.
+pub(crate) fn same_database(recipe: &Recipe, listed: &[Listed], here: &Witness) -> Result<(), Fault> {
+    let applied: Vec<&Listed> = listed.iter().filter(|one| one.applied).collect();
+    if applied.is_empty() || recipe.ledger.is_none() || applied.iter().any(|one| here.has_name(&one.name)) {
+        return Ok(());
+    }
+    let cause = format!(
+        "the tool takes {} migrations for applied, and the database that `database-url` names has none of them: it looks into another one",
+        applied.len()
+    );
+    Err(Fault::new(Code::ToolElsewhere, cause))
+}
+
+/// What a tool left undone although it ended well.
+pub(crate) fn undone(command: &str, missing: &[MigrationId]) -> Option<Fault> {
+    let first = missing.first()?.title();
+    let cause = match missing.len() {
+        1 => format!("`{command}` ended well, and `{first}` is not in the ledger"),
+        several => format!("`{command}` ended well, and {several} migrations are not in the ledger, `{first}` first"),
+    };
+    Some(Fault::new(Code::VerifyPending, cause).fix(
+        "see above what the tool did instead: does its command migrate at all, and the database in `database-url`?",
+    ))
+}
+
+/// What a tool left in place although it ended well.
+pub(crate) fn still_there(command: &str, left: &[MigrationId]) -> Option<Fault> {
+    let first = left.first()?.title();
+    let cause = match left.len() {
+        1 => format!("`{command}` ended well, and `{first}` is still in the ledger"),
+        several => format!("`{command}` ended well, and {several} migrations are still in the ledger, `{first}` first"),
+    };
+    Some(Fault::new(Code::VerifyPending, cause).fix("see above what the tool did instead"))
+}
+
+/// The database was changed while nobody had asked for that; nothing if it is as it was. `who` is what was done meanwhile.
+pub(crate) fn unasked(who: &str, before: &Witness, now: &Witness) -> Option<Fault> {
+    let recorded: Vec<&Row> = now.rows_since(before).collect();
+    let lost: Vec<&Row> = before.rows_since(now).collect();
+    let (new, gone) = (now.schema_since(before), before.schema_since(now));
+    let rows = |rows: &[&Row]| named(rows.iter().map(|row| format!("`{}`", row.name)));
+    let happened = [
+        (recorded.len(), "recorded since", "migration", rows(&recorded)),
+        (lost.len(), "gone from the ledger", "migration", rows(&lost)),
+        (new.len(), "new in the schema", "thing", named(new.iter().cloned())),
+        (gone.len(), "gone from the schema", "thing", named(gone.iter().cloned())),
+    ];
+    let mut told = happened.iter().filter(|(count, ..)| *count > 0).map(|(count, what, thing, names)| match count {
+        1 => format!("1 {thing} is {what}: {names}"),
+        count => format!("{count} {thing}s are {what}: {names}"),
+    });
+    let first = told.next()?;
+    Some(told.fold(Fault::new(Code::ToolUnasked, format!("{who}, and meanwhile {first}")), Fault::detail))
+}
+
+/// The first few.
+fn named(names: impl ExactSizeIterator<Item = String>) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let first = names.take(NAMED).collect::<Vec<_>>().join(", ");
+    if more == 0 { first } else { format!("{first} and {more} more") }
+}
+
+/// The tool keeps a ledger, and there is none.
+pub(crate) fn no_ledger(recipe: &Recipe) -> Fault {
+    let cause = format!("`tool: {}` keeps a ledger, and the database has none: nothing is proven", recipe.name);
+    Fault::new(Code::LedgerAbsent, cause)
+}
+
+/// The ledger lacks what it had before.
+pub(crate) fn forgotten<'w>(lost: impl Iterator<Item = &'w Row>) -> Option<Fault> {
+    let lost: Vec<String> = lost.map(|row| format!("`{}`", row.name)).collect();
+    (!lost.is_empty()).then(|| {
+        let cause = match lost.len() {
+            1 => format!("{} was in the ledger before, and is not any more", lost.concat()),
+            several => format!(
+                "{several} migrations were in the ledger before, and are not any more: {}",
+                named(lost.into_iter())
+            ),
+        };
+        Fault::new(Code::VerifyLedger, cause)
+            .fix("compare the ledger with the schema: the tool, or something beside it, has removed rows")
+    })
+}
+
+/// More has changed in the ledger than the plan has; `what` is what was done with it.
+pub(crate) fn unplanned(what: &str, beyond: &[&Row]) -> Option<Fault> {
+    let names = || named(beyond.iter().map(|row| format!("`{}`", row.name)));
+    let cause = match beyond.len() {
+        0 => return None,
+        1 => format!("1 migration was {what} that is not in the plan: {}", names()),
+        several => format!("{several} migrations were {what} that are not in the plan: {}", names()),
+    };
+    Some(Fault::new(Code::VerifyUnplanned, cause))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(names: &[(&str, bool)]) -> Vec<Listed> {
+        let one = |(name, applied): &(&str, bool)| Listed {
+            name: (*name).to_owned(),
+            applied: *applied,
+            parents: Vec::new(),
+        };
+        names.iter().map(one).collect()
+    }
+
+    fn witness(names: &[&str]) -> Witness {
+        Witness::of_listing(&listed(&names.iter().map(|name| (*name, true)).collect::<Vec<_>>()))
+    }
+
+    #[test]
+    fn what_a_tool_left_undone_is_named() {
+        let listed = listed(&[("a.1", true), ("a.2", false), ("a.3", false)]);
+        let (django, before) = (Recipe::named("django").unwrap(), witness(&["a.1"]));
+        let pending = super::super::plan::pending(&django, &listed, &before);
+        assert_eq!(
+            pending.iter().map(|id| (id.version, id.name.as_str())).collect::<Vec<_>>(),
+            [(1, "a.2"), (2, "a.3")]
+        );
+        let missing = |after: &[&str]| {
+            let after = witness(after);
+            pending.iter().filter(|id| !after.gained(&before, id)).cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(undone("migrate", &missing(&["a.1", "a.2", "a.3"])), None);
+        let fault = undone("migrate", &missing(&["a.1", "a.2"])).unwrap();
+        assert_eq!(
+            (fault.code, fault.cause.as_str()),
+            (Code::VerifyPending, "`migrate` ended well, and `a.3` is not in the ledger")
+        );
+    }
+
+    #[test]
+    fn a_tool_that_looks_elsewhere_is_found_out() {
+        let django = Recipe::named("django").unwrap();
+        let seen = listed(&[("a.1", true), ("a.2", false)]);
+        assert_eq!(same_database(&django, &seen, &witness(&[])).unwrap_err().code, Code::ToolElsewhere);
+        assert_eq!(same_database(&django, &seen, &witness(&["a.1"])), Ok(()));
+        assert_eq!(same_database(&django, &listed(&[("a.1", false)]), &witness(&[])), Ok(()));
+    }
+
+    #[test]
+    fn a_list_that_has_nothing_of_what_it_should_have_is_none() {
+        let (django, prisma) = (Recipe::named("django").unwrap(), Recipe::named("prisma").unwrap());
+        let judged = |recipe, known: Known, here: &[&str]| whole(recipe, &known, &witness(here)).err().map(|f| f.code);
+        let list = |names: &[(&str, bool)]| Known::Listed(listed(names));
+        assert_eq!(judged(&django, list(&[]), &[]), Some(Code::ToolList));
+        assert_eq!(judged(&prisma, list(&[]), &["a"]), None, "it lists what is pending alone");
+        assert_eq!(judged(&django, list(&[("b.1", false)]), &["a.1"]), Some(Code::ToolList));
+        assert_eq!(judged(&django, list(&[("b.1", false)]), &[]), None);
+        assert_eq!(judged(&django, list(&[("a.2", false), ("a.1", true)]), &["a.1", "gone.1"]), None);
+        assert_eq!(judged(&django, Known::NoLedger, &["a.1"]), Some(Code::ToolElsewhere));
+    }
+
+    #[test]
+    fn what_happened_unasked_is_named_with_its_first_few() {
+        let names: Vec<String> = (0..7).map(|number| format!("a.{number}")).collect();
+        let now = witness(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(unasked("it was asked", &now, &now), None);
+        let fault = unasked("it was asked", &witness(&["a.0", "a.0"]), &now).unwrap();
+        assert_eq!(
+            fault.cause,
+            "it was asked, and meanwhile 6 migrations are recorded since: `a.1`, `a.2`, `a.3`, `a.4`, `a.5` and 1 more"
+        );
+        assert_eq!(fault.detail, ["1 migration is gone from the ledger: `a.0`"]);
+    }
+}

@@ -1,0 +1,317 @@
+//! `executor: image` and `executor: server`: the app's own tool, where the app is at home. Our session holds the run lock and
+//! reads the tool's ledger before and after; where no database is given, the tool's own listing is all there is to read.
+
+mod contradictions;
+mod listing;
+mod plan;
+mod proof;
+mod read_only_check;
+mod run;
+pub(crate) mod snapshot;
+mod targets;
+mod tenants;
+mod unrecorded;
+
+use super::lock_holder::Keeper;
+use crate::{
+    fault::{Code, Fault, Stage},
+    github::runner::Runner,
+    ledger::known_tools::Row,
+    postgres::wait::answered,
+    run::event::{Coverage, Event, Events, MigrationId, PlanFacts},
+    settings::{Command, Need, Settings, Step, ToolSettings, When, Work},
+    site::{Access, Said, Sites, Task, Terms, Turn},
+    tool::{Ledgers, Line, Verb},
+};
+use listing::Known;
+use snapshot::Witness;
+use std::cell::RefCell;
+
+/// The executor and what it knows so far.
+#[derive(Debug)]
+pub struct Foreign<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) tool: &'a ToolSettings,
+    pub(super) events: Events,
+    pub(super) keeper: Keeper<'a>,
+    /// What is done to migrate, in order.
+    pub(super) steps: Vec<Step>,
+    /// The database as it was before the tool was let at it.
+    pub(super) read: Witness,
+    /// The same as the tool means it.
+    pub(super) before: Witness,
+    pub(super) after: Option<Witness>,
+    /// What the tool says that there is.
+    pub(super) known: Known,
+    /// What there is to do: to apply, to record, or to roll back.
+    pub(super) pending: Vec<MigrationId>,
+    /// Whether the plan, as it was told, has everything; nothing before there is one.
+    pub(super) coverage: Option<Coverage>,
+    /// How far the tool was let at the database.
+    pub(super) reached: Reached,
+}
+
+/// How far a tool was let at the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reached {
+    NotYet,
+    /// It was asked.
+    Asked,
+    /// It was told to migrate.
+    Working,
+}
+
+impl<'a> Foreign<'a> {
+    /// Nothing is asked yet.
+    ///
+    /// # Errors
+    /// A target that the tool does not take, or a command that it has no way to do.
+    pub fn new(
+        settings: &'a Settings,
+        tool: &'a ToolSettings,
+        runner: &'a Runner,
+        events: &Events,
+    ) -> Result<Self, Fault> {
+        Ok(Self {
+            settings,
+            tool,
+            events: events.clone(),
+            keeper: Keeper::new(settings, runner, events.clone()),
+            steps: work(settings, tool)?,
+            read: Witness::default(),
+            before: Witness::default(),
+            after: None,
+            known: Known::Nothing,
+            pending: Vec::new(),
+            coverage: None,
+            reached: Reached::NotYet,
+        })
+    }
+
+    /// Our own session, if a database is given.
+    ///
+    /// # Errors
+    /// Why the database can't be worked with.
+    pub async fn connect(&mut self, sites: &Sites<'_>) -> Result<(), Fault> {
+        if self.settings.database.is_some() {
+            self.keeper.connect(sites.reach()?).await?;
+        }
+        Ok(())
+    }
+
+    /// The run lock.
+    ///
+    /// # Errors
+    /// Who holds it.
+    pub async fn lock(&mut self) -> Result<(), Fault> {
+        self.keeper.lock().await
+    }
+
+    /// The tool's own listing against its ledger.
+    ///
+    /// # Errors
+    /// Why the tool can't say what is pending, or that it speaks of another database.
+    pub async fn plan(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
+        let one = |fault: Fault| vec![fault.at(Stage::Plan)];
+        // Before anything that is not ours has had the database.
+        self.read = self.read_before().await.map_err(one)?;
+        let planned = self.planned(sites).await;
+        let dismissed = match planned.is_ok() && self.may_have_pending() {
+            true => Ok(()),
+            false => sites.dismiss().await,
+        };
+        let unchanged = self.unchanged(sites).await;
+        if !sites.is_waited_for() {
+            self.reached = Reached::NotYet;
+        }
+        match (planned, unchanged) {
+            (Err(first), Err(then)) if then.code != Code::ToolUnasked => Err(first),
+            (_, Err(fault)) => Err(one(fault)),
+            (planned, Ok(())) => planned.and(dismissed.map_err(one)),
+        }
+    }
+
+    async fn planned(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
+        let one = |fault: Fault| vec![fault.at(Stage::Plan)];
+        self.look(sites).await.map_err(one)?;
+        self.pending = self.expected().map_err(|fault| vec![fault])?;
+        self.pending = self.as_planned(sites).await.map_err(one)?;
+        let coverage = if self.known.is_listed() { Coverage::Whole } else { Coverage::Unknown };
+        self.coverage = Some(coverage);
+        let plan = self.facts(sites, coverage);
+        let digest = plan.digest.clone();
+        self.events.tell(Event::Planned(plan));
+        if self.settings.command == Command::Status {
+            self.events.tell(Event::Standing { recorded: self.standing() });
+        }
+        if self.settings.command == Command::Plan && self.has_work() {
+            self.asked(Verb::Plan, sites).await.map_err(one)?;
+        }
+        if self.settings.command.writes() && self.has_work() {
+            crate::plan::approved(&digest, self.settings.safety.expect_plan.as_deref()).map_err(|fault| vec![fault])?;
+        }
+        Ok(())
+    }
+
+    /// The plan for the report.
+    pub(super) fn facts(&self, sites: &Sites<'_>, coverage: Coverage) -> PlanFacts {
+        let recipe = &self.tool.recipe;
+        PlanFacts {
+            change: self.settings.command.change(),
+            coverage,
+            layout: recipe.name.clone(),
+            ledger: self.before.ledger_name(),
+            recorded: self.before.rows.len(),
+            pending: self.pending.clone(),
+            digest: plan::digest(self.settings.command, recipe, sites.image(&self.tool.site), &self.pending),
+        }
+    }
+
+    /// What is applied, numbered in the ledger's order.
+    fn standing(&self) -> Vec<MigrationId> {
+        let each = self.tool.recipe.ledgers == Ledgers::EachSchema;
+        let id = |row: &Row| MigrationId {
+            version: 0,
+            name: row.name.clone(),
+            file: String::new(),
+            schema: if each { row.schema.clone() } else { String::new() },
+        };
+        plan::numbered(self.before.rows.iter().map(id))
+    }
+
+    /// What there is to do, by the tool's list and by what is applied.
+    fn expected(&self) -> Result<Vec<MigrationId>, Fault> {
+        let (recipe, target, listed) = (&self.tool.recipe, self.tool.target.as_deref(), self.known.listed());
+        match (self.settings.command, &self.known) {
+            // Before there is a ledger nothing is applied that could be taken back.
+            (Command::Rollback, Known::NoLedger) => Ok(Vec::new()),
+            (Command::Rollback | Command::Baseline, Known::NoLedger | Known::Nothing) => Err(Fault::new(
+                Code::TargetUnknown,
+                format!(
+                    "`tool: {}` can't list its migrations here, so nobody can say what that would change",
+                    recipe.name
+                ),
+            )
+            .fix("call the tool by hand and look at what it did, or give `database-url` if its list needs the ledger")),
+            (Command::Rollback, Known::Listed(_)) => targets::undone(recipe, listed, &self.before, target),
+            (Command::Baseline, Known::Listed(_)) => targets::taken(recipe, listed, &self.before, target),
+            _ => Ok(plan::pending(recipe, listed, &self.before)),
+        }
+    }
+
+    /// What going back undoes, as the tool itself plans it, if it says so. Nobody goes back without having seen that.
+    async fn as_planned(&mut self, sites: &Sites<'_>) -> Result<Vec<MigrationId>, Fault> {
+        if self.settings.command != Command::Rollback || !self.has_work() {
+            return Ok(std::mem::take(&mut self.pending));
+        }
+        let said = self.asked(Verb::RollbackPlan, sites).await?;
+        let recipe = &self.tool.recipe;
+        match &recipe.undoing {
+            Some(undoing) if !self.pending.is_empty() => {
+                let named = undoing.read(said.lines());
+                targets::as_planned(recipe, &named, &self.before, &self.pending)
+            }
+            _ => Ok(std::mem::take(&mut self.pending)),
+        }
+    }
+
+    /// What the tool says to this.
+    async fn asked(&mut self, verb: Verb, sites: &Sites<'_>) -> Result<Said, Fault> {
+        let said = RefCell::new(Said::default());
+        for call in self.tool.recipe.with_target(verb, self.tool.target.as_deref()).unwrap_or_default() {
+            self.reached = Reached::Asked;
+            let line = self.tool.prefixed(call.line);
+            let task = Task { site: &self.tool.site, line: &line, terms: Terms::of(self.settings, Access::Reading) };
+            sites.turn(task, Turn::Begin, &said).await?;
+        }
+        Ok(said.into_inner())
+    }
+
+    async fn look(&mut self, sites: &Sites<'_>) -> Result<(), Fault> {
+        let recipe = &self.tool.recipe;
+        self.before = self.read.clone();
+        if self.asks().is_some() {
+            self.reached = Reached::Asked;
+        }
+        self.known = match self.list_first(sites).await? {
+            Known::Nothing => self.list(sites).await?,
+            listed => listed,
+        };
+        let listed = self.known.listed();
+        self.before = match self.keeper.session() {
+            Some(_) => self.read.clone().meant(recipe.keeps, listed),
+            None => Witness::of_listing(listed),
+        };
+        crate::executor::tell_left_alone(&self.before.left_alone, &self.events);
+        contradictions::same_database(recipe, listed, &self.before)?;
+        contradictions::whole(recipe, &self.known, &self.read)
+    }
+
+    /// The database as it is now, or what the tool says of it.
+    ///
+    /// # Errors
+    /// Why it can't be read.
+    pub(super) async fn look_now(&self, sites: &Sites<'_>) -> Result<Witness, Fault> {
+        let recipe = &self.tool.recipe;
+        match self.keeper.session() {
+            Some(session) => {
+                let looked = Witness::again(session, self.keeper.run_lock(), recipe);
+                let looked = answered(self.settings.wait_timeout, looked).await?;
+                Ok(looked.meant(recipe.keeps, self.known.listed()))
+            }
+            None => Ok(Witness::of_listing(self.list(sites).await?.listed())),
+        }
+    }
+
+    /// The recipe's command for this, with what stands in front of each.
+    pub(super) fn line(&self, verb: Verb) -> Option<Line> {
+        Some(self.tool.prefixed(self.tool.recipe.line(verb)?))
+    }
+
+    /// Whether there is anything to do; a tool that can't list may always have something.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        let always = self.steps.iter().any(|step| step.when == When::Always);
+        always || self.may_have_pending()
+    }
+
+    /// Only a migration is run on the chance that it has something to do.
+    fn may_have_pending(&self) -> bool {
+        !self.pending.is_empty() || (self.settings.command == Command::Migrate && !self.known.is_listed())
+    }
+
+    /// Whose turn it is among the steps of a run that goes well.
+    #[must_use]
+    pub fn turns(&self) -> &'static [When] {
+        if self.may_have_pending() { &[When::Always, When::Pending] } else { &[When::Always] }
+    }
+
+    /// Closes our session; the lock goes with it.
+    pub async fn close(self) {
+        self.keeper.close().await;
+    }
+}
+
+/// What the user wrote, or the recipe's way.
+fn work(settings: &Settings, tool: &ToolSettings) -> Result<Vec<Step>, Fault> {
+    let verb = match settings.command {
+        Command::Rollback => Verb::Rollback,
+        Command::Baseline => Verb::Fake,
+        _ if !settings.steps.migrate.is_empty() => return Ok(settings.steps.migrate.clone()),
+        _ => Verb::Migrate,
+    };
+    let step = |name: Option<String>, line: Line| Step {
+        name: name.unwrap_or_else(|| line.shown()),
+        work: Work::Command { line, site: tool.site.clone() },
+        timeout: None,
+        retries: settings.safety.retries,
+        need: Need::Required,
+        when: When::Pending,
+    };
+    if let (Some(run), Verb::Migrate) = (&tool.run, verb) {
+        return Ok(vec![step(None, run.clone())]);
+    }
+    let target = tool.target.as_deref().filter(|_| verb != Verb::Migrate);
+    let calls = tool.recipe.with_target(verb, target)?;
+    Ok(calls.into_iter().map(|call| step(call.name, tool.prefixed(call.line))).collect())
+}

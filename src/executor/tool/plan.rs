@@ -1,0 +1,77 @@
+//! What there is to do by the tool's list and by what is recorded, and the name of that plan.
+
+use super::snapshot::Witness;
+use crate::{
+    run::{ImageFacts, event::MigrationId},
+    settings::Command,
+    tool::{Ledgers, Listed, Recipe},
+};
+use sha2::{Digest as _, Sha256};
+
+/// What is not applied, numbered in the tool's order; where each schema has a ledger, for each of them. What the tool calls
+/// pending is believed; what it calls applied has to be in the ledger, too.
+pub(crate) fn pending(recipe: &Recipe, listed: &[Listed], before: &Witness) -> Vec<MigrationId> {
+    let says_what_is_applied = recipe.listing.as_ref().is_some_and(|listing| listing.applied.is_some());
+    let everywhere = in_every_schema(recipe, listed.iter(), before);
+    // The list speaks of one schema.
+    let open = everywhere
+        .filter(|(one, id)| !before.has(id) || (says_what_is_applied && id.schema.is_empty() && !one.applied));
+    numbered(open.map(|(_, id)| id))
+}
+
+/// These migrations, in every schema where they can be.
+pub(crate) fn in_every_schema<'l>(
+    recipe: &Recipe,
+    listed: impl Iterator<Item = &'l Listed> + Clone,
+    before: &Witness,
+) -> impl Iterator<Item = (&'l Listed, MigrationId)> {
+    let schemas = match recipe.ledgers {
+        Ledgers::EachSchema if !before.ledgers.is_empty() => before.schemas(),
+        Ledgers::EachSchema | Ledgers::One => vec![""],
+    };
+    let schemas: Vec<String> = schemas.into_iter().map(ToOwned::to_owned).collect();
+    schemas.into_iter().flat_map(move |schema| {
+        listed.clone().map(move |one| {
+            let (name, schema) = (one.name.clone(), schema.clone());
+            (one, MigrationId { version: 0, name, file: String::new(), schema })
+        })
+    })
+}
+
+/// With their places as versions.
+pub(crate) fn numbered(ids: impl Iterator<Item = MigrationId>) -> Vec<MigrationId> {
+    (1..).zip(ids).map(|(version, id)| MigrationId { version, ..id }).collect()
+}
+
+/// Names the plan: the tool, the image, and what would be done. A plan to go back is not one to go on.
+pub(crate) fn digest(command: Command, recipe: &Recipe, image: Option<&ImageFacts>, pending: &[MigrationId]) -> String {
+    let mut hash = Sha256::new();
+    let mut add = |text: &str| {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text);
+    };
+    add(&recipe.name);
+    if matches!(command, Command::Rollback | Command::Baseline) {
+        add(command.name());
+    }
+    add(image.map_or("", |image| &image.id));
+    pending.iter().for_each(|id| add(&id.title()));
+    format!("sha256:{}", crate::layout::hex::encode(&hash.finalize()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_is_named_by_its_image_too() {
+        let django = Recipe::named("django").unwrap();
+        let image = |id: &str| ImageFacts { reference: "app".to_owned(), id: id.to_owned(), digest: None };
+        let listed = [Listed { name: "a.1".to_owned(), ..Listed::default() }];
+        let pending = pending(&django, &listed, &Witness::default());
+        let one = digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending);
+        assert!(one.len() == 71 && one == digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending));
+        assert_ne!(one, digest(Command::Migrate, &django, Some(&image("sha256:2")), &pending));
+        assert_ne!(one, digest(Command::Migrate, &django, Some(&image("sha256:1")), &[]));
+    }
+}

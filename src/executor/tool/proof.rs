@@ -1,0 +1,198 @@
+//! The proof of a tool's work: what is recorded and in the schema now, held against the plan.
+
+use super::{Foreign, Reached, contradictions, plan, snapshot::Witness};
+use crate::{
+    fault::{Code, Fault},
+    ledger::known_tools::Row,
+    run::event::{Coverage, Event, MigrationId, Proof},
+    settings::{Command, Work},
+    site::{
+        Said, Sites, Task, Turn,
+        container_spec::{Access, Terms},
+    },
+    tool::{Ledgers, Line, Verb},
+};
+use std::{cell::RefCell, collections::BTreeMap};
+
+impl Foreign<'_> {
+    /// The proof: of `migrate`, that the ledger has everything that was pending and nothing beside it; of `verify`, that nothing
+    /// is pending and that the tool's own check agrees. In both, that no index is broken.
+    ///
+    /// # Errors
+    /// What is not as it should be.
+    pub async fn verify(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
+        let faults = match (self.settings.command, &self.after) {
+            (Command::Verify, _) => self.unfinished(sites).await,
+            (_, Some(after)) => self.otherwise(sites, after).await,
+            // Nothing was pending when the ledger was read under the lock, and read again: that is the proof.
+            (_, None) => Vec::new(),
+        };
+        let faults = if faults.is_empty() { self.without_ledger().into_iter().collect() } else { faults };
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let now = self.after.as_ref().unwrap_or(&self.before);
+        // Without a list nobody knows what should be there: only what is new says something.
+        let says_something = self.known.is_listed() || now.rows_since(&self.before).next().is_some();
+        let proof = match self.keeper.session() {
+            Some(_) if says_something && !now.ledgers.is_empty() => Some(Proof::Ledger),
+            None if self.known.is_listed() => Some(Proof::Listing),
+            _ => None,
+        };
+        match proof {
+            Some(proof) => self.events.tell(Event::Verified(proof)),
+            None => {
+                let (why, fix) = self.unproven(now);
+                let cause = format!("{why}: that the migration took place is only the tool's word");
+                let warning = Fault::new(Code::VerifyLedger, cause).fix(fix);
+                self.events.tell(Event::Warning(sites.doubted(warning)));
+            }
+        }
+        Ok(())
+    }
+
+    /// After a run forwards there has to be the ledger that the tool keeps.
+    fn without_ledger(&self) -> Option<Fault> {
+        let now = self.after.as_ref().unwrap_or(&self.before);
+        let goes_on = self.settings.command != Command::Rollback;
+        let recipe = &self.tool.recipe;
+        let lacks = self.keeper.session().is_some() && recipe.ledger.is_some() && now.ledgers.is_empty();
+        (goes_on && lacks).then(|| contradictions::no_ledger(recipe))
+    }
+
+    /// What is not as it was planned.
+    async fn otherwise(&self, sites: &Sites<'_>, after: &Witness) -> Vec<Fault> {
+        let left = self.left(after);
+        let fault = match self.settings.command {
+            Command::Rollback => contradictions::still_there(&self.commands(), &left),
+            _ => contradictions::undone(&self.commands(), &left),
+        };
+        if let Some(absent) = self.without_ledger() {
+            return vec![fault.map_or(absent.clone(), |fault| fault.detail(absent.cause))];
+        }
+        let beyond = self.beyond(sites, after).await;
+        fault.into_iter().chain(beyond).chain(after.broken_since(&self.before)).collect()
+    }
+
+    /// What should be done and is not. Where each schema has a ledger, those count that were made meanwhile, too.
+    fn left(&self, after: &Witness) -> Vec<MigrationId> {
+        let mut left: Vec<MigrationId> = self.pending.iter().filter(|id| !self.is_done(id, after)).cloned().collect();
+        let recipe = &self.tool.recipe;
+        if left.is_empty() && self.settings.command == Command::Migrate && recipe.ledgers == Ledgers::EachSchema {
+            left = plan::pending(recipe, self.known.listed(), after);
+        }
+        left
+    }
+
+    /// What has changed in the ledger beyond the plan. Some of it a tool can explain; the rest is a failure where the plan was
+    /// approved or goes back, and else a warning.
+    async fn beyond(&self, sites: &Sites<'_>, after: &Witness) -> Vec<Fault> {
+        if self.coverage != Some(Coverage::Whole) {
+            return Vec::new();
+        }
+        let goes_back = self.settings.command == Command::Rollback;
+        let (from, to) = if goes_back { (after, &self.before) } else { (&self.before, after) };
+        // Tenants that came into being meanwhile are whole.
+        let is_of_tenants = self.tool.recipe.ledgers == Ledgers::EachSchema;
+        let is_new = |row: &Row| is_of_tenants && !from.has_ledger_in(&row.schema);
+        let more: Vec<&Row> = to.rows_since(from).filter(|row| !self.is_pending(row, after) && !is_new(row)).collect();
+        let unexplained = self.unexplained(sites, to, more).await;
+        let what = if goes_back { "undone" } else { "recorded" };
+        let fault = contradictions::unplanned(what, &unexplained);
+        let lost = if goes_back { None } else { contradictions::forgotten(self.before.rows_since(after)) };
+        let (mut decide, mut warn) = (Vec::new(), Vec::new());
+        let is_approved = self.settings.safety.expect_plan.is_some();
+        if goes_back || is_approved { &mut decide } else { &mut warn }.extend(fault);
+        let is_ours = self.tool.run.is_none() && self.settings.steps.migrate.is_empty();
+        if is_ours { &mut decide } else { &mut warn }.extend(lost);
+        warn.into_iter().for_each(|fault| self.events.tell(Event::Warning(fault)));
+        decide
+    }
+
+    /// Those that do not belong to a squashed migration, which is recorded with all that it stands for.
+    async fn unexplained<'w>(&self, sites: &Sites<'_>, to: &Witness, more: Vec<&'w Row>) -> Vec<&'w Row> {
+        let Some(line) = self.tool.recipe.squashed().filter(|_| !more.is_empty()) else { return more };
+        let (said, line) = (RefCell::new(Said::default()), self.tool.prefixed(line));
+        let task = Task { site: &self.tool.site, line: &line, terms: Terms::of(self.settings, Access::Reading) };
+        if let Err(fault) = sites.turn(task, Turn::Begin, &said).await {
+            self.events.note(format!("the tool can't say which migrations stand for others: {}", fault.cause));
+        }
+        let said = said.into_inner();
+        let parts = self.tool.recipe.parts(said.lines());
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        let (explained, rest): (Vec<&Row>, Vec<&Row>) =
+            more.into_iter().partition(|row| parts.get(&row.name).is_some_and(|squash| to.has_name(squash)));
+        for squash in explained.iter().filter_map(|row| parts.get(&row.name)) {
+            *counts.entry(squash).or_default() += 1;
+        }
+        if !explained.is_empty() {
+            let each: Vec<String> = counts.iter().map(|(squash, count)| format!("`{squash}` ({count})")).collect();
+            let what = if self.settings.command == Command::Rollback { "undone with" } else { "recorded by" };
+            self.events.note(format!("{} more rows {what} squashed migrations: {}", explained.len(), each.join(", ")));
+        }
+        rest
+    }
+
+    fn unproven(&self, now: &Witness) -> (&'static str, &'static str) {
+        match self.keeper.session() {
+            None => (
+                "no database is given, and the tool has no list that says what is applied",
+                "give `database-url`, so that the tool's ledger can be read",
+            ),
+            Some(_) if now.ledgers.is_empty() => (
+                "no ledger was found in the database",
+                "if the tool keeps a ledger, see that it works in the database that `database-url` names; if it keeps none, \
+                 nothing can be proven, and this warning stays",
+            ),
+            Some(_) => (
+                "the tool can't list its migrations, and there is nothing new in the ledger",
+                "name a recipe that can list in `tool`; where there was nothing to apply, nothing is wrong",
+            ),
+        }
+    }
+
+    /// What was called to migrate, for people.
+    pub(crate) fn commands(&self) -> String {
+        let shown = |step: &crate::settings::Step| match &step.work {
+            Work::Command { line, .. } => line.shown(),
+            Work::Sql { shown, .. } => shown.clone(),
+        };
+        self.steps.iter().map(shown).collect::<Vec<_>>().join("; ")
+    }
+
+    async fn unfinished(&mut self, sites: &Sites<'_>) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        if let Some(first) = self.pending.first() {
+            let cause = match self.pending.len() {
+                1 => format!("`{}` is not applied", first.title()),
+                several => format!("{several} migrations are not applied, `{}` first", first.title()),
+            };
+            faults.push(Fault::new(Code::VerifyPending, cause));
+        } else if let Some(fault) = self.unprovable() {
+            faults.push(fault);
+        } else {
+            let lines: Vec<Line> = [Verb::Verify, Verb::Check].into_iter().filter_map(|verb| self.line(verb)).collect();
+            self.reached = Reached::Asked;
+            for line in &lines {
+                let task = Task { site: &self.tool.site, line, terms: Terms::of(self.settings, Access::Reading) };
+                faults.extend(sites.called(task).await.err());
+            }
+            faults.extend(self.unchanged(sites).await.err());
+        }
+        faults.extend(self.before.broken());
+        faults
+    }
+
+    /// Why nothing proves that everything is applied: a tool's exit code does not.
+    fn unprovable(&self) -> Option<Fault> {
+        let has_ledger = self.keeper.session().is_none() || !self.before.ledgers.is_empty();
+        if self.known.is_listed() && has_ledger {
+            return None;
+        }
+        self.without_ledger().or_else(|| {
+            let cause = format!("there is nothing to verify by: {}", self.unproven(&self.before).0);
+            let fix = "name a tool that can list and keeps a ledger, and give `database-url`";
+            Some(Fault::new(Code::VerifyLedger, cause).fix(fix))
+        })
+    }
+}

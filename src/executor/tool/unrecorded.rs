@@ -1,0 +1,90 @@
+//! A migration that is done and not recorded: a tool that commits first and records then (Django does, wherever SQL is deferred)
+//! can be ended in between. The ledger says "not applied", and the schema has it.
+
+use super::{Foreign, snapshot::Witness};
+use crate::{
+    fault::{Code, Fault},
+    ledger::schema_snapshot,
+    postgres::{own_query::Question, rows, wait::answered},
+    run::event::{Event, MigrationId},
+    settings::Command,
+    site::Sites,
+    tool::Verb,
+};
+
+/// How many things of the schema are named.
+const NAMED: usize = 5;
+
+impl Foreign<'_> {
+    /// Tells of the migration that was under way when the tool ended, if the schema has changed since the last one was recorded.
+    /// What can't be read is not told: this is said beside the verdict.
+    pub(crate) async fn tell_unrecorded(&self, sites: &Sites<'_>, after: &Witness) {
+        let Some(begun) = sites.begun() else { return };
+        let is_it = |id: &&MigrationId| {
+            id.name == begun.name && (id.schema.is_empty() || Some(&id.schema) == begun.schema.as_ref())
+        };
+        let Some(place) = self.pending.iter().position(|id| is_it(&id) && !self.is_done(id, after)) else { return };
+        let fault = match self.settings.command {
+            Command::Rollback => self.undone_unrecorded(place, after),
+            Command::Migrate => self.done_unrecorded(place, after).await,
+            _ => None,
+        };
+        if let Some(fault) = fault {
+            self.events.tell(Event::Warning(fault));
+        }
+    }
+
+    /// What in the schema is younger than the youngest row of the ledger is the work of who came after it.
+    async fn done_unrecorded(&self, place: usize, after: &Witness) -> Option<Fault> {
+        let (session, id) = (self.keeper.session()?, self.pending.get(place)?);
+        let tables: Vec<String> = after.ledgers.iter().map(|ledger| ledger.table.sql()).collect();
+        let question = Question::reading(schema_snapshot::since_sql(&tables)?);
+        let answer = answered(self.settings.wait_timeout, rows(&session.client, &question)).await.ok()?;
+        let late = schema_snapshot::Fingerprint::parse(&answer);
+        let new: Vec<String> = after.schema_since(&self.before).into_iter().filter(|what| late.has(what)).collect();
+        let first = new.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+        let more = new.len().saturating_sub(NAMED);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        (!new.is_empty()).then(|| {
+            let cause =
+                format!("`{}` was under way and is not recorded, and the schema has of it: {first}{more}", id.title());
+            Fault::new(Code::MigrationUnrecorded, cause).fix(format!(
+                "compare the schema with the migration: if it is there whole, record it ({}); if only a part is, undo \
+                 that part; then run again",
+                self.recording(id)
+            ))
+        })
+    }
+
+    /// Each migration is recorded by itself, so with only one under way what is gone from the schema was its.
+    fn undone_unrecorded(&self, place: usize, after: &Witness) -> Option<Fault> {
+        let gone = self.before.schema_since(after);
+        let id = self.pending.get(place).filter(|_| place == 0 && !gone.is_empty())?;
+        let cause =
+            format!("`{}` was being undone and is still recorded, and the schema lacks {}", id.title(), gone.first()?);
+        // The one before it in the ledger is the next to be undone, or else the target.
+        let target = match self.pending.get(place + 1) {
+            Some(next) => self.recording(next),
+            None => self.record(self.tool.target.as_deref()),
+        };
+        Some(Fault::new(Code::MigrationUnrecorded, cause).fix(format!(
+            "compare the schema with the migration: if it is undone whole, record that ({target}); then run again"
+        )))
+    }
+
+    /// The command that records this one and does nothing.
+    fn recording(&self, id: &MigrationId) -> String {
+        let target = self.tool.recipe.target.as_ref().and_then(|target| target.of(&id.name));
+        self.record(target.as_deref())
+    }
+
+    fn record(&self, target: Option<&str>) -> String {
+        let lines = self.tool.recipe.with_target(Verb::Fake, target).unwrap_or_default();
+        let shown: Vec<String> =
+            lines.into_iter().map(|call| format!("`{}`", self.tool.prefixed(call.line).shown())).collect();
+        match (shown.is_empty(), target) {
+            (false, Some(_)) => shown.join(", then "),
+            _ => "by the tool's own means".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The runner's log commands, as lines. Grammar: actions/runner, `ActionCommand.cs` and `OutputManager.cs`.
+
+use crate::random::unguessable;
+use std::fmt;
+
+/// What the runner keeps of an annotation's message, in UTF-16 units (`ExecutionContext.cs`).
+pub const MESSAGE_LIMIT: usize = 4096;
+
+/// How grave an annotation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Red.
+    Error,
+    /// Yellow.
+    Warning,
+    /// Blue.
+    Notice,
+}
+
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Notice => "notice",
+        }
+    }
+}
+
+/// A message beside a file, or beside the run when it has no file. Its `Display` is the command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Annotation {
+    /// How grave.
+    pub level: Level,
+    /// Relative to the repository.
+    pub file: Option<String>,
+    /// 1-based. The runner drops a column that has no line.
+    pub line: Option<usize>,
+    /// 1-based.
+    pub column: Option<usize>,
+    /// Its heading.
+    pub title: String,
+    /// Its text; the runner drops one of white space only, so it must not be one.
+    pub message: String,
+}
+
+impl fmt::Display for Annotation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let located = self.file.as_ref().and(self.line);
+        let properties = [
+            ("file", self.file.clone()),
+            ("line", located.map(|line| line.to_string())),
+            ("col", located.and(self.column).map(|column| column.to_string())),
+            ("title", Some(self.title.clone())),
+        ];
+        // The runner drops a property without a value and trims nothing: no space after the comma.
+        let given: Vec<String> = properties
+            .into_iter()
+            .filter_map(|(key, value)| value.filter(|value| !value.is_empty()).map(|value| (key, value)))
+            .map(|(key, value)| format!("{key}={}", property(&value)))
+            .collect();
+        let space = if given.is_empty() { "" } else { " " };
+        let message = data(clipped(&self.message));
+        write!(formatter, "::{}{space}{}::{message}", self.level.name(), given.join(","))
+    }
+}
+
+/// The beginning of the text that the runner keeps.
+fn clipped(text: &str) -> &str {
+    let mut units = 0;
+    let end = text.char_indices().find(|(_, letter)| {
+        units += letter.len_utf16();
+        units > MESSAGE_LIMIT
+    });
+    end.and_then(|(at, _)| text.get(..at)).unwrap_or(text)
+}
+
+/// Hides a value from the rest of the job's log.
+#[must_use]
+pub fn add_mask(value: &str) -> String {
+    format!("::add-mask::{}", data(value))
+}
+
+/// Opens a group that the reader can fold; groups don't nest.
+#[must_use]
+pub fn group(title: &str) -> String {
+    format!("::group::{}", data(title))
+}
+
+/// Closes the group.
+pub const END_GROUP: &str = "::endgroup::";
+
+/// A line that is shown only when the user has asked for debug logging.
+#[must_use]
+pub fn debug(text: &str) -> String {
+    format!("::debug::{}", data(text))
+}
+
+/// A pair of lines between which the runner obeys nothing.
+#[derive(Debug)]
+pub struct Fence(String);
+
+impl Fence {
+    /// With a token of its own, so that the text inside can't end it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(unguessable())
+    }
+
+    /// The line before the text.
+    #[must_use]
+    pub fn opening(&self) -> String {
+        format!("::stop-commands::{}", self.0)
+    }
+
+    /// The line after the text.
+    #[must_use]
+    pub fn closing(&self) -> String {
+        format!("::{}::", self.0)
+    }
+}
+
+impl Default for Fence {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Whether the runner could take a line of the text for a command of today's form, which stands where the line begins, behind what
+/// .NET takes for white space (`ActionCommand.TryParseV2`). Everything that is not a visible sign of ASCII is passed over here, so
+/// that nobody's idea of white space matters.
+#[must_use]
+pub fn needs_fence(text: &str) -> bool {
+    let begins = |line: &str| line.trim_start_matches(|letter: char| !letter.is_ascii_graphic()).starts_with("::");
+    text.split(['\r', '\n']).any(begins)
+}
+
+/// The text without the old form of commands, which the runner obeys anywhere in a line and, unlike the new form, also
+/// prints as a heading inside a fence. A plain space breaks it, not an invisible one: what is copied is what is seen.
+#[must_use]
+pub fn without_old_commands(text: &str) -> String {
+    text.replace("##[", "# #[")
+}
+
+fn data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fuzzing::command as parse, *};
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    const HOSTILE: &str = "(?s)([%:,=; \r\n#\\[\\]]|::|%0A|%25|%3A|##\\[|[a-zA-Zü😀])*";
+
+    proptest! {
+        #[test]
+        fn the_runner_reads_back_what_was_meant(file in HOSTILE, title in HOSTILE, message in HOSTILE, line in 1usize..9999) {
+            // The runner trims the whole list of properties, so the last one must not end in a space.
+            let title = format!("{title}!");
+            let file = format!("f{file}");
+            let note = Annotation {
+                level: Level::Error, file: Some(file.clone()), line: Some(line), column: Some(7), title: title.clone(), message: message.clone(),
+            };
+            let written = note.to_string();
+            prop_assert!(!written.contains(['\r', '\n']));
+            let (name, properties, text) = parse(&written).unwrap();
+            prop_assert_eq!(name, "error");
+            prop_assert_eq!(&properties["file"], &file);
+            prop_assert_eq!(&properties["line"], &line.to_string());
+            prop_assert_eq!(&properties["col"], "7");
+            prop_assert_eq!(&properties["title"], &title);
+            prop_assert_eq!(text, message);
+        }
+
+        #[test]
+        fn simple_commands_carry_any_text(text in HOSTILE) {
+            for (name, line) in [("add-mask", add_mask(&text)), ("group", group(&text)), ("debug", debug(&text))] {
+                prop_assert_eq!(parse(&line).unwrap(), (name.to_owned(), BTreeMap::new(), text.clone()));
+            }
+        }
+
+        #[test]
+        fn text_that_needs_no_fence_is_no_command(text in HOSTILE) {
+            for line in without_old_commands(&text).split(['\r', '\n']) {
+                prop_assert!(!line.contains("##["));
+                prop_assert!(needs_fence(&text) || parse(line).is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_line_that_begins_as_a_command_needs_a_fence() {
+        for harmless in
+            ["PG::UndefinedTable: ERROR", "a::b", "`[2001:db8::1]`", "  | ::error::x", "x ::error::y", ": :", ""]
+        {
+            assert!(!needs_fence(harmless), "{harmless}");
+        }
+        let blanks =
+            [" ", "\t", "\u{a0}", "\u{85}", "\u{3000}", "\u{feff}", "\u{180e}", "\u{200b}", "\u{fffd}", "\u{b}"];
+        for blank in blanks {
+            assert!(needs_fence(&format!("{blank} ::error::x")), "{blank:?}");
+        }
+        assert!(needs_fence("a\n::error::x") && needs_fence("a\r ::Error::x") && needs_fence("::"));
+    }
+
+    #[test]
+    fn breaks_an_old_command_behind_more_hashes() {
+        assert_eq!(without_old_commands(">>> ###[error]x ##[group]"), ">>> ## #[error]x # #[group]");
+    }
+
+    #[test]
+    fn a_column_without_a_line_is_left_away() {
+        let note = Annotation {
+            level: Level::Warning,
+            file: Some("a.sql".to_owned()),
+            line: None,
+            column: Some(3),
+            title: "t".to_owned(),
+            message: "m".to_owned(),
+        };
+        assert_eq!(note.to_string(), "::warning file=a.sql,title=t::m");
+    }
+
+    #[test]
+    fn cuts_a_message_where_the_runner_would() {
+        assert_eq!(clipped(&"ü".repeat(5000)).chars().count(), 4096);
+        assert_eq!(clipped(&"😀".repeat(5000)).chars().count(), 2048);
+        assert_eq!(clipped("short"), "short");
+    }
+
+    #[test]
+    fn a_fence_has_a_token_of_its_own() {
+        let (one, other) = (Fence::new(), Fence::new());
+        assert_ne!(one.opening(), other.opening());
+        let token = one.opening().replace("::stop-commands::", "");
+        assert_eq!(one.closing(), format!("::{token}::"));
+    }
+}

@@ -1,0 +1,122 @@
+//! Inputs that have no value although they must: what keeps a secret from arriving, and the names under which it may be there.
+
+use super::{
+    names::{Name, listed},
+    source::{Config, Variables, prefixes},
+};
+use crate::{
+    fault::{Code, Fault},
+    github::runner::Runner,
+};
+use std::collections::BTreeMap;
+
+/// What can be said of any input without a value.
+#[derive(Debug, Default)]
+pub(super) struct Sought {
+    /// What to do where more is known than the usual reasons.
+    fix: Option<String>,
+    elsewhere: Vec<String>,
+}
+
+/// Outside of a workflow the usual reasons are none.
+const AT_HOME: &str = "set it: as an environment variable, as a flag if it is no secret, or in the configuration file if it is none; see \
+    `bastion-migrate --help`";
+
+/// What many a program calls a variable that has nothing to do with an environment of ours.
+const OTHERS: [&str; 6] = ["INPUT", "GITHUB", "RUNNER", "ACTIONS", "DOCKER", "POSTGRES"];
+
+impl Sought {
+    /// Looks for variables that are another environment's.
+    pub(super) fn new(runner: &Runner, variables: &Variables, environment: Option<&str>, config: &Config) -> Self {
+        let usual = (!runner.in_actions).then(|| AT_HOME.to_owned());
+        let own = environment.map(prefixes).unwrap_or_default();
+        let is_own = |name: &str| own.iter().any(|prefix| name.starts_with(prefix.as_str()));
+        if variables.filled().any(|name| is_own(name) && part(name).is_some()) {
+            return Self { fix: usual, elsewhere: Vec::new() };
+        }
+        let others = of_others(variables);
+        let told = |(word, names): (&String, &Vec<&str>)| {
+            let are = if names.len() == 1 { "is" } else { "are" };
+            format!(
+                "there {are} {}, which {are} looked for with `environment: {}`",
+                listed(names),
+                as_environment(word)
+            )
+        };
+        let mut akin = others.keys().filter(|word| environment.is_none_or(|name| is_akin(word, name)));
+        let only = akin.next().filter(|_| akin.next().is_none());
+        let fix = only.map(|word| fix(word, environment, config));
+        Self { fix: fix.or(usual), elsewhere: others.iter().map(told).collect() }
+    }
+
+    /// What to do about an input without a value.
+    pub(super) fn fix(&self) -> &str {
+        self.fix.as_deref().unwrap_or(Code::InputMissing.fix())
+    }
+
+    /// What is there under other names, a sentence each.
+    pub(super) fn elsewhere(&self) -> impl Iterator<Item = String> {
+        self.elsewhere.iter().cloned()
+    }
+}
+
+/// One name is enough where two differ.
+fn fix(word: &str, environment: Option<&str>, config: &Config) -> String {
+    let set = format!("set `environment: {}`", as_environment(word));
+    let Some(prefix) = environment.and_then(|name| prefixes(name).into_iter().next()) else { return set };
+    let rename = format!("let the names of the variables begin with `{prefix}` in place of `{word}_`");
+    if config.environments.is_empty() { format!("{set}, or {rename}") } else { rename }
+}
+
+fn as_environment(word: &str) -> String {
+    word.to_lowercase().replace('_', "-")
+}
+
+/// What stands behind the prefix in the name of a variable that could be an environment's.
+fn part(name: &str) -> Option<&'static str> {
+    let parts = Name::ALL.iter().flat_map(|name| name.prefixed_variables()).copied();
+    parts.filter(|part| name.strip_suffix(part).is_some_and(|rest| rest.ends_with('_'))).max_by_key(|part| part.len())
+}
+
+/// The variables that look like those of environments, by their prefix. `HOST` and `USER` alone mean something else to others.
+fn of_others(variables: &Variables) -> BTreeMap<String, Vec<&str>> {
+    let mut found: BTreeMap<String, (bool, Vec<&str>)> = BTreeMap::new();
+    for name in variables.filled() {
+        let Some(part) = part(name) else { continue };
+        let word = name.strip_suffix(part).unwrap_or_default().trim_end_matches('_');
+        if word.is_empty() || OTHERS.contains(&word) || Name::ALL.iter().any(|input| input.variables().contains(&name))
+        {
+            continue;
+        }
+        let (is_clear, names) = found.entry(word.to_owned()).or_default();
+        *is_clear |= !["HOST", "USER"].contains(&part);
+        names.push(name);
+    }
+    found.into_iter().filter(|(_, (is_clear, _))| *is_clear).map(|(word, (_, names))| (word, names)).collect()
+}
+
+/// Whether a prefix may have been meant for an environment: one is the other's beginning, or they differ by a slip.
+fn is_akin(word: &str, environment: &str) -> bool {
+    let own = prefixes(environment);
+    let mut own = own.iter().map(|prefix| prefix.trim_end_matches('_'));
+    own.any(|own| own.starts_with(word) || word.starts_with(own) || strsim::damerau_levenshtein(own, word) == 1)
+}
+
+/// All that is missing as one fault, because it usually has one reason. Of what was told already nothing is said again.
+pub(super) fn together(faults: Vec<Fault>, told: &[Name]) -> Vec<Fault> {
+    let is_told = |fault: &Fault| told.iter().any(|name| fault.cause.contains(&format!("`{name}`")));
+    let is_missing = |fault: &Fault| fault.code == Code::InputMissing && fault.place.is_none();
+    let mut kept: Vec<Fault> = Vec::new();
+    for fault in faults.into_iter().filter(|fault| !(is_missing(fault) && is_told(fault))) {
+        let first = kept.iter_mut().find(|first| is_missing(first) && is_missing(&fault) && first.fix == fault.fix);
+        match first {
+            Some(first) => {
+                first.cause = format!("{}; {}", first.cause, fault.cause);
+                let more: Vec<String> = fault.detail.into_iter().filter(|line| !first.detail.contains(line)).collect();
+                first.detail.extend(more);
+            }
+            None => kept.push(fault),
+        }
+    }
+    kept
+}

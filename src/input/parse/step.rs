@@ -1,0 +1,221 @@
+//! A step as it is written: its form is right, and what it leaves to the inputs is left open.
+
+use super::{
+    mapping::{Fields, Origin, about},
+    site::{SITES, Wish},
+    value,
+};
+use crate::{
+    fault::{Code, Fault, Place},
+    input::{names::Name, resolve::container},
+    settings::{Need, When},
+    tool::Line,
+};
+use serde_yaml::Value;
+use std::time::Duration;
+
+const KEYS: [&str; 9] = ["name", "run", "sql", "executor", "image", "timeout", "retries", "optional", "when"];
+const NEEDS: [(&str, Need); 2] = [("true", Need::Optional), ("false", Need::Required)];
+const WHENS: [(&str, When); 3] = [("always", When::Always), ("pending", When::Pending), ("failure", When::Failure)];
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Draft {
+    /// As in "`before`, step 2 (`Fixtures`)".
+    pub(crate) title: String,
+    pub(crate) place: Option<Place>,
+    pub(crate) name: String,
+    pub(crate) work: Task,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) retries: Option<u32>,
+    pub(crate) need: Need,
+    pub(crate) when: When,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Task {
+    Command {
+        line: Line,
+        wish: Wish,
+    },
+    /// The path as it is written.
+    Sql(String),
+}
+
+/// The list under this input, step by step: nothing where one is wrong.
+pub(crate) fn list(name: Name, value: &Value, origin: &Origin) -> (Vec<Option<Draft>>, Vec<Fault>) {
+    let Value::Sequence(steps) = value else {
+        let fault = about(Code::InputInvalid, &origin.title, origin.places.first(), "it is not a list of steps");
+        return (vec![None], vec![fault.fix("write each step as `- run: …` or `- sql: …`")]);
+    };
+    let (mut drafts, mut faults) = (Vec::new(), Vec::new());
+    for (at, value) in steps.iter().enumerate() {
+        let title = format!("{}, step {}", origin.title, at + 1);
+        let (draft, mut wrong) = step(name, value, title, origin.places.get(at).cloned());
+        drafts.push(draft.filter(|_| wrong.is_empty()));
+        faults.append(&mut wrong);
+    }
+    (drafts, faults)
+}
+
+fn step(list: Name, value: &Value, title: String, place: Option<Place>) -> (Option<Draft>, Vec<Fault>) {
+    let Value::Mapping(mapping) = value else {
+        let fault = about(Code::InputInvalid, &title, place.as_ref(), "it is not a mapping");
+        return (None, vec![fault.fix("write it as `- run: …` or `- sql: …`, with its other keys below")]);
+    };
+    let mut fields = Fields::new(mapping, title, place);
+    let own = fields.text("name").map(|name| first_line(&name));
+    call(&mut fields, own.as_deref());
+    let line = fields.line("run");
+    let sql = fields.text("sql");
+    let name =
+        own.clone().or_else(|| line.as_ref().map(Line::shown).or_else(|| sql.clone()).map(|text| first_line(&text)));
+    if own.is_none() {
+        call(&mut fields, name.as_deref());
+    }
+    let name = name.unwrap_or_default();
+    fields.only(&KEYS);
+    let work = task(&mut fields, line, sql);
+    let timeout = fields.value("timeout", value::positive_duration);
+    let retries = fields.value("retries", value::retries);
+    let need = fields.value("optional", |text| value::choice(text, &NEEDS)).unwrap_or(Need::Required);
+    // What stands in place of the migration comes when that would.
+    let usual = if list == Name::Steps { When::Pending } else { When::Always };
+    let when = fields.value("when", |text| value::choice(text, &WHENS)).unwrap_or(usual);
+    if when == When::Failure && list != Name::After {
+        fields.invalid("`when: failure` would never come here: nothing has failed yet", "move the step to `after`");
+    }
+    let Fields { title, place, faults, .. } = fields;
+    (work.map(|work| Draft { title, place, name, work, timeout, retries, need, when }), faults)
+}
+
+/// From here on it is called so where something is wrong with it.
+fn call(fields: &mut Fields<'_>, name: Option<&str>) {
+    if let Some(name) = name {
+        fields.title = format!("{} (`{name}`)", fields.title);
+    }
+}
+
+fn task(fields: &mut Fields<'_>, line: Option<Line>, sql: Option<String>) -> Option<Task> {
+    let wish = Wish {
+        executor: fields.value("executor", |text| value::choice(text, &SITES)),
+        image: fields.value("image", container::reference),
+    };
+    match (fields.has("run"), fields.has("sql")) {
+        (true, false) => line.map(|line| Task::Command { line, wish }),
+        (false, true) if wish.is_empty() => sql.map(Task::Sql),
+        (false, true) => {
+            let fix = "remove its `executor` and `image`";
+            fields.invalid("SQL goes over the run's own connection, not to an executor", fix);
+            None
+        }
+        (true, true) => {
+            fields.invalid("it has `run` and `sql`", "make two steps of it");
+            None
+        }
+        // It may be the key that is not known.
+        (false, false) if fields.faults.iter().any(|fault| fault.code == Code::InputUnknown) => None,
+        (false, false) => {
+            let fix = "add a command as `run`, or the path of a file of SQL as `sql`";
+            fields.invalid("it has neither `run` nor `sql`", fix);
+            None
+        }
+    }
+}
+
+/// The whole line: a half of a secret would not be found any more. Who shows it may cut it.
+fn first_line(text: &str) -> String {
+    text.trim().lines().next().unwrap_or_default().trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::site::Executor, *};
+
+    fn read(name: Name, text: &str) -> (Vec<Option<Draft>>, Vec<Fault>) {
+        let origin = Origin { title: format!("`{name}`"), places: Vec::new() };
+        list(name, &serde_yaml::from_str(text).unwrap(), &origin)
+    }
+
+    fn one(text: &str) -> Draft {
+        let (mut drafts, faults) = read(Name::After, text);
+        assert_eq!(faults, [], "{text}");
+        drafts.remove(0).unwrap()
+    }
+
+    fn wrong(text: &str) -> (String, String) {
+        let (drafts, mut faults) = read(Name::Before, text);
+        assert_eq!((faults.len(), &drafts[..]), (1, &[None][..]), "{text}: {faults:#?}");
+        let fault = faults.remove(0);
+        (fault.cause, fault.fix)
+    }
+
+    #[test]
+    fn a_step_is_a_command_or_a_file_and_little_else_is_required() {
+        let shell = one("[ { run: 'make \n  fixtures' } ]");
+        assert_eq!(shell.name, "make fixtures");
+        let Task::Command { line, wish } = shell.work else { panic!("no command") };
+        assert!(line == Line::Shell("make fixtures".to_owned()) && wish.is_empty());
+        assert_eq!((shell.need, shell.when, shell.timeout, shell.retries), (Need::Required, When::Always, None, None));
+        let sql = one("[ { sql: db/grants.sql } ]");
+        assert_eq!((sql.name.as_str(), sql.work), ("db/grants.sql", Task::Sql("db/grants.sql".to_owned())));
+    }
+
+    #[test]
+    fn everything_that_can_be_said_of_a_step_is_read() {
+        let step = one(
+            "[ { name: Snapshot, run: [aws, rds, --wait, 300, ''], executor: image, image: amazon/aws-cli, timeout: 5m, \
+             retries: 0, optional: true, when: failure } ]",
+        );
+        let line = Line::Program(["aws", "rds", "--wait", "300", ""].map(str::to_owned).to_vec());
+        let wish = Wish { executor: Some(Executor::Image), image: Some("amazon/aws-cli".to_owned()) };
+        assert_eq!(step.work, Task::Command { line, wish });
+        assert_eq!((step.name.as_str(), step.timeout), ("Snapshot", Some(Duration::from_secs(300))));
+        assert_eq!((step.retries, step.need, step.when), (Some(0), Need::Optional, When::Failure));
+        assert_eq!(one("[ { run: x, timeout: 300 } ]").timeout, Some(Duration::from_secs(300)));
+    }
+
+    #[test]
+    fn a_step_is_called_by_the_first_line_of_its_command() {
+        assert_eq!(one("- run: |\n\n    ./one\n    ./two\n").name, "./one");
+        assert_eq!(one("- run: [./one, --all]").name, "./one --all");
+        assert_eq!(one(&format!("- run: {}", "ä".repeat(100))).name, "ä".repeat(100));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_the_list_the_number_and_the_name() {
+        for (text, cause, fix) in [
+            ("[ { name: A, run: x, retires: 1 } ]", "`before`, step 1 (`A`): there is no key `retires`", "`retries`?"),
+            ("[ { run: x, env: 1 } ]", "step 1 (`x`): there is no key `env`", "`name`, `run`"),
+            ("[ { name: A, rnu: x } ]", "step 1 (`A`): there is no key `rnu`", "`run`?"),
+            ("[ ./x ]", "step 1: it is not a mapping", "- run: "),
+            ("[ { name: A } ]", "step 1 (`A`): it has neither `run` nor `sql`", "`run`"),
+            ("[ { name: A, run: ' ' } ]", "step 1 (`A`): it has neither `run` nor `sql`", "`run`"),
+            ("[ { run: x, sql: y } ]", "step 1 (`x`): it has `run` and `sql`", "two steps"),
+            ("[ { sql: y, executor: server } ]", "over the run's own connection", "remove its `executor`"),
+            ("[ { run: x, executor: sql } ]", "`executor` is `sql`: it does not exist", "`image` or `server`"),
+            ("[ { run: x, image: A B } ]", "`image` is `A B`", "ghcr.io"),
+            ("[ { run: x, timeout: soon } ]", "`timeout` is `soon`: it is not a duration", "30s"),
+            ("[ { run: x, timeout: [5] } ]", "`timeout` is not a text, a number", "single value"),
+            ("[ { run: x, retries: -1 } ]", "`retries` is `-1`", "0 to 100"),
+            ("[ { run: x, optional: maybe } ]", "`optional` is `maybe`", "`true` or `false`"),
+            ("[ { run: x, when: never } ]", "`when` is `never`", "`always`, `pending` or `failure`"),
+            ("[ { run: x, when: failure } ]", "would never come", "`after`"),
+            ("[ { run: [] } ]", "not of a program and its arguments", "[python"),
+            ("[ { run: [x, [y]] } ]", "not of a program and its arguments", "[python"),
+            ("[ { run: { x: y } } ]", "`run` is not a text", "single value"),
+            ("[ { run: 'echo ${{ secrets.X }}' } ]", "nobody evaluates", "`pass-env`"),
+            ("{ run: x }", "`before`: it is not a list", "- run: "),
+            ("5", "`before`: it is not a list", "- run: "),
+        ] {
+            let (found, advice) = wrong(text);
+            assert!(found.contains(cause) && advice.contains(fix), "{text}: {found}; {advice}");
+        }
+    }
+
+    #[test]
+    fn all_that_is_wrong_in_a_list_is_told_and_the_rest_is_read() {
+        let (drafts, faults) = read(Name::Steps, "[ { run: x, tiemout: 1s, when: failure }, { run: y }, 7 ]");
+        let places: Vec<bool> = drafts.iter().map(Option::is_some).collect();
+        assert_eq!((places, faults.len()), (vec![false, true, false], 3), "{faults:#?}");
+    }
+}

@@ -1,0 +1,248 @@
+//! How single values are written.
+
+use std::time::Duration;
+
+/// Why a text is not a value of its kind. Reads after the input's name: "it `cause`"; "set the input to `fix`".
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Misfit {
+    pub(crate) cause: String,
+    pub(crate) fix: String,
+}
+
+impl Misfit {
+    pub(crate) fn new(cause: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { cause: cause.into(), fix: fix.into() }
+    }
+}
+
+/// The longest duration that PostgreSQL takes for a timeout: a signed 32-bit number of milliseconds.
+const LONGEST: u64 = i32::MAX.unsigned_abs() as u64;
+
+/// `30s`, `5m`, `1h30m`, `500ms`; a plain number counts as seconds.
+pub(crate) fn duration(text: &str) -> Result<Duration, Misfit> {
+    let milliseconds = milliseconds(text).ok_or_else(|| {
+        Misfit::new(
+            "is not a duration",
+            "a number and a unit, as in 30s, 5m, 1h30m or 500ms; a plain number counts as seconds",
+        )
+    })?;
+    if milliseconds > LONGEST {
+        return Err(Misfit::new("is too long", "24d or less"));
+    }
+    Ok(Duration::from_millis(milliseconds))
+}
+
+/// A duration that is not zero.
+pub(crate) fn positive_duration(text: &str) -> Result<Duration, Misfit> {
+    let duration = duration(text)?;
+    if duration.is_zero() {
+        return Err(Misfit::new("leaves no time at all", "a duration longer than 0"));
+    }
+    Ok(duration)
+}
+
+/// An interval of at least a second: SSH counts keepalives in seconds, and zero would turn them off.
+pub(crate) fn interval(text: &str) -> Result<Duration, Misfit> {
+    let duration = duration(text)?;
+    if duration < Duration::from_secs(1) {
+        return Err(Misfit::new("is too short", "1s or more"));
+    }
+    Ok(duration)
+}
+
+fn milliseconds(text: &str) -> Option<u64> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return seconds.checked_mul(1000);
+    }
+    let (mut rest, mut total, mut last_unit) = (text, 0_u64, u64::MAX);
+    while !rest.is_empty() {
+        let digits = rest.find(|letter: char| !letter.is_ascii_digit())?;
+        let (number, tail) = rest.split_at_checked(digits)?;
+        let (unit, tail) = unit(tail)?;
+        if unit >= last_unit {
+            return None;
+        }
+        total = total.checked_add(number.parse::<u64>().ok()?.checked_mul(unit)?)?;
+        (rest, last_unit) = (tail, unit);
+    }
+    (last_unit != u64::MAX).then_some(total)
+}
+
+/// The unit in front, in milliseconds, and what follows it.
+fn unit(text: &str) -> Option<(u64, &str)> {
+    const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+    UNITS.iter().find_map(|(name, size)| Some((*size, text.strip_prefix(name)?)))
+}
+
+/// 1 to 65535.
+pub(crate) fn port(text: &str) -> Result<u16, Misfit> {
+    match digits(text).and_then(|number| u16::try_from(number).ok()) {
+        Some(port) if port > 0 => Ok(port),
+        _ => Err(Misfit::new("is not a port", "a number from 1 to 65535")),
+    }
+}
+
+/// How often something is tried again.
+pub(crate) fn retries(text: &str) -> Result<u32, Misfit> {
+    match digits(text).and_then(|number| u32::try_from(number).ok()) {
+        Some(number) if number <= 100 => Ok(number),
+        _ => Err(Misfit::new("is not a number of retries", "a number from 0 to 100")),
+    }
+}
+
+/// A migration's version: the number in front of the file's name, with or without its leading zeros.
+pub(crate) fn version(text: &str) -> Result<i64, Misfit> {
+    digits(text)
+        .and_then(|number| i64::try_from(number).ok())
+        .ok_or_else(|| Misfit::new("is not a version", "the number in front of a file's name, as in 0007"))
+}
+
+/// A number without a sign: `u64::from_str` would take `+5`.
+fn digits(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// `table` or `schema.table`, as an identifier that needs no quotes.
+pub(crate) fn table(text: &str) -> Result<String, Misfit> {
+    let plain = |part: &str| {
+        let first = part.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let rest = part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        first && rest && part.len() <= LONGEST_IDENTIFIER
+    };
+    let parts: Vec<&str> = text.split('.').collect();
+    if parts.len() <= 2 && parts.into_iter().all(plain) {
+        return Ok(text.to_owned());
+    }
+    Err(Misfit::new(
+        "is not the name of a table",
+        "`table` or `schema.table`, in lower-case letters, digits and underscores",
+    ))
+}
+
+/// PostgreSQL's NAMEDATALEN less its terminating zero.
+const LONGEST_IDENTIFIER: usize = 63;
+
+/// A plan's digest as in the output `plan-digest`; `sha256:` may be left out, digits may not: the first few of them could
+/// be made to fit another plan.
+pub(crate) fn digest(text: &str) -> Result<String, Misfit> {
+    let text = text.to_ascii_lowercase();
+    let hexadecimal = text.strip_prefix("sha256:").unwrap_or(&text);
+    let fits = hexadecimal.len() == 64 && hexadecimal.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !fits {
+        return Err(Misfit::new("is not a plan's digest", "the output `plan-digest` of a run with `command: plan`"));
+    }
+    Ok(format!("sha256:{hexadecimal}"))
+}
+
+/// One of these words.
+pub(crate) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, Misfit> {
+    choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
+        let words: Vec<String> = choices.iter().map(|(word, _)| format!("`{word}`")).collect();
+        let last = words.len().saturating_sub(2);
+        let (several, ends) = words.split_at(last);
+        let list = several.iter().cloned().chain([ends.join(" or ")]).collect::<Vec<_>>();
+        Misfit::new("does not exist", list.join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn written(duration: Duration) -> String {
+        let total = duration.as_millis();
+        let parts = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+        let mut rest = total;
+        let text: String = parts
+            .into_iter()
+            .filter_map(|(unit, size)| {
+                let count = rest / size;
+                rest %= size;
+                (count > 0).then(|| format!("{count}{unit}"))
+            })
+            .collect();
+        if text.is_empty() { "0s".to_owned() } else { text }
+    }
+
+    proptest! {
+        #[test]
+        fn reads_every_duration_as_it_is_written(milliseconds in 0..=LONGEST) {
+            let expected = Duration::from_millis(milliseconds);
+            prop_assert_eq!(duration(&written(expected)), Ok(expected));
+        }
+
+        #[test]
+        fn never_panics_on_a_duration(text in ".*") {
+            drop(duration(&text));
+        }
+    }
+
+    #[test]
+    fn reads_durations() {
+        for (text, milliseconds) in [
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("1h30m", 5_400_000),
+            ("500ms", 500),
+            ("45", 45_000),
+            ("0", 0),
+            ("1m500ms", 60_500),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_duration() {
+        for text in
+            ["", "s", "5 m", "5x", "m5", "30m1h", "1s1s", "-5s", "1.5s", "5ms3", "99999999999999999999s", "25d", "٣s"]
+        {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        assert!(positive_duration("0s").is_err() && positive_duration("1ms").is_ok());
+        assert!(interval("999ms").is_err() && interval("1s").is_ok());
+    }
+
+    #[test]
+    fn reads_ports_from_1_to_65535() {
+        assert_eq!((port("1"), port("65535")), (Ok(1), Ok(65_535)));
+        for text in ["0", "65536", "-1", "+22", "ssh", ""] {
+            assert!(port(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_versions_with_leading_zeros() {
+        assert_eq!((version("0007"), version("20240101120000")), (Ok(7), Ok(20_240_101_120_000)));
+        for text in ["", "V7", "-7", "99999999999999999999"] {
+            assert!(version(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_tables_that_need_no_quotes() {
+        assert_eq!(table("ops.schema_migrations"), Ok("ops.schema_migrations".to_owned()));
+        for text in ["", "a.b.c", ".a", "a.", "Ledger", "a b", "a;drop", "1a", "\"a\""] {
+            assert!(table(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_digests() {
+        let [digits, named] = ["a".repeat(64), format!("sha256:{}", "a".repeat(64))];
+        for text in [&digits, &named, &named.to_uppercase()] {
+            assert_eq!(digest(text), Ok(named.clone()));
+        }
+        for text in ["", "0123456789ab", "not-a-digest-at-all", "sha256:", &"a".repeat(63)] {
+            assert!(digest(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn lists_the_choices() {
+        let misfit = choice("maybe", &[("refuse", 1), ("allow", 2)]).unwrap_err();
+        assert_eq!(misfit.fix, "`refuse` or `allow`");
+        assert_eq!(choice("d", &[("a", 1), ("b", 2), ("c", 3)]).unwrap_err().fix, "`a`, `b` or `c`");
+    }
+}

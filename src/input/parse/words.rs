@@ -1,0 +1,84 @@
+//! A command line as words.
+
+use super::value::Misfit;
+
+/// Splits as a shell does: at white space, except in quotes (`'` takes everything as it is, `"` knows `\"` and `\\`) and behind
+/// a `\`. Nothing is expanded (POSIX, Shell Command Language, 2.2).
+pub(crate) fn words(text: &str) -> Result<Vec<String>, Misfit> {
+    let (mut words, mut word) = (Vec::new(), None::<String>);
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\'' => word.get_or_insert_default().push_str(&single(&mut letters)?),
+            '"' => word.get_or_insert_default().push_str(&double(&mut letters)?),
+            '\\' => word.get_or_insert_default().push(letters.next().ok_or_else(|| open("\\"))?),
+            blank if blank.is_whitespace() => words.extend(word.take()),
+            letter => word.get_or_insert_default().push(letter),
+        }
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+fn single(letters: &mut std::str::Chars<'_>) -> Result<String, Misfit> {
+    let (quoted, rest) = letters.as_str().split_once('\'').ok_or_else(|| open("'"))?;
+    *letters = rest.chars();
+    Ok(quoted.to_owned())
+}
+
+fn double(letters: &mut std::str::Chars<'_>) -> Result<String, Misfit> {
+    let mut quoted = String::new();
+    loop {
+        match letters.next().ok_or_else(|| open("\""))? {
+            '"' => return Ok(quoted),
+            '\\' => match letters.next().ok_or_else(|| open("\""))? {
+                escaped @ ('"' | '\\') => quoted.push(escaped),
+                other => quoted.extend(['\\', other]),
+            },
+            letter => quoted.push(letter),
+        }
+    }
+}
+
+fn open(mark: &str) -> Misfit {
+    Misfit::new(
+        format!("ends after a {mark} that is open"),
+        "words separated by spaces, with each quotation mark closed, as in `docker compose run --rm web`",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::{collection::vec, prelude::*};
+
+    #[test]
+    fn splits_as_a_shell_does() {
+        for (text, expected) in [
+            ("docker compose run --rm web", &["docker", "compose", "run", "--rm", "web"][..]),
+            ("  uv\trun \n", &["uv", "run"]),
+            (r#"a 'b  c' "d  e" f\ g"#, &["a", "b  c", "d  e", "f g"]),
+            (r#"--x='1 2'"3" "" ''"#, &["--x=1 23", "", ""]),
+            (r#""\"\\\n" '\'"#, &[r#""\\n"#, r"\"]),
+            ("$HOME `x` *", &["$HOME", "`x`", "*"]),
+            ("", &[]),
+        ] {
+            assert_eq!(words(text).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_open_quote_is_refused() {
+        for text in ["'a", "a 'b c", "\"a", "\"a\\", "\"a\\\"", "a\\"] {
+            assert!(words(text).unwrap_err().cause.contains("open"), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn reads_every_word_in_quotes(expected in vec("[^']*", 0..5)) {
+            let text: Vec<String> = expected.iter().map(|word| format!("'{word}'")).collect();
+            prop_assert_eq!(words(&text.join(" ")), Ok(expected));
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! What is asked.
+
+use crate::{
+    fault::{Code, Fault},
+    input::{
+        names::Name,
+        parse::{EXECUTORS, Executor, value},
+        source::Inputs,
+    },
+    settings::Command,
+};
+
+const COMMANDS: [Command; 7] = [
+    Command::Migrate,
+    Command::Plan,
+    Command::Status,
+    Command::Verify,
+    Command::Rollback,
+    Command::Baseline,
+    Command::Tunnel,
+];
+
+/// The command.
+pub(crate) fn command(inputs: &Inputs) -> Result<Command, Fault> {
+    let words = COMMANDS.map(|command| (command.name(), command));
+    inputs.required(Name::Command, |text| value::choice(text, &words))
+}
+
+/// Where it is done.
+pub(crate) fn executor(inputs: &Inputs) -> Result<Executor, Fault> {
+    inputs.required(Name::Executor, |text| value::choice(text, &EXECUTORS))
+}
+
+/// Plain SQL files can only be applied.
+pub(crate) fn of_files(command: Command) -> Result<(), Fault> {
+    let (cause, fix) = match command {
+        Command::Migrate | Command::Plan | Command::Status | Command::Verify | Command::Tunnel => return Ok(()),
+        Command::Rollback => (
+            "plain SQL files have no way back",
+            "write a new migration that undoes the one that is not wanted; `rollback` is for tools, with `executor: image` or `server`",
+        ),
+        Command::Baseline => (
+            "SQL files can't be recorded without being applied",
+            "write the first files so that they change nothing where the schema is there (`create table if not exists`), or \
+             begin with the first file that is new; `baseline` is for tools, with `executor: image` or `server`",
+        ),
+    };
+    let cause = format!("`command: {}` with `executor: sql`: {cause}", command.name());
+    Err(Fault::new(Code::InputInvalid, cause).fix(fix))
+}

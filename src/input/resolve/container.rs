@@ -1,0 +1,235 @@
+//! The inputs of containers.
+
+use crate::{
+    docker::{Credentials, Pull},
+    fault::{Code, Fault},
+    input::{
+        findings::Findings,
+        names::Name,
+        parse::{
+            value::{self, Misfit},
+            words,
+        },
+        source::Inputs,
+    },
+    postgres::{SslMode, SslWish, Target, url},
+    proxy::Passage,
+    secret::Secret,
+    settings::{ImageSettings, Workspace},
+};
+
+const PULLS: [(&str, Pull); 3] = [("missing", Pull::Missing), ("always", Pull::Always), ("never", Pull::Never)];
+const WORKSPACES: [(&str, Workspace); 3] =
+    [("false", Workspace::Hidden), ("read-only", Workspace::ReadOnly), ("read-write", Workspace::ReadWrite)];
+
+/// What the engine takes for the least (moby, `daemon/daemon_unix.go`).
+const LEAST_MEMORY: i64 = 6 << 20;
+
+/// What all containers have in common; where the tool's begin is not known here.
+pub(crate) fn read(inputs: &Inputs, database: Option<&Target>, findings: &mut Findings) -> Option<ImageSettings> {
+    let pull = findings.keep(inputs.required(Name::Pull, |text| value::choice(text, &PULLS)));
+    let credentials = findings.keep(credentials(inputs));
+    let workspace = findings.keep(inputs.required(Name::MountWorkspace, |text| value::choice(text, &WORKSPACES)));
+    let memory = findings.keep(inputs.optional(Name::Memory, memory));
+    let entrypoint = findings.keep(inputs.optional(Name::ImageEntrypoint, entrypoint));
+    Some(ImageSettings {
+        pull: pull?,
+        credentials: credentials?,
+        workspace: workspace?,
+        entrypoint: entrypoint?,
+        working_directory: None,
+        memory: memory?,
+        database_url: inputs.secret(Name::DatabaseUrl).or_else(|| database.map(|database| composed(inputs, database))),
+    })
+}
+
+/// The name of an image.
+pub(crate) fn reference(text: &str) -> Result<String, Misfit> {
+    let fits = !text.contains(char::is_whitespace) && !text.contains("://") && text == text.trim_matches('/');
+    let last = text.rsplit('/').next().unwrap_or(text);
+    let name = text.strip_suffix(last).unwrap_or_default().to_owned() + last.split([':', '@']).next().unwrap_or(last);
+    if let Some((_, name)) = text.split_once("://").filter(|(_, name)| reference(name).is_ok()) {
+        return Err(Misfit::new("is a URL, not the name of an image", format!("`{name}`")));
+    }
+    if !fits || text.is_empty() {
+        return Err(Misfit::new("is not the name of an image", "a name as in ghcr.io/acme/shop:1.4"));
+    }
+    let path = name.split_once('/').map_or(name.as_str(), |(_, path)| path);
+    if path.chars().any(char::is_uppercase) {
+        let small = format!("`{}{}`", name.to_lowercase(), text.strip_prefix(&name).unwrap_or_default());
+        return Err(Misfit::new("has capital letters, which names of images can't have", small));
+    }
+    if !is_reference(text) {
+        return Err(Misfit::new("is not the name of an image", "a name as in ghcr.io/acme/shop:1.4"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Whether an engine could take it for one (distribution, `reference/regexp.go`): a registry perhaps, parts of a path, a tag, a digest.
+fn is_reference(text: &str) -> bool {
+    let (named, digest) = text.split_once('@').map_or((text, None), |(named, digest)| (named, Some(digest)));
+    let (name, tag) = match named.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+        _ => (named, None),
+    };
+    let (registry, path) = match name.split_once('/') {
+        Some((first, path)) if first.contains(['.', ':']) || first == "localhost" || is_upper(first) => {
+            (Some(first), path)
+        }
+        _ => (None, name),
+    };
+    let ends_well = |part: &str, inner: &str| {
+        let plain = |letter: char| letter.is_ascii_alphanumeric();
+        part.starts_with(plain)
+            && part.ends_with(plain)
+            && part.chars().all(|letter| plain(letter) || inner.contains(letter))
+    };
+    let is_registry = |registry: &str| {
+        let (host, port) = registry.rsplit_once(':').map_or((registry, "0"), |(host, port)| (host, port));
+        let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let is_address = address.is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
+        (is_address || ends_well(host, ".-")) && !port.is_empty() && port.chars().all(|digit| digit.is_ascii_digit())
+    };
+    let is_tag = |tag: &str| {
+        let begins = tag.starts_with(|letter: char| letter.is_ascii_alphanumeric() || letter == '_');
+        begins && tag.len() <= 128 && tag.chars().all(|letter| letter.is_ascii_alphanumeric() || "_.-".contains(letter))
+    };
+    let is_digest = |digest: &str| {
+        let parts = digest.split_once(':');
+        parts.is_some_and(|(kind, hex)| {
+            ends_well(kind, "+._-") && !hex.is_empty() && hex.chars().all(|one| one.is_ascii_hexdigit())
+        })
+    };
+    registry.is_none_or(is_registry)
+        && path.split('/').all(|part| ends_well(part, "._-"))
+        && tag.is_none_or(is_tag)
+        && digest.is_none_or(is_digest)
+}
+
+fn is_upper(text: &str) -> bool {
+    text.chars().any(char::is_uppercase)
+}
+
+fn credentials(inputs: &Inputs) -> Result<Option<Credentials>, Fault> {
+    let (username, password) = (inputs.text(Name::RegistryUsername), inputs.secret(Name::RegistryPassword));
+    match (username, password) {
+        (None, None) => Ok(None),
+        (Some(username), Some(password)) => Ok(Some(Credentials { username: username.to_owned(), password })),
+        (Some(_), None) => {
+            Err(Fault::new(Code::InputMissing, "`registry-username` has a value and `registry-password` has none"))
+        }
+        (None, Some(_)) => {
+            Err(Fault::new(Code::InputMissing, "`registry-password` has a value and `registry-username` has none")
+                .fix("set `registry-username`; where the registry takes a token alone, any name will do"))
+        }
+    }
+}
+
+/// The word for nothing: an input that is empty is one that is not given.
+const NOTHING: &str = "none";
+
+fn entrypoint(text: &str) -> Result<Vec<String>, Misfit> {
+    if text == NOTHING { Ok(Vec::new()) } else { words(text) }
+}
+
+/// A directory of the image: nobody knows to what another would be relative.
+pub(crate) fn directory(text: &str) -> Result<String, Misfit> {
+    if text.starts_with('/') {
+        return Ok(text.to_owned());
+    }
+    let example = format!("the whole path in the image, as in `/app/{}`", text.trim_start_matches("./"));
+    Err(Misfit::new("is no absolute path, and in an image nothing else is known", example))
+}
+
+/// `512m`, `2g`; a plain number counts as bytes, as for `docker run`.
+fn memory(text: &str) -> Result<i64, Misfit> {
+    let text = text.to_ascii_lowercase();
+    let text = text.strip_suffix('b').unwrap_or(&text);
+    let units = [("k", 1_i64 << 10), ("m", 1 << 20), ("g", 1 << 30)];
+    let unit = units.iter().find_map(|(unit, size)| Some((text.strip_suffix(unit)?, *size)));
+    let (number, size) = unit.unwrap_or((text, 1));
+    let bytes = number.parse::<i64>().ok().filter(|number| *number > 0).and_then(|number| number.checked_mul(size));
+    match bytes {
+        Some(bytes) if bytes >= LEAST_MEMORY => Ok(bytes),
+        Some(_) => Err(Misfit::new("is too little for any container", "6m or more")),
+        None => Err(Misfit::new("is not an amount of memory", "a number and a unit, as in 512m or 2g")),
+    }
+}
+
+/// Who asks for TLS in so many words gets it from end to end; everybody else is told at the tunnel's end to go on in plain
+/// text, so that our settings can be put in.
+pub(crate) fn passage(inputs: &Inputs) -> Passage {
+    let own = inputs.text(Name::DatabaseSslmode).and_then(SslWish::parse);
+    let said = inputs.secret(Name::DatabaseUrl).and_then(|url| url::parse(&url).ok()).and_then(|url| url.sslmode);
+    match own.or(said) {
+        Some(SslWish::Mode(SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull)) => Passage::Untouched,
+        Some(SslWish::Mode(SslMode::Disable) | SslWish::Usual) | None => Passage::Bridged,
+    }
+}
+
+fn composed(inputs: &Inputs, database: &Target) -> Secret {
+    let mode = match passage(inputs) {
+        Passage::Untouched => format!("?sslmode={}", database.sslmode.name()),
+        Passage::Bridged => String::new(),
+    };
+    let address = database.address(&database.host, database.port);
+    Secret::new(format!("postgresql://{}{mode}", address.expose()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_amounts_of_memory_as_docker_does() {
+        assert_eq!(memory("512m"), Ok(512 << 20));
+        assert_eq!(memory("2G"), Ok(2 << 30));
+        assert_eq!(memory("8388608"), Ok(8 << 20));
+        for wrong in ["", "m", "-1g", "1m", "lots", "1.5g"] {
+            assert!(memory(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_entrypoint_is_words_or_nothing() {
+        assert_eq!(entrypoint("none"), Ok(Vec::new()));
+        let words = ["tini", "--", "a b"].map(str::to_owned).to_vec();
+        assert_eq!(entrypoint("tini -- 'a b'"), Ok(words));
+        assert!(entrypoint("tini 'a").is_err());
+    }
+
+    #[test]
+    fn takes_names_of_images_and_nothing_else() {
+        for right in [
+            "app",
+            "ghcr.io/acme/shop:1.4",
+            "localhost:5000/app@sha256:00",
+            "EXAMPLE.com/app:V1",
+            "a_b/c.d-e:_1",
+            "[::1]:5000/a",
+        ] {
+            assert_eq!(reference(right).as_deref(), Ok(right));
+        }
+        for wrong in [
+            "",
+            "two words",
+            "https://ghcr.io/acme/shop",
+            "ghcr.io/Acme/shop",
+            "/app",
+            "--privileged",
+            "-v",
+            "a:",
+            "a@",
+            "a@sha256",
+            "a:b:c",
+            "a//b",
+            "a;b",
+            "$IMAGE",
+            "a:-x",
+            "ghcr.io:x/a",
+            "…",
+        ] {
+            assert!(reference(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The environment of tools and steps.
+
+use crate::{
+    fault::{Code, Fault},
+    input::{
+        inline_secrets::{is_telling, may_be_secret},
+        names::{Name, listed},
+        source::{Inputs, Variable, Variables},
+    },
+    postgres::{Mention, Target},
+    secret::Secret,
+};
+
+/// What tools and steps are given and nobody else should see: every value that is handed on, and of those that are written
+/// out the ones whose names say so, and the passwords in URLs.
+pub(crate) fn secrets(inputs: &Inputs, variables: &Variables) -> Vec<Secret> {
+    let passed = handed_on(inputs, variables).map(|(_, value)| value.to_owned());
+    let told = pairs(inputs).flatten().filter(|pair| is_telling(pair.name));
+    let given = told.flat_map(|pair| match pair.value {
+        // What is named of the database is hidden as what it is.
+        Some(value) if value.contains("://") && !Mention::all_in(value).is_empty() => Vec::new(),
+        Some(value) => Mention::filled(value, |_| "\n".to_owned()).lines().map(str::to_owned).collect(),
+        None => match passed_as(inputs, variables, pair.name).1 {
+            Variable::Text(text) => vec![text.to_owned()],
+            Variable::Absent | Variable::NotUtf8 => Vec::new(),
+        },
+    });
+    let given = given.filter(|value| may_be_secret(value));
+    passed.chain(given).map(Secret::new).filter(Secret::can_be_hidden).collect()
+}
+
+/// A warning for values that are handed on and are too short to be hidden.
+pub(crate) fn too_short(inputs: &Inputs, variables: &Variables) -> Option<Fault> {
+    let short = handed_on(inputs, variables).filter(|(_, value)| !Secret::new(*value).can_be_hidden());
+    let names: Vec<String> = short.map(|(name, _)| format!("`{name}`")).collect();
+    let cause =
+        format!("{} (`pass-env`) has less than three characters: it can't be hidden in the log", names.join(", "));
+    let fix = "if it is no secret, write the name into `env` and take it out of `pass-env`; else choose a longer value";
+    (!names.is_empty()).then(|| Fault::new(Code::InputInvalid, cause).fix(fix))
+}
+
+/// Names and values of the variables that are handed on.
+fn handed_on<'v>(inputs: &Inputs, variables: &'v Variables) -> impl Iterator<Item = (String, &'v str)> {
+    names(inputs).filter_map(|name| match passed_as(inputs, variables, name) {
+        (found, Variable::Text(text)) => Some((found, text)),
+        (_, Variable::Absent | Variable::NotUtf8) => None,
+    })
+}
+
+/// The variables that are written out, then those that are handed on; a name that stands twice has its last value.
+pub(crate) fn of(
+    inputs: &Inputs,
+    variables: &Variables,
+    database: Option<&Target>,
+) -> Result<Vec<(String, Secret)>, Fault> {
+    let (mut env, mut bare) = (Vec::new(), Vec::new());
+    for pair in pairs(inputs) {
+        // The line may be a part of a secret.
+        let Pair { name, value } = pair.map_err(|number| {
+            let cause = format!("`env` has a line that is no `NAME=value`: line {number}");
+            Fault::new(Code::InputInvalid, cause).fix(
+                "write one `NAME=value` to a line, with `=` and not with `:`; put a value of several lines into an environment variable of the step, and \
+                 name that in `pass-env`",
+            )
+        })?;
+        match value {
+            Some(value) => {
+                mentions(name, value, database)?;
+                env.push((name.to_owned(), Secret::new(value)));
+            }
+            None => bare.push(name),
+        }
+    }
+    for (input, names) in [(Name::Env, bare), (Name::PassEnv, names(inputs).collect())] {
+        env.extend(found(inputs, variables, input, &names)?);
+    }
+    Ok(env)
+}
+
+/// The variables of these names, as they are in the environment.
+fn found(inputs: &Inputs, variables: &Variables, input: Name, names: &[&str]) -> Result<Vec<(String, Secret)>, Fault> {
+    let is_absent = |name: &&str| passed_as(inputs, variables, name).1 == Variable::Absent;
+    let absent: Vec<&str> = names.iter().copied().filter(is_absent).collect();
+    if !absent.is_empty() {
+        return Err(unset(inputs, input, &absent));
+    }
+    let mut env = Vec::new();
+    for name in names {
+        match passed_as(inputs, variables, name) {
+            (_, Variable::Text(text)) => env.push(((*name).to_owned(), Secret::new(text))),
+            // It is told above.
+            (_, Variable::Absent) => {}
+            (found, Variable::NotUtf8) => {
+                let cause = format!("the environment variable `{found}` (`{input}`) is not UTF-8");
+                return Err(Fault::new(Code::InputInvalid, cause));
+            }
+        }
+    }
+    Ok(env)
+}
+
+/// Whether what a value names of the database is known.
+fn mentions(name: &str, value: &str, database: Option<&Target>) -> Result<(), Fault> {
+    let invalid = |cause: String, fix: String| Err(Fault::new(Code::InputInvalid, cause).fix(fix));
+    if let Some((mistaken, right)) = Mention::mistaken(value) {
+        let (cause, fix) = match right {
+            Some(right) => (
+                format!("`{name}` in `env` has `{mistaken}`, which nobody expands"),
+                format!("write `{}`, which stands for what the database has", right.written()),
+            ),
+            None => {
+                let all: Vec<String> = Mention::ALL.iter().map(|(fact, ..)| fact.written()).collect();
+                let cause = format!("`{name}` in `env` has `{mistaken}`, which there is not");
+                (cause, format!("write one of {}", listed(&all)))
+            }
+        };
+        return invalid(cause, fix);
+    }
+    let facts = Mention::all_in(value);
+    let Some(first) = facts.first() else { return Ok(()) };
+    let first = first.written();
+    match database {
+        None => invalid(
+            format!("`{name}` in `env` has `{first}`, and no database is given"),
+            "give `database-url`, or write the value out".to_owned(),
+        ),
+        Some(database) if facts.contains(&Mention::Password) && database.password.is_none() => invalid(
+            format!("`{name}` in `env` has `{}`, and the database is given without one", Mention::Password.written()),
+            "set `database-password`, or leave the line out".to_owned(),
+        ),
+        Some(_) => Ok(()),
+    }
+}
+
+/// A secret that did not arrive, most likely: the app would miss it later, and not say why.
+fn unset(inputs: &Inputs, input: Name, absent: &[&str]) -> Fault {
+    let named = inputs.named(input);
+    // Somebody may have pasted a value there.
+    if !absent.iter().all(|name| is_name(name)) {
+        let cause = format!("{named} has a word that is no name of a variable");
+        let fix = "write names alone, as in `SECRET_KEY`, and let the step's `env:` have their values; `NAME=value` goes into `env`";
+        return Fault::new(Code::InputInvalid, cause).fix(fix);
+    }
+    let is = if absent.len() == 1 { "has no value" } else { "have no value" };
+    let fix = format!(
+        "let the step's `env:` set what is missing, as in `{0}: ${{{{ secrets.{0} }}}}`, or take it out of `{input}`",
+        absent.first().copied().unwrap_or_default()
+    );
+    let sought = absent.iter().filter(|_| !inputs.prefixes().is_empty()).map(|name| {
+        let prefixed = inputs.prefixes().iter().map(|prefix| format!("{prefix}{name}"));
+        let names: Vec<String> = prefixed.chain([(*name).to_owned()]).collect();
+        format!("`{name}` was looked for in the environment as {}", listed(&names))
+    });
+    let cause = format!("{named} names {}, which {is} in the environment", listed(absent));
+    sought.fold(Fault::new(Code::InputMissing, cause).fix(fix), Fault::detail)
+}
+
+/// Whether it looks like the name of a variable rather than like a value.
+fn is_name(word: &str) -> bool {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let is_shouted = !word.chars().any(|letter| letter.is_ascii_lowercase()) || word.contains('_');
+    word.chars().all(plain) && is_shouted && !word.starts_with(|first: char| first.is_ascii_digit())
+}
+
+/// The variable that is handed on under this name, by its own: the environment's comes before what all have in common.
+fn passed_as<'v>(inputs: &Inputs, variables: &'v Variables, name: &str) -> (String, Variable<'v>) {
+    let behind_prefix = inputs.prefixes().iter().map(|prefix| format!("{prefix}{name}"));
+    let mut found = behind_prefix.map(|own| (own.clone(), variables.get(&own)));
+    found.find(|(_, value)| *value != Variable::Absent).unwrap_or_else(|| (name.to_owned(), variables.get(name)))
+}
+
+/// A line of `env`.
+#[derive(Debug, Clone, Copy)]
+struct Pair<'i> {
+    name: &'i str,
+    /// Nothing where the variable is handed on as it is.
+    value: Option<&'i str>,
+}
+
+/// Names and values as they are written, or the number of a line that is no such pair.
+fn pairs(inputs: &Inputs) -> impl Iterator<Item = Result<Pair<'_>, usize>> {
+    let lines = (1..).zip(inputs.text(Name::Env).unwrap_or_default().lines().map(str::trim_end));
+    lines.filter(|(_, line)| !line.trim().is_empty()).map(|(number, line)| {
+        let Some((name, value)) = line.split_once('=') else {
+            let name = Some(line.trim()).filter(|name| is_name(name)).ok_or(number)?;
+            return Ok(Pair { name, value: None });
+        };
+        let name = name.trim();
+        let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+        if name.is_empty() || !name.chars().all(plain) || name.starts_with(|first: char| first.is_ascii_digit()) {
+            return Err(number);
+        }
+        Ok(Pair { name, value: Some(value) })
+    })
+}
+
+fn names(inputs: &Inputs) -> impl Iterator<Item = &str> {
+    let text = inputs.text(Name::PassEnv).unwrap_or_default();
+    text.split(|letter: char| letter == ',' || letter.is_whitespace()).filter(|name| !name.is_empty())
+}

@@ -1,0 +1,157 @@
+//! The question whether the migration can begin.
+
+use super::container;
+use crate::{
+    fault::{Code, Fault, Place},
+    input::{
+        findings::Findings,
+        parse::{Executor, Fields, Origin, Own, SITES, Wish, about, value},
+    },
+    settings::{Health, ToolSettings},
+    tool::{Line, Verb},
+};
+use serde_yaml::Value;
+use std::time::Duration;
+
+const KEYS: [&str; 6] = ["run", "executor", "image", "interval", "timeout", "retries"];
+
+const INTERVAL: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(10);
+const RETRIES: u32 = 3;
+
+/// As it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Draft {
+    /// `false`: nothing is asked, whatever the defaults say.
+    Off,
+    Asked(Box<Question>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Question {
+    title: String,
+    place: Option<Place>,
+    line: Option<Line>,
+    wish: Wish,
+    interval: Duration,
+    timeout: Duration,
+    retries: u32,
+}
+
+impl Draft {
+    /// Where it is meant to be asked.
+    pub(crate) fn meant(&self, own: Executor) -> Option<Executor> {
+        match self {
+            Self::Off => None,
+            Self::Asked(question) => Some(question.wish.meant(own)),
+        }
+    }
+}
+
+/// The mapping under `health`, or `false`.
+pub(crate) fn read(value: &Value, origin: &Origin) -> (Option<Draft>, Vec<Fault>) {
+    let (title, place) = (origin.title.clone(), origin.places.first().cloned());
+    let mapping = match value {
+        Value::Mapping(mapping) => mapping,
+        Value::Bool(false) => return (Some(Draft::Off), Vec::new()),
+        _ => {
+            let fault = about(Code::InputInvalid, &title, place.as_ref(), "it is neither a mapping nor `false`");
+            return (
+                None,
+                vec![fault.fix("write it as `health: { run: … }`, or as `health: {}` for the tool's own check")],
+            );
+        }
+    };
+    let mut fields = Fields::new(mapping, title, place);
+    fields.only(&KEYS);
+    let line = fields.line("run");
+    let wish = Wish {
+        executor: fields.value("executor", |text| value::choice(text, &SITES)),
+        image: fields.value("image", container::reference),
+    };
+    let interval = fields.value("interval", value::positive_duration).unwrap_or(INTERVAL);
+    let timeout = fields.value("timeout", value::positive_duration).unwrap_or(TIMEOUT);
+    let retries = fields.value("retries", value::retries).unwrap_or(RETRIES);
+    if !fields.has("run") && !wish.is_empty() {
+        let fix = "add `run`, or remove `executor` and `image`";
+        fields.invalid("the tool's own check runs where the tool does", fix);
+    }
+    let Fields { title, place, faults, .. } = fields;
+    let question = Question { title, place, line, wish, interval, timeout, retries };
+    (faults.is_empty().then(|| Draft::Asked(Box::new(question))), faults)
+}
+
+/// The same with what it leaves to the tool.
+pub(crate) fn resolve(
+    draft: Option<&Draft>,
+    own: Own<'_>,
+    tool: Option<&ToolSettings>,
+    findings: &mut Findings,
+) -> Option<Health> {
+    let Some(Draft::Asked(question)) = draft else { return None };
+    let about = |cause: &str| about(Code::InputInvalid, &question.title, question.place.as_ref(), cause);
+    let (line, site) = match (&question.line, tool) {
+        (Some(line), _) => {
+            let site = question.wish.site(own).map_err(|misfit| about(&format!("it {}", misfit.cause)).fix(misfit.fix));
+            (line.clone(), findings.keep(site)??)
+        }
+        (None, Some(tool)) => {
+            let check = tool.recipe.line(Verb::Check).map(|line| tool.prefixed(line));
+            let none = || {
+                let cause = format!("`tool: {}` has no check of its own", tool.recipe.name);
+                about(&cause).fix("add `run`, the command that tells whether the migration can begin")
+            };
+            (findings.keep(check.ok_or_else(none))?, tool.site.clone())
+        }
+        (None, None) => {
+            if own.executor == Some(Executor::Sql) {
+                let fault = about("it has no `run`, and SQL files have no check of their own");
+                findings
+                    .faults
+                    .push(fault.fix("add `run` and `executor`; that the database answers is waited for anyway"));
+            }
+            return None;
+        }
+    };
+    let Question { interval, timeout, retries, .. } = **question;
+    Some(Health { line, site, interval, timeout, retries })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draft(text: &str) -> (Option<Draft>, Vec<Fault>) {
+        let origin = Origin { title: "`health`".to_owned(), places: Vec::new() };
+        read(&serde_yaml::from_str(text).unwrap(), &origin)
+    }
+
+    #[test]
+    fn a_question_has_its_pauses_and_a_limit() {
+        let (Some(Draft::Asked(question)), _) = draft("{ run: ./ready, interval: 30s, timeout: 1m, retries: 9 }")
+        else {
+            panic!("no question")
+        };
+        assert_eq!(
+            (question.interval, question.timeout, question.retries),
+            (Duration::from_secs(30), Duration::from_secs(60), 9)
+        );
+        let (Some(Draft::Asked(question)), _) = draft("{}") else { panic!("no question") };
+        assert_eq!((question.interval, question.timeout, question.retries), (INTERVAL, TIMEOUT, 3));
+        assert_eq!(draft("false"), (Some(Draft::Off), Vec::new()));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told() {
+        for (text, cause) in [
+            ("[]", "`health`: it is neither a mapping nor `false`"),
+            ("true", "`health`: it is neither a mapping nor `false`"),
+            ("{ cmd: x }", "`health`: there is no key `cmd`"),
+            ("{ run: x, interval: 0 }", "`interval` is `0`: it leaves no time"),
+            ("{ executor: server }", "the tool's own check runs where the tool does"),
+        ] {
+            let (draft, faults) = draft(text);
+            assert!(draft.is_none() && faults.len() == 1 && faults[0].cause.contains(cause), "{text}: {faults:#?}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The tool that applies the migrations.
+
+use crate::{
+    fault::{Code, Fault, Place},
+    github::runner::Runner,
+    input::{findings::Findings, names::Name, parse::words, source::Inputs},
+    settings::{Command, Site, ToolSettings},
+    tool::{Line, Recipe, Verb},
+};
+
+/// Everything about the tool but its environment; nothing without a place, but what is wrong with it is told.
+pub(crate) fn read(
+    inputs: &Inputs,
+    site: Option<Site>,
+    command: Option<Command>,
+    runner: &Runner,
+    findings: &mut Findings,
+) -> Option<ToolSettings> {
+    let run = inputs.text(Name::Run).map(Line::read);
+    if run.is_some() && inputs.drafts().has(Name::Steps) {
+        let cause = "`run` and `steps` both stand in place of the tool's way to migrate";
+        findings.faults.push(Fault::new(Code::InputInvalid, cause).fix("make `run` one of the `steps`"));
+    }
+    let prefix = findings.keep(inputs.optional(Name::CommandPrefix, words));
+    let manage = findings.keep(inputs.optional(Name::Manage, words));
+    let recipe = findings.keep(recipe(inputs, run.as_ref(), runner))?;
+    let recipe = findings.keep(managed(inputs, recipe, manage?))?;
+    if let Some(command) = command {
+        findings.keep(can(inputs, &recipe, command));
+    }
+    let target = inputs.text(Name::Target).map(ToOwned::to_owned);
+    Some(ToolSettings { recipe, run, prefix: prefix?.unwrap_or_default(), target, site: site? })
+}
+
+/// The recipe by the words that call the app, if there are others than its own.
+fn managed(inputs: &Inputs, recipe: Recipe, words: Option<Vec<String>>) -> Result<Recipe, Fault> {
+    let Some(words) = words.filter(|words| !words.is_empty()) else { return Ok(recipe) };
+    if recipe.manage.is_empty() {
+        let cause = format!("{} has no effect with `tool: {}`", inputs.named(Name::Manage), recipe.name);
+        let fix = "remove it; `command-prefix` puts words in front of a tool's commands, and `run` is a whole command";
+        return Err(Fault::new(Code::InputInvalid, cause).fix(fix));
+    }
+    Ok(recipe.called_by(&words))
+}
+
+fn recipe(inputs: &Inputs, run: Option<&Line>, runner: &Runner) -> Result<Recipe, Fault> {
+    let migrates = run.is_some() || inputs.drafts().has(Name::Steps);
+    let recipe = match inputs.text(Name::Tool) {
+        Some(text) => {
+            known(inputs, text).or_else(|unknown| if is_path(text) { file(text, runner) } else { Err(unknown) })?
+        }
+        None if migrates => {
+            Recipe::named("custom").ok_or_else(|| Fault::new(Code::Bug, "a recipe that is known is not there"))?
+        }
+        None => {
+            return Err(Fault::new(Code::InputMissing, "`tool` has no value, and neither has `run`")
+                .fix("say which tool applies the migrations, as in `tool: django`, or with `run` how to call it"));
+        }
+    };
+    if !migrates && recipe.lines(Verb::Migrate).is_empty() {
+        let cause = format!("`run` has no value, and `tool: {}` does not say what to call", recipe.name);
+        return Err(Fault::new(Code::InputMissing, cause).fix("set `run` to the command that applies the migrations"));
+    }
+    Ok(recipe)
+}
+
+fn known(inputs: &Inputs, text: &str) -> Result<Recipe, Fault> {
+    Recipe::named(text).ok_or_else(|| {
+        let names: Vec<String> = Recipe::all().iter().map(|recipe| format!("`{}`", recipe.name)).collect();
+        let cause = format!("{} is `{text}`: there is no such tool", inputs.named(Name::Tool));
+        let fix = format!("set `tool` to {} or the path of a recipe, as in `.github/our-tool.yaml`", names.join(", "));
+        Fault::new(Code::InputInvalid, cause).fix(fix)
+    })
+}
+
+fn is_path(text: &str) -> bool {
+    text.contains('/') || text.ends_with(".yaml") || text.ends_with(".yml")
+}
+
+/// A recipe of the user's own.
+fn file(written: &str, runner: &Runner) -> Result<Recipe, Fault> {
+    let path = runner.path(written);
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        Fault::new(Code::InputInvalid, format!("the recipe `{written}` (`tool`) can't be read"))
+            .fix("check `tool`, and that actions/checkout ran before this step")
+            .because(&error)
+    })?;
+    Recipe::read(&text).map_err(|fault| fault.in_file(Place::whole(&runner.shown(&path))))
+}
+
+/// Whether the tool can be asked for this, with this target.
+fn can(inputs: &Inputs, recipe: &Recipe, command: Command) -> Result<(), Fault> {
+    let (target, name) = (inputs.text(Name::Target), command.name());
+    let verb = match (command, target) {
+        (Command::Rollback, _) => Verb::Rollback,
+        (Command::Baseline, _) => Verb::Fake,
+        (Command::Migrate | Command::Plan | Command::Status | Command::Verify, Some(_)) => {
+            let cause = format!("{} has a value, and a tool's `{name}` takes all there is", inputs.named(Name::Target));
+            let fix = "leave `target` out, or call the tool with its target in `run`";
+            return Err(Fault::new(Code::InputInvalid, cause).fix(fix));
+        }
+        (Command::Migrate | Command::Plan | Command::Status | Command::Verify | Command::Tunnel, _) => return Ok(()),
+    };
+    if recipe.shown(verb).is_empty() {
+        let cause = format!("`tool: {}` has no way to do what `command: {name}` asks for", recipe.name);
+        let fix = "do it by the tool's own means, or name a recipe of your own that knows the command";
+        return Err(Fault::new(Code::InputInvalid, cause).fix(fix));
+    }
+    if command == Command::Rollback && target.is_none() {
+        let cause = "`target` has no value: `command: rollback` has to know to which migration it goes back";
+        let fix = "set `target` to the migration that is to be the last one, written as the tool takes it";
+        return Err(Fault::new(Code::InputMissing, cause).fix(fix));
+    }
+    recipe.with_target(verb, target).map(drop)
+}

@@ -1,0 +1,455 @@
+//! The configuration file: inputs for every environment, and for each.
+
+use super::yaml_location::locate;
+use crate::{
+    fault::{Code, Fault, Place},
+    github::runner::Runner,
+    input::{
+        names::{Name, listed, nearest},
+        parse::{Drafts, NotScalar, Origin, scalar, what_is_wrong, written},
+    },
+    secret::Secret,
+};
+use serde_yaml::{Mapping, Value};
+use std::{collections::BTreeMap, io};
+
+/// Where the file is looked for when no other is named.
+const USUAL: &str = ".github/bastion-migrate.yml";
+
+const DEFAULTS: &str = "defaults";
+const ENVIRONMENTS: &str = "environments";
+
+/// What stands at the top. The last four are inputs, which may stand there as if under `defaults`: they are what a file is
+/// written for, and long.
+const SECTIONS: [&str; 6] = [DEFAULTS, ENVIRONMENTS, "before", "steps", "after", "health"];
+
+/// What the file says for the chosen environment; nothing if there is no file.
+#[derive(Debug, Default)]
+pub(crate) struct Config {
+    /// As the user wrote it.
+    pub(crate) path: String,
+    pub(crate) values: BTreeMap<Name, String>,
+    /// What is written in YAML, apart.
+    pub(crate) drafts: Drafts,
+    /// Secrets that were written there although they must not.
+    pub(crate) exposed: Vec<Secret>,
+    /// Inputs of which a fault is told already: they are not missing, too.
+    pub(crate) spoilt: Vec<Name>,
+    pub(crate) faults: Vec<Fault>,
+    /// The names under `environments`.
+    pub(crate) environments: Vec<String>,
+    /// The whole file, to find places in.
+    text: String,
+}
+
+/// What one section says.
+#[derive(Debug, Default)]
+struct Section {
+    values: BTreeMap<Name, String>,
+    drafts: Drafts,
+}
+
+impl Config {
+    /// Reads the file: the one that was asked for must be there, the usual one may be.
+    pub(crate) fn read(runner: &Runner, asked: Option<&str>, environment: Option<&str>) -> Self {
+        let path = asked.unwrap_or(USUAL).to_owned();
+        match std::fs::read_to_string(runner.path(&path)) {
+            Ok(text) => Self::parse(&text, path, environment),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && asked.is_none() => Self::default(),
+            Err(error) => {
+                let fault = Fault::new(Code::ConfigInvalid, format!("the configuration file `{path}` can't be read"))
+                    .fix("check `config`, and that actions/checkout ran before this step")
+                    .because(&error);
+                Self { path, faults: vec![fault], ..Self::default() }
+            }
+        }
+    }
+
+    /// Tells of a file that has environments where none was chosen: an empty `environment` is more likely one that did not arrive.
+    pub(crate) fn unchosen(&mut self, environment: Option<&str>) -> Option<Fault> {
+        if environment.is_some() || self.environments.is_empty() {
+            return None;
+        }
+        // It may stand in the section.
+        self.spoilt.extend(Name::ALL);
+        let names = listed(&self.environments);
+        let cause = format!("`environment` has no value, and the configuration file `{}` has {names}", self.path);
+        let fix = "set `environment` to one of them; a run that is for none of them has an empty section of its own, as in `local: {}`";
+        Some(Fault::new(Code::InputMissing, cause).fix(fix).in_file(self.place(None)))
+    }
+
+    fn parse(text: &str, path: String, environment: Option<&str>) -> Self {
+        let mut config = Self { path, text: text.to_owned(), ..Self::default() };
+        let parsed = serde_yaml::from_str(text).and_then(|mut value: Value| value.apply_merge().map(|()| value));
+        match parsed {
+            Ok(Value::Null) => {}
+            Ok(Value::Mapping(top)) => config.sections(&top, environment),
+            Ok(_) => config.fault(Code::ConfigInvalid, "it is not a mapping with `defaults` and `environments`"),
+            Err(error) => {
+                let fault = config.about(Code::ConfigInvalid, "it is not valid YAML");
+                let fault = what_is_wrong(&error).into_iter().fold(fault, Fault::detail);
+                let place = error.location().map(|location| config.place(Some((location.line(), location.column()))));
+                config.faults.push(place.into_iter().fold(fault, Fault::in_file));
+            }
+        }
+        config
+    }
+
+    fn sections(&mut self, top: &Mapping, environment: Option<&str>) {
+        for key in top.keys().map(written).filter(|key| !SECTIONS.contains(&key.as_str())) {
+            let fault = self.about(Code::InputUnknown, &format!("there is no section `{key}`"));
+            let fix = match nearest(&key, SECTIONS.into_iter()) {
+                Some(section) => format!("did you mean `{section}`?"),
+                None => "put inputs under `defaults` or under `environments` and the environment's name".to_owned(),
+            };
+            self.faults.push(fault.fix(fix));
+        }
+        let tops = self.tops(top);
+        self.put(tops);
+        if let Some(defaults) = self.mapping(DEFAULTS, top.get(DEFAULTS)) {
+            self.twice(top, &defaults);
+            let section = self.section(&[DEFAULTS], &defaults);
+            self.put(section);
+        }
+        if let Some(environments) = self.mapping(ENVIRONMENTS, top.get(ENVIRONMENTS)) {
+            self.environments(&environments, environment);
+        }
+    }
+
+    fn tops(&mut self, top: &Mapping) -> Section {
+        let inputs = top.iter().filter(|(key, _)| Name::of(&written(key)).is_some_and(Name::is_yaml));
+        let inputs: Mapping = inputs.map(|(key, value)| (key.clone(), value.clone())).collect();
+        self.section(&[], &inputs)
+    }
+
+    fn twice(&mut self, top: &Mapping, defaults: &Mapping) {
+        let is_set = |section: &Mapping, name: &str| section.get(name).is_some_and(|value| !value.is_null());
+        for name in SECTIONS.into_iter().filter(|name| is_set(top, name) && is_set(defaults, name)) {
+            let fault = self.about(Code::ConfigInvalid, &format!("`{name}` stands at the top and under `{DEFAULTS}`"));
+            self.faults.push(fault.fix("remove one of them: they mean the same"));
+        }
+    }
+
+    fn put(&mut self, section: Section) {
+        self.values.extend(section.values);
+        self.drafts.extend(section.drafts);
+    }
+
+    /// Every section is checked, whichever is chosen: a typo in `prod` is better found by the run for `dev`.
+    fn environments(&mut self, environments: &Mapping, chosen: Option<&str>) {
+        let names: Vec<String> = environments.keys().map(written).collect();
+        self.environments.clone_from(&names);
+        for (name, section) in names.iter().zip(environments.values()) {
+            let Some(section) = self.mapping(&format!("{ENVIRONMENTS}.{name}"), Some(section)) else { continue };
+            let section = self.section(&[ENVIRONMENTS, name], &section);
+            if chosen == Some(name) {
+                self.put(section);
+            }
+        }
+        let Some(chosen) = chosen.filter(|chosen| !names.iter().any(|name| name == chosen)) else { return };
+        let fault = self
+            .about(Code::InputInvalid, &format!("it has no environment `{chosen}`, only {}", listed(&names)))
+            .fix("correct `environment`, or add it to the file (an empty section will do)");
+        self.faults.push(fault);
+        self.spoilt.extend(Name::ALL);
+    }
+
+    fn section(&mut self, way: &[&str], section: &Mapping) -> Section {
+        let (title, mut found) = (way.join("."), Section::default());
+        for (key, value) in section {
+            let key = written(key);
+            match (Name::of(&key), scalar(value)) {
+                (None, _) => self.unknown(&title, &key),
+                (Some(Name::Environment | Name::Config), _) => {
+                    self.fault(Code::ConfigInvalid, &format!("`{title}.{key}` can't be set in the file itself"));
+                }
+                (Some(name), Ok(Some(text))) if text.contains("${{") => self.expression(way, name, value, &text),
+                (Some(name), Ok(text)) if name.is_secret() => {
+                    self.spoilt.push(name);
+                    self.exposed.extend(text.map(Secret::new));
+                    self.secret_in_public(&title, name);
+                }
+                (Some(name), _) if name.is_yaml() => {
+                    if !value.is_null() {
+                        let origin = self.origin(&[way, &[name.name()]].concat(), value);
+                        self.faults.extend(found.drafts.replace(name, value, &origin));
+                    }
+                }
+                (Some(name), Ok(text)) => found.values.extend(text.map(|text| (name, text))),
+                (Some(name), Err(NotScalar)) => {
+                    let fault = format!("`{title}.{key}` is not a text, a number, true or false");
+                    let fault = self.about(Code::ConfigInvalid, &fault).fix(as_text(name));
+                    self.spoilt.push(name);
+                    self.faults.push(fault.in_file(self.place(locate(
+                        &self.text,
+                        &[way, &[name.name()]].concat(),
+                        None,
+                    ))));
+                }
+            }
+        }
+        found
+    }
+
+    /// Where a piece of YAML stands, and each item of it if it is a list.
+    fn origin(&self, way: &[&str], value: &Value) -> Origin {
+        let place = |item| self.place(locate(&self.text, way, item));
+        let places = match value.as_sequence() {
+            Some(list) if !list.is_empty() => (0..list.len()).map(|item| place(Some(item))).collect(),
+            Some(_) | None => vec![place(None)],
+        };
+        Origin { title: format!("`{}` (from `{}`)", way.join("."), self.path), places }
+    }
+
+    /// Only a workflow's expressions are evaluated.
+    fn expression(&mut self, way: &[&str], name: Name, value: &Value, text: &str) {
+        let Origin { title, places } = self.origin(&[way, &[name.name()]].concat(), value);
+        let cause = format!("{title} has an expression (`${{{{ … }}}}`), which nobody evaluates here");
+        let is_short = text.len() <= LONGEST_SHOWN && !text.contains('\n');
+        let shown = if is_short { text.trim() } else { "${{ … }}" };
+        let fix = format!("remove it here, and write `{name}: {shown}` into the workflow's `with:`");
+        let fault = Fault::new(Code::ConfigInvalid, cause).fix(fix);
+        self.spoilt.push(name);
+        self.faults.push(places.into_iter().take(1).fold(fault, Fault::in_file));
+    }
+
+    fn unknown(&mut self, title: &str, key: &str) {
+        let fault = self.about(Code::InputUnknown, &format!("`{title}.{key}` is no input"));
+        self.faults.push(match Name::nearest(key) {
+            Some(name) => fault.fix(format!("did you mean `{name}`?")),
+            None => fault,
+        });
+    }
+
+    fn secret_in_public(&mut self, title: &str, name: Name) {
+        let fault = self
+            .about(Code::ConfigInvalid, &format!("`{title}.{name}` is a secret, and the file is in the repository"))
+            .fix(format!("remove it, replace the secret, and pass the new one as `{name}: ${{{{ secrets.… }}}}`"));
+        self.faults.push(fault);
+    }
+
+    /// The mapping, if it is one; an empty section is none and no fault.
+    fn mapping(&mut self, title: &str, value: Option<&Value>) -> Option<Mapping> {
+        match value {
+            None | Some(Value::Null) => None,
+            Some(Value::Mapping(mapping)) => Some(mapping.clone()),
+            Some(_) => {
+                self.fault(Code::ConfigInvalid, &format!("`{title}` is not a mapping of names to values"));
+                None
+            }
+        }
+    }
+
+    fn fault(&mut self, code: Code, cause: &str) {
+        let fault = self.about(code, cause);
+        self.faults.push(fault);
+    }
+
+    fn about(&self, code: Code, cause: &str) -> Fault {
+        Fault::new(code, format!("in the configuration file `{}`: {cause}", self.path)).in_file(self.place(None))
+    }
+
+    fn place(&self, position: Option<(usize, usize)>) -> Place {
+        let (line, column) = position.unzip();
+        Place { file: self.path.clone(), line, column, excerpt: None }
+    }
+}
+
+/// How an input is written that has no other form than a text.
+fn as_text(name: Name) -> String {
+    match name {
+        Name::Env => format!("write `{name}: |` and below it, further in, a line `NAME=value` for each variable"),
+        Name::PassEnv => format!("write the names behind `{name}:` in one line, separated by spaces"),
+        _ => format!("write a single value behind `{name}:`, or a text of several lines below `{name}: |`"),
+    }
+}
+
+/// A longer expression is cut.
+const LONGEST_SHOWN: usize = 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, environment: Option<&str>) -> Config {
+        Config::parse(text, "c.yml".to_owned(), environment)
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_defaults() {
+        let text = "
+            defaults: { timeout: 1h, retries: 0, summary: false, target: 0007, gaps: null }
+            environments:
+              dev: { timeout: 5m }
+              prod: { timeout: 2h }";
+        let config = parse(text, Some("dev"));
+        assert_eq!(config.faults, []);
+        let value = |name| config.values.get(&name).map(String::as_str);
+        assert_eq!(value(Name::Timeout), Some("5m"));
+        assert_eq!(value(Name::Retries), Some("0"));
+        assert_eq!(value(Name::Summary), Some("false"));
+        assert_eq!(value(Name::Target), Some("0007"));
+        assert_eq!(value(Name::Gaps), None);
+    }
+
+    #[test]
+    fn finds_a_typo_in_every_section_at_once() {
+        let text = "
+            defaults: { time-out: 1h }
+            enviroments: {}
+            environments: { dev: {}, prod: { lock_timeout: 5s } }";
+        let fixes: Vec<String> = parse(text, Some("dev")).faults.into_iter().map(|fault| fault.fix).collect();
+        assert_eq!(fixes, ["did you mean `environments`?", "did you mean `timeout`?", "did you mean `lock-timeout`?"]);
+    }
+
+    #[test]
+    fn refuses_and_masks_a_secret() {
+        let config = parse("defaults: { ssh-password: hunter2 }", None);
+        assert_eq!(config.exposed, [Secret::new("hunter2")]);
+        assert!(config.values.is_empty());
+        assert!(!format!("{:?}", config.faults).contains("hunter2"));
+        assert!(config.faults[0].fix.contains("ssh-password: ${{ secrets.… }}"), "{:?}", config.faults);
+    }
+
+    #[test]
+    fn refuses_an_environment_that_the_file_does_not_have() {
+        let fault = parse("environments: { dev: , prod: {} }", Some("uat")).faults.remove(0);
+        assert!(fault.cause.contains("`uat`, only `dev` and `prod`"), "{}", fault.cause);
+        assert!(parse("environments: { dev: }", Some("dev")).faults.is_empty());
+        assert!(parse("defaults: {}", Some("uat")).faults.is_empty());
+        assert!(parse("environments: { dev: }", None).faults.is_empty());
+    }
+
+    #[test]
+    fn tells_where_the_yaml_is_broken() {
+        let fault = parse("defaults:\n  a: [\n", None).faults.remove(0);
+        assert!(fault.place.unwrap().line.is_some());
+        assert_eq!(fault.code, Code::ConfigInvalid);
+    }
+
+    #[test]
+    fn refuses_what_is_no_plain_value_and_what_decides_where_to_look() {
+        for text in [
+            "defaults: { target: [1] }",
+            "defaults: 5",
+            "[]",
+            "defaults: { config: x }",
+            "defaults: { environment: x }",
+        ] {
+            assert_eq!(parse(text, None).faults.len(), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_empty_file_says_nothing() {
+        assert!(parse("", Some("dev")).faults.is_empty());
+        assert!(parse("# nothing\n", None).faults.is_empty());
+    }
+
+    #[test]
+    fn anchors_may_be_merged() {
+        let config = parse("defaults: &d { timeout: 1h }\nenvironments: { dev: { <<: *d, retries: 1 } }", Some("dev"));
+        assert_eq!(config.faults, []);
+        assert_eq!(config.values[&Name::Retries], "1");
+    }
+
+    #[test]
+    fn a_file_that_was_asked_for_must_be_there() {
+        let workspace = tempfile::tempdir().unwrap();
+        let runner = Runner { workspace: Some(workspace.path().to_owned()), ..Runner::default() };
+        assert!(Config::read(&runner, None, None).faults.is_empty());
+        assert_eq!(Config::read(&runner, Some("x.yml"), None).faults[0].code, Code::ConfigInvalid);
+        std::fs::create_dir(workspace.path().join(".github")).unwrap();
+        std::fs::write(workspace.path().join(USUAL), "defaults: { retries: 9 }").unwrap();
+        assert_eq!(Config::read(&runner, None, None).values[&Name::Retries], "9");
+    }
+
+    /// The names of the steps of a list.
+    fn steps(config: &Config, name: Name) -> Vec<&str> {
+        config.drafts.list(name).flatten().map(|draft| draft.name.as_str()).collect()
+    }
+
+    #[test]
+    fn an_environments_list_takes_the_place_of_the_defaults_as_a_whole() {
+        let text = "
+            before: [ { run: one } ]
+            defaults: { steps: [ { run: two } ], after: [ { run: three } ], health: { run: four } }
+            environments:
+              dev: { before: [ { run: five }, { run: six } ], after: [], health: false }
+              prod: { before: , steps: [ { run: seven } ] }";
+        let of = |environment| {
+            let config = parse(text, environment);
+            assert_eq!(config.faults, []);
+            [Name::Before, Name::Steps, Name::After].map(|name| steps(&config, name).join(" "))
+        };
+        assert_eq!(of(None), ["one", "two", "three"]);
+        assert_eq!(of(Some("dev")), ["five six", "two", ""]);
+        assert_eq!(of(Some("prod")), ["one", "seven", "three"]);
+        let health = |environment| parse(text, environment).drafts.health;
+        assert_eq!(health(Some("dev")), Some(crate::input::resolve::health::Draft::Off));
+        assert_eq!(health(None), health(Some("prod")));
+    }
+
+    #[test]
+    fn a_list_stands_at_the_top_or_under_the_defaults_and_not_twice() {
+        let fault = parse("after: [ { run: x } ]\ndefaults: { after: [ { run: y } ] }", None).faults.remove(0);
+        assert!(fault.cause.contains("`after` stands at the top and under `defaults`"), "{}", fault.cause);
+        assert_eq!(parse("after: [ { run: x } ]\ndefaults: { after: }", None).faults, []);
+    }
+
+    #[test]
+    fn a_step_that_is_wrong_is_told_with_its_line_in_every_section() {
+        let text = "\
+before:
+  - run: x
+  - run: y
+    tiemout: 5s
+environments:
+  dev: {}
+  prod:
+    after:
+
+      - name: Fixtures
+        sql: [x]
+    health: [x]
+";
+        let faults = parse(text, Some("dev")).faults;
+        let told: Vec<_> = faults
+            .iter()
+            .map(|fault| (fault.cause.as_str(), fault.place.as_ref().and_then(|place| place.line)))
+            .collect();
+        let expected = [
+            ("`before` (from `c.yml`), step 2 (`y`): there is no key `tiemout`", Some(3)),
+            (
+                "`environments.prod.after` (from `c.yml`), step 1 (`Fixtures`): `sql` is not a text, a number, true or false",
+                Some(10),
+            ),
+            ("`environments.prod.health` (from `c.yml`): it is neither a mapping nor `false`", Some(12)),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(faults[0].fix, "did you mean `timeout`?");
+    }
+
+    #[test]
+    fn the_examples_are_valid() {
+        for text in [
+            include_str!("../../../examples/config/bastion-migrate.yml"),
+            include_str!("../../../examples/config/steps.yml"),
+        ] {
+            for environment in ["dev", "prod"] {
+                assert_eq!(parse(text, Some(environment)).faults, []);
+            }
+        }
+    }
+
+    #[test]
+    fn every_list_on_the_page_of_steps_is_understood() {
+        let page = include_str!("../../../docs/steps.md");
+        let blocks: Vec<&str> = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        let files: Vec<&&str> = blocks.iter().filter(|block| !block.starts_with("- uses:")).collect();
+        assert!(files.len() > 3 && files.len() < blocks.len());
+        for text in files {
+            assert_eq!(parse(text, None).faults, [], "{text}");
+        }
+    }
+}

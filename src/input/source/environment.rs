@@ -1,0 +1,101 @@
+//! The process's environment, as data.
+
+use std::{collections::BTreeMap, ffi::OsString};
+
+/// The environment variables that can be told apart by a UTF-8 name. A value that is not UTF-8 is kept as absent text: it is
+/// a fault only if somebody asks for it.
+#[derive(Debug)]
+pub(crate) struct Variables(BTreeMap<String, Option<String>>);
+
+/// What a variable holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Variable<'a> {
+    Absent,
+    NotUtf8,
+    Text(&'a str),
+}
+
+impl Variables {
+    /// Takes the environment as the process got it.
+    pub(crate) fn new(env: Vec<(OsString, OsString)>) -> Self {
+        let named = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()));
+        Self(env.into_iter().filter_map(named).collect())
+    }
+
+    /// Its value; an empty one is absent, because the runner hands over an unset secret as the empty string.
+    pub(crate) fn get(&self, name: &str) -> Variable<'_> {
+        match self.0.get(name) {
+            None => Variable::Absent,
+            Some(None) => Variable::NotUtf8,
+            Some(Some(value)) if value.trim().is_empty() => Variable::Absent,
+            Some(Some(value)) => Variable::Text(value),
+        }
+    }
+
+    /// Which inputs the workflow's `with:` names, written with dashes, each with its variable; what other steps and jobs call
+    /// so is among them.
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = (String, &str)> {
+        self.filled().filter_map(|name| Some((name.strip_prefix("INPUT_")?.to_lowercase().replace('_', "-"), name)))
+    }
+
+    /// The names of all that have a value.
+    pub(crate) fn filled(&self) -> impl Iterator<Item = &str> {
+        let is_filled = |value: &Option<String>| value.as_ref().is_none_or(|value| !value.trim().is_empty());
+        self.0.iter().filter(move |(_, value)| is_filled(value)).map(|(name, _)| name.as_str())
+    }
+}
+
+/// The prefixes of an environment's variables, the longest first: `dev-backend` has `DEV_BACKEND_` and `DEV_`. Where several
+/// environments of a kind are counted, they may share their secrets: `uat2-backend` has `UAT_BACKEND_` and `UAT_`, too.
+pub(crate) fn prefixes(environment: &str) -> Vec<String> {
+    let upper = environment.to_uppercase();
+    let words: Vec<&str> =
+        upper.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let Some((first, others)) = words.split_first() else { return Vec::new() };
+    let uncounted = first.trim_end_matches(|letter: char| letter.is_ascii_digit());
+    let firsts = [*first, uncounted].into_iter().take(if uncounted == *first || uncounted.is_empty() { 1 } else { 2 });
+    let of = |first: &str| {
+        let prefix =
+            |count| [&[first], others.split_at(count).0].concat().iter().map(|word| format!("{word}_")).collect();
+        (0..=others.len()).rev().map(prefix).collect::<Vec<String>>()
+    };
+    firsts.flat_map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStringExt as _;
+
+    #[test]
+    fn tries_the_whole_name_before_its_first_word() {
+        assert_eq!(prefixes("dev-backend"), ["DEV_BACKEND_", "DEV_"]);
+        assert_eq!(prefixes("prod"), ["PROD_"]);
+        assert_eq!(prefixes("a/b c"), ["A_B_C_", "A_B_", "A_"]);
+        assert!(prefixes("--").is_empty());
+    }
+
+    #[test]
+    fn tries_a_counted_environment_without_its_number_last() {
+        assert_eq!(prefixes("uat2-backend"), ["UAT2_BACKEND_", "UAT2_", "UAT_BACKEND_", "UAT_"]);
+        assert_eq!(prefixes("prod2"), ["PROD2_", "PROD_"]);
+        assert_eq!(prefixes("web-2"), ["WEB_2_", "WEB_"]);
+        assert_eq!(prefixes("2"), ["2_"]);
+    }
+
+    #[test]
+    fn an_empty_value_is_absent_and_bytes_are_no_text() {
+        let env = vec![
+            ("EMPTY".into(), "".into()),
+            ("BLANK".into(), " \n".into()),
+            ("BYTES".into(), OsString::from_vec(vec![0xff])),
+            ("TEXT".into(), "x".into()),
+            (OsString::from_vec(vec![0xfe]), "x".into()),
+        ];
+        let variables = Variables::new(env);
+        assert_eq!(variables.get("EMPTY"), Variable::Absent);
+        assert_eq!(variables.get("BLANK"), Variable::Absent);
+        assert_eq!(variables.get("BYTES"), Variable::NotUtf8);
+        assert_eq!(variables.get("TEXT"), Variable::Text("x"));
+    }
+}

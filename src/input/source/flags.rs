@@ -1,0 +1,306 @@
+//! The command line, built from `action.yml`.
+
+use crate::{
+    fault::{Code, Fault},
+    input::{
+        manifest::Manifest,
+        names::{Name, nearest},
+    },
+    secret::Secret,
+};
+use clap::{
+    Arg, ArgMatches, Command,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+use std::{collections::BTreeMap, ffi::OsString};
+
+/// What the command line says.
+#[derive(Debug, Default)]
+pub(crate) struct Flags {
+    pub(crate) values: BTreeMap<Name, String>,
+    /// Secrets that were written there although they must not.
+    pub(crate) exposed: Vec<Secret>,
+    /// What these are.
+    pub(crate) refused: Vec<Name>,
+    pub(crate) faults: Vec<Fault>,
+}
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) enum Line {
+    /// A run.
+    Run(Flags),
+    /// A text: help or version.
+    Print(String),
+}
+
+const POSITIONAL: &str = "COMMAND";
+
+/// Reads the arguments, the program's own name first. What is wrong is told and mended, so that the rest can be read: else it would
+/// be missing.
+pub(crate) fn read(mut args: Vec<OsString>, manifest: &Manifest) -> Line {
+    let mut faults = Vec::new();
+    loop {
+        match command(manifest).try_get_matches_from(&args) {
+            Ok(matches) => {
+                let mut flags = flags(&matches);
+                flags.faults.splice(0..0, faults);
+                return Line::Run(flags);
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+                return Line::Print(error.to_string());
+            }
+            Err(error) => {
+                let (fault, rest) = mend(args, &error);
+                faults.extend(fault);
+                match rest {
+                    Some(rest) => args = rest,
+                    None => return Line::Run(Flags { faults, ..Flags::default() }),
+                }
+            }
+        }
+    }
+}
+
+/// The text of `--help`.
+pub(crate) fn help(manifest: &Manifest) -> String {
+    command(manifest).render_help().to_string()
+}
+
+fn command(manifest: &Manifest) -> Command {
+    let positional = Arg::new(POSITIONAL)
+        .conflicts_with(Name::Command.name())
+        .help("migrate, plan, status, verify, rollback, baseline or tunnel; the same as --command");
+    Command::new("bastion-migrate")
+        .bin_name("bastion-migrate")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(manifest.about().to_owned())
+        .term_width(100)
+        .next_line_help(true)
+        .arg(positional)
+        .args(Name::ALL.iter().map(|name| flag(*name, manifest)))
+        .after_help(after_help())
+}
+
+/// A secret is a hidden flag, so that it can be refused with the right advice.
+fn flag(name: Name, manifest: &Manifest) -> Arg {
+    let default = manifest.default(name).map(|default| format!(" [default: {default}]")).unwrap_or_default();
+    Arg::new(name.name())
+        .long(name.name())
+        .value_name(name.kind().placeholder())
+        .help_heading(name.group().title())
+        .help(format!("{}{default}", manifest.description(name)))
+        .hide(name.is_secret())
+}
+
+fn after_help() -> String {
+    let secrets = Name::ALL.iter().filter(|name| name.is_secret()).flat_map(|name| name.variables());
+    let lines: Vec<String> = secrets.map(|variable| format!("  {variable}")).collect();
+    format!(
+        "Secrets are no flags, because every process can read the command line. Put them into environment variables:\n{}\n\
+         With --environment dev each may also be called DEV_…",
+        lines.join("\n")
+    )
+}
+
+fn flags(matches: &ArgMatches) -> Flags {
+    let mut flags = Flags::default();
+    if let Some(command) = matches.get_one::<String>(POSITIONAL) {
+        flags.values.insert(Name::Command, command.clone());
+    }
+    for &name in Name::ALL {
+        match matches.get_one::<String>(name.name()) {
+            Some(value) if value.trim().is_empty() => {}
+            Some(value) if name.is_secret() => {
+                flags.exposed.push(Secret::new(value.clone()));
+                flags.refused.push(name);
+                flags.faults.push(secret_in_public(name));
+            }
+            Some(value) => drop(flags.values.insert(name, value.clone())),
+            None => {}
+        }
+    }
+    flags
+}
+
+fn secret_in_public(name: Name) -> Fault {
+    let variable = name.variables().first().copied().unwrap_or_default();
+    Fault::new(
+        Code::InputInvalid,
+        format!("`--{name}` puts a secret on the command line, where every process of the machine can read it"),
+    )
+    .fix(format!(
+        "put it into the environment variable `{variable}`, and replace the secret if others use this machine"
+    ))
+}
+
+/// The word that the parser stumbled over.
+fn stumbled(error: &clap::Error) -> &str {
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(word)) => word,
+        _ => "",
+    }
+}
+
+/// What is wrong, and the arguments without it, or with what was meant; no arguments if it can't be told which they are.
+fn mend(mut args: Vec<OsString>, error: &clap::Error) -> (Option<Fault>, Option<Vec<OsString>>) {
+    let fault = unusable(error);
+    let word = stumbled(error);
+    let flag = word.split(['=', ' ']).next().unwrap_or_default();
+    let is_it = |arg: &OsString| match arg.to_str() {
+        None => error.kind() == ErrorKind::InvalidUtf8,
+        Some(arg) if word.starts_with('[') => arg.split('=').next() == Some("--command"),
+        Some(arg) => arg == word || arg.split('=').next() == Some(flag) && flag.starts_with('-'),
+    };
+    let Some(at) = args.iter().skip(1).rposition(is_it).map(|at| at + 1) else { return (Some(fault), None) };
+    let meant = nearest(flag.trim_start_matches('-'), Name::ALL.iter().map(|name| name.name()));
+    let is_free =
+        |name: &&str| !args.iter().any(|arg| arg.to_string_lossy().split('=').next() == Some(&format!("--{name}")));
+    if let Some(name) =
+        meant.filter(is_free).filter(|_| error.kind() == ErrorKind::UnknownArgument && flag.starts_with("--"))
+    {
+        if let Some(arg) = args.get_mut(at) {
+            *arg = format!("--{name}{}", arg.to_string_lossy().strip_prefix(flag).unwrap_or_default()).into();
+        }
+        // A secret is told as that.
+        let fault = Some(fault).filter(|_| !Name::of(name).is_some_and(Name::is_secret));
+        return (fault, Some(args));
+    }
+    let removed = args.remove(at);
+    let has_value = removed.to_str().is_some_and(|arg| arg.starts_with("--") && !arg.contains('='));
+    if has_value && args.get(at).is_some_and(|next| !next.to_string_lossy().starts_with('-')) {
+        args.remove(at);
+    }
+    (Some(fault), Some(args))
+}
+
+/// Only names of flags are repeated, never what else was written: it may be a secret that lost its flag.
+fn unusable(error: &clap::Error) -> Fault {
+    let word = stumbled(error);
+    let flag = word.split(['=', ' ']).next().unwrap_or_default();
+    if word.starts_with('[') && error.kind() == ErrorKind::ArgumentConflict {
+        return Fault::new(Code::InputInvalid, "the command is given twice: as the first word, and as `--command`")
+            .fix("remove `--command`");
+    }
+    if !flag.starts_with('-') {
+        return Fault::new(Code::InputInvalid, "the command line has a word that belongs to no flag")
+            .fix("write `bastion-migrate [command] [--flag value]…`; see `bastion-migrate --help`");
+    }
+    match error.kind() {
+        ErrorKind::UnknownArgument => unknown(flag),
+        ErrorKind::ArgumentConflict => {
+            Fault::new(Code::InputInvalid, format!("`{flag}` is given twice")).fix(format!("give `{flag}` once"))
+        }
+        ErrorKind::InvalidUtf8 => Fault::new(Code::InputInvalid, format!("`{flag}` is not UTF-8")),
+        _ => Fault::new(Code::InputInvalid, format!("`{flag}` has no value"))
+            .fix(format!("write a value after `{flag}`")),
+    }
+}
+
+fn unknown(flag: &str) -> Fault {
+    let fault = Fault::new(Code::InputUnknown, format!("there is no flag `{flag}`"));
+    let known = Name::ALL.iter().map(|name| name.name()).chain(["help", "version"]);
+    match nearest(flag.trim_start_matches('-'), known) {
+        Some(name) => fault.fix(format!("did you mean `--{name}`?")),
+        None => fault.fix("see `bastion-migrate --help` for the flags that exist"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStringExt as _;
+
+    fn line(args: &[&str]) -> Line {
+        let args = ["bastion-migrate"].iter().chain(args).map(Into::into).collect();
+        read(args, &Manifest::embedded())
+    }
+
+    fn run(args: &[&str]) -> Flags {
+        match line(args) {
+            Line::Run(flags) => flags,
+            Line::Print(text) => panic!("{text}"),
+        }
+    }
+
+    fn fault(args: &[&str]) -> Fault {
+        let flags = run(args);
+        assert_eq!(flags.faults.len(), 1, "{:?}", flags.faults);
+        flags.faults[0].clone()
+    }
+
+    #[test]
+    fn the_command_is_a_word_or_a_flag_and_not_both() {
+        assert_eq!(run(&["plan"]).values[&Name::Command], "plan");
+        assert_eq!(run(&["--command", "plan"]).values[&Name::Command], "plan");
+        assert_eq!(fault(&["plan", "--command", "plan"]).code, Code::InputInvalid);
+    }
+
+    #[test]
+    fn every_open_input_is_a_flag() {
+        for name in Name::ALL.iter().filter(|name| !name.is_secret()) {
+            let flags = run(&[&format!("--{name}=7")]);
+            assert_eq!(flags.values[name], "7");
+            assert!(flags.faults.is_empty());
+        }
+    }
+
+    #[test]
+    fn refuses_every_secret_and_names_the_variable_to_use() {
+        for name in Name::ALL.iter().filter(|name| name.is_secret()) {
+            let flags = run(&[&format!("--{name}"), "hunter2"]);
+            assert!(flags.values.is_empty());
+            assert_eq!(flags.exposed, [Secret::new("hunter2")]);
+            assert!(flags.faults[0].fix.contains(name.variables()[0]), "{:?}", flags.faults);
+            assert!(!format!("{:?}", flags.faults).contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn suggests_the_flag_that_was_meant() {
+        let fault = fault(&["--lock-timout", "5s"]);
+        assert_eq!((fault.code, fault.fix.as_str()), (Code::InputUnknown, "did you mean `--lock-timeout`?"));
+    }
+
+    #[test]
+    fn repeats_no_value_of_a_misspelt_secret() {
+        for args in [
+            &["--ssh-pasword=hunter2"][..],
+            &["plan", "hunter2"],
+            &["plan", "--ssh-user", "u", "hunter2"],
+            &["-hunter2x"],
+        ] {
+            if let Line::Run(flags) = line(args) {
+                assert!(!flags.faults.is_empty() && !format!("{:?}", flags.faults).contains("hunter2"), "{args:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn tells_a_missing_value_and_a_repeated_flag() {
+        assert_eq!(fault(&["--ssh-host"]).cause, "`--ssh-host` has no value");
+        assert_eq!(fault(&["--gaps", "allow", "--gaps", "allow"]).cause, "`--gaps` is given twice");
+    }
+
+    #[test]
+    fn survives_arguments_that_are_not_utf_8() {
+        for bytes in [&b"--gaps=\xff"[..], b"\xff", b"--\xff"] {
+            let args = vec!["bastion-migrate".into(), OsString::from_vec(bytes.to_vec())];
+            assert!(matches!(read(args, &Manifest::embedded()), Line::Run(flags) if flags.faults.len() == 1));
+        }
+    }
+
+    #[test]
+    fn help_shows_groups_defaults_and_the_variables_of_secrets() {
+        let Line::Print(help) = line(&["--help"]) else { panic!("no help") };
+        for part in ["SSH:", "Safety:", "--lock-wait", "[default: 5m]", "SSH_PASSWORD"] {
+            assert!(help.contains(part), "{part}\n{help}");
+        }
+        assert!(!help.contains("--ssh-password"), "{help}");
+    }
+
+    #[test]
+    fn prints_its_version() {
+        assert!(matches!(line(&["--version"]), Line::Print(text) if text.contains(env!("CARGO_PKG_VERSION"))));
+    }
+}

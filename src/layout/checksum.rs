@@ -1,0 +1,105 @@
+//! What names a file's content in a ledger.
+
+use super::hex;
+use sha2::{Digest, Sha256, Sha384};
+use std::fmt;
+
+/// The checksum of one file, as its layout's ledger keeps it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Checksum {
+    bytes: Vec<u8>,
+    /// Checksums of the same text with other line ends.
+    variants: Vec<Vec<u8>>,
+}
+
+impl Checksum {
+    /// Of a plain file: SHA-256 of its bytes with CRLF read as LF, so that a checkout with `core.autocrlf` is no change.
+    #[must_use]
+    pub fn plain(content: &[u8]) -> Self {
+        Self { bytes: with_line_ends::<Sha256>(content, b"\n"), variants: Vec::new() }
+    }
+
+    /// Of a file of sqlx: SHA-384 of its bytes as they are (sqlx-core 0.9, `migrate/migration.rs`).
+    #[must_use]
+    pub fn sqlx(content: &[u8]) -> Self {
+        let variants = [&b"\r\n"[..], b"\n"].map(|end| with_line_ends::<Sha384>(content, end)).to_vec();
+        Self { bytes: Sha384::digest(content).to_vec(), variants }
+    }
+
+    /// What is written to the ledger.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The same in hexadecimal.
+    #[must_use]
+    pub fn hex(&self) -> String {
+        hex::encode(&self.bytes)
+    }
+
+    /// Whether a recorded checksum is of this file, whatever its line ends were then.
+    #[must_use]
+    pub fn matches(&self, recorded: &[u8]) -> bool {
+        self.bytes == recorded || self.variants.iter().any(|variant| variant == recorded)
+    }
+}
+
+impl fmt::Debug for Checksum {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Checksum({})", self.hex())
+    }
+}
+
+/// The digest of the text with these line ends instead of its own, which is never in memory.
+fn with_line_ends<D: Digest>(content: &[u8], end: &[u8]) -> Vec<u8> {
+    let mut digest = D::new();
+    for line in content.split_inclusive(|byte| *byte == b'\n') {
+        match line.strip_suffix(b"\n") {
+            Some(line) => {
+                digest.update(line.strip_suffix(b"\r").unwrap_or(line));
+                digest.update(end);
+            }
+            None => digest.update(line),
+        }
+    }
+    digest.finalize().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_the_one_that_sqlx_records() {
+        let checksum = Checksum::sqlx(b"CREATE TABLE m_1 (id int PRIMARY KEY, x text);\n");
+        assert_eq!(
+            checksum.hex(),
+            "676e334c5aac77778ea616b7eb5b17361a3c6e15f6c35bbcba323a1e231592245a95eeb5572471cf37af70b02d6ce3ac"
+        );
+    }
+
+    #[test]
+    fn is_the_one_that_sha256sum_prints() {
+        assert_eq!(Checksum::plain(b"abc\n").hex(), "edeaaff3f1774ad2888673770c6d64097e391bc362d7d6fb34982ddf0efd18cb");
+    }
+
+    #[test]
+    fn ignores_line_ends_in_plain_files() {
+        assert_eq!(Checksum::plain(b"a\r\nb\r\n"), Checksum::plain(b"a\nb\n"));
+        assert_ne!(Checksum::plain(b"a\rb"), Checksum::plain(b"ab"));
+        assert_ne!(Checksum::plain(b"a\r"), Checksum::plain(b"a"));
+    }
+
+    #[test]
+    fn recognises_a_file_of_sqlx_recorded_with_other_line_ends() {
+        let (lf, crlf, mixed) = (&b"a\nb\n"[..], &b"a\r\nb\r\n"[..], &b"a\r\nb\n"[..]);
+        assert_ne!(Checksum::sqlx(lf).as_bytes(), Checksum::sqlx(crlf).as_bytes());
+        for file in [lf, crlf, mixed] {
+            assert!(Checksum::sqlx(file).matches(Checksum::sqlx(lf).as_bytes()));
+            assert!(Checksum::sqlx(file).matches(Checksum::sqlx(crlf).as_bytes()));
+            assert!(!Checksum::sqlx(file).matches(Checksum::sqlx(b"a\nc\n").as_bytes()));
+            assert!(!Checksum::sqlx(file).matches(&[]));
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What a cut-off CREATE INDEX CONCURRENTLY leaves behind, and how it is cleared away.
+//!
+//! After a failure the index is there and INVALID, and CREATE INDEX CONCURRENTLY IF NOT EXISTS then "succeeds" on it
+//! (measured). Dropping and building anew is the safe way: a failed REINDEX leaves one more invalid index.
+
+use crate::{
+    fault::{Code, Fault},
+    postgres::{BEING_BUILT, fault::statement, literal, own_query::Question, rows},
+    sql::QualifiedName,
+};
+use tokio_postgres::Client;
+
+/// Whether the index is there and whole.
+pub(super) async fn is_valid(client: &Client, index: &QualifiedName) -> Result<bool, Fault> {
+    Ok(find(client, index).await?.is_some_and(|found| found.state == State::Valid))
+}
+
+/// Whether there is an index of this name, in any state.
+pub(super) async fn exists(client: &Client, index: &QualifiedName) -> Result<bool, Fault> {
+    Ok(find(client, index).await?.is_some())
+}
+
+/// Drops it if it is INVALID; says whether it was.
+pub(super) async fn drop_if_invalid(client: &Client, index: &QualifiedName) -> Result<bool, Fault> {
+    let Some(found) = find(client, index).await? else { return Ok(false) };
+    match found.state {
+        State::Invalid => {
+            let sql = format!("DROP INDEX CONCURRENTLY {}", found.name.sql());
+            client.batch_execute(&sql).await.map_err(|error| statement(&error))?;
+            Ok(true)
+        }
+        State::InTheMaking => Err(Fault::new(
+            Code::StatementFailed,
+            format!("another session is building the index {index} at this moment"),
+        )
+        .fix("wait until it is done, or end that session, and run again")),
+        State::Valid => Ok(false),
+    }
+}
+
+/// The index that has the name.
+struct Found {
+    /// Its name with its schema.
+    name: QualifiedName,
+    state: State,
+}
+
+impl Found {
+    fn read(row: &[Option<String>]) -> Option<Self> {
+        let field = |at: usize| row.get(at).and_then(Option::as_deref);
+        if field(0)? != "index" {
+            return None;
+        }
+        let state = match (field(1) == Some("t"), field(2) == Some("t")) {
+            (true, _) => State::Valid,
+            (false, true) => State::InTheMaking,
+            (false, false) => State::Invalid,
+        };
+        let name = QualifiedName { schema: field(3).map(str::to_owned), name: field(4)?.to_owned() };
+        Some(Self { name, state })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Valid,
+    Invalid,
+    InTheMaking,
+}
+
+async fn find(client: &Client, index: &QualifiedName) -> Result<Option<Found>, Fault> {
+    // The name is looked up on the file's search path, and everything else on ours.
+    let found = format!(
+        "SELECT pg_catalog.set_config('bastion_migrate.index', \
+         coalesce(pg_catalog.to_regclass({})::pg_catalog.oid::pg_catalog.text, '0'), true)",
+        literal(&index.sql())
+    );
+    let question = format!(
+        "SELECT 'index', i.indisvalid, {BEING_BUILT}, n.nspname, c.relname \
+         FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE i.indexrelid = current_setting('bastion_migrate.index')::oid"
+    );
+    let answer = rows(client, &Question::reading(question).after(found)).await?;
+    Ok(answer.iter().find_map(|row| Found::read(row)))
+}

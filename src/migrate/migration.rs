@@ -1,0 +1,193 @@
+//! One migration file: its name, its body, how it will be sent.
+
+use crate::{
+    fault::{Code, Fault, Place},
+    layout::Checksum,
+    run::event::MigrationId,
+    sql::{Modes, Source, Span, Tokens, Work, decide, directive, leaves_traces, split},
+};
+
+/// One migration, ready to be planned and sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Migration {
+    /// Its version, name and file.
+    pub id: MigrationId,
+    /// The file's text, without a byte order mark; `\restrict` lines, and what we say in the file's place, are blanked, so that
+    /// positions still map.
+    pub body: String,
+    /// What the ledger keeps of its content.
+    pub checksum: Checksum,
+    /// How it is sent.
+    pub work: Work,
+    /// What it asks for its transaction.
+    pub modes: Modes,
+    /// What the log says of how it is sent.
+    pub remark: Option<String>,
+    /// Whether its session can't be cleared of what it leaves there.
+    pub leaves_traces: bool,
+}
+
+impl Migration {
+    /// The name as sqlx's ledger describes it.
+    #[must_use]
+    pub fn description(&self) -> String {
+        self.id.name.replace('_', " ")
+    }
+
+    /// The body under its file's name, to find places in it.
+    #[must_use]
+    pub fn source(&self) -> Source<'_> {
+        Source { file: &self.id.file, text: &self.body }
+    }
+}
+
+/// A file's text and how it is sent, as yet without a ledger.
+#[derive(Debug)]
+pub(super) struct Content {
+    pub(super) body: String,
+    pub(super) work: Work,
+    pub(super) modes: Modes,
+    pub(super) remark: Option<String>,
+    pub(super) leaves_traces: bool,
+}
+
+impl Content {
+    /// Reads a file's bytes.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with its text.
+    pub(super) fn read(file: &str, bytes: impl Into<Vec<u8>>) -> Result<Self, Vec<Fault>> {
+        let body = text(file, bytes.into()).map_err(|fault| vec![fault])?;
+        let source = Source { file, text: &body };
+        let undo = directive::refuse_undo(source);
+        let cut = split(source).and_then(|script| decide(source, &script).map(|decision| (script, decision)));
+        let (script, decision) = match (undo, cut) {
+            (Ok(()), Ok(cut)) => cut,
+            (Ok(()), Err(faults)) => return Err(faults),
+            (Err(fault), Ok(_)) => return Err(vec![fault]),
+            (Err(fault), Err(faults)) => return Err([fault].into_iter().chain(faults).collect()),
+        };
+        let ours = decision.ours.iter().flat_map(|span| said(&body, *span));
+        let blanks: Vec<Span> = script.ignored.iter().copied().chain(ours).collect();
+        let body = blanked(body, &blanks);
+        let leaves_traces = leaves_traces(&body);
+        Ok(Self { body, work: decision.work, modes: decision.modes, remark: decision.remark, leaves_traces })
+    }
+}
+
+/// The text of a file. PostgreSQL can't take NUL in a query, and UTF-16 is full of them.
+fn text(file: &str, bytes: Vec<u8>) -> Result<String, Fault> {
+    let fault = |before: &[u8], what: &str| {
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let place = Place { file: file.to_owned(), line: Some(line), column: None, excerpt: None };
+        Fault::new(Code::FileNotUtf8, format!("`{file}` is not UTF-8 text: {what} on line {line}")).in_file(place)
+    };
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(fault(&[], "it begins with the mark of UTF-16"));
+    }
+    let mut text = String::from_utf8(bytes).map_err(|error| {
+        let (valid, rest) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
+        fault(valid, &format!("byte 0x{:02x} at offset {}", rest.first().unwrap_or(&0), valid.len()))
+    })?;
+    if let Some((before, _)) = text.split_once('\0') {
+        return Err(fault(before.as_bytes(), &format!("a NUL byte at offset {}", before.len())));
+    }
+    if text.starts_with('\u{feff}') {
+        text.remove(0);
+    }
+    Ok(text)
+}
+
+/// Lists the words of a statement, without the comments between them.
+fn said(text: &str, statement: Span) -> Vec<Span> {
+    let moved = |span: Span| Span { start: statement.start + span.start, end: statement.start + span.end };
+    let words = Tokens::new(statement.of(text)).filter(|token| token.is_significant());
+    words.map(|token| moved(token.span)).collect()
+}
+
+/// Returns the text with these stretches replaced by as many spaces; all of them are ASCII, so bytes are characters.
+fn blanked(mut body: String, blanks: &[Span]) -> String {
+    for span in blanks {
+        body.replace_range(span.start..span.end, &" ".repeat(span.end - span.start));
+    }
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::spans;
+
+    fn refused(bytes: &[u8]) -> (String, Option<usize>) {
+        let faults = Content::read("0001_a.sql", bytes).unwrap_err();
+        assert_eq!((faults.len(), faults[0].code), (1, Code::FileNotUtf8));
+        (faults[0].cause.clone(), faults[0].place.as_ref().and_then(|place| place.line))
+    }
+
+    #[test]
+    fn strips_a_byte_order_mark_and_nothing_else() {
+        let content = Content::read("0001_a.sql", "\u{feff}SELECT 1;\r\n".as_bytes()).unwrap();
+        assert_eq!((content.body.as_str(), content.work), ("SELECT 1;\r\n", Work::Whole));
+    }
+
+    #[test]
+    fn an_opt_out_behind_a_byte_order_mark_counts() {
+        let content = Content::read("0001_a.sql", "\u{feff}-- no-transaction\nSELECT 1;".as_bytes()).unwrap();
+        assert!(matches!(content.work, Work::Statements { .. }));
+    }
+
+    #[test]
+    fn blanks_what_pg_dump_writes_for_psql() {
+        let content = Content::read("0001_a.sql", b"\\restrict k1\r\nSELECT 1;\n\\unrestrict k1").unwrap();
+        assert_eq!(content.body, "            \r\nSELECT 1;\n              ");
+    }
+
+    #[test]
+    fn blanks_what_we_say_in_the_files_place() {
+        let text = "-- é\nBEGIN /* é */ ISOLATION LEVEL SERIALIZABLE;\nSET TRANSACTION READ WRITE; SELECT 'é';\nCOMMIT";
+        let content = Content::read("0001_a.sql", text.as_bytes()).unwrap();
+        let gone = |said: &str| " ".repeat(said.len());
+        let (level, write) = (gone(" ISOLATION LEVEL SERIALIZABLE;"), gone("SET TRANSACTION READ WRITE;"));
+        let expected = format!("-- é\n      /* é */{level}\n{write} SELECT 'é';\n      ");
+        assert_eq!(content.body, expected);
+        assert_eq!(content.body.chars().count(), text.chars().count());
+        assert_eq!(content.work, Work::Whole);
+    }
+
+    #[test]
+    fn names_the_line_of_what_is_not_utf8() {
+        let (cause, line) = refused(b"SELECT 1;\nSELECT 'gr\xfc\xdfe';\n");
+        assert_eq!(line, Some(2));
+        assert_eq!(cause, "`0001_a.sql` is not UTF-8 text: byte 0xfc at offset 20 on line 2");
+        assert_eq!(refused(b"SELECT 1;\n\n\0").1, Some(3));
+        assert!(refused(b"\xff\xfeS\0E\0").0.contains("UTF-16"));
+    }
+
+    #[test]
+    fn tells_an_undo_section_together_with_other_faults() {
+        let text = b"-- migrate:up\nCOMMIT;\nCREATE TABLE t ();\n-- migrate:down\nDROP TABLE t;\n";
+        let codes: Vec<_> = Content::read("1_a.sql", text).unwrap_err().into_iter().map(|fault| fault.code).collect();
+        assert_eq!(codes, [Code::UndoSection, Code::OwnTransaction]);
+    }
+
+    #[test]
+    fn finds_the_statements_that_the_server_counts() {
+        let id =
+            MigrationId { version: 1, name: "a_b".to_owned(), file: "0001_a_b.sql".to_owned(), schema: String::new() };
+        let content = Content::read(&id.file, b"-- x\nSELECT 1;;\nCOPY t FROM STDIN;\n;\n\\.\nSELECT 2").unwrap();
+        let migration = Migration {
+            id,
+            body: content.body,
+            checksum: Checksum::plain(b""),
+            work: content.work,
+            modes: content.modes,
+            remark: None,
+            leaves_traces: false,
+        };
+        let texts: Vec<_> =
+            spans(migration.source(), Span::whole(&migration.body)).map(|span| span.of(&migration.body)).collect();
+        assert_eq!(texts, ["SELECT 1;", "COPY t FROM STDIN;", "SELECT 2"]);
+        assert_eq!(migration.description(), "a b");
+    }
+}

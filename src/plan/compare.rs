@@ -1,0 +1,386 @@
+//! Files against ledger: what there is to do, or every reason not to do it.
+
+use crate::{
+    fault::{Code, Fault},
+    layout::hex,
+    ledger::Recorded,
+    migrate::Migration,
+    settings::Policy,
+};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+
+/// What the user allows and expects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// Apply up to this version and no further.
+    pub target: Option<i64>,
+    /// Files that sort before an applied one.
+    pub out_of_order: Policy,
+}
+
+/// What there is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan<'a> {
+    /// What is to be applied, in the order of the versions.
+    pub pending: Vec<&'a Migration>,
+    /// Names this work on this ledger: `sha256:` and 64 hexadecimal digits.
+    pub digest: String,
+    /// How many migrations the ledger has.
+    pub recorded: usize,
+}
+
+/// Compares the files with the ledger. The order of neither matters.
+///
+/// # Errors
+///
+/// Every reason to refuse.
+pub fn plan<'a>(files: &'a [Migration], recorded: &[Recorded], rules: &Rules) -> Result<Plan<'a>, Vec<Fault>> {
+    let files: BTreeMap<i64, &Migration> = files.iter().map(|file| (file.id.version, file)).collect();
+    let ledger: BTreeMap<i64, &Recorded> = recorded.iter().map(|row| (row.version, row)).collect();
+    let newest = ledger.keys().next_back().copied();
+    let wanted = |version: i64| rules.target.is_none_or(|target| version <= target);
+    let pending: Vec<&Migration> = files
+        .values()
+        .filter(|file| wanted(file.id.version) && !ledger.contains_key(&file.id.version))
+        .copied()
+        .collect();
+
+    let mut faults: Vec<Fault> = unknown_target(&files, rules.target).into_iter().collect();
+    faults.extend(ledger.values().filter_map(|row| disagreement(row, files.get(&row.version).copied())));
+    if rules.out_of_order == Policy::Refuse {
+        faults.extend(pending.iter().filter_map(|file| out_of_order(file, newest?)));
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    Ok(Plan { digest: digest(&ledger, &pending), pending, recorded: ledger.len() })
+}
+
+fn unknown_target(files: &BTreeMap<i64, &Migration>, target: Option<i64>) -> Option<Fault> {
+    let target = target.filter(|target| !files.contains_key(target))?;
+    let fault = Fault::new(Code::TargetUnknown, format!("no file has the version {target} that `target` names"));
+    Some(match files.keys().next_back() {
+        Some(last) => fault.detail(format!("the last version of a file is {last}")),
+        None => fault,
+    })
+}
+
+/// What a row of the ledger says that its file does not. Files beyond `target` count, too: what is applied is applied.
+fn disagreement(row: &Recorded, file: Option<&Migration>) -> Option<Fault> {
+    let Recorded { version, name, checksum, success, took_ms: _ } = row;
+    if !success {
+        let cause = format!("the ledger says that version {version} (`{name}`) was begun and not finished");
+        let fault = Fault::new(Code::LedgerDirty, cause);
+        return Some(match file {
+            Some(file) => fault.in_file(file.source().file()),
+            None => fault,
+        });
+    }
+    let Some(file) = file else {
+        let cause = format!("version {version} (`{name}`) is applied, and there is no file for it");
+        return Some(Fault::new(Code::FileMissing, cause));
+    };
+    if file.checksum.matches(checksum) {
+        return None;
+    }
+    let cause = format!(
+        "`{}` is not what was applied as version {version}: its checksum is {}…, and the ledger has {}…",
+        file.id.file,
+        short(file.checksum.as_bytes()),
+        short(checksum)
+    );
+    Some(Fault::new(Code::FileChanged, cause).in_file(file.source().file()))
+}
+
+fn out_of_order(file: &Migration, newest: i64) -> Option<Fault> {
+    if file.id.version > newest {
+        return None;
+    }
+    let cause = format!("`{}` has version {}, and version {newest} is already applied", file.id.file, file.id.version);
+    Some(Fault::new(Code::OutOfOrder, cause).in_file(file.source().file()))
+}
+
+/// Compares a plan with the approved one, if there is one.
+///
+/// # Errors
+///
+/// `plan-changed`, with both digests.
+pub fn approved(digest: &str, expected: Option<&str>) -> Result<(), Fault> {
+    match expected {
+        Some(expected) if expected != digest => {
+            Err(Fault::new(Code::PlanChanged, format!("the plan is {digest}, and `expect-plan` is {expected}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The first twelve digits: enough for people to compare.
+fn short(checksum: &[u8]) -> String {
+    hex::encode(checksum.get(..6).unwrap_or(checksum))
+}
+
+/// Names the pending work on top of what is recorded. Each part goes in with its length, so that no two plans read alike.
+fn digest(ledger: &BTreeMap<i64, &Recorded>, pending: &[&Migration]) -> String {
+    let mut hash = Sha256::new();
+    let mut add = |part: &[u8]| {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    };
+    add(b"bastion-migrate plan 1");
+    add(&ledger.len().to_be_bytes());
+    if let Some((version, head)) = ledger.last_key_value() {
+        add(&version.to_be_bytes());
+        add(&head.checksum);
+    }
+    add(&pending.len().to_be_bytes());
+    for Migration { id, checksum, .. } in pending {
+        add(&id.version.to_be_bytes());
+        add(id.name.as_bytes());
+        add(checksum.as_bytes());
+    }
+    format!("sha256:{}", hex::encode(&hash.finalize()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        layout::Checksum,
+        run::event::MigrationId,
+        sql::{Modes, Work},
+    };
+    use proptest::{prelude::*, sample::subsequence};
+
+    const RULES: Rules = Rules { target: None, out_of_order: Policy::Refuse };
+
+    fn file(version: i64, body: &str) -> Migration {
+        Migration {
+            id: MigrationId {
+                version,
+                name: format!("m{version}"),
+                file: format!("migrations/{version:04}_m.sql"),
+                schema: String::new(),
+            },
+            body: body.to_owned(),
+            checksum: Checksum::plain(body.as_bytes()),
+            work: Work::Whole,
+            modes: Modes::default(),
+            remark: None,
+            leaves_traces: false,
+        }
+    }
+
+    fn files(versions: &[i64]) -> Vec<Migration> {
+        versions.iter().map(|version| file(*version, &format!("SELECT {version};"))).collect()
+    }
+
+    fn row(file: &Migration) -> Recorded {
+        Recorded {
+            version: file.id.version,
+            name: file.id.name.clone(),
+            checksum: file.checksum.as_bytes().to_vec(),
+            success: true,
+            took_ms: 1,
+        }
+    }
+
+    fn versions(plan: &Plan<'_>) -> Vec<i64> {
+        plan.pending.iter().map(|file| file.id.version).collect()
+    }
+
+    fn refusals(files: &[Migration], recorded: &[Recorded], rules: &Rules) -> Vec<(Code, String)> {
+        plan(files, recorded, rules).unwrap_err().into_iter().map(|fault| (fault.code, fault.cause)).collect()
+    }
+
+    fn codes(files: &[Migration], recorded: &[Recorded], rules: &Rules) -> Vec<Code> {
+        refusals(files, recorded, rules).into_iter().map(|(code, _)| code).collect()
+    }
+
+    #[test]
+    fn applies_everything_to_an_empty_ledger_in_order() {
+        let files = files(&[10, 2, 1]);
+        let plan = plan(&files, &[], &RULES).unwrap();
+        assert_eq!((versions(&plan), plan.recorded), (vec![1, 2, 10], 0));
+    }
+
+    #[test]
+    fn applies_what_is_not_recorded() {
+        let files = files(&[1, 2, 3]);
+        let plan = plan(&files, &[row(&files[0]), row(&files[1])], &RULES).unwrap();
+        assert_eq!((versions(&plan), plan.recorded), (vec![3], 2));
+    }
+
+    #[test]
+    fn stops_at_the_target() {
+        let files = files(&[1, 2, 3]);
+        let rules = Rules { target: Some(2), ..RULES };
+        assert_eq!(versions(&plan(&files, &[row(&files[0])], &rules).unwrap()), [2]);
+        let all: Vec<_> = files.iter().map(row).collect();
+        assert!(plan(&files, &all, &rules).unwrap().pending.is_empty(), "a target in the past undoes nothing");
+    }
+
+    #[test]
+    fn refuses_a_target_that_no_file_has() {
+        let fault = plan(&files(&[1, 3]), &[], &Rules { target: Some(2), ..RULES }).unwrap_err().remove(0);
+        assert_eq!(
+            (fault.code, fault.detail),
+            (Code::TargetUnknown, vec!["the last version of a file is 3".to_owned()])
+        );
+    }
+
+    #[test]
+    fn refuses_a_modified_file_and_shows_both_checksums() {
+        let applied = row(&file(1, "a"));
+        let files = [file(1, "b"), file(2, "c")];
+        assert_eq!(
+            refusals(&files, &[applied], &RULES),
+            [(
+                Code::FileChanged,
+                "`migrations/0001_m.sql` is not what was applied as version 1: its checksum is 3e23e8160039…, and the \
+                 ledger has ca978112ca1b…"
+                    .to_owned()
+            )]
+        );
+    }
+
+    #[test]
+    fn accepts_other_line_ends_in_the_ledger_of_sqlx() {
+        let mut file = file(1, "");
+        file.checksum = Checksum::sqlx(b"a\n");
+        let recorded = Recorded { checksum: Checksum::sqlx(b"a\r\n").as_bytes().to_vec(), ..row(&file) };
+        assert!(plan(&[file], &[recorded], &RULES).unwrap().pending.is_empty());
+    }
+
+    #[test]
+    fn refuses_a_recorded_version_without_a_file_even_beyond_the_target() {
+        let all = files(&[1, 2, 3]);
+        let recorded: Vec<_> = all.iter().map(row).collect();
+        for target in [None, Some(1)] {
+            let found = refusals(&all[..2], &recorded, &Rules { target, ..RULES });
+            let expected = (Code::FileMissing, "version 3 (`m3`) is applied, and there is no file for it".to_owned());
+            assert_eq!(found, [expected]);
+        }
+    }
+
+    #[test]
+    fn refuses_a_file_that_sorts_before_an_applied_one_unless_allowed() {
+        let files = files(&[1, 2, 3]);
+        let recorded = [row(&files[1])];
+        assert_eq!(
+            refusals(&files, &recorded, &RULES),
+            [(Code::OutOfOrder, "`migrations/0001_m.sql` has version 1, and version 2 is already applied".to_owned())]
+        );
+        let allowed = Rules { out_of_order: Policy::Allow, ..RULES };
+        assert_eq!(versions(&plan(&files, &recorded, &allowed).unwrap()), [1, 3]);
+    }
+
+    #[test]
+    fn refuses_an_unfinished_migration_with_or_without_its_file() {
+        let files = files(&[1]);
+        let dirty = Recorded { success: false, checksum: Vec::new(), ..row(&files[0]) };
+        let orphan = Recorded { version: 2, ..dirty.clone() };
+        assert_eq!(codes(&files, &[dirty, orphan], &RULES), [Code::LedgerDirty, Code::LedgerDirty]);
+    }
+
+    #[test]
+    fn tells_all_refusals_at_once() {
+        let recorded = [row(&file(2, "old")), row(&file(3, "gone")), Recorded { success: false, ..row(&file(4, "x")) }];
+        let rules = Rules { target: Some(9), ..RULES };
+        let expected = [Code::TargetUnknown, Code::FileChanged, Code::FileMissing, Code::LedgerDirty, Code::OutOfOrder];
+        assert_eq!(codes(&[file(1, "new"), file(2, "new")], &recorded, &rules), expected);
+    }
+
+    #[test]
+    fn holds_to_the_approved_plan() {
+        let files = files(&[1, 2]);
+        let digest = plan(&files, &[], &RULES).unwrap().digest;
+        let other = plan(&files, &[row(&files[0])], &RULES).unwrap().digest;
+        assert_eq!((approved(&digest, Some(&digest)), approved(&digest, None)), (Ok(()), Ok(())));
+        let fault = approved(&other, Some(&digest)).unwrap_err();
+        assert_eq!(fault.code, Code::PlanChanged);
+        assert!(fault.cause.contains(&digest) && fault.cause.contains(&other), "{}", fault.cause);
+    }
+
+    #[test]
+    fn the_digest_tells_every_difference() {
+        let base = files(&[1, 2]);
+        let renamed = {
+            let mut files = base.clone();
+            files[1].id.name = "other".to_owned();
+            files
+        };
+        let edited = vec![base[0].clone(), file(2, "SELECT 0;")];
+        let digests: std::collections::BTreeSet<String> = [
+            plan(&base, &[], &RULES).unwrap().digest,
+            plan(&base, &[row(&base[0])], &RULES).unwrap().digest,
+            plan(&base, &[], &Rules { target: Some(1), ..RULES }).unwrap().digest,
+            plan(&renamed, &[], &RULES).unwrap().digest,
+            plan(&edited, &[], &RULES).unwrap().digest,
+        ]
+        .into();
+        assert_eq!(digests.len(), 5);
+        assert!(digests.iter().all(|digest| digest.len() == "sha256:".len() + 64));
+    }
+
+    /// Versions that are on disk, in any order, and how many of the lowest are recorded.
+    fn situation() -> impl Strategy<Value = (Vec<i64>, usize)> {
+        subsequence((1..40_i64).collect::<Vec<_>>(), 0..20).prop_shuffle().prop_flat_map(|versions| {
+            let count = versions.len();
+            (Just(versions), 0..=count)
+        })
+    }
+
+    fn recorded(files: &[Migration], count: usize) -> Vec<Recorded> {
+        let mut rows: Vec<_> = files.iter().map(row).collect();
+        rows.sort_by_key(|row| row.version);
+        rows.truncate(count);
+        rows
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_left_after_everything_is_applied((on_disk, count) in situation()) {
+            let files = files(&on_disk);
+            let mut ledger = recorded(&files, count);
+            let first = plan(&files, &ledger, &RULES).unwrap();
+            prop_assert_eq!(first.pending.len() + ledger.len(), files.len());
+            ledger.extend(first.pending.iter().map(|file| row(file)));
+            prop_assert!(plan(&files, &ledger, &RULES).unwrap().pending.is_empty());
+        }
+
+        #[test]
+        fn pending_is_in_order_whatever_the_policy((on_disk, _) in situation(), applied in prop::collection::vec(any::<bool>(), 20)) {
+            let files = files(&on_disk);
+            let ledger: Vec<_> = files.iter().zip(applied).filter(|(_, applied)| *applied).map(|(file, _)| row(file)).collect();
+            let rules = Rules { out_of_order: Policy::Allow, ..RULES };
+            let plan = plan(&files, &ledger, &rules).unwrap();
+            prop_assert!(versions(&plan).is_sorted_by(|a, b| a < b));
+            prop_assert!(plan.pending.iter().all(|file| ledger.iter().all(|row| row.version != file.id.version)));
+        }
+
+        #[test]
+        fn the_order_of_the_input_does_not_matter((on_disk, count) in situation()) {
+            let shuffled = files(&on_disk);
+            let mut sorted = shuffled.clone();
+            sorted.sort_by_key(|file| file.id.version);
+            let ledger = recorded(&shuffled, count);
+            let reversed: Vec<_> = ledger.iter().rev().cloned().collect();
+            let (a, b) = (plan(&shuffled, &ledger, &RULES).unwrap(), plan(&sorted, &reversed, &RULES).unwrap());
+            prop_assert_eq!(versions(&a), versions(&b));
+            prop_assert_eq!(a.digest, b.digest);
+        }
+
+        #[test]
+        fn a_target_is_a_prefix_of_the_whole_plan((on_disk, count) in situation(), pick in any::<prop::sample::Index>()) {
+            prop_assume!(!on_disk.is_empty());
+            let files = files(&on_disk);
+            let ledger = recorded(&files, count);
+            let target = *pick.get(&on_disk);
+            let whole = versions(&plan(&files, &ledger, &RULES).unwrap());
+            let part = versions(&plan(&files, &ledger, &Rules { target: Some(target), ..RULES }).unwrap());
+            prop_assert!(whole.starts_with(&part));
+            prop_assert!(part.iter().all(|version| *version <= target));
+        }
+    }
+}

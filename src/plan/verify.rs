@@ -1,0 +1,123 @@
+//! What success means: the ledger says it, not an exit code.
+
+use crate::{
+    fault::{Code, Fault},
+    ledger::Content,
+    migrate::Migration,
+};
+
+/// What the ledger, read again after applying, does not say although it should; empty when everything is proven.
+#[must_use]
+pub fn unproven(applied: &[Migration], before: &Content, after: &Content) -> Vec<Fault> {
+    let recorded = |migration: &&Migration| {
+        let row = after.recorded.iter().find(|row| row.version == migration.id.version);
+        row.is_some_and(|row| row.success && migration.checksum.matches(&row.checksum))
+    };
+    let unrecorded = applied.iter().filter(|migration| !recorded(migration)).map(|migration| {
+        let cause = format!("`{}` was applied, and the ledger does not have it as it was applied", migration.id.file);
+        Fault::new(Code::VerifyLedger, cause)
+    });
+    let broken = after.invalid_indexes.iter().filter(|index| !before.invalid_indexes.contains(index)).map(invalid);
+    unrecorded.chain(broken).collect()
+}
+
+/// What `command: verify` finds; empty when nothing is pending and nothing is broken.
+#[must_use]
+pub fn unfinished(pending: &[Migration], content: &Content) -> Vec<Fault> {
+    let pending = match pending {
+        [] => None,
+        [one] => Some(format!("`{}` is not applied", one.id.file)),
+        [first, .., last] => {
+            Some(format!("{} files are not applied, `{}` to `{}`", pending.len(), first.id.file, last.id.file))
+        }
+    };
+    let pending = pending.map(|cause| Fault::new(Code::VerifyPending, cause));
+    pending.into_iter().chain(content.invalid_indexes.iter().map(invalid)).collect()
+}
+
+fn invalid(index: &String) -> Fault {
+    Fault::new(
+        Code::VerifyIndex,
+        format!("the index {index} is INVALID: the server keeps it up to date and never uses it"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        layout::Checksum,
+        ledger::Recorded,
+        run::event::MigrationId,
+        sql::{Modes, Work},
+    };
+
+    fn migration(version: i64) -> Migration {
+        let body = format!("SELECT {version};");
+        Migration {
+            id: MigrationId {
+                version,
+                name: "m".to_owned(),
+                file: format!("migrations/{version}_m.sql"),
+                schema: String::new(),
+            },
+            checksum: Checksum::plain(body.as_bytes()),
+            body,
+            work: Work::Whole,
+            modes: Modes::default(),
+            remark: None,
+            leaves_traces: false,
+        }
+    }
+
+    fn ledger(migrations: &[Migration], invalid_indexes: &[&str]) -> Content {
+        let row = |migration: &Migration| Recorded {
+            version: migration.id.version,
+            name: String::new(),
+            checksum: migration.checksum.as_bytes().to_vec(),
+            success: true,
+            took_ms: 1,
+        };
+        Content {
+            recorded: migrations.iter().map(row).collect(),
+            invalid_indexes: invalid_indexes.iter().map(|&index| index.to_owned()).collect(),
+            ..Content::default()
+        }
+    }
+
+    fn codes(faults: &[Fault]) -> Vec<Code> {
+        faults.iter().map(|fault| fault.code).collect()
+    }
+
+    #[test]
+    fn what_is_recorded_is_proven() {
+        let applied = [migration(1), migration(2)];
+        assert_eq!(unproven(&applied, &ledger(&[], &["old"]), &ledger(&applied, &["old"])), []);
+    }
+
+    #[test]
+    fn a_missing_row_a_false_row_and_another_checksum_are_not_proof() {
+        let applied = [migration(1), migration(2), migration(3)];
+        let mut after = ledger(&applied, &[]);
+        after.recorded[1].success = false;
+        after.recorded[2].checksum = vec![0];
+        after.recorded.remove(0);
+        assert_eq!(codes(&unproven(&applied, &Content::default(), &after)), [Code::VerifyLedger; 3]);
+    }
+
+    #[test]
+    fn an_index_that_became_invalid_is_told() {
+        let faults = unproven(&[], &ledger(&[], &["old"]), &ledger(&[], &["new", "old"]));
+        assert_eq!(codes(&faults), [Code::VerifyIndex]);
+        assert!(faults[0].cause.contains("index new"), "{}", faults[0].cause);
+    }
+
+    #[test]
+    fn verify_tells_pending_files_and_every_invalid_index() {
+        let pending = [migration(1), migration(2), migration(3)];
+        let faults = unfinished(&pending, &ledger(&[], &["old"]));
+        assert_eq!(codes(&faults), [Code::VerifyPending, Code::VerifyIndex]);
+        assert_eq!(faults[0].cause, "3 files are not applied, `migrations/1_m.sql` to `migrations/3_m.sql`");
+        assert_eq!(unfinished(&[], &Content::default()), []);
+    }
+}

@@ -1,0 +1,276 @@
+//! Watches over work in the database, a tool's or ours: who blocks it, whom it blocks, how far an index is, and that it still
+//! lives.
+//!
+//! A connection of its own, each question a transaction of its own: an open snapshot would hold up CREATE INDEX CONCURRENTLY
+//! (measured: it waits for old snapshots). A question that meets a lock itself gives up and is asked again.
+
+use super::{
+    activity_query::{self, Seen},
+    lock_waits::{Lookout, Phase},
+    own_query::Question,
+    rows,
+    session::{Session, Startup},
+    target::Target,
+    wait::answered,
+};
+use crate::{
+    fault::{Code, Fault},
+    run::event::{Event, Events},
+    transport::Reach,
+};
+use std::{convert::Infallible, time::Duration};
+use tokio::time::Instant;
+
+/// The interval between two looks at everything.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// While a try waits only briefly for locks, it is looked twice in that time who is in its way, and not more often than this.
+const QUICK_LOOK: Duration = Duration::from_millis(50);
+
+/// After so long without news a sign of life is told.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// The connection that watches.
+#[derive(Debug)]
+pub struct Guard {
+    session: Session,
+    wait: Duration,
+}
+
+/// Whom to watch over.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ward {
+    /// What its sessions are called, where they could be told; empty where they are known by their backends alone.
+    pub application_name: String,
+    /// Its backends, where they are known.
+    pub pids: Vec<i32>,
+    /// Whose work it is.
+    pub whose: Whose,
+}
+
+/// Whose work is watched over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Whose {
+    /// A tool's, of whose statements nobody hears anything.
+    #[default]
+    Tools,
+    /// Ours: the end of each statement is told, so a sign of life is for those that take long.
+    Ours,
+}
+
+impl Guard {
+    /// Connects within `wait`, and from then on waits so long for an answer.
+    ///
+    /// # Errors
+    /// Why there is no further connection.
+    pub async fn connect(
+        reach: &Reach,
+        target: &Target,
+        application_name: &str,
+        wait: Duration,
+        events: &Events,
+    ) -> Result<Self, Fault> {
+        let ours = "-c lock_timeout=200 -c statement_timeout=2000 -c default_transaction_read_only=on \
+                -c client_connection_check_interval=1000 -c standard_conforming_strings=on";
+        let startup = Startup::new(application_name.to_owned(), ours, None);
+        let session = answered(wait, Session::connect(reach, target, &startup, events)).await?;
+        Ok(Self { session, wait })
+    }
+
+    /// Looks once a second, and more often while tries are short, and tells what is new, for as long as it is polled. `ward` is
+    /// asked each time.
+    pub async fn watch(&self, ward: impl Fn() -> Ward, lookout: &Lookout, events: &Events) -> Infallible {
+        let now = Instant::now();
+        let mut told = Told { last: Vec::new(), at: now };
+        let mut next_look = now;
+        loop {
+            let ward = ward();
+            let (phase, is_due) = (lookout.phase(), Instant::now() >= next_look);
+            let (question, pace) = match phase {
+                Phase::Resting => (activity_query::still_there(&lookout.obstacles()), LOOK),
+                Phase::Trying(limit) if !is_due => (Some(activity_query::blocked(&ward)), quick(limit)),
+                Phase::Trying(limit) => (Some(activity_query::everything(&ward)), quick(limit)),
+            };
+            if let Some(question) = question {
+                match answered(self.wait, rows(&self.session.client, &Question::reading(question))).await {
+                    Ok(answer) if phase == Phase::Resting => {
+                        if answer.is_empty() {
+                            lookout.set_free();
+                        }
+                    }
+                    Ok(answer) => {
+                        told.tell(&answer, ward.whose, lookout, events);
+                        self.end(&lookout.overdue()).await;
+                    }
+                    Err(silent) if silent.code == Code::DatabaseTimeout => {
+                        events.tell(Event::Warning(silent.detail("so nobody watches any more who blocks whom")));
+                        return std::future::pending().await;
+                    }
+                    // A look that fails says nothing; the work itself will say what is wrong.
+                    Err(_) => {}
+                }
+            }
+            if is_due {
+                next_look = Instant::now() + LOOK;
+            }
+            lookout.needed(pace).await;
+        }
+    }
+
+    /// Ends the waits of these backends. What can't be ended goes on, and the run's own limit ends it.
+    async fn end(&self, waiters: &[i32]) {
+        if !waiters.is_empty() {
+            drop(
+                answered(self.wait, rows(&self.session.client, &Question::reading(activity_query::end(waiters)))).await,
+            );
+        }
+    }
+
+    /// Whether the connection is lost.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.session.client.is_closed()
+    }
+
+    /// Closes the connection.
+    pub async fn close(self) {
+        self.session.close().await;
+    }
+}
+
+/// How long until the next look in a try whose statements wait so long for a lock.
+fn quick(limit: Duration) -> Duration {
+    if limit.is_zero() { LOOK } else { (limit / 2).clamp(QUICK_LOOK, LOOK) }
+}
+
+/// What was told, so that it is not told each second.
+struct Told {
+    last: Vec<String>,
+    at: Instant,
+}
+
+impl Told {
+    fn tell(&mut self, answer: &[Vec<Option<String>>], whose: Whose, lookout: &Lookout, events: &Events) {
+        let seen: Vec<Seen> = answer.iter().filter_map(|row| activity_query::read(row)).collect();
+        for one in &seen {
+            if one.is_news() && !self.last.contains(&one.key) {
+                self.at = Instant::now();
+                events.tell(one.event.clone());
+            }
+        }
+        for obstacle in seen.iter().filter_map(|one| one.obstacle.clone()) {
+            lookout.saw(obstacle);
+        }
+        if self.at.elapsed() >= HEARTBEAT {
+            let waits = seen.iter().find(|one| one.obstacle.is_some());
+            let is_due = |one: &&Seen| !one.is_news() && (whose == Whose::Tools || one.age >= HEARTBEAT);
+            if let Some(life) = waits.or_else(|| seen.iter().find(is_due)) {
+                self.at = Instant::now();
+                events.tell(life.again());
+            }
+        }
+        // A quick look does not see everything: what it has not looked for is still told.
+        let is_whole = seen.iter().any(|one| !one.is_news());
+        let is_quick = |key: &String| !is_whole && !key.starts_with(activity_query::BLOCKED);
+        let kept: Vec<String> = self.last.drain(..).filter(is_quick).collect();
+        self.last = kept.into_iter().chain(seen.into_iter().map(|one| one.key)).collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(fields: &[&str]) -> Vec<Option<String>> {
+        fields.iter().map(|field| Some((*field).to_owned())).collect()
+    }
+
+    fn blocked(waited: &str) -> Vec<Option<String>> {
+        row(&[
+            "blocked",
+            "7",
+            "AccessExclusiveLock on big",
+            waited,
+            "9",
+            "psql",
+            "app",
+            "idle in transaction",
+            "UPDATE big SET name = 'Ada'",
+            "63.2",
+            "4711",
+            "ALTER TABLE big ADD x int",
+        ])
+    }
+
+    fn work(age: &str) -> Vec<Option<String>> {
+        row(&["work", "7", "active", age, "ALTER TABLE big ADD note text DEFAULT 'Ada'", age])
+    }
+
+    fn told() -> Told {
+        Told { last: Vec::new(), at: Instant::now() }
+    }
+
+    #[test]
+    fn names_who_is_in_the_way_and_tells_it_once() {
+        let (events, mut receiver) = Events::channel();
+        let (mut told, lookout) = (told(), Lookout::default());
+        for look in [vec![blocked("1.4"), work("1.4")], vec![blocked("1.9")], vec![], vec![blocked("2.4"), work("2.4")]]
+        {
+            told.tell(&look, Whose::Tools, &lookout, &events);
+        }
+        let who = "pid 9 `psql` (role `app`, idle in transaction, begun 63 s ago: UPDATE big)";
+        let text = format!("pid 7 has waited 1 s for AccessExclusiveLock on big, held up by {who}");
+        assert_eq!(receiver.try_recv().ok(), Some(Event::Blocked { text }));
+        assert_eq!(
+            receiver.try_recv().ok(),
+            Some(Event::Blocked {
+                text: format!("pid 7 has waited 2 s for AccessExclusiveLock on big, held up by {who}")
+            }),
+            "it was gone in between"
+        );
+        assert!(receiver.try_recv().is_err());
+        assert_eq!(lookout.said().unwrap(), format!("in the way of AccessExclusiveLock on big: {who}"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn gives_a_sign_of_life_when_nothing_else_is_new() {
+        let (events, mut receiver) = Events::channel();
+        let (mut told, lookout) = (told(), Lookout::default());
+        let look = [work("16.1")];
+        told.tell(&look, Whose::Tools, &lookout, &events);
+        assert!(receiver.try_recv().is_err());
+        tokio::time::advance(HEARTBEAT).await;
+        told.tell(&look, Whose::Tools, &lookout, &events);
+        let text = "still at work: pid 7 is active for 16 s (ALTER TABLE big)";
+        assert_eq!(receiver.try_recv().ok(), Some(Event::Note(text.to_owned())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_our_own_work_only_what_takes_long_is_said_to_live() {
+        let (events, mut receiver) = Events::channel();
+        let (mut told, lookout) = (told(), Lookout::default());
+        tokio::time::advance(HEARTBEAT).await;
+        told.tell(&[work("14.9")], Whose::Ours, &lookout, &events);
+        assert!(receiver.try_recv().is_err());
+        told.tell(&[work("15.1")], Whose::Ours, &lookout, &events);
+        assert!(matches!(receiver.try_recv(), Ok(Event::Note(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_still_is_in_the_way_is_told_again_as_a_sign_of_life() {
+        let (events, mut receiver) = Events::channel();
+        let (mut told, lookout) = (told(), Lookout::default());
+        told.tell(&[blocked("1.0"), work("1.0")], Whose::Ours, &lookout, &events);
+        assert!(receiver.try_recv().is_ok());
+        tokio::time::advance(HEARTBEAT).await;
+        told.tell(&[blocked("16.0"), work("16.0")], Whose::Ours, &lookout, &events);
+        let Ok(Event::Note(text)) = receiver.try_recv() else { panic!("there is no sign of life") };
+        assert!(text.starts_with("pid 7 has waited 16 s for AccessExclusiveLock on big"), "{text}");
+    }
+
+    #[test]
+    fn a_short_wait_is_looked_at_more_often() {
+        let quick = |millis| quick(Duration::from_millis(millis)).as_millis();
+        assert_eq!([0, 10, 100, 500, 2_000, 5_000].map(quick), [1_000, 50, 50, 250, 1_000, 1_000]);
+    }
+}

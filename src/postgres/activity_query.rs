@@ -1,0 +1,291 @@
+//! What the guard asks, and what an answer says. The words of others are cut to what a reader needs.
+
+use super::{activity::Ward, concurrently::waits_for_others, literal, lock_waits::Obstacle, query_summary::gist};
+use crate::run::event::Event;
+use std::time::Duration;
+
+/// Characters of a query that are read, to have its first words: a comment may stand before them.
+const LONGEST: usize = 2_000;
+
+/// With what the key of somebody in the way begins.
+pub(super) const BLOCKED: &str = "blocked ";
+
+/// One thing that a look has shown.
+pub(super) struct Seen {
+    /// What stays the same while nothing new happens; empty for what is no news.
+    pub(super) key: String,
+    pub(super) event: Event,
+    /// How old the work is that it tells of.
+    pub(super) age: Duration,
+    /// Who is in the way, if that is what it tells.
+    pub(super) obstacle: Option<Obstacle>,
+}
+
+impl Seen {
+    pub(super) fn is_news(&self) -> bool {
+        !self.key.is_empty()
+    }
+
+    /// The same as a sign of life: it was told as news before.
+    pub(super) fn again(&self) -> Event {
+        match &self.event {
+            Event::Blocked { text } => Event::Note(text.clone()),
+            other => other.clone(),
+        }
+    }
+
+    fn news(key: String, event: Event) -> Self {
+        Self { key, event, age: Duration::ZERO, obstacle: None }
+    }
+}
+
+/// Reads one row of an answer.
+pub(super) fn read(row: &[Option<String>]) -> Option<Seen> {
+    let field = |index: usize| row.get(index).and_then(Option::as_deref).unwrap_or_default();
+    Some(match field(0) {
+        "blocked" => blocked_by(field),
+        "blocking" => {
+            let who = session([2, 3, 4].map(field), "active", field(5), "");
+            let text = format!("pid {} is in the way of {who}", field(1));
+            Seen::news(format!("blocking {} {}", field(1), field(2)), Event::Blocked { text })
+        }
+        "progress" => {
+            let done = match (field(4), field(5)) {
+                ("", "") => String::new(),
+                ("", waits) => format!(" ({waits})"),
+                (percent, _) => format!(" ({percent}%)"),
+            };
+            // What has just begun does not say of what it is yet.
+            let of = if field(2).is_empty() { String::new() } else { format!(" {}", field(2)) };
+            let text = format!("{}{of}: {}{done}", field(1), field(3));
+            Seen::news(text.clone(), Event::Note(text))
+        }
+        "work" => {
+            let (pid, state, since, query) = (field(1), field(2), seconds(field(3)), gist(field(4)));
+            let text = format!("still at work: pid {pid} is {state} for {since} ({query})");
+            Seen { age: age(field(5)), ..Seen::news(String::new(), Event::Note(text)) }
+        }
+        _ => return None,
+    })
+}
+
+fn blocked_by<'r>(field: impl Fn(usize) -> &'r str) -> Seen {
+    let who = session([4, 5, 6].map(&field), field(7), field(8), field(9));
+    let form = waits_for_others(field(11));
+    // Of a transaction only its number is locked, which says nothing to anybody.
+    let what = match field(2).rsplit_once(" on ") {
+        Some((_, "virtualxid" | "transactionid")) => "an older transaction to end".to_owned(),
+        _ => field(2).to_owned(),
+    };
+    let waits = match form {
+        Some(form) => format!("{form}, pid {}, has waited {}", field(1), seconds(field(3))),
+        None => format!("pid {} has waited {}", field(1), seconds(field(3))),
+    };
+    let obstacle = Obstacle {
+        pid: field(4).parse().unwrap_or_default(),
+        waiter: field(1).parse().unwrap_or_default(),
+        waited: age(field(3)),
+        relation: field(10).parse().ok(),
+        who: who.clone(),
+        what: what.clone(),
+        form,
+    };
+    let event = Event::Blocked { text: format!("{waits} for {what}, held up by {who}") };
+    let key = format!("{BLOCKED}{} {} {}", field(1), field(2), field(4));
+    Seen { obstacle: Some(obstacle), ..Seen::news(key, event) }
+}
+
+fn session([pid, name, role]: [&str; 3], state: &str, query: &str, begun: &str) -> String {
+    if pid == "0" {
+        return "a prepared transaction".to_owned();
+    }
+    let called = if name.is_empty() { String::new() } else { format!(" `{name}`") };
+    let begun = if begun.is_empty() { String::new() } else { format!(", begun {} ago", seconds(begun)) };
+    // Of another role's session the server tells no more than these to whom may not see all.
+    let doing = match (state, query) {
+        ("", _) | (_, "") => String::new(),
+        (state, query) => format!(", {state}{begun}: {}", gist(query)),
+    };
+    format!("pid {pid}{called} (role `{role}`{doing})")
+}
+
+fn seconds(text: &str) -> String {
+    match text.split('.').next().unwrap_or_default() {
+        "" | "-0" => "0 s".to_owned(),
+        whole => format!("{whole} s"),
+    }
+}
+
+fn age(text: &str) -> Duration {
+    text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or_default()
+}
+
+/// Selects the backends that are watched over.
+fn ours(ward: &Ward) -> String {
+    let pids: Vec<String> = ward.pids.iter().map(ToString::to_string).collect();
+    let by_name = match ward.application_name.as_str() {
+        // Many a session has no name.
+        "" => String::new(),
+        name => format!(" OR (s.datname = pg_catalog.current_database() AND s.application_name = {})", literal(name)),
+    };
+    format!(
+        "SELECT s.pid FROM pg_catalog.pg_stat_activity s WHERE s.pid = ANY ('{{{}}}'::int[]){by_name}",
+        pids.join(",")
+    )
+}
+
+/// The first characters of a session's query.
+fn query_of(alias: &str) -> String {
+    format!("pg_catalog.left({alias}.query, {LONGEST})")
+}
+
+/// Asks who is in the way. Nobody is asked for whom a session waits that waits for no lock: the answer costs every session of
+/// the server a moment (PostgreSQL manual, 9.27).
+pub(super) fn blocked(ward: &Ward) -> String {
+    format!(
+        "SELECT 'blocked', w.pid, coalesce((SELECT pg_catalog.string_agg(DISTINCT l.mode || ' on ' \
+            || coalesce(l.relation::pg_catalog.regclass::text, l.locktype), ', ') \
+            FROM pg_catalog.pg_locks l WHERE l.pid = w.pid AND NOT l.granted), 'a lock'), \
+            EXTRACT(epoch FROM pg_catalog.clock_timestamp() - coalesce((SELECT pg_catalog.min(l.waitstart) \
+                FROM pg_catalog.pg_locks l WHERE l.pid = w.pid AND NOT l.granted), w.query_start)), \
+            b.pid, a.application_name, a.usename, a.state, {blocker}, \
+            EXTRACT(epoch FROM pg_catalog.clock_timestamp() - a.xact_start), \
+            (SELECT pg_catalog.min(l.relation::bigint) FROM pg_catalog.pg_locks l WHERE l.pid = w.pid AND NOT l.granted), \
+            {waiter} \
+         FROM pg_catalog.pg_stat_activity w CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) b(pid) \
+         LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = b.pid WHERE w.wait_event_type = 'Lock' AND w.pid IN ({ours})",
+        blocker = query_of("a"),
+        waiter = query_of("w"),
+        ours = ours(ward),
+    )
+}
+
+/// Asks who waits for whom, in both directions; how far an index is; what each session does.
+pub(super) fn everything(ward: &Ward) -> String {
+    let ours = ours(ward);
+    format!(
+        "{blocked}; \
+         SELECT 'blocking', b.pid, w.pid, w.application_name, w.usename, {waiter} FROM pg_catalog.pg_stat_activity w \
+         CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) b(pid) \
+         WHERE w.wait_event_type = 'Lock' AND b.pid IN ({ours}) AND w.pid NOT IN ({ours}); \
+         SELECT 'progress', p.command, coalesce(nullif(p.index_relid, 0), nullif(p.relid, 0))::pg_catalog.regclass::text, p.phase, \
+            CASE WHEN p.blocks_total > 0 THEN 100 * p.blocks_done / p.blocks_total \
+                 WHEN p.tuples_total > 0 THEN 100 * p.tuples_done / p.tuples_total END / 10 * 10, \
+            CASE WHEN p.lockers_total > 0 THEN p.lockers_done || ' of ' || p.lockers_total || ' have ended' END \
+         FROM pg_catalog.pg_stat_progress_create_index p WHERE p.pid IN ({ours}); \
+         SELECT 'progress', p.command, p.relid::pg_catalog.regclass::text, p.phase, \
+            CASE WHEN p.heap_blks_total > 0 THEN 100 * p.heap_blks_scanned / p.heap_blks_total END / 10 * 10, NULL \
+         FROM pg_catalog.pg_stat_progress_cluster p WHERE p.pid IN ({ours}); \
+         SELECT 'progress', 'VACUUM', p.relid::pg_catalog.regclass::text, p.phase, \
+            CASE WHEN p.heap_blks_total > 0 THEN 100 * p.heap_blks_scanned / p.heap_blks_total END / 10 * 10, NULL \
+         FROM pg_catalog.pg_stat_progress_vacuum p WHERE p.pid IN ({ours}); \
+         SELECT 'work', s.pid, s.state, EXTRACT(epoch FROM pg_catalog.clock_timestamp() - s.state_change), {work}, \
+            EXTRACT(epoch FROM pg_catalog.clock_timestamp() - coalesce(s.xact_start, s.state_change)) \
+         FROM pg_catalog.pg_stat_activity s WHERE s.pid IN ({ours})",
+        blocked = blocked(ward),
+        waiter = query_of("w"),
+        work = query_of("s"),
+    )
+}
+
+/// Has the statements of these backends end; who may not do that is refused, and they go on waiting.
+pub(super) fn end(waiters: &[i32]) -> String {
+    let ended: Vec<String> = waiters.iter().map(|pid| format!("pg_catalog.pg_cancel_backend({pid})")).collect();
+    format!("SELECT {}", ended.join(", "))
+}
+
+/// Asks whether those in the way still are: a row for each that still has a lock there. None if nobody can be asked that, as
+/// nobody was seen, or a transaction that no session has.
+pub(super) fn still_there(obstacles: &[Obstacle]) -> Option<String> {
+    if obstacles.is_empty() || obstacles.iter().any(|obstacle| obstacle.pid == 0) {
+        return None;
+    }
+    let has = obstacles.iter().map(|obstacle| match obstacle.relation {
+        Some(relation) => format!("(l.pid = {} AND l.relation = {relation}::oid)", obstacle.pid),
+        None => format!("l.pid = {}", obstacle.pid),
+    });
+    let has: Vec<String> = has.collect();
+    Some(format!(
+        "SELECT DISTINCT l.pid FROM pg_catalog.pg_locks l WHERE l.granted AND l.locktype IN ('relation', 'transactionid') \
+         AND ({})",
+        has.join(" OR ")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(fields: &[&str]) -> String {
+        let row: Vec<_> =
+            fields.iter().map(|field| Some((*field).to_owned()).filter(|field| !field.is_empty())).collect();
+        match read(&row).unwrap().event {
+            Event::Blocked { text } | Event::Note(text) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_waits_for_older_transactions_says_so() {
+        let fields = [
+            "blocked",
+            "7",
+            "ShareLock on virtualxid",
+            "3.9",
+            "9",
+            "report",
+            "app",
+            "idle in transaction",
+            "SELECT * FROM big",
+            "63.5",
+            "",
+            "create index concurrently i on t (x)",
+        ];
+        assert_eq!(
+            text(&fields),
+            "CREATE INDEX CONCURRENTLY, pid 7, has waited 3 s for an older transaction to end, held up by pid 9 `report` \
+             (role `app`, idle in transaction, begun 63 s ago: SELECT)"
+        );
+    }
+
+    #[test]
+    fn of_a_session_that_may_not_be_seen_its_role_is_told() {
+        let fields = ["blocked", "7", "a lock", "0.0", "9", "", "boss", "", "", "", "", ""];
+        assert_eq!(text(&fields), "pid 7 has waited 0 s for a lock, held up by pid 9 (role `boss`)");
+        let prepared = ["blocked", "7", "a lock", "1.0", "0", "", "", "", "", "", "", ""];
+        assert_eq!(text(&prepared), "pid 7 has waited 1 s for a lock, held up by a prepared transaction");
+    }
+
+    #[test]
+    fn progress_is_a_percentage_or_how_many_have_ended() {
+        let progress = |percent, lockers| text(&["progress", "CREATE INDEX", "public.i", "building", percent, lockers]);
+        assert_eq!(progress("40", ""), "CREATE INDEX public.i: building (40%)");
+        assert_eq!(progress("", "1 of 3 have ended"), "CREATE INDEX public.i: building (1 of 3 have ended)");
+        assert_eq!(progress("", ""), "CREATE INDEX public.i: building");
+        assert_eq!(text(&["progress", "CREATE INDEX", "", "initializing", "", ""]), "CREATE INDEX: initializing");
+    }
+
+    #[test]
+    fn sessions_without_a_name_are_not_taken_for_ours() {
+        let ward = Ward { pids: vec![7], ..Ward::default() };
+        assert!(!ours(&ward).contains("application_name"), "{}", ours(&ward));
+        let ward = Ward { application_name: "a'b".to_owned(), ..ward };
+        assert!(ours(&ward).contains("s.application_name = 'a''b'"), "{}", ours(&ward));
+    }
+
+    #[test]
+    fn nobody_is_asked_who_can_not_say_it() {
+        let obstacle = |pid| Obstacle {
+            pid,
+            waiter: 1,
+            waited: Duration::ZERO,
+            relation: None,
+            who: String::new(),
+            what: String::new(),
+            form: None,
+        };
+        assert_eq!(still_there(&[]), None);
+        assert_eq!(still_there(&[obstacle(7), obstacle(0)]), None);
+        assert!(still_there(&[obstacle(7)]).unwrap().contains("l.pid = 7"));
+    }
+}

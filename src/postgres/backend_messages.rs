@@ -1,0 +1,366 @@
+//! The server's messages, looked at while they pass (PostgreSQL manual, 55.7: type byte, length that counts itself, body).
+//! What can't be read as messages passes as it is, and is not looked at any more.
+
+use super::frame::{Frames, Step, body_length, framed};
+use crate::proxy::startup_packet;
+use std::borrow::Cow;
+
+/// The most that is kept of one message: nothing before `ReadyForQuery` is longer, and of an error this is enough.
+const KEPT: usize = 64 << 10;
+
+/// What a server may say until it is ready for the first query: authentication, backend key, parameters, notice, error,
+/// version negotiation, ready.
+const OPENING: &[u8] = b"RKSNEvZ";
+
+/// What of the messages is of interest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// Whom the client talks to.
+    Backend(i32),
+    /// The server's complaint.
+    Error {
+        /// Five letters.
+        sqlstate: String,
+        /// The primary message.
+        message: String,
+    },
+}
+
+/// Who the server takes for the end of its TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tls {
+    /// There is none.
+    Off,
+    /// We are. The client can't bind its log-in to it, and libpq fails where that is offered to it without TLS (measured).
+    Ours,
+}
+
+/// The messages of one session, in order.
+#[derive(Debug)]
+pub(crate) struct Messages {
+    tls: Tls,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Not ready for a query yet. What is held back is the beginning of a message.
+    Opening(Vec<u8>),
+    Flowing(Flow),
+    Blind,
+}
+
+impl Messages {
+    /// Of a session from its beginning.
+    pub(crate) fn new(tls: Tls) -> Self {
+        Self { tls, phase: Phase::Opening(Vec::new()) }
+    }
+
+    /// Of a session that is not ours to look at.
+    pub(crate) fn blind() -> Self {
+        Self { tls: Tls::Off, phase: Phase::Blind }
+    }
+
+    /// Takes in what the server sent and gives back what passes now.
+    pub(crate) fn pass<'a>(&mut self, bytes: &'a [u8], hear: &mut impl FnMut(Heard)) -> Cow<'a, [u8]> {
+        match &mut self.phase {
+            Phase::Blind => {}
+            Phase::Flowing(flow) => {
+                if flow.skim(bytes, hear).is_none() {
+                    self.phase = Phase::Blind;
+                }
+            }
+            Phase::Opening(held) => {
+                let mut waiting = std::mem::take(held);
+                waiting.extend_from_slice(bytes);
+                let (passed, phase) = opening(&waiting, self.tls, hear);
+                self.phase = phase;
+                return Cow::Owned(passed);
+            }
+        }
+        Cow::Borrowed(bytes)
+    }
+
+    /// What was held back of a message that has not come to its end.
+    pub(crate) fn held(self) -> Vec<u8> {
+        match self.phase {
+            Phase::Opening(held) => held,
+            Phase::Flowing(_) | Phase::Blind => Vec::new(),
+        }
+    }
+
+    /// Whether the client has got whole messages so far, so that one of ours can follow.
+    pub(crate) fn is_between(&self) -> bool {
+        match &self.phase {
+            Phase::Opening(_) => true,
+            Phase::Flowing(flow) => flow.frames.is_between(),
+            Phase::Blind => false,
+        }
+    }
+}
+
+/// What passes of this, and how it goes on.
+fn opening(bytes: &[u8], tls: Tls, hear: &mut impl FnMut(Heard)) -> (Vec<u8>, Phase) {
+    let (mut passed, mut rest) = (Vec::with_capacity(bytes.len()), bytes);
+    loop {
+        let (message, after) = match whole(rest) {
+            Whole::Message(message, after) => (message, after),
+            Whole::NotYet => return (passed, Phase::Opening(rest.to_vec())),
+            Whole::Never => {
+                passed.extend_from_slice(rest);
+                return (passed, Phase::Blind);
+            }
+        };
+        rest = after;
+        let (kind, body) = message;
+        let rewritten = if kind == b'R' && tls == Tls::Ours { without_binding(body) } else { None };
+        passed.extend(rewritten.unwrap_or_else(|| framed(kind, body)));
+        match (kind, body) {
+            (b'K', [a, b, c, d, ..]) => hear(Heard::Backend(i32::from_be_bytes([*a, *b, *c, *d]))),
+            (b'E', body) => error(body).into_iter().for_each(&mut *hear),
+            (b'Z', _) => {
+                passed.extend_from_slice(rest);
+                let mut flow = Flow::new();
+                let phase = flow.skim(rest, hear).map(|()| Phase::Flowing(flow));
+                return (passed, phase.unwrap_or(Phase::Blind));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A message at the beginning of these bytes.
+enum Whole<'a> {
+    /// Type and body, and what follows.
+    Message((u8, &'a [u8]), &'a [u8]),
+    NotYet,
+    Never,
+}
+
+fn whole(bytes: &[u8]) -> Whole<'_> {
+    let Some((kind, rest)) = bytes.split_first() else { return Whole::NotYet };
+    if !OPENING.contains(kind) {
+        return Whole::Never;
+    }
+    let Some((length, rest)) = rest.split_first_chunk::<4>() else { return Whole::NotYet };
+    match body_length(*length).filter(|length| *length <= KEPT) {
+        None => Whole::Never,
+        Some(length) => match rest.split_at_checked(length) {
+            None => Whole::NotYet,
+            Some((body, rest)) => Whole::Message((*kind, body), rest),
+        },
+    }
+}
+
+/// `AuthenticationSASL` without the ways to log in that are bound to the TLS connection; none if it is something else, or if
+/// nothing else is offered.
+fn without_binding(body: &[u8]) -> Option<Vec<u8>> {
+    let mut names = body.strip_prefix(&[0, 0, 0, 10])?;
+    let (mut kept, mut found) = (vec![0, 0, 0, 10], false);
+    loop {
+        let (name, after) = startup_packet::text(names)?;
+        if name.is_empty() {
+            kept.push(0);
+            return (found && kept.len() > 5 && after.is_empty()).then(|| framed(b'R', &kept));
+        }
+        if name.ends_with(b"-PLUS") {
+            found = true;
+        } else {
+            kept.extend_from_slice(name);
+            kept.push(0);
+        }
+        names = after;
+    }
+}
+
+/// What an `ErrorResponse` says; it may have been cut off.
+fn error(body: &[u8]) -> Option<Heard> {
+    let (mut sqlstate, mut message, mut rest) = (None, String::new(), body);
+    while let Some((field, after)) = rest.split_first().filter(|(field, _)| **field != 0) {
+        let (value, after) = startup_packet::text(after).unwrap_or((after, &[]));
+        match field {
+            b'C' => sqlstate = Some(String::from_utf8_lossy(value).into_owned()),
+            b'M' => message = String::from_utf8_lossy(value).into_owned(),
+            _ => {}
+        }
+        rest = after;
+    }
+    Some(Heard::Error { sqlstate: sqlstate?, message })
+}
+
+/// The messages once the server is ready.
+#[derive(Debug)]
+struct Flow {
+    frames: Frames,
+    kind: u8,
+    /// The beginning of an error.
+    error: Vec<u8>,
+}
+
+impl Flow {
+    fn new() -> Self {
+        Self { frames: Frames::new(), kind: 0, error: Vec::new() }
+    }
+
+    /// None when these are no messages.
+    fn skim(&mut self, bytes: &[u8], hear: &mut impl FnMut(Heard)) -> Option<()> {
+        let mut rest = bytes;
+        while let Some(step) = self.frames.next(&mut rest) {
+            match step {
+                Step::Begin(kind, _) => self.kind = kind,
+                Step::Piece(piece) if self.kind == b'E' => self.keep(piece),
+                Step::Last(piece) if self.kind == b'E' => {
+                    self.keep(piece);
+                    error(&std::mem::take(&mut self.error)).into_iter().for_each(&mut *hear);
+                }
+                Step::Piece(_) | Step::Last(_) => {}
+                Step::Broken => return None,
+            }
+        }
+        Some(())
+    }
+
+    fn keep(&mut self, piece: &[u8]) {
+        let room = KEPT - self.error.len();
+        self.error.extend(piece.iter().take(room));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What arrives and what is heard when the bytes come in these pieces.
+    fn passed<'a>(tls: Tls, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, Vec<Heard>, Messages) {
+        let (mut messages, mut out, mut heard) = (Messages::new(tls), Vec::new(), Vec::new());
+        for piece in pieces {
+            out.extend_from_slice(&messages.pass(piece, &mut |what| heard.push(what)));
+        }
+        (out, heard, messages)
+    }
+
+    fn sasl(names: &[&str]) -> Vec<u8> {
+        let names: Vec<u8> = names.iter().flat_map(|name| format!("{name}\0").into_bytes()).collect();
+        framed(b'R', &[&[0, 0, 0, 10], names.as_slice(), &[0]].concat())
+    }
+
+    fn greeting() -> Vec<u8> {
+        [framed(b'R', &[0; 4]), framed(b'S', b"a\0b\0"), framed(b'K', b"\0\0\x04\xd2\0\0\0\x01"), framed(b'Z', b"I")]
+            .concat()
+    }
+
+    fn complaint(sqlstate: &str, message: &str) -> (Vec<u8>, Heard) {
+        let heard = Heard::Error { sqlstate: sqlstate.to_owned(), message: message.to_owned() };
+        (startup_packet::fatal(sqlstate, message, "", ""), heard)
+    }
+
+    #[test]
+    fn a_session_is_heard_whatever_way_its_bytes_are_cut() {
+        let (wrong, told) = complaint("42P01", "no such table");
+        let session = [greeting(), framed(b'T', &[7; 300]), wrong, framed(b'Z', b"I"), framed(b'1', b"")].concat();
+        for cut in 0..session.len() {
+            let (one, other) = session.split_at(cut);
+            let (out, heard, messages) = passed(Tls::Off, [one, other]);
+            assert_eq!(out, session);
+            assert_eq!(heard, [Heard::Backend(1234), told.clone()]);
+            assert!(messages.is_between());
+        }
+    }
+
+    #[test]
+    fn the_binding_to_tls_is_not_offered_when_tls_is_ours() {
+        let offer = sasl(&["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]);
+        for cut in 0..offer.len() {
+            let (one, other) = offer.split_at(cut);
+            let (out, ..) = passed(Tls::Ours, [one, other, greeting().as_slice()]);
+            assert_eq!(out, [sasl(&["SCRAM-SHA-256"]), greeting()].concat());
+        }
+        assert_eq!(passed(Tls::Off, [offer.as_slice()]).0, offer);
+        for alone in
+            [sasl(&["SCRAM-SHA-256-PLUS"]), sasl(&["SCRAM-SHA-256"]), sasl(&[]), framed(b'R', &[0, 0, 0, 10, 1])]
+        {
+            assert_eq!(passed(Tls::Ours, [alone.as_slice()]).0, alone);
+        }
+    }
+
+    #[test]
+    fn a_log_in_that_is_refused_is_heard() {
+        let (wrong, told) = complaint("28P01", "password authentication failed");
+        let (out, heard, _) = passed(Tls::Ours, [wrong.as_slice()]);
+        assert_eq!((out, heard), (wrong, vec![told]));
+    }
+
+    #[test]
+    fn what_is_no_postgres_passes_at_once() {
+        for strange in
+            [b"HTTP/1.1 400".as_slice(), b"R\0\0\0\x03", b"E\xff\xff\xff\xff", b"could not fork", b"S\x7f\0\0\0"]
+        {
+            let (out, heard, messages) = passed(Tls::Ours, [strange, b"more"]);
+            assert_eq!(out, [strange, b"more"].concat());
+            assert!(heard.is_empty() && !messages.is_between());
+        }
+        let (out, _, messages) = passed(Tls::Off, [greeting().as_slice(), b"\0\0\0\0\x04", &complaint("0", "").0]);
+        assert!(out.starts_with(&greeting()) && !messages.is_between());
+    }
+
+    #[test]
+    fn a_message_that_does_not_end_is_given_up_at_the_end() {
+        let (out, _, messages) = passed(Tls::Ours, [b"R\0\0\0\x08\0\0".as_slice()]);
+        assert!(out.is_empty() && messages.is_between());
+        assert_eq!(messages.held(), b"R\0\0\0\x08\0\0");
+    }
+
+    #[test]
+    fn of_an_error_without_end_the_beginning_is_kept() {
+        let (long, _) = complaint("XX000", &"x".repeat(10 * KEPT));
+        let (out, heard, messages) = passed(Tls::Off, [greeting(), long].concat().chunks(1000));
+        assert!(out.len() > 10 * KEPT && messages.is_between());
+        let Some(Heard::Error { sqlstate, message }) = heard.last() else { panic!("{heard:?}") };
+        assert!(sqlstate == "XX000" && message.len() < KEPT && message.len() > KEPT / 2);
+    }
+
+    #[test]
+    fn between_messages_is_not_in_the_middle_of_one() {
+        let row = framed(b'D', &[1; 100]);
+        for cut in 1..row.len() {
+            let (part, _) = row.split_at(cut);
+            assert!(!passed(Tls::Off, [greeting().as_slice(), part]).2.is_between(), "{cut}");
+        }
+    }
+
+    fn message() -> impl Strategy<Value = Vec<u8>> {
+        let anything = prop::collection::vec(any::<u8>(), 0..60);
+        let real = (any::<prop::sample::Index>(), anything.clone()).prop_map(|(kind, body)| {
+            let kinds = b"RKSNEvZDTC123";
+            framed(kinds[kind.index(kinds.len())], &body)
+        });
+        prop_oneof![8 => real, 1 => anything]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_however_cut_passes_unchanged(
+            pieces in prop::collection::vec(message(), 0..12),
+            ready in any::<bool>(),
+            cuts in prop::collection::vec(1_usize..40, 1..30),
+        ) {
+            let begin = if ready { greeting() } else { Vec::new() };
+            let bytes = [begin, pieces.concat()].concat();
+            let (mut rest, mut cut) = (bytes.as_slice(), Vec::new());
+            for length in cuts.into_iter().cycle() {
+                let (piece, after) = rest.split_at(length.min(rest.len()));
+                cut.push(piece);
+                rest = after;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            let (mut out, heard, messages) = passed(Tls::Off, cut);
+            out.extend(messages.held());
+            prop_assert_eq!(&out, &bytes);
+            let (_, at_once, _) = passed(Tls::Off, [bytes.as_slice()]);
+            prop_assert_eq!(heard, at_once);
+        }
+    }
+}

@@ -1,0 +1,453 @@
+//! What of a server's messages reaches the driver, so that nothing that a server sends is more than can be held or read.
+//!
+//! The driver keeps each message whole, some as text, and takes what it does not expect for the end of the connection. A file
+//! may make the server send anything: bytes that are no UTF-8, gigabytes in one value, rows of a COPY that nobody has seen in
+//! its text. None of that is of interest here, so it is made readable, cut or dropped on the way.
+
+use super::{
+    backend_pid::BackendPid,
+    frame::{Frames, Step},
+    readable_row,
+    sent_requests::Asked,
+    server_message::Complaint,
+};
+use bytes::{Buf as _, BufMut as _, BytesMut};
+
+/// No message of PostgreSQL is longer (`MaxAllocSize`).
+const LONGEST: usize = 1 << 30;
+
+/// The longest of those that are kept whole and are no rows: what begins 1664 columns is not half of that.
+const SMALL: usize = 1 << 20;
+
+/// The longest row that is kept; no answer to a question of ours comes near.
+pub(super) const LONGEST_ROW: usize = 4 << 20;
+
+/// So much is said at most before the first query can be asked: the driver keeps it.
+const OPENING: usize = 16 << 20;
+
+/// By which messages a server may answer a start-up packet (PostgreSQL manual, 55.2.1): authentication, error, version
+/// negotiation, notice.
+const FIRST: &[u8] = b"REvN";
+
+/// The kinds that pass as they are.
+const PLAIN: &[u8] = b"RZI123nstGv";
+
+/// So much is kept of words that are no message.
+const WORDS: usize = 1 << 10;
+
+/// What no PostgreSQL does.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Breach {
+    /// It does not keep to the protocol.
+    #[error("{0}")]
+    Strange(String),
+    /// It answers in words, as a server does that can't even fork (PostgreSQL, `report_fork_failure_to_client`).
+    #[error("{0}")]
+    Words(String),
+}
+
+/// The messages of one session, from its beginning.
+#[derive(Debug)]
+pub(super) struct Sieve {
+    frames: Frames,
+    phase: Phase,
+    kind: u8,
+    doing: Doing,
+    pid: BackendPid,
+    out: BytesMut,
+    /// The body of the row before.
+    kept: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing was said yet.
+    Silence,
+    /// Not ready for a query yet; so much was said.
+    Opening(usize),
+    Ready,
+}
+
+/// What becomes of the message that passes.
+#[derive(Debug)]
+enum Doing {
+    Drop,
+    Pass,
+    Keep(Vec<u8>),
+    Complaint(Complaint),
+    /// A row that is too long; its beginning is kept.
+    LongRow(Vec<u8>),
+    Words(Vec<u8>),
+}
+
+impl Sieve {
+    pub(super) fn new(pid: BackendPid) -> Self {
+        let (frames, out) = (Frames::new(), BytesMut::new());
+        Self { frames, phase: Phase::Silence, kind: 0, doing: Doing::Drop, pid, out, kept: Vec::new() }
+    }
+
+    /// Takes in what the server sent.
+    ///
+    /// # Errors
+    /// What makes it useless to go on reading; what came before has passed.
+    pub(super) fn feed(&mut self, bytes: &[u8], asked: &mut Asked) -> Result<(), Breach> {
+        let mut rest = bytes;
+        while let Some(step) = self.frames.next(&mut rest) {
+            match step {
+                Step::Begin(kind, length) => self.begin(kind, length, asked)?,
+                Step::Piece(piece) => self.take(piece)?,
+                Step::Last(piece) => {
+                    self.take(piece)?;
+                    self.end(asked);
+                }
+                Step::Broken => return Err(strange("what the server sends is no message of PostgreSQL")),
+            }
+        }
+        Ok(())
+    }
+
+    /// What the end of the stream means, if it comes in the middle of something.
+    pub(super) fn at_end(&self) -> Option<Breach> {
+        match &self.doing {
+            Doing::Words(words) => Some(said(words)),
+            _ => None,
+        }
+    }
+
+    /// What has passed and was not given away yet.
+    pub(super) fn passed(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// So much of it was given away.
+    pub(super) fn given(&mut self, count: usize) {
+        self.out.advance(count);
+        if self.out.is_empty() && self.out.capacity() + self.kept.capacity() > SMALL {
+            (self.out, self.kept) = (BytesMut::new(), Vec::new());
+        }
+    }
+
+    fn begin(&mut self, kind: u8, length: usize, asked: &mut Asked) -> Result<(), Breach> {
+        if self.phase == Phase::Silence && !FIRST.contains(&kind) {
+            return Err(strange("the first byte of the answer is not PostgreSQL's"));
+        }
+        if let Phase::Silence | Phase::Opening(_) = self.phase
+            && kind == b'E'
+            && length > LONGEST
+        {
+            let length = u32::try_from(length + 4).unwrap_or(u32::MAX);
+            self.doing = Doing::Words(length.to_be_bytes().to_vec());
+            return Ok(());
+        }
+        self.count(length)?;
+        self.kind = kind;
+        self.doing = match kind {
+            _ if length > LONGEST => return Err(too_long(kind, length)),
+            b'E' | b'N' => Doing::Complaint(Complaint::default()),
+            b'D' if length > LONGEST_ROW => Doing::LongRow(Vec::new()),
+            b'D' => Doing::Keep(self.room(length)),
+            b'd' => Doing::Drop,
+            _ if length > SMALL => return Err(too_long(kind, length)),
+            // Nobody listens to notifications or asks for the server's settings, and rows of a COPY are for nobody.
+            b'A' | b'S' | b'H' | b'c' => Doing::Drop,
+            b'G' if asked.is_query_next() => {
+                asked.refuse_rows();
+                Doing::Drop
+            }
+            b'G' => {
+                asked.await_rows();
+                self.pass_header(kind, length);
+                Doing::Pass
+            }
+            b'T' | b'C' | b'K' => Doing::Keep(Vec::with_capacity(length)),
+            kind if PLAIN.contains(&kind) => {
+                self.pass_header(kind, length);
+                Doing::Pass
+            }
+            kind => return Err(strange(format!("PostgreSQL has no message of the kind `{}`", char::from(kind)))),
+        };
+        Ok(())
+    }
+
+    fn count(&mut self, length: usize) -> Result<(), Breach> {
+        let said = match self.phase {
+            Phase::Ready => return Ok(()),
+            Phase::Silence => 0,
+            Phase::Opening(said) => said,
+        };
+        self.phase = Phase::Opening(said + length.min(SMALL));
+        if said > OPENING {
+            return Err(strange("the server says very much and does not become ready for a query"));
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, piece: &[u8]) -> Result<(), Breach> {
+        match &mut self.doing {
+            Doing::Drop => {}
+            Doing::Pass => self.out.extend_from_slice(piece),
+            Doing::Keep(body) => body.extend_from_slice(piece),
+            Doing::Complaint(complaint) => complaint.take(piece),
+            Doing::LongRow(beginning) => beginning.extend(piece.iter().take(readable_row::COUNT - beginning.len())),
+            Doing::Words(words) => {
+                words.extend(piece.iter().take(WORDS - words.len()));
+                if words.len() == WORDS || words.contains(&0) {
+                    return Err(said(words));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, asked: &mut Asked) {
+        match (self.kind, std::mem::replace(&mut self.doing, Doing::Drop)) {
+            (b'Z', Doing::Pass) => {
+                self.phase = Phase::Ready;
+                asked.answered();
+            }
+            (b'K', Doing::Keep(body)) => {
+                if let [a, b, c, d, ..] = body.as_slice() {
+                    self.pid.set(i32::from_be_bytes([*a, *b, *c, *d]));
+                }
+                self.pass(b'K', &body);
+            }
+            (b'D', Doing::Keep(body)) => {
+                self.pass(b'D', &readable_row::readable(&body));
+                self.kept = body;
+            }
+            (b'T', Doing::Keep(body)) => self.pass(b'T', &readable_row::readable_names(&body)),
+            (kind, Doing::Keep(body)) => self.pass(kind, String::from_utf8_lossy(&body).as_bytes()),
+            (b'N', Doing::Complaint(complaint)) => self.pass(b'N', &complaint.into_notice(asked.migration())),
+            (kind, Doing::Complaint(complaint)) => self.pass(kind, &complaint.into_body()),
+            (_, Doing::LongRow(beginning)) => self.pass(b'D', &readable_row::unreadable(&beginning)),
+            (_, Doing::Drop | Doing::Pass | Doing::Words(_)) => {}
+        }
+    }
+
+    fn pass(&mut self, kind: u8, body: &[u8]) {
+        self.pass_header(kind, body.len());
+        self.out.extend_from_slice(body);
+    }
+
+    fn pass_header(&mut self, kind: u8, length: usize) {
+        self.out.put_u8(kind);
+        self.out.put_u32(u32::try_from(length + 4).unwrap_or(u32::MAX));
+    }
+
+    /// Room for a body; rows come one after the other, and take turns in one.
+    fn room(&mut self, length: usize) -> Vec<u8> {
+        let mut room = std::mem::take(&mut self.kept);
+        room.clear();
+        room.reserve_exact(length);
+        room
+    }
+}
+
+fn strange(what: impl Into<String>) -> Breach {
+    Breach::Strange(what.into())
+}
+
+fn too_long(kind: u8, length: usize) -> Breach {
+    strange(format!(
+        "the server begins a message of {length} bytes (kind `{}`): PostgreSQL sends none so long",
+        char::from(kind)
+    ))
+}
+
+fn said(words: &[u8]) -> Breach {
+    let words = words.split(|byte| *byte == 0).next().unwrap_or_default();
+    Breach::Words(String::from_utf8_lossy(words).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{frame::framed, sent_requests::NO_ROWS},
+        *,
+    };
+    use proptest::prelude::*;
+
+    /// What passes when the bytes come in these pieces, and what keeps more from passing.
+    fn sifted<'a>(asked: &mut Asked, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, Option<Breach>) {
+        let mut sieve = Sieve::new(BackendPid::default());
+        let breach = pieces.into_iter().find_map(|piece| sieve.feed(piece, asked).err());
+        (sieve.passed().to_vec(), breach)
+    }
+
+    fn passed(bytes: &[u8]) -> (Vec<u8>, Option<Breach>) {
+        sifted(&mut asking(b'Q'), [bytes])
+    }
+
+    /// Two requests that begin with this kind of message.
+    fn asking(kind: u8) -> Asked {
+        let mut asked = Asked::new();
+        let sync = framed(b'S', b"");
+        let request = if kind == b'Q' { framed(kind, b"\0") } else { [framed(kind, b""), sync].concat() };
+        asked.take(&[b"\0\0\0\x08abcd", request.as_slice(), &request].concat()).unwrap();
+        asked
+    }
+
+    fn greeting() -> Vec<u8> {
+        [framed(b'R', &[0; 4]), framed(b'K', b"\0\0\x04\xd2\0\0\0\x01"), framed(b'Z', b"I")].concat()
+    }
+
+    fn row(value: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(value.len()).unwrap().to_be_bytes();
+        framed(b'D', &[&[0, 1], length.as_slice(), value].concat())
+    }
+
+    /// Only its header and a little more.
+    fn claimed(kind: u8, length: u32) -> Vec<u8> {
+        [&[kind], length.to_be_bytes().as_slice(), b"abc"].concat()
+    }
+
+    /// A session that has of everything something, and what passes of it.
+    fn session() -> (Vec<u8>, Vec<u8>) {
+        let names = |name: &[u8]| framed(b'T', &[&[0, 1], name, &[0; 19]].concat());
+        let error = |text: &[u8]| framed(b'E', &[b"SERROR\0C42P01\0M", text, b"\0\0"].concat());
+        let both = |part: Vec<u8>| (part.clone(), part);
+        let parts = [
+            both(greeting()),
+            (framed(b'S', b"TimeZone\0UTC\0"), Vec::new()),
+            (names(b"gr\xf6"), names("gr�".as_bytes())),
+            (row(b"gr\xf6\xdfe"), row("gr��e".as_bytes())),
+            both(row("größe".as_bytes())),
+            both(framed(b'C', b"SELECT 2\0")),
+            (framed(b'H', &[0, 0, 1, 0, 0]), Vec::new()),
+            (framed(b'd', b"1\t\xff\n"), Vec::new()),
+            (framed(b'c', b""), Vec::new()),
+            (framed(b'A', b"\0\0\0\x01gr\xf6\0\0"), Vec::new()),
+            (error(b"gr\xf6"), error("gr�".as_bytes())),
+            both(framed(b'Z', b"I")),
+            both(framed(b'I', b"")),
+            both(framed(b'Z', b"I")),
+        ];
+        let (sent, expected): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        (sent.concat(), expected.concat())
+    }
+
+    #[test]
+    fn the_driver_gets_the_same_whatever_way_the_bytes_are_cut() {
+        let (sent, expected) = session();
+        for cut in 0..=sent.len() {
+            let (one, other) = sent.split_at(cut);
+            assert_eq!(sifted(&mut asking(b'Q'), [one, other]), (expected.clone(), None), "{cut}");
+        }
+        assert_eq!(sifted(&mut asking(b'Q'), sent.chunks(1)), (expected, None));
+    }
+
+    #[test]
+    fn the_pid_is_learnt() {
+        let pid = BackendPid::default();
+        Sieve::new(pid.clone()).feed(&greeting(), &mut Asked::new()).unwrap();
+        assert_eq!(pid.get(), 1234);
+    }
+
+    #[test]
+    fn a_server_is_judged_by_its_first_byte() {
+        for strange in [b"HTTP/1.1 400".as_slice(), b"SSH-2.0-x", &row(b"1")] {
+            assert!(matches!(passed(strange).1, Some(Breach::Strange(_))));
+        }
+        assert_eq!(passed(b"").1, None);
+    }
+
+    #[test]
+    fn words_instead_of_messages_are_told() {
+        let words = b"Ecould not fork new process for connection: Resource temporarily unavailable\n\0";
+        let told =
+            Breach::Words("could not fork new process for connection: Resource temporarily unavailable".to_owned());
+        for cut in 0..=words.len() {
+            let (one, other) = words.split_at(cut);
+            assert_eq!(sifted(&mut Asked::new(), [one, other]).1, Some(told.clone()), "{cut}");
+        }
+        let mut sieve = Sieve::new(BackendPid::default());
+        sieve.feed(b"Ecould not fork", &mut Asked::new()).unwrap();
+        assert_eq!(sieve.at_end(), Some(Breach::Words("could not fork".to_owned())));
+    }
+
+    #[test]
+    fn a_length_that_no_message_has_is_no_reason_to_wait_for_it() {
+        for (kind, length) in
+            [(b'D', 0x7fff_ffff), (b'N', 0x7fff_ffff), (b'd', 0x4000_0005), (b'C', 1 << 29), (b'T', 2 << 20)]
+        {
+            let bytes = [greeting(), claimed(kind, length)].concat();
+            let (out, breach) = passed(&bytes);
+            assert_eq!(out, greeting());
+            let Some(Breach::Strange(told)) = breach else { panic!("{breach:?}") };
+            assert!(told.contains(&format!("a message of {} bytes", length - 4)), "{told}");
+        }
+        assert!(matches!(passed(&claimed(b'R', 0x7fff_ffff)).1, Some(Breach::Strange(_))));
+    }
+
+    #[test]
+    fn what_postgresql_does_not_have_is_not_handed_on() {
+        for strange in [claimed(b'W', 8), claimed(b'x', 8), vec![0, 0, 0, 0, 4], claimed(b'D', 3)] {
+            let (out, breach) = passed(&[greeting(), strange].concat());
+            assert!(out == greeting() && matches!(breach, Some(Breach::Strange(_))), "{breach:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_never_ready_is_not_listened_to_without_end() {
+        let notice = framed(b'N', &[b"SNOTICE\0C00000\0M", [b'x'; 4000].as_slice(), b"\0\0"].concat());
+        let greeting = framed(b'R', &[0; 4]);
+        let pieces = std::iter::once(greeting.as_slice()).chain(std::iter::repeat_n(notice.as_slice(), 10_000));
+        let (out, breach) = sifted(&mut Asked::new(), pieces);
+        assert!(out.len() < 2 * OPENING && breach.is_some());
+    }
+
+    #[test]
+    fn a_row_that_is_too_long_is_not_kept() {
+        let long = row(&vec![b'x'; LONGEST_ROW]);
+        let bytes = [greeting(), long, framed(b'C', b"SELECT 1\0")].concat();
+        let (out, breach) = sifted(&mut asking(b'Q'), bytes.chunks(5000));
+        assert_eq!((out, breach), ([greeting(), row(b"\xff"), framed(b'C', b"SELECT 1\0")].concat(), None));
+    }
+
+    #[test]
+    fn rows_are_sent_only_where_somebody_has_asked_for_them() {
+        let bytes = [greeting(), framed(b'G', &[0, 0, 1, 0, 0])].concat();
+        let refusal = framed(b'f', format!("{NO_ROWS}\0").as_bytes());
+        let mut asked = asking(b'Q');
+        let before = asked.outgoing().len();
+        assert_eq!(sifted(&mut asked, [bytes.as_slice()]), (greeting(), None));
+        assert_eq!(&asked.outgoing()[before..], refusal);
+        let mut asked = asking(b'P');
+        let before = asked.outgoing().len();
+        assert_eq!(sifted(&mut asked, [bytes.as_slice()]), (bytes, None));
+        assert_eq!(asked.outgoing().len(), before);
+    }
+
+    fn message() -> impl Strategy<Value = Vec<u8>> {
+        let anything = prop::collection::vec(any::<u8>(), 0..60);
+        let real = (any::<prop::sample::Index>(), anything.clone()).prop_map(|(kind, body)| {
+            let kinds = b"RKSNEZTDCIGHdcA123nst";
+            framed(kinds[kind.index(kinds.len())], &body)
+        });
+        prop_oneof![8 => real, 1 => anything]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_however_cut_passes_in_the_same_way(
+            messages in prop::collection::vec(message(), 0..12),
+            ready in any::<bool>(),
+            cuts in prop::collection::vec(1_usize..40, 1..30),
+        ) {
+            let begin = if ready { greeting() } else { Vec::new() };
+            let bytes = [begin, messages.concat()].concat();
+            let (mut rest, mut pieces) = (bytes.as_slice(), Vec::new());
+            for length in cuts.into_iter().cycle() {
+                let (piece, after) = rest.split_at(length.min(rest.len()));
+                pieces.push(piece);
+                rest = after;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            let (mut one, mut other) = (asking(b'Q'), asking(b'Q'));
+            prop_assert_eq!(sifted(&mut one, pieces), sifted(&mut other, [bytes.as_slice()]));
+            prop_assert_eq!(one.outgoing(), other.outgoing());
+        }
+    }
+}

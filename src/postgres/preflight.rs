@@ -1,0 +1,141 @@
+//! The first thing that a session is asked, in one round trip: who and what answers, and, for a run that writes, the lock.
+
+use super::{
+    own_query::Question,
+    rows, run_lock,
+    session::Session,
+    target::{SslMode, Target},
+    tls,
+    wait::answered,
+};
+use crate::{
+    fault::{Code, Fault},
+    run::DatabaseFacts,
+};
+use std::time::Duration;
+
+/// The oldest server that has `client_connection_check_interval`, without which a vanished run would go on working.
+const OLDEST: i64 = 140_000;
+
+/// What the first answer told.
+#[derive(Debug)]
+pub struct Opening {
+    /// For the report.
+    pub facts: DatabaseFacts,
+    /// Whether the lock was free and is ours now.
+    pub locked: bool,
+    /// Whether no tool of another run works here.
+    pub alone: bool,
+    /// Rows of the question that the caller added.
+    pub extra: Vec<Vec<Option<String>>>,
+}
+
+/// Whether the opening tries to take the lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opens {
+    /// Look only.
+    Reading,
+    /// Take the run lock if it is free.
+    Locking,
+}
+
+/// Asks, and refuses what can't be worked with. `extra` is one more question for the same round trip; the answer has to come
+/// within `wait`.
+///
+/// # Errors
+/// Standby, pooler, too old; the statement's own failure.
+pub async fn open(
+    session: &Session,
+    target: &Target,
+    opens: Opens,
+    extra: Question,
+    wait: Duration,
+) -> Result<Opening, Fault> {
+    let pid = session.announced_pid;
+    // Behind a pooler the lock would stay in a backend that is not ours: it is tried only on the backend that was announced.
+    let lock = match opens {
+        Opens::Reading => "NULL".to_owned(),
+        Opens::Locking => format!(
+            "CASE WHEN pg_catalog.pg_backend_pid() = {pid} AND NOT pg_catalog.pg_is_in_recovery() \
+             THEN pg_catalog.pg_try_advisory_lock({}) END",
+            run_lock::own_key()
+        ),
+    };
+    let sql = format!(
+        "SELECT 'server', current_setting('server_version_num'), current_setting('server_version'), \
+         pg_is_in_recovery(), pg_backend_pid(), current_user, {lock}, {}",
+        run_lock::AT_WORK
+    );
+    let mut answer = answered(wait, rows(&session.client, &extra.first(&sql))).await?;
+    let is_first = |row: &Vec<Option<String>>| row.first().and_then(Option::as_deref) == Some("server");
+    let Some(first) = answer.iter().position(is_first).map(|at| answer.remove(at)) else {
+        return Err(Fault::new(Code::DatabaseNotPostgres, "the server answers no questions about itself"));
+    };
+    let field = |index: usize| first.get(index).and_then(Option::as_deref).unwrap_or_default();
+    refuse_unfit(field(1), field(2), field(3), target)?;
+    if field(4) != pid.to_string() {
+        return Err(Fault::new(
+            Code::DatabasePooler,
+            format!(
+                "a connection pooler answers at `{}:{}`: the run lock would not hold behind it",
+                target.host, target.port
+            ),
+        ));
+    }
+    let version = field(2).split_whitespace().next().unwrap_or_default().to_owned();
+    let facts = DatabaseFacts {
+        host: target.host.clone(),
+        port: target.port,
+        name: target.name.clone(),
+        role: field(5).to_owned(),
+        version,
+        tls: match tls::effective_mode(target) {
+            SslMode::Disable => "off".to_owned(),
+            mode => mode.name().to_owned(),
+        },
+    };
+    Ok(Opening { facts, locked: field(6) == "t", alone: field(7) == "0", extra: answer })
+}
+
+fn refuse_unfit(number: &str, version: &str, in_recovery: &str, target: &Target) -> Result<(), Fault> {
+    if number.parse::<i64>().is_ok_and(|number| number < OLDEST) {
+        return Err(Fault::new(Code::DatabaseTooOld, format!("the server is PostgreSQL {version}")));
+    }
+    if in_recovery == "t" {
+        let at = format!("`{}:{}` is a read-only standby", target.host, target.port);
+        return Err(Fault::new(Code::DatabaseStandby, at));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target() -> Target {
+        Target {
+            host: "db".to_owned(),
+            port: 5432,
+            user: "app".to_owned(),
+            password: None,
+            name: "shop".to_owned(),
+            sslmode: SslMode::Require,
+            ca: None,
+            options: None,
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_older_than_14_and_what_is_a_standby() {
+        let fault = refuse_unfit("130014", "13.14 (Debian 13.14-1)", "f", &target()).unwrap_err();
+        assert_eq!(
+            (fault.code, fault.cause.as_str()),
+            (Code::DatabaseTooOld, "the server is PostgreSQL 13.14 (Debian 13.14-1)")
+        );
+        let fault = refuse_unfit("140000", "14.0", "t", &target()).unwrap_err();
+        assert_eq!((fault.code, fault.cause.as_str()), (Code::DatabaseStandby, "`db:5432` is a read-only standby"));
+        for number in ["140000", "180001", ""] {
+            assert!(refuse_unfit(number, "", "f", &target()).is_ok(), "{number}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Rows and the names of their columns, made readable: the driver takes what is no UTF-8 for a broken answer, and a server's
+//! bytes are whatever a file, or the encoding of an old database, has made of them.
+
+use std::borrow::Cow;
+
+/// How long the number of columns is, by which a row begins.
+pub(super) const COUNT: usize = 2;
+
+/// A value that no text can be: a row has it in every column when it was too long to be kept.
+const UNREADABLE: &[u8] = &[0, 0, 0, 1, 0xff];
+
+/// What follows a column's name: table, column, type, its size, its modifier, format.
+const ABOUT: usize = 18;
+
+/// The length of a null, which has no value.
+const NULL: [u8; 4] = (-1_i32).to_be_bytes();
+
+/// The body of a `DataRow` whose values are texts. What is no row stays as it is.
+pub(super) fn readable(body: &[u8]) -> Cow<'_, [u8]> {
+    let Some((count, rest)) = body.split_at_checked(COUNT) else { return Cow::Borrowed(body) };
+    let is_text = |value: Option<&[u8]>| value.is_none_or(|value| str::from_utf8(value).is_ok());
+    if (Values { rest }).all(is_text) {
+        return Cow::Borrowed(body);
+    }
+    let (mut row, mut values) = (count.to_vec(), Values { rest });
+    for value in values.by_ref() {
+        let text = value.map(String::from_utf8_lossy);
+        let length = text.as_ref().map(|text| u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
+        row.extend_from_slice(&length.unwrap_or(NULL));
+        row.extend_from_slice(text.as_deref().unwrap_or_default().as_bytes());
+    }
+    if values.rest.is_empty() { Cow::Owned(row) } else { Cow::Borrowed(body) }
+}
+
+/// The values of a row, nulls among them, as far as it is one.
+struct Values<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Values<'a> {
+    type Item = Option<&'a [u8]>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (length, after) = self.rest.split_first_chunk::<4>()?;
+        let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
+            self.rest = after;
+            return Some(None);
+        };
+        let (value, after) = after.split_at_checked(length)?;
+        self.rest = after;
+        Some(Some(value))
+    }
+}
+
+/// The body of a `RowDescription`.
+pub(super) fn readable_names(body: &[u8]) -> Cow<'_, [u8]> {
+    rewritten_names(body).map_or(Cow::Borrowed(body), Cow::Owned)
+}
+
+fn rewritten_names(body: &[u8]) -> Option<Vec<u8>> {
+    let (count, mut rest) = body.split_at_checked(COUNT)?;
+    let mut description = count.to_vec();
+    while !rest.is_empty() {
+        let (name, after) = crate::proxy::startup_packet::text(rest)?;
+        let (about, after) = after.split_at_checked(ABOUT)?;
+        description.extend_from_slice(String::from_utf8_lossy(name).as_bytes());
+        description.push(0);
+        description.extend_from_slice(about);
+        rest = after;
+    }
+    Some(description)
+}
+
+/// The body that stands for a row that was too long; `beginning` says how many columns it had.
+pub(super) fn unreadable(beginning: &[u8]) -> Vec<u8> {
+    let count = beginning.first_chunk::<COUNT>().map_or(0, |count| u16::from_be_bytes(*count));
+    [&count.to_be_bytes(), UNREADABLE.repeat(count.into()).as_slice()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn row(values: &[Option<&[u8]>]) -> Vec<u8> {
+        let mut row = u16::try_from(values.len()).unwrap().to_be_bytes().to_vec();
+        for value in values {
+            match value {
+                None => row.extend_from_slice(&(-1_i32).to_be_bytes()),
+                Some(value) => row.extend_from_slice(&crate::proxy::startup_packet::with_length(value)),
+            }
+        }
+        // A value's length does not count itself.
+        let mut at = 2;
+        for value in values {
+            if let Some(value) = value {
+                let length = u32::try_from(value.len()).unwrap().to_be_bytes();
+                row[at..at + 4].copy_from_slice(&length);
+                at += value.len();
+            }
+            at += 4;
+        }
+        row
+    }
+
+    #[test]
+    fn texts_stay_as_they_are_and_bytes_become_texts() {
+        let text = row(&[Some("größe".as_bytes()), None, Some(b"")]);
+        assert_eq!(readable(&text), text);
+        let latin = row(&[Some(b"gr\xf6\xdfe"), None, Some(b"x")]);
+        assert_eq!(readable(&latin), row(&[Some("gr��e".as_bytes()), None, Some(b"x")]));
+    }
+
+    #[test]
+    fn names_of_columns_become_texts() {
+        let description = |name: &[u8]| [&[0, 1], name, &[0], &[0xff; ABOUT]].concat();
+        assert_eq!(readable_names(&description(b"gr\xf6\xdfe")), description("gr��e".as_bytes()));
+        let broken = vec![0, 1, b'a', 0, 1];
+        assert_eq!(readable_names(&broken), broken.as_slice());
+    }
+
+    #[test]
+    fn a_row_that_was_too_long_has_its_columns_and_no_text() {
+        assert_eq!(unreadable(&[0, 2]), row(&[Some(b"\xff"), Some(b"\xff")]));
+        assert_eq!(unreadable(&[]), [0, 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_row_is_it_stays_one_of_texts(
+            values in prop::collection::vec(prop::option::of(prop::collection::vec(any::<u8>(), 0..12)), 0..6),
+        ) {
+            let values: Vec<Option<&[u8]>> = values.iter().map(Option::as_deref).collect();
+            let texts: Vec<Option<String>> =
+                values.iter().map(|value| value.map(|value| String::from_utf8_lossy(value).into_owned())).collect();
+            let expected: Vec<Option<&[u8]>> =
+                texts.iter().map(|text| text.as_ref().map(|text| text.as_bytes())).collect();
+            let sent = row(&values);
+            prop_assert_eq!(readable(&sent), row(&expected));
+        }
+
+        #[test]
+        fn what_is_no_row_stays_as_it_is(bytes in prop::collection::vec(0x80_u8.., 0..40)) {
+            prop_assert_eq!(readable(&bytes), bytes.as_slice());
+        }
+    }
+}

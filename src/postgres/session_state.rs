@@ -1,0 +1,37 @@
+//! Whether a session is still what a new one would be.
+//!
+//! A file can change with which settings sessions begin (`ALTER DATABASE … SET`, in a block or a function perhaps), and it can
+//! keep advisory locks. Neither is undone by what ends a file: the first says what *new* sessions get, the second would take
+//! our own lock along.
+
+use super::run_lock::Lock;
+
+/// Where the session is, as SQL of type `oid`.
+pub const THIS_DATABASE: &str = "(SELECT d.oid FROM pg_catalog.pg_database d \
+    WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())";
+
+/// Returns an SQL expression, a text: what of the session's surroundings a new session would have otherwise. `ours` are the locks that
+/// are no file's; `database` is its `oid`, because it is planned with every file: each further table costs 0.1 ms.
+#[must_use]
+pub fn state_sql(ours: &[Lock], database: &str) -> String {
+    let ours: Vec<String> = ours
+        .iter()
+        .map(|lock| {
+            let (class, object) = lock.halves();
+            format!(
+                "(l.objsubid OPERATOR(pg_catalog.=) 1 AND l.classid OPERATOR(pg_catalog.=) '{class}'::pg_catalog.oid \
+                 AND l.objid OPERATOR(pg_catalog.=) '{object}'::pg_catalog.oid)"
+            )
+        })
+        .collect();
+    format!(
+        "pg_catalog.concat((SELECT pg_catalog.md5(pg_catalog.array_agg(s ORDER BY s.setdatabase, s.setrole)::pg_catalog.text) \
+           FROM pg_catalog.pg_db_role_setting s \
+           WHERE s.setdatabase OPERATOR(pg_catalog.=) ANY (ARRAY[0::pg_catalog.oid, {database}]) \
+           AND s.setrole OPERATOR(pg_catalog.=) ANY (ARRAY[0::pg_catalog.oid, \
+             pg_catalog.to_regrole(pg_catalog.quote_ident(session_user))::pg_catalog.oid])), \
+         (SELECT pg_catalog.count(*) FROM pg_catalog.pg_lock_status() l WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' \
+           AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() AND NOT ({})))",
+        ours.join(" OR ")
+    )
+}

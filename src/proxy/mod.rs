@@ -1,0 +1,12 @@
+//! A PostgreSQL proxy for clients that are not ours: the tools in containers, and the later steps of a job.
+
+mod listener;
+mod lock_timeout;
+mod relay;
+pub(crate) mod startup_packet;
+mod stats;
+mod upstream;
+
+pub use listener::{Injected, Listener, Passage};
+pub(crate) use startup_packet::with_length;
+pub use stats::ServerError;

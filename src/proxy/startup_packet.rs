@@ -1,0 +1,323 @@
+//! What a client says first, and what it can be told before it is let in (PostgreSQL manual, 55.2 and 55.7). It comes from
+//! anybody who can connect: lengths are bounded, and nothing of it is kept.
+
+use crate::fault::Fault;
+
+/// PostgreSQL takes no longer start-up packet (`MAX_STARTUP_PACKET_LENGTH`); the length itself does not count.
+const LONGEST: usize = 10_000;
+
+/// By which byte a TLS handshake begins that was not asked for (`sslnegotiation=direct`).
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// What the first packet is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum First {
+    /// It asks for TLS.
+    Tls,
+    /// It does not ask for TLS but begins with it.
+    Handshake,
+    /// It asks for encryption by GSSAPI.
+    Gss,
+    /// It wants another session's statement cancelled.
+    Cancel,
+    /// It wants a session.
+    Startup,
+    /// It wants a session that is for replication.
+    Replication,
+    /// No PostgreSQL would take it.
+    Unknown,
+}
+
+/// How many bytes follow the length; none when no first packet has that length.
+pub(crate) fn rest(length: [u8; 4]) -> Option<usize> {
+    let length = usize::try_from(u32::from_be_bytes(length)).ok()?;
+    length.checked_sub(4).filter(|rest| (4..=LONGEST).contains(rest))
+}
+
+/// What this packet is; it begins with its length, and may end there when [`rest`] knows of none.
+pub(crate) fn first(packet: &[u8]) -> First {
+    if packet.first() == Some(&TLS_HANDSHAKE) {
+        return First::Handshake;
+    }
+    match parts(packet) {
+        Some((80_877_102, [_, ..])) => First::Cancel,
+        Some((80_877_103, [])) => First::Tls,
+        Some((80_877_104, [])) => First::Gss,
+        // Whatever the minor version, this is the form: it is the server that names the one it knows.
+        Some((version, text)) if version >> 16 == 3 => match parameters(text) {
+            Some(parameters) if parameters.iter().any(|(name, _)| *name == b"replication") => First::Replication,
+            Some(_) => First::Startup,
+            None => First::Unknown,
+        },
+        _ => First::Unknown,
+    }
+}
+
+/// Settings as PostgreSQL takes them in `options`, of which the later one wins.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Around {
+    /// Before the client's own.
+    pub(crate) before: String,
+    /// After them.
+    pub(crate) after: String,
+}
+
+/// The start-up packet with our settings around the client's own, and our name. None when it is no start-up packet or would be
+/// longer than PostgreSQL takes.
+pub(crate) fn settled(packet: &[u8], application_name: &str, ours: &Around) -> Option<Vec<u8>> {
+    let (version, text) = parts(packet)?;
+    let parameters = parameters(text)?;
+    // Of several the server takes the last one.
+    let own = parameters.iter().rfind(|(name, _)| *name == b"options").map(|(_, value)| *value);
+    // A backslash at the end of the client's own takes the next blank for a letter.
+    let after = if ours.after.is_empty() { String::new() } else { format!(" {}", ours.after) };
+    let options = [ours.before.as_bytes(), own.unwrap_or_default(), after.as_bytes()];
+    let options = options.into_iter().filter(|o| !o.is_empty()).collect::<Vec<_>>().join(&b' ');
+    // Names of settings know no case; `options` does. A setting beside `options` would come after all that is in it.
+    let is_replaced =
+        |name: &[u8]| name == b"options" || name.eq_ignore_ascii_case(b"application_name") || ours.overrules(name);
+    let kept = parameters.into_iter().filter(|(name, _)| !is_replaced(name));
+    let ours: [(&[u8], &[u8]); 2] = [(b"options", &options), (b"application_name", application_name.as_bytes())];
+    let mut body = version.to_be_bytes().to_vec();
+    for (name, value) in kept.chain(ours.into_iter().filter(|(_, value)| !value.is_empty())) {
+        for text in [name, value] {
+            body.extend_from_slice(text);
+            body.push(0);
+        }
+    }
+    body.push(0);
+    (body.len() <= LONGEST).then(|| with_length(&body))
+}
+
+impl Around {
+    /// Whether a parameter of its own would take back what is said last.
+    fn overrules(&self, name: &[u8]) -> bool {
+        let said = |setting: &str| setting.split('=').next().is_some_and(|n| n.as_bytes().eq_ignore_ascii_case(name));
+        self.after.split("-c ").any(said)
+    }
+}
+
+/// `-c name=value …`, as PostgreSQL takes it apart again: at white space, unless a backslash stands before it.
+pub(crate) fn options(settings: &[(String, String)]) -> String {
+    let settings: Vec<String> =
+        settings.iter().map(|(name, value)| format!("-c {}={}", escaped(name), escaped(value))).collect();
+    settings.join(" ")
+}
+
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_ascii_whitespace() || letter == '\x0b' || letter == '\\' {
+            escaped.push('\\');
+        }
+        escaped.push(letter);
+    }
+    escaped
+}
+
+/// An `ErrorResponse` that ends the session. An empty field is left out.
+pub(crate) fn fatal(sqlstate: &str, message: &str, detail: &str, hint: &str) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (field, text) in
+        [(b'S', "FATAL"), (b'V', "FATAL"), (b'C', sqlstate), (b'M', message), (b'D', detail), (b'H', hint)]
+    {
+        if !text.is_empty() {
+            body.push(field);
+            body.extend(text.bytes().filter(|byte| *byte != 0));
+            body.push(0);
+        }
+    }
+    body.push(0);
+    [b"E".as_slice(), &with_length(&body)].concat()
+}
+
+/// What a client is told when the database can't be had, or is lost (`connection_failure`).
+pub(crate) fn broken(fault: &Fault) -> Vec<u8> {
+    fatal("08006", &fault.cause, &fault.detail.join("\n"), &fault.fix)
+}
+
+/// What a client is told whose first packet can't be taken (`protocol_violation`).
+pub(crate) fn refused() -> Vec<u8> {
+    fatal("08P01", "this is no first packet of a PostgreSQL client, or it is too long", "", "")
+}
+
+/// The body behind its length, which counts itself.
+pub(crate) fn with_length(body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX);
+    [&length.to_be_bytes(), body].concat()
+}
+
+/// A text up to its NUL, and what follows.
+pub(crate) fn text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = bytes.iter().position(|byte| *byte == 0)?;
+    let (text, rest) = bytes.split_at(end);
+    Some((text, rest.get(1..)?))
+}
+
+/// The code or version of a packet, and what follows.
+fn parts(packet: &[u8]) -> Option<(u32, &[u8])> {
+    let (length, body) = packet.split_first_chunk::<4>()?;
+    let (code, rest) = body.split_first_chunk::<4>()?;
+    (self::rest(*length) == Some(body.len())).then(|| (u32::from_be_bytes(*code), rest))
+}
+
+/// Names and values up to the empty name, which must be the end.
+fn parameters(bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
+    let (mut found, mut rest) = (Vec::new(), bytes);
+    loop {
+        let (name, after) = text(rest)?;
+        if name.is_empty() {
+            return after.is_empty().then_some(found);
+        }
+        let (value, after) = text(after)?;
+        found.push((name, value));
+        rest = after;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const V3: u32 = 3 << 16;
+
+    fn before(options: &str) -> Around {
+        Around { before: options.to_owned(), after: String::new() }
+    }
+
+    fn packet(code: u32, text: &[u8]) -> Vec<u8> {
+        with_length(&[&code.to_be_bytes(), text].concat())
+    }
+
+    fn read(packet: &[u8]) -> Vec<(String, String)> {
+        let (_, text) = parts(packet).expect("it is a packet");
+        let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        parameters(text).expect("it has parameters").into_iter().map(|(n, v)| (lossy(n), lossy(v))).collect()
+    }
+
+    fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> Vec<(String, String)> {
+        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
+    }
+
+    #[test]
+    fn first_packets_are_told_apart() {
+        assert_eq!(first(&packet(80_877_103, b"")), First::Tls);
+        assert_eq!(first(&packet(80_877_104, b"")), First::Gss);
+        assert_eq!(first(&packet(80_877_102, &[0; 8])), First::Cancel);
+        assert_eq!(first(&packet(80_877_102, &[7; 260])), First::Cancel);
+        assert_eq!(first(&packet(V3, b"user\0me\0\0")), First::Startup);
+        assert_eq!(first(&packet(V3 + 2, b"user\0me\0_pq_.x\0on\0\0")), First::Startup);
+        assert_eq!(first(&packet(V3, b"user\0me\0replication\0database\0\0")), First::Replication);
+        assert_eq!(first(&[0x16, 3, 1, 2]), First::Handshake);
+    }
+
+    #[test]
+    fn what_no_server_would_take_is_unknown() {
+        for strange in [
+            b"GET / HTTP/1.1".as_slice(),
+            b"",
+            b"\0\0\0\x08",
+            &packet(2 << 16, b"user\0me\0\0"),
+            &packet(V3, b""),
+            &packet(V3, b"user\0me\0"),
+            &packet(V3, b"user\0"),
+            &packet(V3, b"user\0me\0\0more"),
+            &packet(80_877_103, b"more"),
+            &packet(80_877_102, b""),
+        ] {
+            assert_eq!(first(strange), First::Unknown, "{strange:?}");
+        }
+    }
+
+    #[test]
+    fn a_length_is_believed_only_if_a_server_would() {
+        let rest = |length: u32| rest(length.to_be_bytes());
+        assert_eq!([8, 10_004].map(rest), [Some(4), Some(10_000)]);
+        assert_eq!([0, 3, 7, 10_005, u32::MAX].map(rest), [None; 5]);
+    }
+
+    #[test]
+    fn what_we_insist_on_comes_last_and_nothing_in_the_packet_overrules_it() {
+        let ours = Around { before: "-c a=1".to_owned(), after: "-c ro=on".to_owned() };
+        for (own, expected) in [("-c ro=off", "-c a=1 -c ro=off  -c ro=on"), ("-c b=\\", "-c a=1 -c b=\\  -c ro=on")] {
+            let theirs = packet(V3, format!("user\0me\0RO\0off\0options\0{own}\0\0").as_bytes());
+            let settled = settled(&theirs, "", &ours).unwrap();
+            assert_eq!(read(&settled), pairs([("user", "me"), ("options", expected)]));
+        }
+    }
+
+    #[test]
+    fn our_settings_come_first_and_the_clients_own_win() {
+        let theirs = packet(V3, b"user\0me\0options\0-c b=2\0application_name\0psql\0database\0shop\0\0");
+        let settled = settled(&theirs, "bastion-migrate", &before("-c a=1 -c b=1")).unwrap();
+        assert_eq!(first(&settled), First::Startup);
+        let expected = [
+            ("user", "me"),
+            ("database", "shop"),
+            ("options", "-c a=1 -c b=1 -c b=2"),
+            ("application_name", "bastion-migrate"),
+        ];
+        assert_eq!(read(&settled), pairs(expected));
+    }
+
+    #[test]
+    fn the_last_of_several_options_counts_and_a_name_is_known_in_any_case() {
+        let theirs = packet(V3, b"options\0-c a=1\0options\0-c a=2\0Application_Name\0x\0Options\0y\0\0");
+        let settled = settled(&theirs, "we", &before("")).unwrap();
+        assert_eq!(read(&settled), pairs([("Options", "y"), ("options", "-c a=2"), ("application_name", "we")]));
+    }
+
+    #[test]
+    fn with_nothing_to_add_the_packet_stays_as_it_is() {
+        let theirs = packet(V3 + 2, b"user\0me\0client_encoding\0\0\0");
+        assert_eq!(settled(&theirs, "", &before("")).unwrap(), theirs);
+    }
+
+    #[test]
+    fn a_packet_without_room_for_our_settings_is_refused() {
+        let full = [b"user\0", [b'x'; 9_980].as_slice(), b"\0\0"].concat();
+        assert!(settled(&packet(V3, &full), "", &before("")).is_some());
+        assert_eq!(settled(&packet(V3, &full), "bastion-migrate", &before("")), None);
+    }
+
+    #[test]
+    fn settings_are_escaped_as_the_server_takes_them_apart() {
+        let settings = pairs([("lock_timeout", "5000"), ("search_path", "a b,\\c\t\x0b")]);
+        assert_eq!(options(&settings), "-c lock_timeout=5000 -c search_path=a\\ b,\\\\c\\\t\\\x0b");
+        assert_eq!(options(&[]), "");
+    }
+
+    #[test]
+    fn an_error_has_the_fields_that_are_not_empty() {
+        let expected = b"E\0\0\0\x2eSFATAL\0VFATAL\0C08006\0Mit\0Hfix it\0\0";
+        let bytes = fatal("08006", "i\0t", "", "fix it");
+        assert_eq!(bytes.len(), usize::from(bytes[4]) + 1);
+        assert_eq!(bytes[5..], expected[5..]);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_taken_apart_without_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let framed = with_length(&bytes);
+            let is_startup = matches!(first(&framed), First::Startup | First::Replication);
+            prop_assert_eq!(settled(&framed, "we", &before("-c a=1")).is_some(), is_startup);
+            prop_assert_ne!(first(&bytes), First::Startup);
+        }
+
+        #[test]
+        fn what_the_client_said_of_other_things_arrives(
+            values in prop::collection::vec(("[a-z_]{1,20}", "[^\0]{0,30}"), 0..8),
+        ) {
+            let ours = ["options", "application_name", "replication"];
+            let values: Vec<_> = values.into_iter().filter(|(name, _)| !ours.contains(&name.as_str())).collect();
+            let mut text: Vec<u8> = values.iter().flat_map(|(n, v)| format!("{n}\0{v}\0").into_bytes()).collect();
+            text.push(0);
+            let settled = settled(&packet(V3, &text), "we", &before("-c a=1")).unwrap();
+            prop_assert_eq!(first(&settled), First::Startup);
+            let mut expected = values;
+            expected.extend(pairs([("options", "-c a=1"), ("application_name", "we")]));
+            prop_assert_eq!(read(&settled), expected);
+        }
+    }
+}

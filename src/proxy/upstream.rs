@@ -1,0 +1,87 @@
+//! Streams to the database for sessions that are not ours: TLS as the target demands it, everything else to the client.
+
+use crate::{
+    fault::{Code, Fault},
+    postgres::{Target, Tls, fault, for_stream, tls},
+    transport::{Reach, Stream},
+};
+use std::{io, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
+    time::timeout,
+};
+use tokio_postgres::tls::TlsConnect as _;
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::either::Either;
+
+/// How long the database may take for one step of TLS; a stream to it has a time limit of its own.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The way to one database.
+pub(crate) struct Upstream<'a> {
+    reach: &'a Reach,
+    target: &'a Target,
+    connector: Result<Option<MakeRustlsConnect>, Fault>,
+}
+
+impl<'a> Upstream<'a> {
+    pub(crate) fn new(reach: &'a Reach, target: &'a Target) -> Self {
+        Self { reach, target, connector: tls::connector(target) }
+    }
+
+    /// A stream on which this was said first.
+    pub(crate) async fn begun(&self, first: &[u8]) -> Result<Stream, Fault> {
+        let mut stream = self.open().await?;
+        self.say(&mut stream, first).await?;
+        Ok(stream)
+    }
+
+    /// A stream on which the database waits for a TLS handshake.
+    pub(crate) async fn asked(&self) -> Result<Stream, Fault> {
+        let mut stream = self.open().await?;
+        let asked = self.in_time(tls::ask(&mut stream, self.target)).await;
+        asked.and_then(|answer| answer).map_err(|fault| self.lost().unwrap_or(fault))?;
+        Ok(stream)
+    }
+
+    /// A stream on which this was said first, under TLS if the target demands it.
+    pub(crate) async fn secured(
+        &self,
+        first: &[u8],
+    ) -> Result<(impl AsyncRead + AsyncWrite + Unpin + use<'a>, Tls), Fault> {
+        let Some(connector) = self.connector.clone()? else {
+            return Ok((Either::Left(self.begun(first).await?), Tls::Off));
+        };
+        let connect = for_stream(&connector, self.target)?;
+        let stream = self.asked().await?;
+        let connected = self.in_time(connect.connect(stream)).await?;
+        let mut secured = connected.map_err(|error| self.broken(&error))?;
+        self.say(&mut secured, first).await?;
+        Ok((Either::Right(secured), Tls::Ours))
+    }
+
+    /// Why the way broke, if it did.
+    pub(crate) fn lost(&self) -> Option<Fault> {
+        self.reach.check()
+    }
+
+    async fn open(&self) -> Result<Stream, Fault> {
+        self.reach.open(&self.target.host, self.target.port).await
+    }
+
+    async fn say(&self, stream: &mut (impl AsyncWrite + Unpin), first: &[u8]) -> Result<(), Fault> {
+        stream.write_all(first).await.map_err(|error| self.broken(&error))?;
+        stream.flush().await.map_err(|error| self.broken(&error))
+    }
+
+    fn broken(&self, error: &io::Error) -> Fault {
+        self.lost().unwrap_or_else(|| fault::handshake(error, self.target))
+    }
+
+    async fn in_time<T>(&self, step: impl Future<Output = T>) -> Result<T, Fault> {
+        timeout(PATIENCE, step).await.map_err(|_late| {
+            let at = format!("`{}:{}`", self.target.host, self.target.port);
+            Fault::new(Code::DatabaseTimeout, format!("{at} does not answer"))
+        })
+    }
+}

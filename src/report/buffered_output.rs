@@ -1,0 +1,158 @@
+//! A stream that need not be read: what is written waits in memory, and a thread of its own waits for the reader. So a reader
+//! who stands still holds up nobody, least of all a cancel.
+
+use crate::run::backpressure::Flow;
+use std::{
+    io::{self, Write},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::Builder,
+};
+
+/// So much is written at once.
+const PIECE: usize = 64 << 10;
+
+/// The near end. Writing to it never waits; `flow` knows how much waits to be written.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    shared: Arc<Shared>,
+    flow: Flow,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Vec<u8>,
+    end: End,
+}
+
+/// Whether more is to come.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum End {
+    #[default]
+    Open,
+    /// The near end has gone.
+    Closed,
+    /// Nobody reads any more.
+    Deaf,
+}
+
+impl Outlet {
+    /// A thread begins to write to this stream. It ends with the outlet, or with the process if nobody reads: that is what it
+    /// is for.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub(super) fn start(to: impl Write + Send + 'static, flow: Flow) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let (far, written) = (Arc::clone(&shared), flow.clone());
+        Builder::new().name("log".to_owned()).spawn(move || far.write_all(to, &written))?;
+        Ok(Self { shared, flow })
+    }
+}
+
+impl Write for Outlet {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut state = self.shared.state();
+        if state.end == End::Deaf {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        state.waiting.extend_from_slice(bytes);
+        // Before the thread can take them.
+        self.flow.grow(bytes.len());
+        drop(state);
+        self.shared.changed.notify_one();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.shared.state().end = End::Closed;
+        self.shared.changed.notify_one();
+    }
+}
+
+impl Shared {
+    fn write_all(&self, mut to: impl Write, flow: &Flow) {
+        while let Some(text) = self.next() {
+            let mut left = text.len();
+            for piece in text.chunks(PIECE) {
+                if to.write_all(piece).and_then(|()| to.flush()).is_err() {
+                    self.give_up(left, flow);
+                    return;
+                }
+                left -= piece.len();
+                flow.shrink(piece.len());
+            }
+        }
+    }
+
+    /// Waits for what is to be written next; nothing at the end.
+    fn next(&self) -> Option<Vec<u8>> {
+        let empty = |state: &mut State| state.waiting.is_empty() && state.end == End::Open;
+        let waited = self.changed.wait_while(self.state(), empty);
+        let text = std::mem::take(&mut waited.unwrap_or_else(PoisonError::into_inner).waiting);
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// What nobody reads need not wait.
+    fn give_up(&self, left: usize, flow: &Flow) {
+        let mut state = self.state();
+        state.end = End::Deaf;
+        let left = left + std::mem::take(&mut state.waiting).len();
+        drop(state);
+        flow.shrink(left);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        io::{BufRead as _, BufReader},
+        time::Duration,
+    };
+    use tokio::time::timeout;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn what_nobody_reads_yet_is_read_later_in_its_order() {
+        let (reader, writer) = io::pipe().unwrap();
+        let flow = Flow::default();
+        let mut outlet = Outlet::start(writer, flow.clone()).unwrap();
+        for number in 0..100_000 {
+            writeln!(outlet, "line {number}").unwrap();
+        }
+        assert!(timeout(Duration::from_millis(1), flow.written()).await.is_err(), "the pipe is full");
+        let reading = tokio::task::spawn_blocking(move || BufReader::new(reader).lines().map(Result::unwrap).collect());
+        timeout(PATIENCE, flow.written()).await.unwrap();
+        drop(outlet);
+        let read: Vec<String> = timeout(PATIENCE, reading).await.unwrap().unwrap();
+        assert!(read.len() == 100_000 && read.iter().enumerate().all(|(at, line)| *line == format!("line {at}")));
+    }
+
+    #[tokio::test]
+    async fn what_nobody_will_read_does_not_wait() {
+        let (reader, writer) = io::pipe().unwrap();
+        let flow = Flow::default();
+        let mut outlet = Outlet::start(writer, flow.clone()).unwrap();
+        outlet.write_all(&[b'x'; 1 << 20]).unwrap();
+        drop(reader);
+        timeout(PATIENCE, flow.written()).await.unwrap();
+        assert!(outlet.write_all(b"x").is_err());
+    }
+}

@@ -1,0 +1,101 @@
+//! Messages that come before their turn: files are sent ahead, so the server may have said something of one before anybody has told
+//! that it began. A message stands under its own file.
+
+use super::{
+    entries::{Fate, MigrationReport},
+    run_report::Report,
+};
+use crate::{
+    fault::Stage,
+    run::event::{About, Event},
+};
+
+/// What waits for its file to begin.
+#[derive(Debug, Default)]
+pub(super) struct Early(Vec<(i64, Event)>);
+
+impl Early {
+    /// What is to be told when this happens, in its order.
+    pub(super) fn in_turn(&mut self, event: Event, report: &Report) -> Vec<Event> {
+        match &event {
+            Event::Notice { about: Some(About::Migration(version)), .. } if is_awaited(*version, report) => {
+                self.0.push((*version, event));
+                Vec::new()
+            }
+            // Before what ends the file, and behind what begins it.
+            Event::Applied { version, .. }
+            | Event::Failed { version }
+            | Event::Cancelled { version }
+            | Event::InDoubt { version } => self.of(*version).chain([event]).collect(),
+            Event::Started(id) => {
+                let its = self.of(id.version);
+                [event].into_iter().chain(its).collect()
+            }
+            // Nothing begins any more.
+            Event::Left(Stage::Migrate) | Event::Fault(_) => {
+                self.0.drain(..).map(|(_, message)| message).chain([event]).collect()
+            }
+            _ => vec![event],
+        }
+    }
+
+    fn of(&mut self, wanted: i64) -> impl Iterator<Item = Event> + use<> {
+        let (its, others) = std::mem::take(&mut self.0).into_iter().partition(|(version, _)| *version == wanted);
+        self.0 = others;
+        Vec::into_iter(its).map(|(_, message)| message)
+    }
+}
+
+fn is_awaited(version: i64, report: &Report) -> bool {
+    let is_it = |entry: &&MigrationReport| entry.id.version == version;
+    report.open_stage() == Some(Stage::Migrate)
+        && report.migrations.iter().find(is_it).is_some_and(|entry| entry.fate == Fate::Pending)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::sample, *};
+    use crate::fault::{Code, Fault};
+    use std::time::Duration;
+
+    fn notice(version: i64) -> Event {
+        Event::Notice { severity: "NOTICE".to_owned(), text: "x".to_owned(), about: Some(About::Migration(version)) }
+    }
+
+    /// The events as they are told, of a run whose migrations 3 and 4 are planned and not begun.
+    fn told(events: &[Event]) -> Vec<Event> {
+        let mut report = sample::report(&sample::planned().into_iter().take_while(|(at, _)| *at < 300).collect());
+        report.fold(&Event::Entered(Stage::Migrate), Duration::ZERO);
+        let mut early = Early::default();
+        let mut told = Vec::new();
+        for event in events {
+            for event in early.in_turn(event.clone(), &report) {
+                report.fold(&event, Duration::ZERO);
+                told.push(event);
+            }
+        }
+        told
+    }
+
+    #[test]
+    fn a_message_waits_until_its_file_has_begun() {
+        let started = |version| Event::Started(sample::migration(version, "x"));
+        let applied = |version| Event::Applied { version, took: Duration::ZERO };
+        let came = [notice(3), notice(4), notice(4), started(3), notice(3), applied(3), started(4), applied(4)];
+        let expected = [started(3), notice(3), notice(3), applied(3), started(4), notice(4), notice(4), applied(4)];
+        assert_eq!(told(&came), expected);
+    }
+
+    #[test]
+    fn what_will_not_begin_any_more_is_told_before_the_end() {
+        let fault = Event::Fault(Fault::new(Code::Cancelled, "stopped"));
+        assert_eq!(told(&[notice(4), fault.clone()]), [notice(4), fault]);
+        let failed = Event::Failed { version: 3 };
+        assert_eq!(told(&[notice(3), failed.clone()]), [notice(3), failed]);
+    }
+
+    #[test]
+    fn what_is_about_no_migration_of_the_plan_waits_for_nobody() {
+        assert_eq!(told(&[notice(9)]), [notice(9)]);
+    }
+}

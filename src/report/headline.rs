@@ -1,0 +1,198 @@
+//! The run in one sentence: what, how many, how long; and what is next.
+
+use super::{
+    database_changes::Changed,
+    entries::Fate,
+    log_lines::{count, took},
+    run_report::{Outcome, Report},
+};
+use crate::{run::event::Proof, settings::Command};
+
+/// What the last line of the log and the first of the summary say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// What happened, without a full stop.
+    pub what: String,
+    /// What to do now, if there is anything.
+    pub next: Option<String>,
+}
+
+impl Verdict {
+    /// The verdict of this report.
+    #[must_use]
+    pub fn of(report: &Report) -> Self {
+        let what = format!("{} ({})", what(report), took(report.duration_ms));
+        Self { what, next: next(report) }
+    }
+}
+
+fn what(report: &Report) -> String {
+    let database = report.database.as_ref().map_or("the database", |facts| facts.name.as_str());
+    let first = report.faults.first();
+    let stage = first.map_or("report", |fault| fault.stage.name());
+    let code = first.map_or("", |fault| fault.code.name());
+    match report.outcome() {
+        Outcome::Success => success(report, database),
+        Outcome::NothingToDo => match &report.plan {
+            Some(plan) => {
+                let nothing = match report.command {
+                    Some(Command::Rollback) => "Nothing is to be rolled back",
+                    Some(Command::Baseline) => "Nothing is left to record",
+                    _ => "Nothing is pending",
+                };
+                format!("{nothing}: {database} has {} recorded", count(plan.recorded, "migration"))
+            }
+            None => "Nothing was asked for".to_owned(),
+        },
+        Outcome::Pending if report.is_unknown() => format!("The tool can't say what is pending for {database}"),
+        Outcome::Pending => {
+            format!("{} pending for {database}", count(report.left_to_do().count(), "migration"))
+        }
+        Outcome::Failed => format!("Failed in stage {stage} with {code}: {}", progress(report)),
+        Outcome::Cancelled => format!("Stopped in stage {stage} with {code}: {}", progress(report)),
+        Outcome::InDoubt => {
+            let doubtful: Vec<String> =
+                report.with_fate(Fate::InDoubt).map(|entry| entry.id.path().into_owned()).collect();
+            let whether = match doubtful.as_slice() {
+                [] => String::new(),
+                [one] => format!("nobody knows whether `{one}` was committed; "),
+                [first, .., last] => {
+                    let is_file = report.with_fate(Fate::InDoubt).all(|entry| !entry.id.file.is_empty());
+                    let things = if is_file { "files" } else { "migrations" };
+                    let many = doubtful.len();
+                    format!("nobody knows how many of the {many} {things} from `{first}` to `{last}` were committed; ")
+                }
+            };
+            // What is in doubt is not counted as if it had not been applied.
+            let known = match report.with_fate(Fate::Applied).count() {
+                0 if !doubtful.is_empty() => String::new(),
+                _ => progress(report),
+            };
+            format!("In doubt with {code}: {whether}{known}").trim_end_matches("; ").to_owned()
+        }
+    }
+}
+
+fn success(report: &Report, database: &str) -> String {
+    if let Some(tunnel) = &report.tunnel {
+        return format!("The database is at {}:{} for the following steps", tunnel.host, tunnel.port);
+    }
+    let proof = match report.proof {
+        Some(Proof::Ledger) => ", and the ledger confirms it",
+        Some(Proof::Listing) => ", as the tool's own listing says",
+        None => "",
+    };
+    if report.has_done_something() && !report.verified {
+        return format!("The tool has ended well; no ledger in {database} says what it has done");
+    }
+    let rolled_back = report.with_fate(Fate::RolledBack).count();
+    if rolled_back > 0 {
+        return format!("Rolled back {} of {database}{proof}", count(rolled_back, "migration"));
+    }
+    if report.command == Some(Command::Baseline) {
+        let recorded = report.with_fate(Fate::Applied).count();
+        return format!("Recorded {} in {database} as applied{proof}", count(recorded, "migration"));
+    }
+    match report.with_fate(Fate::Applied).count() {
+        0 => format!("{database} is in order{proof}"),
+        applied => format!("Applied {} to {database}{proof}", count(applied, "migration")),
+    }
+}
+
+/// How far a run came that did not end well. Before there is a plan we write nothing; whether others did is known if the database
+/// was read again.
+fn progress(report: &Report) -> String {
+    let writes = report.command.is_none_or(Command::writes);
+    match (&report.plan, writes) {
+        (None, _) | (_, false) => match (report.changed, report.with_fate(Fate::Applied).count()) {
+            (Changed::Nothing, _) => "nothing was changed".to_owned(),
+            (Changed::Asked | Changed::Unknown, _) => "what was changed is not known".to_owned(),
+            (Changed::Something, 0) => "the database was changed".to_owned(),
+            (Changed::Something, recorded) => format!("{} applied unasked", count(recorded, "migration")),
+        },
+        (Some(_), true) => {
+            let (fate, word, nothing) = match report.command {
+                Some(Command::Rollback) => (Fate::RolledBack, "rolled back", "nothing was to be rolled back"),
+                Some(Command::Baseline) => (Fate::Applied, "recorded", "nothing was left to record"),
+                _ => (Fate::Applied, "applied", "nothing was pending"),
+            };
+            let (done, all) = (report.with_fate(fate).count(), report.migrations.len());
+            match (all, report.is_unknown()) {
+                (0, false) => nothing.to_owned(),
+                (0, true) => format!("nobody can say what was {word}"),
+                // What was found is all that is known of.
+                (_, true) => format!("{} {word}", count(done, "migration")),
+                (all, false) => format!("{done} of {} {word}", count(all, "migration")),
+            }
+        }
+    }
+}
+
+fn next(report: &Report) -> Option<String> {
+    // The fix stands with the fault.
+    if !report.faults.is_empty() {
+        return None;
+    }
+    let digest = report.plan.as_ref().map(|plan| plan.digest.as_str()).filter(|digest| !digest.is_empty());
+    match (report.outcome(), digest) {
+        (Outcome::Pending, Some(digest)) => {
+            Some(format!("run `command: migrate`; with `expect-plan: {digest}` it applies exactly this plan"))
+        }
+        (Outcome::Pending, None) => Some("run `command: migrate`".to_owned()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::sample, *};
+    use crate::{
+        fault::{Code, Fault},
+        run::event::{Coverage, Event},
+    };
+
+    /// A run of this command that had nothing to do, and how it is told if it fails all the same.
+    fn idle(command: Command, coverage: Coverage) -> [String; 2] {
+        let told = sample::planned().into_iter().take_while(|(at, _)| *at <= 250).map(|(at, event)| match event {
+            Event::Planned(plan) => {
+                (at, Event::Planned(crate::run::event::PlanFacts { pending: Vec::new(), coverage, ..plan }))
+            }
+            event => (at, event),
+        });
+        let mut report = sample::report(&told.collect());
+        report.command = Some(command);
+        let well = what(&report);
+        report.faults.push(Fault::new(Code::ToolFailed, "x"));
+        [well, what(&report)]
+    }
+
+    #[test]
+    fn nothing_to_do_is_told_in_the_words_of_what_was_asked() {
+        for (command, well, failed) in [
+            (Command::Migrate, "Nothing is pending: ", ": nothing was pending"),
+            (Command::Rollback, "Nothing is to be rolled back: ", ": nothing was to be rolled back"),
+            (Command::Baseline, "Nothing is left to record: ", ": nothing was left to record"),
+        ] {
+            let [told, told_failed] = idle(command, Coverage::Whole);
+            assert!(told.starts_with(well), "{told}");
+            assert!(told_failed.ends_with(failed) && !told_failed.contains("0 of 0"), "{told_failed}");
+        }
+        let [_, failed] = idle(Command::Migrate, Coverage::Unknown);
+        assert!(failed.ends_with(": nobody can say what was applied"), "{failed}");
+    }
+
+    #[test]
+    fn what_is_in_doubt_is_not_counted_as_not_applied() {
+        let mut told: sample::Told = sample::planned().into_iter().take_while(|(at, _)| *at < 310).collect();
+        told.extend([3, 4].map(|version| (400, Event::InDoubt { version })));
+        told.push((400, Event::Fault(Fault::new(Code::CommitInDoubt, "lost"))));
+        let what = what(&sample::report(&told));
+        assert!(what.starts_with("In doubt with commit-in-doubt: nobody knows how many of the 2 files"), "{what}");
+        assert!(what.ends_with("were committed") && !what.contains("0 of"), "{what}");
+    }
+
+    #[test]
+    fn the_fix_stands_with_its_fault_alone() {
+        assert_eq!(Verdict::of(&sample::report(&sample::failed())).next, None);
+    }
+}

@@ -1,0 +1,267 @@
+//! What each event says, as lines, before anybody decides how they look.
+
+use crate::{
+    fault::{Excerpt, Fault, Place, Stage},
+    run::{
+        BastionFacts, DatabaseFacts, ImageFacts, Usage,
+        event::{About, Change, Coverage, Event, MigrationId, PlanFacts, Proof, StepFate, StepId},
+    },
+};
+use std::{collections::BTreeMap, time::Duration};
+
+/// Where every code has a section.
+pub(super) const ERRORS: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/errors.md#");
+
+/// What a line means to the reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tone {
+    Plain,
+    Good,
+    Bad,
+    Warning,
+    Quiet,
+}
+
+/// One thing to print.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Line {
+    /// A stage begins.
+    Heading(Stage),
+    /// Whatever stage was open is over.
+    End,
+    /// A text, possibly with line breaks in it, possibly hostile.
+    Text(Tone, String),
+}
+
+/// Names of the migrations by their versions.
+pub(super) type Names = BTreeMap<i64, String>;
+
+/// The lines of one event that happened `at` this time of the run.
+pub(super) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
+    let name = |version: &i64| names.get(version).cloned().unwrap_or_else(|| version.to_string());
+    let text = |tone, text: String| vec![Line::Text(tone, text)];
+    match event {
+        Event::Entered(stage) => vec![Line::Heading(*stage)],
+        Event::Left(_) => vec![Line::End],
+        Event::Note(sentence) => text(Tone::Plain, format!("  {}", indented(sentence))),
+        Event::Waiting { what, why } => {
+            let after = took(millis(at));
+            text(Tone::Quiet, format!("  waiting for {what} (at {after}): {}", indented(why)))
+        }
+        Event::Bastion(facts) => text(Tone::Plain, bastion(facts)),
+        Event::Database(facts) => text(Tone::Plain, database(facts)),
+        Event::Locked { waited } => text(Tone::Plain, format!("  lock taken ({})", took(millis(*waited)))),
+        Event::Planned(facts) => plan(facts).into_iter().map(|line| Line::Text(Tone::Plain, line)).collect(),
+        Event::Started(id) => text(Tone::Quiet, format!("  applying {}", name(&id.version))),
+        Event::Statement { version, number, of } => {
+            text(Tone::Quiet, format!("  {}: statement {number} of {of} done", name(version)))
+        }
+        Event::Applied { version, took: time } => {
+            text(Tone::Good, format!("  applied {} ({})", name(version), took(millis(*time))))
+        }
+        // What became of it is told next.
+        Event::Found(_) | Event::Placed { .. } => Vec::new(),
+        Event::Recorded { version } => text(Tone::Good, format!("  applied {}", name(version))),
+        Event::RolledBack { version } => text(Tone::Good, format!("  rolled back {}", name(version))),
+        Event::Failed { version } => text(Tone::Bad, format!("  failed {}", name(version))),
+        Event::Cancelled { version } => text(Tone::Warning, format!("  cancelled {}", name(version))),
+        Event::Standing { recorded } => standing(recorded),
+        Event::Forgotten { version } => {
+            text(Tone::Bad, format!("  forgotten: the server crashed before {} was on its disk", name(version)))
+        }
+        Event::InDoubt { version } => {
+            text(Tone::Bad, format!("  in doubt: nobody knows whether {} was committed", name(version)))
+        }
+        Event::Notice { severity, text: said, about } => {
+            let about = match about {
+                None => String::new(),
+                Some(About::Migration(version)) => format!("{}: ", name(version)),
+                Some(About::File(file)) => format!("{}: ", indented(file)),
+            };
+            text(Tone::Quiet, format!("  {about}{}: {}", severity.to_lowercase(), indented(said)))
+        }
+        Event::Begun { name, schema: None, .. } => text(Tone::Quiet, format!("  begun {name}")),
+        Event::Begun { name, schema: Some(schema), .. } => text(Tone::Quiet, format!("  begun {schema}: {name}")),
+        Event::Calling { command } => text(Tone::Plain, format!("  $ {}", indented(command))),
+        Event::Output { line } => text(Tone::Quiet, format!("  | {line}")),
+        Event::Cut { lines } => {
+            text(Tone::Quiet, format!("  … and {} more lines of it, which are too many for a log", grouped(*lines)))
+        }
+        Event::Skipped { messages } => {
+            text(Tone::Quiet, format!("  … and {} more messages, which there was no time to show", grouped(*messages)))
+        }
+        Event::Blocked { text: who } => text(Tone::Warning, format!("  {}", indented(who))),
+        Event::Tunnel(facts) => text(Tone::Good, format!("  tunnel    {}:{}", facts.host, facts.port)),
+        Event::Image(facts) => text(Tone::Plain, image(facts)),
+        Event::Used(usage) => text(Tone::Quiet, format!("  used {}", used(*usage))),
+        Event::Schema { added } => schema(added),
+        Event::Settings { way } => text(Tone::Quiet, format!("  settings {way}")),
+        // The fault that follows says what.
+        Event::Compared(_) => Vec::new(),
+        // What is planned is shown when its turn comes.
+        Event::Steps(_) => Vec::new(),
+        Event::Step { id, fate } => step(id, *fate).into_iter().collect(),
+        Event::Verified(Proof::Ledger) => text(Tone::Good, "  the ledger confirms it".to_owned()),
+        Event::Verified(Proof::Listing) => text(Tone::Good, "  the tool's own listing confirms it".to_owned()),
+        Event::Warning(warning) => fault(warning, "warning", Tone::Warning),
+        Event::Fault(error) => {
+            let mut lines = fault(error, "error", Tone::Bad);
+            // A fault inside a folded group would be out of sight.
+            lines.insert(0, Line::End);
+            lines
+        }
+    }
+}
+
+fn step(id: &StepId, fate: StepFate) -> Option<Line> {
+    let name = indented(&id.name);
+    match fate {
+        StepFate::NotRun => None,
+        StepFate::Running => Some(Line::Text(Tone::Plain, format!("  step {name}"))),
+        StepFate::Done => Some(Line::Text(Tone::Good, format!("  done {name}"))),
+        StepFate::Failed => Some(Line::Text(Tone::Bad, format!("  failed {name}"))),
+    }
+}
+
+fn bastion(facts: &BastionFacts) -> String {
+    let BastionFacts { host, port, user, host_key, login } = facts;
+    format!("  bastion   {user}@{host}:{port} by {login}\n  host key  {host_key}")
+}
+
+fn database(facts: &DatabaseFacts) -> String {
+    let DatabaseFacts { host, port, name, role, version, tls } = facts;
+    format!("  database  {name} at {host}:{port} as {role}\n  server    PostgreSQL {version}, TLS {tls}")
+}
+
+fn image(facts: &ImageFacts) -> String {
+    let digest = facts.digest.as_ref().map(|digest| format!("\n  digest    {digest}")).unwrap_or_default();
+    format!("  image     {} ({}){digest}", facts.reference, facts.id)
+}
+
+/// Lines of the log about the schema; the summary has all.
+const SCHEMA_LINES: usize = 20;
+
+fn schema(added: &[String]) -> Vec<Line> {
+    let more = added.len().saturating_sub(SCHEMA_LINES);
+    let shown = added.iter().take(SCHEMA_LINES).map(|what| format!("  new {}", indented(what)));
+    let more = (more > 0).then(|| format!("  new {more} more"));
+    shown.chain(more).map(|line| Line::Text(Tone::Quiet, line)).collect()
+}
+
+/// Memory and time for people.
+pub(super) fn used(usage: Usage) -> String {
+    let memory = usage.memory_bytes.div_ceil(1 << 20);
+    format!("{memory} MiB of memory and {} of processor time, looked at once a second", took(usage.cpu_ms))
+}
+
+fn plan(facts: &PlanFacts) -> Vec<String> {
+    let pending = count(facts.pending.len(), "migration");
+    let word = match facts.change {
+        Change::Apply => "pending",
+        Change::Record => "to record",
+        Change::RollBack => "to roll back",
+    };
+    let pending = match facts.coverage {
+        Coverage::Whole => pending,
+        Coverage::Unknown => "nobody can list what is".to_owned(),
+    };
+    let head = format!("  {pending} {word}, {} recorded in {}", facts.recorded, facts.ledger);
+    let files = facts.pending.iter().map(|id| format!("  {word} {}", id.path()));
+    let digest = (!facts.digest.is_empty()).then(|| format!("  digest  {}", facts.digest));
+    std::iter::once(head).chain(files).chain(digest).collect()
+}
+
+/// Migrations that are applied: files one by one; of a tool the log has its own list already.
+fn standing(recorded: &[MigrationId]) -> Vec<Line> {
+    let files = recorded.iter().filter(|id| !id.file.is_empty());
+    files.map(|id| Line::Text(Tone::Plain, format!("  applied {}", id.path()))).collect()
+}
+
+fn fault(fault: &Fault, word: &str, tone: Tone) -> Vec<Line> {
+    let mut lines =
+        vec![Line::Text(tone, format!("{word}[{}] {}: {}", fault.code, fault.stage, indented(&fault.cause)))];
+    lines.extend(facts(fault).into_iter().map(|line| Line::Text(Tone::Plain, line)));
+    lines.push(Line::Text(tone, format!("  fix: {}", indented(&fault.fix))));
+    lines.push(Line::Text(Tone::Quiet, format!("  see {ERRORS}{}", fault.code)));
+    lines
+}
+
+/// What is known beside cause and fix: the place, the server's code, the details.
+fn facts(fault: &Fault) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(found) = &fault.place {
+        lines.push(format!("  --> {}", place(found)));
+        let excerpt = found.excerpt.as_ref().map(Excerpt::shown).unwrap_or_default();
+        lines.extend(excerpt.lines().map(|line| format!("   | {line}")));
+    }
+    lines.extend(fault.sqlstate.iter().map(|sqlstate| format!("  SQLSTATE {sqlstate}")));
+    lines.extend(fault.detail.iter().map(|line| format!("  {}", indented(line))));
+    lines
+}
+
+/// `file:line:column`, as far as it is known.
+pub(super) fn place(place: &Place) -> String {
+    let line = place.line.map(|line| format!(":{line}")).unwrap_or_default();
+    let column = place.line.and(place.column).map(|column| format!(":{column}")).unwrap_or_default();
+    format!("{}{line}{column}", place.file)
+}
+
+/// Further lines under the first one.
+fn indented(text: &str) -> String {
+    text.trim_end().replace("\r\n", "\n").replace(['\r', '\n'], "\n    ")
+}
+
+/// `1 migration`, `2 migrations`.
+pub(super) fn count(number: usize, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}
+
+/// `29,999,000`.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let comma = |(at, digit): (usize, char)| {
+        let between = at > 0 && (digits.len() - at).is_multiple_of(3);
+        between.then_some(',').into_iter().chain([digit])
+    };
+    digits.chars().enumerate().flat_map(comma).collect()
+}
+
+/// Milliseconds for people.
+pub(super) fn took(millis: u64) -> String {
+    match millis {
+        0..1_000 => format!("{millis} ms"),
+        1_000..60_000 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
+        _ => format!("{} min {:02} s", millis / 60_000, millis % 60_000 / 1_000),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_times_in_the_unit_that_people_think_in() {
+        assert_eq!(
+            [0, 12, 999, 1_234, 59_999, 61_500].map(took),
+            ["0 ms", "12 ms", "999 ms", "1.2 s", "59.9 s", "1 min 01 s"]
+        );
+    }
+
+    #[test]
+    fn groups_the_digits_of_what_is_large() {
+        assert_eq!([7, 999, 1_000, 29_999_000].map(grouped), ["7", "999", "1,000", "29,999,000"]);
+    }
+
+    #[test]
+    fn names_a_place_as_far_as_it_is_known() {
+        let mut found = Place { file: "a.sql".to_owned(), line: None, column: Some(2), excerpt: None };
+        assert_eq!(place(&found), "a.sql");
+        found.line = Some(3);
+        assert_eq!(place(&found), "a.sql:3:2");
+    }
+}

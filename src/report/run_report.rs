@@ -1,0 +1,452 @@
+//! Everything that happened, folded from events, so that it survives whatever ends the run.
+
+use super::{
+    database_changes::Changed,
+    entries::{Fate, MigrationReport, NoticeReport, StageTime, StepReport},
+};
+use crate::{
+    fault::{Class, Fault, Stage},
+    github::runner::Runner,
+    run::{
+        BastionFacts, DatabaseFacts, ImageFacts, TunnelFacts, Usage,
+        event::{About, Clock, Coverage, Event, MigrationId, Phase, PlanFacts, Proof, StepFate, StepId},
+    },
+    settings::Command,
+};
+use std::time::Duration;
+
+/// How it ended, as the output `outcome` says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Something was applied, or everything checked is in order.
+    Success,
+    /// Nothing was pending.
+    NothingToDo,
+    /// Something is pending, and that is no fault: the end of `plan` and `status`.
+    Pending,
+    /// See the faults.
+    Failed,
+    /// Stopped by a signal or by `timeout`.
+    Cancelled,
+    /// Nobody knows whether a commit took place.
+    InDoubt,
+}
+
+impl Outcome {
+    /// As the output `outcome` says it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::NothingToDo => "nothing-to-do",
+            Self::Pending => "pending",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::InDoubt => "in-doubt",
+        }
+    }
+}
+
+/// Everything that happened.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Report {
+    /// What was asked; absent when the inputs did not even say that.
+    pub command: Option<Command>,
+    /// The environment's name.
+    pub environment: Option<String>,
+    /// The run's page.
+    pub run_url: Option<String>,
+    /// The SSH connection.
+    pub bastion: Option<BastionFacts>,
+    /// The database.
+    pub database: Option<DatabaseFacts>,
+    /// The image that the tool ran in.
+    pub image: Option<ImageFacts>,
+    /// What the tool used.
+    pub usage: Option<Usage>,
+    /// By which way our settings reached the tool's sessions.
+    pub settings: Option<String>,
+    /// Where later steps find the database.
+    pub tunnel: Option<TunnelFacts>,
+    /// What there was to do.
+    pub plan: Option<PlanFacts>,
+    /// What the ledger has, of `status`.
+    pub recorded: Vec<MigrationId>,
+    /// Its migrations and what became of them.
+    pub migrations: Vec<MigrationReport>,
+    /// The stages and their times.
+    pub stages: Vec<StageTime>,
+    /// The steps around the migration, and it itself.
+    pub steps: Vec<StepReport>,
+    /// How well the beginning of the migration is known that is under way.
+    #[serde(skip)]
+    pub(super) clock: Clock,
+    /// What others have changed that should change nothing.
+    #[serde(skip)]
+    pub(super) changed: Changed,
+    /// Whether what was applied, read again, was what it should be.
+    pub verified: bool,
+    /// Who said so.
+    pub proof: Option<Proof>,
+    /// What is in the schema that was not there before.
+    pub schema: Vec<String>,
+    /// Who waited for whom, the first [`BLOCKED_KEPT`].
+    pub blocked: Vec<String>,
+    /// The server's messages, the newest [`NOTICES_KEPT`] of them.
+    pub notices: Vec<NoticeReport>,
+    /// Messages of the server and of tools that are neither here nor in the log.
+    pub skipped: u64,
+    /// What did not decide the outcome.
+    pub warnings: Vec<Fault>,
+    /// What did; all of them, the first cause first.
+    pub faults: Vec<Fault>,
+    /// Milliseconds.
+    pub duration_ms: u64,
+}
+
+/// Who waited for whom, as far as it is kept for the summary; the log has all.
+pub(super) const BLOCKED_KEPT: usize = 20;
+
+/// Of a tool that is looked for now and then (up to once a second), a time is told from so many milliseconds on: before that most of
+/// it is the pause between two looks.
+const LOOKED_FOR: u64 = 5_000;
+
+/// Notices kept for the summary; the log has all.
+pub const NOTICES_KEPT: usize = 50;
+
+impl Report {
+    /// An empty report of this run.
+    #[must_use]
+    pub fn new(command: Option<Command>, environment: Option<String>, runner: &Runner) -> Self {
+        Self { command, environment, run_url: runner.run_url(), ..Self::default() }
+    }
+
+    /// Takes one event in. `at` is the time since the run began.
+    pub fn fold(&mut self, event: &Event, at: Duration) {
+        let now = millis(at);
+        self.duration_ms = now;
+        self.changed = self.changed.after(event, self.open_stage());
+        match event {
+            Event::Entered(stage) => {
+                self.stages.push(StageTime { stage: *stage, started_ms: now, took_ms: None });
+            }
+            Event::Left(stage) => {
+                if let Some(open) = self.stages.iter_mut().rev().find(|open| open.stage == *stage) {
+                    open.took_ms = Some(now.saturating_sub(open.started_ms));
+                }
+            }
+            Event::Bastion(facts) => self.bastion = Some(facts.clone()),
+            Event::Database(facts) => self.database = Some(facts.clone()),
+            Event::Planned(facts) => {
+                self.migrations = facts.pending.iter().map(MigrationReport::pending).collect();
+                self.plan = Some(facts.clone());
+            }
+            Event::Standing { recorded } => self.recorded.clone_from(recorded),
+            Event::Notice { severity, text, about } => {
+                if self.notices.len() == NOTICES_KEPT {
+                    self.notices.remove(0);
+                }
+                let file = about.as_ref().map(|about| self.file(about));
+                self.notices.push(NoticeReport { severity: severity.clone(), text: text.clone(), file });
+            }
+            Event::Cut { lines: left_out } | Event::Skipped { messages: left_out } => {
+                self.skipped = self.skipped.saturating_add(*left_out);
+            }
+            Event::Image(facts) => self.image = Some(facts.clone()),
+            Event::Tunnel(facts) => self.tunnel = Some(facts.clone()),
+            Event::Used(usage) => self.usage = Some(*usage),
+            Event::Settings { way } => self.settings = Some(way.clone()),
+            Event::Schema { added } => self.schema.clone_from(added),
+            Event::Blocked { text } => {
+                if self.blocked.len() < BLOCKED_KEPT {
+                    self.blocked.push(text.clone());
+                }
+            }
+            Event::Started(_)
+            | Event::Applied { .. }
+            | Event::RolledBack { .. }
+            | Event::Failed { .. }
+            | Event::Cancelled { .. }
+            | Event::Forgotten { .. }
+            | Event::InDoubt { .. }
+            | Event::Begun { .. }
+            | Event::Found(_)
+            | Event::Placed { .. }
+            | Event::Recorded { .. } => self.migration(event, now),
+            Event::Steps(ids) => self.steps = ids.iter().map(StepReport::not_run).collect(),
+            Event::Step { id, fate } => self.step(id, *fate, now),
+            Event::Verified(proof) => (self.verified, self.proof) = (true, Some(*proof)),
+            Event::Warning(fault) => self.warnings.push(fault.clone()),
+            Event::Fault(fault) => {
+                if fault.code.class() == Class::Cancelled {
+                    self.cancel_begun();
+                }
+                self.faults.push(fault.clone());
+            }
+            Event::Note(_)
+            | Event::Waiting { .. }
+            | Event::Locked { .. }
+            | Event::Statement { .. }
+            | Event::Calling { .. }
+            | Event::Compared(_)
+            | Event::Output { .. } => {}
+        }
+    }
+
+    /// Takes in what became of a migration.
+    fn migration(&mut self, event: &Event, now: u64) {
+        match event {
+            Event::Started(id) => self.became(id.version, Fate::Running, |entry| entry.started_ms = Some(now)),
+            Event::Applied { version, took } => {
+                self.became(*version, Fate::Applied, |entry| entry.took_ms = Some(millis(*took)));
+            }
+            Event::RolledBack { version } => {
+                self.end_of_begun(now);
+                self.became(*version, Fate::RolledBack, |_| ());
+            }
+            Event::Failed { version } => self.became(*version, Fate::Failed, |_| ()),
+            Event::Cancelled { version } => self.became(*version, Fate::Cancelled, |_| ()),
+            Event::Forgotten { version } => self.became(*version, Fate::Pending, |entry| entry.took_ms = None),
+            Event::InDoubt { version } => self.became(*version, Fate::InDoubt, |_| ()),
+            Event::Begun { name, schema, clock } => {
+                self.end_of_begun(now);
+                self.clock = *clock;
+                let is_it = |id: &&MigrationId| {
+                    id.name == *name && (id.schema.is_empty() || Some(&id.schema) == schema.as_ref())
+                };
+                let known = self.migrations.iter().map(|entry| &entry.id).find(is_it).map(|id| id.version);
+                if let Some(version) = known {
+                    self.became(version, Fate::Running, |entry| (entry.started_ms, entry.took_ms) = (Some(now), None));
+                }
+            }
+            Event::Found(id) => {
+                let place = self.migrations.partition_point(|entry| entry.id.version < id.version);
+                self.migrations.insert(place, MigrationReport::pending(id));
+            }
+            Event::Placed { version, schema } => {
+                if let Some(entry) = self.migrations.iter_mut().find(|entry| entry.id.version == *version) {
+                    entry.id.schema.clone_from(schema);
+                }
+            }
+            Event::Recorded { version } => {
+                self.end_of_begun(now);
+                self.became(*version, Fate::Applied, |_| ());
+            }
+            _ => {}
+        }
+    }
+
+    fn file(&self, about: &About) -> String {
+        match about {
+            About::File(file) => file.clone(),
+            About::Migration(version) => {
+                let entry = self.migrations.iter().find(|entry| entry.id.version == *version);
+                entry.map_or_else(|| version.to_string(), |entry| entry.id.path().into_owned())
+            }
+        }
+    }
+
+    fn step(&mut self, id: &StepId, fate: StepFate, now: u64) {
+        self.end_of_begun(now);
+        let known = self.steps.iter_mut().find(|step| step.id == *id);
+        let Some(step) = known else { return };
+        step.fate = fate;
+        match fate {
+            StepFate::Running => step.started_ms = Some(now),
+            StepFate::Done | StepFate::Failed => {
+                step.took_ms = step.started_ms.map(|started| now.saturating_sub(started));
+            }
+            StepFate::NotRun => {}
+        }
+    }
+
+    /// A tool tells when a migration begins: that is when the one before it has ended.
+    fn end_of_begun(&mut self, now: u64) {
+        let clock = self.clock;
+        let begun = |entry: &&mut MigrationReport| entry.fate == Fate::Running && entry.took_ms.is_none();
+        if let Some(entry) = self.migrations.iter_mut().find(begun) {
+            let took = entry.started_ms.map(|started| now.saturating_sub(started));
+            entry.took_ms = took.filter(|took| clock == Clock::Exact || *took >= LOOKED_FOR);
+        }
+    }
+
+    /// What has begun and is not known to have ended was stopped with the run.
+    fn cancel_begun(&mut self) {
+        let begun = |entry: &&mut MigrationReport| entry.fate == Fate::Running;
+        self.migrations.iter_mut().filter(begun).for_each(|entry| entry.fate = Fate::Cancelled);
+    }
+
+    /// Whether this very fault was told before.
+    pub(super) fn has(&self, event: &Event) -> bool {
+        match event {
+            Event::Fault(fault) => self.faults.contains(fault),
+            Event::Warning(fault) => self.warnings.contains(fault),
+            _ => false,
+        }
+    }
+
+    fn became(&mut self, version: i64, fate: Fate, change: impl FnOnce(&mut MigrationReport)) {
+        if let Some(entry) = self.migrations.iter_mut().find(|entry| entry.id.version == version) {
+            entry.fate = fate;
+            change(entry);
+        }
+    }
+
+    /// The migrations with this fate, in order.
+    pub fn with_fate(&self, fate: Fate) -> impl Iterator<Item = &MigrationReport> {
+        self.migrations.iter().filter(move |entry| entry.fate == fate)
+    }
+
+    /// The stage that was entered and not left.
+    #[must_use]
+    pub fn open_stage(&self) -> Option<Stage> {
+        self.stages.iter().rev().find(|stage| stage.took_ms.is_none()).map(|stage| stage.stage)
+    }
+
+    /// The migrations that may be under way: many are sent ahead before the first of them is told of.
+    #[must_use]
+    pub fn under_way(&self) -> Vec<i64> {
+        let open = self.stages.iter().any(|stage| stage.stage == Stage::Migrate && stage.took_ms.is_none());
+        let is_open = |entry: &&MigrationReport| open && matches!(entry.fate, Fate::Pending | Fate::Running);
+        self.migrations.iter().filter(is_open).map(|entry| entry.id.version).collect()
+    }
+
+    /// The migrations that the database does not have: not begun, or begun and rolled back.
+    pub fn left_to_do(&self) -> impl Iterator<Item = &MigrationReport> {
+        let goes_back = self.command == Some(Command::Rollback);
+        self.migrations.iter().filter(move |entry| match entry.fate {
+            Fate::Pending | Fate::Running | Fate::Failed | Fate::Cancelled => !goes_back,
+            Fate::RolledBack => true,
+            Fate::Applied | Fate::InDoubt => false,
+        })
+    }
+
+    /// How it ended.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        if let Some(class) = self.class() {
+            return match class {
+                Class::InDoubt => Outcome::InDoubt,
+                Class::Cancelled => Outcome::Cancelled,
+                Class::Configuration
+                | Class::Connection
+                | Class::Lock
+                | Class::PlanRefused
+                | Class::MigrationFailed
+                | Class::VerificationFailed
+                | Class::Bug => Outcome::Failed,
+            };
+        }
+        let open = self.migrations.iter().any(|entry| !matches!(entry.fate, Fate::Applied | Fate::RolledBack));
+        match self.command {
+            _ if open => Outcome::Pending,
+            Some(Command::Verify | Command::Tunnel) => Outcome::Success,
+            // A tool has run whose ledger nobody knows: it may have done anything.
+            Some(Command::Migrate) if self.has_done_something() && !self.verified => Outcome::Success,
+            // What nobody could list may be pending.
+            Some(Command::Plan | Command::Status) if self.is_unknown() => Outcome::Pending,
+            _ if self.migrations.is_empty() => Outcome::NothingToDo,
+            _ => Outcome::Success,
+        }
+    }
+
+    /// Whether nobody could say what there is to do.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.plan.as_ref().is_some_and(|plan| plan.coverage == Coverage::Unknown)
+    }
+
+    /// Whether a step that is the migration has ended well.
+    #[must_use]
+    pub fn has_done_something(&self) -> bool {
+        self.steps.iter().any(|step| step.id.phase == Phase::Migrate && step.fate == StepFate::Done)
+    }
+
+    /// The exit code of the process.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        self.class().map_or(0, Class::exit_code)
+    }
+
+    /// How it failed: as the first fault says, unless a commit is in doubt. That is what somebody must act on, whatever
+    /// ended the run.
+    fn class(&self) -> Option<Class> {
+        let first = self.faults.first()?.code.class();
+        let doubt = self.with_fate(Fate::InDoubt).next().is_some();
+        Some(if doubt { Class::InDoubt } else { first })
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::sample, *};
+    use crate::fault::Code;
+
+    #[test]
+    fn a_migration_that_is_not_known_to_be_applied_is_no_success() {
+        let mut told = sample::success();
+        told.retain(|(_, event)| !matches!(event, Event::Applied { version: 4, .. }));
+        assert_eq!(sample::report(&told).outcome(), Outcome::Pending);
+        assert_eq!(sample::report(&sample::success()).outcome(), Outcome::Success);
+    }
+
+    #[test]
+    fn a_commit_in_doubt_is_told_whatever_ended_the_run() {
+        for code in [Code::Cancelled, Code::BastionLost] {
+            let fault = (410, Event::Fault(Fault::new(code, "x")));
+            let mut told = sample::planned();
+            told.push(fault.clone());
+            assert_eq!(sample::report(&told).exit_code(), code.class().exit_code());
+            told.extend([(400, Event::InDoubt { version: 4 }), fault]);
+            let report = sample::report(&told);
+            assert_eq!((report.outcome(), report.exit_code()), (Outcome::InDoubt, 8));
+        }
+    }
+
+    #[test]
+    fn the_pause_between_two_looks_is_not_told_as_a_time() {
+        let took = |clock, after: u64| {
+            let name = "drop_name".to_owned();
+            let mut told: sample::Told = sample::planned().into_iter().take_while(|(at, _)| *at < 310).collect();
+            told.push((1_000, Event::Begun { name, schema: None, clock }));
+            told.push((1_000 + after, Event::Recorded { version: 4 }));
+            sample::report(&told).migrations[1].took_ms
+        };
+        assert_eq!(took(Clock::Exact, 213), Some(213));
+        assert_eq!(took(Clock::Coarse, 213), None);
+        assert_eq!(took(Clock::Coarse, 7_000), Some(7_000));
+    }
+
+    #[test]
+    fn what_was_under_way_when_the_run_was_stopped_is_cancelled() {
+        for code in [Code::Cancelled, Code::TimedOut] {
+            let mut told = sample::planned();
+            told.push((400, Event::Fault(Fault::new(code, "stopped"))));
+            let report = sample::report(&told);
+            assert_eq!(report.migrations[1].fate, Fate::Cancelled);
+            assert_eq!(report.left_to_do().count(), 1);
+        }
+    }
+
+    #[test]
+    fn an_outcome_has_one_name() {
+        use Outcome::{Cancelled, Failed, InDoubt, NothingToDo, Pending, Success};
+        for outcome in [Success, NothingToDo, Pending, Failed, Cancelled, InDoubt] {
+            assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.name());
+        }
+    }
+
+    #[test]
+    fn keeps_the_newest_notices() {
+        let notice =
+            |number: usize| Event::Notice { severity: "NOTICE".to_owned(), text: number.to_string(), about: None };
+        let told = (0..NOTICES_KEPT + 5).map(|number| (0, notice(number))).collect();
+        let report = sample::report(&told);
+        assert_eq!((report.notices.len(), report.notices[0].text.as_str()), (NOTICES_KEPT, "5"));
+    }
+}

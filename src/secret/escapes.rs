@@ -1,0 +1,355 @@
+//! What a text says to whoever undoes its escapes: percent forms, those of programming languages and of JSON, HTML's
+//! entities, doubled signs, a shell's quotes, quoted-printable. Which of them a piece of text was written in nobody knows, so
+//! every place has all its readings, and an escape may be written in escapes itself.
+
+use super::{entities::Entities, needles::Needles, prefilter::SIGNS};
+use std::{
+    cell::Cell,
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
+
+/// So many ways to read one number or name are followed.
+const WAYS: usize = 12;
+
+/// No secret has so many equal signs on each side of one.
+const DRAWN: usize = 24;
+
+/// So many readings of one place are kept.
+const MOST: usize = 24;
+
+/// What stands behind a backslash for a control character.
+pub(super) const CONTROLS: [(u8, u8); 9] =
+    [(b'n', b'\n'), (b't', b'\t'), (b'r', b'\r'), (b'b', 8), (b'f', 12), (b'v', 11), (b'a', 7), (b'e', 27), (b'0', 0)];
+
+/// Up to four bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Label {
+    bytes: [u8; 4],
+    length: usize,
+}
+
+impl Label {
+    /// Nothing at all: an escaped line break, which only breaks the line.
+    const NOTHING: Self = Self { bytes: [0; 4], length: 0 };
+
+    fn byte(byte: u8) -> Self {
+        Self { bytes: [byte, 0, 0, 0], length: 1 }
+    }
+
+    fn letter(letter: char) -> Self {
+        let mut bytes = [0; 4];
+        let length = letter.encode_utf8(&mut bytes).len();
+        Self { bytes, length }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+/// A piece of the text, up to `end`, that can be read as `label`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Reading {
+    pub(super) end: usize,
+    pub(super) label: Label,
+}
+
+/// A text without its escapes, and of each byte which piece of the text with them it was.
+pub(super) type Undone = (Vec<u8>, Vec<(usize, usize)>);
+
+/// A number, and where it ends.
+type Number = (u32, usize);
+
+/// All readings of a text, by where they begin. Beside these every byte can be read as itself.
+pub(super) struct Readings<'t> {
+    text: &'t [u8],
+    needles: &'t Needles,
+    entities: &'t Entities,
+    found: BTreeMap<usize, Vec<Reading>>,
+    /// Where an escape may begin, and the last place that was looked at to read it.
+    places: BTreeMap<usize, usize>,
+    /// The last place that was looked at.
+    seen: Cell<usize>,
+}
+
+impl<'t> Readings<'t> {
+    /// Those of escapes that are not escaped themselves.
+    pub(super) fn of(text: &'t [u8], needles: &'t Needles, entities: &'t Entities) -> Self {
+        let is_quote = |letter: u8| letter.is_ascii_punctuation() && needles.has(letter) || b"'\"".contains(&letter);
+        let is_sign = |letter: &u8| SIGNS.contains(letter) || is_quote(*letter);
+        // Of a line that is drawn, its ends will do.
+        let is_drawn = |at: usize| {
+            let around = text.get(at.saturating_sub(DRAWN)..at + DRAWN).unwrap_or_default();
+            around.len() == 2 * DRAWN && around.iter().all(|letter| text.get(at) == Some(letter))
+        };
+        let places = text.iter().enumerate().filter(|(at, letter)| is_sign(letter) && !is_drawn(*at));
+        let places = places.map(|(at, _)| (at, at)).collect();
+        let mut readings = Self { text, needles, entities, found: BTreeMap::new(), places, seen: Cell::default() };
+        let all = readings.places.keys().copied().collect();
+        readings.look(all);
+        readings
+    }
+
+    /// Adds those of escapes that are escaped, so often.
+    pub(super) fn deepen(&mut self, depth: usize) {
+        let mut news: BTreeSet<usize> = self.found.keys().copied().collect();
+        for _ in 0..depth {
+            self.places.extend(
+                news.iter().filter(|at| !self.places.contains_key(*at)).map(|at| (*at, *at)).collect::<Vec<_>>(),
+            );
+            let is_sign = |at: usize| {
+                self.at(at).iter().any(|reading| reading.label.bytes().first().is_some_and(u8::is_ascii_punctuation))
+            };
+            // Only what looked at a place where there is something new can be something new.
+            let touched = self
+                .places
+                .iter()
+                .filter(|(at, seen)| news.range(**at..=**seen).any(|news| *news > **at || is_sign(*news)));
+            let touched = touched.map(|(at, _)| *at).collect();
+            news = self.look(touched);
+            if news.is_empty() {
+                break;
+            }
+        }
+    }
+
+    /// Reads the escapes that begin there; returns where something new was found.
+    fn look(&mut self, places: Vec<usize>) -> BTreeSet<usize> {
+        let mut read = Vec::new();
+        for at in places {
+            self.seen.set(at);
+            read.push((at, self.read(at), self.seen.get()));
+        }
+        let mut news = BTreeSet::new();
+        for (at, new, seen) in read {
+            self.places.insert(at, seen);
+            let new: Vec<Reading> = new.into_iter().filter(|reading| !self.at(at).contains(reading)).collect();
+            if new.is_empty() {
+                continue;
+            }
+            news.insert(at);
+            let known = self.found.entry(at).or_default();
+            for reading in new {
+                if known.len() < MOST && !known.contains(&reading) {
+                    known.push(reading);
+                }
+            }
+            // The longest is likeliest; of equals, nothing at all, which parts no digits, and then what was found first.
+            known.sort_by_key(|reading| (Reverse(reading.end), reading.label != Label::NOTHING));
+        }
+        news
+    }
+
+    /// The readings that begin there.
+    pub(super) fn at(&self, place: usize) -> &[Reading] {
+        self.found.get(&place).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// All of them, in the order in which they begin.
+    pub(super) fn all(&self) -> impl Iterator<Item = (usize, Reading)> {
+        self.found.iter().flat_map(|(at, readings)| readings.iter().map(|reading| (*at, *reading)))
+    }
+
+    /// The first place from there on at which a reading begins.
+    pub(super) fn next(&self, place: usize) -> Option<usize> {
+        self.found.range(place..).next().map(|(at, _)| *at)
+    }
+
+    /// The text with each escape undone as is likeliest, and which piece of the text each byte of that is. Only what is
+    /// written in digits is looked for in it: digits are not escaped in more than one way.
+    pub(super) fn undone(&self) -> Undone {
+        let (mut bytes, mut places, mut at) = (Vec::new(), Vec::new(), 0);
+        while let Some(letter) = self.text.get(at) {
+            let readings = self.at(at).iter().filter(|_| b"%\\&`^".contains(letter));
+            let likeliest = readings.copied().find(|reading| reading.label.bytes().is_ascii());
+            let reading = likeliest.unwrap_or(Reading { end: at + 1, label: Label::byte(*letter) });
+            for byte in reading.label.bytes() {
+                bytes.push(*byte);
+                places.push((at, reading.end));
+            }
+            at = reading.end;
+        }
+        (bytes, places)
+    }
+
+    /// What the text may have there: the byte itself, and what readings of one byte make of it, each with its end.
+    fn letters(&self, place: usize) -> impl Iterator<Item = (u8, usize)> {
+        self.seen.set(self.seen.get().max(place));
+        let own = self.text.get(place).map(|letter| (*letter, place + 1));
+        let read = self.at(place).iter().filter_map(|reading| match reading.label.bytes() {
+            [letter] => Some((*letter, reading.end)),
+            _ => None,
+        });
+        read.chain(own)
+    }
+
+    /// Where this letter ends, if it stands there.
+    fn ends(&self, place: usize, letter: u8) -> impl Iterator<Item = usize> {
+        self.letters(place).filter(move |(other, _)| *other == letter).map(|(_, end)| end)
+    }
+
+    /// Every escape that begins there.
+    fn read(&self, place: usize) -> Vec<Reading> {
+        let mut found = Vec::new();
+        for (sign, end) in self.letters(place) {
+            match sign {
+                b'%' => self.percent(end, &mut found),
+                b'\\' => self.backslash(end, &mut found),
+                b'&' => found.extend(self.entity(end)),
+                b'=' => self.printable(end, &mut found),
+                b'`' | b'^' => self.prefixed(sign, end, &mut found),
+                b'+' => found.push(Reading { end, label: Label::byte(b' ') }),
+                _ => {}
+            }
+            if sign.is_ascii_punctuation() {
+                found.extend(self.ends(end, sign).map(|end| Reading { end, label: Label::byte(sign) }));
+            }
+            if sign == b'\'' {
+                let marks = [br"\''".as_slice(), br#""'"'"#];
+                let closed = marks.iter().flat_map(|mark| self.follow(end, mark));
+                found.extend(closed.map(|end| Reading { end, label: Label::byte(sign) }));
+            }
+        }
+        found.retain(|reading| reading.label.bytes().iter().all(|byte| self.matters(*byte)));
+        found
+    }
+
+    /// Whether a byte can be a part of a needle or of an escape.
+    fn matters(&self, byte: u8) -> bool {
+        self.needles.has(byte) || byte.is_ascii_graphic() || b" \t\r\n".contains(&byte)
+    }
+
+    /// Every place at which these letters end if they begin at `place`.
+    fn follow(&self, place: usize, letters: &[u8]) -> BTreeSet<usize> {
+        letters.iter().fold(BTreeSet::from([place]), |places, letter| {
+            places.into_iter().flat_map(|place| self.ends(place, *letter)).collect()
+        })
+    }
+
+    /// Numbers of so many digits.
+    fn digits(&self, place: usize, base: u32, count: usize) -> Vec<Number> {
+        self.numbers(place, base, count).into_iter().nth(count - 1).unwrap_or_default()
+    }
+
+    /// Numbers of one digit, of two, and so on, up to so many.
+    fn numbers(&self, place: usize, base: u32, most: usize) -> Vec<Vec<Number>> {
+        let more = |(number, place): &Number| {
+            let (number, place) = (*number, *place);
+            let digits = self.letters(place).filter_map(move |(letter, end)| {
+                Some((number.checked_mul(base)?.checked_add(char::from(letter).to_digit(base)?)?, end))
+            });
+            digits.collect::<Vec<_>>()
+        };
+        let (mut all, mut last) = (Vec::new(), vec![(0, place)]);
+        while all.len() < most {
+            last = last.iter().flat_map(more).take(WAYS).collect();
+            if last.is_empty() {
+                break;
+            }
+            all.push(last.clone());
+        }
+        all
+    }
+
+    /// A byte, or a character of that number: programs mean the one or the other.
+    fn numbered(numbers: &[Number], found: &mut Vec<Reading>) {
+        for (number, end) in numbers {
+            let byte = u8::try_from(*number).ok().map(Label::byte);
+            let letter = char::from_u32(*number).filter(|letter| !letter.is_ascii()).map(Label::letter);
+            found.extend(byte.into_iter().chain(letter).map(|label| Reading { end: *end, label }));
+        }
+    }
+
+    /// Characters by the units of UTF-16, of which it may take two with the same sign in front.
+    fn units(&self, sign: &[u8], numbers: &[Number], found: &mut Vec<Reading>) {
+        for (number, end) in numbers {
+            if let Some(letter) = char::from_u32(*number) {
+                found.push(Reading { end: *end, label: Label::letter(letter) });
+                continue;
+            }
+            let second = self.follow(*end, sign).into_iter().flat_map(|place| self.digits(place, 16, 4));
+            found.extend(second.filter_map(|(low, end)| {
+                let units = [u16::try_from(*number).ok()?, u16::try_from(low).ok()?];
+                let letter = char::decode_utf16(units).next()?.ok()?;
+                Some(Reading { end, label: Label::letter(letter) })
+            }));
+        }
+    }
+
+    /// `%E4`, and JavaScript's `%u20AC`.
+    fn percent(&self, place: usize, found: &mut Vec<Reading>) {
+        Self::numbered(&self.digits(place, 16, 2), found);
+        for place in self.ends(place, b'u') {
+            self.units(b"%u", &self.digits(place, 16, 4), found);
+        }
+    }
+
+    /// Quoted-printable.
+    fn printable(&self, place: usize, found: &mut Vec<Reading>) {
+        Self::numbered(&self.digits(place, 16, 2), found);
+        found.extend(self.line_ends(place).map(|end| Reading { end, label: Label::NOTHING }));
+    }
+
+    fn line_ends(&self, place: usize) -> impl Iterator<Item = usize> {
+        self.follow(place, b"\n").into_iter().chain(self.follow(place, b"\r\n"))
+    }
+
+    /// What C, Python, JavaScript, JSON, Rust, Haskell, SQL, LDAP and shells write behind a backslash.
+    fn backslash(&self, place: usize, found: &mut Vec<Reading>) {
+        for (letter, end) in self.letters(place) {
+            let control = CONTROLS.iter().find(|(name, _)| *name == letter).map(|(_, control)| *control);
+            found.extend(control.into_iter().chain([letter]).map(|letter| Reading { end, label: Label::byte(letter) }));
+            match letter {
+                b'x' => {
+                    Self::numbered(&self.digits(end, 16, 2), found);
+                    Self::numbered(&self.braced(end), found);
+                }
+                b'u' => {
+                    self.units(br"\u", &self.digits(end, 16, 4), found);
+                    self.units(br"\u", &self.braced(end), found);
+                }
+                b'&' => found.push(Reading { end, label: Label::NOTHING }),
+                b'U' => self.units(br"\U", &self.digits(end, 16, 8), found),
+                _ => {}
+            }
+        }
+        let by_digits = [(8, 3), (10, 7)].into_iter().flat_map(|(base, most)| self.numbers(place, base, most));
+        by_digits.for_each(|numbers| Self::numbered(&numbers, found));
+        let hexadecimal = self.numbers(place, 16, 4);
+        hexadecimal.get(1).into_iter().for_each(|numbers| Self::numbered(numbers, found));
+        hexadecimal.get(3).into_iter().for_each(|numbers| self.units(b"\\", numbers, found));
+        found.extend(self.line_ends(place).map(|end| Reading { end, label: Label::NOTHING }));
+    }
+
+    /// `{1f600}`
+    fn braced(&self, place: usize) -> Vec<Number> {
+        let numbers = self.follow(place, b"{").into_iter().flat_map(|place| self.numbers(place, 16, 6)).flatten();
+        numbers.flat_map(|(number, end)| self.ends(end, b'}').map(move |end| (number, end))).collect()
+    }
+
+    /// PowerShell's and cmd's way to quote a sign.
+    fn prefixed(&self, sign: u8, place: usize, found: &mut Vec<Reading>) {
+        for (letter, end) in self.letters(place) {
+            let control =
+                CONTROLS.iter().find(|(name, _)| sign == b'`' && *name == letter).map(|(_, control)| *control);
+            let quoted = Some(letter).filter(u8::is_ascii_punctuation);
+            found.extend(control.into_iter().chain(quoted).map(|letter| Reading { end, label: Label::byte(letter) }));
+        }
+    }
+
+    /// `&auml;`, `&#228;`, `&#xe4;`
+    fn entity(&self, place: usize) -> Vec<Reading> {
+        let (mut name, mut at, mut found) = (String::new(), place, Vec::new());
+        let is_named = |letter: &u8| letter.is_ascii_alphanumeric() || *letter == b'#';
+        while name.len() <= Entities::LONGEST {
+            if let Some(letter) = self.entities.letter(&name) {
+                found.extend(self.ends(at, b';').map(|end| Reading { end, label: Label::letter(letter) }));
+            }
+            let Some((letter, end)) = self.letters(at).find(|(letter, _)| is_named(letter)) else { break };
+            name.push(char::from(letter));
+            at = end;
+        }
+        found
+    }
+}

@@ -1,0 +1,306 @@
+//! What the tool's container is made of, and what it is told: everything that it needs, and nothing of ours.
+
+use crate::{
+    docker::{Order, Own},
+    github::runner::Runner,
+    postgres::{Mention, Target, run_lock},
+    proxy::{Injected, Passage},
+    settings::{Command, ImageSettings, Settings, Workspace},
+    tool::Line,
+};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use std::{collections::BTreeMap, net::IpAddr, path::Path, time::Duration};
+
+/// Where the tool finds the database's CA.
+const CA: &str = "/run/bastion-migrate/ca.pem";
+
+/// Where actions find the workspace, and so where the tool does.
+const WORKSPACE: &str = "/github/workspace";
+
+/// Where the tunnel ends.
+pub(crate) const LOOPBACK: &str = "127.0.0.1";
+
+/// Whether the tool's sessions may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// They can only read.
+    Reading,
+    /// They can only read until the tool is told to go on.
+    ReadingFirst,
+    Writing,
+}
+
+impl Access {
+    /// What this command wants.
+    pub(crate) fn of(command: Command) -> Self {
+        if command.writes() { Self::Writing } else { Self::Reading }
+    }
+}
+
+/// On which terms the tool's sessions get the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Terms {
+    pub(crate) access: Access,
+    /// How long each of their statements waits for a lock; zero is without a limit.
+    pub(crate) lock_timeout: Duration,
+}
+
+impl Terms {
+    /// With the user's own limit.
+    pub(crate) fn of(settings: &Settings, access: Access) -> Self {
+        Self { access, lock_timeout: settings.safety.lock_timeout }
+    }
+}
+
+/// What the tool's sessions are told, by whichever way it reaches them.
+pub(crate) fn injected(settings: &Settings, runner: &Runner, terms: Terms) -> Injected {
+    let (safety, access) = (&settings.safety, terms.access);
+    let told = vec![
+        ("lock_timeout".to_owned(), terms.lock_timeout.as_millis().to_string()),
+        ("statement_timeout".to_owned(), safety.statement_timeout.as_millis().to_string()),
+        // A tool whose container is gone must not go on working.
+        ("client_connection_check_interval".to_owned(), "1000".to_owned()),
+    ];
+    let insisted = match access {
+        Access::Reading | Access::ReadingFirst => vec![("default_transaction_read_only".to_owned(), "on".to_owned())],
+        Access::Writing => Vec::new(),
+    };
+    Injected { application_name: called(settings, runner), settings: told, insisted }
+}
+
+/// By what its sessions are known.
+pub(crate) fn called(settings: &Settings, runner: &Runner) -> String {
+    match settings.command {
+        Command::Tunnel => run_lock::tunnel_name(runner),
+        command if command.writes() => run_lock::tool_name(runner),
+        _ => run_lock::look_name(runner),
+    }
+}
+
+/// Whether the database's own name can lead to the tunnel's end: an address can't, nor a name that we need ourselves.
+pub(crate) fn keeps_its_name(settings: &Settings, database: &Target) -> bool {
+    let host = &database.host;
+    let hops = settings.route.iter().flat_map(|route| &route.hops);
+    host.parse::<IpAddr>().is_err() && !hops.into_iter().any(|hop| hop.host.eq_ignore_ascii_case(host))
+}
+
+/// The container for one call of the tool. `tunnelled` says that the database is found at the tunnel's end.
+pub(crate) fn order(
+    settings: &Settings,
+    containers: &ImageSettings,
+    place: &Place<'_>,
+    line: &Line,
+    injected: &Injected,
+) -> Order {
+    let workspace = place.own.source(Path::new(WORKSPACE)).and_then(|source| match containers.workspace {
+        Workspace::Hidden => None,
+        Workspace::ReadOnly => Some(format!("{source}:{WORKSPACE}:ro")),
+        Workspace::ReadWrite => Some(format!("{source}:{WORKSPACE}:rw")),
+    });
+    let ca = settings.database.as_ref().and_then(|database| database.ca.as_ref());
+    let ca = ca.filter(|_| speaks_tls(settings, place)).map(|pem| (CA.to_owned(), pem.clone().into_bytes()));
+    Order {
+        image: place.image.to_owned(),
+        command: Some(line.words()),
+        env: environment(settings, containers, place, injected),
+        // The tunnel's end is ours alone, and the engine gives a container that joins us our names, too.
+        network: Some(format!("container:{}", place.own.id)),
+        binds: workspace.into_iter().collect(),
+        working_directory: containers.working_directory.clone(),
+        memory: containers.memory,
+        files: ca.into_iter().collect(),
+        ..Order::default()
+    }
+}
+
+/// The same behind other words than the image's own.
+pub(crate) fn entered(order: Order, entrypoint: Option<&[String]>) -> Order {
+    match entrypoint {
+        None => order,
+        // The engine takes no words at all for the image's own.
+        Some([]) => Order { entrypoint: order.command, command: None, ..order },
+        Some(words) => Order { entrypoint: Some(words.to_vec()), ..order },
+    }
+}
+
+/// The same in an image that is not the app's: what its entrypoint prepares is not what lines for a shell want, and the one of a
+/// cloud's command line is that program.
+pub(crate) fn of_its_own(order: Order, line: &Line) -> Order {
+    match line {
+        Line::Program(_) => order,
+        Line::Shell(_) => Order { entrypoint: Some(line.words()), command: None, ..order },
+    }
+}
+
+/// Where the container will be.
+#[derive(Debug)]
+pub(crate) struct Place<'a> {
+    /// Whose network it joins.
+    pub(crate) own: &'a Own,
+    /// The id of the image.
+    pub(crate) image: &'a str,
+    /// The port of the tunnel's end; none when the database is reached directly.
+    pub(crate) port: Option<u16>,
+    /// What it is to do there.
+    pub(crate) access: Access,
+}
+
+/// What the user wrote wins over what we say.
+fn environment(
+    settings: &Settings,
+    containers: &ImageSettings,
+    place: &Place<'_>,
+    injected: &Injected,
+) -> Vec<(String, String)> {
+    let database = settings.database.as_ref().zip(containers.database_url.as_ref());
+    let mut env = database.map_or_else(BTreeMap::new, |(database, whole)| {
+        database_variables(settings, database, whole.expose(), place, injected)
+    });
+    let filled = |value: &str| Mention::filled(value, |fact| mentioned(fact, settings.database.as_ref(), &env));
+    let own: Vec<_> = settings.env.iter().map(|(name, value)| (name.clone(), filled(value.expose()))).collect();
+    env.extend(own);
+    env.into_iter().collect()
+}
+
+/// A fact of the database as the container is told it.
+fn mentioned(fact: Mention, database: Option<&Target>, told: &BTreeMap<String, String>) -> String {
+    let of = |name: &str| told.get(name).cloned().unwrap_or_default();
+    match fact {
+        Mention::Url => of("DATABASE_URL"),
+        Mention::Host => of("PGHOST"),
+        Mention::Port => of("PGPORT"),
+        Mention::User => of("PGUSER"),
+        Mention::Password => of("PGPASSWORD"),
+        Mention::Name => of("PGDATABASE"),
+        Mention::Sslmode => of("PGSSLMODE"),
+        Mention::Address => {
+            let (host, port) = (of("PGHOST"), of("PGPORT").parse().unwrap_or_default());
+            let address = database.map(|database| database.address(&host, port));
+            address.map(|address| address.expose().to_owned()).unwrap_or_default()
+        }
+    }
+}
+
+fn database_variables(
+    settings: &Settings,
+    database: &Target,
+    whole: &str,
+    place: &Place<'_>,
+    injected: &Injected,
+) -> BTreeMap<String, String> {
+    let renamed = place.port.is_some() && !keeps_its_name(settings, database);
+    let host = if renamed && settings.passage == Passage::Bridged { LOOPBACK } else { &database.host };
+    let port = place.port.unwrap_or(database.port);
+    let options = injected.options();
+    let url = url(database, whole, host, port);
+    // Where we can't see to it ourselves that a look stays one, more drivers read the URL than PGOPTIONS.
+    let looks = place.access == Access::Reading;
+    let url = if speaks_tls(settings, place) && looks { with_options(url, &options) } else { url };
+    let mut env = BTreeMap::from(
+        [
+            ("DATABASE_URL", url),
+            ("PGHOST", host.to_owned()),
+            ("PGPORT", port.to_string()),
+            ("PGUSER", database.user.clone()),
+            ("PGDATABASE", database.name.clone()),
+            ("PGSSLMODE", sslmode(settings, database, place).to_owned()),
+            ("PGAPPNAME", injected.application_name.clone()),
+            ("PGOPTIONS", options),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    let mut more = |name: &str, value: &str| drop(env.insert(name.to_owned(), value.to_owned()));
+    if let Some(password) = &database.password {
+        more("PGPASSWORD", password.expose());
+    }
+    if database.ca.is_some() && speaks_tls(settings, place) {
+        more("PGSSLROOTCERT", CA);
+    }
+    if renamed && settings.passage == Passage::Untouched {
+        // The certificate is for the name in the URL, and the tunnel's end is here (libpq, `hostaddr`).
+        more("PGHOSTADDR", LOOPBACK);
+    }
+    env
+}
+
+/// To the tunnel's end in plain text: node-pg takes every other word for a demand (measured).
+fn sslmode(settings: &Settings, database: &Target, place: &Place<'_>) -> &'static str {
+    if speaks_tls(settings, place) { database.sslmode.name() } else { "disable" }
+}
+
+/// Whether the tool itself speaks TLS with the database.
+fn speaks_tls(settings: &Settings, place: &Place<'_>) -> bool {
+    settings.passage == Passage::Untouched || place.port.is_none()
+}
+
+/// The URL with these settings, unless it has its own.
+fn with_options(url: String, options: &str) -> String {
+    let sign = match url.split_once('?') {
+        Some((_, query)) if query.split('&').any(|pair| pair.starts_with("options=")) => return url,
+        Some(_) => '&',
+        None => '?',
+    };
+    format!("{url}{sign}options={}", utf8_percent_encode(options, NON_ALPHANUMERIC))
+}
+
+/// The URL as it is, unless it leads somewhere else than to the tunnel's end.
+fn url(database: &Target, whole: &str, host: &str, port: u16) -> String {
+    if host == database.host && port == database.port {
+        return whole.to_owned();
+    }
+    let (before, query) = whole.split_once('?').map_or((whole, ""), |(before, query)| (before, query));
+    let Some((scheme, rest)) = before.split_once("://") else { return whole.to_owned() };
+    let (login, place) = rest.rsplit_once('@').map_or(("", rest), |(login, place)| (login, place));
+    let path = place.split_once('/').map_or("", |(_, path)| path);
+    let login = if login.is_empty() { String::new() } else { format!("{login}@") };
+    let query = if query.is_empty() { String::new() } else { format!("?{query}") };
+    format!("{scheme}://{login}{host}:{port}/{path}{query}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_front_of_a_command_is_the_images_or_anothers_or_nothing() {
+        let words = |text: &str| Some(text.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        let order = || Order { command: words("python manage.py migrate"), ..Order::default() };
+        let given = |order: Order| (order.entrypoint, order.command);
+        assert_eq!(given(entered(order(), None)), (None, words("python manage.py migrate")));
+        assert_eq!(given(entered(order(), Some(&[]))), (words("python manage.py migrate"), None));
+        let tini = words("tini --").unwrap();
+        assert_eq!(given(entered(order(), Some(&tini))), (Some(tini), words("python manage.py migrate")));
+    }
+
+    #[test]
+    fn a_value_names_the_database_as_the_container_finds_it() {
+        let told = [("PGHOST", "127.0.0.1"), ("PGPORT", "5433"), ("PGSSLMODE", "disable")];
+        let told: BTreeMap<String, String> =
+            told.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let database = Target {
+            host: "db".to_owned(),
+            port: 5432,
+            user: "app".to_owned(),
+            password: Some(crate::secret::Secret::new("p@ss")),
+            name: "shop".to_owned(),
+            sslmode: crate::postgres::SslMode::Require,
+            ca: None,
+            options: None,
+        };
+        let filled = |text: &str| Mention::filled(text, |fact| mentioned(fact, Some(&database), &told));
+        assert_eq!(
+            filled("postgresql+asyncpg://${DATABASE_ADDRESS}?ssl=${DATABASE_SSLMODE}"),
+            "postgresql+asyncpg://app:p%40ss@127.0.0.1:5433/shop?ssl=disable"
+        );
+        assert_eq!(filled("${DATABASE_HOST}:${DATABASE_PORT}"), "127.0.0.1:5433");
+    }
+
+    #[test]
+    fn a_url_is_given_settings_once() {
+        let options = "-c a=1";
+        assert_eq!(with_options("postgres://h/d".to_owned(), options), "postgres://h/d?options=%2Dc%20a%3D1");
+        assert_eq!(with_options("postgres://h/d?x=y".to_owned(), options), "postgres://h/d?x=y&options=%2Dc%20a%3D1");
+        let own = "postgres://h/d?options=-c%20b%3D2";
+        assert_eq!(with_options(own.to_owned(), options), own);
+    }
+}

@@ -1,0 +1,135 @@
+//! What stands in front of a command in an image. Most entrypoints prepare something and then call what they are given; a program
+//! takes the command for its own arguments, and what it says of them leads nobody to the cause.
+
+use crate::{
+    fault::{Code, Fault},
+    tool::Line,
+};
+
+/// What starts other programs' files, or nothing: of what follows it takes the first word for a file.
+const INTERPRETERS: [&str; 11] =
+    ["python", "node", "ruby", "php", "perl", "java", "dotnet", "deno", "bun", "sh", "bash"];
+
+/// Programs that read their arguments themselves.
+const PROGRAMS: [&str; 14] = [
+    "rails",
+    "alembic",
+    "flyway",
+    "prisma",
+    "npm",
+    "yarn",
+    "pnpm",
+    "gunicorn",
+    "uvicorn",
+    "celery",
+    "puma",
+    "liquibase",
+    "dbmate",
+    "goose",
+];
+
+/// Programs that are files for an interpreter.
+const FILES: [&str; 2] = ["manage.py", "artisan"];
+
+/// Words after which an interpreter has its program, and takes the rest for that.
+const PROGRAM_FOLLOWS: [&str; 4] = ["-m", "-c", "-jar", "-e"];
+
+/// The fault, if the command was taken for arguments of what stands in front of it.
+pub(crate) fn explained(fault: Fault, entrypoint: &[String], line: &Line) -> Fault {
+    if !swallows(entrypoint, line) {
+        return fault;
+    }
+    let cause = format!(
+        "the image's entrypoint is a program, `{}`, which takes `{}` for its arguments: {}",
+        entrypoint.join(" "),
+        line.shown().lines().next().unwrap_or_default(),
+        fault.cause
+    );
+    let fix = "set `image-entrypoint: none`, and the tool's commands are called without it; or let the entrypoint be a script that ends \
+               with `exec \"$@\"`";
+    Fault { cause, ..fault.code(Code::ToolMissing) }.fix(fix)
+}
+
+/// Whether a program stands in front of the command that would not call it. A command that is no program's name may be meant for
+/// its arguments.
+fn swallows(entrypoint: &[String], line: &Line) -> bool {
+    let Some((first, rest)) = entrypoint.split_first() else { return false };
+    let is_a_program = match rest.first() {
+        _ if is_among(first, &PROGRAMS) || is_among(first, &FILES) => true,
+        _ if !is_among(first, &INTERPRETERS) => false,
+        None => true,
+        Some(word) => is_among(word, &PROGRAMS) || is_among(word, &FILES) || PROGRAM_FOLLOWS.contains(&word.as_str()),
+    };
+    let is_called = match line {
+        Line::Shell(_) => true,
+        Line::Program(words) => words.first().is_some_and(|word| is_called(word)),
+    };
+    is_a_program && is_called
+}
+
+fn is_called(word: &str) -> bool {
+    let starters = ["npx", "uv", "poetry", "bundle", "pipenv"];
+    is_among(word, &INTERPRETERS) || is_among(word, &PROGRAMS) || is_among(word, &starters)
+}
+
+/// Whether that is one of these, whatever its directory and its version.
+fn is_among(word: &str, names: &[&str]) -> bool {
+    let name = word.rsplit('/').next().unwrap_or(word);
+    let bare = name.trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == '.');
+    names.contains(&name) || names.contains(&bare)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_program_in_front_of_a_command_is_known() {
+        for (entrypoint, command) in [
+            ("python manage.py", "python manage.py showmigrations --plan"),
+            ("/usr/bin/python3.12 ./manage.py", "python manage.py migrate"),
+            ("python", "python manage.py migrate"),
+            ("node", "npx prisma migrate deploy"),
+            ("flyway", "flyway info"),
+            ("java -jar app.jar", "flyway migrate"),
+            ("bin/rails", "bin/rails db:migrate"),
+        ] {
+            assert!(swallows(&words(entrypoint), &Line::Program(words(command))), "{entrypoint}: {command}");
+        }
+        assert!(swallows(&words("sh -c gunicorn"), &Line::Shell("make migrate".to_owned())));
+    }
+
+    #[test]
+    fn what_may_well_call_it_is_left_alone() {
+        for (entrypoint, command) in [
+            ("", "python manage.py migrate"),
+            ("/docker-entrypoint.sh", "python manage.py migrate"),
+            ("tini --", "python manage.py migrate"),
+            ("bundle exec", "bin/rails db:migrate"),
+            ("python /entrypoint.py", "python manage.py migrate"),
+            ("sh /entrypoint.sh", "python manage.py migrate"),
+            ("python manage.py", "migrate --noinput"),
+            ("python", "manage.py migrate"),
+            ("flyway", "info"),
+        ] {
+            assert!(!swallows(&words(entrypoint), &Line::Program(words(command))), "{entrypoint}: {command}");
+        }
+    }
+
+    #[test]
+    fn the_fault_names_the_entrypoint_and_keeps_what_was_said() {
+        let fault = Fault::new(Code::ToolFailed, "Unknown command: 'python'")
+            .fix("no app in INSTALLED_APPS")
+            .detail("it ended with code 1");
+        let line = Line::Program(words("python manage.py migrate"));
+        let told = explained(fault.clone(), &words("python manage.py"), &line);
+        assert_eq!(told.code, Code::ToolMissing);
+        assert!(told.cause.contains("`python manage.py`, which takes") && told.cause.ends_with("'python'"), "{told:?}");
+        assert!(told.fix.contains("`image-entrypoint: none`") && told.detail == fault.detail, "{told:?}");
+        assert_eq!(explained(fault.clone(), &words("tini --"), &line), fault);
+    }
+}

@@ -1,0 +1,116 @@
+//! What other tools' comments in a file ask for.
+
+use super::{
+    lexer::{TokenKind, Tokens},
+    location::Source,
+};
+use crate::fault::{Code, Fault};
+
+/// The comment that opts a file out of its transaction: one of the leading ones, in any tool's spelling. Every spelling
+/// counts in every layout, because whoever wrote it meant it; what is left after the dashes is compared without regard to
+/// case and spacing.
+///
+/// sqlx, goose, dbmate, tern, Atlas, in this order.
+const OPT_OUTS: &[&str] = &[
+    "no-transaction",
+    "+goose no transaction",
+    "migrate:up transaction:false",
+    "tern: disable-tx",
+    "atlas:txmode none",
+];
+
+/// Where the part begins that undoes the migration: goose, dbmate, tern. Run as a plain file, it would be executed right
+/// after the part that does it.
+const UNDO_SECTIONS: &[&str] = &["+goose down", "migrate:down", "create above / drop below"];
+
+/// The leading comment that opts the file out of its transaction, as it is written, and its place.
+pub(crate) fn opt_out(source: Source<'_>) -> Option<(&str, usize)> {
+    Tokens::new(source.text)
+        .take_while(|token| !token.is_significant())
+        .filter(|token| token.kind == TokenKind::LineComment)
+        .map(|token| (token.span.of(source.text), token.span.start))
+        .find(|(comment, _)| OPT_OUTS.iter().any(|spelling| says(comment, spelling)))
+}
+
+/// Refuses a file with a section that undoes it.
+///
+/// # Errors
+///
+/// Such a section.
+pub(crate) fn refuse_undo(source: Source<'_>) -> Result<(), Fault> {
+    let undo = Tokens::new(source.text)
+        .filter(|token| token.kind == TokenKind::LineComment)
+        .find(|token| UNDO_SECTIONS.iter().any(|spelling| says(token.span.of(source.text), spelling)));
+    let Some(token) = undo else { return Ok(()) };
+    let cause = format!(
+        "`{}` on line {} of `{}` begins a section that undoes the migration, and files are run from the first line to \
+         the last",
+        token.span.of(source.text).trim(),
+        source.line(token.span.start),
+        source.file
+    );
+    Err(Fault::new(Code::UndoSection, cause).in_file(source.at_byte(token.span.start)))
+}
+
+/// Whether a line comment begins with this text, up to a word's end.
+fn says(comment: &str, spelling: &str) -> bool {
+    let said = comment.trim_start_matches('-').split_whitespace().collect::<Vec<_>>().join(" ").to_ascii_lowercase();
+    said.strip_prefix(spelling).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || "-_".contains(c)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(text: &str) -> Source<'_> {
+        Source { file: "0001_a.sql", text }
+    }
+
+    #[test]
+    fn honours_every_tools_spelling() {
+        for comment in [
+            "-- no-transaction",
+            "-- no-transaction: builds an index",
+            "-- +goose NO TRANSACTION",
+            "-- migrate:up transaction:false",
+            "---- tern: disable-tx ----",
+            "-- atlas:txmode none",
+        ] {
+            let text = format!("/* licence */\n-- about\n{comment}\r\nSELECT 1;");
+            assert_eq!(opt_out(source(&text)).map(|(said, _)| said), Some(comment));
+        }
+    }
+
+    #[test]
+    fn hears_only_leading_line_comments() {
+        for text in [
+            "SELECT 1;\n-- no-transaction\n",
+            "/* no-transaction */ SELECT 1;",
+            "-- no-transactions here\nSELECT 1;",
+            "-- not no-transaction\nSELECT 1;",
+            "-- migrate:up\nSELECT 1;",
+            "-- atlas:txmode file\nSELECT 1;",
+            "",
+        ] {
+            assert_eq!(opt_out(source(text)), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_a_section_that_undoes_the_file() {
+        for (comment, line) in
+            [("-- +goose Down", 3), ("-- migrate:down", 3), ("---- create above / drop below ----", 3)]
+        {
+            let text = format!("-- up\nCREATE TABLE t ();\n{comment}\nDROP TABLE t;\n");
+            let fault = refuse_undo(source(&text)).unwrap_err();
+            assert_eq!((fault.code, fault.place.unwrap().line), (Code::UndoSection, Some(line)), "{comment}");
+        }
+    }
+
+    #[test]
+    fn other_sections_and_quoted_ones_are_no_matter() {
+        for text in ["-- +goose Up\nSELECT 1;", "SELECT '\n-- migrate:down\n';", "-- migrate:downtime is 5 min\n"] {
+            assert_eq!(refuse_undo(source(text)), Ok(()), "{text}");
+        }
+    }
+}

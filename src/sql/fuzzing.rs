@@ -1,0 +1,168 @@
+//! What holds of any SQL text, for `make fuzz` and the tests. Each function fails where it does not.
+
+use super::{
+    lexer::{TokenKind, Tokens},
+    location::Source,
+    span::Span,
+    split::{Script, split},
+    statement::nature,
+};
+
+/// Cuts a text: its statements are apart and in order, only what means nothing stands between them, and each is one
+/// statement by itself.
+///
+/// # Panics
+/// Where that is not so.
+pub(crate) fn split_text(text: &str) {
+    let source = Source { file: "0001_a.sql", text };
+    let script = match split(source) {
+        Ok(script) => script,
+        Err(faults) => {
+            let last = text.matches('\n').count() + 1;
+            let lines: Vec<_> = faults.iter().map(|fault| fault.place.as_ref().and_then(|place| place.line)).collect();
+            let inside = |line: &Option<usize>| line.is_some_and(|line| (1..=last).contains(&line));
+            assert!(!lines.is_empty() && lines.iter().all(inside), "refused in lines {lines:?} of {last}");
+            return;
+        }
+    };
+    nothing_is_left_out(text, &script);
+    for raw in &script.statements {
+        let alone = raw.span.of(text);
+        // At the beginning the lexer takes it for nothing; anywhere else it is a letter, as it is to PostgreSQL.
+        if alone.starts_with('\u{feff}') {
+            return;
+        }
+        let again = split(Source { text: alone, ..source }).unwrap_or_default();
+        let spans: Vec<Span> = again.statements.iter().map(|raw| raw.span).collect();
+        assert_eq!(spans, [Span::whole(alone)], "{alone:?} by itself");
+    }
+    let (written, texts) = (written_again(text, &script), texts(text, &script));
+    let again = split(Source { text: &written, ..source }).unwrap_or_default();
+    assert_eq!(self::texts(&written, &again), texts, "written again: {written:?}");
+}
+
+/// Each statement with its rows, whose last line may have no end.
+fn texts<'a>(text: &'a str, script: &Script) -> Vec<(&'a str, Option<&'a str>)> {
+    let rows = |data: Span| data.of(text).trim_end_matches(['\n', '\r']);
+    script.statements.iter().map(|raw| (raw.span.of(text), raw.data.map(rows))).collect()
+}
+
+/// The statements and their rows, a line each.
+fn written_again(text: &str, script: &Script) -> String {
+    let mut written = String::new();
+    let texts = texts(text, script);
+    for (index, (statement, rows)) in (1..).zip(&texts) {
+        written.push_str(statement);
+        written.push('\n');
+        // The last one may not have come to its end.
+        if let Some(rows) = rows.filter(|rows| !rows.is_empty() || index < texts.len()) {
+            written.push_str(rows);
+            written.push_str("\n\\.\n");
+        }
+    }
+    written
+}
+
+/// Walks over the text from stretch to stretch.
+fn nothing_is_left_out(text: &str, script: &Script) {
+    let mut stretches: Vec<(Span, Option<Span>)> = script.statements.iter().map(|raw| (raw.span, raw.data)).collect();
+    stretches.extend(script.ignored.iter().map(|span| (*span, None)));
+    stretches.sort_by_key(|(span, _)| span.start);
+    let mut at = 0;
+    for (span, data) in stretches {
+        assert!(is_nothing(between(text, at, span.start)), "{:?} is left out", text.get(at..span.start));
+        assert!(!between(text, span.start, span.end).is_empty(), "an empty statement at {at}");
+        at = span.end;
+        if let Some(data) = data {
+            let line = between(text, at, data.start);
+            assert!(is_nothing(line), "{line:?} before the rows");
+            assert!(!between(text, data.start, data.end).lines().any(|line| line == "\\."), "the rows go on");
+            let rest = text.get(data.end..).unwrap_or_default();
+            at = data.end + rest.strip_prefix("\\.").map_or(0, |_| rest.find('\n').unwrap_or(rest.len()));
+        }
+    }
+    assert!(is_nothing(between(text, at, text.len())), "{:?} is left out", text.get(at..));
+}
+
+fn between(text: &str, start: usize, end: usize) -> &str {
+    text.get(start..end).unwrap_or_else(|| panic!("{start}..{end} is no stretch of {} bytes", text.len()))
+}
+
+/// Whether PostgreSQL passes over all of this: blanks, comments (`scan.l`) and semicolons.
+fn is_nothing(text: &str) -> bool {
+    let mut rest = text;
+    loop {
+        rest = rest.trim_start_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c', ';']);
+        if let Some(comment) = rest.strip_prefix("--") {
+            rest = comment.find(['\n', '\r']).and_then(|end| comment.get(end..)).unwrap_or_default();
+        } else if rest.starts_with("/*") {
+            let Some(after) = after_comment(rest) else { return false };
+            rest = after;
+        } else {
+            return rest.is_empty();
+        }
+    }
+}
+
+/// What follows the comment that begins here; comments nest.
+fn after_comment(text: &str) -> Option<&str> {
+    let (mut rest, mut depth) = (text, 0_usize);
+    loop {
+        if let Some(inner) = rest.strip_prefix("/*") {
+            (rest, depth) = (inner, depth + 1);
+        } else if let Some(outer) = rest.strip_prefix("*/") {
+            (rest, depth) = (outer, depth - 1);
+            if depth == 0 {
+                return Some(rest);
+            }
+        } else {
+            let mut letters = rest.chars();
+            letters.next()?;
+            rest = letters.as_str();
+        }
+    }
+}
+
+/// Judges each statement of a text: neither blanks, comments and capitals nor the semicolon make another one of it.
+///
+/// # Panics
+/// Where they do.
+pub(crate) fn judge_text(text: &str) {
+    let script = split(Source { file: "0001_a.sql", text }).unwrap_or_default();
+    for statement in script.statements.iter().map(|raw| raw.span.of(text)) {
+        // As above.
+        if statement.starts_with('\u{feff}') {
+            return;
+        }
+        let judged = nature(statement);
+        let other = [
+            rewritten(statement, " ", str::to_owned),
+            rewritten(statement, "\t/* ; */--'\n\n", str::to_owned),
+            rewritten(statement, "\n", str::to_ascii_uppercase),
+            rewritten(statement, "\r\n", str::to_ascii_lowercase),
+            statement.trim_end_matches(';').to_owned(),
+            format!("-- x\n/* /* */ */ {statement} -- y"),
+        ];
+        for other in other {
+            assert_eq!(nature(&other), judged, "{other:?} and {statement:?}");
+        }
+    }
+}
+
+/// The statement with other blanks between its words, and with its words written otherwise.
+fn rewritten(statement: &str, blank: &str, word: impl Fn(&str) -> String) -> String {
+    let (mut written, mut string, mut gap) = (String::new(), false, String::new());
+    for token in Tokens::new(statement) {
+        let text = token.span.of(statement);
+        if !token.is_significant() {
+            gap.push_str(text);
+            continue;
+        }
+        // A line break between two strings makes one of them.
+        written.push_str(if gap.is_empty() || string { &gap } else { blank });
+        gap.clear();
+        string = matches!(token.kind, TokenKind::Literal { .. });
+        written.push_str(&if token.kind == TokenKind::Ident { word(text) } else { text.to_owned() });
+    }
+    written
+}

@@ -1,0 +1,73 @@
+//! Names of indexes as PostgreSQL reads them.
+
+use crate::postgres::identifier;
+use std::fmt;
+
+/// A name and the schema in front of it, unquoted, as they stand in the catalog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QualifiedName {
+    /// The schema, if it is written.
+    pub schema: Option<String>,
+    /// The name itself.
+    pub name: String,
+}
+
+impl QualifiedName {
+    /// Quoted, ready for SQL.
+    #[must_use]
+    pub fn sql(&self) -> String {
+        let schema = self.schema.as_deref().map(|schema| format!("{}.", identifier(schema)));
+        format!("{}{}", schema.unwrap_or_default(), identifier(&self.name))
+    }
+}
+
+impl fmt::Display for QualifiedName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.sql())
+    }
+}
+
+/// PostgreSQL cuts longer names (`NAMEDATALEN - 1`), in bytes.
+const LONGEST: usize = 63;
+
+/// A name as the catalog has it: unquoted ones in lower case, quoted ones as written, both cut to 63 bytes. Nothing for
+/// what is no name, or one with Unicode escapes (`U&"…"`).
+pub(crate) fn folded(written: &str) -> Option<String> {
+    let name = match written.strip_prefix('"') {
+        Some(quoted) => quoted.strip_suffix('"')?.replace("\"\"", "\""),
+        None if written.starts_with(|c: char| c.is_alphabetic() || c == '_' || !c.is_ascii())
+            && !written.contains(['\'', '"']) =>
+        {
+            written.to_ascii_lowercase()
+        }
+        None => return None,
+    };
+    let end = name.char_indices().map(|(start, c)| start + c.len_utf8()).take_while(|end| *end <= LONGEST).last()?;
+    name.get(..end).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_names_as_the_catalog_has_them() {
+        assert_eq!(folded("Users_IDX").as_deref(), Some("users_idx"));
+        assert_eq!(folded("\"Users \"\"x\"\"\"").as_deref(), Some("Users \"x\""));
+        assert_eq!(folded("größe").as_deref(), Some("größe"));
+        assert_eq!(folded("_a$1").as_deref(), Some("_a$1"));
+    }
+
+    #[test]
+    fn cuts_long_names_at_a_character() {
+        assert_eq!(folded(&"a".repeat(70)).unwrap().len(), 63);
+        assert_eq!(folded(&format!("\"{}\"", "é".repeat(40))).unwrap().len(), 62);
+    }
+
+    #[test]
+    fn what_is_no_name_is_none() {
+        for text in ["(", "'a'", "1", "\"", "\"\"", "U&\"a\"", "E'x'", ""] {
+            assert_eq!(folded(text), None, "{text}");
+        }
+    }
+}

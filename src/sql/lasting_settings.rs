@@ -1,0 +1,122 @@
+//! What a file leaves in its session that no statement takes back: a setting of its own name is empty afterwards, and was not
+//! there before; a library stays loaded; `random()` stays seeded. The files behind such a one run in a session of their own.
+
+use super::lexer::{LiteralKind, Token, TokenKind, Tokens};
+
+/// Functions that leave something in the session, PostgreSQL's own and those of extensions that come with it.
+const FUNCTIONS: &[&str] = &[
+    "setseed",
+    "dblink_connect",
+    "dblink_connect_u",
+    "pg_replication_origin_session_setup",
+    "pg_create_logical_replication_slot",
+    "pg_create_physical_replication_slot",
+    "pg_copy_logical_replication_slot",
+    "pg_backup_start",
+    "pg_start_backup",
+    // What it reloads reaches a session that is there at some time, and a new one at once.
+    "pg_reload_conf",
+];
+
+/// Returns whether the text, or a text in quotes in it, has something of the kind. What is only defined here and not run counts as
+/// well: it costs a session, and nothing else.
+pub(crate) fn leaves_traces(text: &str) -> bool {
+    let mut last: [Option<Token>; 2] = [None, None];
+    for token in Tokens::new(text).filter(|token| token.is_significant()) {
+        if is_trace(text, last, token) || (holds_words(text, token) && leaves_traces(inside(token.span.of(text)))) {
+            return true;
+        }
+        last = match last {
+            [_, Some(previous)] if goes_over(text, previous, token) => last,
+            [_, previous] => [previous, Some(token)],
+        };
+    }
+    false
+}
+
+/// Finds `SET a.b`, `SET seed`, `set_config('a.b'`, `LOAD '…'`, or one of the functions; `last` are the two tokens before.
+fn is_trace(text: &str, last: [Option<Token>; 2], token: Token) -> bool {
+    let is = |token: Option<Token>, word: &str| token.is_some_and(|token| token.is_word(text, word));
+    let [before, previous] = last;
+    if is(before, "set_config") && previous.is_some_and(|token| token.kind == TokenKind::OpenParen) {
+        // Whatever is no plain name of a setting of PostgreSQL's own.
+        let name = token.span.of(text);
+        return !name.starts_with('\'') || name.contains('.') || name.eq_ignore_ascii_case("'seed'");
+    }
+    match token.kind {
+        TokenKind::Dot => is(before, "set"),
+        TokenKind::Ident if is(previous, "set") && token.is_word(text, "seed") => true,
+        TokenKind::Ident => FUNCTIONS.iter().any(|name| token.is_word(text, name)),
+        TokenKind::Literal { .. } => is(previous, "load"),
+        _ => false,
+    }
+}
+
+/// Returns whether this word may be left out: `SET LOCAL a.b` and `SET SESSION a.b` read as `SET a.b`.
+fn goes_over(text: &str, previous: Token, token: Token) -> bool {
+    previous.is_word(text, "set") && (token.is_word(text, "local") || token.is_word(text, "session"))
+}
+
+/// Returns whether it is a text in quotes that may be run; most strings are data.
+fn holds_words(text: &str, token: Token) -> bool {
+    let TokenKind::Literal { kind } = token.kind else { return false };
+    match kind {
+        LiteralKind::DollarQuotedString { .. } => true,
+        LiteralKind::Str { .. } | LiteralKind::EscStr { .. } => {
+            let bytes = token.span.of(text).as_bytes();
+            bytes.windows(3).any(|three| three.eq_ignore_ascii_case(b"set"))
+                || bytes.windows(4).any(|four| four.eq_ignore_ascii_case(b"load"))
+        }
+        _ => false,
+    }
+}
+
+/// Returns the text between the quotes, near enough to find words in it.
+fn inside(quoted: &str) -> &str {
+    match quoted.strip_prefix('$').and_then(|rest| rest.split_once('$')) {
+        Some((tag, rest)) => rest.strip_suffix(&format!("${tag}$")).unwrap_or(rest),
+        None => quoted.split_once('\'').map_or("", |(_, rest)| rest.strip_suffix('\'').unwrap_or(rest)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_what_no_statement_takes_back() {
+        for text in [
+            "SET app.tenant = '1';",
+            "set /* x */ local \"app\" . tenant to 1",
+            "SET SESSION app.tenant TO 1;",
+            "SELECT pg_catalog.Set_Config('app.tenant', '1', true)",
+            "DO $$ BEGIN PERFORM set_config('a.b', '1', true); END $$",
+            "DO $a$ BEGIN EXECUTE 'SET a.b = 1'; END $a$",
+            "SELECT set_config(name, '1', true) FROM t; SELECT set_config('seed', '0.5', false)",
+            "SELECT pg_reload_conf()",
+            "DO 'BEGIN SET LOCAL a.b = 1; END'",
+            "LOAD 'age'",
+            "SET seed = 0.5",
+            "SELECT setseed(0.5)",
+            "CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $f$ BEGIN EXECUTE $x$ SET a.b = 1 $x$; END $f$",
+        ] {
+            assert!(leaves_traces(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_taken_back_is_no_trace() {
+        for text in [
+            "SET search_path = a, b; SET LOCAL lock_timeout = 0; RESET ALL",
+            "UPDATE t SET a = b.c FROM b",
+            "SELECT pg_catalog.set_config('search_path', '', false)",
+            "DO $$ BEGIN PERFORM set_config('lock_timeout', '0', true); END $$",
+            "SELECT 'a' FROM load",
+            "SELECT 'offset', $$SELECT 1$$, 'upload.x'",
+            "CREATE TABLE set_config_ (seed int)",
+            "",
+        ] {
+            assert!(!leaves_traces(text), "{text}");
+        }
+    }
+}

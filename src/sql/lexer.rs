@@ -1,0 +1,193 @@
+//! The tokens of a SQL text with their places: squawk's lexer, made to begin anywhere and to know continued strings.
+
+use super::span::Span;
+pub(crate) use squawk_lexer::{LiteralKind, TokenKind};
+
+/// One token and where it stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Token {
+    pub(crate) kind: TokenKind,
+    pub(crate) span: Span,
+}
+
+impl Token {
+    /// Whether it means something to the server's parser.
+    pub(crate) fn is_significant(self) -> bool {
+        !matches!(self.kind, TokenKind::Whitespace | TokenKind::LineComment | TokenKind::BlockComment { .. })
+    }
+
+    /// Whether it is this word, unquoted, in any case.
+    pub(crate) fn is_word(self, text: &str, word: &str) -> bool {
+        self.kind == TokenKind::Ident && self.span.of(text).eq_ignore_ascii_case(word)
+    }
+
+    /// What it opens and never closes, in words for the user.
+    pub(crate) fn unterminated(self) -> Option<&'static str> {
+        match self.kind {
+            TokenKind::BlockComment { terminated: false } => Some("comment"),
+            TokenKind::QuotedIdent { terminated: false, .. } => Some("double-quoted name"),
+            TokenKind::Literal { kind: LiteralKind::DollarQuotedString { terminated: false } } => {
+                Some("dollar-quoted string")
+            }
+            TokenKind::Literal {
+                kind:
+                    LiteralKind::Str { terminated: false }
+                    | LiteralKind::NationalStr { terminated: false }
+                    | LiteralKind::ByteStr { terminated: false }
+                    | LiteralKind::BitStr { terminated: false }
+                    | LiteralKind::UnicodeEscStr { terminated: false }
+                    | LiteralKind::EscStr { terminated: false },
+            } => Some("string"),
+            _ => None,
+        }
+    }
+}
+
+/// The tokens of a text, one after the other.
+pub(crate) struct Tokens<'a> {
+    text: &'a str,
+    at: usize,
+    inner: Box<dyn Iterator<Item = squawk_lexer::Token> + 'a>,
+    continued: Continued,
+}
+
+/// `E'…'` goes on in a plain `'…'` when only whitespace with a line break and comments stand between, and there a
+/// backslash still escapes (PostgreSQL's scan.l, `quotecontinue`); the lexer takes the second part for a string of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Continued {
+    No,
+    SameLine,
+    NextLine,
+}
+
+impl<'a> Tokens<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self { text, at: 0, inner: Box::new(squawk_lexer::tokenize(text)), continued: Continued::No }
+    }
+
+    /// Goes on at this byte, whatever stands before it.
+    pub(crate) fn resume_at(&mut self, byte: usize) {
+        let rest = self.text.get(byte..).unwrap_or_default();
+        self.at = self.text.len() - rest.len();
+        self.inner = Box::new(squawk_lexer::tokenize(rest));
+        self.continued = Continued::No;
+    }
+
+    fn continued_after(&self, token: Token) -> Continued {
+        match (token.kind, self.continued) {
+            (TokenKind::Literal { kind: LiteralKind::EscStr { terminated: true } }, _) => Continued::SameLine,
+            (TokenKind::Whitespace, Continued::SameLine) if token.span.of(self.text).contains(['\n', '\r']) => {
+                Continued::NextLine
+            }
+            (TokenKind::Whitespace | TokenKind::LineComment, continued) => continued,
+            _ => Continued::No,
+        }
+    }
+
+    fn escape_string(&mut self, start: usize) -> Token {
+        let (end, terminated) = match escape_string_end(self.text, start) {
+            Some(end) => (end, true),
+            None => (self.text.len(), false),
+        };
+        self.resume_at(end);
+        Token { kind: TokenKind::Literal { kind: LiteralKind::EscStr { terminated } }, span: Span { start, end } }
+    }
+}
+
+impl Iterator for Tokens<'_> {
+    type Item = Token;
+
+    fn next(&mut self) -> Option<Token> {
+        let next = self.inner.next()?;
+        let start = self.at;
+        let plain_string = matches!(next.kind, TokenKind::Literal { kind: LiteralKind::Str { .. } });
+        let token = if plain_string && self.continued == Continued::NextLine {
+            self.escape_string(start)
+        } else {
+            self.at = start + usize::try_from(next.len).unwrap_or_default();
+            Token { kind: next.kind, span: Span { start, end: self.at } }
+        };
+        self.continued = self.continued_after(token);
+        Some(token)
+    }
+}
+
+/// The byte after the quote that ends the escape string whose opening quote stands at `start`.
+fn escape_string_end(text: &str, start: usize) -> Option<usize> {
+    let opened = start + 1;
+    let mut rest = text.get(opened..)?.bytes().enumerate().peekable();
+    while let Some((offset, byte)) = rest.next() {
+        match byte {
+            b'\\' => {
+                rest.next();
+            }
+            b'\'' if rest.next_if(|(_, next)| *next == b'\'').is_none() => return Some(opened + offset + 1),
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(text: &str) -> Vec<&str> {
+        Tokens::new(text).filter(|token| token.is_significant()).map(|token| token.span.of(text)).collect()
+    }
+
+    fn unterminated(text: &str) -> Option<&'static str> {
+        Tokens::new(text).find_map(Token::unterminated)
+    }
+
+    #[test]
+    fn knows_every_way_to_quote() {
+        for quoted in [
+            "'a;''b;'",
+            r"E'a\';b'",
+            r"e'a\\'",
+            r"'a\'",
+            "U&'d;\\0061'",
+            "U&\"d;a\"",
+            "\"a;\"\"b;\"",
+            "$$a;$b$;c$$",
+            "$tag$ a $$;$$ $ta$; $tag$",
+            "$é$;$é$",
+            "N'a;'",
+            "B'0;1'",
+            "x'f;f'",
+        ] {
+            assert_eq!(texts(&format!("{quoted};x")), [quoted, ";", "x"], "{quoted}");
+        }
+    }
+
+    #[test]
+    fn a_dollar_in_a_name_or_a_parameter_quotes_nothing() {
+        assert_eq!(texts("a$b$;c$b$"), ["a$b$", ";", "c$b$"]);
+        assert_eq!(texts("$1;$1"), ["$1", ";", "$1"]);
+    }
+
+    #[test]
+    fn comments_nest_and_hide_quotes() {
+        assert_eq!(texts("a /* ' /* ; */ $$ */ ; -- '\nb"), ["a", ";", "b"]);
+    }
+
+    #[test]
+    fn a_continued_escape_string_still_escapes() {
+        assert_eq!(texts("E'a' -- x\n  'b\\';c' ; d"), ["E'a'", "'b\\';c'", ";", "d"]);
+        assert_eq!(texts("E'a' 'b\\' ; c"), ["E'a'", "'b\\'", ";", "c"], "not on the same line");
+        assert_eq!(texts("'a'\n'b\\' ; c"), ["'a'", "'b\\'", ";", "c"], "not after a plain string");
+        assert_eq!(texts("E'a'\n'b''c\\''\n'd\\'' ;"), ["E'a'", "'b''c\\''", "'d\\''", ";"]);
+    }
+
+    #[test]
+    fn names_what_is_never_closed() {
+        assert_eq!(unterminated("select 'a"), Some("string"));
+        assert_eq!(unterminated(r"select E'a\'"), Some("string"));
+        assert_eq!(unterminated("select E'a'\n'b\\'"), Some("string"));
+        assert_eq!(unterminated("select \"a"), Some("double-quoted name"));
+        assert_eq!(unterminated("select $x$ a $$"), Some("dollar-quoted string"));
+        assert_eq!(unterminated("select /* /* */"), Some("comment"));
+        assert_eq!(unterminated("select 'a' \"b\" $$c$$ /* d */ -- e"), None);
+    }
+}

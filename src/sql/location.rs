@@ -1,0 +1,176 @@
+//! From a place in a text to a line, a column and an excerpt that a person can find again.
+
+use super::{
+    lexer::{LiteralKind, TokenKind, Tokens},
+    span::Span,
+};
+use crate::fault::{Excerpt, Place};
+
+/// A migration file's text and the name under which the user knows it.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// The path as the user wrote it.
+    pub file: &'a str,
+    /// The body, without a byte order mark.
+    pub text: &'a str,
+}
+
+impl<'a> Source<'a> {
+    /// The file as such.
+    #[must_use]
+    pub fn file(self) -> Place {
+        Place::whole(self.file)
+    }
+
+    /// The 1-based line in which this byte of the text stands.
+    #[must_use]
+    pub fn line(self, byte: usize) -> usize {
+        self.before(byte).matches('\n').count() + 1
+    }
+
+    /// Line, column and excerpt for this byte of the text.
+    #[must_use]
+    pub fn at_byte(self, byte: usize) -> Place {
+        let before = self.before(byte);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
+        let line = self.text.get(line_start..).unwrap_or_default().lines().next().unwrap_or_default();
+        Place {
+            file: self.file.to_owned(),
+            line: Some(self.line(byte)),
+            column: Some(column),
+            excerpt: Some(Excerpt::new(line, column)),
+        }
+    }
+
+    /// Where the server's `position` is: 1-based, in characters, counted in the part of the text that was sent as one
+    /// query (`PG_DIAG_STATEMENT_POSITION` in PostgreSQL's protocol documentation, "Error and Notice Message Fields").
+    #[must_use]
+    pub fn at_position(self, sent: Span, position: usize) -> Place {
+        self.at_byte(self.byte(sent, position))
+    }
+
+    /// The byte of the text at the server's `position`, as above.
+    pub(crate) fn byte(self, sent: Span, position: usize) -> usize {
+        let sent_text = sent.of(self.text);
+        let offset =
+            sent_text.char_indices().nth(position.saturating_sub(1)).map_or(sent_text.len(), |(offset, _)| offset);
+        sent.start + offset
+    }
+
+    /// Where a PL/pgSQL error in an inline `DO` block is. The server says only `PL/pgSQL function inline_code_block line 3
+    /// at RAISE`, counted from the line with the block's opening quote; of nested blocks, the outermost is named last.
+    #[must_use]
+    pub fn in_block(self, statement: Span, context: &str) -> Option<Place> {
+        let number: usize = context
+            .lines()
+            .rev()
+            .find_map(|line| line.split_once("inline_code_block"))
+            .and_then(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).find(|digits| !digits.is_empty()))?
+            .parse()
+            .ok()?;
+        let code = statement.of(self.text);
+        let opening = Tokens::new(code).find(|token| is_string(token.kind))?;
+        let line = self.line(statement.start + opening.span.start) + number.checked_sub(1)?;
+        self.at_line(line)
+    }
+
+    /// The first thing on this 1-based line, if the text has so many.
+    fn at_line(self, line: usize) -> Option<Place> {
+        let start: usize = self.text.split_inclusive('\n').take(line.checked_sub(1)?).map(str::len).sum();
+        let rest = self.text.get(start..).filter(|rest| !rest.is_empty())?;
+        let content = rest.lines().next().unwrap_or_default();
+        Some(self.at_byte(start + content.len() - content.trim_start().len()))
+    }
+
+    fn before(self, byte: usize) -> &'a str {
+        self.text.get(..byte).unwrap_or(self.text)
+    }
+}
+
+fn is_string(kind: TokenKind) -> bool {
+    matches!(
+        kind,
+        TokenKind::Literal {
+            kind: LiteralKind::DollarQuotedString { .. } | LiteralKind::Str { .. } | LiteralKind::EscStr { .. }
+        }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(text: &str) -> Source<'_> {
+        Source { file: "migrations/0001_a.sql", text }
+    }
+
+    fn shown(place: &Place) -> (usize, usize, String) {
+        (place.line.unwrap(), place.column.unwrap(), place.excerpt.as_ref().unwrap().shown())
+    }
+
+    fn at(line: usize, column: usize, excerpt: &str) -> (usize, usize, String) {
+        (line, column, excerpt.to_owned())
+    }
+
+    #[test]
+    fn counts_characters_and_not_bytes() {
+        let text = "-- größe\nSELECT 'äö', oops;\n";
+        let position = text.split("oops").next().unwrap().chars().count() + 1;
+        let place = source(text).at_position(Span::whole(text), position);
+        assert_eq!(shown(&place), at(2, 14, "SELECT 'äö', oops;\n             ^"));
+    }
+
+    #[test]
+    fn counts_a_carriage_return_as_one_character() {
+        let text = "SELECT 1;\r\nSELECT x;\r\n";
+        let place = source(text).at_position(Span::whole(text), 19);
+        assert_eq!(shown(&place), at(2, 8, "SELECT x;\n       ^"));
+    }
+
+    #[test]
+    fn counts_from_the_start_of_what_was_sent() {
+        let text = "SELECT 1;\n  SELECT é, x;";
+        let sent = Span { start: 12, end: text.len() };
+        assert_eq!(shown(&source(text).at_position(sent, 11)), at(2, 13, "  SELECT é, x;\n            ^"));
+    }
+
+    #[test]
+    fn a_position_after_the_end_is_the_end() {
+        let text = "SELECT (";
+        assert_eq!(shown(&source(text).at_position(Span::whole(text), 9)), at(1, 9, "SELECT (\n        ^"));
+        assert_eq!(source(text).at_position(Span::whole(text), 99).column, Some(9));
+        assert_eq!(shown(&source("").at_position(Span::whole(""), 0)), at(1, 1, "\n^"));
+    }
+
+    #[test]
+    fn keeps_tabs_above_the_caret() {
+        assert_eq!(shown(&source("\ta\tb").at_byte(3)).2, "\ta\tb\n\t \t^");
+    }
+
+    #[test]
+    fn finds_the_line_in_a_do_block() {
+        let text = "SELECT 1;\nDO\n$$\nBEGIN\n  RAISE 'x';\nEND $$;\n";
+        let statement = Span { start: 10, end: text.len() };
+        let context = "PL/pgSQL function inline_code_block line 3 at RAISE";
+        let place = source(text).in_block(statement, context).unwrap();
+        assert_eq!(shown(&place), at(5, 3, "  RAISE 'x';\n  ^"));
+    }
+
+    #[test]
+    fn finds_the_outermost_block_of_nested_ones() {
+        let text = "DO $$\nBEGIN\n  PERFORM f();\nEND $$";
+        let context = "PL/pgSQL function inline_code_block line 1 at RAISE\nSQL statement \"DO 'x'\"\n\
+                       PL/pgSQL function inline_code_block line 3 at EXECUTE";
+        assert_eq!(source(text).in_block(Span::whole(text), context).unwrap().line, Some(3));
+    }
+
+    #[test]
+    fn says_nothing_about_other_functions() {
+        let text = "SELECT f();";
+        assert_eq!(source(text).in_block(Span::whole(text), "PL/pgSQL function f() line 3 at RAISE"), None);
+        let block = "DO $$ x $$";
+        let far = "PL/pgSQL function inline_code_block line 30 at RAISE";
+        assert_eq!(source(block).in_block(Span::whole(block), far), None);
+    }
+}

@@ -1,0 +1,34 @@
+//! The text of SQL: tokens, statements, what they do to a transaction. No file and no database is touched here.
+
+pub(crate) mod directive;
+mod execution;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+mod identifier;
+mod lasting_settings;
+mod lexer;
+mod location;
+mod options;
+mod phrase;
+mod refusal;
+mod session_effects;
+mod session_objects;
+mod session_setup;
+mod span;
+mod split;
+mod statement;
+pub(crate) mod template;
+mod transaction_mode;
+mod transaction_options;
+
+pub use execution::{Lost, Piece, Statement, StatementKind, Work};
+pub use identifier::QualifiedName;
+pub(crate) use lasting_settings::leaves_traces;
+pub(crate) use lexer::Tokens;
+pub use location::Source;
+pub(crate) use phrase::Phrase;
+pub use span::Span;
+pub(crate) use split::{spans, split};
+pub(crate) use statement::{Nature, nature};
+pub(crate) use transaction_mode::decide;
+pub use transaction_options::Modes;

@@ -1,0 +1,42 @@
+//! Options in parentheses, `(a, b = value, c value)`.
+
+use super::{
+    identifier::folded,
+    phrase::{Part, Phrase},
+};
+
+/// How an option stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Switch {
+    /// With any other value, or none.
+    On,
+    /// With a value that means no.
+    Off,
+}
+
+/// Returns whether one of these is switched off in the options at the end, `WITH (…)`.
+pub(crate) fn is_switched_off(phrase: &mut Phrase<'_>, names: &[&str]) -> bool {
+    let options = phrase.filter_map(|part| match part {
+        Part::Group(options) => Some(options),
+        Part::Word(_) | Part::Other(_) => None,
+    });
+    options.last().is_some_and(|options| names.iter().any(|name| option(options, name) == Some(Switch::Off)))
+}
+
+/// Returns how this option stands in a list `(a, b = value, c value)`, if it does (`defGetBoolean` in PostgreSQL's sources).
+pub(crate) fn option(list: &str, name: &str) -> Option<Switch> {
+    let mut phrase = Phrase::inside(list);
+    while let Some(part) = phrase.next() {
+        let found = folded(part.text()).is_some_and(|written| written == name);
+        if matches!(phrase.peek(), Some(Part::Other("="))) {
+            phrase.by_ref().next();
+        }
+        let value = phrase.by_ref().take_while(|part| !matches!(part, Part::Other(","))).last();
+        if found {
+            let value = value.map(|part| part.text().trim_matches('\'').to_ascii_lowercase());
+            let off = matches!(value.as_deref(), Some("false" | "off" | "0"));
+            return Some(if off { Switch::Off } else { Switch::On });
+        }
+    }
+    None
+}

@@ -1,0 +1,182 @@
+//! A statement as one reads it from its first word: words and names one after the other, each pair of parentheses as one
+//! part, however long. Comments are left out.
+
+use super::{
+    identifier::{QualifiedName, folded},
+    lexer::{Token, TokenKind, Tokens},
+};
+/// A part of a statement outside of parentheses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part<'a> {
+    /// A word without quotes: a keyword, or a name.
+    Word(&'a str),
+    /// Parentheses with all that is between them.
+    Group(&'a str),
+    /// A name in quotes, a string, a number, an operator.
+    Other(&'a str),
+}
+
+impl<'a> Part<'a> {
+    /// Returns the part as it is written.
+    pub(crate) fn text(self) -> &'a str {
+        match self {
+            Self::Word(text) | Self::Group(text) | Self::Other(text) => text,
+        }
+    }
+
+    /// Returns whether it is this word, in any case.
+    pub(crate) fn is(self, word: &str) -> bool {
+        matches!(self, Self::Word(text) if text.eq_ignore_ascii_case(word))
+    }
+}
+
+/// What is left to read of a statement; it ends at the first semicolon outside of parentheses.
+pub(crate) struct Phrase<'a> {
+    text: &'a str,
+    tokens: Tokens<'a>,
+    next: Option<Part<'a>>,
+}
+
+impl<'a> Phrase<'a> {
+    /// Begins to read a statement.
+    pub(crate) fn new(statement: &'a str) -> Self {
+        let mut phrase = Self { text: statement, tokens: Tokens::new(statement), next: None };
+        phrase.next = phrase.read();
+        phrase
+    }
+
+    /// Begins to read what stands between the parentheses of a group.
+    pub(crate) fn inside(group: &'a str) -> Self {
+        let inner = group.strip_prefix('(').unwrap_or(group);
+        Self::new(inner.strip_suffix(')').unwrap_or(inner))
+    }
+
+    /// Returns the part that is next.
+    pub(crate) fn peek(&self) -> Option<Part<'a>> {
+        self.next
+    }
+
+    /// Goes over this word if it is next.
+    pub(crate) fn eat(&mut self, word: &str) -> bool {
+        let there = self.next.is_some_and(|part| part.is(word));
+        if there {
+            self.next = self.read();
+        }
+        there
+    }
+
+    /// Goes over these words if all of them are next. If only the first of them are, it goes over those.
+    pub(crate) fn eat_all(&mut self, words: &[&str]) -> bool {
+        words.iter().all(|word| self.eat(word))
+    }
+
+    /// Goes over one of these words if it is next.
+    pub(crate) fn eat_one_of<'w>(&mut self, words: &[&'w str]) -> Option<&'w str> {
+        words.iter().copied().find(|word| self.eat(word))
+    }
+
+    /// Goes over parentheses if they are next.
+    pub(crate) fn eat_group(&mut self) -> Option<&'a str> {
+        match self.next {
+            Some(Part::Group(group)) => {
+                self.next = self.read();
+                Some(group)
+            }
+            _ => None,
+        }
+    }
+
+    /// Goes over `name`, `schema.name` or `database.schema.name`. Nothing if it can't be read as one, or none is there.
+    pub(crate) fn eat_name(&mut self) -> Option<QualifiedName> {
+        let mut schema = None;
+        let mut name = folded(self.next()?.text());
+        while matches!(self.next, Some(Part::Other("."))) {
+            self.next = self.read();
+            schema = name;
+            name = folded(self.next()?.text());
+        }
+        Some(QualifiedName { schema, name: name? })
+    }
+
+    /// Returns whether nothing is left.
+    pub(crate) fn is_done(&self) -> bool {
+        self.next.is_none()
+    }
+
+    fn read(&mut self) -> Option<Part<'a>> {
+        let first = self.tokens.by_ref().find(|token| token.is_significant())?;
+        let part = first.span.of(self.text);
+        match first.kind {
+            TokenKind::Semi => {
+                self.tokens = Tokens::new("");
+                None
+            }
+            TokenKind::Ident => Some(Part::Word(part)),
+            TokenKind::OpenParen => Some(Part::Group(self.group(first))),
+            _ => Some(Part::Other(part)),
+        }
+    }
+
+    /// Reads the parentheses that this token opens, up to the end where they are not closed.
+    fn group(&mut self, open: Token) -> &'a str {
+        let (mut depth, mut span) = (1_usize, open.span);
+        for token in self.tokens.by_ref() {
+            span.end = token.span.end;
+            match token.kind {
+                TokenKind::OpenParen => depth += 1,
+                TokenKind::CloseParen => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+        span.of(self.text)
+    }
+}
+
+impl<'a> Iterator for Phrase<'a> {
+    type Item = Part<'a>;
+
+    fn next(&mut self) -> Option<Part<'a>> {
+        let part = self.next?;
+        self.next = self.read();
+        Some(part)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_parentheses_as_one_part_and_leaves_comments_out() {
+        let text = "COPY /* a (b */ \"From\" -- )\n (a, (b), ')', $$)$$) FROM 'x' ; more";
+        let parts: Vec<_> = Phrase::new(text).map(Part::text).collect();
+        assert_eq!(parts, ["COPY", "\"From\"", "(a, (b), ')', $$)$$)", "FROM", "'x'"]);
+    }
+
+    #[test]
+    fn an_open_parenthesis_goes_to_the_end() {
+        let parts: Vec<_> = Phrase::new("a (b; c").collect();
+        assert_eq!(parts, [Part::Word("a"), Part::Group("(b; c")]);
+        assert_eq!(Phrase::inside("(a, b)").map(Part::text).collect::<Vec<_>>(), ["a", ",", "b"]);
+    }
+
+    #[test]
+    fn reads_names_of_up_to_three_parts() {
+        let name = |text| Phrase::new(text).eat_name().map(|name| (name.schema, name.name));
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(name("A (x)"), Some((None, "a".to_owned())));
+        assert_eq!(name("d . \"S\" .t"), Some((some("S"), "t".to_owned())));
+        assert_eq!((name("U&\"a\""), name("(a)"), name("a."), name("")), (None, None, None, None));
+    }
+
+    #[test]
+    fn words_in_quotes_are_no_words() {
+        let mut phrase = Phrase::new("\"begin\" begin");
+        assert!(!phrase.eat("begin"));
+        phrase.next();
+        assert!(phrase.eat("BEGIN") && phrase.is_done() && phrase.peek().is_none());
+    }
+}

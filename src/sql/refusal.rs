@@ -1,0 +1,120 @@
+//! The faults of statements that can't be run where they stand. Each says what to do so that the file runs.
+
+use super::{location::Source, transaction_mode::Read};
+use crate::fault::{Code, Fault};
+
+/// What a file's author can do about transactions of the file's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Opt out, and they stay.
+    OptOut,
+    /// Remove them.
+    Remove,
+}
+
+fn here(source: Source<'_>, found: &Read, code: Code, cause: String) -> Fault {
+    Fault::new(code, cause).in_file(source.at_byte(found.raw.span.start))
+}
+
+/// Refuses a statement that would break the run.
+pub(crate) fn refused(source: Source<'_>, found: &Read, cause: &str, fix: Option<&str>) -> Fault {
+    let cause = format!("line {} of `{}`: {cause}", found.line(source), source.file);
+    let fault = here(source, found, Code::StatementRefused, cause);
+    match fix {
+        Some(fix) => fault.fix(fix),
+        None => fault,
+    }
+}
+
+/// Refuses a transaction of the file's own in a file that runs in one of ours.
+pub(crate) fn boundary(source: Source<'_>, found: &Read, way: Way) -> Fault {
+    let cause =
+        format!("`{}` on line {} of `{}` ends or begins a transaction", found.words(), found.line(source), source.file);
+    here(source, found, Code::OwnTransaction, cause).fix(match way {
+        Way::OptOut => {
+            "put `-- no-transaction` on the file's first line: each BEGIN … COMMIT then is a transaction of its own, and so is \
+             every statement outside of them; or remove BEGIN and COMMIT: the whole file then is one transaction"
+        }
+        Way::Remove => {
+            "remove what begins and ends transactions in this file: each file already runs in one transaction of its own"
+        }
+    })
+}
+
+/// Refuses one end of a transaction without the other, or another end than COMMIT.
+pub(crate) fn astray(source: Source<'_>, found: &Read) -> Fault {
+    let cause = format!(
+        "`{}` on line {} of `{}`, which runs without a transaction, is no part of a BEGIN … COMMIT",
+        found.words(),
+        found.line(source),
+        source.file
+    );
+    here(source, found, Code::OwnTransaction, cause).fix(
+        "put BEGIN before and COMMIT behind what belongs into one transaction, and remove every other statement that begins \
+         or ends one",
+    )
+}
+
+/// Refuses a savepoint where each statement is committed by itself.
+pub(crate) fn savepoint(source: Source<'_>, found: &Read) -> Fault {
+    let cause =
+        format!("a savepoint on line {} of `{}`, which runs without a transaction", found.line(source), source.file);
+    here(source, found, Code::OwnTransaction, cause).fix(
+        "remove it, as each statement of this file is committed by itself; or put BEGIN before and COMMIT behind what belongs \
+         into one transaction",
+    )
+}
+
+/// Refuses `SET TRANSACTION` where each statement is committed by itself.
+pub(crate) fn modes(source: Source<'_>, found: &Read) -> Fault {
+    let cause = format!(
+        "`{}` on line {} of `{}`, which runs without a transaction, would have no effect",
+        found.words(),
+        found.line(source),
+        source.file
+    );
+    here(source, found, Code::StatementRefused, cause).fix(
+        "write `SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL …` in its place: it holds for what follows in this \
+         file; or remove it",
+    )
+}
+
+/// Refuses a transaction in which nothing may be written, our own place neither.
+pub(crate) fn read_only(source: Source<'_>, found: &Read) -> Fault {
+    let cause = format!(
+        "the transaction that line {} of `{}` makes READ ONLY could not record that it is done",
+        found.line(source),
+        source.file
+    );
+    here(source, found, Code::StatementRefused, cause).fix("remove READ ONLY there")
+}
+
+/// Refuses what can't run in a transaction, in one.
+pub(crate) fn alone_in_block(source: Source<'_>, found: &Read) -> Fault {
+    let cause = format!(
+        "{} on line {} of `{}` can't run in a transaction, and stands between BEGIN and COMMIT",
+        found.words(),
+        found.line(source),
+        source.file
+    );
+    here(source, found, Code::OwnTransaction, cause).fix("move it out of BEGIN … COMMIT")
+}
+
+/// Refuses what can't run in a transaction, among others that should.
+pub(crate) fn mixed(source: Source<'_>, alone: &Read, other: &Read, way: Way) -> Fault {
+    let line = alone.line(source);
+    let cause = format!(
+        "{} on line {line} of `{}` can't run in a transaction, but {} on line {} should",
+        alone.words(),
+        source.file,
+        other.words(),
+        other.line(source)
+    );
+    let own_file = format!("put the statement of line {line} into a file of its own");
+    here(source, alone, Code::MixedFile, cause).fix(match way {
+        Way::OptOut => format!(
+            "{own_file}; or put `-- no-transaction` on the first line, and each statement is committed on its own"
+        ),
+        Way::Remove => own_file,
+    })
+}

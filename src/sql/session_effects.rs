@@ -1,0 +1,81 @@
+//! What a statement that begins with SET or SELECT does to its session.
+
+use super::{
+    lexer::Tokens,
+    phrase::{Part, Phrase},
+    statement::{Nature, refused},
+    transaction_options::Modes,
+};
+
+/// Reads the rest of `SET …`.
+pub(crate) fn set(phrase: &mut Phrase<'_>) -> Nature {
+    if phrase.eat("constraints") {
+        return Nature::Plain;
+    }
+    if phrase.eat("transaction") {
+        if phrase.eat("snapshot") {
+            return refused(
+                "`SET TRANSACTION SNAPSHOT` needs a session that has exported a snapshot and still holds it",
+                Some("remove it: such a snapshot is gone when the file is run again"),
+            );
+        }
+        return Modes::read(phrase).map_or(Nature::Plain, Nature::Modes);
+    }
+    let otherwise = if phrase.eat("local") { Nature::Plain } else { Nature::Session };
+    if phrase.eat("session") && phrase.eat_all(&["characteristics", "as", "transaction"]) {
+        return Modes::read(phrase).map_or(Nature::Session, |modes| Nature::Defaults(modes.isolation()));
+    }
+    let Some(name) = phrase.eat_name().map(|name| name.name.to_ascii_lowercase()) else { return otherwise };
+    if !phrase.eat("to") {
+        phrase.by_ref().next();
+    }
+    match name.as_str() {
+        "standard_conforming_strings" if !is_on(phrase) => refused(
+            "`standard_conforming_strings` other than `on` changes where strings end",
+            Some("remove it, and write strings with backslash escapes as E'…'"),
+        ),
+        "transaction_isolation" => Modes::isolated(phrase).map_or(Nature::Plain, Nature::Modes),
+        "default_transaction_isolation" if otherwise == Nature::Session => {
+            Modes::isolated(phrase).map_or(otherwise, Nature::Defaults)
+        }
+        "transaction_read_only" | "transaction_deferrable" => Nature::Plain,
+        _ => otherwise,
+    }
+}
+
+fn is_on(phrase: &Phrase<'_>) -> bool {
+    let value = phrase.peek().map(|part| part.text().trim_matches(['\'', '"']).to_ascii_lowercase());
+    matches!(value.as_deref(), Some("on" | "true" | "1" | "yes"))
+}
+
+/// Functions whose whole effect is on the session that calls them.
+const OF_THE_SESSION: &[&str] = &[
+    "set_config",
+    "pg_advisory_lock",
+    "pg_advisory_lock_shared",
+    "pg_try_advisory_lock",
+    "pg_try_advisory_lock_shared",
+    "pg_advisory_unlock",
+    "pg_advisory_unlock_shared",
+];
+
+/// Reads the rest of `SELECT set_config(…)`, if nothing else is in it.
+pub(crate) fn select(phrase: &mut Phrase<'_>) -> Nature {
+    loop {
+        if phrase.eat("pg_catalog") {
+            phrase.by_ref().next();
+        }
+        let called = phrase.eat_one_of(OF_THE_SESSION).and_then(|_| phrase.eat_group());
+        if called.is_none_or(|arguments| Tokens::new(arguments).any(|token| token.is_word(arguments, "select"))) {
+            return Nature::Plain;
+        }
+        if phrase.eat("as") {
+            phrase.by_ref().next();
+        }
+        match phrase.by_ref().next() {
+            None => return Nature::Session,
+            Some(Part::Other(",")) => {}
+            Some(_) => return Nature::Plain,
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What a statement makes that lives as long as its session: temporary tables, prepared statements, cursors. A run that
+//! resumes a file without a transaction is another session, and has to make it again.
+
+use super::{
+    identifier::folded,
+    lexer::{TokenKind, Tokens},
+    phrase::{Part, Phrase},
+};
+
+/// Something that a statement makes in its session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// Its name as the catalog has it.
+    pub(crate) name: String,
+    /// What it is made of.
+    pub(crate) made_of: MadeOf,
+}
+
+/// What something is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MadeOf {
+    /// Its text alone, so that it is the same when it is made again.
+    Text,
+    /// Rows, or a place in them.
+    Rows,
+}
+
+/// Finds what this statement makes in its session.
+pub(crate) fn kept(statement: &str) -> Option<Kept> {
+    let mut phrase = Phrase::new(statement);
+    let (name, made_of) = match phrase.eat_one_of(&["create", "prepare", "declare", "select", "with"])? {
+        "create" => created(&mut phrase)?,
+        "prepare" => (folded(phrase.next()?.text())?, MadeOf::Text),
+        "declare" => {
+            let name = folded(phrase.next()?.text())?;
+            let mut rest = phrase.take_while(|part| !part.is("for")).skip_while(|part| !part.is("with"));
+            rest.nth(1).filter(|part| part.is("hold"))?;
+            (name, MadeOf::Rows)
+        }
+        _ => {
+            phrase.by_ref().find(|part| part.is("into"))?;
+            phrase.eat_one_of(&["local", "global"]);
+            phrase.eat_one_of(&["temp", "temporary"])?;
+            phrase.eat("table");
+            (phrase.eat_name()?.name, MadeOf::Rows)
+        }
+    };
+    Some(Kept { name, made_of })
+}
+
+/// Reads `CREATE [OR REPLACE] TEMP … name`, or `CREATE … pg_temp.name`.
+fn created(phrase: &mut Phrase<'_>) -> Option<(String, MadeOf)> {
+    phrase.eat_all(&["or", "replace"]);
+    phrase.eat_one_of(&["local", "global"]);
+    let temporary = phrase.eat_one_of(&["temp", "temporary"]).is_some();
+    phrase.eat_one_of(&["recursive", "unlogged"]);
+    let kinds = ["table", "sequence", "view", "function", "procedure", "type", "domain", "aggregate"];
+    let made_of = match phrase.eat_one_of(&kinds)? {
+        "table" | "sequence" => MadeOf::Rows,
+        _ => MadeOf::Text,
+    };
+    phrase.eat_all(&["if", "not", "exists"]);
+    let name = phrase.eat_name()?;
+    (temporary || name.schema.as_deref() == Some("pg_temp")).then_some((name.name, made_of))
+}
+
+/// Returns whether the name stands anywhere in this text, be it in a string or in the body of a block.
+pub(crate) fn mentions(text: &str, name: &str) -> bool {
+    Tokens::new(text).any(|token| match token.kind {
+        TokenKind::Ident | TokenKind::QuotedIdent { .. } => {
+            folded(token.span.of(text)).is_some_and(|said| said == name)
+        }
+        TokenKind::Literal { .. } => token.span.of(text).to_lowercase().contains(&name.to_lowercase()),
+        _ => false,
+    })
+}
+
+/// Returns whether the statement does no more than to give something up, so that it matters not what is in it.
+pub(crate) fn gives_up(statement: &str) -> bool {
+    let first = Phrase::new(statement).next();
+    first.is_some_and(|part: Part<'_>| ["drop", "deallocate", "close"].iter().any(|word| part.is(word)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_what_lives_as_long_as_its_session() {
+        for (statement, name, made_of) in [
+            ("CREATE TEMP TABLE todo AS SELECT 1;", "todo", MadeOf::Rows),
+            ("create /* x */ local temporary table if not exists \"To do\" (id int)", "To do", MadeOf::Rows),
+            ("CREATE UNLOGGED TABLE pg_temp.todo (id int)", "todo", MadeOf::Rows),
+            ("CREATE TEMPORARY SEQUENCE s", "s", MadeOf::Rows),
+            ("CREATE OR REPLACE TEMP VIEW v AS SELECT 1", "v", MadeOf::Text),
+            ("CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "f", MadeOf::Text),
+            ("PREPARE p (int) AS SELECT $1", "p", MadeOf::Text),
+            ("DECLARE c NO SCROLL CURSOR WITH HOLD FOR SELECT 1", "c", MadeOf::Rows),
+            ("SELECT a, b INTO TEMP todo FROM t", "todo", MadeOf::Rows),
+            ("WITH x AS (SELECT 1) SELECT * INTO TEMPORARY TABLE todo FROM x", "todo", MadeOf::Rows),
+        ] {
+            assert_eq!(kept(statement), Some(Kept { name: name.to_owned(), made_of }), "{statement}");
+        }
+    }
+
+    #[test]
+    fn leaves_what_stays() {
+        for statement in [
+            "CREATE TABLE temp (id int)",
+            "CREATE TABLE t AS SELECT * FROM pg_temp.todo",
+            "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT pg_temp.f()'",
+            "SELECT a INTO t FROM temp",
+            "SELECT 1 FROM into_temp",
+            "DECLARE c CURSOR FOR SELECT 1 AS with_hold",
+            "CREATE INDEX CONCURRENTLY i ON t (x)",
+            "",
+        ] {
+            assert_eq!(kept(statement), None, "{statement}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_found_wherever_it_stands() {
+        for text in
+            ["SELECT * FROM Todo", "SELECT \"todo\".id", "DO $$ BEGIN DELETE FROM todo; END $$", "EXECUTE 'x TODO'"]
+        {
+            assert!(mentions(text, "todo"), "{text}");
+        }
+        for text in ["SELECT * FROM todos", "SELECT 1 -- todo", "SELECT \"Todo\""] {
+            assert!(!mentions(text, "todo"), "{text}");
+        }
+        assert!(gives_up("DROP TABLE todo") && !gives_up("DELETE FROM todo"));
+    }
+}

@@ -1,0 +1,77 @@
+//! What a file without a transaction makes for its session, and what of that a run that resumes can make again.
+
+use super::{
+    execution::{Again, Lost, Piece, Statement, StatementKind},
+    location::Source,
+    session_objects::{self, Kept, MadeOf},
+    span::Span,
+    split::{Raw, split},
+};
+
+/// Marks what a run that resumes has to make again, and returns what it could not make as it was: it was filled, or its rows
+/// were read from what the file has changed since.
+pub(crate) fn keep(text: &str, units: &mut [Statement]) -> Vec<Lost> {
+    let mut lost = Vec::new();
+    // From the last one on, as what is made from another thing needs that one for as long as itself is needed.
+    for at in (0..units.len()).rev() {
+        let (again, gone) = needed(text, units, at);
+        lost.extend(gone);
+        if let Some(unit) = units.get_mut(at) {
+            unit.again.extend(again);
+        }
+    }
+    lost.reverse();
+    lost
+}
+
+fn needed(text: &str, units: &[Statement], at: usize) -> (Vec<Again>, Vec<Lost>) {
+    let (mut again, mut lost) = (Vec::new(), Vec::new());
+    let (Some(unit), Some(rest)) = (units.get(at), units.get(at + 1..)) else { return (again, lost) };
+    for (span, kept) in made(text, unit) {
+        let uses: Vec<(usize, &Statement)> = (at + 2..)
+            .zip(rest)
+            .filter(|(_, later)| session_objects::mentions(later.span.of(text), &kept.name))
+            .collect();
+        let ends = |(number, later): &(usize, &Statement)| {
+            let its_own = later.again.iter().map(|again| again.until.unwrap_or(usize::MAX)).max();
+            its_own.unwrap_or_default().max(*number)
+        };
+        let Some(until) = uses.iter().map(ends).max() else { continue };
+        again.push(Again { span, until: Some(until) });
+        let reads = |(_, later): &&(usize, &Statement)| !session_objects::gives_up(later.span.of(text));
+        let Some((number, used)) = uses.iter().rfind(reads) else { continue };
+        let mut between = rest.iter().take(number - at - 2);
+        let changed = unit.pieces != [Piece::Sql(span)] || between.any(|unit| changes_data(text, unit));
+        if kept.made_of == MadeOf::Rows && changed {
+            lost.push(Lost { name: kept.name, made: span, used: used.span });
+        }
+    }
+    (again, lost)
+}
+
+/// Finds what the unit makes in its session, statement by statement.
+fn made(text: &str, unit: &Statement) -> Vec<(Span, Kept)> {
+    let spans = unit.pieces.iter().filter_map(|piece| match piece {
+        Piece::Sql(span) => Some(*span),
+        Piece::Copy { .. } => None,
+    });
+    let source = |span: Span| Source { file: "", text: span.of(text) };
+    let cut = |span: Span| {
+        let script = split(source(span)).unwrap_or_default();
+        let moved = move |raw: Raw| Span { start: span.start + raw.span.start, end: span.start + raw.span.end };
+        script.statements.into_iter().map(moved)
+    };
+    spans.flat_map(cut).filter_map(|span| Some((span, session_objects::kept(span.of(text))?))).collect()
+}
+
+/// Returns whether others may read something else behind this unit; what only makes something in its session changes nothing.
+fn changes_data(text: &str, unit: &Statement) -> bool {
+    match unit.kind {
+        StatementKind::Opaque => true,
+        StatementKind::Transactional => session_objects::kept(unit.span.of(text)).is_none(),
+        StatementKind::Session
+        | StatementKind::CreateIndex { .. }
+        | StatementKind::DropIndex { .. }
+        | StatementKind::Repeatable => false,
+    }
+}

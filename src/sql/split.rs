@@ -1,0 +1,498 @@
+//! A SQL text into its statements, as psql would cut it.
+
+use super::{
+    lexer::{LiteralKind, Token, TokenKind, Tokens},
+    location::Source,
+    span::Span,
+};
+use crate::fault::{Code, Fault};
+
+/// One statement of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Raw {
+    /// From its first word to its semicolon.
+    pub(crate) span: Span,
+    /// The rows that follow a `COPY … FROM STDIN`, without the line that ends them.
+    pub(crate) data: Option<Span>,
+}
+
+/// A text, cut.
+#[derive(Debug, Default)]
+pub(crate) struct Script {
+    /// In order, without empty ones.
+    pub(crate) statements: Vec<Raw>,
+    /// Lines for psql alone that can be left out without loss.
+    pub(crate) ignored: Vec<Span>,
+}
+
+/// Cuts a text into statements.
+///
+/// # Errors
+///
+/// Every psql command, and what is opened and never closed.
+pub(crate) fn split(source: Source<'_>) -> Result<Script, Vec<Fault>> {
+    let tokens = Tokens::new(source.text);
+    let mut splitter = Splitter { source, tokens, script: Script::default(), current: None, faults: Vec::new() };
+    while let Some(token) = splitter.tokens.next() {
+        splitter.take(token);
+    }
+    if let Some(open) = splitter.current.take() {
+        // What no semicolon ends goes on to the end of the text: what follows it are comments and no rows.
+        let data = open.rows.then_some(Span { start: source.text.len(), end: source.text.len() });
+        splitter
+            .script
+            .statements
+            .push(Raw { span: Span { start: open.first.span.start, end: open.previous.span.end }, data });
+    }
+    if splitter.faults.is_empty() { Ok(splitter.script) } else { Err(splitter.faults) }
+}
+
+/// Finds the statements of this part of a text, in order; it begins with one. The server answers a part with one `CommandComplete` for
+/// each that succeeded, so their count is the index of the one that failed.
+pub(crate) fn spans(source: Source<'_>, part: Span) -> impl Iterator<Item = Span> + use<> {
+    let script = split(Source { text: part.of(source.text), ..source }).unwrap_or_default();
+    let in_text = move |byte| part.start + byte;
+    script.statements.into_iter().map(move |raw| Span { start: in_text(raw.span.start), end: in_text(raw.span.end) })
+}
+
+struct Splitter<'a> {
+    source: Source<'a>,
+    tokens: Tokens<'a>,
+    script: Script,
+    current: Option<Open>,
+    faults: Vec<Fault>,
+}
+
+/// A statement whose end is not yet found.
+#[derive(Clone, Copy)]
+struct Open {
+    first: Token,
+    /// The last token that means something.
+    previous: Token,
+    parentheses: usize,
+    brackets: usize,
+    head: Head,
+    /// Open `BEGIN ATOMIC`.
+    blocks: usize,
+    /// `json_object('key':'value')` has colons before strings.
+    json: bool,
+    /// Where a COPY says FROM or TO; what stands behind it later is a condition.
+    direction: Option<Span>,
+    /// `COPY … FROM STDIN`: rows follow.
+    rows: bool,
+}
+
+/// How far a statement reads like one that makes a function, whose body may have semicolons in it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Head {
+    Nothing,
+    Create,
+    CreateOr,
+    Routine,
+    Other,
+}
+
+impl Head {
+    /// Reads `CREATE [OR REPLACE] FUNCTION | PROCEDURE` one word further.
+    fn read(self, is: impl Fn(&str) -> bool) -> Self {
+        match self {
+            Self::Nothing if is("create") => Self::Create,
+            Self::Create if is("or") => Self::CreateOr,
+            Self::CreateOr if is("replace") => Self::Create,
+            Self::Create if is("function") || is("procedure") => Self::Routine,
+            Self::Routine => Self::Routine,
+            Self::Nothing | Self::Create | Self::CreateOr | Self::Other => Self::Other,
+        }
+    }
+}
+
+impl Open {
+    fn new(first: Token) -> Self {
+        Self {
+            first,
+            previous: first,
+            parentheses: 0,
+            brackets: 0,
+            head: Head::Nothing,
+            blocks: 0,
+            json: false,
+            direction: None,
+            rows: false,
+        }
+    }
+
+    fn ends_here(self) -> bool {
+        self.parentheses == 0 && self.blocks == 0
+    }
+
+    fn take(&mut self, token: Token, text: &str) {
+        self.head = self.head.read(|word| token.is_word(text, word));
+        match token.kind {
+            TokenKind::OpenParen => self.parentheses += 1,
+            TokenKind::CloseParen => self.parentheses = self.parentheses.saturating_sub(1),
+            TokenKind::OpenBracket => self.brackets += 1,
+            TokenKind::CloseBracket => self.brackets = self.brackets.saturating_sub(1),
+            TokenKind::Ident => self.take_word(token, text),
+            _ => {}
+        }
+        self.previous = token;
+    }
+
+    fn take_word(&mut self, token: Token, text: &str) {
+        let is = |word| token.is_word(text, word);
+        let after = |word| self.previous.is_word(text, word);
+        if self.head == Head::Routine && self.parentheses == 0 {
+            if is("atomic") && after("begin") {
+                self.blocks += 1;
+            } else if is("end") && (self.previous.kind == TokenKind::Semi || after("atomic")) {
+                // Any other END belongs to a CASE, or is a name: the block's own stands behind a whole statement.
+                self.blocks = self.blocks.saturating_sub(1);
+            }
+        }
+        if self.parentheses == 0 && self.first.is_word(text, "copy") {
+            let begun = after("from") && self.direction == Some(self.previous.span);
+            self.rows |= begun && (is("stdin") || is("stdout"));
+            if is("from") || is("to") {
+                self.direction = self.direction.or(Some(token.span));
+            }
+        }
+        self.json |= is("json_object") || is("json_objectagg");
+    }
+
+    /// `:'name'` and `:"name"` are psql's variables; `::"type"`, `a[1:'2']` and `json_object('a':'b')` are SQL.
+    fn sees_variable(self, token: Token, text: &str) -> bool {
+        let quoted =
+            matches!(token.kind, TokenKind::QuotedIdent { .. } | TokenKind::Literal { kind: LiteralKind::Str { .. } });
+        let colon = self.previous.kind == TokenKind::Colon && self.previous.span.end == token.span.start;
+        let cast = text.get(..self.previous.span.start).unwrap_or_default().ends_with(':');
+        quoted && colon && !cast && self.brackets == 0 && !self.json
+    }
+}
+
+/// Whether a token stands for anything: a comment does not, nor an empty statement.
+fn is_of_file(token: Token) -> bool {
+    token.is_significant() && token.kind != TokenKind::Semi
+}
+
+impl Splitter<'_> {
+    fn take(&mut self, token: Token) {
+        if let Some(what) = token.unterminated() {
+            let line = self.source.line(token.span.start);
+            let cause = format!("the {what} that begins on line {line} of `{}` is never closed", self.source.file);
+            self.fault(Code::FileSyntax, cause, token.span.start);
+        }
+        if !token.is_significant() {
+            return;
+        }
+        let text = self.source.text;
+        if token.kind == TokenKind::Unknown && token.span.of(text) == "\\" {
+            return self.backslash(token);
+        }
+        match (token.kind, self.current) {
+            (TokenKind::Semi, None) => {}
+            (TokenKind::Semi, Some(open)) if open.ends_here() => {
+                self.current = None;
+                self.close(&open, token.span.end);
+            }
+            (_, None) => {
+                let mut open = Open::new(token);
+                open.take(token, text);
+                self.current = Some(open);
+            }
+            (_, Some(mut open)) => {
+                if open.sees_variable(token, text) {
+                    self.variable(token);
+                }
+                open.take(token, text);
+                self.current = Some(open);
+            }
+        }
+    }
+
+    fn close(&mut self, open: &Open, end: usize) {
+        let data = open.rows.then(|| self.rows(end));
+        self.script.statements.push(Raw { span: Span { start: open.first.span.start, end }, data });
+    }
+
+    /// The rows after a `COPY … FROM STDIN` that ends at this byte: from the next line to a line `\.` or the end.
+    fn rows(&mut self, after: usize) -> Span {
+        let rest = self.source.text.get(after..).unwrap_or_default();
+        let (same_line, lines) = rest.split_once('\n').unwrap_or((rest, ""));
+        if Tokens::new(same_line).any(|token| token.unterminated().is_some() || is_of_file(token)) {
+            let cause = format!(
+                "on line {} of `{}`, something follows COPY … FROM STDIN on the same line",
+                self.source.line(after),
+                self.source.file
+            );
+            self.fault(Code::FileSyntax, cause, after);
+        }
+        let start = self.source.text.len() - lines.len();
+        let mut end = start;
+        for line in lines.split_inclusive('\n') {
+            if line.trim_end_matches(['\n', '\r']) == "\\." {
+                self.tokens.resume_at(end + line.len());
+                return Span { start, end };
+            }
+            end += line.len();
+        }
+        self.tokens.resume_at(end);
+        Span { start, end }
+    }
+
+    /// A backslash outside of quotes is psql's, to the end of the line. `pg_dump` writes `\restrict` and `\unrestrict`
+    /// since the releases of August 2025; they protect psql from the dump and mean nothing to anybody else.
+    fn backslash(&mut self, token: Token) {
+        let start = token.span.start;
+        let command = self.source.text.get(start..).unwrap_or_default().lines().next().unwrap_or_default();
+        let span = Span { start, end: start + command.len() };
+        let mut words = command.split_whitespace();
+        let guard = matches!(words.next(), Some("\\restrict" | "\\unrestrict"));
+        if guard && self.current.is_none() && command.is_ascii() {
+            self.script.ignored.push(span);
+        } else {
+            let name = command.split_whitespace().next().unwrap_or("\\");
+            let line = self.source.line(start);
+            let cause = format!("`{name}` on line {line} of `{}` is a command of psql", self.source.file);
+            self.fault(Code::PsqlCommand, cause, start);
+        }
+        self.tokens.resume_at(span.end);
+    }
+
+    fn variable(&mut self, token: Token) {
+        let name = token.span.of(self.source.text);
+        let line = self.source.line(token.span.start);
+        let cause = format!("`:{name}` on line {line} of `{}` is a variable of psql", self.source.file);
+        let fault = Fault::new(Code::PsqlCommand, cause).fix("write the value itself: only psql knows its variables");
+        self.faults.push(fault.in_file(self.source.at_byte(token.span.start - 1)));
+    }
+
+    fn fault(&mut self, code: Code, cause: String, byte: usize) {
+        self.faults.push(Fault::new(code, cause).in_file(self.source.at_byte(byte)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn cut(text: &str) -> Result<Script, Vec<Fault>> {
+        split(Source { file: "0001_a.sql", text })
+    }
+
+    fn statements(text: &str) -> Vec<&str> {
+        cut(text).unwrap().statements.iter().map(|raw| raw.span.of(text)).collect()
+    }
+
+    fn faults(text: &str) -> Vec<(Code, usize, String)> {
+        let line = |fault: &Fault| fault.place.as_ref().and_then(|place| place.line).unwrap();
+        cut(text).unwrap_err().into_iter().map(|fault| (fault.code, line(&fault), fault.cause)).collect()
+    }
+
+    #[test]
+    fn cuts_at_semicolons_and_leaves_comments_out() {
+        let text = "-- a;\nSELECT 1 /* ; */;;\n;  SELECT ';' -- b\n;\nSELECT 3 -- c";
+        assert_eq!(statements(text), ["SELECT 1 /* ; */;", "SELECT ';' -- b\n;", "SELECT 3"]);
+        assert!(statements(" -- nothing\n;;").is_empty());
+    }
+
+    #[test]
+    fn keeps_rules_in_parentheses_together() {
+        let rule = "CREATE RULE r AS ON INSERT TO t DO ALSO (INSERT INTO a VALUES (1); DELETE FROM b;);";
+        assert_eq!(statements(&format!("{rule} SELECT 1;")), [rule, "SELECT 1;"]);
+        assert_eq!(statements("SELECT 1); SELECT 2;"), ["SELECT 1);", "SELECT 2;"]);
+    }
+
+    #[test]
+    fn keeps_sql_function_bodies_together() {
+        for function in [
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END;",
+            "CREATE OR REPLACE PROCEDURE f() begin atomic SELECT CASE WHEN a THEN CASE b WHEN 1 THEN 2 END END; END;",
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT t.end, 1 AS case, 2 AS end FROM t; SELECT 2; END;",
+            "CREATE FUNCTION f() RETURNS int BEGIN /* x */ ATOMIC SELECT 1; END;",
+            "CREATE OR /* x */ REPLACE FUNCTION f(\"begin\" int, atomic int) RETURNS int BEGIN ATOMIC END;",
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1 end; SELECT CASE WHEN a THEN 1 END; END;",
+            "CREATE FUNCTION f() RETURNS void BEGIN ATOMIC CREATE FUNCTION g() BEGIN ATOMIC SELECT 1; END; END;",
+        ] {
+            assert_eq!(statements(&format!("{function} SELECT 1;")), [function, "SELECT 1;"]);
+        }
+        assert_eq!(statements("BEGIN; SELECT 1; END; SELECT 2"), ["BEGIN;", "SELECT 1;", "END;", "SELECT 2"]);
+    }
+
+    #[test]
+    fn what_is_named_like_a_function_body_hides_nothing() {
+        for first in [
+            "CREATE TABLE atomic (begin int);",
+            "CREATE TABLE t (begin atomic);",
+            "CREATE TABLE t AS SELECT 1 AS begin, begin atomic FROM x;",
+            "CREATE VIEW v AS SELECT begin atomic FROM t;",
+            "CREATE FUNCTION f(begin atomic) RETURNS int LANGUAGE sql AS 'SELECT 1';",
+            "CREATE FUNCTION f() RETURNS TABLE (begin atomic) LANGUAGE sql AS 'SELECT 1';",
+            "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$ BEGIN ATOMIC $$;",
+            "CREATE TABLE function (begin int); ALTER TABLE function ADD procedure atomic;",
+            "CREATE TRIGGER t BEFORE INSERT ON t EXECUTE FUNCTION begin();",
+            "ALTER FUNCTION begin atomic;",
+        ] {
+            let all = format!("{first} COMMIT; SELECT 1;");
+            let cut = statements(&all);
+            assert_eq!(cut[cut.len() - 2..], ["COMMIT;", "SELECT 1;"], "{first}");
+        }
+    }
+
+    #[test]
+    fn sets_the_rows_of_a_copy_apart() {
+        let text = "COPY t (a, b) FROM stdin WITH (FORMAT csv);\n1;'\n$$\"\\\n\\.\nSELECT 1;\n";
+        let script = cut(text).unwrap();
+        let rows: Vec<_> = script.statements.iter().map(|raw| raw.data.map(|data| data.of(text))).collect();
+        assert_eq!(rows, [Some("1;'\n$$\"\\\n"), None]);
+        assert_eq!(statements(text), ["COPY t (a, b) FROM stdin WITH (FORMAT csv);", "SELECT 1;"]);
+    }
+
+    #[test]
+    fn rows_end_with_the_file_or_with_a_line_of_any_ending() {
+        for (text, expected) in [
+            ("COPY t FROM STDIN;\n1\n2", "1\n2"),
+            ("COPY t FROM STDIN;\r\n1\r\n\\.\r\nSELECT 1;", "1\r\n"),
+            ("COPY t FROM STDIN; \n\\.\n", ""),
+            ("COPY t FROM STDIN;", ""),
+            ("COPY t FROM STDIN", ""),
+        ] {
+            let script = cut(text).unwrap();
+            assert_eq!(script.statements[0].data.unwrap().of(text), expected, "{text:?}");
+        }
+        assert_eq!(statements("COPY t FROM STDIN;\r\n1\r\n\\.\r\nSELECT 1;").len(), 2);
+    }
+
+    #[test]
+    fn other_copies_have_no_rows() {
+        for text in [
+            "COPY t FROM '/stdin'; SELECT 1",
+            "COPY t FROM '/x' WHERE a IS DISTINCT FROM stdin; COMMIT",
+            "COPY (SELECT * FROM stdin) TO '/x'; SELECT 1",
+            "SELECT 1 FROM stdin; x",
+        ] {
+            assert!(cut(text).unwrap().statements.iter().all(|raw| raw.data.is_none()), "{text}");
+            assert_eq!(statements(text).len(), 2, "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_text_behind_a_copy() {
+        assert_eq!(faults("\nCOPY t FROM STDIN; SELECT 1;\n1\n\\.\n")[0].0, Code::FileSyntax);
+    }
+
+    #[test]
+    fn leaves_out_what_pg_dump_writes_for_psql() {
+        let text = "--\n\\restrict abC1\nSELECT 1;\n\\unrestrict abC1\n";
+        let ignored: Vec<_> = cut(text).unwrap().ignored.iter().map(|span| span.of(text)).collect();
+        assert_eq!(ignored, ["\\restrict abC1", "\\unrestrict abC1"]);
+        assert_eq!(statements(text), ["SELECT 1;"]);
+    }
+
+    #[test]
+    fn refuses_every_psql_command_with_its_line() {
+        let found = faults("\\set x 'it''s\nSELECT 1;\n  \\i other.sql\nSELECT 2 \\gexec\n\\.\n");
+        let found: Vec<_> = found.iter().map(|(code, line, cause)| (*code, *line, cause.as_str())).collect();
+        assert_eq!(
+            found,
+            [
+                (Code::PsqlCommand, 1, "`\\set` on line 1 of `0001_a.sql` is a command of psql"),
+                (Code::PsqlCommand, 3, "`\\i` on line 3 of `0001_a.sql` is a command of psql"),
+                (Code::PsqlCommand, 4, "`\\gexec` on line 4 of `0001_a.sql` is a command of psql"),
+                (Code::PsqlCommand, 5, "`\\.` on line 5 of `0001_a.sql` is a command of psql"),
+            ]
+        );
+        assert_eq!(faults("SELECT 1 \\restrict x")[0].0, Code::PsqlCommand, "inside a statement");
+    }
+
+    #[test]
+    fn refuses_psql_variables() {
+        for text in ["SELECT :'x'", "CREATE ROLE a PASSWORD :'pw'", "SELECT * FROM :\"schema\".t", "SELECT f(1, :'x')"]
+        {
+            assert_eq!(faults(text)[0].0, Code::PsqlCommand, "{text}");
+        }
+    }
+
+    #[test]
+    fn does_not_take_sql_for_psql_variables() {
+        for text in [
+            "SELECT a[1:2], a['1':'2'], a[:'2']",
+            "SELECT '\"x\"'::\"char\", 1::\"MyType\", x :: \"char\"",
+            "SELECT json_object('a':'b', 'c':'d'), JSON_OBJECTAGG(k:'v')",
+            "SELECT ':''x''', $$:'x'$$ -- :'x'",
+            "SELECT a : 'x'",
+        ] {
+            assert_eq!(cut(text).map(|script| script.statements.len()), Ok(1), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_the_line_where_something_was_opened() {
+        let text = "SELECT 1;\nSELECT 'it''s;\nSELECT 2;\n";
+        assert_eq!(
+            faults(text),
+            [(Code::FileSyntax, 2, "the string that begins on line 2 of `0001_a.sql` is never closed".to_owned())]
+        );
+        assert_eq!(faults("SELECT 1;\n\n/* a /* b */").first().map(|fault| fault.1), Some(3));
+    }
+
+    /// Pieces of SQL that hide a semicolon, and pieces that do not.
+    fn piece() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
+            "SELECT 1",
+            "x",
+            " ",
+            "\n",
+            ";",
+            "; ",
+            "'a;''b'",
+            "E'\\';'",
+            "\";\"",
+            "$$;$$",
+            "$t$;$$;$t$",
+            "/*;/*;*/*/",
+            "--;'\n",
+            "(a;b)",
+            "é",
+            "::int",
+            "a$b",
+            "$1",
+            "COPY t FROM STDIN;\n;1'\t2\n\\.\n",
+            "CASE",
+            "END",
+        ])
+    }
+
+    proptest! {
+        #[test]
+        fn statements_and_gaps_make_up_the_text(pieces in prop::collection::vec(piece(), 0..30)) {
+            let text = pieces.concat();
+            let Ok(script) = cut(&text) else { return Ok(()) };
+            let mut at = 0;
+            for span in script.statements.iter().flat_map(|raw| [Some(raw.span), raw.data]).flatten() {
+                prop_assert!(at <= span.start && span.start <= span.end);
+                let gap = Span { start: at, end: span.start }.of(&text);
+                let gap = gap.strip_prefix("\\.\n").unwrap_or(gap);
+                prop_assert!(Tokens::new(gap).all(|t| !t.is_significant() || t.kind == TokenKind::Semi), "gap {gap:?}");
+                at = span.end;
+            }
+        }
+
+        #[test]
+        fn never_cuts_inside_quotes(pieces in prop::collection::vec(piece(), 0..12), words in 1..5_usize) {
+            let quiet: Vec<_> = pieces.into_iter().filter(|p| !p.starts_with(';') && !p.starts_with("COPY")).collect();
+            let statement = format!("SELECT {} 1", quiet.join(" "));
+            let text = format!("{statement};\n").repeat(words);
+            let expected = format!("{statement};");
+            prop_assert_eq!(statements(&text), vec![expected.as_str(); words]);
+        }
+
+        #[test]
+        fn survives_any_text(text in "[a-z;:'\"$\\\\\\n\\r\\t()*/\\-é\\[\\] ]{0,80}") {
+            match cut(&text) {
+                Ok(script) => prop_assert!(script.statements.iter().all(|raw| !raw.span.of(&text).is_empty())),
+                Err(faults) => prop_assert!(!faults.is_empty()),
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What a file asks for its transaction: `BEGIN ISOLATION LEVEL …`, `SET TRANSACTION …`. It has to be said before the
+//! transaction's first query, which is ours; so our own BEGIN says it.
+
+use super::phrase::{Part, Phrase};
+
+/// Transaction modes; what is not written stays as the session has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Modes {
+    isolation: Option<&'static str>,
+    access: Option<Access>,
+    deferrable: Option<&'static str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    ReadOnly,
+    ReadWrite,
+}
+
+impl Modes {
+    /// Reads a list of modes to the statement's end; nothing for what is none.
+    pub(crate) fn read(phrase: &mut Phrase<'_>) -> Option<Self> {
+        let mut modes = Self::default();
+        while !phrase.is_done() {
+            match phrase.next()? {
+                part if part.is("isolation") => {
+                    phrase.eat("level").then_some(())?;
+                    modes.isolation = Some(level(phrase)?);
+                }
+                part if part.is("read") => modes.access = Some(access(phrase)?),
+                part if part.is("deferrable") => modes.deferrable = Some("DEFERRABLE"),
+                part if part.is("not") && phrase.eat("deferrable") => modes.deferrable = Some("NOT DEFERRABLE"),
+                Part::Other(",") => {}
+                _ => return None,
+            }
+        }
+        Some(modes)
+    }
+
+    /// Reads the value of `transaction_isolation`, which is the last part of its statement.
+    pub(crate) fn isolated(phrase: &mut Phrase<'_>) -> Option<Self> {
+        let value = phrase.next().filter(|_| phrase.is_done())?;
+        let value = value.text().trim_matches(['\'', '"']).to_ascii_lowercase();
+        let isolation = Some(level(&mut Phrase::new(&value))?);
+        Some(Self { isolation, ..Self::default() })
+    }
+
+    /// Adds what was asked for later.
+    pub(crate) fn and(self, later: Self) -> Self {
+        Self {
+            isolation: later.isolation.or(self.isolation),
+            access: later.access.or(self.access),
+            deferrable: later.deferrable.or(self.deferrable),
+        }
+    }
+
+    /// Returns the isolation alone.
+    pub(crate) fn isolation(self) -> Self {
+        Self { isolation: self.isolation, ..Self::default() }
+    }
+
+    /// Returns whether nothing may be written.
+    pub(crate) fn is_read_only(self) -> bool {
+        self.access == Some(Access::ReadOnly)
+    }
+
+    /// Returns `BEGIN` with these modes. That a file only reads is said later, as we write in the same transaction.
+    pub(crate) fn begin_sql(self) -> String {
+        let isolation = self.isolation.map(|level| format!(" ISOLATION LEVEL {level}")).unwrap_or_default();
+        let access = if self.access == Some(Access::ReadWrite) { " READ WRITE" } else { "" };
+        let deferrable = self.deferrable.map(|word| format!(" {word}")).unwrap_or_default();
+        format!("BEGIN{isolation}{access}{deferrable}")
+    }
+
+    /// Returns `SAVEPOINT` of this name, with what holds until its release: PostgreSQL gives back then what was allowed before it
+    /// (`CommitSubTransaction` in its sources).
+    pub(crate) fn savepoint_sql(self, name: &str) -> String {
+        let access = if self.is_read_only() { "; SET TRANSACTION READ ONLY" } else { "" };
+        format!("SAVEPOINT {name}{access}")
+    }
+}
+
+fn level(phrase: &mut Phrase<'_>) -> Option<&'static str> {
+    match phrase.eat_one_of(&["serializable", "repeatable", "read"])? {
+        "serializable" => Some("SERIALIZABLE"),
+        "repeatable" => phrase.eat("read").then_some("REPEATABLE READ"),
+        _ => match phrase.eat_one_of(&["committed", "uncommitted"])? {
+            "committed" => Some("READ COMMITTED"),
+            _ => Some("READ UNCOMMITTED"),
+        },
+    }
+}
+
+fn access(phrase: &mut Phrase<'_>) -> Option<Access> {
+    match phrase.eat_one_of(&["only", "write"])? {
+        "only" => Some(Access::ReadOnly),
+        _ => Some(Access::ReadWrite),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<Modes> {
+        Modes::read(&mut Phrase::new(text))
+    }
+
+    #[test]
+    fn modes_are_said_as_they_are_read() {
+        for (text, begin) in [
+            ("", "BEGIN"),
+            ("isolation level serializable", "BEGIN ISOLATION LEVEL SERIALIZABLE"),
+            ("read write, ISOLATION /* x */ LEVEL repeatable read", "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE"),
+            ("isolation level read committed not deferrable;", "BEGIN ISOLATION LEVEL READ COMMITTED NOT DEFERRABLE"),
+            (
+                "isolation level read committed, isolation level serializable, deferrable",
+                "BEGIN ISOLATION LEVEL SERIALIZABLE DEFERRABLE",
+            ),
+        ] {
+            assert_eq!(read(text).map(Modes::begin_sql).as_deref(), Some(begin), "{text}");
+        }
+    }
+
+    #[test]
+    fn that_nothing_is_written_holds_up_to_our_savepoint_alone() {
+        let modes = read("read only").unwrap();
+        assert_eq!(modes.begin_sql(), "BEGIN");
+        assert_eq!(modes.savepoint_sql("s"), "SAVEPOINT s; SET TRANSACTION READ ONLY");
+        assert_eq!(Modes::default().savepoint_sql("s"), "SAVEPOINT s");
+    }
+
+    #[test]
+    fn what_is_no_mode_is_left_to_the_server() {
+        for text in ["isolation level none", "read", "isolation serializable", "snapshot 'x'", "serializable"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_setting_is_read_as_well() {
+        for (text, level) in [("'Repeatable  Read'", "REPEATABLE READ"), ("serializable", "SERIALIZABLE")] {
+            let modes = Modes::isolated(&mut Phrase::new(text)).unwrap();
+            assert_eq!(modes.begin_sql(), format!("BEGIN ISOLATION LEVEL {level}"));
+        }
+        assert_eq!(Modes::isolated(&mut Phrase::new("default")), None);
+    }
+}

@@ -1,0 +1,116 @@
+//! What a tool can be asked, and the command lines for it.
+
+use super::{
+    command_line::{Call, Line},
+    target,
+};
+use serde::Deserialize;
+
+/// What a tool can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verb {
+    /// Whether it could work at all.
+    Check,
+    /// What it would do, for people.
+    Plan,
+    /// Which migrations there are and which of them are applied.
+    Status,
+    /// Apply.
+    Migrate,
+    /// Fail if something is not applied.
+    Verify,
+    /// What going back to the target would undo, for people.
+    RollbackPlan,
+    /// Go back to the target.
+    Rollback,
+    /// Record as applied without doing it: up to the target, or everything if the recipe knows how.
+    Fake,
+}
+
+impl Verb {
+    /// Every verb, in the order of a page.
+    pub const ALL: [Self; 8] = [
+        Self::Check,
+        Self::Plan,
+        Self::Status,
+        Self::Migrate,
+        Self::Verify,
+        Self::RollbackPlan,
+        Self::Rollback,
+        Self::Fake,
+    ];
+
+    /// As recipes write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Check => "check",
+            Self::Plan => "plan",
+            Self::Status => "status",
+            Self::Migrate => "migrate",
+            Self::Verify => "verify",
+            Self::RollbackPlan => "rollback-plan",
+            Self::Rollback => "rollback",
+            Self::Fake => "fake",
+        }
+    }
+}
+
+/// The command lines of one verb.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a command line as in [tool, migrate], or a list of such with names, as in [{name: Tenants, run: [tool, migrate]}]"
+)]
+pub(super) enum Lines {
+    One(Vec<String>),
+    Several(Vec<Named>),
+}
+
+/// One of several.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Named {
+    name: String,
+    run: Vec<String>,
+}
+
+impl Lines {
+    /// With these words in the target's place; without, what is optional is left out.
+    pub(super) fn calls(&self, target: Option<&str>) -> Vec<Call> {
+        let line = |words: &[String]| Line::Program(words.iter().flat_map(|word| target::fill(word, target)).collect());
+        match self {
+            Self::One(words) => vec![Call { name: None, line: line(words) }],
+            Self::Several(several) => {
+                several.iter().map(|Named { name, run }| Call { name: Some(name.clone()), line: line(run) }).collect()
+            }
+        }
+    }
+
+    /// The words of each line.
+    pub(super) fn lines_mut(&mut self) -> impl Iterator<Item = &mut Vec<String>> {
+        let (one, several) = match self {
+            Self::One(words) => (Some(words), [].as_mut_slice()),
+            Self::Several(several) => (None, several.as_mut_slice()),
+        };
+        one.into_iter().chain(several.iter_mut().map(|named| &mut named.run))
+    }
+
+    /// Every word of every line.
+    pub(super) fn words(&self) -> impl Iterator<Item = &String> {
+        let (one, several) = match self {
+            Self::One(words) => (words.as_slice(), [].as_slice()),
+            Self::Several(several) => ([].as_slice(), several.as_slice()),
+        };
+        one.iter().chain(several.iter().flat_map(|named| &named.run))
+    }
+
+    /// Whether there is nothing to start.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::One(words) => words.is_empty(),
+            Self::Several(several) => several.is_empty() || several.iter().any(|named| named.run.is_empty()),
+        }
+    }
+}

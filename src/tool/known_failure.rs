@@ -1,0 +1,209 @@
+//! Why a tool failed, in its own words and in ours. What it says is for people: a tool can print anything, so no verdict
+//! hangs on it.
+
+use super::{pattern::Pattern, recipe::Recipe};
+use crate::fault::{Code, Fault};
+use regex_lite::Captures;
+use serde::Deserialize;
+
+/// Lines of the tool's last words that are shown with the fault.
+const SHOWN: usize = 12;
+
+/// What every tool can fail at, and the shell, the server and the engine around it.
+const COMMON: &str = include_str!("failures.yaml");
+
+/// In a fix: the migration that was begun last, as the tool takes it for a target.
+const MIGRATION: &str = "{migration}";
+
+/// A known failure.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Failure {
+    /// Searched for in each line that the tool said.
+    pub pattern: Pattern,
+    /// Which code it gets, if not the usual one.
+    pub code: Option<String>,
+    /// In place of the tool's own words; `$1` is the pattern's first group.
+    pub cause: Option<String>,
+    /// What to do, likewise; `{migration}` is the one that was begun last, as the tool takes it for a target.
+    pub fix: String,
+}
+
+impl Failure {
+    /// Those that do not depend on the tool.
+    #[must_use]
+    pub fn common() -> Vec<Self> {
+        // A test reads them, so none is left out here.
+        serde_yaml::from_str(COMMON).unwrap_or_default()
+    }
+
+    /// The code that it wants and that does not exist.
+    pub(super) fn unknown_code(&self) -> Option<&str> {
+        self.code.as_deref().filter(|name| !Code::ALL.iter().any(|code| code.name() == *name))
+    }
+
+    fn fault(&self, recipe: &Recipe, groups: &Captures<'_>, line: &str, begun: Option<&str>) -> Fault {
+        let expand = |text: &str| {
+            let mut expanded = String::new();
+            // Groups have numbers; what stands in braces is for the reader to copy.
+            groups.expand(&text.replace("${", "$${"), &mut expanded);
+            expanded
+        };
+        let code = self.code.as_deref().and_then(|name| Code::ALL.iter().find(|code| code.name() == name));
+        let cause = self.cause.as_deref().map_or_else(|| line.trim().to_owned(), expand);
+        let fix = expand(&self.fix).replace(MIGRATION, &migration(recipe, begun));
+        Fault::new(code.copied().unwrap_or(Code::ToolFailed), cause).fix(fix)
+    }
+}
+
+/// A fix is pasted into a shell: only what the recipe takes for a target gets into it.
+fn migration(recipe: &Recipe, begun: Option<&str>) -> String {
+    let target = recipe.target.as_ref();
+    let named = target.zip(begun).and_then(|(target, begun)| target.of(begun));
+    named.unwrap_or_else(|| target.map_or("MIGRATION", |target| &target.words).to_owned())
+}
+
+/// The fault for a tool that failed: `ending` says how it ended, `said` are the last lines that it said, `begun` is the
+/// migration that it began last.
+#[must_use]
+pub fn explain(recipe: &Recipe, ending: &str, said: &[String], begun: Option<&str>) -> Fault {
+    let headline = headline(recipe, said);
+    let fault = known(recipe, headline, said, begun)
+        .unwrap_or_else(|| Fault::new(Code::ToolFailed, headline.unwrap_or(ending)));
+    let shown = said.iter().skip(said.len().saturating_sub(SHOWN)).map(|line| line.trim_end().to_owned());
+    shown.fold(fault.detail(ending), Fault::detail)
+}
+
+/// The last line that says why; a position or a stack may follow it, and what was buffered meanwhile.
+fn headline<'l>(recipe: &Recipe, said: &'l [String]) -> Option<&'l str> {
+    let mut lines = said.iter().rev().map(|line| line.trim()).filter(|line| !line.is_empty());
+    let says_why = |line: &&str| recipe.error.as_ref().is_some_and(|error| error.fits(line));
+    lines.clone().find(says_why).or_else(|| lines.next())
+}
+
+/// Looks at the line that says why, then at the last words first: what comes before may have been caught.
+fn known(recipe: &Recipe, headline: Option<&str>, said: &[String], begun: Option<&str>) -> Option<Fault> {
+    let alike = recipe.fails_like.as_deref().and_then(Recipe::named).map(|like| like.failures).unwrap_or_default();
+    let common = Failure::common();
+    let fits = |line: &str| {
+        recipe.failures.iter().chain(&alike).chain(&common).find_map(|failure| {
+            let groups = failure.pattern.0.captures(line)?;
+            Some(failure.fault(recipe, &groups, line, begun))
+        })
+    };
+    // A lock timeout has the tool run again: what was caught long before its end must not.
+    let caught = |fault: &Fault| fault.code == Code::LockTimeout;
+    let anywhere = said.iter().rev().filter_map(|line| fits(line)).find(|fault| !caught(fault));
+    headline.and_then(fits).or(anywhere)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(lines: &[&str]) -> Vec<String> {
+        lines.iter().map(|line| (*line).to_owned()).collect()
+    }
+
+    #[test]
+    fn an_app_without_a_manage_py_is_told_of_the_input_for_it() {
+        let django = Recipe::named("django").unwrap();
+        for line in [
+            "python: can't open file '/app/manage.py': [Errno 2] No such file or directory",
+            "FileNotFoundError: [Errno 2] No such file or directory: '/app/manage.py'",
+        ] {
+            let fault = explain(&django, "it ended with code 2", &said(&[line]), None);
+            assert!(fault.fix.contains("`manage: python -m pretix`"), "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn asyncpg_is_shown_a_url_that_it_reads() {
+        for name in ["alembic", "custom"] {
+            let line = "TypeError: connect() got an unexpected keyword argument 'sslmode'";
+            let fault = explain(&Recipe::named(name).unwrap(), "it ended with code 1", &said(&[line]), None);
+            let url = "`env: DATABASE_URL=postgresql+asyncpg://${DATABASE_ADDRESS}?ssl=${DATABASE_SSLMODE}`";
+            assert!(fault.fix.contains(url), "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn a_known_failure_has_its_own_fix() {
+        let django = Recipe::named("django").unwrap();
+        let lines = said(&[
+            "Traceback (most recent call last):",
+            "django.db.utils.ProgrammingError: relation \"carriers_carrier\" already exists",
+            "",
+        ]);
+        let fault = explain(&django, "`python manage.py migrate` ended with code 1", &lines, None);
+        assert_eq!(fault.code, Code::ToolFailed);
+        assert_eq!(fault.cause, "django.db.utils.ProgrammingError: relation \"carriers_carrier\" already exists");
+        assert!(fault.fix.contains("--fake"), "{}", fault.fix);
+        assert!(fault.detail[0].contains("code 1") && fault.detail[1].contains("Traceback"));
+    }
+
+    #[test]
+    fn an_unknown_failure_is_told_by_its_last_line() {
+        let fault = explain(&Recipe::named("custom").unwrap(), "ended with code 2", &said(&["a", "b ", " "]), None);
+        assert_eq!((fault.code, fault.cause.as_str()), (Code::ToolFailed, "b"));
+        assert_eq!(
+            explain(&Recipe::named("custom").unwrap(), "ended with code 2", &[], None).cause,
+            "ended with code 2"
+        );
+    }
+
+    /// psycopg adds the server's position and details; Django's own unfinished line comes out when it ends.
+    #[test]
+    fn what_follows_the_error_is_not_taken_for_it() {
+        let django = Recipe::named("django").unwrap();
+        for (error, after) in [
+            ("django.db.utils.ProgrammingError: relation \"x\" does not exist", "LINE 1: select * from x"),
+            ("django.db.utils.IntegrityError: duplicate key value", "DETAIL:  Key (name)=(a) already exists."),
+            ("django.core.management.base.CommandError: No such app", "HINT:  none"),
+            ("AssertionError", "                      ^"),
+        ] {
+            let lines = said(&["Running migrations:", "Traceback (most recent call last):", "  File \"a.py\", line 1"]);
+            let lines = [lines, said(&[error, after, "  Applying orders.0003_bad..."])].concat();
+            assert_eq!(explain(&django, "ended with code 1", &lines, None).cause, error);
+        }
+        let node =
+            said(&["throw new Error()", "Error: no SSL", "    at Socket.emit (node:events:517:28)", "Node.js v18"]);
+        assert_eq!(explain(&Recipe::named("custom").unwrap(), "ended with code 1", &node, None).cause, "Error: no SSL");
+    }
+
+    #[test]
+    fn the_fix_names_the_very_migration_if_it_can_be_pasted() {
+        let django = Recipe::named("django").unwrap();
+        let lines = said(&["django.db.utils.ProgrammingError: relation \"x\" already exists"]);
+        let fix = |begun| explain(&django, "", &lines, begun).fix;
+        assert!(fix(Some("settings.0017_ticket")).contains("migrate settings 0017_ticket --fake"));
+        for begun in [None, Some("x.$(reboot)"), Some("x.-y"), Some("nothing")] {
+            assert!(fix(begun).contains("migrate APP MIGRATION --fake"), "{}", fix(begun));
+        }
+    }
+
+    #[test]
+    fn the_line_that_says_why_counts_before_what_follows_it() {
+        let django = Recipe::named("django").unwrap();
+        let lines =
+            said(&["django.db.utils.ProgrammingError: relation \"x\" already exists", "bash: Permission denied"]);
+        assert!(explain(&django, "", &lines, None).fix.contains("--fake"));
+    }
+
+    /// It has the tool run again; what a tool has caught, or somebody has written there, must not.
+    #[test]
+    fn a_lock_timeout_that_was_not_the_end_of_it_is_no_reason_to_try_again() {
+        let lines = said(&["canceling statement due to lock timeout", "going on", "ValueError: the end"]);
+        for name in ["django", "custom"] {
+            let fault = explain(&Recipe::named(name).unwrap(), "", &lines, None);
+            assert_eq!((fault.code, fault.cause.as_str()), (Code::ToolFailed, "ValueError: the end"), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_lock_timeout_is_told_as_one() {
+        let lines = said(&["django.db.utils.OperationalError: canceling statement due to lock timeout"]);
+        assert_eq!(explain(&Recipe::named("django").unwrap(), "", &lines, None).code, Code::LockTimeout);
+        assert_eq!(explain(&Recipe::named("custom").unwrap(), "", &lines, None).code, Code::LockTimeout);
+    }
+}

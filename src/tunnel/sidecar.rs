@@ -1,0 +1,158 @@
+//! The other side of `command: tunnel`: the process that keeps the tunnel for later steps, in a container of its own. What it
+//! has to know reaches it by its standard input, so that no record of the engine's has it.
+
+use crate::{
+    fault::{Code, Fault},
+    github::runner::Runner,
+    postgres::{Startup, own_query::Question, preflight, run_lock, wait},
+    proxy::Listener,
+    run::event::{Event, Events},
+    settings::Settings,
+    site::container_spec::{self, Access, Terms},
+    transport::Reach,
+};
+use futures_util::future::{Either, select};
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    pin::pin,
+    time::Duration,
+};
+use tokio::time::sleep;
+
+/// Where it sees the job's directory.
+pub(crate) const JOB: &str = "/run/job";
+
+/// How often it looks whether the job is still there.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// The pause before a lost bastion is dialled again, and how often in a row it may fail.
+const PAUSE: Duration = Duration::from_secs(5);
+const FAILURES: u32 = 5;
+
+/// What is written to its standard input.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub struct Handover {
+    /// What its own words to the other side begin with.
+    pub token: String,
+    /// From where alone clients may come.
+    pub from: Option<IpAddr>,
+    /// The file that is there as long as the job.
+    pub marker: Option<String>,
+    /// The inputs, as environment variables.
+    pub inputs: BTreeMap<String, String>,
+}
+
+/// The tunnel as it is kept.
+#[derive(Debug)]
+pub struct Sidecar<'a> {
+    settings: &'a Settings,
+    runner: &'a Runner,
+    handover: &'a Handover,
+    events: Events,
+    reach: Option<Reach>,
+    listener: Option<Listener>,
+}
+
+impl<'a> Sidecar<'a> {
+    /// Nothing is connected yet.
+    #[must_use]
+    pub fn new(settings: &'a Settings, runner: &'a Runner, handover: &'a Handover, events: Events) -> Self {
+        Self { settings, runner, handover, events, reach: None, listener: None }
+    }
+
+    /// Opens the way, proves it by a question, and serves until the job is gone.
+    ///
+    /// # Errors
+    /// Why there is no way, or none any more.
+    pub async fn serve(&mut self) -> Result<(), Fault> {
+        let reach = Reach::connect(self.settings.route.as_ref(), &self.events).await?;
+        self.prove(&reach).await?;
+        let port = self.settings.database()?.port;
+        let injected = container_spec::injected(self.settings, self.runner, Terms::of(self.settings, Access::Writing));
+        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        let listener = Listener::bind(address, self.settings.passage, injected).await.map_err(|error| {
+            Fault::new(Code::ListenerUnavailable, format!("the tunnel's end can't be opened at port {port}"))
+                .because(&error)
+        })?;
+        let listener = listener.only_from(self.handover.from);
+        self.reach = Some(reach);
+        self.listener = Some(listener);
+        self.events.note(format!("{} ready", self.handover.token));
+        let (marker, events) = (self.handover.marker.as_deref(), self.events.clone());
+        let kept = pin!(self.keep());
+        match select(kept, pin!(gone(marker))).await {
+            Either::Left((Err(fault), _)) => Err(fault),
+            Either::Left((Ok(never), _)) => match never {},
+            Either::Right(((), _)) => {
+                events.note("the job is gone");
+                Ok(())
+            }
+        }
+    }
+
+    async fn prove(&self, reach: &Reach) -> Result<(), Fault> {
+        let startup = Startup { application_name: run_lock::application_name(self.runner), options: String::new() };
+        let target = self.settings.database()?;
+        let wait = self.settings.wait_timeout;
+        let session = wait::connect(reach, target, &startup, wait, &self.events).await?;
+        let opening =
+            preflight::open(&session, target, preflight::Opens::Reading, Question::reading("SELECT"), wait).await;
+        session.close().await;
+        self.events.tell(Event::Database(opening?.facts));
+        Ok(())
+    }
+
+    /// Serves, and dials again when the bastion is lost.
+    async fn keep(&mut self) -> Result<Infallible, Fault> {
+        let target = self.settings.database()?;
+        let mut failures = 0;
+        loop {
+            if let (Some(reach), Some(listener)) = (&self.reach, &self.listener) {
+                let serve = pin!(listener.serve(reach, target));
+                match select(serve, pin!(reach.lost())).await {
+                    Either::Left((never, _)) => match never {},
+                    Either::Right((lost, _)) => self.events.tell(Event::Warning(lost)),
+                }
+            }
+            match Reach::connect(self.settings.route.as_ref(), &self.events).await {
+                Ok(again) => (self.reach, failures) = (Some(again), 0),
+                Err(fault) => {
+                    failures += 1;
+                    if failures == FAILURES {
+                        return Err(fault);
+                    }
+                    self.reach = None;
+                    self.events.tell(Event::Warning(fault));
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// What passed, in one sentence, and the end of the way.
+    ///
+    /// # Errors
+    /// What went wrong on the way out.
+    pub async fn close(self) -> Result<String, Fault> {
+        let traffic = self.listener.map(|listener| listener.traffic()).unwrap_or_default();
+        if let Some(reach) = self.reach {
+            reach.close().await?;
+        }
+        Ok(format!(
+            "through the tunnel passed {} connection(s), {} bytes to the database and {} bytes from it",
+            traffic.connections, traffic.sent, traffic.received
+        ))
+    }
+}
+
+/// Resolves when the job's file is not there any more; never where there was none.
+async fn gone(marker: Option<&str>) {
+    let Some(marker) = marker else { return std::future::pending().await };
+    let file = Path::new(JOB).join(marker);
+    while file.exists() {
+        sleep(LOOK).await;
+    }
+}
