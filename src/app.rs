@@ -24,7 +24,7 @@ use std::{
 };
 use tokio::time::timeout;
 
-/// What a run has from the process that it is.
+/// The process-wide state that a run uses.
 #[derive(Debug)]
 pub(crate) struct Desk<'d> {
     pub(crate) teller: &'d Teller,
@@ -32,7 +32,8 @@ pub(crate) struct Desk<'d> {
     pub(crate) flow: &'d Flow,
 }
 
-/// Runs what was asked for and returns the process's exit code. `early` is a signal that came before that was known.
+/// Runs a parsed invocation and returns the process's exit code. `early` is a signal that arrived while the inputs were
+/// read.
 pub(crate) async fn run(ask: Ask, desk: &Desk<'_>, mut watch: Watch, early: Option<Stop>) -> u8 {
     let Desk { teller, panics, flow } = desk;
     let events = teller.events();
@@ -82,7 +83,7 @@ pub(crate) async fn run(ask: Ask, desk: &Desk<'_>, mut watch: Watch, early: Opti
     end(teller, flow, &mut watch).await
 }
 
-/// Opens a run and lets it take its course.
+/// Opens a run and executes its stages.
 async fn work<'a>(
     run: &mut Option<Run<'a>>,
     settings: &'a Settings,
@@ -92,14 +93,15 @@ async fn work<'a>(
     run.insert(Run::new(settings, ask, events).await?).stages().await
 }
 
-/// Ends a process that got a signal before it knew what was asked: usual report, without a comment.
+/// Ends a process that received a signal while it read its inputs: writes the usual report, but no comment.
 pub(crate) async fn unasked(stop: Stop, desk: &Desk<'_>, runner: &Runner, mut watch: Watch) -> u8 {
     desk.teller.events().tell(Event::Fault(stop.fault(Duration::ZERO).at(Stage::Inputs)));
     publish_within(desk.teller, runner, None, &mut watch).await;
     end(desk.teller, desk.flow, &mut watch).await
 }
 
-/// Writes every surface. When the run must end meanwhile only the comment is cut off: the others are written at once.
+/// Writes every part of the report. If the run has to end meanwhile, only the comment is cut off: the other parts are
+/// written without waiting.
 async fn publish_within(teller: &Teller, runner: &Runner, github: Option<&GithubSettings>, watch: &mut Watch) {
     let (report, mut log) = (teller.report(), teller.log());
     let mut publishing = pin!(publish(&report, runner, github, &mut log));
@@ -113,7 +115,7 @@ async fn publish_within(teller: &Teller, runner: &Runner, github: Option<&Github
     }
 }
 
-/// Says the last line, and lets whoever reads the log read it to the end.
+/// Prints the final line, waits until the log is written, and returns the exit code.
 async fn end(teller: &Teller, flow: &Flow, watch: &mut Watch) -> u8 {
     teller.verdict();
     if flow.is_hurried() || matches!(watch.over(flow.written()).await, Ended::Stopped(_)) {
@@ -122,8 +124,8 @@ async fn end(teller: &Teller, flow: &Flow, watch: &mut Watch) -> u8 {
     teller.report().exit_code()
 }
 
-/// The post stage: removes what the main stage made and could not remove, because it was killed. There is nothing to do after
-/// a stage that ended by itself, and nothing to report of an executor that makes nothing.
+/// Runs the post stage: removes leftovers of a main stage that was killed before it could remove them. A stage that
+/// ended by itself leaves nothing to do, and an executor that creates nothing has nothing to report.
 pub(crate) async fn sweep(runner: &Runner, mut log: Log, watch: &mut Watch, flow: &Flow) -> u8 {
     let Some(run) = &runner.state_run else { return 0 };
     let mut sweeping = pin!(sweep_away(run));
@@ -139,7 +141,7 @@ pub(crate) async fn sweep(runner: &Runner, mut log: Log, watch: &mut Watch, flow
     0
 }
 
-/// The sidecar of `command: tunnel`: serves later steps until it is told to end, or the job is gone.
+/// Runs the sidecar of `command: tunnel`: serves later steps until it is told to stop or the job has ended.
 pub(crate) async fn serve(ask: Ask, handover: &Handover, log: Log, watch: &mut Watch, flow: &Flow) -> u8 {
     let began = Instant::now();
     let redactor = log.redactor().clone();
@@ -174,7 +176,7 @@ pub(crate) async fn serve(ask: Ask, handover: &Handover, log: Log, watch: &mut W
     code
 }
 
-/// Tells of a panic that nobody has caught on the way as of any other failure, in the report that stood then.
+/// Reports a panic that was not caught further down like any other failure, in the report as it stood then.
 pub(crate) async fn crashed(said: &str, teller: &Teller, flow: &Flow, runner: &Runner) -> u8 {
     flow.hurry();
     teller.break_off(bug(said));
@@ -189,7 +191,7 @@ fn bug(said: &str) -> Fault {
     Fault::new(Code::Bug, format!("bastion-migrate itself failed: {said}"))
 }
 
-/// No job is longer.
+/// Longest duration of a GitHub job.
 const TUNNEL_LIFE: Duration = Duration::from_hours(5 * 24);
 
 struct Run<'a> {
@@ -200,7 +202,7 @@ struct Run<'a> {
     lock: Lock,
 }
 
-/// Whether the run lock is ours: nobody else's work goes on.
+/// State of the run lock. While this run holds it, no other run works on the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lock {
     NotYet,
@@ -237,7 +239,7 @@ impl<'a> Run<'a> {
         Err(faults)
     }
 
-    /// Everything for which there is a way.
+    /// Runs the stages that need the connection.
     async fn work(&mut self) -> Result<(), Vec<Fault>> {
         let Self { settings, events, executor, sites, lock } = self;
         let writes = settings.command.writes();
@@ -250,7 +252,7 @@ impl<'a> Run<'a> {
         let enter = sites.enter();
         match writes {
             true => {
-                // In this order, as a run does that was cut off.
+                // Slot first, then lock: a reconnecting run takes them in the same order.
                 let locking = async {
                     enter.await.map_err(one)?;
                     executor.lock().await.map_err(one)
@@ -283,7 +285,7 @@ impl<'a> Run<'a> {
         self.executor.stop(&self.sites).await
     }
 
-    /// The fault of a stopped run, which says when the stop itself did not succeed.
+    /// Returns the fault of a stopped run, with a detail if the stop itself failed.
     fn after_stop(&self, fault: Fault, stopped: Option<Result<(), Fault>>) -> Fault {
         let fault = if fault.code == Code::TimedOut { self.sites.cut_short(fault) } else { fault };
         let why = match stopped {
@@ -301,7 +303,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Lets one stage run, and tells of its beginning and of its good end. Its faults say in which stage they were met.
+/// Runs one stage and reports its start and its success. Its faults are marked with the stage.
 async fn stage<T>(
     events: &Events,
     stage: Stage,

@@ -1,9 +1,10 @@
-//! bastion-migrate takes a database migration from a workflow, through a pinned SSH bastion, to a private PostgreSQL.
+//! Runs a database migration from a workflow, through a pinned SSH bastion, against a private PostgreSQL.
 //!
-//! [`start`] reads what was asked ([`input`]) and hands it to `app`, the run on one screen: [`reach`] opens the way ([`ssh`]),
-//! [`executor`] does the work over it ([`postgres`], [`ledger`], [`migrate`]), and whatever happens is told as an event
-//! ([`run`]) from which the [`report`] is folded. A failure is a [`fault`], a secret a [`secret`], and [`github`] is the
-//! runner's protocol. Begin to read in `app`; `docs/architecture.md` says why it is cut like this.
+//! [`start`] reads the inputs ([`input`]) and hands them to `app`, which shows the run on one screen: [`transport`]
+//! opens the connection ([`ssh`]), [`executor`] works over it ([`postgres`], [`ledger`], [`migrate`]), every step of
+//! progress is an event ([`run`]), and the [`report`] is folded from the events. A failure is a [`fault`], a secret a
+//! [`secret`], and [`github`] implements the runner's protocol. Start reading in `app`; `docs/architecture.md` gives
+//! the reasons for the layout.
 
 mod app;
 pub mod docker;
@@ -57,11 +58,11 @@ use std::{
     process::ExitCode,
 };
 
-/// Between two looks at signals, sockets and the clock so many tasks have their turn at most: one that has always something to
-/// do must not hold up a signal.
+/// The most tasks that run between two checks of signals, sockets and timers: a task that is always ready must not
+/// delay a signal.
 const TURNS: u32 = 16;
 
-/// Runs the program: reads what is asked, masks the secrets, does it.
+/// Runs the program: reads the inputs, masks the secrets, does the work.
 #[must_use]
 pub fn start(args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> ExitCode {
     let panics = Panics::heard();
@@ -77,12 +78,12 @@ pub fn start(args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> ExitCode {
         let told = || runtime.block_on(app::crashed(&said, teller, &process.flow, &process.runner));
         process.panics.caught(told).unwrap_or_else(|_again| Code::Bug.class().exit_code())
     });
-    // A name that is still being resolved is nobody's any more; dropping the runtime would wait for it.
+    // Dropping the runtime would wait for a name lookup whose result is no longer needed.
     runtime.shutdown_background();
     ExitCode::from(code)
 }
 
-/// Who would read what is told.
+/// Detects the kind of output that the log is written to.
 fn screen(env: &[(OsString, OsString)]) -> Surface {
     let colourless = env.iter().any(|(name, value)| name == "NO_COLOR" && !value.is_empty());
     match (std::io::stdout().is_terminal(), colourless) {
@@ -92,7 +93,7 @@ fn screen(env: &[(OsString, OsString)]) -> Surface {
     }
 }
 
-/// What is known before anything is asked.
+/// The process-wide state that exists before the inputs are read.
 #[derive(Debug)]
 struct Process {
     runner: Runner,
@@ -102,7 +103,7 @@ struct Process {
 }
 
 impl Process {
-    /// Finds out what is asked, and does it. Signals count from the very beginning.
+    /// Reads the inputs and does what they ask for. Signals are handled from the start.
     async fn run(&self, args: Vec<OsString>, env: Vec<(OsString, OsString)>, teller: &OnceCell<Teller>) -> u8 {
         let signals = match Signals::install() {
             Ok(signals) => signals,
@@ -132,7 +133,7 @@ impl Process {
                 app::unasked(stop, &self.desk(teller), &self.runner, watch).await
             }
             (Some(Request::Print { text, exit }), _) => {
-                // Who closed the pipe does not want to read it.
+                // A reader that closed the pipe does not need the rest.
                 drop(std::io::stdout().write_all(text.as_bytes()));
                 exit
             }
@@ -150,7 +151,7 @@ impl Process {
         let handover = aside(|| serde_json::from_reader::<_, Handover>(std::io::stdin()));
         let handover = match watch.over(handover).await {
             Ended::Done(Ok(handover)) => handover,
-            // Whoever started it without telling it anything does not listen either.
+            // A parent that sent no handover reads no report either.
             Ended::Done(Err(_)) => return Code::Bug.class().exit_code(),
             Ended::Stopped(_) => return Code::Cancelled.class().exit_code(),
         };
@@ -164,21 +165,21 @@ impl Process {
         Desk { teller, panics: &self.panics, flow: &self.flow }
     }
 
-    /// Masks the secrets, before anything else is said.
+    /// Creates the reporter of a run, and masks the run's secrets first.
     fn teller(&self, ask: &Ask) -> Teller {
         let log = Log::new(&ask.runner, self.screen, &ask.secrets, &self.flow);
         log.listen();
         Teller::new(Report::new(ask.command, ask.environment.clone(), &ask.runner), log, self.flow.clone())
     }
 
-    /// Tells of a run of which nothing is known, no secret either.
+    /// Creates a reporter for a run whose inputs and secrets are not known.
     fn nameless(&self) -> Teller {
         let log = Log::new(&self.runner, self.screen, &[], &self.flow);
         Teller::new(Report::new(None, None, &self.runner), log, self.flow.clone())
     }
 
     fn can_not_run(&self, error: &std::io::Error) -> ExitCode {
-        let fault = Fault::new(Code::Bug, "there is nothing to run on").because(error);
+        let fault = Fault::new(Code::Bug, "the async runtime can't be started").because(error);
         let mut log = Log::to(Box::new(std::io::stdout()), &self.runner, self.screen, &[]);
         log.event(&Event::Fault(fault), std::time::Duration::ZERO);
         ExitCode::from(Code::Bug.class().exit_code())

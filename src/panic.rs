@@ -1,5 +1,5 @@
-//! A panic is a defect of ours, and still a failure like any other: it has a code, an annotation and an exit code, and what it
-//! says passes the redactor instead of going to standard error as it is.
+//! Panics as faults: a panic is a defect of this program, but it gets a code, an annotation and an exit code like any
+//! other failure, and its message passes the redactor instead of going to standard error directly.
 
 use futures_util::FutureExt as _;
 use std::{
@@ -7,12 +7,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Hears every panic of the process, as long as it lives.
+/// A panic hook that records every panic of the process while it exists.
 #[derive(Debug)]
 pub(crate) struct Panics(Arc<Mutex<String>>);
 
 impl Panics {
-    /// Listens from now on.
+    /// Installs the hook.
     pub(crate) fn heard() -> Self {
         let last = Arc::new(Mutex::new(String::new()));
         let heard = Arc::clone(&last);
@@ -24,18 +24,18 @@ impl Panics {
         Self(last)
     }
 
-    /// Runs `work`.
+    /// Runs `work` and catches a panic.
     ///
     /// # Errors
-    /// Where it panicked and what it said, on one line.
+    /// The panic's message and location, on one line.
     pub(crate) fn caught<T>(&self, work: impl FnOnce() -> T) -> Result<T, String> {
         panic::catch_unwind(AssertUnwindSafe(work)).map_err(|_panic| self.last())
     }
 
-    /// The same of a future, which is gone when it has panicked.
+    /// Runs a future and catches a panic. A future that panicked is dropped.
     ///
     /// # Errors
-    /// Likewise.
+    /// The panic's message and location, on one line.
     pub(crate) async fn caught_in<T>(&self, work: impl Future<Output = T>) -> Result<T, String> {
         AssertUnwindSafe(work).catch_unwind().await.map_err(|_panic| self.last())
     }
@@ -56,13 +56,13 @@ mod tests {
     use super::Panics;
 
     #[tokio::test]
-    async fn tells_what_and_where() {
+    async fn returns_the_message_and_the_location_of_a_panic() {
         let panics = Panics::heard();
         let told = panics.caught(|| panic!("out of {}", "cheese")).unwrap_err();
-        assert!(told.starts_with("out of cheese (src/bug.rs:"), "{told}");
+        assert!(told.starts_with("out of cheese (src/panic.rs:"), "{told}");
         assert_eq!(panics.caught(|| 1), Ok(1));
         let told = panics.caught_in(async { panic!("out of {}", "wine") }).await.unwrap_err();
-        assert!(told.starts_with("out of wine (src/bug.rs:"), "{told}");
+        assert!(told.starts_with("out of wine (src/panic.rs:"), "{told}");
         assert_eq!(panics.caught_in(async { 2 }).await, Ok(2));
     }
 }

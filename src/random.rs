@@ -1,6 +1,6 @@
-//! Words that nobody can guess: whoever could guess them could end a fence or an output from inside.
+//! Random tokens that can't be guessed: with a guessed token, a text could end its own fence or output.
 
-/// 128 random bits in hex.
+/// Returns 128 random bits in hexadecimal.
 pub(crate) fn unguessable() -> String {
     let half = || getrandom::u64().expect("Linux always has random bytes for a running process");
     format!("{:016x}{:016x}", half(), half())
@@ -11,7 +11,7 @@ mod tests {
     use super::unguessable;
 
     #[test]
-    fn is_another_one_each_time() {
+    fn differs_each_time() {
         assert_eq!(unguessable().len(), 32);
         assert_ne!(unguessable(), unguessable());
     }

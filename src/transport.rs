@@ -1,4 +1,4 @@
-//! How streams to the database are had: through the tunnel, or directly when no bastion is named.
+//! Streams to the database: through the tunnel, or directly when no bastion is configured.
 
 use crate::{
     fault::{Code, Fault},
@@ -15,19 +15,19 @@ use tokio_util::either::Either;
 /// A stream to the database.
 pub type Stream = Either<TcpStream, ssh::Stream>;
 
-/// The way to the database, open.
+/// An open route to the database.
 #[derive(Debug)]
 pub enum Reach {
-    /// From here, without a bastion.
+    /// Directly, without a bastion.
     Direct,
     /// Through the bastion.
     Tunnel(Tunnel),
 }
 
-/// A direct connection that is not there after this long will not come; a bastion has its own `connect-timeout`.
+/// Time limit for a direct connection; a bastion has its own `connect-timeout`.
 const DIRECT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The usual reason for a direct connection that fails is that it was not meant to be one.
+/// Fix for a failed direct connection, which usually was not meant to be direct.
 const DIRECT_FIX: &str = "check host and port of the database; without `ssh-host` the connection is made directly from here, so set \
     `ssh-host` if the database is behind a bastion";
 
@@ -37,17 +37,17 @@ const LOOPBACK_BEHIND_BASTION: &str = "set the database's host to the name or th
 const LOOPBACK_HERE: &str = "for a service container set the host to its name under `services:` (as in `postgres`), the port to the one inside \
     (5432), and `database-sslmode: disable`; for a database behind a bastion set `ssh-host`, and the host as the bastion knows it";
 
-/// Whether a host is the machine, or the container, from which it is connected to.
+/// Returns whether a host is the machine, or the container, that connects to it.
 #[must_use]
 pub fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 impl Reach {
-    /// Opens the way.
+    /// Connects to the bastion, if there is one.
     ///
     /// # Errors
-    /// Whatever keeps the SSH connection from standing.
+    /// The fault of the SSH connection.
     pub async fn connect(route: Option<&Route>, events: &Events) -> Result<Self, Fault> {
         let Some(route) = route else { return Ok(Self::Direct) };
         let (tunnel, facts) = Tunnel::connect(route, events).await?;
@@ -55,10 +55,10 @@ impl Reach {
         Ok(Self::Tunnel(tunnel))
     }
 
-    /// One more stream to the database.
+    /// Opens another stream to the database.
     ///
     /// # Errors
-    /// Why there is none, as seen from the bastion.
+    /// The reason why none could be opened, as seen from the bastion.
     pub async fn open(&self, host: &str, port: u16) -> Result<Stream, Fault> {
         match self {
             Self::Tunnel(tunnel) => tunnel.open(host, port).await.map(Either::Right),
@@ -70,7 +70,7 @@ impl Reach {
         })
     }
 
-    /// A host that is somebody else's own machine is the usual reason why nobody listens there.
+    /// Explains a refused connection to a loopback address: usually the database runs on another machine.
     fn own_machine(&self, fault: Fault) -> Fault {
         let (whose, fix) = match self {
             Self::Tunnel(_) => ("seen through the bastion, that is the bastion itself", LOOPBACK_BEHIND_BASTION),
@@ -81,7 +81,7 @@ impl Reach {
         Fault { cause: format!("{}; {whose}", fault.cause), ..fault }.fix(fix)
     }
 
-    /// The SSH connection, if there is one.
+    /// Returns the SSH connection, if there is one.
     #[must_use]
     pub fn tunnel(&self) -> Option<&Tunnel> {
         match self {
@@ -90,7 +90,7 @@ impl Reach {
         }
     }
 
-    /// Why the way is gone, if it is.
+    /// Returns why the route was lost, if it was.
     #[must_use]
     pub fn check(&self) -> Option<Fault> {
         match self {
@@ -99,7 +99,7 @@ impl Reach {
         }
     }
 
-    /// Resolves when the way is gone; a direct one has nothing that could go.
+    /// Waits until the route is lost, which a direct one never is.
     pub async fn lost(&self) -> Fault {
         match self {
             Self::Tunnel(tunnel) => tunnel.lost().await,
@@ -107,10 +107,10 @@ impl Reach {
         }
     }
 
-    /// Closes the way.
+    /// Closes the route.
     ///
     /// # Errors
-    /// When it could not be closed in time.
+    /// If it could not be closed in time.
     pub async fn close(self) -> Result<(), Fault> {
         match self {
             Self::Tunnel(tunnel) => tunnel.close().await,
@@ -133,7 +133,8 @@ async fn dial(host: &str, port: u16) -> Result<TcpStream, Fault> {
         }
         Ok(Err(error)) => Err(fault(Code::DatabaseRefused, "refuses the connection").fix(DIRECT_FIX).because(&error)),
         Ok(Ok(stream)) => {
-            // Small queries must not wait for the acknowledgement of the one before; a socket that can't do it still works.
+            // Small queries must not wait for the acknowledgement of the previous one; a socket without this option
+            // works, too.
             drop(stream.set_nodelay(true));
             Ok(stream)
         }

@@ -1,9 +1,9 @@
-//! The one printer of causes.
+//! Formats the causes of errors, for the whole crate.
 
 use std::error::Error;
 
-/// The error and its sources, outermost first, one line each. A source that its parent has already printed is left away
-/// (tokio-postgres prints its cause and then returns it as the source again).
+/// Returns the error and its sources, outermost first, one line each. A source that its parent has already printed is
+/// left out (tokio-postgres prints its cause and then returns it as the source again).
 pub(super) fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let mut next = Some(error);

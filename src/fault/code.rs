@@ -1,16 +1,16 @@
-//! Every fault code: its exit class, its home stage, its usual fix. A new kind of failure is a new row here and a section in
+//! All fault codes: exit class, usual stage, usual fix. A new kind of failure is a new row here and a section in
 //! `docs/errors.md`, which a test demands.
 
 use super::Stage;
 use std::fmt;
 
-/// What a workflow can act on: the classes of exit codes.
+/// The exit class of a fault, which a workflow can act on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
     /// 2: the inputs, secrets or files are wrong; nothing was touched.
     Configuration,
-    /// 3: the bastion or the database could not be reached or did not let us in.
+    /// 3: the bastion or the database could not be reached, or refused the login.
     Connection,
     /// 4: another run holds the lock.
     Lock,
@@ -18,9 +18,9 @@ pub enum Class {
     PlanRefused,
     /// 6: a migration failed.
     MigrationFailed,
-    /// 7: the ledger does not say what it should.
+    /// 7: the ledger is not as expected.
     VerificationFailed,
-    /// 8: the connection died around a commit and could not be had again.
+    /// 8: the connection was lost around a commit and could not be restored.
     InDoubt,
     /// 130: stopped by a signal or by `timeout`.
     Cancelled,
@@ -29,7 +29,7 @@ pub enum Class {
 }
 
 impl Class {
-    /// Every class, for documentation and tests.
+    /// All classes, for documentation and tests.
     pub const ALL: &'static [Self] = &[
         Self::Configuration,
         Self::Connection,
@@ -42,7 +42,7 @@ impl Class {
         Self::Bug,
     ];
 
-    /// The exit code of the process.
+    /// Returns the exit code of the process.
     #[must_use]
     pub fn exit_code(self) -> u8 {
         match self {
@@ -61,33 +61,33 @@ impl Class {
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident $name:literal $class:ident $stage:ident $fix:literal;)*) => {
-        /// What kind of failure: stable, printed in brackets, the anchor in `docs/errors.md`, the output `fault-code`.
+        /// The kind of failure: stable, printed in brackets, the anchor in `docs/errors.md`, the output `fault-code`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Code { $($(#[$doc])* $variant,)* }
 
         impl Code {
-            /// Every code, in the order of the run.
+            /// All codes, in the order of the run.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// The code as users see it.
+            /// Returns the code as users see it.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
 
-            /// Its exit class.
+            /// Returns the exit class.
             #[must_use]
             pub fn class(self) -> Class {
                 match self { $(Self::$variant => Class::$class,)* }
             }
 
-            /// The stage in which it usually happens.
+            /// Returns the stage in which the fault usually happens.
             #[must_use]
             pub fn stage(self) -> Stage {
                 match self { $(Self::$variant => Stage::$stage,)* }
             }
 
-            /// What usually helps.
+            /// Returns the usual fix.
             #[must_use]
             pub fn fix(self) -> &'static str {
                 match self { $(Self::$variant => $fix,)* }
@@ -118,15 +118,15 @@ codes! {
 
     /// The bastion's name has no address.
     BastionUnknown "bastion-unknown" Connection Bastion "check the spelling of `ssh-host`; the runner must be able to resolve it";
-    /// Nothing listens there.
+    /// No process listens on the bastion's port.
     BastionRefused "bastion-refused" Connection Bastion "check `ssh-port`, that sshd runs, and the bastion's firewall";
-    /// No answer in time.
+    /// The bastion did not respond in time.
     BastionTimeout "bastion-timeout" Connection Bastion "check the bastion's firewall for the runner's address, or raise `connect-timeout`";
-    /// Something answers that does not speak SSH.
+    /// The other end does not speak SSH.
     BastionNotSsh "bastion-not-ssh" Connection Bastion "check that `ssh-port` is sshd's port";
     /// No common algorithm, or the transport broke while it was set up.
     BastionHandshake "bastion-handshake" Connection Bastion "see the bastion's sshd log; an sshd older than OpenSSH 7.2 may lack every algorithm that is safe today";
-    /// No pin for this host.
+    /// There is no pin for this host.
     HostKeyUnpinned "host-key-unpinned" Connection Bastion "compare the fingerprint with the server's own (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` there), then put the line shown into `ssh-known-hosts`";
     /// The host key is not the pinned one.
     HostKeyMismatch "host-key-mismatch" Connection Bastion "find out why before you change anything: a reinstalled server has a new key, and so has an impostor; if it is right, replace the line in `ssh-known-hosts`";
@@ -134,19 +134,19 @@ codes! {
     HostKeyRevoked "host-key-revoked" Connection Bastion "do not connect: somebody declared this key compromised; give the server a new host key and pin that";
     /// `known_hosts` has only a `@cert-authority` line for the host.
     HostKeyAuthority "host-key-authority" Connection Bastion "host certificates can't be checked here: pin the host's own key in `ssh-known-hosts`";
-    /// None of the ways to log in was accepted.
+    /// No login method was accepted.
     BastionLogin "bastion-login" Connection Bastion "check `ssh-user`, and that the public half of `ssh-private-key` is in that user's authorized_keys, or that the password is right";
     /// The server runs no commands for this login.
     ExecRefused "exec-refused" Connection Bastion "let this login run commands: see what the server's SSH service allows it, or use another login";
     /// The server opens no channel for a command.
     ExecNoChannel "exec-no-channel" Connection Bastion "set `MaxSessions` in the server's sshd_config to 10, its default, or remove the line";
-    /// The login on the server has no shell for us.
+    /// The login on the server has no shell that can be used.
     ServerNoShell "server-no-shell" Configuration Bastion "give the login a shell (`chsh -s /bin/sh` there) and see that no `ForceCommand` or `command=` is in its way, or use another login";
-    /// The login's home directory can't hold what a run keeps there.
+    /// The login's home directory can't hold the files that a run keeps there.
     ServerHome "server-home" Configuration Bastion "give the login a home directory that it may write to, with room in it; see `df ~` on the server, and the owner of `~/.bastion-migrate`";
-    /// Nothing on the server could outlive the connection.
+    /// The server has no program that lets a command outlive the connection.
     ServerNoSetsid "server-no-setsid" Configuration Bastion "install util-linux (it has `setsid`) or perl on the server";
-    /// What runs on the server can't be ended.
+    /// The command on the server could not be stopped.
     ServerUnstopped "server-unstopped" MigrationFailed Migrate "look at the processes on the server (`ps -ef`): one in the state D waits for a disk or a network file system, and one of another user is not ours to end";
     /// The server forbids TCP forwarding.
     ForwardingForbidden "forwarding-forbidden" Connection Database "allow it on the bastion: `AllowTcpForwarding yes` and a `PermitOpen` that covers the database, or remove `no-port-forwarding`/`restrict` from the key's line in authorized_keys";
@@ -157,116 +157,116 @@ codes! {
     /// The database's host does not answer the bastion.
     DatabaseTimeout "database-timeout" Connection Database "check the firewall between bastion and database, or raise `wait-timeout`";
     /// The connection to the bastion broke.
-    BastionLost "bastion-lost" Connection Database "see the bastion's sshd log and the network between; run again: what was applied is in the ledger";
+    BastionLost "bastion-lost" Connection Database "see the bastion's sshd log and the network between; run again: applied migrations are in the ledger";
     /// The server is starting up, shutting down, or has no free connection.
     DatabaseUnready "database-unready" Connection Database "wait until the server accepts connections, or raise `wait-timeout`";
     /// The other end does not speak PostgreSQL.
     DatabaseNotPostgres "database-not-postgres" Connection Database "check `database-port`";
-    /// Wrong user or password, or `pg_hba.conf` does not let us in.
+    /// User or password is wrong, or `pg_hba.conf` does not let this user in.
     DatabaseLogin "database-login" Connection Database "check user and password of the database, and that pg_hba.conf lets this user in from the bastion's address";
-    /// No such database.
+    /// The database does not exist.
     DatabaseMissing "database-missing" Connection Database "check the database name, or create the database first";
-    /// TLS is asked for and not offered.
+    /// TLS is required and the server does not offer it.
     TlsUnavailable "tls-unavailable" Connection Database "turn on TLS on the server, or set `database-sslmode: disable` if the network between bastion and database is trusted";
     /// The certificate can't be trusted.
     TlsUntrusted "tls-untrusted" Connection Database "put the CA that signed the server's certificate into `database-ca`";
-    /// The certificate is for another name.
+    /// The certificate is for another host name.
     TlsWrongName "tls-wrong-name" Connection Database "use the name in the certificate as the database's host, or `database-sslmode: verify-ca` if the name can't match";
-    /// The certificate or its CA is out of date.
+    /// The certificate or its CA has expired.
     TlsExpired "tls-expired" Connection Database "renew the certificate, or update `database-ca`";
     /// The database is a read-only standby.
     DatabaseStandby "database-standby" Connection Database "use the primary's host name";
-    /// A connection pooler stands between.
+    /// A connection pooler is between this program and the server.
     DatabasePooler "database-pooler" Connection Database "use the direct port: usually 5432 instead of 6432 (PgBouncer) or 6543 (Supabase), 25060 instead of 25061 (DigitalOcean)";
-    /// The server is older than what we support.
+    /// The server is older than the oldest supported version.
     DatabaseTooOld "database-too-old" Connection Database "upgrade PostgreSQL to 14 or newer";
     /// The connection to PostgreSQL broke.
-    DatabaseLost "database-lost" Connection Database "see the server's log; run again: what was applied is in the ledger";
-    /// What the server sends can't be understood.
-    DatabaseProtocol "database-protocol" Connection Database "find out what stands between the bastion and the server (a proxy, a pooler) and changes what they say; run again: what was applied is in the ledger";
+    DatabaseLost "database-lost" Connection Database "see the server's log; run again: applied migrations are in the ledger";
+    /// The server's messages can't be understood.
+    DatabaseProtocol "database-protocol" Connection Database "find the proxy or pooler between the bastion and the server that changes their messages; run again: applied migrations are in the ledger";
 
-    /// There is no Docker engine to be reached.
+    /// No Docker engine can be reached.
     EngineAbsent "engine-absent" Configuration Image "`executor: image` needs the Docker engine's socket of the runner's machine, which container actions get at /var/run/docker.sock; use a runner that has it, or an executor that needs no engine: `sql`";
-    /// The socket may not be used.
+    /// The process may not use the engine's socket.
     EngineForbidden "engine-forbidden" Configuration Image "let the user that the action runs as open /var/run/docker.sock; in a workflow that is root";
-    /// The engine speaks no version of the API that we speak.
-    EngineTooOld "engine-too-old" Configuration Image "upgrade Docker on the runner: version 20.10 is old enough to be sure of";
-    /// The engine could not do something that usually works.
-    EngineFailed "engine-failed" Configuration Image "see what the engine says, and its own log on the runner (journalctl -u docker)";
-    /// We don't know which container we are.
+    /// The engine supports no version of the API that this program supports.
+    EngineTooOld "engine-too-old" Configuration Image "upgrade Docker on the runner to version 20.10 or newer";
+    /// The engine failed at something that usually works.
+    EngineFailed "engine-failed" Configuration Image "see the engine's message, and its own log on the runner (journalctl -u docker)";
+    /// The program can't find out which container it runs in.
     SelfUnknown "self-unknown" Configuration Image "run it as a step of a workflow, whose container shares its network with the tool's; where that is impossible, use `executor: sql`";
-    /// The image is nowhere.
+    /// The image is neither on the runner nor in the registry.
     ImageMissing "image-missing" Configuration Image "check the name and the tag in `image`, and that the job which builds and pushes it has run before";
-    /// The registry does not let us have the image.
-    ImageDenied "image-denied" Configuration Image "set `registry-username` and `registry-password` to somebody who may pull it: the runner's own `docker login` is not visible to an action";
-    /// The image is for another processor.
+    /// The registry refuses access to the image.
+    ImageDenied "image-denied" Configuration Image "set `registry-username` and `registry-password` to an account that may pull it: the runner's own `docker login` is not visible to an action";
+    /// The image is for another processor architecture.
     ImagePlatform "image-platform" Configuration Image "build the image for the runner's platform, too (`docker buildx build --platform linux/amd64,linux/arm64`)";
-    /// The registry counts pulls, and ours are used up.
+    /// The registry's pull limit is used up.
     ImageRateLimit "image-rate-limit" Connection Image "log in with `registry-username` and `registry-password`, or wait; see whether the registry has a mirror";
     /// The engine can't reach the registry.
     RegistryUnreachable "registry-unreachable" Connection Image "check the registry's name in `image`, and that the runner's machine can reach it";
-    /// No port for the tunnel's end.
+    /// The tunnel's port can't be opened.
     ListenerUnavailable "listener-unavailable" Configuration Image "something else in the job's network uses the port; change the order of the steps, or the port";
 
-    /// Somebody else holds the run lock.
+    /// Another session holds the run lock.
     LockHeld "lock-held" Lock Lock "wait for the other run, or raise `lock-wait`; if its job is gone, the lock goes with its connection within seconds";
-    /// A file let go of the run lock, and another session has it.
-    LockLost "lock-lost" Lock Migrate "remove what releases advisory locks (pg_advisory_unlock_all, pg_advisory_unlock) from the files before this one; run again: what was applied is in the ledger";
+    /// A file released the run lock, and another session took it.
+    LockLost "lock-lost" Lock Migrate "remove the calls that release advisory locks (pg_advisory_unlock_all, pg_advisory_unlock) from the files before this one; run again: applied migrations are in the ledger";
 
     /// The working directory is not on the server.
     ServerDirectoryMissing "server-directory-missing" Configuration Plan "set `working-directory` to the project's path on the server, as `pwd` shows it there";
-    /// The login may not enter the working directory.
+    /// The login has no access to the working directory.
     ServerDirectoryForbidden "server-directory-forbidden" Configuration Plan "let the login into the project directory (`ls -la` on the server shows whose it is), or use its owner's login as `ssh-user`";
-    /// A line of the set-up failed on the server.
+    /// A line of `setup` failed on the server.
     ServerSetupFailed "server-setup-failed" Configuration Plan "try the lines of `setup` on the server, in `working-directory`, with `bash -eu`";
 
-    /// The migrations directory is not there.
+    /// The migrations directory does not exist.
     FilesMissing "files-missing" Configuration Plan "check `migrations` and that actions/checkout ran before this step";
-    /// The migrations directory has no migration in it.
+    /// The migrations directory contains no migration.
     FilesEmpty "files-empty" Configuration Plan "check `migrations`; files are named like 0001_create_users.sql";
-    /// A subdirectory has SQL files in it that are not read.
-    FilesLeftOut "files-left-out" Configuration Plan "move what is a migration up into the directory, and the rest out of it";
+    /// A subdirectory contains SQL files that are not read.
+    FilesLeftOut "files-left-out" Configuration Plan "move migrations up into the directory, and other files out of it";
     /// A file or directory can't be read.
     FileUnreadable "file-unreadable" Configuration Plan "check the permissions of the file";
     /// A file is not UTF-8.
     FileNotUtf8 "file-not-utf8" Configuration Plan "save the file as UTF-8";
     /// A file's name can't be read as a migration.
     FileName "file-name" Configuration Plan "name it like 0001_create_users.sql";
-    /// Two files have one version.
+    /// Two files have the same version.
     VersionDuplicate "version-duplicate" Configuration Plan "give one of the two another version";
-    /// Dates of several lengths: tools that sort by text have another order.
+    /// The files' dates have different lengths: tools that sort by text use another order.
     VersionOrder "version-order" Configuration Plan "write all dates with as many digits (20250625000000 for 20250625); a file that is applied keeps its name";
-    /// A version is left out although `gaps: refuse`.
+    /// A version is missing although `gaps: refuse` is set.
     VersionGap "version-gap" PlanRefused Plan "add the missing file, renumber, or set `gaps: allow`";
-    /// A psql command in a file.
+    /// A file contains a psql command.
     PsqlCommand "psql-command" Configuration Plan "write it in SQL: only psql itself understands backslash commands";
-    /// A quote or a comment in a file is never closed, or text stands where rows of a COPY begin.
-    FileSyntax "file-syntax" Configuration Plan "close what is open, or put the text on a line of its own";
-    /// A file has a section that undoes the migration.
-    UndoSection "undo-section" Configuration Plan "move what undoes the migration out of the file: it would be run right after what does it";
+    /// A quote or a comment in a file is never closed, or text follows on the line where the rows of a COPY begin.
+    FileSyntax "file-syntax" Configuration Plan "close the quote or the comment, or put the text on a line of its own";
+    /// A file contains a section that undoes the migration.
+    UndoSection "undo-section" Configuration Plan "move the section that undoes the migration out of the file: it would run right after the migration";
     /// A file begins or ends transactions itself.
     OwnTransaction "own-transaction" Configuration Plan "remove BEGIN and COMMIT: each file already runs in one transaction of its own";
-    /// A file mixes what needs a transaction with what can't have one.
+    /// A file mixes statements that need a transaction with statements that can't run in one.
     MixedFile "mixed-file" Configuration Plan "put the statement into a file of its own";
     /// A statement that would break the run's own session.
     StatementRefused "statement-refused" Configuration Plan "remove the statement, or run it outside of the migration";
-    /// An applied file has other content now.
+    /// An applied file was changed.
     FileChanged "file-changed" PlanRefused Plan "restore the file as it was applied, and put the change into a new file";
-    /// The ledger has a version that has no file.
+    /// The ledger contains a version that has no file.
     FileMissing "file-missing" PlanRefused Plan "restore the file, or check out the branch that has it";
     /// A new file sorts before one that is already applied.
     OutOfOrder "out-of-order" PlanRefused Plan "give the file a version after the newest applied one, or set `out-of-order: allow`";
-    /// The ledger says that an earlier run stopped inside this file.
+    /// According to the ledger, an earlier run stopped inside this file.
     LedgerDirty "ledger-dirty" PlanRefused Plan "find out what the tool that wrote the row left behind, repair it, and correct the row";
     /// Row security hides rows of the ledger.
     LedgerHidden "ledger-hidden" PlanRefused Plan "let the ledger's owner run `ALTER TABLE … DISABLE ROW LEVEL SECURITY`";
-    /// The ledger, or what hangs on it, belongs to somebody else.
+    /// The ledger, its schema, or a trigger or rule on it could run or be changed by another role.
     LedgerUntrusted "ledger-untrusted" PlanRefused Plan "let the migration role own the ledger, or be a member of the role that does";
-    /// There is one, and not where it is looked for.
+    /// There is a ledger, but not where it is looked for.
     LedgerElsewhere "ledger-elsewhere" PlanRefused Plan "name the ledger in `ledger-table`, with its schema";
-    /// Ours is empty and another tool's is not.
-    LedgerForeign "ledger-foreign" PlanRefused Plan "go on with the tool whose ledger it is, or name yours in `ledger-table`";
-    /// Two layouts fit.
+    /// This run's ledger is empty and another tool's is not.
+    LedgerForeign "ledger-foreign" PlanRefused Plan "keep using the tool that the ledger belongs to, or name your own ledger in `ledger-table`";
+    /// The files and the ledger fit two layouts.
     LayoutAmbiguous "layout-ambiguous" PlanRefused Plan "set `layout`";
     /// The ledger table has an unexpected shape.
     LedgerShape "ledger-shape" PlanRefused Plan "check `layout` and `ledger-table`";
@@ -277,48 +277,48 @@ codes! {
 
     /// A statement failed.
     StatementFailed "statement-failed" MigrationFailed Migrate "correct the file and run again; the file was rolled back and files before it stay applied";
-    /// A statement may not be executed by this role.
+    /// The role has no right to execute a statement.
     PermissionDenied "permission-denied" MigrationFailed Migrate "grant the right to the role in `database-url`, or use the owner's role";
     /// A statement waited too long for a lock.
-    LockTimeout "lock-timeout" MigrationFailed Migrate "run again when who is named as in the way has ended, or end that session; or raise `lock-timeout` or `retries`";
+    LockTimeout "lock-timeout" MigrationFailed Migrate "run again when the blocking session has ended, or end it yourself; or raise `lock-timeout` or `retries`";
     /// A statement ran too long.
     StatementTimeout "statement-timeout" MigrationFailed Migrate "raise `statement-timeout`, or split the work";
     /// The tool's program is not in the image.
     ToolMissing "tool-missing" MigrationFailed Migrate "check that the image has the program, that `tool` or `run` call it by its right name, and `working-directory`";
-    /// The tool looks into another database than we do.
+    /// The tool uses another database than this run.
     ToolElsewhere "tool-elsewhere" PlanRefused Plan "let the app's settings read DATABASE_URL (or PGHOST, PGPORT, PGDATABASE and the rest), which the tool is given; another variable of the app's can be set with `env`";
-    /// The tool's list of its migrations can't be true.
-    ToolList "tool-list" PlanRefused Plan "see above what was called and what it said: an entrypoint, a `command-prefix` or a wrapper in front of the tool has to hand on its words and what it says, unchanged";
-    /// The database was changed while the tool was only asked.
-    ToolUnasked "tool-unasked" VerificationFailed Plan "take what migrates out of the image's ENTRYPOINT and of what the app does when it starts: this step migrates, once the plan stands; if somebody else has changed the database meanwhile, run again";
+    /// The tool's list of migrations can't be right.
+    ToolList "tool-list" PlanRefused Plan "see the command and its output above: an entrypoint, a `command-prefix` or a wrapper in front of the tool has to pass on its arguments and its output unchanged";
+    /// The database changed while the tool ran a command that only reads.
+    ToolUnasked "tool-unasked" VerificationFailed Plan "remove migrations from the image's ENTRYPOINT and from the app's start-up: this step migrates, after it has made the plan; if another client changed the database meanwhile, run again";
     /// The tool failed.
-    ToolFailed "tool-failed" MigrationFailed Migrate "see the tool's own words above; what it had applied before is in its ledger";
-    /// A step was not done in its own time.
-    StepTimeout "step-timeout" MigrationFailed Migrate "raise the step's `timeout`, or find out above what it waited for";
-    /// The question whether the migration can begin was never answered well.
-    Unhealthy "unhealthy" Connection Before "see the last answer: what is asked has to be well before the migration begins; raise `retries` or `interval` of `health` if it only needs more time";
+    ToolFailed "tool-failed" MigrationFailed Migrate "see the tool's output above; migrations that it applied before are in its ledger";
+    /// A step exceeded its own time limit.
+    StepTimeout "step-timeout" MigrationFailed Migrate "raise the step's `timeout`, or see its output above for what it waited for";
+    /// The health check never succeeded.
+    Unhealthy "unhealthy" Connection Before "see the last output of the health check, which has to succeed before the migration begins; raise `retries` or `interval` of `health` if it only needs more time";
     /// The tool was killed.
-    ToolKilled "tool-killed" MigrationFailed Migrate "find out who stopped the container; what the tool had applied before is in its ledger";
-    /// The tool wanted more memory than there is.
-    OutOfMemory "out-of-memory" MigrationFailed Migrate "raise `memory`, or use a runner with more of it; what the tool had applied before is in its ledger";
+    ToolKilled "tool-killed" MigrationFailed Migrate "find out who stopped the container; migrations that the tool applied before are in its ledger";
+    /// The tool used more memory than there is.
+    OutOfMemory "out-of-memory" MigrationFailed Migrate "raise `memory`, or use a runner with more of it; migrations that the tool applied before are in its ledger";
     /// A file ended its own transaction while it ran.
     TransactionEnded "transaction-ended" MigrationFailed Migrate "part of the file may be committed although nothing is recorded: compare the schema, then remove COMMIT and ROLLBACK from the file";
     /// A statement without a transaction may or may not have run.
-    StatementInDoubt "statement-in-doubt" InDoubt Migrate "find out whether the statement took effect and tell the ledger with the SQL shown";
-    /// The connection died around a commit and could not be had again.
+    StatementInDoubt "statement-in-doubt" InDoubt Migrate "find out whether the statement took effect, and update the ledger with the SQL shown";
+    /// The connection was lost around a commit and could not be restored.
     CommitInDoubt "commit-in-doubt" InDoubt Migrate "run again as soon as the database can be reached: the next run reads from the ledger what was committed";
 
-    /// The ledger does not have what was applied.
+    /// The ledger does not contain the applied migrations.
     VerifyLedger "verify-ledger" VerificationFailed Verify "compare the ledger with the files: something else changed it during the run";
-    /// Migrations are pending where none should be.
+    /// Migrations are pending although none should be.
     VerifyPending "verify-pending" VerificationFailed Verify "run `command: migrate`";
-    /// The tool keeps a ledger, and there is none after its work.
-    LedgerAbsent "ledger-absent" VerificationFailed Verify "see above what the tool did instead: does its command migrate at all, in the database that `database-url` names, and is `tool` the right one? A ledger that was given another name is not known: `tool: custom` with `run` does without";
+    /// The tool should keep a ledger, but there is none after it ran.
+    LedgerAbsent "ledger-absent" VerificationFailed Verify "see the tool's output above: check that its command migrates at all, in the database that `database-url` names, and that `tool` is the right one; a ledger under another name is not recognised: use `tool: custom` with `run`, which needs none";
     /// The ledger has changed beyond the plan.
-    VerifyUnplanned "verify-unplanned" VerificationFailed Verify "compare the ledger and the schema with the plan: what is named above was done although it is not in the plan";
+    VerifyUnplanned "verify-unplanned" VerificationFailed Verify "compare the ledger and the schema with the plan: the changes named above are not in the plan";
     /// A migration is in the schema and not in the ledger, or the other way round.
-    MigrationUnrecorded "migration-unrecorded" VerificationFailed Migrate "compare the schema with the migration: if it is there whole, record it by the tool's own means";
-    /// An index is INVALID that was not before.
+    MigrationUnrecorded "migration-unrecorded" VerificationFailed Migrate "compare the schema with the migration: if the schema has all of it, record it by the tool's own means";
+    /// An index has become INVALID.
     VerifyIndex "verify-index" VerificationFailed Verify "drop the index with DROP INDEX CONCURRENTLY and create it again";
 
     /// A report could not be written.
@@ -327,7 +327,7 @@ codes! {
     CommentUnwritten "comment-unwritten" Configuration Report "check `github-token`, or set `comment: never`; the migration itself is not affected";
 
     /// Stopped by a signal.
-    Cancelled "cancelled" Cancelled Migrate "run again when you like: what was applied is in the ledger";
+    Cancelled "cancelled" Cancelled Migrate "run again when you like: applied migrations are in the ledger";
     /// Stopped by `timeout`.
     TimedOut "timed-out" Cancelled Migrate "raise `timeout`, or find out what took so long";
     /// A defect of bastion-migrate.
@@ -335,7 +335,7 @@ codes! {
 }
 
 impl Code {
-    /// Whether nothing more can be asked over the session that it is about.
+    /// Returns whether the session that the fault is about can't be used any more.
     #[must_use]
     pub fn ends_session(self) -> bool {
         matches!(self, Self::DatabaseLost | Self::DatabaseProtocol | Self::DatabaseTimeout)

@@ -1,16 +1,16 @@
-//! A line of a file, as a reader finds it again.
+//! An excerpt of a file's line for the reader of a report.
 
 use serde::{Serialize, Serializer};
 
-/// What is shown of a line, in characters.
+/// Length of the shown part of a line, in characters.
 const SHOWN: usize = 120;
 
-/// What is kept of a line on each side of its column, in characters. A secret that reaches into what is shown begins and
-/// ends within it, whatever it is written in.
+/// Length of the part of a line that is kept on each side of its column, in characters. A secret that reaches into the
+/// shown part lies completely within the kept part, however it is encoded.
 const KEPT: usize = 64 << 10;
 
-/// A line and a column in it. It is cut where it is shown, which is behind the redactor: in a line that was cut before, half a
-/// secret would not be found.
+/// A line and a column in it. The line is cut only when it is rendered, after redaction: in a line that was cut before,
+/// a partial secret would not be found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Excerpt {
     line: String,
@@ -19,15 +19,15 @@ pub struct Excerpt {
 }
 
 impl Excerpt {
-    /// The line around this 1-based column.
+    /// Keeps the part of the line around this 1-based column.
     #[must_use]
     pub fn new(line: &str, column: usize) -> Self {
         let first = column.saturating_sub(KEPT);
         Self { line: line.chars().skip(first).take(2 * KEPT).collect(), column: column - first }
     }
 
-    /// The same with another text for its line; `change` is given the line and the place of the column, in bytes, and says
-    /// what they become.
+    /// Returns the excerpt with another text for its line; `change` maps the line and the byte offset of the column to
+    /// their new values.
     #[must_use]
     pub fn changed(&self, change: impl FnOnce(&str, usize) -> (String, usize)) -> Self {
         let offset = self.line.char_indices().nth(self.column.saturating_sub(1)).map_or(self.line.len(), |(at, _)| at);
@@ -36,8 +36,8 @@ impl Excerpt {
         Self { line, column }
     }
 
-    /// The line and a caret under the column; a long line is cut on both sides of it. Tabs are repeated above the caret, so
-    /// that it stands right at any tab width.
+    /// Renders the line and a caret under the column; a long line is cut on both sides of it. Tabs are repeated in the
+    /// caret's line, so that the caret is in the right place at any tab width.
     #[must_use]
     pub fn shown(&self) -> String {
         let Self { line, column } = self;

@@ -1,4 +1,4 @@
-//! A failure as data: stage, code, cause, fix, place. The only error type of the crate.
+//! A failure as data: stage, code, cause, fix, position in a file. The only error type of the crate.
 
 mod chain;
 mod code;
@@ -9,27 +9,27 @@ pub use excerpt::Excerpt;
 
 use std::fmt;
 
-/// Where in the run something happened; the order is the order of the run.
+/// A stage of the run, in the order of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
-    /// Reading and validating what the user asked for.
+    /// Reading and validating the inputs.
     Inputs,
     /// The SSH connection, hop by hop.
     Bastion,
-    /// A stream to PostgreSQL that answers queries.
+    /// The connection to PostgreSQL, until it accepts queries.
     Database,
     /// The image of the tool, and the engine that runs it.
     Image,
     /// The run lock.
     Lock,
-    /// Steps before the migration, and the question whether it can begin.
+    /// Steps before the migration, and the health check.
     Before,
-    /// Ledger against files.
+    /// Comparing the ledger with the files.
     Plan,
-    /// Applying.
+    /// Applying the migrations.
     Migrate,
-    /// Proving from the ledger what happened.
+    /// Verifying the result against the ledger.
     Verify,
     /// Steps after the migration.
     After,
@@ -38,7 +38,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// The stage's name as users read it.
+    /// Returns the stage's name as users see it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -72,12 +72,12 @@ pub struct Place {
     pub line: Option<usize>,
     /// 1-based, in characters.
     pub column: Option<usize>,
-    /// The line itself, to be shown with a caret under the column.
+    /// The line itself, shown with a caret under the column.
     pub excerpt: Option<Excerpt>,
 }
 
 impl Place {
-    /// A file as such.
+    /// Creates a position that names a whole file.
     #[must_use]
     pub fn whole(file: &str) -> Self {
         Self { file: file.to_owned(), line: None, column: None, excerpt: None }
@@ -88,24 +88,24 @@ impl Place {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize)]
 #[error("{cause}")]
 pub struct Fault {
-    /// Where in the run.
+    /// The stage in which it happened.
     pub stage: Stage,
-    /// What kind.
+    /// The kind of failure.
     pub code: Code,
-    /// What is wrong, in one sentence, without a secret in it.
+    /// The cause in one sentence, without secrets.
     pub cause: String,
-    /// What to do about it.
+    /// The fix: a hint what to do.
     pub fix: String,
-    /// Where in a file, if it is about a file.
+    /// The position in a file, if it is about a file.
     pub place: Option<Place>,
-    /// PostgreSQL's own code, if it is about a statement or a connection to it.
+    /// PostgreSQL's error code, if it is about a statement or a connection.
     pub sqlstate: Option<String>,
-    /// Further lines for the reader: the server's detail and hint, the line to paste.
+    /// Further lines for the reader: the server's detail and hint, a line to paste.
     pub detail: Vec<String>,
 }
 
 impl Fault {
-    /// A fault of this kind, with the kind's own stage and fix.
+    /// Creates a fault of this kind, with the kind's usual stage and fix.
     #[must_use]
     pub fn new(code: Code, cause: impl Into<String>) -> Self {
         Self {
@@ -119,14 +119,14 @@ impl Fault {
         }
     }
 
-    /// The same with a fix for this very situation.
+    /// Sets a specific fix.
     #[must_use]
     pub fn fix(mut self, fix: impl Into<String>) -> Self {
         self.fix = fix.into();
         self
     }
 
-    /// The same as another kind of failure, with that kind's own fix.
+    /// Changes the kind, and with it the fix.
     #[must_use]
     pub fn code(mut self, code: Code) -> Self {
         self.code = code;
@@ -134,35 +134,35 @@ impl Fault {
         self
     }
 
-    /// The same, met in this stage.
+    /// Sets the stage.
     #[must_use]
     pub fn at(mut self, stage: Stage) -> Self {
         self.stage = stage;
         self
     }
 
-    /// The same with its position in a file.
+    /// Sets the position in a file.
     #[must_use]
     pub fn in_file(mut self, place: Place) -> Self {
         self.place = Some(place);
         self
     }
 
-    /// The same with PostgreSQL's code.
+    /// Sets PostgreSQL's error code.
     #[must_use]
     pub fn sqlstate(mut self, sqlstate: impl Into<String>) -> Self {
         self.sqlstate = Some(sqlstate.into());
         self
     }
 
-    /// The same with one more line for the reader.
+    /// Adds a line of detail.
     #[must_use]
     pub fn detail(mut self, line: impl Into<String>) -> Self {
         self.detail.push(line.into());
         self
     }
 
-    /// The same with the causes of an underlying error as further lines.
+    /// Adds the causes of an underlying error as lines of detail.
     #[must_use]
     pub fn because(mut self, error: &(dyn std::error::Error + 'static)) -> Self {
         self.detail.extend(chain::causes(error));

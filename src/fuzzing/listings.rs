@@ -1,9 +1,9 @@
-//! What holds of anything that a tool says.
+//! Properties of every output of a tool.
 
 use crate::tool::{Answer, Keeps, Listed, Recipe, explain};
 
-/// Reads what each tool could have said: no more migrations than lines, none with a name that was not said, and its ledger
-/// stands for nothing that is neither in it nor listed.
+/// Parses the output as each tool's listing: it never yields more migrations than lines, nor a name that the output
+/// lacks, and the ledger's meaning contains only names that are in the ledger or listed.
 pub(super) fn read(code: i64, said: &str, rows: &str) {
     for recipe in Recipe::all() {
         let lines: Vec<String> = said.lines().map(str::to_owned).collect();
@@ -11,7 +11,7 @@ pub(super) fn read(code: i64, said: &str, rows: &str) {
         assert!(!fault.cause.is_empty() && !fault.fix.is_empty(), "{}: {fault:?}", recipe.name);
         let Some(listing) = &recipe.listing else { continue };
         let listed = listing.read(said.lines());
-        assert!(listed.len() <= said.lines().count(), "{}: more than was said", recipe.name);
+        assert!(listed.len() <= said.lines().count(), "{}: more migrations than lines", recipe.name);
         listed.iter().for_each(|one| was_said(one, said));
         match listing.answer(code, said.lines()) {
             Answer::Listed(answer) => assert_eq!(answer, listed, "{}", recipe.name),
@@ -29,10 +29,10 @@ pub(super) fn read(code: i64, said: &str, rows: &str) {
 
 fn was_said(one: &Listed, said: &str) {
     let words = || one.name.split_whitespace().chain(one.parents.iter().map(String::as_str));
-    assert!(!one.name.is_empty() && words().all(|word| said.contains(word)), "{one:?} was not said");
+    assert!(!one.name.is_empty() && words().all(|word| said.contains(word)), "{one:?} is not in the output");
 }
 
-/// Reads a recipe, and what is said with it.
+/// Parses a recipe, and the output with it.
 pub(super) fn read_recipe(text: &str, said: &str) {
     if let Ok(recipe) = Recipe::read(text)
         && let Some(listing) = recipe.listing

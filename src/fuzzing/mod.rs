@@ -1,5 +1,5 @@
-//! What holds of any input, whoever wrote it. `make fuzz` draws inputs and looks for one of which it does not; those that are
-//! kept (`tests/fuzz/corpus`) are replayed by a test here. What is private to a module is asserted in that module.
+//! Properties that hold for any input. `make fuzz` generates inputs and looks for one that violates them; the kept
+//! inputs (`tests/fuzz/corpus`) are replayed by a test here. Properties of private items are asserted in their modules.
 
 mod listings;
 mod redactor;
@@ -7,10 +7,10 @@ mod url;
 
 use crate::{github, postgres, sql, ssh};
 
-/// Fails when something does not hold of these bytes.
+/// A fuzz target: panics if a property does not hold for these bytes.
 pub type Target = fn(&[u8]);
 
-/// Every target by its name, which is that of its program and of its corpus.
+/// All targets by name; the program and the corpus have the same name.
 pub const TARGETS: [(&str, Target); 10] = [
     ("splitter", splitter),
     ("classifier", classifier),
@@ -24,37 +24,37 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("outputs", outputs),
 ];
 
-/// A SQL text, cut into its statements.
+/// Splits a SQL text into its statements.
 pub fn splitter(bytes: &[u8]) {
     sql(bytes).into_iter().for_each(sql::fuzzing::split_text);
 }
 
-/// A SQL text, each of its statements judged.
+/// Classifies each statement of a SQL text.
 pub fn classifier(bytes: &[u8]) {
     sql(bytes).into_iter().for_each(sql::fuzzing::judge_text);
 }
 
-/// A secret, another one, and pieces of a text in which they stand.
+/// Redacts a text that contains two secrets.
 pub fn redactor(bytes: &[u8]) {
     if let [one, other, pieces @ ..] = texts(bytes).as_slice() {
         redactor::hide(one, other, pieces);
     }
 }
 
-/// What a server sends: how it is cut, and the bytes.
+/// Passes a server's bytes through the message filter in chunks.
 pub fn backend(bytes: &[u8]) {
     if let Some((pieces, bytes)) = bytes.split_first_chunk::<4>() {
         postgres::fuzzing::pass(bytes, pieces);
     }
 }
 
-/// What a client sends first, and texts of which we make packets ourselves.
+/// Parses a client's first packet, and writes packets from texts.
 pub fn startup(bytes: &[u8]) {
     postgres::fuzzing::take_first_packet(bytes);
     postgres::fuzzing::write_packets(&texts(bytes));
 }
 
-/// A database URL, and pieces of one.
+/// Parses a database URL, and URLs composed of parts.
 pub fn url(bytes: &[u8]) {
     let texts = texts(bytes);
     texts.iter().for_each(|text| url::read(text));
@@ -64,7 +64,7 @@ pub fn url(bytes: &[u8]) {
     }
 }
 
-/// A port, the name of a server, and a `known_hosts` file.
+/// Checks a server's name and port against a `known_hosts` file.
 pub fn known_hosts(bytes: &[u8]) {
     if let Some((port, rest)) = bytes.split_first_chunk::<2>()
         && let [host, lines, ..] = texts(rest).as_slice()
@@ -73,7 +73,7 @@ pub fn known_hosts(bytes: &[u8]) {
     }
 }
 
-/// What a tool says, what its ledger has, and a recipe.
+/// Parses a tool's output, the rows of its ledger, and a recipe.
 pub fn listings(bytes: &[u8]) {
     if let Some((code, rest)) = bytes.split_first()
         && let [said, rows, recipe, ..] = texts(rest).as_slice()
@@ -83,14 +83,14 @@ pub fn listings(bytes: &[u8]) {
     }
 }
 
-/// A file's name, a title and a message.
+/// Writes workflow commands with a file name, a title and a message.
 pub fn commands(bytes: &[u8]) {
     if let [file, title, message, ..] = texts(bytes).as_slice() {
         github::fuzzing::write_commands(file, title, message);
     }
 }
 
-/// Delimiters that are drawn, one to a line, and values.
+/// Writes outputs: the first text holds the delimiters to draw, one per line, the others are the values.
 pub fn outputs(bytes: &[u8]) {
     if let [delimiters, values @ ..] = texts(bytes).as_slice() {
         let delimiters: Vec<String> = delimiters.split('\n').map(str::to_owned).collect();
@@ -98,12 +98,13 @@ pub fn outputs(bytes: &[u8]) {
     }
 }
 
-/// The text of a file that is one: UTF-8 without NUL and without a byte order mark, which is taken off before.
+/// Returns the bytes as the text of a SQL file: UTF-8 without NUL and without a byte order mark, which is removed
+/// before.
 fn sql(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0') && !text.starts_with('\u{feff}'))
 }
 
-/// The texts between bytes 0xff, which are in no text.
+/// Splits the bytes into texts at 0xff, which occurs in no text.
 fn texts(bytes: &[u8]) -> Vec<String> {
     bytes.split(|byte| *byte == 0xff).map(|text| String::from_utf8_lossy(text).into_owned()).collect()
 }
@@ -114,7 +115,7 @@ mod tests {
     use std::{fs, path::Path};
 
     #[test]
-    fn what_holds_of_any_input_holds_of_those_that_are_kept() {
+    fn the_properties_hold_for_all_kept_inputs() {
         let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus");
         for (name, target) in TARGETS {
             let corpus = kept.join(name);

@@ -1,13 +1,12 @@
-//! What holds of secrets and a text.
+//! Properties of the redactor.
 
 use crate::secret::{Redactor, Secret};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// Hides two secrets in a text that has them between its pieces, written in several ways: none is left, and nothing changes
-/// when it is done again.
+/// Redacts a text that contains two secrets in several encodings: none is left, and redacting again changes nothing.
 pub(super) fn hide(one: &str, other: &str, pieces: &[String]) {
-    // What a secret is replaced by must not be one.
+    // The replacement must not be a secret itself.
     if [one, other].iter().any(|secret| secret.contains('*') || secret.trim() != *secret) {
         return;
     }

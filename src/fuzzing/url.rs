@@ -1,4 +1,4 @@
-//! What holds of any database URL.
+//! Properties of every database URL.
 
 use crate::{
     postgres::url::{parse, passwords},
@@ -8,7 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 const PASSWORD: &str = "hunter2";
 
-/// Reads a URL: the password that is found is among those that are masked.
+/// Parses a URL: the password that is found is one of those that are masked.
 pub(super) fn read(url: &str) {
     let url = Secret::new(url);
     let masked = passwords(&url);
@@ -17,11 +17,11 @@ pub(super) fn read(url: &str) {
     }
 }
 
-/// Reads URLs that have a password in them: no fault and no note repeats it, and if it is found it is found whole.
+/// Parses URLs that contain a password: no fault and no note repeats it.
 pub(super) fn hide_the_password(user: &str, before: &str, after: &str, rest: &str) {
     let user = utf8_percent_encode(user, NON_ALPHANUMERIC);
     let password = format!("{before}{PASSWORD}{after}");
-    // Behind an `@` with a host begin the parameters, whose names may be told.
+    // An `@` with a host would start the parameters, whose names may be shown.
     let no_host = password.replace('@', "");
     for url in [
         format!("postgres://{user}:{password}@{rest}"),
@@ -37,7 +37,7 @@ pub(super) fn hide_the_password(user: &str, before: &str, after: &str, rest: &st
     }
 }
 
-/// Writes a URL with these texts encoded: it is read back.
+/// Writes URLs with these texts encoded, and parses them back.
 pub(super) fn write(user: &str, password: &str, name: &str) {
     if [user, password, name].iter().any(|text| text.contains('\0')) {
         return;

@@ -10,10 +10,10 @@ use std::{
     path::Path,
 };
 
-/// What the runner uploads of one step's summary, in bytes of the file; with one more it uploads nothing.
+/// Largest summary of one step that the runner uploads, in bytes; it uploads nothing of a larger one.
 pub const SUMMARY_LIMIT: usize = 1_048_576;
 
-/// Appends outputs to `GITHUB_OUTPUT`: all of them, or none.
+/// Appends outputs to `GITHUB_OUTPUT`: all of them or none.
 ///
 /// # Errors
 /// `report-unwritten` when the file can't be written.
@@ -22,7 +22,7 @@ pub fn append_outputs(path: &Path, outputs: &[(&str, String)]) -> Result<(), Fau
     append(path, &text, "the outputs (`GITHUB_OUTPUT`)")
 }
 
-/// Saves state for the later stages of this step: `STATE_<name>` there.
+/// Saves state for the later stages of this step, which see it as `STATE_<name>`.
 ///
 /// # Errors
 /// `report-unwritten` when the file can't be written.
@@ -31,7 +31,8 @@ pub fn append_state(path: &Path, state: &[(&str, String)]) -> Result<(), Fault> 
     append(path, &text, "the state (`GITHUB_STATE`)")
 }
 
-/// One output between delimiters. A value that contains its delimiter would end early, so another one is drawn.
+/// Formats one output between delimiters. A value that contained its delimiter would end early, so another one is
+/// drawn.
 pub(super) fn entry(name: &str, value: &str, mut draw: impl FnMut() -> String) -> String {
     let mut delimiter = draw();
     while value.contains(&delimiter) || name.contains(&delimiter) {
@@ -40,10 +41,10 @@ pub(super) fn entry(name: &str, value: &str, mut draw: impl FnMut() -> String) -
     format!("{name}<<{delimiter}\n{value}\n{delimiter}\n")
 }
 
-/// How many bytes the summary may still have.
+/// Returns the number of bytes that still fit into the summary.
 ///
 /// # Errors
-/// `report-unwritten` when the file is not there.
+/// `report-unwritten` when the file does not exist.
 pub fn summary_room(path: &Path) -> Result<usize, Fault> {
     let found = path.metadata().map_err(|error| unwritten("the job summary (`GITHUB_STEP_SUMMARY`)", &error))?;
     let used = usize::try_from(found.len()).unwrap_or(usize::MAX);
@@ -53,7 +54,7 @@ pub fn summary_room(path: &Path) -> Result<usize, Fault> {
 /// Appends to the job summary.
 ///
 /// # Errors
-/// `report-unwritten` when the file can't be written, or would be longer than the runner takes.
+/// `report-unwritten` when the file can't be written, or would exceed the runner's limit.
 pub fn append_summary(path: &Path, markdown: &str) -> Result<(), Fault> {
     if markdown.len() > summary_room(path)? {
         let cause = format!("the job summary would be longer than the {SUMMARY_LIMIT} bytes that the runner takes");
@@ -63,9 +64,9 @@ pub fn append_summary(path: &Path, markdown: &str) -> Result<(), Fault> {
     append(path, markdown, "the job summary (`GITHUB_STEP_SUMMARY`)")
 }
 
-/// Appends, and takes back what was written when it is not all: half an output fails the whole step.
+/// Appends the text, and truncates the file again if not all was written: half an output fails the whole step.
 fn append(path: &Path, text: &str, purpose: &str) -> Result<(), Fault> {
-    // Not created: a file that is missing is one that the runner won't read.
+    // It is not created: if it is missing, the runner won't read it.
     let mut file = OpenOptions::new().append(true).open(path).map_err(|error| unwritten(purpose, &error))?;
     let before = file.metadata().map_err(|error| unwritten(purpose, &error))?.len();
     file.write_all(text.as_bytes()).map_err(|error| take_back(&file, before, unwritten(purpose, &error)))
@@ -74,7 +75,7 @@ fn append(path: &Path, text: &str, purpose: &str) -> Result<(), Fault> {
 fn take_back(file: &File, length: u64, fault: Fault) -> Fault {
     match file.set_len(length) {
         Ok(()) => fault,
-        Err(error) => fault.detail(format!("what was written of it could not be taken back: {error}")),
+        Err(error) => fault.detail(format!("the part that was written could not be removed again: {error}")),
     }
 }
 
@@ -83,7 +84,7 @@ fn unwritten(purpose: &str, error: &io::Error) -> Fault {
     if error.kind() != io::ErrorKind::NotFound {
         return fault;
     }
-    // The engine makes an empty directory of a mount's source that it does not have.
+    // The engine creates an empty directory for a mount source that does not exist.
     fault.fix(
         "the runner's files are not in this container; if the runner itself runs in one, mount its work directory there \
          under the same path that it has on the engine's host",

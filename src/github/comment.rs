@@ -1,4 +1,4 @@
-//! GitHub's REST API: one comment, written once and then updated in place.
+//! GitHub's REST API: one comment, created once and then updated in place.
 
 use crate::{
     fault::{Code, Fault},
@@ -8,7 +8,7 @@ use octocrab::Octocrab;
 use serde::Deserialize;
 use std::time::Duration;
 
-/// The pull request that an event is about, from the event's payload.
+/// Returns the number of the pull request that an event is about, from the event's payload.
 #[must_use]
 pub fn pull_request(event: &serde_json::Value) -> Option<u64> {
     let issue = event.get("issue").filter(|issue| issue.get("pull_request").is_some());
@@ -53,15 +53,15 @@ struct Body<'a> {
 }
 
 impl Conversation {
-    /// Writes the comment that begins with this marker, in place of the one that is there.
+    /// Writes the comment that begins with this marker, replacing an existing one.
     ///
     /// # Errors
-    /// `comment-unwritten`, also when GitHub does not answer within `patience`.
+    /// `comment-unwritten`, also when GitHub does not respond within `patience`.
     pub async fn put(&self, token: &Secret, marker: &str, text: &str, patience: Duration) -> Result<(), Fault> {
         let body = format!("{marker}\n{text}");
         match tokio::time::timeout(patience, self.put_body(token, marker, &body)).await {
             Ok(done) => done.map_err(|error| unwritten(&error)),
-            // The elapsed time says nothing that the sentence does not.
+            // The error adds nothing to this message.
             Err(_elapsed) => {
                 let seconds = patience.as_secs_f32();
                 let cause = format!("can't write the comment: GitHub's API did not answer within {seconds} s");
@@ -87,8 +87,8 @@ impl Conversation {
         Ok(())
     }
 
-    /// The newest comment with the marker. One written by a stranger is not ours, whatever it says: its author could
-    /// change our words afterwards.
+    /// Finds the newest comment with the marker. A comment by an untrusted author is ignored, whatever it contains: its
+    /// author could change the text afterwards.
     async fn find(&self, github: &Octocrab, marker: &str) -> octocrab::Result<Option<u64>> {
         let mut found = None;
         for page in 1_u32.. {
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn updates_its_own_comment_on_the_last_page_and_nobody_elses() {
+    async fn updates_its_own_comment_on_the_last_page_and_no_other() {
         let github = FakeGithub::start(|request: &Request| {
             let stranger = json!({"id": 666, "body": format!("{MARKER}\nmine"), "user": {"type": "User"}, "author_association": "NONE"});
             let quote = json!({"id": 667, "body": format!("> {MARKER}"), "user": {"type": "Bot"}});

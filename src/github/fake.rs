@@ -1,4 +1,4 @@
-//! A GitHub of a few routes on the loopback, for tests; it ends with its value.
+//! A fake GitHub API on the loopback interface, for tests; it ends when it is dropped.
 
 use std::sync::{Arc, Mutex};
 use tokio::{
@@ -7,12 +7,12 @@ use tokio::{
     task::JoinSet,
 };
 
-/// What was asked.
+/// A recorded request.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     /// `GET /path?query`.
     pub(crate) line: String,
-    /// All headers as they came.
+    /// All headers, as received.
     pub(crate) headers: String,
     pub(crate) body: String,
 }
@@ -24,7 +24,7 @@ pub(crate) struct FakeGithub {
 }
 
 impl FakeGithub {
-    /// Answers each request with a status and a JSON text.
+    /// Starts a server that responds to each request with a status and a JSON text.
     pub(crate) async fn start(answer: impl Fn(&Request) -> (u16, String) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/api/v3", listener.local_addr().unwrap());

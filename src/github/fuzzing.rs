@@ -1,4 +1,4 @@
-//! The runner's side of its protocol, as the contract describes it, and what holds of any text that is written for it; for
+//! The runner's side of its protocol, as its sources define it, and properties of any text that is written for it; for
 //! `make fuzz` and the tests.
 
 use super::{
@@ -7,10 +7,10 @@ use super::{
 };
 use std::collections::BTreeMap;
 
-/// A command of today's form: its name, its properties, its data.
+/// A parsed workflow command: its name, its properties, its data.
 pub(super) type Command = (String, BTreeMap<String, String>, String);
 
-/// Reads a line as the runner does (`ActionCommand.TryParseV2` with the unescape tables beside it).
+/// Parses a line as the runner does (`ActionCommand.TryParseV2` with the unescape tables beside it).
 pub(super) fn command(line: &str) -> Option<Command> {
     let rest = line.trim_start().strip_prefix("::")?;
     let (header, text) = rest.split_once("::")?;
@@ -24,7 +24,7 @@ pub(super) fn command(line: &str) -> Option<Command> {
     Some((name.to_owned(), pairs.collect(), text))
 }
 
-/// Reads a command file as the runner does (`FileCommandManager.cs`); none where it would refuse it.
+/// Parses a command file as the runner does (`FileCommandManager.cs`); `None` if the runner would reject it.
 pub(super) fn entries(text: &str) -> Option<Vec<(String, String)>> {
     let (mut entries, mut rest) = (Vec::new(), text);
     while !rest.is_empty() {
@@ -45,11 +45,11 @@ pub(super) fn entries(text: &str) -> Option<Vec<(String, String)>> {
     Some(entries)
 }
 
-/// Writes commands with these texts: each is one line, and the runner reads back what was meant. A text that was neutralised
-/// has no command in it that a fence would not be asked for.
+/// Writes commands with these texts: each is one line, and the runner reads the same values back. A neutralised text
+/// contains no command, unless it is reported to need a fence.
 ///
 /// # Panics
-/// Where that is not so.
+/// If a property is violated.
 pub(crate) fn write_commands(file: &str, title: &str, message: &str) {
     for (name, line) in [("add-mask", add_mask(message)), ("group", group(message)), ("debug", debug(message))] {
         one_line(&line);
@@ -66,7 +66,7 @@ pub(crate) fn write_commands(file: &str, title: &str, message: &str) {
     let written = note.to_string();
     one_line(&written);
     let place = [("file", file), ("line", "7"), ("col", "3"), ("title", title.trim_end())];
-    // The runner trims the whole list of properties, and drops one that is empty.
+    // The runner trims the list of properties as a whole, and drops an empty one.
     let place = place.into_iter().filter(|(_, value)| !value.is_empty());
     let expected: BTreeMap<String, String> = place.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     let (name, mut properties, said) = command(&written).unwrap_or_default();
@@ -86,10 +86,10 @@ fn one_line(command: &str) {
     assert!(!command.contains(['\r', '\n']), "{command:?} has several lines");
 }
 
-/// Writes outputs with these values, where the delimiters that are drawn may be anything at first: the runner reads back each.
+/// Writes outputs with these values and any delimiters: the runner reads each value back.
 ///
 /// # Panics
-/// Where it does not.
+/// If it does not.
 pub(crate) fn write_outputs(values: &[String], delimiters: &[String]) {
     let mut guessed = delimiters.iter().filter(|drawn| !drawn.is_empty() && !drawn.contains(['\n', '\r'])).cloned();
     let mut number = 0;

@@ -1,4 +1,4 @@
-//! The runner's protocol and GitHub's API; no business words.
+//! The runner's protocol and GitHub's API, without any knowledge of migrations.
 
 pub mod command_file;
 pub mod comment;

@@ -1,4 +1,4 @@
-//! The runner's variables that we use, read once.
+//! The runner's environment variables that the program uses, read once.
 
 use std::{
     collections::BTreeMap,
@@ -6,7 +6,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-/// What the runner told about this job. Outside of Actions everything is absent.
+/// The job's facts from the runner. Outside of Actions everything is absent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Runner {
     /// `GITHUB_ACTIONS` is `true`.
@@ -15,14 +15,14 @@ pub struct Runner {
     pub debug: bool,
     /// `GITHUB_WORKSPACE`.
     pub workspace: Option<PathBuf>,
-    /// The workspace as the runner's host knows it, from `RUNNER_WORKSPACE`, which the runner hands over untranslated. It
+    /// The workspace's path on the runner's host, from `RUNNER_WORKSPACE`, which the runner passes on untranslated. It
     /// does not exist in the container.
     pub host_workspace: Option<PathBuf>,
     /// `GITHUB_OUTPUT`.
     pub output_file: Option<PathBuf>,
-    /// `GITHUB_STATE`, by which one stage of a step speaks to the next.
+    /// `GITHUB_STATE`, which passes values from one stage of a step to the next.
     pub state_file: Option<PathBuf>,
-    /// `STATE_run`, which an earlier stage of this step has saved.
+    /// `STATE_run`, saved by an earlier stage of this step.
     pub state_run: Option<String>,
     /// `GITHUB_STEP_SUMMARY`.
     pub summary_file: Option<PathBuf>,
@@ -45,7 +45,8 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// Picks what we use out of the environment. An empty variable is absent; so is one that should be text and is not UTF-8.
+    /// Reads the runner's variables from the environment. An empty variable counts as absent, and so does a text that
+    /// is not UTF-8.
     #[must_use]
     pub fn from_env(env: &[(OsString, OsString)]) -> Self {
         let env: BTreeMap<&OsStr, &OsStr> =
@@ -73,9 +74,9 @@ impl Runner {
         }
     }
 
-    /// The file that a path in an input names: relative to the workspace, or absolute. A workflow may have written it with
-    /// `${{ github.workspace }}`, which is another directory on the host (`/home/runner/work/r/r`) and in a job's container
-    /// (`/__w/r/r`); the same files are in our workspace.
+    /// Resolves a path from an input: relative to the workspace, or absolute. A workflow may have written it with `${{
+    /// github.workspace }}`, which is another directory on the host (`/home/runner/work/r/r`) and in a job's container
+    /// (`/__w/r/r`); the same files are in the workspace of this container.
     #[must_use]
     pub fn path(&self, written: &str) -> PathBuf {
         let Some(workspace) = &self.workspace else { return PathBuf::from(written) };
@@ -86,7 +87,7 @@ impl Runner {
         }
     }
 
-    /// The path as reports show it: relative to the workspace if it is inside, which is also what annotations need.
+    /// Returns the path as reports show it: relative to the workspace if it is inside, as annotations need it.
     #[must_use]
     pub fn shown(&self, path: &Path) -> String {
         let inside = self.workspace.as_deref().and_then(|workspace| path.strip_prefix(workspace).ok());
@@ -94,7 +95,7 @@ impl Runner {
         if shown.as_os_str().is_empty() { ".".to_owned() } else { shown.display().to_string() }
     }
 
-    /// What follows the workspace in a path that was written for another place than this container.
+    /// Returns the part after the workspace in a path that was written for the host or a job's container.
     fn foreign_workspace(&self, written: &Path) -> Option<PathBuf> {
         let on_host = self.host_workspace.as_deref().and_then(|host| written.strip_prefix(host).ok());
         if let Some(inside) = on_host {
@@ -106,7 +107,7 @@ impl Runner {
         Some(parts.as_path().to_owned())
     }
 
-    /// The address of this run's page.
+    /// Returns the URL of this run's page.
     #[must_use]
     pub fn run_url(&self) -> Option<String> {
         let (server, repository, run) = (self.server_url.as_ref()?, self.repository.as_ref()?, self.run_id.as_ref()?);
@@ -115,7 +116,7 @@ impl Runner {
     }
 }
 
-/// `<work>/<repo>` is the directory of the pipeline; the workspace is the directory of the same name in it.
+/// Returns the workspace in the pipeline's directory `<work>/<repo>`: the directory of the same name.
 fn inner_workspace(pipeline: &Path) -> Option<PathBuf> {
     Some(pipeline.join(pipeline.file_name()?))
 }
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_workspace_behind_every_name_it_goes_by() {
+    fn resolves_the_workspace_in_every_path_it_is_known_by() {
         let runner = runner(&[("RUNNER_WORKSPACE", "/data/_work/r")]);
         for written in
             ["db/x", "/github/workspace/db/x", "/home/runner/work/r/r/db/x", "/__w/r/r/db/x", "/data/_work/r/r/db/x"]

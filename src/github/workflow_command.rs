@@ -1,12 +1,12 @@
-//! The runner's log commands, as lines. Grammar: actions/runner, `ActionCommand.cs` and `OutputManager.cs`.
+//! The runner's log commands, one line each. Grammar: actions/runner, `ActionCommand.cs` and `OutputManager.cs`.
 
 use crate::random::unguessable;
 use std::fmt;
 
-/// What the runner keeps of an annotation's message, in UTF-16 units (`ExecutionContext.cs`).
+/// Longest message of an annotation, in UTF-16 units; the runner cuts the rest (`ExecutionContext.cs`).
 pub const MESSAGE_LIMIT: usize = 4096;
 
-/// How grave an annotation is.
+/// Severity of an annotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     /// Red.
@@ -27,10 +27,10 @@ impl Level {
     }
 }
 
-/// A message beside a file, or beside the run when it has no file. Its `Display` is the command.
+/// A message at a file, or at the run if it has no file. Its `Display` is the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Annotation {
-    /// How grave.
+    /// Severity.
     pub level: Level,
     /// Relative to the repository.
     pub file: Option<String>,
@@ -38,9 +38,9 @@ pub struct Annotation {
     pub line: Option<usize>,
     /// 1-based.
     pub column: Option<usize>,
-    /// Its heading.
+    /// Title.
     pub title: String,
-    /// Its text; the runner drops one of white space only, so it must not be one.
+    /// Message. It must not be only white space: the runner drops such an annotation.
     pub message: String,
 }
 
@@ -65,7 +65,7 @@ impl fmt::Display for Annotation {
     }
 }
 
-/// The beginning of the text that the runner keeps.
+/// Cuts a message to the runner's limit.
 fn clipped(text: &str) -> &str {
     let mut units = 0;
     let end = text.char_indices().find(|(_, letter)| {
@@ -75,45 +75,45 @@ fn clipped(text: &str) -> &str {
     end.and_then(|(at, _)| text.get(..at)).unwrap_or(text)
 }
 
-/// Hides a value from the rest of the job's log.
+/// Returns the command that masks a value in the rest of the job's log.
 #[must_use]
 pub fn add_mask(value: &str) -> String {
     format!("::add-mask::{}", data(value))
 }
 
-/// Opens a group that the reader can fold; groups don't nest.
+/// Returns the command that opens a foldable group; groups don't nest.
 #[must_use]
 pub fn group(title: &str) -> String {
     format!("::group::{}", data(title))
 }
 
-/// Closes the group.
+/// The command that closes a group.
 pub const END_GROUP: &str = "::endgroup::";
 
-/// A line that is shown only when the user has asked for debug logging.
+/// Returns the command for a line that is shown only with debug logging.
 #[must_use]
 pub fn debug(text: &str) -> String {
     format!("::debug::{}", data(text))
 }
 
-/// A pair of lines between which the runner obeys nothing.
+/// A pair of lines between which the runner executes no commands.
 #[derive(Debug)]
 pub struct Fence(String);
 
 impl Fence {
-    /// With a token of its own, so that the text inside can't end it.
+    /// Creates a fence with a random token, so that the text inside can't end it.
     #[must_use]
     pub fn new() -> Self {
         Self(unguessable())
     }
 
-    /// The line before the text.
+    /// Returns the line before the text.
     #[must_use]
     pub fn opening(&self) -> String {
         format!("::stop-commands::{}", self.0)
     }
 
-    /// The line after the text.
+    /// Returns the line after the text.
     #[must_use]
     pub fn closing(&self) -> String {
         format!("::{}::", self.0)
@@ -126,17 +126,18 @@ impl Default for Fence {
     }
 }
 
-/// Whether the runner could take a line of the text for a command of today's form, which stands where the line begins, behind what
-/// .NET takes for white space (`ActionCommand.TryParseV2`). Everything that is not a visible sign of ASCII is passed over here, so
-/// that nobody's idea of white space matters.
+/// Returns whether the runner could take a line of the text for a command in its present form, which starts at the
+/// beginning of a line, after anything that .NET counts as white space (`ActionCommand.TryParseV2`). Everything that is
+/// not visible ASCII is skipped here, so that the definition of white space does not matter.
 #[must_use]
 pub fn needs_fence(text: &str) -> bool {
     let begins = |line: &str| line.trim_start_matches(|letter: char| !letter.is_ascii_graphic()).starts_with("::");
     text.split(['\r', '\n']).any(begins)
 }
 
-/// The text without the old form of commands, which the runner obeys anywhere in a line and, unlike the new form, also
-/// prints as a heading inside a fence. A plain space breaks it, not an invisible one: what is copied is what is seen.
+/// Breaks commands in their old form, which the runner executes anywhere in a line and, unlike the present form, also
+/// prints as a heading inside a fence. A plain space breaks them, not an invisible one, so that the shown text is the
+/// copied text.
 #[must_use]
 pub fn without_old_commands(text: &str) -> String {
     text.replace("##[", "# #[")
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_column_without_a_line_is_left_away() {
+    fn a_column_without_a_line_is_left_out() {
         let note = Annotation {
             level: Level::Warning,
             file: Some("a.sql".to_owned()),

@@ -122,7 +122,10 @@ fn sql_files_know_no_way_back() {
     assert!(fault.cause.contains("no way back") && fault.fix.contains("new migration"), "{fault:?}");
     let fault = only_fault(&["baseline"], &[DATABASE]);
     assert!(fault.cause.contains("recorded without being applied"), "{fault:?}");
-    assert_eq!((settings(&["--target", "0007"], &[DATABASE]).sql.target, fault.code), (Some(7), Code::InputInvalid));
+    assert_eq!(
+        (settings(&["--target", "0007"], &[DATABASE]).sql.target, fault.code),
+        (Some("0007".to_owned()), Code::InputInvalid)
+    );
     assert_eq!(only_fault(&["--target", "orders 0007"], &[DATABASE]).code, Code::InputInvalid);
 }
 
@@ -130,18 +133,18 @@ fn sql_files_know_no_way_back() {
 fn a_tool_goes_back_to_a_target_in_its_own_words() {
     let back = settings(&["rollback", "--target", "orders 0007"], &[SERVER]);
     assert_eq!(
-        (tool(&back).target.as_deref(), back.command, back.sql.target),
+        (tool(&back).target.as_deref(), back.command, back.sql.target.as_deref()),
         (Some("orders 0007"), Command::Rollback, None)
     );
     let fault = only_fault(&["rollback"], &[SERVER]);
     assert!(fault.code == Code::InputMissing && fault.cause.contains("`target` has no value"), "{fault:?}");
     let fault = only_fault(&["rollback", "--target", "x"], &[SERVER, &[("INPUT_TOOL", "prisma")]]);
-    assert_eq!(fault.cause, "`tool: prisma` has no way to do what `command: rollback` asks for");
+    assert_eq!(fault.cause, "`tool: prisma` does not support `command: rollback`");
     assert_eq!(only_fault(&["rollback"], &[SERVER, &[("INPUT_TARGET", "--all; x")]]).code, Code::InputInvalid);
     assert_eq!(settings(&["baseline"], &[SERVER]).command, Command::Baseline);
     for command in ["migrate", "plan", "status", "verify"] {
         let fault = only_fault(&[command, "--target", "orders 0007"], &[SERVER]);
-        assert!(fault.cause.contains("takes all there is") && fault.fix.contains("`run`"), "{fault:?}");
+        assert!(fault.cause.contains("covers all migrations") && fault.fix.contains("`run`"), "{fault:?}");
     }
 }
 
@@ -250,7 +253,7 @@ fn what_does_not_count_is_refused_with_what_to_set() {
     let digest = format!("sha256:{}", "a".repeat(64));
     refused(
         &[&[("INPUT_COMMAND", "plan"), ("INPUT_EXPECT-PLAN", &digest)]],
-        "which only looks",
+        "which only reads",
         "remove `expect-plan`",
     );
     let back = [("INPUT_COMMAND", "rollback"), ("INPUT_TARGET", "shop zero"), ("INPUT_RUN", "./up")];
@@ -317,8 +320,8 @@ fn what_a_value_names_of_the_database_has_to_be_known() {
     let named = settings(&[], &[ENOUGH, IMAGE, &of("DB_HOST=${DATABASE_HOST}\nPRICE=$5\nX=${OTHER}")]);
     assert_eq!(env(&named)[0], ("DB_HOST", "${DATABASE_HOST}"));
     for (text, cause, fix) in [
-        ("POSTGRES_HOST=$PGHOST", "`POSTGRES_HOST` in `env` has `$PGHOST`, which nobody expands", "`${DATABASE_HOST}`"),
-        ("X=${DATABASE_HOTS}", "has `${DATABASE_HOTS}`, which there is not", "`${DATABASE_HOST}`"),
+        ("POSTGRES_HOST=$PGHOST", "`POSTGRES_HOST` in `env` has `$PGHOST`, which is not expanded", "`${DATABASE_HOST}`"),
+        ("X=${DATABASE_HOTS}", "has `${DATABASE_HOTS}`, which does not exist", "`${DATABASE_HOST}`"),
     ] {
         let fault = only_fault(&[], &[ENOUGH, IMAGE, &of(text)]);
         assert!(fault.cause.contains(cause) && fault.fix.contains(fix), "{fault:?}");
@@ -344,7 +347,7 @@ fn a_step_that_can_not_run_is_refused() {
     let refused = |base: &[(&str, &str)], list: &str, part: &str| {
         drop(told(&[], &[ENOUGH, base, &[("INPUT_AFTER", list)]], &[part]));
     };
-    refused(&[], "[ { run: x } ]", "step 1 (`x`): it does not say where it runs");
+    refused(&[], "[ { run: x } ]", "step 1 (`x`): it names no executor");
     refused(&[], "[ { run: x, executor: image } ]", "neither it nor the input `image` names one");
     refused(SERVER, "[ { run: x, image: cli } ]", "names an image and runs on the server");
     refused(&[], "[ { name: Rights, sql: none.sql } ]", "step 1 (`Rights`): there is no file `none.sql`");
@@ -356,7 +359,7 @@ fn a_step_that_can_not_run_is_refused() {
     told(
         &[],
         &[DATABASE, &[("INPUT_STEPS", "[ { run: x, executor: image, image: i } ]")]],
-        &["`steps` stand in place of"],
+        &["`steps` replace a"],
     );
 }
 

@@ -1,23 +1,23 @@
-//! What is wrong, all of it at once.
+//! Collects all faults and warnings of the inputs.
 
 use crate::fault::Fault;
 
 /// Faults and warnings, collected while reading goes on.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
-    /// What makes a run impossible.
+    /// Faults, which prevent the run.
     pub(super) faults: Vec<Fault>,
-    /// What the user should know.
+    /// Warnings, which do not.
     pub(super) warnings: Vec<Fault>,
 }
 
 impl Findings {
-    /// Notes a warning.
+    /// Records a warning.
     pub(super) fn warning(&mut self, fault: Fault) {
         self.warnings.push(fault);
     }
 
-    /// The value, or nothing once its fault is noted.
+    /// Returns the value, or records the fault and returns `None`.
     pub(super) fn keep<T>(&mut self, result: Result<T, Fault>) -> Option<T> {
         result.map_err(|fault| self.faults.push(fault)).ok()
     }

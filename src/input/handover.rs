@@ -1,5 +1,5 @@
-//! What a process of ours in another container has to be told: the inputs as they were resolved here, whatever place they came
-//! from, because there is no workspace, no configuration file and no environment of the step's there.
+//! Inputs for the sidecar, a process of this program in another container: the values as they were resolved here, from
+//! whatever source, because the other container has no workspace, no configuration file and no environment of the step.
 
 use super::{names::Name, scope, source::Inputs};
 use crate::{
@@ -8,17 +8,17 @@ use crate::{
     settings::{Command, Settings},
 };
 
-/// What is only for this process although it counts for a tunnel: where else to look, GitHub's surfaces, and what is named of the
-/// workspace.
+/// Inputs that count for a tunnel but matter only to this process: where to find other values, GitHub's API and
+/// summary, and files in the workspace.
 const OURS: [Name; 6] =
     [Name::Environment, Name::Config, Name::GithubToken, Name::Comment, Name::Summary, Name::DatabaseCa];
 
-/// As environment variables.
+/// Returns the inputs as environment variables.
 pub(super) fn of(inputs: &Inputs, settings: Option<&Settings>, runner: &Runner) -> Vec<(String, Secret)> {
     let counts = |name: Name| !OURS.contains(&name) && scope::of(name).0.have(Command::Tunnel);
     let given = inputs.written().filter(|(name, _)| counts(*name));
     let given = given.map(|(name, value)| (variable(name), value));
-    // A URL may have named a file of the workspace.
+    // A URL may name a CA file in the workspace.
     let ca = settings.and_then(|settings| settings.database.as_ref()?.ca.clone());
     let ca = ca.map(|pem| (variable(Name::DatabaseCa), Secret::new(pem)));
     let facts = [

@@ -1,22 +1,23 @@
-//! Secrets that stand inside of other texts: passwords in URLs, values behind names that say what they are.
+//! Finds secrets inside other texts: passwords in URLs, values of names that suggest a secret.
 
 use crate::secret::Secret;
 use percent_encoding::percent_decode_str;
 
-/// Wherever one of these stands in a name, nobody should see the value.
+/// Words that mark a name as a secret's wherever they occur in it.
 const TELLING: &str = "SECRET PASSWORD PASSWD PASSPHRASE PASSCODE TOKEN KEY CREDENTIAL PRIVATE BEARER COOKIE SIGNATURE DSN _URL \
     CONNECTION_STRING CONNSTR";
 
-/// The same for a name, or a word in it, that ends so: in the middle of a word they mean something else (`PASSENGER`, `AUTHOR`).
+/// Endings that mark a name, or a word in it, as a secret's: inside a word they mean something else (`PASSENGER`,
+/// `AUTHOR`).
 const ENDINGS: &str = "PASS PWD AUTH CRED PSK PIN OTP SALT JWT SAS NETRC CONNINFO";
 
-/// Values that are said of a secret rather than being one.
+/// Values that describe a secret rather than being one.
 const SAID_OF_IT: &str = "true false yes no on off none null undefined disabled enabled";
 
-/// A name in front of an `@` that is longer is no name.
+/// Longest user name in front of an `@`, in characters: a longer one is taken for a token.
 const LONGEST_USER: usize = 15;
 
-/// Whether a variable of this name has a value that nobody should see.
+/// Returns whether the value of a variable with this name should be hidden.
 pub(super) fn is_telling(name: &str) -> bool {
     let name = name.to_uppercase().replace('-', "_");
     let word = |word: &str| {
@@ -27,14 +28,14 @@ pub(super) fn is_telling(name: &str) -> bool {
     TELLING.split_whitespace().any(|telling| name.contains(telling)) || name.split('_').any(word)
 }
 
-/// Whether it can be a secret: what is shorter can't be hidden.
+/// Returns whether the value can be a secret: a shorter one can't be hidden.
 pub(super) fn may_be_secret(value: &str) -> bool {
     let is_said = SAID_OF_IT.split_whitespace().any(|word| value.trim().eq_ignore_ascii_case(word));
     !is_said && Secret::new(value).can_be_hidden()
 }
 
-/// The passwords of the URLs in a text, as they are written and decoded. Where one ends is not always clear; then there are
-/// several.
+/// Returns the passwords of the URLs in a text, as written and decoded. If the end of a password is ambiguous, returns
+/// all candidates.
 pub(super) fn in_urls(text: &str) -> Vec<Secret> {
     let ends = |letter: char| letter.is_whitespace() || "\"'`<>".contains(letter);
     let urls = text.split("://").skip(1).filter_map(|rest| rest.split(ends).next());
@@ -44,14 +45,14 @@ pub(super) fn in_urls(text: &str) -> Vec<Secret> {
         .collect()
 }
 
-/// What of a URL, behind its `://`, nobody should see.
+/// Returns the parts of a URL, after its `://`, that should be hidden.
 fn in_url(rest: &str) -> Vec<&str> {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    // A password with a `/` in it that nobody has encoded.
+    // A password may contain a `/` that is not encoded.
     let userinfos = [authority, rest].map(|part| part.rsplit_once('@').map(|(userinfo, _)| userinfo));
     let password = |userinfo: &'_ str| match userinfo.split_once(':') {
         Some((_, password)) => Some(password.len()),
-        // A token in the place of a user.
+        // A token in place of a user.
         None => Some(userinfo.len()).filter(|length| *length > LONGEST_USER && !userinfo.contains('/')),
     };
     let passwords = userinfos.into_iter().flatten().filter_map(|userinfo| {
@@ -67,8 +68,8 @@ fn both(written: &str) -> [String; 2] {
     [written.to_owned(), percent_decode_str(written).decode_utf8_lossy().into_owned()]
 }
 
-/// The values that a command line gives to names that tell what they are, as in `PGPASSWORD=… psql` and `--token=…`. One that a
-/// shell still has to make is not known.
+/// Returns the values that a command line assigns to names that suggest a secret, as in `PGPASSWORD=… psql` and
+/// `--token=…`. A value that a shell still has to expand is not known.
 pub(super) fn in_commands(text: &str) -> Vec<Secret> {
     let is_name = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter);
     let values = text.match_indices('=').filter_map(|(at, _)| {
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn names_tell_what_they_name() {
+    fn a_name_reveals_whether_its_value_is_a_secret() {
         for name in [
             "DB_PASS",
             "PGPASS",
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_in_a_url_is_found_however_it_is_written() {
+    fn finds_a_password_in_a_url_in_every_notation() {
         for (text, expected) in [
             ("redis://:hunter2@cache:6379/0", &["hunter2"][..]),
             ("amqp://app:p%40ss@mq/vhost", &["p%40ss", "p@ss"]),
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_command_gives_to_a_telling_name_is_found() {
+    fn finds_values_that_a_command_assigns_to_a_secrets_name() {
         let text = "PGPASSWORD=hunter2 psql; export API_TOKEN='two words' X=1\nrun --auth=\"a'b\" DB_PASS=$PASS KEY_FILE=`id` AUTH=on";
         assert_eq!(shown(&in_commands(text)), ["hunter2", "two words", "a'b"]);
         assert_eq!(shown(&in_commands("a == b; TOKEN=; =x; PASSENGER=many")), [""; 0]);

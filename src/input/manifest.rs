@@ -1,9 +1,9 @@
-//! `action.yml`, embedded: the only list of names, descriptions and defaults.
+//! The embedded `action.yml`: the only list of names, descriptions and defaults.
 //!
-//! The runner passes a default on as if the workflow had given it: `INPUT_TIMEOUT` is `30m` in either case. If that counted
-//! as given, the configuration file could never say anything else. So an `INPUT_` variable that equals the default counts as
-//! not given; whoever wants the default back although the file says otherwise changes the file, or writes the value in
-//! another way (`1800s`). A flag always counts.
+//! The runner passes a default on as if the workflow had set it: `INPUT_TIMEOUT` is `30m` in either case. If that
+//! counted as given, the configuration file could never override it. Therefore an `INPUT_` variable that equals the
+//! default counts as not given. A user who wants the default although the file sets another value changes the file, or
+//! writes the value differently (`1800s`). A flag always counts.
 
 use super::names::Name;
 use serde::Deserialize;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 const ACTION: &str = include_str!("../../action.yml");
 
-/// What the program uses of `action.yml`.
+/// The parts of `action.yml` that the program uses.
 #[derive(Debug, Deserialize)]
 pub(super) struct Manifest {
     description: String,
@@ -25,29 +25,29 @@ struct Input {
 }
 
 impl Manifest {
-    /// Reads the embedded file.
+    /// Parses the embedded file.
     pub(super) fn embedded() -> Self {
         serde_yaml::from_str(ACTION).expect("the embedded action.yml is read by a test")
     }
 
-    /// What the program is for.
+    /// Returns the description of the program.
     pub(super) fn about(&self) -> &str {
         &self.description
     }
 
-    /// What the input is for.
+    /// Returns the description of an input.
     pub(super) fn description(&self, name: Name) -> &str {
         self.inputs.get(name.name()).map_or("", |input| &input.description)
     }
 
-    /// The value that counts when nothing else is given. An expression (`${{ github.token }}`) is evaluated by the runner
-    /// and by nobody else, so it is no default here.
+    /// Returns the default value of an input. An expression (`${{ github.token }}`) is evaluated only by the runner, so
+    /// it is not a default here.
     pub(super) fn default(&self, name: Name) -> Option<&str> {
         self.inputs.get(name.name())?.default.as_deref().filter(|default| !is_expression(default))
     }
 }
 
-/// Whether a value is an expression that no runner has evaluated.
+/// Returns whether a value is an expression that no runner has evaluated.
 pub(super) fn is_expression(value: &str) -> bool {
     value.trim_start().starts_with("${{")
 }
@@ -72,7 +72,8 @@ mod tests {
         mapping.keys().map(|key| key.as_str().unwrap()).collect()
     }
 
-    /// The rows of the tables under the headings of this level-2 title that begin with a name, as (name, second cell).
+    /// Returns the rows of the tables in the level-2 section with this title that begin with a name, as (name, second
+    /// cell).
     fn rows(title: &str) -> Vec<(String, String)> {
         let section = DOCS.split("\n## ").find(|section| section.starts_with(title)).unwrap();
         let bare = |cell: &str| cell.trim().trim_matches('`').to_owned();

@@ -1,4 +1,4 @@
-//! Inputs that have no value although they must: what keeps a secret from arriving, and the names under which it may be there.
+//! Required inputs without a value: reasons why a secret did not arrive, and other names under which it may be set.
 
 use super::{
     names::{Name, listed},
@@ -10,23 +10,23 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// What can be said of any input without a value.
+/// Hints for any input without a value.
 #[derive(Debug, Default)]
 pub(super) struct Sought {
-    /// What to do where more is known than the usual reasons.
+    /// Fix that is more specific than the usual one.
     fix: Option<String>,
     elsewhere: Vec<String>,
 }
 
-/// Outside of a workflow the usual reasons are none.
+/// Fix outside of a workflow, where the usual reasons don't apply.
 const AT_HOME: &str = "set it: as an environment variable, as a flag if it is no secret, or in the configuration file if it is none; see \
     `bastion-migrate --help`";
 
-/// What many a program calls a variable that has nothing to do with an environment of ours.
+/// Prefixes that many programs use for variables unrelated to an environment.
 const OTHERS: [&str; 6] = ["INPUT", "GITHUB", "RUNNER", "ACTIONS", "DOCKER", "POSTGRES"];
 
 impl Sought {
-    /// Looks for variables that are another environment's.
+    /// Looks for variables of other environments.
     pub(super) fn new(runner: &Runner, variables: &Variables, environment: Option<&str>, config: &Config) -> Self {
         let usual = (!runner.in_actions).then(|| AT_HOME.to_owned());
         let own = environment.map(prefixes).unwrap_or_default();
@@ -38,7 +38,7 @@ impl Sought {
         let told = |(word, names): (&String, &Vec<&str>)| {
             let are = if names.len() == 1 { "is" } else { "are" };
             format!(
-                "there {are} {}, which {are} looked for with `environment: {}`",
+                "{} {are} set, but {are} read only with `environment: {}`",
                 listed(names),
                 as_environment(word)
             )
@@ -49,22 +49,22 @@ impl Sought {
         Self { fix: fix.or(usual), elsewhere: others.iter().map(told).collect() }
     }
 
-    /// What to do about an input without a value.
+    /// Returns the fix for an input without a value.
     pub(super) fn fix(&self) -> &str {
         self.fix.as_deref().unwrap_or(Code::InputMissing.fix())
     }
 
-    /// What is there under other names, a sentence each.
+    /// Returns the values that are set under other names, one sentence each.
     pub(super) fn elsewhere(&self) -> impl Iterator<Item = String> {
         self.elsewhere.iter().cloned()
     }
 }
 
-/// One name is enough where two differ.
+/// Returns the fix for variables with another prefix than the environment's: renaming one of the two is enough.
 fn fix(word: &str, environment: Option<&str>, config: &Config) -> String {
     let set = format!("set `environment: {}`", as_environment(word));
     let Some(prefix) = environment.and_then(|name| prefixes(name).into_iter().next()) else { return set };
-    let rename = format!("let the names of the variables begin with `{prefix}` in place of `{word}_`");
+    let rename = format!("rename the variables so that they begin with `{prefix}` instead of `{word}_`");
     if config.environments.is_empty() { format!("{set}, or {rename}") } else { rename }
 }
 
@@ -72,13 +72,14 @@ fn as_environment(word: &str) -> String {
     word.to_lowercase().replace('_', "-")
 }
 
-/// What stands behind the prefix in the name of a variable that could be an environment's.
+/// Returns the part after the prefix in the name of a variable that could be an environment's.
 fn part(name: &str) -> Option<&'static str> {
     let parts = Name::ALL.iter().flat_map(|name| name.prefixed_variables()).copied();
     parts.filter(|part| name.strip_suffix(part).is_some_and(|rest| rest.ends_with('_'))).max_by_key(|part| part.len())
 }
 
-/// The variables that look like those of environments, by their prefix. `HOST` and `USER` alone mean something else to others.
+/// Returns the variables that look like those of environments, by their prefix. `HOST` and `USER` alone mean something
+/// else to other programs.
 fn of_others(variables: &Variables) -> BTreeMap<String, Vec<&str>> {
     let mut found: BTreeMap<String, (bool, Vec<&str>)> = BTreeMap::new();
     for name in variables.filled() {
@@ -95,14 +96,16 @@ fn of_others(variables: &Variables) -> BTreeMap<String, Vec<&str>> {
     found.into_iter().filter(|(_, (is_clear, _))| *is_clear).map(|(word, (_, names))| (word, names)).collect()
 }
 
-/// Whether a prefix may have been meant for an environment: one is the other's beginning, or they differ by a slip.
+/// Returns whether a prefix may be meant for the environment: one is the beginning of the other, or they differ by a
+/// typo.
 fn is_akin(word: &str, environment: &str) -> bool {
     let own = prefixes(environment);
     let mut own = own.iter().map(|prefix| prefix.trim_end_matches('_'));
     own.any(|own| own.starts_with(word) || word.starts_with(own) || strsim::damerau_levenshtein(own, word) == 1)
 }
 
-/// All that is missing as one fault, because it usually has one reason. Of what was told already nothing is said again.
+/// Merges the faults of missing inputs into one, because they usually have one reason. Drops faults of inputs in
+/// `told`, which have a fault of their own.
 pub(super) fn together(faults: Vec<Fault>, told: &[Name]) -> Vec<Fault> {
     let is_told = |fault: &Fault| told.iter().any(|name| fault.cause.contains(&format!("`{name}`")));
     let is_missing = |fault: &Fault| fault.code == Code::InputMissing && fault.place.is_none();

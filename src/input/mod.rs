@@ -1,9 +1,9 @@
-//! What the user asked for: names from `action.yml`, values from every place they can come from, all faults at once.
+//! Reads the inputs: their names from `action.yml`, their values from every source, and reports all faults at once.
 //!
-//! A value is looked for on the command line, in the workflow's `with:`, in environment variables behind the prefix of the
-//! environment, in environment variables as they are, in the configuration file, and in `action.yml`. An empty value counts
-//! as absent everywhere. Reading the configuration file, a recipe and the CA that a URL names, and looking whether a step's file
-//! is there, is the only I/O here.
+//! The sources, in order of precedence, are the command line, the workflow's `with:`, environment variables with the
+//! environment's prefix, plain environment variables, the configuration file, and the defaults in `action.yml`. An
+//! empty value counts as absent everywhere. The only I/O here is reading the configuration file, a recipe and the CA
+//! that a URL names, and checking that a step's file exists.
 
 #[cfg(test)]
 mod call_tests;
@@ -36,16 +36,16 @@ use resolve::{command, environment};
 use source::{Flags, Line, Variables, config_file, flags};
 use std::{collections::BTreeMap, ffi::OsString};
 
-/// What the process was started for.
+/// The purpose for which the process was started.
 #[derive(Debug)]
 pub enum Request {
     /// A run.
     Run(Box<Ask>),
-    /// The process that keeps a tunnel for later steps; what it has to know is on its standard input.
+    /// The process that keeps a tunnel open for later steps; its inputs are on its standard input.
     Sidecar,
-    /// The post stage of a step, which removes what the main stage left behind.
+    /// The post stage of a step, which removes leftovers of the main stage.
     Sweep(Box<Runner>),
-    /// A text to print and nothing else: help or version.
+    /// Printing a text and nothing else: help or version.
     Print {
         /// The text.
         text: String,
@@ -54,33 +54,33 @@ pub enum Request {
     },
 }
 
-/// What the user asked for. What is known is there even if the settings are not valid: a report needs it.
+/// The inputs of a run. Known facts are present even if the settings are invalid, because the report needs them.
 #[derive(Debug)]
 pub struct Ask {
-    /// The settings, or everything that is wrong with them.
+    /// The settings, or all faults in them.
     pub settings: Result<Settings, Vec<Fault>>,
-    /// What the user should know although the run goes on.
+    /// Warnings, which do not prevent the run.
     pub warnings: Vec<Fault>,
-    /// To be masked before anything else is said.
+    /// Secrets to mask before any other output.
     pub secrets: Vec<Secret>,
-    /// What the runner told about the job.
+    /// The runner's facts about the job.
     pub runner: Runner,
-    /// The command, if it could be read.
+    /// The command, if it is valid.
     pub command: Option<Command>,
-    /// The name of the environment.
+    /// Name of the environment.
     pub environment: Option<String>,
-    /// What a process of ours in another container has to be told, as environment variables.
+    /// Environment variables for the sidecar, a process of this program in another container.
     pub handover: Vec<(String, Secret)>,
 }
 
-/// The other name of the program, under which `action.yml` calls it after the job: a runner that hands over no state (act does
-/// not) must not have it migrate again.
+/// Name under which `action.yml` starts the program after the job. The name selects the post stage even if the runner
+/// passes no state (act does not), so that the program does not migrate again.
 const SWEEPER: &str = "bastion-migrate-sweep";
 
-/// The name under which we start ourselves to keep a tunnel.
+/// Name under which the program starts itself to keep a tunnel open.
 const SIDECAR: &str = "bastion-migrate-tunnel";
 
-/// The same from what another process of ours handed over.
+/// Reads the inputs that another process of this program handed over.
 #[must_use]
 pub fn handed_over(inputs: &BTreeMap<String, String>) -> Ask {
     let env = inputs.iter().map(|(name, value)| (name.into(), value.into())).collect();
@@ -107,10 +107,10 @@ pub fn read(args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> Request {
     }
 }
 
-/// Said below the help where nothing was asked.
-const NOTHING: &str = "\nNothing was done. Name a command to begin: `bastion-migrate plan` only looks, `bastion-migrate migrate` migrates.\n";
+/// Text below the help when no input is given.
+const NOTHING: &str = "\nNothing was done. Name a command to begin: `bastion-migrate plan` only reads, `bastion-migrate migrate` migrates.\n";
 
-/// Whether nobody has asked for anything: there is no workflow, and no variable in the place of one.
+/// Returns whether nothing was asked for: there is no workflow, and no input variable set by hand.
 fn is_bare(env: &[(OsString, OsString)]) -> bool {
     let is_input = |(name, value): &(OsString, OsString)| {
         let name = name.to_string_lossy().to_lowercase().replace('_', "-");
@@ -150,6 +150,6 @@ fn ask(manifest: &Manifest, mut flags: Flags, env: Vec<(OsString, OsString)>) ->
 }
 
 fn too_short() -> Fault {
-    Fault::new(Code::InputInvalid, "a secret has less than three characters: it can't be hidden in the log")
+    Fault::new(Code::InputInvalid, "a secret has fewer than three characters: it can't be hidden in the log")
         .fix("choose a longer password")
 }

@@ -1,8 +1,8 @@
-//! The names of the inputs, and what `action.yml` can't say about each.
+//! The names of the inputs, with the properties that `action.yml` can't express.
 
 use std::fmt;
 
-/// What belongs together, in `--help` and in the documentation.
+/// A group of inputs in `--help` and in the documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Group {
     What,
@@ -18,7 +18,7 @@ pub(super) enum Group {
 }
 
 impl Group {
-    /// As a heading.
+    /// Returns the group's heading.
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::What => "What",
@@ -35,7 +35,7 @@ impl Group {
     }
 }
 
-/// What kind of value an input takes.
+/// The kind of value that an input takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
@@ -47,12 +47,12 @@ pub(super) enum Kind {
     Number,
     /// A list or a mapping: YAML in the configuration file, YAML written as text everywhere else.
     Yaml,
-    /// Masked everywhere, refused as a flag and in the configuration file.
+    /// Masked everywhere, rejected as a flag and in the configuration file.
     Secret,
 }
 
 impl Kind {
-    /// The placeholder in `--help`.
+    /// Returns the placeholder in `--help`.
     pub(super) fn placeholder(self) -> &'static str {
         match self {
             Self::Text => "TEXT",
@@ -70,36 +70,37 @@ impl Kind {
 
 macro_rules! names {
     ($($variant:ident $name:literal $group:ident $kind:ident [$($plain:literal)*] [$($prefixed:literal)*];)*) => {
-        /// An input.
+        /// The name of an input.
         #[expect(clippy::enum_variant_names, reason = "`database-name` is what everybody calls it")]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub(super) enum Name { $($variant,)* }
 
         impl Name {
-            /// Every input, in the order of `action.yml`.
+            /// All inputs, in the order of `action.yml`.
             pub(super) const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// As written in workflows, in the configuration file and, after two dashes, on the command line.
+            /// Returns the name as written in workflows, in the configuration file and, after two dashes, on the
+            /// command line.
             pub(super) fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
 
-            /// What it belongs to.
+            /// Returns the group of the input.
             pub(super) fn group(self) -> Group {
                 match self { $(Self::$variant => Group::$group,)* }
             }
 
-            /// What kind of value it takes.
+            /// Returns the kind of value that the input takes.
             pub(super) fn kind(self) -> Kind {
                 match self { $(Self::$variant => Kind::$kind,)* }
             }
 
-            /// Environment variables that are read as they are.
+            /// Returns the environment variables that are read without a prefix.
             pub(super) fn variables(self) -> &'static [&'static str] {
                 match self { $(Self::$variant => &[$($plain,)*],)* }
             }
 
-            /// Environment variables that are read only behind the prefix of the environment, in this order.
+            /// Returns the environment variables that are read only with the environment's prefix, in this order.
             pub(super) fn prefixed_variables(self) -> &'static [&'static str] {
                 match self { $(Self::$variant => &[$($prefixed,)*],)* }
             }
@@ -107,8 +108,8 @@ macro_rules! names {
     };
 }
 
-// Input, group, kind, plain environment variables, environment variables behind a prefix. Only the names of SSH and of the
-// database are looked for in the environment: words like TIMEOUT, TARGET or HOST mean something else to somebody else.
+// Input, group, kind, plain environment variables, environment variables with a prefix. Only the names for SSH and the
+// database are looked up in the environment: words like TIMEOUT, TARGET or HOST are used by other programs.
 names! {
     Command "command" What Choice [] [];
     Executor "executor" What Choice [] [];
@@ -180,29 +181,29 @@ names! {
 }
 
 impl Name {
-    /// The input of this name.
+    /// Returns the input with this name.
     pub(super) fn of(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|known| known.name() == name)
     }
 
-    /// Whether its value must not be seen.
+    /// Returns whether its value must be hidden.
     pub(super) fn is_secret(self) -> bool {
         self.kind() == Kind::Secret
     }
 
-    /// Whether it is written as YAML.
+    /// Returns whether it is written as YAML.
     pub(super) fn is_yaml(self) -> bool {
         self.kind() == Kind::Yaml
     }
 
-    /// The input that is misspelt by this word, if it is so near that it can hardly be the name of anything else: a letter of
-    /// four may be wrong.
+    /// Returns the input that `word` misspells, if it is so similar that it can hardly mean anything else: one letter
+    /// in four may be wrong.
     pub(super) fn misspelt(word: &str) -> Option<Self> {
         let wrong = |name: &Self| strsim::damerau_levenshtein(word, name.name());
         Self::ALL.iter().copied().filter(|name| (1..=word.len() / 4).contains(&wrong(name))).min_by_key(wrong)
     }
 
-    /// The input whose name is nearest to a misspelt one.
+    /// Returns the input whose name is most similar to a misspelt one.
     pub(super) fn nearest(misspelt: &str) -> Option<&'static str> {
         nearest(misspelt, Self::ALL.iter().map(|name| name.name()))
     }
@@ -214,7 +215,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// Names as a sentence has them: "`a`, `b` and `c`".
+/// Joins names for a sentence: "`a`, `b` and `c`".
 pub(super) fn listed(names: &[impl fmt::Display]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     match quoted.as_slice() {
@@ -223,10 +224,10 @@ pub(super) fn listed(names: &[impl fmt::Display]) -> String {
     }
 }
 
-/// Jaro-Winkler similarity from which on a name is worth suggesting.
+/// Least Jaro-Winkler similarity of a name that is worth suggesting.
 const ALIKE: f64 = 0.8;
 
-/// The candidate nearest to a misspelt word, if any is near.
+/// Returns the candidate most similar to a misspelt word, if one is similar enough.
 pub(super) fn nearest<'a>(misspelt: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let word = misspelt.to_lowercase().replace('_', "-");
     candidates
@@ -241,14 +242,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn suggests_what_is_near_and_nothing_else() {
+    fn suggests_only_similar_names() {
         assert_eq!(Name::nearest("ssh_pasword"), Some("ssh-password"));
         assert_eq!(Name::nearest("Lock-Timout"), Some("lock-timeout"));
         assert_eq!(Name::nearest("qqq"), None);
     }
 
     #[test]
-    fn takes_a_word_for_misspelt_only_when_it_can_hardly_be_another() {
+    fn takes_a_word_as_misspelt_only_if_it_can_hardly_mean_anything_else() {
         for (word, name) in [("expect-plna", Name::ExpectPlan), ("taget", Name::Target), ("time-out", Name::Timeout)] {
             assert_eq!(Name::misspelt(word), Some(name), "{word}");
         }
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_no_generic_word_from_the_environment() {
+    fn reads_no_generic_variable_from_the_environment() {
         for name in Name::ALL {
             for variable in name.variables() {
                 let own = ["SSH_", "DATABASE_", "REGISTRY_", "GITHUB_TOKEN"]
@@ -270,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_names_of_the_first_users_behind_a_prefix() {
+    fn reads_the_names_of_the_first_users_after_a_prefix() {
         let known: Vec<&str> = Name::ALL.iter().flat_map(|name| name.prefixed_variables()).copied().collect();
         for variable in "HOST USER SSH_PASSWORD DB_HOST DB_PORT DB_USER DB_PASSWORD DB_NAME DATABASE_URL".split(' ') {
             assert!(known.contains(&variable), "{variable}");

@@ -1,5 +1,5 @@
-//! When an input counts: one table of commands and places. One that is given and does not count is refused, because somebody
-//! relies on it.
+//! The scope of each input: one table of commands and places. An input that is set and has no effect is rejected,
+//! because the user relies on it.
 
 use super::{
     names::{Name, listed},
@@ -11,23 +11,23 @@ use crate::{
     settings::Command,
 };
 
-/// The commands for which an input counts.
+/// The commands for which an input has an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Commands {
     All,
-    /// All that are about migrations: a tunnel is not.
+    /// All that deal with migrations: all but `tunnel`.
     Runs,
-    /// Those that apply migrations, or look at what would be applied.
+    /// Those that apply migrations, or show which ones would be applied.
     Forward,
-    /// Those that write.
+    /// Those that write to the database.
     Writes,
 }
 
-/// Where something has to run, or to be there, so that an input counts.
+/// The place that a run has to use for an input to have an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Where {
     Anywhere,
-    /// On the way through a bastion; [`super::route`] tells of one that has no host.
+    /// With a bastion; [`super::resolve`] reports a bastion without a host.
     Bastion,
     /// With plain SQL files.
     Files,
@@ -35,7 +35,7 @@ pub(super) enum Where {
     Tool,
     /// With a tool, or with a step that is a command.
     Called,
-    /// With a tool in a container: what stands in front of its commands.
+    /// With a tool in a container, in front of whose commands the entrypoint stands.
     Entered,
     /// In a container: the tool, or a step.
     Image,
@@ -43,7 +43,7 @@ pub(super) enum Where {
     Server,
 }
 
-/// Every input, in the order of `action.yml` as far as what is alike stands together.
+/// Scopes of all inputs, in the order of `action.yml` except that inputs with the same scope are in one row.
 pub(super) const SCOPES: [(&[Name], Commands, Where); 14] = [
     (&[Name::Command, Name::Environment, Name::Config], Commands::All, Where::Anywhere),
     (&[Name::Executor], Commands::Runs, Where::Anywhere),
@@ -104,15 +104,15 @@ pub(super) const SCOPES: [(&[Name], Commands, Where); 14] = [
     (&[Name::Setup], Commands::Runs, Where::Server),
 ];
 
-/// The row of an input.
+/// Returns the scope of an input.
 pub(super) fn of(name: Name) -> (Commands, Where) {
     let row = SCOPES.iter().find(|(names, ..)| names.contains(&name));
-    // A test demands that each has one.
+    // A test demands a row for each.
     row.map_or((Commands::All, Where::Anywhere), |(_, commands, place)| (*commands, *place))
 }
 
 impl Commands {
-    /// Whether this one is among them.
+    /// Returns whether this command is among them.
     pub(super) fn have(self, command: Command) -> bool {
         match self {
             Self::All => true,
@@ -124,10 +124,10 @@ impl Commands {
 }
 
 impl Where {
-    /// Whether it counts in a run that has something to do in these places.
+    /// Returns whether the input has an effect in a run with this executor that uses these executors for its commands.
     fn is_reached(self, own: Executor, reached: &[Executor]) -> bool {
         match self {
-            // These have a check of their own.
+            // These have checks of their own.
             Self::Anywhere | Self::Bastion => true,
             Self::Files => own == Executor::Sql,
             Self::Tool => own != Executor::Sql,
@@ -139,8 +139,8 @@ impl Where {
     }
 }
 
-/// What was written for this step and does not count for its command. The configuration file is for every command, and a
-/// variable of the environment for every step.
+/// Returns the faults of inputs that are set for this step and have no effect with its command. Values in the
+/// configuration file are for every command, and environment variables for every step.
 pub(super) fn beside_the_command(inputs: &Inputs, command: Command) -> Vec<Fault> {
     let is_written = |name: &Name| matches!(inputs.source(*name), Some(Source::Flag | Source::Input));
     let idle: Vec<Name> =
@@ -151,34 +151,34 @@ pub(super) fn beside_the_command(inputs: &Inputs, command: Command) -> Vec<Fault
     let (names, word) = (listed(&idle), command.name());
     let (why, fix) = match command {
         Command::Tunnel => (
-            "which opens a way to the database and migrates nothing".to_owned(),
+            "which opens a tunnel and migrates nothing".to_owned(),
             format!("remove {names}, or set `command: migrate`"),
         ),
         Command::Rollback | Command::Baseline => (
-            "which the tool does in its own way".to_owned(),
-            format!("remove {names}; where the tool's own way is not right, name a recipe of your own in `tool`"),
+            "which uses the tool's own command".to_owned(),
+            format!("remove {names}; if that command is wrong, name your own recipe in `tool`"),
         ),
         Command::Migrate | Command::Plan | Command::Status | Command::Verify => {
-            ("which only looks".to_owned(), format!("remove {names}, or set `command: migrate`"))
+            ("which only reads".to_owned(), format!("remove {names}, or set `command: migrate`"))
         }
     };
     let cause = format!("{} no effect with `command: {word}`, {why}", have(inputs, &idle));
     vec![Fault::new(Code::InputInvalid, cause).fix(fix)]
 }
 
-/// What does not count because nothing runs where it would.
+/// Returns the faults of inputs for places that the run does not use.
 pub(super) fn beside_the_executor(inputs: &Inputs, own: Executor) -> Vec<Fault> {
     let Some(reached) = inputs.drafts().executors(own) else { return Vec::new() };
     let is_given = |name: &Name| matches!(inputs.source(*name), Some(Source::Flag | Source::Input | Source::File(_)));
     let is_idle = |name: &Name| !of(*name).1.is_reached(own, &reached);
-    // Steps tell by themselves where they run.
+    // Steps name their own executors.
     let mut idle: Vec<Name> = Name::ALL.iter().copied().filter(is_given).filter(is_idle).collect();
     idle.retain(|name| !name.is_yaml());
     if own == Executor::Sql {
         return without_a_tool(inputs, &idle);
     }
     let rows = [
-        (Where::Files, "a tool has its migrations where it runs", "`executor: sql`"),
+        (Where::Files, "a tool reads its own migrations", "`executor: sql`"),
         (Where::Entered, "the tool does not run in an image", "`executor: image`"),
         (Where::Image, "nothing runs in an image", "`executor: image`, and for steps in an image"),
         (Where::Server, "nothing runs on a server", "`executor: server`, and for steps on the server"),
@@ -194,7 +194,7 @@ pub(super) fn beside_the_executor(inputs: &Inputs, own: Executor) -> Vec<Fault> 
     faults.collect()
 }
 
-/// Settings of a connection that is not made.
+/// Returns the faults of SSH settings without a bastion.
 pub(super) fn beside_a_bastion(inputs: &Inputs) -> Vec<Fault> {
     let is_given = |name: &Name| matches!(inputs.source(*name), Some(Source::Flag | Source::Input | Source::File(_)));
     let idle: Vec<Name> =
@@ -203,22 +203,22 @@ pub(super) fn beside_a_bastion(inputs: &Inputs) -> Vec<Fault> {
         return Vec::new();
     }
     let cause = format!("{} no effect: `ssh-host` has no value, so there is no bastion", have(inputs, &idle));
-    let fix = format!("remove {}, or set `ssh-host` and how to log in there{}", listed(&idle), apart(inputs, &idle));
+    let fix = format!("remove {}, or set `ssh-host` and the inputs for its login{}", listed(&idle), apart(inputs, &idle));
     vec![Fault::new(Code::InputInvalid, cause).fix(fix)]
 }
 
-/// Whether something is given that is for a tool, or for the place where one runs.
+/// Returns whether an input for a tool, or for its container or server, is given.
 pub(super) fn is_about_a_tool(inputs: &Inputs) -> bool {
     let places = [Where::Tool, Where::Entered, Where::Image, Where::Server];
     Name::ALL.iter().any(|name| places.contains(&of(*name).1) && inputs.is_given(*name))
 }
 
-/// What is for a tool or an image, where plain SQL files are applied.
+/// Returns the faults of inputs for tools or images in a run that applies plain SQL files.
 fn without_a_tool(inputs: &Inputs, idle: &[Name]) -> Vec<Fault> {
     if idle.is_empty() {
         return Vec::new();
     }
-    // What is written as the default can't be told from what is not written.
+    // An explicit value that equals the default can't be distinguished from an absent one.
     let cause = format!(
         "{} no effect: `executor` is `sql`, which is the default and applies plain SQL files",
         have(inputs, idle)
@@ -246,7 +246,7 @@ fn without_a_tool(inputs: &Inputs, idle: &[Name]) -> Vec<Fault> {
     ]
 }
 
-/// The inputs with the place where they stand, and the verb.
+/// Lists the inputs with their source and the verb "has" or "have".
 fn have(inputs: &Inputs, names: &[Name]) -> String {
     let verb = if names.len() == 1 { "has" } else { "have" };
     let mut sources = names.iter().map(|name| inputs.source(*name));
@@ -257,11 +257,11 @@ fn have(inputs: &Inputs, names: &[Name]) -> String {
     }
 }
 
-/// What more can be done about inputs of the configuration file.
+/// Returns a further hint for inputs from the configuration file.
 fn apart(inputs: &Inputs, names: &[Name]) -> &'static str {
     let is_filed = |name: &Name| matches!(inputs.source(*name), Some(Source::File(_)));
     match names.iter().any(is_filed) {
-        true => "; what is for some environments alone belongs under these in the file",
+        true => "; values for single environments belong under their names in the file",
         false => "",
     }
 }
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn every_input_stands_in_the_table_once() {
+    fn every_input_is_in_the_table_once() {
         let mut told: Vec<Name> = SCOPES.iter().flat_map(|(names, ..)| names.iter().copied()).collect();
         told.sort();
         let mut all = Name::ALL.to_vec();
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_looks_counts_what_the_run_counts_that_it_looks_at() {
+    fn a_read_only_command_accepts_the_inputs_of_the_run_that_it_previews() {
         for command in [Command::Plan, Command::Status, Command::Verify] {
             assert!(Commands::Forward.have(command) && Commands::Runs.have(command) && !Commands::Writes.have(command));
         }

@@ -1,5 +1,5 @@
-//! Names that other actions, and people, have for what is an input here. The runner only warns of an input that does not exist,
-//! and the run would go on without it.
+//! Names that other actions, and people, use for inputs of this one. The runner only warns about an unknown input, and
+//! the run would continue without it.
 
 use super::{
     names::{Name, listed},
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::fault::{Code, Fault};
 
-/// The names of actions that run commands over SSH, and those by which others hand over hosts and keys.
+/// Inputs of actions that run commands over SSH, and common names for hosts and keys.
 const NAMES: [(&str, Name); 33] = [
     ("host", Name::SshHost),
     ("server", Name::SshHost),
@@ -44,14 +44,14 @@ const NAMES: [(&str, Name); 33] = [
     ("migrations-path", Name::Migrations),
 ];
 
-/// The variables in which a workflow's `with:` may have a value of this input under another name, a misspelt one among them.
+/// Returns the variables in which a workflow's `with:` may hold a value of this input under another or a misspelt name.
 pub(super) fn variables(name: Name, variables: &Variables) -> Vec<String> {
     let meant = |word: &str| borrowed(word).or_else(|| Name::misspelt(word)).filter(|_| Name::of(word).is_none());
     variables.inputs().filter(|(word, _)| meant(word) == Some(name)).map(|(_, variable)| variable.to_owned()).collect()
 }
 
-/// What `with:` says under a name that does not exist: what is misspelt, one by one, because `expect-plna` would apply a plan that
-/// nobody approved; what another action calls so, all together. A name that is neither may be anybody's.
+/// Returns the faults of unknown names in `with:`: one for each misspelt name, because `expect-plna` would apply a plan
+/// that was not approved, and one for all names of other actions. Any other unknown name may belong to another program.
 pub(super) fn faults(variables: &Variables) -> Vec<Fault> {
     let words: Vec<String> = variables.inputs().map(|(word, _)| word).filter(|word| Name::of(word).is_none()).collect();
     let (others, own): (Vec<&String>, Vec<&String>) = words.iter().partition(|word| borrowed(word).is_some());
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_name_of_others_is_one_of_ours() {
+    fn no_synonym_is_an_input() {
         for (word, _) in NAMES {
             assert_eq!(Name::of(word), None, "{word}");
         }

@@ -1,6 +1,5 @@
 //! What names a file's content in a ledger.
 
-use super::hex;
 use sha2::{Digest, Sha256, Sha384};
 use std::fmt;
 
@@ -15,13 +14,13 @@ pub struct Checksum {
 impl Checksum {
     /// Of a plain file: SHA-256 of its bytes with CRLF read as LF, so that a checkout with `core.autocrlf` is no change.
     #[must_use]
-    pub fn plain(content: &[u8]) -> Self {
+    pub fn sha256_without_carriage_returns(content: &[u8]) -> Self {
         Self { bytes: with_line_ends::<Sha256>(content, b"\n"), variants: Vec::new() }
     }
 
     /// Of a file of sqlx: SHA-384 of its bytes as they are (sqlx-core 0.9, `migrate/migration.rs`).
     #[must_use]
-    pub fn sqlx(content: &[u8]) -> Self {
+    pub fn sha384(content: &[u8]) -> Self {
         let variants = [&b"\r\n"[..], b"\n"].map(|end| with_line_ends::<Sha384>(content, end)).to_vec();
         Self { bytes: Sha384::digest(content).to_vec(), variants }
     }
@@ -72,7 +71,7 @@ mod tests {
 
     #[test]
     fn is_the_one_that_sqlx_records() {
-        let checksum = Checksum::sqlx(b"CREATE TABLE m_1 (id int PRIMARY KEY, x text);\n");
+        let checksum = Checksum::sha384(b"CREATE TABLE m_1 (id int PRIMARY KEY, x text);\n");
         assert_eq!(
             checksum.hex(),
             "676e334c5aac77778ea616b7eb5b17361a3c6e15f6c35bbcba323a1e231592245a95eeb5572471cf37af70b02d6ce3ac"
@@ -81,25 +80,34 @@ mod tests {
 
     #[test]
     fn is_the_one_that_sha256sum_prints() {
-        assert_eq!(Checksum::plain(b"abc\n").hex(), "edeaaff3f1774ad2888673770c6d64097e391bc362d7d6fb34982ddf0efd18cb");
+        assert_eq!(
+            Checksum::sha256_without_carriage_returns(b"abc\n").hex(),
+            "edeaaff3f1774ad2888673770c6d64097e391bc362d7d6fb34982ddf0efd18cb"
+        );
     }
 
     #[test]
     fn ignores_line_ends_in_plain_files() {
-        assert_eq!(Checksum::plain(b"a\r\nb\r\n"), Checksum::plain(b"a\nb\n"));
-        assert_ne!(Checksum::plain(b"a\rb"), Checksum::plain(b"ab"));
-        assert_ne!(Checksum::plain(b"a\r"), Checksum::plain(b"a"));
+        assert_eq!(
+            Checksum::sha256_without_carriage_returns(b"a\r\nb\r\n"),
+            Checksum::sha256_without_carriage_returns(b"a\nb\n")
+        );
+        assert_ne!(
+            Checksum::sha256_without_carriage_returns(b"a\rb"),
+            Checksum::sha256_without_carriage_returns(b"ab")
+        );
+        assert_ne!(Checksum::sha256_without_carriage_returns(b"a\r"), Checksum::sha256_without_carriage_returns(b"a"));
     }
 
     #[test]
     fn recognises_a_file_of_sqlx_recorded_with_other_line_ends() {
         let (lf, crlf, mixed) = (&b"a\nb\n"[..], &b"a\r\nb\r\n"[..], &b"a\r\nb\n"[..]);
-        assert_ne!(Checksum::sqlx(lf).as_bytes(), Checksum::sqlx(crlf).as_bytes());
+        assert_ne!(Checksum::sha384(lf).as_bytes(), Checksum::sha384(crlf).as_bytes());
         for file in [lf, crlf, mixed] {
-            assert!(Checksum::sqlx(file).matches(Checksum::sqlx(lf).as_bytes()));
-            assert!(Checksum::sqlx(file).matches(Checksum::sqlx(crlf).as_bytes()));
-            assert!(!Checksum::sqlx(file).matches(Checksum::sqlx(b"a\nc\n").as_bytes()));
-            assert!(!Checksum::sqlx(file).matches(&[]));
+            assert!(Checksum::sha384(file).matches(Checksum::sha384(lf).as_bytes()));
+            assert!(Checksum::sha384(file).matches(Checksum::sha384(crlf).as_bytes()));
+            assert!(!Checksum::sha384(file).matches(Checksum::sha384(b"a\nc\n").as_bytes()));
+            assert!(!Checksum::sha384(file).matches(&[]));
         }
     }
 }

@@ -1,25 +1,16 @@
-//! How a directory's files are named, and whose ledger goes with it.
+//! File names that begin with a number, `<number>_<name>.sql`: what plain files and sqlx have in common.
 
-use crate::{
-    fault::{Code, Fault, Place},
-    ledger::Layout,
-    run::event::MigrationId,
-    settings::{LayoutChoice, Policy},
-};
+use std::cmp::Ordering;
 
-/// The layout of files with these names. With `auto`, names of the plain form fit both: nothing, until a ledger in the
-/// database decides.
-pub(crate) fn layout_of(choice: LayoutChoice, names: &[&FileName]) -> Option<Layout> {
-    match choice {
-        LayoutChoice::Plain => Some(Layout::Plain),
-        LayoutChoice::Sqlx => Some(Layout::Sqlx),
-        LayoutChoice::Auto => names.iter().any(|name| name.direction != Direction::Only).then_some(Layout::Sqlx),
-    }
-}
+/// The largest version: ledgers keep it in a `bigint` column.
+const LARGEST: u64 = 9_223_372_036_854_775_807;
 
-/// Which way a file goes.
+/// From here on a number is a date or a timestamp, and those leave gaps: 19700101 is the smallest of the form `YYYYMMDD`.
+const FIRST_DATE: u64 = 19_700_101;
+
+/// The direction of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Direction {
+pub enum Direction {
     /// There is no way back.
     Only,
     /// `.up.sql`
@@ -28,12 +19,15 @@ pub(crate) enum Direction {
     Down,
 }
 
-/// A file's name, read.
+/// The parts of a file's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct FileName {
-    pub(crate) version: i64,
-    pub(crate) name: String,
-    pub(crate) direction: Direction,
+pub struct FileName {
+    /// The version, as the ledger has it.
+    pub version: String,
+    /// The name behind the number, without the ending.
+    pub name: String,
+    /// The direction.
+    pub direction: Direction,
 }
 
 impl FileName {
@@ -41,8 +35,8 @@ impl FileName {
     ///
     /// # Errors
     ///
-    /// Why it can't be read, to follow the file's name in a sentence.
-    pub(crate) fn read(file_name: &str) -> Result<Self, &'static str> {
+    /// The reason why it can't be read, to follow the file's name in a sentence.
+    pub(super) fn read_numbered(file_name: &str) -> Result<Self, String> {
         let stem = file_name.strip_suffix(".sql").ok_or("does not end in `.sql` in lower case")?;
         let (stem, direction) = match (stem.strip_suffix(".up"), stem.strip_suffix(".down")) {
             (Some(up), _) => (up, Direction::Up),
@@ -51,77 +45,58 @@ impl FileName {
         };
         let (number, name) = stem.split_once('_').ok_or("has no `_` after its number")?;
         if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err("does not begin with a number and `_`");
+            return Err("does not begin with a number and `_`".to_owned());
         }
         if name.is_empty() {
-            return Err("has no name after its number");
+            return Err("has no name after its number".to_owned());
         }
-        let version = number.parse().map_err(|_too_large| "has a number above 9223372036854775807")?;
+        let version = canonical_number(number).ok_or_else(|| format!("has a number above {LARGEST}"))?;
         Ok(Self { version, name: name.to_owned(), direction })
     }
 }
 
-/// From here on a number is a date or a timestamp, and those leave gaps: 19700101 is the smallest of the form `YYYYMMDD`.
-const FIRST_DATE: i64 = 19_700_101;
-
-/// The numbers that are left out of a consecutive numbering. `ids` are in the order of their versions; what is missing
-/// before the first of them was perhaps squashed.
-pub(crate) fn gaps(ids: &[MigrationId], policy: Policy) -> Vec<Fault> {
-    if policy == Policy::Allow {
-        return Vec::new();
-    }
-    let neighbours = ids.iter().zip(ids.iter().skip(1));
-    let gaps = neighbours.filter(|(before, after)| after.version < FIRST_DATE && after.version - before.version > 1);
-    gaps.map(|(before, after)| {
-        let missing = before.version + 1;
-        Fault::new(
-            Code::VersionGap,
-            format!("version {missing} is missing between `{}` and `{}`", before.file, after.file),
-        )
-        .in_file(Place::whole(&after.file))
-    })
-    .collect()
+/// Returns a number without leading zeros, as a `bigint` column has it.
+pub(super) fn canonical_number(written: &str) -> Option<String> {
+    let number: u64 = written.parse().ok().filter(|number| *number <= LARGEST)?;
+    written.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.to_string())
 }
 
-/// Files that have one version. `ids` are in the order of their versions.
-pub(crate) fn duplicates(ids: &[MigrationId]) -> Vec<Fault> {
-    let neighbours = ids.iter().zip(ids.iter().skip(1));
-    let same = neighbours.filter(|(first, second)| first.version == second.version);
-    same.map(|(first, second)| {
-        Fault::new(
-            Code::VersionDuplicate,
-            format!("`{}` and `{}` both have version {}", first.file, second.file, first.version),
-        )
-        .in_file(Place::whole(&second.file))
-    })
-    .collect()
+/// Compares versions as numbers. A ledger of somebody else may have others, which come first.
+pub(super) fn compare_numbers(one: &str, other: &str) -> Ordering {
+    let number = |version: &str| version.parse::<u64>().ok();
+    number(one).cmp(&number(other)).then_with(|| one.cmp(other))
+}
+
+/// Returns the first number that is left out between two neighbours of a consecutive numbering.
+pub(super) fn first_gap(before: &str, after: &str) -> Option<String> {
+    let (before, after): (u64, u64) = (before.parse().ok()?, after.parse().ok()?);
+    (after < FIRST_DATE && after.saturating_sub(before) > 1).then(|| before.saturating_add(1).to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::event::MigrationId;
 
-    fn read(name: &str) -> (i64, String, Direction) {
-        let read = FileName::read(name).unwrap();
+    fn read(name: &str) -> (String, String, Direction) {
+        let read = FileName::read_numbered(name).unwrap();
         (read.version, read.name, read.direction)
     }
 
-    fn id(version: i64) -> MigrationId {
-        MigrationId { version, name: "a".to_owned(), file: format!("{version}_a.sql"), schema: String::new() }
+    fn parts(version: &str, name: &str, direction: Direction) -> (String, String, Direction) {
+        (version.to_owned(), name.to_owned(), direction)
     }
 
     #[test]
     fn reads_names_with_any_number() {
-        assert_eq!(read("0001_create_users.sql"), (1, "create_users".to_owned(), Direction::Only));
-        assert_eq!(read("20240131120000_x.up.sql"), (20_240_131_120_000, "x".to_owned(), Direction::Up));
-        assert_eq!(read("2_x.down.sql"), (2, "x".to_owned(), Direction::Down));
-        assert_eq!(read("0_größe v1.2.sql"), (0, "größe v1.2".to_owned(), Direction::Only));
-        assert_eq!(read("9223372036854775807_x.sql").0, i64::MAX);
+        assert_eq!(read("0001_create_users.sql"), parts("1", "create_users", Direction::Only));
+        assert_eq!(read("20240131120000_x.up.sql"), parts("20240131120000", "x", Direction::Up));
+        assert_eq!(read("2_x.down.sql"), parts("2", "x", Direction::Down));
+        assert_eq!(read("0_größe v1.2.sql"), parts("0", "größe v1.2", Direction::Only));
+        assert_eq!(read("9223372036854775807_x.sql").0, LARGEST.to_string());
     }
 
     #[test]
-    fn says_what_is_wrong_with_a_name() {
+    fn explains_why_a_name_is_unreadable() {
         for (name, why) in [
             ("V1__x.sql", "does not begin"),
             ("create.sql", "has no `_`"),
@@ -132,42 +107,25 @@ mod tests {
             ("_x.sql", "does not begin"),
             ("0001_x.SQL", "lower case"),
             ("9223372036854775808_x.sql", "above"),
+            ("99999999999999999999_x.sql", "above"),
         ] {
-            assert!(FileName::read(name).unwrap_err().contains(why), "{name}");
+            assert!(FileName::read_numbered(name).unwrap_err().contains(why), "{name}");
         }
     }
 
     #[test]
-    fn auto_decides_only_by_names_that_one_layout_has() {
-        let plain = FileName::read("1_a.sql").unwrap();
-        let up = FileName::read("2_a.up.sql").unwrap();
-        let down = FileName::read("2_a.down.sql").unwrap();
-        assert_eq!(layout_of(LayoutChoice::Auto, &[&plain]), None);
-        assert_eq!(layout_of(LayoutChoice::Auto, &[&plain, &up]), Some(Layout::Sqlx));
-        assert_eq!(layout_of(LayoutChoice::Auto, &[&plain, &down]), Some(Layout::Sqlx));
-        assert_eq!(layout_of(LayoutChoice::Plain, &[&plain]), Some(Layout::Plain));
-        assert_eq!(layout_of(LayoutChoice::Sqlx, &[&plain]), Some(Layout::Sqlx));
+    fn compares_versions_as_numbers() {
+        let mut versions = ["10", "9", "20240131120000", "-1", "0"];
+        versions.sort_by(|one, other| compare_numbers(one, other));
+        assert_eq!(versions, ["-1", "0", "9", "10", "20240131120000"]);
     }
 
     #[test]
-    fn names_every_gap_of_a_consecutive_numbering() {
-        let ids = [id(3), id(4), id(6), id(9), id(20_240_101), id(20_240_301)];
-        let causes: Vec<_> = gaps(&ids, Policy::Refuse).into_iter().map(|fault| fault.cause).collect();
-        assert_eq!(
-            causes,
-            [
-                "version 5 is missing between `4_a.sql` and `6_a.sql`",
-                "version 7 is missing between `6_a.sql` and `9_a.sql`"
-            ]
-        );
-        assert!(gaps(&ids, Policy::Allow).is_empty());
-    }
-
-    #[test]
-    fn names_both_files_of_one_version() {
-        let ids = [id(1), id(2), MigrationId { file: "0002_b.sql".to_owned(), ..id(2) }];
-        let faults = duplicates(&ids);
-        assert_eq!(faults.len(), 1);
-        assert_eq!(faults[0].cause, "`2_a.sql` and `0002_b.sql` both have version 2");
+    fn finds_gaps_of_a_consecutive_numbering_and_none_between_dates() {
+        assert_eq!(first_gap("4", "6").as_deref(), Some("5"));
+        assert_eq!(first_gap("6", "9").as_deref(), Some("7"));
+        for (before, after) in [("3", "4"), ("9", "20240101"), ("20240101", "20240301"), ("4", "4")] {
+            assert_eq!(first_gap(before, after), None);
+        }
     }
 }

@@ -1,39 +1,83 @@
-//! Our own ledger.
+//! Plain files, `NNNN_name.sql`, with a ledger of our own.
 
-use crate::{
-    ledger::{Entry, Table, hex_literal, optional, took_sql},
-    postgres::literal,
-};
+use super::{Checksum, Direction, FileName, Fit, NewRow, Rules, Table};
+use crate::postgres::literal;
 
-/// What the table must have to be ours.
+/// The columns of our own ledger.
 pub(crate) const COLUMNS: &[&str] = &["version", "name", "checksum", "applied_at", "duration_ms", "applied_by", "run"];
 
-pub(crate) fn create_sql(table: &Table) -> String {
-    format!(
-        "CREATE TABLE IF NOT EXISTS {} (\
-         version bigint PRIMARY KEY, \
-         name text NOT NULL, \
-         checksum text NOT NULL, \
-         applied_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(), \
-         duration_ms bigint NOT NULL, \
-         applied_by text NOT NULL DEFAULT session_user, \
-         run text)",
-        table.sql()
-    )
-}
+/// The layout `plain`.
+pub(super) struct Plain;
 
-pub(crate) fn read_sql(table: &Table) -> String {
-    format!("SELECT 'ledger', version, name, checksum, 't', duration_ms FROM {} ORDER BY version; ", table.sql())
-}
+impl Rules for Plain {
+    fn name(&self) -> &'static str {
+        "plain"
+    }
 
-pub(crate) fn insert_sql(table: &Table, entry: &Entry<'_>) -> String {
-    format!(
-        "INSERT INTO {} (version, name, checksum, duration_ms, run) VALUES ({}, {}, {}, {}, {}) RETURNING duration_ms",
-        table.sql(),
-        entry.version,
-        literal(entry.name),
-        hex_literal(entry.checksum),
-        took_sql(entry, 1_000),
-        optional(entry.run),
-    )
+    fn fit_names(&self, _names: &[&FileName]) -> Fit {
+        Fit::Possible
+    }
+
+    /// Plain files have no way back: a `.down.sql` would be run like any other.
+    fn refuse_name(&self, name: &FileName) -> Option<(String, &'static str)> {
+        let ending = match name.direction {
+            Direction::Only => return None,
+            Direction::Up => ".up.sql",
+            Direction::Down => ".down.sql",
+        };
+        Some((
+            format!("ends in `{ending}`, which plain files don't"),
+            "set `layout: sqlx` if sqlx keeps the ledger; else drop the `.up` and move the `.down.sql` files away",
+        ))
+    }
+
+    fn checksum(&self, content: &[u8]) -> Checksum {
+        Checksum::sha256_without_carriage_returns(content)
+    }
+
+    fn default_table(&self) -> &'static str {
+        "bastion_migrate.ledger"
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        COLUMNS
+    }
+
+    fn telling_column(&self) -> &'static str {
+        "applied_by"
+    }
+
+    fn create_sql(&self, table: &Table) -> String {
+        format!(
+            "CREATE TABLE IF NOT EXISTS {} (\
+             version bigint PRIMARY KEY, \
+             name text NOT NULL, \
+             checksum text NOT NULL, \
+             applied_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(), \
+             duration_ms bigint NOT NULL, \
+             applied_by text NOT NULL DEFAULT session_user, \
+             run text)",
+            table.sql()
+        )
+    }
+
+    fn read_sql(&self, table: &Table, tag: &str) -> String {
+        format!(
+            "SELECT {}, version, name, checksum, 't', duration_ms FROM {} ORDER BY version; ",
+            literal(tag),
+            table.sql()
+        )
+    }
+
+    fn insert_sql(&self, table: &Table, row: &NewRow<'_>) -> String {
+        format!(
+            "INSERT INTO {} (version, name, checksum, duration_ms, run) VALUES ({}, {}, {}, {}, {}) RETURNING duration_ms",
+            table.sql(),
+            literal(row.version),
+            literal(row.name),
+            row.checksum_sql(),
+            row.took_sql(1_000),
+            row.run.map_or_else(|| "NULL".to_owned(), literal),
+        )
+    }
 }

@@ -1,43 +1,157 @@
-//! sqlx's ledger, row for row as sqlx 0.9 writes it, so that sqlx's own tools go on working with the database.
+//! sqlx's files and sqlx's ledger, row for row as sqlx 0.9 writes it, so that sqlx's own tools go on working with the database.
 
-use crate::{
-    ledger::{Entry, Table, hex_literal, took_sql},
-    postgres::literal,
-};
+use super::{Checksum, Direction, FileName, Fit, NewRow, Rules, Table};
+use crate::postgres::literal;
+use std::{fs, path::Path};
 
-/// What the table must have to be sqlx's.
-pub(crate) const COLUMNS: &[&str] =
-    &["version", "description", "installed_on", "success", "checksum", "execution_time"];
+/// The layout `sqlx`.
+pub(super) struct Sqlx;
 
-pub(crate) fn create_sql(table: &Table) -> String {
-    format!(
-        "CREATE TABLE IF NOT EXISTS {} (\
-         version BIGINT PRIMARY KEY, \
-         description TEXT NOT NULL, \
-         installed_on TIMESTAMPTZ NOT NULL DEFAULT now(), \
-         success BOOLEAN NOT NULL, \
-         checksum BYTEA NOT NULL, \
-         execution_time BIGINT NOT NULL)",
-        table.sql()
-    )
+impl Rules for Sqlx {
+    fn name(&self) -> &'static str {
+        "sqlx"
+    }
+
+    /// Only reversible migrations are sqlx's alone: simple ones are named like plain files.
+    fn fit_names(&self, names: &[&FileName]) -> Fit {
+        if names.iter().any(|name| name.direction != Direction::Only) { Fit::Certain } else { Fit::Possible }
+    }
+
+    fn refuse_name(&self, _name: &FileName) -> Option<(String, &'static str)> {
+        None
+    }
+
+    fn checksum(&self, content: &[u8]) -> Checksum {
+        Checksum::sha384(content)
+    }
+
+    fn default_table(&self) -> &'static str {
+        "_sqlx_migrations"
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        &["version", "description", "installed_on", "success", "checksum", "execution_time"]
+    }
+
+    fn telling_column(&self) -> &'static str {
+        "execution_time"
+    }
+
+    fn create_sql(&self, table: &Table) -> String {
+        format!(
+            "CREATE TABLE IF NOT EXISTS {} (\
+             version BIGINT PRIMARY KEY, \
+             description TEXT NOT NULL, \
+             installed_on TIMESTAMPTZ NOT NULL DEFAULT now(), \
+             success BOOLEAN NOT NULL, \
+             checksum BYTEA NOT NULL, \
+             execution_time BIGINT NOT NULL)",
+            table.sql()
+        )
+    }
+
+    fn read_sql(&self, table: &Table, tag: &str) -> String {
+        format!(
+            "SELECT {}, version, description, pg_catalog.encode(checksum, 'hex'), success, execution_time / 1000000 \
+             FROM {} ORDER BY version; ",
+            literal(tag),
+            table.sql()
+        )
+    }
+
+    /// `execution_time` is in nanoseconds; `description` is the file's name with blanks for underscores.
+    fn insert_sql(&self, table: &Table, row: &NewRow<'_>) -> String {
+        format!(
+            "INSERT INTO {} (version, description, success, checksum, execution_time) \
+             VALUES ({}, {}, TRUE, pg_catalog.decode({}, 'hex'), {}) RETURNING execution_time / 1000000",
+            table.sql(),
+            literal(row.version),
+            literal(&row.name.replace('_', " ")),
+            row.checksum_sql(),
+            row.took_sql(1_000_000_000),
+        )
+    }
+
+    /// The key of sqlx 0.9, `generate_lock_id`.
+    fn lock_key(&self, database: &str) -> Option<i64> {
+        Some(0x3d32_ad9e * i64::from(crc32fast::hash(database.as_bytes())))
+    }
+
+    /// Looks between the files and the root of the workspace for sqlx's configuration, the files of `cargo sqlx prepare`, or a
+    /// package that depends on sqlx (sqlx 0.9, README).
+    fn find_application(&self, written: &Path, directory: &Path) -> Option<String> {
+        // A path from the root of the machine does not show where a project begins.
+        let above = if written.is_absolute() { 2 } else { written.components().count() + 1 };
+        let mut directories = directory.ancestors().zip(written.ancestors()).take(above);
+        directories.find_map(|(directory, written)| {
+            let shown = |name: &str| written.join(name).to_string_lossy().into_owned();
+            let marks = ["sqlx.toml", ".sqlx"].into_iter().find(|name| directory.join(name).exists());
+            marks.or_else(|| depends_on_sqlx(directory).then_some("Cargo.toml")).map(shown)
+        })
+    }
 }
 
-pub(crate) fn read_sql(table: &Table) -> String {
-    format!(
-        "SELECT 'ledger', version, description, pg_catalog.encode(checksum, 'hex'), success, execution_time / 1000000 FROM {} ORDER BY version; ",
-        table.sql()
-    )
+/// Reports whether the package names the crate at the beginning of a line, or as a table of its own.
+fn depends_on_sqlx(directory: &Path) -> bool {
+    let text = fs::read_to_string(directory.join("Cargo.toml")).unwrap_or_default();
+    text.lines().map(str::trim).any(|line| {
+        let name = line.trim_start_matches('[').trim_end_matches(']');
+        let name = name.rsplit_once("dependencies.").map_or(name, |(_, name)| name);
+        name.strip_prefix("sqlx").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '=', '.']))
+    })
 }
 
-/// `execution_time` is in nanoseconds; `description` is the file's name with blanks for underscores.
-pub(crate) fn insert_sql(table: &Table, entry: &Entry<'_>) -> String {
-    format!(
-        "INSERT INTO {} (version, description, success, checksum, execution_time) \
-         VALUES ({}, {}, TRUE, pg_catalog.decode({}, 'hex'), {}) RETURNING execution_time / 1000000",
-        table.sql(),
-        entry.version,
-        literal(&entry.name.replace('_', " ")),
-        hex_literal(entry.checksum),
-        took_sql(entry, 1_000_000_000),
-    )
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    fn found(files: &[(&str, &str)]) -> Option<String> {
+        let workspace = TempDir::new().unwrap();
+        for (name, text) in files {
+            let path = workspace.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        Sqlx.find_application(Path::new("backend/migrations"), &workspace.path().join("backend/migrations"))
+    }
+
+    #[test]
+    fn finds_the_file_which_shows_that_the_application_uses_sqlx() {
+        for (file, text) in [
+            ("backend/Cargo.toml", "[dependencies]\nsqlx = { version = \"0.9\" }\n"),
+            ("backend/Cargo.toml", "[dependencies.sqlx]\nversion = \"0.9\"\n"),
+            ("Cargo.toml", "[workspace.dependencies]\nsqlx.workspace = true\n"),
+            ("backend/sqlx.toml", ""),
+            ("backend/.sqlx/query-1.json", "{}"),
+        ] {
+            assert_eq!(
+                found(&[("backend/migrations/1_a.sql", ""), (file, text)]).as_deref(),
+                Some(file.split("/query").next().unwrap()),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn another_package_shows_nothing() {
+        for text in ["[dependencies]\nsqlx-core = \"1\"\n", "[dependencies]\ndiesel = \"2\"\n", "# sqlx\n"] {
+            assert_eq!(found(&[("backend/migrations/1_a.sql", ""), ("backend/Cargo.toml", text)]), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_reversible_migrations_are_certainly_of_sqlx() {
+        let names = ["1_a.sql", "2_a.up.sql", "2_a.down.sql"].map(|name| Sqlx.read_file_name(name).unwrap());
+        let [plain, up, down] = &names;
+        assert_eq!(Sqlx.fit_names(&[plain]), Fit::Possible);
+        assert_eq!(Sqlx.fit_names(&[plain, up]), Fit::Certain);
+        assert_eq!(Sqlx.fit_names(&[plain, down]), Fit::Certain);
+    }
+
+    #[test]
+    fn computes_the_lock_key_of_sqlx() {
+        // CRC-32 of the check string, as its definition has it.
+        assert_eq!(Sqlx.lock_key("123456789"), Some(0x3d32_ad9e * 0xcbf4_3926));
+    }
 }

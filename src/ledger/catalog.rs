@@ -4,9 +4,9 @@
 //! a type of its own. So a table counts only if it belongs to our role, to one that we are a member of, or to a superuser. And rows
 //! that row security hides must not be taken for rows that are not there.
 
-use super::Table;
 use crate::{
     fault::{Code, Fault},
+    layout::Table,
     postgres::identifier,
 };
 

@@ -4,19 +4,15 @@
 //! was changed since the last run would lead to no ledger, and everything would be applied again.
 
 use super::{
-    Layout, Ledger, Table,
+    Ledger,
     catalog::{self, CatalogTable, text},
     known_tools::{self, ToolLedger},
 };
 use crate::{
     fault::{Code, Fault},
-    layout::{plain, sqlx},
+    layout::{self, Application, Layout, Table},
     postgres::{literal, own_query::Question},
-    settings::LayoutChoice,
 };
-
-const OWN: &str = "bastion_migrate.ledger";
-const SQLX: &str = "_sqlx_migrations";
 
 /// What the database has that could be a ledger, and where the session's search path leads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,28 +40,28 @@ pub struct Choice {
 /// What the files and the user say about the ledger.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
-    /// The input `layout`.
-    pub choice: LayoutChoice,
+    /// The layouts that the files fit, the preferred one first.
+    pub layouts: &'a [Layout],
     /// The input `ledger-table`.
     pub table: Option<&'a str>,
-    /// What the file names say.
-    pub files: Option<Layout>,
-    /// What in the workspace says that an application applies the files with sqlx itself.
-    pub sqlx_project: Option<&'a str>,
+    /// The application that applies the files by itself.
+    pub application: Option<&'a Application>,
 }
 
 /// The question.
 #[must_use]
 pub fn survey(ledger_table: Option<&str>) -> Question {
-    let places = ledger_table.map_or_else(|| vec![OWN, SQLX], |table| vec![table]);
+    let own = || layout::ALL.iter().map(|layout| layout.default_table()).collect();
+    let places: Vec<&str> = ledger_table.map_or_else(own, |table| vec![table]);
     let names = places.iter().flat_map(|place| [name_of(place).to_owned(), format!("{}_progress", name_of(place))]);
     let names: Vec<String> =
         names.chain(known_tools::table_names().map(str::to_owned)).map(|name| literal(&name)).collect();
     // The second half finds our own and sqlx's under any name, by a column that nobody else has.
     let condition = format!(
         "c.relname IN ({}) OR c.oid IN (SELECT a.attrelid FROM pg_attribute a \
-         WHERE a.attname IN ('applied_by', 'execution_time') AND NOT a.attisdropped)",
-        names.join(", ")
+         WHERE a.attname IN ({}) AND NOT a.attisdropped)",
+        names.join(", "),
+        layout::ALL.map(|layout| literal(layout.telling_column())).join(", ")
     );
     let schemas: Vec<String> =
         places.iter().filter_map(|place| place.split_once('.')).map(|(schema, _)| literal(schema)).collect();
@@ -103,10 +99,7 @@ impl Survey {
     /// Why there is none that could be believed, or too many.
     pub fn choose(&self, wanted: &Wanted<'_>) -> Result<Choice, Fault> {
         let layout = self.layout(wanted)?;
-        let place = wanted.table.unwrap_or(match layout {
-            Layout::Plain => OWN,
-            Layout::Sqlx => SQLX,
-        });
+        let place = wanted.table.unwrap_or(layout.default_table());
         let ledger = match self.at(place) {
             Some(found) => self.existing(layout, found)?,
             None => self.to_be_made(layout, place, wanted.table)?,
@@ -121,20 +114,24 @@ impl Survey {
         })
     }
 
+    /// Chooses among the layouts that the files fit: by the columns of the table that the user names, else by the ledger that is
+    /// there.
     fn layout(&self, wanted: &Wanted<'_>) -> Result<Layout, Fault> {
-        let custom = wanted.table.and_then(|place| self.at(place));
-        let has = |place| wanted.table.is_none() && self.at(place).is_some();
-        Ok(match (wanted.choice, wanted.files) {
-            (LayoutChoice::Plain, _) => Layout::Plain,
-            (LayoutChoice::Sqlx, _) | (LayoutChoice::Auto, Some(Layout::Sqlx)) => Layout::Sqlx,
-            (LayoutChoice::Auto, _) if custom.is_some_and(|found| found.has(sqlx::COLUMNS)) => Layout::Sqlx,
-            (LayoutChoice::Auto, _) if custom.is_some() || has(OWN) => Layout::Plain,
-            (LayoutChoice::Auto, _) if has(SQLX) => Layout::Sqlx,
-            (LayoutChoice::Auto, _) => match wanted.sqlx_project {
-                Some(file) => return Err(ambiguous(file)),
-                None => Layout::Plain,
-            },
-        })
+        let [preferred, others @ ..] = wanted.layouts else {
+            return Err(Fault::new(Code::Bug, "the files were read without a layout"));
+        };
+        let is_there = |layout: &&Layout| match wanted.table {
+            Some(place) => self.at(place).is_some_and(|found| found.has(layout.columns())),
+            None => self.at(layout.default_table()).is_some(),
+        };
+        let is_named = || wanted.table.is_some_and(|place| self.at(place).is_some());
+        match (wanted.layouts.iter().find(is_there), wanted.application) {
+            (Some(layout), _) => Ok(*layout),
+            (None, Some(application)) if !others.is_empty() && !is_named() => {
+                Err(ambiguous(wanted.layouts, application))
+            }
+            (None, _) => Ok(*preferred),
+        }
     }
 
     /// The table at this place; without a schema, the first on the search path.
@@ -149,7 +146,7 @@ impl Survey {
     }
 
     fn existing(&self, layout: Layout, found: &CatalogTable) -> Result<Ledger, Fault> {
-        if !found.has(columns(layout)) {
+        if !found.has(layout.columns()) {
             return Err(Fault::new(
                 Code::LedgerShape,
                 format!(
@@ -202,8 +199,8 @@ impl Survey {
         let mut trusted = self.tables.iter().filter(|found| found.is_trusted());
         match written {
             Some(place) if place.contains('.') => None,
-            Some(_) => trusted.find(|found| found.table.name == name && found.has(columns(layout))),
-            None => trusted.find(|found| found.has_only(columns(layout))),
+            Some(_) => trusted.find(|found| found.table.name == name && found.has(layout.columns())),
+            None => trusted.find(|found| found.has_only(layout.columns())),
         }
     }
 
@@ -212,13 +209,6 @@ impl Survey {
         let Some(found) = self.tables.iter().find(|found| found.table == table) else { return Ok(ledger) };
         found.trusted(&self.role)?;
         Ok(Ledger { progress_exists: true, ..ledger })
-    }
-}
-
-fn columns(layout: Layout) -> &'static [&'static str] {
-    match layout {
-        Layout::Plain => plain::COLUMNS,
-        Layout::Sqlx => sqlx::COLUMNS,
     }
 }
 
@@ -232,14 +222,23 @@ fn moved(there: &Table, here: &Table) -> Fault {
     ))
 }
 
-fn ambiguous(file: &str) -> Fault {
-    Fault::new(
-        Code::LayoutAmbiguous,
-        format!(
-            "the files fit the layouts `plain` and `sqlx`, the database has a ledger of neither, and `{file}` says that an application uses sqlx"
-        ),
-    )
-    .fix("set `layout: sqlx` if the application applies these files, too, or `layout: plain` if nobody but this step does")
+fn ambiguous(layouts: &[Layout], application: &Application) -> Fault {
+    let name = |layout: &Layout| format!("`{}`", layout.name());
+    let tool = application.layout.name();
+    let others: Vec<String> = layouts
+        .iter()
+        .filter(|layout| **layout != application.layout)
+        .map(|layout| format!("`layout: {}`", layout.name()))
+        .collect();
+    let cause = format!(
+        "the files fit the layouts {}, the database has a ledger of none of them, and `{}` shows that an application uses {tool}",
+        layouts.iter().map(name).collect::<Vec<_>>().join(" and "),
+        application.file,
+    );
+    Fault::new(Code::LayoutAmbiguous, cause).fix(format!(
+        "set `layout: {tool}` if the application applies these files, too, or {} if only this step does",
+        others.join(" or ")
+    ))
 }
 
 /// Returns the fault for an empty ledger in a database that another one says is not empty.
@@ -279,14 +278,20 @@ mod tests {
         Survey::read(&[tables, &rest].concat())
     }
 
-    const AUTO: Wanted<'_> = Wanted { choice: LayoutChoice::Auto, table: None, files: None, sqlx_project: None };
+    const OWN: &str = "bastion_migrate.ledger";
+    const SQLX: &str = "_sqlx_migrations";
+    const AUTO: Wanted<'_> = Wanted { layouts: &layout::ALL, table: None, application: None };
+
+    fn named(name: &str) -> Layout {
+        Layout::named(name).unwrap()
+    }
 
     fn own() -> Vec<Option<String>> {
-        table("bastion_migrate", "ledger", plain::COLUMNS, None)
+        table("bastion_migrate", "ledger", named("plain").columns(), None)
     }
 
     fn theirs(schema: &str) -> Vec<Option<String>> {
-        table(schema, SQLX, sqlx::COLUMNS, None)
+        table(schema, SQLX, named("sqlx").columns(), None)
     }
 
     fn ledger(tables: &[Vec<Option<String>>], wanted: &Wanted<'_>) -> Ledger {
@@ -300,7 +305,7 @@ mod tests {
     #[test]
     fn an_empty_database_gets_our_own_ledger_and_its_schema() {
         let ledger = ledger(&[], &AUTO);
-        assert_eq!((ledger.layout, ledger.exists, ledger.schema_exists), (Layout::Plain, false, false));
+        assert_eq!((ledger.layout, ledger.exists, ledger.schema_exists), (named("plain"), false, false));
         let sql = ledger.create_sql().expect("something to make");
         assert!(sql.contains(r#"CREATE SCHEMA IF NOT EXISTS "bastion_migrate"; CREATE TABLE"#), "{sql}");
     }
@@ -308,40 +313,41 @@ mod tests {
     #[test]
     fn a_ledger_of_sqlx_is_kept() {
         let ledger = ledger(&[theirs("public")], &AUTO);
-        assert_eq!((ledger.layout, ledger.exists), (Layout::Sqlx, true));
+        assert_eq!((ledger.layout, ledger.exists), (named("sqlx"), true));
         assert_eq!(ledger.create_sql(), None);
     }
 
     #[test]
     fn our_own_ledger_wins_over_one_of_sqlx_which_is_looked_at() {
         let choice = survey(&[own(), theirs("public")]).choose(&AUTO).unwrap();
-        assert_eq!(choice.ledger.layout, Layout::Plain);
+        assert_eq!(choice.ledger.layout, named("plain"));
         assert_eq!(choice.others.iter().map(ToolLedger::tool).collect::<Vec<_>>(), ["sqlx"]);
     }
 
     #[test]
     fn names_decide_and_then_the_ledger_and_then_the_project() {
-        let named = Wanted { files: Some(Layout::Sqlx), ..AUTO };
-        assert_eq!(ledger(&[], &named).layout, Layout::Sqlx);
-        assert_eq!(ledger(&[], &Wanted { choice: LayoutChoice::Plain, ..named }).layout, Layout::Plain);
-        let project = Wanted { sqlx_project: Some("Cargo.toml"), ..AUTO };
+        let reversible = Wanted { layouts: &[named("sqlx")], ..AUTO };
+        assert_eq!(ledger(&[], &reversible).layout, named("sqlx"));
+        assert_eq!(ledger(&[own()], &reversible).layout, named("sqlx"));
+        let application = Application { layout: named("sqlx"), file: "Cargo.toml".to_owned() };
+        let project = Wanted { application: Some(&application), ..AUTO };
         assert_eq!(code(&[], &project), Code::LayoutAmbiguous);
-        assert_eq!(ledger(&[own()], &project).layout, Layout::Plain);
-        assert_eq!(ledger(&[theirs("app")], &project).layout, Layout::Sqlx);
+        assert_eq!(ledger(&[own()], &project).layout, named("plain"));
+        assert_eq!(ledger(&[theirs("app")], &project).layout, named("sqlx"));
     }
 
     #[test]
     fn a_ledger_that_the_path_does_not_lead_to_is_not_taken_for_none() {
-        let sqlx = Wanted { choice: LayoutChoice::Sqlx, ..AUTO };
+        let sqlx = Wanted { layouts: &[named("sqlx")], ..AUTO };
         assert_eq!(code(&[theirs("hello")], &sqlx), Code::LedgerElsewhere);
         let fault = survey(&[theirs("hello")]).choose(&sqlx).unwrap_err();
         assert!(fault.fix.contains("`ledger-table: hello._sqlx_migrations`"), "{}", fault.fix);
         let moved = Wanted { table: Some(OWN), ..AUTO };
-        assert_eq!(ledger(&[table("x", "migs", plain::COLUMNS, None)], &moved).table.to_string(), OWN);
+        assert_eq!(ledger(&[table("x", "migs", named("plain").columns(), None)], &moved).table.to_string(), OWN);
         for table in ["hello._sqlx_migrations", "app._sqlx_migrations"] {
             assert_eq!(ledger(&[theirs("hello")], &Wanted { table: Some(table), ..sqlx }).table.to_string(), table);
         }
-        assert_eq!(code(&[table("x", "migs", plain::COLUMNS, None)], &AUTO), Code::LedgerElsewhere);
+        assert_eq!(code(&[table("x", "migs", named("plain").columns(), None)], &AUTO), Code::LedgerElsewhere);
         assert_eq!(ledger(&[theirs("hello"), theirs("app")], &sqlx).table.schema, "app");
     }
 
@@ -356,11 +362,11 @@ mod tests {
     #[test]
     fn a_ledger_of_another_role_is_a_fault_where_it_is_ours_and_left_alone_elsewhere() {
         let evil = |schema, name, columns| table(schema, name, columns, Some("evil"));
-        assert_eq!(code(&[evil("bastion_migrate", "ledger", plain::COLUMNS)], &AUTO), Code::LedgerUntrusted);
+        assert_eq!(code(&[evil("bastion_migrate", "ledger", named("plain").columns())], &AUTO), Code::LedgerUntrusted);
         let progress = evil("bastion_migrate", "ledger_progress", &["version"]);
         assert_eq!(code(&[own(), progress], &AUTO), Code::LedgerUntrusted);
-        let choice = survey(&[evil("evil", SQLX, sqlx::COLUMNS)]).choose(&AUTO).unwrap();
-        assert_eq!((choice.ledger.layout, choice.others.len()), (Layout::Plain, 0));
+        let choice = survey(&[evil("evil", SQLX, named("sqlx").columns())]).choose(&AUTO).unwrap();
+        assert_eq!((choice.ledger.layout, choice.others.len()), (named("plain"), 0));
         assert_eq!(choice.left_alone, ["`evil._sqlx_migrations` belongs to `evil`"]);
     }
 }

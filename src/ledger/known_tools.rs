@@ -2,11 +2,12 @@
 //! Names collide (three tools keep a `migrations`), so columns decide. Only tables whose rows can be read without knowing
 //! more are here; a new tool is a new row.
 
-use super::{
-    Table,
-    catalog::{self, CatalogTable, text},
+use super::catalog::{self, CatalogTable, text};
+use crate::{
+    fault::Fault,
+    layout::{Table, plain},
+    postgres::literal,
 };
-use crate::{fault::Fault, layout::plain, postgres::literal};
 
 /// What is known of a tool's ledger.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,13 +1,12 @@
 //! How far a migration without a transaction got: one row from its first statement to its ledger row.
 
-use super::Table;
-use crate::postgres::literal;
+use crate::{layout::Table, postgres::literal};
 
 /// One half-done migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProgressRow {
     /// Which migration.
-    pub version: i64,
+    pub version: String,
     /// The last statement that was begun; 1-based.
     pub started: usize,
     /// The last statement that is known to be done.
@@ -27,7 +26,7 @@ fn select_sql(table: &Table) -> String {
 pub(super) fn parse(row: &[Option<String>]) -> Option<ProgressRow> {
     let field = |index: usize| row.get(index).and_then(Option::as_deref);
     Some(ProgressRow {
-        version: field(1)?.parse().ok()?,
+        version: field(1)?.to_owned(),
         started: field(2)?.parse().ok()?,
         done: field(3)?.parse().ok()?,
         checksum: field(4)?.to_owned(),
@@ -42,7 +41,7 @@ pub struct Progress<'a> {
     /// Whether the table was there before the run.
     pub exists: bool,
     /// The migration.
-    pub version: i64,
+    pub version: &'a str,
 }
 
 impl Progress<'_> {
@@ -50,13 +49,13 @@ impl Progress<'_> {
     /// PostgreSQL asks for the right to create tables, which a role that writes to the table need not have.
     #[must_use]
     pub fn find_sql(&self) -> String {
-        let find = format!("{} WHERE version = {}", select_sql(self.table), self.version);
+        let find = format!("{} WHERE version = {}", select_sql(self.table), literal(self.version));
         if self.exists {
             return find;
         }
         format!(
             "SET client_min_messages = warning; \
-             CREATE TABLE IF NOT EXISTS {} (version bigint PRIMARY KEY, started integer NOT NULL, done integer NOT NULL, \
+             CREATE TABLE IF NOT EXISTS {} (version text PRIMARY KEY, started integer NOT NULL, done integer NOT NULL, \
              checksum text NOT NULL); RESET client_min_messages; {find}",
             self.table.sql(),
         )
@@ -69,7 +68,7 @@ impl Progress<'_> {
             "INSERT INTO {} (version, started, done, checksum) VALUES ({}, {started}, {done}, {sum}) \
              ON CONFLICT (version) DO UPDATE SET started = {started}, done = {done}, checksum = {sum}",
             self.table.sql(),
-            self.version,
+            literal(self.version),
             sum = literal(checksum),
         )
     }
@@ -77,6 +76,6 @@ impl Progress<'_> {
     /// Forgets it: the ledger has the migration now.
     #[must_use]
     pub fn remove_sql(&self) -> String {
-        format!("DELETE FROM {} WHERE version = {}", self.table.sql(), self.version)
+        format!("DELETE FROM {} WHERE version = {}", self.table.sql(), literal(self.version))
     }
 }

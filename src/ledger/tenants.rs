@@ -1,10 +1,8 @@
 //! Who has a schema of their own, where a tool keeps a ledger in each: the schemas that are still without one are in the
 //! application's own table of tenants. It can have any name; the column that names a tenant's schema tells it.
 
-use super::{
-    Table,
-    catalog::{self, CatalogTable},
-};
+use super::catalog::{self, CatalogTable};
+use crate::layout::Table;
 use crate::postgres::{identifier, literal};
 
 /// The type of that column (django-tenants, `TenantMixin.schema_name`: a name of PostgreSQL has 63 bytes).

@@ -1,29 +1,29 @@
-//! What the server answers to the messages of a migration, ours and the file's.
+//! The server's responses to the messages of a migration, our own and the file's.
 
 use futures_util::StreamExt as _;
 use std::pin::Pin;
 use tokio_postgres::{Error, SimpleQueryMessage, SimpleQueryStream};
 
-/// The answer to one message of ours.
+/// The response to one of our own messages.
 pub(super) struct Answer {
-    /// The first rows of one column.
+    /// The first rows that have a single column.
     pub(super) rows: Vec<String>,
-    /// Why it did not come to its end.
+    /// The error that ended it.
     pub(super) error: Option<Error>,
 }
 
-/// What became of one message of a file's.
+/// The response to one message of a file.
 pub(super) struct Outcome {
-    /// How many statements the server completed.
+    /// Number of statements that the server completed.
     pub(super) completed: usize,
-    /// Why the next one was not.
+    /// The error of the next statement.
     pub(super) error: Option<Error>,
 }
 
-/// So many rows are worth keeping: no question of ours brings more.
+/// Number of rows to keep; none of our own queries returns more.
 const ROWS: usize = 2;
 
-/// Waits for the whole answer to a message of ours. Only rows of one column are kept: those that we asked for.
+/// Reads the whole response to one of our own messages. Only rows with a single column are kept: those of our queries.
 pub(super) async fn answer(mut messages: Pin<Box<SimpleQueryStream>>) -> Answer {
     let mut answer = Answer { rows: Vec::new(), error: None };
     while let Some(message) = messages.next().await {
@@ -46,7 +46,7 @@ fn first_column(message: &SimpleQueryMessage) -> Result<Option<String>, Error> {
     }
 }
 
-/// Waits for the end of a message of a file's. What its statements return is for nobody, and is not looked at.
+/// Reads the whole response to one message of a file. Rows that its statements return are discarded.
 pub(super) async fn outcome(mut messages: Pin<Box<SimpleQueryStream>>) -> Outcome {
     let mut outcome = Outcome { completed: 0, error: None };
     while let Some(message) = messages.next().await {

@@ -1,23 +1,23 @@
-//! How far applying got: what is sent, what is committed, and what no crash can undo.
+//! The progress of a run: how many migrations are sent, committed and durable.
 
 use super::transaction::{Commit, ROLLBACK, ROLLBACK_AND_FLUSH};
 use std::cell::Cell;
 
-/// How far applying got. Migrations are sent in order, committed in order and flushed in order, so three numbers say it all.
+/// The progress of a run. Migrations are sent, committed and flushed in order, so three numbers describe it.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// So many can't be lost any more.
+    /// Number of migrations that no crash of the server can undo.
     pub flushed: Cell<usize>,
-    /// So many are known to be committed; a server that crashes can forget those that are not flushed.
+    /// Number of migrations known to be committed; a crash of the server can lose those that are not flushed.
     pub applied: Cell<usize>,
-    /// So many were sent; what lies between is unknown until it is answered.
+    /// Number of migrations sent; the outcome of those that are not known to be committed is open.
     pub sent: Cell<usize>,
-    /// The transaction of the first of those, once the server named it.
+    /// The transaction id of the first of those, once the server has returned it.
     pub xid: Cell<Option<u64>>,
 }
 
 impl Tally {
-    /// One more is committed.
+    /// Records that one more migration is committed.
     pub(super) fn committed(&self, commit: Commit) {
         self.applied.set(self.applied.get() + 1);
         if commit == Commit::Flushed {
@@ -25,13 +25,13 @@ impl Tally {
         }
     }
 
-    /// What leaves a block after the work went wrong.
+    /// Returns the SQL that leaves a failed transaction block; it also flushes earlier commits if they are not flushed.
     #[must_use]
     pub fn rollback_sql(&self) -> &'static str {
         if self.flushed.get() < self.applied.get() { ROLLBACK_AND_FLUSH } else { ROLLBACK }
     }
 
-    /// Such a rollback was answered.
+    /// Records that this rollback succeeded: every commit before it is flushed.
     pub fn rolled_back(&self) {
         self.flushed.set(self.applied.get());
     }

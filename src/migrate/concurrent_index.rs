@@ -1,7 +1,7 @@
-//! What a cut-off CREATE INDEX CONCURRENTLY leaves behind, and how it is cleared away.
+//! Cleans up after an interrupted CREATE INDEX CONCURRENTLY.
 //!
-//! After a failure the index is there and INVALID, and CREATE INDEX CONCURRENTLY IF NOT EXISTS then "succeeds" on it
-//! (measured). Dropping and building anew is the safe way: a failed REINDEX leaves one more invalid index.
+//! A failed build leaves an INVALID index, on which CREATE INDEX CONCURRENTLY IF NOT EXISTS then "succeeds" (measured).
+//! Dropping and rebuilding it is safe; a failed REINDEX would leave one more invalid index.
 
 use crate::{
     fault::{Code, Fault},
@@ -10,17 +10,17 @@ use crate::{
 };
 use tokio_postgres::Client;
 
-/// Whether the index is there and whole.
+/// Reports whether the index exists and is valid.
 pub(super) async fn is_valid(client: &Client, index: &QualifiedName) -> Result<bool, Fault> {
     Ok(find(client, index).await?.is_some_and(|found| found.state == State::Valid))
 }
 
-/// Whether there is an index of this name, in any state.
+/// Reports whether there is an index with this name, in any state.
 pub(super) async fn exists(client: &Client, index: &QualifiedName) -> Result<bool, Fault> {
     Ok(find(client, index).await?.is_some())
 }
 
-/// Drops it if it is INVALID; says whether it was.
+/// Drops the index if it is INVALID, and reports whether it did.
 pub(super) async fn drop_if_invalid(client: &Client, index: &QualifiedName) -> Result<bool, Fault> {
     let Some(found) = find(client, index).await? else { return Ok(false) };
     match found.state {
@@ -38,7 +38,7 @@ pub(super) async fn drop_if_invalid(client: &Client, index: &QualifiedName) -> R
     }
 }
 
-/// The index that has the name.
+/// An index found by its name.
 struct Found {
     /// Its name with its schema.
     name: QualifiedName,
@@ -69,7 +69,7 @@ enum State {
 }
 
 async fn find(client: &Client, index: &QualifiedName) -> Result<Option<Found>, Fault> {
-    // The name is looked up on the file's search path, and everything else on ours.
+    // The index's name is resolved with the file's search path, everything else with ours.
     let found = format!(
         "SELECT pg_catalog.set_config('bastion_migrate.index', \
          coalesce(pg_catalog.to_regclass({})::pg_catalog.oid::pg_catalog.text, '0'), true)",

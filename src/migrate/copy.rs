@@ -1,5 +1,4 @@
-//! COPY data can't be part of a query's text: what has some goes piece by piece, a file in one transaction, or a statement of
-//! a file without one.
+//! Sends files and statements in several chunks: the rows of a COPY can't be part of a query's text.
 
 use super::{
     answer::{answer, outcome},
@@ -18,14 +17,14 @@ use futures_util::SinkExt as _;
 use std::pin::pin;
 use tokio_postgres::{CopyInSink, Error};
 
-/// Data is handed over in pieces of this size.
+/// Size in bytes of one message of COPY data.
 const CHUNK: usize = 64 << 10;
 
 pub(super) async fn apply(
     apply: &Apply<'_>,
     migration: &Migration,
     pieces: &[Piece],
-    previous: Option<i64>,
+    previous: Option<&str>,
 ) -> Result<(), Fault> {
     match transaction(apply, migration, pieces, previous).await {
         Ok(()) => Ok(()),
@@ -37,21 +36,21 @@ async fn transaction(
     apply: &Apply<'_>,
     migration: &Migration,
     pieces: &[Piece],
-    previous: Option<i64>,
+    previous: Option<&str>,
 ) -> Result<(), Fault> {
     let plainly = |error: Error| statement(&error).in_file(migration.source().file());
     let limit = apply.limit_of(migration, apply.attempt.get());
-    let open = open_sql(apply.ledger, apply.fresh, (migration.id.version, migration.modes), previous, limit);
+    let open = open_sql(apply.ledger, apply.fresh, (migration.id.index, migration.modes), previous, limit);
     let stream = apply.client.simple_query_raw(&open).await.map_err(plainly)?;
     let began = apply.opened(migration, answer(Box::pin(stream)).await)?;
     send(apply, migration, pieces).await?;
     apply.tally.sent.set(apply.tally.applied.get() + 1);
-    let close = close_sql(apply.ledger, &apply.entry(migration), Commit::Flushed);
+    let close = close_sql(apply.ledger, migration.id.index, &apply.row(migration), Commit::Flushed);
     let stream = apply.send_close(&close).await.map_err(plainly)?;
     apply.recorded(migration, answer(Box::pin(stream)).await, began)
 }
 
-/// Sends the pieces one after the other, each when the one before it is done.
+/// Sends the chunks one after the other; each waits for the previous one to complete.
 pub(super) async fn send(apply: &Apply<'_>, migration: &Migration, pieces: &[Piece]) -> Result<(), Fault> {
     for piece in pieces {
         match piece {
@@ -82,7 +81,8 @@ async fn copy(apply: &Apply<'_>, migration: &Migration, statement: Span, data: S
     sink.finish().await.map(drop)
 }
 
-/// COPY tells the line of the data in its context: `COPY t, line 2, column a` (PostgreSQL, `CopyFromErrorCallback`).
+/// Returns the fault of a COPY. Its context has the line within the data: `COPY t, line 2, column a` (PostgreSQL,
+/// `CopyFromErrorCallback`).
 fn copy_fault(error: &Error, migration: &Migration, statement: Span, data: Span) -> Fault {
     let source = migration.source();
     let line = error

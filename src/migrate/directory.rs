@@ -1,15 +1,17 @@
 //! The migrations directory: the only place here that touches the disk.
 
-use super::files::{Files, Found};
-use super::migration::Content;
+use super::{
+    files::{Files, Found},
+    migration::Content,
+};
 use crate::{
     fault::{Code, Fault, Place},
-    layout::{Checksum, Direction, FileName, duplicates, gaps, layout_of, sqlx_project},
-    ledger::Layout,
+    layout::{self, Application, Checksum, Direction, FileName, Fit, Layout, LayoutChoice},
     run::event::MigrationId,
-    settings::SqlSettings,
+    settings::{Policy, SqlSettings},
 };
 use std::{
+    cmp::Ordering,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -25,31 +27,91 @@ pub fn read(settings: &SqlSettings) -> Result<Files, Vec<Fault>> {
     if let Some(foreign) = foreign(settings, &listing) {
         return Err(vec![foreign]);
     }
-    let mut faults = Vec::new();
-    let mut entries: Vec<Entry> = Vec::new();
-    for path in listing.files {
-        entries.extend(Entry::named(settings, path).map_err(|fault| faults.push(fault)));
-    }
-    let names: Vec<&FileName> = entries.iter().map(|entry| &entry.name).collect();
-    let layout = layout_of(settings.layout, &names);
-    if layout == Some(Layout::Plain) {
-        faults.extend(entries.iter().filter_map(Entry::two_way));
-    }
+    let Reading { layouts, first, mut entries, mut faults } = read_names(settings, &listing.files);
     entries.retain(|entry| entry.name.direction != Direction::Down);
     if entries.is_empty() && faults.is_empty() {
         return Err(vec![empty(settings, &listing.directories)]);
     }
-    entries.sort_by(|a, b| (a.name.version, &a.file).cmp(&(b.name.version, &b.file)));
-    let ids: Vec<MigrationId> = entries.iter().map(Entry::id).collect();
+    entries.sort_by(|a, b| first.compare_versions(&a.name.version, &b.name.version).then_with(|| a.file.cmp(&b.file)));
+    let ids: Vec<MigrationId> = (1..).zip(&entries).map(|(index, entry)| entry.id(index)).collect();
     faults.extend(duplicates(&ids));
-    faults.extend(gaps(&ids, settings.gaps));
+    if settings.gaps == Policy::Refuse {
+        faults.extend(gaps(first, &ids));
+    }
     let doubts = left_out(settings, &listing.directories).into_iter().chain(other_by_text(&entries)).collect();
     let mut found = Vec::new();
     for (entry, id) in entries.iter().zip(ids) {
-        found.extend(entry.read(id).map_err(|more| faults.extend(more)));
+        found.extend(entry.read(id, &layouts).map_err(|more| faults.extend(more)));
     }
-    let sqlx_project = sqlx_project::find(settings);
-    if faults.is_empty() { Ok(Files { layout, sqlx_project, found, doubts }) } else { Err(faults) }
+    let application = layouts.iter().find_map(|layout| {
+        let file = layout.find_application(Path::new(&settings.migrations), &settings.directory)?;
+        Some(Application { layout: *layout, file })
+    });
+    if faults.is_empty() { Ok(Files { layouts, application, found, doubts }) } else { Err(faults) }
+}
+
+/// The file names, read as those of the layouts that they fit.
+struct Reading {
+    layouts: Vec<Layout>,
+    /// The preferred one of them, as which the names were read.
+    first: Layout,
+    entries: Vec<Entry>,
+    faults: Vec<Fault>,
+}
+
+/// Reads the names as those of the layout that is set; with `auto` of every layout, of which those remain that fit best.
+fn read_names(settings: &SqlSettings, files: &[PathBuf]) -> Reading {
+    let [preferred, others @ ..] = layout::ALL;
+    let (first, others) = match settings.layout {
+        LayoutChoice::Named(layout) => (layout, &[][..]),
+        LayoutChoice::Auto => (preferred, &others[..]),
+    };
+    let mut best = Reading::of(first, settings, files);
+    for layout in others {
+        let reading = Reading::of(*layout, settings, files);
+        match reading.rank().cmp(&best.rank()) {
+            Ordering::Greater => best = reading,
+            Ordering::Equal => best.layouts.push(*layout),
+            Ordering::Less => {}
+        }
+    }
+    best
+}
+
+impl Reading {
+    fn of(layout: Layout, settings: &SqlSettings, files: &[PathBuf]) -> Self {
+        let (mut entries, mut faults) = (Vec::new(), Vec::new());
+        for path in files {
+            entries.extend(Entry::named(layout, settings, path).map_err(|fault| faults.push(fault)));
+        }
+        faults.extend(entries.iter().filter_map(|entry: &Entry| entry.refused(layout)));
+        Self { layouts: vec![layout], first: layout, entries, faults }
+    }
+
+    /// Names that only one layout has decide; then a layout counts that can read all of them.
+    fn rank(&self) -> (bool, bool) {
+        let names: Vec<&FileName> = self.entries.iter().map(|entry| &entry.name).collect();
+        (self.first.fit_names(&names) == Fit::Certain, self.faults.is_empty())
+    }
+}
+
+/// Returns a fault for each pair of files with one version. `ids` are in the order of their versions.
+fn duplicates(ids: &[MigrationId]) -> impl Iterator<Item = Fault> {
+    let neighbours = ids.iter().zip(ids.iter().skip(1));
+    neighbours.filter(|(first, second)| first.version == second.version).map(|(first, second)| {
+        let cause = format!("`{}` and `{}` both have version {}", first.file, second.file, first.version);
+        Fault::new(Code::VersionDuplicate, cause).in_file(Place::whole(&second.file))
+    })
+}
+
+/// Returns a fault for each version that is left out. `ids` are in the order of their versions; files before the first of them
+/// were perhaps squashed.
+fn gaps(layout: Layout, ids: &[MigrationId]) -> impl Iterator<Item = Fault> {
+    ids.iter().zip(ids.iter().skip(1)).filter_map(move |(before, after)| {
+        let missing = layout.first_gap(&before.version, &after.version)?;
+        let cause = format!("version {missing} is missing between `{}` and `{}`", before.file, after.file);
+        Some(Fault::new(Code::VersionGap, cause).in_file(Place::whole(&after.file)))
+    })
 }
 
 /// A migration that is a directory: what the file in it is called, who lays it out so, and what applies it.
@@ -212,12 +274,12 @@ struct Entry {
 }
 
 impl Entry {
-    fn named(settings: &SqlSettings, path: PathBuf) -> Result<Self, Fault> {
+    fn named(layout: Layout, settings: &SqlSettings, path: &Path) -> Result<Self, Fault> {
         let file_name = path.file_name().unwrap_or_default();
         let file = written_path(settings, &file_name.to_string_lossy());
-        let read = file_name.to_str().ok_or("is not UTF-8").and_then(FileName::read);
-        match read {
-            Ok(name) => Ok(Self { path, file, name }),
+        let name = file_name.to_str().ok_or_else(|| "is not UTF-8".to_owned());
+        match name.and_then(|name| layout.read_file_name(name)) {
+            Ok(name) => Ok(Self { path: path.to_owned(), file, name }),
             Err(why) => {
                 let fault = Fault::new(Code::FileName, format!("the name of `{file}` {why}"));
                 Err(fault.in_file(Place::whole(&file)))
@@ -236,45 +298,37 @@ impl Entry {
         Some(number).filter(|_| is_date)
     }
 
-    fn id(&self) -> MigrationId {
+    fn id(&self, index: usize) -> MigrationId {
         MigrationId {
-            version: self.name.version,
+            index,
+            version: self.name.version.clone(),
             name: self.name.name.clone(),
             file: self.file.clone(),
             schema: String::new(),
         }
     }
 
-    /// A plain file has no way back: `.down.sql` would be run like any other.
-    fn two_way(&self) -> Option<Fault> {
-        let ending = match self.name.direction {
-            Direction::Only => return None,
-            Direction::Up => ".up.sql",
-            Direction::Down => ".down.sql",
-        };
-        let fault = Fault::new(Code::FileName, format!("`{}` ends in `{ending}`, which plain files don't", self.file));
-        Some(
-            fault
-                .fix("set `layout: sqlx` if sqlx keeps the ledger; else drop the `.up` and move the `.down.sql` files away")
-                .in_file(Place::whole(&self.file)),
-        )
+    fn refused(&self, layout: Layout) -> Option<Fault> {
+        let (cause, fix) = layout.refuse_name(&self.name)?;
+        let fault = Fault::new(Code::FileName, format!("`{}` {cause}", self.file));
+        Some(fault.fix(fix).in_file(Place::whole(&self.file)))
     }
 
-    fn read(&self, id: MigrationId) -> Result<Found, Vec<Fault>> {
+    fn read(&self, id: MigrationId, layouts: &[Layout]) -> Result<Found, Vec<Fault>> {
         let bytes = fs::read(&self.path).map_err(|error| {
             let fault = Fault::new(Code::FileUnreadable, format!("`{}` can't be read", self.file)).because(&error);
             vec![fault.in_file(Place::whole(&self.file))]
         })?;
-        let (plain, sqlx) = (Checksum::plain(&bytes), Checksum::sqlx(&bytes));
+        let checksums: Vec<(Layout, Checksum)> =
+            layouts.iter().map(|layout| (*layout, layout.checksum(&bytes))).collect();
         // The bytes become the text: a second copy would be as long as the file.
-        Ok(Found { id, content: Content::read(&self.file, bytes)?, plain, sqlx })
+        Ok(Found { id, content: Content::read(&self.file, bytes)?, checksums })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{LayoutChoice, Policy};
     use tempfile::TempDir;
 
     fn directory(files: &[(&str, &str)]) -> (TempDir, SqlSettings) {
@@ -296,6 +350,10 @@ mod tests {
         (directory, settings)
     }
 
+    fn named(layout: &str) -> Layout {
+        Layout::named(layout).unwrap()
+    }
+
     fn causes(settings: &SqlSettings) -> Vec<(Code, String)> {
         read(settings).unwrap_err().into_iter().map(|fault| (fault.code, fault.cause)).collect()
     }
@@ -310,11 +368,12 @@ mod tests {
             ("old/1_x.sql", "?"),
         ]);
         let files = read(&settings).unwrap();
-        assert_eq!(files.layout(), None);
-        let migrations = files.into_migrations(Layout::Plain);
-        let ids: Vec<_> = migrations.iter().map(|m| (m.id.version, m.id.name.as_str(), m.id.file.as_str())).collect();
-        assert_eq!(ids, [(2, "a_c", "db/migrations/0002_a_c.sql"), (10, "b", "db/migrations/10_b.sql")]);
-        assert_eq!(migrations[0].checksum, Checksum::plain(b"SELECT 1;"));
+        assert_eq!(files.layouts(), layout::ALL);
+        let migrations = files.into_migrations(named("plain")).unwrap();
+        let ids: Vec<_> =
+            migrations.iter().map(|m| (m.id.version.as_str(), m.id.name.as_str(), m.id.file.as_str())).collect();
+        assert_eq!(ids, [("2", "a_c", "db/migrations/0002_a_c.sql"), ("10", "b", "db/migrations/10_b.sql")]);
+        assert_eq!(migrations[0].checksum, named("plain").checksum(b"SELECT 1;"));
         assert_eq!(migrations[0].description(), "a c");
     }
 
@@ -323,17 +382,17 @@ mod tests {
         let (_kept, settings) =
             directory(&[("1_a.up.sql", "SELECT 1;"), ("1_a.down.sql", "'"), ("2_b.sql", "SELECT 2;")]);
         let files = read(&settings).unwrap();
-        assert_eq!(files.layout(), Some(Layout::Sqlx));
-        let migrations = files.into_migrations(Layout::Sqlx);
+        assert_eq!(files.layouts(), [named("sqlx")]);
+        let migrations = files.into_migrations(named("sqlx")).unwrap();
         let names: Vec<_> = migrations.iter().map(|m| m.id.name.as_str()).collect();
         assert_eq!(names, ["a", "b"]);
-        assert_eq!(migrations[0].checksum, Checksum::sqlx(b"SELECT 1;"));
+        assert_eq!(migrations[0].checksum, named("sqlx").checksum(b"SELECT 1;"));
     }
 
     #[test]
     fn never_runs_the_way_back_as_a_plain_file() {
         let (_kept, mut settings) = directory(&[("1_a.up.sql", "SELECT 1;"), ("1_a.down.sql", "DROP TABLE t;")]);
-        settings.layout = LayoutChoice::Plain;
+        settings.layout = LayoutChoice::Named(named("plain"));
         let expected = [
             (Code::FileName, "`db/migrations/1_a.down.sql` ends in `.down.sql`, which plain files don't".to_owned()),
             (Code::FileName, "`db/migrations/1_a.up.sql` ends in `.up.sql`, which plain files don't".to_owned()),
@@ -374,7 +433,7 @@ mod tests {
         let elsewhere = TempDir::new().unwrap();
         fs::write(elsewhere.path().join("x"), "SELECT 1;").unwrap();
         std::os::unix::fs::symlink(elsewhere.path().join("x"), kept.path().join("1_a.sql")).unwrap();
-        assert_eq!(read(&settings).unwrap().into_migrations(Layout::Plain)[0].body, "SELECT 1;");
+        assert_eq!(read(&settings).unwrap().into_migrations(named("plain")).unwrap()[0].body, "SELECT 1;");
     }
 
     #[test]
@@ -404,6 +463,38 @@ mod tests {
             assert!(fault.cause.contains(whose) && fault.fix.contains(tool), "{fault:?}");
             assert!(!fault.fix.contains("migrations:"), "{}", fault.fix);
         }
+    }
+
+    fn numbered(versions: &[&str]) -> Vec<MigrationId> {
+        let id = |(index, version): (usize, &&str)| MigrationId {
+            index,
+            version: (*version).to_owned(),
+            name: "a".to_owned(),
+            file: format!("{version}_a.sql"),
+            schema: String::new(),
+        };
+        (1..).zip(versions).map(id).collect()
+    }
+
+    #[test]
+    fn names_every_gap_of_a_consecutive_numbering() {
+        let ids = numbered(&["3", "4", "6", "9", "20240101", "20240301"]);
+        let causes: Vec<_> = gaps(named("plain"), &ids).map(|fault| fault.cause).collect();
+        assert_eq!(
+            causes,
+            [
+                "version 5 is missing between `4_a.sql` and `6_a.sql`",
+                "version 7 is missing between `6_a.sql` and `9_a.sql`"
+            ]
+        );
+    }
+
+    #[test]
+    fn names_both_files_of_one_version() {
+        let mut ids = numbered(&["1", "2", "2"]);
+        ids[2].file = "0002_b.sql".to_owned();
+        let causes: Vec<_> = duplicates(&ids).map(|fault| fault.cause).collect();
+        assert_eq!(causes, ["`2_a.sql` and `0002_b.sql` both have version 2"]);
     }
 
     fn doubts(files: &[&str]) -> Vec<Fault> {

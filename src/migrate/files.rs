@@ -1,13 +1,17 @@
-//! The migrations of a directory, as yet without a ledger.
+//! The migrations of a directory before their ledger is known.
 
 use super::migration::{Content, Migration};
-use crate::{fault::Fault, layout::Checksum, ledger::Layout, run::event::MigrationId};
+use crate::{
+    fault::{Code, Fault},
+    layout::{Application, Checksum, Layout},
+    run::event::MigrationId,
+};
 
 /// The migrations of a directory.
 #[derive(Debug)]
 pub struct Files {
-    pub(super) layout: Option<Layout>,
-    pub(super) sqlx_project: Option<String>,
+    pub(super) layouts: Vec<Layout>,
+    pub(super) application: Option<Application>,
     /// In the order of their versions.
     pub(super) found: Vec<Found>,
     pub(super) doubts: Vec<Fault>,
@@ -18,44 +22,53 @@ pub struct Files {
 pub(super) struct Found {
     pub(super) id: MigrationId,
     pub(super) content: Content,
-    pub(super) plain: Checksum,
-    pub(super) sqlx: Checksum,
+    /// One for each layout that the files fit.
+    pub(super) checksums: Vec<(Layout, Checksum)>,
 }
 
 impl Files {
-    /// The layout, unless only a ledger can tell.
+    /// Returns the layouts that the files fit. Where there are several, the ledger in the database decides.
     #[must_use]
-    pub fn layout(&self) -> Option<Layout> {
-        self.layout
+    pub fn layouts(&self) -> &[Layout] {
+        &self.layouts
     }
 
-    /// The file that says that an application applies these files with sqlx by itself, as the user would write its path.
+    /// Returns the application that applies these files by itself, if there is one beside them.
     #[must_use]
-    pub fn sqlx_project(&self) -> Option<&str> {
-        self.sqlx_project.as_deref()
+    pub fn application(&self) -> Option<&Application> {
+        self.application.as_ref()
     }
 
-    /// What may not be meant as it is read; each is a warning.
+    /// Returns a warning for everything that may be meant otherwise than it is read.
     #[must_use]
     pub fn doubts(&self) -> &[Fault] {
         &self.doubts
     }
 
-    /// The migrations, in the order of their versions, with the checksums of this layout.
-    #[must_use]
-    pub fn into_migrations(self, layout: Layout) -> Vec<Migration> {
-        let migration = |found: Found| Migration {
-            id: found.id,
-            body: found.content.body,
-            work: found.content.work,
-            modes: found.content.modes,
-            remark: found.content.remark,
-            leaves_traces: found.content.leaves_traces,
-            checksum: match layout {
-                Layout::Plain => found.plain,
-                Layout::Sqlx => found.sqlx,
-            },
-        };
-        self.found.into_iter().map(migration).collect()
+    /// Returns the migrations in the order of their versions, with the checksums of this layout.
+    ///
+    /// # Errors
+    ///
+    /// `bug` for a layout that is none of [`Self::layouts`].
+    pub fn into_migrations(self, layout: Layout) -> Result<Vec<Migration>, Fault> {
+        self.found.into_iter().map(|found| found.into_migration(layout)).collect()
+    }
+}
+
+impl Found {
+    fn into_migration(self, layout: Layout) -> Result<Migration, Fault> {
+        let Self { id, content, checksums } = self;
+        let (_, checksum) = checksums.into_iter().find(|(of, _)| *of == layout).ok_or_else(|| {
+            Fault::new(Code::Bug, format!("`{}` was not read as a file of the layout `{}`", id.file, layout.name()))
+        })?;
+        Ok(Migration {
+            id,
+            body: content.body,
+            work: content.work,
+            modes: content.modes,
+            remark: content.remark,
+            leaves_traces: content.leaves_traces,
+            checksum,
+        })
     }
 }

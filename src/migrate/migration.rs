@@ -1,4 +1,4 @@
-//! One migration file: its name, its body, how it will be sent.
+//! A migration file: its name, its body, and the way it is sent.
 
 use crate::{
     fault::{Code, Fault, Place},
@@ -12,36 +12,36 @@ use crate::{
 pub struct Migration {
     /// Its version, name and file.
     pub id: MigrationId,
-    /// The file's text, without a byte order mark; `\restrict` lines, and what we say in the file's place, are blanked, so that
-    /// positions still map.
+    /// The file's text, without a byte order mark. `\restrict` lines, and statements that our own SQL replaces, are
+    /// overwritten with spaces, so that positions stay the same.
     pub body: String,
-    /// What the ledger keeps of its content.
+    /// The checksum of its content, for the ledger.
     pub checksum: Checksum,
-    /// How it is sent.
+    /// The way it is sent.
     pub work: Work,
-    /// What it asks for its transaction.
+    /// The modes that it requests for its transaction.
     pub modes: Modes,
-    /// What the log says of how it is sent.
+    /// A note for the log about the way it is sent.
     pub remark: Option<String>,
-    /// Whether its session can't be cleared of what it leaves there.
+    /// Set if it changes its session in a way that can't be undone.
     pub leaves_traces: bool,
 }
 
 impl Migration {
-    /// The name as sqlx's ledger describes it.
+    /// Returns the name in the form of sqlx's ledger.
     #[must_use]
     pub fn description(&self) -> String {
         self.id.name.replace('_', " ")
     }
 
-    /// The body under its file's name, to find places in it.
+    /// Returns the body with its file's name, to find places in it.
     #[must_use]
     pub fn source(&self) -> Source<'_> {
         Source { file: &self.id.file, text: &self.body }
     }
 }
 
-/// A file's text and how it is sent, as yet without a ledger.
+/// A file's text and the way it is sent, before the ledger is known.
 #[derive(Debug)]
 pub(super) struct Content {
     pub(super) body: String,
@@ -52,11 +52,11 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// Reads a file's bytes.
+    /// Parses a file's bytes.
     ///
     /// # Errors
     ///
-    /// All that is wrong with its text.
+    /// Every fault of its text.
     pub(super) fn read(file: &str, bytes: impl Into<Vec<u8>>) -> Result<Self, Vec<Fault>> {
         let body = text(file, bytes.into()).map_err(|fault| vec![fault])?;
         let source = Source { file, text: &body };
@@ -76,7 +76,8 @@ impl Content {
     }
 }
 
-/// The text of a file. PostgreSQL can't take NUL in a query, and UTF-16 is full of them.
+/// Returns the text of a file. NUL bytes are refused: PostgreSQL can't receive them in a query, and UTF-16 is full of
+/// them.
 fn text(file: &str, bytes: Vec<u8>) -> Result<String, Fault> {
     let fault = |before: &[u8], what: &str| {
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -99,14 +100,14 @@ fn text(file: &str, bytes: Vec<u8>) -> Result<String, Fault> {
     Ok(text)
 }
 
-/// Lists the words of a statement, without the comments between them.
+/// Returns the spans of a statement's tokens, without the comments between them.
 fn said(text: &str, statement: Span) -> Vec<Span> {
     let moved = |span: Span| Span { start: statement.start + span.start, end: statement.start + span.end };
     let words = Tokens::new(statement.of(text)).filter(|token| token.is_significant());
     words.map(|token| moved(token.span)).collect()
 }
 
-/// Returns the text with these stretches replaced by as many spaces; all of them are ASCII, so bytes are characters.
+/// Overwrites these spans with spaces. They are all ASCII, so the number of characters stays the same.
 fn blanked(mut body: String, blanks: &[Span]) -> String {
     for span in blanks {
         body.replace_range(span.start..span.end, &" ".repeat(span.end - span.start));
@@ -138,13 +139,13 @@ mod tests {
     }
 
     #[test]
-    fn blanks_what_pg_dump_writes_for_psql() {
+    fn blanks_the_psql_commands_of_pg_dump() {
         let content = Content::read("0001_a.sql", b"\\restrict k1\r\nSELECT 1;\n\\unrestrict k1").unwrap();
         assert_eq!(content.body, "            \r\nSELECT 1;\n              ");
     }
 
     #[test]
-    fn blanks_what_we_say_in_the_files_place() {
+    fn blanks_statements_that_our_own_sql_replaces() {
         let text = "-- é\nBEGIN /* é */ ISOLATION LEVEL SERIALIZABLE;\nSET TRANSACTION READ WRITE; SELECT 'é';\nCOMMIT";
         let content = Content::read("0001_a.sql", text.as_bytes()).unwrap();
         let gone = |said: &str| " ".repeat(said.len());
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn names_the_line_of_what_is_not_utf8() {
+    fn names_the_line_that_is_not_utf8() {
         let (cause, line) = refused(b"SELECT 1;\nSELECT 'gr\xfc\xdfe';\n");
         assert_eq!(line, Some(2));
         assert_eq!(cause, "`0001_a.sql` is not UTF-8 text: byte 0xfc at offset 20 on line 2");
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_an_undo_section_together_with_other_faults() {
+    fn reports_an_undo_section_together_with_other_faults() {
         let text = b"-- migrate:up\nCOMMIT;\nCREATE TABLE t ();\n-- migrate:down\nDROP TABLE t;\n";
         let codes: Vec<_> = Content::read("1_a.sql", text).unwrap_err().into_iter().map(|fault| fault.code).collect();
         assert_eq!(codes, [Code::UndoSection, Code::OwnTransaction]);
@@ -173,13 +174,18 @@ mod tests {
 
     #[test]
     fn finds_the_statements_that_the_server_counts() {
-        let id =
-            MigrationId { version: 1, name: "a_b".to_owned(), file: "0001_a_b.sql".to_owned(), schema: String::new() };
+        let id = MigrationId {
+            index: 1,
+            version: "1".to_owned(),
+            name: "a_b".to_owned(),
+            file: "0001_a_b.sql".to_owned(),
+            schema: String::new(),
+        };
         let content = Content::read(&id.file, b"-- x\nSELECT 1;;\nCOPY t FROM STDIN;\n;\n\\.\nSELECT 2").unwrap();
         let migration = Migration {
             id,
             body: content.body,
-            checksum: Checksum::plain(b""),
+            checksum: Checksum::sha384(b""),
             work: content.work,
             modes: content.modes,
             remark: None,

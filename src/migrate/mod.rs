@@ -1,5 +1,5 @@
-//! SQL files: found, read, cut, judged, planned, applied. [`read`] alone touches the disk; `apply` and what it calls
-//! (`copy`, `statements`, `index`) alone talk to the database.
+//! Reads SQL files and applies them. Only [`read`] touches the disk; only `pipeline`, `copy`, `resumable`,
+//! `concurrent_index` and `script` use the database.
 
 mod answer;
 mod commit_progress;

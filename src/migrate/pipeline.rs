@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     fault::{Code, Fault},
-    ledger::{Entry, Ledger},
+    layout::NewRow,
+    ledger::Ledger,
     postgres::{Lookout, fault::statement, own_query::Question, wait::answered, waits_for_others},
     run::{
         event::{Event, Events},
@@ -182,7 +183,8 @@ impl Apply<'_> {
     /// Applies from `at` as many as go in one way; returns where to go on.
     async fn some(&self, pending: &[&Migration], at: usize) -> Result<usize, Stopped> {
         let Some(rest) = pending.get(at..) else { return Ok(at) };
-        let previous = at.checked_sub(1).and_then(|before| pending.get(before)).map(|before| before.id.version);
+        let previous =
+            at.checked_sub(1).and_then(|before| pending.get(before)).map(|before| before.id.version.as_str());
         let whole = rest.iter().take_while(|migration| matches!(migration.work, Work::Whole)).count();
         // What stands behind one that leaves traces waits for a new session.
         let whole = rest.iter().take(whole).position(|migration| migration.leaves_traces).map_or(whole, |at| at + 1);
@@ -208,7 +210,7 @@ impl Apply<'_> {
     }
 
     /// Many migrations, a transaction each, all in flight at once; see `latch` for why that is safe.
-    async fn pipeline(&self, batch: &[&Migration], first: usize, mut previous: Option<i64>) -> Result<(), Stopped> {
+    async fn pipeline(&self, batch: &[&Migration], first: usize, mut previous: Option<&str>) -> Result<(), Stopped> {
         let mut flight: VecDeque<InFlight> = VecDeque::new();
         let (mut sent, mut bytes) = (0, 0);
         for (index, migration) in batch.iter().enumerate() {
@@ -222,7 +224,7 @@ impl Apply<'_> {
                 let limit = self.limit_of(next, if sent == 0 { self.attempt.get() } else { 0 });
                 let answer = self.send(next, previous, commit, limit).await;
                 flight.push_back(answer.map_err(|error| Stopped { at, fault: statement(&error) })?);
-                previous = Some(next.id.version);
+                previous = Some(&next.id.version);
                 bytes += next.body.len();
                 sent += 1;
             }
@@ -239,12 +241,12 @@ impl Apply<'_> {
     async fn send(
         &self,
         migration: &Migration,
-        previous: Option<i64>,
+        previous: Option<&str>,
         commit: Commit,
         limit: Option<Duration>,
     ) -> Result<InFlight, Error> {
-        let open = open_sql(self.ledger, self.fresh, (migration.id.version, migration.modes), previous, limit);
-        let close = close_sql(self.ledger, &self.entry(migration), commit);
+        let open = open_sql(self.ledger, self.fresh, (migration.id.index, migration.modes), previous, limit);
+        let close = close_sql(self.ledger, migration.id.index, &self.row(migration), commit);
         // `simple_query_raw` has sent when it returns; it does not wait for the answer.
         Ok(InFlight {
             open: Box::pin(self.client.simple_query_raw(&open).await?),
@@ -297,7 +299,7 @@ impl Apply<'_> {
         let mut rows = closed.rows.iter();
         let took = rows.next().and_then(|row| row.parse().ok()).map_or_else(|| began.elapsed(), Duration::from_millis);
         self.tally.committed(if rows.next().is_some() { Commit::Later } else { Commit::Flushed });
-        self.events.tell(Event::Applied { version: migration.id.version, took });
+        self.events.tell(Event::Applied { index: migration.id.index, took });
         Ok(())
     }
 
@@ -334,9 +336,9 @@ impl Apply<'_> {
         fault
     }
 
-    pub(super) fn entry<'m>(&'m self, migration: &'m Migration) -> Entry<'m> {
-        Entry {
-            version: migration.id.version,
+    pub(super) fn row<'m>(&'m self, migration: &'m Migration) -> NewRow<'m> {
+        NewRow {
+            version: &migration.id.version,
             name: &migration.id.name,
             checksum: migration.checksum.as_bytes(),
             run: self.run,

@@ -13,15 +13,15 @@ use super::{
 };
 use crate::{
     fault::{Code, Fault, Place},
-    layout::hex,
-    ledger::{Content, Entry, Ledger, Progress, ProgressRow},
+    layout::NewRow,
+    ledger::{Content, Ledger, Progress, ProgressRow},
     postgres::{
         fault::statement,
-        origin_mark,
+        literal, origin_mark,
         own_query::{ON_OUR_PATH, Question},
         rows, waits_for_others,
     },
-    run::event::{Event, MigrationId},
+    run::event::Event,
     sql::{Lost, Piece, QualifiedName, Statement, StatementKind, Work},
 };
 use sha2::{Digest as _, Sha256};
@@ -30,7 +30,7 @@ use tokio::time::Instant;
 
 pub(super) async fn apply(apply: &Apply<'_>, migration: &Migration, list: &[Statement]) -> Result<(), Fault> {
     let table = apply.ledger.progress_table();
-    let progress = Progress { table: &table, exists: apply.ledger.progress_exists, version: migration.id.version };
+    let progress = Progress { table: &table, exists: apply.ledger.progress_exists, version: &migration.id.version };
     let walk = Walk { apply, migration, list, progress, hashed: RefCell::default() };
     let result = walk.all().await;
     if result.is_err() {
@@ -61,7 +61,7 @@ pub fn half_done(pending: &[Migration], content: &Content, ledger: &Ledger) -> V
         row.is_some_and(|row| row.started > 0) && !matches!(migration.work, Work::Statements { .. })
     };
     let fault = |migration: &Migration| {
-        let MigrationId { file, version, .. } = &migration.id;
+        let (file, version) = (&migration.id.file, literal(&migration.id.version));
         let cause =
             format!("an earlier run did a part of `{file}` without a transaction, and now the file asks for one");
         let table = ledger.progress_table().sql();
@@ -100,7 +100,7 @@ fn lost(migration: &Migration, ledger: &Ledger) -> Vec<Fault> {
             .detail(format!(
                 "if an earlier run has done a part of this file: undo that by hand, and then DELETE FROM {table} WHERE \
                  version = {};",
-                migration.id.version
+                literal(&migration.id.version)
             ))
             .in_file(source.at_byte(lost.made.start))
     };
@@ -128,31 +128,31 @@ impl Walk<'_> {
             let Some(next) = self.list.get(number - 1) else { break };
             if number > done {
                 self.one(number, next).await?;
-                let version = self.migration.id.version;
-                self.apply.events.tell(Event::Statement { version, number, of: self.list.len() });
+                let index = self.migration.id.index;
+                self.apply.events.tell(Event::Statement { index, number, of: self.list.len() });
             } else {
                 self.again(next, done).await?;
             }
         }
         let took = began.elapsed();
-        let entry = Entry { took: Some(took), ..self.apply.entry(self.migration) };
+        let row = NewRow { took: Some(took), ..self.apply.row(self.migration) };
         // One message is one transaction.
-        let record = self.apply.ledger.insert_sql(&entry);
-        let mark = origin_mark::ends(self.migration.id.version);
+        let record = self.apply.ledger.insert_sql(&row);
+        let mark = origin_mark::ends(self.migration.id.index);
         let record = format!("{mark} {FORGET}; {ON_OUR_PATH}; {}; {record}", self.progress.remove_sql());
         if !record.is_ascii() {
             self.execute(OUR_ENCODING).await?;
         }
         self.execute(&record).await?;
         self.apply.tally.committed(Commit::Flushed);
-        self.apply.events.tell(Event::Applied { version: self.migration.id.version, took });
+        self.apply.events.tell(Event::Applied { index: self.migration.id.index, took });
         Ok(())
     }
 
     /// Where an earlier try stopped. Asked anew at each try, not taken from the plan: a try moves it on.
     async fn place(&self) -> Result<Option<ProgressRow>, Fault> {
         let open = open_alone_sql(self.apply.fresh, self.apply.limit(self.apply.attempt.get()));
-        let mark = origin_mark::begins(self.migration.id.version);
+        let mark = origin_mark::begins(self.migration.id.index);
         let question = Question::writing(open).and(&self.progress.find_sql()).after(mark);
         let answer = rows(self.apply.client, &question).await;
         let answer = answer.map_err(|fault| fault.in_file(self.migration.source().file()))?;
@@ -310,12 +310,12 @@ impl Walk<'_> {
             digest.update([0]);
         }
         self.hashed.replace((number, digest.clone()));
-        hex::encode(&digest.finalize())
+        hex::encode(digest.finalize())
     }
 
     fn in_doubt(&self, row: &ProgressRow) -> Fault {
         let table = self.progress.table.sql();
-        let version = row.version;
+        let version = literal(&row.version);
         let place =
             self.list.get(row.done).map_or_else(|| self.migration.source().file(), |doubtful| self.at(doubtful));
         Fault::new(

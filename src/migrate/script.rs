@@ -1,4 +1,4 @@
-//! A file of SQL that is no migration: one message, as psql sends what follows its `-c`.
+//! Runs a SQL file that is not a migration: the whole text is one message, as with `psql -c`.
 
 use super::{
     answer::{Outcome, outcome},
@@ -11,10 +11,10 @@ use crate::{
 };
 use tokio_postgres::Client;
 
-/// Runs the text to its end.
+/// Runs the whole text.
 ///
 /// # Errors
-/// What the server says of it, at its place.
+/// The server's error, at its place in the file.
 pub async fn run(client: &Client, source: Source<'_>) -> Result<(), Fault> {
     let fault = |error| statement(&error).in_file(source.file());
     let stream = client.simple_query_raw(source.text).await.map_err(fault)?;

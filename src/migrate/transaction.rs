@@ -1,21 +1,23 @@
-//! The latch protocol: what makes it safe to send many migrations at once.
+//! The SQL around a migration, whose guards make it safe to send many migrations at once.
 //!
-//! Each migration is three messages: `open`, the file's own text verbatim (so that the server's positions are the file's),
-//! and `close`. All are in flight before the first answer is back, so nothing that follows a failure may take effect. Three
-//! latches see to it, each needed (all were reproduced without it):
-//! * an error leaves the session in a failed block, where every later message fails at its first command; deferred
-//!   constraints are checked *before* `close` records, while their errors still do so, and the file's settings still hold;
-//! * a file that ends its own transaction ends the savepoint that `open` made, and `close` begins by releasing it. (A
-//!   setting would not do for a mark: the file may say RESET ALL.)
-//! * where no block is left to fail in, `open` demands that the version before is recorded, and that the run lock is ours.
+//! Each migration is three messages: `open`, the file's own text verbatim (so that the server's positions are those in
+//! the file), and `close`. All of them are sent before the first response arrives, so nothing after a failure may take
+//! effect. Three guards ensure that; each is needed (without it, the failure was reproduced):
+//! * An error leaves the session in a failed block, where every later message fails at its first command. Deferred constraints
+//!   are checked *before* `close` records the migration, while an error still fails the block and the file's settings
+//!   still apply.
+//! * A file that ends its own transaction also ends the savepoint that `open` created, and `close` begins by releasing it. (A
+//!   setting could not serve as the mark: the file may run RESET ALL.)
+//! * Where no block is left to fail in, `open` requires that the previous version is recorded and that we hold the run lock.
 //!
-//! `open` also demands that the session still is what a new one would be: what a file changes of that is seen there, however
-//! it did it, and the files behind it run in a new session.
+//! `open` also requires that the session's state is that of a new one. This detects every such change, however a file
+//! made it; the files after it run in a new session.
 
 use super::migration::Migration;
 use crate::{
     fault::Fault,
-    ledger::{Entry, Ledger},
+    layout::NewRow,
+    ledger::Ledger,
     postgres::{
         UNLIMITED,
         fault::statement,
@@ -27,25 +29,25 @@ use crate::{
 use std::time::Duration;
 use tokio_postgres::Error;
 
-/// When a commit is safe from a crash of the server.
+/// The time at which a commit is safe from a crash of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Commit {
-    /// When it is answered, and every one before it with it.
+    /// When its response arrives, together with every earlier commit.
     Flushed,
-    /// With the next one that is flushed, if the file was a quick one: the order of commits is kept (PostgreSQL manual,
-    /// 30.4), and where files are quick the flush is most of their time (measured: 1.35 of 2.8 ms).
+    /// With the next flushed commit, if the file was quick. Commits are flushed in order (PostgreSQL manual, 30.4), and
+    /// the flush takes most of the time of a quick file (measured: 1.35 of 2.8 ms).
     Later,
 }
 
-/// A file that took longer than this is flushed at once, so that a crash of the server can't forget much.
+/// A file that took longer than this is flushed at once, so that a crash of the server loses little work.
 const QUICK: &str = "10 ms";
 
-/// The SQLSTATE of our refusal to go on behind a file that is not recorded; class BM is nobody's (PostgreSQL manual, appendix A).
+/// The SQLSTATE raised after a file that is not recorded. Class BM is unused (PostgreSQL manual, appendix A).
 const NOT_RECORDED: &str = "BM001";
-/// The SQLSTATE of our refusal to go on in a session that is not what a new one would be.
+/// The SQLSTATE raised in a session whose state is not that of a new one.
 const SESSION_WORN: &str = "BM003";
 
-/// What a session is like that nothing has changed: a question, and what it answered when the session was new.
+/// The state of an unchanged session: an expression, and its value in the new session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fresh {
     /// An SQL expression.
@@ -61,30 +63,30 @@ impl Fresh {
     }
 }
 
-/// Returns whether a migration could not begin because it needs a new session.
+/// Reports whether a migration could not start because it needs a new session.
 pub(super) fn is_worn(fault: &Fault) -> bool {
     fault.sqlstate.as_deref() == Some(SESSION_WORN)
 }
 
-/// Takes back what a file changed in its session: roles and settings return to the start-up's, and what lives as long as the
-/// session (temporary tables, prepared statements, cursors, LISTEN) ends, so that no file depends on which ones ran before it
-/// in the same run.
+/// Resets the session after a file: roles and settings return to their start-up values, and session objects (temporary
+/// tables, prepared statements, cursors, LISTEN) are dropped, so that no file depends on the files before it in the
+/// same run.
 pub(super) const FORGET: &str = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; \
     CLOSE ALL; DISCARD TEMP; DISCARD SEQUENCES; DEALLOCATE ALL; UNLISTEN *";
 
-/// How long a statement waits for a lock, as SQL for the transaction that it stands in; nothing where the session's own limit
-/// holds.
+/// Returns the SQL that sets the lock timeout of the current transaction; empty where the session's own timeout
+/// applies.
 pub(super) fn limit_sql(limit: Option<Duration>) -> String {
     limit.map(|limit| format!("SET LOCAL lock_timeout TO {}; ", limit.as_millis())).unwrap_or_default()
 }
 
-/// Begins a migration; answers with its transaction id. The file gets the settings back that the database, the role and the URL
-/// give it.
+/// Returns the SQL that opens a migration and returns its transaction id. The file runs with the settings of the
+/// database, the role and the URL.
 pub(super) fn open_sql(
     ledger: &Ledger,
     fresh: &Fresh,
-    (version, modes): (i64, Modes),
-    previous: Option<i64>,
+    (index, modes): (usize, Modes),
+    previous: Option<&str>,
     limit: Option<Duration>,
 ) -> String {
     let recorded = previous.map(|version| {
@@ -93,13 +95,14 @@ pub(super) fn open_sql(
     });
     let guard = guard_sql(&format!("{}{}{UNLIMITED}", recorded.unwrap_or_default(), fresh.guard_sql()));
     let (begin, savepoint) = (modes.begin_sql(), modes.savepoint_sql("bastion_migrate"));
-    let (mark, limit) = (origin_mark::begins(version), limit_sql(limit));
+    let (mark, limit) = (origin_mark::begins(index), limit_sql(limit));
     format!(
         "{mark} {begin}; {ON_OUR_PATH}; {guard}; SELECT pg_current_xact_id()::text; {ON_ITS_OWN_PATH}; {limit}{savepoint}"
     )
 }
 
-/// Begins a migration without a transaction: the version before is not asked for, as nothing is sent ahead of an answer.
+/// Returns the SQL that opens a migration without a transaction. It doesn't check the previous version, because no
+/// message is sent before the previous response has arrived.
 pub(super) fn open_alone_sql(fresh: &Fresh, limit: Option<Duration>) -> String {
     let guard = guard_sql(&format!("{}{UNLIMITED}", fresh.guard_sql()));
     match limit {
@@ -108,14 +111,15 @@ pub(super) fn open_alone_sql(fresh: &Fresh, limit: Option<Duration>) -> String {
     }
 }
 
-/// The fault for a migration that could not begin.
+/// Returns the fault of a migration that could not start.
 pub(super) fn opening_fault(error: &Error, migration: &Migration) -> Fault {
     statement(error).in_file(migration.source().file())
 }
 
-/// Ends a migration; answers with the milliseconds that it took, and then with `off` if its commit is flushed later.
-pub(super) fn close_sql(ledger: &Ledger, entry: &Entry<'_>, commit: Commit) -> String {
-    let (record, mark) = (ledger.insert_sql(entry), origin_mark::ends(entry.version));
+/// Returns the SQL that closes a migration. It returns the milliseconds that the migration took, and then `off` if its
+/// commit is flushed later.
+pub(super) fn close_sql(ledger: &Ledger, index: usize, row: &NewRow<'_>, commit: Commit) -> String {
+    let (record, mark) = (ledger.insert_sql(row), origin_mark::ends(index));
     let later = match commit {
         Commit::Flushed => String::new(),
         Commit::Later => format!(
@@ -128,22 +132,24 @@ pub(super) fn close_sql(ledger: &Ledger, entry: &Entry<'_>, commit: Commit) -> S
     )
 }
 
-/// Sets back what a file may have made of the encoding, before a text of ours that needs more than ASCII: a server reads a
-/// whole message in the encoding that holds when it comes, so this is a message of its own. (`close` sets it back, too, but
-/// has been read by then.)
+/// Resets the client encoding that a file may have changed, before SQL of ours that is not plain ASCII. It must be a
+/// message of its own: the server decodes a whole message with the encoding in effect when it arrives. (`close` resets
+/// it, too, but has been decoded by then.)
 pub(super) const OUR_ENCODING: &str = "SET client_encoding TO 'UTF8'";
 
-/// Flushes every commit before it: a record in the log is the least that a commit waits for.
+/// Flushes every earlier commit: a record in the write-ahead log is the least that makes its own commit wait for a
+/// flush.
 pub const FLUSH: &str = "SELECT pg_catalog.pg_logical_emit_message(true, 'bastion_migrate', '')";
 
-/// Leaves a block, and takes back what would keep us from reading the ledger afterwards: a role, an encoding.
+/// Leaves a block, and resets the role and the encoding, which could prevent us from reading the ledger afterwards.
 pub(super) const ROLLBACK: &str = "ROLLBACK; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL";
 
-/// The same, and flushes.
+/// [`ROLLBACK`], followed by [`FLUSH`].
 pub(super) const ROLLBACK_AND_FLUSH: &str = "ROLLBACK; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; \
     SELECT pg_catalog.pg_logical_emit_message(true, 'bastion_migrate', '')";
 
-/// Whether `close` failed because the transaction of `open` had ended: there was another one without our savepoint, or none.
+/// Reports whether `close` failed because the transaction of `open` had ended: there was another one without our
+/// savepoint, or none.
 pub(super) fn had_ended(error: &Error) -> bool {
     error.code().is_some_and(|state| matches!(state.code(), "3B001" | "25P01"))
 }

@@ -2,19 +2,23 @@
 
 use crate::{
     fault::{Code, Fault},
-    layout::hex,
-    ledger::Recorded,
+    layout::{Layout, Recorded},
     migrate::Migration,
     settings::Policy,
 };
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
+use std::{
+    cmp::Ordering,
+    collections::{HashMap, HashSet},
+};
 
 /// What the user allows and expects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
-    /// Apply up to this version and no further.
-    pub target: Option<i64>,
+    /// The layout, to which the order of the versions belongs.
+    pub layout: Layout,
+    /// The last version that is applied, as the user wrote it.
+    pub target: Option<String>,
     /// Files that sort before an applied one.
     pub out_of_order: Policy,
 }
@@ -36,20 +40,29 @@ pub struct Plan<'a> {
 ///
 /// Every reason to refuse.
 pub fn plan<'a>(files: &'a [Migration], recorded: &[Recorded], rules: &Rules) -> Result<Plan<'a>, Vec<Fault>> {
-    let files: BTreeMap<i64, &Migration> = files.iter().map(|file| (file.id.version, file)).collect();
-    let ledger: BTreeMap<i64, &Recorded> = recorded.iter().map(|row| (row.version, row)).collect();
-    let newest = ledger.keys().next_back().copied();
-    let wanted = |version: i64| rules.target.is_none_or(|target| version <= target);
+    let layout = rules.layout;
+    let by_version: HashMap<&str, &Migration> = files.iter().map(|file| (file.id.version.as_str(), file)).collect();
+    let mut ledger: Vec<&Recorded> = recorded.iter().collect();
+    ledger.sort_by(|one, other| layout.compare_versions(&one.version, &other.version));
+    let applied: HashSet<&str> = ledger.iter().map(|row| row.version.as_str()).collect();
+    let newest = ledger.last().map(|row| row.version.as_str());
+    let target =
+        rules.target.as_deref().map(|target| layout.canonical_version(target).unwrap_or_else(|| target.to_owned()));
+    let is_wanted = |version: &str| {
+        target.as_deref().is_none_or(|target| layout.compare_versions(version, target) != Ordering::Greater)
+    };
+    let mut files: Vec<&Migration> = files.iter().collect();
+    files.sort_by(|one, other| layout.compare_versions(&one.id.version, &other.id.version));
     let pending: Vec<&Migration> = files
-        .values()
-        .filter(|file| wanted(file.id.version) && !ledger.contains_key(&file.id.version))
+        .iter()
+        .filter(|file| is_wanted(&file.id.version) && !applied.contains(file.id.version.as_str()))
         .copied()
         .collect();
 
-    let mut faults: Vec<Fault> = unknown_target(&files, rules.target).into_iter().collect();
-    faults.extend(ledger.values().filter_map(|row| disagreement(row, files.get(&row.version).copied())));
+    let mut faults: Vec<Fault> = unknown_target(&files, target.as_deref()).into_iter().collect();
+    faults.extend(ledger.iter().filter_map(|row| disagreement(row, by_version.get(row.version.as_str()).copied())));
     if rules.out_of_order == Policy::Refuse {
-        faults.extend(pending.iter().filter_map(|file| out_of_order(file, newest?)));
+        faults.extend(pending.iter().filter_map(|file| out_of_order(layout, file, newest?)));
     }
     if !faults.is_empty() {
         return Err(faults);
@@ -57,11 +70,11 @@ pub fn plan<'a>(files: &'a [Migration], recorded: &[Recorded], rules: &Rules) ->
     Ok(Plan { digest: digest(&ledger, &pending), pending, recorded: ledger.len() })
 }
 
-fn unknown_target(files: &BTreeMap<i64, &Migration>, target: Option<i64>) -> Option<Fault> {
-    let target = target.filter(|target| !files.contains_key(target))?;
+fn unknown_target(files: &[&Migration], target: Option<&str>) -> Option<Fault> {
+    let target = target.filter(|target| files.iter().all(|file| file.id.version != *target))?;
     let fault = Fault::new(Code::TargetUnknown, format!("no file has the version {target} that `target` names"));
-    Some(match files.keys().next_back() {
-        Some(last) => fault.detail(format!("the last version of a file is {last}")),
+    Some(match files.last() {
+        Some(last) => fault.detail(format!("the last version of a file is {}", last.id.version)),
         None => fault,
     })
 }
@@ -93,8 +106,8 @@ fn disagreement(row: &Recorded, file: Option<&Migration>) -> Option<Fault> {
     Some(Fault::new(Code::FileChanged, cause).in_file(file.source().file()))
 }
 
-fn out_of_order(file: &Migration, newest: i64) -> Option<Fault> {
-    if file.id.version > newest {
+fn out_of_order(layout: Layout, file: &Migration, newest: &str) -> Option<Fault> {
+    if layout.compare_versions(&file.id.version, newest) == Ordering::Greater {
         return None;
     }
     let cause = format!("`{}` has version {}, and version {newest} is already applied", file.id.file, file.id.version);
@@ -121,49 +134,50 @@ fn short(checksum: &[u8]) -> String {
 }
 
 /// Names the pending work on top of what is recorded. Each part goes in with its length, so that no two plans read alike.
-fn digest(ledger: &BTreeMap<i64, &Recorded>, pending: &[&Migration]) -> String {
+fn digest(ledger: &[&Recorded], pending: &[&Migration]) -> String {
     let mut hash = Sha256::new();
     let mut add = |part: &[u8]| {
         hash.update(part.len().to_be_bytes());
         hash.update(part);
     };
-    add(b"bastion-migrate plan 1");
+    add(b"bastion-migrate plan 2");
     add(&ledger.len().to_be_bytes());
-    if let Some((version, head)) = ledger.last_key_value() {
-        add(&version.to_be_bytes());
+    if let Some(head) = ledger.last() {
+        add(head.version.as_bytes());
         add(&head.checksum);
     }
     add(&pending.len().to_be_bytes());
     for Migration { id, checksum, .. } in pending {
-        add(&id.version.to_be_bytes());
+        add(id.version.as_bytes());
         add(id.name.as_bytes());
         add(checksum.as_bytes());
     }
-    format!("sha256:{}", hex::encode(&hash.finalize()))
+    format!("sha256:{}", hex::encode(hash.finalize()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        layout::Checksum,
+        layout::{self, Checksum},
         run::event::MigrationId,
         sql::{Modes, Work},
     };
     use proptest::{prelude::*, sample::subsequence};
 
-    const RULES: Rules = Rules { target: None, out_of_order: Policy::Refuse };
+    const RULES: Rules = Rules { layout: layout::ALL[0], target: None, out_of_order: Policy::Refuse };
 
-    fn file(version: i64, body: &str) -> Migration {
+    fn file(version: usize, body: &str) -> Migration {
         Migration {
             id: MigrationId {
-                version,
+                index: version,
+                version: version.to_string(),
                 name: format!("m{version}"),
                 file: format!("migrations/{version:04}_m.sql"),
                 schema: String::new(),
             },
             body: body.to_owned(),
-            checksum: Checksum::plain(body.as_bytes()),
+            checksum: RULES.layout.checksum(body.as_bytes()),
             work: Work::Whole,
             modes: Modes::default(),
             remark: None,
@@ -171,13 +185,13 @@ mod tests {
         }
     }
 
-    fn files(versions: &[i64]) -> Vec<Migration> {
+    fn files(versions: &[usize]) -> Vec<Migration> {
         versions.iter().map(|version| file(*version, &format!("SELECT {version};"))).collect()
     }
 
     fn row(file: &Migration) -> Recorded {
         Recorded {
-            version: file.id.version,
+            version: file.id.version.clone(),
             name: file.id.name.clone(),
             checksum: file.checksum.as_bytes().to_vec(),
             success: true,
@@ -185,8 +199,8 @@ mod tests {
         }
     }
 
-    fn versions(plan: &Plan<'_>) -> Vec<i64> {
-        plan.pending.iter().map(|file| file.id.version).collect()
+    fn versions(plan: &Plan<'_>) -> Vec<usize> {
+        plan.pending.iter().map(|file| file.id.index).collect()
     }
 
     fn refusals(files: &[Migration], recorded: &[Recorded], rules: &Rules) -> Vec<(Code, String)> {
@@ -214,7 +228,7 @@ mod tests {
     #[test]
     fn stops_at_the_target() {
         let files = files(&[1, 2, 3]);
-        let rules = Rules { target: Some(2), ..RULES };
+        let rules = Rules { target: Some("2".to_owned()), ..RULES };
         assert_eq!(versions(&plan(&files, &[row(&files[0])], &rules).unwrap()), [2]);
         let all: Vec<_> = files.iter().map(row).collect();
         assert!(plan(&files, &all, &rules).unwrap().pending.is_empty(), "a target in the past undoes nothing");
@@ -222,7 +236,7 @@ mod tests {
 
     #[test]
     fn refuses_a_target_that_no_file_has() {
-        let fault = plan(&files(&[1, 3]), &[], &Rules { target: Some(2), ..RULES }).unwrap_err().remove(0);
+        let fault = plan(&files(&[1, 3]), &[], &Rules { target: Some("2".to_owned()), ..RULES }).unwrap_err().remove(0);
         assert_eq!(
             (fault.code, fault.detail),
             (Code::TargetUnknown, vec!["the last version of a file is 3".to_owned()])
@@ -247,8 +261,8 @@ mod tests {
     #[test]
     fn accepts_other_line_ends_in_the_ledger_of_sqlx() {
         let mut file = file(1, "");
-        file.checksum = Checksum::sqlx(b"a\n");
-        let recorded = Recorded { checksum: Checksum::sqlx(b"a\r\n").as_bytes().to_vec(), ..row(&file) };
+        file.checksum = Checksum::sha384(b"a\n");
+        let recorded = Recorded { checksum: Checksum::sha384(b"a\r\n").as_bytes().to_vec(), ..row(&file) };
         assert!(plan(&[file], &[recorded], &RULES).unwrap().pending.is_empty());
     }
 
@@ -256,7 +270,7 @@ mod tests {
     fn refuses_a_recorded_version_without_a_file_even_beyond_the_target() {
         let all = files(&[1, 2, 3]);
         let recorded: Vec<_> = all.iter().map(row).collect();
-        for target in [None, Some(1)] {
+        for target in [None, Some("1".to_owned())] {
             let found = refusals(&all[..2], &recorded, &Rules { target, ..RULES });
             let expected = (Code::FileMissing, "version 3 (`m3`) is applied, and there is no file for it".to_owned());
             assert_eq!(found, [expected]);
@@ -279,14 +293,14 @@ mod tests {
     fn refuses_an_unfinished_migration_with_or_without_its_file() {
         let files = files(&[1]);
         let dirty = Recorded { success: false, checksum: Vec::new(), ..row(&files[0]) };
-        let orphan = Recorded { version: 2, ..dirty.clone() };
+        let orphan = Recorded { version: "2".to_owned(), ..dirty.clone() };
         assert_eq!(codes(&files, &[dirty, orphan], &RULES), [Code::LedgerDirty, Code::LedgerDirty]);
     }
 
     #[test]
     fn tells_all_refusals_at_once() {
         let recorded = [row(&file(2, "old")), row(&file(3, "gone")), Recorded { success: false, ..row(&file(4, "x")) }];
-        let rules = Rules { target: Some(9), ..RULES };
+        let rules = Rules { target: Some("9".to_owned()), ..RULES };
         let expected = [Code::TargetUnknown, Code::FileChanged, Code::FileMissing, Code::LedgerDirty, Code::OutOfOrder];
         assert_eq!(codes(&[file(1, "new"), file(2, "new")], &recorded, &rules), expected);
     }
@@ -314,7 +328,7 @@ mod tests {
         let digests: std::collections::BTreeSet<String> = [
             plan(&base, &[], &RULES).unwrap().digest,
             plan(&base, &[row(&base[0])], &RULES).unwrap().digest,
-            plan(&base, &[], &Rules { target: Some(1), ..RULES }).unwrap().digest,
+            plan(&base, &[], &Rules { target: Some("1".to_owned()), ..RULES }).unwrap().digest,
             plan(&renamed, &[], &RULES).unwrap().digest,
             plan(&edited, &[], &RULES).unwrap().digest,
         ]
@@ -324,8 +338,8 @@ mod tests {
     }
 
     /// Versions that are on disk, in any order, and how many of the lowest are recorded.
-    fn situation() -> impl Strategy<Value = (Vec<i64>, usize)> {
-        subsequence((1..40_i64).collect::<Vec<_>>(), 0..20).prop_shuffle().prop_flat_map(|versions| {
+    fn situation() -> impl Strategy<Value = (Vec<usize>, usize)> {
+        subsequence((1..40_usize).collect::<Vec<_>>(), 0..20).prop_shuffle().prop_flat_map(|versions| {
             let count = versions.len();
             (Just(versions), 0..=count)
         })
@@ -333,7 +347,7 @@ mod tests {
 
     fn recorded(files: &[Migration], count: usize) -> Vec<Recorded> {
         let mut rows: Vec<_> = files.iter().map(row).collect();
-        rows.sort_by_key(|row| row.version);
+        rows.sort_by(|one, other| RULES.layout.compare_versions(&one.version, &other.version));
         rows.truncate(count);
         rows
     }
@@ -363,7 +377,7 @@ mod tests {
         fn the_order_of_the_input_does_not_matter((on_disk, count) in situation()) {
             let shuffled = files(&on_disk);
             let mut sorted = shuffled.clone();
-            sorted.sort_by_key(|file| file.id.version);
+            sorted.sort_by_key(|file| file.id.index);
             let ledger = recorded(&shuffled, count);
             let reversed: Vec<_> = ledger.iter().rev().cloned().collect();
             let (a, b) = (plan(&shuffled, &ledger, &RULES).unwrap(), plan(&sorted, &reversed, &RULES).unwrap());
@@ -378,7 +392,7 @@ mod tests {
             let ledger = recorded(&files, count);
             let target = *pick.get(&on_disk);
             let whole = versions(&plan(&files, &ledger, &RULES).unwrap());
-            let part = versions(&plan(&files, &ledger, &Rules { target: Some(target), ..RULES }).unwrap());
+            let part = versions(&plan(&files, &ledger, &Rules { target: Some(target.to_string()), ..RULES }).unwrap());
             prop_assert!(whole.starts_with(&part));
             prop_assert!(part.iter().all(|version| *version <= target));
         }

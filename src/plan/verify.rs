@@ -46,22 +46,22 @@ fn invalid(index: &String) -> Fault {
 mod tests {
     use super::*;
     use crate::{
-        layout::Checksum,
-        ledger::Recorded,
+        layout::{ALL, Recorded},
         run::event::MigrationId,
         sql::{Modes, Work},
     };
 
-    fn migration(version: i64) -> Migration {
+    fn migration(version: usize) -> Migration {
         let body = format!("SELECT {version};");
         Migration {
             id: MigrationId {
-                version,
+                index: version,
+                version: version.to_string(),
                 name: "m".to_owned(),
                 file: format!("migrations/{version}_m.sql"),
                 schema: String::new(),
             },
-            checksum: Checksum::plain(body.as_bytes()),
+            checksum: ALL[0].checksum(body.as_bytes()),
             body,
             work: Work::Whole,
             modes: Modes::default(),
@@ -72,7 +72,7 @@ mod tests {
 
     fn ledger(migrations: &[Migration], invalid_indexes: &[&str]) -> Content {
         let row = |migration: &Migration| Recorded {
-            version: migration.id.version,
+            version: migration.id.version.clone(),
             name: String::new(),
             checksum: migration.checksum.as_bytes().to_vec(),
             success: true,

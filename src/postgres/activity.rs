@@ -1,8 +1,9 @@
-//! Watches over work in the database, a tool's or ours: who blocks it, whom it blocks, how far an index is, and that it still
-//! lives.
+//! Monitors the sessions of a tool or of this run: which sessions block them, which ones they block, the progress of
+//! index builds, and that they still work.
 //!
-//! A connection of its own, each question a transaction of its own: an open snapshot would hold up CREATE INDEX CONCURRENTLY
-//! (measured: it waits for old snapshots). A question that meets a lock itself gives up and is asked again.
+//! It uses a connection of its own and one transaction per query: an open snapshot would hold up CREATE INDEX
+//! CONCURRENTLY (measured: it waits for old snapshots). A query that runs into a lock itself times out and is
+//! repeated.
 
 use super::{
     activity_query::{self, Seen},
@@ -21,48 +22,49 @@ use crate::{
 use std::{convert::Infallible, time::Duration};
 use tokio::time::Instant;
 
-/// The interval between two looks at everything.
+/// Interval between two full polls.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// While a try waits only briefly for locks, it is looked twice in that time who is in its way, and not more often than this.
+/// Shortest interval between two polls: while the statements of an attempt wait only briefly for locks, the monitor
+/// looks for blockers twice within their lock timeout, but not more often than this.
 const QUICK_LOOK: Duration = Duration::from_millis(50);
 
-/// After so long without news a sign of life is told.
+/// Time without any other report after which a sign of life is reported.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// The connection that watches.
+/// The connection that polls the activity of the watched sessions.
 #[derive(Debug)]
 pub struct Guard {
     session: Session,
     wait: Duration,
 }
 
-/// Whom to watch over.
+/// The sessions to watch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ward {
-    /// What its sessions are called, where they could be told; empty where they are known by their backends alone.
+    /// Their `application_name`, if it could be set; empty if they are known only by their pids.
     pub application_name: String,
-    /// Its backends, where they are known.
+    /// The pids of their backends, as far as they are known.
     pub pids: Vec<i32>,
-    /// Whose work it is.
+    /// The owner of the work.
     pub whose: Whose,
 }
 
-/// Whose work is watched over.
+/// The owner of the watched work.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Whose {
-    /// A tool's, of whose statements nobody hears anything.
+    /// A tool, which does not report its statements.
     #[default]
     Tools,
-    /// Ours: the end of each statement is told, so a sign of life is for those that take long.
+    /// This run: the end of each statement is reported, so only long statements need a sign of life.
     Ours,
 }
 
 impl Guard {
-    /// Connects within `wait`, and from then on waits so long for an answer.
+    /// Connects within `wait`, which also limits each later query.
     ///
     /// # Errors
-    /// Why there is no further connection.
+    /// The reason why a further connection failed.
     pub async fn connect(
         reach: &Reach,
         target: &Target,
@@ -77,8 +79,8 @@ impl Guard {
         Ok(Self { session, wait })
     }
 
-    /// Looks once a second, and more often while tries are short, and tells what is new, for as long as it is polled. `ward` is
-    /// asked each time.
+    /// Polls once a second, or more often while lock timeouts are short, and reports new observations until it is
+    /// dropped. `ward` is called before each poll.
     pub async fn watch(&self, ward: impl Fn() -> Ward, lookout: &Lookout, events: &Events) -> Infallible {
         let now = Instant::now();
         let mut told = Told { last: Vec::new(), at: now };
@@ -106,7 +108,7 @@ impl Guard {
                         events.tell(Event::Warning(silent.detail("so nobody watches any more who blocks whom")));
                         return std::future::pending().await;
                     }
-                    // A look that fails says nothing; the work itself will say what is wrong.
+                    // A failed poll is not reported: the work itself fails if there is a real problem.
                     Err(_) => {}
                 }
             }
@@ -117,7 +119,7 @@ impl Guard {
         }
     }
 
-    /// Ends the waits of these backends. What can't be ended goes on, and the run's own limit ends it.
+    /// Cancels the statements of these backends. One that can't be cancelled goes on until the run's own time limit.
     async fn end(&self, waiters: &[i32]) {
         if !waiters.is_empty() {
             drop(
@@ -126,7 +128,7 @@ impl Guard {
         }
     }
 
-    /// Whether the connection is lost.
+    /// Reports whether the connection is lost.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.session.client.is_closed()
@@ -138,12 +140,12 @@ impl Guard {
     }
 }
 
-/// How long until the next look in a try whose statements wait so long for a lock.
+/// Returns the interval until the next poll for an attempt with this lock timeout.
 fn quick(limit: Duration) -> Duration {
     if limit.is_zero() { LOOK } else { (limit / 2).clamp(QUICK_LOOK, LOOK) }
 }
 
-/// What was told, so that it is not told each second.
+/// The observations reported so far, so that each is reported only once.
 struct Told {
     last: Vec<String>,
     at: Instant,
@@ -169,7 +171,7 @@ impl Told {
                 events.tell(life.again());
             }
         }
-        // A quick look does not see everything: what it has not looked for is still told.
+        // A quick poll looks only for blockers: keys of other kinds stay reported.
         let is_whole = seen.iter().any(|one| !one.is_news());
         let is_quick = |key: &String| !is_whole && !key.starts_with(activity_query::BLOCKED);
         let kept: Vec<String> = self.last.drain(..).filter(is_quick).collect();
@@ -211,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn names_who_is_in_the_way_and_tells_it_once() {
+    fn reports_a_blocker_once() {
         let (events, mut receiver) = Events::channel();
         let (mut told, lookout) = (told(), Lookout::default());
         for look in [vec![blocked("1.4"), work("1.4")], vec![blocked("1.9")], vec![], vec![blocked("2.4"), work("2.4")]]
@@ -233,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn gives_a_sign_of_life_when_nothing_else_is_new() {
+    async fn reports_a_sign_of_life_when_nothing_else_is_new() {
         let (events, mut receiver) = Events::channel();
         let (mut told, lookout) = (told(), Lookout::default());
         let look = [work("16.1")];
@@ -246,7 +248,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn of_our_own_work_only_what_takes_long_is_said_to_live() {
+    async fn reports_a_sign_of_life_of_our_own_work_only_if_it_takes_long() {
         let (events, mut receiver) = Events::channel();
         let (mut told, lookout) = (told(), Lookout::default());
         tokio::time::advance(HEARTBEAT).await;
@@ -257,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_still_is_in_the_way_is_told_again_as_a_sign_of_life() {
+    async fn repeats_a_blocker_as_a_sign_of_life() {
         let (events, mut receiver) = Events::channel();
         let (mut told, lookout) = (told(), Lookout::default());
         told.tell(&[blocked("1.0"), work("1.0")], Whose::Ours, &lookout, &events);
@@ -269,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_wait_is_looked_at_more_often() {
+    fn polls_more_often_while_lock_timeouts_are_short() {
         let quick = |millis| quick(Duration::from_millis(millis)).as_millis();
         assert_eq!([0, 10, 100, 500, 2_000, 5_000].map(quick), [1_000, 50, 50, 250, 1_000, 1_000]);
     }

@@ -1,23 +1,23 @@
-//! What the guard asks, and what an answer says. The words of others are cut to what a reader needs.
+//! The queries of the activity monitor, and the parser of their rows. Queries of other sessions are cut to a summary.
 
 use super::{activity::Ward, concurrently::waits_for_others, literal, lock_waits::Obstacle, query_summary::gist};
 use crate::run::event::Event;
 use std::time::Duration;
 
-/// Characters of a query that are read, to have its first words: a comment may stand before them.
+/// Characters to read of a query, so that its first words are among them even behind a comment.
 const LONGEST: usize = 2_000;
 
-/// With what the key of somebody in the way begins.
+/// Prefix of the key of a blocker.
 pub(super) const BLOCKED: &str = "blocked ";
 
-/// One thing that a look has shown.
+/// One row of a poll.
 pub(super) struct Seen {
-    /// What stays the same while nothing new happens; empty for what is no news.
+    /// Identifies the observation while nothing new happens; empty for one that is only a sign of life.
     pub(super) key: String,
     pub(super) event: Event,
-    /// How old the work is that it tells of.
+    /// Age of the observed work.
     pub(super) age: Duration,
-    /// Who is in the way, if that is what it tells.
+    /// The blocker, if the row describes one.
     pub(super) obstacle: Option<Obstacle>,
 }
 
@@ -26,7 +26,7 @@ impl Seen {
         !self.key.is_empty()
     }
 
-    /// The same as a sign of life: it was told as news before.
+    /// Returns the event as a sign of life, for an observation that was reported before.
     pub(super) fn again(&self) -> Event {
         match &self.event {
             Event::Blocked { text } => Event::Note(text.clone()),
@@ -39,7 +39,7 @@ impl Seen {
     }
 }
 
-/// Reads one row of an answer.
+/// Parses one row of a response.
 pub(super) fn read(row: &[Option<String>]) -> Option<Seen> {
     let field = |index: usize| row.get(index).and_then(Option::as_deref).unwrap_or_default();
     Some(match field(0) {
@@ -55,7 +55,7 @@ pub(super) fn read(row: &[Option<String>]) -> Option<Seen> {
                 ("", waits) => format!(" ({waits})"),
                 (percent, _) => format!(" ({percent}%)"),
             };
-            // What has just begun does not say of what it is yet.
+            // A command that has just started does not show its table or index yet.
             let of = if field(2).is_empty() { String::new() } else { format!(" {}", field(2)) };
             let text = format!("{}{of}: {}{done}", field(1), field(3));
             Seen::news(text.clone(), Event::Note(text))
@@ -72,7 +72,7 @@ pub(super) fn read(row: &[Option<String>]) -> Option<Seen> {
 fn blocked_by<'r>(field: impl Fn(usize) -> &'r str) -> Seen {
     let who = session([4, 5, 6].map(&field), field(7), field(8), field(9));
     let form = waits_for_others(field(11));
-    // Of a transaction only its number is locked, which says nothing to anybody.
+    // A wait for a transaction shows only the lock on its number, which means nothing to a reader.
     let what = match field(2).rsplit_once(" on ") {
         Some((_, "virtualxid" | "transactionid")) => "an older transaction to end".to_owned(),
         _ => field(2).to_owned(),
@@ -101,7 +101,7 @@ fn session([pid, name, role]: [&str; 3], state: &str, query: &str, begun: &str) 
     }
     let called = if name.is_empty() { String::new() } else { format!(" `{name}`") };
     let begun = if begun.is_empty() { String::new() } else { format!(", begun {} ago", seconds(begun)) };
-    // Of another role's session the server tells no more than these to whom may not see all.
+    // Of a session of another role, the server shows no more than this unless our role may see all.
     let doing = match (state, query) {
         ("", _) | (_, "") => String::new(),
         (state, query) => format!(", {state}{begun}: {}", gist(query)),
@@ -120,11 +120,11 @@ fn age(text: &str) -> Duration {
     text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or_default()
 }
 
-/// Selects the backends that are watched over.
+/// Returns SQL that selects the pids of the watched sessions.
 fn ours(ward: &Ward) -> String {
     let pids: Vec<String> = ward.pids.iter().map(ToString::to_string).collect();
     let by_name = match ward.application_name.as_str() {
-        // Many a session has no name.
+        // Many sessions have no name.
         "" => String::new(),
         name => format!(" OR (s.datname = pg_catalog.current_database() AND s.application_name = {})", literal(name)),
     };
@@ -134,13 +134,13 @@ fn ours(ward: &Ward) -> String {
     )
 }
 
-/// The first characters of a session's query.
+/// Returns SQL for the first characters of a session's query.
 fn query_of(alias: &str) -> String {
     format!("pg_catalog.left({alias}.query, {LONGEST})")
 }
 
-/// Asks who is in the way. Nobody is asked for whom a session waits that waits for no lock: the answer costs every session of
-/// the server a moment (PostgreSQL manual, 9.27).
+/// Returns SQL for the blockers of the watched sessions. It calls `pg_blocking_pids` only for sessions that wait for a
+/// lock, because the call briefly holds up every session of the server (PostgreSQL manual, 9.27).
 pub(super) fn blocked(ward: &Ward) -> String {
     format!(
         "SELECT 'blocked', w.pid, coalesce((SELECT pg_catalog.string_agg(DISTINCT l.mode || ' on ' \
@@ -160,7 +160,7 @@ pub(super) fn blocked(ward: &Ward) -> String {
     )
 }
 
-/// Asks who waits for whom, in both directions; how far an index is; what each session does.
+/// Returns SQL for the blockers in both directions, the progress of index builds and the state of each watched session.
 pub(super) fn everything(ward: &Ward) -> String {
     let ours = ours(ward);
     format!(
@@ -188,14 +188,15 @@ pub(super) fn everything(ward: &Ward) -> String {
     )
 }
 
-/// Has the statements of these backends end; who may not do that is refused, and they go on waiting.
+/// Returns SQL that cancels the statements of these backends. Without the right to do so the query fails, and they go
+/// on waiting.
 pub(super) fn end(waiters: &[i32]) -> String {
     let ended: Vec<String> = waiters.iter().map(|pid| format!("pg_catalog.pg_cancel_backend({pid})")).collect();
     format!("SELECT {}", ended.join(", "))
 }
 
-/// Asks whether those in the way still are: a row for each that still has a lock there. None if nobody can be asked that, as
-/// nobody was seen, or a transaction that no session has.
+/// Returns SQL with one row for each blocker that still holds its lock. None if the query can't tell: no blocker was
+/// seen, or one is a prepared transaction, which has no session.
 pub(super) fn still_there(obstacles: &[Obstacle]) -> Option<String> {
     if obstacles.is_empty() || obstacles.iter().any(|obstacle| obstacle.pid == 0) {
         return None;
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_older_transactions_says_so() {
+    fn describes_a_wait_for_an_older_transaction() {
         let fields = [
             "blocked",
             "7",
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_session_that_may_not_be_seen_its_role_is_told() {
+    fn describes_a_hidden_session_by_its_role() {
         let fields = ["blocked", "7", "a lock", "0.0", "9", "", "boss", "", "", "", "", ""];
         assert_eq!(text(&fields), "pid 7 has waited 0 s for a lock, held up by pid 9 (role `boss`)");
         let prepared = ["blocked", "7", "a lock", "1.0", "0", "", "", "", "", "", "", ""];
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_is_a_percentage_or_how_many_have_ended() {
+    fn shows_progress_as_a_percentage_or_a_count() {
         let progress = |percent, lockers| text(&["progress", "CREATE INDEX", "public.i", "building", percent, lockers]);
         assert_eq!(progress("40", ""), "CREATE INDEX public.i: building (40%)");
         assert_eq!(progress("", "1 of 3 have ended"), "CREATE INDEX public.i: building (1 of 3 have ended)");
@@ -266,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn sessions_without_a_name_are_not_taken_for_ours() {
+    fn does_not_select_sessions_without_a_name() {
         let ward = Ward { pids: vec![7], ..Ward::default() };
         assert!(!ours(&ward).contains("application_name"), "{}", ours(&ward));
         let ward = Ward { application_name: "a'b".to_owned(), ..ward };
@@ -274,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_asked_who_can_not_say_it() {
+    fn does_not_check_blockers_without_a_session() {
         let obstacle = |pid| Obstacle {
             pid,
             waiter: 1,

@@ -1,37 +1,38 @@
-//! The server's messages, looked at while they pass (PostgreSQL manual, 55.7: type byte, length that counts itself, body).
-//! What can't be read as messages passes as it is, and is not looked at any more.
+//! Parser of the server's messages as they pass through the proxy (PostgreSQL manual, 55.7: type byte, length that
+//! counts itself, body). From the first bytes that are no messages on, it passes everything unparsed.
 
 use super::frame::{Frames, Step, body_length, framed};
 use crate::proxy::startup_packet;
 use std::borrow::Cow;
 
-/// The most that is kept of one message: nothing before `ReadyForQuery` is longer, and of an error this is enough.
+/// Bytes kept of one message: no message before `ReadyForQuery` is longer, and of an error this is enough.
 const KEPT: usize = 64 << 10;
 
-/// What a server may say until it is ready for the first query: authentication, backend key, parameters, notice, error,
-/// version negotiation, ready.
+/// Message types that a server may send until it is ready for the first query: authentication, backend key, parameter,
+/// notice, error, version negotiation, ready.
 const OPENING: &[u8] = b"RKSNEvZ";
 
-/// What of the messages is of interest.
+/// A message of the server that the proxy records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Heard {
-    /// Whom the client talks to.
+    /// The pid of the client's backend (`BackendKeyData`).
     Backend(i32),
-    /// The server's complaint.
+    /// An `ErrorResponse`.
     Error {
-        /// Five letters.
+        /// Five characters.
         sqlstate: String,
         /// The primary message.
         message: String,
     },
 }
 
-/// Who the server takes for the end of its TLS.
+/// The TLS between the proxy and the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tls {
-    /// There is none.
+    /// No TLS of the proxy's own.
     Off,
-    /// We are. The client can't bind its log-in to it, and libpq fails where that is offered to it without TLS (measured).
+    /// The proxy terminates TLS. So the client can't use channel binding, and libpq fails if the server offers it
+    /// over a connection without TLS (measured).
     Ours,
 }
 
@@ -44,24 +45,24 @@ pub(crate) struct Messages {
 
 #[derive(Debug)]
 enum Phase {
-    /// Not ready for a query yet. What is held back is the beginning of a message.
+    /// Not ready for a query yet. Holds back the beginning of an incomplete message.
     Opening(Vec<u8>),
     Flowing(Flow),
     Blind,
 }
 
 impl Messages {
-    /// Of a session from its beginning.
+    /// Starts with the first message of a session.
     pub(crate) fn new(tls: Tls) -> Self {
         Self { tls, phase: Phase::Opening(Vec::new()) }
     }
 
-    /// Of a session that is not ours to look at.
+    /// Passes a session unparsed, because it is encrypted by the client.
     pub(crate) fn blind() -> Self {
         Self { tls: Tls::Off, phase: Phase::Blind }
     }
 
-    /// Takes in what the server sent and gives back what passes now.
+    /// Takes bytes from the server and returns the bytes that pass to the client now.
     pub(crate) fn pass<'a>(&mut self, bytes: &'a [u8], hear: &mut impl FnMut(Heard)) -> Cow<'a, [u8]> {
         match &mut self.phase {
             Phase::Blind => {}
@@ -81,7 +82,7 @@ impl Messages {
         Cow::Borrowed(bytes)
     }
 
-    /// What was held back of a message that has not come to its end.
+    /// Returns the held-back beginning of a message that never ended.
     pub(crate) fn held(self) -> Vec<u8> {
         match self.phase {
             Phase::Opening(held) => held,
@@ -89,7 +90,7 @@ impl Messages {
         }
     }
 
-    /// Whether the client has got whole messages so far, so that one of ours can follow.
+    /// Reports whether the client has received only whole messages so far, so that the proxy can add one of its own.
     pub(crate) fn is_between(&self) -> bool {
         match &self.phase {
             Phase::Opening(_) => true,
@@ -99,7 +100,7 @@ impl Messages {
     }
 }
 
-/// What passes of this, and how it goes on.
+/// Parses messages before `ReadyForQuery`. Returns the bytes that pass, and the next state.
 fn opening(bytes: &[u8], tls: Tls, hear: &mut impl FnMut(Heard)) -> (Vec<u8>, Phase) {
     let (mut passed, mut rest) = (Vec::with_capacity(bytes.len()), bytes);
     loop {
@@ -129,9 +130,9 @@ fn opening(bytes: &[u8], tls: Tls, hear: &mut impl FnMut(Heard)) -> (Vec<u8>, Ph
     }
 }
 
-/// A message at the beginning of these bytes.
+/// The first message of some bytes.
 enum Whole<'a> {
-    /// Type and body, and what follows.
+    /// Type and body, and the bytes behind it.
     Message((u8, &'a [u8]), &'a [u8]),
     NotYet,
     Never,
@@ -152,8 +153,8 @@ fn whole(bytes: &[u8]) -> Whole<'_> {
     }
 }
 
-/// `AuthenticationSASL` without the ways to log in that are bound to the TLS connection; none if it is something else, or if
-/// nothing else is offered.
+/// Removes the mechanisms with channel binding (`-PLUS`) from an `AuthenticationSASL`. None if it is another message,
+/// has no such mechanism or no other one.
 fn without_binding(body: &[u8]) -> Option<Vec<u8>> {
     let mut names = body.strip_prefix(&[0, 0, 0, 10])?;
     let (mut kept, mut found) = (vec![0, 0, 0, 10], false);
@@ -173,7 +174,7 @@ fn without_binding(body: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// What an `ErrorResponse` says; it may have been cut off.
+/// Parses an `ErrorResponse`, which may be cut off.
 fn error(body: &[u8]) -> Option<Heard> {
     let (mut sqlstate, mut message, mut rest) = (None, String::new(), body);
     while let Some((field, after)) = rest.split_first().filter(|(field, _)| **field != 0) {
@@ -188,7 +189,7 @@ fn error(body: &[u8]) -> Option<Heard> {
     Some(Heard::Error { sqlstate: sqlstate?, message })
 }
 
-/// The messages once the server is ready.
+/// The messages after the first `ReadyForQuery`, of which only errors are read.
 #[derive(Debug)]
 struct Flow {
     frames: Frames,
@@ -202,7 +203,7 @@ impl Flow {
         Self { frames: Frames::new(), kind: 0, error: Vec::new() }
     }
 
-    /// None when these are no messages.
+    /// Reads through the bytes and reports errors. None if they are no messages.
     fn skim(&mut self, bytes: &[u8], hear: &mut impl FnMut(Heard)) -> Option<()> {
         let mut rest = bytes;
         while let Some(step) = self.frames.next(&mut rest) {
@@ -231,7 +232,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What arrives and what is heard when the bytes come in these pieces.
+    /// Returns the output and the events for bytes that come in these pieces.
     fn passed<'a>(tls: Tls, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, Vec<Heard>, Messages) {
         let (mut messages, mut out, mut heard) = (Messages::new(tls), Vec::new(), Vec::new());
         for piece in pieces {
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_heard_whatever_way_its_bytes_are_cut() {
+    fn reports_the_same_events_for_any_split_of_the_bytes() {
         let (wrong, told) = complaint("42P01", "no such table");
         let session = [greeting(), framed(b'T', &[7; 300]), wrong, framed(b'Z', b"I"), framed(b'1', b"")].concat();
         for cut in 0..session.len() {
@@ -269,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn the_binding_to_tls_is_not_offered_when_tls_is_ours() {
+    fn removes_channel_binding_when_the_proxy_terminates_tls() {
         let offer = sasl(&["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]);
         for cut in 0..offer.len() {
             let (one, other) = offer.split_at(cut);
@@ -285,14 +286,14 @@ mod tests {
     }
 
     #[test]
-    fn a_log_in_that_is_refused_is_heard() {
+    fn reports_a_refused_login() {
         let (wrong, told) = complaint("28P01", "password authentication failed");
         let (out, heard, _) = passed(Tls::Ours, [wrong.as_slice()]);
         assert_eq!((out, heard), (wrong, vec![told]));
     }
 
     #[test]
-    fn what_is_no_postgres_passes_at_once() {
+    fn passes_bytes_that_are_no_messages_at_once() {
         for strange in
             [b"HTTP/1.1 400".as_slice(), b"R\0\0\0\x03", b"E\xff\xff\xff\xff", b"could not fork", b"S\x7f\0\0\0"]
         {
@@ -305,14 +306,14 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_does_not_end_is_given_up_at_the_end() {
+    fn releases_an_incomplete_message_at_the_end() {
         let (out, _, messages) = passed(Tls::Ours, [b"R\0\0\0\x08\0\0".as_slice()]);
         assert!(out.is_empty() && messages.is_between());
         assert_eq!(messages.held(), b"R\0\0\0\x08\0\0");
     }
 
     #[test]
-    fn of_an_error_without_end_the_beginning_is_kept() {
+    fn keeps_only_the_beginning_of_an_endless_error() {
         let (long, _) = complaint("XX000", &"x".repeat(10 * KEPT));
         let (out, heard, messages) = passed(Tls::Off, [greeting(), long].concat().chunks(1000));
         assert!(out.len() > 10 * KEPT && messages.is_between());
@@ -321,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn between_messages_is_not_in_the_middle_of_one() {
+    fn is_not_between_messages_in_the_middle_of_one() {
         let row = framed(b'D', &[1; 100]);
         for cut in 1..row.len() {
             let (part, _) = row.split_at(cut);
@@ -340,7 +341,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_however_cut_passes_unchanged(
+        fn passes_any_bytes_unchanged_for_any_split(
             pieces in prop::collection::vec(message(), 0..12),
             ready in any::<bool>(),
             cuts in prop::collection::vec(1_usize..40, 1..30),

@@ -1,12 +1,12 @@
-//! Which backend the server says we talk to, to find out a connection pooler: behind one, the pid of `BackendKeyData` is not
-//! that of `pg_backend_pid()` (measured with PgBouncer 1.18). tokio-postgres keeps the pid to itself.
+//! The pid that the server announces, which reveals a connection pooler: behind one, the pid of `BackendKeyData`
+//! differs from `pg_backend_pid()` (measured with PgBouncer 1.18). tokio-postgres does not expose that pid.
 
 use std::sync::{
     Arc,
     atomic::{AtomicI32, Ordering},
 };
 
-/// The pid that `BackendKeyData` told; zero until then.
+/// The pid from `BackendKeyData`; zero until it has arrived.
 #[derive(Debug, Clone, Default)]
 pub(super) struct BackendPid(Arc<AtomicI32>);
 

@@ -1,10 +1,9 @@
-//! Statements that wait for the end of other transactions by what they are: a limit on waits for locks would hit them in the
-//! middle of their work, and nobody queues behind them meanwhile.
+//! Statements that by design wait for other transactions to end (`CREATE INDEX CONCURRENTLY` and its kind): a lock
+//! timeout would abort them in the middle of their work, and no other session queues behind them meanwhile.
 
 use super::query_summary::without_comments;
 
-/// How a statement begins, and what its last word has to be, if that is what makes it one of them. A group stands for
-/// anything in parentheses.
+/// The first words of each form, the last word if the form needs one, and the name of the form.
 const FORMS: &[(&str, Option<&str>, &str)] = &[
     ("CREATE INDEX CONCURRENTLY", None, "CREATE INDEX CONCURRENTLY"),
     ("CREATE UNIQUE INDEX CONCURRENTLY", None, "CREATE UNIQUE INDEX CONCURRENTLY"),
@@ -18,16 +17,17 @@ const FORMS: &[(&str, Option<&str>, &str)] = &[
     ("ALTER TABLE", Some("FINALIZE"), "DETACH PARTITION FINALIZE"),
 ];
 
-/// What may be in the parentheses behind REINDEX.
+/// The option of `REINDEX (…)`.
 const OPTION: &str = "CONCURRENTLY";
 
-/// So much of a statement is looked at from its beginning, so that a long one costs nothing.
+/// Bytes of a statement to inspect from its beginning, so that a long one costs no more.
 const LOOKED_AT: usize = 4 << 10;
 
-/// Names the form, if the statement is one of them.
+/// Returns the name of the form, if the statement is one of these.
 pub(crate) fn waits_for_others(statement: &str) -> Option<&'static str> {
     let statement = without_comments(statement).trim_end().trim_end_matches(';').trim_end();
-    // Behind a semicolon may follow what others do queue behind; the build of an index can't be in such company.
+    // Behind a semicolon may stand a statement that other sessions do queue behind. A concurrent index build can't be
+    // part of such a message.
     if (statement.len() > LOOKED_AT || statement.contains(';')) && !is_create(statement) {
         return None;
     }
@@ -51,7 +51,7 @@ fn is_create(statement: &str) -> bool {
     statement.get(..6).is_some_and(|first| first.eq_ignore_ascii_case("create"))
 }
 
-/// `ALTER TABLE … DETACH PARTITION name CONCURRENTLY`.
+/// Reports whether this is `ALTER TABLE … DETACH PARTITION name CONCURRENTLY` or `FINALIZE`.
 fn is_detach(words: &[&str], end: &str) -> bool {
     let detach = words.windows(2).any(|pair| {
         matches!(pair, [first, second] if first.eq_ignore_ascii_case("detach") && second.eq_ignore_ascii_case("partition"))
@@ -59,18 +59,18 @@ fn is_detach(words: &[&str], end: &str) -> bool {
     detach && words.last().is_some_and(|last| last.eq_ignore_ascii_case(end))
 }
 
-/// `REINDEX (options) TABLE [CONCURRENTLY] name`: says whether it is one, once there are options.
+/// Recognizes `REINDEX (options) TABLE [CONCURRENTLY] name`. The outer `None`: this is no REINDEX with options.
 fn reindex_with_options(words: &[&str]) -> Option<Option<&'static str>> {
     let (first, rest) = words.split_first()?;
     if !first.eq_ignore_ascii_case("reindex") || !rest.first()?.starts_with('(') {
         return None;
     }
-    // `CONCURRENTLY false` is nothing that anybody writes; told for one, its waits are bounded by the run's own limit.
+    // `CONCURRENTLY false` is not written in practice. If it is, the run's own time limit bounds its waits.
     let says = |word: &&&str| word.trim_matches(|sign| "(),".contains(sign)).eq_ignore_ascii_case(OPTION);
     Some(rest.iter().take(8).find(says).map(|_| "REINDEX CONCURRENTLY"))
 }
 
-/// The words outside of quotes and comments; what is in quotes is one word, and no keyword.
+/// Splits a text into words without comments; a quoted name is one word, with its quotes, and so no keyword.
 fn words(text: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut rest = text.trim_start();
@@ -91,7 +91,7 @@ mod tests {
     use super::waits_for_others;
 
     #[test]
-    fn every_form_is_known_however_it_is_written() {
+    fn recognizes_every_form_in_any_spelling() {
         for (statement, name) in [
             ("CREATE INDEX CONCURRENTLY a ON t (x);", "CREATE INDEX CONCURRENTLY"),
             ("create unique index\n concurrently if not exists a on t (x)", "CREATE UNIQUE INDEX CONCURRENTLY"),
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_queue_behind_is_none_of_them() {
+    fn does_not_recognize_statements_that_other_sessions_queue_behind() {
         for statement in [
             "CREATE INDEX a ON t (x)",
             "CREATE INDEX \"CONCURRENTLY\" ON t (x)",

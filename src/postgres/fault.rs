@@ -1,4 +1,4 @@
-//! What PostgreSQL and its driver say → fault.
+//! Faults from the errors of PostgreSQL and of its driver.
 
 use super::{
     message_filter::{Breach, LONGEST_ROW},
@@ -12,7 +12,7 @@ use crate::fault::{Code, Fault};
 use std::{error::Error as StdError, io};
 use tokio_postgres::error::{DbError, Error, SqlState};
 
-/// The fault for a connection that did not come to stand.
+/// Returns the fault for a connection that could not be established.
 pub(super) fn connection(error: &Error, target: &Target) -> Fault {
     if let Some(server) = error.as_db_error() {
         return refusal(server, target);
@@ -38,7 +38,7 @@ pub(super) fn connection(error: &Error, target: &Target) -> Fault {
     }
 }
 
-/// The same for one that is not the driver's, up to the first answer.
+/// Returns the fault for a proxied connection that fails before the server's first response.
 pub(crate) fn handshake(error: &io::Error, target: &Target) -> Fault {
     match error.get_ref().and_then(|wrapped| wrapped.downcast_ref::<rustls::Error>()) {
         Some(error) => tls::fault(error, target),
@@ -49,7 +49,7 @@ pub(crate) fn handshake(error: &io::Error, target: &Target) -> Fault {
     }
 }
 
-/// An error of this type that the driver's own was made of.
+/// Finds an error of this type among the sources of the driver's error.
 fn within<E: StdError + 'static>(error: &Error) -> Option<&E> {
     let mut next = error.source();
     while let Some(source) = next {
@@ -75,7 +75,7 @@ fn refusal(server: &DbError, target: &Target) -> Fault {
         state if *state == SqlState::INVALID_CATALOG_NAME => {
             Fault::new(Code::DatabaseMissing, format!("there is no database `{database}`"))
         }
-        // Who ends our TLS and begins one of his own can't answer for the certificate that our log-in is bound to.
+        // A party that terminates our TLS and opens its own can't present the certificate that our login is bound to.
         _ if server.message().contains("channel binding") => Fault::new(
             Code::TlsUntrusted,
             format!("the TLS connection does not end at the server that `{role}` logs in to: something stands between"),
@@ -101,7 +101,7 @@ fn refusal(server: &DbError, target: &Target) -> Fault {
     with_server_words(fault, server)
 }
 
-/// The fault for a statement that failed, or for the connection that died under it.
+/// Returns the fault for a failed statement, or for the connection that broke while it ran.
 pub(crate) fn statement(error: &Error) -> Fault {
     let Some(server) = error.as_db_error() else { return unanswered(error) };
     let state = server.code();
@@ -133,26 +133,26 @@ pub(crate) fn statement(error: &Error) -> Fault {
         .fold(fault, Fault::detail)
 }
 
-/// The fault for a question of ours: it runs with `row_security` off, so the server refuses to hide rows (PostgreSQL,
-/// `check_enable_rls`).
+/// Returns the fault for a query of our own. It runs with `row_security` off, so the server fails rather than hide rows
+/// (PostgreSQL, `check_enable_rls`).
 pub(crate) fn question(error: &Error) -> Fault {
     let hidden = error.as_db_error().is_some_and(|server| server.routine() == Some("check_enable_rls"));
     let fault = statement(error);
     if hidden { fault.code(Code::LedgerHidden) } else { fault }
 }
 
-/// Which COPY is seen to be one.
+/// The form in which a COPY is recognized.
 const COPY_FIX: &str = "write it as `COPY table (columns) FROM stdin;` at the beginning of a line, its rows on the lines behind it and \
     `\\.` on the line behind them, in a file with a transaction; or use INSERT";
 
-/// The fault for a question that the server did not answer, or not so that it can be read.
+/// Returns the fault for a query without a response, or with an unreadable one.
 fn unanswered(error: &Error) -> Fault {
     if let Some(breach) = within::<Breach>(error) {
         return Fault::new(Code::DatabaseProtocol, breach.to_string());
     }
     let text = error.to_string();
     if text.contains("deserializing column") {
-        // All others were made readable.
+        // The message filter makes all other rows readable.
         let cause = format!("a row of the database's answer is longer than {} MiB", LONGEST_ROW >> 20);
         return Fault::new(Code::DatabaseProtocol, cause);
     }
@@ -162,13 +162,13 @@ fn unanswered(error: &Error) -> Fault {
     }
 }
 
-/// The fault for the session that this error has ended, whatever it was.
+/// Returns the fault for an error that ended the session.
 pub(super) fn session(error: &Error) -> Fault {
     let fault = statement(error);
     if fault.code == Code::DatabaseProtocol { fault } else { fault.code(Code::DatabaseLost) }
 }
 
-/// Whether the server ended the session with this error: shutdown, crash, time-outs that are FATAL, connection trouble
+/// Reports whether the server ended the session with this error: shutdown, crash, fatal timeouts, connection failures
 /// (PostgreSQL manual, appendix A, classes 08 and 57, 25P03, 25P04).
 fn ends_session(state: &SqlState) -> bool {
     let code = state.code();

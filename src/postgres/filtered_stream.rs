@@ -1,4 +1,4 @@
-//! The stream between the server and the driver: what the server sends passes [`Sieve`], what we send passes [`Asked`].
+//! The stream between the server and the driver: received bytes pass through [`Sieve`], sent bytes through [`Asked`].
 
 use super::{
     backend_pid::BackendPid,
@@ -13,20 +13,22 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
-/// So much is read, and held back on the way out, at one time.
+/// Bytes read at once.
 const PIECE: usize = 16 << 10;
+/// Bytes that may wait to be sent before a write has to wait.
+/// Bytes that may wait to be sent before a write has to wait.
 const HELD: usize = 64 << 10;
 
-/// After so many pieces of which nothing passes, others have their turn.
+/// Reads without output after which the stream yields to other tasks.
 const TURNS: usize = 32;
 
-/// A stream whose messages are looked at in both directions.
+/// A stream whose messages are filtered in both directions.
 pub(super) struct Sifted<S> {
     inner: S,
     sieve: Sieve,
     asked: Asked,
     piece: Box<[u8]>,
-    /// What ended it: the stream goes on, but nothing in it makes sense any more.
+    /// The violation after which the rest of the stream can't be read.
     breach: Option<Breach>,
 }
 
@@ -36,7 +38,7 @@ impl<S> Sifted<S> {
         Self { inner, sieve: Sieve::new(pid), asked: Asked::new(), piece, breach: None }
     }
 
-    /// Hands over what has passed; whether there was anything.
+    /// Copies filtered bytes into `buffer` and returns whether there were any.
     fn give(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
         let passed = self.sieve.passed();
         let (now, _) = passed.split_at(passed.len().min(buffer.remaining()));
@@ -48,7 +50,7 @@ impl<S> Sifted<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Sifted<S> {
-    /// Sends until no more than `left` is held back.
+    /// Sends until no more than `left` bytes wait to be sent.
     fn poll_send(&mut self, context: &mut Context<'_>, left: usize) -> Poll<io::Result<()>> {
         while self.asked.outgoing().len() > left {
             let sent = ready!(Pin::new(&mut self.inner).poll_write(context, self.asked.outgoing()))?;
@@ -85,7 +87,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Sifted<S> {
                 continue;
             }
             this.breach = this.sieve.feed(piece.filled(), &mut this.asked).err();
-            // What it has made us answer; what can't go now goes with the next flush.
+            // The filter may have queued a response. Bytes that can't be sent now go with the next flush.
             if let Poll::Ready(Err(error)) = this.poll_send(context, 0) {
                 return Poll::Ready(Err(error));
             }
@@ -129,7 +131,7 @@ impl<S> fmt::Debug for Sifted<S> {
     }
 }
 
-/// A TLS connector whose streams are looked at.
+/// A TLS connector whose streams are filtered.
 pub(super) struct SiftedConnect<C> {
     pub(super) connect: C,
     pub(super) pid: BackendPid,

@@ -1,10 +1,10 @@
-//! Messages as both sides send them, counted from header to header (PostgreSQL manual, 55.7: type byte, length that counts
-//! itself, body), in whatever pieces they come. Nothing of a body is kept here.
+//! Splits a byte stream of either side into messages (PostgreSQL manual, 55.7: type byte, length that counts itself,
+//! body), in whatever pieces the bytes come. It keeps nothing of a body.
 
-/// How much a header is.
+/// Bytes of a header: type and length.
 const HEADER: usize = 5;
 
-/// Where in the messages a stream is.
+/// The position of a stream within its messages.
 #[derive(Debug)]
 pub(crate) struct Frames {
     header: [u8; HEADER],
@@ -13,42 +13,43 @@ pub(crate) struct Frames {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
-    /// So much of the header is there.
+    /// Within a header, after this many bytes.
     Header(usize),
-    /// So much of the body is to come.
+    /// Within a body, of which this many bytes are still missing.
     Body(usize),
 }
 
-/// What comes next.
+/// The next part of the stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step<'a> {
-    /// A message of this kind begins; its body has this length.
+    /// The header of a message: its type and the length of its body.
     Begin(u8, usize),
-    /// A piece of its body.
+    /// A piece of the body that is not its end.
     Piece(&'a [u8]),
-    /// The last piece of its body, which may be empty.
+    /// The last piece of the body, which may be empty.
     Last(&'a [u8]),
-    /// These are no messages.
+    /// The bytes are no message.
     Broken,
 }
 
 impl Frames {
-    /// From the first header on.
+    /// Starts at the header of a message.
     pub(crate) fn new() -> Self {
         Self { header: [0; HEADER], at: At::Header(0) }
     }
 
-    /// From a packet without a type byte on, as a client's first one is; it is counted as one of this kind.
+    /// Starts at a packet without a type byte, such as a client's first one; it is reported as a message of type
+    /// `kind`.
     pub(crate) fn from_packet(kind: u8) -> Self {
         Self { header: [kind, 0, 0, 0, 0], at: At::Header(1) }
     }
 
-    /// Whether whole messages have passed so far.
+    /// Reports whether only whole messages have passed so far.
     pub(crate) fn is_between(&self) -> bool {
         self.at == At::Header(0)
     }
 
-    /// Takes the next step off `bytes`; none where they are at their end.
+    /// Takes the next part off `bytes`; none at their end.
     pub(crate) fn next<'a>(&mut self, bytes: &mut &'a [u8]) -> Option<Step<'a>> {
         match self.at {
             At::Header(filled) => {
@@ -84,12 +85,12 @@ impl Frames {
     }
 }
 
-/// The length of the body, of a header's length; none where no message has that.
+/// Returns the length of the body for the length in a header; none if no message can have it.
 pub(crate) fn body_length(length: [u8; 4]) -> Option<usize> {
     usize::try_from(i32::from_be_bytes(length)).ok()?.checked_sub(4)
 }
 
-/// The message with this body.
+/// Returns the message of type `kind` with this body.
 pub(crate) fn framed(kind: u8, body: &[u8]) -> Vec<u8> {
     [&[kind], crate::proxy::with_length(body).as_slice()].concat()
 }
@@ -98,7 +99,7 @@ pub(crate) fn framed(kind: u8, body: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// The messages that come when the bytes come in these pieces.
+    /// Returns the messages in bytes that come in these pieces.
     fn messages<'a>(mut frames: Frames, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<(u8, Vec<u8>)> {
         let (mut whole, mut kind, mut body) = (Vec::new(), 0, Vec::new());
         for mut piece in pieces {
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_the_same_whatever_way_their_bytes_are_cut() {
+    fn finds_the_same_messages_for_any_split_of_the_bytes() {
         let bytes = [framed(b'Q', b"select 1\0"), framed(b'S', b""), framed(b'Z', b"I")].concat();
         let expected = [(b'Q', b"select 1\0".to_vec()), (b'S', Vec::new()), (b'Z', b"I".to_vec())];
         for cut in 0..=bytes.len() {
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_packet_has_no_kind() {
+    fn reads_a_first_packet_without_a_type_byte() {
         let bytes = [b"\0\0\0\x08abcd".as_slice(), &framed(b'Q', b"")].concat();
         assert_eq!(
             messages(Frames::from_packet(b'0'), bytes.chunks(3)),
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_length_is_no_message() {
+    fn rejects_an_invalid_length_or_type() {
         for strange in [b"R\0\0\0\x03".as_slice(), b"E\xff\xff\xff\xff", b"\0\0\0\0\x04"] {
             let mut bytes = strange;
             assert_eq!(Frames::new().next(&mut bytes), Some(Step::Broken));

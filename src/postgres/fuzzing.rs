@@ -1,5 +1,5 @@
-//! What holds of any bytes that a server or a client sends, for `make fuzz` and the tests. Each function fails where it does
-//! not.
+//! Properties of the parsers for any bytes from a server or a client, for `make fuzz` and the tests. Each function
+//! panics if its property does not hold.
 
 use super::{
     backend_messages::{Heard, Messages, Tls},
@@ -9,13 +9,14 @@ use super::{
 };
 use crate::proxy::startup_packet::{self, Around};
 
-/// The longest start-up packet that PostgreSQL takes (`MAX_STARTUP_PACKET_LENGTH`).
+/// Length of the longest start-up packet that PostgreSQL accepts (`MAX_STARTUP_PACKET_LENGTH`).
 const LONGEST: usize = 10_000;
 
-/// Passes what a server sends on, in pieces of these lengths: nothing is lost, added or heard otherwise than in one piece.
+/// Passes a server's bytes through in pieces of these lengths: the output and the events are the same as in one
+/// piece, and nothing is lost or added.
 ///
 /// # Panics
-/// Where that is not so.
+/// If the property does not hold.
 pub(crate) fn pass(bytes: &[u8], pieces: &[u8]) {
     for tls in [Tls::Off, Tls::Ours] {
         let (at_once, heard) = passed(tls, [bytes].into_iter());
@@ -53,7 +54,7 @@ fn passed<'a>(tls: Tls, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, Vec
     (out, heard)
 }
 
-/// What the driver is given of the bytes, the backend that was told of, and whether all of it was taken for PostgreSQL's.
+/// Returns the filtered bytes, the announced pid, and whether the filter accepted all of them.
 fn sieved<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, i32, bool) {
     let pid = BackendPid::default();
     let (mut sieve, mut asked, mut out) = (Sieve::new(pid.clone()), Asked::new(), Vec::new());
@@ -67,11 +68,11 @@ fn sieved<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, i32, bool) {
     (out, pid.get(), is_understood)
 }
 
-/// Takes these bytes for a client's first packet: what is no start-up packet to its last byte is not settled, and what is one
-/// arrives with all that the client said of other things.
+/// Treats the bytes as a client's first packet: options are injected only into a complete start-up packet, and the
+/// client's other parameters stay unchanged.
 ///
 /// # Panics
-/// Where that is not so.
+/// If the property does not hold.
 pub(crate) fn take_first_packet(packet: &[u8]) {
     let is_startup = |packet: &[u8]| {
         matches!(startup_packet::first(packet), startup_packet::First::Startup | startup_packet::First::Replication)
@@ -117,7 +118,7 @@ fn before(options: &str) -> Around {
     Around { before: options.to_owned(), after: String::new() }
 }
 
-/// The version and the parameters of a packet that is one start-up packet and nothing else, whatever its version.
+/// Returns the version and the parameters of a packet that is one complete start-up packet of any version.
 fn read(packet: &[u8]) -> Option<(u32, Parameters<'_>)> {
     let (length, body) = packet.split_first_chunk::<4>()?;
     let (version, text) = body.split_first_chunk::<4>()?;
@@ -138,10 +139,10 @@ fn read(packet: &[u8]) -> Option<(u32, Parameters<'_>)> {
     Some((u32::from_be_bytes(*version), pairs))
 }
 
-/// Writes a start-up packet, settings and an error with these texts: each is read back.
+/// Writes a start-up packet, settings and an error with these texts and reads each back.
 ///
 /// # Panics
-/// Where one is not.
+/// If one differs.
 pub(crate) fn write_packets(texts: &[String]) {
     let texts: Vec<String> = texts.iter().map(|text| text.replace('\0', "")).collect();
     let pairs: Vec<(String, String)> =
@@ -172,7 +173,7 @@ pub(crate) fn write_packets(texts: &[String]) {
     }
 }
 
-/// As the server takes `options` apart (`pg_split_opts` in `postinit.c`).
+/// Splits `options` as the server does (`pg_split_opts` in `postinit.c`).
 fn taken_apart(options: &str) -> Vec<String> {
     let is_blank = |letter: char| letter.is_ascii_whitespace() || letter == '\x0b';
     let (mut words, mut letters) = (Vec::new(), options.chars().peekable());

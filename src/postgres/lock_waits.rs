@@ -1,5 +1,6 @@
-//! What a try tells the guard, and what the guard has seen for whoever waits: nobody who fails at a lock knows any more who had
-//! it, as the server does not say.
+//! State shared by an attempt and the activity monitor: the attempt's lock timeout, and the blockers that the monitor
+//! has seen. A statement that fails at a lock can't name its holder afterwards, because the server does not report
+//! it.
 
 use std::{
     cell::{Cell, RefCell},
@@ -7,27 +8,27 @@ use std::{
 };
 use tokio::{sync::Notify, time::timeout};
 
-/// What the two tell each other.
+/// The state of one attempt and the blockers seen in it.
 #[derive(Debug, Default)]
 pub struct Lookout {
     phase: Cell<Phase>,
-    /// After so long the guard ends the waits of this try.
+    /// Time after which the monitor cancels a statement of this attempt that waits for a lock.
     strict: Cell<Option<Duration>>,
-    /// Whether it has.
+    /// Set when the monitor has cancelled one.
     has_ended: Cell<bool>,
     obstacles: RefCell<Vec<Obstacle>>,
-    /// The try has something new to tell.
+    /// Notified when the attempt has begun or paused.
     turned: Notify,
-    /// Those in the way are gone.
+    /// Notified when no blocker is left.
     freed: Notify,
 }
 
-/// What the work does.
+/// The phase of the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// It tries, and each of its statements waits so long for a lock; zero is without a limit.
+    /// An attempt runs, with this lock timeout for each statement; zero means no timeout.
     Trying(Duration),
-    /// It waits for its next try.
+    /// It waits for the next attempt.
     Resting,
 }
 
@@ -37,27 +38,27 @@ impl Default for Phase {
     }
 }
 
-/// Who was in the way of a statement.
+/// A session that a statement has waited for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Obstacle {
-    /// The backend; 0 is a prepared transaction.
+    /// The pid of its backend; 0 is a prepared transaction.
     pub pid: i32,
-    /// Who waits for it.
+    /// The pid of the waiting backend.
     pub waiter: i32,
-    /// For how long so far.
+    /// Duration of the wait so far.
     pub waited: Duration,
-    /// What it has locked, as PostgreSQL numbers tables; none for whatever else is waited for.
+    /// The oid of the locked table; none if the wait is for something else.
     pub relation: Option<u32>,
-    /// Who that is, for people. Hostile text.
+    /// A description of the session. Hostile text.
     pub who: String,
-    /// What was waited for, for people. Hostile text.
+    /// A description of the lock. Hostile text.
     pub what: String,
-    /// The statement that waited, if it is one that waits for the end of others by what it is.
+    /// The form of the waiting statement, if it is one that waits for other transactions by design.
     pub form: Option<&'static str>,
 }
 
 impl Lookout {
-    /// A try begins.
+    /// Begins an attempt with this lock timeout.
     pub fn trying(&self, limit: Duration) {
         self.obstacles.borrow_mut().clear();
         self.strict.set(None);
@@ -65,20 +66,20 @@ impl Lookout {
         self.turn(Phase::Trying(limit));
     }
 
-    /// A try begins whose sessions have no limit of their own: after so long the guard ends whatever waits in it, but for
-    /// statements that wait for others by what they are. Zero is without a limit.
+    /// Begins an attempt whose sessions have no lock timeout of their own: the monitor cancels a statement that waits
+    /// longer than `limit`, except one that waits for other transactions by design. Zero means no limit.
     pub fn trying_patiently(&self, limit: Duration) {
         self.trying(Duration::ZERO);
         self.strict.set(Some(limit).filter(|limit| !limit.is_zero()));
     }
 
-    /// Whether the guard has ended a wait in this try.
+    /// Reports whether the monitor has cancelled a waiting statement in this attempt.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.has_ended.get()
     }
 
-    /// Whose waits in this try are to be ended now; they count as ended.
+    /// Returns the pids whose statements must be cancelled now, and counts them as cancelled.
     pub(super) fn overdue(&self) -> Vec<i32> {
         let Some(limit) = self.strict.get() else { return Vec::new() };
         let obstacles = self.obstacles.borrow();
@@ -88,20 +89,20 @@ impl Lookout {
         waiters
     }
 
-    /// Waits for so long at most, and no longer than who was in the way is there.
+    /// Waits for `pause`, or until no blocker is left.
     pub async fn rest(&self, pause: Duration) {
         self.turn(Phase::Resting);
-        // It ends with the pause or before it: both are what was asked for.
+        // Both the timeout and the notification end the wait as intended.
         drop(timeout(pause, self.freed.notified()).await);
     }
 
-    /// Who was in the way in this try, or in the one before this rest, each told once.
+    /// Returns the blockers of the current attempt, or of the last one during a pause, without duplicates.
     #[must_use]
     pub fn obstacles(&self) -> Vec<Obstacle> {
         self.obstacles.borrow().clone()
     }
 
-    /// The same, as a sentence for a fault; none if nobody was seen.
+    /// Describes the blockers for a fault; none if no blocker was seen.
     #[must_use]
     pub fn said(&self) -> Option<String> {
         let obstacles = self.obstacles.borrow();
@@ -110,7 +111,7 @@ impl Lookout {
         Some(format!("in the way of {}: {}{more}", last.what, last.who))
     }
 
-    /// Waits until there is something to see, for so long at most.
+    /// Waits until an attempt begins or pauses, but no longer than `at_most`.
     pub async fn needed(&self, at_most: Duration) {
         drop(timeout(at_most, self.turned.notified()).await);
     }
@@ -129,7 +130,7 @@ impl Lookout {
         self.freed.notify_waiters();
     }
 
-    /// The first try is nothing new.
+    /// Sets the phase. A change from one attempt to the next is not notified.
     fn turn(&self, phase: Phase) {
         let before = self.phase.replace(phase);
         if before == Phase::Resting || phase == Phase::Resting {
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_patient_try_what_others_queue_behind_is_ended() {
+    fn cancels_overdue_waits_except_those_by_design() {
         let lookout = Lookout::default();
         let builds = Obstacle { waiter: 6, form: Some("CREATE INDEX CONCURRENTLY"), ..obstacle(8, None, "pid 8") };
         let overdue = |limit| {
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_in_the_way_is_told_once_and_forgotten_with_the_next_try() {
+    fn describes_each_blocker_once_and_forgets_it_with_the_next_attempt() {
         let lookout = Lookout::default();
         assert_eq!(lookout.said(), None);
         for (pid, who) in [(7, "pid 7, 1 s"), (8, "pid 8"), (7, "pid 7, 2 s")] {
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_rest_ends_as_soon_as_nobody_is_in_the_way() {
+    async fn a_pause_ends_as_soon_as_no_blocker_is_left() {
         let (lookout, began) = (Lookout::default(), Instant::now());
         lookout.rest(Duration::from_secs(3)).await;
         assert_eq!(began.elapsed(), Duration::from_secs(3));

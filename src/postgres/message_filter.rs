@@ -1,8 +1,10 @@
-//! What of a server's messages reaches the driver, so that nothing that a server sends is more than can be held or read.
+//! Filters the server's messages before they reach the driver, so that no message is too long to hold or impossible to
+//! decode.
 //!
-//! The driver keeps each message whole, some as text, and takes what it does not expect for the end of the connection. A file
-//! may make the server send anything: bytes that are no UTF-8, gigabytes in one value, rows of a COPY that nobody has seen in
-//! its text. None of that is of interest here, so it is made readable, cut or dropped on the way.
+//! The driver buffers each message whole, decodes some as text, and gives up the connection at an unexpected one. A
+//! file may make the server send anything: bytes that are no UTF-8, gigabytes in one value, rows of a COPY that was
+//! not recognized in the file's text. None of these is needed, so the filter makes them readable, cuts them or drops
+//! them.
 
 use super::{
     backend_pid::BackendPid,
@@ -13,40 +15,40 @@ use super::{
 };
 use bytes::{Buf as _, BufMut as _, BytesMut};
 
-/// No message of PostgreSQL is longer (`MaxAllocSize`).
+/// Length of PostgreSQL's longest message (`MaxAllocSize`).
 const LONGEST: usize = 1 << 30;
 
-/// The longest of those that are kept whole and are no rows: what begins 1664 columns is not half of that.
+/// Length of the longest message to buffer that is no row: the description of 1664 columns is less than half as long.
 const SMALL: usize = 1 << 20;
 
-/// The longest row that is kept; no answer to a question of ours comes near.
+/// Length of the longest row to buffer; no row of our own queries comes near it.
 pub(super) const LONGEST_ROW: usize = 4 << 20;
 
-/// So much is said at most before the first query can be asked: the driver keeps it.
+/// Bytes that the server may send before it is ready for the first query: the driver keeps them.
 const OPENING: usize = 16 << 20;
 
-/// By which messages a server may answer a start-up packet (PostgreSQL manual, 55.2.1): authentication, error, version
+/// Types of the first message after a start-up packet (PostgreSQL manual, 55.2.1): authentication, error, version
 /// negotiation, notice.
 const FIRST: &[u8] = b"REvN";
 
-/// The kinds that pass as they are.
+/// Types of the messages that pass unchanged.
 const PLAIN: &[u8] = b"RZI123nstGv";
 
-/// So much is kept of words that are no message.
+/// Bytes kept of plain text that is no message.
 const WORDS: usize = 1 << 10;
 
-/// What no PostgreSQL does.
+/// A response that no PostgreSQL server sends after a successful start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Breach {
-    /// It does not keep to the protocol.
+    /// Bytes that violate the protocol.
     #[error("{0}")]
     Strange(String),
-    /// It answers in words, as a server does that can't even fork (PostgreSQL, `report_fork_failure_to_client`).
+    /// Plain text, as from a server that could not fork a backend (PostgreSQL, `report_fork_failure_to_client`).
     #[error("{0}")]
     Words(String),
 }
 
-/// The messages of one session, from its beginning.
+/// The filter of one session's messages, from its beginning.
 #[derive(Debug)]
 pub(super) struct Sieve {
     frames: Frames,
@@ -55,27 +57,27 @@ pub(super) struct Sieve {
     doing: Doing,
     pid: BackendPid,
     out: BytesMut,
-    /// The body of the row before.
+    /// The body of the previous row, whose memory the next one reuses.
     kept: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Nothing was said yet.
+    /// No message has come yet.
     Silence,
-    /// Not ready for a query yet; so much was said.
+    /// Not ready for a query yet, after this many bytes.
     Opening(usize),
     Ready,
 }
 
-/// What becomes of the message that passes.
+/// The treatment of the current message.
 #[derive(Debug)]
 enum Doing {
     Drop,
     Pass,
     Keep(Vec<u8>),
     Complaint(Complaint),
-    /// A row that is too long; its beginning is kept.
+    /// A row that is too long, with its beginning.
     LongRow(Vec<u8>),
     Words(Vec<u8>),
 }
@@ -86,10 +88,10 @@ impl Sieve {
         Self { frames, phase: Phase::Silence, kind: 0, doing: Doing::Drop, pid, out, kept: Vec::new() }
     }
 
-    /// Takes in what the server sent.
+    /// Filters bytes from the server.
     ///
     /// # Errors
-    /// What makes it useless to go on reading; what came before has passed.
+    /// A violation after which the stream can't be read; the messages before it have passed.
     pub(super) fn feed(&mut self, bytes: &[u8], asked: &mut Asked) -> Result<(), Breach> {
         let mut rest = bytes;
         while let Some(step) = self.frames.next(&mut rest) {
@@ -106,7 +108,7 @@ impl Sieve {
         Ok(())
     }
 
-    /// What the end of the stream means, if it comes in the middle of something.
+    /// Returns the violation if the stream ends within plain text.
     pub(super) fn at_end(&self) -> Option<Breach> {
         match &self.doing {
             Doing::Words(words) => Some(said(words)),
@@ -114,12 +116,12 @@ impl Sieve {
         }
     }
 
-    /// What has passed and was not given away yet.
+    /// Returns the filtered bytes that were not consumed yet.
     pub(super) fn passed(&self) -> &[u8] {
         &self.out
     }
 
-    /// So much of it was given away.
+    /// Consumes this many filtered bytes.
     pub(super) fn given(&mut self, count: usize) {
         self.out.advance(count);
         if self.out.is_empty() && self.out.capacity() + self.kept.capacity() > SMALL {
@@ -148,7 +150,7 @@ impl Sieve {
             b'D' => Doing::Keep(self.room(length)),
             b'd' => Doing::Drop,
             _ if length > SMALL => return Err(too_long(kind, length)),
-            // Nobody listens to notifications or asks for the server's settings, and rows of a COPY are for nobody.
+            // Nothing here uses notifications, the server's settings or the rows of a COPY.
             b'A' | b'S' | b'H' | b'c' => Doing::Drop,
             b'G' if asked.is_query_next() => {
                 asked.refuse_rows();
@@ -234,7 +236,7 @@ impl Sieve {
         self.out.put_u32(u32::try_from(length + 4).unwrap_or(u32::MAX));
     }
 
-    /// Room for a body; rows come one after the other, and take turns in one.
+    /// Returns an empty buffer for a body; one row after the other uses the same memory.
     fn room(&mut self, length: usize) -> Vec<u8> {
         let mut room = std::mem::take(&mut self.kept);
         room.clear();
@@ -267,7 +269,7 @@ mod tests {
     };
     use proptest::prelude::*;
 
-    /// What passes when the bytes come in these pieces, and what keeps more from passing.
+    /// Returns the output for bytes that come in these pieces, and the violation that ended it.
     fn sifted<'a>(asked: &mut Asked, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, Option<Breach>) {
         let mut sieve = Sieve::new(BackendPid::default());
         let breach = pieces.into_iter().find_map(|piece| sieve.feed(piece, asked).err());
@@ -278,7 +280,7 @@ mod tests {
         sifted(&mut asking(b'Q'), [bytes])
     }
 
-    /// Two requests that begin with this kind of message.
+    /// Two requests that begin with a message of this type.
     fn asking(kind: u8) -> Asked {
         let mut asked = Asked::new();
         let sync = framed(b'S', b"");
@@ -296,12 +298,12 @@ mod tests {
         framed(b'D', &[&[0, 1], length.as_slice(), value].concat())
     }
 
-    /// Only its header and a little more.
+    /// A header with this length, and three bytes of a body.
     fn claimed(kind: u8, length: u32) -> Vec<u8> {
         [&[kind], length.to_be_bytes().as_slice(), b"abc"].concat()
     }
 
-    /// A session that has of everything something, and what passes of it.
+    /// A session with messages of every type, and its filtered form.
     fn session() -> (Vec<u8>, Vec<u8>) {
         let names = |name: &[u8]| framed(b'T', &[&[0, 1], name, &[0; 19]].concat());
         let error = |text: &[u8]| framed(b'E', &[b"SERROR\0C42P01\0M", text, b"\0\0"].concat());
@@ -327,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn the_driver_gets_the_same_whatever_way_the_bytes_are_cut() {
+    fn passes_the_same_for_any_split_of_the_bytes() {
         let (sent, expected) = session();
         for cut in 0..=sent.len() {
             let (one, other) = sent.split_at(cut);
@@ -337,14 +339,14 @@ mod tests {
     }
 
     #[test]
-    fn the_pid_is_learnt() {
+    fn records_the_pid() {
         let pid = BackendPid::default();
         Sieve::new(pid.clone()).feed(&greeting(), &mut Asked::new()).unwrap();
         assert_eq!(pid.get(), 1234);
     }
 
     #[test]
-    fn a_server_is_judged_by_its_first_byte() {
+    fn rejects_a_server_by_its_first_byte() {
         for strange in [b"HTTP/1.1 400".as_slice(), b"SSH-2.0-x", &row(b"1")] {
             assert!(matches!(passed(strange).1, Some(Breach::Strange(_))));
         }
@@ -352,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn words_instead_of_messages_are_told() {
+    fn reports_plain_text_instead_of_messages() {
         let words = b"Ecould not fork new process for connection: Resource temporarily unavailable\n\0";
         let told =
             Breach::Words("could not fork new process for connection: Resource temporarily unavailable".to_owned());
@@ -366,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_no_message_has_is_no_reason_to_wait_for_it() {
+    fn rejects_an_impossible_length_at_once() {
         for (kind, length) in
             [(b'D', 0x7fff_ffff), (b'N', 0x7fff_ffff), (b'd', 0x4000_0005), (b'C', 1 << 29), (b'T', 2 << 20)]
         {
@@ -380,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn what_postgresql_does_not_have_is_not_handed_on() {
+    fn rejects_messages_that_postgresql_does_not_have() {
         for strange in [claimed(b'W', 8), claimed(b'x', 8), vec![0, 0, 0, 0, 4], claimed(b'D', 3)] {
             let (out, breach) = passed(&[greeting(), strange].concat());
             assert!(out == greeting() && matches!(breach, Some(Breach::Strange(_))), "{breach:?}");
@@ -388,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_never_ready_is_not_listened_to_without_end() {
+    fn gives_up_a_server_that_never_becomes_ready() {
         let notice = framed(b'N', &[b"SNOTICE\0C00000\0M", [b'x'; 4000].as_slice(), b"\0\0"].concat());
         let greeting = framed(b'R', &[0; 4]);
         let pieces = std::iter::once(greeting.as_slice()).chain(std::iter::repeat_n(notice.as_slice(), 10_000));
@@ -397,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_is_too_long_is_not_kept() {
+    fn replaces_a_row_that_is_too_long() {
         let long = row(&vec![b'x'; LONGEST_ROW]);
         let bytes = [greeting(), long, framed(b'C', b"SELECT 1\0")].concat();
         let (out, breach) = sifted(&mut asking(b'Q'), bytes.chunks(5000));
@@ -405,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_sent_only_where_somebody_has_asked_for_them() {
+    fn refuses_copy_rows_unless_the_driver_sends_them() {
         let bytes = [greeting(), framed(b'G', &[0, 0, 1, 0, 0])].concat();
         let refusal = framed(b'f', format!("{NO_ROWS}\0").as_bytes());
         let mut asked = asking(b'Q');
@@ -429,7 +431,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_however_cut_passes_in_the_same_way(
+        fn passes_any_bytes_the_same_for_any_split(
             messages in prop::collection::vec(message(), 0..12),
             ready in any::<bool>(),
             cuts in prop::collection::vec(1_usize..40, 1..30),

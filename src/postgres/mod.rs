@@ -1,4 +1,4 @@
-//! Talking to one PostgreSQL over any stream, and letting others talk to it.
+//! Sessions with one PostgreSQL database over any stream, and the queries that bastion-migrate itself sends.
 
 mod activity;
 mod activity_query;
@@ -50,10 +50,10 @@ pub use url_parameters::RootCert;
 use crate::fault::Fault;
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
-/// Asks in one round trip and returns the rows of all queries in the message, as text.
+/// Runs the message in one round trip and returns the rows of all its queries, as text.
 ///
 /// # Errors
-/// Why there is no answer; `ledger-hidden` where row security would leave rows out.
+/// The server's error or the lost connection; `ledger-hidden` if row security would leave rows out.
 pub async fn rows(client: &Client, question: &Question) -> Result<Vec<Vec<Option<String>>>, Fault> {
     ask(client, question).await.map_err(|error| fault::question(&error))
 }
@@ -69,23 +69,24 @@ async fn ask(client: &Client, question: &Question) -> Result<Vec<Vec<Option<Stri
     answer.iter().filter_map(row).collect()
 }
 
-/// An SQL condition on `pg_index i`: somebody is building it at this moment. Of another role's session the server tells
-/// which table it has locked, and that it builds an index, but not which one. Neither list depends on `i`: PostgreSQL makes
-/// each of them once, and estimates so little that it does not compile the question first (350 ms for a thousand tables).
+/// An SQL condition on `pg_index i`: a session is building the index at this moment. For a session of another role,
+/// the server shows that it builds an index and which table it has locked, but not which index. Neither list depends
+/// on `i`: PostgreSQL computes each once, and estimates so low a cost that it skips JIT compilation (350 ms for a
+/// thousand tables).
 pub(crate) const BEING_BUILT: &str = "(i.indexrelid IN (SELECT p.index_relid \
     FROM pg_catalog.pg_stat_progress_create_index p WHERE p.index_relid IS NOT NULL) \
     OR i.indrelid IN (SELECT l.relation FROM pg_catalog.pg_stat_progress_create_index p \
     JOIN pg_catalog.pg_locks l ON l.pid = p.pid WHERE p.index_relid IS NULL AND p.datname = pg_catalog.current_database() \
     AND l.relation IS NOT NULL AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted))";
 
-/// An SQL string literal, which means the same whatever a file has set `standard_conforming_strings` to.
+/// Quotes a text as an SQL string literal that means the same with `standard_conforming_strings` on or off.
 #[must_use]
 pub fn literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if quoted.contains('\\') { format!(" E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
 }
 
-/// A quoted SQL identifier.
+/// Quotes a name as an SQL identifier.
 #[must_use]
 pub fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))

@@ -1,24 +1,26 @@
-//! The messages in which we ask the database something of our own.
+//! The queries that bastion-migrate itself sends, as opposed to the text of a file.
 //!
-//! Whoever may create something in a schema on the search path can put a function, an operator or a type there that PostgreSQL
-//! prefers to its own, and a table's owner can write policies that run in whoever reads it. So each message of ours names the
-//! path and switches policies off for itself. Both are set for the transaction alone: a file's text keeps the settings that
-//! the database, the role and the URL give it.
+//! A role that may create objects in a schema on the search path can put a function, an operator or a type there that
+//! PostgreSQL prefers to its own, and a table's owner can write policies that run as the role that reads the table.
+//! So each of these queries sets the search path and disables policies. Both are set for the transaction alone: a
+//! file's text keeps the settings of the database, the role and the URL.
 
 use super::run_lock;
 use std::fmt::{self, Display};
 
-/// `pg_temp` is named last because it is searched first where it is not named (PostgreSQL manual, 20.11.1). With
-/// `row_security` off the server refuses to hide rows in silence (20.11.1).
+/// SQL that pins the search path to the catalog. `pg_temp` comes last because PostgreSQL searches it first if it is
+/// not listed (PostgreSQL manual, 20.11.1). With `row_security` off the server fails rather than hide rows silently
+/// (20.11.1).
 pub(crate) const ON_OUR_PATH: &str = "SET LOCAL search_path TO pg_catalog, pg_temp; SET LOCAL row_security TO off";
 
-/// Takes that back for the rest of the transaction: to what the database, the role and the URL say.
+/// SQL that restores both for the rest of the transaction, to the settings of the database, the role and the URL.
 pub(crate) const ON_ITS_OWN_PATH: &str = "SET LOCAL search_path TO DEFAULT; SET LOCAL row_security TO DEFAULT";
 
-/// Once a transaction has read something, nothing that runs in it can allow it to write (PostgreSQL manual, SET TRANSACTION).
+/// SQL that makes the transaction read-only: once it has read something, no statement in it can make it writable again
+/// (PostgreSQL manual, SET TRANSACTION).
 const READ_ONLY: &str = "SET TRANSACTION READ ONLY";
 
-/// The SQLSTATE of our refusal to go on without the run lock; class BM is nobody's (PostgreSQL manual, appendix A).
+/// The SQLSTATE raised when the run lock is lost; PostgreSQL does not use class BM (PostgreSQL manual, appendix A).
 pub(crate) const LOCK_LOST: &str = "BM002";
 
 /// One message, which the server runs as one transaction.
@@ -36,48 +38,48 @@ enum Access {
     Write,
 }
 
-/// Whether the answer counts only if the run lock is ours.
+/// The requirement that the session holds the run lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunLock {
-    /// The question is asked by somebody who does not hold it.
+    /// The session need not hold it.
     NotNeeded,
-    /// It is held, and the question fails if it is not.
+    /// The session holds it, and the query fails if it does not.
     Held,
 }
 
 impl Question {
-    /// Asks for something, and can't change anything.
+    /// Creates a query that can't change anything.
     #[must_use]
     pub fn reading(sql: impl Into<String>) -> Self {
         Self { before: None, access: Access::Read, lock: RunLock::NotNeeded, sql: sql.into() }
     }
 
-    /// Changes something of ours.
+    /// Creates a query that may change our own tables.
     #[must_use]
     pub fn writing(sql: impl Into<String>) -> Self {
         Self { access: Access::Write, ..Self::reading(sql) }
     }
 
-    /// Puts a statement before it that runs on the session's own path: one that asks for that path. It has to name
-    /// everything with its schema.
+    /// Adds a statement that runs first, with the session's own search path, to query that path. It must qualify
+    /// every name with a schema.
     #[must_use]
     pub fn after(self, statement: impl Into<String>) -> Self {
         Self { before: Some(statement.into()), ..self }
     }
 
-    /// Puts a question of our own before it in the message.
+    /// Prepends a query of our own to the message.
     #[must_use]
     pub fn first(self, sql: &str) -> Self {
         Self { sql: format!("{sql}; {}", self.sql), ..self }
     }
 
-    /// Adds a second question to the message.
+    /// Appends a query to the message.
     #[must_use]
     pub fn and(self, sql: &str) -> Self {
         Self { sql: format!("{}; {sql}", self.sql), ..self }
     }
 
-    /// Makes it fail unless the run lock is ours, if it has to be.
+    /// Makes the message fail without the run lock, if `lock` requires it.
     #[must_use]
     pub fn under(self, lock: RunLock) -> Self {
         Self { lock, ..self }
@@ -100,15 +102,16 @@ impl Display for Question {
     }
 }
 
-/// A statement that fails unless the run lock is ours, and then runs `more`. It costs nothing to ask: whoever holds an advisory
-/// lock gets it once more (PostgreSQL manual, 13.3.5), and it goes with the session however often it was taken.
+/// Returns a statement that fails unless this session can take the run lock, and then runs `more`. The check is
+/// harmless: a session that holds an advisory lock always gets it again (PostgreSQL manual, 13.3.5), and all its
+/// holds end with the session.
 pub(crate) fn guard_sql(more: &str) -> String {
     let locked = format!("pg_catalog.pg_try_advisory_lock({})", run_lock::own_key());
     let held = raise_unless(&locked, LOCK_LOST, "bastion-migrate: the run lock is held by another session");
     format!("DO $bastion_migrate$ BEGIN {held}{more} END $bastion_migrate$")
 }
 
-/// A PL/pgSQL statement that raises this error unless the condition holds.
+/// Returns a PL/pgSQL statement that raises this error unless the condition holds.
 pub(crate) fn raise_unless(condition: &str, sqlstate: &str, message: &str) -> String {
     let message = crate::postgres::literal(message);
     format!("IF NOT {condition} THEN RAISE EXCEPTION USING ERRCODE = '{sqlstate}', MESSAGE = {message}; END IF; ")
@@ -119,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_question_can_not_write_and_finds_nothing_but_the_catalog() {
+    fn a_reading_query_is_read_only_and_uses_the_catalog_alone() {
         let question = Question::reading("SELECT 1").and("SELECT 2").after("SELECT pg_catalog.current_schemas(false)");
         assert_eq!(
             question.to_string(),
@@ -130,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_under_the_lock_fails_without_it() {
+    fn a_query_that_requires_the_lock_checks_it_first() {
         let question = Question::reading("SELECT 1").under(RunLock::Held).to_string();
         assert!(question.contains("pg_try_advisory_lock") && question.ends_with("; SELECT 1"), "{question}");
     }

@@ -1,11 +1,11 @@
-//! The database's own facts, where a text names them: `${DATABASE_HOST}` and its kind.
+//! Placeholders for the database's connection data in a text, such as `${DATABASE_HOST}`.
 
-/// A fact of the database that a text can name.
+/// A part of the database's connection data that a text can contain as a placeholder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mention {
     /// The whole URL.
     Url,
-    /// What stands in a URL between `://` and `?`: `user:password@host:port/database`, percent-encoded.
+    /// The part of a URL between `://` and `?`: `user:password@host:port/database`, percent-encoded.
     Address,
     /// The host.
     Host,
@@ -17,12 +17,12 @@ pub enum Mention {
     Password,
     /// The database's name.
     Name,
-    /// How much TLS.
+    /// The TLS mode.
     Sslmode,
 }
 
 impl Mention {
-    /// Every one, with the name by which a text calls it, and what libpq calls it.
+    /// Every placeholder, with its name in a text and libpq's name for it.
     pub const ALL: [(Self, &'static str, Option<&'static str>); 8] = [
         (Self::Url, "DATABASE_URL", None),
         (Self::Address, "DATABASE_ADDRESS", None),
@@ -34,21 +34,21 @@ impl Mention {
         (Self::Sslmode, "DATABASE_SSLMODE", Some("PGSSLMODE")),
     ];
 
-    /// The facts that a text names.
+    /// Returns the placeholders in a text.
     #[must_use]
     pub fn all_in(text: &str) -> Vec<Self> {
         Self::ALL.into_iter().filter(|(_, name, _)| text.contains(&mention(name))).map(|(fact, ..)| fact).collect()
     }
 
-    /// As a text names it.
+    /// Returns the placeholder as it is written in a text.
     #[must_use]
     pub fn written(self) -> String {
         let found = Self::ALL.into_iter().find(|(fact, ..)| *fact == self);
         mention(found.map(|(_, name, _)| name).unwrap_or_default())
     }
 
-    /// What a text has in a shell's way that nobody expands, and how it is written here; and names of our kind that don't exist.
-    /// Of words with blanks between them some shell may well expand what is not in braces.
+    /// Finds a shell variable that nothing will expand, with the placeholder to use instead, or a placeholder that
+    /// does not exist. In a text with blanks, known variables are accepted, because a shell may expand them.
     #[must_use]
     pub fn mistaken(text: &str) -> Option<(String, Option<Self>)> {
         let mut rest = text;
@@ -70,10 +70,10 @@ impl Mention {
         None
     }
 
-    /// The text with each fact in the place of its name.
+    /// Replaces each placeholder in the text with its value.
     #[must_use]
     pub fn filled(text: &str, fact: impl Fn(Self) -> String) -> String {
-        // One pass: what is put in is not looked through again.
+        // One pass: inserted values are not searched again.
         let mut filled = String::new();
         let mut rest = text;
         while let Some((before, behind)) = rest.split_once("${") {
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_fact_takes_the_place_of_its_name_once() {
+    fn replaces_each_placeholder_once() {
         let fact = |fact: Mention| match fact {
             Mention::Host => "db".to_owned(),
             Mention::Password => "${DATABASE_HOST}".to_owned(),
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_expands_is_found_and_everything_else_left_alone() {
+    fn finds_variables_that_nothing_expands_and_no_others() {
         for (text, found, right) in [
             ("$PGHOST", "$PGHOST", Some(Mention::Host)),
             ("postgres://${PGUSER}@x", "${PGUSER}", Some(Mention::User)),

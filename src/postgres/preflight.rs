@@ -1,4 +1,5 @@
-//! The first thing that a session is asked, in one round trip: who and what answers, and, for a run that writes, the lock.
+//! The first query of a session, in one round trip: it identifies the server and, for a run that writes, tries to
+//! take the run lock.
 
 use super::{
     own_query::Question,
@@ -14,36 +15,37 @@ use crate::{
 };
 use std::time::Duration;
 
-/// The oldest server that has `client_connection_check_interval`, without which a vanished run would go on working.
+/// The oldest server version with `client_connection_check_interval`, without which the statements of a vanished run
+/// would go on.
 const OLDEST: i64 = 140_000;
 
-/// What the first answer told.
+/// The result of the first query.
 #[derive(Debug)]
 pub struct Opening {
-    /// For the report.
+    /// Facts for the report.
     pub facts: DatabaseFacts,
-    /// Whether the lock was free and is ours now.
+    /// Set if the run lock was free and is held now.
     pub locked: bool,
-    /// Whether no tool of another run works here.
+    /// Set if no session of another run's tool is connected.
     pub alone: bool,
-    /// Rows of the question that the caller added.
+    /// Rows of the query that the caller added.
     pub extra: Vec<Vec<Option<String>>>,
 }
 
-/// Whether the opening tries to take the lock.
+/// The handling of the run lock in the first query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opens {
-    /// Look only.
+    /// Leave the lock alone.
     Reading,
-    /// Take the run lock if it is free.
+    /// Take the lock if it is free.
     Locking,
 }
 
-/// Asks, and refuses what can't be worked with. `extra` is one more question for the same round trip; the answer has to come
-/// within `wait`.
+/// Identifies the server and refuses an unsupported one. `extra` is another query for the same round trip; the response
+/// must come within `wait`.
 ///
 /// # Errors
-/// Standby, pooler, too old; the statement's own failure.
+/// A standby, a pooler or a server that is too old; a failure of the query.
 pub async fn open(
     session: &Session,
     target: &Target,
@@ -52,7 +54,8 @@ pub async fn open(
     wait: Duration,
 ) -> Result<Opening, Fault> {
     let pid = session.announced_pid;
-    // Behind a pooler the lock would stay in a backend that is not ours: it is tried only on the backend that was announced.
+    // Behind a pooler the lock would stay with a backend that is not ours, so it is tried only on the announced
+    // backend.
     let lock = match opens {
         Opens::Reading => "NULL".to_owned(),
         Opens::Locking => format!(
@@ -126,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_older_than_14_and_what_is_a_standby() {
+    fn refuses_servers_older_than_14_and_standbys() {
         let fault = refuse_unfit("130014", "13.14 (Debian 13.14-1)", "f", &target()).unwrap_err();
         assert_eq!(
             (fault.code, fault.cause.as_str()),

@@ -1,6 +1,6 @@
-//! What a query is about, without what is in it.
+//! A summary of a query without its data.
 
-/// Words that a command of SQL begins with, up to the name of what it is about.
+/// Words at the beginning of an SQL command, up to the name of its object.
 const WORDS: &str = "ALTER ANALYZE BEGIN CALL CHECKPOINT CLUSTER COLLATION COMMENT COMMIT CONCURRENTLY COPY CREATE CURSOR \
     DATABASE DEALLOCATE DECLARE DELETE DISCARD DO DOMAIN DROP END EXCLUSIVE EXECUTE EXISTS EXPLAIN EXTENSION FETCH FOREIGN FROM \
     FULL FUNCTION GLOBAL GRANT IF IN INDEX INSERT INTO ISOLATION LISTEN LOCAL LOCK MATERIALIZED MERGE MOVE NOT NOTIFY ON ONLY \
@@ -8,12 +8,12 @@ const WORDS: &str = "ALTER ANALYZE BEGIN CALL CHECKPOINT CLUSTER COLLATION COMME
     SELECT SEQUENCE SET START SUBSCRIPTION TABLE TABLESPACE TEMP TEMPORARY TRANSACTION TRIGGER TRUNCATE TYPE UNIQUE UNLISTEN \
     UNLOGGED UPDATE USER VACUUM VALUES VERBOSE VIEW WITH";
 
-/// Words behind which the name of a relation or its like stands.
+/// Words that the name of a relation or another object follows.
 const NAMING: &str = "CLUSTER CONCURRENTLY COPY EXISTS EXTENSION FROM FUNCTION INDEX INTO LOCK ONLY PROCEDURE SCHEMA SEQUENCE \
     TABLE TRIGGER TRUNCATE TYPE UPDATE VACUUM VIEW ANALYZE";
 
-/// A query of somebody else holds somebody else's data: only its command is told, and what that is about where the name
-/// follows at once, as in `UPDATE orders`.
+/// Summarizes a query by its command, and by its object if the name follows at once, as in `UPDATE orders`. The rest
+/// may be other people's data.
 pub(super) fn gist(query: &str) -> String {
     let is_in = |list: &str, word: &str| list.split_whitespace().any(|known| known.eq_ignore_ascii_case(word));
     let words = without_comments(query).split_whitespace().map(|word| word.trim_end_matches([';', '(']));
@@ -30,13 +30,13 @@ pub(super) fn gist(query: &str) -> String {
     if told.is_empty() { "another command".to_owned() } else { told.join(" ") }
 }
 
-/// Whether it can be no literal: a name as it is written without quotes, with its schema or without.
+/// Reports whether the word is an unquoted name, with or without a schema, and so no literal.
 fn is_name(word: &str) -> bool {
     let letter = |letter: char| letter.is_alphanumeric() || "_.$".contains(letter);
     word.starts_with(|first: char| first.is_alphabetic() || first == '_') && word.chars().all(letter)
 }
 
-/// The query from its first word on; what stands before it is for other tools.
+/// Returns the query from its first word on. The comments before it are meant for other tools.
 pub(super) fn without_comments(query: &str) -> &str {
     let mut rest = query.trim_start();
     loop {
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_query_is_told_by_its_command_and_what_it_is_about() {
+    fn summarizes_a_query_by_its_command_and_object() {
         for (query, told) in [
             ("UPDATE big SET name = 'Ada'", "UPDATE big"),
             ("update only public.big set x = 1", "update only public.big"),

@@ -1,21 +1,21 @@
-//! Rows and the names of their columns, made readable: the driver takes what is no UTF-8 for a broken answer, and a server's
-//! bytes are whatever a file, or the encoding of an old database, has made of them.
+//! Makes rows and column names valid UTF-8: the driver treats anything else as a broken response, and a file or the
+//! encoding of an old database can make the server send any bytes.
 
 use std::borrow::Cow;
 
-/// How long the number of columns is, by which a row begins.
+/// Bytes of the column count at the beginning of a row.
 pub(super) const COUNT: usize = 2;
 
-/// A value that no text can be: a row has it in every column when it was too long to be kept.
+/// A value that is no valid text: it replaces every column of a row that was too long to keep.
 const UNREADABLE: &[u8] = &[0, 0, 0, 1, 0xff];
 
-/// What follows a column's name: table, column, type, its size, its modifier, format.
+/// Bytes behind a column's name: table, column, type, its size, its modifier, format.
 const ABOUT: usize = 18;
 
-/// The length of a null, which has no value.
+/// The length that stands for a null.
 const NULL: [u8; 4] = (-1_i32).to_be_bytes();
 
-/// The body of a `DataRow` whose values are texts. What is no row stays as it is.
+/// Returns the body of a `DataRow` with valid UTF-8 in all values. A body that is no row stays unchanged.
 pub(super) fn readable(body: &[u8]) -> Cow<'_, [u8]> {
     let Some((count, rest)) = body.split_at_checked(COUNT) else { return Cow::Borrowed(body) };
     let is_text = |value: Option<&[u8]>| value.is_none_or(|value| str::from_utf8(value).is_ok());
@@ -32,7 +32,7 @@ pub(super) fn readable(body: &[u8]) -> Cow<'_, [u8]> {
     if values.rest.is_empty() { Cow::Owned(row) } else { Cow::Borrowed(body) }
 }
 
-/// The values of a row, nulls among them, as far as it is one.
+/// Iterator over the values of a row, including nulls, up to the first malformed one.
 struct Values<'a> {
     rest: &'a [u8],
 }
@@ -52,7 +52,7 @@ impl<'a> Iterator for Values<'a> {
     }
 }
 
-/// The body of a `RowDescription`.
+/// Returns the body of a `RowDescription` with valid UTF-8 in all names.
 pub(super) fn readable_names(body: &[u8]) -> Cow<'_, [u8]> {
     rewritten_names(body).map_or(Cow::Borrowed(body), Cow::Owned)
 }
@@ -71,7 +71,7 @@ fn rewritten_names(body: &[u8]) -> Option<Vec<u8>> {
     Some(description)
 }
 
-/// The body that stands for a row that was too long; `beginning` says how many columns it had.
+/// Returns the replacement for a row that was too long; `beginning` contains its column count.
 pub(super) fn unreadable(beginning: &[u8]) -> Vec<u8> {
     let count = beginning.first_chunk::<COUNT>().map_or(0, |count| u16::from_be_bytes(*count));
     [&count.to_be_bytes(), UNREADABLE.repeat(count.into()).as_slice()].concat()
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_stay_as_they_are_and_bytes_become_texts() {
+    fn keeps_valid_text_and_replaces_invalid_bytes() {
         let text = row(&[Some("größe".as_bytes()), None, Some(b"")]);
         assert_eq!(readable(&text), text);
         let latin = row(&[Some(b"gr\xf6\xdfe"), None, Some(b"x")]);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_columns_become_texts() {
+    fn makes_column_names_valid() {
         let description = |name: &[u8]| [&[0, 1], name, &[0], &[0xff; ABOUT]].concat();
         assert_eq!(readable_names(&description(b"gr\xf6\xdfe")), description("gr��e".as_bytes()));
         let broken = vec![0, 1, b'a', 0, 1];
@@ -120,14 +120,14 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_was_too_long_has_its_columns_and_no_text() {
+    fn the_replacement_of_a_long_row_has_its_columns_and_no_text() {
         assert_eq!(unreadable(&[0, 2]), row(&[Some(b"\xff"), Some(b"\xff")]));
         assert_eq!(unreadable(&[]), [0, 0]);
     }
 
     proptest! {
         #[test]
-        fn whatever_a_row_is_it_stays_one_of_texts(
+        fn makes_every_value_of_any_row_valid(
             values in prop::collection::vec(prop::option::of(prop::collection::vec(any::<u8>(), 0..12)), 0..6),
         ) {
             let values: Vec<Option<&[u8]>> = values.iter().map(Option::as_deref).collect();
@@ -140,7 +140,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_no_row_stays_as_it_is(bytes in prop::collection::vec(0x80_u8.., 0..40)) {
+        fn leaves_a_body_that_is_no_row_unchanged(bytes in prop::collection::vec(0x80_u8.., 0..40)) {
             prop_assert_eq!(readable(&bytes), bytes.as_slice());
         }
     }

@@ -1,6 +1,7 @@
-//! The run lock: a session advisory lock, tried again and again, never waited for in the server, because a session that
-//! waits in `pg_advisory_lock()` deadlocks with CREATE INDEX CONCURRENTLY (measured: 40P01). It is held by the session that
-//! does the work: a lost lock and lost work are the same thing, and who gets it next knows that the work has ended.
+//! The run lock: a session advisory lock. It is polled, never waited for in the server, because a session that waits
+//! in `pg_advisory_lock()` deadlocks with CREATE INDEX CONCURRENTLY (measured: 40P01). The session that does the work
+//! holds it, so the lock is lost only together with the work, and the next holder can be sure that the work has
+//! ended.
 
 use super::{own_query::Question, rows, session::Session, wait::answered};
 use crate::{
@@ -12,16 +13,17 @@ use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// The interval between two tries.
+/// Interval between two attempts to take the lock.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The same where the holder was told to end.
+/// The same interval after the holder's session was terminated.
 const SHORT_PAUSE: Duration = Duration::from_millis(100);
 
 /// PostgreSQL cuts `application_name` at 63 bytes (NAMEDATALEN - 1).
 const NAME_LENGTH: usize = 63;
 
-/// What our sessions are called, and by what a waiting run names the holder: `bastion-migrate#<run>.<attempt> <repository>`.
+/// Returns the name of our sessions, by which a waiting run identifies the holder:
+/// `bastion-migrate#<run>.<attempt> <repository>`.
 #[must_use]
 pub fn application_name(runner: &Runner) -> String {
     let mut name = "bastion-migrate".to_owned();
@@ -34,31 +36,31 @@ pub fn application_name(runner: &Runner) -> String {
     name
 }
 
-/// What the sessions of a tool of ours are called that may write: not as the session that holds the lock.
+/// Returns the name for sessions of a tool that may write. It differs from the name of the lock holder.
 #[must_use]
 pub fn tool_name(runner: &Runner) -> String {
     named(runner, TOOL)
 }
 
-/// The same of a tool that only looks: nobody has to wait for it.
+/// Returns the name for sessions of a tool that only reads: no other run has to wait for them.
 #[must_use]
 pub fn look_name(runner: &Runner) -> String {
     named(runner, "bastion-migrate-look")
 }
 
-/// The same of whoever comes through the tunnel of a job: it is open for as long as the job is.
+/// Returns the name for sessions through a job's tunnel, which stays open until the job ends.
 #[must_use]
 pub fn tunnel_name(runner: &Runner) -> String {
     named(runner, "bastion-migrate-tunnel")
 }
 
-/// The same of the session that watches over a run's work, and is no part of it.
+/// Returns the name for the session that monitors a run's work without being part of it.
 #[must_use]
 pub fn watch_name(runner: &Runner) -> String {
     named(runner, "bastion-migrate-watch")
 }
 
-/// With what the name of a tool's session begins that may write.
+/// Prefix of the names of tool sessions that may write.
 const TOOL: &str = "bastion-migrate-tool";
 
 fn named(runner: &Runner, beginning: &str) -> String {
@@ -66,34 +68,35 @@ fn named(runner: &Runner, beginning: &str) -> String {
     name.chars().take(NAME_LENGTH).collect()
 }
 
-/// A lock and what people call it.
+/// An advisory lock: its key and its name in messages.
 #[derive(Debug, Clone, Copy)]
 pub struct Lock {
     key: i64,
-    what: &'static str,
+    /// The tool whose own lock it is, if it is not the run lock.
+    tool: Option<&'static str>,
 }
 
 impl Lock {
-    /// Returns the key as `pg_locks` has it, in `classid` and `objid` (PostgreSQL manual, 54.12).
+    /// Returns the key as `pg_locks` shows it, in `classid` and `objid` (PostgreSQL manual, 54.12).
     pub(super) fn halves(self) -> (u32, u32) {
         let [a, b, c, d, e, f, g, h] = self.key.to_be_bytes();
         (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]))
     }
 }
 
-/// The lock that keeps two of our runs apart.
+/// Returns the lock that keeps two runs of bastion-migrate apart.
 #[must_use]
 pub fn own() -> Lock {
-    Lock { key: own_key(), what: "the run lock" }
+    Lock { key: own_key(), tool: None }
 }
 
-/// The lock that sqlx's library takes, so that the original tool waits while we work.
+/// The lock that another tool takes, so that it waits while we work.
 #[must_use]
-pub fn sqlx(database: &str) -> Lock {
-    Lock { key: sqlx_key(database), what: "sqlx's own lock" }
+pub fn of_tool(key: i64, tool: &'static str) -> Lock {
+    Lock { key, tool: Some(tool) }
 }
 
-/// The key of our own lock. Advisory locks are per database, so one key does.
+/// Returns the key of our own lock. Advisory locks are per database, so one key is enough.
 #[must_use]
 pub fn own_key() -> i64 {
     let digest = Sha256::digest(b"bastion-migrate/v1");
@@ -102,38 +105,34 @@ pub fn own_key() -> i64 {
     i64::from_be_bytes(first)
 }
 
-/// Made as sqlx makes it (sqlx 0.9, `generate_lock_id`).
-fn sqlx_key(database: &str) -> i64 {
-    0x3d32_ad9e * i64::from(crc32fast::hash(database.as_bytes()))
-}
-
-/// SQL that tries to take the lock and says `t` or `f`.
+/// Returns SQL that tries to take the lock and returns `t` or `f`.
 #[must_use]
 pub fn try_sql(key: i64) -> String {
     format!("SELECT pg_catalog.pg_try_advisory_lock({key})")
 }
 
-/// How long to wait for a lock, and whom else than others it may be held by.
+/// The limits of a wait for a lock, and the data to identify its holder.
 #[derive(Debug, Clone, Copy)]
 pub struct Wait<'a> {
-    /// The longest time.
+    /// Time limit of the wait.
     pub limit: Duration,
-    /// The input that says so.
+    /// Name of the input that sets the limit.
     pub input: &'static str,
-    /// The longest time for an answer (`wait-timeout`).
+    /// Time limit for each response (`wait-timeout`).
     pub answer: Duration,
-    /// The backend of the session that this run had before and has given up: the server may not have ended it yet.
+    /// The backend of this run's previous, lost session: the server may not have ended it yet.
     pub before: Option<i32>,
-    /// Where the pages of runs are.
+    /// Base URL of the pages of runs.
     pub server_url: Option<&'a str>,
 }
 
-/// Takes the lock. Where our own session of before holds it, the server is told to end that.
+/// Takes the lock. If this run's previous session holds it, that session is terminated.
 ///
 /// # Errors
 /// `lock-held`, naming the holder.
 pub async fn acquire(session: &Session, lock: Lock, wait: &Wait<'_>, events: &Events) -> Result<(), Fault> {
-    let Lock { key, what } = lock;
+    let Lock { key, tool } = lock;
+    let what = tool.map_or_else(|| "the run lock".to_owned(), |tool| format!("{tool}'s own lock"));
     let began = Instant::now();
     let mut said = None;
     loop {
@@ -158,7 +157,7 @@ pub async fn acquire(session: &Session, lock: Lock, wait: &Wait<'_>, events: &Ev
             )));
         }
         if said.as_ref() != Some(&holder) {
-            events.tell(Event::Waiting { what: what.to_owned(), why: format!("held by {holder}") });
+            events.tell(Event::Waiting { what: what.clone(), why: format!("held by {holder}") });
             said = Some(holder);
             if let Some(pid) = own {
                 ask(session, &Question::reading(end_sql(pid)), wait).await?;
@@ -172,13 +171,14 @@ async fn ask(session: &Session, question: &Question, wait: &Wait<'_>) -> Result<
     answered(wait.answer, rows(&session.client, question)).await
 }
 
-/// The holder's pid, if it is the session that we had before.
+/// Returns the holder's pid if it is this run's previous session.
 fn own_pid(row: &[Option<String>], wait: &Wait<'_>) -> Option<i32> {
     let holder: i32 = row.first()?.as_deref()?.parse().ok()?;
     wait.before.filter(|before| *before == holder)
 }
 
-/// Ends a session of the same run; the number alone could be another one's by now.
+/// Returns SQL that terminates a session of the same run. It checks the name, because another session may have the
+/// pid by now.
 fn end_sql(pid: i32) -> String {
     format!(
         "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE pid = {pid} \
@@ -187,16 +187,17 @@ fn end_sql(pid: i32) -> String {
     )
 }
 
-/// Hands a lock over from one session of ours to another, so that nobody can take it in between: both hold it shared, which
-/// nobody can take who wants it for himself alone, while the first one lets go of the rest and the second one takes it. Where
-/// others queue for it in the server (sqlx's own tool) there is no such way, and the answer is false: the first one has let go
-/// of nothing that matters then, as it will end.
+/// Hands a lock over from one of our sessions to another so that no other session can take it in between: both
+/// sessions hold it shared, which excludes an exclusive holder, while the first releases its exclusive hold and the
+/// second takes one. If other sessions queue for the lock in the server (sqlx's own tool does), this is not possible
+/// and the result is false. The first session may have released its exclusive hold then, which does not matter
+/// because it is about to end.
 ///
 /// # Errors
 /// One of the sessions is lost.
 pub async fn hand_over(from: &Session, to: &Session, lock: Lock) -> Result<bool, Fault> {
     let key = lock.key;
-    // As often as it was taken; the last try complains that it is gone.
+    // An unlock for each time it was taken; the last one raises a warning because nothing is left to unlock.
     let share = format!(
         "SET client_min_messages = error; SELECT pg_catalog.pg_try_advisory_lock_shared({key}); \
          DO $bastion_migrate$ BEGIN WHILE pg_catalog.pg_advisory_unlock({key}) LOOP END LOOP; END $bastion_migrate$"
@@ -216,12 +217,12 @@ async fn is_granted(session: &Session, sql: &str) -> Result<bool, Fault> {
     Ok(answer.first().and_then(|row| row.first()).is_some_and(|got| got.as_deref() == Some("t")))
 }
 
-/// SQL that counts the sessions of tools that may write.
+/// SQL expression for the number of tool sessions that may write.
 pub(super) const AT_WORK: &str = "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity s \
     WHERE s.datname = pg_catalog.current_database() AND s.application_name LIKE 'bastion-migrate-tool%')";
 
-/// Waits, within `wait`, until no tool of a run of before works any more: where the connection is direct it outlives its run, and
-/// the lock went with that. Who has just taken the lock has none yet.
+/// Waits, within `wait`, until no tool of an earlier run is active: over a direct connection a tool outlives its run,
+/// whose lock is released when the run ends. Must be called before this run starts a tool of its own.
 ///
 /// # Errors
 /// `lock-held`, naming the tool's session.
@@ -252,7 +253,7 @@ pub async fn alone(session: &Session, wait: &Wait<'_>, events: &Events) -> Resul
     }
 }
 
-/// Who holds it: a bigint key is split over classid and objid (PostgreSQL manual, 54.12).
+/// Returns SQL for the holder of a lock. A bigint key is split over classid and objid (PostgreSQL manual, 54.12).
 fn holder_sql(key: i64) -> String {
     format!(
         "SELECT a.pid, a.application_name, a.usename, pg_catalog.date_trunc('second', a.backend_start) \
@@ -266,7 +267,7 @@ fn holder_sql(key: i64) -> String {
 fn describe(row: &[Option<String>], server_url: Option<&str>) -> String {
     let field = |index: usize| row.get(index).and_then(Option::as_deref);
     let (pid, name, role) = (field(0).unwrap_or("?"), field(1).unwrap_or_default(), field(2).unwrap_or("?"));
-    // The server hides it from a role that is neither the holder's nor allowed to see all.
+    // The server shows it only to the holder's role and to roles that may see all sessions.
     let since = field(3).map(|since| format!(", connected since {since}")).unwrap_or_default();
     let who = match (run_page(name, server_url), name) {
         (Some(page), _) => format!("the run {page}"),
@@ -276,7 +277,7 @@ fn describe(row: &[Option<String>], server_url: Option<&str>) -> String {
     format!("{who} (pid {pid}, role `{role}`{since})")
 }
 
-/// The page of the run that a session's name tells, if the name was not cut.
+/// Returns the page of the run that is named by a session, unless the name was cut.
 fn run_page(name: &str, server_url: Option<&str>) -> Option<String> {
     let (run, repository) = name.strip_prefix("bastion-migrate#")?.split_once(' ')?;
     let (run, attempt) = run.split_once('.')?;
@@ -302,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_a_session_leads_to_its_run() {
+    fn finds_the_page_of_a_run_from_a_session_name() {
         let name = application_name(&runner());
         assert_eq!(name, "bastion-migrate#123.2 acme/shop");
         let page = run_page(&name, Some("https://git.example"));
@@ -310,16 +311,10 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_was_cut_leads_nowhere() {
+    fn finds_no_page_from_a_name_that_was_cut() {
         let name = application_name(&Runner { repository: Some("a".repeat(80)), ..runner() });
         assert_eq!(name.len(), 63);
         assert_eq!(run_page(&name, None), None);
         assert_eq!(run_page("psql", None), None);
-    }
-
-    #[test]
-    fn computes_the_key_of_sqlx() {
-        // CRC-32 of "123456789" is the check value 0xcbf43926 of its definition.
-        assert_eq!(sqlx_key("123456789"), 0x3d32_ad9e * 0xcbf4_3926);
     }
 }

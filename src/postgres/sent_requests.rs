@@ -1,11 +1,11 @@
-//! What a session of ours asks, looked at on its way out.
+//! Tracks the requests of our session on their way to the server.
 //!
-//! The server answers in order, so it is known which request an answer belongs to. And a query may hold what nobody could
-//! see in its text: `COPY … FROM STDIN`, for which the server waits for rows. There are none, and it is told so: a server
-//! that does not wait for rows takes no notice of that (PostgreSQL manual, 55.2.6), one that does ends the statement with an
-//! error. Told nothing, it would take the next query for a break of the protocol and end the session (PostgreSQL,
-//! `CopyGetData`). Nothing follows the last query, because any message makes the server take back its time-outs for idle
-//! sessions (`PostgresMain`).
+//! The server responds in order, so each response can be matched to its request. A query may contain an unrecognized
+//! `COPY … FROM STDIN`, for which the server waits for rows. There are none, so a CopyFail follows each query: a server
+//! that does not wait for rows ignores it (PostgreSQL manual, 55.2.6), one that does ends the statement with an error.
+//! Without it, the server would treat the next query as a protocol violation and end the session (PostgreSQL,
+//! `CopyGetData`). No CopyFail follows the last query until the next message is sent, because any message resets the
+//! server's timeouts for idle sessions (`PostgresMain`).
 
 use super::{
     frame::{Frames, Step, framed},
@@ -14,29 +14,29 @@ use super::{
 use bytes::{Buf as _, BufMut as _, BytesMut};
 use std::{collections::VecDeque, io};
 
-/// Why a COPY that nobody has seen gets no rows; the server's error quotes it.
+/// The reason in the CopyFail for an unrecognized COPY; the server's error quotes it.
 pub(crate) const NO_ROWS: &str = "bastion-migrate has no rows for this COPY";
 
-/// Stands for the first packet, which has no type byte.
+/// Message type that stands for the start-up packet, which has no type byte.
 const FIRST: u8 = b'0';
 
-/// The messages of the extended protocol, which belong together up to a Sync.
+/// Types of the extended protocol, whose messages form a group up to a Sync.
 const EXTENDED: &[u8] = b"PBDECH";
 
-/// What has been asked and not been answered, and what is on its way out.
+/// The requests without a response yet, and the bytes to send.
 #[derive(Debug)]
 pub(crate) struct Asked {
     frames: Frames,
-    /// The kind of the message that goes out.
+    /// The type of the message being sent.
     kind: u8,
     /// The beginning of its text, if it is a query.
     head: Vec<u8>,
-    unanswered: VecDeque<(Request, Option<i64>)>,
-    /// Of which migration is what goes out.
-    migration: Option<i64>,
+    unanswered: VecDeque<(Request, Option<usize>)>,
+    /// The migration of the message being sent.
+    migration: Option<usize>,
     group: Group,
     rows: Rows,
-    /// Whether a query was the last thing that went out: if it copies, the server has not been told yet.
+    /// Set if the last message was a query, for which no CopyFail has been sent yet.
     after_query: bool,
     out: BytesMut,
 }
@@ -47,14 +47,14 @@ enum Request {
     Extended,
 }
 
-/// A group of messages of the extended protocol.
+/// The state of a group of extended-protocol messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Group {
     Begun,
     None,
 }
 
-/// Whether the server waits for the rows of a COPY that the client has sent.
+/// The rows of a COPY that the client itself has sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rows {
     Awaited,
@@ -62,7 +62,7 @@ pub(crate) enum Rows {
 }
 
 impl Asked {
-    /// Of a session from its beginning.
+    /// Starts with the first packet of a session.
     pub(crate) fn new() -> Self {
         Self {
             frames: Frames::from_packet(FIRST),
@@ -77,10 +77,10 @@ impl Asked {
         }
     }
 
-    /// Takes in what the driver sends.
+    /// Takes bytes from the driver.
     ///
     /// # Errors
-    /// When it is no message.
+    /// If they are no message.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut rest = bytes;
         while let Some(step) = self.frames.next(&mut rest) {
@@ -105,13 +105,14 @@ impl Asked {
         self.out.extend_from_slice(piece);
     }
 
-    /// Nobody answers a query that has not gone out to its end.
+    /// Assigns the request to the migration in its comment. The request can't have a response yet, because it ends
+    /// only now.
     fn read_mark(&mut self) {
         let said = origin_mark::read(&std::mem::take(&mut self.head));
         let (Some(said), Some((_, migration))) = (said, self.unanswered.back_mut()) else { return };
-        let (Mark::Begins(version) | Mark::Ends(version)) = said;
-        *migration = Some(version);
-        self.migration = (said == Mark::Begins(version)).then_some(version);
+        let (Mark::Begins(index) | Mark::Ends(index)) = said;
+        *migration = Some(index);
+        self.migration = (said == Mark::Begins(index)).then_some(index);
     }
 
     fn begin(&mut self, kind: u8, length: usize) {
@@ -123,8 +124,8 @@ impl Asked {
         self.out.put_u32(u32::try_from(length + 4).unwrap_or(u32::MAX));
         match kind {
             b'Q' => self.unanswered.push_back((Request::Simple, self.migration)),
-            // The driver sends one behind the COPY, which the server passes over while it waits for rows, and one behind the
-            // rows: both have one answer (PostgreSQL, `CopyGetData`).
+            // The driver sends one Sync behind the COPY, which the server ignores while it waits for rows, and one
+            // behind the rows: together they get one response (PostgreSQL, `CopyGetData`).
             b'S' if self.rows == Rows::Awaited && matches!(before, b'c' | b'f') => self.rows = Rows::None,
             b'S' => {
                 self.extend();
@@ -142,39 +143,39 @@ impl Asked {
         }
     }
 
-    /// Lets the server know that there are no rows for what was asked last, if that was a query.
+    /// Sends a CopyFail if the last message was a query.
     pub(crate) fn refuse_rows(&mut self) {
         if std::mem::take(&mut self.after_query) {
             self.out.extend_from_slice(&framed(b'f', format!("{NO_ROWS}\0").as_bytes()));
         }
     }
 
-    /// Whether what the server answers now is a query, for whose rows nobody has asked us.
+    /// Reports whether the server is responding to a query, for which the driver sends no rows.
     pub(crate) fn is_query_next(&self) -> bool {
         self.unanswered.front().is_some_and(|(request, _)| *request == Request::Simple)
     }
 
-    /// The migration of which the server answers a message now.
-    pub(crate) fn migration(&self) -> Option<i64> {
+    /// Returns the migration of the request that the server is responding to.
+    pub(crate) fn migration(&self) -> Option<usize> {
         self.unanswered.front().and_then(|(_, migration)| *migration)
     }
 
-    /// The server waits for the rows of what it was asked.
+    /// Records that the server waits for the rows of a COPY.
     pub(crate) fn await_rows(&mut self) {
         self.rows = Rows::Awaited;
     }
 
-    /// The server is done with one request.
+    /// Records that the server has completed a request.
     pub(crate) fn answered(&mut self) {
         self.unanswered.pop_front();
     }
 
-    /// What is to go out now.
+    /// Returns the bytes to send.
     pub(crate) fn outgoing(&self) -> &[u8] {
         &self.out
     }
 
-    /// So much of it has gone.
+    /// Removes this many sent bytes.
     pub(crate) fn sent(&mut self, count: usize) {
         self.out.advance(count);
     }
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_gets_no_rows_before_anything_else_goes_out_whatever_way_the_bytes_are_cut() {
+    fn sends_a_copy_fail_before_the_next_message_for_any_split_of_the_bytes() {
         let (one, other) = (framed(b'Q', b"one\0"), framed(b'Q', b"other\0"));
         let session = [FIRST_PACKET, &framed(b'p', b"secret\0"), &one, &other, &framed(b'X', b"")].concat();
         let expected =
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_follows_a_query_of_itself() {
+    fn sends_nothing_after_a_query_on_its_own() {
         let session = [FIRST_PACKET, &framed(b'Q', b"one\0")].concat();
         let (out, mut asked) = sent([session.as_slice()]);
         assert_eq!(out, session);
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_that_was_asked_for_has_its_rows() {
+    fn a_copy_of_the_driver_gets_its_rows() {
         let rows = [framed(b'B', b""), framed(b'E', b""), framed(b'd', b"1\n"), framed(b'c', b""), framed(b'S', b"")];
         let session = [FIRST_PACKET, &rows.concat()].concat();
         let (out, mut asked) = sent([session.as_slice()]);
@@ -233,9 +234,9 @@ mod tests {
         assert_eq!(asked.outgoing(), session);
     }
 
-    /// As the driver sends them: a Sync behind the COPY, and one behind its rows.
+    /// The driver sends a Sync behind the COPY and one behind its rows.
     #[test]
-    fn a_copy_has_one_answer_and_what_follows_has_its_own() {
+    fn a_copy_has_one_response_and_the_next_request_its_own() {
         let mut asked = Asked::new();
         asked.take(FIRST_PACKET).unwrap();
         for _ in 0..3 {
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_answered_belongs_to_the_migration_whose_mark_came_last() {
+    fn a_response_belongs_to_the_migration_of_the_last_comment() {
         let query = |text: String| framed(b'Q', format!("{text}\0").as_bytes());
         let marked =
             |version| [query(format!("{} BEGIN", origin_mark::begins(version))), query("do it".to_owned())].concat();
@@ -267,7 +268,7 @@ mod tests {
         for cut in 0..=session.len() {
             let (begin, end) = session.split_at(cut);
             let mut asked = sent([begin, end]).1;
-            let whose: Vec<Option<i64>> = (0..10)
+            let whose: Vec<Option<usize>> = (0..10)
                 .map(|_| {
                     let migration = asked.migration();
                     asked.answered();
@@ -280,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_belong_to_requests_in_order() {
+    fn matches_responses_to_requests_in_order() {
         let session = [FIRST_PACKET, &framed(b'Q', b""), &framed(b'P', b""), &framed(b'S', b""), &framed(b'S', b"")];
         let (_, mut asked) = sent([session.concat().as_slice(), &framed(b'Q', b"")]);
         let queries: Vec<bool> = (0..5)

@@ -1,22 +1,22 @@
-//! An error or a notice of the server, field by field (PostgreSQL manual, 55.8), of which no more is kept than a reader wants.
+//! An error or a notice of the server, read field by field (PostgreSQL manual, 55.8) and cut to a readable length.
 
-/// So much is kept of a field.
+/// Bytes kept of a field.
 const FIELD: usize = 64 << 10;
 
-/// So much is kept of all.
+/// Bytes kept of all fields.
 const ALL: usize = 256 << 10;
 
-/// So far back a field is cut where a word ends, so that no half of a word stays.
+/// Bytes before the cut in which the end of a word is searched, so that no half of a word stays.
 const WORD: usize = 4 << 10;
 
-/// What has come of it so far.
+/// The part of the message that has come so far.
 #[derive(Debug, Default)]
 pub(super) struct Complaint {
     body: Vec<u8>,
     at: At,
-    /// The beginning of the field that comes.
+    /// The beginning of the current field.
     text: Vec<u8>,
-    /// How much of the field is not kept.
+    /// Bytes of the current field that were dropped.
     more: usize,
 }
 
@@ -29,7 +29,7 @@ enum At {
 }
 
 impl Complaint {
-    /// Takes in a piece of the message's body.
+    /// Takes a piece of the message's body.
     pub(super) fn take(&mut self, piece: &[u8]) {
         let mut rest = piece;
         while let Some((first, after)) = rest.split_first() {
@@ -55,22 +55,21 @@ impl Complaint {
         }
     }
 
-    /// The body of the message that passes: readable, and not longer than a reader wants.
+    /// Returns the body to pass on: valid UTF-8, and of limited length.
     pub(super) fn into_body(self) -> Vec<u8> {
         self.with(None)
     }
 
-    /// The body of a notice. Which file of PostgreSQL's own source it comes from is nothing to us: in its place stands the migration
-    /// that it is about.
-    pub(super) fn into_notice(self, migration: Option<i64>) -> Vec<u8> {
-        self.with(Some(migration.map(|version| version.to_string()).unwrap_or_default()))
+    /// Returns the body of a notice, with the migration in place of the source file of PostgreSQL, which is not needed.
+    pub(super) fn into_notice(self, migration: Option<usize>) -> Vec<u8> {
+        self.with(Some(migration.map(|index| index.to_string()).unwrap_or_default()))
     }
 
     fn with(mut self, file: Option<String>) -> Vec<u8> {
         if let At::Text(kind) = self.at {
             self.close(kind);
         }
-        // The driver takes the last one that it reads.
+        // If a field comes twice, the driver keeps the last one.
         if let Some(file) = file {
             self.body.push(b'F');
             self.body.extend_from_slice(file.as_bytes());
@@ -106,7 +105,7 @@ impl Complaint {
     }
 }
 
-/// Where the last whole word ends, or else the last whole letter.
+/// Returns the end of the last whole word, or else of the last whole character.
 fn end_of_word(text: &[u8]) -> usize {
     let from = text.len().saturating_sub(WORD);
     let space = text.iter().rposition(u8::is_ascii_whitespace).filter(|space| *space >= from);
@@ -133,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_reader_wants_is_kept_as_it_is_whatever_way_it_is_cut() {
+    fn keeps_a_short_message_unchanged_for_any_split_of_the_bytes() {
         let body = fields(&[(b'S', b"ERROR"), (b'C', b"42P01"), (b'M', "kein größerer".as_bytes()), (b'H', b"")]);
         for cut in 0..=body.len() {
             let (one, other) = body.split_at(cut);
@@ -142,13 +141,13 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_letters_are_made_readable() {
+    fn replaces_invalid_bytes() {
         let body = fields(&[(b'M', b"Tabelle \xbbgr\xf6\xdfe\xab")]);
         assert_eq!(kept([body.as_slice()]), fields(&[(b'M', "Tabelle �gr��e�".as_bytes())]));
     }
 
     #[test]
-    fn of_a_long_field_the_beginning_is_kept_and_the_rest_is_counted() {
+    fn keeps_the_beginning_of_a_long_field_and_counts_the_rest() {
         let long = "some words ".repeat(20_000);
         let body = fields(&[(b'M', long.as_bytes()), (b'C', b"00000")]);
         let text = String::from_utf8(kept(body.chunks(1000))).unwrap();
@@ -161,13 +160,13 @@ mod tests {
     }
 
     #[test]
-    fn a_field_is_not_cut_in_the_middle_of_a_letter() {
+    fn does_not_cut_a_field_within_a_character() {
         let body = fields(&[(b'M', &[b"x".as_slice(), "ö".repeat(FIELD).as_bytes()].concat())]);
         assert!(!String::from_utf8(kept([body.as_slice()])).unwrap().contains('\u{fffd}'));
     }
 
     #[test]
-    fn a_notice_says_which_migration_it_is_about() {
+    fn a_notice_contains_its_migration() {
         let notice = |migration| {
             let mut complaint = Complaint::default();
             complaint.take(&fields(&[(b'M', b"x"), (b'F', b"9")]));
@@ -178,13 +177,13 @@ mod tests {
     }
 
     #[test]
-    fn fields_without_end_do_not_add_up() {
+    fn limits_the_length_of_all_fields() {
         let field = [b"W".as_slice(), &[b'x'; 1000], &[0]].concat();
         assert!(kept(std::iter::repeat_n(field.as_slice(), 2000)).len() <= ALL + 2000);
     }
 
     #[test]
-    fn what_breaks_off_is_kept_as_far_as_it_came() {
+    fn keeps_the_part_of_a_message_that_breaks_off() {
         assert_eq!(kept([b"SERROR\0Mhal".as_slice()]), b"SERROR\0Mhal\0\0");
         assert_eq!(kept([b"".as_slice()]), b"\0");
     }

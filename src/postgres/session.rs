@@ -1,4 +1,4 @@
-//! One session over any stream: the client, the task that drives its socket, and how to cancel what it runs.
+//! One session over any stream: the client, the task that drives its socket, and a handle to cancel its statement.
 
 use super::{
     backend_pid::BackendPid,
@@ -24,28 +24,29 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// A session of ours may have to wait for others, however long the database lets a session be idle. (Since PostgreSQL 14.)
+/// Disables the idle timeout: our session may have to wait for other sessions longer than the database lets one be
+/// idle. (Since PostgreSQL 14.)
 pub(super) const PATIENT: &str = "-c idle_session_timeout=0";
 
-/// Lifts a limit that database or role puts on whole transactions, for what is ours to limit by `timeout` and
-/// `statement-timeout`. It is the body of a block, as a start-up can't say it: servers before PostgreSQL 17 don't know it.
-/// (The inner condition costs 2 ms, as each block is planned anew.)
+/// PL/pgSQL that disables a `transaction_timeout` set for the database or the role: the inputs `timeout` and
+/// `statement-timeout` set the limits instead. It can't be a start-up setting, because servers before PostgreSQL 17
+/// reject an unknown one. (The inner condition costs 2 ms, as each block is planned anew.)
 pub const UNLIMITED: &str = "IF pg_catalog.current_setting('transaction_timeout', true) OPERATOR(pg_catalog.<>) '0' THEN \
     IF EXISTS (SELECT FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) 'transaction_timeout' \
     AND s.source OPERATOR(pg_catalog.<>) 'client') \
     THEN PERFORM pg_catalog.set_config('transaction_timeout', '0', false); END IF; END IF; ";
 
-/// What the server is told at start-up; costs no round trip, and `RESET ALL` returns to it.
+/// Settings in the start-up packet: they cost no round trip, and `RESET ALL` returns to them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Startup {
-    /// At most 63 bytes count; see [`super::lock::application_name`].
+    /// The server keeps 63 bytes at most; see [`super::run_lock::application_name`].
     pub application_name: String,
     /// `-c name=value` pairs, space-separated.
     pub options: String,
 }
 
 impl Startup {
-    /// Our settings and, after them, those of the user's URL, which win.
+    /// Combines our settings with those of the user's URL, which come later and so win.
     #[must_use]
     pub fn new(application_name: String, ours: &str, target: Option<&Target>) -> Self {
         let own = target.and_then(|target| target.options.as_deref()).unwrap_or_default();
@@ -58,21 +59,21 @@ impl Startup {
 pub struct Session {
     /// The handle for queries.
     pub client: Client,
-    /// The backend that the server announced at start-up.
+    /// The backend's pid as the server announced it at start-up.
     pub announced_pid: i32,
     driver: Option<JoinHandle<Option<Fault>>>,
     connector: Option<MakeRustlsConnect>,
     target: Target,
 }
 
-/// How long a polite good-bye may take.
+/// Time limit for an orderly close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Session {
-    /// Connects over one more stream of `reach`.
+    /// Connects over a new stream of `reach`.
     ///
     /// # Errors
-    /// Why the database does not let us in, the tunnel's own trouble first.
+    /// A fault of the tunnel if there is one, otherwise the reason why the database refused the session.
     pub async fn connect(reach: &Reach, target: &Target, startup: &Startup, events: &Events) -> Result<Self, Fault> {
         let connector = tls::connector(target)?;
         let mut stream = reach.open(&target.host, target.port).await?;
@@ -99,7 +100,7 @@ impl Session {
         Ok(Self { client, announced_pid: pid.get(), driver: Some(driver), connector, target: target.clone() })
     }
 
-    /// Why the session ended, if it did: the driver knows more than the query that found the connection closed.
+    /// Returns the reason why the session ended, if it did: the driver has more detail than the query that failed.
     pub async fn why_closed(&mut self) -> Option<Fault> {
         if !self.client.is_closed() {
             return None;
@@ -109,22 +110,22 @@ impl Session {
         Some(reason.unwrap_or_else(|| Fault::new(Code::DatabaseLost, "the database closed the connection")))
     }
 
-    /// Whatever can cancel this session's statement, while the session itself is busy.
+    /// Returns a handle that can cancel this session's statement while the session is busy.
     #[must_use]
     pub fn canceller(&self) -> Canceller {
         Canceller { token: self.client.cancel_token(), connector: self.connector.clone(), target: self.target.clone() }
     }
 
-    /// Closes the socket, and with it the channel that it may be, at once: nothing that comes over it is waited for any more.
-    /// What is asked then finds the session closed.
+    /// Closes the socket (or SSH channel) at once, without waiting for pending responses. Later queries fail because
+    /// the session is closed.
     pub async fn give_up(&mut self) {
         let Some(driver) = self.driver.take() else { return };
         driver.abort();
-        // It ends by being aborted, and that is all that it says.
+        // The result only reports the abort.
         drop(driver.await);
     }
 
-    /// Says good-bye and waits until the socket is closed.
+    /// Sends Terminate and waits until the socket is closed.
     pub async fn close(mut self) {
         let Some(driver) = self.driver.take() else { return };
         let abort = driver.abort_handle();
@@ -138,7 +139,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // Best effort: without `close` nobody waits, so the socket is dropped with the task.
+        // Best effort: nothing waits for the task without `close`, so the socket is dropped with it.
         if let Some(driver) = &self.driver
             && !self.client.is_closed()
         {
@@ -153,7 +154,7 @@ impl fmt::Debug for Session {
     }
 }
 
-/// Cancels the statement of a session over a stream of its own.
+/// Cancels a session's statement over a separate stream.
 pub struct Canceller {
     token: CancelToken,
     connector: Option<MakeRustlsConnect>,
@@ -161,10 +162,11 @@ pub struct Canceller {
 }
 
 impl Canceller {
-    /// Asks once. The server does not say whether there was anything to cancel (PostgreSQL manual, 55.2.7).
+    /// Sends one cancel request. The server does not report whether there was anything to cancel (PostgreSQL manual,
+    /// 55.2.7).
     ///
     /// # Errors
-    /// When the request could not be delivered.
+    /// If the request could not be delivered.
     pub async fn cancel(&self, reach: &Reach) -> Result<(), Fault> {
         let mut stream = reach.open(&self.target.host, self.target.port).await?;
         let sent = match &self.connector {
@@ -184,7 +186,7 @@ impl fmt::Debug for Canceller {
     }
 }
 
-/// What makes TLS of one stream to the target.
+/// Returns the connector that starts TLS on one stream to the target.
 pub(crate) fn for_stream(
     connector: &MakeRustlsConnect,
     target: &Target,
@@ -206,7 +208,7 @@ fn config(target: &Target, startup: &Startup) -> Config {
         .dbname(&target.name)
         .application_name(&startup.application_name)
         .options(&startup.options)
-        // The server is asked for TLS by `tls::ask`.
+        // `tls::ask` has requested TLS already.
         .ssl_negotiation(SslNegotiation::Direct)
         .ssl_mode(match target.sslmode {
             SslMode::Disable => tokio_postgres::config::SslMode::Disable,
@@ -218,7 +220,8 @@ fn config(target: &Target, startup: &Startup) -> Config {
     config
 }
 
-/// Starts the task that owns the socket. It turns notices into events and ends with the reason if it was not asked to end.
+/// Starts the task that owns the socket. It turns notices into events, and returns the reason if the session ended
+/// without `close`.
 #[expect(clippy::disallowed_methods, reason = "the session owns the task and awaits it in close()")]
 fn drive<S, T>(mut connection: Connection<S, T>, events: Events) -> JoinHandle<Option<Fault>>
 where
@@ -232,7 +235,7 @@ where
                 Some(Err(error)) => return Some(fault::session(&error)),
                 Some(Ok(AsyncMessage::Notice(notice))) => {
                     let (severity, text) = (notice.severity().to_owned(), notice.message().to_owned());
-                    // The sieve has put it there.
+                    // The message filter has put the migration into this field.
                     let version = notice.file().and_then(|version| version.parse().ok());
                     events.tell(Event::Notice { severity, text, about: version.map(About::Migration) });
                     events.room().await;

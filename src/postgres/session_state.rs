@@ -1,17 +1,18 @@
-//! Whether a session is still what a new one would be.
+//! SQL that detects a session whose state differs from that of a new one.
 //!
-//! A file can change with which settings sessions begin (`ALTER DATABASE … SET`, in a block or a function perhaps), and it can
-//! keep advisory locks. Neither is undone by what ends a file: the first says what *new* sessions get, the second would take
-//! our own lock along.
+//! A file can change the initial settings of sessions (`ALTER DATABASE … SET`, perhaps in a block or a function), and
+//! it can keep advisory locks. The reset after a file undoes neither: the settings apply only to *new* sessions, and
+//! releasing all advisory locks would release our own.
 
 use super::run_lock::Lock;
 
-/// Where the session is, as SQL of type `oid`.
+/// SQL expression for the `oid` of the session's database.
 pub const THIS_DATABASE: &str = "(SELECT d.oid FROM pg_catalog.pg_database d \
     WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())";
 
-/// Returns an SQL expression, a text: what of the session's surroundings a new session would have otherwise. `ours` are the locks that
-/// are no file's; `database` is its `oid`, because it is planned with every file: each further table costs 0.1 ms.
+/// Returns an SQL expression of type text that changes with the initial settings of sessions and with the advisory
+/// locks that files keep. `ours` are the locks that belong to no file. `database` is the database's `oid` as SQL,
+/// because the expression is planned with every file, and each further table costs 0.1 ms.
 #[must_use]
 pub fn state_sql(ours: &[Lock], database: &str) -> String {
     let ours: Vec<String> = ours

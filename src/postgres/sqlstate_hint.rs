@@ -1,4 +1,4 @@
-//! What to do about an SQLSTATE, where it is more than "correct the file". A new hint is a new row.
+//! Fixes for an SQLSTATE that are more specific than "correct the file". A new hint is a new row.
 
 const FIXES: &[(&str, &str)] = &[
     (
@@ -46,7 +46,7 @@ const FIXES: &[(&str, &str)] = &[
     ("57014", "raise `statement-timeout`, or split the work"),
 ];
 
-/// The fix for this SQLSTATE, if there is a better one than the code's own.
+/// Returns the fix for this SQLSTATE, if it has one that is better than the fault code's own.
 pub(super) fn fix(sqlstate: &str) -> Option<&'static str> {
     FIXES.iter().find(|(state, _)| *state == sqlstate).map(|(_, fix)| *fix)
 }
@@ -56,7 +56,7 @@ mod tests {
     use super::FIXES;
 
     #[test]
-    fn every_row_is_an_sqlstate_and_a_sentence_and_stands_once() {
+    fn every_row_has_an_sqlstate_of_its_own_and_a_sentence() {
         for (index, (state, fix)) in FIXES.iter().enumerate() {
             assert!(state.len() == 5 && fix.len() > 20, "{state}");
             assert!(!FIXES[..index].iter().any(|(earlier, _)| earlier == state), "{state} stands twice");

@@ -1,23 +1,23 @@
-//! What a user can write as `sslmode`, and what comes of it.
+//! The `sslmode` that a user can write, and the TLS mode that results from it.
 
 use super::target::SslMode;
 use crate::transport::is_loopback;
 
-/// How much TLS was asked for.
+/// The requested TLS mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SslWish {
-    /// Nothing in particular: libpq's `prefer` and `allow`. There it falls back to plain text without a word, which an
-    /// attacker on the way can bring about; here it is `require`, except to a loopback address.
+    /// libpq's `prefer` and `allow`. libpq then falls back to plain text silently, which an attacker on the network can
+    /// force; here they mean `require`, except for a loopback address.
     Usual,
     /// Exactly this.
     Mode(SslMode),
 }
 
 impl SslWish {
-    /// The words that exist, for messages.
+    /// The accepted values, for messages.
     pub const WORDS: &'static str = "disable, prefer, require, verify-ca or verify-full";
 
-    /// Reads libpq's words.
+    /// Parses libpq's values.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         match word {
@@ -30,7 +30,7 @@ impl SslWish {
         }
     }
 
-    /// What it means for this host.
+    /// Returns the TLS mode for this host.
     #[must_use]
     pub fn for_host(self, host: &str) -> SslMode {
         match self {
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_falls_back_to_plain_text_over_a_network() {
+    fn prefer_does_not_fall_back_to_plain_text_over_a_network() {
         for word in ["prefer", "allow"] {
             let wish = SslWish::parse(word).unwrap();
             assert_eq!(wish.for_host("db.internal"), SslMode::Require);
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mode_means_itself_everywhere() {
+    fn every_other_mode_is_the_same_for_every_host() {
         for mode in [SslMode::Disable, SslMode::Require, SslMode::VerifyCa, SslMode::VerifyFull] {
             let wish = SslWish::parse(mode.name()).unwrap();
             assert_eq!((wish.for_host("localhost"), wish.for_host("db")), (mode, mode));

@@ -1,24 +1,24 @@
-//! Which database, as data.
+//! The connection data of a database.
 
 use crate::secret::Secret;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// How much TLS, in libpq's words.
+/// The TLS mode, with libpq's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SslMode {
     /// No TLS.
     Disable,
-    /// TLS without a check of the certificate, unless a CA is given: then `verify-ca`, as in libpq.
+    /// TLS without a check of the certificate. With a CA it means `verify-ca`, as in libpq.
     Require,
     /// TLS, certificate signed by the CA.
     VerifyCa,
-    /// The same, and the certificate is for the database's own name.
+    /// TLS, certificate signed by the CA and valid for the database's own name.
     VerifyFull,
 }
 
 impl SslMode {
-    /// As written in inputs.
+    /// Returns the name used in inputs.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -33,9 +33,9 @@ impl SslMode {
 /// The database to migrate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// As the bastion resolves it; also the name that the certificate must be for.
+    /// Host name as the bastion resolves it; the certificate must be valid for it.
     pub host: String,
-    /// 5432 unless said.
+    /// Port, 5432 by default.
     pub port: u16,
     /// The role.
     pub user: String,
@@ -43,16 +43,16 @@ pub struct Target {
     pub password: Option<Secret>,
     /// The database name.
     pub name: String,
-    /// How much TLS.
+    /// The TLS mode.
     pub sslmode: SslMode,
-    /// The CA in PEM form; without one the public CAs count.
+    /// The CA in PEM form; without it the public CAs are trusted.
     pub ca: Option<String>,
     /// `options` of the URL: the user's own start-up settings, which win over ours.
     pub options: Option<String>,
 }
 
 impl Target {
-    /// What stands in a URL between `://` and `?`, with this place in the database's.
+    /// Returns the part of a URL between `://` and `?`, with this host and port in place of the database's own.
     #[must_use]
     pub fn address(&self, host: &str, port: u16) -> Secret {
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();

@@ -1,4 +1,4 @@
-//! TLS to the database, checked against the database's own name.
+//! TLS to the database, verified against the database's own name.
 
 use super::target::{SslMode, Target};
 use crate::{
@@ -19,10 +19,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use x509_cert::{Certificate, der::Decode as _};
 
-/// The connector for this target, or none when TLS is off.
+/// Returns the connector for this target, or none if TLS is off.
 ///
 /// # Errors
-/// `ca-invalid` when `database-ca` holds no certificate.
+/// `ca-invalid` if `database-ca` contains no certificate.
 pub(crate) fn connector(target: &Target) -> Result<Option<MakeRustlsConnect>, Fault> {
     let provider = Arc::new(ring::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match effective_mode(target) {
@@ -42,7 +42,7 @@ pub(crate) fn connector(target: &Target) -> Result<Option<MakeRustlsConnect>, Fa
     Ok(Some(MakeRustlsConnect::new(config)))
 }
 
-/// `require` with a CA at hand is `verify-ca`, as in libpq (PostgreSQL manual, 34.19.1).
+/// Returns the effective mode: `require` with a CA means `verify-ca`, as in libpq (PostgreSQL manual, 34.19.1).
 pub(crate) fn effective_mode(target: &Target) -> SslMode {
     if target.sslmode == SslMode::Require && target.ca.is_some() { SslMode::VerifyCa } else { target.sslmode }
 }
@@ -50,8 +50,8 @@ pub(crate) fn effective_mode(target: &Target) -> SslMode {
 /// The request for TLS (PostgreSQL manual, 55.7, `SSLRequest`): length, code.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
-/// Asks the server for TLS. Its answer is one byte; tokio-postgres takes every other byte than `S` for a server without TLS,
-/// also the `H` of a web server.
+/// Requests TLS from the server and reads its response of one byte. tokio-postgres treats every byte other than `S`
+/// as a server without TLS, even the `H` of a web server.
 pub(crate) async fn ask(stream: &mut Stream, target: &Target) -> Result<(), Fault> {
     let at = format!("`{}:{}`", target.host, target.port);
     let cut = |error: std::io::Error| {
@@ -62,7 +62,7 @@ pub(crate) async fn ask(stream: &mut Stream, target: &Target) -> Result<(), Faul
     stream.read_exact(&mut answer).await.map_err(cut)?;
     match &answer {
         b"S" => Ok(()),
-        // `E` begins the message of a server that could not even fork.
+        // `E` begins the message of a server that could not fork a backend.
         b"E" => Err(Fault::new(Code::DatabaseUnready, format!("{at} can't take a connection now"))),
         b"N" => {
             Err(Fault::new(Code::TlsUnavailable, format!("{at} offers no TLS, and `database-sslmode` asks for it")))
@@ -71,16 +71,16 @@ pub(crate) async fn ask(stream: &mut Stream, target: &Target) -> Result<(), Faul
     }
 }
 
-/// The fault for a port that belongs to something else.
+/// Returns the fault for a port that belongs to another service.
 pub(crate) fn not_postgres(target: &Target) -> Fault {
     let at = format!("`{}:{}`", target.host, target.port);
     Fault::new(Code::DatabaseNotPostgres, format!("what answers at {at} does not speak PostgreSQL"))
 }
 
-/// Whether this text can be the CA; `named` is what the user calls it.
+/// Checks that a text can be used as the CA; `named` is its name in messages.
 ///
 /// # Errors
-/// `ca-invalid` or `tls-expired`, with what is wrong.
+/// `ca-invalid` or `tls-expired`, with the reason.
 pub fn check_ca(pem: &str, named: &str) -> Result<(), Fault> {
     roots(pem, named).map(drop)
 }
@@ -110,8 +110,9 @@ fn roots(pem: &str, named: &str) -> Result<RootCertStore, Fault> {
     }
 }
 
-/// When a certificate ends. rustls takes a trust anchor as it is given and does not look at its dates (RFC 5280, 6.1.1 leaves
-/// that to whoever chooses the anchors). What can't be read is refused when it is added.
+/// Returns the expiry time of a certificate. rustls does not check the dates of a trust anchor (RFC 5280, 6.1.1
+/// leaves that to the party that chooses the anchors). A certificate that can't be parsed is refused when it is
+/// added.
 fn expiry(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
     Some(Certificate::from_der(certificate).ok()?.tbs_certificate.validity.not_after.to_system_time())
 }
@@ -126,9 +127,9 @@ fn web_pki(target: &Target, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPki
         .map_err(|error| Fault::new(Code::CaInvalid, "`database-ca` can't be used").because(&error))
 }
 
-/// The modes that look at less than everything, as in libpq: `verify-ca` at all but the name, `require` without a CA at
-/// nothing. The handshake's signature is checked in both, so that the server proves to own the certificate that channel
-/// binding then relies on.
+/// Certificate verifier for the weaker modes, as in libpq: `verify-ca` checks everything but the name, `require`
+/// without a CA checks nothing. Both verify the handshake's signature, so that the server proves that it owns the
+/// certificate that channel binding relies on.
 #[derive(Debug)]
 struct Lenient {
     chain: Option<Arc<WebPkiServerVerifier>>,
@@ -178,10 +179,10 @@ impl ServerCertVerifier for Lenient {
     }
 }
 
-/// The fault for a failed TLS handshake.
+/// Returns the fault for a failed TLS handshake.
 pub(crate) fn fault(error: &rustls::Error, target: &Target) -> Fault {
     let host = &target.host;
-    // An sshd greets with the very byte by which PostgreSQL grants TLS, and goes on with what is none.
+    // The greeting of an sshd begins with `S`, the byte by which PostgreSQL accepts TLS, and goes on with no TLS.
     if matches!(error, rustls::Error::InvalidMessage(_)) {
         return not_postgres(target).because(error);
     }

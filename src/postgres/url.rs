@@ -1,8 +1,8 @@
-//! Database URLs as they are really written: by libpq, by ORMs, by JDBC.
+//! Parser of database URLs as libpq, ORMs and JDBC write them.
 //!
-//! The parser of tokio-postgres knows three modes of TLS, stumbles over the parameters of ORMs, and takes a password with an
-//! unescaped `#` or `@` for something else without a word. Here whatever could be read in two ways is refused. No message
-//! repeats a part of the URL except the names of parameters: where a password ends is just what is unclear.
+//! The parser of tokio-postgres knows three TLS modes, fails at the parameters of ORMs, and silently misreads a
+//! password with an unescaped `#` or `@`. This one refuses every ambiguous URL. No message repeats a part of the URL
+//! except the names of parameters, because it may be unclear where the password ends.
 
 use super::{
     sslmode::SslWish,
@@ -16,10 +16,10 @@ use crate::{
 use percent_encoding::percent_decode_str;
 use std::net::Ipv6Addr;
 
-/// What a URL says. What it leaves out is to be filled in by whoever asked.
+/// The parts of a URL. The caller supplies the missing ones.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ParsedUrl {
-    /// Name or address; an IPv6 address without its brackets.
+    /// Host name or address; an IPv6 address without its brackets.
     pub host: Option<String>,
     /// Port.
     pub port: Option<u16>,
@@ -29,21 +29,21 @@ pub struct ParsedUrl {
     pub password: Option<Secret>,
     /// Database.
     pub name: Option<String>,
-    /// How much TLS.
+    /// The requested TLS mode.
     pub sslmode: Option<SslWish>,
     /// `sslrootcert`.
     pub root_cert: Option<RootCert>,
     /// `options`: start-up settings.
     pub options: Option<String>,
-    /// Parameters that have no effect here although they might be expected to: each a sentence for the reader.
+    /// Notes about parameters that unexpectedly have no effect here, a sentence each.
     pub notes: Vec<String>,
 }
 
-/// Reads a URL.
+/// Parses a URL.
 ///
 /// # Errors
 ///
-/// `DatabaseUrlInvalid`, with the character that must be written otherwise where that is the reason.
+/// `DatabaseUrlInvalid`, with the encoded form of the offending character if that is the reason.
 pub fn parse(url: &Secret) -> Result<ParsedUrl, Fault> {
     let (form, rest) = after_scheme(url.expose().trim())?;
     refuse_ambiguity(rest)?;
@@ -69,7 +69,8 @@ pub fn parse(url: &Secret) -> Result<ParsedUrl, Fault> {
     system_roots_need_a_name_check(parsed)
 }
 
-/// Every text in the URL that could be its password, encoded and decoded, whether or not the URL can be read: to be masked.
+/// Returns every text in the URL that could be its password, encoded and decoded, to be masked. It works for invalid
+/// URLs, too.
 #[must_use]
 pub fn passwords(url: &Secret) -> Vec<Secret> {
     let Some((_, rest)) = url.expose().split_once("//") else { return Vec::new() };
@@ -79,7 +80,7 @@ pub fn passwords(url: &Secret) -> Vec<Secret> {
     let parameters = query.split('&').filter_map(|pair| pair.strip_prefix("password="));
     let encoded = userinfo.into_iter().chain(parameters).map(str::trim).filter(|password| !password.is_empty());
     encoded
-        // JDBC takes a plus for a space.
+        // In JDBC a plus is a space.
         .flat_map(|encoded| [Some(encoded.to_owned()), encoded.contains('+').then(|| encoded.replace('+', " "))])
         .flatten()
         .flat_map(|written| {
@@ -90,12 +91,12 @@ pub fn passwords(url: &Secret) -> Vec<Secret> {
         .collect()
 }
 
-/// How the parameters are to be read.
+/// The dialect of the parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// libpq's URI, also with the name of a driver.
+    /// libpq's URI, possibly with the name of a driver.
     Uri,
-    /// The same without an `@`, or with no host after it: if the one before the host got lost, what stands behind the `?`
+    /// A URI without an `@`, or with no host after it: if the `@` before the host is missing, the text behind the `?`
     /// may be a piece of the password.
     Anonymous,
     /// JDBC: `+` is a space, `ssl=true` checks names.
@@ -125,7 +126,8 @@ fn after_scheme(url: &str) -> Result<(Form, &str), Fault> {
     Ok((form, rest))
 }
 
-/// What was pasted along with a URL: the name of a variable, or a command in front of it. Names are no part of a secret.
+/// Returns the fault for text pasted in front of a URL, such as the name of a variable or a command. It may be
+/// repeated in the message because it is no part of a secret.
 fn surplus(url: &str) -> Option<Fault> {
     let (before, _) = url.split_once("://")?;
     let (front, quoted) = before.rsplit_once(['=', ' '])?;
@@ -140,8 +142,8 @@ fn surplus(url: &str) -> Option<Fault> {
     Some(invalid(&format!("begins with `{}`", format!("{front}{mark}").trim_end())).fix(fix))
 }
 
-/// Everything before the last `@` is user and password. So if one of the characters that end this part stands there too,
-/// either it belongs to the password, or the `@` does not separate anything.
+/// Refuses a URL with an unclear end of the password. Everything before the last `@` is user and password, so a
+/// delimiter in front of it either belongs to the password, or the `@` is no separator.
 fn refuse_ambiguity(rest: &str) -> Result<(), Fault> {
     if let Some(blank) = rest.chars().find(|letter| letter.is_whitespace() || letter.is_control()) {
         return Err(must_be_encoded("a space or a line break", &encoded_form(blank)));
@@ -191,7 +193,7 @@ fn server_parts(server: &str) -> Result<(Option<String>, Option<u16>), Fault> {
     Ok((host, port))
 }
 
-/// The text of a host, if it can be one.
+/// Returns the text if it can be a host.
 pub(super) fn checked_host(host: String) -> Result<String, Fault> {
     if host.starts_with(['/', '@']) {
         return Err(invalid("names a socket directory as its host")
@@ -204,14 +206,14 @@ pub(super) fn checked_host(host: String) -> Result<String, Fault> {
     Err(invalid("has a host that can't be a name or an address"))
 }
 
-/// The port that a text says.
+/// Parses a port.
 pub(super) fn port_number(text: &str) -> Result<u16, Fault> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let number = text.parse().ok().filter(|port| digits && *port > 0);
     number.ok_or_else(|| invalid("has a port that is no number from 1 to 65535"))
 }
 
-/// The text with its percent escapes decoded; nothing if it is empty.
+/// Decodes the percent escapes of a text; none if it is empty.
 pub(super) fn decoded(text: &str) -> Result<Option<String>, Fault> {
     let decoded = percent_decode_str(text).decode_utf8();
     let decoded = decoded.map_err(|error| invalid("is not UTF-8 once its `%` escapes are decoded").because(&error))?;
@@ -221,7 +223,7 @@ pub(super) fn decoded(text: &str) -> Result<Option<String>, Fault> {
     Ok((!decoded.is_empty()).then(|| decoded.into_owned()))
 }
 
-/// The value of a part that can stand in the address and among the parameters: one of the two, or the same in both.
+/// Returns the value of a part that can be in the address or in the parameters, or in both with the same value.
 fn one<T: PartialEq>(what: &str, address: Option<T>, parameter: Option<T>) -> Result<Option<T>, Fault> {
     match (address, parameter) {
         (Some(address), Some(parameter)) if address != parameter => {
@@ -232,7 +234,8 @@ fn one<T: PartialEq>(what: &str, address: Option<T>, parameter: Option<T>) -> Re
     }
 }
 
-/// As in libpq 16: the public CAs sign for anybody, so trusting them means nothing without a check of the name.
+/// Requires `verify-full` with the public CAs, as libpq 16 does: they sign certificates for everybody, so trusting
+/// them is useless without a check of the name.
 fn system_roots_need_a_name_check(mut url: ParsedUrl) -> Result<ParsedUrl, Fault> {
     const FULL: SslWish = SslWish::Mode(SslMode::VerifyFull);
     if url.root_cert == Some(RootCert::System) && *url.sslmode.get_or_insert(FULL) != FULL {
@@ -242,7 +245,7 @@ fn system_roots_need_a_name_check(mut url: ParsedUrl) -> Result<ParsedUrl, Fault
     Ok(url)
 }
 
-/// A fault about the URL; the cause reads after the input's name.
+/// Returns a fault about the URL; `cause` follows the input's name.
 pub(super) fn invalid(cause: &str) -> Fault {
     Fault::new(Code::DatabaseUrlInvalid, format!("`database-url` {cause}"))
 }
@@ -268,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn an_at_sign_without_a_host_may_be_the_password_s() {
+    fn an_at_sign_without_a_host_may_belong_to_the_password() {
         for url in ["postgres://u:@?hunter2=h:5432/db", "postgres://u:x@/?hunter2=h:5432/db"] {
             assert!(!everything_said(&fault(url)).contains("hunter2"), "{url}");
         }
@@ -286,7 +289,7 @@ mod tests {
         }
 
         #[test]
-        fn an_unencoded_password_is_taken_whole_or_refused(password in "[a-c@/?#:&=%\\[\\], é]{1,12}") {
+        fn an_unencoded_password_is_read_whole_or_refused(password in "[a-c@/?#:&=%\\[\\], é]{1,12}") {
             match read(&format!("postgres://u:{password}@h:5432/db")) {
                 Ok(url) => {
                     let decoded = percent_decode_str(&password).decode_utf8_lossy().into_owned();
@@ -360,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn says_which_character_must_be_written_how() {
+    fn names_the_encoded_form_of_the_offending_character() {
         for (password, encoded) in [
             ("a#b", "`%23`"),
             ("a@b", "`%40`"),
@@ -377,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn never_takes_a_part_of_the_password_for_the_host() {
+    fn never_reads_a_part_of_the_password_as_the_host() {
         for url in ["postgres://u:x@evil/@h/db", "postgres://u:x@evil?a=@h/db", "postgres://u:x@evil#@h/db"] {
             fault(url);
         }
@@ -414,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn masks_the_password_encoded_and_decoded_also_when_the_url_is_refused() {
+    fn masks_the_password_encoded_and_decoded_even_if_the_url_is_refused() {
         let found = |url: &str| -> Vec<String> {
             passwords(&Secret::new(url)).iter().map(|password| password.expose().to_owned()).collect()
         };

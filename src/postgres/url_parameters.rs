@@ -1,8 +1,8 @@
-//! What stands behind the `?` of a database URL: libpq's parameters, and those that ORMs and JDBC add.
+//! The parameters of a database URL: libpq's, and those that ORMs and JDBC add.
 //!
-//! A parameter that nobody here knows is told as a note and has no effect: libpq would refuse it, but each ORM has its own.
-//! One that looks like a misspelt parameter of TLS or of the connection is refused, because without it the run would be less
-//! safe, or somewhere else, than was asked for.
+//! An unknown parameter has no effect and is reported in a note: libpq would refuse it, but each ORM has its own
+//! ones. A parameter that looks like a misspelt one of TLS or of the connection is refused, because without it the
+//! run would be less secure, or connect elsewhere, than intended.
 
 use super::{
     identifier,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::fault::Fault;
 
-/// Where the CAs come from.
+/// The source of the CAs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RootCert {
     /// `sslrootcert=system`: the public CAs.
@@ -21,7 +21,7 @@ pub enum RootCert {
     File(String),
 }
 
-/// What the parameters say.
+/// The values of the parameters.
 #[derive(Debug, Default)]
 pub(super) struct Parameters {
     pub(super) host: Option<String>,
@@ -32,14 +32,15 @@ pub(super) struct Parameters {
     pub(super) sslmode: Option<SslWish>,
     pub(super) root_cert: Option<RootCert>,
     pub(super) options: Option<String>,
-    /// Start-up settings that stand in parameters of their own.
+    /// Start-up settings that were given as parameters of their own.
     settings: Vec<(String, String)>,
     pub(super) notes: Vec<String>,
-    /// From here on a name may be a piece of the password behind an unescaped `&` or `?`, and is not repeated.
+    /// Set once a name may be a piece of the password behind an unescaped `&` or `?`: it must not be repeated in
+    /// messages.
     password_began: bool,
 }
 
-/// Parameters that are about the client's own ways: how it pools, retries, names itself. We have our own.
+/// Parameters of the client's own behaviour, such as pooling, retries and its name, which do not apply here.
 const IGNORED: [&str; 32] = [
     "application_name",
     "ApplicationName",
@@ -75,7 +76,7 @@ const IGNORED: [&str; 32] = [
     "tcp_user_timeout",
 ];
 
-/// Parameters that can't be honoured and must not be dropped, with what to do instead.
+/// Parameters that are not supported and must not be ignored, with the fix.
 const REFUSED: [(&str, &str); 8] = [
     ("sslcert", "remove `sslcert` and `sslkey` and log in with a password: client certificates are not supported"),
     ("sslkey", "remove `sslcert` and `sslkey` and log in with a password: client certificates are not supported"),
@@ -90,8 +91,8 @@ const REFUSED: [(&str, &str); 8] = [
     ("socketFactory", "remove `socketFactory`: name the database's host"),
 ];
 
-/// Settings that lib/pq, pgx and sqlx take as parameters of their own and that decide where things go, and as what. Each is handed
-/// to the server as a start-up setting.
+/// Settings that lib/pq, pgx and sqlx accept as parameters and that affect where objects are created, or by which
+/// role. Each is passed to the server as a start-up setting.
 const SETTINGS: [&str; 12] = [
     "DateStyle",
     "IntervalStyle",
@@ -122,7 +123,7 @@ const KNOWN: [&str; 11] = [
     "searchpath",
 ];
 
-/// Edits between two names that are one name, misspelt.
+/// Largest edit distance at which a name counts as misspelt.
 const MISSPELT: usize = 2;
 
 impl Parameters {
@@ -155,7 +156,7 @@ impl Parameters {
             "ssl" => put(&mut self.sslmode, key, ssl(&value, form)?),
             "sslrootcert" if value == "system" => put(&mut self.root_cert, key, RootCert::System),
             "sslrootcert" => put(&mut self.root_cert, key, RootCert::File(value)),
-            // Prisma's is the name of one schema, JDBC's a list as PostgreSQL reads it.
+            // Prisma's parameter is the name of one schema, JDBC's a list in PostgreSQL's syntax.
             "schema" => self.setting("search_path", identifier(&value)),
             "currentSchema" => self.setting("search_path", value),
             _ if SETTINGS.contains(&key) => self.setting(key, value),
@@ -179,7 +180,7 @@ impl Parameters {
         }
     }
 
-    /// Puts the settings behind those of `options`.
+    /// Appends the settings to those of `options`.
     fn with_settings(mut self) -> Result<Self, Fault> {
         for (name, value) in std::mem::take(&mut self.settings) {
             let options = self.options.get_or_insert_default();
@@ -219,14 +220,15 @@ impl Parameters {
     }
 }
 
-/// The name in `options[name]`, which is sqlx's way to write a start-up setting (sqlx 0.9, `PgConnectOptions::parse_from_url`).
+/// Returns the name in `options[name]`, sqlx's syntax for a start-up setting (sqlx 0.9,
+/// `PgConnectOptions::parse_from_url`).
 fn setting_of_options(key: &str) -> Option<&str> {
     let name = key.strip_prefix("options[")?.strip_suffix(']')?;
     let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(&byte));
     (plain && !name.is_empty()).then_some(name)
 }
 
-/// A value in `options`, where a blank ends it and a backslash makes a blank part of it (PostgreSQL manual, 34.1.2).
+/// Escapes a value in `options`, which ends at a blank without a backslash before it (PostgreSQL manual, 34.1.2).
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace(' ', "\\ ")
 }
@@ -245,7 +247,8 @@ fn sslmode(key: &str, value: &str) -> Result<SslWish, Fault> {
     })
 }
 
-/// `ssl=true` is JDBC's word for a checked name and everybody else's for TLS; asyncpg takes the words of `sslmode`.
+/// Parses `ssl`: `true` means a verified name in JDBC and just TLS elsewhere; asyncpg also accepts the values of
+/// `sslmode`.
 fn ssl(value: &str, form: Form) -> Result<SslWish, Fault> {
     match (value, form) {
         ("true" | "1", Form::Jdbc) => Ok(SslWish::Mode(SslMode::VerifyFull)),
@@ -265,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn ignores_what_orms_add_and_tells_what_it_does_not_know() {
+    fn ignores_parameters_of_orms_and_notes_unknown_ones() {
         for key in IGNORED {
             assert!(read(&format!("{key}=1")).unwrap().notes.is_empty(), "{key}");
         }
@@ -273,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn honours_what_decides_where_things_go() {
+    fn passes_settings_that_affect_where_objects_are_created() {
         for (query, options) in [
             ("schema=App", "-c search_path=\"App\""),
             ("currentSchema=app,public", "-c search_path=app,public"),
@@ -292,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_it_can_not_honour() {
+    fn refuses_unsupported_parameters() {
         for (key, fix) in REFUSED {
             let fault = read(&format!("{key}=x")).unwrap_err();
             assert_eq!((fault.code, fault.fix.as_str()), (Code::DatabaseUrlInvalid, fix));
@@ -300,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_parameter_of_tls_is_no_note() {
+    fn refuses_misspelt_tls_parameters() {
         for query in
             ["ssl_mode=verify-full", "sslmod=verify-full", "SSLMODE=verify-full", "ssl_root_cert=x", "sslfoo=1"]
         {
@@ -321,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn decodes_values_and_takes_a_plus_for_a_space_in_jdbc_alone() {
+    fn decodes_values_and_reads_a_plus_as_a_space_only_in_jdbc() {
         let options = |form| Parameters::parse("options=-csearch_path%3Da+b", form).unwrap().options;
         assert_eq!(options(Form::Uri).as_deref(), Some("-csearch_path=a+b"));
         assert_eq!(options(Form::Jdbc).as_deref(), Some("-csearch_path=a b"));
@@ -336,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_of_the_password_is_not_told_as_an_unknown_parameter() {
+    fn does_not_repeat_a_piece_of_the_password_as_an_unknown_parameter() {
         for query in ["user=u&password=a&hunter2=b", "password=&hunter2=b"] {
             let fault = read(query).unwrap_err();
             assert!(!format!("{fault:?}").contains("hunter2"), "{fault:?}");

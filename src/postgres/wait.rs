@@ -1,4 +1,4 @@
-//! Waits, bounded, until the database accepts queries and answers them, and says each time why it does not yet.
+//! Waits with a time limit for a session and for responses, and reports the reason for each wait.
 
 use super::{
     session::{Session, Startup},
@@ -16,10 +16,10 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// A session, as soon as the database gives one, at the latest after `wait`.
+/// Connects as soon as the database accepts a session, within `wait`.
 ///
 /// # Errors
-/// At once what waiting can't mend (log-in, TLS, names); after `wait` the last reason.
+/// A permanent fault (login, TLS, names) at once; after `wait` the last transient one.
 pub async fn connect(
     reach: &Reach,
     target: &Target,
@@ -31,7 +31,7 @@ pub async fn connect(
     let mut pause = FIRST_PAUSE;
     let mut reason = Fault::new(Code::DatabaseTimeout, format!("`{}:{}` does not answer", target.host, target.port));
     loop {
-        // What ends with the wait has no answer of its own: the one before it counts.
+        // An attempt cut off by the deadline has no result of its own: the previous fault is returned.
         let fault = match timeout_at(deadline, Session::connect(reach, target, startup, events)).await {
             Ok(Ok(session)) => return Ok(session),
             Ok(Err(fault)) => fault,
@@ -51,16 +51,15 @@ pub async fn connect(
     }
 }
 
-/// The answer to questions of ours, at the latest after `wait`: a database can fall silent, and its network stand still,
-/// without a word.
+/// Waits for a response no longer than `wait`: a database or its network can stop responding without an error.
 ///
 /// # Errors
-/// The answer's own; `database-timeout`, after which the session is of no use any more.
+/// The response's own fault; `database-timeout`, after which the session is no longer usable.
 pub async fn answered<T>(wait: Duration, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
     timeout(wait, answer).await.unwrap_or_else(|_| Err(silence(wait)))
 }
 
-/// The fault for a database that says nothing any more.
+/// Returns the fault for a database that no longer responds.
 #[must_use]
 pub fn silence(wait: Duration) -> Fault {
     let cause = format!("the database has not answered for {} s (`wait-timeout`)", wait.as_secs());
@@ -68,7 +67,7 @@ pub fn silence(wait: Duration) -> Fault {
         .fix("find out what keeps the database, or the network between the bastion and it, from answering; raise `wait-timeout` if it is only slow")
 }
 
-/// Whether the same try can succeed a little later.
+/// Reports whether the same attempt can succeed a little later.
 fn may_pass(fault: &Fault) -> bool {
     matches!(fault.code, Code::DatabaseRefused | Code::DatabaseTimeout | Code::DatabaseUnready | Code::DatabaseLost)
 }

@@ -1,5 +1,5 @@
-//! A place on loopback where other people's tools find the database. A client that speaks plainly gets our settings with its
-//! start-up packet and is watched until it leaves; one that insists on its own TLS is let through untouched.
+//! A listener on loopback through which foreign tools reach the database. For a client without TLS, our settings are
+//! added to its start-up packet and its session is recorded; a client that insists on its own TLS is passed through.
 
 use super::{
     lock_timeout::Lift,
@@ -28,50 +28,51 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// How long a client may take for one of its first packets.
+/// Time limit for each of a client's first packets.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A request for encryption by GSSAPI, one for TLS, and the start-up packet: nobody has more to say.
+/// Number of first packets that a client needs: a GSSAPI request, a TLS request, and the start-up packet.
 const FIRST_PACKETS: usize = 3;
 
-/// How long a client may take to read why it is sent away.
+/// Time limit for a refused client to read the error.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// How long the server may take to act on a request to cancel.
+/// Time limit for the server to process a cancel request.
 const CANCEL: Duration = Duration::from_secs(10);
 
-/// The pause when the system has no socket for the next client: it would say so again at once.
+/// Pause after a failed accept, such as without a free file descriptor: the next one would fail at once.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What becomes of a client that asks for TLS.
+/// The handling of a client that requests TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passage {
-    /// Its TLS goes to the database untouched: settings arrive only by what the client reads itself (PGOPTIONS, URL).
+    /// Its TLS is passed through to the database: settings arrive only if the client reads them itself (PGOPTIONS,
+    /// URL).
     Untouched,
-    /// It is told to go on in plain text; TLS to the database, as [`Target`] demands it, is ours.
+    /// The client is told to go on in plain text; the proxy opens the TLS to the database that [`Target`] requires.
     Bridged,
 }
 
-/// What the server is told in the tool's name, before the tool's own settings.
+/// The settings added to a client's start-up packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Injected {
-    /// At most 63 bytes count; see [`super::lock::application_name`].
+    /// The server keeps 63 bytes at most; see [`crate::postgres::run_lock::application_name`].
     pub application_name: String,
-    /// Names and values, as in `lock_timeout` and `5000`.
+    /// Names and values, as in `lock_timeout` and `5000`. The client's own settings win over them.
     pub settings: Vec<(String, String)>,
-    /// The same after the tool's own, so that its start-up can't turn them off.
+    /// Settings behind the client's own ones, so that its start-up packet can't override them.
     pub insisted: Vec<(String, String)>,
 }
 
 impl Injected {
-    /// As libpq takes them in PGOPTIONS.
+    /// Returns all settings as the value of libpq's PGOPTIONS.
     #[must_use]
     pub fn options(&self) -> String {
         let all = self.settings.iter().chain(&self.insisted);
         all.map(|(name, value)| format!("-c {name}={value}")).collect::<Vec<_>>().join(" ")
     }
 
-    /// What goes into start-up packets.
+    /// Encodes the settings for start-up packets.
     fn packed(self) -> io::Result<Packed> {
         let lock_timeout = self.settings.iter().find(|(name, _)| name == "lock_timeout");
         let lock_timeout = lock_timeout.and_then(|(_, millis)| millis.parse().ok()).map(Duration::from_millis);
@@ -84,16 +85,16 @@ impl Injected {
     }
 }
 
-/// The same as it goes into start-up packets.
+/// The settings as they are added to start-up packets.
 #[derive(Debug, Clone)]
 struct Packed {
     application_name: String,
     around: Around,
-    /// The same limit again, for what it is lifted from.
+    /// The lock timeout among them, for the statements for which it is disabled.
     lock_timeout: Duration,
 }
 
-/// The place; it serves as long as somebody polls [`Listener::serve`].
+/// A listening socket; it serves clients while [`Listener::serve`] is polled.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
@@ -104,40 +105,40 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Takes the place.
+    /// Binds the socket.
     ///
     /// # Errors
-    /// When the address can't be had, or a NUL is in what is to be injected, which PostgreSQL can't be told.
+    /// If the address can't be bound, or a setting contains a NUL, which the protocol can't transmit.
     pub async fn bind(address: SocketAddr, passage: Passage, injected: Injected) -> io::Result<Self> {
         let packed = Mutex::new(injected.packed()?);
         let socket = TcpListener::bind(address).await?;
         Ok(Self { socket, passage, packed, from: None, record: Record::default() })
     }
 
-    /// Lets in who comes from this address, and nobody else; without one, whoever comes.
+    /// Accepts only clients from this address; without one, all clients.
     #[must_use]
     pub fn only_from(self, address: Option<IpAddr>) -> Self {
         Self { from: address, ..self }
     }
 
-    /// Has the sessions that begin from now on be told this.
+    /// Changes the settings of sessions that begin from now on.
     ///
     /// # Errors
-    /// A NUL is in it.
+    /// If a setting contains a NUL.
     pub fn inject(&self, injected: Injected) -> io::Result<()> {
         *self.packed.lock().unwrap_or_else(PoisonError::into_inner) = injected.packed()?;
         Ok(())
     }
 
-    /// Where it is.
+    /// Returns the local address of the socket.
     ///
     /// # Errors
-    /// The system's own.
+    /// The error of the operating system.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
-    /// Serves clients for as long as it is polled; never ends by itself. Dropping the future ends every client's connection.
+    /// Serves clients while it is polled; never ends by itself. Dropping the future closes every client's connection.
     pub async fn serve(&self, reach: &Reach, target: &Target) -> Infallible {
         let upstream = Upstream::new(reach, target);
         let mut clients = FuturesUnordered::new();
@@ -153,25 +154,25 @@ impl Listener {
         }
     }
 
-    /// Backends that are connected now, as they announced themselves. Those of untouched clients are not known.
+    /// Returns the pids of the connected backends, as they announced them. Those of passed-through clients are unknown.
     #[must_use]
     pub fn pids(&self) -> Vec<i32> {
         self.record.pids()
     }
 
-    /// What passed so far.
+    /// Returns the traffic so far.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         self.record.traffic()
     }
 
-    /// The last error that the server told a client; none when nothing was seen.
+    /// Returns the last error that the server sent to a client; none if there was none.
     #[must_use]
     pub fn last_error(&self) -> Option<ServerError> {
         self.record.last_error()
     }
 
-    /// Why the last client that could not be connected to the database, or lost it with the tunnel, was sent away.
+    /// Returns the fault of the last client that could not be connected to the database, or lost it with the tunnel.
     #[must_use]
     pub fn last_fault(&self) -> Option<Fault> {
         self.record.last_fault()
@@ -181,24 +182,24 @@ impl Listener {
         loop {
             match self.socket.accept().await {
                 Ok((client, from)) if self.from.is_none_or(|only| only == from.ip()) => return client,
-                // Dropped, it is closed.
+                // Dropping the client closes it.
                 Ok(_) => {}
                 Err(_) => sleep(PAUSE).await,
             }
         }
     }
 
-    /// One client from its first packet to its end.
+    /// Serves one client from its first packet to its end.
     async fn attend(&self, mut client: TcpStream, upstream: &Upstream<'_>) {
         self.record.count(|traffic| traffic.connections += 1);
-        // Small queries must not wait for the acknowledgement of the one before; a socket that can't do it still works.
+        // Small queries must not wait for the previous acknowledgement; without the option the socket still works.
         drop(client.set_nodelay(true));
         if let Err(farewell) = self.admit(&mut client, upstream).await {
             send_away(&mut client, &farewell).await;
         }
     }
 
-    /// Fails with what the client is told at last.
+    /// Handles the client's first packets and its session. The error is the last message to the client.
     async fn admit(&self, client: &mut TcpStream, upstream: &Upstream<'_>) -> Result<(), Vec<u8>> {
         for _ in 0..FIRST_PACKETS {
             let Ok(Ok(packet)) = timeout(PATIENCE, first_packet(client)).await else { return Ok(()) };
@@ -206,7 +207,7 @@ impl Listener {
                 (First::Gss, _) | (First::Tls, Passage::Bridged) => go_on_in_plain_text(client).await,
                 (First::Tls, Passage::Untouched) => match upstream.asked().await {
                     Ok(server) => return self.untouched(client, server, b"S", upstream).await,
-                    // Without TLS the client can still have what the target demands, if it wants that.
+                    // The database may have no TLS and the target may allow that: the client decides whether to go on.
                     Err(fault) if fault.code == Code::TlsUnavailable => go_on_in_plain_text(client).await,
                     Err(fault) => return Err(self.broken(fault)),
                 },
@@ -221,7 +222,7 @@ impl Listener {
                     let lift = Lift::new(lock_timeout);
                     return self.session(client, (&packet, lift), upstream, |traffic| traffic.settled += 1).await;
                 }
-                // What replicates is known by its name, and runs no statement of a migration.
+                // A replication client is known by its own name, and runs no statement of a migration.
                 (First::Replication, _) => {
                     return self.session(client, (&packet, Lift::off()), upstream, |_| {}).await;
                 }
@@ -232,7 +233,7 @@ impl Listener {
         Err(startup_packet::refused())
     }
 
-    /// A session in plain sight.
+    /// Relays a session that the proxy can read.
     async fn session(
         &self,
         client: &mut TcpStream,
@@ -246,7 +247,7 @@ impl Listener {
         Ok(())
     }
 
-    /// A session in the client's own TLS; `answer` is what it waits for.
+    /// Relays a session in the client's own TLS; `answer` is the response that the client waits for.
     async fn untouched(
         &self,
         client: &mut TcpStream,
@@ -255,14 +256,14 @@ impl Listener {
         upstream: &Upstream<'_>,
     ) -> Result<(), Vec<u8>> {
         self.record.count(|traffic| traffic.untouched += 1);
-        // A client that has gone meanwhile is noticed by the relay.
+        // If the client has gone meanwhile, the relay notices it.
         drop(client.write_all(answer).await);
         relay(client, server, (Messages::blind(), Lift::off()), &self.record, || upstream.lost()).await;
         Ok(())
     }
 
-    /// Hands on a request to cancel. The server closes the stream when it has done it, and a client may wait for that. It
-    /// expects no other answer.
+    /// Forwards a cancel request. The server closes the stream when it has processed it, and the client may wait for
+    /// that. It expects no other response.
     async fn cancel(&self, packet: &[u8], upstream: &Upstream<'_>) -> Result<(), Vec<u8>> {
         match upstream.secured(packet).await {
             Ok((mut server, _)) => drop(timeout(CANCEL, copy(&mut server, &mut sink())).await),
@@ -282,7 +283,7 @@ impl Listener {
     }
 }
 
-/// What is not read here stays in the socket: it may be the beginning of the client's TLS.
+/// Reads one packet and no byte more: the next bytes may be the beginning of the client's TLS.
 async fn first_packet(client: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut length = [0; 4];
     client.read_exact(&mut length).await?;
@@ -294,12 +295,13 @@ async fn first_packet(client: &mut TcpStream) -> io::Result<Vec<u8>> {
     Ok(packet)
 }
 
-/// A client that has gone meanwhile is noticed when its next packet does not come.
+/// Declines encryption. If the client has gone meanwhile, its next packet does not come.
 async fn go_on_in_plain_text(client: &mut TcpStream) {
     drop(client.write_all(b"N").await);
 }
 
-/// Closed with something unread, the system would take back what was written.
+/// Sends the last message and closes. It reads to the end first, because the system would discard the message if
+/// bytes were left unread.
 async fn send_away(client: &mut TcpStream, farewell: &[u8]) {
     let heard = async {
         client.write_all(farewell).await?;
@@ -338,7 +340,7 @@ mod tests {
         }
     }
 
-    /// What a client at a listener in front of this server has heard when it is sent away.
+    /// Returns the bytes that a refused client receives from a listener in front of this server.
     async fn heard(server: &TcpListener, says: &[u8]) -> (Vec<u8>, Listener) {
         let (listener, target) = (listener(Passage::Bridged).await, target(server));
         let mut client = client(&listener, says).await;
@@ -351,7 +353,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_says_nothing_is_dropped_after_a_minute() {
+    async fn drops_a_silent_client_after_a_minute() {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         for says in [b"".as_slice(), b"\0\0", b"\0\0\0\x20\0\x03\0\0user\0"] {
             let begin = tokio::time::Instant::now();
@@ -362,7 +364,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_says_nothing_is_given_up() {
+    async fn gives_up_a_silent_server() {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (heard, listener) = heard(&server, b"\0\0\0\x11\0\x03\0\0user\0me\0\0").await;
         let fault = listener.last_fault().unwrap();
@@ -371,14 +373,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_only_ever_asks_for_encryption_is_sent_away() {
+    async fn refuses_a_client_that_only_requests_encryption() {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (heard, _) = heard(&server, &b"\0\0\0\x08\x04\xd2\x16\x2f".repeat(4)).await;
         assert_eq!(heard, [b"NNN".as_slice(), &startup_packet::refused()].concat());
     }
 
     #[tokio::test]
-    async fn tls_that_begins_at_once_is_let_through_untouched() {
+    async fn passes_direct_tls_through() {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (listener, target) = (listener(Passage::Untouched).await, target(&server));
         let hello: Vec<u8> = [0x16, 3, 1].into_iter().chain(0..200).collect();
@@ -403,7 +405,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_setting_that_postgresql_can_not_be_told_is_refused() {
+    async fn refuses_a_setting_with_a_nul() {
         let settings = vec![("search_path".to_owned(), "a\0b".to_owned())];
         let injected = Injected { application_name: "we".to_owned(), settings, insisted: Vec::new() };
         let error = Listener::bind(([127, 0, 0, 1], 0).into(), Passage::Bridged, injected).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! A PostgreSQL proxy for clients that are not ours: the tools in containers, and the later steps of a job.
+//! A PostgreSQL proxy for foreign clients: the tools in containers, and the later steps of a job.
 
 mod listener;
 mod lock_timeout;

@@ -1,5 +1,5 @@
-//! The bytes of one session, both ways, until both sides are done. Each side's end is passed on alone: who has said all may
-//! still want to hear the answer.
+//! Relays the bytes of one session in both directions until both sides have ended. Each direction is shut down on its
+//! own: a side that has sent everything may still wait for the response.
 
 use super::{lock_timeout::Lift, startup_packet, stats::Record};
 use crate::{fault::Fault, postgres::Messages};
@@ -13,10 +13,10 @@ use tokio::{
     try_join,
 };
 
-/// What is moved at once, as much as the pipe to an SSH channel holds.
+/// Bytes copied at once, as many as the pipe to an SSH channel holds.
 const CHUNK: usize = 64 << 10;
 
-/// Relays until both sides have ended, or the client is gone. `lost` says why the way to the server broke, if it did.
+/// Relays until both sides have ended, or the client is gone. `lost` returns the fault of the broken transport, if any.
 pub(crate) async fn relay(
     client: &mut TcpStream,
     server: impl AsyncRead + AsyncWrite,
@@ -29,7 +29,7 @@ pub(crate) async fn relay(
     let (from_server, to_server) = split(server);
     let up = up(from_client, to_server, &lift, record);
     let down = down(from_server, to_client, Session { messages, lift: &lift, record, lost });
-    // The error is that the client is gone: there is nobody left to tell, and dropping the stream ends its backend.
+    // The error means that the client is gone: nothing is left to report to, and dropping the stream ends its backend.
     drop(try_join!(up, down));
 }
 
@@ -40,7 +40,7 @@ struct Session<'a, L> {
     lost: L,
 }
 
-/// Fails when the client is gone, not when the server is: what it said at the end must still be read.
+/// Fails if the client is gone, but not if the server is: its last bytes must still be read.
 async fn up(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
@@ -65,7 +65,7 @@ async fn up(
     if is_heard && !held.is_empty() {
         drop(write(&mut to, &held).await);
     }
-    // A server that is gone needs no good-bye.
+    // A server that is gone needs no shutdown.
     drop(to.shutdown().await);
     Ok(())
 }
@@ -79,7 +79,7 @@ async fn down<L: Fn() -> Option<Fault>>(
     let mut backend = None;
     let mut buffer = vec![0; CHUNK];
     loop {
-        // An error is an end, too: TLS calls it one when the server's process has gone without a word.
+        // An error is an end, too: TLS reports one if the server's process has gone without closing it.
         let length = from.read(&mut buffer).await.unwrap_or_default();
         let bytes = buffer.get(..length).unwrap_or_default();
         if bytes.is_empty() {

@@ -1,4 +1,4 @@
-//! What a listener has seen of its clients: numbers, and the last thing that went wrong. Nothing of what they said.
+//! Statistics of a listener: counts, and the last failure. No content of the clients' sessions.
 
 use crate::{fault::Fault, postgres::Heard};
 use std::{
@@ -6,14 +6,14 @@ use std::{
     time::Instant,
 };
 
-/// What passed through a listener.
+/// The traffic of a listener.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Traffic {
-    /// Connections in all, those included that asked for a cancel or for nothing.
+    /// All connections, including those that sent only a cancel request or nothing.
     pub connections: u64,
-    /// Of those, the ones whose sessions have our settings.
+    /// Connections whose sessions have our settings.
     pub settled: u64,
-    /// Of those, the ones whose TLS went through untouched.
+    /// Connections whose TLS was passed through.
     pub untouched: u64,
     /// Bytes from the clients.
     pub sent: u64,
@@ -21,18 +21,18 @@ pub struct Traffic {
     pub received: u64,
 }
 
-/// What the database told a client, in plain sight.
+/// An error that the database sent to a client over an unencrypted stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerError {
     /// As in `55P03`.
     pub sqlstate: String,
     /// The primary message. Hostile text.
     pub message: String,
-    /// When it passed.
+    /// Time at which it passed.
     pub at: Instant,
 }
 
-/// The record of one listener.
+/// The statistics of one listener.
 #[derive(Debug, Default)]
 pub(crate) struct Record(Mutex<Seen>);
 
@@ -44,7 +44,7 @@ struct Seen {
     fault: Option<Fault>,
 }
 
-/// A backend that is there as long as the value.
+/// The entry of a backend, removed when the value is dropped.
 #[derive(Debug)]
 pub(crate) struct Present<'a> {
     record: &'a Record,
@@ -60,7 +60,7 @@ impl Record {
         self.seen().fault = Some(fault);
     }
 
-    /// Notes what was heard of a session; whom it talks to only until the value's end.
+    /// Records an event of a session. A backend's pid stays recorded until `backend` is dropped.
     pub(crate) fn hear<'a>(&'a self, heard: Heard, backend: &mut Option<Present<'a>>) {
         match heard {
             Heard::Error { sqlstate, message } => {
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_backend_is_known_as_long_as_it_is_there() {
+    fn records_a_pid_until_its_entry_is_dropped() {
         let record = Record::default();
         let (mut one, mut other) = (None, None);
         record.hear(Heard::Backend(7), &mut one);

@@ -1,4 +1,4 @@
-//! Streams to the database for sessions that are not ours: TLS as the target demands it, everything else to the client.
+//! Streams to the database for foreign sessions: with the TLS that the target requires; the rest is left to the client.
 
 use crate::{
     fault::{Code, Fault},
@@ -14,10 +14,10 @@ use tokio_postgres::tls::TlsConnect as _;
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::either::Either;
 
-/// How long the database may take for one step of TLS; a stream to it has a time limit of its own.
+/// Time limit for one step of TLS; opening a stream has a limit of its own.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The way to one database.
+/// The connection data of one database.
 pub(crate) struct Upstream<'a> {
     reach: &'a Reach,
     target: &'a Target,
@@ -29,14 +29,14 @@ impl<'a> Upstream<'a> {
         Self { reach, target, connector: tls::connector(target) }
     }
 
-    /// A stream on which this was said first.
+    /// Opens a stream and sends the first packet.
     pub(crate) async fn begun(&self, first: &[u8]) -> Result<Stream, Fault> {
         let mut stream = self.open().await?;
         self.say(&mut stream, first).await?;
         Ok(stream)
     }
 
-    /// A stream on which the database waits for a TLS handshake.
+    /// Opens a stream on which the database expects a TLS handshake.
     pub(crate) async fn asked(&self) -> Result<Stream, Fault> {
         let mut stream = self.open().await?;
         let asked = self.in_time(tls::ask(&mut stream, self.target)).await;
@@ -44,7 +44,7 @@ impl<'a> Upstream<'a> {
         Ok(stream)
     }
 
-    /// A stream on which this was said first, under TLS if the target demands it.
+    /// Opens a stream, with TLS if the target requires it, and sends the first packet.
     pub(crate) async fn secured(
         &self,
         first: &[u8],
@@ -60,7 +60,7 @@ impl<'a> Upstream<'a> {
         Ok((Either::Right(secured), Tls::Ours))
     }
 
-    /// Why the way broke, if it did.
+    /// Returns the fault of the transport, if it is broken.
     pub(crate) fn lost(&self) -> Option<Fault> {
         self.reach.check()
     }

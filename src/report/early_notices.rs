@@ -12,23 +12,23 @@ use crate::{
 
 /// What waits for its file to begin.
 #[derive(Debug, Default)]
-pub(super) struct Early(Vec<(i64, Event)>);
+pub(super) struct Early(Vec<(usize, Event)>);
 
 impl Early {
     /// What is to be told when this happens, in its order.
     pub(super) fn in_turn(&mut self, event: Event, report: &Report) -> Vec<Event> {
         match &event {
-            Event::Notice { about: Some(About::Migration(version)), .. } if is_awaited(*version, report) => {
-                self.0.push((*version, event));
+            Event::Notice { about: Some(About::Migration(index)), .. } if is_awaited(*index, report) => {
+                self.0.push((*index, event));
                 Vec::new()
             }
             // Before what ends the file, and behind what begins it.
-            Event::Applied { version, .. }
-            | Event::Failed { version }
-            | Event::Cancelled { version }
-            | Event::InDoubt { version } => self.of(*version).chain([event]).collect(),
+            Event::Applied { index, .. }
+            | Event::Failed { index }
+            | Event::Cancelled { index }
+            | Event::InDoubt { index } => self.of(*index).chain([event]).collect(),
             Event::Started(id) => {
-                let its = self.of(id.version);
+                let its = self.of(id.index);
                 [event].into_iter().chain(its).collect()
             }
             // Nothing begins any more.
@@ -39,15 +39,15 @@ impl Early {
         }
     }
 
-    fn of(&mut self, wanted: i64) -> impl Iterator<Item = Event> + use<> {
-        let (its, others) = std::mem::take(&mut self.0).into_iter().partition(|(version, _)| *version == wanted);
+    fn of(&mut self, wanted: usize) -> impl Iterator<Item = Event> + use<> {
+        let (its, others) = std::mem::take(&mut self.0).into_iter().partition(|(index, _)| *index == wanted);
         self.0 = others;
         Vec::into_iter(its).map(|(_, message)| message)
     }
 }
 
-fn is_awaited(version: i64, report: &Report) -> bool {
-    let is_it = |entry: &&MigrationReport| entry.id.version == version;
+fn is_awaited(index: usize, report: &Report) -> bool {
+    let is_it = |entry: &&MigrationReport| entry.id.index == index;
     report.open_stage() == Some(Stage::Migrate)
         && report.migrations.iter().find(is_it).is_some_and(|entry| entry.fate == Fate::Pending)
 }
@@ -58,8 +58,8 @@ mod tests {
     use crate::fault::{Code, Fault};
     use std::time::Duration;
 
-    fn notice(version: i64) -> Event {
-        Event::Notice { severity: "NOTICE".to_owned(), text: "x".to_owned(), about: Some(About::Migration(version)) }
+    fn notice(index: usize) -> Event {
+        Event::Notice { severity: "NOTICE".to_owned(), text: "x".to_owned(), about: Some(About::Migration(index)) }
     }
 
     /// The events as they are told, of a run whose migrations 3 and 4 are planned and not begun.
@@ -79,8 +79,8 @@ mod tests {
 
     #[test]
     fn a_message_waits_until_its_file_has_begun() {
-        let started = |version| Event::Started(sample::migration(version, "x"));
-        let applied = |version| Event::Applied { version, took: Duration::ZERO };
+        let started = |index| Event::Started(sample::migration(index, "x"));
+        let applied = |index| Event::Applied { index, took: Duration::ZERO };
         let came = [notice(3), notice(4), notice(4), started(3), notice(3), applied(3), started(4), applied(4)];
         let expected = [started(3), notice(3), notice(3), applied(3), started(4), notice(4), notice(4), applied(4)];
         assert_eq!(told(&came), expected);
@@ -90,7 +90,7 @@ mod tests {
     fn what_will_not_begin_any_more_is_told_before_the_end() {
         let fault = Event::Fault(Fault::new(Code::Cancelled, "stopped"));
         assert_eq!(told(&[notice(4), fault.clone()]), [notice(4), fault]);
-        let failed = Event::Failed { version: 3 };
+        let failed = Event::Failed { index: 3 };
         assert_eq!(told(&[notice(3), failed.clone()]), [notice(3), failed]);
     }
 

@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn what_is_in_doubt_is_not_counted_as_not_applied() {
         let mut told: sample::Told = sample::planned().into_iter().take_while(|(at, _)| *at < 310).collect();
-        told.extend([3, 4].map(|version| (400, Event::InDoubt { version })));
+        told.extend([3, 4].map(|index| (400, Event::InDoubt { index })));
         told.push((400, Event::Fault(Fault::new(Code::CommitInDoubt, "lost"))));
         let what = what(&sample::report(&told));
         assert!(what.starts_with("In doubt with commit-in-doubt: nobody knows how many of the 2 files"), "{what}");

@@ -123,13 +123,13 @@ impl Log {
     pub fn event(&mut self, event: &Event, at: Duration) {
         let event = event.redacted(self.sink.redactor());
         if let Event::Planned(facts) = &event {
-            self.names = facts.pending.iter().map(|id| (id.version, id.title().into_owned())).collect();
+            self.names = facts.pending.iter().map(|id| (id.index, id.title().into_owned())).collect();
         }
         if let Event::Found(id) = &event {
-            self.names.insert(id.version, id.title().into_owned());
+            self.names.insert(id.index, id.title().into_owned());
         }
-        if let Event::Placed { version, schema } = &event
-            && let Some(name) = self.names.get_mut(version)
+        if let Event::Placed { index, schema } = &event
+            && let Some(name) = self.names.get_mut(index)
             && !name.starts_with(&format!("{schema}: "))
         {
             *name = format!("{schema}: {name}");
@@ -157,7 +157,7 @@ impl Log {
                 let title = schema.as_ref().map_or_else(|| name.clone(), |schema| format!("{schema}: {name}"));
                 self.begun.insert(title);
             }
-            Event::Recorded { version } if self.names.get(version).is_some_and(|name| self.begun.contains(name)) => {
+            Event::Recorded { index } if self.names.get(index).is_some_and(|name| self.begun.contains(name)) => {
                 self.recorded += 1;
                 return true;
             }
@@ -231,7 +231,7 @@ impl Log {
         match event {
             Event::Started(id) if person => {
                 let bar = self.sink.bar().unwrap_or_else(|| self.new_bar());
-                bar.set_message(self.names.get(&id.version).cloned().unwrap_or_default());
+                bar.set_message(self.names.get(&id.index).cloned().unwrap_or_default());
                 if self.sink.bar().is_none() {
                     self.sink.show(Some(bar));
                 }

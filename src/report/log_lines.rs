@@ -34,11 +34,11 @@ pub(super) enum Line {
 }
 
 /// Names of the migrations by their versions.
-pub(super) type Names = BTreeMap<i64, String>;
+pub(super) type Names = BTreeMap<usize, String>;
 
 /// The lines of one event that happened `at` this time of the run.
 pub(super) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
-    let name = |version: &i64| names.get(version).cloned().unwrap_or_else(|| version.to_string());
+    let name = |index: &usize| names.get(index).cloned().unwrap_or_else(|| index.to_string());
     let text = |tone, text: String| vec![Line::Text(tone, text)];
     match event {
         Event::Entered(stage) => vec![Line::Heading(*stage)],
@@ -52,30 +52,30 @@ pub(super) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
         Event::Database(facts) => text(Tone::Plain, database(facts)),
         Event::Locked { waited } => text(Tone::Plain, format!("  lock taken ({})", took(millis(*waited)))),
         Event::Planned(facts) => plan(facts).into_iter().map(|line| Line::Text(Tone::Plain, line)).collect(),
-        Event::Started(id) => text(Tone::Quiet, format!("  applying {}", name(&id.version))),
-        Event::Statement { version, number, of } => {
-            text(Tone::Quiet, format!("  {}: statement {number} of {of} done", name(version)))
+        Event::Started(id) => text(Tone::Quiet, format!("  applying {}", name(&id.index))),
+        Event::Statement { index, number, of } => {
+            text(Tone::Quiet, format!("  {}: statement {number} of {of} done", name(index)))
         }
-        Event::Applied { version, took: time } => {
-            text(Tone::Good, format!("  applied {} ({})", name(version), took(millis(*time))))
+        Event::Applied { index, took: time } => {
+            text(Tone::Good, format!("  applied {} ({})", name(index), took(millis(*time))))
         }
         // What became of it is told next.
         Event::Found(_) | Event::Placed { .. } => Vec::new(),
-        Event::Recorded { version } => text(Tone::Good, format!("  applied {}", name(version))),
-        Event::RolledBack { version } => text(Tone::Good, format!("  rolled back {}", name(version))),
-        Event::Failed { version } => text(Tone::Bad, format!("  failed {}", name(version))),
-        Event::Cancelled { version } => text(Tone::Warning, format!("  cancelled {}", name(version))),
+        Event::Recorded { index } => text(Tone::Good, format!("  applied {}", name(index))),
+        Event::RolledBack { index } => text(Tone::Good, format!("  rolled back {}", name(index))),
+        Event::Failed { index } => text(Tone::Bad, format!("  failed {}", name(index))),
+        Event::Cancelled { index } => text(Tone::Warning, format!("  cancelled {}", name(index))),
         Event::Standing { recorded } => standing(recorded),
-        Event::Forgotten { version } => {
-            text(Tone::Bad, format!("  forgotten: the server crashed before {} was on its disk", name(version)))
+        Event::Forgotten { index } => {
+            text(Tone::Bad, format!("  forgotten: the server crashed before {} was on its disk", name(index)))
         }
-        Event::InDoubt { version } => {
-            text(Tone::Bad, format!("  in doubt: nobody knows whether {} was committed", name(version)))
+        Event::InDoubt { index } => {
+            text(Tone::Bad, format!("  in doubt: nobody knows whether {} was committed", name(index)))
         }
         Event::Notice { severity, text: said, about } => {
             let about = match about {
                 None => String::new(),
-                Some(About::Migration(version)) => format!("{}: ", name(version)),
+                Some(About::Migration(index)) => format!("{}: ", name(index)),
                 Some(About::File(file)) => format!("{}: ", indented(file)),
             };
             text(Tone::Quiet, format!("  {about}{}: {}", severity.to_lowercase(), indented(said)))

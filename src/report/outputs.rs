@@ -23,8 +23,8 @@ struct Applied<'a> {
 /// A migration; version and file are what only files have.
 #[derive(Serialize)]
 struct Named<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<i64>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    version: &'a str,
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<&'a str>,
@@ -78,7 +78,7 @@ fn applied(entry: &MigrationReport) -> Applied<'_> {
 
 fn named(entry: &MigrationReport) -> Named<'_> {
     let file = Some(entry.id.file.as_str()).filter(|file| !file.is_empty());
-    Named { version: file.map(|_| entry.id.version), name: &entry.id.name, file, schema: &entry.id.schema }
+    Named { version: &entry.id.version, name: &entry.id.name, file, schema: &entry.id.schema }
 }
 
 /// A part of the report that can be emptied.
@@ -173,7 +173,7 @@ mod tests {
     fn a_good_run_says_what_was_applied() {
         insta::assert_snapshot!(short(&sample::success()), @r#"
         outcome=success
-        applied=[{"version":3,"name":"add_email","file":"migrations/0003_add_email.sql","took_ms":12},{"version":4,"name":"drop_name","file":"migrations/0004_drop_name.sql","took_ms":1100}]
+        applied=[{"version":"3","name":"add_email","file":"migrations/0003_add_email.sql","took_ms":12},{"version":"4","name":"drop_name","file":"migrations/0004_drop_name.sql","took_ms":1100}]
         pending=[]
         applied-count=2
         pending-count=0
@@ -191,8 +191,8 @@ mod tests {
     fn a_failed_run_says_what_is_left() {
         insta::assert_snapshot!(short(&sample::failed()), @r#"
         outcome=failed
-        applied=[{"version":3,"name":"add_email","file":"migrations/0003_add_email.sql","took_ms":12}]
-        pending=[{"version":4,"name":"drop_name","file":"migrations/0004_drop_name.sql"}]
+        applied=[{"version":"3","name":"add_email","file":"migrations/0003_add_email.sql","took_ms":12}]
+        pending=[{"version":"4","name":"drop_name","file":"migrations/0004_drop_name.sql"}]
         applied-count=1
         pending-count=1
         plan-digest=sha256:4f2c
@@ -209,11 +209,11 @@ mod tests {
     fn what_is_in_doubt_is_not_counted_as_none() {
         let mut told = sample::planned();
         let lost = Event::Fault(Fault::new(Code::CommitInDoubt, "lost"));
-        told.extend([(400, Event::InDoubt { version: 4 }), (400, lost.clone())]);
+        told.extend([(400, Event::InDoubt { index: 4 }), (400, lost.clone())]);
         let some = of(&told);
         assert_eq!([&some["applied-count"], &some["pending-count"], &some["pending"]], ["1", "", ""]);
         let mut told: sample::Told = sample::planned().into_iter().take_while(|(at, _)| *at < 310).collect();
-        told.extend([3, 4].map(|version| (400, Event::InDoubt { version })));
+        told.extend([3, 4].map(|index| (400, Event::InDoubt { index })));
         told.push((400, lost));
         let none = of(&told);
         assert_eq!([&none["applied-count"], &none["applied"], &none["pending-count"]], ["", "", ""]);

@@ -67,7 +67,7 @@ redacted! {
     DatabaseFacts { host, name, role, version, tls } { port }
     ImageFacts { reference, id, digest } {}
     TunnelFacts { host, alias } { port }
-    MigrationId { name, file, schema } { version }
+    MigrationId { version, name, file, schema } { index }
     PlanFacts { layout, ledger, pending, digest } { recorded, change, coverage }
     MigrationReport { id } { fate, started_ms, took_ms }
     NoticeReport { severity, text, file } {}
@@ -97,7 +97,7 @@ impl Redacted for StepId {
 impl Redacted for About {
     fn redacted(&self, redactor: &Redactor) -> Self {
         match self {
-            Self::Migration(version) => Self::Migration(*version),
+            Self::Migration(index) => Self::Migration(*index),
             Self::File(file) => Self::File(file.redacted(redactor)),
         }
     }
@@ -112,7 +112,7 @@ impl Redacted for Event {
             Self::Database(facts) => Self::Database(facts.redacted(redactor)),
             Self::Planned(facts) => Self::Planned(facts.redacted(redactor)),
             Self::Standing { recorded } => Self::Standing { recorded: recorded.redacted(redactor) },
-            Self::Placed { version, schema } => Self::Placed { version: *version, schema: schema.redacted(redactor) },
+            Self::Placed { index, schema } => Self::Placed { index: *index, schema: schema.redacted(redactor) },
             Self::Started(id) => Self::Started(id.redacted(redactor)),
             Self::Found(id) => Self::Found(id.redacted(redactor)),
             Self::Notice { severity, text, about } => Self::Notice {

@@ -73,7 +73,7 @@ impl Teller {
     /// it.
     pub fn break_off(&self, fault: Fault) {
         let doubtful = self.told().report.under_way();
-        doubtful.into_iter().for_each(|version| self.take(Event::InDoubt { version }));
+        doubtful.into_iter().for_each(|index| self.take(Event::InDoubt { index }));
         self.take(Event::Fault(fault));
     }
 

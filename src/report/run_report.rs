@@ -197,41 +197,41 @@ impl Report {
     /// Takes in what became of a migration.
     fn migration(&mut self, event: &Event, now: u64) {
         match event {
-            Event::Started(id) => self.became(id.version, Fate::Running, |entry| entry.started_ms = Some(now)),
-            Event::Applied { version, took } => {
-                self.became(*version, Fate::Applied, |entry| entry.took_ms = Some(millis(*took)));
+            Event::Started(id) => self.became(id.index, Fate::Running, |entry| entry.started_ms = Some(now)),
+            Event::Applied { index, took } => {
+                self.became(*index, Fate::Applied, |entry| entry.took_ms = Some(millis(*took)));
             }
-            Event::RolledBack { version } => {
+            Event::RolledBack { index } => {
                 self.end_of_begun(now);
-                self.became(*version, Fate::RolledBack, |_| ());
+                self.became(*index, Fate::RolledBack, |_| ());
             }
-            Event::Failed { version } => self.became(*version, Fate::Failed, |_| ()),
-            Event::Cancelled { version } => self.became(*version, Fate::Cancelled, |_| ()),
-            Event::Forgotten { version } => self.became(*version, Fate::Pending, |entry| entry.took_ms = None),
-            Event::InDoubt { version } => self.became(*version, Fate::InDoubt, |_| ()),
+            Event::Failed { index } => self.became(*index, Fate::Failed, |_| ()),
+            Event::Cancelled { index } => self.became(*index, Fate::Cancelled, |_| ()),
+            Event::Forgotten { index } => self.became(*index, Fate::Pending, |entry| entry.took_ms = None),
+            Event::InDoubt { index } => self.became(*index, Fate::InDoubt, |_| ()),
             Event::Begun { name, schema, clock } => {
                 self.end_of_begun(now);
                 self.clock = *clock;
                 let is_it = |id: &&MigrationId| {
                     id.name == *name && (id.schema.is_empty() || Some(&id.schema) == schema.as_ref())
                 };
-                let known = self.migrations.iter().map(|entry| &entry.id).find(is_it).map(|id| id.version);
-                if let Some(version) = known {
-                    self.became(version, Fate::Running, |entry| (entry.started_ms, entry.took_ms) = (Some(now), None));
+                let known = self.migrations.iter().map(|entry| &entry.id).find(is_it).map(|id| id.index);
+                if let Some(index) = known {
+                    self.became(index, Fate::Running, |entry| (entry.started_ms, entry.took_ms) = (Some(now), None));
                 }
             }
             Event::Found(id) => {
-                let place = self.migrations.partition_point(|entry| entry.id.version < id.version);
+                let place = self.migrations.partition_point(|entry| entry.id.index < id.index);
                 self.migrations.insert(place, MigrationReport::pending(id));
             }
-            Event::Placed { version, schema } => {
-                if let Some(entry) = self.migrations.iter_mut().find(|entry| entry.id.version == *version) {
+            Event::Placed { index, schema } => {
+                if let Some(entry) = self.migrations.iter_mut().find(|entry| entry.id.index == *index) {
                     entry.id.schema.clone_from(schema);
                 }
             }
-            Event::Recorded { version } => {
+            Event::Recorded { index } => {
                 self.end_of_begun(now);
-                self.became(*version, Fate::Applied, |_| ());
+                self.became(*index, Fate::Applied, |_| ());
             }
             _ => {}
         }
@@ -240,9 +240,9 @@ impl Report {
     fn file(&self, about: &About) -> String {
         match about {
             About::File(file) => file.clone(),
-            About::Migration(version) => {
-                let entry = self.migrations.iter().find(|entry| entry.id.version == *version);
-                entry.map_or_else(|| version.to_string(), |entry| entry.id.path().into_owned())
+            About::Migration(index) => {
+                let entry = self.migrations.iter().find(|entry| entry.id.index == *index);
+                entry.map_or_else(|| index.to_string(), |entry| entry.id.path().into_owned())
             }
         }
     }
@@ -286,8 +286,8 @@ impl Report {
         }
     }
 
-    fn became(&mut self, version: i64, fate: Fate, change: impl FnOnce(&mut MigrationReport)) {
-        if let Some(entry) = self.migrations.iter_mut().find(|entry| entry.id.version == version) {
+    fn became(&mut self, index: usize, fate: Fate, change: impl FnOnce(&mut MigrationReport)) {
+        if let Some(entry) = self.migrations.iter_mut().find(|entry| entry.id.index == index) {
             entry.fate = fate;
             change(entry);
         }
@@ -306,10 +306,10 @@ impl Report {
 
     /// The migrations that may be under way: many are sent ahead before the first of them is told of.
     #[must_use]
-    pub fn under_way(&self) -> Vec<i64> {
+    pub fn under_way(&self) -> Vec<usize> {
         let open = self.stages.iter().any(|stage| stage.stage == Stage::Migrate && stage.took_ms.is_none());
         let is_open = |entry: &&MigrationReport| open && matches!(entry.fate, Fate::Pending | Fate::Running);
-        self.migrations.iter().filter(is_open).map(|entry| entry.id.version).collect()
+        self.migrations.iter().filter(is_open).map(|entry| entry.id.index).collect()
     }
 
     /// The migrations that the database does not have: not begun, or begun and rolled back.
@@ -390,7 +390,7 @@ mod tests {
     #[test]
     fn a_migration_that_is_not_known_to_be_applied_is_no_success() {
         let mut told = sample::success();
-        told.retain(|(_, event)| !matches!(event, Event::Applied { version: 4, .. }));
+        told.retain(|(_, event)| !matches!(event, Event::Applied { index: 4, .. }));
         assert_eq!(sample::report(&told).outcome(), Outcome::Pending);
         assert_eq!(sample::report(&sample::success()).outcome(), Outcome::Success);
     }
@@ -402,7 +402,7 @@ mod tests {
             let mut told = sample::planned();
             told.push(fault.clone());
             assert_eq!(sample::report(&told).exit_code(), code.class().exit_code());
-            told.extend([(400, Event::InDoubt { version: 4 }), fault]);
+            told.extend([(400, Event::InDoubt { index: 4 }), fault]);
             let report = sample::report(&told);
             assert_eq!((report.outcome(), report.exit_code()), (Outcome::InDoubt, 8));
         }
@@ -414,7 +414,7 @@ mod tests {
             let name = "drop_name".to_owned();
             let mut told: sample::Told = sample::planned().into_iter().take_while(|(at, _)| *at < 310).collect();
             told.push((1_000, Event::Begun { name, schema: None, clock }));
-            told.push((1_000 + after, Event::Recorded { version: 4 }));
+            told.push((1_000 + after, Event::Recorded { index: 4 }));
             sample::report(&told).migrations[1].took_ms
         };
         assert_eq!(took(Clock::Exact, 213), Some(213));

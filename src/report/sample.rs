@@ -19,11 +19,12 @@ use std::{
 /// Events at milliseconds since the run began.
 pub(super) type Told = Vec<(u64, Event)>;
 
-pub(super) fn migration(version: i64, name: &str) -> MigrationId {
+pub(super) fn migration(index: usize, name: &str) -> MigrationId {
     MigrationId {
-        version,
+        index,
+        version: index.to_string(),
         name: name.to_owned(),
-        file: format!("migrations/{version:04}_{name}.sql"),
+        file: format!("migrations/{index:04}_{name}.sql"),
         schema: String::new(),
     }
 }
@@ -67,7 +68,7 @@ pub(super) fn planned() -> Told {
         (250, Event::Left(Stage::Plan)),
         (300, Event::Entered(Stage::Migrate)),
         (300, Event::Started(migration(3, "add_email"))),
-        (312, Event::Applied { version: 3, took: Duration::from_millis(12) }),
+        (312, Event::Applied { index: 3, took: Duration::from_millis(12) }),
         (320, Event::Started(migration(4, "drop_name"))),
     ]
 }
@@ -83,7 +84,7 @@ pub(super) fn success() -> Told {
                 about: Some(About::Migration(4)),
             },
         ),
-        (1_420, Event::Applied { version: 4, took: Duration::from_millis(1_100) }),
+        (1_420, Event::Applied { index: 4, took: Duration::from_millis(1_100) }),
         (1_500, Event::Left(Stage::Migrate)),
         (1_600, Event::Verified(Proof::Ledger)),
     ]);
@@ -102,7 +103,7 @@ pub(super) fn failed() -> Told {
         .sqlstate("42P01")
         .detail("HINT: ##[error]look at `users`");
     let mut told = planned();
-    told.extend([(330, Event::Failed { version: 4 }), (330, Event::Fault(fault))]);
+    told.extend([(330, Event::Failed { index: 4 }), (330, Event::Fault(fault))]);
     told
 }
 

@@ -151,7 +151,7 @@ fn cells(row: &MigrationReport) -> String {
     if row.id.file.is_empty() {
         return format!("| {} |", escape(&clipped(&row.id.title(), SHOWN)));
     }
-    format!("| {} | {name} | {} |", row.id.version, code(&clipped(&row.id.file, SHOWN)))
+    format!("| {} | {name} | {} |", escape(&clipped(&row.id.version, SHOWN)), code(&clipped(&row.id.file, SHOWN)))
 }
 
 /// Mermaid's gantt, in milliseconds since the run began.
@@ -179,12 +179,12 @@ fn axis(report: &Report) -> &'static str {
     }
 }
 
-/// The version comes first, so that no name is taken for a keyword of Mermaid.
+/// The index comes first, so that no name is taken for a keyword of Mermaid.
 fn bar(entry: &MigrationReport) -> Option<String> {
     let (start, took) = (entry.started_ms?, entry.took_ms?);
     let plain = |letter: char| if letter.is_alphanumeric() || "_-. ".contains(letter) { letter } else { '_' };
     let name: String = entry.id.name.chars().take(60).map(plain).collect();
-    Some(format!("    {} {name} :{start}, {}\n", entry.id.version, start.saturating_add(took.max(1))))
+    Some(format!("    {} {name} :{start}, {}\n", entry.id.index, start.saturating_add(took.max(1))))
 }
 
 fn pending(report: &Report, page: &mut Page) {
@@ -471,8 +471,8 @@ mod tests {
     fn a_chart_of_many_migrations_says_what_it_leaves_out() {
         let mut report = sample::report(&sample::success());
         report.migrations = (0..100)
-            .map(|version| MigrationReport {
-                id: sample::migration(version, "a:b;c#d, e%%f"),
+            .map(|index| MigrationReport {
+                id: sample::migration(index, "a:b;c#d, e%%f"),
                 fate: Fate::Applied,
                 started_ms: Some(1),
                 took_ms: Some(0),

@@ -1,5 +1,6 @@
-//! How much was told and is not written yet. Who tells much waits until there is room; what is told all the same, and after a
-//! stop nobody waits, is counted and left out.
+//! Backpressure for the log: counts the bytes that are queued and not yet written. Sources of many messages wait until
+//! there is room. Messages that are sent without waiting are counted and dropped once the queue is full, and so are
+//! most messages after a stop, when no source waits any more.
 
 use std::{
     pin::pin,
@@ -7,32 +8,33 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-/// So many bytes may wait to be written before those who tell much have to wait.
+/// Queued bytes above which sources of many messages have to wait.
 const ROOM: usize = 1 << 20;
 
-/// So many bytes are never exceeded by messages: some of them can't wait.
+/// Queued bytes above which messages are dropped: some sources can't wait.
 const MOST: usize = 16 * ROOM;
 
-/// So many messages are passed on of a run that is being stopped: a tool says why it ends, and a flood ends nobody's patience.
+/// Messages that are still logged while a run is being stopped: enough for a tool to explain its end, too few for a
+/// flood to delay it.
 const LAST_WORDS: u64 = 1_000;
 
-/// The messages of servers and tools on their way to the log. A clone is the same flow.
+/// The flow of messages from servers and tools to the log. Clones share one state.
 #[derive(Clone, Debug, Default)]
 pub struct Flow(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Bytes that wait to be written.
+    /// Bytes that are queued and not yet written.
     waiting: usize,
     pace: Pace,
-    /// Messages since nobody waits any more.
+    /// Messages that were logged since throttling stopped.
     last_words: u64,
-    /// Messages that were left out and not told of yet.
+    /// Messages that were dropped and not reported yet.
     skipped: u64,
     wakers: Vec<Waker>,
 }
 
-/// Whether there is time to write everything.
+/// State of throttling: sources wait for room until a stop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Pace {
     #[default]
@@ -41,12 +43,12 @@ enum Pace {
 }
 
 impl Flow {
-    /// So many bytes more wait.
+    /// Adds bytes that were queued.
     pub fn grow(&self, bytes: usize) {
         self.state().waiting += bytes;
     }
 
-    /// So many bytes were written.
+    /// Subtracts bytes that were written.
     pub fn shrink(&self, bytes: usize) {
         let mut state = self.state();
         state.waiting = state.waiting.saturating_sub(bytes);
@@ -55,20 +57,20 @@ impl Flow {
         }
     }
 
-    /// From now on nobody waits.
+    /// Stops throttling: from now on no source waits.
     pub fn hurry(&self) {
         let mut state = self.state();
         state.pace = Pace::Hurried;
         state.wakers.drain(..).for_each(Waker::wake);
     }
 
-    /// Whether nobody waits any more.
+    /// Returns whether throttling has stopped.
     #[must_use]
     pub fn is_hurried(&self) -> bool {
         self.state().pace == Pace::Hurried
     }
 
-    /// Whether one more message is passed on; counts it if it is not.
+    /// Returns whether one more message may be logged; counts it as dropped otherwise.
     pub(super) fn takes_message(&self) -> bool {
         let mut state = self.state();
         let takes = match state.pace {
@@ -83,23 +85,23 @@ impl Flow {
         takes
     }
 
-    /// How many messages were left out since this was asked last.
+    /// Returns the number of messages dropped since the last call.
     pub(super) fn take_skipped(&self) -> u64 {
         std::mem::take(&mut self.state().skipped)
     }
 
-    /// Waits until there is room for more, unless nobody waits any more. Lets others go on now and then in any case.
+    /// Waits until there is room, unless throttling has stopped. Yields to other tasks now and then in any case.
     pub async fn room(&self) {
         tokio::task::consume_budget().await;
         std::future::poll_fn(|context| self.poll_below(ROOM, context)).await;
     }
 
-    /// Waits until everything is written, however long that takes.
+    /// Waits until everything is written, without a time limit.
     pub async fn written(&self) {
         std::future::poll_fn(|context| self.poll_written(context)).await;
     }
 
-    /// Lets this work go on only while there is room for what it tells.
+    /// Polls `work` only while there is room for its messages.
     pub async fn paced<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         std::future::poll_fn(|context| match self.poll_below(ROOM, context) {
@@ -145,7 +147,7 @@ mod tests {
     const SOON: Duration = Duration::from_millis(1);
 
     #[tokio::test(start_paused = true)]
-    async fn who_tells_much_waits_until_half_of_it_is_written() {
+    async fn a_source_of_many_messages_waits_until_half_of_them_are_written() {
         let flow = Flow::default();
         flow.room().await;
         flow.grow(ROOM);
@@ -159,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn in_a_hurry_nobody_waits_and_the_last_words_are_few() {
+    async fn after_a_stop_no_source_waits_and_few_messages_pass() {
         let flow = Flow::default();
         flow.grow(ROOM);
         flow.hurry();
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_that_can_not_wait_are_left_out_in_the_end() {
+    fn messages_that_can_not_wait_are_dropped_above_the_hard_limit() {
         let flow = Flow::default();
         flow.grow(MOST - 1);
         assert!(flow.takes_message());

@@ -1,4 +1,4 @@
-//! The only vocabulary of progress: what the stages tell, what the log prints, what the report is folded from.
+//! The events of a run: stages emit them, the log prints them, the report is folded from them.
 
 use super::{
     backpressure::Flow,
@@ -11,207 +11,207 @@ use crate::{
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
-/// One thing that happened. Text in it that comes from outside (a server, a file) is hostile until it is rendered.
+/// One event. Text that comes from outside (a server, a file) is untrusted until it is rendered.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// A stage began.
     Entered(Stage),
-    /// A stage ended well.
+    /// A stage succeeded.
     Left(Stage),
-    /// A sentence for the reader, in our own words.
+    /// A sentence for the reader, written by this program.
     Note(String),
-    /// Something is waited for or tried again.
+    /// The run waits for something or retries it.
     Waiting {
-        /// What is waited for, as in "waiting for …".
+        /// The thing that is waited for, as in "waiting for …".
         what: String,
-        /// Why it is not there yet.
+        /// The reason why it is not ready.
         why: String,
     },
-    /// The SSH connection stands.
+    /// The SSH connection is open.
     Bastion(BastionFacts),
-    /// The database answers.
+    /// The database accepts queries.
     Database(DatabaseFacts),
-    /// The run lock is ours.
+    /// This run holds the run lock.
     Locked {
-        /// How long it took to get it.
+        /// Time that it took to get the lock.
         waited: Duration,
     },
-    /// It is known what there is to do.
+    /// The plan is made.
     Planned(PlanFacts),
-    /// What the ledger has, for somebody who has asked.
+    /// The migrations in the ledger, for a command that lists them.
     Standing {
-        /// In its own order.
+        /// The migrations, in the ledger's order.
         recorded: Vec<MigrationId>,
     },
-    /// A migration began.
+    /// A migration started.
     Started(MigrationId),
-    /// A statement of a migration without a transaction is done.
+    /// A statement of a migration without a transaction was executed.
     Statement {
-        /// Which migration.
-        version: i64,
-        /// 1-based.
+        /// The migration, by its index in the plan.
+        index: usize,
+        /// The statement's number, 1-based.
         number: usize,
-        /// How many there are.
+        /// Number of statements in the migration.
         of: usize,
     },
-    /// A migration is committed together with its ledger row.
+    /// A migration was committed together with its ledger row.
     Applied {
-        /// Which migration.
-        version: i64,
-        /// How long the server took.
+        /// The migration, by its index in the plan.
+        index: usize,
+        /// Time that the server took.
         took: Duration,
     },
-    /// A migration that was not in the plan belongs into the report: a tool has recorded it although nobody had listed it, or
-    /// the ledger does not have it any more.
+    /// A migration that is not in the plan has to be in the report: a tool recorded it without having listed it, or the
+    /// ledger no longer contains it.
     Found(MigrationId),
-    /// A migration that was planned before there was any ledger belongs into this schema.
+    /// A migration that was planned before any ledger existed belongs to this schema.
     Placed {
-        /// Which migration.
-        version: i64,
+        /// The migration, by its index in the plan.
+        index: usize,
         /// Its schema.
         schema: String,
     },
-    /// A tool's migration is in the ledger since this run.
+    /// A tool's migration was recorded in the ledger during this run.
     Recorded {
-        /// Which migration.
-        version: i64,
+        /// The migration, by its index in the plan.
+        index: usize,
     },
-    /// A migration is not in the ledger any more since this run, which went back.
+    /// A migration was removed from the ledger by this run, which rolls back.
     RolledBack {
-        /// Which migration.
-        version: i64,
+        /// The migration, by its index in the plan.
+        index: usize,
     },
     /// A migration failed, or was stopped, and is not in the ledger.
     Failed {
-        /// Which migration.
-        version: i64,
+        /// The migration, by its index in the plan.
+        index: usize,
     },
     /// A migration was stopped with the run, and is not in the ledger.
     Cancelled {
-        /// Which migration.
-        version: i64,
+        /// The migration, by its index in the plan.
+        index: usize,
     },
-    /// A migration was told as applied, and a crash of the server undid it before it was on disk.
+    /// A migration that was reported as applied was undone by a server crash before it was on disk.
     Forgotten {
-        /// Which migration.
-        version: i64,
+        /// The migration, by its index in the plan.
+        index: usize,
     },
-    /// Nobody knows whether the migration was committed.
+    /// It is unknown whether the migration was committed.
     InDoubt {
-        /// Which migration.
-        version: i64,
+        /// The migration, by its index in the plan.
+        index: usize,
     },
-    /// What the server said on the way (RAISE NOTICE, warnings). Hostile text.
+    /// A message of the server (RAISE NOTICE, warnings). Untrusted text.
     Notice {
         /// `NOTICE`, `WARNING`, …
         severity: String,
         /// The message.
         text: String,
-        /// What it is about; nothing where it was no file that made the server say it.
+        /// The file or migration that caused it; `None` if no file did.
         about: Option<About>,
     },
-    /// A tool begins a migration, as its own words tell.
+    /// A tool started a migration, according to its output.
     Begun {
-        /// As the tool names it. Hostile text.
+        /// The tool's name of the migration. Untrusted text.
         name: String,
-        /// In which schema, if the tool says so. Hostile text.
+        /// The schema, if the tool names it. Untrusted text.
         schema: Option<String>,
-        /// How well the moment is known.
+        /// The precision of the start time.
         clock: Clock,
     },
-    /// A tool was started.
+    /// A command of a tool was started.
     Calling {
-        /// Its command, as a reader would type it.
+        /// The command, as a user would type it.
         command: String,
     },
-    /// A line of a tool's output. Hostile text.
+    /// A line of a tool's output. Untrusted text.
     Output {
         /// The line.
         line: String,
     },
-    /// Lines of a tool that are too many for a log.
+    /// Lines of a tool's output were left out because they were too many for a log.
     Cut {
-        /// How many.
+        /// Number of lines.
         lines: u64,
     },
-    /// Messages of a server or a tool that nobody could be told one by one.
+    /// Messages of a server or a tool were dropped.
     Skipped {
-        /// How many.
+        /// Number of messages.
         messages: u64,
     },
-    /// Somebody waits for somebody else's lock. Of queries of others it has the first words.
+    /// A session waits for another session's lock. Only the first words of other sessions' queries are included.
     Blocked {
-        /// Who waits for whom, for what.
+        /// The waiting session, the blocking session, and the lock.
         text: String,
     },
-    /// The image is there.
+    /// The image is available locally.
     Image(ImageFacts),
-    /// What a tool's containers used so far.
+    /// Resources that a tool's containers have used so far.
     Used(Usage),
-    /// What is in the schema that was not there before.
+    /// Objects in the schema that were not there before.
     Schema {
-        /// A table, column, index or constraint each.
+        /// One table, column, index or constraint each.
         added: Vec<String>,
     },
     /// The tunnel for later steps is open.
     Tunnel(TunnelFacts),
-    /// By which way our settings reached the tool's sessions.
+    /// The session settings of this run reached the tool's sessions.
     Settings {
-        /// As a phrase.
+        /// The way they were delivered, as a phrase.
         way: String,
     },
-    /// Every step that there is, in order.
+    /// All steps, in order.
     Steps(Vec<StepId>),
-    /// What became of a step.
+    /// A step changed its state.
     Step {
-        /// Which.
+        /// The step.
         id: StepId,
-        /// What.
+        /// Its new state.
         fate: StepFate,
     },
-    /// The database was read again after others had it that should change nothing.
+    /// The database was read again after foreign commands ran that should not have changed it.
     Compared(Changes),
-    /// What was applied, read again, is what it should be.
+    /// The applied migrations were read again and are as expected.
     Verified(Proof),
-    /// A fault that does not decide the outcome: something at teardown, a comment that could not be written.
+    /// A fault that does not change the outcome: something at teardown, a comment that could not be written.
     Warning(Fault),
     /// A fault that decides the outcome.
     Fault(Fault),
 }
 
-/// A text of the user's, of which the server says something.
+/// The user's file that a message of the server is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum About {
-    /// A migration of the plan, by its version.
-    Migration(i64),
-    /// A file that is none.
+    /// A migration of the plan, by its index.
+    Migration(usize),
+    /// A file that is not a migration.
     File(String),
 }
 
-/// How well the moment is known at which a tool said something.
+/// Precision of the time at which a tool printed a line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Clock {
-    /// It is heard as it is said.
+    /// Output is read as it is printed.
     #[default]
     Exact,
-    /// It is looked for now and then.
+    /// Output is polled.
     Coarse,
 }
 
-/// Before what, or after what, a step is.
+/// The phase of the run that a step belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Before the migration.
     Before,
-    /// It is the migration, or a part of it.
+    /// Instead of the tool's migration command, or a part of it.
     Migrate,
-    /// After the migration is proven.
+    /// After the migration is verified.
     After,
 }
 
 impl Phase {
-    /// As people read it.
+    /// Returns the name that users see.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -222,75 +222,85 @@ impl Phase {
     }
 }
 
-/// Names one step.
+/// Identifies one step.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct StepId {
-    /// Where in the run.
+    /// The phase.
     pub phase: Phase,
-    /// Its place there, from 0.
+    /// Its index in the phase, from 0.
     #[serde(skip)]
     pub at: usize,
-    /// As people call it.
+    /// Its display name.
     pub name: String,
 }
 
-/// What became of a step.
+/// State of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepFate {
-    /// Its turn did not come.
+    /// It was not reached.
     NotRun,
-    /// It began.
+    /// It was started.
     Running,
-    /// It ended well.
+    /// It succeeded.
     Done,
     /// It failed.
     Failed,
 }
 
-/// What others have changed in the database.
+/// Result of comparing the database before and after foreign commands that should not change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Changes {
-    /// Ledger and schema are as they were.
+    /// Ledger and schema are unchanged.
     None,
-    /// They are not.
+    /// Ledger or schema changed.
     Some,
 }
 
-/// Who says that a migration took place.
+/// Evidence that a migration took place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Proof {
-    /// The ledger in the database, read over our own connection.
+    /// The ledger in the database, read over this run's own connection.
     Ledger,
-    /// The tool's own listing: no database is given.
+    /// The tool's own listing, because no database is given.
     Listing,
 }
 
-/// Names one migration.
+/// Identifies one migration.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct MigrationId {
-    /// The number in front of the file's name; of a tool's migration, its place in the plan.
-    pub version: i64,
-    /// The rest of it, without the ending; of a tool's migration, what the tool calls it.
+    /// The position in the order of all migrations that the run knows: the key of every event.
+    #[serde(skip)]
+    pub index: usize,
+    /// The version, as the layout writes it; empty for a tool's migration.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    /// The rest of the file's name without its extension; for a tool's migration, the tool's name of it.
     pub name: String,
     /// The file, as the user wrote the path; empty for a tool's migration, whose files only the tool knows.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub file: String,
-    /// In which schema, where a tool keeps one ledger for each tenant; else empty.
+    /// The schema, if a tool keeps one ledger per tenant; otherwise empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub schema: String,
 }
 
 impl MigrationId {
-    /// The file, or what [`Self::title`] says.
+    /// A migration of a tool, which has no file and no version of its own here; its index comes with the plan.
+    #[must_use]
+    pub fn of_tool(name: String, schema: String) -> Self {
+        Self { index: 0, version: String::new(), name, file: String::new(), schema }
+    }
+
+    /// Returns the file, or [`Self::title`] if there is none.
     #[must_use]
     pub fn path(&self) -> Cow<'_, str> {
         if self.file.is_empty() { self.title() } else { Cow::from(&self.file) }
     }
 
-    /// What people call it: `0003_add_email` of `migrations/0003_add_email.sql`, or the tool's own name, behind its schema if
-    /// there is one for each tenant.
+    /// Returns the display name: `0003_add_email` for `migrations/0003_add_email.sql`, or the tool's own name, prefixed
+    /// with the schema if there is one per tenant.
     #[must_use]
     pub fn title(&self) -> Cow<'_, str> {
         if !self.schema.is_empty() {
@@ -304,100 +314,100 @@ impl MigrationId {
     }
 }
 
-/// What a run does with the migrations of its plan.
+/// The operation that a run performs on the migrations of its plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// It applies them.
+    /// Apply them.
     Apply,
-    /// It records them as if they were applied.
+    /// Record them as applied without applying them.
     Record,
-    /// It takes them back.
+    /// Roll them back.
     RollBack,
 }
 
-/// Whether a plan has everything that there is to do.
+/// Completeness of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coverage {
-    /// It has.
+    /// The plan lists all pending migrations.
     Whole,
-    /// Nobody knows: the tool can't list its migrations, or can't yet.
+    /// Unknown: the tool can't list its migrations, or can't do so yet.
     Unknown,
 }
 
-/// What there is to do.
+/// The plan of a run.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct PlanFacts {
-    /// What is done with them.
+    /// The operation on the pending migrations.
     #[serde(skip)]
     pub change: Change,
-    /// Whether these are all.
+    /// Completeness of `pending`.
     #[serde(skip)]
     pub coverage: Coverage,
     /// `plain` or `sqlx`.
     pub layout: String,
     /// The ledger table, qualified.
     pub ledger: String,
-    /// How many the ledger already has.
+    /// Number of migrations that are in the ledger already.
     pub recorded: usize,
-    /// What would be applied, in order.
+    /// The pending migrations, in order.
     pub pending: Vec<MigrationId>,
-    /// Names the plan: the same digest, the same work.
+    /// Digest of the plan: equal digests mean equal work.
     pub digest: String,
 }
 
 impl Event {
-    /// Whether it is one of those that come in floods, and that nothing hangs on.
+    /// Returns whether the event is a message: these come in floods, and the outcome does not depend on them.
     fn is_message(&self) -> bool {
         matches!(self, Self::Notice { .. } | Self::Output { .. })
     }
 }
 
-/// Where events go, in the order in which they are told: cheap to clone, never blocks. Messages, and they alone, may be counted
-/// and left out. What has to be cut before it is told is redacted with [`Self::redactor`] before it is cut: a half of a secret
-/// is not found any more.
+/// Sink for events, in the order in which they are emitted: cheap to clone, never blocks. Only messages may be dropped
+/// (and are counted then). Text that has to be cut must be redacted with [`Self::redactor`] before it is cut: a partial
+/// secret is not recognised.
 #[derive(Clone)]
 pub struct Events {
     ear: Arc<dyn Fn(Event) + Send + Sync>,
     flow: Flow,
     redactor: Redactor,
-    /// A file that all that the server says is about.
+    /// The file that all server messages are attributed to.
     file: Option<Arc<str>>,
 }
 
 impl Events {
-    /// Events for this ear. `flow` knows how much of what it was told is not written yet.
+    /// Creates a sink that passes events to `ear`. `flow` counts the output that is queued and not yet written.
     #[must_use]
     pub fn new(ear: impl Fn(Event) + Send + Sync + 'static, flow: Flow) -> Self {
         Self { ear: Arc::new(ear), flow, redactor: Redactor::default(), file: None }
     }
 
-    /// Events that wait for whoever looks at them, however many they are.
+    /// Creates a sink that queues events without limit for the receiver.
     #[must_use]
     pub fn channel() -> (Self, mpsc::UnboundedReceiver<Event>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        // When nobody looks any more there is nobody left to tell.
+        // A closed receiver is no error: the events are not needed any more.
         (Self::new(move |event| drop(sender.send(event)), Flow::default()), receiver)
     }
 
-    /// The same, for a run that has secrets.
+    /// Adds the redactor of a run that has secrets.
     #[must_use]
     pub fn hiding(self, redactor: Redactor) -> Self {
         Self { redactor, ..self }
     }
 
-    /// The same for a session in which this file runs, and nothing else.
+    /// Attributes the server messages to this file, for a session that runs nothing else.
     #[must_use]
     pub fn about(self, file: &str) -> Self {
         Self { file: Some(Arc::from(file)), ..self }
     }
 
-    /// Hides the secrets of the run.
+    /// Returns the redactor of the run's secrets.
     #[must_use]
     pub fn redactor(&self) -> &Redactor {
         &self.redactor
     }
 
-    /// Tells it.
+    /// Emits an event, unless it is a message and there is no room.
     pub fn tell(&self, event: Event) {
         if event.is_message() && !self.flow.takes_message() {
             return;
@@ -411,7 +421,7 @@ impl Events {
         });
     }
 
-    /// Tells how many messages were left out, if nobody was told yet.
+    /// Emits the number of dropped messages, if any were dropped since the last time.
     pub fn tell_skipped(&self) {
         let messages = self.flow.take_skipped();
         if messages > 0 {
@@ -419,17 +429,18 @@ impl Events {
         }
     }
 
-    /// Tells a sentence in our own words.
+    /// Emits a note.
     pub fn note(&self, sentence: impl Into<String>) {
         self.tell(Event::Note(sentence.into()));
     }
 
-    /// Waits until there is room for further messages. To be waited for by whoever passes on messages of others, each time.
+    /// Waits until there is room for further messages. A source that passes on foreign messages awaits this before
+    /// each.
     pub async fn room(&self) {
         self.flow.room().await;
     }
 
-    /// Lets this work go on only while there is room for the messages that it passes on.
+    /// Polls `work` only while there is room for the messages that it emits.
     pub async fn paced<T>(&self, work: impl Future<Output = T>) -> T {
         self.flow.paced(work).await
     }
@@ -450,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn what_matters_is_told_whatever_is_left_out_before_it() {
+    fn an_event_is_emitted_after_the_count_of_messages_dropped_before_it() {
         let (sender, mut told) = mpsc::unbounded_channel();
         let flow = Flow::default();
         let events = Events::new(move |event| drop(sender.send(event)), flow.clone());
@@ -458,7 +469,7 @@ mod tests {
         flow.hurry();
         flow.grow(usize::MAX / 2);
         (2..9).for_each(|number| events.tell(notice(number)));
-        events.tell(Event::Failed { version: 1 });
+        events.tell(Event::Failed { index: 1 });
         events.tell(notice(9));
         events.tell_skipped();
         events.tell_skipped();
@@ -467,6 +478,6 @@ mod tests {
             all.push(event);
         }
         let skipped = |messages| Event::Skipped { messages };
-        assert_eq!(all, [notice(1), skipped(7), Event::Failed { version: 1 }, skipped(1)]);
+        assert_eq!(all, [notice(1), skipped(7), Event::Failed { index: 1 }, skipped(1)]);
     }
 }

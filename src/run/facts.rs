@@ -1,21 +1,21 @@
-//! What is known of the places that a run has to do with, as far as the report tells it.
+//! Facts about the bastion, the database, the tunnel and the image, as reports show them.
 
-/// What is known of the SSH connection.
+/// Facts about the SSH connection.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct BastionFacts {
     /// Host of the last hop.
     pub host: String,
-    /// Its port.
+    /// Port of the last hop.
     pub port: u16,
-    /// Whom we are there.
+    /// User on the last hop.
     pub user: String,
-    /// `ssh-ed25519 SHA256:…`, as it was checked.
+    /// The verified host key, as in `ssh-ed25519 SHA256:…`.
     pub host_key: String,
-    /// `key`, `password`, `keyboard-interactive`.
+    /// Authentication method: `key`, `password`, `keyboard-interactive`.
     pub login: String,
 }
 
-/// What is known of the database.
+/// Facts about the database.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct DatabaseFacts {
     /// Host, as the bastion resolves it.
@@ -24,41 +24,41 @@ pub struct DatabaseFacts {
     pub port: u16,
     /// Database name.
     pub name: String,
-    /// The role we are.
+    /// Role of the session.
     pub role: String,
-    /// As in `15.18`.
+    /// Server version, as in `15.18`.
     pub version: String,
-    /// `verify-full`, `verify-ca`, `require`, `disable`.
+    /// TLS mode: `verify-full`, `verify-ca`, `require`, `disable`.
     pub tls: String,
 }
 
-/// Where later steps of the job find the database.
+/// Address of the tunnel for later steps of the job.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct TunnelFacts {
-    /// On the runner's machine.
+    /// Host, as seen from the runner's machine.
     pub host: String,
-    /// The port.
+    /// Port on that host.
     pub port: u16,
-    /// Its name in the job's own network, at the database's own port; empty where there is no such network.
+    /// Host name in the job's own network, where it listens on the database's port; empty if there is no such network.
     pub alias: String,
 }
 
-/// Which image it is: a tag can mean another one tomorrow.
+/// Facts about an image: a tag may name another image tomorrow.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct ImageFacts {
-    /// As the user wrote it.
+    /// The reference, as the user wrote it.
     pub reference: String,
-    /// The engine's own name of it, `sha256:…`.
+    /// The engine's ID of the image, `sha256:…`.
     pub id: String,
-    /// As the registry knows it, `name@sha256:…`; an image that was never pushed or pulled has none.
+    /// The registry's digest, `name@sha256:…`; `None` for an image that was never pushed or pulled.
     pub digest: Option<String>,
 }
 
-/// What containers used.
+/// Resources that containers used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Usage {
-    /// The most memory at one time, as far as a look each second sees it.
+    /// Peak memory, sampled once per second.
     pub memory_bytes: u64,
-    /// Time of processors, in milliseconds, up to the last look.
+    /// Processor time in milliseconds, as of the last sample.
     pub cpu_ms: u64,
 }

@@ -1,30 +1,31 @@
-//! How long each try of a piece of work waits for locks, and how long the pause behind it is.
+//! Lock timeout of each attempt of a piece of work, and the pause after it.
 //!
-//! Whoever waits for a strong lock has everybody queue behind it who comes later, readers included. So the first tries give
-//! up soon, and only the last ones wait as long as the user lets them; the pauses, in which nobody queues, grow instead.
+//! All sessions that come after one that waits for a strong lock queue behind it, readers included. The first attempts
+//! therefore give up soon, and only the last one waits as long as the user allows; the pauses, in which no session
+//! queues, grow instead.
 
 use std::time::Duration;
 
-/// How long the first tries wait at most.
+/// Longest lock timeouts of the first attempts.
 const RUNGS: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2)];
 
-/// The first pause; each is ten times the one before it, up to [`LONGEST_PAUSE`]. With the usual four tries they outlast what
-/// holds a lock for a minute.
+/// The first pause; each following one is ten times as long, up to [`LONGEST_PAUSE`]. With the default of four
+/// attempts, the pauses outlast a lock that is held for a minute.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const PAUSES_GROW: u32 = 10;
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// The tries of one piece of work.
+/// The attempts of one piece of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ladder {
-    /// How long the last try waits for a lock (`lock-timeout`); zero is without a limit.
+    /// Lock timeout of the last attempt (input `lock-timeout`); zero means no limit.
     pub top: Duration,
-    /// How often it is tried again.
+    /// Number of attempts after the first.
     pub retries: u32,
 }
 
 impl Ladder {
-    /// How long a statement of this try waits for a lock, the first try being 0; zero is without a limit.
+    /// Returns the lock timeout of a statement in this attempt, counted from 0; zero means no limit.
     #[must_use]
     pub fn limit(&self, attempt: u32) -> Duration {
         let rung = usize::try_from(attempt).ok().and_then(|attempt| RUNGS.get(attempt));
@@ -34,7 +35,7 @@ impl Ladder {
         }
     }
 
-    /// The pause behind this try, which has failed; none where it was the last one.
+    /// Returns the pause after this failed attempt; `None` after the last one.
     #[must_use]
     pub fn pause(&self, attempt: u32) -> Option<Duration> {
         let grown = PAUSES_GROW.checked_pow(attempt).and_then(|times| FIRST_PAUSE.checked_mul(times));
@@ -52,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_try_has_the_whole_time_and_no_try_has_more() {
+    fn the_last_attempt_has_the_whole_lock_timeout_and_none_exceeds_it() {
         assert_eq!(limits(Duration::from_secs(5), 3), [100, 500, 2_000, 5_000]);
         assert_eq!(limits(Duration::from_secs(5), 5), [100, 500, 2_000, 5_000, 5_000, 5_000]);
         assert_eq!(limits(Duration::from_secs(5), 1), [100, 5_000]);
@@ -62,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pauses_grow_to_a_minute_and_the_usual_ones_outlast_one() {
+    fn the_pauses_grow_to_a_minute_and_the_default_ones_outlast_a_minute() {
         let pauses = |retries| {
             let ladder = Ladder { top: Duration::from_secs(5), retries };
             (0..=retries).map(|attempt| ladder.pause(attempt).map(|pause| pause.as_secs())).collect::<Vec<_>>()

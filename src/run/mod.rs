@@ -1,4 +1,4 @@
-//! How a run goes: its events, what ends it, what programs say and how they end.
+//! The course of a run: its events, its time limits and signals, and the output and exit status of its processes.
 
 pub mod backpressure;
 pub mod blocking;

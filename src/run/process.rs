@@ -1,38 +1,38 @@
-//! A program that runs somewhere else: what it says, line by line, and how it ends.
+//! Output and exit status of a process that runs elsewhere.
 
 use crate::secret::Redactor;
 
-/// What a program says.
+/// A piece of a process's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output<'a> {
     /// A line on standard output.
     Out(&'a str),
     /// A line on standard error.
     Err(&'a str),
-    /// The beginning of a line on standard output; the whole of it follows.
+    /// The beginning of a line on standard output; the complete line follows.
     Begun(&'a str),
 }
 
-/// How a program ended.
+/// Exit status of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// By itself, with this code.
+    /// It exited with this code.
     Exited(i64),
-    /// By this signal.
+    /// It was killed by this signal.
     Signalled(i64),
-    /// The kernel killed it for the memory that it wanted.
+    /// The kernel killed it because it used too much memory.
     OutOfMemory,
 }
 
-/// The code that a shell or an engine gives a program that was killed: 128 and the signal (docker run(1), "Exit Status"; POSIX,
-/// 2.8.2).
+/// Offset of the exit code that a shell or an engine reports for a process killed by a signal: 128 plus the signal
+/// (docker run(1), "Exit Status"; POSIX, 2.8.2).
 const SIGNALLED: i64 = 128;
 
 /// The highest signal of Linux (signal(7)).
 const LAST_SIGNAL: i64 = 64;
 
 impl Status {
-    /// What a code says of it that came through a shell or an engine.
+    /// Interprets an exit code that was reported by a shell or an engine.
     #[must_use]
     pub fn of_code(code: i64) -> Self {
         match code - SIGNALLED {
@@ -42,10 +42,10 @@ impl Status {
     }
 }
 
-/// A line that is longer is told in parts, so that no output fills our memory.
+/// Longest part of a line, in bytes: longer lines are returned in parts, so that no output fills the memory.
 const LONGEST: usize = 16 << 10;
 
-/// The lines of one stream.
+/// Splits one stream into lines.
 #[derive(Debug, Default)]
 pub struct Lines {
     begun: Vec<u8>,
@@ -53,13 +53,15 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Lines in which these secrets may stand: they are hidden in a line that is told in parts, as nobody finds them in those.
+    /// Creates a buffer for output that may contain these secrets. They are hidden when a line is split into parts,
+    /// because they could not be found in the parts.
     #[must_use]
     pub fn hiding(redactor: Redactor) -> Self {
         Self { begun: Vec::new(), redactor }
     }
 
-    /// Takes a piece in and returns the lines that it completes. What a progress bar overwrites (`\r`) is a line, too.
+    /// Adds bytes and returns the lines that they complete. Text that a progress bar overwrites (`\r`) counts as a
+    /// line.
     pub fn take(&mut self, piece: &[u8]) -> Vec<String> {
         let mut lines = Vec::new();
         let most = LONGEST + self.redactor.reach();
@@ -81,13 +83,13 @@ impl Lines {
         lines
     }
 
-    /// The beginning of the next line, as far as it is there.
+    /// Returns the beginning of the unfinished line, if there is one.
     #[must_use]
     pub fn begun(&self) -> Option<String> {
         (!self.begun.is_empty()).then(|| String::from_utf8_lossy(&self.begun).into_owned())
     }
 
-    /// What has begun and was not ended: a line, in parts if it is long.
+    /// Returns and clears the unfinished line, in parts if it is long.
     pub fn end(&mut self) -> Vec<String> {
         let mut parts = Vec::new();
         while self.begun.len() > LONGEST {
@@ -98,7 +100,7 @@ impl Lines {
         parts
     }
 
-    /// The beginning of a long line, which does not end within a secret.
+    /// Removes and returns the beginning of a long line, cut so that no secret is split.
     fn part(&mut self) -> String {
         let (part, length) = self.redactor.beginning(&self.begun, LONGEST);
         self.begun.drain(..length);
@@ -113,7 +115,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn makes_lines_of_pieces() {
+    fn splits_chunks_into_lines() {
         let mut lines = Lines::default();
         assert_eq!(lines.take(b"one\r\ntw"), ["one"]);
         assert_eq!(lines.take(b"o\n\n10%\r20%\rth"), ["two", "10%", "20%"]);
@@ -123,7 +125,7 @@ mod tests {
         assert_eq!(lines.take(&vec![b'x'; LONGEST + 1]).len(), 1);
     }
 
-    /// All that a line in these pieces is told as.
+    /// Returns the redacted parts of a line that arrives in chunks of this size.
     fn told(line: &str, pieces: usize, redactor: &Redactor) -> Vec<String> {
         let mut lines = Lines::hiding(redactor.clone());
         let mut told: Vec<String> = line.as_bytes().chunks(pieces).flat_map(|piece| lines.take(piece)).collect();
@@ -134,7 +136,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn no_half_of_a_secret_is_told_wherever_a_long_line_is_parted(
+        fn no_partial_secret_is_returned_wherever_a_long_line_is_split(
             at in LONGEST - 80..LONGEST + 20, rest in 0..3 * LONGEST, pieces in 1_000..40_000_usize, escaped in any::<bool>(),
         ) {
             let secret = "Zq%ä\"Xw'jK+Vb@7Qz";

@@ -1,39 +1,39 @@
-//! What ends a run before it is done: a signal or its own time limit.
+//! Early ends of a run: a signal or the run's own time limit.
 //!
-//! The runner sends SIGINT, 7.5 s later SIGTERM, 2.5 s later it kills (actions/runner, `ProcessInvoker`). Everything from the
-//! first signal to the end of the process therefore has 7 s: 4 s to stop the work, 1 s for a comment, 1.5 s to close, and what is
-//! left for whoever reads the log.
+//! The runner sends SIGINT, SIGTERM 7.5 s later, and kills another 2.5 s later (actions/runner, `ProcessInvoker`).
+//! Everything from the first signal to the end of the process therefore has to fit into 7 s: 4 s to stop the work, 1 s
+//! for a comment, 1.5 s to close, and the rest for writing the log.
 
 use crate::fault::{Code, Fault};
 use std::{io, time::Duration};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// For stopping the work: the statement cancelled, the transaction rolled back.
+/// Time limit for stopping the work: cancelling the statement and rolling back the transaction.
 pub const STOP_BUDGET: Duration = Duration::from_secs(4);
 
-/// For a comment on the pull request.
+/// Time limit for a comment on the pull request.
 pub const REPORT_BUDGET: Duration = Duration::from_secs(1);
 
-/// For whoever reads the log to come to its end.
+/// Time limit for writing the rest of the log.
 pub const LOG_BUDGET: Duration = Duration::from_millis(250);
 
-/// For reading what was asked, when a signal has come meanwhile.
+/// Time limit for reading the inputs after a signal arrived.
 pub const INPUT_BUDGET: Duration = Duration::from_secs(1);
 
-/// For closing session and tunnel, after the report is out.
+/// Time limit for closing session and tunnel, after the report is written.
 pub const CLOSE_BUDGET: Duration = Duration::from_millis(1_500);
 
-/// Why a run was stopped.
+/// The reason why a run was stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// By a signal of this name.
+    /// A signal of this name.
     Signal(&'static str),
-    /// By `timeout`.
+    /// The input `timeout`.
     Timeout,
 }
 
 impl Stop {
-    /// The fault that decides the outcome. `timeout` is the input of that name.
+    /// Returns the fault that decides the outcome. `timeout` is the value of the input.
     #[must_use]
     pub fn fault(self, timeout: Duration) -> Fault {
         match self {
@@ -43,7 +43,7 @@ impl Stop {
     }
 }
 
-/// The two signals that mean "stop". We are PID 1 in the container: without handlers the kernel ignores both.
+/// The two signals that mean "stop". The process is PID 1 in its container: without handlers the kernel ignores both.
 #[derive(Debug)]
 pub struct Signals {
     pub(super) interrupt: Signal,
@@ -51,10 +51,10 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Installs the handlers; before any other I/O.
+    /// Installs the handlers. Call it before any other I/O.
     ///
     /// # Errors
-    /// The system's own.
+    /// The system's error.
     pub fn install() -> io::Result<Self> {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }

@@ -1,4 +1,4 @@
-//! The one place where work races against what can end it.
+//! The only place where work races against signals and the time limit.
 
 use super::{
     backpressure::Flow,
@@ -7,16 +7,16 @@ use super::{
 use std::{pin::pin, time::Duration};
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// How work ended.
+/// The way in which supervised work ended.
 #[derive(Debug)]
 pub enum Ended<T> {
-    /// By itself.
+    /// It completed.
     Done(T),
-    /// Its future was dropped. Dropping is not stopping: whoever owns the work must stop it now.
+    /// Its future was dropped. Dropping does not stop the work: its owner must stop it now.
     Stopped(Stop),
 }
 
-/// Watches over the run's work, one piece after the other.
+/// Supervises the work of a run, one future after the other.
 #[derive(Debug)]
 pub struct Watch {
     signals: Signals,
@@ -26,24 +26,24 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Without a time limit yet. Who waits for room in `flow` does not any more as soon as the work has to end.
+    /// Creates a supervisor without a time limit. As soon as the work has to end, `flow` stops throttling.
     #[must_use]
     pub fn new(signals: Signals, flow: Flow) -> Self {
         Self { signals, began: Instant::now(), deadline: None, flow }
     }
 
-    /// The time since the watch began.
+    /// Returns the time since the supervisor was created.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// Limits the whole of the time, which counts from the beginning.
+    /// Sets the time limit, which counts from the supervisor's creation.
     pub fn limit(&mut self, limit: Duration) {
         self.deadline = Some(self.began + limit);
     }
 
-    /// Lets the work run until it ends or must end. A signal that came before counts.
+    /// Runs the work until it completes or has to stop. A signal that arrived earlier counts.
     pub async fn over<T>(&mut self, work: impl Future<Output = T>) -> Ended<T> {
         let work = pin!(work);
         let deadline = self.deadline;
@@ -64,8 +64,8 @@ impl Watch {
         Ended::Stopped(stop)
     }
 
-    /// Lets the work that stops the run go on for so long at most. A further signal changes nothing: the time is short
-    /// already, and a stop that is cut off knows less of what was committed.
+    /// Runs the work that stops the run, for `budget` at most. A further signal changes nothing: the time is short
+    /// already, and an interrupted stop knows less about what was committed.
     pub async fn within<T>(&self, budget: Duration, work: impl Future<Output = T>) -> Option<T> {
         timeout(budget, work).await.ok()
     }
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn work_that_ends_in_time_has_ended_by_itself() {
+    async fn work_within_the_time_limit_completes() {
         let mut watch = watch();
         assert!(matches!(watch.over(async { 7 }).await, Ended::Done(7)));
         watch.limit(Duration::from_secs(1));
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn ends_work_that_takes_too_long_and_whoever_waits_for_room() {
+    async fn a_timeout_ends_the_work_and_stops_throttling() {
         let mut watch = watch();
         watch.limit(Duration::from_secs(1));
         watch.flow.grow(usize::MAX / 2);

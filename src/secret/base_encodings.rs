@@ -1,19 +1,19 @@
-//! What is written in digits: base64, base32, hexadecimal. Where such a text begins nobody knows, so each is read from every
-//! digit that its first byte could begin with.
+//! Decodes base64, base32 and hexadecimal. The start of an encoded text is unknown, so each run of digits is decoded
+//! from every digit at which its first byte could begin.
 
 use super::needles::Needles;
 
-/// A text that was written in digits.
+/// A decoded text.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Piece {
     pub(super) bytes: Vec<u8>,
-    /// Of each byte, which part of the digits' own text it was.
+    /// For each byte, its range in the encoded text.
     pub(super) places: Vec<(usize, usize)>,
 }
 
 impl Piece {
-    /// The same as UTF-8, if it may be UTF-16, which has zeros wherever a letter is of ASCII: in either order of bytes, from
-    /// either byte on.
+    /// Decodes the text as UTF-16, if it contains zeros as ASCII letters do there: in either byte order, from the first
+    /// and from the second byte on.
     fn of_utf16(&self) -> Vec<Self> {
         if !self.bytes.contains(&0) {
             return Vec::new();
@@ -40,14 +40,15 @@ impl Piece {
     }
 }
 
-/// In base32 every word of English could be something; one in capitals seldom is a word.
+/// Number of base32 digits worth decoding if some are small letters: every English word could be base32, but one in
+/// capitals is seldom a word.
 pub(super) const LEAST_OF_BASE32: usize = 13;
 
-/// One way to write bytes in digits.
+/// One base encoding.
 struct Base {
     bits: usize,
     digit: fn(u8) -> Option<u8>,
-    /// Digits of the shortest text that is worth a look if there are small letters among them.
+    /// Number of digits worth decoding if some are small letters.
     least: usize,
 }
 
@@ -57,7 +58,7 @@ const BASES: [Base; 3] = [
     Base { bits: 4, digit: base16, least: 6 },
 ];
 
-/// Both alphabets of RFC 4648.
+/// Returns the value of a digit of either alphabet of RFC 4648.
 pub(super) fn base64(letter: u8) -> Option<u8> {
     match letter {
         b'A'..=b'Z' => Some(letter - b'A'),
@@ -82,10 +83,10 @@ fn base16(letter: u8) -> Option<u8> {
     char::from(letter).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// A digit and where it stands.
+/// A digit's value and position.
 type Digit = (u8, usize);
 
-/// What digits in a row say, as far as it can have a needle in it. They may be broken into lines.
+/// Decodes the runs of digits that can hold a needle. Line breaks may interrupt them.
 pub(super) fn in_rows(text: &[u8], needles: &Needles) -> Vec<Piece> {
     let mut pieces = Vec::new();
     for Base { bits, digit, least } in BASES {
@@ -94,7 +95,7 @@ pub(super) fn in_rows(text: &[u8], needles: &Needles) -> Vec<Piece> {
             let is_capital = |(_, at): &Digit| text.get(*at).is_some_and(|letter| !letter.is_ascii_lowercase());
             let is_long = row.len() >= least || row.iter().all(is_capital);
             if row.len() >= (needles.shortest * 8).div_ceil(bits) && is_long {
-                // The least number of digits that take whole bytes.
+                // The smallest number of digits that make whole bytes.
                 (0..8_usize >> bits.trailing_zeros())
                     .for_each(|first| stretches(row, first, bits, needles, &mut pieces));
             }
@@ -117,12 +118,12 @@ pub(super) fn in_rows(text: &[u8], needles: &Needles) -> Vec<Piece> {
     pieces
 }
 
-/// Whether a line ends there, also one of quoted-printable.
+/// Returns whether a line ends at a position, also in quoted-printable.
 fn is_break(text: &[u8], at: usize) -> bool {
     matches!(text.get(at..), Some([b'\n' | b'\r', ..] | [b'=', b'\n' | b'\r', ..]))
 }
 
-/// What pairs of hexadecimal digits say that have something between them: `70:61:73`, `0x70, 0x61`.
+/// Decodes pairs of hexadecimal digits with separators: `70:61:73`, `0x70, 0x61`.
 pub(super) fn in_pairs(text: &[u8], needles: &Needles) -> Vec<Piece> {
     let (mut pieces, mut row, mut at) = (Vec::new(), Vec::new(), 0);
     let digit = |at: usize| text.get(at).copied().and_then(base16);
@@ -143,7 +144,7 @@ pub(super) fn in_pairs(text: &[u8], needles: &Needles) -> Vec<Piece> {
     pieces
 }
 
-/// The stretches of what these digits say that can hold a needle, written as it is or escaped: everything else is not text.
+/// Adds the stretches of the decoded bytes that can hold a needle, plain or escaped: all other bytes are not text.
 fn stretches(row: &[Digit], first: usize, bits: usize, needles: &Needles, pieces: &mut Vec<Piece>) {
     let mut piece = Piece::default();
     let (mut held, mut count, mut begin) = (0_usize, 0, 0);

@@ -1,4 +1,4 @@
-//! What programs make of a text on its way into a log: for tests. None of it is the redactor's.
+//! Encoders that programs apply to a text on its way into a log, for tests. They share no code with the redactor.
 
 use base64::{
     Engine as _,
@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode
 /// An encoder and its name.
 pub(super) type Encoder = (&'static str, fn(&str) -> String);
 
-/// What `encodeURIComponent` leaves alone.
+/// Characters that `encodeURIComponent` encodes.
 const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -21,7 +21,7 @@ const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'(')
     .remove(b')');
 
-/// What Go leaves alone in user and password.
+/// Characters that Go encodes in user and password.
 const GO: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -34,7 +34,7 @@ const GO: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b';')
     .remove(b'=');
 
-/// What browsers encode in user and password (WHATWG URL, 1.3).
+/// Characters that browsers encode in user and password (WHATWG URL, 1.3).
 const WHATWG: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -184,7 +184,7 @@ fn json(text: &str) -> String {
     quoted.get(1..quoted.len() - 1).expect("a text is quoted in JSON").to_owned()
 }
 
-/// Backslashes before backslashes and these.
+/// Puts backslashes before backslashes and these signs.
 fn slashed(text: &str, signs: &str) -> String {
     let letter = |letter: char| match letter {
         '\\' => "\\\\".to_owned(),

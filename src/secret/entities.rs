@@ -1,19 +1,20 @@
-//! The entities of HTML.
+//! HTML entities.
 
 use std::collections::HashMap;
 
-/// Those of one character (HTML Living Standard, 13.5), its name and its number, by name.
+/// The named entities of one character (HTML Living Standard, 13.5): a name and a hexadecimal number on each line.
 const NAMED: &str = include_str!("entities.txt");
 
-/// The named ones that can matter.
+/// The named entities that can be a part of a needle or an escape.
 #[derive(Debug, Default)]
 pub(super) struct Entities(HashMap<&'static str, char>);
 
 impl Entities {
-    /// The longest name is `CounterClockwiseContourIntegral`; a number may have zeros in front.
+    /// Length of the longest name, with a margin. The longest is `CounterClockwiseContourIntegral`; a number may have
+    /// leading zeros.
     pub(super) const LONGEST: usize = 32;
 
-    /// Those whose character matters.
+    /// Returns the entities whose character matters.
     pub(super) fn of(matters: impl Fn(char) -> bool) -> Self {
         let named = NAMED.lines().filter_map(|line| {
             let (name, number) = line.split_once(' ')?;
@@ -22,7 +23,7 @@ impl Entities {
         Self(named.filter(|(_, letter)| matters(*letter)).collect())
     }
 
-    /// The character of this name or `#` and number.
+    /// Returns the character of a name, or of `#` and a number.
     pub(super) fn letter(&self, name: &str) -> Option<char> {
         let Some(number) = name.strip_prefix('#') else { return self.0.get(name).copied() };
         let number = match number.strip_prefix(['x', 'X']) {

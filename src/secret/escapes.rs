@@ -1,6 +1,6 @@
-//! What a text says to whoever undoes its escapes: percent forms, those of programming languages and of JSON, HTML's
-//! entities, doubled signs, a shell's quotes, quoted-printable. Which of them a piece of text was written in nobody knows, so
-//! every place has all its readings, and an escape may be written in escapes itself.
+//! Decodes the escapes of a text: percent-encoding, those of programming languages and of JSON, HTML entities, doubled
+//! signs, shell quotes, quoted-printable. The encoding of a text is unknown, so every position keeps all its possible
+//! decodings, and an escape may itself be escaped.
 
 use super::{entities::Entities, needles::Needles, prefilter::SIGNS};
 use std::{
@@ -9,20 +9,20 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-/// So many ways to read one number or name are followed.
+/// Greatest number of ways to read one number that are followed.
 const WAYS: usize = 12;
 
-/// No secret has so many equal signs on each side of one.
+/// Number of equal signs on each side that make a sign part of a drawn line: no secret has so many.
 const DRAWN: usize = 24;
 
-/// So many readings of one place are kept.
+/// Greatest number of decodings kept for one position.
 const MOST: usize = 24;
 
-/// What stands behind a backslash for a control character.
+/// Letters that stand for a control character after a backslash.
 pub(super) const CONTROLS: [(u8, u8); 9] =
     [(b'n', b'\n'), (b't', b'\t'), (b'r', b'\r'), (b'b', 8), (b'f', 12), (b'v', 11), (b'a', 7), (b'e', 27), (b'0', 0)];
 
-/// Up to four bytes.
+/// The result of one decoding: up to four bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Label {
     bytes: [u8; 4],
@@ -30,7 +30,7 @@ pub(super) struct Label {
 }
 
 impl Label {
-    /// Nothing at all: an escaped line break, which only breaks the line.
+    /// No bytes: an escaped line break, which only wraps the line.
     const NOTHING: Self = Self { bytes: [0; 4], length: 0 };
 
     fn byte(byte: u8) -> Self {
@@ -48,37 +48,37 @@ impl Label {
     }
 }
 
-/// A piece of the text, up to `end`, that can be read as `label`.
+/// A decoding of a part of the text, up to `end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Reading {
     pub(super) end: usize,
     pub(super) label: Label,
 }
 
-/// A text without its escapes, and of each byte which piece of the text with them it was.
+/// A text without its escapes, and for each byte the range of the original text.
 pub(super) type Undone = (Vec<u8>, Vec<(usize, usize)>);
 
-/// A number, and where it ends.
+/// A number, and the position where it ends.
 type Number = (u32, usize);
 
-/// All readings of a text, by where they begin. Beside these every byte can be read as itself.
+/// All decodings of a text, by their start. Besides these, every byte can stand for itself.
 pub(super) struct Readings<'t> {
     text: &'t [u8],
     needles: &'t Needles,
     entities: &'t Entities,
     found: BTreeMap<usize, Vec<Reading>>,
-    /// Where an escape may begin, and the last place that was looked at to read it.
+    /// Positions where an escape may begin, each with the last position that was looked at to decode it.
     places: BTreeMap<usize, usize>,
-    /// The last place that was looked at.
+    /// The last position that was looked at.
     seen: Cell<usize>,
 }
 
 impl<'t> Readings<'t> {
-    /// Those of escapes that are not escaped themselves.
+    /// Decodes the escapes that are not escaped themselves.
     pub(super) fn of(text: &'t [u8], needles: &'t Needles, entities: &'t Entities) -> Self {
         let is_quote = |letter: u8| letter.is_ascii_punctuation() && needles.has(letter) || b"'\"".contains(&letter);
         let is_sign = |letter: &u8| SIGNS.contains(letter) || is_quote(*letter);
-        // Of a line that is drawn, its ends will do.
+        // Of a drawn line only the ends matter.
         let is_drawn = |at: usize| {
             let around = text.get(at.saturating_sub(DRAWN)..at + DRAWN).unwrap_or_default();
             around.len() == 2 * DRAWN && around.iter().all(|letter| text.get(at) == Some(letter))
@@ -91,7 +91,7 @@ impl<'t> Readings<'t> {
         readings
     }
 
-    /// Adds those of escapes that are escaped, so often.
+    /// Adds the decodings of nested escapes, up to this many levels.
     pub(super) fn deepen(&mut self, depth: usize) {
         let mut news: BTreeSet<usize> = self.found.keys().copied().collect();
         for _ in 0..depth {
@@ -101,7 +101,7 @@ impl<'t> Readings<'t> {
             let is_sign = |at: usize| {
                 self.at(at).iter().any(|reading| reading.label.bytes().first().is_some_and(u8::is_ascii_punctuation))
             };
-            // Only what looked at a place where there is something new can be something new.
+            // Only an escape that looked at a changed position can have a new decoding.
             let touched = self
                 .places
                 .iter()
@@ -114,7 +114,7 @@ impl<'t> Readings<'t> {
         }
     }
 
-    /// Reads the escapes that begin there; returns where something new was found.
+    /// Decodes the escapes that begin at these positions; returns the positions with new decodings.
     fn look(&mut self, places: Vec<usize>) -> BTreeSet<usize> {
         let mut read = Vec::new();
         for at in places {
@@ -135,29 +135,30 @@ impl<'t> Readings<'t> {
                     known.push(reading);
                 }
             }
-            // The longest is likeliest; of equals, nothing at all, which parts no digits, and then what was found first.
+            // The longest is likeliest; among equals the empty one, which separates no digits, and then the one that
+            // was found first.
             known.sort_by_key(|reading| (Reverse(reading.end), reading.label != Label::NOTHING));
         }
         news
     }
 
-    /// The readings that begin there.
+    /// Returns the decodings that begin at a position.
     pub(super) fn at(&self, place: usize) -> &[Reading] {
         self.found.get(&place).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// All of them, in the order in which they begin.
+    /// Returns all decodings, in the order of their start.
     pub(super) fn all(&self) -> impl Iterator<Item = (usize, Reading)> {
         self.found.iter().flat_map(|(at, readings)| readings.iter().map(|reading| (*at, *reading)))
     }
 
-    /// The first place from there on at which a reading begins.
+    /// Returns the first position from `place` on at which a decoding begins.
     pub(super) fn next(&self, place: usize) -> Option<usize> {
         self.found.range(place..).next().map(|(at, _)| *at)
     }
 
-    /// The text with each escape undone as is likeliest, and which piece of the text each byte of that is. Only what is
-    /// written in digits is looked for in it: digits are not escaped in more than one way.
+    /// Returns the text with each escape replaced by its likeliest decoding, and the original range of each byte. It
+    /// serves only to find base encodings: their digits are not escaped in more than one way.
     pub(super) fn undone(&self) -> Undone {
         let (mut bytes, mut places, mut at) = (Vec::new(), Vec::new(), 0);
         while let Some(letter) = self.text.get(at) {
@@ -173,7 +174,8 @@ impl<'t> Readings<'t> {
         (bytes, places)
     }
 
-    /// What the text may have there: the byte itself, and what readings of one byte make of it, each with its end.
+    /// Returns the bytes that may stand at a position, each with its end: the byte itself, and every decoding of one
+    /// byte.
     fn letters(&self, place: usize) -> impl Iterator<Item = (u8, usize)> {
         self.seen.set(self.seen.get().max(place));
         let own = self.text.get(place).map(|letter| (*letter, place + 1));
@@ -184,12 +186,12 @@ impl<'t> Readings<'t> {
         read.chain(own)
     }
 
-    /// Where this letter ends, if it stands there.
+    /// Returns the positions where this letter may end if it stands at `place`.
     fn ends(&self, place: usize, letter: u8) -> impl Iterator<Item = usize> {
         self.letters(place).filter(move |(other, _)| *other == letter).map(|(_, end)| end)
     }
 
-    /// Every escape that begins there.
+    /// Decodes every escape that begins at a position.
     fn read(&self, place: usize) -> Vec<Reading> {
         let mut found = Vec::new();
         for (sign, end) in self.letters(place) {
@@ -215,24 +217,24 @@ impl<'t> Readings<'t> {
         found
     }
 
-    /// Whether a byte can be a part of a needle or of an escape.
+    /// Returns whether a byte can be a part of a needle or of an escape.
     fn matters(&self, byte: u8) -> bool {
         self.needles.has(byte) || byte.is_ascii_graphic() || b" \t\r\n".contains(&byte)
     }
 
-    /// Every place at which these letters end if they begin at `place`.
+    /// Returns every position at which these letters may end if they begin at `place`.
     fn follow(&self, place: usize, letters: &[u8]) -> BTreeSet<usize> {
         letters.iter().fold(BTreeSet::from([place]), |places, letter| {
             places.into_iter().flat_map(|place| self.ends(place, *letter)).collect()
         })
     }
 
-    /// Numbers of so many digits.
+    /// Returns the numbers of exactly `count` digits.
     fn digits(&self, place: usize, base: u32, count: usize) -> Vec<Number> {
         self.numbers(place, base, count).into_iter().nth(count - 1).unwrap_or_default()
     }
 
-    /// Numbers of one digit, of two, and so on, up to so many.
+    /// Returns the numbers of one digit, of two, and so on, up to `most` digits.
     fn numbers(&self, place: usize, base: u32, most: usize) -> Vec<Vec<Number>> {
         let more = |(number, place): &Number| {
             let (number, place) = (*number, *place);
@@ -252,7 +254,7 @@ impl<'t> Readings<'t> {
         all
     }
 
-    /// A byte, or a character of that number: programs mean the one or the other.
+    /// Adds the byte and the character of each number: some programs mean the one, some the other.
     fn numbered(numbers: &[Number], found: &mut Vec<Reading>) {
         for (number, end) in numbers {
             let byte = u8::try_from(*number).ok().map(Label::byte);
@@ -261,7 +263,7 @@ impl<'t> Readings<'t> {
         }
     }
 
-    /// Characters by the units of UTF-16, of which it may take two with the same sign in front.
+    /// Adds the characters of UTF-16 units; a surrogate pair repeats the sign before its second unit.
     fn units(&self, sign: &[u8], numbers: &[Number], found: &mut Vec<Reading>) {
         for (number, end) in numbers {
             if let Some(letter) = char::from_u32(*number) {
@@ -277,7 +279,7 @@ impl<'t> Readings<'t> {
         }
     }
 
-    /// `%E4`, and JavaScript's `%u20AC`.
+    /// Decodes `%E4`, and JavaScript's `%u20AC`.
     fn percent(&self, place: usize, found: &mut Vec<Reading>) {
         Self::numbered(&self.digits(place, 16, 2), found);
         for place in self.ends(place, b'u') {
@@ -285,7 +287,7 @@ impl<'t> Readings<'t> {
         }
     }
 
-    /// Quoted-printable.
+    /// Decodes quoted-printable.
     fn printable(&self, place: usize, found: &mut Vec<Reading>) {
         Self::numbered(&self.digits(place, 16, 2), found);
         found.extend(self.line_ends(place).map(|end| Reading { end, label: Label::NOTHING }));
@@ -295,7 +297,7 @@ impl<'t> Readings<'t> {
         self.follow(place, b"\n").into_iter().chain(self.follow(place, b"\r\n"))
     }
 
-    /// What C, Python, JavaScript, JSON, Rust, Haskell, SQL, LDAP and shells write behind a backslash.
+    /// Decodes the backslash escapes of C, Python, JavaScript, JSON, Rust, Haskell, SQL, LDAP and shells.
     fn backslash(&self, place: usize, found: &mut Vec<Reading>) {
         for (letter, end) in self.letters(place) {
             let control = CONTROLS.iter().find(|(name, _)| *name == letter).map(|(_, control)| *control);
@@ -322,13 +324,13 @@ impl<'t> Readings<'t> {
         found.extend(self.line_ends(place).map(|end| Reading { end, label: Label::NOTHING }));
     }
 
-    /// `{1f600}`
+    /// Returns the numbers of the form `{1f600}`.
     fn braced(&self, place: usize) -> Vec<Number> {
         let numbers = self.follow(place, b"{").into_iter().flat_map(|place| self.numbers(place, 16, 6)).flatten();
         numbers.flat_map(|(number, end)| self.ends(end, b'}').map(move |end| (number, end))).collect()
     }
 
-    /// PowerShell's and cmd's way to quote a sign.
+    /// Decodes the quoted signs of `PowerShell` and cmd.
     fn prefixed(&self, sign: u8, place: usize, found: &mut Vec<Reading>) {
         for (letter, end) in self.letters(place) {
             let control =
@@ -338,7 +340,7 @@ impl<'t> Readings<'t> {
         }
     }
 
-    /// `&auml;`, `&#228;`, `&#xe4;`
+    /// Decodes `&auml;`, `&#228;` and `&#xe4;`.
     fn entity(&self, place: usize) -> Vec<Reading> {
         let (mut name, mut at, mut found) = (String::new(), place, Vec::new());
         let is_named = |letter: &u8| letter.is_ascii_alphanumeric() || *letter == b'#';

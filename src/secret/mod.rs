@@ -1,9 +1,10 @@
-//! One type for every secret, one redactor for every surface.
+//! One type for every secret, and one redactor for all output.
 //!
-//! A secret turns up in forms that nobody can list: escaped for a URL, for JSON, for HTML, by the quoting of some language, one
-//! over the other, and written in digits. So no form is looked for but the secret itself, in all that the text can be read as:
-//! `scan` looks whether there is anything to read, `readings` undoes escapes, `digits` base64 and its like, `walk` searches
-//! through all readings at once, and what is found is hidden where it stands in the text.
+//! A secret can appear in more forms than anyone can list: escaped for a URL, for JSON, for HTML, by the quoting of
+//! some language, by several of these at once, and in base64 and the like. So the redactor looks for no such form, but
+//! for the secret itself in every possible decoding of the text: `prefilter` finds out whether there is anything to
+//! decode, `escapes` decodes escapes, `base_encodings` base64 and the like, `search` searches all decodings at once,
+//! and each hit is hidden where it stands in the text.
 
 mod base_encodings;
 #[cfg(test)]
@@ -28,32 +29,32 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// A value that must not be seen: no `Display`, a blind `Debug`, wiped from memory on drop.
+/// A secret value: no `Display`, a `Debug` that shows nothing, wiped from memory on drop.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes over a value that must not be seen.
+    /// Wraps a secret value.
     #[must_use]
     pub fn new(value: impl Into<String>) -> Self {
         Self(Zeroizing::new(value.into()))
     }
 
-    /// The value itself. The only way out; every caller is a place to review.
+    /// Returns the value itself. This is the only way to get it; every caller needs review.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether it is long enough to be told from ordinary text. Hiding a shorter one would blot out the whole log, and what
-    /// is left of the log would spell the secret.
+    /// Returns whether the secret is long enough to be distinguished from ordinary text. Hiding a shorter one would
+    /// blank out the whole log, and the rest of the log would spell the secret.
     #[must_use]
     pub fn can_be_hidden(&self) -> bool {
         self.0.trim().chars().count() >= SHORTEST
     }
 }
 
-/// See [`Secret::can_be_hidden`].
+/// Length of the shortest secret that is hidden, in characters: see [`Secret::can_be_hidden`].
 const SHORTEST: usize = 3;
 
 impl fmt::Debug for Secret {
@@ -62,29 +63,30 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// So often may what is written in digits be written in digits, and what is escaped be escaped.
+/// Number of nested levels that are decoded, of base encodings and of escapes each.
 const DEPTH: usize = 3;
 
-/// A longer text is looked at window by window, because what is known of it while it is read takes more than itself.
+/// Size of one window, in bytes. A longer text is searched window by window, because the search needs more memory than
+/// the text.
 const WINDOW: usize = 1 << 20;
 
-/// How much longer than itself a secret may be written: hexadecimal entities, percent-encoded.
+/// Factor by which encoding may lengthen a secret: hexadecimal entities, percent-encoded.
 const STRETCH: usize = 16;
 
-/// Replaces every secret by `***`, whatever it is written in. All that leaves the program passes through it, and is cut
-/// only behind it.
+/// Replaces every secret by `***`, however it is encoded. All output passes through it, and is truncated only
+/// afterwards.
 #[derive(Clone, Default)]
 pub struct Redactor(Option<Arc<Search>>);
 
 struct Search {
     needles: Needles,
-    /// Read from their list when the first of them may be met.
+    /// Parsed when a text first needs them.
     entities: OnceLock<Entities>,
     scan: Scan,
 }
 
 impl Redactor {
-    /// A redactor for these secrets.
+    /// Creates a redactor for these secrets.
     #[must_use]
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
         Self(Needles::of(secrets).map(|needles| {
@@ -93,13 +95,13 @@ impl Redactor {
         }))
     }
 
-    /// The text with every secret in it replaced; overlapping and touching hits become one `***`.
+    /// Returns the text with every secret replaced; overlapping and adjacent hits become one `***`.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         self.redact_at(text, 0).0
     }
 
-    /// The same, and where this place of the text, in bytes, has got to.
+    /// Redacts the text, and returns the new position of the byte at `place`.
     #[must_use]
     pub fn redact_at(&self, text: &str, place: usize) -> (String, usize) {
         let (mut redacted, mut moved, mut kept_to) = (String::new(), None, 0);
@@ -117,8 +119,9 @@ impl Redactor {
         (redacted, moved)
     }
 
-    /// The beginning of a text of which more is to come, redacted, and how many bytes of the text that is: `length` of them or
-    /// a few more, so that it does not end within a secret. No secret is overlooked if [`Self::reach`] bytes follow.
+    /// Redacts the beginning of a text of which more is to come. Returns it with the number of bytes that it covers:
+    /// `length` or a few more, so that it does not end within a secret. No secret is missed if at least [`Self::reach`]
+    /// bytes follow.
     #[must_use]
     pub fn beginning(&self, text: &[u8], length: usize) -> (String, usize) {
         let hits = self.hits(text);
@@ -134,13 +137,13 @@ impl Redactor {
         (redacted, end)
     }
 
-    /// How many bytes the longest secret may take, whatever it is written in.
+    /// Returns the greatest length, in bytes, of an encoded secret.
     #[must_use]
     pub fn reach(&self) -> usize {
         self.0.as_ref().map_or(0, |search| (search.needles.longest * STRETCH).clamp(WINDOW >> 8, WINDOW))
     }
 
-    /// Where secrets stand, in order; none touches the next.
+    /// Returns the ranges of secrets, in order; no two of them touch.
     fn hits(&self, text: &[u8]) -> Vec<Range<usize>> {
         let Some(search) = &self.0 else { return Vec::new() };
         let mut found = Vec::new();
@@ -174,7 +177,7 @@ impl Search {
         found
     }
 
-    /// Where secrets stand in digits that were escaped; `undone` is the text without its outermost escapes.
+    /// Finds secrets in base encodings that were escaped; `undone` is the text without its outermost escapes.
     fn in_escaped_digits(&self, undone: Undone, depth: usize) -> Vec<Range<usize>> {
         let (mut layer, mut places) = undone;
         let mut found = Vec::new();
@@ -211,7 +214,7 @@ impl Search {
     }
 }
 
-/// The part of the text that a part of what was made of it stands for.
+/// Returns the range of the original text that a range of the decoded text stands for.
 fn bounds(places: &[(usize, usize)], part: &Range<usize>) -> Option<(usize, usize)> {
     Some((places.get(part.start)?.0, places.get(part.end.checked_sub(1)?)?.1))
 }

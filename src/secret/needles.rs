@@ -1,4 +1,4 @@
-//! What is looked for: every text that gives a secret away, and how it is found where nothing is escaped.
+//! The needles: every byte string that would reveal a secret, and the search for unescaped ones.
 
 use super::{Secret, prefilter::SIGNS};
 use aho_corasick::{
@@ -9,37 +9,38 @@ use aho_corasick::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::{collections::BTreeSet, ops::Range};
 
-/// A line of a multi-line secret shorter than this is no secret of its own (the last, ragged line of a key may be `=`).
+/// Length of the shortest line of a multi-line secret that is a secret of its own, in bytes (the last, short line of a
+/// key may be `=`).
 const SHORTEST_LINE: usize = 4;
 
-/// What three bytes are hashed to.
+/// Number of hash values of three bytes.
 const THREES: usize = 1 << 16;
 
-/// The texts, as bytes. It has no `Debug`: that would show them.
+/// The byte strings to hide. No `Debug`: that would show them.
 pub(super) struct Needles {
     texts: Vec<Vec<u8>>,
     automaton: NFA,
-    /// The state in which nothing has begun.
+    /// The state without a partial match.
     pub(super) idle: StateID,
-    /// Of three bytes, whether they are the rarest of one of them.
+    /// For the hash of three bytes, true if they are the rarest three of some needle.
     rarest: Vec<bool>,
-    /// Bytes of the shortest.
+    /// Length of the shortest needle, in bytes.
     pub(super) shortest: usize,
-    /// Bytes of the longest.
+    /// Length of the longest needle, in bytes.
     pub(super) longest: usize,
     letters: [bool; 256],
-    /// Of each byte, whether it may be in one of them, written as it is or escaped.
+    /// For each byte, true if it may occur in a needle, plain or escaped.
     text: [bool; 256],
-    /// Of two bytes, whether they stand side by side in one of them.
+    /// For two bytes, true if they are adjacent in some needle.
     neighbours: Vec<bool>,
 }
 
 impl Needles {
-    /// Those of these secrets; nothing if there is nothing to look for.
+    /// Creates the needles of these secrets; `None` if there are none.
     pub(super) fn of<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Option<Self> {
         let texts: BTreeSet<Vec<u8>> = secrets.into_iter().flat_map(texts).collect();
         let texts: Vec<Vec<u8>> = texts.into_iter().collect();
-        // The DFA that is chosen by itself takes minutes and gigabytes for a secret of 100 KiB.
+        // The DFA that would be chosen by default takes minutes and gigabytes for a secret of 100 KiB.
         let automaton = NFA::builder().match_kind(MatchKind::Standard).build(&texts).ok()?;
         let idle = automaton.start_state(Anchored::No).ok()?;
         let (mut rarest, mut letters) = (vec![false; THREES], [false; 256]);
@@ -68,23 +69,23 @@ impl Needles {
         Some(Self { texts, automaton, idle, rarest, shortest, longest, letters, text, neighbours })
     }
 
-    /// Whether one of them may stand around these bytes, as it is.
+    /// Returns whether an unescaped needle may surround these bytes.
     pub(super) fn may_be_around(&self, first: u8, second: u8, third: u8) -> bool {
         self.rarest.get(three(first, second, third)).copied().unwrap_or_default()
     }
 
-    /// Whether this byte is in one of them.
+    /// Returns whether a needle contains this byte.
     pub(super) fn has(&self, letter: u8) -> bool {
         self.letters.get(usize::from(letter)).copied().unwrap_or_default()
     }
 
-    /// Whether this byte is in one of them, or in what it is escaped with.
+    /// Returns whether a needle, or an escape of one, may contain this byte.
     pub(super) fn is_text(&self, letter: usize) -> bool {
         self.text.get(letter).copied().unwrap_or_default()
     }
 
-    /// Whether a letter that is escaped may be a part of one of them, by what stands before the escape and behind it: either is
-    /// the letter's neighbour there as well, or it is escaped, too, or the letter is a part of another escape.
+    /// Returns whether an escaped letter may belong to a needle, judged by the bytes before and behind the escape: one
+    /// of them is the letter's neighbour in a needle, or is escaped, too, or the letter is a part of another escape.
     pub(super) fn may_be_among(&self, before: u8, letter: u8, behind: Option<u8>) -> bool {
         let pair = |first: u8, second: u8| {
             self.neighbours.get(usize::from(first) << 8 | usize::from(second)).copied().unwrap_or_default()
@@ -96,12 +97,12 @@ impl Needles {
         is_of_escape || SIGNS.contains(&behind) || pair(before, letter) || pair(letter, behind) || !letter.is_ascii()
     }
 
-    /// The state after one more byte.
+    /// Returns the state after another byte.
     pub(super) fn step(&self, state: StateID, letter: u8) -> StateID {
         self.automaton.next_state(Anchored::No, state, letter)
     }
 
-    /// The longest text that ends in this state; every other one that does is the end of it.
+    /// Returns the longest needle that ends in this state; every other one that ends there is a suffix of it.
     pub(super) fn ended(&self, state: StateID) -> Option<&[u8]> {
         if !self.automaton.is_match(state) {
             return None;
@@ -110,7 +111,7 @@ impl Needles {
         ended.filter_map(|text| self.texts.get(text.as_usize())).max_by_key(|text| text.len()).map(Vec::as_slice)
     }
 
-    /// Where they stand as they are.
+    /// Returns the ranges of unescaped needles.
     pub(super) fn found(&self, text: &[u8]) -> Vec<Range<usize>> {
         let (mut state, mut found) = (self.idle, Vec::new());
         for (at, letter) in text.iter().enumerate() {
@@ -126,14 +127,15 @@ fn three(first: u8, second: u8, third: u8) -> usize {
     (first.wrapping_mul(0x9e5) ^ second.wrapping_mul(0x4f1b) ^ third.wrapping_mul(0x3d)) % THREES
 }
 
-/// How seldom these stand in what people read.
+/// Returns how rare these bytes are in ordinary text.
 fn rarity(bytes: &[u8]) -> usize {
     let is_common = |byte: &&u8| byte.is_ascii_lowercase() || b" :/.-_=,\0".contains(byte);
     bytes.len() - bytes.iter().filter(is_common).count()
 }
 
-/// The value, trimmed, each line of it, the parts of it that the runner hides, too (`ValueEncoders.cs`: an output in which
-/// it finds one is dropped as a whole), and each in the encodings of characters that programs of today use.
+/// Returns the needles of a secret: the value, the trimmed value, each of its lines, the parts that the runner hides
+/// (`ValueEncoders.cs`: the runner drops an output in which it finds one), and each of these in the character encodings
+/// that current programs use.
 fn texts(secret: &Secret) -> Vec<Vec<u8>> {
     if !secret.can_be_hidden() {
         return Vec::new();
@@ -145,21 +147,21 @@ fn texts(secret: &Secret) -> Vec<Vec<u8>> {
     values.flat_map(|value| encoded(value).into_iter().chain(groups_in_base64(value.as_bytes()))).collect()
 }
 
-/// The inside of a value that was saved with its quotes, unless it is short.
+/// Returns the inside of a value that was saved with its quotes, unless it is short.
 fn unquoted(value: &str) -> Option<&str> {
     let inside = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     inside.filter(|_| value.len() > 8)
 }
 
-/// The parts before and behind an ampersand, which `PowerShell` shows one by one, unless they are short.
+/// Returns the parts before and after an ampersand, which `PowerShell` prints one by one, unless they are short.
 fn parts(value: &str) -> impl Iterator<Item = &str> {
     let at = value.find("&+").map(|at| at + 2).or_else(|| value.rfind('&').map(|at| at + 1));
     let parts = at.and_then(|at| value.split_at_checked(at));
     parts.into_iter().flat_map(|(before, behind)| [before, behind]).filter(|part| part.len() >= 6)
 }
 
-/// UTF-8, UTF-16 in both orders (`PowerShell` makes base64 of it), and Latin-1 (JavaScript's `escape` and Python's `repr`)
-/// where that can write the value.
+/// Returns the value in UTF-8, in UTF-16 of both byte orders (`PowerShell` encodes it in base64), and in Latin-1 where
+/// possible (JavaScript's `escape` and Python's `repr`).
 fn encoded(value: &str) -> Vec<Vec<u8>> {
     let mut encoded = vec![value.as_bytes().to_vec()];
     encoded.push(value.encode_utf16().flat_map(u16::to_le_bytes).collect());
@@ -171,8 +173,8 @@ fn encoded(value: &str) -> Vec<Vec<u8>> {
     encoded
 }
 
-/// Base64 of the whole groups of three bytes in the value, from its first, second or third byte on: that is how the runner
-/// looks for a value inside of a longer encoded text.
+/// Returns the base64 of the complete groups of three bytes, from the first, second and third byte on: the runner looks
+/// for these to find a value inside a longer encoded text.
 fn groups_in_base64(value: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     (0..3).filter_map(|from| {
         let rest = value.get(from..)?;

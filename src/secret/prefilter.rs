@@ -1,5 +1,5 @@
-//! One look at a text: whether anything in it can be a secret, and how it would have to be read. Most of what a run says is
-//! done with after it.
+//! Scans a text once for anything that can be a secret, and for the decodings that this would need. For most of a run's
+//! output this scan is enough.
 
 use super::{
     base_encodings::{LEAST_OF_BASE32, base64},
@@ -7,25 +7,26 @@ use super::{
     needles::Needles,
 };
 
-/// What a look has shown.
+/// The result of a scan.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Signs {
-    /// A secret may stand there as it is.
+    /// Set when an unescaped secret is possible.
     pub(super) plain: bool,
-    /// Something is escaped that may be a part of a secret.
+    /// Set when an escape may be a part of a secret.
     pub(super) escapes: bool,
-    /// There are digits of base64 in a row that say something, or enough of a smaller base, or pairs of hexadecimal ones.
+    /// Set when there is a run of base64 digits that decodes to text, or one of a smaller base that is long enough, or
+    /// of hexadecimal pairs.
     pub(super) digits: bool,
 }
 
 impl Signs {
-    /// Whether there is anything to look closer at.
+    /// Returns whether the text needs a search.
     pub(super) fn any(self) -> bool {
         self != Self::default()
     }
 }
 
-/// May begin an escape, whatever follows. Quotes and their like may do so when they are doubled.
+/// Bytes that may begin an escape, whatever follows. Quotes and the like may do so when they are doubled.
 pub(super) const SIGNS: &[u8] = b"%\\&=`^+";
 
 const SIGN: u8 = 1;
@@ -34,27 +35,27 @@ const LETTER: u8 = 4;
 const BREAK: u8 = 8;
 const TWICE: u8 = 16;
 
-/// Is no digit of base64.
+/// Value of a byte that is not a base64 digit.
 const NONE: u8 = u8::MAX;
 
-/// What each byte may be, and what it takes to hold a secret.
+/// The classes of each byte, and the thresholds for a text that can contain a secret.
 #[derive(Debug)]
 pub(super) struct Scan {
     classes: [u8; 256],
     values: [u8; 256],
-    /// Groups of base64, one behind the other, that the shortest needle takes as a whole.
+    /// Number of consecutive complete base64 groups in the shortest needle.
     groups: u8,
-    /// Hexadecimal digits that it takes.
+    /// Number of hexadecimal digits of the shortest needle.
     hexadecimal: usize,
-    /// Digits of base32 that it takes, and how many of them there have to be if some are small letters.
+    /// Number of base32 digits of the shortest needle: `capitals` if all are capitals, `letters` if some are small.
     capitals: usize,
     letters: usize,
 }
 
-/// Digits in a row before a line break that may be escaped there.
+/// Number of consecutive digits before which an escaped line break matters.
 const LEAST_ROW: usize = 8;
 
-/// How many digits of base64 and how many pairs of hexadecimal ones stand before an escape.
+/// Number of base64 digits and of hexadecimal pairs before an escape.
 #[derive(Debug, Clone, Copy)]
 struct Around {
     row: usize,
@@ -62,7 +63,7 @@ struct Around {
 }
 
 impl Around {
-    /// Whether an escaped letter may be one of the digits, or stand between them.
+    /// Returns whether an escaped letter may be one of the digits, or stand between them.
     fn may_have(self, letter: u8) -> bool {
         match letter {
             b'+' | b'/' | b'-' | b'_' => self.row > 0,
@@ -73,16 +74,16 @@ impl Around {
     }
 }
 
-/// What is known at one place of a text.
+/// The state of a scan at one position.
 #[derive(Debug, Default)]
 struct Rows {
     held: usize,
     digits: usize,
-    /// Of each place that a group of base64 may begin at, how many groups in a row are text.
+    /// For each of the four possible alignments, the number of consecutive base64 groups that are text.
     groups: [u8; 4],
     hexadecimal: usize,
     letters: usize,
-    /// Those of them that are no small letters, from the last small one on.
+    /// Number of these since the last small letter.
     capitals: usize,
     pairs: usize,
 }
@@ -108,7 +109,7 @@ impl Scan {
         Self { classes, values, groups, hexadecimal: needles.shortest * 2, capitals, letters }
     }
 
-    /// Looks at each byte once.
+    /// Scans each byte once.
     pub(super) fn look(&self, needles: &Needles, text: &[u8]) -> Signs {
         let (mut signs, mut rows) = (Signs::default(), Rows::default());
         let (mut before, mut last) = (0, 0);
@@ -128,7 +129,7 @@ impl Scan {
                 rows.pairs = match rows.hexadecimal {
                     2 => rows.pairs + 1,
                     0 if !letter.is_ascii_alphanumeric() => rows.pairs,
-                    // `0x` in front of the next.
+                    // `0x` before the next pair.
                     1 if last == b'0' && letter == b'x' => rows.pairs,
                     _ => 0,
                 };
@@ -136,7 +137,7 @@ impl Scan {
             } else {
                 rows.hexadecimal += 1;
             }
-            // The first pair may have digits in front of it, and nothing has to follow the last.
+            // The first pair may follow other digits, and nothing has to follow the last.
             signs.digits |= rows.pairs + 2 >= needles.shortest && rows.pairs > 0;
             signs.digits |= rows.letters >= self.letters || rows.capitals >= self.capitals;
             signs.digits |= rows.hexadecimal >= self.hexadecimal;
@@ -152,7 +153,7 @@ impl Scan {
         signs
     }
 
-    /// Takes a digit of base64 in; returns whether so many groups in a row are text that a needle may be in them.
+    /// Adds a base64 digit; returns whether enough consecutive groups are text to hold a needle.
     fn takes(&self, rows: &mut Rows, needles: &Needles, value: u8) -> bool {
         rows.held = rows.held << 6 & 0xff_ffff | usize::from(value);
         rows.digits += 1;
@@ -166,7 +167,7 @@ impl Scan {
     }
 }
 
-/// Whether something can be read as an escape that begins with this sign, goes on like this, and may be a part of a needle.
+/// Returns whether this sign and the rest can be decoded as an escape that may be a part of a needle.
 fn is_escape(needles: &Needles, last: u8, sign: u8, rest: &[u8], around: Around) -> bool {
     let follows =
         |letter: u8, rest: &[u8]| needles.may_be_among(last, letter, rest.first().copied()) || around.may_have(letter);
@@ -195,7 +196,7 @@ fn is_escape(needles: &Needles, last: u8, sign: u8, rest: &[u8], around: Around)
     }
 }
 
-/// Whether a sign is doubled here, or a shell's way to write one begins.
+/// Returns whether a sign is doubled here, or a shell's way to write one begins.
 fn is_twice(needles: &Needles, last: u8, sign: u8, rest: &[u8]) -> bool {
     match rest {
         [next, rest @ ..] if *next == sign => needles.may_be_among(last, sign, rest.first().copied()),
@@ -203,7 +204,7 @@ fn is_twice(needles: &Needles, last: u8, sign: u8, rest: &[u8]) -> bool {
     }
 }
 
-/// Whether a shell's way to write a quotation mark follows the one that closes.
+/// Returns whether the rest is a shell's way to write a quotation mark, after the closing one.
 fn is_shells(rest: &[u8]) -> bool {
     matches!(rest, [b'"', b'\'', ..] | [b'\\', b'\'', ..])
 }

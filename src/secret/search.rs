@@ -1,4 +1,4 @@
-//! The search for needles through all readings of a text at once.
+//! Searches for needles in all decodings of a text at once.
 
 use super::{
     escapes::{Reading, Readings},
@@ -10,7 +10,7 @@ use std::{
     ops::Range,
 };
 
-/// Where needles stand that are escaped, in part or as a whole.
+/// Returns the ranges of needles that are escaped, in part or as a whole.
 pub(super) fn escaped(text: &[u8], needles: &Needles, readings: &Readings<'_>) -> Vec<Range<usize>> {
     let mut walk = Walk { needles, readings, text, ends: BTreeMap::new(), found: Vec::new() };
     walk.go();
@@ -21,7 +21,7 @@ struct Walk<'t> {
     needles: &'t Needles,
     readings: &'t Readings<'t>,
     text: &'t [u8],
-    /// The readings by where they end, from the first hit on.
+    /// The decodings by their end; filled at the first hit.
     ends: BTreeMap<usize, Vec<(usize, Reading)>>,
     found: Vec<Range<usize>>,
 }
@@ -34,7 +34,8 @@ impl Walk<'_> {
             if arriving.is_empty() {
                 let Some(next) = self.readings.next(place) else { break };
                 if states == [self.needles.idle] {
-                    // What needs no reading is found elsewhere: on to where a needle can be that does.
+                    // Unescaped needles are found elsewhere: skip to the first position at which an escaped one can
+                    // begin.
                     place = place.max(next.saturating_sub(self.needles.longest));
                 }
                 while place < next {
@@ -56,7 +57,7 @@ impl Walk<'_> {
             self.advance(&mut states, place);
             place += 1;
         }
-        // Behind the last reading a needle may still go on.
+        // A needle may continue after the last decoding.
         for place in place..self.text.len() {
             if states == [self.needles.idle] {
                 break;
@@ -65,7 +66,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Reads the byte there as itself.
+    /// Advances all states by the byte itself.
     fn advance(&mut self, states: &mut Vec<StateID>, place: usize) {
         let Some(letter) = self.text.get(place) else { return };
         for at in 0..states.len() {
@@ -92,20 +93,20 @@ impl Walk<'_> {
         state
     }
 
-    /// Notes a needle that ends here, and whose beginning is what is read up to `place`.
+    /// Records a needle that ends at `end`; `beginning` is its part before `place`.
     fn hit(&mut self, place: usize, beginning: &[u8], end: usize) {
         let start = self.start(place, beginning);
         self.found.push(start..end);
     }
 
-    /// Where what is read up to `place` begins: of several ways to read it the one that takes in most.
+    /// Returns where the bytes that are decoded up to `place` begin: among several possible starts, the first one.
     fn start(&mut self, place: usize, read: &[u8]) -> usize {
         if self.ends.is_empty() {
             for (start, reading) in self.readings.all() {
                 self.ends.entry(reading.end).or_default().push((start, reading));
             }
         }
-        // What is left to read, and where that ends.
+        // The number of bytes left to match, and the position where they end.
         let mut open = BTreeSet::from([(read.len(), place)]);
         let mut first = place;
         while let Some((left, place)) = open.pop_last() {

@@ -1,4 +1,4 @@
-//! What the redactor finds, and what it leaves alone.
+//! Tests of what the redactor hides, and of what it leaves alone.
 
 use super::encoders::{ALL, Encoder};
 use super::*;
@@ -43,7 +43,7 @@ fn hides_a_short_secret_in_base32() {
 }
 
 #[test]
-fn hides_what_can_be_read_in_more_than_one_way() {
+fn hides_a_secret_that_can_be_decoded_in_several_ways() {
     let hidden = |secret: &str, text: &str| Redactor::new([&Secret::new(secret)]).redact(text);
     assert_eq!(hidden("!''aa", r#"x !'\"'\"''\"'\"'aa y"#), "x *** y");
     assert_eq!(hidden("äAÄßääA😀A", r"x w6RBw4TDn8Okw6RB\10\&8J+YgEE= y"), "x ***= y");
@@ -74,7 +74,7 @@ fn debug_shows_nothing() {
     assert_eq!(format!("{:?}", Secret::new("alpha")), "***");
 }
 
-/// Secrets as people choose them, as generators make them, and as those who test would.
+/// Secrets as people choose them, as generators make them, and as testers would.
 const EIGHT: [&str; 8] = [
     "correct horse battery staple",
     r#"p@ss w"rd/ü:1"#,
@@ -86,7 +86,7 @@ const EIGHT: [&str; 8] = [
     "AKIAIOSFODNN7EXAMPLE/wJalrXUtnFEMI+K7MDENG",
 ];
 
-/// What went wrong with a text in which the encoded secret stands: it was to be hidden but for a few signs at its ends.
+/// Describes the leak of a text that contains the encoded secret, if it is not hidden but for a few signs at its ends.
 fn shown(redactor: &Redactor, secret: &str, inner: Encoder, outer: Encoder) -> Option<String> {
     let (before, behind) = ("see postgres:user=", ", and so on");
     let text = (outer.1)(&format!("{before}{}{behind}", (inner.1)(secret)));
@@ -99,7 +99,7 @@ fn shown(redactor: &Redactor, secret: &str, inner: Encoder, outer: Encoder) -> O
 }
 
 #[test]
-fn eight_secrets_are_hidden_in_every_form_and_some_in_every_form_of_a_form() {
+fn hides_eight_secrets_in_every_encoding_and_some_in_two() {
     let mut wrong = Vec::new();
     for (at, secret) in EIGHT.iter().enumerate() {
         let redactor = Redactor::new([&Secret::new(*secret)]);
@@ -113,7 +113,7 @@ fn eight_secrets_are_hidden_in_every_form_and_some_in_every_form_of_a_form() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
     #[test]
-    fn any_secret_is_hidden_whatever_it_was_written_in(
+    fn hides_any_secret_in_any_two_encodings(
         first in "[!-~äß€😀]", middle in "[ -~\\t\u{1}äÄß€😀¤é]{3,24}", last in "[!-~üÃ¤]",
         inner in proptest::sample::select(ALL), outer in proptest::sample::select(ALL),
     ) {

@@ -1,12 +1,12 @@
-//! Why the server does not run something: what our scripts say of it, as faults.
+//! Faults for messages of our scripts on the server.
 
 use super::script::Script;
 use crate::fault::{Code, Fault};
 
-/// Of so much of what was said the last line may be cut off, with half a secret at its end.
+/// Output of at least this many bytes may end in a truncated line, with half a secret.
 const CUT: usize = 2 << 10;
 
-/// The shell never got to our script: what was said instead, which is hostile text.
+/// Returns the fault of a login that never ran our script; `said` is its output instead, which is hostile text.
 pub(super) fn no_shell(said: &[u8]) -> Fault {
     let text = String::from_utf8_lossy(said);
     let text = if said.len() < CUT { &text } else { text.rsplit_once('\n').map_or("", |(whole, _)| whole) };
@@ -14,7 +14,7 @@ pub(super) fn no_shell(said: &[u8]) -> Fault {
     let first = text.lines().map(str::trim).find(|line| !line.is_empty());
     let fault = Fault::new(
         Code::ServerNoShell,
-        "the login on the server gives no shell: the script that runs commands did not begin",
+        "the login on the server starts no shell: the script that runs commands did not start",
     );
     match first {
         Some(first) => fault.detail(format!("the server says: {}", first.chars().map(printable).collect::<String>())),
@@ -22,14 +22,14 @@ pub(super) fn no_shell(said: &[u8]) -> Fault {
     }
 }
 
-/// What a script says in place of going on; `None` when it is no such word.
+/// Turns a script's message into the reason why it did not continue; `None` if it is no such message.
 pub(super) fn before_the_start(word: &str, script: &Script) -> Option<Fault> {
     let directory = script.working_directory.as_deref().unwrap_or("~");
     let (first, rest) = word.split_once(' ').unwrap_or((word, ""));
     Some(match (first, rest) {
         ("home", place) => home(place),
         ("busy", _) => {
-            Fault::new(Code::ServerUnstopped, "a command was to be started while another one of this run still works")
+            Fault::new(Code::ServerUnstopped, "a command can't be started while another one of this run still runs")
         }
         ("setsid", _) => Fault::new(
             Code::ServerNoSetsid,
@@ -45,24 +45,24 @@ pub(super) fn before_the_start(word: &str, script: &Script) -> Option<Fault> {
         ("directory", forbidden) => {
             let place = forbidden.strip_prefix("forbidden ").unwrap_or(forbidden);
             let cause = format!("permission denied: the login may not enter `{directory}` on the server");
-            Fault::new(Code::ServerDirectoryForbidden, cause).detail(format!("`{place}` is closed to it"))
+            Fault::new(Code::ServerDirectoryForbidden, cause).detail(format!("the login has no access to `{place}`"))
         }
         _ => return None,
     })
 }
 
-/// There is no place for what a run keeps on the server.
+/// Returns the fault of a home directory that a run can't write to.
 pub(super) fn home(place: &str) -> Fault {
     Fault::new(Code::ServerHome, format!("the login can't write into `{place}` on the server"))
 }
 
-/// A line of the set-up failed.
+/// Returns the fault of a failed line of `setup`.
 pub(super) fn unprepared(words: &str, environment: Option<&str>, last: Option<&str>) -> Fault {
     let (code, rest) = words.split_once(' ').unwrap_or((words, ""));
     if let Some(place) = environment.filter(|_| rest == "no-environment") {
         let cause = format!("there is no virtual environment at `{place}` on the server");
         let fix = format!(
-            "make it once, on the server and in `working-directory`: `python3 -m venv {place}`, then \
+            "create it once, on the server and in `working-directory`: `python3 -m venv {place}`, then \
              `{place}/bin/pip install -r requirements.txt`; or correct the path in `setup`"
         );
         return Fault::new(Code::ServerSetupFailed, cause).fix(fix);
@@ -74,8 +74,8 @@ pub(super) fn unprepared(words: &str, environment: Option<&str>, last: Option<&s
     }
 }
 
-/// Another run has the slot, and has settled what became of this one.
+/// Returns the fault of a slot that another run has taken over, and whose command it has settled.
 pub(super) fn taken() -> Fault {
-    Fault::new(Code::LockLost, "another run took this one's place on the server while the connection was lost")
-        .fix("see the report of the run that came after this one: it tells what became of the command; then run again")
+    Fault::new(Code::LockLost, "another run took over this one's slot on the server while the connection was lost")
+        .fix("see the report of the next run: it shows how this run's command ended; then run again")
 }

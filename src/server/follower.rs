@@ -1,4 +1,4 @@
-//! What was heard of a command so far, over one connection and the next.
+//! The output of one command, followed over one connection and the next.
 
 use super::{
     fault,
@@ -12,60 +12,61 @@ use crate::{
     ssh::Piece,
 };
 
-/// KILL: the end of who says nothing of it (signal(7)).
+/// SIGKILL: the assumed signal of a command that ended without a status (signal(7)).
 const KILLED: i64 = 9;
 
-/// More of what is said before our script begins is not kept.
+/// Number of bytes kept of the output that precedes our script.
 const NOISE: usize = 2 << 10;
 
-/// One stream of the command.
+/// One output stream of the command.
 #[derive(Debug, Default)]
 struct Stream {
     reply: Option<Reply>,
-    /// Our script has said that the command's output follows.
+    /// Set when our script has announced the command's output.
     following: bool,
     lines: Lines,
-    /// Bytes of the command's own that were heard.
+    /// Number of bytes received of the command's own output.
     heard: u64,
 }
 
-/// One command.
+/// Follows one command.
 #[derive(Debug)]
 pub(super) struct Listening {
     run: String,
     script: Script,
     out: Stream,
     err: Stream,
-    /// Our script's last word over this connection.
+    /// Our script's last message over this connection.
     word: Option<String>,
-    /// What was said before our script began.
+    /// Output that preceded our script.
     noise: Vec<u8>,
-    /// The last line on standard error.
+    /// The command's last line on standard error.
     last: Option<String>,
-    /// Whether its end was told.
+    /// Set when the exit was reported.
     ended: Ended,
 }
 
-/// Whether the end of a command is known. It stays known: who asks again is told the same.
+/// Knowledge of a command's exit. Once known it stays known, for a caller that asks again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ended {
     NotYet,
     Told,
 }
 
-/// What is known at the end of a channel.
+/// The result of following a command over one channel.
 pub(super) enum Outcome {
     Ended(Status),
-    /// The command did not begin, and never will.
+    /// The command did not start, and never will.
     Never,
-    /// The command did not begin, for this reason.
+    /// The command did not start, for this reason.
     Refused(Fault),
-    /// It may still run; unless the connection itself knows better, this is why nobody hears it.
+    /// The command may still run; unless the connection has a fault of its own, this is why it is not followed any
+    /// more.
     Open(Fault),
 }
 
 impl Listening {
-    /// Secrets of the run may stand in what the command says.
+    /// Creates a follower; the redactor hides secrets in the command's output.
     pub(super) fn new(run: String, script: Script, redactor: &Redactor) -> Self {
         let stream = || Stream { lines: Lines::hiding(redactor.clone()), ..Stream::default() };
         Self {
@@ -80,27 +81,27 @@ impl Listening {
         }
     }
 
-    /// The run's name on the server.
+    /// Returns the run's name on the server.
     pub(super) fn run(&self) -> &str {
         &self.run
     }
 
-    /// Whether it may still be at work.
+    /// Returns whether the command may still be running.
     pub(super) fn is_open(&self) -> bool {
         self.ended == Ended::NotYet
     }
 
-    /// Its end was told.
+    /// Records that the exit was reported.
     pub(super) fn end(&mut self) {
         self.ended = Ended::Told;
     }
 
-    /// How many bytes of standard output and error were heard.
+    /// Returns the number of bytes received on standard output and error.
     pub(super) fn heard(&self) -> (u64, u64) {
         (self.out.heard, self.err.heard)
     }
 
-    /// A channel begins.
+    /// Resets the state that belongs to one channel.
     pub(super) fn begin(&mut self, token: &str) {
         for stream in [&mut self.out, &mut self.err] {
             stream.reply = Some(Reply::new(token));
@@ -121,7 +122,7 @@ impl Listening {
         let Self { out, word, noise, .. } = self;
         let Stream { reply: Some(reply), following, lines, heard } = out else { return };
         reply.take(bytes, |said| match said {
-            // A sign of life.
+            // A keepalive.
             Heard::Word(".") => {}
             Heard::Word(said) => {
                 *following |= said == "following";
@@ -149,12 +150,12 @@ impl Listening {
                     *last = Some(line);
                 }
             }
-            // The login's own affair.
+            // Output of the login's start-up files.
             Heard::Raw(_) => {}
         });
     }
 
-    /// A channel has ended.
+    /// Returns the outcome after the channel has ended.
     pub(super) fn outcome(&mut self, tell: &mut impl FnMut(Output<'_>)) -> Outcome {
         let Some(word) = self.word.take() else { return Outcome::Open(fault::no_shell(&self.noise)) };
         let (first, rest) = word.split_once(' ').unwrap_or((&word, ""));
@@ -171,17 +172,17 @@ impl Listening {
             "never" => Outcome::Never,
             "taken" => Outcome::Refused(fault::taken()),
             "following" => {
-                let cause = format!("what listens to `{}` on the server was ended there", self.script.title);
+                let cause = format!("the process that follows `{}` on the server was ended there", self.script.title);
                 Outcome::Open(Fault::new(Code::BastionLost, cause))
             }
             _ => match fault::before_the_start(&word, &self.script) {
                 Some(fault) => Outcome::Refused(fault),
-                None => Outcome::Open(Fault::new(Code::Bug, "the script on the server said a word that nobody knows")),
+                None => Outcome::Open(Fault::new(Code::Bug, "the script on the server sent an unknown message")),
             },
         }
     }
 
-    /// What was begun is a line, now that nothing follows.
+    /// Passes on unfinished lines, which nothing will complete.
     fn finish(&mut self, tell: &mut impl FnMut(Output<'_>)) {
         self.out.lines.end().iter().for_each(|line| tell(Output::Out(line)));
         for line in self.err.lines.end() {

@@ -1,14 +1,15 @@
 //! Programs on the deployment server that outlive the SSH connection.
 //!
-//! A command runs in a session of its own there (setsid(2)), its output goes to files and its exit code to another; what we hear
-//! is a second process that reads those files. So a connection that is lost or slow touches only the listening, and over
-//! another one it goes on at the very byte where it stopped. All of it is shell scripts (`script`), each sent on the standard
-//! input of one channel (`call`), and what they say is told apart from what others say by a token (`reply`).
+//! A command runs in a session of its own (setsid(2)), its output goes to files and its exit code to another; a second
+//! process reads those files and sends them to us. So a lost or slow connection affects only that process, and another
+//! connection continues at the very byte where it stopped. All of it is shell scripts (`script`), each sent on the
+//! standard input of one channel (`request`); a token separates their messages from other output (`protocol`).
 //!
-//! On the server there is `~/.bastion-migrate/<slot>/<owner>/<run>`. The slot is the lock: one run of ours for a login and a
-//! working directory. Its owner is a process that lives as long as our connection; the directory of a dead owner is renamed by
-//! who takes over, and a rename has one winner. A run begins by making a directory `begun`, and who gives it up makes the same:
-//! so a start that comes late, out of a connection that was taken for dead, finds that it may not begin.
+//! The state on the server is `~/.bastion-migrate/<slot>/<owner>/<run>`. The slot is the lock: one run of ours for a
+//! login and a working directory. Its owner is a process that lives as long as our connection; a run that takes over
+//! renames the directory of the dead owner, and only one rename succeeds. Starting and abandoning a run both make the
+//! directory `begun`, and only one of them succeeds: so a late start, from a connection that was taken for dead, cannot
+//! follow an abandonment.
 
 mod fault;
 mod follower;
@@ -35,33 +36,33 @@ use request::Call;
 use sha2::{Digest as _, Sha256};
 use std::{cell::RefCell, fmt::Write as _, time::Duration};
 
-/// How often the slot is given back again: a session is free a moment after its program has ended.
+/// Number of further attempts to release the slot: the server frees a session a moment after its program has ended.
 const TRIES: usize = 3;
 
-/// One login on the deployment server, and what of ours runs there. What is known of the server outlives a future that is
-/// dropped: dropping is not stopping, and `end` is.
+/// A login on the deployment server, and the command that runs there. This state outlives a dropped future: dropping a
+/// future does not stop the command, `end` does.
 #[derive(Debug)]
 pub struct Server {
     slot: String,
     owner: String,
     label: String,
     events: Events,
-    /// Lives as long as our connection, and the slot is ours with it.
+    /// The process that holds the slot for as long as our connection lives.
     holder: RefCell<Option<Process>>,
-    /// What runs, or may run, and how far we have heard it.
+    /// The command that runs or may run, and the output received so far.
     current: RefCell<Option<Listening>>,
 }
 
 impl Server {
-    /// Touches nothing yet. `slot_of` names what only one run at a time may work on, such as the working directory; `label` is
-    /// shown to others, such as the run's URL: one line, nothing secret.
+    /// Creates the value without touching the server. `slot_of` names the resource that only one run at a time may use,
+    /// such as the working directory; `label` is shown to other runs, such as the run's URL: one line, nothing secret.
     ///
     /// # Errors
-    /// When there is no randomness.
+    /// If the system's random generator fails.
     pub fn new(slot_of: &str, label: &str, events: Events) -> Result<Self, Fault> {
         let digest = Sha256::digest(slot_of.as_bytes());
         let slot = digest.iter().take(8).fold(String::from("s."), |mut slot, byte| {
-            // A String takes all that is written.
+            // Writing to a String cannot fail.
             write!(slot, "{byte:02x}").unwrap_or_default();
             slot
         });
@@ -75,8 +76,8 @@ impl Server {
         })
     }
 
-    /// Takes the slot, and waits for it as long as `wait` (whole seconds), told once a second. Says what an earlier run left
-    /// that nobody had settled; it is settled with that.
+    /// Takes the slot, waiting for it up to `wait` (whole seconds), with one event a second. Returns and removes the
+    /// result of an earlier run that no run has collected.
     ///
     /// # Errors
     /// `lock-held`, `server-no-shell`, `server-home`, and those of [`Tunnel::exec`].
@@ -88,13 +89,13 @@ impl Server {
         Ok(leftover)
     }
 
-    /// Starts the script and tells what it says, to its end. A command that vanished without a word, with the machine for
-    /// instance, was ended by signal 9.
+    /// Starts the script and passes on its output until it ends. A command that ended without a status, for instance
+    /// with the machine, counts as ended by signal 9.
     ///
     /// # Errors
-    /// `server-directory-missing`, `server-directory-forbidden`, `server-setup-failed`, `server-home`, `server-no-setsid`:
-    /// the command did not begin. `lock-lost`: the slot is another run's. `server-unstopped`: another command of
-    /// ours still runs. `bastion-lost`: [`Self::attach`] goes on.
+    /// `server-directory-missing`, `server-directory-forbidden`, `server-setup-failed`, `server-home`,
+    /// `server-no-setsid`: the command did not start. `lock-lost`: another run has the slot. `server-unstopped`:
+    /// another command of ours is still running. `bastion-lost`: [`Self::attach`] continues.
     pub async fn run(&self, tunnel: &Tunnel, script: &Script, tell: impl FnMut(Output<'_>)) -> Result<Status, Fault> {
         let mut call = self.call()?;
         let run = format!("r.{}", request::token()?);
@@ -105,15 +106,15 @@ impl Server {
         let parts = [include_str!("script/start.sh"), include_str!("script/follow.sh")];
         match self.listen(tunnel, &call, &parts, tell).await? {
             Some(status) => Ok(status),
-            // Nothing but a full disk is known to do this.
-            None => Err(fault::home("~/.bastion-migrate").detail("the command was started and never began")),
+            // Only a full disk is known to cause this.
+            None => Err(fault::home("~/.bastion-migrate").detail("the command was sent and never started")),
         }
     }
 
-    /// Takes the slot again, over another connection.
+    /// Takes the slot again over another connection.
     ///
     /// # Errors
-    /// `lock-lost`: another run has it. And those of [`Self::enter`].
+    /// `lock-lost`: another run has it; and those of [`Self::enter`].
     pub async fn enter_again(&self, tunnel: &Tunnel) -> Result<(), Fault> {
         let mut call = self.call()?;
         call.set("label", &self.label).set("again", "yes").set("wait", "0");
@@ -122,8 +123,8 @@ impl Server {
         Ok(())
     }
 
-    /// Goes on with what [`Self::run`] has begun, exactly where it was heard last; after [`Self::enter_again`]. `None`: it
-    /// never began, and now never will; it may be run again.
+    /// Continues to follow the command of [`Self::run`] exactly where its output stopped; to be called after
+    /// [`Self::enter_again`]. Returns `None` if the command never started and now never will; it may be run again.
     ///
     /// # Errors
     /// As [`Self::run`].
@@ -139,17 +140,17 @@ impl Server {
         self.listen(tunnel, &call, &parts, tell).await
     }
 
-    /// Whether something of ours may be at work there.
+    /// Returns whether a command of ours may be running.
     #[must_use]
     pub fn is_at_work(&self) -> bool {
         self.current.borrow().as_ref().is_some_and(Listening::is_open)
     }
 
-    /// Ends what runs: TERM, and after `grace` KILL, to all processes of its session. Nothing runs: nothing to do. A start
-    /// that is still on its way is forbidden.
+    /// Terminates the command, if one runs: TERM, and after `grace` KILL, to all processes of its session. A start that
+    /// is still under way is prevented.
     ///
     /// # Errors
-    /// `server-unstopped` when something can't be ended, and those of [`Tunnel::exec`].
+    /// `server-unstopped` if a process can't be ended, and those of [`Tunnel::exec`].
     pub async fn end(&self, tunnel: &Tunnel, grace: Duration) -> Result<(), Fault> {
         let mut call = self.call()?;
         let open = |listening: &&Listening| listening.is_open();
@@ -171,16 +172,16 @@ impl Server {
         }
     }
 
-    /// Gives the slot back and removes every trace.
+    /// Releases the slot and removes all files of ours.
     ///
     /// # Errors
-    /// `server-unstopped` when the command still runs, and those of [`Tunnel::exec`].
+    /// `server-unstopped` if the command is still running, and those of [`Tunnel::exec`].
     pub async fn leave(&self, tunnel: &Tunnel) -> Result<(), Fault> {
         let mut call = self.call()?;
         call.set("run", &request::token()?).set("label", &self.label);
         let mut said = converse(tunnel, &call, &[include_str!("script/leave.sh")]).await;
         for _ in 0..TRIES {
-            // A server that has one session for a connection has it for the holder.
+            // A server that allows one session for each connection has given it to the holder.
             let Err(Fault { code: Code::ExecNoChannel, .. }) = said else { break };
             if let Some(holder) = self.holder.replace(None) {
                 drop(holder.converse(b"", |_| {}).await);
@@ -191,7 +192,7 @@ impl Server {
         if said == "busy" {
             return Err(Fault::new(
                 Code::ServerUnstopped,
-                "the slot on the server was to be given back while its command runs",
+                "the slot on the server can't be released while its command is running",
             ));
         }
         self.holder.replace(None);
@@ -205,7 +206,7 @@ impl Server {
         Ok(call)
     }
 
-    /// Hears the command to its end. `None`: it never began.
+    /// Follows the command until it ends. Returns `None` if it never started.
     async fn listen(
         &self,
         tunnel: &Tunnel,
@@ -238,14 +239,14 @@ impl Server {
                 self.current.replace(None);
                 Err(fault)
             }
-            // No word of ours was the last: it is the connection, or somebody ended our process there.
+            // The script sent no final message: the connection was lost, or our process on the server was ended.
             Some(Outcome::Open(fault)) => Err(tunnel.check().or(ended.err()).unwrap_or(fault)),
-            None => Err(Fault::new(Code::Bug, "what runs on the server was forgotten while it was heard")),
+            None => Err(Fault::new(Code::Bug, "the command on the server was forgotten while its output was read")),
         }
     }
 }
 
-/// Makes a call that has one word for an answer.
+/// Runs a script that replies with one message.
 async fn converse(tunnel: &Tunnel, call: &Call, parts: &[&str]) -> Result<String, Fault> {
     let process = tunnel.exec(request::LINE).await?;
     let (mut reply, mut said, mut noise) = (Reply::new(&call.token), None, Vec::new());

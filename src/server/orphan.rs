@@ -1,41 +1,41 @@
-//! What an earlier run left on the server.
+//! The result of an earlier run that is still on the server.
 
 use super::protocol::Heard;
 
-/// An earlier run that nobody was there for when it ended.
+/// An earlier run whose command ended after its connection was lost.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Leftover {
-    /// Whose it was.
+    /// Label of the run.
     pub label: String,
-    /// What it ran.
+    /// Title of its command.
     pub title: String,
-    /// What became of it.
+    /// Outcome of its command.
     pub fate: Fate,
-    /// Its last lines on standard output. Hostile text.
+    /// Last lines on standard output. Hostile text.
     pub out: Vec<String>,
-    /// Its last lines on standard error. Hostile text.
+    /// Last lines on standard error. Hostile text.
     pub err: Vec<String>,
 }
 
-/// What became of a command.
+/// The outcome of a command.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Fate {
-    /// It ended by itself, with this code.
+    /// Exited by itself, with this code.
     Finished(i64),
-    /// It was killed, or ended with the machine.
+    /// Killed, or ended with the machine.
     Killed,
-    /// It never began.
+    /// Never started.
     #[default]
     NeverBegun,
 }
 
-/// Lines of each stream.
+/// Number of lines kept of each stream.
 const KEPT: usize = 20;
 
-/// How much of each stream is read, in bytes (`enter.sh`): with so much its first line has lost its beginning.
+/// Number of bytes that `enter.sh` reads of each stream: with as many as this, the first line is cut.
 const READ: usize = 16_000;
 
-/// Gathers it from what the script says.
+/// Collects an orphaned run from the script's messages.
 #[derive(Debug, Default)]
 pub(super) struct Gathering {
     found: Option<Leftover>,
@@ -85,7 +85,7 @@ fn fate_of(words: &str) -> Fate {
 
 fn last(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
-    // What is left of a cut line may begin with half a secret.
+    // The rest of a cut line may begin with half a secret.
     let text = if bytes.len() < READ { &text } else { text.split_once('\n').map_or("", |(_, whole)| whole) };
     let lines: Vec<&str> = text.split(['\n', '\r']).filter(|line| !line.is_empty()).collect();
     lines.iter().skip(lines.len().saturating_sub(KEPT)).map(|line| (*line).to_owned()).collect()

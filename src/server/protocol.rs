@@ -1,33 +1,33 @@
-//! What our script on the server says, told apart from what others say through the same pipe.
+//! Separates the messages of our script on the server from other output in the same stream.
 
-/// One thing that was heard.
+/// A part of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Heard<'a> {
-    /// A line of our script's own.
+    /// A message of our script.
     Word(&'a str),
-    /// Anything else.
+    /// Any other output.
     Raw(&'a [u8]),
 }
 
-/// What our lines begin with, before the token (`say` in `prelude.sh`).
+/// First byte of our messages, before the token (`say` in `prelude.sh`).
 const MARK: u8 = 1;
 
-/// Reads one stream.
+/// Parses one stream.
 #[derive(Debug)]
 pub(super) struct Reply {
     mark: Vec<u8>,
-    /// What may be the beginning of a line of ours.
+    /// Bytes that may be the beginning of a message.
     held: Vec<u8>,
 }
 
 impl Reply {
-    /// The token is known to nobody else, so nobody else can say a word.
+    /// Creates a parser. The token is known to nobody else, so no other program can forge a message.
     pub(super) fn new(token: &str) -> Self {
         let mark = [&[MARK], token.as_bytes(), b" "].concat();
         Self { mark, held: Vec::new() }
     }
 
-    /// Takes a piece in; an empty one is the end.
+    /// Parses a chunk; an empty one is the end.
     pub(super) fn take(&mut self, piece: &[u8], mut hear: impl FnMut(Heard<'_>)) {
         let bytes = [std::mem::take(&mut self.held).as_slice(), piece].concat();
         let mut rest = bytes.as_slice();
@@ -59,7 +59,7 @@ impl Reply {
         }
     }
 
-    /// Where a line of ours begins, or may begin.
+    /// Splits the bytes where a message begins, or may begin.
     fn split<'a>(&self, bytes: &'a [u8]) -> (&'a [u8], &'a [u8]) {
         let begins = |at: &usize| {
             let rest = bytes.get(*at..).unwrap_or_default();
@@ -87,14 +87,14 @@ mod tests {
     }
 
     #[test]
-    fn tells_our_lines_from_the_rest() {
+    fn separates_messages_from_other_output() {
         assert_eq!(heard(&[b"hello\x01abc ended 0\n"]), ["hello", "word ended 0"]);
         assert_eq!(heard(&[b"\x01abc a\n\x01abc b\nx"]), ["word a", "word b", "x"]);
         assert_eq!(heard(&[b"x\x01ab", b"c go", b"\ny"]), ["x", "word go", "y"]);
     }
 
     #[test]
-    fn believes_nobody_without_the_token() {
+    fn ignores_messages_without_the_token() {
         assert_eq!(heard(&[b"\x01abd ended 0\n"]), ["\x01abd ended 0\n"]);
         assert_eq!(heard(&[b"abc ended 0\n\x01\x01ab"]), ["abc ended 0\n\x01", "\x01ab"]);
         assert_eq!(heard(&[b"\x01abc never finished"]), ["\x01abc never finished"]);

@@ -1,26 +1,26 @@
-//! One call of the server: a script on the standard input of a shell. What it needs stands in the script, so the line that
-//! starts the shell is always the same, and the server's process list has nothing of ours.
+//! One script for the server, sent on the standard input of a shell. The script contains all of its parameters, so the
+//! command line is always the same, and the server's process list shows nothing of ours.
 
 use super::script::quoted;
 use crate::fault::{Code, Fault};
 use std::fmt::Write as _;
 use zeroize::Zeroizing;
 
-/// Starts the shell. Any login shell understands it.
+/// Command that starts the shell. Any login shell understands it.
 pub(super) const LINE: &str = "sh -s";
 
 const PRELUDE: &str = include_str!("script/prelude.sh");
 
-/// A script in the making.
+/// A script that is being assembled.
 pub(super) struct Call {
-    /// Known to the script and to us.
+    /// The secret that only the script and this process know.
     pub(super) token: String,
     values: Zeroizing<String>,
 }
 
 impl Call {
     /// # Errors
-    /// When there is no randomness.
+    /// If the system's random generator fails.
     pub(super) fn new() -> Result<Self, Fault> {
         let token = token()?;
         let mut call = Self { token: token.clone(), values: Zeroizing::new(String::new()) };
@@ -28,20 +28,20 @@ impl Call {
         Ok(call)
     }
 
-    /// A variable of the script.
+    /// Sets a variable of the script.
     pub(super) fn set(&mut self, name: &str, value: &str) -> &mut Self {
         self.assign(name, &quoted(value))
     }
 
-    /// The same with a value that is a word of the shell already.
+    /// Sets a variable to a value that is quoted already.
     pub(super) fn assign(&mut self, name: &str, word: &str) -> &mut Self {
-        // A String takes all that is written.
+        // Writing to a String cannot fail.
         writeln!(self.values, "{name}={word}").unwrap_or_default();
         self
     }
 
-    /// The whole of it. It is a function that is called in the last line: nothing of a script is done that did not arrive
-    /// to its end.
+    /// Returns the complete script. Its body is a function that the last line calls: a script that did not arrive
+    /// completely does nothing.
     pub(super) fn text(&self, parts: &[&str]) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::with_capacity(self.values.len() + PRELUDE.len() + (8 << 10)));
         for part in ["main() {\n", &self.values, PRELUDE].iter().chain(parts).chain(&["}\nmain\n"]) {
@@ -51,13 +51,13 @@ impl Call {
     }
 }
 
-/// 128 bits that nobody can guess.
+/// Returns 128 random bits, in decimal.
 ///
 /// # Errors
-/// When there is no randomness.
+/// If the system's random generator fails.
 pub(super) fn token() -> Result<String, Fault> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)
-        .map_err(|error| Fault::new(Code::Bug, format!("the system has no randomness: {error}")))?;
+        .map_err(|error| Fault::new(Code::Bug, format!("the system's random generator failed: {error}")))?;
     Ok(u128::from_le_bytes(bytes).to_string())
 }

@@ -1,26 +1,26 @@
-//! What is run, as the text of a shell script. Pure functions.
+//! The text of the shell script that runs a command. Pure functions.
 
 use crate::secret::Secret;
 
-/// One command with its surroundings.
+/// A command and its environment.
 #[derive(Debug, Clone, Default)]
 pub struct Script {
-    /// What people call it: one line, nothing secret. It is kept on the server until the run is settled.
+    /// Title for people: one line, nothing secret. It stays on the server until the run is settled.
     pub title: String,
-    /// Where it runs, as seen from the login's home; `~/` is that home.
+    /// Working directory, relative to the login's home; `~/` is that home.
     pub working_directory: Option<String>,
     /// Environment variables, secret or not.
     pub env: Vec<(String, Secret)>,
-    /// Lines before the command, in the same shell.
+    /// Shell lines that run before the command, in the same shell.
     pub setup: String,
-    /// The command, in the shell's own language.
+    /// The command, in shell syntax.
     pub command: String,
 }
 
 impl Script {
-    /// The text that bash, or where there is none sh, reads and runs. Its first argument is the run's directory.
+    /// Returns the text that bash runs, or sh where there is no bash. Its first argument is the run's directory.
     pub(super) fn work(&self) -> Secret {
-        // A shell without a trap dies of TERM while its command still tidies up; and then nobody knows how that ends.
+        // Without a trap the shell dies of TERM while its command still cleans up, and the command's exit code is lost.
         let mut lines = vec!["exec </dev/null".to_owned(), "trap 'exit 143' TERM".to_owned()];
         lines.extend(
             self.env.iter().map(|(name, value)| format!("export {}", quoted(&format!("{name}={}", value.expose())))),
@@ -39,12 +39,12 @@ impl Script {
         Secret::new(lines.join("\n"))
     }
 
-    /// The directory as a word of the shell; empty is the login's home.
+    /// Returns the directory as a shell word; empty for the login's home.
     pub(super) fn directory(&self) -> String {
         self.working_directory.as_deref().map(path).unwrap_or_else(|| quoted(""))
     }
 
-    /// The virtual environment that a line of the set-up enters, as it is written there.
+    /// Returns the virtual environment that a line of the set-up activates, as it is written there.
     pub(super) fn environment(&self) -> Option<&str> {
         self.setup.lines().find_map(|line| {
             let mut words = line.split_whitespace();
@@ -57,26 +57,26 @@ impl Script {
     }
 }
 
-/// One word for any shell of POSIX (2.2.2: within single quotes every character stands for itself).
+/// Quotes one word for any POSIX shell (2.2.2: within single quotes every character stands for itself).
 pub(super) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// A program and its arguments, as the shell reads them.
+/// Quotes a program and its arguments for the shell.
 #[must_use]
 pub fn words(program: &[String]) -> String {
     program.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }
 
-/// Our own text for one line of a file.
+/// Fits a text of ours into one line of a file.
 pub(super) fn one_line(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(LONGEST_LINE).collect()
 }
 
-/// No title or label needs more.
+/// Longest title or label, in characters.
 const LONGEST_LINE: usize = 500;
 
-/// A directory, where `~` is the login's home as it is in a shell.
+/// Quotes a directory; `~` is the login's home, as in a shell.
 fn path(directory: &str) -> String {
     match directory.strip_prefix('~') {
         Some("") => "\"$HOME\"".to_owned(),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_the_virtual_environment_of_a_set_up() {
+    fn finds_the_virtual_environment_of_a_set_up() {
         let environment = |setup: &str| {
             let script = Script { setup: setup.to_owned(), ..Script::default() };
             script.environment().map(ToOwned::to_owned)

@@ -1,4 +1,4 @@
-//! Getting the slot, and with it a process on the server that holds it for as long as the connection lasts.
+//! Takes the slot, by starting a process on the server that holds it for as long as the connection lives.
 
 use super::{
     fault,
@@ -17,16 +17,17 @@ use tokio::{
     time::timeout,
 };
 
-/// More of what is said before our script begins is not kept.
+/// Number of bytes kept of the output that precedes our script.
 const NOISE: usize = 2 << 10;
 
-/// A login's own start-up files take no longer. What is forced on a login may read our script and never say anything.
+/// Time limit for the first message: a login's start-up files take less. A forced command may read our script and never
+/// reply.
 const FIRST_WORD: Duration = Duration::from_secs(20);
 
-/// The script says something once a second.
+/// Time limit for the next message: the script sends one each second.
 const NEXT_WORD: Duration = Duration::from_secs(60);
 
-/// What came of it.
+/// The script's final message.
 enum Answer {
     Entered,
     Refused,
@@ -34,11 +35,11 @@ enum Answer {
     NoHome(String),
 }
 
-/// Waits for the slot on the server itself.
+/// Takes the slot; the waiting is done by the script on the server.
 pub(super) async fn enter(tunnel: &Tunnel, call: &Call, events: &Events) -> Result<(Process, Option<Leftover>), Fault> {
     let mut holder = tunnel.exec(request::LINE).await?;
     let text = call.text(&[include_str!("script/enter.sh")]);
-    // Its standard input stays open: its end is the end of the holder. A pipe that is gone is heard of below.
+    // Its standard input stays open: closing it ends the holder. A failed write shows in the reads below.
     drop(holder.stdio.write_all(text.as_bytes()).await);
     let mut reply = Reply::new(&call.token);
     let (mut gathering, mut by, mut answer) = (Gathering::default(), String::new(), None);
@@ -70,8 +71,8 @@ pub(super) async fn enter(tunnel: &Tunnel, call: &Call, events: &Events) -> Resu
     match answer {
         Some(Answer::Entered) => Ok((holder, gathering.end())),
         Some(Answer::Refused) => {
-            let cause = format!("another run works in this directory of the server: {by}");
-            let fix = "wait for the other run, or raise `lock-wait`; if its job is gone without a word, end that process on the server";
+            let cause = format!("another run is using this directory on the server: {by}");
+            let fix = "wait for the other run, or raise `lock-wait`; if its job no longer exists, end that process on the server";
             Err(Fault::new(Code::LockHeld, cause).fix(fix))
         }
         Some(Answer::Taken) => Err(fault::taken()),
@@ -80,18 +81,18 @@ pub(super) async fn enter(tunnel: &Tunnel, call: &Call, events: &Events) -> Resu
     }
 }
 
-/// Why nothing more is said.
+/// Explains why no message came.
 async fn silence(tunnel: &Tunnel, mut holder: Process, words: usize, mut noise: Vec<u8>) -> Fault {
     if let Some(fault) = tunnel.check() {
         return fault;
     }
     if words > 0 {
-        return Fault::new(Code::BastionLost, "the process that waits for our place on the server was ended there");
+        return Fault::new(Code::BastionLost, "the process that waits for the slot on the server was ended there");
     }
     if noise.is_empty() {
         let mut said = Vec::new();
         let mut errors = (&mut holder.stderr).take(u64::try_from(NOISE).unwrap_or(u64::MAX));
-        // What is still open says no more.
+        // A stream that stays open sends nothing more.
         drop(timeout(Duration::from_secs(1), errors.read_to_end(&mut said)).await);
         noise = said;
     }
@@ -108,12 +109,13 @@ fn answer_of(word: &str) -> Option<Answer> {
     })
 }
 
-/// `<pid> <label>`; without a process it is only its work that goes on. Who wrote it may have been anybody with that login.
+/// Describes the holder from `<pid> <label>`; without a process only its command is still running. Any program of the
+/// same login may have written it.
 fn holder_of(words: &str) -> String {
     let (pid, label) = words.split_once(' ').unwrap_or(("", words));
     let label = crate::server::script::one_line(label);
     match pid {
-        "" => format!("{label} (its connection is gone, its command still runs)"),
+        "" => format!("{label} (its connection is gone, its command is still running)"),
         pid => format!("{label} (process {pid} on the server)"),
     }
 }

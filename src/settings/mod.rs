@@ -1,8 +1,9 @@
-//! What the user asked for, resolved: it can't be wrong any more.
+//! The resolved settings of a run. A value of these types is valid.
 
 use crate::{
     docker::{Credentials, Pull},
     fault::{Code, Fault},
+    layout::LayoutChoice,
     postgres::Target,
     proxy::Passage,
     run::event::Change,
@@ -12,28 +13,28 @@ use crate::{
 };
 use std::{path::PathBuf, time::Duration};
 
-/// What is asked.
+/// The command of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
-    /// Apply what is pending, and prove it.
+    /// Apply pending migrations and verify the result.
     Migrate,
-    /// Say what would be applied, and name it by a digest. Read-only.
+    /// List pending migrations, identified by a digest. Read-only.
     Plan,
-    /// Say what is applied and what is pending. Read-only.
+    /// List applied and pending migrations. Read-only.
     Status,
-    /// Fail unless everything is applied and nothing is broken. Read-only.
+    /// Fail unless all migrations are applied and nothing is broken. Read-only.
     Verify,
-    /// Take migrations back, down to `target`, and prove it.
+    /// Roll migrations back to `target`, and verify the result.
     Rollback,
-    /// Record migrations as applied that the schema already has.
+    /// Record migrations as applied whose changes the schema already has.
     Baseline,
-    /// Open the way for the following steps of the job.
+    /// Open a tunnel for the following steps of the job.
     Tunnel,
 }
 
 impl Command {
-    /// As written in inputs.
+    /// Returns the name as written in inputs.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -47,7 +48,7 @@ impl Command {
         }
     }
 
-    /// What it does with the migrations of its plan.
+    /// Returns the operation on the migrations of its plan.
     #[must_use]
     pub fn change(self) -> Change {
         match self {
@@ -57,37 +58,26 @@ impl Command {
         }
     }
 
-    /// Whether the command may change the database.
+    /// Returns whether the command may change the database.
     #[must_use]
     pub fn writes(self) -> bool {
         matches!(self, Self::Migrate | Self::Rollback | Self::Baseline)
     }
 }
 
-/// Whether something unusual in the files is accepted.
+/// Policy for something unusual in the files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// It is a fault.
+    /// Report it as a fault.
     Refuse,
-    /// It is as it is.
+    /// Accept it.
     Allow,
 }
 
-/// How the migration files are laid out, and whose ledger is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LayoutChoice {
-    /// sqlx's if its ledger or its file names are there, else plain.
-    Auto,
-    /// `NNNN_name.sql` and our own ledger.
-    Plain,
-    /// sqlx's files and sqlx's ledger.
-    Sqlx,
-}
-
-/// When to write the comment on the pull request.
+/// Policy for the comment on the pull request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommentPolicy {
-    /// Not at all.
+    /// Never write one.
     Never,
     /// For `plan` only.
     Plan,
@@ -95,67 +85,67 @@ pub enum CommentPolicy {
     Always,
 }
 
-/// The SQL files.
+/// Settings for SQL files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqlSettings {
-    /// The directory as the user wrote it (what reports show).
+    /// The directory as the user wrote it, for reports.
     pub migrations: String,
-    /// The same, to be opened: absolute, or relative to the process's working directory.
+    /// The directory to open: absolute, or relative to the process's working directory.
     pub directory: PathBuf,
-    /// Whose layout.
+    /// The layout.
     pub layout: LayoutChoice,
-    /// `schema.table` or `table`, if not the layout's own.
+    /// `schema.table` or `table`, if it is not the layout's default.
     pub ledger_table: Option<String>,
     /// Apply up to this version and no further.
-    pub target: Option<i64>,
-    /// Files that sort before an applied one.
+    pub target: Option<String>,
+    /// Policy for files that sort before an applied one.
     pub out_of_order: Policy,
-    /// Versions left out.
+    /// Policy for missing versions.
     pub gaps: Policy,
 }
 
-/// Where the migration runs.
+/// The executor of the migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// In the action: plain SQL files.
+    /// The action itself, with plain SQL files.
     Sql,
-    /// Elsewhere, by the app's own tool.
+    /// The app's own tool, in a container or on the server.
     Tool(Box<ToolSettings>),
 }
 
-/// Where commands run that are not ours.
+/// The site where foreign commands run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Site {
-    /// In a container of this image.
+    /// A container of this image.
     Image(String),
-    /// On the deployment server, the last hop.
+    /// The deployment server, which is the last hop.
     Server,
 }
 
 /// The tool that applies the migrations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolSettings {
-    /// What is known of it.
+    /// The tool's recipe.
     pub recipe: Recipe,
-    /// In place of the recipe's way to migrate.
+    /// Command that replaces the recipe's migration command.
     pub run: Option<Line>,
-    /// Words in front of each of the recipe's commands, as in `docker compose run --rm web`.
+    /// Words that are put in front of each of the recipe's commands, as in `docker compose run --rm web`.
     pub prefix: Vec<String>,
-    /// Which migration `rollback` goes back to, or `baseline` takes for applied.
+    /// The migration that `rollback` returns to, or up to which `baseline` records.
     pub target: Option<String>,
-    /// Where it is called.
+    /// The site where it runs.
     pub site: Site,
 }
 
 impl ToolSettings {
-    /// A command of the recipe behind the prefix.
+    /// Returns a command of the recipe with the prefix in front.
     #[must_use]
     pub fn prefixed(&self, line: Line) -> Line {
         if self.prefix.is_empty() { line } else { Line::Program([self.prefix.clone(), line.words()].concat()) }
     }
 
-    /// The recipe's way to list and to migrate in one start, if it has one and what it asks can be answered: on a server
-    /// there is no standard input. Behind the prefix.
+    /// Returns the recipe's command that lists and migrates in one start, with the prefix in front. `None` if the
+    /// recipe has none or its prompt can't be answered: on a server there is no standard input.
     #[must_use]
     pub fn together(&self) -> Option<Together> {
         let Together { line, status, migrate } =
@@ -164,90 +154,90 @@ impl ToolSettings {
     }
 }
 
-/// How much a tool may do with the workspace.
+/// Access of containers to the workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Workspace {
-    /// It does not see it.
+    /// Not mounted.
     Hidden,
-    /// It may look.
+    /// Mounted read-only.
     ReadOnly,
-    /// It may change it.
+    /// Mounted writable.
     ReadWrite,
 }
 
-/// What all containers of a run have in common, whatever their image.
+/// Settings common to all containers of a run, independent of their image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageSettings {
-    /// When to ask the registry.
+    /// Policy for pulling images.
     pub pull: Pull,
-    /// Who we are there.
+    /// Credentials for the registry.
     pub credentials: Option<Credentials>,
-    /// Whether they see the workspace.
+    /// Access to the workspace.
     pub workspace: Workspace,
-    /// What stands in front of the tool's own commands in place of the image's entrypoint; without a word nothing does.
+    /// Replacement of the image's entrypoint for the tool's own commands; an empty list means no entrypoint.
     pub entrypoint: Option<Vec<String>>,
-    /// Where they begin, if the migration itself runs in one; the image's own directory if it is not said.
+    /// Working directory, if the migration itself runs in a container; `None` is the image's own.
     pub working_directory: Option<String>,
-    /// Bytes.
+    /// Memory limit in bytes.
     pub memory: Option<i64>,
-    /// The database's URL as the user has it, or made of its parts.
+    /// The database's URL as the user gave it, or composed of its parts.
     pub database_url: Option<Secret>,
 }
 
-/// What all commands on the deployment server have in common.
+/// Settings common to all commands on the deployment server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerSettings {
-    /// Where they begin, if the migration itself runs there; the login's home if it is not said.
+    /// Working directory, if the migration itself runs there; `None` is the login's home.
     pub working_directory: Option<String>,
-    /// Lines of the server's shell before each of them; may be empty.
+    /// Shell lines that run before each command; may be empty.
     pub setup: String,
 }
 
-/// Pieces of work around and in place of the tool's own, in their order.
+/// Steps before, instead of and after the tool's migration command, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StepSettings {
-    /// Before the migration.
+    /// Steps before the migration.
     pub before: Vec<Step>,
-    /// In place of the recipe's way to migrate.
+    /// Steps that replace the recipe's migration command.
     pub migrate: Vec<Step>,
-    /// Once the migration is proven.
+    /// Steps after the migration is verified.
     pub after: Vec<Step>,
-    /// Asked until it is well, before everything else that is called.
+    /// Health check that has to succeed before any other command runs.
     pub health: Option<Health>,
 }
 
 impl StepSettings {
-    /// Whether there is something to do before it is known what is pending.
+    /// Returns whether there is work before the plan is known.
     #[must_use]
     pub fn begin_with_something(&self) -> bool {
         self.health.is_some() || self.before.iter().any(|step| step.when == When::Always)
     }
 
-    /// What is to be done before the migration, once it is known that something is pending.
+    /// Returns the steps before the migration that run only if something is pending.
     pub fn before_pending(&self) -> impl Iterator<Item = &Step> {
         self.before.iter().filter(|step| step.when == When::Pending)
     }
 }
 
-/// One of them.
+/// A step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// As people call it.
+    /// Its display name.
     pub name: String,
-    /// What is done.
+    /// The work that it does.
     pub work: Work,
-    /// How long it may take; the run's own limit is for all together.
+    /// Time limit of the step; the run's own limit covers all steps together.
     pub timeout: Option<Duration>,
-    /// How often it is tried again after a lock timeout.
+    /// Number of retries after a lock timeout.
     pub retries: u32,
-    /// Whether the run goes on without it.
+    /// Effect of its failure on the run.
     pub need: Need,
-    /// When it is its turn.
+    /// The condition under which it runs.
     pub when: When,
 }
 
 impl Step {
-    /// Whether its name says something else than its command.
+    /// Returns whether its name differs from its command.
     #[must_use]
     pub fn is_named(&self) -> bool {
         match &self.work {
@@ -257,123 +247,123 @@ impl Step {
     }
 }
 
-/// What a step does.
+/// The work of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Work {
     /// A command.
     Command {
-        /// How it is started.
+        /// The command line.
         line: Line,
-        /// Where.
+        /// The site where it runs.
         site: Site,
     },
-    /// A file of SQL, over our own connection.
+    /// A SQL file, executed over this run's own connection.
     Sql {
-        /// As the user wrote it.
+        /// The path as the user wrote it.
         shown: String,
-        /// To be opened.
+        /// The path to open.
         path: PathBuf,
     },
 }
 
-/// Whether the run goes on without a step.
+/// Effect of a step's failure on the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// Its failure is the run's.
+    /// Its failure fails the run.
     Required,
-    /// Its failure is told.
+    /// Its failure is only reported.
     Optional,
 }
 
-/// When it is a step's turn.
+/// The condition under which a step runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
-    /// In every run that writes.
+    /// In every run that writes to the database.
     Always,
-    /// Only when something is pending.
+    /// Only if something is pending.
     Pending,
-    /// Only when the run has failed.
+    /// Only if the run has failed.
     Failure,
 }
 
-/// A question whether the migration can begin.
+/// A health check: a command that succeeds when the migration can begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
-    /// What is asked.
+    /// The command line.
     pub line: Line,
-    /// Where.
+    /// The site where it runs.
     pub site: Site,
-    /// The pause between two questions.
+    /// Pause between two attempts.
     pub interval: Duration,
-    /// How long one may take.
+    /// Time limit of one attempt.
     pub timeout: Duration,
-    /// How often it is asked again.
+    /// Number of retries.
     pub retries: u32,
 }
 
-/// What keeps a run from doing harm.
+/// Limits and approvals that keep a run from doing harm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SafetySettings {
-    /// For the whole run.
+    /// Time limit of the whole run.
     pub timeout: Duration,
-    /// How long to wait for another run to end.
+    /// Time limit for waiting until another run ends.
     pub lock_wait: Duration,
-    /// PostgreSQL's `lock_timeout`; zero is none.
+    /// PostgreSQL's `lock_timeout`; zero means no limit.
     pub lock_timeout: Duration,
-    /// PostgreSQL's `statement_timeout`; zero is none.
+    /// PostgreSQL's `statement_timeout`; zero means no limit.
     pub statement_timeout: Duration,
-    /// How often a file is tried again after a lock timeout.
+    /// Number of retries of a file after a lock timeout.
     pub retries: u32,
-    /// The approved plan's digest.
+    /// Digest of the approved plan.
     pub expect_plan: Option<String>,
 }
 
-/// GitHub's surfaces.
+/// Settings for GitHub's API and job summary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GithubSettings {
-    /// For the comment.
+    /// Token for the comment.
     pub token: Option<Secret>,
-    /// When to comment.
+    /// Policy for the comment.
     pub comment: CommentPolicy,
-    /// Whether to write the job summary.
+    /// Policy for the job summary.
     pub summary: Policy,
 }
 
-/// Everything that a run needs to know.
+/// All settings of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// What is asked.
+    /// The command.
     pub command: Command,
-    /// The environment's name, for reports.
+    /// Name of the environment, for reports.
     pub environment: Option<String>,
-    /// Where the migration runs.
+    /// The executor.
     pub place: Place,
-    /// What becomes of the TLS of tools that find the database through us.
+    /// Treatment of TLS on tools' connections through this program.
     pub passage: Passage,
-    /// The way to the database; none is a direct connection.
+    /// The SSH route to the database; `None` is a direct connection.
     pub route: Option<Route>,
-    /// The database; a deployment server may know it alone.
+    /// The database; `None` if only the deployment server knows it.
     pub database: Option<Target>,
-    /// How long to wait until the database answers queries.
+    /// Time limit for waiting until the database accepts queries.
     pub wait_timeout: Duration,
-    /// The SQL files.
+    /// Settings for SQL files.
     pub sql: SqlSettings,
-    /// Work around the migration.
+    /// Steps around the migration.
     pub steps: StepSettings,
-    /// Environment variables for tools and commands, beside the database's.
+    /// Environment variables for tools and commands, in addition to the database's.
     pub env: Vec<(String, Secret)>,
-    /// What containers have in common, if there are any.
+    /// Settings of containers, if there are any.
     pub image: Option<ImageSettings>,
-    /// What commands on the deployment server have in common, if there are any.
+    /// Settings of commands on the deployment server, if there are any.
     pub server: Option<ServerSettings>,
-    /// What keeps a run from doing harm.
+    /// Limits and approvals.
     pub safety: SafetySettings,
     /// GitHub's surfaces.
     pub github: GithubSettings,
 }
 
 impl Settings {
-    /// The database of a run that can't be without one.
+    /// Returns the database of a run that requires one.
     ///
     /// # Errors
     /// `input-missing`.

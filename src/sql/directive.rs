@@ -1,4 +1,4 @@
-//! What other tools' comments in a file ask for.
+//! Comments in a file by which other tools are controlled.
 
 use super::{
     lexer::{TokenKind, Tokens},
@@ -6,11 +6,9 @@ use super::{
 };
 use crate::fault::{Code, Fault};
 
-/// The comment that opts a file out of its transaction: one of the leading ones, in any tool's spelling. Every spelling
-/// counts in every layout, because whoever wrote it meant it; what is left after the dashes is compared without regard to
-/// case and spacing.
-///
-/// sqlx, goose, dbmate, tern, Atlas, in this order.
+/// The spellings of the leading comment that opts a file out of its transaction: those of sqlx, goose, dbmate, tern and
+/// Atlas, in this order. Every spelling counts in every layout, because its author meant it. The text after the dashes
+/// is compared without regard to case and spacing.
 const OPT_OUTS: &[&str] = &[
     "no-transaction",
     "+goose no transaction",
@@ -19,11 +17,11 @@ const OPT_OUTS: &[&str] = &[
     "atlas:txmode none",
 ];
 
-/// Where the part begins that undoes the migration: goose, dbmate, tern. Run as a plain file, it would be executed right
-/// after the part that does it.
+/// The comments that start the section which undoes the migration: goose, dbmate, tern. In a plain file that section
+/// would be executed right after the migration itself.
 const UNDO_SECTIONS: &[&str] = &["+goose down", "migrate:down", "create above / drop below"];
 
-/// The leading comment that opts the file out of its transaction, as it is written, and its place.
+/// Returns the leading comment that opts the file out of its transaction, as written, and its byte offset.
 pub(crate) fn opt_out(source: Source<'_>) -> Option<(&str, usize)> {
     Tokens::new(source.text)
         .take_while(|token| !token.is_significant())
@@ -36,14 +34,14 @@ pub(crate) fn opt_out(source: Source<'_>) -> Option<(&str, usize)> {
 ///
 /// # Errors
 ///
-/// Such a section.
+/// `undo-section`, at the comment that starts it.
 pub(crate) fn refuse_undo(source: Source<'_>) -> Result<(), Fault> {
     let undo = Tokens::new(source.text)
         .filter(|token| token.kind == TokenKind::LineComment)
         .find(|token| UNDO_SECTIONS.iter().any(|spelling| says(token.span.of(source.text), spelling)));
     let Some(token) = undo else { return Ok(()) };
     let cause = format!(
-        "`{}` on line {} of `{}` begins a section that undoes the migration, and files are run from the first line to \
+        "`{}` on line {} of `{}` starts a section that undoes the migration, and files are run from the first line to \
          the last",
         token.span.of(source.text).trim(),
         source.line(token.span.start),
@@ -52,7 +50,7 @@ pub(crate) fn refuse_undo(source: Source<'_>) -> Result<(), Fault> {
     Err(Fault::new(Code::UndoSection, cause).in_file(source.at_byte(token.span.start)))
 }
 
-/// Whether a line comment begins with this text, up to a word's end.
+/// Reports whether a line comment begins with this text, up to the end of a word.
 fn says(comment: &str, spelling: &str) -> bool {
     let said = comment.trim_start_matches('-').split_whitespace().collect::<Vec<_>>().join(" ").to_ascii_lowercase();
     said.strip_prefix(spelling).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || "-_".contains(c)))
@@ -82,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn hears_only_leading_line_comments() {
+    fn ignores_comments_other_than_leading_line_comments() {
         for text in [
             "SELECT 1;\n-- no-transaction\n",
             "/* no-transaction */ SELECT 1;",
@@ -108,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn other_sections_and_quoted_ones_are_no_matter() {
+    fn accepts_other_sections_and_quoted_ones() {
         for text in ["-- +goose Up\nSELECT 1;", "SELECT '\n-- migrate:down\n';", "-- migrate:downtime is 5 min\n"] {
             assert_eq!(refuse_undo(source(text)), Ok(()), "{text}");
         }

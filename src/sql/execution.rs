@@ -1,85 +1,85 @@
-//! How a file is sent: whole, in pieces, or statement by statement.
+//! The ways to send a file: as one query, in several chunks, or statement by statement.
 
 use super::{identifier::QualifiedName, span::Span, transaction_options::Modes};
 
-/// How a file's body is sent to the server.
+/// The way a file's body is sent to the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Work {
-    /// One transaction together with its ledger row; the body goes as one simple query.
+    /// One transaction together with its ledger row; the body is one simple query.
     Whole,
-    /// One transaction together with its ledger row; it is long, or there is `COPY … FROM STDIN` in it, which a simple query
-    /// can't carry.
+    /// One transaction together with its ledger row, sent in several chunks: the body is long, or contains
+    /// `COPY … FROM STDIN`, whose rows can't be part of a simple query.
     Pieces(Vec<Piece>),
-    /// No transaction: one statement at a time, so that a failed run can resume.
+    /// No transaction: one statement at a time, so that a failed run can be resumed.
     Statements {
         /// The statements in order.
         statements: Vec<Statement>,
-        /// What a run that resumes could not have again.
+        /// Session objects that a resumed run could not restore.
         lost: Vec<Lost>,
-        /// Why there is no transaction, as a sentence without its full stop.
+        /// The reason why there is no transaction, as a sentence without its full stop.
         why: String,
     },
 }
 
-/// A part of a file with rows in it.
+/// A part of a file that is sent by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
-    /// Statements, for one simple query.
+    /// Statements that are sent as one simple query.
     Sql(Span),
     /// A `COPY … FROM STDIN`.
     Copy {
         /// The statement.
         statement: Span,
-        /// Its rows as they stand in the file, without the line that ends them.
+        /// Its rows as in the file, without the line that ends them.
         data: Span,
     },
 }
 
-/// One statement of a file without a transaction, or several that the file puts between BEGIN and COMMIT.
+/// One statement of a file without a transaction, or all statements between the file's own BEGIN and COMMIT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
-    /// Where it is in the body, with its semicolon and its rows.
+    /// Its position in the body, with its semicolon and its rows.
     pub span: Span,
-    /// What a crash in the middle of it means.
+    /// The consequence of a crash in the middle of it.
     pub kind: StatementKind,
-    /// What is sent.
+    /// The chunks that are sent.
     pub pieces: Vec<Piece>,
-    /// What the file asks for its transaction, if it runs in one.
+    /// The modes that the file requests for its transaction, if it runs in one.
     pub modes: Modes,
-    /// What a run that resumes behind it has to run again.
+    /// Statements that a run must repeat if it resumes after this one.
     pub again: Vec<Again>,
 }
 
-/// What changes the session that runs it.
+/// A statement that changes the session in which it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Again {
-    /// Where it is in the body.
+    /// Its position in the body.
     pub span: Span,
-    /// The last statement that needs it; without one, all that follow do.
+    /// The last statement that needs it; `None` if all later ones do.
     pub until: Option<usize>,
 }
 
-/// What lives as long as its session and can't be made again as it was.
+/// An object that ends with its session and can't be restored as it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lost {
     /// Its name.
     pub name: String,
-    /// The statement that makes it.
+    /// The statement that creates it.
     pub made: Span,
-    /// The last one that uses it.
+    /// The last statement that uses it.
     pub used: Span,
 }
 
-/// What may be done with a statement of a file without a transaction.
+/// The kinds of statements in a file without a transaction, by what a crash in the middle of one means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StatementKind {
-    /// It may run in a transaction together with the row that says how far the file is.
+    /// It may run in a transaction together with the file's progress row: after a crash, both are there or neither is.
     Transactional,
-    /// It sets the session (`SET`, `RESET`): a run that resumes behind it has to run it again.
+    /// It changes the session (`SET`, `RESET`): a run that resumes after it must repeat it.
     Session,
-    /// `CREATE INDEX CONCURRENTLY`: an interrupted one leaves an INVALID index of this name.
+    /// `CREATE INDEX CONCURRENTLY`: if interrupted, it leaves an INVALID index of this name.
     CreateIndex {
-        /// The index; its schema is the table's, if one is written.
+        /// The index; its schema is that of the table, if one is written.
         index: QualifiedName,
     },
     /// `DROP INDEX CONCURRENTLY`.
@@ -87,8 +87,8 @@ pub enum StatementKind {
         /// The index.
         index: QualifiedName,
     },
-    /// Running it twice leaves the same behind.
+    /// Running it twice has the same effect as running it once.
     Repeatable,
-    /// After a crash only a person can say whether it ran.
+    /// After a crash only a person can find out whether it ran.
     Opaque,
 }

@@ -1,4 +1,4 @@
-//! What holds of any SQL text, for `make fuzz` and the tests. Each function fails where it does not.
+//! Properties of every SQL text, for `make fuzz` and the tests. Each function panics if one does not hold.
 
 use super::{
     lexer::{TokenKind, Tokens},
@@ -8,11 +8,11 @@ use super::{
     statement::nature,
 };
 
-/// Cuts a text: its statements are apart and in order, only what means nothing stands between them, and each is one
-/// statement by itself.
+/// Splits a text and checks the result: the statements are in order and don't overlap, nothing significant is between
+/// them, and each is one statement by itself.
 ///
 /// # Panics
-/// Where that is not so.
+/// If the result is wrong.
 pub(crate) fn split_text(text: &str) {
     let source = Source { file: "0001_a.sql", text };
     let script = match split(source) {
@@ -28,7 +28,7 @@ pub(crate) fn split_text(text: &str) {
     nothing_is_left_out(text, &script);
     for raw in &script.statements {
         let alone = raw.span.of(text);
-        // At the beginning the lexer takes it for nothing; anywhere else it is a letter, as it is to PostgreSQL.
+        // The lexer skips it at the beginning; anywhere else it is a letter, as in PostgreSQL.
         if alone.starts_with('\u{feff}') {
             return;
         }
@@ -41,20 +41,20 @@ pub(crate) fn split_text(text: &str) {
     assert_eq!(self::texts(&written, &again), texts, "written again: {written:?}");
 }
 
-/// Each statement with its rows, whose last line may have no end.
+/// Returns each statement with its rows, without the line break after the last one.
 fn texts<'a>(text: &'a str, script: &Script) -> Vec<(&'a str, Option<&'a str>)> {
     let rows = |data: Span| data.of(text).trim_end_matches(['\n', '\r']);
     script.statements.iter().map(|raw| (raw.span.of(text), raw.data.map(rows))).collect()
 }
 
-/// The statements and their rows, a line each.
+/// Returns a text with the same statements and rows, a line each.
 fn written_again(text: &str, script: &Script) -> String {
     let mut written = String::new();
     let texts = texts(text, script);
     for (index, (statement, rows)) in (1..).zip(&texts) {
         written.push_str(statement);
         written.push('\n');
-        // The last one may not have come to its end.
+        // The last statement may be incomplete.
         if let Some(rows) = rows.filter(|rows| !rows.is_empty() || index < texts.len()) {
             written.push_str(rows);
             written.push_str("\n\\.\n");
@@ -63,7 +63,7 @@ fn written_again(text: &str, script: &Script) -> String {
     written
 }
 
-/// Walks over the text from stretch to stretch.
+/// Asserts that nothing significant is between the statements.
 fn nothing_is_left_out(text: &str, script: &Script) {
     let mut stretches: Vec<(Span, Option<Span>)> = script.statements.iter().map(|raw| (raw.span, raw.data)).collect();
     stretches.extend(script.ignored.iter().map(|span| (*span, None)));
@@ -88,7 +88,7 @@ fn between(text: &str, start: usize, end: usize) -> &str {
     text.get(start..end).unwrap_or_else(|| panic!("{start}..{end} is no stretch of {} bytes", text.len()))
 }
 
-/// Whether PostgreSQL passes over all of this: blanks, comments (`scan.l`) and semicolons.
+/// Reports whether PostgreSQL skips all of this: blanks, comments (`scan.l`) and semicolons.
 fn is_nothing(text: &str) -> bool {
     let mut rest = text;
     loop {
@@ -104,7 +104,7 @@ fn is_nothing(text: &str) -> bool {
     }
 }
 
-/// What follows the comment that begins here; comments nest.
+/// Returns the text after the comment that begins here; comments nest.
 fn after_comment(text: &str) -> Option<&str> {
     let (mut rest, mut depth) = (text, 0_usize);
     loop {
@@ -123,10 +123,11 @@ fn after_comment(text: &str) -> Option<&str> {
     }
 }
 
-/// Judges each statement of a text: neither blanks, comments and capitals nor the semicolon make another one of it.
+/// Classifies each statement of a text and checks that blanks, comments, letter case and the semicolon don't change its
+/// class.
 ///
 /// # Panics
-/// Where they do.
+/// If they do.
 pub(crate) fn judge_text(text: &str) {
     let script = split(Source { file: "0001_a.sql", text }).unwrap_or_default();
     for statement in script.statements.iter().map(|raw| raw.span.of(text)) {
@@ -149,7 +150,7 @@ pub(crate) fn judge_text(text: &str) {
     }
 }
 
-/// The statement with other blanks between its words, and with its words written otherwise.
+/// Returns the statement with other blanks between its words, and with its words transformed.
 fn rewritten(statement: &str, blank: &str, word: impl Fn(&str) -> String) -> String {
     let (mut written, mut string, mut gap) = (String::new(), false, String::new());
     for token in Tokens::new(statement) {
@@ -158,7 +159,7 @@ fn rewritten(statement: &str, blank: &str, word: impl Fn(&str) -> String) -> Str
             gap.push_str(text);
             continue;
         }
-        // A line break between two strings makes one of them.
+        // A line break between two strings would join them.
         written.push_str(if gap.is_empty() || string { &gap } else { blank });
         gap.clear();
         string = matches!(token.kind, TokenKind::Literal { .. });

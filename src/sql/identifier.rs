@@ -1,19 +1,19 @@
-//! Names of indexes as PostgreSQL reads them.
+//! Identifiers as PostgreSQL reads them.
 
 use crate::postgres::identifier;
 use std::fmt;
 
-/// A name and the schema in front of it, unquoted, as they stand in the catalog.
+/// A name and its schema, unquoted, as the catalog stores them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QualifiedName {
-    /// The schema, if it is written.
+    /// The schema, if one is written.
     pub schema: Option<String>,
     /// The name itself.
     pub name: String,
 }
 
 impl QualifiedName {
-    /// Quoted, ready for SQL.
+    /// Returns the quoted name, ready for SQL.
     #[must_use]
     pub fn sql(&self) -> String {
         let schema = self.schema.as_deref().map(|schema| format!("{}.", identifier(schema)));
@@ -27,11 +27,11 @@ impl fmt::Display for QualifiedName {
     }
 }
 
-/// PostgreSQL cuts longer names (`NAMEDATALEN - 1`), in bytes.
+/// The longest name in bytes; PostgreSQL truncates longer ones (`NAMEDATALEN - 1`).
 const LONGEST: usize = 63;
 
-/// A name as the catalog has it: unquoted ones in lower case, quoted ones as written, both cut to 63 bytes. Nothing for
-/// what is no name, or one with Unicode escapes (`U&"…"`).
+/// Returns a name as the catalog stores it: unquoted ones in lower case, quoted ones as written, both cut to 63 bytes.
+/// Returns `None` for other text, and for a name with Unicode escapes (`U&"…"`).
 pub(crate) fn folded(written: &str) -> Option<String> {
     let name = match written.strip_prefix('"') {
         Some(quoted) => quoted.strip_suffix('"')?.replace("\"\"", "\""),
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_is_none() {
+    fn returns_none_for_text_that_is_not_a_name() {
         for text in ["(", "'a'", "1", "\"", "\"\"", "U&\"a\"", "E'x'", ""] {
             assert_eq!(folded(text), None, "{text}");
         }

@@ -1,9 +1,9 @@
-//! What a file leaves in its session that no statement takes back: a setting of its own name is empty afterwards, and was not
-//! there before; a library stays loaded; `random()` stays seeded. The files behind such a one run in a session of their own.
+//! Detects lasting changes to the session, which no statement can undo: a custom setting stays defined (though empty)
+//! after RESET, a library stays loaded, `random()` stays seeded. The files after such a file run in a new session.
 
 use super::lexer::{LiteralKind, Token, TokenKind, Tokens};
 
-/// Functions that leave something in the session, PostgreSQL's own and those of extensions that come with it.
+/// Functions with a lasting effect on the session, in PostgreSQL itself and in the extensions shipped with it.
 const FUNCTIONS: &[&str] = &[
     "setseed",
     "dblink_connect",
@@ -14,12 +14,12 @@ const FUNCTIONS: &[&str] = &[
     "pg_copy_logical_replication_slot",
     "pg_backup_start",
     "pg_start_backup",
-    // What it reloads reaches a session that is there at some time, and a new one at once.
+    // An existing session sees the reloaded values some time later, a new one at once.
     "pg_reload_conf",
 ];
 
-/// Returns whether the text, or a text in quotes in it, has something of the kind. What is only defined here and not run counts as
-/// well: it costs a session, and nothing else.
+/// Reports whether the text, or quoted text in it, has a lasting effect on the session. Code that is only defined and
+/// not run counts as well: a false positive costs one new session, nothing else.
 pub(crate) fn leaves_traces(text: &str) -> bool {
     let mut last: [Option<Token>; 2] = [None, None];
     for token in Tokens::new(text).filter(|token| token.is_significant()) {
@@ -34,12 +34,13 @@ pub(crate) fn leaves_traces(text: &str) -> bool {
     false
 }
 
-/// Finds `SET a.b`, `SET seed`, `set_config('a.b'`, `LOAD '…'`, or one of the functions; `last` are the two tokens before.
+/// Recognises `SET a.b`, `SET seed`, `set_config('a.b'`, `LOAD '…'` and calls of the functions; `last` are the two
+/// previous tokens.
 fn is_trace(text: &str, last: [Option<Token>; 2], token: Token) -> bool {
     let is = |token: Option<Token>, word: &str| token.is_some_and(|token| token.is_word(text, word));
     let [before, previous] = last;
     if is(before, "set_config") && previous.is_some_and(|token| token.kind == TokenKind::OpenParen) {
-        // Whatever is no plain name of a setting of PostgreSQL's own.
+        // Anything but the plain name of one of PostgreSQL's own settings.
         let name = token.span.of(text);
         return !name.starts_with('\'') || name.contains('.') || name.eq_ignore_ascii_case("'seed'");
     }
@@ -52,12 +53,12 @@ fn is_trace(text: &str, last: [Option<Token>; 2], token: Token) -> bool {
     }
 }
 
-/// Returns whether this word may be left out: `SET LOCAL a.b` and `SET SESSION a.b` read as `SET a.b`.
+/// Reports whether this word is skipped: `SET LOCAL a.b` and `SET SESSION a.b` are read as `SET a.b`.
 fn goes_over(text: &str, previous: Token, token: Token) -> bool {
     previous.is_word(text, "set") && (token.is_word(text, "local") || token.is_word(text, "session"))
 }
 
-/// Returns whether it is a text in quotes that may be run; most strings are data.
+/// Reports whether the token is quoted text that may be code; most strings are data.
 fn holds_words(text: &str, token: Token) -> bool {
     let TokenKind::Literal { kind } = token.kind else { return false };
     match kind {
@@ -71,7 +72,7 @@ fn holds_words(text: &str, token: Token) -> bool {
     }
 }
 
-/// Returns the text between the quotes, near enough to find words in it.
+/// Returns the text between the quotes, without decoding escapes: good enough to find words in it.
 fn inside(quoted: &str) -> &str {
     match quoted.strip_prefix('$').and_then(|rest| rest.split_once('$')) {
         Some((tag, rest)) => rest.strip_suffix(&format!("${tag}$")).unwrap_or(rest),
@@ -84,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_what_no_statement_takes_back() {
+    fn finds_lasting_changes() {
         for text in [
             "SET app.tenant = '1';",
             "set /* x */ local \"app\" . tenant to 1",
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_back_is_no_trace() {
+    fn ignores_changes_that_can_be_undone() {
         for text in [
             "SET search_path = a, b; SET LOCAL lock_timeout = 0; RESET ALL",
             "UPDATE t SET a = b.c FROM b",

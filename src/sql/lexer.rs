@@ -1,9 +1,10 @@
-//! The tokens of a SQL text with their places: squawk's lexer, made to begin anywhere and to know continued strings.
+//! The tokens of a SQL text and their positions: squawk's lexer, extended to start anywhere and to handle continued
+//! strings.
 
 use super::span::Span;
 pub(crate) use squawk_lexer::{LiteralKind, TokenKind};
 
-/// One token and where it stands.
+/// A token and its position.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Token {
     pub(crate) kind: TokenKind,
@@ -11,17 +12,17 @@ pub(crate) struct Token {
 }
 
 impl Token {
-    /// Whether it means something to the server's parser.
+    /// Reports whether the server's parser sees it: whitespace and comments are skipped.
     pub(crate) fn is_significant(self) -> bool {
         !matches!(self.kind, TokenKind::Whitespace | TokenKind::LineComment | TokenKind::BlockComment { .. })
     }
 
-    /// Whether it is this word, unquoted, in any case.
+    /// Reports whether it is this word, unquoted, in any case.
     pub(crate) fn is_word(self, text: &str, word: &str) -> bool {
         self.kind == TokenKind::Ident && self.span.of(text).eq_ignore_ascii_case(word)
     }
 
-    /// What it opens and never closes, in words for the user.
+    /// Returns the user's name for what the token opens and never closes, if it does.
     pub(crate) fn unterminated(self) -> Option<&'static str> {
         match self.kind {
             TokenKind::BlockComment { terminated: false } => Some("comment"),
@@ -43,7 +44,7 @@ impl Token {
     }
 }
 
-/// The tokens of a text, one after the other.
+/// An iterator over the tokens of a text.
 pub(crate) struct Tokens<'a> {
     text: &'a str,
     at: usize,
@@ -51,8 +52,9 @@ pub(crate) struct Tokens<'a> {
     continued: Continued,
 }
 
-/// `E'…'` goes on in a plain `'…'` when only whitespace with a line break and comments stand between, and there a
-/// backslash still escapes (PostgreSQL's scan.l, `quotecontinue`); the lexer takes the second part for a string of its own.
+/// The state between two string literals. A plain `'…'` continues `E'…'` if only comments and whitespace with a line
+/// break are between them, and a backslash then still escapes in it (PostgreSQL's scan.l, `quotecontinue`). squawk's
+/// lexer treats it as a string of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Continued {
     No,
@@ -65,7 +67,7 @@ impl<'a> Tokens<'a> {
         Self { text, at: 0, inner: Box::new(squawk_lexer::tokenize(text)), continued: Continued::No }
     }
 
-    /// Goes on at this byte, whatever stands before it.
+    /// Continues at this byte as if the text began there.
     pub(crate) fn resume_at(&mut self, byte: usize) {
         let rest = self.text.get(byte..).unwrap_or_default();
         self.at = self.text.len() - rest.len();
@@ -112,7 +114,7 @@ impl Iterator for Tokens<'_> {
     }
 }
 
-/// The byte after the quote that ends the escape string whose opening quote stands at `start`.
+/// Returns the byte after the closing quote of the escape string whose opening quote is at `start`.
 fn escape_string_end(text: &str, start: usize) -> Option<usize> {
     let opened = start + 1;
     let mut rest = text.get(opened..)?.bytes().enumerate().peekable();
@@ -141,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_every_way_to_quote() {
+    fn reads_every_kind_of_quoted_text() {
         for quoted in [
             "'a;''b;'",
             r"E'a\';b'",
@@ -181,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn names_what_is_never_closed() {
+    fn names_the_unterminated_token() {
         assert_eq!(unterminated("select 'a"), Some("string"));
         assert_eq!(unterminated(r"select E'a\'"), Some("string"));
         assert_eq!(unterminated("select E'a'\n'b\\'"), Some("string"));

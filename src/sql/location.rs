@@ -1,4 +1,4 @@
-//! From a place in a text to a line, a column and an excerpt that a person can find again.
+//! Converts positions in a text into a line, a column and an excerpt.
 
 use super::{
     lexer::{LiteralKind, TokenKind, Tokens},
@@ -6,29 +6,29 @@ use super::{
 };
 use crate::fault::{Excerpt, Place};
 
-/// A migration file's text and the name under which the user knows it.
+/// The text of a SQL file and the file's name.
 #[derive(Debug, Clone, Copy)]
 pub struct Source<'a> {
     /// The path as the user wrote it.
     pub file: &'a str,
-    /// The body, without a byte order mark.
+    /// The text, without a byte order mark.
     pub text: &'a str,
 }
 
 impl<'a> Source<'a> {
-    /// The file as such.
+    /// Returns the file as a whole.
     #[must_use]
     pub fn file(self) -> Place {
         Place::whole(self.file)
     }
 
-    /// The 1-based line in which this byte of the text stands.
+    /// Returns the 1-based line of this byte of the text.
     #[must_use]
     pub fn line(self, byte: usize) -> usize {
         self.before(byte).matches('\n').count() + 1
     }
 
-    /// Line, column and excerpt for this byte of the text.
+    /// Returns the line, column and excerpt for this byte of the text.
     #[must_use]
     pub fn at_byte(self, byte: usize) -> Place {
         let before = self.before(byte);
@@ -43,14 +43,15 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Where the server's `position` is: 1-based, in characters, counted in the part of the text that was sent as one
-    /// query (`PG_DIAG_STATEMENT_POSITION` in PostgreSQL's protocol documentation, "Error and Notice Message Fields").
+    /// Returns the place of the server's `position`: 1-based, in characters, counted within the part of the text that
+    /// was sent as one query (`PG_DIAG_STATEMENT_POSITION` in PostgreSQL's protocol documentation, "Error and Notice
+    /// Message Fields").
     #[must_use]
     pub fn at_position(self, sent: Span, position: usize) -> Place {
         self.at_byte(self.byte(sent, position))
     }
 
-    /// The byte of the text at the server's `position`, as above.
+    /// Returns the byte of the text at the server's `position`, counted as in [`Self::at_position`].
     pub(crate) fn byte(self, sent: Span, position: usize) -> usize {
         let sent_text = sent.of(self.text);
         let offset =
@@ -58,8 +59,9 @@ impl<'a> Source<'a> {
         sent.start + offset
     }
 
-    /// Where a PL/pgSQL error in an inline `DO` block is. The server says only `PL/pgSQL function inline_code_block line 3
-    /// at RAISE`, counted from the line with the block's opening quote; of nested blocks, the outermost is named last.
+    /// Returns the place of a PL/pgSQL error in an inline `DO` block. The server reports only
+    /// `PL/pgSQL function inline_code_block line 3 at RAISE`, counted from the line of the block's opening quote. Of
+    /// nested blocks the outermost is named last.
     #[must_use]
     pub fn in_block(self, statement: Span, context: &str) -> Option<Place> {
         let number: usize = context
@@ -75,7 +77,7 @@ impl<'a> Source<'a> {
         self.at_line(line)
     }
 
-    /// The first thing on this 1-based line, if the text has so many.
+    /// Returns the place of the first non-blank character on this 1-based line, if the text has that many lines.
     fn at_line(self, line: usize) -> Option<Place> {
         let start: usize = self.text.split_inclusive('\n').take(line.checked_sub(1)?).map(str::len).sum();
         let rest = self.text.get(start..).filter(|rest| !rest.is_empty())?;
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_from_the_start_of_what_was_sent() {
+    fn counts_from_the_start_of_the_sent_part() {
         let text = "SELECT 1;\n  SELECT é, x;";
         let sent = Span { start: 12, end: text.len() };
         assert_eq!(shown(&source(text).at_position(sent, 11)), at(2, 13, "  SELECT é, x;\n            ^"));
@@ -166,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn says_nothing_about_other_functions() {
+    fn ignores_errors_in_other_functions() {
         let text = "SELECT f();";
         assert_eq!(source(text).in_block(Span::whole(text), "PL/pgSQL function f() line 3 at RAISE"), None);
         let block = "DO $$ x $$";

@@ -1,4 +1,4 @@
-//! The text of SQL: tokens, statements, what they do to a transaction. No file and no database is touched here.
+//! SQL text: its tokens, its statements and their effect on a transaction. Touches no file and no database.
 
 pub(crate) mod directive;
 mod execution;

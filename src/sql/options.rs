@@ -5,16 +5,16 @@ use super::{
     phrase::{Part, Phrase},
 };
 
-/// How an option stands.
+/// The value of an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Switch {
-    /// With any other value, or none.
+    /// No value, or any other one.
     On,
-    /// With a value that means no.
+    /// A value that means no.
     Off,
 }
 
-/// Returns whether one of these is switched off in the options at the end, `WITH (…)`.
+/// Reports whether one of these options is off in the list at the end, `WITH (…)`.
 pub(crate) fn is_switched_off(phrase: &mut Phrase<'_>, names: &[&str]) -> bool {
     let options = phrase.filter_map(|part| match part {
         Part::Group(options) => Some(options),
@@ -23,7 +23,8 @@ pub(crate) fn is_switched_off(phrase: &mut Phrase<'_>, names: &[&str]) -> bool {
     options.last().is_some_and(|options| names.iter().any(|name| option(options, name) == Some(Switch::Off)))
 }
 
-/// Returns how this option stands in a list `(a, b = value, c value)`, if it does (`defGetBoolean` in PostgreSQL's sources).
+/// Returns the value of this option in a list `(a, b = value, c value)`, if it is there (`defGetBoolean` in
+/// PostgreSQL's sources).
 pub(crate) fn option(list: &str, name: &str) -> Option<Switch> {
     let mut phrase = Phrase::inside(list);
     while let Some(part) = phrase.next() {

@@ -1,36 +1,36 @@
-//! A statement as one reads it from its first word: words and names one after the other, each pair of parentheses as one
-//! part, however long. Comments are left out.
+//! Reads a statement part by part from its first word on. A pair of parentheses is one part, however long; comments are
+//! skipped.
 
 use super::{
     identifier::{QualifiedName, folded},
     lexer::{Token, TokenKind, Tokens},
 };
-/// A part of a statement outside of parentheses.
+/// One part of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part<'a> {
-    /// A word without quotes: a keyword, or a name.
+    /// An unquoted word: a keyword or a name.
     Word(&'a str),
-    /// Parentheses with all that is between them.
+    /// A pair of parentheses with its content.
     Group(&'a str),
-    /// A name in quotes, a string, a number, an operator.
+    /// A quoted name, a string, a number or an operator.
     Other(&'a str),
 }
 
 impl<'a> Part<'a> {
-    /// Returns the part as it is written.
+    /// Returns the part as written.
     pub(crate) fn text(self) -> &'a str {
         match self {
             Self::Word(text) | Self::Group(text) | Self::Other(text) => text,
         }
     }
 
-    /// Returns whether it is this word, in any case.
+    /// Reports whether it is this word, in any case.
     pub(crate) fn is(self, word: &str) -> bool {
         matches!(self, Self::Word(text) if text.eq_ignore_ascii_case(word))
     }
 }
 
-/// What is left to read of a statement; it ends at the first semicolon outside of parentheses.
+/// The unread rest of a statement, up to the first semicolon outside of parentheses.
 pub(crate) struct Phrase<'a> {
     text: &'a str,
     tokens: Tokens<'a>,
@@ -38,25 +38,25 @@ pub(crate) struct Phrase<'a> {
 }
 
 impl<'a> Phrase<'a> {
-    /// Begins to read a statement.
+    /// Starts reading a statement.
     pub(crate) fn new(statement: &'a str) -> Self {
         let mut phrase = Self { text: statement, tokens: Tokens::new(statement), next: None };
         phrase.next = phrase.read();
         phrase
     }
 
-    /// Begins to read what stands between the parentheses of a group.
+    /// Starts reading the content of a group, without its parentheses.
     pub(crate) fn inside(group: &'a str) -> Self {
         let inner = group.strip_prefix('(').unwrap_or(group);
         Self::new(inner.strip_suffix(')').unwrap_or(inner))
     }
 
-    /// Returns the part that is next.
+    /// Returns the next part without consuming it.
     pub(crate) fn peek(&self) -> Option<Part<'a>> {
         self.next
     }
 
-    /// Goes over this word if it is next.
+    /// Consumes this word if it is next, and reports whether it was.
     pub(crate) fn eat(&mut self, word: &str) -> bool {
         let there = self.next.is_some_and(|part| part.is(word));
         if there {
@@ -65,17 +65,17 @@ impl<'a> Phrase<'a> {
         there
     }
 
-    /// Goes over these words if all of them are next. If only the first of them are, it goes over those.
+    /// Consumes these words in order, up to the first that is not next, and reports whether all of them were.
     pub(crate) fn eat_all(&mut self, words: &[&str]) -> bool {
         words.iter().all(|word| self.eat(word))
     }
 
-    /// Goes over one of these words if it is next.
+    /// Consumes one of these words if it is next, and returns it.
     pub(crate) fn eat_one_of<'w>(&mut self, words: &[&'w str]) -> Option<&'w str> {
         words.iter().copied().find(|word| self.eat(word))
     }
 
-    /// Goes over parentheses if they are next.
+    /// Consumes a group if it is next, and returns it.
     pub(crate) fn eat_group(&mut self) -> Option<&'a str> {
         match self.next {
             Some(Part::Group(group)) => {
@@ -86,7 +86,8 @@ impl<'a> Phrase<'a> {
         }
     }
 
-    /// Goes over `name`, `schema.name` or `database.schema.name`. Nothing if it can't be read as one, or none is there.
+    /// Consumes `name`, `schema.name` or `database.schema.name`. Returns `None` if there is no name, or one that can't
+    /// be read.
     pub(crate) fn eat_name(&mut self) -> Option<QualifiedName> {
         let mut schema = None;
         let mut name = folded(self.next()?.text());
@@ -98,7 +99,7 @@ impl<'a> Phrase<'a> {
         Some(QualifiedName { schema, name: name? })
     }
 
-    /// Returns whether nothing is left.
+    /// Reports whether nothing is left.
     pub(crate) fn is_done(&self) -> bool {
         self.next.is_none()
     }
@@ -117,7 +118,7 @@ impl<'a> Phrase<'a> {
         }
     }
 
-    /// Reads the parentheses that this token opens, up to the end where they are not closed.
+    /// Reads the group that this parenthesis opens; an unclosed group extends to the end of the text.
     fn group(&mut self, open: Token) -> &'a str {
         let (mut depth, mut span) = (1_usize, open.span);
         for token in self.tokens.by_ref() {
@@ -150,14 +151,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_parentheses_as_one_part_and_leaves_comments_out() {
+    fn reads_parentheses_as_one_part_and_skips_comments() {
         let text = "COPY /* a (b */ \"From\" -- )\n (a, (b), ')', $$)$$) FROM 'x' ; more";
         let parts: Vec<_> = Phrase::new(text).map(Part::text).collect();
         assert_eq!(parts, ["COPY", "\"From\"", "(a, (b), ')', $$)$$)", "FROM", "'x'"]);
     }
 
     #[test]
-    fn an_open_parenthesis_goes_to_the_end() {
+    fn an_unclosed_group_extends_to_the_end() {
         let parts: Vec<_> = Phrase::new("a (b; c").collect();
         assert_eq!(parts, [Part::Word("a"), Part::Group("(b; c")]);
         assert_eq!(Phrase::inside("(a, b)").map(Part::text).collect::<Vec<_>>(), ["a", ",", "b"]);
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn words_in_quotes_are_no_words() {
+    fn quoted_words_are_not_keywords() {
         let mut phrase = Phrase::new("\"begin\" begin");
         assert!(!phrase.eat("begin"));
         phrase.next();

@@ -1,12 +1,12 @@
-//! The faults of statements that can't be run where they stand. Each says what to do so that the file runs.
+//! The faults of statements that can't run where they are. Each has a fix that makes the file valid.
 
 use super::{location::Source, transaction_mode::Read};
 use crate::fault::{Code, Fault};
 
-/// What a file's author can do about transactions of the file's own.
+/// The author's way to fix a file with transactions of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// Opt out, and they stay.
+    /// Opt out and keep them.
     OptOut,
     /// Remove them.
     Remove,
@@ -26,7 +26,7 @@ pub(crate) fn refused(source: Source<'_>, found: &Read, cause: &str, fix: Option
     }
 }
 
-/// Refuses a transaction of the file's own in a file that runs in one of ours.
+/// Refuses a statement that begins or ends a transaction, in a file that runs in one of ours.
 pub(crate) fn boundary(source: Source<'_>, found: &Read, way: Way) -> Fault {
     let cause =
         format!("`{}` on line {} of `{}` ends or begins a transaction", found.words(), found.line(source), source.file);
@@ -36,22 +36,22 @@ pub(crate) fn boundary(source: Source<'_>, found: &Read, way: Way) -> Fault {
              every statement outside of them; or remove BEGIN and COMMIT: the whole file then is one transaction"
         }
         Way::Remove => {
-            "remove what begins and ends transactions in this file: each file already runs in one transaction of its own"
+            "remove the statements that begin or end transactions: each file already runs in a transaction of its own"
         }
     })
 }
 
-/// Refuses one end of a transaction without the other, or another end than COMMIT.
+/// Refuses a BEGIN or COMMIT without its counterpart, and any end of a transaction other than COMMIT.
 pub(crate) fn astray(source: Source<'_>, found: &Read) -> Fault {
     let cause = format!(
-        "`{}` on line {} of `{}`, which runs without a transaction, is no part of a BEGIN … COMMIT",
+        "`{}` on line {} of `{}`, which runs without a transaction, is not part of a BEGIN … COMMIT",
         found.words(),
         found.line(source),
         source.file
     );
     here(source, found, Code::OwnTransaction, cause).fix(
-        "put BEGIN before and COMMIT behind what belongs into one transaction, and remove every other statement that begins \
-         or ends one",
+        "put BEGIN before and COMMIT after the statements that belong in one transaction, and remove every other statement that \
+         begins or ends one",
     )
 }
 
@@ -60,8 +60,8 @@ pub(crate) fn savepoint(source: Source<'_>, found: &Read) -> Fault {
     let cause =
         format!("a savepoint on line {} of `{}`, which runs without a transaction", found.line(source), source.file);
     here(source, found, Code::OwnTransaction, cause).fix(
-        "remove it, as each statement of this file is committed by itself; or put BEGIN before and COMMIT behind what belongs \
-         into one transaction",
+        "remove it, as each statement of this file is committed by itself; or put BEGIN before and COMMIT after the statements \
+         that belong in one transaction",
     )
 }
 
@@ -74,25 +74,25 @@ pub(crate) fn modes(source: Source<'_>, found: &Read) -> Fault {
         source.file
     );
     here(source, found, Code::StatementRefused, cause).fix(
-        "write `SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL …` in its place: it holds for what follows in this \
+        "write `SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL …` in its place: it applies to the rest of this \
          file; or remove it",
     )
 }
 
-/// Refuses a transaction in which nothing may be written, our own place neither.
+/// Refuses a read-only transaction: our own progress row could not be written in it.
 pub(crate) fn read_only(source: Source<'_>, found: &Read) -> Fault {
     let cause = format!(
-        "the transaction that line {} of `{}` makes READ ONLY could not record that it is done",
+        "line {} of `{}` makes its transaction READ ONLY, so the transaction could not record that it is done",
         found.line(source),
         source.file
     );
     here(source, found, Code::StatementRefused, cause).fix("remove READ ONLY there")
 }
 
-/// Refuses what can't run in a transaction, in one.
+/// Refuses a statement between BEGIN and COMMIT that can't run in a transaction.
 pub(crate) fn alone_in_block(source: Source<'_>, found: &Read) -> Fault {
     let cause = format!(
-        "{} on line {} of `{}` can't run in a transaction, and stands between BEGIN and COMMIT",
+        "{} on line {} of `{}` can't run in a transaction, but is between BEGIN and COMMIT",
         found.words(),
         found.line(source),
         source.file
@@ -100,7 +100,7 @@ pub(crate) fn alone_in_block(source: Source<'_>, found: &Read) -> Fault {
     here(source, found, Code::OwnTransaction, cause).fix("move it out of BEGIN … COMMIT")
 }
 
-/// Refuses what can't run in a transaction, among others that should.
+/// Refuses a statement that can't run in a transaction, in a file with others that should.
 pub(crate) fn mixed(source: Source<'_>, alone: &Read, other: &Read, way: Way) -> Fault {
     let line = alone.line(source);
     let cause = format!(

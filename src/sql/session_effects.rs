@@ -1,4 +1,4 @@
-//! What a statement that begins with SET or SELECT does to its session.
+//! Classifies statements that begin with SET or SELECT by their effect on the session.
 
 use super::{
     lexer::Tokens,
@@ -48,7 +48,7 @@ fn is_on(phrase: &Phrase<'_>) -> bool {
     matches!(value.as_deref(), Some("on" | "true" | "1" | "yes"))
 }
 
-/// Functions whose whole effect is on the session that calls them.
+/// Functions whose only effect is on the session that calls them.
 const OF_THE_SESSION: &[&str] = &[
     "set_config",
     "pg_advisory_lock",
@@ -59,7 +59,7 @@ const OF_THE_SESSION: &[&str] = &[
     "pg_advisory_unlock_shared",
 ];
 
-/// Reads the rest of `SELECT set_config(…)`, if nothing else is in it.
+/// Reads the rest of `SELECT …`; a statement that calls only functions like `set_config(…)` just changes the session.
 pub(crate) fn select(phrase: &mut Phrase<'_>) -> Nature {
     loop {
         if phrase.eat("pg_catalog") {

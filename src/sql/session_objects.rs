@@ -1,5 +1,5 @@
-//! What a statement makes that lives as long as its session: temporary tables, prepared statements, cursors. A run that
-//! resumes a file without a transaction is another session, and has to make it again.
+//! Objects that end with their session: temporary tables, prepared statements, cursors. A run that resumes a file
+//! without a transaction has a new session and must create them again.
 
 use super::{
     identifier::folded,
@@ -7,25 +7,25 @@ use super::{
     phrase::{Part, Phrase},
 };
 
-/// Something that a statement makes in its session.
+/// An object that a statement creates in its session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Kept {
-    /// Its name as the catalog has it.
+    /// Its name as the catalog stores it.
     pub(crate) name: String,
-    /// What it is made of.
+    /// The source of its content.
     pub(crate) made_of: MadeOf,
 }
 
-/// What something is made of.
+/// The source of an object's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MadeOf {
-    /// Its text alone, so that it is the same when it is made again.
+    /// The statement's text alone, so that running it again creates the same object.
     Text,
-    /// Rows, or a place in them.
+    /// Rows of tables, or a position in them.
     Rows,
 }
 
-/// Finds what this statement makes in its session.
+/// Returns the session object that this statement creates, if it does.
 pub(crate) fn kept(statement: &str) -> Option<Kept> {
     let mut phrase = Phrase::new(statement);
     let (name, made_of) = match phrase.eat_one_of(&["create", "prepare", "declare", "select", "with"])? {
@@ -64,7 +64,7 @@ fn created(phrase: &mut Phrase<'_>) -> Option<(String, MadeOf)> {
     (temporary || name.schema.as_deref() == Some("pg_temp")).then_some((name.name, made_of))
 }
 
-/// Returns whether the name stands anywhere in this text, be it in a string or in the body of a block.
+/// Reports whether the name occurs anywhere in this text, including strings and the bodies of blocks.
 pub(crate) fn mentions(text: &str, name: &str) -> bool {
     Tokens::new(text).any(|token| match token.kind {
         TokenKind::Ident | TokenKind::QuotedIdent { .. } => {
@@ -75,7 +75,7 @@ pub(crate) fn mentions(text: &str, name: &str) -> bool {
     })
 }
 
-/// Returns whether the statement does no more than to give something up, so that it matters not what is in it.
+/// Reports whether the statement only discards an object, whose content then does not matter.
 pub(crate) fn gives_up(statement: &str) -> bool {
     let first = Phrase::new(statement).next();
     first.is_some_and(|part: Part<'_>| ["drop", "deallocate", "close"].iter().any(|word| part.is(word)))
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_what_stays() {
+    fn ignores_permanent_objects() {
         for statement in [
             "CREATE TABLE temp (id int)",
             "CREATE TABLE t AS SELECT * FROM pg_temp.todo",
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_found_wherever_it_stands() {
+    fn finds_a_name_in_names_strings_and_bodies() {
         for text in
             ["SELECT * FROM Todo", "SELECT \"todo\".id", "DO $$ BEGIN DELETE FROM todo; END $$", "EXECUTE 'x TODO'"]
         {

@@ -1,4 +1,4 @@
-//! What a file without a transaction makes for its session, and what of that a run that resumes can make again.
+//! Finds the session objects of a file without a transaction, and which of them a resumed run can restore.
 
 use super::{
     execution::{Again, Lost, Piece, Statement, StatementKind},
@@ -8,11 +8,11 @@ use super::{
     split::{Raw, split},
 };
 
-/// Marks what a run that resumes has to make again, and returns what it could not make as it was: it was filled, or its rows
-/// were read from what the file has changed since.
+/// Marks the statements that a resumed run must repeat. Returns the objects that it could not restore: they were filled
+/// later, or their rows came from data that the file has changed since.
 pub(crate) fn keep(text: &str, units: &mut [Statement]) -> Vec<Lost> {
     let mut lost = Vec::new();
-    // From the last one on, as what is made from another thing needs that one for as long as itself is needed.
+    // Backwards: an object that is built from another one needs that one for as long as it is needed itself.
     for at in (0..units.len()).rev() {
         let (again, gone) = needed(text, units, at);
         lost.extend(gone);
@@ -49,7 +49,7 @@ fn needed(text: &str, units: &[Statement], at: usize) -> (Vec<Again>, Vec<Lost>)
     (again, lost)
 }
 
-/// Finds what the unit makes in its session, statement by statement.
+/// Finds the session objects that each statement of the unit creates.
 fn made(text: &str, unit: &Statement) -> Vec<(Span, Kept)> {
     let spans = unit.pieces.iter().filter_map(|piece| match piece {
         Piece::Sql(span) => Some(*span),
@@ -64,7 +64,7 @@ fn made(text: &str, unit: &Statement) -> Vec<(Span, Kept)> {
     spans.flat_map(cut).filter_map(|span| Some((span, session_objects::kept(span.of(text))?))).collect()
 }
 
-/// Returns whether others may read something else behind this unit; what only makes something in its session changes nothing.
+/// Reports whether later statements may read other data after this unit. Creating a session object changes no data.
 fn changes_data(text: &str, unit: &Statement) -> bool {
     match unit.kind {
         StatementKind::Opaque => true,

@@ -1,22 +1,22 @@
-//! A stretch of a text.
+//! Byte ranges of a text.
 
-/// Bytes `start..end` of a migration's body; both ends are character boundaries.
+/// The bytes `start..end` of a migration's body; both ends are character boundaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Span {
-    /// First byte.
+    /// The first byte.
     pub start: usize,
-    /// First byte after it.
+    /// The first byte after the range.
     pub end: usize,
 }
 
 impl Span {
-    /// The whole of a text.
+    /// Returns the span of a whole text.
     #[must_use]
     pub fn whole(text: &str) -> Self {
         Self { start: 0, end: text.len() }
     }
 
-    /// The stretch itself; empty if the span is not one of this text.
+    /// Returns the text in the span; empty if the span lies outside of this text.
     #[must_use]
     pub fn of(self, text: &str) -> &str {
         text.get(self.start..self.end).unwrap_or_default()

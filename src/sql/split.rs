@@ -1,4 +1,4 @@
-//! A SQL text into its statements, as psql would cut it.
+//! Splits a SQL text into statements, as psql does.
 
 use super::{
     lexer::{LiteralKind, Token, TokenKind, Tokens},
@@ -7,29 +7,29 @@ use super::{
 };
 use crate::fault::{Code, Fault};
 
-/// One statement of a text.
+/// A statement's position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Raw {
     /// From its first word to its semicolon.
     pub(crate) span: Span,
-    /// The rows that follow a `COPY … FROM STDIN`, without the line that ends them.
+    /// The rows after a `COPY … FROM STDIN`, without the line that ends them.
     pub(crate) data: Option<Span>,
 }
 
-/// A text, cut.
+/// The statements of a text.
 #[derive(Debug, Default)]
 pub(crate) struct Script {
     /// In order, without empty ones.
     pub(crate) statements: Vec<Raw>,
-    /// Lines for psql alone that can be left out without loss.
+    /// Lines that concern only psql and can be skipped.
     pub(crate) ignored: Vec<Span>,
 }
 
-/// Cuts a text into statements.
+/// Splits a text into statements.
 ///
 /// # Errors
 ///
-/// Every psql command, and what is opened and never closed.
+/// Every psql command, and every quote or comment that is never closed.
 pub(crate) fn split(source: Source<'_>) -> Result<Script, Vec<Fault>> {
     let tokens = Tokens::new(source.text);
     let mut splitter = Splitter { source, tokens, script: Script::default(), current: None, faults: Vec::new() };
@@ -37,7 +37,7 @@ pub(crate) fn split(source: Source<'_>) -> Result<Script, Vec<Fault>> {
         splitter.take(token);
     }
     if let Some(open) = splitter.current.take() {
-        // What no semicolon ends goes on to the end of the text: what follows it are comments and no rows.
+        // A statement without a semicolon extends to the end of the text; only comments follow it, no rows.
         let data = open.rows.then_some(Span { start: source.text.len(), end: source.text.len() });
         splitter
             .script
@@ -47,8 +47,8 @@ pub(crate) fn split(source: Source<'_>) -> Result<Script, Vec<Fault>> {
     if splitter.faults.is_empty() { Ok(splitter.script) } else { Err(splitter.faults) }
 }
 
-/// Finds the statements of this part of a text, in order; it begins with one. The server answers a part with one `CommandComplete` for
-/// each that succeeded, so their count is the index of the one that failed.
+/// Returns the statements of a part of a text, in order. The server sends one `CommandComplete` for each statement that
+/// succeeded, so their number is the index of the one that failed.
 pub(crate) fn spans(source: Source<'_>, part: Span) -> impl Iterator<Item = Span> + use<> {
     let script = split(Source { text: part.of(source.text), ..source }).unwrap_or_default();
     let in_text = move |byte| part.start + byte;
@@ -63,26 +63,26 @@ struct Splitter<'a> {
     faults: Vec<Fault>,
 }
 
-/// A statement whose end is not yet found.
+/// A statement whose end has not been reached.
 #[derive(Clone, Copy)]
 struct Open {
     first: Token,
-    /// The last token that means something.
+    /// The last significant token.
     previous: Token,
     parentheses: usize,
     brackets: usize,
     head: Head,
-    /// Open `BEGIN ATOMIC`.
+    /// Number of open `BEGIN ATOMIC` blocks.
     blocks: usize,
-    /// `json_object('key':'value')` has colons before strings.
+    /// Set after `json_object` and `json_objectagg`: `json_object('key':'value')` has colons before strings.
     json: bool,
-    /// Where a COPY says FROM or TO; what stands behind it later is a condition.
+    /// The first FROM or TO of a COPY; a later one belongs to its WHERE condition.
     direction: Option<Span>,
-    /// `COPY … FROM STDIN`: rows follow.
+    /// Set for `COPY … FROM STDIN`: rows follow.
     rows: bool,
 }
 
-/// How far a statement reads like one that makes a function, whose body may have semicolons in it.
+/// The progress in recognising `CREATE FUNCTION` or `CREATE PROCEDURE`, whose body may contain semicolons.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Head {
     Nothing,
@@ -93,7 +93,7 @@ enum Head {
 }
 
 impl Head {
-    /// Reads `CREATE [OR REPLACE] FUNCTION | PROCEDURE` one word further.
+    /// Reads one more word of `CREATE [OR REPLACE] FUNCTION | PROCEDURE`.
     fn read(self, is: impl Fn(&str) -> bool) -> Self {
         match self {
             Self::Nothing if is("create") => Self::Create,
@@ -145,7 +145,7 @@ impl Open {
             if is("atomic") && after("begin") {
                 self.blocks += 1;
             } else if is("end") && (self.previous.kind == TokenKind::Semi || after("atomic")) {
-                // Any other END belongs to a CASE, or is a name: the block's own stands behind a whole statement.
+                // Any other END belongs to a CASE, or is a name: the END of a block follows a complete statement.
                 self.blocks = self.blocks.saturating_sub(1);
             }
         }
@@ -159,7 +159,8 @@ impl Open {
         self.json |= is("json_object") || is("json_objectagg");
     }
 
-    /// `:'name'` and `:"name"` are psql's variables; `::"type"`, `a[1:'2']` and `json_object('a':'b')` are SQL.
+    /// Reports whether the token is part of a psql variable. `:'name'` and `:"name"` are; `::"type"`, `a[1:'2']` and
+    /// `json_object('a':'b')` are SQL.
     fn sees_variable(self, token: Token, text: &str) -> bool {
         let quoted =
             matches!(token.kind, TokenKind::QuotedIdent { .. } | TokenKind::Literal { kind: LiteralKind::Str { .. } });
@@ -169,7 +170,7 @@ impl Open {
     }
 }
 
-/// Whether a token stands for anything: a comment does not, nor an empty statement.
+/// Reports whether a token is part of a statement: comments and the semicolons of empty statements are not.
 fn is_of_file(token: Token) -> bool {
     token.is_significant() && token.kind != TokenKind::Semi
 }
@@ -214,7 +215,8 @@ impl Splitter<'_> {
         self.script.statements.push(Raw { span: Span { start: open.first.span.start, end }, data });
     }
 
-    /// The rows after a `COPY … FROM STDIN` that ends at this byte: from the next line to a line `\.` or the end.
+    /// Returns the rows after a `COPY … FROM STDIN` that ends at this byte: from the next line up to a line `\.` or the
+    /// end.
     fn rows(&mut self, after: usize) -> Span {
         let rest = self.source.text.get(after..).unwrap_or_default();
         let (same_line, lines) = rest.split_once('\n').unwrap_or((rest, ""));
@@ -239,8 +241,9 @@ impl Splitter<'_> {
         Span { start, end }
     }
 
-    /// A backslash outside of quotes is psql's, to the end of the line. `pg_dump` writes `\restrict` and `\unrestrict`
-    /// since the releases of August 2025; they protect psql from the dump and mean nothing to anybody else.
+    /// Handles a backslash outside of quotes: a psql command, up to the end of the line. Since the releases of August
+    /// 2025 `pg_dump` writes `\restrict` and `\unrestrict`, which protect psql from the dump and concern no other
+    /// program.
     fn backslash(&mut self, token: Token) {
         let start = token.span.start;
         let command = self.source.text.get(start..).unwrap_or_default().lines().next().unwrap_or_default();
@@ -290,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn cuts_at_semicolons_and_leaves_comments_out() {
+    fn splits_at_semicolons_and_leaves_comments_out() {
         let text = "-- a;\nSELECT 1 /* ; */;;\n;  SELECT ';' -- b\n;\nSELECT 3 -- c";
         assert_eq!(statements(text), ["SELECT 1 /* ; */;", "SELECT ';' -- b\n;", "SELECT 3"]);
         assert!(statements(" -- nothing\n;;").is_empty());
@@ -320,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_named_like_a_function_body_hides_nothing() {
+    fn names_like_those_of_a_function_body_hide_no_semicolon() {
         for first in [
             "CREATE TABLE atomic (begin int);",
             "CREATE TABLE t (begin atomic);",
@@ -340,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn sets_the_rows_of_a_copy_apart() {
+    fn separates_the_rows_of_a_copy() {
         let text = "COPY t (a, b) FROM stdin WITH (FORMAT csv);\n1;'\n$$\"\\\n\\.\nSELECT 1;\n";
         let script = cut(text).unwrap();
         let rows: Vec<_> = script.statements.iter().map(|raw| raw.data.map(|data| data.of(text))).collect();
@@ -377,12 +380,12 @@ mod tests {
     }
 
     #[test]
-    fn refuses_text_behind_a_copy() {
+    fn refuses_text_after_a_copy_on_its_line() {
         assert_eq!(faults("\nCOPY t FROM STDIN; SELECT 1;\n1\n\\.\n")[0].0, Code::FileSyntax);
     }
 
     #[test]
-    fn leaves_out_what_pg_dump_writes_for_psql() {
+    fn skips_the_psql_commands_that_pg_dump_writes() {
         let text = "--\n\\restrict abC1\nSELECT 1;\n\\unrestrict abC1\n";
         let ignored: Vec<_> = cut(text).unwrap().ignored.iter().map(|span| span.of(text)).collect();
         assert_eq!(ignored, ["\\restrict abC1", "\\unrestrict abC1"]);
@@ -479,7 +482,7 @@ mod tests {
         }
 
         #[test]
-        fn never_cuts_inside_quotes(pieces in prop::collection::vec(piece(), 0..12), words in 1..5_usize) {
+        fn never_splits_inside_quotes(pieces in prop::collection::vec(piece(), 0..12), words in 1..5_usize) {
             let quiet: Vec<_> = pieces.into_iter().filter(|p| !p.starts_with(';') && !p.starts_with("COPY")).collect();
             let statement = format!("SELECT {} 1", quiet.join(" "));
             let text = format!("{statement};\n").repeat(words);

@@ -1,5 +1,5 @@
-//! What a statement is to us. It is read from its first word as PostgreSQL's grammar reads it, over lists of any length:
-//! whether rows follow, say, stands behind a list of columns.
+//! Classifies statements. A statement is read from its first word on, as PostgreSQL's grammar does, over lists of any
+//! length: a `COPY`, for example, says only after its list of columns whether rows follow.
 
 use super::{
     execution::StatementKind,
@@ -11,49 +11,49 @@ use super::{
     transaction_options::Modes,
 };
 
-/// What a statement means for the transaction around it.
+/// The class of a statement, by its relation to the transaction around it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Nature {
-    /// Runs in a transaction, and belongs into one.
+    /// Runs in a transaction, and belongs in one.
     Plain,
-    /// `SET`, `RESET`, `LISTEN`, …: changes the session and nothing in the database.
+    /// `SET`, `RESET`, `LISTEN`, …: changes only the session.
     Session,
-    /// The same, and says how the transactions that follow are isolated.
+    /// The same, and sets the isolation level of the transactions that follow.
     Defaults(Modes),
-    /// `SET TRANSACTION`: says it of the one that it stands in.
+    /// `SET TRANSACTION`: sets the modes of the transaction that it is in.
     Modes(Modes),
-    /// `ANALYZE`, `REINDEX TABLE`, `CLUSTER t`: runs as often as one likes, and of a partitioned table only without a
-    /// transaction, which its text does not tell.
+    /// `ANALYZE`, `REINDEX TABLE`, `CLUSTER t`: may be repeated. For a partitioned table it can't run in a transaction,
+    /// but its text doesn't show whether the table is partitioned.
     Harmless,
-    /// `DO`, `CALL`, …: runs in a transaction; without one it may commit in the middle.
+    /// `DO`, `CALL`, …: runs in a transaction; outside of one it may commit half-way.
     Procedure,
     /// Can't run in a transaction.
     Alone {
-        /// What it is then.
+        /// Its kind in a file without a transaction.
         kind: StatementKind,
-        /// The words that make it so.
+        /// The words that make it so, for a message.
         what: &'static str,
     },
-    /// Begins a transaction.
+    /// `BEGIN` or `START TRANSACTION`.
     Begin(Modes),
-    /// Ends one, and everything in it is done.
+    /// `COMMIT` or `END`: ends a transaction and keeps its effects.
     Commit(&'static str),
-    /// Ends one in another way.
+    /// Any other statement that begins or ends a transaction.
     Boundary(&'static str),
-    /// `SAVEPOINT` and its like: needs a transaction around it.
+    /// `SAVEPOINT` and the like: needs a transaction around it.
     Savepoint,
     /// `COPY … FROM STDIN`.
     Rows,
-    /// Would break the run.
+    /// Would break the run, and is refused.
     Refused {
-        /// What it would do.
+        /// Its effect on the run.
         cause: &'static str,
-        /// What to do instead, if it is not what the code says.
+        /// The fix, if it is not that of the code.
         fix: Option<&'static str>,
     },
 }
 
-/// Reads the nature of one statement.
+/// Classifies one statement.
 pub(crate) fn nature(statement: &str) -> Nature {
     let mut phrase = Phrase::new(statement);
     let Some(Part::Word(first)) = phrase.next() else { return unlocking(statement) };
@@ -82,7 +82,8 @@ pub(crate) fn nature(statement: &str) -> Nature {
     }
 }
 
-/// Refuses what calls the function that ends our session's lock; in a string or in another function's body it can't be seen.
+/// Refuses a statement that calls `pg_advisory_unlock_all`, which would release our run lock. A call in a string or in
+/// the body of another function goes unnoticed.
 fn unlocking(statement: &str) -> Nature {
     if Tokens::new(statement).any(|token| token.is_word(statement, "pg_advisory_unlock_all")) {
         return refused("`pg_advisory_unlock_all` releases the lock that keeps other runs away", None);
@@ -113,7 +114,7 @@ fn boundary(first: &str, phrase: &mut Phrase<'_>) -> Option<Nature> {
     }
 }
 
-/// Reads `COMMIT [WORK | TRANSACTION] [AND [NO] CHAIN]`; with a chain the next transaction has begun already.
+/// Reads `COMMIT [WORK | TRANSACTION] [AND [NO] CHAIN]`; `AND CHAIN` also begins the next transaction.
 fn ending(what: &'static str, phrase: &mut Phrase<'_>) -> Nature {
     phrase.eat_one_of(&["work", "transaction"]);
     if phrase.eat("and") && !phrase.eat("no") {
@@ -126,7 +127,7 @@ fn ending(what: &'static str, phrase: &mut Phrase<'_>) -> Nature {
 fn copy(phrase: &mut Phrase<'_>) -> Nature {
     if phrase.eat_group().is_none() {
         phrase.eat("binary");
-        // A name that we can't read is one part as well.
+        // A name that we can't read is a single part as well.
         if phrase.eat_name().is_none() {
             phrase.by_ref().next();
         }
@@ -135,7 +136,7 @@ fn copy(phrase: &mut Phrase<'_>) -> Nature {
     let direction = phrase.eat_one_of(&["from", "to"]);
     match (direction, phrase.eat_one_of(&["stdin", "stdout"])) {
         (Some("from"), Some(_)) => Nature::Rows,
-        (Some("to"), Some(_)) => refused("`COPY … TO STDOUT` has nobody to send its rows to", None),
+        (Some("to"), Some(_)) => refused("`COPY … TO STDOUT` has no client to send its rows to", None),
         _ => Nature::Plain,
     }
 }
@@ -153,7 +154,8 @@ fn create(phrase: &mut Phrase<'_>) -> Nature {
     }
 }
 
-/// Reads the rest of `CREATE INDEX CONCURRENTLY [IF NOT EXISTS] name ON [ONLY] table`; the index is in the table's schema.
+/// Reads the rest of `CREATE INDEX CONCURRENTLY [IF NOT EXISTS] name ON [ONLY] table`. The index is in the schema of
+/// its table.
 fn create_index(phrase: &mut Phrase<'_>) -> Nature {
     phrase.eat_all(&["if", "not", "exists"]);
     if phrase.eat("on") {
@@ -194,13 +196,14 @@ fn drop_of(phrase: &mut Phrase<'_>) -> Nature {
         }
         Some("database") => alone_as(StatementKind::Opaque, "DROP DATABASE"),
         Some("tablespace") => alone_as(StatementKind::Opaque, "DROP TABLESPACE"),
-        // Only with a slot on the other server, which its text does not tell.
+        // It can't run in a transaction if it has a replication slot on the other server, which its text doesn't show.
         Some("subscription") => Nature::Procedure,
         _ => Nature::Plain,
     }
 }
 
-/// Finds what PostgreSQL refuses in a transaction block (`PreventInTransactionBlock` in its sources).
+/// Finds the forms of `ALTER` that PostgreSQL refuses in a transaction block (`PreventInTransactionBlock` in its
+/// sources).
 fn alter(phrase: &mut Phrase<'_>) -> Nature {
     match phrase.eat_one_of(&["system", "database", "subscription", "table"]) {
         Some("system") => repeatable("ALTER SYSTEM"),
@@ -267,7 +270,7 @@ fn reindex(phrase: &mut Phrase<'_>) -> Nature {
     }
 }
 
-/// Reads `CLUSTER`: of no table in particular is of all.
+/// Reads `CLUSTER`; without a table it processes all of them, and can't run in a transaction.
 fn cluster(phrase: &mut Phrase<'_>) -> Nature {
     if phrase.eat_group().is_none() {
         phrase.eat("verbose");
@@ -275,7 +278,7 @@ fn cluster(phrase: &mut Phrase<'_>) -> Nature {
     if phrase.is_done() { repeatable("CLUSTER") } else { Nature::Harmless }
 }
 
-/// Names what leaves the same behind when it runs twice.
+/// Returns the class of a statement that can't run in a transaction but may be repeated.
 fn repeatable(what: &'static str) -> Nature {
     alone_as(StatementKind::Repeatable, what)
 }
@@ -305,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_index_that_is_created() {
+    fn reads_the_name_of_a_created_index() {
         for (statement, index) in [
             ("CREATE INDEX CONCURRENTLY a ON t (x);", name(None, "a")),
             ("create unique index concurrently if not exists A on only S.t (x)", name(Some("s"), "a")),
@@ -320,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_index_that_is_dropped() {
+    fn reads_the_name_of_a_dropped_index() {
         for (statement, index) in [
             ("DROP INDEX CONCURRENTLY a;", name(None, "a")),
             ("DROP INDEX CONCURRENTLY a, b", name(None, "a")),
@@ -331,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_an_index_that_could_not_be_found_again() {
+    fn refuses_an_index_without_a_readable_name() {
         for statement in [
             "CREATE INDEX CONCURRENTLY ON t (x)",
             "CREATE UNIQUE INDEX CONCURRENTLY ON t (x)",
@@ -343,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_what_may_run_twice() {
+    fn finds_repeatable_statements() {
         for statement in [
             "VACUUM",
             "VACUUM (ANALYZE) t;",
@@ -368,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_what_only_a_person_can_judge() {
+    fn finds_opaque_statements() {
         for statement in [
             "CREATE DATABASE d",
             "DROP DATABASE d",
@@ -388,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_in_the_transaction_what_may_be_there() {
+    fn leaves_plain_statements_in_the_transaction() {
         for statement in [
             "CREATE INDEX concurrently_x ON t (x)",
             "DROP INDEX a",
@@ -443,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_what_is_asked_for_the_transaction() {
+    fn reads_requested_transaction_modes() {
         for (statement, begin) in [
             ("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE;", "BEGIN ISOLATION LEVEL SERIALIZABLE"),
             ("SET LOCAL transaction_isolation = 'repeatable read'", "BEGIN ISOLATION LEVEL REPEATABLE READ"),
@@ -464,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn savepoints_are_no_boundaries() {
+    fn savepoints_are_not_boundaries() {
         for statement in ["SAVEPOINT a", "ROLLBACK TO a", "ROLLBACK TRANSACTION TO SAVEPOINT a", "RELEASE SAVEPOINT a"]
         {
             assert_eq!(nature(statement), Nature::Savepoint, "{statement}");
@@ -472,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_breaks_the_session() {
+    fn refuses_statements_that_break_the_session() {
         for statement in [
             "DISCARD ALL",
             "SELECT pg_advisory_unlock_all()",
@@ -491,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_what_only_sets_the_session() {
+    fn finds_statements_that_only_change_the_session() {
         for statement in [
             "SET lock_timeout = '1s'",
             "RESET ALL",

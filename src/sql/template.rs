@@ -1,6 +1,6 @@
-//! A placeholder of another program, which the server can't parse.
+//! Placeholders of other programs, which the server can't parse.
 
-/// A way to write a placeholder: how it begins and ends, and whose it is.
+/// A notation for placeholders: its delimiters and the programs that use it.
 struct Kind {
     opening: &'static str,
     closing: &'static str,
@@ -17,12 +17,12 @@ const KINDS: [Kind; 7] = [
     Kind { opening: "{", closing: "}", whose: "a program that formats the text" },
 ];
 
-/// Names the fix if what the server can't parse, at this byte of the text, is a placeholder.
+/// Returns the fix if the text that the server can't parse, at this byte, is a placeholder.
 pub(crate) fn fix(text: &str, byte: usize) -> Option<String> {
     let (placeholder, whose) = found(text, byte)?;
     Some(format!(
-        "`{placeholder}` is a placeholder of {whose}, and files are sent as they are: write the value itself in its place, or \
-         fill the files in by a step before this one"
+        "`{placeholder}` is a placeholder of {whose}, and files are sent unchanged: write the value itself in its place, or \
+         fill in the files in a step before this one"
     ))
 }
 
@@ -31,7 +31,7 @@ fn found(text: &str, byte: usize) -> Option<(&str, &'static str)> {
     if let Some(variable) = psql_variable(line).filter(|_| !text.get(..byte).is_some_and(|text| text.ends_with(':'))) {
         return Some((variable, "psql, SQLAlchemy or Yii"));
     }
-    // The server takes `a_$` for a name, and then can't parse `{`.
+    // The server reads `a_$` as a name, and then can't parse `{`.
     let starts = [byte.checked_sub(1), Some(byte)].into_iter().flatten();
     let rests = starts.filter_map(|start| text.get(start..)?.lines().next());
     rests.into_iter().find_map(|rest| {
@@ -43,7 +43,7 @@ fn found(text: &str, byte: usize) -> Option<(&str, &'static str)> {
     })
 }
 
-/// `:name`, `:'name'` or `:"name"` at the start of the line.
+/// Returns the `:name`, `:'name'` or `:"name"` at the start of the line.
 fn psql_variable(line: &str) -> Option<&str> {
     let name = line.strip_prefix(':')?;
     let quote = name.chars().next().filter(|letter| matches!(letter, '\'' | '"'));
@@ -61,7 +61,7 @@ fn psql_variable(line: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    /// The placeholder that is found where the sign `‸` stands, and whose it is.
+    /// Returns the placeholder found at the sign `‸`, and the programs that use it.
     fn at(marked: &str) -> Option<(String, &'static str)> {
         let byte = marked.find('‸').unwrap();
         let text = marked.replace('‸', "");
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn names_the_placeholder_and_whose_it_is() {
+    fn names_the_placeholder_and_its_program() {
         for (marked, placeholder, whose) in [
             ("create table ‸${schema}.t (i int);", "${schema}", "Flyway, envsubst or a shell"),
             ("create table a_$‸{env} (i int);", "${env}", "Flyway, envsubst or a shell"),
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_nothing_else_for_one() {
+    fn ignores_text_that_is_not_a_placeholder() {
         for marked in
             ["select a :‸: 5", "select ‸:", "select ‸:'a", "select ‸oops", "select ‸{", "select ‸", "selec‸t ä"]
         {

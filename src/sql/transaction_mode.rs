@@ -1,7 +1,7 @@
-//! Decides how a file is sent, from the natures of its statements.
+//! Decides how a file is sent, from the classes of its statements.
 //!
-//! A file that is one `BEGIN … COMMIT` means what every file gets anyway: ours takes their place. In a file that has opted
-//! out, each `BEGIN … COMMIT` is one unit, together with its place.
+//! A file that is a single `BEGIN … COMMIT` asks for what every file gets anyway, so our own BEGIN and COMMIT replace it. In a
+//! file that opted out, each `BEGIN … COMMIT` is one unit and commits together with its progress row.
 
 use super::{
     directive,
@@ -16,16 +16,16 @@ use super::{
 use crate::fault::Fault;
 use std::ops::RangeInclusive;
 
-/// How a file is sent.
+/// The decision about one file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Decision {
-    /// In which way.
+    /// The way in which it is sent.
     pub(crate) work: Work,
-    /// What it asks for its transaction.
+    /// The modes that it requests for its transaction.
     pub(crate) modes: Modes,
-    /// Statements that we say ourselves, in their place.
+    /// Statements of the file that our own SQL replaces.
     pub(crate) ours: Vec<Span>,
-    /// What the log says of that.
+    /// A note about that for the log.
     pub(crate) remark: Option<String>,
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn decide(source: Source<'_>, script: &Script) -> Result<Decision, Ve
     }
 }
 
-/// A statement with what is known of it.
+/// A statement and its class.
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) raw: Raw,
@@ -68,7 +68,7 @@ pub(crate) struct Read {
 }
 
 impl Read {
-    /// Returns the words that decide, for a sentence about the statement.
+    /// Returns the name of the statement for a message.
     pub(crate) fn words(&self) -> &'static str {
         match self.nature {
             Nature::Alone { what, .. } | Nature::Boundary(what) | Nature::Commit(what) => what,
@@ -79,7 +79,7 @@ impl Read {
         }
     }
 
-    /// Counts lines from the start of the file, so it is only for those few that have to be named.
+    /// Returns the statement's line. It is counted from the start of the file, so call this only for the few statements in messages.
     pub(crate) fn line(&self, source: Source<'_>) -> usize {
         source.line(self.raw.span.start)
     }
@@ -102,18 +102,18 @@ impl Read {
         }
     }
 
-    /// Returns where it is, with its rows.
+    /// Returns the statement's position, including its rows.
     fn span(&self) -> Span {
         Span { start: self.raw.span.start, end: self.raw.data.map_or(self.raw.span.end, |data| data.end) }
     }
 }
 
-/// The file's own transactions.
+/// The transactions that the file itself begins and ends.
 #[derive(Debug, Default)]
 struct Blocks {
-    /// From BEGIN to COMMIT, by the numbers of the statements.
+    /// From BEGIN to COMMIT, as indexes of statements.
     whole: Vec<RangeInclusive<usize>>,
-    /// Whether there is anything else that begins or ends a transaction.
+    /// Indexes of all other statements that begin or end a transaction.
     astray: Vec<usize>,
 }
 
@@ -147,7 +147,7 @@ struct File<'a> {
 }
 
 impl<'a> File<'a> {
-    /// Finds the one `BEGIN … COMMIT` that everything is in; settings may stand around it.
+    /// Finds the one `BEGIN … COMMIT` that contains the whole file, except for settings.
     fn only_block(&self) -> Option<RangeInclusive<usize>> {
         let [block] = self.blocks.whole.as_slice() else { return None };
         let fits = |(at, statement): (usize, &Read)| match block.contains(&at) {
@@ -157,7 +157,7 @@ impl<'a> File<'a> {
         (self.blocks.astray.is_empty() && self.statements.iter().enumerate().all(fits)).then(|| block.clone())
     }
 
-    /// Sends the file in one transaction, ours.
+    /// Decides to send the file in one transaction of ours.
     fn in_one(&self, block: Option<&RangeInclusive<usize>>) -> Result<Decision, Vec<Fault>> {
         let faults: Vec<Fault> = self.refused().collect();
         if !faults.is_empty() {
@@ -168,7 +168,10 @@ impl<'a> File<'a> {
         ours.extend(self.statements.iter().filter(|statement| statement.is_boundary()).map(|found| found.raw.span));
         let sent: Vec<&Read> = self.statements.iter().filter(|found| !ours.contains(&found.raw.span)).collect();
         let remark = block.map(|_| {
-            format!("{}: its BEGIN and COMMIT are left to the transaction that every file has", self.source.file)
+            format!(
+                "{}: its BEGIN and COMMIT are replaced by those of the transaction in which every file runs",
+                self.source.file
+            )
         });
         let has_rows = sent.iter().any(|statement| statement.raw.data.is_some());
         let work = match has_rows || self.source.text.len() > LONGEST_PIECE {
@@ -178,7 +181,7 @@ impl<'a> File<'a> {
         Ok(Decision { work, modes: asked.modes, ours, remark })
     }
 
-    /// Sends the file in no transaction but its own.
+    /// Decides to send the file statement by statement; its own transactions stay.
     fn one_by_one(&self, why: String) -> Result<Decision, Vec<Fault>> {
         let faults: Vec<Fault> =
             self.statements.iter().enumerate().filter_map(|(at, found)| self.misplaced(at, found)).collect();
@@ -210,7 +213,7 @@ impl<'a> File<'a> {
         })
     }
 
-    /// Refuses what can't be where it is in a file that has no transaction but its own.
+    /// Returns the fault of a statement that can't be where it is in a file that opted out.
     fn misplaced(&self, at: usize, found: &Read) -> Option<Fault> {
         let inside = self.blocks.around(at);
         match &found.nature {
@@ -230,7 +233,7 @@ impl<'a> File<'a> {
         self.statements.iter().any(Read::is_boundary)
     }
 
-    /// Returns whether the file would do if it opted out.
+    /// Reports whether the file would be valid if it opted out.
     fn could_opt_out(&self) -> bool {
         self.one_by_one(String::new()).is_ok()
     }
@@ -248,8 +251,8 @@ impl<'a> File<'a> {
         found.map(move |statement| refusal::boundary(self.source, statement, several))
     }
 
-    /// Refuses a mixed file: one that did not opt out holds only what can't run in a transaction, or nothing of the kind: to commit the rest of
-    /// it statement by statement is for its author to decide.
+    /// Refuses a file that mixes statements that can't run in a transaction with others and did not opt out: only its author can
+    /// decide to commit the others one by one.
     fn mixed(&self, alone: &Read) -> Option<Fault> {
         let goes_along = |found: &&Read| {
             found.is_boundary()
@@ -262,10 +265,10 @@ impl<'a> File<'a> {
     }
 }
 
-/// What is asked for a transaction before its first query.
+/// The modes requested for a transaction before its first query.
 struct Asked {
     modes: Modes,
-    /// The statements that say it, but for BEGIN.
+    /// The statements that request them, except for BEGIN.
     said: Vec<Span>,
 }
 
@@ -295,7 +298,7 @@ fn single(found: &Read) -> Statement {
     Statement { span: found.span(), kind: found.kind(), pieces: vec![piece], modes: Modes::default(), again }
 }
 
-/// Makes one unit of the file's own transaction, and lists the statements that we say in its place.
+/// Returns the unit of one of the file's own transactions, and the statements that our own SQL replaces.
 fn block_of(statements: &[Read]) -> (Statement, Vec<Span>) {
     let asked = asked_for(statements);
     let mut said = asked.said;
@@ -328,7 +331,8 @@ fn pieces<'r>(statements: impl Iterator<Item = &'r Read>) -> Vec<Piece> {
     pieces
 }
 
-/// More than this goes piece by piece, whole statements each: a message stands in memory three times until it is sent.
+/// The largest body in bytes that is sent as one query. A longer one is sent in chunks of whole statements, as a message is in memory
+/// three times until it is sent.
 const LONGEST_PIECE: usize = 1 << 20;
 
 #[cfg(test)]
@@ -382,14 +386,14 @@ mod tests {
     }
 
     #[test]
-    fn a_usual_file_goes_whole() {
+    fn an_ordinary_file_is_one_query() {
         for text in ["CREATE TABLE t (); SET x = 1; DO $$ $$; SAVEPOINT a; CALL p();", "", "-- empty\n"] {
             assert_eq!(work(text), Ok(Work::Whole), "{text}");
         }
     }
 
     #[test]
-    fn a_file_with_rows_goes_in_pieces() {
+    fn a_file_with_copy_rows_is_sent_in_chunks() {
         let text = "SET a = 1;\nCREATE TABLE t ();\nCOPY t FROM stdin;\n1\n\\.\nSELECT 1;\nSELECT 2;\n";
         let Ok(Work::Pieces(pieces)) = work(text) else { panic!("{:?}", work(text)) };
         let expected =
@@ -398,10 +402,10 @@ mod tests {
     }
 
     #[test]
-    fn a_long_file_goes_in_pieces_of_whole_statements() {
+    fn a_long_file_is_sent_in_chunks_of_whole_statements() {
         let row = "INSERT INTO t VALUES ('a;b');\n";
         let text = row.repeat(3 * LONGEST_PIECE / row.len());
-        let Ok(Work::Pieces(pieces)) = work(&text) else { panic!("it goes at once") };
+        let Ok(Work::Pieces(pieces)) = work(&text) else { panic!("it is one query") };
         let spans = pieces.iter().map(|piece| match piece {
             Piece::Sql(span) => span.of(&text),
             Piece::Copy { .. } => panic!("there are no rows"),
@@ -429,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn an_opted_out_file_goes_statement_by_statement() {
+    fn an_opted_out_file_is_sent_statement_by_statement() {
         let (kinds, why) =
             kinds("-- no-transaction\nCREATE TABLE t ();\nDO $$ $$;\nVACUUM t;\nSET x = 1;\nCALL p();\n");
         assert_eq!(
@@ -461,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_one_transaction_runs_in_ours() {
+    fn a_file_that_is_one_transaction_runs_in_our_transaction() {
         for (text, begin) in [
             ("BEGIN;\nSELECT 1;\nCOMMIT;\n", "BEGIN"),
             ("-- no-transaction\nBEGIN WORK;\nSELECT 1;\nEND TRANSACTION AND NO CHAIN;\n", "BEGIN"),
@@ -503,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_other_transactions_of_a_files_own_with_a_fix_that_works() {
+    fn refuses_other_own_transactions_with_a_fix_that_works() {
         let several = "BEGIN;\nSELECT 1;\nCOMMIT;\nBEGIN;\nSELECT 2;\nCOMMIT;\n";
         assert_eq!(faults(several), [1, 3, 4, 6].map(|line| (Code::OwnTransaction, line)));
         assert!(fix(several).contains("put `-- no-transaction`"), "{}", fix(several));
@@ -518,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_in_an_opted_out_file_what_needs_a_transaction() {
+    fn refuses_statements_that_need_a_transaction_in_an_opted_out_file() {
         assert_eq!(faults("-- no-transaction\nSAVEPOINT a;"), [(Code::OwnTransaction, 2)]);
         assert_eq!(
             faults("-- no-transaction\nSET TRANSACTION ISOLATION LEVEL SERIALIZABLE;\nSELECT 1;"),
@@ -536,7 +540,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_all_that_is_wrong_at_once() {
+    fn reports_all_faults_at_once() {
         let text = "DISCARD ALL;\nCOMMIT;\nCREATE INDEX CONCURRENTLY ON t (x);\nVACUUM;\nCREATE TABLE t ();\n";
         let mut found = faults(text);
         found.sort_by_key(|(_, line)| *line);
@@ -557,7 +561,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lives_as_long_as_the_session_is_made_again_for_as_long_as_it_is_used() {
+    fn session_objects_are_restored_for_as_long_as_they_are_used() {
         let build = "CREATE INDEX CONCURRENTLY i ON a (x);";
         for (statements, again) in [
             (
@@ -583,7 +587,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_made_again_as_it_was_is_found() {
+    fn finds_session_objects_that_could_not_be_restored() {
         let build = "CREATE INDEX CONCURRENTLY i ON a (x);";
         for statements in [
             format!("CREATE TEMP TABLE todo AS SELECT 1; DELETE FROM t; {build} UPDATE a SET x = 1 FROM todo;"),

@@ -1,9 +1,9 @@
-//! What a file asks for its transaction: `BEGIN ISOLATION LEVEL …`, `SET TRANSACTION …`. It has to be said before the
-//! transaction's first query, which is ours; so our own BEGIN says it.
+//! Transaction modes that a file requests: `BEGIN ISOLATION LEVEL …`, `SET TRANSACTION …`. They must be set before the
+//! transaction's first query, and that query is ours, so our own BEGIN sets them.
 
 use super::phrase::{Part, Phrase};
 
-/// Transaction modes; what is not written stays as the session has it.
+/// Transaction modes; those that are `None` stay at the session's default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Modes {
     isolation: Option<&'static str>,
@@ -18,7 +18,7 @@ enum Access {
 }
 
 impl Modes {
-    /// Reads a list of modes to the statement's end; nothing for what is none.
+    /// Reads a list of modes up to the statement's end; returns `None` if it is not one.
     pub(crate) fn read(phrase: &mut Phrase<'_>) -> Option<Self> {
         let mut modes = Self::default();
         while !phrase.is_done() {
@@ -37,7 +37,7 @@ impl Modes {
         Some(modes)
     }
 
-    /// Reads the value of `transaction_isolation`, which is the last part of its statement.
+    /// Reads the value of the setting `transaction_isolation`, the last part of its statement.
     pub(crate) fn isolated(phrase: &mut Phrase<'_>) -> Option<Self> {
         let value = phrase.next().filter(|_| phrase.is_done())?;
         let value = value.text().trim_matches(['\'', '"']).to_ascii_lowercase();
@@ -45,7 +45,7 @@ impl Modes {
         Some(Self { isolation, ..Self::default() })
     }
 
-    /// Adds what was asked for later.
+    /// Adds later modes, which override earlier ones.
     pub(crate) fn and(self, later: Self) -> Self {
         Self {
             isolation: later.isolation.or(self.isolation),
@@ -54,17 +54,17 @@ impl Modes {
         }
     }
 
-    /// Returns the isolation alone.
+    /// Returns the isolation level alone.
     pub(crate) fn isolation(self) -> Self {
         Self { isolation: self.isolation, ..Self::default() }
     }
 
-    /// Returns whether nothing may be written.
+    /// Reports whether the transaction is read-only.
     pub(crate) fn is_read_only(self) -> bool {
         self.access == Some(Access::ReadOnly)
     }
 
-    /// Returns `BEGIN` with these modes. That a file only reads is said later, as we write in the same transaction.
+    /// Returns `BEGIN` with these modes, except for `READ ONLY`: we write in the same transaction.
     pub(crate) fn begin_sql(self) -> String {
         let isolation = self.isolation.map(|level| format!(" ISOLATION LEVEL {level}")).unwrap_or_default();
         let access = if self.access == Some(Access::ReadWrite) { " READ WRITE" } else { "" };
@@ -72,8 +72,8 @@ impl Modes {
         format!("BEGIN{isolation}{access}{deferrable}")
     }
 
-    /// Returns `SAVEPOINT` of this name, with what holds until its release: PostgreSQL gives back then what was allowed before it
-    /// (`CommitSubTransaction` in its sources).
+    /// Returns `SAVEPOINT` with this name, followed by `READ ONLY` if requested: it ends with the savepoint's release,
+    /// when PostgreSQL restores the previous access mode (`CommitSubTransaction` in its sources).
     pub(crate) fn savepoint_sql(self, name: &str) -> String {
         let access = if self.is_read_only() { "; SET TRANSACTION READ ONLY" } else { "" };
         format!("SAVEPOINT {name}{access}")
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn modes_are_said_as_they_are_read() {
+    fn begin_has_the_modes_that_were_read() {
         for (text, begin) in [
             ("", "BEGIN"),
             ("isolation level serializable", "BEGIN ISOLATION LEVEL SERIALIZABLE"),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn that_nothing_is_written_holds_up_to_our_savepoint_alone() {
+    fn read_only_is_limited_to_our_savepoint() {
         let modes = read("read only").unwrap();
         assert_eq!(modes.begin_sql(), "BEGIN");
         assert_eq!(modes.savepoint_sql("s"), "SAVEPOINT s; SET TRANSACTION READ ONLY");
@@ -131,14 +131,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_mode_is_left_to_the_server() {
+    fn leaves_invalid_modes_to_the_server() {
         for text in ["isolation level none", "read", "isolation serializable", "snapshot 'x'", "serializable"] {
             assert_eq!(read(text), None, "{text}");
         }
     }
 
     #[test]
-    fn a_setting_is_read_as_well() {
+    fn reads_the_setting_as_well() {
         for (text, level) in [("'Repeatable  Read'", "REPEATABLE READ"), ("serializable", "SERIALIZABLE")] {
             let modes = Modes::isolated(&mut Phrase::new(text)).unwrap();
             assert_eq!(modes.begin_sql(), format!("BEGIN ISOLATION LEVEL {level}"));

@@ -1,5 +1,6 @@
-//! Logging in: methods in order, each as far as the server still wants it. A server may want several of them
-//! (`AuthenticationMethods`): then what it offers next tells what it has accepted, as libssh2 drops its own word for that.
+//! Logging in: tries the methods in order, as long as the server still accepts them. A server may require several
+//! (`AuthenticationMethods`): then a changed list of methods shows which one it has accepted, because libssh2 drops the
+//! server's own report of that.
 #![expect(clippy::disallowed_types, reason = "logging in is a conversation of libssh2's session")]
 
 use super::{
@@ -14,18 +15,19 @@ use crate::{
     secret::Secret,
 };
 
-/// Lines of the server's own words that are shown.
+/// Number of the server's lines that are shown.
 const SHOWN: usize = 12;
 
-/// Nobody reads a longer line; a part of it could be a part of a secret.
+/// Length of the longest line that is shown, in characters. A longer one is replaced as a whole: a part of it could be
+/// a part of a secret.
 const LONGEST_LINE: usize = 300;
 
-/// Logs in and says by which methods.
+/// Logs in and returns the methods that it took.
 pub(super) fn log_in(session: &ssh2::Session, hop: &Hop, login: &Login, until: Deadline) -> Result<String, Failure> {
     let plan = plan(login);
     let mut progress = Progress::default();
-    // A key is tried unasked, as a question costs a round trip, and libssh2 tells a key that was accepted. Whether a password
-    // was, only a comparison tells.
+    // A key is tried without asking for the methods first: asking costs a round trip, and libssh2 reports an accepted
+    // key. An accepted password shows only in the comparison of the lists.
     if let Some(Method::Password(_)) = plan.first() {
         until.arm(session);
         let wanted = session.auth_methods(&hop.user);
@@ -50,7 +52,7 @@ pub(super) fn log_in(session: &ssh2::Session, hop: &Hop, login: &Login, until: D
             progress.heard.push("the password has expired: log in once by hand and change it".to_owned());
         }
         until.arm(session);
-        // The server may have hung up meanwhile.
+        // The server may have closed the connection meanwhile.
         let wanted = session.auth_methods(&hop.user).ok().map(methods);
         let is_over = wanted.is_none();
         progress.answered(method, code_of(&error) == NOT_VERIFIED, wanted);
@@ -85,7 +87,7 @@ fn attempt(
     }
 }
 
-/// What the server has asked of a person.
+/// The prompts that the server has shown.
 #[derive(Debug, Default)]
 struct Asked(Vec<String>);
 
@@ -108,15 +110,15 @@ impl ssh2::KeyboardInteractivePrompt for Answers<'_> {
     }
 }
 
-/// What the server says at a log-in (`Banner`, PAM).
+/// Returns the lines that the server shows at a log-in (`Banner`, PAM).
 fn words(session: &ssh2::Session) -> Vec<String> {
     let lines = session.userauth_banner().ok().flatten().map(readable).unwrap_or_default();
     let more = lines.len().saturating_sub(SHOWN);
     let shown = lines.into_iter().take(SHOWN).map(|line| format!("the server says: {line}"));
-    shown.chain((more > 0).then(|| format!("the server says {more} lines more"))).collect()
+    shown.chain((more > 0).then(|| format!("the server says {more} more lines"))).collect()
 }
 
-/// The lines of a text that can be shown.
+/// Returns the printable lines of a text.
 fn readable(text: &str) -> Vec<String> {
     let lines = text.lines().map(|line| line.replace(char::is_control, " ").trim().to_owned());
     let short = |line: String| match line.chars().count() {
@@ -126,13 +128,14 @@ fn readable(text: &str) -> Vec<String> {
     lines.filter(|line| !line.is_empty()).map(short).collect()
 }
 
-/// Whether it was an answer: libssh2 reports a connection cut while it waits for one with the same numbers.
+/// Returns whether the error is the server's reply: libssh2 uses the same codes for a connection that is lost while it
+/// waits for one.
 fn is_answer(error: &ssh2::Error) -> bool {
     matches!(code_of(error), REFUSED | PASSWORD_EXPIRED)
         || (code_of(error) == NOT_VERIFIED && !error.message().starts_with("Waiting"))
 }
 
-/// A failure that is no refusal: the key can't be read after all, or the connection broke.
+/// Explains a failure that is not a refusal: the key can't be read after all, or the connection was lost.
 fn explain(
     session: &ssh2::Session,
     hop: &Hop,
@@ -150,7 +153,7 @@ fn explain(
     if code_of(error) == TIMED_OUT {
         return Fault::new(Code::BastionTimeout, format!("`{hop}` did not answer the log-in of `{user}`{by}"));
     }
-    // The methods drop the reason why they have read nothing; whoever reads next is given it again.
+    // The methods drop the reason why nothing was read; the next read gets it again.
     if code_of(error) == TOO_LONG || session.auth_methods(user).is_err_and(|error| code_of(&error) == TOO_LONG) {
         let cause = format!("`{hop}` answers the log-in of `{user}`{by} with a longer packet than SSH allows");
         let fix = "shorten the file that `Banner` in its sshd_config names to less than 32 kB, or set `Banner none`";
@@ -165,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shows_what_a_server_says_line_by_line() {
+    fn shows_a_servers_text_line_by_line() {
         assert_eq!(readable("\r\n Go\x1b[1m away\n\nnow\t\n"), ["Go [1m away", "now"]);
         assert_eq!(readable(&"x".repeat(301)), ["(a line of 301 letters)"]);
     }

@@ -1,6 +1,6 @@
-//! One channel and the local end of it: bytes up, bytes down, half-close each way, close.
+//! One channel and its local end: data in both directions, half-close in each, close.
 //!
-//! Nothing here waits. Every method does what can be done now and says whether anything moved.
+//! Nothing here blocks. Every method does what can be done now and returns whether anything moved.
 #![expect(clippy::disallowed_types, reason = "a channel lives and dies with the pump's session")]
 
 use super::{
@@ -16,46 +16,46 @@ use std::{
 };
 use tokio::{io::DuplexStream, sync::oneshot};
 
-/// Twice what libssh2 puts into one packet.
+/// Twice the payload of one libssh2 packet.
 const UP_BUFFER: usize = 2 * 32_700;
 
-/// From the local side to the server.
+/// State of the direction from the local side to the server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Up {
     Flowing,
-    /// The local side is done; the server does not know yet.
+    /// The local side has ended; the EOF is not sent yet.
     Ended,
-    /// The server knows.
+    /// The EOF is sent.
     Announced,
 }
 
-/// What a channel has that runs a program.
+/// The parts of a channel that only a program has.
 struct Program {
     pipe: DuplexStream,
     outlet: Outlet,
-    /// Until its end is told, or nobody wants to hear it.
+    /// Present until the exit is reported or the user has gone.
     ended: Option<oneshot::Sender<End>>,
-    /// The user's end has gone.
+    /// Set when the user's end has gone.
     left: bool,
 }
 
-/// A channel with its local end.
+/// A channel and its local end.
 pub(super) struct Channel {
     channel: ssh2::Channel,
     local: Local,
     up: Up,
     outlet: Outlet,
     program: Option<Program>,
-    /// Read from the local side, not yet accepted by libssh2. After EAGAIN libssh2 wants these very bytes again, so more
-    /// is read only when all of it is sent.
+    /// Data read from the local side. After EAGAIN libssh2 expects these very bytes again, so more is read only when
+    /// all of it is sent.
     outgoing: Vec<u8>,
-    /// The part of `outgoing` that is to be sent.
+    /// The part of `outgoing` that is still to be sent.
     unsent: Range<usize>,
-    /// Nothing new will be waited for from the local side.
+    /// Set when the channel only sends data that is already here.
     last_call: bool,
-    /// What the channel had to offer when libssh2 last said EAGAIN: only a change is worth another try.
+    /// The capacity at the last EAGAIN: only a change makes another attempt worthwhile.
     tried: Offer,
-    /// The server has closed the channel: reading it does not run the transport any more.
+    /// Set when the server has closed the channel: reading it does not read the transport any more.
     gone: bool,
     closed: bool,
 }
@@ -90,12 +90,12 @@ impl Channel {
         }
     }
 
-    /// Sends what is already here, and then no more.
+    /// Makes the channel send the data that is already here, and then its EOF.
     pub(super) fn end(&mut self) {
         self.last_call = true;
     }
 
-    /// Local side → server.
+    /// Moves data from the local side to the server.
     pub(super) fn send(&mut self, context: &mut Context<'_>) -> Result<bool, Broken> {
         let mut moved = false;
         loop {
@@ -134,7 +134,8 @@ impl Channel {
         true
     }
 
-    /// Server → local side. `scratch` is as large as the window should grow: libssh2 widens it by what it is asked for.
+    /// Moves data from the server to the local side. `scratch` is as large as the window should become: libssh2 widens
+    /// it by the size of a read.
     pub(super) fn receive(&mut self, context: &mut Context<'_>, scratch: &mut [u8]) -> Result<bool, Broken> {
         let mut moved = self.outlet.deliver(self.local.pipe(), context);
         if let Some(program) = &mut self.program {
@@ -149,7 +150,7 @@ impl Channel {
         Ok(moved | self.let_go(context))
     }
 
-    /// Whether there is room on the local side for more.
+    /// Returns whether the local side has room for more data.
     fn may_take(&self) -> bool {
         self.outlet.is_empty() || self.program.as_ref().is_some_and(|program| program.outlet.is_empty())
     }
@@ -168,13 +169,13 @@ impl Channel {
             read += count;
             program.outlet.take(&mut program.pipe, context, scratch.get(..count).unwrap_or_default());
         }
-        // What is there now is for a side that takes nothing at the moment.
+        // The remaining data is for a stream that has no room at the moment.
         self.tried.available = if read > 0 { 0 } else { self.channel.read_window().available };
         Ok(read > 0)
     }
 
-    /// The server has no more to say. If it has closed the channel altogether, it does not listen any more either, and has
-    /// told how a program ended.
+    /// Handles the server's EOF. If the server has also closed the channel, it reads nothing more and has reported the
+    /// program's exit.
     fn finish_down(&mut self, context: &mut Context<'_>) -> Result<bool, Broken> {
         let mut moved = self.outlet.end(self.local.pipe(), context);
         if let Some(program) = &mut self.program {
@@ -194,7 +195,7 @@ impl Channel {
         Ok(moved)
     }
 
-    /// When the user's end has gone, nothing more is received, and a program's input is not worth waiting for.
+    /// Stops receiving when the user's end has gone; a program's input is dropped, too.
     fn let_go(&mut self, context: &mut Context<'_>) -> bool {
         let settled = match &self.program {
             Some(program) => program.left,
@@ -220,7 +221,7 @@ impl Channel {
         }
     }
 
-    /// Whether work of another channel brought something for this one after it had its turn.
+    /// Returns whether an operation of another channel received something for this one after its turn.
     pub(super) fn is_due(&self) -> bool {
         let offer = self.offer();
         let may_send = !self.unsent.is_empty() && offer.window > self.tried.window;
@@ -229,17 +230,17 @@ impl Channel {
         !self.closed && (may_send || may_receive || ended)
     }
 
-    /// Whether only the server's close is missing, which tells a program's end.
+    /// Returns whether only the server's close is missing, which carries a program's exit.
     pub(super) fn awaits_close(&self) -> bool {
         !self.outlet.is_flowing() && self.program.as_ref().is_some_and(|program| program.ended.is_some())
     }
 
-    /// Whether there is an end to tell the server of: small packets, sent only when the socket has room for all of it.
+    /// Returns whether an EOF is to be sent: a small packet, sent only when the socket has room for all of it.
     pub(super) fn wants_room(&self) -> bool {
         self.up == Up::Ended && self.unsent.is_empty()
     }
 
-    /// Tells the server that nothing more will come.
+    /// Sends the EOF to the server.
     pub(super) fn announce_end(&mut self) -> Result<bool, Broken> {
         let announced = attempt(self.channel.send_eof().map_err(Into::into))?.is_some();
         if announced {
@@ -248,7 +249,7 @@ impl Channel {
         Ok(announced)
     }
 
-    /// Whether both directions are done and only the closing is left.
+    /// Returns whether both directions have ended and only the close is left.
     pub(super) fn is_done(&self) -> bool {
         let program_is_done = self
             .program
@@ -257,7 +258,7 @@ impl Channel {
         self.up == Up::Announced && self.outlet.is_closed() && program_is_done && !self.closed
     }
 
-    /// Closes the channel; done when the server has closed it too.
+    /// Closes the channel; returns true once the server has closed it, too.
     pub(super) fn close(&mut self) -> Result<bool, Broken> {
         self.closed = attempt(self.channel.close().map_err(Into::into))?.is_some();
         Ok(self.closed)
@@ -267,7 +268,7 @@ impl Channel {
         self.closed
     }
 
-    /// Runs the transport, for all channels, without sending anything of this one, until nothing is there any more.
+    /// Reads the transport for all channels until it is empty, without sending anything of this one.
     pub(super) fn hear(&mut self) -> Result<(), Broken> {
         if attempt(self.channel.wait_eof().map_err(Into::into))?.is_some() {
             self.gone = attempt(self.channel.wait_close().map_err(Into::into))?.is_some();
@@ -275,13 +276,13 @@ impl Channel {
         Ok(())
     }
 
-    /// Whether [`Self::hear`] still does that.
+    /// Returns whether [`Self::hear`] still reads the transport.
     pub(super) fn can_hear(&self) -> bool {
         !self.gone && !self.closed
     }
 }
 
-/// How a program ended, once its channel is closed.
+/// Returns how a program ended, once its channel is closed.
 fn end_of(channel: &ssh2::Channel) -> End {
     let signal = channel.exit_signal().ok().and_then(|told| told.exit_signal);
     match signal {

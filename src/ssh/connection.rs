@@ -1,4 +1,4 @@
-//! The handle to one hop: its task, the way to command it, the news of its end.
+//! The handle to one hop: it owns the driver task, sends it commands and reports its end.
 
 use super::{
     driver::{Command, Pump},
@@ -27,22 +27,22 @@ use tokio::{
     time::timeout,
 };
 
-/// Name resolution has timeouts of its own; nobody waits for them longer than this after ours.
+/// Extra time for name resolution, which has timeouts of its own.
 const RESOLVER_GRACE: Duration = Duration::from_secs(1);
 
-/// How long a task may take to end: its farewell and the scheduling around it.
+/// Time limit for the driver task to end: draining its channels and scheduling.
 const ENDING: Duration = Duration::from_secs(3);
 
-/// The socket of a thread that connects: dropped, it ends the connection, and so the thread.
+/// The socket of a connecting thread: dropping this ends the connection, and so the thread.
 struct Leash(oneshot::Receiver<OwnedFd>);
 
 impl Leash {
-    /// Ends the connection, if there is one to end.
+    /// Ends the connection, if there is one.
     fn pull(&mut self) -> bool {
         self.0.try_recv().is_ok_and(|socket| shutdown(socket, Shutdown::Both).is_ok())
     }
 
-    /// Leaves the connection to whoever has it now.
+    /// Leaves the connection open for its new owner.
     fn let_go(mut self) {
         drop(self.0.try_recv());
     }
@@ -54,32 +54,33 @@ impl Drop for Leash {
     }
 }
 
-/// One hop that let us in.
+/// A logged-in connection to one hop.
 #[derive(Debug)]
 pub(super) struct Link {
     hop: Hop,
     commands: mpsc::UnboundedSender<Command>,
     lost: watch::Receiver<Option<Fault>>,
-    /// Awaited by `close`; after a mere drop it ends by itself, as nobody can command it any more.
+    /// Awaited by `close`; after a mere drop it ends by itself, because its command channel is closed.
     pump: JoinHandle<()>,
-    /// Between libssh2, which wants a socket, and the channel of the hop before; it ends with either.
+    /// Copies bytes between libssh2, which needs a socket, and the channel of the previous hop; ends with either of
+    /// them.
     carrier: Option<JoinHandle<()>>,
 }
 
-/// Why a channel could not be had.
+/// The reason why a channel was not opened.
 #[derive(Debug)]
 pub(super) enum NoChannel {
-    /// The server's no.
+    /// The server refused.
     Refused(Refusal),
-    /// The connection is gone.
+    /// The connection is lost.
     Lost(Fault),
-    /// Nobody answered in time.
+    /// No reply came in time.
     TimedOut,
 }
 
 impl Link {
-    /// Connects on a thread of its own, as libssh2 waits in this, and then pumps. If the future is dropped, the thread ends
-    /// with its connection. `over` is the channel of the hop before, if there is one.
+    /// Connects on a separate thread, because libssh2 blocks, and then starts the driver. If the future is dropped, the
+    /// connection is closed, and so the thread ends. `over` is the channel of the previous hop, if there is one.
     pub(super) async fn connect(
         approach: Approach,
         over: Option<Stream>,
@@ -111,7 +112,7 @@ impl Link {
         Ok((Self::of(hop, connected, carrier, keepalive)?, facts))
     }
 
-    /// Pumps for a session that is logged in.
+    /// Starts the driver of a logged-in session.
     #[expect(clippy::disallowed_methods, reason = "the link owns the task and awaits it in close()")]
     pub(super) fn of(
         hop: Hop,
@@ -123,7 +124,7 @@ impl Link {
         let (tell_lost, lost) = watch::channel(None);
         let mut pump = Pump::new(hop.clone(), connected, orders, keepalive).map_err(|error| defect(&hop, &error))?;
         let pump = tokio::spawn(async move {
-            // Told before the channels go down with the pump: who sees a stream end can ask for the reason.
+            // Published before the driver drops its channels: a user who sees a stream end can ask for the reason.
             if let Err(fault) = pump.run().await {
                 tell_lost.send_replace(Some(fault));
             }
@@ -131,13 +132,13 @@ impl Link {
         Ok(Self { hop, commands, lost, pump, carrier })
     }
 
-    /// Has the server connect to there; `within` bounds the wait for its answer.
+    /// Asks the server to connect to this address; `within` limits the wait for its reply.
     pub(super) async fn forward(&self, host: &str, port: u16, within: Duration) -> Result<Stream, NoChannel> {
         let (local, stream) = stream::pair();
         self.open(Errand::Forward { host: host.to_owned(), port }, local, within).await.map(|()| stream)
     }
 
-    /// Has the server start a program; `lost` is the news that its user will want, of this hop and those before.
+    /// Asks the server to start a program; `lost` watches this hop and those before it, for the program's user.
     pub(super) async fn run(&self, line: &str, lost: Vec<News>, within: Duration) -> Result<Process, NoChannel> {
         let (local, far, process) = process::pair(lost);
         self.open(Errand::Run { line: line.to_owned(), far }, local, within).await.map(|()| process)
@@ -154,17 +155,17 @@ impl Link {
         }
     }
 
-    /// Where the end of the connection will be told.
+    /// Returns a watch on the loss of the connection.
     pub(super) fn news(&self) -> News {
         self.lost.clone()
     }
 
-    /// Why the connection ended, if it did.
+    /// Returns why the connection was lost, if it was.
     pub(super) fn check(&self) -> Option<Fault> {
         self.lost.borrow().clone()
     }
 
-    /// Resolves when the connection has ended.
+    /// Waits until the connection is lost.
     pub(super) async fn lost(&self) -> Fault {
         let mut lost = self.lost.clone();
         match lost.wait_for(Option::is_some).await {
@@ -173,7 +174,7 @@ impl Link {
         }
     }
 
-    /// Ends the connection and waits for the task.
+    /// Closes the connection and waits for the task.
     pub(super) async fn close(mut self) -> Result<(), Fault> {
         self.command(Command::Close);
         let ended = timeout(ENDING, async {
@@ -193,13 +194,13 @@ impl Link {
         }
     }
 
-    /// A pump that has ended hears nothing.
+    /// A driver that has ended receives nothing.
     fn command(&self, command: Command) {
         drop(self.commands.send(command));
     }
 }
 
-/// Gives libssh2 a socket for a stream.
+/// Connects a stream to a socket for libssh2.
 #[expect(clippy::disallowed_methods, reason = "the link owns the task and awaits it in close()")]
 fn carry(stream: Stream) -> io::Result<(UnixStream, JoinHandle<()>)> {
     let (ours, theirs) = UnixStream::pair()?;
@@ -210,8 +211,8 @@ fn carry(stream: Stream) -> io::Result<(UnixStream, JoinHandle<()>)> {
         let ((mut ours_in, mut ours_out), (mut stream_in, mut stream_out)) = (split(ours), split(stream));
         let up = pin!(copy(&mut ours_in, &mut stream_out));
         let down = pin!(copy(&mut stream_in, &mut ours_out));
-        // SSH has no half-closed connection: a server that does not answer any more is not waited for. How it ends is known
-        // from the pumps at both of its ends.
+        // SSH has no half-closed connection, so an unresponsive server is not waited for. The drivers at both ends
+        // report how the connection ended.
         drop(select(up, down).await);
     });
     Ok((theirs, carrier))
@@ -223,5 +224,5 @@ fn defect(hop: &Hop, error: &io::Error) -> Failure {
 }
 
 fn crashed(hop: &Hop) -> Fault {
-    Fault::new(Code::Bug, format!("the task of the connection to `{hop}` ended before its time"))
+    Fault::new(Code::Bug, format!("the task of the connection to `{hop}` ended unexpectedly"))
 }

@@ -1,11 +1,12 @@
-//! The one task that owns a session once it is logged in.
+//! The task that owns a session once it is logged in.
 //!
-//! It is woken by the SSH socket, by the local end of a channel, by a command or by its timer, and does everything that can be
-//! done without waiting. What shapes it is libssh2: an unfinished open lives in the session, so opens go one at a time; after
-//! EAGAIN in the middle of a packet nothing but that packet may be sent, so the work that was cut short is finished before
-//! any other; a call on one channel reads packets for all of them, so every channel is looked at again before the task sleeps.
-//! And it reads the socket in large pieces: a call that stops at its own packet leaves those behind it in libssh2's buffer, for
-//! which no readiness will ever come. So the task sleeps only when the last call that has read the transport got to its end.
+//! It is woken by the SSH socket, by the local end of a channel, by a command or by its timer, and does everything that
+//! can be done without blocking. libssh2 dictates its shape. An unfinished open lives in the session, so channels are
+//! opened one at a time. After EAGAIN in the middle of a packet only that packet may be sent, so an interrupted
+//! operation is finished before any other. A call on one channel reads packets for all of them, so every channel is
+//! looked at again before the task sleeps. And libssh2 reads the socket in large chunks: a call that stops at its own
+//! packet leaves the packets behind it in libssh2's buffer, for which the socket will never become readable. So the
+//! task sleeps only when the last call that read the transport read it to the end.
 #![expect(clippy::disallowed_types, reason = "the pump is the owner of the session")]
 
 use super::{
@@ -29,35 +30,35 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// libssh2 keeps a window of its default, 2 MB, plus what a read asks for: together 4 MB, which doubles the speed of a
-/// download over distance (50 ms and more).
+/// Size of one read. libssh2 keeps its default window of 2 MB plus the size of the read: together 4 MB, which doubles
+/// the speed of a download over distance (50 ms and more).
 const SCRATCH: usize = 2 << 20;
 
-/// How long an ending pump goes on to hand over what its channels still hold.
+/// Time for which a closing driver still delivers the data that its channels hold.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// How many intervals without a sign of life make a connection dead.
+/// Number of keepalive intervals without any received data after which the connection is dead.
 const MISSED: u32 = 3;
 
-/// How often to see whether the server has closed a channel that has nothing more to say. The packet that tells so may have
-/// been read by a call on another channel, after this one had its turn, and so be gone before the reactor could tell of it; and
-/// libssh2 has no way to ask for a close without reading.
+/// Interval at which to check whether the server has closed a channel that has no more data. A call on another channel
+/// may have read the close packet after this channel had its turn, so that no readiness announces it; and libssh2
+/// cannot ask for a close without reading.
 const RECHECK: Duration = Duration::from_millis(50);
 
-/// What is said of an end that came without an error.
+/// Reason of a lost connection that has no error.
 const CLOSED: &str = "closed by the server";
 
-/// What the handle asks of the pump.
+/// A command from the handle to the driver.
 pub(super) enum Command {
     Open(Order),
     Close,
 }
 
-/// The transport does not work any more.
+/// A failure of the transport, with its reason.
 #[derive(Debug)]
 pub(super) struct Broken(pub(super) String);
 
-/// `None` is EAGAIN. Everything else that libssh2 complains of on a channel in use is the transport.
+/// Turns EAGAIN into `None`. Every other error of libssh2 on a channel in use is a failure of the transport.
 pub(super) fn attempt<T>(result: io::Result<T>) -> Result<Option<T>, Broken> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -66,7 +67,7 @@ pub(super) fn attempt<T>(result: io::Result<T>) -> Result<Option<T>, Broken> {
     }
 }
 
-/// One piece of work that libssh2 may cut short in the middle of a packet.
+/// One operation that libssh2 may interrupt in the middle of a packet.
 #[derive(Clone, Copy)]
 enum Work {
     Hear,
@@ -77,7 +78,7 @@ enum Work {
     Open,
 }
 
-/// The owner of a session.
+/// The state of the task that owns a session.
 pub(super) struct Pump {
     hop: Hop,
     session: ssh2::Session,
@@ -87,17 +88,17 @@ pub(super) struct Pump {
     timer: Pin<Box<Sleep>>,
     channels: Vec<Channel>,
     opens: Opens,
-    /// Work in the middle of a packet.
+    /// The operation that was interrupted in the middle of a packet.
     cut: Option<Work>,
-    /// Something small waits for room in the socket.
+    /// Set when a small packet waits for room in the socket.
     wants_room: bool,
-    /// When something was last received.
+    /// Time of the last received data.
     heard: Instant,
-    /// When a sign of life was last asked for.
+    /// Time of the last keepalive.
     asked: Instant,
-    /// What the socket itself said before libssh2 did.
+    /// The socket's own error, which is more exact than libssh2's.
     reason: Option<String>,
-    /// Until when to go on after the end was asked for.
+    /// Time at which a closing driver stops delivering data.
     farewell: Option<Instant>,
     scratch: Vec<u8>,
 }
@@ -106,7 +107,7 @@ impl Pump {
     /// Takes over a session.
     ///
     /// # Errors
-    /// When the socket can't be watched.
+    /// If the socket can't be watched.
     pub(super) fn new(
         hop: Hop,
         connected: Connected,
@@ -115,7 +116,7 @@ impl Pump {
     ) -> io::Result<Self> {
         let Connected { session, socket, .. } = connected;
         session.set_blocking(false);
-        // One second is the least that libssh2 knows; when it is time is decided here.
+        // One second is the smallest interval of libssh2; this task decides when to send one.
         session.set_keepalive(true, 1);
         let now = Instant::now();
         Ok(Self {
@@ -137,23 +138,23 @@ impl Pump {
         })
     }
 
-    /// Moves bytes until the handle asks for the end.
+    /// Moves bytes until the handle closes the connection.
     ///
     /// # Errors
-    /// `BastionLost` with the transport's own reason.
+    /// `bastion-lost` with the transport's own reason.
     pub(super) async fn run(&mut self) -> Result<(), Fault> {
-        // It gives way after each turn by itself; being made to wait would look like having nothing to do.
+        // It yields after each turn by itself; a forced yield would look like having nothing to do.
         unconstrained(poll_fn(|context| self.turn(context))).await.map_err(|Broken(said)| {
             let reason = self.reason.take().unwrap_or(said);
             Fault::new(Code::BastionLost, format!("the connection to `{}` broke: {reason}", self.hop))
         })
     }
 
-    /// Never waits. After a turn in which something moved, others get theirs before the next one.
+    /// Runs one turn without blocking. After a turn that moved data, other tasks run before the next one.
     fn turn(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         self.obey(context);
         if self.is_over() {
-            // A courtesy to the server, which would notice anyway.
+            // A courtesy to the server, which notices the end anyway.
             drop(self.session.disconnect(None, "done", None));
             return Poll::Ready(Ok(()));
         }
@@ -162,7 +163,7 @@ impl Pump {
         self.keep_alive()?;
         let heard = self.hear_out(context)?;
         let due = self.cut.is_none() && self.channels.iter().any(Channel::is_due);
-        // What was readable is asked for again, so that the next packet wakes the task.
+        // A readable socket is polled again, so that the next packet wakes the task.
         if moved || readable || heard || due || self.is_roused(context)? {
             context.waker().wake_by_ref();
         }
@@ -188,9 +189,9 @@ impl Pump {
         }
     }
 
-    /// Whether the transport has something to read. A broken connection that nobody will read is told at once.
+    /// Returns whether the transport is readable. Reports a broken connection at once if no call would read it.
     fn look(&mut self, context: &mut Context<'_>) -> Result<bool, Broken> {
-        // Without a channel libssh2 has no call that only reads; the answers to keepalives can wait in the socket.
+        // Without a channel libssh2 has no call that only reads; the replies to keepalives can stay in the socket.
         let listens = self.listens();
         let there = self.wire.poll_read(context, if listens { Look::Bytes } else { Look::End })?;
         if there.is_readable() {
@@ -215,7 +216,7 @@ impl Pump {
         !self.channels.is_empty() || !self.opens.is_empty()
     }
 
-    /// Does everything that can be done without waiting; says whether anything moved.
+    /// Runs every operation that does not block; returns whether any data moved.
     fn pass(&mut self, context: &mut Context<'_>, readable: bool) -> Result<bool, Broken> {
         if let Some(work) = self.cut {
             self.perform(work, context)?;
@@ -235,8 +236,8 @@ impl Pump {
         Ok(moved)
     }
 
-    /// Reading the transport first, so that every channel sees what is there; opening last, as its answer would be missed
-    /// if another call read it afterwards.
+    /// Lists the operations of one turn. The transport is read first, so that every channel sees its data; a channel is
+    /// opened last, because a later call of another channel would consume the server's reply.
     fn agenda(&self, readable: bool) -> impl Iterator<Item = Work> + use<> {
         let count = self.channels.len();
         let each = move |work: fn(usize) -> Work| (0..count).map(work);
@@ -270,33 +271,34 @@ impl Pump {
         Ok(moved)
     }
 
-    /// Whether there is a call that reads the transport.
+    /// Returns whether some call can read the transport.
     fn listens(&self) -> bool {
         self.channels.iter().any(Channel::can_hear) || (self.opens.is_under_way() && self.cut.is_none())
     }
 
-    /// Whether the last call that has read the transport got to its end, and nothing is left in libssh2's buffer. libssh2 takes
-    /// the flag away when it begins to read, and sets it when there is no whole packet any more; what sends may read, too, if
-    /// the keys are exchanged anew.
+    /// Returns whether the last call that read the transport read it to the end, so that nothing is left in libssh2's
+    /// buffer. libssh2 clears this flag when it begins to read, and sets it when no whole packet is left; a send may
+    /// read, too, during a key exchange.
     fn is_dry(&self) -> bool {
         matches!(self.session.block_directions(), ssh2::BlockDirections::Inbound | ssh2::BlockDirections::Both)
     }
 
-    /// Reads what the calls before have left behind their own packets; says whether every channel has to be looked at again.
+    /// Reads the packets that earlier calls have left behind their own; returns whether every channel has to be looked
+    /// at again.
     fn hear_out(&mut self, context: &mut Context<'_>) -> Result<bool, Broken> {
         let was_dry = self.is_dry();
         if self.cut.is_some() {
-            // What holds it up may be a packet of libssh2's own, which only the reading side can finish.
+            // The operation may be blocked by a packet of libssh2's own, which only a read can finish.
             self.hear()?;
         } else if !was_dry && self.listens() {
             self.perform(Work::Hear, context)?;
-            // Now it is read, or there is an open left that reads, or something is to be sent before there can be more.
+            // The rest is read now, or an unfinished open reads it, or something has to be sent before more can arrive.
             return Ok(self.cut.is_none());
         }
         Ok(!was_dry && self.is_dry())
     }
 
-    /// Reads the transport, through any channel that the server has not closed.
+    /// Reads the transport through any channel that the server has not closed.
     fn hear(&mut self) -> Result<(), Broken> {
         while let Some(channel) = self.channels.iter_mut().find(|channel| channel.can_hear()) {
             channel.hear()?;
@@ -307,7 +309,7 @@ impl Pump {
         Ok(())
     }
 
-    /// libssh2 keeps this packet on its stack: it must go out whole or not at all.
+    /// Sends a channel's EOF. libssh2 keeps this packet on its stack: it must go out whole or not at all.
     fn announce(&mut self, index: usize) -> Result<bool, Broken> {
         match self.channels.get_mut(index) {
             Some(channel) if channel.wants_room() => {
@@ -339,7 +341,7 @@ impl Pump {
         }
         if now >= self.next_question() {
             self.asked = now;
-            // In a full socket enough is already on its way that wants an answer.
+            // A full socket already holds packets that need a reply.
             if self.cut.is_none() && self.wire.has_room() {
                 self.session.keepalive_send().map_err(|error| Broken(error.message().to_owned()))?;
             }
@@ -351,7 +353,7 @@ impl Pump {
         self.heard.max(self.asked) + self.keepalive
     }
 
-    /// When something needs to be done even if nothing happens.
+    /// Returns when the next turn is due even if nothing happens.
     fn deadline(&self) -> Instant {
         let death = self.is_busy().then(|| self.heard + self.keepalive * MISSED);
         let next = self.next_question();
@@ -359,10 +361,10 @@ impl Pump {
         [death, self.farewell, recheck].into_iter().flatten().fold(next, Instant::min)
     }
 
-    /// Whether there already is a reason for the next turn; if not, the task is woken when there is.
+    /// Returns whether the next turn is due already; if not, the task is woken when it is.
     fn is_roused(&mut self, context: &mut Context<'_>) -> Result<bool, Broken> {
         let deadline = self.deadline();
-        // An alarm that is too early costs a turn; to set it anew with every packet costs more.
+        // A timer that fires too early costs one turn; resetting it with every packet costs more.
         if deadline < self.timer.deadline() || self.timer.is_elapsed() {
             self.timer.as_mut().reset(deadline);
         }

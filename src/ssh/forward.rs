@@ -1,5 +1,5 @@
-//! What it means when a server can't open a connection for us. libssh2 keeps of the server's answer only its number, and
-//! OpenSSH has one number for a refused connection and for an unknown name: the server is asked about the name.
+//! Explains why a server did not open a connection for us. libssh2 keeps only the number of the server's reply, and
+//! OpenSSH has one number for a refused connection and for an unknown name: so the server is asked to resolve the name.
 
 use super::{
     connection::{Link, NoChannel},
@@ -12,39 +12,39 @@ use crate::fault::{Code, Fault};
 use std::{net::IpAddr, time::Duration};
 use tokio::{io::AsyncReadExt as _, time::timeout};
 
-/// For the question about a name, with the answer.
+/// Time limit for resolving a name on the server.
 const LOOKUP: Duration = Duration::from_secs(3);
 
-/// No answer to that question is longer.
+/// Longest output that is read from `getent`, in bytes.
 const LONGEST_ANSWER: u64 = 4096;
 
-/// Why a server can't connect to a place.
+/// The reason why a server can't connect to an address.
 #[derive(Debug)]
 pub(super) enum Unreachable {
-    /// It does not forward to there.
+    /// Forwarding to this address is forbidden.
     Forbidden,
-    /// It can't resolve the name.
+    /// The server can't resolve the name.
     Unknown,
-    /// It tried and failed.
+    /// The server tried and failed.
     Refused(Name),
-    /// No answer in time.
+    /// No reply came in time.
     TimedOut,
-    /// Something else, in libssh2's words.
+    /// Another reason, in libssh2's words.
     Odd(String),
-    /// The connection to the server itself is gone.
+    /// The connection to the server itself is lost.
     Lost(Fault),
 }
 
-/// What is known about the name of a place that refused.
+/// The resolution of a host that refused the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Name {
-    /// It is an address, or the server can resolve it.
+    /// The host is an address, or the server can resolve it.
     Known,
-    /// The server could not be asked.
+    /// The server could not resolve names for us.
     Undecided,
 }
 
-/// Has the server behind the link connect to a place.
+/// Asks a server to connect to an address.
 pub(super) async fn reach(link: &Link, host: &str, port: u16, within: Duration) -> Result<Stream, Unreachable> {
     let refusal = match link.forward(host, port, within).await {
         Ok(stream) => return Ok(stream),
@@ -90,7 +90,7 @@ async fn look_up(link: &Link, host: &str) -> Lookup {
     .unwrap_or(Lookup::Unasked)
 }
 
-/// The last line is getent's exit status: 0 found, 2 not found (getent(1)); 127 would be a server without getent.
+/// Reads getent's exit status from the last line: 0 found, 2 not found (getent(1)); 127 means a server without getent.
 fn read_answer(said: &str) -> Lookup {
     match said.trim_end().lines().last() {
         Some("0") => Lookup::Found,
@@ -99,14 +99,15 @@ fn read_answer(said: &str) -> Lookup {
     }
 }
 
-/// What may stand unquoted in a shell's line: letters, digits, dots, hyphens, underscores, and no option.
+/// Returns whether a host is safe unquoted in a shell command: letters, digits, dots, hyphens and underscores, and not
+/// an option.
 fn is_dns_name(host: &str) -> bool {
     host.starts_with(|first: char| first.is_ascii_alphanumeric())
         && host.chars().all(|letter| letter.is_ascii_alphanumeric() || ".-_".contains(letter))
 }
 
 impl Unreachable {
-    /// As it concerns the database.
+    /// Returns the fault for a connection to the database.
     pub(super) fn for_database(self, bastion: &Hop, host: &str, port: u16) -> Fault {
         let place = format!("`{host}:{port}`");
         match self {
@@ -129,7 +130,7 @@ impl Unreachable {
         }
     }
 
-    /// As it concerns the next hop.
+    /// Returns the error for a connection to the next hop.
     pub(super) fn for_hop(self, before: &Hop, hop: &Hop) -> Failure {
         let transport = |code, cause| Failure::Transport(Fault::new(code, cause));
         match self {
@@ -166,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sends_only_names_that_dns_can_have() {
+    fn sends_only_valid_dns_names() {
         assert!(is_dns_name("db-1.internal_x.example"));
         for hostile in ["", "-x", "a b", "a;reboot", "$(id)", "a\nb", "ä.example"] {
             assert!(!is_dns_name(hostile), "{hostile}");
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn believes_only_the_exit_status_of_getent() {
+    fn trusts_only_the_exit_status_of_getent() {
         assert_eq!(read_answer("10.0.0.1 db\n0\n"), Lookup::Found);
         assert_eq!(read_answer("2\n"), Lookup::Missing);
         assert_eq!(read_answer("sh: getent: not found\n127\n"), Lookup::Unasked);

@@ -1,4 +1,4 @@
-//! What holds of any text that pins host keys, for `make fuzz` and the tests.
+//! Properties of any text that pins host keys, for `make fuzz` and the tests.
 
 use super::{host_key::Pins, route::Hop};
 use crate::fault::Code;
@@ -8,11 +8,11 @@ const KEY_TYPE: &str = "ssh-ed25519";
 const KEY: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIJA+l9qthPOJ/VYsMGurUr8BmfKN8ub6eGwSUJjca094";
 const PRINT: &str = "SHA256:rHARUo62wukhlwGwU7WOPDabbIK67jfd9lycBgytCtA";
 
-/// Judges a server's key by these lines: it is accepted only if a line that is not marked has it, a revocation wins whatever
-/// else is there, and the line that is printed for it pins it.
+/// Verifies a server's key by these lines: it is accepted only if an unmarked line contains it, a revocation overrides
+/// everything else, and the line that is printed for the key pins it.
 ///
 /// # Panics
-/// Where that is not so.
+/// If one of these does not hold.
 pub(crate) fn judge_by(known_hosts: &str, host: &str, port: u16) {
     let hop = Hop { host: host.to_owned(), port, user: "u".to_owned() };
     let key = STANDARD.decode(KEY).unwrap_or_default();
@@ -22,7 +22,7 @@ pub(crate) fn judge_by(known_hosts: &str, host: &str, port: u16) {
         assert_eq!(algorithms.split(',').count(), 6, "{algorithms}");
         pins.judge(&hop, &key).map_err(|fault| fault.code)
     };
-    // Another revocation that can't be read is told first.
+    // An unreadable revocation is reported first.
     let is_refused = |verdict: Result<String, Code>| matches!(verdict, Err(Code::HostKeyRevoked | Code::PinInvalid));
     let has_it = |line: &str| line.contains(KEY) && !line.replace('\u{feff}', " ").trim_start().starts_with('@');
     let verdict = judged(known_hosts, None);

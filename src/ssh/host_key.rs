@@ -1,5 +1,5 @@
-//! Whether the key that a server shows is the one that was pinned. Pure, and ours: libssh2's own check lets a `@revoked`
-//! key and a negated pattern pass, and takes a host known by another key type for an impostor.
+//! Verifies a server's key against the pinned keys. Pure functions, in place of libssh2's own check, which accepts a
+//! `@revoked` key and a negated pattern, and reports a mismatch for a host that is pinned by another key type.
 
 use super::route::Hop;
 use crate::fault::{Code, Fault};
@@ -12,25 +12,25 @@ use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use ssh_key::known_hosts::{Entry, HostPatterns, Marker};
 
-/// Everything pinned for the hops of a route.
+/// All pins of a route.
 #[derive(Debug, Clone)]
 pub(super) struct Pins {
     entries: Vec<Entry>,
-    /// 1-based numbers of the lines that can't be read.
+    /// 1-based numbers of the unreadable lines.
     unreadable: Vec<usize>,
     /// Base64 without padding, as in `SHA256:…`.
     fingerprint: Option<String>,
 }
 
-/// Says whether the pins can be read, before any network.
+/// Checks that the pins can be read, without any network.
 ///
 /// # Errors
-/// `PinInvalid`, naming the input and the line.
+/// `pin-invalid`, with the input and the line.
 pub fn check_pins(known_hosts: Option<&str>, fingerprint: Option<&str>) -> Result<(), Fault> {
     Pins::read(known_hosts, fingerprint).map(drop)
 }
 
-/// Host-key algorithms in the order we like, without certificates (they can't be pinned by key) and without SHA-1.
+/// Host-key algorithms in order of preference, without certificates (they can't be pinned by key) and without SHA-1.
 const ALGORITHMS: [&str; 6] = [
     "ssh-ed25519",
     "ecdsa-sha2-nistp256",
@@ -41,12 +41,12 @@ const ALGORITHMS: [&str; 6] = [
 ];
 
 impl Pins {
-    /// Reads both inputs. A line that can't be read does not make the others unreadable.
+    /// Parses both inputs. An unreadable line does not make the others unreadable.
     pub(super) fn read(known_hosts: Option<&str>, fingerprint: Option<&str>) -> Result<Self, Fault> {
         let (mut entries, mut unreadable) = (Vec::new(), Vec::new());
         let mut first = None;
         for (number, line) in (1..).zip(known_hosts.unwrap_or_default().lines()) {
-            // An editor's byte order mark is no part of a host's name.
+            // A byte order mark is not a part of a host's name.
             let line = line.replace('\u{feff}', " ").split_whitespace().collect::<Vec<_>>().join(" ");
             if line.is_empty() || line.starts_with('#') {
                 continue;
@@ -55,7 +55,7 @@ impl Pins {
                 Some(entry) => entries.push(entry),
                 None if line.starts_with("@revoked") => {
                     let cause = format!("line {number} of `ssh-known-hosts` revokes a key and can't be read");
-                    let fix = "correct the line, or remove it: what it revokes would be let pass without a word";
+                    let fix = "correct the line, or remove it: otherwise the key that it revokes would be accepted";
                     return Err(Fault::new(Code::PinInvalid, cause).fix(fix));
                 }
                 None => {
@@ -71,7 +71,7 @@ impl Pins {
         Ok(Self { entries, unreadable, fingerprint })
     }
 
-    /// The algorithms to ask the server for: first what the pins can answer.
+    /// Returns the algorithms to request, those of pinned keys first.
     pub(super) fn algorithms(&self, hop: &Hop) -> String {
         let pinned = self.pinned(hop);
         let is_pinned = |algorithm: &&str| pinned.iter().any(|entry| key_type_of(algorithm) == type_of(entry));
@@ -80,7 +80,7 @@ impl Pins {
         first.join(",")
     }
 
-    /// `ssh-ed25519 SHA256:…` of the key if it is the pinned one.
+    /// Returns `ssh-ed25519 SHA256:…` of the key if it is the pinned one.
     pub(super) fn judge(&self, hop: &Hop, key: &[u8]) -> Result<String, Fault> {
         let shown = describe(key);
         let marked = |marker| self.known(hop, Some(marker));
@@ -131,8 +131,8 @@ impl Pins {
         }
     }
 
-    /// The unmarked entries that decide for a hop. As in OpenSSH an entry without the port speaks for another port only
-    /// where there is none with it.
+    /// Returns the unmarked entries that apply to a hop. As in OpenSSH, an entry without a port applies to another port
+    /// only if no entry has that port.
     fn pinned(&self, hop: &Hop) -> Vec<&Entry> {
         let exact: Vec<&Entry> = self.known(hop, None).filter(|entry| names(hop, entry, With::Port)).collect();
         if exact.is_empty() { self.known(hop, None).collect() } else { exact }
@@ -146,10 +146,10 @@ impl Pins {
     }
 }
 
-/// How a hop is written in `known_hosts`.
+/// The form of a hop's name in `known_hosts`.
 #[derive(Clone, Copy)]
 enum With {
-    /// `[host]:port`, or just `host` where the port is 22.
+    /// `[host]:port`, or `host` if the port is 22.
     Port,
     /// `host`, whatever the port.
     HostAlone,
@@ -176,11 +176,11 @@ fn names(hop: &Hop, entry: &Entry, with: With) -> bool {
     }
 }
 
-/// The two wildcards of ssh's patterns: `*` and `?`. After a failure only the last `*` takes one byte more, so that many of
+/// Matches ssh's two wildcards: `*` and `?`. After a mismatch only the last `*` takes one byte more, so that many of
 /// them cost no more than pattern times name.
 fn glob(pattern: &[u8], name: &[u8]) -> bool {
     let (mut at, mut place) = (0, 0);
-    // What stands behind the last `*`, and where in the name that was tried.
+    // The pattern after the last `*`, and the position in the name at which it was tried.
     let mut star: Option<(usize, usize)> = None;
     while let Some(byte) = name.get(place) {
         match (pattern.get(at), star) {
@@ -199,7 +199,7 @@ fn glob(pattern: &[u8], name: &[u8]) -> bool {
     pattern.iter().skip(at).all(|rest| *rest == b'*')
 }
 
-/// Why a line pins nothing, by what it is instead.
+/// Explains why a line pins nothing, by the kind of text that it is.
 fn no_line(number: usize, line: &str) -> Fault {
     let fault = |what: &str| Fault::new(Code::PinInvalid, format!("line {number} of `ssh-known-hosts` {what}"));
     if line.split(' ').any(|word| word.starts_with("SHA256:")) {
@@ -211,7 +211,7 @@ fn no_line(number: usize, line: &str) -> Fault {
              is not 22), or paste what `ssh-keyscan` prints",
         );
     }
-    fault("is no known_hosts line: host name, key type, key")
+    fault("is not a known_hosts line: host name, key type, key")
 }
 
 fn is_key_type(word: &str) -> bool {
@@ -234,7 +234,7 @@ fn read_fingerprint(text: &str) -> Result<String, Fault> {
     let cause = if word.contains(':') {
         "`ssh-fingerprint` is not a SHA256 fingerprint; an MD5 fingerprint proves nothing today"
     } else {
-        "`ssh-fingerprint` is no fingerprint of the form SHA256:… with 43 characters behind the colon"
+        "`ssh-fingerprint` is not a fingerprint of the form SHA256:… with 43 characters after the colon"
     };
     Err(Fault::new(Code::PinInvalid, cause).fix("give what `ssh-keygen -lf` prints for the server's public key"))
 }
@@ -243,12 +243,13 @@ fn type_of(entry: &Entry) -> String {
     entry.public_key().algorithm().as_str().to_owned()
 }
 
-/// The key type that an algorithm signs with: RSA keys have several algorithms.
+/// Returns the key type of an algorithm: RSA keys have several algorithms.
 fn key_type_of(algorithm: &str) -> &str {
     if algorithm.starts_with("rsa-sha2-") { "ssh-rsa" } else { algorithm }
 }
 
-/// Reads a line. The library overlooks a wrong length before the bytes of a key, which then is not the key that was written.
+/// Parses a line. The library ignores a wrong length before the bytes of a key, and then returns another key than the
+/// one that was written.
 fn entry(line: &str) -> Option<Entry> {
     let entry: Entry = line.parse().ok()?;
     let is_written = line.split(' ').any(|word| STANDARD.decode(word).is_ok_and(|written| written == blob(&entry)));
@@ -259,7 +260,7 @@ fn blob(entry: &Entry) -> Vec<u8> {
     entry.public_key().to_bytes().unwrap_or_default()
 }
 
-/// The type is the first string of the key (RFC 4253, 6.6).
+/// Returns the key type: the first string of the key (RFC 4253, 6.6).
 fn key_type(key: &[u8]) -> String {
     let name = key.split_first_chunk::<4>().and_then(|(length, rest)| {
         usize::try_from(u32::from_be_bytes(*length)).ok().and_then(|length| rest.get(..length))
@@ -275,7 +276,7 @@ fn describe(key: &[u8]) -> String {
     format!("{} SHA256:{}", key_type(key), sha256(key))
 }
 
-/// The line to paste into `ssh-known-hosts`.
+/// Returns the line to paste into `ssh-known-hosts`.
 fn line(hop: &Hop, key: &[u8]) -> String {
     format!("{} {} {}", name(hop, With::Port), key_type(key), STANDARD.encode(key))
 }
@@ -291,7 +292,7 @@ mod tests {
     const HASHED: &str = "|1|rn9lR0bCIInuoKw69WC+0uzInYk=|/g9gXH75L5eqIqdA12qNEp4Vh7k=";
 
     #[test]
-    fn a_key_of_a_wrong_length_is_no_key() {
+    fn rejects_a_key_of_a_wrong_length() {
         for line in [format!("h {}", KEY.replace("AAAAIJA", "AAAAMJA")), format!("h {KEY}AAAA")] {
             assert_eq!(Pins::read(Some(&line), None).err().map(|fault| fault.code), Some(Code::PinInvalid), "{line}");
         }
@@ -331,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_names_another_host() {
+    fn refuses_an_entry_for_another_host() {
         for names in ["bastion", "*.example,!bastion.example", "!bastion.example", "bastion.example.org", "b?n.example"]
         {
             assert_eq!(judge(&format!("{names} {KEY}"), "bastion.example", 22), Err(Code::HostKeyUnpinned), "{names}");
@@ -340,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn lets_an_entry_without_the_port_speak_only_where_there_is_none_with_it() {
+    fn applies_an_entry_without_a_port_only_if_none_has_the_port() {
         assert!(judge(&format!("bastion.example {KEY}"), "bastion.example", 2222).is_ok());
         let both = format!("bastion.example {KEY}\n[bastion.example]:2222 {OTHER}");
         assert_eq!(judge(&both, "bastion.example", 2222), Err(Code::HostKeyMismatch));
@@ -361,21 +362,21 @@ mod tests {
     }
 
     #[test]
-    fn a_revocation_that_can_not_be_read_is_not_passed_over() {
+    fn refuses_an_unreadable_revocation() {
         let text = format!("bastion.example {KEY}\n@revoked * ssh-ed25519 garbage\n");
         let fault = check_pins(Some(&text), None).unwrap_err();
         assert!(fault.code == Code::PinInvalid && fault.cause.contains("line 2"), "{}", fault.cause);
     }
 
     #[test]
-    fn a_byte_order_mark_is_no_part_of_a_name() {
+    fn ignores_byte_order_marks() {
         assert!(judge(&format!("\u{feff}bastion.example {KEY}"), "bastion.example", 22).is_ok());
         let text = format!("bastion.example {KEY}\n\u{feff}@revoked * {KEY}\n");
         assert_eq!(judge(&text, "bastion.example", 22), Err(Code::HostKeyRevoked));
     }
 
     #[test]
-    fn lets_a_revocation_win_over_every_pin() {
+    fn a_revocation_overrides_every_pin() {
         let text = format!("bastion.example {KEY}\n@revoked * {KEY}\n");
         assert_eq!(judge(&text, "bastion.example", 22), Err(Code::HostKeyRevoked));
         let pins = Pins::read(Some(&format!("@revoked * {KEY}")), Some(PRINT)).unwrap();
@@ -384,13 +385,13 @@ mod tests {
     }
 
     #[test]
-    fn does_not_take_an_authority_for_a_key() {
+    fn does_not_accept_a_certificate_authority_as_a_key() {
         let verdict = judge(&format!("@cert-authority *.example {KEY}"), "bastion.example", 22);
         assert_eq!(verdict, Err(Code::HostKeyAuthority));
     }
 
     #[test]
-    fn tells_both_fingerprints_of_a_mismatch() {
+    fn reports_both_fingerprints_of_a_mismatch() {
         let pins = Pins::read(Some(&format!("bastion.example {OTHER}")), None).unwrap();
         let fault = pins.judge(&hop("bastion.example", 22), &raw(KEY)).unwrap_err();
         assert_eq!(fault.code, Code::HostKeyMismatch);
@@ -398,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn prints_a_line_that_then_pins_the_key() {
+    fn prints_a_line_that_pins_the_key() {
         for port in [22, 2222] {
             let pins = Pins::read(None, None).unwrap();
             let fault = pins.judge(&hop("bastion.example", port), &raw(KEY)).unwrap_err();
@@ -408,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn asks_first_for_the_types_that_are_pinned() {
+    fn requests_pinned_key_types_first() {
         let algorithms = |text: &str| Pins::read(Some(text), None).unwrap().algorithms(&hop("bastion.example", 22));
         assert!(algorithms(&format!("bastion.example {ECDSA}")).starts_with("ecdsa-sha2-nistp256,ssh-ed25519,"));
         assert!(algorithms(&format!("other {ECDSA}")).starts_with("ssh-ed25519,"));
@@ -416,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn does_not_call_another_type_a_mismatch() {
+    fn reports_another_key_type_as_unpinned() {
         let pins = Pins::read(Some(&format!("bastion.example {ECDSA}")), None).unwrap();
         let fault = pins.judge(&hop("bastion.example", 22), &raw(KEY)).unwrap_err();
         assert_eq!(fault.code, Code::HostKeyUnpinned);
@@ -424,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_a_fingerprint_in_every_usual_form() {
+    fn parses_a_fingerprint_in_every_usual_form() {
         let bare = PRINT.trim_start_matches("SHA256:");
         for text in [PRINT.to_owned(), bare.to_owned(), format!("{PRINT}="), format!(" 256 {PRINT} root@x (ED25519)\n")]
         {
@@ -444,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_around_a_bad_line_and_refuses_nothing_but_bad_lines() {
+    fn skips_a_bad_line_and_refuses_a_file_of_bad_lines() {
         assert!(
             judge(&format!("bastion.example ssh-rsa garbage\nbastion.example {KEY}"), "bastion.example", 22).is_ok()
         );

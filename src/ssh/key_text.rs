@@ -1,6 +1,6 @@
-//! The text of a private key: found in what is around it, and brought to the form in which OpenSSH writes it. Secrets come
-//! through forms, editors, YAML and other programs, and each leaves something behind: other line ends and line widths, a byte
-//! order mark, an indentation, quotation marks, words before the key.
+//! The text of a private key: extracts it from its surroundings and normalises it to the way OpenSSH writes keys.
+//! Secrets pass through forms, editors, YAML and other programs, which change line ends and widths and add byte order
+//! marks, indentation, quotation marks or words before the key.
 
 use super::openssh_key::MAGIC;
 use crate::{
@@ -9,13 +9,13 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-/// The width in which OpenSSH writes; Terraform writes 64, Python's cryptography 76. `ssh-keygen` reads any.
+/// Line width of OpenSSH; Terraform writes 64, Python's cryptography 76. `ssh-keygen` reads any.
 const WIDTH: usize = 70;
 
-/// The shortest key is longer than that.
+/// Longest text that may be a path, in bytes; the shortest key is longer.
 const LONGEST_PATH: usize = 200;
 
-/// The key alone, in lines as OpenSSH writes them; a text without a whole key in it as it is.
+/// Returns the key alone, in lines as OpenSSH writes them; a text without a complete key is only trimmed.
 pub(super) fn normalised(key: &Secret) -> Secret {
     let lines: Vec<&str> = key.expose().split(['\n', '\r']).map(cleared).collect();
     let begin = lines.iter().position(|line| is_begin(line));
@@ -31,7 +31,7 @@ pub(super) fn normalised(key: &Secret) -> Secret {
     })
 }
 
-/// The line without what no key has: space of any kind, also of no width, and quotation marks around the whole.
+/// Trims what no key contains: white space of any kind, zero-width characters, and quotation marks.
 fn cleared(line: &str) -> &str {
     line.trim_matches(|letter: char| {
         letter.is_whitespace() || "\u{feff}\u{200b}\u{200c}\u{200d}\u{2060}\"'`".contains(letter)
@@ -42,7 +42,7 @@ fn is_begin(line: &str) -> bool {
     line.starts_with("-----BEGIN ") && line.ends_with("PRIVATE KEY-----") && !line.contains("-----END ")
 }
 
-/// A blank line is behind the headers of PEM (RFC 1421) and nowhere else.
+/// Joins the lines, with the blank line that follows PEM headers (RFC 1421) and no other.
 fn joined(lines: &[&str]) -> String {
     let mut text = String::new();
     let mut in_headers = false;
@@ -65,11 +65,11 @@ fn wrapped(first: &str, body: &[&str], last: &str) -> String {
     [first.to_owned()].into_iter().chain(lines).chain([last.to_owned(), String::new()]).collect::<Vec<_>>().join("\n")
 }
 
-/// Says what is wrong with the frame of a text that was [`normalised`]: what people put in place of a private key has a frame
-/// of its own.
+/// Checks the first and last line of a [`normalised`] text. Content that people paste in place of a private key has a
+/// frame of its own.
 ///
 /// # Errors
-/// `KeyInvalid`, which repeats nothing of the text.
+/// `key-invalid`, which repeats nothing of the text.
 pub(super) fn check_frame(text: &str) -> Result<(), Fault> {
     let mut lines = text.lines();
     let first = lines.next().unwrap_or_default();
@@ -83,7 +83,7 @@ pub(super) fn check_frame(text: &str) -> Result<(), Fault> {
     Err(stranger(text, first).unwrap_or_else(|| damaged("its first line is not -----BEGIN … PRIVATE KEY-----")))
 }
 
-/// What the text is, if it is known.
+/// Explains a text of a known kind that is not a private key.
 fn stranger(text: &str, first: &str) -> Option<Fault> {
     let is_one_word = text.split_whitespace().nth(1).is_none();
     let is_public = ["ssh-", "ecdsa-", "sk-", "---- BEGIN SSH2 PUBLIC"].iter().any(|start| first.starts_with(start));
@@ -127,7 +127,7 @@ fn stranger(text: &str, first: &str) -> Option<Fault> {
     })
 }
 
-/// A fault about the key.
+/// Returns a fault about the key.
 pub(super) fn damaged(why: &str) -> Fault {
     Fault::new(Code::KeyInvalid, format!("`ssh-private-key` can't be used: {why}"))
 }
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn brings_lines_of_any_width_to_that_of_openssh() {
+    fn rewraps_lines_of_any_width_to_that_of_openssh() {
         let (one, other) = BODY.split_at(WIDTH);
         let expected = framed("OPENSSH ", &format!("{one}\n{other}"));
         for width in [1, 64, 70, 76, 1000] {
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_off_what_stands_around_a_key() {
+    fn removes_the_text_around_a_key() {
         for kind in ["OPENSSH ", "RSA ", "ENCRYPTED ", ""] {
             let key = framed(kind, "YWJj\nZGVm");
             let expected = normal(&key);
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_the_headers_of_pem_and_the_blank_line_behind_them() {
+    fn keeps_pem_headers_and_the_blank_line_after_them() {
         let key = framed("RSA ", "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,0011\n\nYWJj");
         assert_eq!(normal(&key), key);
         assert_eq!(normal(&key.replace('\n', "\r\n    ")), key);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_was_given_in_place_of_a_key() {
+    fn explains_what_was_given_in_place_of_a_key() {
         let key = framed("OPENSSH ", BODY);
         for (text, why) in [
             ("PuTTY-User-Key-File-3: ssh-ed25519".to_owned(), "PuTTY's own form"),

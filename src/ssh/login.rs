@@ -1,4 +1,4 @@
-//! The ways to log in, and what became of each. Pure.
+//! The authentication methods and the result of each. Pure functions.
 
 use super::route::{Hop, Login};
 use crate::{
@@ -7,17 +7,17 @@ use crate::{
 };
 use std::fmt;
 
-/// One way to log in.
+/// One authentication method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Method<'a> {
     Key(&'a Secret),
     Password(&'a Secret),
-    /// The password as the answer to every question: PAM asks like this.
+    /// The password as the answer to every prompt, as PAM requires.
     KeyboardInteractive(&'a Secret),
 }
 
 impl Method<'_> {
-    /// As SSH calls it (RFC 4252, RFC 4256).
+    /// Returns the name that SSH gives the method (RFC 4252, RFC 4256).
     fn name(self) -> &'static str {
         match self {
             Self::Key(_) => "publickey",
@@ -37,7 +37,7 @@ impl fmt::Display for Method<'_> {
     }
 }
 
-/// The ways that there are, in order.
+/// Returns the available methods, in order.
 pub(super) fn plan(login: &Login) -> Vec<Method<'_>> {
     let key = login.key.iter().map(Method::Key);
     let password =
@@ -45,21 +45,21 @@ pub(super) fn plan(login: &Login) -> Vec<Method<'_>> {
     key.chain(password).collect()
 }
 
-/// How far a log-in has come.
+/// The progress of a log-in.
 #[derive(Debug, Default)]
 pub(super) struct Progress<'a> {
-    /// What the server would take next; nothing until it was asked.
+    /// The methods that the server accepts next; `None` until it was asked.
     pub(super) wanted: Option<Vec<String>>,
-    /// What the server has said, and what it has asked of a person.
+    /// The server's messages and prompts.
     pub(super) heard: Vec<String>,
     accepted: Vec<Method<'a>>,
-    /// Since the last one was accepted: what comes too early may be right later.
+    /// Refused since the last accepted method: a method that came too early may be accepted later.
     refused: Vec<Method<'a>>,
     tried: Vec<Method<'a>>,
 }
 
 impl<'a> Progress<'a> {
-    /// The way to try next.
+    /// Returns the method to try next.
     pub(super) fn next(&self, plan: &[Method<'a>]) -> Option<Method<'a>> {
         let is_wanted = |method: &Method<'_>| {
             self.wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|name| name == method.name()))
@@ -68,8 +68,8 @@ impl<'a> Progress<'a> {
         plan.iter().copied().find(|method| is_wanted(method) && !is_over(method))
     }
 
-    /// Takes down that the server has not let us in by this way, and what it wants now. A server that wants something else than
-    /// before has accepted it; so has one that has seen the key's signature.
+    /// Records an attempt that did not complete the log-in, and the methods that the server accepts next. If these
+    /// differ from before, the server has accepted the method; so it has if it verified the key's signature.
     pub(super) fn answered(&mut self, method: Method<'a>, is_verified: bool, wanted: Option<Vec<String>>) {
         let is_other = self.wanted.is_some() && wanted.is_some() && self.wanted != wanted;
         if !self.tried.contains(&method) {
@@ -84,12 +84,12 @@ impl<'a> Progress<'a> {
         self.wanted = wanted;
     }
 
-    /// The ways that have let us in, this one last.
+    /// Lists the methods that completed the log-in, `method` last.
     pub(super) fn with(&self, method: Method<'a>) -> String {
         list(self.accepted.iter().chain([&method]), " and ")
     }
 
-    /// Why we are not in, and what to do about it.
+    /// Returns the fault of a refused log-in, with its fix.
     pub(super) fn refusal(self, hop: &Hop, login: &Login, key: Option<String>) -> Fault {
         let user = &hop.user;
         let wanted = self.wanted.as_ref().map(|wanted| wanted.join(", "));
@@ -131,11 +131,11 @@ impl<'a> Progress<'a> {
         }
         if is_wanted("publickey") && is_accepted("publickey") {
             advice.push(
-                "let `AuthenticationMethods` in the server's sshd_config do with one key: a second one can't be given",
+                "let `AuthenticationMethods` in the server's sshd_config require one key only: a second is not supported",
             );
         }
         if !asks && !is_wanted("publickey") && self.wanted.is_some() {
-            advice.push("let the server's sshd_config allow publickey or password: nothing else can be given here");
+            advice.push("allow publickey or password in the server's sshd_config: no other method is supported here");
         }
         advice.join("; ")
     }
@@ -161,8 +161,8 @@ mod tests {
         Some(list.split(',').map(ToOwned::to_owned).collect())
     }
 
-    /// Plays a server: what it wants after each attempt, and whether it has seen a signature. The ways that were tried, and
-    /// what is said at the end.
+    /// Simulates a server from the methods that it accepts after each attempt, and whether it verified a signature.
+    /// Returns the methods tried, and the final fault.
     fn played(login: &Login, wanted: Option<&str>, answers: &[(&str, bool)]) -> (String, Fault) {
         let plan = plan(login);
         let mut progress = Progress { wanted: wanted.and_then(names), ..Progress::default() };
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn goes_on_with_what_the_server_still_wants() {
+    fn continues_with_the_methods_that_the_server_still_wants() {
         let both = login(Some("k"), Some("p"));
         assert_eq!(played(&both, None, &[("password", false)]).0, "key, then password");
         assert_eq!(played(&both, None, &[("password", false), ("publickey", false)]).0, "key, password, then key");
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn tries_nothing_twice_and_nothing_that_the_server_does_not_take() {
+    fn tries_no_method_twice_and_none_that_the_server_does_not_accept() {
         let both = login(Some("k"), Some("p"));
         assert_eq!(played(&both, None, &[("publickey", false)]).0, "key");
         assert_eq!(played(&both, None, &[("publickey", true)]).0, "key");
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_what_was_accepted_and_what_is_still_wanted() {
+    fn a_refusal_names_the_accepted_and_the_still_wanted_methods() {
         let key = login(Some("k"), None);
         let both = login(Some("k"), Some("p"));
         let password = login(None, Some("p"));
@@ -272,14 +272,14 @@ mod tests {
                 None,
                 vec![("publickey", true)],
                 "accepted: key; the server still wants: publickey",
-                "let `AuthenticationMethods` in the server's sshd_config do with one key: a second one can't be given",
+                "let `AuthenticationMethods` in the server's sshd_config require one key only: a second is not supported",
             ),
             (
                 &key,
                 None,
                 vec![("gssapi-with-mic", true)],
                 "accepted: key; the server still wants: gssapi-with-mic",
-                "let the server's sshd_config allow publickey or password: nothing else can be given here",
+                "allow publickey or password in the server's sshd_config: no other method is supported here",
             ),
         ] {
             let (_, fault) = played(login, wanted, &answers);

@@ -1,9 +1,10 @@
-//! Everything that knows SSH, and the only users of `ssh2`.
+//! The SSH client: the only module that knows SSH, and the only user of `ssh2`.
 //!
-//! A [`Tunnel`] is a chain of links, one per hop. Each link connects (`session`, blocking, with timeouts, on a thread) and then
-//! moves bytes (`pump`, a task that never waits, the one owner of the session): over the `wire`, through each `channel`, to a
-//! `stream` or a `process`. The host key is judged in `host_key`. The private key is found in its text by `key_text`, its cover
-//! is read by `openssh_key` and all of it in `key`. What the server says to an open is explained in `refusal`.
+//! A [`Tunnel`] is a chain of connections, one per hop. Each one first logs in (`session`: blocking, with timeouts, on
+//! a thread) and then moves bytes (`driver`: one task that owns the session and never blocks) over its `socket`,
+//! through each `channel`, to a `stream` or a `process`. `host_key` verifies the host key. `key_text` finds the private
+//! key in its text, `openssh_key` reads its unencrypted header, and `private_key` checks that all of it can be read.
+//! `forward` explains why a server refused to open a connection.
 
 mod auth;
 mod channel;

@@ -1,4 +1,4 @@
-//! The channels that are asked for. An unfinished open lives in libssh2's session, so they are opened one at a time.
+//! The channels to be opened. An unfinished open lives in libssh2's session, so they are opened one at a time.
 #![expect(clippy::disallowed_types, reason = "the pump is the owner of the session")]
 
 use super::{
@@ -11,49 +11,49 @@ use super::{
 use std::collections::VecDeque;
 use tokio::sync::oneshot;
 
-/// What a channel is for.
+/// The purpose of a channel.
 #[derive(Debug)]
 pub(super) enum Errand {
-    /// A TCP connection from the server to there.
+    /// A TCP connection from the server to this address.
     Forward { host: String, port: u16 },
-    /// A program: the line that starts it, and where its errors and its end go.
+    /// A program: its command line, and the pipes for its standard error and exit.
     Run { line: String, far: Far },
 }
 
-/// Where the server's answer is told; the channel's local end is with who asked already.
+/// Receives the server's reply; the requester holds the channel's local end already.
 pub(super) type Answer = oneshot::Sender<Result<(), Refusal>>;
 
-/// The server's no, in libssh2's words: it drops the server's own.
+/// A refusal by the server, in libssh2's words: libssh2 drops the server's own.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// There is no channel.
+    /// The server did not open the channel.
     Channel(String),
-    /// There is a channel, and on it no program.
+    /// The server opened the channel and did not start the program.
     Program(String),
 }
 
-/// A channel that somebody asked for.
+/// A request for a channel.
 pub(super) struct Order {
     pub(super) errand: Errand,
     pub(super) local: Local,
     pub(super) answer: Answer,
 }
 
-/// The orders that are not answered yet.
+/// The requests without a reply yet.
 #[derive(Default)]
 pub(super) struct Opens {
     queue: VecDeque<Order>,
-    /// The one that libssh2 works on, with the channel of a program that is not accepted yet.
+    /// The request that libssh2 works on, with the channel of a program that is not accepted yet.
     current: Option<(Order, Option<ssh2::Channel>)>,
 }
 
-/// How far an open got.
+/// The progress of an open.
 pub(super) enum Opened {
-    /// There is nothing to open, or the server has not answered yet.
+    /// Nothing is to be opened, or the server has not replied yet.
     Waits,
-    /// The server said no, and who asked knows.
+    /// The server refused, and the requester has been notified.
     Refused,
-    /// Here it is, with its program or, if that was refused, to be closed.
+    /// An open channel: with its program or, if the program was refused, to be closed.
     Channel(Box<Channel>),
 }
 
@@ -62,12 +62,12 @@ impl Opens {
         self.queue.push_back(order);
     }
 
-    /// Forgets those that libssh2 does not know of yet.
+    /// Drops the requests that libssh2 has not begun.
     pub(super) fn clear(&mut self) {
         self.queue.clear();
     }
 
-    /// Whether libssh2 is in the middle of one.
+    /// Returns whether libssh2 has an unfinished open.
     pub(super) fn is_under_way(&self) -> bool {
         self.current.is_some()
     }
@@ -76,17 +76,17 @@ impl Opens {
         self.current.is_none() && self.queue.is_empty()
     }
 
-    /// Goes on with the one that is under way, or with the next.
+    /// Continues the unfinished open, or begins the next one.
     pub(super) fn advance(&mut self, session: &ssh2::Session) -> Result<Opened, Broken> {
         if self.current.is_none() {
-            // Who asked may have stopped waiting.
+            // The requester may have stopped waiting.
             let next = std::iter::from_fn(|| self.queue.pop_front()).find(|order| !order.answer.is_closed());
             self.current = next.map(|order| (order, None));
         }
         let Some((order, mut begun)) = self.current.take() else { return Ok(Opened::Waits) };
         match open(session, &order.errand, &mut begun) {
             Ok(channel) => {
-                // If nobody waits any more, the other end is dropped, and with it the channel is closed.
+                // If the requester has gone, its end is dropped, and that closes the channel.
                 drop(order.answer.send(Ok(())));
                 let far = match order.errand {
                     Errand::Forward { .. } => None,
@@ -107,8 +107,8 @@ impl Opens {
                     }
                     (REQUEST_REFUSED, Some(channel)) => {
                         drop(order.answer.send(Err(Refusal::Program(said))));
-                        // Its user goes with the answer, and it is closed like any other whose user has gone: a drop would
-                        // send, too, and could not finish.
+                        // The user's end is dropped with the reply, so the channel is closed like any other without a
+                        // user; dropping the channel here would send, too, and could not finish.
                         Ok(Opened::Channel(Box::new(Channel::new(channel, order.local, None))))
                     }
                     _ => Err(Broken(said)),

@@ -1,6 +1,6 @@
-//! A private key in OpenSSH's own form (its PROTOCOL.key): what stands in it in clear. Not more is read here: the rest is a
-//! matter of libssh2, which takes what `ssh-keygen` takes. A stricter reader refuses keys that log in: some programs write more
-//! padding than OpenSSH.
+//! The unencrypted header of a private key in OpenSSH's format (its PROTOCOL.key). No more is read here: the rest is up
+//! to libssh2, which accepts the keys of `ssh-keygen`. A stricter parser rejects keys that work: some programs write
+//! more padding than OpenSSH.
 
 use base64::{
     Engine as _,
@@ -8,22 +8,22 @@ use base64::{
 };
 use sha2::{Digest as _, Sha256};
 
-/// By what the form begins, once its base64 is decoded.
+/// First bytes of the format, after base64 decoding.
 pub(super) const MAGIC: &[u8] = b"openssh-key-v1\0";
 
-/// What is known of a key that is closed.
+/// The data of a key that is known without its passphrase.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Cover {
-    /// What encrypts it; `none` is nothing.
+    /// Cipher; `none` for an unencrypted key.
     pub(super) cipher: String,
-    /// As in `ssh-ed25519`.
+    /// Key type, such as `ssh-ed25519`.
     pub(super) algorithm: String,
-    /// `SHA256:…` of the public half, as `ssh-keygen -l` prints it.
+    /// Fingerprint `SHA256:…` of the public half, as `ssh-keygen -l` prints it.
     pub(super) fingerprint: String,
 }
 
 impl Cover {
-    /// Reads a text that is brought to the form in which OpenSSH writes.
+    /// Parses a text that was normalised to the way OpenSSH writes keys.
     pub(super) fn read(text: &str) -> Option<Self> {
         let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
         let decoded = STANDARD.decode(body).ok()?;
@@ -38,13 +38,13 @@ impl Cover {
     }
 }
 
-/// The string at the beginning, and what is behind it (RFC 4251, 5).
+/// Splits the first string off the bytes (RFC 4251, 5).
 fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
 }
 
-/// A name that can be shown.
+/// Returns a name if it is printable.
 fn name(bytes: &[u8]) -> Option<String> {
     let name = String::from_utf8(bytes.to_vec()).ok()?;
     (name.len() < 60 && !name.is_empty() && name.chars().all(|letter| letter.is_ascii_graphic())).then_some(name)
@@ -69,14 +69,14 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_stands_in_clear() {
+    fn reads_the_unencrypted_header() {
         let cover = Cover::read(&framed(&key(b"aes256-ctr", b"ssh-rsa"))).unwrap();
         assert_eq!((cover.cipher.as_str(), cover.algorithm.as_str()), ("aes256-ctr", "ssh-rsa"));
         assert!(cover.fingerprint.starts_with("SHA256:") && cover.fingerprint.len() == 50, "{cover:?}");
     }
 
     #[test]
-    fn what_is_cut_or_not_of_this_form_is_not_read() {
+    fn rejects_a_truncated_key_and_other_formats() {
         let whole = key(b"none", b"ssh-ed25519");
         for length in 0..whole.len() - b"rest".len() {
             assert_eq!(Cover::read(&framed(&whole[..length])), None, "{length}");

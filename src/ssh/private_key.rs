@@ -1,4 +1,4 @@
-//! Reading a private key before there is a network, so that a key that can't be read is never told as a refused log-in.
+//! Reads a private key before connecting, so that an unreadable key is never reported as a refused log-in.
 #![expect(clippy::disallowed_types, reason = "libssh2 reads the key here exactly as it will at log-in")]
 
 use super::{
@@ -13,7 +13,7 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::os::unix::net::UnixStream;
 
-/// The ciphers of OpenSSH's form that libssh2 can undo: each was tried. `ssh-keygen` has one more, 3des-cbc.
+/// The ciphers of the OpenSSH format that libssh2 can decrypt: each was tested. `ssh-keygen` has one more, 3des-cbc.
 const CIPHERS: [&str; 10] = [
     "none",
     "aes128-cbc",
@@ -27,32 +27,33 @@ const CIPHERS: [&str; 10] = [
     "chacha20-poly1305@openssh.com",
 ];
 
-/// Likewise those of PEM, as they begin in `DEK-Info`.
+/// The ciphers of PEM that libssh2 can decrypt, by their prefix in `DEK-Info`.
 const PEM_CIPHERS: [&str; 2] = ["AES-", "DES-EDE3-CBC"];
 
-/// Likewise those of PKCS #8, by the bytes of their object identifiers: AES, triple DES, and triple DES of PKCS #12.
+/// The ciphers of PKCS #8 that libssh2 can decrypt, by the bytes of their object identifiers: AES, triple DES, and
+/// triple DES of PKCS #12.
 const PKCS8_CIPHERS: [&[u8]; 3] = [
     &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x01],
     &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x03, 0x07],
     &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x0c, 0x01, 0x03],
 ];
 
-/// Keys that have a PEM form and that no SSH server takes, likewise: DSA, and the curve of Bitcoin.
+/// Keys that have a PEM format and that no SSH server accepts, by object identifier: DSA, and Bitcoin's curve.
 const FOREIGN: [(&[u8], &str); 2] = [
     (&[0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x01], DSA),
     (&[0x2b, 0x81, 0x04, 0x00, 0x0a], "its curve is secp256k1, which SSH does not have"),
 ];
 
-const DSA: &str = "it is a DSA key, which OpenSSH accepts no more";
+const DSA: &str = "it is a DSA key, which OpenSSH no longer accepts";
 
 const ANOTHER_KEY: &str = "make a new key: `ssh-keygen -t ed25519`";
 
-const ENCRYPT_ANEW: &str = "encrypt it anew: `ssh-keygen -p -Z aes256-ctr -f KEYFILE`";
+const ENCRYPT_ANEW: &str = "encrypt it again: `ssh-keygen -p -Z aes256-ctr -f KEYFILE`";
 
-/// Says whether the private key can be read, before any network.
+/// Checks that the private key can be read, without any network.
 ///
 /// # Errors
-/// `KeyInvalid` or `KeyPassphrase`.
+/// `key-invalid` or `key-passphrase`.
 pub fn check_key(key: &Secret, passphrase: Option<&Secret>) -> Result<(), Fault> {
     let key = normalised(key);
     let text = key.expose();
@@ -69,13 +70,13 @@ pub fn check_key(key: &Secret, passphrase: Option<&Secret>) -> Result<(), Fault>
     Err(match form {
         Form::Encrypted(Inside::Seen) => closed,
         Form::Encrypted(Inside::Hidden) => {
-            closed.detail("if it is the right one, then what it opens is no RSA, ECDSA or ed25519 key")
+            closed.detail("if the passphrase is right, the key is not an RSA, ECDSA or ed25519 key")
         }
         Form::Plain => damaged("its content can't be decoded"),
     })
 }
 
-/// `ssh-ed25519 SHA256:…` of the public half, where the form has it in clear.
+/// Returns `ssh-ed25519 SHA256:…` of the public half, if the format has it unencrypted.
 pub(super) fn public_half(key: &Secret) -> Option<String> {
     let Cover { algorithm, fingerprint, .. } = Cover::read(normalised(key).expose())?;
     Some(format!("{algorithm} {fingerprint}"))
@@ -87,14 +88,14 @@ enum Form {
     Encrypted(Inside),
 }
 
-/// Whether the form shows what kind of key it is before it is opened.
+/// Visibility of the key type before decryption.
 #[derive(Clone, Copy)]
 enum Inside {
     Seen,
     Hidden,
 }
 
-/// How the text holds the key, if it is one that SSH has and libssh2 can read.
+/// Returns how the key is encrypted, if SSH knows its type and libssh2 can read it.
 fn form_of(text: &str) -> Result<Form, Fault> {
     let first = text.lines().next().unwrap_or_default();
     if first.contains("OPENSSH") {
@@ -108,7 +109,7 @@ fn form_of(text: &str) -> Result<Form, Fault> {
         return if PEM_CIPHERS.iter().any(|known| name.starts_with(known)) {
             Ok(Form::Encrypted(Inside::Seen))
         } else {
-            Err(damaged("it is encrypted with a cipher that can't be undone here").fix(ENCRYPT_ANEW))
+            Err(damaged("it is encrypted with a cipher that is not supported here").fix(ENCRYPT_ANEW))
         };
     }
     let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
@@ -118,7 +119,7 @@ fn form_of(text: &str) -> Result<Form, Fault> {
         return if PKCS8_CIPHERS.iter().any(|known| has(known)) {
             Ok(Form::Encrypted(Inside::Hidden))
         } else {
-            Err(damaged("it is encrypted with a cipher that can't be undone here").fix(ENCRYPT_ANEW))
+            Err(damaged("it is encrypted with a cipher that is not supported here").fix(ENCRYPT_ANEW))
         };
     }
     match FOREIGN.iter().find(|(identifier, _)| has(identifier)) {
@@ -130,10 +131,12 @@ fn form_of(text: &str) -> Result<Form, Fault> {
 fn openssh_form(text: &str) -> Result<Form, Fault> {
     let Cover { cipher, algorithm, .. } = Cover::read(text).ok_or_else(|| damaged("its content can't be decoded"))?;
     if !CIPHERS.contains(&cipher.as_str()) {
-        return Err(damaged(&format!("it is encrypted with {cipher}, which can't be undone here")).fix(ENCRYPT_ANEW));
+        return Err(damaged(&format!("it is encrypted with {cipher}, which is not supported here")).fix(ENCRYPT_ANEW));
     }
     if algorithm.starts_with("sk-") {
-        return Err(damaged("it lives in a hardware token, which no runner has").fix("use a key of type ed25519"));
+        return Err(
+            damaged("it is stored in a hardware token, which a runner does not have").fix("use a key of type ed25519")
+        );
     }
     if algorithm == "ssh-dss" {
         return Err(damaged(DSA).fix(ANOTHER_KEY));
@@ -141,18 +144,18 @@ fn openssh_form(text: &str) -> Result<Form, Fault> {
     Ok(if cipher == "none" { Form::Plain } else { Form::Encrypted(Inside::Seen) })
 }
 
-/// Starts a log-in on a session whose other end is gone. libssh2 reads the key first: if the sending is what fails, the
-/// key was good.
+/// Returns whether libssh2 can read the key. Starts a log-in on a session whose peer is closed: libssh2 reads the key
+/// first, so if only the send fails, the key is good.
 fn is_readable(key: &str, passphrase: Option<&Secret>) -> Result<bool, Fault> {
     let defect = |error: &(dyn std::error::Error + 'static)| {
-        Fault::new(Code::Bug, "no SSH session could be made to read the private key").because(error)
+        Fault::new(Code::Bug, "no SSH session could be created to read the private key").because(error)
     };
     let (ours, theirs) = UnixStream::pair().map_err(|error| defect(&error))?;
     drop(theirs);
     let mut session = ssh2::Session::new().map_err(|error| defect(&error))?;
     session.set_tcp_stream(ours);
     if session.handshake().is_ok() {
-        return Err(Fault::new(Code::Bug, "an SSH session without a server could be had"));
+        return Err(Fault::new(Code::Bug, "an SSH handshake succeeded without a server"));
     }
     let passphrase = passphrase.map(Secret::expose);
     Ok(match session.userauth_pubkey_memory("check", None, key, passphrase) {

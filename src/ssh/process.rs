@@ -1,4 +1,4 @@
-//! A program on the server: its standard input and output, its standard error, its end.
+//! A program on the server: its standard input, standard output, standard error and exit.
 
 use super::stream::{self, Local, PIPE, Stream};
 use crate::fault::{Code, Fault};
@@ -9,51 +9,52 @@ use tokio::{
     sync::{oneshot, watch},
 };
 
-/// The news of one hop's end.
+/// Resolves to the fault of one hop when its connection is lost.
 pub(super) type News = watch::Receiver<Option<Fault>>;
 
-/// How much is read at once.
+/// Size of one read.
 const PIECE: usize = 16 << 10;
 
-/// How a program on the server ended, as the server tells.
+/// The end of a program, as the server reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// With this code. A server that closes the channel without a word says 0, too, as far as libssh2 tells: who must know
-    /// has the program say so itself.
+    /// Exited with this code. libssh2 returns 0 as well when the server closes the channel without a status: a caller
+    /// that must tell the two apart lets the program print its status.
     Exited(i32),
-    /// By this signal, without `SIG` (RFC 4254, 6.10).
+    /// Ended by this signal, without `SIG` (RFC 4254, 6.10).
     Signalled(String),
 }
 
-/// What a program says.
+/// A chunk of a program's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece<'a> {
-    /// On standard output.
+    /// Standard output.
     Out(&'a [u8]),
-    /// On standard error.
+    /// Standard error.
     Err(&'a [u8]),
 }
 
-/// A program on the server. Dropping it closes its channel, and no other; what that means to the program is its own affair.
+/// A program on the server. Dropping it closes its channel and no other; whether the program ends with it is up to the
+/// program.
 #[derive(Debug)]
 pub struct Process {
-    /// Writing is its standard input, and shutting down the end of that; reading is its standard output.
+    /// Standard input when written to (shutting down ends it), standard output when read.
     pub stdio: Stream,
-    /// Its standard error.
+    /// Standard error of the program.
     pub stderr: DuplexStream,
     pub(super) ended: oneshot::Receiver<End>,
-    /// Of every hop, in order.
+    /// One for every hop, in order.
     lost: Vec<News>,
 }
 
-/// The pump's end of what a program has and a forwarded connection has not.
+/// The driver's end of a program's extra streams, which a forwarded connection does not have.
 #[derive(Debug)]
 pub(super) struct Far {
     pub(super) errors: DuplexStream,
     pub(super) ended: oneshot::Sender<End>,
 }
 
-/// Both ends.
+/// Creates both ends.
 pub(super) fn pair(lost: Vec<News>) -> (Local, Far, Process) {
     let (local, stdio) = stream::pair();
     let (errors, stderr) = duplex(PIPE);
@@ -62,16 +63,16 @@ pub(super) fn pair(lost: Vec<News>) -> (Local, Far, Process) {
 }
 
 impl Process {
-    /// Gives it all of its input, hears all that it says, and returns how it ended. A program that does not read its input
-    /// to the end may do so.
+    /// Writes the input, passes all output to `hear`, and returns how the program ended. The program need not read its
+    /// input to the end.
     ///
     /// # Errors
-    /// The connection's own fault, when that is lost before the end is known.
+    /// The connection's own fault, if it is lost before the exit is known.
     pub async fn converse(self, input: &[u8], mut hear: impl FnMut(Piece<'_>)) -> Result<End, Fault> {
         let Self { stdio, mut stderr, ended, lost } = self;
         let (mut out, mut into) = split(stdio);
         let writing = async {
-            // Who does not read says why in another way.
+            // A program that stops reading explains itself by its output or exit.
             drop(into.write_all(input).await);
             drop(into.shutdown().await);
         };
@@ -93,7 +94,7 @@ impl Process {
                 }
             }
         };
-        // What the program reads, if it does not read all, is not waited for.
+        // Input that the program never reads is not waited for.
         let all = async {
             match select(pin!(writing), pin!(reading)).await {
                 Either::Left(((), reading)) => reading.await,
@@ -105,12 +106,12 @@ impl Process {
     }
 }
 
-/// The next piece, empty at the end; a stream that has ended says nothing ever again.
+/// Reads the next chunk, empty at the end; a stream that has ended never resolves again.
 async fn read<'a>(stream: &mut (impl tokio::io::AsyncRead + Unpin), into: &'a mut [u8], open: bool) -> &'a [u8] {
     if !open {
         return std::future::pending().await;
     }
-    // A pipe in memory does not fail.
+    // A pipe in memory cannot fail.
     let count = stream.read(into).await.unwrap_or_default();
     into.get(..count).unwrap_or_default()
 }
@@ -119,7 +120,7 @@ async fn end(ended: oneshot::Receiver<End>, mut lost: Vec<News>) -> Result<End, 
     if let Ok(end) = ended.await {
         return Ok(end);
     }
-    // The pump tells its fault before its channels go.
+    // The driver publishes its fault before it drops its channels.
     let fault = lost.iter_mut().find_map(|news| news.borrow_and_update().clone());
     Err(fault.unwrap_or_else(|| Fault::new(Code::BastionLost, "the connection was closed while a program still ran")))
 }

@@ -11,23 +11,23 @@ use tokio::io::{AsyncWrite as _, DuplexStream};
 enum State {
     #[default]
     Flowing,
-    /// The server is done; the local side does not know yet.
+    /// The server has ended; the local side has not seen the end yet.
     Ended,
-    /// The local side knows, or has gone.
+    /// The local side has seen the end, or has gone.
     Closed,
 }
 
-/// What was received and not yet taken by the local side.
+/// Data that was received and not yet taken by the local side.
 #[derive(Default)]
 pub(super) struct Outlet {
     state: State,
     incoming: Vec<u8>,
-    /// How much of `incoming` is delivered.
+    /// Number of bytes of `incoming` that are delivered.
     delivered: usize,
 }
 
 impl Outlet {
-    /// Whether the next bytes may come: those before are taken.
+    /// Returns whether all earlier bytes are taken, so that the next ones may come.
     pub(super) fn is_empty(&self) -> bool {
         self.incoming.is_empty()
     }
@@ -40,7 +40,7 @@ impl Outlet {
         self.state == State::Closed
     }
 
-    /// Hands the bytes on at once; what the local side does not take now is kept.
+    /// Writes the bytes at once; keeps those that the local side does not take now.
     pub(super) fn take(&mut self, pipe: &mut DuplexStream, context: &mut Context<'_>, bytes: &[u8]) {
         if self.state == State::Closed {
             return;
@@ -56,7 +56,7 @@ impl Outlet {
         self.incoming.extend_from_slice(rest);
     }
 
-    /// Hands on what was kept, and then the end, if that is known; says whether anything moved.
+    /// Writes the kept bytes, and then the end if it has come; returns whether anything moved.
     pub(super) fn deliver(&mut self, pipe: &mut DuplexStream, context: &mut Context<'_>) -> bool {
         let mut moved = false;
         while let Some(rest) = self.incoming.get(self.delivered..).filter(|rest| !rest.is_empty()) {
@@ -72,13 +72,13 @@ impl Outlet {
         if self.state == State::Ended {
             self.state = State::Closed;
             moved = true;
-            // A pipe has nothing to wait for.
+            // Shutting down a pipe in memory never blocks.
             drop(Pin::new(pipe).poll_shutdown(context));
         }
         moved
     }
 
-    /// The server has no more to say.
+    /// Records the server's EOF; returns whether it is new.
     pub(super) fn end(&mut self, pipe: &mut DuplexStream, context: &mut Context<'_>) -> bool {
         if self.state == State::Flowing {
             self.state = State::Ended;
@@ -88,7 +88,7 @@ impl Outlet {
         false
     }
 
-    /// The local side does not read any more; what still comes is thrown away, so that the window stays open.
+    /// Closes the stream, because the local side has gone; later data is discarded, so that the window stays open.
     pub(super) fn close(&mut self) {
         *self = Self { state: State::Closed, ..Self::default() };
     }

@@ -1,16 +1,16 @@
-//! The way to the database, as data.
+//! The route to the database, as data.
 
 use crate::secret::Secret;
 use std::{fmt, time::Duration};
 
-/// One SSH server on the way.
+/// One SSH server on the route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hop {
-    /// Name or address.
+    /// Host name or address.
     pub host: String,
-    /// 22 unless said.
+    /// TCP port, by default 22.
     pub port: u16,
-    /// Whom to log in as.
+    /// User name for the log-in.
     pub user: String,
 }
 
@@ -23,30 +23,30 @@ impl fmt::Display for Hop {
     }
 }
 
-/// How to log in; the same for every hop.
+/// The credentials; the same for every hop.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Login {
-    /// A private key, in OpenSSH or PEM form.
+    /// Private key, in OpenSSH or PEM format.
     pub key: Option<Secret>,
-    /// The key's passphrase.
+    /// Passphrase of the private key.
     pub passphrase: Option<Secret>,
-    /// A password, also the answer to a keyboard-interactive question.
+    /// Password, also sent as the answer to keyboard-interactive prompts.
     pub password: Option<Secret>,
 }
 
-/// The whole way.
+/// The complete route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// In the order in which they are dialled; the last one is the bastion. Never empty.
+    /// The hops in the order in which they are dialled; the last one is the bastion. Never empty.
     pub hops: Vec<Hop>,
-    /// How to log in.
+    /// The credentials for every hop.
     pub login: Login,
     /// The text of a `known_hosts` file, for all hops.
     pub known_hosts: Option<String>,
-    /// `SHA256:…`, the other way to pin the last hop.
+    /// Fingerprint `SHA256:…`, the other way to pin the last hop.
     pub fingerprint: Option<String>,
-    /// For each hop: TCP, key exchange and log-in together.
+    /// Time limit for each hop: TCP, key exchange and log-in together.
     pub connect_timeout: Duration,
-    /// Interval of keepalives; the connection is dead after three without an answer.
+    /// Interval of keepalives; the connection is dead after three without a reply.
     pub keepalive: Duration,
 }

@@ -1,5 +1,5 @@
-//! From nothing to a session that is logged in: dial, handshake, host key, log-in. Blocking, each step with the time that
-//! is left; nothing of it outlives its deadline.
+//! Connecting to one hop: dial, handshake, host key, log-in. Every step blocks for at most the time that is left;
+//! nothing outlives the deadline.
 #![expect(clippy::disallowed_types, reason = "here sessions are made")]
 
 use super::{
@@ -32,20 +32,20 @@ pub(super) const WOULD_BLOCK: i32 = -37;
 pub(super) const TOO_LONG: i32 = -41;
 pub(super) const FAILED_RECEIVE: i32 = -43;
 
-/// Where AES instructions are, AES-GCM is the fastest cipher that libssh2 has.
+/// AES-GCM is the fastest cipher of libssh2 on a processor with AES instructions.
 const CIPHERS: &str =
     "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr";
 
-/// How to get to a hop.
+/// The way to reach a hop.
 #[derive(Debug)]
 pub(super) enum Road {
-    /// By TCP from here.
+    /// A TCP connection from this machine.
     Dial,
-    /// Over a channel of the hop before, whose bytes come and go here.
+    /// A channel of the previous hop, whose bytes pass through this socket.
     Over(UnixStream),
 }
 
-/// Everything it takes to connect to one hop.
+/// The parameters of a connection to one hop.
 #[derive(Debug)]
 pub(super) struct Approach {
     pub(super) hop: Hop,
@@ -54,24 +54,24 @@ pub(super) struct Approach {
     pub(super) timeout: Duration,
 }
 
-/// A hop that let us in.
+/// A logged-in session.
 pub(super) struct Connected {
     pub(super) session: ssh2::Session,
-    /// The session's own socket, to poll.
+    /// A duplicate of the session's socket, to poll.
     pub(super) socket: OwnedFd,
     pub(super) facts: BastionFacts,
 }
 
-/// Why there is no session.
+/// The reason why connecting failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The network: another try may help.
+    /// A network failure: another attempt may succeed.
     Transport(Fault),
-    /// An answer: the next one would be the same.
+    /// A definite answer: another attempt would get the same one.
     Final(Fault),
 }
 
-/// When connecting has to be done.
+/// The time by which connecting has to be finished.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline(Instant);
 
@@ -80,7 +80,7 @@ impl Deadline {
         Self(Instant::now() + timeout)
     }
 
-    /// Never zero, which would mean "for ever" to libssh2 and an error to `connect_timeout`.
+    /// Returns the remaining time. Never zero, which means "for ever" to libssh2 and is an error to `connect_timeout`.
     fn left(self) -> Duration {
         self.0.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
     }
@@ -89,14 +89,15 @@ impl Deadline {
         Instant::now() >= self.0
     }
 
-    /// Bounds the session's next blocking call.
+    /// Limits the session's next blocking call to the remaining time.
     pub(super) fn arm(self, session: &ssh2::Session) {
         session.set_timeout(u32::try_from(self.left().as_millis()).unwrap_or(u32::MAX).max(1));
     }
 }
 
-/// Connects to a hop. The socket is told as soon as there is one: libssh2 looks at the clock only where it has to wait, and a
-/// server that never stops talking does not let it. Who has the socket can end that.
+/// Connects to a hop and logs in. `tell` receives the socket as soon as there is one, so that the caller can end the
+/// connection: libssh2 checks its timeout only when it has to wait, and a server that keeps sending never makes it
+/// wait.
 pub(super) fn connect(approach: Approach, road: Road, tell: oneshot::Sender<OwnedFd>) -> Result<Connected, Failure> {
     let Approach { hop, login, pins, timeout } = approach;
     let until = Deadline::after(timeout);
@@ -106,7 +107,7 @@ pub(super) fn connect(approach: Approach, road: Road, tell: oneshot::Sender<Owne
     };
     let own = socket.try_clone().map_err(|error| defect(&hop, &error))?;
     let told = socket.try_clone().map_err(|error| defect(&hop, &error))?;
-    // Nobody may be waiting any more.
+    // The receiver may have been dropped.
     drop(tell.send(told));
     let session = shake_hands(&hop, socket, &pins.algorithms(&hop), until)?;
     let key = session.host_key().map(|(key, _)| key.to_vec()).unwrap_or_default();
@@ -124,7 +125,7 @@ fn dial(hop: &Hop, until: Deadline) -> Result<TcpStream, Failure> {
         .collect();
     let mut failure = unknown(format!("the name of `{hop}` has no address"));
     for (tried, address) in addresses.iter().enumerate() {
-        // A dead address must leave time for the ones after it.
+        // A dead address must leave time for the next ones.
         let share = until.left() / u32::try_from(addresses.len() - tried).unwrap_or(1);
         match TcpStream::connect_timeout(address, share.max(Duration::from_millis(1))) {
             Ok(stream) => {
@@ -169,7 +170,7 @@ fn shake_hands(hop: &Hop, socket: OwnedFd, algorithms: &str, until: Deadline) ->
     }
 }
 
-/// Tells by what was received so far what is at the other end.
+/// Explains a failed handshake by the data received so far.
 fn no_handshake(hop: &Hop, session: &ssh2::Session, error: &ssh2::Error, until: Deadline) -> Failure {
     let banner = session.banner_bytes().map(|banner| String::from_utf8_lossy(banner).into_owned());
     let timed_out = code_of(error) == TIMED_OUT;
@@ -178,9 +179,9 @@ fn no_handshake(hop: &Hop, session: &ssh2::Session, error: &ssh2::Error, until: 
         Some(line) if !line.starts_with("SSH-") => {
             let line: String = line.chars().filter(|letter| !letter.is_control()).collect();
             let cause = if until.is_over() {
-                format!("`{hop}` says one line after the other and no greeting of SSH; the last one is: {line}")
+                format!("`{hop}` sends line after line and no SSH greeting; the last one is: {line}")
             } else {
-                format!("`{hop}` does not speak SSH; the last line it said is: {line}")
+                format!("`{hop}` does not speak SSH; the last line it sent is: {line}")
             };
             Failure::Final(Fault::new(Code::BastionNotSsh, cause))
         }
@@ -197,11 +198,11 @@ fn no_handshake(hop: &Hop, session: &ssh2::Session, error: &ssh2::Error, until: 
             Failure::Final(Fault::new(Code::BastionHandshake, cause))
         }
         None if timed_out => {
-            let cause = format!("`{hop}` accepts the connection and says nothing");
+            let cause = format!("`{hop}` accepts the connection and sends nothing");
             Failure::Transport(Fault::new(Code::BastionTimeout, cause))
         }
         None => {
-            let cause = format!("`{hop}` closes the connection without a greeting of SSH");
+            let cause = format!("`{hop}` closes the connection without an SSH greeting");
             let fix = "check that `ssh-port` is sshd's port; an sshd that is overloaded (MaxStartups) or has banned the \
                        runner's address closes like this too";
             Failure::Transport(Fault::new(Code::BastionNotSsh, cause).fix(fix))
@@ -209,7 +210,7 @@ fn no_handshake(hop: &Hop, session: &ssh2::Session, error: &ssh2::Error, until: 
     }
 }
 
-/// The number that libssh2 gave.
+/// Returns libssh2's error code.
 pub(super) fn code_of(error: &ssh2::Error) -> i32 {
     match error.code() {
         ssh2::ErrorCode::Session(code) | ssh2::ErrorCode::SFTP(code) => code,

@@ -1,4 +1,5 @@
-//! The SSH socket, as the kernel sees it at this moment. Tokio's word on it is a hint: libssh2 reads and writes it, too.
+//! The SSH socket and its present state in the kernel. Tokio's readiness is only a hint, because libssh2 reads and
+//! writes the socket, too.
 
 use super::driver::Broken;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -12,40 +13,40 @@ use tokio::io::unix::AsyncFd;
 /// The socket of a session.
 pub(super) struct Wire(AsyncFd<OwnedFd>);
 
-/// What there is of what was asked for.
+/// The events that a poll returned.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Readiness(PollFlags);
 
 impl Readiness {
-    /// Bytes to read.
+    /// Returns whether there are bytes to read.
     pub(super) fn is_readable(self) -> bool {
         self.0.contains(PollFlags::IN)
     }
 
-    /// The other side is done with us.
+    /// Returns whether the peer has closed or broken the connection.
     pub(super) fn is_broken(self) -> bool {
         self.0.intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)
     }
 }
 
-/// What to look for.
+/// The events to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Look {
-    /// Whether there is something to read, or the end.
+    /// Data or the end.
     Bytes,
-    /// Only whether it has ended.
+    /// The end alone.
     End,
 }
 
 impl Wire {
     /// # Errors
-    /// When the socket can't be watched.
+    /// If the socket can't be watched.
     #[expect(deprecated, reason = "its successor is unsafe, and wants a promise that the type of this socket keeps")]
     pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
         Ok(Self(AsyncFd::new(socket)?))
     }
 
-    /// What there is to read; if there is nothing, the task is woken when there is.
+    /// Returns the socket's readiness; if there is none, the task is woken when there is.
     pub(super) fn poll_read(&self, context: &mut Context<'_>, look: Look) -> Result<Readiness, Broken> {
         let mut interest = PollFlags::RDHUP;
         interest.set(PollFlags::IN, look == Look::Bytes);
@@ -60,7 +61,7 @@ impl Wire {
         }
     }
 
-    /// Whether there is room; if there is none, the task is woken when there is.
+    /// Returns whether there is room for writing; if there is none, the task is woken when there is.
     pub(super) fn poll_room(&self, context: &mut Context<'_>) -> Result<bool, Broken> {
         loop {
             let Poll::Ready(guard) = self.0.poll_write_ready(context) else { return Ok(false) };
@@ -72,18 +73,19 @@ impl Wire {
         }
     }
 
-    /// Whether there is room for writing: only when a good part of the buffer is free, so a small packet is taken whole.
+    /// Returns whether a good part of the send buffer is free, so that a small packet is taken whole.
     pub(super) fn has_room(&self) -> bool {
         !self.has(PollFlags::OUT).is_empty()
     }
 
-    /// sshd holds a small packet back until the one before it is acknowledged, and the kernel takes 40 ms for that
-    /// (measured: four files in 133 ms, so in 38). It forgets the option, and a socket that knows none works too.
+    /// Sends acknowledgements at once. sshd holds a small packet back until the previous one is acknowledged, and the
+    /// kernel delays that by 40 ms (measured: four files in 133 ms, with this in 38). The kernel forgets the option, so
+    /// it is set again after each read; a socket without it works, too.
     pub(super) fn acknowledge(&self) {
         rustix::net::sockopt::set_tcp_quickack(&self.0, true).unwrap_or_default();
     }
 
-    /// The socket's own error, if it has one.
+    /// Returns the socket's own error, if it has one.
     pub(super) fn error(&self) -> Option<String> {
         match rustix::net::sockopt::socket_error(&self.0) {
             Ok(Err(error)) => Some(io::Error::from(error).to_string()),

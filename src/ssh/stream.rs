@@ -1,4 +1,4 @@
-//! The two ends of a channel on this side: what its user holds, and what the pump moves bytes through.
+//! The two local ends of a channel: the user's, and the one that the driver moves bytes through.
 
 use std::{
     convert::Infallible,
@@ -12,24 +12,24 @@ use tokio::{
     sync::oneshot,
 };
 
-/// How much may wait in each direction: two packets of libssh2.
+/// Bytes buffered in each direction: two packets of libssh2.
 pub(super) const PIPE: usize = 64 << 10;
 
-/// Bytes to and from a place beyond the bastion. Dropping it closes its channel, and no other.
+/// A byte stream to a host beyond the bastion. Dropping it closes its channel and no other.
 #[derive(Debug)]
 pub struct Stream {
     pipe: DuplexStream,
-    /// Nothing is ever sent: the pump sees it go.
+    /// Never sent on: the driver notices when it is dropped.
     _held: oneshot::Sender<Infallible>,
 }
 
-/// The pump's end.
+/// The driver's end.
 pub(super) struct Local {
     pipe: DuplexStream,
     held: oneshot::Receiver<Infallible>,
 }
 
-/// Both ends.
+/// Creates both ends.
 pub(super) fn pair() -> (Local, Stream) {
     let (ours, theirs) = duplex(PIPE);
     let (holding, held) = oneshot::channel();
@@ -37,18 +37,18 @@ pub(super) fn pair() -> (Local, Stream) {
 }
 
 impl Local {
-    /// Appends what there is; 0 is the end.
+    /// Reads the bytes that the user has written; 0 is the end.
     pub(super) fn read(&mut self, context: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(into);
         Pin::new(&mut self.pipe).poll_read(context, &mut buffer).map_ok(|()| buffer.filled().len())
     }
 
-    /// Where what the server sends goes.
+    /// Returns the pipe for the data that the server sends.
     pub(super) fn pipe(&mut self) -> &mut DuplexStream {
         &mut self.pipe
     }
 
-    /// Whether the user's end has gone.
+    /// Returns whether the user's end has gone.
     pub(super) fn is_gone(&mut self, context: &mut Context<'_>) -> bool {
         self.held.is_terminated() || Pin::new(&mut self.held).poll(context).is_ready()
     }

@@ -1,4 +1,4 @@
-//! The live SSH connection, hop by hop, as everybody else sees it.
+//! The SSH connection through all hops, as other modules use it.
 
 use super::{
     connection::{Link, NoChannel},
@@ -21,20 +21,21 @@ use futures_util::future::select_all;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Pauses before the second and the third try: long enough for an sshd that restarts, and too few to look like an attack.
+/// Pauses before the second and third attempt: long enough for an sshd that restarts, and too few to look like an
+/// attack.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 
-/// The connection to the bastion. Dropping it ends it without waiting; `close` waits and says what went wrong.
+/// A connection to the bastion. Dropping it closes it without waiting; `close` waits and reports errors.
 #[derive(Debug)]
 pub struct Tunnel {
-    /// In the order in which they were dialled; never empty.
+    /// The connections in the order in which they were dialled; never empty.
     links: Vec<Link>,
     bastion: Hop,
     connect_timeout: Duration,
 }
 
 impl Tunnel {
-    /// Connects hop by hop. Only failures of the network are tried again, each with one connection, and told.
+    /// Connects hop by hop. Only network failures are retried; each retry is one new connection and one event.
     ///
     /// # Errors
     /// A fault of the stage `bastion` that names the hop.
@@ -57,32 +58,31 @@ impl Tunnel {
                 }
             }
         }
-        let (bastion, facts) =
-            reached.ok_or_else(|| Fault::new(Code::Bug, "a route without a hop was to be connected"))?;
+        let (bastion, facts) = reached.ok_or_else(|| Fault::new(Code::Bug, "the route to connect has no hop"))?;
         let tunnel = Self { links, bastion: bastion.clone(), connect_timeout: route.connect_timeout };
         Ok((tunnel, facts))
     }
 
-    /// Has the bastion connect to a place, as it resolves the name.
+    /// Asks the bastion to connect to an address; the bastion resolves the name.
     ///
     /// # Errors
-    /// `ForwardingForbidden`, `DatabaseRefused`, `DatabaseUnknown`, `DatabaseTimeout`, `BastionLost`.
+    /// `forwarding-forbidden`, `database-refused`, `database-unknown`, `database-timeout`, `bastion-lost`.
     pub async fn open(&self, host: &str, port: u16) -> Result<Stream, Fault> {
         let Some(link) = self.links.last() else {
-            return Err(Fault::new(Code::Bug, "a tunnel without a hop was to be used"));
+            return Err(Fault::new(Code::Bug, "the tunnel to use has no hop"));
         };
         let stream = reach(link, host, port, self.connect_timeout).await;
         stream.map_err(|why| self.check().unwrap_or_else(|| why.for_database(&self.bastion, host, port)))
     }
 
-    /// Starts a program on the bastion, by the shell of the login. The line is in the bastion's process list: nothing secret
-    /// in it.
+    /// Starts a program on the bastion, through the login shell. The line is visible in the bastion's process list: it
+    /// must contain no secret.
     ///
     /// # Errors
     /// `exec-refused`, `exec-no-channel`, `bastion-timeout`, `bastion-lost`.
     pub async fn exec(&self, line: &str) -> Result<Process, Fault> {
         let Some(link) = self.links.last() else {
-            return Err(Fault::new(Code::Bug, "a tunnel without a hop was to be used"));
+            return Err(Fault::new(Code::Bug, "the tunnel to use has no hop"));
         };
         let lost = self.links.iter().map(Link::news).collect();
         let fault = match link.run(line, lost, self.connect_timeout).await {
@@ -102,29 +102,29 @@ impl Tunnel {
         Err(self.check().unwrap_or(fault))
     }
 
-    /// Why the connection broke, if it did: the first hop of the way that broke.
+    /// Returns why the connection was lost, if it was: the fault of the first hop that was lost.
     #[must_use]
     pub fn check(&self) -> Option<Fault> {
         self.links.iter().find_map(Link::check)
     }
 
-    /// Resolves when the connection breaks. Several may wait, and each may stop waiting.
+    /// Waits until the connection is lost. Several callers may wait, and each may stop waiting.
     pub async fn lost(&self) -> Fault {
         let (fault, ..) = select_all(self.links.iter().map(|link| Box::pin(link.lost()))).await;
         self.check().unwrap_or(fault)
     }
 
-    /// Ends the connection, last hop first, and waits until nothing of it is left.
+    /// Closes the connection, last hop first, and waits until nothing of it is left.
     ///
     /// # Errors
-    /// What went wrong on the way out.
+    /// The first error while closing.
     pub async fn close(mut self) -> Result<(), Fault> {
         close_all(std::mem::take(&mut self.links)).await
     }
 }
 
 impl Drop for Tunnel {
-    /// The last hop hears first that it is over, as the ones before carry its farewell.
+    /// Drops the last hop first, because the previous ones carry its disconnect message.
     fn drop(&mut self) {
         while let Some(link) = self.links.pop() {
             drop(link);

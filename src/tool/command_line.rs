@@ -1,16 +1,16 @@
-//! A command of a tool.
+//! The command lines of tools.
 
-/// How it is started.
+/// A command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
-    /// A program and its arguments; no shell is needed.
+    /// A program and its arguments, started without a shell.
     Program(Vec<String>),
-    /// Lines for `sh`, of which each must succeed.
+    /// Lines for `sh`, each of which must succeed.
     Shell(String),
 }
 
 impl Line {
-    /// What the user wrote in `run`: a JSON array of texts is a program with its arguments, everything else is for a shell.
+    /// Reads the input `run`: a JSON array of strings is a program with its arguments, anything else is for a shell.
     #[must_use]
     pub fn read(text: &str) -> Self {
         match serde_json::from_str::<Vec<String>>(text) {
@@ -19,7 +19,7 @@ impl Line {
         }
     }
 
-    /// The program to start, its arguments behind it.
+    /// Returns the program to start, followed by its arguments.
     #[must_use]
     pub fn words(&self) -> Vec<String> {
         match self {
@@ -28,7 +28,7 @@ impl Line {
         }
     }
 
-    /// As a reader would type it.
+    /// Returns the command line as a person would type it.
     #[must_use]
     pub fn shown(&self) -> String {
         match self {
@@ -38,31 +38,32 @@ impl Line {
     }
 }
 
-/// One command of the several that a tool may need for one thing, in order.
+/// One of the commands that a tool needs for one verb.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// What people call it, if there are several.
+    /// Its name in the log, if there are several.
     pub name: Option<String>,
-    /// What is started.
+    /// The command line to start.
     pub line: Line,
 }
 
-/// A listing and a migration in one start of the tool, which for many costs more than the migration. The program says what
-/// `status` says and then, on a line of its own, [`QUESTION`]; it reads a line, and if that is [`YES`] it migrates.
+/// A command that lists and then migrates in one start of the tool, because starting many tools takes longer than
+/// migrating. The program prints the same as `status` and then, on a line of its own, [`QUESTION`]; it reads a line,
+/// and migrates if that is [`YES`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Together {
-    /// What is started.
+    /// The command line to start.
     pub line: Line,
-    /// What it does first.
+    /// The command that its first half replaces.
     pub status: Line,
-    /// What it does then.
+    /// The command that its second half replaces.
     pub migrate: Line,
 }
 
-/// What is said when the list is whole.
+/// The line that the program prints after the complete list.
 pub const QUESTION: &str = "bastion-migrate: go on?";
 
-/// What is written in answer; everything else, and the end of the input, is a no.
+/// The line that lets the program continue; any other line, and end of input, stops it.
 pub const YES: &str = "yes\n";
 
 #[cfg(test)]

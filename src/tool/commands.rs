@@ -1,4 +1,4 @@
-//! What a tool can be asked, and the command lines for it.
+//! The verbs of a tool and their command lines.
 
 use super::{
     command_line::{Call, Line},
@@ -6,30 +6,31 @@ use super::{
 };
 use serde::Deserialize;
 
-/// What a tool can be asked.
+/// A task that a tool can perform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verb {
-    /// Whether it could work at all.
+    /// Check that the tool can run at all.
     Check,
-    /// What it would do, for people.
+    /// Show for people what a migration would do.
     Plan,
-    /// Which migrations there are and which of them are applied.
+    /// List the migrations, and which of them are applied.
     Status,
-    /// Apply.
+    /// Apply the pending migrations.
     Migrate,
-    /// Fail if something is not applied.
+    /// Fail if a migration is not applied.
     Verify,
-    /// What going back to the target would undo, for people.
+    /// Show for people what a rollback to the target would undo.
     RollbackPlan,
-    /// Go back to the target.
+    /// Roll back to the target.
     Rollback,
-    /// Record as applied without doing it: up to the target, or everything if the recipe knows how.
+    /// Record migrations as applied without running them: up to the target, or all of them if the recipe supports that.
+    #[serde(rename = "fake")]
     Fake,
 }
 
 impl Verb {
-    /// Every verb, in the order of a page.
+    /// Every verb, in the order of the documentation.
     pub const ALL: [Self; 8] = [
         Self::Check,
         Self::Plan,
@@ -41,7 +42,7 @@ impl Verb {
         Self::Fake,
     ];
 
-    /// As recipes write it.
+    /// Returns the verb's name in recipes.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -68,7 +69,7 @@ pub(super) enum Lines {
     Several(Vec<Named>),
 }
 
-/// One of several.
+/// One of several command lines.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Named {
@@ -77,7 +78,7 @@ pub(super) struct Named {
 }
 
 impl Lines {
-    /// With these words in the target's place; without, what is optional is left out.
+    /// Returns the commands with the target filled in; without a target, optional words are left out.
     pub(super) fn calls(&self, target: Option<&str>) -> Vec<Call> {
         let line = |words: &[String]| Line::Program(words.iter().flat_map(|word| target::fill(word, target)).collect());
         match self {
@@ -88,7 +89,7 @@ impl Lines {
         }
     }
 
-    /// The words of each line.
+    /// Returns the words of each command line.
     pub(super) fn lines_mut(&mut self) -> impl Iterator<Item = &mut Vec<String>> {
         let (one, several) = match self {
             Self::One(words) => (Some(words), [].as_mut_slice()),
@@ -97,7 +98,7 @@ impl Lines {
         one.into_iter().chain(several.iter_mut().map(|named| &mut named.run))
     }
 
-    /// Every word of every line.
+    /// Returns every word of every command line.
     pub(super) fn words(&self) -> impl Iterator<Item = &String> {
         let (one, several) = match self {
             Self::One(words) => (words.as_slice(), [].as_slice()),
@@ -106,7 +107,7 @@ impl Lines {
         one.iter().chain(several.iter().flat_map(|named| &named.run))
     }
 
-    /// Whether there is nothing to start.
+    /// Reports whether a command line has no program to start.
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::One(words) => words.is_empty(),

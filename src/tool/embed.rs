@@ -1,13 +1,13 @@
-//! The build script: writes a list of the recipes that lie in `recipes`, so that no source has one.
+//! The build script: generates the list of the files in `recipes`, so that no source file has to name them.
 
 use std::{env, error::Error, fmt::Write as _, fs, path::Path};
 
 const RECIPES: &str = "src/tool/recipes";
 
-#[expect(clippy::print_stdout, reason = "it is how Cargo hears what a build script has to say")]
+#[expect(clippy::print_stdout, reason = "a build script instructs Cargo on its standard output")]
 #[expect(
     clippy::disallowed_methods,
-    reason = "a build script is told everything by its environment, and is no async code"
+    reason = "Cargo passes everything to a build script in its environment, and a build script is not async code"
 )]
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={RECIPES}");

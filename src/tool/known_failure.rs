@@ -1,43 +1,43 @@
-//! Why a tool failed, in its own words and in ours. What it says is for people: a tool can print anything, so no verdict
-//! hangs on it.
+//! Explains a tool's failure from its output. The explanation is for people: a tool can print anything, so no decision
+//! depends on its output.
 
 use super::{pattern::Pattern, recipe::Recipe};
 use crate::fault::{Code, Fault};
 use regex_lite::Captures;
 use serde::Deserialize;
 
-/// Lines of the tool's last words that are shown with the fault.
+/// Number of the tool's last lines that are shown with the fault.
 const SHOWN: usize = 12;
 
-/// What every tool can fail at, and the shell, the server and the engine around it.
+/// Failures that can happen with every tool, and with the shell, the server and the Docker engine around it.
 const COMMON: &str = include_str!("failures.yaml");
 
-/// In a fix: the migration that was begun last, as the tool takes it for a target.
+/// Placeholder in a fix for the last migration that was started, in the form of a target.
 const MIGRATION: &str = "{migration}";
 
 /// A known failure.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Failure {
-    /// Searched for in each line that the tool said.
+    /// The pattern to search for in each line of the tool's output.
     pub pattern: Pattern,
-    /// Which code it gets, if not the usual one.
+    /// The fault's code, if it is not `tool-failed`.
     pub code: Option<String>,
-    /// In place of the tool's own words; `$1` is the pattern's first group.
+    /// The fault's cause, if it is not the line itself; `$1` is the pattern's first group.
     pub cause: Option<String>,
-    /// What to do, likewise; `{migration}` is the one that was begun last, as the tool takes it for a target.
+    /// The fault's fix, likewise; `{migration}` is the last migration that was started, in the form of a target.
     pub fix: String,
 }
 
 impl Failure {
-    /// Those that do not depend on the tool.
+    /// Returns the failures that do not depend on the tool.
     #[must_use]
     pub fn common() -> Vec<Self> {
-        // A test reads them, so none is left out here.
+        // A test parses the file, so it can't fail here.
         serde_yaml::from_str(COMMON).unwrap_or_default()
     }
 
-    /// The code that it wants and that does not exist.
+    /// Returns the code if it does not exist.
     pub(super) fn unknown_code(&self) -> Option<&str> {
         self.code.as_deref().filter(|name| !Code::ALL.iter().any(|code| code.name() == *name))
     }
@@ -45,7 +45,7 @@ impl Failure {
     fn fault(&self, recipe: &Recipe, groups: &Captures<'_>, line: &str, begun: Option<&str>) -> Fault {
         let expand = |text: &str| {
             let mut expanded = String::new();
-            // Groups have numbers; what stands in braces is for the reader to copy.
+            // Groups are numbered; `${NAME}` in a fix is text for the reader to copy.
             groups.expand(&text.replace("${", "$${"), &mut expanded);
             expanded
         };
@@ -56,15 +56,15 @@ impl Failure {
     }
 }
 
-/// A fix is pasted into a shell: only what the recipe takes for a target gets into it.
+/// Returns the started migration as a target. A fix may be pasted into a shell, so only a valid target is inserted.
 fn migration(recipe: &Recipe, begun: Option<&str>) -> String {
     let target = recipe.target.as_ref();
     let named = target.zip(begun).and_then(|(target, begun)| target.of(begun));
     named.unwrap_or_else(|| target.map_or("MIGRATION", |target| &target.words).to_owned())
 }
 
-/// The fault for a tool that failed: `ending` says how it ended, `said` are the last lines that it said, `begun` is the
-/// migration that it began last.
+/// Returns the fault for a tool that failed. `ending` describes how it ended, `said` are its last lines of output,
+/// `begun` is the last migration that it started.
 #[must_use]
 pub fn explain(recipe: &Recipe, ending: &str, said: &[String], begun: Option<&str>) -> Fault {
     let headline = headline(recipe, said);
@@ -74,14 +74,15 @@ pub fn explain(recipe: &Recipe, ending: &str, said: &[String], begun: Option<&st
     shown.fold(fault.detail(ending), Fault::detail)
 }
 
-/// The last line that says why; a position or a stack may follow it, and what was buffered meanwhile.
+/// Returns the last line that states the error. A position, a stack trace or buffered output may follow it.
 fn headline<'l>(recipe: &Recipe, said: &'l [String]) -> Option<&'l str> {
     let mut lines = said.iter().rev().map(|line| line.trim()).filter(|line| !line.is_empty());
     let says_why = |line: &&str| recipe.error.as_ref().is_some_and(|error| error.fits(line));
     lines.clone().find(says_why).or_else(|| lines.next())
 }
 
-/// Looks at the line that says why, then at the last words first: what comes before may have been caught.
+/// Matches the known failures against the error line, then against all lines from the last one back: the app may have
+/// handled an earlier error.
 fn known(recipe: &Recipe, headline: Option<&str>, said: &[String], begun: Option<&str>) -> Option<Fault> {
     let alike = recipe.fails_like.as_deref().and_then(Recipe::named).map(|like| like.failures).unwrap_or_default();
     let common = Failure::common();
@@ -91,7 +92,7 @@ fn known(recipe: &Recipe, headline: Option<&str>, said: &[String], begun: Option
             Some(failure.fault(recipe, &groups, line, begun))
         })
     };
-    // A lock timeout has the tool run again: what was caught long before its end must not.
+    // A lock timeout makes us run the tool again, so one that the tool handled long before its end must not count.
     let caught = |fault: &Fault| fault.code == Code::LockTimeout;
     let anywhere = said.iter().rev().filter_map(|line| fits(line)).find(|fault| !caught(fault));
     headline.and_then(fits).or(anywhere)
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn an_app_without_a_manage_py_is_told_of_the_input_for_it() {
+    fn the_fix_for_a_missing_manage_py_names_the_input() {
         let django = Recipe::named("django").unwrap();
         for line in [
             "python: can't open file '/app/manage.py': [Errno 2] No such file or directory",
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_failure_is_told_by_its_last_line() {
+    fn the_cause_of_an_unknown_failure_is_its_last_line() {
         let fault = explain(&Recipe::named("custom").unwrap(), "ended with code 2", &said(&["a", "b ", " "]), None);
         assert_eq!((fault.code, fault.cause.as_str()), (Code::ToolFailed, "b"));
         assert_eq!(
@@ -152,9 +153,9 @@ mod tests {
         );
     }
 
-    /// psycopg adds the server's position and details; Django's own unfinished line comes out when it ends.
+    /// psycopg appends the server's position and details; Django flushes its own unfinished line at exit.
     #[test]
-    fn what_follows_the_error_is_not_taken_for_it() {
+    fn text_after_the_error_is_not_the_cause() {
         let django = Recipe::named("django").unwrap();
         for (error, after) in [
             ("django.db.utils.ProgrammingError: relation \"x\" does not exist", "LINE 1: select * from x"),
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fix_names_the_very_migration_if_it_can_be_pasted() {
+    fn the_fix_names_the_migration_if_it_is_a_valid_target() {
         let django = Recipe::named("django").unwrap();
         let lines = said(&["django.db.utils.ProgrammingError: relation \"x\" already exists"]);
         let fix = |begun| explain(&django, "", &lines, begun).fix;
@@ -183,16 +184,16 @@ mod tests {
     }
 
     #[test]
-    fn the_line_that_says_why_counts_before_what_follows_it() {
+    fn the_error_line_counts_before_the_lines_after_it() {
         let django = Recipe::named("django").unwrap();
         let lines =
             said(&["django.db.utils.ProgrammingError: relation \"x\" already exists", "bash: Permission denied"]);
         assert!(explain(&django, "", &lines, None).fix.contains("--fake"));
     }
 
-    /// It has the tool run again; what a tool has caught, or somebody has written there, must not.
+    /// A lock timeout makes us run the tool again; one that the tool handled, or merely printed, must not.
     #[test]
-    fn a_lock_timeout_that_was_not_the_end_of_it_is_no_reason_to_try_again() {
+    fn a_handled_lock_timeout_is_no_reason_to_retry() {
         let lines = said(&["canceling statement due to lock timeout", "going on", "ValueError: the end"]);
         for name in ["django", "custom"] {
             let fault = explain(&Recipe::named(name).unwrap(), "", &lines, None);
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_timeout_is_told_as_one() {
+    fn a_lock_timeout_has_its_own_code() {
         let lines = said(&["django.db.utils.OperationalError: canceling statement due to lock timeout"]);
         assert_eq!(explain(&Recipe::named("django").unwrap(), "", &lines, None).code, Code::LockTimeout);
         assert_eq!(explain(&Recipe::named("custom").unwrap(), "", &lines, None).code, Code::LockTimeout);

@@ -1,31 +1,31 @@
-//! What a tool lists of its migrations, and what its ledger says of that list.
+//! Reads a tool's list of migrations, and combines it with the tool's ledger.
 
 use super::pattern::Pattern;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How a tool's listing is read.
+/// The format of a tool's list.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Listing {
-    /// A line for a migration that is not applied. Its groups, joined by blanks, are the name that the ledger has; the group
-    /// `parents` names those that it builds on.
+    /// The line of a pending migration. Its groups, joined by blanks, are the name in the ledger; the group `parents`
+    /// names the migrations that it builds on.
     pub pending: Pattern,
-    /// Likewise for one that is applied; absent: the tool lists none.
+    /// The line of an applied migration. Absent: the tool lists no applied ones.
     pub applied: Option<Pattern>,
-    /// The lines between these two alone; absent: every line.
+    /// The bounds of the list. Absent: every line belongs to it.
     pub between: Option<Between>,
-    /// In which order they stand.
+    /// The order of the list.
     #[serde(default)]
     pub order: Order,
-    /// With what, besides 0, the tool ends when something is pending.
+    /// Exit codes besides 0 with which the tool ends when a migration is pending.
     #[serde(default)]
     pub exits: Vec<i64>,
-    /// What it says, in place of a list, when there is no ledger yet.
+    /// The line that the tool prints in place of a list when there is no ledger yet.
     pub no_ledger: Option<Pattern>,
 }
 
-/// Where the list is.
+/// The bounds of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Between {
@@ -35,41 +35,42 @@ pub struct Between {
     pub to: Pattern,
 }
 
-/// Which migration stands first.
+/// The order of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
-    /// That which is applied first.
+    /// The migration that is applied first comes first.
     #[default]
     OldestFirst,
-    /// That which is applied last.
+    /// The migration that is applied last comes first.
     NewestFirst,
 }
 
-/// One migration in it.
+/// A migration in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Listed {
-    /// As the ledger names it.
+    /// Its name in the ledger.
     pub name: String,
-    /// Whether the tool takes it for applied.
+    /// Set if the tool lists it as applied.
     pub applied: bool,
-    /// What it builds on, if the tool says so.
+    /// The migrations that it builds on, if the tool lists them.
     pub parents: Vec<String>,
 }
 
-/// What came of asking.
+/// The outcome of a listing command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// These, in the order of application.
+    /// The listed migrations, in the order of application.
     Listed(Vec<Listed>),
-    /// The tool can't list before there is a ledger: everything that it has is pending.
+    /// The tool can't list migrations before there is a ledger: all of them are pending.
     NoLedger,
-    /// It failed.
+    /// The command failed.
     Failed,
 }
 
 impl Listing {
-    /// Reads the lines that the tool said; others may be among them. In the order of application.
+    /// Reads the list from the tool's output, which may contain other lines. Returns the migrations in the order of
+    /// application.
     pub fn read<'a>(&self, lines: impl Iterator<Item = &'a str>) -> Vec<Listed> {
         let mut inside = self.between.is_none();
         let mut listed = Vec::new();
@@ -86,18 +87,18 @@ impl Listing {
         once(listed)
     }
 
-    /// Whether this line is one of the list.
+    /// Reports whether this line lists a migration.
     #[must_use]
     pub fn has_line(&self, line: &str) -> bool {
         self.migration(line.trim_end()).is_some()
     }
 
-    /// Whether it has what is applied, too: then an empty one is none.
+    /// Reports whether the list also contains applied migrations; an empty one then is no list at all.
     pub(super) fn has_applied(&self) -> bool {
         self.applied.is_some()
     }
 
-    /// What a call of the tool that ended with this code came to, from all that it said.
+    /// Returns the outcome of a listing command from its exit code and its output.
     pub fn answer<'a>(&self, code: i64, lines: impl Iterator<Item = &'a str> + Clone) -> Answer {
         let listed = self.read(lines.clone());
         let has_pending = listed.iter().any(|one| !one.applied);
@@ -117,13 +118,13 @@ impl Listing {
             None => (self.pending.find(line)?, false),
         };
         let parents = hit.parents.unwrap_or_default();
-        // `<base>` is how Alembic says that there is none.
+        // Alembic writes `<base>` for no parent.
         let parents = parents.split([' ', ',', '(', ')']).filter(|parent| !parent.is_empty() && *parent != "<base>");
         Some(Listed { name: hit.name, applied, parents: parents.map(ToOwned::to_owned).collect() })
     }
 }
 
-/// Each migration once, where it stands first; what is called pending anywhere is that.
+/// Returns each migration once, at its first position; it counts as applied only if every occurrence is.
 fn once(listed: Vec<Listed>) -> Vec<Listed> {
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
     let mut each: Vec<Listed> = Vec::with_capacity(listed.len());
@@ -139,19 +140,20 @@ fn once(listed: Vec<Listed>) -> Vec<Listed> {
     each
 }
 
-/// What the rows of a tool's ledger are.
+/// The migrations for which a tool's ledger has rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Keeps {
-    /// The migrations that are applied.
+    /// All applied migrations.
     #[default]
+    #[serde(rename = "migrations")]
     Migrations,
-    /// Those of them that no other applied one builds on.
+    /// Only the applied migrations on which no other applied one builds.
     Heads,
 }
 
 impl Keeps {
-    /// The migrations that a ledger with these rows records as applied.
+    /// Returns the migrations that a ledger with these rows records as applied.
     pub fn recorded<'a>(self, listed: &[Listed], rows: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
         let mut recorded: BTreeSet<String> = rows.map(ToOwned::to_owned).collect();
         let mut open: Vec<String> = match self {
@@ -176,21 +178,21 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_django_lists_and_nothing_around_it() {
+    fn reads_only_the_list_from_the_output_of_django() {
         let said = "Loading .env\n  Applying auth.0001_initial...[X]  auth.0001_initial\n[ ]  orders.0002_backfill ... (orders.0001_initial)\n[?] x\n[ ]\n";
         let listing = Recipe::named("django").unwrap().listing.unwrap();
         assert_eq!(names(&listing.read(said.lines())), [("auth.0001_initial", true), ("orders.0002_backfill", false)]);
     }
 
     #[test]
-    fn a_migration_that_is_listed_twice_is_one_and_pending_if_either_says_so() {
+    fn a_migration_listed_twice_is_pending_if_either_line_is() {
         let listing = Recipe::named("django").unwrap().listing.unwrap();
         let said = "[X]  a.1\n[X]  a.2\n[X]  a.1\n[ ]  a.2\n";
         assert_eq!(names(&listing.read(said.lines())), [("a.1", true), ("a.2", false)]);
     }
 
     #[test]
-    fn a_list_may_end_with_a_failure_if_something_is_in_it() {
+    fn a_list_with_pending_migrations_may_exit_with_a_failure() {
         let prisma = Recipe::named("prisma").unwrap().listing.unwrap();
         let said =
             "2 migrations found\nFollowing migrations have not yet been applied:\n01_a\n02_b\n\nTo apply …\n03_c";
@@ -204,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn heads_stand_for_everything_that_they_build_on() {
+    fn heads_imply_everything_they_build_on() {
         let alembic = Recipe::named("alembic").unwrap();
         let history = "d4, c3 -> e5 (head) (mergepoint), merge -> all\nb2 (x1) -> d4, needs another branch\nb2 -> c3, c\n\
                        a1 -> b2 (branchpoint), b\n<base> -> a1, a\n<base> -> x1 (other) (effective head), x";

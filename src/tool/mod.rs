@@ -1,5 +1,5 @@
-//! Tools that apply migrations themselves, as data: what to call, how to read what they say, what they are known to fail at.
-//! A new tool is a new file in `recipes`.
+//! Migration tools as data: their commands, the patterns of their output and their known failures. A new tool is a new
+//! file in `recipes`.
 
 mod command_line;
 mod commands;

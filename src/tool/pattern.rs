@@ -1,12 +1,12 @@
-//! Patterns of recipes: what they find in a line.
+//! Patterns of recipes, and the migrations that they find in a line.
 
 use regex_lite::{Captures, Regex};
 use serde::Deserialize;
 
-/// Groups of these names say something else than the migration's name.
+/// Names of the groups that are not part of a migration's name.
 const OTHER: [&str; 2] = ["schema", "parents"];
 
-/// A regular expression (the syntax of the crate regex-lite) that can be compared as its text.
+/// A regular expression in the syntax of the crate regex-lite, compared by its text.
 #[derive(Debug, Clone)]
 pub struct Pattern(pub(super) Regex);
 
@@ -27,10 +27,10 @@ impl<'de> Deserialize<'de> for Pattern {
     }
 }
 
-/// What a pattern finds of a migration in one line.
+/// A match of a pattern: a migration in one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Hit {
-    /// The groups that took part, joined by blanks: the migration as the ledger has it.
+    /// The matched groups joined by blanks: the migration's name in the ledger.
     pub(super) name: String,
     /// The group `schema`.
     pub(super) schema: Option<String>,
@@ -39,18 +39,18 @@ pub(super) struct Hit {
 }
 
 impl Pattern {
-    /// As it is written.
+    /// Returns the pattern as written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
-    /// Whether there is a group in it that names a migration.
+    /// Reports whether the pattern has a group for the migration's name.
     pub(super) fn names(&self) -> bool {
         self.0.capture_names().skip(1).any(|group| !group.is_some_and(|name| OTHER.contains(&name)))
     }
 
-    /// Whether a line has it.
+    /// Reports whether the pattern matches in this line.
     #[must_use]
     pub fn fits(&self, line: &str) -> bool {
         self.0.is_match(line)
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_groups_that_took_part_are_the_name() {
+    fn the_matched_groups_are_the_name() {
         let flyway = pattern("^(?P<schema>\\w+): version (\\S+) - (.+)$|^repeatable (.+)$");
         let hit = flyway.find("public: version 1.1 - Add people").unwrap();
         assert_eq!((hit.name.as_str(), hit.schema.as_deref(), hit.parents), ("1.1 Add people", Some("public"), None));

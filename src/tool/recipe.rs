@@ -1,4 +1,4 @@
-//! Recipes: one YAML file for each tool. Those in `recipes` are embedded; a user may bring another.
+//! Recipes: one YAML file per tool. Those in `recipes` are embedded; a user may supply another.
 
 use super::{
     command_line::{Call, Line, Together},
@@ -12,96 +12,97 @@ use crate::fault::{Code, Fault};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// Every file in `recipes`, as the build script found them.
+/// The text of every file in `recipes`, as listed by the build script.
 const RECIPES: &[&str] = &include!(concat!(env!("OUT_DIR"), "/recipes.rs"));
 
-/// A tool.
+/// The description of a tool.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Recipe {
-    /// As written in the input `tool`.
+    /// Its name in the input `tool`.
     pub name: String,
-    /// What it is, for people.
+    /// A description for people.
     pub about: String,
-    /// The shape of the ledger that it keeps (`ledger::shape`); absent: whatever is found.
+    /// The tool whose ledger shape it has (`ledger::known_tools`). Absent: any known ledger counts.
     pub ledger: Option<String>,
-    /// How many of them.
+    /// The number of ledgers.
     #[serde(default)]
     pub ledgers: Ledgers,
-    /// Where there is one in each schema: the column of the application's table of tenants that names a tenant's schema.
+    /// The column of the application's table of tenants that names a tenant's schema, if there is a ledger in each
+    /// schema.
     pub tenants: Option<String>,
-    /// What their rows are.
+    /// The migrations for which a ledger has rows.
     #[serde(default)]
     pub keeps: Keeps,
-    /// How its listing is read; absent: it has none that can be.
+    /// The format of its list. Absent: it has no list that can be parsed.
     pub listing: Option<Listing>,
-    /// How the answer to `rollback-plan` is read, of a tool that names in it what it would undo, in that order.
+    /// The format of the output of `rollback-plan`, if it names the migrations that it would undo, in that order.
     pub undoing: Option<Listing>,
-    /// How it is asked which migrations stand for several of before.
+    /// The query for squashed migrations.
     squashed: Option<Squashed>,
-    /// What it says when it begins to apply or to undo a migration: its groups, joined by blanks, are the name that the ledger
-    /// has; the group `schema` says where.
+    /// The line that it prints when it starts to apply or to undo a migration. The groups, joined by blanks, are the
+    /// name in the ledger; the group `schema` is the schema.
     pub applying: Option<Pattern>,
-    /// What the line looks like that says why it failed; absent, or never said: the last line.
+    /// The line that states why it failed. Absent, or not found: the last line.
     pub error: Option<Pattern>,
-    /// How a migration is named to it.
+    /// The form of its targets.
     pub target: Option<Target>,
-    /// The first words of its command lines, where a project may have others in their place.
+    /// The first words of its command lines that a project may replace by others.
     #[serde(default)]
     pub manage: Vec<String>,
-    /// What to call.
+    /// The command lines of each verb.
     verbs: BTreeMap<Verb, Lines>,
-    /// `status` and, once it is answered, `migrate` in one start of the tool, as [`Together`] says.
+    /// A command that runs `status` and, once confirmed, `migrate` in one start of the tool; see [`Together`].
     #[serde(default)]
     together: Vec<String>,
-    /// What it is known to fail at; the first that fits counts.
+    /// Its known failures; the first match counts.
     #[serde(default)]
     pub failures: Vec<Failure>,
-    /// The embedded recipe whose failures are its own, too.
+    /// The embedded recipe whose failures it shares.
     pub fails_like: Option<String>,
 }
 
-/// How a tool is asked which migrations stand for several of before.
+/// A query for squashed migrations: those that replace several older ones.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Squashed {
-    /// The words of the command line.
+    /// The command line.
     line: Vec<String>,
-    /// A line of its answer: the groups are a migration of before, the group `parents` the one that stands for it.
+    /// A line of its output: the groups are a replaced migration, the group `parents` is the one that replaces it.
     part: Pattern,
 }
 
-/// How many ledgers a tool keeps.
+/// The number of ledgers of a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ledgers {
-    /// One.
+    /// A single one.
     #[default]
     One,
-    /// One in each schema, and every migration that is listed belongs into each of them.
+    /// One in each schema; every listed migration belongs in each of them.
     EachSchema,
 }
 
-/// A migration that a tool begins with.
+/// A migration that a tool has started to apply or to undo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Begun {
-    /// As the ledger names it.
+    /// Its name in the ledger.
     pub name: String,
-    /// In which schema, if the tool says so.
+    /// Its schema, if the tool prints it.
     pub schema: Option<String>,
 }
 
 impl Recipe {
-    /// The recipe of this name.
+    /// Returns the embedded recipe with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::all().into_iter().find(|recipe| recipe.name == name)
     }
 
-    /// Every recipe that is embedded, by name; `custom`, which has nothing to call, comes last.
+    /// Returns every embedded recipe, sorted by name; `custom`, which has no commands, comes last.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        // A test reads them all, so none is left out here.
+        // A test parses them all, so none is dropped here.
         let mut all: Vec<Self> = RECIPES.iter().filter_map(|text| serde_yaml::from_str(text).ok()).collect();
         all.sort_by(|one, other| (one.verbs.is_empty(), &one.name).cmp(&(other.verbs.is_empty(), &other.name)));
         all
@@ -110,17 +111,17 @@ impl Recipe {
     /// Reads a recipe from the text of its file.
     ///
     /// # Errors
-    /// `input-invalid`: the first thing in it that is wrong, with its place.
+    /// `input-invalid`, for the first mistake in it.
     pub fn read(text: &str) -> Result<Self, Fault> {
         let invalid = |why: String| {
             Fault::new(Code::InputInvalid, format!("the recipe can't be read: {why}"))
-                .fix("correct the file; the page of tools has a whole recipe to compare with")
+                .fix("correct the file; the documentation page on tools has a complete recipe to compare with")
         };
         let recipe: Self = serde_yaml::from_str(text).map_err(|error| invalid(error.to_string()))?;
         recipe.mistake().map_or(Ok(recipe.clone()), |why| Err(invalid(why)))
     }
 
-    /// What the file says that can't be.
+    /// Returns the first mistake that the YAML parser can't find.
     fn mistake(&self) -> Option<String> {
         let nameless = |pattern: Option<&Pattern>| pattern.is_some_and(|pattern| !pattern.names());
         let listing = self.listing.as_ref();
@@ -137,12 +138,12 @@ impl Recipe {
         }
         if self.listing.is_some() != self.verbs.contains_key(&Verb::Status) {
             return Some(
-                "`listing` says how the answer to `verbs.status` is read: there can't be one of them".to_owned(),
+                "`listing` is the format of the output of `verbs.status`: give both or neither".to_owned(),
             );
         }
         if self.undoing.is_some() && !self.verbs.contains_key(&Verb::RollbackPlan) {
             return Some(
-                "`undoing` says how the answer to `verbs.rollback-plan` is read, and there is none".to_owned(),
+                "`undoing` is the format of the output of `verbs.rollback-plan`, which is missing".to_owned(),
             );
         }
         for (verb, lines) in &self.verbs {
@@ -150,21 +151,21 @@ impl Recipe {
                 return Some(format!("`verbs.{}` has no program to start", verb.name()));
             }
             if self.target.is_none() && lines.words().any(|word| is_placed(word)) {
-                return Some(format!("`verbs.{}` has a place for a target, and there is no `target`", verb.name()));
+                return Some(format!("`verbs.{}` contains `{{target}}`, but `target` is missing", verb.name()));
             }
         }
         if !self.together.is_empty() && self.together().is_none() {
-            return Some("`together` stands for `verbs.status` and `verbs.migrate`, a line each".to_owned());
+            return Some("`together` replaces `verbs.status` and `verbs.migrate`, which must have one command line each".to_owned());
         }
         if let Some(like) = self.fails_like.as_deref().filter(|like| Self::named(like).is_none()) {
-            return Some(format!("`fails-like` names `{like}`, and there is no such recipe"));
+            return Some(format!("`fails-like` names `{like}`, but there is no such recipe"));
         }
         let unknown = self.failures.iter().find_map(|failure| failure.unknown_code());
-        unknown.map(|code| format!("`{code}` is no code of a failure"))
+        unknown.map(|code| format!("`{code}` is not the code of a failure"))
     }
 
-    /// The same for a project that is called by other words than `manage`. What does for a list and a migration in one start knows
-    /// its own words alone.
+    /// Replaces the words `manage` of all command lines by others. The command of `together` is dropped: it works only
+    /// with the words of the recipe.
     #[must_use]
     pub fn called_by(mut self, words: &[String]) -> Self {
         let own = std::mem::take(&mut self.manage);
@@ -179,7 +180,7 @@ impl Recipe {
         Self { manage: words.to_vec(), ..self }
     }
 
-    /// What to call for this, if it takes one command line and no target.
+    /// Returns the command line of this verb, if it has exactly one and needs no target.
     #[must_use]
     pub fn line(&self, verb: Verb) -> Option<Line> {
         match self.lines(verb).as_slice() {
@@ -188,7 +189,7 @@ impl Recipe {
         }
     }
 
-    /// What to call for this, in order; nothing if the tool has no way, or needs a target.
+    /// Returns the commands of this verb, in order; none if the tool doesn't have the verb, or needs a target for it.
     #[must_use]
     pub fn lines(&self, verb: Verb) -> Vec<Call> {
         if self.needs_target(verb) {
@@ -197,11 +198,11 @@ impl Recipe {
         self.verbs.get(&verb).map(|lines| lines.calls(None)).unwrap_or_default()
     }
 
-    /// The same with the user's target.
+    /// Returns the commands of this verb with the user's target.
     ///
     /// # Errors
-    /// `input-invalid` for a target that the tool does not take, or for a tool that has no way to do it; `input-missing` where
-    /// there has to be one.
+    /// `input-invalid` for an invalid target, or if the tool doesn't have the verb; `input-missing` if a target is
+    /// needed and not given.
     pub fn with_target(&self, verb: Verb, target: Option<&str>) -> Result<Vec<Call>, Fault> {
         let Self { name, target: takes, .. } = self;
         let Some(lines) = self.verbs.get(&verb) else {
@@ -212,7 +213,7 @@ impl Recipe {
         let like = format!("write {}", takes.is);
         match target {
             Some(words) if !takes.takes(words) => {
-                let cause = format!("`target` is `{words}`, which is no target of `tool: {name}`");
+                let cause = format!("`target` is `{words}`, which is not a target of `tool: {name}`");
                 Err(Fault::new(Code::InputInvalid, cause).fix(like))
             }
             None if self.needs_target(verb) => {
@@ -223,7 +224,8 @@ impl Recipe {
         }
     }
 
-    /// What a page shows of a verb: the target by its words, in brackets where it may be left out.
+    /// Returns the commands of a verb for the documentation, with a placeholder for the target; an optional one is in
+    /// brackets.
     #[must_use]
     pub fn shown(&self, verb: Verb) -> Vec<Call> {
         let words = self.target.as_ref().map(|target| match self.needs_target(verb) {
@@ -233,26 +235,27 @@ impl Recipe {
         self.verbs.get(&verb).map(|lines| lines.calls(words.as_deref())).unwrap_or_default()
     }
 
-    /// What lists and migrates in one start, if the tool has such a way.
+    /// Returns the command that lists and migrates in one start, if the tool has one.
     #[must_use]
     pub fn together(&self) -> Option<Together> {
         let (status, migrate) = (self.line(Verb::Status)?, self.line(Verb::Migrate)?);
         (!self.together.is_empty()).then(|| Together { line: Line::Program(self.together.clone()), status, migrate })
     }
 
-    /// Whether it lists everything that it has, so that a list without anything is none.
+    /// Reports whether the tool lists all of its migrations, applied ones included; an empty list then is no list at
+    /// all.
     #[must_use]
     pub fn lists_all(&self) -> bool {
         self.keeps == Keeps::Heads || self.listing.as_ref().is_some_and(Listing::has_applied)
     }
 
-    /// How it is asked which migrations stand for several of before, if it can be.
+    /// Returns the command that lists squashed migrations, if the tool has one.
     #[must_use]
     pub fn squashed(&self) -> Option<Line> {
         self.squashed.as_ref().map(|squashed| Line::Program(squashed.line.clone()))
     }
 
-    /// Reads the answer: migrations of before, and which one stands for each.
+    /// Reads the output of that command: replaced migrations, each with the one that replaces it.
     #[must_use]
     pub fn parts<'a>(&self, lines: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
         let Some(squashed) = &self.squashed else { return BTreeMap::new() };
@@ -264,7 +267,7 @@ impl Recipe {
         self.verbs.get(&verb).is_some_and(|lines| lines.words().any(|word| is_required(word)))
     }
 
-    /// The migration whose beginning this line tells.
+    /// Returns the migration that starts with this line of output, if one does.
     #[must_use]
     pub fn begins(&self, line: &str) -> Option<Begun> {
         let hit = self.applying.as_ref()?.find(line)?;
@@ -277,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_recipe_can_be_read_and_says_what_it_has_to() {
+    fn every_recipe_is_valid_and_complete() {
         for text in RECIPES {
             let recipe = Recipe::read(text).unwrap_or_else(|fault| panic!("{fault}: {text}"));
             assert!(!recipe.about.ends_with('.') && recipe.about.len() > 10, "{}", recipe.name);
@@ -290,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recipe_that_is_wrong_is_told_in_one_sentence() {
+    fn a_mistake_in_a_recipe_is_reported_in_one_sentence() {
         let whole = "name: x\nabout: y\nverbs: {migrate: [x]}\n";
         assert!(Recipe::read(whole).is_ok());
         for (text, says) in [
@@ -300,12 +303,12 @@ mod tests {
             ("name: x\nabout: y\nverbs: {undo: [x]}\n", "unknown variant `undo`"),
             ("name: x\nabout: y\nverbs: {migrate: x}\n", "expected a command line as in [tool, migrate], or a list"),
             ("name: x\nabout: y\nverbs: {migrate: []}\n", "`verbs.migrate` has no program"),
-            ("name: x\nabout: y\nverbs: {status: [x]}\n", "`listing` says how"),
-            ("name: x\nabout: y\nverbs: {rollback: [x, '{target}']}\n", "`verbs.rollback` has a place for a target"),
-            ("name: x\nabout: y\ntogether: [x]\nverbs: {migrate: [x]}\n", "`together` stands for"),
+            ("name: x\nabout: y\nverbs: {status: [x]}\n", "`listing` is the format"),
+            ("name: x\nabout: y\nverbs: {rollback: [x, '{target}']}\n", "`verbs.rollback` contains `{target}`"),
+            ("name: x\nabout: y\ntogether: [x]\nverbs: {migrate: [x]}\n", "`together` replaces"),
             ("name: x\nabout: y\nverbs: {}\nerror: '('\n", "the pattern `(` can't be read"),
             ("name: x\nabout: y\nverbs: {}\napplying: 'Applying'\n", "`applying` has no group"),
-            ("name: x\nabout: y\nverbs: {}\nfailures: [{pattern: z, fix: f, code: c}]\n", "`c` is no code"),
+            ("name: x\nabout: y\nverbs: {}\nfailures: [{pattern: z, fix: f, code: c}]\n", "`c` is not the code"),
         ] {
             let fault = Recipe::read(text).unwrap_err();
             assert!(fault.code == Code::InputInvalid && fault.cause.contains(says), "{}: {says}", fault.cause);
@@ -317,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_is_checked_before_anything_is_called() {
+    fn a_target_is_checked_before_any_command_is_built() {
         let django = Recipe::named("django").unwrap();
         let back = |target| django.with_target(Verb::Rollback, target).map(words);
         assert_eq!(back(Some("settings 0016")).unwrap(), ["python manage.py migrate settings 0016 --noinput"]);
@@ -335,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_project_may_be_called_by_other_words() {
+    fn a_project_may_replace_the_first_words() {
         let words = ["python", "-m", "pretix"].map(str::to_owned);
         for name in ["django", "django-tenants"] {
             let recipe = Recipe::named(name).unwrap().called_by(&words);
@@ -356,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn sees_a_migration_begin() {
+    fn recognises_the_start_of_a_migration() {
         let django = Recipe::named("django").unwrap();
         let name = |line: &str| django.begins(line).map(|begun| begun.name);
         assert_eq!(name("  Applying orders.0002_backfill...").as_deref(), Some("orders.0002_backfill"));

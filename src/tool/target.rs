@@ -1,47 +1,50 @@
-//! The migration that a rollback goes back to, or that is recorded without being done: the user's words, checked before
-//! anything is called.
+//! The input `target`: the migration to which a rollback goes back, or that is recorded without being run. It is
+//! checked before any command is started.
 //!
-//! In a recipe's command lines `{target}` stands for them: alone in a word it becomes as many words as the user wrote, inside
-//! of one (`VERSION={target}`) it stays there. `{target?}` may be left out, and the word with it; `{target?heads}` then says
-//! `heads`.
+//! In a recipe's command lines `{target}` stands for it. As a word of its own it expands to as many words as the user
+//! wrote; within a word (`VERSION={target}`) it is inserted in place. `{target?}` is optional: without a target the
+//! whole word is left out. `{target?heads}` becomes `heads` then.
 
 use super::pattern::Pattern;
 use serde::Deserialize;
 
 const OPEN: &str = "{target";
 
-/// What a tool takes for a target.
+/// The form of a tool's targets.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Target {
-    /// Its words as a page shows them, as in `APP MIGRATION`.
+    /// The placeholder in the documentation, as in `APP MIGRATION`.
     pub words: String,
-    /// What it has to look like.
+    /// The pattern that a target must match.
     pub pattern: Pattern,
-    /// The same for people.
+    /// The same in words, for people.
     pub is: String,
-    /// How the name of a migration becomes one: the groups, joined by blanks; absent: as it is.
+    /// The pattern that turns a migration's name into a target: its groups, joined by blanks. Absent: the name is the
+    /// target.
     pub of: Option<Pattern>,
-    /// What it says.
+    /// The migrations that it selects.
     #[serde(default)]
     pub says: Says,
 }
 
-/// What a target says of the migrations in the list.
+/// The migrations that a target selects from the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Says {
-    /// To which of them to go: it and those before it are meant.
+    /// The named migration and those before it.
     #[default]
+    #[serde(rename = "place")]
     Place,
-    /// Which one of them alone is meant.
+    /// The named migration alone.
+    #[serde(rename = "only")]
     Only,
-    /// How many of them are meant, counted from the last that is applied.
+    /// That many migrations, counted back from the last applied one.
     Count,
 }
 
 impl Target {
-    /// Whether these words may be given to the tool.
+    /// Reports whether these words are a valid target, and can't be read as an option.
     #[must_use]
     pub fn takes(&self, words: &str) -> bool {
         self.pattern.fits(words)
@@ -49,7 +52,7 @@ impl Target {
             && !words.split(' ').any(|word| word.starts_with('-'))
     }
 
-    /// The target that names this migration, if it can be written down as one.
+    /// Returns the target that names this migration, if there is a valid one.
     #[must_use]
     pub fn of(&self, migration: &str) -> Option<String> {
         let words = match &self.of {
@@ -60,17 +63,17 @@ impl Target {
     }
 }
 
-/// Whether a word of a command line can't do without a target.
+/// Reports whether a word of a command line needs a target.
 pub(super) fn is_required(word: &str) -> bool {
     word.contains("{target}")
 }
 
-/// Whether a word of a command line has a place for a target.
+/// Reports whether a word of a command line can contain a target.
 pub(super) fn is_placed(word: &str) -> bool {
     split(word).is_some()
 }
 
-/// The word with the target in its place.
+/// Returns the word with the target filled in.
 pub(super) fn fill(word: &str, target: Option<&str>) -> Vec<String> {
     let Some((before, otherwise, after)) = split(word) else { return vec![word.to_owned()] };
     let otherwise = Some(otherwise.trim_start_matches('?')).filter(|words| !words.is_empty());
@@ -94,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_option_gets_in_by_way_of_a_target_whatever_its_pattern_lets_through() {
+    fn a_target_can_never_be_an_option_even_if_its_pattern_allows_it() {
         let any = r"{words: X, is: anything, pattern: '(?s)^.+$'}";
         let target: Target = serde_yaml::from_str(any).unwrap();
         assert!(target.takes("a 0001") && target.takes("a-b"));
@@ -105,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_takes_its_place() {
+    fn fills_in_the_target() {
         assert_eq!(fill("{target}", Some("settings 0016")), ["settings", "0016"]);
         assert_eq!(fill("VERSION={target}", Some("2024")), ["VERSION=2024"]);
         assert_eq!(fill("{target?}", None), Vec::<String>::new());

@@ -249,7 +249,7 @@ fn of_two_runs_one_works_and_the_other_is_told_of_it() {
         first.finish().succeeds().applied([place.last()]).done();
         let told = match place {
             Place::Sql(_) | Place::Image(_) => "the run lock is held by the run",
-            Place::Server(..) => "another run works in this directory of the server",
+            Place::Server(..) => "another run is using this directory on the server",
         };
         second.finish().fails("lock-held", 4).says(told).done();
     }

@@ -102,7 +102,7 @@ fn a_password_of_one_letter_is_told_and_not_hidden() {
         .finish();
     assert!(!ended.masks.iter().any(|mask| mask == "5"), "{:?}", ended.masks);
     let told = ended.finished.succeeds().applied(["0001_one"]).output("applied-count", "1");
-    told.warning("a secret has less than three characters").done();
+    told.warning("a secret has fewer than three characters").done();
     database.sql(&format!("drop owned by {role}; drop role {role}"));
 }
 

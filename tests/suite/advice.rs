@@ -16,7 +16,7 @@ const ADVICE: [Advice; 8] = [
         wrong: "create table ${schema}.t (i int);\n",
         code: "statement-failed",
         exit: 6,
-        fix: "`${schema}` is a placeholder of Flyway, envsubst or a shell, and files are sent as they are: write the value itself",
+        fix: "`${schema}` is a placeholder of Flyway, envsubst or a shell, and files are sent unchanged: write the value itself",
         right: "create table public.t (i int);\n",
     },
     Advice {
@@ -44,7 +44,7 @@ const ADVICE: [Advice; 8] = [
         wrong: "create table t (i int);\nsavepoint s;\ninsert into t values (1);\ncommit;\n",
         code: "own-transaction",
         exit: 2,
-        fix: "remove what begins and ends transactions",
+        fix: "remove the statements that begin or end transactions",
         right: "create table t (i int);\nsavepoint s;\ninsert into t values (1);\n",
     },
     Advice {

@@ -147,9 +147,9 @@ fn a_bastion_that_is_not_there_is_told_by_what_is_there() {
         (
             web.port.to_string(),
             "bastion-not-ssh",
-            ["does not speak SSH; the last line it said is: Content-Length: 0", "sshd's port"],
+            ["does not speak SSH; the last line it sent is: Content-Length: 0", "sshd's port"],
         ),
-        (silent.port.to_string(), "bastion-timeout", ["accepts the connection and says nothing", "`connect-timeout`"]),
+        (silent.port.to_string(), "bastion-timeout", ["accepts the connection and sends nothing", "`connect-timeout`"]),
     ] {
         let place = format!("`127.0.0.1:{port}`");
         let action = migration(&lab).input("ssh-port", port).input("connect-timeout", "1s");
@@ -225,7 +225,7 @@ fn a_bastion_that_drops_the_first_connection_is_tried_again() {
         .succeeds()
         .applied(["0001_users"])
         .says(&format!("waiting for the connection to 127.0.0.1:{}", proxy.port))
-        .says("closes the connection without a greeting of SSH")
+        .says("closes the connection without an SSH greeting")
         .done();
 }
 

@@ -182,7 +182,7 @@ fn rows_that_nobody_would_take_are_refused_however_many_columns_they_have() {
                 .annotation(
                     "migrations/0001_rows.sql",
                     if head.is_empty() { 1 } else { 2 },
-                    "`COPY … TO STDOUT` has nobody to send its rows to",
+                    "`COPY … TO STDOUT` has no client to send its rows to",
                 )
                 .done();
         }

@@ -217,7 +217,7 @@ fn a_configuration_file_is_refused_by_what_is_wrong_in_it() {
         (
             "defaults:\n  lock-timout: 7s\n",
             "input-unknown",
-            ["`defaults.lock-timout` is no input", "did you mean `lock-timeout`?"],
+            ["`defaults.lock-timout` is not an input", "did you mean `lock-timeout`?"],
         ),
         ("default: {}\n", "input-unknown", ["no section `default`", "did you mean `defaults`?"]),
         (
@@ -492,7 +492,7 @@ fn steps_that_can_not_be_are_refused() {
         (
             "after",
             "- run: ./x\n",
-            ["does not say where it runs", "add `executor: server` to it, or `executor: image` and `image`"],
+            ["names no executor", "add `executor: server` to it, or `executor: image` and `image`"],
         ),
         ("after", "run: ./x\n", ["it is not a list of steps", "- run: "]),
         ("after", "- run: [x\n", ["is not valid YAML", "docs/steps.md"]),
@@ -512,18 +512,18 @@ fn steps_that_can_not_be_are_refused() {
 #[test]
 fn a_way_back_is_asked_of_what_has_one() {
     let lab = Lab::new();
-    let words = ["plain SQL files have no way back", "write a new migration"];
+    let words = ["plain SQL files can't be rolled back", "write a new migration"];
     refused(&lab, migration(&lab).input("command", "rollback").input("target", "1"), "input-invalid", &words);
     let words = ["can't be recorded without being applied", "create table if not exists"];
     refused(&lab, migration(&lab).input("command", "baseline"), "input-invalid", &words);
     let tool =
         |command: &str| migration(&lab).input("executor", "image").input("image", "app").input("command", command);
-    let words = ["`tool: prisma` has no way to do what `command: rollback` asks for", "fix: "];
+    let words = ["`tool: prisma` does not support `command: rollback`", "fix: "];
     refused(&lab, tool("rollback").input("tool", "prisma").input("target", "x"), "input-invalid", &words);
     let words = ["`target` has no value: `command: rollback` has to know", "fix: set `target`"];
     refused(&lab, tool("rollback").input("tool", "django"), "input-missing", &words);
     let words =
-        ["`target` (from the workflow's `with:`) has a value, and a tool's `migrate` takes all there is", "`run`"];
+        ["`target` (from the workflow's `with:`) has a value, and `command: migrate` with a tool covers all migrations", "`run`"];
     refused(&lab, tool("migrate").input("tool", "django").input("target", "shop 0001"), "input-invalid", &words);
 }
 
@@ -553,7 +553,7 @@ fn a_failure_that_is_hidden_is_warned_of() {
         .run()
         .pends()
         .pending(["0001_users"])
-        .warning("step 1 (`Fixtures`): `|| true` hides a failure from everybody")
+        .warning("step 1 (`Fixtures`): `|| true` hides failures")
         .says("`optional: true`")
         .done();
 }

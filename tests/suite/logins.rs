@@ -163,7 +163,7 @@ fn the_advice_for_a_cipher_that_can_not_be_undone_works() {
     assert!(ssh_keygen_reads(&key));
     let fault = check_key(&Secret::new(key), Some(&Secret::new(PASSPHRASE))).unwrap_err();
     assert_eq!(fault.code, Code::KeyInvalid);
-    assert!(fault.cause.ends_with("it is encrypted with 3des-cbc, which can't be undone here"), "{}", fault.cause);
+    assert!(fault.cause.ends_with("it is encrypted with 3des-cbc, which is not supported here"), "{}", fault.cause);
     let command = fault.fix.split('`').nth(1).unwrap();
     let path = directory.path().join("3des-cbc");
     let words = command.split(' ').skip(1).map(|word| if word == "KEYFILE" { path.to_str().unwrap() } else { word });
@@ -347,7 +347,7 @@ fn a_greeting_at_the_log_in_keeps_nobody_out_unless_it_is_longer_than_ssh_allows
 fn a_server_that_talks_without_end_is_not_listened_to_for_longer_than_the_timeout() {
     let sshd = Sshd::plain();
     for (words, cause) in [
-        ("hello, this is no SSH\r\n", "says one line after the other and no greeting of SSH"),
+        ("hello, this is no SSH\r\n", "sends line after line and no SSH greeting"),
         ("hello, this is no SSH and no line. ", "SSH"),
     ] {
         let talker = Stranger::start(move |_, mut stream| async move {

@@ -568,7 +568,7 @@ fn what_a_run_that_vanished_left_is_settled_by_the_next() {
         let found = one.enter(&tunnel, Duration::from_secs(20)).await.unwrap();
         assert_eq!(found, Some(leftover(Fate::Finished(6), &["up", "done"], &["bad"])));
         let waiting = std::iter::from_fn(|| told.try_recv().ok()).map(|event| format!("{event:?}")).collect::<String>();
-        assert!(waiting.contains("the run before (its connection is gone, its command still runs)"), "{waiting}");
+        assert!(waiting.contains("the run before (its connection is gone, its command is still running)"), "{waiting}");
         // It is settled once.
         one.leave(&tunnel).await.unwrap();
         assert_eq!(one.enter(&tunnel, Duration::ZERO).await.unwrap(), None);

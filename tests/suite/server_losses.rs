@@ -300,11 +300,11 @@ fn the_next_run_waits_for_what_goes_on_and_then_goes_on() {
         let mut refused = step(&lab, &server, proof).input("lock-wait", "2s").start();
         refused.wait();
         let mut waiting = step(&lab, &server, proof).start();
-        waiting.wait_for_line("its command still runs", SOON);
+        waiting.wait_for_line("its command is still running", SOON);
         gate.open();
         waiting.wait();
         let told = refused.finish().fails("lock-held", 4);
-        told.error("github.com/octo/app/actions/runs/4711").says("its command still runs").done();
+        told.error("github.com/octo/app/actions/runs/4711").says("its command is still running").done();
         waiting
             .finish()
             .nothing_to_do()
@@ -344,7 +344,7 @@ fn another_run_that_comes_meanwhile_waits() {
         // Long enough for the lab's servers to notice.
         poll(SOON, || (locks(&lab) == "0").then_some(())).expect("the session ends with its connection");
         let mut other = step(&lab, &server, proof).start();
-        other.wait_for_line("its command still runs", SOON);
+        other.wait_for_line("its command is still running", SOON);
         network.thaw();
         first.open();
         second.reached();
@@ -365,7 +365,7 @@ fn a_run_that_is_killed_is_settled_by_the_next() {
         gate.reached();
         running.kill();
         let waiting = step(&lab, &server, proof).start();
-        waiting.wait_for_line("its command still runs", SOON);
+        waiting.wait_for_line("its command is still running", SOON);
         gate.reached();
         gate.open();
         waiting.finish().nothing_to_do().says("it has ended well since").done();

@@ -31,7 +31,7 @@ fn a_file_that_is_one_transaction_runs_in_the_one_that_every_file_has() {
             .run()
             .succeeds()
             .applied(["0001_file", "0002_after"])
-            .says("its BEGIN and COMMIT are left to the transaction that every file has")
+            .says("its BEGIN and COMMIT are replaced by those of the transaction in which every file runs")
             .never_says("there is already a transaction in progress")
             .done();
         one_file(&lab, body).file("migrations/0002_after.sql", "select i from t;\n").run().nothing_to_do().done();
@@ -113,7 +113,7 @@ fn what_ends_a_transaction_in_another_way_is_refused_and_the_advice_works() {
             .run()
             .fails("own-transaction", 2)
             .annotation("migrations/0001_file.sql", line, &format!("`{word}` on line {line}"))
-            .says("fix: remove what begins and ends transactions in this file")
+            .says("fix: remove the statements that begin or end transactions")
             .done();
         assert_eq!(lab.database.contents(), "");
         succeeds(one_file(&lab, removed).run()).done();
@@ -185,7 +185,7 @@ fn what_is_asked_for_a_transaction_too_late_is_refused_and_the_advice_works() {
         .fails("statement-failed", 6)
         .pending(["0001_file"])
         .annotation("migrations/0001_file.sql", 2, "SET TRANSACTION ISOLATION LEVEL must")
-        .says("fix: say what the transaction should be like at the top of the file")
+        .says("fix: set the modes of the transaction at the top of the file")
         .done();
     succeeds(one_file(&lab, &format!("{late}{ISOLATED}")).run()).done();
     assert_eq!(isolation(&lab), "serializable");

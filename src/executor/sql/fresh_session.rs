@@ -5,7 +5,8 @@ use super::{Sql, known, open};
 use crate::{
     executor::monitored::{Watch, watched},
     fault::{Code, Fault},
-    ledger::{Content, Layout},
+    layout::{self, Layout},
+    ledger::Content,
     migrate::{Apply, Fresh, Limits, Migration, Reached, Stopped},
     postgres::{
         Lookout, Session, THIS_DATABASE,
@@ -42,8 +43,11 @@ pub(crate) fn answer(settings: &Settings, rows: &[Vec<Option<String>>]) -> Optio
 
 /// Lists the locks that a session of ours may have.
 fn no_files(settings: &Settings) -> Vec<Lock> {
-    let sqlx = settings.database.as_ref().map(|target| run_lock::sqlx(&target.name));
-    [run_lock::own()].into_iter().chain(sqlx).collect()
+    let of_tools = settings.database.iter().flat_map(|target| {
+        let lock = |layout: Layout| Some(run_lock::of_tool(layout.lock_key(&target.name)?, layout.name()));
+        layout::ALL.into_iter().filter_map(lock)
+    });
+    [run_lock::own()].into_iter().chain(of_tools).collect()
 }
 
 impl Sql<'_> {
@@ -67,7 +71,7 @@ impl Sql<'_> {
                 Err(stopped) if stopped.fault.code.ends_session() => return self.settle(reach, stopped).await,
                 Err(stopped) => {
                     if let Some(migration) = self.pending.get(stopped.at) {
-                        self.events.tell(Event::Failed { version: migration.id.version });
+                        self.events.tell(Event::Failed { index: migration.id.index });
                     }
                     return Err(self.with_leftovers(stopped.fault).await);
                 }
@@ -137,11 +141,8 @@ impl Sql<'_> {
     }
 
     fn locks(&self) -> Result<Vec<Lock>, Fault> {
-        let sqlx = match known(self.ledger.as_ref())?.layout {
-            Layout::Sqlx => Some(run_lock::sqlx(&self.settings.database()?.name)),
-            Layout::Plain => None,
-        };
-        Ok([run_lock::own()].into_iter().chain(sqlx).collect())
+        let theirs = self.lock_of_tool(known(self.ledger.as_ref())?)?;
+        Ok([run_lock::own()].into_iter().chain(theirs).collect())
     }
 
     /// Returns whether the new session got all of our locks; then it is the one that we go on with.

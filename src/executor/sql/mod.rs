@@ -7,16 +7,17 @@ mod recovery;
 use crate::{
     fault::{Code, Fault, Stage},
     github::runner::Runner,
+    layout::{Application, Layout, Recorded},
     ledger::{
-        Choice, Content, Layout, Ledger, Recorded, Survey, Wanted, invalid_indexes_sql, known_tools::ToolLedger,
-        refuse_foreign, survey,
+        Choice, Content, Ledger, Survey, Wanted, invalid_indexes_sql, known_tools::ToolLedger, refuse_foreign, survey,
     },
     migrate::{self, Files, Fresh, Migration, Tally},
     plan::{self, Rules},
     postgres::{
         Session, Startup,
         own_query::{Question, RunLock},
-        preflight, rows, run_lock,
+        preflight, rows,
+        run_lock::{self, Lock},
         wait::{self, answered},
     },
     run::{
@@ -34,9 +35,9 @@ pub struct Sql<'a> {
     pub(super) runner: &'a Runner,
     pub(super) events: Events,
     pub(super) files: Option<Files>,
-    layout: Option<Layout>,
-    /// The file that says that an application applies these files by itself.
-    sqlx_project: Option<String>,
+    layouts: Vec<Layout>,
+    /// The application that applies these files by itself.
+    application: Option<Application>,
     pub(super) startup: Startup,
     pub(super) session: Option<Session>,
     opening: Survey,
@@ -68,8 +69,8 @@ impl<'a> Sql<'a> {
         let files = aside(move || migrate::read(&directory)).await?;
         files.doubts().iter().for_each(|doubt| events.tell(Event::Warning(doubt.clone())));
         Ok(Self {
-            layout: files.layout(),
-            sqlx_project: files.sqlx_project().map(str::to_owned),
+            layouts: files.layouts().to_vec(),
+            application: files.application().cloned(),
             files: Some(files),
             startup: startup(settings, runner),
             settings,
@@ -129,8 +130,7 @@ impl<'a> Sql<'a> {
         }
         let ledger = self.choose_ledger()?;
         let session = open(self.session.as_ref())?;
-        if ledger.layout == Layout::Sqlx {
-            let theirs = run_lock::sqlx(&self.settings.database()?.name);
+        if let Some(theirs) = self.lock_of_tool(&ledger)? {
             wait.limit = wait.limit.saturating_sub(began.elapsed());
             run_lock::acquire(session, theirs, &wait, &self.events).await?;
         }
@@ -172,7 +172,7 @@ impl<'a> Sql<'a> {
             None => self.choose_ledger().map_err(|fault| vec![fault])?,
         };
         let files = self.files.take().ok_or_else(|| vec![Fault::new(Code::Bug, "there are no files any more")])?;
-        let migrations = files.into_migrations(ledger.layout);
+        let migrations = files.into_migrations(ledger.layout).map_err(|fault| vec![fault])?;
         self.before = match ledger.exists || ledger.progress_exists || !self.others.is_empty() {
             true => answered(self.settings.wait_timeout, self.read(&ledger)).await.map_err(|fault| vec![fault])?,
             false => std::mem::take(&mut self.fresh),
@@ -181,7 +181,7 @@ impl<'a> Sql<'a> {
             return Err(vec![refuse_foreign(&ledger, tool, table)]);
         }
         let sql = &self.settings.sql;
-        let rules = Rules { target: sql.target, out_of_order: sql.out_of_order };
+        let rules = Rules { layout: ledger.layout, target: sql.target.clone(), out_of_order: sql.out_of_order };
         let plan = plan::plan(&migrations, &self.before.recorded, &rules)?;
         let pending: Vec<MigrationId> = plan.pending.iter().map(|migration| migration.id.clone()).collect();
         let digest = plan.digest;
@@ -221,7 +221,8 @@ impl<'a> Sql<'a> {
         let id = |row: &Recorded| {
             let known = self.all.iter().find(|id| id.version == row.version).cloned();
             known.unwrap_or_else(|| MigrationId {
-                version: row.version,
+                index: 0,
+                version: row.version.clone(),
                 name: row.name.clone(),
                 file: String::new(),
                 schema: String::new(),
@@ -276,10 +277,15 @@ impl<'a> Sql<'a> {
         }
     }
 
+    fn lock_of_tool(&self, ledger: &Ledger) -> Result<Option<Lock>, Fault> {
+        let key = ledger.layout.lock_key(&self.settings.database()?.name);
+        Ok(key.map(|key| run_lock::of_tool(key, ledger.layout.name())))
+    }
+
     fn choose_ledger(&mut self) -> Result<Ledger, Fault> {
         let sql = &self.settings.sql;
-        let (choice, table, files) = (sql.layout, sql.ledger_table.as_deref(), self.layout);
-        let wanted = Wanted { choice, table, files, sqlx_project: self.sqlx_project.as_deref() };
+        let (table, application) = (sql.ledger_table.as_deref(), self.application.as_ref());
+        let wanted = Wanted { layouts: &self.layouts, table, application };
         let Choice { ledger, others, left_alone } = self.opening.choose(&wanted)?;
         crate::executor::tell_left_alone(&left_alone, &self.events);
         self.others = others;

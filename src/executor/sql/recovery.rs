@@ -82,7 +82,7 @@ impl Sql<'_> {
                 answer => break answer?,
             }
         };
-        self.tell_committed(&content, |version| Event::Cancelled { version });
+        self.tell_committed(&content, |index| Event::Cancelled { index });
         self.tell_left(&content.invalid_indexes);
         Ok(())
     }
@@ -110,7 +110,7 @@ impl Sql<'_> {
     pub fn give_up(&self) {
         let unknown = self.pending.iter().take(self.tally.sent.get()).skip(self.tally.flushed.get());
         for migration in unknown {
-            self.events.tell(Event::InDoubt { version: migration.id.version });
+            self.events.tell(Event::InDoubt { index: migration.id.index });
         }
     }
 
@@ -123,7 +123,7 @@ impl Sql<'_> {
         });
         match self.ask_again(reach).await {
             Ok(content) => {
-                self.tell_committed(&content, |version| Event::Failed { version });
+                self.tell_committed(&content, |index| Event::Failed { index });
                 self.tell_left(&content.invalid_indexes);
                 match self.pending.len() - self.tally.applied.get() {
                     0 => Ok(()),
@@ -225,25 +225,25 @@ impl Sql<'_> {
 
     /// Tells of every migration that the ledger has and no event told yet, and takes back what a crash of the server made
     /// untrue; they are committed in order. The first that is not there has ended as `otherwise` says.
-    fn tell_committed(&self, content: &Content, otherwise: impl Fn(i64) -> Event) {
+    fn tell_committed(&self, content: &Content, otherwise: impl Fn(usize) -> Event) {
         let told = self.tally.applied.get();
-        let recorded = |version| content.recorded.iter().find(|row| row.version == version);
+        let recorded = |version: &str| content.recorded.iter().find(|row| row.version == version);
         // What a killed run before this one had committed may not have been on the disk either.
-        let older = self.before.recorded.iter().filter(|row| recorded(row.version).is_none());
+        let older = self.before.recorded.iter().filter(|row| recorded(&row.version).is_none());
         for id in older.filter_map(|row| self.all.iter().find(|id| id.version == row.version)) {
             self.events.tell(Event::Found(id.clone()));
-            self.events.tell(Event::Forgotten { version: id.version });
+            self.events.tell(Event::Forgotten { index: id.index });
         }
         for (index, migration) in self.pending.iter().enumerate().skip(self.tally.flushed.get()) {
-            let version = migration.id.version;
+            let (key, version) = (migration.id.index, &migration.id.version);
             let Some(row) = recorded(version) else {
                 self.tell_forgotten(index, told);
-                self.events.tell(otherwise(version));
+                self.events.tell(otherwise(key));
                 return;
             };
             if index >= told {
                 let took = Duration::from_millis(row.took_ms);
-                self.events.tell(Event::Applied { version, took });
+                self.events.tell(Event::Applied { index: key, took });
             }
             self.tally.applied.set(index + 1);
         }
@@ -252,7 +252,7 @@ impl Sql<'_> {
     fn tell_forgotten(&self, from: usize, told: usize) {
         let Some(forgotten) = self.pending.get(from..told).filter(|forgotten| !forgotten.is_empty()) else { return };
         for migration in forgotten {
-            self.events.tell(Event::Forgotten { version: migration.id.version });
+            self.events.tell(Event::Forgotten { index: migration.id.index });
         }
         self.tally.applied.set(from);
     }

@@ -169,10 +169,7 @@ mod tests {
         let listed = listed(&[("a.1", true), ("a.2", false), ("a.3", false)]);
         let (django, before) = (Recipe::named("django").unwrap(), witness(&["a.1"]));
         let pending = super::super::plan::pending(&django, &listed, &before);
-        assert_eq!(
-            pending.iter().map(|id| (id.version, id.name.as_str())).collect::<Vec<_>>(),
-            [(1, "a.2"), (2, "a.3")]
-        );
+        assert_eq!(pending.iter().map(|id| (id.index, id.name.as_str())).collect::<Vec<_>>(), [(1, "a.2"), (2, "a.3")]);
         let missing = |after: &[&str]| {
             let after = witness(after);
             pending.iter().filter(|id| !after.gained(&before, id)).cloned().collect::<Vec<_>>()

@@ -170,12 +170,8 @@ impl<'a> Foreign<'a> {
     /// What is applied, numbered in the ledger's order.
     fn standing(&self) -> Vec<MigrationId> {
         let each = self.tool.recipe.ledgers == Ledgers::EachSchema;
-        let id = |row: &Row| MigrationId {
-            version: 0,
-            name: row.name.clone(),
-            file: String::new(),
-            schema: if each { row.schema.clone() } else { String::new() },
-        };
+        let schema = |row: &Row| if each { row.schema.clone() } else { String::new() };
+        let id = |row: &Row| MigrationId::of_tool(row.name.clone(), schema(row));
         plan::numbered(self.before.rows.iter().map(id))
     }
 

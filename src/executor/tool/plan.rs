@@ -33,14 +33,14 @@ pub(crate) fn in_every_schema<'l>(
     schemas.into_iter().flat_map(move |schema| {
         listed.clone().map(move |one| {
             let (name, schema) = (one.name.clone(), schema.clone());
-            (one, MigrationId { version: 0, name, file: String::new(), schema })
+            (one, MigrationId::of_tool(name, schema))
         })
     })
 }
 
 /// With their places as versions.
 pub(crate) fn numbered(ids: impl Iterator<Item = MigrationId>) -> Vec<MigrationId> {
-    (1..).zip(ids).map(|(version, id)| MigrationId { version, ..id }).collect()
+    (1..).zip(ids).map(|(index, id)| MigrationId { index, ..id }).collect()
 }
 
 /// Names the plan: the tool, the image, and what would be done. A plan to go back is not one to go on.
@@ -56,7 +56,7 @@ pub(crate) fn digest(command: Command, recipe: &Recipe, image: Option<&ImageFact
     }
     add(image.map_or("", |image| &image.id));
     pending.iter().for_each(|id| add(&id.title()));
-    format!("sha256:{}", crate::layout::hex::encode(&hash.finalize()))
+    format!("sha256:{}", hex::encode(hash.finalize()))
 }
 
 #[cfg(test)]

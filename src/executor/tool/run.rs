@@ -80,7 +80,7 @@ impl Foreign<'_> {
         let is_done = |id: &MigrationId| self.is_done(id, after);
         let failed = tenants::stopped_at(&self.pending, sites.begun().as_ref(), is_done);
         if let Some(id) = failed {
-            self.events.tell(Event::Failed { version: id.version });
+            self.events.tell(Event::Failed { index: id.index });
         }
         match tenants::told(&self.pending, failed, is_done) {
             Some(tenants) => fault.detail(tenants),
@@ -135,26 +135,20 @@ impl Foreign<'_> {
             Command::Rollback => (after, &self.before),
             _ => (&self.before, after),
         };
-        let told = |version| match self.settings.command {
-            Command::Rollback => Event::RolledBack { version },
-            _ => Event::Recorded { version },
+        let told = |index| match self.settings.command {
+            Command::Rollback => Event::RolledBack { index },
+            _ => Event::Recorded { index },
         };
         self.place(after);
         for id in self.pending.iter().filter(|id| self.is_done(id, after)) {
-            self.events.tell(told(id.version));
+            self.events.tell(told(id.index));
         }
         let unlisted = to.rows_since(from).filter(|row| !self.is_pending(row, after));
-        for (place, row) in (self.pending.len() + 1..).zip(unlisted) {
-            let version = i64::try_from(place).unwrap_or(i64::MAX);
+        for (index, row) in (self.pending.len() + 1..).zip(unlisted) {
             let schema =
                 if self.tool.recipe.ledgers == Ledgers::EachSchema { row.schema.clone() } else { String::new() };
-            self.events.tell(Event::Found(MigrationId {
-                version,
-                name: row.name.clone(),
-                file: String::new(),
-                schema,
-            }));
-            self.events.tell(told(version));
+            self.events.tell(Event::Found(MigrationId { index, ..MigrationId::of_tool(row.name.clone(), schema) }));
+            self.events.tell(told(index));
         }
         let added = after.schema_since(&self.before);
         if !added.is_empty() {
@@ -167,7 +161,7 @@ impl Foreign<'_> {
         let schemas = after.schemas();
         let (Ledgers::EachSchema, Some(first)) = (self.tool.recipe.ledgers, schemas.first()) else { return };
         for id in self.pending.iter().filter(|id| id.schema.is_empty()) {
-            self.events.tell(Event::Placed { version: id.version, schema: (*first).to_owned() });
+            self.events.tell(Event::Placed { index: id.index, schema: (*first).to_owned() });
         }
     }
 
@@ -217,7 +211,7 @@ impl Foreign<'_> {
     /// Tells of migrations whose fate nobody could find out. Before the tool was let at the database there are none.
     pub fn give_up(&self) {
         for id in self.pending.iter().filter(|_| self.reached == Reached::Working && self.after.is_none()) {
-            self.events.tell(Event::InDoubt { version: id.version });
+            self.events.tell(Event::InDoubt { index: id.index });
         }
     }
 

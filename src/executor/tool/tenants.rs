@@ -87,12 +87,7 @@ mod tests {
     use super::*;
 
     fn pending(ids: &[(&str, &str)]) -> Vec<MigrationId> {
-        let id = |(schema, name): &(&str, &str)| MigrationId {
-            version: 0,
-            name: (*name).to_owned(),
-            file: String::new(),
-            schema: (*schema).to_owned(),
-        };
+        let id = |(schema, name): &(&str, &str)| MigrationId::of_tool((*name).to_owned(), (*schema).to_owned());
         ids.iter().map(id).collect()
     }
 

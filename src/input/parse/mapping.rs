@@ -49,7 +49,7 @@ impl<'a> Fields<'a> {
             let swapped = || known.iter().copied().find(|name| strsim::damerau_levenshtein(&key, name) == 1);
             let fix = match nearest(&key, known.iter().copied()).or_else(swapped) {
                 Some(name) => format!("did you mean `{name}`?"),
-                None => format!("remove it; there are {}", listed(known)),
+                None => format!("remove it; the keys are {}", listed(known)),
             };
             self.fault(Code::InputUnknown, &format!("there is no key `{key}`"), fix);
         }
@@ -105,7 +105,7 @@ impl<'a> Fields<'a> {
         let open = text.contains("${{");
         if open {
             let fix = "let the workflow set an environment variable, name it in `pass-env`, and use the variable";
-            self.invalid(&format!("`{key}` has an expression (`${{{{ … }}}}`), which nobody evaluates here"), fix);
+            self.invalid(&format!("`{key}` has an expression (`${{{{ … }}}}`), which is not evaluated here"), fix);
         }
         !open
     }

@@ -60,7 +60,7 @@ impl Wish {
         let Some(executor) = self.executor.or(own.executor) else { return Ok(None) };
         match (executor, self.image.as_deref().or(own.image)) {
             (Executor::Sql, _) => Err(Misfit::new(
-                "does not say where it runs, and SQL files run nowhere but in the action",
+                "names no executor, and `executor: sql` runs no commands",
                 "add `executor: server` to it, or `executor: image` and `image`",
             )),
             (Executor::Image, Some(image)) => Ok(Some(Site::Image(image.to_owned()))),

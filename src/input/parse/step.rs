@@ -82,7 +82,7 @@ fn step(list: Name, value: &Value, title: String, place: Option<Place>) -> (Opti
     let usual = if list == Name::Steps { When::Pending } else { When::Always };
     let when = fields.value("when", |text| value::choice(text, &WHENS)).unwrap_or(usual);
     if when == When::Failure && list != Name::After {
-        fields.invalid("`when: failure` would never come here: nothing has failed yet", "move the step to `after`");
+        fields.invalid("`when: failure` never applies here: nothing has failed yet", "move the step to `after`");
     }
     let Fields { title, place, faults, .. } = fields;
     (work.map(|work| Draft { title, place, name, work, timeout, retries, need, when }), faults)
@@ -199,11 +199,11 @@ mod tests {
             ("[ { run: x, retries: -1 } ]", "`retries` is `-1`", "0 to 100"),
             ("[ { run: x, optional: maybe } ]", "`optional` is `maybe`", "`true` or `false`"),
             ("[ { run: x, when: never } ]", "`when` is `never`", "`always`, `pending` or `failure`"),
-            ("[ { run: x, when: failure } ]", "would never come", "`after`"),
+            ("[ { run: x, when: failure } ]", "never applies", "`after`"),
             ("[ { run: [] } ]", "not of a program and its arguments", "[python"),
             ("[ { run: [x, [y]] } ]", "not of a program and its arguments", "[python"),
             ("[ { run: { x: y } } ]", "`run` is not a text", "single value"),
-            ("[ { run: 'echo ${{ secrets.X }}' } ]", "nobody evaluates", "`pass-env`"),
+            ("[ { run: 'echo ${{ secrets.X }}' } ]", "is not evaluated", "`pass-env`"),
             ("{ run: x }", "`before`: it is not a list", "- run: "),
             ("5", "`before`: it is not a list", "- run: "),
         ] {

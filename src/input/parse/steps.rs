@@ -78,7 +78,7 @@ impl Drafts {
             health: None,
         };
         if self.has(Name::Steps) && around.own.executor == Some(Executor::Sql) {
-            let cause = "`steps` stand in place of a tool's way to migrate, and `executor: sql` has no tool";
+            let cause = "`steps` replace a tool's migration command, and `executor: sql` has no tool";
             let fix = "move them to `before` or `after`, or set `executor` to `image` or `server`";
             findings.faults.push(Fault::new(Code::InputInvalid, cause).fix(fix));
         }
@@ -133,9 +133,9 @@ fn wrong(draft: &Draft, cause: &str) -> Fault {
 fn swallowed(draft: &Draft, line: &Line) -> Option<Fault> {
     let Line::Shell(text) = line else { return None };
     let forgets = |line: &str| line.trim_end().strip_suffix("true").is_some_and(|rest| rest.trim_end().ends_with("||"));
-    let cause = "`|| true` hides a failure from everybody";
+    let cause = "`|| true` hides failures";
     let fix = match draft.need {
-        Need::Required => "remove it and say `optional: true`: the run goes on, and the summary shows the failure",
+        Need::Required => "remove it and set `optional: true`: the run goes on, and the summary shows the failure",
         Need::Optional => "remove it: with `optional: true` the run goes on, and the summary shows the failure",
     };
     text.lines().any(forgets).then(|| wrong(draft, cause).fix(fix))

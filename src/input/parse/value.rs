@@ -1,5 +1,6 @@
 //! How single values are written.
 
+use crate::layout;
 use std::time::Duration;
 
 /// Why a text is not a value of its kind. Reads after the input's name: "it `cause`"; "set the input to `fix`".
@@ -91,9 +92,10 @@ pub(crate) fn retries(text: &str) -> Result<u32, Misfit> {
 }
 
 /// A migration's version: the number in front of the file's name, with or without its leading zeros.
-pub(crate) fn version(text: &str) -> Result<i64, Misfit> {
-    digits(text)
-        .and_then(|number| i64::try_from(number).ok())
+pub(crate) fn version(text: &str) -> Result<String, Misfit> {
+    let is_version = layout::ALL.iter().any(|layout| layout.canonical_version(text).is_some());
+    is_version
+        .then(|| text.to_owned())
         .ok_or_else(|| Misfit::new("is not a version", "the number in front of a file's name, as in 0007"))
 }
 
@@ -214,7 +216,10 @@ mod tests {
 
     #[test]
     fn reads_versions_with_leading_zeros() {
-        assert_eq!((version("0007"), version("20240101120000")), (Ok(7), Ok(20_240_101_120_000)));
+        assert_eq!(
+            (version("0007"), version("20240101120000")),
+            (Ok("0007".to_owned()), Ok("20240101120000".to_owned()))
+        );
         for text in ["", "V7", "-7", "99999999999999999999"] {
             assert!(version(text).is_err(), "{text}");
         }

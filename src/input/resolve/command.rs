@@ -36,7 +36,7 @@ pub(crate) fn of_files(command: Command) -> Result<(), Fault> {
     let (cause, fix) = match command {
         Command::Migrate | Command::Plan | Command::Status | Command::Verify | Command::Tunnel => return Ok(()),
         Command::Rollback => (
-            "plain SQL files have no way back",
+            "plain SQL files can't be rolled back",
             "write a new migration that undoes the one that is not wanted; `rollback` is for tools, with `executor: image` or `server`",
         ),
         Command::Baseline => (

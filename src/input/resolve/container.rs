@@ -137,8 +137,8 @@ pub(crate) fn directory(text: &str) -> Result<String, Misfit> {
     if text.starts_with('/') {
         return Ok(text.to_owned());
     }
-    let example = format!("the whole path in the image, as in `/app/{}`", text.trim_start_matches("./"));
-    Err(Misfit::new("is no absolute path, and in an image nothing else is known", example))
+    let example = format!("the absolute path in the image, as in `/app/{}`", text.trim_start_matches("./"));
+    Err(Misfit::new("is not an absolute path, as a directory in an image has to be", example))
 }
 
 /// `512m`, `2g`; a plain number counts as bytes, as for `docker run`.

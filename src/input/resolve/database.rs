@@ -23,7 +23,7 @@ use crate::{
 const PORT: u16 = 5432;
 
 const NO_BASTION: &str =
-    "`ssh-host` and the other SSH inputs have no value either: there would be no bastion on the way";
+    "`ssh-host` and the other SSH inputs have no value either: the run would connect without a bastion";
 
 /// What says something about the database.
 const OF_DATABASE: [Name; 8] = [
@@ -105,8 +105,8 @@ fn agreed<T: PartialEq>(inputs: &Inputs, name: Name, url: Option<T>, own: Option
     match (url, own) {
         (Some(url), Some(own)) if url != own => {
             let (whole, part) = (inputs.named(Name::DatabaseUrl), inputs.named(name));
-            Err(Fault::new(Code::InputInvalid, format!("{whole} says one thing and {part} another")).fix(format!(
-                "give either `database-url` or its parts; what is not meant must be empty: `{name}` here"
+            Err(Fault::new(Code::InputInvalid, format!("{whole} and {part} contradict each other")).fix(format!(
+                "give the value once: in `database-url`, or in `{name}`"
             )))
         }
         (url, own) => Ok(url.or(own)),
@@ -138,7 +138,7 @@ fn missing(inputs: &Inputs, url: Option<&ParsedUrl>, parts: [&Option<Option<Stri
     let cause = match url {
         Some(_) => format!("{list}, and `database-url` leaves that out"),
         None if absent.len() == parts.len() => {
-            format!("`database-url` has no value, and in its stead {list} either")
+            format!("`database-url` has no value, and {list} either")
         }
         None => format!("{list}, and neither has `database-url`"),
     };

@@ -34,7 +34,7 @@ pub(crate) fn too_short(inputs: &Inputs, variables: &Variables) -> Option<Fault>
     let short = handed_on(inputs, variables).filter(|(_, value)| !Secret::new(*value).can_be_hidden());
     let names: Vec<String> = short.map(|(name, _)| format!("`{name}`")).collect();
     let cause =
-        format!("{} (`pass-env`) has less than three characters: it can't be hidden in the log", names.join(", "));
+        format!("{} (`pass-env`) has fewer than three characters: it can't be hidden in the log", names.join(", "));
     let fix = "if it is no secret, write the name into `env` and take it out of `pass-env`; else choose a longer value";
     (!names.is_empty()).then(|| Fault::new(Code::InputInvalid, cause).fix(fix))
 }
@@ -57,7 +57,7 @@ pub(crate) fn of(
     for pair in pairs(inputs) {
         // The line may be a part of a secret.
         let Pair { name, value } = pair.map_err(|number| {
-            let cause = format!("`env` has a line that is no `NAME=value`: line {number}");
+            let cause = format!("line {number} of `env` is not `NAME=value`");
             Fault::new(Code::InputInvalid, cause).fix(
                 "write one `NAME=value` to a line, with `=` and not with `:`; put a value of several lines into an environment variable of the step, and \
                  name that in `pass-env`",
@@ -105,12 +105,12 @@ fn mentions(name: &str, value: &str, database: Option<&Target>) -> Result<(), Fa
     if let Some((mistaken, right)) = Mention::mistaken(value) {
         let (cause, fix) = match right {
             Some(right) => (
-                format!("`{name}` in `env` has `{mistaken}`, which nobody expands"),
-                format!("write `{}`, which stands for what the database has", right.written()),
+                format!("`{name}` in `env` has `{mistaken}`, which is not expanded"),
+                format!("write `{}`, which is replaced by the value of the database", right.written()),
             ),
             None => {
                 let all: Vec<String> = Mention::ALL.iter().map(|(fact, ..)| fact.written()).collect();
-                let cause = format!("`{name}` in `env` has `{mistaken}`, which there is not");
+                let cause = format!("`{name}` in `env` has `{mistaken}`, which does not exist");
                 (cause, format!("write one of {}", listed(&all)))
             }
         };
@@ -137,13 +137,13 @@ fn unset(inputs: &Inputs, input: Name, absent: &[&str]) -> Fault {
     let named = inputs.named(input);
     // Somebody may have pasted a value there.
     if !absent.iter().all(|name| is_name(name)) {
-        let cause = format!("{named} has a word that is no name of a variable");
+        let cause = format!("{named} has a word that is not the name of a variable");
         let fix = "write names alone, as in `SECRET_KEY`, and let the step's `env:` have their values; `NAME=value` goes into `env`";
         return Fault::new(Code::InputInvalid, cause).fix(fix);
     }
     let is = if absent.len() == 1 { "has no value" } else { "have no value" };
     let fix = format!(
-        "let the step's `env:` set what is missing, as in `{0}: ${{{{ secrets.{0} }}}}`, or take it out of `{input}`",
+        "set it in the step's `env:`, as in `{0}: ${{{{ secrets.{0} }}}}`, or take it out of `{input}`",
         absent.first().copied().unwrap_or_default()
     );
     let sought = absent.iter().filter(|_| !inputs.prefixes().is_empty()).map(|name| {

@@ -99,7 +99,7 @@ pub(crate) fn resolve(
             let check = tool.recipe.line(Verb::Check).map(|line| tool.prefixed(line));
             let none = || {
                 let cause = format!("`tool: {}` has no check of its own", tool.recipe.name);
-                about(&cause).fix("add `run`, the command that tells whether the migration can begin")
+                about(&cause).fix("add `run`, a command that checks whether the migration can begin")
             };
             (findings.keep(check.ok_or_else(none))?, tool.site.clone())
         }
@@ -108,7 +108,7 @@ pub(crate) fn resolve(
                 let fault = about("it has no `run`, and SQL files have no check of their own");
                 findings
                     .faults
-                    .push(fault.fix("add `run` and `executor`; that the database answers is waited for anyway"));
+                    .push(fault.fix("add `run` and `executor`; the run waits for the database in any case"));
             }
             return None;
         }

@@ -15,22 +15,24 @@ pub(crate) use ssh::is_wanted;
 use super::{
     findings::Findings,
     names::Name,
-    parse::{Executor, value},
+    parse::{
+        Executor,
+        value::{self, Misfit},
+    },
     scope,
     source::{Inputs, Variables},
 };
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
+    layout::{self, LayoutChoice},
     postgres::Target,
-    settings::{Command, CommentPolicy, GithubSettings, LayoutChoice, Policy, SafetySettings, Settings, SqlSettings},
+    settings::{Command, CommentPolicy, GithubSettings, Policy, SafetySettings, Settings, SqlSettings},
 };
 use command::executor;
 
 const POLICIES: [(&str, Policy); 2] = [("refuse", Policy::Refuse), ("allow", Policy::Allow)];
 const SWITCH: [(&str, Policy); 2] = [("true", Policy::Allow), ("false", Policy::Refuse)];
-const LAYOUTS: [(&str, LayoutChoice); 3] =
-    [("auto", LayoutChoice::Auto), ("plain", LayoutChoice::Plain), ("sqlx", LayoutChoice::Sqlx)];
 const COMMENTS: [(&str, CommentPolicy); 3] =
     [("never", CommentPolicy::Never), ("plan", CommentPolicy::Plan), ("always", CommentPolicy::Always)];
 
@@ -130,9 +132,14 @@ fn database(
     database::read(inputs, runner, findings).map(Some)
 }
 
+fn layout_choice(text: &str) -> Result<LayoutChoice, Misfit> {
+    let named = layout::ALL.map(|layout| (layout.name(), LayoutChoice::Named(layout)));
+    value::choice(text, &[&[("auto", LayoutChoice::Auto)], &named[..]].concat())
+}
+
 fn sql(inputs: &Inputs, executor: Option<Executor>, runner: &Runner, findings: &mut Findings) -> Option<SqlSettings> {
     let written = findings.keep(inputs.required(Name::Migrations, |text| Ok(text.to_owned())));
-    let layout = findings.keep(inputs.required(Name::Layout, |text| value::choice(text, &LAYOUTS)));
+    let layout = findings.keep(inputs.required(Name::Layout, layout_choice));
     let ledger_table = findings.keep(inputs.optional(Name::LedgerTable, value::table));
     // A tool's target is a text of the tool's own.
     let target = match executor {

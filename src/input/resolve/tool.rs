@@ -18,7 +18,7 @@ pub(crate) fn read(
 ) -> Option<ToolSettings> {
     let run = inputs.text(Name::Run).map(Line::read);
     if run.is_some() && inputs.drafts().has(Name::Steps) {
-        let cause = "`run` and `steps` both stand in place of the tool's way to migrate";
+        let cause = "`run` and `steps` both replace the tool's migration command";
         findings.faults.push(Fault::new(Code::InputInvalid, cause).fix("make `run` one of the `steps`"));
     }
     let prefix = findings.keep(inputs.optional(Name::CommandPrefix, words));
@@ -50,15 +50,15 @@ fn recipe(inputs: &Inputs, run: Option<&Line>, runner: &Runner) -> Result<Recipe
             known(inputs, text).or_else(|unknown| if is_path(text) { file(text, runner) } else { Err(unknown) })?
         }
         None if migrates => {
-            Recipe::named("custom").ok_or_else(|| Fault::new(Code::Bug, "a recipe that is known is not there"))?
+            Recipe::named("custom").ok_or_else(|| Fault::new(Code::Bug, "the recipe `custom` is missing"))?
         }
         None => {
             return Err(Fault::new(Code::InputMissing, "`tool` has no value, and neither has `run`")
-                .fix("say which tool applies the migrations, as in `tool: django`, or with `run` how to call it"));
+                .fix("set `tool` to the tool that applies the migrations, as in `tool: django`, or `run` to its command"));
         }
     };
     if !migrates && recipe.lines(Verb::Migrate).is_empty() {
-        let cause = format!("`run` has no value, and `tool: {}` does not say what to call", recipe.name);
+        let cause = format!("`run` has no value, and `tool: {}` has no migration command", recipe.name);
         return Err(Fault::new(Code::InputMissing, cause).fix("set `run` to the command that applies the migrations"));
     }
     Ok(recipe)
@@ -95,20 +95,20 @@ fn can(inputs: &Inputs, recipe: &Recipe, command: Command) -> Result<(), Fault> 
         (Command::Rollback, _) => Verb::Rollback,
         (Command::Baseline, _) => Verb::Fake,
         (Command::Migrate | Command::Plan | Command::Status | Command::Verify, Some(_)) => {
-            let cause = format!("{} has a value, and a tool's `{name}` takes all there is", inputs.named(Name::Target));
-            let fix = "leave `target` out, or call the tool with its target in `run`";
+            let cause = format!("{} has a value, and `command: {name}` with a tool covers all migrations", inputs.named(Name::Target));
+            let fix = "remove `target`, or call the tool with its target in `run`";
             return Err(Fault::new(Code::InputInvalid, cause).fix(fix));
         }
         (Command::Migrate | Command::Plan | Command::Status | Command::Verify | Command::Tunnel, _) => return Ok(()),
     };
     if recipe.shown(verb).is_empty() {
-        let cause = format!("`tool: {}` has no way to do what `command: {name}` asks for", recipe.name);
-        let fix = "do it by the tool's own means, or name a recipe of your own that knows the command";
+        let cause = format!("`tool: {}` does not support `command: {name}`", recipe.name);
+        let fix = "use the tool itself, or name your own recipe that has the command";
         return Err(Fault::new(Code::InputInvalid, cause).fix(fix));
     }
     if command == Command::Rollback && target.is_none() {
-        let cause = "`target` has no value: `command: rollback` has to know to which migration it goes back";
-        let fix = "set `target` to the migration that is to be the last one, written as the tool takes it";
+        let cause = "`target` has no value: `command: rollback` needs the migration to return to";
+        let fix = "set `target` to the migration that will be the last one, written as the tool expects it";
         return Err(Fault::new(Code::InputMissing, cause).fix(fix));
     }
     recipe.with_target(verb, target).map(drop)

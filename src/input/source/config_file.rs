@@ -74,7 +74,7 @@ impl Config {
         self.spoilt.extend(Name::ALL);
         let names = listed(&self.environments);
         let cause = format!("`environment` has no value, and the configuration file `{}` has {names}", self.path);
-        let fix = "set `environment` to one of them; a run that is for none of them has an empty section of its own, as in `local: {}`";
+        let fix = "set `environment` to one of them; for a run that belongs to none of them, add an empty section, as in `local: {}`";
         Some(Fault::new(Code::InputMissing, cause).fix(fix).in_file(self.place(None)))
     }
 
@@ -125,7 +125,7 @@ impl Config {
     fn twice(&mut self, top: &Mapping, defaults: &Mapping) {
         let is_set = |section: &Mapping, name: &str| section.get(name).is_some_and(|value| !value.is_null());
         for name in SECTIONS.into_iter().filter(|name| is_set(top, name) && is_set(defaults, name)) {
-            let fault = self.about(Code::ConfigInvalid, &format!("`{name}` stands at the top and under `{DEFAULTS}`"));
+            let fault = self.about(Code::ConfigInvalid, &format!("`{name}` is both at the top and under `{DEFAULTS}`"));
             self.faults.push(fault.fix("remove one of them: they mean the same"));
         }
     }
@@ -204,7 +204,7 @@ impl Config {
     /// Only a workflow's expressions are evaluated.
     fn expression(&mut self, way: &[&str], name: Name, value: &Value, text: &str) {
         let Origin { title, places } = self.origin(&[way, &[name.name()]].concat(), value);
-        let cause = format!("{title} has an expression (`${{{{ … }}}}`), which nobody evaluates here");
+        let cause = format!("{title} has an expression (`${{{{ … }}}}`), which is not evaluated here");
         let is_short = text.len() <= LONGEST_SHOWN && !text.contains('\n');
         let shown = if is_short { text.trim() } else { "${{ … }}" };
         let fix = format!("remove it here, and write `{name}: {shown}` into the workflow's `with:`");
@@ -214,7 +214,7 @@ impl Config {
     }
 
     fn unknown(&mut self, title: &str, key: &str) {
-        let fault = self.about(Code::InputUnknown, &format!("`{title}.{key}` is no input"));
+        let fault = self.about(Code::InputUnknown, &format!("`{title}.{key}` is not an input"));
         self.faults.push(match Name::nearest(key) {
             Some(name) => fault.fix(format!("did you mean `{name}`?")),
             None => fault,
@@ -259,8 +259,8 @@ impl Config {
 fn as_text(name: Name) -> String {
     match name {
         Name::Env => format!("write `{name}: |` and below it, further in, a line `NAME=value` for each variable"),
-        Name::PassEnv => format!("write the names behind `{name}:` in one line, separated by spaces"),
-        _ => format!("write a single value behind `{name}:`, or a text of several lines below `{name}: |`"),
+        Name::PassEnv => format!("write the names after `{name}:` in one line, separated by spaces"),
+        _ => format!("write a single value after `{name}:`, or a text of several lines below `{name}: |`"),
     }
 }
 
@@ -393,7 +393,7 @@ mod tests {
     #[test]
     fn a_list_stands_at_the_top_or_under_the_defaults_and_not_twice() {
         let fault = parse("after: [ { run: x } ]\ndefaults: { after: [ { run: y } ] }", None).faults.remove(0);
-        assert!(fault.cause.contains("`after` stands at the top and under `defaults`"), "{}", fault.cause);
+        assert!(fault.cause.contains("`after` is both at the top and under `defaults`"), "{}", fault.cause);
         assert_eq!(parse("after: [ { run: x } ]\ndefaults: { after: }", None).faults, []);
     }
 

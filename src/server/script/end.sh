@@ -10,7 +10,7 @@ who "$run/pid"
 leader=$pid began=$start
 remain() { members "$leader" "$began" "$since"; [ -n "$found" ]; }
 if remain; then
-    # Each is asked once: a second time means "at once" to some.
+    # TERM goes to each process only once: some programs take a second one for "at once".
     kill -TERM "-$leader" 2>/dev/null
     for each in $found; do
         stat_of "$each" && [ "$group" != "$leader" ] && kill -TERM "$each" 2>/dev/null
@@ -20,7 +20,7 @@ turn=0
 while remain && [ "$turn" -lt "$grace" ]; do
     turn=$((turn + 1))
     sleep "$nap"
-    # As many turns are a second as there are naps in it.
+    # A turn counts as a tenth of a second.
     [ "$nap" = 0.1 ] || turn=$((turn + 9))
 done
 turn=0

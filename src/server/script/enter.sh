@@ -8,14 +8,14 @@ while :; do
         [ -d "$each" ] && current=${each##*/}
     done
     if [ "$current" = "$owner" ]; then
-        # Ours already: the connection is another one.
+        # The slot is ours already: this is another connection.
         holder "$own" && kill "$pid" 2>/dev/null
         sign "$own/holder.$owner" && break
     elif [ "$again" = yes ]; then
         say taken
         exit 0
     elif [ -z "$current" ]; then
-        # Moved to its place as a whole; where there is a slot already it becomes a part of it, and is taken out again.
+        # Moved into place as a whole; if the slot exists already, it lands inside the slot and is removed again.
         fresh=$base/n.$owner
         mkdir "$fresh" "$fresh/$owner" 2>/dev/null && sign "$fresh/$owner/holder.$owner" && mv "$fresh" "$slot" 2>/dev/null
         [ -d "$own" ] && break
@@ -36,7 +36,7 @@ while :; do
         break
     fi
 done
-# What died between two steps.
+# Remains of runs that died between two steps.
 for each in "$base"/[gn].*/o.*; do
     [ -d "$each" ] && ! alive "$each" && rm -rf "${each%/*}"
 done
@@ -60,5 +60,5 @@ if [ -n "$taken" ]; then
     done
 fi
 say entered
-# Until the connection ends.
+# Hold the slot until the connection ends.
 exec cat >/dev/null

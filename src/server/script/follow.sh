@@ -1,5 +1,5 @@
 exec 3<"$run/out" 4<"$run/err" || { say taken; exit 0; }
-# The kernel keeps the place: what was read once is not read again.
+# The kernel keeps the file offset: a byte is never read twice.
 [ "$out" = 0 ] || dd bs=1 count=0 skip="$out" <&3 >/dev/null 2>&1
 [ "$err" = 0 ] || dd bs=1 count=0 skip="$err" <&4 >/dev/null 2>&1
 say following
@@ -10,7 +10,7 @@ turn=0
 missed=0
 while :; do
     over=
-    # Asked before the last look: what is written first is there then.
+    # Checked before the last read: the output is written before the status.
     [ -e "$run/status" ] && over=yes
     cat <&3
     cat <&4 >&2
@@ -22,7 +22,7 @@ while :; do
         sleep 0.05
     fi
     [ $((turn % 5)) = 0 ] || continue
-    # Nobody listens any more: this is how it is noticed.
+    # A write fails once the connection has ended.
     say . || exit 0
     if ! [ -d "$run/begun" ]; then
         [ "$turn" -lt 200 ] || ! forbid "$run" || { say never; exit 0; }

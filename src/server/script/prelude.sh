@@ -1,4 +1,4 @@
-# The words of these scripts, one to a line. Who does not know the token can't say them.
+# Send a message of these scripts, one to a line. Only a program that knows the token can send one.
 say() { printf '\001%s %s\n' "$token" "$*"; }
 
 unset CDPATH
@@ -11,7 +11,8 @@ umask 077
 boot=
 { read -r boot </proc/sys/kernel/random/boot_id; } 2>/dev/null
 
-# What the kernel says of a process (proc_pid_stat(5)): state, group, session, start. The name, in parentheses, may be anything.
+# Read a process's state, group, session and start from the kernel (proc_pid_stat(5)). The name, in parentheses, may
+# contain anything.
 stat_of() {
     line=
     { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
@@ -19,14 +20,14 @@ stat_of() {
     state=$1 group=$3 session=$4 start=${20}
 }
 
-# Whether this very process lives: the number alone may be another's by now.
+# Test whether this very process lives: its number may belong to another one by now.
 same() {
     [ -n "$1" ] && [ "$3" = "$boot" ] || return 1
     [ -r /proc/self/stat ] || { kill -0 "$1" 2>/dev/null; return; }
     stat_of "$1" && [ "$start" = "$2" ] && [ "$state" != Z ]
 }
 
-# The living processes of a session, in $found.
+# List the living processes of a session in $found.
 members() {
     found=
     [ "$3" = "$boot" ] || return
@@ -34,20 +35,20 @@ members() {
         kill -0 "-$1" 2>/dev/null && found=-$1
         return
     fi
-    # A number that is a session's is given to nobody else.
+    # The kernel does not reuse a number while it is a session's.
     stat_of "$1" && [ "$start" != "$2" ] && return
     for entry in /proc/[0-9]*; do
         stat_of "${entry#/proc/}" && [ "$session" = "$1" ] && [ "$state" != Z ] && found="$found ${entry#/proc/}"
     done
 }
 
-# pid, start and boot of a file that has them.
+# Read pid, start and boot from a file.
 who() {
     pid= start= since=
     { read -r pid start since <"$1"; } 2>/dev/null
 }
 
-# Whether the work of a run goes on.
+# Test whether a run's command is still running.
 lives() {
     [ -d "$1/begun" ] && ! [ -e "$1/void" ] && ! [ -e "$1/status" ] && who "$1/pid" || return 1
     same "$pid" "$start" "$since" && return
@@ -56,10 +57,10 @@ lives() {
     [ -n "$found" ]
 }
 
-# Who holds the slot under this name.
+# Test whether the holder of this slot lives.
 holder() { who "$1/holder.${1##*/}" && same "$pid" "$start" "$since"; }
 
-# Whether a slot is in use: by who holds it, or by what runs in it.
+# Test whether a slot is in use: by its holder, or by a command that runs in it.
 alive() {
     holder "$1" && return
     for each in "$1"/r.*; do
@@ -68,11 +69,11 @@ alive() {
     return 1
 }
 
-# Says who we are: in a slot that is to become ours, before it does.
+# Sign a slot with our process, before it becomes ours.
 sign() {
     stat_of $$ || start=
     { printf '%s\n%s\n' "$$ $start $boot" "$label" >"$1"; } 2>/dev/null
 }
 
-# A run that has not begun never will: who makes this directory first decides.
+# Keep a run that has not started from ever starting: the first one to make this directory decides.
 forbid() { mkdir "$1/begun" 2>/dev/null && : >"$1/void"; }

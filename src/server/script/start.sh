@@ -1,5 +1,5 @@
 if [ -n "$directory" ] && ! (cd -- "$directory") 2>/dev/null; then
-    # The last part of the way that is there.
+    # Find the deepest part of the path that exists.
     place=$directory
     while ! [ -e "$place" ] && ! [ -L "$place" ]; do
         case $place in
@@ -27,7 +27,7 @@ else
     exit 0
 fi
 for each in "$own"/r.*; do
-    # Nobody would hear of it any more.
+    # A command that still runs would not be followed any more.
     lives "$each" && { say busy; exit 0; }
     rm -rf "$each"
 done
@@ -37,8 +37,8 @@ run=$own/$run
     printf '%s\n' "$title" >"$run/title" && printf '%s\n' "$label" >"$run/label" && : >"$run/out" && : >"$run/err"
 } 2>/dev/null || { say home "$run"; exit 0; }
 shell=sh
-# Its start-up file was read by the login shell.
+# The login shell has read its start-up file.
 command -v bash >/dev/null 2>&1 && shell='bash --norc'
-# By a pipe, so that what is secret in it stands in no list of processes and on no disk. In the subshell's background it is
-# nobody's child.
+# Sent through a pipe, so that its secrets appear in no process list and on no disk. Started in the background of a
+# subshell, so that it is orphaned at once.
 (printf '%s' "$work" | (detach sh -c "$wrapper" bastion-migrate "$run" "$theirs" "$shell" "$boot") >/dev/null 2>&1 &)

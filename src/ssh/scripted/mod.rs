@@ -1,7 +1,8 @@
-//! What has arrived takes effect, with no further byte: in one piece, in every order and cut.
+//! Checks that data that has arrived takes effect without any further byte: all in one chunk, in every order, and cut
+//! anywhere.
 //!
-//! The keepalive of these tests is a day, so that nothing but what has arrived wakes the pump. A packet that it leaves in
-//! libssh2's buffer is one that nobody gets.
+//! The keepalive interval of these tests is a day, so that only arriving data wakes the driver. A packet that the
+//! driver leaves in libssh2's buffer would never be delivered.
 
 mod scene;
 mod server;
@@ -15,7 +16,7 @@ fn run<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
 }
 
-/// Every order of these.
+/// Returns every permutation.
 fn orders<T: Copy>(these: &[T]) -> Vec<Vec<T>> {
     if these.is_empty() {
         return vec![Vec::new()];
@@ -27,7 +28,8 @@ fn orders<T: Copy>(these: &[T]) -> Vec<Vec<T>> {
     (0..these.len()).flat_map(first).collect()
 }
 
-/// The end of a program, in each order that is one, and the answer that another channel waits for before, between and behind.
+/// Returns every valid order of a program's last messages, with data for another channel before, between and after
+/// them.
 fn endings() -> Vec<Vec<(usize, Said)>> {
     let (program, other) = (0, 1);
     let all = [
@@ -45,13 +47,13 @@ fn endings() -> Vec<Vec<(usize, Said)>> {
             && place(order, Said::Status(3)) < close
     };
     let whole = orders(&all).into_iter().filter(is_one);
-    // A server may leave out each but the close.
+    // A server may omit everything but the close.
     let bare = orders(&[(program, Said::Close), (other, Said::Out(9))]);
     whole.chain(bare).collect()
 }
 
 #[test]
-fn the_end_of_a_program_and_what_another_channel_waits_for_come_in_one_piece() {
+fn a_programs_end_and_another_channels_data_may_come_in_one_chunk() {
     for (ending, slips) in endings().into_iter().flat_map(|ending| [(ending.clone(), false), (ending, true)]) {
         run(async {
             let (link, server) = scene::connected().await;
@@ -67,10 +69,10 @@ fn the_end_of_a_program_and_what_another_channel_waits_for_come_in_one_piece() {
     }
 }
 
-/// A call that waits for the close of a program stops at it; and the client makes it before it knows that there is something
-/// to read, as it is awake for another reason.
+/// A call that waits for a program's close stops at it; and the client makes that call before it knows that the socket
+/// is readable, because it is awake for another reason.
 #[test]
-fn what_stands_behind_the_close_of_a_program_comes_with_it() {
+fn data_behind_a_programs_close_is_delivered() {
     let (program, other) = (0, 1);
     for told_before in [false, true] {
         run(async {
@@ -78,7 +80,7 @@ fn what_stands_behind_the_close_of_a_program_comes_with_it() {
             let mut scene = Scene::new(&link, server);
             scene.opened(Kind::Program).await;
             scene.opened(Kind::Forward).await;
-            // More than the pipe to the user holds: the pump is woken when that is read.
+            // More than the user's pipe holds: reading it wakes the driver.
             for _ in 0..3 {
                 scene.say(program, Said::Out(30_000));
             }
@@ -99,9 +101,9 @@ fn what_stands_behind_the_close_of_a_program_comes_with_it() {
     }
 }
 
-/// A call that opens a channel stops at the server's answer; there is no other channel whose call reads on.
+/// A call that opens a channel stops at the server's reply, and no other channel has a call that reads on.
 #[test]
-fn what_stands_behind_the_answer_to_an_open_comes_with_it() {
+fn data_behind_the_reply_to_an_open_is_delivered() {
     for kind in [Kind::Forward, Kind::Program] {
         run(async {
             let (link, server) = scene::connected().await;
@@ -123,7 +125,7 @@ fn what_stands_behind_the_answer_to_an_open_comes_with_it() {
 
 /// A call that sends waits for new keys first, and stops at them.
 #[test]
-fn what_stands_behind_new_keys_comes_with_them() {
+fn data_behind_new_keys_is_delivered() {
     for slips in [false, true] {
         run(async {
             let (link, server) = scene::connected().await;
@@ -143,7 +145,7 @@ fn what_stands_behind_new_keys_comes_with_them() {
 }
 
 #[test]
-fn it_does_not_matter_where_a_piece_is_cut() {
+fn a_chunk_may_be_cut_anywhere() {
     let ending = &endings()[0];
     let length = run(async {
         let (link, server) = scene::connected().await;
@@ -173,7 +175,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn whatever_has_arrived_takes_effect(steps in proptest::collection::vec(any::<Step>(), 1..60)) {
+    fn all_data_that_has_arrived_takes_effect(steps in proptest::collection::vec(any::<Step>(), 1..60)) {
         run(async {
             let (link, server) = scene::connected().await;
             let mut scene = Scene::new(&link, server);

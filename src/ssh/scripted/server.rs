@@ -1,7 +1,9 @@
-//! An SSH server that sends what a test tells it to, byte by byte: no other decides in which pieces a client reads its packets.
+//! An SSH server that sends the bytes that a test dictates: no real server controls in which chunks a client reads its
+//! packets.
 //!
-//! As little of SSH as libssh2 wants for a session (RFC 4253, RFC 4252, RFC 5647): one key exchange, one cipher, a log-in that
-//! asks for nothing, channels (RFC 4254). The cipher is that of rustls, which has it with a nonce of one's own for QUIC alone.
+//! It knows only as much of SSH as libssh2 needs for a session (RFC 4253, RFC 4252, RFC 5647): one key exchange, one
+//! cipher, a log-in that accepts any user, channels (RFC 4254). The cipher comes from rustls, which lets a caller
+//! choose the nonce for QUIC alone.
 
 use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
 use rustls::{
@@ -31,7 +33,7 @@ const KEX_ECDH_REPLY: u8 = 31;
 const USERAUTH_REQUEST: u8 = 50;
 const USERAUTH_SUCCESS: u8 = 52;
 
-/// A packet's content, as it is put together.
+/// The content of a packet that is being assembled.
 #[derive(Debug, Clone)]
 pub(super) struct Packet(Vec<u8>);
 
@@ -56,7 +58,7 @@ impl Packet {
         longer
     }
 
-    /// A number of any length, without a sign (RFC 4251, 5).
+    /// Appends a non-negative number of any length (RFC 4251, 5).
     fn large(self, bytes: &[u8]) -> Self {
         let rest: Vec<u8> = bytes.iter().copied().skip_while(|byte| *byte == 0).collect();
         match rest.first() {
@@ -66,14 +68,14 @@ impl Packet {
     }
 }
 
-/// One direction of the connection, encrypted.
+/// One encrypted direction of the connection.
 struct Cipher {
     key: Box<dyn PacketKey>,
     packets: u64,
 }
 
 impl Cipher {
-    /// The nonce is a fixed part and a counter (RFC 5647, 7.1); QUIC's is the number of the packet on top of it.
+    /// Creates the cipher. The nonce is a fixed part and a counter (RFC 5647, 7.1); QUIC adds the packet number to it.
     fn new(key: [u8; 32], nonce: &[u8]) -> Self {
         let mut fixed = [0; 12];
         fixed[..4].copy_from_slice(&nonce[..4]);
@@ -92,18 +94,18 @@ impl Cipher {
 pub(super) struct Server {
     stream: UnixStream,
     host_key: KeyPair,
-    /// The client's.
+    /// The client's greeting.
     greeting: Vec<u8>,
-    /// The first exchange's hash, from then on.
+    /// The hash of the first key exchange, once it is known.
     session: Vec<u8>,
     out: Option<Cipher>,
     into: Option<Cipher>,
-    /// For what comes in once the client uses its new keys.
+    /// The cipher for incoming packets once the client uses its new keys.
     coming: Option<Cipher>,
 }
 
 impl Server {
-    /// Lets a client in that is at the other end of the socket.
+    /// Accepts the client at the other end of the socket and logs it in.
     pub(super) async fn let_in(socket: Socket, host_key: KeyPair) -> Self {
         socket.set_nonblocking(true).unwrap();
         let stream = UnixStream::from_std(socket).unwrap();
@@ -127,8 +129,8 @@ impl Server {
         server
     }
 
-    /// The answer to a client's part in an exchange of keys that our [`offer`] has begun. What is sealed afterwards uses the new
-    /// ones.
+    /// Returns the reply to a client's part in a key exchange that our [`offer`] has begun. Packets sealed afterwards
+    /// use the new keys.
     pub(super) fn new_keys(&mut self, theirs: &[u8], first: &[u8]) -> Vec<u8> {
         let exchange = X25519.start().unwrap();
         let point = exchange.pub_key().to_vec();
@@ -153,7 +155,7 @@ impl Server {
         answer
     }
 
-    /// The packet as it goes over the wire. They have to be sent in the order in which they are made.
+    /// Encrypts a packet. Packets have to be sent in the order in which they are sealed.
     pub(super) fn seal(&mut self, Packet(content): &Packet) -> Vec<u8> {
         let (block, outside) = if self.out.is_some() { (16, 0) } else { (8, 4) };
         let padding = 4 + (block - (outside + 1 + content.len() + 4) % block) % block;
@@ -167,7 +169,7 @@ impl Server {
         [length.as_slice(), &body, tag.as_ref()].concat()
     }
 
-    /// The next packet of this kind; those before it are not looked at.
+    /// Reads packets up to the next one of this type; those before it are ignored.
     pub(super) async fn next(&mut self, kind: u8) -> Vec<u8> {
         loop {
             let packet = self.read().await;
@@ -194,12 +196,12 @@ impl Server {
         packet
     }
 
-    /// Bytes, as they are, in one piece.
+    /// Sends the bytes as they are, in one chunk.
     pub(super) async fn write(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
     }
 
-    /// The same, before the client's side can know that there is something to read.
+    /// Sends the bytes before the client can learn that its socket is readable.
     pub(super) fn slip(&mut self, bytes: &[u8]) {
         assert_eq!(self.stream.try_write(bytes).unwrap(), bytes.len());
     }
@@ -210,7 +212,7 @@ impl Server {
     }
 }
 
-/// What the server can do: one of each. It begins an exchange of keys.
+/// Returns the packet that begins a key exchange, with one algorithm of each kind.
 pub(super) fn offer() -> Packet {
     let lists =
         ["curve25519-sha256", "ssh-ed25519", CIPHER, CIPHER, "hmac-sha2-256", "hmac-sha2-256", "none", "none", "", ""];

@@ -1,4 +1,4 @@
-//! What the two sides may do next.
+//! The steps that the two sides may take.
 
 use proptest::prelude::*;
 
@@ -8,7 +8,7 @@ pub(super) enum Kind {
     Program,
 }
 
-/// What the server says on a channel.
+/// A message of the server on a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Said {
     Out(usize),
@@ -18,30 +18,30 @@ pub(super) enum Said {
     Close,
 }
 
-/// One move of either side; what makes no sense at that moment is left out.
+/// One step of either side; a step that is impossible at that moment is skipped.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
-    /// The user asks for a channel.
+    /// The user requests a channel.
     Ask(Kind),
-    /// The server goes on with the channel that is asked for.
+    /// The server accepts the requested channel or its program.
     Accept,
     Refuse,
     Say(usize, Said),
-    /// The server asks for a sign of life.
+    /// The server sends a keepalive.
     Question,
-    /// The server says what nobody needs to know.
+    /// The server sends a message to be ignored.
     Chat,
-    /// The server wants other keys: its part of the exchange is said, and not sent.
+    /// The server starts a key exchange: its part is queued, and not sent.
     Rekey,
-    /// What the server has said goes out, cut at these places (per mille).
+    /// The queued messages are sent, cut at these positions (per mille).
     Flush(Vec<usize>),
     /// The same, while the client is awake for another reason.
     Slip(Vec<usize>),
-    /// The user writes so many bytes.
+    /// The user writes this many bytes.
     Write(usize, usize),
-    /// The user writes no more.
+    /// The user shuts down writing.
     Shut(usize),
-    /// The user goes.
+    /// The user drops the channel.
     Leave(usize),
 }
 

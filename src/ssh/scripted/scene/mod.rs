@@ -1,4 +1,4 @@
-//! A client with several channels, and what its users have a right to see of what the server has sent.
+//! A client with several channels, and the data that its users must see of the server's messages.
 
 mod sight;
 mod user;
@@ -24,10 +24,10 @@ use sight::Effect;
 use std::{fmt::Debug, os::unix::net::UnixStream, pin::Pin, time::Duration};
 use tokio::{sync::oneshot, task::spawn_blocking, time::timeout};
 
-/// What has arrived is there at once, or never.
+/// Time limit for an effect: data that has arrived takes effect at once, or never.
 const NEVER: Duration = Duration::from_secs(30);
 
-/// Nothing wakes the pump but what arrives.
+/// Only arriving data wakes the driver.
 const KEEPALIVE: Duration = Duration::from_secs(86_400);
 
 const GLOBAL_REQUEST: u8 = 80;
@@ -43,7 +43,7 @@ const REQUEST: u8 = 98;
 const DONE: u8 = 99;
 const REFUSED: u8 = 100;
 
-/// A client that is logged in, and its server.
+/// Connects a client to its server and logs it in.
 pub(super) async fn connected() -> (Link, Server) {
     let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
     let blob = [b"\0\0\0\x0bssh-ed25519\0\0\0\x20".as_slice(), key.der_bytes()].concat();
@@ -59,7 +59,7 @@ pub(super) async fn connected() -> (Link, Server) {
     (Link::of(hop, connected, None, KEEPALIVE).unwrap(), server)
 }
 
-/// What the user has of a channel.
+/// The user's end of a channel.
 enum User {
     Forward(Stream),
     Program(Process),
@@ -74,14 +74,14 @@ impl User {
     }
 }
 
-/// A channel, as far as the server has told of it.
+/// A channel, as the server sees it.
 struct Channel {
     id: u32,
     kind: Kind,
-    /// Until the user has gone.
+    /// Present until the user has gone.
     user: Option<User>,
     status: i32,
-    /// The user still may write.
+    /// Set while the user may write.
     flows: bool,
     ended: bool,
     closed: bool,
@@ -89,7 +89,7 @@ struct Channel {
 
 type Asking<'l> = Pin<Box<dyn Future<Output = Result<User, NoChannel>> + 'l>>;
 
-/// A channel that is asked for: the server's answers are the channel, and for a program then its start.
+/// A requested channel: the server's replies open it, and then start its program.
 struct Opening<'l> {
     id: u32,
     kind: Kind,
@@ -102,14 +102,14 @@ pub(super) struct Scene<'l> {
     server: Server,
     channels: Vec<Channel>,
     opening: Option<Opening<'l>>,
-    /// The next answer to it is said, and has not gone out.
+    /// Set when the next reply to the request is queued and not sent.
     answering: bool,
-    /// What is said has new keys in it: before they have come, the client can't send.
+    /// Set when the queue contains new keys: before they arrive, the client can't send.
     rekeys: bool,
-    /// What the server has said and not sent, with the end of each packet in it.
+    /// The bytes that are queued and not sent; `effects` has the end of each packet in them.
     piece: Vec<u8>,
     effects: Vec<(usize, Effect)>,
-    /// What the client has sent and nobody has asked for.
+    /// Packets of the client that no check has asked for yet.
     heard: Vec<Vec<u8>>,
 }
 
@@ -128,7 +128,7 @@ impl<'l> Scene<'l> {
         }
     }
 
-    /// Opens a channel; says its index.
+    /// Opens a channel; returns its index.
     pub(super) async fn opened(&mut self, kind: Kind) -> usize {
         self.ask(kind).await;
         while self.opening.is_some() {
@@ -167,8 +167,8 @@ impl<'l> Scene<'l> {
         }
     }
 
-    /// Whether the client reads: nobody can for a connection without a channel, and of one that the client closes libssh2 may
-    /// take any packet for the answer.
+    /// Returns whether the client reads: no call reads a connection without a channel, and while the client closes a
+    /// channel libssh2 may take any packet for the reply.
     fn is_read(&self) -> bool {
         self.channels.iter().any(|channel| channel.user.is_some() && !channel.closed)
     }
@@ -183,7 +183,7 @@ impl<'l> Scene<'l> {
             self.add(&opened, if kind == Kind::Forward { Effect::Opened } else { Effect::Accepted });
         }
         if accepted || kind == Kind::Forward {
-            // What is behind it in the same piece may be for the new channel.
+            // Later packets in the same chunk may be for the new channel.
             let flows = true;
             self.channels.push(Channel { id, kind, user: None, status: 0, flows, ended: false, closed: false });
         }
@@ -233,7 +233,8 @@ impl<'l> Scene<'l> {
         self.effects.push((self.piece.len(), effect));
     }
 
-    /// Sends what was said, and has nobody look at it; the client has taken it when it answers what stands behind it.
+    /// Sends the queue without any user reading; the client has taken all of it when it answers the keepalive behind
+    /// it.
     pub(super) async fn let_lie(&mut self) -> Vec<Effect> {
         self.question();
         let effects = std::mem::take(&mut self.effects).into_iter().map(|(_, effect)| effect);
@@ -243,7 +244,8 @@ impl<'l> Scene<'l> {
         effects.filter(|effect| !matches!(effect, Effect::Answered)).collect()
     }
 
-    /// Sends what was said while the client is awake for a user that takes up what lies there, and sees that all has come.
+    /// Sends the queue while the client is awake for a user that reads the data already there, and checks that all of
+    /// it takes effect.
     pub(super) async fn slip_behind(&mut self, lying: Vec<Effect>) {
         let effects = std::mem::take(&mut self.effects).into_iter().map(|(_, effect)| effect);
         let piece = std::mem::take(&mut self.piece);
@@ -253,9 +255,9 @@ impl<'l> Scene<'l> {
         }
     }
 
-    /// What comes behind is sealed with the new keys, in the same piece.
+    /// Starts a key exchange. Later packets are sealed with the new keys, in the same chunk.
     pub(super) async fn rekey(&mut self) {
-        // What has come may be answered by the server.
+        // The server may still have to answer earlier packets.
         while !self.piece.is_empty() {
             self.flush(&[]).await;
         }
@@ -275,16 +277,17 @@ impl<'l> Scene<'l> {
         cuts.iter().map(|cut| cut * self.piece.len() / 1000).collect()
     }
 
-    /// Sends what was said, cut at these places, and sees after each part that all of it has come; says how long it was.
+    /// Sends the queue, cut at these positions, and checks after each part that all of it takes effect; returns its
+    /// length.
     pub(super) async fn flush(&mut self, cuts: &[usize]) -> usize {
         self.send(cuts, None).await
     }
 
-    /// The same, while the client is awake for another reason: it looks for something to read before its reactor knows of it,
-    /// and then its own calls read it.
+    /// Sends the queue while the client is awake for another reason: it reads the socket before its reactor knows that
+    /// there is data.
     pub(super) async fn slip(&mut self, cuts: &[usize]) -> usize {
         let waking = (0..self.channels.len()).find(|index| self.may_write(*index));
-        // The client has to write before it can see the rest.
+        // The client has to write before it can read the rest.
         let cuts = if self.rekeys { &[] } else { cuts };
         self.send(cuts, waking).await
     }
@@ -312,7 +315,7 @@ impl<'l> Scene<'l> {
         piece.len()
     }
 
-    /// Both sides close all that is open. The server stays, for the connection's own end.
+    /// Closes all channels from both sides. Returns the server, for the end of the connection.
     pub(super) async fn end(mut self) -> Server {
         while self.opening.is_some() {
             self.refuse();
@@ -330,7 +333,7 @@ impl<'l> Scene<'l> {
         self.server
     }
 
-    /// The client's next packet of this kind, for this channel.
+    /// Returns the client's next packet of this type, for this channel.
     async fn hears(&mut self, kind: u8, id: Option<u32>) -> Vec<u8> {
         let is_it = |packet: &Vec<u8>| packet[0] == kind && id.is_none_or(|id| u32_at(packet, 1) == id);
         if let Some(index) = self.heard.iter().position(is_it) {

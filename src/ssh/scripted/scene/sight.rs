@@ -1,4 +1,4 @@
-//! What is to be seen of each packet once it has arrived.
+//! Checks the effect of each packet once it has arrived.
 
 use super::{CLOSE, GLOBAL_REFUSAL, Opening, Packet, REQUEST, Scene, User, in_time, pattern};
 use crate::ssh::{connection::NoChannel, process::End, scripted::step::Said};
@@ -6,13 +6,13 @@ use futures_util::future::{Either, select};
 use std::io::ErrorKind;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// What has to be seen once a packet has arrived.
+/// The effect of a packet that has arrived.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::ssh::scripted) enum Effect {
     Said(usize, Said),
-    /// A program is asked for on the new channel.
+    /// The client requests a program on the new channel.
     Accepted,
-    /// The one who asked has his channel.
+    /// The requester has its channel.
     Opened,
     Refused,
     Answered,
@@ -38,7 +38,7 @@ impl Scene<'_> {
                 self.answering = false;
                 let Opening { id, asking, .. } = self.opening.take().unwrap();
                 let user = in_time(&effect, asking).await.unwrap();
-                // A number is used again when its channel is closed.
+                // A channel number is reused once its channel is closed.
                 self.channels.iter_mut().rfind(|channel| channel.id == id).unwrap().user = Some(user);
             }
             Effect::Refused => {
@@ -46,7 +46,7 @@ impl Scene<'_> {
                 let Opening { id, asking, accepted, .. } = self.opening.take().unwrap();
                 assert!(matches!(in_time(&effect, asking).await, Err(NoChannel::Refused(_))));
                 if accepted {
-                    // The channel of a program that there is not.
+                    // The client closes the channel of a refused program.
                     self.hears(CLOSE, Some(id)).await;
                     self.add(&Packet::of(CLOSE).number(id), Effect::None);
                 }

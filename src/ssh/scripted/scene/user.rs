@@ -1,4 +1,4 @@
-//! What the client's users do, and what the server hears of it.
+//! The actions of the client's users, and the packets that the server receives for them.
 
 use super::{Asking, CLOSE, DATA, EOF, NEVER, OPEN, Opening, Scene, User, in_time, pattern, u32_at};
 use crate::ssh::scripted::step::Kind;
@@ -24,7 +24,7 @@ impl<'l> Scene<'l> {
     }
 
     pub(super) fn may_write(&self, channel: usize) -> bool {
-        // A channel that the server is about to close may be closed by us before.
+        // The client may already have closed a channel that the server is about to close.
         self.channels.get(channel).is_some_and(|channel| channel.user.is_some() && channel.flows && !channel.closed)
     }
 
@@ -49,7 +49,7 @@ impl<'l> Scene<'l> {
     }
 
     pub(super) async fn leave(&mut self, index: usize) {
-        // What was said before is owed to the user.
+        // Queued messages must still reach the user.
         self.flush(&[]).await;
         let channel = &mut self.channels[index];
         let id = channel.id;

@@ -1,0 +1,80 @@
+//! Ledger tables and their rows, as every layout has them.
+
+use crate::postgres::{identifier, literal};
+use std::{fmt, time::Duration};
+
+/// A table, by schema and name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Table {
+    /// Returns the table of the same schema whose name ends in this suffix.
+    #[must_use]
+    pub fn sibling_table(&self, suffix: &str) -> Self {
+        Self { schema: self.schema.clone(), name: format!("{}{suffix}", self.name) }
+    }
+
+    /// Returns the quoted and qualified name, ready for SQL.
+    #[must_use]
+    pub fn sql(&self) -> String {
+        format!("{}.{}", identifier(&self.schema), identifier(&self.name))
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.{}", self.schema, self.name)
+    }
+}
+
+/// A row of a ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// The version, as the layout writes it.
+    pub version: String,
+    /// The name as it was recorded.
+    pub name: String,
+    /// The checksum of the file.
+    pub checksum: Vec<u8>,
+    /// `false` only if the tool that wrote the row stopped in the middle of the migration.
+    pub success: bool,
+    /// Duration in milliseconds.
+    pub took_ms: u64,
+}
+
+/// The values of a new row.
+#[derive(Debug, Clone, Copy)]
+pub struct NewRow<'a> {
+    /// The version, as the layout writes it.
+    pub version: &'a str,
+    /// The migration's name.
+    pub name: &'a str,
+    /// The checksum of the file.
+    pub checksum: &'a [u8],
+    /// The page of the run that applies it.
+    pub run: Option<&'a str>,
+    /// Duration, if it is not that of the transaction so far.
+    pub took: Option<Duration>,
+}
+
+impl NewRow<'_> {
+    /// Returns the SQL for how long the migration took, in units of which a second has so many.
+    pub(super) fn took_sql(&self, units: u64) -> String {
+        const TRANSACTION: &str =
+            "EXTRACT(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.transaction_timestamp())";
+        match self.took {
+            None => format!("pg_catalog.round({units} * {TRANSACTION})::bigint"),
+            Some(took) => format!("pg_catalog.round({units} * {}.{:09})::bigint", took.as_secs(), took.subsec_nanos()),
+        }
+    }
+
+    /// Returns the checksum as a literal in hexadecimal.
+    pub(super) fn checksum_sql(&self) -> String {
+        literal(&hex::encode(self.checksum))
+    }
+}
