@@ -1,9 +1,9 @@
-//! The smallest archive that the engine takes: a few small files, in the format of POSIX tar (ustar; IEEE Std 1003.1, pax).
+//! Minimal archives for the engine: a few small files, in the format of POSIX tar (ustar; IEEE Std 1003.1, pax).
 
-/// One block; headers and contents are padded to it.
+/// Size to which headers and contents are padded.
 const BLOCK: usize = 512;
 
-/// An archive of these files, given as (absolute path, content): read-only for everybody, owned by root.
+/// Returns an archive of these files, given as (absolute path, content): read-only for everybody, owned by root.
 pub(crate) fn of(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut archive = Vec::new();
     for (path, content) in files {
@@ -11,7 +11,7 @@ pub(crate) fn of(files: &[(String, Vec<u8>)]) -> Vec<u8> {
         archive.extend_from_slice(content);
         archive.resize(archive.len().next_multiple_of(BLOCK), 0);
     }
-    // Two empty blocks are the end.
+    // Two empty blocks mark the end.
     archive.resize(archive.len() + 2 * BLOCK, 0);
     archive
 }
@@ -29,7 +29,7 @@ fn header(path: &str, size: usize) -> [u8; BLOCK] {
     put(116, "0000000\0");
     put(124, &format!("{size:011o}\0"));
     put(136, "00000000000\0");
-    // The checksum counts itself as blanks.
+    // The checksum field counts as blanks.
     put(148, "        ");
     put(156, "0");
     put(257, "ustar\x0000");
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_a_whole_number_of_blocks_with_a_header_that_adds_up() {
+    fn consists_of_whole_blocks_with_a_correct_checksum() {
         let archive = of(&[("/run/x/ca.pem".to_owned(), b"hello".to_vec())]);
         assert_eq!(archive.len(), 4 * BLOCK);
         assert!(archive.starts_with(b"run/x/ca.pem\0"));

@@ -1,4 +1,4 @@
-//! A container at work: started, heard, answered, and how it ended.
+//! A running container with its attached streams, its usage and its exit status.
 
 use super::{
     client::{said, status, trouble},
@@ -25,7 +25,7 @@ use futures_util::{
 use std::{cell::Cell, convert::Infallible, fmt, pin::pin, time::Duration};
 use tokio::{io::AsyncWriteExt as _, time::sleep};
 
-/// One that was started. What is dropped here is only the connection to it: it goes on, without standard input.
+/// A started container. Dropping this closes only the connection: the container goes on, without standard input.
 pub struct Running {
     container: Container,
     streams: AttachContainerResults,
@@ -34,47 +34,47 @@ pub struct Running {
     usage: Cell<Usage>,
 }
 
-/// Whether enough was heard.
+/// The decision after a piece of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
-    /// There is more to come.
+    /// Continue reading.
     More,
-    /// No more is needed.
+    /// Stop reading.
     Enough,
 }
 
-/// The end of a container, and what it took.
+/// The exit of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
-    /// How.
+    /// The exit status.
     pub status: Status,
-    /// What it used; nothing if it was gone before it was looked at.
+    /// The resources used; zero if it ended before the first measurement.
     pub usage: Usage,
-    /// What became of its processes beside the first.
+    /// The state of its processes other than the first.
     pub others: Others,
 }
 
-/// Whether the kernel has killed a process of a container for memory although its command ended well: the engine tells of both
-/// in one sign.
+/// The state of the container's other processes: the engine sets one flag for a process killed for memory, even if the
+/// command itself succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Others {
-    /// None.
+    /// No process was killed for memory.
     Unharmed,
-    /// At least one.
+    /// The kernel killed at least one process for memory.
     OutOfMemory,
 }
 
-/// Between two looks at what a container uses, and before the first: what it uses as it starts says nothing of it.
+/// Interval between two measurements of usage, and before the first: the usage during start-up is not representative.
 const MEASURE: Duration = Duration::from_secs(1);
 
 impl Container {
-    /// Starts it. What it says may have these secrets in it.
+    /// Starts the container. `redactor` hides secrets in its output.
     ///
     /// # Errors
-    /// `tool-missing` when its program can't be begun; `engine-failed`.
+    /// `tool-missing` if its program can't be started; `engine-failed`.
     pub async fn start(&self, redactor: &Redactor) -> Result<Running, Fault> {
         let options = AttachContainerOptionsBuilder::new().stream(true).stdin(true).stdout(true).stderr(true).build();
-        // Before the start, so that nothing is missed.
+        // Attached before the start, so that no output is missed.
         let attached = self.engine.docker.attach_container(&self.id, Some(options)).await;
         let streams = attached.map_err(|error| match status(&error) {
             Some(404) => removed(),
@@ -87,7 +87,7 @@ impl Container {
 }
 
 impl Running {
-    /// Tells every line that it says, as it says it, until enough was heard or its output has ended.
+    /// Passes each line of output to `tell` as it comes, until `tell` stops or the output ends.
     pub async fn hear(&mut self, tell: impl FnMut(Output<'_>) -> Heard) -> Heard {
         let Self { container, streams, out, err, usage } = self;
         let heard = pin!(hear(&mut streams.output, (out, err), tell));
@@ -97,7 +97,7 @@ impl Running {
         }
     }
 
-    /// Writes this to its standard input, which then ends.
+    /// Writes to the container's standard input and closes it.
     ///
     /// # Errors
     /// `engine-failed`.
@@ -111,13 +111,13 @@ impl Running {
         written.await.map_err(failed)
     }
 
-    /// What it used, as far as it was looked at.
+    /// Returns the usage measured so far.
     #[must_use]
     pub fn usage(&self) -> Usage {
         self.usage.get()
     }
 
-    /// Hears it to its end.
+    /// Reads the output to its end and waits for the exit.
     ///
     /// # Errors
     /// `engine-failed`.
@@ -155,8 +155,8 @@ impl fmt::Debug for Running {
     }
 }
 
-/// What the engine's words of an end come to. The sign is that of the whole container: of a command that says itself that it has done
-/// its work, another process was killed.
+/// Interprets the engine's exit code and memory flag. The flag covers the whole container: if the command succeeded,
+/// another process was killed.
 fn judged(code: i64, oom_killed: bool) -> (Status, Others) {
     match (code, oom_killed) {
         (0, true) => (Status::Exited(0), Others::OutOfMemory),
@@ -165,7 +165,7 @@ fn judged(code: i64, oom_killed: bool) -> (Status, Others) {
     }
 }
 
-/// Nobody can say how one has ended that is not there any more.
+/// Returns the fault for a removed container, whose exit status is lost.
 fn removed() -> Fault {
     Fault::new(Code::ToolKilled, "the container was removed while it ran, and not by this run").fix(
         "find out who removes containers on this machine (`docker events`, a clean-up of another job), and run again",
@@ -194,7 +194,7 @@ async fn hear(
             heard.set(Heard::Enough);
         }
     };
-    // An output that breaks off is an end: what became of the container is asked for next.
+    // Output that breaks off has ended, too: the caller asks for the container's status next.
     while let Some(Ok(piece)) = output.next().await {
         match piece {
             LogOutput::StdErr { message } => err.take(&message).iter().for_each(|line| more(Output::Err(line))),
@@ -212,7 +212,7 @@ async fn hear(
     heard.get()
 }
 
-/// Asks for the engine's figures again and again, for as long as it is polled: when the container has ended they are gone.
+/// Measures the usage repeatedly while it is polled: the engine has no figures after the container has ended.
 #[expect(clippy::infinite_loop, reason = "it is dropped with what it measures")]
 async fn measure(container: &Container, usage: &Cell<Usage>) -> Infallible {
     loop {
@@ -225,7 +225,7 @@ async fn measure(container: &Container, usage: &Cell<Usage>) -> Infallible {
     }
 }
 
-/// The greatest memory, without the files that the kernel keeps for it, and the latest time. The names are those of
+/// Returns the peak of memory, without the kernel's cache of files, and the latest CPU time. The names are those of
 /// control groups, version 1 and 2 (docker stats(1) subtracts the same).
 fn at_most(so_far: Usage, figure: &ContainerStatsResponse) -> Usage {
     let memory = figure.memory_stats.as_ref();
@@ -243,7 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_that_ended_well_is_not_the_one_that_was_killed_for_memory() {
+    fn a_successful_command_was_not_the_process_killed_for_memory() {
         assert_eq!(judged(0, true), (Status::Exited(0), Others::OutOfMemory));
         assert_eq!(judged(137, true), (Status::OutOfMemory, Others::Unharmed));
         assert_eq!(judged(1, true), (Status::OutOfMemory, Others::Unharmed));
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_that_is_gone_is_told_as_removed() {
+    fn reports_a_missing_container_as_removed() {
         let gone = |message: &str| Error::DockerResponseServerError { status_code: 404, message: message.to_owned() };
         let fault = not_started(&gone("No such container: 4f2c"));
         assert_eq!(fault.code, Code::ToolKilled);

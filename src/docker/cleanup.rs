@@ -1,4 +1,4 @@
-//! Labels of what we make, and the removal of what is left of it.
+//! The labels of our containers, and the removal of leftover ones.
 
 use super::{
     client::{Engine, trouble},
@@ -11,22 +11,22 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// Whose it is.
+/// The label with the run that created the container.
 const RUN: &str = "dev.bastion-migrate.run";
-/// When it may be removed by anybody, in seconds since 1970.
+/// The label with the time after which any run may remove it, in seconds since 1970.
 const EXPIRES: &str = "dev.bastion-migrate.expires";
-/// What it is for.
+/// The label with the container's purpose.
 const KIND: &str = "dev.bastion-migrate.kind";
 
-/// How long a container that is swept may take to end by itself: a tunnel says good-bye.
+/// Time limit for a leftover tunnel to shut down by itself.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What a container is for.
+/// The purpose of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A tool: its words were told while it ran.
+    /// A tool, whose output was shown while it ran.
     Tool,
-    /// A tunnel for later steps: its last words are worth telling.
+    /// A tunnel for later steps, whose last output is shown when it is removed.
     Tunnel,
 }
 
@@ -39,7 +39,7 @@ impl Kind {
     }
 }
 
-/// What is written on everything that a run makes. Nothing secret: who may ask the engine may read it.
+/// The labels of a container. They contain nothing secret, because everybody with access to the engine can read them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag {
     run: String,
@@ -47,32 +47,32 @@ pub struct Tag {
     expires: u64,
 }
 
-/// What a sweep looks for.
+/// The containers to remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Left<'a> {
-    /// Everything of this run.
+    /// All containers of this run.
     By(&'a str),
-    /// What any run left behind longer ago than it may live.
+    /// Containers of any run that have expired.
     Expired,
 }
 
-/// One container that was removed.
+/// A removed container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Swept {
     /// Its id.
     pub id: String,
-    /// What a tunnel said at last; nothing of a tool.
+    /// The last lines of a tunnel's log; empty for a tool.
     pub last_words: Vec<String>,
 }
 
 impl Tag {
-    /// The tag of what this run makes for that; it is nobody's after `life`.
+    /// Returns the labels for a container of this run. It expires after `life`.
     #[must_use]
     pub fn new(run: &str, kind: Kind, life: Duration) -> Self {
         Self { run: run.to_owned(), kind, expires: now().saturating_add(life.as_secs()) }
     }
 
-    /// The run's name in it.
+    /// Returns the name of the run.
     #[must_use]
     pub fn run(&self) -> &str {
         &self.run
@@ -86,7 +86,7 @@ impl Tag {
 }
 
 impl Engine {
-    /// Removes what is left, and returns what that was.
+    /// Removes leftover containers and returns them.
     ///
     /// # Errors
     /// `engine-failed`.

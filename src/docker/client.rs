@@ -1,24 +1,25 @@
-//! The connection to the engine, in the version of the API that both sides speak.
+//! The connection to the engine, with the API version that both sides support.
 
 use crate::fault::{Code, Fault};
 use bollard::{API_DEFAULT_VERSION, Docker, errors::Error};
 use std::{fmt, fs, io::ErrorKind, os::unix::fs::FileTypeExt as _, os::unix::net::UnixStream, path::Path};
 
-/// Where the runner mounts the engine's socket, whatever the runner's own `DOCKER_HOST` says (`ContainerActionHandler.cs`).
+/// Path at which the runner mounts the engine's socket, regardless of its own `DOCKER_HOST`
+/// (`ContainerActionHandler.cs`).
 pub const SOCKET: &str = "/var/run/docker.sock";
 
-/// How long the engine may think about one request, in seconds. Long answers (a pull, the output of a container) only have to
-/// begin within it.
+/// Time limit for one request, in seconds. A long response (a pull, the output of a container) only has to begin within
+/// it.
 const PATIENCE: u64 = 60;
 
-/// An engine that answers.
+/// A connection to a Docker engine that responds.
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) docker: Docker,
 }
 
 impl Engine {
-    /// Connects by this socket and agrees on a version.
+    /// Connects over this socket and negotiates the API version.
     ///
     /// # Errors
     /// `engine-absent`, `engine-forbidden`, `engine-too-old`.
@@ -42,11 +43,11 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// What stands in the way of the socket, before a library says it in its own words.
+/// Checks the socket, for clearer faults than the library's errors.
 fn look_at(socket: &Path) -> Result<(), Fault> {
     let Ok(there) = fs::metadata(socket) else { return Err(absent(socket, "is not there")) };
     if there.is_dir() {
-        // The engine makes a directory where the source of a mount is missing.
+        // The engine creates a directory if the source of a mount does not exist.
         return Err(absent(socket, "is a directory: the runner's host has no engine's socket at that place").detail(
             "so it is with rootless Docker, with Podman, and where the runner's DOCKER_HOST names another engine",
         ));
@@ -68,7 +69,7 @@ fn absent(socket: &Path, what: &str) -> Fault {
     Fault::new(Code::EngineAbsent, format!("the Docker engine can't be reached: `{}` {what}", socket.display()))
 }
 
-/// The engine's own words, without the library's around them.
+/// Returns the engine's own error message, without the library's prefix.
 pub(crate) fn said(error: &Error) -> String {
     match error {
         Error::DockerResponseServerError { message, .. } => message.clone(),
@@ -77,7 +78,7 @@ pub(crate) fn said(error: &Error) -> String {
     }
 }
 
-/// The status of HTTP in an answer of the engine.
+/// Returns the HTTP status of an error response.
 pub(crate) fn status(error: &Error) -> Option<u16> {
     match error {
         Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
@@ -85,7 +86,7 @@ pub(crate) fn status(error: &Error) -> Option<u16> {
     }
 }
 
-/// The engine failed at something that usually works.
+/// Returns the fault for a request that usually succeeds.
 pub(crate) fn trouble(what: &str, error: &Error) -> Fault {
     Fault::new(Code::EngineFailed, format!("{what}: {}", said(error)))
 }
@@ -95,7 +96,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn says_what_is_wrong_with_the_socket() {
+    async fn explains_an_unusable_socket() {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("file");
         fs::write(&file, "").unwrap();

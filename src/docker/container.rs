@@ -1,4 +1,4 @@
-//! One container: made, stopped, removed.
+//! Creation, stop and removal of a container.
 
 use super::{
     cleanup::Tag,
@@ -11,46 +11,46 @@ use bollard::{
 };
 use std::{collections::HashMap, time::Duration};
 
-/// What a container is made of.
+/// The specification of a container.
 #[derive(Debug, Clone, Default)]
 pub struct Order {
     /// The image's id or reference.
     pub image: String,
-    /// In place of the image's own entrypoint.
+    /// Replaces the image's own entrypoint.
     pub entrypoint: Option<Vec<String>>,
-    /// In place of the image's own command; its entrypoint stays.
+    /// Replaces the image's own command; its entrypoint stays.
     pub command: Option<Vec<String>>,
-    /// Environment variables. The only place for secrets: who may read it, the engine's owner, has them anyway.
+    /// Environment variables. The only place for secrets: only the engine's owner can read it, who has them anyway.
     pub env: Vec<(String, String)>,
-    /// As in `container:<id>`.
+    /// The network mode, such as `container:<id>`.
     pub network: Option<String>,
-    /// What others in a network of the user's call it.
+    /// Its name for other containers in a user-defined network.
     pub alias: Option<String>,
-    /// `source:place:mode`, sources as the engine knows them.
+    /// Mounts as `source:target:mode`, with the sources on the engine's host.
     pub binds: Vec<String>,
-    /// The directory that it begins in, if not the image's own.
+    /// The working directory, if not the image's own.
     pub working_directory: Option<String>,
-    /// Bytes.
+    /// Memory limit in bytes.
     pub memory: Option<i64>,
-    /// Files that are put into it before it begins, as (absolute path, content). Readable by everybody in it.
+    /// Files to upload before the start, as (absolute path, content). Readable by every user in the container.
     pub files: Vec<(String, Vec<u8>)>,
     /// Ports of the container, published on the loopback of the engine's host at a free port.
     pub ports: Vec<u16>,
-    /// Whether something will be written to its standard input.
+    /// The use of its standard input.
     pub input: Input,
 }
 
 /// The standard input of a container.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Input {
-    /// There is none.
+    /// No standard input.
     #[default]
     None,
-    /// One writer, and then its end.
+    /// One writer, after which it is closed.
     Once,
 }
 
-/// A handle to a container that exists. Dropping it leaves it to the sweep: nothing can be waited for in a `Drop`.
+/// A handle to an existing container. Dropping it leaves the container to the cleanup, because a `Drop` can't wait.
 #[derive(Debug, Clone)]
 pub struct Container {
     pub(crate) engine: Engine,
@@ -58,10 +58,10 @@ pub struct Container {
 }
 
 impl Container {
-    /// Makes it; nothing runs yet.
+    /// Creates the container without starting it.
     ///
     /// # Errors
-    /// `engine-failed`, in the engine's words.
+    /// `engine-failed`, with the engine's message.
     pub async fn create(engine: &Engine, order: &Order, tag: &Tag) -> Result<Self, Fault> {
         let options = CreateContainerOptionsBuilder::new().build();
         let made = engine.docker.create_container(Some(options), body(order, tag)).await;
@@ -74,12 +74,12 @@ impl Container {
         Ok(container)
     }
 
-    /// One that somebody else has made.
+    /// Returns a handle to a container that was created elsewhere.
     pub(crate) fn known(engine: &Engine, id: &str) -> Self {
         Self { engine: engine.clone(), id: id.to_owned() }
     }
 
-    /// The engine's id of it.
+    /// Returns the engine's id of the container.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
@@ -96,7 +96,7 @@ impl Container {
         put.map_err(|error| trouble("a file could not be put into the container", &error))
     }
 
-    /// Asks it to end, and after `grace` sees to it. Nothing to stop is no failure.
+    /// Stops the container, and kills it after `grace`. A container that does not run is no error.
     ///
     /// # Errors
     /// `engine-failed`.
@@ -110,7 +110,7 @@ impl Container {
         }
     }
 
-    /// Removes it, running or not, with its anonymous volumes.
+    /// Removes the container, running or not, with its anonymous volumes.
     ///
     /// # Errors
     /// `engine-failed`.
@@ -120,7 +120,7 @@ impl Container {
 }
 
 impl Engine {
-    /// Removes a container; one that is gone, or is going, is removed.
+    /// Removes a container. One that is gone or being removed is no error.
     pub(crate) async fn remove(&self, id: &str) -> Result<(), Fault> {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         match self.docker.remove_container(id, Some(options)).await {
@@ -152,7 +152,7 @@ fn body(order: &Order, tag: &Tag) -> ContainerCreateBody {
             network_mode: order.network.clone(),
             binds: Some(order.binds.clone()),
             memory: order.memory,
-            // Without swap: a limit is a limit.
+            // The same limit for memory with swap, so that no swap is used.
             memory_swap: order.memory,
             port_bindings: (!order.ports.is_empty()).then(|| {
                 order.ports.iter().map(|number| (port(number), Some(vec![loopback()]))).collect::<HashMap<_, _>>()
@@ -164,7 +164,7 @@ fn body(order: &Order, tag: &Tag) -> ContainerCreateBody {
     }
 }
 
-/// The engine's default network knows no names.
+/// Returns the alias as an endpoint setting. None for the default network, which does not support aliases.
 fn aliased(order: &Order) -> Option<NetworkingConfig> {
     let network =
         order.network.as_ref().filter(|network| *network != crate::docker::self_container::DEFAULT_NETWORK)?;

@@ -1,4 +1,4 @@
-//! A container that goes on when we have ended: what it is told at its beginning, and what it says until it is ready.
+//! A container that outlives this process: its standard input at the start, and its output until it is ready.
 
 use super::{
     attached::Heard,
@@ -10,16 +10,17 @@ use bollard::query_parameters::LogsOptionsBuilder;
 use futures_util::StreamExt as _;
 use std::pin::pin;
 
-/// Lines of a container's log that are worth reading at its end.
+/// Number of lines to read from the end of a container's log.
 const LAST: &str = "20";
 
 impl Container {
-    /// Starts it, writes this to its standard input, and tells its lines until enough was heard or it has ended. It goes on.
+    /// Starts the container, writes `input` to its standard input, and passes its lines to `tell` until that stops or
+    /// the output ends. The container goes on.
     ///
     /// # Errors
     /// `engine-failed`.
     pub async fn begin(&self, input: &[u8], mut tell: impl FnMut(&str) -> Heard) -> Result<Heard, Fault> {
-        // It hides its secrets itself.
+        // The container redacts its own output.
         let mut running = self.start(&Redactor::default()).await?;
         running.tell(input).await?;
         let heard = running.hear(|output| match output {
@@ -29,10 +30,10 @@ impl Container {
         Ok(heard.await)
     }
 
-    /// The port of the engine's host at which a port of it is published.
+    /// Returns the port of the engine's host at which a port of the container is published.
     ///
     /// # Errors
-    /// `engine-failed` when it is not.
+    /// `engine-failed` if it is not published.
     pub async fn published(&self, port: u16) -> Result<u16, Fault> {
         let known = self.engine.docker.inspect_container(self.id(), None).await;
         let known = known.map_err(|error| trouble("the container can't be looked at", &error))?;
@@ -47,7 +48,7 @@ impl Container {
         })
     }
 
-    /// The last lines that it said.
+    /// Returns the last lines of its log.
     ///
     /// # Errors
     /// `engine-failed`.
@@ -57,7 +58,7 @@ impl Container {
         let mut text = String::new();
         while let Some(piece) = pieces.next().await {
             let piece = piece.map_err(|error| trouble(&format!("the log can't be read ({})", said(&error)), &error))?;
-            // The engine keeps a long line in pieces.
+            // The engine splits a long line into pieces.
             text.push_str(&String::from_utf8_lossy(&piece.into_bytes()));
         }
         Ok(text.lines().map(str::to_owned).collect())

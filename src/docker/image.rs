@@ -1,4 +1,4 @@
-//! Images: is it there, can it be had, and what exactly is it.
+//! Images: pull policy, credentials, and identity.
 
 use super::client::{Engine, said, status, trouble};
 use crate::{
@@ -14,27 +14,27 @@ use futures_util::TryStreamExt as _;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// When to ask the registry.
+/// The condition for a pull.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pull {
-    /// If the engine does not have it.
+    /// Only if the engine does not have the image.
     Missing,
     /// Every time.
     Always,
-    /// Not at all.
+    /// Never.
     Never,
 }
 
-/// An image that is there.
+/// An image that the engine has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// Which one it is.
+    /// Its identity for the report.
     pub facts: ImageFacts,
-    /// What it puts in front of every command.
+    /// The words that it puts in front of every command.
     pub entrypoint: Vec<String>,
 }
 
-/// Who we are to the registry.
+/// The credentials for a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// The user.
@@ -43,11 +43,11 @@ pub struct Credentials {
     pub password: Secret,
 }
 
-/// How often the progress of a pull is told.
+/// Interval between two notes about the progress of a pull.
 const TOLD_EVERY: Duration = Duration::from_secs(5);
 
 impl Engine {
-    /// Sees that the image is there, and tells which one it is.
+    /// Ensures that the engine has the image, and returns its identity.
     ///
     /// # Errors
     /// `image-missing`, `image-denied`, `image-platform`, `image-rate-limit`, `registry-unreachable`.
@@ -119,8 +119,8 @@ fn refusal(reference: &str, credentials: Option<&Credentials>, error: &Error) ->
     judge(reference, credentials, &said(error), status(error))
 }
 
-/// The engine has few statuses for what can go wrong between it and a registry; its words tell more (moby,
-/// `distribution/errors.go`; the wording of registries is that of the distribution API).
+/// Derives the fault from the engine's message, since its statuses hardly distinguish the failures of a pull (moby,
+/// `distribution/errors.go`; registries use the wording of the distribution API).
 fn judge(reference: &str, credentials: Option<&Credentials>, message: &str, status: Option<u16>) -> Fault {
     let has = |words: &[&str]| words.iter().any(|word| message.to_lowercase().contains(word));
     let fault = if has(&["toomanyrequests", "rate limit", "too many requests"]) {
@@ -154,13 +154,13 @@ fn judge(reference: &str, credentials: Option<&Credentials>, message: &str, stat
     fault.detail(format!("the engine says: {message}"))
 }
 
-/// Without a tag or a digest the engine would pull every tag there is.
+/// Adds `latest` to a reference without a tag or a digest, for which the engine would pull every tag.
 fn tagged(reference: &str) -> String {
     let last = reference.rsplit('/').next().unwrap_or(reference);
     if last.contains(':') || last.contains('@') { reference.to_owned() } else { format!("{reference}:latest") }
 }
 
-/// The reference without tag and digest.
+/// Returns the reference without tag and digest.
 fn repository(reference: &str) -> &str {
     let reference = reference.split('@').next().unwrap_or(reference);
     match reference.rsplit_once(':') {
@@ -169,8 +169,8 @@ fn repository(reference: &str) -> &str {
     }
 }
 
-/// The registry's host, if the reference names one: a first part with a dot, a port, or `localhost` (distribution,
-/// `reference/normalize.go`).
+/// Returns the registry's host, if the reference contains one: a first part with a dot, a port, or `localhost`
+/// (distribution, `reference/normalize.go`).
 fn registry(reference: &str) -> Option<&str> {
     let (first, _) = reference.split_once('/')?;
     (first.contains(['.', ':']) || first == "localhost").then_some(first)
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_one_refusal_from_another() {
+    fn distinguishes_the_failures_of_a_pull() {
         for (message, code) in [
             (
                 "pull access denied for app, repository does not exist or may require 'docker login': denied",

@@ -1,7 +1,7 @@
-//! The Docker engine, thin: who we are to it, images, containers. No word about migrations here.
+//! A thin client of the Docker engine: our own container, images, containers. It knows nothing about migrations.
 //!
-//! It is reached by the socket that the runner mounts into every container action. What is made of its images gets nothing of
-//! ours: the socket, the environment and the files of the action stay with the action.
+//! It uses the socket that the runner mounts into every container action. The containers that it creates get neither
+//! that socket nor the environment or the files of the action.
 
 mod archive;
 mod attached;

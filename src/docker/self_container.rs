@@ -1,32 +1,32 @@
-//! Which container we are, and what the engine knows of it.
+//! The container in which this process runs, as the engine sees it.
 
 use super::client::{Engine, status, trouble};
 use crate::fault::{Code, Fault};
 use std::{fs, net::IpAddr, path::Path};
 
-/// The engine's own name for the network of who names none.
+/// Name of the engine's default network.
 pub(crate) const DEFAULT_NETWORK: &str = "bridge";
 
-/// Our own container.
+/// The container of this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Own {
     /// Its id.
     pub id: String,
     /// The id of its image, `sha256:…`.
     pub image: String,
-    /// The network that it is in.
+    /// Its network.
     pub network: Option<String>,
-    /// The engine's machine in that network: who comes from there through a published port has this address.
+    /// The address of the engine's host in that network, from which connections through a published port come.
     pub gateway: Option<IpAddr>,
-    /// What is mounted into it, as (place in the container, source as the engine knows it).
+    /// Its mounts, as (path in the container, source on the engine's host).
     pub mounts: Vec<(String, String)>,
 }
 
 impl Own {
-    /// Finds it in our own mounts and asks the engine whether it is true.
+    /// Finds the id in our own mounts and inspects that container.
     ///
     /// # Errors
-    /// `self-unknown` when we run in no container, or in one of another engine.
+    /// `self-unknown` if this process runs in no container, or in one of another engine.
     pub async fn find(engine: &Engine) -> Result<Self, Fault> {
         let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let id = id_in(&mountinfo).ok_or_else(|| {
@@ -51,13 +51,14 @@ impl Own {
         })
     }
 
-    /// Whether it is in the engine's default network, in which are containers of anybody, and which knows no names.
+    /// Reports whether it is in the engine's default network, which unrelated containers share and which has no host
+    /// names.
     #[must_use]
     pub fn is_among_strangers(&self) -> bool {
         self.network.as_deref() == Some(DEFAULT_NETWORK)
     }
 
-    /// The source, as the engine knows it, of what is mounted here.
+    /// Returns the source, on the engine's host, of the mount at this path.
     #[must_use]
     pub fn source(&self, place: &Path) -> Option<&str> {
         let mount = self.mounts.iter().find(|(destination, _)| Path::new(destination) == place);
@@ -65,8 +66,8 @@ impl Own {
     }
 }
 
-/// The engine mounts three small files from the container's own directory (`…/containers/<64 digits>/hostname`), whatever its
-/// data root is; the fourth field of the line is that path (proc(5)).
+/// Finds the container's id in `mountinfo`. The engine mounts three small files from the container's own directory
+/// (`…/containers/<64 digits>/hostname`), for every data root; the fourth field of a line is that path (proc(5)).
 fn id_in(mountinfo: &str) -> Option<&str> {
     mountinfo.lines().find_map(|line| {
         let mut fields = line.split(' ').skip(3);
@@ -85,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_its_id_among_its_mounts() {
+    fn finds_the_container_id_in_the_mounts() {
         let id = "0123456789abcdef".repeat(4);
         let line = format!("742 735 254:0 /srv/data/containers/{id}/hosts /etc/hosts rw,relatime - ext4 /dev/vda rw");
         assert_eq!(id_in(&format!("1 2 0:1 / / rw - overlay overlay rw\n{line}\n")), Some(id.as_str()));

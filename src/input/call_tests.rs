@@ -119,7 +119,7 @@ fn a_django_without_a_manage_py_is_called_by_its_own_words() {
 #[test]
 fn sql_files_know_no_way_back() {
     let fault = only_fault(&["rollback", "--target", "7"], &[DATABASE]);
-    assert!(fault.cause.contains("no way back") && fault.fix.contains("new migration"), "{fault:?}");
+    assert!(fault.cause.contains("can't be rolled back") && fault.fix.contains("new migration"), "{fault:?}");
     let fault = only_fault(&["baseline"], &[DATABASE]);
     assert!(fault.cause.contains("recorded without being applied"), "{fault:?}");
     assert_eq!(
@@ -257,7 +257,7 @@ fn what_does_not_count_is_refused_with_what_to_set() {
         "remove `expect-plan`",
     );
     let back = [("INPUT_COMMAND", "rollback"), ("INPUT_TARGET", "shop zero"), ("INPUT_RUN", "./up")];
-    refused(&[IMAGE, &back], "`run`", "a recipe of your own in `tool`");
+    refused(&[IMAGE, &back], "`run`", "your own recipe in `tool`");
     // A lost connection to the server is waited for so long, too.
     settings(&[], &[SERVER, &[("INPUT_WAIT-TIMEOUT", "2m")]]);
     let direct = only_fault(&["--keepalive", "5s"], &[DATABASE]);
@@ -287,7 +287,7 @@ fn what_the_file_says_counts_or_is_refused_too() {
     settings(&[], &[ENOUGH, &of("dev")]);
     let fault = only_fault(&[], &[ENOUGH, &of("prod")]);
     assert!(fault.cause.contains("`tool` (from `.github/bastion-migrate.yml`)"), "{fault:?}");
-    assert!(fault.fix.contains("belongs under these"), "{fault:?}");
+    assert!(fault.fix.contains("belong under their names"), "{fault:?}");
     let fault = only_fault(&[], &[ENOUGH, &of("")]);
     assert!(
         fault.cause.contains("`environment` has no value") && fault.cause.contains("`dev` and `prod`"),
@@ -390,7 +390,7 @@ fn steps_stand_in_place_of_a_command_and_need_no_tool() {
     assert_eq!((tool(&found).recipe.name.as_str(), &tool(&found).run), ("custom", &None));
     assert_eq!(found.steps.migrate.len(), 1);
     told(&[], &[SERVER, &[("INPUT_STEPS", "[]"), ("INPUT_TOOL", "")]], &["`tool` has no value, and neither has `run`"]);
-    told(&[], &[SERVER, &steps, &[("INPUT_RUN", "./up")]], &["`run` and `steps` both stand"]);
+    told(&[], &[SERVER, &steps, &[("INPUT_RUN", "./up")]], &["`run` and `steps` both replace"]);
 }
 
 #[test]
@@ -480,7 +480,7 @@ fn what_is_passed_on_is_secret_however_short_and_whatever_it_is_called() {
 fn no_error_quotes_a_line_that_may_be_a_secrets() {
     let key = "KEY=-----BEGIN KEY-----\nhunter2hunter2\n-----END KEY-----";
     let fault = only_fault(&[], &[SERVER, &[("INPUT_ENV", key)]]);
-    assert!(fault.cause.contains("`env` has a line") && fault.cause.contains("line 2"), "{fault:?}");
+    assert!(fault.cause.contains("of `env` is not") && fault.cause.contains("line 2"), "{fault:?}");
     assert!(!format!("{fault:?}").contains("hunter2") && fault.fix.contains("`pass-env`"), "{fault:?}");
     for text in
         ["- run: x\n  \"hunter2\": 1\n  \"hunter2\": 2", "- run: 'hunter2\n", "- { run: *hunter2 }", "- !hunter2 [\n"]
@@ -547,7 +547,7 @@ fn everything_that_is_wrong_with_a_server_and_its_steps_is_told_at_once() {
         "no file `none.sql`",
         "nor the input `image` names one",
         "`ssh-host` has no value",
-        "`env` has a line",
+        "of `env` is not",
     ];
     told(&[], &[&env], &parts);
 }

@@ -1,8 +1,8 @@
-//! Tables as the catalog describes them: everything that has to be known before a row of one may be read or written.
+//! Describes tables from the catalog, and decides whether their rows may be read or written.
 //!
-//! A table can run its owner's code in whoever touches it: by a view or a rule in its place, triggers, policies, defaults, casts of
-//! a type of its own. So a table counts only if it belongs to our role, to one that we are a member of, or to a superuser. And rows
-//! that row security hides must not be taken for rows that are not there.
+//! A table can run its owner's code in any session that uses it: by a view or a rule in its place, triggers, policies,
+//! defaults, casts of custom types. So only tables count that belong to our role, to a role that it is a member of, or
+//! to a superuser. And rows hidden by row security must not be mistaken for missing ones.
 
 use crate::{
     fault::{Code, Fault},
@@ -10,24 +10,24 @@ use crate::{
     postgres::identifier,
 };
 
-/// A row of the answer.
+/// A row of a response.
 type Row = [Option<String>];
 
-/// A table, and what speaks against touching it.
+/// A table and the reasons not to use it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CatalogTable {
     /// Its name.
     pub table: Table,
     /// Its columns, by name.
     pub columns: Vec<String>,
-    /// What speaks against touching it; the most important first.
+    /// The reasons not to use it; the most important first.
     pub doubts: Vec<Doubt>,
 }
 
-/// A reason not to touch a table.
+/// A reason not to use a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Doubt {
-    /// It is a view, a foreign table, a partitioned one.
+    /// It is a view, a foreign table or a partitioned one.
     NoTable,
     /// Our role may not read it.
     Unreadable,
@@ -41,23 +41,24 @@ pub enum Doubt {
     Rule(String),
 }
 
-/// The roles whose code may run in our sessions: our own, those that it is a member of, and superusers. A superuser counts as a
-/// member of every role where PostgreSQL is asked (`pg_has_role`), so the memberships themselves are read. The owner of the
-/// database stands for `pg_database_owner` (PostgreSQL manual, 22.5).
+/// The roles whose code may run in our sessions: our own, those that it is a member of, and superusers. `pg_has_role`
+/// reports a superuser as a member of every role, so the memberships themselves are read. `pg_database_owner` has the
+/// owner of the database as its only member (PostgreSQL manual, 22.5).
 const TRUSTED: &str = "WITH RECURSIVE member(oid) AS (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user \
     UNION SELECT m.roleid FROM pg_auth_members m JOIN member ON m.member = member.oid), \
     trusted(oid) AS (SELECT oid FROM member UNION SELECT r.oid FROM pg_roles r WHERE r.rolsuper \
     UNION SELECT r.oid FROM pg_roles r WHERE r.rolname = 'pg_database_owner')";
 
-/// The table belongs to the owner of the database, and our session only reads: that runs no code of the owner's where all
-/// columns are of PostgreSQL's own types, so a role that may only look need not be a member of the one that migrates.
+/// The condition that reading the table is safe although its owner is not trusted: the owner owns the database, our
+/// session is read-only, and all columns have PostgreSQL's own types, so no code of the owner runs. This way a
+/// read-only role need not be a member of the migrating one.
 const MAY_BE_LOOKED_AT: &str = "(current_setting('default_transaction_read_only') = 'on' \
     AND c.relowner = (SELECT d.datdba FROM pg_database d WHERE d.datname = current_database()) \
     AND NOT EXISTS (SELECT FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid \
     WHERE a.attrelid = c.oid AND a.attnum > 0 AND y.typnamespace <> 'pg_catalog'::regnamespace))";
 
-/// Describes every table for which `condition` holds; `c` is its row in `pg_class`, `n` that of its schema. Each row begins
-/// with `tag`. To be asked on our own path.
+/// Returns the query that describes every table for which `condition` holds; `c` is its row in `pg_class`, `n` that of
+/// its schema. Each row begins with `tag`. The query must run with our own search path.
 #[must_use]
 pub fn tables_sql(tag: &str, condition: &str) -> String {
     format!(
@@ -78,7 +79,7 @@ pub fn tables_sql(tag: &str, condition: &str) -> String {
     )
 }
 
-/// Names the schema's owner if we don't trust it, a row for each of these schemas that exists.
+/// Returns the query for those of these schemas that exist, with their owner if we don't trust it.
 pub(super) fn schemas_sql(tag: &str, schemas: &str) -> String {
     format!(
         "{TRUSTED} SELECT '{tag}', n.nspname, \
@@ -87,7 +88,7 @@ pub(super) fn schemas_sql(tag: &str, schemas: &str) -> String {
     )
 }
 
-/// Reads the rows with this tag; there may be others in the answer.
+/// Reads the rows with this tag; the response may contain others.
 #[must_use]
 pub fn tables(answer: &[Vec<Option<String>>], tag: &str) -> Vec<CatalogTable> {
     answer.iter().filter(|row| text(row, 0) == Some(tag)).filter_map(|row| CatalogTable::read(row)).collect()
@@ -115,29 +116,29 @@ impl CatalogTable {
         })
     }
 
-    /// Whether it has all these columns.
+    /// Reports whether it has all these columns.
     #[must_use]
     pub fn has(&self, columns: &[&str]) -> bool {
         columns.iter().all(|column| self.columns.iter().any(|there| there == column))
     }
 
-    /// Whether it has these columns and no others.
+    /// Reports whether it has these columns and no others.
     #[must_use]
     pub fn has_only(&self, columns: &[&str]) -> bool {
         self.columns.len() == columns.len() && self.has(columns)
     }
 
-    /// Whether it may be touched.
+    /// Reports whether it may be used.
     #[must_use]
     pub fn is_trusted(&self) -> bool {
         self.doubts.is_empty()
     }
 
-    /// Says in a few words why it is left alone.
+    /// Returns the table and the reason why it is ignored, for a message.
     #[must_use]
     pub fn why_left_alone(&self) -> String {
         let why = match self.doubts.first() {
-            Some(Doubt::NoTable) => "is no ordinary table".to_owned(),
+            Some(Doubt::NoTable) => "is not an ordinary table".to_owned(),
             Some(Doubt::Unreadable) => "may not be read".to_owned(),
             Some(Doubt::Hidden) => "hides rows by row-level security".to_owned(),
             Some(Doubt::Owner(owner)) => format!("belongs to `{owner}`"),
@@ -148,10 +149,10 @@ impl CatalogTable {
         format!("`{}` {why}", self.table)
     }
 
-    /// Refuses a ledger that this run needs and must not touch; `role` is ours.
+    /// Refuses a ledger that this run needs and must not use; `role` is our own.
     ///
     /// # Errors
-    /// `ledger-hidden` where rows could be missing, else `ledger-untrusted`.
+    /// `ledger-hidden` if rows may be hidden, else `ledger-untrusted`.
     pub fn trusted(&self, role: &str) -> Result<(), Fault> {
         let Some(first) = self.doubts.first() else { return Ok(()) };
         let table = &self.table;
@@ -159,11 +160,11 @@ impl CatalogTable {
         let cause = match first {
             _ if hidden => {
                 format!(
-                    "row-level security hides rows of the ledger `{table}` from the role `{role}`: what is missing there may be applied"
+                    "row-level security hides rows of the ledger `{table}` from the role `{role}`: migrations that seem to be missing may be applied"
                 )
             }
             Doubt::NoTable => {
-                format!("the ledger `{table}` is no ordinary table: whatever stands behind it would run as `{role}`")
+                format!("the ledger `{table}` is not an ordinary table: the code behind it would run as `{role}`")
             }
             Doubt::Unreadable | Doubt::Hidden => format!("the role `{role}` may not read the ledger `{table}`"),
             Doubt::Owner(owner) => {
@@ -171,7 +172,7 @@ impl CatalogTable {
             }
             Doubt::Trigger(name) => {
                 format!(
-                    "the ledger `{table}` has the trigger `{name}`, whose function belongs to a role that `{role}` is no member of"
+                    "the ledger `{table}` has the trigger `{name}`, whose function belongs to a role of which `{role}` is not a member"
                 )
             }
             Doubt::Rule(name) => format!("the ledger `{table}` has the rule `{name}`, which would run as `{role}`"),

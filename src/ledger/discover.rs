@@ -1,7 +1,7 @@
-//! Which ledger a run has, from the same answer that tells the server's version.
+//! Finds the ledger of a run, in the same response that contains the server's version.
 //!
-//! A ledger is known by its schema, its owner and its shape, never by where the session's search path happens to lead: a path that
-//! was changed since the last run would lead to no ledger, and everything would be applied again.
+//! A ledger is identified by its schema, its owner and its columns, never by the session's search path alone: a path
+//! that was changed since the last run would lead to no ledger, and everything would be applied again.
 
 use super::{
     Ledger,
@@ -14,30 +14,30 @@ use crate::{
     postgres::{literal, own_query::Question},
 };
 
-/// What the database has that could be a ledger, and where the session's search path leads.
+/// The tables that could be a ledger, and the session's search path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Survey {
     role: String,
-    /// The schemas of the session's search path, as far as they exist.
+    /// The existing schemas of the session's search path.
     path: Vec<String>,
     tables: Vec<CatalogTable>,
-    /// Schemas in which a ledger could be made, and the owner of each that we don't trust.
+    /// Schemas in which a ledger could be created, with their owner if we don't trust it.
     schemas: Vec<(String, Option<String>)>,
 }
 
-/// The ledger of a run, and what else is there.
+/// The ledger of a run, and the others in the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
-    /// The run's own.
+    /// The ledger of the run.
     pub ledger: Ledger,
-    /// Ledgers beside it: where the run's own is empty, they say that the database is not. None where the user has named the
-    /// ledger.
+    /// Other ledgers, which show that the database is not empty although the run's own ledger is. Empty if the user
+    /// named the ledger.
     pub others: Vec<ToolLedger>,
-    /// Tables with the name of a ledger that are left alone, and why.
+    /// Tables with the name of a ledger that are ignored, with the reason.
     pub left_alone: Vec<String>,
 }
 
-/// What the files and the user say about the ledger.
+/// The information about the ledger from the files and from the user.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
     /// The layouts that the files fit, the preferred one first.
@@ -48,7 +48,7 @@ pub struct Wanted<'a> {
     pub application: Option<&'a Application>,
 }
 
-/// The question.
+/// Returns the query whose response [`Survey::read`] reads.
 #[must_use]
 pub fn survey(ledger_table: Option<&str>) -> Question {
     let own = || layout::ALL.iter().map(|layout| layout.default_table()).collect();
@@ -56,7 +56,7 @@ pub fn survey(ledger_table: Option<&str>) -> Question {
     let names = places.iter().flat_map(|place| [name_of(place).to_owned(), format!("{}_progress", name_of(place))]);
     let names: Vec<String> =
         names.chain(known_tools::table_names().map(str::to_owned)).map(|name| literal(&name)).collect();
-    // The second half finds our own and sqlx's under any name, by a column that nobody else has.
+    // The second half finds the ledgers of the layouts under any name, by a column that no other tool's table has.
     let condition = format!(
         "c.relname IN ({}) OR c.oid IN (SELECT a.attrelid FROM pg_attribute a \
          WHERE a.attname IN ({}) AND NOT a.attisdropped)",
@@ -77,7 +77,7 @@ fn name_of(place: &str) -> &str {
 }
 
 impl Survey {
-    /// Reads the answer, in which there may be other rows.
+    /// Reads the response, which may contain other rows.
     #[must_use]
     pub fn read(answer: &[Vec<Option<String>>]) -> Self {
         let mut survey = Self { tables: catalog::tables(answer, "table"), ..Self::default() };
@@ -96,7 +96,7 @@ impl Survey {
     /// Chooses the ledger.
     ///
     /// # Errors
-    /// Why there is none that could be believed, or too many.
+    /// The reason why no ledger can be trusted, or why several are possible.
     pub fn choose(&self, wanted: &Wanted<'_>) -> Result<Choice, Fault> {
         let layout = self.layout(wanted)?;
         let place = wanted.table.unwrap_or(layout.default_table());
@@ -114,8 +114,8 @@ impl Survey {
         })
     }
 
-    /// Chooses among the layouts that the files fit: by the columns of the table that the user names, else by the ledger that is
-    /// there.
+    /// Chooses among the layouts that the files fit: by the columns of the table that the user named, else by the
+    /// ledger that exists.
     fn layout(&self, wanted: &Wanted<'_>) -> Result<Layout, Fault> {
         let [preferred, others @ ..] = wanted.layouts else {
             return Err(Fault::new(Code::Bug, "the files were read without a layout"));
@@ -134,7 +134,7 @@ impl Survey {
         }
     }
 
-    /// The table at this place; without a schema, the first on the search path.
+    /// Returns the table with this name; without a schema, the first on the search path.
     fn at(&self, place: &str) -> Option<&CatalogTable> {
         let named = |schema: &str, name: &str| {
             self.tables.iter().find(|found| found.table.schema == schema && found.table.name == name)
@@ -150,7 +150,7 @@ impl Survey {
             return Err(Fault::new(
                 Code::LedgerShape,
                 format!(
-                    "the table `{}` is no ledger of the layout `{}`: it has the columns {}",
+                    "the table `{}` is not a ledger of the layout `{}`: it has the columns {}",
                     found.table,
                     layout.name(),
                     found.columns.join(", ")
@@ -170,7 +170,7 @@ impl Survey {
             (None, None) => {
                 return Err(Fault::new(
                     Code::LedgerShape,
-                    format!("there is no schema in which `{place}` could be made"),
+                    format!("there is no schema in which `{place}` could be created"),
                 )
                 .fix("name the schema in `ledger-table`, as in `app.migrations`"));
             }
@@ -181,7 +181,7 @@ impl Survey {
         let schema = self.schemas.iter().find(|(schema, _)| *schema == table.schema);
         if let Some((schema, Some(owner))) = schema {
             let cause = format!(
-                "the ledger would be made in the schema `{schema}` of `{owner}`, who could remove it at any time"
+                "the ledger would be created in the schema `{schema}` of `{owner}`, who could remove it at any time"
             );
             let fix = format!(
                 "if that schema is not yours, drop it; or name another place in `ledger-table`, as in `public.{}`",
@@ -193,8 +193,8 @@ impl Survey {
         self.with_progress(Ledger { layout, table, exists: false, schema_exists, progress_exists: false })
     }
 
-    /// A ledger of this layout that the run would have taken if it stood where it is looked for. Whoever writes its schema down
-    /// knows where it stands, and whoever writes its name down knows what it is called.
+    /// Finds a ledger of this layout in another place than the expected one. A user who names the schema knows where it
+    /// is, and one who names the table knows its name: then only the rest is searched for.
     fn elsewhere(&self, layout: Layout, name: &str, written: Option<&str>) -> Option<&CatalogTable> {
         let mut trusted = self.tables.iter().filter(|found| found.is_trusted());
         match written {
@@ -241,7 +241,7 @@ fn ambiguous(layouts: &[Layout], application: &Application) -> Fault {
     ))
 }
 
-/// Returns the fault for an empty ledger in a database that another one says is not empty.
+/// Returns the fault for an empty ledger in a database where another ledger has rows.
 #[must_use]
 pub fn refuse_foreign(ledger: &Ledger, tool: &str, other: &Table) -> Fault {
     let own = &ledger.table;

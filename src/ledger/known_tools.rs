@@ -1,6 +1,6 @@
-//! The ledgers of other tools, by the shape of their tables: where the tool is not ours to ask, its table still is.
-//! Names collide (three tools keep a `migrations`), so columns decide. Only tables whose rows can be read without knowing
-//! more are here; a new tool is a new row.
+//! The ledgers of other tools, recognised by their columns. They can be read even where the tool itself can't be run.
+//! Names collide (four tools have a table `migrations`), so the columns decide. Only tables whose rows can be read
+//! without further knowledge are here; a new tool is a new row.
 
 use super::catalog::{self, CatalogTable, text};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     postgres::literal,
 };
 
-/// What is known of a tool's ledger.
+/// The description of a tool's ledger.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Shape {
     /// The tool.
@@ -17,13 +17,13 @@ pub struct Shape {
     table: &'static str,
     /// Columns that only this tool's table of that name has.
     columns: &'static [&'static str],
-    /// SQL: the migration as people call it.
+    /// The SQL expression for the migration's name for people.
     name: &'static str,
-    /// SQL: the rows that say "applied".
+    /// The SQL condition for rows of applied migrations.
     applied: &'static str,
-    /// SQL: their order.
+    /// The SQL expression by which the rows are ordered.
     order: &'static str,
-    /// A table without which, in the same schema, it is somebody else's; not asked for when the tool is known.
+    /// A table that must exist in the same schema, else the ledger is another tool's; not checked if the tool is known.
     beside: Option<&'static str>,
 }
 
@@ -57,7 +57,7 @@ const SHAPES: &[Shape] = &[
         "true",
         "version",
     ),
-    // Rails also notes its environment; dbmate makes the very same table and nothing else.
+    // Rails also has a table for its environment; dbmate creates only this table, with the same columns.
     shape("rails", "schema_migrations", &["version"], "version::text", "true", "version")
         .beside("ar_internal_metadata"),
     shape("dbmate", "schema_migrations", &["version"], "version::text", "true", "version"),
@@ -116,7 +116,7 @@ const SHAPES: &[Shape] = &[
         "schemaversion",
         &["version", "md5", "run_at"],
         "version || coalesce(' ' || name, '')",
-        // The first row says that there is nothing yet.
+        // The first row stands for the empty schema.
         "version > 0",
         "version",
     ),
@@ -136,7 +136,7 @@ const SHAPES: &[Shape] = &[
         "applied = total AND coalesce(error, '') = ''",
         "version",
     ),
-    // A migration that is begun and not completed has both schemas; `done` is the end of it.
+    // A migration that is started and not completed has both schemas; `done` is set when it is completed.
     shape("pgroll", "migrations", &["schema", "name", "done"], "schema || '.' || name", "done", "created_at"),
 ];
 
@@ -157,37 +157,37 @@ impl Shape {
     }
 }
 
-/// Our own, for whoever keeps another one beside it.
+/// Our own ledger, for runs that use another one in the same database.
 static OWN: Shape = shape("bastion-migrate", "ledger", plain::COLUMNS, "name", "true", "version");
 
-/// Whose ledgers are known.
+/// Returns the tools whose ledgers are known.
 pub fn tools() -> impl Iterator<Item = &'static str> {
     SHAPES.iter().map(|shape| shape.tool)
 }
 
-/// One ledger in the database.
+/// A tool's ledger in the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolLedger {
     shape: &'static Shape,
-    /// Where.
+    /// Its table.
     pub table: Table,
 }
 
-/// One migration that a tool has recorded.
+/// A migration that a tool has recorded.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Row {
     /// The schema of the ledger.
     pub schema: String,
-    /// The migration as people call it.
+    /// The migration's name for people.
     pub name: String,
 }
 
-/// The names that ledgers have.
+/// Returns the names of all tables by which ledgers are recognised.
 pub(super) fn table_names() -> impl Iterator<Item = &'static str> {
     SHAPES.iter().flat_map(|shape| [Some(shape.table), shape.beside]).flatten()
 }
 
-/// Every table that has the name of a ledger, in every schema, in one query.
+/// Returns the query for every table with the name of a ledger, in every schema.
 #[must_use]
 pub fn find_sql() -> String {
     let names: Vec<String> = table_names().map(literal).collect();
@@ -198,16 +198,16 @@ pub fn find_sql() -> String {
 /// The ledgers in a database.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Those that may be read.
+    /// The ledgers that may be read.
     pub ledgers: Vec<ToolLedger>,
-    /// Tables with the name and the shape of one that are left alone, and why.
+    /// Tables with the name and the columns of a ledger that are ignored, with the reason.
     pub left_alone: Vec<String>,
 }
 
-/// Reads the answer. `tool` is the only one that counts, if one is known.
+/// Reads the response to [`find_sql`]. If the tool is known, only its ledgers count.
 ///
 /// # Errors
-/// Why the known tool's ledger may not be read, where there is none that may be.
+/// The reason why the known tool's ledger may not be read, if there is no other one that may be.
 pub fn found(answer: &[Vec<Option<String>>], tool: Option<&str>) -> Result<Found, Fault> {
     let tables = catalog::tables(answer, "ledger");
     let (trusted, others): (Vec<_>, Vec<_>) = tables.into_iter().partition(CatalogTable::is_trusted);
@@ -222,7 +222,7 @@ pub fn found(answer: &[Vec<Option<String>>], tool: Option<&str>) -> Result<Found
     Ok(Found { ledgers, left_alone })
 }
 
-/// The ledgers among these tables, whosever they are, our own included.
+/// Returns the ledgers among these tables, those of all tools and our own.
 pub(super) fn among(tables: &[CatalogTable]) -> Vec<ToolLedger> {
     let own = tables.iter().filter(|table| table.has_only(plain::COLUMNS));
     let own = own.map(|table| ToolLedger { shape: &OWN, table: table.table.clone() });
@@ -248,14 +248,14 @@ fn of(tables: &[CatalogTable], tool: Option<&str>) -> Vec<ToolLedger> {
 }
 
 impl ToolLedger {
-    /// Whose it is.
+    /// Returns the name of the tool.
     #[must_use]
     pub fn tool(&self) -> &'static str {
         self.shape.tool
     }
 }
 
-/// The rows of all these ledgers, in one query.
+/// Returns one query for the rows of all these ledgers.
 #[must_use]
 pub fn read_sql(ledgers: &[ToolLedger]) -> String {
     let each = ledgers.iter().map(|ToolLedger { shape, table }| {
@@ -271,7 +271,8 @@ pub fn read_sql(ledgers: &[ToolLedger]) -> String {
     each.collect::<Vec<_>>().join(" UNION ALL ")
 }
 
-/// Names each of these ledgers that has rows at all. Whether they say "applied" does not matter: a row says that the tool was here.
+/// Returns the query for those of these ledgers that have any row. Any row counts, applied or not: it shows that the
+/// tool has been used.
 #[must_use]
 pub(super) fn in_use_sql(ledgers: &[ToolLedger]) -> String {
     let each = ledgers.iter().map(|ToolLedger { shape, table }| {
@@ -281,7 +282,7 @@ pub(super) fn in_use_sql(ledgers: &[ToolLedger]) -> String {
     each.collect()
 }
 
-/// Reads the answer.
+/// Reads the response to [`read_sql`].
 #[must_use]
 pub fn rows(answer: &[Vec<Option<String>>]) -> Vec<Row> {
     let read = |row: &Vec<Option<String>>| {
@@ -310,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_tell_tools_apart_whose_tables_have_one_name() {
+    fn columns_distinguish_tools_whose_tables_share_a_name() {
         for (name, columns, tool) in [
             ("schema_migrations", "version", "dbmate"),
             ("schema_migrations", "version,dirty", "golang-migrate"),
@@ -328,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn rails_is_known_by_the_table_beside_its_own_or_by_being_asked_for() {
+    fn rails_is_recognised_by_its_second_table_or_by_the_tool_input() {
         let ledger = table("a", "schema_migrations", "version");
         let tool = |answer: &[Vec<Option<String>>], tool| ledgers(answer, tool).first().map(ToolLedger::tool);
         let beside = |schema| [ledger.clone(), table(schema, "ar_internal_metadata", "key,value")];
@@ -357,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_elses_ledger_is_left_alone_and_a_fault_where_it_is_the_only_one() {
+    fn an_untrusted_ledger_is_ignored_and_a_fault_if_it_is_the_only_one() {
         let columns = "id,app,name,applied";
         let theirs = row("evil", "django_migrations", columns, Some("evil"));
         let both = found(&[theirs.clone(), table("public", "django_migrations", columns)], Some("django")).unwrap();

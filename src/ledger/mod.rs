@@ -1,5 +1,4 @@
-//! The ledger: the table in which it is recorded what was applied. Ours for plain files, sqlx's for sqlx's layout; everything
-//! else that the crate knows about the two stands in `plain` and `sqlx`.
+//! The ledger: the table that records applied migrations. The layout of the files determines its columns and its SQL.
 
 pub mod catalog;
 mod discover;
@@ -20,20 +19,21 @@ use known_tools::ToolLedger;
 /// The ledger of this run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ledger {
-    /// Whose.
+    /// The layout to which it belongs.
     pub layout: Layout,
-    /// Where.
+    /// Its table.
     pub table: Table,
-    /// Whether the table is there.
+    /// Set if the table exists.
     pub exists: bool,
-    /// Whether its schema is there.
+    /// Set if its schema exists.
     pub schema_exists: bool,
-    /// Whether the table of half-done migrations is there.
+    /// Set if the progress table exists.
     pub progress_exists: bool,
 }
 
 impl Ledger {
-    /// Everything the plan needs to know from the database, for one round trip; see [`Content::parse`].
+    /// Returns the query for everything that the plan needs from the database, in one round trip; [`Content::parse`]
+    /// reads the response.
     #[must_use]
     pub fn read(&self, others: &[ToolLedger]) -> Question {
         Question::reading(self.read_sql() + &known_tools::in_use_sql(others) + &invalid_indexes_sql())
@@ -50,7 +50,7 @@ impl Ledger {
         sql
     }
 
-    /// Makes what is missing; `None` when nothing is.
+    /// Returns the SQL that creates the table, and its schema if that is missing; `None` if the table exists.
     #[must_use]
     pub fn create_sql(&self) -> Option<String> {
         if self.exists {
@@ -64,33 +64,33 @@ impl Ledger {
         Some(schema + &self.layout.create_sql(&self.table))
     }
 
-    /// Records a migration and returns how many milliseconds its transaction took.
+    /// Returns the SQL that records a migration and returns its duration in milliseconds.
     #[must_use]
     pub fn insert_sql(&self, row: &NewRow<'_>) -> String {
         self.layout.insert_sql(&self.table, row)
     }
 
-    /// The same ledger after it was made.
+    /// Returns the same ledger with its table created.
     #[must_use]
     pub fn made(&self) -> Self {
         Self { exists: true, schema_exists: true, ..self.clone() }
     }
 
-    /// An SQL condition: this version is recorded.
+    /// Returns the SQL condition that this version is recorded.
     #[must_use]
     pub fn is_recorded_sql(&self, version: &str) -> String {
         self.layout.is_recorded_sql(&self.table, version)
     }
 
-    /// Where half-done migrations without a transaction keep their place.
+    /// Returns the table with the progress of half-done migrations without a transaction.
     #[must_use]
     pub fn progress_table(&self) -> Table {
         self.table.sibling_table("_progress")
     }
 }
 
-/// Indexes that a failed CREATE INDEX CONCURRENTLY left behind. Left out: those that somebody is building at this moment,
-/// and partitioned ones, which are invalid until every partition has its part.
+/// Returns the query for indexes that a failed CREATE INDEX CONCURRENTLY left behind. It omits those that are being
+/// built at the moment, and partitioned ones, which are invalid until every partition has its part.
 #[must_use]
 pub fn invalid_indexes_sql() -> String {
     format!(
@@ -100,21 +100,21 @@ pub fn invalid_indexes_sql() -> String {
     )
 }
 
-/// What the database says: the ledger, what is half-done, what is broken.
+/// The state of the database: the ledger's rows, half-done migrations and invalid indexes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Content {
     /// The ledger's rows, by version.
     pub recorded: Vec<Recorded>,
-    /// Migrations without a transaction that were begun and not finished.
+    /// Migrations without a transaction that were started and not finished.
     pub progress: Vec<ProgressRow>,
     /// INVALID indexes, with their schemas.
     pub invalid_indexes: Vec<String>,
-    /// Other ledgers that have rows: whose they are, and where.
+    /// Other ledgers that have rows: the tool and the table of each.
     pub others: Vec<(String, Table)>,
 }
 
 impl Content {
-    /// Reads the answer to [`Ledger::read`].
+    /// Reads the response to [`Ledger::read`].
     #[must_use]
     pub fn parse(answer: &[Vec<Option<String>>]) -> Self {
         let mut content = Self::default();

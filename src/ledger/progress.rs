@@ -1,17 +1,18 @@
-//! How far a migration without a transaction got: one row from its first statement to its ledger row.
+//! The progress of a migration without a transaction: a row that exists from its first statement until its ledger row
+//! is written.
 
 use crate::{layout::Table, postgres::literal};
 
-/// One half-done migration.
+/// The progress of a half-done migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProgressRow {
-    /// Which migration.
+    /// The version of the migration.
     pub version: String,
-    /// The last statement that was begun; 1-based.
+    /// The last statement that was started; 1-based.
     pub started: usize,
     /// The last statement that is known to be done.
     pub done: usize,
-    /// SHA-256, in hexadecimal, of the statements that are done and of the one begun.
+    /// The SHA-256, in hexadecimal, of the statements up to the last started one.
     pub checksum: String,
 }
 
@@ -33,20 +34,21 @@ pub(super) fn parse(row: &[Option<String>]) -> Option<ProgressRow> {
     })
 }
 
-/// The SQL that keeps the place of one migration.
+/// The SQL for the progress row of one migration.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress<'a> {
     /// The table.
     pub table: &'a Table,
-    /// Whether the table was there before the run.
+    /// Set if the table existed before the run.
     pub exists: bool,
-    /// The migration.
+    /// The version of the migration.
     pub version: &'a str,
 }
 
 impl Progress<'_> {
-    /// Makes the table if need be, without the notice that it is there, and finds the place. With `IF NOT EXISTS`, too,
-    /// PostgreSQL asks for the right to create tables, which a role that writes to the table need not have.
+    /// Returns the query for the row. It first creates the table if the run did not find it, and suppresses the notice
+    /// that it may exist. An existing table must not be created: even with `IF NOT EXISTS` PostgreSQL requires the
+    /// right to create tables, which a role that may write to the table need not have.
     #[must_use]
     pub fn find_sql(&self) -> String {
         let find = format!("{} WHERE version = {}", select_sql(self.table), literal(self.version));
@@ -61,7 +63,7 @@ impl Progress<'_> {
         )
     }
 
-    /// Puts the place: `started` was begun, `done` is done.
+    /// Returns the SQL that records the last started and the last done statement.
     #[must_use]
     pub fn put_sql(&self, started: usize, done: usize, checksum: &str) -> String {
         format!(
@@ -73,7 +75,7 @@ impl Progress<'_> {
         )
     }
 
-    /// Forgets it: the ledger has the migration now.
+    /// Returns the SQL that deletes the row, once the ledger has the migration.
     #[must_use]
     pub fn remove_sql(&self) -> String {
         format!("DELETE FROM {} WHERE version = {}", self.table.sql(), literal(self.version))

@@ -1,15 +1,17 @@
-//! The schema as a list of sentences, so that two moments can be compared.
+//! Snapshots of the schema, as a set of lines of text, to compare two moments.
 
 use std::collections::BTreeSet;
 
-/// Tables, columns, indexes, constraints and what else a migration usually makes, one to a row.
+/// Returns the query for tables, columns, indexes, constraints and other objects that migrations usually create, one
+/// per row.
 #[must_use]
 pub fn sql() -> String {
     asked("")
 }
 
-/// The same as far as it is younger than the youngest row of these tables, and than the tables themselves; nothing without a
-/// table. Row versions are numbered by transactions (PostgreSQL manual, 5.5): the smaller the age, the younger.
+/// Returns the same query for objects that are newer than the newest row of these tables and than the tables
+/// themselves; `None` without a table. Row versions carry the id of their transaction (PostgreSQL manual, 5.5): the
+/// smaller its age, the newer they are.
 #[must_use]
 pub fn since_sql(tables: &[String]) -> Option<String> {
     let age = |table: &String| {
@@ -52,7 +54,7 @@ const SQL: &str = "SELECT 'schema', x.what FROM ( \
 pub struct Fingerprint(BTreeSet<String>);
 
 impl Fingerprint {
-    /// Reads the answer to [`SQL`], which may be among others.
+    /// Reads the response to [`sql`] or [`since_sql`], which may contain other rows.
     #[must_use]
     pub fn parse(answer: &[Vec<Option<String>>]) -> Self {
         let read = |row: &Vec<Option<String>>| {
@@ -62,13 +64,13 @@ impl Fingerprint {
         Self(answer.iter().filter_map(read).collect())
     }
 
-    /// Whether this is in it.
+    /// Reports whether it contains this object.
     #[must_use]
     pub fn has(&self, what: &str) -> bool {
         self.0.contains(what)
     }
 
-    /// What is here and was not before.
+    /// Returns the objects that `before` doesn't have.
     #[must_use]
     pub fn added_since(&self, before: &Self) -> Vec<String> {
         self.0.difference(&before.0).cloned().collect()

@@ -1,14 +1,15 @@
-//! Who has a schema of their own, where a tool keeps a ledger in each: the schemas that are still without one are in the
-//! application's own table of tenants. It can have any name; the column that names a tenant's schema tells it.
+//! Finds the tenants of a tool that keeps a ledger in each tenant's schema. Schemas without a ledger yet are listed
+//! only in the application's own table of tenants. That table can have any name; it is found by its column for the
+//! schema's name.
 
 use super::catalog::{self, CatalogTable};
 use crate::layout::Table;
 use crate::postgres::{identifier, literal};
 
-/// The type of that column (django-tenants, `TenantMixin.schema_name`: a name of PostgreSQL has 63 bytes).
+/// The type of that column (django-tenants, `TenantMixin.schema_name`: names in PostgreSQL have up to 63 bytes).
 const TYPE: &str = "character varying(63)";
 
-/// Every table that has the column.
+/// Returns the query for every table that has the column.
 #[must_use]
 pub fn find_sql(column: &str) -> String {
     let condition = format!(
@@ -20,14 +21,14 @@ pub fn find_sql(column: &str) -> String {
     catalog::tables_sql("tenants", &condition)
 }
 
-/// Reads the answer, which may be among others: the tables that may be read.
+/// Reads the tables that may be used from the response to [`find_sql`], which may contain other rows.
 #[must_use]
 pub fn found(answer: &[Vec<Option<String>>]) -> Vec<Table> {
     let tables = catalog::tables(answer, "tenants");
     tables.into_iter().filter(CatalogTable::is_trusted).map(|found| found.table).collect()
 }
 
-/// The schemas that these tables name, as far as they exist.
+/// Returns the query for the existing schemas that these tables name.
 #[must_use]
 pub fn read_sql(tables: &[Table], column: &str) -> String {
     let column = identifier(column);
@@ -41,7 +42,7 @@ pub fn read_sql(tables: &[Table], column: &str) -> String {
     each.collect::<Vec<_>>().join(" UNION ")
 }
 
-/// Reads the answer, which may be among others.
+/// Reads the schemas from the response to [`read_sql`], which may contain other rows.
 #[must_use]
 pub fn schemas(answer: &[Vec<Option<String>>]) -> Vec<String> {
     let read = |row: &Vec<Option<String>>| {

@@ -1,4 +1,4 @@
-//! The one loop that changes the database: plan → ledger rows.
+//! Applies the planned migrations in order: the only loop that changes the database.
 
 use super::{
     answer::{Answer, answer, outcome},
@@ -24,70 +24,72 @@ use std::{cell::Cell, collections::VecDeque, pin::Pin, time::Duration};
 use tokio::time::Instant;
 use tokio_postgres::{Client, Error, SimpleQueryStream};
 
-/// What applying needs, beside the migrations.
+/// Everything that applying needs besides the migrations.
 #[derive(Debug)]
 pub struct Apply<'a> {
-    /// The session that holds the lock.
+    /// The session that holds the run lock.
     pub client: &'a Client,
-    /// Where it is recorded.
+    /// The ledger in which migrations are recorded.
     pub ledger: &'a Ledger,
-    /// What the session was like when it was new.
+    /// The state of a new session.
     pub fresh: &'a Fresh,
-    /// Who listens.
+    /// The receiver of events.
     pub events: &'a Events,
-    /// How often a file is tried again after a lock timeout, and how long each try waits for locks.
+    /// The number of retries after a lock timeout, and the lock timeout of each attempt.
     pub ladder: Ladder,
-    /// Whether those limits are ours to set: the user's URL may have its own.
+    /// The source of the lock timeouts: the user's URL may set its own.
     pub limits: Limits,
-    /// Which try it is of the file that is next.
+    /// The number of the current attempt at the next file.
     pub attempt: Cell<u32>,
-    /// Who sees what is in the way.
+    /// The monitor that finds the sessions in the way.
     pub lookout: &'a Lookout,
-    /// How long the database may take to roll back.
+    /// Time limit for a rollback.
     pub wait: Duration,
-    /// The page of this run, for the ledger.
+    /// URL of this run's page, for the ledger.
     pub run: Option<&'a str>,
-    /// How far it got; outlives the future that applies.
+    /// The progress so far; it outlives the future that applies.
     pub tally: &'a Tally,
 }
 
-/// Whose limits hold for waits for locks.
+/// The source of the lock timeouts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limits {
-    /// Each try has its own.
+    /// Each attempt has its own.
     OfEachTry,
-    /// Those that the session has from its start.
+    /// The session keeps the one it started with.
     OfTheSession,
 }
 
-/// How far one session gets.
+/// The result of applying migrations in one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reached {
-    /// To the end.
+    /// All migrations are applied.
     End,
-    /// To this migration: it and those behind it need a new session.
+    /// This migration and those after it need a new session.
     Worn(usize),
 }
 
-/// Where it stopped.
+/// The failure at which applying stopped.
 #[derive(Debug)]
 pub struct Stopped {
-    /// Index of the migration at which it stopped.
+    /// Index of the migration that failed.
     pub at: usize,
-    /// Why.
+    /// The reason.
     pub fault: Fault,
 }
 
-/// So much is in flight at most, in files and in bytes: enough to keep a server busy over a slow line, and bounded memory.
+/// Limits for migrations in flight, in files and in bytes: enough to keep a server busy over a slow connection, and
+/// bounded memory.
 const WINDOW_FILES: usize = 512;
 const WINDOW_BYTES: usize = 4 << 20;
 
 impl Apply<'_> {
-    /// Applies them in order from this one on, each with its ledger row, and stops at the first that fails or that another
-    /// session has to go on with.
+    /// Applies the migrations in order from this one on, each with its ledger row. Stops at the first that fails or
+    /// that needs a new session.
     ///
     /// # Errors
-    /// Where and why it stopped; everything before that is committed and recorded, nothing after it has begun.
+    /// The migration that failed, and the reason. Every migration before it is committed and recorded; no later one has
+    /// started.
     pub async fn all(&self, pending: &[&Migration], from: usize) -> Result<Reached, Stopped> {
         let mut at = from;
         self.begin_try(0);
@@ -132,13 +134,14 @@ impl Apply<'_> {
         self.lookout.trying(self.ladder.limit(attempt));
     }
 
-    /// How long a statement of this try waits for locks, if that is ours to say.
+    /// Returns the lock timeout of this attempt, if it is ours to set and shorter than the session's.
     pub(super) fn limit(&self, attempt: u32) -> Option<Duration> {
         let limit = self.ladder.limit(attempt);
         (self.limits == Limits::OfEachTry && limit < self.ladder.top).then_some(limit)
     }
 
-    /// The same for all statements of a file in one transaction: one that is alone there may be of those that have none.
+    /// Returns the lock timeout of a file in one transaction: none if its statement waits for other transactions to
+    /// end.
     pub(super) fn limit_of(&self, migration: &Migration, attempt: u32) -> Option<Duration> {
         match waits_for_others(&migration.body) {
             Some(_) => Some(Duration::ZERO),
@@ -146,7 +149,7 @@ impl Apply<'_> {
         }
     }
 
-    /// The pause before the next try, as long as whoever is in the way is there.
+    /// Pauses before the next attempt, or until the session in the way is gone.
     async fn rest(&self, file: &str, fault: Fault, pause: Duration) {
         let (retries, number, seconds) = (self.ladder.retries, self.attempt.get() + 1, pause.as_secs());
         let said = self.lookout.said();
@@ -157,7 +160,7 @@ impl Apply<'_> {
         self.lookout.rest(pause).await;
     }
 
-    /// Names who was in the way of what waited too long for a lock.
+    /// Adds the sessions that were in the way to the fault of a lock timeout.
     fn with_obstacles(&self, fault: Fault) -> Fault {
         match self.lookout.said().filter(|_| fault.code == Code::LockTimeout) {
             Some(said) => fault.detail(said),
@@ -165,8 +168,8 @@ impl Apply<'_> {
         }
     }
 
-    /// The ledger, and behind it the first files without waiting for it: where it can't be made they can't be recorded, and
-    /// what can't be recorded is rolled back. What has no transaction waits.
+    /// Creates the ledger and sends the first files right after it, without waiting. That is safe: without a ledger
+    /// they can't be recorded, and are rolled back. Files without a transaction wait for the ledger.
     async fn first(&self, pending: &[&Migration], from: usize) -> Result<Result<usize, Stopped>, Stopped> {
         let unmade = |fault| Stopped { at: from, fault };
         if from > 0 {
@@ -180,13 +183,14 @@ impl Apply<'_> {
         made.map_err(unmade).map(|()| some)
     }
 
-    /// Applies from `at` as many as go in one way; returns where to go on.
+    /// Applies the migration at `at` and, if they can be pipelined with it, those after it. Returns the index of the
+    /// next one.
     async fn some(&self, pending: &[&Migration], at: usize) -> Result<usize, Stopped> {
         let Some(rest) = pending.get(at..) else { return Ok(at) };
         let previous =
             at.checked_sub(1).and_then(|before| pending.get(before)).map(|before| before.id.version.as_str());
         let whole = rest.iter().take_while(|migration| matches!(migration.work, Work::Whole)).count();
-        // What stands behind one that leaves traces waits for a new session.
+        // The files after one that leaves traces wait for a new session.
         let whole = rest.iter().take(whole).position(|migration| migration.leaves_traces).map_or(whole, |at| at + 1);
         let alone = |fault| Stopped { at, fault };
         match rest.first().map(|migration| (migration, &migration.work)) {
@@ -209,7 +213,8 @@ impl Apply<'_> {
         }
     }
 
-    /// Many migrations, a transaction each, all in flight at once; see `latch` for why that is safe.
+    /// Applies many migrations, each in its own transaction, all in flight at once; `transaction` explains why that is
+    /// safe.
     async fn pipeline(&self, batch: &[&Migration], first: usize, mut previous: Option<&str>) -> Result<(), Stopped> {
         let mut flight: VecDeque<InFlight> = VecDeque::new();
         let (mut sent, mut bytes) = (0, 0);
@@ -220,7 +225,7 @@ impl Apply<'_> {
             {
                 self.tally.sent.set(first + sent + 1);
                 let commit = if sent + 1 == batch.len() { Commit::Flushed } else { Commit::Later };
-                // Only the first of them is tried again.
+                // Only the first of them is retried.
                 let limit = self.limit_of(next, if sent == 0 { self.attempt.get() } else { 0 });
                 let answer = self.send(next, previous, commit, limit).await;
                 flight.push_back(answer.map_err(|error| Stopped { at, fault: statement(&error) })?);
@@ -247,7 +252,7 @@ impl Apply<'_> {
     ) -> Result<InFlight, Error> {
         let open = open_sql(self.ledger, self.fresh, (migration.id.index, migration.modes), previous, limit);
         let close = close_sql(self.ledger, migration.id.index, &self.row(migration), commit);
-        // `simple_query_raw` has sent when it returns; it does not wait for the answer.
+        // `simple_query_raw` returns after sending, before the response.
         Ok(InFlight {
             open: Box::pin(self.client.simple_query_raw(&open).await?),
             body: Box::pin(self.client.simple_query_raw(&migration.body).await?),
@@ -255,10 +260,10 @@ impl Apply<'_> {
         })
     }
 
-    /// Sends a closing message so that it is read as it is written.
+    /// Sends a closing message, after resetting the encoding if it is not plain ASCII.
     pub(super) async fn send_close(&self, close: &str) -> Result<SimpleQueryStream, Error> {
         if !close.is_ascii() {
-            // Where this fails the closing message fails, too.
+            // If this fails, so does the closing message.
             drop(self.client.simple_query_raw(OUR_ENCODING).await?);
         }
         self.client.simple_query_raw(close).await
@@ -278,7 +283,7 @@ impl Apply<'_> {
         })
     }
 
-    /// Reads the answer to a migration's opening message.
+    /// Handles the response to a migration's opening message.
     pub(super) fn opened(&self, migration: &Migration, opened: Answer) -> Result<Instant, Fault> {
         if let Some(error) = opened.error {
             return Err(opening_fault(&error, migration));
@@ -291,7 +296,7 @@ impl Apply<'_> {
         Ok(Instant::now())
     }
 
-    /// Reads the answer to a migration's closing message.
+    /// Handles the response to a migration's closing message.
     pub(super) fn recorded(&self, migration: &Migration, closed: Answer, began: Instant) -> Result<(), Fault> {
         if let Some(error) = closed.error {
             return Err(error_location::closing_fault(&error, migration));
@@ -303,7 +308,7 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// Makes the ledger if it is not there.
+    /// Creates the ledger if it does not exist.
     async fn make_ledger(&self) -> Result<(), Fault> {
         let Some(sql) = self.ledger.create_sql() else { return Ok(()) };
         let made = self.client.batch_execute(&Question::writing(sql).to_string()).await;
@@ -311,23 +316,23 @@ impl Apply<'_> {
             let table = &self.ledger.table;
             let fault = statement(&error);
             match fault.code {
-                Code::PermissionDenied => fault.detail(format!("the ledger `{table}` could not be made")).fix(format!(
+                Code::PermissionDenied => fault.detail(format!("the ledger `{table}` could not be created")).fix(format!(
                     "let the role create it (`GRANT CREATE ON DATABASE … TO …`), or name a table in a schema that it may write to, as in \
                      `ledger-table: public.{}`",
                     table.name
                 )),
-                _ => fault.detail(format!("the ledger `{table}` could not be made")),
+                _ => fault.detail(format!("the ledger `{table}` could not be created")),
             }
         })
     }
 
-    /// Leaves the failed block. All that was sent before has been answered when this is. The fault is another one when the
-    /// session went with it, and with the session perhaps commits that were not flushed.
+    /// Leaves the failed block; when this returns, the responses to all earlier messages have arrived. Returns another
+    /// fault if the session was lost, and with it perhaps commits that were not flushed.
     pub(super) async fn after_rollback(&self, fault: Fault) -> Fault {
         let rollback = self.client.batch_execute(self.tally.rollback_sql());
         match answered(self.wait, async { rollback.await.map_err(|error| statement(&error)) }).await {
             Ok(()) => self.tally.rolled_back(),
-            // A session that can't roll back is gone, and its transaction with it.
+            // A session that can't roll back is lost, and its transaction with it.
             Err(lost) if self.tally.flushed.get() < self.tally.applied.get() => {
                 return lost.detail(format!("before that: {}", fault.cause));
             }
@@ -347,14 +352,15 @@ impl Apply<'_> {
     }
 }
 
-/// A migration that was sent and is not answered.
+/// A migration that was sent and whose response is outstanding.
 struct InFlight {
     open: Pin<Box<SimpleQueryStream>>,
     body: Pin<Box<SimpleQueryStream>>,
     close: Pin<Box<SimpleQueryStream>>,
 }
 
-/// What can go better at the next try: lock timeout, deadlock, serialization, if the file was rolled back.
+/// Reports whether another attempt may succeed: after a lock timeout, deadlock or serialization failure, if the file
+/// was rolled back.
 fn may_pass(fault: &Fault) -> bool {
     fault.code != Code::TransactionEnded && matches!(fault.sqlstate.as_deref(), Some("55P03" | "40P01" | "40001"))
 }

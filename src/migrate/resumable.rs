@@ -1,9 +1,9 @@
-//! A migration without a transaction: one statement after the other, its place kept in a table, so that the next run goes on
-//! where this one stopped.
+//! Runs a migration without a transaction statement by statement, and records its progress in a table, so that the next
+//! run resumes where this one stopped.
 //!
-//! A statement that may run in a transaction runs in one together with its place, so the two can't disagree. One that can't
-//! (CREATE INDEX CONCURRENTLY, VACUUM, …) is announced before and crossed off after: what was announced and not crossed off
-//! is settled by looking at the database, and where that can't tell, a person is asked.
+//! A statement that may run in a transaction runs in one together with its progress row, so the two always agree. Any
+//! other one (CREATE INDEX CONCURRENTLY, VACUUM, …) is recorded as started before and as done after it. If only the
+//! start is recorded, the state of the database decides whether it took effect, or, where it can't, a person.
 
 use super::{
     concurrent_index, copy,
@@ -34,26 +34,27 @@ pub(super) async fn apply(apply: &Apply<'_>, migration: &Migration, list: &[Stat
     let walk = Walk { apply, migration, list, progress, hashed: RefCell::default() };
     let result = walk.all().await;
     if result.is_err() {
-        // What the file set must not reach the next try.
+        // The file's settings must not affect the next attempt.
         drop(apply.client.batch_execute(FORGET).await);
     }
     result
 }
 
-/// Our own rows are ours to write, whatever role the file has taken, and as patiently as we began; for the rest of the
-/// transaction.
+/// Resets the role and the lock timeout for the rest of the transaction, so that we can write our own rows whatever the
+/// file has set.
 const AS_OURSELVES: &str = "SET LOCAL session_authorization TO DEFAULT; SET LOCAL role TO DEFAULT; \
     SET LOCAL lock_timeout TO DEFAULT";
 
-/// What waits for the end of other transactions does so for as long as the run may last: given up, it leaves half of its work
-/// behind, and nobody queues behind it meanwhile.
+/// Removes the lock timeout for a statement that waits for other transactions to end. If it gave up, it would leave its
+/// work half-done; and meanwhile no other session queues behind it.
 const PATIENT: &str = "SET lock_timeout TO 0";
 
-/// Our own text is ours to read, whatever encoding the file has set; for the rest of the transaction, as the file's next
-/// statement is read in its own again.
+/// Sets the encoding of our own SQL for the rest of the transaction only, because the file's next statement needs the
+/// file's encoding.
 const OUR_ENCODING_FOR_NOW: &str = "SET LOCAL client_encoding TO 'UTF8'";
 
-/// Refuses files that now ask for a transaction although an earlier run has already done a part of them without.
+/// Refuses files that now ask for a transaction although an earlier run has already run a part of them without one.
+/// Also refuses files whose session objects a resumed run could not restore.
 #[must_use]
 pub fn half_done(pending: &[Migration], content: &Content, ledger: &Ledger) -> Vec<Fault> {
     let begun = |migration: &&Migration| {
@@ -63,10 +64,10 @@ pub fn half_done(pending: &[Migration], content: &Content, ledger: &Ledger) -> V
     let fault = |migration: &Migration| {
         let (file, version) = (&migration.id.file, literal(&migration.id.version));
         let cause =
-            format!("an earlier run did a part of `{file}` without a transaction, and now the file asks for one");
+            format!("an earlier run ran a part of `{file}` without a transaction, and now the file asks for one");
         let table = ledger.progress_table().sql();
         Fault::new(Code::FileChanged, cause)
-            .fix("put `-- no-transaction` back on the first line, and the run goes on where the earlier one stopped")
+            .fix("put `-- no-transaction` back on the first line, and the run resumes where the earlier one stopped")
             .detail(format!("or undo that part by hand, and then: DELETE FROM {table} WHERE version = {version};"))
             .in_file(migration.source().file())
     };
@@ -78,15 +79,15 @@ pub fn half_done(pending: &[Migration], content: &Content, ledger: &Ledger) -> V
         .collect()
 }
 
-/// Refuses what the file makes for its session and needs again behind what is committed by itself: a run that resumes could not have
-/// it as it was.
+/// Refuses session objects that the file uses after a statement that commits by itself, if a resumed run could not
+/// restore them.
 fn lost(migration: &Migration, ledger: &Ledger) -> Vec<Fault> {
     let Work::Statements { lost, .. } = &migration.work else { return Vec::new() };
     let (source, table) = (migration.source(), ledger.progress_table().sql());
     let fault = |lost: &Lost| {
         let cause = format!(
-            "`{}`, made on line {} of `{}`, ends with its session, and line {} needs it behind what is committed by itself: a \
-             run that is cut off between the two could not go on",
+            "`{}`, created on line {} of `{}`, ends with its session, and line {} needs it after a statement that is committed by \
+             itself: a run that is cut off between the two could not be resumed",
             lost.name,
             source.line(lost.made.start),
             source.file,
@@ -94,11 +95,11 @@ fn lost(migration: &Migration, ledger: &Ledger) -> Vec<Fault> {
         );
         Fault::new(Code::StatementRefused, cause)
             .fix(
-                "move what makes and uses it into a file of its own without `-- no-transaction`; or make an ordinary table \
-                 instead, and drop it at the end of the file",
+                "move the statements that create and use it into a file of their own without `-- no-transaction`; or create an \
+                 ordinary table instead, and drop it at the end of the file",
             )
             .detail(format!(
-                "if an earlier run has done a part of this file: undo that by hand, and then DELETE FROM {table} WHERE \
+                "if an earlier run has run a part of this file: undo that by hand, and then DELETE FROM {table} WHERE \
                  version = {};",
                 literal(&migration.id.version)
             ))
@@ -112,7 +113,7 @@ struct Walk<'a> {
     migration: &'a Migration,
     list: &'a [Statement],
     progress: Progress<'a>,
-    /// So many statements, and their digest.
+    /// The number of statements hashed so far, and their digest.
     hashed: RefCell<(usize, Sha256)>,
 }
 
@@ -149,7 +150,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Where an earlier try stopped. Asked anew at each try, not taken from the plan: a try moves it on.
+    /// Reads where an earlier attempt stopped. Each attempt reads it anew, as the plan's value is out of date after the
+    /// first.
     async fn place(&self) -> Result<Option<ProgressRow>, Fault> {
         let open = open_alone_sql(self.apply.fresh, self.apply.limit(self.apply.attempt.get()));
         let mark = origin_mark::begins(self.migration.id.index);
@@ -159,21 +161,21 @@ impl Walk<'_> {
         Ok(Content::parse(&answer).progress.into_iter().next())
     }
 
-    /// How many statements an earlier run has done, once the one in doubt is settled.
+    /// Returns how many statements are done, after settling the one that was started and not recorded as done.
     async fn resume(&self, row: &ProgressRow) -> Result<usize, Fault> {
         if self.checksum(row.started) != row.checksum {
             return Err(Fault::new(
                 Code::FileChanged,
                 format!(
-                    "an earlier run did {} statements of {}, and these are not the same any more",
+                    "an earlier run ran the first {} statements of {}, and they have changed since",
                     row.started, self.migration.id.file
                 ),
             )
-            .fix("restore the statements that were already run; the ones after them may be changed")
+            .fix("restore the statements that were already run; those after them may be changed")
             .in_file(self.migration.source().file()));
         }
         self.apply.events.note(format!(
-            "{}: {} of {} statements were done by an earlier try",
+            "{}: {} of {} statements were done by an earlier attempt",
             self.migration.id.file,
             row.done,
             self.list.len()
@@ -210,7 +212,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Runs again what an earlier run's session had of a statement that is done, and what follows needs.
+    /// Repeats the session changes of a statement that is already done, if later statements need them.
     async fn again(&self, before: &Statement, done: usize) -> Result<(), Fault> {
         for again in before.again.iter().filter(|again| again.until.is_none_or(|until| until > done)) {
             copy::send(self.apply, self.migration, &[Piece::Sql(again.span)]).await?;
@@ -218,7 +220,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// A statement and its place in one transaction.
+    /// Runs a statement and records its progress in one transaction.
     async fn together(&self, number: usize, next: &Statement, done: &str) -> Result<(), Fault> {
         let limit = limit_sql(self.is_patient(number, next).then_some(Duration::ZERO));
         self.execute(&format!("{}; {limit}", next.modes.begin_sql())).await?;
@@ -227,7 +229,7 @@ impl Walk<'_> {
             if !done.is_ascii() {
                 self.execute(OUR_ENCODING_FOR_NOW).await?;
             }
-            // An error that COMMIT would bring comes while there still is a block.
+            // Reports deferred errors before COMMIT, while there still is a block to fail.
             self.execute(&format!("SET CONSTRAINTS ALL IMMEDIATE; {AS_OURSELVES}; {ON_OUR_PATH}; {done}; COMMIT"))
                 .await
                 .map_err(|fault| fault.in_file(self.at(next)))
@@ -238,7 +240,8 @@ impl Walk<'_> {
         }
     }
 
-    /// A statement that can't be in one transaction with its place: announced, run, crossed off.
+    /// Runs a statement that can't be in one transaction with its progress row: records its start, runs it, records
+    /// that it is done.
     async fn announced(
         &self,
         number: usize,
@@ -252,14 +255,15 @@ impl Walk<'_> {
         if let Some(index) = makes {
             let dropped = concurrent_index::drop_if_invalid(self.apply.client, index).await;
             if dropped.map_err(|fault| fault.in_file(self.at(next)))? {
-                self.apply.events.note(format!("dropped the INVALID index {index} that an earlier try left behind"));
+                self.apply.events.note(format!("dropped the INVALID index {index} that an earlier attempt left behind"));
             }
         }
         self.run(next).await?;
         self.keep(&self.progress.put_sql(number, number, checksum), &again).await
     }
 
-    /// Whether a statement waits for others without a limit: by what it is, unless the file has its own word about that.
+    /// Reports whether a statement waits for other transactions without a limit, because of its kind and unless the
+    /// file sets `lock_timeout` itself.
     fn is_patient(&self, number: usize, next: &Statement) -> bool {
         let before = self.list.iter().take(number.saturating_sub(1)).filter(|one| one.kind == StatementKind::Session);
         let mut texts = before.map(|one| one.span.of(&self.migration.body).to_ascii_lowercase());
@@ -267,7 +271,7 @@ impl Walk<'_> {
             && !texts.any(|text| text.contains("lock_timeout"))
     }
 
-    /// Takes that back.
+    /// Returns the SQL that restores the lock timeout after [`PATIENT`].
     fn limited(&self) -> String {
         match self.apply.limit(self.apply.attempt.get()) {
             Some(limit) => format!("SET lock_timeout TO {}", limit.as_millis()),
@@ -275,18 +279,18 @@ impl Walk<'_> {
         }
     }
 
-    /// A statement of the file.
+    /// Sends a statement of the file.
     async fn run(&self, next: &Statement) -> Result<(), Fault> {
         copy::send(self.apply, self.migration, &next.pieces).await
     }
 
-    /// A statement of ours.
+    /// Runs SQL of our own.
     async fn execute(&self, sql: &str) -> Result<(), Fault> {
         let done = self.apply.client.batch_execute(sql).await;
         done.map_err(|error| statement(&error).in_file(self.migration.source().file()))
     }
 
-    /// A place, and a setting that holds from then on; one message is one transaction.
+    /// Saves the progress, together with a setting for later statements. One message is one transaction.
     async fn keep(&self, place: &str, setting: &str) -> Result<(), Fault> {
         let place = format!("{AS_OURSELVES}; {ON_OUR_PATH}; {place}; {setting}");
         if place.is_ascii() {
@@ -300,9 +304,9 @@ impl Walk<'_> {
         self.migration.source().at_byte(statement.span.start)
     }
 
-    /// SHA-256 of the first `number` statements.
+    /// Returns the SHA-256 of the first `number` statements.
     fn checksum(&self, number: usize) -> String {
-        // Each is asked for after the one before it: what is hashed already is not hashed again.
+        // Calls come with growing numbers, so no statement is hashed twice.
         let (done, digest) = self.hashed.take();
         let (done, mut digest) = if done <= number { (done, digest) } else { (0, Sha256::new()) };
         for statement in self.list.iter().take(number).skip(done) {
@@ -321,7 +325,7 @@ impl Walk<'_> {
         Fault::new(
             Code::StatementInDoubt,
             format!(
-                "an earlier run was cut off in statement {} of {}, and nothing tells whether it took effect",
+                "an earlier run was cut off in statement {} of {}, and the database does not show whether it took effect",
                 row.started, self.migration.id.file
             ),
         )
@@ -333,8 +337,8 @@ impl Walk<'_> {
         .in_file(place)
     }
 
-    /// An error that the server itself reported means that the statement had no effect: nothing is in doubt then, save an
-    /// index, which the next try looks after.
+    /// Records that a statement had no effect, as an error reported by the server means. Nothing is in doubt then,
+    /// except for an INVALID index, which the next attempt handles.
     async fn had_no_effect(&self, number: usize, next: &Statement, fault: Fault) -> Fault {
         let before = number - 1;
         let place = self.progress.put_sql(before, before, &self.checksum(before));
@@ -344,19 +348,19 @@ impl Walk<'_> {
             StatementKind::Transactional | StatementKind::Session => {
                 format!("statement {number} of {of} was rolled back")
             }
-            StatementKind::Opaque => format!("what statement {number} of {of} committed itself stays"),
+            StatementKind::Opaque => format!("anything that statement {number} of {of} committed by itself stays"),
             _ => format!("statement {number} of {of} was not done"),
         };
-        let fault = fault.detail(format!("{what}; the {before} before it stay done, the next run goes on with it"));
-        // The usual fix speaks of a file that was rolled back.
+        let fault = fault.detail(format!("{what}; the {before} before it stay done, and the next run resumes with it"));
+        // The usual fix is about a file that was rolled back.
         let fault = if fault.fix == Code::StatementFailed.fix() {
-            fault.fix("correct the statement and run again: the run goes on with this statement")
+            fault.fix("correct the statement and run again: the run resumes with this statement")
         } else {
             fault
         };
         match kept {
             Ok(()) => fault,
-            Err(lost) => fault.detail(format!("its place could not be kept: {}", lost.cause)),
+            Err(lost) => fault.detail(format!("its progress could not be recorded: {}", lost.cause)),
         }
     }
 }

@@ -1,17 +1,17 @@
 //! The SQL around a migration, whose guards make it safe to send many migrations at once.
 //!
-//! Each migration is three messages: `open`, the file's own text verbatim (so that the server's positions are those in
-//! the file), and `close`. All of them are sent before the first response arrives, so nothing after a failure may take
-//! effect. Three guards ensure that; each is needed (without it, the failure was reproduced):
-//! * An error leaves the session in a failed block, where every later message fails at its first command. Deferred constraints
-//!   are checked *before* `close` records the migration, while an error still fails the block and the file's settings
-//!   still apply.
-//! * A file that ends its own transaction also ends the savepoint that `open` created, and `close` begins by releasing it. (A
-//!   setting could not serve as the mark: the file may run RESET ALL.)
+//! Each migration is three messages: `open`, the file's own text verbatim (so that the server's positions are those in the
+//! file), and `close`. All of them are sent before the first response arrives, so nothing after a failure may take effect.
+//! Three guards ensure that; each is needed (without it, its failure was reproduced):
+//! * An error leaves the session in a failed block, where every later message fails at its first command. Deferred
+//!   constraints are checked *before* `close` records the migration, while an error still fails the block and the file's
+//!   settings still apply.
+//! * A file that ends its own transaction also ends the savepoint that `open` created, and `close` begins by releasing it.
+//!   (A setting could not serve as the mark: the file may run RESET ALL.)
 //! * Where no block is left to fail in, `open` requires that the previous version is recorded and that we hold the run lock.
 //!
-//! `open` also requires that the session's state is that of a new one. This detects every such change, however a file
-//! made it; the files after it run in a new session.
+//! `open` also requires that the session's state is that of a new one. This detects every change of that state, however a
+//! file made it; the files after it run in a new session.
 
 use super::migration::Migration;
 use crate::{

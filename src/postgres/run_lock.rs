@@ -90,7 +90,7 @@ pub fn own() -> Lock {
     Lock { key: own_key(), tool: None }
 }
 
-/// The lock that another tool takes, so that it waits while we work.
+/// Returns the lock that another tool takes, so that the tool waits during our run.
 #[must_use]
 pub fn of_tool(key: i64, tool: &'static str) -> Lock {
     Lock { key, tool: Some(tool) }

@@ -207,7 +207,7 @@ impl Listener {
                 (First::Gss, _) | (First::Tls, Passage::Bridged) => go_on_in_plain_text(client).await,
                 (First::Tls, Passage::Untouched) => match upstream.asked().await {
                     Ok(server) => return self.untouched(client, server, b"S", upstream).await,
-                    // The database may have no TLS and the target may allow that: the client decides whether to go on.
+                    // The database has no TLS: the client may go on in plain text, as far as the target allows it.
                     Err(fault) if fault.code == Code::TlsUnavailable => go_on_in_plain_text(client).await,
                     Err(fault) => return Err(self.broken(fault)),
                 },

@@ -1,46 +1,47 @@
-//! Lifts our limit on waits for locks from a client's statements that wait for others by what they are, and puts it back before
-//! the next statement of another kind.
+//! Disables our lock timeout for a client's statements that wait for other transactions by design, and restores it
+//! before the next statement of another kind.
 //!
-//! Both are queries of our own in the client's session. The server answers in order, so it is known which answer is ours: the
-//! client never sees it. A limit that the client has set itself stays.
+//! Both are queries of the proxy in the client's session. The server responds in order, so the proxy can recognize
+//! the responses to its own queries, and the client never receives them. A lock timeout that the client has set
+//! itself stays.
 
 use super::startup_packet;
 use crate::postgres::{Frames, Group, Rows, Step, framed, waits_for_others};
 use std::{borrow::Cow, collections::VecDeque, time::Duration};
 
-/// So much of a statement is waited for before it is judged.
+/// Bytes of a statement to hold back before its form is decided.
 const ENOUGH: usize = 8 << 10;
 
-/// What a server answers a query of ours with; everything else that comes meanwhile is for the client.
+/// Message types in the response to a query of the proxy; all other messages meanwhile are for the client.
 const ANSWER: &[u8] = b"TDCEIZ";
 
-/// What belongs together up to a Sync.
+/// Types of the extended protocol, whose messages form a group up to a Sync.
 const EXTENDED: &[u8] = b"PBDECH";
 
-/// One session, both ways.
+/// The lock timeout of one session, and the state of its messages in both directions.
 #[derive(Debug)]
 pub(crate) struct Lift {
-    /// In the session from its start; none where there is nothing to lift.
+    /// The lock timeout since the start of the session; none if there is nothing to disable.
     limit: Option<Duration>,
     lifted: bool,
-    /// What the client says.
+    /// Messages of the client.
     up: Frames,
-    /// The beginning of a statement, while it is not known what it is.
+    /// The beginning of a statement whose form is not known yet.
     held: Option<Held>,
-    /// The kind of the client's last message.
+    /// The type of the client's last message.
     before: u8,
-    /// Whether messages are on their way that have no Sync behind them yet.
+    /// The group of messages sent without a Sync yet.
     group: Group,
-    /// Whether the server waits for the rows of a COPY.
+    /// The rows of a COPY for which the server waits.
     rows: Rows,
-    /// What the server says.
+    /// Messages of the server.
     down: Frames,
     said: u8,
     is_dropped: bool,
-    /// The state of the transaction, once the server is ready for the first query.
+    /// The transaction status in the last `ReadyForQuery`; none before the first.
     status: Option<u8>,
     asked: VecDeque<Whose>,
-    /// Whether what the server says is put together anew.
+    /// Set while the server's bytes are reassembled without the responses to the proxy's queries.
     rebuilds: bool,
 }
 
@@ -58,12 +59,12 @@ enum Whose {
 }
 
 impl Lift {
-    /// Of a session that has this limit from its start.
+    /// Starts with a session that has this lock timeout.
     pub(crate) fn new(limit: Duration) -> Self {
         Self { limit: Some(limit).filter(|limit| !limit.is_zero()), ..Self::off() }
     }
 
-    /// Of a session that is not ours to look at.
+    /// Leaves a session alone.
     pub(crate) fn off() -> Self {
         Self {
             limit: None,
@@ -82,7 +83,8 @@ impl Lift {
         }
     }
 
-    /// What passes to the server of this, with what is ours before it.
+    /// Takes bytes from the client and returns those to send to the server, with our own query before them if one is
+    /// needed.
     pub(crate) fn up<'a>(&mut self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
         let Some(limit) = self.limit else { return Cow::Borrowed(bytes) };
         let (mut out, mut rest) = (Vec::with_capacity(bytes.len()), bytes);
@@ -96,7 +98,7 @@ impl Lift {
                     self.judge(limit, &mut out);
                 }
                 Step::Broken => {
-                    // What this is nobody knows, nor what of it has been taken: it goes to the server as it came.
+                    // The bytes can't be parsed any more, so the rest goes to the server as it came.
                     self.limit = None;
                     out.extend_from_slice(rest);
                     break;
@@ -106,7 +108,7 @@ impl Lift {
         Cow::Owned(out)
     }
 
-    /// What was held back of a statement that has not come to its end.
+    /// Returns the held-back beginning of a statement that never ended.
     pub(crate) fn held(&mut self) -> Vec<u8> {
         self.held.take().map(|held| [header(held.kind, held.length), held.body].concat()).unwrap_or_default()
     }
@@ -120,22 +122,22 @@ impl Lift {
         out.extend(header(kind, length));
     }
 
-    /// Whether nothing of the client's is on its way, and no transaction has begun.
+    /// Reports whether no request of the client is pending, and no transaction is open.
     fn is_quiet(&self) -> bool {
         self.asked.is_empty() && self.status == Some(b'I')
     }
 
-    /// Whether a Sync that follows this message is the second one of a COPY whose rows the server has waited for.
+    /// Reports whether a Sync after this message is the second one of a COPY whose rows the server has waited for.
     fn has_rows_behind(&self, before: u8) -> bool {
         self.rows == Rows::Awaited && self.group == Group::None && matches!(before, b'c' | b'f')
     }
 
-    /// A message of the client's goes to the server.
+    /// Records a message of the client that goes to the server.
     fn passes(&mut self, kind: u8) {
         let before = std::mem::replace(&mut self.before, kind);
         match kind {
-            // One was sent before the rows, which the server passes over while it waits for them, and one behind them: both
-            // have one answer (PostgreSQL, `CopyGetData`).
+            // The server ignores the Sync before the rows while it waits for them. Together with the one behind them it
+            // gets one response (PostgreSQL, `CopyGetData`).
             b'S' if self.has_rows_behind(before) => self.rows = Rows::None,
             b'Q' | b'F' => self.asked.push_back(Whose::Theirs),
             b'S' => {
@@ -155,11 +157,11 @@ impl Lift {
         }
     }
 
-    /// Lets go what was held back, behind a query of ours if it takes one.
+    /// Sends the held-back statement, with a query of our own before it if one is needed.
     fn judge(&mut self, limit: Duration, out: &mut Vec<u8>) {
         let Some(Held { kind, length, body }) = self.held.take() else { return };
         let is_patient = statement(kind, &body).is_some_and(|text| waits_for_others(text).is_some());
-        // In the middle of a message nothing can be left out behind it.
+        // In the middle of a message from the server, the response to our query could not be removed.
         let is_possible = self.down.is_between() && (self.lifted || self.is_quiet());
         if is_patient != self.lifted && is_possible {
             let query = if is_patient { lift(limit) } else { put_back(limit) };
@@ -172,7 +174,7 @@ impl Lift {
         out.extend(body);
     }
 
-    /// What passes to the client of this.
+    /// Takes bytes from the server and returns those to send to the client.
     pub(crate) fn down<'a>(&mut self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
         if self.limit.is_none() && !self.rebuilds {
             return Cow::Borrowed(bytes);
@@ -205,7 +207,7 @@ impl Lift {
             }
         }
         if self.rebuilds {
-            // What was passed on as it came must not be put together again in the middle of a message.
+            // A message that has begun to be reassembled must be finished before bytes pass unchanged again.
             self.rebuilds = self.asked.contains(&Whose::Ours) || !self.down.is_between();
             return Cow::Owned(out);
         }
@@ -222,18 +224,19 @@ impl Lift {
     }
 }
 
-/// The text of a query, or of one that is prepared.
+/// Returns the text of a query or of a statement to prepare.
 fn statement(kind: u8, body: &[u8]) -> Option<&str> {
     let body = if kind == b'P' { startup_packet::text(body)?.1 } else { body };
     let text = body.split(|byte| *byte == 0).next()?;
-    // Cut in the middle of a letter, it is read up to there.
+    // A text cut within a character is read up to that character.
     match std::str::from_utf8(text) {
         Ok(text) => Some(text),
         Err(cut) => std::str::from_utf8(text.split_at_checked(cut.valid_up_to())?.0).ok(),
     }
 }
 
-/// Notes that it has done something, so that a limit of the client's own is not put back over.
+/// Returns a query that disables our lock timeout and records in a setting that it did, so that a timeout that the
+/// client has set itself is not overwritten later.
 fn lift(limit: Duration) -> String {
     let millis = limit.as_millis();
     format!(
@@ -250,7 +253,7 @@ fn put_back(limit: Duration) -> String {
     )
 }
 
-/// The setting of ours that says that the limit is lifted.
+/// Our own setting that records that the lock timeout is disabled.
 const LIFTED: &str = "bastion_migrate.lifted";
 
 fn header(kind: u8, length: usize) -> Vec<u8> {
@@ -293,7 +296,7 @@ mod tests {
     const BUILD: &str = "CREATE INDEX CONCURRENTLY i ON t (x)";
 
     #[test]
-    fn the_limit_is_lifted_for_a_build_and_put_back_before_the_next_statement() {
+    fn disables_the_timeout_for_an_index_build_and_restores_it_before_the_next_statement() {
         let mut lift = session();
         assert_eq!(lift.up(&query(BUILD)).into_owned(), [query(&super::lift(LIMIT)), query(BUILD)].concat());
         let built = [framed(b'C', b"CREATE INDEX\0"), ready(b"I")].concat();
@@ -308,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_lifted_for_a_statement_that_is_prepared_until_it_has_run() {
+    fn disables_the_timeout_for_a_prepared_statement_until_it_has_run() {
         let mut lift = session();
         let prepared = [prepare(BUILD), framed(b'D', b"S"), framed(b'S', b"")].concat();
         assert_eq!(lift.up(&prepared).into_owned(), [query(&super::lift(LIMIT)), prepared.clone()].concat());
@@ -321,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_for_the_client_meanwhile_is_passed_on() {
+    fn passes_messages_for_the_client_meanwhile() {
         let mut lift = session();
         drop(lift.up(&query(BUILD)));
         let notice = framed(b'N', b"a notice");
@@ -337,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_asked_while_something_of_the_clients_is_on_its_way() {
+    fn sends_no_query_while_a_request_of_the_client_is_pending() {
         let mut lift = session();
         let both = [query("SELECT 1"), query(BUILD)].concat();
         assert_eq!(lift.up(&both).into_owned(), both);
@@ -352,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_put_back_although_something_of_the_clients_is_on_its_way() {
+    fn restores_the_timeout_even_while_a_request_of_the_client_is_pending() {
         let mut lift = session();
         drop(lift.up(&query(BUILD)));
         let built = [framed(b'C', b"CREATE INDEX\0"), ready(b"I")].concat();
@@ -367,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_a_copy_have_one_answer_however_many_syncs() {
+    fn the_rows_of_a_copy_have_one_response_despite_two_syncs() {
         let mut lift = session();
         drop(lift.up(&[prepare("COPY t FROM STDIN"), framed(b'E', b""), framed(b'S', b"")].concat()));
         drop(lift.down(&framed(b'G', b"")));
@@ -377,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_there_is_nothing_to_lift() {
+    fn does_nothing_without_a_timeout() {
         for mut lift in [Lift::new(Duration::ZERO), Lift::off()] {
             drop(lift.down(&ready(b"I")));
             assert_eq!(lift.up(&query(BUILD)).into_owned(), query(BUILD));
@@ -385,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_that_does_not_come_to_its_end_is_passed_on_as_far_as_it_came() {
+    fn releases_an_incomplete_statement_at_the_end() {
         let mut lift = session();
         let whole = query("SELECT 1");
         let (part, _) = whole.split_at(9);
@@ -396,7 +399,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_client_says_passes_unchanged_however_it_is_cut(
+        fn passes_a_clients_messages_unchanged_for_any_split(
             texts in prop::collection::vec(("[QPBDESFXdcp]", "[a-z ]{0,20}|CREATE INDEX a"), 0..12),
             cuts in prop::collection::vec(1_usize..40, 1..30),
         ) {
@@ -416,7 +419,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_a_server_says_passes_unchanged_however_it_is_cut(
+        fn passes_a_servers_messages_unchanged_for_any_split(
             kinds in prop::collection::vec(("[TDCEIZNAS123]", prop::collection::vec(any::<u8>(), 0..30)), 0..12),
             cuts in prop::collection::vec(1_usize..40, 1..30),
         ) {

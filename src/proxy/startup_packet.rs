@@ -1,40 +1,41 @@
-//! What a client says first, and what it can be told before it is let in (PostgreSQL manual, 55.2 and 55.7). It comes from
-//! anybody who can connect: lengths are bounded, and nothing of it is kept.
+//! The first packets of a client, and the errors that can be sent to it before its session begins (PostgreSQL manual,
+//! 55.2 and 55.7). They are untrusted: lengths are bounded, and nothing of them is kept.
 
 use crate::fault::Fault;
 
-/// PostgreSQL takes no longer start-up packet (`MAX_STARTUP_PACKET_LENGTH`); the length itself does not count.
+/// Length of the longest start-up packet that PostgreSQL accepts (`MAX_STARTUP_PACKET_LENGTH`), without the length
+/// field.
 const LONGEST: usize = 10_000;
 
-/// By which byte a TLS handshake begins that was not asked for (`sslnegotiation=direct`).
+/// First byte of a TLS handshake without a request before it (`sslnegotiation=direct`).
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// What the first packet is.
+/// The kind of a first packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum First {
-    /// It asks for TLS.
+    /// A request for TLS.
     Tls,
-    /// It does not ask for TLS but begins with it.
+    /// A TLS handshake without a request.
     Handshake,
-    /// It asks for encryption by GSSAPI.
+    /// A request for GSSAPI encryption.
     Gss,
-    /// It wants another session's statement cancelled.
+    /// A request to cancel another session's statement.
     Cancel,
-    /// It wants a session.
+    /// A start-up packet.
     Startup,
-    /// It wants a session that is for replication.
+    /// A start-up packet for replication.
     Replication,
-    /// No PostgreSQL would take it.
+    /// A packet that no PostgreSQL server accepts.
     Unknown,
 }
 
-/// How many bytes follow the length; none when no first packet has that length.
+/// Returns the number of bytes behind the length; none if no first packet has that length.
 pub(crate) fn rest(length: [u8; 4]) -> Option<usize> {
     let length = usize::try_from(u32::from_be_bytes(length)).ok()?;
     length.checked_sub(4).filter(|rest| (4..=LONGEST).contains(rest))
 }
 
-/// What this packet is; it begins with its length, and may end there when [`rest`] knows of none.
+/// Returns the kind of a packet. The packet begins with its length, and may end there if [`rest`] returns none.
 pub(crate) fn first(packet: &[u8]) -> First {
     if packet.first() == Some(&TLS_HANDSHAKE) {
         return First::Handshake;
@@ -43,7 +44,7 @@ pub(crate) fn first(packet: &[u8]) -> First {
         Some((80_877_102, [_, ..])) => First::Cancel,
         Some((80_877_103, [])) => First::Tls,
         Some((80_877_104, [])) => First::Gss,
-        // Whatever the minor version, this is the form: it is the server that names the one it knows.
+        // The format is the same for every minor version: the server responds with the one it supports.
         Some((version, text)) if version >> 16 == 3 => match parameters(text) {
             Some(parameters) if parameters.iter().any(|(name, _)| *name == b"replication") => First::Replication,
             Some(_) => First::Startup,
@@ -53,27 +54,27 @@ pub(crate) fn first(packet: &[u8]) -> First {
     }
 }
 
-/// Settings as PostgreSQL takes them in `options`, of which the later one wins.
+/// Our settings in the syntax of `options`, where the later of two settings wins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Around {
-    /// Before the client's own.
+    /// Settings before the client's own.
     pub(crate) before: String,
-    /// After them.
+    /// Settings after the client's own.
     pub(crate) after: String,
 }
 
-/// The start-up packet with our settings around the client's own, and our name. None when it is no start-up packet or would be
-/// longer than PostgreSQL takes.
+/// Returns the start-up packet with our settings around the client's own, and with our name. None if it is no
+/// start-up packet or would become longer than PostgreSQL accepts.
 pub(crate) fn settled(packet: &[u8], application_name: &str, ours: &Around) -> Option<Vec<u8>> {
     let (version, text) = parts(packet)?;
     let parameters = parameters(text)?;
-    // Of several the server takes the last one.
+    // If there are several, the server uses the last one.
     let own = parameters.iter().rfind(|(name, _)| *name == b"options").map(|(_, value)| *value);
-    // A backslash at the end of the client's own takes the next blank for a letter.
+    // The blank comes first because a backslash at the end of the client's own options would escape it.
     let after = if ours.after.is_empty() { String::new() } else { format!(" {}", ours.after) };
     let options = [ours.before.as_bytes(), own.unwrap_or_default(), after.as_bytes()];
     let options = options.into_iter().filter(|o| !o.is_empty()).collect::<Vec<_>>().join(&b' ');
-    // Names of settings know no case; `options` does. A setting beside `options` would come after all that is in it.
+    // Names of settings are case-insensitive; `options` is not. A setting beside `options` would override those in it.
     let is_replaced =
         |name: &[u8]| name == b"options" || name.eq_ignore_ascii_case(b"application_name") || ours.overrules(name);
     let kept = parameters.into_iter().filter(|(name, _)| !is_replaced(name));
@@ -90,14 +91,14 @@ pub(crate) fn settled(packet: &[u8], application_name: &str, ours: &Around) -> O
 }
 
 impl Around {
-    /// Whether a parameter of its own would take back what is said last.
+    /// Reports whether a parameter of this name would override one of the settings in `after`.
     fn overrules(&self, name: &[u8]) -> bool {
         let said = |setting: &str| setting.split('=').next().is_some_and(|n| n.as_bytes().eq_ignore_ascii_case(name));
         self.after.split("-c ").any(said)
     }
 }
 
-/// `-c name=value …`, as PostgreSQL takes it apart again: at white space, unless a backslash stands before it.
+/// Encodes settings as `-c name=value …`, which PostgreSQL splits at white space without a backslash before it.
 pub(crate) fn options(settings: &[(String, String)]) -> String {
     let settings: Vec<String> =
         settings.iter().map(|(name, value)| format!("-c {}={}", escaped(name), escaped(value))).collect();
@@ -115,7 +116,7 @@ fn escaped(text: &str) -> String {
     escaped
 }
 
-/// An `ErrorResponse` that ends the session. An empty field is left out.
+/// Returns an `ErrorResponse` that ends the session. Empty fields are left out.
 pub(crate) fn fatal(sqlstate: &str, message: &str, detail: &str, hint: &str) -> Vec<u8> {
     let mut body = Vec::new();
     for (field, text) in
@@ -131,37 +132,37 @@ pub(crate) fn fatal(sqlstate: &str, message: &str, detail: &str, hint: &str) -> 
     [b"E".as_slice(), &with_length(&body)].concat()
 }
 
-/// What a client is told when the database can't be had, or is lost (`connection_failure`).
+/// Returns the error for a client whose database can't be reached, or is lost (`connection_failure`).
 pub(crate) fn broken(fault: &Fault) -> Vec<u8> {
     fatal("08006", &fault.cause, &fault.detail.join("\n"), &fault.fix)
 }
 
-/// What a client is told whose first packet can't be taken (`protocol_violation`).
+/// Returns the error for a client whose first packet is invalid (`protocol_violation`).
 pub(crate) fn refused() -> Vec<u8> {
     fatal("08P01", "this is no first packet of a PostgreSQL client, or it is too long", "", "")
 }
 
-/// The body behind its length, which counts itself.
+/// Prepends the length, which counts itself, to the body.
 pub(crate) fn with_length(body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX);
     [&length.to_be_bytes(), body].concat()
 }
 
-/// A text up to its NUL, and what follows.
+/// Splits off a text that ends with a NUL.
 pub(crate) fn text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = bytes.iter().position(|byte| *byte == 0)?;
     let (text, rest) = bytes.split_at(end);
     Some((text, rest.get(1..)?))
 }
 
-/// The code or version of a packet, and what follows.
+/// Splits a packet into its code or version and the bytes behind it.
 fn parts(packet: &[u8]) -> Option<(u32, &[u8])> {
     let (length, body) = packet.split_first_chunk::<4>()?;
     let (code, rest) = body.split_first_chunk::<4>()?;
     (self::rest(*length) == Some(body.len())).then(|| (u32::from_be_bytes(*code), rest))
 }
 
-/// Names and values up to the empty name, which must be the end.
+/// Parses names and values up to the empty name, which must be the end.
 fn parameters(bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     let (mut found, mut rest) = (Vec::new(), bytes);
     loop {
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn first_packets_are_told_apart() {
+    fn recognizes_every_first_packet() {
         assert_eq!(first(&packet(80_877_103, b"")), First::Tls);
         assert_eq!(first(&packet(80_877_104, b"")), First::Gss);
         assert_eq!(first(&packet(80_877_102, &[0; 8])), First::Cancel);
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_server_would_take_is_unknown() {
+    fn does_not_recognize_packets_that_no_server_accepts() {
         for strange in [
             b"GET / HTTP/1.1".as_slice(),
             b"",
@@ -231,14 +232,14 @@ mod tests {
     }
 
     #[test]
-    fn a_length_is_believed_only_if_a_server_would() {
+    fn accepts_only_the_lengths_that_a_server_accepts() {
         let rest = |length: u32| rest(length.to_be_bytes());
         assert_eq!([8, 10_004].map(rest), [Some(4), Some(10_000)]);
         assert_eq!([0, 3, 7, 10_005, u32::MAX].map(rest), [None; 5]);
     }
 
     #[test]
-    fn what_we_insist_on_comes_last_and_nothing_in_the_packet_overrules_it() {
+    fn enforced_settings_come_last_and_nothing_in_the_packet_overrides_them() {
         let ours = Around { before: "-c a=1".to_owned(), after: "-c ro=on".to_owned() };
         for (own, expected) in [("-c ro=off", "-c a=1 -c ro=off  -c ro=on"), ("-c b=\\", "-c a=1 -c b=\\  -c ro=on")] {
             let theirs = packet(V3, format!("user\0me\0RO\0off\0options\0{own}\0\0").as_bytes());
@@ -262,27 +263,27 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_several_options_counts_and_a_name_is_known_in_any_case() {
+    fn keeps_the_last_options_and_replaces_the_name_in_any_case() {
         let theirs = packet(V3, b"options\0-c a=1\0options\0-c a=2\0Application_Name\0x\0Options\0y\0\0");
         let settled = settled(&theirs, "we", &before("")).unwrap();
         assert_eq!(read(&settled), pairs([("Options", "y"), ("options", "-c a=2"), ("application_name", "we")]));
     }
 
     #[test]
-    fn with_nothing_to_add_the_packet_stays_as_it_is() {
+    fn without_settings_the_packet_stays_unchanged() {
         let theirs = packet(V3 + 2, b"user\0me\0client_encoding\0\0\0");
         assert_eq!(settled(&theirs, "", &before("")).unwrap(), theirs);
     }
 
     #[test]
-    fn a_packet_without_room_for_our_settings_is_refused() {
+    fn refuses_a_packet_without_room_for_our_settings() {
         let full = [b"user\0", [b'x'; 9_980].as_slice(), b"\0\0"].concat();
         assert!(settled(&packet(V3, &full), "", &before("")).is_some());
         assert_eq!(settled(&packet(V3, &full), "bastion-migrate", &before("")), None);
     }
 
     #[test]
-    fn settings_are_escaped_as_the_server_takes_them_apart() {
+    fn escapes_settings_as_the_server_unescapes_them() {
         let settings = pairs([("lock_timeout", "5000"), ("search_path", "a b,\\c\t\x0b")]);
         assert_eq!(options(&settings), "-c lock_timeout=5000 -c search_path=a\\ b,\\\\c\\\t\\\x0b");
         assert_eq!(options(&[]), "");
@@ -298,7 +299,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_is_taken_apart_without_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn injects_options_into_start_up_packets_alone(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let framed = with_length(&bytes);
             let is_startup = matches!(first(&framed), First::Startup | First::Replication);
             prop_assert_eq!(settled(&framed, "we", &before("-c a=1")).is_some(), is_startup);
@@ -306,7 +307,7 @@ mod tests {
         }
 
         #[test]
-        fn what_the_client_said_of_other_things_arrives(
+        fn keeps_the_clients_other_parameters(
             values in prop::collection::vec(("[a-z_]{1,20}", "[^\0]{0,30}"), 0..8),
         ) {
             let ours = ["options", "application_name", "replication"];

@@ -24,7 +24,7 @@ pub struct Traffic {
 /// An error that the database sent to a client over an unencrypted stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerError {
-    /// As in `55P03`.
+    /// SQLSTATE, such as `55P03`.
     pub sqlstate: String,
     /// The primary message. Hostile text.
     pub message: String,

@@ -166,11 +166,11 @@ fn a_url_and_a_part_that_contradict_each_other_are_named() {
             &lab,
             action,
             "input-invalid",
-            &["`database-url` (from the workflow's `with:`) says one thing", &named],
+            &["`database-url` (from the workflow's `with:`) and `", &named],
         );
     }
     let action = direct(&lab).secret("database-password", "another-password");
-    refused(&lab, action, "input-invalid", &["`database-password`", "must be empty"]);
+    refused(&lab, action, "input-invalid", &["`database-password`", "contradict each other"]);
 }
 
 #[test]

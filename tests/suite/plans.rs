@@ -151,7 +151,7 @@ fn a_table_of_another_shape_is_no_ledger() {
     wrong
         .run()
         .fails("ledger-shape", 5)
-        .error("the table `public.versions` is no ledger of the layout `plain`: it has the columns id, what")
+        .error("the table `public.versions` is not a ledger of the layout `plain`: it has the columns id, what")
         .done();
     assert_eq!(lab.database.contents(), "versions");
 }
@@ -176,7 +176,7 @@ fn a_role_that_may_not_make_a_schema_is_told_what_to_do_and_that_works() {
         .fails("permission-denied", 6)
         .error("permission denied for database")
         .pending(["0001_a"])
-        .says("the ledger `bastion_migrate.ledger` could not be made")
+        .says("the ledger `bastion_migrate.ledger` could not be created")
         .says("`ledger-table: public.ledger`")
         .done();
     assert_eq!(lab.database.contents(), "");

@@ -138,7 +138,7 @@ const DJANGO_FAILS: &[Expected] = &[
     ("lock timeout", Code::LockTimeout, "OperationalError: canceling statement due to lock timeout", "`lock-timeout`"),
     ("statement timeout", Code::StatementTimeout, "due to statement timeout", "`statement-timeout`"),
     ("RunSQL with error", Code::ToolFailed, "relation \"nosuch\" does not exist", "no migration has made nosuch here"),
-    ("RunPython raising", Code::ToolFailed, "ValueError: boom", "own words above"),
+    ("RunPython raising", Code::ToolFailed, "ValueError: boom", "tool's output above"),
     (
         "permission denied",
         Code::PermissionDenied,

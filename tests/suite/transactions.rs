@@ -248,7 +248,7 @@ fn what_can_commit_nowhere_is_not_said_to_work_without_a_transaction() {
         .fails("statement-failed", 6)
         .pending(["0001_file"])
         .annotation("migrations/0001_file.sql", 1, "VACUUM")
-        .says("fix: what can't run in a transaction can't run in a function or in a block, either")
+        .says("fix: a command that can't run in a transaction can't run in a function or in a block, either")
         .done();
     succeeds(one_file(&lab, "-- no-transaction\ncreate table x (i int);\nvacuum x;\n").run()).done();
 }

@@ -89,7 +89,7 @@ fn a_failing_statement_stops_the_file_there_and_the_next_run_goes_on_with_it() {
         .pending(["0001_alone"])
         .annotation("migrations/0001_alone.sql", 4, "tabel")
         .says("statement 3 of 4 was rolled back; the 2 before it stay done")
-        .says("the run goes on with this statement")
+        .says("the run resumes with this statement")
         .never_says("no transaction in progress")
         .done();
     assert_eq!(lab.database.sql("select relname from pg_class where relname in ('a', 'b', 'c', 'd')"), "a\nb");
@@ -383,7 +383,7 @@ fn a_procedure_that_fails_behind_its_own_commit_is_not_said_to_be_undone() {
         .fails("statement-failed", 6)
         .pending(["0001_alone"])
         .annotation("migrations/0001_alone.sql", 2, "division by zero")
-        .says("what statement 1 of 2 committed itself stays")
+        .says("anything that statement 1 of 2 committed by itself stays")
         .done();
     assert_eq!(lab.database.sql("select sum(n) from t"), "3");
 }
@@ -482,7 +482,7 @@ fn a_temporary_table_that_could_not_be_made_again_as_it_was_is_refused_and_each_
         .run()
         .fails("statement-refused", 2)
         .pending(["0001_alone"])
-        .annotation("migrations/0001_alone.sql", 2, "`todo`, made on line 2 of `migrations/0001_alone.sql`, ends with its session")
+        .annotation("migrations/0001_alone.sql", 2, "`todo`, created on line 2 of `migrations/0001_alone.sql`, ends with its session")
         .says("fix: move what makes and uses it into a file of its own without `-- no-transaction`; or make an ordinary table")
         .done();
     assert_eq!(lab.database.contents(), "t");

@@ -1,19 +1,19 @@
-//! `user@host:port`, the way of writing a server.
+//! Server addresses in the form `user@host:port`.
 
 use super::value::{self, Misfit};
 use std::{fmt, net::Ipv6Addr};
 
-/// A server as it is written; what is left out is to be filled in by whoever asked.
+/// A parsed server address; the caller fills in the missing parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Address {
     pub(crate) user: Option<String>,
-    /// Name or IP address, an IPv6 address without its brackets.
+    /// Name or IP address; an IPv6 address has no brackets.
     pub(crate) host: String,
     pub(crate) port: Option<u16>,
 }
 
 impl Address {
-    /// Reads `host`, `host:port`, `user@host`, `user@host:port`; an IPv6 address with a port needs brackets.
+    /// Parses `host`, `host:port`, `user@host`, `user@host:port`; an IPv6 address with a port needs brackets.
     pub(crate) fn parse(text: &str) -> Result<Self, Misfit> {
         let (user, server) = match text.rsplit_once('@') {
             Some((user, server)) => (Some(user), server),
@@ -35,10 +35,10 @@ fn unreadable() -> Misfit {
     )
 }
 
-/// What was pasted along with an address, and the address alone.
+/// Names the surplus that was pasted with an address, and suggests the address alone.
 fn meant(text: &str) -> Option<Misfit> {
     let (cause, rest) = surplus(text.trim())?;
-    // What is left may have a surplus of its own, as in `https://host/`.
+    // The rest may have a surplus, too, as in `https://host/`.
     let rest = surplus(&rest).map_or(rest, |(_, rest)| rest);
     Address::parse(&rest).ok().map(|address| Misfit::new(cause, format!("`{address}`")))
 }
@@ -97,10 +97,10 @@ fn is_word(text: &str) -> bool {
         && !text.chars().any(|letter| letter.is_whitespace() || letter.is_control() || "/@:,".contains(letter))
 }
 
-/// The longest name that DNS has (RFC 1035, 2.3.4).
+/// Longest name in DNS (RFC 1035, 2.3.4).
 const LONGEST: usize = 255;
 
-/// Whether this can be a host: an IPv6 address, or what could be a name or an IPv4 address.
+/// Returns whether the text can be a host: an IPv6 address, a name or an IPv4 address.
 fn is_host(text: &str) -> bool {
     let named = |letter: char| letter.is_alphanumeric() || "-._".contains(letter);
     let is_name = (1..=LONGEST).contains(&text.len()) && !text.starts_with(['-', '.']) && text.chars().all(named);
@@ -131,7 +131,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reads_what_it_writes(user in option::of("[a-zA-Z0-9._-]{1,10}"), host in host(), port in option::of(1..=u16::MAX)) {
+        fn parses_every_formatted_address(user in option::of("[a-zA-Z0-9._-]{1,10}"), host in host(), port in option::of(1..=u16::MAX)) {
             let address = Address { user, host, port };
             prop_assert_eq!(Address::parse(&address.to_string()), Ok(address));
         }
@@ -143,14 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn reads_brackets() {
+    fn parses_brackets() {
         let address = Address::parse("ops@[2001:db8::1]:2222").unwrap();
         assert_eq!((address.host.as_str(), address.port), ("2001:db8::1", Some(2222)));
         assert_eq!(Address::parse("[::1]").unwrap().port, None);
     }
 
     #[test]
-    fn what_was_pasted_along_is_told_with_the_address_alone() {
+    fn suggests_the_address_without_the_pasted_surplus() {
         for (text, alone) in [
             ("https://h.example/", "`h.example`"),
             ("https://h.example:8443/a?b", "`h.example`"),
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_server() {
+    fn rejects_invalid_addresses() {
         for text in [
             "", "@h", "u@", ":22", "h:", "h:0", "h:x", "ssh://h", "h/p", "h:1:2", "[::1", "[h]:22", "[::1]22", "a b",
             "-oProxy", "h,i",

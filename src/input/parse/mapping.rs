@@ -1,4 +1,4 @@
-//! A YAML mapping, key by key; everything that is wrong with it is noted.
+//! Reads a YAML mapping key by key and collects its faults.
 
 use super::value::Misfit;
 use crate::{
@@ -8,27 +8,28 @@ use crate::{
 };
 use serde_yaml::{Mapping, Value};
 
-/// Where a piece of YAML was written.
+/// The origin of a piece of YAML.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Origin {
-    /// As in "`before` (from the workflow's `with:`)".
+    /// Title for messages, as in "`before` (from the workflow's `with:`)".
     pub(crate) title: String,
-    /// Of each item of a list; none for what stands in no file.
+    /// Positions of the items of a list; empty if the YAML is not in a file.
     pub(crate) places: Vec<Place>,
 }
 
-/// What the parser says of a text that is no YAML, unless it quotes from it: a piece of a secret would not be found any more.
+/// Returns the YAML parser's message, or only its position if the message quotes the text: a part of a secret would not
+/// be recognised by the redactor.
 pub(crate) fn what_is_wrong(error: &serde_yaml::Error) -> Vec<String> {
     let said = Some(error.to_string()).filter(|said| !said.contains(['"', '`', '\'']));
     let place = error.location().map(|place| format!("line {}, column {}", place.line(), place.column()));
     vec![said.or(place).unwrap_or_default()]
 }
 
-/// The mapping, and what has been found wrong.
+/// A mapping, and the faults found in it.
 #[derive(Debug)]
 pub(crate) struct Fields<'a> {
     mapping: &'a Mapping,
-    /// What it is, for people.
+    /// Title of the mapping for messages.
     pub(crate) title: String,
     pub(crate) place: Option<Place>,
     pub(crate) faults: Vec<Fault>,
@@ -39,13 +40,13 @@ impl<'a> Fields<'a> {
         Self { mapping, title, place, faults: Vec::new() }
     }
 
-    /// Notes every key that is none of these.
+    /// Records a fault for every key that is not one of these.
     pub(crate) fn only(&mut self, known: &[&str]) {
         for key in self.mapping.keys().map(written) {
             if known.contains(&key.as_str()) {
                 continue;
             }
-            // `rnu` is too short to be like anything, and yet clear.
+            // `rnu` is too short for a similarity score, but its meaning is clear.
             let swapped = || known.iter().copied().find(|name| strsim::damerau_levenshtein(&key, name) == 1);
             let fix = match nearest(&key, known.iter().copied()).or_else(swapped) {
                 Some(name) => format!("did you mean `{name}`?"),
@@ -55,12 +56,12 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Whether the key has a value.
+    /// Returns whether the key has a value.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.mapping.get(key).is_some_and(|value| !matches!(scalar(value), Ok(None)))
     }
 
-    /// A text, a number, true or false, as text.
+    /// Returns a text, a number, true or false as text.
     pub(crate) fn text(&mut self, key: &str) -> Option<String> {
         match scalar(self.mapping.get(key)?) {
             Ok(text) => text.map(|text| text.trim().to_owned()).filter(|text| self.is_evaluated(key, text)),
@@ -71,7 +72,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A value of its kind.
+    /// Returns a value, parsed by `parser`.
     pub(crate) fn value<T>(&mut self, key: &str, parser: impl FnOnce(&str) -> Result<T, Misfit>) -> Option<T> {
         let text = self.text(key)?;
         match parser(&text) {
@@ -83,7 +84,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A command: a text is for a shell, a list is a program and its arguments.
+    /// Returns a command: a text is a shell command, a list is a program and its arguments.
     pub(crate) fn line(&mut self, key: &str) -> Option<Line> {
         let Some(Value::Sequence(list)) = self.mapping.get(key) else { return self.text(key).map(Line::Shell) };
         let word = |word: &Value| word.as_str().map(ToOwned::to_owned).or_else(|| scalar(word).ok().flatten());
@@ -100,7 +101,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Only a workflow's expressions are evaluated, and there they are values by now.
+    /// Returns whether the text has no expression, and records a fault otherwise. Only the runner evaluates
+    /// expressions, in a workflow, and there they have become values by now.
     fn is_evaluated(&mut self, key: &str, text: &str) -> bool {
         let open = text.contains("${{");
         if open {
@@ -119,16 +121,16 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A fault with the title and the place of what it is about.
+/// Creates a fault with the title and the position of the YAML that it is about.
 pub(crate) fn about(code: Code, title: &str, place: Option<&Place>, cause: &str) -> Fault {
     place.cloned().into_iter().fold(Fault::new(code, format!("{title}: {cause}")), Fault::in_file)
 }
 
-/// A list, a mapping or a tagged value where a plain one is wanted.
+/// The error for a list, a mapping or a tagged value in place of a plain value.
 #[derive(Debug)]
 pub(crate) struct NotScalar;
 
-/// A value as the text that would stand in `with:`; nothing and blanks count as no value.
+/// Returns a value as the text that would be written in `with:`; null and blanks count as no value.
 pub(crate) fn scalar(value: &Value) -> Result<Option<String>, NotScalar> {
     let text = match value {
         Value::Null => None,
@@ -140,7 +142,7 @@ pub(crate) fn scalar(value: &Value) -> Result<Option<String>, NotScalar> {
     Ok(text.filter(|text| !text.trim().is_empty()))
 }
 
-/// A key as text, for messages.
+/// Returns a key as text, for messages.
 pub(crate) fn written(key: &Value) -> String {
     scalar(key).ok().flatten().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Reads what single values, mappings and steps of the inputs contain.
+//! Parses single values, mappings and steps.
 
 mod address;
 mod mapping;

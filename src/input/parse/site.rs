@@ -1,9 +1,9 @@
-//! Where commands run that are not ours: in a container, or on the deployment server.
+//! Sites where foreign commands run: a container or the deployment server.
 
 use super::value::Misfit;
 use crate::settings::Site;
 
-/// Where the migration runs.
+/// The executor of the migration, or of a single command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Executor {
     Sql,
@@ -12,7 +12,7 @@ pub(crate) enum Executor {
 }
 
 impl Executor {
-    /// As written in inputs.
+    /// Returns the name as written in inputs.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Sql => "sql",
@@ -22,21 +22,21 @@ impl Executor {
     }
 }
 
-/// Of the run.
+/// Executors of a run, by name.
 pub(crate) const EXECUTORS: [(&str, Executor); 3] =
     [("sql", Executor::Sql), ("image", Executor::Image), ("server", Executor::Server)];
 
-/// Of a single command.
+/// Executors of a single command, by name.
 pub(crate) const SITES: [(&str, Executor); 2] = [("image", Executor::Image), ("server", Executor::Server)];
 
-/// What the run says, as far as it is right.
+/// The run's own executor and image, if they are valid.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Own<'a> {
     pub(crate) executor: Option<Executor>,
     pub(crate) image: Option<&'a str>,
 }
 
-/// What a single command says.
+/// The executor and image that a single command asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Wish {
     pub(crate) executor: Option<Executor>,
@@ -44,18 +44,18 @@ pub(crate) struct Wish {
 }
 
 impl Wish {
-    /// Whether it says nothing.
+    /// Returns whether neither is set.
     pub(crate) fn is_empty(&self) -> bool {
         self.executor.is_none() && self.image.is_none()
     }
 
-    /// Where the command is meant to run, right or wrong.
+    /// Returns the executor that the command is meant for, even if the combination is invalid.
     pub(crate) fn meant(&self, own: Executor) -> Executor {
         let of_image = self.image.as_ref().map(|_| Executor::Image);
         self.executor.or(of_image).unwrap_or(own)
     }
 
-    /// Where the command runs. Nothing if that can't be known because of something that is told elsewhere.
+    /// Returns the site where the command runs; `None` if it depends on a value whose fault is reported elsewhere.
     pub(crate) fn site(&self, own: Own<'_>) -> Result<Option<Site>, Misfit> {
         let Some(executor) = self.executor.or(own.executor) else { return Ok(None) };
         match (executor, self.image.as_deref().or(own.image)) {
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_runs_where_the_migration_does_unless_it_says_otherwise() {
+    fn a_command_runs_on_the_site_of_the_migration_unless_it_names_another() {
         let image = |name: &str| Ok(Some(Site::Image(name.to_owned())));
         assert_eq!(site((None, None), (Executor::Image, Some("app"))), image("app"));
         assert_eq!(site((None, Some("cli")), (Executor::Image, Some("app"))), image("cli"));
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_runs_nowhere_is_refused() {
+    fn a_command_without_a_site_is_rejected() {
         for (wish, own) in [
             ((None, None), (Executor::Sql, Some("app"))),
             ((Some(Executor::Image), None), (Executor::Server, None)),
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_elsewhere_is_not_told_again() {
+    fn a_fault_reported_elsewhere_is_not_reported_again() {
         assert_eq!(site((None, None), (Executor::Image, None)), Ok(None));
         assert_eq!(Wish::default().site(Own { executor: None, image: None }), Ok(None));
     }

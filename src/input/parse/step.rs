@@ -1,4 +1,4 @@
-//! A step as it is written: its form is right, and what it leaves to the inputs is left open.
+//! Parsed steps: their form is valid, and values that they leave to the inputs are still open.
 
 use super::{
     mapping::{Fields, Origin, about},
@@ -20,7 +20,7 @@ const WHENS: [(&str, When); 3] = [("always", When::Always), ("pending", When::Pe
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Draft {
-    /// As in "`before`, step 2 (`Fixtures`)".
+    /// Title for messages, as in "`before`, step 2 (`Fixtures`)".
     pub(crate) title: String,
     pub(crate) place: Option<Place>,
     pub(crate) name: String,
@@ -37,11 +37,11 @@ pub(crate) enum Task {
         line: Line,
         wish: Wish,
     },
-    /// The path as it is written.
+    /// The path as written.
     Sql(String),
 }
 
-/// The list under this input, step by step: nothing where one is wrong.
+/// Parses the list of steps under this input; `None` marks an invalid step.
 pub(crate) fn list(name: Name, value: &Value, origin: &Origin) -> (Vec<Option<Draft>>, Vec<Fault>) {
     let Value::Sequence(steps) = value else {
         let fault = about(Code::InputInvalid, &origin.title, origin.places.first(), "it is not a list of steps");
@@ -78,7 +78,7 @@ fn step(list: Name, value: &Value, title: String, place: Option<Place>) -> (Opti
     let timeout = fields.value("timeout", value::positive_duration);
     let retries = fields.value("retries", value::retries);
     let need = fields.value("optional", |text| value::choice(text, &NEEDS)).unwrap_or(Need::Required);
-    // What stands in place of the migration comes when that would.
+    // Steps that replace the migration run when the migration would.
     let usual = if list == Name::Steps { When::Pending } else { When::Always };
     let when = fields.value("when", |text| value::choice(text, &WHENS)).unwrap_or(usual);
     if when == When::Failure && list != Name::After {
@@ -88,7 +88,7 @@ fn step(list: Name, value: &Value, title: String, place: Option<Place>) -> (Opti
     (work.map(|work| Draft { title, place, name, work, timeout, retries, need, when }), faults)
 }
 
-/// From here on it is called so where something is wrong with it.
+/// Adds the step's name to the title of later faults.
 fn call(fields: &mut Fields<'_>, name: Option<&str>) {
     if let Some(name) = name {
         fields.title = format!("{} (`{name}`)", fields.title);
@@ -112,7 +112,7 @@ fn task(fields: &mut Fields<'_>, line: Option<Line>, sql: Option<String>) -> Opt
             fields.invalid("it has `run` and `sql`", "make two steps of it");
             None
         }
-        // It may be the key that is not known.
+        // The unknown key may be the misspelt one.
         (false, false) if fields.faults.iter().any(|fault| fault.code == Code::InputUnknown) => None,
         (false, false) => {
             let fix = "add a command as `run`, or the path of a file of SQL as `sql`";
@@ -122,7 +122,8 @@ fn task(fields: &mut Fields<'_>, line: Option<Line>, sql: Option<String>) -> Opt
     }
 }
 
-/// The whole line: a half of a secret would not be found any more. Who shows it may cut it.
+/// Returns the complete first line: a part of a secret would not be recognised by the redactor. The caller may cut it
+/// for display.
 fn first_line(text: &str) -> String {
     text.trim().lines().next().unwrap_or_default().trim_end().to_owned()
 }
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_is_a_command_or_a_file_and_little_else_is_required() {
+    fn a_step_needs_only_a_command_or_a_file() {
         let shell = one("[ { run: 'make \n  fixtures' } ]");
         assert_eq!(shell.name, "make fixtures");
         let Task::Command { line, wish } = shell.work else { panic!("no command") };
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_can_be_said_of_a_step_is_read() {
+    fn reads_all_keys_of_a_step() {
         let step = one(
             "[ { name: Snapshot, run: [aws, rds, --wait, 300, ''], executor: image, image: amazon/aws-cli, timeout: 5m, \
              retries: 0, optional: true, when: failure } ]",
@@ -175,14 +176,14 @@ mod tests {
     }
 
     #[test]
-    fn a_step_is_called_by_the_first_line_of_its_command() {
+    fn the_default_name_of_a_step_is_the_first_line_of_its_command() {
         assert_eq!(one("- run: |\n\n    ./one\n    ./two\n").name, "./one");
         assert_eq!(one("- run: [./one, --all]").name, "./one --all");
         assert_eq!(one(&format!("- run: {}", "ä".repeat(100))).name, "ä".repeat(100));
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_the_list_the_number_and_the_name() {
+    fn a_fault_names_the_list_the_number_and_the_name_of_the_step() {
         for (text, cause, fix) in [
             ("[ { name: A, run: x, retires: 1 } ]", "`before`, step 1 (`A`): there is no key `retires`", "`retries`?"),
             ("[ { run: x, env: 1 } ]", "step 1 (`x`): there is no key `env`", "`name`, `run`"),
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_wrong_in_a_list_is_told_and_the_rest_is_read() {
+    fn all_faults_of_a_list_are_reported_and_the_valid_steps_are_read() {
         let (drafts, faults) = read(Name::Steps, "[ { run: x, tiemout: 1s, when: failure }, { run: y }, 7 ]");
         let places: Vec<bool> = drafts.iter().map(Option::is_some).collect();
         assert_eq!((places, faults.len()), (vec![false, true, false], 3), "{faults:#?}");

@@ -1,4 +1,4 @@
-//! The work around the migration, from its drafts and from what they leave to the inputs.
+//! Resolves the parsed steps with the defaults that they take from the inputs.
 
 use super::{
     mapping::{Origin, about},
@@ -15,7 +15,7 @@ use crate::{
 use serde_yaml::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is written, list by list; nothing stands for a step that is wrong.
+/// Parsed step lists; `None` marks a step that did not parse.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Drafts {
     lists: BTreeMap<Name, Vec<Option<Draft>>>,
@@ -23,7 +23,7 @@ pub(crate) struct Drafts {
 }
 
 impl Drafts {
-    /// Puts what is written here in the place of what was there, and tells what is wrong with it.
+    /// Replaces the list under this input, and returns the faults of the new one.
     pub(crate) fn replace(&mut self, name: Name, value: &Value, origin: &Origin) -> Vec<Fault> {
         if name == Name::Health {
             let (draft, faults) = health::read(value, origin);
@@ -35,28 +35,28 @@ impl Drafts {
         faults
     }
 
-    /// Notes that there is a list under this input that nobody can read.
+    /// Records that the list under this input can't be parsed.
     pub(crate) fn spoil(&mut self, name: Name) {
         self.lists.insert(name, vec![None]);
     }
 
-    /// Puts what is written there in the place of what is here, list by list.
+    /// Replaces the lists with those of `other` that are set, list by list.
     pub(crate) fn extend(&mut self, other: Self) {
         self.lists.extend(other.lists);
         self.health = other.health.or(self.health.take());
     }
 
-    /// The list under this input; nothing stands for a step that is wrong.
+    /// Returns the list under this input; `None` marks an invalid step.
     pub(crate) fn list(&self, name: Name) -> impl Iterator<Item = Option<&Draft>> {
         self.lists.get(&name).into_iter().flatten().map(Option::as_ref)
     }
 
-    /// Whether there is something under this input, right or wrong.
+    /// Returns whether there is a list under this input, valid or not.
     pub(crate) fn has(&self, name: Name) -> bool {
         self.list(name).next().is_some()
     }
 
-    /// Where something of the run is done; nothing if a step is wrong, because that may be the one.
+    /// Returns the executors that the run uses; `None` if a step is invalid, because its executor is unknown.
     pub(crate) fn executors(&self, own: Executor) -> Option<Vec<Executor>> {
         let drafts: Option<Vec<&Draft>> = self.lists.values().flatten().map(Option::as_ref).collect();
         let of_step = |draft: &Draft| match &draft.work {
@@ -68,7 +68,7 @@ impl Drafts {
         Some(of_steps.chain(of_health).chain([own]).collect())
     }
 
-    /// The steps, each with all that it needs.
+    /// Resolves all steps and completes them with the defaults.
     pub(crate) fn resolve(&self, around: &Around<'_>, findings: &mut Findings) -> StepSettings {
         let mut list = |name| self.list(name).flatten().filter_map(|draft| around.step(draft, findings)).collect();
         let steps = StepSettings {
@@ -86,7 +86,7 @@ impl Drafts {
     }
 }
 
-/// What steps leave to the inputs.
+/// Defaults of steps that come from the inputs.
 #[derive(Debug)]
 pub(crate) struct Around<'a> {
     pub(crate) own: Own<'a>,
@@ -129,7 +129,8 @@ fn wrong(draft: &Draft, cause: &str) -> Fault {
     about(Code::InputInvalid, &draft.title, draft.place.as_ref(), cause)
 }
 
-/// A failure that the shell is told to forget is seen by nobody; an optional step's stands in the summary.
+/// Returns a warning for a command whose shell text hides its failure; the failure of an optional step is in the
+/// summary.
 fn swallowed(draft: &Draft, line: &Line) -> Option<Fault> {
     let Line::Shell(text) = line else { return None };
     let forgets = |line: &str| line.trim_end().strip_suffix("true").is_some_and(|rest| rest.trim_end().ends_with("||"));
@@ -142,7 +143,7 @@ fn swallowed(draft: &Draft, line: &Line) -> Option<Fault> {
 }
 
 impl Settings {
-    /// Every image in which something runs.
+    /// Returns all images in which commands run.
     #[must_use]
     pub fn images(&self) -> BTreeSet<&str> {
         let tool = match &self.place {
@@ -160,7 +161,7 @@ impl Settings {
 }
 
 impl StepSettings {
-    /// Every place that somebody has to be able to reach, with who runs there.
+    /// Returns the sites that the steps and the health check use, each with a description of its user.
     pub fn sites(&self) -> impl Iterator<Item = (String, &Site)> {
         let steps = self.all().filter_map(|step| match &step.work {
             Work::Command { site, .. } => Some((format!("the step `{}`", step.name), site)),
@@ -169,7 +170,7 @@ impl StepSettings {
         steps.chain(self.health.iter().map(|health| ("`health`".to_owned(), &health.site)))
     }
 
-    /// The first step that is SQL.
+    /// Returns the first step that is a SQL file.
     pub(crate) fn sql(&self) -> Option<&Step> {
         self.all().find(|step| matches!(step.work, Work::Sql { .. }))
     }

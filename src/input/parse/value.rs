@@ -1,9 +1,9 @@
-//! How single values are written.
+//! Parsers for single values.
 
 use crate::layout;
 use std::time::Duration;
 
-/// Why a text is not a value of its kind. Reads after the input's name: "it `cause`"; "set the input to `fix`".
+/// The reason why a text is not a valid value. Reads after the input's name: "it `cause`"; "set the input to `fix`".
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Misfit {
     pub(crate) cause: String,
@@ -16,10 +16,10 @@ impl Misfit {
     }
 }
 
-/// The longest duration that PostgreSQL takes for a timeout: a signed 32-bit number of milliseconds.
+/// Longest timeout of PostgreSQL: a signed 32-bit number of milliseconds.
 const LONGEST: u64 = i32::MAX.unsigned_abs() as u64;
 
-/// `30s`, `5m`, `1h30m`, `500ms`; a plain number counts as seconds.
+/// Parses a duration: `30s`, `5m`, `1h30m`, `500ms`; a plain number counts as seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, Misfit> {
     let milliseconds = milliseconds(text).ok_or_else(|| {
         Misfit::new(
@@ -33,7 +33,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, Misfit> {
     Ok(Duration::from_millis(milliseconds))
 }
 
-/// A duration that is not zero.
+/// Parses a duration greater than zero.
 pub(crate) fn positive_duration(text: &str) -> Result<Duration, Misfit> {
     let duration = duration(text)?;
     if duration.is_zero() {
@@ -42,7 +42,7 @@ pub(crate) fn positive_duration(text: &str) -> Result<Duration, Misfit> {
     Ok(duration)
 }
 
-/// An interval of at least a second: SSH counts keepalives in seconds, and zero would turn them off.
+/// Parses an interval of at least one second: SSH counts keepalives in seconds, and zero would turn them off.
 pub(crate) fn interval(text: &str) -> Result<Duration, Misfit> {
     let duration = duration(text)?;
     if duration < Duration::from_secs(1) {
@@ -69,13 +69,13 @@ fn milliseconds(text: &str) -> Option<u64> {
     (last_unit != u64::MAX).then_some(total)
 }
 
-/// The unit in front, in milliseconds, and what follows it.
+/// Splits off the unit at the start, and returns its milliseconds and the rest.
 fn unit(text: &str) -> Option<(u64, &str)> {
     const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
     UNITS.iter().find_map(|(name, size)| Some((*size, text.strip_prefix(name)?)))
 }
 
-/// 1 to 65535.
+/// Parses a port, 1 to 65535.
 pub(crate) fn port(text: &str) -> Result<u16, Misfit> {
     match digits(text).and_then(|number| u16::try_from(number).ok()) {
         Some(port) if port > 0 => Ok(port),
@@ -83,7 +83,7 @@ pub(crate) fn port(text: &str) -> Result<u16, Misfit> {
     }
 }
 
-/// How often something is tried again.
+/// Parses a number of retries.
 pub(crate) fn retries(text: &str) -> Result<u32, Misfit> {
     match digits(text).and_then(|number| u32::try_from(number).ok()) {
         Some(number) if number <= 100 => Ok(number),
@@ -91,7 +91,7 @@ pub(crate) fn retries(text: &str) -> Result<u32, Misfit> {
     }
 }
 
-/// A migration's version: the number in front of the file's name, with or without its leading zeros.
+/// Parses a migration's version: the number at the start of the file's name, with or without its leading zeros.
 pub(crate) fn version(text: &str) -> Result<String, Misfit> {
     let is_version = layout::ALL.iter().any(|layout| layout.canonical_version(text).is_some());
     is_version
@@ -99,12 +99,12 @@ pub(crate) fn version(text: &str) -> Result<String, Misfit> {
         .ok_or_else(|| Misfit::new("is not a version", "the number in front of a file's name, as in 0007"))
 }
 
-/// A number without a sign: `u64::from_str` would take `+5`.
+/// Parses a number without a sign: `u64::from_str` would accept `+5`.
 fn digits(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-/// `table` or `schema.table`, as an identifier that needs no quotes.
+/// Parses `table` or `schema.table`, identifiers that need no quotes.
 pub(crate) fn table(text: &str) -> Result<String, Misfit> {
     let plain = |part: &str| {
         let first = part.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte == b'_');
@@ -124,8 +124,8 @@ pub(crate) fn table(text: &str) -> Result<String, Misfit> {
 /// PostgreSQL's NAMEDATALEN less its terminating zero.
 const LONGEST_IDENTIFIER: usize = 63;
 
-/// A plan's digest as in the output `plan-digest`; `sha256:` may be left out, digits may not: the first few of them could
-/// be made to fit another plan.
+/// Parses a plan's digest as in the output `plan-digest`. `sha256:` may be left out, but no digits: another plan could
+/// be crafted to match the first few.
 pub(crate) fn digest(text: &str) -> Result<String, Misfit> {
     let text = text.to_ascii_lowercase();
     let hexadecimal = text.strip_prefix("sha256:").unwrap_or(&text);
@@ -136,7 +136,7 @@ pub(crate) fn digest(text: &str) -> Result<String, Misfit> {
     Ok(format!("sha256:{hexadecimal}"))
 }
 
-/// One of these words.
+/// Parses one of these words.
 pub(crate) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, Misfit> {
     choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
         let words: Vec<String> = choices.iter().map(|(word, _)| format!("`{word}`")).collect();
@@ -169,7 +169,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reads_every_duration_as_it_is_written(milliseconds in 0..=LONGEST) {
+        fn parses_every_formatted_duration(milliseconds in 0..=LONGEST) {
             let expected = Duration::from_millis(milliseconds);
             prop_assert_eq!(duration(&written(expected)), Ok(expected));
         }
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_durations() {
+    fn parses_durations() {
         for (text, milliseconds) in [
             ("30s", 30_000),
             ("5m", 300_000),
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_duration() {
+    fn rejects_invalid_durations() {
         for text in
             ["", "s", "5 m", "5x", "m5", "30m1h", "1s1s", "-5s", "1.5s", "5ms3", "99999999999999999999s", "25d", "٣s"]
         {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_ports_from_1_to_65535() {
+    fn parses_ports_from_1_to_65535() {
         assert_eq!((port("1"), port("65535")), (Ok(1), Ok(65_535)));
         for text in ["0", "65536", "-1", "+22", "ssh", ""] {
             assert!(port(text).is_err(), "{text}");
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_tables_that_need_no_quotes() {
+    fn parses_tables_that_need_no_quotes() {
         assert_eq!(table("ops.schema_migrations"), Ok("ops.schema_migrations".to_owned()));
         for text in ["", "a.b.c", ".a", "a.", "Ledger", "a b", "a;drop", "1a", "\"a\""] {
             assert!(table(text).is_err(), "{text}");
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_digests() {
+    fn parses_digests() {
         let [digits, named] = ["a".repeat(64), format!("sha256:{}", "a".repeat(64))];
         for text in [&digits, &named, &named.to_uppercase()] {
             assert_eq!(digest(text), Ok(named.clone()));

@@ -1,9 +1,9 @@
-//! A command line as words.
+//! Splits a command line into words.
 
 use super::value::Misfit;
 
-/// Splits as a shell does: at white space, except in quotes (`'` takes everything as it is, `"` knows `\"` and `\\`) and behind
-/// a `\`. Nothing is expanded (POSIX, Shell Command Language, 2.2).
+/// Splits as a shell does: at white space, except in quotes (`'` keeps everything as it is, `"` knows `\"` and `\\`)
+/// and after a `\`. Nothing is expanded (POSIX, Shell Command Language, 2.2).
 pub(crate) fn words(text: &str) -> Result<Vec<String>, Misfit> {
     let (mut words, mut word) = (Vec::new(), None::<String>);
     let mut letters = text.chars();
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_quote_is_refused() {
+    fn rejects_an_open_quote() {
         for text in ["'a", "a 'b c", "\"a", "\"a\\", "\"a\\\"", "a\\"] {
             assert!(words(text).unwrap_err().cause.contains("open"), "{text}");
         }

@@ -1,4 +1,4 @@
-//! What is asked.
+//! Resolves the command and the executor.
 
 use crate::{
     fault::{Code, Fault},
@@ -20,18 +20,18 @@ const COMMANDS: [Command; 7] = [
     Command::Tunnel,
 ];
 
-/// The command.
+/// Resolves the command.
 pub(crate) fn command(inputs: &Inputs) -> Result<Command, Fault> {
     let words = COMMANDS.map(|command| (command.name(), command));
     inputs.required(Name::Command, |text| value::choice(text, &words))
 }
 
-/// Where it is done.
+/// Resolves the executor.
 pub(crate) fn executor(inputs: &Inputs) -> Result<Executor, Fault> {
     inputs.required(Name::Executor, |text| value::choice(text, &EXECUTORS))
 }
 
-/// Plain SQL files can only be applied.
+/// Rejects commands that plain SQL files don't support.
 pub(crate) fn of_files(command: Command) -> Result<(), Fault> {
     let (cause, fix) = match command {
         Command::Migrate | Command::Plan | Command::Status | Command::Verify | Command::Tunnel => return Ok(()),

@@ -1,4 +1,5 @@
-//! What is called that is not ours, the tool and the steps, and what the places have in common where that runs.
+//! Resolves the foreign commands of a run, that is the tool and the steps, and the settings of the sites where they
+//! run.
 
 use super::{command, container, health, ssh, tool};
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     settings::{Command, ImageSettings, Place, ServerSettings, Site, StepSettings},
 };
 
-/// All of it.
+/// The resolved tool, steps and site settings.
 #[derive(Debug)]
 pub(crate) struct Calls {
     pub(crate) place: Place,
@@ -23,7 +24,7 @@ pub(crate) struct Calls {
     pub(crate) server: Option<ServerSettings>,
 }
 
-/// What has been read before, as far as it is right.
+/// The inputs that were resolved before, if they are valid.
 #[derive(Debug)]
 pub(crate) struct Known<'a> {
     pub(crate) command: Option<Command>,
@@ -33,7 +34,7 @@ pub(crate) struct Known<'a> {
     pub(crate) runner: &'a Runner,
 }
 
-/// Reads the tool, the steps, and what they need.
+/// Resolves the tool, the steps, and the settings that they need.
 pub(crate) fn read(inputs: &Inputs, known: &Known<'_>, findings: &mut Findings) -> Option<Calls> {
     let reference = match known.executor {
         Some(Executor::Image) => findings.keep(inputs.required(Name::Image, container::reference)),
@@ -86,7 +87,8 @@ fn place(inputs: &Inputs, own: Own<'_>, known: &Known<'_>, findings: &mut Findin
     tool.map(|tool| Place::Tool(Box::new(tool)))
 }
 
-/// A deployment server has to be named; `route` tells of one that has a user or a key and no name.
+/// Returns a fault if the deployment server has no name. A server with a user or a key but no name is reported by
+/// [`ssh::read`].
 fn unreachable(inputs: &Inputs, who: &str) -> Option<Fault> {
     if ssh::is_wanted(inputs) {
         return None;
@@ -95,7 +97,7 @@ fn unreachable(inputs: &Inputs, who: &str) -> Option<Fault> {
     Some(inputs.missing(cause, &[Name::SshHost, Name::SshUser, Name::SshPrivateKey, Name::SshPassword]))
 }
 
-/// The directory is the tool's, so it is one of the place where the tool runs.
+/// Returns the working directory if the tool runs with this executor: the input is the tool's.
 fn directory<'i>(inputs: &'i Inputs, own: Own<'_>, executor: Executor) -> Option<&'i str> {
     inputs.text(Name::WorkingDirectory).filter(|_| own.executor == Some(executor))
 }

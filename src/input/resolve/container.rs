@@ -1,4 +1,4 @@
-//! The inputs of containers.
+//! Resolves the inputs for containers.
 
 use crate::{
     docker::{Credentials, Pull},
@@ -22,10 +22,10 @@ const PULLS: [(&str, Pull); 3] = [("missing", Pull::Missing), ("always", Pull::A
 const WORKSPACES: [(&str, Workspace); 3] =
     [("false", Workspace::Hidden), ("read-only", Workspace::ReadOnly), ("read-write", Workspace::ReadWrite)];
 
-/// What the engine takes for the least (moby, `daemon/daemon_unix.go`).
+/// Least memory that the engine accepts (moby, `daemon/daemon_unix.go`).
 const LEAST_MEMORY: i64 = 6 << 20;
 
-/// What all containers have in common; where the tool's begin is not known here.
+/// Resolves the settings common to all containers, except the tool's working directory.
 pub(crate) fn read(inputs: &Inputs, database: Option<&Target>, findings: &mut Findings) -> Option<ImageSettings> {
     let pull = findings.keep(inputs.required(Name::Pull, |text| value::choice(text, &PULLS)));
     let credentials = findings.keep(credentials(inputs));
@@ -43,7 +43,7 @@ pub(crate) fn read(inputs: &Inputs, database: Option<&Target>, findings: &mut Fi
     })
 }
 
-/// The name of an image.
+/// Parses the name of an image.
 pub(crate) fn reference(text: &str) -> Result<String, Misfit> {
     let fits = !text.contains(char::is_whitespace) && !text.contains("://") && text == text.trim_matches('/');
     let last = text.rsplit('/').next().unwrap_or(text);
@@ -65,7 +65,8 @@ pub(crate) fn reference(text: &str) -> Result<String, Misfit> {
     Ok(text.to_owned())
 }
 
-/// Whether an engine could take it for one (distribution, `reference/regexp.go`): a registry perhaps, parts of a path, a tag, a digest.
+/// Returns whether an engine accepts the text as an image reference (distribution, `reference/regexp.go`): an optional
+/// registry, a path, an optional tag and digest.
 fn is_reference(text: &str) -> bool {
     let (named, digest) = text.split_once('@').map_or((text, None), |(named, digest)| (named, Some(digest)));
     let (name, tag) = match named.rsplit_once(':') {
@@ -125,14 +126,14 @@ fn credentials(inputs: &Inputs) -> Result<Option<Credentials>, Fault> {
     }
 }
 
-/// The word for nothing: an input that is empty is one that is not given.
+/// Word for "no entrypoint": an empty input counts as not given.
 const NOTHING: &str = "none";
 
 fn entrypoint(text: &str) -> Result<Vec<String>, Misfit> {
     if text == NOTHING { Ok(Vec::new()) } else { words(text) }
 }
 
-/// A directory of the image: nobody knows to what another would be relative.
+/// Parses a directory of an image: there is no base for a relative one.
 pub(crate) fn directory(text: &str) -> Result<String, Misfit> {
     if text.starts_with('/') {
         return Ok(text.to_owned());
@@ -141,7 +142,7 @@ pub(crate) fn directory(text: &str) -> Result<String, Misfit> {
     Err(Misfit::new("is not an absolute path, as a directory in an image has to be", example))
 }
 
-/// `512m`, `2g`; a plain number counts as bytes, as for `docker run`.
+/// Parses an amount of memory: `512m`, `2g`; a plain number counts as bytes, as for `docker run`.
 fn memory(text: &str) -> Result<i64, Misfit> {
     let text = text.to_ascii_lowercase();
     let text = text.strip_suffix('b').unwrap_or(&text);
@@ -156,8 +157,8 @@ fn memory(text: &str) -> Result<i64, Misfit> {
     }
 }
 
-/// Who asks for TLS in so many words gets it from end to end; everybody else is told at the tunnel's end to go on in plain
-/// text, so that our settings can be put in.
+/// Resolves the treatment of TLS on tools' connections. If TLS is requested explicitly, it goes from end to end;
+/// otherwise the local endpoint tells clients to use plain text, so that session settings can be inserted.
 pub(crate) fn passage(inputs: &Inputs) -> Passage {
     let own = inputs.text(Name::DatabaseSslmode).and_then(SslWish::parse);
     let said = inputs.secret(Name::DatabaseUrl).and_then(|url| url::parse(&url).ok()).and_then(|url| url.sslmode);
@@ -181,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_amounts_of_memory_as_docker_does() {
+    fn parses_amounts_of_memory_as_docker_does() {
         assert_eq!(memory("512m"), Ok(512 << 20));
         assert_eq!(memory("2G"), Ok(2 << 30));
         assert_eq!(memory("8388608"), Ok(8 << 20));
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entrypoint_is_words_or_nothing() {
+    fn an_entrypoint_is_words_or_none() {
         assert_eq!(entrypoint("none"), Ok(Vec::new()));
         let words = ["tini", "--", "a b"].map(str::to_owned).to_vec();
         assert_eq!(entrypoint("tini -- 'a b'"), Ok(words));
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_names_of_images_and_nothing_else() {
+    fn accepts_only_image_references() {
         for right in [
             "app",
             "ghcr.io/acme/shop:1.4",

@@ -1,4 +1,4 @@
-//! The database inputs as the target.
+//! Resolves the database inputs to a target.
 
 use super::ssh::is_wanted;
 use crate::{
@@ -19,13 +19,13 @@ use crate::{
     },
 };
 
-/// PostgreSQL's port.
+/// PostgreSQL's default port.
 const PORT: u16 = 5432;
 
 const NO_BASTION: &str =
     "`ssh-host` and the other SSH inputs have no value either: the run would connect without a bastion";
 
-/// What says something about the database.
+/// Inputs that describe the database.
 const OF_DATABASE: [Name; 8] = [
     Name::DatabaseUrl,
     Name::DatabaseHost,
@@ -37,12 +37,12 @@ const OF_DATABASE: [Name; 8] = [
     Name::DatabaseCa,
 ];
 
-/// Whether anything is said about the database. One input is enough: the others may be secrets that did not arrive.
+/// Returns whether any database input is given. One is enough: the others may be secrets that did not arrive.
 pub(crate) fn is_given(inputs: &Inputs) -> bool {
     OF_DATABASE.iter().any(|name| inputs.is_given(*name))
 }
 
-/// The database, from the URL, from its parts, or from both if they agree.
+/// Resolves the database from the URL, from its parts, or from both if they agree.
 pub(crate) fn read(inputs: &Inputs, runner: &Runner, findings: &mut Findings) -> Option<Target> {
     let url = findings.keep(inputs.secret(Name::DatabaseUrl).map(|url| url::parse(&url)).transpose());
     let host = findings.keep(inputs.optional(Name::DatabaseHost, host));
@@ -61,11 +61,12 @@ pub(crate) fn read(inputs: &Inputs, runner: &Runner, findings: &mut Findings) ->
     let name = findings.keep(agreed(inputs, Name::DatabaseName, said.name, own(Name::DatabaseName)));
     let own_password = inputs.secret(Name::DatabasePassword);
     let password = findings.keep(agreed(inputs, Name::DatabasePassword, said.password, own_password));
-    // What stands in the wrong place is not missing, too.
+    // A value in the wrong input is not reported as missing, too.
     let is_misplaced = inputs.text(Name::DatabaseHost).is_some_and(|host| host.contains("://"));
     let missing = missing(inputs, url.as_ref(), [&host, &user, &name]).filter(|_| !is_misplaced);
     let missing = missing.map(|fault| if runner.in_actions && is_nothing(inputs) { arrived(fault) } else { fault });
-    // Who has no database usually has no secret at all; that the bastion is missing, too, would only be said after this.
+    // A run without a database usually got no secret at all; the missing bastion would be reported only after this is
+    // fixed.
     let is_all = url.is_none() && !is_wanted(inputs);
     findings.faults.extend(missing.map(|fault| if is_all { fault.detail(NO_BASTION) } else { fault }));
     let (host, ca) = (host??, ca?);
@@ -100,7 +101,7 @@ fn sslmode(text: &str) -> Result<SslWish, Misfit> {
     SslWish::parse(text).ok_or_else(|| Misfit::new("does not exist", SslWish::WORDS))
 }
 
-/// A part that the URL and an input of its own can say: either, or both the same.
+/// Combines a part of the URL with the input of the same meaning: one of them is given, or both agree.
 fn agreed<T: PartialEq>(inputs: &Inputs, name: Name, url: Option<T>, own: Option<T>) -> Result<Option<T>, Fault> {
     match (url, own) {
         (Some(url), Some(own)) if url != own => {
@@ -113,18 +114,18 @@ fn agreed<T: PartialEq>(inputs: &Inputs, name: Name, url: Option<T>, own: Option
     }
 }
 
-/// Whether neither a database nor a bastion is named.
+/// Returns whether neither a database nor a bastion is given.
 fn is_nothing(inputs: &Inputs) -> bool {
     !is_given(inputs) && !is_wanted(inputs)
 }
 
-/// The usual mistake of a first run, by its name.
+/// Rewords a fault for the usual mistake of a first run: no secret arrived.
 fn arrived(fault: Fault) -> Fault {
     Fault { cause: format!("no secret arrived: {}", fault.cause), ..fault }
 }
 
-/// One fault for all that is missing; what is there and wrong has its own. A password may be absent: the server may trust
-/// the bastion's address.
+/// Returns one fault for all missing parts; invalid parts have their own. A password may be absent: the server may
+/// trust the bastion's address.
 fn missing(inputs: &Inputs, url: Option<&ParsedUrl>, parts: [&Option<Option<String>>; 3]) -> Option<Fault> {
     let names = [Name::DatabaseHost, Name::DatabaseUser, Name::DatabaseName];
     let mut sought: Vec<Name> =
@@ -158,7 +159,7 @@ fn missing(inputs: &Inputs, url: Option<&ParsedUrl>, parts: [&Option<Option<Stri
     })
 }
 
-/// The CA in PEM form, from `database-ca` or from the file that the URL names.
+/// Returns the CA in PEM form, from `database-ca` or from the file that the URL names.
 fn authority(inputs: &Inputs, url: Option<&ParsedUrl>, runner: &Runner) -> Result<Option<String>, Fault> {
     if let Some(pem) = inputs.text(Name::DatabaseCa) {
         return certificates(pem.to_owned(), &inputs.named(Name::DatabaseCa)).map(Some);

@@ -1,4 +1,4 @@
-//! The environment of tools and steps.
+//! Resolves the environment variables of tools and steps.
 
 use crate::{
     fault::{Code, Fault},
@@ -11,13 +11,13 @@ use crate::{
     secret::Secret,
 };
 
-/// What tools and steps are given and nobody else should see: every value that is handed on, and of those that are written
-/// out the ones whose names say so, and the passwords in URLs.
+/// Returns the secrets among the variables: all values that are passed on, and of the values in `env` those whose names
+/// suggest a secret, and passwords in URLs.
 pub(crate) fn secrets(inputs: &Inputs, variables: &Variables) -> Vec<Secret> {
     let passed = handed_on(inputs, variables).map(|(_, value)| value.to_owned());
     let told = pairs(inputs).flatten().filter(|pair| is_telling(pair.name));
     let given = told.flat_map(|pair| match pair.value {
-        // What is named of the database is hidden as what it is.
+        // References to the database are hidden as the values that they stand for.
         Some(value) if value.contains("://") && !Mention::all_in(value).is_empty() => Vec::new(),
         Some(value) => Mention::filled(value, |_| "\n".to_owned()).lines().map(str::to_owned).collect(),
         None => match passed_as(inputs, variables, pair.name).1 {
@@ -29,7 +29,7 @@ pub(crate) fn secrets(inputs: &Inputs, variables: &Variables) -> Vec<Secret> {
     passed.chain(given).map(Secret::new).filter(Secret::can_be_hidden).collect()
 }
 
-/// A warning for values that are handed on and are too short to be hidden.
+/// Returns a warning for values that are passed on and are too short to be hidden.
 pub(crate) fn too_short(inputs: &Inputs, variables: &Variables) -> Option<Fault> {
     let short = handed_on(inputs, variables).filter(|(_, value)| !Secret::new(*value).can_be_hidden());
     let names: Vec<String> = short.map(|(name, _)| format!("`{name}`")).collect();
@@ -39,7 +39,7 @@ pub(crate) fn too_short(inputs: &Inputs, variables: &Variables) -> Option<Fault>
     (!names.is_empty()).then(|| Fault::new(Code::InputInvalid, cause).fix(fix))
 }
 
-/// Names and values of the variables that are handed on.
+/// Returns the names and values of the variables that are passed on.
 fn handed_on<'v>(inputs: &Inputs, variables: &'v Variables) -> impl Iterator<Item = (String, &'v str)> {
     names(inputs).filter_map(|name| match passed_as(inputs, variables, name) {
         (found, Variable::Text(text)) => Some((found, text)),
@@ -47,7 +47,7 @@ fn handed_on<'v>(inputs: &Inputs, variables: &'v Variables) -> impl Iterator<Ite
     })
 }
 
-/// The variables that are written out, then those that are handed on; a name that stands twice has its last value.
+/// Resolves the variables of `env`, then those of `pass-env`; the last value of a name counts.
 pub(crate) fn of(
     inputs: &Inputs,
     variables: &Variables,
@@ -55,7 +55,7 @@ pub(crate) fn of(
 ) -> Result<Vec<(String, Secret)>, Fault> {
     let (mut env, mut bare) = (Vec::new(), Vec::new());
     for pair in pairs(inputs) {
-        // The line may be a part of a secret.
+        // The line may contain a part of a secret.
         let Pair { name, value } = pair.map_err(|number| {
             let cause = format!("line {number} of `env` is not `NAME=value`");
             Fault::new(Code::InputInvalid, cause).fix(
@@ -77,7 +77,7 @@ pub(crate) fn of(
     Ok(env)
 }
 
-/// The variables of these names, as they are in the environment.
+/// Reads the variables with these names from the environment.
 fn found(inputs: &Inputs, variables: &Variables, input: Name, names: &[&str]) -> Result<Vec<(String, Secret)>, Fault> {
     let is_absent = |name: &&str| passed_as(inputs, variables, name).1 == Variable::Absent;
     let absent: Vec<&str> = names.iter().copied().filter(is_absent).collect();
@@ -88,7 +88,7 @@ fn found(inputs: &Inputs, variables: &Variables, input: Name, names: &[&str]) ->
     for name in names {
         match passed_as(inputs, variables, name) {
             (_, Variable::Text(text)) => env.push(((*name).to_owned(), Secret::new(text))),
-            // It is told above.
+            // Reported above.
             (_, Variable::Absent) => {}
             (found, Variable::NotUtf8) => {
                 let cause = format!("the environment variable `{found}` (`{input}`) is not UTF-8");
@@ -99,7 +99,7 @@ fn found(inputs: &Inputs, variables: &Variables, input: Name, names: &[&str]) ->
     Ok(env)
 }
 
-/// Whether what a value names of the database is known.
+/// Checks that the references to the database in a value can be replaced.
 fn mentions(name: &str, value: &str, database: Option<&Target>) -> Result<(), Fault> {
     let invalid = |cause: String, fix: String| Err(Fault::new(Code::InputInvalid, cause).fix(fix));
     if let Some((mistaken, right)) = Mention::mistaken(value) {
@@ -132,10 +132,11 @@ fn mentions(name: &str, value: &str, database: Option<&Target>) -> Result<(), Fa
     }
 }
 
-/// A secret that did not arrive, most likely: the app would miss it later, and not say why.
+/// Returns the fault for missing variables: most likely secrets that did not arrive. The app would fail later without a
+/// clear reason.
 fn unset(inputs: &Inputs, input: Name, absent: &[&str]) -> Fault {
     let named = inputs.named(input);
-    // Somebody may have pasted a value there.
+    // The input may contain a pasted value.
     if !absent.iter().all(|name| is_name(name)) {
         let cause = format!("{named} has a word that is not the name of a variable");
         let fix = "write names alone, as in `SECRET_KEY`, and let the step's `env:` have their values; `NAME=value` goes into `env`";
@@ -143,7 +144,7 @@ fn unset(inputs: &Inputs, input: Name, absent: &[&str]) -> Fault {
     }
     let is = if absent.len() == 1 { "has no value" } else { "have no value" };
     let fix = format!(
-        "set it in the step's `env:`, as in `{0}: ${{{{ secrets.{0} }}}}`, or take it out of `{input}`",
+        "define missing variables in the step's `env:`, as in `{0}: ${{{{ secrets.{0} }}}}`, or take it out of `{input}`",
         absent.first().copied().unwrap_or_default()
     );
     let sought = absent.iter().filter(|_| !inputs.prefixes().is_empty()).map(|name| {
@@ -155,14 +156,15 @@ fn unset(inputs: &Inputs, input: Name, absent: &[&str]) -> Fault {
     sought.fold(Fault::new(Code::InputMissing, cause).fix(fix), Fault::detail)
 }
 
-/// Whether it looks like the name of a variable rather than like a value.
+/// Returns whether the word looks like the name of a variable rather than a value.
 fn is_name(word: &str) -> bool {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     let is_shouted = !word.chars().any(|letter| letter.is_ascii_lowercase()) || word.contains('_');
     word.chars().all(plain) && is_shouted && !word.starts_with(|first: char| first.is_ascii_digit())
 }
 
-/// The variable that is handed on under this name, by its own: the environment's comes before what all have in common.
+/// Finds the variable that is passed on under this name, and returns its own name: one with the environment's prefix
+/// takes precedence over the plain one.
 fn passed_as<'v>(inputs: &Inputs, variables: &'v Variables, name: &str) -> (String, Variable<'v>) {
     let behind_prefix = inputs.prefixes().iter().map(|prefix| format!("{prefix}{name}"));
     let mut found = behind_prefix.map(|own| (own.clone(), variables.get(&own)));
@@ -173,11 +175,11 @@ fn passed_as<'v>(inputs: &Inputs, variables: &'v Variables, name: &str) -> (Stri
 #[derive(Debug, Clone, Copy)]
 struct Pair<'i> {
     name: &'i str,
-    /// Nothing where the variable is handed on as it is.
+    /// `None` if the variable is passed on as it is.
     value: Option<&'i str>,
 }
 
-/// Names and values as they are written, or the number of a line that is no such pair.
+/// Returns the names and values in `env`, or the number of a line that is not such a pair.
 fn pairs(inputs: &Inputs) -> impl Iterator<Item = Result<Pair<'_>, usize>> {
     let lines = (1..).zip(inputs.text(Name::Env).unwrap_or_default().lines().map(str::trim_end));
     lines.filter(|(_, line)| !line.trim().is_empty()).map(|(number, line)| {

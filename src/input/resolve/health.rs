@@ -1,4 +1,4 @@
-//! The question whether the migration can begin.
+//! Parses and resolves the health check.
 
 use super::container;
 use crate::{
@@ -19,10 +19,10 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(10);
 const RETRIES: u32 = 3;
 
-/// As it is written.
+/// The parsed input `health`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Draft {
-    /// `false`: nothing is asked, whatever the defaults say.
+    /// `false`: no health check, whatever the defaults are.
     Off,
     Asked(Box<Question>),
 }
@@ -39,7 +39,7 @@ pub(crate) struct Question {
 }
 
 impl Draft {
-    /// Where it is meant to be asked.
+    /// Returns the executor that the check is meant for.
     pub(crate) fn meant(&self, own: Executor) -> Option<Executor> {
         match self {
             Self::Off => None,
@@ -48,7 +48,7 @@ impl Draft {
     }
 }
 
-/// The mapping under `health`, or `false`.
+/// Parses the mapping under `health`, or `false`.
 pub(crate) fn read(value: &Value, origin: &Origin) -> (Option<Draft>, Vec<Fault>) {
     let (title, place) = (origin.title.clone(), origin.places.first().cloned());
     let mapping = match value {
@@ -81,7 +81,7 @@ pub(crate) fn read(value: &Value, origin: &Origin) -> (Option<Draft>, Vec<Fault>
     (faults.is_empty().then(|| Draft::Asked(Box::new(question))), faults)
 }
 
-/// The same with what it leaves to the tool.
+/// Resolves the health check with the tool's own check as its default.
 pub(crate) fn resolve(
     draft: Option<&Draft>,
     own: Own<'_>,
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_has_its_pauses_and_a_limit() {
+    fn a_health_check_has_an_interval_a_timeout_and_retries() {
         let (Some(Draft::Asked(question)), _) = draft("{ run: ./ready, interval: 30s, timeout: 1m, retries: 9 }")
         else {
             panic!("no question")
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told() {
+    fn reports_faults_of_the_mapping() {
         for (text, cause) in [
             ("[]", "`health`: it is neither a mapping nor `false`"),
             ("true", "`health`: it is neither a mapping nor `false`"),

@@ -1,4 +1,4 @@
-//! The inputs as a whole: from texts to settings that can't be wrong any more.
+//! Resolves the inputs: from texts to valid settings.
 
 pub(crate) mod command;
 mod commands;
@@ -36,7 +36,7 @@ const SWITCH: [(&str, Policy); 2] = [("true", Policy::Allow), ("false", Policy::
 const COMMENTS: [(&str, CommentPolicy); 3] =
     [("never", CommentPolicy::Never), ("plan", CommentPolicy::Plan), ("always", CommentPolicy::Always)];
 
-/// Every setting, or nothing once all that is wrong has been noted.
+/// Resolves all settings; returns `None` after all faults are recorded.
 pub(super) fn settings(
     inputs: &Inputs,
     environment: Option<&str>,
@@ -57,7 +57,7 @@ pub(super) fn settings(
         runner,
     };
     let calls = commands::read(inputs, &known, findings);
-    // Where nothing of a run's is called, nothing is handed on.
+    // Without foreign commands, no variables are passed on.
     let is_called =
         command != Some(Command::Tunnel) && findings.faults.iter().all(|fault| !fault.cause.contains("`pass-env`"));
     let env = match is_called {
@@ -90,15 +90,15 @@ pub(super) fn settings(
     })
 }
 
-/// Refuses what does not count in this run. Where it is in doubt what was meant to run, the executor is not known: one mistake is
-/// told once.
+/// Records the faults of inputs that have no effect in this run. If the intended executor is in doubt, returns `None`,
+/// so that one mistake is reported once.
 fn in_effect(
     inputs: &Inputs,
     command: Option<Command>,
     executor: Option<Executor>,
     findings: &mut Findings,
 ) -> Option<Executor> {
-    // Under its right name, or with what the file should say, it may well count.
+    // Once the name or the file is corrected, the input may have an effect.
     if findings.faults.iter().any(|fault| fault.code == Code::InputUnknown || fault.place.is_some()) {
         return executor.filter(|_| inputs.is_given(Name::Executor) || !scope::is_about_a_tool(inputs));
     }
@@ -117,7 +117,8 @@ fn in_effect(
     executor.filter(|_| !in_doubt)
 }
 
-/// A deployment server may know its database alone; then there is none here. A tunnel leads to one in any case.
+/// Resolves the database. It is optional with a deployment server, which may be the only one that knows it, but not for
+/// a tunnel.
 fn database(
     inputs: &Inputs,
     command: Option<Command>,
@@ -141,7 +142,7 @@ fn sql(inputs: &Inputs, executor: Option<Executor>, runner: &Runner, findings: &
     let written = findings.keep(inputs.required(Name::Migrations, |text| Ok(text.to_owned())));
     let layout = findings.keep(inputs.required(Name::Layout, layout_choice));
     let ledger_table = findings.keep(inputs.optional(Name::LedgerTable, value::table));
-    // A tool's target is a text of the tool's own.
+    // A tool's target is a text in the tool's own notation.
     let target = match executor {
         Some(Executor::Sql) => findings.keep(inputs.optional(Name::Target, value::version)),
         Some(Executor::Image | Executor::Server) | None => Some(None),
@@ -177,7 +178,8 @@ fn safety(inputs: &Inputs, findings: &mut Findings) -> Option<SafetySettings> {
     })
 }
 
-/// A comment that can't be written is a warning, as everywhere: it never decides over a migration.
+/// Resolves GitHub's settings. A comment that can't be written is only a warning, here as elsewhere: it never decides
+/// the outcome of a migration.
 fn github(inputs: &Inputs, findings: &mut Findings) -> Option<GithubSettings> {
     let token = inputs.secret(Name::GithubToken);
     let comment = findings.keep(inputs.required(Name::Comment, |text| value::choice(text, &COMMENTS)));

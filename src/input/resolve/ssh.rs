@@ -1,4 +1,4 @@
-//! The SSH inputs as the way to the database.
+//! Resolves the SSH inputs to a route.
 
 use crate::{
     fault::{Code, Fault},
@@ -16,23 +16,23 @@ use crate::{
 };
 use std::fmt;
 
-/// sshd's port.
+/// sshd's default port.
 const PORT: u16 = 22;
 
-/// What is a secret, or the like of one, and makes no sense without a bastion: if it has a value, an absent `ssh-host` is a secret
-/// that did not arrive, not a wish for a direct connection.
+/// Returns an input that is set and makes sense only with a bastion, that is a secret or the like: then an absent
+/// `ssh-host` is a secret that did not arrive, not a request for a direct connection.
 fn only_with_bastion(inputs: &Inputs) -> Option<Name> {
     let is_setting = |name: &Name| matches!(name, Name::SshPort | Name::ConnectTimeout | Name::Keepalive);
     let counts = |name: &Name| scope::of(*name).1 == Where::Bastion && inputs.text(*name).is_some();
     Name::ALL.iter().copied().filter(|name| !is_setting(name)).find(counts)
 }
 
-/// Whether there is to be a tunnel.
+/// Returns whether the run is meant to use a bastion.
 pub(crate) fn is_wanted(inputs: &Inputs) -> bool {
     inputs.text(Name::SshHost).is_some() || only_with_bastion(inputs).is_some()
 }
 
-/// The whole way, hop by hop.
+/// Resolves the route, hop by hop.
 pub(crate) fn read(inputs: &Inputs, findings: &mut Findings) -> Option<Route> {
     let bastion = bastion(inputs, findings);
     let user = bastion.as_ref().and_then(|bastion| bastion.user.clone());
@@ -58,7 +58,7 @@ pub(crate) fn read(inputs: &Inputs, findings: &mut Findings) -> Option<Route> {
     })
 }
 
-/// The bastion with its user and port, from `ssh-host` or from the inputs of their own.
+/// Resolves the bastion with its user and port, from `ssh-host` or from the separate inputs.
 fn bastion(inputs: &Inputs, findings: &mut Findings) -> Option<Address> {
     let written = findings
         .keep(inputs.optional(Name::SshHost, Address::parse).and_then(|host| host.ok_or_else(|| absent(inputs))));
@@ -82,14 +82,14 @@ fn bastion(inputs: &Inputs, findings: &mut Findings) -> Option<Address> {
     Some(Address { user: Some(findings.keep(user)?), host: written.host, port: written.port.or(port) })
 }
 
-/// An input that is of use for a bastion only has a value, and its host has none.
+/// Returns the fault for a missing `ssh-host` although another input implies a bastion.
 fn absent(inputs: &Inputs) -> Fault {
     let because = only_with_bastion(inputs).map(|name| format!(" although {} has one", inputs.named(name)));
     let because = because.unwrap_or_default();
     inputs.missing(format!("`ssh-host` has no value{because}"), &[Name::SshHost])
 }
 
-/// What `ssh-host` says and an input of its own, and the address without it.
+/// Returns the fault for contradicting values in `ssh-host` and another input; `rest` is the address without the value.
 fn contradiction(inputs: &Inputs, name: Name, says: [&dyn fmt::Display; 2], rest: &Address) -> Fault {
     let (host, other, [one, two]) = (inputs.named(Name::SshHost), inputs.named(name), says);
     Fault::new(Code::InputInvalid, format!("{host} says `{one}`, and {other} is `{two}`"))
@@ -103,7 +103,7 @@ fn user(text: &str) -> Result<String, Misfit> {
     Ok(text.to_owned())
 }
 
-/// The hops before the bastion, in order; whose user is left out has the bastion's.
+/// Resolves the hops before the bastion, in order; without a user they use the bastion's.
 fn jumps(inputs: &Inputs, user: Option<&str>) -> Result<Vec<Hop>, Fault> {
     let addresses = inputs.optional(Name::SshJump, |text| {
         let written = text.split(|letter: char| letter == ',' || letter.is_whitespace());

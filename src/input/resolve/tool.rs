@@ -1,4 +1,4 @@
-//! The tool that applies the migrations.
+//! Resolves the tool that applies the migrations.
 
 use crate::{
     fault::{Code, Fault, Place},
@@ -8,7 +8,7 @@ use crate::{
     tool::{Line, Recipe, Verb},
 };
 
-/// Everything about the tool but its environment; nothing without a place, but what is wrong with it is told.
+/// Resolves the tool, except its environment. Without a site the result is `None`, but all faults are recorded.
 pub(crate) fn read(
     inputs: &Inputs,
     site: Option<Site>,
@@ -32,7 +32,7 @@ pub(crate) fn read(
     Some(ToolSettings { recipe, run, prefix: prefix?.unwrap_or_default(), target, site: site? })
 }
 
-/// The recipe by the words that call the app, if there are others than its own.
+/// Applies the input `manage` to the recipe: the words that start the app's own command line.
 fn managed(inputs: &Inputs, recipe: Recipe, words: Option<Vec<String>>) -> Result<Recipe, Fault> {
     let Some(words) = words.filter(|words| !words.is_empty()) else { return Ok(recipe) };
     if recipe.manage.is_empty() {
@@ -77,7 +77,7 @@ fn is_path(text: &str) -> bool {
     text.contains('/') || text.ends_with(".yaml") || text.ends_with(".yml")
 }
 
-/// A recipe of the user's own.
+/// Reads the user's own recipe.
 fn file(written: &str, runner: &Runner) -> Result<Recipe, Fault> {
     let path = runner.path(written);
     let text = std::fs::read_to_string(&path).map_err(|error| {
@@ -88,7 +88,7 @@ fn file(written: &str, runner: &Runner) -> Result<Recipe, Fault> {
     Recipe::read(&text).map_err(|fault| fault.in_file(Place::whole(&runner.shown(&path))))
 }
 
-/// Whether the tool can be asked for this, with this target.
+/// Checks that the tool supports this command with this target.
 fn can(inputs: &Inputs, recipe: &Recipe, command: Command) -> Result<(), Fault> {
     let (target, name) = (inputs.text(Name::Target), command.name());
     let verb = match (command, target) {

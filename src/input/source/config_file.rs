@@ -1,4 +1,4 @@
-//! The configuration file: inputs for every environment, and for each.
+//! The configuration file: inputs for all environments, and for each of them.
 
 use super::yaml_location::locate;
 use crate::{
@@ -13,36 +13,36 @@ use crate::{
 use serde_yaml::{Mapping, Value};
 use std::{collections::BTreeMap, io};
 
-/// Where the file is looked for when no other is named.
+/// Default path of the file.
 const USUAL: &str = ".github/bastion-migrate.yml";
 
 const DEFAULTS: &str = "defaults";
 const ENVIRONMENTS: &str = "environments";
 
-/// What stands at the top. The last four are inputs, which may stand there as if under `defaults`: they are what a file is
-/// written for, and long.
+/// Keys at the top level. The last four are inputs, which may be there instead of under `defaults`: they are the main
+/// reason for the file, and long.
 const SECTIONS: [&str; 6] = [DEFAULTS, ENVIRONMENTS, "before", "steps", "after", "health"];
 
-/// What the file says for the chosen environment; nothing if there is no file.
+/// The values for the chosen environment; empty if there is no file.
 #[derive(Debug, Default)]
 pub(crate) struct Config {
-    /// As the user wrote it.
+    /// The path, as the user wrote it.
     pub(crate) path: String,
     pub(crate) values: BTreeMap<Name, String>,
-    /// What is written in YAML, apart.
+    /// The inputs that are written in YAML.
     pub(crate) drafts: Drafts,
-    /// Secrets that were written there although they must not.
+    /// Secrets that are in the file although they must not be.
     pub(crate) exposed: Vec<Secret>,
-    /// Inputs of which a fault is told already: they are not missing, too.
+    /// Inputs that already have a fault: they are not reported as missing, too.
     pub(crate) spoilt: Vec<Name>,
     pub(crate) faults: Vec<Fault>,
     /// The names under `environments`.
     pub(crate) environments: Vec<String>,
-    /// The whole file, to find places in.
+    /// The text of the file, for finding positions.
     text: String,
 }
 
-/// What one section says.
+/// The values of one section.
 #[derive(Debug, Default)]
 struct Section {
     values: BTreeMap<Name, String>,
@@ -50,7 +50,7 @@ struct Section {
 }
 
 impl Config {
-    /// Reads the file: the one that was asked for must be there, the usual one may be.
+    /// Reads the file. A file that was named must exist, the default one may be absent.
     pub(crate) fn read(runner: &Runner, asked: Option<&str>, environment: Option<&str>) -> Self {
         let path = asked.unwrap_or(USUAL).to_owned();
         match std::fs::read_to_string(runner.path(&path)) {
@@ -65,12 +65,13 @@ impl Config {
         }
     }
 
-    /// Tells of a file that has environments where none was chosen: an empty `environment` is more likely one that did not arrive.
+    /// Returns a fault if the file has environments and none was chosen: an empty `environment` is more likely a value
+    /// that did not arrive.
     pub(crate) fn unchosen(&mut self, environment: Option<&str>) -> Option<Fault> {
         if environment.is_some() || self.environments.is_empty() {
             return None;
         }
-        // It may stand in the section.
+        // Any input may be in the section that was not chosen.
         self.spoilt.extend(Name::ALL);
         let names = listed(&self.environments);
         let cause = format!("`environment` has no value, and the configuration file `{}` has {names}", self.path);
@@ -135,7 +136,7 @@ impl Config {
         self.drafts.extend(section.drafts);
     }
 
-    /// Every section is checked, whichever is chosen: a typo in `prod` is better found by the run for `dev`.
+    /// Checks all sections, whichever is chosen: the run for `dev` should find a typo in `prod`.
     fn environments(&mut self, environments: &Mapping, chosen: Option<&str>) {
         let names: Vec<String> = environments.keys().map(written).collect();
         self.environments.clone_from(&names);
@@ -191,7 +192,7 @@ impl Config {
         found
     }
 
-    /// Where a piece of YAML stands, and each item of it if it is a list.
+    /// Returns the position of a piece of YAML, and of each item if it is a list.
     fn origin(&self, way: &[&str], value: &Value) -> Origin {
         let place = |item| self.place(locate(&self.text, way, item));
         let places = match value.as_sequence() {
@@ -201,7 +202,7 @@ impl Config {
         Origin { title: format!("`{}` (from `{}`)", way.join("."), self.path), places }
     }
 
-    /// Only a workflow's expressions are evaluated.
+    /// Records the fault for an expression: expressions are evaluated only in a workflow.
     fn expression(&mut self, way: &[&str], name: Name, value: &Value, text: &str) {
         let Origin { title, places } = self.origin(&[way, &[name.name()]].concat(), value);
         let cause = format!("{title} has an expression (`${{{{ … }}}}`), which is not evaluated here");
@@ -228,7 +229,7 @@ impl Config {
         self.faults.push(fault);
     }
 
-    /// The mapping, if it is one; an empty section is none and no fault.
+    /// Returns the mapping; an empty section is `None` and not a fault.
     fn mapping(&mut self, title: &str, value: Option<&Value>) -> Option<Mapping> {
         match value {
             None | Some(Value::Null) => None,
@@ -255,7 +256,7 @@ impl Config {
     }
 }
 
-/// How an input is written that has no other form than a text.
+/// Returns how to write an input that must be a text.
 fn as_text(name: Name) -> String {
     match name {
         Name::Env => format!("write `{name}: |` and below it, further in, a line `NAME=value` for each variable"),
@@ -264,7 +265,7 @@ fn as_text(name: Name) -> String {
     }
 }
 
-/// A longer expression is cut.
+/// Longest expression that is shown, in bytes.
 const LONGEST_SHOWN: usize = 60;
 
 #[cfg(test)]
@@ -321,14 +322,14 @@ mod tests {
     }
 
     #[test]
-    fn tells_where_the_yaml_is_broken() {
+    fn reports_the_position_of_invalid_yaml() {
         let fault = parse("defaults:\n  a: [\n", None).faults.remove(0);
         assert!(fault.place.unwrap().line.is_some());
         assert_eq!(fault.code, Code::ConfigInvalid);
     }
 
     #[test]
-    fn refuses_what_is_no_plain_value_and_what_decides_where_to_look() {
+    fn rejects_non_scalar_values_and_inputs_that_choose_the_file_or_section() {
         for text in [
             "defaults: { target: [1] }",
             "defaults: 5",
@@ -341,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_says_nothing() {
+    fn an_empty_file_sets_nothing() {
         assert!(parse("", Some("dev")).faults.is_empty());
         assert!(parse("# nothing\n", None).faults.is_empty());
     }
@@ -354,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_asked_for_must_be_there() {
+    fn a_named_file_must_exist() {
         let workspace = tempfile::tempdir().unwrap();
         let runner = Runner { workspace: Some(workspace.path().to_owned()), ..Runner::default() };
         assert!(Config::read(&runner, None, None).faults.is_empty());
@@ -364,13 +365,13 @@ mod tests {
         assert_eq!(Config::read(&runner, None, None).values[&Name::Retries], "9");
     }
 
-    /// The names of the steps of a list.
+    /// Returns the names of the steps of a list.
     fn steps(config: &Config, name: Name) -> Vec<&str> {
         config.drafts.list(name).flatten().map(|draft| draft.name.as_str()).collect()
     }
 
     #[test]
-    fn an_environments_list_takes_the_place_of_the_defaults_as_a_whole() {
+    fn an_environments_list_replaces_the_default_list_as_a_whole() {
         let text = "
             before: [ { run: one } ]
             defaults: { steps: [ { run: two } ], after: [ { run: three } ], health: { run: four } }
@@ -391,14 +392,14 @@ mod tests {
     }
 
     #[test]
-    fn a_list_stands_at_the_top_or_under_the_defaults_and_not_twice() {
+    fn a_list_may_be_at_the_top_or_under_the_defaults_but_not_both() {
         let fault = parse("after: [ { run: x } ]\ndefaults: { after: [ { run: y } ] }", None).faults.remove(0);
         assert!(fault.cause.contains("`after` is both at the top and under `defaults`"), "{}", fault.cause);
         assert_eq!(parse("after: [ { run: x } ]\ndefaults: { after: }", None).faults, []);
     }
 
     #[test]
-    fn a_step_that_is_wrong_is_told_with_its_line_in_every_section() {
+    fn an_invalid_step_is_reported_with_its_line_in_every_section() {
         let text = "\
 before:
   - run: x
@@ -443,7 +444,7 @@ environments:
     }
 
     #[test]
-    fn every_list_on_the_page_of_steps_is_understood() {
+    fn every_list_on_the_page_of_steps_is_valid() {
         let page = include_str!("../../../docs/steps.md");
         let blocks: Vec<&str> = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
         let files: Vec<&&str> = blocks.iter().filter(|block| !block.starts_with("- uses:")).collect();

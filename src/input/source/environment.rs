@@ -1,13 +1,13 @@
-//! The process's environment, as data.
+//! The process's environment variables.
 
 use std::{collections::BTreeMap, ffi::OsString};
 
-/// The environment variables that can be told apart by a UTF-8 name. A value that is not UTF-8 is kept as absent text: it is
-/// a fault only if somebody asks for it.
+/// The environment variables with UTF-8 names. A value that is not UTF-8 is kept as `None`: it is a fault only if it is
+/// used.
 #[derive(Debug)]
 pub(crate) struct Variables(BTreeMap<String, Option<String>>);
 
-/// What a variable holds.
+/// The value of a variable.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Variable<'a> {
     Absent,
@@ -16,13 +16,13 @@ pub(crate) enum Variable<'a> {
 }
 
 impl Variables {
-    /// Takes the environment as the process got it.
+    /// Creates the variables from the process's environment.
     pub(crate) fn new(env: Vec<(OsString, OsString)>) -> Self {
         let named = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()));
         Self(env.into_iter().filter_map(named).collect())
     }
 
-    /// Its value; an empty one is absent, because the runner hands over an unset secret as the empty string.
+    /// Returns the value; an empty one is absent, because the runner passes an unset secret as the empty string.
     pub(crate) fn get(&self, name: &str) -> Variable<'_> {
         match self.0.get(name) {
             None => Variable::Absent,
@@ -32,21 +32,22 @@ impl Variables {
         }
     }
 
-    /// Which inputs the workflow's `with:` names, written with dashes, each with its variable; what other steps and jobs call
-    /// so is among them.
+    /// Returns the inputs in the workflow's `with:`, written with dashes, each with its variable; variables of other
+    /// steps and jobs that begin with `INPUT_` are among them.
     pub(crate) fn inputs(&self) -> impl Iterator<Item = (String, &str)> {
         self.filled().filter_map(|name| Some((name.strip_prefix("INPUT_")?.to_lowercase().replace('_', "-"), name)))
     }
 
-    /// The names of all that have a value.
+    /// Returns the names of all variables that have a value.
     pub(crate) fn filled(&self) -> impl Iterator<Item = &str> {
         let is_filled = |value: &Option<String>| value.as_ref().is_none_or(|value| !value.trim().is_empty());
         self.0.iter().filter(move |(_, value)| is_filled(value)).map(|(name, _)| name.as_str())
     }
 }
 
-/// The prefixes of an environment's variables, the longest first: `dev-backend` has `DEV_BACKEND_` and `DEV_`. Where several
-/// environments of a kind are counted, they may share their secrets: `uat2-backend` has `UAT_BACKEND_` and `UAT_`, too.
+/// Returns the prefixes of an environment's variables, in order of precedence: `dev-backend` has `DEV_BACKEND_` and
+/// `DEV_`. Numbered environments of one kind may share their secrets: `uat2-backend` also has `UAT_BACKEND_` and
+/// `UAT_`.
 pub(crate) fn prefixes(environment: &str) -> Vec<String> {
     let upper = environment.to_uppercase();
     let words: Vec<&str> =
@@ -76,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn tries_a_counted_environment_without_its_number_last() {
+    fn tries_a_numbered_environment_without_its_number_last() {
         assert_eq!(prefixes("uat2-backend"), ["UAT2_BACKEND_", "UAT2_", "UAT_BACKEND_", "UAT_"]);
         assert_eq!(prefixes("prod2"), ["PROD2_", "PROD_"]);
         assert_eq!(prefixes("web-2"), ["WEB_2_", "WEB_"]);
@@ -84,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_value_is_absent_and_bytes_are_no_text() {
+    fn an_empty_value_is_absent_and_bytes_are_not_text() {
         let env = vec![
             ("EMPTY".into(), "".into()),
             ("BLANK".into(), " \n".into()),

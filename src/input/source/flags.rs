@@ -14,18 +14,18 @@ use clap::{
 };
 use std::{collections::BTreeMap, ffi::OsString};
 
-/// What the command line says.
+/// The values from the command line.
 #[derive(Debug, Default)]
 pub(crate) struct Flags {
     pub(crate) values: BTreeMap<Name, String>,
-    /// Secrets that were written there although they must not.
+    /// Secrets that are on the command line although they must not be.
     pub(crate) exposed: Vec<Secret>,
-    /// What these are.
+    /// The inputs of these secrets.
     pub(crate) refused: Vec<Name>,
     pub(crate) faults: Vec<Fault>,
 }
 
-/// What the command line asks for.
+/// The parsed command line.
 #[derive(Debug)]
 pub(crate) enum Line {
     /// A run.
@@ -36,8 +36,8 @@ pub(crate) enum Line {
 
 const POSITIONAL: &str = "COMMAND";
 
-/// Reads the arguments, the program's own name first. What is wrong is told and mended, so that the rest can be read: else it would
-/// be missing.
+/// Parses the arguments, the program's own name first. Records each fault and repairs the arguments, so that the rest
+/// can be read instead of being reported as missing.
 pub(crate) fn read(mut args: Vec<OsString>, manifest: &Manifest) -> Line {
     let mut faults = Vec::new();
     loop {
@@ -62,7 +62,7 @@ pub(crate) fn read(mut args: Vec<OsString>, manifest: &Manifest) -> Line {
     }
 }
 
-/// The text of `--help`.
+/// Returns the text of `--help`.
 pub(crate) fn help(manifest: &Manifest) -> String {
     command(manifest).render_help().to_string()
 }
@@ -82,7 +82,7 @@ fn command(manifest: &Manifest) -> Command {
         .after_help(after_help())
 }
 
-/// A secret is a hidden flag, so that it can be refused with the right advice.
+/// Creates the flag of an input. Secrets have hidden flags, so that they can be rejected with the right advice.
 fn flag(name: Name, manifest: &Manifest) -> Arg {
     let default = manifest.default(name).map(|default| format!(" [default: {default}]")).unwrap_or_default();
     Arg::new(name.name())
@@ -134,7 +134,7 @@ fn secret_in_public(name: Name) -> Fault {
     ))
 }
 
-/// The word that the parser stumbled over.
+/// Returns the argument that the parser rejected.
 fn stumbled(error: &clap::Error) -> &str {
     match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(word)) => word,
@@ -142,7 +142,8 @@ fn stumbled(error: &clap::Error) -> &str {
     }
 }
 
-/// What is wrong, and the arguments without it, or with what was meant; no arguments if it can't be told which they are.
+/// Returns the fault, and the arguments without the rejected one or with the one that was meant; no arguments if the
+/// rejected one can't be found.
 fn mend(mut args: Vec<OsString>, error: &clap::Error) -> (Option<Fault>, Option<Vec<OsString>>) {
     let fault = unusable(error);
     let word = stumbled(error);
@@ -162,7 +163,7 @@ fn mend(mut args: Vec<OsString>, error: &clap::Error) -> (Option<Fault>, Option<
         if let Some(arg) = args.get_mut(at) {
             *arg = format!("--{name}{}", arg.to_string_lossy().strip_prefix(flag).unwrap_or_default()).into();
         }
-        // A secret is told as that.
+        // A secret has its own fault.
         let fault = Some(fault).filter(|_| !Name::of(name).is_some_and(Name::is_secret));
         return (fault, Some(args));
     }
@@ -174,7 +175,8 @@ fn mend(mut args: Vec<OsString>, error: &clap::Error) -> (Option<Fault>, Option<
     (Some(fault), Some(args))
 }
 
-/// Only names of flags are repeated, never what else was written: it may be a secret that lost its flag.
+/// Returns the fault for a rejected argument. It repeats only names of flags: other words may be a secret that lost its
+/// flag.
 fn unusable(error: &clap::Error) -> Fault {
     let word = stumbled(error);
     let flag = word.split(['=', ' ']).next().unwrap_or_default();
@@ -237,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn every_open_input_is_a_flag() {
+    fn every_input_but_a_secret_is_a_flag() {
         for name in Name::ALL.iter().filter(|name| !name.is_secret()) {
             let flags = run(&[&format!("--{name}=7")]);
             assert_eq!(flags.values[name], "7");
@@ -246,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_every_secret_and_names_the_variable_to_use() {
+    fn rejects_every_secret_and_names_the_variable_to_use() {
         for name in Name::ALL.iter().filter(|name| name.is_secret()) {
             let flags = run(&[&format!("--{name}"), "hunter2"]);
             assert!(flags.values.is_empty());
@@ -277,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_a_missing_value_and_a_repeated_flag() {
+    fn reports_a_missing_value_and_a_repeated_flag() {
         assert_eq!(fault(&["--ssh-host"]).cause, "`--ssh-host` has no value");
         assert_eq!(fault(&["--gaps", "allow", "--gaps", "allow"]).cause, "`--gaps` is given twice");
     }

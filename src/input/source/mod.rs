@@ -1,4 +1,4 @@
-//! The values as they were written, each from the first place that has one.
+//! The values as written, each from the first source that has one.
 
 pub(crate) mod config_file;
 mod environment;
@@ -25,7 +25,7 @@ use crate::{
 use serde_yaml::Value;
 use std::{collections::BTreeMap, fmt};
 
-/// Where a value was written.
+/// The source of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Source {
     Flag,
@@ -47,7 +47,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// A value and its place. Every value is held blind: a misplaced secret is a secret too.
+/// A value and its source. All values are kept as secrets: a misplaced secret is one, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Given {
     value: Secret,
@@ -55,14 +55,14 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// The byte order mark is an editor's, and never a part of a value.
+    /// Removes a byte order mark, which comes from an editor and is never a part of the value.
     fn new(value: &str, source: Source) -> Self {
         Self { value: Secret::new(value.trim_start_matches('\u{feff}')), source }
     }
 }
 
-/// The places in which values are looked for, in this order: flags, `INPUT_` variables, environment variables, the
-/// configuration file, defaults.
+/// The sources of values, in order of precedence: flags, `INPUT_` variables, environment variables, the configuration
+/// file, defaults.
 #[derive(Debug)]
 pub(super) struct Places<'a> {
     pub(super) manifest: &'a Manifest,
@@ -71,14 +71,14 @@ pub(super) struct Places<'a> {
 }
 
 impl Places<'_> {
-    /// What was asked for explicitly, by flag or by input. `environment` and `config` come from here alone: they decide
-    /// where everything else is looked for.
+    /// Returns the value of a flag or a workflow input. `environment` and `config` come only from these, because they
+    /// determine where all other values are found.
     pub(super) fn asked(&self, name: Name) -> Option<String> {
         let flag = self.flags.values.get(&name).cloned();
         flag.or_else(|| self.input(name).and_then(Result::ok).map(|given| given.value.expose().trim().to_owned()))
     }
 
-    /// Every value of the input, the one that counts first.
+    /// Returns all values of the input, in order of precedence.
     fn candidates(&self, name: Name, prefixes: &[String], config: &Config) -> Vec<Result<Given, Fault>> {
         let given = |value: &String, source| Ok(Given::new(value, source));
         let flag = self.flags.values.get(&name).map(|value| given(value, Source::Flag));
@@ -92,12 +92,12 @@ impl Places<'_> {
             .collect()
     }
 
-    /// The runner replaces spaces in names and nothing else, so dashes stay; a shell can't export those, so underscores do
-    /// too.
+    /// Returns the value from the workflow's `with:`. The runner replaces only spaces in names, so dashes stay; a shell
+    /// can't export such names, so underscores are accepted, too.
     fn input(&self, name: Name) -> Option<Result<Given, Fault>> {
         let dashed = format!("INPUT_{}", name.name().to_uppercase());
         let underscored = dashed.replace('-', "_");
-        // What stands under a name that does not exist is refused elsewhere; it is not missing, too.
+        // A misspelt name has its own fault; its value is not reported as missing, too.
         let meant =
             || synonyms::variables(name, self.variables).into_iter().find_map(|other| self.variable(name, other));
         let found = self.variable(name, dashed).or_else(|| self.variable(name, underscored)).or_else(meant)?;
@@ -122,7 +122,7 @@ impl Places<'_> {
     }
 }
 
-/// The environment variables that an input is looked for in, in this order.
+/// Returns the environment variables of an input, in order of precedence.
 fn variables(name: Name, prefixes: &[String]) -> impl Iterator<Item = String> {
     let behind_prefix = prefixes
         .iter()
@@ -130,7 +130,7 @@ fn variables(name: Name, prefixes: &[String]) -> impl Iterator<Item = String> {
     behind_prefix.chain(name.variables().iter().map(|variable| (*variable).to_owned()))
 }
 
-/// Every input that has a value.
+/// All inputs that have a value.
 #[derive(Debug)]
 pub struct Inputs {
     given: BTreeMap<Name, Given>,
@@ -141,7 +141,7 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Looks everything up; a value that can't be read is a fault, and the next place is not asked in its stead.
+    /// Looks up all inputs. A value that can't be read is a fault; the next source is not used instead.
     pub(super) fn gather(places: &Places<'_>, environment: Option<&str>, config: &Config) -> (Self, Vec<Fault>) {
         let prefixes = environment.map(prefixes).unwrap_or_default();
         let (mut given, mut faults) = (BTreeMap::new(), Vec::new());
@@ -168,22 +168,22 @@ impl Inputs {
         (Self { given, secrets, prefixes, drafts, sought: Sought::default() }, faults)
     }
 
-    /// The prefixes of the environment's variables, the one that counts first.
+    /// Returns the prefixes of the environment's variables, in order of precedence.
     pub(super) fn prefixes(&self) -> &[String] {
         &self.prefixes
     }
 
-    /// The inputs that are written in YAML.
+    /// Returns the inputs that are written in YAML.
     pub(super) fn drafts(&self) -> &Drafts {
         &self.drafts
     }
 
-    /// The same, with what can be said of inputs that have no value.
+    /// Adds hints for inputs without a value.
     pub(super) fn found_by(self, sought: Sought) -> Self {
         Self { sought, ..self }
     }
 
-    /// A fault for inputs that have no value; of an environment with the names of the variables that would have been theirs.
+    /// Returns a fault for inputs without a value. With an environment it lists the variables that were looked up.
     pub(super) fn missing(&self, cause: impl Into<String>, names: &[Name]) -> Fault {
         let fault = Fault::new(Code::InputMissing, cause).fix(self.sought.fix());
         let sought = names.iter().filter(|_| !self.prefixes.is_empty()).filter_map(|name| self.sought(*name));
@@ -196,48 +196,48 @@ impl Inputs {
         Some(format!("`{name}` was looked for in `with:`, and in the environment as {list}"))
     }
 
-    /// Every secret that was found in any place, also in one that does not count or is refused, with the password inside of
-    /// each URL. They are to be masked before anything else is said, whether or not the inputs are valid.
+    /// Returns the secrets from all sources, even from one that is overridden or rejected, with the password in each
+    /// URL. They are masked before any other output, whether or not the inputs are valid.
     #[must_use]
     pub fn secrets(&self) -> Vec<Secret> {
         let inside = self.secrets.iter().flat_map(url::passwords);
         self.secrets.iter().cloned().chain(inside).collect()
     }
 
-    /// A text without the space around it.
+    /// Returns a text without the space around it.
     pub(super) fn text(&self, name: Name) -> Option<&str> {
         self.given.get(&name).map(|given| given.value.expose().trim())
     }
 
-    /// A secret; a single line without the line break that came with it from a file, a key as it is.
+    /// Returns a secret. A single line loses the line break that it has from a file; a key is kept as it is.
     pub(super) fn secret(&self, name: Name) -> Option<Secret> {
         let whole = self.given.get(&name)?.value.expose();
         let line = whole.trim_end_matches(['\r', '\n']);
         Some(Secret::new(if line.contains('\n') { whole } else { line }))
     }
 
-    /// Every value that somebody gave, as an input of a workflow.
+    /// Returns all values that are not defaults.
     pub(super) fn written(&self) -> impl Iterator<Item = (Name, Secret)> {
         let given = self.given.iter().filter(|(_, given)| given.source != Source::Default);
         given.map(|(name, given)| (*name, given.value.clone()))
     }
 
-    /// The input with its place, as in "`ssh-host` (from the command line)".
+    /// Returns the input with its source, as in "`ssh-host` (from the command line)".
     pub(super) fn named(&self, name: Name) -> String {
         self.given.get(&name).map_or_else(|| format!("`{name}`"), |given| format!("`{name}` ({})", given.source))
     }
 
-    /// Whether somebody gave it, rather than `action.yml`.
+    /// Returns whether the input has a value that is not the default.
     pub(super) fn is_given(&self, name: Name) -> bool {
         self.source(name).is_some_and(|source| *source != Source::Default)
     }
 
-    /// Where its value was written.
+    /// Returns the source of the value.
     pub(super) fn source(&self, name: Name) -> Option<&Source> {
         self.given.get(&name).map(|given| &given.source)
     }
 
-    /// The value of an optional input.
+    /// Parses the value of an optional input.
     pub(super) fn optional<T>(
         &self,
         name: Name,
@@ -246,7 +246,7 @@ impl Inputs {
         self.text(name).map(|text| parser(text).map_err(|misfit| self.misfit(name, text, misfit))).transpose()
     }
 
-    /// The value of an input that must have one.
+    /// Parses the value of a required input.
     pub(super) fn required<T>(&self, name: Name, parser: impl FnOnce(&str) -> Result<T, Misfit>) -> Result<T, Fault> {
         self.optional(name, parser)?.ok_or_else(|| self.missing(format!("`{name}` has no value"), &[name]))
     }
@@ -262,14 +262,14 @@ impl Inputs {
     }
 }
 
-/// The secrets inside of an input that is none itself.
+/// Returns the secrets inside an input that is not a secret itself.
 fn inside(name: Name, text: &str) -> Vec<Secret> {
     let is_command = name.is_yaml() || matches!(name, Name::Run | Name::Setup | Name::CommandPrefix | Name::Manage);
     let given = if is_command { inline_secrets::in_commands(text) } else { Vec::new() };
     [inline_secrets::in_urls(text), given].concat()
 }
 
-/// Reads an input that is written in YAML; every fault of what stands in the configuration file is told with the file.
+/// Parses an input that is written in YAML, and returns its faults.
 fn yaml(name: Name, given: &Given, drafts: &mut Drafts) -> Vec<Fault> {
     let origin = Origin { title: format!("`{name}` ({})", given.source), places: Vec::new() };
     let parsed =
@@ -285,5 +285,5 @@ fn yaml(name: Name, given: &Given, drafts: &mut Drafts) -> Vec<Fault> {
     }
 }
 
-/// A longer value is more likely something pasted into the wrong input than something worth repeating.
+/// Longest value that is shown, in bytes: a longer one is more likely pasted into the wrong input than worth repeating.
 const LONGEST_SHOWN: usize = 60;

@@ -1,18 +1,18 @@
-//! Where in a YAML text the items of a list stand. `serde_yaml` tells the place of an error and of nothing else, so each item is
-//! asked for as something that no value is.
+//! Positions of values in a YAML text. `serde_yaml` reports only the positions of errors, so each value is deserialized
+//! as a type that always fails.
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_yaml::Value;
 use std::fmt;
 
-/// Line and column, 1-based, of the item with this index (from 0) in the list under these keys, or of the value itself if no
-/// index is asked for. Nothing if it is not there, or comes from a merged anchor.
+/// Returns line and column, 1-based, of the item with this index (from 0) in the list under these keys, or of the value
+/// itself without an index. `None` if it does not exist, or comes from a merged anchor.
 pub(crate) fn locate(text: &str, keys: &[&str], item: Option<usize>) -> Option<(usize, usize)> {
     let error = Way { keys, item }.deserialize(serde_yaml::Deserializer::from_str(text)).err()?;
     error.location().map(|location| (location.line(), location.column()))
 }
 
-/// The rest of the way to a value.
+/// The remaining path to a value.
 #[derive(Clone, Copy)]
 struct Way<'a> {
     keys: &'a [&'a str],
@@ -27,12 +27,12 @@ impl<'de> DeserializeSeed<'de> for Way<'_> {
     }
 }
 
-/// What is not on the way is refused by the trait itself; at the end of the way that is everything.
+/// The trait rejects everything that is not on the path; at its end, the visitor does.
 impl<'de> Visitor<'de> for Way<'_> {
     type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("the way to a value")
+        formatter.write_str("the path to a value")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
@@ -90,7 +90,7 @@ environments:
     }
 
     #[test]
-    fn of_what_is_not_there_it_knows_nothing() {
+    fn returns_none_for_values_that_do_not_exist() {
         for (keys, item) in [(&["after"][..], 0), (&["before"], 3), (&["environments", "none", "before"], 0)] {
             assert_eq!(locate(TEXT, keys, Some(item)), None, "{keys:?} {item}");
         }
