@@ -135,7 +135,7 @@ impl Running {
         let Container { engine, id } = &self.container;
         let failed = |error: &Error| match status(error) {
             Some(404) => removed(),
-            _ => trouble("the end of the container can't be read", error),
+            _ => trouble("the exit status of the container can't be read", error),
         };
         let mut ends = pin!(engine.docker.wait_container(id, None));
         match ends.next().await {
@@ -168,7 +168,7 @@ fn judged(code: i64, oom_killed: bool) -> (Status, Others) {
 /// Returns the fault for a removed container, whose exit status is lost.
 fn removed() -> Fault {
     Fault::new(Code::ToolKilled, "the container was removed while it ran, and not by this run").fix(
-        "find out who removes containers on this machine (`docker events`, a clean-up of another job), and run again",
+        "find out what removes containers on this machine (`docker events`, a clean-up of another job), and run again",
     )
 }
 

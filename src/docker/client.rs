@@ -30,7 +30,7 @@ impl Engine {
         match docker.negotiate_version().await {
             Ok(docker) => Ok(Self { docker }),
             Err(Error::APIVersionParseError {}) => {
-                Err(Fault::new(Code::EngineTooOld, "the Docker engine does not say which version of its API it speaks"))
+                Err(Fault::new(Code::EngineTooOld, "the Docker engine does not report the version of its API"))
             }
             Err(error) => Err(absent(socket, "does not answer as a Docker engine does").because(&error)),
         }
@@ -48,12 +48,12 @@ fn look_at(socket: &Path) -> Result<(), Fault> {
     let Ok(there) = fs::metadata(socket) else { return Err(absent(socket, "is not there")) };
     if there.is_dir() {
         // The engine creates a directory if the source of a mount does not exist.
-        return Err(absent(socket, "is a directory: the runner's host has no engine's socket at that place").detail(
-            "so it is with rootless Docker, with Podman, and where the runner's DOCKER_HOST names another engine",
+        return Err(absent(socket, "is a directory: the runner's host has no engine socket at that path").detail(
+            "this is the case with rootless Docker, with Podman, and if the runner's DOCKER_HOST names another engine",
         ));
     }
     if !there.file_type().is_socket() {
-        return Err(absent(socket, "is no socket"));
+        return Err(absent(socket, "is not a socket"));
     }
     match UnixStream::connect(socket) {
         Ok(_) => Ok(()),
@@ -61,7 +61,7 @@ fn look_at(socket: &Path) -> Result<(), Fault> {
             let cause = format!("`{}` may not be opened by this user", socket.display());
             Err(Fault::new(Code::EngineForbidden, cause).because(&error))
         }
-        Err(error) => Err(absent(socket, "has nobody behind it").because(&error)),
+        Err(error) => Err(absent(socket, "has no engine listening on it").because(&error)),
     }
 }
 
@@ -105,8 +105,8 @@ mod tests {
         for (socket, cause) in [
             (home.path().join("none"), "is not there"),
             (home.path().to_owned(), "is a directory"),
-            (file, "is no socket"),
-            (dead, "has nobody behind it"),
+            (file, "is not a socket"),
+            (dead, "has no engine listening on it"),
         ] {
             let fault = Engine::connect(&socket).await.unwrap_err();
             assert_eq!(fault.code, Code::EngineAbsent);

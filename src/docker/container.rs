@@ -65,7 +65,7 @@ impl Container {
     pub async fn create(engine: &Engine, order: &Order, tag: &Tag) -> Result<Self, Fault> {
         let options = CreateContainerOptionsBuilder::new().build();
         let made = engine.docker.create_container(Some(options), body(order, tag)).await;
-        let id = made.map_err(|error| trouble("the engine did not make the container", &error))?.id;
+        let id = made.map_err(|error| trouble("the engine did not create the container", &error))?.id;
         let container = Self { engine: engine.clone(), id };
         if let Err(fault) = container.put(&order.files).await {
             container.remove().await?;

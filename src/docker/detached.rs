@@ -36,7 +36,7 @@ impl Container {
     /// `engine-failed` if it is not published.
     pub async fn published(&self, port: u16) -> Result<u16, Fault> {
         let known = self.engine.docker.inspect_container(self.id(), None).await;
-        let known = known.map_err(|error| trouble("the container can't be looked at", &error))?;
+        let known = known.map_err(|error| trouble("the container can't be inspected", &error))?;
         let bindings = known.network_settings.and_then(|settings| settings.ports?.remove(&format!("{port}/tcp"))?);
         let found =
             bindings.and_then(|bindings| bindings.into_iter().find_map(|binding| binding.host_port?.parse().ok()));

@@ -61,7 +61,7 @@ impl Engine {
         let there = match self.inspect(reference).await {
             Ok(image) => Some(image),
             Err(error) if status(&error) == Some(404) => None,
-            Err(error) => return Err(trouble(&format!("the image `{reference}` could not be looked at"), &error)),
+            Err(error) => return Err(trouble(&format!("the image `{reference}` could not be inspected"), &error)),
         };
         match (pull, there) {
             (Pull::Missing | Pull::Never, Some(image)) => return Ok(image),
@@ -75,7 +75,7 @@ impl Engine {
         self.pull(reference, credentials, events).await?;
         self.inspect(reference)
             .await
-            .map_err(|error| trouble(&format!("the image `{reference}` is not there after its pull"), &error))
+            .map_err(|error| trouble(&format!("the image `{reference}` is missing after its pull"), &error))
     }
 
     async fn inspect(&self, reference: &str) -> Result<Image, Error> {
@@ -124,13 +124,13 @@ fn refusal(reference: &str, credentials: Option<&Credentials>, error: &Error) ->
 fn judge(reference: &str, credentials: Option<&Credentials>, message: &str, status: Option<u16>) -> Fault {
     let has = |words: &[&str]| words.iter().any(|word| message.to_lowercase().contains(word));
     let fault = if has(&["toomanyrequests", "rate limit", "too many requests"]) {
-        Fault::new(Code::ImageRateLimit, format!("the registry has no more pulls for us of `{reference}`"))
+        Fault::new(Code::ImageRateLimit, format!("the registry's limit for pulls of `{reference}` is reached"))
     } else if has(&["no matching manifest", "does not match the detected", "no match for platform"]) {
         Fault::new(Code::ImagePlatform, format!("the image `{reference}` is not made for this runner's processor"))
     } else if has(&["unauthorized", "authentication required", "denied", "no basic auth", "incorrect username"]) {
         let who = match credentials {
             Some(_) => "the registry does not accept `registry-username` and `registry-password`, or they may not pull",
-            None => "the registry asks who we are (or the image does not exist there)",
+            None => "the registry requires a login (or the image does not exist there)",
         };
         Fault::new(Code::ImageDenied, format!("`{reference}` can't be pulled: {who}"))
     } else if has(&["not found", "manifest unknown", "does not exist", "no such image", "name unknown"])
@@ -151,7 +151,7 @@ fn judge(reference: &str, credentials: Option<&Credentials>, message: &str, stat
     } else {
         Fault::new(Code::EngineFailed, format!("the image `{reference}` can't be pulled"))
     };
-    fault.detail(format!("the engine says: {message}"))
+    fault.detail(format!("the engine's message: {message}"))
 }
 
 /// Adds `latest` to a reference without a tag or a digest, for which the engine would pull every tag.

@@ -34,10 +34,10 @@ impl Own {
         })?;
         let known = engine.docker.inspect_container(id, None).await.map_err(|error| match status(&error) {
             Some(404) => {
-                let cause = format!("the Docker engine knows no container `{}`", id.get(..12).unwrap_or(id));
+                let cause = format!("the Docker engine has no container `{}`", id.get(..12).unwrap_or(id));
                 Fault::new(Code::SelfUnknown, cause)
             }
-            _ => trouble("our own container could not be looked at", &error),
+            _ => trouble("our own container could not be inspected", &error),
         })?;
         let networks = known.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
         let mounts = known.mounts.unwrap_or_default();

@@ -131,7 +131,7 @@ codes! {
     /// The host key is not the pinned one.
     HostKeyMismatch "host-key-mismatch" Connection Bastion "find out why before you change anything: a reinstalled server has a new key, and so has an impostor; if it is right, replace the line in `ssh-known-hosts`";
     /// The host key is marked `@revoked`.
-    HostKeyRevoked "host-key-revoked" Connection Bastion "do not connect: somebody declared this key compromised; give the server a new host key and pin that";
+    HostKeyRevoked "host-key-revoked" Connection Bastion "do not connect: this key was declared compromised; give the server a new host key and pin that";
     /// `known_hosts` has only a `@cert-authority` line for the host.
     HostKeyAuthority "host-key-authority" Connection Bastion "host certificates can't be checked here: pin the host's own key in `ssh-known-hosts`";
     /// No login method was accepted.
@@ -257,7 +257,7 @@ codes! {
     /// A new file sorts before one that is already applied.
     OutOfOrder "out-of-order" PlanRefused Plan "give the file a version after the newest applied one, or set `out-of-order: allow`";
     /// According to the ledger, an earlier run stopped inside this file.
-    LedgerDirty "ledger-dirty" PlanRefused Plan "find out what the tool that wrote the row left behind, repair it, and correct the row";
+    LedgerDirty "ledger-dirty" PlanRefused Plan "find the unfinished changes of the tool that wrote the row, repair them, and correct the row";
     /// Row security hides rows of the ledger.
     LedgerHidden "ledger-hidden" PlanRefused Plan "let the ledger's owner run `ALTER TABLE … DISABLE ROW LEVEL SECURITY`";
     /// The ledger, its schema, or a trigger or rule on it could run or be changed by another role.
@@ -306,7 +306,7 @@ codes! {
     /// A statement without a transaction may or may not have run.
     StatementInDoubt "statement-in-doubt" InDoubt Migrate "find out whether the statement took effect, and update the ledger with the SQL shown";
     /// The connection was lost around a commit and could not be restored.
-    CommitInDoubt "commit-in-doubt" InDoubt Migrate "run again as soon as the database can be reached: the next run reads from the ledger what was committed";
+    CommitInDoubt "commit-in-doubt" InDoubt Migrate "run again as soon as the database can be reached: the next run reads the committed migrations from the ledger";
 
     /// The ledger does not contain the applied migrations.
     VerifyLedger "verify-ledger" VerificationFailed Verify "compare the ledger with the files: something else changed it during the run";

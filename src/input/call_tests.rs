@@ -1,4 +1,4 @@
-//! The inputs of what is called that is not ours: the tool, the steps, and the places where they run.
+//! Tests of the inputs for foreign commands: the tool, the steps, and their sites.
 
 use super::{
     tests::{DATABASE, ENOUGH, faults, hop, only_fault, run, settings, workspace},
@@ -11,7 +11,7 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Enough for a deployment server that alone knows its database.
+/// The least inputs for a deployment server that alone knows its database.
 const SERVER: &[(&str, &str)] = &[
     ("INPUT_EXECUTOR", "server"),
     ("INPUT_TOOL", "django"),
@@ -45,7 +45,7 @@ fn env(settings: &Settings) -> Vec<(&str, &str)> {
     settings.env.iter().map(|(name, value)| (name.as_str(), value.expose())).collect()
 }
 
-/// All causes, of which each part must be in one, and there must be no other.
+/// Returns all faults, after checking that each part is in one of the causes and that there is no other cause.
 fn told(args: &[&str], env: &[&[(&str, &str)]], parts: &[&str]) -> Vec<Fault> {
     let faults = faults(args, env);
     for part in parts {
@@ -78,13 +78,13 @@ fn a_deployment_server_without_a_name_is_one_fault() {
     let fault = only_fault(&[], &[&nothing]);
     assert_eq!(fault.code, Code::InputMissing);
     assert!(fault.cause.contains("`ssh-host` has no value, and `executor: server`"), "{}", fault.cause);
-    // One with a user and no name is told as ever.
+    // A server with a user but no name has the usual fault.
     let fault = only_fault(&[], &[SERVER, &[("INPUT_SSH-HOST", "")]]);
     assert!(fault.cause.contains("`ssh-host` has no value although"), "{}", fault.cause);
 }
 
 #[test]
-fn a_database_of_which_something_is_said_is_read_as_ever() {
+fn a_database_input_makes_the_database_required_as_usual() {
     let known = settings(&["--environment", "dev"], &[SERVER, &[("DEV_DATABASE_URL", "postgres://u@db/shop")]]);
     assert_eq!(known.database().unwrap().host, "db");
     for half in [("DATABASE_NAME", "shop"), ("DATABASE_SSLMODE", "require"), ("DATABASE_PASSWORD", "secret")] {
@@ -97,7 +97,7 @@ fn a_database_of_which_something_is_said_is_read_as_ever() {
 }
 
 #[test]
-fn a_prefix_is_words_in_front_of_the_recipes_commands() {
+fn a_prefix_is_put_in_front_of_the_recipes_commands() {
     let prefix = [("INPUT_COMMAND-PREFIX", "docker compose run --rm 'my web'")];
     let settings = settings(&[], &[SERVER, &prefix, &[("INPUT_HEALTH", "{}")]]);
     assert_eq!(tool(&settings).prefix, ["docker", "compose", "run", "--rm", "my web"]);
@@ -108,7 +108,7 @@ fn a_prefix_is_words_in_front_of_the_recipes_commands() {
 }
 
 #[test]
-fn a_django_without_a_manage_py_is_called_by_its_own_words() {
+fn a_django_without_a_manage_py_is_started_as_manage_says() {
     let own = settings(&["--manage", "python -m pretix"], &[SERVER, &[("INPUT_HEALTH", "{}")]]);
     let asked = own.steps.health.unwrap().line.shown();
     assert_eq!(asked, "python -m pretix check --database default");
@@ -117,7 +117,7 @@ fn a_django_without_a_manage_py_is_called_by_its_own_words() {
 }
 
 #[test]
-fn sql_files_know_no_way_back() {
+fn sql_files_can_not_be_rolled_back() {
     let fault = only_fault(&["rollback", "--target", "7"], &[DATABASE]);
     assert!(fault.cause.contains("can't be rolled back") && fault.fix.contains("new migration"), "{fault:?}");
     let fault = only_fault(&["baseline"], &[DATABASE]);
@@ -130,7 +130,7 @@ fn sql_files_know_no_way_back() {
 }
 
 #[test]
-fn a_tool_goes_back_to_a_target_in_its_own_words() {
+fn a_tool_rolls_back_to_a_target_in_its_own_notation() {
     let back = settings(&["rollback", "--target", "orders 0007"], &[SERVER]);
     assert_eq!(
         (tool(&back).target.as_deref(), back.command, back.sql.target.as_deref()),
@@ -166,7 +166,7 @@ fn a_tool_may_be_a_recipe_of_the_users_own() {
 }
 
 #[test]
-fn steps_leave_what_they_do_not_say_to_the_inputs() {
+fn steps_take_their_defaults_from_the_inputs() {
     let steps =
         "- run: make one\n- { name: Two, run: [two], executor: server, retries: 0, timeout: 1m, optional: true }\n";
     let own =
@@ -183,7 +183,7 @@ fn steps_leave_what_they_do_not_say_to_the_inputs() {
 }
 
 #[test]
-fn a_place_has_settings_only_if_something_runs_there() {
+fn a_site_has_settings_only_if_something_runs_there() {
     const DIRECTORY: &[(&str, &str)] = &[("INPUT_WORKING-DIRECTORY", "/app")];
     const SETUP: &[(&str, &str)] = &[("INPUT_SETUP", "cd /srv")];
     let of =
@@ -216,7 +216,7 @@ fn a_directory_in_an_image_is_an_absolute_one() {
 }
 
 #[test]
-fn an_entrypoint_counts_where_the_tool_runs_in_an_image() {
+fn an_entrypoint_has_an_effect_only_with_a_tool_in_an_image() {
     const NONE: &[(&str, &str)] = &[("INPUT_IMAGE-ENTRYPOINT", "none")];
     let of = |env: &[&[(&str, &str)]]| settings(&[], &[&[ENOUGH], env].concat()).image.unwrap().entrypoint;
     assert_eq!(of(&[IMAGE]), None);
@@ -227,7 +227,7 @@ fn an_entrypoint_counts_where_the_tool_runs_in_an_image() {
 }
 
 #[test]
-fn what_does_not_count_is_refused_with_what_to_set() {
+fn an_input_without_effect_is_rejected_with_a_fix() {
     let refused = |env: &[&[(&str, &str)]], cause: &str, fix: &str| {
         let fault = only_fault(&[], &[&[ENOUGH], env].concat());
         assert!(fault.cause.contains(cause) && fault.fix.contains(fix), "{fault:#?}");
@@ -258,14 +258,14 @@ fn what_does_not_count_is_refused_with_what_to_set() {
     );
     let back = [("INPUT_COMMAND", "rollback"), ("INPUT_TARGET", "shop zero"), ("INPUT_RUN", "./up")];
     refused(&[IMAGE, &back], "`run`", "your own recipe in `tool`");
-    // A lost connection to the server is waited for so long, too.
+    // The time limit also covers a lost connection to the server.
     settings(&[], &[SERVER, &[("INPUT_WAIT-TIMEOUT", "2m")]]);
     let direct = only_fault(&["--keepalive", "5s"], &[DATABASE]);
     assert!(direct.cause.contains("`keepalive` (from the command line) has no effect"), "{direct:?}");
 }
 
 #[test]
-fn what_a_step_or_another_command_counts_is_let_be() {
+fn an_input_that_a_step_or_another_command_uses_is_accepted() {
     let on_server =
         [("INPUT_SETUP", "cd x"), ("INPUT_ENV", "A=b"), ("INPUT_AFTER", "[ { run: x, executor: server } ]")];
     settings(&[], &[ENOUGH, &on_server]);
@@ -273,14 +273,14 @@ fn what_a_step_or_another_command_counts_is_let_be() {
     settings(&[], &[ENOUGH, &in_image]);
     // One step may be the plan of a pull request and the migration of a push.
     settings(&["plan"], &[ENOUGH, IMAGE, &[("INPUT_RUN", "./up"), ("INPUT_LOCK-WAIT", "10m"), ("INPUT_RETRIES", "7")]]);
-    // A variable may be another step's, and the file is for every command.
+    // A variable may be for another step, and the file is for every command.
     settings(&[], &[ENOUGH, &[("REGISTRY_USERNAME", "robot"), ("REGISTRY_PASSWORD", "secret")]]);
     let (_workspace, path) = workspace("{ defaults: { executor: image, image: app, tool: django, lock-wait: 1m } }");
     settings(&["tunnel"], &[ENOUGH, &[("GITHUB_WORKSPACE", &path)]]);
 }
 
 #[test]
-fn what_the_file_says_counts_or_is_refused_too() {
+fn an_input_in_the_file_without_effect_is_rejected_too() {
     let (_workspace, path) =
         workspace("{ defaults: { tool: django }, environments: { dev: { executor: image, image: i }, prod: } }");
     let of = |environment| [("GITHUB_WORKSPACE", path.as_str()), ("INPUT_ENVIRONMENT", environment)];
@@ -296,7 +296,7 @@ fn what_the_file_says_counts_or_is_refused_too() {
 }
 
 #[test]
-fn a_name_alone_hands_on_what_is_no_secret() {
+fn a_name_alone_passes_on_a_variable_that_is_not_secret() {
     let own = [
         ("INPUT_ENVIRONMENT", "dev"),
         ("INPUT_ENV", "AWS_REGION\nAPI_TOKEN\nHOME_DIR=/app"),
@@ -315,12 +315,16 @@ fn a_name_alone_hands_on_what_is_no_secret() {
 }
 
 #[test]
-fn what_a_value_names_of_the_database_has_to_be_known() {
+fn a_reference_to_the_database_must_have_a_value() {
     let of = |env: &'static str| [("INPUT_ENV", env)];
     let named = settings(&[], &[ENOUGH, IMAGE, &of("DB_HOST=${DATABASE_HOST}\nPRICE=$5\nX=${OTHER}")]);
     assert_eq!(env(&named)[0], ("DB_HOST", "${DATABASE_HOST}"));
     for (text, cause, fix) in [
-        ("POSTGRES_HOST=$PGHOST", "`POSTGRES_HOST` in `env` has `$PGHOST`, which is not expanded", "`${DATABASE_HOST}`"),
+        (
+            "POSTGRES_HOST=$PGHOST",
+            "`POSTGRES_HOST` in `env` has `$PGHOST`, which is not expanded",
+            "`${DATABASE_HOST}`",
+        ),
         ("X=${DATABASE_HOTS}", "has `${DATABASE_HOTS}`, which does not exist", "`${DATABASE_HOST}`"),
     ] {
         let fault = only_fault(&[], &[ENOUGH, IMAGE, &of(text)]);
@@ -331,7 +335,7 @@ fn what_a_value_names_of_the_database_has_to_be_known() {
 }
 
 #[test]
-fn what_is_handed_on_must_be_there() {
+fn a_variable_that_is_passed_on_must_exist() {
     let own =
         [("INPUT_PASS-ENV", "SECRET_KEY, EMPTY, THERE"), ("EMPTY", ""), ("THERE", "x"), ("INPUT_ENVIRONMENT", "dev")];
     let fault = only_fault(&[], &[SERVER, &own]);
@@ -343,7 +347,7 @@ fn what_is_handed_on_must_be_there() {
 }
 
 #[test]
-fn a_step_that_can_not_run_is_refused() {
+fn a_step_that_can_not_run_is_rejected() {
     let refused = |base: &[(&str, &str)], list: &str, part: &str| {
         drop(told(&[], &[ENOUGH, base, &[("INPUT_AFTER", list)]], &[part]));
     };
@@ -356,11 +360,7 @@ fn a_step_that_can_not_run_is_refused() {
     let asked = [("INPUT_HEALTH", "{ run: x, executor: server }")];
     told(&[], &[DATABASE, &asked], &["`ssh-host` has no value, and `health` runs on"]);
     told(&[], &[DATABASE, &[("INPUT_HEALTH", "{}")]], &["it has no `run`"]);
-    told(
-        &[],
-        &[DATABASE, &[("INPUT_STEPS", "[ { run: x, executor: image, image: i } ]")]],
-        &["`steps` replace a"],
-    );
+    told(&[], &[DATABASE, &[("INPUT_STEPS", "[ { run: x, executor: image, image: i } ]")]], &["`steps` replace a"]);
 }
 
 #[test]
@@ -384,7 +384,7 @@ fn a_file_of_sql_is_found_in_the_workspace_and_needs_a_database() {
 }
 
 #[test]
-fn steps_stand_in_place_of_a_command_and_need_no_tool() {
+fn steps_replace_the_migration_command_and_need_no_tool() {
     let steps = [("INPUT_STEPS", "[ { run: ./up } ]")];
     let found = settings(&[], &[SERVER, &steps, &[("INPUT_TOOL", "")]]);
     assert_eq!((tool(&found).recipe.name.as_str(), &tool(&found).run), ("custom", &None));
@@ -394,7 +394,7 @@ fn steps_stand_in_place_of_a_command_and_need_no_tool() {
 }
 
 #[test]
-fn a_failure_that_the_shell_forgets_is_a_warning() {
+fn a_shell_text_that_hides_failures_is_a_warning() {
     let warnings = |list| run(&[], &[SERVER, &[("INPUT_AFTER", list)]]).warnings;
     for list in [
         "- run: ./seed || true",
@@ -415,7 +415,7 @@ fn a_failure_that_the_shell_forgets_is_a_warning() {
 }
 
 #[test]
-fn lists_are_yaml_in_a_workflow_and_win_over_the_file() {
+fn lists_are_yaml_in_a_workflow_and_take_precedence_over_the_file() {
     let (_workspace, path) = workspace("before: [ { run: file } ]\nafter: [ { run: file } ]");
     let with =
         [("GITHUB_WORKSPACE", path.as_str()), ("INPUT_BEFORE", "  - run: with\n  - run: |\n      two\n      lines\n")];
@@ -431,7 +431,7 @@ fn lists_are_yaml_in_a_workflow_and_win_over_the_file() {
 }
 
 #[test]
-fn what_is_passed_on_is_the_environments_own() {
+fn a_variable_with_the_environments_prefix_is_passed_on_first() {
     let own = [
         ("INPUT_ENVIRONMENT", "uat2-backend"),
         ("INPUT_PASS-ENV", "SECRET_KEY DJANGO_SETTINGS_MODULE LANG"),
@@ -451,7 +451,7 @@ fn what_is_passed_on_is_the_environments_own() {
 }
 
 #[test]
-fn what_is_passed_on_is_secret_however_short_and_whatever_it_is_called() {
+fn a_variable_that_is_passed_on_is_secret_whatever_its_length_and_name() {
     let own = [
         ("INPUT_PASS-ENV", "MODE, LANG, CITY"),
         ("MODE", "abc"),
@@ -477,7 +477,7 @@ fn what_is_passed_on_is_secret_however_short_and_whatever_it_is_called() {
 }
 
 #[test]
-fn no_error_quotes_a_line_that_may_be_a_secrets() {
+fn no_error_quotes_a_line_that_may_contain_a_secret() {
     let key = "KEY=-----BEGIN KEY-----\nhunter2hunter2\n-----END KEY-----";
     let fault = only_fault(&[], &[SERVER, &[("INPUT_ENV", key)]]);
     assert!(fault.cause.contains("of `env` is not") && fault.cause.contains("line 2"), "{fault:?}");
@@ -491,7 +491,7 @@ fn no_error_quotes_a_line_that_may_be_a_secrets() {
 }
 
 #[test]
-fn a_counted_environment_finds_the_secrets_of_its_kind() {
+fn a_numbered_environment_finds_the_secrets_of_its_kind() {
     let own = [
         ("INPUT_ENVIRONMENT", "uat2-backend"),
         ("UAT_HOST", "u.example.com"),
@@ -503,8 +503,8 @@ fn a_counted_environment_finds_the_secrets_of_its_kind() {
 }
 
 #[test]
-fn what_is_missing_is_told_with_the_names_that_were_looked_for() {
-    // The secrets are there under another environment's name.
+fn missing_inputs_are_reported_with_the_names_that_were_looked_up() {
+    // The secrets are set with another environment's prefix.
     let misnamed = [("DEVEL_HOST", "h"), ("DEVEL_SSH_PASSWORD", "p"), ("DEVEL_DB_HOST", "db")];
     let fault = only_fault(&["--environment", "dev-backend"], &[&misnamed]);
     let detail = fault.detail.join("\n");
@@ -518,7 +518,7 @@ fn what_is_missing_is_told_with_the_names_that_were_looked_for() {
     ] {
         assert!(detail.contains(name), "{name}: {detail}");
     }
-    // Without an environment there are no other names than those of the page.
+    // Without an environment, no other names exist than those in the documentation.
     assert!(!only_fault(&[], &[]).detail.join("\n").contains("looked for"));
     let half = [("DEV_HOST", "h"), ("DEV_DATABASE_URL", "postgres://u@db/d")];
     let fault = only_fault(&["--environment", "dev"], &[&half]);
@@ -528,7 +528,7 @@ fn what_is_missing_is_told_with_the_names_that_were_looked_for() {
 }
 
 #[test]
-fn everything_that_is_wrong_with_a_server_and_its_steps_is_told_at_once() {
+fn all_faults_of_a_server_and_its_steps_are_reported_at_once() {
     let (_workspace, path) = workspace("before: [ { run: x, tiemout: 1s } ]\nenvironments: { dev: { health: 7 } }");
     let env = [
         ("GITHUB_WORKSPACE", path.as_str()),
@@ -575,7 +575,7 @@ fn the_example_with_steps_and_a_few_secrets_are_enough() {
 }
 
 #[test]
-fn the_process_that_keeps_a_tunnel_is_not_told_what_migrates() {
+fn the_sidecar_gets_no_inputs_for_migrations() {
     let file =
         "{ before: [ { run: x } ], defaults: { executor: server, tool: django, command-prefix: uv run, target: 7 } }";
     let (_workspace, path) = workspace(file);

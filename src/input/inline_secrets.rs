@@ -14,7 +14,7 @@ const ENDINGS: &str = "PASS PWD AUTH CRED PSK PIN OTP SALT JWT SAS NETRC CONNINF
 /// Values that describe a secret rather than being one.
 const SAID_OF_IT: &str = "true false yes no on off none null undefined disabled enabled";
 
-/// Longest user name in front of an `@`, in characters: a longer one is taken for a token.
+/// Longest user name in front of an `@`, in bytes: a longer one is taken for a token.
 const LONGEST_USER: usize = 15;
 
 /// Returns whether the value of a variable with this name should be hidden.

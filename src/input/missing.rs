@@ -37,11 +37,7 @@ impl Sought {
         let others = of_others(variables);
         let told = |(word, names): (&String, &Vec<&str>)| {
             let are = if names.len() == 1 { "is" } else { "are" };
-            format!(
-                "{} {are} set, but {are} read only with `environment: {}`",
-                listed(names),
-                as_environment(word)
-            )
+            format!("{} {are} set, but {are} read only with `environment: {}`", listed(names), as_environment(word))
         };
         let mut akin = others.keys().filter(|word| environment.is_none_or(|name| is_akin(word, name)));
         let only = akin.next().filter(|_| akin.next().is_none());

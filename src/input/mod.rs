@@ -110,7 +110,7 @@ pub fn read(args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> Request {
 /// Text below the help when no input is given.
 const NOTHING: &str = "\nNothing was done. Name a command to begin: `bastion-migrate plan` only reads, `bastion-migrate migrate` migrates.\n";
 
-/// Returns whether nothing was asked for: there is no workflow, and no input variable set by hand.
+/// Returns whether there is nothing to do: there is no workflow, and no input variable is set by hand.
 fn is_bare(env: &[(OsString, OsString)]) -> bool {
     let is_input = |(name, value): &(OsString, OsString)| {
         let name = name.to_string_lossy().to_lowercase().replace('_', "-");

@@ -71,7 +71,7 @@ impl Kind {
 macro_rules! names {
     ($($variant:ident $name:literal $group:ident $kind:ident [$($plain:literal)*] [$($prefixed:literal)*];)*) => {
         /// The name of an input.
-        #[expect(clippy::enum_variant_names, reason = "`database-name` is what everybody calls it")]
+        #[expect(clippy::enum_variant_names, reason = "`database-name` is its usual name")]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub(super) enum Name { $($variant,)* }
 

@@ -35,7 +35,7 @@ pub(super) enum Where {
     Tool,
     /// With a tool, or with a step that is a command.
     Called,
-    /// With a tool in a container, in front of whose commands the entrypoint stands.
+    /// With a tool in a container: for its entrypoint.
     Entered,
     /// In a container: the tool, or a step.
     Image,
@@ -203,7 +203,8 @@ pub(super) fn beside_a_bastion(inputs: &Inputs) -> Vec<Fault> {
         return Vec::new();
     }
     let cause = format!("{} no effect: `ssh-host` has no value, so there is no bastion", have(inputs, &idle));
-    let fix = format!("remove {}, or set `ssh-host` and the inputs for its login{}", listed(&idle), apart(inputs, &idle));
+    let fix =
+        format!("remove {}, or set `ssh-host` and the inputs for its login{}", listed(&idle), apart(inputs, &idle));
     vec![Fault::new(Code::InputInvalid, cause).fix(fix)]
 }
 

@@ -1,4 +1,4 @@
-//! The edge as a whole: arguments and environment in, settings or faults out.
+//! Tests of the inputs as a whole: arguments and environment in, settings or faults out.
 
 use super::*;
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
 };
 use std::{ffi::OsString, os::unix::ffi::OsStringExt as _, path::Path, time::Duration};
 
-/// Enough for a run: a bastion and a database.
+/// The least inputs for a run: a bastion and a database.
 pub(super) const ENOUGH: &[(&str, &str)] = &[
     ("INPUT_SSH-HOST", "bastion.example.com"),
     ("INPUT_SSH-USER", "ops"),
@@ -21,7 +21,7 @@ pub(super) const DATABASE: &[(&str, &str)] = &[("DATABASE_URL", "postgres://app:
 
 pub(super) fn run(args: &[&str], env: &[&[(&str, &str)]]) -> Ask {
     let args = ["bastion-migrate"].iter().chain(args).map(Into::into).collect();
-    // As the runner does it: so nobody has started the bare program.
+    // Set by the runner, so that this is not the bare program.
     let env = env.concat().into_iter().chain([("INPUT_SUMMARY", "true")]);
     match read(args, env.map(|(name, value)| (name.into(), value.into())).collect()) {
         Request::Run(ask) => *ask,
@@ -51,7 +51,7 @@ pub(super) fn hop(user: &str, host: &str, port: u16) -> Hop {
     Hop { host: host.to_owned(), port, user: user.to_owned() }
 }
 
-/// A workspace with this configuration file, and the variables that lead there.
+/// Creates a workspace with this configuration file, and returns it with its path.
 pub(super) fn workspace(config: &str) -> (tempfile::TempDir, String) {
     let directory = tempfile::tempdir().unwrap();
     std::fs::create_dir(directory.path().join(".github")).unwrap();
@@ -81,7 +81,7 @@ fn without_a_bastion_the_connection_is_direct() {
 }
 
 #[test]
-fn each_place_wins_over_the_next() {
+fn each_source_takes_precedence_over_the_next() {
     let file = "{ defaults: { ssh-user: f }, environments: { dev: { ssh-user: e }, bare: } }";
     let (_workspace, path) = workspace(file);
     let host = ("SSH_HOST", "h");
@@ -107,7 +107,7 @@ fn each_place_wins_over_the_next() {
 }
 
 #[test]
-fn an_input_that_equals_its_default_hides_nothing() {
+fn an_input_that_equals_its_default_overrides_nothing() {
     let (_workspace, path) = workspace("{ defaults: { timeout: 1h } }");
     let file = [("GITHUB_WORKSPACE", path.as_str())];
     let timeout =
@@ -118,7 +118,7 @@ fn an_input_that_equals_its_default_hides_nothing() {
 }
 
 #[test]
-fn generic_words_of_the_environment_are_not_ours() {
+fn generic_environment_variables_are_ignored() {
     let env = [
         ("TIMEOUT", "x"),
         ("COMMAND", "x"),
@@ -155,7 +155,7 @@ fn reads_the_secrets_of_the_first_users_as_they_are() {
 }
 
 #[test]
-fn empty_secrets_are_absent_and_all_told_at_once() {
+fn empty_secrets_are_absent_and_reported_at_once() {
     let empty = [
         ("INPUT_SSH-HOST", "h"),
         ("INPUT_SSH-USER", ""),
@@ -174,19 +174,19 @@ fn empty_secrets_are_absent_and_all_told_at_once() {
     ] {
         assert!(causes.iter().any(|cause| cause.contains(part)), "{part}: {causes:#?}");
     }
-    // What is missing is one fault: it usually has one reason.
+    // Missing inputs are one fault: they usually have one reason.
     assert_eq!(causes.len(), 3, "{causes:#?}");
 }
 
 #[test]
-fn a_bastion_whose_name_did_not_arrive_is_not_left_out() {
+fn a_bastion_without_a_host_is_a_fault_and_not_a_direct_connection() {
     let fault = only_fault(&[], &[DATABASE, &[("DEV_USER", "u"), ("SSH_USER", "u"), ("SSH_PASSWORD", "p")]]);
     assert_eq!(fault.code, Code::InputMissing);
     assert!(fault.cause.contains("`ssh-host`") && fault.cause.contains("`SSH_USER`"), "{}", fault.cause);
 }
 
 #[test]
-fn a_url_may_leave_out_what_an_input_of_its_own_says() {
+fn a_url_may_leave_out_a_part_that_has_an_input() {
     let parts = [("DATABASE_URL", "postgres://app@db/shop"), ("DATABASE_PASSWORD", "p@ss"), ("DATABASE_PORT", "6000")];
     let database = settings(&[], &[&parts]).database.unwrap();
     assert_eq!((database.password, database.port), (Some(Secret::new("p@ss")), 6000));
@@ -206,7 +206,7 @@ fn a_url_and_a_part_that_contradict_each_other_are_both_named() {
 }
 
 #[test]
-fn the_input_for_tls_wins_over_the_url() {
+fn the_input_for_tls_takes_precedence_over_the_url() {
     let url = [("DATABASE_URL", "postgres://u@db/d?sslmode=disable")];
     assert_eq!(settings(&[], &[&url]).database().unwrap().sslmode, SslMode::Disable);
     let mode = |mode| settings(&["--database-sslmode", mode], &[&url]).database().unwrap().sslmode;
@@ -243,7 +243,7 @@ fn a_ca_is_a_certificate_and_may_be_a_file_of_the_workspace() {
 }
 
 #[test]
-fn the_bastion_may_say_its_user_and_port_itself() {
+fn the_bastions_address_may_contain_its_user_and_port() {
     let at = |host| route(&[("INPUT_SSH-USER", ""), ("INPUT_SSH-HOST", host), ("INPUT_SSH-PORT", "22")]).hops;
     assert_eq!(at("me@h:2222"), [hop("me", "h", 2222)]);
     assert_eq!(at("me@[2001:db8::1]"), [hop("me", "2001:db8::1", 22)]);
@@ -286,7 +286,7 @@ fn secrets_are_known_even_when_the_inputs_are_wrong() {
 }
 
 #[test]
-fn faults_of_every_place_come_together() {
+fn faults_of_all_sources_are_reported_together() {
     let (_workspace, path) = workspace("{ defaults: { retires: 3 } }");
     let env = [("GITHUB_WORKSPACE", path.as_str()), ("INPUT_RETRIES", "many")];
     let found: Vec<Code> =
@@ -295,7 +295,7 @@ fn faults_of_every_place_come_together() {
 }
 
 #[test]
-fn the_token_is_only_what_a_runner_has_evaluated() {
+fn the_token_must_be_evaluated_by_a_runner() {
     let token = |env: &[(&str, &str)]| settings(&[], &[DATABASE, env]).github.token;
     assert_eq!(token(&[("INPUT_GITHUB-TOKEN", "${{ github.token }}")]), None);
     assert_eq!(token(&[("INPUT_GITHUB-TOKEN", "ghs_x")]), Some(Secret::new("ghs_x")));
@@ -316,7 +316,7 @@ fn parameters_of_the_url_without_effect_are_warnings() {
 }
 
 #[test]
-fn the_migrations_are_found_under_every_name_of_the_workspace() {
+fn the_migrations_are_found_under_every_path_of_the_workspace() {
     let actions = [("GITHUB_ACTIONS", "true"), ("GITHUB_WORKSPACE", "/github/workspace")];
     let sql = |written| settings(&["--migrations", written], &[DATABASE, &actions]).sql;
     for written in
@@ -328,7 +328,7 @@ fn the_migrations_are_found_under_every_name_of_the_workspace() {
 }
 
 #[test]
-fn a_value_is_refused_with_its_place_and_the_values_that_exist() {
+fn a_value_is_rejected_with_its_source_and_the_possible_values() {
     let fault = only_fault(&[], &[DATABASE, &[("INPUT_OUT-OF-ORDER", "sometimes")]]);
     assert_eq!(fault.cause, "`out-of-order` (from the workflow's `with:`) is `sometimes`: it does not exist");
     assert_eq!(fault.fix, "set `out-of-order` to `refuse` or `allow`");
@@ -366,7 +366,7 @@ fn help_is_a_text_even_when_nothing_is_configured() {
 }
 
 #[test]
-fn the_bare_program_shows_its_help_unless_a_workflow_or_its_inputs_ask() {
+fn the_bare_program_shows_its_help_unless_a_workflow_or_inputs_exist() {
     let asked = |env: &[(&str, &str)]| {
         let env = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
         match read(vec!["bastion-migrate".into()], env) {

@@ -1,43 +1,43 @@
-//! What names a file's content in a ledger.
+//! Checksums of migration files.
 
 use sha2::{Digest, Sha256, Sha384};
 use std::fmt;
 
-/// The checksum of one file, as its layout's ledger keeps it.
+/// The checksum of a file, as its layout's ledger stores it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Checksum {
     bytes: Vec<u8>,
-    /// Checksums of the same text with other line ends.
+    /// Checksums of the same text with other line endings.
     variants: Vec<Vec<u8>>,
 }
 
 impl Checksum {
-    /// Of a plain file: SHA-256 of its bytes with CRLF read as LF, so that a checkout with `core.autocrlf` is no change.
+    /// Returns the SHA-256 of the bytes with CRLF read as LF, so that a checkout with `core.autocrlf` is not a change.
     #[must_use]
     pub fn sha256_without_carriage_returns(content: &[u8]) -> Self {
         Self { bytes: with_line_ends::<Sha256>(content, b"\n"), variants: Vec::new() }
     }
 
-    /// Of a file of sqlx: SHA-384 of its bytes as they are (sqlx-core 0.9, `migrate/migration.rs`).
+    /// Returns the SHA-384 of the unchanged bytes (sqlx-core 0.9, `migrate/migration.rs`).
     #[must_use]
     pub fn sha384(content: &[u8]) -> Self {
         let variants = [&b"\r\n"[..], b"\n"].map(|end| with_line_ends::<Sha384>(content, end)).to_vec();
         Self { bytes: Sha384::digest(content).to_vec(), variants }
     }
 
-    /// What is written to the ledger.
+    /// Returns the bytes for the ledger.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The same in hexadecimal.
+    /// Returns the checksum in hexadecimal.
     #[must_use]
     pub fn hex(&self) -> String {
         hex::encode(&self.bytes)
     }
 
-    /// Whether a recorded checksum is of this file, whatever its line ends were then.
+    /// Reports whether a recorded checksum belongs to this file, with any line endings.
     #[must_use]
     pub fn matches(&self, recorded: &[u8]) -> bool {
         self.bytes == recorded || self.variants.iter().any(|variant| variant == recorded)
@@ -50,7 +50,7 @@ impl fmt::Debug for Checksum {
     }
 }
 
-/// The digest of the text with these line ends instead of its own, which is never in memory.
+/// Returns the digest of the text with these line endings in place of its own, without building that text.
 fn with_line_ends<D: Digest>(content: &[u8], end: &[u8]) -> Vec<u8> {
     let mut digest = D::new();
     for line in content.split_inclusive(|byte| *byte == b'\n') {

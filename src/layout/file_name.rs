@@ -1,21 +1,21 @@
-//! File names that begin with a number, `<number>_<name>.sql`: what plain files and sqlx have in common.
+//! File names that begin with a number, `<number>_<name>.sql`, as plain files and sqlx have them.
 
 use std::cmp::Ordering;
 
 /// The largest version: ledgers keep it in a `bigint` column.
 const LARGEST: u64 = 9_223_372_036_854_775_807;
 
-/// From here on a number is a date or a timestamp, and those leave gaps: 19700101 is the smallest of the form `YYYYMMDD`.
+/// The smallest number that is a date (`YYYYMMDD`) or a timestamp; those leave gaps.
 const FIRST_DATE: u64 = 19_700_101;
 
 /// The direction of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// There is no way back.
+    /// The migration has no down file.
     Only,
     /// `.up.sql`
     Up,
-    /// `.down.sql`; never run here.
+    /// `.down.sql`; never run.
     Down,
 }
 
@@ -61,7 +61,7 @@ pub(super) fn canonical_number(written: &str) -> Option<String> {
     written.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.to_string())
 }
 
-/// Compares versions as numbers. A ledger of somebody else may have others, which come first.
+/// Compares versions as numbers. Another tool's ledger may contain versions that are not numbers, which come first.
 pub(super) fn compare_numbers(one: &str, other: &str) -> Ordering {
     let number = |version: &str| version.parse::<u64>().ok();
     number(one).cmp(&number(other)).then_with(|| one.cmp(other))

@@ -1,5 +1,5 @@
-//! Layouts of migration directories: file names, checksums and the ledger that belongs to them. A layout is one file, which
-//! implements [`Rules`], and one line in [`ALL`].
+//! Layouts of migration directories: file names, checksums and the ledger that belongs to them. A layout is one file,
+//! which implements [`Rules`], and one line in [`ALL`].
 
 mod checksum;
 mod file_name;
@@ -60,7 +60,7 @@ pub enum LayoutChoice {
     Named(Layout),
 }
 
-/// How well file names fit a layout.
+/// The degree to which file names fit a layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fit {
     /// Another layout may have the same names.
@@ -95,8 +95,8 @@ pub trait Rules: Sync {
     /// Reports how well these names, all of which the layout can read, fit it.
     fn fit_names(&self, names: &[&FileName]) -> Fit;
 
-    /// Returns the cause and the fix if a file with this name has no place in the layout, to follow the file's name in a
-    /// sentence.
+    /// Returns the cause and the fix if a file with this name has no place in the layout, to follow the file's name in
+    /// a sentence.
     fn refuse_name(&self, name: &FileName) -> Option<(String, &'static str)>;
 
     /// Returns a version as the ledger has it, from the form in which a file's name or `target` has it.
@@ -129,8 +129,8 @@ pub trait Rules: Sync {
     /// Returns the statement that creates the table if it does not exist.
     fn create_sql(&self, table: &Table) -> String;
 
-    /// Returns the query for all rows, in the order of [`Recorded`]: a tag, version, name, checksum in hexadecimal, success,
-    /// milliseconds.
+    /// Returns the query for all rows, in the order of [`Recorded`]: a tag, version, name, checksum in hexadecimal,
+    /// success, milliseconds.
     fn read_sql(&self, table: &Table, tag: &str) -> String;
 
     /// Returns the statement that records a migration and returns its milliseconds.
@@ -146,8 +146,8 @@ pub trait Rules: Sync {
         None
     }
 
-    /// Finds a file which shows that an application beside the files applies them with the layout's own tool. `written` is the
-    /// directory of the migrations as the user wrote it, `directory` the same as a path that can be opened.
+    /// Finds a file which shows that an application beside the files applies them with the layout's own tool. `written`
+    /// is the directory of the migrations as the user wrote it, `directory` the same as a path that can be opened.
     fn find_application(&self, _written: &Path, _directory: &Path) -> Option<String> {
         None
     }

@@ -1,4 +1,5 @@
-//! sqlx's files and sqlx's ledger, row for row as sqlx 0.9 writes it, so that sqlx's own tools go on working with the database.
+//! sqlx's files and sqlx's ledger, row for row as sqlx 0.9 writes it, so that sqlx's own tools go on working with the
+//! database.
 
 use super::{Checksum, Direction, FileName, Fit, NewRow, Rules, Table};
 use crate::postgres::literal;
@@ -77,8 +78,8 @@ impl Rules for Sqlx {
         Some(0x3d32_ad9e * i64::from(crc32fast::hash(database.as_bytes())))
     }
 
-    /// Looks between the files and the root of the workspace for sqlx's configuration, the files of `cargo sqlx prepare`, or a
-    /// package that depends on sqlx (sqlx 0.9, README).
+    /// Looks between the files and the root of the workspace for sqlx's configuration, the files of
+    /// `cargo sqlx prepare`, or a package that depends on sqlx (sqlx 0.9, README).
     fn find_application(&self, written: &Path, directory: &Path) -> Option<String> {
         // A path from the root of the machine does not show where a project begins.
         let above = if written.is_absolute() { 2 } else { written.components().count() + 1 };

@@ -194,7 +194,7 @@ impl Survey {
     }
 
     /// Finds a ledger of this layout in another place than the expected one. A user who names the schema knows where it
-    /// is, and one who names the table knows its name: then only the rest is searched for.
+    /// is; one who names only the table knows its name, and it is searched for in other schemas.
     fn elsewhere(&self, layout: Layout, name: &str, written: Option<&str>) -> Option<&CatalogTable> {
         let mut trusted = self.tables.iter().filter(|found| found.is_trusted());
         match written {
@@ -248,7 +248,7 @@ pub fn refuse_foreign(ledger: &Ledger, tool: &str, other: &Table) -> Fault {
     let fault = Fault::new(
         Code::LedgerForeign,
         format!(
-            "the ledger `{own}` has no rows, and `{other}`, the ledger of {tool}, has some: what these files make may be there already"
+            "the ledger `{own}` has no rows, and `{other}`, the ledger of {tool}, has some: the objects that these files create may exist already"
         ),
     );
     let go_on = match tool {
@@ -257,7 +257,7 @@ pub fn refuse_foreign(ledger: &Ledger, tool: &str, other: &Table) -> Fault {
         _ => format!("go on with {tool} if it is what applies these files"),
     };
     fault.fix(format!(
-        "{go_on}; if that ledger belongs to other migrations than these, say so with `layout: {}` and `ledger-table: {own}`",
+        "{go_on}; if that ledger belongs to other migrations than these, set `layout: {}` and `ledger-table: {own}`",
         ledger.layout.name()
     ))
 }

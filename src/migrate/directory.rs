@@ -1,4 +1,4 @@
-//! The migrations directory: the only place here that touches the disk.
+//! Reads the migrations directory. Nothing else in `migrate` touches the disk.
 
 use super::{
     files::{Files, Found},
@@ -16,12 +16,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Reads every migration of the directory. Hidden files and other endings than `.sql` are left alone, and so are
-/// subdirectories; if one has SQL files in it, that is among the doubts.
+/// Reads every migration of the directory. Ignores hidden files, endings other than `.sql`, and subdirectories, but
+/// warns about a subdirectory with SQL files.
 ///
 /// # Errors
 ///
-/// All that is wrong with the directory, the names and the files.
+/// Every fault of the directory, the names and the files.
 pub fn read(settings: &SqlSettings) -> Result<Files, Vec<Fault>> {
     let listing = list(settings).map_err(|fault| vec![fault])?;
     if let Some(foreign) = foreign(settings, &listing) {
@@ -50,16 +50,16 @@ pub fn read(settings: &SqlSettings) -> Result<Files, Vec<Fault>> {
     if faults.is_empty() { Ok(Files { layouts, application, found, doubts }) } else { Err(faults) }
 }
 
-/// The file names, read as those of the layouts that they fit.
+/// The file names, parsed by the layouts that they fit.
 struct Reading {
     layouts: Vec<Layout>,
-    /// The preferred one of them, as which the names were read.
+    /// The preferred one of them, which parsed the names.
     first: Layout,
     entries: Vec<Entry>,
     faults: Vec<Fault>,
 }
 
-/// Reads the names as those of the layout that is set; with `auto` of every layout, of which those remain that fit best.
+/// Parses the names by the layout that is set. With `auto` every layout is tried, and those that fit best are kept.
 fn read_names(settings: &SqlSettings, files: &[PathBuf]) -> Reading {
     let [preferred, others @ ..] = layout::ALL;
     let (first, others) = match settings.layout {
@@ -88,7 +88,8 @@ impl Reading {
         Self { layouts: vec![layout], first: layout, entries, faults }
     }
 
-    /// Names that only one layout has decide; then a layout counts that can read all of them.
+    /// Returns the rank of the layout: names that only this layout has count most, then whether it can parse all of
+    /// them.
     fn rank(&self) -> (bool, bool) {
         let names: Vec<&FileName> = self.entries.iter().map(|entry| &entry.name).collect();
         (self.first.fit_names(&names) == Fit::Certain, self.faults.is_empty())
@@ -104,8 +105,8 @@ fn duplicates(ids: &[MigrationId]) -> impl Iterator<Item = Fault> {
     })
 }
 
-/// Returns a fault for each version that is left out. `ids` are in the order of their versions; files before the first of them
-/// were perhaps squashed.
+/// Returns a fault for each version that is left out. `ids` are in the order of their versions; files before the first
+/// of them were perhaps squashed.
 fn gaps(layout: Layout, ids: &[MigrationId]) -> impl Iterator<Item = Fault> {
     ids.iter().zip(ids.iter().skip(1)).filter_map(move |(before, after)| {
         let missing = layout.first_gap(&before.version, &after.version)?;
@@ -114,7 +115,7 @@ fn gaps(layout: Layout, ids: &[MigrationId]) -> impl Iterator<Item = Fault> {
     })
 }
 
-/// A migration that is a directory: what the file in it is called, who lays it out so, and what applies it.
+/// Layouts in which each migration is a directory: the file in it, the owner of the layout, and the fix.
 const FOREIGN: [(&str, &str, &str); 2] = [
     (
         "migration.sql",
@@ -129,8 +130,9 @@ const FOREIGN: [(&str, &str, &str); 2] = [
     ),
 ];
 
-/// The fault for a layout in which each migration is a directory: `migrations` may name the whole, what it is in, or one
-/// migration of it. To read its files one by one would begin a second ledger beside the tool's own.
+/// Returns the fault for a layout in which each migration is a directory. `migrations` may name the directory of all
+/// migrations, its parent, or a single migration. Reading the files one by one would start a second ledger besides the
+/// tool's own.
 fn foreign(settings: &SqlSettings, listing: &Listing) -> Option<Fault> {
     let has = |directory: &Path, file: &str| directory.join(file).is_file();
     let below = |directory: &PathBuf| directories_of(directory).unwrap_or_default();
@@ -145,14 +147,14 @@ fn foreign(settings: &SqlSettings, listing: &Listing) -> Option<Fault> {
         }?;
         let shown = example.strip_prefix(&settings.directory).unwrap_or(&example).to_string_lossy().into_owned();
         let cause = format!(
-            "the layout of `{}` is {whose}: each migration is a directory with `{file}` in it, and that layout is not read",
+            "the layout of `{}` is {whose}: each migration is a directory with a file `{file}`, and this layout is not supported",
             settings.migrations
         );
         Some(Fault::new(Code::FilesEmpty, cause).detail(format!("as in `{}`", written_path(settings, &shown))).fix(fix))
     })
 }
 
-/// A warning for each subdirectory with SQL files in it.
+/// Returns a warning for each subdirectory with SQL files.
 fn left_out(settings: &SqlSettings, directories: &[PathBuf]) -> Vec<Fault> {
     let fault = |directory: &PathBuf| {
         let files = fs::read_dir(directory).ok()?.flatten().filter(|entry| is_sql(&entry.path())).count();
@@ -167,8 +169,8 @@ fn left_out(settings: &SqlSettings, directories: &[PathBuf]) -> Vec<Fault> {
     directories.iter().filter_map(fault).collect()
 }
 
-/// A warning for dates of several lengths: a tool that sorts names by text has them in another order. `entries` are in the
-/// order of their numbers.
+/// Returns a warning for dates of different lengths, which a tool that sorts names as text would order differently.
+/// `entries` are in the order of their numbers.
 fn other_by_text(entries: &[Entry]) -> Option<Fault> {
     let dated: Vec<(&str, &str)> =
         entries.iter().filter_map(|entry| Some((entry.date()?, entry.file_name()))).collect();
@@ -189,10 +191,10 @@ fn other_by_text(entries: &[Entry]) -> Option<Fault> {
     Some(fault.detail(format!("by text: {}", order(&by_text))))
 }
 
-/// Names of an order that are shown.
+/// Number of names of an order that are shown.
 const SHOWN: usize = 6;
 
-/// What the directory holds, sorted.
+/// The content of the directory, sorted.
 #[derive(Debug, Default)]
 struct Listing {
     files: Vec<PathBuf>,
@@ -239,7 +241,7 @@ fn is_sql(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("sql"))
 }
 
-/// No migration; one in a subdirectory is the usual reason.
+/// Returns the fault for a directory without migrations; usually they are in a subdirectory.
 fn empty(settings: &SqlSettings, directories: &[PathBuf]) -> Fault {
     let fault = Fault::new(Code::FilesEmpty, format!("the directory `{}` has no migration in it", settings.migrations));
     let holds_sql = |directory: &&PathBuf| {
@@ -256,7 +258,7 @@ fn empty(settings: &SqlSettings, directories: &[PathBuf]) -> Fault {
     }
 }
 
-/// The path of a file in the directory, as the user would write it.
+/// Returns the path of a file in the directory, as the user would write it.
 fn written_path(settings: &SqlSettings, name: &str) -> String {
     match settings.migrations.trim_end_matches('/') {
         "." => name.to_owned(),
@@ -264,7 +266,7 @@ fn written_path(settings: &SqlSettings, name: &str) -> String {
     }
 }
 
-/// A file of the directory whose name can be read.
+/// A file of the directory and its parsed name.
 #[derive(Debug)]
 struct Entry {
     path: PathBuf,
@@ -291,7 +293,7 @@ impl Entry {
         self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
     }
 
-    /// The number as it is written, if it is a date: with the day alone it has 8 digits, with seconds 14.
+    /// Returns the number as written, if it is a date: 8 digits for a day, 14 with the time of day.
     fn date(&self) -> Option<&str> {
         let number = self.file_name().split('_').next()?;
         let is_date = (8..=17).contains(&number.len()) && (number.starts_with("19") || number.starts_with("20"));
@@ -321,7 +323,7 @@ impl Entry {
         })?;
         let checksums: Vec<(Layout, Checksum)> =
             layouts.iter().map(|layout| (*layout, layout.checksum(&bytes))).collect();
-        // The bytes become the text: a second copy would be as long as the file.
+        // Moves the bytes into the text, as a second copy would be as long as the file.
         Ok(Found { id, content: Content::read(&self.file, bytes)?, checksums })
     }
 }
@@ -359,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_is_a_migration_and_nothing_else() {
+    fn reads_only_migrations() {
         let (_kept, settings) = directory(&[
             ("10_b.sql", "SELECT 2;"),
             ("0002_a_c.sql", "SELECT 1;"),
@@ -378,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_files_of_sqlx_without_the_way_back() {
+    fn ignores_down_files_of_sqlx() {
         let (_kept, settings) =
             directory(&[("1_a.up.sql", "SELECT 1;"), ("1_a.down.sql", "'"), ("2_b.sql", "SELECT 2;")]);
         let files = read(&settings).unwrap();
@@ -390,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn never_runs_the_way_back_as_a_plain_file() {
+    fn never_runs_a_down_file_as_a_plain_file() {
         let (_kept, mut settings) = directory(&[("1_a.up.sql", "SELECT 1;"), ("1_a.down.sql", "DROP TABLE t;")]);
         settings.layout = LayoutChoice::Named(named("plain"));
         let expected = [
@@ -401,13 +403,13 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_with_only_ways_back_is_empty() {
+    fn a_directory_with_only_down_files_is_empty() {
         let (_kept, settings) = directory(&[("1_a.down.sql", "DROP TABLE t;")]);
         assert_eq!(causes(&settings)[0].0, Code::FilesEmpty);
     }
 
     #[test]
-    fn tells_all_that_is_wrong_at_once() {
+    fn reports_all_faults_at_once() {
         let (kept, mut settings) =
             directory(&[("V1__x.sql", ""), ("1_a.sql", "COMMIT;"), ("01_b.sql", "SELECT '"), ("4_c.sql", "\\i x")]);
         settings.gaps = Policy::Refuse;
@@ -437,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn says_when_the_directory_is_not_there() {
+    fn reports_a_missing_directory() {
         let (kept, mut settings) = directory(&[("file", "")]);
         settings.directory = kept.path().join("missing");
         assert_eq!(causes(&settings)[0].0, Code::FilesMissing);
@@ -504,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn sql_in_a_subdirectory_is_not_left_out_without_a_word() {
+    fn warns_about_sql_files_in_a_subdirectory() {
         let said = doubts(&["1_a.sql", "old/2_b.sql", "old/3_c.SQL", "one/4_d.sql", "notes/x.md", ".git/5_e.sql"]);
         let causes: Vec<_> = said.iter().map(|fault| (fault.code, fault.cause.as_str())).collect();
         let expected = [
@@ -515,7 +517,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_of_several_lengths_are_doubted_where_text_sorts_them_otherwise() {
+    fn warns_about_dates_of_different_lengths_that_sort_differently_as_text() {
         let said = doubts(&["20250624000000_a.sql", "20250625_b.sql", "20250626000000_c.sql"]);
         let [fault] = said.as_slice() else { panic!("{said:?}") };
         assert_eq!(fault.code, Code::VersionOrder);
@@ -537,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn points_to_the_subdirectory_that_has_the_files() {
+    fn names_the_subdirectory_that_has_the_files() {
         let (_kept, settings) = directory(&[("README.md", ""), ("a/notes.txt", ""), ("postgres/1_a.sql", "")]);
         let fault = read(&settings).unwrap_err().remove(0);
         assert_eq!(fault.code, Code::FilesEmpty);

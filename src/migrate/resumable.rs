@@ -53,7 +53,7 @@ const PATIENT: &str = "SET lock_timeout TO 0";
 /// file's encoding.
 const OUR_ENCODING_FOR_NOW: &str = "SET LOCAL client_encoding TO 'UTF8'";
 
-/// Refuses files that now ask for a transaction although an earlier run has already run a part of them without one.
+/// Refuses files that now ask for a transaction although an earlier run has executed a part of them without one.
 /// Also refuses files whose session objects a resumed run could not restore.
 #[must_use]
 pub fn half_done(pending: &[Migration], content: &Content, ledger: &Ledger) -> Vec<Fault> {
@@ -64,7 +64,7 @@ pub fn half_done(pending: &[Migration], content: &Content, ledger: &Ledger) -> V
     let fault = |migration: &Migration| {
         let (file, version) = (&migration.id.file, literal(&migration.id.version));
         let cause =
-            format!("an earlier run ran a part of `{file}` without a transaction, and now the file asks for one");
+            format!("an earlier run executed a part of `{file}` without a transaction, but now the file asks for one");
         let table = ledger.progress_table().sql();
         Fault::new(Code::FileChanged, cause)
             .fix("put `-- no-transaction` back on the first line, and the run resumes where the earlier one stopped")
@@ -99,7 +99,7 @@ fn lost(migration: &Migration, ledger: &Ledger) -> Vec<Fault> {
                  ordinary table instead, and drop it at the end of the file",
             )
             .detail(format!(
-                "if an earlier run has run a part of this file: undo that by hand, and then DELETE FROM {table} WHERE \
+                "if an earlier run has executed a part of this file: undo that by hand, and then DELETE FROM {table} WHERE \
                  version = {};",
                 literal(&migration.id.version)
             ))
@@ -167,7 +167,7 @@ impl Walk<'_> {
             return Err(Fault::new(
                 Code::FileChanged,
                 format!(
-                    "an earlier run ran the first {} statements of {}, and they have changed since",
+                    "an earlier run executed the first {} statements of {}, and they have changed since",
                     row.started, self.migration.id.file
                 ),
             )
@@ -255,7 +255,9 @@ impl Walk<'_> {
         if let Some(index) = makes {
             let dropped = concurrent_index::drop_if_invalid(self.apply.client, index).await;
             if dropped.map_err(|fault| fault.in_file(self.at(next)))? {
-                self.apply.events.note(format!("dropped the INVALID index {index} that an earlier attempt left behind"));
+                self.apply
+                    .events
+                    .note(format!("dropped the INVALID index {index} that an earlier attempt left behind"));
             }
         }
         self.run(next).await?;

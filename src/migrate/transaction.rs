@@ -1,17 +1,18 @@
 //! The SQL around a migration, whose guards make it safe to send many migrations at once.
 //!
-//! Each migration is three messages: `open`, the file's own text verbatim (so that the server's positions are those in the
-//! file), and `close`. All of them are sent before the first response arrives, so nothing after a failure may take effect.
-//! Three guards ensure that; each is needed (without it, its failure was reproduced):
+//! Each migration is three messages: `open`, the file's own text verbatim (so that the server's positions are those in
+//! the file), and `close`. All of them are sent before the first response arrives, so nothing after a failure may take
+//! effect. Three guards ensure that; each is needed (without it, its failure was reproduced):
 //! * An error leaves the session in a failed block, where every later message fails at its first command. Deferred
 //!   constraints are checked *before* `close` records the migration, while an error still fails the block and the file's
 //!   settings still apply.
-//! * A file that ends its own transaction also ends the savepoint that `open` created, and `close` begins by releasing it.
-//!   (A setting could not serve as the mark: the file may run RESET ALL.)
-//! * Where no block is left to fail in, `open` requires that the previous version is recorded and that we hold the run lock.
+//! * A file that ends its own transaction also ends the savepoint that `open` created, and `close` begins by releasing
+//!   it. (A setting could not serve as the mark: the file may run RESET ALL.)
+//! * Where no block is left to fail in, `open` requires that the previous version is recorded and that we hold the run
+//!   lock.
 //!
-//! `open` also requires that the session's state is that of a new one. This detects every change of that state, however a
-//! file made it; the files after it run in a new session.
+//! `open` also requires that the session's state is that of a new one. This detects every change of that state, however
+//! a file made it; the files after it run in a new session.
 
 use super::migration::Migration;
 use crate::{
@@ -32,10 +33,10 @@ use tokio_postgres::Error;
 /// The time at which a commit is safe from a crash of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Commit {
-    /// When its response arrives, together with every earlier commit.
+    /// Immediately: once its response arrives, it and every earlier commit are safe.
     Flushed,
-    /// With the next flushed commit, if the file was quick. Commits are flushed in order (PostgreSQL manual, 30.4), and
-    /// the flush takes most of the time of a quick file (measured: 1.35 of 2.8 ms).
+    /// Together with the next flushed commit, if the file was quick. Commits are flushed in order (PostgreSQL manual,
+    /// 30.4), and the flush takes most of the time of a quick file (measured: 1.35 of 2.8 ms).
     Later,
 }
 

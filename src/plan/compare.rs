@@ -1,4 +1,4 @@
-//! Files against ledger: what there is to do, or every reason not to do it.
+//! Compares the files with the ledger: returns the plan, or every reason to refuse it.
 
 use crate::{
     fault::{Code, Fault},
@@ -12,25 +12,25 @@ use std::{
     collections::{HashMap, HashSet},
 };
 
-/// What the user allows and expects.
+/// The rules for a plan, from the user's inputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
     /// The layout, to which the order of the versions belongs.
     pub layout: Layout,
     /// The last version that is applied, as the user wrote it.
     pub target: Option<String>,
-    /// Files that sort before an applied one.
+    /// The policy for pending files that sort before an applied one.
     pub out_of_order: Policy,
 }
 
-/// What there is to do.
+/// The plan of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan<'a> {
-    /// What is to be applied, in the order of the versions.
+    /// The migrations to apply, in the order of their versions.
     pub pending: Vec<&'a Migration>,
-    /// Names this work on this ledger: `sha256:` and 64 hexadecimal digits.
+    /// The digest of the pending migrations and the ledger's state: `sha256:` and 64 hexadecimal digits.
     pub digest: String,
-    /// How many migrations the ledger has.
+    /// Number of migrations in the ledger.
     pub recorded: usize,
 }
 
@@ -79,11 +79,12 @@ fn unknown_target(files: &[&Migration], target: Option<&str>) -> Option<Fault> {
     })
 }
 
-/// What a row of the ledger says that its file does not. Files beyond `target` count, too: what is applied is applied.
+/// Returns the fault of a ledger row that does not match its file. Rows beyond `target` are checked, too, because they
+/// are applied.
 fn disagreement(row: &Recorded, file: Option<&Migration>) -> Option<Fault> {
     let Recorded { version, name, checksum, success, took_ms: _ } = row;
     if !success {
-        let cause = format!("the ledger says that version {version} (`{name}`) was begun and not finished");
+        let cause = format!("according to the ledger, version {version} (`{name}`) was started and not finished");
         let fault = Fault::new(Code::LedgerDirty, cause);
         return Some(match file {
             Some(file) => fault.in_file(file.source().file()),
@@ -91,14 +92,14 @@ fn disagreement(row: &Recorded, file: Option<&Migration>) -> Option<Fault> {
         });
     }
     let Some(file) = file else {
-        let cause = format!("version {version} (`{name}`) is applied, and there is no file for it");
+        let cause = format!("version {version} (`{name}`) is applied, but there is no file for it");
         return Some(Fault::new(Code::FileMissing, cause));
     };
     if file.checksum.matches(checksum) {
         return None;
     }
     let cause = format!(
-        "`{}` is not what was applied as version {version}: its checksum is {}…, and the ledger has {}…",
+        "`{}` is not what was applied as version {version}: its checksum is {}…, but the ledger has {}…",
         file.id.file,
         short(file.checksum.as_bytes()),
         short(checksum)
@@ -110,11 +111,11 @@ fn out_of_order(layout: Layout, file: &Migration, newest: &str) -> Option<Fault>
     if layout.compare_versions(&file.id.version, newest) == Ordering::Greater {
         return None;
     }
-    let cause = format!("`{}` has version {}, and version {newest} is already applied", file.id.file, file.id.version);
+    let cause = format!("`{}` has version {}, but version {newest} is already applied", file.id.file, file.id.version);
     Some(Fault::new(Code::OutOfOrder, cause).in_file(file.source().file()))
 }
 
-/// Compares a plan with the approved one, if there is one.
+/// Compares the digest of a plan with that of the approved one, if there is one.
 ///
 /// # Errors
 ///
@@ -128,12 +129,13 @@ pub fn approved(digest: &str, expected: Option<&str>) -> Result<(), Fault> {
     }
 }
 
-/// The first twelve digits: enough for people to compare.
+/// Returns the first twelve digits, which are enough for people to compare.
 fn short(checksum: &[u8]) -> String {
     hex::encode(checksum.get(..6).unwrap_or(checksum))
 }
 
-/// Names the pending work on top of what is recorded. Each part goes in with its length, so that no two plans read alike.
+/// Returns the digest of the pending migrations and the ledger's state. Each part is hashed with its length, so that
+/// different plans never give the same input.
 fn digest(ledger: &[&Recorded], pending: &[&Migration]) -> String {
     let mut hash = Sha256::new();
     let mut add = |part: &[u8]| {
@@ -219,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn applies_what_is_not_recorded() {
+    fn applies_unrecorded_files() {
         let files = files(&[1, 2, 3]);
         let plan = plan(&files, &[row(&files[0]), row(&files[1])], &RULES).unwrap();
         assert_eq!((versions(&plan), plan.recorded), (vec![3], 2));
@@ -251,7 +253,7 @@ mod tests {
             refusals(&files, &[applied], &RULES),
             [(
                 Code::FileChanged,
-                "`migrations/0001_m.sql` is not what was applied as version 1: its checksum is 3e23e8160039…, and the \
+                "`migrations/0001_m.sql` is not what was applied as version 1: its checksum is 3e23e8160039…, but the \
                  ledger has ca978112ca1b…"
                     .to_owned()
             )]
@@ -272,7 +274,7 @@ mod tests {
         let recorded: Vec<_> = all.iter().map(row).collect();
         for target in [None, Some("1".to_owned())] {
             let found = refusals(&all[..2], &recorded, &Rules { target, ..RULES });
-            let expected = (Code::FileMissing, "version 3 (`m3`) is applied, and there is no file for it".to_owned());
+            let expected = (Code::FileMissing, "version 3 (`m3`) is applied, but there is no file for it".to_owned());
             assert_eq!(found, [expected]);
         }
     }
@@ -283,7 +285,7 @@ mod tests {
         let recorded = [row(&files[1])];
         assert_eq!(
             refusals(&files, &recorded, &RULES),
-            [(Code::OutOfOrder, "`migrations/0001_m.sql` has version 1, and version 2 is already applied".to_owned())]
+            [(Code::OutOfOrder, "`migrations/0001_m.sql` has version 1, but version 2 is already applied".to_owned())]
         );
         let allowed = Rules { out_of_order: Policy::Allow, ..RULES };
         assert_eq!(versions(&plan(&files, &recorded, &allowed).unwrap()), [1, 3]);
@@ -298,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_all_refusals_at_once() {
+    fn reports_all_refusals_at_once() {
         let recorded = [row(&file(2, "old")), row(&file(3, "gone")), Recorded { success: false, ..row(&file(4, "x")) }];
         let rules = Rules { target: Some("9".to_owned()), ..RULES };
         let expected = [Code::TargetUnknown, Code::FileChanged, Code::FileMissing, Code::LedgerDirty, Code::OutOfOrder];
@@ -306,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn holds_to_the_approved_plan() {
+    fn refuses_a_plan_other_than_the_approved_one() {
         let files = files(&[1, 2]);
         let digest = plan(&files, &[], &RULES).unwrap().digest;
         let other = plan(&files, &[row(&files[0])], &RULES).unwrap().digest;
@@ -317,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_tells_every_difference() {
+    fn the_digest_reflects_every_difference() {
         let base = files(&[1, 2]);
         let renamed = {
             let mut files = base.clone();

@@ -1,4 +1,4 @@
-//! The plan: files compared with the ledger before a run, and held against it afterwards.
+//! The plan: compares the files with the ledger before a run, and verifies the ledger after it.
 
 mod compare;
 mod verify;

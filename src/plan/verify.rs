@@ -1,4 +1,4 @@
-//! What success means: the ledger says it, not an exit code.
+//! Verifies the result of a run by the ledger, not by an exit code.
 
 use crate::{
     fault::{Code, Fault},
@@ -6,7 +6,8 @@ use crate::{
     migrate::Migration,
 };
 
-/// What the ledger, read again after applying, does not say although it should; empty when everything is proven.
+/// Returns a fault for each applied migration that is missing in the ledger after the run, and for each new invalid
+/// index.
 #[must_use]
 pub fn unproven(applied: &[Migration], before: &Content, after: &Content) -> Vec<Fault> {
     let recorded = |migration: &&Migration| {
@@ -14,14 +15,14 @@ pub fn unproven(applied: &[Migration], before: &Content, after: &Content) -> Vec
         row.is_some_and(|row| row.success && migration.checksum.matches(&row.checksum))
     };
     let unrecorded = applied.iter().filter(|migration| !recorded(migration)).map(|migration| {
-        let cause = format!("`{}` was applied, and the ledger does not have it as it was applied", migration.id.file);
+        let cause = format!("`{}` was applied, but its row in the ledger is missing or different", migration.id.file);
         Fault::new(Code::VerifyLedger, cause)
     });
     let broken = after.invalid_indexes.iter().filter(|index| !before.invalid_indexes.contains(index)).map(invalid);
     unrecorded.chain(broken).collect()
 }
 
-/// What `command: verify` finds; empty when nothing is pending and nothing is broken.
+/// Returns the faults of `command: verify`: pending migrations and invalid indexes.
 #[must_use]
 pub fn unfinished(pending: &[Migration], content: &Content) -> Vec<Fault> {
     let pending = match pending {
@@ -90,13 +91,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_recorded_is_proven() {
+    fn recorded_migrations_are_verified() {
         let applied = [migration(1), migration(2)];
         assert_eq!(unproven(&applied, &ledger(&[], &["old"]), &ledger(&applied, &["old"])), []);
     }
 
     #[test]
-    fn a_missing_row_a_false_row_and_another_checksum_are_not_proof() {
+    fn a_missing_row_an_unsuccessful_row_and_another_checksum_are_faults() {
         let applied = [migration(1), migration(2), migration(3)];
         let mut after = ledger(&applied, &[]);
         after.recorded[1].success = false;
@@ -106,14 +107,14 @@ mod tests {
     }
 
     #[test]
-    fn an_index_that_became_invalid_is_told() {
+    fn an_index_that_became_invalid_is_reported() {
         let faults = unproven(&[], &ledger(&[], &["old"]), &ledger(&[], &["new", "old"]));
         assert_eq!(codes(&faults), [Code::VerifyIndex]);
         assert!(faults[0].cause.contains("index new"), "{}", faults[0].cause);
     }
 
     #[test]
-    fn verify_tells_pending_files_and_every_invalid_index() {
+    fn verify_reports_pending_files_and_every_invalid_index() {
         let pending = [migration(1), migration(2), migration(3)];
         let faults = unfinished(&pending, &ledger(&[], &["old"]));
         assert_eq!(codes(&faults), [Code::VerifyPending, Code::VerifyIndex]);

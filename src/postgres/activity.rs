@@ -105,7 +105,7 @@ impl Guard {
                         self.end(&lookout.overdue()).await;
                     }
                     Err(silent) if silent.code == Code::DatabaseTimeout => {
-                        events.tell(Event::Warning(silent.detail("so nobody watches any more who blocks whom")));
+                        events.tell(Event::Warning(silent.detail("so lock waits are no longer reported")));
                         return std::future::pending().await;
                     }
                     // A failed poll is not reported: the work itself fails if there is a real problem.
@@ -243,7 +243,7 @@ mod tests {
         assert!(receiver.try_recv().is_err());
         tokio::time::advance(HEARTBEAT).await;
         told.tell(&look, Whose::Tools, &lookout, &events);
-        let text = "still at work: pid 7 is active for 16 s (ALTER TABLE big)";
+        let text = "still at work: pid 7 has been active for 16 s (ALTER TABLE big)";
         assert_eq!(receiver.try_recv().ok(), Some(Event::Note(text.to_owned())));
     }
 

@@ -62,7 +62,7 @@ pub(super) fn read(row: &[Option<String>]) -> Option<Seen> {
         }
         "work" => {
             let (pid, state, since, query) = (field(1), field(2), seconds(field(3)), gist(field(4)));
-            let text = format!("still at work: pid {pid} is {state} for {since} ({query})");
+            let text = format!("still at work: pid {pid} has been {state} for {since} ({query})");
             Seen { age: age(field(5)), ..Seen::news(String::new(), Event::Note(text)) }
         }
         _ => return None,

@@ -56,7 +56,7 @@ fn within<E: StdError + 'static>(error: &Error) -> Option<&E> {
         if let Some(found) = source.downcast_ref::<E>() {
             return Some(found);
         }
-        // An io::Error keeps what it wraps to itself: its source() is the source of the wrapped one.
+        // An io::Error does not expose the error that it wraps: its source() is the source of the wrapped one.
         if let Some(found) = source
             .downcast_ref::<io::Error>()
             .and_then(io::Error::get_ref)
@@ -82,7 +82,7 @@ fn refusal(server: &DbError, target: &Target) -> Fault {
         )
         .fix("find out what answers in the database's place; a proxy that ends TLS itself can't be used"),
         state if *state == SqlState::INVALID_PASSWORD || *state == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
-            Fault::new(Code::DatabaseLogin, format!("the server does not let the role `{role}` in"))
+            Fault::new(Code::DatabaseLogin, format!("the server refused the login of the role `{role}`"))
         }
         state if *state == SqlState::TOO_MANY_CONNECTIONS => {
             Fault::new(Code::DatabaseUnready, format!("the server has no free connection: {}", server.message()))
@@ -90,7 +90,7 @@ fn refusal(server: &DbError, target: &Target) -> Fault {
         state if *state == SqlState::CANNOT_CONNECT_NOW => {
             Fault::new(Code::DatabaseUnready, format!("the server is not ready: {}", server.message()))
         }
-        // PgBouncer and its like refuse our start-up settings (measured with 1.18; see its issues 907 and 1500).
+        // PgBouncer and other poolers refuse our start-up settings (measured with 1.18; see its issues 907 and 1500).
         _ if server.message().contains("unsupported startup parameter") => Fault::new(
             Code::DatabasePooler,
             format!("a connection pooler answers at `{}:{}`", target.host, target.port),
@@ -106,7 +106,7 @@ pub(crate) fn statement(error: &Error) -> Fault {
     let Some(server) = error.as_db_error() else { return unanswered(error) };
     let state = server.code();
     if server.message().contains(NO_ROWS) {
-        let cause = "there are no rows for a `COPY … FROM STDIN`, which was not seen to be one";
+        let cause = "there are no rows for a `COPY … FROM STDIN`, which was not recognized as one";
         return Fault::new(Code::StatementFailed, cause).fix(COPY_FIX).sqlstate(state.code());
     }
     let code = match state {
@@ -120,7 +120,7 @@ pub(crate) fn statement(error: &Error) -> Fault {
         _ => Code::StatementFailed,
     };
     if code == Code::LockLost {
-        return Fault::new(code, "the run lock was let go of in our session, and another session has taken it");
+        return Fault::new(code, "our session has released the run lock, and another session has taken it");
     }
     let fault = Fault::new(code, server.message()).sqlstate(state.code());
     let fault = match sqlstate_hint::fix(state.code()) {

@@ -102,7 +102,7 @@ impl Sieve {
                     self.take(piece)?;
                     self.end(asked);
                 }
-                Step::Broken => return Err(strange("what the server sends is no message of PostgreSQL")),
+                Step::Broken => return Err(strange("the server sent bytes that are not a PostgreSQL message")),
             }
         }
         Ok(())
@@ -131,7 +131,7 @@ impl Sieve {
 
     fn begin(&mut self, kind: u8, length: usize, asked: &mut Asked) -> Result<(), Breach> {
         if self.phase == Phase::Silence && !FIRST.contains(&kind) {
-            return Err(strange("the first byte of the answer is not PostgreSQL's"));
+            return Err(strange("the first byte of the response does not begin a PostgreSQL message"));
         }
         if let Phase::Silence | Phase::Opening(_) = self.phase
             && kind == b'E'
@@ -179,7 +179,7 @@ impl Sieve {
         };
         self.phase = Phase::Opening(said + length.min(SMALL));
         if said > OPENING {
-            return Err(strange("the server says very much and does not become ready for a query"));
+            return Err(strange("the server sends too much without becoming ready for a query"));
         }
         Ok(())
     }

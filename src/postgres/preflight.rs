@@ -72,7 +72,7 @@ pub async fn open(
     let mut answer = answered(wait, rows(&session.client, &extra.first(&sql))).await?;
     let is_first = |row: &Vec<Option<String>>| row.first().and_then(Option::as_deref) == Some("server");
     let Some(first) = answer.iter().position(is_first).map(|at| answer.remove(at)) else {
-        return Err(Fault::new(Code::DatabaseNotPostgres, "the server answers no questions about itself"));
+        return Err(Fault::new(Code::DatabaseNotPostgres, "the server does not report its version"));
     };
     let field = |index: usize| first.get(index).and_then(Option::as_deref).unwrap_or_default();
     refuse_unfit(field(1), field(2), field(3), target)?;

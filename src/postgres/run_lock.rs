@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The same interval after the holder's session was terminated.
 const SHORT_PAUSE: Duration = Duration::from_millis(100);
 
-/// PostgreSQL cuts `application_name` at 63 bytes (NAMEDATALEN - 1).
+/// Bytes that PostgreSQL keeps of `application_name` (NAMEDATALEN - 1).
 const NAME_LENGTH: usize = 63;
 
 /// Returns the name of our sessions, by which a waiting run identifies the holder:
@@ -143,7 +143,7 @@ pub async fn acquire(session: &Session, lock: Lock, wait: &Wait<'_>, events: &Ev
         let own = answer.get(1).and_then(|row| own_pid(row, wait));
         let holder = match (own, answer.get(1)) {
             (Some(pid), _) => {
-                format!("this run's own session of before (pid {pid}), which the server has not ended yet")
+                format!("this run's own previous session (pid {pid}), which the server has not ended yet")
             }
             (None, Some(row)) => describe(row, wait.server_url),
             (None, None) => "another session".to_owned(),
@@ -245,7 +245,7 @@ pub async fn alone(session: &Session, wait: &Wait<'_>, events: &Events) -> Resul
                 .fix("wait until it has ended, or end it (its container, or `SELECT pg_terminate_backend(PID)`), and run again"));
         }
         if said.as_ref() != Some(&worker) {
-            let why = format!("its run has ended, and it still works: {worker}");
+            let why = format!("its run has ended, but it is still active: {worker}");
             events.tell(Event::Waiting { what: "the tool of another run".to_owned(), why });
             said = Some(worker);
         }

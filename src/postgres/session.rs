@@ -196,7 +196,7 @@ pub(crate) fn for_stream(
 > {
     let mut connector = connector.clone();
     tokio_postgres::tls::MakeTlsConnect::<Stream>::make_tls_connect(&mut connector, &target.host).map_err(|error| {
-        Fault::new(Code::TlsWrongName, format!("no certificate can be for `{}`", target.host)).because(&error)
+        Fault::new(Code::TlsWrongName, format!("a certificate can't be issued for `{}`", target.host)).because(&error)
     })
 }
 

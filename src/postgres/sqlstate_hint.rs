@@ -9,7 +9,7 @@ const FIXES: &[(&str, &str)] = &[
         "25006",
         "the database is read-only: use the primary, and see whether the provider switched it to read-only because its disk is full",
     ),
-    ("2BP01", "something depends on the object: drop or change that first, or say CASCADE if it should go too"),
+    ("2BP01", "another object depends on this one: drop or change that one first, or write CASCADE to drop it, too"),
     ("40001", "another transaction changed the same rows; run again"),
     (
         "40P01",
@@ -18,15 +18,15 @@ const FIXES: &[(&str, &str)] = &[
     ("42501", "grant the right to the role in `database-url`, or use the role that owns the object"),
     (
         "42P07",
-        "the object is already there although the ledger does not record this file: somebody made it by hand, or another tool did",
+        "the object is already there although the ledger does not record this file: it was created by hand or by another tool",
     ),
     (
         "42710",
-        "the object is already there although the ledger does not record this file: somebody made it by hand, or another tool did",
+        "the object is already there although the ledger does not record this file: it was created by hand or by another tool",
     ),
     (
         "42701",
-        "the column is already there although the ledger does not record this file: somebody made it by hand, or another tool did",
+        "the column is already there although the ledger does not record this file: it was created by hand or by another tool",
     ),
     (
         "42P01",
@@ -37,11 +37,11 @@ const FIXES: &[(&str, &str)] = &[
     ("53200", "the server is out of memory: split the work, or give it more"),
     (
         "55P03",
-        "run again when who is named as in the way has ended, or end that session; or raise `lock-timeout` or `retries`",
+        "run again when the session named as in the way has ended, or end it; or raise `lock-timeout` or `retries`",
     ),
     (
         "55P04",
-        "the new enum value can be used only after its ALTER TYPE is committed: put what uses it into a later file",
+        "the new enum value can be used only after its ALTER TYPE is committed: put the statements that use it into a later file",
     ),
     ("57014", "raise `statement-timeout`, or split the work"),
 ];

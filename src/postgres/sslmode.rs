@@ -9,7 +9,7 @@ pub enum SslWish {
     /// libpq's `prefer` and `allow`. libpq then falls back to plain text silently, which an attacker on the network can
     /// force; here they mean `require`, except for a loopback address.
     Usual,
-    /// Exactly this.
+    /// Exactly this mode.
     Mode(SslMode),
 }
 

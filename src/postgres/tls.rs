@@ -74,7 +74,7 @@ pub(crate) async fn ask(stream: &mut Stream, target: &Target) -> Result<(), Faul
 /// Returns the fault for a port that belongs to another service.
 pub(crate) fn not_postgres(target: &Target) -> Fault {
     let at = format!("`{}:{}`", target.host, target.port);
-    Fault::new(Code::DatabaseNotPostgres, format!("what answers at {at} does not speak PostgreSQL"))
+    Fault::new(Code::DatabaseNotPostgres, format!("the service at {at} is not a PostgreSQL server"))
 }
 
 /// Checks that a text can be used as the CA; `named` is its name in messages.
@@ -101,11 +101,11 @@ fn roots(pem: &str, named: &str) -> Result<RootCertStore, Fault> {
     }
     match (store.is_empty(), expired) {
         (false, _) => Ok(store),
-        (true, None) => Err(Fault::new(Code::CaInvalid, format!("{named} has no `-----BEGIN CERTIFICATE-----` in it"))),
+        (true, None) => Err(Fault::new(Code::CaInvalid, format!("{named} contains no `-----BEGIN CERTIFICATE-----`"))),
         (true, Some(since)) => {
             let days = since.elapsed().unwrap_or_default().as_secs() / 86_400;
-            Err(Fault::new(Code::TlsExpired, format!("{named} has expired {days} days ago"))
-                .fix("put the CA's present certificate into `database-ca`"))
+            Err(Fault::new(Code::TlsExpired, format!("{named} expired {days} days ago"))
+                .fix("put the CA's current certificate into `database-ca`"))
         }
     }
 }

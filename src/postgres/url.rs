@@ -227,7 +227,7 @@ pub(super) fn decoded(text: &str) -> Result<Option<String>, Fault> {
 fn one<T: PartialEq>(what: &str, address: Option<T>, parameter: Option<T>) -> Result<Option<T>, Fault> {
     match (address, parameter) {
         (Some(address), Some(parameter)) if address != parameter => {
-            Err(invalid(&format!("says one thing in its address and another in its parameter `{what}`"))
+            Err(invalid(&format!("has one value in its address and another in its parameter `{what}`"))
                 .fix(format!("remove the parameter `{what}`")))
         }
         (address, parameter) => Ok(address.or(parameter)),
@@ -239,7 +239,7 @@ fn one<T: PartialEq>(what: &str, address: Option<T>, parameter: Option<T>) -> Re
 fn system_roots_need_a_name_check(mut url: ParsedUrl) -> Result<ParsedUrl, Fault> {
     const FULL: SslWish = SslWish::Mode(SslMode::VerifyFull);
     if url.root_cert == Some(RootCert::System) && *url.sslmode.get_or_insert(FULL) != FULL {
-        return Err(invalid("says `sslrootcert=system` with a weaker mode than `verify-full`")
+        return Err(invalid("has `sslrootcert=system` with a weaker mode than `verify-full`")
             .fix("write `sslmode=verify-full`, or remove `sslrootcert`"));
     }
     Ok(url)

@@ -235,7 +235,7 @@ fn escaped(value: &str) -> String {
 
 fn put<T: PartialEq>(place: &mut Option<T>, key: &str, value: T) -> Result<(), Fault> {
     if place.as_ref().is_some_and(|present| *present != value) {
-        return Err(invalid(&format!("says `{key}` twice, with different values")).fix(format!("write `{key}` once")));
+        return Err(invalid(&format!("has `{key}` twice, with different values")).fix(format!("write `{key}` once")));
     }
     *place = Some(value);
     Ok(())

@@ -79,7 +79,7 @@ impl Injected {
         let around =
             Around { before: startup_packet::options(&self.settings), after: startup_packet::options(&self.insisted) };
         if [&self.application_name, &around.before, &around.after].iter().any(|text| text.contains('\0')) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a NUL in a setting"));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a setting contains a NUL"));
         }
         Ok(Packed { application_name: self.application_name, around, lock_timeout: lock_timeout.unwrap_or_default() })
     }

@@ -139,7 +139,7 @@ pub(crate) fn broken(fault: &Fault) -> Vec<u8> {
 
 /// Returns the error for a client whose first packet is invalid (`protocol_violation`).
 pub(crate) fn refused() -> Vec<u8> {
-    fatal("08P01", "this is no first packet of a PostgreSQL client, or it is too long", "", "")
+    fatal("08P01", "this is not a valid first packet of a PostgreSQL client", "", "")
 }
 
 /// Prepends the length, which counts itself, to the body.

@@ -343,7 +343,7 @@ pub struct PlanFacts {
     /// Completeness of `pending`.
     #[serde(skip)]
     pub coverage: Coverage,
-    /// `plain` or `sqlx`.
+    /// The layout's name, as in `plain`.
     pub layout: String,
     /// The ledger table, qualified.
     pub ledger: String,

@@ -1,5 +1,5 @@
 //! Classifies statements. A statement is read from its first word on, as PostgreSQL's grammar does, over lists of any
-//! length: a `COPY`, for example, says only after its list of columns whether rows follow.
+//! length: in a `COPY`, for example, FROM STDIN comes only after the list of columns.
 
 use super::{
     execution::StatementKind,

@@ -137,14 +137,10 @@ impl Recipe {
             return Some(format!("`{key}` has no group that finds the migration's name"));
         }
         if self.listing.is_some() != self.verbs.contains_key(&Verb::Status) {
-            return Some(
-                "`listing` is the format of the output of `verbs.status`: give both or neither".to_owned(),
-            );
+            return Some("`listing` is the format of the output of `verbs.status`: give both or neither".to_owned());
         }
         if self.undoing.is_some() && !self.verbs.contains_key(&Verb::RollbackPlan) {
-            return Some(
-                "`undoing` is the format of the output of `verbs.rollback-plan`, which is missing".to_owned(),
-            );
+            return Some("`undoing` is the format of the output of `verbs.rollback-plan`, which is missing".to_owned());
         }
         for (verb, lines) in &self.verbs {
             if lines.is_empty() {
@@ -155,7 +151,10 @@ impl Recipe {
             }
         }
         if !self.together.is_empty() && self.together().is_none() {
-            return Some("`together` replaces `verbs.status` and `verbs.migrate`, which must have one command line each".to_owned());
+            return Some(
+                "`together` replaces `verbs.status` and `verbs.migrate`, which must have one command line each"
+                    .to_owned(),
+            );
         }
         if let Some(like) = self.fails_like.as_deref().filter(|like| Self::named(like).is_none()) {
             return Some(format!("`fails-like` names `{like}`, but there is no such recipe"));

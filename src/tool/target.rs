@@ -39,7 +39,7 @@ pub enum Says {
     /// The named migration alone.
     #[serde(rename = "only")]
     Only,
-    /// That many migrations, counted back from the last applied one.
+    /// The given number of migrations, counted back from the last applied one.
     Count,
 }
 

@@ -107,13 +107,13 @@ fn a_log_in_that_is_refused_is_told_once_and_not_tried_again() {
             format!("postgres://nobody@localhost:{port}/{name}"),
             PASSWORD,
             "database-login",
-            ["does not let the role `nobody` in", "fix: check user and password"],
+            ["refused the login of the role `nobody`", "fix: check user and password"],
         ),
         (
             format!("postgres://app@localhost:{port}/{name}"),
             "not the password",
             "database-login",
-            ["does not let the role `app` in", "server: password authentication failed"],
+            ["refused the login of the role `app`", "server: password authentication failed"],
         ),
         (
             format!("postgres://app@localhost:{port}/{name}"),
@@ -193,7 +193,7 @@ fn a_certificate_or_a_ca_out_of_date_is_told_as_that() {
     // It is known before anything is connected to.
     let old = Certificate::named("localhost", Expired::Authority).ca;
     let action = with_tls(&lab, "verify-full", &old).run().fails("tls-expired", 3);
-    action.says("`database-ca` (from the workflow's `with:`) has expired").says("the CA's present certificate").done();
+    action.says("`database-ca` (from the workflow's `with:`) expired").says("the CA's current certificate").done();
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn what_is_no_postgresql_is_told_as_that() {
     let lab = Lab::new();
     let web = Stranger::web();
     for port in [web.port, lab.bastion.port] {
-        let cause = format!("what answers at `localhost:{port}` does not speak PostgreSQL");
+        let cause = format!("the service at `localhost:{port}` is not a PostgreSQL server");
         for mode in ["disable", "require", "verify-full"] {
             let action = migration(&lab).secret("database-url", lab.database.url_at("localhost", port));
             let action = action.input("database-sslmode", mode);

@@ -70,7 +70,7 @@ fn what_is_left_is_counted_when_the_old_session_has_ended() {
     network.thaw();
     running.wait_for_line("waiting for the run lock", Duration::from_secs(10));
     let told = running.finish().fails("database-lost", 3).applied(["0001_t", "0002_t"]).pending(["0003_t"]);
-    let told = told.says("held by this run's own session of before (pid ");
+    let told = told.says("held by this run's own previous session (pid ");
     told.says("2 applied, 1 not: the ledger says so").done();
     gate.open();
     three(&lab, network.port()).run().succeeds().applied(["0003_t"]).done();

@@ -43,7 +43,7 @@ fn a_recorded_file_that_is_not_there() {
     let lab = applied(&["0001_a", "0002_b"]);
     changes_nothing(&lab, step(&lab, &["0001_a", "0003_c"]), |done| {
         done.fails("file-missing", 5)
-            .error("version 2 (`b`) is applied, and there is no file for it")
+            .error("version 2 (`b`) is applied, but there is no file for it")
             .says("fix: restore the file, or check out the branch that has it")
     });
 }
@@ -56,7 +56,7 @@ fn a_new_file_before_an_applied_one_only_if_it_is_allowed() {
         done.fails("out-of-order", 5)
             .error_in(
                 "migrations/0002_b.sql",
-                "`migrations/0002_b.sql` has version 2, and version 3 is already applied",
+                "`migrations/0002_b.sql` has version 2, but version 3 is already applied",
             )
             .says("or set `out-of-order: allow`")
     });

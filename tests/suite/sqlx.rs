@@ -85,7 +85,7 @@ fn a_row_that_is_not_a_success_is_refused() {
         .file("migrations/0002_name.sql", NAME)
         .run()
         .fails("ledger-dirty", 5)
-        .error_in("migrations/0001_users.sql", "version 1 (`users`) was begun and not finished")
+        .error_in("migrations/0001_users.sql", "version 1 (`users`) was started and not finished")
         .done();
     assert_eq!(lab.database.sql("select version, success from _sqlx_migrations"), "1|f");
 }

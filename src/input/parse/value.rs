@@ -91,7 +91,7 @@ pub(crate) fn retries(text: &str) -> Result<u32, Misfit> {
     }
 }
 
-/// Parses a migration's version: the number at the start of the file's name, with or without its leading zeros.
+/// Parses a migration's version, in the notation of any layout.
 pub(crate) fn version(text: &str) -> Result<String, Misfit> {
     let is_version = layout::ALL.iter().any(|layout| layout.canonical_version(text).is_some());
     is_version

@@ -87,11 +87,11 @@ fn host(text: &str) -> Result<String, Misfit> {
     }
     match Address::parse(text)? {
         Address { user: None, host, port: Some(port) } => {
-            Err(Misfit::new("says more than a host", format!("`{host}`, and `database-port` to `{port}`")))
+            Err(Misfit::new("contains more than a host", format!("`{host}`, and `database-port` to `{port}`")))
         }
         Address { user: None, host, port: None } => Ok(host),
         Address { .. } => Err(Misfit::new(
-            "says more than a host",
+            "contains more than a host",
             "the host alone; port and user go into `database-port` and `database-user`",
         )),
     }
@@ -106,9 +106,8 @@ fn agreed<T: PartialEq>(inputs: &Inputs, name: Name, url: Option<T>, own: Option
     match (url, own) {
         (Some(url), Some(own)) if url != own => {
             let (whole, part) = (inputs.named(Name::DatabaseUrl), inputs.named(name));
-            Err(Fault::new(Code::InputInvalid, format!("{whole} and {part} contradict each other")).fix(format!(
-                "give the value once: in `database-url`, or in `{name}`"
-            )))
+            Err(Fault::new(Code::InputInvalid, format!("{whole} and {part} contradict each other"))
+                .fix(format!("give the value once: in `database-url`, or in `{name}`")))
         }
         (url, own) => Ok(url.or(own)),
     }

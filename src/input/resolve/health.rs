@@ -106,9 +106,7 @@ pub(crate) fn resolve(
         (None, None) => {
             if own.executor == Some(Executor::Sql) {
                 let fault = about("it has no `run`, and SQL files have no check of their own");
-                findings
-                    .faults
-                    .push(fault.fix("add `run` and `executor`; the run waits for the database in any case"));
+                findings.faults.push(fault.fix("add `run` and `executor`; the run waits for the database in any case"));
             }
             return None;
         }

@@ -92,7 +92,7 @@ fn absent(inputs: &Inputs) -> Fault {
 /// Returns the fault for contradicting values in `ssh-host` and another input; `rest` is the address without the value.
 fn contradiction(inputs: &Inputs, name: Name, says: [&dyn fmt::Display; 2], rest: &Address) -> Fault {
     let (host, other, [one, two]) = (inputs.named(Name::SshHost), inputs.named(name), says);
-    Fault::new(Code::InputInvalid, format!("{host} says `{one}`, and {other} is `{two}`"))
+    Fault::new(Code::InputInvalid, format!("{host} contains `{one}`, and {other} is `{two}`"))
         .fix(format!("if `{one}` is right, remove `{name}`; if `{two}` is, set `ssh-host` to `{rest}`"))
 }
 

@@ -53,8 +53,9 @@ fn recipe(inputs: &Inputs, run: Option<&Line>, runner: &Runner) -> Result<Recipe
             Recipe::named("custom").ok_or_else(|| Fault::new(Code::Bug, "the recipe `custom` is missing"))?
         }
         None => {
-            return Err(Fault::new(Code::InputMissing, "`tool` has no value, and neither has `run`")
-                .fix("set `tool` to the tool that applies the migrations, as in `tool: django`, or `run` to its command"));
+            return Err(Fault::new(Code::InputMissing, "`tool` has no value, and neither has `run`").fix(
+                "set `tool` to the tool that applies the migrations, as in `tool: django`, or `run` to its command",
+            ));
         }
     };
     if !migrates && recipe.lines(Verb::Migrate).is_empty() {
@@ -95,7 +96,10 @@ fn can(inputs: &Inputs, recipe: &Recipe, command: Command) -> Result<(), Fault> 
         (Command::Rollback, _) => Verb::Rollback,
         (Command::Baseline, _) => Verb::Fake,
         (Command::Migrate | Command::Plan | Command::Status | Command::Verify, Some(_)) => {
-            let cause = format!("{} has a value, and `command: {name}` with a tool covers all migrations", inputs.named(Name::Target));
+            let cause = format!(
+                "{} has a value, and `command: {name}` with a tool covers all migrations",
+                inputs.named(Name::Target)
+            );
             let fix = "remove `target`, or call the tool with its target in `run`";
             return Err(Fault::new(Code::InputInvalid, cause).fix(fix));
         }
