@@ -1,8 +1,8 @@
 //! Creation, stop and removal of a container.
 
 use super::{
-    cleanup::Tag,
     client::{Engine, status, trouble},
+    labels::Tag,
 };
 use crate::fault::Fault;
 use bollard::{

@@ -10,11 +10,13 @@ mod client;
 mod container;
 mod detached;
 mod image;
+mod labels;
 mod self_container;
 
 pub use attached::{Ended, Heard, Others, Running};
-pub use cleanup::{Kind, Left, Swept, Tag};
+pub use cleanup::{Left, Swept};
 pub use client::{Engine, SOCKET};
 pub use container::{Container, Input, Order};
 pub use image::{Credentials, Image, Pull};
+pub use labels::{Kind, Tag};
 pub use self_container::Own;

@@ -1,22 +1,15 @@
 //! Required inputs without a value: reasons why a secret did not arrive, and other names under which it may be set.
 
 use super::{
+    hints::Sought,
     names::{Name, listed},
-    source::{Config, Variables, prefixes},
+    source::{Variables, config_file::Config, prefixes},
 };
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
 };
 use std::collections::BTreeMap;
-
-/// Hints for any input without a value.
-#[derive(Debug, Default)]
-pub(super) struct Sought {
-    /// Fix that is more specific than the usual one.
-    fix: Option<String>,
-    elsewhere: Vec<String>,
-}
 
 /// Fix outside of a workflow, where the usual reasons don't apply.
 const AT_HOME: &str = "set it: as an environment variable, as a flag if it is no secret, or in the configuration file if it is none; see \
@@ -25,35 +18,28 @@ const AT_HOME: &str = "set it: as an environment variable, as a flag if it is no
 /// Prefixes that many programs use for variables unrelated to an environment.
 const OTHERS: [&str; 6] = ["INPUT", "GITHUB", "RUNNER", "ACTIONS", "DOCKER", "POSTGRES"];
 
-impl Sought {
-    /// Looks for variables of other environments.
-    pub(super) fn new(runner: &Runner, variables: &Variables, environment: Option<&str>, config: &Config) -> Self {
-        let usual = (!runner.in_actions).then(|| AT_HOME.to_owned());
-        let own = environment.map(prefixes).unwrap_or_default();
-        let is_own = |name: &str| own.iter().any(|prefix| name.starts_with(prefix.as_str()));
-        if variables.filled().any(|name| is_own(name) && part(name).is_some()) {
-            return Self { fix: usual, elsewhere: Vec::new() };
-        }
-        let others = of_others(variables);
-        let told = |(word, names): (&String, &Vec<&str>)| {
-            let are = if names.len() == 1 { "is" } else { "are" };
-            format!("{} {are} set, but {are} read only with `environment: {}`", listed(names), as_environment(word))
-        };
-        let mut akin = others.keys().filter(|word| environment.is_none_or(|name| is_akin(word, name)));
-        let only = akin.next().filter(|_| akin.next().is_none());
-        let fix = only.map(|word| fix(word, environment, config));
-        Self { fix: fix.or(usual), elsewhere: others.iter().map(told).collect() }
+/// Looks for variables of other environments.
+pub(super) fn look_for_hints(
+    runner: &Runner,
+    variables: &Variables,
+    environment: Option<&str>,
+    config: &Config,
+) -> Sought {
+    let usual = (!runner.in_actions).then(|| AT_HOME.to_owned());
+    let own = environment.map(prefixes).unwrap_or_default();
+    let is_own = |name: &str| own.iter().any(|prefix| name.starts_with(prefix.as_str()));
+    if variables.filled().any(|name| is_own(name) && part(name).is_some()) {
+        return Sought { fix: usual, elsewhere: Vec::new() };
     }
-
-    /// Returns the fix for an input without a value.
-    pub(super) fn fix(&self) -> &str {
-        self.fix.as_deref().unwrap_or(Code::InputMissing.fix())
-    }
-
-    /// Returns the values that are set under other names, one sentence each.
-    pub(super) fn elsewhere(&self) -> impl Iterator<Item = String> {
-        self.elsewhere.iter().cloned()
-    }
+    let others = of_others(variables);
+    let told = |(word, names): (&String, &Vec<&str>)| {
+        let are = if names.len() == 1 { "is" } else { "are" };
+        format!("{} {are} set, but {are} read only with `environment: {}`", listed(names), as_environment(word))
+    };
+    let mut akin = others.keys().filter(|word| environment.is_none_or(|name| is_akin(word, name)));
+    let only = akin.next().filter(|_| akin.next().is_none());
+    let fix = only.map(|word| fix(word, environment, config));
+    Sought { fix: fix.or(usual), elsewhere: others.iter().map(told).collect() }
 }
 
 /// Returns the fix for variables with another prefix than the environment's: renaming one of the two is enough.

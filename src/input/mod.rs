@@ -9,6 +9,7 @@
 mod call_tests;
 mod findings;
 mod handover;
+mod hints;
 mod inline_secrets;
 mod manifest;
 mod missing;
@@ -33,7 +34,10 @@ use findings::Findings;
 use manifest::Manifest;
 use names::Name;
 use resolve::{command, environment};
-use source::{Flags, Line, Variables, config_file, flags};
+use source::{
+    Variables, config_file,
+    flags::{self, Flags, Line},
+};
 use std::{collections::BTreeMap, ffi::OsString};
 
 /// The purpose for which the process was started.
@@ -131,7 +135,7 @@ fn ask(manifest: &Manifest, mut flags: Flags, env: Vec<(OsString, OsString)>) ->
     findings.faults.append(&mut config.faults);
     findings.faults.extend(config.unchosen(environment.as_deref()));
     let (inputs, faults) = Inputs::gather(&places, environment.as_deref(), &config);
-    let inputs = inputs.found_by(missing::Sought::new(&runner, &variables, environment.as_deref(), &config));
+    let inputs = inputs.found_by(missing::look_for_hints(&runner, &variables, environment.as_deref(), &config));
     findings.faults.extend(faults);
     let settings = resolve::settings(&inputs, environment.as_deref(), &runner, &variables, &mut findings);
     let told = [flags.refused.as_slice(), config.spoilt.as_slice()].concat();

@@ -229,7 +229,7 @@ fn without_a_tool(inputs: &Inputs, idle: &[Name]) -> Vec<Fault> {
         true => "`executor: image`".to_owned(),
         false => "`executor: image` and `image` (the app's own image)".to_owned(),
     };
-    let server = match crate::input::resolve::is_wanted(inputs) {
+    let server = match is_wanted(inputs) {
         true => "`executor: server`".to_owned(),
         false => "`executor: server` and `ssh-host` (the server that has the app)".to_owned(),
     };
@@ -265,6 +265,19 @@ fn apart(inputs: &Inputs, names: &[Name]) -> &'static str {
         true => "; values for single environments belong under their names in the file",
         false => "",
     }
+}
+
+/// Returns an input that is set and makes sense only with a bastion, that is a secret or the like: then an absent
+/// `ssh-host` is a secret that did not arrive, not a request for a direct connection.
+pub(super) fn only_with_bastion(inputs: &Inputs) -> Option<Name> {
+    let is_setting = |name: &Name| matches!(name, Name::SshPort | Name::ConnectTimeout | Name::Keepalive);
+    let counts = |name: &Name| of(*name).1 == Where::Bastion && inputs.text(*name).is_some();
+    Name::ALL.iter().copied().filter(|name| !is_setting(name)).find(counts)
+}
+
+/// Returns whether the run is meant to use a bastion.
+pub(crate) fn is_wanted(inputs: &Inputs) -> bool {
+    inputs.text(Name::SshHost).is_some() || only_with_bastion(inputs).is_some()
 }
 
 #[cfg(test)]

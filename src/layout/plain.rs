@@ -1,6 +1,11 @@
 //! Plain files, `NNNN_name.sql`, with a ledger of our own.
 
-use super::{Checksum, Direction, FileName, Fit, NewRow, Rules, Table};
+use super::{
+    Fit, Rules,
+    checksum::Checksum,
+    file_name::{Direction, FileName},
+    table::{NewRow, Table},
+};
 use crate::postgres::literal;
 
 /// The columns of our own ledger.

@@ -1,7 +1,12 @@
 //! sqlx's files and sqlx's ledger, row for row as sqlx 0.9 writes it, so that sqlx's own tools go on working with the
 //! database.
 
-use super::{Checksum, Direction, FileName, Fit, NewRow, Rules, Table};
+use super::{
+    Fit, Rules,
+    checksum::Checksum,
+    file_name::{Direction, FileName},
+    table::{NewRow, Table},
+};
 use crate::postgres::literal;
 use std::{fs, path::Path};
 

@@ -3,8 +3,10 @@
 //! schema's name.
 
 use super::catalog::{self, CatalogTable};
-use crate::layout::Table;
-use crate::postgres::{identifier, literal};
+use crate::{
+    layout::Table,
+    postgres::{identifier, literal},
+};
 
 /// The type of that column (django-tenants, `TenantMixin.schema_name`: names in PostgreSQL have up to 63 bytes).
 const TYPE: &str = "character varying(63)";

@@ -4,7 +4,7 @@ use super::{migration::Migration, transaction::had_ended};
 use crate::{
     fault::{Code, Fault, Place},
     postgres::fault::{question, statement},
-    sql::{Nature, Phrase, Source, Span, Work, nature, spans, template},
+    sql::{Nature, Phrase, Source, Span, Work, nature, split::spans, template},
 };
 use tokio_postgres::error::{DbError, Error, ErrorPosition, SqlState};
 

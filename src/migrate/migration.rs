@@ -118,7 +118,7 @@ fn blanked(mut body: String, blanks: &[Span]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::spans;
+    use crate::sql::split::spans;
 
     fn refused(bytes: &[u8]) -> (String, Option<usize>) {
         let faults = Content::read("0001_a.sql", bytes).unwrap_err();

@@ -20,6 +20,7 @@ pub use files::Files;
 pub use migration::Migration;
 pub use pipeline::{Apply, Limits, Reached, Stopped};
 pub use resumable::half_done;
+pub use script::run;
 pub use transaction::{FLUSH, Fresh};
 
 pub use script::run as run_script;

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     fault::Fault,
     postgres::fault::statement,
-    sql::{Source, Span, spans},
+    sql::{Source, Span, split::spans},
 };
 use tokio_postgres::Client;
 

@@ -13,6 +13,7 @@ use super::{
     session::{Session, Startup},
     target::Target,
     wait::answered,
+    watched_sessions::{Ward, Whose},
 };
 use crate::{
     fault::{Code, Fault},
@@ -37,27 +38,6 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 pub struct Guard {
     session: Session,
     wait: Duration,
-}
-
-/// The sessions to watch.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ward {
-    /// Their `application_name`, if it could be set; empty if they are known only by their pids.
-    pub application_name: String,
-    /// The pids of their backends, as far as they are known.
-    pub pids: Vec<i32>,
-    /// The owner of the work.
-    pub whose: Whose,
-}
-
-/// The owner of the watched work.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Whose {
-    /// A tool, which does not report its statements.
-    #[default]
-    Tools,
-    /// This run: the end of each statement is reported, so only long statements need a sign of life.
-    Ours,
 }
 
 impl Guard {

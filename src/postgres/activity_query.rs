@@ -1,6 +1,8 @@
 //! The queries of the activity monitor, and the parser of their rows. Queries of other sessions are cut to a summary.
 
-use super::{activity::Ward, concurrently::waits_for_others, literal, lock_waits::Obstacle, query_summary::gist};
+use super::{
+    concurrently::waits_for_others, literal, lock_waits::Obstacle, query_summary::gist, watched_sessions::Ward,
+};
 use crate::run::event::Event;
 use std::time::Duration;
 

@@ -2,7 +2,6 @@
 
 use super::{
     message_filter::{Breach, LONGEST_ROW},
-    own_query::LOCK_LOST,
     sent_requests::NO_ROWS,
     sqlstate_hint,
     target::Target,
@@ -182,3 +181,6 @@ fn with_server_words(fault: Fault, server: &DbError) -> Fault {
         None => fault,
     }
 }
+
+/// The SQLSTATE raised when the run lock is lost; PostgreSQL does not use class BM (PostgreSQL manual, appendix A).
+pub(crate) const LOCK_LOST: &str = "BM002";

@@ -29,14 +29,16 @@ mod target;
 pub(crate) mod tls;
 pub mod url;
 mod url_parameters;
+mod url_parts;
 pub mod wait;
+mod watched_sessions;
 
-pub use activity::{Guard, Ward, Whose};
+pub use activity::Guard;
 pub(crate) use backend_messages::{Heard, Messages, Tls};
 pub(crate) use concurrently::waits_for_others;
 pub(crate) use frame::{Frames, Step, framed};
 pub use lock_waits::{Lookout, Obstacle};
-pub use own_query::{Question, RunLock};
+pub use own_query::{Question, RunLock, own_key};
 pub use placeholders::Mention;
 pub(crate) use sent_requests::{Group, Rows};
 pub(crate) use session::for_stream;
@@ -46,6 +48,7 @@ pub use sslmode::SslWish;
 pub use target::{SslMode, Target};
 pub use tls::check_ca;
 pub use url_parameters::RootCert;
+pub use watched_sessions::{Ward, Whose};
 
 use crate::fault::Fault;
 use tokio_postgres::{Client, Error, SimpleQueryMessage};

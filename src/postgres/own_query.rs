@@ -5,7 +5,8 @@
 //! So each of these queries sets the search path and disables policies. Both are set for the transaction alone: a
 //! file's text keeps the settings of the database, the role and the URL.
 
-use super::run_lock;
+use super::fault::LOCK_LOST;
+use sha2::{Digest as _, Sha256};
 use std::fmt::{self, Display};
 
 /// SQL that pins the search path to the catalog. `pg_temp` comes last because PostgreSQL searches it first if it is
@@ -19,9 +20,6 @@ pub(crate) const ON_ITS_OWN_PATH: &str = "SET LOCAL search_path TO DEFAULT; SET 
 /// SQL that makes the transaction read-only: once it has read something, no statement in it can make it writable again
 /// (PostgreSQL manual, SET TRANSACTION).
 const READ_ONLY: &str = "SET TRANSACTION READ ONLY";
-
-/// The SQLSTATE raised when the run lock is lost; PostgreSQL does not use class BM (PostgreSQL manual, appendix A).
-pub(crate) const LOCK_LOST: &str = "BM002";
 
 /// One message, which the server runs as one transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +104,7 @@ impl Display for Question {
 /// harmless: a session that holds an advisory lock always gets it again (PostgreSQL manual, 13.3.5), and all its
 /// holds end with the session.
 pub(crate) fn guard_sql(more: &str) -> String {
-    let locked = format!("pg_catalog.pg_try_advisory_lock({})", run_lock::own_key());
+    let locked = format!("pg_catalog.pg_try_advisory_lock({})", own_key());
     let held = raise_unless(&locked, LOCK_LOST, "bastion-migrate: the run lock is held by another session");
     format!("DO $bastion_migrate$ BEGIN {held}{more} END $bastion_migrate$")
 }
@@ -115,6 +113,15 @@ pub(crate) fn guard_sql(more: &str) -> String {
 pub(crate) fn raise_unless(condition: &str, sqlstate: &str, message: &str) -> String {
     let message = crate::postgres::literal(message);
     format!("IF NOT {condition} THEN RAISE EXCEPTION USING ERRCODE = '{sqlstate}', MESSAGE = {message}; END IF; ")
+}
+
+/// Returns the key of our own lock. Advisory locks are per database, so one key is enough.
+#[must_use]
+pub fn own_key() -> i64 {
+    let digest = Sha256::digest(b"bastion-migrate/v1");
+    let mut first = [0; 8];
+    first.copy_from_slice(digest.as_slice().split_at(8).0);
+    i64::from_be_bytes(first)
 }
 
 #[cfg(test)]

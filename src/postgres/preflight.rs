@@ -2,7 +2,7 @@
 //! take the run lock.
 
 use super::{
-    own_query::Question,
+    own_query::{self, Question},
     rows, run_lock,
     session::Session,
     target::{SslMode, Target},
@@ -61,7 +61,7 @@ pub async fn open(
         Opens::Locking => format!(
             "CASE WHEN pg_catalog.pg_backend_pid() = {pid} AND NOT pg_catalog.pg_is_in_recovery() \
              THEN pg_catalog.pg_try_advisory_lock({}) END",
-            run_lock::own_key()
+            own_query::own_key()
         ),
     };
     let sql = format!(

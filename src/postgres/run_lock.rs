@@ -3,13 +3,17 @@
 //! holds it, so the lock is lost only together with the work, and the next holder can be sure that the work has
 //! ended.
 
-use super::{own_query::Question, rows, session::Session, wait::answered};
+use super::{
+    own_query::{Question, own_key},
+    rows,
+    session::Session,
+    wait::answered,
+};
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
     run::event::{Event, Events},
 };
-use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -94,15 +98,6 @@ pub fn own() -> Lock {
 #[must_use]
 pub fn of_tool(key: i64, tool: &'static str) -> Lock {
     Lock { key, tool: Some(tool) }
-}
-
-/// Returns the key of our own lock. Advisory locks are per database, so one key is enough.
-#[must_use]
-pub fn own_key() -> i64 {
-    let digest = Sha256::digest(b"bastion-migrate/v1");
-    let mut first = [0; 8];
-    first.copy_from_slice(digest.as_slice().split_at(8).0);
-    i64::from_be_bytes(first)
 }
 
 /// Returns SQL that tries to take the lock and returns `t` or `f`.

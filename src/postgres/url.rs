@@ -8,11 +8,9 @@ use super::{
     sslmode::SslWish,
     target::SslMode,
     url_parameters::{Parameters, RootCert},
+    url_parts::{Form, checked_host, decoded, invalid, port_number},
 };
-use crate::{
-    fault::{Code, Fault},
-    secret::Secret,
-};
+use crate::{fault::Fault, secret::Secret};
 use percent_encoding::percent_decode_str;
 use std::net::Ipv6Addr;
 
@@ -89,18 +87,6 @@ pub fn passwords(url: &Secret) -> Vec<Secret> {
         })
         .map(Secret::new)
         .collect()
-}
-
-/// The dialect of the parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    /// libpq's URI, possibly with the name of a driver.
-    Uri,
-    /// A URI without an `@`, or with no host after it: if the `@` before the host is missing, the text behind the `?`
-    /// may be a piece of the password.
-    Anonymous,
-    /// JDBC: `+` is a space, `ssl=true` checks names.
-    Jdbc,
 }
 
 const SCHEMES: [&str; 4] = ["postgres", "postgresql", "postgis", "pgsql"];
@@ -193,36 +179,6 @@ fn server_parts(server: &str) -> Result<(Option<String>, Option<u16>), Fault> {
     Ok((host, port))
 }
 
-/// Returns the text if it can be a host.
-pub(super) fn checked_host(host: String) -> Result<String, Fault> {
-    if host.starts_with(['/', '@']) {
-        return Err(invalid("names a socket directory as its host")
-            .fix("name the database's host: a socket can't be reached through a tunnel"));
-    }
-    let named = host.chars().all(|letter| letter.is_alphanumeric() || "-._".contains(letter));
-    if named || host.parse::<Ipv6Addr>().is_ok() {
-        return Ok(host);
-    }
-    Err(invalid("has a host that can't be a name or an address"))
-}
-
-/// Parses a port.
-pub(super) fn port_number(text: &str) -> Result<u16, Fault> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    let number = text.parse().ok().filter(|port| digits && *port > 0);
-    number.ok_or_else(|| invalid("has a port that is no number from 1 to 65535"))
-}
-
-/// Decodes the percent escapes of a text; none if it is empty.
-pub(super) fn decoded(text: &str) -> Result<Option<String>, Fault> {
-    let decoded = percent_decode_str(text).decode_utf8();
-    let decoded = decoded.map_err(|error| invalid("is not UTF-8 once its `%` escapes are decoded").because(&error))?;
-    if decoded.contains('\0') {
-        return Err(invalid("contains a zero byte"));
-    }
-    Ok((!decoded.is_empty()).then(|| decoded.into_owned()))
-}
-
 /// Returns the value of a part that can be in the address or in the parameters, or in both with the same value.
 fn one<T: PartialEq>(what: &str, address: Option<T>, parameter: Option<T>) -> Result<Option<T>, Fault> {
     match (address, parameter) {
@@ -245,14 +201,10 @@ fn system_roots_need_a_name_check(mut url: ParsedUrl) -> Result<ParsedUrl, Fault
     Ok(url)
 }
 
-/// Returns a fault about the URL; `cause` follows the input's name.
-pub(super) fn invalid(cause: &str) -> Fault {
-    Fault::new(Code::DatabaseUrlInvalid, format!("`database-url` {cause}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::Code;
     use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
     use proptest::prelude::*;
 

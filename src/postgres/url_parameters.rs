@@ -8,7 +8,7 @@ use super::{
     identifier,
     sslmode::SslWish,
     target::SslMode,
-    url::{Form, checked_host, decoded, invalid, port_number},
+    url_parts::{Form, checked_host, decoded, invalid, port_number},
 };
 use crate::fault::Fault;
 

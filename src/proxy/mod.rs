@@ -8,5 +8,4 @@ mod stats;
 mod upstream;
 
 pub use listener::{Injected, Listener, Passage};
-pub(crate) use startup_packet::with_length;
 pub use stats::ServerError;

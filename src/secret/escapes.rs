@@ -2,7 +2,11 @@
 //! signs, shell quotes, quoted-printable. The encoding of a text is unknown, so every position keeps all its possible
 //! decodings, and an escape may itself be escaped.
 
-use super::{entities::Entities, needles::Needles, prefilter::SIGNS};
+use super::{
+    entities::Entities,
+    escape_signs::{CONTROLS, SIGNS},
+    needles::Needles,
+};
 use std::{
     cell::Cell,
     cmp::Reverse,
@@ -17,10 +21,6 @@ const DRAWN: usize = 24;
 
 /// Greatest number of decodings kept for one position.
 const MOST: usize = 24;
-
-/// Letters that stand for a control character after a backslash.
-pub(super) const CONTROLS: [(u8, u8); 9] =
-    [(b'n', b'\n'), (b't', b'\t'), (b'r', b'\r'), (b'b', 8), (b'f', 12), (b'v', 11), (b'a', 7), (b'e', 27), (b'0', 0)];
 
 /// The result of one decoding: up to four bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -10,12 +10,16 @@ mod base_encodings;
 #[cfg(test)]
 mod encoders;
 mod entities;
+mod escape_signs;
 mod escapes;
 mod needles;
 mod prefilter;
 mod search;
 #[cfg(test)]
 mod tests;
+mod value;
+
+pub use value::Secret;
 
 use base_encodings::Piece;
 use entities::Entities;
@@ -27,41 +31,6 @@ use std::{
     ops::Range,
     sync::{Arc, OnceLock},
 };
-use zeroize::Zeroizing;
-
-/// A secret value: no `Display`, a `Debug` that shows nothing, wiped from memory on drop.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Zeroizing<String>);
-
-impl Secret {
-    /// Wraps a secret value.
-    #[must_use]
-    pub fn new(value: impl Into<String>) -> Self {
-        Self(Zeroizing::new(value.into()))
-    }
-
-    /// Returns the value itself. This is the only way to get it; every caller needs review.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// Returns whether the secret is long enough to be distinguished from ordinary text. Hiding a shorter one would
-    /// blank out the whole log, and the rest of the log would spell the secret.
-    #[must_use]
-    pub fn can_be_hidden(&self) -> bool {
-        self.0.trim().chars().count() >= SHORTEST
-    }
-}
-
-/// Length of the shortest secret that is hidden, in characters: see [`Secret::can_be_hidden`].
-const SHORTEST: usize = 3;
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("***")
-    }
-}
 
 /// Number of nested levels that are decoded, of base encodings and of escapes each.
 const DEPTH: usize = 3;

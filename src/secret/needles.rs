@@ -1,6 +1,6 @@
 //! The needles: every byte string that would reveal a secret, and the search for unescaped ones.
 
-use super::{Secret, prefilter::SIGNS};
+use super::{escape_signs::SIGNS, value::Secret};
 use aho_corasick::{
     Anchored, MatchKind,
     automaton::{Automaton as _, StateID},

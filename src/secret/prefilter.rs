@@ -3,7 +3,7 @@
 
 use super::{
     base_encodings::{LEAST_OF_BASE32, base64},
-    escapes::CONTROLS,
+    escape_signs::{CONTROLS, SIGNS},
     needles::Needles,
 };
 
@@ -25,9 +25,6 @@ impl Signs {
         self != Self::default()
     }
 }
-
-/// Bytes that may begin an escape, whatever follows. Quotes and the like may do so when they are doubled.
-pub(super) const SIGNS: &[u8] = b"%\\&=`^+";
 
 const SIGN: u8 = 1;
 const HEX: u8 = 2;

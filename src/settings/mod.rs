@@ -11,7 +11,7 @@ use crate::{
     ssh::Route,
     tool::{Line, Recipe, Together},
 };
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 /// The command of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -369,5 +369,43 @@ impl Settings {
     /// `input-missing`.
     pub fn database(&self) -> Result<&Target, Fault> {
         self.database.as_ref().ok_or_else(|| Fault::new(Code::InputMissing, "no database is given"))
+    }
+}
+
+impl Settings {
+    /// Returns all images in which commands run.
+    #[must_use]
+    pub fn images(&self) -> BTreeSet<&str> {
+        let tool = match &self.place {
+            Place::Tool(tool) => Some(&tool.site),
+            Place::Sql => None,
+        };
+        let sites = tool.into_iter().chain(self.steps.sites().map(|(_, site)| site));
+        sites
+            .filter_map(|site| match site {
+                Site::Image(reference) => Some(reference.as_str()),
+                Site::Server => None,
+            })
+            .collect()
+    }
+}
+
+impl StepSettings {
+    /// Returns the sites that the steps and the health check use, each with a description of its user.
+    pub fn sites(&self) -> impl Iterator<Item = (String, &Site)> {
+        let steps = self.all().filter_map(|step| match &step.work {
+            Work::Command { site, .. } => Some((format!("the step `{}`", step.name), site)),
+            Work::Sql { .. } => None,
+        });
+        steps.chain(self.health.iter().map(|health| ("`health`".to_owned(), &health.site)))
+    }
+
+    /// Returns the first step that is a SQL file.
+    pub(crate) fn sql(&self) -> Option<&Step> {
+        self.all().find(|step| matches!(step.work, Work::Sql { .. }))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Step> {
+        self.before.iter().chain(&self.migrate).chain(&self.after)
     }
 }

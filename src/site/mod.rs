@@ -12,7 +12,7 @@ mod server;
 mod transcript;
 
 pub(crate) use container::{engine, run_name};
-pub(crate) use container_spec::{Access, Terms};
+pub(crate) use container_spec::Terms;
 pub(crate) use current_container::Current;
 pub(crate) use transcript::Said;
 

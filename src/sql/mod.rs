@@ -1,5 +1,6 @@
 //! SQL text: its tokens, its statements and their effect on a transaction. Touches no file and no database.
 
+mod classified_statement;
 pub(crate) mod directive;
 mod execution;
 #[cfg(any(test, fuzzing))]
@@ -15,8 +16,9 @@ mod session_effects;
 mod session_objects;
 mod session_setup;
 mod span;
-mod split;
+pub(crate) mod split;
 mod statement;
+mod statement_class;
 pub(crate) mod template;
 mod transaction_mode;
 mod transaction_options;
@@ -28,7 +30,8 @@ pub(crate) use lexer::Tokens;
 pub use location::Source;
 pub(crate) use phrase::Phrase;
 pub use span::Span;
-pub(crate) use split::{spans, split};
-pub(crate) use statement::{Nature, nature};
+pub(crate) use split::split;
+pub(crate) use statement::nature;
+pub(crate) use statement_class::Nature;
 pub(crate) use transaction_mode::decide;
 pub use transaction_options::Modes;

@@ -1,6 +1,6 @@
 //! The faults of statements that can't run where they are. Each has a fix that makes the file valid.
 
-use super::{location::Source, transaction_mode::Read};
+use super::{classified_statement::Read, location::Source};
 use crate::fault::{Code, Fault};
 
 /// The author's way to fix a file with transactions of its own.

@@ -3,7 +3,7 @@
 use super::{
     lexer::Tokens,
     phrase::{Part, Phrase},
-    statement::{Nature, refused},
+    statement_class::{Nature, refused},
     transaction_options::Modes,
 };
 

@@ -5,10 +5,10 @@
 
 use super::{
     key_text::normalised,
+    libssh2::{Deadline, Failure, NOT_VERIFIED, PASSWORD_EXPIRED, REFUSED, TIMED_OUT, TOO_LONG, code_of},
     login::{Method, Progress, plan},
     private_key::{check_key, public_half},
     route::{Hop, Login},
-    session::{Deadline, Failure, NOT_VERIFIED, PASSWORD_EXPIRED, REFUSED, TIMED_OUT, TOO_LONG, code_of},
 };
 use crate::{
     fault::{Code, Fault},

@@ -4,9 +4,9 @@
 #![expect(clippy::disallowed_types, reason = "a channel lives and dies with the pump's session")]
 
 use super::{
-    driver::{Broken, attempt},
     process::{End, Far},
     receive_buffer::Outlet,
+    socket::{Broken, attempt},
     stream::Local,
 };
 use std::{

@@ -2,10 +2,11 @@
 
 use super::{
     driver::{Command, Pump},
+    libssh2::Failure,
     open_queue::{Errand, Order, Refusal},
     process::{self, News, Process},
     route::Hop,
-    session::{self, Approach, Connected, Failure, Road},
+    session::{self, Approach, Connected, Road},
     stream::{self, Local, Stream},
 };
 use crate::{

@@ -14,7 +14,7 @@ use super::{
     open_queue::{Opened, Opens, Order},
     route::Hop,
     session::Connected,
-    socket::{Look, Wire},
+    socket::{Broken, Look, Wire},
 };
 use crate::fault::{Code, Fault};
 use std::{
@@ -52,19 +52,6 @@ const CLOSED: &str = "closed by the server";
 pub(super) enum Command {
     Open(Order),
     Close,
-}
-
-/// A failure of the transport, with its reason.
-#[derive(Debug)]
-pub(super) struct Broken(pub(super) String);
-
-/// Turns EAGAIN into `None`. Every other error of libssh2 on a channel in use is a failure of the transport.
-pub(super) fn attempt<T>(result: io::Result<T>) -> Result<Option<T>, Broken> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(Broken(error.to_string())),
-    }
 }
 
 /// One operation that libssh2 may interrupt in the middle of a packet.

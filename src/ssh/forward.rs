@@ -3,9 +3,9 @@
 
 use super::{
     connection::{Link, NoChannel},
+    libssh2::Failure,
     open_queue::Refusal,
     route::Hop,
-    session::Failure,
     stream::Stream,
 };
 use crate::fault::{Code, Fault};

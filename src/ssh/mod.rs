@@ -15,6 +15,7 @@ mod forward;
 pub(crate) mod fuzzing;
 mod host_key;
 mod key_text;
+mod libssh2;
 mod login;
 mod open_queue;
 mod openssh_key;

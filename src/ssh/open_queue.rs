@@ -3,9 +3,10 @@
 
 use super::{
     channel::Channel,
-    driver::Broken,
+    libssh2::{CHANNEL_REFUSED, REQUEST_REFUSED, code_of},
     process::Far,
-    session::{CHANNEL_REFUSED, REQUEST_REFUSED, WOULD_BLOCK, code_of},
+    session::WOULD_BLOCK,
+    socket::Broken,
     stream::Local,
 };
 use std::collections::VecDeque;

@@ -3,8 +3,8 @@
 
 use super::{
     key_text::{check_frame, damaged, normalised},
+    libssh2::{FAILED_SEND, code_of},
     openssh_key::Cover,
-    session::{FAILED_SEND, code_of},
 };
 use crate::{
     fault::{Code, Fault},

@@ -5,6 +5,7 @@
 use super::{
     auth,
     host_key::Pins,
+    libssh2::{DISCONNECTED, Deadline, FAILED_RECEIVE, FAILED_SEND, Failure, TIMED_OUT, code_of},
     route::{Hop, Login},
 };
 use crate::{
@@ -15,22 +16,12 @@ use std::{
     fmt, io,
     net::{SocketAddr, TcpStream, ToSocketAddrs as _},
     os::{fd::OwnedFd, unix::net::UnixStream},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::sync::oneshot;
 
 // Error codes of libssh2 (libssh2.h).
-pub(super) const FAILED_SEND: i32 = -7;
-pub(super) const TIMED_OUT: i32 = -9;
-pub(super) const DISCONNECTED: i32 = -13;
-pub(super) const PASSWORD_EXPIRED: i32 = -15;
-pub(super) const REFUSED: i32 = -18;
-pub(super) const NOT_VERIFIED: i32 = -19;
-pub(super) const CHANNEL_REFUSED: i32 = -21;
-pub(super) const REQUEST_REFUSED: i32 = -22;
 pub(super) const WOULD_BLOCK: i32 = -37;
-pub(super) const TOO_LONG: i32 = -41;
-pub(super) const FAILED_RECEIVE: i32 = -43;
 
 /// AES-GCM is the fastest cipher of libssh2 on a processor with AES instructions.
 const CIPHERS: &str =
@@ -60,39 +51,6 @@ pub(super) struct Connected {
     /// A duplicate of the session's socket, to poll.
     pub(super) socket: OwnedFd,
     pub(super) facts: BastionFacts,
-}
-
-/// The reason why connecting failed.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// A network failure: another attempt may succeed.
-    Transport(Fault),
-    /// A definite answer: another attempt would get the same one.
-    Final(Fault),
-}
-
-/// The time by which connecting has to be finished.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Deadline(Instant);
-
-impl Deadline {
-    fn after(timeout: Duration) -> Self {
-        Self(Instant::now() + timeout)
-    }
-
-    /// Returns the remaining time. Never zero, which means "for ever" to libssh2 and is an error to `connect_timeout`.
-    fn left(self) -> Duration {
-        self.0.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
-    }
-
-    fn is_over(self) -> bool {
-        Instant::now() >= self.0
-    }
-
-    /// Limits the session's next blocking call to the remaining time.
-    pub(super) fn arm(self, session: &ssh2::Session) {
-        session.set_timeout(u32::try_from(self.left().as_millis()).unwrap_or(u32::MAX).max(1));
-    }
 }
 
 /// Connects to a hop and logs in. `tell` receives the socket as soon as there is one, so that the caller can end the
@@ -207,13 +165,6 @@ fn no_handshake(hop: &Hop, session: &ssh2::Session, error: &ssh2::Error, until: 
                        runner's address closes like this too";
             Failure::Transport(Fault::new(Code::BastionNotSsh, cause).fix(fix))
         }
-    }
-}
-
-/// Returns libssh2's error code.
-pub(super) fn code_of(error: &ssh2::Error) -> i32 {
-    match error.code() {
-        ssh2::ErrorCode::Session(code) | ssh2::ErrorCode::SFTP(code) => code,
     }
 }
 

@@ -1,7 +1,6 @@
 //! The SSH socket and its present state in the kernel. Tokio's readiness is only a hint, because libssh2 reads and
 //! writes the socket, too.
 
-use super::driver::Broken;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
     io,
@@ -99,5 +98,18 @@ impl Wire {
             Ok(_) => polled.iter().map(PollFd::revents).collect(),
             Err(_) => PollFlags::empty(),
         }
+    }
+}
+
+/// A failure of the transport, with its reason.
+#[derive(Debug)]
+pub(super) struct Broken(pub(super) String);
+
+/// Turns EAGAIN into `None`. Every other error of libssh2 on a channel in use is a failure of the transport.
+pub(super) fn attempt<T>(result: io::Result<T>) -> Result<Option<T>, Broken> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(Broken(error.to_string())),
     }
 }

@@ -4,10 +4,11 @@ use super::{
     connection::{Link, NoChannel},
     forward::reach,
     host_key::Pins,
+    libssh2::Failure,
     open_queue::Refusal,
     process::Process,
     route::{Hop, Route},
-    session::{Approach, Failure},
+    session::Approach,
     stream::Stream,
 };
 use crate::{

@@ -3,6 +3,7 @@
 
 mod command_line;
 mod commands;
+pub(crate) mod explain;
 mod known_failure;
 mod listing;
 mod pattern;
@@ -11,7 +12,8 @@ mod target;
 
 pub use command_line::{Call, Line, QUESTION, Together, YES};
 pub use commands::Verb;
-pub use known_failure::{Failure, explain};
+pub use explain::explain;
+pub use known_failure::Failure;
 pub use listing::{Answer, Between, Keeps, Listed, Listing, Order};
 pub use pattern::Pattern;
 pub use recipe::{Begun, Ledgers, Recipe};

@@ -12,7 +12,7 @@ use crate::{
         stranger::Stranger,
     },
 };
-use bastion_migrate::postgres::run_lock::own_key;
+use bastion_migrate::postgres::own_key;
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     crypto::ring,

@@ -162,12 +162,7 @@ fn a_url_and_a_part_that_contradict_each_other_are_named() {
     for part in ["database-host", "database-name", "database-user", "database-port"] {
         let action = direct(&lab).input(part, "4711");
         let named = format!("`{part}` (from the workflow's `with:`)");
-        refused(
-            &lab,
-            action,
-            "input-invalid",
-            &["`database-url` (from the workflow's `with:`) and `", &named],
-        );
+        refused(&lab, action, "input-invalid", &["`database-url` (from the workflow's `with:`) and `", &named]);
     }
     let action = direct(&lab).secret("database-password", "another-password");
     refused(&lab, action, "input-invalid", &["`database-password`", "contradict each other"]);
@@ -522,8 +517,10 @@ fn a_way_back_is_asked_of_what_has_one() {
     refused(&lab, tool("rollback").input("tool", "prisma").input("target", "x"), "input-invalid", &words);
     let words = ["`target` has no value: `command: rollback` has to know", "fix: set `target`"];
     refused(&lab, tool("rollback").input("tool", "django"), "input-missing", &words);
-    let words =
-        ["`target` (from the workflow's `with:`) has a value, and `command: migrate` with a tool covers all migrations", "`run`"];
+    let words = [
+        "`target` (from the workflow's `with:`) has a value, and `command: migrate` with a tool covers all migrations",
+        "`run`",
+    ];
     refused(&lab, tool("migrate").input("tool", "django").input("target", "shop 0001"), "input-invalid", &words);
 }
 

@@ -117,7 +117,7 @@ fn by<'a>(network: &Flights, server: &Server, step: Action<'a>) -> Action<'a> {
 
 /// How many sessions hold the run lock.
 fn locks(lab: &Lab) -> String {
-    let key = bastion_migrate::postgres::run_lock::own_key();
+    let key = bastion_migrate::postgres::own_key();
     lab.database.sql(&format!(
         "select count(*) from pg_locks where locktype = 'advisory' and granted \
          and objid = ({key} & 4294967295)::oid and database = (select oid from pg_database where datname = current_database())"
@@ -519,7 +519,7 @@ fn the_tool_is_stopped_when_the_run_lock_is_somebody_elses() {
     gate.reached();
     server.sshd().stop();
     let other = lab.database.session();
-    other.sql(&format!("select pg_advisory_lock({})", bastion_migrate::postgres::run_lock::own_key()));
+    other.sql(&format!("select pg_advisory_lock({})", bastion_migrate::postgres::own_key()));
     server.sshd().resume();
     running.wait();
     assert_eq!(working(&server), Vec::<String>::new());

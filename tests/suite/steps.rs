@@ -26,7 +26,7 @@ fn django<'a>(lab: &'a Lab, server: &'a Server, steps: &str) -> Action<'a> {
 /// Somebody else's run.
 fn holder(lab: &Lab) -> Session {
     let session = lab.database.session();
-    session.sql(&format!("select pg_advisory_lock({})", bastion_migrate::postgres::run_lock::own_key()));
+    session.sql(&format!("select pg_advisory_lock({})", bastion_migrate::postgres::own_key()));
     session
 }
 

@@ -85,7 +85,7 @@ fn while_the_database_says_nothing() {
 fn while_the_run_lock_is_waited_for() {
     let lab = Lab::new();
     let holder = lab.database.session();
-    holder.sql(&format!("select pg_advisory_lock({})", bastion_migrate::postgres::run_lock::own_key()));
+    holder.sql(&format!("select pg_advisory_lock({})", bastion_migrate::postgres::own_key()));
     let running = one(&lab, "select 1;\n").start();
     running.wait_for_line("waiting for the run lock", SOON);
     running.signal(Signal::INT);

@@ -3,7 +3,7 @@
 use crate::{
     executor::monitored::{Watch, watched},
     fault::{Code, Fault, Place},
-    migrate::run_script,
+    migrate::run as run_script,
     postgres::{
         Lookout, Session, Startup, UNLIMITED,
         fault::statement,

@@ -20,7 +20,10 @@ use crate::{
     postgres::wait::answered,
     run::event::{Coverage, Event, Events, MigrationId, PlanFacts},
     settings::{Command, Need, Settings, Step, ToolSettings, When, Work},
-    site::{Access, Said, Sites, Task, Terms, Turn},
+    site::{
+        Said, Sites, Task, Turn,
+        container_spec::{Access, Terms},
+    },
     tool::{Ledgers, Line, Verb},
 };
 use listing::Known;

@@ -1,13 +1,14 @@
 //! Parsed steps: their form is valid, and values that they leave to the inputs are still open.
 
 use super::{
+    image_reference,
     mapping::{Fields, Origin, about},
     site::{SITES, Wish},
     value,
 };
 use crate::{
     fault::{Code, Fault, Place},
-    input::{names::Name, resolve::container},
+    input::names::Name,
     settings::{Need, When},
     tool::Line,
 };
@@ -98,7 +99,7 @@ fn call(fields: &mut Fields<'_>, name: Option<&str>) {
 fn task(fields: &mut Fields<'_>, line: Option<Line>, sql: Option<String>) -> Option<Task> {
     let wish = Wish {
         executor: fields.value("executor", |text| value::choice(text, &SITES)),
-        image: fields.value("image", container::reference),
+        image: fields.value("image", image_reference::reference),
     };
     match (fields.has("run"), fields.has("sql")) {
         (true, false) => line.map(|line| Task::Command { line, wish }),

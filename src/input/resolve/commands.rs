@@ -1,14 +1,19 @@
 //! Resolves the foreign commands of a run, that is the tool and the steps, and the settings of the sites where they
 //! run.
 
-use super::{command, container, health, ssh, tool};
+use super::{
+    command, container, health,
+    steps::{Around, resolve_steps},
+    tool,
+};
 use crate::{
     fault::Fault,
     github::runner::Runner,
     input::{
         findings::Findings,
         names::Name,
-        parse::{Around, Executor, Own},
+        parse::{self, Executor, Own},
+        scope,
         source::Inputs,
     },
     postgres::Target,
@@ -37,14 +42,14 @@ pub(crate) struct Known<'a> {
 /// Resolves the tool, the steps, and the settings that they need.
 pub(crate) fn read(inputs: &Inputs, known: &Known<'_>, findings: &mut Findings) -> Option<Calls> {
     let reference = match known.executor {
-        Some(Executor::Image) => findings.keep(inputs.required(Name::Image, container::reference)),
+        Some(Executor::Image) => findings.keep(inputs.required(Name::Image, parse::reference)),
         Some(Executor::Sql | Executor::Server) | None => {
-            findings.keep(inputs.optional(Name::Image, container::reference)).flatten()
+            findings.keep(inputs.optional(Name::Image, parse::reference)).flatten()
         }
     };
     let own = Own { executor: known.executor, image: reference.as_deref() };
     let around = Around { own, retries: known.retries, runner: known.runner };
-    let mut steps = inputs.drafts().resolve(&around, findings);
+    let mut steps = resolve_steps(inputs.drafts(), &around, findings);
     let place = place(inputs, own, known, findings);
     let tool = match &place {
         Some(Place::Tool(tool)) => Some(&**tool),
@@ -90,7 +95,7 @@ fn place(inputs: &Inputs, own: Own<'_>, known: &Known<'_>, findings: &mut Findin
 /// Returns a fault if the deployment server has no name. A server with a user or a key but no name is reported by
 /// [`ssh::read`].
 fn unreachable(inputs: &Inputs, who: &str) -> Option<Fault> {
-    if ssh::is_wanted(inputs) {
+    if scope::is_wanted(inputs) {
         return None;
     }
     let cause = format!("`ssh-host` has no value, and {who} runs on the deployment server, which is the last hop");

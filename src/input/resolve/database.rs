@@ -1,6 +1,5 @@
 //! Resolves the database inputs to a target.
 
-use super::ssh::is_wanted;
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
@@ -11,10 +10,12 @@ use crate::{
             Address,
             value::{self, Misfit},
         },
+        scope::is_wanted,
         source::Inputs,
     },
     postgres::{
-        RootCert, SslMode, SslWish, Target, check_ca,
+        RootCert, SslMode, SslWish, Target,
+        tls::check_ca,
         url::{self, ParsedUrl},
     },
 };

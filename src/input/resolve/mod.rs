@@ -7,10 +7,10 @@ mod database;
 pub(crate) mod environment;
 pub(crate) mod health;
 mod ssh;
+mod steps;
 mod tool;
 
 pub(crate) use command::command;
-pub(crate) use ssh::is_wanted;
 
 use super::{
     findings::Findings,
@@ -19,7 +19,7 @@ use super::{
         Executor,
         value::{self, Misfit},
     },
-    scope,
+    scope::{self, is_wanted},
     source::{Inputs, Variables},
 };
 use crate::{

@@ -9,7 +9,7 @@ use crate::{
             Address,
             value::{self, Misfit},
         },
-        scope::{self, Where},
+        scope::only_with_bastion,
         source::Inputs,
     },
     ssh::{self, Hop, Login, Route},
@@ -18,19 +18,6 @@ use std::fmt;
 
 /// sshd's default port.
 const PORT: u16 = 22;
-
-/// Returns an input that is set and makes sense only with a bastion, that is a secret or the like: then an absent
-/// `ssh-host` is a secret that did not arrive, not a request for a direct connection.
-fn only_with_bastion(inputs: &Inputs) -> Option<Name> {
-    let is_setting = |name: &Name| matches!(name, Name::SshPort | Name::ConnectTimeout | Name::Keepalive);
-    let counts = |name: &Name| scope::of(*name).1 == Where::Bastion && inputs.text(*name).is_some();
-    Name::ALL.iter().copied().filter(|name| !is_setting(name)).find(counts)
-}
-
-/// Returns whether the run is meant to use a bastion.
-pub(crate) fn is_wanted(inputs: &Inputs) -> bool {
-    inputs.text(Name::SshHost).is_some() || only_with_bastion(inputs).is_some()
-}
 
 /// Resolves the route, hop by hop.
 pub(crate) fn read(inputs: &Inputs, findings: &mut Findings) -> Option<Route> {

@@ -387,7 +387,7 @@ mod tests {
         assert_eq!(of(Some("dev")), ["five six", "two", ""]);
         assert_eq!(of(Some("prod")), ["one", "seven", "three"]);
         let health = |environment| parse(text, environment).drafts.health;
-        assert_eq!(health(Some("dev")), Some(crate::input::resolve::health::Draft::Off));
+        assert_eq!(health(Some("dev")), Some(crate::input::parse::Draft::Off));
         assert_eq!(health(None), health(Some("prod")));
     }
 

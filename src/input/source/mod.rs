@@ -7,12 +7,12 @@ mod yaml_location;
 
 pub(crate) use config_file::Config;
 pub(crate) use environment::{Variable, Variables, prefixes};
-pub(crate) use flags::{Flags, Line};
+pub(crate) use flags::Flags;
 
 use super::{
+    hints::Sought,
     inline_secrets,
     manifest::{Manifest, is_expression},
-    missing::Sought,
     names::{Name, listed},
     parse::{Drafts, Origin, value::Misfit, what_is_wrong},
     synonyms,
