@@ -10,7 +10,9 @@ use crate::{
         Guard, Lookout, Session, Startup, Ward, Whose,
         fault::statement,
         own_query::{Question, RunLock},
-        preflight, rows, run_lock,
+        preflight::{self, Opens},
+        rows,
+        run_lock::{self, Wait},
         wait::{self, answered},
     },
     run::event::{Event, Events},
@@ -78,7 +80,7 @@ impl<'a> Keeper<'a> {
         let session = wait::connect(reach, target, &self.startup(), wait, &self.events).await?;
         let session = self.session.insert(session);
         let question = snapshot::find_ledgers(self.settings);
-        let opening = preflight::open(session, target, crate::executor::opens(self.settings), question, wait).await?;
+        let opening = preflight::open(session, target, opens(self.settings), question, wait).await?;
         (self.locked, self.alone) = (opening.locked, opening.alone);
         self.found = opening.extra;
         self.events.tell(Event::Database(opening.facts));
@@ -93,7 +95,7 @@ impl<'a> Keeper<'a> {
         let began = Instant::now();
         let Some(session) = &self.session else { return Ok(()) };
         if !self.locked || !self.alone {
-            let mut wait = crate::executor::lock_wait(self.settings, self.runner);
+            let mut wait = lock_wait(self.settings, self.runner);
             if !self.locked {
                 run_lock::acquire(session, run_lock::own(), &wait, &self.events).await?;
             }
@@ -244,12 +246,7 @@ impl<'a> Keeper<'a> {
         let late = Fault::new(Code::DatabaseTimeout, "the database did not answer again in time");
         let session = timeout(limit, async {
             let session = wait::connect(reach, target, &self.startup(), limit, &self.events).await?;
-            let wait = run_lock::Wait {
-                limit,
-                input: "wait-timeout",
-                before,
-                ..crate::executor::lock_wait(self.settings, self.runner)
-            };
+            let wait = Wait { limit, input: "wait-timeout", before, ..lock_wait(self.settings, self.runner) };
             run_lock::acquire(&session, run_lock::own(), &wait, &self.events).await?;
             Ok(session)
         });
@@ -315,5 +312,22 @@ async fn hold(session: &Session, lock: RunLock, wait: Duration) -> Fault {
         if let Err(fault) = answered(wait, rows(&session.client, &question)).await {
             return fault;
         }
+    }
+}
+
+/// Whether a session takes the run lock with its first question. A run that was cut off takes its place on the server again,
+/// and then the lock: who takes the lock first would keep it from the other while it waits for the place.
+pub(super) fn opens(settings: &Settings) -> Opens {
+    if settings.command.writes() && settings.server.is_none() { Opens::Locking } else { Opens::Reading }
+}
+
+/// How a run waits for a lock that others hold.
+pub(super) fn lock_wait<'a>(settings: &Settings, runner: &'a Runner) -> Wait<'a> {
+    Wait {
+        limit: settings.safety.lock_wait,
+        input: "lock-wait",
+        answer: settings.wait_timeout,
+        before: None,
+        server_url: runner.server_url.as_deref(),
     }
 }

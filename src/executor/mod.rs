@@ -13,7 +13,6 @@ pub use tool::Foreign;
 use crate::{
     fault::Fault,
     github::runner::Runner,
-    postgres::{preflight::Opens, run_lock::Wait},
     run::event::{Events, Phase},
     secret::Secret,
     settings::{Command, Place, Settings, When},
@@ -24,28 +23,11 @@ use futures_util::future::join;
 use lock_holder::Keeper;
 use tool::snapshot::Witness;
 
-/// Whether a session takes the run lock with its first question. A run that was cut off takes its place on the server again,
-/// and then the lock: who takes the lock first would keep it from the other while it waits for the place.
-fn opens(settings: &Settings) -> Opens {
-    if settings.command.writes() && settings.server.is_none() { Opens::Locking } else { Opens::Reading }
-}
-
 /// Says which tables were taken for no ledger although they have the name of one.
 fn tell_left_alone(tables: &[String], events: &Events) {
     if let Some((first, more)) = tables.split_first() {
         let more = if more.is_empty() { String::new() } else { format!(" (and {} more)", more.len()) };
         events.note(format!("left alone: {first}{more}; whatever is recorded there is not ours to read"));
-    }
-}
-
-/// How a run waits for a lock that others hold.
-fn lock_wait<'a>(settings: &Settings, runner: &'a Runner) -> Wait<'a> {
-    Wait {
-        limit: settings.safety.lock_wait,
-        input: "lock-wait",
-        answer: settings.wait_timeout,
-        before: None,
-        server_url: runner.server_url.as_deref(),
     }
 }
 

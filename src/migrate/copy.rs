@@ -2,9 +2,9 @@
 
 use super::{
     answer::{answer, outcome},
+    applier::Apply,
     error_location,
     migration::Migration,
-    pipeline::Apply,
     transaction::{Commit, close_sql, open_sql},
 };
 use crate::{

@@ -2,6 +2,7 @@
 //! `concurrent_index` and `script` use the database.
 
 mod answer;
+mod applier;
 mod commit_progress;
 mod concurrent_index;
 mod copy;
@@ -14,11 +15,12 @@ mod resumable;
 mod script;
 mod transaction;
 
+pub use applier::{Apply, Limits};
 pub use commit_progress::Tally;
 pub use directory::read;
 pub use files::Files;
 pub use migration::Migration;
-pub use pipeline::{Apply, Limits, Reached, Stopped};
+pub use pipeline::{Reached, Stopped};
 pub use resumable::half_done;
 pub use script::run;
 pub use transaction::{FLUSH, Fresh};

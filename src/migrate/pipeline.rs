@@ -1,64 +1,20 @@
 //! Applies the planned migrations in order: the only loop that changes the database.
 
 use super::{
-    answer::{Answer, answer, outcome},
-    commit_progress::Tally,
-    copy, error_location,
+    applier::{Apply, InFlight},
+    copy,
     migration::Migration,
     resumable,
-    transaction::{Commit, Fresh, OUR_ENCODING, close_sql, had_ended, is_worn, open_sql, opening_fault},
+    transaction::{Commit, is_worn},
 };
 use crate::{
     fault::{Code, Fault},
-    layout::NewRow,
-    ledger::Ledger,
-    postgres::{Lookout, fault::statement, own_query::Question, wait::answered, waits_for_others},
-    run::{
-        event::{Event, Events},
-        lock_retries::Ladder,
-    },
-    sql::{Span, Work},
+    postgres::{fault::statement, own_query::Question},
+    run::event::Event,
+    sql::Work,
 };
 use futures_util::future::join;
-use std::{cell::Cell, collections::VecDeque, pin::Pin, time::Duration};
-use tokio::time::Instant;
-use tokio_postgres::{Client, Error, SimpleQueryStream};
-
-/// Everything that applying needs besides the migrations.
-#[derive(Debug)]
-pub struct Apply<'a> {
-    /// The session that holds the run lock.
-    pub client: &'a Client,
-    /// The ledger in which migrations are recorded.
-    pub ledger: &'a Ledger,
-    /// The state of a new session.
-    pub fresh: &'a Fresh,
-    /// The receiver of events.
-    pub events: &'a Events,
-    /// The number of retries after a lock timeout, and the lock timeout of each attempt.
-    pub ladder: Ladder,
-    /// The source of the lock timeouts: the user's URL may set its own.
-    pub limits: Limits,
-    /// The number of the current attempt at the next file.
-    pub attempt: Cell<u32>,
-    /// The monitor that finds the sessions in the way.
-    pub lookout: &'a Lookout,
-    /// Time limit for a rollback.
-    pub wait: Duration,
-    /// URL of this run's page, for the ledger.
-    pub run: Option<&'a str>,
-    /// The progress so far; it outlives the future that applies.
-    pub tally: &'a Tally,
-}
-
-/// The source of the lock timeouts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limits {
-    /// Each attempt has its own.
-    OfEachTry,
-    /// The session keeps the one it started with.
-    OfTheSession,
-}
+use std::{collections::VecDeque, time::Duration};
 
 /// The result of applying migrations in one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,21 +88,6 @@ impl Apply<'_> {
     fn begin_try(&self, attempt: u32) {
         self.attempt.set(attempt);
         self.lookout.trying(self.ladder.limit(attempt));
-    }
-
-    /// Returns the lock timeout of this attempt, if it is ours to set and shorter than the session's.
-    pub(super) fn limit(&self, attempt: u32) -> Option<Duration> {
-        let limit = self.ladder.limit(attempt);
-        (self.limits == Limits::OfEachTry && limit < self.ladder.top).then_some(limit)
-    }
-
-    /// Returns the lock timeout of a file in one transaction: none if its statement waits for other transactions to
-    /// end.
-    pub(super) fn limit_of(&self, migration: &Migration, attempt: u32) -> Option<Duration> {
-        match waits_for_others(&migration.body) {
-            Some(_) => Some(Duration::ZERO),
-            None => self.limit(attempt),
-        }
     }
 
     /// Pauses before the next attempt, or until the session in the way is gone.
@@ -243,71 +184,6 @@ impl Apply<'_> {
         Ok(())
     }
 
-    async fn send(
-        &self,
-        migration: &Migration,
-        previous: Option<&str>,
-        commit: Commit,
-        limit: Option<Duration>,
-    ) -> Result<InFlight, Error> {
-        let open = open_sql(self.ledger, self.fresh, (migration.id.index, migration.modes), previous, limit);
-        let close = close_sql(self.ledger, migration.id.index, &self.row(migration), commit);
-        // `simple_query_raw` returns after sending, before the response.
-        Ok(InFlight {
-            open: Box::pin(self.client.simple_query_raw(&open).await?),
-            body: Box::pin(self.client.simple_query_raw(&migration.body).await?),
-            close: Box::pin(self.send_close(&close).await?),
-        })
-    }
-
-    /// Sends a closing message, after resetting the encoding if it is not plain ASCII.
-    pub(super) async fn send_close(&self, close: &str) -> Result<SimpleQueryStream, Error> {
-        if !close.is_ascii() {
-            // If this fails, so does the closing message.
-            drop(self.client.simple_query_raw(OUR_ENCODING).await?);
-        }
-        self.client.simple_query_raw(close).await
-    }
-
-    async fn settle(&self, migration: &Migration, flight: InFlight) -> Result<(), Fault> {
-        let began = self.opened(migration, answer(flight.open).await)?;
-        let body = outcome(flight.body).await;
-        let closed = answer(flight.close).await;
-        let Some(error) = body.error else { return self.recorded(migration, closed, began) };
-        let fault = error_location::fault(&error, migration, Span::whole(&migration.body), body.completed);
-        Err(match closed.error {
-            Some(error) if had_ended(&error) => {
-                fault.code(Code::TransactionEnded).detail("before it failed, the file ended the transaction it ran in")
-            }
-            _ => fault,
-        })
-    }
-
-    /// Handles the response to a migration's opening message.
-    pub(super) fn opened(&self, migration: &Migration, opened: Answer) -> Result<Instant, Fault> {
-        if let Some(error) = opened.error {
-            return Err(opening_fault(&error, migration));
-        }
-        self.tally.xid.set(opened.rows.first().and_then(|xid| xid.parse().ok()));
-        self.events.tell(Event::Started(migration.id.clone()));
-        if let Some(remark) = &migration.remark {
-            self.events.note(remark.clone());
-        }
-        Ok(Instant::now())
-    }
-
-    /// Handles the response to a migration's closing message.
-    pub(super) fn recorded(&self, migration: &Migration, closed: Answer, began: Instant) -> Result<(), Fault> {
-        if let Some(error) = closed.error {
-            return Err(error_location::closing_fault(&error, migration));
-        }
-        let mut rows = closed.rows.iter();
-        let took = rows.next().and_then(|row| row.parse().ok()).map_or_else(|| began.elapsed(), Duration::from_millis);
-        self.tally.committed(if rows.next().is_some() { Commit::Later } else { Commit::Flushed });
-        self.events.tell(Event::Applied { index: migration.id.index, took });
-        Ok(())
-    }
-
     /// Creates the ledger if it does not exist.
     async fn make_ledger(&self) -> Result<(), Fault> {
         let Some(sql) = self.ledger.create_sql() else { return Ok(()) };
@@ -325,38 +201,6 @@ impl Apply<'_> {
             }
         })
     }
-
-    /// Leaves the failed block; when this returns, the responses to all earlier messages have arrived. Returns another
-    /// fault if the session was lost, and with it perhaps commits that were not flushed.
-    pub(super) async fn after_rollback(&self, fault: Fault) -> Fault {
-        let rollback = self.client.batch_execute(self.tally.rollback_sql());
-        match answered(self.wait, async { rollback.await.map_err(|error| statement(&error)) }).await {
-            Ok(()) => self.tally.rolled_back(),
-            // A session that can't roll back is lost, and its transaction with it.
-            Err(lost) if self.tally.flushed.get() < self.tally.applied.get() => {
-                return lost.detail(format!("before that: {}", fault.cause));
-            }
-            Err(_) => {}
-        }
-        fault
-    }
-
-    pub(super) fn row<'m>(&'m self, migration: &'m Migration) -> NewRow<'m> {
-        NewRow {
-            version: &migration.id.version,
-            name: &migration.id.name,
-            checksum: migration.checksum.as_bytes(),
-            run: self.run,
-            took: None,
-        }
-    }
-}
-
-/// A migration that was sent and whose response is outstanding.
-struct InFlight {
-    open: Pin<Box<SimpleQueryStream>>,
-    body: Pin<Box<SimpleQueryStream>>,
-    close: Pin<Box<SimpleQueryStream>>,
 }
 
 /// Reports whether another attempt may succeed: after a lock timeout, deadlock or serialization failure, if the file

@@ -6,9 +6,9 @@
 //! start is recorded, the state of the database decides whether it took effect, or, where it can't, a person.
 
 use super::{
+    applier::Apply,
     concurrent_index, copy,
     migration::Migration,
-    pipeline::Apply,
     transaction::{Commit, FORGET, OUR_ENCODING, limit_sql, open_alone_sql},
 };
 use crate::{

@@ -168,7 +168,7 @@ impl Sql<'_> {
         }
         let (target, wait) = (self.settings.database()?, self.settings.wait_timeout);
         let session = wait::connect(reach, target, &self.startup, wait, &self.events).await?;
-        let wait = Wait { before, ..crate::executor::lock_wait(self.settings, self.runner) };
+        let wait = Wait { before, ..crate::executor::lock_holder::lock_wait(self.settings, self.runner) };
         for lock in self.locks()? {
             run_lock::acquire(&session, lock, &wait, &self.events).await?;
         }

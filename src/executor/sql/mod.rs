@@ -102,7 +102,9 @@ impl<'a> Sql<'a> {
         let session = wait::connect(reach, target, &self.startup, wait, &self.events).await?;
         let session = self.session.insert(session);
         let question = opening(self.settings).and(&fresh_session::question(self.settings));
-        let opening = preflight::open(session, target, crate::executor::opens(self.settings), question, wait).await?;
+        let opening =
+            preflight::open(session, target, crate::executor::lock_holder::opens(self.settings), question, wait)
+                .await?;
         self.new_session = fresh_session::answer(self.settings, &opening.extra);
         (self.locked, self.alone) = (opening.locked, opening.alone);
         (self.opening, self.fresh) = (Survey::read(&opening.extra), Content::parse(&opening.extra));
@@ -116,7 +118,7 @@ impl<'a> Sql<'a> {
     /// Who holds it.
     pub async fn lock(&mut self) -> Result<(), Fault> {
         let began = tokio::time::Instant::now();
-        let mut wait = crate::executor::lock_wait(self.settings, self.runner);
+        let mut wait = crate::executor::lock_holder::lock_wait(self.settings, self.runner);
         let session = open(self.session.as_ref())?;
         if !self.locked || !self.alone {
             if !self.locked {

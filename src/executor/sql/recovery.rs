@@ -217,7 +217,7 @@ impl Sql<'_> {
             limit,
             input: "wait-timeout",
             before,
-            ..crate::executor::lock_wait(self.settings, self.runner)
+            ..crate::executor::lock_holder::lock_wait(self.settings, self.runner)
         };
         run_lock::acquire(&session, run_lock::own(), &wait, &self.events).await?;
         Ok(session)

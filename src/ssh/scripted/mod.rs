@@ -4,6 +4,7 @@
 //! The keepalive interval of these tests is a day, so that only arriving data wakes the driver. A packet that the
 //! driver leaves in libssh2's buffer would never be delivered.
 
+mod effect;
 mod scene;
 mod server;
 mod step;

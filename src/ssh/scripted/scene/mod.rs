@@ -4,6 +4,7 @@ mod sight;
 mod user;
 
 use super::{
+    effect::Effect,
     server::{KEX_ECDH_INIT, KEXINIT, Packet, Server, offer},
     step::{Kind, Said, Step},
 };
@@ -20,7 +21,6 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData as _};
-use sight::Effect;
 use std::{fmt::Debug, os::unix::net::UnixStream, pin::Pin, time::Duration};
 use tokio::{sync::oneshot, task::spawn_blocking, time::timeout};
 

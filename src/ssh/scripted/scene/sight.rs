@@ -1,23 +1,14 @@
 //! Checks the effect of each packet once it has arrived.
 
 use super::{CLOSE, GLOBAL_REFUSAL, Opening, Packet, REQUEST, Scene, User, in_time, pattern};
-use crate::ssh::{connection::NoChannel, process::End, scripted::step::Said};
+use crate::ssh::{
+    connection::NoChannel,
+    process::End,
+    scripted::{effect::Effect, step::Said},
+};
 use futures_util::future::{Either, select};
 use std::io::ErrorKind;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-
-/// The effect of a packet that has arrived.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::ssh::scripted) enum Effect {
-    Said(usize, Said),
-    /// The client requests a program on the new channel.
-    Accepted,
-    /// The requester has its channel.
-    Opened,
-    Refused,
-    Answered,
-    None,
-}
 
 impl Scene<'_> {
     pub(super) async fn see(&mut self, effect: Effect) {
