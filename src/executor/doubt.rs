@@ -155,7 +155,7 @@ mod tests {
         let one = |(name, applied): &(&str, bool)| Listed {
             name: (*name).to_owned(),
             applied: *applied,
-            parents: Vec::new(),
+            ..Listed::default()
         };
         names.iter().map(one).collect()
     }

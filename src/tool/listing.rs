@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Listing {
     /// A line for a migration that is not applied. Its groups, joined by blanks, are the name that the ledger has; the group
-    /// `parents` names those that it builds on.
+    /// `parents` names those that it builds on, `batch` the run that applied it.
     pub pending: Pattern,
     /// Likewise for one that is applied; absent: the tool lists none.
     pub applied: Option<Pattern>,
@@ -55,6 +55,8 @@ pub struct Listed {
     pub applied: bool,
     /// What it builds on, if the tool says so.
     pub parents: Vec<String>,
+    /// The number of the run that applied it, if the tool says so.
+    pub batch: Option<u64>,
 }
 
 /// What came of asking.
@@ -119,7 +121,8 @@ impl Listing {
         let parents = hit.parents.unwrap_or_default();
         // `<base>` is how Alembic says that there is none.
         let parents = parents.split([' ', ',', '(', ')']).filter(|parent| !parent.is_empty() && *parent != "<base>");
-        Some(Listed { name: hit.name, applied, parents: parents.map(ToOwned::to_owned).collect() })
+        let parents = parents.map(ToOwned::to_owned).collect();
+        Some(Listed { name: hit.name, applied, parents, batch: hit.batch })
     }
 }
 

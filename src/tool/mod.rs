@@ -14,5 +14,5 @@ pub use line::{Call, Line, QUESTION, Together, YES};
 pub use listing::{Answer, Between, Keeps, Listed, Listing, Order};
 pub use pattern::Pattern;
 pub use recipe::{Begun, Ledgers, Recipe};
-pub use target::{Says, Target};
+pub use target::{Itself, Says, Target};
 pub use verb::Verb;

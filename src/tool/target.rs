@@ -25,6 +25,20 @@ pub struct Target {
     /// What it says.
     #[serde(default)]
     pub says: Says,
+    /// What becomes of the migration that it names, when the tool goes back to it.
+    #[serde(default)]
+    pub itself: Itself,
+}
+
+/// What becomes of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Itself {
+    /// It stays: the tool undoes what came after it.
+    #[default]
+    Kept,
+    /// It goes, too.
+    Undone,
 }
 
 /// What a target says of the migrations in the list.

@@ -4,9 +4,11 @@
 use super::{
     postgres::Database,
     process::{directory, finish},
+    server::Server,
 };
 use std::{
     env, fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Output},
     sync::LazyLock,
@@ -34,6 +36,8 @@ fn install() -> PathBuf {
             fs::remove_dir_all(&fresh).expect("the target directory is writable");
         }
     }
+    // The user of a server is another one.
+    fs::set_permissions(&packages, fs::Permissions::from_mode(0o755)).expect("the target directory is writable");
     packages
 }
 
@@ -64,6 +68,25 @@ impl Project {
         project.write("alembic.ini", "[alembic]\nscript_location = migrations\n");
         project.write("migrations/env.py", ENVIRONMENT);
         project
+    }
+
+    /// The same in `shop` of a server, where `alembic` is in the PATH; `DATABASE_URL` has to be handed over.
+    pub(crate) fn put_on(&self, server: Server) -> Server {
+        let program = server.programs().join("alembic");
+        let line = format!(
+            "#!/bin/sh\nPYTHONPATH='{}' PYTHONDONTWRITEBYTECODE=1 exec python3 -m alembic \"$@\"\n",
+            PYTHON.display()
+        );
+        fs::write(&program, line).expect("there is room");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is there");
+        let root = self.directory.path();
+        let versions = fs::read_dir(root.join("migrations/versions")).expect("it is there");
+        let versions = versions.map(|entry| entry.expect("it is there").path());
+        let files = versions.chain(["alembic.ini", "migrations/env.py"].map(|file| root.join(file)));
+        files.fold(server, |server, file| {
+            let path = file.strip_prefix(root).expect("it is below").to_string_lossy().into_owned();
+            server.file(&format!("shop/{path}"), fs::read(&file).expect("it is there"))
+        })
     }
 
     /// A migration on top of these (`"a1"`, `"b2", "c3"`, nothing) that says this to the database, and that way back.
