@@ -34,6 +34,7 @@ impl Foreign<'_> {
     /// Why it failed; what was applied before is told by events.
     pub async fn migrate(&mut self, sites: &mut Sites<'_>) -> Result<(), Fault> {
         self.reached = Reached::Working;
+        sites.nothing_begun();
         let steps = std::mem::take(&mut self.steps);
         let turns = self.turns();
         let done = steps::run(sites, &mut self.keeper, (Phase::Migrate, &steps), turns);

@@ -290,6 +290,11 @@ impl<'a> Sites<'a> {
         self.begun.borrow().clone()
     }
 
+    /// What was said before, by a look or a step, was no beginning of the work that comes now.
+    pub(super) fn nothing_begun(&self) {
+        self.begun.replace(None);
+    }
+
     /// Which image that is, if the place is one.
     pub(super) fn image(&self, site: &Site) -> Option<&ImageFacts> {
         match site {

@@ -124,6 +124,19 @@ fn what_its_file_knows_of_a_failure_is_told() {
 }
 
 #[test]
+fn a_command_that_has_begun_no_migration_has_failed_and_no_migration_has() {
+    let lab = Lab::new();
+    let server = server(&lab);
+    let mind = "case $1 in up) echo shopmig: no module named shop >&2; exit 1;; esac";
+    let told = shop(&lab, &server).input("env", format!("MIND={mind}")).run().fails("tool-failed", 6);
+    let told = told.pending(["1", "2", "3"]).error("shopmig: no module named shop").never_says("  failed 1");
+    let report = &told.outputs["report"];
+    assert!(report.contains(r#"{"version":1,"name":"1","fate":"pending","#), "{report}");
+    assert!(!told.summary.contains("| failed |"), "{}", told.summary);
+    told.done();
+}
+
+#[test]
 fn what_is_wrong_in_its_file_is_told_before_anything_is_called() {
     let lab = Lab::new();
     let server = server(&lab);
