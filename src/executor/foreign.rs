@@ -130,7 +130,8 @@ impl<'a> Foreign<'a> {
         let one = |fault: Fault| vec![fault.at(Stage::Plan)];
         self.look(sites).await.map_err(one)?;
         self.pending = self.expected().map_err(|fault| vec![fault])?;
-        self.pending = self.as_planned(sites).await.map_err(one)?;
+        let pending = self.as_planned(sites).await.map_err(one)?;
+        self.pending = expected::entitled(pending, self.known.listed());
         let coverage = if self.known.is_listed() { Coverage::Whole } else { Coverage::Unknown };
         self.coverage = Some(coverage);
         let plan = self.facts(sites, coverage);
@@ -167,12 +168,11 @@ impl<'a> Foreign<'a> {
     fn standing(&self) -> Vec<MigrationId> {
         let each = self.tool.recipe.ledgers == Ledgers::EachSchema;
         let id = |row: &Row| MigrationId {
-            version: 0,
             name: row.name.clone(),
-            file: String::new(),
             schema: if each { row.schema.clone() } else { String::new() },
+            ..MigrationId::default()
         };
-        expected::numbered(self.before.rows.iter().map(id))
+        expected::entitled(expected::numbered(self.before.rows.iter().map(id)), self.known.listed())
     }
 
     /// What there is to do, by the tool's list and by what is applied.

@@ -158,8 +158,8 @@ impl Foreign<'_> {
             self.events.tell(Event::Found(MigrationId {
                 version,
                 name: row.name.clone(),
-                file: String::new(),
                 schema,
+                ..MigrationId::default()
             }));
             self.events.tell(told(version));
         }

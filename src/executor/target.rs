@@ -54,7 +54,7 @@ pub(super) fn as_planned(
     let planned = numbered(ids.filter(|id| before.has(id)));
     match pending.first() {
         Some(first) if planned.is_empty() => {
-            let cause = format!("the tool's own plan to go back undoes nothing, and `{}` is applied", first.title());
+            let cause = format!("the tool's own plan to go back undoes nothing, and `{}` is applied", first.label());
             Err(Fault::new(Code::ToolList, cause))
         }
         _ => Ok(planned),

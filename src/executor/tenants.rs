@@ -94,10 +94,9 @@ mod tests {
 
     fn pending(ids: &[(&str, &str)]) -> Vec<MigrationId> {
         let id = |(schema, name): &(&str, &str)| MigrationId {
-            version: 0,
             name: (*name).to_owned(),
-            file: String::new(),
             schema: (*schema).to_owned(),
+            ..MigrationId::default()
         };
         ids.iter().map(id).collect()
     }

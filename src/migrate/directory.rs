@@ -244,7 +244,7 @@ impl Entry {
             version: self.name.version,
             name: self.name.name.clone(),
             file: self.file.clone(),
-            schema: String::new(),
+            ..MigrationId::default()
         }
     }
 

@@ -174,8 +174,12 @@ mod tests {
 
     #[test]
     fn finds_the_statements_that_the_server_counts() {
-        let id =
-            MigrationId { version: 1, name: "a_b".to_owned(), file: "0001_a_b.sql".to_owned(), schema: String::new() };
+        let id = MigrationId {
+            version: 1,
+            name: "a_b".to_owned(),
+            file: "0001_a_b.sql".to_owned(),
+            ..MigrationId::default()
+        };
         let content = Content::read(&id.file, b"-- x\nSELECT 1;;\nCOPY t FROM STDIN;\n;\n\\.\nSELECT 2").unwrap();
         let migration = Migration {
             id,

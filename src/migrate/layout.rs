@@ -169,7 +169,7 @@ mod tests {
     }
 
     fn id(version: i64) -> MigrationId {
-        MigrationId { version, name: "a".to_owned(), file: format!("{version}_a.sql"), schema: String::new() }
+        MigrationId { version, name: "a".to_owned(), file: format!("{version}_a.sql"), ..MigrationId::default() }
     }
 
     #[test]

@@ -158,7 +158,7 @@ mod tests {
                 version,
                 name: format!("m{version}"),
                 file: format!("migrations/{version:04}_m.sql"),
-                schema: String::new(),
+                ..MigrationId::default()
             },
             body: body.to_owned(),
             checksum: Checksum::plain(body.as_bytes()),

@@ -55,7 +55,7 @@ mod tests {
                 version,
                 name: "m".to_owned(),
                 file: format!("migrations/{version}_m.sql"),
-                schema: String::new(),
+                ..MigrationId::default()
             },
             checksum: Checksum::plain(body.as_bytes()),
             body,

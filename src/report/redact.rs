@@ -64,7 +64,6 @@ redacted! {
     DatabaseFacts { host, name, role, version, tls } { port }
     ImageFacts { reference, id, digest } {}
     TunnelFacts { host, alias } { port }
-    MigrationId { name, file, schema } { version }
     PlanFacts { layout, ledger, pending, digest } { recorded, change, coverage }
     MigrationReport { id } { fate, started_ms, took_ms }
     NoticeReport { severity, text, file } {}
@@ -78,6 +77,22 @@ redacted! {
 impl Redacted for Excerpt {
     fn redacted(&self, redactor: &Redactor) -> Self {
         self.changed(|line, column| redactor.redact_at(line, column))
+    }
+}
+
+/// What is shown of a migration's title, in characters: it stands in lines and tables.
+const TITLE: usize = 120;
+
+impl Redacted for MigrationId {
+    fn redacted(&self, redactor: &Redactor) -> Self {
+        let Self { version, name, file, schema, title } = self;
+        Self {
+            version: *version,
+            name: name.redacted(redactor),
+            file: file.redacted(redactor),
+            schema: schema.redacted(redactor),
+            title: clipped(&redactor.redact(title), TITLE),
+        }
     }
 }
 
@@ -173,7 +188,7 @@ mod tests {
 
     fn taint(event: Event, text: &str) -> Event {
         let text = || format!("a {text} b");
-        let id = |id: MigrationId| MigrationId { name: text(), file: text(), schema: text(), ..id };
+        let id = |id: MigrationId| MigrationId { name: text(), file: text(), schema: text(), title: text(), ..id };
         match event {
             Event::Bastion(_) => {
                 Event::Bastion(BastionFacts { host: text(), port: 22, user: text(), host_key: text(), login: text() })

@@ -21,7 +21,7 @@ pub(super) fn migration(version: i64, name: &str) -> MigrationId {
         version,
         name: name.to_owned(),
         file: format!("migrations/{version:04}_{name}.sql"),
-        schema: String::new(),
+        ..MigrationId::default()
     }
 }
 

@@ -149,7 +149,7 @@ fn head_of(rows: &[&MigrationReport], last: &str, align: &str) -> String {
 fn cells(row: &MigrationReport) -> String {
     let name = escape(&clipped(&row.id.name, SHOWN));
     if row.id.file.is_empty() {
-        return format!("| {} |", escape(&clipped(&row.id.title(), SHOWN)));
+        return format!("| {} |", escape(&clipped(&row.id.entitled(), SHOWN)));
     }
     format!("| {} | {name} | {} |", row.id.version, code(&clipped(&row.id.file, SHOWN)))
 }

@@ -33,12 +33,12 @@ pub(super) enum Line {
     Text(Tone, String),
 }
 
-/// Names of the migrations by their versions.
-pub(super) type Names = BTreeMap<i64, String>;
+/// The migrations by their versions.
+pub(super) type Names = BTreeMap<i64, MigrationId>;
 
 /// The lines of one event that happened `at` this time of the run.
 pub(super) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
-    let name = |version: &i64| names.get(version).cloned().unwrap_or_else(|| version.to_string());
+    let name = |version: &i64| names.get(version).map_or_else(|| version.to_string(), |id| indented(&id.entitled()));
     let text = |tone, text: String| vec![Line::Text(tone, text)];
     match event {
         Event::Entered(stage) => vec![Line::Heading(*stage)],
@@ -166,7 +166,8 @@ fn plan(facts: &PlanFacts) -> Vec<String> {
         Coverage::Unknown => "nobody can list what is".to_owned(),
     };
     let head = format!("  {pending} {word}, {} recorded in {}", facts.recorded, facts.ledger);
-    let files = facts.pending.iter().map(|id| format!("  {word} {}", id.path()));
+    let listed = |id: &MigrationId| if id.file.is_empty() { indented(&id.entitled()) } else { id.file.clone() };
+    let files = facts.pending.iter().map(|id| format!("  {word} {}", listed(id)));
     let digest = (!facts.digest.is_empty()).then(|| format!("  digest  {}", facts.digest));
     std::iter::once(head).chain(files).chain(digest).collect()
 }

@@ -266,7 +266,7 @@ pub enum Proof {
 }
 
 /// Names one migration.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct MigrationId {
     /// The number in front of the file's name; of a tool's migration, its place in the plan.
     pub version: i64,
@@ -278,19 +278,29 @@ pub struct MigrationId {
     /// In which schema, where a tool keeps one ledger for each tenant; else empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub schema: String,
+    /// What a tool's list says of it beside its name, for people: it names nothing. Hostile text.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub title: String,
 }
 
 impl MigrationId {
-    /// The file, or what [`Self::title`] says.
+    /// The file, or what [`Self::label`] says.
     #[must_use]
     pub fn path(&self) -> Cow<'_, str> {
-        if self.file.is_empty() { self.title() } else { Cow::from(&self.file) }
+        if self.file.is_empty() { self.label() } else { Cow::from(&self.file) }
+    }
+
+    /// What [`Self::label`] says, and the title behind it.
+    #[must_use]
+    pub fn entitled(&self) -> Cow<'_, str> {
+        let label = self.label();
+        if self.title.is_empty() { label } else { Cow::from(format!("{label} ({})", self.title)) }
     }
 
     /// What people call it: `0003_add_email` of `migrations/0003_add_email.sql`, or the tool's own name, behind its schema if
     /// there is one for each tenant.
     #[must_use]
-    pub fn title(&self) -> Cow<'_, str> {
+    pub fn label(&self) -> Cow<'_, str> {
         if !self.schema.is_empty() {
             return Cow::from(format!("{}: {}", self.schema, self.name));
         }

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Listing {
     /// A line for a migration that is not applied. Its groups, joined by blanks, are the name that the ledger has; the group
-    /// `parents` names those that it builds on, `batch` the run that applied it.
+    /// `parents` names those that it builds on, `batch` the run that applied it, `title` is
+    /// what it says of it beside, for people.
     pub pending: Pattern,
     /// Likewise for one that is applied; absent: the tool lists none.
     pub applied: Option<Pattern>,
@@ -57,6 +58,8 @@ pub struct Listed {
     pub parents: Vec<String>,
     /// The number of the run that applied it, if the tool says so.
     pub batch: Option<u64>,
+    /// What it says of it beside, for people; else empty. Hostile text.
+    pub title: String,
 }
 
 /// What came of asking.
@@ -122,7 +125,7 @@ impl Listing {
         // `<base>` is how Alembic says that there is none.
         let parents = parents.split([' ', ',', '(', ')']).filter(|parent| !parent.is_empty() && *parent != "<base>");
         let parents = parents.map(ToOwned::to_owned).collect();
-        Some(Listed { name: hit.name, applied, parents, batch: hit.batch })
+        Some(Listed { name: hit.name, applied, parents, batch: hit.batch, title: hit.title })
     }
 }
 

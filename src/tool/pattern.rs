@@ -40,7 +40,7 @@ pub(super) struct Hit {
     /// The group `batch`, if it is a number.
     pub(super) batch: Option<u64>,
     /// The group `title`.
-    pub(super) title: Option<String>,
+    pub(super) title: String,
     /// The group `took`.
     pub(super) took: Option<Duration>,
 }
@@ -71,7 +71,7 @@ impl Pattern {
             schema: other("schema"),
             parents: other("parents"),
             batch: other("batch").and_then(|batch| batch.parse().ok()),
-            title: other("title").map(|title| title.trim().to_owned()).filter(|title| !title.is_empty()),
+            title: other("title").unwrap_or_default().trim().to_owned(),
             took: other("took").and_then(|took| duration(&took)),
         };
         Some(hit).filter(|hit| !hit.name.is_empty())

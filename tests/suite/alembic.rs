@@ -201,3 +201,28 @@ fn where_alembic_can_not_even_connect_no_migration_has_failed() {
     let told = on(&shop.lab, &server).run().fails("tool-failed", 6).pending(["a1", "b2", "c3"]);
     told.error("does not exist").says("failed c3").never_says("failed a1").done();
 }
+
+/// Whoever writes a migration writes its title.
+#[test]
+fn a_title_stands_beside_the_id_and_is_text_of_a_stranger() {
+    let shop = Shop::with_three();
+    let hostile = format!("add <b>users</b> | ::error::no {}", "x".repeat(200));
+    let about = shop.project.about("a1", &hostile);
+    let server = about.put_on(Server::start());
+    let plan = on(&shop.lab, &server).input("command", "plan").run().pends().pending(["a1", "b2", "c3"]);
+    let plan = plan.says("  pending a1 (add <b>users</b> | ::error::no xxx").says("  pending b2 (about b2)\n");
+    assert!(plan.summary.contains("a1 (add &lt;b&gt;users&lt;/b&gt; \\| ::error::no xxx"), "{}", plan.summary);
+    let pending: serde_json::Value = serde_json::from_str(&plan.outputs["pending"]).unwrap();
+    assert_eq!(pending[1], serde_json::json!({"name": "b2", "title": "about b2"}));
+    assert!(pending[0]["title"].as_str().unwrap().chars().count() <= 121, "{pending}");
+    assert!(plan.outputs["report"].contains(r#""name":"c3","title":"about c3""#), "{}", plan.outputs["report"]);
+    let digest = plan.outputs["plan-digest"].clone();
+    plan.done();
+    let server = shop.project.about("a1", "something else").put_on(server);
+    let plan = on(&shop.lab, &server).input("command", "plan").run().pends().pending(["a1", "b2", "c3"]);
+    assert_eq!(plan.outputs["plan-digest"], digest, "it names nothing");
+    plan.done();
+    on(&shop.lab, &server).run().succeeds().applied(["a1", "b2", "c3"]).done();
+    let status = on(&shop.lab, &server).input("command", "status").run().nothing_to_do();
+    status.summary("| a1 (something else) |").done();
+}

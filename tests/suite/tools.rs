@@ -249,6 +249,9 @@ fn what_rails_says_is_understood() {
     );
     let listed = shown(&Case::of("rails-6.1", "status with one pending").listed(&rails));
     assert_eq!(listed, ["+20240101000001", "-20240101000002"]);
+    let titles: Vec<String> =
+        Case::of("rails-6.1", "status with one pending").listed(&rails).into_iter().map(|one| one.title).collect();
+    assert_eq!(titles, ["Create users", "Create orders"]);
     let fresh = Case::of("rails-6.1", "status on an empty database");
     assert_eq!(fresh.answer(&rails), Answer::NoLedger);
     assert_eq!(Case::of("rails-6.1", "migrate").names(&rails), ["20240101000002"]);

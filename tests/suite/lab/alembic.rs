@@ -100,6 +100,15 @@ impl Project {
         self
     }
 
+    /// Has a migration say this of itself.
+    pub(crate) fn about(&self, revision: &str, words: &str) -> &Self {
+        let path = format!("migrations/versions/{revision}.py");
+        let text = fs::read_to_string(self.directory.path().join(&path)).expect("it is there");
+        let (_, rest) = text.split_once('\n').expect("it has lines");
+        self.write(&path, &format!("\"\"\"{words}\"\"\"\n{rest}"));
+        self
+    }
+
     /// Takes a migration away.
     pub(crate) fn forget(&self, revision: &str) {
         fs::remove_file(self.directory.path().join(format!("migrations/versions/{revision}.py"))).expect("it is there");
