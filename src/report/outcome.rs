@@ -2,7 +2,7 @@
 
 use super::{
     changed::Changed,
-    entry::{Fate, MigrationReport, NoticeReport, StageTime, StepReport},
+    entry::{Fate, MigrationReport, NoticeReport, StageTime, StepReport, UsageReport},
 };
 use crate::{
     fault::{Class, Fault, Stage},
@@ -10,7 +10,7 @@ use crate::{
     input::Command,
     run::event::{
         About, BastionFacts, Clock, Coverage, DatabaseFacts, Event, ImageFacts, MigrationId, Phase, PlanFacts, Proof,
-        StepFate, StepId, TunnelFacts, Usage,
+        StepFate, StepId, TunnelFacts,
     },
 };
 use std::time::Duration;
@@ -63,8 +63,8 @@ pub struct Report {
     pub database: Option<DatabaseFacts>,
     /// The image that the tool ran in.
     pub image: Option<ImageFacts>,
-    /// What the tool used.
-    pub usage: Option<Usage>,
+    /// What each command used whose container was looked at.
+    pub usage: Vec<UsageReport>,
     /// By which way our settings reached the tool's sessions.
     pub settings: Option<String>,
     /// Where later steps find the database.
@@ -155,7 +155,9 @@ impl Report {
             }
             Event::Image(facts) => self.image = Some(facts.clone()),
             Event::Tunnel(facts) => self.tunnel = Some(facts.clone()),
-            Event::Used(usage) => self.usage = Some(*usage),
+            Event::Used { command, usage } => {
+                self.usage.push(UsageReport { command: command.clone(), usage: *usage });
+            }
             Event::Settings { way } => self.settings = Some(way.clone()),
             Event::Schema { added } => self.schema.clone_from(added),
             Event::Blocked { text } => {
@@ -385,7 +387,7 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{super::sample, *};
-    use crate::fault::Code;
+    use crate::{fault::Code, run::event::Usage};
 
     #[test]
     fn a_migration_that_is_not_known_to_be_applied_is_no_success() {
@@ -439,6 +441,27 @@ mod tests {
         for outcome in [Success, NothingToDo, Pending, Failed, Cancelled, InDoubt] {
             assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.name());
         }
+    }
+
+    #[test]
+    fn what_one_command_used_is_not_added_to_what_another_did() {
+        let used = |command: &str, mib: u64, cpu_ms| {
+            let usage = Usage { memory_bytes: mib << 20, cpu_ms };
+            (0, Event::Used { command: command.to_owned(), usage })
+        };
+        let report = sample::report(&vec![used("tool list", 90, 700), used("tool up", 60, 300)]);
+        assert_eq!(
+            serde_json::to_value(&report.usage).unwrap(),
+            serde_json::json!([
+                {"command": "tool list", "memory_bytes": 90 << 20, "cpu_ms": 700},
+                {"command": "tool up", "memory_bytes": 60 << 20, "cpu_ms": 300},
+            ])
+        );
+        let summary = super::super::summary(&report, 100_000);
+        assert!(
+            summary.contains("| Used | <code>60 MiB of memory and 300 ms of processor time by tool up"),
+            "{summary}"
+        );
     }
 
     #[test]

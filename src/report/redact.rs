@@ -4,7 +4,7 @@
 //! Every struct is taken apart in full, so that a new field can't be forgotten.
 
 use super::{
-    entry::{MigrationReport, NoticeReport, StepReport},
+    entry::{MigrationReport, NoticeReport, StepReport, UsageReport},
     markdown::clipped,
     outcome::Report,
 };
@@ -67,11 +67,12 @@ redacted! {
     PlanFacts { layout, ledger, pending, digest } { recorded, change, coverage }
     MigrationReport { id } { fate, started_ms, took_ms }
     NoticeReport { severity, text, file } {}
+    UsageReport { command } { usage }
     StepReport { id } { fate, started_ms, took_ms }
     Report {
-        environment, run_url, bastion, database, image, settings, tunnel, plan, recorded, migrations, steps, schema, blocked, notices,
+        environment, run_url, bastion, database, image, usage, settings, tunnel, plan, recorded, migrations, steps, schema, blocked, notices,
         warnings, faults
-    } { command, stages, changed, clock, verified, proof, skipped, usage, duration_ms }
+    } { command, stages, changed, clock, verified, proof, skipped, duration_ms }
 }
 
 impl Redacted for Excerpt {
@@ -135,6 +136,7 @@ impl Redacted for Event {
             Self::Begun { name, schema, clock } => {
                 Self::Begun { name: name.redacted(redactor), schema: schema.redacted(redactor), clock: *clock }
             }
+            Self::Used { command, usage } => Self::Used { command: command.redacted(redactor), usage: *usage },
             Self::Calling { command } => Self::Calling { command: command.redacted(redactor) },
             Self::Output { line } => Self::Output { line: line.redacted(redactor) },
             Self::Blocked { text } => Self::Blocked { text: text.redacted(redactor) },
@@ -159,7 +161,6 @@ impl Redacted for Event {
             | Self::InDoubt { .. }
             | Self::Skipped { .. }
             | Self::Cut { .. }
-            | Self::Used(_)
             | Self::Compared(_)
             | Self::Verified(_) => self.clone(),
         }

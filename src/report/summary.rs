@@ -311,7 +311,7 @@ fn facts(report: &Report) -> String {
         facts.push(("Image", image.reference.clone()));
         facts.push(("Digest", image.digest.clone().unwrap_or_else(|| image.id.clone())));
     }
-    facts.extend(report.usage.map(|usage| ("Used", words::used(usage))));
+    facts.extend(report.usage.iter().map(|used| ("Used", words::used(&used.command, used.usage))));
     facts.extend(report.settings.clone().map(|way| ("Settings", way)));
     if let Some(plan) = &report.plan {
         facts.push(("Plan", plan.digest.clone()));

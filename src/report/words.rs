@@ -93,7 +93,7 @@ pub(super) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
         Event::Blocked { text: who } => text(Tone::Warning, format!("  {}", indented(who))),
         Event::Tunnel(facts) => text(Tone::Good, format!("  tunnel    {}:{}", facts.host, facts.port)),
         Event::Image(facts) => text(Tone::Plain, image(facts)),
-        Event::Used(usage) => text(Tone::Quiet, format!("  used {}", used(*usage))),
+        Event::Used { command, usage } => text(Tone::Quiet, format!("  used {}", indented(&used(command, *usage)))),
         Event::Schema { added } => schema(added),
         Event::Settings { way } => text(Tone::Quiet, format!("  settings {way}")),
         // The fault that follows says what.
@@ -149,9 +149,9 @@ fn schema(added: &[String]) -> Vec<Line> {
 }
 
 /// Memory and time for people.
-pub(super) fn used(usage: Usage) -> String {
-    let memory = usage.memory_bytes.div_ceil(1 << 20);
-    format!("{memory} MiB of memory and {} of processor time, looked at once a second", took(usage.cpu_ms))
+pub(super) fn used(command: &str, usage: Usage) -> String {
+    let (memory, time) = (usage.memory_bytes.div_ceil(1 << 20), took(usage.cpu_ms));
+    format!("{memory} MiB of memory and {time} of processor time by {command}, looked at once a second")
 }
 
 fn plan(facts: &PlanFacts) -> Vec<String> {

@@ -144,8 +144,13 @@ pub enum Event {
     },
     /// The image is there.
     Image(ImageFacts),
-    /// What a tool's containers used so far.
-    Used(Usage),
+    /// What the container of one command used.
+    Used {
+        /// The command, as a reader would type it.
+        command: String,
+        /// What it used.
+        usage: Usage,
+    },
     /// What is in the schema that was not there before.
     Schema {
         /// A table, column, index or constraint each.

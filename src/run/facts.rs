@@ -54,7 +54,7 @@ pub struct ImageFacts {
     pub digest: Option<String>,
 }
 
-/// What containers used.
+/// What a container used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Usage {
     /// The most memory at one time, as far as a look each second sees it.
