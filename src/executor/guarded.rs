@@ -142,26 +142,25 @@ impl Foreign<'_> {
             Command::Rollback => (after, &self.before),
             _ => (&self.before, after),
         };
-        let told = |version| match self.settings.command {
+        let told = |version, took| match self.settings.command {
             Command::Rollback => Event::RolledBack { version },
-            _ => Event::Recorded { version },
+            _ => Event::Recorded { version, took },
         };
+        // To record is not to do.
+        let took = |id: &MigrationId| after.took(id).filter(|_| self.settings.command == Command::Migrate);
         self.place(after);
         for id in self.pending.iter().filter(|id| self.is_done(id, after)) {
-            self.events.tell(told(id.version));
+            self.events.tell(told(id.version, took(id)));
         }
         let unlisted = to.rows_since(from).filter(|row| !self.is_pending(row, after));
         for (place, row) in (self.pending.len() + 1..).zip(unlisted) {
             let version = i64::try_from(place).unwrap_or(i64::MAX);
             let schema =
                 if self.tool.recipe.ledgers == Ledgers::EachSchema { row.schema.clone() } else { String::new() };
-            self.events.tell(Event::Found(MigrationId {
-                version,
-                name: row.name.clone(),
-                schema,
-                ..MigrationId::default()
-            }));
-            self.events.tell(told(version));
+            let id = MigrationId { version, name: row.name.clone(), schema, ..MigrationId::default() };
+            let took = took(&id);
+            self.events.tell(Event::Found(id));
+            self.events.tell(told(version, took));
         }
         let added = after.schema_since(&self.before);
         if !added.is_empty() {

@@ -4,6 +4,7 @@ mod aftermath;
 mod arrival;
 mod asked;
 mod containers;
+mod course;
 mod current;
 mod doubt;
 mod entrance;

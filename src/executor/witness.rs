@@ -14,7 +14,10 @@ use crate::{
     run::event::MigrationId,
     tool::{Keeps, Listed, Recipe},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// What the database says of its ledgers and tenants, row by row.
 type Found = [Vec<Option<String>>];
@@ -30,6 +33,8 @@ pub(super) struct Witness {
     pub(super) rows: Vec<Row>,
     /// The same, by name: the schemas in which it is.
     recorded: BTreeMap<String, Vec<String>>,
+    /// How long each took, where the ledger says so.
+    times: BTreeMap<Row, Duration>,
     /// Schemas of tenants, with a ledger or without.
     tenants: Vec<String>,
     invalid_indexes: Vec<String>,
@@ -66,6 +71,7 @@ impl Witness {
         };
         let witness = Self {
             tenants: tenants::schemas(&answer),
+            times: shape::times(&answer),
             invalid_indexes: answer.iter().filter_map(index).collect(),
             schema: Fingerprint::parse(&answer),
             ledgers,
@@ -128,6 +134,12 @@ impl Witness {
     /// Whether it was taken back since.
     pub(super) fn lost(&self, before: &Self, id: &MigrationId) -> bool {
         self.count(id) < before.count(id)
+    }
+
+    /// How long it took, if the ledger says so.
+    pub(super) fn took(&self, id: &MigrationId) -> Option<Duration> {
+        let is_it = |row: &Row| row.name == id.name && (id.schema.is_empty() || row.schema == id.schema);
+        self.times.iter().find(|(row, _)| is_it(row)).map(|(_, took)| *took)
     }
 
     pub(super) fn has_name(&self, name: &str) -> bool {

@@ -8,6 +8,7 @@ use super::{
     plain,
 };
 use crate::{fault::Fault, postgres::literal};
+use std::{collections::BTreeMap, time::Duration};
 
 /// What is known of a tool's ledger.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Shape {
     applied: &'static str,
     /// SQL: their order.
     order: &'static str,
+    /// SQL: how many milliseconds it took.
+    took: Option<&'static str>,
     /// A table without which, in the same schema, it is somebody else's; not asked for when the tool is known.
     beside: Option<&'static str>,
 }
@@ -37,7 +40,8 @@ const SHAPES: &[Shape] = &[
         "coalesce(version || ' ', '') || description",
         "success",
         "installed_rank",
-    ),
+    )
+    .took("execution_time"),
     shape(
         "liquibase",
         "databasechangelog",
@@ -93,7 +97,8 @@ const SHAPES: &[Shape] = &[
         "migration_name",
         "finished_at IS NOT NULL AND rolled_back_at IS NULL",
         "started_at",
-    ),
+    )
+    .took("floor(extract(epoch FROM finished_at - started_at) * 1000)"),
     shape(
         "drizzle",
         "__drizzle_migrations",
@@ -148,10 +153,14 @@ const fn shape(
     applied: &'static str,
     order: &'static str,
 ) -> Shape {
-    Shape { tool, table, columns, name, applied, order, beside: None }
+    Shape { tool, table, columns, name, applied, order, took: None, beside: None }
 }
 
 impl Shape {
+    const fn took(self, took: &'static str) -> Self {
+        Self { took: Some(took), ..self }
+    }
+
     const fn beside(self, table: &'static str) -> Self {
         Self { beside: Some(table), ..self }
     }
@@ -261,8 +270,9 @@ pub fn read_sql(ledgers: &[ToolLedger]) -> String {
     let each = ledgers.iter().map(|ToolLedger { shape, table }| {
         let schema = literal(&table.schema);
         format!(
-            "(SELECT 'row', {schema}, {} FROM {} WHERE {} ORDER BY {})",
+            "(SELECT 'row', {schema}, {}, ({})::text FROM {} WHERE {} ORDER BY {})",
             shape.name,
+            shape.took.unwrap_or("NULL"),
             table.sql(),
             shape.applied,
             shape.order
@@ -288,6 +298,14 @@ pub fn rows(answer: &[Vec<Option<String>>]) -> Vec<Row> {
         let field = |index: usize| row.get(index).cloned().flatten();
         (field(0)? == "row").then(|| Some(Row { schema: field(1)?, name: field(2)? })).flatten()
     };
+    answer.iter().filter_map(read).collect()
+}
+
+/// Reads from it how long each took, where the ledger says so.
+#[must_use]
+pub fn times(answer: &[Vec<Option<String>>]) -> BTreeMap<Row, Duration> {
+    let took = |row: &Vec<Option<String>>| row.get(3).cloned().flatten()?.parse().ok().map(Duration::from_millis);
+    let read = |row| rows(std::slice::from_ref(row)).pop().zip(took(row));
     answer.iter().filter_map(read).collect()
 }
 
@@ -349,7 +367,8 @@ mod tests {
         assert_eq!(ledgers.len(), 2);
         let sql = read_sql(&ledgers);
         assert!(
-            sql.contains("'a', app || '.' || name FROM \"a\".\"django_migrations\"") && sql.contains(" UNION ALL "),
+            sql.contains("'a', app || '.' || name, (NULL)::text FROM \"a\".\"django_migrations\"")
+                && sql.contains(" UNION ALL "),
             "{sql}"
         );
         let row = ["row", "a", "auth.0001_initial"].map(|text| Some(text.to_owned())).to_vec();

@@ -21,7 +21,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     pin::pin,
     sync::{Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy, sink},
@@ -163,6 +163,12 @@ impl Listener {
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         self.record.traffic()
+    }
+
+    /// When the server last answered a client; nothing where all that passed was the clients' own TLS.
+    #[must_use]
+    pub fn answered(&self) -> Option<Instant> {
+        self.record.answered()
     }
 
     /// The last error that the server told a client; none when nothing was seen.

@@ -83,6 +83,11 @@ impl Messages {
         Cow::Borrowed(bytes)
     }
 
+    /// Whether what passes is in plain sight.
+    pub(super) fn sees(&self) -> bool {
+        !matches!(self.phase, Phase::Blind)
+    }
+
     /// What was held back of a message that has not come to its end.
     pub(super) fn held(self) -> Vec<u8> {
         match self.phase {

@@ -41,6 +41,7 @@ pub(super) struct Record(Mutex<Seen>);
 struct Seen {
     traffic: Traffic,
     pids: Vec<i32>,
+    answered: Option<Instant>,
     error: Option<ServerError>,
     fault: Option<Fault>,
 }
@@ -72,6 +73,15 @@ impl Record {
                 *backend = Some(Present { record: self, pid });
             }
         }
+    }
+
+    /// Notes that the server has said something to a client now.
+    pub(super) fn answer(&self) {
+        self.seen().answered = Some(Instant::now());
+    }
+
+    pub(super) fn answered(&self) -> Option<Instant> {
+        self.seen().answered
     }
 
     pub(super) fn traffic(&self) -> Traffic {

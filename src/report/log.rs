@@ -154,7 +154,7 @@ impl Log {
                 let label = schema.as_ref().map_or_else(|| name.clone(), |schema| format!("{schema}: {name}"));
                 self.begun.insert(label);
             }
-            Event::Recorded { version }
+            Event::Recorded { version, .. }
                 if self.names.get(version).is_some_and(|id| self.begun.contains(&*id.label())) =>
             {
                 self.recorded += 1;

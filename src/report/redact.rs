@@ -72,7 +72,7 @@ redacted! {
     Report {
         environment, run_url, bastion, database, image, usage, settings, tunnel, plan, recorded, migrations, steps, schema, blocked, notices,
         warnings, faults
-    } { command, stages, changed, clock, verified, proof, skipped, duration_ms }
+    } { command, stages, changed, verified, proof, skipped, duration_ms }
 }
 
 impl Redacted for Excerpt {
@@ -135,6 +135,9 @@ impl Redacted for Event {
             },
             Self::Begun { name, schema, clock } => {
                 Self::Begun { name: name.redacted(redactor), schema: schema.redacted(redactor), clock: *clock }
+            }
+            Self::Ended { name, schema, took } => {
+                Self::Ended { name: name.redacted(redactor), schema: schema.redacted(redactor), took: *took }
             }
             Self::Used { command, usage } => Self::Used { command: command.redacted(redactor), usage: *usage },
             Self::Calling { command } => Self::Calling { command: command.redacted(redactor) },

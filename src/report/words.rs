@@ -60,8 +60,8 @@ pub(super) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
             text(Tone::Good, format!("  applied {} ({})", name(version), took(millis(*time))))
         }
         // What became of it is told next.
-        Event::Found(_) | Event::Placed { .. } => Vec::new(),
-        Event::Recorded { version } => text(Tone::Good, format!("  applied {}", name(version))),
+        Event::Found(_) | Event::Placed { .. } | Event::Ended { .. } => Vec::new(),
+        Event::Recorded { version, .. } => text(Tone::Good, format!("  applied {}", name(version))),
         Event::RolledBack { version } => text(Tone::Good, format!("  rolled back {}", name(version))),
         Event::Failed { version } => text(Tone::Bad, format!("  failed {}", name(version))),
         Event::Cancelled { version } => text(Tone::Warning, format!("  cancelled {}", name(version))),

@@ -73,6 +73,8 @@ pub enum Event {
     Recorded {
         /// Which migration.
         version: i64,
+        /// How long it took, if the ledger says so.
+        took: Option<Duration>,
     },
     /// A migration is not in the ledger any more since this run, which went back.
     RolledBack {
@@ -116,6 +118,15 @@ pub enum Event {
         schema: Option<String>,
         /// How well the moment is known.
         clock: Clock,
+    },
+    /// A tool has done with a migration, as far as is heard; what became of it, its ledger says.
+    Ended {
+        /// As the tool names it. Hostile text.
+        name: String,
+        /// In which schema, if the tool says so. Hostile text.
+        schema: Option<String>,
+        /// How long it took; nothing where nobody knows.
+        took: Option<Duration>,
     },
     /// A tool was started.
     Calling {

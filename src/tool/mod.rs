@@ -13,6 +13,6 @@ pub use failure::{Failure, explain};
 pub use line::{Call, Line, QUESTION, Together, YES};
 pub use listing::{Answer, Between, Keeps, Listed, Listing, Order};
 pub use pattern::Pattern;
-pub use recipe::{Begun, Ledgers, Recipe};
+pub use recipe::{Begun, Done, Ledgers, Recipe};
 pub use target::{Itself, Says, Target};
 pub use verb::Verb;

@@ -64,17 +64,21 @@ impl Pattern {
     }
 
     pub(super) fn find(&self, line: &str) -> Option<Hit> {
+        self.find_unnamed(line).filter(|hit| !hit.name.is_empty())
+    }
+
+    /// The same where the name may be missing.
+    pub(super) fn find_unnamed(&self, line: &str) -> Option<Hit> {
         let groups = self.0.captures(line)?;
         let other = |name: &str| groups.name(name).map(|group| group.as_str().to_owned());
-        let hit = Hit {
+        Some(Hit {
             name: self.joined(&groups),
             schema: other("schema"),
             parents: other("parents"),
             batch: other("batch").and_then(|batch| batch.parse().ok()),
             title: other("title").unwrap_or_default().trim().to_owned(),
             took: other("took").and_then(|took| duration(&took)),
-        };
-        Some(hit).filter(|hit| !hit.name.is_empty())
+        })
     }
 
     fn joined(&self, groups: &Captures<'_>) -> String {

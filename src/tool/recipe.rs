@@ -7,7 +7,7 @@ use super::{
 };
 use crate::fault::{Code, Fault};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Every file in `recipes`, as the build script found them.
 const RECIPES: &[&str] = &include!(concat!(env!("OUT_DIR"), "/recipes.rs"));
@@ -39,6 +39,9 @@ pub struct Recipe {
     /// What it says when it begins to apply or to undo a migration: its groups, joined by blanks, are the name that the ledger
     /// has; the group `schema` says where.
     pub applying: Option<Pattern>,
+    /// What it says when it has applied or undone one, and only then: the groups are those of `applying`, and none of them where it
+    /// is the one under way; the group `took` says how long it took.
+    pub done: Option<Pattern>,
     /// What the line looks like that says why it failed; absent, or never said: the last line.
     pub error: Option<Pattern>,
     /// How a migration is named to it.
@@ -86,6 +89,17 @@ pub struct Begun {
     pub name: String,
     /// In which schema, if the tool says so.
     pub schema: Option<String>,
+}
+
+/// A migration that a tool has done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// As the ledger names it; empty: the one under way.
+    pub name: String,
+    /// In which schema, if the tool says so.
+    pub schema: Option<String>,
+    /// How long it took, if the tool says so.
+    pub took: Option<Duration>,
 }
 
 impl Recipe {
@@ -266,6 +280,13 @@ impl Recipe {
     pub fn begins(&self, line: &str) -> Option<Begun> {
         let hit = self.applying.as_ref()?.find(line)?;
         Some(Begun { name: hit.name, schema: hit.schema })
+    }
+
+    /// The migration whose end this line tells.
+    #[must_use]
+    pub fn ends(&self, line: &str) -> Option<Done> {
+        let hit = self.done.as_ref()?.find_unnamed(line.trim_end())?;
+        Some(Done { name: hit.name, schema: hit.schema, took: hit.took })
     }
 }
 
