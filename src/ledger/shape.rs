@@ -20,7 +20,7 @@ pub struct Shape {
     columns: &'static [&'static str],
     /// SQL: the migration as people call it.
     name: &'static str,
-    /// SQL: the rows that say "applied".
+    /// SQL: the rows that say "applied"; `{table}` stands for the ledger.
     applied: &'static str,
     /// SQL: their order.
     order: &'static str,
@@ -38,7 +38,9 @@ const SHAPES: &[Shape] = &[
         "flyway_schema_history",
         &["installed_rank", "script", "success"],
         "coalesce(version || ' ', '') || description",
-        "success",
+        // What is undone keeps its row, and another one says so.
+        "success AND type NOT LIKE 'UNDO%' AND NOT EXISTS (SELECT FROM {table} AS undone WHERE undone.success AND \
+         undone.type LIKE 'UNDO%' AND undone.version = {table}.version AND undone.installed_rank > {table}.installed_rank)",
         "installed_rank",
     )
     .took("execution_time"),
@@ -274,7 +276,7 @@ pub fn read_sql(ledgers: &[ToolLedger]) -> String {
             shape.name,
             shape.took.unwrap_or("NULL"),
             table.sql(),
-            shape.applied,
+            shape.applied.replace("{table}", &table.sql()),
             shape.order
         )
     });

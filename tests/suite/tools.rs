@@ -307,8 +307,10 @@ fn what_flyway_says_is_understood() {
             ("a schema that is not empty", Code::ToolFailed, "without metadata table", "`flyway baseline"),
         ],
     );
-    let listed = shown(&Case::of("flyway", "info with one pending").listed(&flyway));
+    let listed = shown(&Case::of("flyway", "info with one pending,").listed(&flyway));
     assert_eq!(listed, ["+1 Create person table", "+2 Add people", "-People view"]);
+    let undone = shown(&Case::of("flyway", "info with one pending that was undone").listed(&flyway));
+    assert_eq!(undone, ["+1 Create person table", "-2 Add people"]);
     let begun = |title| Case::of("flyway", title).begun(&flyway).into_iter().map(|begun| (begun.schema, begun.name));
     let one = |schema: &str, name: &str| vec![(Some(schema.to_owned()), name.to_owned())];
     assert_eq!(begun("migrate").collect::<Vec<_>>(), one("PUBLIC", "People view"));
