@@ -51,7 +51,10 @@ pub(super) fn as_planned(
     pending: &[MigrationId],
 ) -> Result<Vec<MigrationId>, Fault> {
     let ids = in_every_schema(recipe, named.iter(), before).map(|(_, id)| id);
-    let planned = numbered(ids.filter(|id| before.has(id)));
+    let ids: Vec<MigrationId> = ids.filter(|id| before.has(id)).collect();
+    // The schema that all others need goes last.
+    let by_schema = ids.chunk_by(|one, other| one.schema == other.schema).rev();
+    let planned = numbered(by_schema.flatten().cloned());
     match pending.first() {
         Some(first) if planned.is_empty() => {
             let cause = format!("the tool's own plan to go back undoes nothing, and `{}` is applied", first.label());
