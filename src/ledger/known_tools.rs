@@ -8,6 +8,7 @@ use crate::{
     layout::{Table, plain},
     postgres::literal,
 };
+use std::{collections::BTreeMap, time::Duration};
 
 /// The description of a tool's ledger.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,10 +20,12 @@ pub struct Shape {
     columns: &'static [&'static str],
     /// The SQL expression for the migration's name for people.
     name: &'static str,
-    /// The SQL condition for rows of applied migrations.
+    /// The SQL condition for rows of applied migrations; `{table}` stands for the ledger.
     applied: &'static str,
     /// The SQL expression by which the rows are ordered.
     order: &'static str,
+    /// The SQL expression for the duration in milliseconds.
+    took: Option<&'static str>,
     /// A table that must exist in the same schema, else the ledger is another tool's; not checked if the tool is known.
     beside: Option<&'static str>,
 }
@@ -35,9 +38,12 @@ const SHAPES: &[Shape] = &[
         "flyway_schema_history",
         &["installed_rank", "script", "success"],
         "coalesce(version || ' ', '') || description",
-        "success",
+        // What is undone keeps its row, and another one says so.
+        "success AND type NOT LIKE 'UNDO%' AND NOT EXISTS (SELECT FROM {table} AS undone WHERE undone.success AND \
+         undone.type LIKE 'UNDO%' AND undone.version = {table}.version AND undone.installed_rank > {table}.installed_rank)",
         "installed_rank",
-    ),
+    )
+    .took("execution_time"),
     shape(
         "liquibase",
         "databasechangelog",
@@ -93,7 +99,8 @@ const SHAPES: &[Shape] = &[
         "migration_name",
         "finished_at IS NOT NULL AND rolled_back_at IS NULL",
         "started_at",
-    ),
+    )
+    .took("floor(extract(epoch FROM finished_at - started_at) * 1000)"),
     shape(
         "drizzle",
         "__drizzle_migrations",
@@ -148,10 +155,14 @@ const fn shape(
     applied: &'static str,
     order: &'static str,
 ) -> Shape {
-    Shape { tool, table, columns, name, applied, order, beside: None }
+    Shape { tool, table, columns, name, applied, order, took: None, beside: None }
 }
 
 impl Shape {
+    const fn took(self, took: &'static str) -> Self {
+        Self { took: Some(took), ..self }
+    }
+
     const fn beside(self, table: &'static str) -> Self {
         Self { beside: Some(table), ..self }
     }
@@ -261,10 +272,11 @@ pub fn read_sql(ledgers: &[ToolLedger]) -> String {
     let each = ledgers.iter().map(|ToolLedger { shape, table }| {
         let schema = literal(&table.schema);
         format!(
-            "(SELECT 'row', {schema}, {} FROM {} WHERE {} ORDER BY {})",
+            "(SELECT 'row', {schema}, {}, ({})::text FROM {} WHERE {} ORDER BY {})",
             shape.name,
+            shape.took.unwrap_or("NULL"),
             table.sql(),
-            shape.applied,
+            shape.applied.replace("{table}", &table.sql()),
             shape.order
         )
     });
@@ -289,6 +301,14 @@ pub fn rows(answer: &[Vec<Option<String>>]) -> Vec<Row> {
         let field = |index: usize| row.get(index).cloned().flatten();
         (field(0)? == "row").then(|| Some(Row { schema: field(1)?, name: field(2)? })).flatten()
     };
+    answer.iter().filter_map(read).collect()
+}
+
+/// Reads from it how long each took, where the ledger says so.
+#[must_use]
+pub fn times(answer: &[Vec<Option<String>>]) -> BTreeMap<Row, Duration> {
+    let took = |row: &Vec<Option<String>>| row.get(3).cloned().flatten()?.parse().ok().map(Duration::from_millis);
+    let read = |row| rows(std::slice::from_ref(row)).pop().zip(took(row));
     answer.iter().filter_map(read).collect()
 }
 
@@ -350,7 +370,8 @@ mod tests {
         assert_eq!(ledgers.len(), 2);
         let sql = read_sql(&ledgers);
         assert!(
-            sql.contains("'a', app || '.' || name FROM \"a\".\"django_migrations\"") && sql.contains(" UNION ALL "),
+            sql.contains("'a', app || '.' || name, (NULL)::text FROM \"a\".\"django_migrations\"")
+                && sql.contains(" UNION ALL "),
             "{sql}"
         );
         let row = ["row", "a", "auth.0001_initial"].map(|text| Some(text.to_owned())).to_vec();

@@ -306,7 +306,7 @@ impl Entry {
             version: self.name.version.clone(),
             name: self.name.name.clone(),
             file: self.file.clone(),
-            schema: String::new(),
+            ..MigrationId::default()
         }
     }
 
@@ -473,7 +473,7 @@ mod tests {
             version: (*version).to_owned(),
             name: "a".to_owned(),
             file: format!("{version}_a.sql"),
-            schema: String::new(),
+            ..MigrationId::default()
         };
         (1..).zip(versions).map(id).collect()
     }

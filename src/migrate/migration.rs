@@ -179,7 +179,7 @@ mod tests {
             version: "1".to_owned(),
             name: "a_b".to_owned(),
             file: "0001_a_b.sql".to_owned(),
-            schema: String::new(),
+            ..MigrationId::default()
         };
         let content = Content::read(&id.file, b"-- x\nSELECT 1;;\nCOPY t FROM STDIN;\n;\n\\.\nSELECT 2").unwrap();
         let migration = Migration {

@@ -176,7 +176,7 @@ mod tests {
                 version: version.to_string(),
                 name: format!("m{version}"),
                 file: format!("migrations/{version:04}_m.sql"),
-                schema: String::new(),
+                ..MigrationId::default()
             },
             body: body.to_owned(),
             checksum: RULES.layout.checksum(body.as_bytes()),

@@ -60,7 +60,7 @@ mod tests {
                 version: version.to_string(),
                 name: "m".to_owned(),
                 file: format!("migrations/{version}_m.sql"),
-                schema: String::new(),
+                ..MigrationId::default()
             },
             checksum: ALL[0].checksum(body.as_bytes()),
             body,

@@ -82,7 +82,12 @@ impl Messages {
         Cow::Borrowed(bytes)
     }
 
-    /// Returns the held-back beginning of a message that never ended.
+    /// Whether what passes is in plain sight.
+    pub(crate) fn sees(&self) -> bool {
+        !matches!(self.phase, Phase::Blind)
+    }
+
+    /// What was held back of a message that has not come to its end.
     pub(crate) fn held(self) -> Vec<u8> {
         match self.phase {
             Phase::Opening(held) => held,

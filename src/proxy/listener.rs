@@ -20,7 +20,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     pin::pin,
     sync::{Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy, sink},
@@ -166,7 +166,13 @@ impl Listener {
         self.record.traffic()
     }
 
-    /// Returns the last error that the server sent to a client; none if there was none.
+    /// When the server last answered a client; nothing where all that passed was the clients' own TLS.
+    #[must_use]
+    pub fn answered(&self) -> Option<Instant> {
+        self.record.answered()
+    }
+
+    /// The last error that the server told a client; none when nothing was seen.
     #[must_use]
     pub fn last_error(&self) -> Option<ServerError> {
         self.record.last_error()

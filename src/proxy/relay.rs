@@ -86,6 +86,10 @@ async fn down<L: Fn() -> Option<Fault>>(
             break;
         }
         record.count(|traffic| traffic.received += bytes.len() as u64);
+        // The last bytes of a client's own TLS are its good-bye, whenever that is.
+        if messages.sees() {
+            record.answer();
+        }
         let passed = messages.pass(bytes, &mut |heard| record.hear(heard, &mut backend));
         let passed = locked(lift).down(&passed);
         write(&mut to, &passed).await?;

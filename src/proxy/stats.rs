@@ -40,6 +40,7 @@ pub(crate) struct Record(Mutex<Seen>);
 struct Seen {
     traffic: Traffic,
     pids: Vec<i32>,
+    answered: Option<Instant>,
     error: Option<ServerError>,
     fault: Option<Fault>,
 }
@@ -71,6 +72,15 @@ impl Record {
                 *backend = Some(Present { record: self, pid });
             }
         }
+    }
+
+    /// Notes that the server has said something to a client now.
+    pub(crate) fn answer(&self) {
+        self.seen().answered = Some(Instant::now());
+    }
+
+    pub(crate) fn answered(&self) -> Option<Instant> {
+        self.seen().answered
     }
 
     pub(crate) fn traffic(&self) -> Traffic {

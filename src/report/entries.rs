@@ -2,7 +2,10 @@
 
 use crate::{
     fault::Stage,
-    run::event::{MigrationId, StepFate, StepId},
+    run::{
+        Usage,
+        event::{MigrationId, StepFate, StepId},
+    },
 };
 
 /// A stage and its time.
@@ -74,6 +77,16 @@ impl StepReport {
     pub(super) fn not_run(id: &StepId) -> Self {
         Self { id: id.clone(), fate: StepFate::NotRun, started_ms: None, took_ms: None }
     }
+}
+
+/// What the container of one command used.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct UsageReport {
+    /// The command, as a reader would type it.
+    pub command: String,
+    /// What it used.
+    #[serde(flatten)]
+    pub usage: Usage,
 }
 
 /// What the server said on the way. Hostile text.

@@ -53,7 +53,7 @@ pub struct Log {
     /// How many there are to tell of; of a migration that is one step the command itself is told.
     steps: usize,
     open: Option<Stage>,
-    /// The migrations whose beginning a tool has told, by their titles.
+    /// The migrations whose beginning a tool has told, by their labels.
     begun: BTreeSet<String>,
     /// How many of them the ledger has and nobody was told of yet.
     recorded: usize,
@@ -123,16 +123,15 @@ impl Log {
     pub fn event(&mut self, event: &Event, at: Duration) {
         let event = event.redacted(self.sink.redactor());
         if let Event::Planned(facts) = &event {
-            self.names = facts.pending.iter().map(|id| (id.index, id.title().into_owned())).collect();
+            self.names = facts.pending.iter().map(|id| (id.index, id.clone())).collect();
         }
         if let Event::Found(id) = &event {
-            self.names.insert(id.index, id.title().into_owned());
+            self.names.insert(id.index, id.clone());
         }
         if let Event::Placed { index, schema } = &event
-            && let Some(name) = self.names.get_mut(index)
-            && !name.starts_with(&format!("{schema}: "))
+            && let Some(id) = self.names.get_mut(index)
         {
-            *name = format!("{schema}: {name}");
+            id.schema.clone_from(schema);
         }
         if let Event::Steps(ids) = &event {
             let alone = matches!(ids.as_slice(), [StepId { phase: Phase::Migrate, .. }]);
@@ -154,10 +153,12 @@ impl Log {
     fn is_told_together(&mut self, event: &Event) -> bool {
         match event {
             Event::Begun { name, schema, .. } => {
-                let title = schema.as_ref().map_or_else(|| name.clone(), |schema| format!("{schema}: {name}"));
-                self.begun.insert(title);
+                let label = schema.as_ref().map_or_else(|| name.clone(), |schema| format!("{schema}: {name}"));
+                self.begun.insert(label);
             }
-            Event::Recorded { index } if self.names.get(index).is_some_and(|name| self.begun.contains(name)) => {
+            Event::Recorded { index, .. }
+                if self.names.get(index).is_some_and(|id| self.begun.contains(&*id.label())) =>
+            {
                 self.recorded += 1;
                 return true;
             }
@@ -231,7 +232,7 @@ impl Log {
         match event {
             Event::Started(id) if person => {
                 let bar = self.sink.bar().unwrap_or_else(|| self.new_bar());
-                bar.set_message(self.names.get(&id.index).cloned().unwrap_or_default());
+                bar.set_message(self.names.get(&id.index).map(|id| id.label().into_owned()).unwrap_or_default());
                 if self.sink.bar().is_none() {
                     self.sink.show(Some(bar));
                 }

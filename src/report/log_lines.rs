@@ -33,12 +33,12 @@ pub(super) enum Line {
     Text(Tone, String),
 }
 
-/// Names of the migrations by their versions.
-pub(super) type Names = BTreeMap<usize, String>;
+/// The migrations by their versions.
+pub(crate) type Names = BTreeMap<usize, MigrationId>;
 
 /// The lines of one event that happened `at` this time of the run.
-pub(super) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
-    let name = |index: &usize| names.get(index).cloned().unwrap_or_else(|| index.to_string());
+pub(crate) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
+    let name = |index: &usize| names.get(index).map_or_else(|| index.to_string(), |id| indented(&id.entitled()));
     let text = |tone, text: String| vec![Line::Text(tone, text)];
     match event {
         Event::Entered(stage) => vec![Line::Heading(*stage)],
@@ -60,8 +60,8 @@ pub(super) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
             text(Tone::Good, format!("  applied {} ({})", name(index), took(millis(*time))))
         }
         // What became of it is told next.
-        Event::Found(_) | Event::Placed { .. } => Vec::new(),
-        Event::Recorded { index } => text(Tone::Good, format!("  applied {}", name(index))),
+        Event::Found(_) | Event::Placed { .. } | Event::Ended { .. } => Vec::new(),
+        Event::Recorded { index, .. } => text(Tone::Good, format!("  applied {}", name(index))),
         Event::RolledBack { index } => text(Tone::Good, format!("  rolled back {}", name(index))),
         Event::Failed { index } => text(Tone::Bad, format!("  failed {}", name(index))),
         Event::Cancelled { index } => text(Tone::Warning, format!("  cancelled {}", name(index))),
@@ -93,7 +93,7 @@ pub(super) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
         Event::Blocked { text: who } => text(Tone::Warning, format!("  {}", indented(who))),
         Event::Tunnel(facts) => text(Tone::Good, format!("  tunnel    {}:{}", facts.host, facts.port)),
         Event::Image(facts) => text(Tone::Plain, image(facts)),
-        Event::Used(usage) => text(Tone::Quiet, format!("  used {}", used(*usage))),
+        Event::Used { command, usage } => text(Tone::Quiet, format!("  used {}", indented(&used(command, *usage)))),
         Event::Schema { added } => schema(added),
         Event::Settings { way } => text(Tone::Quiet, format!("  settings {way}")),
         // The fault that follows says what.
@@ -149,9 +149,9 @@ fn schema(added: &[String]) -> Vec<Line> {
 }
 
 /// Memory and time for people.
-pub(super) fn used(usage: Usage) -> String {
-    let memory = usage.memory_bytes.div_ceil(1 << 20);
-    format!("{memory} MiB of memory and {} of processor time, looked at once a second", took(usage.cpu_ms))
+pub(super) fn used(command: &str, usage: Usage) -> String {
+    let (memory, time) = (usage.memory_bytes.div_ceil(1 << 20), took(usage.cpu_ms));
+    format!("{memory} MiB of memory and {time} of processor time by {command}, looked at once a second")
 }
 
 fn plan(facts: &PlanFacts) -> Vec<String> {
@@ -166,7 +166,8 @@ fn plan(facts: &PlanFacts) -> Vec<String> {
         Coverage::Unknown => "nobody can list what is".to_owned(),
     };
     let head = format!("  {pending} {word}, {} recorded in {}", facts.recorded, facts.ledger);
-    let files = facts.pending.iter().map(|id| format!("  {word} {}", id.path()));
+    let listed = |id: &MigrationId| if id.file.is_empty() { indented(&id.entitled()) } else { id.file.clone() };
+    let files = facts.pending.iter().map(|id| format!("  {word} {}", listed(id)));
     let digest = (!facts.digest.is_empty()).then(|| format!("  digest  {}", facts.digest));
     std::iter::once(head).chain(files).chain(digest).collect()
 }

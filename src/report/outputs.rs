@@ -7,6 +7,7 @@ use super::{
     entries::{Fate, MigrationReport},
     run_report::{Outcome, Report},
 };
+use crate::run::event::MigrationId;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -30,6 +31,8 @@ struct Named<'a> {
     file: Option<&'a str>,
     #[serde(skip_serializing_if = "str::is_empty")]
     schema: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    title: &'a str,
 }
 
 #[derive(Serialize)]
@@ -78,7 +81,8 @@ fn applied(entry: &MigrationReport) -> Applied<'_> {
 
 fn named(entry: &MigrationReport) -> Named<'_> {
     let file = Some(entry.id.file.as_str()).filter(|file| !file.is_empty());
-    Named { version: &entry.id.version, name: &entry.id.name, file, schema: &entry.id.schema }
+    let MigrationId { version, name, schema, title, .. } = &entry.id;
+    Named { version, name, file, schema, title }
 }
 
 /// A part of the report that can be emptied.

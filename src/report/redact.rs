@@ -4,7 +4,7 @@
 //! Every struct is taken apart in full, so that a new field can't be forgotten.
 
 use super::{
-    entries::{MigrationReport, NoticeReport, StepReport},
+    entries::{MigrationReport, NoticeReport, StepReport, UsageReport},
     markdown::clipped,
     run_report::Report,
 };
@@ -67,20 +67,37 @@ redacted! {
     DatabaseFacts { host, name, role, version, tls } { port }
     ImageFacts { reference, id, digest } {}
     TunnelFacts { host, alias } { port }
-    MigrationId { version, name, file, schema } { index }
     PlanFacts { layout, ledger, pending, digest } { recorded, change, coverage }
     MigrationReport { id } { fate, started_ms, took_ms }
     NoticeReport { severity, text, file } {}
+    UsageReport { command } { usage }
     StepReport { id } { fate, started_ms, took_ms }
     Report {
-        environment, run_url, bastion, database, image, settings, tunnel, plan, recorded, migrations, steps, schema, blocked, notices,
+        environment, run_url, bastion, database, image, usage, settings, tunnel, plan, recorded, migrations, steps, schema, blocked, notices,
         warnings, faults
-    } { command, stages, changed, clock, verified, proof, skipped, usage, duration_ms }
+    } { command, stages, changed, verified, proof, skipped, duration_ms }
 }
 
 impl Redacted for Excerpt {
     fn redacted(&self, redactor: &Redactor) -> Self {
         self.changed(|line, column| redactor.redact_at(line, column))
+    }
+}
+
+/// What is shown of a migration's title, in characters: it stands in lines and tables.
+const TITLE: usize = 120;
+
+impl Redacted for MigrationId {
+    fn redacted(&self, redactor: &Redactor) -> Self {
+        let Self { index, version, name, file, schema, title } = self;
+        Self {
+            index: *index,
+            version: version.redacted(redactor),
+            name: name.redacted(redactor),
+            file: file.redacted(redactor),
+            schema: schema.redacted(redactor),
+            title: clipped(&redactor.redact(title), TITLE),
+        }
     }
 }
 
@@ -123,6 +140,10 @@ impl Redacted for Event {
             Self::Begun { name, schema, clock } => {
                 Self::Begun { name: name.redacted(redactor), schema: schema.redacted(redactor), clock: *clock }
             }
+            Self::Ended { name, schema, took } => {
+                Self::Ended { name: name.redacted(redactor), schema: schema.redacted(redactor), took: *took }
+            }
+            Self::Used { command, usage } => Self::Used { command: command.redacted(redactor), usage: *usage },
             Self::Calling { command } => Self::Calling { command: command.redacted(redactor) },
             Self::Output { line } => Self::Output { line: line.redacted(redactor) },
             Self::Blocked { text } => Self::Blocked { text: text.redacted(redactor) },
@@ -147,7 +168,6 @@ impl Redacted for Event {
             | Self::InDoubt { .. }
             | Self::Skipped { .. }
             | Self::Cut { .. }
-            | Self::Used(_)
             | Self::Compared(_)
             | Self::Verified(_) => self.clone(),
         }
@@ -179,7 +199,7 @@ mod tests {
 
     fn taint(event: Event, text: &str) -> Event {
         let text = || format!("a {text} b");
-        let id = |id: MigrationId| MigrationId { name: text(), file: text(), schema: text(), ..id };
+        let id = |id: MigrationId| MigrationId { name: text(), file: text(), schema: text(), title: text(), ..id };
         match event {
             Event::Bastion(_) => {
                 Event::Bastion(BastionFacts { host: text(), port: 22, user: text(), host_key: text(), login: text() })

@@ -2,13 +2,13 @@
 
 use super::{
     database_changes::Changed,
-    entries::{Fate, MigrationReport, NoticeReport, StageTime, StepReport},
+    entries::{Fate, MigrationReport, NoticeReport, StageTime, StepReport, UsageReport},
 };
 use crate::{
     fault::{Class, Fault, Stage},
     github::runner::Runner,
     run::{
-        BastionFacts, DatabaseFacts, ImageFacts, TunnelFacts, Usage,
+        BastionFacts, DatabaseFacts, ImageFacts, TunnelFacts,
         event::{About, Clock, Coverage, Event, MigrationId, Phase, PlanFacts, Proof, StepFate, StepId},
     },
     settings::Command,
@@ -63,8 +63,8 @@ pub struct Report {
     pub database: Option<DatabaseFacts>,
     /// The image that the tool ran in.
     pub image: Option<ImageFacts>,
-    /// What the tool used.
-    pub usage: Option<Usage>,
+    /// What each command used whose container was looked at.
+    pub usage: Vec<UsageReport>,
     /// By which way our settings reached the tool's sessions.
     pub settings: Option<String>,
     /// Where later steps find the database.
@@ -79,9 +79,6 @@ pub struct Report {
     pub stages: Vec<StageTime>,
     /// The steps around the migration, and it itself.
     pub steps: Vec<StepReport>,
-    /// How well the beginning of the migration is known that is under way.
-    #[serde(skip)]
-    pub(super) clock: Clock,
     /// What others have changed that should change nothing.
     #[serde(skip)]
     pub(super) changed: Changed,
@@ -107,10 +104,6 @@ pub struct Report {
 
 /// Who waited for whom, as far as it is kept for the summary; the log has all.
 pub(super) const BLOCKED_KEPT: usize = 20;
-
-/// Of a tool that is looked for now and then (up to once a second), a time is told from so many milliseconds on: before that most of
-/// it is the pause between two looks.
-const LOOKED_FOR: u64 = 5_000;
 
 /// Notices kept for the summary; the log has all.
 pub const NOTICES_KEPT: usize = 50;
@@ -155,7 +148,9 @@ impl Report {
             }
             Event::Image(facts) => self.image = Some(facts.clone()),
             Event::Tunnel(facts) => self.tunnel = Some(facts.clone()),
-            Event::Used(usage) => self.usage = Some(*usage),
+            Event::Used { command, usage } => {
+                self.usage.push(UsageReport { command: command.clone(), usage: *usage });
+            }
             Event::Settings { way } => self.settings = Some(way.clone()),
             Event::Schema { added } => self.schema.clone_from(added),
             Event::Blocked { text } => {
@@ -171,6 +166,7 @@ impl Report {
             | Event::Forgotten { .. }
             | Event::InDoubt { .. }
             | Event::Begun { .. }
+            | Event::Ended { .. }
             | Event::Found(_)
             | Event::Placed { .. }
             | Event::Recorded { .. } => self.migration(event, now),
@@ -201,23 +197,20 @@ impl Report {
             Event::Applied { index, took } => {
                 self.became(*index, Fate::Applied, |entry| entry.took_ms = Some(millis(*took)));
             }
-            Event::RolledBack { index } => {
-                self.end_of_begun(now);
-                self.became(*index, Fate::RolledBack, |_| ());
-            }
+            Event::RolledBack { index } => self.became(*index, Fate::RolledBack, |_| ()),
             Event::Failed { index } => self.became(*index, Fate::Failed, |_| ()),
             Event::Cancelled { index } => self.became(*index, Fate::Cancelled, |_| ()),
             Event::Forgotten { index } => self.became(*index, Fate::Pending, |entry| entry.took_ms = None),
             Event::InDoubt { index } => self.became(*index, Fate::InDoubt, |_| ()),
             Event::Begun { name, schema, clock } => {
-                self.end_of_begun(now);
-                self.clock = *clock;
-                let is_it = |id: &&MigrationId| {
-                    id.name == *name && (id.schema.is_empty() || Some(&id.schema) == schema.as_ref())
-                };
-                let known = self.migrations.iter().map(|entry| &entry.id).find(is_it).map(|id| id.index);
-                if let Some(index) = known {
-                    self.became(index, Fate::Running, |entry| (entry.started_ms, entry.took_ms) = (Some(now), None));
+                if let Some(entry) = self.of_tool(name, schema.as_ref()) {
+                    let started = (*clock == Clock::Exact).then_some(now);
+                    (entry.fate, entry.started_ms, entry.took_ms) = (Fate::Running, started, None);
+                }
+            }
+            Event::Ended { name, schema, took } => {
+                if let Some(entry) = self.of_tool(name, schema.as_ref()) {
+                    entry.took_ms = took.map(millis);
                 }
             }
             Event::Found(id) => {
@@ -229,9 +222,8 @@ impl Report {
                     entry.id.schema.clone_from(schema);
                 }
             }
-            Event::Recorded { index } => {
-                self.end_of_begun(now);
-                self.became(*index, Fate::Applied, |_| ());
+            Event::Recorded { index, took } => {
+                self.became(*index, Fate::Applied, |entry| entry.took_ms = took.map(millis).or(entry.took_ms));
             }
             _ => {}
         }
@@ -248,7 +240,6 @@ impl Report {
     }
 
     fn step(&mut self, id: &StepId, fate: StepFate, now: u64) {
-        self.end_of_begun(now);
         let known = self.steps.iter_mut().find(|step| step.id == *id);
         let Some(step) = known else { return };
         step.fate = fate;
@@ -261,14 +252,10 @@ impl Report {
         }
     }
 
-    /// A tool tells when a migration begins: that is when the one before it has ended.
-    fn end_of_begun(&mut self, now: u64) {
-        let clock = self.clock;
-        let begun = |entry: &&mut MigrationReport| entry.fate == Fate::Running && entry.took_ms.is_none();
-        if let Some(entry) = self.migrations.iter_mut().find(begun) {
-            let took = entry.started_ms.map(|started| now.saturating_sub(started));
-            entry.took_ms = took.filter(|took| clock == Clock::Exact || *took >= LOOKED_FOR);
-        }
+    /// The migration that a tool calls so.
+    fn of_tool(&mut self, name: &str, schema: Option<&String>) -> Option<&mut MigrationReport> {
+        let is_it = |id: &MigrationId| id.name == name && (id.schema.is_empty() || Some(&id.schema) == schema);
+        self.migrations.iter_mut().find(|entry| is_it(&entry.id))
     }
 
     /// What has begun and is not known to have ended was stopped with the run.
@@ -385,7 +372,7 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{super::sample, *};
-    use crate::fault::Code;
+    use crate::{fault::Code, run::Usage};
 
     #[test]
     fn a_migration_that_is_not_known_to_be_applied_is_no_success() {
@@ -409,17 +396,22 @@ mod tests {
     }
 
     #[test]
-    fn the_pause_between_two_looks_is_not_told_as_a_time() {
-        let took = |clock, after: u64| {
-            let name = "drop_name".to_owned();
+    fn the_end_of_the_tool_is_nobodys_time() {
+        let told = |more: Vec<(u64, Event)>, took| {
+            let (name, schema) = ("drop_name".to_owned(), None);
             let mut told: sample::Told = sample::planned().into_iter().take_while(|(at, _)| *at < 310).collect();
-            told.push((1_000, Event::Begun { name, schema: None, clock }));
-            told.push((1_000 + after, Event::Recorded { index: 4 }));
-            sample::report(&told).migrations[1].took_ms
+            told.push((1_000, Event::Begun { name, schema, clock: Clock::Exact }));
+            told.extend(more);
+            told.push((2_200, Event::Recorded { index: 4, took }));
+            let entry = sample::report(&told).migrations[1].clone();
+            (entry.started_ms, entry.took_ms)
         };
-        assert_eq!(took(Clock::Exact, 213), Some(213));
-        assert_eq!(took(Clock::Coarse, 213), None);
-        assert_eq!(took(Clock::Coarse, 7_000), Some(7_000));
+        let millis = |took| Some(Duration::from_millis(took));
+        let ended = |took| vec![(2_190, Event::Ended { name: "drop_name".to_owned(), schema: None, took })];
+        assert_eq!(told(Vec::new(), None), (Some(1_000), None));
+        assert_eq!(told(ended(None), None), (Some(1_000), None));
+        assert_eq!(told(ended(millis(26)), None), (Some(1_000), Some(26)));
+        assert_eq!(told(ended(millis(26)), millis(24)), (Some(1_000), Some(24)), "the ledger knows it best");
     }
 
     #[test]
@@ -439,6 +431,27 @@ mod tests {
         for outcome in [Success, NothingToDo, Pending, Failed, Cancelled, InDoubt] {
             assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.name());
         }
+    }
+
+    #[test]
+    fn what_one_command_used_is_not_added_to_what_another_did() {
+        let used = |command: &str, mib: u64, cpu_ms| {
+            let usage = Usage { memory_bytes: mib << 20, cpu_ms };
+            (0, Event::Used { command: command.to_owned(), usage })
+        };
+        let report = sample::report(&vec![used("tool list", 90, 700), used("tool up", 60, 300)]);
+        assert_eq!(
+            serde_json::to_value(&report.usage).unwrap(),
+            serde_json::json!([
+                {"command": "tool list", "memory_bytes": 90 << 20, "cpu_ms": 700},
+                {"command": "tool up", "memory_bytes": 60 << 20, "cpu_ms": 300},
+            ])
+        );
+        let summary = super::super::summary(&report, 100_000);
+        assert!(
+            summary.contains("| Used | <code>60 MiB of memory and 300 ms of processor time by tool up"),
+            "{summary}"
+        );
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(super) fn migration(index: usize, name: &str) -> MigrationId {
         version: index.to_string(),
         name: name.to_owned(),
         file: format!("migrations/{index:04}_{name}.sql"),
-        schema: String::new(),
+        ..MigrationId::default()
     }
 }
 

@@ -149,7 +149,7 @@ fn head_of(rows: &[&MigrationReport], last: &str, align: &str) -> String {
 fn cells(row: &MigrationReport) -> String {
     let name = escape(&clipped(&row.id.name, SHOWN));
     if row.id.file.is_empty() {
-        return format!("| {} |", escape(&clipped(&row.id.title(), SHOWN)));
+        return format!("| {} |", escape(&clipped(&row.id.entitled(), SHOWN)));
     }
     format!("| {} | {name} | {} |", escape(&clipped(&row.id.version, SHOWN)), code(&clipped(&row.id.file, SHOWN)))
 }
@@ -311,7 +311,7 @@ fn facts(report: &Report) -> String {
         facts.push(("Image", image.reference.clone()));
         facts.push(("Digest", image.digest.clone().unwrap_or_else(|| image.id.clone())));
     }
-    facts.extend(report.usage.map(|usage| ("Used", log_lines::used(usage))));
+    facts.extend(report.usage.iter().map(|used| ("Used", log_lines::used(&used.command, used.usage))));
     facts.extend(report.settings.clone().map(|way| ("Settings", way)));
     if let Some(plan) = &report.plan {
         facts.push(("Plan", plan.digest.clone()));

@@ -75,6 +75,8 @@ pub enum Event {
     Recorded {
         /// The migration, by its index in the plan.
         index: usize,
+        /// Duration, if the ledger has it.
+        took: Option<Duration>,
     },
     /// A migration was removed from the ledger by this run, which rolls back.
     RolledBack {
@@ -119,6 +121,15 @@ pub enum Event {
         /// The precision of the start time.
         clock: Clock,
     },
+    /// A tool finished a migration, as far as can be observed; the ledger shows the result.
+    Ended {
+        /// The tool's name of the migration. Untrusted text.
+        name: String,
+        /// The schema, if the tool names it. Untrusted text.
+        schema: Option<String>,
+        /// Duration, if it is known.
+        took: Option<Duration>,
+    },
     /// A command of a tool was started.
     Calling {
         /// The command, as a user would type it.
@@ -146,8 +157,13 @@ pub enum Event {
     },
     /// The image is available locally.
     Image(ImageFacts),
-    /// Resources that a tool's containers have used so far.
-    Used(Usage),
+    /// Resources that the container of one command used.
+    Used {
+        /// The command, as a user would type it.
+        command: String,
+        /// The resources.
+        usage: Usage,
+    },
     /// Objects in the schema that were not there before.
     Schema {
         /// One table, column, index or constraint each.
@@ -268,7 +284,7 @@ pub enum Proof {
 }
 
 /// Identifies one migration.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct MigrationId {
     /// The position in the order of all migrations that the run knows: the key of every event.
     #[serde(skip)]
@@ -284,25 +300,35 @@ pub struct MigrationId {
     /// The schema, if a tool keeps one ledger per tenant; otherwise empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub schema: String,
+    /// What a tool's list says of it beside its name, for people: it names nothing. Hostile text.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub title: String,
 }
 
 impl MigrationId {
     /// A migration of a tool, which has no file and no version of its own here; its index comes with the plan.
     #[must_use]
     pub fn of_tool(name: String, schema: String) -> Self {
-        Self { index: 0, version: String::new(), name, file: String::new(), schema }
+        Self { name, schema, ..Self::default() }
     }
 
-    /// Returns the file, or [`Self::title`] if there is none.
+    /// Returns the file, or [`Self::label`] if there is none.
     #[must_use]
     pub fn path(&self) -> Cow<'_, str> {
-        if self.file.is_empty() { self.title() } else { Cow::from(&self.file) }
+        if self.file.is_empty() { self.label() } else { Cow::from(&self.file) }
+    }
+
+    /// What [`Self::label`] says, and the title behind it.
+    #[must_use]
+    pub fn entitled(&self) -> Cow<'_, str> {
+        let label = self.label();
+        if self.title.is_empty() { label } else { Cow::from(format!("{label} ({})", self.title)) }
     }
 
     /// Returns the display name: `0003_add_email` for `migrations/0003_add_email.sql`, or the tool's own name, prefixed
     /// with the schema if there is one per tenant.
     #[must_use]
-    pub fn title(&self) -> Cow<'_, str> {
+    pub fn label(&self) -> Cow<'_, str> {
         if !self.schema.is_empty() {
             return Cow::from(format!("{}: {}", self.schema, self.name));
         }

@@ -54,7 +54,7 @@ pub struct ImageFacts {
     pub digest: Option<String>,
 }
 
-/// Resources that containers used.
+/// Resources that a container used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Usage {
     /// Peak memory, sampled once per second.

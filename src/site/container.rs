@@ -23,7 +23,7 @@ use crate::{
 };
 use futures_util::future::Either;
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     path::Path,
     rc::Rc,
@@ -45,7 +45,6 @@ pub(crate) struct Containers<'a> {
     /// What runs now; outlives the future that runs it.
     current: Current,
     waiting: RefCell<Option<Waiting>>,
-    usage: Cell<Usage>,
 }
 
 /// A tool that has listed its migrations, and does this when it is told to go on.
@@ -53,6 +52,8 @@ pub(crate) struct Containers<'a> {
 struct Waiting {
     image: String,
     line: Line,
+    /// What it was asked for so far, as a reader would type it.
+    asked: String,
     running: Running,
     /// Its connections to the database go on with it.
     serving: Serving,
@@ -72,7 +73,6 @@ impl<'a> Containers<'a> {
             tunnel_end: TunnelEnd::new(settings, runner),
             current: Current::default(),
             waiting: RefCell::default(),
-            usage: Cell::new(Usage::default()),
         }
     }
 
@@ -104,6 +104,11 @@ impl<'a> Containers<'a> {
         tell: impl FnMut(Output<'_>),
     ) -> Result<Status, Fault> {
         let waiting = self.waiting.take().filter(|waiting| waiting.image == image && waiting.line == *line);
+        // One start is one container: what it used before its word was given can't be told from what it used after.
+        let command = match &waiting {
+            Some(waiting) => format!("{}, then {}", waiting.asked, line.shown()),
+            None => line.shown(),
+        };
         let (mut serving, work) = match waiting {
             Some(Waiting { mut running, serving, .. }) => {
                 self.tunnel_end.tell(terms)?;
@@ -122,7 +127,7 @@ impl<'a> Containers<'a> {
         };
         self.events.tell(Event::Calling { command: line.shown() });
         let ended = serving.during(work).await;
-        self.finish(ended).await
+        self.finish(ended, command).await
     }
 
     /// Lets a tool list, in a container of its own that waits if it asks whether to go on. How it ended, if it did not ask.
@@ -159,14 +164,14 @@ impl<'a> Containers<'a> {
         let mut serving = self.tunnel_end.serve(reach);
         let ended = match serving.during(work).await {
             Ok(Either::Left(running)) => {
-                let (image, line) = (image.to_owned(), together.migrate.clone());
-                self.waiting.replace(Some(Waiting { image, line, running, serving }));
+                let (image, line, asked) = (image.to_owned(), together.migrate.clone(), together.status.shown());
+                self.waiting.replace(Some(Waiting { image, line, asked, running, serving }));
                 return Ok(None);
             }
             Ok(Either::Right(ended)) => Ok(ended),
             Err(fault) => Err(fault),
         };
-        self.finish(ended).await.map(Some)
+        self.finish(ended, together.status.shown()).await.map(Some)
     }
 
     /// Lets a tool go that waits for a word that will not come.
@@ -174,12 +179,12 @@ impl<'a> Containers<'a> {
     /// # Errors
     /// Why it may still be there.
     pub(crate) async fn dismiss(&self) -> Result<(), Fault> {
-        let Some(Waiting { running, .. }) = self.waiting.take() else { return Ok(()) };
+        let Some(Waiting { running, asked, .. }) = self.waiting.take() else { return Ok(()) };
         let usage = running.usage();
         // At the end of its input it ends by itself.
         drop(running);
         self.current.end(GRACE).await?;
-        self.used(usage);
+        self.used(asked, usage);
         Ok(())
     }
 
@@ -214,7 +219,7 @@ impl<'a> Containers<'a> {
         }
     }
 
-    async fn finish(&self, ended: Result<Ended, Fault>) -> Result<Status, Fault> {
+    async fn finish(&self, ended: Result<Ended, Fault>, command: String) -> Result<Status, Fault> {
         self.current.remove().await?;
         let ended = ended?;
         if ended.others == Others::OutOfMemory {
@@ -222,7 +227,7 @@ impl<'a> Containers<'a> {
             let fix = "see in its own words above whether what that process had to do is done; raise `memory`, or use a runner with more of it";
             self.events.tell(Event::Warning(Fault::new(Code::OutOfMemory, cause).fix(fix)));
         }
-        self.used(ended.usage);
+        self.used(command, ended.usage);
         Ok(ended.status)
     }
 
@@ -233,14 +238,10 @@ impl<'a> Containers<'a> {
         }
     }
 
-    fn used(&self, more: Usage) {
-        let so_far = self.usage.get();
-        self.usage.set(Usage {
-            memory_bytes: so_far.memory_bytes.max(more.memory_bytes),
-            cpu_ms: so_far.cpu_ms.saturating_add(more.cpu_ms),
-        });
-        if self.usage.get() != Usage::default() {
-            self.events.tell(Event::Used(self.usage.get()));
+    /// Tells it of this one command: a sum over all of them is nobody's.
+    fn used(&self, command: String, usage: Usage) {
+        if usage != Usage::default() {
+            self.events.tell(Event::Used { command, usage });
         }
     }
 

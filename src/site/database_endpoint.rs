@@ -20,6 +20,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     pin::{Pin, pin},
     rc::Rc,
+    time::Instant,
 };
 
 /// Closed until it is opened; dropping it closes it.
@@ -95,6 +96,11 @@ impl<'a> TunnelEnd<'a> {
     /// The backends of what came through, as far as they could be seen.
     pub(crate) fn pids(&self) -> Vec<i32> {
         self.listener.as_deref().map(Listener::pids).unwrap_or_default()
+    }
+
+    /// When the database last answered somebody in plain sight.
+    pub(super) fn answered(&self) -> Option<Instant> {
+        self.listener.as_deref().and_then(Listener::answered)
     }
 
     /// How many have come so far, if it is open.

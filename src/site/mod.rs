@@ -6,6 +6,7 @@ mod current_container;
 mod database_endpoint;
 mod entrypoint;
 mod environment_check;
+mod migration_times;
 mod reconnect;
 mod running_command;
 mod server;
@@ -29,6 +30,7 @@ use crate::{
     transport::Reach,
 };
 use container::Containers;
+use migration_times::{Course, Over};
 use running_command::UnderWay;
 use server::Remote;
 use std::{
@@ -56,6 +58,7 @@ pub struct Sites<'a> {
     pub(crate) given_up: Cell<bool>,
     /// The migration that a tool began last, as it says.
     begun: RefCell<Option<Begun>>,
+    course: RefCell<Course>,
     /// Lines of the command that runs which were too many.
     cut: Cell<u64>,
     pub(crate) under_way: RefCell<Option<UnderWay>>,
@@ -105,6 +108,7 @@ impl<'a> Sites<'a> {
             reach: None,
             containers: containers.map(|shared| Containers::new(settings, shared, runner, events.clone())),
             begun: RefCell::default(),
+            course: RefCell::default(),
             cut: Cell::default(),
             under_way: RefCell::default(),
             server,
@@ -229,12 +233,18 @@ impl<'a> Sites<'a> {
 
     pub(crate) async fn ended(&self, task: Task<'_>, turn: Turn, said: &RefCell<Said>) -> Result<Ended, Fault> {
         let (began, before) = (Instant::now(), self.around());
+        if turn == Turn::Begin {
+            self.course.take();
+        }
         self.goes_on(task.line.shown());
         let run = Box::pin(self.run(task, turn, |output| self.hear(task.site, output, said)));
         let status = self.events.paced(run).await;
         self.is_over();
         self.tell_cut();
         let status = status?;
+        let answered = self.containers.as_ref().and_then(|containers| containers.tunnel_end.answered());
+        let over = self.course.borrow_mut().rest(answered);
+        self.tell_over(over);
         let entrypoint = match (task.site, &self.containers) {
             (Site::Image(image), Some(containers)) => containers.entrypoint(image, task.line),
             (Site::Image(_) | Site::Server, _) => Vec::new(),
@@ -262,14 +272,21 @@ impl<'a> Sites<'a> {
     }
 
     fn hear(&self, site: &Site, output: Output<'_>, said: &RefCell<Said>) {
+        let now = Instant::now();
         if let Some(begun) = said.borrow_mut().take(&self.recipe, output) {
             let Begun { name, schema } = begun.clone();
             // What is said on the server stands in a file until somebody looks.
             let clock = if *site == Site::Server { Clock::Coarse } else { Clock::Exact };
+            let over = self.course.borrow_mut().begin(begun.clone(), now, clock);
+            self.tell_over(over);
             self.events.tell(Event::Begun { name, schema, clock });
             self.begun.replace(Some(begun));
         }
         let (Output::Out(line) | Output::Err(line)) = output else { return };
+        if let Some(done) = self.recipe.ends(line) {
+            let over = self.course.borrow_mut().end(&done, now);
+            self.tell_over(over);
+        }
         if let Some(command) = &mut *self.under_way.borrow_mut() {
             command.hear(&self.recipe, line);
         }
@@ -277,6 +294,12 @@ impl<'a> Sites<'a> {
             Shown::Yes => self.events.tell(Event::Output { line: line.to_owned() }),
             Shown::TooMany => self.cut.set(self.cut.get() + 1),
             Shown::Otherwise => {}
+        }
+    }
+
+    fn tell_over(&self, over: impl IntoIterator<Item = Over>) {
+        for Over { begun: Begun { name, schema }, took } in over {
+            self.events.tell(Event::Ended { name, schema, took });
         }
     }
 
@@ -300,6 +323,11 @@ impl<'a> Sites<'a> {
     /// The migration that a tool began last, as it says.
     pub(crate) fn begun(&self) -> Option<Begun> {
         self.begun.borrow().clone()
+    }
+
+    /// What was said before, by a look or a step, was no beginning of the work that comes now.
+    pub(super) fn nothing_begun(&self) {
+        self.begun.replace(None);
     }
 
     /// Which image that is, if the place is one.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Listing {
     /// The line of a pending migration. Its groups, joined by blanks, are the name in the ledger; the group `parents`
-    /// names the migrations that it builds on.
+    /// names the migrations that it builds on, `batch` the run that applied it, and `title` is a description for people.
     pub pending: Pattern,
     /// The line of an applied migration. Absent: the tool lists no applied ones.
     pub applied: Option<Pattern>,
@@ -55,6 +55,10 @@ pub struct Listed {
     pub applied: bool,
     /// The migrations that it builds on, if the tool lists them.
     pub parents: Vec<String>,
+    /// The number of the run that applied it, if the tool says so.
+    pub batch: Option<u64>,
+    /// What it says of it beside, for people; else empty. Hostile text.
+    pub title: String,
 }
 
 /// The outcome of a listing command.
@@ -120,7 +124,8 @@ impl Listing {
         let parents = hit.parents.unwrap_or_default();
         // Alembic writes `<base>` for no parent.
         let parents = parents.split([' ', ',', '(', ')']).filter(|parent| !parent.is_empty() && *parent != "<base>");
-        Some(Listed { name: hit.name, applied, parents: parents.map(ToOwned::to_owned).collect() })
+        let parents = parents.map(ToOwned::to_owned).collect();
+        Some(Listed { name: hit.name, applied, parents, batch: hit.batch, title: hit.title })
     }
 }
 

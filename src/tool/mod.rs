@@ -16,5 +16,5 @@ pub use explain::explain;
 pub use known_failure::Failure;
 pub use listing::{Answer, Between, Keeps, Listed, Listing, Order};
 pub use pattern::Pattern;
-pub use recipe::{Begun, Ledgers, Recipe};
-pub use target::{Says, Target};
+pub use recipe::{Begun, Done, Ledgers, Recipe};
+pub use target::{Itself, Says, Target};

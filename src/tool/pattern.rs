@@ -2,9 +2,10 @@
 
 use regex_lite::{Captures, Regex};
 use serde::Deserialize;
+use std::time::Duration;
 
 /// Names of the groups that are not part of a migration's name.
-const OTHER: [&str; 2] = ["schema", "parents"];
+const OTHER: [&str; 5] = ["schema", "parents", "batch", "title", "took"];
 
 /// A regular expression in the syntax of the crate regex-lite, compared by its text.
 #[derive(Debug, Clone)]
@@ -36,6 +37,12 @@ pub(super) struct Hit {
     pub(super) schema: Option<String>,
     /// The group `parents`.
     pub(super) parents: Option<String>,
+    /// The group `batch`, if it is a number.
+    pub(super) batch: Option<u64>,
+    /// The group `title`.
+    pub(super) title: String,
+    /// The group `took`.
+    pub(super) took: Option<Duration>,
 }
 
 impl Pattern {
@@ -57,10 +64,21 @@ impl Pattern {
     }
 
     pub(super) fn find(&self, line: &str) -> Option<Hit> {
+        self.find_unnamed(line).filter(|hit| !hit.name.is_empty())
+    }
+
+    /// The same where the name may be missing.
+    pub(super) fn find_unnamed(&self, line: &str) -> Option<Hit> {
         let groups = self.0.captures(line)?;
         let other = |name: &str| groups.name(name).map(|group| group.as_str().to_owned());
-        let (schema, parents) = (other("schema"), other("parents"));
-        Some(Hit { name: self.joined(&groups), schema, parents }).filter(|hit| !hit.name.is_empty())
+        Some(Hit {
+            name: self.joined(&groups),
+            schema: other("schema"),
+            parents: other("parents"),
+            batch: other("batch").and_then(|batch| batch.parse().ok()),
+            title: other("title").unwrap_or_default().trim().to_owned(),
+            took: other("took").and_then(|took| duration(&took)),
+        })
     }
 
     fn joined(&self, groups: &Captures<'_>) -> String {
@@ -71,9 +89,29 @@ impl Pattern {
     }
 }
 
+/// A time as tools write it: `0.0026s`, `1,234.5ms`.
+fn duration(text: &str) -> Option<Duration> {
+    let text = text.replace(',', "");
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1_000.0),
+        None => (text.strip_suffix('s')?, 1.0),
+    };
+    Duration::try_from_secs_f64(number.trim().parse::<f64>().ok()? / unit).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_is_read_as_tools_write_it() {
+        let millis = |text| duration(text).map(|took| took.as_micros());
+        assert_eq!(
+            ["0.0026s", "32.45ms", "1,234ms", "2s"].map(millis),
+            [2_600, 32_450, 1_234_000, 2_000_000].map(Some)
+        );
+        assert_eq!(["", "s", "-1s", "1 week", "infs", "1e300s"].map(millis), [None; 6]);
+    }
 
     fn pattern(text: &str) -> Pattern {
         Pattern(Regex::new(text).unwrap())

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::fault::{Code, Fault};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// The text of every file in `recipes`, as listed by the build script.
 const RECIPES: &[&str] = &include!(concat!(env!("OUT_DIR"), "/recipes.rs"));
@@ -43,6 +43,9 @@ pub struct Recipe {
     /// The line that it prints when it starts to apply or to undo a migration. The groups, joined by blanks, are the
     /// name in the ledger; the group `schema` is the schema.
     pub applying: Option<Pattern>,
+    /// The line that it prints when it has applied or undone a migration, and only then. The groups are those of
+    /// `applying`; a line without them means the current migration. The group `took` is its duration.
+    pub done: Option<Pattern>,
     /// The line that states why it failed. Absent, or not found: the last line.
     pub error: Option<Pattern>,
     /// The form of its targets.
@@ -90,6 +93,17 @@ pub struct Begun {
     pub name: String,
     /// Its schema, if the tool prints it.
     pub schema: Option<String>,
+}
+
+/// A migration that a tool has done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// As the ledger names it; empty: the one under way.
+    pub name: String,
+    /// In which schema, if the tool says so.
+    pub schema: Option<String>,
+    /// How long it took, if the tool says so.
+    pub took: Option<Duration>,
 }
 
 impl Recipe {
@@ -271,6 +285,13 @@ impl Recipe {
     pub fn begins(&self, line: &str) -> Option<Begun> {
         let hit = self.applying.as_ref()?.find(line)?;
         Some(Begun { name: hit.name, schema: hit.schema })
+    }
+
+    /// The migration whose end this line tells.
+    #[must_use]
+    pub fn ends(&self, line: &str) -> Option<Done> {
+        let hit = self.done.as_ref()?.find_unnamed(line.trim_end())?;
+        Some(Done { name: hit.name, schema: hit.schema, took: hit.took })
     }
 }
 

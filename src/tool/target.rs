@@ -26,6 +26,20 @@ pub struct Target {
     /// The migrations that it selects.
     #[serde(default)]
     pub says: Says,
+    /// What becomes of the migration that it names, when the tool goes back to it.
+    #[serde(default)]
+    pub itself: Itself,
+}
+
+/// What becomes of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Itself {
+    /// It stays: the tool undoes what came after it.
+    #[default]
+    Kept,
+    /// It goes, too.
+    Undone,
 }
 
 /// The migrations that a target selects from the list.

@@ -1,6 +1,13 @@
 //! The recipe of Alembic, line by line with the real Alembic against a real server.
 
-use crate::lab::{Lab, alembic::Project};
+use crate::{
+    action::Action,
+    lab::{
+        Lab,
+        alembic::Project,
+        server::{Server, from_the_server},
+    },
+};
 use bastion_migrate::{
     fault::{Code, Fault},
     ledger::known_tools,
@@ -104,8 +111,6 @@ fn alembic_is_called_read_and_proven_by_its_recipe() {
     let said = shop.works(Verb::Migrate, None);
     assert_eq!(said.begun(&shop.recipe), ["a1", "b2", "c3"]);
     assert_eq!(shop.recorded(), ["a1", "b2", "c3"]);
-    let plan = shop.call(&shop.recipe.with_target(Verb::RollbackPlan, Some("a1")).unwrap(), LOOKING);
-    assert!(plan.code == 0 && plan.out.iter().any(|line| line.contains("-> c3")), "{:?}", plan.err);
     let said = shop.works(Verb::Rollback, Some("a1"));
     assert_eq!(said.begun(&shop.recipe), ["c3", "b2"]);
     assert_eq!(
@@ -155,4 +160,69 @@ fn what_alembic_fails_at_is_explained() {
     assert!(fault.cause.contains("Can't locate revision") && fault.fix.contains("the revision c3"), "{fault:?}");
     let fault = shop.fails(Verb::Rollback, Some("nosuch"));
     assert!(fault.code == Code::ToolFailed && fault.fix.contains("the revision"), "{fault:?}");
+}
+
+/// A step that calls the real Alembic on a server.
+fn on<'a>(lab: &'a Lab, server: &'a Server) -> Action<'a> {
+    let step = Action::on_server(lab, server).secret("database-url", lab.database.url()).input("tool", "alembic");
+    step.input("working-directory", "shop")
+        .input("setup", format!("export DATABASE_URL='{}'", from_the_server(&lab.database)))
+}
+
+#[test]
+fn the_plan_to_go_back_is_what_alembic_undoes_branch_by_branch() {
+    let shop = Shop::with_three();
+    shop.project.migration("d4", "\"b2\"", "create table parcels (id int)", "drop table parcels");
+    shop.project.migration("e5", "\"c3\", \"d4\"", "create table ships (id int)", "drop table ships");
+    let server = shop.project.put_on(Server::start());
+    shop.works(Verb::Migrate, None);
+    let back = |target| on(&shop.lab, &server).input("command", "rollback").input("target", target).run().succeeds();
+    let told = back("c3").pending(["e5"]).says("  1 migration to roll back").says("  to roll back e5");
+    told.never_says("to roll back c3").done();
+    assert_eq!(shop.recorded().len(), 4, "both branches stay");
+    let told = back("b2").says("  2 migrations to roll back");
+    // Neither of the two is above the other.
+    let pending = &told.outputs["pending"];
+    let names = if pending.find("c3") < pending.find("d4") { ["c3", "d4"] } else { ["d4", "c3"] };
+    let told = told.pending(names);
+    told.never_says("to roll back b2").done();
+    assert_eq!(shop.recorded(), ["a1", "b2"]);
+}
+
+#[test]
+fn where_alembic_can_not_even_connect_no_migration_has_failed() {
+    let shop = Shop::with_three();
+    let server = shop.project.put_on(Server::start());
+    let nowhere = on(&shop.lab, &server).input("setup", "export DATABASE_URL=postgres://app@127.0.0.1:1/shop");
+    let told = nowhere.run().fails("tool-failed", 6).pending(["a1", "b2", "c3"]);
+    told.error("Connection refused").never_says("failed a1").done();
+    shop.project.migration("c3", "\"b2\"", "alter table nosuch add x int", "");
+    let server = shop.project.put_on(server);
+    let told = on(&shop.lab, &server).run().fails("tool-failed", 6).pending(["a1", "b2", "c3"]);
+    told.error("does not exist").says("failed c3").never_says("failed a1").done();
+}
+
+/// Whoever writes a migration writes its title.
+#[test]
+fn a_title_stands_beside_the_id_and_is_text_of_a_stranger() {
+    let shop = Shop::with_three();
+    let hostile = format!("add <b>users</b> | ::error::no {}", "x".repeat(200));
+    let about = shop.project.about("a1", &hostile);
+    let server = about.put_on(Server::start());
+    let plan = on(&shop.lab, &server).input("command", "plan").run().pends().pending(["a1", "b2", "c3"]);
+    let plan = plan.says("  pending a1 (add <b>users</b> | ::error::no xxx").says("  pending b2 (about b2)\n");
+    assert!(plan.summary.contains("a1 (add &lt;b&gt;users&lt;/b&gt; \\| ::error::no xxx"), "{}", plan.summary);
+    let pending: serde_json::Value = serde_json::from_str(&plan.outputs["pending"]).unwrap();
+    assert_eq!(pending[1], serde_json::json!({"name": "b2", "title": "about b2"}));
+    assert!(pending[0]["title"].as_str().unwrap().chars().count() <= 121, "{pending}");
+    assert!(plan.outputs["report"].contains(r#""name":"c3","title":"about c3""#), "{}", plan.outputs["report"]);
+    let digest = plan.outputs["plan-digest"].clone();
+    plan.done();
+    let server = shop.project.about("a1", "something else").put_on(server);
+    let plan = on(&shop.lab, &server).input("command", "plan").run().pends().pending(["a1", "b2", "c3"]);
+    assert_eq!(plan.outputs["plan-digest"], digest, "it names nothing");
+    plan.done();
+    on(&shop.lab, &server).run().succeeds().applied(["a1", "b2", "c3"]).done();
+    let status = on(&shop.lab, &server).input("command", "status").run().nothing_to_do();
+    status.summary("| a1 (something else) |").done();
 }

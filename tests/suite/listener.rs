@@ -27,7 +27,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
     sync::{Arc, mpsc},
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::oneshot;
 use tokio_postgres::{Client, Config, NoTls};
@@ -185,6 +185,23 @@ const SETTINGS: &str = "select concat_ws('|', current_setting('lock_timeout'), c
 /// How many sessions the listener's clients have with the database.
 const SESSIONS: &str = "select count(*) from pg_stat_activity where datname = current_database() \
      and application_name = 'bastion-migrate#7 of the tests'";
+
+#[test]
+fn the_databases_last_answer_is_known_where_it_passes_in_plain_sight() {
+    let lab = Lab::new();
+    let standing = Standing::at(&lab, Passage::Bridged, target(&lab, SslMode::VerifyFull));
+    assert_eq!(standing.listener.answered(), None);
+    let before = Instant::now();
+    said(asking(standing.psql(&lab, "sslmode=disable"), "select pg_sleep(0.3)"));
+    let answered = standing.listener.answered().expect("it has answered");
+    let after = Instant::now();
+    assert!(answered >= before + Duration::from_millis(300) && answered <= after, "{before:?} {answered:?} {after:?}");
+    eventually("the session has ended", || standing.listener.pids().is_empty());
+    assert_eq!(standing.listener.answered(), Some(answered), "a good-bye is no answer");
+    let blind = Standing::at(&lab, Passage::Untouched, target(&lab, SslMode::VerifyFull));
+    said(asking(blind.psql(&lab, "sslmode=require"), "select 1"));
+    assert_eq!(blind.listener.answered(), None, "its TLS is its own");
+}
 
 #[test]
 fn settings_arrive_in_the_tools_name_and_its_own_win() {

@@ -124,6 +124,19 @@ fn what_its_file_knows_of_a_failure_is_told() {
 }
 
 #[test]
+fn a_command_that_has_begun_no_migration_has_failed_and_no_migration_has() {
+    let lab = Lab::new();
+    let server = server(&lab);
+    let mind = "case $1 in up) echo shopmig: no module named shop >&2; exit 1;; esac";
+    let told = shop(&lab, &server).input("env", format!("MIND={mind}")).run().fails("tool-failed", 6);
+    let told = told.pending(["1", "2", "3"]).error("shopmig: no module named shop").never_says("  failed 1");
+    let report = &told.outputs["report"];
+    assert!(report.contains(r#"{"version":1,"name":"1","fate":"pending","#), "{report}");
+    assert!(!told.summary.contains("| failed |"), "{}", told.summary);
+    told.done();
+}
+
+#[test]
 fn what_is_wrong_in_its_file_is_told_before_anything_is_called() {
     let lab = Lab::new();
     let server = server(&lab);
@@ -282,4 +295,54 @@ fn a_tool_that_goes_back_too_far_has_failed() {
         shop(&lab, &server).input("command", "rollback").input("target", "2").input("env", "MIND=set -- $1 --to=1");
     let told = step.run().fails("verify-unplanned", 7).pending(["3", "2"]);
     told.error("1 migration was undone that is not in the plan: `2`").done();
+}
+
+/// A tool that says when it begins, not when it ends, and notes both in its ledger: Prisma's.
+#[test]
+fn a_time_that_the_ledger_has_is_told_however_long_the_tool_goes_on() {
+    let lab = Lab::new();
+    let server = server(&lab);
+    let prisma = r#"#!/bin/sh
+set -eu
+. ~/shop/env
+case "$*" in
+'prisma migrate status')
+    echo 'Following migration have not yet been applied:'; echo 01_users; echo 02_orders; echo; exit 1 ;;
+'prisma migrate deploy')
+    psql -XAtq "$DATABASE_URL" -c "create table _prisma_migrations (migration_name text, started_at timestamptz,
+        finished_at timestamptz, rolled_back_at timestamptz)"
+    for name in 01_users 02_orders; do
+        echo "Applying migration \`$name\`"
+        psql -XAtq "$DATABASE_URL" -c "insert into _prisma_migrations values ('$name', now(), now() + interval '26.4 ms')"
+    done
+    sleep 2 ;;
+esac
+"#;
+    let path = server.programs().join("npx");
+    fs::write(&path, prisma).expect("there is room");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is there");
+    let step = Action::on_server(&lab, &server).secret("database-url", lab.database.url()).input("tool", "prisma");
+    let told = step.run().succeeds().applied(["01_users", "02_orders"]);
+    let applied: serde_json::Value = serde_json::from_str(&told.outputs["applied"]).unwrap();
+    assert_eq!((&applied[0]["took_ms"], &applied[1]["took_ms"]), (&26.into(), &26.into()), "{applied}");
+    assert!(!told.summary.contains("gantt"), "when they began nobody knows: {}", told.summary);
+    told.done();
+}
+
+/// What a tool says of it is its own clock, which is known where ours is not.
+#[test]
+fn a_time_that_the_tool_says_itself_is_told() {
+    let lab = Lab::new();
+    let server = server(&lab);
+    let recipe = recipe().replace("error: ", "done: '^done (\\d+) in (?P<took>\\S+)$'\nerror: ");
+    let tool = SHOPMIG.replace(
+        "values ($number, false); commit\"\n",
+        "values ($number, false); commit\"\n        echo \"done $number in 0.0264s\"\n",
+    );
+    let server = server.file("shop/shopmig", tool);
+    fs::set_permissions(server.path("shop/shopmig"), fs::Permissions::from_mode(0o755)).expect("it is there");
+    let told = shop(&lab, &server).file(".github/shopmig.yml", recipe).run().succeeds().applied(["1", "2", "3"]);
+    let applied: serde_json::Value = serde_json::from_str(&told.outputs["applied"]).unwrap();
+    assert!(applied.as_array().unwrap().iter().all(|one| one["took_ms"] == 26), "{applied}");
+    told.done();
 }

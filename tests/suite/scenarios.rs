@@ -10,7 +10,7 @@ use crate::{
         project::Project,
         server::{BACKEND, Server, tenants},
         sshd::Sshd,
-        venv::DJANGO_4_2,
+        venv::{DJANGO_4_2, DJANGO_5_2},
     },
     workflow::{Context, evaluate, our_step},
 };
@@ -276,6 +276,28 @@ fn seed_002_a_tenant_that_fails_is_named_and_the_next_run_goes_on() {
     told.succeeds().applied(pending.iter().copied()).summary("t07").done();
     assert_eq!(has("t24"), "1");
     of_tenants(&lab, &server).run().nothing_to_do().done();
+}
+
+#[test]
+fn going_back_in_every_schema_undoes_what_django_plans_there_other_apps_included() {
+    for python in [DJANGO_4_2, DJANGO_5_2] {
+        let lab = Lab::new();
+        let server = Server::start().project(Project::Tenants, &lab.database, python);
+        let lines = "set -eu; cd ~/ProjectMeats/backend; source ../venv/bin/activate; python manage.py migrate_schemas";
+        server.shell(&format!("{lines} --shared --noinput </dev/null")).unwrap();
+        tenants(&lab.database, 1);
+        server.shell(&format!("{lines} --tenant --noinput </dev/null")).unwrap();
+        let told = of_tenants(&lab, &server).input("command", "rollback").input("target", "suppliers zero").run();
+        let undone = [
+            &["customers.0003_first_customer", "customers.0002_region", "customers.0001_initial"],
+            ["suppliers.0001_initial"].as_slice(),
+        ]
+        .concat();
+        let told = told.succeeds().pending([undone.clone(), undone].concat()).says("  8 migrations to roll back");
+        told.says("  rolled back t01: suppliers.0001_initial")
+            .says("  rolled back public: suppliers.0001_initial")
+            .done();
+    }
 }
 
 /// What stood behind `|| true` in the first users' workflow: `--tenant` takes no name, so this never did anything.

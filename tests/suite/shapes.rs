@@ -24,7 +24,9 @@ pub(crate) const LEDGERS: &[(&str, &str, &str)] = &[
          installed_by varchar(100) not null, installed_on timestamp not null default now(), execution_time integer not null, \
          success boolean not null); insert into flyway_schema_history values \
          (1, '1.2', 'users', 'SQL', 'V1.2__users.sql', 7, 'app', now(), 3, true), \
-         (2, '1.3', 'half', 'SQL', 'V1.3__half.sql', 7, 'app', now(), 3, false)",
+         (2, '1.3', 'half', 'SQL', 'V1.3__half.sql', 7, 'app', now(), 3, false), \
+         (3, '1.4', 'pets', 'SQL', 'V1.4__pets.sql', 7, 'app', now(), 3, true), \
+         (4, '1.4', 'pets', 'UNDO_SQL', 'U1.4__pets.sql', 7, 'app', now(), 3, true)",
         "1.2 users",
     ),
     (

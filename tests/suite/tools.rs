@@ -2,7 +2,7 @@
 
 use bastion_migrate::{
     fault::{Code, Fault},
-    tool::{Answer, Begun, Listed, Recipe, explain},
+    tool::{Answer, Begun, Done, Listed, Recipe, explain},
 };
 use std::{fs, path::Path};
 
@@ -45,6 +45,12 @@ impl Case {
 
     fn begun(&self, recipe: &Recipe) -> Vec<Begun> {
         self.out.iter().filter_map(|line| recipe.begins(line)).collect()
+    }
+
+    /// The migrations that the tool said it has done, and microseconds where it said how long.
+    fn done(&self, recipe: &Recipe) -> Vec<(String, Option<u128>)> {
+        let done = self.out.iter().filter_map(|line| recipe.ends(line));
+        done.map(|Done { name, took, .. }| (name, took.map(|took| took.as_micros()))).collect()
     }
 
     fn names(&self, recipe: &Recipe) -> Vec<String> {
@@ -249,6 +255,9 @@ fn what_rails_says_is_understood() {
     );
     let listed = shown(&Case::of("rails-6.1", "status with one pending").listed(&rails));
     assert_eq!(listed, ["+20240101000001", "-20240101000002"]);
+    let titles: Vec<String> =
+        Case::of("rails-6.1", "status with one pending").listed(&rails).into_iter().map(|one| one.title).collect();
+    assert_eq!(titles, ["Create users", "Create orders"]);
     let fresh = Case::of("rails-6.1", "status on an empty database");
     assert_eq!(fresh.answer(&rails), Answer::NoLedger);
     assert_eq!(Case::of("rails-6.1", "migrate").names(&rails), ["20240101000002"]);
@@ -298,8 +307,10 @@ fn what_flyway_says_is_understood() {
             ("a schema that is not empty", Code::ToolFailed, "without metadata table", "`flyway baseline"),
         ],
     );
-    let listed = shown(&Case::of("flyway", "info with one pending").listed(&flyway));
+    let listed = shown(&Case::of("flyway", "info with one pending,").listed(&flyway));
     assert_eq!(listed, ["+1 Create person table", "+2 Add people", "-People view"]);
+    let undone = shown(&Case::of("flyway", "info with one pending that was undone").listed(&flyway));
+    assert_eq!(undone, ["+1 Create person table", "-2 Add people"]);
     let begun = |title| Case::of("flyway", title).begun(&flyway).into_iter().map(|begun| (begun.schema, begun.name));
     let one = |schema: &str, name: &str| vec![(Some(schema.to_owned()), name.to_owned())];
     assert_eq!(begun("migrate").collect::<Vec<_>>(), one("PUBLIC", "People view"));
@@ -416,4 +427,31 @@ fn what_is_said_around_a_tool_is_known_whatever_the_tool() {
             assert!(fault.code == *code && fault.fix.contains(fix), "{}: {line}: {fault:?}", recipe.name);
         }
     }
+}
+
+#[test]
+fn the_end_of_a_migration_is_read_from_what_the_tool_says_of_it() {
+    let django = tool("django");
+    for file in DJANGO {
+        let case = Case::of(file, "migrate --noinput");
+        let names: Vec<String> = case.done(&django).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, case.names(&django), "{file}");
+        let undone = Case::of(file, "migrate -v 2 backwards").done(&django);
+        assert!(undone.len() == 3 && undone.iter().all(|(_, took)| took.is_some()), "{file}: {undone:?}");
+    }
+    let tenants = tool("django-tenants");
+    let said = Case::of("django-tenants-4.0", "migrate_schemas --tenant (standard").done(&tenants);
+    assert!(said.len() == 11 && said.iter().all(|(name, _)| !name.is_empty()), "{said:?}");
+    let unnamed = Case::of("django-tenants-3.13", "migrate_schemas --tenant (standard").done(&tenants);
+    assert!(unnamed.len() == 11 && unnamed.iter().all(|(name, _)| name.is_empty()), "{unnamed:?}");
+    let rails = tool("rails");
+    let one = |took| vec![("20240101000002".to_owned(), Some(took))];
+    assert_eq!(Case::of("rails-6.1", "migrate").done(&rails), one(2_600));
+    assert_eq!(Case::of("rails-6.1", "back to").done(&rails), one(2_500));
+    let laravel = tool("laravel");
+    let (name, took) = Case::of("laravel", "migrate as it was").done(&laravel).swap_remove(0);
+    assert_eq!((name.as_str(), took), ("2014_10_12_000000_create_users_table", Some(32_450)));
+    let line = "  2023_02_12_063112_create_tweets_table ............ 1,212.50ms DONE";
+    assert_eq!(laravel.ends(line).unwrap().took.unwrap().as_micros(), 1_212_500);
+    assert_eq!(laravel.ends("  2023_02_12_063112_create_tweets_table ............ 12.50ms FAIL"), None);
 }

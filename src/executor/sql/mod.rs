@@ -227,7 +227,7 @@ impl<'a> Sql<'a> {
                 version: row.version.clone(),
                 name: row.name.clone(),
                 file: String::new(),
-                schema: String::new(),
+                ..MigrationId::default()
             })
         };
         self.before.recorded.iter().filter(|row| row.success).map(id).collect()

@@ -67,7 +67,7 @@ pub(crate) fn same_database(recipe: &Recipe, listed: &[Listed], here: &Witness) 
 
 /// What a tool left undone although it ended well.
 pub(crate) fn undone(command: &str, missing: &[MigrationId]) -> Option<Fault> {
-    let first = missing.first()?.title();
+    let first = missing.first()?.label();
     let cause = match missing.len() {
         1 => format!("`{command}` ended well, and `{first}` is not in the ledger"),
         several => format!("`{command}` ended well, and {several} migrations are not in the ledger, `{first}` first"),
@@ -79,7 +79,7 @@ pub(crate) fn undone(command: &str, missing: &[MigrationId]) -> Option<Fault> {
 
 /// What a tool left in place although it ended well.
 pub(crate) fn still_there(command: &str, left: &[MigrationId]) -> Option<Fault> {
-    let first = left.first()?.title();
+    let first = left.first()?.label();
     let cause = match left.len() {
         1 => format!("`{command}` ended well, and `{first}` is still in the ledger"),
         several => format!("`{command}` ended well, and {several} migrations are still in the ledger, `{first}` first"),
@@ -155,7 +155,7 @@ mod tests {
         let one = |(name, applied): &(&str, bool)| Listed {
             name: (*name).to_owned(),
             applied: *applied,
-            parents: Vec::new(),
+            ..Listed::default()
         };
         names.iter().map(one).collect()
     }

@@ -138,7 +138,8 @@ impl<'a> Foreign<'a> {
         let one = |fault: Fault| vec![fault.at(Stage::Plan)];
         self.look(sites).await.map_err(one)?;
         self.pending = self.expected().map_err(|fault| vec![fault])?;
-        self.pending = self.as_planned(sites).await.map_err(one)?;
+        let pending = self.as_planned(sites).await.map_err(one)?;
+        self.pending = plan::entitled(pending, self.known.listed());
         let coverage = if self.known.is_listed() { Coverage::Whole } else { Coverage::Unknown };
         self.coverage = Some(coverage);
         let plan = self.facts(sites, coverage);
@@ -173,9 +174,12 @@ impl<'a> Foreign<'a> {
     /// What is applied, numbered in the ledger's order.
     fn standing(&self) -> Vec<MigrationId> {
         let each = self.tool.recipe.ledgers == Ledgers::EachSchema;
-        let schema = |row: &Row| if each { row.schema.clone() } else { String::new() };
-        let id = |row: &Row| MigrationId::of_tool(row.name.clone(), schema(row));
-        plan::numbered(self.before.rows.iter().map(id))
+        let id = |row: &Row| MigrationId {
+            name: row.name.clone(),
+            schema: if each { row.schema.clone() } else { String::new() },
+            ..MigrationId::default()
+        };
+        plan::entitled(plan::numbered(self.before.rows.iter().map(id)), self.known.listed())
     }
 
     /// What there is to do, by the tool's list and by what is applied.

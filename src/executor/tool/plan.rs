@@ -7,6 +7,7 @@ use crate::{
     tool::{Ledgers, Listed, Recipe},
 };
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
 
 /// What is not applied, numbered in the tool's order; where each schema has a ledger, for each of them. What the tool calls
 /// pending is believed; what it calls applied has to be in the ledger, too.
@@ -33,9 +34,22 @@ pub(crate) fn in_every_schema<'l>(
     schemas.into_iter().flat_map(move |schema| {
         listed.clone().map(move |one| {
             let (name, schema) = (one.name.clone(), schema.clone());
-            (one, MigrationId::of_tool(name, schema))
+            (one, MigrationId { name, schema, ..MigrationId::default() })
         })
     })
+}
+
+/// With what the list says of each beside its name.
+pub(super) fn entitled(mut ids: Vec<MigrationId>, listed: &[Listed]) -> Vec<MigrationId> {
+    let titles: BTreeMap<&str, &str> = listed
+        .iter()
+        .map(|one| (one.name.as_str(), one.title.as_str()))
+        .filter(|(_, title)| !title.is_empty())
+        .collect();
+    for id in &mut ids {
+        id.title = titles.get(id.name.as_str()).copied().unwrap_or_default().to_owned();
+    }
+    ids
 }
 
 /// With their places as versions.
@@ -55,7 +69,7 @@ pub(crate) fn digest(command: Command, recipe: &Recipe, image: Option<&ImageFact
         add(command.name());
     }
     add(image.map_or("", |image| &image.id));
-    pending.iter().for_each(|id| add(&id.title()));
+    pending.iter().for_each(|id| add(&id.label()));
     format!("sha256:{}", hex::encode(hash.finalize()))
 }
 
@@ -73,5 +87,9 @@ mod tests {
         assert!(one.len() == 71 && one == digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending));
         assert_ne!(one, digest(Command::Migrate, &django, Some(&image("sha256:2")), &pending));
         assert_ne!(one, digest(Command::Migrate, &django, Some(&image("sha256:1")), &[]));
+        let listed = [Listed { title: "add b".to_owned(), ..listed[0].clone() }];
+        let pending = entitled(pending, &listed);
+        assert_eq!(pending[0].entitled(), "a.1 (add b)");
+        assert_eq!(one, digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending), "a title names nothing");
     }
 }

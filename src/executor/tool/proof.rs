@@ -164,8 +164,8 @@ impl Foreign<'_> {
         let mut faults = Vec::new();
         if let Some(first) = self.pending.first() {
             let cause = match self.pending.len() {
-                1 => format!("`{}` is not applied", first.title()),
-                several => format!("{several} migrations are not applied, `{}` first", first.title()),
+                1 => format!("`{}` is not applied", first.label()),
+                several => format!("{several} migrations are not applied, `{}` first", first.label()),
             };
             faults.push(Fault::new(Code::VerifyPending, cause));
         } else if let Some(fault) = self.unprovable() {

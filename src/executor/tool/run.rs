@@ -28,6 +28,7 @@ impl Foreign<'_> {
     /// Why it failed; what was applied before is told by events.
     pub async fn migrate(&mut self, sites: &mut Sites<'_>) -> Result<(), Fault> {
         self.reached = Reached::Working;
+        sites.nothing_begun();
         let steps = std::mem::take(&mut self.steps);
         let turns = self.turns();
         let done = step::run(sites, &mut self.keeper, (Phase::Migrate, &steps), turns);
@@ -135,20 +136,24 @@ impl Foreign<'_> {
             Command::Rollback => (after, &self.before),
             _ => (&self.before, after),
         };
-        let told = |index| match self.settings.command {
+        let told = |index, took| match self.settings.command {
             Command::Rollback => Event::RolledBack { index },
-            _ => Event::Recorded { index },
+            _ => Event::Recorded { index, took },
         };
+        // To record is not to do.
+        let took = |id: &MigrationId| after.took(id).filter(|_| self.settings.command == Command::Migrate);
         self.place(after);
         for id in self.pending.iter().filter(|id| self.is_done(id, after)) {
-            self.events.tell(told(id.index));
+            self.events.tell(told(id.index, took(id)));
         }
         let unlisted = to.rows_since(from).filter(|row| !self.is_pending(row, after));
         for (index, row) in (self.pending.len() + 1..).zip(unlisted) {
             let schema =
                 if self.tool.recipe.ledgers == Ledgers::EachSchema { row.schema.clone() } else { String::new() };
-            self.events.tell(Event::Found(MigrationId { index, ..MigrationId::of_tool(row.name.clone(), schema) }));
-            self.events.tell(told(index));
+            let id = MigrationId { index, ..MigrationId::of_tool(row.name.clone(), schema) };
+            let took = took(&id);
+            self.events.tell(Event::Found(id));
+            self.events.tell(told(index, took));
         }
         let added = after.schema_since(&self.before);
         if !added.is_empty() {

@@ -18,7 +18,10 @@ use crate::{
     settings::{Place, Settings},
     tool::{Keeps, Listed, Recipe},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// What the database says of its ledgers and tenants, row by row.
 type Found = [Vec<Option<String>>];
@@ -34,6 +37,8 @@ pub(crate) struct Witness {
     pub(crate) rows: Vec<Row>,
     /// The same, by name: the schemas in which it is.
     recorded: BTreeMap<String, Vec<String>>,
+    /// How long each took, where the ledger says so.
+    times: BTreeMap<Row, Duration>,
     /// Schemas of tenants, with a ledger or without.
     tenants: Vec<String>,
     invalid_indexes: Vec<String>,
@@ -70,6 +75,7 @@ impl Witness {
         };
         let witness = Self {
             tenants: tenants::schemas(&answer),
+            times: known_tools::times(&answer),
             invalid_indexes: answer.iter().filter_map(index).collect(),
             schema: Fingerprint::parse(&answer),
             ledgers,
@@ -132,6 +138,12 @@ impl Witness {
     /// Whether it was taken back since.
     pub(crate) fn lost(&self, before: &Self, id: &MigrationId) -> bool {
         self.count(id) < before.count(id)
+    }
+
+    /// How long it took, if the ledger says so.
+    pub(crate) fn took(&self, id: &MigrationId) -> Option<Duration> {
+        let is_it = |row: &Row| row.name == id.name && (id.schema.is_empty() || row.schema == id.schema);
+        self.times.iter().find(|(row, _)| is_it(row)).map(|(_, took)| *took)
     }
 
     pub(crate) fn has_name(&self, name: &str) -> bool {

@@ -8,8 +8,9 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     run::event::MigrationId,
-    tool::{Listed, Recipe, Says},
+    tool::{Itself, Keeps, Listed, Recipe, Says},
 };
+use std::collections::BTreeSet;
 
 /// How tools call the place before their first migration (Django, Alembic, Rails).
 const BEGINNING: [&str; 3] = ["zero", "base", "0"];
@@ -28,11 +29,12 @@ pub(crate) fn undone(
         Says::Count => target.and_then(|count| count.parse().ok()),
         Says::Place | Says::Only => None,
     };
-    let beyond = match steps {
-        Some(_) => listed.iter().collect(),
-        None => beyond(recipe, listed, target)?,
+    let back = match (steps, target) {
+        (Some(_), _) => by_batch(listed),
+        (None, Some(target)) => back_to(recipe, listed, target)?,
+        (None, None) => Vec::new(),
     };
-    let mut ids: Vec<MigrationId> = in_every_schema(recipe, beyond.iter().copied(), before).map(|(_, id)| id).collect();
+    let mut ids: Vec<MigrationId> = in_every_schema(recipe, back.iter().copied(), before).map(|(_, id)| id).collect();
     ids.retain(|id| before.has(id));
     // Backwards, as the tool does it.
     Ok(numbered(ids.into_iter().rev().take(steps.unwrap_or(usize::MAX))))
@@ -49,10 +51,13 @@ pub(crate) fn as_planned(
     pending: &[MigrationId],
 ) -> Result<Vec<MigrationId>, Fault> {
     let ids = in_every_schema(recipe, named.iter(), before).map(|(_, id)| id);
-    let planned = numbered(ids.filter(|id| before.has(id)));
+    let ids: Vec<MigrationId> = ids.filter(|id| before.has(id)).collect();
+    // The schema that all others need goes last.
+    let by_schema = ids.chunk_by(|one, other| one.schema == other.schema).rev();
+    let planned = numbered(by_schema.flatten().cloned());
     match pending.first() {
         Some(first) if planned.is_empty() => {
-            let cause = format!("the tool's own plan to go back undoes nothing, and `{}` is applied", first.title());
+            let cause = format!("the tool's own plan to go back undoes nothing, and `{}` is applied", first.label());
             Err(Fault::new(Code::ToolList, cause))
         }
         _ => Ok(planned),
@@ -69,17 +74,10 @@ pub(crate) fn taken(
     before: &Witness,
     target: Option<&str>,
 ) -> Result<Vec<MigrationId>, Fault> {
-    let beyond = beyond(recipe, listed, target)?;
-    let group = target.map(|target| of_group(recipe, listed, target));
-    let alone = says(recipe) == Says::Only;
-    let meant = |one: &&Listed| match (target, &group) {
-        (Some(target), _) if alone => is_named(&words(recipe, one), target),
-        (Some(_), Some(group)) => {
-            group.iter().any(|member| member.name == one.name) && !beyond.iter().any(|later| later.name == one.name)
-        }
-        _ => true,
+    let upto: Vec<&Listed> = match target {
+        Some(target) => up_to(recipe, listed, target)?,
+        None => listed.iter().collect(),
     };
-    let upto: Vec<&Listed> = listed.iter().filter(meant).collect();
     let ids = in_every_schema(recipe, upto.iter().copied(), before).map(|(_, id)| id);
     Ok(numbered(ids.filter(|id| !before.has(id))))
 }
@@ -88,19 +86,87 @@ fn says(recipe: &Recipe) -> Says {
     recipe.target.as_ref().map(|target| target.says).unwrap_or_default()
 }
 
-/// The migrations of the target's group that come after it.
-fn beyond<'l>(recipe: &Recipe, listed: &'l [Listed], target: Option<&str>) -> Result<Vec<&'l Listed>, Fault> {
-    let Some(target) = target else { return Ok(Vec::new()) };
+/// Where in the list a target is.
+enum Spot<'l> {
+    At(&'l Listed),
+    /// Before the first.
+    Beginning,
+    /// What could not be listed can't be looked up.
+    Nowhere,
+}
+
+fn spot<'l>(recipe: &Recipe, listed: &'l [Listed], target: &str) -> Result<Spot<'l>, Fault> {
     let group = of_group(recipe, listed, target);
     let (_, last) = split(target);
-    let place = group.iter().position(|one| is_named(&words(recipe, one), target));
-    match place {
-        Some(place) => Ok(group.into_iter().skip(place + 1).collect()),
-        None if BEGINNING.contains(&last) && !group.is_empty() => Ok(group),
-        // What could not be listed can't be looked up.
-        None if listed.is_empty() => Ok(Vec::new()),
+    let whole = group.iter().find(|one| words(recipe, one) == target);
+    let beginning = || group.iter().find(|one| is_named(&words(recipe, one), target));
+    match whole.or_else(beginning) {
+        Some(one) => Ok(Spot::At(one)),
+        None if BEGINNING.contains(&last) && !group.is_empty() => Ok(Spot::Beginning),
+        None if listed.is_empty() => Ok(Spot::Nowhere),
         None => Err(unknown(recipe, listed, target)),
     }
+}
+
+/// What going back to the target undoes, whether it is applied or not.
+fn back_to<'l>(recipe: &Recipe, listed: &'l [Listed], target: &str) -> Result<Vec<&'l Listed>, Fault> {
+    // What can't be named as a target is not undone: of Flyway, what is repeatable.
+    let named = |one: &&Listed| recipe.target.as_ref().is_some_and(|target| target.of(&one.name).is_some());
+    let group: Vec<&Listed> = of_group(recipe, listed, target).into_iter().filter(named).collect();
+    let spot = match spot(recipe, listed, target)? {
+        Spot::At(spot) => spot,
+        Spot::Beginning => return Ok(group),
+        Spot::Nowhere => return Ok(Vec::new()),
+    };
+    let undoes_it = recipe.target.as_ref().is_some_and(|target| target.itself == Itself::Undone);
+    let builds_on_it = match recipe.keeps {
+        Keeps::Migrations => {
+            group.iter().skip_while(|one| one.name != spot.name).map(|one| one.name.as_str()).collect()
+        }
+        Keeps::Heads => builds_on(listed, spot),
+    };
+    let is_meant =
+        |one: &&Listed| if one.name == spot.name { undoes_it } else { builds_on_it.contains(one.name.as_str()) };
+    Ok(group.into_iter().filter(is_meant).collect())
+}
+
+/// What is recorded when everything up to the target is.
+fn up_to<'l>(recipe: &Recipe, listed: &'l [Listed], target: &str) -> Result<Vec<&'l Listed>, Fault> {
+    let group = of_group(recipe, listed, target);
+    let spot = match spot(recipe, listed, target)? {
+        Spot::At(spot) => spot,
+        Spot::Beginning => return Ok(Vec::new()),
+        Spot::Nowhere => return Ok(group),
+    };
+    if says(recipe) == Says::Only {
+        return Ok(vec![spot]);
+    }
+    let before: BTreeSet<String> = match recipe.keeps {
+        Keeps::Migrations => {
+            let before = group.iter().take_while(|one| one.name != spot.name);
+            before.chain([&spot]).map(|one| one.name.clone()).collect()
+        }
+        Keeps::Heads => recipe.keeps.recorded(listed, [spot.name.as_str()].into_iter()),
+    };
+    Ok(group.into_iter().filter(|one| before.contains(&one.name)).collect())
+}
+
+/// What builds on this one, over whatever lies between: of branches, one alone.
+fn builds_on<'l>(listed: &'l [Listed], root: &'l Listed) -> BTreeSet<&'l str> {
+    let mut found = BTreeSet::from([root.name.as_str()]);
+    let mut open = vec![root.name.as_str()];
+    while let Some(name) = open.pop() {
+        let above = listed.iter().filter(|one| one.parents.iter().any(|parent| parent == name));
+        open.extend(above.map(|one| one.name.as_str()).filter(|above| found.insert(above)));
+    }
+    found
+}
+
+/// In the order in which they were applied, where the tool says what was applied together.
+fn by_batch(listed: &[Listed]) -> Vec<&Listed> {
+    let mut all: Vec<&Listed> = listed.iter().collect();
+    all.sort_by_key(|one| one.batch);
+    all
 }
 
 /// The migrations that share all words of the target but the last one: with Django, those of the app.
@@ -190,16 +256,47 @@ mod tests {
         let taken = taken(&prisma, &listed(&all), &applied(&[]), Some("2024_b")).unwrap();
         assert_eq!(names(taken), ["2024_b"]);
         let flyway = Recipe::named("flyway").unwrap();
-        let versions = ["1 Add people", "1.1 Add pets", "2 Add homes"];
+        let versions = ["1 Add people", "1.1 Add pets", "2 Add homes", "People view"];
         let back = undone(&flyway, &listed(&versions), &applied(&versions), Some("1.1")).unwrap();
-        assert_eq!(names(back), ["2 Add homes"]);
+        assert_eq!(names(back), ["2 Add homes", "1.1 Add pets"], "it undoes its target, and nothing repeatable");
+        let longer = ["10 Add people", "1 Add pets"];
+        let back = undone(&flyway, &listed(&longer), &applied(&longer), Some("1")).unwrap();
+        assert_eq!(names(back), ["1 Add pets"], "a whole name is meant before the beginning of one");
+    }
+
+    #[test]
+    fn what_was_applied_last_is_counted_by_its_batch() {
+        let laravel = Recipe::named("laravel").unwrap();
+        let said =
+            "  2024_a ........ [1] Ran\n  2024_b ........ [3] Ran\n  2024_c ........ [2] Ran\n  2024_d .... Pending\n";
+        let listed = laravel.listing.as_ref().unwrap().read(said.lines());
+        let back = |count| names(undone(&laravel, &listed, &Witness::of_listing(&listed), Some(count)).unwrap());
+        assert_eq!(back("1"), ["2024_b"]);
+        assert_eq!(back("2"), ["2024_b", "2024_c"]);
+    }
+
+    #[test]
+    fn of_branches_going_back_undoes_what_builds_on_the_target_and_recording_takes_what_it_builds_on() {
+        let alembic = Recipe::named("alembic").unwrap();
+        let said = "c3, d4 -> e5 (head) (mergepoint), all\nb2 -> d4, d\nb2 -> c3, c\na1 -> b2 (branchpoint), b\n<base> -> a1, a";
+        let listed = alembic.listing.as_ref().unwrap().read(said.lines());
+        let all = applied(&["a1", "b2", "c3", "d4", "e5"]);
+        let back = |to| names(undone(&alembic, &listed, &all, Some(to)).unwrap());
+        assert_eq!(back("c3"), ["e5"]);
+        assert_eq!(back("d4"), ["e5"]);
+        assert_eq!(back("b2"), ["e5", "d4", "c3"]);
+        assert_eq!(back("base"), ["e5", "d4", "c3", "b2", "a1"]);
+        let taken = |to| names(taken(&alembic, &listed, &applied(&["a1"]), Some(to)).unwrap());
+        assert_eq!(taken("d4"), ["b2", "d4"]);
     }
 
     #[test]
     fn a_tool_with_one_word_for_a_target_has_one_group() {
         let alembic = Recipe::named("alembic").unwrap();
         let all = ["ae10", "bf20", "c130"];
-        let back = |to| names(undone(&alembic, &listed(&all), &applied(&all), Some(to)).unwrap());
+        let said = "bf20 -> c130 (head), c\nae10 -> bf20, b\n<base> -> ae10, a";
+        let listed = alembic.listing.as_ref().unwrap().read(said.lines());
+        let back = |to| names(undone(&alembic, &listed, &applied(&all), Some(to)).unwrap());
         assert_eq!(back("bf"), ["c130"]);
         assert_eq!(back("base"), ["c130", "bf20", "ae10"]);
     }

@@ -6,30 +6,36 @@ use crate::{run::event::MigrationId, tool::Begun};
 /// How many schemas are named; the summary has all.
 const NAMED: usize = 5;
 
-/// Where the work stopped, as far as it can be told: of one ledger, at the first migration that is not done; of many, where
-/// the tool said it was, or in the only schema that is half done.
+/// Finds where the work stopped: at the migration that the tool reported last. For a tool that reports none, the ledger
+/// shows it, if anything was done at all: at the next one, and with many schemas in the only one that is half done or left.
+/// If the tool started no migration and did nothing, none has failed.
 pub(crate) fn stopped_at<'p>(
     pending: &'p [MigrationId],
     begun: Option<&Begun>,
     is_done: impl Fn(&MigrationId) -> bool,
 ) -> Option<&'p MigrationId> {
     let open = || pending.iter().filter(|id| !is_done(id));
-    if open().all(|id| id.schema.is_empty()) {
-        return open().next();
+    let first = open().next()?;
+    let is_alone = open().all(|id| id.schema == first.schema);
+    if let Some(begun) = begun.filter(|begun| pending.iter().any(|id| id.name == begun.name)) {
+        let is_there = |id: &MigrationId| match &begun.schema {
+            _ if id.schema.is_empty() => true,
+            Some(schema) => *schema == id.schema,
+            None => is_alone,
+        };
+        let said = open().find(|id| id.name == begun.name && is_there(id));
+        // Where one schema is all that there is, it has said everything.
+        if said.is_some() || first.schema.is_empty() {
+            return said;
+        }
     }
-    let said = begun.and_then(|begun| {
-        open().find(|id| id.name == begun.name && begun.schema.as_deref() == Some(id.schema.as_str()))
-    });
-    let half_done = || {
-        let mut schemas = groups(pending, &is_done).into_iter().filter(|group| group.open > 0 && group.done > 0);
-        let only = schemas.next().filter(|_| schemas.next().is_none())?;
-        open().find(|id| id.schema == only.schema)
-    };
-    let only_one = || {
-        let first = open().next()?;
-        open().all(|id| id.schema == first.schema).then_some(first)
-    };
-    said.or_else(half_done).or_else(only_one)
+    if !pending.iter().any(&is_done) {
+        return None;
+    }
+    let mut half_done = groups(pending, &is_done).into_iter().filter(|group| group.open > 0 && group.done > 0);
+    let half_done = half_done.next().filter(|_| half_done.next().is_none());
+    let half_done = half_done.and_then(|group| open().find(|id| id.schema == group.schema));
+    half_done.or_else(|| is_alone.then_some(first))
 }
 
 /// The same in a sentence; nothing where there are no tenants.
@@ -87,15 +93,36 @@ mod tests {
     use super::*;
 
     fn pending(ids: &[(&str, &str)]) -> Vec<MigrationId> {
-        let id = |(schema, name): &(&str, &str)| MigrationId::of_tool((*name).to_owned(), (*schema).to_owned());
+        let id = |(schema, name): &(&str, &str)| MigrationId {
+            name: (*name).to_owned(),
+            schema: (*schema).to_owned(),
+            ..MigrationId::default()
+        };
         ids.iter().map(id).collect()
     }
 
     #[test]
-    fn of_one_ledger_the_first_that_is_not_done_has_failed() {
+    fn of_one_ledger_what_was_begun_has_failed_and_nothing_where_nothing_began() {
         let ids = pending(&[("", "a.1"), ("", "a.2"), ("", "a.3")]);
-        let failed = stopped_at(&ids, None, |id| id.name == "a.1").unwrap();
-        assert_eq!(failed.name, "a.2");
+        let at = |begun: Option<&str>, done: &[&str]| {
+            let begun = begun.map(|name| Begun { name: name.to_owned(), schema: None });
+            stopped_at(&ids, begun.as_ref(), |id| done.contains(&id.name.as_str())).map(|id| id.name.as_str())
+        };
+        assert_eq!(at(None, &[]), None, "it could not connect");
+        assert_eq!(at(Some("a.1"), &[]), Some("a.1"));
+        assert_eq!(at(Some("a.3"), &[]), Some("a.3"), "all are in one transaction");
+        assert_eq!(at(Some("a.1"), &["a.1"]), None, "what came after it has failed");
+        assert_eq!(at(None, &["a.1"]), Some("a.2"), "it does not say what it does");
+        assert_eq!(at(Some("AddUsers"), &["a.1"]), Some("a.2"), "it has other names for them");
+    }
+
+    #[test]
+    fn of_many_schemas_none_has_failed_where_nothing_began() {
+        let ids = pending(&[("c", "x"), ("c", "y")]);
+        assert_eq!(stopped_at(&ids, None, |_| false), None);
+        let begun = Begun { name: "y".to_owned(), schema: None };
+        let failed = stopped_at(&ids, Some(&begun), |id| id.name == "x");
+        assert_eq!(failed.map(|id| id.name.as_str()), Some("y"));
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl Foreign<'_> {
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
         (!new.is_empty()).then(|| {
             let cause =
-                format!("`{}` was under way and is not recorded, and the schema has of it: {first}{more}", id.title());
+                format!("`{}` was under way and is not recorded, and the schema has of it: {first}{more}", id.label());
             Fault::new(Code::MigrationUnrecorded, cause).fix(format!(
                 "compare the schema with the migration: if it is there whole, record it ({}); if only a part is, undo \
                  that part; then run again",
@@ -61,7 +61,7 @@ impl Foreign<'_> {
         let gone = self.before.schema_since(after);
         let id = self.pending.get(place).filter(|_| place == 0 && !gone.is_empty())?;
         let cause =
-            format!("`{}` was being undone and is still recorded, and the schema lacks {}", id.title(), gone.first()?);
+            format!("`{}` was being undone and is still recorded, and the schema lacks {}", id.label(), gone.first()?);
         // The one before it in the ledger is the next to be undone, or else the target.
         let target = match self.pending.get(place + 1) {
             Some(next) => self.recording(next),

@@ -4,9 +4,11 @@
 use super::{
     postgres::Database,
     process::{directory, finish},
+    server::Server,
 };
 use std::{
     env, fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Output},
     sync::LazyLock,
@@ -34,6 +36,8 @@ fn install() -> PathBuf {
             fs::remove_dir_all(&fresh).expect("the target directory is writable");
         }
     }
+    // The user of a server is another one.
+    fs::set_permissions(&packages, fs::Permissions::from_mode(0o755)).expect("the target directory is writable");
     packages
 }
 
@@ -66,6 +70,25 @@ impl Project {
         project
     }
 
+    /// The same in `shop` of a server, where `alembic` is in the PATH; `DATABASE_URL` has to be handed over.
+    pub(crate) fn put_on(&self, server: Server) -> Server {
+        let program = server.programs().join("alembic");
+        let line = format!(
+            "#!/bin/sh\nPYTHONPATH='{}' PYTHONDONTWRITEBYTECODE=1 exec python3 -m alembic \"$@\"\n",
+            PYTHON.display()
+        );
+        fs::write(&program, line).expect("there is room");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is there");
+        let root = self.directory.path();
+        let versions = fs::read_dir(root.join("migrations/versions")).expect("it is there");
+        let versions = versions.map(|entry| entry.expect("it is there").path());
+        let files = versions.chain(["alembic.ini", "migrations/env.py"].map(|file| root.join(file)));
+        files.fold(server, |server, file| {
+            let path = file.strip_prefix(root).expect("it is below").to_string_lossy().into_owned();
+            server.file(&format!("shop/{path}"), fs::read(&file).expect("it is there"))
+        })
+    }
+
     /// A migration on top of these (`"a1"`, `"b2", "c3"`, nothing) that says this to the database, and that way back.
     pub(crate) fn migration(&self, revision: &str, below: &str, up: &str, down: &str) -> &Self {
         let below = if below.is_empty() { "None".to_owned() } else { format!("({below},)") };
@@ -74,6 +97,15 @@ impl Project {
              def upgrade():\n    op.execute(\"\"\"{up}\"\"\")\ndef downgrade():\n    op.execute(\"\"\"{down}\"\"\")\n"
         );
         self.write(&format!("migrations/versions/{revision}.py"), &text);
+        self
+    }
+
+    /// Has a migration say this of itself.
+    pub(crate) fn about(&self, revision: &str, words: &str) -> &Self {
+        let path = format!("migrations/versions/{revision}.py");
+        let text = fs::read_to_string(self.directory.path().join(&path)).expect("it is there");
+        let (_, rest) = text.split_once('\n').expect("it has lines");
+        self.write(&path, &format!("\"\"\"{words}\"\"\"\n{rest}"));
         self
     }
 
