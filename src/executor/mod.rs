@@ -29,6 +29,7 @@ mod steps;
 mod sweep;
 mod target;
 mod tenants;
+mod tiding;
 mod tunnel;
 mod tunnel_end;
 mod under_way;
@@ -40,6 +41,7 @@ pub use sidecar::{Handover, Sidecar};
 pub use sites::Sites;
 pub use sql::Sql;
 pub use sweep::sweep;
+pub use tiding::Tiding;
 pub use tunnel::Tunnel;
 
 use crate::{

@@ -5,7 +5,9 @@ use crate::{
     fault::{Code, Excerpt, Fault, Place, Stage},
     github::env::Runner,
     input::Command,
-    run::event::{About, BastionFacts, Change, Coverage, DatabaseFacts, Event, MigrationId, PlanFacts, Proof},
+    run::event::{
+        About, BastionFacts, Change, Coverage, DatabaseFacts, Event, MigrationId, PlanFacts, Proof, TunnelFacts,
+    },
 };
 use std::{
     io::{self, Write},
@@ -23,6 +25,15 @@ pub(super) fn migration(version: i64, name: &str) -> MigrationId {
         file: format!("migrations/{version:04}_{name}.sql"),
         schema: String::new(),
     }
+}
+
+/// A run of `command: tunnel` that went well.
+pub(super) fn tunnel() -> Report {
+    let found = planned().into_iter().filter(|(_, event)| matches!(event, Event::Bastion(_) | Event::Database(_)));
+    let tunnel =
+        TunnelFacts { host: "127.0.0.1".to_owned(), port: 49153, alias: "bastion-migrate-tunnel-4f2c".to_owned() };
+    let told = found.chain([(300, Event::Tunnel(tunnel))]).collect();
+    Report { command: Some(Command::Tunnel), duration_ms: 300, ..report(&told) }
 }
 
 /// Up to the plan: two migrations are pending.

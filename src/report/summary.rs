@@ -23,6 +23,7 @@ const LISTED: usize = 500;
 const SHOWN: usize = 4_000;
 
 /// What can be left out, as the reader is told.
+const WAY: &str = "how to reach the database";
 const APPLIED: &str = "applied migrations";
 const CHART: &str = "the chart";
 const PENDING: &str = "pending migrations";
@@ -41,7 +42,7 @@ pub fn summary(report: &Report, budget: usize) -> String {
     let verdict = Verdict::of(report);
     let headline = format!("## {}\n\n", prose(&verdict.what));
     let everything =
-        cut_note(&[APPLIED, CHART, PENDING, TENANTS, STEPS, FAULTS, WARNINGS, BLOCKED, NOTICES, SCHEMA, ENDING]);
+        cut_note(&[WAY, APPLIED, CHART, PENDING, TENANTS, STEPS, FAULTS, WARNINGS, BLOCKED, NOTICES, SCHEMA, ENDING]);
     let room = budget.saturating_sub(everything.len());
     if headline.len() > room {
         return if headline.len() <= budget { headline } else { String::new() };
@@ -50,6 +51,7 @@ pub fn summary(report: &Report, budget: usize) -> String {
     let ending_fits = headline.len() + ending.len() <= room;
     let room = if ending_fits { room - ending.len() } else { room };
     let mut page = Page { text: headline, room, cut: Vec::new() };
+    way(report, &mut page);
     by_tenant(report, &mut page);
     applied(report, &mut page);
     standing(report, &mut page);
@@ -90,6 +92,30 @@ impl Page {
             (false, true) => self.text.push_str(piece),
             (false, false) => self.cut.push(what),
         }
+    }
+}
+
+/// Of `tunnel`, where later steps find the database, and how one of them asks it something.
+fn way(report: &Report, page: &mut Page) {
+    let (Some(tunnel), Some(database)) = (&report.tunnel, &report.database) else { return };
+    let at = |host: &str, port: u16| {
+        let role = conninfo(&database.role);
+        code(&format!("psql \"host={host} port={port} user={role} dbname={}\"", conninfo(&database.name)))
+    };
+    let runner = format!("| on the runner | {} |\n", at(&tunnel.host, tunnel.port));
+    let network = match tunnel.alias.as_str() {
+        "" => String::new(),
+        alias => format!("| in the job's network | {} |\n", at(alias, database.port)),
+    };
+    page.add(WAY, &format!("### How to reach it\n\n| A step | |\n|---|---|\n{runner}{network}\n"));
+}
+
+/// A value of a connection string; most need no quotes.
+fn conninfo(value: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-.@".contains(letter);
+    match !value.is_empty() && value.chars().all(plain) {
+        true => value.to_owned(),
+        false => format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'")),
     }
 }
 
@@ -327,7 +353,12 @@ fn facts(report: &Report) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    format!("<details><summary>Facts</summary>\n\n| | |\n|---|---|\n{rows}\n</details>\n")
+    let table = format!("| | |\n|---|---|\n{rows}\n");
+    // Of a tunnel there is nothing else to read.
+    match report.tunnel {
+        Some(_) => format!("### Facts\n\n{table}"),
+        None => format!("<details><summary>Facts</summary>\n\n{table}</details>\n"),
+    }
 }
 
 #[cfg(test)]
@@ -465,6 +496,37 @@ mod tests {
 
         </details>
         ");
+    }
+
+    #[test]
+    fn tells_a_tunnel_by_what_it_leads_to_and_how_to_get_there() {
+        insta::assert_snapshot!(summary(&sample::tunnel(), WIDE), @r#"
+        ## shop at db.internal:5432 is open at 127.0.0.1:49153 for the following steps (300 ms)
+
+        ### How to reach it
+
+        | A step | |
+        |---|---|
+        | on the runner | <code>psql "host=127.0.0.1 port=49153 user=owner dbname=shop"</code> |
+        | in the job's network | <code>psql "host=bastion-migrate-tunnel-4f2c port=5432 user=owner dbname=shop"</code> |
+
+        ### Facts
+
+        | | |
+        |---|---|
+        | Command | <code>tunnel</code> |
+        | Environment | <code>prod</code> |
+        | Bastion | <code>deploy@<!-- -->bastion.example.org:22</code> |
+        | Host key | <code>ssh-ed25519 SHA256:abc</code> |
+        | Database | <code>shop at db.internal:5432 as owner</code> |
+        | PostgreSQL | <code>16.4</code> |
+        | TLS | <code>verify-full</code> |
+        "#);
+    }
+
+    #[test]
+    fn a_name_that_psql_would_read_as_two_words_is_quoted() {
+        assert_eq!(["shop", "two words", r"o'b\c", ""].map(conninfo), ["shop", "'two words'", r"'o\'b\\c'", "''"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What is known of the places that a run has to do with, as far as the report tells it.
 
 /// What is known of the SSH connection.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct BastionFacts {
     /// Host of the last hop.
     pub host: String,
@@ -16,7 +16,7 @@ pub struct BastionFacts {
 }
 
 /// What is known of the database.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DatabaseFacts {
     /// Host, as the bastion resolves it.
     pub host: String,
