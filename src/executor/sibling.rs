@@ -10,6 +10,9 @@ use crate::{
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::{collections::BTreeMap, net::IpAddr, path::Path, time::Duration};
 
+/// Where files of ours are in a container.
+pub(super) const OURS: &str = "/run/bastion-migrate";
+
 /// Where the tool finds the database's CA.
 const CA: &str = "/run/bastion-migrate/ca.pem";
 

@@ -177,7 +177,7 @@ impl<'a> Sites<'a> {
         said: &RefCell<Said>,
     ) -> Result<Option<Status>, Fault> {
         let (Site::Image(image), Some(containers)) = (site, &self.containers) else {
-            return Err(Fault::new(Code::Bug, format!("nobody could answer `{}` there", together.line.shown())));
+            return Err(Fault::new(Code::Bug, format!("nobody could answer `{}` there", together.status.shown())));
         };
         self.begun.replace(None);
         self.goes_on(together.status.shown());

@@ -47,24 +47,6 @@ pub struct Call {
     pub line: Line,
 }
 
-/// A listing and a migration in one start of the tool, which for many costs more than the migration. The program says what
-/// `status` says and then, on a line of its own, [`QUESTION`]; it reads a line, and if that is [`YES`] it migrates.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Together {
-    /// What is started.
-    pub line: Line,
-    /// What it does first.
-    pub status: Line,
-    /// What it does then.
-    pub migrate: Line,
-}
-
-/// What is said when the list is whole.
-pub const QUESTION: &str = "bastion-migrate: go on?";
-
-/// What is written in answer; everything else, and the end of the input, is a no.
-pub const YES: &str = "yes\n";
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,12 +7,14 @@ mod listing;
 mod pattern;
 mod recipe;
 mod target;
+mod together;
 mod verb;
 
 pub use failure::{Failure, explain};
-pub use line::{Call, Line, QUESTION, Together, YES};
+pub use line::{Call, Line};
 pub use listing::{Answer, Between, Keeps, Listed, Listing, Order};
 pub use pattern::Pattern;
 pub use recipe::{Begun, Ledgers, Recipe};
 pub use target::{Says, Target};
+pub use together::{ByFile, QUESTION, Together, YES};
 pub use verb::Verb;

@@ -3,6 +3,7 @@
 use super::{
     Call, Failure, Keeps, Line, Listing, Pattern, Target, Together,
     target::{is_placed, is_required},
+    together::Starts,
     verb::{Lines, Verb},
 };
 use crate::fault::{Code, Fault};
@@ -49,8 +50,7 @@ pub struct Recipe {
     /// What to call.
     verbs: BTreeMap<Verb, Lines>,
     /// `status` and, once it is answered, `migrate` in one start of the tool, as [`Together`] says.
-    #[serde(default)]
-    together: Vec<String>,
+    together: Option<Starts>,
     /// What it is known to fail at; the first that fits counts.
     #[serde(default)]
     pub failures: Vec<Failure>,
@@ -150,7 +150,10 @@ impl Recipe {
                 return Some(format!("`verbs.{}` has a place for a target, and there is no `target`", verb.name()));
             }
         }
-        if !self.together.is_empty() && self.together().is_none() {
+        if self.together.as_ref().is_some_and(|starts| !starts.is_whole()) {
+            return Some("`together` has no command to start, or no place for its program: `{program}`".to_owned());
+        }
+        if self.together.is_some() && self.together().is_none() {
             return Some("`together` stands for `verbs.status` and `verbs.migrate`, a line each".to_owned());
         }
         if let Some(like) = self.fails_like.as_deref().filter(|like| Self::named(like).is_none()) {
@@ -172,7 +175,7 @@ impl Recipe {
         };
         self.verbs.values_mut().flat_map(Lines::lines_mut).for_each(instead);
         self.squashed.iter_mut().map(|squashed| &mut squashed.line).for_each(instead);
-        self.together.clear();
+        self.together = None;
         Self { manage: words.to_vec(), ..self }
     }
 
@@ -234,7 +237,7 @@ impl Recipe {
     #[must_use]
     pub fn together(&self) -> Option<Together> {
         let (status, migrate) = (self.line(Verb::Status)?, self.line(Verb::Migrate)?);
-        (!self.together.is_empty()).then(|| Together { line: Line::Program(self.together.clone()), status, migrate })
+        Some(self.together.as_ref()?.stands_for(status, migrate))
     }
 
     /// Whether it lists everything that it has, so that a list without anything is none.

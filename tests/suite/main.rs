@@ -80,6 +80,7 @@ mod stopped;
 #[cfg(test)]
 mod surfaces;
 #[cfg(test)]
+mod together;
 mod tools;
 mod transactions;
 #[cfg(test)]
