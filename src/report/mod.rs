@@ -5,6 +5,7 @@ mod changed;
 mod comment;
 mod early;
 mod entry;
+mod facts;
 mod log;
 mod markdown;
 mod outcome;
@@ -19,6 +20,7 @@ mod summary;
 mod teller;
 mod tenants;
 mod verdict;
+mod way;
 mod words;
 
 pub use annotate::annotations;

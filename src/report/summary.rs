@@ -2,11 +2,13 @@
 
 use super::{
     entry::{Fate, MigrationReport},
+    facts::facts,
     markdown::{block, clipped, code, escape, prose},
     outcome::{NOTICES_KEPT, Report},
     tenants::{blame, tenants},
     verdict::Verdict,
-    words::{self, count, took},
+    way::way,
+    words::{self, took},
 };
 use crate::{
     fault::Fault,
@@ -51,7 +53,7 @@ pub fn summary(report: &Report, budget: usize) -> String {
     let ending_fits = headline.len() + ending.len() <= room;
     let room = if ending_fits { room - ending.len() } else { room };
     let mut page = Page { text: headline, room, cut: Vec::new() };
-    way(report, &mut page);
+    page.add(WAY, &way(report));
     by_tenant(report, &mut page);
     applied(report, &mut page);
     standing(report, &mut page);
@@ -92,30 +94,6 @@ impl Page {
             (false, true) => self.text.push_str(piece),
             (false, false) => self.cut.push(what),
         }
-    }
-}
-
-/// Of `tunnel`, where later steps find the database, and how one of them asks it something.
-fn way(report: &Report, page: &mut Page) {
-    let (Some(tunnel), Some(database)) = (&report.tunnel, &report.database) else { return };
-    let at = |host: &str, port: u16| {
-        let role = conninfo(&database.role);
-        code(&format!("psql \"host={host} port={port} user={role} dbname={}\"", conninfo(&database.name)))
-    };
-    let runner = format!("| on the runner | {} |\n", at(&tunnel.host, tunnel.port));
-    let network = match tunnel.alias.as_str() {
-        "" => String::new(),
-        alias => format!("| in the job's network | {} |\n", at(alias, database.port)),
-    };
-    page.add(WAY, &format!("### How to reach it\n\n| A step | |\n|---|---|\n{runner}{network}\n"));
-}
-
-/// A value of a connection string; most need no quotes.
-fn conninfo(value: &str) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-.@".contains(letter);
-    match !value.is_empty() && value.chars().all(plain) {
-        true => value.to_owned(),
-        false => format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'")),
     }
 }
 
@@ -320,47 +298,6 @@ fn next(verdict: &Verdict) -> String {
     next.collect()
 }
 
-fn facts(report: &Report) -> String {
-    let mut facts: Vec<(&str, String)> = Vec::new();
-    facts.extend(report.command.map(|command| ("Command", command.name().to_owned())));
-    facts.extend(report.environment.clone().map(|name| ("Environment", name)));
-    if let Some(found) = &report.bastion {
-        facts.push(("Bastion", format!("{}@{}:{}", found.user, found.host, found.port)));
-        facts.push(("Host key", found.host_key.clone()));
-    }
-    if let Some(found) = &report.database {
-        facts.push(("Database", format!("{} at {}:{} as {}", found.name, found.host, found.port, found.role)));
-        facts.push(("PostgreSQL", found.version.clone()));
-        facts.push(("TLS", found.tls.clone()));
-    }
-    if let Some(image) = &report.image {
-        facts.push(("Image", image.reference.clone()));
-        facts.push(("Digest", image.digest.clone().unwrap_or_else(|| image.id.clone())));
-    }
-    facts.extend(report.usage.map(|usage| ("Used", words::used(usage))));
-    facts.extend(report.settings.clone().map(|way| ("Settings", way)));
-    if let Some(plan) = &report.plan {
-        facts.push(("Plan", plan.digest.clone()));
-        facts.push((
-            "Ledger",
-            format!("{} ({}), {} recorded before", plan.ledger, plan.layout, count(plan.recorded, "migration")),
-        ));
-    }
-    let stages = report.stages.iter().filter_map(|stage| Some(format!("{} {}", stage.stage, took(stage.took_ms?))));
-    facts.push(("Stages", stages.collect::<Vec<_>>().join(", ")));
-    let rows = facts.iter().filter(|(_, value)| !value.is_empty());
-    let rows: String = rows.map(|(name, value)| format!("| {name} | {} |\n", code(&clipped(value, 300)))).collect();
-    if rows.is_empty() {
-        return String::new();
-    }
-    let table = format!("| | |\n|---|---|\n{rows}\n");
-    // Of a tunnel there is nothing else to read.
-    match report.tunnel {
-        Some(_) => format!("### Facts\n\n{table}"),
-        None => format!("<details><summary>Facts</summary>\n\n{table}</details>\n"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::{super::sample, *};
@@ -522,11 +459,6 @@ mod tests {
         | PostgreSQL | <code>16.4</code> |
         | TLS | <code>verify-full</code> |
         "#);
-    }
-
-    #[test]
-    fn a_name_that_psql_would_read_as_two_words_is_quoted() {
-        assert_eq!(["shop", "two words", r"o'b\c", ""].map(conninfo), ["shop", "'two words'", r"'o\'b\\c'", "''"]);
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Together {
     pub fn by_file(&self, directory: &str) -> Option<ByFile> {
         let program = self.program.as_ref()?;
         let path = format!("{directory}/{}", program.name);
-        Some(ByFile { line: Line::Program(self.with(&[path.clone()])), path, text: program.text.clone() })
+        Some(ByFile { line: Line::Program(self.with(std::slice::from_ref(&path))), path, text: program.text.clone() })
     }
 
     /// The words, with these in the program's place.
