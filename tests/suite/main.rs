@@ -46,6 +46,8 @@ mod listener;
 mod logins;
 #[cfg(test)]
 mod lost;
+#[cfg(test)]
+mod mentions;
 mod notices;
 #[cfg(test)]
 mod own_tool;
@@ -81,6 +83,7 @@ mod stopped;
 mod surfaces;
 #[cfg(test)]
 mod together;
+#[cfg(test)]
 mod tools;
 mod transactions;
 #[cfg(test)]
