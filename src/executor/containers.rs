@@ -204,7 +204,13 @@ impl<'a> Containers<'a> {
         let (Some((engine, own)), Some(known)) = (&self.ready, self.images.get(image)) else {
             return Err(Fault::new(Code::Bug, format!("the engine was not asked for `{image}`")));
         };
-        let place = sibling::Place { own, image: &known.facts.id, port: self.tunnel_end.port(), access: terms.access };
+        let place = sibling::Place {
+            own,
+            image: &known.facts.id,
+            port: self.tunnel_end.port(),
+            passage: self.tunnel_end.passage(),
+            access: terms.access,
+        };
         self.tunnel_end.tell(terms)?;
         let order = sibling::order(self.settings, self.shared, &place, line, &self.tunnel_end.injected(terms));
         let order = match self.is_the_tools(image) {

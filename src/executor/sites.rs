@@ -188,6 +188,13 @@ impl<'a> Sites<'a> {
         asked
     }
 
+    /// Lets a tool's own TLS through from now on, if it got nowhere because it demands that: it may be asked again.
+    pub(super) fn heeds_demand(&self) -> bool {
+        let said = self.containers.as_ref().and_then(|containers| containers.tunnel_end.heed_demand());
+        said.into_iter().for_each(|said| self.events.note(said));
+        said.is_some()
+    }
+
     /// Whether a tool waits for a word.
     pub(super) fn is_waited_for(&self) -> bool {
         self.containers.as_ref().is_some_and(Containers::is_waited_for)

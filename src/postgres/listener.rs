@@ -97,7 +97,7 @@ struct Packed {
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
-    passage: Passage,
+    passage: Mutex<Passage>,
     packed: Mutex<Packed>,
     from: Option<IpAddr>,
     record: Record,
@@ -111,6 +111,7 @@ impl Listener {
     pub async fn bind(address: SocketAddr, passage: Passage, injected: Injected) -> io::Result<Self> {
         let packed = Mutex::new(injected.packed()?);
         let socket = TcpListener::bind(address).await?;
+        let passage = Mutex::new(passage);
         Ok(Self { socket, passage, packed, from: None, record: Record::default() })
     }
 
@@ -118,6 +119,17 @@ impl Listener {
     #[must_use]
     pub fn only_from(self, address: Option<IpAddr>) -> Self {
         Self { from: address, ..self }
+    }
+
+    /// What becomes of those who ask for TLS now.
+    #[must_use]
+    pub fn passage(&self) -> Passage {
+        *self.passage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets everybody's TLS through untouched from now on.
+    pub fn let_through(&self) {
+        *self.passage.lock().unwrap_or_else(PoisonError::into_inner) = Passage::Untouched;
     }
 
     /// Has the sessions that begin from now on be told this.
@@ -200,10 +212,18 @@ impl Listener {
 
     /// Fails with what the client is told at last.
     async fn admit(&self, client: &mut TcpStream, upstream: &Upstream<'_>) -> Result<(), Vec<u8>> {
+        let mut told_plain = 0;
         for _ in 0..FIRST_PACKETS {
             let Ok(Ok(packet)) = timeout(PATIENCE, first_packet(client)).await else { return Ok(()) };
-            match (wire::first(&packet), self.passage) {
-                (First::Gss, _) | (First::Tls, Passage::Bridged) => go_on_in_plain_text(client).await,
+            // Who goes on did not insist. Counted before, so that one who is cut off while we wait counts, too.
+            self.record.count(|traffic| traffic.declined -= std::mem::take(&mut told_plain));
+            match (wire::first(&packet), self.passage()) {
+                (First::Tls, Passage::Bridged) => {
+                    told_plain = 1;
+                    self.record.count(|traffic| traffic.declined += told_plain);
+                    go_on_in_plain_text(client).await;
+                }
+                (First::Gss, _) => go_on_in_plain_text(client).await,
                 (First::Tls, Passage::Untouched) => match upstream.asked().await {
                     Ok(server) => return self.untouched(client, server, b"S", upstream).await,
                     // Without TLS the client can still have what the target demands, if it wants that.
