@@ -15,7 +15,7 @@ use crate::{
     },
     settings::{Command, GithubSettings, Settings, When},
     site::Sites,
-    tunnel::{Handover, Sidecar, cleanup::sweep as sweep_away},
+    tunnel::{Handover, Sidecar, Tiding, cleanup::sweep as sweep_away},
 };
 use std::{
     pin::pin,
@@ -146,14 +146,15 @@ pub(crate) async fn serve(ask: Ask, handover: &Handover, log: Log, watch: &mut W
     let began = Instant::now();
     let redactor = log.redactor().clone();
     let log = Mutex::new(log);
-    let hear = move |event| log.lock().unwrap_or_else(PoisonError::into_inner).event(&event, began.elapsed());
+    let token = handover.token.clone();
+    // What the other side has a use for it is told in a form of its own, and tells itself.
+    let hear = move |event| {
+        let event = Tiding::of(&event).map_or(event, |tiding| Event::Note(tiding.written(&token)));
+        log.lock().unwrap_or_else(PoisonError::into_inner).event(&event, began.elapsed());
+    };
     let events = Events::new(hear, flow.clone()).hiding(redactor);
     watch.limit(TUNNEL_LIFE);
-    let failed = |fault: Fault| {
-        let text = serde_json::to_string(&fault).unwrap_or_default();
-        events.tell(Event::Fault(fault));
-        events.note(format!("{} fault {text}", handover.token));
-    };
+    let failed = |fault: Fault| events.tell(Event::Fault(fault));
     let code = match &ask.settings {
         Ok(settings) => {
             let mut sidecar = Sidecar::new(settings, &ask.runner, handover, events.clone());

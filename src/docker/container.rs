@@ -85,7 +85,11 @@ impl Container {
         &self.id
     }
 
-    async fn put(&self, files: &[(String, Vec<u8>)]) -> Result<(), Fault> {
+    /// Puts files into it, as [`Order::files`] says, before it is started.
+    ///
+    /// # Errors
+    /// `engine-failed`, as when it can't be written to.
+    pub async fn put(&self, files: &[(String, Vec<u8>)]) -> Result<(), Fault> {
         if files.is_empty() {
             return Ok(());
         }

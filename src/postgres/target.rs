@@ -1,7 +1,11 @@
 //! The connection data of a database.
 
 use crate::secret::Secret;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// What is written with a `%` in a URL: all but what never has to be (RFC 3986, 2.3). `SQLAlchemy`, for one, does not decode the
+/// database's name: `shop%5Fprod` would be another one than `shop_prod`.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The TLS mode, with libpq's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -55,10 +59,31 @@ impl Target {
     /// Returns the part of a URL between `://` and `?`, with this host and port in place of the database's own.
     #[must_use]
     pub fn address(&self, host: &str, port: u16) -> Secret {
-        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let encoded = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
         let password = self.password.as_ref().map(|password| format!(":{}", encoded(password.expose())));
         let (user, name) = (encoded(&self.user), encoded(&self.name));
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         Secret::new(format!("{user}{}@{host}:{port}/{name}", password.unwrap_or_default()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_need_not_be_encoded_stands_in_a_url_as_it_is() {
+        let target = Target {
+            host: "db-1.internal".to_owned(),
+            port: 5432,
+            user: "app_owner".to_owned(),
+            password: Some(Secret::new("a_b-c.d~e/f@g")),
+            name: "shop_prod-2.x~y".to_owned(),
+            sslmode: SslMode::Require,
+            ca: None,
+            options: None,
+        };
+        let address = "app_owner:a_b-c.d~e%2Ff%40g@db-1.internal:5432/shop_prod-2.x~y";
+        assert_eq!(target.address(&target.host, target.port).expose(), address);
     }
 }

@@ -98,7 +98,7 @@ struct Packed {
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
-    passage: Passage,
+    passage: Mutex<Passage>,
     packed: Mutex<Packed>,
     from: Option<IpAddr>,
     record: Record,
@@ -112,6 +112,7 @@ impl Listener {
     pub async fn bind(address: SocketAddr, passage: Passage, injected: Injected) -> io::Result<Self> {
         let packed = Mutex::new(injected.packed()?);
         let socket = TcpListener::bind(address).await?;
+        let passage = Mutex::new(passage);
         Ok(Self { socket, passage, packed, from: None, record: Record::default() })
     }
 
@@ -119,6 +120,17 @@ impl Listener {
     #[must_use]
     pub fn only_from(self, address: Option<IpAddr>) -> Self {
         Self { from: address, ..self }
+    }
+
+    /// Returns the current treatment of clients that ask for TLS.
+    #[must_use]
+    pub fn passage(&self) -> Passage {
+        *self.passage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Passes the TLS of all clients through from now on.
+    pub fn let_through(&self) {
+        *self.passage.lock().unwrap_or_else(PoisonError::into_inner) = Passage::Untouched;
     }
 
     /// Changes the settings of sessions that begin from now on.
@@ -207,10 +219,18 @@ impl Listener {
 
     /// Handles the client's first packets and its session. The error is the last message to the client.
     async fn admit(&self, client: &mut TcpStream, upstream: &Upstream<'_>) -> Result<(), Vec<u8>> {
+        let mut told_plain = 0;
         for _ in 0..FIRST_PACKETS {
             let Ok(Ok(packet)) = timeout(PATIENCE, first_packet(client)).await else { return Ok(()) };
-            match (startup_packet::first(&packet), self.passage) {
-                (First::Gss, _) | (First::Tls, Passage::Bridged) => go_on_in_plain_text(client).await,
+            // Who goes on did not insist. Counted before, so that one who is cut off while we wait counts, too.
+            self.record.count(|traffic| traffic.declined -= std::mem::take(&mut told_plain));
+            match (startup_packet::first(&packet), self.passage()) {
+                (First::Tls, Passage::Bridged) => {
+                    told_plain = 1;
+                    self.record.count(|traffic| traffic.declined += told_plain);
+                    go_on_in_plain_text(client).await;
+                }
+                (First::Gss, _) => go_on_in_plain_text(client).await,
                 (First::Tls, Passage::Untouched) => match upstream.asked().await {
                     Ok(server) => return self.untouched(client, server, b"S", upstream).await,
                     // The database has no TLS: the client may go on in plain text, as far as the target allows it.

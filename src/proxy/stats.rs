@@ -15,6 +15,8 @@ pub struct Traffic {
     pub settled: u64,
     /// Connections whose TLS was passed through.
     pub untouched: u64,
+    /// Of those, the ones that were told to go on in plain text and did not: they want TLS, or nothing.
+    pub declined: u64,
     /// Bytes from the clients.
     pub sent: u64,
     /// Bytes to the clients.

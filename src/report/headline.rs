@@ -75,7 +75,9 @@ fn what(report: &Report) -> String {
 
 fn success(report: &Report, database: &str) -> String {
     if let Some(tunnel) = &report.tunnel {
-        return format!("The database is at {}:{} for the following steps", tunnel.host, tunnel.port);
+        let whose =
+            report.database.as_ref().map_or(String::new(), |facts| format!(" at {}:{}", facts.host, facts.port));
+        return format!("{database}{whose} is open at {}:{} for the following steps", tunnel.host, tunnel.port);
     }
     let proof = match report.proof {
         Some(Proof::Ledger) => ", and the ledger confirms it",

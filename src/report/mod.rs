@@ -7,6 +7,7 @@ mod console;
 mod database_changes;
 mod early_notices;
 mod entries;
+mod facts;
 mod headline;
 mod log;
 mod log_lines;
@@ -20,6 +21,7 @@ mod run_report;
 mod sample;
 mod summary;
 mod tenant_table;
+mod tunnel_usage;
 
 pub use annotations::annotations;
 pub use comment::{comment, marker};

@@ -210,6 +210,14 @@ mod tests {
     }
 
     #[test]
+    fn a_tunnel_says_to_which_database_it_leads() {
+        let all: BTreeMap<&str, String> = outputs(&sample::tunnel()).into_iter().collect();
+        assert_eq!([&all["outcome"], &all["database-version"], &all["tunnel-port"]], ["success", "16.4", "49153"]);
+        let whole: Value = serde_json::from_str(&all["report"]).unwrap();
+        assert_eq!([&whole["database"]["host"], &whole["bastion"]["host"]], ["db.internal", "bastion.example.org"]);
+    }
+
+    #[test]
     fn what_is_in_doubt_is_not_counted_as_none() {
         let mut told = sample::planned();
         let lost = Event::Fault(Fault::new(Code::CommitInDoubt, "lost"));

@@ -5,7 +5,7 @@ use crate::{
     fault::{Code, Excerpt, Fault, Place, Stage},
     github::runner::Runner,
     run::{
-        BastionFacts, DatabaseFacts,
+        BastionFacts, DatabaseFacts, TunnelFacts,
         event::{About, Change, Coverage, Event, MigrationId, PlanFacts, Proof},
     },
     settings::Command,
@@ -27,6 +27,15 @@ pub(super) fn migration(index: usize, name: &str) -> MigrationId {
         file: format!("migrations/{index:04}_{name}.sql"),
         ..MigrationId::default()
     }
+}
+
+/// A run of `command: tunnel` that went well.
+pub(super) fn tunnel() -> Report {
+    let found = planned().into_iter().filter(|(_, event)| matches!(event, Event::Bastion(_) | Event::Database(_)));
+    let tunnel =
+        TunnelFacts { host: "127.0.0.1".to_owned(), port: 49153, alias: "bastion-migrate-tunnel-4f2c".to_owned() };
+    let told = found.chain([(300, Event::Tunnel(tunnel))]).collect();
+    Report { command: Some(Command::Tunnel), duration_ms: 300, ..report(&told) }
 }
 
 /// Up to the plan: two migrations are pending.

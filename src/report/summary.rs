@@ -2,11 +2,13 @@
 
 use super::{
     entries::{Fate, MigrationReport},
+    facts::facts,
     headline::Verdict,
-    log_lines::{self, count, took},
+    log_lines::{self, took},
     markdown::{block, clipped, code, escape, prose},
     run_report::{NOTICES_KEPT, Report},
     tenant_table::{blame, tenants},
+    tunnel_usage::way,
 };
 use crate::{
     fault::Fault,
@@ -23,6 +25,7 @@ const LISTED: usize = 500;
 const SHOWN: usize = 4_000;
 
 /// What can be left out, as the reader is told.
+const WAY: &str = "how to reach the database";
 const APPLIED: &str = "applied migrations";
 const CHART: &str = "the chart";
 const PENDING: &str = "pending migrations";
@@ -41,7 +44,7 @@ pub fn summary(report: &Report, budget: usize) -> String {
     let verdict = Verdict::of(report);
     let headline = format!("## {}\n\n", prose(&verdict.what));
     let everything =
-        cut_note(&[APPLIED, CHART, PENDING, TENANTS, STEPS, FAULTS, WARNINGS, BLOCKED, NOTICES, SCHEMA, ENDING]);
+        cut_note(&[WAY, APPLIED, CHART, PENDING, TENANTS, STEPS, FAULTS, WARNINGS, BLOCKED, NOTICES, SCHEMA, ENDING]);
     let room = budget.saturating_sub(everything.len());
     if headline.len() > room {
         return if headline.len() <= budget { headline } else { String::new() };
@@ -50,6 +53,7 @@ pub fn summary(report: &Report, budget: usize) -> String {
     let ending_fits = headline.len() + ending.len() <= room;
     let room = if ending_fits { room - ending.len() } else { room };
     let mut page = Page { text: headline, room, cut: Vec::new() };
+    page.add(WAY, &way(report));
     by_tenant(report, &mut page);
     applied(report, &mut page);
     standing(report, &mut page);
@@ -294,42 +298,6 @@ fn next(verdict: &Verdict) -> String {
     next.collect()
 }
 
-fn facts(report: &Report) -> String {
-    let mut facts: Vec<(&str, String)> = Vec::new();
-    facts.extend(report.command.map(|command| ("Command", command.name().to_owned())));
-    facts.extend(report.environment.clone().map(|name| ("Environment", name)));
-    if let Some(found) = &report.bastion {
-        facts.push(("Bastion", format!("{}@{}:{}", found.user, found.host, found.port)));
-        facts.push(("Host key", found.host_key.clone()));
-    }
-    if let Some(found) = &report.database {
-        facts.push(("Database", format!("{} at {}:{} as {}", found.name, found.host, found.port, found.role)));
-        facts.push(("PostgreSQL", found.version.clone()));
-        facts.push(("TLS", found.tls.clone()));
-    }
-    if let Some(image) = &report.image {
-        facts.push(("Image", image.reference.clone()));
-        facts.push(("Digest", image.digest.clone().unwrap_or_else(|| image.id.clone())));
-    }
-    facts.extend(report.usage.iter().map(|used| ("Used", log_lines::used(&used.command, used.usage))));
-    facts.extend(report.settings.clone().map(|way| ("Settings", way)));
-    if let Some(plan) = &report.plan {
-        facts.push(("Plan", plan.digest.clone()));
-        facts.push((
-            "Ledger",
-            format!("{} ({}), {} recorded before", plan.ledger, plan.layout, count(plan.recorded, "migration")),
-        ));
-    }
-    let stages = report.stages.iter().filter_map(|stage| Some(format!("{} {}", stage.stage, took(stage.took_ms?))));
-    facts.push(("Stages", stages.collect::<Vec<_>>().join(", ")));
-    let rows = facts.iter().filter(|(_, value)| !value.is_empty());
-    let rows: String = rows.map(|(name, value)| format!("| {name} | {} |\n", code(&clipped(value, 300)))).collect();
-    if rows.is_empty() {
-        return String::new();
-    }
-    format!("<details><summary>Facts</summary>\n\n| | |\n|---|---|\n{rows}\n</details>\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::{super::sample, *};
@@ -465,6 +433,32 @@ mod tests {
 
         </details>
         ");
+    }
+
+    #[test]
+    fn tells_a_tunnel_by_what_it_leads_to_and_how_to_get_there() {
+        insta::assert_snapshot!(summary(&sample::tunnel(), WIDE), @r#"
+        ## shop at db.internal:5432 is open at 127.0.0.1:49153 for the following steps (300 ms)
+
+        ### How to reach it
+
+        | A step | |
+        |---|---|
+        | on the runner | <code>psql "host=127.0.0.1 port=49153 user=owner dbname=shop"</code> |
+        | in the job's network | <code>psql "host=bastion-migrate-tunnel-4f2c port=5432 user=owner dbname=shop"</code> |
+
+        ### Facts
+
+        | | |
+        |---|---|
+        | Command | <code>tunnel</code> |
+        | Environment | <code>prod</code> |
+        | Bastion | <code>deploy@<!-- -->bastion.example.org:22</code> |
+        | Host key | <code>ssh-ed25519 SHA256:abc</code> |
+        | Database | <code>shop at db.internal:5432 as owner</code> |
+        | PostgreSQL | <code>16.4</code> |
+        | TLS | <code>verify-full</code> |
+        "#);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Facts about the bastion, the database, the tunnel and the image, as reports show them.
 
 /// Facts about the SSH connection.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct BastionFacts {
     /// Host of the last hop.
     pub host: String,
@@ -16,7 +16,7 @@ pub struct BastionFacts {
 }
 
 /// Facts about the database.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DatabaseFacts {
     /// Host, as the bastion resolves it.
     pub host: String,

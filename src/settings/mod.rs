@@ -148,9 +148,8 @@ impl ToolSettings {
     /// recipe has none or its prompt can't be answered: on a server there is no standard input.
     #[must_use]
     pub fn together(&self) -> Option<Together> {
-        let Together { line, status, migrate } =
-            self.recipe.together().filter(|_| matches!(self.site, Site::Image(_)))?;
-        Some(Together { line: self.prefixed(line), status: self.prefixed(status), migrate: self.prefixed(migrate) })
+        let together = self.recipe.together().filter(|_| matches!(self.site, Site::Image(_)))?;
+        Some(together.prefixed(&self.prefix))
     }
 }
 

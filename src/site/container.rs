@@ -18,7 +18,7 @@ use crate::{
         process::{Output, Status},
     },
     settings::{ImageSettings, Place, Settings, Site},
-    tool::{Line, QUESTION, Together, YES},
+    tool::{ByFile, Line, QUESTION, Together, YES},
     transport::Reach,
 };
 use futures_util::future::Either;
@@ -119,7 +119,7 @@ impl<'a> Containers<'a> {
                 (serving, Either::Left(going_on))
             }
             None => {
-                let container = self.make(image, line, terms).await?;
+                let container = self.make(image, line, terms, Input::None).await?;
                 let redactor = self.events.redactor();
                 let run = async move { container.start(redactor).await?.end(tell).await };
                 (self.tunnel_end.serve(reach), Either::Right(run))
@@ -145,7 +145,7 @@ impl<'a> Containers<'a> {
         // The session that lists may be the one that migrates.
         let lock_timeout = Ladder { top: safety.lock_timeout, retries: safety.retries }.limit(0);
         let terms = Terms { access: Access::ReadingFirst, lock_timeout };
-        let container = self.make(image, &together.line, terms).await?;
+        let container = self.make_for_both(image, together, terms).await?;
         self.events.tell(Event::Calling { command: together.status.shown() });
         let work = async {
             let mut running = container.start(self.events.redactor()).await?;
@@ -193,30 +193,41 @@ impl<'a> Containers<'a> {
         self.waiting.borrow().is_some()
     }
 
-    async fn make(&self, image: &str, line: &Line, terms: Terms) -> Result<Container, Fault> {
+    /// With the program in a file, so that an entrypoint that shows what it is told shows a few words; or in the command itself
+    /// where the engine puts no file into it.
+    async fn make_for_both(&self, image: &str, together: &Together, terms: Terms) -> Result<Container, Fault> {
+        if let Some(ByFile { line, path, text }) = together.by_file(container_spec::OURS) {
+            let container = self.make(image, &line, terms, Input::Once).await?;
+            match container.put(&[(path, text.into_bytes())]).await {
+                Ok(()) => return Ok(container),
+                Err(refused) => self.events.note(format!("{}: it is handed over in the command", refused.cause)),
+            }
+        }
+        self.make(image, &together.line(), terms, Input::Once).await
+    }
+
+    /// What asks can be answered; what reads although it is told nothing finds the end at once.
+    async fn make(&self, image: &str, line: &Line, terms: Terms, input: Input) -> Result<Container, Fault> {
         let (Some((engine, own)), Some(known)) = (&self.ready, self.images.get(image)) else {
             return Err(Fault::new(Code::Bug, format!("the engine was not asked for `{image}`")));
         };
-        let place =
-            container_spec::Place { own, image: &known.facts.id, port: self.tunnel_end.port(), access: terms.access };
+        let place = container_spec::Place {
+            own,
+            image: &known.facts.id,
+            port: self.tunnel_end.port(),
+            passage: self.tunnel_end.passage(),
+            access: terms.access,
+        };
         self.tunnel_end.tell(terms)?;
         let order = container_spec::order(self.settings, self.shared, &place, line, &self.tunnel_end.injected(terms));
         let order = match self.is_the_tools(image) {
             true => container_spec::entered(order, self.shared.entrypoint.as_deref()),
             false => container_spec::of_its_own(order, line),
         };
-        let order = Order { input: self.input(line), ..order };
+        let order = Order { input, ..order };
         // One that waits for another word gets none.
         self.current.remove().await?;
         self.current.make(engine, order, &self.tag).await
-    }
-
-    /// What asks can be answered; what reads although it is told nothing finds the end at once.
-    fn input(&self, line: &Line) -> Input {
-        match &self.settings.place {
-            Place::Tool(tool) if tool.together().is_some_and(|together| together.line == *line) => Input::Once,
-            Place::Tool(_) | Place::Sql => Input::None,
-        }
     }
 
     async fn finish(&self, ended: Result<Ended, Fault>, command: String) -> Result<Status, Fault> {

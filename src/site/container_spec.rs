@@ -11,6 +11,9 @@ use crate::{
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::{collections::BTreeMap, net::IpAddr, path::Path, time::Duration};
 
+/// Where files of ours are in a container.
+pub(super) const OURS: &str = "/run/bastion-migrate";
+
 /// Where the tool finds the database's CA.
 const CA: &str = "/run/bastion-migrate/ca.pem";
 
@@ -98,7 +101,7 @@ pub(crate) fn order(
         Workspace::ReadWrite => Some(format!("{source}:{WORKSPACE}:rw")),
     });
     let ca = settings.database.as_ref().and_then(|database| database.ca.as_ref());
-    let ca = ca.filter(|_| speaks_tls(settings, place)).map(|pem| (CA.to_owned(), pem.clone().into_bytes()));
+    let ca = ca.filter(|_| speaks_tls(place)).map(|pem| (CA.to_owned(), pem.clone().into_bytes()));
     Order {
         image: place.image.to_owned(),
         command: Some(line.words()),
@@ -141,6 +144,8 @@ pub(crate) struct Place<'a> {
     pub(crate) image: &'a str,
     /// The port of the tunnel's end; none when the database is reached directly.
     pub(crate) port: Option<u16>,
+    /// What becomes of its TLS there.
+    pub(crate) passage: Passage,
     /// What it is to do there.
     pub(crate) access: Access,
 }
@@ -189,13 +194,13 @@ fn database_variables(
     injected: &Injected,
 ) -> BTreeMap<String, String> {
     let renamed = place.port.is_some() && !keeps_its_name(settings, database);
-    let host = if renamed && settings.passage == Passage::Bridged { LOOPBACK } else { &database.host };
+    let host = if renamed && place.passage == Passage::Bridged { LOOPBACK } else { &database.host };
     let port = place.port.unwrap_or(database.port);
     let options = injected.options();
     let url = url(database, whole, host, port);
     // Where we can't see to it ourselves that a look stays one, more drivers read the URL than PGOPTIONS.
     let looks = place.access == Access::Reading;
-    let url = if speaks_tls(settings, place) && looks { with_options(url, &options) } else { url };
+    let url = if speaks_tls(place) && looks { with_options(url, &options) } else { url };
     let mut env = BTreeMap::from(
         [
             ("DATABASE_URL", url),
@@ -203,7 +208,7 @@ fn database_variables(
             ("PGPORT", port.to_string()),
             ("PGUSER", database.user.clone()),
             ("PGDATABASE", database.name.clone()),
-            ("PGSSLMODE", sslmode(settings, database, place).to_owned()),
+            ("PGSSLMODE", sslmode(database, place).to_owned()),
             ("PGAPPNAME", injected.application_name.clone()),
             ("PGOPTIONS", options),
         ]
@@ -213,10 +218,10 @@ fn database_variables(
     if let Some(password) = &database.password {
         more("PGPASSWORD", password.expose());
     }
-    if database.ca.is_some() && speaks_tls(settings, place) {
+    if database.ca.is_some() && speaks_tls(place) {
         more("PGSSLROOTCERT", CA);
     }
-    if renamed && settings.passage == Passage::Untouched {
+    if renamed && place.passage == Passage::Untouched {
         // The certificate is for the name in the URL, and the tunnel's end is here (libpq, `hostaddr`).
         more("PGHOSTADDR", LOOPBACK);
     }
@@ -224,13 +229,13 @@ fn database_variables(
 }
 
 /// To the tunnel's end in plain text: node-pg takes every other word for a demand (measured).
-fn sslmode(settings: &Settings, database: &Target, place: &Place<'_>) -> &'static str {
-    if speaks_tls(settings, place) { database.sslmode.name() } else { "disable" }
+fn sslmode(database: &Target, place: &Place<'_>) -> &'static str {
+    if speaks_tls(place) { database.sslmode.name() } else { "disable" }
 }
 
 /// Whether the tool itself speaks TLS with the database.
-fn speaks_tls(settings: &Settings, place: &Place<'_>) -> bool {
-    settings.passage == Passage::Untouched || place.port.is_none()
+fn speaks_tls(place: &Place<'_>) -> bool {
+    place.passage == Passage::Untouched || place.port.is_none()
 }
 
 /// The URL with these settings, unless it has its own.

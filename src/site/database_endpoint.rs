@@ -108,9 +108,23 @@ impl<'a> TunnelEnd<'a> {
         self.listener.as_deref().map(|listener| listener.traffic().connections)
     }
 
+    /// What becomes of the tool's TLS.
+    pub(super) fn passage(&self) -> Passage {
+        self.listener.as_deref().map_or(self.settings.passage, Listener::passage)
+    }
+
+    /// Lets the tool's own TLS through from now on, if it has demanded that and was told to go on in plain text; says so then.
+    pub(super) fn heed_demand(&self) -> Option<&'static str> {
+        let listener = self.listener.as_deref().filter(|listener| listener.passage() == Passage::Bridged)?;
+        (listener.traffic().declined > 0).then(|| {
+            listener.let_through();
+            "the tool demands TLS of its own, so that goes through to the database from now on; with `database-sslmode: require` it does at once"
+        })
+    }
+
     /// By which way our settings reached the sessions of what came through.
     pub(crate) fn settings_way(&self) -> String {
-        match (&self.listener, self.settings.passage) {
+        match (&self.listener, self.passage()) {
             (Some(listener), Passage::Bridged) => {
                 let traffic = listener.traffic();
                 format!("by the start-up packet of {} of {} connections", traffic.settled, traffic.connections)

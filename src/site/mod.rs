@@ -193,7 +193,7 @@ impl<'a> Sites<'a> {
         said: &RefCell<Said>,
     ) -> Result<Option<Status>, Fault> {
         let (Site::Image(image), Some(containers)) = (site, &self.containers) else {
-            return Err(Fault::new(Code::Bug, format!("nobody could answer `{}` there", together.line.shown())));
+            return Err(Fault::new(Code::Bug, format!("nobody could answer `{}` there", together.status.shown())));
         };
         self.begun.replace(None);
         self.goes_on(together.status.shown());
@@ -202,6 +202,13 @@ impl<'a> Sites<'a> {
         self.is_over();
         self.tell_cut();
         asked
+    }
+
+    /// Lets a tool's own TLS through from now on, if it got nowhere because it demands that: it may be asked again.
+    pub(super) fn heeds_demand(&self) -> bool {
+        let said = self.containers.as_ref().and_then(|containers| containers.tunnel_end.heed_demand());
+        said.into_iter().for_each(|said| self.events.note(said));
+        said.is_some()
     }
 
     /// Whether a tool waits for a word.

@@ -47,25 +47,6 @@ pub struct Call {
     pub line: Line,
 }
 
-/// A command that lists and then migrates in one start of the tool, because starting many tools takes longer than
-/// migrating. The program prints the same as `status` and then, on a line of its own, [`QUESTION`]; it reads a line,
-/// and migrates if that is [`YES`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Together {
-    /// The command line to start.
-    pub line: Line,
-    /// The command that its first half replaces.
-    pub status: Line,
-    /// The command that its second half replaces.
-    pub migrate: Line,
-}
-
-/// The line that the program prints after the complete list.
-pub const QUESTION: &str = "bastion-migrate: go on?";
-
-/// The line that lets the program continue; any other line, and end of input, stops it.
-pub const YES: &str = "yes\n";
-
 #[cfg(test)]
 mod tests {
     use super::*;

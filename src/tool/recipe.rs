@@ -1,9 +1,10 @@
 //! Recipes: one YAML file per tool. Those in `recipes` are embedded; a user may supply another.
 
 use super::{
-    command_line::{Call, Line, Together},
+    command_line::{Call, Line},
     commands::{Lines, Verb},
     known_failure::Failure,
+    list_then_migrate::{Starts, Together},
     listing::{Keeps, Listing},
     pattern::Pattern,
     target::{Target, is_placed, is_required},
@@ -56,8 +57,7 @@ pub struct Recipe {
     /// The command lines of each verb.
     verbs: BTreeMap<Verb, Lines>,
     /// A command that runs `status` and, once confirmed, `migrate` in one start of the tool; see [`Together`].
-    #[serde(default)]
-    together: Vec<String>,
+    together: Option<Starts>,
     /// Its known failures; the first match counts.
     #[serde(default)]
     pub failures: Vec<Failure>,
@@ -164,7 +164,10 @@ impl Recipe {
                 return Some(format!("`verbs.{}` contains `{{target}}`, but `target` is missing", verb.name()));
             }
         }
-        if !self.together.is_empty() && self.together().is_none() {
+        if self.together.as_ref().is_some_and(|starts| !starts.is_whole()) {
+            return Some("`together` has no command to start, or no place for its program: `{program}`".to_owned());
+        }
+        if self.together.is_some() && self.together().is_none() {
             return Some(
                 "`together` replaces `verbs.status` and `verbs.migrate`, which must have one command line each"
                     .to_owned(),
@@ -189,7 +192,7 @@ impl Recipe {
         };
         self.verbs.values_mut().flat_map(Lines::lines_mut).for_each(instead);
         self.squashed.iter_mut().map(|squashed| &mut squashed.line).for_each(instead);
-        self.together.clear();
+        self.together = None;
         Self { manage: words.to_vec(), ..self }
     }
 
@@ -252,7 +255,7 @@ impl Recipe {
     #[must_use]
     pub fn together(&self) -> Option<Together> {
         let (status, migrate) = (self.line(Verb::Status)?, self.line(Verb::Migrate)?);
-        (!self.together.is_empty()).then(|| Together { line: Line::Program(self.together.clone()), status, migrate })
+        Some(self.together.as_ref()?.stands_for(status, migrate))
     }
 
     /// Reports whether the tool lists all of its migrations, applied ones included; an empty list then is no list at

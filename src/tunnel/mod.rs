@@ -3,8 +3,10 @@
 
 pub(crate) mod cleanup;
 mod sidecar;
+mod sidecar_message;
 
 pub use sidecar::{Handover, Sidecar};
+pub use sidecar_message::Tiding;
 
 use crate::{
     docker::{Container, Heard, Input, Kind, Order, Own, Tag},
@@ -145,9 +147,12 @@ impl<'a> Tunnel<'a> {
         let failed = RefCell::new(None);
         let text = serde_json::to_vec(handover).unwrap_or_default();
         let heard = container.begin(&text, |line| {
-            match line.trim_start().strip_prefix(&handover.token) {
-                Some(" ready") => return Heard::Enough,
-                Some(rest) => drop(failed.replace(rest.strip_prefix(" fault ").and_then(fault))),
+            match line.trim_start().strip_prefix(&handover.token).map(Tiding::read) {
+                Some(Some(Tiding::Ready)) => return Heard::Enough,
+                Some(Some(Tiding::Fault(fault))) => drop(failed.replace(Some(fault))),
+                Some(Some(Tiding::Bastion(facts))) => self.events.tell(Event::Bastion(facts)),
+                Some(Some(Tiding::Database(facts))) => self.events.tell(Event::Database(facts)),
+                Some(None) => {}
                 None => self.events.tell(Event::Output { line: line.to_owned() }),
             }
             Heard::More
@@ -186,28 +191,4 @@ fn alias() -> String {
 
 fn marker(run: &str) -> String {
     format!("bastion-migrate-{run}")
-}
-
-/// A fault as the sidecar wrote it.
-fn fault(text: &str) -> Option<Fault> {
-    let told: serde_json::Value = serde_json::from_str(text).ok()?;
-    let field = |name: &str| told.get(name)?.as_str().map(str::to_owned);
-    let code = field("code")?;
-    let code = Code::ALL.iter().find(|known| known.name() == code)?;
-    let details = told.get("detail")?.as_array()?.iter().filter_map(|line| line.as_str());
-    let known = Fault::new(*code, field("cause")?).fix(field("fix")?);
-    Some(details.fold(known, Fault::detail))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fault_survives_its_way_out_of_the_sidecar() {
-        let original = Fault::new(Code::DatabaseLogin, "no").fix("try").detail("server: x");
-        let text = serde_json::to_string(&original).unwrap();
-        assert_eq!(fault(&text), Some(original));
-        assert_eq!(fault("{}"), None);
-    }
 }

@@ -1,6 +1,7 @@
 //! The other side of `command: tunnel`: the process that keeps the tunnel for later steps, in a container of its own. What it
 //! has to know reaches it by its standard input, so that no record of the engine's has it.
 
+use super::sidecar_message::Tiding;
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
@@ -80,7 +81,7 @@ impl<'a> Sidecar<'a> {
         let listener = listener.only_from(self.handover.from);
         self.reach = Some(reach);
         self.listener = Some(listener);
-        self.events.note(format!("{} ready", self.handover.token));
+        self.events.note(Tiding::Ready.written(&self.handover.token));
         let (marker, events) = (self.handover.marker.as_deref(), self.events.clone());
         let kept = pin!(self.keep());
         match select(kept, pin!(gone(marker))).await {

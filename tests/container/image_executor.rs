@@ -52,6 +52,26 @@ fn a_tool_that_does_not_ask_for_tls_is_bridged_to_it() {
     }
 }
 
+/// Its settings say `ssl_require=True`, or the like, and the inputs nothing of TLS.
+#[test]
+fn an_app_that_demands_tls_has_it_whether_the_inputs_say_so_or_not() {
+    let demands = "DATABASE_URL=postgres://${DATABASE_ADDRESS}?sslmode=require";
+    for app in [DJANGO_4_2, DJANGO_5_2] {
+        let database = shared().database();
+        let step = || Step::of_app(&database, app).hands_over(demands);
+        let plan = step().input("command", "plan").run().pends().pending(MIGRATIONS);
+        plan.says("the tool demands TLS of its own").done();
+        let told = step().run().succeeds().applied(MIGRATIONS).says("the tool demands TLS of its own");
+        told.says("settings by PGOPTIONS").never_says("it is asked for the list alone").done();
+    }
+    let database = shared().database();
+    let url = format!("{}?sslmode=require", database.url());
+    let told = Step::of_app(&database, DJANGO_5_2).secret("database-url", url).run().succeeds().applied(MIGRATIONS);
+    told.never_says("the tool demands TLS").done();
+    let custom = Step::in_image(&database, DJANGO_5_2, "python manage.py migrate --noinput").hands_over("SECRET_KEY=x");
+    custom.hands_over(demands).run().fails("tool-failed", 6).error("`database-sslmode: require`").done();
+}
+
 #[test]
 fn the_mode_of_tls_may_be_said_beside_the_url() {
     let database = shared().database();

@@ -103,6 +103,24 @@ fn an_entrypoint_that_migrates_first_can_not_and_the_plan_is_applied_as_planned(
     minded(&database, MIGRATES_FIRST).run().nothing_to_do().done();
 }
 
+/// It shows what it is told, as many do.
+#[test]
+fn an_entrypoint_that_shows_what_it_is_told_shows_a_few_words() {
+    let database = shared().database();
+    let told = minded(&database, r#"echo "I was told: $*"; exec "$@""#).run().succeeds().applied(MIGRATIONS);
+    let told = told.says("I was told: python /run/bastion-migrate/manage.py migrate --noinput").never_says("builtins");
+    told.never_says("it is asked for the list alone").done();
+}
+
+#[test]
+fn the_program_is_readable_for_whoever_the_image_runs_as() {
+    let database = shared().database();
+    let looks = r#"[ -r /run/bastion-migrate/manage.py ] && echo "user $(id -u) may read"; ls -ld /run/bastion-migrate; exec "$@""#;
+    let told =
+        minded(&database, looks).run().succeeds().applied(MIGRATIONS).says(" may read").never_says("user 0 may read");
+    told.says("drwxr-xr-x").done();
+}
+
 #[test]
 fn behind_the_tools_own_tls_it_can_not_either() {
     let database = shared().database();

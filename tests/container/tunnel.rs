@@ -27,8 +27,17 @@ impl Opened {
         let port = finished.outputs["tunnel-port"].clone();
         let alias = finished.outputs["tunnel-alias"].clone();
         let says = if alias.is_empty() { "no other container does" } else { "what is in the network of this job" };
+        let version = finished.outputs["database-version"].clone();
+        assert!(version.starts_with(|digit: char| digit.is_ascii_digit()), "{version}");
         let finished = finished.succeeds().output("tunnel-host", "127.0.0.1").says(says);
-        finished.says("for the following steps").done();
+        let finished = finished.says("database  ").says("bastion   ").summary("### How to reach it");
+        let finished =
+            finished.summary(&format!("host=127.0.0.1 port={port} user={ROLE}")).summary("db.private.internal");
+        finished
+            .summary("| Bastion |")
+            .summary(&format!("| PostgreSQL | <code>{version}</code> |"))
+            .says("for the following steps")
+            .done();
         Self { port, alias, state, layout }
     }
 
@@ -115,7 +124,10 @@ fn a_tunnel_that_can_not_be_opened_says_why_and_leaves_nothing() {
     let database = shared().database();
     let url = "postgres://app:wrong-password@db.private.internal:5432/nowhere";
     let step = Step::new(&database).input("command", "tunnel").secret("database-url", url);
-    step.run().fails("database-login", 3).done();
+    let told = step.run().fails("database-login", 3);
+    // The process that has met it tells it to the step, and not to the reader, too.
+    assert_eq!(told.log.matches("error[database-login]").count(), 1, "{}", told.log);
+    told.summary("| Bastion |").done();
 }
 
 /// The names by which others in its network find it.

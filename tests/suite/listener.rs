@@ -297,6 +297,26 @@ fn libpq_logs_in_by_scram_over_tls_that_is_ours() {
 }
 
 #[test]
+fn a_client_that_demands_tls_is_known_and_let_through_when_it_comes_again() {
+    let lab = Lab::new();
+    let standing = Standing::at(&lab, Passage::Bridged, target(&lab, SslMode::Require));
+    let question = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
+    assert_eq!(said(asking(standing.psql(&lab, "sslmode=prefer"), question)), "t");
+    drop(standing.raw());
+    assert_eq!(standing.listener.traffic().declined, 0);
+    let refused = complained(asking(standing.psql(&lab, "sslmode=require"), question));
+    assert!(refused.contains("server does not support SSL"), "{refused}");
+    let traffic = standing.listener.traffic();
+    assert_eq!((traffic.declined, traffic.settled, traffic.untouched), (1, 1, 0));
+    standing.listener.let_through();
+    assert_eq!(said(asking(standing.psql(&lab, "sslmode=require"), question)), "t");
+    // Who does not ask for it has our settings, as before.
+    assert_eq!(said(asking(standing.psql(&lab, "sslmode=disable"), SETTINGS)), format!("4321ms|0|{NAME}"));
+    let traffic = standing.listener.traffic();
+    assert_eq!((traffic.declined, traffic.settled, traffic.untouched), (1, 2, 1));
+}
+
+#[test]
 fn a_client_that_checks_the_databases_own_name_is_let_through_untouched() {
     let server = Postgres::start(&Options { tls: Tls::Named("db.private.internal"), ..Options::default() });
     let lab = Lab::on(&server);

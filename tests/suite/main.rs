@@ -46,6 +46,8 @@ mod listener;
 mod logins;
 #[cfg(test)]
 mod lost;
+#[cfg(test)]
+mod mentions;
 mod notices;
 #[cfg(test)]
 mod own_tool;
@@ -79,6 +81,8 @@ mod steps;
 mod stopped;
 #[cfg(test)]
 mod surfaces;
+#[cfg(test)]
+mod together;
 #[cfg(test)]
 mod tools;
 mod transactions;

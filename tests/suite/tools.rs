@@ -172,6 +172,25 @@ const DJANGO_FAILS: &[Expected] = &[
     ("missing settings", Code::ToolFailed, "No module named 'nosuch'", "DJANGO_SETTINGS_MODULE"),
 ];
 
+/// Of each driver what it says where it demands TLS and is told that there is none.
+#[test]
+fn an_app_that_demands_tls_is_told_what_to_set_whatever_its_driver() {
+    for words in [
+        "connection to server at \"127.0.0.1\", port 5432 failed: server does not support SSL, but SSL was required",
+        "Error: The server does not support SSL connections",
+        "org.postgresql.util.PSQLException: The server does not support SSL.",
+        "ConnectionError: PostgreSQL server at \"db:5432\" rejected SSL upgrade",
+        "Npgsql.NpgsqlException: SSL connection requested. No SSL enabled connection from this host is configured.",
+        "pq: SSL is not enabled on the server",
+        "failed to connect: tls error (server refused TLS connection)",
+        "pg8000.exceptions.InterfaceError: Server refuses SSL",
+        "error communicating with database: server does not support TLS",
+    ] {
+        let fault = explain(&Recipe::named("custom").unwrap(), "ended with code 1", &[words.to_owned()], None);
+        assert!(fault.fix.contains("`database-sslmode: require`"), "{words}: {}", fault.fix);
+    }
+}
+
 #[test]
 fn what_django_says_is_understood_from_4_2_to_6_1() {
     let django = tool("django");

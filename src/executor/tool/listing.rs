@@ -44,17 +44,21 @@ impl Foreign<'_> {
     /// The fault of a command that gave no answer.
     pub(crate) async fn list(&self, sites: &Sites<'_>) -> Result<Known, Fault> {
         let Some((listing, line)) = self.asks() else { return Ok(Known::Nothing) };
-        let said = RefCell::new(Said::of(listing));
-        let task = Task { site: &self.tool.site, line: &line, terms: Terms::of(self.settings, Access::Reading) };
-        let ended = sites.ended(task, Turn::Begin, &said).await?;
-        let answer = match ended.status {
-            Status::Exited(code) => listing.answer(code, said.borrow().lines()),
-            Status::Signalled(_) | Status::OutOfMemory => Answer::Failed,
-        };
-        match answer {
-            Answer::Listed(listed) => Ok(Known::Listed(listed)),
-            Answer::NoLedger => Ok(Known::NoLedger),
-            Answer::Failed => Err(sites.failure(&line, ended, &said.borrow())),
+        loop {
+            let said = RefCell::new(Said::of(listing));
+            let task = Task { site: &self.tool.site, line: &line, terms: Terms::of(self.settings, Access::Reading) };
+            let ended = sites.ended(task, Turn::Begin, &said).await?;
+            let answer = match ended.status {
+                Status::Exited(code) => listing.answer(code, said.borrow().lines()),
+                Status::Signalled(_) | Status::OutOfMemory => Answer::Failed,
+            };
+            match answer {
+                Answer::Listed(listed) => return Ok(Known::Listed(listed)),
+                Answer::NoLedger => return Ok(Known::NoLedger),
+                // Once: from then on nobody's TLS is declined.
+                Answer::Failed if sites.heeds_demand() => {}
+                Answer::Failed => return Err(sites.failure(&line, ended, &said.borrow())),
+            }
         }
     }
 
@@ -64,9 +68,14 @@ impl Foreign<'_> {
     /// The engine's own trouble.
     pub(crate) async fn list_first(&self, sites: &Sites<'_>) -> Result<Known, Fault> {
         let (Some((listing, _)), Some(together)) = (self.asks(), self.together()) else { return Ok(Known::Nothing) };
-        let said = RefCell::new(Said::of(listing));
-        if sites.ask(&self.tool.site, &together, &said).await?.is_none() {
-            return Ok(Known::Listed(listing.read(said.borrow().lines())));
+        loop {
+            let said = RefCell::new(Said::of(listing));
+            if sites.ask(&self.tool.site, &together, &said).await?.is_none() {
+                return Ok(Known::Listed(listing.read(said.borrow().lines())));
+            }
+            if !sites.heeds_demand() {
+                break;
+            }
         }
         self.events.note("the tool did not ask, with its list, whether to go on: it is asked for the list alone");
         Ok(Known::Nothing)

@@ -1,0 +1,49 @@
+//! What a run had to do with, as the table at the end of its summary.
+
+use super::{
+    log_lines::{self, count, took},
+    markdown::{clipped, code},
+    run_report::Report,
+};
+
+/// The table, folded where there is something else to read; nothing when nothing is known.
+pub(super) fn facts(report: &Report) -> String {
+    let mut facts: Vec<(&str, String)> = Vec::new();
+    facts.extend(report.command.map(|command| ("Command", command.name().to_owned())));
+    facts.extend(report.environment.clone().map(|name| ("Environment", name)));
+    if let Some(found) = &report.bastion {
+        facts.push(("Bastion", format!("{}@{}:{}", found.user, found.host, found.port)));
+        facts.push(("Host key", found.host_key.clone()));
+    }
+    if let Some(found) = &report.database {
+        facts.push(("Database", format!("{} at {}:{} as {}", found.name, found.host, found.port, found.role)));
+        facts.push(("PostgreSQL", found.version.clone()));
+        facts.push(("TLS", found.tls.clone()));
+    }
+    if let Some(image) = &report.image {
+        facts.push(("Image", image.reference.clone()));
+        facts.push(("Digest", image.digest.clone().unwrap_or_else(|| image.id.clone())));
+    }
+    facts.extend(report.usage.iter().map(|used| ("Used", log_lines::used(&used.command, used.usage))));
+    facts.extend(report.settings.clone().map(|way| ("Settings", way)));
+    if let Some(plan) = &report.plan {
+        facts.push(("Plan", plan.digest.clone()));
+        facts.push((
+            "Ledger",
+            format!("{} ({}), {} recorded before", plan.ledger, plan.layout, count(plan.recorded, "migration")),
+        ));
+    }
+    let stages = report.stages.iter().filter_map(|stage| Some(format!("{} {}", stage.stage, took(stage.took_ms?))));
+    facts.push(("Stages", stages.collect::<Vec<_>>().join(", ")));
+    let rows = facts.iter().filter(|(_, value)| !value.is_empty());
+    let rows: String = rows.map(|(name, value)| format!("| {name} | {} |\n", code(&clipped(value, 300)))).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let table = format!("| | |\n|---|---|\n{rows}\n");
+    // Of a tunnel there is nothing else to read.
+    match report.tunnel {
+        Some(_) => format!("### Facts\n\n{table}"),
+        None => format!("<details><summary>Facts</summary>\n\n{table}</details>\n"),
+    }
+}

@@ -1,0 +1,37 @@
+//! How the following steps of a job reach the database through a tunnel.
+
+use super::{markdown::code, run_report::Report};
+
+/// Of `tunnel`, where later steps find the database, and how one of them asks it something.
+pub(super) fn way(report: &Report) -> String {
+    let (Some(tunnel), Some(database)) = (&report.tunnel, &report.database) else { return String::new() };
+    let at = |host: &str, port: u16| {
+        let role = conninfo(&database.role);
+        code(&format!("psql \"host={host} port={port} user={role} dbname={}\"", conninfo(&database.name)))
+    };
+    let runner = format!("| on the runner | {} |\n", at(&tunnel.host, tunnel.port));
+    let network = match tunnel.alias.as_str() {
+        "" => String::new(),
+        alias => format!("| in the job's network | {} |\n", at(alias, database.port)),
+    };
+    format!("### How to reach it\n\n| A step | |\n|---|---|\n{runner}{network}\n")
+}
+
+/// A value of a connection string; most need no quotes.
+fn conninfo(value: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-.@".contains(letter);
+    match !value.is_empty() && value.chars().all(plain) {
+        true => value.to_owned(),
+        false => format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_psql_would_read_as_two_words_is_quoted() {
+        assert_eq!(["shop", "two words", r"o'b\c", ""].map(conninfo), ["shop", "'two words'", r"'o\'b\\c'", "''"]);
+    }
+}
