@@ -13,11 +13,11 @@ use tokio::{
 use tokio_util::either::Either;
 
 /// A stream to the database.
-pub type Stream = Either<TcpStream, ssh::Stream>;
+pub type TransportStream = Either<TcpStream, ssh::ChannelStream>;
 
 /// An open route to the database.
 #[derive(Debug)]
-pub enum Reach {
+pub enum Transport {
     /// Directly, without a bastion.
     Direct,
     /// Through the bastion.
@@ -43,7 +43,7 @@ pub fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-impl Reach {
+impl Transport {
     /// Connects to the bastion, if there is one.
     ///
     /// # Errors
@@ -59,19 +59,19 @@ impl Reach {
     ///
     /// # Errors
     /// The reason why none could be opened, as seen from the bastion.
-    pub async fn open(&self, host: &str, port: u16) -> Result<Stream, Fault> {
+    pub async fn open_stream(&self, host: &str, port: u16) -> Result<TransportStream, Fault> {
         match self {
-            Self::Tunnel(tunnel) => tunnel.open(host, port).await.map(Either::Right),
-            Self::Direct => dial(host, port).await.map(Either::Left),
+            Self::Tunnel(tunnel) => tunnel.open_stream(host, port).await.map(Either::Right),
+            Self::Direct => dial_database(host, port).await.map(Either::Left),
         }
         .map_err(|fault| match fault.code {
-            Code::DatabaseRefused if is_loopback(host) => self.own_machine(fault),
+            Code::DatabaseRefused if is_loopback(host) => self.explain_loopback(fault),
             _ => fault,
         })
     }
 
     /// Explains a refused connection to a loopback address: usually the database runs on another machine.
-    fn own_machine(&self, fault: Fault) -> Fault {
+    fn explain_loopback(&self, fault: Fault) -> Fault {
         let (whose, fix) = match self {
             Self::Tunnel(_) => ("seen through the bastion, that is the bastion itself", LOOPBACK_BEHIND_BASTION),
             Self::Direct => {
@@ -92,17 +92,17 @@ impl Reach {
 
     /// Returns why the route was lost, if it was.
     #[must_use]
-    pub fn check(&self) -> Option<Fault> {
+    pub fn loss_fault(&self) -> Option<Fault> {
         match self {
-            Self::Tunnel(tunnel) => tunnel.check(),
+            Self::Tunnel(tunnel) => tunnel.loss_fault(),
             Self::Direct => None,
         }
     }
 
     /// Waits until the route is lost, which a direct one never is.
-    pub async fn lost(&self) -> Fault {
+    pub async fn wait_for_loss(&self) -> Fault {
         match self {
-            Self::Tunnel(tunnel) => tunnel.lost().await,
+            Self::Tunnel(tunnel) => tunnel.wait_for_loss().await,
             Self::Direct => std::future::pending().await,
         }
     }
@@ -119,7 +119,7 @@ impl Reach {
     }
 }
 
-async fn dial(host: &str, port: u16) -> Result<TcpStream, Fault> {
+async fn dial_database(host: &str, port: u16) -> Result<TcpStream, Fault> {
     let address = format!("{host}:{port}");
     let fault = |code, what: &str| Fault::new(code, format!("`{address}` {what}"));
     let Ok(addresses) = lookup_host((host, port)).await else {

@@ -18,7 +18,7 @@ use crate::{
     run::event::{Event, Events},
     settings::Settings,
     site::container_spec,
-    transport::Reach,
+    transport::Transport,
 };
 use futures_util::future::{Either, select};
 use std::{
@@ -74,7 +74,7 @@ impl<'a> Keeper<'a> {
     ///
     /// # Errors
     /// Why the database can't be worked with.
-    pub(super) async fn connect(&mut self, reach: &Reach) -> Result<(), Fault> {
+    pub(super) async fn connect(&mut self, reach: &Transport) -> Result<(), Fault> {
         let target = self.settings.database()?;
         let wait = self.settings.wait_timeout;
         let session = wait::connect(reach, target, &self.startup(), wait, &self.events).await?;
@@ -140,14 +140,14 @@ impl<'a> Keeper<'a> {
     }
 
     /// Has somebody there who watches, before there is something to see: a tool's first waits are short.
-    pub(super) async fn look_out(&self, reach: &Reach) {
+    pub(super) async fn look_out(&self, reach: &Transport) {
         if self.session.is_some() {
             drop(self.guard(reach).await);
         }
     }
 
     /// Resolves when the lock is lost, and tells meanwhile who blocks whom. Without a database there is nothing to lose.
-    pub(super) async fn watch(&self, reach: &Reach, pids: impl Fn() -> Vec<i32>, lookout: &Lookout) -> Fault {
+    pub(super) async fn watch(&self, reach: &Transport, pids: impl Fn() -> Vec<i32>, lookout: &Lookout) -> Fault {
         let Some(session) = &self.session else { return std::future::pending().await };
         let guarded = async {
             match self.guard(reach).await {
@@ -166,7 +166,7 @@ impl<'a> Keeper<'a> {
     }
 
     /// A run without a guard is still a run.
-    async fn guard(&self, reach: &Reach) -> Option<Rc<Guard>> {
+    async fn guard(&self, reach: &Transport) -> Option<Rc<Guard>> {
         match &*self.guard.borrow() {
             Watcher::NotYet => {}
             Watcher::Nobody => return None,
@@ -209,7 +209,12 @@ impl<'a> Keeper<'a> {
     ///
     /// # Errors
     /// Why one of them stays.
-    pub(super) async fn drop_indexes(&self, reach: &Reach, indexes: &[String], lookout: &Lookout) -> Result<(), Fault> {
+    pub(super) async fn drop_indexes(
+        &self,
+        reach: &Transport,
+        indexes: &[String],
+        lookout: &Lookout,
+    ) -> Result<(), Fault> {
         let target = self.settings.database()?;
         let startup =
             Startup::new(run_lock::tool_name(self.runner), "-c client_connection_check_interval=1000", Some(target));
@@ -237,7 +242,7 @@ impl<'a> Keeper<'a> {
     ///
     /// # Errors
     /// Why they can't be had.
-    pub(super) async fn again(&mut self, reach: &Reach) -> Result<(), Fault> {
+    pub(super) async fn again(&mut self, reach: &Transport) -> Result<(), Fault> {
         let (Some(target), Some(old)) = (&self.settings.database, &mut self.session) else { return Ok(()) };
         old.give_up().await;
         self.guard.take();

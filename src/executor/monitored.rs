@@ -7,7 +7,7 @@ use crate::{
     postgres::{Guard, Lookout, Ward, Whose, run_lock},
     run::event::{Event, Events},
     settings::Settings,
-    transport::Reach,
+    transport::Transport,
 };
 use futures_util::future::{Either, pending, select};
 use std::{convert::Infallible, pin::pin, time::Duration};
@@ -25,14 +25,19 @@ pub(super) struct Watch<'w> {
 }
 
 /// Does the work, and tells meanwhile who is in its way and how far it is.
-pub(super) async fn watched<T>(watch: Watch<'_>, reach: &Reach, lookout: &Lookout, work: impl Future<Output = T>) -> T {
+pub(super) async fn watched<T>(
+    watch: Watch<'_>,
+    reach: &Transport,
+    lookout: &Lookout,
+    work: impl Future<Output = T>,
+) -> T {
     match select(pin!(work), pin!(looking(watch, reach, lookout))).await {
         Either::Left((done, _)) => done,
         Either::Right((never, _)) => match never {},
     }
 }
 
-async fn looking(watch: Watch<'_>, reach: &Reach, lookout: &Lookout) -> Infallible {
+async fn looking(watch: Watch<'_>, reach: &Transport, lookout: &Lookout) -> Infallible {
     let Watch { settings, runner, events, pid } = watch;
     lookout.needed(GRACE).await;
     let Some(target) = &settings.database else { return pending().await };

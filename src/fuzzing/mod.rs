@@ -69,7 +69,7 @@ pub fn known_hosts(bytes: &[u8]) {
     if let Some((port, rest)) = bytes.split_first_chunk::<2>()
         && let [host, lines, ..] = texts(rest).as_slice()
     {
-        ssh::fuzzing::judge_by(lines, host, u16::from_be_bytes(*port).max(1));
+        ssh::fuzzing::check_host_key_pins(lines, host, u16::from_be_bytes(*port).max(1));
     }
 }
 

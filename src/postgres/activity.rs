@@ -18,7 +18,7 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     run::event::{Event, Events},
-    transport::Reach,
+    transport::Transport,
 };
 use std::{convert::Infallible, time::Duration};
 use tokio::time::Instant;
@@ -46,7 +46,7 @@ impl Guard {
     /// # Errors
     /// The reason why a further connection failed.
     pub async fn connect(
-        reach: &Reach,
+        reach: &Transport,
         target: &Target,
         application_name: &str,
         wait: Duration,

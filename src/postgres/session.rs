@@ -10,7 +10,7 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     run::event::{About, Event, Events},
-    transport::{Reach, Stream},
+    transport::{Transport, TransportStream},
 };
 use futures_util::future::poll_fn;
 use std::{fmt, io, time::Duration};
@@ -74,9 +74,14 @@ impl Session {
     ///
     /// # Errors
     /// A fault of the tunnel if there is one, otherwise the reason why the database refused the session.
-    pub async fn connect(reach: &Reach, target: &Target, startup: &Startup, events: &Events) -> Result<Self, Fault> {
+    pub async fn connect(
+        reach: &Transport,
+        target: &Target,
+        startup: &Startup,
+        events: &Events,
+    ) -> Result<Self, Fault> {
         let connector = tls::connector(target)?;
-        let mut stream = reach.open(&target.host, target.port).await?;
+        let mut stream = reach.open_stream(&target.host, target.port).await?;
         let pid = BackendPid::default();
         let config = config(target, startup);
         let (client, driver) = match &connector {
@@ -84,16 +89,16 @@ impl Session {
                 let (client, connection) = config
                     .connect_raw(Sifted::new(stream, pid.clone()), NoTls)
                     .await
-                    .map_err(|error| reach.check().unwrap_or_else(|| fault::connection(&error, target)))?;
+                    .map_err(|error| reach.loss_fault().unwrap_or_else(|| fault::connection(&error, target)))?;
                 (client, drive(connection, events.clone()))
             }
             Some(connector) => {
-                tls::ask(&mut stream, target).await.map_err(|fault| reach.check().unwrap_or(fault))?;
+                tls::ask(&mut stream, target).await.map_err(|fault| reach.loss_fault().unwrap_or(fault))?;
                 let connect = SiftedConnect { connect: for_stream(connector, target)?, pid: pid.clone() };
                 let (client, connection) = config
                     .connect_raw(stream, connect)
                     .await
-                    .map_err(|error| reach.check().unwrap_or_else(|| fault::connection(&error, target)))?;
+                    .map_err(|error| reach.loss_fault().unwrap_or_else(|| fault::connection(&error, target)))?;
                 (client, drive(connection, events.clone()))
             }
         };
@@ -167,8 +172,8 @@ impl Canceller {
     ///
     /// # Errors
     /// If the request could not be delivered.
-    pub async fn cancel(&self, reach: &Reach) -> Result<(), Fault> {
-        let mut stream = reach.open(&self.target.host, self.target.port).await?;
+    pub async fn cancel(&self, reach: &Transport) -> Result<(), Fault> {
+        let mut stream = reach.open_stream(&self.target.host, self.target.port).await?;
         let sent = match &self.connector {
             None => self.token.cancel_query_raw(stream, NoTls).await,
             Some(connector) => {
@@ -191,13 +196,16 @@ pub(crate) fn for_stream(
     connector: &MakeRustlsConnect,
     target: &Target,
 ) -> Result<
-    impl TlsConnect<Stream, Stream: Send + Unpin + 'static, Error = io::Error, Future: Send + 'static> + use<>,
+    impl TlsConnect<TransportStream, Stream: Send + Unpin + 'static, Error = io::Error, Future: Send + 'static> + use<>,
     Fault,
 > {
     let mut connector = connector.clone();
-    tokio_postgres::tls::MakeTlsConnect::<Stream>::make_tls_connect(&mut connector, &target.host).map_err(|error| {
-        Fault::new(Code::TlsWrongName, format!("a certificate can't be issued for `{}`", target.host)).because(&error)
-    })
+    tokio_postgres::tls::MakeTlsConnect::<TransportStream>::make_tls_connect(&mut connector, &target.host).map_err(
+        |error| {
+            Fault::new(Code::TlsWrongName, format!("a certificate can't be issued for `{}`", target.host))
+                .because(&error)
+        },
+    )
 }
 
 fn config(target: &Target, startup: &Startup) -> Config {

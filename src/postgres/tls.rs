@@ -3,7 +3,7 @@
 use super::target::{SslMode, Target};
 use crate::{
     fault::{Code, Fault},
-    transport::Stream,
+    transport::TransportStream,
 };
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -52,7 +52,7 @@ const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 /// Requests TLS from the server and reads its response of one byte. tokio-postgres treats every byte other than `S`
 /// as a server without TLS, even the `H` of a web server.
-pub(crate) async fn ask(stream: &mut Stream, target: &Target) -> Result<(), Fault> {
+pub(crate) async fn ask(stream: &mut TransportStream, target: &Target) -> Result<(), Fault> {
     let at = format!("`{}:{}`", target.host, target.port);
     let cut = |error: std::io::Error| {
         Fault::new(Code::DatabaseUnready, format!("{at} closed the connection before it was ready")).because(&error)

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     run::event::{Event, Events},
-    transport::Reach,
+    transport::Transport,
 };
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -21,7 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// # Errors
 /// A permanent fault (login, TLS, names) at once; after `wait` the last transient one.
 pub async fn connect(
-    reach: &Reach,
+    reach: &Transport,
     target: &Target,
     startup: &Startup,
     wait: Duration,

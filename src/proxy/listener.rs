@@ -11,7 +11,7 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     postgres::{Messages, Target},
-    transport::{Reach, Stream},
+    transport::{Transport, TransportStream},
 };
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use std::{
@@ -151,7 +151,7 @@ impl Listener {
     }
 
     /// Serves clients while it is polled; never ends by itself. Dropping the future closes every client's connection.
-    pub async fn serve(&self, reach: &Reach, target: &Target) -> Infallible {
+    pub async fn serve(&self, reach: &Transport, target: &Target) -> Infallible {
         let upstream = Upstream::new(reach, target);
         let mut clients = FuturesUnordered::new();
         let mut next = pin!(self.accept());
@@ -277,7 +277,7 @@ impl Listener {
     async fn untouched(
         &self,
         client: &mut TcpStream,
-        server: Stream,
+        server: TransportStream,
         answer: &[u8],
         upstream: &Upstream<'_>,
     ) -> Result<(), Vec<u8>> {
@@ -372,7 +372,7 @@ mod tests {
         let mut client = client(&listener, says).await;
         let mut heard = Vec::new();
         tokio::select! {
-            _ = listener.serve(&Reach::Direct, &target) => {}
+            _ = listener.serve(&Transport::Direct, &target) => {}
             read = client.read_to_end(&mut heard) => drop(read.unwrap()),
         }
         (heard, listener)
@@ -423,7 +423,7 @@ mod tests {
             assert_eq!(answer, hello);
         };
         tokio::select! {
-            _ = listener.serve(&Reach::Direct, &target) => {}
+            _ = listener.serve(&Transport::Direct, &target) => {}
             () = talk => {}
         }
         let traffic = listener.traffic();

@@ -3,7 +3,7 @@
 use crate::{
     fault::{Code, Fault},
     postgres::{Target, Tls, fault, for_stream, tls},
-    transport::{Reach, Stream},
+    transport::{Transport, TransportStream},
 };
 use std::{io, time::Duration};
 use tokio::{
@@ -19,25 +19,25 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The connection data of one database.
 pub(crate) struct Upstream<'a> {
-    reach: &'a Reach,
+    reach: &'a Transport,
     target: &'a Target,
     connector: Result<Option<MakeRustlsConnect>, Fault>,
 }
 
 impl<'a> Upstream<'a> {
-    pub(crate) fn new(reach: &'a Reach, target: &'a Target) -> Self {
+    pub(crate) fn new(reach: &'a Transport, target: &'a Target) -> Self {
         Self { reach, target, connector: tls::connector(target) }
     }
 
     /// Opens a stream and sends the first packet.
-    pub(crate) async fn begun(&self, first: &[u8]) -> Result<Stream, Fault> {
+    pub(crate) async fn begun(&self, first: &[u8]) -> Result<TransportStream, Fault> {
         let mut stream = self.open().await?;
         self.say(&mut stream, first).await?;
         Ok(stream)
     }
 
     /// Opens a stream on which the database expects a TLS handshake.
-    pub(crate) async fn asked(&self) -> Result<Stream, Fault> {
+    pub(crate) async fn asked(&self) -> Result<TransportStream, Fault> {
         let mut stream = self.open().await?;
         let asked = self.in_time(tls::ask(&mut stream, self.target)).await;
         asked.and_then(|answer| answer).map_err(|fault| self.lost().unwrap_or(fault))?;
@@ -62,11 +62,11 @@ impl<'a> Upstream<'a> {
 
     /// Returns the fault of the transport, if it is broken.
     pub(crate) fn lost(&self) -> Option<Fault> {
-        self.reach.check()
+        self.reach.loss_fault()
     }
 
-    async fn open(&self) -> Result<Stream, Fault> {
-        self.reach.open(&self.target.host, self.target.port).await
+    async fn open(&self) -> Result<TransportStream, Fault> {
+        self.reach.open_stream(&self.target.host, self.target.port).await
     }
 
     async fn say(&self, stream: &mut (impl AsyncWrite + Unpin), first: &[u8]) -> Result<(), Fault> {

@@ -80,7 +80,7 @@ redacted! {
 
 impl Redacted for Excerpt {
     fn redacted(&self, redactor: &Redactor) -> Self {
-        self.changed(|line, column| redactor.redact_at(line, column))
+        self.changed(|line, column| redactor.redact_with_position(line, column))
     }
 }
 

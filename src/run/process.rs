@@ -64,7 +64,7 @@ impl Lines {
     /// line.
     pub fn take(&mut self, piece: &[u8]) -> Vec<String> {
         let mut lines = Vec::new();
-        let most = LONGEST + self.redactor.reach();
+        let most = LONGEST + self.redactor.longest_encoded();
         for part in piece.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
             let (text, is_ended) = match part.split_last() {
                 Some((b'\n' | b'\r', text)) => (text, true),
@@ -102,7 +102,7 @@ impl Lines {
 
     /// Removes and returns the beginning of a long line, cut so that no secret is split.
     fn part(&mut self) -> String {
-        let (part, length) = self.redactor.beginning(&self.begun, LONGEST);
+        let (part, length) = self.redactor.redact_prefix(&self.begun, LONGEST);
         self.begun.drain(..length);
         part
     }

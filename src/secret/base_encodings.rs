@@ -5,25 +5,25 @@ use super::needles::Needles;
 
 /// A decoded text.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Piece {
+pub(super) struct DecodedText {
     pub(super) bytes: Vec<u8>,
     /// For each byte, its range in the encoded text.
     pub(super) places: Vec<(usize, usize)>,
 }
 
-impl Piece {
+impl DecodedText {
     /// Decodes the text as UTF-16, if it contains zeros as ASCII letters do there: in either byte order, from the first
     /// and from the second byte on.
-    fn of_utf16(&self) -> Vec<Self> {
+    fn decode_utf16(&self) -> Vec<Self> {
         if !self.bytes.contains(&0) {
             return Vec::new();
         }
         let orders: [fn([u8; 2]) -> u16; 2] = [u16::from_le_bytes, u16::from_be_bytes];
         let ways = orders.into_iter().flat_map(|order| [(order, 0), (order, 1)]);
-        ways.map(|(order, first)| self.transcoded(order, first)).collect()
+        ways.map(|(order, first)| self.transcode_utf16(order, first)).collect()
     }
 
-    fn transcoded(&self, order: fn([u8; 2]) -> u16, first: usize) -> Self {
+    fn transcode_utf16(&self, order: fn([u8; 2]) -> u16, first: usize) -> Self {
         let units = self.bytes.get(first..).unwrap_or_default().chunks_exact(2);
         let units = units.filter_map(|unit| unit.try_into().ok()).map(order);
         let (mut piece, mut at) = (Self::default(), first);
@@ -42,24 +42,24 @@ impl Piece {
 
 /// Number of base32 digits worth decoding if some are small letters: every English word could be base32, but one in
 /// capitals is seldom a word.
-pub(super) const LEAST_OF_BASE32: usize = 13;
+pub(super) const MIN_BASE32_DIGITS: usize = 13;
 
 /// One base encoding.
-struct Base {
+struct BaseEncoding {
     bits: usize,
     digit: fn(u8) -> Option<u8>,
     /// Number of digits worth decoding if some are small letters.
-    least: usize,
+    min_digits: usize,
 }
 
-const BASES: [Base; 3] = [
-    Base { bits: 6, digit: base64, least: 4 },
-    Base { bits: 5, digit: base32, least: LEAST_OF_BASE32 },
-    Base { bits: 4, digit: base16, least: 6 },
+const BASES: [BaseEncoding; 3] = [
+    BaseEncoding { bits: 6, digit: base64_digit, min_digits: 4 },
+    BaseEncoding { bits: 5, digit: base32_digit, min_digits: MIN_BASE32_DIGITS },
+    BaseEncoding { bits: 4, digit: hex_digit, min_digits: 6 },
 ];
 
 /// Returns the value of a digit of either alphabet of RFC 4648.
-pub(super) fn base64(letter: u8) -> Option<u8> {
+pub(super) fn base64_digit(letter: u8) -> Option<u8> {
     match letter {
         b'A'..=b'Z' => Some(letter - b'A'),
         b'a'..=b'z' => Some(letter - b'a' + 26),
@@ -70,7 +70,7 @@ pub(super) fn base64(letter: u8) -> Option<u8> {
     }
 }
 
-fn base32(letter: u8) -> Option<u8> {
+fn base32_digit(letter: u8) -> Option<u8> {
     match letter {
         b'A'..=b'Z' => Some(letter - b'A'),
         b'a'..=b'z' => Some(letter - b'a'),
@@ -79,7 +79,7 @@ fn base32(letter: u8) -> Option<u8> {
     }
 }
 
-fn base16(letter: u8) -> Option<u8> {
+fn hex_digit(letter: u8) -> Option<u8> {
     char::from(letter).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
@@ -87,17 +87,17 @@ fn base16(letter: u8) -> Option<u8> {
 type Digit = (u8, usize);
 
 /// Decodes the runs of digits that can hold a needle. Line breaks may interrupt them.
-pub(super) fn in_rows(text: &[u8], needles: &Needles) -> Vec<Piece> {
+pub(super) fn decode_rows(text: &[u8], needles: &Needles) -> Vec<DecodedText> {
     let mut pieces = Vec::new();
-    for Base { bits, digit, least } in BASES {
+    for BaseEncoding { bits, digit, min_digits } in BASES {
         let mut row: Vec<Digit> = Vec::new();
         let mut read = |row: &mut Vec<Digit>| {
             let is_capital = |(_, at): &Digit| text.get(*at).is_some_and(|letter| !letter.is_ascii_lowercase());
-            let is_long = row.len() >= least || row.iter().all(is_capital);
+            let is_long = row.len() >= min_digits || row.iter().all(is_capital);
             if row.len() >= (needles.shortest * 8).div_ceil(bits) && is_long {
                 // The smallest number of digits that make whole bytes.
                 (0..8_usize >> bits.trailing_zeros())
-                    .for_each(|first| stretches(row, first, bits, needles, &mut pieces));
+                    .for_each(|first| push_text_stretches(row, first, bits, needles, &mut pieces));
             }
             row.clear();
         };
@@ -105,7 +105,7 @@ pub(super) fn in_rows(text: &[u8], needles: &Needles) -> Vec<Piece> {
         for (at, letter) in text.iter().enumerate() {
             match digit(*letter) {
                 Some(value) => row.push((value, at)),
-                None if is_break(text, at) || (is_new_line && matches!(letter, b' ' | b'\t')) => {
+                None if is_line_break(text, at) || (is_new_line && matches!(letter, b' ' | b'\t')) => {
                     is_new_line = true;
                     continue;
                 }
@@ -119,14 +119,14 @@ pub(super) fn in_rows(text: &[u8], needles: &Needles) -> Vec<Piece> {
 }
 
 /// Returns whether a line ends at a position, also in quoted-printable.
-fn is_break(text: &[u8], at: usize) -> bool {
+fn is_line_break(text: &[u8], at: usize) -> bool {
     matches!(text.get(at..), Some([b'\n' | b'\r', ..] | [b'=', b'\n' | b'\r', ..]))
 }
 
 /// Decodes pairs of hexadecimal digits with separators: `70:61:73`, `0x70, 0x61`.
-pub(super) fn in_pairs(text: &[u8], needles: &Needles) -> Vec<Piece> {
+pub(super) fn decode_hex_pairs(text: &[u8], needles: &Needles) -> Vec<DecodedText> {
     let (mut pieces, mut row, mut at) = (Vec::new(), Vec::new(), 0);
-    let digit = |at: usize| text.get(at).copied().and_then(base16);
+    let digit = |at: usize| text.get(at).copied().and_then(hex_digit);
     while at < text.len() {
         if let (Some(high), Some(low), None) = (digit(at), digit(at + 1), digit(at + 2)) {
             row.extend([(high, at), (low, at + 1)]);
@@ -135,22 +135,22 @@ pub(super) fn in_pairs(text: &[u8], needles: &Needles) -> Vec<Piece> {
             let sign = usize::from(rest.get(gap..).is_some_and(|rest| rest.starts_with(b"0x"))) * 2;
             at += 2 + gap + sign;
         } else {
-            stretches(&row, 0, 4, needles, &mut pieces);
+            push_text_stretches(&row, 0, 4, needles, &mut pieces);
             row.clear();
             at += 1;
         }
     }
-    stretches(&row, 0, 4, needles, &mut pieces);
+    push_text_stretches(&row, 0, 4, needles, &mut pieces);
     pieces
 }
 
 /// Adds the stretches of the decoded bytes that can hold a needle, plain or escaped: all other bytes are not text.
-fn stretches(row: &[Digit], first: usize, bits: usize, needles: &Needles, pieces: &mut Vec<Piece>) {
-    let mut piece = Piece::default();
+fn push_text_stretches(row: &[Digit], first: usize, bits: usize, needles: &Needles, pieces: &mut Vec<DecodedText>) {
+    let mut piece = DecodedText::default();
     let (mut held, mut count, mut begin) = (0_usize, 0, 0);
-    let mut end = |piece: &mut Piece| {
+    let mut end = |piece: &mut DecodedText| {
         if piece.bytes.len() >= needles.shortest {
-            pieces.extend(piece.of_utf16());
+            pieces.extend(piece.decode_utf16());
             pieces.push(piece.clone());
         }
         piece.bytes.clear();
@@ -165,7 +165,7 @@ fn stretches(row: &[Digit], first: usize, bits: usize, needles: &Needles, pieces
         count -= 8;
         let byte = u8::try_from(held >> count & 0xff).unwrap_or_default();
         held &= (1 << count) - 1;
-        if needles.is_text(usize::from(byte)) {
+        if needles.is_text_byte(usize::from(byte)) {
             piece.bytes.push(byte);
             let start = row.get(first + begin / bits).map_or(*at, |(_, start)| *start);
             piece.places.push((start, at + 1));

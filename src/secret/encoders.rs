@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode
 pub(super) type Encoder = (&'static str, fn(&str) -> String);
 
 /// Characters that `encodeURIComponent` encodes.
-const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
+const URI_COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
     .remove(b'.')
@@ -22,7 +22,7 @@ const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b')');
 
 /// Characters that Go encodes in user and password.
-const GO: &AsciiSet = &NON_ALPHANUMERIC
+const GO_USERINFO: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
     .remove(b'.')
@@ -35,7 +35,7 @@ const GO: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'=');
 
 /// Characters that browsers encode in user and password (WHATWG URL, 1.3).
-const WHATWG: &AsciiSet = &CONTROLS
+const WHATWG_USERINFO: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
     .add(b'#')
@@ -64,10 +64,10 @@ pub(super) const ALL: &[Encoder] = &[
         each_byte(text, |byte| format!("%{byte:02x}"), |byte| !byte.is_ascii_alphanumeric())
     }),
     ("every byte percent", |text| each_byte(text, |byte| format!("%{byte:02X}"), |_| true)),
-    ("encodeURIComponent", |text| utf8_percent_encode(text, COMPONENT).to_string()),
-    ("user-info of WHATWG", |text| utf8_percent_encode(text, WHATWG).to_string()),
-    ("user-info of Go", |text| utf8_percent_encode(text, GO).to_string()),
-    ("quote_plus", |text| utf8_percent_encode(text, COMPONENT).to_string().replace("%20", "+")),
+    ("encodeURIComponent", |text| utf8_percent_encode(text, URI_COMPONENT).to_string()),
+    ("user-info of WHATWG", |text| utf8_percent_encode(text, WHATWG_USERINFO).to_string()),
+    ("user-info of Go", |text| utf8_percent_encode(text, GO_USERINFO).to_string()),
+    ("quote_plus", |text| utf8_percent_encode(text, URI_COMPONENT).to_string().replace("%20", "+")),
     ("JavaScript's escape", |text| {
         each_unit(
             text,
@@ -78,26 +78,30 @@ pub(super) const ALL: &[Encoder] = &[
             is_plain,
         )
     }),
-    ("JSON", json),
-    ("JSON in ASCII", |text| each_unit(&json(text), |unit| format!("\\u{unit:04x}"), |unit| unit < 0x80)),
-    ("JSON with escaped slashes", |text| json(text).replace('/', "\\/")),
+    ("JSON", json_escape),
+    ("JSON in ASCII", |text| each_unit(&json_escape(text), |unit| format!("\\u{unit:04x}"), |unit| unit < 0x80)),
+    ("JSON with escaped slashes", |text| json_escape(text).replace('/', "\\/")),
     ("JSON for HTML", |text| {
         ["&", "<", ">", "'"]
             .iter()
-            .fold(json(text), |text, sign| text.replace(sign, &format!("\\u{:04x}", sign.as_bytes()[0])))
+            .fold(json_escape(text), |text, sign| text.replace(sign, &format!("\\u{:04x}", sign.as_bytes()[0])))
     }),
     ("every unit of UTF-16", |text| each_unit(text, |unit| format!("\\u{unit:04X}"), |_| false)),
-    ("Python's ascii", |text| python(text)),
+    ("Python's ascii", |text| python_ascii(text)),
     ("Python's repr of bytes", |text| {
-        each_byte(&slashed(text, "'"), |byte| format!("\\x{byte:02x}"), |byte| !byte.is_ascii_graphic() && byte != b' ')
+        each_byte(
+            &backslash_escape(text, "'"),
+            |byte| format!("\\x{byte:02x}"),
+            |byte| !byte.is_ascii_graphic() && byte != b' ',
+        )
     }),
     ("Rust's Debug", |text| format!("{text:?}")),
     ("Rust's escape_unicode", |text| text.escape_unicode().to_string()),
-    ("JavaScript in apostrophes", |text| slashed(text, "'")),
-    ("a template of JavaScript", |text| slashed(text, "`$")),
+    ("JavaScript in apostrophes", |text| backslash_escape(text, "'")),
+    ("a template of JavaScript", |text| backslash_escape(text, "`$")),
     ("every byte hexadecimal", |text| each_byte(text, |byte| format!("\\x{byte:02x}"), |_| true)),
     ("every byte octal", |text| each_byte(text, |byte| format!("\\{byte:03o}"), |_| true)),
-    ("Haskell", haskell),
+    ("Haskell", haskell_escape),
     ("a backslash before every sign", |text| {
         text.chars()
             .map(|letter| if letter.is_alphanumeric() { letter.to_string() } else { format!("\\{letter}") })
@@ -109,12 +113,12 @@ pub(super) const ALL: &[Encoder] = &[
     ("doubled quotation marks", |text| text.replace('"', "\"\"")),
     ("doubled dollars", |text| text.replace('$', "$$")),
     ("doubled percents", |text| text.replace('%', "%%")),
-    ("PowerShell", |text| signed(text, '`')),
-    ("cmd", |text| signed(text, '^')),
+    ("PowerShell", |text| prefix_punctuation(text, '`')),
+    ("cmd", |text| prefix_punctuation(text, '^')),
     ("LDAP", |text| each_byte(text, |byte| format!("\\{byte:02x}"), |byte| !byte.is_ascii_alphanumeric())),
-    ("HTML", |text| html(text, "&quot;", "&#39;")),
-    ("HTML in hexadecimal", |text| html(text, "&#34;", "&#x27;")),
-    ("XML", |text| html(text, "&quot;", "&apos;")),
+    ("HTML", |text| html_escape(text, "&quot;", "&#39;")),
+    ("HTML in hexadecimal", |text| html_escape(text, "&#34;", "&#x27;")),
+    ("XML", |text| html_escape(text, "&quot;", "&apos;")),
     ("every character decimal", |text| text.chars().map(|letter| format!("&#{};", u32::from(letter))).collect()),
     ("every character hexadecimal", |text| text.chars().map(|letter| format!("&#x{:x};", u32::from(letter))).collect()),
     ("entities with names", |text| {
@@ -151,7 +155,7 @@ pub(super) const ALL: &[Encoder] = &[
         lines.join("\n")
     }),
     ("base64 of UTF-16", |text| STANDARD.encode(text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>())),
-    ("base32", base32),
+    ("base32", base32_encode),
     ("hexadecimal", |text| each_byte(text, |byte| format!("{byte:02x}"), |_| true)),
     ("hexadecimal in capitals", |text| each_byte(text, |byte| format!("{byte:02X}"), |_| true)),
     ("hexadecimal with colons", |text| each_byte(text, |byte| format!("{byte:02x}:"), |_| true)),
@@ -179,13 +183,13 @@ fn is_plain(unit: u16) -> bool {
     u8::try_from(unit).is_ok_and(|byte| byte.is_ascii_alphanumeric())
 }
 
-fn json(text: &str) -> String {
+fn json_escape(text: &str) -> String {
     let quoted = serde_json::to_string(text).expect("a text has a form in JSON");
     quoted.get(1..quoted.len() - 1).expect("a text is quoted in JSON").to_owned()
 }
 
 /// Puts backslashes before backslashes and these signs.
-fn slashed(text: &str, signs: &str) -> String {
+fn backslash_escape(text: &str, signs: &str) -> String {
     let letter = |letter: char| match letter {
         '\\' => "\\\\".to_owned(),
         '\t' => "\\t".to_owned(),
@@ -195,7 +199,7 @@ fn slashed(text: &str, signs: &str) -> String {
     text.chars().map(letter).collect()
 }
 
-fn python(text: &str) -> String {
+fn python_ascii(text: &str) -> String {
     let letter = |letter: char| match u32::from(letter) {
         0x20..0x7f => letter.to_string(),
         9 => "\\t".to_owned(),
@@ -203,10 +207,10 @@ fn python(text: &str) -> String {
         number @ 0x100..0x10000 => format!("\\u{number:04x}"),
         number => format!("\\U{number:08x}"),
     };
-    slashed(text, "'").replace("\\t", "\t").chars().map(letter).collect()
+    backslash_escape(text, "'").replace("\\t", "\t").chars().map(letter).collect()
 }
 
-fn haskell(text: &str) -> String {
+fn haskell_escape(text: &str) -> String {
     let mut after_number = false;
     let letter = |letter: char| {
         let gap = if after_number && letter.is_ascii_digit() { "\\&" } else { "" };
@@ -221,7 +225,7 @@ fn haskell(text: &str) -> String {
     text.chars().map(letter).collect()
 }
 
-fn signed(text: &str, sign: char) -> String {
+fn prefix_punctuation(text: &str, sign: char) -> String {
     let letter = |letter: char| match letter.is_ascii_punctuation() {
         true => format!("{sign}{letter}"),
         false => letter.to_string(),
@@ -229,12 +233,12 @@ fn signed(text: &str, sign: char) -> String {
     text.chars().map(letter).collect()
 }
 
-fn html(text: &str, quotation: &str, apostrophe: &str) -> String {
+fn html_escape(text: &str, quotation: &str, apostrophe: &str) -> String {
     let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     text.replace('"', quotation).replace('\'', apostrophe)
 }
 
-fn base32(text: &str) -> String {
+fn base32_encode(text: &str) -> String {
     let (mut digits, mut held, mut count) = (String::new(), 0_u32, 0);
     for byte in text.bytes().chain([0]) {
         held = held << 8 | u32::from(byte);

@@ -12,10 +12,10 @@ pub(super) struct Entities(HashMap<&'static str, char>);
 impl Entities {
     /// Length of the longest name, with a margin. The longest is `CounterClockwiseContourIntegral`; a number may have
     /// leading zeros.
-    pub(super) const LONGEST: usize = 32;
+    pub(super) const LONGEST_NAME: usize = 32;
 
     /// Returns the entities whose character matters.
-    pub(super) fn of(matters: impl Fn(char) -> bool) -> Self {
+    pub(super) fn matching(matters: impl Fn(char) -> bool) -> Self {
         let named = NAMED.lines().filter_map(|line| {
             let (name, number) = line.split_once(' ')?;
             Some((name, char::from_u32(u32::from_str_radix(number, 16).ok()?)?))
@@ -24,7 +24,7 @@ impl Entities {
     }
 
     /// Returns the character of a name, or of `#` and a number.
-    pub(super) fn letter(&self, name: &str) -> Option<char> {
+    pub(super) fn character(&self, name: &str) -> Option<char> {
         let Some(number) = name.strip_prefix('#') else { return self.0.get(name).copied() };
         let number = match number.strip_prefix(['x', 'X']) {
             Some(digits) => u32::from_str_radix(digits, 16),

@@ -4,7 +4,7 @@
 
 use super::{
     entities::Entities,
-    escape_signs::{CONTROLS, SIGNS},
+    escape_signs::{CONTROL_ESCAPES, ESCAPE_SIGNS},
     needles::Needles,
 };
 use std::{
@@ -14,100 +14,110 @@ use std::{
 };
 
 /// Greatest number of ways to read one number that are followed.
-const WAYS: usize = 12;
+const MAX_NUMBERS: usize = 12;
 
 /// Number of equal signs on each side that make a sign part of a drawn line: no secret has so many.
-const DRAWN: usize = 24;
+const RULE_LENGTH: usize = 24;
 
 /// Greatest number of decodings kept for one position.
-const MOST: usize = 24;
+const MAX_DECODINGS: usize = 24;
 
 /// The result of one decoding: up to four bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Label {
+pub(super) struct DecodedBytes {
     bytes: [u8; 4],
     length: usize,
 }
 
-impl Label {
+impl DecodedBytes {
     /// No bytes: an escaped line break, which only wraps the line.
-    const NOTHING: Self = Self { bytes: [0; 4], length: 0 };
+    const EMPTY: Self = Self { bytes: [0; 4], length: 0 };
 
-    fn byte(byte: u8) -> Self {
+    fn from_byte(byte: u8) -> Self {
         Self { bytes: [byte, 0, 0, 0], length: 1 }
     }
 
-    fn letter(letter: char) -> Self {
+    fn from_char(letter: char) -> Self {
         let mut bytes = [0; 4];
         let length = letter.encode_utf8(&mut bytes).len();
         Self { bytes, length }
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(super) fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 }
 
 /// A decoding of a part of the text, up to `end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Reading {
+pub(super) struct Decoding {
     pub(super) end: usize,
-    pub(super) label: Label,
+    pub(super) decoded: DecodedBytes,
 }
 
 /// A text without its escapes, and for each byte the range of the original text.
-pub(super) type Undone = (Vec<u8>, Vec<(usize, usize)>);
+pub(super) type Unescaped = (Vec<u8>, Vec<(usize, usize)>);
 
 /// A number, and the position where it ends.
 type Number = (u32, usize);
 
 /// All decodings of a text, by their start. Besides these, every byte can stand for itself.
-pub(super) struct Readings<'t> {
+pub(super) struct Decodings<'t> {
     text: &'t [u8],
     needles: &'t Needles,
     entities: &'t Entities,
-    found: BTreeMap<usize, Vec<Reading>>,
+    found: BTreeMap<usize, Vec<Decoding>>,
     /// Positions where an escape may begin, each with the last position that was looked at to decode it.
-    places: BTreeMap<usize, usize>,
+    escape_starts: BTreeMap<usize, usize>,
     /// The last position that was looked at.
-    seen: Cell<usize>,
+    last_looked_at: Cell<usize>,
 }
 
-impl<'t> Readings<'t> {
+impl<'t> Decodings<'t> {
     /// Decodes the escapes that are not escaped themselves.
-    pub(super) fn of(text: &'t [u8], needles: &'t Needles, entities: &'t Entities) -> Self {
-        let is_quote = |letter: u8| letter.is_ascii_punctuation() && needles.has(letter) || b"'\"".contains(&letter);
-        let is_sign = |letter: &u8| SIGNS.contains(letter) || is_quote(*letter);
+    pub(super) fn from_text(text: &'t [u8], needles: &'t Needles, entities: &'t Entities) -> Self {
+        let is_quote =
+            |letter: u8| letter.is_ascii_punctuation() && needles.has_byte(letter) || b"'\"".contains(&letter);
+        let is_sign = |letter: &u8| ESCAPE_SIGNS.contains(letter) || is_quote(*letter);
         // Of a drawn line only the ends matter.
         let is_drawn = |at: usize| {
-            let around = text.get(at.saturating_sub(DRAWN)..at + DRAWN).unwrap_or_default();
-            around.len() == 2 * DRAWN && around.iter().all(|letter| text.get(at) == Some(letter))
+            let around = text.get(at.saturating_sub(RULE_LENGTH)..at + RULE_LENGTH).unwrap_or_default();
+            around.len() == 2 * RULE_LENGTH && around.iter().all(|letter| text.get(at) == Some(letter))
         };
         let places = text.iter().enumerate().filter(|(at, letter)| is_sign(letter) && !is_drawn(*at));
         let places = places.map(|(at, _)| (at, at)).collect();
-        let mut readings = Self { text, needles, entities, found: BTreeMap::new(), places, seen: Cell::default() };
-        let all = readings.places.keys().copied().collect();
-        readings.look(all);
+        let mut readings = Self {
+            text,
+            needles,
+            entities,
+            found: BTreeMap::new(),
+            escape_starts: places,
+            last_looked_at: Cell::default(),
+        };
+        let all = readings.escape_starts.keys().copied().collect();
+        readings.decode_escapes_at(all);
         readings
     }
 
     /// Adds the decodings of nested escapes, up to this many levels.
-    pub(super) fn deepen(&mut self, depth: usize) {
+    pub(super) fn add_nested(&mut self, depth: usize) {
         let mut news: BTreeSet<usize> = self.found.keys().copied().collect();
         for _ in 0..depth {
-            self.places.extend(
-                news.iter().filter(|at| !self.places.contains_key(*at)).map(|at| (*at, *at)).collect::<Vec<_>>(),
+            self.escape_starts.extend(
+                news.iter().filter(|at| !self.escape_starts.contains_key(*at)).map(|at| (*at, *at)).collect::<Vec<_>>(),
             );
             let is_sign = |at: usize| {
-                self.at(at).iter().any(|reading| reading.label.bytes().first().is_some_and(u8::is_ascii_punctuation))
+                self.starting_at(at)
+                    .iter()
+                    .any(|reading| reading.decoded.as_bytes().first().is_some_and(u8::is_ascii_punctuation))
             };
             // Only an escape that looked at a changed position can have a new decoding.
             let touched = self
-                .places
+                .escape_starts
                 .iter()
                 .filter(|(at, seen)| news.range(**at..=**seen).any(|news| *news > **at || is_sign(*news)));
             let touched = touched.map(|(at, _)| *at).collect();
-            news = self.look(touched);
+            news = self.decode_escapes_at(touched);
             if news.is_empty() {
                 break;
             }
@@ -115,57 +125,58 @@ impl<'t> Readings<'t> {
     }
 
     /// Decodes the escapes that begin at these positions; returns the positions with new decodings.
-    fn look(&mut self, places: Vec<usize>) -> BTreeSet<usize> {
+    fn decode_escapes_at(&mut self, places: Vec<usize>) -> BTreeSet<usize> {
         let mut read = Vec::new();
         for at in places {
-            self.seen.set(at);
-            read.push((at, self.read(at), self.seen.get()));
+            self.last_looked_at.set(at);
+            read.push((at, self.decode_escape(at), self.last_looked_at.get()));
         }
         let mut news = BTreeSet::new();
         for (at, new, seen) in read {
-            self.places.insert(at, seen);
-            let new: Vec<Reading> = new.into_iter().filter(|reading| !self.at(at).contains(reading)).collect();
+            self.escape_starts.insert(at, seen);
+            let new: Vec<Decoding> =
+                new.into_iter().filter(|reading| !self.starting_at(at).contains(reading)).collect();
             if new.is_empty() {
                 continue;
             }
             news.insert(at);
             let known = self.found.entry(at).or_default();
             for reading in new {
-                if known.len() < MOST && !known.contains(&reading) {
+                if known.len() < MAX_DECODINGS && !known.contains(&reading) {
                     known.push(reading);
                 }
             }
             // The longest is likeliest; among equals the empty one, which separates no digits, and then the one that
             // was found first.
-            known.sort_by_key(|reading| (Reverse(reading.end), reading.label != Label::NOTHING));
+            known.sort_by_key(|reading| (Reverse(reading.end), reading.decoded != DecodedBytes::EMPTY));
         }
         news
     }
 
     /// Returns the decodings that begin at a position.
-    pub(super) fn at(&self, place: usize) -> &[Reading] {
+    pub(super) fn starting_at(&self, place: usize) -> &[Decoding] {
         self.found.get(&place).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Returns all decodings, in the order of their start.
-    pub(super) fn all(&self) -> impl Iterator<Item = (usize, Reading)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, Decoding)> {
         self.found.iter().flat_map(|(at, readings)| readings.iter().map(|reading| (*at, *reading)))
     }
 
     /// Returns the first position from `place` on at which a decoding begins.
-    pub(super) fn next(&self, place: usize) -> Option<usize> {
+    pub(super) fn next_start(&self, place: usize) -> Option<usize> {
         self.found.range(place..).next().map(|(at, _)| *at)
     }
 
     /// Returns the text with each escape replaced by its likeliest decoding, and the original range of each byte. It
     /// serves only to find base encodings: their digits are not escaped in more than one way.
-    pub(super) fn undone(&self) -> Undone {
+    pub(super) fn unescape(&self) -> Unescaped {
         let (mut bytes, mut places, mut at) = (Vec::new(), Vec::new(), 0);
         while let Some(letter) = self.text.get(at) {
-            let readings = self.at(at).iter().filter(|_| b"%\\&`^".contains(letter));
-            let likeliest = readings.copied().find(|reading| reading.label.bytes().is_ascii());
-            let reading = likeliest.unwrap_or(Reading { end: at + 1, label: Label::byte(*letter) });
-            for byte in reading.label.bytes() {
+            let readings = self.starting_at(at).iter().filter(|_| b"%\\&`^".contains(letter));
+            let likeliest = readings.copied().find(|reading| reading.decoded.as_bytes().is_ascii());
+            let reading = likeliest.unwrap_or(Decoding { end: at + 1, decoded: DecodedBytes::from_byte(*letter) });
+            for byte in reading.decoded.as_bytes() {
                 bytes.push(*byte);
                 places.push((at, reading.end));
             }
@@ -176,10 +187,10 @@ impl<'t> Readings<'t> {
 
     /// Returns the bytes that may stand at a position, each with its end: the byte itself, and every decoding of one
     /// byte.
-    fn letters(&self, place: usize) -> impl Iterator<Item = (u8, usize)> {
-        self.seen.set(self.seen.get().max(place));
+    fn letters_at(&self, place: usize) -> impl Iterator<Item = (u8, usize)> {
+        self.last_looked_at.set(self.last_looked_at.get().max(place));
         let own = self.text.get(place).map(|letter| (*letter, place + 1));
-        let read = self.at(place).iter().filter_map(|reading| match reading.label.bytes() {
+        let read = self.starting_at(place).iter().filter_map(|reading| match reading.decoded.as_bytes() {
             [letter] => Some((*letter, reading.end)),
             _ => None,
         });
@@ -187,65 +198,67 @@ impl<'t> Readings<'t> {
     }
 
     /// Returns the positions where this letter may end if it stands at `place`.
-    fn ends(&self, place: usize, letter: u8) -> impl Iterator<Item = usize> {
-        self.letters(place).filter(move |(other, _)| *other == letter).map(|(_, end)| end)
+    fn ends_of_letter(&self, place: usize, letter: u8) -> impl Iterator<Item = usize> {
+        self.letters_at(place).filter(move |(other, _)| *other == letter).map(|(_, end)| end)
     }
 
     /// Decodes every escape that begins at a position.
-    fn read(&self, place: usize) -> Vec<Reading> {
+    fn decode_escape(&self, place: usize) -> Vec<Decoding> {
         let mut found = Vec::new();
-        for (sign, end) in self.letters(place) {
+        for (sign, end) in self.letters_at(place) {
             match sign {
-                b'%' => self.percent(end, &mut found),
-                b'\\' => self.backslash(end, &mut found),
-                b'&' => found.extend(self.entity(end)),
-                b'=' => self.printable(end, &mut found),
-                b'`' | b'^' => self.prefixed(sign, end, &mut found),
-                b'+' => found.push(Reading { end, label: Label::byte(b' ') }),
+                b'%' => self.decode_percent(end, &mut found),
+                b'\\' => self.decode_backslash(end, &mut found),
+                b'&' => found.extend(self.decode_entity(end)),
+                b'=' => self.decode_quoted_printable(end, &mut found),
+                b'`' | b'^' => self.decode_shell_prefix(sign, end, &mut found),
+                b'+' => found.push(Decoding { end, decoded: DecodedBytes::from_byte(b' ') }),
                 _ => {}
             }
             if sign.is_ascii_punctuation() {
-                found.extend(self.ends(end, sign).map(|end| Reading { end, label: Label::byte(sign) }));
+                found.extend(
+                    self.ends_of_letter(end, sign).map(|end| Decoding { end, decoded: DecodedBytes::from_byte(sign) }),
+                );
             }
             if sign == b'\'' {
                 let marks = [br"\''".as_slice(), br#""'"'"#];
-                let closed = marks.iter().flat_map(|mark| self.follow(end, mark));
-                found.extend(closed.map(|end| Reading { end, label: Label::byte(sign) }));
+                let closed = marks.iter().flat_map(|mark| self.ends_of_letters(end, mark));
+                found.extend(closed.map(|end| Decoding { end, decoded: DecodedBytes::from_byte(sign) }));
             }
         }
-        found.retain(|reading| reading.label.bytes().iter().all(|byte| self.matters(*byte)));
+        found.retain(|reading| reading.decoded.as_bytes().iter().all(|byte| self.is_relevant(*byte)));
         found
     }
 
     /// Returns whether a byte can be a part of a needle or of an escape.
-    fn matters(&self, byte: u8) -> bool {
-        self.needles.has(byte) || byte.is_ascii_graphic() || b" \t\r\n".contains(&byte)
+    fn is_relevant(&self, byte: u8) -> bool {
+        self.needles.has_byte(byte) || byte.is_ascii_graphic() || b" \t\r\n".contains(&byte)
     }
 
     /// Returns every position at which these letters may end if they begin at `place`.
-    fn follow(&self, place: usize, letters: &[u8]) -> BTreeSet<usize> {
+    fn ends_of_letters(&self, place: usize, letters: &[u8]) -> BTreeSet<usize> {
         letters.iter().fold(BTreeSet::from([place]), |places, letter| {
-            places.into_iter().flat_map(|place| self.ends(place, *letter)).collect()
+            places.into_iter().flat_map(|place| self.ends_of_letter(place, *letter)).collect()
         })
     }
 
     /// Returns the numbers of exactly `count` digits.
-    fn digits(&self, place: usize, base: u32, count: usize) -> Vec<Number> {
-        self.numbers(place, base, count).into_iter().nth(count - 1).unwrap_or_default()
+    fn numbers_of_length(&self, place: usize, base: u32, count: usize) -> Vec<Number> {
+        self.numbers_up_to_length(place, base, count).into_iter().nth(count - 1).unwrap_or_default()
     }
 
     /// Returns the numbers of one digit, of two, and so on, up to `most` digits.
-    fn numbers(&self, place: usize, base: u32, most: usize) -> Vec<Vec<Number>> {
+    fn numbers_up_to_length(&self, place: usize, base: u32, most: usize) -> Vec<Vec<Number>> {
         let more = |(number, place): &Number| {
             let (number, place) = (*number, *place);
-            let digits = self.letters(place).filter_map(move |(letter, end)| {
+            let digits = self.letters_at(place).filter_map(move |(letter, end)| {
                 Some((number.checked_mul(base)?.checked_add(char::from(letter).to_digit(base)?)?, end))
             });
             digits.collect::<Vec<_>>()
         };
         let (mut all, mut last) = (Vec::new(), vec![(0, place)]);
         while all.len() < most {
-            last = last.iter().flat_map(more).take(WAYS).collect();
+            last = last.iter().flat_map(more).take(MAX_NUMBERS).collect();
             if last.is_empty() {
                 break;
             }
@@ -255,100 +268,118 @@ impl<'t> Readings<'t> {
     }
 
     /// Adds the byte and the character of each number: some programs mean the one, some the other.
-    fn numbered(numbers: &[Number], found: &mut Vec<Reading>) {
+    fn push_numbered(numbers: &[Number], found: &mut Vec<Decoding>) {
         for (number, end) in numbers {
-            let byte = u8::try_from(*number).ok().map(Label::byte);
-            let letter = char::from_u32(*number).filter(|letter| !letter.is_ascii()).map(Label::letter);
-            found.extend(byte.into_iter().chain(letter).map(|label| Reading { end: *end, label }));
+            let byte = u8::try_from(*number).ok().map(DecodedBytes::from_byte);
+            let letter = char::from_u32(*number).filter(|letter| !letter.is_ascii()).map(DecodedBytes::from_char);
+            found.extend(byte.into_iter().chain(letter).map(|label| Decoding { end: *end, decoded: label }));
         }
     }
 
     /// Adds the characters of UTF-16 units; a surrogate pair repeats the sign before its second unit.
-    fn units(&self, sign: &[u8], numbers: &[Number], found: &mut Vec<Reading>) {
+    fn push_utf16_units(&self, sign: &[u8], numbers: &[Number], found: &mut Vec<Decoding>) {
         for (number, end) in numbers {
             if let Some(letter) = char::from_u32(*number) {
-                found.push(Reading { end: *end, label: Label::letter(letter) });
+                found.push(Decoding { end: *end, decoded: DecodedBytes::from_char(letter) });
                 continue;
             }
-            let second = self.follow(*end, sign).into_iter().flat_map(|place| self.digits(place, 16, 4));
+            let second =
+                self.ends_of_letters(*end, sign).into_iter().flat_map(|place| self.numbers_of_length(place, 16, 4));
             found.extend(second.filter_map(|(low, end)| {
                 let units = [u16::try_from(*number).ok()?, u16::try_from(low).ok()?];
                 let letter = char::decode_utf16(units).next()?.ok()?;
-                Some(Reading { end, label: Label::letter(letter) })
+                Some(Decoding { end, decoded: DecodedBytes::from_char(letter) })
             }));
         }
     }
 
     /// Decodes `%E4`, and JavaScript's `%u20AC`.
-    fn percent(&self, place: usize, found: &mut Vec<Reading>) {
-        Self::numbered(&self.digits(place, 16, 2), found);
-        for place in self.ends(place, b'u') {
-            self.units(b"%u", &self.digits(place, 16, 4), found);
+    fn decode_percent(&self, place: usize, found: &mut Vec<Decoding>) {
+        Self::push_numbered(&self.numbers_of_length(place, 16, 2), found);
+        for place in self.ends_of_letter(place, b'u') {
+            self.push_utf16_units(b"%u", &self.numbers_of_length(place, 16, 4), found);
         }
     }
 
     /// Decodes quoted-printable.
-    fn printable(&self, place: usize, found: &mut Vec<Reading>) {
-        Self::numbered(&self.digits(place, 16, 2), found);
-        found.extend(self.line_ends(place).map(|end| Reading { end, label: Label::NOTHING }));
+    fn decode_quoted_printable(&self, place: usize, found: &mut Vec<Decoding>) {
+        Self::push_numbered(&self.numbers_of_length(place, 16, 2), found);
+        found.extend(self.line_ends(place).map(|end| Decoding { end, decoded: DecodedBytes::EMPTY }));
     }
 
     fn line_ends(&self, place: usize) -> impl Iterator<Item = usize> {
-        self.follow(place, b"\n").into_iter().chain(self.follow(place, b"\r\n"))
+        self.ends_of_letters(place, b"\n").into_iter().chain(self.ends_of_letters(place, b"\r\n"))
     }
 
     /// Decodes the backslash escapes of C, Python, JavaScript, JSON, Rust, Haskell, SQL, LDAP and shells.
-    fn backslash(&self, place: usize, found: &mut Vec<Reading>) {
-        for (letter, end) in self.letters(place) {
-            let control = CONTROLS.iter().find(|(name, _)| *name == letter).map(|(_, control)| *control);
-            found.extend(control.into_iter().chain([letter]).map(|letter| Reading { end, label: Label::byte(letter) }));
+    fn decode_backslash(&self, place: usize, found: &mut Vec<Decoding>) {
+        for (letter, end) in self.letters_at(place) {
+            let control = CONTROL_ESCAPES.iter().find(|(name, _)| *name == letter).map(|(_, control)| *control);
+            found.extend(
+                control
+                    .into_iter()
+                    .chain([letter])
+                    .map(|letter| Decoding { end, decoded: DecodedBytes::from_byte(letter) }),
+            );
             match letter {
                 b'x' => {
-                    Self::numbered(&self.digits(end, 16, 2), found);
-                    Self::numbered(&self.braced(end), found);
+                    Self::push_numbered(&self.numbers_of_length(end, 16, 2), found);
+                    Self::push_numbered(&self.braced_numbers(end), found);
                 }
                 b'u' => {
-                    self.units(br"\u", &self.digits(end, 16, 4), found);
-                    self.units(br"\u", &self.braced(end), found);
+                    self.push_utf16_units(br"\u", &self.numbers_of_length(end, 16, 4), found);
+                    self.push_utf16_units(br"\u", &self.braced_numbers(end), found);
                 }
-                b'&' => found.push(Reading { end, label: Label::NOTHING }),
-                b'U' => self.units(br"\U", &self.digits(end, 16, 8), found),
+                b'&' => found.push(Decoding { end, decoded: DecodedBytes::EMPTY }),
+                b'U' => self.push_utf16_units(br"\U", &self.numbers_of_length(end, 16, 8), found),
                 _ => {}
             }
         }
-        let by_digits = [(8, 3), (10, 7)].into_iter().flat_map(|(base, most)| self.numbers(place, base, most));
-        by_digits.for_each(|numbers| Self::numbered(&numbers, found));
-        let hexadecimal = self.numbers(place, 16, 4);
-        hexadecimal.get(1).into_iter().for_each(|numbers| Self::numbered(numbers, found));
-        hexadecimal.get(3).into_iter().for_each(|numbers| self.units(b"\\", numbers, found));
-        found.extend(self.line_ends(place).map(|end| Reading { end, label: Label::NOTHING }));
+        let by_digits =
+            [(8, 3), (10, 7)].into_iter().flat_map(|(base, most)| self.numbers_up_to_length(place, base, most));
+        by_digits.for_each(|numbers| Self::push_numbered(&numbers, found));
+        let hexadecimal = self.numbers_up_to_length(place, 16, 4);
+        hexadecimal.get(1).into_iter().for_each(|numbers| Self::push_numbered(numbers, found));
+        hexadecimal.get(3).into_iter().for_each(|numbers| self.push_utf16_units(b"\\", numbers, found));
+        found.extend(self.line_ends(place).map(|end| Decoding { end, decoded: DecodedBytes::EMPTY }));
     }
 
     /// Returns the numbers of the form `{1f600}`.
-    fn braced(&self, place: usize) -> Vec<Number> {
-        let numbers = self.follow(place, b"{").into_iter().flat_map(|place| self.numbers(place, 16, 6)).flatten();
-        numbers.flat_map(|(number, end)| self.ends(end, b'}').map(move |end| (number, end))).collect()
+    fn braced_numbers(&self, place: usize) -> Vec<Number> {
+        let numbers = self
+            .ends_of_letters(place, b"{")
+            .into_iter()
+            .flat_map(|place| self.numbers_up_to_length(place, 16, 6))
+            .flatten();
+        numbers.flat_map(|(number, end)| self.ends_of_letter(end, b'}').map(move |end| (number, end))).collect()
     }
 
     /// Decodes the quoted signs of `PowerShell` and cmd.
-    fn prefixed(&self, sign: u8, place: usize, found: &mut Vec<Reading>) {
-        for (letter, end) in self.letters(place) {
+    fn decode_shell_prefix(&self, sign: u8, place: usize, found: &mut Vec<Decoding>) {
+        for (letter, end) in self.letters_at(place) {
             let control =
-                CONTROLS.iter().find(|(name, _)| sign == b'`' && *name == letter).map(|(_, control)| *control);
+                CONTROL_ESCAPES.iter().find(|(name, _)| sign == b'`' && *name == letter).map(|(_, control)| *control);
             let quoted = Some(letter).filter(u8::is_ascii_punctuation);
-            found.extend(control.into_iter().chain(quoted).map(|letter| Reading { end, label: Label::byte(letter) }));
+            found.extend(
+                control
+                    .into_iter()
+                    .chain(quoted)
+                    .map(|letter| Decoding { end, decoded: DecodedBytes::from_byte(letter) }),
+            );
         }
     }
 
     /// Decodes `&auml;`, `&#228;` and `&#xe4;`.
-    fn entity(&self, place: usize) -> Vec<Reading> {
+    fn decode_entity(&self, place: usize) -> Vec<Decoding> {
         let (mut name, mut at, mut found) = (String::new(), place, Vec::new());
         let is_named = |letter: &u8| letter.is_ascii_alphanumeric() || *letter == b'#';
-        while name.len() <= Entities::LONGEST {
-            if let Some(letter) = self.entities.letter(&name) {
-                found.extend(self.ends(at, b';').map(|end| Reading { end, label: Label::letter(letter) }));
+        while name.len() <= Entities::LONGEST_NAME {
+            if let Some(letter) = self.entities.character(&name) {
+                found.extend(
+                    self.ends_of_letter(at, b';').map(|end| Decoding { end, decoded: DecodedBytes::from_char(letter) }),
+                );
             }
-            let Some((letter, end)) = self.letters(at).find(|(letter, _)| is_named(letter)) else { break };
+            let Some((letter, end)) = self.letters_at(at).find(|(letter, _)| is_named(letter)) else { break };
             name.push(char::from(letter));
             at = end;
         }

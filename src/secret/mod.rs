@@ -21,11 +21,11 @@ mod value;
 
 pub use value::Secret;
 
-use base_encodings::Piece;
+use base_encodings::DecodedText;
 use entities::Entities;
-use escapes::{Readings, Undone};
+use escapes::{Decodings, Unescaped};
 use needles::Needles;
-use prefilter::{Scan, Signs};
+use prefilter::{Prefilter, PrefilterResult};
 use std::{
     fmt,
     ops::Range,
@@ -33,48 +33,48 @@ use std::{
 };
 
 /// Number of nested levels that are decoded, of base encodings and of escapes each.
-const DEPTH: usize = 3;
+const MAX_DEPTH: usize = 3;
 
 /// Size of one window, in bytes. A longer text is searched window by window, because the search needs more memory than
 /// the text.
-const WINDOW: usize = 1 << 20;
+const WINDOW_SIZE: usize = 1 << 20;
 
 /// Factor by which encoding may lengthen a secret: hexadecimal entities, percent-encoded.
-const STRETCH: usize = 16;
+const MAX_EXPANSION: usize = 16;
 
 /// Replaces every secret by `***`, however it is encoded. All output passes through it, and is truncated only
 /// afterwards.
 #[derive(Clone, Default)]
-pub struct Redactor(Option<Arc<Search>>);
+pub struct Redactor(Option<Arc<SecretSearch>>);
 
-struct Search {
+struct SecretSearch {
     needles: Needles,
     /// Parsed when a text first needs them.
     entities: OnceLock<Entities>,
-    scan: Scan,
+    prefilter: Prefilter,
 }
 
 impl Redactor {
     /// Creates a redactor for these secrets.
     #[must_use]
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
-        Self(Needles::of(secrets).map(|needles| {
-            let scan = Scan::new(&needles);
-            Arc::new(Search { needles, entities: OnceLock::new(), scan })
+        Self(Needles::from_secrets(secrets).map(|needles| {
+            let scan = Prefilter::new(&needles);
+            Arc::new(SecretSearch { needles, entities: OnceLock::new(), prefilter: scan })
         }))
     }
 
     /// Returns the text with every secret replaced; overlapping and adjacent hits become one `***`.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
-        self.redact_at(text, 0).0
+        self.redact_with_position(text, 0).0
     }
 
     /// Redacts the text, and returns the new position of the byte at `place`.
     #[must_use]
-    pub fn redact_at(&self, text: &str, place: usize) -> (String, usize) {
+    pub fn redact_with_position(&self, text: &str, place: usize) -> (String, usize) {
         let (mut redacted, mut moved, mut kept_to) = (String::new(), None, 0);
-        for hit in self.hits(text.as_bytes()) {
+        for hit in self.find_secrets(text.as_bytes()) {
             let (start, end) = (text.floor_char_boundary(hit.start), text.ceil_char_boundary(hit.end));
             if place < end && moved.is_none() {
                 moved = Some(redacted.len() + place.min(start) - kept_to);
@@ -92,8 +92,8 @@ impl Redactor {
     /// `length` or a few more, so that it does not end within a secret. No secret is missed if at least [`Self::reach`]
     /// bytes follow.
     #[must_use]
-    pub fn beginning(&self, text: &[u8], length: usize) -> (String, usize) {
-        let hits = self.hits(text);
+    pub fn redact_prefix(&self, text: &[u8], length: usize) -> (String, usize) {
+        let hits = self.find_secrets(text);
         let is_middle = |end: &usize| text.get(*end).is_some_and(|byte| (0x80..0xc0).contains(byte));
         let end = (length..text.len()).find(|end| !is_middle(end)).unwrap_or(text.len());
         let end = hits.iter().find(|hit| hit.start < end && hit.end > end).map_or(end, |hit| hit.end);
@@ -108,87 +108,92 @@ impl Redactor {
 
     /// Returns the greatest length, in bytes, of an encoded secret.
     #[must_use]
-    pub fn reach(&self) -> usize {
-        self.0.as_ref().map_or(0, |search| (search.needles.longest * STRETCH).clamp(WINDOW >> 8, WINDOW))
+    pub fn longest_encoded(&self) -> usize {
+        self.0
+            .as_ref()
+            .map_or(0, |search| (search.needles.longest * MAX_EXPANSION).clamp(WINDOW_SIZE >> 8, WINDOW_SIZE))
     }
 
     /// Returns the ranges of secrets, in order; no two of them touch.
-    fn hits(&self, text: &[u8]) -> Vec<Range<usize>> {
+    fn find_secrets(&self, text: &[u8]) -> Vec<Range<usize>> {
         let Some(search) = &self.0 else { return Vec::new() };
         let mut found = Vec::new();
-        for start in (0..text.len()).step_by(WINDOW) {
-            let end = text.len().min(start + WINDOW + self.reach());
-            let window = search.hits(text.get(start..end).unwrap_or_default(), DEPTH);
+        for start in (0..text.len()).step_by(WINDOW_SIZE) {
+            let end = text.len().min(start + WINDOW_SIZE + self.longest_encoded());
+            let window = search.find_in_text(text.get(start..end).unwrap_or_default(), MAX_DEPTH);
             found.extend(window.into_iter().map(|hit| hit.start + start..hit.end + start));
         }
-        merged(found)
+        merge_ranges(found)
     }
 }
 
-impl Search {
-    fn hits(&self, text: &[u8], depth: usize) -> Vec<Range<usize>> {
-        let signs = self.scan.look(&self.needles, text);
-        if !signs.any() {
+impl SecretSearch {
+    fn find_in_text(&self, text: &[u8], depth: usize) -> Vec<Range<usize>> {
+        let signs = self.prefilter.scan_text(&self.needles, text);
+        if !signs.is_any_set() {
             return Vec::new();
         }
-        let mut found = if signs.plain { self.needles.found(text) } else { Vec::new() };
+        let mut found = if signs.plain { self.needles.find_unescaped(text) } else { Vec::new() };
         if let Some(depth) = depth.checked_sub(1) {
-            found.extend(self.in_plain_digits(text, signs, depth));
+            found.extend(self.find_in_plain_digits(text, signs, depth));
         }
         if signs.escapes {
-            let mut readings = self.readings(text);
+            let mut readings = self.decodings_of(text);
             if let Some(depth) = depth.checked_sub(1) {
-                found.extend(self.in_escaped_digits(readings.undone(), depth));
+                found.extend(self.find_in_escaped_digits(readings.unescape(), depth));
             }
-            readings.deepen(DEPTH - 1);
-            found.extend(search::escaped(text, &self.needles, &readings));
+            readings.add_nested(MAX_DEPTH - 1);
+            found.extend(search::find_escaped(text, &self.needles, &readings));
         }
         found
     }
 
     /// Finds secrets in base encodings that were escaped; `undone` is the text without its outermost escapes.
-    fn in_escaped_digits(&self, undone: Undone, depth: usize) -> Vec<Range<usize>> {
+    fn find_in_escaped_digits(&self, undone: Unescaped, depth: usize) -> Vec<Range<usize>> {
         let (mut layer, mut places) = undone;
         let mut found = Vec::new();
-        for _ in 0..DEPTH {
-            let signs = self.scan.look(&self.needles, &layer);
-            let inside = self.in_plain_digits(&layer, signs, depth);
-            found.extend(inside.into_iter().filter_map(|hit| bounds(&places, &hit)).map(|(start, end)| start..end));
+        for _ in 0..MAX_DEPTH {
+            let signs = self.prefilter.scan_text(&self.needles, &layer);
+            let inside = self.find_in_plain_digits(&layer, signs, depth);
+            found.extend(
+                inside.into_iter().filter_map(|hit| source_range(&places, &hit)).map(|(start, end)| start..end),
+            );
             if !signs.escapes {
                 break;
             }
-            let (undone, pieces) = self.readings(&layer).undone();
-            places = pieces.iter().filter_map(|&(start, end)| bounds(&places, &(start..end))).collect();
+            let (undone, pieces) = self.decodings_of(&layer).unescape();
+            places = pieces.iter().filter_map(|&(start, end)| source_range(&places, &(start..end))).collect();
             layer = undone;
         }
         found
     }
 
-    fn readings<'t>(&'t self, text: &'t [u8]) -> Readings<'t> {
+    fn decodings_of<'t>(&'t self, text: &'t [u8]) -> Decodings<'t> {
         let first = |letter: char| letter.encode_utf8(&mut [0; 4]).bytes().next().unwrap_or_default();
-        let matters = |letter: char| letter.is_ascii() || self.needles.has(first(letter));
-        Readings::of(text, &self.needles, self.entities.get_or_init(|| Entities::of(matters)))
+        let matters = |letter: char| letter.is_ascii() || self.needles.has_byte(first(letter));
+        Decodings::from_text(text, &self.needles, self.entities.get_or_init(|| Entities::matching(matters)))
     }
 
-    fn in_plain_digits(&self, text: &[u8], signs: Signs, depth: usize) -> Vec<Range<usize>> {
+    fn find_in_plain_digits(&self, text: &[u8], signs: PrefilterResult, depth: usize) -> Vec<Range<usize>> {
         if !signs.digits {
             return Vec::new();
         }
-        let pieces = [base_encodings::in_rows(text, &self.needles), base_encodings::in_pairs(text, &self.needles)];
-        let hits = |Piece { bytes, places }| {
-            let hits = self.hits(&bytes, depth).into_iter();
-            hits.filter_map(|hit| bounds(&places, &hit)).map(|(start, end)| start..end).collect::<Vec<_>>()
+        let pieces =
+            [base_encodings::decode_rows(text, &self.needles), base_encodings::decode_hex_pairs(text, &self.needles)];
+        let hits = |DecodedText { bytes, places }| {
+            let hits = self.find_in_text(&bytes, depth).into_iter();
+            hits.filter_map(|hit| source_range(&places, &hit)).map(|(start, end)| start..end).collect::<Vec<_>>()
         };
         pieces.into_iter().flatten().flat_map(hits).collect()
     }
 }
 
 /// Returns the range of the original text that a range of the decoded text stands for.
-fn bounds(places: &[(usize, usize)], part: &Range<usize>) -> Option<(usize, usize)> {
+fn source_range(places: &[(usize, usize)], part: &Range<usize>) -> Option<(usize, usize)> {
     Some((places.get(part.start)?.0, places.get(part.end.checked_sub(1)?)?.1))
 }
 
-fn merged(mut found: Vec<Range<usize>>) -> Vec<Range<usize>> {
+fn merge_ranges(mut found: Vec<Range<usize>>) -> Vec<Range<usize>> {
     found.sort_unstable_by_key(|hit| (hit.start, hit.end));
     let mut hits: Vec<Range<usize>> = Vec::new();
     for hit in found {

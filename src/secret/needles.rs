@@ -1,6 +1,6 @@
 //! The needles: every byte string that would reveal a secret, and the search for unescaped ones.
 
-use super::{escape_signs::SIGNS, value::Secret};
+use super::{escape_signs::ESCAPE_SIGNS, value::Secret};
 use aho_corasick::{
     Anchored, MatchKind,
     automaton::{Automaton as _, StateID},
@@ -11,10 +11,10 @@ use std::{collections::BTreeSet, ops::Range};
 
 /// Length of the shortest line of a multi-line secret that is a secret of its own, in bytes (the last, short line of a
 /// key may be `=`).
-const SHORTEST_LINE: usize = 4;
+const MIN_LINE_LENGTH: usize = 4;
 
 /// Number of hash values of three bytes.
-const THREES: usize = 1 << 16;
+const TRIPLE_HASHES: usize = 1 << 16;
 
 /// The byte strings to hide. No `Debug`: that would show them.
 pub(super) struct Needles {
@@ -23,30 +23,30 @@ pub(super) struct Needles {
     /// The state without a partial match.
     pub(super) idle: StateID,
     /// For the hash of three bytes, true if they are the rarest three of some needle.
-    rarest: Vec<bool>,
+    rarest_triples: Vec<bool>,
     /// Length of the shortest needle, in bytes.
     pub(super) shortest: usize,
     /// Length of the longest needle, in bytes.
     pub(super) longest: usize,
-    letters: [bool; 256],
+    needle_bytes: [bool; 256],
     /// For each byte, true if it may occur in a needle, plain or escaped.
-    text: [bool; 256],
+    text_bytes: [bool; 256],
     /// For two bytes, true if they are adjacent in some needle.
     neighbours: Vec<bool>,
 }
 
 impl Needles {
     /// Creates the needles of these secrets; `None` if there are none.
-    pub(super) fn of<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Option<Self> {
-        let texts: BTreeSet<Vec<u8>> = secrets.into_iter().flat_map(texts).collect();
+    pub(super) fn from_secrets<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Option<Self> {
+        let texts: BTreeSet<Vec<u8>> = secrets.into_iter().flat_map(needle_texts).collect();
         let texts: Vec<Vec<u8>> = texts.into_iter().collect();
         // The DFA that would be chosen by default takes minutes and gigabytes for a secret of 100 KiB.
         let automaton = NFA::builder().match_kind(MatchKind::Standard).build(&texts).ok()?;
         let idle = automaton.start_state(Anchored::No).ok()?;
-        let (mut rarest, mut letters) = (vec![false; THREES], [false; 256]);
+        let (mut rarest, mut letters) = (vec![false; TRIPLE_HASHES], [false; 256]);
         for text in &texts {
-            if let Some([first, second, third]) = text.windows(3).max_by_key(|three| rarity(three))
-                && let Some(known) = rarest.get_mut(three(*first, *second, *third))
+            if let Some([first, second, third]) = text.windows(3).max_by_key(|three| triple_rarity(three))
+                && let Some(known) = rarest.get_mut(hash_triple(*first, *second, *third))
             {
                 *known = true;
             }
@@ -66,44 +66,59 @@ impl Needles {
         }
         let shortest = texts.iter().map(Vec::len).min()?;
         let longest = texts.iter().map(Vec::len).max()?;
-        Some(Self { texts, automaton, idle, rarest, shortest, longest, letters, text, neighbours })
+        Some(Self {
+            texts,
+            automaton,
+            idle,
+            rarest_triples: rarest,
+            shortest,
+            longest,
+            needle_bytes: letters,
+            text_bytes: text,
+            neighbours,
+        })
     }
 
     /// Returns whether an unescaped needle may surround these bytes.
-    pub(super) fn may_be_around(&self, first: u8, second: u8, third: u8) -> bool {
-        self.rarest.get(three(first, second, third)).copied().unwrap_or_default()
+    pub(super) fn may_surround(&self, first: u8, second: u8, third: u8) -> bool {
+        self.rarest_triples.get(hash_triple(first, second, third)).copied().unwrap_or_default()
     }
 
     /// Returns whether a needle contains this byte.
-    pub(super) fn has(&self, letter: u8) -> bool {
-        self.letters.get(usize::from(letter)).copied().unwrap_or_default()
+    pub(super) fn has_byte(&self, letter: u8) -> bool {
+        self.needle_bytes.get(usize::from(letter)).copied().unwrap_or_default()
     }
 
     /// Returns whether a needle, or an escape of one, may contain this byte.
-    pub(super) fn is_text(&self, letter: usize) -> bool {
-        self.text.get(letter).copied().unwrap_or_default()
+    pub(super) fn is_text_byte(&self, letter: usize) -> bool {
+        self.text_bytes.get(letter).copied().unwrap_or_default()
     }
 
     /// Returns whether an escaped letter may belong to a needle, judged by the bytes before and behind the escape: one
     /// of them is the letter's neighbour in a needle, or is escaped, too, or the letter is a part of another escape.
-    pub(super) fn may_be_among(&self, before: u8, letter: u8, behind: Option<u8>) -> bool {
+    pub(super) fn may_hold_escaped(&self, before: u8, letter: u8, behind: Option<u8>) -> bool {
         let pair = |first: u8, second: u8| {
             self.neighbours.get(usize::from(first) << 8 | usize::from(second)).copied().unwrap_or_default()
         };
         let is_quote = |letter: u8| matches!(letter, b'"' | b'\'');
         let behind = behind.unwrap_or_default();
-        let is_of_escape =
-            SIGNS.contains(&letter) || letter == b'#' || is_quote(letter) && (is_quote(before) || is_quote(behind));
-        is_of_escape || SIGNS.contains(&behind) || pair(before, letter) || pair(letter, behind) || !letter.is_ascii()
+        let is_of_escape = ESCAPE_SIGNS.contains(&letter)
+            || letter == b'#'
+            || is_quote(letter) && (is_quote(before) || is_quote(behind));
+        is_of_escape
+            || ESCAPE_SIGNS.contains(&behind)
+            || pair(before, letter)
+            || pair(letter, behind)
+            || !letter.is_ascii()
     }
 
     /// Returns the state after another byte.
-    pub(super) fn step(&self, state: StateID, letter: u8) -> StateID {
+    pub(super) fn next_state(&self, state: StateID, letter: u8) -> StateID {
         self.automaton.next_state(Anchored::No, state, letter)
     }
 
     /// Returns the longest needle that ends in this state; every other one that ends there is a suffix of it.
-    pub(super) fn ended(&self, state: StateID) -> Option<&[u8]> {
+    pub(super) fn longest_match(&self, state: StateID) -> Option<&[u8]> {
         if !self.automaton.is_match(state) {
             return None;
         }
@@ -112,23 +127,23 @@ impl Needles {
     }
 
     /// Returns the ranges of unescaped needles.
-    pub(super) fn found(&self, text: &[u8]) -> Vec<Range<usize>> {
+    pub(super) fn find_unescaped(&self, text: &[u8]) -> Vec<Range<usize>> {
         let (mut state, mut found) = (self.idle, Vec::new());
         for (at, letter) in text.iter().enumerate() {
-            state = self.step(state, *letter);
-            found.extend(self.ended(state).map(|ended| at + 1 - ended.len()..at + 1));
+            state = self.next_state(state, *letter);
+            found.extend(self.longest_match(state).map(|ended| at + 1 - ended.len()..at + 1));
         }
         found
     }
 }
 
-fn three(first: u8, second: u8, third: u8) -> usize {
+fn hash_triple(first: u8, second: u8, third: u8) -> usize {
     let [first, second, third] = [first, second, third].map(usize::from);
-    (first.wrapping_mul(0x9e5) ^ second.wrapping_mul(0x4f1b) ^ third.wrapping_mul(0x3d)) % THREES
+    (first.wrapping_mul(0x9e5) ^ second.wrapping_mul(0x4f1b) ^ third.wrapping_mul(0x3d)) % TRIPLE_HASHES
 }
 
 /// Returns how rare these bytes are in ordinary text.
-fn rarity(bytes: &[u8]) -> usize {
+fn triple_rarity(bytes: &[u8]) -> usize {
     let is_common = |byte: &&u8| byte.is_ascii_lowercase() || b" :/.-_=,\0".contains(byte);
     bytes.len() - bytes.iter().filter(is_common).count()
 }
@@ -136,25 +151,26 @@ fn rarity(bytes: &[u8]) -> usize {
 /// Returns the needles of a secret: the value, the trimmed value, each of its lines, the parts that the runner hides
 /// (`ValueEncoders.cs`: the runner drops an output in which it finds one), and each of these in the character encodings
 /// that current programs use.
-fn texts(secret: &Secret) -> Vec<Vec<u8>> {
+fn needle_texts(secret: &Secret) -> Vec<Vec<u8>> {
     if !secret.can_be_hidden() {
         return Vec::new();
     }
     let whole = secret.expose();
-    let lines = whole.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE);
+    let lines = whole.lines().map(str::trim).filter(|line| line.len() >= MIN_LINE_LENGTH);
     let values = [whole, whole.trim()].into_iter().chain(lines).filter(|value| !value.trim().is_empty());
-    let values = values.flat_map(|value| [Some(value), unquoted(value)].into_iter().flatten().chain(parts(value)));
-    values.flat_map(|value| encoded(value).into_iter().chain(groups_in_base64(value.as_bytes()))).collect()
+    let values =
+        values.flat_map(|value| [Some(value), strip_quotes(value)].into_iter().flatten().chain(ampersand_parts(value)));
+    values.flat_map(|value| character_encodings(value).into_iter().chain(base64_groups(value.as_bytes()))).collect()
 }
 
 /// Returns the inside of a value that was saved with its quotes, unless it is short.
-fn unquoted(value: &str) -> Option<&str> {
+fn strip_quotes(value: &str) -> Option<&str> {
     let inside = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     inside.filter(|_| value.len() > 8)
 }
 
 /// Returns the parts before and after an ampersand, which `PowerShell` prints one by one, unless they are short.
-fn parts(value: &str) -> impl Iterator<Item = &str> {
+fn ampersand_parts(value: &str) -> impl Iterator<Item = &str> {
     let at = value.find("&+").map(|at| at + 2).or_else(|| value.rfind('&').map(|at| at + 1));
     let parts = at.and_then(|at| value.split_at_checked(at));
     parts.into_iter().flat_map(|(before, behind)| [before, behind]).filter(|part| part.len() >= 6)
@@ -162,7 +178,7 @@ fn parts(value: &str) -> impl Iterator<Item = &str> {
 
 /// Returns the value in UTF-8, in UTF-16 of both byte orders (`PowerShell` encodes it in base64), and in Latin-1 where
 /// possible (JavaScript's `escape` and Python's `repr`).
-fn encoded(value: &str) -> Vec<Vec<u8>> {
+fn character_encodings(value: &str) -> Vec<Vec<u8>> {
     let mut encoded = vec![value.as_bytes().to_vec()];
     encoded.push(value.encode_utf16().flat_map(u16::to_le_bytes).collect());
     encoded.push(value.encode_utf16().flat_map(u16::to_be_bytes).collect());
@@ -175,7 +191,7 @@ fn encoded(value: &str) -> Vec<Vec<u8>> {
 
 /// Returns the base64 of the complete groups of three bytes, from the first, second and third byte on: the runner looks
 /// for these to find a value inside a longer encoded text.
-fn groups_in_base64(value: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+fn base64_groups(value: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     (0..3).filter_map(|from| {
         let rest = value.get(from..)?;
         let whole = rest.get(..rest.len() / 3 * 3).filter(|whole| whole.len() >= 6)?;

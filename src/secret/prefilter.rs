@@ -2,14 +2,14 @@
 //! output this scan is enough.
 
 use super::{
-    base_encodings::{LEAST_OF_BASE32, base64},
-    escape_signs::{CONTROLS, SIGNS},
+    base_encodings::{MIN_BASE32_DIGITS, base64_digit},
+    escape_signs::{CONTROL_ESCAPES, ESCAPE_SIGNS},
     needles::Needles,
 };
 
 /// The result of a scan.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Signs {
+pub(super) struct PrefilterResult {
     /// Set when an unescaped secret is possible.
     pub(super) plain: bool,
     /// Set when an escape may be a part of a secret.
@@ -19,9 +19,9 @@ pub(super) struct Signs {
     pub(super) digits: bool,
 }
 
-impl Signs {
+impl PrefilterResult {
     /// Returns whether the text needs a search.
-    pub(super) fn any(self) -> bool {
+    pub(super) fn is_any_set(self) -> bool {
         self != Self::default()
     }
 }
@@ -30,14 +30,14 @@ const SIGN: u8 = 1;
 const HEX: u8 = 2;
 const LETTER: u8 = 4;
 const BREAK: u8 = 8;
-const TWICE: u8 = 16;
+const DOUBLED: u8 = 16;
 
 /// Value of a byte that is not a base64 digit.
-const NONE: u8 = u8::MAX;
+const NO_DIGIT: u8 = u8::MAX;
 
 /// The classes of each byte, and the thresholds for a text that can contain a secret.
 #[derive(Debug)]
-pub(super) struct Scan {
+pub(super) struct Prefilter {
     classes: [u8; 256],
     values: [u8; 256],
     /// Number of consecutive complete base64 groups in the shortest needle.
@@ -50,21 +50,21 @@ pub(super) struct Scan {
 }
 
 /// Number of consecutive digits before which an escaped line break matters.
-const LEAST_ROW: usize = 8;
+const MIN_DIGITS_BEFORE_BREAK: usize = 8;
 
 /// Number of base64 digits and of hexadecimal pairs before an escape.
 #[derive(Debug, Clone, Copy)]
-struct Around {
+struct PrecedingDigits {
     row: usize,
     pairs: usize,
 }
 
-impl Around {
+impl PrecedingDigits {
     /// Returns whether an escaped letter may be one of the digits, or stand between them.
-    fn may_have(self, letter: u8) -> bool {
+    fn may_continue_with(self, letter: u8) -> bool {
         match letter {
             b'+' | b'/' | b'-' | b'_' => self.row > 0,
-            b'\n' | b'\r' => self.row >= LEAST_ROW || self.pairs > 0,
+            b'\n' | b'\r' => self.row >= MIN_DIGITS_BEFORE_BREAK || self.pairs > 0,
             b' ' | b':' | b',' | b';' | b'.' | b'\t' => self.pairs > 0,
             _ => false,
         }
@@ -73,7 +73,7 @@ impl Around {
 
 /// The state of a scan at one position.
 #[derive(Debug, Default)]
-struct Rows {
+struct RunLengths {
     held: usize,
     digits: usize,
     /// For each of the four possible alignments, the number of consecutive base64 groups that are text.
@@ -85,38 +85,38 @@ struct Rows {
     pairs: usize,
 }
 
-impl Scan {
+impl Prefilter {
     pub(super) fn new(needles: &Needles) -> Self {
-        let (mut classes, mut values) = ([0; 256], [NONE; 256]);
+        let (mut classes, mut values) = ([0; 256], [NO_DIGIT; 256]);
         for ((letter, class), value) in (0..=u8::MAX).zip(&mut classes).zip(&mut values) {
-            let twice = needles.has(letter) || letter == b'"' && needles.has(b'\'');
+            let twice = needles.has_byte(letter) || letter == b'"' && needles.has_byte(b'\'');
             let marks = [
-                (SIGN, SIGNS.contains(&letter) && (letter != b'+' || needles.has(b' '))),
+                (SIGN, ESCAPE_SIGNS.contains(&letter) && (letter != b'+' || needles.has_byte(b' '))),
                 (HEX, letter.is_ascii_hexdigit()),
                 (LETTER, letter.is_ascii_alphabetic() || (b'2'..=b'7').contains(&letter)),
                 (BREAK, matches!(letter, b'\n' | b'\r')),
-                (TWICE, letter.is_ascii_punctuation() && twice),
+                (DOUBLED, letter.is_ascii_punctuation() && twice),
             ];
             *class = marks.iter().filter(|(_, is_so)| *is_so).map(|(mark, _)| mark).sum();
-            *value = base64(letter).unwrap_or(NONE);
+            *value = base64_digit(letter).unwrap_or(NO_DIGIT);
         }
         let groups = u8::try_from(needles.shortest.saturating_sub(2) / 3).unwrap_or(u8::MAX);
         let capitals = needles.shortest * 8 / 5;
-        let letters = capitals.max(LEAST_OF_BASE32);
+        let letters = capitals.max(MIN_BASE32_DIGITS);
         Self { classes, values, groups, hexadecimal: needles.shortest * 2, capitals, letters }
     }
 
     /// Scans each byte once.
-    pub(super) fn look(&self, needles: &Needles, text: &[u8]) -> Signs {
-        let (mut signs, mut rows) = (Signs::default(), Rows::default());
+    pub(super) fn scan_text(&self, needles: &Needles, text: &[u8]) -> PrefilterResult {
+        let (mut signs, mut rows) = (PrefilterResult::default(), RunLengths::default());
         let (mut before, mut last) = (0, 0);
         for (at, letter) in text.iter().copied().enumerate() {
             let index = usize::from(letter);
             let class = self.classes.get(index).copied().unwrap_or_default();
-            let value = self.values.get(index).copied().unwrap_or(NONE);
+            let value = self.values.get(index).copied().unwrap_or(NO_DIGIT);
             let row = rows.digits;
-            if value != NONE {
-                signs.digits |= self.takes(&mut rows, needles, value);
+            if value != NO_DIGIT {
+                signs.digits |= self.push_base64_digit(&mut rows, needles, value);
             } else if class & BREAK == 0 && !matches!(text.get(at..), Some([b'=', b'\r' | b'\n', ..])) {
                 (rows.digits, rows.groups) = (0, [0; 4]);
             }
@@ -138,26 +138,26 @@ impl Scan {
             signs.digits |= rows.pairs + 2 >= needles.shortest && rows.pairs > 0;
             signs.digits |= rows.letters >= self.letters || rows.capitals >= self.capitals;
             signs.digits |= rows.hexadecimal >= self.hexadecimal;
-            if class & (SIGN | TWICE) != 0 && !signs.escapes {
+            if class & (SIGN | DOUBLED) != 0 && !signs.escapes {
                 let rest = text.get(at + 1..).unwrap_or_default();
                 signs.escapes = class & SIGN != 0
-                    && is_escape(needles, last, letter, rest, Around { row, pairs: rows.pairs })
-                    || class & TWICE != 0 && is_twice(needles, last, letter, rest);
+                    && may_be_escape(needles, last, letter, rest, PrecedingDigits { row, pairs: rows.pairs })
+                    || class & DOUBLED != 0 && is_doubled(needles, last, letter, rest);
             }
-            signs.plain |= at > 1 && needles.may_be_around(before, last, letter);
+            signs.plain |= at > 1 && needles.may_surround(before, last, letter);
             (before, last) = (last, letter);
         }
         signs
     }
 
     /// Adds a base64 digit; returns whether enough consecutive groups are text to hold a needle.
-    fn takes(&self, rows: &mut Rows, needles: &Needles, value: u8) -> bool {
+    fn push_base64_digit(&self, rows: &mut RunLengths, needles: &Needles, value: u8) -> bool {
         rows.held = rows.held << 6 & 0xff_ffff | usize::from(value);
         rows.digits += 1;
         if rows.digits < 4 {
             return false;
         }
-        let is_text = [16, 8, 0].iter().all(|shift| needles.is_text(rows.held >> shift & 0xff));
+        let is_text = [16, 8, 0].iter().all(|shift| needles.is_text_byte(rows.held >> shift & 0xff));
         let Some(groups) = rows.groups.get_mut(rows.digits % 4) else { return false };
         *groups = if is_text { groups.saturating_add(1) } else { 0 };
         *groups >= self.groups
@@ -165,10 +165,11 @@ impl Scan {
 }
 
 /// Returns whether this sign and the rest can be decoded as an escape that may be a part of a needle.
-fn is_escape(needles: &Needles, last: u8, sign: u8, rest: &[u8], around: Around) -> bool {
-    let follows =
-        |letter: u8, rest: &[u8]| needles.may_be_among(last, letter, rest.first().copied()) || around.may_have(letter);
-    let control = |letter: &u8| CONTROLS.iter().find(|(name, _)| name == letter).map(|(_, control)| *control);
+fn may_be_escape(needles: &Needles, last: u8, sign: u8, rest: &[u8], around: PrecedingDigits) -> bool {
+    let follows = |letter: u8, rest: &[u8]| {
+        needles.may_hold_escaped(last, letter, rest.first().copied()) || around.may_continue_with(letter)
+    };
+    let control = |letter: &u8| CONTROL_ESCAPES.iter().find(|(name, _)| name == letter).map(|(_, control)| *control);
     match (sign, rest) {
         (b'%', [b'u' | b'U', ..]) | (b'=', [b'\r' | b'\n', ..]) => true,
         (b'\\', [b'x' | b'u' | b'U' | b'\\' | b'&' | b'\n' | b'\r', ..]) => true,
@@ -194,14 +195,14 @@ fn is_escape(needles: &Needles, last: u8, sign: u8, rest: &[u8], around: Around)
 }
 
 /// Returns whether a sign is doubled here, or a shell's way to write one begins.
-fn is_twice(needles: &Needles, last: u8, sign: u8, rest: &[u8]) -> bool {
+fn is_doubled(needles: &Needles, last: u8, sign: u8, rest: &[u8]) -> bool {
     match rest {
-        [next, rest @ ..] if *next == sign => needles.may_be_among(last, sign, rest.first().copied()),
-        rest => sign == b'\'' && is_shells(rest),
+        [next, rest @ ..] if *next == sign => needles.may_hold_escaped(last, sign, rest.first().copied()),
+        rest => sign == b'\'' && is_shell_quote(rest),
     }
 }
 
 /// Returns whether the rest is a shell's way to write a quotation mark, after the closing one.
-fn is_shells(rest: &[u8]) -> bool {
+fn is_shell_quote(rest: &[u8]) -> bool {
     matches!(rest, [b'"', b'\'', ..] | [b'\\', b'\'', ..])
 }

@@ -1,7 +1,7 @@
 //! Searches for needles in all decodings of a text at once.
 
 use super::{
-    escapes::{Reading, Readings},
+    escapes::{Decoding, Decodings},
     needles::Needles,
 };
 use aho_corasick::automaton::StateID;
@@ -11,50 +11,50 @@ use std::{
 };
 
 /// Returns the ranges of needles that are escaped, in part or as a whole.
-pub(super) fn escaped(text: &[u8], needles: &Needles, readings: &Readings<'_>) -> Vec<Range<usize>> {
-    let mut walk = Walk { needles, readings, text, ends: BTreeMap::new(), found: Vec::new() };
-    walk.go();
+pub(super) fn find_escaped(text: &[u8], needles: &Needles, readings: &Decodings<'_>) -> Vec<Range<usize>> {
+    let mut walk = DecodingSearch { needles, readings, text, ends: BTreeMap::new(), found: Vec::new() };
+    walk.run();
     walk.found
 }
 
-struct Walk<'t> {
+struct DecodingSearch<'t> {
     needles: &'t Needles,
-    readings: &'t Readings<'t>,
+    readings: &'t Decodings<'t>,
     text: &'t [u8],
     /// The decodings by their end; filled at the first hit.
-    ends: BTreeMap<usize, Vec<(usize, Reading)>>,
+    ends: BTreeMap<usize, Vec<(usize, Decoding)>>,
     found: Vec<Range<usize>>,
 }
 
-impl Walk<'_> {
-    fn go(&mut self) {
+impl DecodingSearch<'_> {
+    fn run(&mut self) {
         let mut arriving: BTreeMap<usize, Vec<StateID>> = BTreeMap::new();
         let (mut states, mut place) = (vec![self.needles.idle], 0);
         loop {
             if arriving.is_empty() {
-                let Some(next) = self.readings.next(place) else { break };
+                let Some(next) = self.readings.next_start(place) else { break };
                 if states == [self.needles.idle] {
                     // Unescaped needles are found elsewhere: skip to the first position at which an escaped one can
                     // begin.
                     place = place.max(next.saturating_sub(self.needles.longest));
                 }
                 while place < next {
-                    self.advance(&mut states, place);
+                    self.read_plain_byte(&mut states, place);
                     place += 1;
                 }
             }
-            arriving.remove(&place).into_iter().flatten().for_each(|state| add(&mut states, state));
-            for reading in self.readings.at(place) {
+            arriving.remove(&place).into_iter().flatten().for_each(|state| add_state(&mut states, state));
+            for reading in self.readings.starting_at(place) {
                 for at in 0..states.len() {
                     let Some(state) = states.get(at) else { break };
-                    let state = self.read(*state, place, *reading);
-                    add(arriving.entry(reading.end).or_default(), state);
+                    let state = self.read_decoding(*state, place, *reading);
+                    add_state(arriving.entry(reading.end).or_default(), state);
                 }
             }
             if place == self.text.len() {
                 return;
             }
-            self.advance(&mut states, place);
+            self.read_plain_byte(&mut states, place);
             place += 1;
         }
         // A needle may continue after the last decoding.
@@ -62,18 +62,18 @@ impl Walk<'_> {
             if states == [self.needles.idle] {
                 break;
             }
-            self.advance(&mut states, place);
+            self.read_plain_byte(&mut states, place);
         }
     }
 
     /// Advances all states by the byte itself.
-    fn advance(&mut self, states: &mut Vec<StateID>, place: usize) {
+    fn read_plain_byte(&mut self, states: &mut Vec<StateID>, place: usize) {
         let Some(letter) = self.text.get(place) else { return };
         for at in 0..states.len() {
             let Some(state) = states.get_mut(at) else { break };
-            *state = self.needles.step(*state, *letter);
-            if let Some(ended) = self.needles.ended(*state) {
-                self.hit(place + 1, ended, place + 1);
+            *state = self.needles.next_state(*state, *letter);
+            if let Some(ended) = self.needles.longest_match(*state) {
+                self.record_match(place + 1, ended, place + 1);
             }
         }
         if states.len() > 1 {
@@ -82,27 +82,27 @@ impl Walk<'_> {
         }
     }
 
-    fn read(&mut self, mut state: StateID, place: usize, reading: Reading) -> StateID {
-        for (at, byte) in reading.label.bytes().iter().enumerate() {
-            state = self.needles.step(state, *byte);
-            if let Some(ended) = self.needles.ended(state) {
+    fn read_decoding(&mut self, mut state: StateID, place: usize, reading: Decoding) -> StateID {
+        for (at, byte) in reading.decoded.as_bytes().iter().enumerate() {
+            state = self.needles.next_state(state, *byte);
+            if let Some(ended) = self.needles.longest_match(state) {
                 let before = ended.len().saturating_sub(at + 1);
-                self.hit(place, ended.get(..before).unwrap_or_default(), reading.end);
+                self.record_match(place, ended.get(..before).unwrap_or_default(), reading.end);
             }
         }
         state
     }
 
     /// Records a needle that ends at `end`; `beginning` is its part before `place`.
-    fn hit(&mut self, place: usize, beginning: &[u8], end: usize) {
-        let start = self.start(place, beginning);
+    fn record_match(&mut self, place: usize, beginning: &[u8], end: usize) {
+        let start = self.match_start(place, beginning);
         self.found.push(start..end);
     }
 
     /// Returns where the bytes that are decoded up to `place` begin: among several possible starts, the first one.
-    fn start(&mut self, place: usize, read: &[u8]) -> usize {
+    fn match_start(&mut self, place: usize, read: &[u8]) -> usize {
         if self.ends.is_empty() {
-            for (start, reading) in self.readings.all() {
+            for (start, reading) in self.readings.iter() {
                 self.ends.entry(reading.end).or_default().push((start, reading));
             }
         }
@@ -118,7 +118,7 @@ impl Walk<'_> {
                 open.insert((left - 1, place - 1));
             }
             for (start, reading) in self.ends.get(&place).into_iter().flatten() {
-                let label = reading.label.bytes();
+                let label = reading.decoded.as_bytes();
                 let rest_of_it = rest.len().min(label.len());
                 if label.ends_with(rest.get(rest.len() - rest_of_it..).unwrap_or_default()) {
                     open.insert((left - rest_of_it, *start));
@@ -129,7 +129,7 @@ impl Walk<'_> {
     }
 }
 
-fn add(states: &mut Vec<StateID>, state: StateID) {
+fn add_state(states: &mut Vec<StateID>, state: StateID) {
     if !states.contains(&state) {
         states.push(state);
     }

@@ -87,7 +87,7 @@ const EIGHT: [&str; 8] = [
 ];
 
 /// Describes the leak of a text that contains the encoded secret, if it is not hidden but for a few signs at its ends.
-fn shown(redactor: &Redactor, secret: &str, inner: Encoder, outer: Encoder) -> Option<String> {
+fn describe_leak(redactor: &Redactor, secret: &str, inner: Encoder, outer: Encoder) -> Option<String> {
     let (before, behind) = ("see postgres:user=", ", and so on");
     let text = (outer.1)(&format!("{before}{}{behind}", (inner.1)(secret)));
     let allowed = (outer.1)(&format!("{before}0x, ={behind}")).len() + 12;
@@ -105,7 +105,7 @@ fn hides_eight_secrets_in_every_encoding_and_some_in_two() {
         let redactor = Redactor::new([&Secret::new(*secret)]);
         let outers = if at % 4 == 1 { ALL } else { &ALL[..1] };
         let forms = ALL.iter().flat_map(|inner| outers.iter().map(move |outer| (*inner, *outer)));
-        wrong.extend(forms.filter_map(|(inner, outer)| shown(&redactor, secret, inner, outer)));
+        wrong.extend(forms.filter_map(|(inner, outer)| describe_leak(&redactor, secret, inner, outer)));
     }
     assert!(wrong.is_empty(), "{} forms:\n{}", wrong.len(), wrong.concat());
 }
@@ -118,7 +118,7 @@ proptest! {
         inner in proptest::sample::select(ALL), outer in proptest::sample::select(ALL),
     ) {
         let secret = format!("{first}{middle}{last}");
-        let wrong = shown(&Redactor::new([&Secret::new(secret.clone())]), &secret, inner, outer);
+        let wrong = describe_leak(&Redactor::new([&Secret::new(secret.clone())]), &secret, inner, outer);
         prop_assert!(wrong.is_none(), "{}", wrong.unwrap_or_default());
     }
 }

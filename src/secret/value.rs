@@ -23,12 +23,12 @@ impl Secret {
     /// blank out the whole log, and the rest of the log would spell the secret.
     #[must_use]
     pub fn can_be_hidden(&self) -> bool {
-        self.0.trim().chars().count() >= SHORTEST
+        self.0.trim().chars().count() >= SHORTEST_SECRET
     }
 }
 
 /// Length of the shortest secret that is hidden, in characters: see [`Secret::can_be_hidden`].
-const SHORTEST: usize = 3;
+const SHORTEST_SECRET: usize = 3;
 
 impl fmt::Debug for Secret {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

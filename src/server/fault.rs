@@ -1,15 +1,15 @@
 //! Faults for messages of our scripts on the server.
 
-use super::script::Script;
+use super::script::ShellScript;
 use crate::fault::{Code, Fault};
 
 /// Output of at least this many bytes may end in a truncated line, with half a secret.
-const CUT: usize = 2 << 10;
+const TRUNCATED_FROM: usize = 2 << 10;
 
 /// Returns the fault of a login that never ran our script; `said` is its output instead, which is hostile text.
 pub(super) fn no_shell(said: &[u8]) -> Fault {
     let text = String::from_utf8_lossy(said);
-    let text = if said.len() < CUT { &text } else { text.rsplit_once('\n').map_or("", |(whole, _)| whole) };
+    let text = if said.len() < TRUNCATED_FROM { &text } else { text.rsplit_once('\n').map_or("", |(whole, _)| whole) };
     let printable = |letter: char| if letter.is_control() { ' ' } else { letter };
     let first = text.lines().map(str::trim).find(|line| !line.is_empty());
     let fault = Fault::new(
@@ -23,11 +23,11 @@ pub(super) fn no_shell(said: &[u8]) -> Fault {
 }
 
 /// Turns a script's message into the reason why it did not continue; `None` if it is no such message.
-pub(super) fn before_the_start(word: &str, script: &Script) -> Option<Fault> {
+pub(super) fn start_refusal(word: &str, script: &ShellScript) -> Option<Fault> {
     let directory = script.working_directory.as_deref().unwrap_or("~");
     let (first, rest) = word.split_once(' ').unwrap_or((word, ""));
     Some(match (first, rest) {
-        ("home", place) => home(place),
+        ("home", place) => home_not_writable(place),
         ("busy", _) => {
             Fault::new(Code::ServerUnstopped, "a command can't be started while another one of this run still runs")
         }
@@ -52,12 +52,12 @@ pub(super) fn before_the_start(word: &str, script: &Script) -> Option<Fault> {
 }
 
 /// Returns the fault of a home directory that a run can't write to.
-pub(super) fn home(place: &str) -> Fault {
+pub(super) fn home_not_writable(place: &str) -> Fault {
     Fault::new(Code::ServerHome, format!("the login can't write into `{place}` on the server"))
 }
 
 /// Returns the fault of a failed line of `setup`.
-pub(super) fn unprepared(words: &str, environment: Option<&str>, last: Option<&str>) -> Fault {
+pub(super) fn setup_failed(words: &str, environment: Option<&str>, last: Option<&str>) -> Fault {
     let (code, rest) = words.split_once(' ').unwrap_or((words, ""));
     if let Some(place) = environment.filter(|_| rest == "no-environment") {
         let cause = format!("there is no virtual environment at `{place}` on the server");
@@ -75,7 +75,7 @@ pub(super) fn unprepared(words: &str, environment: Option<&str>, last: Option<&s
 }
 
 /// Returns the fault of a slot that another run has taken over, and whose command it has settled.
-pub(super) fn taken() -> Fault {
+pub(super) fn slot_taken() -> Fault {
     Fault::new(Code::LockLost, "another run took over this one's slot on the server while the connection was lost")
         .fix("see the report of the next run: it shows how this run's command ended; then run again")
 }

@@ -2,196 +2,204 @@
 
 use super::{
     fault,
-    protocol::{Heard, Reply},
-    script::Script,
+    protocol::{FrameParser, ScriptFrame},
+    script::ShellScript,
 };
 use crate::{
     fault::{Code, Fault},
     run::process::{Lines, Output, Status},
     secret::Redactor,
-    ssh::Piece,
+    ssh::OutputChunk,
 };
 
 /// SIGKILL: the assumed signal of a command that ended without a status (signal(7)).
-const KILLED: i64 = 9;
+const SIGKILL: i64 = 9;
 
 /// Number of bytes kept of the output that precedes our script.
-const NOISE: usize = 2 << 10;
+const MAX_LOGIN_OUTPUT: usize = 2 << 10;
 
 /// One output stream of the command.
 #[derive(Debug, Default)]
-struct Stream {
-    reply: Option<Reply>,
+struct OutputStream {
+    parser: Option<FrameParser>,
     /// Set when our script has announced the command's output.
     following: bool,
     lines: Lines,
     /// Number of bytes received of the command's own output.
-    heard: u64,
+    received: u64,
 }
 
 /// Follows one command.
 #[derive(Debug)]
-pub(super) struct Listening {
-    run: String,
-    script: Script,
-    out: Stream,
-    err: Stream,
+pub(super) struct Follower {
+    run_id: String,
+    script: ShellScript,
+    out: OutputStream,
+    err: OutputStream,
     /// Our script's last message over this connection.
-    word: Option<String>,
+    last_control: Option<String>,
     /// Output that preceded our script.
-    noise: Vec<u8>,
+    login_output: Vec<u8>,
     /// The command's last line on standard error.
-    last: Option<String>,
+    last_stderr_line: Option<String>,
     /// Set when the exit was reported.
-    ended: Ended,
+    exit_state: ExitState,
 }
 
 /// Knowledge of a command's exit. Once known it stays known, for a caller that asks again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
-    NotYet,
-    Told,
+enum ExitState {
+    Unknown,
+    Known,
 }
 
 /// The result of following a command over one channel.
-pub(super) enum Outcome {
-    Ended(Status),
+pub(super) enum FollowOutcome {
+    Exited(Status),
     /// The command did not start, and never will.
-    Never,
+    NeverStarted,
     /// The command did not start, for this reason.
     Refused(Fault),
     /// The command may still run; unless the connection has a fault of its own, this is why it is not followed any
     /// more.
-    Open(Fault),
+    Detached(Fault),
 }
 
-impl Listening {
+impl Follower {
     /// Creates a follower; the redactor hides secrets in the command's output.
-    pub(super) fn new(run: String, script: Script, redactor: &Redactor) -> Self {
-        let stream = || Stream { lines: Lines::hiding(redactor.clone()), ..Stream::default() };
+    pub(super) fn new(run: String, script: ShellScript, redactor: &Redactor) -> Self {
+        let stream = || OutputStream { lines: Lines::hiding(redactor.clone()), ..OutputStream::default() };
         Self {
-            run,
+            run_id: run,
             script,
             out: stream(),
             err: stream(),
-            word: None,
-            noise: Vec::new(),
-            last: None,
-            ended: Ended::NotYet,
+            last_control: None,
+            login_output: Vec::new(),
+            last_stderr_line: None,
+            exit_state: ExitState::Unknown,
         }
     }
 
     /// Returns the run's name on the server.
-    pub(super) fn run(&self) -> &str {
-        &self.run
+    pub(super) fn run_id(&self) -> &str {
+        &self.run_id
     }
 
     /// Returns whether the command may still be running.
-    pub(super) fn is_open(&self) -> bool {
-        self.ended == Ended::NotYet
+    pub(super) fn may_be_running(&self) -> bool {
+        self.exit_state == ExitState::Unknown
     }
 
     /// Records that the exit was reported.
-    pub(super) fn end(&mut self) {
-        self.ended = Ended::Told;
+    pub(super) fn mark_exited(&mut self) {
+        self.exit_state = ExitState::Known;
     }
 
     /// Returns the number of bytes received on standard output and error.
-    pub(super) fn heard(&self) -> (u64, u64) {
-        (self.out.heard, self.err.heard)
+    pub(super) fn bytes_received(&self) -> (u64, u64) {
+        (self.out.received, self.err.received)
     }
 
     /// Resets the state that belongs to one channel.
-    pub(super) fn begin(&mut self, token: &str) {
+    pub(super) fn begin_channel(&mut self, token: &str) {
         for stream in [&mut self.out, &mut self.err] {
-            stream.reply = Some(Reply::new(token));
+            stream.parser = Some(FrameParser::new(token));
             stream.following = false;
         }
-        self.word = None;
-        self.noise.clear();
+        self.last_control = None;
+        self.login_output.clear();
     }
 
-    pub(super) fn take(&mut self, piece: Piece<'_>, tell: &mut impl FnMut(Output<'_>)) {
+    pub(super) fn receive_chunk(&mut self, piece: OutputChunk<'_>, tell: &mut impl FnMut(Output<'_>)) {
         match piece {
-            Piece::Out(bytes) => self.take_out(bytes, tell),
-            Piece::Err(bytes) => self.take_err(bytes, tell),
+            OutputChunk::Stdout(bytes) => self.receive_stdout(bytes, tell),
+            OutputChunk::Stderr(bytes) => self.receive_stderr(bytes, tell),
         }
     }
 
-    fn take_out(&mut self, bytes: &[u8], tell: &mut impl FnMut(Output<'_>)) {
-        let Self { out, word, noise, .. } = self;
-        let Stream { reply: Some(reply), following, lines, heard } = out else { return };
-        reply.take(bytes, |said| match said {
+    fn receive_stdout(&mut self, bytes: &[u8], tell: &mut impl FnMut(Output<'_>)) {
+        let Self { out, last_control, login_output, .. } = self;
+        let OutputStream { parser: Some(reply), following, lines, received } = out else { return };
+        reply.parse_chunk(bytes, |said| match said {
             // A keepalive.
-            Heard::Word(".") => {}
-            Heard::Word(said) => {
+            ScriptFrame::Control(".") => {}
+            ScriptFrame::Control(said) => {
                 *following |= said == "following";
-                *word = Some(said.to_owned());
+                *last_control = Some(said.to_owned());
             }
-            Heard::Raw(raw) if *following => {
-                *heard += length(raw);
+            ScriptFrame::Raw(raw) if *following => {
+                *received += byte_count(raw);
                 lines.take(raw).iter().for_each(|line| tell(Output::Out(line)));
                 lines.begun().iter().for_each(|begun| tell(Output::Begun(begun)));
             }
-            Heard::Raw(raw) if noise.len() < NOISE => noise.extend_from_slice(raw),
-            Heard::Raw(_) => {}
+            ScriptFrame::Raw(raw) if login_output.len() < MAX_LOGIN_OUTPUT => login_output.extend_from_slice(raw),
+            ScriptFrame::Raw(_) => {}
         });
     }
 
-    fn take_err(&mut self, bytes: &[u8], tell: &mut impl FnMut(Output<'_>)) {
-        let Self { err, last, .. } = self;
-        let Stream { reply: Some(reply), following, lines, heard } = err else { return };
-        reply.take(bytes, |said| match said {
-            Heard::Word(said) => *following |= said == "following",
-            Heard::Raw(raw) if *following => {
-                *heard += length(raw);
+    fn receive_stderr(&mut self, bytes: &[u8], tell: &mut impl FnMut(Output<'_>)) {
+        let Self { err, last_stderr_line, .. } = self;
+        let OutputStream { parser: Some(reply), following, lines, received } = err else { return };
+        reply.parse_chunk(bytes, |said| match said {
+            ScriptFrame::Control(said) => *following |= said == "following",
+            ScriptFrame::Raw(raw) if *following => {
+                *received += byte_count(raw);
                 for line in lines.take(raw) {
                     tell(Output::Err(&line));
-                    *last = Some(line);
+                    *last_stderr_line = Some(line);
                 }
             }
             // Output of the login's start-up files.
-            Heard::Raw(_) => {}
+            ScriptFrame::Raw(_) => {}
         });
     }
 
     /// Returns the outcome after the channel has ended.
-    pub(super) fn outcome(&mut self, tell: &mut impl FnMut(Output<'_>)) -> Outcome {
-        let Some(word) = self.word.take() else { return Outcome::Open(fault::no_shell(&self.noise)) };
+    pub(super) fn channel_outcome(&mut self, tell: &mut impl FnMut(Output<'_>)) -> FollowOutcome {
+        let Some(word) = self.last_control.take() else {
+            return FollowOutcome::Detached(fault::no_shell(&self.login_output));
+        };
         let (first, rest) = word.split_once(' ').unwrap_or((&word, ""));
         match first {
             "ended" | "killed" => {
-                self.finish(tell);
-                let code = rest.parse().map_or(Status::Signalled(KILLED), Status::of_code);
-                Outcome::Ended(if first == "killed" { Status::Signalled(KILLED) } else { code })
+                self.flush_partial_lines(tell);
+                let code = rest.parse().map_or(Status::Signalled(SIGKILL), Status::of_code);
+                FollowOutcome::Exited(if first == "killed" { Status::Signalled(SIGKILL) } else { code })
             }
             "unprepared" => {
-                self.finish(tell);
-                Outcome::Refused(fault::unprepared(rest, self.script.environment(), self.last.as_deref()))
+                self.flush_partial_lines(tell);
+                FollowOutcome::Refused(fault::setup_failed(
+                    rest,
+                    self.script.virtual_environment(),
+                    self.last_stderr_line.as_deref(),
+                ))
             }
-            "never" => Outcome::Never,
-            "taken" => Outcome::Refused(fault::taken()),
+            "never" => FollowOutcome::NeverStarted,
+            "taken" => FollowOutcome::Refused(fault::slot_taken()),
             "following" => {
                 let cause = format!("the process that follows `{}` on the server was ended there", self.script.title);
-                Outcome::Open(Fault::new(Code::BastionLost, cause))
+                FollowOutcome::Detached(Fault::new(Code::BastionLost, cause))
             }
-            _ => match fault::before_the_start(&word, &self.script) {
-                Some(fault) => Outcome::Refused(fault),
-                None => Outcome::Open(Fault::new(Code::Bug, "the script on the server sent an unknown message")),
+            _ => match fault::start_refusal(&word, &self.script) {
+                Some(fault) => FollowOutcome::Refused(fault),
+                None => {
+                    FollowOutcome::Detached(Fault::new(Code::Bug, "the script on the server sent an unknown message"))
+                }
             },
         }
     }
 
     /// Passes on unfinished lines, which nothing will complete.
-    fn finish(&mut self, tell: &mut impl FnMut(Output<'_>)) {
+    fn flush_partial_lines(&mut self, tell: &mut impl FnMut(Output<'_>)) {
         self.out.lines.end().iter().for_each(|line| tell(Output::Out(line)));
         for line in self.err.lines.end() {
             tell(Output::Err(&line));
-            self.last = Some(line);
+            self.last_stderr_line = Some(line);
         }
     }
 }
 
-fn length(bytes: &[u8]) -> u64 {
+fn byte_count(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }

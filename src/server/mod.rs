@@ -19,8 +19,8 @@ mod request;
 mod script;
 mod slot;
 
-pub use orphan::{Fate, Leftover};
-pub use script::{Script, words};
+pub use orphan::{OrphanOutcome, OrphanedRun};
+pub use script::{ShellScript, quote_words};
 
 use crate::{
     fault::{Code, Fault},
@@ -28,16 +28,16 @@ use crate::{
         event::Events,
         process::{Output, Status},
     },
-    ssh::{End, Piece, Process, Tunnel},
+    ssh::{OutputChunk, ProcessExit, RemoteProcess, Tunnel},
 };
-use follower::{Listening, Outcome};
-use protocol::{Heard, Reply};
-use request::Call;
+use follower::{FollowOutcome, Follower};
+use protocol::{FrameParser, ScriptFrame};
+use request::ScriptRequest;
 use sha2::{Digest as _, Sha256};
 use std::{cell::RefCell, fmt::Write as _, time::Duration};
 
 /// Number of further attempts to release the slot: the server frees a session a moment after its program has ended.
-const TRIES: usize = 3;
+const RELEASE_TRIES: usize = 3;
 
 /// A login on the deployment server, and the command that runs there. This state outlives a dropped future: dropping a
 /// future does not stop the command, `end` does.
@@ -48,9 +48,9 @@ pub struct Server {
     label: String,
     events: Events,
     /// The process that holds the slot for as long as our connection lives.
-    holder: RefCell<Option<Process>>,
+    slot_holder: RefCell<Option<RemoteProcess>>,
     /// The command that runs or may run, and the output received so far.
-    current: RefCell<Option<Listening>>,
+    follower: RefCell<Option<Follower>>,
 }
 
 impl Server {
@@ -68,11 +68,11 @@ impl Server {
         });
         Ok(Self {
             slot,
-            owner: format!("o.{}", request::token()?),
+            owner: format!("o.{}", request::random_token()?),
             label: script::one_line(label),
             events,
-            holder: RefCell::default(),
-            current: RefCell::default(),
+            slot_holder: RefCell::default(),
+            follower: RefCell::default(),
         })
     }
 
@@ -81,11 +81,13 @@ impl Server {
     ///
     /// # Errors
     /// `lock-held`, `server-no-shell`, `server-home`, and those of [`Tunnel::exec`].
-    pub async fn enter(&self, tunnel: &Tunnel, wait: Duration) -> Result<Option<Leftover>, Fault> {
-        let mut call = self.call()?;
-        call.set("label", &self.label).set("again", "no").set("wait", &wait.as_secs().to_string());
-        let (holder, leftover) = slot::enter(tunnel, &call, &self.events).await?;
-        self.holder.replace(Some(holder));
+    pub async fn take_slot(&self, tunnel: &Tunnel, wait: Duration) -> Result<Option<OrphanedRun>, Fault> {
+        let mut call = self.new_request()?;
+        call.set_variable("label", &self.label)
+            .set_variable("again", "no")
+            .set_variable("wait", &wait.as_secs().to_string());
+        let (holder, leftover) = slot::take_slot(tunnel, &call, &self.events).await?;
+        self.slot_holder.replace(Some(holder));
         Ok(leftover)
     }
 
@@ -96,18 +98,29 @@ impl Server {
     /// `server-directory-missing`, `server-directory-forbidden`, `server-setup-failed`, `server-home`,
     /// `server-no-setsid`: the command did not start. `lock-lost`: another run has the slot. `server-unstopped`:
     /// another command of ours is still running. `bastion-lost`: [`Self::attach`] continues.
-    pub async fn run(&self, tunnel: &Tunnel, script: &Script, tell: impl FnMut(Output<'_>)) -> Result<Status, Fault> {
-        let mut call = self.call()?;
-        let run = format!("r.{}", request::token()?);
-        call.set("run", &run).set("label", &self.label).set("title", &script::one_line(&script.title));
-        call.assign("directory", &script.directory()).set("work", script.work().expose());
-        call.set("wrapper", include_str!("script/wrapper.sh")).set("out", "0").set("err", "0");
-        self.current.replace(Some(Listening::new(run, script.clone(), self.events.redactor())));
+    pub async fn run_script(
+        &self,
+        tunnel: &Tunnel,
+        script: &ShellScript,
+        tell: impl FnMut(Output<'_>),
+    ) -> Result<Status, Fault> {
+        let mut call = self.new_request()?;
+        let run = format!("r.{}", request::random_token()?);
+        call.set_variable("run", &run)
+            .set_variable("label", &self.label)
+            .set_variable("title", &script::one_line(&script.title));
+        call.assign_word("directory", &script.directory_word()).set_variable("work", script.shell_text().expose());
+        call.set_variable("wrapper", include_str!("script/wrapper.sh"))
+            .set_variable("out", "0")
+            .set_variable("err", "0");
+        self.follower.replace(Some(Follower::new(run, script.clone(), self.events.redactor())));
         let parts = [include_str!("script/start.sh"), include_str!("script/follow.sh")];
-        match self.listen(tunnel, &call, &parts, tell).await? {
+        match self.follow_command(tunnel, &call, &parts, tell).await? {
             Some(status) => Ok(status),
             // Only a full disk is known to cause this.
-            None => Err(fault::home("~/.bastion-migrate").detail("the command was sent and never started")),
+            None => {
+                Err(fault::home_not_writable("~/.bastion-migrate").detail("the command was sent and never started"))
+            }
         }
     }
 
@@ -115,11 +128,11 @@ impl Server {
     ///
     /// # Errors
     /// `lock-lost`: another run has it; and those of [`Self::enter`].
-    pub async fn enter_again(&self, tunnel: &Tunnel) -> Result<(), Fault> {
-        let mut call = self.call()?;
-        call.set("label", &self.label).set("again", "yes").set("wait", "0");
-        let (holder, _) = slot::enter(tunnel, &call, &self.events).await?;
-        self.holder.replace(Some(holder));
+    pub async fn retake_slot(&self, tunnel: &Tunnel) -> Result<(), Fault> {
+        let mut call = self.new_request()?;
+        call.set_variable("label", &self.label).set_variable("again", "yes").set_variable("wait", "0");
+        let (holder, _) = slot::take_slot(tunnel, &call, &self.events).await?;
+        self.slot_holder.replace(Some(holder));
         Ok(())
     }
 
@@ -128,22 +141,28 @@ impl Server {
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub async fn attach(&self, tunnel: &Tunnel, tell: impl FnMut(Output<'_>)) -> Result<Option<Status>, Fault> {
-        let mut call = self.call()?;
+    pub async fn resume_following(
+        &self,
+        tunnel: &Tunnel,
+        tell: impl FnMut(Output<'_>),
+    ) -> Result<Option<Status>, Fault> {
+        let mut call = self.new_request()?;
         {
-            let current = self.current.borrow();
+            let current = self.follower.borrow();
             let Some(listening) = current.as_ref() else { return Ok(None) };
-            let (out, err) = listening.heard();
-            call.set("run", listening.run()).set("out", &out.to_string()).set("err", &err.to_string());
+            let (out, err) = listening.bytes_received();
+            call.set_variable("run", listening.run_id())
+                .set_variable("out", &out.to_string())
+                .set_variable("err", &err.to_string());
         }
         let parts = [include_str!("script/attach.sh"), include_str!("script/follow.sh")];
-        self.listen(tunnel, &call, &parts, tell).await
+        self.follow_command(tunnel, &call, &parts, tell).await
     }
 
     /// Returns whether a command of ours may be running.
     #[must_use]
-    pub fn is_at_work(&self) -> bool {
-        self.current.borrow().as_ref().is_some_and(Listening::is_open)
+    pub fn may_be_running(&self) -> bool {
+        self.follower.borrow().as_ref().is_some_and(Follower::may_be_running)
     }
 
     /// Terminates the command, if one runs: TERM, and after `grace` KILL, to all processes of its session. A start that
@@ -151,22 +170,23 @@ impl Server {
     ///
     /// # Errors
     /// `server-unstopped` if a process can't be ended, and those of [`Tunnel::exec`].
-    pub async fn end(&self, tunnel: &Tunnel, grace: Duration) -> Result<(), Fault> {
-        let mut call = self.call()?;
-        let open = |listening: &&Listening| listening.is_open();
-        let Some(run) = self.current.borrow().as_ref().filter(open).map(|listening| listening.run().to_owned()) else {
+    pub async fn terminate_command(&self, tunnel: &Tunnel, grace: Duration) -> Result<(), Fault> {
+        let mut call = self.new_request()?;
+        let open = |listening: &&Follower| listening.may_be_running();
+        let Some(run) = self.follower.borrow().as_ref().filter(open).map(|listening| listening.run_id().to_owned())
+        else {
             return Ok(());
         };
         // The script counts in tenths of a second.
-        call.set("run", &run).set("grace", &(grace.as_millis() / 100).to_string());
-        let said = converse(tunnel, &call, &[include_str!("script/end.sh")]).await?;
+        call.set_variable("run", &run).set_variable("grace", &(grace.as_millis() / 100).to_string());
+        let said = request_reply(tunnel, &call, &[include_str!("script/end.sh")]).await?;
         match said.split_once(' ') {
             Some(("stubborn", pids)) => Err(Fault::new(
                 Code::ServerUnstopped,
                 format!("processes on the server can't be ended: {}", pids.trim()),
             )),
             _ => {
-                self.current.replace(None);
+                self.follower.replace(None);
                 Ok(())
             }
         }
@@ -176,17 +196,17 @@ impl Server {
     ///
     /// # Errors
     /// `server-unstopped` if the command is still running, and those of [`Tunnel::exec`].
-    pub async fn leave(&self, tunnel: &Tunnel) -> Result<(), Fault> {
-        let mut call = self.call()?;
-        call.set("run", &request::token()?).set("label", &self.label);
-        let mut said = converse(tunnel, &call, &[include_str!("script/leave.sh")]).await;
-        for _ in 0..TRIES {
+    pub async fn release_slot(&self, tunnel: &Tunnel) -> Result<(), Fault> {
+        let mut call = self.new_request()?;
+        call.set_variable("run", &request::random_token()?).set_variable("label", &self.label);
+        let mut said = request_reply(tunnel, &call, &[include_str!("script/leave.sh")]).await;
+        for _ in 0..RELEASE_TRIES {
             // A server that allows one session for each connection has given it to the holder.
             let Err(Fault { code: Code::ExecNoChannel, .. }) = said else { break };
-            if let Some(holder) = self.holder.replace(None) {
-                drop(holder.converse(b"", |_| {}).await);
+            if let Some(holder) = self.slot_holder.replace(None) {
+                drop(holder.run_with_input(b"", |_| {}).await);
             }
-            said = converse(tunnel, &call, &[include_str!("script/leave.sh")]).await;
+            said = request_reply(tunnel, &call, &[include_str!("script/leave.sh")]).await;
         }
         let said = said?;
         if said == "busy" {
@@ -195,76 +215,76 @@ impl Server {
                 "the slot on the server can't be released while its command is running",
             ));
         }
-        self.holder.replace(None);
-        self.current.replace(None);
+        self.slot_holder.replace(None);
+        self.follower.replace(None);
         Ok(())
     }
 
-    fn call(&self) -> Result<Call, Fault> {
-        let mut call = Call::new()?;
-        call.set("name", &self.slot).set("owner", &self.owner);
+    fn new_request(&self) -> Result<ScriptRequest, Fault> {
+        let mut call = ScriptRequest::new()?;
+        call.set_variable("name", &self.slot).set_variable("owner", &self.owner);
         Ok(call)
     }
 
     /// Follows the command until it ends. Returns `None` if it never started.
-    async fn listen(
+    async fn follow_command(
         &self,
         tunnel: &Tunnel,
-        call: &Call,
+        call: &ScriptRequest,
         parts: &[&str],
         mut tell: impl FnMut(Output<'_>),
     ) -> Result<Option<Status>, Fault> {
-        if let Some(listening) = self.current.borrow_mut().as_mut() {
-            listening.begin(&call.token);
+        if let Some(listening) = self.follower.borrow_mut().as_mut() {
+            listening.begin_channel(&call.token);
         }
-        let process = tunnel.exec(request::LINE).await?;
-        let text = call.text(parts);
-        let ended = process.converse(text.as_bytes(), |piece| {
-            if let Some(listening) = self.current.borrow_mut().as_mut() {
-                listening.take(piece, &mut tell);
+        let process = tunnel.start_program(request::SHELL_COMMAND).await?;
+        let text = call.script_text(parts);
+        let ended = process.run_with_input(text.as_bytes(), |piece| {
+            if let Some(listening) = self.follower.borrow_mut().as_mut() {
+                listening.receive_chunk(piece, &mut tell);
             }
         });
         let ended = ended.await;
-        let outcome = self.current.borrow_mut().as_mut().map(|listening| listening.outcome(&mut tell));
+        let outcome = self.follower.borrow_mut().as_mut().map(|listening| listening.channel_outcome(&mut tell));
         match outcome {
-            Some(Outcome::Ended(status)) => {
-                self.current.borrow_mut().iter_mut().for_each(Listening::end);
+            Some(FollowOutcome::Exited(status)) => {
+                self.follower.borrow_mut().iter_mut().for_each(Follower::mark_exited);
                 Ok(Some(status))
             }
-            Some(Outcome::Never) => {
-                self.current.replace(None);
+            Some(FollowOutcome::NeverStarted) => {
+                self.follower.replace(None);
                 Ok(None)
             }
-            Some(Outcome::Refused(fault)) => {
-                self.current.replace(None);
+            Some(FollowOutcome::Refused(fault)) => {
+                self.follower.replace(None);
                 Err(fault)
             }
             // The script sent no final message: the connection was lost, or our process on the server was ended.
-            Some(Outcome::Open(fault)) => Err(tunnel.check().or(ended.err()).unwrap_or(fault)),
+            Some(FollowOutcome::Detached(fault)) => Err(tunnel.loss_fault().or(ended.err()).unwrap_or(fault)),
             None => Err(Fault::new(Code::Bug, "the command on the server was forgotten while its output was read")),
         }
     }
 }
 
 /// Runs a script that replies with one message.
-async fn converse(tunnel: &Tunnel, call: &Call, parts: &[&str]) -> Result<String, Fault> {
-    let process = tunnel.exec(request::LINE).await?;
-    let (mut reply, mut said, mut noise) = (Reply::new(&call.token), None, Vec::new());
-    let text = call.text(parts);
-    let ended: End = process
-        .converse(text.as_bytes(), |piece| {
-            if let Piece::Out(bytes) = piece {
-                reply.take(bytes, |heard| match heard {
-                    Heard::Word(word) => said = Some(word.to_owned()),
-                    Heard::Raw(raw) => noise.extend_from_slice(raw),
+async fn request_reply(tunnel: &Tunnel, call: &ScriptRequest, parts: &[&str]) -> Result<String, Fault> {
+    let process = tunnel.start_program(request::SHELL_COMMAND).await?;
+    let (mut reply, mut said, mut noise) = (FrameParser::new(&call.token), None, Vec::new());
+    let text = call.script_text(parts);
+    let ended: ProcessExit = process
+        .run_with_input(text.as_bytes(), |piece| {
+            if let OutputChunk::Stdout(bytes) = piece {
+                reply.parse_chunk(bytes, |heard| match heard {
+                    ScriptFrame::Control(word) => said = Some(word.to_owned()),
+                    ScriptFrame::Raw(raw) => noise.extend_from_slice(raw),
                 });
             }
         })
         .await?;
     match said {
         Some(said) => Ok(said),
-        None => {
-            Err(tunnel.check().unwrap_or_else(|| fault::no_shell(&noise).detail(format!("it ended with {ended:?}"))))
-        }
+        None => Err(tunnel
+            .loss_fault()
+            .unwrap_or_else(|| fault::no_shell(&noise).detail(format!("it ended with {ended:?}")))),
     }
 }

@@ -1,16 +1,16 @@
 //! The result of an earlier run that is still on the server.
 
-use super::protocol::Heard;
+use super::protocol::ScriptFrame;
 
 /// An earlier run whose command ended after its connection was lost.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Leftover {
+pub struct OrphanedRun {
     /// Label of the run.
     pub label: String,
     /// Title of its command.
     pub title: String,
     /// Outcome of its command.
-    pub fate: Fate,
+    pub outcome: OrphanOutcome,
     /// Last lines on standard output. Hostile text.
     pub out: Vec<String>,
     /// Last lines on standard error. Hostile text.
@@ -19,26 +19,26 @@ pub struct Leftover {
 
 /// The outcome of a command.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Fate {
+pub enum OrphanOutcome {
     /// Exited by itself, with this code.
-    Finished(i64),
+    Exited(i64),
     /// Killed, or ended with the machine.
     Killed,
     /// Never started.
     #[default]
-    NeverBegun,
+    NeverStarted,
 }
 
 /// Number of lines kept of each stream.
-const KEPT: usize = 20;
+const KEPT_LINES: usize = 20;
 
 /// Number of bytes that `enter.sh` reads of each stream: with as many as this, the first line is cut.
-const READ: usize = 16_000;
+const TAIL_BYTES: usize = 16_000;
 
 /// Collects an orphaned run from the script's messages.
 #[derive(Debug, Default)]
-pub(super) struct Gathering {
-    found: Option<Leftover>,
+pub(super) struct OrphanCollector {
+    found: Option<OrphanedRun>,
     part: Option<String>,
     label: Vec<u8>,
     title: Vec<u8>,
@@ -46,19 +46,19 @@ pub(super) struct Gathering {
     err: Vec<u8>,
 }
 
-impl Gathering {
-    pub(super) fn take(&mut self, heard: Heard<'_>) {
+impl OrphanCollector {
+    pub(super) fn receive_frame(&mut self, heard: ScriptFrame<'_>) {
         match heard {
-            Heard::Word(word) => {
+            ScriptFrame::Control(word) => {
                 if let Some(fate) = word.strip_prefix("left ") {
                     *self = Self {
-                        found: Some(Leftover { fate: fate_of(fate), ..Leftover::default() }),
+                        found: Some(OrphanedRun { outcome: parse_outcome(fate), ..OrphanedRun::default() }),
                         ..Self::default()
                     };
                 }
                 self.part = word.strip_prefix("part ").map(ToOwned::to_owned);
             }
-            Heard::Raw(raw) => match self.part.as_deref() {
+            ScriptFrame::Raw(raw) => match self.part.as_deref() {
                 Some("label") => self.label.extend_from_slice(raw),
                 Some("title") => self.title.extend_from_slice(raw),
                 Some("out") => self.out.extend_from_slice(raw),
@@ -68,25 +68,26 @@ impl Gathering {
         }
     }
 
-    pub(super) fn end(self) -> Option<Leftover> {
+    pub(super) fn into_orphan(self) -> Option<OrphanedRun> {
         let line = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
-        let (label, title, out, err) = (line(&self.label), line(&self.title), last(&self.out), last(&self.err));
-        self.found.map(|found| Leftover { label, title, out, err, ..found })
+        let (label, title, out, err) =
+            (line(&self.label), line(&self.title), last_lines(&self.out), last_lines(&self.err));
+        self.found.map(|found| OrphanedRun { label, title, out, err, ..found })
     }
 }
 
-fn fate_of(words: &str) -> Fate {
+fn parse_outcome(words: &str) -> OrphanOutcome {
     match words.split_once(' ') {
-        Some(("finished", code)) => code.parse().map_or(Fate::Killed, Fate::Finished),
-        _ if words == "never" => Fate::NeverBegun,
-        _ => Fate::Killed,
+        Some(("finished", code)) => code.parse().map_or(OrphanOutcome::Killed, OrphanOutcome::Exited),
+        _ if words == "never" => OrphanOutcome::NeverStarted,
+        _ => OrphanOutcome::Killed,
     }
 }
 
-fn last(bytes: &[u8]) -> Vec<String> {
+fn last_lines(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
     // The rest of a cut line may begin with half a secret.
-    let text = if bytes.len() < READ { &text } else { text.split_once('\n').map_or("", |(_, whole)| whole) };
+    let text = if bytes.len() < TAIL_BYTES { &text } else { text.split_once('\n').map_or("", |(_, whole)| whole) };
     let lines: Vec<&str> = text.split(['\n', '\r']).filter(|line| !line.is_empty()).collect();
-    lines.iter().skip(lines.len().saturating_sub(KEPT)).map(|line| (*line).to_owned()).collect()
+    lines.iter().skip(lines.len().saturating_sub(KEPT_LINES)).map(|line| (*line).to_owned()).collect()
 }

@@ -2,57 +2,57 @@
 
 /// A part of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Heard<'a> {
+pub(super) enum ScriptFrame<'a> {
     /// A message of our script.
-    Word(&'a str),
+    Control(&'a str),
     /// Any other output.
     Raw(&'a [u8]),
 }
 
 /// First byte of our messages, before the token (`say` in `prelude.sh`).
-const MARK: u8 = 1;
+const FRAME_START: u8 = 1;
 
 /// Parses one stream.
 #[derive(Debug)]
-pub(super) struct Reply {
-    mark: Vec<u8>,
+pub(super) struct FrameParser {
+    prefix: Vec<u8>,
     /// Bytes that may be the beginning of a message.
-    held: Vec<u8>,
+    partial: Vec<u8>,
 }
 
-impl Reply {
+impl FrameParser {
     /// Creates a parser. The token is known to nobody else, so no other program can forge a message.
     pub(super) fn new(token: &str) -> Self {
-        let mark = [&[MARK], token.as_bytes(), b" "].concat();
-        Self { mark, held: Vec::new() }
+        let mark = [&[FRAME_START], token.as_bytes(), b" "].concat();
+        Self { prefix: mark, partial: Vec::new() }
     }
 
     /// Parses a chunk; an empty one is the end.
-    pub(super) fn take(&mut self, piece: &[u8], mut hear: impl FnMut(Heard<'_>)) {
-        let bytes = [std::mem::take(&mut self.held).as_slice(), piece].concat();
+    pub(super) fn parse_chunk(&mut self, piece: &[u8], mut hear: impl FnMut(ScriptFrame<'_>)) {
+        let bytes = [std::mem::take(&mut self.partial).as_slice(), piece].concat();
         let mut rest = bytes.as_slice();
         loop {
-            let (before, ours) = self.split(rest);
+            let (before, ours) = self.split_at_frame(rest);
             if !before.is_empty() {
-                hear(Heard::Raw(before));
+                hear(ScriptFrame::Raw(before));
             }
-            let line = ours.get(self.mark.len()..).and_then(|line| {
+            let line = ours.get(self.prefix.len()..).and_then(|line| {
                 let end = line.iter().position(|byte| *byte == b'\n')?;
                 Some((line.get(..end)?, line.get(end + 1..)?))
             });
             match line {
                 Some((word, behind)) => {
-                    hear(Heard::Word(&String::from_utf8_lossy(word)));
+                    hear(ScriptFrame::Control(&String::from_utf8_lossy(word)));
                     rest = behind;
                 }
                 None if piece.is_empty() => {
                     if !ours.is_empty() {
-                        hear(Heard::Raw(ours));
+                        hear(ScriptFrame::Raw(ours));
                     }
                     return;
                 }
                 None => {
-                    self.held = ours.to_vec();
+                    self.partial = ours.to_vec();
                     return;
                 }
             }
@@ -60,12 +60,12 @@ impl Reply {
     }
 
     /// Splits the bytes where a message begins, or may begin.
-    fn split<'a>(&self, bytes: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+    fn split_at_frame<'a>(&self, bytes: &'a [u8]) -> (&'a [u8], &'a [u8]) {
         let begins = |at: &usize| {
             let rest = bytes.get(*at..).unwrap_or_default();
-            rest.starts_with(&self.mark) || self.mark.starts_with(rest)
+            rest.starts_with(&self.prefix) || self.prefix.starts_with(rest)
         };
-        let marks = bytes.iter().enumerate().filter(|(_, byte)| **byte == MARK).map(|(at, _)| at);
+        let marks = bytes.iter().enumerate().filter(|(_, byte)| **byte == FRAME_START).map(|(at, _)| at);
         bytes.split_at(marks.into_iter().find(begins).unwrap_or(bytes.len()))
     }
 }
@@ -75,12 +75,12 @@ mod tests {
     use super::*;
 
     fn heard(pieces: &[&[u8]]) -> Vec<String> {
-        let mut reply = Reply::new("abc");
+        let mut reply = FrameParser::new("abc");
         let mut all = Vec::new();
         for piece in pieces.iter().chain([&b"".as_slice()]) {
-            reply.take(piece, |heard| match heard {
-                Heard::Word(word) => all.push(format!("word {word}")),
-                Heard::Raw(raw) => all.push(String::from_utf8_lossy(raw).into_owned()),
+            reply.parse_chunk(piece, |heard| match heard {
+                ScriptFrame::Control(word) => all.push(format!("word {word}")),
+                ScriptFrame::Raw(raw) => all.push(String::from_utf8_lossy(raw).into_owned()),
             });
         }
         all
@@ -102,9 +102,9 @@ mod tests {
 
     #[test]
     fn holds_back_no_more_than_it_must() {
-        let mut reply = Reply::new("abc");
+        let mut reply = FrameParser::new("abc");
         let mut all = Vec::new();
-        reply.take(b"Are you sure? ", |heard| all.push(format!("{heard:?}")));
+        reply.parse_chunk(b"Are you sure? ", |heard| all.push(format!("{heard:?}")));
         assert_eq!(all.len(), 1);
     }
 }

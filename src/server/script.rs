@@ -4,7 +4,7 @@ use crate::secret::Secret;
 
 /// A command and its environment.
 #[derive(Debug, Clone, Default)]
-pub struct Script {
+pub struct ShellScript {
     /// Title for people: one line, nothing secret. It stays on the server until the run is settled.
     pub title: String,
     /// Working directory, relative to the login's home; `~/` is that home.
@@ -17,19 +17,21 @@ pub struct Script {
     pub command: String,
 }
 
-impl Script {
+impl ShellScript {
     /// Returns the text that bash runs, or sh where there is no bash. Its first argument is the run's directory.
-    pub(super) fn work(&self) -> Secret {
+    pub(super) fn shell_text(&self) -> Secret {
         // Without a trap the shell dies of TERM while its command still cleans up, and the command's exit code is lost.
         let mut lines = vec!["exec </dev/null".to_owned(), "trap 'exit 143' TERM".to_owned()];
         lines.extend(
-            self.env.iter().map(|(name, value)| format!("export {}", quoted(&format!("{name}={}", value.expose())))),
+            self.env
+                .iter()
+                .map(|(name, value)| format!("export {}", quote_word(&format!("{name}={}", value.expose())))),
         );
         lines.push("bastion_migrate=$1; set --".to_owned());
         if let Some(directory) = &self.working_directory {
-            lines.push(format!("CDPATH= cd -- {} >/dev/null || exit", path(directory)));
+            lines.push(format!("CDPATH= cd -- {} >/dev/null || exit", quote_path(directory)));
         }
-        if let Some(place) = self.environment() {
+        if let Some(place) = self.virtual_environment() {
             lines.push(format!("[ -e {place}/bin/activate ] || : >|\"$bastion_migrate/no-environment\""));
         }
         lines.push("if [ -n \"${BASH_VERSION-}\" ]; then set -euo pipefail; else set -eu; fi".to_owned());
@@ -40,12 +42,12 @@ impl Script {
     }
 
     /// Returns the directory as a shell word; empty for the login's home.
-    pub(super) fn directory(&self) -> String {
-        self.working_directory.as_deref().map(path).unwrap_or_else(|| quoted(""))
+    pub(super) fn directory_word(&self) -> String {
+        self.working_directory.as_deref().map(quote_path).unwrap_or_else(|| quote_word(""))
     }
 
     /// Returns the virtual environment that a line of the set-up activates, as it is written there.
-    pub(super) fn environment(&self) -> Option<&str> {
+    pub(super) fn virtual_environment(&self) -> Option<&str> {
         self.setup.lines().find_map(|line| {
             let mut words = line.split_whitespace();
             let enters = words.next().is_some_and(|word| word == "source" || word == ".");
@@ -58,14 +60,14 @@ impl Script {
 }
 
 /// Quotes one word for any POSIX shell (2.2.2: within single quotes every character stands for itself).
-pub(super) fn quoted(text: &str) -> String {
+pub(super) fn quote_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// Quotes a program and its arguments for the shell.
 #[must_use]
-pub fn words(program: &[String]) -> String {
-    program.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+pub fn quote_words(program: &[String]) -> String {
+    program.iter().map(|word| quote_word(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// Fits a text of ours into one line of a file.
@@ -77,11 +79,11 @@ pub(super) fn one_line(text: &str) -> String {
 const LONGEST_LINE: usize = 500;
 
 /// Quotes a directory; `~` is the login's home, as in a shell.
-fn path(directory: &str) -> String {
+fn quote_path(directory: &str) -> String {
     match directory.strip_prefix('~') {
         Some("") => "\"$HOME\"".to_owned(),
-        Some(rest) if rest.starts_with('/') => format!("\"$HOME\"{}", quoted(rest)),
-        Some(_) | None => quoted(directory),
+        Some(rest) if rest.starts_with('/') => format!("\"$HOME\"{}", quote_word(rest)),
+        Some(_) | None => quote_word(directory),
     }
 }
 
@@ -91,9 +93,9 @@ mod tests {
     use super::*;
     use std::process::Command;
 
-    fn run(shell: &str, script: &Script) -> (String, Option<i32>) {
+    fn run(shell: &str, script: &ShellScript) -> (String, Option<i32>) {
         let run = tempfile::tempdir().unwrap();
-        let work = script.work();
+        let work = script.shell_text();
         let output = Command::new(shell).args(["-c", work.expose(), "x"]).arg(run.path()).output().unwrap();
         (String::from_utf8(output.stdout).unwrap(), output.status.code())
     }
@@ -113,10 +115,10 @@ mod tests {
             "a=b;c&d|e*?",
         ] {
             for shell in ["bash", "dash"] {
-                let script = Script {
+                let script = ShellScript {
                     env: vec![("VALUE".to_owned(), Secret::new(value))],
                     command: "printf '%s' \"$VALUE\"".to_owned(),
-                    ..Script::default()
+                    ..ShellScript::default()
                 };
                 assert_eq!(run(shell, &script), (value.to_owned(), Some(0)), "{shell}");
             }
@@ -130,20 +132,21 @@ mod tests {
             let place = parent.path().join(name);
             std::fs::create_dir(&place).unwrap();
             let working_directory = Some(place.to_str().unwrap().to_owned());
-            let script = Script { working_directory, command: "printf '%s' \"$PWD\"".to_owned(), ..Script::default() };
+            let script =
+                ShellScript { working_directory, command: "printf '%s' \"$PWD\"".to_owned(), ..ShellScript::default() };
             assert_eq!(run("dash", &script).0, place.to_str().unwrap());
         }
-        assert_eq!(path("~"), "\"$HOME\"");
-        assert_eq!(path("~/a b"), "\"$HOME\"'/a b'");
-        assert_eq!(path("~other/x"), "'~other/x'");
+        assert_eq!(quote_path("~"), "\"$HOME\"");
+        assert_eq!(quote_path("~/a b"), "\"$HOME\"'/a b'");
+        assert_eq!(quote_path("~other/x"), "'~other/x'");
     }
 
     #[test]
     fn stops_at_the_first_failure() {
-        let script = |setup: &str, command: &str| Script {
+        let script = |setup: &str, command: &str| ShellScript {
             setup: setup.to_owned(),
             command: command.to_owned(),
-            ..Script::default()
+            ..ShellScript::default()
         };
         assert_eq!(run("dash", &script("false", "echo ran")), (String::new(), Some(1)));
         assert_eq!(run("bash", &script("", "false | true\necho ran")), (String::new(), Some(1)));
@@ -154,8 +157,8 @@ mod tests {
     #[test]
     fn finds_the_virtual_environment_of_a_set_up() {
         let environment = |setup: &str| {
-            let script = Script { setup: setup.to_owned(), ..Script::default() };
-            script.environment().map(ToOwned::to_owned)
+            let script = ShellScript { setup: setup.to_owned(), ..ShellScript::default() };
+            script.virtual_environment().map(ToOwned::to_owned)
         };
         assert_eq!(environment("cd x\nsource ../venv/bin/activate").as_deref(), Some("../venv"));
         assert_eq!(environment(". \"$HOME/.venv/bin/activate\"").as_deref(), Some("$HOME/.venv"));

@@ -2,14 +2,14 @@
 
 use super::{
     fault,
-    orphan::{Gathering, Leftover},
-    protocol::{Heard, Reply},
-    request::{self, Call},
+    orphan::{OrphanCollector, OrphanedRun},
+    protocol::{FrameParser, ScriptFrame},
+    request::{self, ScriptRequest},
 };
 use crate::{
     fault::{Code, Fault},
     run::event::{Event, Events},
-    ssh::{Process, Tunnel},
+    ssh::{RemoteProcess, Tunnel},
 };
 use std::time::Duration;
 use tokio::{
@@ -18,17 +18,17 @@ use tokio::{
 };
 
 /// Number of bytes kept of the output that precedes our script.
-const NOISE: usize = 2 << 10;
+const MAX_LOGIN_OUTPUT: usize = 2 << 10;
 
 /// Time limit for the first message: a login's start-up files take less. A forced command may read our script and never
 /// reply.
-const FIRST_WORD: Duration = Duration::from_secs(20);
+const FIRST_REPLY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Time limit for the next message: the script sends one each second.
-const NEXT_WORD: Duration = Duration::from_secs(60);
+const NEXT_REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The script's final message.
-enum Answer {
+enum SlotReply {
     Entered,
     Refused,
     Taken,
@@ -36,32 +36,36 @@ enum Answer {
 }
 
 /// Takes the slot; the waiting is done by the script on the server.
-pub(super) async fn enter(tunnel: &Tunnel, call: &Call, events: &Events) -> Result<(Process, Option<Leftover>), Fault> {
-    let mut holder = tunnel.exec(request::LINE).await?;
-    let text = call.text(&[include_str!("script/enter.sh")]);
+pub(super) async fn take_slot(
+    tunnel: &Tunnel,
+    call: &ScriptRequest,
+    events: &Events,
+) -> Result<(RemoteProcess, Option<OrphanedRun>), Fault> {
+    let mut holder = tunnel.start_program(request::SHELL_COMMAND).await?;
+    let text = call.script_text(&[include_str!("script/enter.sh")]);
     // Its standard input stays open: closing it ends the holder. A failed write shows in the reads below.
     drop(holder.stdio.write_all(text.as_bytes()).await);
-    let mut reply = Reply::new(&call.token);
-    let (mut gathering, mut by, mut answer) = (Gathering::default(), String::new(), None);
+    let mut reply = FrameParser::new(&call.token);
+    let (mut gathering, mut by, mut answer) = (OrphanCollector::default(), String::new(), None);
     let (mut noise, mut words) = (Vec::new(), 0_usize);
     let mut bytes = vec![0; 4 << 10];
     while answer.is_none() {
-        let patience = if words == 0 { FIRST_WORD } else { NEXT_WORD };
+        let patience = if words == 0 { FIRST_REPLY_TIMEOUT } else { NEXT_REPLY_TIMEOUT };
         let Ok(read) = timeout(patience, holder.stdio.read(&mut bytes)).await else { break };
         let count = read.unwrap_or_default();
-        reply.take(bytes.get(..count).unwrap_or_default(), |heard| {
-            gathering.take(heard);
+        reply.parse_chunk(bytes.get(..count).unwrap_or_default(), |heard| {
+            gathering.receive_frame(heard);
             match heard {
-                Heard::Word(word) => {
+                ScriptFrame::Control(word) => {
                     words += 1;
-                    answer = answer_of(word).or(answer.take());
+                    answer = parse_reply(word).or(answer.take());
                     if let Some(held) = word.strip_prefix("held ") {
-                        by = holder_of(held);
+                        by = describe_holder(held);
                         events.tell(Event::Waiting { what: "the run on the server".to_owned(), why: by.clone() });
                     }
                 }
-                Heard::Raw(raw) if words == 0 && noise.len() < NOISE => noise.extend_from_slice(raw),
-                Heard::Raw(_) => {}
+                ScriptFrame::Raw(raw) if words == 0 && noise.len() < MAX_LOGIN_OUTPUT => noise.extend_from_slice(raw),
+                ScriptFrame::Raw(_) => {}
             }
         });
         if count == 0 {
@@ -69,21 +73,21 @@ pub(super) async fn enter(tunnel: &Tunnel, call: &Call, events: &Events) -> Resu
         }
     }
     match answer {
-        Some(Answer::Entered) => Ok((holder, gathering.end())),
-        Some(Answer::Refused) => {
+        Some(SlotReply::Entered) => Ok((holder, gathering.into_orphan())),
+        Some(SlotReply::Refused) => {
             let cause = format!("another run is using this directory on the server: {by}");
             let fix = "wait for the other run, or raise `lock-wait`; if its job no longer exists, end that process on the server";
             Err(Fault::new(Code::LockHeld, cause).fix(fix))
         }
-        Some(Answer::Taken) => Err(fault::taken()),
-        Some(Answer::NoHome(place)) => Err(fault::home(&place)),
-        None => Err(silence(tunnel, holder, words, noise).await),
+        Some(SlotReply::Taken) => Err(fault::slot_taken()),
+        Some(SlotReply::NoHome(place)) => Err(fault::home_not_writable(&place)),
+        None => Err(silence_fault(tunnel, holder, words, noise).await),
     }
 }
 
 /// Explains why no message came.
-async fn silence(tunnel: &Tunnel, mut holder: Process, words: usize, mut noise: Vec<u8>) -> Fault {
-    if let Some(fault) = tunnel.check() {
+async fn silence_fault(tunnel: &Tunnel, mut holder: RemoteProcess, words: usize, mut noise: Vec<u8>) -> Fault {
+    if let Some(fault) = tunnel.loss_fault() {
         return fault;
     }
     if words > 0 {
@@ -91,27 +95,27 @@ async fn silence(tunnel: &Tunnel, mut holder: Process, words: usize, mut noise: 
     }
     if noise.is_empty() {
         let mut said = Vec::new();
-        let mut errors = (&mut holder.stderr).take(u64::try_from(NOISE).unwrap_or(u64::MAX));
+        let mut errors = (&mut holder.stderr).take(u64::try_from(MAX_LOGIN_OUTPUT).unwrap_or(u64::MAX));
         // A stream that stays open sends nothing more.
         drop(timeout(Duration::from_secs(1), errors.read_to_end(&mut said)).await);
         noise = said;
     }
-    tunnel.check().unwrap_or_else(|| fault::no_shell(&noise))
+    tunnel.loss_fault().unwrap_or_else(|| fault::no_shell(&noise))
 }
 
-fn answer_of(word: &str) -> Option<Answer> {
+fn parse_reply(word: &str) -> Option<SlotReply> {
     Some(match word.split_once(' ').unwrap_or((word, "")) {
-        ("entered", _) => Answer::Entered,
-        ("refused", _) => Answer::Refused,
-        ("taken", _) => Answer::Taken,
-        ("home", place) => Answer::NoHome(place.to_owned()),
+        ("entered", _) => SlotReply::Entered,
+        ("refused", _) => SlotReply::Refused,
+        ("taken", _) => SlotReply::Taken,
+        ("home", place) => SlotReply::NoHome(place.to_owned()),
         _ => return None,
     })
 }
 
 /// Describes the holder from `<pid> <label>`; without a process only its command is still running. Any program of the
 /// same login may have written it.
-fn holder_of(words: &str) -> String {
+fn describe_holder(words: &str) -> String {
     let (pid, label) = words.split_once(' ').unwrap_or(("", words));
     let label = crate::server::script::one_line(label);
     match pid {

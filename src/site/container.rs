@@ -19,7 +19,7 @@ use crate::{
     },
     settings::{ImageSettings, Place, Settings, Site},
     tool::{ByFile, Line, QUESTION, Together, YES},
-    transport::Reach,
+    transport::Transport,
 };
 use futures_util::future::Either;
 use std::{
@@ -98,7 +98,7 @@ impl<'a> Containers<'a> {
     /// The engine's own trouble.
     pub(crate) async fn call(
         &self,
-        reach: &Rc<Reach>,
+        reach: &Rc<Transport>,
         image: &str,
         (line, terms): (&Line, Terms),
         tell: impl FnMut(Output<'_>),
@@ -136,7 +136,7 @@ impl<'a> Containers<'a> {
     /// The engine's own trouble.
     pub(crate) async fn ask(
         &self,
-        reach: &Rc<Reach>,
+        reach: &Rc<Transport>,
         image: &str,
         together: &Together,
         mut tell: impl FnMut(Output<'_>),

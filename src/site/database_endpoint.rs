@@ -9,7 +9,7 @@ use crate::{
     github::runner::Runner,
     proxy::{Injected, Listener, Passage},
     settings::Settings,
-    transport::Reach,
+    transport::Transport,
 };
 use futures_util::future::{Either, pending, select};
 use std::{
@@ -75,7 +75,7 @@ impl<'a> TunnelEnd<'a> {
     }
 
     /// Lets through whoever comes, for as long as it is polled. Dropping it ends the connections of all who came.
-    pub(crate) fn serve(&self, reach: &Rc<Reach>) -> Serving {
+    pub(crate) fn serve(&self, reach: &Rc<Transport>) -> Serving {
         match (self.listener.clone(), self.settings.database.clone()) {
             (Some(listener), Some(database)) => {
                 let reach = Rc::clone(reach);

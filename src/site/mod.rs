@@ -27,7 +27,7 @@ use crate::{
     },
     settings::{Place, Settings, Site},
     tool::{Begun, Line, Recipe, Together},
-    transport::Reach,
+    transport::Transport,
 };
 use container::Containers;
 use migration_times::{Course, Over};
@@ -51,7 +51,7 @@ pub struct Sites<'a> {
     pub(crate) events: Events,
     recipe: Recipe,
     /// Connections of containers hold it, too, until these are removed.
-    pub(crate) reach: Option<Rc<Reach>>,
+    pub(crate) reach: Option<Rc<Transport>>,
     containers: Option<Containers<'a>>,
     pub(crate) server: Option<Remote<'a>>,
     /// Whether the connection to the server was lost for good.
@@ -138,7 +138,7 @@ impl<'a> Sites<'a> {
     /// # Errors
     /// Whatever keeps the SSH connection from standing.
     pub async fn connect(&mut self) -> Result<(), Fault> {
-        self.reach = Some(Rc::new(Reach::connect(self.settings.route.as_ref(), &self.events).await?));
+        self.reach = Some(Rc::new(Transport::connect(self.settings.route.as_ref(), &self.events).await?));
         Ok(())
     }
 
@@ -146,11 +146,11 @@ impl<'a> Sites<'a> {
     ///
     /// # Errors
     /// There is none yet.
-    pub fn reach(&self) -> Result<&Reach, Fault> {
+    pub fn reach(&self) -> Result<&Transport, Fault> {
         self.reach.as_deref().ok_or_else(no_way)
     }
 
-    fn way(&self) -> Result<&Rc<Reach>, Fault> {
+    fn way(&self) -> Result<&Rc<Transport>, Fault> {
         self.reach.as_ref().ok_or_else(no_way)
     }
 
@@ -158,7 +158,7 @@ impl<'a> Sites<'a> {
     ///
     /// # Errors
     /// There is none yet.
-    pub fn reach_mut(&mut self) -> Result<&mut Reach, Fault> {
+    pub fn reach_mut(&mut self) -> Result<&mut Transport, Fault> {
         self.reach.as_mut().and_then(Rc::get_mut).ok_or_else(no_way)
     }
 

@@ -25,7 +25,7 @@ impl Sites<'_> {
     }
 
     pub(crate) fn is_lost(&self) -> bool {
-        self.reach.as_ref().is_some_and(|reach| reach.check().is_some())
+        self.reach.as_ref().is_some_and(|reach| reach.loss_fault().is_some())
     }
 
     fn works_on_server(&self, site: &Site) -> bool {

@@ -13,11 +13,11 @@ use crate::{
         process::{Output, Status},
     },
     secret::Secret,
-    server::{Fate, Leftover, Script, Server, words},
+    server::{OrphanOutcome, OrphanedRun, Server, ShellScript, quote_words},
     settings::{ServerSettings, Settings},
     ssh::Tunnel,
     tool::Line,
-    transport::Reach,
+    transport::Transport,
 };
 use std::{
     cell::Cell,
@@ -66,9 +66,9 @@ impl<'a> Remote<'a> {
     ///
     /// # Errors
     /// Who has the place, or why there can be none.
-    pub(crate) async fn enter(&self, reach: &Reach) -> Result<(), Fault> {
+    pub(crate) async fn enter(&self, reach: &Transport) -> Result<(), Fault> {
         let began = Instant::now();
-        let left = self.server.enter(tunnel(reach)?, self.settings.safety.lock_wait).await?;
+        let left = self.server.take_slot(tunnel(reach)?, self.settings.safety.lock_wait).await?;
         self.place.set(Place::Taken);
         if self.settings.database.is_none() && self.settings.command.writes() {
             self.events.tell(Event::Locked { waited: began.elapsed() });
@@ -83,9 +83,9 @@ impl<'a> Remote<'a> {
     ///
     /// # Errors
     /// `lock-lost`, or that this connection is lost, too.
-    pub(crate) async fn enter_again(&self, reach: &Reach) -> Result<(), Fault> {
+    pub(crate) async fn enter_again(&self, reach: &Transport) -> Result<(), Fault> {
         match self.place.get() {
-            Place::Taken => self.server.enter_again(tunnel(reach)?).await,
+            Place::Taken => self.server.retake_slot(tunnel(reach)?).await,
             Place::NotYet => Ok(()),
         }
     }
@@ -96,33 +96,33 @@ impl<'a> Remote<'a> {
     /// Why it did not begin, or that we don't hear of it any more.
     pub(crate) async fn call(
         &self,
-        reach: &Reach,
+        reach: &Transport,
         (line, terms): (&Line, Terms),
         turn: Turn,
         mut tell: impl FnMut(Output<'_>),
     ) -> Result<Status, Fault> {
         let tunnel = tunnel(reach)?;
         if turn == Turn::Resume
-            && let Some(status) = self.server.attach(tunnel, &mut tell).await?
+            && let Some(status) = self.server.resume_following(tunnel, &mut tell).await?
         {
             return Ok(status);
         }
         self.events.tell(Event::Calling { command: line.shown() });
-        self.server.run(tunnel, &self.script(line, terms), tell).await
+        self.server.run_script(tunnel, &self.script(line, terms), tell).await
     }
 
-    fn script(&self, line: &Line, terms: Terms) -> Script {
+    fn script(&self, line: &Line, terms: Terms) -> ShellScript {
         let injected = container_spec::injected(self.settings, self.runner, terms);
         let ours = [("PGAPPNAME", injected.application_name.clone()), ("PGOPTIONS", injected.options())];
         let ours = ours.map(|(name, value)| (name.to_owned(), Secret::new(value)));
-        Script {
+        ShellScript {
             title: title(&self.events.redactor().redact(&line.shown())),
             working_directory: self.shared.working_directory.clone(),
             // What the user wrote comes last, and wins.
             env: ours.into_iter().chain(self.own()).collect(),
             setup: self.shared.setup.clone(),
             command: match line {
-                Line::Program(program) => words(program),
+                Line::Program(program) => quote_words(program),
                 Line::Shell(lines) => lines.clone(),
             },
         }
@@ -138,16 +138,16 @@ impl<'a> Remote<'a> {
 
     /// Whether something of ours may be at work there.
     pub(crate) fn is_at_work(&self) -> bool {
-        self.server.is_at_work()
+        self.server.may_be_running()
     }
 
     /// Ends what runs, after it had this time to end by itself.
     ///
     /// # Errors
     /// Why it may still be at work.
-    pub(crate) async fn end(&self, reach: &Reach, grace: Duration) -> Result<(), Fault> {
-        match self.server.is_at_work() {
-            true => self.server.end(tunnel(reach)?, grace).await,
+    pub(crate) async fn end(&self, reach: &Transport, grace: Duration) -> Result<(), Fault> {
+        match self.server.may_be_running() {
+            true => self.server.terminate_command(tunnel(reach)?, grace).await,
             false => Ok(()),
         }
     }
@@ -156,16 +156,16 @@ impl<'a> Remote<'a> {
     ///
     /// # Errors
     /// What is still there.
-    pub(crate) async fn leave(&self, reach: &Reach) -> Result<(), Fault> {
-        if self.place.get() == Place::NotYet || reach.check().is_some() {
+    pub(crate) async fn leave(&self, reach: &Transport) -> Result<(), Fault> {
+        if self.place.get() == Place::NotYet || reach.loss_fault().is_some() {
             return Ok(());
         }
         let tunnel = tunnel(reach)?;
-        match self.server.leave(tunnel).await {
+        match self.server.release_slot(tunnel).await {
             // What only looked, and was interrupted.
             Err(fault) if fault.code == Code::ServerUnstopped => {
-                self.server.end(tunnel, Duration::ZERO).await?;
-                self.server.leave(tunnel).await
+                self.server.terminate_command(tunnel, Duration::ZERO).await?;
+                self.server.release_slot(tunnel).await
             }
             left => left,
         }
@@ -180,19 +180,19 @@ fn title(shown: &str) -> String {
     words.join(" ")
 }
 
-fn tunnel(reach: &Reach) -> Result<&Tunnel, Fault> {
+fn tunnel(reach: &Transport) -> Result<&Tunnel, Fault> {
     reach.tunnel().ok_or_else(|| Fault::new(Code::Bug, "there is no server without `ssh-host`"))
 }
 
 /// What became of a run that nobody heard the end of.
-fn told(left: Leftover) -> Event {
-    let Leftover { label, title, fate, out, err } = left;
+fn told(left: OrphanedRun) -> Event {
+    let OrphanedRun { label, title, outcome, out, err } = left;
     let run = format!("an earlier run ({label}) was cut off from the server while `{title}` ran");
-    let (code, cause) = match fate {
-        Fate::Finished(0) => return Event::Note(format!("{run}; it has ended well since")),
-        Fate::NeverBegun => return Event::Note(format!("{run}; it never began")),
-        Fate::Finished(code) => (Code::ToolFailed, format!("{run}; it has ended with code {code} since")),
-        Fate::Killed => (Code::ToolKilled, format!("{run}; it was killed, or went down with the machine")),
+    let (code, cause) = match outcome {
+        OrphanOutcome::Exited(0) => return Event::Note(format!("{run}; it has ended well since")),
+        OrphanOutcome::NeverStarted => return Event::Note(format!("{run}; it never began")),
+        OrphanOutcome::Exited(code) => (Code::ToolFailed, format!("{run}; it has ended with code {code} since")),
+        OrphanOutcome::Killed => (Code::ToolKilled, format!("{run}; it was killed, or went down with the machine")),
     };
     let fault = Fault::new(code, cause).fix("this run goes on from what is applied now: see below what that is");
     let last = if err.is_empty() { out } else { err };

@@ -4,10 +4,12 @@
 #![expect(clippy::disallowed_types, reason = "logging in is a conversation of libssh2's session")]
 
 use super::{
-    key_text::normalised,
-    libssh2::{Deadline, Failure, NOT_VERIFIED, PASSWORD_EXPIRED, REFUSED, TIMED_OUT, TOO_LONG, code_of},
-    login::{Method, Progress, plan},
-    private_key::{check_key, public_half},
+    key_text::normalise_key,
+    libssh2::{
+        ConnectDeadline, ConnectError, NOT_VERIFIED, PASSWORD_EXPIRED, REFUSED, TIMED_OUT, TOO_LONG, error_code,
+    },
+    login::{AuthMethod, LoginProgress, plan_methods},
+    private_key::{check_private_key, describe_public_half},
     route::{Hop, Login},
 };
 use crate::{
@@ -16,110 +18,116 @@ use crate::{
 };
 
 /// Number of the server's lines that are shown.
-const SHOWN: usize = 12;
+const MAX_BANNER_LINES: usize = 12;
 
 /// Length of the longest line that is shown, in characters. A longer one is replaced as a whole: a part of it could be
 /// a part of a secret.
 const LONGEST_LINE: usize = 300;
 
 /// Logs in and returns the methods that it took.
-pub(super) fn log_in(session: &ssh2::Session, hop: &Hop, login: &Login, until: Deadline) -> Result<String, Failure> {
-    let plan = plan(login);
-    let mut progress = Progress::default();
+pub(super) fn log_in(
+    session: &ssh2::Session,
+    hop: &Hop,
+    login: &Login,
+    until: ConnectDeadline,
+) -> Result<String, ConnectError> {
+    let plan = plan_methods(login);
+    let mut progress = LoginProgress::default();
     // A key is tried without asking for the methods first: asking costs a round trip, and libssh2 reports an accepted
     // key. An accepted password shows only in the comparison of the lists.
-    if let Some(Method::Password(_)) = plan.first() {
+    if let Some(AuthMethod::Password(_)) = plan.first() {
         until.arm(session);
         let wanted = session.auth_methods(&hop.user);
         if session.authenticated() {
             return Ok("nothing at all".to_owned());
         }
-        progress.wanted =
-            Some(methods(wanted.map_err(|error| Failure::Final(explain(session, hop, login, None, &error)))?));
+        progress.wanted = Some(split_method_list(
+            wanted.map_err(|error| ConnectError::Permanent(broken_login_fault(session, hop, login, None, &error)))?,
+        ));
     }
-    while let Some(method) = progress.next(&plan) {
+    while let Some(method) = progress.next_method(&plan) {
         until.arm(session);
-        let mut asked = Asked::default();
-        let error = match attempt(session, &hop.user, method, login.passphrase.as_ref(), &mut asked) {
-            Ok(()) => return Ok(progress.with(method)),
+        let mut asked = PromptLog::default();
+        let error = match try_method(session, &hop.user, method, login.passphrase.as_ref(), &mut asked) {
+            Ok(()) => return Ok(progress.describe_success(method)),
             Err(error) => error,
         };
-        progress.heard.extend(asked.shown());
-        if !is_answer(&error) {
-            return Err(Failure::Final(explain(session, hop, login, Some(method), &error)));
+        progress.server_messages.extend(asked.summary());
+        if !is_server_reply(&error) {
+            return Err(ConnectError::Permanent(broken_login_fault(session, hop, login, Some(method), &error)));
         }
-        if code_of(&error) == PASSWORD_EXPIRED {
-            progress.heard.push("the password has expired: log in once by hand and change it".to_owned());
+        if error_code(&error) == PASSWORD_EXPIRED {
+            progress.server_messages.push("the password has expired: log in once by hand and change it".to_owned());
         }
         until.arm(session);
         // The server may have closed the connection meanwhile.
-        let wanted = session.auth_methods(&hop.user).ok().map(methods);
+        let wanted = session.auth_methods(&hop.user).ok().map(split_method_list);
         let is_over = wanted.is_none();
-        progress.answered(method, code_of(&error) == NOT_VERIFIED, wanted);
+        progress.record_attempt(method, error_code(&error) == NOT_VERIFIED, wanted);
         if is_over {
             break;
         }
     }
-    progress.heard.extend(words(session));
-    Err(Failure::Final(progress.refusal(hop, login, login.key.as_ref().and_then(public_half))))
+    progress.server_messages.extend(banner_lines(session));
+    Err(ConnectError::Permanent(progress.refusal_fault(hop, login, login.key.as_ref().and_then(describe_public_half))))
 }
 
-fn methods(list: &str) -> Vec<String> {
+fn split_method_list(list: &str) -> Vec<String> {
     list.split(',').filter(|name| !name.is_empty()).map(ToOwned::to_owned).collect()
 }
 
-fn attempt(
+fn try_method(
     session: &ssh2::Session,
     user: &str,
-    method: Method<'_>,
+    method: AuthMethod<'_>,
     passphrase: Option<&Secret>,
-    asked: &mut Asked,
+    asked: &mut PromptLog,
 ) -> Result<(), ssh2::Error> {
     match method {
-        Method::Key(key) => {
-            let key = normalised(key);
+        AuthMethod::Key(key) => {
+            let key = normalise_key(key);
             session.userauth_pubkey_memory(user, None, key.expose(), passphrase.map(Secret::expose))
         }
-        Method::Password(password) => session.userauth_password(user, password.expose()),
-        Method::KeyboardInteractive(password) => {
-            session.userauth_keyboard_interactive(user, &mut Answers { password, asked })
+        AuthMethod::Password(password) => session.userauth_password(user, password.expose()),
+        AuthMethod::KeyboardInteractive(password) => {
+            session.userauth_keyboard_interactive(user, &mut PasswordPrompter { password, prompts: asked })
         }
     }
 }
 
 /// The prompts that the server has shown.
 #[derive(Debug, Default)]
-struct Asked(Vec<String>);
+struct PromptLog(Vec<String>);
 
-impl Asked {
-    fn shown(&self) -> Option<String> {
-        let questions: Vec<String> = self.0.iter().flat_map(|text| readable(text)).collect();
+impl PromptLog {
+    fn summary(&self) -> Option<String> {
+        let questions: Vec<String> = self.0.iter().flat_map(|text| printable_lines(text)).collect();
         (!questions.is_empty()).then(|| format!("the server asked: {}", questions.join(" | ")))
     }
 }
 
-struct Answers<'a> {
+struct PasswordPrompter<'a> {
     password: &'a Secret,
-    asked: &'a mut Asked,
+    prompts: &'a mut PromptLog,
 }
 
-impl ssh2::KeyboardInteractivePrompt for Answers<'_> {
+impl ssh2::KeyboardInteractivePrompt for PasswordPrompter<'_> {
     fn prompt<'a>(&mut self, _: &str, _: &str, prompts: &[ssh2::Prompt<'a>]) -> Vec<String> {
-        self.asked.0.extend(prompts.iter().map(|prompt| prompt.text.to_string()));
+        self.prompts.0.extend(prompts.iter().map(|prompt| prompt.text.to_string()));
         prompts.iter().map(|_| self.password.expose().to_owned()).collect()
     }
 }
 
 /// Returns the lines that the server shows at a log-in (`Banner`, PAM).
-fn words(session: &ssh2::Session) -> Vec<String> {
-    let lines = session.userauth_banner().ok().flatten().map(readable).unwrap_or_default();
-    let more = lines.len().saturating_sub(SHOWN);
-    let shown = lines.into_iter().take(SHOWN).map(|line| format!("the server says: {line}"));
+fn banner_lines(session: &ssh2::Session) -> Vec<String> {
+    let lines = session.userauth_banner().ok().flatten().map(printable_lines).unwrap_or_default();
+    let more = lines.len().saturating_sub(MAX_BANNER_LINES);
+    let shown = lines.into_iter().take(MAX_BANNER_LINES).map(|line| format!("the server says: {line}"));
     shown.chain((more > 0).then(|| format!("the server says {more} more lines"))).collect()
 }
 
 /// Returns the printable lines of a text.
-fn readable(text: &str) -> Vec<String> {
+fn printable_lines(text: &str) -> Vec<String> {
     let lines = text.lines().map(|line| line.replace(char::is_control, " ").trim().to_owned());
     let short = |line: String| match line.chars().count() {
         ..=LONGEST_LINE => line,
@@ -130,37 +138,37 @@ fn readable(text: &str) -> Vec<String> {
 
 /// Returns whether the error is the server's reply: libssh2 uses the same codes for a connection that is lost while it
 /// waits for one.
-fn is_answer(error: &ssh2::Error) -> bool {
-    matches!(code_of(error), REFUSED | PASSWORD_EXPIRED)
-        || (code_of(error) == NOT_VERIFIED && !error.message().starts_with("Waiting"))
+fn is_server_reply(error: &ssh2::Error) -> bool {
+    matches!(error_code(error), REFUSED | PASSWORD_EXPIRED)
+        || (error_code(error) == NOT_VERIFIED && !error.message().starts_with("Waiting"))
 }
 
 /// Explains a failure that is not a refusal: the key can't be read after all, or the connection was lost.
-fn explain(
+fn broken_login_fault(
     session: &ssh2::Session,
     hop: &Hop,
     login: &Login,
-    method: Option<Method<'_>>,
+    method: Option<AuthMethod<'_>>,
     error: &ssh2::Error,
 ) -> Fault {
-    if let Some(Method::Key(key)) = method
-        && let Err(fault) = check_key(key, login.passphrase.as_ref())
+    if let Some(AuthMethod::Key(key)) = method
+        && let Err(fault) = check_private_key(key, login.passphrase.as_ref())
     {
         return fault;
     }
     let user = &hop.user;
     let by = method.map(|method| format!(" by {method}")).unwrap_or_default();
-    if code_of(error) == TIMED_OUT {
+    if error_code(error) == TIMED_OUT {
         return Fault::new(Code::BastionTimeout, format!("`{hop}` did not answer the log-in of `{user}`{by}"));
     }
     // The methods drop the reason why nothing was read; the next read gets it again.
-    if code_of(error) == TOO_LONG || session.auth_methods(user).is_err_and(|error| code_of(&error) == TOO_LONG) {
+    if error_code(error) == TOO_LONG || session.auth_methods(user).is_err_and(|error| error_code(&error) == TOO_LONG) {
         let cause = format!("`{hop}` answers the log-in of `{user}`{by} with a longer packet than SSH allows");
         let fix = "shorten the file that `Banner` in its sshd_config names to less than 32 kB, or set `Banner none`";
         return Fault::new(Code::BastionLogin, cause).fix(fix);
     }
     let cause = format!("`{hop}` broke off the log-in of `{user}`{by}: {}", error.message());
-    words(session).into_iter().fold(Fault::new(Code::BastionLogin, cause), Fault::detail)
+    banner_lines(session).into_iter().fold(Fault::new(Code::BastionLogin, cause), Fault::detail)
 }
 
 #[cfg(test)]
@@ -169,7 +177,7 @@ mod tests {
 
     #[test]
     fn shows_a_servers_text_line_by_line() {
-        assert_eq!(readable("\r\n Go\x1b[1m away\n\nnow\t\n"), ["Go [1m away", "now"]);
-        assert_eq!(readable(&"x".repeat(301)), ["(a line of 301 letters)"]);
+        assert_eq!(printable_lines("\r\n Go\x1b[1m away\n\nnow\t\n"), ["Go [1m away", "now"]);
+        assert_eq!(printable_lines(&"x".repeat(301)), ["(a line of 301 letters)"]);
     }
 }

@@ -4,10 +4,10 @@
 #![expect(clippy::disallowed_types, reason = "a channel lives and dies with the pump's session")]
 
 use super::{
-    process::{End, Far},
-    receive_buffer::Outlet,
-    socket::{Broken, attempt},
-    stream::Local,
+    process::{ProcessExit, ProgramPipes},
+    receive_buffer::ReceiveBuffer,
+    socket::{TransportError, none_if_blocked},
+    stream::LocalEnd,
 };
 use std::{
     io::{Read as _, Write as _},
@@ -17,99 +17,99 @@ use std::{
 use tokio::{io::DuplexStream, sync::oneshot};
 
 /// Twice the payload of one libssh2 packet.
-const UP_BUFFER: usize = 2 * 32_700;
+const SEND_BUFFER_SIZE: usize = 2 * 32_700;
 
 /// State of the direction from the local side to the server.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Up {
-    Flowing,
+enum SendState {
+    Open,
     /// The local side has ended; the EOF is not sent yet.
-    Ended,
+    EofPending,
     /// The EOF is sent.
-    Announced,
+    EofSent,
 }
 
 /// The parts of a channel that only a program has.
-struct Program {
-    pipe: DuplexStream,
-    outlet: Outlet,
+struct ProgramState {
+    stderr: DuplexStream,
+    stderr_buffer: ReceiveBuffer,
     /// Present until the exit is reported or the user has gone.
-    ended: Option<oneshot::Sender<End>>,
+    exit: Option<oneshot::Sender<ProcessExit>>,
     /// Set when the user's end has gone.
-    left: bool,
+    user_gone: bool,
 }
 
 /// A channel and its local end.
 pub(super) struct Channel {
     channel: ssh2::Channel,
-    local: Local,
-    up: Up,
-    outlet: Outlet,
-    program: Option<Program>,
+    local: LocalEnd,
+    send_state: SendState,
+    receive_buffer: ReceiveBuffer,
+    program: Option<ProgramState>,
     /// Data read from the local side. After EAGAIN libssh2 expects these very bytes again, so more is read only when
     /// all of it is sent.
     outgoing: Vec<u8>,
     /// The part of `outgoing` that is still to be sent.
     unsent: Range<usize>,
     /// Set when the channel only sends data that is already here.
-    last_call: bool,
+    draining: bool,
     /// The capacity at the last EAGAIN: only a change makes another attempt worthwhile.
-    tried: Offer,
+    blocked_capacity: ChannelCapacity,
     /// Set when the server has closed the channel: reading it does not read the transport any more.
-    gone: bool,
+    closed_by_server: bool,
     closed: bool,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
-struct Offer {
+struct ChannelCapacity {
     window: u32,
     available: u32,
     eof: bool,
 }
 
 impl Channel {
-    pub(super) fn new(channel: ssh2::Channel, local: Local, far: Option<Far>) -> Self {
-        let program = far.map(|Far { errors, ended }| Program {
-            pipe: errors,
-            outlet: Outlet::default(),
-            ended: Some(ended),
-            left: false,
+    pub(super) fn new(channel: ssh2::Channel, local: LocalEnd, far: Option<ProgramPipes>) -> Self {
+        let program = far.map(|ProgramPipes { stderr, exit }| ProgramState {
+            stderr: stderr,
+            stderr_buffer: ReceiveBuffer::default(),
+            exit: Some(exit),
+            user_gone: false,
         });
         Self {
             channel,
             local,
-            up: Up::Flowing,
-            outlet: Outlet::default(),
+            send_state: SendState::Open,
+            receive_buffer: ReceiveBuffer::default(),
             program,
-            outgoing: vec![0; UP_BUFFER],
+            outgoing: vec![0; SEND_BUFFER_SIZE],
             unsent: 0..0,
-            last_call: false,
-            tried: Offer::default(),
-            gone: false,
+            draining: false,
+            blocked_capacity: ChannelCapacity::default(),
+            closed_by_server: false,
             closed: false,
         }
     }
 
     /// Makes the channel send the data that is already here, and then its EOF.
-    pub(super) fn end(&mut self) {
-        self.last_call = true;
+    pub(super) fn begin_draining(&mut self) {
+        self.draining = true;
     }
 
     /// Moves data from the local side to the server.
-    pub(super) fn send(&mut self, context: &mut Context<'_>) -> Result<bool, Broken> {
+    pub(super) fn send(&mut self, context: &mut Context<'_>) -> Result<bool, TransportError> {
         let mut moved = false;
         loop {
-            if self.program.as_ref().is_some_and(|program| program.left) {
+            if self.program.as_ref().is_some_and(|program| program.user_gone) {
                 self.unsent = 0..0;
             }
             if self.unsent.is_empty() {
-                moved |= self.fill(context);
+                moved |= self.fill_outgoing(context);
             }
             let Some(rest) = self.outgoing.get(self.unsent.clone()).filter(|rest| !rest.is_empty()) else {
                 return Ok(moved);
             };
-            self.tried.window = self.channel.write_window().remaining;
-            let Some(count) = attempt(self.channel.write(rest))? else { return Ok(moved) };
+            self.blocked_capacity.window = self.channel.write_window().remaining;
+            let Some(count) = none_if_blocked(self.channel.write(rest))? else { return Ok(moved) };
             moved |= count > 0;
             self.unsent.start += count;
             if count == 0 {
@@ -118,103 +118,103 @@ impl Channel {
         }
     }
 
-    fn fill(&mut self, context: &mut Context<'_>) -> bool {
-        if self.up != Up::Flowing {
+    fn fill_outgoing(&mut self, context: &mut Context<'_>) -> bool {
+        if self.send_state != SendState::Open {
             return false;
         }
-        let read = self.local.read(context, &mut self.outgoing);
+        let read = self.local.poll_read_local(context, &mut self.outgoing);
         let count = if let Poll::Ready(Ok(count)) = read { count } else { 0 };
         self.unsent = 0..count;
-        if read.is_pending() && !self.last_call {
+        if read.is_pending() && !self.draining {
             return false;
         }
         if count == 0 {
-            self.up = Up::Ended;
+            self.send_state = SendState::EofPending;
         }
         true
     }
 
     /// Moves data from the server to the local side. `scratch` is as large as the window should become: libssh2 widens
     /// it by the size of a read.
-    pub(super) fn receive(&mut self, context: &mut Context<'_>, scratch: &mut [u8]) -> Result<bool, Broken> {
-        let mut moved = self.outlet.deliver(self.local.pipe(), context);
+    pub(super) fn receive(&mut self, context: &mut Context<'_>, scratch: &mut [u8]) -> Result<bool, TransportError> {
+        let mut moved = self.receive_buffer.deliver_kept(self.local.pipe_mut(), context);
         if let Some(program) = &mut self.program {
-            moved |= program.outlet.deliver(&mut program.pipe, context);
+            moved |= program.stderr_buffer.deliver_kept(&mut program.stderr, context);
         }
-        if self.may_take() && self.offer().available > 0 {
-            moved |= self.read(context, scratch)?;
+        if self.has_receive_room() && self.current_capacity().available > 0 {
+            moved |= self.read_channel(context, scratch)?;
         }
         if self.channel.eof() {
-            moved |= self.finish_down(context)?;
+            moved |= self.finish_receiving(context)?;
         }
-        Ok(moved | self.let_go(context))
+        Ok(moved | self.abandon_if_user_gone(context))
     }
 
     /// Returns whether the local side has room for more data.
-    fn may_take(&self) -> bool {
-        self.outlet.is_empty() || self.program.as_ref().is_some_and(|program| program.outlet.is_empty())
+    fn has_receive_room(&self) -> bool {
+        self.receive_buffer.is_empty() || self.program.as_ref().is_some_and(|program| program.stderr_buffer.is_empty())
     }
 
-    fn read(&mut self, context: &mut Context<'_>, scratch: &mut [u8]) -> Result<bool, Broken> {
+    fn read_channel(&mut self, context: &mut Context<'_>, scratch: &mut [u8]) -> Result<bool, TransportError> {
         let mut read = 0;
-        if self.outlet.is_empty()
-            && let Some(count) = attempt(self.channel.read(scratch))?
+        if self.receive_buffer.is_empty()
+            && let Some(count) = none_if_blocked(self.channel.read(scratch))?
         {
             read += count;
-            self.outlet.take(self.local.pipe(), context, scratch.get(..count).unwrap_or_default());
+            self.receive_buffer.write_or_keep(self.local.pipe_mut(), context, scratch.get(..count).unwrap_or_default());
         }
-        if let Some(program) = self.program.as_mut().filter(|program| program.outlet.is_empty())
-            && let Some(count) = attempt(self.channel.stderr().read(scratch))?
+        if let Some(program) = self.program.as_mut().filter(|program| program.stderr_buffer.is_empty())
+            && let Some(count) = none_if_blocked(self.channel.stderr().read(scratch))?
         {
             read += count;
-            program.outlet.take(&mut program.pipe, context, scratch.get(..count).unwrap_or_default());
+            program.stderr_buffer.write_or_keep(&mut program.stderr, context, scratch.get(..count).unwrap_or_default());
         }
         // The remaining data is for a stream that has no room at the moment.
-        self.tried.available = if read > 0 { 0 } else { self.channel.read_window().available };
+        self.blocked_capacity.available = if read > 0 { 0 } else { self.channel.read_window().available };
         Ok(read > 0)
     }
 
     /// Handles the server's EOF. If the server has also closed the channel, it reads nothing more and has reported the
     /// program's exit.
-    fn finish_down(&mut self, context: &mut Context<'_>) -> Result<bool, Broken> {
-        let mut moved = self.outlet.end(self.local.pipe(), context);
+    fn finish_receiving(&mut self, context: &mut Context<'_>) -> Result<bool, TransportError> {
+        let mut moved = self.receive_buffer.receive_eof(self.local.pipe_mut(), context);
         if let Some(program) = &mut self.program {
-            moved |= program.outlet.end(&mut program.pipe, context);
+            moved |= program.stderr_buffer.receive_eof(&mut program.stderr, context);
         }
-        let awaited = self.up == Up::Flowing || self.awaits_close();
-        if awaited && attempt(self.channel.wait_close().map_err(Into::into))?.is_some() {
+        let awaited = self.send_state == SendState::Open || self.awaits_close();
+        if awaited && none_if_blocked(self.channel.wait_close().map_err(Into::into))?.is_some() {
             moved = true;
-            if self.up == Up::Flowing {
+            if self.send_state == SendState::Open {
                 self.unsent = 0..0;
-                self.up = Up::Ended;
+                self.send_state = SendState::EofPending;
             }
-            if let Some(told) = self.program.as_mut().and_then(|program| program.ended.take()) {
-                drop(told.send(end_of(&self.channel)));
+            if let Some(told) = self.program.as_mut().and_then(|program| program.exit.take()) {
+                drop(told.send(process_exit(&self.channel)));
             }
         }
         Ok(moved)
     }
 
     /// Stops receiving when the user's end has gone; a program's input is dropped, too.
-    fn let_go(&mut self, context: &mut Context<'_>) -> bool {
+    fn abandon_if_user_gone(&mut self, context: &mut Context<'_>) -> bool {
         let settled = match &self.program {
-            Some(program) => program.left,
-            None => self.outlet.is_closed() || self.up != Up::Announced,
+            Some(program) => program.user_gone,
+            None => self.receive_buffer.is_closed() || self.send_state != SendState::EofSent,
         };
-        if settled || !self.local.is_gone(context) {
+        if settled || !self.local.is_user_gone(context) {
             return false;
         }
-        self.outlet.close();
+        self.receive_buffer.close();
         if let Some(program) = &mut self.program {
-            program.outlet.close();
-            program.ended = None;
-            program.left = true;
+            program.stderr_buffer.close();
+            program.exit = None;
+            program.user_gone = true;
         }
         true
     }
 
-    fn offer(&self) -> Offer {
-        Offer {
+    fn current_capacity(&self) -> ChannelCapacity {
+        ChannelCapacity {
             window: self.channel.write_window().remaining,
             available: self.channel.read_window().available,
             eof: self.channel.eof(),
@@ -222,29 +222,29 @@ impl Channel {
     }
 
     /// Returns whether an operation of another channel received something for this one after its turn.
-    pub(super) fn is_due(&self) -> bool {
-        let offer = self.offer();
-        let may_send = !self.unsent.is_empty() && offer.window > self.tried.window;
-        let may_receive = self.may_take() && offer.available > self.tried.available;
-        let ended = self.outlet.is_flowing() && offer.eof;
+    pub(super) fn needs_turn(&self) -> bool {
+        let offer = self.current_capacity();
+        let may_send = !self.unsent.is_empty() && offer.window > self.blocked_capacity.window;
+        let may_receive = self.has_receive_room() && offer.available > self.blocked_capacity.available;
+        let ended = self.receive_buffer.is_open() && offer.eof;
         !self.closed && (may_send || may_receive || ended)
     }
 
     /// Returns whether only the server's close is missing, which carries a program's exit.
     pub(super) fn awaits_close(&self) -> bool {
-        !self.outlet.is_flowing() && self.program.as_ref().is_some_and(|program| program.ended.is_some())
+        !self.receive_buffer.is_open() && self.program.as_ref().is_some_and(|program| program.exit.is_some())
     }
 
     /// Returns whether an EOF is to be sent: a small packet, sent only when the socket has room for all of it.
-    pub(super) fn wants_room(&self) -> bool {
-        self.up == Up::Ended && self.unsent.is_empty()
+    pub(super) fn has_eof_to_send(&self) -> bool {
+        self.send_state == SendState::EofPending && self.unsent.is_empty()
     }
 
     /// Sends the EOF to the server.
-    pub(super) fn announce_end(&mut self) -> Result<bool, Broken> {
-        let announced = attempt(self.channel.send_eof().map_err(Into::into))?.is_some();
+    pub(super) fn send_eof(&mut self) -> Result<bool, TransportError> {
+        let announced = none_if_blocked(self.channel.send_eof().map_err(Into::into))?.is_some();
         if announced {
-            self.up = Up::Announced;
+            self.send_state = SendState::EofSent;
         }
         Ok(announced)
     }
@@ -254,13 +254,13 @@ impl Channel {
         let program_is_done = self
             .program
             .as_ref()
-            .is_none_or(|program| program.outlet.is_closed() && (program.ended.is_none() || self.last_call));
-        self.up == Up::Announced && self.outlet.is_closed() && program_is_done && !self.closed
+            .is_none_or(|program| program.stderr_buffer.is_closed() && (program.exit.is_none() || self.draining));
+        self.send_state == SendState::EofSent && self.receive_buffer.is_closed() && program_is_done && !self.closed
     }
 
     /// Closes the channel; returns true once the server has closed it, too.
-    pub(super) fn close(&mut self) -> Result<bool, Broken> {
-        self.closed = attempt(self.channel.close().map_err(Into::into))?.is_some();
+    pub(super) fn close(&mut self) -> Result<bool, TransportError> {
+        self.closed = none_if_blocked(self.channel.close().map_err(Into::into))?.is_some();
         Ok(self.closed)
     }
 
@@ -269,24 +269,24 @@ impl Channel {
     }
 
     /// Reads the transport for all channels until it is empty, without sending anything of this one.
-    pub(super) fn hear(&mut self) -> Result<(), Broken> {
-        if attempt(self.channel.wait_eof().map_err(Into::into))?.is_some() {
-            self.gone = attempt(self.channel.wait_close().map_err(Into::into))?.is_some();
+    pub(super) fn read_transport(&mut self) -> Result<(), TransportError> {
+        if none_if_blocked(self.channel.wait_eof().map_err(Into::into))?.is_some() {
+            self.closed_by_server = none_if_blocked(self.channel.wait_close().map_err(Into::into))?.is_some();
         }
         Ok(())
     }
 
     /// Returns whether [`Self::hear`] still reads the transport.
-    pub(super) fn can_hear(&self) -> bool {
-        !self.gone && !self.closed
+    pub(super) fn can_read_transport(&self) -> bool {
+        !self.closed_by_server && !self.closed
     }
 }
 
 /// Returns how a program ended, once its channel is closed.
-fn end_of(channel: &ssh2::Channel) -> End {
+fn process_exit(channel: &ssh2::Channel) -> ProcessExit {
     let signal = channel.exit_signal().ok().and_then(|told| told.exit_signal);
     match signal {
-        Some(signal) => End::Signalled(signal),
-        None => End::Exited(channel.exit_status().unwrap_or_default()),
+        Some(signal) => ProcessExit::Signalled(signal),
+        None => ProcessExit::Exited(channel.exit_status().unwrap_or_default()),
     }
 }

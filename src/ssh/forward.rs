@@ -2,21 +2,21 @@
 //! OpenSSH has one number for a refused connection and for an unknown name: so the server is asked to resolve the name.
 
 use super::{
-    connection::{Link, NoChannel},
-    libssh2::Failure,
-    open_queue::Refusal,
+    connection::{HopConnection, OpenError},
+    libssh2::ConnectError,
+    open_queue::OpenRefusal,
     route::Hop,
-    stream::Stream,
+    stream::ChannelStream,
 };
 use crate::fault::{Code, Fault};
 use std::{net::IpAddr, time::Duration};
 use tokio::{io::AsyncReadExt as _, time::timeout};
 
 /// Time limit for resolving a name on the server.
-const LOOKUP: Duration = Duration::from_secs(3);
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Longest output that is read from `getent`, in bytes.
-const LONGEST_ANSWER: u64 = 4096;
+const MAX_LOOKUP_OUTPUT: u64 = 4096;
 
 /// The reason why a server can't connect to an address.
 #[derive(Debug)]
@@ -24,78 +24,85 @@ pub(super) enum Unreachable {
     /// Forwarding to this address is forbidden.
     Forbidden,
     /// The server can't resolve the name.
-    Unknown,
+    UnknownHost,
     /// The server tried and failed.
-    Refused(Name),
+    Refused(HostResolution),
     /// No reply came in time.
     TimedOut,
     /// Another reason, in libssh2's words.
-    Odd(String),
+    Other(String),
     /// The connection to the server itself is lost.
     Lost(Fault),
 }
 
 /// The resolution of a host that refused the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Name {
+pub(super) enum HostResolution {
     /// The host is an address, or the server can resolve it.
-    Known,
+    Resolved,
     /// The server could not resolve names for us.
-    Undecided,
+    Unverified,
 }
 
 /// Asks a server to connect to an address.
-pub(super) async fn reach(link: &Link, host: &str, port: u16, within: Duration) -> Result<Stream, Unreachable> {
-    let refusal = match link.forward(host, port, within).await {
+pub(super) async fn connect_through(
+    link: &HopConnection,
+    host: &str,
+    port: u16,
+    within: Duration,
+) -> Result<ChannelStream, Unreachable> {
+    let refusal = match link.open_forward(host, port, within).await {
         Ok(stream) => return Ok(stream),
-        Err(NoChannel::TimedOut) => return Err(Unreachable::TimedOut),
-        Err(NoChannel::Lost(fault)) => return Err(Unreachable::Lost(fault)),
-        Err(NoChannel::Refused(Refusal::Channel(said) | Refusal::Program(said))) => said,
+        Err(OpenError::TimedOut) => return Err(Unreachable::TimedOut),
+        Err(OpenError::Lost(fault)) => return Err(Unreachable::Lost(fault)),
+        Err(OpenError::Refused(OpenRefusal::Channel(said) | OpenRefusal::Program(said))) => said,
     };
     if refusal.contains("administratively prohibited") {
         return Err(Unreachable::Forbidden);
     }
     if !refusal.contains("connect failed") {
-        return Err(Unreachable::Odd(refusal));
+        return Err(Unreachable::Other(refusal));
     }
-    Err(match look_up(link, host).await {
-        Lookup::Found => Unreachable::Refused(Name::Known),
-        Lookup::Missing => Unreachable::Unknown,
-        Lookup::Unasked => Unreachable::Refused(Name::Undecided),
+    Err(match look_up_name(link, host).await {
+        NameLookup::Found => Unreachable::Refused(HostResolution::Resolved),
+        NameLookup::Missing => Unreachable::UnknownHost,
+        NameLookup::Inconclusive => Unreachable::Refused(HostResolution::Unverified),
     })
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lookup {
+enum NameLookup {
     Found,
     Missing,
-    Unasked,
+    Inconclusive,
 }
 
-async fn look_up(link: &Link, host: &str) -> Lookup {
+async fn look_up_name(link: &HopConnection, host: &str) -> NameLookup {
     if host.parse::<IpAddr>().is_ok() {
-        return Lookup::Found;
+        return NameLookup::Found;
     }
     if !is_dns_name(host) {
-        return Lookup::Unasked;
+        return NameLookup::Inconclusive;
     }
     let question = format!("getent hosts {host}; echo $?");
-    timeout(LOOKUP, async {
-        let Ok(process) = link.run(&question, Vec::new(), LOOKUP).await else { return Lookup::Unasked };
+    timeout(LOOKUP_TIMEOUT, async {
+        let Ok(process) = link.start_program(&question, Vec::new(), LOOKUP_TIMEOUT).await else {
+            return NameLookup::Inconclusive;
+        };
         let mut said = String::new();
-        let heard = process.stdio.take(LONGEST_ANSWER).read_to_string(&mut said).await;
-        if heard.is_ok() { read_answer(&said) } else { Lookup::Unasked }
+        let heard = process.stdio.take(MAX_LOOKUP_OUTPUT).read_to_string(&mut said).await;
+        if heard.is_ok() { parse_getent_output(&said) } else { NameLookup::Inconclusive }
     })
     .await
-    .unwrap_or(Lookup::Unasked)
+    .unwrap_or(NameLookup::Inconclusive)
 }
 
 /// Reads getent's exit status from the last line: 0 found, 2 not found (getent(1)); 127 means a server without getent.
-fn read_answer(said: &str) -> Lookup {
+fn parse_getent_output(said: &str) -> NameLookup {
     match said.trim_end().lines().last() {
-        Some("0") => Lookup::Found,
-        Some("2") => Lookup::Missing,
-        Some(_) | None => Lookup::Unasked,
+        Some("0") => NameLookup::Found,
+        Some("2") => NameLookup::Missing,
+        Some(_) | None => NameLookup::Inconclusive,
     }
 }
 
@@ -114,16 +121,18 @@ impl Unreachable {
             Self::Forbidden => {
                 Fault::new(Code::ForwardingForbidden, format!("`{bastion}` does not forward connections to {place}"))
             }
-            Self::Unknown => Fault::new(Code::DatabaseUnknown, format!("`{bastion}` can't resolve the name `{host}`")),
-            Self::Refused(Name::Known) => {
+            Self::UnknownHost => {
+                Fault::new(Code::DatabaseUnknown, format!("`{bastion}` can't resolve the name `{host}`"))
+            }
+            Self::Refused(HostResolution::Resolved) => {
                 Fault::new(Code::DatabaseRefused, format!("`{bastion}` can't connect to {place}: refused or no route"))
             }
-            Self::Refused(Name::Undecided) => Fault::new(
+            Self::Refused(HostResolution::Unverified) => Fault::new(
                 Code::DatabaseRefused,
                 format!("`{bastion}` can't connect to {place}: refused, no route, or the name is unknown there"),
             ),
             Self::TimedOut => Fault::new(Code::DatabaseTimeout, format!("{place} does not answer `{bastion}`")),
-            Self::Odd(said) => {
+            Self::Other(said) => {
                 Fault::new(Code::DatabaseRefused, format!("`{bastion}` can't connect to {place}: {said}"))
             }
             Self::Lost(fault) => fault,
@@ -131,33 +140,33 @@ impl Unreachable {
     }
 
     /// Returns the error for a connection to the next hop.
-    pub(super) fn for_hop(self, before: &Hop, hop: &Hop) -> Failure {
-        let transport = |code, cause| Failure::Transport(Fault::new(code, cause));
+    pub(super) fn for_hop(self, before: &Hop, hop: &Hop) -> ConnectError {
+        let transport = |code, cause| ConnectError::Transient(Fault::new(code, cause));
         match self {
             Self::Forbidden => {
                 let cause = format!("jump host `{before}` does not forward connections to `{hop}`");
-                Failure::Final(Fault::new(Code::ForwardingForbidden, cause).at(Code::BastionRefused.stage()))
+                ConnectError::Permanent(Fault::new(Code::ForwardingForbidden, cause).at(Code::BastionRefused.stage()))
             }
-            Self::Unknown => {
+            Self::UnknownHost => {
                 let cause = format!("jump host `{before}` can't resolve the name of `{hop}`");
                 let fix = "check the spelling of the host; it is resolved on the jump host, not on the runner";
-                Failure::Final(Fault::new(Code::BastionUnknown, cause).fix(fix))
+                ConnectError::Permanent(Fault::new(Code::BastionUnknown, cause).fix(fix))
             }
-            Self::Refused(Name::Known) => transport(
+            Self::Refused(HostResolution::Resolved) => transport(
                 Code::BastionRefused,
                 format!("jump host `{before}` can't connect to `{hop}`: refused or no route"),
             ),
-            Self::Refused(Name::Undecided) => transport(
+            Self::Refused(HostResolution::Unverified) => transport(
                 Code::BastionRefused,
                 format!(
                     "jump host `{before}` can't connect to `{hop}`: refused, no route, or the name is unknown there"
                 ),
             ),
             Self::TimedOut => transport(Code::BastionTimeout, format!("`{hop}` does not answer jump host `{before}`")),
-            Self::Odd(said) => {
+            Self::Other(said) => {
                 transport(Code::BastionRefused, format!("jump host `{before}` can't connect to `{hop}`: {said}"))
             }
-            Self::Lost(fault) => Failure::Final(fault.at(Code::BastionRefused.stage())),
+            Self::Lost(fault) => ConnectError::Permanent(fault.at(Code::BastionRefused.stage())),
         }
     }
 }
@@ -176,10 +185,10 @@ mod tests {
 
     #[test]
     fn trusts_only_the_exit_status_of_getent() {
-        assert_eq!(read_answer("10.0.0.1 db\n0\n"), Lookup::Found);
-        assert_eq!(read_answer("2\n"), Lookup::Missing);
-        assert_eq!(read_answer("sh: getent: not found\n127\n"), Lookup::Unasked);
-        assert_eq!(read_answer("This account is currently not available.\n"), Lookup::Unasked);
-        assert_eq!(read_answer(""), Lookup::Unasked);
+        assert_eq!(parse_getent_output("10.0.0.1 db\n0\n"), NameLookup::Found);
+        assert_eq!(parse_getent_output("2\n"), NameLookup::Missing);
+        assert_eq!(parse_getent_output("sh: getent: not found\n127\n"), NameLookup::Inconclusive);
+        assert_eq!(parse_getent_output("This account is currently not available.\n"), NameLookup::Inconclusive);
+        assert_eq!(parse_getent_output(""), NameLookup::Inconclusive);
     }
 }

@@ -1,6 +1,6 @@
 //! Properties of any text that pins host keys, for `make fuzz` and the tests.
 
-use super::{host_key::Pins, route::Hop};
+use super::{host_key::HostKeyPins, route::Hop};
 use crate::fault::Code;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
@@ -13,14 +13,14 @@ const PRINT: &str = "SHA256:rHARUo62wukhlwGwU7WOPDabbIK67jfd9lycBgytCtA";
 ///
 /// # Panics
 /// If one of these does not hold.
-pub(crate) fn judge_by(known_hosts: &str, host: &str, port: u16) {
+pub(crate) fn check_host_key_pins(known_hosts: &str, host: &str, port: u16) {
     let hop = Hop { host: host.to_owned(), port, user: "u".to_owned() };
     let key = STANDARD.decode(KEY).unwrap_or_default();
     let judged = |known_hosts: &str, fingerprint: Option<&str>| {
-        let pins = Pins::read(Some(known_hosts), fingerprint).map_err(|fault| fault.code)?;
-        let algorithms = pins.algorithms(&hop);
+        let pins = HostKeyPins::parse(Some(known_hosts), fingerprint).map_err(|fault| fault.code)?;
+        let algorithms = pins.preferred_algorithms(&hop);
         assert_eq!(algorithms.split(',').count(), 6, "{algorithms}");
-        pins.judge(&hop, &key).map_err(|fault| fault.code)
+        pins.verify_key(&hop, &key).map_err(|fault| fault.code)
     };
     // An unreadable revocation is reported first.
     let is_refused = |verdict: Result<String, Code>| matches!(verdict, Err(Code::HostKeyRevoked | Code::PinInvalid));
@@ -44,7 +44,7 @@ pub(crate) fn judge_by(known_hosts: &str, host: &str, port: u16) {
     assert!(is_refused(judged(&marked, Some(PRINT))), "{marked:?}");
     let negated = format!("*,!{name},![{name}]:* {KEY_TYPE} {KEY}");
     assert_eq!(judged(&negated, None), Err(Code::HostKeyUnpinned), "{negated:?}");
-    let unpinned = Pins::read(None, None).and_then(|pins| pins.judge(&hop, &key));
+    let unpinned = HostKeyPins::parse(None, None).and_then(|pins| pins.verify_key(&hop, &key));
     let printed = unpinned.err().and_then(|fault| fault.detail.first().cloned()).unwrap_or_default();
     assert!(judged(&printed, None).is_ok(), "{printed:?} is printed and does not pin");
 }

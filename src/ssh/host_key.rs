@@ -14,7 +14,7 @@ use ssh_key::known_hosts::{Entry, HostPatterns, Marker};
 
 /// All pins of a route.
 #[derive(Debug, Clone)]
-pub(super) struct Pins {
+pub(super) struct HostKeyPins {
     entries: Vec<Entry>,
     /// 1-based numbers of the unreadable lines.
     unreadable: Vec<usize>,
@@ -27,7 +27,7 @@ pub(super) struct Pins {
 /// # Errors
 /// `pin-invalid`, with the input and the line.
 pub fn check_pins(known_hosts: Option<&str>, fingerprint: Option<&str>) -> Result<(), Fault> {
-    Pins::read(known_hosts, fingerprint).map(drop)
+    HostKeyPins::parse(known_hosts, fingerprint).map(drop)
 }
 
 /// Host-key algorithms in order of preference, without certificates (they can't be pinned by key) and without SHA-1.
@@ -40,9 +40,9 @@ const ALGORITHMS: [&str; 6] = [
     "rsa-sha2-256",
 ];
 
-impl Pins {
+impl HostKeyPins {
     /// Parses both inputs. An unreadable line does not make the others unreadable.
-    pub(super) fn read(known_hosts: Option<&str>, fingerprint: Option<&str>) -> Result<Self, Fault> {
+    pub(super) fn parse(known_hosts: Option<&str>, fingerprint: Option<&str>) -> Result<Self, Fault> {
         let (mut entries, mut unreadable) = (Vec::new(), Vec::new());
         let mut first = None;
         for (number, line) in (1..).zip(known_hosts.unwrap_or_default().lines()) {
@@ -51,7 +51,7 @@ impl Pins {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            match entry(&line) {
+            match parse_entry(&line) {
                 Some(entry) => entries.push(entry),
                 None if line.starts_with("@revoked") => {
                     let cause = format!("line {number} of `ssh-known-hosts` revokes a key and can't be read");
@@ -65,48 +65,53 @@ impl Pins {
             }
         }
         if let ([], Some((number, line))) = (entries.as_slice(), first) {
-            return Err(no_line(number, &line));
+            return Err(unusable_line_fault(number, &line));
         }
-        let fingerprint = fingerprint.map(read_fingerprint).transpose()?;
+        let fingerprint = fingerprint.map(parse_fingerprint).transpose()?;
         Ok(Self { entries, unreadable, fingerprint })
     }
 
     /// Returns the algorithms to request, those of pinned keys first.
-    pub(super) fn algorithms(&self, hop: &Hop) -> String {
-        let pinned = self.pinned(hop);
-        let is_pinned = |algorithm: &&str| pinned.iter().any(|entry| key_type_of(algorithm) == type_of(entry));
+    pub(super) fn preferred_algorithms(&self, hop: &Hop) -> String {
+        let pinned = self.pinned_entries(hop);
+        let is_pinned =
+            |algorithm: &&str| pinned.iter().any(|entry| algorithm_key_type(algorithm) == entry_key_type(entry));
         let (mut first, rest): (Vec<&str>, Vec<&str>) = ALGORITHMS.into_iter().partition(is_pinned);
         first.extend(rest);
         first.join(",")
     }
 
     /// Returns `ssh-ed25519 SHA256:…` of the key if it is the pinned one.
-    pub(super) fn judge(&self, hop: &Hop, key: &[u8]) -> Result<String, Fault> {
-        let shown = describe(key);
-        let marked = |marker| self.known(hop, Some(marker));
-        if marked(Marker::Revoked).any(|entry| blob(entry) == key) {
+    pub(super) fn verify_key(&self, hop: &Hop, key: &[u8]) -> Result<String, Fault> {
+        let shown = describe_key(key);
+        let marked = |marker| self.entries_for(hop, Some(marker));
+        if marked(Marker::Revoked).any(|entry| public_key_bytes(entry) == key) {
             let cause = format!("`{hop}` shows {shown}, which `ssh-known-hosts` marks as revoked");
             return Err(Fault::new(Code::HostKeyRevoked, cause));
         }
-        let pinned = self.pinned(hop);
-        if pinned.iter().any(|entry| blob(entry) == key) || self.fingerprint.as_deref() == Some(&sha256(key)) {
+        let pinned = self.pinned_entries(hop);
+        if pinned.iter().any(|entry| public_key_bytes(entry) == key)
+            || self.fingerprint.as_deref() == Some(&key_fingerprint(key))
+        {
             return Ok(shown);
         }
-        let same_type =
-            pinned.iter().filter(|entry| type_of(entry) == key_type(key)).map(|entry| describe(&blob(entry)));
+        let same_type = pinned
+            .iter()
+            .filter(|entry| entry_key_type(entry) == blob_key_type(key))
+            .map(|entry| describe_key(&public_key_bytes(entry)));
         let by_fingerprint = self.fingerprint.iter().map(|print| format!("SHA256:{print}"));
         let expected: Vec<String> = same_type.chain(by_fingerprint).collect();
         if !expected.is_empty() {
-            return Err(self.mismatch(hop, &shown, &expected));
+            return Err(self.mismatch_fault(hop, &shown, &expected));
         }
         if pinned.is_empty() && marked(Marker::CertAuthority).next().is_some() {
             let cause = format!("`ssh-known-hosts` has only a @cert-authority line for `{hop}`, which shows {shown}");
-            return Err(Fault::new(Code::HostKeyAuthority, cause).detail(line(hop, key)));
+            return Err(Fault::new(Code::HostKeyAuthority, cause).detail(known_hosts_line(hop, key)));
         }
-        Err(self.unpinned(hop, key, &pinned))
+        Err(self.unpinned_fault(hop, key, &pinned))
     }
 
-    fn mismatch(&self, hop: &Hop, shown: &str, expected: &[String]) -> Fault {
+    fn mismatch_fault(&self, hop: &Hop, shown: &str, expected: &[String]) -> Fault {
         let cause = format!("`{hop}` shows {shown}, but pinned is {}", expected.join(" or "));
         let fault = Fault::new(Code::HostKeyMismatch, cause);
         if self.fingerprint.is_none() {
@@ -115,16 +120,16 @@ impl Pins {
         fault.detail("a server has one key of each type: `ssh-fingerprint` must be that of the type shown")
     }
 
-    fn unpinned(&self, hop: &Hop, key: &[u8], pinned: &[&Entry]) -> Fault {
-        let shown = describe(key);
+    fn unpinned_fault(&self, hop: &Hop, key: &[u8], pinned: &[&Entry]) -> Fault {
+        let shown = describe_key(key);
         let cause = match pinned.first() {
             Some(entry) => format!(
                 "`{hop}` is pinned by a key of type {} alone, and the server has none of that type: it shows {shown}",
-                type_of(entry)
+                entry_key_type(entry)
             ),
             None => format!("no key is pinned for `{hop}`, which shows {shown}"),
         };
-        let fault = Fault::new(Code::HostKeyUnpinned, cause).detail(line(hop, key));
+        let fault = Fault::new(Code::HostKeyUnpinned, cause).detail(known_hosts_line(hop, key));
         match self.unreadable.first() {
             Some(number) => fault.detail(format!("line {number} of `ssh-known-hosts` can't be read")),
             None => fault,
@@ -133,41 +138,41 @@ impl Pins {
 
     /// Returns the unmarked entries that apply to a hop. As in OpenSSH, an entry without a port applies to another port
     /// only if no entry has that port.
-    fn pinned(&self, hop: &Hop) -> Vec<&Entry> {
-        let exact: Vec<&Entry> = self.known(hop, None).filter(|entry| names(hop, entry, With::Port)).collect();
-        if exact.is_empty() { self.known(hop, None).collect() } else { exact }
+    fn pinned_entries(&self, hop: &Hop) -> Vec<&Entry> {
+        let exact: Vec<&Entry> =
+            self.entries_for(hop, None).filter(|entry| entry_matches(hop, entry, HostForm::WithPort)).collect();
+        if exact.is_empty() { self.entries_for(hop, None).collect() } else { exact }
     }
 
-    fn known(&self, hop: &Hop, marker: Option<Marker>) -> impl Iterator<Item = &Entry> {
-        self.entries
-            .iter()
-            .filter(move |entry| entry.marker() == marker.as_ref())
-            .filter(|entry| names(hop, entry, With::Port) || names(hop, entry, With::HostAlone))
+    fn entries_for(&self, hop: &Hop, marker: Option<Marker>) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |entry| entry.marker() == marker.as_ref()).filter(|entry| {
+            entry_matches(hop, entry, HostForm::WithPort) || entry_matches(hop, entry, HostForm::HostOnly)
+        })
     }
 }
 
 /// The form of a hop's name in `known_hosts`.
 #[derive(Clone, Copy)]
-enum With {
+enum HostForm {
     /// `[host]:port`, or `host` if the port is 22.
-    Port,
+    WithPort,
     /// `host`, whatever the port.
-    HostAlone,
+    HostOnly,
 }
 
-fn name(hop: &Hop, with: With) -> String {
+fn known_hosts_name(hop: &Hop, with: HostForm) -> String {
     let host = hop.host.to_ascii_lowercase();
     match with {
-        With::Port if hop.port != 22 => format!("[{host}]:{}", hop.port),
-        With::Port | With::HostAlone => host,
+        HostForm::WithPort if hop.port != 22 => format!("[{host}]:{}", hop.port),
+        HostForm::WithPort | HostForm::HostOnly => host,
     }
 }
 
-fn names(hop: &Hop, entry: &Entry, with: With) -> bool {
-    let name = name(hop, with);
+fn entry_matches(hop: &Hop, entry: &Entry, with: HostForm) -> bool {
+    let name = known_hosts_name(hop, with);
     match entry.host_patterns() {
         HostPatterns::Patterns(patterns) => {
-            let hit = |pattern: &str| glob(pattern.to_ascii_lowercase().as_bytes(), name.as_bytes());
+            let hit = |pattern: &str| glob_matches(pattern.to_ascii_lowercase().as_bytes(), name.as_bytes());
             let negated = patterns.iter().filter_map(|pattern| pattern.strip_prefix('!')).any(hit);
             !negated && patterns.iter().any(|pattern| hit(pattern))
         }
@@ -178,7 +183,7 @@ fn names(hop: &Hop, entry: &Entry, with: With) -> bool {
 
 /// Matches ssh's two wildcards: `*` and `?`. After a mismatch only the last `*` takes one byte more, so that many of
 /// them cost no more than pattern times name.
-fn glob(pattern: &[u8], name: &[u8]) -> bool {
+fn glob_matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut at, mut place) = (0, 0);
     // The pattern after the last `*`, and the position in the name at which it was tried.
     let mut star: Option<(usize, usize)> = None;
@@ -200,7 +205,7 @@ fn glob(pattern: &[u8], name: &[u8]) -> bool {
 }
 
 /// Explains why a line pins nothing, by the kind of text that it is.
-fn no_line(number: usize, line: &str) -> Fault {
+fn unusable_line_fault(number: usize, line: &str) -> Fault {
     let fault = |what: &str| Fault::new(Code::PinInvalid, format!("line {number} of `ssh-known-hosts` {what}"));
     if line.split(' ').any(|word| word.starts_with("SHA256:")) {
         return fault("is a fingerprint").fix("move it to `ssh-fingerprint`, and leave `ssh-known-hosts` empty");
@@ -218,7 +223,7 @@ fn is_key_type(word: &str) -> bool {
     word == "ssh-rsa" || ALGORITHMS.contains(&word)
 }
 
-fn read_fingerprint(text: &str) -> Result<String, Fault> {
+fn parse_fingerprint(text: &str) -> Result<String, Fault> {
     let words = || text.split_whitespace();
     if words().any(is_key_type) {
         let cause = "`ssh-fingerprint` is a whole key, not its fingerprint";
@@ -239,46 +244,47 @@ fn read_fingerprint(text: &str) -> Result<String, Fault> {
     Err(Fault::new(Code::PinInvalid, cause).fix("give what `ssh-keygen -lf` prints for the server's public key"))
 }
 
-fn type_of(entry: &Entry) -> String {
+fn entry_key_type(entry: &Entry) -> String {
     entry.public_key().algorithm().as_str().to_owned()
 }
 
 /// Returns the key type of an algorithm: RSA keys have several algorithms.
-fn key_type_of(algorithm: &str) -> &str {
+fn algorithm_key_type(algorithm: &str) -> &str {
     if algorithm.starts_with("rsa-sha2-") { "ssh-rsa" } else { algorithm }
 }
 
 /// Parses a line. The library ignores a wrong length before the bytes of a key, and then returns another key than the
 /// one that was written.
-fn entry(line: &str) -> Option<Entry> {
+fn parse_entry(line: &str) -> Option<Entry> {
     let entry: Entry = line.parse().ok()?;
-    let is_written = line.split(' ').any(|word| STANDARD.decode(word).is_ok_and(|written| written == blob(&entry)));
+    let is_written =
+        line.split(' ').any(|word| STANDARD.decode(word).is_ok_and(|written| written == public_key_bytes(&entry)));
     is_written.then_some(entry)
 }
 
-fn blob(entry: &Entry) -> Vec<u8> {
+fn public_key_bytes(entry: &Entry) -> Vec<u8> {
     entry.public_key().to_bytes().unwrap_or_default()
 }
 
 /// Returns the key type: the first string of the key (RFC 4253, 6.6).
-fn key_type(key: &[u8]) -> String {
+fn blob_key_type(key: &[u8]) -> String {
     let name = key.split_first_chunk::<4>().and_then(|(length, rest)| {
         usize::try_from(u32::from_be_bytes(*length)).ok().and_then(|length| rest.get(..length))
     });
     String::from_utf8_lossy(name.unwrap_or_default()).into_owned()
 }
 
-fn sha256(key: &[u8]) -> String {
+fn key_fingerprint(key: &[u8]) -> String {
     STANDARD_NO_PAD.encode(Sha256::digest(key))
 }
 
-fn describe(key: &[u8]) -> String {
-    format!("{} SHA256:{}", key_type(key), sha256(key))
+fn describe_key(key: &[u8]) -> String {
+    format!("{} SHA256:{}", blob_key_type(key), key_fingerprint(key))
 }
 
 /// Returns the line to paste into `ssh-known-hosts`.
-fn line(hop: &Hop, key: &[u8]) -> String {
-    format!("{} {} {}", name(hop, With::Port), key_type(key), STANDARD.encode(key))
+fn known_hosts_line(hop: &Hop, key: &[u8]) -> String {
+    format!("{} {} {}", known_hosts_name(hop, HostForm::WithPort), blob_key_type(key), STANDARD.encode(key))
 }
 
 #[cfg(test)]
@@ -294,7 +300,11 @@ mod tests {
     #[test]
     fn rejects_a_key_of_a_wrong_length() {
         for line in [format!("h {}", KEY.replace("AAAAIJA", "AAAAMJA")), format!("h {KEY}AAAA")] {
-            assert_eq!(Pins::read(Some(&line), None).err().map(|fault| fault.code), Some(Code::PinInvalid), "{line}");
+            assert_eq!(
+                HostKeyPins::parse(Some(&line), None).err().map(|fault| fault.code),
+                Some(Code::PinInvalid),
+                "{line}"
+            );
         }
     }
 
@@ -307,8 +317,8 @@ mod tests {
     }
 
     fn judge(known_hosts: &str, host: &str, port: u16) -> Result<String, Code> {
-        let pins = Pins::read(Some(known_hosts), None).unwrap();
-        pins.judge(&hop(host, port), &raw(KEY)).map_err(|fault| fault.code)
+        let pins = HostKeyPins::parse(Some(known_hosts), None).unwrap();
+        pins.verify_key(&hop(host, port), &raw(KEY)).map_err(|fault| fault.code)
     }
 
     #[test]
@@ -379,8 +389,8 @@ mod tests {
     fn a_revocation_overrides_every_pin() {
         let text = format!("bastion.example {KEY}\n@revoked * {KEY}\n");
         assert_eq!(judge(&text, "bastion.example", 22), Err(Code::HostKeyRevoked));
-        let pins = Pins::read(Some(&format!("@revoked * {KEY}")), Some(PRINT)).unwrap();
-        assert_eq!(pins.judge(&hop("x", 22), &raw(KEY)).unwrap_err().code, Code::HostKeyRevoked);
+        let pins = HostKeyPins::parse(Some(&format!("@revoked * {KEY}")), Some(PRINT)).unwrap();
+        assert_eq!(pins.verify_key(&hop("x", 22), &raw(KEY)).unwrap_err().code, Code::HostKeyRevoked);
         assert!(judge(&format!("bastion.example {KEY}\n@revoked * {OTHER}\n"), "bastion.example", 22).is_ok());
     }
 
@@ -392,8 +402,8 @@ mod tests {
 
     #[test]
     fn reports_both_fingerprints_of_a_mismatch() {
-        let pins = Pins::read(Some(&format!("bastion.example {OTHER}")), None).unwrap();
-        let fault = pins.judge(&hop("bastion.example", 22), &raw(KEY)).unwrap_err();
+        let pins = HostKeyPins::parse(Some(&format!("bastion.example {OTHER}")), None).unwrap();
+        let fault = pins.verify_key(&hop("bastion.example", 22), &raw(KEY)).unwrap_err();
         assert_eq!(fault.code, Code::HostKeyMismatch);
         assert!(fault.cause.contains(PRINT) && fault.cause.matches("SHA256:").count() == 2, "{}", fault.cause);
     }
@@ -401,8 +411,8 @@ mod tests {
     #[test]
     fn prints_a_line_that_pins_the_key() {
         for port in [22, 2222] {
-            let pins = Pins::read(None, None).unwrap();
-            let fault = pins.judge(&hop("bastion.example", port), &raw(KEY)).unwrap_err();
+            let pins = HostKeyPins::parse(None, None).unwrap();
+            let fault = pins.verify_key(&hop("bastion.example", port), &raw(KEY)).unwrap_err();
             assert!(fault.cause.contains(PRINT), "{}", fault.cause);
             assert!(judge(&fault.detail[0], "bastion.example", port).is_ok(), "{}", fault.detail[0]);
         }
@@ -410,7 +420,9 @@ mod tests {
 
     #[test]
     fn requests_pinned_key_types_first() {
-        let algorithms = |text: &str| Pins::read(Some(text), None).unwrap().algorithms(&hop("bastion.example", 22));
+        let algorithms = |text: &str| {
+            HostKeyPins::parse(Some(text), None).unwrap().preferred_algorithms(&hop("bastion.example", 22))
+        };
         assert!(algorithms(&format!("bastion.example {ECDSA}")).starts_with("ecdsa-sha2-nistp256,ssh-ed25519,"));
         assert!(algorithms(&format!("other {ECDSA}")).starts_with("ssh-ed25519,"));
         assert_eq!(algorithms("").matches(',').count(), ALGORITHMS.len() - 1);
@@ -418,8 +430,8 @@ mod tests {
 
     #[test]
     fn reports_another_key_type_as_unpinned() {
-        let pins = Pins::read(Some(&format!("bastion.example {ECDSA}")), None).unwrap();
-        let fault = pins.judge(&hop("bastion.example", 22), &raw(KEY)).unwrap_err();
+        let pins = HostKeyPins::parse(Some(&format!("bastion.example {ECDSA}")), None).unwrap();
+        let fault = pins.verify_key(&hop("bastion.example", 22), &raw(KEY)).unwrap_err();
         assert_eq!(fault.code, Code::HostKeyUnpinned);
         assert!(fault.cause.contains("ecdsa-sha2-nistp256"), "{}", fault.cause);
     }
@@ -429,9 +441,9 @@ mod tests {
         let bare = PRINT.trim_start_matches("SHA256:");
         for text in [PRINT.to_owned(), bare.to_owned(), format!("{PRINT}="), format!(" 256 {PRINT} root@x (ED25519)\n")]
         {
-            let pins = Pins::read(None, Some(&text)).unwrap();
-            assert!(pins.judge(&hop("x", 2222), &raw(KEY)).is_ok(), "{text}");
-            assert_eq!(pins.judge(&hop("x", 2222), &raw(OTHER)).unwrap_err().code, Code::HostKeyMismatch);
+            let pins = HostKeyPins::parse(None, Some(&text)).unwrap();
+            assert!(pins.verify_key(&hop("x", 2222), &raw(KEY)).is_ok(), "{text}");
+            assert_eq!(pins.verify_key(&hop("x", 2222), &raw(OTHER)).unwrap_err().code, Code::HostKeyMismatch);
         }
         for text in ["", "SHA256:abc", "MD5:16:27:ac:a5:76:28:2d:36:63:1b:56:4d:eb:df:a6:48", "yes"] {
             assert_eq!(check_pins(None, Some(text)).unwrap_err().code, Code::PinInvalid, "{text}");
@@ -440,8 +452,10 @@ mod tests {
 
     #[test]
     fn either_pin_may_match() {
-        let pins = Pins::read(Some(&format!("x {OTHER}")), Some(PRINT)).unwrap();
-        assert!(pins.judge(&hop("x", 22), &raw(KEY)).is_ok() && pins.judge(&hop("x", 22), &raw(OTHER)).is_ok());
+        let pins = HostKeyPins::parse(Some(&format!("x {OTHER}")), Some(PRINT)).unwrap();
+        assert!(
+            pins.verify_key(&hop("x", 22), &raw(KEY)).is_ok() && pins.verify_key(&hop("x", 22), &raw(OTHER)).is_ok()
+        );
     }
 
     #[test]

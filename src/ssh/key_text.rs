@@ -10,40 +10,40 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 /// Line width of OpenSSH; Terraform writes 64, Python's cryptography 76. `ssh-keygen` reads any.
-const WIDTH: usize = 70;
+const OPENSSH_LINE_WIDTH: usize = 70;
 
 /// Longest text that may be a path, in bytes; the shortest key is longer.
-const LONGEST_PATH: usize = 200;
+const MAX_PATH_LENGTH: usize = 200;
 
 /// Returns the key alone, in lines as OpenSSH writes them; a text without a complete key is only trimmed.
-pub(super) fn normalised(key: &Secret) -> Secret {
-    let lines: Vec<&str> = key.expose().split(['\n', '\r']).map(cleared).collect();
-    let begin = lines.iter().position(|line| is_begin(line));
+pub(super) fn normalise_key(key: &Secret) -> Secret {
+    let lines: Vec<&str> = key.expose().split(['\n', '\r']).map(trim_line).collect();
+    let begin = lines.iter().position(|line| is_begin_line(line));
     let frame = begin.and_then(|begin| {
         let last = lines.get(begin)?.replacen("BEGIN", "END", 1);
         let length = lines.iter().skip(begin).position(|line| *line == last)?;
         lines.get(begin..=begin + length)
     });
     Secret::new(match frame {
-        Some([first, body @ .., last]) if first.contains("OPENSSH") => wrapped(first, body, last),
-        Some(lines) => joined(lines),
-        None => joined(&lines),
+        Some([first, body @ .., last]) if first.contains("OPENSSH") => rewrap_openssh(first, body, last),
+        Some(lines) => join_lines(lines),
+        None => join_lines(&lines),
     })
 }
 
 /// Trims what no key contains: white space of any kind, zero-width characters, and quotation marks.
-fn cleared(line: &str) -> &str {
+fn trim_line(line: &str) -> &str {
     line.trim_matches(|letter: char| {
         letter.is_whitespace() || "\u{feff}\u{200b}\u{200c}\u{200d}\u{2060}\"'`".contains(letter)
     })
 }
 
-fn is_begin(line: &str) -> bool {
+fn is_begin_line(line: &str) -> bool {
     line.starts_with("-----BEGIN ") && line.ends_with("PRIVATE KEY-----") && !line.contains("-----END ")
 }
 
 /// Joins the lines, with the blank line that follows PEM headers (RFC 1421) and no other.
-fn joined(lines: &[&str]) -> String {
+fn join_lines(lines: &[&str]) -> String {
     let mut text = String::new();
     let mut in_headers = false;
     for line in lines.iter().filter(|line| !line.is_empty()) {
@@ -58,10 +58,10 @@ fn joined(lines: &[&str]) -> String {
     text
 }
 
-fn wrapped(first: &str, body: &[&str], last: &str) -> String {
+fn rewrap_openssh(first: &str, body: &[&str], last: &str) -> String {
     let letters: Vec<char> =
         body.iter().flat_map(|line| line.chars()).filter(|letter| !letter.is_whitespace()).collect();
-    let lines = letters.chunks(WIDTH).map(|line| line.iter().collect());
+    let lines = letters.chunks(OPENSSH_LINE_WIDTH).map(|line| line.iter().collect());
     [first.to_owned()].into_iter().chain(lines).chain([last.to_owned(), String::new()]).collect::<Vec<_>>().join("\n")
 }
 
@@ -70,65 +70,68 @@ fn wrapped(first: &str, body: &[&str], last: &str) -> String {
 ///
 /// # Errors
 /// `key-invalid`, which repeats nothing of the text.
-pub(super) fn check_frame(text: &str) -> Result<(), Fault> {
+pub(super) fn check_key_frame(text: &str) -> Result<(), Fault> {
     let mut lines = text.lines();
     let first = lines.next().unwrap_or_default();
-    if is_begin(first) {
+    if is_begin_line(first) {
         return if text.lines().last() == Some(&first.replacen("BEGIN", "END", 1)) {
             Ok(())
         } else {
-            Err(damaged("its last line is missing: it is cut off"))
+            Err(invalid_key("its last line is missing: it is cut off"))
         };
     }
-    Err(stranger(text, first).unwrap_or_else(|| damaged("its first line is not -----BEGIN … PRIVATE KEY-----")))
+    Err(explain_other_content(text, first)
+        .unwrap_or_else(|| invalid_key("its first line is not -----BEGIN … PRIVATE KEY-----")))
 }
 
 /// Explains a text of a known kind that is not a private key.
-fn stranger(text: &str, first: &str) -> Option<Fault> {
+fn explain_other_content(text: &str, first: &str) -> Option<Fault> {
     let is_one_word = text.split_whitespace().nth(1).is_none();
     let is_public = ["ssh-", "ecdsa-", "sk-", "---- BEGIN SSH2 PUBLIC"].iter().any(|start| first.starts_with(start));
     if first.starts_with("PuTTY-User-Key-File") {
-        return Some(damaged("it is in PuTTY's own form").fix("convert it: PuTTYgen, Conversions, Export OpenSSH key"));
+        return Some(
+            invalid_key("it is in PuTTY's own form").fix("convert it: PuTTYgen, Conversions, Export OpenSSH key"),
+        );
     }
     if first.starts_with("---- BEGIN SSH2 ENCRYPTED PRIVATE KEY") {
         let fix = "make a new key (`ssh-keygen -t ed25519`), or export this one from the program that made it in OpenSSH's form";
-        return Some(damaged("it is in the form of SSH Tectia").fix(fix));
+        return Some(invalid_key("it is in the form of SSH Tectia").fix(fix));
     }
     if is_public || first.contains("PUBLIC KEY") {
         let fix = "put the other file of the pair into the secret, the one whose name does not end in .pub";
-        return Some(damaged("it is a public key").fix(fix));
+        return Some(invalid_key("it is a public key").fix(fix));
     }
     if first.contains("BEGIN CERTIFICATE") {
-        return Some(damaged("it is a certificate, not the key that belongs to it"));
+        return Some(invalid_key("it is a certificate, not the key that belongs to it"));
     }
     if text.contains("-----BEGIN ") && text.contains("PRIVATE KEY-----\\n") {
         let fix = "store it with real line breaks: a JSON text has to be decoded before it goes into the secret \
                    (`jq -r`, `printf '%b'`)";
-        return Some(damaged("its line breaks are written as `\\n`").fix(fix));
+        return Some(invalid_key("its line breaks are written as `\\n`").fix(fix));
     }
     if text.contains("-----BEGIN ") && text.contains("-----END ") {
         let fix =
             "put the whole private key file into the secret, line by line; in a shell the variable needs double quotes";
-        return Some(damaged("its line breaks are lost: it is one long line").fix(fix));
+        return Some(invalid_key("its line breaks are lost: it is one long line").fix(fix));
     }
     let decoded = STANDARD.decode(text.split_whitespace().collect::<String>()).unwrap_or_default();
     if decoded.starts_with(MAGIC) {
-        return Some(damaged("its first and its last line are missing"));
+        return Some(invalid_key("its first and its last line are missing"));
     }
     if decoded.windows(b"-----BEGIN ".len()).any(|bytes| bytes == b"-----BEGIN ") {
         let fix = "put the file itself into the secret, or decode it in a step before (`base64 -d`)";
-        return Some(damaged("it is base64 of a key file").fix(fix));
+        return Some(invalid_key("it is base64 of a key file").fix(fix));
     }
     let begins = |starts: &[&str]| starts.iter().any(|start| first.starts_with(start));
     let is_path = begins(&["/", "~", "./", "../", "id_"]) || first.contains('\\') || first.ends_with(".pem");
-    (is_one_word && is_path && first.len() < LONGEST_PATH).then(|| {
+    (is_one_word && is_path && first.len() < MAX_PATH_LENGTH).then(|| {
         let why = "its first line is not -----BEGIN … PRIVATE KEY-----: it is the path of a file, and no file is read";
-        damaged(why).fix("put the whole private key file into the secret in place of its path")
+        invalid_key(why).fix("put the whole private key file into the secret in place of its path")
     })
 }
 
 /// Returns a fault about the key.
-pub(super) fn damaged(why: &str) -> Fault {
+pub(super) fn invalid_key(why: &str) -> Fault {
     Fault::new(Code::KeyInvalid, format!("`ssh-private-key` can't be used: {why}"))
 }
 
@@ -142,19 +145,19 @@ mod tests {
         format!("-----BEGIN {kind}PRIVATE KEY-----\n{lines}\n-----END {kind}PRIVATE KEY-----\n")
     }
 
-    fn normal(text: &str) -> String {
-        normalised(&Secret::new(text)).expose().to_owned()
+    fn normalised_text(text: &str) -> String {
+        normalise_key(&Secret::new(text)).expose().to_owned()
     }
 
     #[test]
     fn rewraps_lines_of_any_width_to_that_of_openssh() {
-        let (one, other) = BODY.split_at(WIDTH);
+        let (one, other) = BODY.split_at(OPENSSH_LINE_WIDTH);
         let expected = framed("OPENSSH ", &format!("{one}\n{other}"));
         for width in [1, 64, 70, 76, 1000] {
             let letters: Vec<char> = BODY.chars().collect();
             let lines: Vec<String> = letters.chunks(width).map(|line| line.iter().collect()).collect();
             for end in ["\n", "\r\n", "\r", " \n", "\n\n"] {
-                assert_eq!(normal(&framed("OPENSSH ", &lines.join(end))), expected, "{width} {end:?}");
+                assert_eq!(normalised_text(&framed("OPENSSH ", &lines.join(end))), expected, "{width} {end:?}");
             }
         }
     }
@@ -163,7 +166,7 @@ mod tests {
     fn removes_the_text_around_a_key() {
         for kind in ["OPENSSH ", "RSA ", "ENCRYPTED ", ""] {
             let key = framed(kind, "YWJj\nZGVm");
-            let expected = normal(&key);
+            let expected = normalised_text(&key);
             let indented: String = key.lines().map(|line| format!("\u{a0}   {line}\n")).collect();
             for text in [
                 format!("\u{feff}{key}"),
@@ -173,7 +176,7 @@ mod tests {
                 format!("-----BEGIN EC PARAMETERS-----\nBggq\n-----END EC PARAMETERS-----\n{key}"),
                 indented,
             ] {
-                assert_eq!(normal(&text), expected, "{text}");
+                assert_eq!(normalised_text(&text), expected, "{text}");
             }
         }
     }
@@ -181,9 +184,9 @@ mod tests {
     #[test]
     fn keeps_pem_headers_and_the_blank_line_after_them() {
         let key = framed("RSA ", "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,0011\n\nYWJj");
-        assert_eq!(normal(&key), key);
-        assert_eq!(normal(&key.replace('\n', "\r\n    ")), key);
-        assert_eq!(normal(&key.replace('\n', "\n\n")), key);
+        assert_eq!(normalised_text(&key), key);
+        assert_eq!(normalised_text(&key.replace('\n', "\r\n    ")), key);
+        assert_eq!(normalised_text(&key.replace('\n', "\n\n")), key);
     }
 
     #[test]
@@ -208,12 +211,12 @@ mod tests {
             (key.lines().take(2).collect::<Vec<_>>().join("\n"), "cut off"),
             ("hunter2".to_owned(), "its first line is not"),
         ] {
-            let fault = check_frame(&normal(&text)).unwrap_err();
+            let fault = check_key_frame(&normalised_text(&text)).unwrap_err();
             assert_eq!(fault.code, Code::KeyInvalid);
             assert!(fault.cause.contains(why), "{text}: {}", fault.cause);
             let said = format!("{fault:?}");
             assert!(text.split_whitespace().all(|word| word.len() < 9 || !said.contains(word)), "{said}");
         }
-        assert_eq!(check_frame(&normal(&key)), Ok(()));
+        assert_eq!(check_key_frame(&normalised_text(&key)), Ok(()));
     }
 }

@@ -25,18 +25,18 @@ pub(super) const FAILED_RECEIVE: i32 = -43;
 
 /// The reason why connecting failed.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum ConnectError {
     /// A network failure: another attempt may succeed.
-    Transport(Fault),
+    Transient(Fault),
     /// A definite answer: another attempt would get the same one.
-    Final(Fault),
+    Permanent(Fault),
 }
 
 /// The time by which connecting has to be finished.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Deadline(Instant);
+pub(super) struct ConnectDeadline(Instant);
 
-impl Deadline {
+impl ConnectDeadline {
     pub(super) fn after(timeout: Duration) -> Self {
         Self(Instant::now() + timeout)
     }
@@ -57,7 +57,7 @@ impl Deadline {
 }
 
 /// Returns libssh2's error code.
-pub(super) fn code_of(error: &ssh2::Error) -> i32 {
+pub(super) fn error_code(error: &ssh2::Error) -> i32 {
     match error.code() {
         ssh2::ErrorCode::Session(code) | ssh2::ErrorCode::SFTP(code) => code,
     }

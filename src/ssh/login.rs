@@ -9,16 +9,16 @@ use std::fmt;
 
 /// One authentication method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Method<'a> {
+pub(super) enum AuthMethod<'a> {
     Key(&'a Secret),
     Password(&'a Secret),
     /// The password as the answer to every prompt, as PAM requires.
     KeyboardInteractive(&'a Secret),
 }
 
-impl Method<'_> {
+impl AuthMethod<'_> {
     /// Returns the name that SSH gives the method (RFC 4252, RFC 4256).
-    fn name(self) -> &'static str {
+    fn ssh_name(self) -> &'static str {
         match self {
             Self::Key(_) => "publickey",
             Self::Password(_) => "password",
@@ -27,7 +27,7 @@ impl Method<'_> {
     }
 }
 
-impl fmt::Display for Method<'_> {
+impl fmt::Display for AuthMethod<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Key(_) => "key",
@@ -38,39 +38,41 @@ impl fmt::Display for Method<'_> {
 }
 
 /// Returns the available methods, in order.
-pub(super) fn plan(login: &Login) -> Vec<Method<'_>> {
-    let key = login.key.iter().map(Method::Key);
-    let password =
-        login.password.iter().flat_map(|secret| [Method::Password(secret), Method::KeyboardInteractive(secret)]);
+pub(super) fn plan_methods(login: &Login) -> Vec<AuthMethod<'_>> {
+    let key = login.key.iter().map(AuthMethod::Key);
+    let password = login
+        .password
+        .iter()
+        .flat_map(|secret| [AuthMethod::Password(secret), AuthMethod::KeyboardInteractive(secret)]);
     key.chain(password).collect()
 }
 
 /// The progress of a log-in.
 #[derive(Debug, Default)]
-pub(super) struct Progress<'a> {
+pub(super) struct LoginProgress<'a> {
     /// The methods that the server accepts next; `None` until it was asked.
     pub(super) wanted: Option<Vec<String>>,
     /// The server's messages and prompts.
-    pub(super) heard: Vec<String>,
-    accepted: Vec<Method<'a>>,
+    pub(super) server_messages: Vec<String>,
+    accepted: Vec<AuthMethod<'a>>,
     /// Refused since the last accepted method: a method that came too early may be accepted later.
-    refused: Vec<Method<'a>>,
-    tried: Vec<Method<'a>>,
+    refused: Vec<AuthMethod<'a>>,
+    tried: Vec<AuthMethod<'a>>,
 }
 
-impl<'a> Progress<'a> {
+impl<'a> LoginProgress<'a> {
     /// Returns the method to try next.
-    pub(super) fn next(&self, plan: &[Method<'a>]) -> Option<Method<'a>> {
-        let is_wanted = |method: &Method<'_>| {
-            self.wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|name| name == method.name()))
+    pub(super) fn next_method(&self, plan: &[AuthMethod<'a>]) -> Option<AuthMethod<'a>> {
+        let is_wanted = |method: &AuthMethod<'_>| {
+            self.wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|name| name == method.ssh_name()))
         };
-        let is_over = |method: &Method<'a>| self.accepted.contains(method) || self.refused.contains(method);
+        let is_over = |method: &AuthMethod<'a>| self.accepted.contains(method) || self.refused.contains(method);
         plan.iter().copied().find(|method| is_wanted(method) && !is_over(method))
     }
 
     /// Records an attempt that did not complete the log-in, and the methods that the server accepts next. If these
     /// differ from before, the server has accepted the method; so it has if it verified the key's signature.
-    pub(super) fn answered(&mut self, method: Method<'a>, is_verified: bool, wanted: Option<Vec<String>>) {
+    pub(super) fn record_attempt(&mut self, method: AuthMethod<'a>, is_verified: bool, wanted: Option<Vec<String>>) {
         let is_other = self.wanted.is_some() && wanted.is_some() && self.wanted != wanted;
         if !self.tried.contains(&method) {
             self.tried.push(method);
@@ -85,34 +87,34 @@ impl<'a> Progress<'a> {
     }
 
     /// Lists the methods that completed the log-in, `method` last.
-    pub(super) fn with(&self, method: Method<'a>) -> String {
-        list(self.accepted.iter().chain([&method]), " and ")
+    pub(super) fn describe_success(&self, method: AuthMethod<'a>) -> String {
+        join_methods(self.accepted.iter().chain([&method]), " and ")
     }
 
     /// Returns the fault of a refused log-in, with its fix.
-    pub(super) fn refusal(self, hop: &Hop, login: &Login, key: Option<String>) -> Fault {
+    pub(super) fn refusal_fault(self, hop: &Hop, login: &Login, key: Option<String>) -> Fault {
         let user = &hop.user;
         let wanted = self.wanted.as_ref().map(|wanted| wanted.join(", "));
         let cause = if self.accepted.is_empty() {
-            let tried = if self.tried.is_empty() { "nothing".to_owned() } else { list(&self.tried, ", ") };
+            let tried = if self.tried.is_empty() { "nothing".to_owned() } else { join_methods(&self.tried, ", ") };
             let offers = wanted.map(|wanted| format!("; the server offers: {wanted}")).unwrap_or_default();
             format!("`{hop}` refused user `{user}`; tried: {tried}{offers}")
         } else {
-            let accepted = list(&self.accepted, ", ");
+            let accepted = join_methods(&self.accepted, ", ");
             let wanted = wanted.map(|wanted| format!("; the server still wants: {wanted}")).unwrap_or_default();
-            let refused = Some(list(&self.refused, ", ")).filter(|refused| !refused.is_empty());
+            let refused = Some(join_methods(&self.refused, ", ")).filter(|refused| !refused.is_empty());
             let refused = refused.map(|refused| format!("; refused: {refused}")).unwrap_or_default();
             format!("`{hop}` has not let user `{user}` in; accepted: {accepted}{wanted}{refused}")
         };
         let fault = Fault::new(Code::BastionLogin, cause).fix(self.advice(login));
         let key = key.map(|key| format!("the key is {key}"));
-        key.into_iter().chain(self.heard).fold(fault, Fault::detail)
+        key.into_iter().chain(self.server_messages).fold(fault, Fault::detail)
     }
 
     fn advice(&self, login: &Login) -> String {
-        let is_refused = |name: &str| self.refused.iter().any(|method| method.name() == name);
+        let is_refused = |name: &str| self.refused.iter().any(|method| method.ssh_name() == name);
         let is_wanted = |name: &str| self.wanted.iter().flatten().any(|wanted| wanted == name);
-        let is_accepted = |name: &str| self.accepted.iter().any(|method| method.name() == name);
+        let is_accepted = |name: &str| self.accepted.iter().any(|method| method.ssh_name() == name);
         let asks = is_wanted("password") || is_wanted("keyboard-interactive");
         let mut advice = Vec::new();
         if self.accepted.is_empty() {
@@ -141,7 +143,7 @@ impl<'a> Progress<'a> {
     }
 }
 
-fn list<'m, 'a: 'm>(methods: impl IntoIterator<Item = &'m Method<'a>>, between: &str) -> String {
+fn join_methods<'m, 'a: 'm>(methods: impl IntoIterator<Item = &'m AuthMethod<'a>>, between: &str) -> String {
     methods.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(between)
 }
 
@@ -163,46 +165,50 @@ mod tests {
 
     /// Simulates a server from the methods that it accepts after each attempt, and whether it verified a signature.
     /// Returns the methods tried, and the final fault.
-    fn played(login: &Login, wanted: Option<&str>, answers: &[(&str, bool)]) -> (String, Fault) {
-        let plan = plan(login);
-        let mut progress = Progress { wanted: wanted.and_then(names), ..Progress::default() };
+    fn simulate_login(login: &Login, wanted: Option<&str>, answers: &[(&str, bool)]) -> (String, Fault) {
+        let plan = plan_methods(login);
+        let mut progress = LoginProgress { wanted: wanted.and_then(names), ..LoginProgress::default() };
         let mut tried = Vec::new();
         for (list, verified) in answers {
-            let method = progress.next(&plan).expect("there is a way left");
+            let method = progress.next_method(&plan).expect("there is a way left");
             tried.push(method.to_string());
-            progress.answered(method, *verified, names(list));
+            progress.record_attempt(method, *verified, names(list));
         }
-        tried.extend(progress.next(&plan).map(|next| format!("then {next}")));
-        (tried.join(", "), progress.refusal(&hop(), login, None))
+        tried.extend(progress.next_method(&plan).map(|next| format!("then {next}")));
+        (tried.join(", "), progress.refusal_fault(&hop(), login, None))
     }
 
     #[test]
     fn tries_the_key_before_the_password() {
         let login = login(Some("key"), Some("password"));
         let [key, password] = [&login.key, &login.password].map(|secret| secret.as_ref().unwrap());
-        let expected = [Method::Key(key), Method::Password(password), Method::KeyboardInteractive(password)];
-        assert_eq!(plan(&login), expected);
-        assert_eq!(plan(&Login::default()), []);
+        let expected =
+            [AuthMethod::Key(key), AuthMethod::Password(password), AuthMethod::KeyboardInteractive(password)];
+        assert_eq!(plan_methods(&login), expected);
+        assert_eq!(plan_methods(&Login::default()), []);
     }
 
     #[test]
     fn continues_with_the_methods_that_the_server_still_wants() {
         let both = login(Some("k"), Some("p"));
-        assert_eq!(played(&both, None, &[("password", false)]).0, "key, then password");
-        assert_eq!(played(&both, None, &[("password", false), ("publickey", false)]).0, "key, password, then key");
-        assert_eq!(played(&both, None, &[("keyboard-interactive", true)]).0, "key, then keyboard-interactive");
-        let (tried, _) = played(&both, None, &[("password", true), ("keyboard-interactive", false)]);
+        assert_eq!(simulate_login(&both, None, &[("password", false)]).0, "key, then password");
+        assert_eq!(
+            simulate_login(&both, None, &[("password", false), ("publickey", false)]).0,
+            "key, password, then key"
+        );
+        assert_eq!(simulate_login(&both, None, &[("keyboard-interactive", true)]).0, "key, then keyboard-interactive");
+        let (tried, _) = simulate_login(&both, None, &[("password", true), ("keyboard-interactive", false)]);
         assert_eq!(tried, "key, password, then keyboard-interactive");
     }
 
     #[test]
     fn tries_no_method_twice_and_none_that_the_server_does_not_accept() {
         let both = login(Some("k"), Some("p"));
-        assert_eq!(played(&both, None, &[("publickey", false)]).0, "key");
-        assert_eq!(played(&both, None, &[("publickey", true)]).0, "key");
-        assert_eq!(played(&login(None, Some("p")), Some("publickey"), &[]).0, "");
+        assert_eq!(simulate_login(&both, None, &[("publickey", false)]).0, "key");
+        assert_eq!(simulate_login(&both, None, &[("publickey", true)]).0, "key");
+        assert_eq!(simulate_login(&login(None, Some("p")), Some("publickey"), &[]).0, "");
         let twice = [("password", false), ("password", false)];
-        assert_eq!(played(&both, None, &twice).0, "key, password");
+        assert_eq!(simulate_login(&both, None, &twice).0, "key, password");
     }
 
     #[test]
@@ -282,7 +288,7 @@ mod tests {
                 "allow publickey or password in the server's sshd_config: no other method is supported here",
             ),
         ] {
-            let (_, fault) = played(login, wanted, &answers);
+            let (_, fault) = simulate_login(login, wanted, &answers);
             assert!(fault.cause.ends_with(cause), "{}", fault.cause);
             assert_eq!(fault.fix, fix, "{cause}");
         }

@@ -31,8 +31,8 @@ mod stream;
 mod tunnel;
 
 pub use host_key::check_pins;
-pub use private_key::check_key;
-pub use process::{End, Piece, Process};
+pub use private_key::check_private_key;
+pub use process::{OutputChunk, ProcessExit, RemoteProcess};
 pub use route::{Hop, Login, Route};
-pub use stream::Stream;
+pub use stream::ChannelStream;
 pub use tunnel::Tunnel;

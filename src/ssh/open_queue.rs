@@ -3,30 +3,30 @@
 
 use super::{
     channel::Channel,
-    libssh2::{CHANNEL_REFUSED, REQUEST_REFUSED, code_of},
-    process::Far,
+    libssh2::{CHANNEL_REFUSED, REQUEST_REFUSED, error_code},
+    process::ProgramPipes,
     session::WOULD_BLOCK,
-    socket::Broken,
-    stream::Local,
+    socket::TransportError,
+    stream::LocalEnd,
 };
 use std::collections::VecDeque;
 use tokio::sync::oneshot;
 
 /// The purpose of a channel.
 #[derive(Debug)]
-pub(super) enum Errand {
+pub(super) enum ChannelPurpose {
     /// A TCP connection from the server to this address.
     Forward { host: String, port: u16 },
     /// A program: its command line, and the pipes for its standard error and exit.
-    Run { line: String, far: Far },
+    Exec { line: String, far: ProgramPipes },
 }
 
 /// Receives the server's reply; the requester holds the channel's local end already.
-pub(super) type Answer = oneshot::Sender<Result<(), Refusal>>;
+pub(super) type OpenReply = oneshot::Sender<Result<(), OpenRefusal>>;
 
 /// A refusal by the server, in libssh2's words: libssh2 drops the server's own.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum OpenRefusal {
     /// The server did not open the channel.
     Channel(String),
     /// The server opened the channel and did not start the program.
@@ -34,32 +34,32 @@ pub(super) enum Refusal {
 }
 
 /// A request for a channel.
-pub(super) struct Order {
-    pub(super) errand: Errand,
-    pub(super) local: Local,
-    pub(super) answer: Answer,
+pub(super) struct OpenRequest {
+    pub(super) purpose: ChannelPurpose,
+    pub(super) local: LocalEnd,
+    pub(super) reply: OpenReply,
 }
 
 /// The requests without a reply yet.
 #[derive(Default)]
-pub(super) struct Opens {
-    queue: VecDeque<Order>,
+pub(super) struct OpenQueue {
+    queue: VecDeque<OpenRequest>,
     /// The request that libssh2 works on, with the channel of a program that is not accepted yet.
-    current: Option<(Order, Option<ssh2::Channel>)>,
+    current: Option<(OpenRequest, Option<ssh2::Channel>)>,
 }
 
 /// The progress of an open.
-pub(super) enum Opened {
+pub(super) enum OpenProgress {
     /// Nothing is to be opened, or the server has not replied yet.
-    Waits,
+    Pending,
     /// The server refused, and the requester has been notified.
     Refused,
     /// An open channel: with its program or, if the program was refused, to be closed.
-    Channel(Box<Channel>),
+    Opened(Box<Channel>),
 }
 
-impl Opens {
-    pub(super) fn push(&mut self, order: Order) {
+impl OpenQueue {
+    pub(super) fn push(&mut self, order: OpenRequest) {
         self.queue.push_back(order);
     }
 
@@ -69,7 +69,7 @@ impl Opens {
     }
 
     /// Returns whether libssh2 has an unfinished open.
-    pub(super) fn is_under_way(&self) -> bool {
+    pub(super) fn has_unfinished(&self) -> bool {
         self.current.is_some()
     }
 
@@ -78,55 +78,55 @@ impl Opens {
     }
 
     /// Continues the unfinished open, or begins the next one.
-    pub(super) fn advance(&mut self, session: &ssh2::Session) -> Result<Opened, Broken> {
+    pub(super) fn advance(&mut self, session: &ssh2::Session) -> Result<OpenProgress, TransportError> {
         if self.current.is_none() {
             // The requester may have stopped waiting.
-            let next = std::iter::from_fn(|| self.queue.pop_front()).find(|order| !order.answer.is_closed());
+            let next = std::iter::from_fn(|| self.queue.pop_front()).find(|order| !order.reply.is_closed());
             self.current = next.map(|order| (order, None));
         }
-        let Some((order, mut begun)) = self.current.take() else { return Ok(Opened::Waits) };
-        match open(session, &order.errand, &mut begun) {
+        let Some((order, mut begun)) = self.current.take() else { return Ok(OpenProgress::Pending) };
+        match open_channel(session, &order.purpose, &mut begun) {
             Ok(channel) => {
                 // If the requester has gone, its end is dropped, and that closes the channel.
-                drop(order.answer.send(Ok(())));
-                let far = match order.errand {
-                    Errand::Forward { .. } => None,
-                    Errand::Run { far, .. } => Some(far),
+                drop(order.reply.send(Ok(())));
+                let far = match order.purpose {
+                    ChannelPurpose::Forward { .. } => None,
+                    ChannelPurpose::Exec { far, .. } => Some(far),
                 };
-                Ok(Opened::Channel(Box::new(Channel::new(channel, order.local, far))))
+                Ok(OpenProgress::Opened(Box::new(Channel::new(channel, order.local, far))))
             }
-            Err(error) if code_of(&error) == WOULD_BLOCK => {
+            Err(error) if error_code(&error) == WOULD_BLOCK => {
                 self.current = Some((order, begun));
-                Ok(Opened::Waits)
+                Ok(OpenProgress::Pending)
             }
             Err(error) => {
                 let said = error.message().to_owned();
-                match (code_of(&error), begun) {
+                match (error_code(&error), begun) {
                     (CHANNEL_REFUSED, _) => {
-                        drop(order.answer.send(Err(Refusal::Channel(said))));
-                        Ok(Opened::Refused)
+                        drop(order.reply.send(Err(OpenRefusal::Channel(said))));
+                        Ok(OpenProgress::Refused)
                     }
                     (REQUEST_REFUSED, Some(channel)) => {
-                        drop(order.answer.send(Err(Refusal::Program(said))));
+                        drop(order.reply.send(Err(OpenRefusal::Program(said))));
                         // The user's end is dropped with the reply, so the channel is closed like any other without a
                         // user; dropping the channel here would send, too, and could not finish.
-                        Ok(Opened::Channel(Box::new(Channel::new(channel, order.local, None))))
+                        Ok(OpenProgress::Opened(Box::new(Channel::new(channel, order.local, None))))
                     }
-                    _ => Err(Broken(said)),
+                    _ => Err(TransportError(said)),
                 }
             }
         }
     }
 }
 
-fn open(
+fn open_channel(
     session: &ssh2::Session,
-    errand: &Errand,
+    errand: &ChannelPurpose,
     begun: &mut Option<ssh2::Channel>,
 ) -> Result<ssh2::Channel, ssh2::Error> {
     match errand {
-        Errand::Forward { host, port } => session.channel_direct_tcpip(host, *port, None),
-        Errand::Run { line, .. } => {
+        ChannelPurpose::Forward { host, port } => session.channel_direct_tcpip(host, *port, None),
+        ChannelPurpose::Exec { line, .. } => {
             let mut channel = match begun.take() {
                 Some(channel) => channel,
                 None => session.channel_session()?,

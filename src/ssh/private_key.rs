@@ -2,9 +2,9 @@
 #![expect(clippy::disallowed_types, reason = "libssh2 reads the key here exactly as it will at log-in")]
 
 use super::{
-    key_text::{check_frame, damaged, normalised},
-    libssh2::{FAILED_SEND, code_of},
-    openssh_key::Cover,
+    key_text::{check_key_frame, invalid_key, normalise_key},
+    libssh2::{FAILED_SEND, error_code},
+    openssh_key::KeyHeader,
 };
 use crate::{
     fault::{Code, Fault},
@@ -14,7 +14,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::os::unix::net::UnixStream;
 
 /// The ciphers of the OpenSSH format that libssh2 can decrypt: each was tested. `ssh-keygen` has one more, 3des-cbc.
-const CIPHERS: [&str; 10] = [
+const OPENSSH_CIPHERS: [&str; 10] = [
     "none",
     "aes128-cbc",
     "aes192-cbc",
@@ -39,27 +39,27 @@ const PKCS8_CIPHERS: [&[u8]; 3] = [
 ];
 
 /// Keys that have a PEM format and that no SSH server accepts, by object identifier: DSA, and Bitcoin's curve.
-const FOREIGN: [(&[u8], &str); 2] = [
-    (&[0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x01], DSA),
+const UNSUPPORTED_KEYS: [(&[u8], &str); 2] = [
+    (&[0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x01], DSA_UNSUPPORTED),
     (&[0x2b, 0x81, 0x04, 0x00, 0x0a], "its curve is secp256k1, which SSH does not have"),
 ];
 
-const DSA: &str = "it is a DSA key, which OpenSSH no longer accepts";
+const DSA_UNSUPPORTED: &str = "it is a DSA key, which OpenSSH no longer accepts";
 
-const ANOTHER_KEY: &str = "make a new key: `ssh-keygen -t ed25519`";
+const MAKE_NEW_KEY: &str = "make a new key: `ssh-keygen -t ed25519`";
 
-const ENCRYPT_ANEW: &str = "encrypt it again: `ssh-keygen -p -Z aes256-ctr -f KEYFILE`";
+const REENCRYPT_KEY: &str = "encrypt it again: `ssh-keygen -p -Z aes256-ctr -f KEYFILE`";
 
 /// Checks that the private key can be read, without any network.
 ///
 /// # Errors
 /// `key-invalid` or `key-passphrase`.
-pub fn check_key(key: &Secret, passphrase: Option<&Secret>) -> Result<(), Fault> {
-    let key = normalised(key);
+pub fn check_private_key(key: &Secret, passphrase: Option<&Secret>) -> Result<(), Fault> {
+    let key = normalise_key(key);
     let text = key.expose();
-    check_frame(text)?;
-    let form = form_of(text)?;
-    if let (Form::Encrypted(_), None) = (form, passphrase) {
+    check_key_frame(text)?;
+    let form = key_encryption(text)?;
+    if let (KeyEncryption::Encrypted(_), None) = (form, passphrase) {
         let cause = "`ssh-private-key` is encrypted, and `ssh-passphrase` is empty";
         return Err(Fault::new(Code::KeyPassphrase, cause));
     }
@@ -68,80 +68,82 @@ pub fn check_key(key: &Secret, passphrase: Option<&Secret>) -> Result<(), Fault>
     }
     let closed = Fault::new(Code::KeyPassphrase, "`ssh-passphrase` does not open `ssh-private-key`");
     Err(match form {
-        Form::Encrypted(Inside::Seen) => closed,
-        Form::Encrypted(Inside::Hidden) => {
+        KeyEncryption::Encrypted(KeyTypeVisibility::Visible) => closed,
+        KeyEncryption::Encrypted(KeyTypeVisibility::Hidden) => {
             closed.detail("if the passphrase is right, the key is not an RSA, ECDSA or ed25519 key")
         }
-        Form::Plain => damaged("its content can't be decoded"),
+        KeyEncryption::Plain => invalid_key("its content can't be decoded"),
     })
 }
 
 /// Returns `ssh-ed25519 SHA256:…` of the public half, if the format has it unencrypted.
-pub(super) fn public_half(key: &Secret) -> Option<String> {
-    let Cover { algorithm, fingerprint, .. } = Cover::read(normalised(key).expose())?;
+pub(super) fn describe_public_half(key: &Secret) -> Option<String> {
+    let KeyHeader { algorithm, fingerprint, .. } = KeyHeader::parse(normalise_key(key).expose())?;
     Some(format!("{algorithm} {fingerprint}"))
 }
 
 #[derive(Clone, Copy)]
-enum Form {
+enum KeyEncryption {
     Plain,
-    Encrypted(Inside),
+    Encrypted(KeyTypeVisibility),
 }
 
 /// Visibility of the key type before decryption.
 #[derive(Clone, Copy)]
-enum Inside {
-    Seen,
+enum KeyTypeVisibility {
+    Visible,
     Hidden,
 }
 
 /// Returns how the key is encrypted, if SSH knows its type and libssh2 can read it.
-fn form_of(text: &str) -> Result<Form, Fault> {
+fn key_encryption(text: &str) -> Result<KeyEncryption, Fault> {
     let first = text.lines().next().unwrap_or_default();
     if first.contains("OPENSSH") {
-        return openssh_form(text);
+        return openssh_key_encryption(text);
     }
     if first.contains("BEGIN DSA ") {
-        return Err(damaged(DSA).fix(ANOTHER_KEY));
+        return Err(invalid_key(DSA_UNSUPPORTED).fix(MAKE_NEW_KEY));
     }
     if let Some(info) = text.lines().find_map(|line| line.strip_prefix("DEK-Info: ")) {
         let name = info.split(',').next().unwrap_or_default();
         return if PEM_CIPHERS.iter().any(|known| name.starts_with(known)) {
-            Ok(Form::Encrypted(Inside::Seen))
+            Ok(KeyEncryption::Encrypted(KeyTypeVisibility::Visible))
         } else {
-            Err(damaged("it is encrypted with a cipher that is not supported here").fix(ENCRYPT_ANEW))
+            Err(invalid_key("it is encrypted with a cipher that is not supported here").fix(REENCRYPT_KEY))
         };
     }
     let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
-    let der = STANDARD.decode(body).map_err(|error| damaged("its content can't be decoded").because(&error))?;
+    let der = STANDARD.decode(body).map_err(|error| invalid_key("its content can't be decoded").because(&error))?;
     let has = |identifier: &[u8]| der.windows(identifier.len()).any(|bytes| bytes == identifier);
     if first.contains("ENCRYPTED") {
         return if PKCS8_CIPHERS.iter().any(|known| has(known)) {
-            Ok(Form::Encrypted(Inside::Hidden))
+            Ok(KeyEncryption::Encrypted(KeyTypeVisibility::Hidden))
         } else {
-            Err(damaged("it is encrypted with a cipher that is not supported here").fix(ENCRYPT_ANEW))
+            Err(invalid_key("it is encrypted with a cipher that is not supported here").fix(REENCRYPT_KEY))
         };
     }
-    match FOREIGN.iter().find(|(identifier, _)| has(identifier)) {
-        Some((_, why)) => Err(damaged(why).fix(ANOTHER_KEY)),
-        None => Ok(Form::Plain),
+    match UNSUPPORTED_KEYS.iter().find(|(identifier, _)| has(identifier)) {
+        Some((_, why)) => Err(invalid_key(why).fix(MAKE_NEW_KEY)),
+        None => Ok(KeyEncryption::Plain),
     }
 }
 
-fn openssh_form(text: &str) -> Result<Form, Fault> {
-    let Cover { cipher, algorithm, .. } = Cover::read(text).ok_or_else(|| damaged("its content can't be decoded"))?;
-    if !CIPHERS.contains(&cipher.as_str()) {
-        return Err(damaged(&format!("it is encrypted with {cipher}, which is not supported here")).fix(ENCRYPT_ANEW));
-    }
-    if algorithm.starts_with("sk-") {
+fn openssh_key_encryption(text: &str) -> Result<KeyEncryption, Fault> {
+    let KeyHeader { cipher, algorithm, .. } =
+        KeyHeader::parse(text).ok_or_else(|| invalid_key("its content can't be decoded"))?;
+    if !OPENSSH_CIPHERS.contains(&cipher.as_str()) {
         return Err(
-            damaged("it is stored in a hardware token, which a runner does not have").fix("use a key of type ed25519")
+            invalid_key(&format!("it is encrypted with {cipher}, which is not supported here")).fix(REENCRYPT_KEY)
         );
     }
-    if algorithm == "ssh-dss" {
-        return Err(damaged(DSA).fix(ANOTHER_KEY));
+    if algorithm.starts_with("sk-") {
+        return Err(invalid_key("it is stored in a hardware token, which a runner does not have")
+            .fix("use a key of type ed25519"));
     }
-    Ok(if cipher == "none" { Form::Plain } else { Form::Encrypted(Inside::Seen) })
+    if algorithm == "ssh-dss" {
+        return Err(invalid_key(DSA_UNSUPPORTED).fix(MAKE_NEW_KEY));
+    }
+    Ok(if cipher == "none" { KeyEncryption::Plain } else { KeyEncryption::Encrypted(KeyTypeVisibility::Visible) })
 }
 
 /// Returns whether libssh2 can read the key. Starts a log-in on a session whose peer is closed: libssh2 reads the key
@@ -160,6 +162,6 @@ fn is_readable(key: &str, passphrase: Option<&Secret>) -> Result<bool, Fault> {
     let passphrase = passphrase.map(Secret::expose);
     Ok(match session.userauth_pubkey_memory("check", None, key, passphrase) {
         Ok(()) => true,
-        Err(error) => code_of(&error) == FAILED_SEND,
+        Err(error) => error_code(&error) == FAILED_SEND,
     })
 }

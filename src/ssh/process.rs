@@ -1,6 +1,6 @@
 //! A program on the server: its standard input, standard output, standard error and exit.
 
-use super::stream::{self, Local, PIPE, Stream};
+use super::stream::{self, ChannelStream, LocalEnd, PIPE_CAPACITY};
 use crate::fault::{Code, Fault};
 use futures_util::future::{Either, select};
 use std::pin::pin;
@@ -10,14 +10,14 @@ use tokio::{
 };
 
 /// Resolves to the fault of one hop when its connection is lost.
-pub(super) type News = watch::Receiver<Option<Fault>>;
+pub(super) type LossWatch = watch::Receiver<Option<Fault>>;
 
 /// Size of one read.
-const PIECE: usize = 16 << 10;
+const CHUNK_SIZE: usize = 16 << 10;
 
 /// The end of a program, as the server reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub enum ProcessExit {
     /// Exited with this code. libssh2 returns 0 as well when the server closes the channel without a status: a caller
     /// that must tell the two apart lets the program print its status.
     Exited(i32),
@@ -27,49 +27,57 @@ pub enum End {
 
 /// A chunk of a program's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Piece<'a> {
+pub enum OutputChunk<'a> {
     /// Standard output.
-    Out(&'a [u8]),
+    Stdout(&'a [u8]),
     /// Standard error.
-    Err(&'a [u8]),
+    Stderr(&'a [u8]),
 }
 
 /// A program on the server. Dropping it closes its channel and no other; whether the program ends with it is up to the
 /// program.
 #[derive(Debug)]
-pub struct Process {
+pub struct RemoteProcess {
     /// Standard input when written to (shutting down ends it), standard output when read.
-    pub stdio: Stream,
+    pub stdio: ChannelStream,
     /// Standard error of the program.
     pub stderr: DuplexStream,
-    pub(super) ended: oneshot::Receiver<End>,
+    pub(super) exit: oneshot::Receiver<ProcessExit>,
     /// One for every hop, in order.
-    lost: Vec<News>,
+    loss_watches: Vec<LossWatch>,
 }
 
 /// The driver's end of a program's extra streams, which a forwarded connection does not have.
 #[derive(Debug)]
-pub(super) struct Far {
-    pub(super) errors: DuplexStream,
-    pub(super) ended: oneshot::Sender<End>,
+pub(super) struct ProgramPipes {
+    pub(super) stderr: DuplexStream,
+    pub(super) exit: oneshot::Sender<ProcessExit>,
 }
 
 /// Creates both ends.
-pub(super) fn pair(lost: Vec<News>) -> (Local, Far, Process) {
-    let (local, stdio) = stream::pair();
-    let (errors, stderr) = duplex(PIPE);
+pub(super) fn process_pair(lost: Vec<LossWatch>) -> (LocalEnd, ProgramPipes, RemoteProcess) {
+    let (local, stdio) = stream::stream_pair();
+    let (errors, stderr) = duplex(PIPE_CAPACITY);
     let (tell, ended) = oneshot::channel();
-    (local, Far { errors, ended: tell }, Process { stdio, stderr, ended, lost })
+    (
+        local,
+        ProgramPipes { stderr: errors, exit: tell },
+        RemoteProcess { stdio, stderr, exit: ended, loss_watches: lost },
+    )
 }
 
-impl Process {
+impl RemoteProcess {
     /// Writes the input, passes all output to `hear`, and returns how the program ended. The program need not read its
     /// input to the end.
     ///
     /// # Errors
     /// The connection's own fault, if it is lost before the exit is known.
-    pub async fn converse(self, input: &[u8], mut hear: impl FnMut(Piece<'_>)) -> Result<End, Fault> {
-        let Self { stdio, mut stderr, ended, lost } = self;
+    pub async fn run_with_input(
+        self,
+        input: &[u8],
+        mut hear: impl FnMut(OutputChunk<'_>),
+    ) -> Result<ProcessExit, Fault> {
+        let Self { stdio, mut stderr, exit, loss_watches } = self;
         let (mut out, mut into) = split(stdio);
         let writing = async {
             // A program that stops reading explains itself by its output or exit.
@@ -77,19 +85,19 @@ impl Process {
             drop(into.shutdown().await);
         };
         let reading = async {
-            let (mut said, mut complained) = (vec![0; PIECE], vec![0; PIECE]);
+            let (mut said, mut complained) = (vec![0; CHUNK_SIZE], vec![0; CHUNK_SIZE]);
             let (mut out_open, mut err_open) = (true, true);
             while out_open || err_open {
-                let on_out = pin!(read(&mut out, &mut said, out_open));
-                let on_err = pin!(read(&mut stderr, &mut complained, err_open));
+                let on_out = pin!(read_chunk(&mut out, &mut said, out_open));
+                let on_err = pin!(read_chunk(&mut stderr, &mut complained, err_open));
                 match select(on_out, on_err).await {
                     Either::Left((bytes, _)) => {
                         out_open = !bytes.is_empty();
-                        hear(Piece::Out(bytes));
+                        hear(OutputChunk::Stdout(bytes));
                     }
                     Either::Right((bytes, _)) => {
                         err_open = !bytes.is_empty();
-                        hear(Piece::Err(bytes));
+                        hear(OutputChunk::Stderr(bytes));
                     }
                 }
             }
@@ -102,12 +110,12 @@ impl Process {
             }
         };
         all.await;
-        end(ended, lost).await
+        exit_or_loss(exit, loss_watches).await
     }
 }
 
 /// Reads the next chunk, empty at the end; a stream that has ended never resolves again.
-async fn read<'a>(stream: &mut (impl tokio::io::AsyncRead + Unpin), into: &'a mut [u8], open: bool) -> &'a [u8] {
+async fn read_chunk<'a>(stream: &mut (impl tokio::io::AsyncRead + Unpin), into: &'a mut [u8], open: bool) -> &'a [u8] {
     if !open {
         return std::future::pending().await;
     }
@@ -116,7 +124,7 @@ async fn read<'a>(stream: &mut (impl tokio::io::AsyncRead + Unpin), into: &'a mu
     into.get(..count).unwrap_or_default()
 }
 
-async fn end(ended: oneshot::Receiver<End>, mut lost: Vec<News>) -> Result<End, Fault> {
+async fn exit_or_loss(ended: oneshot::Receiver<ProcessExit>, mut lost: Vec<LossWatch>) -> Result<ProcessExit, Fault> {
     if let Ok(end) = ended.await {
         return Ok(end);
     }

@@ -8,46 +8,46 @@ use std::{
 use tokio::io::{AsyncWrite as _, DuplexStream};
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ReceiveState {
     #[default]
-    Flowing,
+    Open,
     /// The server has ended; the local side has not seen the end yet.
-    Ended,
+    EofReceived,
     /// The local side has seen the end, or has gone.
     Closed,
 }
 
 /// Data that was received and not yet taken by the local side.
 #[derive(Default)]
-pub(super) struct Outlet {
-    state: State,
+pub(super) struct ReceiveBuffer {
+    state: ReceiveState,
     incoming: Vec<u8>,
     /// Number of bytes of `incoming` that are delivered.
     delivered: usize,
 }
 
-impl Outlet {
+impl ReceiveBuffer {
     /// Returns whether all earlier bytes are taken, so that the next ones may come.
     pub(super) fn is_empty(&self) -> bool {
         self.incoming.is_empty()
     }
 
-    pub(super) fn is_flowing(&self) -> bool {
-        self.state == State::Flowing
+    pub(super) fn is_open(&self) -> bool {
+        self.state == ReceiveState::Open
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.state == State::Closed
+        self.state == ReceiveState::Closed
     }
 
     /// Writes the bytes at once; keeps those that the local side does not take now.
-    pub(super) fn take(&mut self, pipe: &mut DuplexStream, context: &mut Context<'_>, bytes: &[u8]) {
-        if self.state == State::Closed {
+    pub(super) fn write_or_keep(&mut self, pipe: &mut DuplexStream, context: &mut Context<'_>, bytes: &[u8]) {
+        if self.state == ReceiveState::Closed {
             return;
         }
         let mut rest = bytes;
         while !rest.is_empty() {
-            match write(pipe, context, rest) {
+            match poll_write_pipe(pipe, context, rest) {
                 Poll::Ready(Ok(count)) => rest = rest.get(count..).unwrap_or_default(),
                 Poll::Ready(Err(_)) => return self.close(),
                 Poll::Pending => break,
@@ -57,10 +57,10 @@ impl Outlet {
     }
 
     /// Writes the kept bytes, and then the end if it has come; returns whether anything moved.
-    pub(super) fn deliver(&mut self, pipe: &mut DuplexStream, context: &mut Context<'_>) -> bool {
+    pub(super) fn deliver_kept(&mut self, pipe: &mut DuplexStream, context: &mut Context<'_>) -> bool {
         let mut moved = false;
         while let Some(rest) = self.incoming.get(self.delivered..).filter(|rest| !rest.is_empty()) {
-            match write(pipe, context, rest) {
+            match poll_write_pipe(pipe, context, rest) {
                 Poll::Ready(Ok(count)) => self.delivered += count,
                 Poll::Ready(Err(_)) => self.close(),
                 Poll::Pending => return moved,
@@ -69,8 +69,8 @@ impl Outlet {
         }
         self.incoming.clear();
         self.delivered = 0;
-        if self.state == State::Ended {
-            self.state = State::Closed;
+        if self.state == ReceiveState::EofReceived {
+            self.state = ReceiveState::Closed;
             moved = true;
             // Shutting down a pipe in memory never blocks.
             drop(Pin::new(pipe).poll_shutdown(context));
@@ -79,10 +79,10 @@ impl Outlet {
     }
 
     /// Records the server's EOF; returns whether it is new.
-    pub(super) fn end(&mut self, pipe: &mut DuplexStream, context: &mut Context<'_>) -> bool {
-        if self.state == State::Flowing {
-            self.state = State::Ended;
-            self.deliver(pipe, context);
+    pub(super) fn receive_eof(&mut self, pipe: &mut DuplexStream, context: &mut Context<'_>) -> bool {
+        if self.state == ReceiveState::Open {
+            self.state = ReceiveState::EofReceived;
+            self.deliver_kept(pipe, context);
             return true;
         }
         false
@@ -90,10 +90,10 @@ impl Outlet {
 
     /// Closes the stream, because the local side has gone; later data is discarded, so that the window stays open.
     pub(super) fn close(&mut self) {
-        *self = Self { state: State::Closed, ..Self::default() };
+        *self = Self { state: ReceiveState::Closed, ..Self::default() };
     }
 }
 
-fn write(pipe: &mut DuplexStream, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+fn poll_write_pipe(pipe: &mut DuplexStream, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
     Pin::new(pipe).poll_write(context, bytes)
 }

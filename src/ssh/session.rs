@@ -4,8 +4,8 @@
 
 use super::{
     auth,
-    host_key::Pins,
-    libssh2::{DISCONNECTED, Deadline, FAILED_RECEIVE, FAILED_SEND, Failure, TIMED_OUT, code_of},
+    host_key::HostKeyPins,
+    libssh2::{ConnectDeadline, ConnectError, DISCONNECTED, FAILED_RECEIVE, FAILED_SEND, TIMED_OUT, error_code},
     route::{Hop, Login},
 };
 use crate::{
@@ -29,24 +29,24 @@ const CIPHERS: &str =
 
 /// The way to reach a hop.
 #[derive(Debug)]
-pub(super) enum Road {
+pub(super) enum Via {
     /// A TCP connection from this machine.
-    Dial,
+    Tcp,
     /// A channel of the previous hop, whose bytes pass through this socket.
-    Over(UnixStream),
+    Channel(UnixStream),
 }
 
 /// The parameters of a connection to one hop.
 #[derive(Debug)]
-pub(super) struct Approach {
+pub(super) struct ConnectRequest {
     pub(super) hop: Hop,
     pub(super) login: Login,
-    pub(super) pins: Pins,
+    pub(super) pins: HostKeyPins,
     pub(super) timeout: Duration,
 }
 
 /// A logged-in session.
-pub(super) struct Connected {
+pub(super) struct ConnectedSession {
     pub(super) session: ssh2::Session,
     /// A duplicate of the session's socket, to poll.
     pub(super) socket: OwnedFd,
@@ -56,27 +56,31 @@ pub(super) struct Connected {
 /// Connects to a hop and logs in. `tell` receives the socket as soon as there is one, so that the caller can end the
 /// connection: libssh2 checks its timeout only when it has to wait, and a server that keeps sending never makes it
 /// wait.
-pub(super) fn connect(approach: Approach, road: Road, tell: oneshot::Sender<OwnedFd>) -> Result<Connected, Failure> {
-    let Approach { hop, login, pins, timeout } = approach;
-    let until = Deadline::after(timeout);
+pub(super) fn connect_session(
+    approach: ConnectRequest,
+    road: Via,
+    tell: oneshot::Sender<OwnedFd>,
+) -> Result<ConnectedSession, ConnectError> {
+    let ConnectRequest { hop, login, pins, timeout } = approach;
+    let until = ConnectDeadline::after(timeout);
     let socket = match road {
-        Road::Dial => dial(&hop, until)?.into(),
-        Road::Over(stream) => OwnedFd::from(stream),
+        Via::Tcp => dial_hop(&hop, until)?.into(),
+        Via::Channel(stream) => OwnedFd::from(stream),
     };
-    let own = socket.try_clone().map_err(|error| defect(&hop, &error))?;
-    let told = socket.try_clone().map_err(|error| defect(&hop, &error))?;
+    let own = socket.try_clone().map_err(|error| setup_error(&hop, &error))?;
+    let told = socket.try_clone().map_err(|error| setup_error(&hop, &error))?;
     // The receiver may have been dropped.
     drop(tell.send(told));
-    let session = shake_hands(&hop, socket, &pins.algorithms(&hop), until)?;
+    let session = perform_handshake(&hop, socket, &pins.preferred_algorithms(&hop), until)?;
     let key = session.host_key().map(|(key, _)| key.to_vec()).unwrap_or_default();
-    let host_key = pins.judge(&hop, &key).map_err(Failure::Final)?;
+    let host_key = pins.verify_key(&hop, &key).map_err(ConnectError::Permanent)?;
     let login = auth::log_in(&session, &hop, &login, until)?;
     let facts = BastionFacts { host: hop.host, port: hop.port, user: hop.user, host_key, login };
-    Ok(Connected { session, socket: own, facts })
+    Ok(ConnectedSession { session, socket: own, facts })
 }
 
-fn dial(hop: &Hop, until: Deadline) -> Result<TcpStream, Failure> {
-    let unknown = |cause: String| Failure::Final(Fault::new(Code::BastionUnknown, cause));
+fn dial_hop(hop: &Hop, until: ConnectDeadline) -> Result<TcpStream, ConnectError> {
+    let unknown = |cause: String| ConnectError::Permanent(Fault::new(Code::BastionUnknown, cause));
     let addresses: Vec<SocketAddr> = (hop.host.as_str(), hop.port)
         .to_socket_addrs()
         .map_err(|error| unknown(format!("the name of `{hop}` can't be resolved: {error}")))?
@@ -87,17 +91,17 @@ fn dial(hop: &Hop, until: Deadline) -> Result<TcpStream, Failure> {
         let share = until.left() / u32::try_from(addresses.len() - tried).unwrap_or(1);
         match TcpStream::connect_timeout(address, share.max(Duration::from_millis(1))) {
             Ok(stream) => {
-                stream.set_nodelay(true).map_err(|error| defect(hop, &error))?;
+                stream.set_nodelay(true).map_err(|error| setup_error(hop, &error))?;
                 return Ok(stream);
             }
-            Err(error) => failure = unreachable(hop, &error),
+            Err(error) => failure = dial_error(hop, &error),
         }
     }
     Err(failure)
 }
 
-fn unreachable(hop: &Hop, error: &io::Error) -> Failure {
-    Failure::Transport(match error.kind() {
+fn dial_error(hop: &Hop, error: &io::Error) -> ConnectError {
+    ConnectError::Transient(match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
             Fault::new(Code::BastionTimeout, format!("`{hop}` does not answer"))
         }
@@ -106,33 +110,43 @@ fn unreachable(hop: &Hop, error: &io::Error) -> Failure {
     })
 }
 
-fn defect(hop: &Hop, error: &(dyn std::error::Error + 'static)) -> Failure {
+fn setup_error(hop: &Hop, error: &(dyn std::error::Error + 'static)) -> ConnectError {
     let cause = format!("the connection to `{hop}` could not be set up on this side");
-    Failure::Final(Fault::new(Code::Bug, cause).because(error))
+    ConnectError::Permanent(Fault::new(Code::Bug, cause).because(error))
 }
 
-fn shake_hands(hop: &Hop, socket: OwnedFd, algorithms: &str, until: Deadline) -> Result<ssh2::Session, Failure> {
-    let mut session = ssh2::Session::new().map_err(|error| defect(hop, &error))?;
+fn perform_handshake(
+    hop: &Hop,
+    socket: OwnedFd,
+    algorithms: &str,
+    until: ConnectDeadline,
+) -> Result<ssh2::Session, ConnectError> {
+    let mut session = ssh2::Session::new().map_err(|error| setup_error(hop, &error))?;
     for (method, preferred) in [
         (ssh2::MethodType::HostKey, algorithms),
         (ssh2::MethodType::CryptCs, CIPHERS),
         (ssh2::MethodType::CryptSc, CIPHERS),
     ] {
-        session.method_pref(method, preferred).map_err(|error| defect(hop, &error))?;
+        session.method_pref(method, preferred).map_err(|error| setup_error(hop, &error))?;
     }
     session.set_tcp_stream(socket);
     until.arm(&session);
     match session.handshake() {
         Ok(()) => Ok(session),
-        Err(error) => Err(no_handshake(hop, &session, &error, until)),
+        Err(error) => Err(explain_handshake_failure(hop, &session, &error, until)),
     }
 }
 
 /// Explains a failed handshake by the data received so far.
-fn no_handshake(hop: &Hop, session: &ssh2::Session, error: &ssh2::Error, until: Deadline) -> Failure {
+fn explain_handshake_failure(
+    hop: &Hop,
+    session: &ssh2::Session,
+    error: &ssh2::Error,
+    until: ConnectDeadline,
+) -> ConnectError {
     let banner = session.banner_bytes().map(|banner| String::from_utf8_lossy(banner).into_owned());
-    let timed_out = code_of(error) == TIMED_OUT;
-    let cut = [FAILED_SEND, DISCONNECTED, FAILED_RECEIVE].contains(&code_of(error));
+    let timed_out = error_code(error) == TIMED_OUT;
+    let cut = [FAILED_SEND, DISCONNECTED, FAILED_RECEIVE].contains(&error_code(error));
     match banner {
         Some(line) if !line.starts_with("SSH-") => {
             let line: String = line.chars().filter(|letter| !letter.is_control()).collect();
@@ -141,34 +155,34 @@ fn no_handshake(hop: &Hop, session: &ssh2::Session, error: &ssh2::Error, until: 
             } else {
                 format!("`{hop}` does not speak SSH; the last line it sent is: {line}")
             };
-            Failure::Final(Fault::new(Code::BastionNotSsh, cause))
+            ConnectError::Permanent(Fault::new(Code::BastionNotSsh, cause))
         }
-        Some(_) if timed_out => Failure::Transport(Fault::new(
+        Some(_) if timed_out => ConnectError::Transient(Fault::new(
             Code::BastionTimeout,
             format!("`{hop}` stopped answering in the key exchange"),
         )),
         Some(_) if cut => {
             let cause = format!("`{hop}` cut the connection in the key exchange");
-            Failure::Transport(Fault::new(Code::BastionHandshake, cause))
+            ConnectError::Transient(Fault::new(Code::BastionHandshake, cause))
         }
         Some(line) => {
             let cause = format!("no key exchange with `{hop}` ({line}): {}", error.message());
-            Failure::Final(Fault::new(Code::BastionHandshake, cause))
+            ConnectError::Permanent(Fault::new(Code::BastionHandshake, cause))
         }
         None if timed_out => {
             let cause = format!("`{hop}` accepts the connection and sends nothing");
-            Failure::Transport(Fault::new(Code::BastionTimeout, cause))
+            ConnectError::Transient(Fault::new(Code::BastionTimeout, cause))
         }
         None => {
             let cause = format!("`{hop}` closes the connection without an SSH greeting");
             let fix = "check that `ssh-port` is sshd's port; an sshd that is overloaded (MaxStartups) or has banned the \
                        runner's address closes like this too";
-            Failure::Transport(Fault::new(Code::BastionNotSsh, cause).fix(fix))
+            ConnectError::Transient(Fault::new(Code::BastionNotSsh, cause).fix(fix))
         }
     }
 }
 
-impl fmt::Debug for Connected {
+impl fmt::Debug for ConnectedSession {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Connected").field("facts", &self.facts).finish_non_exhaustive()
     }

@@ -10,13 +10,13 @@ use std::{
 use tokio::io::unix::AsyncFd;
 
 /// The socket of a session.
-pub(super) struct Wire(AsyncFd<OwnedFd>);
+pub(super) struct SessionSocket(AsyncFd<OwnedFd>);
 
 /// The events that a poll returned.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Readiness(PollFlags);
+pub(super) struct SocketReadiness(PollFlags);
 
-impl Readiness {
+impl SocketReadiness {
     /// Returns whether there are bytes to read.
     pub(super) fn is_readable(self) -> bool {
         self.0.contains(PollFlags::IN)
@@ -30,14 +30,14 @@ impl Readiness {
 
 /// The events to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Look {
+pub(super) enum ReadInterest {
     /// Data or the end.
-    Bytes,
+    Data,
     /// The end alone.
-    End,
+    Hangup,
 }
 
-impl Wire {
+impl SessionSocket {
     /// # Errors
     /// If the socket can't be watched.
     #[expect(deprecated, reason = "its successor is unsafe, and wants a promise that the type of this socket keeps")]
@@ -46,25 +46,31 @@ impl Wire {
     }
 
     /// Returns the socket's readiness; if there is none, the task is woken when there is.
-    pub(super) fn poll_read(&self, context: &mut Context<'_>, look: Look) -> Result<Readiness, Broken> {
+    pub(super) fn poll_read(
+        &self,
+        context: &mut Context<'_>,
+        look: ReadInterest,
+    ) -> Result<SocketReadiness, TransportError> {
         let mut interest = PollFlags::RDHUP;
-        interest.set(PollFlags::IN, look == Look::Bytes);
+        interest.set(PollFlags::IN, look == ReadInterest::Data);
         loop {
-            let Poll::Ready(guard) = self.0.poll_read_ready(context) else { return Ok(Readiness(PollFlags::empty())) };
-            let mut guard = guard.map_err(|error| Broken(error.to_string()))?;
-            let there = self.has(interest);
+            let Poll::Ready(guard) = self.0.poll_read_ready(context) else {
+                return Ok(SocketReadiness(PollFlags::empty()));
+            };
+            let mut guard = guard.map_err(|error| TransportError(error.to_string()))?;
+            let there = self.poll_now(interest);
             if !there.is_empty() {
-                return Ok(Readiness(there));
+                return Ok(SocketReadiness(there));
             }
             guard.clear_ready();
         }
     }
 
     /// Returns whether there is room for writing; if there is none, the task is woken when there is.
-    pub(super) fn poll_room(&self, context: &mut Context<'_>) -> Result<bool, Broken> {
+    pub(super) fn poll_room(&self, context: &mut Context<'_>) -> Result<bool, TransportError> {
         loop {
             let Poll::Ready(guard) = self.0.poll_write_ready(context) else { return Ok(false) };
-            let mut guard = guard.map_err(|error| Broken(error.to_string()))?;
+            let mut guard = guard.map_err(|error| TransportError(error.to_string()))?;
             if self.has_room() {
                 return Ok(true);
             }
@@ -74,25 +80,25 @@ impl Wire {
 
     /// Returns whether a good part of the send buffer is free, so that a small packet is taken whole.
     pub(super) fn has_room(&self) -> bool {
-        !self.has(PollFlags::OUT).is_empty()
+        !self.poll_now(PollFlags::OUT).is_empty()
     }
 
     /// Sends acknowledgements at once. sshd holds a small packet back until the previous one is acknowledged, and the
     /// kernel delays that by 40 ms (measured: four files in 133 ms, with this in 38). The kernel forgets the option, so
     /// it is set again after each read; a socket without it works, too.
-    pub(super) fn acknowledge(&self) {
+    pub(super) fn enable_quick_ack(&self) {
         rustix::net::sockopt::set_tcp_quickack(&self.0, true).unwrap_or_default();
     }
 
     /// Returns the socket's own error, if it has one.
-    pub(super) fn error(&self) -> Option<String> {
+    pub(super) fn take_error(&self) -> Option<String> {
         match rustix::net::sockopt::socket_error(&self.0) {
             Ok(Err(error)) => Some(io::Error::from(error).to_string()),
             Ok(Ok(())) | Err(_) => None,
         }
     }
 
-    fn has(&self, interest: PollFlags) -> PollFlags {
+    fn poll_now(&self, interest: PollFlags) -> PollFlags {
         let mut polled = [PollFd::new(self.0.get_ref(), interest)];
         match poll(&mut polled, Some(&Timespec::default())) {
             Ok(_) => polled.iter().map(PollFd::revents).collect(),
@@ -103,13 +109,13 @@ impl Wire {
 
 /// A failure of the transport, with its reason.
 #[derive(Debug)]
-pub(super) struct Broken(pub(super) String);
+pub(super) struct TransportError(pub(super) String);
 
 /// Turns EAGAIN into `None`. Every other error of libssh2 on a channel in use is a failure of the transport.
-pub(super) fn attempt<T>(result: io::Result<T>) -> Result<Option<T>, Broken> {
+pub(super) fn none_if_blocked<T>(result: io::Result<T>) -> Result<Option<T>, TransportError> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(Broken(error.to_string())),
+        Err(error) => Err(TransportError(error.to_string())),
     }
 }

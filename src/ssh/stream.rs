@@ -13,54 +13,54 @@ use tokio::{
 };
 
 /// Bytes buffered in each direction: two packets of libssh2.
-pub(super) const PIPE: usize = 64 << 10;
+pub(super) const PIPE_CAPACITY: usize = 64 << 10;
 
 /// A byte stream to a host beyond the bastion. Dropping it closes its channel and no other.
 #[derive(Debug)]
-pub struct Stream {
+pub struct ChannelStream {
     pipe: DuplexStream,
     /// Never sent on: the driver notices when it is dropped.
-    _held: oneshot::Sender<Infallible>,
+    _user_alive: oneshot::Sender<Infallible>,
 }
 
 /// The driver's end.
-pub(super) struct Local {
+pub(super) struct LocalEnd {
     pipe: DuplexStream,
-    held: oneshot::Receiver<Infallible>,
+    user_alive: oneshot::Receiver<Infallible>,
 }
 
 /// Creates both ends.
-pub(super) fn pair() -> (Local, Stream) {
-    let (ours, theirs) = duplex(PIPE);
+pub(super) fn stream_pair() -> (LocalEnd, ChannelStream) {
+    let (ours, theirs) = duplex(PIPE_CAPACITY);
     let (holding, held) = oneshot::channel();
-    (Local { pipe: ours, held }, Stream { pipe: theirs, _held: holding })
+    (LocalEnd { pipe: ours, user_alive: held }, ChannelStream { pipe: theirs, _user_alive: holding })
 }
 
-impl Local {
+impl LocalEnd {
     /// Reads the bytes that the user has written; 0 is the end.
-    pub(super) fn read(&mut self, context: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_read_local(&mut self, context: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(into);
         Pin::new(&mut self.pipe).poll_read(context, &mut buffer).map_ok(|()| buffer.filled().len())
     }
 
     /// Returns the pipe for the data that the server sends.
-    pub(super) fn pipe(&mut self) -> &mut DuplexStream {
+    pub(super) fn pipe_mut(&mut self) -> &mut DuplexStream {
         &mut self.pipe
     }
 
     /// Returns whether the user's end has gone.
-    pub(super) fn is_gone(&mut self, context: &mut Context<'_>) -> bool {
-        self.held.is_terminated() || Pin::new(&mut self.held).poll(context).is_ready()
+    pub(super) fn is_user_gone(&mut self, context: &mut Context<'_>) -> bool {
+        self.user_alive.is_terminated() || Pin::new(&mut self.user_alive).poll(context).is_ready()
     }
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for ChannelStream {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.pipe).poll_read(context, into)
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for ChannelStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.pipe).poll_write(context, bytes)
     }

@@ -1,15 +1,15 @@
 //! The SSH connection through all hops, as other modules use it.
 
 use super::{
-    connection::{Link, NoChannel},
-    forward::reach,
-    host_key::Pins,
-    libssh2::Failure,
-    open_queue::Refusal,
-    process::Process,
+    connection::{HopConnection, OpenError},
+    forward::connect_through,
+    host_key::HostKeyPins,
+    libssh2::ConnectError,
+    open_queue::OpenRefusal,
+    process::RemoteProcess,
     route::{Hop, Route},
-    session::Approach,
-    stream::Stream,
+    session::ConnectRequest,
+    stream::ChannelStream,
 };
 use crate::{
     fault::{Code, Fault, Stage},
@@ -30,7 +30,7 @@ const BACKOFF: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(
 #[derive(Debug)]
 pub struct Tunnel {
     /// The connections in the order in which they were dialled; never empty.
-    links: Vec<Link>,
+    connections: Vec<HopConnection>,
     bastion: Hop,
     connect_timeout: Duration,
 }
@@ -41,26 +41,26 @@ impl Tunnel {
     /// # Errors
     /// A fault of the stage `bastion` that names the hop.
     pub async fn connect(route: &Route, events: &Events) -> Result<(Self, BastionFacts), Fault> {
-        let mut links: Vec<Link> = Vec::with_capacity(route.hops.len());
+        let mut links: Vec<HopConnection> = Vec::with_capacity(route.hops.len());
         let mut reached = None;
         for (number, hop) in (1..).zip(&route.hops) {
             let fingerprint = route.fingerprint.as_deref().filter(|_| number == route.hops.len());
-            let pins = Pins::read(route.known_hosts.as_deref(), fingerprint)?;
+            let pins = HostKeyPins::parse(route.known_hosts.as_deref(), fingerprint)?;
             let before = links.last().zip(reached.as_ref().map(|(hop, _)| *hop));
-            match link(route, hop, &pins, before, events).await {
+            match connect_hop(route, hop, &pins, before, events).await {
                 Ok((link, facts)) => {
                     links.push(link);
                     reached = Some((hop, facts));
                 }
                 Err(fault) => {
-                    let cause = links.iter().find_map(Link::check);
+                    let cause = links.iter().find_map(HopConnection::loss_fault);
                     close_all(links).await.unwrap_or_default();
                     return Err(cause.unwrap_or(fault).at(Stage::Bastion));
                 }
             }
         }
         let (bastion, facts) = reached.ok_or_else(|| Fault::new(Code::Bug, "the route to connect has no hop"))?;
-        let tunnel = Self { links, bastion: bastion.clone(), connect_timeout: route.connect_timeout };
+        let tunnel = Self { connections: links, bastion: bastion.clone(), connect_timeout: route.connect_timeout };
         Ok((tunnel, facts))
     }
 
@@ -68,12 +68,12 @@ impl Tunnel {
     ///
     /// # Errors
     /// `forwarding-forbidden`, `database-refused`, `database-unknown`, `database-timeout`, `bastion-lost`.
-    pub async fn open(&self, host: &str, port: u16) -> Result<Stream, Fault> {
-        let Some(link) = self.links.last() else {
+    pub async fn open_stream(&self, host: &str, port: u16) -> Result<ChannelStream, Fault> {
+        let Some(link) = self.connections.last() else {
             return Err(Fault::new(Code::Bug, "the tunnel to use has no hop"));
         };
-        let stream = reach(link, host, port, self.connect_timeout).await;
-        stream.map_err(|why| self.check().unwrap_or_else(|| why.for_database(&self.bastion, host, port)))
+        let stream = connect_through(link, host, port, self.connect_timeout).await;
+        stream.map_err(|why| self.loss_fault().unwrap_or_else(|| why.for_database(&self.bastion, host, port)))
     }
 
     /// Starts a program on the bastion, through the login shell. The line is visible in the bastion's process list: it
@@ -81,38 +81,38 @@ impl Tunnel {
     ///
     /// # Errors
     /// `exec-refused`, `exec-no-channel`, `bastion-timeout`, `bastion-lost`.
-    pub async fn exec(&self, line: &str) -> Result<Process, Fault> {
-        let Some(link) = self.links.last() else {
+    pub async fn start_program(&self, line: &str) -> Result<RemoteProcess, Fault> {
+        let Some(link) = self.connections.last() else {
             return Err(Fault::new(Code::Bug, "the tunnel to use has no hop"));
         };
-        let lost = self.links.iter().map(Link::news).collect();
-        let fault = match link.run(line, lost, self.connect_timeout).await {
+        let lost = self.connections.iter().map(HopConnection::loss_watch).collect();
+        let fault = match link.start_program(line, lost, self.connect_timeout).await {
             Ok(process) => return Ok(process),
-            Err(NoChannel::Refused(Refusal::Channel(said))) => {
+            Err(OpenError::Refused(OpenRefusal::Channel(said))) => {
                 let cause = format!("`{}` opens no channel for a command: {said}", self.bastion);
                 Fault::new(Code::ExecNoChannel, cause)
             }
-            Err(NoChannel::Refused(Refusal::Program(_))) => {
+            Err(OpenError::Refused(OpenRefusal::Program(_))) => {
                 Fault::new(Code::ExecRefused, format!("`{}` runs no commands for this login", self.bastion))
             }
-            Err(NoChannel::TimedOut) => {
+            Err(OpenError::TimedOut) => {
                 Fault::new(Code::BastionTimeout, format!("`{}` does not answer a command", self.bastion))
             }
-            Err(NoChannel::Lost(fault)) => fault,
+            Err(OpenError::Lost(fault)) => fault,
         };
-        Err(self.check().unwrap_or(fault))
+        Err(self.loss_fault().unwrap_or(fault))
     }
 
     /// Returns why the connection was lost, if it was: the fault of the first hop that was lost.
     #[must_use]
-    pub fn check(&self) -> Option<Fault> {
-        self.links.iter().find_map(Link::check)
+    pub fn loss_fault(&self) -> Option<Fault> {
+        self.connections.iter().find_map(HopConnection::loss_fault)
     }
 
     /// Waits until the connection is lost. Several callers may wait, and each may stop waiting.
-    pub async fn lost(&self) -> Fault {
-        let (fault, ..) = select_all(self.links.iter().map(|link| Box::pin(link.lost()))).await;
-        self.check().unwrap_or(fault)
+    pub async fn wait_for_loss(&self) -> Fault {
+        let (fault, ..) = select_all(self.connections.iter().map(|link| Box::pin(link.wait_for_loss()))).await;
+        self.loss_fault().unwrap_or(fault)
     }
 
     /// Closes the connection, last hop first, and waits until nothing of it is left.
@@ -120,20 +120,20 @@ impl Tunnel {
     /// # Errors
     /// The first error while closing.
     pub async fn close(mut self) -> Result<(), Fault> {
-        close_all(std::mem::take(&mut self.links)).await
+        close_all(std::mem::take(&mut self.connections)).await
     }
 }
 
 impl Drop for Tunnel {
     /// Drops the last hop first, because the previous ones carry its disconnect message.
     fn drop(&mut self) {
-        while let Some(link) = self.links.pop() {
+        while let Some(link) = self.connections.pop() {
             drop(link);
         }
     }
 }
 
-async fn close_all(links: Vec<Link>) -> Result<(), Fault> {
+async fn close_all(links: Vec<HopConnection>) -> Result<(), Fault> {
     let mut outcome = Ok(());
     for link in links.into_iter().rev() {
         outcome = outcome.and(link.close().await);
@@ -141,19 +141,19 @@ async fn close_all(links: Vec<Link>) -> Result<(), Fault> {
     outcome
 }
 
-async fn link(
+async fn connect_hop(
     route: &Route,
     hop: &Hop,
-    pins: &Pins,
-    before: Option<(&Link, &Hop)>,
+    pins: &HostKeyPins,
+    before: Option<(&HopConnection, &Hop)>,
     events: &Events,
-) -> Result<(Link, BastionFacts), Fault> {
+) -> Result<(HopConnection, BastionFacts), Fault> {
     let mut pauses = BACKOFF.into_iter();
     loop {
-        let fault = match try_once(route, hop, pins, before).await {
+        let fault = match try_connect_hop(route, hop, pins, before).await {
             Ok(connected) => return Ok(connected),
-            Err(Failure::Final(fault)) => return Err(fault),
-            Err(Failure::Transport(fault)) => fault,
+            Err(ConnectError::Permanent(fault)) => return Err(fault),
+            Err(ConnectError::Transient(fault)) => fault,
         };
         let Some(pause) = pauses.next() else { return Err(fault) };
         events.tell(Event::Waiting { what: format!("the connection to {hop}"), why: fault.cause });
@@ -161,20 +161,20 @@ async fn link(
     }
 }
 
-async fn try_once(
+async fn try_connect_hop(
     route: &Route,
     hop: &Hop,
-    pins: &Pins,
-    before: Option<(&Link, &Hop)>,
-) -> Result<(Link, BastionFacts), Failure> {
+    pins: &HostKeyPins,
+    before: Option<(&HopConnection, &Hop)>,
+) -> Result<(HopConnection, BastionFacts), ConnectError> {
     let timeout = route.connect_timeout;
     let over = match before {
         None => None,
         Some((link, before)) => {
-            let stream = reach(link, &hop.host, hop.port, timeout).await;
+            let stream = connect_through(link, &hop.host, hop.port, timeout).await;
             Some(stream.map_err(|why| why.for_hop(before, hop))?)
         }
     };
-    let approach = Approach { hop: hop.clone(), login: route.login.clone(), pins: pins.clone(), timeout };
-    Link::connect(approach, over, route.keepalive).await
+    let approach = ConnectRequest { hop: hop.clone(), login: route.login.clone(), pins: pins.clone(), timeout };
+    HopConnection::connect(approach, over, route.keepalive).await
 }

@@ -10,7 +10,7 @@ use crate::{
     run::event::{Event, Events},
     settings::Settings,
     site::container_spec::{self, Access, Terms},
-    transport::Reach,
+    transport::Transport,
 };
 use futures_util::future::{Either, select};
 use std::{
@@ -53,7 +53,7 @@ pub struct Sidecar<'a> {
     runner: &'a Runner,
     handover: &'a Handover,
     events: Events,
-    reach: Option<Reach>,
+    reach: Option<Transport>,
     listener: Option<Listener>,
 }
 
@@ -69,7 +69,7 @@ impl<'a> Sidecar<'a> {
     /// # Errors
     /// Why there is no way, or none any more.
     pub async fn serve(&mut self) -> Result<(), Fault> {
-        let reach = Reach::connect(self.settings.route.as_ref(), &self.events).await?;
+        let reach = Transport::connect(self.settings.route.as_ref(), &self.events).await?;
         self.prove(&reach).await?;
         let port = self.settings.database()?.port;
         let injected = container_spec::injected(self.settings, self.runner, Terms::of(self.settings, Access::Writing));
@@ -94,7 +94,7 @@ impl<'a> Sidecar<'a> {
         }
     }
 
-    async fn prove(&self, reach: &Reach) -> Result<(), Fault> {
+    async fn prove(&self, reach: &Transport) -> Result<(), Fault> {
         let startup = Startup { application_name: run_lock::application_name(self.runner), options: String::new() };
         let target = self.settings.database()?;
         let wait = self.settings.wait_timeout;
@@ -113,12 +113,12 @@ impl<'a> Sidecar<'a> {
         loop {
             if let (Some(reach), Some(listener)) = (&self.reach, &self.listener) {
                 let serve = pin!(listener.serve(reach, target));
-                match select(serve, pin!(reach.lost())).await {
+                match select(serve, pin!(reach.wait_for_loss())).await {
                     Either::Left((never, _)) => match never {},
                     Either::Right((lost, _)) => self.events.tell(Event::Warning(lost)),
                 }
             }
-            match Reach::connect(self.settings.route.as_ref(), &self.events).await {
+            match Transport::connect(self.settings.route.as_ref(), &self.events).await {
                 Ok(again) => (self.reach, failures) = (Some(again), 0),
                 Err(fault) => {
                     failures += 1;

@@ -14,7 +14,7 @@ use crate::{
     usage,
     world::{World, runtime},
 };
-use bastion_migrate::transport::{Reach, Stream};
+use bastion_migrate::transport::{Transport, TransportStream};
 use load::{Load, Size};
 use peer::Peer;
 use std::time::{Duration, Instant};
@@ -94,7 +94,7 @@ struct Roads<'a> {
     world: &'a World,
     /// In front of the bastion; for as long as the connections.
     _line: Option<Flights>,
-    reach: Reach,
+    reach: Transport,
     bytes: Ends,
     rows: Ends,
 }
@@ -123,9 +123,11 @@ impl<'a> Roads<'a> {
         [size.megabytes() / took.as_secs_f64(), spent.as_secs_f64() / took.as_secs_f64()]
     }
 
-    async fn open(&self, way: Way, ends: &Ends) -> Stream {
+    async fn open(&self, way: Way, ends: &Ends) -> TransportStream {
         let port = match way {
-            Way::Tunnel => return self.reach.open("127.0.0.1", ends.target).await.expect("the bastion reaches it"),
+            Way::Tunnel => {
+                return self.reach.open_stream("127.0.0.1", ends.target).await.expect("the bastion reaches it");
+            }
             Way::Direct => ends.line.as_ref().map_or(ends.target, Flights::port),
             Way::Ssh => ends.forward.port,
         };

@@ -8,7 +8,7 @@ use crate::{
     usage,
     world::{World, runtime},
 };
-use bastion_migrate::transport::Reach;
+use bastion_migrate::transport::Transport;
 use futures_util::future::join_all;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -79,10 +79,11 @@ async fn over_tcp(world: &World, port: u16, streams: usize) -> Vec<Client> {
     clients
 }
 
-async fn through_tunnel(world: &World, reach: &Reach, streams: usize) -> Vec<Client> {
+async fn through_tunnel(world: &World, reach: &Transport, streams: usize) -> Vec<Client> {
     let mut clients = Vec::new();
     for _ in 0..streams {
-        let stream = reach.open("127.0.0.1", world.database_port()).await.expect("the bastion reaches the database");
+        let stream =
+            reach.open_stream("127.0.0.1", world.database_port()).await.expect("the bastion reaches the database");
         clients.push(world.client(stream).await);
     }
     clients

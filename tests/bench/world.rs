@@ -12,7 +12,7 @@ use bastion_migrate::{
     postgres::{Session, SslMode, Startup, Target},
     run::event::Events,
     ssh::Route,
-    transport::Reach,
+    transport::Transport,
 };
 use std::{
     fs,
@@ -110,13 +110,13 @@ impl World {
     }
 
     /// The tunnel, by this port.
-    pub(crate) async fn reach(&self, port: u16) -> Reach {
+    pub(crate) async fn reach(&self, port: u16) -> Transport {
         let (events, _told) = Events::channel();
-        Reach::connect(Some(&self.route(port)), &events).await.expect("the bastion lets us in")
+        Transport::connect(Some(&self.route(port)), &events).await.expect("the bastion lets us in")
     }
 
     /// A session of the program's own kind.
-    pub(crate) async fn session(&self, reach: &Reach) -> Session {
+    pub(crate) async fn session(&self, reach: &Transport) -> Session {
         let (events, _told) = Events::channel();
         let startup = Startup { application_name: "bench".to_owned(), options: String::new() };
         Session::connect(reach, &self.target(), &startup, &events).await.expect("the database lets us in")

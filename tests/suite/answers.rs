@@ -14,7 +14,7 @@ use bastion_migrate::{
     postgres::{Question, Session, SslMode, Startup, Target, rows},
     run::event::Events,
     secret::Secret,
-    transport::Reach,
+    transport::Transport,
 };
 use std::{thread, time::Duration};
 use tokio::{
@@ -225,7 +225,7 @@ fn with_session(lab: &Lab, story: impl AsyncFnOnce(&Session)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (events, _told) = Events::channel();
-        let session = Session::connect(&Reach::Direct, &target, &startup, &events).await.unwrap();
+        let session = Session::connect(&Transport::Direct, &target, &startup, &events).await.unwrap();
         story(&session).await;
         session.close().await;
     });

@@ -8,7 +8,7 @@ use bastion_migrate::{
         event::{Event, Events},
     },
     secret::Secret,
-    ssh::{Route, Stream, Tunnel, check_key},
+    ssh::{ChannelStream, Route, Tunnel, check_private_key},
 };
 use std::{
     fs, io,
@@ -78,7 +78,7 @@ async fn io_until_closed(stream: &mut tokio::net::TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-async fn round_trip(mut stream: Stream, words: &[u8]) -> Vec<u8> {
+async fn round_trip(mut stream: ChannelStream, words: &[u8]) -> Vec<u8> {
     stream.write_all(words).await.unwrap();
     stream.shutdown().await.unwrap();
     let mut back = Vec::new();
@@ -102,9 +102,9 @@ fn carries_bytes_to_where_the_bastion_can_connect() {
         let (tunnel, facts) = connect(&sshd.route()).await.unwrap();
         assert_eq!((facts.login.as_str(), facts.user.as_str(), facts.port), ("key", "root", sshd.port));
         assert_eq!(facts.host_key, format!("ssh-ed25519 {}", fingerprint(&sshd.host_key("ed25519"))));
-        let stream = tunnel.open("127.0.0.1", port).await.unwrap();
+        let stream = tunnel.open_stream("127.0.0.1", port).await.unwrap();
         assert_eq!(round_trip(stream, b"hello").await, b"hello");
-        assert_eq!(tunnel.check(), None);
+        assert_eq!(tunnel.loss_fault(), None);
         tunnel.close().await.unwrap();
     });
 }
@@ -127,12 +127,17 @@ fn logs_in_with_every_form_of_key() {
             let sshd = Sshd::start(&SshdOptions { user_key: arguments.to_vec(), ..SshdOptions::default() });
             let mut route = sshd.route();
             if form.ends_with("encrypted") {
-                assert_eq!(check_key(&sshd.key(), None).unwrap_err().code, Code::KeyPassphrase, "{form}");
+                assert_eq!(check_private_key(&sshd.key(), None).unwrap_err().code, Code::KeyPassphrase, "{form}");
                 let wrong = Secret::new("wrong");
-                assert_eq!(check_key(&sshd.key(), Some(&wrong)).unwrap_err().code, Code::KeyPassphrase, "{form}");
+                assert_eq!(
+                    check_private_key(&sshd.key(), Some(&wrong)).unwrap_err().code,
+                    Code::KeyPassphrase,
+                    "{form}"
+                );
                 route.login.passphrase = Some(Secret::new("open sesame"));
             }
-            check_key(&sshd.key(), route.login.passphrase.as_ref()).unwrap_or_else(|fault| panic!("{form}: {fault:?}"));
+            check_private_key(&sshd.key(), route.login.passphrase.as_ref())
+                .unwrap_or_else(|fault| panic!("{form}: {fault:?}"));
             let (tunnel, facts) = connect(&route).await.unwrap_or_else(|fault| panic!("{form}: {fault:?}"));
             assert_eq!(facts.login, "key", "{form}");
             tunnel.close().await.unwrap();
@@ -147,7 +152,7 @@ fn mends_what_forms_do_to_a_key() {
         let mut route = sshd.route();
         let text = sshd.key().expose().replace('\n', "\r\n");
         route.login.key = Some(Secret::new(format!("\n  {}", text.trim_end())));
-        check_key(route.login.key.as_ref().unwrap(), None).unwrap();
+        check_private_key(route.login.key.as_ref().unwrap(), None).unwrap();
         connect(&route).await.unwrap().0.close().await.unwrap();
     });
 }
@@ -166,7 +171,7 @@ fn names_a_key_that_can_not_be_read_before_any_network() {
         let public = fs::read_to_string(path.with_extension("pub")).unwrap();
         let headless = lines[1..].join("\n");
         for (what, text) in [("cut", cut), ("hole", hole), ("public", public), ("headless", headless)] {
-            let fault = check_key(&Secret::new(text), None).unwrap_err();
+            let fault = check_private_key(&Secret::new(text), None).unwrap_err();
             assert_eq!(fault.code, Code::KeyInvalid, "{name} {what}: {fault:?}");
         }
     }
@@ -351,7 +356,7 @@ fn tells_the_ways_of_not_reaching_a_database_apart() {
             ("localhost", Code::DatabaseRefused),
             ("db.invalid", Code::DatabaseUnknown),
         ] {
-            let fault = tunnel.open(host, closed).await.unwrap_err();
+            let fault = tunnel.open_stream(host, closed).await.unwrap_err();
             assert_eq!(fault.code, code, "{host}: {}", fault.cause);
         }
         tunnel.close().await.unwrap();
@@ -359,7 +364,7 @@ fn tells_the_ways_of_not_reaching_a_database_apart() {
             let (config, key_options) = (config.to_owned(), key_options.to_owned());
             let sshd = Sshd::start(&SshdOptions { config, key_options, ..SshdOptions::default() });
             let (tunnel, _) = connect(&sshd.route()).await.unwrap();
-            let fault = tunnel.open("127.0.0.1", closed).await.unwrap_err();
+            let fault = tunnel.open_stream("127.0.0.1", closed).await.unwrap_err();
             assert_eq!(fault.code, Code::ForwardingForbidden, "{}", fault.cause);
             tunnel.close().await.unwrap();
         }
@@ -382,7 +387,7 @@ fn stops_waiting_for_a_database_that_does_not_answer() {
         let route = Route { connect_timeout: Duration::from_secs(1), ..sshd.route() };
         let (tunnel, _) = connect(&route).await.unwrap();
         let begun = Instant::now();
-        let fault = tunnel.open("127.0.0.1", address.port()).await.unwrap_err();
+        let fault = tunnel.open_stream("127.0.0.1", address.port()).await.unwrap_err();
         assert_eq!(fault.code, Code::DatabaseTimeout);
         assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
         let begun = Instant::now();
@@ -397,7 +402,7 @@ fn leaves_it_open_when_the_bastion_runs_no_commands() {
         let options = SshdOptions { config: "ForceCommand /bin/false".to_owned(), ..SshdOptions::default() };
         let sshd = Sshd::start(&options);
         let (tunnel, _) = connect(&sshd.route()).await.unwrap();
-        let fault = tunnel.open("db.invalid", 5432).await.unwrap_err();
+        let fault = tunnel.open_stream("db.invalid", 5432).await.unwrap_err();
         assert_eq!(fault.code, Code::DatabaseRefused);
         assert!(fault.cause.contains("the name is unknown there"), "{}", fault.cause);
         tunnel.close().await.unwrap();
@@ -411,7 +416,7 @@ fn answers_each_of_many_opens_with_its_own_answer() {
         let (port, _echo) = echo().await;
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
         let (tunnel, _) = connect(&sshd.route()).await.unwrap();
-        let opens = (0..8).map(|number| tunnel.open("127.0.0.1", if number % 2 == 0 { port } else { closed }));
+        let opens = (0..8).map(|number| tunnel.open_stream("127.0.0.1", if number % 2 == 0 { port } else { closed }));
         for (number, opened) in futures_util::future::join_all(opens).await.into_iter().enumerate() {
             match opened {
                 Ok(stream) => {
@@ -431,7 +436,7 @@ fn pattern(seed: usize) -> Vec<u8> {
         .collect()
 }
 
-async fn exchange(stream: Stream, seed: usize) {
+async fn exchange(stream: ChannelStream, seed: usize) {
     let (mut read, mut write) = tokio::io::split(stream);
     let sent = pattern(seed);
     let sending = async {
@@ -453,7 +458,7 @@ fn moves_eight_streams_both_ways_unharmed() {
         let sshd = Sshd::plain();
         let (port, _echo) = echo().await;
         let (tunnel, _) = connect(&sshd.route()).await.unwrap();
-        let streams = futures_util::future::join_all((0..8).map(|_| tunnel.open("127.0.0.1", port))).await;
+        let streams = futures_util::future::join_all((0..8).map(|_| tunnel.open_stream("127.0.0.1", port))).await;
         let begun = Instant::now();
         let all = streams.into_iter().enumerate().map(|(seed, stream)| exchange(stream.unwrap(), seed));
         timeout(Duration::from_secs(60), futures_util::future::join_all(all)).await.expect("no stall");
@@ -469,10 +474,10 @@ fn keeps_moving_through_key_exchanges() {
         let sshd = Sshd::start(&options);
         let (port, _echo) = echo().await;
         let (tunnel, _) = connect(&sshd.route()).await.unwrap();
-        let streams = futures_util::future::join_all((0..3).map(|_| tunnel.open("127.0.0.1", port))).await;
+        let streams = futures_util::future::join_all((0..3).map(|_| tunnel.open_stream("127.0.0.1", port))).await;
         let all = streams.into_iter().enumerate().map(|(seed, stream)| exchange(stream.unwrap(), seed));
         timeout(Duration::from_secs(60), futures_util::future::join_all(all)).await.expect("no stall");
-        assert_eq!(tunnel.check(), None);
+        assert_eq!(tunnel.loss_fault(), None);
         tunnel.close().await.unwrap();
     });
 }
@@ -483,13 +488,13 @@ fn closes_a_channel_whose_stream_is_dropped_and_no_other() {
         let sshd = Sshd::plain();
         let (port, _echo) = echo().await;
         let (tunnel, _) = connect(&sshd.route()).await.unwrap();
-        let kept = tunnel.open("127.0.0.1", port).await.unwrap();
+        let kept = tunnel.open_stream("127.0.0.1", port).await.unwrap();
         for _ in 0..20 {
-            let mut dropped = tunnel.open("127.0.0.1", port).await.unwrap();
+            let mut dropped = tunnel.open_stream("127.0.0.1", port).await.unwrap();
             dropped.write_all(&[1; 100_000]).await.unwrap();
         }
         assert_eq!(round_trip(kept, b"still here").await, b"still here");
-        assert_eq!(tunnel.check(), None);
+        assert_eq!(tunnel.loss_fault(), None);
         tunnel.close().await.unwrap();
     });
 }
@@ -500,10 +505,10 @@ fn does_not_hold_up_others_for_a_stream_that_nobody_reads() {
         let sshd = Sshd::plain();
         let (port, _echo) = echo().await;
         let (tunnel, _) = connect(&sshd.route()).await.unwrap();
-        let mut lazy = tunnel.open("127.0.0.1", port).await.unwrap();
+        let mut lazy = tunnel.open_stream("127.0.0.1", port).await.unwrap();
         let flood = vec![1; 64 << 20];
         assert!(timeout(Duration::from_secs(2), lazy.write_all(&flood)).await.is_err(), "back-pressure");
-        let other = tunnel.open("127.0.0.1", port).await.unwrap();
+        let other = tunnel.open_stream("127.0.0.1", port).await.unwrap();
         timeout(Duration::from_secs(20), exchange(other, 3)).await.expect("no stall");
         tunnel.close().await.unwrap();
     });
@@ -517,8 +522,8 @@ fn does_not_hold_up_others_for_a_stream_that_the_server_has_closed_and_nobody_re
         let flood: &str = Box::leak("x".repeat(1 << 20).into_boxed_str());
         let (flooding, _speaker) = speaker(flood, Duration::ZERO).await;
         let (tunnel, _) = connect(&sshd.route()).await.unwrap();
-        let mut lazy = tunnel.open("127.0.0.1", flooding).await.unwrap();
-        let other = tunnel.open("127.0.0.1", port).await.unwrap();
+        let mut lazy = tunnel.open_stream("127.0.0.1", flooding).await.unwrap();
+        let other = tunnel.open_stream("127.0.0.1", port).await.unwrap();
         timeout(Duration::from_secs(20), exchange(other, 3)).await.expect("no stall");
         let begun = ticks();
         sleep(Duration::from_secs(1)).await;
@@ -542,11 +547,11 @@ fn goes_through_a_jump_host() {
         last.authorize(&jump);
         let (tunnel, facts) = connect(&route).await.unwrap_or_else(|fault| panic!("{fault:?}"));
         assert_eq!(facts.port, last.port);
-        let stream = tunnel.open("127.0.0.1", port).await.unwrap();
+        let stream = tunnel.open_stream("127.0.0.1", port).await.unwrap();
         timeout(Duration::from_secs(30), exchange(stream, 1)).await.expect("no stall");
-        let held = tunnel.open("127.0.0.1", port).await.unwrap();
+        let held = tunnel.open_stream("127.0.0.1", port).await.unwrap();
         jump.kill_sessions();
-        let fault = timeout(Duration::from_secs(2), tunnel.lost()).await.expect("noticed");
+        let fault = timeout(Duration::from_secs(2), tunnel.wait_for_loss()).await.expect("noticed");
         assert_eq!(fault.code, Code::BastionLost);
         assert!(fault.cause.contains(&format!("`127.0.0.1:{}`", jump.port)), "{}", fault.cause);
         drop(held);
@@ -570,7 +575,7 @@ fn closes_although_the_last_hop_is_frozen() {
         let (port, _echo) = echo().await;
         let before = tasks();
         let (tunnel, _) = connect(&route).await.unwrap_or_else(|fault| panic!("{fault:?}"));
-        assert_eq!(round_trip(tunnel.open("127.0.0.1", port).await.unwrap(), b"there").await, b"there");
+        assert_eq!(round_trip(tunnel.open_stream("127.0.0.1", port).await.unwrap(), b"there").await, b"there");
         last.freeze_sessions();
         tunnel.close().await.unwrap();
         eventually("nothing goes on", || tasks() == before && jump.sessions().is_empty()).await;
@@ -584,15 +589,16 @@ fn notices_at_once_when_sshd_dies() {
             let sshd = Sshd::plain();
             let (port, _echo) = echo().await;
             let (tunnel, _) = connect(&sshd.route()).await.unwrap();
-            let stream = if opened { Some(tunnel.open("127.0.0.1", port).await.unwrap()) } else { None };
+            let stream = if opened { Some(tunnel.open_stream("127.0.0.1", port).await.unwrap()) } else { None };
             sshd.kill_sessions();
-            let (one, two) = timeout(Duration::from_secs(1), async { tokio::join!(tunnel.lost(), tunnel.lost()) })
-                .await
-                .expect("at once");
+            let (one, two) =
+                timeout(Duration::from_secs(1), async { tokio::join!(tunnel.wait_for_loss(), tunnel.wait_for_loss()) })
+                    .await
+                    .expect("at once");
             assert_eq!((one.code, &one), (Code::BastionLost, &two));
             assert!(one.cause.contains("closed") || one.cause.contains("reset"), "{}", one.cause);
-            assert_eq!(tunnel.check(), Some(one.clone()));
-            assert_eq!(tunnel.open("127.0.0.1", port).await.unwrap_err(), one);
+            assert_eq!(tunnel.loss_fault(), Some(one.clone()));
+            assert_eq!(tunnel.open_stream("127.0.0.1", port).await.unwrap_err(), one);
             drop(stream);
             tunnel.close().await.unwrap();
         }
@@ -606,10 +612,13 @@ fn notices_a_frozen_sshd_within_three_keepalives() {
         let (port, _echo) = echo().await;
         let route = Route { keepalive: Duration::from_secs(1), ..sshd.route() };
         let (tunnel, _) = connect(&route).await.unwrap();
-        let _held = tunnel.open("127.0.0.1", port).await.unwrap();
-        assert!(timeout(Duration::from_secs(4), tunnel.lost()).await.is_err(), "a quiet connection is not a dead one");
+        let _held = tunnel.open_stream("127.0.0.1", port).await.unwrap();
+        assert!(
+            timeout(Duration::from_secs(4), tunnel.wait_for_loss()).await.is_err(),
+            "a quiet connection is not a dead one"
+        );
         sshd.freeze_sessions();
-        let fault = timeout(Duration::from_millis(4200), tunnel.lost()).await.expect("noticed");
+        let fault = timeout(Duration::from_millis(4200), tunnel.wait_for_loss()).await.expect("noticed");
         assert_eq!(fault.code, Code::BastionLost);
         assert!(fault.cause.contains("no answer for 3 s"), "{}", fault.cause);
         tunnel.close().await.unwrap();
@@ -634,8 +643,8 @@ fn costs_nothing_when_idle_and_leaves_nothing_behind() {
         let (port, _echo) = echo().await;
         let before = tasks();
         let (tunnel, _) = connect(&sshd.route()).await.unwrap();
-        let mut stream = tunnel.open("127.0.0.1", port).await.unwrap();
-        let mut half_closed = tunnel.open("127.0.0.1", port).await.unwrap();
+        let mut stream = tunnel.open_stream("127.0.0.1", port).await.unwrap();
+        let mut half_closed = tunnel.open_stream("127.0.0.1", port).await.unwrap();
         half_closed.shutdown().await.unwrap();
         stream.write_all(b"x").await.unwrap();
         assert_eq!(stream.read_u8().await.unwrap(), b'x');
@@ -675,7 +684,7 @@ fn sends_what_was_written_before_close() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (tunnel, _) = connect(&sshd.route()).await.unwrap();
-        let mut stream = tunnel.open("127.0.0.1", port).await.unwrap();
+        let mut stream = tunnel.open_stream("127.0.0.1", port).await.unwrap();
         let (mut served, _) = listener.accept().await.unwrap();
         stream.write_all(b"goodbye").await.unwrap();
         drop(stream);

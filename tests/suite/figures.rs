@@ -11,7 +11,7 @@ use crate::{
 use bastion_migrate::{
     postgres::{Session, SslMode, Startup, Target},
     run::event::Events,
-    transport::Reach,
+    transport::Transport,
 };
 use std::{fs, thread, time::Duration};
 
@@ -87,7 +87,7 @@ fn the_first_answer_takes_no_more_round_trips_than_the_protocols_do() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (events, _told) = Events::channel();
-        let reach = Reach::connect(Some(&route), &events).await.unwrap();
+        let reach = Transport::connect(Some(&route), &events).await.unwrap();
         let session = Session::connect(&reach, &target, &startup, &events).await.unwrap();
         session.client.simple_query("select 1").await.unwrap();
         let flights = network.count();

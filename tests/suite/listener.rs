@@ -15,7 +15,7 @@ use bastion_migrate::{
     run::event::Events,
     secret::Secret,
     ssh::Route,
-    transport::Reach,
+    transport::Transport,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use sha2::{Digest as _, Sha256};
@@ -58,7 +58,7 @@ impl Standing {
         let (ready, stands) = mpsc::channel();
         let live = async move {
             let (events, _told) = Events::channel();
-            let reach = Reach::connect(route.as_ref(), &events).await.expect("the bastion lets us in");
+            let reach = Transport::connect(route.as_ref(), &events).await.expect("the bastion lets us in");
             let place = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
             let listener = Arc::new(Listener::bind(place, passage, injected).await.expect("loopback has a free port"));
             ready.send(Arc::clone(&listener)).expect("the test waits");

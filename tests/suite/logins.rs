@@ -16,7 +16,7 @@ use bastion_migrate::{
     fault::{Code, Fault},
     run::{BastionFacts, event::Events},
     secret::Secret,
-    ssh::{Route, Tunnel, check_key},
+    ssh::{Route, Tunnel, check_private_key},
 };
 use std::{
     fs,
@@ -96,7 +96,8 @@ fn a_key_logs_in_whatever_its_lines_look_like() {
             assert!(ssh_keygen_reads(&text), "{width}");
             let mut route = sshd.route();
             route.login.key = Some(Secret::new(text));
-            check_key(route.login.key.as_ref().unwrap(), None).unwrap_or_else(|fault| panic!("{width}: {fault:?}"));
+            check_private_key(route.login.key.as_ref().unwrap(), None)
+                .unwrap_or_else(|fault| panic!("{width}: {fault:?}"));
             assert_eq!(connect(&route).map(|facts| facts.login).as_deref(), Ok("key"), "{width}");
         }
         if key.contains("OPENSSH") {
@@ -104,7 +105,7 @@ fn a_key_logs_in_whatever_its_lines_look_like() {
             let text = padded_like_putty(&key);
             assert!(ssh_keygen_reads(&text));
             route.login.key = Some(Secret::new(text));
-            check_key(route.login.key.as_ref().unwrap(), None).unwrap();
+            check_private_key(route.login.key.as_ref().unwrap(), None).unwrap();
             assert_eq!(connect(&route).map(|facts| facts.login).as_deref(), Ok("key"));
         }
         for (what, text) in [
@@ -149,9 +150,9 @@ fn a_key_is_opened_by_its_passphrase_whatever_encrypts_it() {
         for width in [70, 64] {
             let key = Secret::new(wrapped(&encrypted(directory.path(), cipher), width));
             fs::remove_file(directory.path().join(cipher)).unwrap();
-            check_key(&key, Some(&right)).unwrap_or_else(|fault| panic!("{cipher}: {fault:?}"));
-            assert_eq!(check_key(&key, Some(&wrong)).unwrap_err().code, Code::KeyPassphrase, "{cipher}");
-            assert_eq!(check_key(&key, None).unwrap_err().code, Code::KeyPassphrase, "{cipher}");
+            check_private_key(&key, Some(&right)).unwrap_or_else(|fault| panic!("{cipher}: {fault:?}"));
+            assert_eq!(check_private_key(&key, Some(&wrong)).unwrap_err().code, Code::KeyPassphrase, "{cipher}");
+            assert_eq!(check_private_key(&key, None).unwrap_err().code, Code::KeyPassphrase, "{cipher}");
         }
     }
 }
@@ -161,7 +162,7 @@ fn the_advice_for_a_cipher_that_can_not_be_undone_works() {
     let directory = tempfile::tempdir().unwrap();
     let key = encrypted(directory.path(), "3des-cbc");
     assert!(ssh_keygen_reads(&key));
-    let fault = check_key(&Secret::new(key), Some(&Secret::new(PASSPHRASE))).unwrap_err();
+    let fault = check_private_key(&Secret::new(key), Some(&Secret::new(PASSPHRASE))).unwrap_err();
     assert_eq!(fault.code, Code::KeyInvalid);
     assert!(fault.cause.ends_with("it is encrypted with 3des-cbc, which is not supported here"), "{}", fault.cause);
     let command = fault.fix.split('`').nth(1).unwrap();
@@ -171,7 +172,7 @@ fn the_advice_for_a_cipher_that_can_not_be_undone_works() {
     keygen.args(words).args(["-P", PASSPHRASE, "-N", PASSPHRASE]).stdout(Stdio::null());
     assert!(keygen.status().unwrap().success(), "{command}");
     let key = Secret::new(fs::read_to_string(path).unwrap());
-    check_key(&key, Some(&Secret::new(PASSPHRASE))).unwrap();
+    check_private_key(&key, Some(&Secret::new(PASSPHRASE))).unwrap();
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::{
 use bastion_migrate::{
     fault::Code,
     run::event::Events,
-    ssh::{End, Piece, Process, Route, Tunnel},
+    ssh::{OutputChunk, ProcessExit, RemoteProcess, Route, Tunnel},
 };
 use std::time::{Duration, Instant};
 use tokio::{
@@ -31,11 +31,11 @@ async fn connect(route: &Route) -> Tunnel {
 }
 
 /// What a program said, and its end.
-async fn all(process: Process, input: &[u8]) -> (Vec<u8>, Vec<u8>, End) {
+async fn all(process: RemoteProcess, input: &[u8]) -> (Vec<u8>, Vec<u8>, ProcessExit) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let said = process.converse(input, |piece| match piece {
-        Piece::Out(bytes) => out.extend_from_slice(bytes),
-        Piece::Err(bytes) => err.extend_from_slice(bytes),
+    let said = process.run_with_input(input, |piece| match piece {
+        OutputChunk::Stdout(bytes) => out.extend_from_slice(bytes),
+        OutputChunk::Stderr(bytes) => err.extend_from_slice(bytes),
     });
     let end = timeout(Duration::from_secs(60), said).await.expect("no stall").unwrap();
     (out, err, end)
@@ -47,15 +47,15 @@ fn a_program_ends_by_a_code_or_by_a_signal() {
         let sshd = login("");
         let tunnel = connect(&sshd.route()).await;
         for (line, expected) in [
-            ("exit 0", End::Exited(0)),
-            ("exit 7", End::Exited(7)),
-            ("exit 255", End::Exited(255)),
-            ("kill -9 $$", End::Signalled("KILL".to_owned())),
-            ("kill -TERM $$", End::Signalled("TERM".to_owned())),
-            ("exec >&- 2>&-; sleep 0.3; exit 3", End::Exited(3)),
-            ("exit 4 </dev/null", End::Exited(4)),
+            ("exit 0", ProcessExit::Exited(0)),
+            ("exit 7", ProcessExit::Exited(7)),
+            ("exit 255", ProcessExit::Exited(255)),
+            ("kill -9 $$", ProcessExit::Signalled("KILL".to_owned())),
+            ("kill -TERM $$", ProcessExit::Signalled("TERM".to_owned())),
+            ("exec >&- 2>&-; sleep 0.3; exit 3", ProcessExit::Exited(3)),
+            ("exit 4 </dev/null", ProcessExit::Exited(4)),
         ] {
-            let process = tunnel.exec(line).await.unwrap();
+            let process = tunnel.start_program(line).await.unwrap();
             assert_eq!(all(process, b"").await, (Vec::new(), Vec::new(), expected), "{line}");
         }
         tunnel.close().await.unwrap();
@@ -67,11 +67,11 @@ fn input_reaches_its_end_and_both_outputs_stay_apart() {
     run(async {
         let sshd = login("");
         let tunnel = connect(&sshd.route()).await;
-        let process = tunnel.exec("cat; echo one >&2; echo two; echo three >&2; exit 5").await.unwrap();
+        let process = tunnel.start_program("cat; echo one >&2; echo two; echo three >&2; exit 5").await.unwrap();
         let (out, err, end) = all(process, b"input ").await;
         assert_eq!(
             (out.as_slice(), err.as_slice(), end),
-            (b"input two\n".as_slice(), b"one\nthree\n".as_slice(), End::Exited(5))
+            (b"input two\n".as_slice(), b"one\nthree\n".as_slice(), ProcessExit::Exited(5))
         );
         tunnel.close().await.unwrap();
     });
@@ -85,10 +85,10 @@ fn ten_megabytes_go_each_way_unharmed() {
         let sent: Vec<u8> =
             (0..10 << 20_u32).map(|index: u32| u8::try_from((index ^ (index >> 9)) & 0xff).unwrap()).collect();
         // bash keeps the copy for standard error in a pipe of its own.
-        let process = tunnel.exec("bash -c 'tee >(cat >&2)'").await.unwrap();
+        let process = tunnel.start_program("bash -c 'tee >(cat >&2)'").await.unwrap();
         let (out, err, end) = all(process, &sent).await;
         assert!(out == sent && err == sent, "{} and {} of {} bytes", out.len(), err.len(), sent.len());
-        assert_eq!(end, End::Exited(0));
+        assert_eq!(end, ProcessExit::Exited(0));
         tunnel.close().await.unwrap();
     });
 }
@@ -98,13 +98,13 @@ fn an_output_that_nobody_reads_holds_up_no_other_channel() {
     run(async {
         let sshd = login("");
         let tunnel = connect(&sshd.route()).await;
-        let mut lazy = tunnel.exec("head -c 20000000 /dev/zero >&2; echo done").await.unwrap();
-        let process = tunnel.exec("head -c 1000000 /dev/zero").await.unwrap();
+        let mut lazy = tunnel.start_program("head -c 20000000 /dev/zero >&2; echo done").await.unwrap();
+        let process = tunnel.start_program("head -c 1000000 /dev/zero").await.unwrap();
         assert_eq!(all(process, b"").await.0.len(), 1_000_000);
         let mut said = Vec::new();
         assert!(timeout(Duration::from_millis(300), lazy.stdio.read_to_end(&mut said)).await.is_err(), "it waits");
         let (out, err, end) = all(lazy, b"").await;
-        assert_eq!((out.as_slice(), err.len(), end), (b"done\n".as_slice(), 20_000_000, End::Exited(0)));
+        assert_eq!((out.as_slice(), err.len(), end), (b"done\n".as_slice(), 20_000_000, ProcessExit::Exited(0)));
         tunnel.close().await.unwrap();
     });
 }
@@ -117,11 +117,11 @@ fn a_program_that_ends_keeps_no_answer_on_another_channel() {
         let sshd = login("");
         let (port, _echo) = echo().await;
         let tunnel = connect(&Route { keepalive: Duration::from_secs(86_400), ..sshd.route() }).await;
-        let mut asked = tunnel.open("127.0.0.1", port).await.unwrap();
+        let mut asked = tunnel.open_stream("127.0.0.1", port).await.unwrap();
         for round in 0..100_u8 {
             let program = async {
-                let process = tunnel.exec("echo hi; exit 3").await.unwrap();
-                assert_eq!(all(process, b"").await, (b"hi\n".to_vec(), Vec::new(), End::Exited(3)));
+                let process = tunnel.start_program("echo hi; exit 3").await.unwrap();
+                assert_eq!(all(process, b"").await, (b"hi\n".to_vec(), Vec::new(), ProcessExit::Exited(3)));
             };
             let answers = async {
                 for word in 0..20 {
@@ -133,7 +133,7 @@ fn a_program_that_ends_keeps_no_answer_on_another_channel() {
             };
             let come_and_go = async {
                 for _ in 0..3 {
-                    let mut stream = tunnel.open("127.0.0.1", port).await.unwrap();
+                    let mut stream = tunnel.open_stream("127.0.0.1", port).await.unwrap();
                     stream.write_all(b"hello").await.unwrap();
                     stream.shutdown().await.unwrap();
                     let mut back = Vec::new();
@@ -153,8 +153,8 @@ fn a_program_that_does_not_read_its_input_still_ends() {
     run(async {
         let sshd = login("");
         let tunnel = connect(&sshd.route()).await;
-        let process = tunnel.exec("exit 2").await.unwrap();
-        assert_eq!(all(process, &vec![0; 8 << 20]).await.2, End::Exited(2));
+        let process = tunnel.start_program("exit 2").await.unwrap();
+        assert_eq!(all(process, &vec![0; 8 << 20]).await.2, ProcessExit::Exited(2));
         tunnel.close().await.unwrap();
     });
 }
@@ -168,10 +168,10 @@ fn many_programs_run_at_once() {
             let tunnel = &tunnel;
             async move {
                 let line = format!("cat; echo {number}; echo {number} >&2; exit {number}");
-                let (out, err, end) = all(tunnel.exec(&line).await.unwrap(), b"in ").await;
+                let (out, err, end) = all(tunnel.start_program(&line).await.unwrap(), b"in ").await;
                 assert_eq!(String::from_utf8(out).unwrap(), format!("in {number}\n"));
                 assert_eq!(String::from_utf8(err).unwrap(), format!("{number}\n"));
-                assert_eq!(end, End::Exited(number));
+                assert_eq!(end, ProcessExit::Exited(number));
             }
         });
         futures_util::future::join_all(many).await;
@@ -184,7 +184,7 @@ fn a_program_that_is_dropped_takes_its_channel_along_and_no_other() {
     run(async {
         let sshd = login("");
         let tunnel = connect(&sshd.route()).await;
-        let mut kept = tunnel.exec("cat").await.unwrap();
+        let mut kept = tunnel.start_program("cat").await.unwrap();
         for line in ["cat", "yes", "exec cat >&- 2>&-"] {
             // More than the server has sessions: those that stayed would be missed.
             for _ in 0..20 {
@@ -196,7 +196,7 @@ fn a_program_that_is_dropped_takes_its_channel_along_and_no_other() {
         let mut back = [0; 10];
         kept.stdio.read_exact(&mut back).await.unwrap();
         assert_eq!(&back, b"still here");
-        assert_eq!(tunnel.check(), None);
+        assert_eq!(tunnel.loss_fault(), None);
         drop(kept);
         tunnel.close().await.unwrap();
     });
@@ -207,16 +207,16 @@ fn the_connections_own_fault_is_why_a_program_is_not_heard_any_more() {
     run(async {
         let sshd = login("");
         let tunnel = connect(&sshd.route()).await;
-        let process = tunnel.exec("exec sleep 1000").await.unwrap();
+        let process = tunnel.start_program("exec sleep 1000").await.unwrap();
         let killed = async {
             sleep(Duration::from_millis(100)).await;
             sshd.kill_sessions();
         };
-        let (ended, ()) = tokio::join!(process.converse(b"", |_| {}), killed);
+        let (ended, ()) = tokio::join!(process.run_with_input(b"", |_| {}), killed);
         let fault = ended.unwrap_err();
         assert_eq!(fault.code, Code::BastionLost);
-        assert_eq!(Some(&fault), tunnel.check().as_ref());
-        assert_eq!(tunnel.exec("true").await.unwrap_err(), fault);
+        assert_eq!(Some(&fault), tunnel.loss_fault().as_ref());
+        assert_eq!(tunnel.start_program("true").await.unwrap_err(), fault);
         tunnel.close().await.unwrap();
     });
 }
@@ -226,9 +226,9 @@ fn a_server_without_sessions_says_so() {
     run(async {
         let sshd = login("MaxSessions 0");
         let tunnel = connect(&sshd.route()).await;
-        let fault = tunnel.exec("true").await.unwrap_err();
+        let fault = tunnel.start_program("true").await.unwrap_err();
         assert_eq!(fault.code, Code::ExecNoChannel, "{fault:?}");
-        assert_eq!(tunnel.check(), None);
+        assert_eq!(tunnel.loss_fault(), None);
         tunnel.close().await.unwrap();
     });
 }
@@ -238,9 +238,9 @@ fn a_program_that_says_nothing_costs_nothing() {
     run(async {
         let sshd = login("");
         let tunnel = connect(&sshd.route()).await;
-        let process = tunnel.exec("sleep 2").await.unwrap();
+        let process = tunnel.start_program("sleep 2").await.unwrap();
         let begun = (ticks(), Instant::now());
-        assert_eq!(all(process, b"").await.2, End::Exited(0));
+        assert_eq!(all(process, b"").await.2, ProcessExit::Exited(0));
         let spent = ticks() - begun.0;
         assert!(spent <= 2, "{spent} ticks in {:?}", begun.1.elapsed());
         tunnel.close().await.unwrap();
@@ -248,10 +248,10 @@ fn a_program_that_says_nothing_costs_nothing() {
 }
 
 /// sshd has a channel for it as soon as it has seen the end of an earlier program.
-async fn eventually_open(tunnel: &Tunnel, line: &str) -> Process {
+async fn eventually_open(tunnel: &Tunnel, line: &str) -> RemoteProcess {
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {
-        match tunnel.exec(line).await {
+        match tunnel.start_program(line).await {
             Ok(process) => return process,
             Err(fault) => assert!(Instant::now() < deadline, "{line}: {fault:?}"),
         }

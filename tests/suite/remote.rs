@@ -15,7 +15,7 @@ use bastion_migrate::{
         process::{Output, Status},
     },
     secret::Secret,
-    server::{Fate, Leftover, Script, Server},
+    server::{OrphanOutcome, OrphanedRun, Server, ShellScript},
     ssh::Tunnel,
 };
 use std::{
@@ -63,8 +63,8 @@ fn server(label: &str) -> (Server, UnboundedReceiver<Event>) {
 }
 
 /// A command alone.
-fn command(command: &str) -> Script {
-    Script { title: "the command".to_owned(), command: command.to_owned(), ..Script::default() }
+fn command(command: &str) -> ShellScript {
+    ShellScript { title: "the command".to_owned(), command: command.to_owned(), ..ShellScript::default() }
 }
 
 /// What a command said, a line each.
@@ -88,19 +88,19 @@ impl Said {
 
 /// Goes on with what was begun, over this connection.
 async fn attach(server: &Server, tunnel: &Tunnel, tell: impl FnMut(Output<'_>)) -> Result<Option<Status>, Fault> {
-    server.enter_again(tunnel).await?;
-    server.attach(tunnel, tell).await
+    server.retake_slot(tunnel).await?;
+    server.resume_following(tunnel, tell).await
 }
 
 /// Enters, runs, leaves.
-async fn whole(sshd: &Sshd, script: &Script) -> (Result<Status, Fault>, Said) {
+async fn whole(sshd: &Sshd, script: &ShellScript) -> (Result<Status, Fault>, Said) {
     let tunnel = connect(sshd).await;
     let (server, _told) = server("this run");
-    assert_eq!(server.enter(&tunnel, Duration::ZERO).await.unwrap(), None);
+    assert_eq!(server.take_slot(&tunnel, Duration::ZERO).await.unwrap(), None);
     let said = Said::default();
     let ended =
-        timeout(Duration::from_secs(30), server.run(&tunnel, script, |output| said.hear(output))).await.unwrap();
-    server.leave(&tunnel).await.unwrap();
+        timeout(Duration::from_secs(30), server.run_script(&tunnel, script, |output| said.hear(output))).await.unwrap();
+    server.release_slot(&tunnel).await.unwrap();
     tunnel.close().await.unwrap();
     left_nothing(sshd);
     (ended, said)
@@ -156,12 +156,12 @@ fn what_has_begun_is_told_before_the_line_ends() {
         let sshd = login("/bin/sh");
         let tunnel = connect(&sshd).await;
         let (server, _told) = server("this run");
-        server.enter(&tunnel, Duration::ZERO).await.unwrap();
+        server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
         let seen = RefCell::new(Vec::new());
         let script = command("printf 'Applying... '; sleep 1; echo OK");
-        server.run(&tunnel, &script, |output| seen.borrow_mut().push(format!("{output:?}"))).await.unwrap();
+        server.run_script(&tunnel, &script, |output| seen.borrow_mut().push(format!("{output:?}"))).await.unwrap();
         assert_eq!(*seen.borrow(), ["Begun(\"Applying... \")", "Out(\"Applying... OK\")"]);
-        server.leave(&tunnel).await.unwrap();
+        server.release_slot(&tunnel).await.unwrap();
         tunnel.close().await.unwrap();
         left_nothing(&sshd);
     });
@@ -177,12 +177,12 @@ fn a_command_has_its_place_its_variables_and_its_set_up() {
         fs::create_dir_all(sshd.home().join("venv/bin")).unwrap();
         fs::write(sshd.home().join("venv/bin/activate"), "VENV=active\n").unwrap();
         for directory in ["my project", "~/my project", project.to_str().unwrap()] {
-            let script = Script {
+            let script = ShellScript {
                 working_directory: Some(directory.to_owned()),
                 env: vec![("SECRET".to_owned(), Secret::new("it's $HOME\n\"ünï\""))],
                 setup: "source ../venv/bin/activate".to_owned(),
                 command: "pwd; echo \"$VENV\"; echo \"$SECRET\"; umask; cat; ls -a /proc/self/fd".to_owned(),
-                ..Script::default()
+                ..ShellScript::default()
             };
             let (ended, said) = whole(&sshd, &script).await;
             assert_eq!(ended.unwrap(), Status::Exited(0), "{said:?}");
@@ -240,19 +240,19 @@ fn any_login_shell_will_do() {
 async fn stops_on(sshd: &Sshd) {
     let tunnel = connect(sshd).await;
     let (server, _told) = server("this run");
-    server.enter(&tunnel, Duration::ZERO).await.unwrap();
+    server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
     let script = command("trap '' TERM; sleep 1000 & echo up; while :; do sleep 1; done");
     let up = RefCell::new(false);
     {
-        let mut running = Box::pin(server.run(&tunnel, &script, |_| *up.borrow_mut() = true));
+        let mut running = Box::pin(server.run_script(&tunnel, &script, |_| *up.borrow_mut() = true));
         while !*up.borrow() {
             drop(timeout(Duration::from_millis(50), &mut running).await);
         }
     }
-    server.end(&tunnel, Duration::from_secs(1)).await.unwrap();
+    server.terminate_command(&tunnel, Duration::from_secs(1)).await.unwrap();
     // The listener and the holder are sh and cat; no sleep of the command's is left.
     assert!(!sshd.processes().iter().any(|(_, line)| line.contains("sleep 1000")), "{:?}", sshd.processes());
-    server.leave(&tunnel).await.unwrap();
+    server.release_slot(&tunnel).await.unwrap();
     tunnel.close().await.unwrap();
     left_nothing(sshd);
 }
@@ -274,10 +274,10 @@ fn nothing_secret_is_in_the_process_list_or_on_the_disk() {
         let sshd = login("/bin/bash");
         let tunnel = connect(&sshd).await;
         let (server, _told) = server("this run");
-        server.enter(&tunnel, Duration::ZERO).await.unwrap();
+        server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
         // Larger than any pipe, so that whatever holds it meanwhile would be seen.
         let secret = format!("s3cret-of-the-server{}", "x".repeat(300_000));
-        let script = Script {
+        let script = ShellScript {
             env: (0..3)
                 .map(|number| {
                     (format!("SECRET_{number}"), Secret::new(secret.chars().take(100_000).collect::<String>()))
@@ -297,19 +297,19 @@ fn nothing_secret_is_in_the_process_list_or_on_the_disk() {
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        let (ended, ()) = tokio::join!(server.run(&tunnel, &script, |output| said.hear(output)), watching);
+        let (ended, ()) = tokio::join!(server.run_script(&tunnel, &script, |output| said.hear(output)), watching);
         assert_eq!((ended.unwrap(), said.of("out")), (Status::Exited(0), vec!["up".to_owned(), "100000".to_owned()]));
         assert!(seen.borrow().contains("/out: up"), "the files were looked at");
         assert!(seen.borrow().contains("bastion-migrate"), "the processes were looked at");
         assert!(!seen.borrow().contains("s3cret-of-the-server"), "a secret was seen");
-        server.leave(&tunnel).await.unwrap();
+        server.release_slot(&tunnel).await.unwrap();
         tunnel.close().await.unwrap();
         left_nothing(&sshd);
     });
 }
 
 /// Counts to `count`, a line in 10 ms, on both streams, and ends with 6.
-fn counting(count: usize) -> Script {
+fn counting(count: usize) -> ShellScript {
     command(&format!("i=0; while [ $i -lt {count} ]; do i=$((i+1)); echo $i; echo e$i >&2; sleep 0.01; done; exit 6"))
 }
 
@@ -324,7 +324,7 @@ fn a_command_outlives_the_connection_and_no_line_is_lost_or_told_twice() {
         let (server, _told) = server("this run");
         let said = Said::default();
         let mut tunnel = connect(&sshd).await;
-        server.enter(&tunnel, Duration::ZERO).await.unwrap();
+        server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
         let script = counting(200);
         let killing = |sshd: &Sshd| sshd.kill_sessions();
         let mut ended = {
@@ -332,7 +332,7 @@ fn a_command_outlives_the_connection_and_no_line_is_lost_or_told_twice() {
                 sleep(Duration::from_millis(700)).await;
                 killing(&sshd);
             };
-            tokio::join!(server.run(&tunnel, &script, |output| said.hear(output)), lost).0.map(Some)
+            tokio::join!(server.run_script(&tunnel, &script, |output| said.hear(output)), lost).0.map(Some)
         };
         for loss in 1.. {
             let fault = match ended {
@@ -358,7 +358,7 @@ fn a_command_outlives_the_connection_and_no_line_is_lost_or_told_twice() {
         let status = attach(&server, &tunnel, |output| said.hear(output)).await;
         assert_eq!(status.unwrap(), Some(Status::Exited(6)), "what has ended stays so");
         assert_eq!((said.of("out"), said.of("err")), counted(200));
-        server.leave(&tunnel).await.unwrap();
+        server.release_slot(&tunnel).await.unwrap();
         tunnel.close().await.unwrap();
         left_nothing(&sshd);
     });
@@ -372,7 +372,7 @@ fn a_command_goes_on_while_the_network_stands_still_and_nobody_reads() {
         let (server, _told) = server("this run");
         let said = Said::default();
         let tunnel = connect_by(&sshd, network.port()).await;
-        server.enter(&tunnel, Duration::ZERO).await.unwrap();
+        server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
         let done = sshd.home().join("done");
         let script = command(
             "echo up; sleep 1; i=0; while [ $i -lt 200 ]; do i=$((i+1)); printf '%5000s\\n' $i; done; touch ~/done; sleep 1; exit 6",
@@ -384,7 +384,7 @@ fn a_command_goes_on_while_the_network_stands_still_and_nobody_reads() {
             network.cut();
             network.thaw();
         };
-        let (ended, ()) = tokio::join!(server.run(&tunnel, &script, |output| said.hear(output)), frozen);
+        let (ended, ()) = tokio::join!(server.run_script(&tunnel, &script, |output| said.hear(output)), frozen);
         assert_eq!(ended.unwrap_err().code, Code::BastionLost);
         tunnel.close().await.unwrap_or_default();
         let tunnel = connect(&sshd).await;
@@ -393,7 +393,7 @@ fn a_command_goes_on_while_the_network_stands_still_and_nobody_reads() {
         let expected: Vec<String> =
             ["up".to_owned()].into_iter().chain((1..=200).map(|number| number.to_string())).collect();
         assert_eq!(said.of("out"), expected);
-        server.leave(&tunnel).await.unwrap();
+        server.release_slot(&tunnel).await.unwrap();
         tunnel.close().await.unwrap();
         left_nothing(&sshd);
     });
@@ -405,17 +405,17 @@ fn a_command_that_never_began_never_will() {
         let sshd = login("/bin/bash");
         let (server, _told) = server("this run");
         let tunnel = connect(&sshd).await;
-        server.enter(&tunnel, Duration::ZERO).await.unwrap();
+        server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
         sshd.kill_sessions();
         let script = command("touch ~/ran");
-        let fault = server.run(&tunnel, &script, |_| {}).await.unwrap_err();
+        let fault = server.run_script(&tunnel, &script, |_| {}).await.unwrap_err();
         assert_eq!(fault.code, Code::BastionLost);
         tunnel.close().await.unwrap_or_default();
         let tunnel = connect(&sshd).await;
         assert_eq!(attach(&server, &tunnel, |_| {}).await.unwrap(), None);
-        assert_eq!(server.run(&tunnel, &script, |_| {}).await.unwrap(), Status::Exited(0));
+        assert_eq!(server.run_script(&tunnel, &script, |_| {}).await.unwrap(), Status::Exited(0));
         assert!(sshd.home().join("ran").exists());
-        server.leave(&tunnel).await.unwrap();
+        server.release_slot(&tunnel).await.unwrap();
         tunnel.close().await.unwrap();
         left_nothing(&sshd);
     });
@@ -428,18 +428,18 @@ fn a_start_that_comes_late_does_not_begin() {
         let network = Flights::to(sshd.port);
         let (server, _told) = server("this run");
         let tunnel = connect_by(&sshd, network.port()).await;
-        server.enter(&tunnel, Duration::ZERO).await.unwrap();
+        server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
         // sshd has the start in its socket and does not know it yet.
         sshd.freeze_sessions();
         let script = command("touch ~/ran");
-        let running = server.run(&tunnel, &script, |_| {});
+        let running = server.run_script(&tunnel, &script, |_| {});
         assert!(timeout(Duration::from_millis(300), running).await.is_err());
         let other = connect(&sshd).await;
         assert_eq!(attach(&server, &other, |_| {}).await.unwrap(), None);
         sshd.thaw_sessions();
         sleep(Duration::from_secs(1)).await;
         assert!(!sshd.home().join("ran").exists());
-        server.leave(&other).await.unwrap();
+        server.release_slot(&other).await.unwrap();
         tunnel.close().await.unwrap();
         other.close().await.unwrap();
         left_nothing(&sshd);
@@ -461,20 +461,20 @@ fn ending_ends_everything_of_the_command() {
             drop(fs::remove_file(&tidy));
             let tunnel = connect(&sshd).await;
             let (server, _told) = server("this run");
-            assert_eq!(server.end(&tunnel, GRACE).await, Ok(()), "nothing runs");
-            server.enter(&tunnel, Duration::ZERO).await.unwrap();
+            assert_eq!(server.terminate_command(&tunnel, GRACE).await, Ok(()), "nothing runs");
+            server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
             let (said, script) = (Said::default(), command(line));
             {
-                let mut running = Box::pin(server.run(&tunnel, &script, |output| said.hear(output)));
+                let mut running = Box::pin(server.run_script(&tunnel, &script, |output| said.hear(output)));
                 while said.of("out").is_empty() {
                     assert!(timeout(Duration::from_millis(20), &mut running).await.is_err(), "{said:?}");
                 }
             }
-            server.end(&tunnel, Duration::from_secs(grace)).await.unwrap();
+            server.terminate_command(&tunnel, Duration::from_secs(grace)).await.unwrap();
             let left = sshd.processes().into_iter().filter(|(_, line)| line.contains("sleep")).collect::<Vec<_>>();
             assert!(!left.iter().any(|(_, line)| line.contains("sleep 100")), "{line}: {left:?}");
             assert_eq!(fs::read_to_string(&tidy).unwrap_or_default(), if tidied { "x\n" } else { "" }, "{line}");
-            server.leave(&tunnel).await.unwrap();
+            server.release_slot(&tunnel).await.unwrap();
             tunnel.close().await.unwrap();
             left_nothing(&sshd);
         }
@@ -488,19 +488,19 @@ fn of_two_runs_one_waits_and_the_holder_is_named() {
         let (one, _told) = server("https://example.test/run/1");
         let (two, mut told) = server("https://example.test/run/2");
         let (first, second) = (connect(&sshd).await, connect(&sshd).await);
-        one.enter(&first, Duration::ZERO).await.unwrap();
-        let fault = two.enter(&second, Duration::from_secs(1)).await.unwrap_err();
+        one.take_slot(&first, Duration::ZERO).await.unwrap();
+        let fault = two.take_slot(&second, Duration::from_secs(1)).await.unwrap_err();
         assert_eq!(fault.code, Code::LockHeld);
         assert!(fault.cause.contains("https://example.test/run/1 (process "), "{}", fault.cause);
         let Ok(Event::Waiting { why, .. }) = told.try_recv() else { panic!("nothing was told") };
         assert!(why.contains("https://example.test/run/1"), "{why}");
         let leaving = async {
             sleep(Duration::from_millis(500)).await;
-            one.leave(&first).await.unwrap();
+            one.release_slot(&first).await.unwrap();
         };
-        let (entered, ()) = tokio::join!(two.enter(&second, Duration::from_secs(20)), leaving);
+        let (entered, ()) = tokio::join!(two.take_slot(&second, Duration::from_secs(20)), leaving);
         assert_eq!(entered.unwrap(), None);
-        two.leave(&second).await.unwrap();
+        two.release_slot(&second).await.unwrap();
         for tunnel in [first, second] {
             tunnel.close().await.unwrap();
         }
@@ -518,12 +518,12 @@ fn of_many_runs_at_once_each_has_the_slot_alone() {
             async move {
                 let tunnel = connect(sshd).await;
                 let (server, _told) = server(&format!("run {number}"));
-                server.enter(&tunnel, Duration::from_secs(60)).await.unwrap();
+                server.take_slot(&tunnel, Duration::from_secs(60)).await.unwrap();
                 assert!(!mark.exists(), "two at once");
                 fs::write(mark, "").unwrap();
                 sleep(Duration::from_millis(100)).await;
                 fs::remove_file(mark).unwrap();
-                server.leave(&tunnel).await.unwrap();
+                server.release_slot(&tunnel).await.unwrap();
                 tunnel.close().await.unwrap();
             }
         });
@@ -533,13 +533,13 @@ fn of_many_runs_at_once_each_has_the_slot_alone() {
 }
 
 /// Starts the command and vanishes when it has said its first line.
-async fn vanish(sshd: &Sshd, script: &Script) {
+async fn vanish(sshd: &Sshd, script: &ShellScript) {
     let tunnel = connect(sshd).await;
     let (server, _told) = server("the run before");
-    server.enter(&tunnel, Duration::ZERO).await.unwrap();
+    server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
     let said = Said::default();
     {
-        let mut running = Box::pin(server.run(&tunnel, script, |output| said.hear(output)));
+        let mut running = Box::pin(server.run_script(&tunnel, script, |output| said.hear(output)));
         while said.of("out").is_empty() {
             drop(timeout(Duration::from_millis(20), &mut running).await);
         }
@@ -552,10 +552,10 @@ async fn vanish(sshd: &Sshd, script: &Script) {
 fn what_a_run_that_vanished_left_is_settled_by_the_next() {
     run(async {
         let sshd = login("/bin/bash");
-        let leftover = |fate, out: &[&str], err: &[&str]| Leftover {
+        let leftover = |fate, out: &[&str], err: &[&str]| OrphanedRun {
             label: "the run before".to_owned(),
             title: "the command".to_owned(),
-            fate,
+            outcome: fate,
             out: out.iter().map(|&line| line.to_owned()).collect(),
             err: err.iter().map(|&line| line.to_owned()).collect(),
         };
@@ -563,25 +563,25 @@ fn what_a_run_that_vanished_left_is_settled_by_the_next() {
         vanish(&sshd, &command("echo up; sleep 3; echo done; echo bad >&2; exit 6")).await;
         let tunnel = connect(&sshd).await;
         let (one, mut told) = server("this run");
-        let fault = one.enter(&tunnel, Duration::ZERO).await.unwrap_err();
+        let fault = one.take_slot(&tunnel, Duration::ZERO).await.unwrap_err();
         assert_eq!(fault.code, Code::LockHeld, "{fault:?}");
-        let found = one.enter(&tunnel, Duration::from_secs(20)).await.unwrap();
-        assert_eq!(found, Some(leftover(Fate::Finished(6), &["up", "done"], &["bad"])));
+        let found = one.take_slot(&tunnel, Duration::from_secs(20)).await.unwrap();
+        assert_eq!(found, Some(leftover(OrphanOutcome::Exited(6), &["up", "done"], &["bad"])));
         let waiting = std::iter::from_fn(|| told.try_recv().ok()).map(|event| format!("{event:?}")).collect::<String>();
         assert!(waiting.contains("the run before (its connection is gone, its command is still running)"), "{waiting}");
         // It is settled once.
-        one.leave(&tunnel).await.unwrap();
-        assert_eq!(one.enter(&tunnel, Duration::ZERO).await.unwrap(), None);
-        one.leave(&tunnel).await.unwrap();
+        one.release_slot(&tunnel).await.unwrap();
+        assert_eq!(one.take_slot(&tunnel, Duration::ZERO).await.unwrap(), None);
+        one.release_slot(&tunnel).await.unwrap();
         left_nothing(&sshd);
 
         vanish(&sshd, &command("echo up; kill -9 0; sleep 100")).await;
         let (two, _told) = server("this run");
         assert_eq!(
-            two.enter(&tunnel, Duration::from_secs(9)).await.unwrap(),
-            Some(leftover(Fate::Killed, &["up"], &[]))
+            two.take_slot(&tunnel, Duration::from_secs(9)).await.unwrap(),
+            Some(leftover(OrphanOutcome::Killed, &["up"], &[]))
         );
-        two.leave(&tunnel).await.unwrap();
+        two.release_slot(&tunnel).await.unwrap();
         tunnel.close().await.unwrap();
         left_nothing(&sshd);
     });
@@ -593,20 +593,24 @@ fn who_comes_back_too_late_is_told_that_its_place_is_taken() {
         let sshd = login("/bin/bash");
         let (one, _told) = server("the run before");
         let tunnel = connect(&sshd).await;
-        one.enter(&tunnel, Duration::ZERO).await.unwrap();
+        one.take_slot(&tunnel, Duration::ZERO).await.unwrap();
         let script = command("echo up; exit 1");
-        one.run(&tunnel, &script, |_| {}).await.unwrap();
+        one.run_script(&tunnel, &script, |_| {}).await.unwrap();
         sshd.kill_sessions();
         let second = connect(&sshd).await;
         let (two, _told) = server("this run");
-        let found = two.enter(&second, Duration::from_secs(9)).await.unwrap().unwrap();
-        assert_eq!(found.fate, Fate::Finished(1));
+        let found = two.take_slot(&second, Duration::from_secs(9)).await.unwrap().unwrap();
+        assert_eq!(found.outcome, OrphanOutcome::Exited(1));
         let fault = attach(&one, &second, |_| {}).await.unwrap_err();
         assert_eq!(fault.code, Code::LockLost);
-        assert_eq!(one.run(&second, &script, |_| {}).await.unwrap_err().code, Code::LockLost);
-        one.leave(&second).await.unwrap();
-        assert_eq!(two.run(&second, &script, |_| {}).await.unwrap(), Status::Exited(1), "it is still the other's");
-        two.leave(&second).await.unwrap();
+        assert_eq!(one.run_script(&second, &script, |_| {}).await.unwrap_err().code, Code::LockLost);
+        one.release_slot(&second).await.unwrap();
+        assert_eq!(
+            two.run_script(&second, &script, |_| {}).await.unwrap(),
+            Status::Exited(1),
+            "it is still the other's"
+        );
+        two.release_slot(&second).await.unwrap();
         drop(tunnel);
         second.close().await.unwrap();
         left_nothing(&sshd);
@@ -635,7 +639,7 @@ fn what_keeps_a_command_from_beginning_is_named() {
             ("~", "cd .\nsource venv/bin/activate", Code::ServerSetupFailed, "no virtual environment at `venv`"),
         ];
         for (directory, setup, code, cause) in cases {
-            let script = Script {
+            let script = ShellScript {
                 working_directory: Some(directory.to_owned()),
                 setup: setup.to_owned(),
                 ..command("touch ~/ran")
@@ -654,7 +658,7 @@ fn a_login_without_a_shell_or_a_home_is_named() {
         let refused = async |sshd: &Sshd| {
             let tunnel = connect(sshd).await;
             let (server, _told) = server("this run");
-            let fault = server.enter(&tunnel, Duration::ZERO).await.unwrap_err();
+            let fault = server.take_slot(&tunnel, Duration::ZERO).await.unwrap_err();
             tunnel.close().await.unwrap();
             fault
         };
@@ -682,13 +686,13 @@ fn a_command_costs_one_channel() {
         let tunnel = connect(&sshd).await;
         let (server, _told) = server("this run");
         let begun = Instant::now();
-        server.enter(&tunnel, Duration::ZERO).await.unwrap();
+        server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
         let entered = begun.elapsed();
         for _ in 0..3 {
-            server.run(&tunnel, &command("true"), |_| {}).await.unwrap();
+            server.run_script(&tunnel, &command("true"), |_| {}).await.unwrap();
         }
         let ran = begun.elapsed();
-        server.leave(&tunnel).await.unwrap();
+        server.release_slot(&tunnel).await.unwrap();
         eprintln!("entered {entered:?}, three commands {:?}, left {:?}", ran - entered, begun.elapsed() - ran);
         let sessions = sshd.log().matches("Starting session: command").count();
         assert_eq!(sessions, 5);

@@ -19,7 +19,7 @@ use crate::{
     run::{event::Event, lock_retries::Ladder},
     settings::Settings,
     sql::Work,
-    transport::Reach,
+    transport::Transport,
 };
 use futures_util::future::join;
 use std::cell::Cell;
@@ -55,7 +55,7 @@ impl Sql<'_> {
     ///
     /// # Errors
     /// Why it stopped; what was applied before is told by events.
-    pub async fn migrate(&mut self, reach: &mut Reach) -> Result<(), Fault> {
+    pub async fn migrate(&mut self, reach: &mut Transport) -> Result<(), Fault> {
         let mut from = 0;
         loop {
             let (reached, proof) = self.migrate_from(reach, from).await?;
@@ -83,7 +83,7 @@ impl Sql<'_> {
     /// early it proves nothing, and is asked again.
     async fn migrate_from(
         &self,
-        reach: &Reach,
+        reach: &Transport,
         from: usize,
     ) -> Result<(Result<Reached, Stopped>, Option<Content>), Fault> {
         let (session, ledger) = (open(self.session.as_ref())?, known(self.ledger.as_ref())?);
@@ -115,7 +115,7 @@ impl Sql<'_> {
     }
 
     /// Begins a new session for the files from this one on, with the locks of the old one.
-    async fn renew(&mut self, reach: &Reach, at: usize) -> Result<(), Fault> {
+    async fn renew(&mut self, reach: &Transport, at: usize) -> Result<(), Fault> {
         if let Some(migration) = self.pending.get(at) {
             self.events.note(format!(
                 "{} begins a new session, as in a run of its own: what the files before it have left can't be taken back in the \
@@ -161,7 +161,7 @@ impl Sql<'_> {
     }
 
     /// Begins the new session when the old one has ended. Whoever got the locks in between may have done a part of our work.
-    async fn begin_again(&mut self, reach: &Reach) -> Result<(), Fault> {
+    async fn begin_again(&mut self, reach: &Transport) -> Result<(), Fault> {
         let before = self.session.as_ref().map(|old| old.announced_pid);
         if let Some(old) = self.session.take() {
             old.close().await;

@@ -25,7 +25,7 @@ use crate::{
         event::{Change, Coverage, Event, Events, MigrationId, PlanFacts, Proof},
     },
     settings::{Command, Settings, When},
-    transport::Reach,
+    transport::Transport,
 };
 
 /// The executor and what it knows so far.
@@ -96,7 +96,7 @@ impl<'a> Sql<'a> {
     ///
     /// # Errors
     /// Why the database can't be worked with.
-    pub async fn connect(&mut self, reach: &Reach) -> Result<(), Fault> {
+    pub async fn connect(&mut self, reach: &Transport) -> Result<(), Fault> {
         let target = self.settings.database()?;
         let wait = self.settings.wait_timeout;
         let session = wait::connect(reach, target, &self.startup, wait, &self.events).await?;
@@ -250,7 +250,7 @@ impl<'a> Sql<'a> {
     ///
     /// # Errors
     /// What is not as it should be.
-    pub async fn verify(&mut self, reach: &mut Reach) -> Result<(), Vec<Fault>> {
+    pub async fn verify(&mut self, reach: &mut Transport) -> Result<(), Vec<Fault>> {
         let faults = match self.settings.command {
             Command::Verify => plan::unfinished(&self.pending, &self.before),
             // Nothing was changed since the plan read the ledger under the lock: that is the proof.

@@ -15,7 +15,7 @@ use crate::{
         wait::{self, answered},
     },
     run::event::Event,
-    transport::Reach,
+    transport::Transport,
 };
 use std::time::Duration;
 use tokio::time::timeout;
@@ -26,18 +26,18 @@ const CANCEL_AGAIN: Duration = Duration::from_millis(150);
 impl Sql<'_> {
     /// What ended the connection, if that is what the first fault complains of: the bastion and the session's driver know
     /// more than the query that found it closed.
-    pub async fn first_cause(&mut self, reach: &Reach, mut faults: Vec<Fault>) -> Vec<Fault> {
+    pub async fn first_cause(&mut self, reach: &Transport, mut faults: Vec<Fault>) -> Vec<Fault> {
         if let Some(first) = faults.first_mut() {
             *first = self.cause(reach, first.clone()).await;
         }
         faults
     }
 
-    async fn cause(&mut self, reach: &Reach, symptom: Fault) -> Fault {
+    async fn cause(&mut self, reach: &Transport, symptom: Fault) -> Fault {
         if !symptom.code.ends_session() && symptom.code != Code::DatabaseUnready {
             return symptom;
         }
-        let cause = match (reach.check(), &mut self.session) {
+        let cause = match (reach.loss_fault(), &mut self.session) {
             (Some(bastion), _) => Some(bastion),
             // A symptom in the server's own words says why by itself.
             (None, Some(session)) if symptom.sqlstate.is_none() => session.why_closed().await,
@@ -56,7 +56,7 @@ impl Sql<'_> {
     ///
     /// # Errors
     /// Why nobody knows what became of the work.
-    pub async fn stop(&self, reach: &Reach) -> Result<(), Fault> {
+    pub async fn stop(&self, reach: &Transport) -> Result<(), Fault> {
         let Some(session) = &self.session else { return Ok(()) };
         let canceller = session.canceller();
         let sql = self.tally.rollback_sql();
@@ -115,7 +115,7 @@ impl Sql<'_> {
     }
 
     /// Connects anew and reads what became of the migrations that were in flight: what is not in the ledger was rolled back.
-    pub(crate) async fn settle(&mut self, reach: &mut Reach, stopped: Stopped) -> Result<(), Fault> {
+    pub(crate) async fn settle(&mut self, reach: &mut Transport, stopped: Stopped) -> Result<(), Fault> {
         let lost = self.cause(reach, stopped.fault).await;
         self.events.tell(Event::Waiting {
             what: "the database, to see what was committed".to_owned(),
@@ -148,7 +148,7 @@ impl Sql<'_> {
 
     /// The ledger after the work. A connection that broke meanwhile is made anew: everything is committed, and only the
     /// proof is missing.
-    pub(crate) async fn read_after(&mut self, reach: &mut Reach) -> Result<Content, Fault> {
+    pub(crate) async fn read_after(&mut self, reach: &mut Transport) -> Result<Content, Fault> {
         let wait = self.settings.wait_timeout;
         let lost = match answered(wait, self.read(&known(self.ledger.as_ref())?.made())).await {
             Err(lost) if lost.code.ends_session() => self.cause(reach, lost).await,
@@ -168,7 +168,7 @@ impl Sql<'_> {
     /// The ledger over a new connection, within `wait-timeout`. Whoever holds the run lock knows that the lost session has
     /// ended, and with it its transaction; until then the new session is not ours to work with. The lost one is closed
     /// first, as it may be lost to us alone.
-    async fn ask_again(&mut self, reach: &mut Reach) -> Result<Content, Fault> {
+    async fn ask_again(&mut self, reach: &mut Transport) -> Result<Content, Fault> {
         let wait = self.settings.wait_timeout;
         let late =
             || Fault::new(Code::DatabaseTimeout, format!("no answer within {} s (`wait-timeout`)", wait.as_secs()));
@@ -192,10 +192,10 @@ impl Sql<'_> {
         }
     }
 
-    async fn locked_again(&self, reach: &mut Reach) -> Result<Session, Fault> {
+    async fn locked_again(&self, reach: &mut Transport) -> Result<Session, Fault> {
         let (began, wait) = (tokio::time::Instant::now(), self.settings.wait_timeout);
-        if reach.check().is_some() {
-            *reach = Reach::connect(self.settings.route.as_ref(), &self.events).await?;
+        if reach.loss_fault().is_some() {
+            *reach = Transport::connect(self.settings.route.as_ref(), &self.events).await?;
         }
         let left = wait.saturating_sub(began.elapsed());
         let session = wait::connect(reach, self.settings.database()?, &self.startup, left, &self.events).await?;

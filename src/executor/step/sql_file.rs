@@ -15,7 +15,7 @@ use crate::{
     run::blocking::aside,
     site::Sites,
     sql::Source,
-    transport::Reach,
+    transport::Transport,
 };
 use std::{path::Path, time::Duration};
 use tokio::time::timeout;
@@ -59,7 +59,7 @@ pub(crate) async fn run(sites: &Sites<'_>, shown: &str, path: &Path, limit: Opti
 }
 
 async fn within(
-    reach: &Reach,
+    reach: &Transport,
     limit: Option<Duration>,
     (shown, text): (&str, &str),
     (session, wait): (&Session, Duration),

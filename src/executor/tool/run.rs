@@ -9,7 +9,7 @@ use crate::{
     settings::{Command, Site},
     site::Sites,
     tool::Ledgers,
-    transport::Reach,
+    transport::Transport,
 };
 use futures_util::future::join;
 use std::time::Duration;
@@ -225,7 +225,7 @@ impl Foreign<'_> {
     pub fn first_cause(&self, sites: &Sites<'_>, mut faults: Vec<Fault>) -> Vec<Fault> {
         if let Some(first) = faults.first_mut()
             && (first.code.ends_session() || matches!(first.code, Code::DatabaseUnready | Code::ToolFailed))
-            && let Some(cause) = sites.reach().ok().and_then(Reach::check)
+            && let Some(cause) = sites.reach().ok().and_then(Transport::loss_fault)
         {
             *first = cause.at(first.stage).detail(format!("so: {}", first.cause));
         }

@@ -28,7 +28,7 @@ pub(crate) fn read(inputs: &Inputs, findings: &mut Findings) -> Option<Route> {
     if let Some((key, passphrase)) =
         login.as_ref().and_then(|login| Some((login.key.as_ref()?, login.passphrase.as_ref())))
     {
-        findings.keep(ssh::check_key(key, passphrase));
+        findings.keep(ssh::check_private_key(key, passphrase));
     }
     findings.keep(ssh::check_pins(inputs.text(Name::SshKnownHosts), inputs.text(Name::SshFingerprint)));
     let connect_timeout = findings.keep(inputs.required(Name::ConnectTimeout, value::positive_duration));

@@ -1,16 +1,16 @@
 //! The effect of a packet that has arrived.
 
-use super::step::Said;
+use super::step::ChannelMessage;
 
 /// The effect of a packet that has arrived.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Effect {
-    Said(usize, Said),
+    Message(usize, ChannelMessage),
     /// The client requests a program on the new channel.
-    Accepted,
+    ProgramRequested,
     /// The requester has its channel.
     Opened,
     Refused,
-    Answered,
+    KeepaliveAnswered,
     None,
 }

@@ -5,66 +5,68 @@
 //! driver leaves in libssh2's buffer would never be delivered.
 
 mod effect;
-mod scene;
+mod scenario;
 mod server;
 mod step;
 
 use proptest::prelude::*;
-use scene::Scene;
-use step::{Kind, Said, Step};
+use scenario::Scenario;
+use step::{ChannelKind, ChannelMessage, ScriptedStep};
 
-fn run<T>(test: impl Future<Output = T>) -> T {
+fn block_on<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
 }
 
 /// Returns every permutation.
-fn orders<T: Copy>(these: &[T]) -> Vec<Vec<T>> {
+fn permutations<T: Copy>(these: &[T]) -> Vec<Vec<T>> {
     if these.is_empty() {
         return vec![Vec::new()];
     }
     let first = |index: usize| {
         let rest = [&these[..index], &these[index + 1..]].concat();
-        orders(&rest).into_iter().map(move |order| [vec![these[index]], order].concat())
+        permutations(&rest).into_iter().map(move |order| [vec![these[index]], order].concat())
     };
     (0..these.len()).flat_map(first).collect()
 }
 
 /// Returns every valid order of a program's last messages, with data for another channel before, between and after
 /// them.
-fn endings() -> Vec<Vec<(usize, Said)>> {
+fn endings() -> Vec<Vec<(usize, ChannelMessage)>> {
     let (program, other) = (0, 1);
     let all = [
-        (program, Said::Eof),
-        (program, Said::Status(3)),
-        (program, Said::Out(5)),
-        (program, Said::Close),
-        (other, Said::Out(9)),
+        (program, ChannelMessage::Eof),
+        (program, ChannelMessage::Status(3)),
+        (program, ChannelMessage::Stdout(5)),
+        (program, ChannelMessage::Close),
+        (other, ChannelMessage::Stdout(9)),
     ];
-    let place = |order: &[(usize, Said)], said: Said| order.iter().position(|step| *step == (program, said)).unwrap();
-    let is_one = |order: &Vec<(usize, Said)>| {
-        let close = place(order, Said::Close);
-        place(order, Said::Out(5)) < place(order, Said::Eof)
-            && place(order, Said::Eof) < close
-            && place(order, Said::Status(3)) < close
+    let place = |order: &[(usize, ChannelMessage)], said: ChannelMessage| {
+        order.iter().position(|step| *step == (program, said)).unwrap()
     };
-    let whole = orders(&all).into_iter().filter(is_one);
+    let is_one = |order: &Vec<(usize, ChannelMessage)>| {
+        let close = place(order, ChannelMessage::Close);
+        place(order, ChannelMessage::Stdout(5)) < place(order, ChannelMessage::Eof)
+            && place(order, ChannelMessage::Eof) < close
+            && place(order, ChannelMessage::Status(3)) < close
+    };
+    let whole = permutations(&all).into_iter().filter(is_one);
     // A server may omit everything but the close.
-    let bare = orders(&[(program, Said::Close), (other, Said::Out(9))]);
+    let bare = permutations(&[(program, ChannelMessage::Close), (other, ChannelMessage::Stdout(9))]);
     whole.chain(bare).collect()
 }
 
 #[test]
 fn a_programs_end_and_another_channels_data_may_come_in_one_chunk() {
     for (ending, slips) in endings().into_iter().flat_map(|ending| [(ending.clone(), false), (ending, true)]) {
-        run(async {
-            let (link, server) = scene::connected().await;
-            let mut scene = Scene::new(&link, server);
-            scene.opened(Kind::Program).await;
-            scene.opened(Kind::Forward).await;
-            ending.iter().for_each(|(channel, said)| scene.say(*channel, *said));
-            let sent = if slips { scene.slip(&[]).await } else { scene.flush(&[]).await };
+        block_on(async {
+            let (link, server) = scenario::connect_to_scripted_server().await;
+            let mut scene = Scenario::new(&link, server);
+            scene.open_channel(ChannelKind::Program).await;
+            scene.open_channel(ChannelKind::Forward).await;
+            ending.iter().for_each(|(channel, said)| scene.queue_message(*channel, *said));
+            let sent = if slips { scene.flush_unnoticed(&[]).await } else { scene.flush_in_parts(&[]).await };
             assert!(sent > 0);
-            let _server = scene.end().await;
+            let _server = scene.close_all().await;
             link.close().await.unwrap();
         });
     }
@@ -76,27 +78,27 @@ fn a_programs_end_and_another_channels_data_may_come_in_one_chunk() {
 fn data_behind_a_programs_close_is_delivered() {
     let (program, other) = (0, 1);
     for told_before in [false, true] {
-        run(async {
-            let (link, server) = scene::connected().await;
-            let mut scene = Scene::new(&link, server);
-            scene.opened(Kind::Program).await;
-            scene.opened(Kind::Forward).await;
+        block_on(async {
+            let (link, server) = scenario::connect_to_scripted_server().await;
+            let mut scene = Scenario::new(&link, server);
+            scene.open_channel(ChannelKind::Program).await;
+            scene.open_channel(ChannelKind::Forward).await;
             // More than the user's pipe holds: reading it wakes the driver.
             for _ in 0..3 {
-                scene.say(program, Said::Out(30_000));
+                scene.queue_message(program, ChannelMessage::Stdout(30_000));
             }
-            scene.say(program, Said::Eof);
+            scene.queue_message(program, ChannelMessage::Eof);
             if told_before {
-                scene.say(program, Said::Status(3));
+                scene.queue_message(program, ChannelMessage::Status(3));
             }
-            let lying = scene.let_lie().await;
+            let lying = scene.send_unread().await;
             if !told_before {
-                scene.say(program, Said::Status(3));
+                scene.queue_message(program, ChannelMessage::Status(3));
             }
-            scene.say(program, Said::Close);
-            scene.say(other, Said::Out(9));
-            scene.slip_behind(lying).await;
-            let _server = scene.end().await;
+            scene.queue_message(program, ChannelMessage::Close);
+            scene.queue_message(other, ChannelMessage::Stdout(9));
+            scene.send_unnoticed_after(lying).await;
+            let _server = scene.close_all().await;
             link.close().await.unwrap();
         });
     }
@@ -105,20 +107,20 @@ fn data_behind_a_programs_close_is_delivered() {
 /// A call that opens a channel stops at the server's reply, and no other channel has a call that reads on.
 #[test]
 fn data_behind_the_reply_to_an_open_is_delivered() {
-    for kind in [Kind::Forward, Kind::Program] {
-        run(async {
-            let (link, server) = scene::connected().await;
-            let mut scene = Scene::new(&link, server);
-            scene.play(Step::Ask(kind)).await;
-            if kind == Kind::Program {
-                scene.play(Step::Accept).await;
-                scene.flush(&[]).await;
+    for kind in [ChannelKind::Forward, ChannelKind::Program] {
+        block_on(async {
+            let (link, server) = scenario::connect_to_scripted_server().await;
+            let mut scene = Scenario::new(&link, server);
+            scene.perform_step(ScriptedStep::RequestChannel(kind)).await;
+            if kind == ChannelKind::Program {
+                scene.perform_step(ScriptedStep::Accept).await;
+                scene.flush_in_parts(&[]).await;
             }
-            scene.play(Step::Accept).await;
-            scene.say(0, Said::Out(9));
-            scene.say(0, Said::Close);
-            scene.flush(&[]).await;
-            let _server = scene.end().await;
+            scene.perform_step(ScriptedStep::Accept).await;
+            scene.queue_message(0, ChannelMessage::Stdout(9));
+            scene.queue_message(0, ChannelMessage::Close);
+            scene.flush_in_parts(&[]).await;
+            let _server = scene.close_all().await;
             link.close().await.unwrap();
         });
     }
@@ -128,18 +130,23 @@ fn data_behind_the_reply_to_an_open_is_delivered() {
 #[test]
 fn data_behind_new_keys_is_delivered() {
     for slips in [false, true] {
-        run(async {
-            let (link, server) = scene::connected().await;
-            let mut scene = Scene::new(&link, server);
-            scene.opened(Kind::Program).await;
-            scene.opened(Kind::Forward).await;
-            scene.rekey().await;
-            for (channel, said) in [(1, Said::Out(9)), (0, Said::Out(5)), (0, Said::Eof), (1, Said::Out(7))] {
-                scene.say(channel, said);
+        block_on(async {
+            let (link, server) = scenario::connect_to_scripted_server().await;
+            let mut scene = Scenario::new(&link, server);
+            scene.open_channel(ChannelKind::Program).await;
+            scene.open_channel(ChannelKind::Forward).await;
+            scene.start_rekey().await;
+            for (channel, said) in [
+                (1, ChannelMessage::Stdout(9)),
+                (0, ChannelMessage::Stdout(5)),
+                (0, ChannelMessage::Eof),
+                (1, ChannelMessage::Stdout(7)),
+            ] {
+                scene.queue_message(channel, said);
             }
-            let sent = if slips { scene.slip(&[]).await } else { scene.flush(&[]).await };
+            let sent = if slips { scene.flush_unnoticed(&[]).await } else { scene.flush_in_parts(&[]).await };
             assert!(sent > 0);
-            let _server = scene.end().await;
+            let _server = scene.close_all().await;
             link.close().await.unwrap();
         });
     }
@@ -148,26 +155,26 @@ fn data_behind_new_keys_is_delivered() {
 #[test]
 fn a_chunk_may_be_cut_anywhere() {
     let ending = &endings()[0];
-    let length = run(async {
-        let (link, server) = scene::connected().await;
-        let mut scene = Scene::new(&link, server);
-        scene.opened(Kind::Program).await;
-        scene.opened(Kind::Forward).await;
-        ending.iter().for_each(|(channel, said)| scene.say(*channel, *said));
-        scene.flush(&[]).await
+    let length = block_on(async {
+        let (link, server) = scenario::connect_to_scripted_server().await;
+        let mut scene = Scenario::new(&link, server);
+        scene.open_channel(ChannelKind::Program).await;
+        scene.open_channel(ChannelKind::Forward).await;
+        ending.iter().for_each(|(channel, said)| scene.queue_message(*channel, *said));
+        scene.flush_in_parts(&[]).await
     });
-    run(async {
-        let (link, server) = scene::connected().await;
-        let mut scene = Scene::new(&link, server);
-        let other = scene.opened(Kind::Forward).await;
+    block_on(async {
+        let (link, server) = scenario::connect_to_scripted_server().await;
+        let mut scene = Scenario::new(&link, server);
+        let other = scene.open_channel(ChannelKind::Forward).await;
         for cut in 1..length {
-            let program = scene.opened(Kind::Program).await;
+            let program = scene.open_channel(ChannelKind::Program).await;
             for (channel, said) in ending {
-                scene.say([program, other][*channel], *said);
+                scene.queue_message([program, other][*channel], *said);
             }
-            scene.flush(&[cut]).await;
+            scene.flush_in_parts(&[cut]).await;
         }
-        let _server = scene.end().await;
+        let _server = scene.close_all().await;
         link.close().await.unwrap();
     });
 }
@@ -176,15 +183,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn all_data_that_has_arrived_takes_effect(steps in proptest::collection::vec(any::<Step>(), 1..60)) {
-        run(async {
-            let (link, server) = scene::connected().await;
-            let mut scene = Scene::new(&link, server);
+    fn all_data_that_has_arrived_takes_effect(steps in proptest::collection::vec(any::<ScriptedStep>(), 1..60)) {
+        block_on(async {
+            let (link, server) = scenario::connect_to_scripted_server().await;
+            let mut scene = Scenario::new(&link, server);
             for step in steps {
-                scene.play(step).await;
+                scene.perform_step(step).await;
             }
-            scene.flush(&[]).await;
-            let _server = scene.end().await;
+            scene.flush_in_parts(&[]).await;
+            let _server = scene.close_all().await;
             link.close().await.unwrap();
         });
     }

@@ -38,43 +38,43 @@ const USERAUTH_SUCCESS: u8 = 52;
 pub(super) struct Packet(Vec<u8>);
 
 impl Packet {
-    pub(super) fn of(kind: u8) -> Self {
+    pub(super) fn with_type(kind: u8) -> Self {
         Self(vec![kind])
     }
 
-    pub(super) fn byte(mut self, byte: u8) -> Self {
+    pub(super) fn push_byte(mut self, byte: u8) -> Self {
         self.0.push(byte);
         self
     }
 
-    pub(super) fn number(mut self, number: u32) -> Self {
+    pub(super) fn push_u32(mut self, number: u32) -> Self {
         self.0.extend(number.to_be_bytes());
         self
     }
 
-    pub(super) fn string(self, bytes: &[u8]) -> Self {
-        let mut longer = self.number(u32::try_from(bytes.len()).unwrap());
+    pub(super) fn push_string(self, bytes: &[u8]) -> Self {
+        let mut longer = self.push_u32(u32::try_from(bytes.len()).unwrap());
         longer.0.extend(bytes);
         longer
     }
 
     /// Appends a non-negative number of any length (RFC 4251, 5).
-    fn large(self, bytes: &[u8]) -> Self {
+    fn push_mpint(self, bytes: &[u8]) -> Self {
         let rest: Vec<u8> = bytes.iter().copied().skip_while(|byte| *byte == 0).collect();
         match rest.first() {
-            Some(0x80..) => self.string(&[&[0], rest.as_slice()].concat()),
-            Some(_) | None => self.string(&rest),
+            Some(0x80..) => self.push_string(&[&[0], rest.as_slice()].concat()),
+            Some(_) | None => self.push_string(&rest),
         }
     }
 }
 
 /// One encrypted direction of the connection.
-struct Cipher {
+struct PacketCipher {
     key: Box<dyn PacketKey>,
     packets: u64,
 }
 
-impl Cipher {
+impl PacketCipher {
     /// Creates the cipher. The nonce is a fixed part and a counter (RFC 5647, 7.1); QUIC adds the packet number to it.
     fn new(key: [u8; 32], nonce: &[u8]) -> Self {
         let mut fixed = [0; 12];
@@ -84,48 +84,56 @@ impl Cipher {
         Self { key: suite.packet_key(AeadKey::from(key), Iv::new(fixed)), packets }
     }
 
-    fn count(&mut self) -> u64 {
+    fn next_sequence(&mut self) -> u64 {
         self.packets = self.packets.wrapping_add(1);
         self.packets.wrapping_sub(1)
     }
 }
 
 /// The server's end of a connection.
-pub(super) struct Server {
+pub(super) struct ScriptedServer {
     stream: UnixStream,
     host_key: KeyPair,
     /// The client's greeting.
     greeting: Vec<u8>,
     /// The hash of the first key exchange, once it is known.
     session: Vec<u8>,
-    out: Option<Cipher>,
-    into: Option<Cipher>,
+    send_cipher: Option<PacketCipher>,
+    receive_cipher: Option<PacketCipher>,
     /// The cipher for incoming packets once the client uses its new keys.
-    coming: Option<Cipher>,
+    next_receive_cipher: Option<PacketCipher>,
 }
 
-impl Server {
+impl ScriptedServer {
     /// Accepts the client at the other end of the socket and logs it in.
-    pub(super) async fn let_in(socket: Socket, host_key: KeyPair) -> Self {
+    pub(super) async fn accept_client(socket: Socket, host_key: KeyPair) -> Self {
         socket.set_nonblocking(true).unwrap();
         let stream = UnixStream::from_std(socket).unwrap();
         let (greeting, session) = (Vec::new(), Vec::new());
-        let mut server = Self { stream, host_key, greeting, session, out: None, into: None, coming: None };
-        server.write(format!("{GREETING}\r\n").as_bytes()).await;
+        let mut server = Self {
+            stream,
+            host_key,
+            greeting,
+            session,
+            send_cipher: None,
+            receive_cipher: None,
+            next_receive_cipher: None,
+        };
+        server.write_bytes(format!("{GREETING}\r\n").as_bytes()).await;
         while !server.greeting.ends_with(b"\r\n") {
             let byte = server.stream.read_u8().await.unwrap();
             server.greeting.push(byte);
         }
-        server.send(&offer()).await;
-        let theirs = server.next(KEXINIT).await;
-        let first = server.next(KEX_ECDH_INIT).await;
+        server.send_packet(&kexinit_packet()).await;
+        let theirs = server.next_of_type(KEXINIT).await;
+        let first = server.next_of_type(KEX_ECDH_INIT).await;
         let answer = server.new_keys(&theirs, &first);
-        server.write(&answer).await;
-        server.next(NEWKEYS).await;
-        server.next(SERVICE_REQUEST).await;
-        server.send(&Packet::of(SERVICE_ACCEPT).string(b"ssh-userauth")).await;
-        server.next(USERAUTH_REQUEST).await;
-        server.send(&Packet::of(USERAUTH_SUCCESS)).await;
+        server.write_bytes(&answer).await;
+        server.next_of_type(NEWKEYS).await;
+        server.next_of_type(SERVICE_REQUEST).await;
+        server.send_packet(&Packet::with_type(SERVICE_ACCEPT).push_string(b"ssh-userauth")).await;
+        server.next_of_type(USERAUTH_REQUEST).await;
+        server.send_packet(&Packet::with_type(USERAUTH_SUCCESS)).await;
         server
     }
 
@@ -135,87 +143,90 @@ impl Server {
         let exchange = X25519.start().unwrap();
         let point = exchange.pub_key().to_vec();
         let secret = exchange.complete(&first[5..37]).unwrap();
-        let public = Packet(Vec::new()).string(b"ssh-ed25519").string(self.host_key.der_bytes()).0;
-        let shared = Packet(Vec::new()).large(secret.secret_bytes()).0;
-        let mut all = Packet(Vec::new()).string(self.greeting.trim_ascii_end()).string(GREETING.as_bytes());
-        for part in [theirs, &offer().0, &public, &first[5..37], &point] {
-            all = all.string(part);
+        let public = Packet(Vec::new()).push_string(b"ssh-ed25519").push_string(self.host_key.der_bytes()).0;
+        let shared = Packet(Vec::new()).push_mpint(secret.secret_bytes()).0;
+        let mut all = Packet(Vec::new()).push_string(self.greeting.trim_ascii_end()).push_string(GREETING.as_bytes());
+        for part in [theirs, &kexinit_packet().0, &public, &first[5..37], &point] {
+            all = all.push_string(part);
         }
         let digest = |parts: &[&[u8]]| -> [u8; 32] { Sha256::digest(parts.concat()).into() };
         let hash = digest(&[&all.0, &shared]);
         if self.session.is_empty() {
             self.session = hash.to_vec();
         }
-        let signature = Packet(Vec::new()).string(b"ssh-ed25519").string(&self.host_key.sign(&hash).unwrap()).0;
-        let mut answer = self.seal(&Packet::of(KEX_ECDH_REPLY).string(&public).string(&point).string(&signature));
-        answer.extend(self.seal(&Packet::of(NEWKEYS)));
+        let signature =
+            Packet(Vec::new()).push_string(b"ssh-ed25519").push_string(&self.host_key.sign(&hash).unwrap()).0;
+        let mut answer = self
+            .seal(&Packet::with_type(KEX_ECDH_REPLY).push_string(&public).push_string(&point).push_string(&signature));
+        answer.extend(self.seal(&Packet::with_type(NEWKEYS)));
         let derived = |letter: &[u8]| digest(&[&shared, &hash, letter, &self.session]);
-        let [out, coming] = [(b"D", b"B"), (b"C", b"A")].map(|(key, nonce)| Cipher::new(derived(key), &derived(nonce)));
-        (self.out, self.coming) = (Some(out), Some(coming));
+        let [out, coming] =
+            [(b"D", b"B"), (b"C", b"A")].map(|(key, nonce)| PacketCipher::new(derived(key), &derived(nonce)));
+        (self.send_cipher, self.next_receive_cipher) = (Some(out), Some(coming));
         answer
     }
 
     /// Encrypts a packet. Packets have to be sent in the order in which they are sealed.
     pub(super) fn seal(&mut self, Packet(content): &Packet) -> Vec<u8> {
-        let (block, outside) = if self.out.is_some() { (16, 0) } else { (8, 4) };
+        let (block, outside) = if self.send_cipher.is_some() { (16, 0) } else { (8, 4) };
         let padding = 4 + (block - (outside + 1 + content.len() + 4) % block) % block;
         let mut body = vec![u8::try_from(padding).unwrap()];
         body.extend(content);
         body.resize(1 + content.len() + padding, 0);
         let length = u32::try_from(body.len()).unwrap().to_be_bytes();
-        let Some(out) = &mut self.out else { return [length.as_slice(), &body].concat() };
-        let count = out.count();
+        let Some(out) = &mut self.send_cipher else { return [length.as_slice(), &body].concat() };
+        let count = out.next_sequence();
         let tag = out.key.encrypt_in_place(count, &length, &mut body).unwrap();
         [length.as_slice(), &body, tag.as_ref()].concat()
     }
 
     /// Reads packets up to the next one of this type; those before it are ignored.
-    pub(super) async fn next(&mut self, kind: u8) -> Vec<u8> {
+    pub(super) async fn next_of_type(&mut self, kind: u8) -> Vec<u8> {
         loop {
-            let packet = self.read().await;
+            let packet = self.read_packet().await;
             if packet.first() == Some(&kind) {
                 return packet;
             }
         }
     }
 
-    pub(super) async fn read(&mut self) -> Vec<u8> {
+    pub(super) async fn read_packet(&mut self) -> Vec<u8> {
         let mut length = [0; 4];
         self.stream.read_exact(&mut length).await.unwrap();
         let size = usize::try_from(u32::from_be_bytes(length)).unwrap();
-        let mut body = vec![0; size + self.into.as_ref().map_or(0, |_| TAG)];
+        let mut body = vec![0; size + self.receive_cipher.as_ref().map_or(0, |_| TAG)];
         self.stream.read_exact(&mut body).await.unwrap();
-        if let Some(into) = &mut self.into {
-            let count = into.count();
+        if let Some(into) = &mut self.receive_cipher {
+            let count = into.next_sequence();
             into.key.decrypt_in_place(count, &length, &mut body).unwrap();
         }
         let packet = body[1..size - usize::from(body[0])].to_vec();
         if packet.first() == Some(&NEWKEYS) {
-            self.into = self.coming.take();
+            self.receive_cipher = self.next_receive_cipher.take();
         }
         packet
     }
 
     /// Sends the bytes as they are, in one chunk.
-    pub(super) async fn write(&mut self, bytes: &[u8]) {
+    pub(super) async fn write_bytes(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
     }
 
     /// Sends the bytes before the client can learn that its socket is readable.
-    pub(super) fn slip(&mut self, bytes: &[u8]) {
+    pub(super) fn write_at_once(&mut self, bytes: &[u8]) {
         assert_eq!(self.stream.try_write(bytes).unwrap(), bytes.len());
     }
 
-    pub(super) async fn send(&mut self, packet: &Packet) {
+    pub(super) async fn send_packet(&mut self, packet: &Packet) {
         let sealed = self.seal(packet);
-        self.write(&sealed).await;
+        self.write_bytes(&sealed).await;
     }
 }
 
 /// Returns the packet that begins a key exchange, with one algorithm of each kind.
-pub(super) fn offer() -> Packet {
+pub(super) fn kexinit_packet() -> Packet {
     let lists =
         ["curve25519-sha256", "ssh-ed25519", CIPHER, CIPHER, "hmac-sha2-256", "hmac-sha2-256", "none", "none", "", ""];
-    let cookie = (0..16).fold(Packet::of(KEXINIT), Packet::byte);
-    lists.iter().fold(cookie, |packet, list| packet.string(list.as_bytes())).byte(0).number(0)
+    let cookie = (0..16).fold(Packet::with_type(KEXINIT), Packet::push_byte);
+    lists.iter().fold(cookie, |packet, list| packet.push_string(list.as_bytes())).push_byte(0).push_u32(0)
 }

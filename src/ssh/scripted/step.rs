@@ -3,16 +3,16 @@
 use proptest::prelude::*;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ChannelKind {
     Forward,
     Program,
 }
 
 /// A message of the server on a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Said {
-    Out(usize),
-    Err(usize),
+pub(super) enum ChannelMessage {
+    Stdout(usize),
+    Stderr(usize),
     Eof,
     Status(i32),
     Close,
@@ -20,57 +20,57 @@ pub(super) enum Said {
 
 /// One step of either side; a step that is impossible at that moment is skipped.
 #[derive(Debug, Clone)]
-pub(super) enum Step {
+pub(super) enum ScriptedStep {
     /// The user requests a channel.
-    Ask(Kind),
+    RequestChannel(ChannelKind),
     /// The server accepts the requested channel or its program.
     Accept,
     Refuse,
-    Say(usize, Said),
+    Send(usize, ChannelMessage),
     /// The server sends a keepalive.
-    Question,
+    Keepalive,
     /// The server sends a message to be ignored.
-    Chat,
+    Ignore,
     /// The server starts a key exchange: its part is queued, and not sent.
     Rekey,
     /// The queued messages are sent, cut at these positions (per mille).
     Flush(Vec<usize>),
     /// The same, while the client is awake for another reason.
-    Slip(Vec<usize>),
+    FlushUnnoticed(Vec<usize>),
     /// The user writes this many bytes.
     Write(usize, usize),
     /// The user shuts down writing.
-    Shut(usize),
+    ShutDownWriting(usize),
     /// The user drops the channel.
-    Leave(usize),
+    DropUser(usize),
 }
 
-impl Arbitrary for Step {
+impl Arbitrary for ScriptedStep {
     type Parameters = ();
     type Strategy = BoxedStrategy<Self>;
 
     fn arbitrary_with((): ()) -> Self::Strategy {
         let channel = 0..6_usize;
         let said = prop_oneof![
-            4 => (1..3000_usize).prop_map(Said::Out),
-            1 => (1..3000_usize).prop_map(Said::Err),
-            1 => Just(Said::Eof),
-            1 => (1..250_i32).prop_map(Said::Status),
-            2 => Just(Said::Close),
+            4 => (1..3000_usize).prop_map(ChannelMessage::Stdout),
+            1 => (1..3000_usize).prop_map(ChannelMessage::Stderr),
+            1 => Just(ChannelMessage::Eof),
+            1 => (1..250_i32).prop_map(ChannelMessage::Status),
+            2 => Just(ChannelMessage::Close),
         ];
         prop_oneof![
-            3 => prop_oneof![Just(Kind::Forward), Just(Kind::Program)].prop_map(Self::Ask),
+            3 => prop_oneof![Just(ChannelKind::Forward), Just(ChannelKind::Program)].prop_map(Self::RequestChannel),
             4 => Just(Self::Accept),
             1 => Just(Self::Refuse),
-            12 => (channel.clone(), said).prop_map(|(channel, said)| Self::Say(channel, said)),
-            1 => Just(Self::Question),
-            1 => Just(Self::Chat),
+            12 => (channel.clone(), said).prop_map(|(channel, said)| Self::Send(channel, said)),
+            1 => Just(Self::Keepalive),
+            1 => Just(Self::Ignore),
             1 => Just(Self::Rekey),
             2 => proptest::collection::vec(0..1000_usize, 0..4).prop_map(Self::Flush),
-            2 => proptest::collection::vec(0..1000_usize, 0..4).prop_map(Self::Slip),
+            2 => proptest::collection::vec(0..1000_usize, 0..4).prop_map(Self::FlushUnnoticed),
             1 => (channel.clone(), 1..40_000_usize).prop_map(|(channel, count)| Self::Write(channel, count)),
-            1 => channel.clone().prop_map(Self::Shut),
-            1 => channel.prop_map(Self::Leave),
+            1 => channel.clone().prop_map(Self::ShutDownWriting),
+            1 => channel.prop_map(Self::DropUser),
         ]
         .boxed()
     }

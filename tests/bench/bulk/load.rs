@@ -2,7 +2,7 @@
 
 use super::peer::{GIVE, READY, TAKE};
 use crate::world::World;
-use bastion_migrate::transport::Stream;
+use bastion_migrate::transport::TransportStream;
 use bytes::Bytes;
 use futures_util::{SinkExt as _, TryStreamExt as _};
 use std::fmt;
@@ -60,7 +60,7 @@ impl Load {
     }
 
     /// Everything up to the request, which waits until the way stands from end to end.
-    pub(super) async fn prepare(self, world: &World, mut stream: Stream) -> Prepared {
+    pub(super) async fn prepare(self, world: &World, mut stream: TransportStream) -> Prepared {
         if self.is_copy() {
             let client = world.client(stream).await;
             return Prepared::Rows(self, client);
@@ -72,7 +72,7 @@ impl Load {
 
 /// A load on its way.
 pub(super) enum Prepared {
-    Bytes(Load, Stream),
+    Bytes(Load, TransportStream),
     Rows(Load, Client),
 }
 
@@ -88,13 +88,13 @@ impl Prepared {
     }
 }
 
-async fn ask(stream: &mut Stream, what: u8, size: Size) {
+async fn ask(stream: &mut TransportStream, what: u8, size: Size) {
     let mut request = vec![what];
     request.extend(u64::from(size.0).to_le_bytes());
     stream.write_all(&request).await.expect("the peer listens");
 }
 
-async fn down(mut stream: Stream, size: Size) {
+async fn down(mut stream: TransportStream, size: Size) {
     ask(&mut stream, GIVE, size).await;
     let mut buffer = vec![0; CHUNK as usize];
     let mut left = size.0 as usize;
@@ -105,7 +105,7 @@ async fn down(mut stream: Stream, size: Size) {
     }
 }
 
-async fn up(mut stream: Stream, size: Size) {
+async fn up(mut stream: TransportStream, size: Size) {
     ask(&mut stream, TAKE, size).await;
     let chunk = vec![0; CHUNK as usize];
     for _ in 0..size.0 / CHUNK {
