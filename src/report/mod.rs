@@ -23,7 +23,6 @@ mod verdict;
 mod way;
 mod words;
 
-pub use annotate::annotations;
 pub use comment::{comment, marker};
 pub use entry::{Fate, MigrationReport, NoticeReport, StageTime};
 pub use log::{Log, Surface};
