@@ -1,6 +1,7 @@
 //! The only printer: events become lines on standard output, the only stream, because the runner keeps no order across two.
 
 use super::{
+    annotations::{Beside, RECORDED, beside},
     buffered_output::Outlet,
     console::{Sink, Traces, visible},
     headline::Verdict,
@@ -12,7 +13,7 @@ use crate::{
     fault::{Fault, Stage},
     github::{
         runner::Runner,
-        workflow_command::{self, Annotation},
+        workflow_command::{self, Annotation, Level},
     },
     run::{
         backpressure::Flow,
@@ -57,6 +58,8 @@ pub struct Log {
     begun: BTreeSet<String>,
     /// How many of them the ledger has and nobody was told of yet.
     recorded: usize,
+    /// The levels of what was annotated.
+    annotated: Vec<Level>,
 }
 
 impl Log {
@@ -91,6 +94,7 @@ impl Log {
             open: None,
             begun: BTreeSet::new(),
             recorded: 0,
+            annotated: Vec::new(),
         }
     }
 
@@ -144,6 +148,11 @@ impl Log {
             return;
         }
         self.progress(&event);
+        match &event {
+            Event::Fault(fault) if self.annotates(Level::Error, fault) => return,
+            Event::Warning(fault) if self.annotates(Level::Warning, fault) => return,
+            _ => {}
+        }
         for line in log_lines::lines(&event, &self.names, at) {
             self.line(&line);
         }
@@ -181,28 +190,37 @@ impl Log {
         self.sink.text(tone, &format!("{}{next}", verdict.what));
     }
 
-    /// Shows a message beside a file or the run; outside of Actions there is nothing beside.
-    pub fn annotate(&self, note: &Annotation) {
-        if self.sink.surface() == Surface::Actions {
-            // The runner prints the message as lines of the log, where the old form of commands still colours.
-            let redact = |text: &String| {
-                let text: String = self.sink.redactor().redact(text).chars().map(visible).collect();
-                workflow_command::without_old_commands(&text)
-            };
-            let note = Annotation {
-                file: note.file.as_ref().map(redact),
-                title: redact(&note.title),
-                message: redact(&note.message),
-                ..note.clone()
-            };
-            self.sink.command(&note.to_string());
+    /// Tells a fault beside its file or the run. The runner prints that as lines of the log, so it is all that is told there of the
+    /// fault. Outside of Actions there is nothing beside, nor for one more than GitHub records.
+    fn annotates(&mut self, level: Level, fault: &Fault) -> bool {
+        let same = self.annotated.iter().filter(|other| **other == level).count();
+        if self.sink.surface() != Surface::Actions || same >= RECORDED {
+            return false;
         }
+        self.annotated.push(level);
+        if level == Level::Error {
+            // A fault inside a folded group would be out of sight.
+            self.line(&Line::End);
+        }
+        let Beside { note, rest } = beside(level, fault);
+        self.annotate(&note);
+        rest.iter().for_each(|line| self.sink.text(Tone::Plain, line));
+        true
     }
 
-    /// Tells a fault that does not decide the outcome, met while the report was written.
-    pub(super) fn warn(&mut self, fault: &Fault, at: Duration) {
-        self.event(&Event::Warning(fault.clone()), at);
-        self.annotate(&crate::report::annotations::warning(&fault.redacted(self.sink.redactor())));
+    fn annotate(&self, note: &Annotation) {
+        // Among the lines of the log the old form of commands still colours.
+        let redact = |text: &String| {
+            let text: String = self.sink.redactor().redact(text).chars().map(visible).collect();
+            workflow_command::without_old_commands(&text)
+        };
+        let note = Annotation {
+            file: note.file.as_ref().map(redact),
+            title: redact(&note.title),
+            message: redact(&note.message),
+            ..note.clone()
+        };
+        self.sink.command(&note.to_string());
     }
 
     fn line(&mut self, line: &Line) {
@@ -354,14 +372,7 @@ mod tests {
           applying 0004_drop_name
           failed 0004_drop_name
         ::endgroup::
-        error[statement-failed] migrate: relation "userz" does not exist
-          --> migrations/0004_drop_name.sql:2:13
-           | ALTER TABLE userz DROP name;
-           |             ^
-          SQLSTATE 42P01
-          HINT: # #[error]look at `users`
-          fix: correct the file and run again; the file was rolled back and files before it stay applied
-          see https://github.com/bastion-migrate/bastion-migrate/blob/main/docs/errors.md#statement-failed
+        ::error file=migrations/0004_drop_name.sql,line=2,col=13,title=bastion-migrate::statement-failed in migrate: relation "userz" does not exist%0A  --> migrations/0004_drop_name.sql:2:13%0A   | ALTER TABLE userz DROP name;%0A   |             ^%0A  SQLSTATE 42P01%0A  HINT: # #[error]look at `users`%0A  fix: correct the file and run again; the file was rolled back and files before it stay applied%0A  see https://github.com/bastion-migrate/bastion-migrate/blob/main/docs/errors.md#statement-failed
         Failed in stage migrate with statement-failed: 1 of 2 migrations applied (330 ms)
         "#);
     }

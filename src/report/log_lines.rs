@@ -33,7 +33,17 @@ pub(super) enum Line {
     Text(Tone, String),
 }
 
-/// The migrations by their versions.
+impl Line {
+    /// Returns its text.
+    pub(super) fn text(self) -> Option<String> {
+        match self {
+            Self::Text(_, text) => Some(text),
+            Self::Heading(_) | Self::End => None,
+        }
+    }
+}
+
+/// The migrations by their indexes.
 pub(crate) type Names = BTreeMap<usize, MigrationId>;
 
 /// The lines of one event that happened `at` this time of the run.
@@ -182,13 +192,18 @@ fn fault(fault: &Fault, word: &str, tone: Tone) -> Vec<Line> {
     let mut lines =
         vec![Line::Text(tone, format!("{word}[{}] {}: {}", fault.code, fault.stage, indented(&fault.cause)))];
     lines.extend(facts(fault).into_iter().map(|line| Line::Text(Tone::Plain, line)));
-    lines.push(Line::Text(tone, format!("  fix: {}", indented(&fault.fix))));
-    lines.push(Line::Text(Tone::Quiet, format!("  see {ERRORS}{}", fault.code)));
+    lines.extend(advice(fault, tone));
     lines
 }
 
+/// What to do, and where to read more.
+pub(super) fn advice(fault: &Fault, tone: Tone) -> Vec<Line> {
+    let see = format!("  see {ERRORS}{}", fault.code);
+    vec![Line::Text(tone, format!("  fix: {}", indented(&fault.fix))), Line::Text(Tone::Quiet, see)]
+}
+
 /// What is known beside cause and fix: the place, the server's code, the details.
-fn facts(fault: &Fault) -> Vec<String> {
+pub(super) fn facts(fault: &Fault) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(found) = &fault.place {
         lines.push(format!("  --> {}", place(found)));
@@ -208,7 +223,7 @@ pub(super) fn place(place: &Place) -> String {
 }
 
 /// Further lines under the first one.
-fn indented(text: &str) -> String {
+pub(super) fn indented(text: &str) -> String {
     text.trim_end().replace("\r\n", "\n").replace(['\r', '\n'], "\n    ")
 }
 

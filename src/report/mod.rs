@@ -23,7 +23,6 @@ mod summary;
 mod tenant_table;
 mod tunnel_usage;
 
-pub use annotations::annotations;
 pub use comment::{comment, marker};
 pub use entries::{Fate, MigrationReport, NoticeReport, StageTime};
 pub use headline::Verdict;

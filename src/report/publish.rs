@@ -1,7 +1,6 @@
-//! Everything that is left of the run when it is over: annotations, outputs, summary, comment.
+//! Everything that is left of the run when it is over: outputs, summary, comment.
 
 use super::{
-    annotations::annotations,
     comment::{COMMENT_LIMIT, comment, marker},
     log::Log,
     outputs::outputs,
@@ -15,6 +14,7 @@ use crate::{
         comment::{Conversation, pull_request},
         runner::Runner,
     },
+    run::event::Event,
     secret::Redactor,
     settings::{Command, CommentPolicy, GithubSettings, Policy},
 };
@@ -31,7 +31,6 @@ const PATIENCE_CANCELLED: Duration = Duration::from_secs(1);
 pub async fn publish(report: &Report, runner: &Runner, settings: Option<&GithubSettings>, log: &mut Log) -> Vec<Fault> {
     let redactor = log.redactor().clone();
     let report = report.redacted(&redactor);
-    annotations(&report).iter().for_each(|note| log.annotate(note));
     let mut faults = Vec::new();
     faults.extend(write_outputs(&report, runner).err());
     if settings.is_none_or(|settings| settings.summary == Policy::Allow) {
@@ -41,7 +40,7 @@ pub async fn publish(report: &Report, runner: &Runner, settings: Option<&GithubS
         faults.extend(write_comment(&report, runner, settings, &redactor).await.err());
     }
     let at = Duration::from_millis(report.duration_ms);
-    faults.iter().for_each(|fault| log.warn(fault, at));
+    faults.iter().for_each(|fault| log.event(&Event::Warning(fault.clone()), at));
     faults
 }
 
@@ -161,7 +160,7 @@ mod tests {
         let report = sample::report(&sample::failed());
         let (faults, log) = published(&report, &runner, &settings(CommentPolicy::Always)).await;
         assert_eq!(faults, []);
-        assert!(log.starts_with("::error file=migrations/0004_drop_name.sql,line=2,col=13,"), "{log}");
+        assert_eq!(log, "");
         assert!(fs::read_to_string(home.path().join("output")).unwrap().contains("\nstatement-failed\n"));
         assert!(fs::read_to_string(home.path().join("summary")).unwrap().starts_with("## Failed in stage migrate"));
         assert!(
@@ -182,8 +181,9 @@ mod tests {
         let codes: Vec<Code> = faults.iter().map(|fault| fault.code).collect();
         assert_eq!(codes, [Code::ReportUnwritten, Code::CommentUnwritten]);
         assert!(fs::read_to_string(home.path().join("summary")).unwrap().starts_with("## Applied 2 migrations"));
-        assert!(log.contains("warning[report-unwritten] report: can't write the outputs (`GITHUB_OUTPUT`)"), "{log}");
-        assert!(log.contains("\n::warning title=bastion-migrate%3A comment-unwritten in report::"), "{log}");
+        let warned = |what: &str| log.matches(&format!("::warning title=bastion-migrate::{what}")).count();
+        assert_eq!(warned("report-unwritten in report: can't write the outputs (`GITHUB_OUTPUT`)"), 1, "{log}");
+        assert_eq!(warned("comment-unwritten in report: "), 1, "{log}");
         assert!(!log.contains("::error"), "{log}");
     }
 

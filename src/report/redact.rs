@@ -178,7 +178,6 @@ impl Redacted for Event {
 mod tests {
     use super::{
         super::{
-            annotations::annotations,
             comment,
             log::{Log, Surface},
             outputs,
@@ -258,14 +257,11 @@ mod tests {
             std::slice::from_ref(secret),
         );
         told.iter().for_each(|(at, event)| log.event(event, Duration::from_millis(*at)));
-        annotations(&report).iter().for_each(|note| log.annotate(note));
         let log = paper.text();
         let log = log.lines().filter(|line| !line.starts_with("::add-mask::")).collect::<Vec<_>>().join("\n");
         let report = report.redacted(&redactor);
-        let notes: Vec<String> = annotations(&report).iter().map(ToString::to_string).collect();
         let mut all = vec![
             ("log", log),
-            ("annotations", notes.join("\n")),
             ("summary", redactor.redact(&summary(&report, 1_000_000))),
             ("comment", redactor.redact(&comment(&report, 60_000))),
             ("marker", super::super::marker(report.environment.as_deref())),

@@ -245,7 +245,7 @@ fn of_two_runs_one_works_and_the_other_is_told_of_it() {
         place.until_it_sleeps();
         let second = place.start(Trouble::Slow(8), &[("lock-wait", "1s")]);
         // What the first still holds would be taken for the second one's.
-        second.wait_for_line("error[lock-held]");
+        second.wait_for_line("lock-held in lock: ");
         first.finish().succeeds().applied([place.last()]).done();
         let told = match place {
             Place::Sql(_) | Place::Image(_) => "the run lock is held by the run",

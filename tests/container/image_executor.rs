@@ -152,7 +152,7 @@ fn a_migration_that_fails_is_told_in_djangos_own_words() {
         let told = Step::of_app(&database, app).trouble("missing-table").run();
         let told = told.fails("tool-failed", 6).applied(MIGRATIONS).pending([TROUBLE]);
         let words = "django.db.utils.ProgrammingError: relation \"trouble_nowhere\" does not exist";
-        told.says(&format!("error[tool-failed] migrate: {words}\n")).summary(TROUBLE).done();
+        told.says(&format!("tool-failed in migrate: {words}\n")).summary(TROUBLE).done();
         assert_eq!(database.sql("select to_regclass('trouble_half')"), "");
     }
 }
@@ -163,7 +163,7 @@ fn a_row_that_is_there_twice_is_told_with_the_row() {
     let told = Step::of_app(&database, DJANGO_5_2).trouble("duplicate").run();
     let told = told.fails("tool-failed", 6).applied(MIGRATIONS).pending([TROUBLE]);
     let words = "django.db.utils.IntegrityError: duplicate key value violates unique constraint";
-    let told = told.says(&format!("error[tool-failed] migrate: {words}"));
+    let told = told.says(&format!("tool-failed in migrate: {words}"));
     told.says("Key (name)=(Cold Chain) already exists").done();
 }
 

@@ -126,7 +126,7 @@ fn a_tunnel_that_can_not_be_opened_says_why_and_leaves_nothing() {
     let step = Step::new(&database).input("command", "tunnel").secret("database-url", url);
     let told = step.run().fails("database-login", 3);
     // The process that has met it tells it to the step, and not to the reader, too.
-    assert_eq!(told.log.matches("error[database-login]").count(), 1, "{}", told.log);
+    assert_eq!(told.log.matches("database-login in database: ").count(), 1, "{}", told.log);
     told.summary("| Bastion |").done();
 }
 

@@ -41,7 +41,7 @@ fn refused(lab: &Lab, action: Action<'_>, code: &'static str, words: &[&str]) {
 }
 
 fn said(lab: &Lab, action: Action<'_>, code: &'static str, words: &[&str]) -> Finished {
-    let finished = action.run().fails(code, 3).says(&format!("error[{code}] database: "));
+    let finished = action.run().fails(code, 3).says(&format!("{code} in database: "));
     assert_eq!(lab.database.sql("select count(*) from pg_namespace where nspname = 'bastion_migrate'"), "0");
     words.iter().fold(finished, |finished, word| finished.says(word))
 }
@@ -258,7 +258,7 @@ fn a_pooler_is_refused_however_it_is_configured() {
         let pooler = PgBouncer::configured(&lab.database, pool, line);
         let action = migration(&lab).secret("database-url", lab.database.url_at("localhost", pooler.port()));
         let running = action.start();
-        running.wait_for_line("error[database-pooler] database: a connection pooler answers at", PATIENCE);
+        running.wait_for_line("database-pooler in database: a connection pooler answers at", PATIENCE);
         // It keeps its own session with the server, which has our name.
         let port = pooler.port();
         drop(pooler);
@@ -306,9 +306,9 @@ fn another_run_that_holds_the_lock_is_named_and_waited_for() {
     let other = || holding(&lab.database, "bastion-migrate#123.2 octo/shop");
     let lock_wait = |wait| migration(&lab).input("lock-wait", wait).start();
     // The holder lives until the step has given up.
-    released(lock_wait("2s"), "error[lock-held]", other())
+    released(lock_wait("2s"), "::lock-held in lock: ", other())
         .fails("lock-held", 4)
-        .says(&format!("error[lock-held] lock: the run lock is held by the run {page} (pid "))
+        .says(&format!("lock-held in lock: the run lock is held by the run {page} (pid "))
         .says("waited 2 s for it (`lock-wait`)")
         .says("fix: wait for the other run, or raise `lock-wait`")
         // The name of the other session is anybody's: in the summary it makes no link.
@@ -334,7 +334,7 @@ fn a_tool_that_outlives_its_run_is_waited_for_and_named() {
     };
     let lock_wait = |wait| migration(&lab).input("lock-wait", wait).start();
     let worker = || tool("bastion-migrate-tool#123.2 octo/shop");
-    released(lock_wait("2s"), "error[lock-held]", worker())
+    released(lock_wait("2s"), "::lock-held in lock: ", worker())
         .fails("lock-held", 4)
         .says("a tool is still at work in the database although its run has ended")
         .says(&format!("the run {page} (pid "))
@@ -352,7 +352,7 @@ fn a_tool_that_outlives_its_run_is_waited_for_and_named() {
 fn somebody_who_holds_the_lock_by_hand_is_named() {
     let lab = Lab::new();
     let holder = holding(&lab.database, "psql");
-    released(migration(&lab).input("lock-wait", "1s").start(), "error[lock-held]", holder)
+    released(migration(&lab).input("lock-wait", "1s").start(), "::lock-held in lock: ", holder)
         .fails("lock-held", 4)
         .says("the run lock is held by `psql` (pid ")
         .says("role `postgres`")

@@ -99,7 +99,7 @@ fn the_readme_leads_to_a_first_migration() {
     let with = with(&workflow, "migrate");
 
     let refused = step(&lab, &with, &secrets(&lab, "")).run();
-    let line = refused.log.lines().map(str::trim).find(|line| line.starts_with("[127.0.0.1]:")).map(str::to_owned);
+    let line = refused.seen().lines().map(str::trim).find(|line| line.starts_with("[127.0.0.1]:")).map(str::to_owned);
     refused.fails("host-key-unpinned", 3).says("SHA256:").done();
     first_time(step(&lab, &with, &secrets(&lab, &line.expect("the log has the line to paste"))).run());
 }

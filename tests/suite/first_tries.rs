@@ -10,6 +10,7 @@ use crate::{
         server::Server,
         sshd::fingerprint,
     },
+    runner::Annotation,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_yaml::{Mapping, Value};
@@ -101,10 +102,10 @@ fn step<'l>(case: &Value, lab: &'l Lab, server: &'l Server) -> Action<'l> {
     step.file(FILE.0, FILE.1)
 }
 
-/// All that is said of failures and doubts, without what the runner's commands add.
+/// All that is said of failures and doubts on a terminal.
 fn said(log: &str) -> String {
     let (mut said, mut inside) = (String::new(), false);
-    for line in log.lines().filter(|line| !line.starts_with("::")) {
+    for line in log.lines() {
         inside |= line.starts_with("error[") || line.starts_with("warning[");
         if line.trim_start().starts_with("see https://") {
             inside = false;
@@ -117,12 +118,23 @@ fn said(log: &str) -> String {
     said
 }
 
+/// The same of a step in Actions, where it stands in annotations.
+fn told(finished: &Finished) -> String {
+    said(&finished.annotations.iter().map(|annotation| on_a_terminal(annotation) + "\n").collect::<String>())
+}
+
+fn on_a_terminal(annotation: &Annotation) -> String {
+    let headline = annotation.message.split_once(" in ").and_then(|(code, rest)| Some((code, rest.split_once(": ")?)));
+    let (code, (stage, rest)) = headline.unwrap_or_else(|| panic!("no headline: {annotation:?}"));
+    format!("{}[{code}] {stage}: {rest}", annotation.level)
+}
+
 /// What is wrong with what came of a mistake, and of doing what was said of it.
 fn judged(case: &Value, lab: &Lab, server: &Server) -> Vec<String> {
     let names = Names::of(lab, server);
     let mut mistaken = given(step(case, lab, server), case, &names).run();
     let mut wrong = mistaken.always_wrong();
-    let (expected, got) = (case["says"].as_str().unwrap_or_default(), said(&mistaken.log));
+    let (expected, got) = (case["says"].as_str().unwrap_or_default(), told(&mistaken));
     if got != names.here(expected) {
         wrong.push(format!("says:\n{}\nand not:\n{expected}", names.told(&got)));
     }
@@ -136,10 +148,10 @@ fn judged(case: &Value, lab: &Lab, server: &Server) -> Vec<String> {
 /// Whether it is well once the advice is followed: to the end, or as far as a step gets here that has no engine.
 fn ended(mut followed: Finished, case: &Value) -> Vec<String> {
     let mut wrong = followed.always_wrong();
-    let stops_at_inputs = followed.log.lines().any(|line| line.starts_with("error[") && line.contains("] inputs:"));
+    let stops_at_inputs = told(&followed).contains("] inputs:");
     let is_well = match case["ends"].as_str().unwrap_or("well") {
         "well" => followed.status.success(),
-        "at its image" => !followed.status.success() && !stops_at_inputs && followed.log.contains("] image:"),
+        "at its image" => !followed.status.success() && !stops_at_inputs && told(&followed).contains("] image:"),
         other => panic!("nothing ends `{other}`"),
     };
     if !is_well {

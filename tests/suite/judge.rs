@@ -154,14 +154,21 @@ impl Finished {
 
     /// The log has this text.
     pub(crate) fn says(mut self, text: &str) -> Self {
-        expect(&mut self.left.wrong, &format!("the log says `{text}`"), &self.left.log.contains(text), &true);
+        let seen = self.seen().contains(text);
+        expect(&mut self.left.wrong, &format!("the log says `{text}`"), &seen, &true);
         self
     }
 
     /// The log does not have this text.
     pub(crate) fn never_says(mut self, text: &str) -> Self {
-        expect(&mut self.left.wrong, &format!("the log says `{text}`"), &self.left.log.contains(text), &false);
+        let seen = self.seen().contains(text);
+        expect(&mut self.left.wrong, &format!("the log says `{text}`"), &seen, &false);
         self
+    }
+
+    /// The log with the annotations as the runner writes them into it.
+    pub(crate) fn seen(&self) -> String {
+        seen(&self.left.log)
     }
 
     /// The summary has this text.
@@ -267,6 +274,18 @@ impl Drop for Finished {
     fn drop(&mut self) {
         assert!(self.judged || thread::panicking(), "a step was never judged: end with `.done()`");
     }
+}
+
+fn seen(log: &str) -> String {
+    let lines = log.split_inclusive('\n').map(|line| {
+        let is_annotation = ["::error ", "::warning ", "::notice "].iter().any(|command| line.starts_with(command));
+        let message = line.get(2..).filter(|_| is_annotation).and_then(|rest| rest.split_once("::"));
+        match message {
+            Some((_, message)) => message.replace("%0A", "\n").replace("%0D", "\r").replace("%25", "%"),
+            None => line.to_owned(),
+        }
+    });
+    lines.collect()
 }
 
 /// The names in the outputs `applied` and `pending`: a JSON list of objects that tell their `file`, or their `name` if they

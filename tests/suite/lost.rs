@@ -110,7 +110,7 @@ fn lost_while_waiting_for_the_lock() {
     running.wait_for_line("waiting for the run lock", Duration::from_secs(10));
     lab.database.terminate("bastion-migrate%");
     let told = running.finish().fails("database-lost", 3);
-    told.says("error[database-lost] lock: terminating connection due to administrator command").done();
+    told.says("database-lost in lock: terminating connection due to administrator command").done();
 }
 
 /// No commit was sent yet, so there is nothing to be in doubt about.

@@ -339,7 +339,8 @@ const CALL: &str = "call p();\ncreate table after as select sum(n) from t;\n";
 fn decide(lab: &Lab, which: &str) {
     for _ in 0..2 {
         let asked = opted_out(lab, CALL).run();
-        let (_, sql) = asked.log.split_once(which).expect("the log proposes it");
+        let seen = asked.seen();
+        let (_, sql) = seen.split_once(which).expect("the log proposes it");
         let sql = sql.lines().next().expect("the rest of the line").to_owned();
         asked
             .in_doubt("statement-in-doubt")
@@ -350,7 +351,8 @@ fn decide(lab: &Lab, which: &str) {
         lab.database.sql(&format!("begin; {sql} rollback"));
     }
     let asked = opted_out(lab, CALL).run();
-    let (_, sql) = asked.log.split_once(which).expect("the log proposes it");
+    let seen = asked.seen();
+    let (_, sql) = seen.split_once(which).expect("the log proposes it");
     lab.database.sql(sql.lines().next().expect("the rest of the line"));
     asked.in_doubt("statement-in-doubt").pending(["0001_alone"]).done();
 }
