@@ -4,16 +4,16 @@
 use std::collections::BTreeSet;
 
 /// Size to which headers and contents are padded.
-const BLOCK: usize = 512;
+const BLOCK_SIZE: usize = 512;
 
 /// Returns an archive of these files, given as (absolute path, content): read-only for everybody, owned by root. Their
 /// directories are in it, too, readable by everybody, because the image may run as any user.
-pub(crate) fn of(files: &[(String, Vec<u8>)]) -> Vec<u8> {
+pub(crate) fn tar_archive(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let relative = |path: &str| path.trim_start_matches('/').to_owned();
     let directories = files.iter().filter_map(|(path, _)| Some(relative(path).rsplit_once('/')?.0.to_owned()));
     let mut archive = Vec::new();
     for directory in directories.collect::<BTreeSet<String>>() {
-        archive.extend_from_slice(&header(&Entry {
+        archive.extend_from_slice(&tar_header(&Entry {
             path: &format!("{directory}/"),
             mode: "0000755",
             kind: "5",
@@ -21,17 +21,17 @@ pub(crate) fn of(files: &[(String, Vec<u8>)]) -> Vec<u8> {
         }));
     }
     for (path, content) in files {
-        archive.extend_from_slice(&header(&Entry {
+        archive.extend_from_slice(&tar_header(&Entry {
             path: &relative(path),
             mode: "0000444",
             kind: "0",
             size: content.len(),
         }));
         archive.extend_from_slice(content);
-        archive.resize(archive.len().next_multiple_of(BLOCK), 0);
+        archive.resize(archive.len().next_multiple_of(BLOCK_SIZE), 0);
     }
     // Two empty blocks mark the end.
-    archive.resize(archive.len() + 2 * BLOCK, 0);
+    archive.resize(archive.len() + 2 * BLOCK_SIZE, 0);
     archive
 }
 
@@ -45,8 +45,8 @@ struct Entry<'e> {
     size: usize,
 }
 
-fn header(entry: &Entry<'_>) -> [u8; BLOCK] {
-    let mut header = [0; BLOCK];
+fn tar_header(entry: &Entry<'_>) -> [u8; BLOCK_SIZE] {
+    let mut header = [0; BLOCK_SIZE];
     let mut put = |at: usize, text: &str| {
         for (to, from) in header.iter_mut().skip(at).zip(text.bytes()) {
             *to = from;
@@ -75,14 +75,15 @@ mod tests {
 
     #[test]
     fn is_a_whole_number_of_blocks_with_headers_that_add_up() {
-        let archive = of(&[("/run/x/ca.pem".to_owned(), b"hello".to_vec()), ("/run/x/b".to_owned(), Vec::new())]);
-        assert_eq!(archive.len(), 6 * BLOCK);
+        let archive =
+            tar_archive(&[("/run/x/ca.pem".to_owned(), b"hello".to_vec()), ("/run/x/b".to_owned(), Vec::new())]);
+        assert_eq!(archive.len(), 6 * BLOCK_SIZE);
         for (at, path, mode, kind) in [
             (0, "run/x/\0", "0000755\0", b'5'),
             (1, "run/x/ca.pem\0", "0000444\0", b'0'),
             (3, "run/x/b\0", "0000444\0", b'0'),
         ] {
-            let header = &archive[at * BLOCK..(at + 1) * BLOCK];
+            let header = &archive[at * BLOCK_SIZE..(at + 1) * BLOCK_SIZE];
             assert!(header.starts_with(path.as_bytes()), "{path}");
             assert_eq!((&header[100..108], header[156]), (mode.as_bytes(), kind), "{path}");
             let blank = |at: usize| (148..156).contains(&at);
@@ -90,6 +91,6 @@ mod tests {
                 header.iter().enumerate().map(|(at, byte)| if blank(at) { 32 } else { u32::from(*byte) }).sum();
             assert_eq!(&header[148..154], format!("{sum:06o}").as_bytes(), "{path}");
         }
-        assert_eq!(&archive[2 * BLOCK..2 * BLOCK + 5], b"hello");
+        assert_eq!(&archive[2 * BLOCK_SIZE..2 * BLOCK_SIZE + 5], b"hello");
     }
 }

@@ -1,7 +1,7 @@
 //! A running container with its attached streams, its usage and its exit status.
 
 use super::{
-    client::{said, status, trouble},
+    client::{engine_fault, engine_message, http_status},
     container::Container,
 };
 use crate::{
@@ -26,7 +26,7 @@ use std::{cell::Cell, convert::Infallible, fmt, pin::pin, time::Duration};
 use tokio::{io::AsyncWriteExt as _, time::sleep};
 
 /// A started container. Dropping this closes only the connection: the container goes on, without standard input.
-pub struct Running {
+pub struct RunningContainer {
     container: Container,
     streams: AttachContainerResults,
     out: Lines,
@@ -36,28 +36,28 @@ pub struct Running {
 
 /// The decision after a piece of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
+pub enum FollowOutput {
     /// Continue reading.
-    More,
+    Continue,
     /// Stop reading.
-    Enough,
+    Stop,
 }
 
 /// The exit of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ended {
+pub struct ContainerExit {
     /// The exit status.
     pub status: Status,
     /// The resources used; zero if it ended before the first measurement.
     pub usage: Usage,
     /// The state of its processes other than the first.
-    pub others: Others,
+    pub other_processes: OtherProcesses,
 }
 
 /// The state of the container's other processes: the engine sets one flag for a process killed for memory, even if the
 /// command itself succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Others {
+pub enum OtherProcesses {
     /// No process was killed for memory.
     Unharmed,
     /// The kernel killed at least one process for memory.
@@ -65,33 +65,33 @@ pub enum Others {
 }
 
 /// Interval between two measurements of usage, and before the first: the usage during start-up is not representative.
-const MEASURE: Duration = Duration::from_secs(1);
+const USAGE_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Container {
     /// Starts the container. `redactor` hides secrets in its output.
     ///
     /// # Errors
     /// `tool-missing` if its program can't be started; `engine-failed`.
-    pub async fn start(&self, redactor: &Redactor) -> Result<Running, Fault> {
+    pub async fn start(&self, redactor: &Redactor) -> Result<RunningContainer, Fault> {
         let options = AttachContainerOptionsBuilder::new().stream(true).stdin(true).stdout(true).stderr(true).build();
         // Attached before the start, so that no output is missed.
         let attached = self.engine.docker.attach_container(&self.id, Some(options)).await;
-        let streams = attached.map_err(|error| match status(&error) {
-            Some(404) => removed(),
-            _ => trouble("the output of the container can't be read", &error),
+        let streams = attached.map_err(|error| match http_status(&error) {
+            Some(404) => removed_fault(),
+            _ => engine_fault("the output of the container can't be read", &error),
         })?;
-        self.engine.docker.start_container(&self.id, None).await.map_err(|error| not_started(&error))?;
+        self.engine.docker.start_container(&self.id, None).await.map_err(|error| start_fault(&error))?;
         let (out, err) = (Lines::hiding(redactor.clone()), Lines::hiding(redactor.clone()));
-        Ok(Running { container: self.clone(), streams, out, err, usage: Cell::default() })
+        Ok(RunningContainer { container: self.clone(), streams, out, err, usage: Cell::default() })
     }
 }
 
-impl Running {
+impl RunningContainer {
     /// Passes each line of output to `tell` as it comes, until `tell` stops or the output ends.
-    pub async fn hear(&mut self, tell: impl FnMut(Output<'_>) -> Heard) -> Heard {
+    pub async fn follow_output(&mut self, tell: impl FnMut(Output<'_>) -> FollowOutput) -> FollowOutput {
         let Self { container, streams, out, err, usage } = self;
-        let heard = pin!(hear(&mut streams.output, (out, err), tell));
-        match select(heard, pin!(measure(container, usage))).await {
+        let heard = pin!(read_output(&mut streams.output, (out, err), tell));
+        match select(heard, pin!(measure_usage(container, usage))).await {
             Either::Left((heard, _)) => heard,
             Either::Right((never, _)) => match never {},
         }
@@ -101,13 +101,13 @@ impl Running {
     ///
     /// # Errors
     /// `engine-failed`.
-    pub async fn tell(&mut self, input: &[u8]) -> Result<(), Fault> {
+    pub async fn write_stdin(&mut self, input: &[u8]) -> Result<(), Fault> {
         let stdin = &mut self.streams.input;
         let written = async {
             stdin.write_all(input).await?;
             stdin.shutdown().await
         };
-        let failed = |error| trouble("the container's input could not be written", &Error::from(error));
+        let failed = |error| engine_fault("the container's input could not be written", &Error::from(error));
         written.await.map_err(failed)
     }
 
@@ -121,21 +121,21 @@ impl Running {
     ///
     /// # Errors
     /// `engine-failed`.
-    pub async fn end(mut self, mut tell: impl FnMut(Output<'_>)) -> Result<Ended, Fault> {
-        self.hear(|output| {
+    pub async fn follow_to_exit(mut self, mut tell: impl FnMut(Output<'_>)) -> Result<ContainerExit, Fault> {
+        self.follow_output(|output| {
             tell(output);
-            Heard::More
+            FollowOutput::Continue
         })
         .await;
-        let (status, others) = self.status().await?;
-        Ok(Ended { status, usage: self.usage.get(), others })
+        let (status, others) = self.wait_for_exit().await?;
+        Ok(ContainerExit { status, usage: self.usage.get(), other_processes: others })
     }
 
-    async fn status(&self) -> Result<(Status, Others), Fault> {
+    async fn wait_for_exit(&self) -> Result<(Status, OtherProcesses), Fault> {
         let Container { engine, id } = &self.container;
-        let failed = |error: &Error| match status(error) {
-            Some(404) => removed(),
-            _ => trouble("the exit status of the container can't be read", error),
+        let failed = |error: &Error| match http_status(error) {
+            Some(404) => removed_fault(),
+            _ => engine_fault("the exit status of the container can't be read", error),
         };
         let mut ends = pin!(engine.docker.wait_container(id, None));
         match ends.next().await {
@@ -145,11 +145,11 @@ impl Running {
         let known = engine.docker.inspect_container(id, None).await.map_err(|error| failed(&error))?;
         let state = known.state.unwrap_or_default();
         let code = state.exit_code.unwrap_or_default();
-        Ok(judged(code, state.oom_killed.unwrap_or_default()))
+        Ok(interpret_exit(code, state.oom_killed.unwrap_or_default()))
     }
 }
 
-impl fmt::Debug for Running {
+impl fmt::Debug for RunningContainer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Running").field("container", &self.container).finish_non_exhaustive()
     }
@@ -157,41 +157,41 @@ impl fmt::Debug for Running {
 
 /// Interprets the engine's exit code and memory flag. The flag covers the whole container: if the command succeeded,
 /// another process was killed.
-fn judged(code: i64, oom_killed: bool) -> (Status, Others) {
+fn interpret_exit(code: i64, oom_killed: bool) -> (Status, OtherProcesses) {
     match (code, oom_killed) {
-        (0, true) => (Status::Exited(0), Others::OutOfMemory),
-        (_, true) => (Status::OutOfMemory, Others::Unharmed),
-        (_, false) => (Status::of_code(code), Others::Unharmed),
+        (0, true) => (Status::Exited(0), OtherProcesses::OutOfMemory),
+        (_, true) => (Status::OutOfMemory, OtherProcesses::Unharmed),
+        (_, false) => (Status::of_code(code), OtherProcesses::Unharmed),
     }
 }
 
 /// Returns the fault for a removed container, whose exit status is lost.
-fn removed() -> Fault {
+fn removed_fault() -> Fault {
     Fault::new(Code::ToolKilled, "the container was removed while it ran, and not by this run").fix(
         "find out what removes containers on this machine (`docker events`, a clean-up of another job), and run again",
     )
 }
 
-fn not_started(error: &Error) -> Fault {
-    if status(error) == Some(404) && said(error).contains("o such container") {
-        return removed();
+fn start_fault(error: &Error) -> Fault {
+    if http_status(error) == Some(404) && engine_message(error).contains("o such container") {
+        return removed_fault();
     }
-    let words = said(error);
+    let words = engine_message(error);
     let missing = ["executable file not found", "no such file or directory", "permission denied", "not a directory"];
     let missing = missing.iter().any(|sign| words.contains(sign));
     let code = if missing { Code::ToolMissing } else { Code::EngineFailed };
     Fault::new(code, format!("the container's command can't be started: {words}"))
 }
 
-async fn hear(
+async fn read_output(
     mut output: impl futures_util::Stream<Item = Result<LogOutput, Error>> + Unpin,
     (out, err): (&mut Lines, &mut Lines),
-    mut tell: impl FnMut(Output<'_>) -> Heard,
-) -> Heard {
-    let heard = Cell::new(Heard::More);
+    mut tell: impl FnMut(Output<'_>) -> FollowOutput,
+) -> FollowOutput {
+    let heard = Cell::new(FollowOutput::Continue);
     let mut more = |output: Output<'_>| {
-        if tell(output) == Heard::Enough {
-            heard.set(Heard::Enough);
+        if tell(output) == FollowOutput::Stop {
+            heard.set(FollowOutput::Stop);
         }
     };
     // Output that breaks off has ended, too: the caller asks for the container's status next.
@@ -203,8 +203,8 @@ async fn hear(
                 out.begun().iter().for_each(|begun| more(Output::Begun(begun)));
             }
         }
-        if heard.get() == Heard::Enough {
-            return Heard::Enough;
+        if heard.get() == FollowOutput::Stop {
+            return FollowOutput::Stop;
         }
     }
     out.end().iter().for_each(|line| more(Output::Out(line)));
@@ -214,20 +214,20 @@ async fn hear(
 
 /// Measures the usage repeatedly while it is polled: the engine has no figures after the container has ended.
 #[expect(clippy::infinite_loop, reason = "it is dropped with what it measures")]
-async fn measure(container: &Container, usage: &Cell<Usage>) -> Infallible {
+async fn measure_usage(container: &Container, usage: &Cell<Usage>) -> Infallible {
     loop {
-        sleep(MEASURE).await;
+        sleep(USAGE_INTERVAL).await;
         let options = StatsOptionsBuilder::new().stream(false).one_shot(true).build();
         let mut figures = pin!(container.engine.docker.stats(&container.id, Some(options)));
         if let Some(Ok(figure)) = figures.next().await {
-            usage.set(at_most(usage.get(), &figure));
+            usage.set(peak_usage(usage.get(), &figure));
         }
     }
 }
 
 /// Returns the peak of memory, without the kernel's cache of files, and the latest CPU time. The names are those of
 /// control groups, version 1 and 2 (docker stats(1) subtracts the same).
-fn at_most(so_far: Usage, figure: &ContainerStatsResponse) -> Usage {
+fn peak_usage(so_far: Usage, figure: &ContainerStatsResponse) -> Usage {
     let memory = figure.memory_stats.as_ref();
     let cached = memory.and_then(|memory| {
         let stats = memory.stats.as_ref()?;
@@ -244,17 +244,17 @@ mod tests {
 
     #[test]
     fn a_successful_command_was_not_the_process_killed_for_memory() {
-        assert_eq!(judged(0, true), (Status::Exited(0), Others::OutOfMemory));
-        assert_eq!(judged(137, true), (Status::OutOfMemory, Others::Unharmed));
-        assert_eq!(judged(1, true), (Status::OutOfMemory, Others::Unharmed));
-        assert_eq!(judged(0, false), (Status::Exited(0), Others::Unharmed));
-        assert_eq!(judged(137, false), (Status::Signalled(9), Others::Unharmed));
+        assert_eq!(interpret_exit(0, true), (Status::Exited(0), OtherProcesses::OutOfMemory));
+        assert_eq!(interpret_exit(137, true), (Status::OutOfMemory, OtherProcesses::Unharmed));
+        assert_eq!(interpret_exit(1, true), (Status::OutOfMemory, OtherProcesses::Unharmed));
+        assert_eq!(interpret_exit(0, false), (Status::Exited(0), OtherProcesses::Unharmed));
+        assert_eq!(interpret_exit(137, false), (Status::Signalled(9), OtherProcesses::Unharmed));
     }
 
     #[test]
     fn reports_a_missing_container_as_removed() {
         let gone = |message: &str| Error::DockerResponseServerError { status_code: 404, message: message.to_owned() };
-        let fault = not_started(&gone("No such container: 4f2c"));
+        let fault = start_fault(&gone("No such container: 4f2c"));
         assert_eq!(fault.code, Code::ToolKilled);
         assert!(fault.cause.contains("was removed while it ran") && !fault.fix.contains("journalctl"), "{fault:?}");
     }

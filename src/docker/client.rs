@@ -6,54 +6,54 @@ use std::{fmt, fs, io::ErrorKind, os::unix::fs::FileTypeExt as _, os::unix::net:
 
 /// Path at which the runner mounts the engine's socket, regardless of its own `DOCKER_HOST`
 /// (`ContainerActionHandler.cs`).
-pub const SOCKET: &str = "/var/run/docker.sock";
+pub const ENGINE_SOCKET: &str = "/var/run/docker.sock";
 
 /// Time limit for one request, in seconds. A long response (a pull, the output of a container) only has to begin within
 /// it.
-const PATIENCE: u64 = 60;
+const REQUEST_TIMEOUT_SECONDS: u64 = 60;
 
 /// A connection to a Docker engine that responds.
 #[derive(Clone)]
-pub struct Engine {
+pub struct DockerEngine {
     pub(crate) docker: Docker,
 }
 
-impl Engine {
+impl DockerEngine {
     /// Connects over this socket and negotiates the API version.
     ///
     /// # Errors
     /// `engine-absent`, `engine-forbidden`, `engine-too-old`.
     pub async fn connect(socket: &Path) -> Result<Self, Fault> {
-        look_at(socket)?;
-        let docker = Docker::connect_with_unix(&socket.to_string_lossy(), PATIENCE, API_DEFAULT_VERSION)
-            .map_err(|error| absent(socket, "can't be used").because(&error))?;
+        check_socket(socket)?;
+        let docker = Docker::connect_with_unix(&socket.to_string_lossy(), REQUEST_TIMEOUT_SECONDS, API_DEFAULT_VERSION)
+            .map_err(|error| engine_absent_fault(socket, "can't be used").because(&error))?;
         match docker.negotiate_version().await {
             Ok(docker) => Ok(Self { docker }),
             Err(Error::APIVersionParseError {}) => {
                 Err(Fault::new(Code::EngineTooOld, "the Docker engine does not report the version of its API"))
             }
-            Err(error) => Err(absent(socket, "does not answer as a Docker engine does").because(&error)),
+            Err(error) => Err(engine_absent_fault(socket, "does not answer as a Docker engine does").because(&error)),
         }
     }
 }
 
-impl fmt::Debug for Engine {
+impl fmt::Debug for DockerEngine {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Engine")
     }
 }
 
 /// Checks the socket, for clearer faults than the library's errors.
-fn look_at(socket: &Path) -> Result<(), Fault> {
-    let Ok(there) = fs::metadata(socket) else { return Err(absent(socket, "is not there")) };
+fn check_socket(socket: &Path) -> Result<(), Fault> {
+    let Ok(there) = fs::metadata(socket) else { return Err(engine_absent_fault(socket, "is not there")) };
     if there.is_dir() {
         // The engine creates a directory if the source of a mount does not exist.
-        return Err(absent(socket, "is a directory: the runner's host has no engine socket at that path").detail(
+        return Err(engine_absent_fault(socket, "is a directory: the runner's host has no engine socket at that path").detail(
             "this is the case with rootless Docker, with Podman, and if the runner's DOCKER_HOST names another engine",
         ));
     }
     if !there.file_type().is_socket() {
-        return Err(absent(socket, "is not a socket"));
+        return Err(engine_absent_fault(socket, "is not a socket"));
     }
     match UnixStream::connect(socket) {
         Ok(_) => Ok(()),
@@ -61,16 +61,16 @@ fn look_at(socket: &Path) -> Result<(), Fault> {
             let cause = format!("`{}` may not be opened by this user", socket.display());
             Err(Fault::new(Code::EngineForbidden, cause).because(&error))
         }
-        Err(error) => Err(absent(socket, "has no engine listening on it").because(&error)),
+        Err(error) => Err(engine_absent_fault(socket, "has no engine listening on it").because(&error)),
     }
 }
 
-fn absent(socket: &Path, what: &str) -> Fault {
+fn engine_absent_fault(socket: &Path, what: &str) -> Fault {
     Fault::new(Code::EngineAbsent, format!("the Docker engine can't be reached: `{}` {what}", socket.display()))
 }
 
 /// Returns the engine's own error message, without the library's prefix.
-pub(crate) fn said(error: &Error) -> String {
+pub(crate) fn engine_message(error: &Error) -> String {
     match error {
         Error::DockerResponseServerError { message, .. } => message.clone(),
         Error::DockerStreamError { error } => error.clone(),
@@ -79,7 +79,7 @@ pub(crate) fn said(error: &Error) -> String {
 }
 
 /// Returns the HTTP status of an error response.
-pub(crate) fn status(error: &Error) -> Option<u16> {
+pub(crate) fn http_status(error: &Error) -> Option<u16> {
     match error {
         Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
         _ => None,
@@ -87,8 +87,8 @@ pub(crate) fn status(error: &Error) -> Option<u16> {
 }
 
 /// Returns the fault for a request that usually succeeds.
-pub(crate) fn trouble(what: &str, error: &Error) -> Fault {
-    Fault::new(Code::EngineFailed, format!("{what}: {}", said(error)))
+pub(crate) fn engine_fault(what: &str, error: &Error) -> Fault {
+    Fault::new(Code::EngineFailed, format!("{what}: {}", engine_message(error)))
 }
 
 #[cfg(test)]
@@ -108,7 +108,7 @@ mod tests {
             (file, "is not a socket"),
             (dead, "has no engine listening on it"),
         ] {
-            let fault = Engine::connect(&socket).await.unwrap_err();
+            let fault = DockerEngine::connect(&socket).await.unwrap_err();
             assert_eq!(fault.code, Code::EngineAbsent);
             assert!(fault.cause.contains(cause), "{}", fault.cause);
         }

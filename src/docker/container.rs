@@ -1,8 +1,8 @@
 //! Creation, stop and removal of a container.
 
 use super::{
-    client::{Engine, status, trouble},
-    labels::Tag,
+    client::{DockerEngine, engine_fault, http_status},
+    labels::Labels,
 };
 use crate::fault::Fault;
 use bollard::{
@@ -13,7 +13,7 @@ use std::{collections::HashMap, time::Duration};
 
 /// The specification of a container.
 #[derive(Debug, Clone, Default)]
-pub struct Order {
+pub struct ContainerSpec {
     /// The image's id or reference.
     pub image: String,
     /// Replaces the image's own entrypoint.
@@ -37,12 +37,12 @@ pub struct Order {
     /// Ports of the container, published on the loopback of the engine's host at a free port.
     pub ports: Vec<u16>,
     /// The use of its standard input.
-    pub input: Input,
+    pub stdin: ContainerStdin,
 }
 
 /// The standard input of a container.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Input {
+pub enum ContainerStdin {
     /// No standard input.
     #[default]
     None,
@@ -53,7 +53,7 @@ pub enum Input {
 /// A handle to an existing container. Dropping it leaves the container to the cleanup, because a `Drop` can't wait.
 #[derive(Debug, Clone)]
 pub struct Container {
-    pub(crate) engine: Engine,
+    pub(crate) engine: DockerEngine,
     pub(crate) id: String,
 }
 
@@ -62,12 +62,12 @@ impl Container {
     ///
     /// # Errors
     /// `engine-failed`, with the engine's message.
-    pub async fn create(engine: &Engine, order: &Order, tag: &Tag) -> Result<Self, Fault> {
+    pub async fn create(engine: &DockerEngine, order: &ContainerSpec, tag: &Labels) -> Result<Self, Fault> {
         let options = CreateContainerOptionsBuilder::new().build();
-        let made = engine.docker.create_container(Some(options), body(order, tag)).await;
-        let id = made.map_err(|error| trouble("the engine did not create the container", &error))?.id;
+        let made = engine.docker.create_container(Some(options), create_body(order, tag)).await;
+        let id = made.map_err(|error| engine_fault("the engine did not create the container", &error))?.id;
         let container = Self { engine: engine.clone(), id };
-        if let Err(fault) = container.put(&order.files).await {
+        if let Err(fault) = container.upload_files(&order.files).await {
             container.remove().await?;
             return Err(fault);
         }
@@ -75,7 +75,7 @@ impl Container {
     }
 
     /// Returns a handle to a container that was created elsewhere.
-    pub(crate) fn known(engine: &Engine, id: &str) -> Self {
+    pub(crate) fn from_id(engine: &DockerEngine, id: &str) -> Self {
         Self { engine: engine.clone(), id: id.to_owned() }
     }
 
@@ -89,15 +89,15 @@ impl Container {
     ///
     /// # Errors
     /// `engine-failed`, as when it can't be written to.
-    pub async fn put(&self, files: &[(String, Vec<u8>)]) -> Result<(), Fault> {
+    pub async fn upload_files(&self, files: &[(String, Vec<u8>)]) -> Result<(), Fault> {
         if files.is_empty() {
             return Ok(());
         }
         let options = bollard::query_parameters::UploadToContainerOptionsBuilder::new().path("/").build();
-        let archive = crate::docker::archive::of(files);
+        let archive = crate::docker::archive::tar_archive(files);
         let put =
             self.engine.docker.upload_to_container(&self.id, Some(options), bollard::body_full(archive.into())).await;
-        put.map_err(|error| trouble("a file could not be put into the container", &error))
+        put.map_err(|error| engine_fault("a file could not be put into the container", &error))
     }
 
     /// Stops the container, and kills it after `grace`. A container that does not run is no error.
@@ -109,8 +109,8 @@ impl Container {
         let options = StopContainerOptionsBuilder::new().t(seconds).build();
         match self.engine.docker.stop_container(&self.id, Some(options)).await {
             Ok(()) => Ok(()),
-            Err(error) if matches!(status(&error), Some(304 | 404)) => Ok(()),
-            Err(error) => Err(trouble("the container could not be stopped", &error)),
+            Err(error) if matches!(http_status(&error), Some(304 | 404)) => Ok(()),
+            Err(error) => Err(engine_fault("the container could not be stopped", &error)),
         }
     }
 
@@ -119,24 +119,24 @@ impl Container {
     /// # Errors
     /// `engine-failed`.
     pub async fn remove(self) -> Result<(), Fault> {
-        self.engine.remove(&self.id).await
+        self.engine.remove_container(&self.id).await
     }
 }
 
-impl Engine {
+impl DockerEngine {
     /// Removes a container. One that is gone or being removed is no error.
-    pub(crate) async fn remove(&self, id: &str) -> Result<(), Fault> {
+    pub(crate) async fn remove_container(&self, id: &str) -> Result<(), Fault> {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         match self.docker.remove_container(id, Some(options)).await {
             Ok(()) => Ok(()),
-            Err(error) if matches!(status(&error), Some(404 | 409)) => Ok(()),
-            Err(error) => Err(trouble("a container could not be removed", &error)),
+            Err(error) if matches!(http_status(&error), Some(404 | 409)) => Ok(()),
+            Err(error) => Err(engine_fault("a container could not be removed", &error)),
         }
     }
 }
 
-fn body(order: &Order, tag: &Tag) -> ContainerCreateBody {
-    let once = order.input == Input::Once;
+fn create_body(order: &ContainerSpec, tag: &Labels) -> ContainerCreateBody {
+    let once = order.stdin == ContainerStdin::Once;
     let port = |port: &u16| format!("{port}/tcp");
     let loopback = || PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(String::new()) };
     ContainerCreateBody {
@@ -163,13 +163,13 @@ fn body(order: &Order, tag: &Tag) -> ContainerCreateBody {
             }),
             ..HostConfig::default()
         }),
-        networking_config: aliased(order),
+        networking_config: networking_config(order),
         ..ContainerCreateBody::default()
     }
 }
 
 /// Returns the alias as an endpoint setting. None for the default network, which does not support aliases.
-fn aliased(order: &Order) -> Option<NetworkingConfig> {
+fn networking_config(order: &ContainerSpec) -> Option<NetworkingConfig> {
     let network =
         order.network.as_ref().filter(|network| *network != crate::docker::self_container::DEFAULT_NETWORK)?;
     let endpoint = EndpointSettings { aliases: Some(vec![order.alias.clone()?]), ..EndpointSettings::default() };

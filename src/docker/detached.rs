@@ -1,8 +1,8 @@
 //! A container that outlives this process: its standard input at the start, and its output until it is ready.
 
 use super::{
-    attached::Heard,
-    client::{said, trouble},
+    attached::FollowOutput,
+    client::{engine_fault, engine_message},
     container::Container,
 };
 use crate::{fault::Fault, run::process::Output, secret::Redactor};
@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 use std::pin::pin;
 
 /// Number of lines to read from the end of a container's log.
-const LAST: &str = "20";
+const LOG_TAIL_LINES: &str = "20";
 
 impl Container {
     /// Starts the container, writes `input` to its standard input, and passes its lines to `tell` until that stops or
@@ -19,13 +19,17 @@ impl Container {
     ///
     /// # Errors
     /// `engine-failed`.
-    pub async fn begin(&self, input: &[u8], mut tell: impl FnMut(&str) -> Heard) -> Result<Heard, Fault> {
+    pub async fn start_detached(
+        &self,
+        input: &[u8],
+        mut tell: impl FnMut(&str) -> FollowOutput,
+    ) -> Result<FollowOutput, Fault> {
         // The container redacts its own output.
         let mut running = self.start(&Redactor::default()).await?;
-        running.tell(input).await?;
-        let heard = running.hear(|output| match output {
+        running.write_stdin(input).await?;
+        let heard = running.follow_output(|output| match output {
             Output::Out(line) | Output::Err(line) => tell(line),
-            Output::Begun(_) => Heard::More,
+            Output::Begun(_) => FollowOutput::Continue,
         });
         Ok(heard.await)
     }
@@ -34,9 +38,9 @@ impl Container {
     ///
     /// # Errors
     /// `engine-failed` if it is not published.
-    pub async fn published(&self, port: u16) -> Result<u16, Fault> {
+    pub async fn published_port(&self, port: u16) -> Result<u16, Fault> {
         let known = self.engine.docker.inspect_container(self.id(), None).await;
-        let known = known.map_err(|error| trouble("the container can't be inspected", &error))?;
+        let known = known.map_err(|error| engine_fault("the container can't be inspected", &error))?;
         let bindings = known.network_settings.and_then(|settings| settings.ports?.remove(&format!("{port}/tcp"))?);
         let found =
             bindings.and_then(|bindings| bindings.into_iter().find_map(|binding| binding.host_port?.parse().ok()));
@@ -52,12 +56,14 @@ impl Container {
     ///
     /// # Errors
     /// `engine-failed`.
-    pub(crate) async fn last_words(&self) -> Result<Vec<String>, Fault> {
-        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(LAST).build();
+    pub(crate) async fn log_tail(&self) -> Result<Vec<String>, Fault> {
+        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(LOG_TAIL_LINES).build();
         let mut pieces = pin!(self.engine.docker.logs(self.id(), Some(options)));
         let mut text = String::new();
         while let Some(piece) = pieces.next().await {
-            let piece = piece.map_err(|error| trouble(&format!("the log can't be read ({})", said(&error)), &error))?;
+            let piece = piece.map_err(|error| {
+                engine_fault(&format!("the log can't be read ({})", engine_message(&error)), &error)
+            })?;
             // The engine splits a long line into pieces.
             text.push_str(&String::from_utf8_lossy(&piece.into_bytes()));
         }

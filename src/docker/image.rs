@@ -1,6 +1,6 @@
 //! Images: pull policy, credentials, and identity.
 
-use super::client::{Engine, said, status, trouble};
+use super::client::{DockerEngine, engine_fault, engine_message, http_status};
 use crate::{
     fault::{Code, Fault},
     run::{
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 /// The condition for a pull.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pull {
+pub enum PullPolicy {
     /// Only if the engine does not have the image.
     Missing,
     /// Every time.
@@ -36,7 +36,7 @@ pub struct Image {
 
 /// The credentials for a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credentials {
+pub struct RegistryCredentials {
     /// The user.
     pub username: String,
     /// A password or a token.
@@ -44,44 +44,44 @@ pub struct Credentials {
 }
 
 /// Interval between two notes about the progress of a pull.
-const TOLD_EVERY: Duration = Duration::from_secs(5);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
-impl Engine {
+impl DockerEngine {
     /// Ensures that the engine has the image, and returns its identity.
     ///
     /// # Errors
     /// `image-missing`, `image-denied`, `image-platform`, `image-rate-limit`, `registry-unreachable`.
-    pub async fn image(
+    pub async fn ensure_image(
         &self,
         reference: &str,
-        pull: Pull,
-        credentials: Option<&Credentials>,
+        pull: PullPolicy,
+        credentials: Option<&RegistryCredentials>,
         events: &Events,
     ) -> Result<Image, Fault> {
-        let there = match self.inspect(reference).await {
+        let there = match self.inspect_image(reference).await {
             Ok(image) => Some(image),
-            Err(error) if status(&error) == Some(404) => None,
-            Err(error) => return Err(trouble(&format!("the image `{reference}` could not be inspected"), &error)),
+            Err(error) if http_status(&error) == Some(404) => None,
+            Err(error) => return Err(engine_fault(&format!("the image `{reference}` could not be inspected"), &error)),
         };
         match (pull, there) {
-            (Pull::Missing | Pull::Never, Some(image)) => return Ok(image),
-            (Pull::Never, None) => {
+            (PullPolicy::Missing | PullPolicy::Never, Some(image)) => return Ok(image),
+            (PullPolicy::Never, None) => {
                 let cause = format!("the engine does not have the image `{reference}`, and `pull` is `never`");
                 return Err(Fault::new(Code::ImageMissing, cause)
                     .fix("pull or build it in an earlier step, or set `pull: missing`"));
             }
-            (Pull::Always, _) | (Pull::Missing, None) => {}
+            (PullPolicy::Always, _) | (PullPolicy::Missing, None) => {}
         }
-        self.pull(reference, credentials, events).await?;
-        self.inspect(reference)
+        self.pull_image(reference, credentials, events).await?;
+        self.inspect_image(reference)
             .await
-            .map_err(|error| trouble(&format!("the image `{reference}` is missing after its pull"), &error))
+            .map_err(|error| engine_fault(&format!("the image `{reference}` is missing after its pull"), &error))
     }
 
-    async fn inspect(&self, reference: &str) -> Result<Image, Error> {
+    async fn inspect_image(&self, reference: &str) -> Result<Image, Error> {
         let image = self.docker.inspect_image(reference).await?;
         let digests = image.repo_digests.unwrap_or_default();
-        let repository = repository(reference);
+        let repository = repository_name(reference);
         let digest = digests.iter().find(|digest| digest.starts_with(&format!("{repository}@"))).or(digests.first());
         let id = image.id.unwrap_or_default();
         let facts = ImageFacts { reference: reference.to_owned(), id, digest: digest.cloned() };
@@ -89,22 +89,27 @@ impl Engine {
         Ok(Image { facts, entrypoint })
     }
 
-    async fn pull(&self, reference: &str, credentials: Option<&Credentials>, events: &Events) -> Result<(), Fault> {
+    async fn pull_image(
+        &self,
+        reference: &str,
+        credentials: Option<&RegistryCredentials>,
+        events: &Events,
+    ) -> Result<(), Fault> {
         events.tell(Event::Waiting { what: format!("the image `{reference}`"), why: "it is being pulled".to_owned() });
-        let options = CreateImageOptionsBuilder::new().from_image(&tagged(reference)).build();
+        let options = CreateImageOptionsBuilder::new().from_image(&with_default_tag(reference)).build();
         let login = credentials.map(|known| DockerCredentials {
             username: Some(known.username.clone()),
             password: Some(known.password.expose().to_owned()),
-            serveraddress: registry(reference).map(str::to_owned),
+            serveraddress: registry_host(reference).map(str::to_owned),
             ..DockerCredentials::default()
         });
         let mut steps = std::pin::pin!(self.docker.create_image(Some(options), None, login));
         let mut told = Instant::now();
-        while let Some(step) = steps.try_next().await.map_err(|error| refusal(reference, credentials, &error))? {
+        while let Some(step) = steps.try_next().await.map_err(|error| pull_fault(reference, credentials, &error))? {
             if let Some(message) = step.error_detail.and_then(|detail| detail.message) {
-                return Err(judge(reference, credentials, &message, None));
+                return Err(classify_pull_error(reference, credentials, &message, None));
             }
-            if told.elapsed() >= TOLD_EVERY
+            if told.elapsed() >= PROGRESS_INTERVAL
                 && let Some(status) = step.status
             {
                 told = Instant::now();
@@ -115,13 +120,18 @@ impl Engine {
     }
 }
 
-fn refusal(reference: &str, credentials: Option<&Credentials>, error: &Error) -> Fault {
-    judge(reference, credentials, &said(error), status(error))
+fn pull_fault(reference: &str, credentials: Option<&RegistryCredentials>, error: &Error) -> Fault {
+    classify_pull_error(reference, credentials, &engine_message(error), http_status(error))
 }
 
 /// Derives the fault from the engine's message, since its statuses hardly distinguish the failures of a pull (moby,
 /// `distribution/errors.go`; registries use the wording of the distribution API).
-fn judge(reference: &str, credentials: Option<&Credentials>, message: &str, status: Option<u16>) -> Fault {
+fn classify_pull_error(
+    reference: &str,
+    credentials: Option<&RegistryCredentials>,
+    message: &str,
+    status: Option<u16>,
+) -> Fault {
     let has = |words: &[&str]| words.iter().any(|word| message.to_lowercase().contains(word));
     let fault = if has(&["toomanyrequests", "rate limit", "too many requests"]) {
         Fault::new(Code::ImageRateLimit, format!("the registry's limit for pulls of `{reference}` is reached"))
@@ -155,13 +165,13 @@ fn judge(reference: &str, credentials: Option<&Credentials>, message: &str, stat
 }
 
 /// Adds `latest` to a reference without a tag or a digest, for which the engine would pull every tag.
-fn tagged(reference: &str) -> String {
+fn with_default_tag(reference: &str) -> String {
     let last = reference.rsplit('/').next().unwrap_or(reference);
     if last.contains(':') || last.contains('@') { reference.to_owned() } else { format!("{reference}:latest") }
 }
 
 /// Returns the reference without tag and digest.
-fn repository(reference: &str) -> &str {
+fn repository_name(reference: &str) -> &str {
     let reference = reference.split('@').next().unwrap_or(reference);
     match reference.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => name,
@@ -171,7 +181,7 @@ fn repository(reference: &str) -> &str {
 
 /// Returns the registry's host, if the reference contains one: a first part with a dot, a port, or `localhost`
 /// (distribution, `reference/normalize.go`).
-fn registry(reference: &str) -> Option<&str> {
+fn registry_host(reference: &str) -> Option<&str> {
     let (first, _) = reference.split_once('/')?;
     (first.contains(['.', ':']) || first == "localhost").then_some(first)
 }
@@ -182,13 +192,13 @@ mod tests {
 
     #[test]
     fn reads_the_parts_of_a_reference() {
-        assert_eq!(tagged("localhost:5000/app"), "localhost:5000/app:latest");
-        assert_eq!(tagged("app:1"), "app:1");
-        assert_eq!(tagged("app@sha256:00"), "app@sha256:00");
-        assert_eq!(repository("localhost:5000/a/app"), "localhost:5000/a/app");
-        assert_eq!(repository("ghcr.io/a/app:1@sha256:00"), "ghcr.io/a/app");
-        assert_eq!(registry("ghcr.io/a/app"), Some("ghcr.io"));
-        assert_eq!(registry("library/app"), None);
+        assert_eq!(with_default_tag("localhost:5000/app"), "localhost:5000/app:latest");
+        assert_eq!(with_default_tag("app:1"), "app:1");
+        assert_eq!(with_default_tag("app@sha256:00"), "app@sha256:00");
+        assert_eq!(repository_name("localhost:5000/a/app"), "localhost:5000/a/app");
+        assert_eq!(repository_name("ghcr.io/a/app:1@sha256:00"), "ghcr.io/a/app");
+        assert_eq!(registry_host("ghcr.io/a/app"), Some("ghcr.io"));
+        assert_eq!(registry_host("library/app"), None);
     }
 
     #[test]
@@ -205,7 +215,7 @@ mod tests {
             ("Get \"https://x/v2/\": dial tcp: lookup x: no such host", Code::RegistryUnreachable),
             ("something else", Code::EngineFailed),
         ] {
-            let fault = judge("app:x", None, message, None);
+            let fault = classify_pull_error("app:x", None, message, None);
             assert_eq!(fault.code, code, "{message}");
             assert!(fault.detail[0].contains(message));
         }

@@ -5,24 +5,24 @@ use std::time::Duration;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 /// The label with the run that created the container.
-pub(super) const RUN: &str = "dev.bastion-migrate.run";
+pub(super) const RUN_LABEL: &str = "dev.bastion-migrate.run";
 
 /// The label with the time after which any run may remove it, in seconds since 1970.
-pub(super) const EXPIRES: &str = "dev.bastion-migrate.expires";
+pub(super) const EXPIRES_LABEL: &str = "dev.bastion-migrate.expires";
 
 /// The label with the container's purpose.
-pub(super) const KIND: &str = "dev.bastion-migrate.kind";
+pub(super) const KIND_LABEL: &str = "dev.bastion-migrate.kind";
 
 /// The purpose of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ContainerKind {
     /// A tool, whose output was shown while it ran.
     Tool,
     /// A tunnel for later steps, whose last output is shown when it is removed.
     Tunnel,
 }
 
-impl Kind {
+impl ContainerKind {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Tool => "tool",
@@ -33,17 +33,17 @@ impl Kind {
 
 /// The labels of a container. They contain nothing secret, because everybody with access to the engine can read them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tag {
+pub struct Labels {
     run: String,
-    kind: Kind,
+    kind: ContainerKind,
     expires: u64,
 }
 
-impl Tag {
+impl Labels {
     /// Returns the labels for a container of this run. It expires after `life`.
     #[must_use]
-    pub fn new(run: &str, kind: Kind, life: Duration) -> Self {
-        Self { run: run.to_owned(), kind, expires: now().saturating_add(life.as_secs()) }
+    pub fn new(run: &str, kind: ContainerKind, life: Duration) -> Self {
+        Self { run: run.to_owned(), kind, expires: unix_now().saturating_add(life.as_secs()) }
     }
 
     /// Returns the name of the run.
@@ -53,12 +53,15 @@ impl Tag {
     }
 
     pub(crate) fn labels(&self) -> HashMap<String, String> {
-        let labels =
-            [(RUN, self.run.clone()), (KIND, self.kind.name().to_owned()), (EXPIRES, self.expires.to_string())];
+        let labels = [
+            (RUN_LABEL, self.run.clone()),
+            (KIND_LABEL, self.kind.name().to_owned()),
+            (EXPIRES_LABEL, self.expires.to_string()),
+        ];
         labels.map(|(name, value)| (name.to_owned(), value)).into()
     }
 }
 
-pub(super) fn now() -> u64 {
+pub(super) fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

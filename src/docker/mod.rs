@@ -13,10 +13,10 @@ mod image;
 mod labels;
 mod self_container;
 
-pub use attached::{Ended, Heard, Others, Running};
-pub use cleanup::{Left, Swept};
-pub use client::{Engine, SOCKET};
-pub use container::{Container, Input, Order};
-pub use image::{Credentials, Image, Pull};
-pub use labels::{Kind, Tag};
-pub use self_container::Own;
+pub use attached::{ContainerExit, FollowOutput, OtherProcesses, RunningContainer};
+pub use cleanup::{CleanupScope, RemovedContainer};
+pub use client::{DockerEngine, ENGINE_SOCKET};
+pub use container::{Container, ContainerSpec, ContainerStdin};
+pub use image::{Image, PullPolicy, RegistryCredentials};
+pub use labels::{ContainerKind, Labels};
+pub use self_container::SelfContainer;

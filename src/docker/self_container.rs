@@ -1,6 +1,6 @@
 //! The container in which this process runs, as the engine sees it.
 
-use super::client::{Engine, status, trouble};
+use super::client::{DockerEngine, engine_fault, http_status};
 use crate::fault::{Code, Fault};
 use std::{fs, net::IpAddr, path::Path};
 
@@ -9,7 +9,7 @@ pub(crate) const DEFAULT_NETWORK: &str = "bridge";
 
 /// The container of this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Own {
+pub struct SelfContainer {
     /// Its id.
     pub id: String,
     /// The id of its image, `sha256:…`.
@@ -22,22 +22,22 @@ pub struct Own {
     pub mounts: Vec<(String, String)>,
 }
 
-impl Own {
+impl SelfContainer {
     /// Finds the id in our own mounts and inspects that container.
     ///
     /// # Errors
     /// `self-unknown` if this process runs in no container, or in one of another engine.
-    pub async fn find(engine: &Engine) -> Result<Self, Fault> {
+    pub async fn find(engine: &DockerEngine) -> Result<Self, Fault> {
         let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let id = id_in(&mountinfo).ok_or_else(|| {
+        let id = container_id(&mountinfo).ok_or_else(|| {
             Fault::new(Code::SelfUnknown, "bastion-migrate does not run in a container of the Docker engine")
         })?;
-        let known = engine.docker.inspect_container(id, None).await.map_err(|error| match status(&error) {
+        let known = engine.docker.inspect_container(id, None).await.map_err(|error| match http_status(&error) {
             Some(404) => {
                 let cause = format!("the Docker engine has no container `{}`", id.get(..12).unwrap_or(id));
                 Fault::new(Code::SelfUnknown, cause)
             }
-            _ => trouble("our own container could not be inspected", &error),
+            _ => engine_fault("our own container could not be inspected", &error),
         })?;
         let networks = known.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
         let mounts = known.mounts.unwrap_or_default();
@@ -54,13 +54,13 @@ impl Own {
     /// Reports whether it is in the engine's default network, which unrelated containers share and which has no host
     /// names.
     #[must_use]
-    pub fn is_among_strangers(&self) -> bool {
+    pub fn is_in_default_network(&self) -> bool {
         self.network.as_deref() == Some(DEFAULT_NETWORK)
     }
 
     /// Returns the source, on the engine's host, of the mount at this path.
     #[must_use]
-    pub fn source(&self, place: &Path) -> Option<&str> {
+    pub fn mount_source(&self, place: &Path) -> Option<&str> {
         let mount = self.mounts.iter().find(|(destination, _)| Path::new(destination) == place);
         mount.map(|(_, source)| source.as_str())
     }
@@ -68,7 +68,7 @@ impl Own {
 
 /// Finds the container's id in `mountinfo`. The engine mounts three small files from the container's own directory
 /// (`…/containers/<64 digits>/hostname`), for every data root; the fourth field of a line is that path (proc(5)).
-fn id_in(mountinfo: &str) -> Option<&str> {
+fn container_id(mountinfo: &str) -> Option<&str> {
     mountinfo.lines().find_map(|line| {
         let mut fields = line.split(' ').skip(3);
         let (root, place) = (fields.next()?, fields.next()?);
@@ -89,9 +89,9 @@ mod tests {
     fn finds_the_container_id_in_the_mounts() {
         let id = "0123456789abcdef".repeat(4);
         let line = format!("742 735 254:0 /srv/data/containers/{id}/hosts /etc/hosts rw,relatime - ext4 /dev/vda rw");
-        assert_eq!(id_in(&format!("1 2 0:1 / / rw - overlay overlay rw\n{line}\n")), Some(id.as_str()));
+        assert_eq!(container_id(&format!("1 2 0:1 / / rw - overlay overlay rw\n{line}\n")), Some(id.as_str()));
         for other in ["", "1 2 0:1 /containers/short/hosts /etc/hosts rw", "1 2 0:1 /etc/hosts /etc/hosts rw"] {
-            assert_eq!(id_in(other), None, "{other}");
+            assert_eq!(container_id(other), None, "{other}");
         }
     }
 }

@@ -7,13 +7,13 @@ use crate::{
     github::runner::Runner,
     ledger::invalid_indexes_sql,
     postgres::{
-        Guard, Lookout, Session, Startup, Ward, Whose,
-        fault::statement,
-        own_query::{Question, RunLock},
-        preflight::{self, Opens},
-        rows,
-        run_lock::{self, Wait},
-        wait::{self, answered},
+        ActivityMonitor, LockWaits, Session, StartupSettings, WatchedSessions, WorkOwner,
+        fault::statement_fault,
+        own_query::{OwnQuery, RunLockRequirement},
+        preflight::{self, LockAttempt},
+        query_rows,
+        run_lock::{self, LockWait},
+        wait::{self, answer_within},
     },
     run::event::{Event, Events},
     settings::Settings,
@@ -58,7 +58,7 @@ pub(super) struct Keeper<'a> {
 enum Watcher {
     #[default]
     NotYet,
-    There(Rc<Guard>),
+    There(Rc<ActivityMonitor>),
     /// There is no connection for it, and that is told.
     Nobody,
 }
@@ -77,12 +77,12 @@ impl<'a> Keeper<'a> {
     pub(super) async fn connect(&mut self, reach: &Transport) -> Result<(), Fault> {
         let target = self.settings.database()?;
         let wait = self.settings.wait_timeout;
-        let session = wait::connect(reach, target, &self.startup(), wait, &self.events).await?;
+        let session = wait::wait_for_session(reach, target, &self.startup(), wait, &self.events).await?;
         let session = self.session.insert(session);
         let question = snapshot::find_ledgers(self.settings);
-        let opening = preflight::open(session, target, opens(self.settings), question, wait).await?;
-        (self.locked, self.alone) = (opening.locked, opening.alone);
-        self.found = opening.extra;
+        let opening = preflight::run_preflight(session, target, opens(self.settings), question, wait).await?;
+        (self.locked, self.alone) = (opening.locked, opening.no_tool_active);
+        self.found = opening.extra_rows;
         self.events.tell(Event::Database(opening.facts));
         Ok(())
     }
@@ -97,10 +97,10 @@ impl<'a> Keeper<'a> {
         if !self.locked || !self.alone {
             let mut wait = lock_wait(self.settings, self.runner);
             if !self.locked {
-                run_lock::acquire(session, run_lock::own(), &wait, &self.events).await?;
+                run_lock::acquire_lock(session, run_lock::bastion_migrate_lock(), &wait, &self.events).await?;
             }
             wait.limit = wait.limit.saturating_sub(began.elapsed());
-            run_lock::alone(session, &wait, &self.events).await?;
+            run_lock::wait_for_other_tools(session, &wait, &self.events).await?;
             (self.locked, self.alone) = (true, true);
             // Whoever was at work may have made the ledger meanwhile.
             self.find_again().await?;
@@ -115,18 +115,18 @@ impl<'a> Keeper<'a> {
     /// Why the database can't be asked.
     pub(super) async fn find_again(&mut self) -> Result<(), Fault> {
         let Some(session) = &self.session else { return Ok(()) };
-        let question = snapshot::find_ledgers(self.settings).under(self.run_lock());
+        let question = snapshot::find_ledgers(self.settings).requiring_lock(self.run_lock());
         self.found = self.ask(session, &question).await?;
         Ok(())
     }
 
     /// What our questions demand.
-    pub(super) fn run_lock(&self) -> RunLock {
-        if self.locked { RunLock::Held } else { RunLock::NotNeeded }
+    pub(super) fn run_lock(&self) -> RunLockRequirement {
+        if self.locked { RunLockRequirement::Held } else { RunLockRequirement::NotNeeded }
     }
 
-    async fn ask(&self, session: &Session, question: &Question) -> Result<Vec<Vec<Option<String>>>, Fault> {
-        answered(self.settings.wait_timeout, rows(&session.client, question)).await
+    async fn ask(&self, session: &Session, question: &OwnQuery) -> Result<Vec<Vec<Option<String>>>, Fault> {
+        answer_within(self.settings.wait_timeout, query_rows(&session.client, question)).await
     }
 
     /// Whether the session is gone, and the lock with it.
@@ -147,11 +147,11 @@ impl<'a> Keeper<'a> {
     }
 
     /// Resolves when the lock is lost, and tells meanwhile who blocks whom. Without a database there is nothing to lose.
-    pub(super) async fn watch(&self, reach: &Transport, pids: impl Fn() -> Vec<i32>, lookout: &Lookout) -> Fault {
+    pub(super) async fn watch(&self, reach: &Transport, pids: impl Fn() -> Vec<i32>, lookout: &LockWaits) -> Fault {
         let Some(session) = &self.session else { return std::future::pending().await };
         let guarded = async {
             match self.guard(reach).await {
-                Some(guard) => guard.watch(|| self.ward(pids()), lookout, &self.events).await,
+                Some(guard) => guard.poll_activity(|| self.ward(pids()), lookout, &self.events).await,
                 None => std::future::pending::<Infallible>().await,
             }
         };
@@ -166,17 +166,17 @@ impl<'a> Keeper<'a> {
     }
 
     /// A run without a guard is still a run.
-    async fn guard(&self, reach: &Transport) -> Option<Rc<Guard>> {
+    async fn guard(&self, reach: &Transport) -> Option<Rc<ActivityMonitor>> {
         match &*self.guard.borrow() {
             Watcher::NotYet => {}
             Watcher::Nobody => return None,
             Watcher::There(guard) if guard.is_closed() => {}
             Watcher::There(guard) => return Some(Rc::clone(guard)),
         }
-        let name = run_lock::watch_name(self.runner);
+        let name = run_lock::monitor_application_name(self.runner);
         // Where both sessions are not answered any more, the one with the lock decides, and says so first.
         let wait = self.settings.wait_timeout + HOLD * 2;
-        match Guard::connect(reach, self.settings.database.as_ref()?, &name, wait, &self.events).await {
+        match ActivityMonitor::connect(reach, self.settings.database.as_ref()?, &name, wait, &self.events).await {
             Ok(guard) => {
                 let guard = Rc::new(guard);
                 self.guard.replace(Watcher::There(Rc::clone(&guard)));
@@ -190,8 +190,12 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    fn ward(&self, pids: Vec<i32>) -> Ward {
-        Ward { application_name: container_spec::called(self.settings, self.runner), pids, whose: Whose::Tools }
+    fn ward(&self, pids: Vec<i32>) -> WatchedSessions {
+        WatchedSessions {
+            application_name: container_spec::called(self.settings, self.runner),
+            pids,
+            owner: WorkOwner::Tool,
+        }
     }
 
     /// The INVALID indexes that there are, as SQL names them; none if no database is given.
@@ -200,7 +204,7 @@ impl<'a> Keeper<'a> {
     /// Why the database can't be asked.
     pub(super) async fn invalid_indexes(&self) -> Result<Vec<String>, Fault> {
         let Some(session) = &self.session else { return Ok(Vec::new()) };
-        let question = Question::reading(invalid_indexes_sql()).under(self.run_lock());
+        let question = OwnQuery::read_only(invalid_indexes_sql()).requiring_lock(self.run_lock());
         let answer = self.ask(session, &question).await?;
         Ok(answer.into_iter().filter_map(|row| row.into_iter().nth(1).flatten()).collect())
     }
@@ -213,12 +217,15 @@ impl<'a> Keeper<'a> {
         &self,
         reach: &Transport,
         indexes: &[String],
-        lookout: &Lookout,
+        lookout: &LockWaits,
     ) -> Result<(), Fault> {
         let target = self.settings.database()?;
-        let startup =
-            Startup::new(run_lock::tool_name(self.runner), "-c client_connection_check_interval=1000", Some(target));
-        let session = wait::connect(reach, target, &startup, self.settings.wait_timeout, &self.events).await?;
+        let startup = StartupSettings::new(
+            run_lock::tool_application_name(self.runner),
+            "-c client_connection_check_interval=1000",
+            Some(target),
+        );
+        let session = wait::wait_for_session(reach, target, &startup, self.settings.wait_timeout, &self.events).await?;
         let work = async {
             session.client.batch_execute("SET lock_timeout TO 0").await?;
             for index in indexes {
@@ -227,10 +234,10 @@ impl<'a> Keeper<'a> {
             }
             Ok(())
         };
-        lookout.trying(Duration::ZERO);
+        lookout.begin_attempt(Duration::ZERO);
         let watch = self.watch(reach, || vec![session.announced_pid], lookout);
         let dropped = match select(pin!(work), pin!(watch)).await {
-            Either::Left((done, _)) => done.map_err(|error: tokio_postgres::Error| statement(&error)),
+            Either::Left((done, _)) => done.map_err(|error: tokio_postgres::Error| statement_fault(&error)),
             Either::Right((lost, _)) => Err(lost),
         };
         session.close().await;
@@ -244,15 +251,20 @@ impl<'a> Keeper<'a> {
     /// Why they can't be had.
     pub(super) async fn again(&mut self, reach: &Transport) -> Result<(), Fault> {
         let (Some(target), Some(old)) = (&self.settings.database, &mut self.session) else { return Ok(()) };
-        old.give_up().await;
+        old.abort_driver().await;
         self.guard.take();
         let before = Some(old.announced_pid);
         let limit = self.settings.wait_timeout;
         let late = Fault::new(Code::DatabaseTimeout, "the database did not answer again in time");
         let session = timeout(limit, async {
-            let session = wait::connect(reach, target, &self.startup(), limit, &self.events).await?;
-            let wait = Wait { limit, input: "wait-timeout", before, ..lock_wait(self.settings, self.runner) };
-            run_lock::acquire(&session, run_lock::own(), &wait, &self.events).await?;
+            let session = wait::wait_for_session(reach, target, &self.startup(), limit, &self.events).await?;
+            let wait = LockWait {
+                limit,
+                input: "wait-timeout",
+                previous_pid: before,
+                ..lock_wait(self.settings, self.runner)
+            };
+            run_lock::acquire_lock(&session, run_lock::bastion_migrate_lock(), &wait, &self.events).await?;
             Ok(session)
         });
         self.session = Some(session.await.unwrap_or(Err(late))?);
@@ -267,8 +279,8 @@ impl<'a> Keeper<'a> {
     /// Why they can't be told.
     pub(super) async fn end_backends(&self, pids: Vec<i32>) -> Result<(), Fault> {
         let Some(session) = &self.session else { return Ok(()) };
-        let Ward { application_name, pids, .. } = self.ward(pids);
-        let named = crate::postgres::literal(if self.locked { &application_name } else { "" });
+        let WatchedSessions { application_name, pids, .. } = self.ward(pids);
+        let named = crate::postgres::quote_literal(if self.locked { &application_name } else { "" });
         let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
         let question = format!(
             "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE pid = ANY ('{{{}}}'::int[]) \
@@ -277,7 +289,7 @@ impl<'a> Keeper<'a> {
         );
         let until = Instant::now() + ENDING;
         loop {
-            let left = self.ask(session, &Question::reading(&question)).await?;
+            let left = self.ask(session, &OwnQuery::read_only(&question)).await?;
             if left.is_empty() || Instant::now() >= until {
                 return Ok(());
             }
@@ -286,11 +298,11 @@ impl<'a> Keeper<'a> {
     }
 
     /// This session only looks: it can't be the one that changed something.
-    fn startup(&self) -> Startup {
+    fn startup(&self) -> StartupSettings {
         let ours = "-c lock_timeout=5000 -c client_connection_check_interval=1000 -c standard_conforming_strings=on \
             -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3";
         let name = run_lock::application_name(self.runner);
-        let mut startup = Startup::new(name, ours, self.settings.database.as_ref());
+        let mut startup = StartupSettings::new(name, ours, self.settings.database.as_ref());
         // After the user's own, so that nothing can turn it off.
         startup.options += " -c default_transaction_read_only=on";
         startup
@@ -310,11 +322,11 @@ impl<'a> Keeper<'a> {
 }
 
 /// Resolves when the session is lost, or the lock alone, or when it does not answer within `wait`.
-async fn hold(session: &Session, lock: RunLock, wait: Duration) -> Fault {
-    let question = Question::reading("SELECT").under(lock);
+async fn hold(session: &Session, lock: RunLockRequirement, wait: Duration) -> Fault {
+    let question = OwnQuery::read_only("SELECT").requiring_lock(lock);
     loop {
         sleep(HOLD).await;
-        if let Err(fault) = answered(wait, rows(&session.client, &question)).await {
+        if let Err(fault) = answer_within(wait, query_rows(&session.client, &question)).await {
             return fault;
         }
     }
@@ -322,17 +334,17 @@ async fn hold(session: &Session, lock: RunLock, wait: Duration) -> Fault {
 
 /// Whether a session takes the run lock with its first question. A run that was cut off takes its place on the server again,
 /// and then the lock: who takes the lock first would keep it from the other while it waits for the place.
-pub(super) fn opens(settings: &Settings) -> Opens {
-    if settings.command.writes() && settings.server.is_none() { Opens::Locking } else { Opens::Reading }
+pub(super) fn opens(settings: &Settings) -> LockAttempt {
+    if settings.command.writes() && settings.server.is_none() { LockAttempt::TryRunLock } else { LockAttempt::Skip }
 }
 
 /// How a run waits for a lock that others hold.
-pub(super) fn lock_wait<'a>(settings: &Settings, runner: &'a Runner) -> Wait<'a> {
-    Wait {
+pub(super) fn lock_wait<'a>(settings: &Settings, runner: &'a Runner) -> LockWait<'a> {
+    LockWait {
         limit: settings.safety.lock_wait,
         input: "lock-wait",
-        answer: settings.wait_timeout,
-        before: None,
+        response_timeout: settings.wait_timeout,
+        previous_pid: None,
         server_url: runner.server_url.as_deref(),
     }
 }

@@ -4,7 +4,7 @@
 use crate::{
     fault::Code,
     github::runner::Runner,
-    postgres::{Guard, Lookout, Ward, Whose, run_lock},
+    postgres::{ActivityMonitor, LockWaits, WatchedSessions, WorkOwner, run_lock},
     run::event::{Event, Events},
     settings::Settings,
     transport::Transport,
@@ -28,7 +28,7 @@ pub(super) struct Watch<'w> {
 pub(super) async fn watched<T>(
     watch: Watch<'_>,
     reach: &Transport,
-    lookout: &Lookout,
+    lookout: &LockWaits,
     work: impl Future<Output = T>,
 ) -> T {
     match select(pin!(work), pin!(looking(watch, reach, lookout))).await {
@@ -37,14 +37,22 @@ pub(super) async fn watched<T>(
     }
 }
 
-async fn looking(watch: Watch<'_>, reach: &Transport, lookout: &Lookout) -> Infallible {
+async fn looking(watch: Watch<'_>, reach: &Transport, lookout: &LockWaits) -> Infallible {
     let Watch { settings, runner, events, pid } = watch;
-    lookout.needed(GRACE).await;
+    lookout.wait_for_phase_change(GRACE).await;
     let Some(target) = &settings.database else { return pending().await };
-    match Guard::connect(reach, target, &run_lock::watch_name(runner), settings.wait_timeout, events).await {
+    match ActivityMonitor::connect(
+        reach,
+        target,
+        &run_lock::monitor_application_name(runner),
+        settings.wait_timeout,
+        events,
+    )
+    .await
+    {
         Ok(guard) => {
-            let ward = || Ward { pids: vec![pid], whose: Whose::Ours, ..Ward::default() };
-            guard.watch(ward, lookout, events).await
+            let ward = || WatchedSessions { pids: vec![pid], owner: WorkOwner::Run, ..WatchedSessions::default() };
+            guard.poll_activity(ward, lookout, events).await
         }
         // The session that works notices as well, and says so.
         Err(fault) if fault.code.ends_session() || fault.code == Code::BastionLost => pending().await,

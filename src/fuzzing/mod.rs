@@ -44,14 +44,14 @@ pub fn redactor(bytes: &[u8]) {
 /// Passes a server's bytes through the message filter in chunks.
 pub fn backend(bytes: &[u8]) {
     if let Some((pieces, bytes)) = bytes.split_first_chunk::<4>() {
-        postgres::fuzzing::pass(bytes, pieces);
+        postgres::fuzzing::check_pass_through(bytes, pieces);
     }
 }
 
 /// Parses a client's first packet, and writes packets from texts.
 pub fn startup(bytes: &[u8]) {
-    postgres::fuzzing::take_first_packet(bytes);
-    postgres::fuzzing::write_packets(&texts(bytes));
+    postgres::fuzzing::check_first_packet(bytes);
+    postgres::fuzzing::check_written_packets(&texts(bytes));
 }
 
 /// Parses a database URL, and URLs composed of parts.

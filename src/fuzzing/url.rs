@@ -1,7 +1,7 @@
 //! Properties of every database URL.
 
 use crate::{
-    postgres::url::{parse, passwords},
+    postgres::url::{parse_url, possible_passwords},
     secret::Secret,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -11,8 +11,8 @@ const PASSWORD: &str = "hunter2";
 /// Parses a URL: the password that is found is one of those that are masked.
 pub(super) fn read(url: &str) {
     let url = Secret::new(url);
-    let masked = passwords(&url);
-    if let Some(password) = parse(&url).ok().and_then(|parsed| parsed.password) {
+    let masked = possible_passwords(&url);
+    if let Some(password) = parse_url(&url).ok().and_then(|parsed| parsed.password) {
         assert!(masked.contains(&password), "{:?} of {:?} is not masked", password.expose(), url.expose());
     }
 }
@@ -29,7 +29,7 @@ pub(super) fn hide_the_password(user: &str, before: &str, after: &str, rest: &st
         format!("jdbc:postgresql://{user}/?password={password}&{rest}"),
         format!("postgresql://{user}?password={password}{rest}"),
     ] {
-        let told = match parse(&Secret::new(url.as_str())) {
+        let told = match parse_url(&Secret::new(url.as_str())) {
             Ok(parsed) => parsed.notes.concat(),
             Err(fault) => format!("{fault:?}"),
         };
@@ -51,7 +51,7 @@ pub(super) fn write(user: &str, password: &str, name: &str) {
         format!("postgres://h?user={user_part}&password={password_part}&dbname={name_part}"),
         format!("jdbc:postgresql://h/{name_part}?user={user_part}&password={password_part}"),
     ] {
-        let parsed = parse(&Secret::new(url.as_str())).unwrap_or_else(|fault| panic!("{url:?}: {fault:?}"));
+        let parsed = parse_url(&Secret::new(url.as_str())).unwrap_or_else(|fault| panic!("{url:?}: {fault:?}"));
         assert_eq!((parsed.user, parsed.password, parsed.name, parsed.host), expected, "{url:?}");
         read(&url);
     }

@@ -11,7 +11,7 @@ pub use checksum::Checksum;
 pub use file_name::{Direction, FileName};
 pub use table::{NewRow, Recorded, Table};
 
-use crate::postgres::literal;
+use crate::postgres::quote_literal;
 use std::{cmp::Ordering, fmt, ops::Deref, path::Path};
 
 /// Every layout. With `layout: auto` an earlier one is preferred where nothing decides.
@@ -138,7 +138,7 @@ pub trait Rules: Sync {
 
     /// Returns the condition that a version is recorded.
     fn is_recorded_sql(&self, table: &Table, version: &str) -> String {
-        format!("EXISTS (SELECT FROM {} WHERE version = {})", table.sql(), literal(version))
+        format!("EXISTS (SELECT FROM {} WHERE version = {})", table.sql(), quote_literal(version))
     }
 
     /// Returns the key of the advisory lock that the layout's own tool takes in this database, if it takes one.

@@ -6,7 +6,7 @@ use super::{
     file_name::{Direction, FileName},
     table::{NewRow, Table},
 };
-use crate::postgres::literal;
+use crate::postgres::quote_literal;
 
 /// The columns of our own ledger.
 pub(crate) const COLUMNS: &[&str] = &["version", "name", "checksum", "applied_at", "duration_ms", "applied_by", "run"];
@@ -69,7 +69,7 @@ impl Rules for Plain {
     fn read_sql(&self, table: &Table, tag: &str) -> String {
         format!(
             "SELECT {}, version, name, checksum, 't', duration_ms FROM {} ORDER BY version; ",
-            literal(tag),
+            quote_literal(tag),
             table.sql()
         )
     }
@@ -78,11 +78,11 @@ impl Rules for Plain {
         format!(
             "INSERT INTO {} (version, name, checksum, duration_ms, run) VALUES ({}, {}, {}, {}, {}) RETURNING duration_ms",
             table.sql(),
-            literal(row.version),
-            literal(row.name),
+            quote_literal(row.version),
+            quote_literal(row.name),
             row.checksum_sql(),
             row.took_sql(1_000),
-            row.run.map_or_else(|| "NULL".to_owned(), literal),
+            row.run.map_or_else(|| "NULL".to_owned(), quote_literal),
         )
     }
 }

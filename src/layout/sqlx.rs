@@ -7,7 +7,7 @@ use super::{
     file_name::{Direction, FileName},
     table::{NewRow, Table},
 };
-use crate::postgres::literal;
+use crate::postgres::quote_literal;
 use std::{fs, path::Path};
 
 /// The layout `sqlx`.
@@ -60,7 +60,7 @@ impl Rules for Sqlx {
         format!(
             "SELECT {}, version, description, pg_catalog.encode(checksum, 'hex'), success, execution_time / 1000000 \
              FROM {} ORDER BY version; ",
-            literal(tag),
+            quote_literal(tag),
             table.sql()
         )
     }
@@ -71,8 +71,8 @@ impl Rules for Sqlx {
             "INSERT INTO {} (version, description, success, checksum, execution_time) \
              VALUES ({}, {}, TRUE, pg_catalog.decode({}, 'hex'), {}) RETURNING execution_time / 1000000",
             table.sql(),
-            literal(row.version),
-            literal(&row.name.replace('_', " ")),
+            quote_literal(row.version),
+            quote_literal(&row.name.replace('_', " ")),
             row.checksum_sql(),
             row.took_sql(1_000_000_000),
         )

@@ -1,6 +1,6 @@
 //! Ledger tables and their rows, as every layout has them.
 
-use crate::postgres::{identifier, literal};
+use crate::postgres::{quote_identifier, quote_literal};
 use std::{fmt, time::Duration};
 
 /// A table, by schema and name.
@@ -22,7 +22,7 @@ impl Table {
     /// Returns the quoted and qualified name, ready for SQL.
     #[must_use]
     pub fn sql(&self) -> String {
-        format!("{}.{}", identifier(&self.schema), identifier(&self.name))
+        format!("{}.{}", quote_identifier(&self.schema), quote_identifier(&self.name))
     }
 }
 
@@ -75,6 +75,6 @@ impl NewRow<'_> {
 
     /// Returns the checksum as a literal in hexadecimal.
     pub(super) fn checksum_sql(&self) -> String {
-        literal(&hex::encode(self.checksum))
+        quote_literal(&hex::encode(self.checksum))
     }
 }

@@ -7,7 +7,7 @@
 use crate::{
     fault::{Code, Fault},
     layout::Table,
-    postgres::identifier,
+    postgres::quote_identifier,
 };
 
 /// A row of a response.
@@ -183,13 +183,13 @@ impl CatalogTable {
     }
 
     fn fix(&self, doubt: &Doubt, role: &str) -> String {
-        let (table, role) = (self.table.sql(), identifier(role));
+        let (table, role) = (self.table.sql(), quote_identifier(role));
         match doubt {
             Doubt::NoTable => {
                 "put an ordinary table in its place, or with SQL files name another one in `ledger-table`".to_owned()
             }
             Doubt::Unreadable => {
-                let schema = identifier(&self.table.schema);
+                let schema = quote_identifier(&self.table.schema);
                 format!(
                     "let its owner run `GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT, INSERT, DELETE ON {table} TO {role};`"
                 )
@@ -197,10 +197,10 @@ impl CatalogTable {
             Doubt::Hidden => format!("let its owner run `ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;`"),
             Doubt::Owner(owner) => format!(
                 "if `{owner}` may do all that {role} may, let a superuser run `GRANT {} TO {role};`; if not, find out why that table is there",
-                identifier(owner)
+                quote_identifier(owner)
             ),
-            Doubt::Trigger(name) => format!("let its owner run `DROP TRIGGER {} ON {table};`", identifier(name)),
-            Doubt::Rule(name) => format!("let its owner run `DROP RULE {} ON {table};`", identifier(name)),
+            Doubt::Trigger(name) => format!("let its owner run `DROP TRIGGER {} ON {table};`", quote_identifier(name)),
+            Doubt::Rule(name) => format!("let its owner run `DROP RULE {} ON {table};`", quote_identifier(name)),
         }
     }
 }

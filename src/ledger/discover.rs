@@ -11,7 +11,7 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     layout::{self, Application, Layout, Table},
-    postgres::{literal, own_query::Question},
+    postgres::{own_query::OwnQuery, quote_literal},
 };
 
 /// The tables that could be a ledger, and the session's search path.
@@ -50,26 +50,26 @@ pub struct Wanted<'a> {
 
 /// Returns the query whose response [`Survey::read`] reads.
 #[must_use]
-pub fn survey(ledger_table: Option<&str>) -> Question {
+pub fn survey(ledger_table: Option<&str>) -> OwnQuery {
     let own = || layout::ALL.iter().map(|layout| layout.default_table()).collect();
     let places: Vec<&str> = ledger_table.map_or_else(own, |table| vec![table]);
     let names = places.iter().flat_map(|place| [name_of(place).to_owned(), format!("{}_progress", name_of(place))]);
     let names: Vec<String> =
-        names.chain(known_tools::table_names().map(str::to_owned)).map(|name| literal(&name)).collect();
+        names.chain(known_tools::table_names().map(str::to_owned)).map(|name| quote_literal(&name)).collect();
     // The second half finds the ledgers of the layouts under any name, by a column that no other tool's table has.
     let condition = format!(
         "c.relname IN ({}) OR c.oid IN (SELECT a.attrelid FROM pg_attribute a \
          WHERE a.attname IN ({}) AND NOT a.attisdropped)",
         names.join(", "),
-        layout::ALL.map(|layout| literal(layout.telling_column())).join(", ")
+        layout::ALL.map(|layout| quote_literal(layout.telling_column())).join(", ")
     );
     let schemas: Vec<String> =
-        places.iter().filter_map(|place| place.split_once('.')).map(|(schema, _)| literal(schema)).collect();
-    let schemas = if schemas.is_empty() { literal("") } else { schemas.join(", ") };
-    Question::reading("SELECT 'role', current_user")
-        .and(&catalog::tables_sql("table", &condition))
-        .and(&catalog::schemas_sql("schema", &schemas))
-        .after("SELECT 'path', s FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) s")
+        places.iter().filter_map(|place| place.split_once('.')).map(|(schema, _)| quote_literal(schema)).collect();
+    let schemas = if schemas.is_empty() { quote_literal("") } else { schemas.join(", ") };
+    OwnQuery::read_only("SELECT 'role', current_user")
+        .with_appended(&catalog::tables_sql("table", &condition))
+        .with_appended(&catalog::schemas_sql("schema", &schemas))
+        .preceded_by("SELECT 'path', s FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) s")
 }
 
 fn name_of(place: &str) -> &str {

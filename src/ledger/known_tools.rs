@@ -6,7 +6,7 @@ use super::catalog::{self, CatalogTable, text};
 use crate::{
     fault::Fault,
     layout::{Table, plain},
-    postgres::literal,
+    postgres::quote_literal,
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -201,7 +201,7 @@ pub(super) fn table_names() -> impl Iterator<Item = &'static str> {
 /// Returns the query for every table with the name of a ledger, in every schema.
 #[must_use]
 pub fn find_sql() -> String {
-    let names: Vec<String> = table_names().map(literal).collect();
+    let names: Vec<String> = table_names().map(quote_literal).collect();
     let ledgers = catalog::tables_sql("ledger", &format!("c.relname IN ({})", names.join(", ")));
     format!("SELECT 'role', current_user; {ledgers}")
 }
@@ -270,7 +270,7 @@ impl ToolLedger {
 #[must_use]
 pub fn read_sql(ledgers: &[ToolLedger]) -> String {
     let each = ledgers.iter().map(|ToolLedger { shape, table }| {
-        let schema = literal(&table.schema);
+        let schema = quote_literal(&table.schema);
         format!(
             "(SELECT 'row', {schema}, {}, ({})::text FROM {} WHERE {} ORDER BY {})",
             shape.name,
@@ -288,7 +288,8 @@ pub fn read_sql(ledgers: &[ToolLedger]) -> String {
 #[must_use]
 pub(super) fn in_use_sql(ledgers: &[ToolLedger]) -> String {
     let each = ledgers.iter().map(|ToolLedger { shape, table }| {
-        let (tool, schema, name) = (literal(shape.tool), literal(&table.schema), literal(&table.name));
+        let (tool, schema, name) =
+            (quote_literal(shape.tool), quote_literal(&table.schema), quote_literal(&table.name));
         format!("SELECT 'in use', {tool}, {schema}, {name} WHERE EXISTS (SELECT FROM {}); ", table.sql())
     });
     each.collect()

@@ -12,7 +12,7 @@ pub use progress::{Progress, ProgressRow};
 
 use crate::{
     layout::{Layout, NewRow, Recorded, Table},
-    postgres::{BEING_BUILT, identifier, own_query::Question},
+    postgres::{INDEX_BUILD_RUNNING, own_query::OwnQuery, quote_identifier},
 };
 use known_tools::ToolLedger;
 
@@ -35,8 +35,8 @@ impl Ledger {
     /// Returns the query for everything that the plan needs from the database, in one round trip; [`Content::parse`]
     /// reads the response.
     #[must_use]
-    pub fn read(&self, others: &[ToolLedger]) -> Question {
-        Question::reading(self.read_sql() + &known_tools::in_use_sql(others) + &invalid_indexes_sql())
+    pub fn read(&self, others: &[ToolLedger]) -> OwnQuery {
+        OwnQuery::read_only(self.read_sql() + &known_tools::in_use_sql(others) + &invalid_indexes_sql())
     }
 
     fn read_sql(&self) -> String {
@@ -59,7 +59,7 @@ impl Ledger {
         let schema = if self.schema_exists {
             String::new()
         } else {
-            format!("CREATE SCHEMA IF NOT EXISTS {}; ", identifier(&self.table.schema))
+            format!("CREATE SCHEMA IF NOT EXISTS {}; ", quote_identifier(&self.table.schema))
         };
         Some(schema + &self.layout.create_sql(&self.table))
     }
@@ -96,7 +96,7 @@ pub fn invalid_indexes_sql() -> String {
     format!(
         "SELECT 'index', i.indexrelid::pg_catalog.regclass::text FROM pg_catalog.pg_index i \
          JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
-         WHERE NOT i.indisvalid AND c.relkind = 'i' AND NOT {BEING_BUILT}"
+         WHERE NOT i.indisvalid AND c.relkind = 'i' AND NOT {INDEX_BUILD_RUNNING}"
     )
 }
 

@@ -1,7 +1,7 @@
 //! The progress of a migration without a transaction: a row that exists from its first statement until its ledger row
 //! is written.
 
-use crate::{layout::Table, postgres::literal};
+use crate::{layout::Table, postgres::quote_literal};
 
 /// The progress of a half-done migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Progress<'_> {
     /// right to create tables, which a role that may write to the table need not have.
     #[must_use]
     pub fn find_sql(&self) -> String {
-        let find = format!("{} WHERE version = {}", select_sql(self.table), literal(self.version));
+        let find = format!("{} WHERE version = {}", select_sql(self.table), quote_literal(self.version));
         if self.exists {
             return find;
         }
@@ -70,14 +70,14 @@ impl Progress<'_> {
             "INSERT INTO {} (version, started, done, checksum) VALUES ({}, {started}, {done}, {sum}) \
              ON CONFLICT (version) DO UPDATE SET started = {started}, done = {done}, checksum = {sum}",
             self.table.sql(),
-            literal(self.version),
-            sum = literal(checksum),
+            quote_literal(self.version),
+            sum = quote_literal(checksum),
         )
     }
 
     /// Returns the SQL that deletes the row, once the ledger has the migration.
     #[must_use]
     pub fn remove_sql(&self) -> String {
-        format!("DELETE FROM {} WHERE version = {}", self.table.sql(), literal(self.version))
+        format!("DELETE FROM {} WHERE version = {}", self.table.sql(), quote_literal(self.version))
     }
 }

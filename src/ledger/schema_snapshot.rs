@@ -18,7 +18,7 @@ pub fn since_sql(tables: &[String]) -> Option<String> {
         format!(
             "SELECT pg_catalog.age(l.xmin) AS age FROM {table} l UNION ALL SELECT pg_catalog.age(c.xmin) \
              FROM pg_catalog.pg_class c WHERE c.oid = {}::pg_catalog.regclass",
-            crate::postgres::literal(table)
+            crate::postgres::quote_literal(table)
         )
     };
     let ages: Vec<String> = tables.iter().map(age).collect();

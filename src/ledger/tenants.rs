@@ -5,7 +5,7 @@
 use super::catalog::{self, CatalogTable};
 use crate::{
     layout::Table,
-    postgres::{identifier, literal},
+    postgres::{quote_identifier, quote_literal},
 };
 
 /// The type of that column (django-tenants, `TenantMixin.schema_name`: names in PostgreSQL have up to 63 bytes).
@@ -17,8 +17,8 @@ pub fn find_sql(column: &str) -> String {
     let condition = format!(
         "c.relkind = 'r' AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = {} \
          AND format_type(a.atttypid, a.atttypmod) = {} AND NOT a.attisdropped)",
-        literal(column),
-        literal(TYPE)
+        quote_literal(column),
+        quote_literal(TYPE)
     );
     catalog::tables_sql("tenants", &condition)
 }
@@ -33,7 +33,7 @@ pub fn found(answer: &[Vec<Option<String>>]) -> Vec<Table> {
 /// Returns the query for the existing schemas that these tables name.
 #[must_use]
 pub fn read_sql(tables: &[Table], column: &str) -> String {
-    let column = identifier(column);
+    let column = quote_identifier(column);
     let each = tables.iter().map(|table| {
         format!(
             "SELECT 'tenant', t.{column} FROM {} t JOIN pg_catalog.pg_namespace n ON n.nspname = t.{column} \

@@ -11,7 +11,7 @@ use crate::{
     fault::{Code, Fault},
     layout::NewRow,
     ledger::Ledger,
-    postgres::{Lookout, fault::statement, wait::answered, waits_for_others},
+    postgres::{LockWaits, fault::statement_fault, wait::answer_within, waits_for_transactions},
     run::{
         event::{Event, Events},
         lock_retries::Ladder,
@@ -40,7 +40,7 @@ pub struct Apply<'a> {
     /// The number of the current attempt at the next file.
     pub attempt: Cell<u32>,
     /// The monitor that finds the sessions in the way.
-    pub lookout: &'a Lookout,
+    pub lookout: &'a LockWaits,
     /// Time limit for a rollback.
     pub wait: Duration,
     /// URL of this run's page, for the ledger.
@@ -75,7 +75,7 @@ impl Apply<'_> {
     /// Returns the lock timeout of a file in one transaction: none if its statement waits for other transactions to
     /// end.
     pub(super) fn limit_of(&self, migration: &Migration, attempt: u32) -> Option<Duration> {
-        match waits_for_others(&migration.body) {
+        match waits_for_transactions(&migration.body) {
             Some(_) => Some(Duration::ZERO),
             None => self.limit(attempt),
         }
@@ -155,7 +155,7 @@ impl Apply<'_> {
     /// fault if the session was lost, and with it perhaps commits that were not flushed.
     pub(super) async fn after_rollback(&self, fault: Fault) -> Fault {
         let rollback = self.client.batch_execute(self.tally.rollback_sql());
-        match answered(self.wait, async { rollback.await.map_err(|error| statement(&error)) }).await {
+        match answer_within(self.wait, async { rollback.await.map_err(|error| statement_fault(&error)) }).await {
             Ok(()) => self.tally.rolled_back(),
             // A session that can't roll back is lost, and its transaction with it.
             Err(lost) if self.tally.flushed.get() < self.tally.applied.get() => {

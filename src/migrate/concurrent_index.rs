@@ -5,7 +5,7 @@
 
 use crate::{
     fault::{Code, Fault},
-    postgres::{BEING_BUILT, fault::statement, literal, own_query::Question, rows},
+    postgres::{INDEX_BUILD_RUNNING, fault::statement_fault, own_query::OwnQuery, query_rows, quote_literal},
     sql::QualifiedName,
 };
 use tokio_postgres::Client;
@@ -26,7 +26,7 @@ pub(super) async fn drop_if_invalid(client: &Client, index: &QualifiedName) -> R
     match found.state {
         State::Invalid => {
             let sql = format!("DROP INDEX CONCURRENTLY {}", found.name.sql());
-            client.batch_execute(&sql).await.map_err(|error| statement(&error))?;
+            client.batch_execute(&sql).await.map_err(|error| statement_fault(&error))?;
             Ok(true)
         }
         State::InTheMaking => Err(Fault::new(
@@ -73,13 +73,13 @@ async fn find(client: &Client, index: &QualifiedName) -> Result<Option<Found>, F
     let found = format!(
         "SELECT pg_catalog.set_config('bastion_migrate.index', \
          coalesce(pg_catalog.to_regclass({})::pg_catalog.oid::pg_catalog.text, '0'), true)",
-        literal(&index.sql())
+        quote_literal(&index.sql())
     );
     let question = format!(
-        "SELECT 'index', i.indisvalid, {BEING_BUILT}, n.nspname, c.relname \
+        "SELECT 'index', i.indisvalid, {INDEX_BUILD_RUNNING}, n.nspname, c.relname \
          FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE i.indexrelid = current_setting('bastion_migrate.index')::oid"
     );
-    let answer = rows(client, &Question::reading(question).after(found)).await?;
+    let answer = query_rows(client, &OwnQuery::read_only(question).preceded_by(found)).await?;
     Ok(answer.iter().find_map(|row| Found::read(row)))
 }

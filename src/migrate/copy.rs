@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     fault::Fault,
-    postgres::fault::statement,
+    postgres::fault::statement_fault,
     sql::{Piece, Span},
 };
 use bytes::Bytes;
@@ -38,7 +38,7 @@ async fn transaction(
     pieces: &[Piece],
     previous: Option<&str>,
 ) -> Result<(), Fault> {
-    let plainly = |error: Error| statement(&error).in_file(migration.source().file());
+    let plainly = |error: Error| statement_fault(&error).in_file(migration.source().file());
     let limit = apply.limit_of(migration, apply.attempt.get());
     let open = open_sql(apply.ledger, apply.fresh, (migration.id.index, migration.modes), previous, limit);
     let stream = apply.client.simple_query_raw(&open).await.map_err(plainly)?;
@@ -56,7 +56,7 @@ pub(super) async fn send(apply: &Apply<'_>, migration: &Migration, pieces: &[Pie
         match piece {
             Piece::Sql(span) => {
                 let sent = apply.client.simple_query_raw(span.of(&migration.body)).await;
-                let stream = sent.map_err(|error| statement(&error).in_file(migration.source().file()))?;
+                let stream = sent.map_err(|error| statement_fault(&error).in_file(migration.source().file()))?;
                 let body = outcome(Box::pin(stream)).await;
                 if let Some(error) = body.error {
                     return Err(error_location::fault(&error, migration, *span, body.completed));
@@ -95,7 +95,7 @@ fn copy_fault(error: &Error, migration: &Migration, statement: Span, data: Span)
         Some(line) => {
             let before: usize =
                 data.of(&migration.body).split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
-            crate::postgres::fault::statement(error).in_file(source.at_byte(data.start + before))
+            crate::postgres::fault::statement_fault(error).in_file(source.at_byte(data.start + before))
         }
         None => error_location::fault(error, migration, statement, 0),
     }

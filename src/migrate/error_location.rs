@@ -3,14 +3,14 @@
 use super::{migration::Migration, transaction::had_ended};
 use crate::{
     fault::{Code, Fault, Place},
-    postgres::fault::{question, statement},
+    postgres::fault::{query_fault, statement_fault},
     sql::{Nature, Phrase, Source, Span, Work, nature, split::spans, template},
 };
 use tokio_postgres::error::{DbError, Error, ErrorPosition, SqlState};
 
 /// Returns the fault for `sent`, a part of the file's body, of which `completed` statements succeeded before the error.
 pub(super) fn fault(error: &Error, migration: &Migration, sent: Span, completed: usize) -> Fault {
-    let fault = statement(error);
+    let fault = statement_fault(error);
     let Some(server) = error.as_db_error() else { return fault };
     let failing = failing(migration, sent, completed);
     let fault = fault.in_file(place(server, migration.source(), sent, failing));
@@ -42,7 +42,7 @@ pub(super) fn closing_fault(error: &Error, migration: &Migration) -> Fault {
         let cause = "the file ended the transaction it ran in, so it is not recorded";
         return Fault::new(Code::TransactionEnded, cause).in_file(migration.source().file());
     }
-    let fault = question(error).in_file(migration.source().file());
+    let fault = query_fault(error).in_file(migration.source().file());
     match fault.sqlstate.as_deref() {
         Some(state) if state.starts_with("23") => {
             fault.detail("this was found when deferred constraints were checked at the end of the file")

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     fault::{Code, Fault},
-    postgres::{fault::statement, own_query::Question},
+    postgres::{fault::statement_fault, own_query::OwnQuery},
     run::event::Event,
     sql::Work,
 };
@@ -87,23 +87,23 @@ impl Apply<'_> {
 
     fn begin_try(&self, attempt: u32) {
         self.attempt.set(attempt);
-        self.lookout.trying(self.ladder.limit(attempt));
+        self.lookout.begin_attempt(self.ladder.limit(attempt));
     }
 
     /// Pauses before the next attempt, or until the session in the way is gone.
     async fn rest(&self, file: &str, fault: Fault, pause: Duration) {
         let (retries, number, seconds) = (self.ladder.retries, self.attempt.get() + 1, pause.as_secs());
-        let said = self.lookout.said();
+        let said = self.lookout.describe_blockers();
         let most = if said.is_some() { "at most " } else { "" };
         let why = [Some(fault.cause), said].into_iter().flatten().collect::<Vec<_>>().join("; ");
         let what = format!("another try of {file} ({number} of {retries}, in {most}{seconds} s)");
         self.events.tell(Event::Waiting { what, why });
-        self.lookout.rest(pause).await;
+        self.lookout.pause_while_blocked(pause).await;
     }
 
     /// Adds the sessions that were in the way to the fault of a lock timeout.
     fn with_obstacles(&self, fault: Fault) -> Fault {
-        match self.lookout.said().filter(|_| fault.code == Code::LockTimeout) {
+        match self.lookout.describe_blockers().filter(|_| fault.code == Code::LockTimeout) {
             Some(said) => fault.detail(said),
             None => fault,
         }
@@ -169,7 +169,7 @@ impl Apply<'_> {
                 // Only the first of them is retried.
                 let limit = self.limit_of(next, if sent == 0 { self.attempt.get() } else { 0 });
                 let answer = self.send(next, previous, commit, limit).await;
-                flight.push_back(answer.map_err(|error| Stopped { at, fault: statement(&error) })?);
+                flight.push_back(answer.map_err(|error| Stopped { at, fault: statement_fault(&error) })?);
                 previous = Some(&next.id.version);
                 bytes += next.body.len();
                 sent += 1;
@@ -187,10 +187,10 @@ impl Apply<'_> {
     /// Creates the ledger if it does not exist.
     async fn make_ledger(&self) -> Result<(), Fault> {
         let Some(sql) = self.ledger.create_sql() else { return Ok(()) };
-        let made = self.client.batch_execute(&Question::writing(sql).to_string()).await;
+        let made = self.client.batch_execute(&OwnQuery::read_write(sql).to_string()).await;
         made.map_err(|error| {
             let table = &self.ledger.table;
-            let fault = statement(&error);
+            let fault = statement_fault(&error);
             match fault.code {
                 Code::PermissionDenied => fault.detail(format!("the ledger `{table}` could not be created")).fix(format!(
                     "let the role create it (`GRANT CREATE ON DATABASE … TO …`), or name a table in a schema that it may write to, as in \

@@ -16,10 +16,10 @@ use crate::{
     layout::NewRow,
     ledger::{Content, Ledger, Progress, ProgressRow},
     postgres::{
-        fault::statement,
-        literal, origin_mark,
-        own_query::{ON_OUR_PATH, Question},
-        rows, waits_for_others,
+        fault::statement_fault,
+        origin_comment,
+        own_query::{OwnQuery, PIN_SEARCH_PATH},
+        query_rows, quote_literal, waits_for_transactions,
     },
     run::event::Event,
     sql::{Lost, Piece, QualifiedName, Statement, StatementKind, Work},
@@ -62,7 +62,7 @@ pub fn half_done(pending: &[Migration], content: &Content, ledger: &Ledger) -> V
         row.is_some_and(|row| row.started > 0) && !matches!(migration.work, Work::Statements { .. })
     };
     let fault = |migration: &Migration| {
-        let (file, version) = (&migration.id.file, literal(&migration.id.version));
+        let (file, version) = (&migration.id.file, quote_literal(&migration.id.version));
         let cause =
             format!("an earlier run executed a part of `{file}` without a transaction, but now the file asks for one");
         let table = ledger.progress_table().sql();
@@ -101,7 +101,7 @@ fn lost(migration: &Migration, ledger: &Ledger) -> Vec<Fault> {
             .detail(format!(
                 "if an earlier run has executed a part of this file: undo that by hand, and then DELETE FROM {table} WHERE \
                  version = {};",
-                literal(&migration.id.version)
+                quote_literal(&migration.id.version)
             ))
             .in_file(source.at_byte(lost.made.start))
     };
@@ -139,8 +139,8 @@ impl Walk<'_> {
         let row = NewRow { took: Some(took), ..self.apply.row(self.migration) };
         // One message is one transaction.
         let record = self.apply.ledger.insert_sql(&row);
-        let mark = origin_mark::ends(self.migration.id.index);
-        let record = format!("{mark} {FORGET}; {ON_OUR_PATH}; {}; {record}", self.progress.remove_sql());
+        let mark = origin_comment::last_message_comment(self.migration.id.index);
+        let record = format!("{mark} {FORGET}; {PIN_SEARCH_PATH}; {}; {record}", self.progress.remove_sql());
         if !record.is_ascii() {
             self.execute(OUR_ENCODING).await?;
         }
@@ -154,9 +154,9 @@ impl Walk<'_> {
     /// first.
     async fn place(&self) -> Result<Option<ProgressRow>, Fault> {
         let open = open_alone_sql(self.apply.fresh, self.apply.limit(self.apply.attempt.get()));
-        let mark = origin_mark::begins(self.migration.id.index);
-        let question = Question::writing(open).and(&self.progress.find_sql()).after(mark);
-        let answer = rows(self.apply.client, &question).await;
+        let mark = origin_comment::first_message_comment(self.migration.id.index);
+        let question = OwnQuery::read_write(open).with_appended(&self.progress.find_sql()).preceded_by(mark);
+        let answer = query_rows(self.apply.client, &question).await;
         let answer = answer.map_err(|fault| fault.in_file(self.migration.source().file()))?;
         Ok(Content::parse(&answer).progress.into_iter().next())
     }
@@ -230,7 +230,7 @@ impl Walk<'_> {
                 self.execute(OUR_ENCODING_FOR_NOW).await?;
             }
             // Reports deferred errors before COMMIT, while there still is a block to fail.
-            self.execute(&format!("SET CONSTRAINTS ALL IMMEDIATE; {AS_OURSELVES}; {ON_OUR_PATH}; {done}; COMMIT"))
+            self.execute(&format!("SET CONSTRAINTS ALL IMMEDIATE; {AS_OURSELVES}; {PIN_SEARCH_PATH}; {done}; COMMIT"))
                 .await
                 .map_err(|fault| fault.in_file(self.at(next)))
         };
@@ -269,7 +269,7 @@ impl Walk<'_> {
     fn is_patient(&self, number: usize, next: &Statement) -> bool {
         let before = self.list.iter().take(number.saturating_sub(1)).filter(|one| one.kind == StatementKind::Session);
         let mut texts = before.map(|one| one.span.of(&self.migration.body).to_ascii_lowercase());
-        waits_for_others(next.span.of(&self.migration.body)).is_some()
+        waits_for_transactions(next.span.of(&self.migration.body)).is_some()
             && !texts.any(|text| text.contains("lock_timeout"))
     }
 
@@ -289,12 +289,12 @@ impl Walk<'_> {
     /// Runs SQL of our own.
     async fn execute(&self, sql: &str) -> Result<(), Fault> {
         let done = self.apply.client.batch_execute(sql).await;
-        done.map_err(|error| statement(&error).in_file(self.migration.source().file()))
+        done.map_err(|error| statement_fault(&error).in_file(self.migration.source().file()))
     }
 
     /// Saves the progress, together with a setting for later statements. One message is one transaction.
     async fn keep(&self, place: &str, setting: &str) -> Result<(), Fault> {
-        let place = format!("{AS_OURSELVES}; {ON_OUR_PATH}; {place}; {setting}");
+        let place = format!("{AS_OURSELVES}; {PIN_SEARCH_PATH}; {place}; {setting}");
         if place.is_ascii() {
             return self.execute(&place).await;
         }
@@ -321,7 +321,7 @@ impl Walk<'_> {
 
     fn in_doubt(&self, row: &ProgressRow) -> Fault {
         let table = self.progress.table.sql();
-        let version = literal(&row.version);
+        let version = quote_literal(&row.version);
         let place =
             self.list.get(row.done).map_or_else(|| self.migration.source().file(), |doubtful| self.at(doubtful));
         Fault::new(

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     fault::Fault,
-    postgres::fault::statement,
+    postgres::fault::statement_fault,
     sql::{Source, Span, split::spans},
 };
 use tokio_postgres::Client;
@@ -16,7 +16,7 @@ use tokio_postgres::Client;
 /// # Errors
 /// The server's error, at its place in the file.
 pub async fn run(client: &Client, source: Source<'_>) -> Result<(), Fault> {
-    let fault = |error| statement(&error).in_file(source.file());
+    let fault = |error| statement_fault(&error).in_file(source.file());
     let stream = client.simple_query_raw(source.text).await.map_err(fault)?;
     let Outcome { completed, error } = outcome(Box::pin(stream)).await;
     let Some(error) = error else { return Ok(()) };
@@ -25,5 +25,5 @@ pub async fn run(client: &Client, source: Source<'_>) -> Result<(), Fault> {
         let failing = spans(source, whole).nth(completed);
         error_location::place(server, source, whole, failing)
     });
-    Err(statement(&error).in_file(place.unwrap_or_else(|| source.file())))
+    Err(statement_fault(&error).in_file(place.unwrap_or_else(|| source.file())))
 }

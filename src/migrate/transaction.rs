@@ -20,10 +20,11 @@ use crate::{
     layout::NewRow,
     ledger::Ledger,
     postgres::{
-        UNLIMITED,
-        fault::statement,
-        literal, origin_mark,
-        own_query::{ON_ITS_OWN_PATH, ON_OUR_PATH, guard_sql, raise_unless},
+        DISABLE_TRANSACTION_TIMEOUT,
+        fault::statement_fault,
+        origin_comment,
+        own_query::{PIN_SEARCH_PATH, RESTORE_SEARCH_PATH, lock_check_sql, raise_unless},
+        quote_literal,
     },
     sql::Modes,
 };
@@ -59,7 +60,7 @@ pub struct Fresh {
 
 impl Fresh {
     fn guard_sql(&self) -> String {
-        let same = format!("({} OPERATOR(pg_catalog.=) {})", self.state_sql, literal(&self.state));
+        let same = format!("({} OPERATOR(pg_catalog.=) {})", self.state_sql, quote_literal(&self.state));
         raise_unless(&same, SESSION_WORN, "bastion-migrate: a new session would begin in another state")
     }
 }
@@ -94,18 +95,19 @@ pub(super) fn open_sql(
         let message = format!("bastion-migrate: version {version} is not recorded");
         raise_unless(&ledger.is_recorded_sql(version), NOT_RECORDED, &message)
     });
-    let guard = guard_sql(&format!("{}{}{UNLIMITED}", recorded.unwrap_or_default(), fresh.guard_sql()));
+    let guard =
+        lock_check_sql(&format!("{}{}{DISABLE_TRANSACTION_TIMEOUT}", recorded.unwrap_or_default(), fresh.guard_sql()));
     let (begin, savepoint) = (modes.begin_sql(), modes.savepoint_sql("bastion_migrate"));
-    let (mark, limit) = (origin_mark::begins(index), limit_sql(limit));
+    let (mark, limit) = (origin_comment::first_message_comment(index), limit_sql(limit));
     format!(
-        "{mark} {begin}; {ON_OUR_PATH}; {guard}; SELECT pg_current_xact_id()::text; {ON_ITS_OWN_PATH}; {limit}{savepoint}"
+        "{mark} {begin}; {PIN_SEARCH_PATH}; {guard}; SELECT pg_current_xact_id()::text; {RESTORE_SEARCH_PATH}; {limit}{savepoint}"
     )
 }
 
 /// Returns the SQL that opens a migration without a transaction. It doesn't check the previous version, because no
 /// message is sent before the previous response has arrived.
 pub(super) fn open_alone_sql(fresh: &Fresh, limit: Option<Duration>) -> String {
-    let guard = guard_sql(&format!("{}{UNLIMITED}", fresh.guard_sql()));
+    let guard = lock_check_sql(&format!("{}{DISABLE_TRANSACTION_TIMEOUT}", fresh.guard_sql()));
     match limit {
         Some(limit) => format!("{guard}; SET lock_timeout TO {}", limit.as_millis()),
         None => guard,
@@ -114,13 +116,13 @@ pub(super) fn open_alone_sql(fresh: &Fresh, limit: Option<Duration>) -> String {
 
 /// Returns the fault of a migration that could not start.
 pub(super) fn opening_fault(error: &Error, migration: &Migration) -> Fault {
-    statement(error).in_file(migration.source().file())
+    statement_fault(error).in_file(migration.source().file())
 }
 
 /// Returns the SQL that closes a migration. It returns the milliseconds that the migration took, and then `off` if its
 /// commit is flushed later.
 pub(super) fn close_sql(ledger: &Ledger, index: usize, row: &NewRow<'_>, commit: Commit) -> String {
-    let (record, mark) = (ledger.insert_sql(row), origin_mark::ends(index));
+    let (record, mark) = (ledger.insert_sql(row), origin_comment::last_message_comment(index));
     let later = match commit {
         Commit::Flushed => String::new(),
         Commit::Later => format!(
@@ -129,7 +131,7 @@ pub(super) fn close_sql(ledger: &Ledger, index: usize, row: &NewRow<'_>, commit:
         ),
     };
     format!(
-        "{mark} RELEASE SAVEPOINT bastion_migrate; SET CONSTRAINTS ALL IMMEDIATE; {FORGET}; {ON_OUR_PATH}; {record}; {later}COMMIT"
+        "{mark} RELEASE SAVEPOINT bastion_migrate; SET CONSTRAINTS ALL IMMEDIATE; {FORGET}; {PIN_SEARCH_PATH}; {record}; {later}COMMIT"
     )
 }
 

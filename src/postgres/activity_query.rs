@@ -1,55 +1,56 @@
 //! The queries of the activity monitor, and the parser of their rows. Queries of other sessions are cut to a summary.
 
 use super::{
-    concurrently::waits_for_others, literal, lock_waits::Obstacle, query_summary::gist, watched_sessions::Ward,
+    concurrently::waits_for_transactions, lock_waits::Blocker, query_summary::summarize_query, quote_literal,
+    watched_sessions::WatchedSessions,
 };
 use crate::run::event::Event;
 use std::time::Duration;
 
 /// Characters to read of a query, so that its first words are among them even behind a comment.
-const LONGEST: usize = 2_000;
+const QUERY_CHARACTERS: usize = 2_000;
 
 /// Prefix of the key of a blocker.
-pub(super) const BLOCKED: &str = "blocked ";
+pub(super) const BLOCKED_KEY_PREFIX: &str = "blocked ";
 
 /// One row of a poll.
-pub(super) struct Seen {
+pub(super) struct Observation {
     /// Identifies the observation while nothing new happens; empty for one that is only a sign of life.
     pub(super) key: String,
     pub(super) event: Event,
     /// Age of the observed work.
     pub(super) age: Duration,
     /// The blocker, if the row describes one.
-    pub(super) obstacle: Option<Obstacle>,
+    pub(super) blocker: Option<Blocker>,
 }
 
-impl Seen {
-    pub(super) fn is_news(&self) -> bool {
+impl Observation {
+    pub(super) fn is_reportable(&self) -> bool {
         !self.key.is_empty()
     }
 
     /// Returns the event as a sign of life, for an observation that was reported before.
-    pub(super) fn again(&self) -> Event {
+    pub(super) fn as_heartbeat(&self) -> Event {
         match &self.event {
             Event::Blocked { text } => Event::Note(text.clone()),
             other => other.clone(),
         }
     }
 
-    fn news(key: String, event: Event) -> Self {
-        Self { key, event, age: Duration::ZERO, obstacle: None }
+    fn with_key(key: String, event: Event) -> Self {
+        Self { key, event, age: Duration::ZERO, blocker: None }
     }
 }
 
 /// Parses one row of a response.
-pub(super) fn read(row: &[Option<String>]) -> Option<Seen> {
+pub(super) fn parse_row(row: &[Option<String>]) -> Option<Observation> {
     let field = |index: usize| row.get(index).and_then(Option::as_deref).unwrap_or_default();
     Some(match field(0) {
-        "blocked" => blocked_by(field),
+        "blocked" => parse_blocked_row(field),
         "blocking" => {
-            let who = session([2, 3, 4].map(field), "active", field(5), "");
+            let who = describe_session([2, 3, 4].map(field), "active", field(5), "");
             let text = format!("pid {} is in the way of {who}", field(1));
-            Seen::news(format!("blocking {} {}", field(1), field(2)), Event::Blocked { text })
+            Observation::with_key(format!("blocking {} {}", field(1), field(2)), Event::Blocked { text })
         }
         "progress" => {
             let done = match (field(4), field(5)) {
@@ -60,75 +61,77 @@ pub(super) fn read(row: &[Option<String>]) -> Option<Seen> {
             // A command that has just started does not show its table or index yet.
             let of = if field(2).is_empty() { String::new() } else { format!(" {}", field(2)) };
             let text = format!("{}{of}: {}{done}", field(1), field(3));
-            Seen::news(text.clone(), Event::Note(text))
+            Observation::with_key(text.clone(), Event::Note(text))
         }
         "work" => {
-            let (pid, state, since, query) = (field(1), field(2), seconds(field(3)), gist(field(4)));
+            let (pid, state, since, query) = (field(1), field(2), format_seconds(field(3)), summarize_query(field(4)));
             let text = format!("still at work: pid {pid} has been {state} for {since} ({query})");
-            Seen { age: age(field(5)), ..Seen::news(String::new(), Event::Note(text)) }
+            Observation { age: parse_seconds(field(5)), ..Observation::with_key(String::new(), Event::Note(text)) }
         }
         _ => return None,
     })
 }
 
-fn blocked_by<'r>(field: impl Fn(usize) -> &'r str) -> Seen {
-    let who = session([4, 5, 6].map(&field), field(7), field(8), field(9));
-    let form = waits_for_others(field(11));
+fn parse_blocked_row<'r>(field: impl Fn(usize) -> &'r str) -> Observation {
+    let who = describe_session([4, 5, 6].map(&field), field(7), field(8), field(9));
+    let form = waits_for_transactions(field(11));
     // A wait for a transaction shows only the lock on its number, which means nothing to a reader.
     let what = match field(2).rsplit_once(" on ") {
         Some((_, "virtualxid" | "transactionid")) => "an older transaction to end".to_owned(),
         _ => field(2).to_owned(),
     };
     let waits = match form {
-        Some(form) => format!("{form}, pid {}, has waited {}", field(1), seconds(field(3))),
-        None => format!("pid {} has waited {}", field(1), seconds(field(3))),
+        Some(form) => format!("{form}, pid {}, has waited {}", field(1), format_seconds(field(3))),
+        None => format!("pid {} has waited {}", field(1), format_seconds(field(3))),
     };
-    let obstacle = Obstacle {
+    let obstacle = Blocker {
         pid: field(4).parse().unwrap_or_default(),
-        waiter: field(1).parse().unwrap_or_default(),
-        waited: age(field(3)),
+        waiter_pid: field(1).parse().unwrap_or_default(),
+        waited: parse_seconds(field(3)),
         relation: field(10).parse().ok(),
-        who: who.clone(),
-        what: what.clone(),
+        description: who.clone(),
+        waited_for: what.clone(),
         form,
     };
     let event = Event::Blocked { text: format!("{waits} for {what}, held up by {who}") };
-    let key = format!("{BLOCKED}{} {} {}", field(1), field(2), field(4));
-    Seen { obstacle: Some(obstacle), ..Seen::news(key, event) }
+    let key = format!("{BLOCKED_KEY_PREFIX}{} {} {}", field(1), field(2), field(4));
+    Observation { blocker: Some(obstacle), ..Observation::with_key(key, event) }
 }
 
-fn session([pid, name, role]: [&str; 3], state: &str, query: &str, begun: &str) -> String {
+fn describe_session([pid, name, role]: [&str; 3], state: &str, query: &str, begun: &str) -> String {
     if pid == "0" {
         return "a prepared transaction".to_owned();
     }
     let called = if name.is_empty() { String::new() } else { format!(" `{name}`") };
-    let begun = if begun.is_empty() { String::new() } else { format!(", begun {} ago", seconds(begun)) };
+    let begun = if begun.is_empty() { String::new() } else { format!(", begun {} ago", format_seconds(begun)) };
     // Of a session of another role, the server shows no more than this unless our role may see all.
     let doing = match (state, query) {
         ("", _) | (_, "") => String::new(),
-        (state, query) => format!(", {state}{begun}: {}", gist(query)),
+        (state, query) => format!(", {state}{begun}: {}", summarize_query(query)),
     };
     format!("pid {pid}{called} (role `{role}`{doing})")
 }
 
-fn seconds(text: &str) -> String {
+fn format_seconds(text: &str) -> String {
     match text.split('.').next().unwrap_or_default() {
         "" | "-0" => "0 s".to_owned(),
         whole => format!("{whole} s"),
     }
 }
 
-fn age(text: &str) -> Duration {
+fn parse_seconds(text: &str) -> Duration {
     text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or_default()
 }
 
 /// Returns SQL that selects the pids of the watched sessions.
-fn ours(ward: &Ward) -> String {
+fn watched_pids_sql(ward: &WatchedSessions) -> String {
     let pids: Vec<String> = ward.pids.iter().map(ToString::to_string).collect();
     let by_name = match ward.application_name.as_str() {
         // Many sessions have no name.
         "" => String::new(),
-        name => format!(" OR (s.datname = pg_catalog.current_database() AND s.application_name = {})", literal(name)),
+        name => {
+            format!(" OR (s.datname = pg_catalog.current_database() AND s.application_name = {})", quote_literal(name))
+        }
     };
     format!(
         "SELECT s.pid FROM pg_catalog.pg_stat_activity s WHERE s.pid = ANY ('{{{}}}'::int[]){by_name}",
@@ -137,13 +140,13 @@ fn ours(ward: &Ward) -> String {
 }
 
 /// Returns SQL for the first characters of a session's query.
-fn query_of(alias: &str) -> String {
-    format!("pg_catalog.left({alias}.query, {LONGEST})")
+fn query_text_sql(alias: &str) -> String {
+    format!("pg_catalog.left({alias}.query, {QUERY_CHARACTERS})")
 }
 
 /// Returns SQL for the blockers of the watched sessions. It calls `pg_blocking_pids` only for sessions that wait for a
 /// lock, because the call briefly holds up every session of the server (PostgreSQL manual, 9.27).
-pub(super) fn blocked(ward: &Ward) -> String {
+pub(super) fn blocked_sql(ward: &WatchedSessions) -> String {
     format!(
         "SELECT 'blocked', w.pid, coalesce((SELECT pg_catalog.string_agg(DISTINCT l.mode || ' on ' \
             || coalesce(l.relation::pg_catalog.regclass::text, l.locktype), ', ') \
@@ -156,15 +159,15 @@ pub(super) fn blocked(ward: &Ward) -> String {
             {waiter} \
          FROM pg_catalog.pg_stat_activity w CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) b(pid) \
          LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = b.pid WHERE w.wait_event_type = 'Lock' AND w.pid IN ({ours})",
-        blocker = query_of("a"),
-        waiter = query_of("w"),
-        ours = ours(ward),
+        blocker = query_text_sql("a"),
+        waiter = query_text_sql("w"),
+        ours = watched_pids_sql(ward),
     )
 }
 
 /// Returns SQL for the blockers in both directions, the progress of index builds and the state of each watched session.
-pub(super) fn everything(ward: &Ward) -> String {
-    let ours = ours(ward);
+pub(super) fn activity_sql(ward: &WatchedSessions) -> String {
+    let ours = watched_pids_sql(ward);
     format!(
         "{blocked}; \
          SELECT 'blocking', b.pid, w.pid, w.application_name, w.usename, {waiter} FROM pg_catalog.pg_stat_activity w \
@@ -184,22 +187,22 @@ pub(super) fn everything(ward: &Ward) -> String {
          SELECT 'work', s.pid, s.state, EXTRACT(epoch FROM pg_catalog.clock_timestamp() - s.state_change), {work}, \
             EXTRACT(epoch FROM pg_catalog.clock_timestamp() - coalesce(s.xact_start, s.state_change)) \
          FROM pg_catalog.pg_stat_activity s WHERE s.pid IN ({ours})",
-        blocked = blocked(ward),
-        waiter = query_of("w"),
-        work = query_of("s"),
+        blocked = blocked_sql(ward),
+        waiter = query_text_sql("w"),
+        work = query_text_sql("s"),
     )
 }
 
 /// Returns SQL that cancels the statements of these backends. Without the right to do so the query fails, and they go
 /// on waiting.
-pub(super) fn end(waiters: &[i32]) -> String {
+pub(super) fn cancel_sql(waiters: &[i32]) -> String {
     let ended: Vec<String> = waiters.iter().map(|pid| format!("pg_catalog.pg_cancel_backend({pid})")).collect();
     format!("SELECT {}", ended.join(", "))
 }
 
 /// Returns SQL with one row for each blocker that still holds its lock. None if the query can't tell: no blocker was
 /// seen, or one is a prepared transaction, which has no session.
-pub(super) fn still_there(obstacles: &[Obstacle]) -> Option<String> {
+pub(super) fn still_blocking_sql(obstacles: &[Blocker]) -> Option<String> {
     if obstacles.is_empty() || obstacles.iter().any(|obstacle| obstacle.pid == 0) {
         return None;
     }
@@ -222,7 +225,7 @@ mod tests {
     fn text(fields: &[&str]) -> String {
         let row: Vec<_> =
             fields.iter().map(|field| Some((*field).to_owned()).filter(|field| !field.is_empty())).collect();
-        match read(&row).unwrap().event {
+        match parse_row(&row).unwrap().event {
             Event::Blocked { text } | Event::Note(text) => text,
             other => panic!("{other:?}"),
         }
@@ -270,25 +273,25 @@ mod tests {
 
     #[test]
     fn does_not_select_sessions_without_a_name() {
-        let ward = Ward { pids: vec![7], ..Ward::default() };
-        assert!(!ours(&ward).contains("application_name"), "{}", ours(&ward));
-        let ward = Ward { application_name: "a'b".to_owned(), ..ward };
-        assert!(ours(&ward).contains("s.application_name = 'a''b'"), "{}", ours(&ward));
+        let ward = WatchedSessions { pids: vec![7], ..WatchedSessions::default() };
+        assert!(!watched_pids_sql(&ward).contains("application_name"), "{}", watched_pids_sql(&ward));
+        let ward = WatchedSessions { application_name: "a'b".to_owned(), ..ward };
+        assert!(watched_pids_sql(&ward).contains("s.application_name = 'a''b'"), "{}", watched_pids_sql(&ward));
     }
 
     #[test]
     fn does_not_check_blockers_without_a_session() {
-        let obstacle = |pid| Obstacle {
+        let obstacle = |pid| Blocker {
             pid,
-            waiter: 1,
+            waiter_pid: 1,
             waited: Duration::ZERO,
             relation: None,
-            who: String::new(),
-            what: String::new(),
+            description: String::new(),
+            waited_for: String::new(),
             form: None,
         };
-        assert_eq!(still_there(&[]), None);
-        assert_eq!(still_there(&[obstacle(7), obstacle(0)]), None);
-        assert!(still_there(&[obstacle(7)]).unwrap().contains("l.pid = 7"));
+        assert_eq!(still_blocking_sql(&[]), None);
+        assert_eq!(still_blocking_sql(&[obstacle(7), obstacle(0)]), None);
+        assert!(still_blocking_sql(&[obstacle(7)]).unwrap().contains("l.pid = 7"));
     }
 }

@@ -1,22 +1,22 @@
 //! Parser of the server's messages as they pass through the proxy (PostgreSQL manual, 55.7: type byte, length that
 //! counts itself, body). From the first bytes that are no messages on, it passes everything unparsed.
 
-use super::frame::{Frames, Step, body_length, framed};
+use super::frame::{FramePart, MessageFramer, body_length, encode_message};
 use crate::proxy::startup_packet;
 use std::borrow::Cow;
 
 /// Bytes kept of one message: no message before `ReadyForQuery` is longer, and of an error this is enough.
-const KEPT: usize = 64 << 10;
+const MAX_KEPT: usize = 64 << 10;
 
 /// Message types that a server may send until it is ready for the first query: authentication, backend key, parameter,
 /// notice, error, version negotiation, ready.
-const OPENING: &[u8] = b"RKSNEvZ";
+const STARTUP_TYPES: &[u8] = b"RKSNEvZ";
 
 /// A message of the server that the proxy records.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum BackendEvent {
     /// The pid of the client's backend (`BackendKeyData`).
-    Backend(i32),
+    Started(i32),
     /// An `ErrorResponse`.
     Error {
         /// Five characters.
@@ -28,54 +28,54 @@ pub(crate) enum Heard {
 
 /// The TLS between the proxy and the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tls {
+pub(crate) enum UpstreamTls {
     /// No TLS of the proxy's own.
     Off,
     /// The proxy terminates TLS. So the client can't use channel binding, and libpq fails if the server offers it
     /// over a connection without TLS (measured).
-    Ours,
+    Terminated,
 }
 
 /// The messages of one session, in order.
 #[derive(Debug)]
-pub(crate) struct Messages {
-    tls: Tls,
-    phase: Phase,
+pub(crate) struct BackendMessages {
+    tls: UpstreamTls,
+    state: ParseState,
 }
 
 #[derive(Debug)]
-enum Phase {
+enum ParseState {
     /// Not ready for a query yet. Holds back the beginning of an incomplete message.
-    Opening(Vec<u8>),
-    Flowing(Flow),
-    Blind,
+    Startup(Vec<u8>),
+    Ready(ErrorScanner),
+    Unparsed,
 }
 
-impl Messages {
+impl BackendMessages {
     /// Starts with the first message of a session.
-    pub(crate) fn new(tls: Tls) -> Self {
-        Self { tls, phase: Phase::Opening(Vec::new()) }
+    pub(crate) fn new(tls: UpstreamTls) -> Self {
+        Self { tls, state: ParseState::Startup(Vec::new()) }
     }
 
     /// Passes a session unparsed, because it is encrypted by the client.
-    pub(crate) fn blind() -> Self {
-        Self { tls: Tls::Off, phase: Phase::Blind }
+    pub(crate) fn unparsed() -> Self {
+        Self { tls: UpstreamTls::Off, state: ParseState::Unparsed }
     }
 
     /// Takes bytes from the server and returns the bytes that pass to the client now.
-    pub(crate) fn pass<'a>(&mut self, bytes: &'a [u8], hear: &mut impl FnMut(Heard)) -> Cow<'a, [u8]> {
-        match &mut self.phase {
-            Phase::Blind => {}
-            Phase::Flowing(flow) => {
-                if flow.skim(bytes, hear).is_none() {
-                    self.phase = Phase::Blind;
+    pub(crate) fn pass_through<'a>(&mut self, bytes: &'a [u8], hear: &mut impl FnMut(BackendEvent)) -> Cow<'a, [u8]> {
+        match &mut self.state {
+            ParseState::Unparsed => {}
+            ParseState::Ready(flow) => {
+                if flow.scan_messages(bytes, hear).is_none() {
+                    self.state = ParseState::Unparsed;
                 }
             }
-            Phase::Opening(held) => {
+            ParseState::Startup(held) => {
                 let mut waiting = std::mem::take(held);
                 waiting.extend_from_slice(bytes);
-                let (passed, phase) = opening(&waiting, self.tls, hear);
-                self.phase = phase;
+                let (passed, phase) = parse_startup(&waiting, self.tls, hear);
+                self.state = phase;
                 return Cow::Owned(passed);
             }
         }
@@ -84,51 +84,52 @@ impl Messages {
 
     /// Whether what passes is in plain sight.
     pub(crate) fn sees(&self) -> bool {
-        !matches!(self.phase, Phase::Blind)
+        !matches!(self.state, ParseState::Unparsed)
     }
 
     /// What was held back of a message that has not come to its end.
-    pub(crate) fn held(self) -> Vec<u8> {
-        match self.phase {
-            Phase::Opening(held) => held,
-            Phase::Flowing(_) | Phase::Blind => Vec::new(),
+    pub(crate) fn into_held_back(self) -> Vec<u8> {
+        match self.state {
+            ParseState::Startup(held) => held,
+            ParseState::Ready(_) | ParseState::Unparsed => Vec::new(),
         }
     }
 
     /// Reports whether the client has received only whole messages so far, so that the proxy can add one of its own.
-    pub(crate) fn is_between(&self) -> bool {
-        match &self.phase {
-            Phase::Opening(_) => true,
-            Phase::Flowing(flow) => flow.frames.is_between(),
-            Phase::Blind => false,
+    pub(crate) fn is_at_boundary(&self) -> bool {
+        match &self.state {
+            ParseState::Startup(_) => true,
+            ParseState::Ready(flow) => flow.frames.is_at_boundary(),
+            ParseState::Unparsed => false,
         }
     }
 }
 
 /// Parses messages before `ReadyForQuery`. Returns the bytes that pass, and the next state.
-fn opening(bytes: &[u8], tls: Tls, hear: &mut impl FnMut(Heard)) -> (Vec<u8>, Phase) {
+fn parse_startup(bytes: &[u8], tls: UpstreamTls, hear: &mut impl FnMut(BackendEvent)) -> (Vec<u8>, ParseState) {
     let (mut passed, mut rest) = (Vec::with_capacity(bytes.len()), bytes);
     loop {
-        let (message, after) = match whole(rest) {
-            Whole::Message(message, after) => (message, after),
-            Whole::NotYet => return (passed, Phase::Opening(rest.to_vec())),
-            Whole::Never => {
+        let (message, after) = match split_startup_message(rest) {
+            StartupMessage::Complete(message, after) => (message, after),
+            StartupMessage::Incomplete => return (passed, ParseState::Startup(rest.to_vec())),
+            StartupMessage::Invalid => {
                 passed.extend_from_slice(rest);
-                return (passed, Phase::Blind);
+                return (passed, ParseState::Unparsed);
             }
         };
         rest = after;
         let (kind, body) = message;
-        let rewritten = if kind == b'R' && tls == Tls::Ours { without_binding(body) } else { None };
-        passed.extend(rewritten.unwrap_or_else(|| framed(kind, body)));
+        let rewritten =
+            if kind == b'R' && tls == UpstreamTls::Terminated { without_channel_binding(body) } else { None };
+        passed.extend(rewritten.unwrap_or_else(|| encode_message(kind, body)));
         match (kind, body) {
-            (b'K', [a, b, c, d, ..]) => hear(Heard::Backend(i32::from_be_bytes([*a, *b, *c, *d]))),
-            (b'E', body) => error(body).into_iter().for_each(&mut *hear),
+            (b'K', [a, b, c, d, ..]) => hear(BackendEvent::Started(i32::from_be_bytes([*a, *b, *c, *d]))),
+            (b'E', body) => parse_error_response(body).into_iter().for_each(&mut *hear),
             (b'Z', _) => {
                 passed.extend_from_slice(rest);
-                let mut flow = Flow::new();
-                let phase = flow.skim(rest, hear).map(|()| Phase::Flowing(flow));
-                return (passed, phase.unwrap_or(Phase::Blind));
+                let mut flow = ErrorScanner::new();
+                let phase = flow.scan_messages(rest, hear).map(|()| ParseState::Ready(flow));
+                return (passed, phase.unwrap_or(ParseState::Unparsed));
             }
             _ => {}
         }
@@ -136,38 +137,38 @@ fn opening(bytes: &[u8], tls: Tls, hear: &mut impl FnMut(Heard)) -> (Vec<u8>, Ph
 }
 
 /// The first message of some bytes.
-enum Whole<'a> {
+enum StartupMessage<'a> {
     /// Type and body, and the bytes behind it.
-    Message((u8, &'a [u8]), &'a [u8]),
-    NotYet,
-    Never,
+    Complete((u8, &'a [u8]), &'a [u8]),
+    Incomplete,
+    Invalid,
 }
 
-fn whole(bytes: &[u8]) -> Whole<'_> {
-    let Some((kind, rest)) = bytes.split_first() else { return Whole::NotYet };
-    if !OPENING.contains(kind) {
-        return Whole::Never;
+fn split_startup_message(bytes: &[u8]) -> StartupMessage<'_> {
+    let Some((kind, rest)) = bytes.split_first() else { return StartupMessage::Incomplete };
+    if !STARTUP_TYPES.contains(kind) {
+        return StartupMessage::Invalid;
     }
-    let Some((length, rest)) = rest.split_first_chunk::<4>() else { return Whole::NotYet };
-    match body_length(*length).filter(|length| *length <= KEPT) {
-        None => Whole::Never,
+    let Some((length, rest)) = rest.split_first_chunk::<4>() else { return StartupMessage::Incomplete };
+    match body_length(*length).filter(|length| *length <= MAX_KEPT) {
+        None => StartupMessage::Invalid,
         Some(length) => match rest.split_at_checked(length) {
-            None => Whole::NotYet,
-            Some((body, rest)) => Whole::Message((*kind, body), rest),
+            None => StartupMessage::Incomplete,
+            Some((body, rest)) => StartupMessage::Complete((*kind, body), rest),
         },
     }
 }
 
 /// Removes the mechanisms with channel binding (`-PLUS`) from an `AuthenticationSASL`. None if it is another message,
 /// has no such mechanism or no other one.
-fn without_binding(body: &[u8]) -> Option<Vec<u8>> {
+fn without_channel_binding(body: &[u8]) -> Option<Vec<u8>> {
     let mut names = body.strip_prefix(&[0, 0, 0, 10])?;
     let (mut kept, mut found) = (vec![0, 0, 0, 10], false);
     loop {
-        let (name, after) = startup_packet::text(names)?;
+        let (name, after) = startup_packet::split_c_string(names)?;
         if name.is_empty() {
             kept.push(0);
-            return (found && kept.len() > 5 && after.is_empty()).then(|| framed(b'R', &kept));
+            return (found && kept.len() > 5 && after.is_empty()).then(|| encode_message(b'R', &kept));
         }
         if name.ends_with(b"-PLUS") {
             found = true;
@@ -180,10 +181,10 @@ fn without_binding(body: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Parses an `ErrorResponse`, which may be cut off.
-fn error(body: &[u8]) -> Option<Heard> {
+fn parse_error_response(body: &[u8]) -> Option<BackendEvent> {
     let (mut sqlstate, mut message, mut rest) = (None, String::new(), body);
     while let Some((field, after)) = rest.split_first().filter(|(field, _)| **field != 0) {
-        let (value, after) = startup_packet::text(after).unwrap_or((after, &[]));
+        let (value, after) = startup_packet::split_c_string(after).unwrap_or((after, &[]));
         match field {
             b'C' => sqlstate = Some(String::from_utf8_lossy(value).into_owned()),
             b'M' => message = String::from_utf8_lossy(value).into_owned(),
@@ -191,43 +192,43 @@ fn error(body: &[u8]) -> Option<Heard> {
         }
         rest = after;
     }
-    Some(Heard::Error { sqlstate: sqlstate?, message })
+    Some(BackendEvent::Error { sqlstate: sqlstate?, message })
 }
 
 /// The messages after the first `ReadyForQuery`, of which only errors are read.
 #[derive(Debug)]
-struct Flow {
-    frames: Frames,
+struct ErrorScanner {
+    frames: MessageFramer,
     kind: u8,
     /// The beginning of an error.
     error: Vec<u8>,
 }
 
-impl Flow {
+impl ErrorScanner {
     fn new() -> Self {
-        Self { frames: Frames::new(), kind: 0, error: Vec::new() }
+        Self { frames: MessageFramer::new(), kind: 0, error: Vec::new() }
     }
 
     /// Reads through the bytes and reports errors. None if they are no messages.
-    fn skim(&mut self, bytes: &[u8], hear: &mut impl FnMut(Heard)) -> Option<()> {
+    fn scan_messages(&mut self, bytes: &[u8], hear: &mut impl FnMut(BackendEvent)) -> Option<()> {
         let mut rest = bytes;
-        while let Some(step) = self.frames.next(&mut rest) {
+        while let Some(step) = self.frames.next_part(&mut rest) {
             match step {
-                Step::Begin(kind, _) => self.kind = kind,
-                Step::Piece(piece) if self.kind == b'E' => self.keep(piece),
-                Step::Last(piece) if self.kind == b'E' => {
-                    self.keep(piece);
-                    error(&std::mem::take(&mut self.error)).into_iter().for_each(&mut *hear);
+                FramePart::Header(kind, _) => self.kind = kind,
+                FramePart::Body(piece) if self.kind == b'E' => self.append_error(piece),
+                FramePart::BodyEnd(piece) if self.kind == b'E' => {
+                    self.append_error(piece);
+                    parse_error_response(&std::mem::take(&mut self.error)).into_iter().for_each(&mut *hear);
                 }
-                Step::Piece(_) | Step::Last(_) => {}
-                Step::Broken => return None,
+                FramePart::Body(_) | FramePart::BodyEnd(_) => {}
+                FramePart::Invalid => return None,
             }
         }
         Some(())
     }
 
-    fn keep(&mut self, piece: &[u8]) {
-        let room = KEPT - self.error.len();
+    fn append_error(&mut self, piece: &[u8]) {
+        let room = MAX_KEPT - self.error.len();
         self.error.extend(piece.iter().take(room));
     }
 }
@@ -238,39 +239,49 @@ mod tests {
     use proptest::prelude::*;
 
     /// Returns the output and the events for bytes that come in these pieces.
-    fn passed<'a>(tls: Tls, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, Vec<Heard>, Messages) {
-        let (mut messages, mut out, mut heard) = (Messages::new(tls), Vec::new(), Vec::new());
+    fn passed<'a>(
+        tls: UpstreamTls,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> (Vec<u8>, Vec<BackendEvent>, BackendMessages) {
+        let (mut messages, mut out, mut heard) = (BackendMessages::new(tls), Vec::new(), Vec::new());
         for piece in pieces {
-            out.extend_from_slice(&messages.pass(piece, &mut |what| heard.push(what)));
+            out.extend_from_slice(&messages.pass_through(piece, &mut |what| heard.push(what)));
         }
         (out, heard, messages)
     }
 
     fn sasl(names: &[&str]) -> Vec<u8> {
         let names: Vec<u8> = names.iter().flat_map(|name| format!("{name}\0").into_bytes()).collect();
-        framed(b'R', &[&[0, 0, 0, 10], names.as_slice(), &[0]].concat())
+        encode_message(b'R', &[&[0, 0, 0, 10], names.as_slice(), &[0]].concat())
     }
 
     fn greeting() -> Vec<u8> {
-        [framed(b'R', &[0; 4]), framed(b'S', b"a\0b\0"), framed(b'K', b"\0\0\x04\xd2\0\0\0\x01"), framed(b'Z', b"I")]
-            .concat()
+        [
+            encode_message(b'R', &[0; 4]),
+            encode_message(b'S', b"a\0b\0"),
+            encode_message(b'K', b"\0\0\x04\xd2\0\0\0\x01"),
+            encode_message(b'Z', b"I"),
+        ]
+        .concat()
     }
 
-    fn complaint(sqlstate: &str, message: &str) -> (Vec<u8>, Heard) {
-        let heard = Heard::Error { sqlstate: sqlstate.to_owned(), message: message.to_owned() };
-        (startup_packet::fatal(sqlstate, message, "", ""), heard)
+    fn complaint(sqlstate: &str, message: &str) -> (Vec<u8>, BackendEvent) {
+        let heard = BackendEvent::Error { sqlstate: sqlstate.to_owned(), message: message.to_owned() };
+        (startup_packet::fatal_error(sqlstate, message, "", ""), heard)
     }
 
     #[test]
     fn reports_the_same_events_for_any_split_of_the_bytes() {
         let (wrong, told) = complaint("42P01", "no such table");
-        let session = [greeting(), framed(b'T', &[7; 300]), wrong, framed(b'Z', b"I"), framed(b'1', b"")].concat();
+        let session =
+            [greeting(), encode_message(b'T', &[7; 300]), wrong, encode_message(b'Z', b"I"), encode_message(b'1', b"")]
+                .concat();
         for cut in 0..session.len() {
             let (one, other) = session.split_at(cut);
-            let (out, heard, messages) = passed(Tls::Off, [one, other]);
+            let (out, heard, messages) = passed(UpstreamTls::Off, [one, other]);
             assert_eq!(out, session);
-            assert_eq!(heard, [Heard::Backend(1234), told.clone()]);
-            assert!(messages.is_between());
+            assert_eq!(heard, [BackendEvent::Started(1234), told.clone()]);
+            assert!(messages.is_at_boundary());
         }
     }
 
@@ -279,21 +290,24 @@ mod tests {
         let offer = sasl(&["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]);
         for cut in 0..offer.len() {
             let (one, other) = offer.split_at(cut);
-            let (out, ..) = passed(Tls::Ours, [one, other, greeting().as_slice()]);
+            let (out, ..) = passed(UpstreamTls::Terminated, [one, other, greeting().as_slice()]);
             assert_eq!(out, [sasl(&["SCRAM-SHA-256"]), greeting()].concat());
         }
-        assert_eq!(passed(Tls::Off, [offer.as_slice()]).0, offer);
-        for alone in
-            [sasl(&["SCRAM-SHA-256-PLUS"]), sasl(&["SCRAM-SHA-256"]), sasl(&[]), framed(b'R', &[0, 0, 0, 10, 1])]
-        {
-            assert_eq!(passed(Tls::Ours, [alone.as_slice()]).0, alone);
+        assert_eq!(passed(UpstreamTls::Off, [offer.as_slice()]).0, offer);
+        for alone in [
+            sasl(&["SCRAM-SHA-256-PLUS"]),
+            sasl(&["SCRAM-SHA-256"]),
+            sasl(&[]),
+            encode_message(b'R', &[0, 0, 0, 10, 1]),
+        ] {
+            assert_eq!(passed(UpstreamTls::Terminated, [alone.as_slice()]).0, alone);
         }
     }
 
     #[test]
     fn reports_a_refused_login() {
         let (wrong, told) = complaint("28P01", "password authentication failed");
-        let (out, heard, _) = passed(Tls::Ours, [wrong.as_slice()]);
+        let (out, heard, _) = passed(UpstreamTls::Terminated, [wrong.as_slice()]);
         assert_eq!((out, heard), (wrong, vec![told]));
     }
 
@@ -302,36 +316,37 @@ mod tests {
         for strange in
             [b"HTTP/1.1 400".as_slice(), b"R\0\0\0\x03", b"E\xff\xff\xff\xff", b"could not fork", b"S\x7f\0\0\0"]
         {
-            let (out, heard, messages) = passed(Tls::Ours, [strange, b"more"]);
+            let (out, heard, messages) = passed(UpstreamTls::Terminated, [strange, b"more"]);
             assert_eq!(out, [strange, b"more"].concat());
-            assert!(heard.is_empty() && !messages.is_between());
+            assert!(heard.is_empty() && !messages.is_at_boundary());
         }
-        let (out, _, messages) = passed(Tls::Off, [greeting().as_slice(), b"\0\0\0\0\x04", &complaint("0", "").0]);
-        assert!(out.starts_with(&greeting()) && !messages.is_between());
+        let (out, _, messages) =
+            passed(UpstreamTls::Off, [greeting().as_slice(), b"\0\0\0\0\x04", &complaint("0", "").0]);
+        assert!(out.starts_with(&greeting()) && !messages.is_at_boundary());
     }
 
     #[test]
     fn releases_an_incomplete_message_at_the_end() {
-        let (out, _, messages) = passed(Tls::Ours, [b"R\0\0\0\x08\0\0".as_slice()]);
-        assert!(out.is_empty() && messages.is_between());
-        assert_eq!(messages.held(), b"R\0\0\0\x08\0\0");
+        let (out, _, messages) = passed(UpstreamTls::Terminated, [b"R\0\0\0\x08\0\0".as_slice()]);
+        assert!(out.is_empty() && messages.is_at_boundary());
+        assert_eq!(messages.into_held_back(), b"R\0\0\0\x08\0\0");
     }
 
     #[test]
     fn keeps_only_the_beginning_of_an_endless_error() {
-        let (long, _) = complaint("XX000", &"x".repeat(10 * KEPT));
-        let (out, heard, messages) = passed(Tls::Off, [greeting(), long].concat().chunks(1000));
-        assert!(out.len() > 10 * KEPT && messages.is_between());
-        let Some(Heard::Error { sqlstate, message }) = heard.last() else { panic!("{heard:?}") };
-        assert!(sqlstate == "XX000" && message.len() < KEPT && message.len() > KEPT / 2);
+        let (long, _) = complaint("XX000", &"x".repeat(10 * MAX_KEPT));
+        let (out, heard, messages) = passed(UpstreamTls::Off, [greeting(), long].concat().chunks(1000));
+        assert!(out.len() > 10 * MAX_KEPT && messages.is_at_boundary());
+        let Some(BackendEvent::Error { sqlstate, message }) = heard.last() else { panic!("{heard:?}") };
+        assert!(sqlstate == "XX000" && message.len() < MAX_KEPT && message.len() > MAX_KEPT / 2);
     }
 
     #[test]
     fn is_not_between_messages_in_the_middle_of_one() {
-        let row = framed(b'D', &[1; 100]);
+        let row = encode_message(b'D', &[1; 100]);
         for cut in 1..row.len() {
             let (part, _) = row.split_at(cut);
-            assert!(!passed(Tls::Off, [greeting().as_slice(), part]).2.is_between(), "{cut}");
+            assert!(!passed(UpstreamTls::Off, [greeting().as_slice(), part]).2.is_at_boundary(), "{cut}");
         }
     }
 
@@ -339,7 +354,7 @@ mod tests {
         let anything = prop::collection::vec(any::<u8>(), 0..60);
         let real = (any::<prop::sample::Index>(), anything.clone()).prop_map(|(kind, body)| {
             let kinds = b"RKSNEvZDTC123";
-            framed(kinds[kind.index(kinds.len())], &body)
+            encode_message(kinds[kind.index(kinds.len())], &body)
         });
         prop_oneof![8 => real, 1 => anything]
     }
@@ -362,10 +377,10 @@ mod tests {
                     break;
                 }
             }
-            let (mut out, heard, messages) = passed(Tls::Off, cut);
-            out.extend(messages.held());
+            let (mut out, heard, messages) = passed(UpstreamTls::Off, cut);
+            out.extend(messages.into_held_back());
             prop_assert_eq!(&out, &bytes);
-            let (_, at_once, _) = passed(Tls::Off, [bytes.as_slice()]);
+            let (_, at_once, _) = passed(UpstreamTls::Off, [bytes.as_slice()]);
             prop_assert_eq!(heard, at_once);
         }
     }

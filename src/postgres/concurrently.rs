@@ -1,7 +1,7 @@
 //! Statements that by design wait for other transactions to end (`CREATE INDEX CONCURRENTLY` and its kind): a lock
 //! timeout would abort them in the middle of their work, and no other session queues behind them meanwhile.
 
-use super::query_summary::without_comments;
+use super::query_summary::skip_leading_comments;
 
 /// The first words of each form, the last word if the form needs one, and the name of the form.
 const FORMS: &[(&str, Option<&str>, &str)] = &[
@@ -18,24 +18,24 @@ const FORMS: &[(&str, Option<&str>, &str)] = &[
 ];
 
 /// The option of `REINDEX (…)`.
-const OPTION: &str = "CONCURRENTLY";
+const CONCURRENTLY: &str = "CONCURRENTLY";
 
 /// Bytes of a statement to inspect from its beginning, so that a long one costs no more.
-const LOOKED_AT: usize = 4 << 10;
+const MAX_INSPECTED: usize = 4 << 10;
 
 /// Returns the name of the form, if the statement is one of these.
-pub(crate) fn waits_for_others(statement: &str) -> Option<&'static str> {
-    let statement = without_comments(statement).trim_end().trim_end_matches(';').trim_end();
+pub(crate) fn waits_for_transactions(statement: &str) -> Option<&'static str> {
+    let statement = skip_leading_comments(statement).trim_end().trim_end_matches(';').trim_end();
     // Behind a semicolon may stand a statement that other sessions do queue behind. A concurrent index build can't be
     // part of such a message.
-    if (statement.len() > LOOKED_AT || statement.contains(';')) && !is_create(statement) {
+    if (statement.len() > MAX_INSPECTED || statement.contains(';')) && !is_create(statement) {
         return None;
     }
-    let mut end = LOOKED_AT.min(statement.len());
+    let mut end = MAX_INSPECTED.min(statement.len());
     while !statement.is_char_boundary(end) {
         end -= 1;
     }
-    let words: Vec<&str> = words(statement.get(..end).unwrap_or_default());
+    let words: Vec<&str> = split_words(statement.get(..end).unwrap_or_default());
     if let Some(reindex) = reindex_with_options(&words) {
         return reindex;
     }
@@ -66,12 +66,12 @@ fn reindex_with_options(words: &[&str]) -> Option<Option<&'static str>> {
         return None;
     }
     // `CONCURRENTLY false` is not written in practice. If it is, the run's own time limit bounds its waits.
-    let says = |word: &&&str| word.trim_matches(|sign| "(),".contains(sign)).eq_ignore_ascii_case(OPTION);
+    let says = |word: &&&str| word.trim_matches(|sign| "(),".contains(sign)).eq_ignore_ascii_case(CONCURRENTLY);
     Some(rest.iter().take(8).find(says).map(|_| "REINDEX CONCURRENTLY"))
 }
 
 /// Splits a text into words without comments; a quoted name is one word, with its quotes, and so no keyword.
-fn words(text: &str) -> Vec<&str> {
+fn split_words(text: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {
@@ -81,14 +81,14 @@ fn words(text: &str) -> Vec<&str> {
         };
         let (word, behind) = rest.split_at_checked(end).unwrap_or((rest, ""));
         words.push(word);
-        rest = without_comments(behind);
+        rest = skip_leading_comments(behind);
     }
     words
 }
 
 #[cfg(test)]
 mod tests {
-    use super::waits_for_others;
+    use super::waits_for_transactions;
 
     #[test]
     fn recognizes_every_form_in_any_spelling() {
@@ -105,10 +105,10 @@ mod tests {
             ("alter table \"a b\" detach partition b finalize", "DETACH PARTITION FINALIZE"),
             ("REFRESH MATERIALIZED VIEW CONCURRENTLY v", "REFRESH MATERIALIZED VIEW CONCURRENTLY"),
         ] {
-            assert_eq!(waits_for_others(statement), Some(name), "{statement}");
+            assert_eq!(waits_for_transactions(statement), Some(name), "{statement}");
         }
         let long = format!("CREATE INDEX CONCURRENTLY a ON t (x) WHERE x IN ({})", "'é', ".repeat(3_000));
-        assert_eq!(waits_for_others(&long), Some("CREATE INDEX CONCURRENTLY"));
+        assert_eq!(waits_for_transactions(&long), Some("CREATE INDEX CONCURRENTLY"));
     }
 
     #[test]
@@ -129,7 +129,7 @@ mod tests {
             ";",
             "é",
         ] {
-            assert_eq!(waits_for_others(statement), None, "{statement}");
+            assert_eq!(waits_for_transactions(statement), None, "{statement}");
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Faults from the errors of PostgreSQL and of its driver.
 
 use super::{
-    message_filter::{Breach, LONGEST_ROW},
-    sent_requests::NO_ROWS,
+    message_filter::{MAX_ROW, ProtocolViolation},
+    sent_requests::NO_COPY_ROWS,
     sqlstate_hint,
-    target::Target,
+    target::DatabaseTarget,
     tls,
 };
 use crate::fault::{Code, Fault};
@@ -12,35 +12,35 @@ use std::{error::Error as StdError, io};
 use tokio_postgres::error::{DbError, Error, SqlState};
 
 /// Returns the fault for a connection that could not be established.
-pub(super) fn connection(error: &Error, target: &Target) -> Fault {
+pub(super) fn connection_fault(error: &Error, target: &DatabaseTarget) -> Fault {
     if let Some(server) = error.as_db_error() {
-        return refusal(server, target);
+        return refusal_fault(server, target);
     }
-    if let Some(fault) = within(error).map(|error: &rustls::Error| tls::fault(error, target)) {
+    if let Some(fault) = find_source(error).map(|error: &rustls::Error| tls::tls_fault(error, target)) {
         return fault;
     }
     let at = format!("`{}:{}`", target.host, target.port);
-    if let Some(Breach::Words(words)) = within(error) {
+    if let Some(ProtocolViolation::PlainText(words)) = find_source(error) {
         return Fault::new(Code::DatabaseUnready, format!("{at} can't take a connection now: {words}"));
     }
     let text = format!("{error}: {}", error.source().map(ToString::to_string).unwrap_or_default());
     if text.contains("password missing") {
         Fault::new(Code::DatabaseLogin, format!("{at} asks for a password and none is given"))
             .fix("set `database-password`, or put the password into `database-url`")
-    } else if within::<Breach>(error).is_some()
+    } else if find_source::<ProtocolViolation>(error).is_some()
         || text.contains("unexpected message")
         || text.contains("parsing response")
     {
-        tls::not_postgres(target).because(error)
+        tls::not_postgres_fault(target).because(error)
     } else {
         Fault::new(Code::DatabaseUnready, format!("{at} closed the connection before it was ready")).because(error)
     }
 }
 
 /// Returns the fault for a proxied connection that fails before the server's first response.
-pub(crate) fn handshake(error: &io::Error, target: &Target) -> Fault {
+pub(crate) fn handshake_fault(error: &io::Error, target: &DatabaseTarget) -> Fault {
     match error.get_ref().and_then(|wrapped| wrapped.downcast_ref::<rustls::Error>()) {
-        Some(error) => tls::fault(error, target),
+        Some(error) => tls::tls_fault(error, target),
         None => {
             let at = format!("`{}:{}`", target.host, target.port);
             Fault::new(Code::DatabaseUnready, format!("{at} closed the connection before it was ready")).because(error)
@@ -49,7 +49,7 @@ pub(crate) fn handshake(error: &io::Error, target: &Target) -> Fault {
 }
 
 /// Finds an error of this type among the sources of the driver's error.
-fn within<E: StdError + 'static>(error: &Error) -> Option<&E> {
+fn find_source<E: StdError + 'static>(error: &Error) -> Option<&E> {
     let mut next = error.source();
     while let Some(source) = next {
         if let Some(found) = source.downcast_ref::<E>() {
@@ -68,7 +68,7 @@ fn within<E: StdError + 'static>(error: &Error) -> Option<&E> {
     None
 }
 
-fn refusal(server: &DbError, target: &Target) -> Fault {
+fn refusal_fault(server: &DbError, target: &DatabaseTarget) -> Fault {
     let (role, database) = (&target.user, &target.name);
     let fault = match server.code() {
         state if *state == SqlState::INVALID_CATALOG_NAME => {
@@ -97,14 +97,14 @@ fn refusal(server: &DbError, target: &Target) -> Fault {
         state if state.code().starts_with("57P") => Fault::new(Code::DatabaseUnready, "the server is shutting down"),
         _ => Fault::new(Code::DatabaseLogin, "the server refused the connection"),
     };
-    with_server_words(fault, server)
+    with_server_message(fault, server)
 }
 
 /// Returns the fault for a failed statement, or for the connection that broke while it ran.
-pub(crate) fn statement(error: &Error) -> Fault {
-    let Some(server) = error.as_db_error() else { return unanswered(error) };
+pub(crate) fn statement_fault(error: &Error) -> Fault {
+    let Some(server) = error.as_db_error() else { return no_answer_fault(error) };
     let state = server.code();
-    if server.message().contains(NO_ROWS) {
+    if server.message().contains(NO_COPY_ROWS) {
         let cause = "there are no rows for a `COPY … FROM STDIN`, which was not recognized as one";
         return Fault::new(Code::StatementFailed, cause).fix(COPY_FIX).sqlstate(state.code());
     }
@@ -122,7 +122,7 @@ pub(crate) fn statement(error: &Error) -> Fault {
         return Fault::new(code, "our session has released the run lock, and another session has taken it");
     }
     let fault = Fault::new(code, server.message()).sqlstate(state.code());
-    let fault = match sqlstate_hint::fix(state.code()) {
+    let fault = match sqlstate_hint::sqlstate_fix(state.code()) {
         Some(fix) => fault.fix(fix),
         None => fault,
     };
@@ -134,9 +134,9 @@ pub(crate) fn statement(error: &Error) -> Fault {
 
 /// Returns the fault for a query of our own. It runs with `row_security` off, so the server fails rather than hide rows
 /// (PostgreSQL, `check_enable_rls`).
-pub(crate) fn question(error: &Error) -> Fault {
+pub(crate) fn query_fault(error: &Error) -> Fault {
     let hidden = error.as_db_error().is_some_and(|server| server.routine() == Some("check_enable_rls"));
-    let fault = statement(error);
+    let fault = statement_fault(error);
     if hidden { fault.code(Code::LedgerHidden) } else { fault }
 }
 
@@ -145,14 +145,14 @@ const COPY_FIX: &str = "write it as `COPY table (columns) FROM stdin;` at the be
     `\\.` on the line behind them, in a file with a transaction; or use INSERT";
 
 /// Returns the fault for a query without a response, or with an unreadable one.
-fn unanswered(error: &Error) -> Fault {
-    if let Some(breach) = within::<Breach>(error) {
+fn no_answer_fault(error: &Error) -> Fault {
+    if let Some(breach) = find_source::<ProtocolViolation>(error) {
         return Fault::new(Code::DatabaseProtocol, breach.to_string());
     }
     let text = error.to_string();
     if text.contains("deserializing column") {
         // The message filter makes all other rows readable.
-        let cause = format!("a row of the database's answer is longer than {} MiB", LONGEST_ROW >> 20);
+        let cause = format!("a row of the database's answer is longer than {} MiB", MAX_ROW >> 20);
         return Fault::new(Code::DatabaseProtocol, cause);
     }
     match text.contains("unexpected message") || text.contains("parsing response") {
@@ -162,8 +162,8 @@ fn unanswered(error: &Error) -> Fault {
 }
 
 /// Returns the fault for an error that ended the session.
-pub(super) fn session(error: &Error) -> Fault {
-    let fault = statement(error);
+pub(super) fn session_fault(error: &Error) -> Fault {
+    let fault = statement_fault(error);
     if fault.code == Code::DatabaseProtocol { fault } else { fault.code(Code::DatabaseLost) }
 }
 
@@ -174,7 +174,7 @@ fn ends_session(state: &SqlState) -> bool {
     code.starts_with("57P") || code.starts_with("08") || matches!(code, "25P03" | "25P04")
 }
 
-fn with_server_words(fault: Fault, server: &DbError) -> Fault {
+fn with_server_message(fault: Fault, server: &DbError) -> Fault {
     let fault = fault.sqlstate(server.code().code()).detail(format!("server: {}", server.message()));
     match server.hint() {
         Some(hint) => fault.detail(format!("hint: {hint}")),

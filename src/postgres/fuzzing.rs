@@ -2,39 +2,39 @@
 //! panics if its property does not hold.
 
 use super::{
-    backend_messages::{Heard, Messages, Tls},
+    backend_messages::{BackendEvent, BackendMessages, UpstreamTls},
     backend_pid::BackendPid,
-    message_filter::Sieve,
-    sent_requests::Asked,
+    message_filter::MessageFilter,
+    sent_requests::SentRequests,
 };
-use crate::proxy::startup_packet::{self, Around};
+use crate::proxy::startup_packet::{self, InjectedOptions};
 
 /// Length of the longest start-up packet that PostgreSQL accepts (`MAX_STARTUP_PACKET_LENGTH`).
-const LONGEST: usize = 10_000;
+const MAX_PACKET_LENGTH: usize = 10_000;
 
 /// Passes a server's bytes through in pieces of these lengths: the output and the events are the same as in one
 /// piece, and nothing is lost or added.
 ///
 /// # Panics
 /// If the property does not hold.
-pub(crate) fn pass(bytes: &[u8], pieces: &[u8]) {
-    for tls in [Tls::Off, Tls::Ours] {
-        let (at_once, heard) = passed(tls, [bytes].into_iter());
-        let (in_pieces, heard_in_pieces) = passed(tls, cut(bytes, pieces).into_iter());
+pub(crate) fn check_pass_through(bytes: &[u8], pieces: &[u8]) {
+    for tls in [UpstreamTls::Off, UpstreamTls::Terminated] {
+        let (at_once, heard) = pass_pieces(tls, [bytes].into_iter());
+        let (in_pieces, heard_in_pieces) = pass_pieces(tls, cut_into_pieces(bytes, pieces).into_iter());
         assert_eq!(in_pieces, at_once, "{tls:?}");
         assert_eq!(heard_in_pieces, heard, "{tls:?}");
-        assert!(tls == Tls::Ours || at_once == bytes, "something else arrived");
+        assert!(tls == UpstreamTls::Terminated || at_once == bytes, "something else arrived");
         assert!(at_once.len() <= bytes.len() && heard.len() <= bytes.len() / 5, "more than was sent");
     }
-    let (at_once, pid, is_understood) = sieved([bytes].into_iter());
+    let (at_once, pid, is_understood) = filter_pieces([bytes].into_iter());
     if is_understood {
-        assert_eq!(sieved(cut(bytes, pieces).into_iter()), (at_once, pid, true));
+        assert_eq!(filter_pieces(cut_into_pieces(bytes, pieces).into_iter()), (at_once, pid, true));
     } else {
-        assert!(!sieved(cut(bytes, pieces).into_iter()).2, "a breach is one however it arrives");
+        assert!(!filter_pieces(cut_into_pieces(bytes, pieces).into_iter()).2, "a breach is one however it arrives");
     }
 }
 
-fn cut<'a>(bytes: &'a [u8], pieces: &[u8]) -> Vec<&'a [u8]> {
+fn cut_into_pieces<'a>(bytes: &'a [u8], pieces: &[u8]) -> Vec<&'a [u8]> {
     let (mut cut, mut rest) = (Vec::new(), bytes);
     for length in pieces.iter().cycle().take(bytes.len()) {
         let (piece, after) = rest.split_at(rest.len().min(usize::from(*length) + 1));
@@ -45,24 +45,24 @@ fn cut<'a>(bytes: &'a [u8], pieces: &[u8]) -> Vec<&'a [u8]> {
     cut
 }
 
-fn passed<'a>(tls: Tls, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, Vec<Heard>) {
-    let (mut messages, mut out, mut heard) = (Messages::new(tls), Vec::new(), Vec::new());
+fn pass_pieces<'a>(tls: UpstreamTls, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, Vec<BackendEvent>) {
+    let (mut messages, mut out, mut heard) = (BackendMessages::new(tls), Vec::new(), Vec::new());
     for piece in pieces {
-        out.extend_from_slice(&messages.pass(piece, &mut |what| heard.push(what)));
+        out.extend_from_slice(&messages.pass_through(piece, &mut |what| heard.push(what)));
     }
-    out.extend(messages.held());
+    out.extend(messages.into_held_back());
     (out, heard)
 }
 
 /// Returns the filtered bytes, the announced pid, and whether the filter accepted all of them.
-fn sieved<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, i32, bool) {
+fn filter_pieces<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, i32, bool) {
     let pid = BackendPid::default();
-    let (mut sieve, mut asked, mut out) = (Sieve::new(pid.clone()), Asked::new(), Vec::new());
+    let (mut sieve, mut asked, mut out) = (MessageFilter::new(pid.clone()), SentRequests::new(), Vec::new());
     let mut is_understood = true;
     for piece in pieces {
-        is_understood = is_understood && sieve.feed(piece, &mut asked).is_ok();
-        let passed = sieve.passed().to_vec();
-        sieve.given(passed.len());
+        is_understood = is_understood && sieve.filter_bytes(piece, &mut asked).is_ok();
+        let passed = sieve.output().to_vec();
+        sieve.consume_output(passed.len());
         out.extend(passed);
     }
     (out, pid.get(), is_understood)
@@ -73,12 +73,15 @@ fn sieved<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, i32, bool) {
 ///
 /// # Panics
 /// If the property does not hold.
-pub(crate) fn take_first_packet(packet: &[u8]) {
+pub(crate) fn check_first_packet(packet: &[u8]) {
     let is_startup = |packet: &[u8]| {
-        matches!(startup_packet::first(packet), startup_packet::First::Startup | startup_packet::First::Replication)
+        matches!(
+            startup_packet::classify_packet(packet),
+            startup_packet::FirstPacket::Startup | startup_packet::FirstPacket::Replication
+        )
     };
-    let settled = startup_packet::settled(packet, "we", &before("-c a=1"));
-    let Some((version, said)) = read(packet) else {
+    let settled = startup_packet::with_injected_options(packet, "we", &options_before("-c a=1"));
+    let Some((version, said)) = parse_startup_packet(packet) else {
         assert!(settled.is_none() && !is_startup(packet), "it is no start-up packet");
         return;
     };
@@ -88,41 +91,45 @@ pub(crate) fn take_first_packet(packet: &[u8]) {
     }
     let longer = [packet, &[0]].concat();
     assert!(
-        !is_startup(&longer) && startup_packet::settled(&longer, "", &Around::default()).is_none(),
+        !is_startup(&longer)
+            && startup_packet::with_injected_options(&longer, "", &InjectedOptions::default()).is_none(),
         "a byte more than it says"
     );
     let is_ours = |name: &[u8]| name == b"options" || name.eq_ignore_ascii_case(b"application_name");
     let own = said.iter().rfind(|(name, _)| *name == b"options").map(|(_, value)| *value).unwrap_or_default();
     let options = if own.is_empty() { b"-c a=1".to_vec() } else { [b"-c a=1 ", own].concat() };
-    let mut expected: Parameters<'_> = said.iter().copied().filter(|(name, _)| !is_ours(name)).collect();
+    let mut expected: PacketParameters<'_> = said.iter().copied().filter(|(name, _)| !is_ours(name)).collect();
     if expected.len() == said.len() {
         assert_eq!(
-            startup_packet::settled(packet, "", &Around::default()).as_deref(),
+            startup_packet::with_injected_options(packet, "", &InjectedOptions::default()).as_deref(),
             Some(packet),
             "with nothing to add it stays as it is"
         );
     }
     expected.extend([(b"options".as_slice(), options.as_slice()), (b"application_name", b"we")]);
     match &settled {
-        Some(settled) => assert_eq!(read(settled), Some((version, expected))),
+        Some(settled) => assert_eq!(parse_startup_packet(settled), Some((version, expected))),
         None => {
-            assert!(packet.len() + b"options\0-c a=1 \0application_name\0we\0".len() > LONGEST + 4, "there is room");
+            assert!(
+                packet.len() + b"options\0-c a=1 \0application_name\0we\0".len() > MAX_PACKET_LENGTH + 4,
+                "there is room"
+            );
         }
     }
 }
 
 /// Names and values, in their order.
-type Parameters<'p> = Vec<(&'p [u8], &'p [u8])>;
+type PacketParameters<'p> = Vec<(&'p [u8], &'p [u8])>;
 
-fn before(options: &str) -> Around {
-    Around { before: options.to_owned(), after: String::new() }
+fn options_before(options: &str) -> InjectedOptions {
+    InjectedOptions { before: options.to_owned(), after: String::new() }
 }
 
 /// Returns the version and the parameters of a packet that is one complete start-up packet of any version.
-fn read(packet: &[u8]) -> Option<(u32, Parameters<'_>)> {
+fn parse_startup_packet(packet: &[u8]) -> Option<(u32, PacketParameters<'_>)> {
     let (length, body) = packet.split_first_chunk::<4>()?;
     let (version, text) = body.split_first_chunk::<4>()?;
-    let fits = usize::try_from(u32::from_be_bytes(*length)) == Ok(packet.len()) && body.len() <= LONGEST;
+    let fits = usize::try_from(u32::from_be_bytes(*length)) == Ok(packet.len()) && body.len() <= MAX_PACKET_LENGTH;
     let text = text.strip_suffix(&[0]).filter(|_| fits)?;
     let texts: Vec<&[u8]> = match text.strip_suffix(&[0]) {
         Some(text) => text.split(|byte| *byte == 0).collect(),
@@ -143,7 +150,7 @@ fn read(packet: &[u8]) -> Option<(u32, Parameters<'_>)> {
 ///
 /// # Panics
 /// If one differs.
-pub(crate) fn write_packets(texts: &[String]) {
+pub(crate) fn check_written_packets(texts: &[String]) {
     let texts: Vec<String> = texts.iter().map(|text| text.replace('\0', "")).collect();
     let pairs: Vec<(String, String)> =
         texts.iter().zip(texts.iter().skip(1)).map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -152,16 +159,16 @@ pub(crate) fn write_packets(texts: &[String]) {
         body.extend(format!("{name}\0{value}\0").into_bytes());
     }
     body.push(0);
-    if body.len() <= LONGEST {
+    if body.len() <= MAX_PACKET_LENGTH {
         let packet = startup_packet::with_length(&body);
-        assert!(read(&packet).is_some(), "it is written as one");
-        take_first_packet(&packet);
+        assert!(parse_startup_packet(&packet).is_some(), "it is written as one");
+        check_first_packet(&packet);
     }
     let expected: Vec<String> =
         pairs.iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]).collect();
-    assert_eq!(taken_apart(&startup_packet::options(&pairs)), expected);
+    assert_eq!(split_options(&startup_packet::encode_options(&pairs)), expected);
     if let [message, detail, hint, ..] = texts.as_slice() {
-        let written = startup_packet::fatal("08006", message, detail, hint);
+        let written = startup_packet::fatal_error("08006", message, detail, hint);
         let expected = [('S', "FATAL"), ('V', "FATAL"), ('C', "08006"), ('M', message), ('D', detail), ('H', hint)];
         let expected: String = expected
             .iter()
@@ -174,7 +181,7 @@ pub(crate) fn write_packets(texts: &[String]) {
 }
 
 /// Splits `options` as the server does (`pg_split_opts` in `postinit.c`).
-fn taken_apart(options: &str) -> Vec<String> {
+fn split_options(options: &str) -> Vec<String> {
     let is_blank = |letter: char| letter.is_ascii_whitespace() || letter == '\x0b';
     let (mut words, mut letters) = (Vec::new(), options.chars().peekable());
     loop {

@@ -10,131 +10,131 @@ use tokio::{sync::Notify, time::timeout};
 
 /// The state of one attempt and the blockers seen in it.
 #[derive(Debug, Default)]
-pub struct Lookout {
-    phase: Cell<Phase>,
+pub struct LockWaits {
+    phase: Cell<AttemptPhase>,
     /// Time after which the monitor cancels a statement of this attempt that waits for a lock.
-    strict: Cell<Option<Duration>>,
+    wait_limit: Cell<Option<Duration>>,
     /// Set when the monitor has cancelled one.
-    has_ended: Cell<bool>,
-    obstacles: RefCell<Vec<Obstacle>>,
+    has_cancelled: Cell<bool>,
+    blockers: RefCell<Vec<Blocker>>,
     /// Notified when the attempt has begun or paused.
-    turned: Notify,
+    phase_changed: Notify,
     /// Notified when no blocker is left.
-    freed: Notify,
+    unblocked: Notify,
 }
 
 /// The phase of the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum AttemptPhase {
     /// An attempt runs, with this lock timeout for each statement; zero means no timeout.
-    Trying(Duration),
+    Running(Duration),
     /// It waits for the next attempt.
-    Resting,
+    Paused,
 }
 
-impl Default for Phase {
+impl Default for AttemptPhase {
     fn default() -> Self {
-        Self::Trying(Duration::ZERO)
+        Self::Running(Duration::ZERO)
     }
 }
 
 /// A session that a statement has waited for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Obstacle {
+pub struct Blocker {
     /// The pid of its backend; 0 is a prepared transaction.
     pub pid: i32,
     /// The pid of the waiting backend.
-    pub waiter: i32,
+    pub waiter_pid: i32,
     /// Duration of the wait so far.
     pub waited: Duration,
     /// The oid of the locked table; none if the wait is for something else.
     pub relation: Option<u32>,
     /// A description of the session. Hostile text.
-    pub who: String,
+    pub description: String,
     /// A description of the lock. Hostile text.
-    pub what: String,
+    pub waited_for: String,
     /// The form of the waiting statement, if it is one that waits for other transactions by design.
     pub form: Option<&'static str>,
 }
 
-impl Lookout {
+impl LockWaits {
     /// Begins an attempt with this lock timeout.
-    pub fn trying(&self, limit: Duration) {
-        self.obstacles.borrow_mut().clear();
-        self.strict.set(None);
-        self.has_ended.set(false);
-        self.turn(Phase::Trying(limit));
+    pub fn begin_attempt(&self, limit: Duration) {
+        self.blockers.borrow_mut().clear();
+        self.wait_limit.set(None);
+        self.has_cancelled.set(false);
+        self.set_phase(AttemptPhase::Running(limit));
     }
 
     /// Begins an attempt whose sessions have no lock timeout of their own: the monitor cancels a statement that waits
     /// longer than `limit`, except one that waits for other transactions by design. Zero means no limit.
-    pub fn trying_patiently(&self, limit: Duration) {
-        self.trying(Duration::ZERO);
-        self.strict.set(Some(limit).filter(|limit| !limit.is_zero()));
+    pub fn begin_monitored_attempt(&self, limit: Duration) {
+        self.begin_attempt(Duration::ZERO);
+        self.wait_limit.set(Some(limit).filter(|limit| !limit.is_zero()));
     }
 
     /// Reports whether the monitor has cancelled a waiting statement in this attempt.
     #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.has_ended.get()
+    pub fn has_cancelled_a_wait(&self) -> bool {
+        self.has_cancelled.get()
     }
 
     /// Returns the pids whose statements must be cancelled now, and counts them as cancelled.
-    pub(super) fn overdue(&self) -> Vec<i32> {
-        let Some(limit) = self.strict.get() else { return Vec::new() };
-        let obstacles = self.obstacles.borrow();
+    pub(super) fn take_overdue_waiters(&self) -> Vec<i32> {
+        let Some(limit) = self.wait_limit.get() else { return Vec::new() };
+        let obstacles = self.blockers.borrow();
         let overdue = obstacles.iter().filter(|one| one.form.is_none() && one.waited >= limit);
-        let waiters: Vec<i32> = overdue.map(|one| one.waiter).collect();
-        self.has_ended.set(self.has_ended.get() || !waiters.is_empty());
+        let waiters: Vec<i32> = overdue.map(|one| one.waiter_pid).collect();
+        self.has_cancelled.set(self.has_cancelled.get() || !waiters.is_empty());
         waiters
     }
 
     /// Waits for `pause`, or until no blocker is left.
-    pub async fn rest(&self, pause: Duration) {
-        self.turn(Phase::Resting);
+    pub async fn pause_while_blocked(&self, pause: Duration) {
+        self.set_phase(AttemptPhase::Paused);
         // Both the timeout and the notification end the wait as intended.
-        drop(timeout(pause, self.freed.notified()).await);
+        drop(timeout(pause, self.unblocked.notified()).await);
     }
 
     /// Returns the blockers of the current attempt, or of the last one during a pause, without duplicates.
     #[must_use]
-    pub fn obstacles(&self) -> Vec<Obstacle> {
-        self.obstacles.borrow().clone()
+    pub fn current_blockers(&self) -> Vec<Blocker> {
+        self.blockers.borrow().clone()
     }
 
     /// Describes the blockers for a fault; none if no blocker was seen.
     #[must_use]
-    pub fn said(&self) -> Option<String> {
-        let obstacles = self.obstacles.borrow();
+    pub fn describe_blockers(&self) -> Option<String> {
+        let obstacles = self.blockers.borrow();
         let (last, more) = (obstacles.last()?, obstacles.len() - 1);
         let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
-        Some(format!("in the way of {}: {}{more}", last.what, last.who))
+        Some(format!("in the way of {}: {}{more}", last.waited_for, last.description))
     }
 
     /// Waits until an attempt begins or pauses, but no longer than `at_most`.
-    pub async fn needed(&self, at_most: Duration) {
-        drop(timeout(at_most, self.turned.notified()).await);
+    pub async fn wait_for_phase_change(&self, at_most: Duration) {
+        drop(timeout(at_most, self.phase_changed.notified()).await);
     }
 
-    pub(super) fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> AttemptPhase {
         self.phase.get()
     }
 
-    pub(super) fn saw(&self, seen: Obstacle) {
-        let mut obstacles = self.obstacles.borrow_mut();
+    pub(super) fn record_blocker(&self, seen: Blocker) {
+        let mut obstacles = self.blockers.borrow_mut();
         obstacles.retain(|known| (known.pid, known.relation) != (seen.pid, seen.relation));
         obstacles.push(seen);
     }
 
-    pub(super) fn set_free(&self) {
-        self.freed.notify_waiters();
+    pub(super) fn notify_unblocked(&self) {
+        self.unblocked.notify_waiters();
     }
 
     /// Sets the phase. A change from one attempt to the next is not notified.
-    fn turn(&self, phase: Phase) {
+    fn set_phase(&self, phase: AttemptPhase) {
         let before = self.phase.replace(phase);
-        if before == Phase::Resting || phase == Phase::Resting {
-            self.turned.notify_one();
+        if before == AttemptPhase::Paused || phase == AttemptPhase::Paused {
+            self.phase_changed.notify_one();
         }
     }
 }
@@ -145,20 +145,28 @@ mod tests {
     use futures_util::future::join;
     use tokio::time::Instant;
 
-    fn obstacle(pid: i32, relation: Option<u32>, who: &str) -> Obstacle {
+    fn obstacle(pid: i32, relation: Option<u32>, who: &str) -> Blocker {
         let what = "a lock on big".to_owned();
-        Obstacle { pid, waiter: 5, waited: Duration::from_secs(3), relation, who: who.to_owned(), what, form: None }
+        Blocker {
+            pid,
+            waiter_pid: 5,
+            waited: Duration::from_secs(3),
+            relation,
+            description: who.to_owned(),
+            waited_for: what,
+            form: None,
+        }
     }
 
     #[test]
     fn cancels_overdue_waits_except_those_by_design() {
-        let lookout = Lookout::default();
-        let builds = Obstacle { waiter: 6, form: Some("CREATE INDEX CONCURRENTLY"), ..obstacle(8, None, "pid 8") };
+        let lookout = LockWaits::default();
+        let builds = Blocker { waiter_pid: 6, form: Some("CREATE INDEX CONCURRENTLY"), ..obstacle(8, None, "pid 8") };
         let overdue = |limit| {
-            lookout.trying_patiently(Duration::from_secs(limit));
-            lookout.saw(builds.clone());
-            lookout.saw(obstacle(7, Some(1), "pid 7"));
-            (lookout.overdue(), lookout.has_ended())
+            lookout.begin_monitored_attempt(Duration::from_secs(limit));
+            lookout.record_blocker(builds.clone());
+            lookout.record_blocker(obstacle(7, Some(1), "pid 7"));
+            (lookout.take_overdue_waiters(), lookout.has_cancelled_a_wait())
         };
         assert_eq!(overdue(3), (vec![5], true));
         assert_eq!(overdue(4), (vec![], false));
@@ -167,26 +175,26 @@ mod tests {
 
     #[test]
     fn describes_each_blocker_once_and_forgets_it_with_the_next_attempt() {
-        let lookout = Lookout::default();
-        assert_eq!(lookout.said(), None);
+        let lookout = LockWaits::default();
+        assert_eq!(lookout.describe_blockers(), None);
         for (pid, who) in [(7, "pid 7, 1 s"), (8, "pid 8"), (7, "pid 7, 2 s")] {
-            lookout.saw(obstacle(pid, Some(1), who));
+            lookout.record_blocker(obstacle(pid, Some(1), who));
         }
-        assert_eq!(lookout.said().unwrap(), "in the way of a lock on big: pid 7, 2 s (and 1 more)");
-        lookout.trying(Duration::ZERO);
-        assert_eq!(lookout.obstacles(), []);
+        assert_eq!(lookout.describe_blockers().unwrap(), "in the way of a lock on big: pid 7, 2 s (and 1 more)");
+        lookout.begin_attempt(Duration::ZERO);
+        assert_eq!(lookout.current_blockers(), []);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_pause_ends_as_soon_as_no_blocker_is_left() {
-        let (lookout, began) = (Lookout::default(), Instant::now());
-        lookout.rest(Duration::from_secs(3)).await;
+        let (lookout, began) = (LockWaits::default(), Instant::now());
+        lookout.pause_while_blocked(Duration::from_secs(3)).await;
         assert_eq!(began.elapsed(), Duration::from_secs(3));
         let freed = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            lookout.set_free();
+            lookout.notify_unblocked();
         };
-        join(lookout.rest(Duration::from_secs(60)), freed).await;
+        join(lookout.pause_while_blocked(Duration::from_secs(60)), freed).await;
         assert_eq!(began.elapsed(), Duration::from_secs(4));
     }
 }

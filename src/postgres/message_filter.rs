@@ -8,225 +8,239 @@
 
 use super::{
     backend_pid::BackendPid,
-    frame::{Frames, Step},
+    frame::{FramePart, MessageFramer},
     readable_row,
-    sent_requests::Asked,
-    server_message::Complaint,
+    sent_requests::SentRequests,
+    server_message::ServerMessage,
 };
 use bytes::{Buf as _, BufMut as _, BytesMut};
 
 /// Length of PostgreSQL's longest message (`MaxAllocSize`).
-const LONGEST: usize = 1 << 30;
+const MAX_MESSAGE: usize = 1 << 30;
 
 /// Length of the longest message to buffer that is no row: the description of 1664 columns is less than half as long.
-const SMALL: usize = 1 << 20;
+const MAX_BUFFERED: usize = 1 << 20;
 
 /// Length of the longest row to buffer; no row of our own queries comes near it.
-pub(super) const LONGEST_ROW: usize = 4 << 20;
+pub(super) const MAX_ROW: usize = 4 << 20;
 
 /// Bytes that the server may send before it is ready for the first query: the driver keeps them.
-const OPENING: usize = 16 << 20;
+const MAX_STARTUP: usize = 16 << 20;
 
 /// Types of the first message after a start-up packet (PostgreSQL manual, 55.2.1): authentication, error, version
 /// negotiation, notice.
-const FIRST: &[u8] = b"REvN";
+const FIRST_TYPES: &[u8] = b"REvN";
 
 /// Types of the messages that pass unchanged.
-const PLAIN: &[u8] = b"RZI123nstGv";
+const PASSED_TYPES: &[u8] = b"RZI123nstGv";
 
 /// Bytes kept of plain text that is no message.
-const WORDS: usize = 1 << 10;
+const MAX_PLAIN_TEXT: usize = 1 << 10;
 
 /// A response that no PostgreSQL server sends after a successful start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Breach {
+pub(super) enum ProtocolViolation {
     /// Bytes that violate the protocol.
     #[error("{0}")]
-    Strange(String),
+    Malformed(String),
     /// Plain text, as from a server that could not fork a backend (PostgreSQL, `report_fork_failure_to_client`).
     #[error("{0}")]
-    Words(String),
+    PlainText(String),
 }
 
 /// The filter of one session's messages, from its beginning.
 #[derive(Debug)]
-pub(super) struct Sieve {
-    frames: Frames,
-    phase: Phase,
+pub(super) struct MessageFilter {
+    frames: MessageFramer,
+    phase: StartupPhase,
     kind: u8,
-    doing: Doing,
+    action: MessageAction,
     pid: BackendPid,
     out: BytesMut,
     /// The body of the previous row, whose memory the next one reuses.
-    kept: Vec<u8>,
+    row_buffer: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum StartupPhase {
     /// No message has come yet.
-    Silence,
+    NothingReceived,
     /// Not ready for a query yet, after this many bytes.
-    Opening(usize),
+    Starting(usize),
     Ready,
 }
 
 /// The treatment of the current message.
 #[derive(Debug)]
-enum Doing {
+enum MessageAction {
     Drop,
     Pass,
-    Keep(Vec<u8>),
-    Complaint(Complaint),
+    Buffer(Vec<u8>),
+    ErrorOrNotice(ServerMessage),
     /// A row that is too long, with its beginning.
-    LongRow(Vec<u8>),
-    Words(Vec<u8>),
+    OversizedRow(Vec<u8>),
+    PlainText(Vec<u8>),
 }
 
-impl Sieve {
+impl MessageFilter {
     pub(super) fn new(pid: BackendPid) -> Self {
-        let (frames, out) = (Frames::new(), BytesMut::new());
-        Self { frames, phase: Phase::Silence, kind: 0, doing: Doing::Drop, pid, out, kept: Vec::new() }
+        let (frames, out) = (MessageFramer::new(), BytesMut::new());
+        Self {
+            frames,
+            phase: StartupPhase::NothingReceived,
+            kind: 0,
+            action: MessageAction::Drop,
+            pid,
+            out,
+            row_buffer: Vec::new(),
+        }
     }
 
     /// Filters bytes from the server.
     ///
     /// # Errors
     /// A violation after which the stream can't be read; the messages before it have passed.
-    pub(super) fn feed(&mut self, bytes: &[u8], asked: &mut Asked) -> Result<(), Breach> {
+    pub(super) fn filter_bytes(&mut self, bytes: &[u8], asked: &mut SentRequests) -> Result<(), ProtocolViolation> {
         let mut rest = bytes;
-        while let Some(step) = self.frames.next(&mut rest) {
+        while let Some(step) = self.frames.next_part(&mut rest) {
             match step {
-                Step::Begin(kind, length) => self.begin(kind, length, asked)?,
-                Step::Piece(piece) => self.take(piece)?,
-                Step::Last(piece) => {
-                    self.take(piece)?;
-                    self.end(asked);
+                FramePart::Header(kind, length) => self.begin_message(kind, length, asked)?,
+                FramePart::Body(piece) => self.take_body(piece)?,
+                FramePart::BodyEnd(piece) => {
+                    self.take_body(piece)?;
+                    self.end_message(asked);
                 }
-                Step::Broken => return Err(strange("the server sent bytes that are not a PostgreSQL message")),
+                FramePart::Invalid => return Err(malformed("the server sent bytes that are not a PostgreSQL message")),
             }
         }
         Ok(())
     }
 
     /// Returns the violation if the stream ends within plain text.
-    pub(super) fn at_end(&self) -> Option<Breach> {
-        match &self.doing {
-            Doing::Words(words) => Some(said(words)),
+    pub(super) fn violation_at_end(&self) -> Option<ProtocolViolation> {
+        match &self.action {
+            MessageAction::PlainText(words) => Some(plain_text(words)),
             _ => None,
         }
     }
 
     /// Returns the filtered bytes that were not consumed yet.
-    pub(super) fn passed(&self) -> &[u8] {
+    pub(super) fn output(&self) -> &[u8] {
         &self.out
     }
 
     /// Consumes this many filtered bytes.
-    pub(super) fn given(&mut self, count: usize) {
+    pub(super) fn consume_output(&mut self, count: usize) {
         self.out.advance(count);
-        if self.out.is_empty() && self.out.capacity() + self.kept.capacity() > SMALL {
-            (self.out, self.kept) = (BytesMut::new(), Vec::new());
+        if self.out.is_empty() && self.out.capacity() + self.row_buffer.capacity() > MAX_BUFFERED {
+            (self.out, self.row_buffer) = (BytesMut::new(), Vec::new());
         }
     }
 
-    fn begin(&mut self, kind: u8, length: usize, asked: &mut Asked) -> Result<(), Breach> {
-        if self.phase == Phase::Silence && !FIRST.contains(&kind) {
-            return Err(strange("the first byte of the response does not begin a PostgreSQL message"));
+    fn begin_message(&mut self, kind: u8, length: usize, asked: &mut SentRequests) -> Result<(), ProtocolViolation> {
+        if self.phase == StartupPhase::NothingReceived && !FIRST_TYPES.contains(&kind) {
+            return Err(malformed("the first byte of the response does not begin a PostgreSQL message"));
         }
-        if let Phase::Silence | Phase::Opening(_) = self.phase
+        if let StartupPhase::NothingReceived | StartupPhase::Starting(_) = self.phase
             && kind == b'E'
-            && length > LONGEST
+            && length > MAX_MESSAGE
         {
             let length = u32::try_from(length + 4).unwrap_or(u32::MAX);
-            self.doing = Doing::Words(length.to_be_bytes().to_vec());
+            self.action = MessageAction::PlainText(length.to_be_bytes().to_vec());
             return Ok(());
         }
-        self.count(length)?;
+        self.count_startup_bytes(length)?;
         self.kind = kind;
-        self.doing = match kind {
-            _ if length > LONGEST => return Err(too_long(kind, length)),
-            b'E' | b'N' => Doing::Complaint(Complaint::default()),
-            b'D' if length > LONGEST_ROW => Doing::LongRow(Vec::new()),
-            b'D' => Doing::Keep(self.room(length)),
-            b'd' => Doing::Drop,
-            _ if length > SMALL => return Err(too_long(kind, length)),
+        self.action = match kind {
+            _ if length > MAX_MESSAGE => return Err(message_too_long(kind, length)),
+            b'E' | b'N' => MessageAction::ErrorOrNotice(ServerMessage::default()),
+            b'D' if length > MAX_ROW => MessageAction::OversizedRow(Vec::new()),
+            b'D' => MessageAction::Buffer(self.take_row_buffer(length)),
+            b'd' => MessageAction::Drop,
+            _ if length > MAX_BUFFERED => return Err(message_too_long(kind, length)),
             // Nothing here uses notifications, the server's settings or the rows of a COPY.
-            b'A' | b'S' | b'H' | b'c' => Doing::Drop,
+            b'A' | b'S' | b'H' | b'c' => MessageAction::Drop,
             b'G' if asked.is_query_next() => {
-                asked.refuse_rows();
-                Doing::Drop
+                asked.refuse_copy_rows();
+                MessageAction::Drop
             }
             b'G' => {
-                asked.await_rows();
+                asked.expect_copy_rows();
                 self.pass_header(kind, length);
-                Doing::Pass
+                MessageAction::Pass
             }
-            b'T' | b'C' | b'K' => Doing::Keep(Vec::with_capacity(length)),
-            kind if PLAIN.contains(&kind) => {
+            b'T' | b'C' | b'K' => MessageAction::Buffer(Vec::with_capacity(length)),
+            kind if PASSED_TYPES.contains(&kind) => {
                 self.pass_header(kind, length);
-                Doing::Pass
+                MessageAction::Pass
             }
-            kind => return Err(strange(format!("PostgreSQL has no message of the kind `{}`", char::from(kind)))),
+            kind => return Err(malformed(format!("PostgreSQL has no message of the kind `{}`", char::from(kind)))),
         };
         Ok(())
     }
 
-    fn count(&mut self, length: usize) -> Result<(), Breach> {
+    fn count_startup_bytes(&mut self, length: usize) -> Result<(), ProtocolViolation> {
         let said = match self.phase {
-            Phase::Ready => return Ok(()),
-            Phase::Silence => 0,
-            Phase::Opening(said) => said,
+            StartupPhase::Ready => return Ok(()),
+            StartupPhase::NothingReceived => 0,
+            StartupPhase::Starting(said) => said,
         };
-        self.phase = Phase::Opening(said + length.min(SMALL));
-        if said > OPENING {
-            return Err(strange("the server sends too much without becoming ready for a query"));
+        self.phase = StartupPhase::Starting(said + length.min(MAX_BUFFERED));
+        if said > MAX_STARTUP {
+            return Err(malformed("the server sends too much without becoming ready for a query"));
         }
         Ok(())
     }
 
-    fn take(&mut self, piece: &[u8]) -> Result<(), Breach> {
-        match &mut self.doing {
-            Doing::Drop => {}
-            Doing::Pass => self.out.extend_from_slice(piece),
-            Doing::Keep(body) => body.extend_from_slice(piece),
-            Doing::Complaint(complaint) => complaint.take(piece),
-            Doing::LongRow(beginning) => beginning.extend(piece.iter().take(readable_row::COUNT - beginning.len())),
-            Doing::Words(words) => {
-                words.extend(piece.iter().take(WORDS - words.len()));
-                if words.len() == WORDS || words.contains(&0) {
-                    return Err(said(words));
+    fn take_body(&mut self, piece: &[u8]) -> Result<(), ProtocolViolation> {
+        match &mut self.action {
+            MessageAction::Drop => {}
+            MessageAction::Pass => self.out.extend_from_slice(piece),
+            MessageAction::Buffer(body) => body.extend_from_slice(piece),
+            MessageAction::ErrorOrNotice(complaint) => complaint.push_bytes(piece),
+            MessageAction::OversizedRow(beginning) => {
+                beginning.extend(piece.iter().take(readable_row::COLUMN_COUNT_LENGTH - beginning.len()))
+            }
+            MessageAction::PlainText(words) => {
+                words.extend(piece.iter().take(MAX_PLAIN_TEXT - words.len()));
+                if words.len() == MAX_PLAIN_TEXT || words.contains(&0) {
+                    return Err(plain_text(words));
                 }
             }
         }
         Ok(())
     }
 
-    fn end(&mut self, asked: &mut Asked) {
-        match (self.kind, std::mem::replace(&mut self.doing, Doing::Drop)) {
-            (b'Z', Doing::Pass) => {
-                self.phase = Phase::Ready;
-                asked.answered();
+    fn end_message(&mut self, asked: &mut SentRequests) {
+        match (self.kind, std::mem::replace(&mut self.action, MessageAction::Drop)) {
+            (b'Z', MessageAction::Pass) => {
+                self.phase = StartupPhase::Ready;
+                asked.complete_request();
             }
-            (b'K', Doing::Keep(body)) => {
+            (b'K', MessageAction::Buffer(body)) => {
                 if let [a, b, c, d, ..] = body.as_slice() {
                     self.pid.set(i32::from_be_bytes([*a, *b, *c, *d]));
                 }
-                self.pass(b'K', &body);
+                self.pass_message(b'K', &body);
             }
-            (b'D', Doing::Keep(body)) => {
-                self.pass(b'D', &readable_row::readable(&body));
-                self.kept = body;
+            (b'D', MessageAction::Buffer(body)) => {
+                self.pass_message(b'D', &readable_row::readable_row(&body));
+                self.row_buffer = body;
             }
-            (b'T', Doing::Keep(body)) => self.pass(b'T', &readable_row::readable_names(&body)),
-            (kind, Doing::Keep(body)) => self.pass(kind, String::from_utf8_lossy(&body).as_bytes()),
-            (b'N', Doing::Complaint(complaint)) => self.pass(b'N', &complaint.into_notice(asked.migration())),
-            (kind, Doing::Complaint(complaint)) => self.pass(kind, &complaint.into_body()),
-            (_, Doing::LongRow(beginning)) => self.pass(b'D', &readable_row::unreadable(&beginning)),
-            (_, Doing::Drop | Doing::Pass | Doing::Words(_)) => {}
+            (b'T', MessageAction::Buffer(body)) => self.pass_message(b'T', &readable_row::readable_column_names(&body)),
+            (kind, MessageAction::Buffer(body)) => self.pass_message(kind, String::from_utf8_lossy(&body).as_bytes()),
+            (b'N', MessageAction::ErrorOrNotice(complaint)) => {
+                self.pass_message(b'N', &complaint.into_notice_body(asked.answered_migration()))
+            }
+            (kind, MessageAction::ErrorOrNotice(complaint)) => self.pass_message(kind, &complaint.into_body()),
+            (_, MessageAction::OversizedRow(beginning)) => {
+                self.pass_message(b'D', &readable_row::unreadable_row(&beginning))
+            }
+            (_, MessageAction::Drop | MessageAction::Pass | MessageAction::PlainText(_)) => {}
         }
     }
 
-    fn pass(&mut self, kind: u8, body: &[u8]) {
+    fn pass_message(&mut self, kind: u8, body: &[u8]) {
         self.pass_header(kind, body.len());
         self.out.extend_from_slice(body);
     }
@@ -237,65 +251,70 @@ impl Sieve {
     }
 
     /// Returns an empty buffer for a body; one row after the other uses the same memory.
-    fn room(&mut self, length: usize) -> Vec<u8> {
-        let mut room = std::mem::take(&mut self.kept);
+    fn take_row_buffer(&mut self, length: usize) -> Vec<u8> {
+        let mut room = std::mem::take(&mut self.row_buffer);
         room.clear();
         room.reserve_exact(length);
         room
     }
 }
 
-fn strange(what: impl Into<String>) -> Breach {
-    Breach::Strange(what.into())
+fn malformed(what: impl Into<String>) -> ProtocolViolation {
+    ProtocolViolation::Malformed(what.into())
 }
 
-fn too_long(kind: u8, length: usize) -> Breach {
-    strange(format!(
+fn message_too_long(kind: u8, length: usize) -> ProtocolViolation {
+    malformed(format!(
         "the server begins a message of {length} bytes (kind `{}`): PostgreSQL sends none so long",
         char::from(kind)
     ))
 }
 
-fn said(words: &[u8]) -> Breach {
+fn plain_text(words: &[u8]) -> ProtocolViolation {
     let words = words.split(|byte| *byte == 0).next().unwrap_or_default();
-    Breach::Words(String::from_utf8_lossy(words).trim().to_owned())
+    ProtocolViolation::PlainText(String::from_utf8_lossy(words).trim().to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{frame::framed, sent_requests::NO_ROWS},
+        super::{frame::encode_message, sent_requests::NO_COPY_ROWS},
         *,
     };
     use proptest::prelude::*;
 
     /// Returns the output for bytes that come in these pieces, and the violation that ended it.
-    fn sifted<'a>(asked: &mut Asked, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, Option<Breach>) {
-        let mut sieve = Sieve::new(BackendPid::default());
-        let breach = pieces.into_iter().find_map(|piece| sieve.feed(piece, asked).err());
-        (sieve.passed().to_vec(), breach)
+    fn sifted<'a>(
+        asked: &mut SentRequests,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> (Vec<u8>, Option<ProtocolViolation>) {
+        let mut sieve = MessageFilter::new(BackendPid::default());
+        let breach = pieces.into_iter().find_map(|piece| sieve.filter_bytes(piece, asked).err());
+        (sieve.output().to_vec(), breach)
     }
 
-    fn passed(bytes: &[u8]) -> (Vec<u8>, Option<Breach>) {
+    fn passed(bytes: &[u8]) -> (Vec<u8>, Option<ProtocolViolation>) {
         sifted(&mut asking(b'Q'), [bytes])
     }
 
     /// Two requests that begin with a message of this type.
-    fn asking(kind: u8) -> Asked {
-        let mut asked = Asked::new();
-        let sync = framed(b'S', b"");
-        let request = if kind == b'Q' { framed(kind, b"\0") } else { [framed(kind, b""), sync].concat() };
-        asked.take(&[b"\0\0\0\x08abcd", request.as_slice(), &request].concat()).unwrap();
+    fn asking(kind: u8) -> SentRequests {
+        let mut asked = SentRequests::new();
+        let sync = encode_message(b'S', b"");
+        let request =
+            if kind == b'Q' { encode_message(kind, b"\0") } else { [encode_message(kind, b""), sync].concat() };
+        asked.push_bytes(&[b"\0\0\0\x08abcd", request.as_slice(), &request].concat()).unwrap();
         asked
     }
 
     fn greeting() -> Vec<u8> {
-        [framed(b'R', &[0; 4]), framed(b'K', b"\0\0\x04\xd2\0\0\0\x01"), framed(b'Z', b"I")].concat()
+        [encode_message(b'R', &[0; 4]), encode_message(b'K', b"\0\0\x04\xd2\0\0\0\x01"), encode_message(b'Z', b"I")]
+            .concat()
     }
 
     fn row(value: &[u8]) -> Vec<u8> {
         let length = u32::try_from(value.len()).unwrap().to_be_bytes();
-        framed(b'D', &[&[0, 1], length.as_slice(), value].concat())
+        encode_message(b'D', &[&[0, 1], length.as_slice(), value].concat())
     }
 
     /// A header with this length, and three bytes of a body.
@@ -305,24 +324,24 @@ mod tests {
 
     /// A session with messages of every type, and its filtered form.
     fn session() -> (Vec<u8>, Vec<u8>) {
-        let names = |name: &[u8]| framed(b'T', &[&[0, 1], name, &[0; 19]].concat());
-        let error = |text: &[u8]| framed(b'E', &[b"SERROR\0C42P01\0M", text, b"\0\0"].concat());
+        let names = |name: &[u8]| encode_message(b'T', &[&[0, 1], name, &[0; 19]].concat());
+        let error = |text: &[u8]| encode_message(b'E', &[b"SERROR\0C42P01\0M", text, b"\0\0"].concat());
         let both = |part: Vec<u8>| (part.clone(), part);
         let parts = [
             both(greeting()),
-            (framed(b'S', b"TimeZone\0UTC\0"), Vec::new()),
+            (encode_message(b'S', b"TimeZone\0UTC\0"), Vec::new()),
             (names(b"gr\xf6"), names("gr�".as_bytes())),
             (row(b"gr\xf6\xdfe"), row("gr��e".as_bytes())),
             both(row("größe".as_bytes())),
-            both(framed(b'C', b"SELECT 2\0")),
-            (framed(b'H', &[0, 0, 1, 0, 0]), Vec::new()),
-            (framed(b'd', b"1\t\xff\n"), Vec::new()),
-            (framed(b'c', b""), Vec::new()),
-            (framed(b'A', b"\0\0\0\x01gr\xf6\0\0"), Vec::new()),
+            both(encode_message(b'C', b"SELECT 2\0")),
+            (encode_message(b'H', &[0, 0, 1, 0, 0]), Vec::new()),
+            (encode_message(b'd', b"1\t\xff\n"), Vec::new()),
+            (encode_message(b'c', b""), Vec::new()),
+            (encode_message(b'A', b"\0\0\0\x01gr\xf6\0\0"), Vec::new()),
             (error(b"gr\xf6"), error("gr�".as_bytes())),
-            both(framed(b'Z', b"I")),
-            both(framed(b'I', b"")),
-            both(framed(b'Z', b"I")),
+            both(encode_message(b'Z', b"I")),
+            both(encode_message(b'I', b"")),
+            both(encode_message(b'Z', b"I")),
         ];
         let (sent, expected): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
         (sent.concat(), expected.concat())
@@ -341,14 +360,14 @@ mod tests {
     #[test]
     fn records_the_pid() {
         let pid = BackendPid::default();
-        Sieve::new(pid.clone()).feed(&greeting(), &mut Asked::new()).unwrap();
+        MessageFilter::new(pid.clone()).filter_bytes(&greeting(), &mut SentRequests::new()).unwrap();
         assert_eq!(pid.get(), 1234);
     }
 
     #[test]
     fn rejects_a_server_by_its_first_byte() {
         for strange in [b"HTTP/1.1 400".as_slice(), b"SSH-2.0-x", &row(b"1")] {
-            assert!(matches!(passed(strange).1, Some(Breach::Strange(_))));
+            assert!(matches!(passed(strange).1, Some(ProtocolViolation::Malformed(_))));
         }
         assert_eq!(passed(b"").1, None);
     }
@@ -356,15 +375,16 @@ mod tests {
     #[test]
     fn reports_plain_text_instead_of_messages() {
         let words = b"Ecould not fork new process for connection: Resource temporarily unavailable\n\0";
-        let told =
-            Breach::Words("could not fork new process for connection: Resource temporarily unavailable".to_owned());
+        let told = ProtocolViolation::PlainText(
+            "could not fork new process for connection: Resource temporarily unavailable".to_owned(),
+        );
         for cut in 0..=words.len() {
             let (one, other) = words.split_at(cut);
-            assert_eq!(sifted(&mut Asked::new(), [one, other]).1, Some(told.clone()), "{cut}");
+            assert_eq!(sifted(&mut SentRequests::new(), [one, other]).1, Some(told.clone()), "{cut}");
         }
-        let mut sieve = Sieve::new(BackendPid::default());
-        sieve.feed(b"Ecould not fork", &mut Asked::new()).unwrap();
-        assert_eq!(sieve.at_end(), Some(Breach::Words("could not fork".to_owned())));
+        let mut sieve = MessageFilter::new(BackendPid::default());
+        sieve.filter_bytes(b"Ecould not fork", &mut SentRequests::new()).unwrap();
+        assert_eq!(sieve.violation_at_end(), Some(ProtocolViolation::PlainText("could not fork".to_owned())));
     }
 
     #[test]
@@ -375,41 +395,41 @@ mod tests {
             let bytes = [greeting(), claimed(kind, length)].concat();
             let (out, breach) = passed(&bytes);
             assert_eq!(out, greeting());
-            let Some(Breach::Strange(told)) = breach else { panic!("{breach:?}") };
+            let Some(ProtocolViolation::Malformed(told)) = breach else { panic!("{breach:?}") };
             assert!(told.contains(&format!("a message of {} bytes", length - 4)), "{told}");
         }
-        assert!(matches!(passed(&claimed(b'R', 0x7fff_ffff)).1, Some(Breach::Strange(_))));
+        assert!(matches!(passed(&claimed(b'R', 0x7fff_ffff)).1, Some(ProtocolViolation::Malformed(_))));
     }
 
     #[test]
     fn rejects_messages_that_postgresql_does_not_have() {
         for strange in [claimed(b'W', 8), claimed(b'x', 8), vec![0, 0, 0, 0, 4], claimed(b'D', 3)] {
             let (out, breach) = passed(&[greeting(), strange].concat());
-            assert!(out == greeting() && matches!(breach, Some(Breach::Strange(_))), "{breach:?}");
+            assert!(out == greeting() && matches!(breach, Some(ProtocolViolation::Malformed(_))), "{breach:?}");
         }
     }
 
     #[test]
     fn gives_up_a_server_that_never_becomes_ready() {
-        let notice = framed(b'N', &[b"SNOTICE\0C00000\0M", [b'x'; 4000].as_slice(), b"\0\0"].concat());
-        let greeting = framed(b'R', &[0; 4]);
+        let notice = encode_message(b'N', &[b"SNOTICE\0C00000\0M", [b'x'; 4000].as_slice(), b"\0\0"].concat());
+        let greeting = encode_message(b'R', &[0; 4]);
         let pieces = std::iter::once(greeting.as_slice()).chain(std::iter::repeat_n(notice.as_slice(), 10_000));
-        let (out, breach) = sifted(&mut Asked::new(), pieces);
-        assert!(out.len() < 2 * OPENING && breach.is_some());
+        let (out, breach) = sifted(&mut SentRequests::new(), pieces);
+        assert!(out.len() < 2 * MAX_STARTUP && breach.is_some());
     }
 
     #[test]
     fn replaces_a_row_that_is_too_long() {
-        let long = row(&vec![b'x'; LONGEST_ROW]);
-        let bytes = [greeting(), long, framed(b'C', b"SELECT 1\0")].concat();
+        let long = row(&vec![b'x'; MAX_ROW]);
+        let bytes = [greeting(), long, encode_message(b'C', b"SELECT 1\0")].concat();
         let (out, breach) = sifted(&mut asking(b'Q'), bytes.chunks(5000));
-        assert_eq!((out, breach), ([greeting(), row(b"\xff"), framed(b'C', b"SELECT 1\0")].concat(), None));
+        assert_eq!((out, breach), ([greeting(), row(b"\xff"), encode_message(b'C', b"SELECT 1\0")].concat(), None));
     }
 
     #[test]
     fn refuses_copy_rows_unless_the_driver_sends_them() {
-        let bytes = [greeting(), framed(b'G', &[0, 0, 1, 0, 0])].concat();
-        let refusal = framed(b'f', format!("{NO_ROWS}\0").as_bytes());
+        let bytes = [greeting(), encode_message(b'G', &[0, 0, 1, 0, 0])].concat();
+        let refusal = encode_message(b'f', format!("{NO_COPY_ROWS}\0").as_bytes());
         let mut asked = asking(b'Q');
         let before = asked.outgoing().len();
         assert_eq!(sifted(&mut asked, [bytes.as_slice()]), (greeting(), None));
@@ -424,7 +444,7 @@ mod tests {
         let anything = prop::collection::vec(any::<u8>(), 0..60);
         let real = (any::<prop::sample::Index>(), anything.clone()).prop_map(|(kind, body)| {
             let kinds = b"RKSNEZTDCIGHdcA123nst";
-            framed(kinds[kind.index(kinds.len())], &body)
+            encode_message(kinds[kind.index(kinds.len())], &body)
         });
         prop_oneof![8 => real, 1 => anything]
     }

@@ -12,7 +12,7 @@ mod frame;
 pub(crate) mod fuzzing;
 mod lock_waits;
 mod message_filter;
-pub(crate) mod origin_mark;
+pub(crate) mod origin_comment;
 pub(crate) mod own_query;
 mod placeholders;
 pub mod preflight;
@@ -33,22 +33,22 @@ mod url_parts;
 pub mod wait;
 mod watched_sessions;
 
-pub use activity::Guard;
-pub(crate) use backend_messages::{Heard, Messages, Tls};
-pub(crate) use concurrently::waits_for_others;
-pub(crate) use frame::{Frames, Step, framed};
-pub use lock_waits::{Lookout, Obstacle};
-pub use own_query::{Question, RunLock, own_key};
-pub use placeholders::Mention;
-pub(crate) use sent_requests::{Group, Rows};
-pub(crate) use session::for_stream;
-pub use session::{Canceller, Session, Startup, UNLIMITED};
-pub use session_state::{THIS_DATABASE, state_sql};
-pub use sslmode::SslWish;
-pub use target::{SslMode, Target};
+pub use activity::ActivityMonitor;
+pub(crate) use backend_messages::{BackendEvent, BackendMessages, UpstreamTls};
+pub(crate) use concurrently::waits_for_transactions;
+pub(crate) use frame::{FramePart, MessageFramer, encode_message};
+pub use lock_waits::{Blocker, LockWaits};
+pub use own_query::{OwnQuery, RunLockRequirement, bastion_migrate_key};
+pub use placeholders::DatabasePlaceholder;
+pub(crate) use sent_requests::{CopyRows, MessageGroup};
+pub(crate) use session::tls_for_stream;
+pub use session::{Canceller, DISABLE_TRANSACTION_TIMEOUT, Session, StartupSettings};
+pub use session_state::{CURRENT_DATABASE_OID, session_state_sql};
+pub use sslmode::SslRequest;
+pub use target::{DatabaseTarget, SslMode};
 pub use tls::check_ca;
 pub use url_parameters::RootCert;
-pub use watched_sessions::{Ward, Whose};
+pub use watched_sessions::{WatchedSessions, WorkOwner};
 
 use crate::fault::Fault;
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
@@ -57,11 +57,11 @@ use tokio_postgres::{Client, Error, SimpleQueryMessage};
 ///
 /// # Errors
 /// The server's error or the lost connection; `ledger-hidden` if row security would leave rows out.
-pub async fn rows(client: &Client, question: &Question) -> Result<Vec<Vec<Option<String>>>, Fault> {
-    ask(client, question).await.map_err(|error| fault::question(&error))
+pub async fn query_rows(client: &Client, question: &OwnQuery) -> Result<Vec<Vec<Option<String>>>, Fault> {
+    run_query(client, question).await.map_err(|error| fault::query_fault(&error))
 }
 
-async fn ask(client: &Client, question: &Question) -> Result<Vec<Vec<Option<String>>>, Error> {
+async fn run_query(client: &Client, question: &OwnQuery) -> Result<Vec<Vec<Option<String>>>, Error> {
     let answer = client.simple_query(&question.to_string()).await?;
     let row = |message: &SimpleQueryMessage| match message {
         SimpleQueryMessage::Row(row) => {
@@ -76,7 +76,7 @@ async fn ask(client: &Client, question: &Question) -> Result<Vec<Vec<Option<Stri
 /// the server shows that it builds an index and which table it has locked, but not which index. Neither list depends
 /// on `i`: PostgreSQL computes each once, and estimates so low a cost that it skips JIT compilation (350 ms for a
 /// thousand tables).
-pub(crate) const BEING_BUILT: &str = "(i.indexrelid IN (SELECT p.index_relid \
+pub(crate) const INDEX_BUILD_RUNNING: &str = "(i.indexrelid IN (SELECT p.index_relid \
     FROM pg_catalog.pg_stat_progress_create_index p WHERE p.index_relid IS NOT NULL) \
     OR i.indrelid IN (SELECT l.relation FROM pg_catalog.pg_stat_progress_create_index p \
     JOIN pg_catalog.pg_locks l ON l.pid = p.pid WHERE p.index_relid IS NULL AND p.datname = pg_catalog.current_database() \
@@ -84,13 +84,13 @@ pub(crate) const BEING_BUILT: &str = "(i.indexrelid IN (SELECT p.index_relid \
 
 /// Quotes a text as an SQL string literal that means the same with `standard_conforming_strings` on or off.
 #[must_use]
-pub fn literal(text: &str) -> String {
+pub fn quote_literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if quoted.contains('\\') { format!(" E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
 }
 
 /// Quotes a name as an SQL identifier.
 #[must_use]
-pub fn identifier(name: &str) -> String {
+pub fn quote_identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -12,10 +12,10 @@ use std::fmt::{self, Display};
 /// SQL that pins the search path to the catalog. `pg_temp` comes last because PostgreSQL searches it first if it is
 /// not listed (PostgreSQL manual, 20.11.1). With `row_security` off the server fails rather than hide rows silently
 /// (20.11.1).
-pub(crate) const ON_OUR_PATH: &str = "SET LOCAL search_path TO pg_catalog, pg_temp; SET LOCAL row_security TO off";
+pub(crate) const PIN_SEARCH_PATH: &str = "SET LOCAL search_path TO pg_catalog, pg_temp; SET LOCAL row_security TO off";
 
 /// SQL that restores both for the rest of the transaction, to the settings of the database, the role and the URL.
-pub(crate) const ON_ITS_OWN_PATH: &str = "SET LOCAL search_path TO DEFAULT; SET LOCAL row_security TO DEFAULT";
+pub(crate) const RESTORE_SEARCH_PATH: &str = "SET LOCAL search_path TO DEFAULT; SET LOCAL row_security TO DEFAULT";
 
 /// SQL that makes the transaction read-only: once it has read something, no statement in it can make it writable again
 /// (PostgreSQL manual, SET TRANSACTION).
@@ -23,78 +23,78 @@ const READ_ONLY: &str = "SET TRANSACTION READ ONLY";
 
 /// One message, which the server runs as one transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
+pub struct OwnQuery {
     before: Option<String>,
-    access: Access,
-    lock: RunLock,
+    access: QueryAccess,
+    lock: RunLockRequirement,
     sql: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Access {
+enum QueryAccess {
     Read,
     Write,
 }
 
 /// The requirement that the session holds the run lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RunLock {
+pub enum RunLockRequirement {
     /// The session need not hold it.
     NotNeeded,
     /// The session holds it, and the query fails if it does not.
     Held,
 }
 
-impl Question {
+impl OwnQuery {
     /// Creates a query that can't change anything.
     #[must_use]
-    pub fn reading(sql: impl Into<String>) -> Self {
-        Self { before: None, access: Access::Read, lock: RunLock::NotNeeded, sql: sql.into() }
+    pub fn read_only(sql: impl Into<String>) -> Self {
+        Self { before: None, access: QueryAccess::Read, lock: RunLockRequirement::NotNeeded, sql: sql.into() }
     }
 
     /// Creates a query that may change our own tables.
     #[must_use]
-    pub fn writing(sql: impl Into<String>) -> Self {
-        Self { access: Access::Write, ..Self::reading(sql) }
+    pub fn read_write(sql: impl Into<String>) -> Self {
+        Self { access: QueryAccess::Write, ..Self::read_only(sql) }
     }
 
     /// Adds a statement that runs first, with the session's own search path, to query that path. It must qualify
     /// every name with a schema.
     #[must_use]
-    pub fn after(self, statement: impl Into<String>) -> Self {
+    pub fn preceded_by(self, statement: impl Into<String>) -> Self {
         Self { before: Some(statement.into()), ..self }
     }
 
     /// Prepends a query of our own to the message.
     #[must_use]
-    pub fn first(self, sql: &str) -> Self {
+    pub fn with_prepended(self, sql: &str) -> Self {
         Self { sql: format!("{sql}; {}", self.sql), ..self }
     }
 
     /// Appends a query to the message.
     #[must_use]
-    pub fn and(self, sql: &str) -> Self {
+    pub fn with_appended(self, sql: &str) -> Self {
         Self { sql: format!("{}; {sql}", self.sql), ..self }
     }
 
     /// Makes the message fail without the run lock, if `lock` requires it.
     #[must_use]
-    pub fn under(self, lock: RunLock) -> Self {
+    pub fn requiring_lock(self, lock: RunLockRequirement) -> Self {
         Self { lock, ..self }
     }
 }
 
-impl Display for Question {
+impl Display for OwnQuery {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.access == Access::Read {
+        if self.access == QueryAccess::Read {
             write!(formatter, "{READ_ONLY}; ")?;
         }
         if let Some(before) = &self.before {
             write!(formatter, "{before}; ")?;
         }
-        write!(formatter, "{ON_OUR_PATH}; ")?;
-        if self.lock == RunLock::Held {
-            write!(formatter, "{}; ", guard_sql(""))?;
+        write!(formatter, "{PIN_SEARCH_PATH}; ")?;
+        if self.lock == RunLockRequirement::Held {
+            write!(formatter, "{}; ", lock_check_sql(""))?;
         }
         formatter.write_str(&self.sql)
     }
@@ -103,21 +103,21 @@ impl Display for Question {
 /// Returns a statement that fails unless this session can take the run lock, and then runs `more`. The check is
 /// harmless: a session that holds an advisory lock always gets it again (PostgreSQL manual, 13.3.5), and all its
 /// holds end with the session.
-pub(crate) fn guard_sql(more: &str) -> String {
-    let locked = format!("pg_catalog.pg_try_advisory_lock({})", own_key());
+pub(crate) fn lock_check_sql(more: &str) -> String {
+    let locked = format!("pg_catalog.pg_try_advisory_lock({})", bastion_migrate_key());
     let held = raise_unless(&locked, LOCK_LOST, "bastion-migrate: the run lock is held by another session");
     format!("DO $bastion_migrate$ BEGIN {held}{more} END $bastion_migrate$")
 }
 
 /// Returns a PL/pgSQL statement that raises this error unless the condition holds.
 pub(crate) fn raise_unless(condition: &str, sqlstate: &str, message: &str) -> String {
-    let message = crate::postgres::literal(message);
+    let message = crate::postgres::quote_literal(message);
     format!("IF NOT {condition} THEN RAISE EXCEPTION USING ERRCODE = '{sqlstate}', MESSAGE = {message}; END IF; ")
 }
 
 /// Returns the key of our own lock. Advisory locks are per database, so one key is enough.
 #[must_use]
-pub fn own_key() -> i64 {
+pub fn bastion_migrate_key() -> i64 {
     let digest = Sha256::digest(b"bastion-migrate/v1");
     let mut first = [0; 8];
     first.copy_from_slice(digest.as_slice().split_at(8).0);
@@ -130,18 +130,20 @@ mod tests {
 
     #[test]
     fn a_reading_query_is_read_only_and_uses_the_catalog_alone() {
-        let question = Question::reading("SELECT 1").and("SELECT 2").after("SELECT pg_catalog.current_schemas(false)");
+        let question = OwnQuery::read_only("SELECT 1")
+            .with_appended("SELECT 2")
+            .preceded_by("SELECT pg_catalog.current_schemas(false)");
         assert_eq!(
             question.to_string(),
             "SET TRANSACTION READ ONLY; SELECT pg_catalog.current_schemas(false); \
              SET LOCAL search_path TO pg_catalog, pg_temp; SET LOCAL row_security TO off; SELECT 1; SELECT 2"
         );
-        assert!(!Question::writing("SELECT 1").to_string().contains("READ ONLY"));
+        assert!(!OwnQuery::read_write("SELECT 1").to_string().contains("READ ONLY"));
     }
 
     #[test]
     fn a_query_that_requires_the_lock_checks_it_first() {
-        let question = Question::reading("SELECT 1").under(RunLock::Held).to_string();
+        let question = OwnQuery::read_only("SELECT 1").requiring_lock(RunLockRequirement::Held).to_string();
         assert!(question.contains("pg_try_advisory_lock") && question.ends_with("; SELECT 1"), "{question}");
     }
 }

@@ -2,7 +2,7 @@
 
 /// A part of the database's connection data that a text can contain as a placeholder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Mention {
+pub enum DatabasePlaceholder {
     /// The whole URL.
     Url,
     /// The part of a URL between `://` and `?`: `user:password@host:port/database`, percent-encoded.
@@ -21,7 +21,7 @@ pub enum Mention {
     Sslmode,
 }
 
-impl Mention {
+impl DatabasePlaceholder {
     /// Every placeholder, with its name in a text and libpq's name for it.
     pub const ALL: [(Self, &'static str, Option<&'static str>); 8] = [
         (Self::Url, "DATABASE_URL", None),
@@ -36,21 +36,21 @@ impl Mention {
 
     /// Returns the placeholders in a text.
     #[must_use]
-    pub fn all_in(text: &str) -> Vec<Self> {
-        Self::ALL.into_iter().filter(|(_, name, _)| text.contains(&mention(name))).map(|(fact, ..)| fact).collect()
+    pub fn find_all(text: &str) -> Vec<Self> {
+        Self::ALL.into_iter().filter(|(_, name, _)| text.contains(&in_braces(name))).map(|(fact, ..)| fact).collect()
     }
 
     /// Returns the placeholder as it is written in a text.
     #[must_use]
-    pub fn written(self) -> String {
+    pub fn braced_name(self) -> String {
         let found = Self::ALL.into_iter().find(|(fact, ..)| *fact == self);
-        mention(found.map(|(_, name, _)| name).unwrap_or_default())
+        in_braces(found.map(|(_, name, _)| name).unwrap_or_default())
     }
 
     /// Finds a shell variable that nothing will expand, with the placeholder to use instead, or a placeholder that
     /// does not exist. In a text with blanks, known variables are accepted, because a shell may expand them.
     #[must_use]
-    pub fn mistaken(text: &str) -> Option<(String, Option<Self>)> {
+    pub fn find_mistake(text: &str) -> Option<(String, Option<Self>)> {
         let mut rest = text;
         while let Some((_, behind)) = rest.split_once('$') {
             rest = behind;
@@ -62,8 +62,8 @@ impl Mention {
             match known {
                 Some((_, own, _)) if braced && own == name => {}
                 Some(_) if text.contains(char::is_whitespace) => {}
-                Some((fact, ..)) => return Some((shown(name, braced), Some(fact))),
-                None if braced && name.starts_with("DATABASE_") => return Some((shown(name, braced), None)),
+                Some((fact, ..)) => return Some((as_found(name, braced), Some(fact))),
+                None if braced && name.starts_with("DATABASE_") => return Some((as_found(name, braced), None)),
                 None => {}
             }
         }
@@ -72,7 +72,7 @@ impl Mention {
 
     /// Replaces each placeholder in the text with its value.
     #[must_use]
-    pub fn filled(text: &str, fact: impl Fn(Self) -> String) -> String {
+    pub fn fill_in(text: &str, fact: impl Fn(Self) -> String) -> String {
         // One pass: inserted values are not searched again.
         let mut filled = String::new();
         let mut rest = text;
@@ -97,12 +97,12 @@ impl Mention {
     }
 }
 
-fn mention(name: &str) -> String {
+fn in_braces(name: &str) -> String {
     format!("${{{name}}}")
 }
 
-fn shown(name: &str, braced: bool) -> String {
-    if braced { mention(name) } else { format!("${name}") }
+fn as_found(name: &str, braced: bool) -> String {
+    if braced { in_braces(name) } else { format!("${name}") }
 }
 
 fn leading_name(text: &str) -> &str {
@@ -116,9 +116,9 @@ mod tests {
 
     #[test]
     fn replaces_each_placeholder_once() {
-        let fact = |fact: Mention| match fact {
-            Mention::Host => "db".to_owned(),
-            Mention::Password => "${DATABASE_HOST}".to_owned(),
+        let fact = |fact: DatabasePlaceholder| match fact {
+            DatabasePlaceholder::Host => "db".to_owned(),
+            DatabasePlaceholder::Password => "${DATABASE_HOST}".to_owned(),
             other => format!("<{other:?}>"),
         };
         for (text, filled) in [
@@ -127,22 +127,25 @@ mod tests {
             ("${OTHER} ${ $DATABASE_HOST", "${OTHER} ${ $DATABASE_HOST"),
             ("", ""),
         ] {
-            assert_eq!(Mention::filled(text, fact), filled, "{text}");
+            assert_eq!(DatabasePlaceholder::fill_in(text, fact), filled, "{text}");
         }
-        assert_eq!(Mention::all_in("${DATABASE_HOST} ${DATABASE_NAME}"), [Mention::Host, Mention::Name]);
-        assert_eq!(Mention::Sslmode.written(), "${DATABASE_SSLMODE}");
+        assert_eq!(
+            DatabasePlaceholder::find_all("${DATABASE_HOST} ${DATABASE_NAME}"),
+            [DatabasePlaceholder::Host, DatabasePlaceholder::Name]
+        );
+        assert_eq!(DatabasePlaceholder::Sslmode.braced_name(), "${DATABASE_SSLMODE}");
     }
 
     #[test]
     fn finds_variables_that_nothing_expands_and_no_others() {
         for (text, found, right) in [
-            ("$PGHOST", "$PGHOST", Some(Mention::Host)),
-            ("postgres://${PGUSER}@x", "${PGUSER}", Some(Mention::User)),
-            ("$DATABASE_URL", "$DATABASE_URL", Some(Mention::Url)),
-            ("${DATABASE_HOST}$DATABASE_PORT", "$DATABASE_PORT", Some(Mention::Port)),
+            ("$PGHOST", "$PGHOST", Some(DatabasePlaceholder::Host)),
+            ("postgres://${PGUSER}@x", "${PGUSER}", Some(DatabasePlaceholder::User)),
+            ("$DATABASE_URL", "$DATABASE_URL", Some(DatabasePlaceholder::Url)),
+            ("${DATABASE_HOST}$DATABASE_PORT", "$DATABASE_PORT", Some(DatabasePlaceholder::Port)),
             ("${DATABASE_HOTS}", "${DATABASE_HOTS}", None),
         ] {
-            assert_eq!(Mention::mistaken(text), Some((found.to_owned(), right)), "{text}");
+            assert_eq!(DatabasePlaceholder::find_mistake(text), Some((found.to_owned(), right)), "{text}");
         }
         for text in [
             "",
@@ -155,7 +158,7 @@ mod tests {
             "$HOME",
             "psql \"$DATABASE_URL\"",
         ] {
-            assert_eq!(Mention::mistaken(text), None, "{text}");
+            assert_eq!(DatabasePlaceholder::find_mistake(text), None, "{text}");
         }
     }
 }

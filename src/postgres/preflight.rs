@@ -2,12 +2,12 @@
 //! take the run lock.
 
 use super::{
-    own_query::{self, Question},
-    rows, run_lock,
+    own_query::{self, OwnQuery},
+    query_rows, run_lock,
     session::Session,
-    target::{SslMode, Target},
+    target::{DatabaseTarget, SslMode},
     tls,
-    wait::answered,
+    wait::answer_within,
 };
 use crate::{
     fault::{Code, Fault},
@@ -17,28 +17,28 @@ use std::time::Duration;
 
 /// The oldest server version with `client_connection_check_interval`, without which the statements of a vanished run
 /// would go on.
-const OLDEST: i64 = 140_000;
+const OLDEST_VERSION: i64 = 140_000;
 
 /// The result of the first query.
 #[derive(Debug)]
-pub struct Opening {
+pub struct Preflight {
     /// Facts for the report.
     pub facts: DatabaseFacts,
     /// Set if the run lock was free and is held now.
     pub locked: bool,
     /// Set if no session of another run's tool is connected.
-    pub alone: bool,
+    pub no_tool_active: bool,
     /// Rows of the query that the caller added.
-    pub extra: Vec<Vec<Option<String>>>,
+    pub extra_rows: Vec<Vec<Option<String>>>,
 }
 
 /// The handling of the run lock in the first query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Opens {
+pub enum LockAttempt {
     /// Leave the lock alone.
-    Reading,
+    Skip,
     /// Take the lock if it is free.
-    Locking,
+    TryRunLock,
 }
 
 /// Identifies the server and refuses an unsupported one. `extra` is another query for the same round trip; the response
@@ -46,36 +46,36 @@ pub enum Opens {
 ///
 /// # Errors
 /// A standby, a pooler or a server that is too old; a failure of the query.
-pub async fn open(
+pub async fn run_preflight(
     session: &Session,
-    target: &Target,
-    opens: Opens,
-    extra: Question,
+    target: &DatabaseTarget,
+    opens: LockAttempt,
+    extra: OwnQuery,
     wait: Duration,
-) -> Result<Opening, Fault> {
+) -> Result<Preflight, Fault> {
     let pid = session.announced_pid;
     // Behind a pooler the lock would stay with a backend that is not ours, so it is tried only on the announced
     // backend.
     let lock = match opens {
-        Opens::Reading => "NULL".to_owned(),
-        Opens::Locking => format!(
+        LockAttempt::Skip => "NULL".to_owned(),
+        LockAttempt::TryRunLock => format!(
             "CASE WHEN pg_catalog.pg_backend_pid() = {pid} AND NOT pg_catalog.pg_is_in_recovery() \
              THEN pg_catalog.pg_try_advisory_lock({}) END",
-            own_query::own_key()
+            own_query::bastion_migrate_key()
         ),
     };
     let sql = format!(
         "SELECT 'server', current_setting('server_version_num'), current_setting('server_version'), \
          pg_is_in_recovery(), pg_backend_pid(), current_user, {lock}, {}",
-        run_lock::AT_WORK
+        run_lock::ACTIVE_TOOL_COUNT
     );
-    let mut answer = answered(wait, rows(&session.client, &extra.first(&sql))).await?;
+    let mut answer = answer_within(wait, query_rows(&session.client, &extra.with_prepended(&sql))).await?;
     let is_first = |row: &Vec<Option<String>>| row.first().and_then(Option::as_deref) == Some("server");
     let Some(first) = answer.iter().position(is_first).map(|at| answer.remove(at)) else {
         return Err(Fault::new(Code::DatabaseNotPostgres, "the server does not report its version"));
     };
     let field = |index: usize| first.get(index).and_then(Option::as_deref).unwrap_or_default();
-    refuse_unfit(field(1), field(2), field(3), target)?;
+    refuse_unsupported(field(1), field(2), field(3), target)?;
     if field(4) != pid.to_string() {
         return Err(Fault::new(
             Code::DatabasePooler,
@@ -97,11 +97,11 @@ pub async fn open(
             mode => mode.name().to_owned(),
         },
     };
-    Ok(Opening { facts, locked: field(6) == "t", alone: field(7) == "0", extra: answer })
+    Ok(Preflight { facts, locked: field(6) == "t", no_tool_active: field(7) == "0", extra_rows: answer })
 }
 
-fn refuse_unfit(number: &str, version: &str, in_recovery: &str, target: &Target) -> Result<(), Fault> {
-    if number.parse::<i64>().is_ok_and(|number| number < OLDEST) {
+fn refuse_unsupported(number: &str, version: &str, in_recovery: &str, target: &DatabaseTarget) -> Result<(), Fault> {
+    if number.parse::<i64>().is_ok_and(|number| number < OLDEST_VERSION) {
         return Err(Fault::new(Code::DatabaseTooOld, format!("the server is PostgreSQL {version}")));
     }
     if in_recovery == "t" {
@@ -115,8 +115,8 @@ fn refuse_unfit(number: &str, version: &str, in_recovery: &str, target: &Target)
 mod tests {
     use super::*;
 
-    fn target() -> Target {
-        Target {
+    fn target() -> DatabaseTarget {
+        DatabaseTarget {
             host: "db".to_owned(),
             port: 5432,
             user: "app".to_owned(),
@@ -130,15 +130,15 @@ mod tests {
 
     #[test]
     fn refuses_servers_older_than_14_and_standbys() {
-        let fault = refuse_unfit("130014", "13.14 (Debian 13.14-1)", "f", &target()).unwrap_err();
+        let fault = refuse_unsupported("130014", "13.14 (Debian 13.14-1)", "f", &target()).unwrap_err();
         assert_eq!(
             (fault.code, fault.cause.as_str()),
             (Code::DatabaseTooOld, "the server is PostgreSQL 13.14 (Debian 13.14-1)")
         );
-        let fault = refuse_unfit("140000", "14.0", "t", &target()).unwrap_err();
+        let fault = refuse_unsupported("140000", "14.0", "t", &target()).unwrap_err();
         assert_eq!((fault.code, fault.cause.as_str()), (Code::DatabaseStandby, "`db:5432` is a read-only standby"));
         for number in ["140000", "180001", ""] {
-            assert!(refuse_unfit(number, "", "f", &target()).is_ok(), "{number}");
+            assert!(refuse_unsupported(number, "", "f", &target()).is_ok(), "{number}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A summary of a query without its data.
 
 /// Words at the beginning of an SQL command, up to the name of its object.
-const WORDS: &str = "ALTER ANALYZE BEGIN CALL CHECKPOINT CLUSTER COLLATION COMMENT COMMIT CONCURRENTLY COPY CREATE CURSOR \
+const KEYWORDS: &str = "ALTER ANALYZE BEGIN CALL CHECKPOINT CLUSTER COLLATION COMMENT COMMIT CONCURRENTLY COPY CREATE CURSOR \
     DATABASE DEALLOCATE DECLARE DELETE DISCARD DO DOMAIN DROP END EXCLUSIVE EXECUTE EXISTS EXPLAIN EXTENSION FETCH FOREIGN FROM \
     FULL FUNCTION GLOBAL GRANT IF IN INDEX INSERT INTO ISOLATION LISTEN LOCAL LOCK MATERIALIZED MERGE MOVE NOT NOTIFY ON ONLY \
     OR POLICY PREPARE PROCEDURE PUBLICATION REFRESH REINDEX RELEASE REPLACE RESET REVOKE ROLE ROLLBACK RULE SAVEPOINT SCHEMA \
@@ -9,35 +9,35 @@ const WORDS: &str = "ALTER ANALYZE BEGIN CALL CHECKPOINT CLUSTER COLLATION COMME
     UNLOGGED UPDATE USER VACUUM VALUES VERBOSE VIEW WITH";
 
 /// Words that the name of a relation or another object follows.
-const NAMING: &str = "CLUSTER CONCURRENTLY COPY EXISTS EXTENSION FROM FUNCTION INDEX INTO LOCK ONLY PROCEDURE SCHEMA SEQUENCE \
+const BEFORE_NAMES: &str = "CLUSTER CONCURRENTLY COPY EXISTS EXTENSION FROM FUNCTION INDEX INTO LOCK ONLY PROCEDURE SCHEMA SEQUENCE \
     TABLE TRIGGER TRUNCATE TYPE UPDATE VACUUM VIEW ANALYZE";
 
 /// Summarizes a query by its command, and by its object if the name follows at once, as in `UPDATE orders`. The rest
 /// may be other people's data.
-pub(super) fn gist(query: &str) -> String {
+pub(super) fn summarize_query(query: &str) -> String {
     let is_in = |list: &str, word: &str| list.split_whitespace().any(|known| known.eq_ignore_ascii_case(word));
-    let words = without_comments(query).split_whitespace().map(|word| word.trim_end_matches([';', '(']));
+    let words = skip_leading_comments(query).split_whitespace().map(|word| word.trim_end_matches([';', '(']));
     let mut told: Vec<&str> = Vec::new();
     for word in words {
-        if is_in(WORDS, word) {
+        if is_in(KEYWORDS, word) {
             told.push(word);
             continue;
         }
-        let follows = told.last().is_some_and(|last| is_in(NAMING, last));
-        told.extend(Some(word).filter(|word| follows && is_name(word)));
+        let follows = told.last().is_some_and(|last| is_in(BEFORE_NAMES, last));
+        told.extend(Some(word).filter(|word| follows && is_plain_name(word)));
         break;
     }
     if told.is_empty() { "another command".to_owned() } else { told.join(" ") }
 }
 
 /// Reports whether the word is an unquoted name, with or without a schema, and so no literal.
-fn is_name(word: &str) -> bool {
+fn is_plain_name(word: &str) -> bool {
     let letter = |letter: char| letter.is_alphanumeric() || "_.$".contains(letter);
     word.starts_with(|first: char| first.is_alphabetic() || first == '_') && word.chars().all(letter)
 }
 
 /// Returns the query from its first word on. The comments before it are meant for other tools.
-pub(super) fn without_comments(query: &str) -> &str {
+pub(super) fn skip_leading_comments(query: &str) -> &str {
     let mut rest = query.trim_start();
     loop {
         let behind = match rest.get(..2) {
@@ -81,7 +81,7 @@ mod tests {
             ("TRUNCATE 'Ada'", "TRUNCATE"),
             ("", "another command"),
         ] {
-            assert_eq!(gist(query), told, "{query}");
+            assert_eq!(summarize_query(query), told, "{query}");
         }
     }
 }

@@ -4,10 +4,10 @@
 //! ended.
 
 use super::{
-    own_query::{Question, own_key},
-    rows,
+    own_query::{OwnQuery, bastion_migrate_key},
+    query_rows,
     session::Session,
-    wait::answered,
+    wait::answer_within,
 };
 use crate::{
     fault::{Code, Fault},
@@ -18,13 +18,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// Interval between two attempts to take the lock.
-const PAUSE: Duration = Duration::from_secs(1);
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// The same interval after the holder's session was terminated.
-const SHORT_PAUSE: Duration = Duration::from_millis(100);
+const SHORT_RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Bytes that PostgreSQL keeps of `application_name` (NAMEDATALEN - 1).
-const NAME_LENGTH: usize = 63;
+const MAX_NAME_LENGTH: usize = 63;
 
 /// Returns the name of our sessions, by which a waiting run identifies the holder:
 /// `bastion-migrate#<run>.<attempt> <repository>`.
@@ -36,53 +36,53 @@ pub fn application_name(runner: &Runner) -> String {
         name = format!("{name}#{run}.{attempt} {repository}");
     }
     name.retain(|character| character.is_ascii_graphic() || character == ' ');
-    name.truncate(NAME_LENGTH);
+    name.truncate(MAX_NAME_LENGTH);
     name
 }
 
 /// Returns the name for sessions of a tool that may write. It differs from the name of the lock holder.
 #[must_use]
-pub fn tool_name(runner: &Runner) -> String {
-    named(runner, TOOL)
+pub fn tool_application_name(runner: &Runner) -> String {
+    prefixed_application_name(runner, TOOL_PREFIX)
 }
 
 /// Returns the name for sessions of a tool that only reads: no other run has to wait for them.
 #[must_use]
-pub fn look_name(runner: &Runner) -> String {
-    named(runner, "bastion-migrate-look")
+pub fn reading_tool_application_name(runner: &Runner) -> String {
+    prefixed_application_name(runner, "bastion-migrate-look")
 }
 
 /// Returns the name for sessions through a job's tunnel, which stays open until the job ends.
 #[must_use]
-pub fn tunnel_name(runner: &Runner) -> String {
-    named(runner, "bastion-migrate-tunnel")
+pub fn tunnel_application_name(runner: &Runner) -> String {
+    prefixed_application_name(runner, "bastion-migrate-tunnel")
 }
 
 /// Returns the name for the session that monitors a run's work without being part of it.
 #[must_use]
-pub fn watch_name(runner: &Runner) -> String {
-    named(runner, "bastion-migrate-watch")
+pub fn monitor_application_name(runner: &Runner) -> String {
+    prefixed_application_name(runner, "bastion-migrate-watch")
 }
 
 /// Prefix of the names of tool sessions that may write.
-const TOOL: &str = "bastion-migrate-tool";
+const TOOL_PREFIX: &str = "bastion-migrate-tool";
 
-fn named(runner: &Runner, beginning: &str) -> String {
+fn prefixed_application_name(runner: &Runner, beginning: &str) -> String {
     let name = application_name(runner).replacen("bastion-migrate", beginning, 1);
-    name.chars().take(NAME_LENGTH).collect()
+    name.chars().take(MAX_NAME_LENGTH).collect()
 }
 
 /// An advisory lock: its key and its name in messages.
 #[derive(Debug, Clone, Copy)]
-pub struct Lock {
+pub struct AdvisoryLock {
     key: i64,
     /// The tool whose own lock it is, if it is not the run lock.
     tool: Option<&'static str>,
 }
 
-impl Lock {
+impl AdvisoryLock {
     /// Returns the key as `pg_locks` shows it, in `classid` and `objid` (PostgreSQL manual, 54.12).
-    pub(super) fn halves(self) -> (u32, u32) {
+    pub(super) fn pg_locks_key(self) -> (u32, u32) {
         let [a, b, c, d, e, f, g, h] = self.key.to_be_bytes();
         (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]))
     }
@@ -90,33 +90,33 @@ impl Lock {
 
 /// Returns the lock that keeps two runs of bastion-migrate apart.
 #[must_use]
-pub fn own() -> Lock {
-    Lock { key: own_key(), tool: None }
+pub fn bastion_migrate_lock() -> AdvisoryLock {
+    AdvisoryLock { key: bastion_migrate_key(), tool: None }
 }
 
 /// Returns the lock that another tool takes, so that the tool waits during our run.
 #[must_use]
-pub fn of_tool(key: i64, tool: &'static str) -> Lock {
-    Lock { key, tool: Some(tool) }
+pub fn tool_lock(key: i64, tool: &'static str) -> AdvisoryLock {
+    AdvisoryLock { key, tool: Some(tool) }
 }
 
 /// Returns SQL that tries to take the lock and returns `t` or `f`.
 #[must_use]
-pub fn try_sql(key: i64) -> String {
+pub fn try_lock_sql(key: i64) -> String {
     format!("SELECT pg_catalog.pg_try_advisory_lock({key})")
 }
 
 /// The limits of a wait for a lock, and the data to identify its holder.
 #[derive(Debug, Clone, Copy)]
-pub struct Wait<'a> {
+pub struct LockWait<'a> {
     /// Time limit of the wait.
     pub limit: Duration,
     /// Name of the input that sets the limit.
     pub input: &'static str,
     /// Time limit for each response (`wait-timeout`).
-    pub answer: Duration,
+    pub response_timeout: Duration,
     /// The backend of this run's previous, lost session: the server may not have ended it yet.
-    pub before: Option<i32>,
+    pub previous_pid: Option<i32>,
     /// Base URL of the pages of runs.
     pub server_url: Option<&'a str>,
 }
@@ -125,25 +125,32 @@ pub struct Wait<'a> {
 ///
 /// # Errors
 /// `lock-held`, naming the holder.
-pub async fn acquire(session: &Session, lock: Lock, wait: &Wait<'_>, events: &Events) -> Result<(), Fault> {
-    let Lock { key, tool } = lock;
+pub async fn acquire_lock(
+    session: &Session,
+    lock: AdvisoryLock,
+    wait: &LockWait<'_>,
+    events: &Events,
+) -> Result<(), Fault> {
+    let AdvisoryLock { key, tool } = lock;
     let what = tool.map_or_else(|| "the run lock".to_owned(), |tool| format!("{tool}'s own lock"));
     let began = Instant::now();
     let mut said = None;
     loop {
-        let answer = ask(session, &Question::reading(try_sql(key)).and(&holder_sql(key)), wait).await?;
+        let answer =
+            query_within(session, &OwnQuery::read_only(try_lock_sql(key)).with_appended(&holder_sql(key)), wait)
+                .await?;
         if answer.first().and_then(|row| row.first()).is_some_and(|got| got.as_deref() == Some("t")) {
             return Ok(());
         }
-        let own = answer.get(1).and_then(|row| own_pid(row, wait));
+        let own = answer.get(1).and_then(|row| previous_session_pid(row, wait));
         let holder = match (own, answer.get(1)) {
             (Some(pid), _) => {
                 format!("this run's own previous session (pid {pid}), which the server has not ended yet")
             }
-            (None, Some(row)) => describe(row, wait.server_url),
+            (None, Some(row)) => describe_holder(row, wait.server_url),
             (None, None) => "another session".to_owned(),
         };
-        let pause = if own.is_some() { SHORT_PAUSE } else { PAUSE };
+        let pause = if own.is_some() { SHORT_RETRY_PAUSE } else { RETRY_PAUSE };
         if began.elapsed() + pause > wait.limit {
             return Err(Fault::new(Code::LockHeld, format!("{what} is held by {holder}")).detail(format!(
                 "waited {} s for it (`{}`)",
@@ -155,26 +162,30 @@ pub async fn acquire(session: &Session, lock: Lock, wait: &Wait<'_>, events: &Ev
             events.tell(Event::Waiting { what: what.clone(), why: format!("held by {holder}") });
             said = Some(holder);
             if let Some(pid) = own {
-                ask(session, &Question::reading(end_sql(pid)), wait).await?;
+                query_within(session, &OwnQuery::read_only(terminate_sql(pid)), wait).await?;
             }
         }
         sleep(pause).await;
     }
 }
 
-async fn ask(session: &Session, question: &Question, wait: &Wait<'_>) -> Result<Vec<Vec<Option<String>>>, Fault> {
-    answered(wait.answer, rows(&session.client, question)).await
+async fn query_within(
+    session: &Session,
+    question: &OwnQuery,
+    wait: &LockWait<'_>,
+) -> Result<Vec<Vec<Option<String>>>, Fault> {
+    answer_within(wait.response_timeout, query_rows(&session.client, question)).await
 }
 
 /// Returns the holder's pid if it is this run's previous session.
-fn own_pid(row: &[Option<String>], wait: &Wait<'_>) -> Option<i32> {
+fn previous_session_pid(row: &[Option<String>], wait: &LockWait<'_>) -> Option<i32> {
     let holder: i32 = row.first()?.as_deref()?.parse().ok()?;
-    wait.before.filter(|before| *before == holder)
+    wait.previous_pid.filter(|before| *before == holder)
 }
 
 /// Returns SQL that terminates a session of the same run. It checks the name, because another session may have the
 /// pid by now.
-fn end_sql(pid: i32) -> String {
+fn terminate_sql(pid: i32) -> String {
     format!(
         "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE pid = {pid} \
          AND datname = pg_catalog.current_database() \
@@ -190,7 +201,7 @@ fn end_sql(pid: i32) -> String {
 ///
 /// # Errors
 /// One of the sessions is lost.
-pub async fn hand_over(from: &Session, to: &Session, lock: Lock) -> Result<bool, Fault> {
+pub async fn hand_over_lock(from: &Session, to: &Session, lock: AdvisoryLock) -> Result<bool, Fault> {
     let key = lock.key;
     // An unlock for each time it was taken; the last one raises a warning because nothing is left to unlock.
     let share = format!(
@@ -202,18 +213,18 @@ pub async fn hand_over(from: &Session, to: &Session, lock: Lock) -> Result<bool,
     {
         return Ok(false);
     }
-    rows(&from.client, &Question::reading(format!("SELECT pg_advisory_unlock_shared({key})"))).await?;
-    let take = format!("{}; SELECT pg_catalog.pg_advisory_unlock_shared({key})", try_sql(key));
+    query_rows(&from.client, &OwnQuery::read_only(format!("SELECT pg_advisory_unlock_shared({key})"))).await?;
+    let take = format!("{}; SELECT pg_catalog.pg_advisory_unlock_shared({key})", try_lock_sql(key));
     is_granted(to, &take).await
 }
 
 async fn is_granted(session: &Session, sql: &str) -> Result<bool, Fault> {
-    let answer = rows(&session.client, &Question::reading(sql)).await?;
+    let answer = query_rows(&session.client, &OwnQuery::read_only(sql)).await?;
     Ok(answer.first().and_then(|row| row.first()).is_some_and(|got| got.as_deref() == Some("t")))
 }
 
 /// SQL expression for the number of tool sessions that may write.
-pub(super) const AT_WORK: &str = "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity s \
+pub(super) const ACTIVE_TOOL_COUNT: &str = "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity s \
     WHERE s.datname = pg_catalog.current_database() AND s.application_name LIKE 'bastion-migrate-tool%')";
 
 /// Waits, within `wait`, until no tool of an earlier run is active: over a direct connection a tool outlives its run,
@@ -221,8 +232,8 @@ pub(super) const AT_WORK: &str = "(SELECT pg_catalog.count(*) FROM pg_catalog.pg
 ///
 /// # Errors
 /// `lock-held`, naming the tool's session.
-pub async fn alone(session: &Session, wait: &Wait<'_>, events: &Events) -> Result<(), Fault> {
-    let question = Question::reading(
+pub async fn wait_for_other_tools(session: &Session, wait: &LockWait<'_>, events: &Events) -> Result<(), Fault> {
+    let question = OwnQuery::read_only(
         "SELECT a.pid, replace(a.application_name, '-tool', ''), a.usename, date_trunc('second', a.backend_start) \
          FROM pg_stat_activity a WHERE a.datname = current_database() AND a.application_name LIKE 'bastion-migrate-tool%' \
          ORDER BY a.pid",
@@ -230,10 +241,10 @@ pub async fn alone(session: &Session, wait: &Wait<'_>, events: &Events) -> Resul
     let began = Instant::now();
     let mut said = None;
     loop {
-        let answer = ask(session, &question, wait).await?;
+        let answer = query_within(session, &question, wait).await?;
         let Some(first) = answer.first() else { return Ok(()) };
-        let worker = describe(first, wait.server_url);
-        if began.elapsed() + PAUSE > wait.limit {
+        let worker = describe_holder(first, wait.server_url);
+        if began.elapsed() + RETRY_PAUSE > wait.limit {
             let cause = format!("a tool is still at work in the database although its run has ended: {worker}");
             return Err(Fault::new(Code::LockHeld, cause)
                 .detail(format!("waited {} s for it (`lock-wait`)", wait.limit.as_millis().div_ceil(1_000)))
@@ -244,7 +255,7 @@ pub async fn alone(session: &Session, wait: &Wait<'_>, events: &Events) -> Resul
             events.tell(Event::Waiting { what: "the tool of another run".to_owned(), why });
             said = Some(worker);
         }
-        sleep(PAUSE).await;
+        sleep(RETRY_PAUSE).await;
     }
 }
 
@@ -259,12 +270,12 @@ fn holder_sql(key: i64) -> String {
     )
 }
 
-fn describe(row: &[Option<String>], server_url: Option<&str>) -> String {
+fn describe_holder(row: &[Option<String>], server_url: Option<&str>) -> String {
     let field = |index: usize| row.get(index).and_then(Option::as_deref);
     let (pid, name, role) = (field(0).unwrap_or("?"), field(1).unwrap_or_default(), field(2).unwrap_or("?"));
     // The server shows it only to the holder's role and to roles that may see all sessions.
     let since = field(3).map(|since| format!(", connected since {since}")).unwrap_or_default();
-    let who = match (run_page(name, server_url), name) {
+    let who = match (run_page_url(name, server_url), name) {
         (Some(page), _) => format!("the run {page}"),
         (None, "") => "a session without a name".to_owned(),
         (None, name) => format!("`{name}`"),
@@ -273,11 +284,11 @@ fn describe(row: &[Option<String>], server_url: Option<&str>) -> String {
 }
 
 /// Returns the page of the run that is named by a session, unless the name was cut.
-fn run_page(name: &str, server_url: Option<&str>) -> Option<String> {
+fn run_page_url(name: &str, server_url: Option<&str>) -> Option<String> {
     let (run, repository) = name.strip_prefix("bastion-migrate#")?.split_once(' ')?;
     let (run, attempt) = run.split_once('.')?;
     let numbers = [run, attempt].iter().all(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
-    let whole = name.len() < NAME_LENGTH && numbers;
+    let whole = name.len() < MAX_NAME_LENGTH && numbers;
     whole.then(|| {
         let server = server_url.unwrap_or("https://github.com");
         format!("{server}/{repository}/actions/runs/{run}/attempts/{attempt}")
@@ -301,7 +312,7 @@ mod tests {
     fn finds_the_page_of_a_run_from_a_session_name() {
         let name = application_name(&runner());
         assert_eq!(name, "bastion-migrate#123.2 acme/shop");
-        let page = run_page(&name, Some("https://git.example"));
+        let page = run_page_url(&name, Some("https://git.example"));
         assert_eq!(page.as_deref(), Some("https://git.example/acme/shop/actions/runs/123/attempts/2"));
     }
 
@@ -309,7 +320,7 @@ mod tests {
     fn finds_no_page_from_a_name_that_was_cut() {
         let name = application_name(&Runner { repository: Some("a".repeat(80)), ..runner() });
         assert_eq!(name.len(), 63);
-        assert_eq!(run_page(&name, None), None);
-        assert_eq!(run_page("psql", None), None);
+        assert_eq!(run_page_url(&name, None), None);
+        assert_eq!(run_page_url("psql", None), None);
     }
 }

@@ -8,70 +8,70 @@
 //! server's timeouts for idle sessions (`PostgresMain`).
 
 use super::{
-    frame::{Frames, Step, framed},
-    origin_mark::{self, Mark},
+    frame::{FramePart, MessageFramer, encode_message},
+    origin_comment::{self, OriginComment},
 };
 use bytes::{Buf as _, BufMut as _, BytesMut};
 use std::{collections::VecDeque, io};
 
 /// The reason in the CopyFail for an unrecognized COPY; the server's error quotes it.
-pub(crate) const NO_ROWS: &str = "bastion-migrate has no rows for this COPY";
+pub(crate) const NO_COPY_ROWS: &str = "bastion-migrate has no rows for this COPY";
 
 /// Message type that stands for the start-up packet, which has no type byte.
-const FIRST: u8 = b'0';
+const STARTUP_PACKET: u8 = b'0';
 
 /// Types of the extended protocol, whose messages form a group up to a Sync.
-const EXTENDED: &[u8] = b"PBDECH";
+const EXTENDED_TYPES: &[u8] = b"PBDECH";
 
 /// The requests without a response yet, and the bytes to send.
 #[derive(Debug)]
-pub(crate) struct Asked {
-    frames: Frames,
+pub(crate) struct SentRequests {
+    frames: MessageFramer,
     /// The type of the message being sent.
     kind: u8,
     /// The beginning of its text, if it is a query.
-    head: Vec<u8>,
-    unanswered: VecDeque<(Request, Option<usize>)>,
+    query_start: Vec<u8>,
+    unanswered: VecDeque<(QueryProtocol, Option<usize>)>,
     /// The migration of the message being sent.
     migration: Option<usize>,
-    group: Group,
-    rows: Rows,
+    group: MessageGroup,
+    copy_rows: CopyRows,
     /// Set if the last message was a query, for which no CopyFail has been sent yet.
     after_query: bool,
     out: BytesMut,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Request {
+enum QueryProtocol {
     Simple,
     Extended,
 }
 
 /// The state of a group of extended-protocol messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Group {
-    Begun,
+pub(crate) enum MessageGroup {
+    Open,
     None,
 }
 
 /// The rows of a COPY that the client itself has sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rows {
+pub(crate) enum CopyRows {
     Awaited,
     None,
 }
 
-impl Asked {
+impl SentRequests {
     /// Starts with the first packet of a session.
     pub(crate) fn new() -> Self {
         Self {
-            frames: Frames::from_packet(FIRST),
-            kind: FIRST,
-            head: Vec::new(),
+            frames: MessageFramer::from_startup_packet(STARTUP_PACKET),
+            kind: STARTUP_PACKET,
+            query_start: Vec::new(),
             unanswered: VecDeque::new(),
             migration: None,
-            group: Group::None,
-            rows: Rows::None,
+            group: MessageGroup::None,
+            copy_rows: CopyRows::None,
             after_query: false,
             out: BytesMut::new(),
         }
@@ -81,92 +81,94 @@ impl Asked {
     ///
     /// # Errors
     /// If they are no message.
-    pub(crate) fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn push_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut rest = bytes;
-        while let Some(step) = self.frames.next(&mut rest) {
+        while let Some(step) = self.frames.next_part(&mut rest) {
             match step {
-                Step::Begin(kind, length) => self.begin(kind, length),
-                Step::Piece(piece) => self.pass(piece),
-                Step::Last(piece) => {
-                    self.pass(piece);
-                    self.read_mark();
+                FramePart::Header(kind, length) => self.begin_message(kind, length),
+                FramePart::Body(piece) => self.append_body(piece),
+                FramePart::BodyEnd(piece) => {
+                    self.append_body(piece);
+                    self.read_origin_comment();
                     self.after_query = self.kind == b'Q';
                 }
-                Step::Broken => return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is no message")),
+                FramePart::Invalid => return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is no message")),
             }
         }
         Ok(())
     }
 
-    fn pass(&mut self, piece: &[u8]) {
+    fn append_body(&mut self, piece: &[u8]) {
         if self.kind == b'Q' {
-            self.head.extend(piece.iter().take(origin_mark::LONGEST - self.head.len()));
+            self.query_start.extend(piece.iter().take(origin_comment::MAX_LENGTH - self.query_start.len()));
         }
         self.out.extend_from_slice(piece);
     }
 
     /// Assigns the request to the migration in its comment. The request can't have a response yet, because it ends
     /// only now.
-    fn read_mark(&mut self) {
-        let said = origin_mark::read(&std::mem::take(&mut self.head));
+    fn read_origin_comment(&mut self) {
+        let said = origin_comment::parse_comment(&std::mem::take(&mut self.query_start));
         let (Some(said), Some((_, migration))) = (said, self.unanswered.back_mut()) else { return };
-        let (Mark::Begins(index) | Mark::Ends(index)) = said;
+        let (OriginComment::Begins(index) | OriginComment::Ends(index)) = said;
         *migration = Some(index);
-        self.migration = (said == Mark::Begins(index)).then_some(index);
+        self.migration = (said == OriginComment::Begins(index)).then_some(index);
     }
 
-    fn begin(&mut self, kind: u8, length: usize) {
-        self.refuse_rows();
+    fn begin_message(&mut self, kind: u8, length: usize) {
+        self.refuse_copy_rows();
         let before = std::mem::replace(&mut self.kind, kind);
-        if kind != FIRST {
+        if kind != STARTUP_PACKET {
             self.out.put_u8(kind);
         }
         self.out.put_u32(u32::try_from(length + 4).unwrap_or(u32::MAX));
         match kind {
-            b'Q' => self.unanswered.push_back((Request::Simple, self.migration)),
+            b'Q' => self.unanswered.push_back((QueryProtocol::Simple, self.migration)),
             // The driver sends one Sync behind the COPY, which the server ignores while it waits for rows, and one
             // behind the rows: together they get one response (PostgreSQL, `CopyGetData`).
-            b'S' if self.rows == Rows::Awaited && matches!(before, b'c' | b'f') => self.rows = Rows::None,
-            b'S' => {
-                self.extend();
-                self.group = Group::None;
+            b'S' if self.copy_rows == CopyRows::Awaited && matches!(before, b'c' | b'f') => {
+                self.copy_rows = CopyRows::None
             }
-            kind if EXTENDED.contains(&kind) => self.extend(),
+            b'S' => {
+                self.open_group();
+                self.group = MessageGroup::None;
+            }
+            kind if EXTENDED_TYPES.contains(&kind) => self.open_group(),
             _ => {}
         }
     }
 
-    fn extend(&mut self) {
-        if self.group == Group::None {
-            self.unanswered.push_back((Request::Extended, self.migration));
-            self.group = Group::Begun;
+    fn open_group(&mut self) {
+        if self.group == MessageGroup::None {
+            self.unanswered.push_back((QueryProtocol::Extended, self.migration));
+            self.group = MessageGroup::Open;
         }
     }
 
     /// Sends a CopyFail if the last message was a query.
-    pub(crate) fn refuse_rows(&mut self) {
+    pub(crate) fn refuse_copy_rows(&mut self) {
         if std::mem::take(&mut self.after_query) {
-            self.out.extend_from_slice(&framed(b'f', format!("{NO_ROWS}\0").as_bytes()));
+            self.out.extend_from_slice(&encode_message(b'f', format!("{NO_COPY_ROWS}\0").as_bytes()));
         }
     }
 
     /// Reports whether the server is responding to a query, for which the driver sends no rows.
     pub(crate) fn is_query_next(&self) -> bool {
-        self.unanswered.front().is_some_and(|(request, _)| *request == Request::Simple)
+        self.unanswered.front().is_some_and(|(request, _)| *request == QueryProtocol::Simple)
     }
 
     /// Returns the migration of the request that the server is responding to.
-    pub(crate) fn migration(&self) -> Option<usize> {
+    pub(crate) fn answered_migration(&self) -> Option<usize> {
         self.unanswered.front().and_then(|(_, migration)| *migration)
     }
 
     /// Records that the server waits for the rows of a COPY.
-    pub(crate) fn await_rows(&mut self) {
-        self.rows = Rows::Awaited;
+    pub(crate) fn expect_copy_rows(&mut self) {
+        self.copy_rows = CopyRows::Awaited;
     }
 
     /// Records that the server has completed a request.
-    pub(crate) fn answered(&mut self) {
+    pub(crate) fn complete_request(&mut self) {
         self.unanswered.pop_front();
     }
 
@@ -176,7 +178,7 @@ impl Asked {
     }
 
     /// Removes this many sent bytes.
-    pub(crate) fn sent(&mut self, count: usize) {
+    pub(crate) fn consume_sent(&mut self, count: usize) {
         self.out.advance(count);
     }
 }
@@ -187,25 +189,33 @@ mod tests {
 
     const FIRST_PACKET: &[u8] = b"\0\0\0\x08abcd";
 
-    fn sent<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, Asked) {
-        let mut asked = Asked::new();
+    fn sent<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, SentRequests) {
+        let mut asked = SentRequests::new();
         for piece in pieces {
-            asked.take(piece).unwrap();
+            asked.push_bytes(piece).unwrap();
         }
         (asked.outgoing().to_vec(), asked)
     }
 
     fn refusal() -> Vec<u8> {
-        framed(b'f', format!("{NO_ROWS}\0").as_bytes())
+        encode_message(b'f', format!("{NO_COPY_ROWS}\0").as_bytes())
     }
 
     #[test]
     fn sends_a_copy_fail_before_the_next_message_for_any_split_of_the_bytes() {
-        let (one, other) = (framed(b'Q', b"one\0"), framed(b'Q', b"other\0"));
-        let session = [FIRST_PACKET, &framed(b'p', b"secret\0"), &one, &other, &framed(b'X', b"")].concat();
-        let expected =
-            [FIRST_PACKET, &framed(b'p', b"secret\0"), &one, &refusal(), &other, &refusal(), &framed(b'X', b"")]
-                .concat();
+        let (one, other) = (encode_message(b'Q', b"one\0"), encode_message(b'Q', b"other\0"));
+        let session =
+            [FIRST_PACKET, &encode_message(b'p', b"secret\0"), &one, &other, &encode_message(b'X', b"")].concat();
+        let expected = [
+            FIRST_PACKET,
+            &encode_message(b'p', b"secret\0"),
+            &one,
+            &refusal(),
+            &other,
+            &refusal(),
+            &encode_message(b'X', b""),
+        ]
+        .concat();
         for cut in 0..=session.len() {
             let (begin, end) = session.split_at(cut);
             assert_eq!(sent([begin, end]).0, expected, "{cut}");
@@ -215,53 +225,61 @@ mod tests {
 
     #[test]
     fn sends_nothing_after_a_query_on_its_own() {
-        let session = [FIRST_PACKET, &framed(b'Q', b"one\0")].concat();
+        let session = [FIRST_PACKET, &encode_message(b'Q', b"one\0")].concat();
         let (out, mut asked) = sent([session.as_slice()]);
         assert_eq!(out, session);
-        asked.refuse_rows();
-        asked.refuse_rows();
+        asked.refuse_copy_rows();
+        asked.refuse_copy_rows();
         assert_eq!(asked.outgoing(), [session, refusal()].concat());
     }
 
     #[test]
     fn a_copy_of_the_driver_gets_its_rows() {
-        let rows = [framed(b'B', b""), framed(b'E', b""), framed(b'd', b"1\n"), framed(b'c', b""), framed(b'S', b"")];
+        let rows = [
+            encode_message(b'B', b""),
+            encode_message(b'E', b""),
+            encode_message(b'd', b"1\n"),
+            encode_message(b'c', b""),
+            encode_message(b'S', b""),
+        ];
         let session = [FIRST_PACKET, &rows.concat()].concat();
         let (out, mut asked) = sent([session.as_slice()]);
         assert_eq!(out, session);
         assert!(!asked.is_query_next() && asked.unanswered.len() == 1);
-        asked.refuse_rows();
+        asked.refuse_copy_rows();
         assert_eq!(asked.outgoing(), session);
     }
 
     /// The driver sends a Sync behind the COPY and one behind its rows.
     #[test]
     fn a_copy_has_one_response_and_the_next_request_its_own() {
-        let mut asked = Asked::new();
-        asked.take(FIRST_PACKET).unwrap();
+        let mut asked = SentRequests::new();
+        asked.push_bytes(FIRST_PACKET).unwrap();
         for _ in 0..3 {
             for kind in *b"QBES" {
-                asked.take(&framed(kind, b"")).unwrap();
+                asked.push_bytes(&encode_message(kind, b"")).unwrap();
             }
             assert!(asked.is_query_next());
-            asked.answered();
+            asked.complete_request();
             assert!(!asked.is_query_next());
-            asked.await_rows();
+            asked.expect_copy_rows();
             for kind in *b"ddcS" {
-                asked.take(&framed(kind, b"")).unwrap();
+                asked.push_bytes(&encode_message(kind, b"")).unwrap();
             }
-            asked.answered();
+            asked.complete_request();
             assert!(asked.unanswered.is_empty());
         }
     }
 
     #[test]
     fn a_response_belongs_to_the_migration_of_the_last_comment() {
-        let query = |text: String| framed(b'Q', format!("{text}\0").as_bytes());
-        let marked =
-            |version| [query(format!("{} BEGIN", origin_mark::begins(version))), query("do it".to_owned())].concat();
-        let ended = |version| query(format!("{} COMMIT", origin_mark::ends(version)));
-        let copied = [framed(b'P', b""), framed(b'S', b"")].concat();
+        let query = |text: String| encode_message(b'Q', format!("{text}\0").as_bytes());
+        let marked = |version| {
+            [query(format!("{} BEGIN", origin_comment::first_message_comment(version))), query("do it".to_owned())]
+                .concat()
+        };
+        let ended = |version| query(format!("{} COMMIT", origin_comment::last_message_comment(version)));
+        let copied = [encode_message(b'P', b""), encode_message(b'S', b"")].concat();
         let session =
             [FIRST_PACKET.to_vec(), query("ask".to_owned()), marked(1), ended(1), marked(2), copied, ended(2)];
         let session = [session.concat(), query("ask again".to_owned())].concat();
@@ -270,8 +288,8 @@ mod tests {
             let mut asked = sent([begin, end]).1;
             let whose: Vec<Option<usize>> = (0..10)
                 .map(|_| {
-                    let migration = asked.migration();
-                    asked.answered();
+                    let migration = asked.answered_migration();
+                    asked.complete_request();
                     migration
                 })
                 .collect();
@@ -282,12 +300,18 @@ mod tests {
 
     #[test]
     fn matches_responses_to_requests_in_order() {
-        let session = [FIRST_PACKET, &framed(b'Q', b""), &framed(b'P', b""), &framed(b'S', b""), &framed(b'S', b"")];
-        let (_, mut asked) = sent([session.concat().as_slice(), &framed(b'Q', b"")]);
+        let session = [
+            FIRST_PACKET,
+            &encode_message(b'Q', b""),
+            &encode_message(b'P', b""),
+            &encode_message(b'S', b""),
+            &encode_message(b'S', b""),
+        ];
+        let (_, mut asked) = sent([session.concat().as_slice(), &encode_message(b'Q', b"")]);
         let queries: Vec<bool> = (0..5)
             .map(|_| {
                 let is_query = asked.is_query_next();
-                asked.answered();
+                asked.complete_request();
                 is_query
             })
             .collect();

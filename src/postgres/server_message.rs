@@ -1,73 +1,73 @@
 //! An error or a notice of the server, read field by field (PostgreSQL manual, 55.8) and cut to a readable length.
 
 /// Bytes kept of a field.
-const FIELD: usize = 64 << 10;
+const MAX_FIELD: usize = 64 << 10;
 
 /// Bytes kept of all fields.
-const ALL: usize = 256 << 10;
+const MAX_MESSAGE_BODY: usize = 256 << 10;
 
 /// Bytes before the cut in which the end of a word is searched, so that no half of a word stays.
-const WORD: usize = 4 << 10;
+const MAX_WORD: usize = 4 << 10;
 
 /// The part of the message that has come so far.
 #[derive(Debug, Default)]
-pub(super) struct Complaint {
+pub(super) struct ServerMessage {
     body: Vec<u8>,
-    at: At,
+    position: FieldPosition,
     /// The beginning of the current field.
     text: Vec<u8>,
     /// Bytes of the current field that were dropped.
-    more: usize,
+    dropped: usize,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum At {
+enum FieldPosition {
     #[default]
-    Kind,
+    Type,
     Text(u8),
     End,
 }
 
-impl Complaint {
+impl ServerMessage {
     /// Takes a piece of the message's body.
-    pub(super) fn take(&mut self, piece: &[u8]) {
+    pub(super) fn push_bytes(&mut self, piece: &[u8]) {
         let mut rest = piece;
         while let Some((first, after)) = rest.split_first() {
-            match self.at {
-                At::Kind => {
-                    self.at = if *first == 0 { At::End } else { At::Text(*first) };
+            match self.position {
+                FieldPosition::Type => {
+                    self.position = if *first == 0 { FieldPosition::End } else { FieldPosition::Text(*first) };
                     rest = after;
                 }
-                At::Text(kind) => match rest.iter().position(|byte| *byte == 0) {
+                FieldPosition::Text(kind) => match rest.iter().position(|byte| *byte == 0) {
                     Some(end) => {
                         let (text, after) = rest.split_at(end);
-                        self.keep(text);
-                        self.close(kind);
+                        self.append_text(text);
+                        self.finish_field(kind);
                         rest = after.get(1..).unwrap_or_default();
                     }
                     None => {
-                        self.keep(rest);
+                        self.append_text(rest);
                         return;
                     }
                 },
-                At::End => return,
+                FieldPosition::End => return,
             }
         }
     }
 
     /// Returns the body to pass on: valid UTF-8, and of limited length.
     pub(super) fn into_body(self) -> Vec<u8> {
-        self.with(None)
+        self.finish_body(None)
     }
 
     /// Returns the body of a notice, with the migration in place of the source file of PostgreSQL, which is not needed.
-    pub(super) fn into_notice(self, migration: Option<usize>) -> Vec<u8> {
-        self.with(Some(migration.map(|index| index.to_string()).unwrap_or_default()))
+    pub(super) fn into_notice_body(self, migration: Option<usize>) -> Vec<u8> {
+        self.finish_body(Some(migration.map(|index| index.to_string()).unwrap_or_default()))
     }
 
-    fn with(mut self, file: Option<String>) -> Vec<u8> {
-        if let At::Text(kind) = self.at {
-            self.close(kind);
+    fn finish_body(mut self, file: Option<String>) -> Vec<u8> {
+        if let FieldPosition::Text(kind) = self.position {
+            self.finish_field(kind);
         }
         // If a field comes twice, the driver keeps the last one.
         if let Some(file) = file {
@@ -79,21 +79,21 @@ impl Complaint {
         self.body
     }
 
-    fn keep(&mut self, text: &[u8]) {
-        let (kept, more) = text.split_at(text.len().min(FIELD - self.text.len()));
+    fn append_text(&mut self, text: &[u8]) {
+        let (kept, more) = text.split_at(text.len().min(MAX_FIELD - self.text.len()));
         self.text.extend_from_slice(kept);
-        self.more += more.len();
+        self.dropped += more.len();
     }
 
-    fn close(&mut self, kind: u8) {
-        let (mut text, mut more) = (std::mem::take(&mut self.text), std::mem::take(&mut self.more));
+    fn finish_field(&mut self, kind: u8) {
+        let (mut text, mut more) = (std::mem::take(&mut self.text), std::mem::take(&mut self.dropped));
         if more > 0 {
             let end = end_of_word(&text);
             more += text.len() - end;
             text.truncate(end);
         }
-        self.at = At::Kind;
-        if self.body.len() + text.len() > ALL {
+        self.position = FieldPosition::Type;
+        if self.body.len() + text.len() > MAX_MESSAGE_BODY {
             return;
         }
         self.body.push(kind);
@@ -107,7 +107,7 @@ impl Complaint {
 
 /// Returns the end of the last whole word, or else of the last whole character.
 fn end_of_word(text: &[u8]) -> usize {
-    let from = text.len().saturating_sub(WORD);
+    let from = text.len().saturating_sub(MAX_WORD);
     let space = text.iter().rposition(u8::is_ascii_whitespace).filter(|space| *space >= from);
     space.unwrap_or_else(|| match std::str::from_utf8(text) {
         Err(error) if error.error_len().is_none() => error.valid_up_to(),
@@ -126,8 +126,8 @@ mod tests {
     }
 
     fn kept<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
-        let mut complaint = Complaint::default();
-        pieces.into_iter().for_each(|piece| complaint.take(piece));
+        let mut complaint = ServerMessage::default();
+        pieces.into_iter().for_each(|piece| complaint.push_bytes(piece));
         complaint.into_body()
     }
 
@@ -161,16 +161,16 @@ mod tests {
 
     #[test]
     fn does_not_cut_a_field_within_a_character() {
-        let body = fields(&[(b'M', &[b"x".as_slice(), "ö".repeat(FIELD).as_bytes()].concat())]);
+        let body = fields(&[(b'M', &[b"x".as_slice(), "ö".repeat(MAX_FIELD).as_bytes()].concat())]);
         assert!(!String::from_utf8(kept([body.as_slice()])).unwrap().contains('\u{fffd}'));
     }
 
     #[test]
     fn a_notice_contains_its_migration() {
         let notice = |migration| {
-            let mut complaint = Complaint::default();
-            complaint.take(&fields(&[(b'M', b"x"), (b'F', b"9")]));
-            complaint.into_notice(migration)
+            let mut complaint = ServerMessage::default();
+            complaint.push_bytes(&fields(&[(b'M', b"x"), (b'F', b"9")]));
+            complaint.into_notice_body(migration)
         };
         assert_eq!(notice(Some(7)), fields(&[(b'M', b"x"), (b'F', b"9"), (b'F', b"7")]));
         assert_eq!(notice(None), fields(&[(b'M', b"x"), (b'F', b"9"), (b'F', b"")]));
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn limits_the_length_of_all_fields() {
         let field = [b"W".as_slice(), &[b'x'; 1000], &[0]].concat();
-        assert!(kept(std::iter::repeat_n(field.as_slice(), 2000)).len() <= ALL + 2000);
+        assert!(kept(std::iter::repeat_n(field.as_slice(), 2000)).len() <= MAX_MESSAGE_BODY + 2000);
     }
 
     #[test]

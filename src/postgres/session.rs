@@ -3,8 +3,8 @@
 use super::{
     backend_pid::BackendPid,
     fault,
-    filtered_stream::{Sifted, SiftedConnect},
-    target::{SslMode, Target},
+    filtered_stream::{FilteredStream, FilteredTlsConnect},
+    target::{DatabaseTarget, SslMode},
     tls,
 };
 use crate::{
@@ -26,31 +26,32 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Disables the idle timeout: our session may have to wait for other sessions longer than the database lets one be
 /// idle. (Since PostgreSQL 14.)
-pub(super) const PATIENT: &str = "-c idle_session_timeout=0";
+pub(super) const NO_IDLE_TIMEOUT: &str = "-c idle_session_timeout=0";
 
 /// PL/pgSQL that disables a `transaction_timeout` set for the database or the role: the inputs `timeout` and
 /// `statement-timeout` set the limits instead. It can't be a start-up setting, because servers before PostgreSQL 17
 /// reject an unknown one. (The inner condition costs 2 ms, as each block is planned anew.)
-pub const UNLIMITED: &str = "IF pg_catalog.current_setting('transaction_timeout', true) OPERATOR(pg_catalog.<>) '0' THEN \
+pub const DISABLE_TRANSACTION_TIMEOUT: &str = "IF pg_catalog.current_setting('transaction_timeout', true) OPERATOR(pg_catalog.<>) '0' THEN \
     IF EXISTS (SELECT FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) 'transaction_timeout' \
     AND s.source OPERATOR(pg_catalog.<>) 'client') \
     THEN PERFORM pg_catalog.set_config('transaction_timeout', '0', false); END IF; END IF; ";
 
 /// Settings in the start-up packet: they cost no round trip, and `RESET ALL` returns to them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Startup {
+pub struct StartupSettings {
     /// The server keeps 63 bytes at most; see [`super::run_lock::application_name`].
     pub application_name: String,
     /// `-c name=value` pairs, space-separated.
     pub options: String,
 }
 
-impl Startup {
+impl StartupSettings {
     /// Combines our settings with those of the user's URL, which come later and so win.
     #[must_use]
-    pub fn new(application_name: String, ours: &str, target: Option<&Target>) -> Self {
+    pub fn new(application_name: String, ours: &str, target: Option<&DatabaseTarget>) -> Self {
         let own = target.and_then(|target| target.options.as_deref()).unwrap_or_default();
-        let options = [PATIENT, ours, own].into_iter().filter(|some| !some.is_empty()).collect::<Vec<_>>().join(" ");
+        let options =
+            [NO_IDLE_TIMEOUT, ours, own].into_iter().filter(|some| !some.is_empty()).collect::<Vec<_>>().join(" ");
         Self { application_name, options }
     }
 }
@@ -63,7 +64,7 @@ pub struct Session {
     pub announced_pid: i32,
     driver: Option<JoinHandle<Option<Fault>>>,
     connector: Option<MakeRustlsConnect>,
-    target: Target,
+    target: DatabaseTarget,
 }
 
 /// Time limit for an orderly close.
@@ -76,37 +77,37 @@ impl Session {
     /// A fault of the tunnel if there is one, otherwise the reason why the database refused the session.
     pub async fn connect(
         reach: &Transport,
-        target: &Target,
-        startup: &Startup,
+        target: &DatabaseTarget,
+        startup: &StartupSettings,
         events: &Events,
     ) -> Result<Self, Fault> {
-        let connector = tls::connector(target)?;
+        let connector = tls::tls_connector(target)?;
         let mut stream = reach.open_stream(&target.host, target.port).await?;
         let pid = BackendPid::default();
-        let config = config(target, startup);
+        let config = driver_config(target, startup);
         let (client, driver) = match &connector {
             None => {
                 let (client, connection) = config
-                    .connect_raw(Sifted::new(stream, pid.clone()), NoTls)
+                    .connect_raw(FilteredStream::new(stream, pid.clone()), NoTls)
                     .await
-                    .map_err(|error| reach.loss_fault().unwrap_or_else(|| fault::connection(&error, target)))?;
-                (client, drive(connection, events.clone()))
+                    .map_err(|error| reach.loss_fault().unwrap_or_else(|| fault::connection_fault(&error, target)))?;
+                (client, spawn_driver(connection, events.clone()))
             }
             Some(connector) => {
-                tls::ask(&mut stream, target).await.map_err(|fault| reach.loss_fault().unwrap_or(fault))?;
-                let connect = SiftedConnect { connect: for_stream(connector, target)?, pid: pid.clone() };
+                tls::request_tls(&mut stream, target).await.map_err(|fault| reach.loss_fault().unwrap_or(fault))?;
+                let connect = FilteredTlsConnect { connect: tls_for_stream(connector, target)?, pid: pid.clone() };
                 let (client, connection) = config
                     .connect_raw(stream, connect)
                     .await
-                    .map_err(|error| reach.loss_fault().unwrap_or_else(|| fault::connection(&error, target)))?;
-                (client, drive(connection, events.clone()))
+                    .map_err(|error| reach.loss_fault().unwrap_or_else(|| fault::connection_fault(&error, target)))?;
+                (client, spawn_driver(connection, events.clone()))
             }
         };
         Ok(Self { client, announced_pid: pid.get(), driver: Some(driver), connector, target: target.clone() })
     }
 
     /// Returns the reason why the session ended, if it did: the driver has more detail than the query that failed.
-    pub async fn why_closed(&mut self) -> Option<Fault> {
+    pub async fn close_reason(&mut self) -> Option<Fault> {
         if !self.client.is_closed() {
             return None;
         }
@@ -123,7 +124,7 @@ impl Session {
 
     /// Closes the socket (or SSH channel) at once, without waiting for pending responses. Later queries fail because
     /// the session is closed.
-    pub async fn give_up(&mut self) {
+    pub async fn abort_driver(&mut self) {
         let Some(driver) = self.driver.take() else { return };
         driver.abort();
         // The result only reports the abort.
@@ -163,7 +164,7 @@ impl fmt::Debug for Session {
 pub struct Canceller {
     token: CancelToken,
     connector: Option<MakeRustlsConnect>,
-    target: Target,
+    target: DatabaseTarget,
 }
 
 impl Canceller {
@@ -177,11 +178,11 @@ impl Canceller {
         let sent = match &self.connector {
             None => self.token.cancel_query_raw(stream, NoTls).await,
             Some(connector) => {
-                tls::ask(&mut stream, &self.target).await?;
-                self.token.cancel_query_raw(stream, for_stream(connector, &self.target)?).await
+                tls::request_tls(&mut stream, &self.target).await?;
+                self.token.cancel_query_raw(stream, tls_for_stream(connector, &self.target)?).await
             }
         };
-        sent.map_err(|error| fault::connection(&error, &self.target))
+        sent.map_err(|error| fault::connection_fault(&error, &self.target))
     }
 }
 
@@ -192,9 +193,9 @@ impl fmt::Debug for Canceller {
 }
 
 /// Returns the connector that starts TLS on one stream to the target.
-pub(crate) fn for_stream(
+pub(crate) fn tls_for_stream(
     connector: &MakeRustlsConnect,
-    target: &Target,
+    target: &DatabaseTarget,
 ) -> Result<
     impl TlsConnect<TransportStream, Stream: Send + Unpin + 'static, Error = io::Error, Future: Send + 'static> + use<>,
     Fault,
@@ -208,7 +209,7 @@ pub(crate) fn for_stream(
     )
 }
 
-fn config(target: &Target, startup: &Startup) -> Config {
+fn driver_config(target: &DatabaseTarget, startup: &StartupSettings) -> Config {
     let mut config = Config::new();
     config
         .host(&target.host)
@@ -231,7 +232,7 @@ fn config(target: &Target, startup: &Startup) -> Config {
 /// Starts the task that owns the socket. It turns notices into events, and returns the reason if the session ended
 /// without `close`.
 #[expect(clippy::disallowed_methods, reason = "the session owns the task and awaits it in close()")]
-fn drive<S, T>(mut connection: Connection<S, T>, events: Events) -> JoinHandle<Option<Fault>>
+fn spawn_driver<S, T>(mut connection: Connection<S, T>, events: Events) -> JoinHandle<Option<Fault>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -240,7 +241,7 @@ where
         loop {
             match poll_fn(|context| connection.poll_message(context)).await {
                 None => return None,
-                Some(Err(error)) => return Some(fault::session(&error)),
+                Some(Err(error)) => return Some(fault::session_fault(&error)),
                 Some(Ok(AsyncMessage::Notice(notice))) => {
                     let (severity, text) = (notice.severity().to_owned(), notice.message().to_owned());
                     // The message filter has put the migration into this field.

@@ -4,21 +4,21 @@
 //! it can keep advisory locks. The reset after a file undoes neither: the settings apply only to *new* sessions, and
 //! releasing all advisory locks would release our own.
 
-use super::run_lock::Lock;
+use super::run_lock::AdvisoryLock;
 
 /// SQL expression for the `oid` of the session's database.
-pub const THIS_DATABASE: &str = "(SELECT d.oid FROM pg_catalog.pg_database d \
+pub const CURRENT_DATABASE_OID: &str = "(SELECT d.oid FROM pg_catalog.pg_database d \
     WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())";
 
 /// Returns an SQL expression of type text that changes with the initial settings of sessions and with the advisory
 /// locks that files keep. `ours` are the locks that belong to no file. `database` is the database's `oid` as SQL,
 /// because the expression is planned with every file, and each further table costs 0.1 ms.
 #[must_use]
-pub fn state_sql(ours: &[Lock], database: &str) -> String {
+pub fn session_state_sql(ours: &[AdvisoryLock], database: &str) -> String {
     let ours: Vec<String> = ours
         .iter()
         .map(|lock| {
-            let (class, object) = lock.halves();
+            let (class, object) = lock.pg_locks_key();
             format!(
                 "(l.objsubid OPERATOR(pg_catalog.=) 1 AND l.classid OPERATOR(pg_catalog.=) '{class}'::pg_catalog.oid \
                  AND l.objid OPERATOR(pg_catalog.=) '{object}'::pg_catalog.oid)"

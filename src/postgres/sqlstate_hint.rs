@@ -47,7 +47,7 @@ const FIXES: &[(&str, &str)] = &[
 ];
 
 /// Returns the fix for this SQLSTATE, if it has one that is better than the fault code's own.
-pub(super) fn fix(sqlstate: &str) -> Option<&'static str> {
+pub(super) fn sqlstate_fix(sqlstate: &str) -> Option<&'static str> {
     FIXES.iter().find(|(state, _)| *state == sqlstate).map(|(_, fix)| *fix)
 }
 

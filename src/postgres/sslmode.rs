@@ -5,24 +5,24 @@ use crate::transport::is_loopback;
 
 /// The requested TLS mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SslWish {
+pub enum SslRequest {
     /// libpq's `prefer` and `allow`. libpq then falls back to plain text silently, which an attacker on the network can
     /// force; here they mean `require`, except for a loopback address.
-    Usual,
+    Prefer,
     /// Exactly this mode.
     Mode(SslMode),
 }
 
-impl SslWish {
+impl SslRequest {
     /// The accepted values, for messages.
-    pub const WORDS: &'static str = "disable, prefer, require, verify-ca or verify-full";
+    pub const ACCEPTED: &'static str = "disable, prefer, require, verify-ca or verify-full";
 
     /// Parses libpq's values.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         match word {
             "disable" => Some(Self::Mode(SslMode::Disable)),
-            "allow" | "prefer" => Some(Self::Usual),
+            "allow" | "prefer" => Some(Self::Prefer),
             "require" => Some(Self::Mode(SslMode::Require)),
             "verify-ca" => Some(Self::Mode(SslMode::VerifyCa)),
             "verify-full" => Some(Self::Mode(SslMode::VerifyFull)),
@@ -32,11 +32,11 @@ impl SslWish {
 
     /// Returns the TLS mode for this host.
     #[must_use]
-    pub fn for_host(self, host: &str) -> SslMode {
+    pub fn mode_for_host(self, host: &str) -> SslMode {
         match self {
             Self::Mode(mode) => mode,
-            Self::Usual if is_loopback(host) => SslMode::Disable,
-            Self::Usual => SslMode::Require,
+            Self::Prefer if is_loopback(host) => SslMode::Disable,
+            Self::Prefer => SslMode::Require,
         }
     }
 }
@@ -48,11 +48,11 @@ mod tests {
     #[test]
     fn prefer_does_not_fall_back_to_plain_text_over_a_network() {
         for word in ["prefer", "allow"] {
-            let wish = SslWish::parse(word).unwrap();
-            assert_eq!(wish.for_host("db.internal"), SslMode::Require);
-            assert_eq!(wish.for_host("localhost.example.com"), SslMode::Require);
+            let wish = SslRequest::parse(word).unwrap();
+            assert_eq!(wish.mode_for_host("db.internal"), SslMode::Require);
+            assert_eq!(wish.mode_for_host("localhost.example.com"), SslMode::Require);
             for host in ["localhost", "127.0.0.1", "127.9.9.9", "::1"] {
-                assert_eq!(wish.for_host(host), SslMode::Disable, "{host}");
+                assert_eq!(wish.mode_for_host(host), SslMode::Disable, "{host}");
             }
         }
     }
@@ -60,9 +60,9 @@ mod tests {
     #[test]
     fn every_other_mode_is_the_same_for_every_host() {
         for mode in [SslMode::Disable, SslMode::Require, SslMode::VerifyCa, SslMode::VerifyFull] {
-            let wish = SslWish::parse(mode.name()).unwrap();
-            assert_eq!((wish.for_host("localhost"), wish.for_host("db")), (mode, mode));
+            let wish = SslRequest::parse(mode.name()).unwrap();
+            assert_eq!((wish.mode_for_host("localhost"), wish.mode_for_host("db")), (mode, mode));
         }
-        assert_eq!(SslWish::parse("Require"), None);
+        assert_eq!(SslRequest::parse("Require"), None);
     }
 }

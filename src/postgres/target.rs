@@ -36,7 +36,7 @@ impl SslMode {
 
 /// The database to migrate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
+pub struct DatabaseTarget {
     /// Host name as the bastion resolves it; the certificate must be valid for it.
     pub host: String,
     /// Port, 5432 by default.
@@ -55,10 +55,10 @@ pub struct Target {
     pub options: Option<String>,
 }
 
-impl Target {
+impl DatabaseTarget {
     /// Returns the part of a URL between `://` and `?`, with this host and port in place of the database's own.
     #[must_use]
-    pub fn address(&self, host: &str, port: u16) -> Secret {
+    pub fn address_via(&self, host: &str, port: u16) -> Secret {
         let encoded = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
         let password = self.password.as_ref().map(|password| format!(":{}", encoded(password.expose())));
         let (user, name) = (encoded(&self.user), encoded(&self.name));
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn what_need_not_be_encoded_stands_in_a_url_as_it_is() {
-        let target = Target {
+        let target = DatabaseTarget {
             host: "db-1.internal".to_owned(),
             port: 5432,
             user: "app_owner".to_owned(),
@@ -84,6 +84,6 @@ mod tests {
             options: None,
         };
         let address = "app_owner:a_b-c.d~e%2Ff%40g@db-1.internal:5432/shop_prod-2.x~y";
-        assert_eq!(target.address(&target.host, target.port).expose(), address);
+        assert_eq!(target.address_via(&target.host, target.port).expose(), address);
     }
 }

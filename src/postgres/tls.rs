@@ -1,6 +1,6 @@
 //! TLS to the database, verified against the database's own name.
 
-use super::target::{SslMode, Target};
+use super::target::{DatabaseTarget, SslMode};
 use crate::{
     fault::{Code, Fault},
     transport::TransportStream,
@@ -23,15 +23,16 @@ use x509_cert::{Certificate, der::Decode as _};
 ///
 /// # Errors
 /// `ca-invalid` if `database-ca` contains no certificate.
-pub(crate) fn connector(target: &Target) -> Result<Option<MakeRustlsConnect>, Fault> {
+pub(crate) fn tls_connector(target: &DatabaseTarget) -> Result<Option<MakeRustlsConnect>, Fault> {
     let provider = Arc::new(ring::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match effective_mode(target) {
         SslMode::Disable => return Ok(None),
-        SslMode::Require => Arc::new(Lenient { chain: None, provider: Arc::clone(&provider) }),
-        SslMode::VerifyCa => {
-            Arc::new(Lenient { chain: Some(web_pki(target, &provider)?), provider: Arc::clone(&provider) })
-        }
-        SslMode::VerifyFull => web_pki(target, &provider)?,
+        SslMode::Require => Arc::new(LenientVerifier { chain: None, provider: Arc::clone(&provider) }),
+        SslMode::VerifyCa => Arc::new(LenientVerifier {
+            chain: Some(web_pki_verifier(target, &provider)?),
+            provider: Arc::clone(&provider),
+        }),
+        SslMode::VerifyFull => web_pki_verifier(target, &provider)?,
     };
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -43,7 +44,7 @@ pub(crate) fn connector(target: &Target) -> Result<Option<MakeRustlsConnect>, Fa
 }
 
 /// Returns the effective mode: `require` with a CA means `verify-ca`, as in libpq (PostgreSQL manual, 34.19.1).
-pub(crate) fn effective_mode(target: &Target) -> SslMode {
+pub(crate) fn effective_mode(target: &DatabaseTarget) -> SslMode {
     if target.sslmode == SslMode::Require && target.ca.is_some() { SslMode::VerifyCa } else { target.sslmode }
 }
 
@@ -52,7 +53,7 @@ const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 /// Requests TLS from the server and reads its response of one byte. tokio-postgres treats every byte other than `S`
 /// as a server without TLS, even the `H` of a web server.
-pub(crate) async fn ask(stream: &mut TransportStream, target: &Target) -> Result<(), Fault> {
+pub(crate) async fn request_tls(stream: &mut TransportStream, target: &DatabaseTarget) -> Result<(), Fault> {
     let at = format!("`{}:{}`", target.host, target.port);
     let cut = |error: std::io::Error| {
         Fault::new(Code::DatabaseUnready, format!("{at} closed the connection before it was ready")).because(&error)
@@ -67,12 +68,12 @@ pub(crate) async fn ask(stream: &mut TransportStream, target: &Target) -> Result
         b"N" => {
             Err(Fault::new(Code::TlsUnavailable, format!("{at} offers no TLS, and `database-sslmode` asks for it")))
         }
-        _ => Err(not_postgres(target)),
+        _ => Err(not_postgres_fault(target)),
     }
 }
 
 /// Returns the fault for a port that belongs to another service.
-pub(crate) fn not_postgres(target: &Target) -> Fault {
+pub(crate) fn not_postgres_fault(target: &DatabaseTarget) -> Fault {
     let at = format!("`{}:{}`", target.host, target.port);
     Fault::new(Code::DatabaseNotPostgres, format!("the service at {at} is not a PostgreSQL server"))
 }
@@ -82,16 +83,16 @@ pub(crate) fn not_postgres(target: &Target) -> Fault {
 /// # Errors
 /// `ca-invalid` or `tls-expired`, with the reason.
 pub fn check_ca(pem: &str, named: &str) -> Result<(), Fault> {
-    roots(pem, named).map(drop)
+    root_store(pem, named).map(drop)
 }
 
-fn roots(pem: &str, named: &str) -> Result<RootCertStore, Fault> {
+fn root_store(pem: &str, named: &str) -> Result<RootCertStore, Fault> {
     let mut store = RootCertStore::empty();
     let mut expired = None;
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
         let certificate = certificate
             .map_err(|error| Fault::new(Code::CaInvalid, format!("{named} is not in PEM form")).because(&error))?;
-        if let Some(since) = expiry(&certificate).filter(|since| *since < SystemTime::now()) {
+        if let Some(since) = expiry_time(&certificate).filter(|since| *since < SystemTime::now()) {
             expired = Some(since);
             continue;
         }
@@ -113,13 +114,16 @@ fn roots(pem: &str, named: &str) -> Result<RootCertStore, Fault> {
 /// Returns the expiry time of a certificate. rustls does not check the dates of a trust anchor (RFC 5280, 6.1.1
 /// leaves that to the party that chooses the anchors). A certificate that can't be parsed is refused when it is
 /// added.
-fn expiry(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+fn expiry_time(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
     Some(Certificate::from_der(certificate).ok()?.tbs_certificate.validity.not_after.to_system_time())
 }
 
-fn web_pki(target: &Target, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, Fault> {
+fn web_pki_verifier(
+    target: &DatabaseTarget,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<WebPkiServerVerifier>, Fault> {
     let store = match &target.ca {
-        Some(pem) => roots(pem, "`database-ca`")?,
+        Some(pem) => root_store(pem, "`database-ca`")?,
         None => RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
     };
     WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(provider))
@@ -131,12 +135,12 @@ fn web_pki(target: &Target, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPki
 /// without a CA checks nothing. Both verify the handshake's signature, so that the server proves that it owns the
 /// certificate that channel binding relies on.
 #[derive(Debug)]
-struct Lenient {
+struct LenientVerifier {
     chain: Option<Arc<WebPkiServerVerifier>>,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Lenient {
+impl ServerCertVerifier for LenientVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -180,11 +184,11 @@ impl ServerCertVerifier for Lenient {
 }
 
 /// Returns the fault for a failed TLS handshake.
-pub(crate) fn fault(error: &rustls::Error, target: &Target) -> Fault {
+pub(crate) fn tls_fault(error: &rustls::Error, target: &DatabaseTarget) -> Fault {
     let host = &target.host;
     // The greeting of an sshd begins with `S`, the byte by which PostgreSQL accepts TLS, and goes on with no TLS.
     if matches!(error, rustls::Error::InvalidMessage(_)) {
-        return not_postgres(target).because(error);
+        return not_postgres_fault(target).because(error);
     }
     let (code, cause) = match error {
         rustls::Error::InvalidCertificate(certificate) => match certificate {

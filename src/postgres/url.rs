@@ -5,10 +5,10 @@
 //! except the names of parameters, because it may be unclear where the password ends.
 
 use super::{
-    sslmode::SslWish,
+    sslmode::SslRequest,
     target::SslMode,
-    url_parameters::{Parameters, RootCert},
-    url_parts::{Form, checked_host, decoded, invalid, port_number},
+    url_parameters::{RootCert, UrlParameters},
+    url_parts::{UrlForm, checked_host, invalid_url, parse_port, percent_decoded},
 };
 use crate::{fault::Fault, secret::Secret};
 use percent_encoding::percent_decode_str;
@@ -28,7 +28,7 @@ pub struct ParsedUrl {
     /// Database.
     pub name: Option<String>,
     /// The requested TLS mode.
-    pub sslmode: Option<SslWish>,
+    pub sslmode: Option<SslRequest>,
     /// `sslrootcert`.
     pub root_cert: Option<RootCert>,
     /// `options`: start-up settings.
@@ -42,23 +42,23 @@ pub struct ParsedUrl {
 /// # Errors
 ///
 /// `DatabaseUrlInvalid`, with the encoded form of the offending character if that is the reason.
-pub fn parse(url: &Secret) -> Result<ParsedUrl, Fault> {
-    let (form, rest) = after_scheme(url.expose().trim())?;
+pub fn parse_url(url: &Secret) -> Result<ParsedUrl, Fault> {
+    let (form, rest) = split_scheme(url.expose().trim())?;
     refuse_ambiguity(rest)?;
     let (before_query, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, name) = before_query.split_once('/').unwrap_or((before_query, ""));
     let (userinfo, server) = authority.rsplit_once('@').unwrap_or(("", authority));
-    let form = if form == Form::Uri && server.is_empty() { Form::Anonymous } else { form };
-    let parameters = Parameters::parse(query, form)?;
+    let form = if form == UrlForm::Uri && server.is_empty() { UrlForm::Anonymous } else { form };
+    let parameters = UrlParameters::parse(query, form)?;
     let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
-    let (host, port) = server_parts(server)?;
-    let password = decoded(password)?.or_else(|| parameters.password.clone());
+    let (host, port) = parse_server(server)?;
+    let password = percent_decoded(password)?.or_else(|| parameters.password.clone());
     let parsed = ParsedUrl {
-        host: one("host", host, parameters.host)?,
-        port: one("port", port, parameters.port)?,
-        user: one("user", decoded(user)?, parameters.user)?,
-        password: one("password", password, parameters.password)?.map(Secret::new),
-        name: one("dbname", decoded(name)?, parameters.name)?,
+        host: agreed_value("host", host, parameters.host)?,
+        port: agreed_value("port", port, parameters.port)?,
+        user: agreed_value("user", percent_decoded(user)?, parameters.user)?,
+        password: agreed_value("password", password, parameters.password)?.map(Secret::new),
+        name: agreed_value("dbname", percent_decoded(name)?, parameters.name)?,
         sslmode: parameters.sslmode,
         root_cert: parameters.root_cert,
         options: parameters.options,
@@ -70,7 +70,7 @@ pub fn parse(url: &Secret) -> Result<ParsedUrl, Fault> {
 /// Returns every text in the URL that could be its password, encoded and decoded, to be masked. It works for invalid
 /// URLs, too.
 #[must_use]
-pub fn passwords(url: &Secret) -> Vec<Secret> {
+pub fn possible_passwords(url: &Secret) -> Vec<Secret> {
     let Some((_, rest)) = url.expose().split_once("//") else { return Vec::new() };
     let userinfo =
         rest.rsplit_once('@').and_then(|(userinfo, _)| userinfo.split_once(':')).map(|(_, password)| password);
@@ -91,30 +91,30 @@ pub fn passwords(url: &Secret) -> Vec<Secret> {
 
 const SCHEMES: [&str; 4] = ["postgres", "postgresql", "postgis", "pgsql"];
 
-fn after_scheme(url: &str) -> Result<(Form, &str), Fault> {
+fn split_scheme(url: &str) -> Result<(UrlForm, &str), Fault> {
     if url.starts_with(['"', '\'']) {
-        return Err(invalid("begins with a quotation mark").fix("write the URL without quotation marks around it"));
+        return Err(invalid_url("begins with a quotation mark").fix("write the URL without quotation marks around it"));
     }
-    if let Some(surplus) = surplus(url) {
+    if let Some(surplus) = pasted_prefix_fault(url) {
         return Err(surplus);
     }
     let (form, uri) = match url.strip_prefix("jdbc:") {
-        Some(uri) => (Form::Jdbc, uri),
-        None if url.contains('@') => (Form::Uri, url),
-        None => (Form::Anonymous, url),
+        Some(uri) => (UrlForm::Jdbc, uri),
+        None if url.contains('@') => (UrlForm::Uri, url),
+        None => (UrlForm::Anonymous, url),
     };
-    let (scheme, rest) = uri.split_once("://").ok_or_else(|| invalid("has no `://`"))?;
+    let (scheme, rest) = uri.split_once("://").ok_or_else(|| invalid_url("has no `://`"))?;
     let (family, driver) = scheme.split_once('+').unwrap_or((scheme, ""));
     let is_driver = driver.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
     if !is_driver || !SCHEMES.contains(&family.to_ascii_lowercase().as_str()) {
-        return Err(invalid("does not begin with `postgres://` or `postgresql://`"));
+        return Err(invalid_url("does not begin with `postgres://` or `postgresql://`"));
     }
     Ok((form, rest))
 }
 
 /// Returns the fault for text pasted in front of a URL, such as the name of a variable or a command. It may be
 /// repeated in the message because it is no part of a secret.
-fn surplus(url: &str) -> Option<Fault> {
+fn pasted_prefix_fault(url: &str) -> Option<Fault> {
     let (before, _) = url.split_once("://")?;
     let (front, quoted) = before.rsplit_once(['=', ' '])?;
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_ -".contains(letter);
@@ -125,26 +125,26 @@ fn surplus(url: &str) -> Option<Fault> {
     let mark = before.chars().nth(front.chars().count()).map(String::from).unwrap_or_default();
     let fix =
         "paste the URL alone: from `postgres` to its end, without what stands before it and without quotation marks";
-    Some(invalid(&format!("begins with `{}`", format!("{front}{mark}").trim_end())).fix(fix))
+    Some(invalid_url(&format!("begins with `{}`", format!("{front}{mark}").trim_end())).fix(fix))
 }
 
 /// Refuses a URL with an unclear end of the password. Everything before the last `@` is user and password, so a
 /// delimiter in front of it either belongs to the password, or the `@` is no separator.
 fn refuse_ambiguity(rest: &str) -> Result<(), Fault> {
     if let Some(blank) = rest.chars().find(|letter| letter.is_whitespace() || letter.is_control()) {
-        return Err(must_be_encoded("a space or a line break", &encoded_form(blank)));
+        return Err(must_be_encoded_fault("a space or a line break", &encoded_form(blank)));
     }
     let userinfo = rest.rfind('@').and_then(|end| rest.get(..end)).unwrap_or_default();
     if let Some(found) = userinfo.chars().find(|letter| "@/?#".contains(*letter)) {
-        return Err(must_be_encoded(&format!("`{found}` before an `@`"), &encoded_form(found)));
+        return Err(must_be_encoded_fault(&format!("`{found}` before an `@`"), &encoded_form(found)));
     }
     if rest.contains('#') {
-        return Err(must_be_encoded("`#`", "%23"));
+        return Err(must_be_encoded_fault("`#`", "%23"));
     }
     let after_percent = rest.split('%').skip(1);
     let mut escapes = after_percent.map(|tail| tail.bytes().take(2).filter(u8::is_ascii_hexdigit).count());
     if escapes.any(|digits| digits != 2) {
-        return Err(must_be_encoded("`%` that two hexadecimal digits do not follow", "%25"));
+        return Err(must_be_encoded_fault("`%` that two hexadecimal digits do not follow", "%25"));
     }
     Ok(())
 }
@@ -154,36 +154,36 @@ fn encoded_form(letter: char) -> String {
         .to_string()
 }
 
-fn must_be_encoded(what: &str, encoded: &str) -> Fault {
-    invalid(&format!("has {what}, so it is unclear where the password ends")).fix(format!(
+fn must_be_encoded_fault(what: &str, encoded: &str) -> Fault {
+    invalid_url(&format!("has {what}, so it is unclear where the password ends")).fix(format!(
         "write the character as `{encoded}` where it belongs to the user, the password or a parameter (an `@` there is `%40`), \
          or give `database-host`, `database-user`, `database-password` and `database-name` in place of `database-url`: there \
          nothing is encoded"
     ))
 }
 
-fn server_parts(server: &str) -> Result<(Option<String>, Option<u16>), Fault> {
+fn parse_server(server: &str) -> Result<(Option<String>, Option<u16>), Fault> {
     if server.contains(',') {
-        return Err(invalid("names several hosts").fix("name the primary alone"));
+        return Err(invalid_url("names several hosts").fix("name the primary alone"));
     }
     let (host, port) = match server.strip_prefix('[') {
         Some(bracketed) => bracketed
             .split_once(']')
             .filter(|(host, rest)| host.parse::<Ipv6Addr>().is_ok() && (rest.is_empty() || rest.starts_with(':')))
             .map(|(host, rest)| (host, rest.trim_start_matches(':')))
-            .ok_or_else(|| invalid("has brackets around something that is no IPv6 address"))?,
+            .ok_or_else(|| invalid_url("has brackets around something that is no IPv6 address"))?,
         None => server.split_once(':').unwrap_or((server, "")),
     };
-    let host = decoded(host)?.map(checked_host).transpose()?;
-    let port = (!port.is_empty()).then(|| port_number(port)).transpose()?;
+    let host = percent_decoded(host)?.map(checked_host).transpose()?;
+    let port = (!port.is_empty()).then(|| parse_port(port)).transpose()?;
     Ok((host, port))
 }
 
 /// Returns the value of a part that can be in the address or in the parameters, or in both with the same value.
-fn one<T: PartialEq>(what: &str, address: Option<T>, parameter: Option<T>) -> Result<Option<T>, Fault> {
+fn agreed_value<T: PartialEq>(what: &str, address: Option<T>, parameter: Option<T>) -> Result<Option<T>, Fault> {
     match (address, parameter) {
         (Some(address), Some(parameter)) if address != parameter => {
-            Err(invalid(&format!("has one value in its address and another in its parameter `{what}`"))
+            Err(invalid_url(&format!("has one value in its address and another in its parameter `{what}`"))
                 .fix(format!("remove the parameter `{what}`")))
         }
         (address, parameter) => Ok(address.or(parameter)),
@@ -193,9 +193,9 @@ fn one<T: PartialEq>(what: &str, address: Option<T>, parameter: Option<T>) -> Re
 /// Requires `verify-full` with the public CAs, as libpq 16 does: they sign certificates for everybody, so trusting
 /// them is useless without a check of the name.
 fn system_roots_need_a_name_check(mut url: ParsedUrl) -> Result<ParsedUrl, Fault> {
-    const FULL: SslWish = SslWish::Mode(SslMode::VerifyFull);
+    const FULL: SslRequest = SslRequest::Mode(SslMode::VerifyFull);
     if url.root_cert == Some(RootCert::System) && *url.sslmode.get_or_insert(FULL) != FULL {
-        return Err(invalid("has `sslrootcert=system` with a weaker mode than `verify-full`")
+        return Err(invalid_url("has `sslrootcert=system` with a weaker mode than `verify-full`")
             .fix("write `sslmode=verify-full`, or remove `sslrootcert`"));
     }
     Ok(url)
@@ -209,7 +209,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(url: &str) -> Result<ParsedUrl, Fault> {
-        parse(&Secret::new(url))
+        parse_url(&Secret::new(url))
     }
 
     fn fault(url: &str) -> Fault {
@@ -271,7 +271,7 @@ mod tests {
         #[test]
         fn never_panics(url in "(jdbc:)?(postgres://)?.*") {
             drop(read(&url));
-            drop(passwords(&Secret::new(url)));
+            drop(possible_passwords(&Secret::new(url)));
         }
     }
 
@@ -363,7 +363,7 @@ mod tests {
 
     #[test]
     fn system_roots_check_the_name() {
-        let full = Some(SslWish::Mode(SslMode::VerifyFull));
+        let full = Some(SslRequest::Mode(SslMode::VerifyFull));
         assert_eq!(read("postgres://h/db?sslrootcert=system").unwrap().sslmode, full);
         fault("postgres://h/db?sslrootcert=system&sslmode=require");
     }
@@ -371,7 +371,7 @@ mod tests {
     #[test]
     fn masks_the_password_encoded_and_decoded_even_if_the_url_is_refused() {
         let found = |url: &str| -> Vec<String> {
-            passwords(&Secret::new(url)).iter().map(|password| password.expose().to_owned()).collect()
+            possible_passwords(&Secret::new(url)).iter().map(|password| password.expose().to_owned()).collect()
         };
         assert_eq!(found("postgres://u:p%40w@h/db"), ["p%40w", "p@w"]);
         assert_eq!(found("postgres://u:a@b#c@h/db"), ["a@b#c", "a@b#c"]);

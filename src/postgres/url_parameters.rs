@@ -5,10 +5,10 @@
 //! run would be less secure, or connect elsewhere, than intended.
 
 use super::{
-    identifier,
-    sslmode::SslWish,
+    quote_identifier,
+    sslmode::SslRequest,
     target::SslMode,
-    url_parts::{Form, checked_host, decoded, invalid, port_number},
+    url_parts::{UrlForm, checked_host, invalid_url, parse_port, percent_decoded},
 };
 use crate::fault::Fault;
 
@@ -23,13 +23,13 @@ pub enum RootCert {
 
 /// The values of the parameters.
 #[derive(Debug, Default)]
-pub(super) struct Parameters {
+pub(super) struct UrlParameters {
     pub(super) host: Option<String>,
     pub(super) port: Option<u16>,
     pub(super) user: Option<String>,
     pub(super) password: Option<String>,
     pub(super) name: Option<String>,
-    pub(super) sslmode: Option<SslWish>,
+    pub(super) sslmode: Option<SslRequest>,
     pub(super) root_cert: Option<RootCert>,
     pub(super) options: Option<String>,
     /// Start-up settings that were given as parameters of their own.
@@ -93,7 +93,7 @@ const REFUSED: [(&str, &str); 8] = [
 
 /// Settings that lib/pq, pgx and sqlx accept as parameters and that affect where objects are created, or by which
 /// role. Each is passed to the server as a start-up setting.
-const SETTINGS: [&str; 12] = [
+const STARTUP_SETTINGS: [&str; 12] = [
     "DateStyle",
     "IntervalStyle",
     "TimeZone",
@@ -109,7 +109,7 @@ const SETTINGS: [&str; 12] = [
 ];
 
 /// The parameters that have an effect.
-const KNOWN: [&str; 11] = [
+const SUPPORTED: [&str; 11] = [
     "host",
     "port",
     "user",
@@ -124,53 +124,56 @@ const KNOWN: [&str; 11] = [
 ];
 
 /// Largest edit distance at which a name counts as misspelt.
-const MISSPELT: usize = 2;
+const MAX_MISSPELLING: usize = 2;
 
-impl Parameters {
-    pub(super) fn parse(query: &str, form: Form) -> Result<Self, Fault> {
-        let mut parameters = Self { password_began: form == Form::Anonymous, ..Self::default() };
+impl UrlParameters {
+    pub(super) fn parse(query: &str, form: UrlForm) -> Result<Self, Fault> {
+        let mut parameters = Self { password_began: form == UrlForm::Anonymous, ..Self::default() };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let Some((key, value)) = pair.split_once('=') else {
-                return Err(invalid("has a parameter without `=`").fix("write `&` in a value as `%26`"));
+                return Err(invalid_url("has a parameter without `=`").fix("write `&` in a value as `%26`"));
             };
-            let key = decoded(key)?.unwrap_or_default();
+            let key = percent_decoded(key)?.unwrap_or_default();
             let key = key.as_str();
             parameters.password_began |= key == "password";
-            let value = if form == Form::Jdbc { value.replace('+', "%20") } else { value.to_owned() };
-            if let Some(value) = decoded(&value)? {
-                parameters.set(key, value, form)?;
+            let value = if form == UrlForm::Jdbc { value.replace('+', "%20") } else { value.to_owned() };
+            if let Some(value) = percent_decoded(&value)? {
+                parameters.set_parameter(key, value, form)?;
             }
         }
         parameters.with_settings()
     }
 
-    fn set(&mut self, key: &str, value: String, form: Form) -> Result<(), Fault> {
+    fn set_parameter(&mut self, key: &str, value: String, form: UrlForm) -> Result<(), Fault> {
         match key {
-            "host" => put(&mut self.host, key, checked_host(value)?),
-            "port" => put(&mut self.port, key, port_number(&value)?),
-            "user" => put(&mut self.user, key, value),
-            "password" => put(&mut self.password, key, value),
-            "dbname" => put(&mut self.name, key, value),
-            "options" => put(&mut self.options, key, value),
-            "sslmode" => put(&mut self.sslmode, key, sslmode(key, &value)?),
-            "ssl" => put(&mut self.sslmode, key, ssl(&value, form)?),
-            "sslrootcert" if value == "system" => put(&mut self.root_cert, key, RootCert::System),
-            "sslrootcert" => put(&mut self.root_cert, key, RootCert::File(value)),
+            "host" => set_once(&mut self.host, key, checked_host(value)?),
+            "port" => set_once(&mut self.port, key, parse_port(&value)?),
+            "user" => set_once(&mut self.user, key, value),
+            "password" => set_once(&mut self.password, key, value),
+            "dbname" => set_once(&mut self.name, key, value),
+            "options" => set_once(&mut self.options, key, value),
+            "sslmode" => set_once(&mut self.sslmode, key, parse_sslmode(key, &value)?),
+            "ssl" => set_once(&mut self.sslmode, key, parse_ssl(&value, form)?),
+            "sslrootcert" if value == "system" => set_once(&mut self.root_cert, key, RootCert::System),
+            "sslrootcert" => set_once(&mut self.root_cert, key, RootCert::File(value)),
             // Prisma's parameter is the name of one schema, JDBC's a list in PostgreSQL's syntax.
-            "schema" => self.setting("search_path", identifier(&value)),
-            "currentSchema" => self.setting("search_path", value),
-            _ if SETTINGS.contains(&key) => self.setting(key, value),
-            _ if setting_of_options(key).is_some() => self.setting(setting_of_options(key).unwrap_or_default(), value),
-            _ => self.without_effect(key),
+            "schema" => self.add_setting("search_path", quote_identifier(&value)),
+            "currentSchema" => self.add_setting("search_path", value),
+            _ if STARTUP_SETTINGS.contains(&key) => self.add_setting(key, value),
+            _ if options_setting_name(key).is_some() => {
+                self.add_setting(options_setting_name(key).unwrap_or_default(), value)
+            }
+            _ => self.check_unsupported(key),
         }
     }
 
-    fn setting(&mut self, name: &str, value: String) -> Result<(), Fault> {
+    fn add_setting(&mut self, name: &str, value: String) -> Result<(), Fault> {
         let name = name.to_ascii_lowercase();
         let present = self.settings.iter().find(|(present, _)| *present == name);
         match present {
             Some((_, other)) if *other != value => {
-                Err(invalid(&format!("sets `{name}` twice, with different values")).fix(format!("set `{name}` once")))
+                Err(invalid_url(&format!("sets `{name}` twice, with different values"))
+                    .fix(format!("set `{name}` once")))
             }
             Some(_) => Ok(()),
             None => {
@@ -185,34 +188,35 @@ impl Parameters {
         for (name, value) in std::mem::take(&mut self.settings) {
             let options = self.options.get_or_insert_default();
             if options.contains(&name) {
-                return Err(invalid(&format!("sets `{name}` in `options` and in a parameter of its own"))
+                return Err(invalid_url(&format!("sets `{name}` in `options` and in a parameter of its own"))
                     .fix(format!("set `{name}` once")));
             }
             let blank = if options.is_empty() { "" } else { " " };
-            *options = format!("{options}{blank}-c {name}={}", escaped(&value));
+            *options = format!("{options}{blank}-c {name}={}", escape_option(&value));
         }
         Ok(self)
     }
 
-    fn without_effect(&mut self, key: &str) -> Result<(), Fault> {
+    fn check_unsupported(&mut self, key: &str) -> Result<(), Fault> {
         if let Some((_, fix)) = REFUSED.iter().find(|(refused, _)| *refused == key) {
-            return Err(invalid(&format!("has the parameter `{key}`, which has no meaning here")).fix(*fix));
+            return Err(invalid_url(&format!("has the parameter `{key}`, which has no meaning here")).fix(*fix));
         }
         if IGNORED.contains(&key) {
             return Ok(());
         }
         if self.password_began {
-            return Err(invalid("has an unknown parameter that could be a piece of the password")
+            return Err(invalid_url("has an unknown parameter that could be a piece of the password")
                 .fix("write `&` in the password as `%26` and `?` as `%3F`, or remove the parameter"));
         }
         let plain = key.to_lowercase().replace(['_', '-'], "");
-        if let Some(meant) =
-            KNOWN.iter().find(|known| strsim::damerau_levenshtein(&plain, known) <= MISSPELT && key.len() > 3)
+        if let Some(meant) = SUPPORTED
+            .iter()
+            .find(|known| strsim::damerau_levenshtein(&plain, known) <= MAX_MISSPELLING && key.len() > 3)
         {
-            return Err(invalid("has a parameter that looks misspelt").fix(format!("did you mean `{meant}`?")));
+            return Err(invalid_url("has a parameter that looks misspelt").fix(format!("did you mean `{meant}`?")));
         }
         if plain.starts_with("ssl") {
-            return Err(invalid("has a parameter of TLS that does not exist")
+            return Err(invalid_url("has a parameter of TLS that does not exist")
                 .fix("use `sslmode` and `sslrootcert`, or the inputs `database-sslmode` and `database-ca`"));
         }
         self.notes.push(format!("the parameter `{key}` of `database-url` is unknown here and has no effect"));
@@ -222,39 +226,42 @@ impl Parameters {
 
 /// Returns the name in `options[name]`, sqlx's syntax for a start-up setting (sqlx 0.9,
 /// `PgConnectOptions::parse_from_url`).
-fn setting_of_options(key: &str) -> Option<&str> {
+fn options_setting_name(key: &str) -> Option<&str> {
     let name = key.strip_prefix("options[")?.strip_suffix(']')?;
     let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(&byte));
     (plain && !name.is_empty()).then_some(name)
 }
 
 /// Escapes a value in `options`, which ends at a blank without a backslash before it (PostgreSQL manual, 34.1.2).
-fn escaped(value: &str) -> String {
+fn escape_option(value: &str) -> String {
     value.replace('\\', "\\\\").replace(' ', "\\ ")
 }
 
-fn put<T: PartialEq>(place: &mut Option<T>, key: &str, value: T) -> Result<(), Fault> {
+fn set_once<T: PartialEq>(place: &mut Option<T>, key: &str, value: T) -> Result<(), Fault> {
     if place.as_ref().is_some_and(|present| *present != value) {
-        return Err(invalid(&format!("has `{key}` twice, with different values")).fix(format!("write `{key}` once")));
+        return Err(
+            invalid_url(&format!("has `{key}` twice, with different values")).fix(format!("write `{key}` once"))
+        );
     }
     *place = Some(value);
     Ok(())
 }
 
-fn sslmode(key: &str, value: &str) -> Result<SslWish, Fault> {
-    SslWish::parse(value).ok_or_else(|| {
-        invalid(&format!("has a `{key}` that does not exist")).fix(format!("write `{key}` as {}", SslWish::WORDS))
+fn parse_sslmode(key: &str, value: &str) -> Result<SslRequest, Fault> {
+    SslRequest::parse(value).ok_or_else(|| {
+        invalid_url(&format!("has a `{key}` that does not exist"))
+            .fix(format!("write `{key}` as {}", SslRequest::ACCEPTED))
     })
 }
 
 /// Parses `ssl`: `true` means a verified name in JDBC and just TLS elsewhere; asyncpg also accepts the values of
 /// `sslmode`.
-fn ssl(value: &str, form: Form) -> Result<SslWish, Fault> {
+fn parse_ssl(value: &str, form: UrlForm) -> Result<SslRequest, Fault> {
     match (value, form) {
-        ("true" | "1", Form::Jdbc) => Ok(SslWish::Mode(SslMode::VerifyFull)),
-        ("true" | "1", Form::Uri | Form::Anonymous) => Ok(SslWish::Mode(SslMode::Require)),
-        ("false" | "0", _) => Ok(SslWish::Mode(SslMode::Disable)),
-        _ => sslmode("ssl", value),
+        ("true" | "1", UrlForm::Jdbc) => Ok(SslRequest::Mode(SslMode::VerifyFull)),
+        ("true" | "1", UrlForm::Uri | UrlForm::Anonymous) => Ok(SslRequest::Mode(SslMode::Require)),
+        ("false" | "0", _) => Ok(SslRequest::Mode(SslMode::Disable)),
+        _ => parse_sslmode("ssl", value),
     }
 }
 
@@ -263,8 +270,8 @@ mod tests {
     use super::*;
     use crate::fault::Code;
 
-    fn read(query: &str) -> Result<Parameters, Fault> {
-        Parameters::parse(query, Form::Uri)
+    fn read(query: &str) -> Result<UrlParameters, Fault> {
+        UrlParameters::parse(query, UrlForm::Uri)
     }
 
     #[test]
@@ -309,25 +316,28 @@ mod tests {
         {
             assert!(read(query).is_err(), "{query}");
         }
-        assert_eq!(read("sslmode=verify_full").unwrap_err().fix, format!("write `sslmode` as {}", SslWish::WORDS));
+        assert_eq!(
+            read("sslmode=verify_full").unwrap_err().fix,
+            format!("write `sslmode` as {}", SslRequest::ACCEPTED)
+        );
     }
 
     #[test]
     fn reads_tls_in_every_dialect() {
-        let wish = |query, form| Parameters::parse(query, form).unwrap().sslmode;
-        assert_eq!(wish("sslmode=prefer", Form::Uri), Some(SslWish::Usual));
-        assert_eq!(wish("sslmode=verify-ca", Form::Uri), Some(SslWish::Mode(SslMode::VerifyCa)));
-        assert_eq!(wish("ssl=true", Form::Uri), Some(SslWish::Mode(SslMode::Require)));
-        assert_eq!(wish("ssl=true", Form::Jdbc), Some(SslWish::Mode(SslMode::VerifyFull)));
-        assert_eq!(wish("ssl=require", Form::Uri), Some(SslWish::Mode(SslMode::Require)));
-        assert_eq!(wish("ssl=false", Form::Uri), Some(SslWish::Mode(SslMode::Disable)));
+        let wish = |query, form| UrlParameters::parse(query, form).unwrap().sslmode;
+        assert_eq!(wish("sslmode=prefer", UrlForm::Uri), Some(SslRequest::Prefer));
+        assert_eq!(wish("sslmode=verify-ca", UrlForm::Uri), Some(SslRequest::Mode(SslMode::VerifyCa)));
+        assert_eq!(wish("ssl=true", UrlForm::Uri), Some(SslRequest::Mode(SslMode::Require)));
+        assert_eq!(wish("ssl=true", UrlForm::Jdbc), Some(SslRequest::Mode(SslMode::VerifyFull)));
+        assert_eq!(wish("ssl=require", UrlForm::Uri), Some(SslRequest::Mode(SslMode::Require)));
+        assert_eq!(wish("ssl=false", UrlForm::Uri), Some(SslRequest::Mode(SslMode::Disable)));
     }
 
     #[test]
     fn decodes_values_and_reads_a_plus_as_a_space_only_in_jdbc() {
-        let options = |form| Parameters::parse("options=-csearch_path%3Da+b", form).unwrap().options;
-        assert_eq!(options(Form::Uri).as_deref(), Some("-csearch_path=a+b"));
-        assert_eq!(options(Form::Jdbc).as_deref(), Some("-csearch_path=a b"));
+        let options = |form| UrlParameters::parse("options=-csearch_path%3Da+b", form).unwrap().options;
+        assert_eq!(options(UrlForm::Uri).as_deref(), Some("-csearch_path=a+b"));
+        assert_eq!(options(UrlForm::Jdbc).as_deref(), Some("-csearch_path=a b"));
     }
 
     #[test]

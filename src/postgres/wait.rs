@@ -1,8 +1,8 @@
 //! Waits with a time limit for a session and for responses, and reports the reason for each wait.
 
 use super::{
-    session::{Session, Startup},
-    target::Target,
+    session::{Session, StartupSettings},
+    target::DatabaseTarget,
 };
 use crate::{
     fault::{Code, Fault},
@@ -20,10 +20,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// A permanent fault (login, TLS, names) at once; after `wait` the last transient one.
-pub async fn connect(
+pub async fn wait_for_session(
     reach: &Transport,
-    target: &Target,
-    startup: &Startup,
+    target: &DatabaseTarget,
+    startup: &StartupSettings,
     wait: Duration,
     events: &Events,
 ) -> Result<Session, Fault> {
@@ -37,7 +37,7 @@ pub async fn connect(
             Ok(Err(fault)) => fault,
             Err(_) => reason,
         };
-        if !may_pass(&fault) {
+        if !is_transient(&fault) {
             return Err(fault);
         }
         if Instant::now() + pause >= deadline {
@@ -55,19 +55,19 @@ pub async fn connect(
 ///
 /// # Errors
 /// The response's own fault; `database-timeout`, after which the session is no longer usable.
-pub async fn answered<T>(wait: Duration, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-    timeout(wait, answer).await.unwrap_or_else(|_| Err(silence(wait)))
+pub async fn answer_within<T>(wait: Duration, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    timeout(wait, answer).await.unwrap_or_else(|_| Err(no_answer_fault(wait)))
 }
 
 /// Returns the fault for a database that no longer responds.
 #[must_use]
-pub fn silence(wait: Duration) -> Fault {
+pub fn no_answer_fault(wait: Duration) -> Fault {
     let cause = format!("the database has not answered for {} s (`wait-timeout`)", wait.as_secs());
     Fault::new(Code::DatabaseTimeout, cause)
         .fix("find out what keeps the database, or the network between the bastion and it, from answering; raise `wait-timeout` if it is only slow")
 }
 
 /// Reports whether the same attempt can succeed a little later.
-fn may_pass(fault: &Fault) -> bool {
+fn is_transient(fault: &Fault) -> bool {
     matches!(fault.code, Code::DatabaseRefused | Code::DatabaseTimeout | Code::DatabaseUnready | Code::DatabaseLost)
 }

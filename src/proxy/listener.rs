@@ -2,15 +2,15 @@
 //! added to its start-up packet and its session is recorded; a client that insists on its own TLS is passed through.
 
 use super::{
-    lock_timeout::Lift,
-    relay::relay,
-    startup_packet::{self, Around, First},
-    stats::{Record, ServerError, Traffic},
+    lock_timeout::LockTimeoutSwitch,
+    relay::relay_streams,
+    startup_packet::{self, FirstPacket, InjectedOptions},
+    stats::{ProxyStats, ServerError, Traffic},
     upstream::Upstream,
 };
 use crate::{
     fault::{Code, Fault},
-    postgres::{Messages, Target},
+    postgres::{BackendMessages, DatabaseTarget},
     transport::{Transport, TransportStream},
 };
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -29,116 +29,128 @@ use tokio::{
 };
 
 /// Time limit for each of a client's first packets.
-const PATIENCE: Duration = Duration::from_secs(60);
+const FIRST_PACKET_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Number of first packets that a client needs: a GSSAPI request, a TLS request, and the start-up packet.
-const FIRST_PACKETS: usize = 3;
+const MAX_FIRST_PACKETS: usize = 3;
 
 /// Time limit for a refused client to read the error.
-const FAREWELL: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time limit for the server to process a cancel request.
-const CANCEL: Duration = Duration::from_secs(10);
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Pause after a failed accept, such as without a free file descriptor: the next one would fail at once.
-const PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The handling of a client that requests TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Passage {
+pub enum ClientTls {
     /// Its TLS is passed through to the database: settings arrive only if the client reads them itself (PGOPTIONS,
     /// URL).
-    Untouched,
+    PassThrough,
     /// The client is told to go on in plain text; the proxy opens the TLS to the database that [`Target`] requires.
-    Bridged,
+    Terminated,
 }
 
 /// The settings added to a client's start-up packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Injected {
+pub struct ClientSessionSettings {
     /// The server keeps 63 bytes at most; see [`crate::postgres::run_lock::application_name`].
     pub application_name: String,
     /// Names and values, as in `lock_timeout` and `5000`. The client's own settings win over them.
-    pub settings: Vec<(String, String)>,
+    pub defaults: Vec<(String, String)>,
     /// Settings behind the client's own ones, so that its start-up packet can't override them.
-    pub insisted: Vec<(String, String)>,
+    pub enforced: Vec<(String, String)>,
 }
 
-impl Injected {
+impl ClientSessionSettings {
     /// Returns all settings as the value of libpq's PGOPTIONS.
     #[must_use]
-    pub fn options(&self) -> String {
-        let all = self.settings.iter().chain(&self.insisted);
+    pub fn as_pgoptions(&self) -> String {
+        let all = self.defaults.iter().chain(&self.enforced);
         all.map(|(name, value)| format!("-c {name}={value}")).collect::<Vec<_>>().join(" ")
     }
 
     /// Encodes the settings for start-up packets.
-    fn packed(self) -> io::Result<Packed> {
-        let lock_timeout = self.settings.iter().find(|(name, _)| name == "lock_timeout");
+    fn encode_settings(self) -> io::Result<EncodedSettings> {
+        let lock_timeout = self.defaults.iter().find(|(name, _)| name == "lock_timeout");
         let lock_timeout = lock_timeout.and_then(|(_, millis)| millis.parse().ok()).map(Duration::from_millis);
-        let around =
-            Around { before: startup_packet::options(&self.settings), after: startup_packet::options(&self.insisted) };
+        let around = InjectedOptions {
+            before: startup_packet::encode_options(&self.defaults),
+            after: startup_packet::encode_options(&self.enforced),
+        };
         if [&self.application_name, &around.before, &around.after].iter().any(|text| text.contains('\0')) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a setting contains a NUL"));
         }
-        Ok(Packed { application_name: self.application_name, around, lock_timeout: lock_timeout.unwrap_or_default() })
+        Ok(EncodedSettings {
+            application_name: self.application_name,
+            options: around,
+            lock_timeout: lock_timeout.unwrap_or_default(),
+        })
     }
 }
 
 /// The settings as they are added to start-up packets.
 #[derive(Debug, Clone)]
-struct Packed {
+struct EncodedSettings {
     application_name: String,
-    around: Around,
+    options: InjectedOptions,
     /// The lock timeout among them, for the statements for which it is disabled.
     lock_timeout: Duration,
 }
 
 /// A listening socket; it serves clients while [`Listener::serve`] is polled.
 #[derive(Debug)]
-pub struct Listener {
+pub struct ProxyListener {
     socket: TcpListener,
-    passage: Mutex<Passage>,
-    packed: Mutex<Packed>,
-    from: Option<IpAddr>,
-    record: Record,
+    client_tls: Mutex<ClientTls>,
+    session_settings: Mutex<EncodedSettings>,
+    allowed_address: Option<IpAddr>,
+    stats: ProxyStats,
 }
 
-impl Listener {
+impl ProxyListener {
     /// Binds the socket.
     ///
     /// # Errors
     /// If the address can't be bound, or a setting contains a NUL, which the protocol can't transmit.
-    pub async fn bind(address: SocketAddr, passage: Passage, injected: Injected) -> io::Result<Self> {
-        let packed = Mutex::new(injected.packed()?);
+    pub async fn bind(address: SocketAddr, passage: ClientTls, injected: ClientSessionSettings) -> io::Result<Self> {
+        let packed = Mutex::new(injected.encode_settings()?);
         let socket = TcpListener::bind(address).await?;
         let passage = Mutex::new(passage);
-        Ok(Self { socket, passage, packed, from: None, record: Record::default() })
+        Ok(Self {
+            socket,
+            client_tls: passage,
+            session_settings: packed,
+            allowed_address: None,
+            stats: ProxyStats::default(),
+        })
     }
 
     /// Accepts only clients from this address; without one, all clients.
     #[must_use]
     pub fn only_from(self, address: Option<IpAddr>) -> Self {
-        Self { from: address, ..self }
+        Self { allowed_address: address, ..self }
     }
 
     /// Returns the current treatment of clients that ask for TLS.
     #[must_use]
-    pub fn passage(&self) -> Passage {
-        *self.passage.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn passage(&self) -> ClientTls {
+        *self.client_tls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Passes the TLS of all clients through from now on.
     pub fn let_through(&self) {
-        *self.passage.lock().unwrap_or_else(PoisonError::into_inner) = Passage::Untouched;
+        *self.client_tls.lock().unwrap_or_else(PoisonError::into_inner) = ClientTls::PassThrough;
     }
 
     /// Changes the settings of sessions that begin from now on.
     ///
     /// # Errors
     /// If a setting contains a NUL.
-    pub fn inject(&self, injected: Injected) -> io::Result<()> {
-        *self.packed.lock().unwrap_or_else(PoisonError::into_inner) = injected.packed()?;
+    pub fn set_session_settings(&self, injected: ClientSessionSettings) -> io::Result<()> {
+        *self.session_settings.lock().unwrap_or_else(PoisonError::into_inner) = injected.encode_settings()?;
         Ok(())
     }
 
@@ -146,20 +158,20 @@ impl Listener {
     ///
     /// # Errors
     /// The error of the operating system.
-    pub fn address(&self) -> io::Result<SocketAddr> {
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
     /// Serves clients while it is polled; never ends by itself. Dropping the future closes every client's connection.
-    pub async fn serve(&self, reach: &Transport, target: &Target) -> Infallible {
+    pub async fn serve(&self, reach: &Transport, target: &DatabaseTarget) -> Infallible {
         let upstream = Upstream::new(reach, target);
         let mut clients = FuturesUnordered::new();
-        let mut next = pin!(self.accept());
+        let mut next = pin!(self.accept_client());
         loop {
             tokio::select! {
                 client = &mut next => {
-                    clients.push(self.attend(client, &upstream));
-                    next.set(self.accept());
+                    clients.push(self.serve_client(client, &upstream));
+                    next.set(self.accept_client());
                 }
                 Some(()) = clients.next() => {}
             }
@@ -168,153 +180,163 @@ impl Listener {
 
     /// Returns the pids of the connected backends, as they announced them. Those of passed-through clients are unknown.
     #[must_use]
-    pub fn pids(&self) -> Vec<i32> {
-        self.record.pids()
+    pub fn backend_pids(&self) -> Vec<i32> {
+        self.stats.backend_pids()
     }
 
     /// Returns the traffic so far.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
-        self.record.traffic()
+        self.stats.traffic()
     }
 
     /// When the server last answered a client; nothing where all that passed was the clients' own TLS.
     #[must_use]
     pub fn answered(&self) -> Option<Instant> {
-        self.record.answered()
+        self.stats.answered()
     }
 
     /// The last error that the server told a client; none when nothing was seen.
     #[must_use]
     pub fn last_error(&self) -> Option<ServerError> {
-        self.record.last_error()
+        self.stats.last_error()
     }
 
     /// Returns the fault of the last client that could not be connected to the database, or lost it with the tunnel.
     #[must_use]
     pub fn last_fault(&self) -> Option<Fault> {
-        self.record.last_fault()
+        self.stats.last_fault()
     }
 
-    async fn accept(&self) -> TcpStream {
+    async fn accept_client(&self) -> TcpStream {
         loop {
             match self.socket.accept().await {
-                Ok((client, from)) if self.from.is_none_or(|only| only == from.ip()) => return client,
+                Ok((client, from)) if self.allowed_address.is_none_or(|only| only == from.ip()) => return client,
                 // Dropping the client closes it.
                 Ok(_) => {}
-                Err(_) => sleep(PAUSE).await,
+                Err(_) => sleep(ACCEPT_PAUSE).await,
             }
         }
     }
 
     /// Serves one client from its first packet to its end.
-    async fn attend(&self, mut client: TcpStream, upstream: &Upstream<'_>) {
-        self.record.count(|traffic| traffic.connections += 1);
+    async fn serve_client(&self, mut client: TcpStream, upstream: &Upstream<'_>) {
+        self.stats.update_traffic(|traffic| traffic.connections += 1);
         // Small queries must not wait for the previous acknowledgement; without the option the socket still works.
         drop(client.set_nodelay(true));
-        if let Err(farewell) = self.admit(&mut client, upstream).await {
-            send_away(&mut client, &farewell).await;
+        if let Err(farewell) = self.handle_first_packets(&mut client, upstream).await {
+            send_error_and_close(&mut client, &farewell).await;
         }
     }
 
     /// Handles the client's first packets and its session. The error is the last message to the client.
-    async fn admit(&self, client: &mut TcpStream, upstream: &Upstream<'_>) -> Result<(), Vec<u8>> {
+    async fn handle_first_packets(&self, client: &mut TcpStream, upstream: &Upstream<'_>) -> Result<(), Vec<u8>> {
         let mut told_plain = 0;
-        for _ in 0..FIRST_PACKETS {
-            let Ok(Ok(packet)) = timeout(PATIENCE, first_packet(client)).await else { return Ok(()) };
+        for _ in 0..MAX_FIRST_PACKETS {
+            let Ok(Ok(packet)) = timeout(FIRST_PACKET_TIMEOUT, read_first_packet(client)).await else { return Ok(()) };
             // Who goes on did not insist. Counted before, so that one who is cut off while we wait counts, too.
-            self.record.count(|traffic| traffic.declined -= std::mem::take(&mut told_plain));
-            match (startup_packet::first(&packet), self.passage()) {
-                (First::Tls, Passage::Bridged) => {
+            self.stats.update_traffic(|traffic| traffic.declined -= std::mem::take(&mut told_plain));
+            match (startup_packet::classify_packet(&packet), self.passage()) {
+                (FirstPacket::TlsRequest, ClientTls::Terminated) => {
                     told_plain = 1;
-                    self.record.count(|traffic| traffic.declined += told_plain);
-                    go_on_in_plain_text(client).await;
+                    self.stats.update_traffic(|traffic| traffic.declined += told_plain);
+                    decline_encryption(client).await;
                 }
-                (First::Gss, _) => go_on_in_plain_text(client).await,
-                (First::Tls, Passage::Untouched) => match upstream.asked().await {
-                    Ok(server) => return self.untouched(client, server, b"S", upstream).await,
+                (FirstPacket::GssRequest, _) => decline_encryption(client).await,
+                (FirstPacket::TlsRequest, ClientTls::PassThrough) => match upstream.open_tls_ready().await {
+                    Ok(server) => return self.relay_client_tls(client, server, b"S", upstream).await,
                     // The database has no TLS: the client may go on in plain text, as far as the target allows it.
-                    Err(fault) if fault.code == Code::TlsUnavailable => go_on_in_plain_text(client).await,
-                    Err(fault) => return Err(self.broken(fault)),
+                    Err(fault) if fault.code == Code::TlsUnavailable => decline_encryption(client).await,
+                    Err(fault) => return Err(self.record_failure(fault)),
                 },
-                (First::Handshake, Passage::Untouched) => {
-                    let server = upstream.begun(&packet).await.map_err(|fault| self.broken(fault))?;
-                    return self.untouched(client, server, b"", upstream).await;
+                (FirstPacket::TlsHandshake, ClientTls::PassThrough) => {
+                    let server = upstream.open_with(&packet).await.map_err(|fault| self.record_failure(fault))?;
+                    return self.relay_client_tls(client, server, b"", upstream).await;
                 }
-                (First::Startup, _) => {
-                    let Packed { application_name, around, lock_timeout } = self.packed();
-                    let packet = startup_packet::settled(&packet, &application_name, &around);
-                    let packet = packet.ok_or_else(startup_packet::refused)?;
-                    let lift = Lift::new(lock_timeout);
-                    return self.session(client, (&packet, lift), upstream, |traffic| traffic.settled += 1).await;
+                (FirstPacket::Startup, _) => {
+                    let EncodedSettings { application_name, options, lock_timeout } = self.current_settings();
+                    let packet = startup_packet::with_injected_options(&packet, &application_name, &options);
+                    let packet = packet.ok_or_else(startup_packet::protocol_violation)?;
+                    let lift = LockTimeoutSwitch::new(lock_timeout);
+                    return self.relay_session(client, (&packet, lift), upstream, |traffic| traffic.settled += 1).await;
                 }
                 // A replication client is known by its own name, and runs no statement of a migration.
-                (First::Replication, _) => {
-                    return self.session(client, (&packet, Lift::off()), upstream, |_| {}).await;
+                (FirstPacket::Replication, _) => {
+                    return self
+                        .relay_session(client, (&packet, LockTimeoutSwitch::inactive()), upstream, |_| {})
+                        .await;
                 }
-                (First::Cancel, _) => return self.cancel(&packet, upstream).await,
-                (First::Handshake, Passage::Bridged) | (First::Unknown, _) => break,
+                (FirstPacket::CancelRequest, _) => return self.forward_cancel(&packet, upstream).await,
+                (FirstPacket::TlsHandshake, ClientTls::Terminated) | (FirstPacket::Invalid, _) => break,
             }
         }
-        Err(startup_packet::refused())
+        Err(startup_packet::protocol_violation())
     }
 
     /// Relays a session that the proxy can read.
-    async fn session(
+    async fn relay_session(
         &self,
         client: &mut TcpStream,
-        (packet, lift): (&[u8], Lift),
+        (packet, lift): (&[u8], LockTimeoutSwitch),
         upstream: &Upstream<'_>,
         count: impl FnOnce(&mut Traffic),
     ) -> Result<(), Vec<u8>> {
-        let (server, tls) = upstream.secured(packet).await.map_err(|fault| self.broken(fault))?;
-        self.record.count(count);
-        relay(client, server, (Messages::new(tls), lift), &self.record, || upstream.lost()).await;
+        let (server, tls) = upstream.open_secured(packet).await.map_err(|fault| self.record_failure(fault))?;
+        self.stats.update_traffic(count);
+        relay_streams(client, server, (BackendMessages::new(tls), lift), &self.stats, || upstream.transport_fault())
+            .await;
         Ok(())
     }
 
     /// Relays a session in the client's own TLS; `answer` is the response that the client waits for.
-    async fn untouched(
+    async fn relay_client_tls(
         &self,
         client: &mut TcpStream,
         server: TransportStream,
         answer: &[u8],
         upstream: &Upstream<'_>,
     ) -> Result<(), Vec<u8>> {
-        self.record.count(|traffic| traffic.untouched += 1);
+        self.stats.update_traffic(|traffic| traffic.untouched += 1);
         // If the client has gone meanwhile, the relay notices it.
         drop(client.write_all(answer).await);
-        relay(client, server, (Messages::blind(), Lift::off()), &self.record, || upstream.lost()).await;
+        relay_streams(
+            client,
+            server,
+            (BackendMessages::unparsed(), LockTimeoutSwitch::inactive()),
+            &self.stats,
+            || upstream.transport_fault(),
+        )
+        .await;
         Ok(())
     }
 
     /// Forwards a cancel request. The server closes the stream when it has processed it, and the client may wait for
     /// that. It expects no other response.
-    async fn cancel(&self, packet: &[u8], upstream: &Upstream<'_>) -> Result<(), Vec<u8>> {
-        match upstream.secured(packet).await {
-            Ok((mut server, _)) => drop(timeout(CANCEL, copy(&mut server, &mut sink())).await),
-            Err(fault) => self.record.fault(fault),
+    async fn forward_cancel(&self, packet: &[u8], upstream: &Upstream<'_>) -> Result<(), Vec<u8>> {
+        match upstream.open_secured(packet).await {
+            Ok((mut server, _)) => drop(timeout(CANCEL_TIMEOUT, copy(&mut server, &mut sink())).await),
+            Err(fault) => self.stats.record_fault(fault),
         }
         Ok(())
     }
 
-    fn packed(&self) -> Packed {
-        self.packed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn current_settings(&self) -> EncodedSettings {
+        self.session_settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn broken(&self, fault: Fault) -> Vec<u8> {
-        let farewell = startup_packet::broken(&fault);
-        self.record.fault(fault);
+    fn record_failure(&self, fault: Fault) -> Vec<u8> {
+        let farewell = startup_packet::connection_failure(&fault);
+        self.stats.record_fault(fault);
         farewell
     }
 }
 
 /// Reads one packet and no byte more: the next bytes may be the beginning of the client's TLS.
-async fn first_packet(client: &mut TcpStream) -> io::Result<Vec<u8>> {
+async fn read_first_packet(client: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut length = [0; 4];
     client.read_exact(&mut length).await?;
     let mut packet = length.to_vec();
-    if let Some(rest) = startup_packet::rest(length) {
+    if let Some(rest) = startup_packet::remaining_length(length) {
         packet.resize(length.len() + rest, 0);
         client.read_exact(packet.get_mut(length.len()..).unwrap_or_default()).await?;
     }
@@ -322,19 +344,19 @@ async fn first_packet(client: &mut TcpStream) -> io::Result<Vec<u8>> {
 }
 
 /// Declines encryption. If the client has gone meanwhile, its next packet does not come.
-async fn go_on_in_plain_text(client: &mut TcpStream) {
+async fn decline_encryption(client: &mut TcpStream) {
     drop(client.write_all(b"N").await);
 }
 
 /// Sends the last message and closes. It reads to the end first, because the system would discard the message if
 /// bytes were left unread.
-async fn send_away(client: &mut TcpStream, farewell: &[u8]) {
+async fn send_error_and_close(client: &mut TcpStream, farewell: &[u8]) {
     let heard = async {
         client.write_all(farewell).await?;
         client.shutdown().await?;
         copy(client, &mut sink()).await
     };
-    drop(timeout(FAREWELL, heard).await);
+    drop(timeout(CLOSE_TIMEOUT, heard).await);
 }
 
 #[cfg(test)]
@@ -342,19 +364,20 @@ mod tests {
     use super::*;
     use crate::postgres::SslMode;
 
-    async fn listener(passage: Passage) -> Listener {
-        let injected = Injected { application_name: "we".to_owned(), settings: Vec::new(), insisted: Vec::new() };
-        Listener::bind(([127, 0, 0, 1], 0).into(), passage, injected).await.unwrap()
+    async fn listener(passage: ClientTls) -> ProxyListener {
+        let injected =
+            ClientSessionSettings { application_name: "we".to_owned(), defaults: Vec::new(), enforced: Vec::new() };
+        ProxyListener::bind(([127, 0, 0, 1], 0).into(), passage, injected).await.unwrap()
     }
 
-    async fn client(listener: &Listener, says: &[u8]) -> TcpStream {
-        let mut client = TcpStream::connect(listener.address().unwrap()).await.unwrap();
+    async fn client(listener: &ProxyListener, says: &[u8]) -> TcpStream {
+        let mut client = TcpStream::connect(listener.local_address().unwrap()).await.unwrap();
         client.write_all(says).await.unwrap();
         client
     }
 
-    fn target(server: &TcpListener) -> Target {
-        Target {
+    fn target(server: &TcpListener) -> DatabaseTarget {
+        DatabaseTarget {
             host: "127.0.0.1".to_owned(),
             port: server.local_addr().unwrap().port(),
             user: "me".to_owned(),
@@ -367,8 +390,8 @@ mod tests {
     }
 
     /// Returns the bytes that a refused client receives from a listener in front of this server.
-    async fn heard(server: &TcpListener, says: &[u8]) -> (Vec<u8>, Listener) {
-        let (listener, target) = (listener(Passage::Bridged).await, target(server));
+    async fn heard(server: &TcpListener, says: &[u8]) -> (Vec<u8>, ProxyListener) {
+        let (listener, target) = (listener(ClientTls::Terminated).await, target(server));
         let mut client = client(&listener, says).await;
         let mut heard = Vec::new();
         tokio::select! {
@@ -384,7 +407,7 @@ mod tests {
         for says in [b"".as_slice(), b"\0\0", b"\0\0\0\x20\0\x03\0\0user\0"] {
             let begin = tokio::time::Instant::now();
             let (heard, listener) = heard(&server, says).await;
-            assert!(heard.is_empty() && begin.elapsed() >= PATIENCE);
+            assert!(heard.is_empty() && begin.elapsed() >= FIRST_PACKET_TIMEOUT);
             assert_eq!(listener.last_fault(), None);
         }
     }
@@ -395,20 +418,20 @@ mod tests {
         let (heard, listener) = heard(&server, b"\0\0\0\x11\0\x03\0\0user\0me\0\0").await;
         let fault = listener.last_fault().unwrap();
         assert_eq!(fault.code, Code::DatabaseTimeout);
-        assert_eq!(heard, startup_packet::broken(&fault));
+        assert_eq!(heard, startup_packet::connection_failure(&fault));
     }
 
     #[tokio::test(start_paused = true)]
     async fn refuses_a_client_that_only_requests_encryption() {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (heard, _) = heard(&server, &b"\0\0\0\x08\x04\xd2\x16\x2f".repeat(4)).await;
-        assert_eq!(heard, [b"NNN".as_slice(), &startup_packet::refused()].concat());
+        assert_eq!(heard, [b"NNN".as_slice(), &startup_packet::protocol_violation()].concat());
     }
 
     #[tokio::test]
     async fn passes_direct_tls_through() {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (listener, target) = (listener(Passage::Untouched).await, target(&server));
+        let (listener, target) = (listener(ClientTls::PassThrough).await, target(&server));
         let hello: Vec<u8> = [0x16, 3, 1].into_iter().chain(0..200).collect();
         let mut client = client(&listener, &hello).await;
         let talk = async {
@@ -433,8 +456,9 @@ mod tests {
     #[tokio::test]
     async fn refuses_a_setting_with_a_nul() {
         let settings = vec![("search_path".to_owned(), "a\0b".to_owned())];
-        let injected = Injected { application_name: "we".to_owned(), settings, insisted: Vec::new() };
-        let error = Listener::bind(([127, 0, 0, 1], 0).into(), Passage::Bridged, injected).await.unwrap_err();
+        let injected =
+            ClientSessionSettings { application_name: "we".to_owned(), defaults: settings, enforced: Vec::new() };
+        let error = ProxyListener::bind(([127, 0, 0, 1], 0).into(), ClientTls::Terminated, injected).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
 }

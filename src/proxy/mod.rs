@@ -7,5 +7,5 @@ pub(crate) mod startup_packet;
 mod stats;
 mod upstream;
 
-pub use listener::{Injected, Listener, Passage};
+pub use listener::{ClientSessionSettings, ClientTls, ProxyListener};
 pub use stats::ServerError;

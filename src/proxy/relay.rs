@@ -1,8 +1,8 @@
 //! Relays the bytes of one session in both directions until both sides have ended. Each direction is shut down on its
 //! own: a side that has sent everything may still wait for the response.
 
-use super::{lock_timeout::Lift, startup_packet, stats::Record};
-use crate::{fault::Fault, postgres::Messages};
+use super::{lock_timeout::LockTimeoutSwitch, startup_packet, stats::ProxyStats};
+use crate::{fault::Fault, postgres::BackendMessages};
 use std::{
     io,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -14,40 +14,40 @@ use tokio::{
 };
 
 /// Bytes copied at once, as many as the pipe to an SSH channel holds.
-const CHUNK: usize = 64 << 10;
+const BUFFER_SIZE: usize = 64 << 10;
 
 /// Relays until both sides have ended, or the client is gone. `lost` returns the fault of the broken transport, if any.
-pub(crate) async fn relay(
+pub(crate) async fn relay_streams(
     client: &mut TcpStream,
     server: impl AsyncRead + AsyncWrite,
-    (messages, lift): (Messages, Lift),
-    record: &Record,
+    (messages, lift): (BackendMessages, LockTimeoutSwitch),
+    record: &ProxyStats,
     lost: impl Fn() -> Option<Fault>,
 ) {
     let lift = Mutex::new(lift);
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = split(server);
-    let up = up(from_client, to_server, &lift, record);
-    let down = down(from_server, to_client, Session { messages, lift: &lift, record, lost });
+    let up = copy_to_server(from_client, to_server, &lift, record);
+    let down = copy_to_client(from_server, to_client, ServerSide { messages, lift: &lift, record, lost });
     // The error means that the client is gone: nothing is left to report to, and dropping the stream ends its backend.
     drop(try_join!(up, down));
 }
 
-struct Session<'a, L> {
-    messages: Messages,
-    lift: &'a Mutex<Lift>,
-    record: &'a Record,
+struct ServerSide<'a, L> {
+    messages: BackendMessages,
+    lift: &'a Mutex<LockTimeoutSwitch>,
+    record: &'a ProxyStats,
     lost: L,
 }
 
 /// Fails if the client is gone, but not if the server is: its last bytes must still be read.
-async fn up(
+async fn copy_to_server(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    lift: &Mutex<Lift>,
-    record: &Record,
+    lift: &Mutex<LockTimeoutSwitch>,
+    record: &ProxyStats,
 ) -> io::Result<()> {
-    let mut buffer = vec![0; CHUNK];
+    let mut buffer = vec![0; BUFFER_SIZE];
     let mut is_heard = true;
     loop {
         let length = from.read(&mut buffer).await?;
@@ -56,28 +56,28 @@ async fn up(
             break;
         }
         if is_heard {
-            record.count(|traffic| traffic.sent += bytes.len() as u64);
-            let passed = locked(lift).up(bytes);
-            is_heard = write(&mut to, &passed).await.is_ok();
+            record.update_traffic(|traffic| traffic.sent += bytes.len() as u64);
+            let passed = lock_switch(lift).pass_to_server(bytes);
+            is_heard = write_and_flush(&mut to, &passed).await.is_ok();
         }
     }
-    let held = locked(lift).held();
+    let held = lock_switch(lift).take_held();
     if is_heard && !held.is_empty() {
-        drop(write(&mut to, &held).await);
+        drop(write_and_flush(&mut to, &held).await);
     }
     // A server that is gone needs no shutdown.
     drop(to.shutdown().await);
     Ok(())
 }
 
-async fn down<L: Fn() -> Option<Fault>>(
+async fn copy_to_client<L: Fn() -> Option<Fault>>(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    session: Session<'_, L>,
+    session: ServerSide<'_, L>,
 ) -> io::Result<()> {
-    let Session { mut messages, lift, record, lost } = session;
+    let ServerSide { mut messages, lift, record, lost } = session;
     let mut backend = None;
-    let mut buffer = vec![0; CHUNK];
+    let mut buffer = vec![0; BUFFER_SIZE];
     loop {
         // An error is an end, too: TLS reports one if the server's process has gone without closing it.
         let length = from.read(&mut buffer).await.unwrap_or_default();
@@ -85,32 +85,33 @@ async fn down<L: Fn() -> Option<Fault>>(
         if bytes.is_empty() {
             break;
         }
-        record.count(|traffic| traffic.received += bytes.len() as u64);
+        record.update_traffic(|traffic| traffic.received += bytes.len() as u64);
         // The last bytes of a client's own TLS are its good-bye, whenever that is.
         if messages.sees() {
             record.answer();
         }
-        let passed = messages.pass(bytes, &mut |heard| record.hear(heard, &mut backend));
-        let passed = locked(lift).down(&passed);
-        write(&mut to, &passed).await?;
+        let passed = messages.pass_through(bytes, &mut |heard| record.record_event(heard, &mut backend));
+        let passed = lock_switch(lift).pass_to_client(&passed);
+        write_and_flush(&mut to, &passed).await?;
     }
     drop(backend);
     match lost() {
-        None => write(&mut to, &messages.held()).await?,
+        None => write_and_flush(&mut to, &messages.into_held_back()).await?,
         Some(fault) => {
-            let farewell = if messages.is_between() { startup_packet::broken(&fault) } else { Vec::new() };
-            record.fault(fault);
-            write(&mut to, &farewell).await?;
+            let farewell =
+                if messages.is_at_boundary() { startup_packet::connection_failure(&fault) } else { Vec::new() };
+            record.record_fault(fault);
+            write_and_flush(&mut to, &farewell).await?;
         }
     }
     to.shutdown().await
 }
 
-fn locked(lift: &Mutex<Lift>) -> MutexGuard<'_, Lift> {
+fn lock_switch(lift: &Mutex<LockTimeoutSwitch>) -> MutexGuard<'_, LockTimeoutSwitch> {
     lift.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn write(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+async fn write_and_flush(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
     to.write_all(bytes).await?;
     to.flush().await
 }

@@ -5,58 +5,58 @@ use crate::fault::Fault;
 
 /// Length of the longest start-up packet that PostgreSQL accepts (`MAX_STARTUP_PACKET_LENGTH`), without the length
 /// field.
-const LONGEST: usize = 10_000;
+const MAX_LENGTH: usize = 10_000;
 
 /// First byte of a TLS handshake without a request before it (`sslnegotiation=direct`).
 const TLS_HANDSHAKE: u8 = 0x16;
 
 /// The kind of a first packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum First {
+pub(crate) enum FirstPacket {
     /// A request for TLS.
-    Tls,
+    TlsRequest,
     /// A TLS handshake without a request.
-    Handshake,
+    TlsHandshake,
     /// A request for GSSAPI encryption.
-    Gss,
+    GssRequest,
     /// A request to cancel another session's statement.
-    Cancel,
+    CancelRequest,
     /// A start-up packet.
     Startup,
     /// A start-up packet for replication.
     Replication,
     /// A packet that no PostgreSQL server accepts.
-    Unknown,
+    Invalid,
 }
 
 /// Returns the number of bytes behind the length; none if no first packet has that length.
-pub(crate) fn rest(length: [u8; 4]) -> Option<usize> {
+pub(crate) fn remaining_length(length: [u8; 4]) -> Option<usize> {
     let length = usize::try_from(u32::from_be_bytes(length)).ok()?;
-    length.checked_sub(4).filter(|rest| (4..=LONGEST).contains(rest))
+    length.checked_sub(4).filter(|rest| (4..=MAX_LENGTH).contains(rest))
 }
 
 /// Returns the kind of a packet. The packet begins with its length, and may end there if [`rest`] returns none.
-pub(crate) fn first(packet: &[u8]) -> First {
+pub(crate) fn classify_packet(packet: &[u8]) -> FirstPacket {
     if packet.first() == Some(&TLS_HANDSHAKE) {
-        return First::Handshake;
+        return FirstPacket::TlsHandshake;
     }
-    match parts(packet) {
-        Some((80_877_102, [_, ..])) => First::Cancel,
-        Some((80_877_103, [])) => First::Tls,
-        Some((80_877_104, [])) => First::Gss,
+    match split_packet(packet) {
+        Some((80_877_102, [_, ..])) => FirstPacket::CancelRequest,
+        Some((80_877_103, [])) => FirstPacket::TlsRequest,
+        Some((80_877_104, [])) => FirstPacket::GssRequest,
         // The format is the same for every minor version: the server responds with the one it supports.
-        Some((version, text)) if version >> 16 == 3 => match parameters(text) {
-            Some(parameters) if parameters.iter().any(|(name, _)| *name == b"replication") => First::Replication,
-            Some(_) => First::Startup,
-            None => First::Unknown,
+        Some((version, text)) if version >> 16 == 3 => match parse_parameters(text) {
+            Some(parameters) if parameters.iter().any(|(name, _)| *name == b"replication") => FirstPacket::Replication,
+            Some(_) => FirstPacket::Startup,
+            None => FirstPacket::Invalid,
         },
-        _ => First::Unknown,
+        _ => FirstPacket::Invalid,
     }
 }
 
 /// Our settings in the syntax of `options`, where the later of two settings wins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Around {
+pub(crate) struct InjectedOptions {
     /// Settings before the client's own.
     pub(crate) before: String,
     /// Settings after the client's own.
@@ -65,9 +65,9 @@ pub(crate) struct Around {
 
 /// Returns the start-up packet with our settings around the client's own, and with our name. None if it is no
 /// start-up packet or would become longer than PostgreSQL accepts.
-pub(crate) fn settled(packet: &[u8], application_name: &str, ours: &Around) -> Option<Vec<u8>> {
-    let (version, text) = parts(packet)?;
-    let parameters = parameters(text)?;
+pub(crate) fn with_injected_options(packet: &[u8], application_name: &str, ours: &InjectedOptions) -> Option<Vec<u8>> {
+    let (version, text) = split_packet(packet)?;
+    let parameters = parse_parameters(text)?;
     // If there are several, the server uses the last one.
     let own = parameters.iter().rfind(|(name, _)| *name == b"options").map(|(_, value)| *value);
     // The blank comes first because a backslash at the end of the client's own options would escape it.
@@ -75,8 +75,9 @@ pub(crate) fn settled(packet: &[u8], application_name: &str, ours: &Around) -> O
     let options = [ours.before.as_bytes(), own.unwrap_or_default(), after.as_bytes()];
     let options = options.into_iter().filter(|o| !o.is_empty()).collect::<Vec<_>>().join(&b' ');
     // Names of settings are case-insensitive; `options` is not. A setting beside `options` would override those in it.
-    let is_replaced =
-        |name: &[u8]| name == b"options" || name.eq_ignore_ascii_case(b"application_name") || ours.overrules(name);
+    let is_replaced = |name: &[u8]| {
+        name == b"options" || name.eq_ignore_ascii_case(b"application_name") || ours.is_overridden_by(name)
+    };
     let kept = parameters.into_iter().filter(|(name, _)| !is_replaced(name));
     let ours: [(&[u8], &[u8]); 2] = [(b"options", &options), (b"application_name", application_name.as_bytes())];
     let mut body = version.to_be_bytes().to_vec();
@@ -87,25 +88,25 @@ pub(crate) fn settled(packet: &[u8], application_name: &str, ours: &Around) -> O
         }
     }
     body.push(0);
-    (body.len() <= LONGEST).then(|| with_length(&body))
+    (body.len() <= MAX_LENGTH).then(|| with_length(&body))
 }
 
-impl Around {
+impl InjectedOptions {
     /// Reports whether a parameter of this name would override one of the settings in `after`.
-    fn overrules(&self, name: &[u8]) -> bool {
+    fn is_overridden_by(&self, name: &[u8]) -> bool {
         let said = |setting: &str| setting.split('=').next().is_some_and(|n| n.as_bytes().eq_ignore_ascii_case(name));
         self.after.split("-c ").any(said)
     }
 }
 
 /// Encodes settings as `-c name=value …`, which PostgreSQL splits at white space without a backslash before it.
-pub(crate) fn options(settings: &[(String, String)]) -> String {
+pub(crate) fn encode_options(settings: &[(String, String)]) -> String {
     let settings: Vec<String> =
-        settings.iter().map(|(name, value)| format!("-c {}={}", escaped(name), escaped(value))).collect();
+        settings.iter().map(|(name, value)| format!("-c {}={}", escape_option(name), escape_option(value))).collect();
     settings.join(" ")
 }
 
-fn escaped(text: &str) -> String {
+fn escape_option(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
         if letter.is_ascii_whitespace() || letter == '\x0b' || letter == '\\' {
@@ -117,7 +118,7 @@ fn escaped(text: &str) -> String {
 }
 
 /// Returns an `ErrorResponse` that ends the session. Empty fields are left out.
-pub(crate) fn fatal(sqlstate: &str, message: &str, detail: &str, hint: &str) -> Vec<u8> {
+pub(crate) fn fatal_error(sqlstate: &str, message: &str, detail: &str, hint: &str) -> Vec<u8> {
     let mut body = Vec::new();
     for (field, text) in
         [(b'S', "FATAL"), (b'V', "FATAL"), (b'C', sqlstate), (b'M', message), (b'D', detail), (b'H', hint)]
@@ -133,13 +134,13 @@ pub(crate) fn fatal(sqlstate: &str, message: &str, detail: &str, hint: &str) -> 
 }
 
 /// Returns the error for a client whose database can't be reached, or is lost (`connection_failure`).
-pub(crate) fn broken(fault: &Fault) -> Vec<u8> {
-    fatal("08006", &fault.cause, &fault.detail.join("\n"), &fault.fix)
+pub(crate) fn connection_failure(fault: &Fault) -> Vec<u8> {
+    fatal_error("08006", &fault.cause, &fault.detail.join("\n"), &fault.fix)
 }
 
 /// Returns the error for a client whose first packet is invalid (`protocol_violation`).
-pub(crate) fn refused() -> Vec<u8> {
-    fatal("08P01", "this is not a valid first packet of a PostgreSQL client", "", "")
+pub(crate) fn protocol_violation() -> Vec<u8> {
+    fatal_error("08P01", "this is not a valid first packet of a PostgreSQL client", "", "")
 }
 
 /// Prepends the length, which counts itself, to the body.
@@ -149,28 +150,28 @@ pub(crate) fn with_length(body: &[u8]) -> Vec<u8> {
 }
 
 /// Splits off a text that ends with a NUL.
-pub(crate) fn text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn split_c_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = bytes.iter().position(|byte| *byte == 0)?;
     let (text, rest) = bytes.split_at(end);
     Some((text, rest.get(1..)?))
 }
 
 /// Splits a packet into its code or version and the bytes behind it.
-fn parts(packet: &[u8]) -> Option<(u32, &[u8])> {
+fn split_packet(packet: &[u8]) -> Option<(u32, &[u8])> {
     let (length, body) = packet.split_first_chunk::<4>()?;
     let (code, rest) = body.split_first_chunk::<4>()?;
-    (self::rest(*length) == Some(body.len())).then(|| (u32::from_be_bytes(*code), rest))
+    (self::remaining_length(*length) == Some(body.len())).then(|| (u32::from_be_bytes(*code), rest))
 }
 
 /// Parses names and values up to the empty name, which must be the end.
-fn parameters(bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
+fn parse_parameters(bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     let (mut found, mut rest) = (Vec::new(), bytes);
     loop {
-        let (name, after) = text(rest)?;
+        let (name, after) = split_c_string(rest)?;
         if name.is_empty() {
             return after.is_empty().then_some(found);
         }
-        let (value, after) = text(after)?;
+        let (value, after) = split_c_string(after)?;
         found.push((name, value));
         rest = after;
     }
@@ -183,8 +184,8 @@ mod tests {
 
     const V3: u32 = 3 << 16;
 
-    fn before(options: &str) -> Around {
-        Around { before: options.to_owned(), after: String::new() }
+    fn before(options: &str) -> InjectedOptions {
+        InjectedOptions { before: options.to_owned(), after: String::new() }
     }
 
     fn packet(code: u32, text: &[u8]) -> Vec<u8> {
@@ -192,9 +193,9 @@ mod tests {
     }
 
     fn read(packet: &[u8]) -> Vec<(String, String)> {
-        let (_, text) = parts(packet).expect("it is a packet");
+        let (_, text) = split_packet(packet).expect("it is a packet");
         let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        parameters(text).expect("it has parameters").into_iter().map(|(n, v)| (lossy(n), lossy(v))).collect()
+        parse_parameters(text).expect("it has parameters").into_iter().map(|(n, v)| (lossy(n), lossy(v))).collect()
     }
 
     fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> Vec<(String, String)> {
@@ -203,14 +204,14 @@ mod tests {
 
     #[test]
     fn recognizes_every_first_packet() {
-        assert_eq!(first(&packet(80_877_103, b"")), First::Tls);
-        assert_eq!(first(&packet(80_877_104, b"")), First::Gss);
-        assert_eq!(first(&packet(80_877_102, &[0; 8])), First::Cancel);
-        assert_eq!(first(&packet(80_877_102, &[7; 260])), First::Cancel);
-        assert_eq!(first(&packet(V3, b"user\0me\0\0")), First::Startup);
-        assert_eq!(first(&packet(V3 + 2, b"user\0me\0_pq_.x\0on\0\0")), First::Startup);
-        assert_eq!(first(&packet(V3, b"user\0me\0replication\0database\0\0")), First::Replication);
-        assert_eq!(first(&[0x16, 3, 1, 2]), First::Handshake);
+        assert_eq!(classify_packet(&packet(80_877_103, b"")), FirstPacket::TlsRequest);
+        assert_eq!(classify_packet(&packet(80_877_104, b"")), FirstPacket::GssRequest);
+        assert_eq!(classify_packet(&packet(80_877_102, &[0; 8])), FirstPacket::CancelRequest);
+        assert_eq!(classify_packet(&packet(80_877_102, &[7; 260])), FirstPacket::CancelRequest);
+        assert_eq!(classify_packet(&packet(V3, b"user\0me\0\0")), FirstPacket::Startup);
+        assert_eq!(classify_packet(&packet(V3 + 2, b"user\0me\0_pq_.x\0on\0\0")), FirstPacket::Startup);
+        assert_eq!(classify_packet(&packet(V3, b"user\0me\0replication\0database\0\0")), FirstPacket::Replication);
+        assert_eq!(classify_packet(&[0x16, 3, 1, 2]), FirstPacket::TlsHandshake);
     }
 
     #[test]
@@ -227,23 +228,23 @@ mod tests {
             &packet(80_877_103, b"more"),
             &packet(80_877_102, b""),
         ] {
-            assert_eq!(first(strange), First::Unknown, "{strange:?}");
+            assert_eq!(classify_packet(strange), FirstPacket::Invalid, "{strange:?}");
         }
     }
 
     #[test]
     fn accepts_only_the_lengths_that_a_server_accepts() {
-        let rest = |length: u32| rest(length.to_be_bytes());
+        let rest = |length: u32| remaining_length(length.to_be_bytes());
         assert_eq!([8, 10_004].map(rest), [Some(4), Some(10_000)]);
         assert_eq!([0, 3, 7, 10_005, u32::MAX].map(rest), [None; 5]);
     }
 
     #[test]
     fn enforced_settings_come_last_and_nothing_in_the_packet_overrides_them() {
-        let ours = Around { before: "-c a=1".to_owned(), after: "-c ro=on".to_owned() };
+        let ours = InjectedOptions { before: "-c a=1".to_owned(), after: "-c ro=on".to_owned() };
         for (own, expected) in [("-c ro=off", "-c a=1 -c ro=off  -c ro=on"), ("-c b=\\", "-c a=1 -c b=\\  -c ro=on")] {
             let theirs = packet(V3, format!("user\0me\0RO\0off\0options\0{own}\0\0").as_bytes());
-            let settled = settled(&theirs, "", &ours).unwrap();
+            let settled = with_injected_options(&theirs, "", &ours).unwrap();
             assert_eq!(read(&settled), pairs([("user", "me"), ("options", expected)]));
         }
     }
@@ -251,8 +252,8 @@ mod tests {
     #[test]
     fn our_settings_come_first_and_the_clients_own_win() {
         let theirs = packet(V3, b"user\0me\0options\0-c b=2\0application_name\0psql\0database\0shop\0\0");
-        let settled = settled(&theirs, "bastion-migrate", &before("-c a=1 -c b=1")).unwrap();
-        assert_eq!(first(&settled), First::Startup);
+        let settled = with_injected_options(&theirs, "bastion-migrate", &before("-c a=1 -c b=1")).unwrap();
+        assert_eq!(classify_packet(&settled), FirstPacket::Startup);
         let expected = [
             ("user", "me"),
             ("database", "shop"),
@@ -265,34 +266,34 @@ mod tests {
     #[test]
     fn keeps_the_last_options_and_replaces_the_name_in_any_case() {
         let theirs = packet(V3, b"options\0-c a=1\0options\0-c a=2\0Application_Name\0x\0Options\0y\0\0");
-        let settled = settled(&theirs, "we", &before("")).unwrap();
+        let settled = with_injected_options(&theirs, "we", &before("")).unwrap();
         assert_eq!(read(&settled), pairs([("Options", "y"), ("options", "-c a=2"), ("application_name", "we")]));
     }
 
     #[test]
     fn without_settings_the_packet_stays_unchanged() {
         let theirs = packet(V3 + 2, b"user\0me\0client_encoding\0\0\0");
-        assert_eq!(settled(&theirs, "", &before("")).unwrap(), theirs);
+        assert_eq!(with_injected_options(&theirs, "", &before("")).unwrap(), theirs);
     }
 
     #[test]
     fn refuses_a_packet_without_room_for_our_settings() {
         let full = [b"user\0", [b'x'; 9_980].as_slice(), b"\0\0"].concat();
-        assert!(settled(&packet(V3, &full), "", &before("")).is_some());
-        assert_eq!(settled(&packet(V3, &full), "bastion-migrate", &before("")), None);
+        assert!(with_injected_options(&packet(V3, &full), "", &before("")).is_some());
+        assert_eq!(with_injected_options(&packet(V3, &full), "bastion-migrate", &before("")), None);
     }
 
     #[test]
     fn escapes_settings_as_the_server_unescapes_them() {
         let settings = pairs([("lock_timeout", "5000"), ("search_path", "a b,\\c\t\x0b")]);
-        assert_eq!(options(&settings), "-c lock_timeout=5000 -c search_path=a\\ b,\\\\c\\\t\\\x0b");
-        assert_eq!(options(&[]), "");
+        assert_eq!(encode_options(&settings), "-c lock_timeout=5000 -c search_path=a\\ b,\\\\c\\\t\\\x0b");
+        assert_eq!(encode_options(&[]), "");
     }
 
     #[test]
     fn an_error_has_the_fields_that_are_not_empty() {
         let expected = b"E\0\0\0\x2eSFATAL\0VFATAL\0C08006\0Mit\0Hfix it\0\0";
-        let bytes = fatal("08006", "i\0t", "", "fix it");
+        let bytes = fatal_error("08006", "i\0t", "", "fix it");
         assert_eq!(bytes.len(), usize::from(bytes[4]) + 1);
         assert_eq!(bytes[5..], expected[5..]);
     }
@@ -301,9 +302,9 @@ mod tests {
         #[test]
         fn injects_options_into_start_up_packets_alone(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let framed = with_length(&bytes);
-            let is_startup = matches!(first(&framed), First::Startup | First::Replication);
-            prop_assert_eq!(settled(&framed, "we", &before("-c a=1")).is_some(), is_startup);
-            prop_assert_ne!(first(&bytes), First::Startup);
+            let is_startup = matches!(classify_packet(&framed), FirstPacket::Startup | FirstPacket::Replication);
+            prop_assert_eq!(with_injected_options(&framed, "we", &before("-c a=1")).is_some(), is_startup);
+            prop_assert_ne!(classify_packet(&bytes), FirstPacket::Startup);
         }
 
         #[test]
@@ -314,8 +315,8 @@ mod tests {
             let values: Vec<_> = values.into_iter().filter(|(name, _)| !ours.contains(&name.as_str())).collect();
             let mut text: Vec<u8> = values.iter().flat_map(|(n, v)| format!("{n}\0{v}\0").into_bytes()).collect();
             text.push(0);
-            let settled = settled(&packet(V3, &text), "we", &before("-c a=1")).unwrap();
-            prop_assert_eq!(first(&settled), First::Startup);
+            let settled = with_injected_options(&packet(V3, &text), "we", &before("-c a=1")).unwrap();
+            prop_assert_eq!(classify_packet(&settled), FirstPacket::Startup);
             let mut expected = values;
             expected.extend(pairs([("options", "-c a=1"), ("application_name", "we")]));
             prop_assert_eq!(read(&settled), expected);

@@ -1,6 +1,6 @@
 //! Statistics of a listener: counts, and the last failure. No content of the clients' sessions.
 
-use crate::{fault::Fault, postgres::Heard};
+use crate::{fault::Fault, postgres::BackendEvent};
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
@@ -36,10 +36,10 @@ pub struct ServerError {
 
 /// The statistics of one listener.
 #[derive(Debug, Default)]
-pub(crate) struct Record(Mutex<Seen>);
+pub(crate) struct ProxyStats(Mutex<StatsState>);
 
 #[derive(Debug, Default)]
-struct Seen {
+struct StatsState {
     traffic: Traffic,
     pids: Vec<i32>,
     answered: Option<Instant>,
@@ -49,66 +49,66 @@ struct Seen {
 
 /// The entry of a backend, removed when the value is dropped.
 #[derive(Debug)]
-pub(crate) struct Present<'a> {
-    record: &'a Record,
+pub(crate) struct BackendEntry<'a> {
+    stats: &'a ProxyStats,
     pid: i32,
 }
 
-impl Record {
-    pub(crate) fn count(&self, count: impl FnOnce(&mut Traffic)) {
-        count(&mut self.seen().traffic);
+impl ProxyStats {
+    pub(crate) fn update_traffic(&self, count: impl FnOnce(&mut Traffic)) {
+        count(&mut self.lock_state().traffic);
     }
 
-    pub(crate) fn fault(&self, fault: Fault) {
-        self.seen().fault = Some(fault);
+    pub(crate) fn record_fault(&self, fault: Fault) {
+        self.lock_state().fault = Some(fault);
     }
 
     /// Records an event of a session. A backend's pid stays recorded until `backend` is dropped.
-    pub(crate) fn hear<'a>(&'a self, heard: Heard, backend: &mut Option<Present<'a>>) {
+    pub(crate) fn record_event<'a>(&'a self, heard: BackendEvent, backend: &mut Option<BackendEntry<'a>>) {
         match heard {
-            Heard::Error { sqlstate, message } => {
-                self.seen().error = Some(ServerError { sqlstate, message, at: Instant::now() });
+            BackendEvent::Error { sqlstate, message } => {
+                self.lock_state().error = Some(ServerError { sqlstate, message, at: Instant::now() });
             }
-            Heard::Backend(pid) => {
-                self.seen().pids.push(pid);
-                *backend = Some(Present { record: self, pid });
+            BackendEvent::Started(pid) => {
+                self.lock_state().pids.push(pid);
+                *backend = Some(BackendEntry { stats: self, pid });
             }
         }
     }
 
     /// Notes that the server has said something to a client now.
     pub(crate) fn answer(&self) {
-        self.seen().answered = Some(Instant::now());
+        self.lock_state().answered = Some(Instant::now());
     }
 
     pub(crate) fn answered(&self) -> Option<Instant> {
-        self.seen().answered
+        self.lock_state().answered
     }
 
     pub(crate) fn traffic(&self) -> Traffic {
-        self.seen().traffic
+        self.lock_state().traffic
     }
 
-    pub(crate) fn pids(&self) -> Vec<i32> {
-        self.seen().pids.clone()
+    pub(crate) fn backend_pids(&self) -> Vec<i32> {
+        self.lock_state().pids.clone()
     }
 
     pub(crate) fn last_error(&self) -> Option<ServerError> {
-        self.seen().error.clone()
+        self.lock_state().error.clone()
     }
 
     pub(crate) fn last_fault(&self) -> Option<Fault> {
-        self.seen().fault.clone()
+        self.lock_state().fault.clone()
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn lock_state(&self) -> MutexGuard<'_, StatsState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Present<'_> {
+impl Drop for BackendEntry<'_> {
     fn drop(&mut self) {
-        let pids = &mut self.record.seen().pids;
+        let pids = &mut self.stats.lock_state().pids;
         if let Some(place) = pids.iter().position(|pid| *pid == self.pid) {
             pids.swap_remove(place);
         }
@@ -121,13 +121,13 @@ mod tests {
 
     #[test]
     fn records_a_pid_until_its_entry_is_dropped() {
-        let record = Record::default();
+        let record = ProxyStats::default();
         let (mut one, mut other) = (None, None);
-        record.hear(Heard::Backend(7), &mut one);
-        record.hear(Heard::Backend(8), &mut other);
+        record.record_event(BackendEvent::Started(7), &mut one);
+        record.record_event(BackendEvent::Started(8), &mut other);
         drop(one);
-        assert_eq!(record.pids(), [8]);
+        assert_eq!(record.backend_pids(), [8]);
         drop(other);
-        assert!(record.pids().is_empty());
+        assert!(record.backend_pids().is_empty());
     }
 }

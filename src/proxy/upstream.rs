@@ -2,7 +2,7 @@
 
 use crate::{
     fault::{Code, Fault},
-    postgres::{Target, Tls, fault, for_stream, tls},
+    postgres::{DatabaseTarget, UpstreamTls, fault, tls, tls_for_stream},
     transport::{Transport, TransportStream},
 };
 use std::{io, time::Duration};
@@ -15,71 +15,71 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::either::Either;
 
 /// Time limit for one step of TLS; opening a stream has a limit of its own.
-const PATIENCE: Duration = Duration::from_secs(30);
+const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The connection data of one database.
 pub(crate) struct Upstream<'a> {
     reach: &'a Transport,
-    target: &'a Target,
+    target: &'a DatabaseTarget,
     connector: Result<Option<MakeRustlsConnect>, Fault>,
 }
 
 impl<'a> Upstream<'a> {
-    pub(crate) fn new(reach: &'a Transport, target: &'a Target) -> Self {
-        Self { reach, target, connector: tls::connector(target) }
+    pub(crate) fn new(reach: &'a Transport, target: &'a DatabaseTarget) -> Self {
+        Self { reach, target, connector: tls::tls_connector(target) }
     }
 
     /// Opens a stream and sends the first packet.
-    pub(crate) async fn begun(&self, first: &[u8]) -> Result<TransportStream, Fault> {
-        let mut stream = self.open().await?;
-        self.say(&mut stream, first).await?;
+    pub(crate) async fn open_with(&self, first: &[u8]) -> Result<TransportStream, Fault> {
+        let mut stream = self.open_stream().await?;
+        self.write_first(&mut stream, first).await?;
         Ok(stream)
     }
 
     /// Opens a stream on which the database expects a TLS handshake.
-    pub(crate) async fn asked(&self) -> Result<TransportStream, Fault> {
-        let mut stream = self.open().await?;
-        let asked = self.in_time(tls::ask(&mut stream, self.target)).await;
-        asked.and_then(|answer| answer).map_err(|fault| self.lost().unwrap_or(fault))?;
+    pub(crate) async fn open_tls_ready(&self) -> Result<TransportStream, Fault> {
+        let mut stream = self.open_stream().await?;
+        let asked = self.within_timeout(tls::request_tls(&mut stream, self.target)).await;
+        asked.and_then(|answer| answer).map_err(|fault| self.transport_fault().unwrap_or(fault))?;
         Ok(stream)
     }
 
     /// Opens a stream, with TLS if the target requires it, and sends the first packet.
-    pub(crate) async fn secured(
+    pub(crate) async fn open_secured(
         &self,
         first: &[u8],
-    ) -> Result<(impl AsyncRead + AsyncWrite + Unpin + use<'a>, Tls), Fault> {
+    ) -> Result<(impl AsyncRead + AsyncWrite + Unpin + use<'a>, UpstreamTls), Fault> {
         let Some(connector) = self.connector.clone()? else {
-            return Ok((Either::Left(self.begun(first).await?), Tls::Off));
+            return Ok((Either::Left(self.open_with(first).await?), UpstreamTls::Off));
         };
-        let connect = for_stream(&connector, self.target)?;
-        let stream = self.asked().await?;
-        let connected = self.in_time(connect.connect(stream)).await?;
-        let mut secured = connected.map_err(|error| self.broken(&error))?;
-        self.say(&mut secured, first).await?;
-        Ok((Either::Right(secured), Tls::Ours))
+        let connect = tls_for_stream(&connector, self.target)?;
+        let stream = self.open_tls_ready().await?;
+        let connected = self.within_timeout(connect.connect(stream)).await?;
+        let mut secured = connected.map_err(|error| self.stream_fault(&error))?;
+        self.write_first(&mut secured, first).await?;
+        Ok((Either::Right(secured), UpstreamTls::Terminated))
     }
 
     /// Returns the fault of the transport, if it is broken.
-    pub(crate) fn lost(&self) -> Option<Fault> {
+    pub(crate) fn transport_fault(&self) -> Option<Fault> {
         self.reach.loss_fault()
     }
 
-    async fn open(&self) -> Result<TransportStream, Fault> {
+    async fn open_stream(&self) -> Result<TransportStream, Fault> {
         self.reach.open_stream(&self.target.host, self.target.port).await
     }
 
-    async fn say(&self, stream: &mut (impl AsyncWrite + Unpin), first: &[u8]) -> Result<(), Fault> {
-        stream.write_all(first).await.map_err(|error| self.broken(&error))?;
-        stream.flush().await.map_err(|error| self.broken(&error))
+    async fn write_first(&self, stream: &mut (impl AsyncWrite + Unpin), first: &[u8]) -> Result<(), Fault> {
+        stream.write_all(first).await.map_err(|error| self.stream_fault(&error))?;
+        stream.flush().await.map_err(|error| self.stream_fault(&error))
     }
 
-    fn broken(&self, error: &io::Error) -> Fault {
-        self.lost().unwrap_or_else(|| fault::handshake(error, self.target))
+    fn stream_fault(&self, error: &io::Error) -> Fault {
+        self.transport_fault().unwrap_or_else(|| fault::handshake_fault(error, self.target))
     }
 
-    async fn in_time<T>(&self, step: impl Future<Output = T>) -> Result<T, Fault> {
-        timeout(PATIENCE, step).await.map_err(|_late| {
+    async fn within_timeout<T>(&self, step: impl Future<Output = T>) -> Result<T, Fault> {
+        timeout(STEP_TIMEOUT, step).await.map_err(|_late| {
             let at = format!("`{}:{}`", self.target.host, self.target.port);
             Fault::new(Code::DatabaseTimeout, format!("{at} does not answer"))
         })

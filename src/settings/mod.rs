@@ -1,11 +1,11 @@
 //! The resolved settings of a run. A value of these types is valid.
 
 use crate::{
-    docker::{Credentials, Pull},
+    docker::{PullPolicy, RegistryCredentials},
     fault::{Code, Fault},
     layout::LayoutChoice,
-    postgres::Target,
-    proxy::Passage,
+    postgres::DatabaseTarget,
+    proxy::ClientTls,
     run::event::Change,
     secret::Secret,
     ssh::Route,
@@ -168,9 +168,9 @@ pub enum Workspace {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageSettings {
     /// Policy for pulling images.
-    pub pull: Pull,
+    pub pull: PullPolicy,
     /// Credentials for the registry.
-    pub credentials: Option<Credentials>,
+    pub credentials: Option<RegistryCredentials>,
     /// Access to the workspace.
     pub workspace: Workspace,
     /// Replacement of the image's entrypoint for the tool's own commands; an empty list means no entrypoint.
@@ -338,11 +338,11 @@ pub struct Settings {
     /// The executor.
     pub place: Place,
     /// Treatment of TLS on tools' connections through this program.
-    pub passage: Passage,
+    pub passage: ClientTls,
     /// The SSH route to the database; `None` is a direct connection.
     pub route: Option<Route>,
     /// The database; `None` if only the deployment server knows it.
-    pub database: Option<Target>,
+    pub database: Option<DatabaseTarget>,
     /// Time limit for waiting until the database accepts queries.
     pub wait_timeout: Duration,
     /// Settings for SQL files.
@@ -366,7 +366,7 @@ impl Settings {
     ///
     /// # Errors
     /// `input-missing`.
-    pub fn database(&self) -> Result<&Target, Fault> {
+    pub fn database(&self) -> Result<&DatabaseTarget, Fault> {
         self.database.as_ref().ok_or_else(|| Fault::new(Code::InputMissing, "no database is given"))
     }
 }

@@ -1,4 +1,4 @@
-//! Commands in containers: the engine, the images, and the tunnel's end at which the containers find the database.
+//! Commands in containers: the engine, the images, and the endpoint at which containers find the database.
 
 use super::{
     GRACE,
@@ -7,7 +7,10 @@ use super::{
     database_endpoint::{Serving, TunnelEnd},
 };
 use crate::{
-    docker::{Container, Ended, Engine, Heard, Image, Input, Kind, Left, Order, Others, Own, Running, SOCKET, Tag},
+    docker::{
+        CleanupScope, Container, ContainerExit, ContainerKind, ContainerSpec, ContainerStdin, DockerEngine,
+        ENGINE_SOCKET, FollowOutput, Image, Labels, OtherProcesses, RunningContainer, SelfContainer,
+    },
     fault::{Code, Fault},
     github::{command_file, runner::Runner},
     random,
@@ -30,44 +33,45 @@ use std::{
     time::Duration,
 };
 
-/// The engine, and what it was asked for.
+/// The connection to the engine, and the images and containers that it provides.
 #[derive(Debug)]
 pub(crate) struct Containers<'a> {
     settings: &'a Settings,
     shared: &'a ImageSettings,
     runner: &'a Runner,
     events: Events,
-    tag: Tag,
-    ready: Option<(Engine, Own)>,
+    tag: Labels,
+    ready: Option<(DockerEngine, SelfContainer)>,
     images: BTreeMap<String, Image>,
-    /// Where they find the database.
+    /// The endpoint at which containers find the database.
     pub(crate) tunnel_end: TunnelEnd<'a>,
-    /// What runs now; outlives the future that runs it.
+    /// The running container; it outlives the future that runs it.
     current: Current,
     waiting: RefCell<Option<Waiting>>,
 }
 
-/// A tool that has listed its migrations, and does this when it is told to go on.
+/// A tool that has listed its migrations and is paused at its confirmation prompt.
 #[derive(Debug)]
 struct Waiting {
     image: String,
     line: Line,
-    /// What it was asked for so far, as a reader would type it.
+    /// The list command as displayed.
     asked: String,
-    running: Running,
-    /// Its connections to the database go on with it.
+    running: RunningContainer,
+    /// The loop that keeps its connections to the database open.
     serving: Serving,
 }
 
 impl<'a> Containers<'a> {
-    /// Nothing is asked yet. `shared` is what all containers have in common.
+    /// Prepares containers of these settings; does not contact the engine yet. `shared` is what all containers have in
+    /// common.
     pub(crate) fn new(settings: &'a Settings, shared: &'a ImageSettings, runner: &'a Runner, events: Events) -> Self {
         Self {
             settings,
             shared,
             runner,
             events,
-            tag: Tag::new(&run_name(runner), Kind::Tool, settings.safety.timeout * 2),
+            tag: Labels::new(&run_name(runner), ContainerKind::Tool, settings.safety.timeout * 2),
             ready: None,
             images: BTreeMap::new(),
             tunnel_end: TunnelEnd::new(settings, runner),
@@ -76,15 +80,15 @@ impl<'a> Containers<'a> {
         }
     }
 
-    /// The engine, who we are to it, the images, and the tunnel's end.
+    /// Connects to the engine, finds our own container, gets the images and opens the endpoint.
     ///
     /// # Errors
-    /// What of it can't be had.
+    /// The fault of the first that failed.
     pub(crate) async fn prepare(&mut self, references: BTreeSet<&str>) -> Result<(), Fault> {
         let (engine, own) = engine(self.runner, &self.tag, &self.events).await?;
         for reference in references {
             let ImageSettings { pull, credentials, .. } = self.shared;
-            let image = engine.image(reference, *pull, credentials.as_ref(), &self.events).await?;
+            let image = engine.ensure_image(reference, *pull, credentials.as_ref(), &self.events).await?;
             self.events.tell(Event::Image(image.facts.clone()));
             self.images.insert(reference.to_owned(), image);
         }
@@ -92,10 +96,11 @@ impl<'a> Containers<'a> {
         self.tunnel_end.open().await
     }
 
-    /// Runs one command in a container of its own, to its end, and removes that. A tool that waits to do just this goes on.
+    /// Runs one command in a container of its own to its exit and removes the container. A tool that is paused to run
+    /// just this command is resumed instead.
     ///
     /// # Errors
-    /// The engine's own trouble.
+    /// The engine's own faults.
     pub(crate) async fn call(
         &self,
         reach: &Rc<Transport>,
@@ -104,7 +109,7 @@ impl<'a> Containers<'a> {
         tell: impl FnMut(Output<'_>),
     ) -> Result<Status, Fault> {
         let waiting = self.waiting.take().filter(|waiting| waiting.image == image && waiting.line == *line);
-        // One start is one container: what it used before its word was given can't be told from what it used after.
+        // One start is one container: its usage before the confirmation can't be told from its usage after it.
         let command = match &waiting {
             Some(waiting) => format!("{}, then {}", waiting.asked, line.shown()),
             None => line.shown(),
@@ -113,15 +118,15 @@ impl<'a> Containers<'a> {
             Some(Waiting { mut running, serving, .. }) => {
                 self.tunnel_end.tell(terms)?;
                 let going_on = async move {
-                    running.tell(YES.as_bytes()).await?;
-                    running.end(tell).await
+                    running.write_stdin(YES.as_bytes()).await?;
+                    running.follow_to_exit(tell).await
                 };
                 (serving, Either::Left(going_on))
             }
             None => {
-                let container = self.make(image, line, terms, Input::None).await?;
+                let container = self.make(image, line, terms, ContainerStdin::None).await?;
                 let redactor = self.events.redactor();
-                let run = async move { container.start(redactor).await?.end(tell).await };
+                let run = async move { container.start(redactor).await?.follow_to_exit(tell).await };
                 (self.tunnel_end.serve(reach), Either::Right(run))
             }
         };
@@ -130,10 +135,11 @@ impl<'a> Containers<'a> {
         self.finish(ended, command).await
     }
 
-    /// Lets a tool list, in a container of its own that waits if it asks whether to go on. How it ended, if it did not ask.
+    /// Runs a tool that lists its migrations, in a container of its own that stays paused if the tool asks for
+    /// confirmation. Returns its exit status if it did not ask.
     ///
     /// # Errors
-    /// The engine's own trouble.
+    /// The engine's own faults.
     pub(crate) async fn ask(
         &self,
         reach: &Rc<Transport>,
@@ -142,23 +148,23 @@ impl<'a> Containers<'a> {
         mut tell: impl FnMut(Output<'_>),
     ) -> Result<Option<Status>, Fault> {
         let safety = &self.settings.safety;
-        // The session that lists may be the one that migrates.
+        // The session that lists may also be the one that migrates.
         let lock_timeout = Ladder { top: safety.lock_timeout, retries: safety.retries }.limit(0);
         let terms = Terms { access: Access::ReadingFirst, lock_timeout };
         let container = self.make_for_both(image, together, terms).await?;
         self.events.tell(Event::Calling { command: together.status.shown() });
         let work = async {
             let mut running = container.start(self.events.redactor()).await?;
-            let heard = running.hear(|output| match output {
-                Output::Out(line) | Output::Err(line) if line.trim_end().ends_with(QUESTION) => Heard::Enough,
+            let heard = running.follow_output(|output| match output {
+                Output::Out(line) | Output::Err(line) if line.trim_end().ends_with(QUESTION) => FollowOutput::Stop,
                 other => {
                     tell(other);
-                    Heard::More
+                    FollowOutput::Continue
                 }
             });
             match heard.await {
-                Heard::Enough => Ok(Either::Left(running)),
-                Heard::More => running.end(|_| ()).await.map(Either::Right),
+                FollowOutput::Stop => Ok(Either::Left(running)),
+                FollowOutput::Continue => running.follow_to_exit(|_| ()).await.map(Either::Right),
             }
         };
         let mut serving = self.tunnel_end.serve(reach);
@@ -174,42 +180,45 @@ impl<'a> Containers<'a> {
         self.finish(ended, together.status.shown()).await.map(Some)
     }
 
-    /// Lets a tool go that waits for a word that will not come.
+    /// Ends a tool that is paused at its confirmation prompt.
     ///
     /// # Errors
-    /// Why it may still be there.
+    /// The reason why it may still be there.
     pub(crate) async fn dismiss(&self) -> Result<(), Fault> {
         let Some(Waiting { running, asked, .. }) = self.waiting.take() else { return Ok(()) };
         let usage = running.usage();
-        // At the end of its input it ends by itself.
+        // At the end of its input it exits by itself.
         drop(running);
         self.current.end(GRACE).await?;
         self.used(asked, usage);
         Ok(())
     }
 
-    /// Whether a tool waits for a word.
+    /// Returns whether a tool is paused at its confirmation prompt.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.waiting.borrow().is_some()
     }
 
-    /// With the program in a file, so that an entrypoint that shows what it is told shows a few words; or in the command itself
-    /// where the engine puts no file into it.
+    /// Creates the container with the program in a file, so that an entrypoint that prints its arguments prints a few
+    /// words; or with the program in the command itself, if the engine can't put a file into the container.
     async fn make_for_both(&self, image: &str, together: &Together, terms: Terms) -> Result<Container, Fault> {
         if let Some(ByFile { line, path, text }) = together.by_file(container_spec::OURS) {
-            let container = self.make(image, &line, terms, Input::Once).await?;
-            match container.put(&[(path, text.into_bytes())]).await {
+            let container = self.make(image, &line, terms, ContainerStdin::Once).await?;
+            match container.upload_files(&[(path, text.into_bytes())]).await {
                 Ok(()) => return Ok(container),
-                Err(refused) => self.events.note(format!("{}: it is handed over in the command", refused.cause)),
+                Err(refused) => {
+                    self.events.note(format!("{}: the program is passed in the command instead", refused.cause))
+                }
             }
         }
-        self.make(image, &together.line(), terms, Input::Once).await
+        self.make(image, &together.line(), terms, ContainerStdin::Once).await
     }
 
-    /// What asks can be answered; what reads although it is told nothing finds the end at once.
-    async fn make(&self, image: &str, line: &Line, terms: Terms, input: Input) -> Result<Container, Fault> {
+    /// Creates a container for the command. Only the list-then-migrate command gets a standard input; every other one
+    /// reads the end of it at once.
+    async fn make(&self, image: &str, line: &Line, terms: Terms, input: ContainerStdin) -> Result<Container, Fault> {
         let (Some((engine, own)), Some(known)) = (&self.ready, self.images.get(image)) else {
-            return Err(Fault::new(Code::Bug, format!("the engine was not asked for `{image}`")));
+            return Err(Fault::new(Code::Bug, format!("the image `{image}` was not prepared")));
         };
         let place = container_spec::Place {
             own,
@@ -224,18 +233,18 @@ impl<'a> Containers<'a> {
             true => container_spec::entered(order, self.shared.entrypoint.as_deref()),
             false => container_spec::of_its_own(order, line),
         };
-        let order = Order { input, ..order };
-        // One that waits for another word gets none.
+        let order = ContainerSpec { stdin: input, ..order };
+        // This removes a tool that is paused for a different command.
         self.current.remove().await?;
         self.current.make(engine, order, &self.tag).await
     }
 
-    async fn finish(&self, ended: Result<Ended, Fault>, command: String) -> Result<Status, Fault> {
+    async fn finish(&self, ended: Result<ContainerExit, Fault>, command: String) -> Result<Status, Fault> {
         self.current.remove().await?;
         let ended = ended?;
-        if ended.others == Others::OutOfMemory {
-            let cause = "a process in the container was killed because it wanted more memory than there is, and the command ended well all the same";
-            let fix = "see in its own words above whether what that process had to do is done; raise `memory`, or use a runner with more of it";
+        if ended.other_processes == OtherProcesses::OutOfMemory {
+            let cause = "a process in the container was killed because there was not enough memory, and the command succeeded all the same";
+            let fix = "see in the output above whether the work of that process was done; raise `memory`, or use a runner with more memory";
             self.events.tell(Event::Warning(Fault::new(Code::OutOfMemory, cause).fix(fix)));
         }
         self.used(command, ended.usage);
@@ -249,19 +258,19 @@ impl<'a> Containers<'a> {
         }
     }
 
-    /// Tells it of this one command: a sum over all of them is nobody's.
+    /// Reports the usage of this one command: a sum over several would belong to none of them.
     fn used(&self, command: String, usage: Usage) {
         if usage != Usage::default() {
             self.events.tell(Event::Used { command, usage });
         }
     }
 
-    /// Which image that is.
+    /// Returns the facts of this image.
     pub(crate) fn image(&self, reference: &str) -> Option<&ImageFacts> {
         self.images.get(reference).map(|image| &image.facts)
     }
 
-    /// What stands in front of this command there.
+    /// Returns the entrypoint that runs in front of this command in this image.
     pub(crate) fn entrypoint(&self, reference: &str, line: &Line) -> Vec<String> {
         let own = self.images.get(reference).map(|image| image.entrypoint.clone()).unwrap_or_default();
         match (self.is_the_tools(reference), line) {
@@ -271,48 +280,54 @@ impl<'a> Containers<'a> {
         }
     }
 
-    /// Ends what runs, after it had this time to end by itself.
+    /// Stops and removes the running container, after `grace` to end by itself.
     ///
     /// # Errors
-    /// Why it may still be there.
+    /// The reason why it may still be there.
     pub(crate) async fn end(&self, grace: Duration) -> Result<(), Fault> {
         drop(self.waiting.take());
         self.current.end(grace).await
     }
 
-    /// Removes what runs.
+    /// Removes the running container at once.
     ///
     /// # Errors
-    /// What could not be removed.
+    /// The engine's fault.
     pub(crate) async fn remove(&self) -> Result<(), Fault> {
         drop(self.waiting.take());
         self.current.remove().await
     }
 }
 
-/// The name of the state by which the post stage knows what to remove.
+/// The key of the saved state that gives the post stage the run to clean up.
 const STATE: &str = "run";
 
-/// The engine and who we are to it, once it is noted what the post stage has to look for, and old leavings are gone.
-pub(crate) async fn engine(runner: &Runner, tag: &Tag, events: &Events) -> Result<(Engine, Own), Fault> {
-    let engine = Engine::connect(Path::new(SOCKET)).await?;
-    let own = Own::find(&engine).await?;
+/// Connects to the engine and finds our own container, records the run for the post stage, and removes expired
+/// containers.
+pub(crate) async fn engine(
+    runner: &Runner,
+    tag: &Labels,
+    events: &Events,
+) -> Result<(DockerEngine, SelfContainer), Fault> {
+    let engine = DockerEngine::connect(Path::new(ENGINE_SOCKET)).await?;
+    let own = SelfContainer::find(&engine).await?;
     remember(runner, tag)?;
-    if let Err(left) = engine.sweep(Left::Expired).await {
+    if let Err(left) = engine.remove_leftovers(CleanupScope::Expired).await {
         events.tell(Event::Warning(left));
     }
     Ok((engine, own))
 }
 
-/// The post stage finds by this what a killed run left behind; so it is written before there is anything.
-fn remember(runner: &Runner, tag: &Tag) -> Result<(), Fault> {
+/// Records the run, by which the post stage finds what a killed run left behind; so it is written before there is any
+/// container.
+fn remember(runner: &Runner, tag: &Labels) -> Result<(), Fault> {
     match &runner.state_file {
         Some(path) => command_file::append_state(path, &[(STATE, tag.run().to_owned())]),
         None => Ok(()),
     }
 }
 
-/// Tells this run from every other on the same engine, jobs of a matrix included.
+/// Returns a name that no other run on the same engine has, jobs of a matrix included.
 pub(crate) fn run_name(runner: &Runner) -> String {
     let part = |text: &Option<String>| text.clone().unwrap_or_else(|| "local".to_owned());
     format!("{}.{}.{}", part(&runner.run_id), part(&runner.run_attempt), random::unguessable())

@@ -1,10 +1,10 @@
 //! What the tool's container is made of, and what it is told: everything that it needs, and nothing of ours.
 
 use crate::{
-    docker::{Order, Own},
+    docker::{ContainerSpec, SelfContainer},
     github::runner::Runner,
-    postgres::{Mention, Target, run_lock},
-    proxy::{Injected, Passage},
+    postgres::{DatabasePlaceholder, DatabaseTarget, run_lock},
+    proxy::{ClientSessionSettings, ClientTls},
     settings::{Command, ImageSettings, Settings, Workspace},
     tool::Line,
 };
@@ -56,7 +56,7 @@ impl Terms {
 }
 
 /// What the tool's sessions are told, by whichever way it reaches them.
-pub(crate) fn injected(settings: &Settings, runner: &Runner, terms: Terms) -> Injected {
+pub(crate) fn injected(settings: &Settings, runner: &Runner, terms: Terms) -> ClientSessionSettings {
     let (safety, access) = (&settings.safety, terms.access);
     let told = vec![
         ("lock_timeout".to_owned(), terms.lock_timeout.as_millis().to_string()),
@@ -68,20 +68,20 @@ pub(crate) fn injected(settings: &Settings, runner: &Runner, terms: Terms) -> In
         Access::Reading | Access::ReadingFirst => vec![("default_transaction_read_only".to_owned(), "on".to_owned())],
         Access::Writing => Vec::new(),
     };
-    Injected { application_name: called(settings, runner), settings: told, insisted }
+    ClientSessionSettings { application_name: called(settings, runner), defaults: told, enforced: insisted }
 }
 
 /// By what its sessions are known.
 pub(crate) fn called(settings: &Settings, runner: &Runner) -> String {
     match settings.command {
-        Command::Tunnel => run_lock::tunnel_name(runner),
-        command if command.writes() => run_lock::tool_name(runner),
-        _ => run_lock::look_name(runner),
+        Command::Tunnel => run_lock::tunnel_application_name(runner),
+        command if command.writes() => run_lock::tool_application_name(runner),
+        _ => run_lock::reading_tool_application_name(runner),
     }
 }
 
 /// Whether the database's own name can lead to the tunnel's end: an address can't, nor a name that we need ourselves.
-pub(crate) fn keeps_its_name(settings: &Settings, database: &Target) -> bool {
+pub(crate) fn keeps_its_name(settings: &Settings, database: &DatabaseTarget) -> bool {
     let host = &database.host;
     let hops = settings.route.iter().flat_map(|route| &route.hops);
     host.parse::<IpAddr>().is_err() && !hops.into_iter().any(|hop| hop.host.eq_ignore_ascii_case(host))
@@ -93,16 +93,16 @@ pub(crate) fn order(
     containers: &ImageSettings,
     place: &Place<'_>,
     line: &Line,
-    injected: &Injected,
-) -> Order {
-    let workspace = place.own.source(Path::new(WORKSPACE)).and_then(|source| match containers.workspace {
+    injected: &ClientSessionSettings,
+) -> ContainerSpec {
+    let workspace = place.own.mount_source(Path::new(WORKSPACE)).and_then(|source| match containers.workspace {
         Workspace::Hidden => None,
         Workspace::ReadOnly => Some(format!("{source}:{WORKSPACE}:ro")),
         Workspace::ReadWrite => Some(format!("{source}:{WORKSPACE}:rw")),
     });
     let ca = settings.database.as_ref().and_then(|database| database.ca.as_ref());
     let ca = ca.filter(|_| speaks_tls(place)).map(|pem| (CA.to_owned(), pem.clone().into_bytes()));
-    Order {
+    ContainerSpec {
         image: place.image.to_owned(),
         command: Some(line.words()),
         env: environment(settings, containers, place, injected),
@@ -112,26 +112,26 @@ pub(crate) fn order(
         working_directory: containers.working_directory.clone(),
         memory: containers.memory,
         files: ca.into_iter().collect(),
-        ..Order::default()
+        ..ContainerSpec::default()
     }
 }
 
 /// The same behind other words than the image's own.
-pub(crate) fn entered(order: Order, entrypoint: Option<&[String]>) -> Order {
+pub(crate) fn entered(order: ContainerSpec, entrypoint: Option<&[String]>) -> ContainerSpec {
     match entrypoint {
         None => order,
         // The engine takes no words at all for the image's own.
-        Some([]) => Order { entrypoint: order.command, command: None, ..order },
-        Some(words) => Order { entrypoint: Some(words.to_vec()), ..order },
+        Some([]) => ContainerSpec { entrypoint: order.command, command: None, ..order },
+        Some(words) => ContainerSpec { entrypoint: Some(words.to_vec()), ..order },
     }
 }
 
 /// The same in an image that is not the app's: what its entrypoint prepares is not what lines for a shell want, and the one of a
 /// cloud's command line is that program.
-pub(crate) fn of_its_own(order: Order, line: &Line) -> Order {
+pub(crate) fn of_its_own(order: ContainerSpec, line: &Line) -> ContainerSpec {
     match line {
         Line::Program(_) => order,
-        Line::Shell(_) => Order { entrypoint: Some(line.words()), command: None, ..order },
+        Line::Shell(_) => ContainerSpec { entrypoint: Some(line.words()), command: None, ..order },
     }
 }
 
@@ -139,13 +139,13 @@ pub(crate) fn of_its_own(order: Order, line: &Line) -> Order {
 #[derive(Debug)]
 pub(crate) struct Place<'a> {
     /// Whose network it joins.
-    pub(crate) own: &'a Own,
+    pub(crate) own: &'a SelfContainer,
     /// The id of the image.
     pub(crate) image: &'a str,
     /// The port of the tunnel's end; none when the database is reached directly.
     pub(crate) port: Option<u16>,
     /// What becomes of its TLS there.
-    pub(crate) passage: Passage,
+    pub(crate) passage: ClientTls,
     /// What it is to do there.
     pub(crate) access: Access,
 }
@@ -155,32 +155,33 @@ fn environment(
     settings: &Settings,
     containers: &ImageSettings,
     place: &Place<'_>,
-    injected: &Injected,
+    injected: &ClientSessionSettings,
 ) -> Vec<(String, String)> {
     let database = settings.database.as_ref().zip(containers.database_url.as_ref());
     let mut env = database.map_or_else(BTreeMap::new, |(database, whole)| {
         database_variables(settings, database, whole.expose(), place, injected)
     });
-    let filled = |value: &str| Mention::filled(value, |fact| mentioned(fact, settings.database.as_ref(), &env));
+    let filled =
+        |value: &str| DatabasePlaceholder::fill_in(value, |fact| mentioned(fact, settings.database.as_ref(), &env));
     let own: Vec<_> = settings.env.iter().map(|(name, value)| (name.clone(), filled(value.expose()))).collect();
     env.extend(own);
     env.into_iter().collect()
 }
 
 /// A fact of the database as the container is told it.
-fn mentioned(fact: Mention, database: Option<&Target>, told: &BTreeMap<String, String>) -> String {
+fn mentioned(fact: DatabasePlaceholder, database: Option<&DatabaseTarget>, told: &BTreeMap<String, String>) -> String {
     let of = |name: &str| told.get(name).cloned().unwrap_or_default();
     match fact {
-        Mention::Url => of("DATABASE_URL"),
-        Mention::Host => of("PGHOST"),
-        Mention::Port => of("PGPORT"),
-        Mention::User => of("PGUSER"),
-        Mention::Password => of("PGPASSWORD"),
-        Mention::Name => of("PGDATABASE"),
-        Mention::Sslmode => of("PGSSLMODE"),
-        Mention::Address => {
+        DatabasePlaceholder::Url => of("DATABASE_URL"),
+        DatabasePlaceholder::Host => of("PGHOST"),
+        DatabasePlaceholder::Port => of("PGPORT"),
+        DatabasePlaceholder::User => of("PGUSER"),
+        DatabasePlaceholder::Password => of("PGPASSWORD"),
+        DatabasePlaceholder::Name => of("PGDATABASE"),
+        DatabasePlaceholder::Sslmode => of("PGSSLMODE"),
+        DatabasePlaceholder::Address => {
             let (host, port) = (of("PGHOST"), of("PGPORT").parse().unwrap_or_default());
-            let address = database.map(|database| database.address(&host, port));
+            let address = database.map(|database| database.address_via(&host, port));
             address.map(|address| address.expose().to_owned()).unwrap_or_default()
         }
     }
@@ -188,15 +189,15 @@ fn mentioned(fact: Mention, database: Option<&Target>, told: &BTreeMap<String, S
 
 fn database_variables(
     settings: &Settings,
-    database: &Target,
+    database: &DatabaseTarget,
     whole: &str,
     place: &Place<'_>,
-    injected: &Injected,
+    injected: &ClientSessionSettings,
 ) -> BTreeMap<String, String> {
     let renamed = place.port.is_some() && !keeps_its_name(settings, database);
-    let host = if renamed && place.passage == Passage::Bridged { LOOPBACK } else { &database.host };
+    let host = if renamed && place.passage == ClientTls::Terminated { LOOPBACK } else { &database.host };
     let port = place.port.unwrap_or(database.port);
-    let options = injected.options();
+    let options = injected.as_pgoptions();
     let url = url(database, whole, host, port);
     // Where we can't see to it ourselves that a look stays one, more drivers read the URL than PGOPTIONS.
     let looks = place.access == Access::Reading;
@@ -221,7 +222,7 @@ fn database_variables(
     if database.ca.is_some() && speaks_tls(place) {
         more("PGSSLROOTCERT", CA);
     }
-    if renamed && place.passage == Passage::Untouched {
+    if renamed && place.passage == ClientTls::PassThrough {
         // The certificate is for the name in the URL, and the tunnel's end is here (libpq, `hostaddr`).
         more("PGHOSTADDR", LOOPBACK);
     }
@@ -229,13 +230,13 @@ fn database_variables(
 }
 
 /// To the tunnel's end in plain text: node-pg takes every other word for a demand (measured).
-fn sslmode(database: &Target, place: &Place<'_>) -> &'static str {
+fn sslmode(database: &DatabaseTarget, place: &Place<'_>) -> &'static str {
     if speaks_tls(place) { database.sslmode.name() } else { "disable" }
 }
 
 /// Whether the tool itself speaks TLS with the database.
 fn speaks_tls(place: &Place<'_>) -> bool {
-    place.passage == Passage::Untouched || place.port.is_none()
+    place.passage == ClientTls::PassThrough || place.port.is_none()
 }
 
 /// The URL with these settings, unless it has its own.
@@ -249,7 +250,7 @@ fn with_options(url: String, options: &str) -> String {
 }
 
 /// The URL as it is, unless it leads somewhere else than to the tunnel's end.
-fn url(database: &Target, whole: &str, host: &str, port: u16) -> String {
+fn url(database: &DatabaseTarget, whole: &str, host: &str, port: u16) -> String {
     if host == database.host && port == database.port {
         return whole.to_owned();
     }
@@ -269,8 +270,8 @@ mod tests {
     #[test]
     fn what_stands_in_front_of_a_command_is_the_images_or_anothers_or_nothing() {
         let words = |text: &str| Some(text.split(' ').map(str::to_owned).collect::<Vec<_>>());
-        let order = || Order { command: words("python manage.py migrate"), ..Order::default() };
-        let given = |order: Order| (order.entrypoint, order.command);
+        let order = || ContainerSpec { command: words("python manage.py migrate"), ..ContainerSpec::default() };
+        let given = |order: ContainerSpec| (order.entrypoint, order.command);
         assert_eq!(given(entered(order(), None)), (None, words("python manage.py migrate")));
         assert_eq!(given(entered(order(), Some(&[]))), (words("python manage.py migrate"), None));
         let tini = words("tini --").unwrap();
@@ -282,7 +283,7 @@ mod tests {
         let told = [("PGHOST", "127.0.0.1"), ("PGPORT", "5433"), ("PGSSLMODE", "disable")];
         let told: BTreeMap<String, String> =
             told.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let database = Target {
+        let database = DatabaseTarget {
             host: "db".to_owned(),
             port: 5432,
             user: "app".to_owned(),
@@ -292,7 +293,7 @@ mod tests {
             ca: None,
             options: None,
         };
-        let filled = |text: &str| Mention::filled(text, |fact| mentioned(fact, Some(&database), &told));
+        let filled = |text: &str| DatabasePlaceholder::fill_in(text, |fact| mentioned(fact, Some(&database), &told));
         assert_eq!(
             filled("postgresql+asyncpg://${DATABASE_ADDRESS}?ssl=${DATABASE_SSLMODE}"),
             "postgresql+asyncpg://app:p%40ss@127.0.0.1:5433/shop?ssl=disable"

@@ -1,9 +1,9 @@
-//! The one container that works at a time. The engine finishes what it was asked for, whoever still waits for the answer: so
-//! a container is ours from the moment it is asked for until it is known to be gone, even if the future that asked is dropped
-//! in between.
+//! The one container that runs at a time. The engine finishes a request even if the client stops waiting for its
+//! response: so a container is ours from its request until it is known to be gone, even if the future that requested it
+//! is dropped in between.
 
 use crate::{
-    docker::{Container, Engine, Order, Tag},
+    docker::{Container, ContainerSpec, DockerEngine, Labels},
     fault::{Code, Fault},
 };
 use std::{
@@ -17,7 +17,7 @@ use std::{
 
 type Making = Pin<Box<dyn Future<Output = Result<Container, Fault>>>>;
 
-/// The container, if there is one or will be one in a moment.
+/// The container, if there is one or one is being created.
 #[derive(Default)]
 pub(crate) struct Current {
     making: RefCell<Option<Making>>,
@@ -25,21 +25,26 @@ pub(crate) struct Current {
 }
 
 impl Current {
-    /// Makes it.
+    /// Creates the container.
     ///
     /// # Errors
-    /// Why there is none.
-    pub(crate) async fn make(&self, engine: &Engine, order: Order, tag: &Tag) -> Result<Container, Fault> {
+    /// The engine's fault.
+    pub(crate) async fn make(
+        &self,
+        engine: &DockerEngine,
+        order: ContainerSpec,
+        tag: &Labels,
+    ) -> Result<Container, Fault> {
         let (engine, tag) = (engine.clone(), tag.clone());
         let making = async move { Container::create(&engine, &order, &tag).await };
         self.making.replace(Some(Box::pin(making)));
-        self.made().await.unwrap_or_else(|| Err(Fault::new(Code::Bug, "somebody else has waited for the container")))
+        self.made().await.unwrap_or_else(|| Err(Fault::new(Code::Bug, "another caller has taken the new container")))
     }
 
-    /// Removes it, after it had this time to end by itself.
+    /// Stops the container, after `grace` to end by itself, and removes it.
     ///
     /// # Errors
-    /// Why it may still be there.
+    /// The reason why it may still be there.
     pub(crate) async fn end(&self, grace: Duration) -> Result<(), Fault> {
         self.made().await;
         if let Some(container) = self.there() {
@@ -48,10 +53,10 @@ impl Current {
         self.remove().await
     }
 
-    /// Removes it, whatever it does.
+    /// Removes the container at once.
     ///
     /// # Errors
-    /// Why it may still be there.
+    /// The reason why it may still be there.
     pub(crate) async fn remove(&self) -> Result<(), Fault> {
         self.made().await;
         let Some(container) = self.there() else { return Ok(()) };
@@ -60,7 +65,7 @@ impl Current {
         Ok(())
     }
 
-    /// Waits for what is being made, if anything is; it stays here while nobody waits.
+    /// Waits for the pending creation, if there is one. It is kept here while no caller waits.
     async fn made(&self) -> Option<Result<Container, Fault>> {
         poll_fn(|context| {
             let mut making = self.making.borrow_mut();

@@ -1,4 +1,5 @@
-//! The tunnel's end at which containers find the database: on the loopback that they share with us, at the database's own port.
+//! The endpoint at which containers find the database: on the loopback that they share with us, at the database's own
+//! port.
 
 use super::{
     container_spec::{self, Access, LOOPBACK, Terms},
@@ -7,7 +8,7 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
-    proxy::{Injected, Listener, Passage},
+    proxy::{ClientSessionSettings, ClientTls, ProxyListener},
     settings::Settings,
     transport::Transport,
 };
@@ -23,12 +24,12 @@ use std::{
     time::Instant,
 };
 
-/// Closed until it is opened; dropping it closes it.
+/// The endpoint; closed until it is opened, and closed by being dropped.
 #[derive(Debug)]
 pub(crate) struct TunnelEnd<'a> {
     settings: &'a Settings,
     runner: &'a Runner,
-    listener: Option<Rc<Listener>>,
+    listener: Option<Rc<ProxyListener>>,
 }
 
 impl<'a> TunnelEnd<'a> {
@@ -36,7 +37,7 @@ impl<'a> TunnelEnd<'a> {
         Self { settings, runner, listener: None }
     }
 
-    /// Opens it, if there is a tunnel and a database at its other end.
+    /// Opens the listener, if there are a tunnel and a database.
     ///
     /// # Errors
     /// `listener-unavailable`.
@@ -44,8 +45,8 @@ impl<'a> TunnelEnd<'a> {
         let (Some(database), true) = (&self.settings.database, self.settings.route.is_some()) else { return Ok(()) };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, database.port));
         let injected = self.injected(Terms::of(self.settings, Access::Reading));
-        let listener = Listener::bind(address, self.settings.passage, injected).await.map_err(|error| {
-            let cause = format!("the tunnel's end can't be opened at {LOOPBACK}:{}", database.port);
+        let listener = ProxyListener::bind(address, self.settings.passage, injected).await.map_err(|error| {
+            let cause = format!("the tunnel can't listen at {LOOPBACK}:{}", database.port);
             Fault::new(Code::ListenerUnavailable, cause).because(&error)
         })?;
         if container_spec::keeps_its_name(self.settings, database) {
@@ -55,26 +56,31 @@ impl<'a> TunnelEnd<'a> {
         Ok(())
     }
 
-    /// What the sessions of containers are told.
-    pub(crate) fn injected(&self, terms: Terms) -> Injected {
+    /// Returns the settings for the sessions of containers.
+    pub(crate) fn injected(&self, terms: Terms) -> ClientSessionSettings {
         container_spec::injected(self.settings, self.runner, terms)
     }
 
-    /// Has the sessions that begin from now on be told so.
+    /// Sets the terms for sessions that start from now on.
     ///
     /// # Errors
-    /// `listener-unavailable`: they can't be.
+    /// `listener-unavailable`.
     pub(crate) fn tell(&self, terms: Terms) -> Result<(), Fault> {
-        let told = self.listener.as_ref().map_or(Ok(()), |listener| listener.inject(self.injected(terms)));
-        told.map_err(|error| Fault::new(Code::ListenerUnavailable, "the tunnel's end can't be told").because(&error))
+        let told =
+            self.listener.as_ref().map_or(Ok(()), |listener| listener.set_session_settings(self.injected(terms)));
+        told.map_err(|error| {
+            Fault::new(Code::ListenerUnavailable, "the session settings for the tunnel can't be changed")
+                .because(&error)
+        })
     }
 
-    /// Its port, if it is open.
+    /// Returns its port, if it is open.
     pub(crate) fn port(&self) -> Option<u16> {
-        self.listener.as_ref().and_then(|listener| listener.address().ok()).map(|address| address.port())
+        self.listener.as_ref().and_then(|listener| listener.local_address().ok()).map(|address| address.port())
     }
 
-    /// Lets through whoever comes, for as long as it is polled. Dropping it ends the connections of all who came.
+    /// Returns the loop that accepts connections while it is polled. Dropping it closes the connections that it
+    /// accepted.
     pub(crate) fn serve(&self, reach: &Rc<Transport>) -> Serving {
         match (self.listener.clone(), self.settings.database.clone()) {
             (Some(listener), Some(database)) => {
@@ -85,61 +91,63 @@ impl<'a> TunnelEnd<'a> {
         }
     }
 
-    /// What it has seen so far.
+    /// Returns its observations so far.
     pub(crate) fn around(&self) -> Around {
         Around {
-            trouble: self.listener.as_deref().and_then(Listener::last_fault),
-            error: self.listener.as_deref().and_then(Listener::last_error),
+            trouble: self.listener.as_deref().and_then(ProxyListener::last_fault),
+            error: self.listener.as_deref().and_then(ProxyListener::last_error),
         }
     }
 
-    /// The backends of what came through, as far as they could be seen.
+    /// Returns the known backends of its connections.
     pub(crate) fn pids(&self) -> Vec<i32> {
-        self.listener.as_deref().map(Listener::pids).unwrap_or_default()
+        self.listener.as_deref().map(ProxyListener::backend_pids).unwrap_or_default()
     }
 
-    /// When the database last answered somebody in plain sight.
+    /// Returns the time of the last response of the database that the proxy could read.
     pub(super) fn answered(&self) -> Option<Instant> {
-        self.listener.as_deref().and_then(Listener::answered)
+        self.listener.as_deref().and_then(ProxyListener::answered)
     }
 
-    /// How many have come so far, if it is open.
+    /// Returns the number of connections so far, if it is open.
     pub(crate) fn connections(&self) -> Option<u64> {
         self.listener.as_deref().map(|listener| listener.traffic().connections)
     }
 
-    /// What becomes of the tool's TLS.
-    pub(super) fn passage(&self) -> Passage {
-        self.listener.as_deref().map_or(self.settings.passage, Listener::passage)
+    /// Returns the handling of the tool's TLS.
+    pub(super) fn passage(&self) -> ClientTls {
+        self.listener.as_deref().map_or(self.settings.passage, ProxyListener::passage)
     }
 
-    /// Lets the tool's own TLS through from now on, if it has demanded that and was told to go on in plain text; says so then.
+    /// Passes the tool's own TLS through from now on, if the tool was refused TLS so far. Returns a note about it then.
     pub(super) fn heed_demand(&self) -> Option<&'static str> {
-        let listener = self.listener.as_deref().filter(|listener| listener.passage() == Passage::Bridged)?;
+        let listener = self.listener.as_deref().filter(|listener| listener.passage() == ClientTls::Terminated)?;
         (listener.traffic().declined > 0).then(|| {
             listener.let_through();
-            "the tool demands TLS of its own, so that goes through to the database from now on; with `database-sslmode: require` it does at once"
+            "the tool demands TLS of its own, which passes through to the database from now on; with `database-sslmode: require` it does so at once"
         })
     }
 
-    /// By which way our settings reached the sessions of what came through.
+    /// Describes how our settings reached the sessions of its connections.
     pub(crate) fn settings_way(&self) -> String {
         match (&self.listener, self.passage()) {
-            (Some(listener), Passage::Bridged) => {
+            (Some(listener), ClientTls::Terminated) => {
                 let traffic = listener.traffic();
                 format!("by the start-up packet of {} of {} connections", traffic.settled, traffic.connections)
             }
-            (Some(_), Passage::Untouched) => "by PGOPTIONS: the tool's own TLS passes the tunnel untouched".to_owned(),
+            (Some(_), ClientTls::PassThrough) => {
+                "by PGOPTIONS: the tool's own TLS passes through the tunnel".to_owned()
+            }
             (None, _) => "by PGOPTIONS: there is no tunnel".to_owned(),
         }
     }
 }
 
-/// The connections that go on through the end while somebody works.
+/// The loop that accepts connections and keeps them open while it is polled.
 pub(crate) struct Serving(Pin<Box<dyn Future<Output = Infallible>>>);
 
 impl Serving {
-    /// Lets the work go on.
+    /// Polls the loop while the work runs.
     pub(crate) async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
         match select(pin!(work), &mut self.0).await {
             Either::Left((done, _)) => done,
@@ -154,14 +162,14 @@ impl fmt::Debug for Serving {
     }
 }
 
-/// Writes the database's name into our own `/etc/hosts`, which a container that joins our network shares.
+/// Adds the database's name to our own `/etc/hosts`, which a container that joins our network shares.
 fn name_loopback(host: &str) -> Result<(), Fault> {
     let written =
         OpenOptions::new().append(true).open(HOSTS).and_then(|mut hosts| writeln!(hosts, "{LOOPBACK} {host}"));
     written.map_err(|error| {
         Fault::new(Code::ListenerUnavailable, format!("`{HOSTS}` can't be written"))
             .because(&error)
-            .fix("run it as a step of a workflow, whose container has a file of its own there")
+            .fix("run it as a step of a workflow: there its container has this file")
     })
 }
 

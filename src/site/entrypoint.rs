@@ -1,12 +1,12 @@
-//! What stands in front of a command in an image. Most entrypoints prepare something and then call what they are given; a program
-//! takes the command for its own arguments, and what it says of them leads nobody to the cause.
+//! Detection of an image's entrypoint that swallows a command. Most entrypoints prepare something and then run the
+//! command that they are given; a program takes the command for its own arguments, and its error message misleads.
 
 use crate::{
     fault::{Code, Fault},
     tool::Line,
 };
 
-/// What starts other programs' files, or nothing: of what follows it takes the first word for a file.
+/// Interpreters: the first word after one is taken for a file.
 const INTERPRETERS: [&str; 11] =
     ["python", "node", "ruby", "php", "perl", "java", "dotnet", "deno", "bun", "sh", "bash"];
 
@@ -31,10 +31,10 @@ const PROGRAMS: [&str; 14] = [
 /// Programs that are files for an interpreter.
 const FILES: [&str; 2] = ["manage.py", "artisan"];
 
-/// Words after which an interpreter has its program, and takes the rest for that.
+/// Options after which an interpreter has its program and takes the rest for its arguments.
 const PROGRAM_FOLLOWS: [&str; 4] = ["-m", "-c", "-jar", "-e"];
 
-/// The fault, if the command was taken for arguments of what stands in front of it.
+/// Explains the fault, if the command was taken for arguments of the entrypoint.
 pub(crate) fn explained(fault: Fault, entrypoint: &[String], line: &Line) -> Fault {
     if !swallows(entrypoint, line) {
         return fault;
@@ -45,13 +45,13 @@ pub(crate) fn explained(fault: Fault, entrypoint: &[String], line: &Line) -> Fau
         line.shown().lines().next().unwrap_or_default(),
         fault.cause
     );
-    let fix = "set `image-entrypoint: none`, and the tool's commands are called without it; or let the entrypoint be a script that ends \
+    let fix = "set `image-entrypoint: none` to run the tool's commands without it; or use a script as entrypoint that ends \
                with `exec \"$@\"`";
     Fault { cause, ..fault.code(Code::ToolMissing) }.fix(fix)
 }
 
-/// Whether a program stands in front of the command that would not call it. A command that is no program's name may be meant for
-/// its arguments.
+/// Returns whether the entrypoint is a program that does not run the command. A command that is not the name of a
+/// program may be meant as its arguments.
 fn swallows(entrypoint: &[String], line: &Line) -> bool {
     let Some((first, rest)) = entrypoint.split_first() else { return false };
     let is_a_program = match rest.first() {
@@ -72,7 +72,7 @@ fn is_called(word: &str) -> bool {
     is_among(word, &INTERPRETERS) || is_among(word, &PROGRAMS) || is_among(word, &starters)
 }
 
-/// Whether that is one of these, whatever its directory and its version.
+/// Returns whether the word is one of these names, ignoring its directory and its version.
 fn is_among(word: &str, names: &[&str]) -> bool {
     let name = word.rsplit('/').next().unwrap_or(word);
     let bare = name.trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == '.');
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_in_front_of_a_command_is_known() {
+    fn an_entrypoint_that_is_a_program_is_recognised() {
         for (entrypoint, command) in [
             ("python manage.py", "python manage.py showmigrations --plan"),
             ("/usr/bin/python3.12 ./manage.py", "python manage.py migrate"),
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_well_call_it_is_left_alone() {
+    fn an_entrypoint_that_may_run_the_command_is_accepted() {
         for (entrypoint, command) in [
             ("", "python manage.py migrate"),
             ("/docker-entrypoint.sh", "python manage.py migrate"),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fault_names_the_entrypoint_and_keeps_what_was_said() {
+    fn the_fault_names_the_entrypoint_and_keeps_the_original_cause() {
         let fault = Fault::new(Code::ToolFailed, "Unknown command: 'python'")
             .fix("no app in INSTALLED_APPS")
             .detail("it ended with code 1");

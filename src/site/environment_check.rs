@@ -1,6 +1,7 @@
-//! Whether what is set in the environment of a command arrives at the program that it starts: a container has an environment of its own.
+//! Checks whether the environment of a command reaches the program that it starts: a container has an environment of
+//! its own.
 
-/// What starts a program in an environment of its own, and what hands one variable on to it.
+/// Programs that run others in a separate environment, each with the option that passes one variable on.
 const ELSEWHERE: [(&str, &str); 6] = [
     ("docker", "-e PGOPTIONS"),
     ("docker-compose", "-e PGOPTIONS"),
@@ -10,27 +11,27 @@ const ELSEWHERE: [(&str, &str); 6] = [
     ("sudo", "--preserve-env=PGOPTIONS"),
 ];
 
-/// What has an environment of its own and takes none of ours.
+/// Programs with a separate environment that take no variable of ours.
 const SHUT: [&str; 3] = ["kubectl", "ssh", "env -i"];
 
-/// By which way our settings reach the sessions of these commands, as far as their words tell.
+/// Describes how our settings reach the sessions of these commands, as far as their text shows.
 pub(crate) fn by_environment(commands: &str) -> String {
     let words = || commands.split(|letter: char| letter.is_whitespace() || ";|&()".contains(letter));
     let is_called = |program: &str| words().any(|word| word.rsplit('/').next() == Some(program));
     let elsewhere = ELSEWHERE.iter().find(|(program, _)| is_called(program));
     match (elsewhere, commands.contains("PGOPTIONS")) {
         (Some((program, hand_on)), false) => format!(
-            "by PGOPTIONS, which `{program}` does not hand on: behind it no `lock-timeout` or `statement-timeout` of ours holds \
-             (`{hand_on}` there hands it on)"
+            "by PGOPTIONS, which `{program}` does not pass on: our `lock-timeout` and `statement-timeout` do not apply to what it runs \
+             (add `{hand_on}` to pass it on)"
         ),
         _ => match SHUT
             .iter()
             .find(|program| is_called(program) || (program.contains(' ') && commands.contains(*program)))
         {
             Some(program) => format!(
-                "by PGOPTIONS, which `{program}` does not hand on: behind it no `lock-timeout` or `statement-timeout` of ours holds"
+                "by PGOPTIONS, which `{program}` does not pass on: our `lock-timeout` and `statement-timeout` do not apply to what it runs"
             ),
-            None => "by PGOPTIONS, if nothing on the server says otherwise".to_owned(),
+            None => "by PGOPTIONS, unless something on the server overrides it".to_owned(),
         },
     }
 }
@@ -40,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn behind_a_container_of_its_own_the_settings_are_not_said_to_hold() {
+    fn settings_are_not_reported_as_delivered_into_a_separate_environment() {
         for (commands, handed_on) in [
             ("python manage.py migrate", true),
             ("./bin/docker-less migrate", true),
@@ -51,7 +52,7 @@ mod tests {
             ("kubectl exec web -- migrate", false),
             ("env -i ./migrate", false),
         ] {
-            assert_eq!(!by_environment(commands).contains("does not hand on"), handed_on, "{commands}");
+            assert_eq!(!by_environment(commands).contains("does not pass on"), handed_on, "{commands}");
         }
     }
 }

@@ -1,5 +1,6 @@
-//! When the migrations of a tool begin and end, as far as that is heard: the end as the tool itself tells it, or else the beginning
-//! of the next, or else the last answer of the database. The end of the tool says nothing of a migration.
+//! Start and end times of a tool's migrations, as far as they can be seen. A migration ends when the tool reports it,
+//! or else when the next one starts, or else with the last response of the database. The exit of the tool is no end of
+//! a migration.
 
 use crate::{
     run::event::Clock,
@@ -7,14 +8,14 @@ use crate::{
 };
 use std::time::{Duration, Instant};
 
-/// Of a tool that is looked for now and then (up to once a second), a time is told from so long on: before that most of it is the
-/// pause between two looks.
+/// Minimum duration that is reported for polled output: it is polled up to once a second, so a shorter duration is
+/// mostly the pause between two polls.
 const LOOKED_FOR: Duration = Duration::from_secs(5);
 
-/// What is heard in one piece is not parted by time: a shorter one is none.
+/// Minimum duration that is reported for streamed output: two lines that arrive in one chunk have no time between them.
 const PIECE: Duration = Duration::from_millis(1);
 
-/// The migrations that are under way.
+/// The running migrations.
 #[derive(Debug, Default)]
 pub(super) struct Course {
     open: Vec<Open>,
@@ -27,23 +28,24 @@ struct Open {
     clock: Clock,
 }
 
-/// A migration that is over.
+/// A migration that has ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Over {
     pub(super) begun: Begun,
-    /// Nothing where nobody knows.
+    /// `None` if it is not known.
     pub(super) took: Option<Duration>,
 }
 
 impl Course {
-    /// One begins, so the one before it in its schema is over. Tools may work on several schemas at once.
+    /// Records the start of a migration, which ends the previous one in its schema. Tools may work on several schemas
+    /// at once.
     pub(super) fn begin(&mut self, begun: Begun, at: Instant, clock: Clock) -> Vec<Over> {
         let over = self.take(|open| open.begun.schema == begun.schema);
         self.open.push(Open { begun, at, clock });
         over.into_iter().map(|open| open.over(Some(at))).collect()
     }
 
-    /// The tool says that one is done: the only one under way, where it does not say which.
+    /// Records an end that the tool reports: of the only running migration, if the report names none.
     pub(super) fn end(&mut self, done: &Done, at: Instant) -> Option<Over> {
         let is_it = |open: &Open| {
             let named = done.name.is_empty() || open.begun.name == done.name;
@@ -55,10 +57,11 @@ impl Course {
         Some(Over { took: done.took.or(over.took), ..over })
     }
 
-    /// The tool has ended: those still under way were until the last answer of the database, if that was heard.
+    /// Records the exit of the tool: a migration that still runs ended with the last response of the database, if there
+    /// was one.
     pub(super) fn rest(&mut self, answered: Option<Instant>) -> Vec<Over> {
         let over = std::mem::take(&mut self.open);
-        // Of several nobody knows whose answer it was.
+        // With several running, the response can't be assigned.
         let answered = answered.filter(|_| over.len() == 1);
         over.into_iter().map(|open| open.over(answered)).collect()
     }
@@ -102,39 +105,39 @@ mod tests {
     }
 
     #[test]
-    fn a_migration_ends_where_the_tool_says_so_or_with_the_next_or_with_the_last_answer() {
+    fn a_migration_ends_with_the_tools_report_or_the_next_start_or_the_last_response() {
         let (start, mut course) = (Instant::now(), Course::default());
         let at = |millis| start + Duration::from_millis(millis);
         assert_eq!(took(course.begin(begun("a", None), at(0), Clock::Exact)), []);
         assert_eq!(took(course.end(&done("a", None), at(26))), one("a", Some(26)));
-        assert_eq!(took(course.begin(begun("b", None), at(900), Clock::Exact)), [], "the pause is nobody's");
+        assert_eq!(took(course.begin(begun("b", None), at(900), Clock::Exact)), [], "the pause belongs to no migration");
         assert_eq!(took(course.begin(begun("c", None), at(930), Clock::Exact)), one("b", Some(30)));
-        assert_eq!(took(course.end(&done("", Some(7)), at(990))), one("c", Some(7)), "it says itself how long");
+        assert_eq!(took(course.end(&done("", Some(7)), at(990))), one("c", Some(7)), "the tool reports the duration");
         course.begin(begun("d", None), at(1_000), Clock::Exact);
         assert_eq!(took(course.rest(Some(at(1_026)))), one("d", Some(26)));
         course.begin(begun("e", None), at(2_000), Clock::Exact);
-        assert_eq!(took(course.rest(Some(at(1_026)))), one("e", None), "an answer of before is none");
+        assert_eq!(took(course.rest(Some(at(1_026)))), one("e", None), "a response before the start does not count");
         course.begin(begun("f", None), at(3_000), Clock::Exact);
         assert_eq!(took(course.rest(None)), one("f", None));
     }
 
     #[test]
-    fn a_time_that_is_not_known_is_none() {
+    fn an_unknown_duration_is_none() {
         let (start, mut course) = (Instant::now(), Course::default());
         let at = |millis| start + Duration::from_millis(millis);
         course.begin(begun("a", None), at(0), Clock::Exact);
-        assert_eq!(took(course.end(&done("a", None), at(0))), one("a", None), "both came in one piece");
+        assert_eq!(took(course.end(&done("a", None), at(0))), one("a", None), "both came in one chunk");
         for (pause, expected) in [(213, None), (7_000, Some(7_000))] {
             course.begin(begun("b", None), at(0), Clock::Coarse);
             assert_eq!(
                 took(course.end(&done("b", None), at(pause))),
                 one("b", expected),
-                "the pause between two looks"
+                "the pause between two polls"
             );
         }
         course.begin(begun("c", Some("t1")), at(0), Clock::Exact);
-        assert_eq!(took(course.begin(begun("c", Some("t2")), at(5), Clock::Exact)), [], "t1 goes on");
-        assert_eq!(took(course.end(&done("", None), at(9))), one("c", None), "nobody says which of the two");
+        assert_eq!(took(course.begin(begun("c", Some("t2")), at(5), Clock::Exact)), [], "t1 still runs");
+        assert_eq!(took(course.end(&done("", None), at(9))), one("c", None), "the report names neither of the two");
         assert_eq!(course.end(&done("x", None), at(9)), None);
     }
 }

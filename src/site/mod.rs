@@ -1,4 +1,5 @@
-//! The places in which commands run that are not ours, and the way to them. The only match on such a place is here.
+//! Runs commands that are not ours: in a container or on the deployment server. The only `match` on the kind of site is
+//! here.
 
 mod container;
 pub(crate) mod container_spec;
@@ -40,38 +41,38 @@ use std::{
 };
 use transcript::{Around, Shown, failure};
 
-/// The pause after a stop was asked for, in which a command may end by itself.
+/// Time that a command has to end by itself after a stop was requested.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
-/// The way to the database and to the deployment server, and what runs in containers and on the server.
+/// The connection to the database and the deployment server, and the commands that run in containers and on the server.
 #[derive(Debug)]
 pub struct Sites<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) runner: &'a Runner,
     pub(crate) events: Events,
     recipe: Recipe,
-    /// Connections of containers hold it, too, until these are removed.
+    /// Shared with the connections of containers, until these are removed.
     pub(crate) reach: Option<Rc<Transport>>,
     containers: Option<Containers<'a>>,
     pub(crate) server: Option<Remote<'a>>,
-    /// Whether the connection to the server was lost for good.
+    /// True once the connection to the server was lost for good.
     pub(crate) given_up: Cell<bool>,
-    /// The migration that a tool began last, as it says.
+    /// The migration that the tool reported as started last.
     begun: RefCell<Option<Begun>>,
     course: RefCell<Course>,
-    /// Lines of the command that runs which were too many.
+    /// Number of lines of the running command that are left out of the log.
     cut: Cell<u64>,
     pub(crate) under_way: RefCell<Option<UnderWay>>,
 }
 
-/// Whether a command begins, or one goes on that outlived its connection.
+/// The start of a new command, or the resumption of one that outlived its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
     Begin,
     Resume,
 }
 
-/// A command, where it runs, and on which terms it gets the database.
+/// A command, its site, and the terms on which its sessions get the database.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Task<'t> {
     pub(crate) site: &'t Site,
@@ -79,19 +80,19 @@ pub(crate) struct Task<'t> {
     pub(crate) terms: Terms,
 }
 
-/// The end of a command.
+/// The exit of a command.
 pub(crate) struct Ended {
     pub(crate) status: Status,
     around: Around,
-    /// What stood in front of it.
+    /// The entrypoint that ran in front of the command.
     entrypoint: Vec<String>,
 }
 
 impl<'a> Sites<'a> {
-    /// Nothing is asked yet.
+    /// Prepares the sites of these settings; contacts nothing yet.
     ///
     /// # Errors
-    /// When there is no randomness.
+    /// A fault of the random number generator.
     pub fn new(settings: &'a Settings, runner: &'a Runner, events: &Events) -> Result<Self, Fault> {
         let recipe = match &settings.place {
             Place::Tool(tool) => tool.recipe.clone(),
@@ -116,16 +117,16 @@ impl<'a> Sites<'a> {
         })
     }
 
-    /// Whether the Docker engine is needed.
+    /// Returns whether the Docker engine is needed.
     #[must_use]
     pub fn needs_engine(&self) -> bool {
         self.containers.is_some()
     }
 
-    /// Gets what is needed before there is a connection: the engine, every image, and the tunnel's end.
+    /// Connects to the engine, gets every image and opens the database endpoint. None of it needs the connection.
     ///
     /// # Errors
-    /// What can't be had.
+    /// The fault of the engine, an image or the endpoint.
     pub async fn prepare(&mut self) -> Result<(), Fault> {
         match &mut self.containers {
             Some(containers) => containers.prepare(self.settings.images()).await,
@@ -133,19 +134,19 @@ impl<'a> Sites<'a> {
         }
     }
 
-    /// Opens the way.
+    /// Opens the transport: the SSH connection, if there is a bastion.
     ///
     /// # Errors
-    /// Whatever keeps the SSH connection from standing.
+    /// The fault of the SSH connection.
     pub async fn connect(&mut self) -> Result<(), Fault> {
         self.reach = Some(Rc::new(Transport::connect(self.settings.route.as_ref(), &self.events).await?));
         Ok(())
     }
 
-    /// The way.
+    /// Returns the transport.
     ///
     /// # Errors
-    /// There is none yet.
+    /// It is not open yet.
     pub fn reach(&self) -> Result<&Transport, Fault> {
         self.reach.as_deref().ok_or_else(no_way)
     }
@@ -154,18 +155,18 @@ impl<'a> Sites<'a> {
         self.reach.as_ref().ok_or_else(no_way)
     }
 
-    /// The way, to be made anew by whoever has it alone.
+    /// Returns the transport for replacement; no container may hold it.
     ///
     /// # Errors
-    /// There is none yet.
+    /// It is not open yet, or a container's connection still holds it.
     pub fn reach_mut(&mut self) -> Result<&mut Transport, Fault> {
         self.reach.as_mut().and_then(Rc::get_mut).ok_or_else(no_way)
     }
 
-    /// Takes our place on the deployment server, if commands run there.
+    /// Takes the slot on the deployment server, if commands run there.
     ///
     /// # Errors
-    /// Who has it, or why there can be none.
+    /// The holder of the slot, or the fault of the server.
     pub async fn enter(&self) -> Result<(), Fault> {
         match &self.server {
             Some(server) => server.enter(self.reach()?).await,
@@ -173,19 +174,19 @@ impl<'a> Sites<'a> {
         }
     }
 
-    /// Runs a command to its end.
+    /// Runs a command to its exit.
     ///
     /// # Errors
-    /// The fault of a command that did not end with 0.
+    /// The fault of a command that did not exit with 0.
     pub(crate) async fn called(&self, task: Task<'_>) -> Result<(), Fault> {
         self.turn(task, Turn::Begin, &RefCell::default()).await
     }
 
-    /// Lets a tool list that asks then whether to go on: it waits until its command to migrate is run. How it ended, if it did
-    /// not ask.
+    /// Runs a tool that lists its migrations and then waits for confirmation; it stays paused until its migrate command
+    /// is run. Returns its exit status if it ended without asking for confirmation.
     ///
     /// # Errors
-    /// The engine's own trouble.
+    /// The engine's own faults.
     pub(crate) async fn ask(
         &self,
         site: &Site,
@@ -193,7 +194,7 @@ impl<'a> Sites<'a> {
         said: &RefCell<Said>,
     ) -> Result<Option<Status>, Fault> {
         let (Site::Image(image), Some(containers)) = (site, &self.containers) else {
-            return Err(Fault::new(Code::Bug, format!("nobody could answer `{}` there", together.status.shown())));
+            return Err(Fault::new(Code::Bug, format!("no site can confirm `{}`", together.status.shown())));
         };
         self.begun.replace(None);
         self.goes_on(together.status.shown());
@@ -204,22 +205,23 @@ impl<'a> Sites<'a> {
         asked
     }
 
-    /// Lets a tool's own TLS through from now on, if it got nowhere because it demands that: it may be asked again.
+    /// Passes the tool's own TLS through from now on, if the tool failed because it demands TLS. Returns whether it
+    /// does so: then the tool can be run again.
     pub(super) fn heeds_demand(&self) -> bool {
         let said = self.containers.as_ref().and_then(|containers| containers.tunnel_end.heed_demand());
         said.into_iter().for_each(|said| self.events.note(said));
         said.is_some()
     }
 
-    /// Whether a tool waits for a word.
+    /// Returns whether a tool is paused at its confirmation prompt.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.containers.as_ref().is_some_and(Containers::is_waited_for)
     }
 
-    /// Lets go whoever waits for a word.
+    /// Ends a tool that is paused at its confirmation prompt.
     ///
     /// # Errors
-    /// Why it may still be there.
+    /// The reason why it may still be there.
     pub(crate) async fn dismiss(&self) -> Result<(), Fault> {
         match &self.containers {
             Some(containers) => containers.dismiss().await,
@@ -227,10 +229,10 @@ impl<'a> Sites<'a> {
         }
     }
 
-    /// Runs a command that may have begun before; what it says is added to what it has said.
+    /// Runs a command, or follows one that is already running, and adds its output to `said`.
     ///
     /// # Errors
-    /// The fault of a command that did not end with 0, or that the connection to it was lost.
+    /// The fault of a command that did not exit with 0, or of a lost connection.
     pub(crate) async fn turn(&self, task: Task<'_>, turn: Turn, said: &RefCell<Said>) -> Result<(), Fault> {
         match self.ended(task, turn, said).await? {
             Ended { status: Status::Exited(0), .. } => Ok(()),
@@ -270,11 +272,11 @@ impl<'a> Sites<'a> {
         match (site, &self.containers, &self.server) {
             (Site::Image(image), Some(containers), _) => containers.call(self.way()?, image, (line, terms), tell).await,
             (Site::Server, ..) if self.is_given_up() => {
-                let cause = format!("`{}` can't be run: the connection to the server is lost for good", line.shown());
+                let cause = format!("`{}` can't be run: the connection to the server was lost for good", line.shown());
                 Err(Fault::new(Code::BastionLost, cause))
             }
             (Site::Server, _, Some(server)) => server.call(self.reach()?, (line, terms), turn, tell).await,
-            _ => Err(Fault::new(Code::Bug, format!("nobody has prepared for `{}`", line.shown()))),
+            _ => Err(Fault::new(Code::Bug, format!("no site is prepared for `{}`", line.shown()))),
         }
     }
 
@@ -282,7 +284,7 @@ impl<'a> Sites<'a> {
         let now = Instant::now();
         if let Some(begun) = said.borrow_mut().take(&self.recipe, output) {
             let Begun { name, schema } = begun.clone();
-            // What is said on the server stands in a file until somebody looks.
+            // Output on the server is written to a file that is polled.
             let clock = if *site == Site::Server { Clock::Coarse } else { Clock::Exact };
             let over = self.course.borrow_mut().begin(begun.clone(), now, clock);
             self.tell_over(over);
@@ -310,7 +312,7 @@ impl<'a> Sites<'a> {
         }
     }
 
-    /// Tells how many lines of a command were too many, if any were.
+    /// Reports how many lines of the command were left out of the log, if any.
     fn tell_cut(&self) {
         let lines = self.cut.take();
         if lines > 0 {
@@ -322,22 +324,22 @@ impl<'a> Sites<'a> {
         self.containers.as_ref().map(|containers| containers.tunnel_end.around()).unwrap_or_default()
     }
 
-    /// How many have come through the tunnel's end for containers, if there is one.
+    /// Returns the number of connections that the endpoint for containers has accepted, if there is one.
     pub(crate) fn connections(&self) -> Option<u64> {
         self.containers.as_ref().and_then(|containers| containers.tunnel_end.connections())
     }
 
-    /// The migration that a tool began last, as it says.
+    /// Returns the migration that the tool reported as started last.
     pub(crate) fn begun(&self) -> Option<Begun> {
         self.begun.borrow().clone()
     }
 
-    /// What was said before, by a look or a step, was no beginning of the work that comes now.
+    /// Forgets the migration that a listing or a step reported: it does not belong to the work that follows.
     pub(super) fn nothing_begun(&self) {
         self.begun.replace(None);
     }
 
-    /// Which image that is, if the place is one.
+    /// Returns the facts of the site's image, if the site is one.
     pub(crate) fn image(&self, site: &Site) -> Option<&ImageFacts> {
         match site {
             Site::Image(reference) => self.containers.as_ref()?.image(reference),
@@ -345,7 +347,7 @@ impl<'a> Sites<'a> {
         }
     }
 
-    /// By which way our settings reached the sessions of a tool in this place.
+    /// Describes how our settings reach the sessions of a tool at this site.
     pub(crate) fn settings_way(&self, site: &Site, commands: &str) -> Option<String> {
         match site {
             Site::Image(_) => self.containers.as_ref().map(|containers| containers.tunnel_end.settings_way()),
@@ -353,15 +355,15 @@ impl<'a> Sites<'a> {
         }
     }
 
-    /// The backends of what runs, as far as they could be seen.
+    /// Returns the known backends of the running command.
     pub(crate) fn pids(&self) -> Vec<i32> {
         self.containers.as_ref().map(|containers| containers.tunnel_end.pids()).unwrap_or_default()
     }
 
-    /// Ends what runs.
+    /// Stops the running commands.
     ///
     /// # Errors
-    /// Why it may still be at work.
+    /// The reason why one may still be running.
     pub(crate) async fn end(&self) -> Result<(), Fault> {
         self.tell_cut();
         let removed = match &self.containers {
@@ -375,10 +377,10 @@ impl<'a> Sites<'a> {
         removed.and(ended)
     }
 
-    /// Leaves nothing behind, and closes the way.
+    /// Removes containers, releases the slot on the server and closes the connection.
     ///
     /// # Errors
-    /// What could not be removed or closed.
+    /// The fault of the first of them that failed.
     pub async fn close(self) -> Result<(), Fault> {
         let removed = match &self.containers {
             Some(containers) => containers.remove().await,
@@ -389,7 +391,7 @@ impl<'a> Sites<'a> {
             Some(server) => server.leave(&reach).await,
             None => Ok(()),
         };
-        // Whoever held it, too, is gone.
+        // The containers that also held it are gone.
         let closed = match Rc::into_inner(reach) {
             Some(reach) => reach.close().await,
             None => Ok(()),
@@ -399,5 +401,5 @@ impl<'a> Sites<'a> {
 }
 
 fn no_way() -> Fault {
-    Fault::new(Code::Bug, "there is no way to the database yet")
+    Fault::new(Code::Bug, "there is no connection to the database yet")
 }

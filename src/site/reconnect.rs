@@ -1,4 +1,5 @@
-//! The connection to the deployment server is lost while something goes on there: having it again, or giving it up.
+//! Handling of a connection to the deployment server that is lost while a command runs there: reconnecting, or giving
+//! up.
 
 use super::Sites;
 use crate::{
@@ -9,17 +10,17 @@ use crate::{
 use std::{cell::RefCell, time::Duration};
 use tokio::time::{sleep, timeout};
 
-/// The pause between two tries to have a lost connection again.
+/// The pause between two attempts to reconnect.
 const PAUSE: Duration = Duration::from_secs(2);
 
 impl Sites<'_> {
-    /// Whether a command goes on at this place although we don't hear of it any more: the connection is lost.
+    /// Returns whether a command still runs at this site although the connection to it is lost.
     pub(crate) fn is_cut_off(&self, site: &Site) -> bool {
         self.is_lost() && self.works_on_server(site)
     }
 
-    /// Whether a command may go on at this place although this fault is all that we hear of it. A session that its server
-    /// ends may lose what listens there before it loses the connection.
+    /// Returns whether a command may still run at this site although following it ended with this fault. A session that
+    /// is ended by its server may lose the follower there before it loses the connection.
     pub(crate) fn is_unheard(&self, site: &Site, fault: &Fault) -> bool {
         (self.is_lost() || fault.code == Code::BastionLost) && self.works_on_server(site)
     }
@@ -33,37 +34,37 @@ impl Sites<'_> {
         *site == Site::Server && server.is_some_and(|server| server.is_at_work())
     }
 
-    /// Whether nobody will hear any more of what goes on on the server.
+    /// Returns whether this run has given up following commands on the server.
     pub(crate) fn is_given_up(&self) -> bool {
         self.given_up.get()
     }
 
-    /// Nobody will hear any more of what goes on on the server.
+    /// Gives up following the command on the server, and returns `commit-in-doubt`.
     pub(crate) fn give_up(&self, cause: String) -> Fault {
         self.given_up.set(true);
-        let fix = "run again when the server can be reached: the next run waits for what still works there, and tells first \
-            what became of it";
+        let fix = "run again when the server can be reached: the next run waits for the command that still runs there, and first \
+            reports its outcome";
         Fault::new(Code::CommitInDoubt, cause).fix(fix)
     }
 
-    /// The way and our place on the server again, after this fault was all that was heard of a command.
+    /// Restores the connection and our slot on the server, after following a command ended with this fault.
     ///
     /// # Errors
-    /// `commit-in-doubt`: nobody knows what became of the command. `lock-lost`: another run has our place.
+    /// `commit-in-doubt`: the outcome of the command is unknown. `lock-lost`: another run has our slot.
     pub(crate) async fn again(&mut self, lost: &Fault) -> Result<(), Fault> {
         let wait = self.settings.wait_timeout;
         let why = RefCell::new(lost.cause.clone());
         if let Ok(done) = timeout(wait, self.try_again(&why)).await {
             return done;
         }
-        let cause = format!("the connection to the server was lost and can't be had again: {}", why.take());
+        let cause = format!("the connection to the server was lost and could not be restored: {}", why.take());
         Err(self.give_up(cause).detail(format!("waited {} s for it (`wait-timeout`)", wait.as_secs())))
     }
 
     async fn try_again(&mut self, why: &RefCell<String>) -> Result<(), Fault> {
         loop {
             self.events.tell(Event::Waiting {
-                what: "the server, where the work goes on".to_owned(),
+                what: "the server, where the command still runs".to_owned(),
                 why: why.borrow().clone(),
             });
             match self.once_more().await {
@@ -84,16 +85,16 @@ impl Sites<'_> {
         }
     }
 
-    /// What is to be said of work that could not be stopped.
+    /// Describes work that could not be stopped.
     #[must_use]
     pub fn unstopped(&self, why: &str) -> String {
         match self.server.as_ref().is_some_and(|server| server.is_at_work()) {
             true => format!(
-                "the server may not have been told to stop ({why}): what still works there goes on, and the next run \
-                 waits for it and tells what became of it"
+                "the command on the server may not have been stopped ({why}): if it still runs, the next run waits for it \
+                 and reports its outcome"
             ),
             false => format!(
-                "the database could not be told to stop ({why}): it ends what it was doing when it misses the connection"
+                "the database could not be asked to stop ({why}): it ends the statement when it notices that the connection is gone"
             ),
         }
     }

@@ -1,24 +1,24 @@
-//! The command that is under way, and what is told of it when its time is over, or when only its word stands for what it did.
+//! The running command, and what its output adds to a timeout fault or to a warning that nothing proves its work.
 
 use super::Sites;
 use crate::{fault::Fault, tool::Recipe};
 use std::collections::VecDeque;
 
-/// Lines of its last words that are shown, as with a fault of its own.
+/// Number of its last lines that are shown, as with a fault of its own.
 const SHOWN: usize = 12;
 
-/// What to do about an app that does not come to the database.
-const ELSEWHERE: &str = "the app looks for its database elsewhere than it is: let its settings read DATABASE_URL or PGHOST, or hand it the variables \
+/// Fix for an app that does not connect to the database.
+const ELSEWHERE: &str = "the app looks for its database at another address: let its settings read DATABASE_URL or PGHOST, or pass it the variables \
      that they read, as in `env: POSTGRES_HOST=${DATABASE_HOST}`";
 
-/// A command that has begun.
+/// A command that was started.
 #[derive(Debug)]
 pub(crate) struct UnderWay {
     shown: String,
     last: VecDeque<String>,
-    /// The last line that looks like an error.
+    /// The last line that the recipe recognises as an error.
     error: Option<String>,
-    /// How many had come through the tunnel before it; nothing where that can't be seen.
+    /// Number of connections through the tunnel before it; `None` if it can't be known.
     before: Option<u64>,
     going: Going,
 }
@@ -30,12 +30,12 @@ enum Going {
 }
 
 impl UnderWay {
-    /// It begins.
+    /// Starts with no output; `before` is the number of connections so far.
     pub(crate) fn begin(shown: String, before: Option<u64>) -> Self {
         Self { shown, last: VecDeque::new(), error: None, before, going: Going::On }
     }
 
-    /// Takes in a line of it.
+    /// Adds a line of its output.
     pub(crate) fn hear(&mut self, recipe: &Recipe, line: &str) {
         if line.trim().is_empty() {
             return;
@@ -49,17 +49,18 @@ impl UnderWay {
         }
     }
 
-    /// It has ended by itself.
+    /// Marks it as ended by itself.
     pub(crate) fn end(&mut self) {
         self.going = Going::Over;
     }
 
-    /// Whether nobody came through the tunnel since it began.
+    /// Returns whether no connection came through the tunnel since it started.
     fn is_alone(&self, now: Option<u64>) -> bool {
         self.before.zip(now).is_some_and(|(before, now)| before == now)
     }
 
-    /// The fault of a run or a step whose time is over, if this goes on: its last words, and whether it found the database.
+    /// Adds to the timeout fault of a run or step, if this command still runs: its last lines, and whether it connected
+    /// to the database.
     fn cut_short(&self, fault: Fault, now: Option<u64>) -> Fault {
         if self.going == Going::Over {
             return fault;
@@ -72,12 +73,12 @@ impl UnderWay {
             }
             false => fault,
         };
-        let words = if self.last.is_empty() { "it had said nothing" } else { "its last words:" };
-        let fault = fault.detail(format!("`{}` was under way; {words}", self.title()));
+        let words = if self.last.is_empty() { "it had printed nothing" } else { "its last lines:" };
+        let fault = fault.detail(format!("`{}` was running; {words}", self.title()));
         self.last.iter().cloned().fold(fault, Fault::detail)
     }
 
-    /// The warning that nothing proves what this did, with what speaks against it.
+    /// Adds evidence of failure to the warning that nothing proves this command's work.
     fn doubted(&self, warning: Fault, now: Option<u64>) -> Fault {
         let printed = self.error.as_ref().map(|error| format!("`{}` printed `{error}`", self.title()));
         let alone = self.is_alone(now).then(|| format!("`{}` opened no connection through the tunnel", self.title()));
@@ -97,19 +98,19 @@ impl UnderWay {
 }
 
 impl Sites<'_> {
-    /// What is under way, from now on.
+    /// Records the command that now runs.
     pub(crate) fn goes_on(&self, shown: String) {
         self.under_way.replace(Some(UnderWay::begin(shown, self.connections())));
     }
 
-    /// Nothing is, any more.
+    /// Records that the command has ended.
     pub(crate) fn is_over(&self) {
         if let Some(command) = &mut *self.under_way.borrow_mut() {
             command.end();
         }
     }
 
-    /// The fault of a run or a step whose time is over.
+    /// Adds the running command to the timeout fault of a run or step.
     pub(crate) fn cut_short(&self, fault: Fault) -> Fault {
         match &*self.under_way.borrow() {
             Some(command) => command.cut_short(fault, self.connections()),
@@ -117,7 +118,7 @@ impl Sites<'_> {
         }
     }
 
-    /// The warning that nothing proves what the last command did.
+    /// Adds evidence of failure to the warning that nothing proves the last command's work.
     pub(crate) fn doubted(&self, warning: Fault) -> Fault {
         match &*self.under_way.borrow() {
             Some(command) => command.doubted(warning, self.connections()),
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_short_is_told_with_its_last_words_and_that_it_did_not_find_the_database() {
+    fn a_timeout_fault_has_the_last_lines_and_says_if_the_command_opened_no_connection() {
         let fault = || Fault::new(Code::TimedOut, "not done after 1800 s (`timeout`)");
         let told = waiting(Some(2)).cut_short(fault(), Some(2));
         assert!(
@@ -159,11 +160,11 @@ mod tests {
             );
         }
         let silent = UnderWay::begin("sleep 9".to_owned(), None).cut_short(fault(), None);
-        assert_eq!(silent.detail, ["`sleep 9` was under way; it had said nothing"]);
+        assert_eq!(silent.detail, ["`sleep 9` was running; it had printed nothing"]);
     }
 
     #[test]
-    fn what_has_ended_is_not_what_took_so_long() {
+    fn a_command_that_has_ended_does_not_change_the_timeout_fault() {
         let fault = Fault::new(Code::TimedOut, "not done");
         let mut command = waiting(Some(0));
         command.end();
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_was_printed_and_a_database_that_was_not_visited_are_in_the_warning() {
+    fn the_warning_names_a_printed_error_and_a_missing_connection() {
         let warning = || Fault::new(Code::VerifyLedger, "no ledger was found").fix("see");
         let mut command = waiting(Some(0));
         command.end();

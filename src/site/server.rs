@@ -7,7 +7,7 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
-    postgres::{Mention, Target},
+    postgres::{DatabasePlaceholder, DatabaseTarget},
     run::{
         event::{Event, Events},
         process::{Output, Status},
@@ -24,7 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Our place on the server.
+/// The deployment server, and our slot on it.
 #[derive(Debug)]
 pub(crate) struct Remote<'a> {
     settings: &'a Settings,
@@ -35,7 +35,7 @@ pub(crate) struct Remote<'a> {
     place: Cell<Place>,
 }
 
-/// Whether the slot on the server is ours.
+/// The state of our slot on the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     NotYet,
@@ -43,10 +43,10 @@ enum Place {
 }
 
 impl<'a> Remote<'a> {
-    /// Nothing is asked yet.
+    /// Prepares the slot and label of this run; does not contact the server yet.
     ///
     /// # Errors
-    /// When there is no randomness.
+    /// A fault of the random number generator.
     pub(crate) fn new(
         settings: &'a Settings,
         shared: &'a ServerSettings,
@@ -55,17 +55,17 @@ impl<'a> Remote<'a> {
     ) -> Result<Self, Fault> {
         let directory = shared.working_directory.as_deref().unwrap_or("~").trim_end_matches('/');
         let directory = directory.strip_prefix("~/").or(directory.strip_prefix("./")).unwrap_or(directory);
-        // Who only looks is in nobody's way but that of others who look.
+        // Read-only commands use a slot of their own and wait only for each other.
         let slot = if settings.command.writes() { directory.to_owned() } else { format!("look {directory}") };
-        let label = runner.run_url().unwrap_or_else(|| "a run by hand".to_owned());
+        let label = runner.run_url().unwrap_or_else(|| "a run outside a workflow".to_owned());
         let server = Server::new(&slot, &label, events.clone())?;
         Ok(Self { settings, shared, runner, events, server, place: Cell::new(Place::NotYet) })
     }
 
-    /// Takes our place, and tells what became of a run that was cut off from its own.
+    /// Takes the slot, and reports the outcome of an earlier run that was cut off from it.
     ///
     /// # Errors
-    /// Who has the place, or why there can be none.
+    /// The holder of the slot, or the fault of the server.
     pub(crate) async fn enter(&self, reach: &Transport) -> Result<(), Fault> {
         let began = Instant::now();
         let left = self.server.take_slot(tunnel(reach)?, self.settings.safety.lock_wait).await?;
@@ -79,10 +79,10 @@ impl<'a> Remote<'a> {
         Ok(())
     }
 
-    /// Takes our place again, over another connection.
+    /// Takes our slot again over a new connection.
     ///
     /// # Errors
-    /// `lock-lost`, or that this connection is lost, too.
+    /// `lock-lost`, or the loss of this connection, too.
     pub(crate) async fn enter_again(&self, reach: &Transport) -> Result<(), Fault> {
         match self.place.get() {
             Place::Taken => self.server.retake_slot(tunnel(reach)?).await,
@@ -90,10 +90,10 @@ impl<'a> Remote<'a> {
         }
     }
 
-    /// Runs one command to its end, or goes on listening to the one that runs.
+    /// Runs one command to its exit, or continues to follow the running one.
     ///
     /// # Errors
-    /// Why it did not begin, or that we don't hear of it any more.
+    /// The reason why it did not start, or the loss of the connection to it.
     pub(crate) async fn call(
         &self,
         reach: &Transport,
@@ -113,12 +113,12 @@ impl<'a> Remote<'a> {
 
     fn script(&self, line: &Line, terms: Terms) -> ShellScript {
         let injected = container_spec::injected(self.settings, self.runner, terms);
-        let ours = [("PGAPPNAME", injected.application_name.clone()), ("PGOPTIONS", injected.options())];
+        let ours = [("PGAPPNAME", injected.application_name.clone()), ("PGOPTIONS", injected.as_pgoptions())];
         let ours = ours.map(|(name, value)| (name.to_owned(), Secret::new(value)));
         ShellScript {
             title: title(&self.events.redactor().redact(&line.shown())),
             working_directory: self.shared.working_directory.clone(),
-            // What the user wrote comes last, and wins.
+            // The user's own variables come last, and win.
             env: ours.into_iter().chain(self.own()).collect(),
             setup: self.shared.setup.clone(),
             command: match line {
@@ -128,23 +128,23 @@ impl<'a> Remote<'a> {
         }
     }
 
-    /// What the user wrote, with the database's own facts where they are named: the server sees it as it is.
+    /// Returns the user's variables, with the database's own facts filled in: the server reaches the database directly.
     fn own(&self) -> impl Iterator<Item = (String, Secret)> {
         let database = self.settings.database.as_ref();
         let fact = move |fact| database.map(|database| fact_of(fact, database)).unwrap_or_default();
-        let filled = move |value: &Secret| Secret::new(Mention::filled(value.expose(), fact));
+        let filled = move |value: &Secret| Secret::new(DatabasePlaceholder::fill_in(value.expose(), fact));
         self.settings.env.iter().map(move |(name, value)| (name.clone(), filled(value)))
     }
 
-    /// Whether something of ours may be at work there.
+    /// Returns whether a command of ours may be running there.
     pub(crate) fn is_at_work(&self) -> bool {
         self.server.may_be_running()
     }
 
-    /// Ends what runs, after it had this time to end by itself.
+    /// Stops the running command, after `grace` to end by itself.
     ///
     /// # Errors
-    /// Why it may still be at work.
+    /// The reason why it may still be running.
     pub(crate) async fn end(&self, reach: &Transport, grace: Duration) -> Result<(), Fault> {
         match self.server.may_be_running() {
             true => self.server.terminate_command(tunnel(reach)?, grace).await,
@@ -152,17 +152,17 @@ impl<'a> Remote<'a> {
         }
     }
 
-    /// Gives our place back. Over a connection that is lost nobody can: the next run finds the place without an owner.
+    /// Releases our slot. This is impossible over a lost connection: then the next run finds the slot without an owner.
     ///
     /// # Errors
-    /// What is still there.
+    /// The fault of the server.
     pub(crate) async fn leave(&self, reach: &Transport) -> Result<(), Fault> {
         if self.place.get() == Place::NotYet || reach.loss_fault().is_some() {
             return Ok(());
         }
         let tunnel = tunnel(reach)?;
         match self.server.release_slot(tunnel).await {
-            // What only looked, and was interrupted.
+            // A read-only command was interrupted and still runs.
             Err(fault) if fault.code == Code::ServerUnstopped => {
                 self.server.terminate_command(tunnel, Duration::ZERO).await?;
                 self.server.release_slot(tunnel).await
@@ -172,7 +172,7 @@ impl<'a> Remote<'a> {
     }
 }
 
-/// How many words of a command are kept on the server to name it: arguments may be what nobody should read there.
+/// Number of words of a command that are kept on the server as its title: later arguments may be secret.
 const TITLE_WORDS: usize = 4;
 
 fn title(shown: &str) -> String {
@@ -184,31 +184,33 @@ fn tunnel(reach: &Transport) -> Result<&Tunnel, Fault> {
     reach.tunnel().ok_or_else(|| Fault::new(Code::Bug, "there is no server without `ssh-host`"))
 }
 
-/// What became of a run that nobody heard the end of.
+/// Describes the outcome of a run whose end was not seen.
 fn told(left: OrphanedRun) -> Event {
     let OrphanedRun { label, title, outcome, out, err } = left;
     let run = format!("an earlier run ({label}) was cut off from the server while `{title}` ran");
     let (code, cause) = match outcome {
-        OrphanOutcome::Exited(0) => return Event::Note(format!("{run}; it has ended well since")),
-        OrphanOutcome::NeverStarted => return Event::Note(format!("{run}; it never began")),
+        OrphanOutcome::Exited(0) => return Event::Note(format!("{run}; it has succeeded since")),
+        OrphanOutcome::NeverStarted => return Event::Note(format!("{run}; it never started")),
         OrphanOutcome::Exited(code) => (Code::ToolFailed, format!("{run}; it has ended with code {code} since")),
-        OrphanOutcome::Killed => (Code::ToolKilled, format!("{run}; it was killed, or went down with the machine")),
+        OrphanOutcome::Killed => (Code::ToolKilled, format!("{run}; it was killed, or the machine was shut down")),
     };
-    let fault = Fault::new(code, cause).fix("this run goes on from what is applied now: see below what that is");
+    let fault = Fault::new(code, cause).fix("this run continues from what is applied now: see that below");
     let last = if err.is_empty() { out } else { err };
     Event::Warning(last.into_iter().fold(fault, Fault::detail))
 }
 
-fn fact_of(fact: Mention, database: &Target) -> String {
-    let address = || database.address(&database.host, database.port).expose().to_owned();
+fn fact_of(fact: DatabasePlaceholder, database: &DatabaseTarget) -> String {
+    let address = || database.address_via(&database.host, database.port).expose().to_owned();
     match fact {
-        Mention::Url => format!("postgresql://{}?sslmode={}", address(), database.sslmode.name()),
-        Mention::Address => address(),
-        Mention::Host => database.host.clone(),
-        Mention::Port => database.port.to_string(),
-        Mention::User => database.user.clone(),
-        Mention::Password => database.password.as_ref().map(|secret| secret.expose().to_owned()).unwrap_or_default(),
-        Mention::Name => database.name.clone(),
-        Mention::Sslmode => database.sslmode.name().to_owned(),
+        DatabasePlaceholder::Url => format!("postgresql://{}?sslmode={}", address(), database.sslmode.name()),
+        DatabasePlaceholder::Address => address(),
+        DatabasePlaceholder::Host => database.host.clone(),
+        DatabasePlaceholder::Port => database.port.to_string(),
+        DatabasePlaceholder::User => database.user.clone(),
+        DatabasePlaceholder::Password => {
+            database.password.as_ref().map(|secret| secret.expose().to_owned()).unwrap_or_default()
+        }
+        DatabasePlaceholder::Name => database.name.clone(),
+        DatabasePlaceholder::Sslmode => database.sslmode.name().to_owned(),
     }
 }

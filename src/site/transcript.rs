@@ -1,4 +1,4 @@
-//! What a command has said, and why it failed.
+//! The output of a command, and the fault that explains its exit.
 
 use crate::{
     fault::{Code, Fault},
@@ -8,55 +8,57 @@ use crate::{
 };
 use std::{collections::VecDeque, time::Instant};
 
-/// The last lines of a command that are kept to say why it failed.
+/// Number of last lines of a command that are kept to explain its failure.
 const KEPT: usize = 200;
 
-/// Lines of one command that are told: nobody reads more of them, and a log that is too long is shown by nothing.
+/// Maximum number of lines of one command in the log: nobody reads more, and a log that is too long is not shown at
+/// all.
 const TOLD: usize = 20_000;
 
-/// Lines of a listing; more migrations than this nobody has.
+/// Maximum number of kept lines of standard output: more than any listing has.
 const LISTED: usize = 100_000;
 
-/// Bytes of them, of lines as they come.
+/// Maximum number of kept bytes of standard output.
 const LISTED_BYTES: usize = 32 << 20;
 
 /// `lock_not_available` (PostgreSQL manual, appendix A).
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
-/// What a command has said.
+/// The output of a command.
 #[derive(Debug, Default)]
 pub(crate) struct Said {
-    /// On standard output: a listing is read from it.
+    /// Lines of standard output; a listing is read from them.
     pub(crate) out: Vec<String>,
-    /// Bytes of that.
+    /// Number of bytes in `out`.
     length: usize,
-    /// The last lines on standard error.
+    /// The last lines of standard error.
     err: VecDeque<String>,
-    /// The migration that it began last.
+    /// The migration that it reported as started last.
     begun: Option<Begun>,
-    /// What its list is, where it is asked for one.
+    /// The format of its listing, if it was run for one.
     listing: Option<Listing>,
-    /// Lines that were told.
+    /// Number of lines that were logged.
     told: usize,
 }
 
-/// Whether a line belongs into the log.
+/// The decision whether a line is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shown {
     Yes,
-    /// It is told otherwise.
+    /// It is reported in another form.
     Otherwise,
-    /// There were too many before it.
+    /// Too many lines were logged before it.
     TooMany,
 }
 
 impl Said {
-    /// Nothing yet, of a tool that is asked for this list: its plan has that once more.
+    /// Starts the transcript of a tool that is run for a listing. Lines of the listing are not logged: the plan shows
+    /// them.
     pub(crate) fn of(listing: &Listing) -> Self {
         Self { listing: Some(listing.clone()), ..Self::default() }
     }
 
-    /// Whether this line of it belongs into the log.
+    /// Returns whether this line is logged, and counts it.
     pub(crate) fn shows(&mut self, line: &str) -> Shown {
         if self.listing.as_ref().is_some_and(|listing| listing.has_line(line)) {
             return Shown::Otherwise;
@@ -68,7 +70,7 @@ impl Said {
         Shown::Yes
     }
 
-    /// Takes in what it says; returns the migration that it begins with that, if it is another one than before.
+    /// Adds a piece of output. Returns the migration whose start it reports, if that differs from the last one.
     pub(crate) fn take(&mut self, recipe: &Recipe, output: Output<'_>) -> Option<Begun> {
         match output {
             Output::Out(line) if self.out.len() < LISTED && self.length < LISTED_BYTES => {
@@ -89,12 +91,12 @@ impl Said {
         self.begun.clone()
     }
 
-    /// Everything that is kept of it.
+    /// Returns all kept lines.
     pub(crate) fn lines(&self) -> impl Iterator<Item = &str> + Clone {
         self.out.iter().chain(&self.err).map(String::as_str)
     }
 
-    /// Why it failed stands on standard error, if it says anything there.
+    /// Returns the last lines of standard error, which explain a failure, or of standard output if there are none.
     fn last_words(&self) -> Vec<String> {
         if self.err.is_empty() {
             let skipped = self.out.len().saturating_sub(KEPT);
@@ -104,17 +106,17 @@ impl Said {
     }
 }
 
-/// What else is known of a command's end.
+/// Observations of the proxy that help to explain a command's exit.
 #[derive(Debug, Default)]
 pub(crate) struct Around {
-    /// What the tunnel's end had to complain of meanwhile.
+    /// The last fault of the endpoint's connections.
     pub(crate) trouble: Option<Fault>,
-    /// The last error that the server sent over the tunnel's end, if it was after this moment.
+    /// The last error that the server sent through the endpoint.
     pub(crate) error: Option<ServerError>,
 }
 
 impl Around {
-    /// Nothing that was known when the command began is its doing.
+    /// Drops findings that predate the command.
     pub(crate) fn since(self, before: &Self, began: Instant) -> Self {
         Self {
             trouble: self.trouble.filter(|trouble| before.trouble.as_ref() != Some(trouble)),
@@ -123,8 +125,8 @@ impl Around {
     }
 }
 
-/// The fault of a command that did not end with 0. The tunnel's own trouble comes before what the command makes of it, and the
-/// server's code before the command's words, which may be in another language.
+/// Returns the fault of a command that did not exit with 0. The proxy's own fault comes before the tool's explanation,
+/// and the server's SQLSTATE before the tool's output, which may be in another language.
 pub(crate) fn failure(recipe: &Recipe, line: &Line, status: Status, said: &Said, around: Around) -> Fault {
     let shown = line.shown();
     let words = said.last_words();
@@ -134,12 +136,14 @@ pub(crate) fn failure(recipe: &Recipe, line: &Line, status: Status, said: &Said,
         return explained(&format!("`{shown}` failed")).detail.into_iter().fold(cause, Fault::detail);
     }
     match status {
-        Status::OutOfMemory => Fault::new(Code::OutOfMemory, format!("`{shown}` wanted more memory than it may have")),
+        Status::OutOfMemory => {
+            Fault::new(Code::OutOfMemory, format!("`{shown}` was killed because it needed more memory than it may use"))
+        }
         Status::Signalled(signal) => Fault::new(Code::ToolKilled, format!("`{shown}` was ended by signal {signal}")),
-        // A shell's words for "not found" and "not executable" (POSIX, 2.8.2).
+        // A shell's exit codes for "not found" and "not executable" (POSIX, 2.8.2).
         Status::Exited(126 | 127) => {
             let fault = explained(&format!("`{shown}` can't be started"));
-            // What is known of the very failure says better how to mend it.
+            // A known failure has a more specific fix.
             if fault.code == Code::ToolMissing { fault } else { fault.code(Code::ToolMissing) }
         }
         Status::Exited(code) => {

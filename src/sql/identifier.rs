@@ -1,6 +1,6 @@
 //! Identifiers as PostgreSQL reads them.
 
-use crate::postgres::identifier;
+use crate::postgres::quote_identifier;
 use std::fmt;
 
 /// A name and its schema, unquoted, as the catalog stores them.
@@ -16,8 +16,8 @@ impl QualifiedName {
     /// Returns the quoted name, ready for SQL.
     #[must_use]
     pub fn sql(&self) -> String {
-        let schema = self.schema.as_deref().map(|schema| format!("{}.", identifier(schema)));
-        format!("{}{}", schema.unwrap_or_default(), identifier(&self.name))
+        let schema = self.schema.as_deref().map(|schema| format!("{}.", quote_identifier(schema)));
+        format!("{}{}", schema.unwrap_or_default(), quote_identifier(&self.name))
     }
 }
 

@@ -9,7 +9,7 @@ pub use sidecar::{Handover, Sidecar};
 pub use sidecar_message::Tiding;
 
 use crate::{
-    docker::{Container, Heard, Input, Kind, Order, Own, Tag},
+    docker::{Container, ContainerKind, ContainerSpec, ContainerStdin, FollowOutput, Labels, SelfContainer},
     fault::{Code, Fault, Stage},
     github::runner::Runner,
     random,
@@ -52,7 +52,7 @@ pub struct Tunnel<'a> {
     runner: &'a Runner,
     events: Events,
     handover: &'a [(String, Secret)],
-    tag: Tag,
+    tag: Labels,
     current: Current,
     opened: Cell<Opened>,
 }
@@ -73,7 +73,7 @@ impl<'a> Tunnel<'a> {
             runner,
             events,
             handover,
-            tag: Tag::new(&run_name(runner), Kind::Tunnel, LIFE),
+            tag: Labels::new(&run_name(runner), ContainerKind::Tunnel, LIFE),
             current: Current::default(),
             opened: Cell::new(Opened::NotYet),
         }
@@ -89,19 +89,19 @@ impl<'a> Tunnel<'a> {
         let port = self.settings.database()?.port;
         // Steps on the runner come from the engine's machine. In a network of the job its containers come, too; in the one that is
         // everybody's nobody else has any business here.
-        let (alias, from) = match own.is_among_strangers() {
+        let (alias, from) = match own.is_in_default_network() {
             true => (None, own.gateway),
             false => (Some(alias()), None),
         };
-        let order = Order {
+        let order = ContainerSpec {
             image: own.image.clone(),
             entrypoint: Some(vec!["/bastion-migrate-tunnel".to_owned()]),
             network: own.network.clone(),
             alias: alias.clone(),
             binds: job.iter().map(|(source, _)| format!("{source}:{JOB}:ro")).collect(),
             ports: vec![port],
-            input: Input::Once,
-            ..Order::default()
+            stdin: ContainerStdin::Once,
+            ..ContainerSpec::default()
         };
         let container = self.current.make(&engine, order, &self.tag).await?;
         let handover = Handover {
@@ -112,7 +112,7 @@ impl<'a> Tunnel<'a> {
         };
         self.ready(&container, &handover).await?;
         let alias = alias.unwrap_or_default();
-        let facts = TunnelFacts { host: HOST.to_owned(), port: container.published(port).await?, alias };
+        let facts = TunnelFacts { host: HOST.to_owned(), port: container.published_port(port).await?, alias };
         self.events.note(match (facts.alias.as_str(), from) {
             ("", Some(_)) => {
                 "what runs on this machine reaches it at the port that it got there, and no other container does"
@@ -131,8 +131,8 @@ impl<'a> Tunnel<'a> {
     }
 
     /// A file in the job's own directory, as (the directory's source, the file's name): when the job is gone, so is the file.
-    fn mark(&self, own: &Own) -> Result<Option<(String, String)>, Fault> {
-        let found = JOB_DIRECTORIES.iter().find_map(|place| Some((place, own.source(Path::new(place))?)));
+    fn mark(&self, own: &SelfContainer) -> Result<Option<(String, String)>, Fault> {
+        let found = JOB_DIRECTORIES.iter().find_map(|place| Some((place, own.mount_source(Path::new(place))?)));
         let Some((place, source)) = found else { return Ok(None) };
         let name = marker(self.tag.run());
         fs::write(PathBuf::from(place).join(&name), "").map_err(|error| {
@@ -146,21 +146,21 @@ impl<'a> Tunnel<'a> {
     async fn ready(&self, container: &Container, handover: &Handover) -> Result<(), Fault> {
         let failed = RefCell::new(None);
         let text = serde_json::to_vec(handover).unwrap_or_default();
-        let heard = container.begin(&text, |line| {
+        let heard = container.start_detached(&text, |line| {
             match line.trim_start().strip_prefix(&handover.token).map(Tiding::read) {
-                Some(Some(Tiding::Ready)) => return Heard::Enough,
+                Some(Some(Tiding::Ready)) => return FollowOutput::Stop,
                 Some(Some(Tiding::Fault(fault))) => drop(failed.replace(Some(fault))),
                 Some(Some(Tiding::Bastion(facts))) => self.events.tell(Event::Bastion(facts)),
                 Some(Some(Tiding::Database(facts))) => self.events.tell(Event::Database(facts)),
                 Some(None) => {}
                 None => self.events.tell(Event::Output { line: line.to_owned() }),
             }
-            Heard::More
+            FollowOutput::Continue
         });
         match (heard.await?, failed.into_inner()) {
-            (Heard::Enough, _) => Ok(()),
-            (Heard::More, Some(fault)) => Err(fault),
-            (Heard::More, None) => Err(Fault::new(Code::Bug, "the tunnel ended before it was ready")),
+            (FollowOutput::Stop, _) => Ok(()),
+            (FollowOutput::Continue, Some(fault)) => Err(fault),
+            (FollowOutput::Continue, None) => Err(Fault::new(Code::Bug, "the tunnel ended before it was ready")),
         }
     }
 

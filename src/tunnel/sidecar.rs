@@ -5,8 +5,8 @@ use super::sidecar_message::Tiding;
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
-    postgres::{Startup, own_query::Question, preflight, run_lock, wait},
-    proxy::Listener,
+    postgres::{StartupSettings, own_query::OwnQuery, preflight, run_lock, wait},
+    proxy::ProxyListener,
     run::event::{Event, Events},
     settings::Settings,
     site::container_spec::{self, Access, Terms},
@@ -54,7 +54,7 @@ pub struct Sidecar<'a> {
     handover: &'a Handover,
     events: Events,
     reach: Option<Transport>,
-    listener: Option<Listener>,
+    listener: Option<ProxyListener>,
 }
 
 impl<'a> Sidecar<'a> {
@@ -74,7 +74,7 @@ impl<'a> Sidecar<'a> {
         let port = self.settings.database()?.port;
         let injected = container_spec::injected(self.settings, self.runner, Terms::of(self.settings, Access::Writing));
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        let listener = Listener::bind(address, self.settings.passage, injected).await.map_err(|error| {
+        let listener = ProxyListener::bind(address, self.settings.passage, injected).await.map_err(|error| {
             Fault::new(Code::ListenerUnavailable, format!("the tunnel's end can't be opened at port {port}"))
                 .because(&error)
         })?;
@@ -95,12 +95,19 @@ impl<'a> Sidecar<'a> {
     }
 
     async fn prove(&self, reach: &Transport) -> Result<(), Fault> {
-        let startup = Startup { application_name: run_lock::application_name(self.runner), options: String::new() };
+        let startup =
+            StartupSettings { application_name: run_lock::application_name(self.runner), options: String::new() };
         let target = self.settings.database()?;
         let wait = self.settings.wait_timeout;
-        let session = wait::connect(reach, target, &startup, wait, &self.events).await?;
-        let opening =
-            preflight::open(&session, target, preflight::Opens::Reading, Question::reading("SELECT"), wait).await;
+        let session = wait::wait_for_session(reach, target, &startup, wait, &self.events).await?;
+        let opening = preflight::run_preflight(
+            &session,
+            target,
+            preflight::LockAttempt::Skip,
+            OwnQuery::read_only("SELECT"),
+            wait,
+        )
+        .await;
         session.close().await;
         self.events.tell(Event::Database(opening?.facts));
         Ok(())

@@ -9,7 +9,7 @@ use crate::{
     },
 };
 use bastion_migrate::{
-    postgres::{Session, SslMode, Startup, Target},
+    postgres::{DatabaseTarget, Session, SslMode, StartupSettings},
     run::event::Events,
     ssh::Route,
     transport::Transport,
@@ -96,8 +96,8 @@ impl World {
     }
 
     /// The database, as the program sees it.
-    pub(crate) fn target(&self) -> Target {
-        Target {
+    pub(crate) fn target(&self) -> DatabaseTarget {
+        DatabaseTarget {
             host: "127.0.0.1".to_owned(),
             port: self.database_port(),
             user: ROLE.to_owned(),
@@ -118,7 +118,7 @@ impl World {
     /// A session of the program's own kind.
     pub(crate) async fn session(&self, reach: &Transport) -> Session {
         let (events, _told) = Events::channel();
-        let startup = Startup { application_name: "bench".to_owned(), options: String::new() };
+        let startup = StartupSettings { application_name: "bench".to_owned(), options: String::new() };
         Session::connect(reach, &self.target(), &startup, &events).await.expect("the database lets us in")
     }
 

@@ -11,7 +11,7 @@ use crate::{
     },
 };
 use bastion_migrate::{
-    postgres::{Question, Session, SslMode, Startup, Target, rows},
+    postgres::{DatabaseTarget, OwnQuery, Session, SslMode, StartupSettings, query_rows},
     run::event::Events,
     secret::Secret,
     transport::Transport,
@@ -211,7 +211,7 @@ fn a_copy_without_its_rows_is_a_statement_that_failed() {
 
 /// A session of the program's own, without the program around it.
 fn with_session(lab: &Lab, story: impl AsyncFnOnce(&Session)) {
-    let target = Target {
+    let target = DatabaseTarget {
         host: "localhost".to_owned(),
         port: lab.database.server().port(),
         user: ROLE.to_owned(),
@@ -221,7 +221,7 @@ fn with_session(lab: &Lab, story: impl AsyncFnOnce(&Session)) {
         ca: None,
         options: None,
     };
-    let startup = Startup { application_name: "bastion-migrate".to_owned(), options: String::new() };
+    let startup = StartupSettings { application_name: "bastion-migrate".to_owned(), options: String::new() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (events, _told) = Events::channel();
@@ -240,8 +240,8 @@ fn a_copy_that_nobody_has_seen_harms_neither_the_session_nor_what_was_sent_behin
         client.batch_execute("copy (select generate_series(1, 1000)) to stdout; copy t to stdout").await.unwrap();
         // With the next question already sent, and without.
         let copy = "insert into t values (1); copy t from stdin; insert into t values (2)";
-        let count = Question::reading("select count(*) from public.t");
-        let pipelined = async { tokio::join!(client.batch_execute(copy), rows(client, &count)) };
+        let count = OwnQuery::read_only("select count(*) from public.t");
+        let pipelined = async { tokio::join!(client.batch_execute(copy), query_rows(client, &count)) };
         let (failed, answer) = pipelined.await;
         let failed = failed.unwrap_err();
         let said = failed.as_db_error().expect("the server says so").message();
@@ -253,7 +253,7 @@ fn a_copy_that_nobody_has_seen_harms_neither_the_session_nor_what_was_sent_behin
         let mut sink = std::pin::pin!(sink);
         futures_util::SinkExt::send(&mut sink, bytes::Bytes::from_static(b"1\n2\n")).await.unwrap();
         assert_eq!(sink.finish().await.unwrap(), 2);
-        assert_eq!(rows(client, &count).await.unwrap(), [[Some("2".to_owned())]]);
+        assert_eq!(query_rows(client, &count).await.unwrap(), [[Some("2".to_owned())]]);
     });
 }
 
@@ -261,9 +261,9 @@ fn a_copy_that_nobody_has_seen_harms_neither_the_session_nor_what_was_sent_behin
 fn an_answer_to_us_that_is_too_long_is_a_failure_and_never_an_empty_one() {
     let lab = Lab::new();
     with_session(&lab, async |session| {
-        let long = rows(&session.client, &Question::reading("select repeat('x', 5000000)")).await;
+        let long = query_rows(&session.client, &OwnQuery::read_only("select repeat('x', 5000000)")).await;
         assert!(long.unwrap_err().cause.contains("a row of the database's answer is longer than"));
-        let fits = rows(&session.client, &Question::reading("select repeat('x', 4000000)")).await.unwrap();
+        let fits = query_rows(&session.client, &OwnQuery::read_only("select repeat('x', 4000000)")).await.unwrap();
         assert_eq!(fits[0][0].as_ref().map(String::len), Some(4_000_000));
     });
 }

@@ -12,7 +12,7 @@ use crate::{
         stranger::Stranger,
     },
 };
-use bastion_migrate::postgres::own_key;
+use bastion_migrate::postgres::bastion_migrate_key;
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     crypto::ring,
@@ -295,7 +295,7 @@ fn released<'a>(running: Running<'a>, said: &str, holder: impl Sized) -> Finishe
 
 fn holding(database: &Database, name: &str) -> impl Sized {
     let session = database.session();
-    session.sql(&format!("set application_name = '{name}'; select pg_advisory_lock({})", own_key()));
+    session.sql(&format!("set application_name = '{name}'; select pg_advisory_lock({})", bastion_migrate_key()));
     session
 }
 

@@ -9,7 +9,7 @@ use crate::{
     },
 };
 use bastion_migrate::{
-    postgres::{Session, SslMode, Startup, Target},
+    postgres::{DatabaseTarget, Session, SslMode, StartupSettings},
     run::event::Events,
     transport::Transport,
 };
@@ -73,7 +73,7 @@ fn the_first_answer_takes_no_more_round_trips_than_the_protocols_do() {
     let mut route = lab.bastion.route();
     route.known_hosts = Some(format!("[127.0.0.1]:{} {}", network.port(), lab.bastion.host_key("ed25519")));
     route.hops.iter_mut().for_each(|hop| hop.port = network.port());
-    let target = Target {
+    let target = DatabaseTarget {
         host: "127.0.0.1".to_owned(),
         port: lab.database.server().port(),
         user: ROLE.to_owned(),
@@ -83,7 +83,7 @@ fn the_first_answer_takes_no_more_round_trips_than_the_protocols_do() {
         ca: None,
         options: None,
     };
-    let startup = Startup { application_name: "bastion-migrate".to_owned(), options: String::new() };
+    let startup = StartupSettings { application_name: "bastion-migrate".to_owned(), options: String::new() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (events, _told) = Events::channel();

@@ -10,8 +10,8 @@ use crate::lab::{
 };
 use bastion_migrate::{
     fault::Code,
-    postgres::{SslMode, Target},
-    proxy::{Injected, Listener, Passage},
+    postgres::{DatabaseTarget, SslMode},
+    proxy::{ClientSessionSettings, ClientTls, ProxyListener},
     run::event::Events,
     secret::Secret,
     ssh::Route,
@@ -39,28 +39,30 @@ const NAME: &str = "bastion-migrate#7 of the tests";
 
 /// A listener that is served by a thread of its own, and ends with the value.
 struct Standing {
-    listener: Arc<Listener>,
+    listener: Arc<ProxyListener>,
     life: Option<oneshot::Sender<Infallible>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Standing {
     /// In front of the test's database, behind its bastion.
-    fn at(lab: &Lab, passage: Passage, target: Target) -> Self {
+    fn at(lab: &Lab, passage: ClientTls, target: DatabaseTarget) -> Self {
         Self::by(Some(lab.bastion.route()), passage, target)
     }
 
-    fn by(route: Option<Route>, passage: Passage, target: Target) -> Self {
+    fn by(route: Option<Route>, passage: ClientTls, target: DatabaseTarget) -> Self {
         let settings = [("lock_timeout", "4321"), ("client_connection_check_interval", "100")];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        let injected = Injected { application_name: NAME.to_owned(), settings, insisted: Vec::new() };
+        let injected =
+            ClientSessionSettings { application_name: NAME.to_owned(), defaults: settings, enforced: Vec::new() };
         let (life, ended) = oneshot::channel::<Infallible>();
         let (ready, stands) = mpsc::channel();
         let live = async move {
             let (events, _told) = Events::channel();
             let reach = Transport::connect(route.as_ref(), &events).await.expect("the bastion lets us in");
             let place = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-            let listener = Arc::new(Listener::bind(place, passage, injected).await.expect("loopback has a free port"));
+            let listener =
+                Arc::new(ProxyListener::bind(place, passage, injected).await.expect("loopback has a free port"));
             ready.send(Arc::clone(&listener)).expect("the test waits");
             tokio::select! { _ = listener.serve(&reach, &target) => {}, _ = ended => {} }
             drop(reach.close().await);
@@ -72,7 +74,7 @@ impl Standing {
     }
 
     fn port(&self) -> u16 {
-        self.listener.address().unwrap().port()
+        self.listener.local_address().unwrap().port()
     }
 
     fn psql(&self, lab: &Lab, more: &str) -> Command {
@@ -123,9 +125,9 @@ impl Talk {
     }
 }
 
-fn target(lab: &Lab, sslmode: SslMode) -> Target {
+fn target(lab: &Lab, sslmode: SslMode) -> DatabaseTarget {
     let server = lab.database.server();
-    Target {
+    DatabaseTarget {
         host: "localhost".to_owned(),
         port: server.port(),
         user: ROLE.to_owned(),
@@ -189,16 +191,16 @@ const SESSIONS: &str = "select count(*) from pg_stat_activity where datname = cu
 #[test]
 fn the_databases_last_answer_is_known_where_it_passes_in_plain_sight() {
     let lab = Lab::new();
-    let standing = Standing::at(&lab, Passage::Bridged, target(&lab, SslMode::VerifyFull));
+    let standing = Standing::at(&lab, ClientTls::Terminated, target(&lab, SslMode::VerifyFull));
     assert_eq!(standing.listener.answered(), None);
     let before = Instant::now();
     said(asking(standing.psql(&lab, "sslmode=disable"), "select pg_sleep(0.3)"));
     let answered = standing.listener.answered().expect("it has answered");
     let after = Instant::now();
     assert!(answered >= before + Duration::from_millis(300) && answered <= after, "{before:?} {answered:?} {after:?}");
-    eventually("the session has ended", || standing.listener.pids().is_empty());
+    eventually("the session has ended", || standing.listener.backend_pids().is_empty());
     assert_eq!(standing.listener.answered(), Some(answered), "a good-bye is no answer");
-    let blind = Standing::at(&lab, Passage::Untouched, target(&lab, SslMode::VerifyFull));
+    let blind = Standing::at(&lab, ClientTls::PassThrough, target(&lab, SslMode::VerifyFull));
     said(asking(blind.psql(&lab, "sslmode=require"), "select 1"));
     assert_eq!(blind.listener.answered(), None, "its TLS is its own");
 }
@@ -206,7 +208,7 @@ fn the_databases_last_answer_is_known_where_it_passes_in_plain_sight() {
 #[test]
 fn settings_arrive_in_the_tools_name_and_its_own_win() {
     let lab = Lab::new();
-    for passage in [Passage::Bridged, Passage::Untouched] {
+    for passage in [ClientTls::Terminated, ClientTls::PassThrough] {
         let standing = Standing::at(&lab, passage, target(&lab, SslMode::VerifyFull));
         let psql = || standing.psql(&lab, "sslmode=disable application_name=psql");
         assert_eq!(said(asking(psql(), SETTINGS)), format!("4321ms|0|{NAME}"));
@@ -244,7 +246,7 @@ const LIMIT: &str = "show lock_timeout";
 #[test]
 fn what_waits_for_others_has_no_limit_and_what_follows_has_it_again() {
     let lab = Lab::new();
-    let standing = Standing::at(&lab, Passage::Bridged, target(&lab, SslMode::Require));
+    let standing = Standing::at(&lab, ClientTls::Terminated, target(&lab, SslMode::Require));
     in_the_way(&lab, &standing, |standing| {
         let psql = asking(standing.psql(&lab, ""), LIMIT);
         let psql = asking(asking(psql, "create index concurrently t_id on t (id)"), LIMIT);
@@ -255,7 +257,7 @@ fn what_waits_for_others_has_no_limit_and_what_follows_has_it_again() {
 #[test]
 fn the_same_for_who_prepares_its_statements() {
     let lab = Lab::new();
-    let standing = Standing::at(&lab, Passage::Bridged, target(&lab, SslMode::Require));
+    let standing = Standing::at(&lab, ClientTls::Terminated, target(&lab, SslMode::Require));
     in_the_way(&lab, &standing, |standing| {
         let talk = standing.connect(&lab);
         let built = talk.runtime.block_on(talk.client.execute("create index concurrently t_id on t (id)", &[]));
@@ -268,7 +270,7 @@ fn the_same_for_who_prepares_its_statements() {
 fn a_limit_of_the_clients_own_stays() {
     let lab = Lab::new();
     lab.database.sql("create table t (id int); alter table t owner to app");
-    let standing = Standing::at(&lab, Passage::Bridged, target(&lab, SslMode::Require));
+    let standing = Standing::at(&lab, ClientTls::Terminated, target(&lab, SslMode::Require));
     for own in ["7s", "0"] {
         let psql = asking(standing.psql(&lab, ""), &format!("set lock_timeout = '{own}'"));
         let psql = asking(asking(psql, "create index concurrently if not exists t_id on t (id)"), LIMIT);
@@ -284,7 +286,7 @@ fn libpq_logs_in_by_scram_over_tls_that_is_ours() {
     {
         let mut target = target(&lab, mode);
         target.ca = (mode != SslMode::Require).then(|| lab.database.server().ca().to_owned());
-        let standing = Standing::at(&lab, Passage::Bridged, target);
+        let standing = Standing::at(&lab, ClientTls::Terminated, target);
         let question = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
         for wish in ["prefer", "allow", "disable"] {
             let psql = standing.psql(&lab, &format!("sslmode={wish} gssencmode=disable"));
@@ -299,7 +301,7 @@ fn libpq_logs_in_by_scram_over_tls_that_is_ours() {
 #[test]
 fn a_client_that_demands_tls_is_known_and_let_through_when_it_comes_again() {
     let lab = Lab::new();
-    let standing = Standing::at(&lab, Passage::Bridged, target(&lab, SslMode::Require));
+    let standing = Standing::at(&lab, ClientTls::Terminated, target(&lab, SslMode::Require));
     let question = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
     assert_eq!(said(asking(standing.psql(&lab, "sslmode=prefer"), question)), "t");
     drop(standing.raw());
@@ -323,7 +325,7 @@ fn a_client_that_checks_the_databases_own_name_is_let_through_untouched() {
     let directory = tempfile::tempdir().unwrap();
     let ca = directory.path().join("ca.pem");
     fs::write(&ca, server.ca()).unwrap();
-    let standing = Standing::at(&lab, Passage::Untouched, target(&lab, SslMode::Require));
+    let standing = Standing::at(&lab, ClientTls::PassThrough, target(&lab, SslMode::Require));
     let own =
         format!("host=db.private.internal sslmode=verify-full channel_binding=require sslrootcert={}", ca.display());
     let mut psql = asking(standing.psql(&lab, &own), SETTINGS);
@@ -339,7 +341,7 @@ fn a_client_that_checks_the_databases_own_name_is_let_through_untouched() {
 #[test]
 fn a_client_that_would_have_tls_goes_on_without_where_the_server_has_none() {
     let lab = plain_server();
-    let standing = Standing::at(&lab, Passage::Untouched, target(&lab, SslMode::Disable));
+    let standing = Standing::at(&lab, ClientTls::PassThrough, target(&lab, SslMode::Disable));
     let psql = standing.psql(&lab, "sslmode=prefer");
     assert_eq!(said(asking(psql, SETTINGS)), format!("4321ms|0|{NAME}"));
     let traffic = standing.listener.traffic();
@@ -351,9 +353,9 @@ fn a_client_that_would_have_tls_goes_on_without_where_the_server_has_none() {
 #[test]
 fn the_backends_are_those_that_the_server_knows() {
     let lab = Lab::new();
-    let standing = Standing::at(&lab, Passage::Bridged, target(&lab, SslMode::Require));
+    let standing = Standing::at(&lab, ClientTls::Terminated, target(&lab, SslMode::Require));
     let talks = [standing.connect(&lab), standing.connect(&lab)];
-    let mut known = standing.listener.pids();
+    let mut known = standing.listener.backend_pids();
     let mut real: Vec<i32> = talks.iter().map(Talk::pid).collect();
     known.sort_unstable();
     real.sort_unstable();
@@ -361,16 +363,16 @@ fn the_backends_are_those_that_the_server_knows() {
     let [gone, stays] = talks;
     let pid = stays.pid();
     drop(gone);
-    eventually("the one that left is forgotten", || standing.listener.pids() == [pid]);
+    eventually("the one that left is forgotten", || standing.listener.backend_pids() == [pid]);
     lab.database.sql(&format!("select pg_terminate_backend({pid})"));
-    eventually("the one that was ended is forgotten", || standing.listener.pids().is_empty());
+    eventually("the one that was ended is forgotten", || standing.listener.backend_pids().is_empty());
     assert_eq!(standing.listener.last_error().unwrap().sqlstate, "57P01");
 }
 
 #[test]
 fn an_error_is_heard_as_the_client_hears_it() {
     let lab = Lab::new();
-    let standing = Standing::at(&lab, Passage::Bridged, target(&lab, SslMode::Require));
+    let standing = Standing::at(&lab, ClientTls::Terminated, target(&lab, SslMode::Require));
     let talk = standing.connect(&lab);
     assert_eq!(talk.ask("select repeat('x', 300000)").unwrap().len(), 300_000);
     assert_eq!(standing.listener.last_error(), None);
@@ -390,7 +392,7 @@ fn an_error_is_heard_as_the_client_hears_it() {
 fn a_cancel_ends_the_statement() {
     let lab = Lab::new();
     for mode in [SslMode::VerifyFull, SslMode::Disable] {
-        let standing = Standing::at(&lab, Passage::Bridged, target(&lab, mode));
+        let standing = Standing::at(&lab, ClientTls::Terminated, target(&lab, mode));
         let asleep = format!("{SESSIONS} and wait_event = 'PgSleep'");
         let psql = start(&mut asking(standing.psql(&lab, ""), "select pg_sleep(600)"));
         lab.database.wait_for(&asleep, "1");
@@ -416,7 +418,7 @@ fn a_cancel_ends_the_statement() {
 #[test]
 fn a_client_in_its_own_tls_can_cancel() {
     let lab = Lab::new();
-    let standing = Standing::at(&lab, Passage::Untouched, target(&lab, SslMode::Require));
+    let standing = Standing::at(&lab, ClientTls::PassThrough, target(&lab, SslMode::Require));
     let mut psql = asking(standing.psql(&lab, "sslmode=require"), "select pg_sleep(600)");
     let psql = start(psql.env("PGAPPNAME", NAME));
     lab.database.wait_for(&format!("{SESSIONS} and wait_event = 'PgSleep'"), "1");
@@ -441,7 +443,7 @@ fn a_hundred_megabytes_arrive_byte_by_byte_each_way() {
     let direct = || psql_at(&lab, lab.database.server().port(), "");
     let expected = copy_out(direct(), rows, "direct");
     assert!(fs::metadata(file("direct")).unwrap().len() > 100_000_000);
-    for (passage, wish) in [(Passage::Bridged, "prefer"), (Passage::Untouched, "require")] {
+    for (passage, wish) in [(ClientTls::Terminated, "prefer"), (ClientTls::PassThrough, "require")] {
         let standing = Standing::at(&lab, passage, target(&lab, SslMode::VerifyFull));
         let psql = || standing.psql(&lab, &format!("sslmode={wish}"));
         assert!(copy_out(psql(), rows, "out") == expected, "{passage:?}");
@@ -457,7 +459,7 @@ fn a_hundred_megabytes_arrive_byte_by_byte_each_way() {
 #[test]
 fn thirty_clients_at_once_are_served() {
     let lab = Lab::new();
-    let standing = Standing::at(&lab, Passage::Bridged, target(&lab, SslMode::Require));
+    let standing = Standing::at(&lab, ClientTls::Terminated, target(&lab, SslMode::Require));
     let ask = |number: usize| asking(standing.psql(&lab, ""), &format!("select {number}, pg_sleep(0.2)"));
     let all: Vec<Child> = (0..30).map(|number| start(&mut ask(number))).collect();
     for (number, client) in all.into_iter().enumerate() {
@@ -467,7 +469,7 @@ fn thirty_clients_at_once_are_served() {
     }
     let traffic = standing.listener.traffic();
     assert_eq!((traffic.connections, traffic.settled), (30, 30));
-    eventually("all have left", || standing.listener.pids().is_empty());
+    eventually("all have left", || standing.listener.backend_pids().is_empty());
     lab.database.wait_for(SESSIONS, "0");
 }
 
@@ -475,7 +477,7 @@ fn thirty_clients_at_once_are_served() {
 fn a_client_that_is_killed_leaves_no_backend() {
     let lab = Lab::new();
     let busy = ["select pg_sleep(600)", "copy (select repeat('x', 1000) from generate_series(1, 100000000)) to stdout"];
-    for (passage, wish) in [(Passage::Bridged, "prefer"), (Passage::Untouched, "require")] {
+    for (passage, wish) in [(ClientTls::Terminated, "prefer"), (ClientTls::PassThrough, "require")] {
         let standing = Standing::at(&lab, passage, target(&lab, SslMode::Require));
         for statement in busy {
             let mut psql = asking(standing.psql(&lab, &format!("sslmode={wish}")), statement);
@@ -486,7 +488,7 @@ fn a_client_that_is_killed_leaves_no_backend() {
             signal(&psql, Signal::KILL);
             drop(psql.wait_with_output());
             lab.database.wait_for(SESSIONS, "0");
-            eventually("it is forgotten", || standing.listener.pids().is_empty());
+            eventually("it is forgotten", || standing.listener.backend_pids().is_empty());
         }
     }
 }
@@ -494,7 +496,7 @@ fn a_client_that_is_killed_leaves_no_backend() {
 #[test]
 fn the_end_of_the_listener_ends_every_session() {
     let lab = Lab::new();
-    let standing = Standing::at(&lab, Passage::Bridged, target(&lab, SslMode::Require));
+    let standing = Standing::at(&lab, ClientTls::Terminated, target(&lab, SslMode::Require));
     let talk = standing.connect(&lab);
     lab.database.wait_for(SESSIONS, "1");
     drop(standing);
@@ -506,13 +508,13 @@ fn the_end_of_the_listener_ends_every_session() {
 fn who_can_not_be_connected_is_told_why() {
     let lab = Lab::on(&Postgres::start(&Options::default()));
     let cause = format!("can't connect to `localhost:{}`: refused or no route", lab.database.server().port());
-    let wrong_name = Target { host: "127.0.0.1".to_owned(), ..target(&lab, SslMode::VerifyFull) };
-    let standing = Standing::at(&lab, Passage::Bridged, wrong_name);
+    let wrong_name = DatabaseTarget { host: "127.0.0.1".to_owned(), ..target(&lab, SslMode::VerifyFull) };
+    let standing = Standing::at(&lab, ClientTls::Terminated, wrong_name);
     let told = complained(asking(standing.psql(&lab, ""), "select 1"));
     assert!(told.contains("FATAL:  the server's certificate is not for `127.0.0.1`"), "{told}");
     assert_eq!(standing.listener.last_fault().unwrap().code, Code::TlsWrongName);
 
-    let standing = Standing::at(&lab, Passage::Bridged, target(&lab, SslMode::VerifyFull));
+    let standing = Standing::at(&lab, ClientTls::Terminated, target(&lab, SslMode::VerifyFull));
     lab.database.server().stop();
     let told = complained(asking(standing.psql(&lab, ""), "select 1"));
     assert!(told.contains("FATAL:  ") && told.contains(&cause) && told.contains("HINT:  "), "{told}");
@@ -522,7 +524,7 @@ fn who_can_not_be_connected_is_told_why() {
     let traffic = standing.listener.traffic();
     assert_eq!((traffic.connections, traffic.settled), (1, 0));
 
-    let standing = Standing::at(&lab, Passage::Untouched, target(&lab, SslMode::Require));
+    let standing = Standing::at(&lab, ClientTls::PassThrough, target(&lab, SslMode::Require));
     complained(asking(standing.psql(&lab, "sslmode=require"), "select 1"));
     assert_eq!(standing.listener.last_fault().unwrap().code, Code::DatabaseRefused);
     assert_eq!(standing.listener.traffic().untouched, 0);
@@ -531,7 +533,7 @@ fn who_can_not_be_connected_is_told_why() {
 #[test]
 fn a_session_that_the_tunnel_takes_along_is_told_so() {
     let lab = Lab::new().behind(Sshd::plain());
-    let standing = Standing::at(&lab, Passage::Bridged, target(&lab, SslMode::Require));
+    let standing = Standing::at(&lab, ClientTls::Terminated, target(&lab, SslMode::Require));
     let talk = standing.connect(&lab);
     assert_eq!(talk.ask("select 'well'").unwrap(), "well");
     thread::scope(|scope| {
@@ -551,7 +553,7 @@ fn a_session_that_the_tunnel_takes_along_is_told_so() {
 #[test]
 fn what_is_no_postgres_client_is_refused() {
     let lab = plain_server();
-    let standing = Standing::by(None, Passage::Bridged, target(&lab, SslMode::Disable));
+    let standing = Standing::by(None, ClientTls::Terminated, target(&lab, SslMode::Disable));
     let long = [&[0, 0, 0x27, 0x15, 0, 3, 0, 0], [b'x'; 20_000].as_slice()].concat();
     let version_2 = [0, 0, 0, 9, 0, 2, 0, 0, 0];
     let tls_at_once = [0x16, 3, 1, 0, 200, 1, 0, 0];
@@ -577,7 +579,7 @@ fn packet(version: [u8; 4], text: &str) -> Vec<u8> {
 #[test]
 fn who_has_said_all_still_hears_the_answer() {
     let lab = plain_server();
-    let standing = Standing::at(&lab, Passage::Bridged, target(&lab, SslMode::Disable));
+    let standing = Standing::at(&lab, ClientTls::Terminated, target(&lab, SslMode::Disable));
     let mut stream = standing.raw();
     // A server that looks after its clients takes one that has said all for one that is gone.
     let patience = "options\0-c client_connection_check_interval=0";
@@ -599,7 +601,7 @@ fn who_has_said_all_still_hears_the_answer() {
 #[test]
 fn a_newer_protocol_is_negotiated_with_the_server() {
     let lab = plain_server();
-    let standing = Standing::at(&lab, Passage::Bridged, target(&lab, SslMode::Disable));
+    let standing = Standing::at(&lab, ClientTls::Terminated, target(&lab, SslMode::Disable));
     let mut stream = standing.raw();
     let text = format!("user\0{ROLE}\0database\0{}\0_pq_.unheard_of\0on\0\0", lab.database.name());
     stream.write_all(&packet([0, 3, 0x27, 0x0f], &text)).unwrap();
@@ -615,7 +617,7 @@ fn a_newer_protocol_is_negotiated_with_the_server() {
 fn replication_keeps_its_own_name() {
     let lab = plain_server();
     lab.database.sql(&format!("alter role {ROLE} replication"));
-    let standing = Standing::at(&lab, Passage::Bridged, target(&lab, SslMode::Disable));
+    let standing = Standing::at(&lab, ClientTls::Terminated, target(&lab, SslMode::Disable));
     let psql = standing.psql(&lab, "replication=database application_name=standby");
     assert_eq!(said(asking(psql, "show application_name")), "standby");
     let traffic = standing.listener.traffic();

@@ -105,7 +105,7 @@ fn the_next_run_settles_what_was_in_doubt_and_goes_on() {
 fn lost_while_waiting_for_the_lock() {
     let lab = Lab::new();
     let holder = lab.database.session();
-    holder.sql(&format!("select pg_advisory_lock({})", bastion_migrate::postgres::own_key()));
+    holder.sql(&format!("select pg_advisory_lock({})", bastion_migrate::postgres::bastion_migrate_key()));
     let running = three(&lab, lab.database.server().port()).start();
     running.wait_for_line("waiting for the run lock", Duration::from_secs(10));
     lab.database.terminate("bastion-migrate%");
@@ -208,7 +208,7 @@ fn terminated_between_two_tries_of_a_file() {
 /// A file lets go of the run lock and another session takes it, before `next` has its turn.
 fn lose_the_lock_before(next: &str) {
     let lab = Lab::new();
-    let key = bastion_migrate::postgres::own_key();
+    let key = bastion_migrate::postgres::bastion_migrate_key();
     lab.database.sql("create table there (id int); alter table there owner to app");
     let lets_go = "do $$ begin execute 'select pg_advisory_unlock_all()'; end $$;\n";
     let gate = Gate::close(&lab.database, 1);

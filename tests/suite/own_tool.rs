@@ -202,9 +202,9 @@ fn of_a_tool_that_waits_until_its_time_is_over_the_last_words_are_told() {
         step.input("setup", "waiting() { echo waiting for postgres:5432; sleep 60; }")
     };
     let told = step().input("run", "waiting").input("timeout", "4s").run().fails("timed-out", 130);
-    told.says("`waiting` was under way; its last words:").says("waiting for postgres:5432").done();
+    told.says("`waiting` was running; its last lines:").says("waiting for postgres:5432").done();
     let told = step().input("steps", "[{ run: waiting, timeout: 2s }]").run().fails("step-timeout", 6);
-    told.says("`waiting` was under way; its last words:").done();
+    told.says("`waiting` was running; its last lines:").done();
 }
 
 #[test]

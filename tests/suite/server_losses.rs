@@ -66,7 +66,7 @@ class Migration(migrations.Migration):
 /// From the first signal to the end.
 const BUDGET: Duration = Duration::from_secs(7);
 const SOON: Duration = Duration::from_secs(20);
-const AGAIN: &str = "waiting for the server, where the work goes on";
+const AGAIN: &str = "waiting for the server, where the command still runs";
 
 /// What the proof is read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +117,7 @@ fn by<'a>(network: &Flights, server: &Server, step: Action<'a>) -> Action<'a> {
 
 /// How many sessions hold the run lock.
 fn locks(lab: &Lab) -> String {
-    let key = bastion_migrate::postgres::own_key();
+    let key = bastion_migrate::postgres::bastion_migrate_key();
     lab.database.sql(&format!(
         "select count(*) from pg_locks where locktype = 'advisory' and granted \
          and objid = ({key} & 4294967295)::oid and database = (select oid from pg_database where datname = current_database())"
@@ -284,7 +284,7 @@ fn given_up<'a>(server: &Server, gate: &Gate<'_>, step: Action<'a>) -> Running<'
 
 /// What the report of a run says that was given up.
 fn is_in_doubt(told: Finished) -> Finished {
-    let told = told.in_doubt("commit-in-doubt").says("the connection to the server was lost and can't be had again");
+    let told = told.in_doubt("commit-in-doubt").says("the connection to the server was lost and could not be restored");
     let told = told.says("the next run waits for what still works there").summary("nobody knows how many of the 6");
     MIGRATIONS.iter().fold(told, |told, name| told.says(&format!("in doubt: nobody knows whether {name} was")))
 }
@@ -309,7 +309,7 @@ fn the_next_run_waits_for_what_goes_on_and_then_goes_on() {
             .finish()
             .nothing_to_do()
             .says("was cut off from the server while")
-            .says("it has ended well since")
+            .says("it has succeeded since")
             .done();
         is_in_doubt(lost.finish()).done();
     });
@@ -368,7 +368,7 @@ fn a_run_that_is_killed_is_settled_by_the_next() {
         waiting.wait_for_line("its command is still running", SOON);
         gate.reached();
         gate.open();
-        waiting.finish().nothing_to_do().says("it has ended well since").done();
+        waiting.finish().nothing_to_do().says("it has succeeded since").done();
     });
 }
 
@@ -435,7 +435,7 @@ fn a_run_that_is_stopped_while_its_connection_is_lost_says_what_it_does_not_know
     running.wait();
     server.sshd().resume();
     gate.open();
-    step(&lab, &server, Proof::Ledger).run().nothing_to_do().says("it has ended well since").done();
+    step(&lab, &server, Proof::Ledger).run().nothing_to_do().says("it has succeeded since").done();
     let told = running.finish().in_doubt("cancelled").within(BUDGET);
     told.says("what still works there goes on").says("the next run waits for it").done();
 }
@@ -471,7 +471,7 @@ fn a_step_whose_time_is_over_while_its_connection_is_lost_is_in_doubt() {
     server.sshd().resume();
     gate.reached();
     gate.open();
-    step(&lab, &server, Proof::Listing).run().nothing_to_do().says("it has ended well since").done();
+    step(&lab, &server, Proof::Listing).run().nothing_to_do().says("it has succeeded since").done();
     running.finish().in_doubt("commit-in-doubt").says("was not done after 6 s").done();
 }
 
@@ -519,7 +519,7 @@ fn the_tool_is_stopped_when_the_run_lock_is_somebody_elses() {
     gate.reached();
     server.sshd().stop();
     let other = lab.database.session();
-    other.sql(&format!("select pg_advisory_lock({})", bastion_migrate::postgres::own_key()));
+    other.sql(&format!("select pg_advisory_lock({})", bastion_migrate::postgres::bastion_migrate_key()));
     server.sshd().resume();
     running.wait();
     assert_eq!(working(&server), Vec::<String>::new());

@@ -5,7 +5,7 @@ use crate::{
     action::{Action, Running},
     lab::{Lab, postgres::PASSWORD, postgres::ROLE},
 };
-use bastion_migrate::postgres::{own_key, run_lock};
+use bastion_migrate::postgres::{bastion_migrate_key, run_lock};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -188,7 +188,7 @@ fn a_new_session_keeps_the_run_lock_from_everybody_who_waits_for_it() {
     let second = all_files().start();
     waits_for_the_lock(&second);
     // Nobody else could take the lock meanwhile.
-    assert_eq!(holder.sql(&run_lock::try_sql(own_key())), "f");
+    assert_eq!(holder.sql(&run_lock::try_lock_sql(bastion_migrate_key())), "f");
     holder.sql("select pg_advisory_unlock(42)");
     let all = ["0001_n", "0002_n", "0003_n", "0004_wait"];
     first.finish().succeeds().applied(all).says("begins a new session").done();

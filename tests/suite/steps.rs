@@ -26,7 +26,7 @@ fn django<'a>(lab: &'a Lab, server: &'a Server, steps: &str) -> Action<'a> {
 /// Somebody else's run.
 fn holder(lab: &Lab) -> Session {
     let session = lab.database.session();
-    session.sql(&format!("select pg_advisory_lock({})", bastion_migrate::postgres::own_key()));
+    session.sql(&format!("select pg_advisory_lock({})", bastion_migrate::postgres::bastion_migrate_key()));
     session
 }
 
@@ -98,7 +98,7 @@ fn without_copy(dump: &str) -> String {
             (Some(table), row) => {
                 let value = |value: &str| match value {
                     "\\N" => "null".to_owned(),
-                    value => bastion_migrate::postgres::literal(&value.replace("\\\\", "\\")),
+                    value => bastion_migrate::postgres::quote_literal(&value.replace("\\\\", "\\")),
                 };
                 let values: Vec<String> = row.split('\t').map(value).collect();
                 text.extend(["insert into ", table, " values (", &values.join(", "), ");\n"]);

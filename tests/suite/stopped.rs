@@ -85,7 +85,7 @@ fn while_the_database_says_nothing() {
 fn while_the_run_lock_is_waited_for() {
     let lab = Lab::new();
     let holder = lab.database.session();
-    holder.sql(&format!("select pg_advisory_lock({})", bastion_migrate::postgres::own_key()));
+    holder.sql(&format!("select pg_advisory_lock({})", bastion_migrate::postgres::bastion_migrate_key()));
     let running = one(&lab, "select 1;\n").start();
     running.wait_for_line("waiting for the run lock", SOON);
     running.signal(Signal::INT);
@@ -230,7 +230,7 @@ fn behind_a_bastion_that_stands_still() {
     late.finish().fails("lock-held", 4).says("the run lock is held by the run https://github.com/octo/app").done();
     let mut told = running.finish();
     told = told.in_doubt("cancelled").says("in doubt: nobody knows whether 0001_one was committed");
-    told.says("the database could not be told to stop (no answer within 4 s)").within(BUDGET).done();
+    told.says("the database could not be asked to stop (no answer within 4 s)").within(BUDGET).done();
     action().run().nothing_to_do().done();
 }
 

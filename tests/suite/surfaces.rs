@@ -189,7 +189,7 @@ fn a_secret_in_the_name_of_a_session_that_holds_the_lock_is_hidden() {
     let lab = Lab::new();
     let holder = lab.database.session();
     let quoted = PASSWORD.replace('\'', "''");
-    let key = bastion_migrate::postgres::own_key();
+    let key = bastion_migrate::postgres::bastion_migrate_key();
     holder.sql(&format!("set application_name = 'psql {quoted}'; select pg_advisory_lock({key})"));
     let running = users(&lab).input("lock-wait", "0").start();
     running.wait_for_line("lock-held", Duration::from_secs(10));

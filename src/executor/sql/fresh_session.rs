@@ -9,12 +9,12 @@ use crate::{
     ledger::Content,
     migrate::{Apply, Fresh, Limits, Migration, Reached, Stopped},
     postgres::{
-        Lookout, Session, THIS_DATABASE,
-        own_query::Question,
-        rows,
-        run_lock::{self, Lock, Wait},
-        state_sql,
-        wait::{self, answered},
+        CURRENT_DATABASE_OID, LockWaits, Session,
+        own_query::OwnQuery,
+        query_rows,
+        run_lock::{self, AdvisoryLock, LockWait},
+        session_state_sql,
+        wait::{self, answer_within},
     },
     run::{event::Event, lock_retries::Ladder},
     settings::Settings,
@@ -29,7 +29,10 @@ const STATE: &str = "state";
 
 /// Asks what a new session is like.
 pub(crate) fn question(settings: &Settings) -> String {
-    format!("SELECT '{STATE}', {}, {THIS_DATABASE}", state_sql(&no_files(settings), THIS_DATABASE))
+    format!(
+        "SELECT '{STATE}', {}, {CURRENT_DATABASE_OID}",
+        session_state_sql(&no_files(settings), CURRENT_DATABASE_OID)
+    )
 }
 
 /// Reads the answer to it.
@@ -38,16 +41,16 @@ pub(crate) fn answer(settings: &Settings, rows: &[Vec<Option<String>>]) -> Optio
     let row = rows.iter().rfind(is_it)?;
     let (state, database) = (row.get(1)?.clone()?, row.get(2)?.as_deref()?.parse::<u32>().ok()?);
     let database = format!("'{database}'::pg_catalog.oid");
-    Some(Fresh { state_sql: state_sql(&no_files(settings), &database), state })
+    Some(Fresh { state_sql: session_state_sql(&no_files(settings), &database), state })
 }
 
 /// Lists the locks that a session of ours may have.
-fn no_files(settings: &Settings) -> Vec<Lock> {
+fn no_files(settings: &Settings) -> Vec<AdvisoryLock> {
     let of_tools = settings.database.iter().flat_map(|target| {
-        let lock = |layout: Layout| Some(run_lock::of_tool(layout.lock_key(&target.name)?, layout.name()));
+        let lock = |layout: Layout| Some(run_lock::tool_lock(layout.lock_key(&target.name)?, layout.name()));
         layout::ALL.into_iter().filter_map(lock)
     });
-    [run_lock::own()].into_iter().chain(of_tools).collect()
+    [run_lock::bastion_migrate_lock()].into_iter().chain(of_tools).collect()
 }
 
 impl Sql<'_> {
@@ -89,7 +92,7 @@ impl Sql<'_> {
         let (session, ledger) = (open(self.session.as_ref())?, known(self.ledger.as_ref())?);
         let unasked = || Fault::new(Code::DatabaseNotPostgres, "the server did not say what its sessions begin with");
         let fresh = self.new_session.as_ref().ok_or_else(unasked)?;
-        let (run, safety, lookout) = (self.runner.run_url(), &self.settings.safety, Lookout::default());
+        let (run, safety, lookout) = (self.runner.run_url(), &self.settings.safety, LockWaits::default());
         let options = self.settings.database.as_ref().and_then(|target| target.options.as_deref());
         let has_own_limit = options.is_some_and(|options| options.contains("lock_timeout"));
         let apply = Apply {
@@ -125,7 +128,7 @@ impl Sql<'_> {
         }
         let wait = self.settings.wait_timeout;
         let connected = Session::connect(reach, self.settings.database()?, &self.startup, &self.events);
-        let handed_over = match answered(wait, connected).await {
+        let handed_over = match answer_within(wait, connected).await {
             Ok(session) => self.hand_over_to(session).await?,
             // Perhaps there is no room for two at once.
             Err(_) => false,
@@ -134,22 +137,22 @@ impl Sql<'_> {
             self.begin_again(reach).await?;
         }
         let session = open(self.session.as_ref())?;
-        let question = Question::reading(question(self.settings));
-        let told = answered(wait, rows(&session.client, &question)).await?;
+        let question = OwnQuery::read_only(question(self.settings));
+        let told = answer_within(wait, query_rows(&session.client, &question)).await?;
         self.new_session = answer(self.settings, &told);
         Ok(())
     }
 
-    fn locks(&self) -> Result<Vec<Lock>, Fault> {
+    fn locks(&self) -> Result<Vec<AdvisoryLock>, Fault> {
         let theirs = self.lock_of_tool(known(self.ledger.as_ref())?)?;
-        Ok([run_lock::own()].into_iter().chain(theirs).collect())
+        Ok([run_lock::bastion_migrate_lock()].into_iter().chain(theirs).collect())
     }
 
     /// Returns whether the new session got all of our locks; then it is the one that we go on with.
     async fn hand_over_to(&mut self, session: Session) -> Result<bool, Fault> {
         let old = open(self.session.as_ref())?;
         for lock in self.locks()? {
-            if !run_lock::hand_over(old, &session, lock).await? {
+            if !run_lock::hand_over_lock(old, &session, lock).await? {
                 session.close().await;
                 return Ok(false);
             }
@@ -167,10 +170,11 @@ impl Sql<'_> {
             old.close().await;
         }
         let (target, wait) = (self.settings.database()?, self.settings.wait_timeout);
-        let session = wait::connect(reach, target, &self.startup, wait, &self.events).await?;
-        let wait = Wait { before, ..crate::executor::lock_holder::lock_wait(self.settings, self.runner) };
+        let session = wait::wait_for_session(reach, target, &self.startup, wait, &self.events).await?;
+        let wait =
+            LockWait { previous_pid: before, ..crate::executor::lock_holder::lock_wait(self.settings, self.runner) };
         for lock in self.locks()? {
-            run_lock::acquire(&session, lock, &wait, &self.events).await?;
+            run_lock::acquire_lock(&session, lock, &wait, &self.events).await?;
         }
         self.session = Some(session);
         let content = self.read(&known(self.ledger.as_ref())?.made()).await?;

@@ -14,11 +14,11 @@ use crate::{
     migrate::{self, Files, Fresh, Migration, Tally},
     plan::{self, Rules},
     postgres::{
-        Session, Startup,
-        own_query::{Question, RunLock},
-        preflight, rows,
-        run_lock::{self, Lock},
-        wait::{self, answered},
+        Session, StartupSettings,
+        own_query::{OwnQuery, RunLockRequirement},
+        preflight, query_rows,
+        run_lock::{self, AdvisoryLock},
+        wait::{self, answer_within},
     },
     run::{
         blocking::aside,
@@ -38,7 +38,7 @@ pub struct Sql<'a> {
     layouts: Vec<Layout>,
     /// The application that applies these files by itself.
     application: Option<Application>,
-    pub(super) startup: Startup,
+    pub(super) startup: StartupSettings,
     pub(super) session: Option<Session>,
     opening: Survey,
     /// Other ledgers in the database.
@@ -99,15 +99,20 @@ impl<'a> Sql<'a> {
     pub async fn connect(&mut self, reach: &Transport) -> Result<(), Fault> {
         let target = self.settings.database()?;
         let wait = self.settings.wait_timeout;
-        let session = wait::connect(reach, target, &self.startup, wait, &self.events).await?;
+        let session = wait::wait_for_session(reach, target, &self.startup, wait, &self.events).await?;
         let session = self.session.insert(session);
-        let question = opening(self.settings).and(&fresh_session::question(self.settings));
-        let opening =
-            preflight::open(session, target, crate::executor::lock_holder::opens(self.settings), question, wait)
-                .await?;
-        self.new_session = fresh_session::answer(self.settings, &opening.extra);
-        (self.locked, self.alone) = (opening.locked, opening.alone);
-        (self.opening, self.fresh) = (Survey::read(&opening.extra), Content::parse(&opening.extra));
+        let question = opening(self.settings).with_appended(&fresh_session::question(self.settings));
+        let opening = preflight::run_preflight(
+            session,
+            target,
+            crate::executor::lock_holder::opens(self.settings),
+            question,
+            wait,
+        )
+        .await?;
+        self.new_session = fresh_session::answer(self.settings, &opening.extra_rows);
+        (self.locked, self.alone) = (opening.locked, opening.no_tool_active);
+        (self.opening, self.fresh) = (Survey::read(&opening.extra_rows), Content::parse(&opening.extra_rows));
         self.events.tell(Event::Database(opening.facts));
         Ok(())
     }
@@ -122,10 +127,10 @@ impl<'a> Sql<'a> {
         let session = open(self.session.as_ref())?;
         if !self.locked || !self.alone {
             if !self.locked {
-                run_lock::acquire(session, run_lock::own(), &wait, &self.events).await?;
+                run_lock::acquire_lock(session, run_lock::bastion_migrate_lock(), &wait, &self.events).await?;
             }
             wait.limit = wait.limit.saturating_sub(began.elapsed());
-            run_lock::alone(session, &wait, &self.events).await?;
+            run_lock::wait_for_other_tools(session, &wait, &self.events).await?;
             (self.locked, self.alone) = (true, true);
             // Whoever was at work may have made the ledger meanwhile.
             self.survey().await?;
@@ -134,7 +139,7 @@ impl<'a> Sql<'a> {
         let session = open(self.session.as_ref())?;
         if let Some(theirs) = self.lock_of_tool(&ledger)? {
             wait.limit = wait.limit.saturating_sub(began.elapsed());
-            run_lock::acquire(session, theirs, &wait, &self.events).await?;
+            run_lock::acquire_lock(session, theirs, &wait, &self.events).await?;
         }
         self.ledger = Some(ledger);
         self.events.tell(Event::Locked { waited: began.elapsed() });
@@ -153,15 +158,15 @@ impl<'a> Sql<'a> {
 
     async fn survey(&mut self) -> Result<(), Fault> {
         let session = open(self.session.as_ref())?;
-        let question = opening(self.settings).under(self.run_lock());
-        let answer = answered(self.settings.wait_timeout, rows(&session.client, &question)).await?;
+        let question = opening(self.settings).requiring_lock(self.run_lock());
+        let answer = answer_within(self.settings.wait_timeout, query_rows(&session.client, &question)).await?;
         (self.opening, self.fresh) = (Survey::read(&answer), Content::parse(&answer));
         Ok(())
     }
 
     /// What our questions demand.
-    fn run_lock(&self) -> RunLock {
-        if self.locked { RunLock::Held } else { RunLock::NotNeeded }
+    fn run_lock(&self) -> RunLockRequirement {
+        if self.locked { RunLockRequirement::Held } else { RunLockRequirement::NotNeeded }
     }
 
     /// Ledger against files.
@@ -176,7 +181,7 @@ impl<'a> Sql<'a> {
         let files = self.files.take().ok_or_else(|| vec![Fault::new(Code::Bug, "there are no files any more")])?;
         let migrations = files.into_migrations(ledger.layout).map_err(|fault| vec![fault])?;
         self.before = match ledger.exists || ledger.progress_exists || !self.others.is_empty() {
-            true => answered(self.settings.wait_timeout, self.read(&ledger)).await.map_err(|fault| vec![fault])?,
+            true => answer_within(self.settings.wait_timeout, self.read(&ledger)).await.map_err(|fault| vec![fault])?,
             false => std::mem::take(&mut self.fresh),
         };
         if let (true, Some((tool, table))) = (self.before.recorded.is_empty(), self.before.others.first()) {
@@ -279,9 +284,9 @@ impl<'a> Sql<'a> {
         }
     }
 
-    fn lock_of_tool(&self, ledger: &Ledger) -> Result<Option<Lock>, Fault> {
+    fn lock_of_tool(&self, ledger: &Ledger) -> Result<Option<AdvisoryLock>, Fault> {
         let key = ledger.layout.lock_key(&self.settings.database()?.name);
-        Ok(key.map(|key| run_lock::of_tool(key, ledger.layout.name())))
+        Ok(key.map(|key| run_lock::tool_lock(key, ledger.layout.name())))
     }
 
     fn choose_ledger(&mut self) -> Result<Ledger, Fault> {
@@ -296,8 +301,8 @@ impl<'a> Sql<'a> {
 
     pub(super) async fn read(&self, ledger: &Ledger) -> Result<Content, Fault> {
         let session = open(self.session.as_ref())?;
-        let question = ledger.read(&self.others).under(self.run_lock());
-        let answer = rows(&session.client, &question).await?;
+        let question = ledger.read(&self.others).requiring_lock(self.run_lock());
+        let answer = query_rows(&session.client, &question).await?;
         Ok(Content::parse(&answer))
     }
 
@@ -322,13 +327,13 @@ pub(super) fn known(ledger: Option<&Ledger>) -> Result<&Ledger, Fault> {
 }
 
 /// Which ledgers there are, and what is broken: all that a plan needs where there is no ledger.
-fn opening(settings: &Settings) -> Question {
-    survey(settings.sql.ledger_table.as_deref()).and(&invalid_indexes_sql())
+fn opening(settings: &Settings) -> OwnQuery {
+    survey(settings.sql.ledger_table.as_deref()).with_appended(&invalid_indexes_sql())
 }
 
 /// Settings at start-up cost no round trip. The order matters: the user's own come after ours, and read-only after everything,
 /// so that nothing can turn a plan into a writer.
-fn startup(settings: &Settings, runner: &Runner) -> Startup {
+fn startup(settings: &Settings, runner: &Runner) -> StartupSettings {
     let safety = &settings.safety;
     // Ten minutes idle in a transaction: longer than it takes to send any file, and an end to a run that stands still.
     let ours = format!(
@@ -338,7 +343,7 @@ fn startup(settings: &Settings, runner: &Runner) -> Startup {
         safety.lock_timeout.as_millis(),
         safety.statement_timeout.as_millis(),
     );
-    let mut startup = Startup::new(run_lock::application_name(runner), &ours, settings.database.as_ref());
+    let mut startup = StartupSettings::new(run_lock::application_name(runner), &ours, settings.database.as_ref());
     if !settings.command.writes() {
         startup.options += " -c default_transaction_read_only=on";
     }

@@ -9,10 +9,10 @@ use crate::{
     migrate::{self, Stopped},
     postgres::{
         Session,
-        fault::statement,
-        own_query::{Question, RunLock},
-        rows, run_lock,
-        wait::{self, answered},
+        fault::statement_fault,
+        own_query::{OwnQuery, RunLockRequirement},
+        query_rows, run_lock,
+        wait::{self, answer_within},
     },
     run::event::Event,
     transport::Transport,
@@ -40,7 +40,7 @@ impl Sql<'_> {
         let cause = match (reach.loss_fault(), &mut self.session) {
             (Some(bastion), _) => Some(bastion),
             // A symptom in the server's own words says why by itself.
-            (None, Some(session)) if symptom.sqlstate.is_none() => session.why_closed().await,
+            (None, Some(session)) if symptom.sqlstate.is_none() => session.close_reason().await,
             (None, _) => None,
         };
         match cause {
@@ -63,14 +63,14 @@ impl Sql<'_> {
         let mut rollback = std::pin::pin!(session.client.batch_execute(sql));
         let answer = loop {
             match timeout(CANCEL_AGAIN, rollback.as_mut()).await {
-                Ok(Err(error)) if hit_by_cancel(&statement(&error)) => {
+                Ok(Err(error)) if hit_by_cancel(&statement_fault(&error)) => {
                     rollback.set(session.client.batch_execute(sql));
                 }
                 Ok(answer) => break answer,
                 Err(_) => canceller.cancel(reach).await?,
             }
         };
-        answer.map_err(|error| statement(&error))?;
+        answer.map_err(|error| statement_fault(&error))?;
         self.tally.rolled_back();
         let Some(ledger) = &self.ledger else { return Ok(()) };
         if self.tally.sent.get() == self.tally.applied.get() {
@@ -91,8 +91,8 @@ impl Sql<'_> {
     /// the next run, and `verify`, tell it.
     pub(crate) async fn with_leftovers(&self, fault: Fault) -> Fault {
         let Some(session) = &self.session else { return fault };
-        let question = Question::reading(invalid_indexes_sql());
-        let Ok(answer) = answered(self.settings.wait_timeout, rows(&session.client, &question)).await else {
+        let question = OwnQuery::read_only(invalid_indexes_sql());
+        let Ok(answer) = answer_within(self.settings.wait_timeout, query_rows(&session.client, &question)).await else {
             return fault;
         };
         let invalid = Content::parse(&answer).invalid_indexes;
@@ -150,7 +150,7 @@ impl Sql<'_> {
     /// proof is missing.
     pub(crate) async fn read_after(&mut self, reach: &mut Transport) -> Result<Content, Fault> {
         let wait = self.settings.wait_timeout;
-        let lost = match answered(wait, self.read(&known(self.ledger.as_ref())?.made())).await {
+        let lost = match answer_within(wait, self.read(&known(self.ledger.as_ref())?.made())).await {
             Err(lost) if lost.code.ends_session() => self.cause(reach, lost).await,
             answer => return answer,
         };
@@ -173,20 +173,20 @@ impl Sql<'_> {
         let late =
             || Fault::new(Code::DatabaseTimeout, format!("no answer within {} s (`wait-timeout`)", wait.as_secs()));
         if let Some(old) = &mut self.session {
-            old.give_up().await;
+            old.abort_driver().await;
         }
         let session = timeout(wait, self.locked_again(reach)).await.unwrap_or_else(|_| Err(late()))?;
         self.session = Some(session);
-        answered(wait, self.read_made(known(self.ledger.as_ref())?)).await
+        answer_within(wait, self.read_made(known(self.ledger.as_ref())?)).await
     }
 
     /// The ledger, unless its making was undone: then nothing is recorded. What it says is on the disk when it has said it.
     async fn read_made(&self, ledger: &Ledger) -> Result<Content, Fault> {
         let session = open(self.session.as_ref())?;
-        let question = Question::writing(migrate::FLUSH);
-        rows(&session.client, &question).await?;
-        let question = ledger.made().read(&[]).under(RunLock::Held);
-        match rows(&session.client, &question).await {
+        let question = OwnQuery::read_write(migrate::FLUSH);
+        query_rows(&session.client, &question).await?;
+        let question = ledger.made().read(&[]).requiring_lock(RunLockRequirement::Held);
+        match query_rows(&session.client, &question).await {
             Err(fault) if matches!(fault.sqlstate.as_deref(), Some("42P01" | "3F000")) => Ok(Content::default()),
             answer => answer.map(|answer| Content::parse(&answer)),
         }
@@ -198,11 +198,12 @@ impl Sql<'_> {
             *reach = Transport::connect(self.settings.route.as_ref(), &self.events).await?;
         }
         let left = wait.saturating_sub(began.elapsed());
-        let session = wait::connect(reach, self.settings.database()?, &self.startup, left, &self.events).await?;
+        let session =
+            wait::wait_for_session(reach, self.settings.database()?, &self.startup, left, &self.events).await?;
         let doubtful = self.tally.sent.get() > self.tally.applied.get();
         if let Some(xid) = self.tally.xid.get().filter(|_| doubtful) {
-            let question = Question::reading(format!("SELECT pg_xact_status('{xid}'::xid8)"));
-            let said = rows(&session.client, &question).await;
+            let question = OwnQuery::read_only(format!("SELECT pg_xact_status('{xid}'::xid8)"));
+            let said = query_rows(&session.client, &question).await;
             let status = match said {
                 Err(lost) if lost.code.ends_session() => return Err(lost),
                 // A server that crashed may have forgotten the transaction altogether. The ledger decides, not this.
@@ -213,13 +214,13 @@ impl Sql<'_> {
         }
         let limit = wait.saturating_sub(began.elapsed());
         let before = self.session.as_ref().map(|old| old.announced_pid);
-        let wait = run_lock::Wait {
+        let wait = run_lock::LockWait {
             limit,
             input: "wait-timeout",
-            before,
+            previous_pid: before,
             ..crate::executor::lock_holder::lock_wait(self.settings, self.runner)
         };
-        run_lock::acquire(&session, run_lock::own(), &wait, &self.events).await?;
+        run_lock::acquire_lock(&session, run_lock::bastion_migrate_lock(), &wait, &self.events).await?;
         Ok(session)
     }
 

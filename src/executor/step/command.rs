@@ -4,7 +4,7 @@
 use crate::{
     executor::{invalid_index, lock_holder::Keeper},
     fault::{Code, Fault},
-    postgres::Lookout,
+    postgres::LockWaits,
     run::{event::Event, lock_retries::Ladder},
     settings::Site,
     site::{
@@ -68,7 +68,7 @@ enum Patience {
 async fn tries(sites: &mut Sites<'_>, keeper: &mut Keeper<'_>, errand: Errand<'_>) -> Result<(), Fault> {
     let (mut turn, mut said) = (Turn::Begin, RefCell::new(Said::default()));
     let ladder = Ladder { top: sites.settings.safety.lock_timeout, retries: errand.retries };
-    let lookout = Lookout::default();
+    let lookout = LockWaits::default();
     let broken = keeper.invalid_indexes().await?;
     keeper.look_out(sites.reach()?).await;
     let (mut course, mut unheard) = (Course { attempt: 0, patience: Patience::Limited, broken }, 0);
@@ -87,7 +87,7 @@ async fn tries(sites: &mut Sites<'_>, keeper: &mut Keeper<'_>, errand: Errand<'_
             turn = Turn::Resume;
             continue;
         }
-        let fault = if lookout.has_ended() { fault.code(Code::LockTimeout) } else { fault };
+        let fault = if lookout.has_cancelled_a_wait() { fault.code(Code::LockTimeout) } else { fault };
         if fault.code != Code::LockTimeout {
             return Err(fault);
         }
@@ -97,15 +97,15 @@ async fn tries(sites: &mut Sites<'_>, keeper: &mut Keeper<'_>, errand: Errand<'_
 }
 
 /// How long each statement of this try waits for a lock.
-fn begin_try(lookout: &Lookout, ladder: Ladder, course: &Course) -> Duration {
+fn begin_try(lookout: &LockWaits, ladder: Ladder, course: &Course) -> Duration {
     match course.patience {
         Patience::Limited => {
             let limit = ladder.limit(course.attempt);
-            lookout.trying(limit);
+            lookout.begin_attempt(limit);
             limit
         }
         Patience::Unlimited => {
-            lookout.trying_patiently(ladder.top);
+            lookout.begin_monitored_attempt(ladder.top);
             Duration::ZERO
         }
     }
@@ -119,13 +119,13 @@ async fn again(
     sites: &Sites<'_>,
     keeper: &Keeper<'_>,
     (ladder, course): (Ladder, Course),
-    lookout: &Lookout,
+    lookout: &LockWaits,
     fault: Fault,
 ) -> Result<Course, Fault> {
-    let said = lookout.said();
+    let said = lookout.describe_blockers();
     let left = keeper.invalid_indexes().await.unwrap_or_default();
     let left: Vec<String> = left.into_iter().filter(|index| !course.broken.contains(index)).collect();
-    let form = lookout.obstacles().into_iter().rev().find_map(|obstacle| obstacle.form);
+    let form = lookout.current_blockers().into_iter().rev().find_map(|obstacle| obstacle.form);
     let cut_off = form.or_else(|| (!left.is_empty()).then_some("CREATE INDEX CONCURRENTLY or its like"));
     if let Some(form) = cut_off.filter(|_| course.patience == Patience::Limited) {
         let fault = invalid_index::cut_off(fault, form, said.as_deref());
@@ -154,9 +154,9 @@ async fn again(
 }
 
 /// A pause, in which it is seen whether whoever was in the way still is.
-async fn rest(sites: &Sites<'_>, keeper: &Keeper<'_>, lookout: &Lookout, pause: Duration) -> Result<(), Fault> {
+async fn rest(sites: &Sites<'_>, keeper: &Keeper<'_>, lookout: &LockWaits, pause: Duration) -> Result<(), Fault> {
     let watch = keeper.watch(sites.reach()?, Vec::new, lookout);
-    match select(pin!(lookout.rest(pause)), pin!(watch)).await {
+    match select(pin!(lookout.pause_while_blocked(pause)), pin!(watch)).await {
         Either::Left(((), _)) => Ok(()),
         Either::Right((lost, _)) => Err(lost),
     }
@@ -189,7 +189,7 @@ async fn once(
     task: Task<'_>,
     turn: Turn,
     said: &RefCell<Said>,
-    lookout: &Lookout,
+    lookout: &LockWaits,
 ) -> Result<(), Fault> {
     let work = sites.turn(task, turn, said);
     let watch = keeper.watch(sites.reach()?, || sites.pids(), lookout);

@@ -5,12 +5,12 @@ use crate::{
     fault::{Code, Fault, Place},
     migrate::run as run_script,
     postgres::{
-        Lookout, Session, Startup, UNLIMITED,
-        fault::statement,
-        own_query::Question,
-        rows, run_lock,
-        wait::{self, answered},
-        waits_for_others,
+        DISABLE_TRANSACTION_TIMEOUT, LockWaits, Session, StartupSettings,
+        fault::statement_fault,
+        own_query::OwnQuery,
+        query_rows, run_lock,
+        wait::{self, answer_within},
+        waits_for_transactions,
     },
     run::blocking::aside,
     site::Sites,
@@ -36,23 +36,25 @@ pub(crate) async fn run(sites: &Sites<'_>, shown: &str, path: &Path, limit: Opti
     let ours = format!(
         "-c lock_timeout={} -c statement_timeout={} -c client_connection_check_interval=1000 \
          -c standard_conforming_strings=on",
-        if waits_for_others(text).is_some() { 0 } else { safety.lock_timeout.as_millis() },
+        if waits_for_transactions(text).is_some() { 0 } else { safety.lock_timeout.as_millis() },
         safety.statement_timeout.as_millis()
     );
     let target = sites.settings.database()?;
-    let startup = Startup::new(run_lock::tool_name(sites.runner), &ours, Some(target));
+    let startup = StartupSettings::new(run_lock::tool_application_name(sites.runner), &ours, Some(target));
     let wait = sites.settings.wait_timeout;
     let events = sites.events.clone().about(shown);
-    let session = wait::connect(sites.reach()?, target, &startup, wait, &events).await?;
+    let session = wait::wait_for_session(sites.reach()?, target, &startup, wait, &events).await?;
     let watch = Watch { settings: sites.settings, runner: sites.runner, events: &events, pid: session.announced_pid };
-    let (reach, lookout) = (sites.reach()?, Lookout::default());
+    let (reach, lookout) = (sites.reach()?, LockWaits::default());
     let work = within(reach, limit, (shown, text), (&session, wait));
     let done = match watched(watch, reach, &lookout, work).await {
-        Ok(()) => answered(wait, ended(&session, shown)).await,
-        failed => failed.map_err(|fault| match lookout.said().filter(|_| fault.code == Code::LockTimeout) {
-            Some(said) => fault.detail(said),
-            None => fault,
-        }),
+        Ok(()) => answer_within(wait, ended(&session, shown)).await,
+        failed => {
+            failed.map_err(|fault| match lookout.describe_blockers().filter(|_| fault.code == Code::LockTimeout) {
+                Some(said) => fault.detail(said),
+                None => fault,
+            })
+        }
     };
     session.close().await;
     done
@@ -65,15 +67,15 @@ async fn within(
     (session, wait): (&Session, Duration),
 ) -> Result<(), Fault> {
     let work = async {
-        let unlimited = format!("DO $bastion_migrate$ BEGIN {UNLIMITED}END $bastion_migrate$");
-        session.client.batch_execute(&unlimited).await.map_err(|error| statement(&error))?;
+        let unlimited = format!("DO $bastion_migrate$ BEGIN {DISABLE_TRANSACTION_TIMEOUT}END $bastion_migrate$");
+        session.client.batch_execute(&unlimited).await.map_err(|error| statement_fault(&error))?;
         run_script(&session.client, Source { file: shown, text }).await
     };
     let Some(limit) = limit else { return work.await };
     if let Ok(done) = timeout(limit, work).await {
         return done;
     }
-    answered(wait, session.canceller().cancel(reach)).await?;
+    answer_within(wait, session.canceller().cancel(reach)).await?;
     let cause = format!("`{shown}` was not done after {} s", limit.as_secs());
     Err(Fault::new(Code::StepTimeout, cause))
 }
@@ -81,8 +83,8 @@ async fn within(
 /// A transaction that the file has begun and not ended would be rolled back with the session, and nobody would know.
 async fn ended(session: &Session, shown: &str) -> Result<(), Fault> {
     // In a transaction the time of its beginning is not that of this statement.
-    let question = Question::writing("SELECT now() <> statement_timestamp()");
-    let answer = rows(&session.client, &question).await?;
+    let question = OwnQuery::read_write("SELECT now() <> statement_timestamp()");
+    let answer = query_rows(&session.client, &question).await?;
     match answer.first().and_then(|row| row.first()).and_then(Option::as_deref) {
         Some("t") => {
             let cause = format!("`{shown}` begins a transaction and does not end it: nothing of that took place");

@@ -17,7 +17,7 @@ use crate::{
     fault::{Code, Fault, Stage},
     github::runner::Runner,
     ledger::known_tools::Row,
-    postgres::wait::answered,
+    postgres::wait::answer_within,
     run::event::{Coverage, Event, Events, MigrationId, PlanFacts},
     settings::{Command, Need, Settings, Step, ToolSettings, When, Work},
     site::{
@@ -259,7 +259,7 @@ impl<'a> Foreign<'a> {
         match self.keeper.session() {
             Some(session) => {
                 let looked = Witness::again(session, self.keeper.run_lock(), recipe);
-                let looked = answered(self.settings.wait_timeout, looked).await?;
+                let looked = answer_within(self.settings.wait_timeout, looked).await?;
                 Ok(looked.meant(recipe.keeps, self.known.listed()))
             }
             None => Ok(Witness::of_listing(self.list(sites).await?.listed())),

@@ -4,7 +4,7 @@
 use super::{Foreign, Reached, contradictions, snapshot::Witness};
 use crate::{
     fault::Fault,
-    postgres::wait::answered,
+    postgres::wait::answer_within,
     run::event::{Changes, Coverage, Event},
     site::Sites,
 };
@@ -18,7 +18,7 @@ impl Foreign<'_> {
         match self.keeper.session() {
             Some(session) => {
                 let read = Witness::of(session, self.keeper.run_lock(), &self.keeper.found, &self.tool.recipe);
-                answered(self.settings.wait_timeout, read).await
+                answer_within(self.settings.wait_timeout, read).await
             }
             None => Ok(Witness::default()),
         }
@@ -28,7 +28,7 @@ impl Foreign<'_> {
         match self.keeper.session() {
             Some(session) => {
                 let read = Witness::again(session, self.keeper.run_lock(), &self.tool.recipe);
-                answered(self.settings.wait_timeout, read).await
+                answer_within(self.settings.wait_timeout, read).await
             }
             None => Ok(Witness::default()),
         }

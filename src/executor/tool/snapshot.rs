@@ -11,8 +11,8 @@ use crate::{
     },
     postgres::{
         Session,
-        own_query::{Question, RunLock},
-        rows,
+        own_query::{OwnQuery, RunLockRequirement},
+        query_rows,
     },
     run::event::MigrationId,
     settings::{Place, Settings},
@@ -57,7 +57,12 @@ enum Source {
 
 impl Witness {
     /// Asks for everything in one round trip. `found` is the answer to [`find_ledgers`].
-    pub(crate) async fn of(session: &Session, lock: RunLock, found: &Found, recipe: &Recipe) -> Result<Self, Fault> {
+    pub(crate) async fn of(
+        session: &Session,
+        lock: RunLockRequirement,
+        found: &Found,
+        recipe: &Recipe,
+    ) -> Result<Self, Fault> {
         let known_tools::Found { ledgers, left_alone } = known_tools::found(found, recipe.ledger.as_deref())?;
         let mut questions = vec![invalid_indexes_sql(), schema_snapshot::sql()];
         if !ledgers.is_empty() {
@@ -67,8 +72,8 @@ impl Witness {
         if let (Some(column), false) = (&recipe.tenants, tables.is_empty()) {
             questions.push(tenants::read_sql(&tables, column));
         }
-        let question = Question::reading(questions.join("; ")).under(lock);
-        let answer = rows(&session.client, &question).await?;
+        let question = OwnQuery::read_only(questions.join("; ")).requiring_lock(lock);
+        let answer = query_rows(&session.client, &question).await?;
         let index = |row: &Vec<Option<String>>| {
             let field = |index: usize| row.get(index).cloned().flatten();
             (field(0)? == "index").then(|| field(1)).flatten()
@@ -101,9 +106,9 @@ impl Witness {
     }
 
     /// The same later: the ledger may have been made meanwhile.
-    pub(crate) async fn again(session: &Session, lock: RunLock, recipe: &Recipe) -> Result<Self, Fault> {
-        let question = find(recipe.tenants.as_deref()).under(lock);
-        let found = rows(&session.client, &question).await?;
+    pub(crate) async fn again(session: &Session, lock: RunLockRequirement, recipe: &Recipe) -> Result<Self, Fault> {
+        let question = find(recipe.tenants.as_deref()).requiring_lock(lock);
+        let found = query_rows(&session.client, &question).await?;
         Self::of(session, lock, &found, recipe).await
     }
 
@@ -221,16 +226,16 @@ impl Witness {
 }
 
 /// Which ledgers and which tenants there are.
-pub(crate) fn find_ledgers(settings: &Settings) -> Question {
+pub(crate) fn find_ledgers(settings: &Settings) -> OwnQuery {
     match &settings.place {
         Place::Tool(tool) => find(tool.recipe.tenants.as_deref()),
         Place::Sql => find(None),
     }
 }
 
-fn find(tenants: Option<&str>) -> Question {
-    let ledgers = Question::reading(known_tools::find_sql());
-    tenants.map_or(ledgers.clone(), |column| ledgers.and(&tenants::find_sql(column)))
+fn find(tenants: Option<&str>) -> OwnQuery {
+    let ledgers = OwnQuery::read_only(known_tools::find_sql());
+    tenants.map_or(ledgers.clone(), |column| ledgers.with_appended(&tenants::find_sql(column)))
 }
 
 fn broken(index: &String) -> Fault {

@@ -5,7 +5,7 @@ use super::{Foreign, snapshot::Witness};
 use crate::{
     fault::{Code, Fault},
     ledger::schema_snapshot,
-    postgres::{own_query::Question, rows, wait::answered},
+    postgres::{own_query::OwnQuery, query_rows, wait::answer_within},
     run::event::{Event, MigrationId},
     settings::Command,
     site::Sites,
@@ -38,8 +38,8 @@ impl Foreign<'_> {
     async fn done_unrecorded(&self, place: usize, after: &Witness) -> Option<Fault> {
         let (session, id) = (self.keeper.session()?, self.pending.get(place)?);
         let tables: Vec<String> = after.ledgers.iter().map(|ledger| ledger.table.sql()).collect();
-        let question = Question::reading(schema_snapshot::since_sql(&tables)?);
-        let answer = answered(self.settings.wait_timeout, rows(&session.client, &question)).await.ok()?;
+        let question = OwnQuery::read_only(schema_snapshot::since_sql(&tables)?);
+        let answer = answer_within(self.settings.wait_timeout, query_rows(&session.client, &question)).await.ok()?;
         let late = schema_snapshot::Fingerprint::parse(&answer);
         let new: Vec<String> = after.schema_since(&self.before).into_iter().filter(|what| late.has(what)).collect();
         let first = new.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");

@@ -16,7 +16,7 @@ use crate::{
         scope,
         source::Inputs,
     },
-    postgres::Target,
+    postgres::DatabaseTarget,
     settings::{Command, ImageSettings, Place, ServerSettings, Site, StepSettings},
 };
 
@@ -34,7 +34,7 @@ pub(crate) struct Calls {
 pub(crate) struct Known<'a> {
     pub(crate) command: Option<Command>,
     pub(crate) executor: Option<Executor>,
-    pub(crate) database: Option<&'a Target>,
+    pub(crate) database: Option<&'a DatabaseTarget>,
     pub(crate) retries: u32,
     pub(crate) runner: &'a Runner,
 }

@@ -1,7 +1,7 @@
 //! Resolves the inputs for containers.
 
 use crate::{
-    docker::{Credentials, Pull},
+    docker::{PullPolicy, RegistryCredentials},
     fault::{Code, Fault},
     input::{
         findings::Findings,
@@ -12,13 +12,14 @@ use crate::{
         },
         source::Inputs,
     },
-    postgres::{SslMode, SslWish, Target, url},
-    proxy::Passage,
+    postgres::{DatabaseTarget, SslMode, SslRequest, url},
+    proxy::ClientTls,
     secret::Secret,
     settings::{ImageSettings, Workspace},
 };
 
-const PULLS: [(&str, Pull); 3] = [("missing", Pull::Missing), ("always", Pull::Always), ("never", Pull::Never)];
+const PULLS: [(&str, PullPolicy); 3] =
+    [("missing", PullPolicy::Missing), ("always", PullPolicy::Always), ("never", PullPolicy::Never)];
 const WORKSPACES: [(&str, Workspace); 3] =
     [("false", Workspace::Hidden), ("read-only", Workspace::ReadOnly), ("read-write", Workspace::ReadWrite)];
 
@@ -26,7 +27,11 @@ const WORKSPACES: [(&str, Workspace); 3] =
 const LEAST_MEMORY: i64 = 6 << 20;
 
 /// Resolves the settings common to all containers, except the tool's working directory.
-pub(crate) fn read(inputs: &Inputs, database: Option<&Target>, findings: &mut Findings) -> Option<ImageSettings> {
+pub(crate) fn read(
+    inputs: &Inputs,
+    database: Option<&DatabaseTarget>,
+    findings: &mut Findings,
+) -> Option<ImageSettings> {
     let pull = findings.keep(inputs.required(Name::Pull, |text| value::choice(text, &PULLS)));
     let credentials = findings.keep(credentials(inputs));
     let workspace = findings.keep(inputs.required(Name::MountWorkspace, |text| value::choice(text, &WORKSPACES)));
@@ -43,11 +48,11 @@ pub(crate) fn read(inputs: &Inputs, database: Option<&Target>, findings: &mut Fi
     })
 }
 
-fn credentials(inputs: &Inputs) -> Result<Option<Credentials>, Fault> {
+fn credentials(inputs: &Inputs) -> Result<Option<RegistryCredentials>, Fault> {
     let (username, password) = (inputs.text(Name::RegistryUsername), inputs.secret(Name::RegistryPassword));
     match (username, password) {
         (None, None) => Ok(None),
-        (Some(username), Some(password)) => Ok(Some(Credentials { username: username.to_owned(), password })),
+        (Some(username), Some(password)) => Ok(Some(RegistryCredentials { username: username.to_owned(), password })),
         (Some(_), None) => {
             Err(Fault::new(Code::InputMissing, "`registry-username` has a value and `registry-password` has none"))
         }
@@ -91,21 +96,21 @@ fn memory(text: &str) -> Result<i64, Misfit> {
 
 /// Resolves the treatment of TLS on tools' connections. If TLS is requested explicitly, it goes from end to end;
 /// otherwise the local endpoint tells clients to use plain text, so that session settings can be inserted.
-pub(crate) fn passage(inputs: &Inputs) -> Passage {
-    let own = inputs.text(Name::DatabaseSslmode).and_then(SslWish::parse);
-    let said = inputs.secret(Name::DatabaseUrl).and_then(|url| url::parse(&url).ok()).and_then(|url| url.sslmode);
+pub(crate) fn passage(inputs: &Inputs) -> ClientTls {
+    let own = inputs.text(Name::DatabaseSslmode).and_then(SslRequest::parse);
+    let said = inputs.secret(Name::DatabaseUrl).and_then(|url| url::parse_url(&url).ok()).and_then(|url| url.sslmode);
     match own.or(said) {
-        Some(SslWish::Mode(SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull)) => Passage::Untouched,
-        Some(SslWish::Mode(SslMode::Disable) | SslWish::Usual) | None => Passage::Bridged,
+        Some(SslRequest::Mode(SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull)) => ClientTls::PassThrough,
+        Some(SslRequest::Mode(SslMode::Disable) | SslRequest::Prefer) | None => ClientTls::Terminated,
     }
 }
 
-fn composed(inputs: &Inputs, database: &Target) -> Secret {
+fn composed(inputs: &Inputs, database: &DatabaseTarget) -> Secret {
     let mode = match passage(inputs) {
-        Passage::Untouched => format!("?sslmode={}", database.sslmode.name()),
-        Passage::Bridged => String::new(),
+        ClientTls::PassThrough => format!("?sslmode={}", database.sslmode.name()),
+        ClientTls::Terminated => String::new(),
     };
-    let address = database.address(&database.host, database.port);
+    let address = database.address_via(&database.host, database.port);
     Secret::new(format!("postgresql://{}{mode}", address.expose()))
 }
 

@@ -14,7 +14,7 @@ use crate::{
         source::Inputs,
     },
     postgres::{
-        RootCert, SslMode, SslWish, Target,
+        DatabaseTarget, RootCert, SslMode, SslRequest,
         tls::check_ca,
         url::{self, ParsedUrl},
     },
@@ -44,8 +44,8 @@ pub(crate) fn is_given(inputs: &Inputs) -> bool {
 }
 
 /// Resolves the database from the URL, from its parts, or from both if they agree.
-pub(crate) fn read(inputs: &Inputs, runner: &Runner, findings: &mut Findings) -> Option<Target> {
-    let url = findings.keep(inputs.secret(Name::DatabaseUrl).map(|url| url::parse(&url)).transpose());
+pub(crate) fn read(inputs: &Inputs, runner: &Runner, findings: &mut Findings) -> Option<DatabaseTarget> {
+    let url = findings.keep(inputs.secret(Name::DatabaseUrl).map(|url| url::parse_url(&url)).transpose());
     let host = findings.keep(inputs.optional(Name::DatabaseHost, host));
     let port = findings.keep(inputs.optional(Name::DatabasePort, value::port));
     let wish = findings.keep(inputs.optional(Name::DatabaseSslmode, sslmode));
@@ -71,12 +71,21 @@ pub(crate) fn read(inputs: &Inputs, runner: &Runner, findings: &mut Findings) ->
     let is_all = url.is_none() && !is_wanted(inputs);
     findings.faults.extend(missing.map(|fault| if is_all { fault.detail(NO_BASTION) } else { fault }));
     let (host, ca) = (host??, ca?);
-    let sslmode = wish?.or(said.sslmode).unwrap_or(SslWish::Usual).for_host(&host);
+    let sslmode = wish?.or(said.sslmode).unwrap_or(SslRequest::Prefer).mode_for_host(&host);
     if sslmode == SslMode::Disable && ca.is_some() {
         findings.faults.push(unused_authority());
     }
     let port = port?.unwrap_or(PORT);
-    Some(Target { host, port, user: user??, password: password?, name: name??, sslmode, ca, options: said.options })
+    Some(DatabaseTarget {
+        host,
+        port,
+        user: user??,
+        password: password?,
+        name: name??,
+        sslmode,
+        ca,
+        options: said.options,
+    })
 }
 
 fn host(text: &str) -> Result<String, Misfit> {
@@ -98,8 +107,8 @@ fn host(text: &str) -> Result<String, Misfit> {
     }
 }
 
-fn sslmode(text: &str) -> Result<SslWish, Misfit> {
-    SslWish::parse(text).ok_or_else(|| Misfit::new("does not exist", SslWish::WORDS))
+fn sslmode(text: &str) -> Result<SslRequest, Misfit> {
+    SslRequest::parse(text).ok_or_else(|| Misfit::new("does not exist", SslRequest::ACCEPTED))
 }
 
 /// Combines a part of the URL with the input of the same meaning: one of them is given, or both agree.

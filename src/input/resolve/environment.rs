@@ -7,7 +7,7 @@ use crate::{
         names::{Name, listed},
         source::{Inputs, Variable, Variables},
     },
-    postgres::{Mention, Target},
+    postgres::{DatabasePlaceholder, DatabaseTarget},
     secret::Secret,
 };
 
@@ -18,8 +18,8 @@ pub(crate) fn secrets(inputs: &Inputs, variables: &Variables) -> Vec<Secret> {
     let told = pairs(inputs).flatten().filter(|pair| is_telling(pair.name));
     let given = told.flat_map(|pair| match pair.value {
         // References to the database are hidden as the values that they stand for.
-        Some(value) if value.contains("://") && !Mention::all_in(value).is_empty() => Vec::new(),
-        Some(value) => Mention::filled(value, |_| "\n".to_owned()).lines().map(str::to_owned).collect(),
+        Some(value) if value.contains("://") && !DatabasePlaceholder::find_all(value).is_empty() => Vec::new(),
+        Some(value) => DatabasePlaceholder::fill_in(value, |_| "\n".to_owned()).lines().map(str::to_owned).collect(),
         None => match passed_as(inputs, variables, pair.name).1 {
             Variable::Text(text) => vec![text.to_owned()],
             Variable::Absent | Variable::NotUtf8 => Vec::new(),
@@ -51,7 +51,7 @@ fn handed_on<'v>(inputs: &Inputs, variables: &'v Variables) -> impl Iterator<Ite
 pub(crate) fn of(
     inputs: &Inputs,
     variables: &Variables,
-    database: Option<&Target>,
+    database: Option<&DatabaseTarget>,
 ) -> Result<Vec<(String, Secret)>, Fault> {
     let (mut env, mut bare) = (Vec::new(), Vec::new());
     for pair in pairs(inputs) {
@@ -100,32 +100,35 @@ fn found(inputs: &Inputs, variables: &Variables, input: Name, names: &[&str]) ->
 }
 
 /// Checks that the references to the database in a value can be replaced.
-fn mentions(name: &str, value: &str, database: Option<&Target>) -> Result<(), Fault> {
+fn mentions(name: &str, value: &str, database: Option<&DatabaseTarget>) -> Result<(), Fault> {
     let invalid = |cause: String, fix: String| Err(Fault::new(Code::InputInvalid, cause).fix(fix));
-    if let Some((mistaken, right)) = Mention::mistaken(value) {
+    if let Some((mistaken, right)) = DatabasePlaceholder::find_mistake(value) {
         let (cause, fix) = match right {
             Some(right) => (
                 format!("`{name}` in `env` has `{mistaken}`, which is not expanded"),
-                format!("write `{}`, which is replaced by the value of the database", right.written()),
+                format!("write `{}`, which is replaced by the value of the database", right.braced_name()),
             ),
             None => {
-                let all: Vec<String> = Mention::ALL.iter().map(|(fact, ..)| fact.written()).collect();
+                let all: Vec<String> = DatabasePlaceholder::ALL.iter().map(|(fact, ..)| fact.braced_name()).collect();
                 let cause = format!("`{name}` in `env` has `{mistaken}`, which does not exist");
                 (cause, format!("write one of {}", listed(&all)))
             }
         };
         return invalid(cause, fix);
     }
-    let facts = Mention::all_in(value);
+    let facts = DatabasePlaceholder::find_all(value);
     let Some(first) = facts.first() else { return Ok(()) };
-    let first = first.written();
+    let first = first.braced_name();
     match database {
         None => invalid(
             format!("`{name}` in `env` has `{first}`, and no database is given"),
             "give `database-url`, or write the value out".to_owned(),
         ),
-        Some(database) if facts.contains(&Mention::Password) && database.password.is_none() => invalid(
-            format!("`{name}` in `env` has `{}`, and the database is given without one", Mention::Password.written()),
+        Some(database) if facts.contains(&DatabasePlaceholder::Password) && database.password.is_none() => invalid(
+            format!(
+                "`{name}` in `env` has `{}`, and the database is given without one",
+                DatabasePlaceholder::Password.braced_name()
+            ),
             "set `database-password`, or leave the line out".to_owned(),
         ),
         Some(_) => Ok(()),

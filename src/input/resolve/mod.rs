@@ -26,7 +26,7 @@ use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
     layout::{self, LayoutChoice},
-    postgres::Target,
+    postgres::DatabaseTarget,
     settings::{Command, CommentPolicy, GithubSettings, Policy, SafetySettings, Settings, SqlSettings},
 };
 use command::executor;
@@ -125,7 +125,7 @@ fn database(
     executor: Option<Executor>,
     runner: &Runner,
     findings: &mut Findings,
-) -> Option<Option<Target>> {
+) -> Option<Option<DatabaseTarget>> {
     let needless = command != Some(Command::Tunnel) && matches!(executor, None | Some(Executor::Server));
     if needless && !database::is_given(inputs) {
         return Some(None);

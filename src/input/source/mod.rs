@@ -200,7 +200,7 @@ impl Inputs {
     /// URL. They are masked before any other output, whether or not the inputs are valid.
     #[must_use]
     pub fn secrets(&self) -> Vec<Secret> {
-        let inside = self.secrets.iter().flat_map(url::passwords);
+        let inside = self.secrets.iter().flat_map(url::possible_passwords);
         self.secrets.iter().cloned().chain(inside).collect()
     }
 

@@ -3,16 +3,16 @@
 
 use std::str;
 
-const BEGINNING: &[u8] = b"/* bastion-migrate: ";
-const ENDING: &[u8] = b" ends";
-const AFTER: &[u8] = b" */";
+const PREFIX: &[u8] = b"/* bastion-migrate: ";
+const END_MARKER: &[u8] = b" ends";
+const SUFFIX: &[u8] = b" */";
 
 /// Bytes of a message that contain the comment.
-pub(super) const LONGEST: usize = 64;
+pub(super) const MAX_LENGTH: usize = 64;
 
 /// The content of a comment: the position of a migration in the plan, and whether it begins or ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(super) enum OriginComment {
     /// This message and the following ones belong to this migration.
     Begins(usize),
     /// This is the last message of this migration.
@@ -20,24 +20,24 @@ pub(super) enum Mark {
 }
 
 /// Returns the comment for the first message of a migration.
-pub(crate) fn begins(index: usize) -> String {
+pub(crate) fn first_message_comment(index: usize) -> String {
     format!("/* bastion-migrate: {index} */")
 }
 
 /// Returns the comment for the last message of a migration.
-pub(crate) fn ends(index: usize) -> String {
+pub(crate) fn last_message_comment(index: usize) -> String {
     format!("/* bastion-migrate: {index} ends */")
 }
 
 /// Parses the comment at the beginning of a message.
-pub(super) fn read(text: &[u8]) -> Option<Mark> {
-    let rest = text.strip_prefix(BEGINNING)?;
+pub(super) fn parse_comment(text: &[u8]) -> Option<OriginComment> {
+    let rest = text.strip_prefix(PREFIX)?;
     let length = rest.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'-').count();
     let (digits, rest) = rest.split_at(length);
     let index = str::from_utf8(digits).ok()?.parse().ok()?;
-    match rest.strip_prefix(ENDING) {
-        Some(rest) => rest.starts_with(AFTER).then_some(Mark::Ends(index)),
-        None => rest.starts_with(AFTER).then_some(Mark::Begins(index)),
+    match rest.strip_prefix(END_MARKER) {
+        Some(rest) => rest.starts_with(SUFFIX).then_some(OriginComment::Ends(index)),
+        None => rest.starts_with(SUFFIX).then_some(OriginComment::Begins(index)),
     }
 }
 
@@ -48,12 +48,15 @@ mod tests {
     #[test]
     fn parses_a_comment_as_it_was_written() {
         for index in [0, 7, 20_261_129_120_000, usize::MAX] {
-            assert_eq!(read(format!("{} BEGIN", begins(index)).as_bytes()), Some(Mark::Begins(index)));
-            assert_eq!(read(ends(index).as_bytes()), Some(Mark::Ends(index)));
-            assert!(ends(index).len() <= LONGEST);
+            assert_eq!(
+                parse_comment(format!("{} BEGIN", first_message_comment(index)).as_bytes()),
+                Some(OriginComment::Begins(index))
+            );
+            assert_eq!(parse_comment(last_message_comment(index).as_bytes()), Some(OriginComment::Ends(index)));
+            assert!(last_message_comment(index).len() <= MAX_LENGTH);
         }
         for other in ["", "BEGIN", "/* bastion-migrate: x */", "/* bastion-migrate: 1", " /* bastion-migrate: 1 */"] {
-            assert_eq!(read(other.as_bytes()), None, "{other}");
+            assert_eq!(parse_comment(other.as_bytes()), None, "{other}");
         }
     }
 }
