@@ -1,5 +1,5 @@
-//! Who holds the run lock while others work: a session of ours that only looks. It is watched, so that a lost lock is noticed,
-//! and it is the one that reads what the others have done.
+//! The holder of the run lock while a tool works: a read-only session of ours. It is checked, so that a lost lock is
+//! noticed, and it reads what the tool has done.
 
 use super::tool::snapshot;
 use crate::{
@@ -30,13 +30,13 @@ use std::{
 };
 use tokio::time::{Instant, sleep, timeout};
 
-/// The interval of signs of life on the session that holds the lock.
+/// The interval of keep-alive queries on the session that holds the lock.
 const HOLD: Duration = Duration::from_secs(2);
 
-/// How long backends may take to end when they are told to.
+/// Time limit for terminated backends to end.
 const ENDING: Duration = Duration::from_secs(3);
 
-/// The session, if a database is given.
+/// The session that holds the run lock, if a database is given.
 #[derive(Debug)]
 pub(super) struct Keeper<'a> {
     settings: &'a Settings,
@@ -45,35 +45,35 @@ pub(super) struct Keeper<'a> {
     session: Option<Session>,
     locked: bool,
     alone: bool,
-    /// Whether the session has not answered in time.
+    /// Set when the session did not respond in time.
     silent: Cell<bool>,
-    /// Who watches, once somebody does: it goes on from one try to the next.
+    /// The activity monitor; it continues from one attempt to the next.
     guard: RefCell<Watcher>,
-    /// Which ledgers there are, as the database told it last.
+    /// The rows of the last query for ledgers.
     pub(super) found: Vec<Vec<Option<String>>>,
 }
 
-/// Who watches.
+/// The state of the activity monitor.
 #[derive(Debug, Default)]
 enum Watcher {
     #[default]
     NotYet,
     There(Rc<ActivityMonitor>),
-    /// There is no connection for it, and that is told.
+    /// It got no connection, and that was reported.
     Nobody,
 }
 
 impl<'a> Keeper<'a> {
-    /// Nothing is asked yet.
+    /// Prepares the holder; connects nothing yet.
     pub(super) fn new(settings: &'a Settings, runner: &'a Runner, events: Events) -> Self {
         let (silent, guard) = (Cell::new(false), RefCell::default());
         Self { settings, runner, events, session: None, locked: false, alone: false, silent, guard, found: Vec::new() }
     }
 
-    /// The session, and the lock if it is free.
+    /// Opens the session, and takes the lock if it is free.
     ///
     /// # Errors
-    /// Why the database can't be worked with.
+    /// The reason why the database can't be used.
     pub(super) async fn connect(&mut self, reach: &Transport) -> Result<(), Fault> {
         let target = self.settings.database()?;
         let wait = self.settings.wait_timeout;
@@ -87,10 +87,10 @@ impl<'a> Keeper<'a> {
         Ok(())
     }
 
-    /// The run lock.
+    /// Takes the run lock.
     ///
     /// # Errors
-    /// Who holds it.
+    /// The holder of the lock.
     pub(super) async fn lock(&mut self) -> Result<(), Fault> {
         let began = Instant::now();
         let Some(session) = &self.session else { return Ok(()) };
@@ -102,17 +102,17 @@ impl<'a> Keeper<'a> {
             wait.limit = wait.limit.saturating_sub(began.elapsed());
             run_lock::wait_for_other_tools(session, &wait, &self.events).await?;
             (self.locked, self.alone) = (true, true);
-            // Whoever was at work may have made the ledger meanwhile.
+            // The previous holder may have created the ledger meanwhile.
             self.find_again().await?;
         }
         self.events.tell(Event::Locked { waited: began.elapsed() });
         Ok(())
     }
 
-    /// Asks again which ledgers there are.
+    /// Reads again which ledgers there are.
     ///
     /// # Errors
-    /// Why the database can't be asked.
+    /// The fault of the query.
     pub(super) async fn find_again(&mut self) -> Result<(), Fault> {
         let Some(session) = &self.session else { return Ok(()) };
         let question = snapshot::find_ledgers(self.settings).requiring_lock(self.run_lock());
@@ -120,7 +120,7 @@ impl<'a> Keeper<'a> {
         Ok(())
     }
 
-    /// What our questions demand.
+    /// Returns the lock requirement of our queries.
     pub(super) fn run_lock(&self) -> RunLockRequirement {
         if self.locked { RunLockRequirement::Held } else { RunLockRequirement::NotNeeded }
     }
@@ -129,24 +129,25 @@ impl<'a> Keeper<'a> {
         answer_within(self.settings.wait_timeout, query_rows(&session.client, question)).await
     }
 
-    /// Whether the session is gone, and the lock with it.
+    /// Returns whether the session is lost, and the lock with it.
     pub(super) fn is_lost(&self) -> bool {
         self.silent.get() || self.session.as_ref().is_some_and(|session| session.client.is_closed())
     }
 
-    /// The session; none if no database is given.
+    /// Returns the session; `None` if no database is given.
     pub(super) fn session(&self) -> Option<&Session> {
         self.session.as_ref()
     }
 
-    /// Has somebody there who watches, before there is something to see: a tool's first waits are short.
+    /// Starts the activity monitor before the tool: a tool's first lock waits are short.
     pub(super) async fn look_out(&self, reach: &Transport) {
         if self.session.is_some() {
             drop(self.guard(reach).await);
         }
     }
 
-    /// Resolves when the lock is lost, and tells meanwhile who blocks whom. Without a database there is nothing to lose.
+    /// Resolves when the lock is lost, and reports meanwhile which sessions block others. Without a database it never
+    /// resolves.
     pub(super) async fn watch(&self, reach: &Transport, pids: impl Fn() -> Vec<i32>, lookout: &LockWaits) -> Fault {
         let Some(session) = &self.session else { return std::future::pending().await };
         let guarded = async {
@@ -158,14 +159,14 @@ impl<'a> Keeper<'a> {
         match select(pin!(hold(session, self.run_lock(), self.settings.wait_timeout)), pin!(guarded)).await {
             Either::Left((silent, _)) if silent.code == Code::DatabaseTimeout => {
                 self.silent.set(true);
-                silent.code(Code::DatabaseLost).detail("so nobody knows whether the run lock is still ours")
+                silent.code(Code::DatabaseLost).detail("so it is unknown whether this run still holds the run lock")
             }
-            Either::Left((lost, _)) => lost.detail("the run lock went with that connection"),
+            Either::Left((lost, _)) => lost.detail("the run lock was lost with that connection"),
             Either::Right((never, _)) => match never {},
         }
     }
 
-    /// A run without a guard is still a run.
+    /// Returns the monitor, connected if possible; a run continues without one.
     async fn guard(&self, reach: &Transport) -> Option<Rc<ActivityMonitor>> {
         match &*self.guard.borrow() {
             Watcher::NotYet => {}
@@ -174,7 +175,7 @@ impl<'a> Keeper<'a> {
             Watcher::There(guard) => return Some(Rc::clone(guard)),
         }
         let name = run_lock::monitor_application_name(self.runner);
-        // Where both sessions are not answered any more, the one with the lock decides, and says so first.
+        // If neither session gets a response any more, the one with the lock decides, and reports it first.
         let wait = self.settings.wait_timeout + HOLD * 2;
         match ActivityMonitor::connect(reach, self.settings.database.as_ref()?, &name, wait, &self.events).await {
             Ok(guard) => {
@@ -183,7 +184,7 @@ impl<'a> Keeper<'a> {
                 Some(guard)
             }
             Err(fault) => {
-                self.events.tell(Event::Warning(fault.detail("so nobody watches who blocks whom during this run")));
+                self.events.tell(Event::Warning(fault.detail("so blocked sessions are not monitored during this run")));
                 self.guard.replace(Watcher::Nobody);
                 None
             }
@@ -198,10 +199,10 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// The INVALID indexes that there are, as SQL names them; none if no database is given.
+    /// Returns the INVALID indexes by their SQL names; none if no database is given.
     ///
     /// # Errors
-    /// Why the database can't be asked.
+    /// The fault of the query.
     pub(super) async fn invalid_indexes(&self) -> Result<Vec<String>, Fault> {
         let Some(session) = &self.session else { return Ok(Vec::new()) };
         let question = OwnQuery::read_only(invalid_indexes_sql()).requiring_lock(self.run_lock());
@@ -209,10 +210,10 @@ impl<'a> Keeper<'a> {
         Ok(answer.into_iter().filter_map(|row| row.into_iter().nth(1).flatten()).collect())
     }
 
-    /// Drops indexes that a tool's try has left INVALID, as patiently as it has to be: that waits for others, too.
+    /// Drops the indexes that a tool's attempt left INVALID. That waits for other transactions, too, without a limit.
     ///
     /// # Errors
-    /// Why one of them stays.
+    /// The reason why one of them remains.
     pub(super) async fn drop_indexes(
         &self,
         reach: &Transport,
@@ -230,7 +231,7 @@ impl<'a> Keeper<'a> {
             session.client.batch_execute("SET lock_timeout TO 0").await?;
             for index in indexes {
                 session.client.batch_execute(&format!("DROP INDEX CONCURRENTLY {index}")).await?;
-                self.events.note(format!("dropped the INVALID index {index} that this try left behind"));
+                self.events.note(format!("dropped the INVALID index {index} that this attempt left behind"));
             }
             Ok(())
         };
@@ -244,18 +245,18 @@ impl<'a> Keeper<'a> {
         dropped
     }
 
-    /// The session and the lock anew, over a way that stands. Who holds the lock knows that nobody works any more whose lock
-    /// it was.
+    /// Reconnects and takes the lock again, over an open transport. Holding it proves that its previous holder has
+    /// ended.
     ///
     /// # Errors
-    /// Why they can't be had.
+    /// The reason why it can't.
     pub(super) async fn again(&mut self, reach: &Transport) -> Result<(), Fault> {
         let (Some(target), Some(old)) = (&self.settings.database, &mut self.session) else { return Ok(()) };
         old.abort_driver().await;
         self.guard.take();
         let before = Some(old.announced_pid);
         let limit = self.settings.wait_timeout;
-        let late = Fault::new(Code::DatabaseTimeout, "the database did not answer again in time");
+        let late = Fault::new(Code::DatabaseTimeout, "the database did not respond again in time");
         let session = timeout(limit, async {
             let session = wait::wait_for_session(reach, target, &self.startup(), limit, &self.events).await?;
             let wait = LockWait {
@@ -272,11 +273,12 @@ impl<'a> Keeper<'a> {
         Ok(())
     }
 
-    /// A tool's sessions have no client any more; told so, they end at once instead of with their statement. Without the run lock
-    /// what has only their name may be another job's.
+    /// Terminates the backends of a tool that has no client any more; otherwise they would end only with their
+    /// statement. Without the run lock, sessions with the tool's name may belong to another job, and only the given
+    /// backends are terminated.
     ///
     /// # Errors
-    /// Why they can't be told.
+    /// The fault of the query.
     pub(super) async fn end_backends(&self, pids: Vec<i32>) -> Result<(), Fault> {
         let Some(session) = &self.session else { return Ok(()) };
         let WatchedSessions { application_name, pids, .. } = self.ward(pids);
@@ -297,18 +299,18 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// This session only looks: it can't be the one that changed something.
+    /// Returns the start-up settings of a session that can only read, so that no change can come from it.
     fn startup(&self) -> StartupSettings {
         let ours = "-c lock_timeout=5000 -c client_connection_check_interval=1000 -c standard_conforming_strings=on \
             -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3";
         let name = run_lock::application_name(self.runner);
         let mut startup = StartupSettings::new(name, ours, self.settings.database.as_ref());
-        // After the user's own, so that nothing can turn it off.
+        // After the user's own options, so that none of them can turn it off.
         startup.options += " -c default_transaction_read_only=on";
         startup
     }
 
-    /// Closes the session; the lock goes with it.
+    /// Closes the session, which releases the lock.
     pub(super) async fn close(self) {
         if let Watcher::There(guard) = self.guard.take()
             && let Some(guard) = Rc::into_inner(guard)
@@ -321,7 +323,7 @@ impl<'a> Keeper<'a> {
     }
 }
 
-/// Resolves when the session is lost, or the lock alone, or when it does not answer within `wait`.
+/// Resolves when the session or only the lock is lost, or when it does not respond within `wait`.
 async fn hold(session: &Session, lock: RunLockRequirement, wait: Duration) -> Fault {
     let question = OwnQuery::read_only("SELECT").requiring_lock(lock);
     loop {
@@ -332,13 +334,13 @@ async fn hold(session: &Session, lock: RunLockRequirement, wait: Duration) -> Fa
     }
 }
 
-/// Whether a session takes the run lock with its first question. A run that was cut off takes its place on the server again,
-/// and then the lock: who takes the lock first would keep it from the other while it waits for the place.
+/// Returns whether the preflight query also tries to take the run lock. With a server slot it must not: the order is
+/// slot, then lock, as for a run that reconnects; otherwise two runs would deadlock.
 pub(super) fn opens(settings: &Settings) -> LockAttempt {
     if settings.command.writes() && settings.server.is_none() { LockAttempt::TryRunLock } else { LockAttempt::Skip }
 }
 
-/// How a run waits for a lock that others hold.
+/// Returns the limits for waiting for a lock that other runs hold.
 pub(super) fn lock_wait<'a>(settings: &Settings, runner: &'a Runner) -> LockWait<'a> {
     LockWait {
         limit: settings.safety.lock_wait,

@@ -1,4 +1,4 @@
-//! Where a migration runs. The only match on it is here.
+//! Runs a migration: in the action itself, or by the app's own tool. The only `match` on the kind of executor is here.
 
 mod invalid_index;
 mod lock_holder;
@@ -23,26 +23,26 @@ use futures_util::future::join;
 use lock_holder::Keeper;
 use tool::snapshot::Witness;
 
-/// Says which tables were taken for no ledger although they have the name of one.
+/// Reports the tables that were ignored although they have the name of a ledger.
 fn tell_left_alone(tables: &[String], events: &Events) {
     if let Some((first, more)) = tables.split_first() {
         let more = if more.is_empty() { String::new() } else { format!(" (and {} more)", more.len()) };
-        events.note(format!("left alone: {first}{more}; whatever is recorded there is not ours to read"));
+        events.note(format!("ignored: {first}{more}; its content is not read"));
     }
 }
 
-/// Where the migration runs.
+/// The executor of the migration.
 #[derive(Debug)]
 pub enum Executor<'a> {
-    /// In the action itself.
+    /// SQL files, applied by the action itself.
     Sql(Box<Sql<'a>>),
-    /// By the app's own tool, in an image or on a server.
+    /// The app's own tool, in an image or on a server.
     Foreign(Box<Foreign<'a>>),
-    /// In a later step of the job, which finds the database through us.
+    /// A tunnel: a later step of the job runs the migration.
     Tunnel(Box<Tunnel<'a>>),
 }
 
-/// One call for whichever it is.
+/// Calls one expression for each kind of executor.
 macro_rules! each {
     ($executor:expr, $inner:ident => $sql:expr, $foreign:expr, $tunnel:expr) => {
         match $executor {
@@ -51,7 +51,7 @@ macro_rules! each {
             Executor::Tunnel($inner) => $tunnel,
         }
     };
-    // A tunnel alone has nothing to do with a ledger.
+    // For calls that have no meaning for a tunnel.
     ($executor:expr, $inner:ident => $sql:expr, $foreign:expr; $tunnel:expr) => {
         match $executor {
             Executor::Sql($inner) => $sql,
@@ -62,10 +62,10 @@ macro_rules! each {
 }
 
 impl<'a> Executor<'a> {
-    /// The one that the settings ask for; no network yet.
+    /// Creates the executor that the settings ask for; uses no network yet.
     ///
     /// # Errors
-    /// Everything that is wrong with its files.
+    /// All faults of its files.
     pub async fn new(
         settings: &'a Settings,
         runner: &'a Runner,
@@ -84,39 +84,39 @@ impl<'a> Executor<'a> {
         })
     }
 
-    /// Opens the way for later steps, if that is all that is asked.
+    /// Opens the tunnel for later steps, if the command is `tunnel`.
     ///
     /// # Errors
-    /// What can't be had.
+    /// The tunnel's fault.
     pub async fn open(&mut self) -> Result<(), Fault> {
         each!(self, _inner => Ok(()), Ok(()), _inner.open().await)
     }
 
-    /// A session, and who answers.
+    /// Opens the session and reads the facts of the database.
     ///
     /// # Errors
-    /// Why the database can't be worked with.
+    /// The reason why the database can't be used.
     pub async fn connect(&mut self, sites: &mut Sites<'_>) -> Result<(), Fault> {
         each!(self, inner => inner.connect(sites.reach()?).await, inner.connect(sites).await; Ok(()))
     }
 
-    /// The run lock.
+    /// Takes the run lock.
     ///
     /// # Errors
-    /// Who holds it.
+    /// The holder of the lock.
     pub async fn lock(&mut self) -> Result<(), Fault> {
         each!(self, inner => inner.lock().await, inner.lock().await; Ok(()))
     }
 
-    /// What there is to do.
+    /// Determines the pending migrations.
     ///
     /// # Errors
-    /// Everything that speaks against it.
+    /// All faults that forbid the plan.
     pub async fn plan(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
         each!(self, inner => inner.plan().await, inner.plan(sites).await; Ok(()))
     }
 
-    /// Whether there is anything to do.
+    /// Returns whether there is anything to do.
     #[must_use]
     pub fn has_work(&self) -> bool {
         each!(self, inner => inner.has_work(), inner.has_work(); false)
@@ -125,37 +125,37 @@ impl<'a> Executor<'a> {
     /// Applies the plan.
     ///
     /// # Errors
-    /// Why it stopped; what was applied before is told by events.
+    /// The reason why it stopped; events report what was applied before.
     pub async fn migrate(&mut self, sites: &mut Sites<'_>) -> Result<(), Fault> {
-        // It is large, and its caller has to hold it beside others.
+        // Boxed, because the future is large and its caller holds it next to others.
         each!(self, inner => Box::pin(inner.migrate(sites.reach_mut()?)).await, Box::pin(inner.migrate(sites)).await; Ok(()))
     }
 
-    /// The proof.
+    /// Proves that the migration took place.
     ///
     /// # Errors
-    /// What is not as it should be.
+    /// All deviations from the expected state.
     pub async fn verify(&mut self, sites: &mut Sites<'_>) -> Result<(), Vec<Fault>> {
         let no_way = |fault| vec![fault];
         each!(self, inner => inner.verify(sites.reach_mut().map_err(no_way)?).await, inner.verify(sites).await; Ok(()))
     }
 
-    /// Whose turn it is among the steps of a run that goes well.
+    /// Returns the step conditions that a successful run meets.
     #[must_use]
     pub fn turns(&self) -> &'static [When] {
         each!(self, inner => inner.turns(), inner.turns(); &[When::Always])
     }
 
-    /// Tells of the steps that there are.
+    /// Reports all steps.
     pub fn announce(&self, sites: &Sites<'_>) {
         let migrate = each!(self, inner => { let _nothing = inner; &[][..] }, &inner.steps; &[]);
         step::announce(sites.settings, migrate, &sites.events);
     }
 
-    /// What comes before everything else that is called: the question whether it can begin, and steps for every run.
+    /// Runs everything that comes before the plan: the health check, and the steps for every run.
     ///
     /// # Errors
-    /// `unhealthy`, or the fault of the first step that failed and is not optional.
+    /// `unhealthy`, or the fault of the first required step that failed.
     pub async fn prepare(&mut self, sites: &mut Sites<'a>) -> Result<(), Fault> {
         let earlier = match self {
             Self::Foreign(foreign) => foreign.read_before().await?,
@@ -165,30 +165,30 @@ impl<'a> Executor<'a> {
             step::health(sites, health).await?;
         }
         self.steps(sites, Phase::Before, &[When::Always]).await?;
-        // They may have made what the opening of the connection did not find.
+        // These steps may have created a ledger since the connection was opened.
         each!(self, inner => inner.find_again().await, inner.after_steps(&earlier).await; Ok(()))
     }
 
-    /// The steps before a migration that has something to do.
+    /// Runs the steps before a migration that has something to do.
     ///
     /// # Errors
-    /// The fault of the first that failed and is not optional.
+    /// The fault of the first required step that failed.
     pub async fn before(&mut self, sites: &mut Sites<'a>) -> Result<(), Fault> {
         self.steps(sites, Phase::Before, &[When::Pending]).await
     }
 
-    /// The steps after a migration that is proven.
+    /// Runs the steps after a migration that was proven.
     ///
     /// # Errors
-    /// Likewise.
+    /// The fault of the first required step that failed.
     pub async fn after(&mut self, sites: &mut Sites<'a>) -> Result<(), Fault> {
         self.steps(sites, Phase::After, self.turns()).await
     }
 
-    /// The steps for a run that has failed.
+    /// Runs the steps for a run that has failed.
     ///
     /// # Errors
-    /// Likewise.
+    /// The fault of the first required step that failed.
     pub async fn after_failure(&mut self, sites: &mut Sites<'a>) -> Result<(), Fault> {
         self.steps(sites, Phase::After, &[When::Failure]).await
     }
@@ -202,24 +202,24 @@ impl<'a> Executor<'a> {
         };
         let mut nobody = Keeper::new(settings, sites.runner, sites.events.clone());
         let keeper = match self {
-            // After a failure the lock may be what was lost: then there is nothing to watch any more.
+            // After a failure the lock may be lost: then there is nothing left to watch.
             Self::Foreign(foreign) if !foreign.keeper.is_lost() => &mut foreign.keeper,
-            // The session that works is the one that holds the lock: it notices itself.
+            // The session that runs the migration also holds the lock, and notices its loss itself.
             Self::Sql(_) | Self::Foreign(_) | Self::Tunnel(_) => &mut nobody,
         };
         Box::pin(step::run(sites, keeper, (phase, steps), turns)).await
     }
 
-    /// What ended the connection, if that is what the first fault complains of.
+    /// Replaces the first fault by the cause of the lost connection, if that is what it reports.
     pub async fn first_cause(&mut self, sites: &Sites<'_>, faults: Vec<Fault>) -> Vec<Fault> {
         let Ok(reach) = sites.reach() else { return faults };
         each!(self, inner => inner.first_cause(reach, faults).await, inner.first_cause(sites, faults); faults)
     }
 
-    /// Stops the work whose future was dropped.
+    /// Stops work whose future was dropped.
     ///
     /// # Errors
-    /// Why nobody knows what became of it.
+    /// The reason why its outcome is unknown.
     pub async fn stop(&self, sites: &Sites<'_>) -> Result<(), Fault> {
         each!(
             self,
@@ -235,15 +235,15 @@ impl<'a> Executor<'a> {
         )
     }
 
-    /// Tells of migrations whose fate nobody could find out.
+    /// Reports the migrations whose outcome is unknown.
     pub fn give_up(&self) {
         each!(self, inner => inner.give_up(), inner.give_up(); ());
     }
 
-    /// Leaves nothing behind.
+    /// Closes sessions, and removes a tunnel that is not ready.
     ///
     /// # Errors
-    /// What could not be removed.
+    /// The fault of the removal.
     pub async fn close(self) -> Result<(), Fault> {
         each!(self, inner => { inner.close().await; Ok(()) }, { inner.close().await; Ok(()) }, inner.stop().await)
     }

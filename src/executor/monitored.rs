@@ -1,5 +1,5 @@
-//! Work of our own is watched over like a tool's, once it takes so long, or has met a lock, that there is something to see: a
-//! run that is over by then pays for no second connection.
+//! Monitoring of our own work, as of a tool's, once it has run for some time or met a lock: a run that is shorter needs
+//! no second connection.
 
 use crate::{
     fault::Code,
@@ -12,10 +12,10 @@ use crate::{
 use futures_util::future::{Either, pending, select};
 use std::{convert::Infallible, pin::pin, time::Duration};
 
-/// Before that nobody is watched who has met no lock.
+/// Delay before work is monitored that has met no lock.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Who watches, and over which backend.
+/// A backend of ours, and the means to monitor it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Watch<'w> {
     pub(super) settings: &'w Settings,
@@ -24,7 +24,7 @@ pub(super) struct Watch<'w> {
     pub(super) pid: i32,
 }
 
-/// Does the work, and tells meanwhile who is in its way and how far it is.
+/// Does the work, and reports meanwhile which sessions block it and its progress.
 pub(super) async fn watched<T>(
     watch: Watch<'_>,
     reach: &Transport,
@@ -54,10 +54,10 @@ async fn looking(watch: Watch<'_>, reach: &Transport, lookout: &LockWaits) -> In
             let ward = || WatchedSessions { pids: vec![pid], owner: WorkOwner::Run, ..WatchedSessions::default() };
             guard.poll_activity(ward, lookout, events).await
         }
-        // The session that works notices as well, and says so.
+        // The working session notices this loss as well, and reports it.
         Err(fault) if fault.code.ends_session() || fault.code == Code::BastionLost => pending().await,
         Err(fault) => {
-            events.tell(Event::Warning(fault.detail("so nobody watches who blocks whom during this run")));
+            events.tell(Event::Warning(fault.detail("so blocked sessions are not monitored during this run")));
             pending().await
         }
     }

@@ -1,24 +1,24 @@
 //! Properties of every output of a tool.
 
-use crate::tool::{Answer, Keeps, Listed, Recipe, explain};
+use crate::tool::{LedgerRows, ListedMigration, ListingOutcome, Recipe, explain_failure};
 
 /// Parses the output as each tool's listing: it never yields more migrations than lines, nor a name that the output
 /// lacks, and the ledger's meaning contains only names that are in the ledger or listed.
 pub(super) fn read(code: i64, said: &str, rows: &str) {
-    for recipe in Recipe::all() {
+    for recipe in Recipe::load_all() {
         let lines: Vec<String> = said.lines().map(str::to_owned).collect();
-        let fault = explain(&recipe, "it ended", &lines, lines.first().map(String::as_str));
+        let fault = explain_failure(&recipe, "it ended", &lines, lines.first().map(String::as_str));
         assert!(!fault.cause.is_empty() && !fault.fix.is_empty(), "{}: {fault:?}", recipe.name);
         let Some(listing) = &recipe.listing else { continue };
-        let listed = listing.read(said.lines());
+        let listed = listing.read_migrations(said.lines());
         assert!(listed.len() <= said.lines().count(), "{}: more migrations than lines", recipe.name);
         listed.iter().for_each(|one| was_said(one, said));
-        match listing.answer(code, said.lines()) {
-            Answer::Listed(answer) => assert_eq!(answer, listed, "{}", recipe.name),
-            Answer::NoLedger | Answer::Failed => assert_ne!(code, 0, "{}", recipe.name),
+        match listing.read_outcome(code, said.lines()) {
+            ListingOutcome::Listed(answer) => assert_eq!(answer, listed, "{}", recipe.name),
+            ListingOutcome::NoLedger | ListingOutcome::Failed => assert_ne!(code, 0, "{}", recipe.name),
         }
-        for keeps in [Keeps::Migrations, Keeps::Heads] {
-            let recorded = keeps.recorded(&listed, rows.lines());
+        for keeps in [LedgerRows::All, LedgerRows::Heads] {
+            let recorded = keeps.applied_names(&listed, rows.lines());
             let is_known = |name: &String| {
                 rows.lines().any(|row| row == name) || listed.iter().any(|one| one.parents.contains(name))
             };
@@ -27,16 +27,16 @@ pub(super) fn read(code: i64, said: &str, rows: &str) {
     }
 }
 
-fn was_said(one: &Listed, said: &str) {
+fn was_said(one: &ListedMigration, said: &str) {
     let words = || one.name.split_whitespace().chain(one.parents.iter().map(String::as_str));
     assert!(!one.name.is_empty() && words().all(|word| said.contains(word)), "{one:?} is not in the output");
 }
 
 /// Parses a recipe, and the output with it.
 pub(super) fn read_recipe(text: &str, said: &str) {
-    if let Ok(recipe) = Recipe::read(text)
+    if let Ok(recipe) = Recipe::from_yaml(text)
         && let Some(listing) = recipe.listing
     {
-        assert!(listing.read(said.lines()).len() <= said.lines().count());
+        assert!(listing.read_migrations(said.lines()).len() <= said.lines().count());
     }
 }

@@ -26,12 +26,12 @@ pub const TARGETS: [(&str, Target); 10] = [
 
 /// Splits a SQL text into its statements.
 pub fn splitter(bytes: &[u8]) {
-    sql(bytes).into_iter().for_each(sql::fuzzing::split_text);
+    sql(bytes).into_iter().for_each(sql::fuzzing::check_split);
 }
 
 /// Classifies each statement of a SQL text.
 pub fn classifier(bytes: &[u8]) {
-    sql(bytes).into_iter().for_each(sql::fuzzing::judge_text);
+    sql(bytes).into_iter().for_each(sql::fuzzing::check_classification);
 }
 
 /// Redacts a text that contains two secrets.

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     fault::Code,
     settings::{Need, Place, Site, Step, ToolSettings, When, Work},
-    tool::Line,
+    tool::CommandLine,
 };
 use std::time::Duration;
 
@@ -101,7 +101,7 @@ fn a_prefix_is_put_in_front_of_the_recipes_commands() {
     let prefix = [("INPUT_COMMAND-PREFIX", "docker compose run --rm 'my web'")];
     let settings = settings(&[], &[SERVER, &prefix, &[("INPUT_HEALTH", "{}")]]);
     assert_eq!(tool(&settings).prefix, ["docker", "compose", "run", "--rm", "my web"]);
-    let check = settings.steps.health.unwrap().line.words();
+    let check = settings.steps.health.unwrap().line.to_argv();
     assert_eq!(check[..6], ["docker", "compose", "run", "--rm", "my web", "python"]);
     let fault = only_fault(&["--command-prefix", "uv 'run"], &[SERVER]);
     assert!(fault.code == Code::InputInvalid && fault.cause.contains("`command-prefix`"), "{fault:?}");
@@ -110,7 +110,7 @@ fn a_prefix_is_put_in_front_of_the_recipes_commands() {
 #[test]
 fn a_django_without_a_manage_py_is_started_as_manage_says() {
     let own = settings(&["--manage", "python -m pretix"], &[SERVER, &[("INPUT_HEALTH", "{}")]]);
-    let asked = own.steps.health.unwrap().line.shown();
+    let asked = own.steps.health.unwrap().line.display_text();
     assert_eq!(asked, "python -m pretix check --database default");
     let fault = only_fault(&["--manage", "python -m x"], &[SERVER, &[("INPUT_TOOL", "alembic")]]);
     assert_eq!(fault.cause, "`manage` (from the command line) has no effect with `tool: alembic`");
@@ -423,7 +423,7 @@ fn lists_are_yaml_in_a_workflow_and_take_precedence_over_the_file() {
     let names: Vec<&str> = steps.before.iter().map(|step| step.name.as_str()).collect();
     assert_eq!((names, steps.after.len()), (vec!["with", "two"], 0));
     let Work::Command { line, .. } = &steps.before[1].work else { panic!("no command") };
-    assert_eq!(line, &Line::Shell("two\nlines".to_owned()));
+    assert_eq!(line, &CommandLine::Shell("two\nlines".to_owned()));
     let fault = only_fault(&[], &[SERVER, &[("INPUT_STEPS", "- run: [x\n")]]);
     assert!(fault.cause.starts_with("`steps` (from the workflow's `with:`) is not valid YAML"), "{fault:?}");
     let fault = only_fault(&[], &[SERVER, &[("INPUT_STEPS", "- rnu: x\n  name: A")]]);

@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn every_tool_is_named() {
         let row = DOCS.lines().find(|line| line.starts_with("| `tool` |")).unwrap();
-        for recipe in crate::tool::Recipe::all() {
+        for recipe in crate::tool::Recipe::load_all() {
             let name = format!("`{}`", recipe.name);
             assert!(Manifest::embedded().description(Name::Tool).contains(&name) && row.contains(&name), "{name}");
         }

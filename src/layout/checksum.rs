@@ -33,7 +33,7 @@ impl Checksum {
 
     /// Returns the checksum in hexadecimal.
     #[must_use]
-    pub fn hex(&self) -> String {
+    pub fn to_hex(&self) -> String {
         hex::encode(&self.bytes)
     }
 
@@ -46,7 +46,7 @@ impl Checksum {
 
 impl fmt::Debug for Checksum {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Checksum({})", self.hex())
+        write!(formatter, "Checksum({})", self.to_hex())
     }
 }
 
@@ -73,7 +73,7 @@ mod tests {
     fn is_the_one_that_sqlx_records() {
         let checksum = Checksum::sha384(b"CREATE TABLE m_1 (id int PRIMARY KEY, x text);\n");
         assert_eq!(
-            checksum.hex(),
+            checksum.to_hex(),
             "676e334c5aac77778ea616b7eb5b17361a3c6e15f6c35bbcba323a1e231592245a95eeb5572471cf37af70b02d6ce3ac"
         );
     }
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn is_the_one_that_sha256sum_prints() {
         assert_eq!(
-            Checksum::sha256_without_carriage_returns(b"abc\n").hex(),
+            Checksum::sha256_without_carriage_returns(b"abc\n").to_hex(),
             "edeaaff3f1774ad2888673770c6d64097e391bc362d7d6fb34982ddf0efd18cb"
         );
     }

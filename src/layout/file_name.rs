@@ -12,7 +12,7 @@ const FIRST_DATE: u64 = 19_700_101;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// The migration has no down file.
-    Only,
+    Irreversible,
     /// `.up.sql`
     Up,
     /// `.down.sql`; never run.
@@ -41,7 +41,7 @@ impl FileName {
         let (stem, direction) = match (stem.strip_suffix(".up"), stem.strip_suffix(".down")) {
             (Some(up), _) => (up, Direction::Up),
             (None, Some(down)) => (down, Direction::Down),
-            (None, None) => (stem, Direction::Only),
+            (None, None) => (stem, Direction::Irreversible),
         };
         let (number, name) = stem.split_once('_').ok_or("has no `_` after its number")?;
         if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -88,10 +88,10 @@ mod tests {
 
     #[test]
     fn reads_names_with_any_number() {
-        assert_eq!(read("0001_create_users.sql"), parts("1", "create_users", Direction::Only));
+        assert_eq!(read("0001_create_users.sql"), parts("1", "create_users", Direction::Irreversible));
         assert_eq!(read("20240131120000_x.up.sql"), parts("20240131120000", "x", Direction::Up));
         assert_eq!(read("2_x.down.sql"), parts("2", "x", Direction::Down));
-        assert_eq!(read("0_größe v1.2.sql"), parts("0", "größe v1.2", Direction::Only));
+        assert_eq!(read("0_größe v1.2.sql"), parts("0", "größe v1.2", Direction::Irreversible));
         assert_eq!(read("9223372036854775807_x.sql").0, LARGEST.to_string());
     }
 

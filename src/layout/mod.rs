@@ -9,7 +9,7 @@ mod table;
 
 pub use checksum::Checksum;
 pub use file_name::{Direction, FileName};
-pub use table::{NewRow, Recorded, Table};
+pub use table::{NewRow, RecordedMigration, Table};
 
 use crate::postgres::quote_literal;
 use std::{cmp::Ordering, fmt, ops::Deref, path::Path};
@@ -19,18 +19,18 @@ pub const ALL: [Layout; 2] = [Layout(&plain::Plain), Layout(&sqlx::Sqlx)];
 
 /// One of [`ALL`].
 #[derive(Clone, Copy)]
-pub struct Layout(&'static dyn Rules);
+pub struct Layout(&'static dyn LayoutRules);
 
 impl Layout {
     /// Returns the layout with the name that the input `layout` has for it.
     #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn by_name(name: &str) -> Option<Self> {
         ALL.into_iter().find(|layout| layout.name() == name)
     }
 }
 
 impl Deref for Layout {
-    type Target = dyn Rules;
+    type Target = dyn LayoutRules;
 
     fn deref(&self) -> &Self::Target {
         self.0
@@ -79,7 +79,7 @@ pub struct Application {
 }
 
 /// The rules of one layout. Those that are given here hold for files whose versions are numbers.
-pub trait Rules: Sync {
+pub trait LayoutRules: Sync {
     /// Returns the name in the input `layout`.
     fn name(&self) -> &'static str;
 
@@ -124,7 +124,7 @@ pub trait Rules: Sync {
     fn columns(&self) -> &'static [&'static str];
 
     /// Returns the column by which the ledger is found under any name: no other table has one of this name.
-    fn telling_column(&self) -> &'static str;
+    fn unique_column(&self) -> &'static str;
 
     /// Returns the statement that creates the table if it does not exist.
     fn create_sql(&self, table: &Table) -> String;
@@ -138,7 +138,7 @@ pub trait Rules: Sync {
 
     /// Returns the condition that a version is recorded.
     fn is_recorded_sql(&self, table: &Table, version: &str) -> String {
-        format!("EXISTS (SELECT FROM {} WHERE version = {})", table.sql(), quote_literal(version))
+        format!("EXISTS (SELECT FROM {} WHERE version = {})", table.to_sql(), quote_literal(version))
     }
 
     /// Returns the key of the advisory lock that the layout's own tool takes in this database, if it takes one.

@@ -1,7 +1,7 @@
 //! Plain files, `NNNN_name.sql`, with a ledger of our own.
 
 use super::{
-    Fit, Rules,
+    Fit, LayoutRules,
     checksum::Checksum,
     file_name::{Direction, FileName},
     table::{NewRow, Table},
@@ -14,7 +14,7 @@ pub(crate) const COLUMNS: &[&str] = &["version", "name", "checksum", "applied_at
 /// The layout `plain`.
 pub(super) struct Plain;
 
-impl Rules for Plain {
+impl LayoutRules for Plain {
     fn name(&self) -> &'static str {
         "plain"
     }
@@ -26,7 +26,7 @@ impl Rules for Plain {
     /// Plain files have no way back: a `.down.sql` would be run like any other.
     fn refuse_name(&self, name: &FileName) -> Option<(String, &'static str)> {
         let ending = match name.direction {
-            Direction::Only => return None,
+            Direction::Irreversible => return None,
             Direction::Up => ".up.sql",
             Direction::Down => ".down.sql",
         };
@@ -48,7 +48,7 @@ impl Rules for Plain {
         COLUMNS
     }
 
-    fn telling_column(&self) -> &'static str {
+    fn unique_column(&self) -> &'static str {
         "applied_by"
     }
 
@@ -62,7 +62,7 @@ impl Rules for Plain {
              duration_ms bigint NOT NULL, \
              applied_by text NOT NULL DEFAULT session_user, \
              run text)",
-            table.sql()
+            table.to_sql()
         )
     }
 
@@ -70,19 +70,19 @@ impl Rules for Plain {
         format!(
             "SELECT {}, version, name, checksum, 't', duration_ms FROM {} ORDER BY version; ",
             quote_literal(tag),
-            table.sql()
+            table.to_sql()
         )
     }
 
     fn insert_sql(&self, table: &Table, row: &NewRow<'_>) -> String {
         format!(
             "INSERT INTO {} (version, name, checksum, duration_ms, run) VALUES ({}, {}, {}, {}, {}) RETURNING duration_ms",
-            table.sql(),
+            table.to_sql(),
             quote_literal(row.version),
             quote_literal(row.name),
             row.checksum_sql(),
-            row.took_sql(1_000),
-            row.run.map_or_else(|| "NULL".to_owned(), quote_literal),
+            row.duration_sql(1_000),
+            row.run_url.map_or_else(|| "NULL".to_owned(), quote_literal),
         )
     }
 }

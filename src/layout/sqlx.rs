@@ -2,7 +2,7 @@
 //! database.
 
 use super::{
-    Fit, Rules,
+    Fit, LayoutRules,
     checksum::Checksum,
     file_name::{Direction, FileName},
     table::{NewRow, Table},
@@ -13,14 +13,14 @@ use std::{fs, path::Path};
 /// The layout `sqlx`.
 pub(super) struct Sqlx;
 
-impl Rules for Sqlx {
+impl LayoutRules for Sqlx {
     fn name(&self) -> &'static str {
         "sqlx"
     }
 
     /// Only reversible migrations are sqlx's alone: simple ones are named like plain files.
     fn fit_names(&self, names: &[&FileName]) -> Fit {
-        if names.iter().any(|name| name.direction != Direction::Only) { Fit::Certain } else { Fit::Possible }
+        if names.iter().any(|name| name.direction != Direction::Irreversible) { Fit::Certain } else { Fit::Possible }
     }
 
     fn refuse_name(&self, _name: &FileName) -> Option<(String, &'static str)> {
@@ -39,7 +39,7 @@ impl Rules for Sqlx {
         &["version", "description", "installed_on", "success", "checksum", "execution_time"]
     }
 
-    fn telling_column(&self) -> &'static str {
+    fn unique_column(&self) -> &'static str {
         "execution_time"
     }
 
@@ -52,7 +52,7 @@ impl Rules for Sqlx {
              success BOOLEAN NOT NULL, \
              checksum BYTEA NOT NULL, \
              execution_time BIGINT NOT NULL)",
-            table.sql()
+            table.to_sql()
         )
     }
 
@@ -61,7 +61,7 @@ impl Rules for Sqlx {
             "SELECT {}, version, description, pg_catalog.encode(checksum, 'hex'), success, execution_time / 1000000 \
              FROM {} ORDER BY version; ",
             quote_literal(tag),
-            table.sql()
+            table.to_sql()
         )
     }
 
@@ -70,11 +70,11 @@ impl Rules for Sqlx {
         format!(
             "INSERT INTO {} (version, description, success, checksum, execution_time) \
              VALUES ({}, {}, TRUE, pg_catalog.decode({}, 'hex'), {}) RETURNING execution_time / 1000000",
-            table.sql(),
+            table.to_sql(),
             quote_literal(row.version),
             quote_literal(&row.name.replace('_', " ")),
             row.checksum_sql(),
-            row.took_sql(1_000_000_000),
+            row.duration_sql(1_000_000_000),
         )
     }
 

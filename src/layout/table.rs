@@ -21,7 +21,7 @@ impl Table {
 
     /// Returns the quoted and qualified name, ready for SQL.
     #[must_use]
-    pub fn sql(&self) -> String {
+    pub fn to_sql(&self) -> String {
         format!("{}.{}", quote_identifier(&self.schema), quote_identifier(&self.name))
     }
 }
@@ -34,7 +34,7 @@ impl fmt::Display for Table {
 
 /// A row of a ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recorded {
+pub struct RecordedMigration {
     /// The version, as the layout writes it.
     pub version: String,
     /// The name as it was recorded.
@@ -57,14 +57,14 @@ pub struct NewRow<'a> {
     /// The checksum of the file.
     pub checksum: &'a [u8],
     /// The page of the run that applies it.
-    pub run: Option<&'a str>,
+    pub run_url: Option<&'a str>,
     /// Duration, if it is not that of the transaction so far.
     pub took: Option<Duration>,
 }
 
 impl NewRow<'_> {
     /// Returns the SQL for how long the migration took, in units of which a second has so many.
-    pub(super) fn took_sql(&self, units: u64) -> String {
+    pub(super) fn duration_sql(&self, units: u64) -> String {
         const TRANSACTION: &str =
             "EXTRACT(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.transaction_timestamp())";
         match self.took {

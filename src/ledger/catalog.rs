@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A row of a response.
-type Row = [Option<String>];
+type CatalogRow = [Option<String>];
 
 /// A table and the reasons not to use it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,18 +21,18 @@ pub struct CatalogTable {
     /// Its columns, by name.
     pub columns: Vec<String>,
     /// The reasons not to use it; the most important first.
-    pub doubts: Vec<Doubt>,
+    pub issues: Vec<TrustIssue>,
 }
 
 /// A reason not to use a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Doubt {
+pub enum TrustIssue {
     /// It is a view, a foreign table or a partitioned one.
-    NoTable,
+    NotATable,
     /// Our role may not read it.
     Unreadable,
     /// Row security applies to our role.
-    Hidden,
+    RowSecurity,
     /// It belongs to this role, whose code could run in our sessions.
     Owner(String),
     /// It has this trigger, whose function belongs to a role that we don't trust.
@@ -52,7 +52,7 @@ const TRUSTED: &str = "WITH RECURSIVE member(oid) AS (SELECT r.oid FROM pg_roles
 /// The condition that reading the table is safe although its owner is not trusted: the owner owns the database, our
 /// session is read-only, and all columns have PostgreSQL's own types, so no code of the owner runs. This way a
 /// read-only role need not be a member of the migrating one.
-const MAY_BE_LOOKED_AT: &str = "(current_setting('default_transaction_read_only') = 'on' \
+const SAFE_TO_READ: &str = "(current_setting('default_transaction_read_only') = 'on' \
     AND c.relowner = (SELECT d.datdba FROM pg_database d WHERE d.datname = current_database()) \
     AND NOT EXISTS (SELECT FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid \
     WHERE a.attrelid = c.oid AND a.attnum > 0 AND y.typnamespace <> 'pg_catalog'::regnamespace))";
@@ -68,7 +68,7 @@ pub fn tables_sql(tag: &str, condition: &str) -> String {
          c.relkind = 'r' AND NOT c.relispartition, \
          has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'), \
          c.relkind = 'r' AND row_security_active(c.oid), \
-         CASE WHEN c.relowner NOT IN (SELECT oid FROM trusted) AND NOT {MAY_BE_LOOKED_AT} \
+         CASE WHEN c.relowner NOT IN (SELECT oid FROM trusted) AND NOT {SAFE_TO_READ} \
          THEN pg_get_userbyid(c.relowner) END, \
          (SELECT t.tgname FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE t.tgrelid = c.oid \
           AND NOT t.tgisinternal AND p.proowner NOT IN (SELECT oid FROM trusted) ORDER BY t.tgname LIMIT 1), \
@@ -90,60 +90,60 @@ pub(super) fn schemas_sql(tag: &str, schemas: &str) -> String {
 
 /// Reads the rows with this tag; the response may contain others.
 #[must_use]
-pub fn tables(answer: &[Vec<Option<String>>], tag: &str) -> Vec<CatalogTable> {
-    answer.iter().filter(|row| text(row, 0) == Some(tag)).filter_map(|row| CatalogTable::read(row)).collect()
+pub fn parse_tables(answer: &[Vec<Option<String>>], tag: &str) -> Vec<CatalogTable> {
+    answer.iter().filter(|row| text_at(row, 0) == Some(tag)).filter_map(|row| CatalogTable::from_row(row)).collect()
 }
 
-pub(super) fn text(row: &Row, index: usize) -> Option<&str> {
+pub(super) fn text_at(row: &CatalogRow, index: usize) -> Option<&str> {
     row.get(index).and_then(Option::as_deref)
 }
 
 impl CatalogTable {
-    fn read(row: &Row) -> Option<Self> {
-        let owned = |index| text(row, index).filter(|name| !name.is_empty()).map(str::to_owned);
+    fn from_row(row: &CatalogRow) -> Option<Self> {
+        let owned = |index| text_at(row, index).filter(|name| !name.is_empty()).map(str::to_owned);
         let doubts = [
-            (text(row, 4) != Some("t")).then_some(Doubt::NoTable),
-            (text(row, 5) != Some("t")).then_some(Doubt::Unreadable),
-            (text(row, 6) == Some("t")).then_some(Doubt::Hidden),
-            owned(7).map(Doubt::Owner),
-            owned(8).map(Doubt::Trigger),
-            owned(9).map(Doubt::Rule),
+            (text_at(row, 4) != Some("t")).then_some(TrustIssue::NotATable),
+            (text_at(row, 5) != Some("t")).then_some(TrustIssue::Unreadable),
+            (text_at(row, 6) == Some("t")).then_some(TrustIssue::RowSecurity),
+            owned(7).map(TrustIssue::Owner),
+            owned(8).map(TrustIssue::Trigger),
+            owned(9).map(TrustIssue::Rule),
         ];
         Some(Self {
             table: Table { schema: owned(1)?, name: owned(2)? },
-            columns: serde_json::from_str(text(row, 3).unwrap_or("[]")).ok()?,
-            doubts: doubts.into_iter().flatten().collect(),
+            columns: serde_json::from_str(text_at(row, 3).unwrap_or("[]")).ok()?,
+            issues: doubts.into_iter().flatten().collect(),
         })
     }
 
     /// Reports whether it has all these columns.
     #[must_use]
-    pub fn has(&self, columns: &[&str]) -> bool {
+    pub fn has_columns(&self, columns: &[&str]) -> bool {
         columns.iter().all(|column| self.columns.iter().any(|there| there == column))
     }
 
     /// Reports whether it has these columns and no others.
     #[must_use]
-    pub fn has_only(&self, columns: &[&str]) -> bool {
-        self.columns.len() == columns.len() && self.has(columns)
+    pub fn has_only_columns(&self, columns: &[&str]) -> bool {
+        self.columns.len() == columns.len() && self.has_columns(columns)
     }
 
     /// Reports whether it may be used.
     #[must_use]
     pub fn is_trusted(&self) -> bool {
-        self.doubts.is_empty()
+        self.issues.is_empty()
     }
 
     /// Returns the table and the reason why it is ignored, for a message.
     #[must_use]
-    pub fn why_left_alone(&self) -> String {
-        let why = match self.doubts.first() {
-            Some(Doubt::NoTable) => "is not an ordinary table".to_owned(),
-            Some(Doubt::Unreadable) => "may not be read".to_owned(),
-            Some(Doubt::Hidden) => "hides rows by row-level security".to_owned(),
-            Some(Doubt::Owner(owner)) => format!("belongs to `{owner}`"),
-            Some(Doubt::Trigger(name)) => format!("has the trigger `{name}` of another role"),
-            Some(Doubt::Rule(name)) => format!("has the rule `{name}`"),
+    pub fn describe_issue(&self) -> String {
+        let why = match self.issues.first() {
+            Some(TrustIssue::NotATable) => "is not an ordinary table".to_owned(),
+            Some(TrustIssue::Unreadable) => "may not be read".to_owned(),
+            Some(TrustIssue::RowSecurity) => "hides rows by row-level security".to_owned(),
+            Some(TrustIssue::Owner(owner)) => format!("belongs to `{owner}`"),
+            Some(TrustIssue::Trigger(name)) => format!("has the trigger `{name}` of another role"),
+            Some(TrustIssue::Rule(name)) => format!("has the rule `{name}`"),
             None => "is trusted".to_owned(),
         };
         format!("`{}` {why}", self.table)
@@ -153,54 +153,60 @@ impl CatalogTable {
     ///
     /// # Errors
     /// `ledger-hidden` if rows may be hidden, else `ledger-untrusted`.
-    pub fn trusted(&self, role: &str) -> Result<(), Fault> {
-        let Some(first) = self.doubts.first() else { return Ok(()) };
+    pub fn refuse_untrusted(&self, role: &str) -> Result<(), Fault> {
+        let Some(first) = self.issues.first() else { return Ok(()) };
         let table = &self.table;
-        let hidden = self.doubts.contains(&Doubt::Hidden);
+        let hidden = self.issues.contains(&TrustIssue::RowSecurity);
         let cause = match first {
             _ if hidden => {
                 format!(
                     "row-level security hides rows of the ledger `{table}` from the role `{role}`: migrations that seem to be missing may be applied"
                 )
             }
-            Doubt::NoTable => {
+            TrustIssue::NotATable => {
                 format!("the ledger `{table}` is not an ordinary table: the code behind it would run as `{role}`")
             }
-            Doubt::Unreadable | Doubt::Hidden => format!("the role `{role}` may not read the ledger `{table}`"),
-            Doubt::Owner(owner) => {
+            TrustIssue::Unreadable | TrustIssue::RowSecurity => {
+                format!("the role `{role}` may not read the ledger `{table}`")
+            }
+            TrustIssue::Owner(owner) => {
                 format!("the ledger `{table}` belongs to `{owner}`, whose code could run in a session of `{role}`")
             }
-            Doubt::Trigger(name) => {
+            TrustIssue::Trigger(name) => {
                 format!(
                     "the ledger `{table}` has the trigger `{name}`, whose function belongs to a role of which `{role}` is not a member"
                 )
             }
-            Doubt::Rule(name) => format!("the ledger `{table}` has the rule `{name}`, which would run as `{role}`"),
+            TrustIssue::Rule(name) => {
+                format!("the ledger `{table}` has the rule `{name}`, which would run as `{role}`")
+            }
         };
         let code = if hidden { Code::LedgerHidden } else { Code::LedgerUntrusted };
-        let fixes: Vec<String> = self.doubts.iter().map(|doubt| self.fix(doubt, role)).collect();
+        let fixes: Vec<String> = self.issues.iter().map(|doubt| self.fix_for(doubt, role)).collect();
         Err(Fault::new(code, cause).fix(fixes.join("; and ")))
     }
 
-    fn fix(&self, doubt: &Doubt, role: &str) -> String {
-        let (table, role) = (self.table.sql(), quote_identifier(role));
+    fn fix_for(&self, doubt: &TrustIssue, role: &str) -> String {
+        let (table, role) = (self.table.to_sql(), quote_identifier(role));
         match doubt {
-            Doubt::NoTable => {
+            TrustIssue::NotATable => {
                 "put an ordinary table in its place, or with SQL files name another one in `ledger-table`".to_owned()
             }
-            Doubt::Unreadable => {
+            TrustIssue::Unreadable => {
                 let schema = quote_identifier(&self.table.schema);
                 format!(
                     "let its owner run `GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT, INSERT, DELETE ON {table} TO {role};`"
                 )
             }
-            Doubt::Hidden => format!("let its owner run `ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;`"),
-            Doubt::Owner(owner) => format!(
+            TrustIssue::RowSecurity => format!("let its owner run `ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;`"),
+            TrustIssue::Owner(owner) => format!(
                 "if `{owner}` may do all that {role} may, let a superuser run `GRANT {} TO {role};`; if not, find out why that table is there",
                 quote_identifier(owner)
             ),
-            Doubt::Trigger(name) => format!("let its owner run `DROP TRIGGER {} ON {table};`", quote_identifier(name)),
-            Doubt::Rule(name) => format!("let its owner run `DROP RULE {} ON {table};`", quote_identifier(name)),
+            TrustIssue::Trigger(name) => {
+                format!("let its owner run `DROP TRIGGER {} ON {table};`", quote_identifier(name))
+            }
+            TrustIssue::Rule(name) => format!("let its owner run `DROP RULE {} ON {table};`", quote_identifier(name)),
         }
     }
 }

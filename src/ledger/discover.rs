@@ -5,7 +5,7 @@
 
 use super::{
     Ledger,
-    catalog::{self, CatalogTable, text},
+    catalog::{self, CatalogTable, text_at},
     known_tools::{self, ToolLedger},
 };
 use crate::{
@@ -27,19 +27,19 @@ pub struct Survey {
 
 /// The ledger of a run, and the others in the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Choice {
+pub struct LedgerChoice {
     /// The ledger of the run.
     pub ledger: Ledger,
     /// Other ledgers, which show that the database is not empty although the run's own ledger is. Empty if the user
     /// named the ledger.
-    pub others: Vec<ToolLedger>,
+    pub other_ledgers: Vec<ToolLedger>,
     /// Tables with the name of a ledger that are ignored, with the reason.
-    pub left_alone: Vec<String>,
+    pub ignored: Vec<String>,
 }
 
 /// The information about the ledger from the files and from the user.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct LedgerHints<'a> {
     /// The layouts that the files fit, the preferred one first.
     pub layouts: &'a [Layout],
     /// The input `ledger-table`.
@@ -50,10 +50,11 @@ pub struct Wanted<'a> {
 
 /// Returns the query whose response [`Survey::read`] reads.
 #[must_use]
-pub fn survey(ledger_table: Option<&str>) -> OwnQuery {
+pub fn survey_query(ledger_table: Option<&str>) -> OwnQuery {
     let own = || layout::ALL.iter().map(|layout| layout.default_table()).collect();
     let places: Vec<&str> = ledger_table.map_or_else(own, |table| vec![table]);
-    let names = places.iter().flat_map(|place| [name_of(place).to_owned(), format!("{}_progress", name_of(place))]);
+    let names =
+        places.iter().flat_map(|place| [table_name_of(place).to_owned(), format!("{}_progress", table_name_of(place))]);
     let names: Vec<String> =
         names.chain(known_tools::table_names().map(str::to_owned)).map(|name| quote_literal(&name)).collect();
     // The second half finds the ledgers of the layouts under any name, by a column that no other tool's table has.
@@ -61,7 +62,7 @@ pub fn survey(ledger_table: Option<&str>) -> OwnQuery {
         "c.relname IN ({}) OR c.oid IN (SELECT a.attrelid FROM pg_attribute a \
          WHERE a.attname IN ({}) AND NOT a.attisdropped)",
         names.join(", "),
-        layout::ALL.map(|layout| quote_literal(layout.telling_column())).join(", ")
+        layout::ALL.map(|layout| quote_literal(layout.unique_column())).join(", ")
     );
     let schemas: Vec<String> =
         places.iter().filter_map(|place| place.split_once('.')).map(|(schema, _)| quote_literal(schema)).collect();
@@ -72,21 +73,21 @@ pub fn survey(ledger_table: Option<&str>) -> OwnQuery {
         .preceded_by("SELECT 'path', s FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) s")
 }
 
-fn name_of(place: &str) -> &str {
+fn table_name_of(place: &str) -> &str {
     place.split_once('.').map_or(place, |(_, name)| name)
 }
 
 impl Survey {
     /// Reads the response, which may contain other rows.
     #[must_use]
-    pub fn read(answer: &[Vec<Option<String>>]) -> Self {
-        let mut survey = Self { tables: catalog::tables(answer, "table"), ..Self::default() };
+    pub fn from_rows(answer: &[Vec<Option<String>>]) -> Self {
+        let mut survey = Self { tables: catalog::parse_tables(answer, "table"), ..Self::default() };
         for row in answer {
-            let value = text(row, 1).unwrap_or_default().to_owned();
-            match text(row, 0) {
+            let value = text_at(row, 1).unwrap_or_default().to_owned();
+            match text_at(row, 0) {
                 Some("role") => survey.role = value,
                 Some("path") => survey.path.push(value),
-                Some("schema") => survey.schemas.push((value, text(row, 2).map(str::to_owned))),
+                Some("schema") => survey.schemas.push((value, text_at(row, 2).map(str::to_owned))),
                 _ => {}
             }
         }
@@ -97,45 +98,45 @@ impl Survey {
     ///
     /// # Errors
     /// The reason why no ledger can be trusted, or why several are possible.
-    pub fn choose(&self, wanted: &Wanted<'_>) -> Result<Choice, Fault> {
-        let layout = self.layout(wanted)?;
+    pub fn choose_ledger(&self, wanted: &LedgerHints<'_>) -> Result<LedgerChoice, Fault> {
+        let layout = self.choose_layout(wanted)?;
         let place = wanted.table.unwrap_or(layout.default_table());
-        let ledger = match self.at(place) {
-            Some(found) => self.existing(layout, found)?,
-            None => self.to_be_made(layout, place, wanted.table)?,
+        let ledger = match self.table_at(place) {
+            Some(found) => self.existing_ledger(layout, found)?,
+            None => self.new_ledger(layout, place, wanted.table)?,
         };
         let beside = self.tables.iter().filter(|found| found.table != ledger.table);
         let (left_alone, others) = beside.partition::<Vec<&CatalogTable>, _>(|found| !found.is_trusted());
-        let others = known_tools::among(&others.into_iter().cloned().collect::<Vec<_>>());
-        Ok(Choice {
+        let others = known_tools::ledgers_among(&others.into_iter().cloned().collect::<Vec<_>>());
+        Ok(LedgerChoice {
             ledger,
-            others: if wanted.table.is_some() { Vec::new() } else { others },
-            left_alone: left_alone.into_iter().map(CatalogTable::why_left_alone).collect(),
+            other_ledgers: if wanted.table.is_some() { Vec::new() } else { others },
+            ignored: left_alone.into_iter().map(CatalogTable::describe_issue).collect(),
         })
     }
 
     /// Chooses among the layouts that the files fit: by the columns of the table that the user named, else by the
     /// ledger that exists.
-    fn layout(&self, wanted: &Wanted<'_>) -> Result<Layout, Fault> {
+    fn choose_layout(&self, wanted: &LedgerHints<'_>) -> Result<Layout, Fault> {
         let [preferred, others @ ..] = wanted.layouts else {
             return Err(Fault::new(Code::Bug, "the files were read without a layout"));
         };
         let is_there = |layout: &&Layout| match wanted.table {
-            Some(place) => self.at(place).is_some_and(|found| found.has(layout.columns())),
-            None => self.at(layout.default_table()).is_some(),
+            Some(place) => self.table_at(place).is_some_and(|found| found.has_columns(layout.columns())),
+            None => self.table_at(layout.default_table()).is_some(),
         };
-        let is_named = || wanted.table.is_some_and(|place| self.at(place).is_some());
+        let is_named = || wanted.table.is_some_and(|place| self.table_at(place).is_some());
         match (wanted.layouts.iter().find(is_there), wanted.application) {
             (Some(layout), _) => Ok(*layout),
             (None, Some(application)) if !others.is_empty() && !is_named() => {
-                Err(ambiguous(wanted.layouts, application))
+                Err(ambiguous_layout_fault(wanted.layouts, application))
             }
             (None, _) => Ok(*preferred),
         }
     }
 
     /// Returns the table with this name; without a schema, the first on the search path.
-    fn at(&self, place: &str) -> Option<&CatalogTable> {
+    fn table_at(&self, place: &str) -> Option<&CatalogTable> {
         let named = |schema: &str, name: &str| {
             self.tables.iter().find(|found| found.table.schema == schema && found.table.name == name)
         };
@@ -145,8 +146,8 @@ impl Survey {
         }
     }
 
-    fn existing(&self, layout: Layout, found: &CatalogTable) -> Result<Ledger, Fault> {
-        if !found.has(layout.columns()) {
+    fn existing_ledger(&self, layout: Layout, found: &CatalogTable) -> Result<Ledger, Fault> {
+        if !found.has_columns(layout.columns()) {
             return Err(Fault::new(
                 Code::LedgerShape,
                 format!(
@@ -157,13 +158,13 @@ impl Survey {
                 ),
             ));
         }
-        found.trusted(&self.role)?;
+        found.refuse_untrusted(&self.role)?;
         let ledger =
             Ledger { layout, table: found.table.clone(), exists: true, schema_exists: true, progress_exists: false };
         self.with_progress(ledger)
     }
 
-    fn to_be_made(&self, layout: Layout, place: &str, written: Option<&str>) -> Result<Ledger, Fault> {
+    fn new_ledger(&self, layout: Layout, place: &str, written: Option<&str>) -> Result<Ledger, Fault> {
         let table = match (place.split_once('.'), self.path.first()) {
             (Some((schema, name)), _) => Table { schema: schema.to_owned(), name: name.to_owned() },
             (None, Some(schema)) => Table { schema: schema.clone(), name: place.to_owned() },
@@ -175,8 +176,8 @@ impl Survey {
                 .fix("name the schema in `ledger-table`, as in `app.migrations`"));
             }
         };
-        if let Some(elsewhere) = self.elsewhere(layout, &table.name, written) {
-            return Err(moved(&elsewhere.table, &table));
+        if let Some(elsewhere) = self.find_elsewhere(layout, &table.name, written) {
+            return Err(ledger_moved_fault(&elsewhere.table, &table));
         }
         let schema = self.schemas.iter().find(|(schema, _)| *schema == table.schema);
         if let Some((schema, Some(owner))) = schema {
@@ -195,24 +196,24 @@ impl Survey {
 
     /// Finds a ledger of this layout in another place than the expected one. A user who names the schema knows where it
     /// is; one who names only the table knows its name, and it is searched for in other schemas.
-    fn elsewhere(&self, layout: Layout, name: &str, written: Option<&str>) -> Option<&CatalogTable> {
+    fn find_elsewhere(&self, layout: Layout, name: &str, written: Option<&str>) -> Option<&CatalogTable> {
         let mut trusted = self.tables.iter().filter(|found| found.is_trusted());
         match written {
             Some(place) if place.contains('.') => None,
-            Some(_) => trusted.find(|found| found.table.name == name && found.has(layout.columns())),
-            None => trusted.find(|found| found.has_only(layout.columns())),
+            Some(_) => trusted.find(|found| found.table.name == name && found.has_columns(layout.columns())),
+            None => trusted.find(|found| found.has_only_columns(layout.columns())),
         }
     }
 
     fn with_progress(&self, ledger: Ledger) -> Result<Ledger, Fault> {
         let table = ledger.progress_table();
         let Some(found) = self.tables.iter().find(|found| found.table == table) else { return Ok(ledger) };
-        found.trusted(&self.role)?;
+        found.refuse_untrusted(&self.role)?;
         Ok(Ledger { progress_exists: true, ..ledger })
     }
 }
 
-fn moved(there: &Table, here: &Table) -> Fault {
+fn ledger_moved_fault(there: &Table, here: &Table) -> Fault {
     Fault::new(
         Code::LedgerElsewhere,
         format!("there is no ledger `{here}`, and there is one at `{there}`: a new one would count everything as not applied"),
@@ -222,7 +223,7 @@ fn moved(there: &Table, here: &Table) -> Fault {
     ))
 }
 
-fn ambiguous(layouts: &[Layout], application: &Application) -> Fault {
+fn ambiguous_layout_fault(layouts: &[Layout], application: &Application) -> Fault {
     let name = |layout: &Layout| format!("`{}`", layout.name());
     let tool = application.layout.name();
     let others: Vec<String> = layouts
@@ -272,18 +273,18 @@ mod tests {
         known.into_iter().chain([owner.map(str::to_owned), None, None]).collect()
     }
 
-    fn survey(tables: &[Vec<Option<String>>]) -> Survey {
+    fn survey_query(tables: &[Vec<Option<String>>]) -> Survey {
         let row = |texts: &[&str]| texts.iter().map(|text| Some((*text).to_owned())).collect::<Vec<_>>();
         let rest = [row(&["role", "app"]), row(&["path", "app"]), row(&["path", "public"])];
-        Survey::read(&[tables, &rest].concat())
+        Survey::from_rows(&[tables, &rest].concat())
     }
 
-    const OWN: &str = "bastion_migrate.ledger";
-    const SQLX: &str = "_sqlx_migrations";
-    const AUTO: Wanted<'_> = Wanted { layouts: &layout::ALL, table: None, application: None };
+    const OWN_TABLE: &str = "bastion_migrate.ledger";
+    const SQLX_TABLE: &str = "_sqlx_migrations";
+    const AUTO: LedgerHints<'_> = LedgerHints { layouts: &layout::ALL, table: None, application: None };
 
     fn named(name: &str) -> Layout {
-        Layout::named(name).unwrap()
+        Layout::by_name(name).unwrap()
     }
 
     fn own() -> Vec<Option<String>> {
@@ -291,15 +292,15 @@ mod tests {
     }
 
     fn theirs(schema: &str) -> Vec<Option<String>> {
-        table(schema, SQLX, named("sqlx").columns(), None)
+        table(schema, SQLX_TABLE, named("sqlx").columns(), None)
     }
 
-    fn ledger(tables: &[Vec<Option<String>>], wanted: &Wanted<'_>) -> Ledger {
-        survey(tables).choose(wanted).expect("a ledger").ledger
+    fn ledger(tables: &[Vec<Option<String>>], wanted: &LedgerHints<'_>) -> Ledger {
+        survey_query(tables).choose_ledger(wanted).expect("a ledger").ledger
     }
 
-    fn code(tables: &[Vec<Option<String>>], wanted: &Wanted<'_>) -> Code {
-        survey(tables).choose(wanted).expect_err("a fault").code
+    fn code(tables: &[Vec<Option<String>>], wanted: &LedgerHints<'_>) -> Code {
+        survey_query(tables).choose_ledger(wanted).expect_err("a fault").code
     }
 
     #[test]
@@ -319,18 +320,18 @@ mod tests {
 
     #[test]
     fn our_own_ledger_wins_over_one_of_sqlx_which_is_looked_at() {
-        let choice = survey(&[own(), theirs("public")]).choose(&AUTO).unwrap();
+        let choice = survey_query(&[own(), theirs("public")]).choose_ledger(&AUTO).unwrap();
         assert_eq!(choice.ledger.layout, named("plain"));
-        assert_eq!(choice.others.iter().map(ToolLedger::tool).collect::<Vec<_>>(), ["sqlx"]);
+        assert_eq!(choice.other_ledgers.iter().map(ToolLedger::tool_name).collect::<Vec<_>>(), ["sqlx"]);
     }
 
     #[test]
     fn names_decide_and_then_the_ledger_and_then_the_project() {
-        let reversible = Wanted { layouts: &[named("sqlx")], ..AUTO };
+        let reversible = LedgerHints { layouts: &[named("sqlx")], ..AUTO };
         assert_eq!(ledger(&[], &reversible).layout, named("sqlx"));
         assert_eq!(ledger(&[own()], &reversible).layout, named("sqlx"));
         let application = Application { layout: named("sqlx"), file: "Cargo.toml".to_owned() };
-        let project = Wanted { application: Some(&application), ..AUTO };
+        let project = LedgerHints { application: Some(&application), ..AUTO };
         assert_eq!(code(&[], &project), Code::LayoutAmbiguous);
         assert_eq!(ledger(&[own()], &project).layout, named("plain"));
         assert_eq!(ledger(&[theirs("app")], &project).layout, named("sqlx"));
@@ -338,14 +339,17 @@ mod tests {
 
     #[test]
     fn a_ledger_that_the_path_does_not_lead_to_is_not_taken_for_none() {
-        let sqlx = Wanted { layouts: &[named("sqlx")], ..AUTO };
+        let sqlx = LedgerHints { layouts: &[named("sqlx")], ..AUTO };
         assert_eq!(code(&[theirs("hello")], &sqlx), Code::LedgerElsewhere);
-        let fault = survey(&[theirs("hello")]).choose(&sqlx).unwrap_err();
+        let fault = survey_query(&[theirs("hello")]).choose_ledger(&sqlx).unwrap_err();
         assert!(fault.fix.contains("`ledger-table: hello._sqlx_migrations`"), "{}", fault.fix);
-        let moved = Wanted { table: Some(OWN), ..AUTO };
-        assert_eq!(ledger(&[table("x", "migs", named("plain").columns(), None)], &moved).table.to_string(), OWN);
+        let moved = LedgerHints { table: Some(OWN_TABLE), ..AUTO };
+        assert_eq!(ledger(&[table("x", "migs", named("plain").columns(), None)], &moved).table.to_string(), OWN_TABLE);
         for table in ["hello._sqlx_migrations", "app._sqlx_migrations"] {
-            assert_eq!(ledger(&[theirs("hello")], &Wanted { table: Some(table), ..sqlx }).table.to_string(), table);
+            assert_eq!(
+                ledger(&[theirs("hello")], &LedgerHints { table: Some(table), ..sqlx }).table.to_string(),
+                table
+            );
         }
         assert_eq!(code(&[table("x", "migs", named("plain").columns(), None)], &AUTO), Code::LedgerElsewhere);
         assert_eq!(ledger(&[theirs("hello"), theirs("app")], &sqlx).table.schema, "app");
@@ -353,8 +357,10 @@ mod tests {
 
     #[test]
     fn a_table_with_other_columns_is_refused() {
-        let custom = Wanted { table: Some("app.versions"), ..AUTO };
-        let fault = survey(&[table("app", "versions", &["id", "what"], None)]).choose(&custom).expect_err("a fault");
+        let custom = LedgerHints { table: Some("app.versions"), ..AUTO };
+        let fault = survey_query(&[table("app", "versions", &["id", "what"], None)])
+            .choose_ledger(&custom)
+            .expect_err("a fault");
         assert_eq!(fault.code, Code::LedgerShape);
         assert!(fault.cause.contains("app.versions") && fault.cause.contains("id, what"), "{}", fault.cause);
     }
@@ -365,8 +371,8 @@ mod tests {
         assert_eq!(code(&[evil("bastion_migrate", "ledger", named("plain").columns())], &AUTO), Code::LedgerUntrusted);
         let progress = evil("bastion_migrate", "ledger_progress", &["version"]);
         assert_eq!(code(&[own(), progress], &AUTO), Code::LedgerUntrusted);
-        let choice = survey(&[evil("evil", SQLX, named("sqlx").columns())]).choose(&AUTO).unwrap();
-        assert_eq!((choice.ledger.layout, choice.others.len()), (named("plain"), 0));
-        assert_eq!(choice.left_alone, ["`evil._sqlx_migrations` belongs to `evil`"]);
+        let choice = survey_query(&[evil("evil", SQLX_TABLE, named("sqlx").columns())]).choose_ledger(&AUTO).unwrap();
+        assert_eq!((choice.ledger.layout, choice.other_ledgers.len()), (named("plain"), 0));
+        assert_eq!(choice.ignored, ["`evil._sqlx_migrations` belongs to `evil`"]);
     }
 }

@@ -2,7 +2,7 @@
 //! Names collide (four tools have a table `migrations`), so the columns decide. Only tables whose rows can be read
 //! without further knowledge are here; a new tool is a new row.
 
-use super::catalog::{self, CatalogTable, text};
+use super::catalog::{self, CatalogTable, text_at};
 use crate::{
     fault::Fault,
     layout::{Table, plain},
@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 /// The description of a tool's ledger.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Shape {
+pub struct LedgerShape {
     /// The tool.
     pub tool: &'static str,
     table: &'static str,
@@ -27,13 +27,13 @@ pub struct Shape {
     /// The SQL expression for the duration in milliseconds.
     took: Option<&'static str>,
     /// A table that must exist in the same schema, else the ledger is another tool's; not checked if the tool is known.
-    beside: Option<&'static str>,
+    companion: Option<&'static str>,
 }
 
-const SHAPES: &[Shape] = &[
-    shape("django", "django_migrations", &["app", "name", "applied"], "app || '.' || name", "true", "id"),
-    shape("alembic", "alembic_version", &["version_num"], "version_num", "true", "version_num"),
-    shape(
+const LEDGER_SHAPES: &[LedgerShape] = &[
+    ledger_shape("django", "django_migrations", &["app", "name", "applied"], "app || '.' || name", "true", "id"),
+    ledger_shape("alembic", "alembic_version", &["version_num"], "version_num", "true", "version_num"),
+    ledger_shape(
         "flyway",
         "flyway_schema_history",
         &["installed_rank", "script", "success"],
@@ -44,7 +44,7 @@ const SHAPES: &[Shape] = &[
         "installed_rank",
     )
     .took("execution_time"),
-    shape(
+    ledger_shape(
         "liquibase",
         "databasechangelog",
         &["id", "author", "orderexecuted"],
@@ -52,10 +52,10 @@ const SHAPES: &[Shape] = &[
         "exectype <> 'FAILED'",
         "orderexecuted",
     ),
-    shape("golang-migrate", "schema_migrations", &["version", "dirty"], "version::text", "NOT dirty", "version"),
-    shape("ecto", "schema_migrations", &["version", "inserted_at"], "version::text", "true", "version"),
+    ledger_shape("golang-migrate", "schema_migrations", &["version", "dirty"], "version::text", "NOT dirty", "version"),
+    ledger_shape("ecto", "schema_migrations", &["version", "inserted_at"], "version::text", "true", "version"),
     // In a schema of its own, `supabase_migrations` (supabase/cli, pkg/migration).
-    shape(
+    ledger_shape(
         "supabase",
         "schema_migrations",
         &["version", "statements"],
@@ -64,10 +64,10 @@ const SHAPES: &[Shape] = &[
         "version",
     ),
     // Rails also has a table for its environment; dbmate creates only this table, with the same columns.
-    shape("rails", "schema_migrations", &["version"], "version::text", "true", "version")
-        .beside("ar_internal_metadata"),
-    shape("dbmate", "schema_migrations", &["version"], "version::text", "true", "version"),
-    shape(
+    ledger_shape("rails", "schema_migrations", &["version"], "version::text", "true", "version")
+        .with_companion("ar_internal_metadata"),
+    ledger_shape("dbmate", "schema_migrations", &["version"], "version::text", "true", "version"),
+    ledger_shape(
         "goose",
         "goose_db_version",
         &["version_id", "is_applied"],
@@ -75,7 +75,7 @@ const SHAPES: &[Shape] = &[
         "is_applied AND version_id > 0",
         "id",
     ),
-    shape(
+    ledger_shape(
         "sqlx",
         "_sqlx_migrations",
         &["version", "success", "checksum"],
@@ -83,7 +83,7 @@ const SHAPES: &[Shape] = &[
         "success",
         "version",
     ),
-    shape(
+    ledger_shape(
         "refinery",
         "refinery_schema_history",
         &["version", "applied_on"],
@@ -91,8 +91,8 @@ const SHAPES: &[Shape] = &[
         "true",
         "version",
     ),
-    shape("diesel", "__diesel_schema_migrations", &["version", "run_on"], "version::text", "true", "version"),
-    shape(
+    ledger_shape("diesel", "__diesel_schema_migrations", &["version", "run_on"], "version::text", "true", "version"),
+    ledger_shape(
         "prisma",
         "_prisma_migrations",
         &["migration_name", "finished_at"],
@@ -101,7 +101,7 @@ const SHAPES: &[Shape] = &[
         "started_at",
     )
     .took("floor(extract(epoch FROM finished_at - started_at) * 1000)"),
-    shape(
+    ledger_shape(
         "drizzle",
         "__drizzle_migrations",
         &["hash", "created_at"],
@@ -109,16 +109,16 @@ const SHAPES: &[Shape] = &[
         "true",
         "id",
     ),
-    shape("knex", "knex_migrations", &["name", "batch"], "name", "true", "id"),
-    shape("laravel", "migrations", &["migration", "batch"], "migration", "true", "id"),
-    shape("typeorm", "migrations", &["timestamp", "name"], "name", "true", "id"),
-    shape("db-migrate", "migrations", &["name", "run_on"], "name", "true", "id"),
-    shape("sequelize", "SequelizeMeta", &["name"], "name", "true", "name"),
-    shape("ef-core", "__EFMigrationsHistory", &["MigrationId"], "\"MigrationId\"", "true", "\"MigrationId\""),
-    shape("node-pg-migrate", "pgmigrations", &["name", "run_on"], "name", "true", "id"),
-    shape("tern", "schema_version", &["version"], "version::text", "true", "version"),
-    shape("yoyo", "_yoyo_migration", &["migration_id"], "migration_id", "true", "applied_at_utc"),
-    shape(
+    ledger_shape("knex", "knex_migrations", &["name", "batch"], "name", "true", "id"),
+    ledger_shape("laravel", "migrations", &["migration", "batch"], "migration", "true", "id"),
+    ledger_shape("typeorm", "migrations", &["timestamp", "name"], "name", "true", "id"),
+    ledger_shape("db-migrate", "migrations", &["name", "run_on"], "name", "true", "id"),
+    ledger_shape("sequelize", "SequelizeMeta", &["name"], "name", "true", "name"),
+    ledger_shape("ef-core", "__EFMigrationsHistory", &["MigrationId"], "\"MigrationId\"", "true", "\"MigrationId\""),
+    ledger_shape("node-pg-migrate", "pgmigrations", &["name", "run_on"], "name", "true", "id"),
+    ledger_shape("tern", "schema_version", &["version"], "version::text", "true", "version"),
+    ledger_shape("yoyo", "_yoyo_migration", &["migration_id"], "migration_id", "true", "applied_at_utc"),
+    ledger_shape(
         "postgrator",
         "schemaversion",
         &["version", "md5", "run_at"],
@@ -127,7 +127,7 @@ const SHAPES: &[Shape] = &[
         "version > 0",
         "version",
     ),
-    shape(
+    ledger_shape(
         "sqitch",
         "changes",
         &["change_id", "script_hash", "planned_at"],
@@ -135,7 +135,7 @@ const SHAPES: &[Shape] = &[
         "true",
         "committed_at",
     ),
-    shape(
+    ledger_shape(
         "atlas",
         "atlas_schema_revisions",
         &["version", "applied", "total", "operator_version"],
@@ -144,49 +144,49 @@ const SHAPES: &[Shape] = &[
         "version",
     ),
     // A migration that is started and not completed has both schemas; `done` is set when it is completed.
-    shape("pgroll", "migrations", &["schema", "name", "done"], "schema || '.' || name", "done", "created_at"),
+    ledger_shape("pgroll", "migrations", &["schema", "name", "done"], "schema || '.' || name", "done", "created_at"),
 ];
 
-const fn shape(
+const fn ledger_shape(
     tool: &'static str,
     table: &'static str,
     columns: &'static [&'static str],
     name: &'static str,
     applied: &'static str,
     order: &'static str,
-) -> Shape {
-    Shape { tool, table, columns, name, applied, order, took: None, beside: None }
+) -> LedgerShape {
+    LedgerShape { tool, table, columns, name, applied, order, took: None, companion: None }
 }
 
-impl Shape {
+impl LedgerShape {
     const fn took(self, took: &'static str) -> Self {
         Self { took: Some(took), ..self }
     }
 
-    const fn beside(self, table: &'static str) -> Self {
-        Self { beside: Some(table), ..self }
+    const fn with_companion(self, table: &'static str) -> Self {
+        Self { companion: Some(table), ..self }
     }
 }
 
 /// Our own ledger, for runs that use another one in the same database.
-static OWN: Shape = shape("bastion-migrate", "ledger", plain::COLUMNS, "name", "true", "version");
+static OWN_SHAPE: LedgerShape = ledger_shape("bastion-migrate", "ledger", plain::COLUMNS, "name", "true", "version");
 
 /// Returns the tools whose ledgers are known.
-pub fn tools() -> impl Iterator<Item = &'static str> {
-    SHAPES.iter().map(|shape| shape.tool)
+pub fn tool_names() -> impl Iterator<Item = &'static str> {
+    LEDGER_SHAPES.iter().map(|shape| shape.tool)
 }
 
 /// A tool's ledger in the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolLedger {
-    shape: &'static Shape,
+    shape: &'static LedgerShape,
     /// Its table.
     pub table: Table,
 }
 
 /// A migration that a tool has recorded.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Row {
+pub struct ToolMigration {
     /// The schema of the ledger.
     pub schema: String,
     /// The migration's name for people.
@@ -195,7 +195,7 @@ pub struct Row {
 
 /// Returns the names of all tables by which ledgers are recognised.
 pub(super) fn table_names() -> impl Iterator<Item = &'static str> {
-    SHAPES.iter().flat_map(|shape| [Some(shape.table), shape.beside]).flatten()
+    LEDGER_SHAPES.iter().flat_map(|shape| [Some(shape.table), shape.companion]).flatten()
 }
 
 /// Returns the query for every table with the name of a ledger, in every schema.
@@ -208,49 +208,49 @@ pub fn find_sql() -> String {
 
 /// The ledgers in a database.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct ToolLedgers {
     /// The ledgers that may be read.
     pub ledgers: Vec<ToolLedger>,
     /// Tables with the name and the columns of a ledger that are ignored, with the reason.
-    pub left_alone: Vec<String>,
+    pub ignored: Vec<String>,
 }
 
 /// Reads the response to [`find_sql`]. If the tool is known, only its ledgers count.
 ///
 /// # Errors
 /// The reason why the known tool's ledger may not be read, if there is no other one that may be.
-pub fn found(answer: &[Vec<Option<String>>], tool: Option<&str>) -> Result<Found, Fault> {
-    let tables = catalog::tables(answer, "ledger");
+pub fn parse_ledgers(answer: &[Vec<Option<String>>], tool: Option<&str>) -> Result<ToolLedgers, Fault> {
+    let tables = catalog::parse_tables(answer, "ledger");
     let (trusted, others): (Vec<_>, Vec<_>) = tables.into_iter().partition(CatalogTable::is_trusted);
-    let ledgers = of(&trusted, tool);
-    let others_of_tool = of(&others, tool);
+    let ledgers = tool_ledgers_among(&trusted, tool);
+    let others_of_tool = tool_ledgers_among(&others, tool);
     let left_alone = others.iter().filter(|table| others_of_tool.iter().any(|ledger| ledger.table == table.table));
     if let (Some(_), true, Some(first)) = (tool, ledgers.is_empty(), left_alone.clone().next()) {
-        let role = answer.iter().find(|row| text(row, 0) == Some("role"));
-        first.trusted(role.and_then(|row| text(row, 1)).unwrap_or_default())?;
+        let role = answer.iter().find(|row| text_at(row, 0) == Some("role"));
+        first.refuse_untrusted(role.and_then(|row| text_at(row, 1)).unwrap_or_default())?;
     }
-    let left_alone = left_alone.map(CatalogTable::why_left_alone).collect();
-    Ok(Found { ledgers, left_alone })
+    let left_alone = left_alone.map(CatalogTable::describe_issue).collect();
+    Ok(ToolLedgers { ledgers, ignored: left_alone })
 }
 
 /// Returns the ledgers among these tables, those of all tools and our own.
-pub(super) fn among(tables: &[CatalogTable]) -> Vec<ToolLedger> {
-    let own = tables.iter().filter(|table| table.has_only(plain::COLUMNS));
-    let own = own.map(|table| ToolLedger { shape: &OWN, table: table.table.clone() });
-    own.chain(of(tables, None)).collect()
+pub(super) fn ledgers_among(tables: &[CatalogTable]) -> Vec<ToolLedger> {
+    let own = tables.iter().filter(|table| table.has_only_columns(plain::COLUMNS));
+    let own = own.map(|table| ToolLedger { shape: &OWN_SHAPE, table: table.table.clone() });
+    own.chain(tool_ledgers_among(tables, None)).collect()
 }
 
-fn of(tables: &[CatalogTable], tool: Option<&str>) -> Vec<ToolLedger> {
+fn tool_ledgers_among(tables: &[CatalogTable], tool: Option<&str>) -> Vec<ToolLedger> {
     let has = |schema: &str, name: &str| {
         tables.iter().any(|found| (found.table.schema.as_str(), found.table.name.as_str()) == (schema, name))
     };
     let read = |found: &CatalogTable| {
-        let shape = SHAPES.iter().find(|shape| {
+        let shape = LEDGER_SHAPES.iter().find(|shape| {
             shape.table == found.table.name
-                && found.has(shape.columns)
+                && found.has_columns(shape.columns)
                 && match tool {
                     Some(tool) => tool == shape.tool,
-                    None => shape.beside.is_none_or(|beside| has(&found.table.schema, beside)),
+                    None => shape.companion.is_none_or(|beside| has(&found.table.schema, beside)),
                 }
         })?;
         Some(ToolLedger { shape, table: found.table.clone() })
@@ -261,7 +261,7 @@ fn of(tables: &[CatalogTable], tool: Option<&str>) -> Vec<ToolLedger> {
 impl ToolLedger {
     /// Returns the name of the tool.
     #[must_use]
-    pub fn tool(&self) -> &'static str {
+    pub fn tool_name(&self) -> &'static str {
         self.shape.tool
     }
 }
@@ -275,8 +275,8 @@ pub fn read_sql(ledgers: &[ToolLedger]) -> String {
             "(SELECT 'row', {schema}, {}, ({})::text FROM {} WHERE {} ORDER BY {})",
             shape.name,
             shape.took.unwrap_or("NULL"),
-            table.sql(),
-            shape.applied.replace("{table}", &table.sql()),
+            table.to_sql(),
+            shape.applied.replace("{table}", &table.to_sql()),
             shape.order
         )
     });
@@ -290,26 +290,26 @@ pub(super) fn in_use_sql(ledgers: &[ToolLedger]) -> String {
     let each = ledgers.iter().map(|ToolLedger { shape, table }| {
         let (tool, schema, name) =
             (quote_literal(shape.tool), quote_literal(&table.schema), quote_literal(&table.name));
-        format!("SELECT 'in use', {tool}, {schema}, {name} WHERE EXISTS (SELECT FROM {}); ", table.sql())
+        format!("SELECT 'in use', {tool}, {schema}, {name} WHERE EXISTS (SELECT FROM {}); ", table.to_sql())
     });
     each.collect()
 }
 
 /// Reads the response to [`read_sql`].
 #[must_use]
-pub fn rows(answer: &[Vec<Option<String>>]) -> Vec<Row> {
+pub fn parse_rows(answer: &[Vec<Option<String>>]) -> Vec<ToolMigration> {
     let read = |row: &Vec<Option<String>>| {
         let field = |index: usize| row.get(index).cloned().flatten();
-        (field(0)? == "row").then(|| Some(Row { schema: field(1)?, name: field(2)? })).flatten()
+        (field(0)? == "row").then(|| Some(ToolMigration { schema: field(1)?, name: field(2)? })).flatten()
     };
     answer.iter().filter_map(read).collect()
 }
 
 /// Reads from it how long each took, where the ledger says so.
 #[must_use]
-pub fn times(answer: &[Vec<Option<String>>]) -> BTreeMap<Row, Duration> {
+pub fn times(answer: &[Vec<Option<String>>]) -> BTreeMap<ToolMigration, Duration> {
     let took = |row: &Vec<Option<String>>| row.get(3).cloned().flatten()?.parse().ok().map(Duration::from_millis);
-    let read = |row| rows(std::slice::from_ref(row)).pop().zip(took(row));
+    let read = |row| parse_rows(std::slice::from_ref(row)).pop().zip(took(row));
     answer.iter().filter_map(read).collect()
 }
 
@@ -328,7 +328,7 @@ mod tests {
     }
 
     fn ledgers(answer: &[Vec<Option<String>>], tool: Option<&str>) -> Vec<ToolLedger> {
-        found(answer, tool).unwrap().ledgers
+        parse_ledgers(answer, tool).unwrap().ledgers
     }
 
     #[test]
@@ -344,7 +344,7 @@ mod tests {
             ("migrations", "schema,name,migration,created_at,done", "pgroll"),
         ] {
             let found = ledgers(&[table("public", name, columns)], None);
-            assert_eq!(found.iter().map(ToolLedger::tool).collect::<Vec<_>>(), [tool], "{columns}");
+            assert_eq!(found.iter().map(ToolLedger::tool_name).collect::<Vec<_>>(), [tool], "{columns}");
         }
         assert_eq!(ledgers(&[table("public", "migrations", "bird,route")], None), []);
     }
@@ -352,7 +352,7 @@ mod tests {
     #[test]
     fn rails_is_recognised_by_its_second_table_or_by_the_tool_input() {
         let ledger = table("a", "schema_migrations", "version");
-        let tool = |answer: &[Vec<Option<String>>], tool| ledgers(answer, tool).first().map(ToolLedger::tool);
+        let tool = |answer: &[Vec<Option<String>>], tool| ledgers(answer, tool).first().map(ToolLedger::tool_name);
         let beside = |schema| [ledger.clone(), table(schema, "ar_internal_metadata", "key,value")];
         assert_eq!(tool(&beside("a"), None), Some("rails"));
         assert_eq!(tool(&beside("b"), None), Some("dbmate"));
@@ -376,18 +376,22 @@ mod tests {
             "{sql}"
         );
         let row = ["row", "a", "auth.0001_initial"].map(|text| Some(text.to_owned())).to_vec();
-        assert_eq!(rows(&[row]), [Row { schema: "a".to_owned(), name: "auth.0001_initial".to_owned() }]);
+        assert_eq!(
+            parse_rows(&[row]),
+            [ToolMigration { schema: "a".to_owned(), name: "auth.0001_initial".to_owned() }]
+        );
     }
 
     #[test]
     fn an_untrusted_ledger_is_ignored_and_a_fault_if_it_is_the_only_one() {
         let columns = "id,app,name,applied";
         let theirs = row("evil", "django_migrations", columns, Some("evil"));
-        let both = found(&[theirs.clone(), table("public", "django_migrations", columns)], Some("django")).unwrap();
+        let both =
+            parse_ledgers(&[theirs.clone(), table("public", "django_migrations", columns)], Some("django")).unwrap();
         assert_eq!(both.ledgers.iter().map(|ledger| ledger.table.schema.as_str()).collect::<Vec<_>>(), ["public"]);
-        assert_eq!(both.left_alone, ["`evil.django_migrations` belongs to `evil`"]);
-        assert_eq!(found(std::slice::from_ref(&theirs), None).unwrap().ledgers, []);
-        let fault = found(&[theirs], Some("django")).unwrap_err();
+        assert_eq!(both.ignored, ["`evil.django_migrations` belongs to `evil`"]);
+        assert_eq!(parse_ledgers(std::slice::from_ref(&theirs), None).unwrap().ledgers, []);
+        let fault = parse_ledgers(&[theirs], Some("django")).unwrap_err();
         assert_eq!(fault.code, crate::fault::Code::LedgerUntrusted);
     }
 }

@@ -7,11 +7,11 @@ mod progress;
 pub mod schema_snapshot;
 pub mod tenants;
 
-pub use discover::{Choice, Survey, Wanted, refuse_foreign, survey};
-pub use progress::{Progress, ProgressRow};
+pub use discover::{LedgerChoice, LedgerHints, Survey, refuse_foreign, survey_query};
+pub use progress::{ProgressRecord, ProgressRow};
 
 use crate::{
-    layout::{Layout, NewRow, Recorded, Table},
+    layout::{Layout, NewRow, RecordedMigration, Table},
     postgres::{INDEX_BUILD_RUNNING, own_query::OwnQuery, quote_identifier},
 };
 use known_tools::ToolLedger;
@@ -35,7 +35,7 @@ impl Ledger {
     /// Returns the query for everything that the plan needs from the database, in one round trip; [`Content::parse`]
     /// reads the response.
     #[must_use]
-    pub fn read(&self, others: &[ToolLedger]) -> OwnQuery {
+    pub fn read_query(&self, others: &[ToolLedger]) -> OwnQuery {
         OwnQuery::read_only(self.read_sql() + &known_tools::in_use_sql(others) + &invalid_indexes_sql())
     }
 
@@ -72,7 +72,7 @@ impl Ledger {
 
     /// Returns the same ledger with its table created.
     #[must_use]
-    pub fn made(&self) -> Self {
+    pub fn as_created(&self) -> Self {
         Self { exists: true, schema_exists: true, ..self.clone() }
     }
 
@@ -102,37 +102,37 @@ pub fn invalid_indexes_sql() -> String {
 
 /// The state of the database: the ledger's rows, half-done migrations and invalid indexes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Content {
+pub struct LedgerState {
     /// The ledger's rows, by version.
-    pub recorded: Vec<Recorded>,
+    pub recorded: Vec<RecordedMigration>,
     /// Migrations without a transaction that were started and not finished.
     pub progress: Vec<ProgressRow>,
     /// INVALID indexes, with their schemas.
     pub invalid_indexes: Vec<String>,
     /// Other ledgers that have rows: the tool and the table of each.
-    pub others: Vec<(String, Table)>,
+    pub other_ledgers: Vec<(String, Table)>,
 }
 
-impl Content {
+impl LedgerState {
     /// Reads the response to [`Ledger::read`].
     #[must_use]
-    pub fn parse(answer: &[Vec<Option<String>>]) -> Self {
+    pub fn from_rows(answer: &[Vec<Option<String>>]) -> Self {
         let mut content = Self::default();
         for row in answer {
             let field = |index: usize| row.get(index).and_then(Option::as_deref).unwrap_or_default();
             match field(0) {
-                "ledger" => content.recorded.push(Recorded {
+                "ledger" => content.recorded.push(RecordedMigration {
                     version: field(1).to_owned(),
                     name: field(2).to_owned(),
                     checksum: hex::decode(field(3)).unwrap_or_default(),
                     success: field(4) != "f",
                     took_ms: field(5).parse().unwrap_or_default(),
                 }),
-                "progress" => content.progress.extend(progress::parse(row)),
+                "progress" => content.progress.extend(progress::parse_row(row)),
                 "index" => content.invalid_indexes.push(field(1).to_owned()),
                 "in use" => {
                     let table = Table { schema: field(2).to_owned(), name: field(3).to_owned() };
-                    content.others.push((field(1).to_owned(), table));
+                    content.other_ledgers.push((field(1).to_owned(), table));
                 }
                 _ => {}
             }

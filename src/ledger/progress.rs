@@ -21,10 +21,10 @@ pub(super) fn read_sql(table: &Table) -> String {
 }
 
 fn select_sql(table: &Table) -> String {
-    format!("SELECT 'progress', version, started, done, checksum FROM {}", table.sql())
+    format!("SELECT 'progress', version, started, done, checksum FROM {}", table.to_sql())
 }
 
-pub(super) fn parse(row: &[Option<String>]) -> Option<ProgressRow> {
+pub(super) fn parse_row(row: &[Option<String>]) -> Option<ProgressRow> {
     let field = |index: usize| row.get(index).and_then(Option::as_deref);
     Some(ProgressRow {
         version: field(1)?.to_owned(),
@@ -36,7 +36,7 @@ pub(super) fn parse(row: &[Option<String>]) -> Option<ProgressRow> {
 
 /// The SQL for the progress row of one migration.
 #[derive(Debug, Clone, Copy)]
-pub struct Progress<'a> {
+pub struct ProgressRecord<'a> {
     /// The table.
     pub table: &'a Table,
     /// Set if the table existed before the run.
@@ -45,7 +45,7 @@ pub struct Progress<'a> {
     pub version: &'a str,
 }
 
-impl Progress<'_> {
+impl ProgressRecord<'_> {
     /// Returns the query for the row. It first creates the table if the run did not find it, and suppresses the notice
     /// that it may exist. An existing table must not be created: even with `IF NOT EXISTS` PostgreSQL requires the
     /// right to create tables, which a role that may write to the table need not have.
@@ -59,17 +59,17 @@ impl Progress<'_> {
             "SET client_min_messages = warning; \
              CREATE TABLE IF NOT EXISTS {} (version text PRIMARY KEY, started integer NOT NULL, done integer NOT NULL, \
              checksum text NOT NULL); RESET client_min_messages; {find}",
-            self.table.sql(),
+            self.table.to_sql(),
         )
     }
 
     /// Returns the SQL that records the last started and the last done statement.
     #[must_use]
-    pub fn put_sql(&self, started: usize, done: usize, checksum: &str) -> String {
+    pub fn save_sql(&self, started: usize, done: usize, checksum: &str) -> String {
         format!(
             "INSERT INTO {} (version, started, done, checksum) VALUES ({}, {started}, {done}, {sum}) \
              ON CONFLICT (version) DO UPDATE SET started = {started}, done = {done}, checksum = {sum}",
-            self.table.sql(),
+            self.table.to_sql(),
             quote_literal(self.version),
             sum = quote_literal(checksum),
         )
@@ -78,6 +78,6 @@ impl Progress<'_> {
     /// Returns the SQL that deletes the row, once the ledger has the migration.
     #[must_use]
     pub fn remove_sql(&self) -> String {
-        format!("DELETE FROM {} WHERE version = {}", self.table.sql(), quote_literal(self.version))
+        format!("DELETE FROM {} WHERE version = {}", self.table.to_sql(), quote_literal(self.version))
     }
 }

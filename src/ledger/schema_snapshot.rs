@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 /// Returns the query for tables, columns, indexes, constraints and other objects that migrations usually create, one
 /// per row.
 #[must_use]
-pub fn sql() -> String {
-    asked("")
+pub fn snapshot_sql() -> String {
+    filtered_sql("")
 }
 
 /// Returns the same query for objects that are newer than the newest row of these tables and than the tables
@@ -24,14 +24,14 @@ pub fn since_sql(tables: &[String]) -> Option<String> {
     let ages: Vec<String> = tables.iter().map(age).collect();
     let youngest =
         format!(" AND pg_catalog.age(x.xid) < (SELECT pg_catalog.min(y.age) FROM ({}) y)", ages.join(" UNION ALL "));
-    (!tables.is_empty()).then(|| asked(&youngest))
+    (!tables.is_empty()).then(|| filtered_sql(&youngest))
 }
 
-fn asked(which: &str) -> String {
-    format!("{SQL}{which}")
+fn filtered_sql(which: &str) -> String {
+    format!("{OBJECTS_SQL}{which}")
 }
 
-const SQL: &str = "SELECT 'schema', x.what FROM ( \
+const OBJECTS_SQL: &str = "SELECT 'schema', x.what FROM ( \
     SELECT CASE c.relkind WHEN 'v' THEN 'view ' WHEN 'm' THEN 'materialized view ' WHEN 'S' THEN 'sequence ' ELSE 'table ' END \
         || c.oid::pg_catalog.regclass::text AS what, c.relnamespace AS space, c.xmin AS xid \
     FROM pg_catalog.pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') \
@@ -51,12 +51,12 @@ const SQL: &str = "SELECT 'schema', x.what FROM ( \
 
 /// The schema at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Fingerprint(BTreeSet<String>);
+pub struct SchemaSnapshot(BTreeSet<String>);
 
-impl Fingerprint {
+impl SchemaSnapshot {
     /// Reads the response to [`sql`] or [`since_sql`], which may contain other rows.
     #[must_use]
-    pub fn parse(answer: &[Vec<Option<String>>]) -> Self {
+    pub fn from_rows(answer: &[Vec<Option<String>>]) -> Self {
         let read = |row: &Vec<Option<String>>| {
             let field = |index: usize| row.get(index).cloned().flatten();
             (field(0)? == "schema").then(|| field(1)).flatten()
@@ -66,7 +66,7 @@ impl Fingerprint {
 
     /// Reports whether it contains this object.
     #[must_use]
-    pub fn has(&self, what: &str) -> bool {
+    pub fn contains(&self, what: &str) -> bool {
         self.0.contains(what)
     }
 

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The type of that column (django-tenants, `TenantMixin.schema_name`: names in PostgreSQL have up to 63 bytes).
-const TYPE: &str = "character varying(63)";
+const SCHEMA_COLUMN_TYPE: &str = "character varying(63)";
 
 /// Returns the query for every table that has the column.
 #[must_use]
@@ -18,15 +18,15 @@ pub fn find_sql(column: &str) -> String {
         "c.relkind = 'r' AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = {} \
          AND format_type(a.atttypid, a.atttypmod) = {} AND NOT a.attisdropped)",
         quote_literal(column),
-        quote_literal(TYPE)
+        quote_literal(SCHEMA_COLUMN_TYPE)
     );
     catalog::tables_sql("tenants", &condition)
 }
 
 /// Reads the tables that may be used from the response to [`find_sql`], which may contain other rows.
 #[must_use]
-pub fn found(answer: &[Vec<Option<String>>]) -> Vec<Table> {
-    let tables = catalog::tables(answer, "tenants");
+pub fn parse_tables(answer: &[Vec<Option<String>>]) -> Vec<Table> {
+    let tables = catalog::parse_tables(answer, "tenants");
     tables.into_iter().filter(CatalogTable::is_trusted).map(|found| found.table).collect()
 }
 
@@ -38,7 +38,7 @@ pub fn read_sql(tables: &[Table], column: &str) -> String {
         format!(
             "SELECT 'tenant', t.{column} FROM {} t JOIN pg_catalog.pg_namespace n ON n.nspname = t.{column} \
              WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'",
-            table.sql()
+            table.to_sql()
         )
     });
     each.collect::<Vec<_>>().join(" UNION ")
@@ -46,7 +46,7 @@ pub fn read_sql(tables: &[Table], column: &str) -> String {
 
 /// Reads the schemas from the response to [`read_sql`], which may contain other rows.
 #[must_use]
-pub fn schemas(answer: &[Vec<Option<String>>]) -> Vec<String> {
+pub fn parse_schemas(answer: &[Vec<Option<String>>]) -> Vec<String> {
     let read = |row: &Vec<Option<String>>| {
         let field = |index: usize| row.get(index).cloned().flatten();
         (field(0)? == "tenant").then(|| field(1)).flatten()

@@ -1,11 +1,11 @@
 //! Applies one migration: its messages, and what their responses mean.
 
 use super::{
-    answer::{Answer, answer, outcome},
-    commit_progress::Tally,
+    commit_progress::CommitProgress,
     error_location,
     migration::Migration,
-    transaction::{Commit, Fresh, OUR_ENCODING, close_sql, had_ended, open_sql, opening_fault},
+    response::{ControlResponse, read_body_response, read_control_response},
+    transaction::{Commit, FreshState, OWN_ENCODING, close_sql, had_transaction_ended, open_sql, opening_fault},
 };
 use crate::{
     fault::{Code, Fault},
@@ -24,38 +24,38 @@ use tokio_postgres::{Client, Error, SimpleQueryStream};
 
 /// Everything that applying needs besides the migrations.
 #[derive(Debug)]
-pub struct Apply<'a> {
+pub struct Pipeline<'a> {
     /// The session that holds the run lock.
     pub client: &'a Client,
     /// The ledger in which migrations are recorded.
     pub ledger: &'a Ledger,
     /// The state of a new session.
-    pub fresh: &'a Fresh,
+    pub fresh: &'a FreshState,
     /// The receiver of events.
     pub events: &'a Events,
     /// The number of retries after a lock timeout, and the lock timeout of each attempt.
-    pub ladder: Ladder,
+    pub lock_retries: Ladder,
     /// The source of the lock timeouts: the user's URL may set its own.
-    pub limits: Limits,
+    pub lock_timeouts: LockTimeouts,
     /// The number of the current attempt at the next file.
     pub attempt: Cell<u32>,
     /// The monitor that finds the sessions in the way.
     pub lookout: &'a LockWaits,
     /// Time limit for a rollback.
-    pub wait: Duration,
+    pub rollback_timeout: Duration,
     /// URL of this run's page, for the ledger.
-    pub run: Option<&'a str>,
+    pub run_url: Option<&'a str>,
     /// The progress so far; it outlives the future that applies.
-    pub tally: &'a Tally,
+    pub commits: &'a CommitProgress,
 }
 
 /// The source of the lock timeouts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limits {
+pub enum LockTimeouts {
     /// Each attempt has its own.
-    OfEachTry,
+    PerAttempt,
     /// The session keeps the one it started with.
-    OfTheSession,
+    Session,
 }
 
 /// A migration that was sent and whose response is outstanding.
@@ -65,11 +65,11 @@ pub(super) struct InFlight {
     close: Pin<Box<SimpleQueryStream>>,
 }
 
-impl Apply<'_> {
+impl Pipeline<'_> {
     /// Returns the lock timeout of this attempt, if it is ours to set and shorter than the session's.
     pub(super) fn limit(&self, attempt: u32) -> Option<Duration> {
-        let limit = self.ladder.limit(attempt);
-        (self.limits == Limits::OfEachTry && limit < self.ladder.top).then_some(limit)
+        let limit = self.lock_retries.limit(attempt);
+        (self.lock_timeouts == LockTimeouts::PerAttempt && limit < self.lock_retries.top).then_some(limit)
     }
 
     /// Returns the lock timeout of a file in one transaction: none if its statement waits for other transactions to
@@ -103,7 +103,7 @@ impl Apply<'_> {
     pub(super) async fn send_close(&self, close: &str) -> Result<SimpleQueryStream, Error> {
         if !close.is_ascii() {
             // If this fails, so does the closing message.
-            drop(self.client.simple_query_raw(OUR_ENCODING).await?);
+            drop(self.client.simple_query_raw(OWN_ENCODING).await?);
         }
         self.client.simple_query_raw(close).await
     }
@@ -113,13 +113,13 @@ impl Apply<'_> {
     /// # Errors
     /// The reason why it was rolled back.
     pub(super) async fn settle(&self, migration: &Migration, flight: InFlight) -> Result<(), Fault> {
-        let began = self.opened(migration, answer(flight.open).await)?;
-        let body = outcome(flight.body).await;
-        let closed = answer(flight.close).await;
+        let began = self.opened(migration, read_control_response(flight.open).await)?;
+        let body = read_body_response(flight.body).await;
+        let closed = read_control_response(flight.close).await;
         let Some(error) = body.error else { return self.recorded(migration, closed, began) };
-        let fault = error_location::fault(&error, migration, Span::whole(&migration.body), body.completed);
+        let fault = error_location::body_fault(&error, migration, Span::whole(&migration.body), body.completed);
         Err(match closed.error {
-            Some(error) if had_ended(&error) => {
+            Some(error) if had_transaction_ended(&error) => {
                 fault.code(Code::TransactionEnded).detail("before it failed, the file ended the transaction it ran in")
             }
             _ => fault,
@@ -127,26 +127,26 @@ impl Apply<'_> {
     }
 
     /// Handles the response to a migration's opening message.
-    pub(super) fn opened(&self, migration: &Migration, opened: Answer) -> Result<Instant, Fault> {
+    pub(super) fn opened(&self, migration: &Migration, opened: ControlResponse) -> Result<Instant, Fault> {
         if let Some(error) = opened.error {
             return Err(opening_fault(&error, migration));
         }
-        self.tally.xid.set(opened.rows.first().and_then(|xid| xid.parse().ok()));
+        self.commits.xid.set(opened.rows.first().and_then(|xid| xid.parse().ok()));
         self.events.tell(Event::Started(migration.id.clone()));
-        if let Some(remark) = &migration.remark {
+        if let Some(remark) = &migration.note {
             self.events.note(remark.clone());
         }
         Ok(Instant::now())
     }
 
     /// Handles the response to a migration's closing message.
-    pub(super) fn recorded(&self, migration: &Migration, closed: Answer, began: Instant) -> Result<(), Fault> {
+    pub(super) fn recorded(&self, migration: &Migration, closed: ControlResponse, began: Instant) -> Result<(), Fault> {
         if let Some(error) = closed.error {
             return Err(error_location::closing_fault(&error, migration));
         }
         let mut rows = closed.rows.iter();
         let took = rows.next().and_then(|row| row.parse().ok()).map_or_else(|| began.elapsed(), Duration::from_millis);
-        self.tally.committed(if rows.next().is_some() { Commit::Later } else { Commit::Flushed });
+        self.commits.record_commit(if rows.next().is_some() { Commit::Later } else { Commit::Flushed });
         self.events.tell(Event::Applied { index: migration.id.index, took });
         Ok(())
     }
@@ -154,11 +154,13 @@ impl Apply<'_> {
     /// Leaves the failed block; when this returns, the responses to all earlier messages have arrived. Returns another
     /// fault if the session was lost, and with it perhaps commits that were not flushed.
     pub(super) async fn after_rollback(&self, fault: Fault) -> Fault {
-        let rollback = self.client.batch_execute(self.tally.rollback_sql());
-        match answer_within(self.wait, async { rollback.await.map_err(|error| statement_fault(&error)) }).await {
-            Ok(()) => self.tally.rolled_back(),
+        let rollback = self.client.batch_execute(self.commits.rollback_sql());
+        match answer_within(self.rollback_timeout, async { rollback.await.map_err(|error| statement_fault(&error)) })
+            .await
+        {
+            Ok(()) => self.commits.record_rollback(),
             // A session that can't roll back is lost, and its transaction with it.
-            Err(lost) if self.tally.flushed.get() < self.tally.applied.get() => {
+            Err(lost) if self.commits.durable.get() < self.commits.committed.get() => {
                 return lost.detail(format!("before that: {}", fault.cause));
             }
             Err(_) => {}
@@ -171,7 +173,7 @@ impl Apply<'_> {
             version: &migration.id.version,
             name: &migration.id.name,
             checksum: migration.checksum.as_bytes(),
-            run: self.run,
+            run_url: self.run_url,
             took: None,
         }
     }

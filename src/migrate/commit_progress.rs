@@ -5,34 +5,34 @@ use std::cell::Cell;
 
 /// The progress of a run. Migrations are sent, committed and flushed in order, so three numbers describe it.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct CommitProgress {
     /// Number of migrations that no crash of the server can undo.
-    pub flushed: Cell<usize>,
+    pub durable: Cell<usize>,
     /// Number of migrations known to be committed; a crash of the server can lose those that are not flushed.
-    pub applied: Cell<usize>,
+    pub committed: Cell<usize>,
     /// Number of migrations sent; the outcome of those that are not known to be committed is open.
     pub sent: Cell<usize>,
     /// The transaction id of the first of those, once the server has returned it.
     pub xid: Cell<Option<u64>>,
 }
 
-impl Tally {
+impl CommitProgress {
     /// Records that one more migration is committed.
-    pub(super) fn committed(&self, commit: Commit) {
-        self.applied.set(self.applied.get() + 1);
+    pub(super) fn record_commit(&self, commit: Commit) {
+        self.committed.set(self.committed.get() + 1);
         if commit == Commit::Flushed {
-            self.flushed.set(self.applied.get());
+            self.durable.set(self.committed.get());
         }
     }
 
     /// Returns the SQL that leaves a failed transaction block; it also flushes earlier commits if they are not flushed.
     #[must_use]
     pub fn rollback_sql(&self) -> &'static str {
-        if self.flushed.get() < self.applied.get() { ROLLBACK_AND_FLUSH } else { ROLLBACK }
+        if self.durable.get() < self.committed.get() { ROLLBACK_AND_FLUSH } else { ROLLBACK }
     }
 
     /// Records that this rollback succeeded: every commit before it is flushed.
-    pub fn rolled_back(&self) {
-        self.flushed.set(self.applied.get());
+    pub fn record_rollback(&self) {
+        self.durable.set(self.committed.get());
     }
 }

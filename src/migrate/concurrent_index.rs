@@ -11,50 +11,50 @@ use crate::{
 use tokio_postgres::Client;
 
 /// Reports whether the index exists and is valid.
-pub(super) async fn is_valid(client: &Client, index: &QualifiedName) -> Result<bool, Fault> {
-    Ok(find(client, index).await?.is_some_and(|found| found.state == State::Valid))
+pub(super) async fn is_index_valid(client: &Client, index: &QualifiedName) -> Result<bool, Fault> {
+    Ok(find_index(client, index).await?.is_some_and(|found| found.state == IndexState::Valid))
 }
 
 /// Reports whether there is an index with this name, in any state.
-pub(super) async fn exists(client: &Client, index: &QualifiedName) -> Result<bool, Fault> {
-    Ok(find(client, index).await?.is_some())
+pub(super) async fn index_exists(client: &Client, index: &QualifiedName) -> Result<bool, Fault> {
+    Ok(find_index(client, index).await?.is_some())
 }
 
 /// Drops the index if it is INVALID, and reports whether it did.
 pub(super) async fn drop_if_invalid(client: &Client, index: &QualifiedName) -> Result<bool, Fault> {
-    let Some(found) = find(client, index).await? else { return Ok(false) };
+    let Some(found) = find_index(client, index).await? else { return Ok(false) };
     match found.state {
-        State::Invalid => {
-            let sql = format!("DROP INDEX CONCURRENTLY {}", found.name.sql());
+        IndexState::Invalid => {
+            let sql = format!("DROP INDEX CONCURRENTLY {}", found.name.to_sql());
             client.batch_execute(&sql).await.map_err(|error| statement_fault(&error))?;
             Ok(true)
         }
-        State::InTheMaking => Err(Fault::new(
+        IndexState::BeingBuilt => Err(Fault::new(
             Code::StatementFailed,
             format!("another session is building the index {index} at this moment"),
         )
         .fix("wait until it is done, or end that session, and run again")),
-        State::Valid => Ok(false),
+        IndexState::Valid => Ok(false),
     }
 }
 
 /// An index found by its name.
-struct Found {
+struct NamedIndex {
     /// Its name with its schema.
     name: QualifiedName,
-    state: State,
+    state: IndexState,
 }
 
-impl Found {
-    fn read(row: &[Option<String>]) -> Option<Self> {
+impl NamedIndex {
+    fn from_row(row: &[Option<String>]) -> Option<Self> {
         let field = |at: usize| row.get(at).and_then(Option::as_deref);
         if field(0)? != "index" {
             return None;
         }
         let state = match (field(1) == Some("t"), field(2) == Some("t")) {
-            (true, _) => State::Valid,
-            (false, true) => State::InTheMaking,
-            (false, false) => State::Invalid,
+            (true, _) => IndexState::Valid,
+            (false, true) => IndexState::BeingBuilt,
+            (false, false) => IndexState::Invalid,
         };
         let name = QualifiedName { schema: field(3).map(str::to_owned), name: field(4)?.to_owned() };
         Some(Self { name, state })
@@ -62,18 +62,18 @@ impl Found {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum IndexState {
     Valid,
     Invalid,
-    InTheMaking,
+    BeingBuilt,
 }
 
-async fn find(client: &Client, index: &QualifiedName) -> Result<Option<Found>, Fault> {
+async fn find_index(client: &Client, index: &QualifiedName) -> Result<Option<NamedIndex>, Fault> {
     // The index's name is resolved with the file's search path, everything else with ours.
     let found = format!(
         "SELECT pg_catalog.set_config('bastion_migrate.index', \
          coalesce(pg_catalog.to_regclass({})::pg_catalog.oid::pg_catalog.text, '0'), true)",
-        quote_literal(&index.sql())
+        quote_literal(&index.to_sql())
     );
     let question = format!(
         "SELECT 'index', i.indisvalid, {INDEX_BUILD_RUNNING}, n.nspname, c.relname \
@@ -81,5 +81,5 @@ async fn find(client: &Client, index: &QualifiedName) -> Result<Option<Found>, F
          WHERE i.indexrelid = current_setting('bastion_migrate.index')::oid"
     );
     let answer = query_rows(client, &OwnQuery::read_only(question).preceded_by(found)).await?;
-    Ok(answer.iter().find_map(|row| Found::read(row)))
+    Ok(answer.iter().find_map(|row| NamedIndex::from_row(row)))
 }

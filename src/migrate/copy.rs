@@ -1,16 +1,16 @@
 //! Sends files and statements in several chunks: the rows of a COPY can't be part of a query's text.
 
 use super::{
-    answer::{answer, outcome},
-    applier::Apply,
+    applier::Pipeline,
     error_location,
     migration::Migration,
+    response::{read_body_response, read_control_response},
     transaction::{Commit, close_sql, open_sql},
 };
 use crate::{
     fault::Fault,
     postgres::fault::statement_fault,
-    sql::{Piece, Span},
+    sql::{Span, SqlChunk},
 };
 use bytes::Bytes;
 use futures_util::SinkExt as _;
@@ -18,52 +18,52 @@ use std::pin::pin;
 use tokio_postgres::{CopyInSink, Error};
 
 /// Size in bytes of one message of COPY data.
-const CHUNK: usize = 64 << 10;
+const COPY_DATA_BYTES: usize = 64 << 10;
 
-pub(super) async fn apply(
-    apply: &Apply<'_>,
+pub(super) async fn apply_in_chunks(
+    apply: &Pipeline<'_>,
     migration: &Migration,
-    pieces: &[Piece],
+    pieces: &[SqlChunk],
     previous: Option<&str>,
 ) -> Result<(), Fault> {
-    match transaction(apply, migration, pieces, previous).await {
+    match run_transaction(apply, migration, pieces, previous).await {
         Ok(()) => Ok(()),
         Err(fault) => Err(apply.after_rollback(fault).await),
     }
 }
 
-async fn transaction(
-    apply: &Apply<'_>,
+async fn run_transaction(
+    apply: &Pipeline<'_>,
     migration: &Migration,
-    pieces: &[Piece],
+    pieces: &[SqlChunk],
     previous: Option<&str>,
 ) -> Result<(), Fault> {
-    let plainly = |error: Error| statement_fault(&error).in_file(migration.source().file());
+    let plainly = |error: Error| statement_fault(&error).in_file(migration.source().whole_file());
     let limit = apply.limit_of(migration, apply.attempt.get());
     let open = open_sql(apply.ledger, apply.fresh, (migration.id.index, migration.modes), previous, limit);
     let stream = apply.client.simple_query_raw(&open).await.map_err(plainly)?;
-    let began = apply.opened(migration, answer(Box::pin(stream)).await)?;
-    send(apply, migration, pieces).await?;
-    apply.tally.sent.set(apply.tally.applied.get() + 1);
+    let began = apply.opened(migration, read_control_response(Box::pin(stream)).await)?;
+    send_chunks(apply, migration, pieces).await?;
+    apply.commits.sent.set(apply.commits.committed.get() + 1);
     let close = close_sql(apply.ledger, migration.id.index, &apply.row(migration), Commit::Flushed);
     let stream = apply.send_close(&close).await.map_err(plainly)?;
-    apply.recorded(migration, answer(Box::pin(stream)).await, began)
+    apply.recorded(migration, read_control_response(Box::pin(stream)).await, began)
 }
 
 /// Sends the chunks one after the other; each waits for the previous one to complete.
-pub(super) async fn send(apply: &Apply<'_>, migration: &Migration, pieces: &[Piece]) -> Result<(), Fault> {
+pub(super) async fn send_chunks(apply: &Pipeline<'_>, migration: &Migration, pieces: &[SqlChunk]) -> Result<(), Fault> {
     for piece in pieces {
         match piece {
-            Piece::Sql(span) => {
-                let sent = apply.client.simple_query_raw(span.of(&migration.body)).await;
-                let stream = sent.map_err(|error| statement_fault(&error).in_file(migration.source().file()))?;
-                let body = outcome(Box::pin(stream)).await;
+            SqlChunk::Query(span) => {
+                let sent = apply.client.simple_query_raw(span.slice_of(&migration.body)).await;
+                let stream = sent.map_err(|error| statement_fault(&error).in_file(migration.source().whole_file()))?;
+                let body = read_body_response(Box::pin(stream)).await;
                 if let Some(error) = body.error {
-                    return Err(error_location::fault(&error, migration, *span, body.completed));
+                    return Err(error_location::body_fault(&error, migration, *span, body.completed));
                 }
             }
-            Piece::Copy { statement, data } => {
-                copy(apply, migration, *statement, *data)
+            SqlChunk::Copy { statement, data } => {
+                copy_rows(apply, migration, *statement, *data)
                     .await
                     .map_err(|error| copy_fault(&error, migration, *statement, *data))?;
             }
@@ -72,10 +72,10 @@ pub(super) async fn send(apply: &Apply<'_>, migration: &Migration, pieces: &[Pie
     Ok(())
 }
 
-async fn copy(apply: &Apply<'_>, migration: &Migration, statement: Span, data: Span) -> Result<(), Error> {
-    let sink: CopyInSink<Bytes> = apply.client.copy_in(statement.of(&migration.body)).await?;
+async fn copy_rows(apply: &Pipeline<'_>, migration: &Migration, statement: Span, data: Span) -> Result<(), Error> {
+    let sink: CopyInSink<Bytes> = apply.client.copy_in(statement.slice_of(&migration.body)).await?;
     let mut sink = pin!(sink);
-    for chunk in data.of(&migration.body).as_bytes().chunks(CHUNK) {
+    for chunk in data.slice_of(&migration.body).as_bytes().chunks(COPY_DATA_BYTES) {
         sink.send(Bytes::copy_from_slice(chunk)).await?;
     }
     sink.finish().await.map(drop)
@@ -94,9 +94,9 @@ fn copy_fault(error: &Error, migration: &Migration, statement: Span, data: Span)
     match line {
         Some(line) => {
             let before: usize =
-                data.of(&migration.body).split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
-            crate::postgres::fault::statement_fault(error).in_file(source.at_byte(data.start + before))
+                data.slice_of(&migration.body).split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+            crate::postgres::fault::statement_fault(error).in_file(source.place_at_byte(data.start + before))
         }
-        None => error_location::fault(error, migration, statement, 0),
+        None => error_location::body_fault(error, migration, statement, 0),
     }
 }

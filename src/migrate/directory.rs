@@ -1,8 +1,8 @@
 //! Reads the migrations directory. Nothing else in `migrate` touches the disk.
 
 use super::{
-    files::{Files, Found},
-    migration::Content,
+    files::{LoadedFile, MigrationFiles},
+    migration::ParsedFile,
 };
 use crate::{
     fault::{Code, Fault, Place},
@@ -22,53 +22,58 @@ use std::{
 /// # Errors
 ///
 /// Every fault of the directory, the names and the files.
-pub fn read(settings: &SqlSettings) -> Result<Files, Vec<Fault>> {
-    let listing = list(settings).map_err(|fault| vec![fault])?;
-    if let Some(foreign) = foreign(settings, &listing) {
+pub fn read_directory(settings: &SqlSettings) -> Result<MigrationFiles, Vec<Fault>> {
+    let listing = list_directory(settings).map_err(|fault| vec![fault])?;
+    if let Some(foreign) = refuse_directory_layout(settings, &listing) {
         return Err(vec![foreign]);
     }
-    let Reading { layouts, first, mut entries, mut faults } = read_names(settings, &listing.files);
+    let NameReading { layouts, first, mut entries, mut faults } = read_names(settings, &listing.files);
     entries.retain(|entry| entry.name.direction != Direction::Down);
     if entries.is_empty() && faults.is_empty() {
-        return Err(vec![empty(settings, &listing.directories)]);
+        return Err(vec![no_migrations_fault(settings, &listing.directories)]);
     }
     entries.sort_by(|a, b| first.compare_versions(&a.name.version, &b.name.version).then_with(|| a.file.cmp(&b.file)));
-    let ids: Vec<MigrationId> = (1..).zip(&entries).map(|(index, entry)| entry.id(index)).collect();
-    faults.extend(duplicates(&ids));
+    let ids: Vec<MigrationId> = (1..).zip(&entries).map(|(index, entry)| entry.migration_id(index)).collect();
+    faults.extend(duplicate_versions(&ids));
     if settings.gaps == Policy::Refuse {
-        faults.extend(gaps(first, &ids));
+        faults.extend(version_gaps(first, &ids));
     }
-    let doubts = left_out(settings, &listing.directories).into_iter().chain(other_by_text(&entries)).collect();
+    let doubts =
+        unread_subdirectories(settings, &listing.directories).into_iter().chain(text_order_warning(&entries)).collect();
     let mut found = Vec::new();
     for (entry, id) in entries.iter().zip(ids) {
-        found.extend(entry.read(id, &layouts).map_err(|more| faults.extend(more)));
+        found.extend(entry.load_file(id, &layouts).map_err(|more| faults.extend(more)));
     }
     let application = layouts.iter().find_map(|layout| {
         let file = layout.find_application(Path::new(&settings.migrations), &settings.directory)?;
         Some(Application { layout: *layout, file })
     });
-    if faults.is_empty() { Ok(Files { layouts, application, found, doubts }) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(MigrationFiles { layouts, application, files: found, warnings: doubts })
+    } else {
+        Err(faults)
+    }
 }
 
 /// The file names, parsed by the layouts that they fit.
-struct Reading {
+struct NameReading {
     layouts: Vec<Layout>,
     /// The preferred one of them, which parsed the names.
     first: Layout,
-    entries: Vec<Entry>,
+    entries: Vec<NamedFile>,
     faults: Vec<Fault>,
 }
 
 /// Parses the names by the layout that is set. With `auto` every layout is tried, and those that fit best are kept.
-fn read_names(settings: &SqlSettings, files: &[PathBuf]) -> Reading {
+fn read_names(settings: &SqlSettings, files: &[PathBuf]) -> NameReading {
     let [preferred, others @ ..] = layout::ALL;
     let (first, others) = match settings.layout {
         LayoutChoice::Named(layout) => (layout, &[][..]),
         LayoutChoice::Auto => (preferred, &others[..]),
     };
-    let mut best = Reading::of(first, settings, files);
+    let mut best = NameReading::of(first, settings, files);
     for layout in others {
-        let reading = Reading::of(*layout, settings, files);
+        let reading = NameReading::of(*layout, settings, files);
         match reading.rank().cmp(&best.rank()) {
             Ordering::Greater => best = reading,
             Ordering::Equal => best.layouts.push(*layout),
@@ -78,13 +83,13 @@ fn read_names(settings: &SqlSettings, files: &[PathBuf]) -> Reading {
     best
 }
 
-impl Reading {
+impl NameReading {
     fn of(layout: Layout, settings: &SqlSettings, files: &[PathBuf]) -> Self {
         let (mut entries, mut faults) = (Vec::new(), Vec::new());
         for path in files {
-            entries.extend(Entry::named(layout, settings, path).map_err(|fault| faults.push(fault)));
+            entries.extend(NamedFile::from_path(layout, settings, path).map_err(|fault| faults.push(fault)));
         }
-        faults.extend(entries.iter().filter_map(|entry: &Entry| entry.refused(layout)));
+        faults.extend(entries.iter().filter_map(|entry: &NamedFile| entry.refusal_fault(layout)));
         Self { layouts: vec![layout], first: layout, entries, faults }
     }
 
@@ -97,7 +102,7 @@ impl Reading {
 }
 
 /// Returns a fault for each pair of files with one version. `ids` are in the order of their versions.
-fn duplicates(ids: &[MigrationId]) -> impl Iterator<Item = Fault> {
+fn duplicate_versions(ids: &[MigrationId]) -> impl Iterator<Item = Fault> {
     let neighbours = ids.iter().zip(ids.iter().skip(1));
     neighbours.filter(|(first, second)| first.version == second.version).map(|(first, second)| {
         let cause = format!("`{}` and `{}` both have version {}", first.file, second.file, first.version);
@@ -107,7 +112,7 @@ fn duplicates(ids: &[MigrationId]) -> impl Iterator<Item = Fault> {
 
 /// Returns a fault for each version that is left out. `ids` are in the order of their versions; files before the first
 /// of them were perhaps squashed.
-fn gaps(layout: Layout, ids: &[MigrationId]) -> impl Iterator<Item = Fault> {
+fn version_gaps(layout: Layout, ids: &[MigrationId]) -> impl Iterator<Item = Fault> {
     ids.iter().zip(ids.iter().skip(1)).filter_map(move |(before, after)| {
         let missing = layout.first_gap(&before.version, &after.version)?;
         let cause = format!("version {missing} is missing between `{}` and `{}`", before.file, after.file);
@@ -116,7 +121,7 @@ fn gaps(layout: Layout, ids: &[MigrationId]) -> impl Iterator<Item = Fault> {
 }
 
 /// Layouts in which each migration is a directory: the file in it, the owner of the layout, and the fix.
-const FOREIGN: [(&str, &str, &str); 2] = [
+const DIRECTORY_LAYOUTS: [(&str, &str, &str); 2] = [
     (
         "migration.sql",
         "Prisma's",
@@ -133,10 +138,10 @@ const FOREIGN: [(&str, &str, &str); 2] = [
 /// Returns the fault for a layout in which each migration is a directory. `migrations` may name the directory of all
 /// migrations, its parent, or a single migration. Reading the files one by one would start a second ledger besides the
 /// tool's own.
-fn foreign(settings: &SqlSettings, listing: &Listing) -> Option<Fault> {
+fn refuse_directory_layout(settings: &SqlSettings, listing: &DirectoryListing) -> Option<Fault> {
     let has = |directory: &Path, file: &str| directory.join(file).is_file();
     let below = |directory: &PathBuf| directories_of(directory).unwrap_or_default();
-    FOREIGN.into_iter().find_map(|(file, whose, fix)| {
+    DIRECTORY_LAYOUTS.into_iter().find_map(|(file, whose, fix)| {
         let hit = |directories: &[PathBuf]| directories.iter().find(|directory| has(directory, file)).cloned();
         let alone = || has(&settings.directory, file).then(|| settings.directory.join(file));
         let inside = || listing.directories.iter().find_map(|directory| hit(&below(directory)));
@@ -155,7 +160,7 @@ fn foreign(settings: &SqlSettings, listing: &Listing) -> Option<Fault> {
 }
 
 /// Returns a warning for each subdirectory with SQL files.
-fn left_out(settings: &SqlSettings, directories: &[PathBuf]) -> Vec<Fault> {
+fn unread_subdirectories(settings: &SqlSettings, directories: &[PathBuf]) -> Vec<Fault> {
     let fault = |directory: &PathBuf| {
         let files = fs::read_dir(directory).ok()?.flatten().filter(|entry| is_sql(&entry.path())).count();
         let path = written_path(settings, &directory.file_name()?.to_string_lossy());
@@ -171,15 +176,15 @@ fn left_out(settings: &SqlSettings, directories: &[PathBuf]) -> Vec<Fault> {
 
 /// Returns a warning for dates of different lengths, which a tool that sorts names as text would order differently.
 /// `entries` are in the order of their numbers.
-fn other_by_text(entries: &[Entry]) -> Option<Fault> {
+fn text_order_warning(entries: &[NamedFile]) -> Option<Fault> {
     let dated: Vec<(&str, &str)> =
-        entries.iter().filter_map(|entry| Some((entry.date()?, entry.file_name()))).collect();
+        entries.iter().filter_map(|entry| Some((entry.date_digits()?, entry.file_name()))).collect();
     let mut by_text = dated.clone();
     by_text.sort_by_key(|(_, name)| *name);
     let ((number, name), (other_number, other)) = dated.iter().zip(&by_text).find(|(one, other)| one != other)?;
     let order = |dated: &[(&str, &str)]| {
-        let names: Vec<String> = dated.iter().take(SHOWN).map(|(_, name)| format!("`{name}`")).collect();
-        format!("{}{}", names.join(", "), if dated.len() > SHOWN { ", …" } else { "" })
+        let names: Vec<String> = dated.iter().take(SHOWN_NAMES).map(|(_, name)| format!("`{name}`")).collect();
+        format!("{}{}", names.join(", "), if dated.len() > SHOWN_NAMES { ", …" } else { "" })
     };
     let cause = format!(
         "`{name}` has a number of {} digits and `{other}` one of {}: sorted by number `{name}` comes first, and sorted by text, \
@@ -192,16 +197,16 @@ fn other_by_text(entries: &[Entry]) -> Option<Fault> {
 }
 
 /// Number of names of an order that are shown.
-const SHOWN: usize = 6;
+const SHOWN_NAMES: usize = 6;
 
 /// The content of the directory, sorted.
 #[derive(Debug, Default)]
-struct Listing {
+struct DirectoryListing {
     files: Vec<PathBuf>,
     directories: Vec<PathBuf>,
 }
 
-fn list(settings: &SqlSettings) -> Result<Listing, Fault> {
+fn list_directory(settings: &SqlSettings) -> Result<DirectoryListing, Fault> {
     let written = &settings.migrations;
     let fault = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => {
@@ -212,7 +217,7 @@ fn list(settings: &SqlSettings) -> Result<Listing, Fault> {
         }
         _ => Fault::new(Code::FileUnreadable, format!("the directory `{written}` can't be read")).because(&error),
     };
-    let mut listing = Listing::default();
+    let mut listing = DirectoryListing::default();
     for entry in fs::read_dir(&settings.directory).map_err(fault)? {
         let path = entry.map_err(fault)?.path();
         match (is_hidden(&path), path.is_dir()) {
@@ -242,7 +247,7 @@ fn is_sql(path: &Path) -> bool {
 }
 
 /// Returns the fault for a directory without migrations; usually they are in a subdirectory.
-fn empty(settings: &SqlSettings, directories: &[PathBuf]) -> Fault {
+fn no_migrations_fault(settings: &SqlSettings, directories: &[PathBuf]) -> Fault {
     let fault = Fault::new(Code::FilesEmpty, format!("the directory `{}` has no migration in it", settings.migrations));
     let holds_sql = |directory: &&PathBuf| {
         fs::read_dir(directory).is_ok_and(|entries| entries.flatten().any(|entry| is_sql(&entry.path())))
@@ -268,15 +273,15 @@ fn written_path(settings: &SqlSettings, name: &str) -> String {
 
 /// A file of the directory and its parsed name.
 #[derive(Debug)]
-struct Entry {
+struct NamedFile {
     path: PathBuf,
     /// The path as the user would write it.
     file: String,
     name: FileName,
 }
 
-impl Entry {
-    fn named(layout: Layout, settings: &SqlSettings, path: &Path) -> Result<Self, Fault> {
+impl NamedFile {
+    fn from_path(layout: Layout, settings: &SqlSettings, path: &Path) -> Result<Self, Fault> {
         let file_name = path.file_name().unwrap_or_default();
         let file = written_path(settings, &file_name.to_string_lossy());
         let name = file_name.to_str().ok_or_else(|| "is not UTF-8".to_owned());
@@ -294,13 +299,13 @@ impl Entry {
     }
 
     /// Returns the number as written, if it is a date: 8 digits for a day, 14 with the time of day.
-    fn date(&self) -> Option<&str> {
+    fn date_digits(&self) -> Option<&str> {
         let number = self.file_name().split('_').next()?;
         let is_date = (8..=17).contains(&number.len()) && (number.starts_with("19") || number.starts_with("20"));
         Some(number).filter(|_| is_date)
     }
 
-    fn id(&self, index: usize) -> MigrationId {
+    fn migration_id(&self, index: usize) -> MigrationId {
         MigrationId {
             index,
             version: self.name.version.clone(),
@@ -310,13 +315,13 @@ impl Entry {
         }
     }
 
-    fn refused(&self, layout: Layout) -> Option<Fault> {
+    fn refusal_fault(&self, layout: Layout) -> Option<Fault> {
         let (cause, fix) = layout.refuse_name(&self.name)?;
         let fault = Fault::new(Code::FileName, format!("`{}` {cause}", self.file));
         Some(fault.fix(fix).in_file(Place::whole(&self.file)))
     }
 
-    fn read(&self, id: MigrationId, layouts: &[Layout]) -> Result<Found, Vec<Fault>> {
+    fn load_file(&self, id: MigrationId, layouts: &[Layout]) -> Result<LoadedFile, Vec<Fault>> {
         let bytes = fs::read(&self.path).map_err(|error| {
             let fault = Fault::new(Code::FileUnreadable, format!("`{}` can't be read", self.file)).because(&error);
             vec![fault.in_file(Place::whole(&self.file))]
@@ -324,7 +329,7 @@ impl Entry {
         let checksums: Vec<(Layout, Checksum)> =
             layouts.iter().map(|layout| (*layout, layout.checksum(&bytes))).collect();
         // Moves the bytes into the text, as a second copy would be as long as the file.
-        Ok(Found { id, content: Content::read(&self.file, bytes)?, checksums })
+        Ok(LoadedFile { id, content: ParsedFile::from_bytes(&self.file, bytes)?, checksums })
     }
 }
 
@@ -353,11 +358,11 @@ mod tests {
     }
 
     fn named(layout: &str) -> Layout {
-        Layout::named(layout).unwrap()
+        Layout::by_name(layout).unwrap()
     }
 
     fn causes(settings: &SqlSettings) -> Vec<(Code, String)> {
-        read(settings).unwrap_err().into_iter().map(|fault| (fault.code, fault.cause)).collect()
+        read_directory(settings).unwrap_err().into_iter().map(|fault| (fault.code, fault.cause)).collect()
     }
 
     #[test]
@@ -369,21 +374,21 @@ mod tests {
             (".hidden.sql", "?"),
             ("old/1_x.sql", "?"),
         ]);
-        let files = read(&settings).unwrap();
+        let files = read_directory(&settings).unwrap();
         assert_eq!(files.layouts(), layout::ALL);
         let migrations = files.into_migrations(named("plain")).unwrap();
         let ids: Vec<_> =
             migrations.iter().map(|m| (m.id.version.as_str(), m.id.name.as_str(), m.id.file.as_str())).collect();
         assert_eq!(ids, [("2", "a_c", "db/migrations/0002_a_c.sql"), ("10", "b", "db/migrations/10_b.sql")]);
         assert_eq!(migrations[0].checksum, named("plain").checksum(b"SELECT 1;"));
-        assert_eq!(migrations[0].description(), "a c");
+        assert_eq!(migrations[0].sqlx_description(), "a c");
     }
 
     #[test]
     fn ignores_down_files_of_sqlx() {
         let (_kept, settings) =
             directory(&[("1_a.up.sql", "SELECT 1;"), ("1_a.down.sql", "'"), ("2_b.sql", "SELECT 2;")]);
-        let files = read(&settings).unwrap();
+        let files = read_directory(&settings).unwrap();
         assert_eq!(files.layouts(), [named("sqlx")]);
         let migrations = files.into_migrations(named("sqlx")).unwrap();
         let names: Vec<_> = migrations.iter().map(|m| m.id.name.as_str()).collect();
@@ -435,7 +440,7 @@ mod tests {
         let elsewhere = TempDir::new().unwrap();
         fs::write(elsewhere.path().join("x"), "SELECT 1;").unwrap();
         std::os::unix::fs::symlink(elsewhere.path().join("x"), kept.path().join("1_a.sql")).unwrap();
-        assert_eq!(read(&settings).unwrap().into_migrations(named("plain")).unwrap()[0].body, "SELECT 1;");
+        assert_eq!(read_directory(&settings).unwrap().into_migrations(named("plain")).unwrap()[0].body, "SELECT 1;");
     }
 
     #[test]
@@ -459,7 +464,7 @@ mod tests {
             (["up.sql", "down.sql"], "Diesel's", "`run: diesel migration run`"),
         ] {
             let (_kept, settings) = directory(&files.map(|file| (file, "select 1;")));
-            let faults = read(&settings).unwrap_err();
+            let faults = read_directory(&settings).unwrap_err();
             let [fault] = faults.as_slice() else { panic!("{faults:?}") };
             assert_eq!(fault.code, Code::FilesEmpty);
             assert!(fault.cause.contains(whose) && fault.fix.contains(tool), "{fault:?}");
@@ -481,7 +486,7 @@ mod tests {
     #[test]
     fn names_every_gap_of_a_consecutive_numbering() {
         let ids = numbered(&["3", "4", "6", "9", "20240101", "20240301"]);
-        let causes: Vec<_> = gaps(named("plain"), &ids).map(|fault| fault.cause).collect();
+        let causes: Vec<_> = version_gaps(named("plain"), &ids).map(|fault| fault.cause).collect();
         assert_eq!(
             causes,
             [
@@ -495,14 +500,14 @@ mod tests {
     fn names_both_files_of_one_version() {
         let mut ids = numbered(&["1", "2", "2"]);
         ids[2].file = "0002_b.sql".to_owned();
-        let causes: Vec<_> = duplicates(&ids).map(|fault| fault.cause).collect();
+        let causes: Vec<_> = duplicate_versions(&ids).map(|fault| fault.cause).collect();
         assert_eq!(causes, ["`2_a.sql` and `0002_b.sql` both have version 2"]);
     }
 
     fn doubts(files: &[&str]) -> Vec<Fault> {
         let files: Vec<(&str, &str)> = files.iter().map(|file| (*file, "select 1;")).collect();
         let (_kept, settings) = directory(&files);
-        read(&settings).unwrap().doubts().to_vec()
+        read_directory(&settings).unwrap().warnings().to_vec()
     }
 
     #[test]
@@ -541,7 +546,7 @@ mod tests {
     #[test]
     fn names_the_subdirectory_that_has_the_files() {
         let (_kept, settings) = directory(&[("README.md", ""), ("a/notes.txt", ""), ("postgres/1_a.sql", "")]);
-        let fault = read(&settings).unwrap_err().remove(0);
+        let fault = read_directory(&settings).unwrap_err().remove(0);
         assert_eq!(fault.code, Code::FilesEmpty);
         assert!(fault.fix.contains("`migrations: db/migrations/postgres`"), "{}", fault.fix);
     }

@@ -1,34 +1,35 @@
 //! Converts a server's error into a fault with its place in the migration's file and a fix.
 
-use super::{migration::Migration, transaction::had_ended};
+use super::{migration::Migration, transaction::had_transaction_ended};
 use crate::{
     fault::{Code, Fault, Place},
     postgres::fault::{query_fault, statement_fault},
-    sql::{Nature, Phrase, Source, Span, Work, nature, split::spans, template},
+    sql::{Execution, Phrase, Span, SqlSource, StatementClass, classify_statement, split::statement_spans, template},
 };
 use tokio_postgres::error::{DbError, Error, ErrorPosition, SqlState};
 
 /// Returns the fault for `sent`, a part of the file's body, of which `completed` statements succeeded before the error.
-pub(super) fn fault(error: &Error, migration: &Migration, sent: Span, completed: usize) -> Fault {
+pub(super) fn body_fault(error: &Error, migration: &Migration, sent: Span, completed: usize) -> Fault {
     let fault = statement_fault(error);
     let Some(server) = error.as_db_error() else { return fault };
-    let failing = failing(migration, sent, completed);
-    let fault = fault.in_file(place(server, migration.source(), sent, failing));
-    let of_transactions = fix(server, &migration.work, failing.map(|span| span.of(&migration.body)));
-    match of_transactions.map(str::to_owned).or_else(|| of_placeholder(server, migration.source(), sent)) {
+    let failing = failing_statement(migration, sent, completed);
+    let fault = fault.in_file(error_place(server, migration.source(), sent, failing));
+    let of_transactions =
+        transaction_fix(server, &migration.execution, failing.map(|span| span.slice_of(&migration.body)));
+    match of_transactions.map(str::to_owned).or_else(|| fix_for_placeholder(server, migration.source(), sent)) {
         Some(fix) => fault.fix(fix),
         None => fault,
     }
 }
 
 /// Returns the fix for a placeholder of another program, if the server failed to parse one.
-fn of_placeholder(server: &DbError, source: Source<'_>, sent: Span) -> Option<String> {
-    let position = position(server).filter(|_| *server.code() == SqlState::SYNTAX_ERROR)?;
-    template::fix(source.text, source.byte(sent, position))
+fn fix_for_placeholder(server: &DbError, source: SqlSource<'_>, sent: Span) -> Option<String> {
+    let position = sent_position(server).filter(|_| *server.code() == SqlState::SYNTAX_ERROR)?;
+    template::placeholder_fix(source.text, source.byte_at_position(sent, position))
 }
 
 /// Returns the server's position in the text that was sent, in characters from 1.
-fn position(server: &DbError) -> Option<usize> {
+fn sent_position(server: &DbError) -> Option<usize> {
     match server.position()? {
         ErrorPosition::Original(position) => Some(usize::try_from(*position).unwrap_or(usize::MAX)),
         ErrorPosition::Internal { .. } => None,
@@ -38,11 +39,11 @@ fn position(server: &DbError) -> Option<usize> {
 /// Returns the fault for a failed closing message. The file causes such a failure, by deferred constraints or its own
 /// transaction control.
 pub(super) fn closing_fault(error: &Error, migration: &Migration) -> Fault {
-    if had_ended(error) {
+    if had_transaction_ended(error) {
         let cause = "the file ended the transaction it ran in, so it is not recorded";
-        return Fault::new(Code::TransactionEnded, cause).in_file(migration.source().file());
+        return Fault::new(Code::TransactionEnded, cause).in_file(migration.source().whole_file());
     }
-    let fault = query_fault(error).in_file(migration.source().file());
+    let fault = query_fault(error).in_file(migration.source().whole_file());
     match fault.sqlstate.as_deref() {
         Some(state) if state.starts_with("23") => {
             fault.detail("this was found when deferred constraints were checked at the end of the file")
@@ -53,26 +54,26 @@ pub(super) fn closing_fault(error: &Error, migration: &Migration) -> Fault {
 
 /// Returns the statement that failed: the server completed that many statements of the message before it, and sent a
 /// `CommandComplete` for each.
-fn failing(migration: &Migration, sent: Span, completed: usize) -> Option<Span> {
-    spans(migration.source(), sent).nth(completed)
+fn failing_statement(migration: &Migration, sent: Span, completed: usize) -> Option<Span> {
+    statement_spans(migration.source(), sent).nth(completed)
 }
 
 /// Returns the place of the server's position, which it reports for syntax errors and unknown names, or else that of
 /// the statement.
-pub(super) fn place(server: &DbError, source: Source<'_>, sent: Span, failing: Option<Span>) -> Place {
-    if let Some(position) = position(server) {
-        return source.at_position(sent, position);
+pub(super) fn error_place(server: &DbError, source: SqlSource<'_>, sent: Span, failing: Option<Span>) -> Place {
+    if let Some(position) = sent_position(server) {
+        return source.place_at_position(sent, position);
     }
-    let Some(failing) = failing else { return source.file() };
+    let Some(failing) = failing else { return source.whole_file() };
     server
         .where_()
-        .and_then(|context| source.in_block(failing, context))
-        .unwrap_or_else(|| source.at_byte(failing.start))
+        .and_then(|context| source.place_in_do_block(failing, context))
+        .unwrap_or_else(|| source.place_at_byte(failing.start))
 }
 
 /// Returns the fix for an error about transactions, which depends on how the file is sent.
-fn fix(server: &DbError, work: &Work, failing: Option<&str>) -> Option<&'static str> {
-    let one_by_one = matches!(work, Work::Statements { .. });
+fn transaction_fix(server: &DbError, work: &Execution, failing: Option<&str>) -> Option<&'static str> {
+    let one_by_one = matches!(work, Execution::PerStatement { .. });
     match server.code().code() {
         "2D000" if one_by_one => Some(
             "COMMIT and ROLLBACK work in a DO block, or in a procedure that the file itself calls, but not between BEGIN and COMMIT, \
@@ -82,7 +83,7 @@ fn fix(server: &DbError, work: &Work, failing: Option<&str>) -> Option<&'static 
             "the statement commits by itself, which is not possible in a transaction: put it into a file of its own with \
              `-- no-transaction` on the first line",
         ),
-        "25001" if failing.is_some_and(asks_for_transaction) => {
+        "25001" if failing.is_some_and(sets_transaction_modes) => {
             Some("set the modes of the transaction at the top of the file, before its first query")
         }
         "25001" if one_by_one || (server.where_().is_some() && failing.is_some_and(runs_code)) => Some(
@@ -99,10 +100,10 @@ fn runs_code(statement: &str) -> bool {
     words.into_iter().any(|word| Phrase::new(statement).eat(word))
 }
 
-fn asks_for_transaction(statement: &str) -> bool {
-    match nature(statement) {
-        Nature::Modes(_) => true,
-        Nature::Plain => Phrase::new(statement).eat("set"),
+fn sets_transaction_modes(statement: &str) -> bool {
+    match classify_statement(statement) {
+        StatementClass::SetTransaction(_) => true,
+        StatementClass::Plain => Phrase::new(statement).eat("set"),
         _ => false,
     }
 }

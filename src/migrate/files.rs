@@ -1,6 +1,6 @@
 //! The migrations of a directory before their ledger is known.
 
-use super::migration::{Content, Migration};
+use super::migration::{Migration, ParsedFile};
 use crate::{
     fault::{Code, Fault},
     layout::{Application, Checksum, Layout},
@@ -9,24 +9,24 @@ use crate::{
 
 /// The migrations of a directory.
 #[derive(Debug)]
-pub struct Files {
+pub struct MigrationFiles {
     pub(super) layouts: Vec<Layout>,
     pub(super) application: Option<Application>,
     /// In the order of their versions.
-    pub(super) found: Vec<Found>,
-    pub(super) doubts: Vec<Fault>,
+    pub(super) files: Vec<LoadedFile>,
+    pub(super) warnings: Vec<Fault>,
 }
 
 /// A migration file that has been read.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct LoadedFile {
     pub(super) id: MigrationId,
-    pub(super) content: Content,
+    pub(super) content: ParsedFile,
     /// One for each layout that the files fit.
     pub(super) checksums: Vec<(Layout, Checksum)>,
 }
 
-impl Files {
+impl MigrationFiles {
     /// Returns the layouts that the files fit. Where there are several, the ledger in the database decides.
     #[must_use]
     pub fn layouts(&self) -> &[Layout] {
@@ -41,8 +41,8 @@ impl Files {
 
     /// Returns a warning for everything that may be meant otherwise than it is read.
     #[must_use]
-    pub fn doubts(&self) -> &[Fault] {
-        &self.doubts
+    pub fn warnings(&self) -> &[Fault] {
+        &self.warnings
     }
 
     /// Returns the migrations in the order of their versions, with the checksums of this layout.
@@ -51,11 +51,11 @@ impl Files {
     ///
     /// `bug` for a layout that is none of [`Self::layouts`].
     pub fn into_migrations(self, layout: Layout) -> Result<Vec<Migration>, Fault> {
-        self.found.into_iter().map(|found| found.into_migration(layout)).collect()
+        self.files.into_iter().map(|found| found.into_migration(layout)).collect()
     }
 }
 
-impl Found {
+impl LoadedFile {
     fn into_migration(self, layout: Layout) -> Result<Migration, Fault> {
         let Self { id, content, checksums } = self;
         let (_, checksum) = checksums.into_iter().find(|(of, _)| *of == layout).ok_or_else(|| {
@@ -64,9 +64,9 @@ impl Found {
         Ok(Migration {
             id,
             body: content.body,
-            work: content.work,
+            execution: content.execution,
             modes: content.modes,
-            remark: content.remark,
+            note: content.note,
             leaves_traces: content.leaves_traces,
             checksum,
         })

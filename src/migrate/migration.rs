@@ -4,7 +4,10 @@ use crate::{
     fault::{Code, Fault, Place},
     layout::Checksum,
     run::event::MigrationId,
-    sql::{Modes, Source, Span, Tokens, Work, decide, directive, leaves_traces, split},
+    sql::{
+        Execution, Span, SqlSource, Tokens, TransactionModes, decide_execution, directive, leaves_traces,
+        split_statements,
+    },
 };
 
 /// One migration, ready to be planned and sent.
@@ -18,11 +21,11 @@ pub struct Migration {
     /// The checksum of its content, for the ledger.
     pub checksum: Checksum,
     /// The way it is sent.
-    pub work: Work,
+    pub execution: Execution,
     /// The modes that it requests for its transaction.
-    pub modes: Modes,
+    pub modes: TransactionModes,
     /// A note for the log about the way it is sent.
-    pub remark: Option<String>,
+    pub note: Option<String>,
     /// Set if it changes its session in a way that can't be undone.
     pub leaves_traces: bool,
 }
@@ -30,55 +33,56 @@ pub struct Migration {
 impl Migration {
     /// Returns the name in the form of sqlx's ledger.
     #[must_use]
-    pub fn description(&self) -> String {
+    pub fn sqlx_description(&self) -> String {
         self.id.name.replace('_', " ")
     }
 
     /// Returns the body with its file's name, to find places in it.
     #[must_use]
-    pub fn source(&self) -> Source<'_> {
-        Source { file: &self.id.file, text: &self.body }
+    pub fn source(&self) -> SqlSource<'_> {
+        SqlSource { file: &self.id.file, text: &self.body }
     }
 }
 
 /// A file's text and the way it is sent, before the ledger is known.
 #[derive(Debug)]
-pub(super) struct Content {
+pub(super) struct ParsedFile {
     pub(super) body: String,
-    pub(super) work: Work,
-    pub(super) modes: Modes,
-    pub(super) remark: Option<String>,
+    pub(super) execution: Execution,
+    pub(super) modes: TransactionModes,
+    pub(super) note: Option<String>,
     pub(super) leaves_traces: bool,
 }
 
-impl Content {
+impl ParsedFile {
     /// Parses a file's bytes.
     ///
     /// # Errors
     ///
     /// Every fault of its text.
-    pub(super) fn read(file: &str, bytes: impl Into<Vec<u8>>) -> Result<Self, Vec<Fault>> {
-        let body = text(file, bytes.into()).map_err(|fault| vec![fault])?;
-        let source = Source { file, text: &body };
-        let undo = directive::refuse_undo(source);
-        let cut = split(source).and_then(|script| decide(source, &script).map(|decision| (script, decision)));
+    pub(super) fn from_bytes(file: &str, bytes: impl Into<Vec<u8>>) -> Result<Self, Vec<Fault>> {
+        let body = decode_text(file, bytes.into()).map_err(|fault| vec![fault])?;
+        let source = SqlSource { file, text: &body };
+        let undo = directive::refuse_undo_section(source);
+        let cut = split_statements(source)
+            .and_then(|script| decide_execution(source, &script).map(|decision| (script, decision)));
         let (script, decision) = match (undo, cut) {
             (Ok(()), Ok(cut)) => cut,
             (Ok(()), Err(faults)) => return Err(faults),
             (Err(fault), Ok(_)) => return Err(vec![fault]),
             (Err(fault), Err(faults)) => return Err([fault].into_iter().chain(faults).collect()),
         };
-        let ours = decision.ours.iter().flat_map(|span| said(&body, *span));
+        let ours = decision.replaced.iter().flat_map(|span| word_spans(&body, *span));
         let blanks: Vec<Span> = script.ignored.iter().copied().chain(ours).collect();
-        let body = blanked(body, &blanks);
+        let body = blank_spans(body, &blanks);
         let leaves_traces = leaves_traces(&body);
-        Ok(Self { body, work: decision.work, modes: decision.modes, remark: decision.remark, leaves_traces })
+        Ok(Self { body, execution: decision.execution, modes: decision.modes, note: decision.note, leaves_traces })
     }
 }
 
 /// Returns the text of a file. NUL bytes are refused: PostgreSQL can't receive them in a query, and UTF-16 is full of
 /// them.
-fn text(file: &str, bytes: Vec<u8>) -> Result<String, Fault> {
+fn decode_text(file: &str, bytes: Vec<u8>) -> Result<String, Fault> {
     let fault = |before: &[u8], what: &str| {
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         let place = Place { file: file.to_owned(), line: Some(line), column: None, excerpt: None };
@@ -101,14 +105,14 @@ fn text(file: &str, bytes: Vec<u8>) -> Result<String, Fault> {
 }
 
 /// Returns the spans of a statement's tokens, without the comments between them.
-fn said(text: &str, statement: Span) -> Vec<Span> {
+fn word_spans(text: &str, statement: Span) -> Vec<Span> {
     let moved = |span: Span| Span { start: statement.start + span.start, end: statement.start + span.end };
-    let words = Tokens::new(statement.of(text)).filter(|token| token.is_significant());
+    let words = Tokens::new(statement.slice_of(text)).filter(|token| token.is_significant());
     words.map(|token| moved(token.span)).collect()
 }
 
 /// Overwrites these spans with spaces. They are all ASCII, so the number of characters stays the same.
-fn blanked(mut body: String, blanks: &[Span]) -> String {
+fn blank_spans(mut body: String, blanks: &[Span]) -> String {
     for span in blanks {
         body.replace_range(span.start..span.end, &" ".repeat(span.end - span.start));
     }
@@ -118,42 +122,42 @@ fn blanked(mut body: String, blanks: &[Span]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::split::spans;
+    use crate::sql::split::statement_spans;
 
     fn refused(bytes: &[u8]) -> (String, Option<usize>) {
-        let faults = Content::read("0001_a.sql", bytes).unwrap_err();
+        let faults = ParsedFile::from_bytes("0001_a.sql", bytes).unwrap_err();
         assert_eq!((faults.len(), faults[0].code), (1, Code::FileNotUtf8));
         (faults[0].cause.clone(), faults[0].place.as_ref().and_then(|place| place.line))
     }
 
     #[test]
     fn strips_a_byte_order_mark_and_nothing_else() {
-        let content = Content::read("0001_a.sql", "\u{feff}SELECT 1;\r\n".as_bytes()).unwrap();
-        assert_eq!((content.body.as_str(), content.work), ("SELECT 1;\r\n", Work::Whole));
+        let content = ParsedFile::from_bytes("0001_a.sql", "\u{feff}SELECT 1;\r\n".as_bytes()).unwrap();
+        assert_eq!((content.body.as_str(), content.execution), ("SELECT 1;\r\n", Execution::SingleQuery));
     }
 
     #[test]
     fn an_opt_out_behind_a_byte_order_mark_counts() {
-        let content = Content::read("0001_a.sql", "\u{feff}-- no-transaction\nSELECT 1;".as_bytes()).unwrap();
-        assert!(matches!(content.work, Work::Statements { .. }));
+        let content = ParsedFile::from_bytes("0001_a.sql", "\u{feff}-- no-transaction\nSELECT 1;".as_bytes()).unwrap();
+        assert!(matches!(content.execution, Execution::PerStatement { .. }));
     }
 
     #[test]
     fn blanks_the_psql_commands_of_pg_dump() {
-        let content = Content::read("0001_a.sql", b"\\restrict k1\r\nSELECT 1;\n\\unrestrict k1").unwrap();
+        let content = ParsedFile::from_bytes("0001_a.sql", b"\\restrict k1\r\nSELECT 1;\n\\unrestrict k1").unwrap();
         assert_eq!(content.body, "            \r\nSELECT 1;\n              ");
     }
 
     #[test]
     fn blanks_statements_that_our_own_sql_replaces() {
         let text = "-- é\nBEGIN /* é */ ISOLATION LEVEL SERIALIZABLE;\nSET TRANSACTION READ WRITE; SELECT 'é';\nCOMMIT";
-        let content = Content::read("0001_a.sql", text.as_bytes()).unwrap();
+        let content = ParsedFile::from_bytes("0001_a.sql", text.as_bytes()).unwrap();
         let gone = |said: &str| " ".repeat(said.len());
         let (level, write) = (gone(" ISOLATION LEVEL SERIALIZABLE;"), gone("SET TRANSACTION READ WRITE;"));
         let expected = format!("-- é\n      /* é */{level}\n{write} SELECT 'é';\n      ");
         assert_eq!(content.body, expected);
         assert_eq!(content.body.chars().count(), text.chars().count());
-        assert_eq!(content.work, Work::Whole);
+        assert_eq!(content.execution, Execution::SingleQuery);
     }
 
     #[test]
@@ -168,7 +172,8 @@ mod tests {
     #[test]
     fn reports_an_undo_section_together_with_other_faults() {
         let text = b"-- migrate:up\nCOMMIT;\nCREATE TABLE t ();\n-- migrate:down\nDROP TABLE t;\n";
-        let codes: Vec<_> = Content::read("1_a.sql", text).unwrap_err().into_iter().map(|fault| fault.code).collect();
+        let codes: Vec<_> =
+            ParsedFile::from_bytes("1_a.sql", text).unwrap_err().into_iter().map(|fault| fault.code).collect();
         assert_eq!(codes, [Code::UndoSection, Code::OwnTransaction]);
     }
 
@@ -181,19 +186,21 @@ mod tests {
             file: "0001_a_b.sql".to_owned(),
             ..MigrationId::default()
         };
-        let content = Content::read(&id.file, b"-- x\nSELECT 1;;\nCOPY t FROM STDIN;\n;\n\\.\nSELECT 2").unwrap();
+        let content =
+            ParsedFile::from_bytes(&id.file, b"-- x\nSELECT 1;;\nCOPY t FROM STDIN;\n;\n\\.\nSELECT 2").unwrap();
         let migration = Migration {
             id,
             body: content.body,
             checksum: Checksum::sha384(b""),
-            work: content.work,
+            execution: content.execution,
             modes: content.modes,
-            remark: None,
+            note: None,
             leaves_traces: false,
         };
-        let texts: Vec<_> =
-            spans(migration.source(), Span::whole(&migration.body)).map(|span| span.of(&migration.body)).collect();
+        let texts: Vec<_> = statement_spans(migration.source(), Span::whole(&migration.body))
+            .map(|span| span.slice_of(&migration.body))
+            .collect();
         assert_eq!(texts, ["SELECT 1;", "COPY t FROM STDIN;", "SELECT 2"]);
-        assert_eq!(migration.description(), "a b");
+        assert_eq!(migration.sqlx_description(), "a b");
     }
 }

@@ -1,7 +1,6 @@
 //! Reads SQL files and applies them. Only [`read`] touches the disk; only `pipeline`, `copy`, `resumable`,
 //! `concurrent_index` and `script` use the database.
 
-mod answer;
 mod applier;
 mod commit_progress;
 mod concurrent_index;
@@ -11,18 +10,17 @@ mod error_location;
 mod files;
 mod migration;
 mod pipeline;
+mod response;
 mod resumable;
 mod script;
 mod transaction;
 
-pub use applier::{Apply, Limits};
-pub use commit_progress::Tally;
-pub use directory::read;
-pub use files::Files;
+pub use applier::{LockTimeouts, Pipeline};
+pub use commit_progress::CommitProgress;
+pub use directory::read_directory;
+pub use files::MigrationFiles;
 pub use migration::Migration;
-pub use pipeline::{Reached, Stopped};
-pub use resumable::half_done;
-pub use script::run;
-pub use transaction::{FLUSH, Fresh};
-
-pub use script::run as run_script;
+pub use pipeline::{SessionOutcome, StoppedAt};
+pub use resumable::refuse_half_done;
+pub use script::run_script;
+pub use transaction::{FLUSH, FreshState};

@@ -1,33 +1,33 @@
 //! Applies the planned migrations in order: the only loop that changes the database.
 
 use super::{
-    applier::{Apply, InFlight},
+    applier::{InFlight, Pipeline},
     copy,
     migration::Migration,
     resumable,
-    transaction::{Commit, is_worn},
+    transaction::{Commit, needs_new_session},
 };
 use crate::{
     fault::{Code, Fault},
     postgres::{fault::statement_fault, own_query::OwnQuery},
     run::event::Event,
-    sql::Work,
+    sql::Execution,
 };
 use futures_util::future::join;
 use std::{collections::VecDeque, time::Duration};
 
 /// The result of applying migrations in one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reached {
+pub enum SessionOutcome {
     /// All migrations are applied.
-    End,
+    Finished,
     /// This migration and those after it need a new session.
-    Worn(usize),
+    NeedsNewSession(usize),
 }
 
 /// The failure at which applying stopped.
 #[derive(Debug)]
-pub struct Stopped {
+pub struct StoppedAt {
     /// Index of the migration that failed.
     pub at: usize,
     /// The reason.
@@ -39,29 +39,29 @@ pub struct Stopped {
 const WINDOW_FILES: usize = 512;
 const WINDOW_BYTES: usize = 4 << 20;
 
-impl Apply<'_> {
+impl Pipeline<'_> {
     /// Applies the migrations in order from this one on, each with its ledger row. Stops at the first that fails or
     /// that needs a new session.
     ///
     /// # Errors
     /// The migration that failed, and the reason. Every migration before it is committed and recorded; no later one has
     /// started.
-    pub async fn all(&self, pending: &[&Migration], from: usize) -> Result<Reached, Stopped> {
+    pub async fn apply_all(&self, pending: &[&Migration], from: usize) -> Result<SessionOutcome, StoppedAt> {
         let mut at = from;
-        self.begin_try(0);
-        let mut first = Some(self.first(pending, from).await?);
+        self.start_attempt(0);
+        let mut first = Some(self.create_ledger_and_apply_first(pending, from).await?);
         while at < pending.len() {
             if at > from && pending.get(at - 1).is_some_and(|before| before.leaves_traces) {
-                return Ok(Reached::Worn(at));
+                return Ok(SessionOutcome::NeedsNewSession(at));
             }
             let some = match first.take() {
                 Some(some) => some,
-                None => self.some(pending, at).await,
+                None => self.apply_next_batch(pending, at).await,
             };
             let stopped = match some {
                 Ok(done) => {
                     at = done;
-                    self.begin_try(0);
+                    self.start_attempt(0);
                     continue;
                 }
                 Err(stopped) => stopped,
@@ -70,29 +70,29 @@ impl Apply<'_> {
                 self.attempt.set(0);
             }
             at = stopped.at;
-            if is_worn(&stopped.fault) {
-                self.tally.sent.set(at);
-                return Ok(Reached::Worn(at));
+            if needs_new_session(&stopped.fault) {
+                self.commits.sent.set(at);
+                return Ok(SessionOutcome::NeedsNewSession(at));
             }
             let attempt = self.attempt.get();
-            let Some(pause) = self.ladder.pause(attempt).filter(|_| may_pass(&stopped.fault)) else {
-                return Err(Stopped { at, fault: self.with_obstacles(stopped.fault) });
+            let Some(pause) = self.lock_retries.pause(attempt).filter(|_| is_retryable(&stopped.fault)) else {
+                return Err(StoppedAt { at, fault: self.with_obstacles(stopped.fault) });
             };
             let file = pending.get(at).map_or_else(String::new, |migration| migration.id.file.clone());
-            self.rest(&file, stopped.fault, pause).await;
-            self.begin_try(attempt + 1);
+            self.pause_before_retry(&file, stopped.fault, pause).await;
+            self.start_attempt(attempt + 1);
         }
-        Ok(Reached::End)
+        Ok(SessionOutcome::Finished)
     }
 
-    fn begin_try(&self, attempt: u32) {
+    fn start_attempt(&self, attempt: u32) {
         self.attempt.set(attempt);
-        self.lookout.begin_attempt(self.ladder.limit(attempt));
+        self.lookout.begin_attempt(self.lock_retries.limit(attempt));
     }
 
     /// Pauses before the next attempt, or until the session in the way is gone.
-    async fn rest(&self, file: &str, fault: Fault, pause: Duration) {
-        let (retries, number, seconds) = (self.ladder.retries, self.attempt.get() + 1, pause.as_secs());
+    async fn pause_before_retry(&self, file: &str, fault: Fault, pause: Duration) {
+        let (retries, number, seconds) = (self.lock_retries.retries, self.attempt.get() + 1, pause.as_secs());
         let said = self.lookout.describe_blockers();
         let most = if said.is_some() { "at most " } else { "" };
         let why = [Some(fault.cause), said].into_iter().flatten().collect::<Vec<_>>().join("; ");
@@ -111,44 +111,48 @@ impl Apply<'_> {
 
     /// Creates the ledger and sends the first files right after it, without waiting. That is safe: without a ledger
     /// they can't be recorded, and are rolled back. Files without a transaction wait for the ledger.
-    async fn first(&self, pending: &[&Migration], from: usize) -> Result<Result<usize, Stopped>, Stopped> {
-        let unmade = |fault| Stopped { at: from, fault };
+    async fn create_ledger_and_apply_first(
+        &self,
+        pending: &[&Migration],
+        from: usize,
+    ) -> Result<Result<usize, StoppedAt>, StoppedAt> {
+        let unmade = |fault| StoppedAt { at: from, fault };
         if from > 0 {
-            return Ok(self.some(pending, from).await);
+            return Ok(self.apply_next_batch(pending, from).await);
         }
-        if !pending.first().is_some_and(|migration| migration.work == Work::Whole) {
-            self.make_ledger().await.map_err(unmade)?;
-            return Ok(self.some(pending, 0).await);
+        if !pending.first().is_some_and(|migration| migration.execution == Execution::SingleQuery) {
+            self.create_ledger().await.map_err(unmade)?;
+            return Ok(self.apply_next_batch(pending, 0).await);
         }
-        let (made, some) = join(self.make_ledger(), self.some(pending, 0)).await;
+        let (made, some) = join(self.create_ledger(), self.apply_next_batch(pending, 0)).await;
         made.map_err(unmade).map(|()| some)
     }
 
     /// Applies the migration at `at` and, if they can be pipelined with it, those after it. Returns the index of the
     /// next one.
-    async fn some(&self, pending: &[&Migration], at: usize) -> Result<usize, Stopped> {
+    async fn apply_next_batch(&self, pending: &[&Migration], at: usize) -> Result<usize, StoppedAt> {
         let Some(rest) = pending.get(at..) else { return Ok(at) };
         let previous =
             at.checked_sub(1).and_then(|before| pending.get(before)).map(|before| before.id.version.as_str());
-        let whole = rest.iter().take_while(|migration| matches!(migration.work, Work::Whole)).count();
+        let whole = rest.iter().take_while(|migration| matches!(migration.execution, Execution::SingleQuery)).count();
         // The files after one that leaves traces wait for a new session.
         let whole = rest.iter().take(whole).position(|migration| migration.leaves_traces).map_or(whole, |at| at + 1);
-        let alone = |fault| Stopped { at, fault };
-        match rest.first().map(|migration| (migration, &migration.work)) {
+        let alone = |fault| StoppedAt { at, fault };
+        match rest.first().map(|migration| (migration, &migration.execution)) {
             None => Ok(at),
-            Some((_, Work::Whole)) => {
+            Some((_, Execution::SingleQuery)) => {
                 let batch = rest.get(..whole).unwrap_or(rest);
-                self.pipeline(batch, at, previous).await?;
+                self.apply_batch(batch, at, previous).await?;
                 Ok(at + whole)
             }
-            Some((migration, Work::Pieces(pieces))) => {
-                copy::apply(self, migration, pieces, previous).await.map_err(alone)?;
+            Some((migration, Execution::Chunked(pieces))) => {
+                copy::apply_in_chunks(self, migration, pieces, previous).await.map_err(alone)?;
                 Ok(at + 1)
             }
-            Some((migration, Work::Statements { statements: list, .. })) => {
-                self.tally.sent.set(at + 1);
-                self.tally.xid.set(None);
-                resumable::apply(self, migration, list).await.map_err(alone)?;
+            Some((migration, Execution::PerStatement { statements: list, .. })) => {
+                self.commits.sent.set(at + 1);
+                self.commits.xid.set(None);
+                resumable::apply_resumable(self, migration, list).await.map_err(alone)?;
                 Ok(at + 1)
             }
         }
@@ -156,7 +160,12 @@ impl Apply<'_> {
 
     /// Applies many migrations, each in its own transaction, all in flight at once; `transaction` explains why that is
     /// safe.
-    async fn pipeline(&self, batch: &[&Migration], first: usize, mut previous: Option<&str>) -> Result<(), Stopped> {
+    async fn apply_batch(
+        &self,
+        batch: &[&Migration],
+        first: usize,
+        mut previous: Option<&str>,
+    ) -> Result<(), StoppedAt> {
         let mut flight: VecDeque<InFlight> = VecDeque::new();
         let (mut sent, mut bytes) = (0, 0);
         for (index, migration) in batch.iter().enumerate() {
@@ -164,12 +173,12 @@ impl Apply<'_> {
             while let Some(next) = batch.get(sent)
                 && (flight.is_empty() || (flight.len() < WINDOW_FILES && bytes < WINDOW_BYTES))
             {
-                self.tally.sent.set(first + sent + 1);
+                self.commits.sent.set(first + sent + 1);
                 let commit = if sent + 1 == batch.len() { Commit::Flushed } else { Commit::Later };
                 // Only the first of them is retried.
                 let limit = self.limit_of(next, if sent == 0 { self.attempt.get() } else { 0 });
                 let answer = self.send(next, previous, commit, limit).await;
-                flight.push_back(answer.map_err(|error| Stopped { at, fault: statement_fault(&error) })?);
+                flight.push_back(answer.map_err(|error| StoppedAt { at, fault: statement_fault(&error) })?);
                 previous = Some(&next.id.version);
                 bytes += next.body.len();
                 sent += 1;
@@ -178,14 +187,14 @@ impl Apply<'_> {
             bytes -= migration.body.len();
             if let Err(fault) = self.settle(migration, answer).await {
                 drop(flight);
-                return Err(Stopped { at, fault: self.after_rollback(fault).await });
+                return Err(StoppedAt { at, fault: self.after_rollback(fault).await });
             }
         }
         Ok(())
     }
 
     /// Creates the ledger if it does not exist.
-    async fn make_ledger(&self) -> Result<(), Fault> {
+    async fn create_ledger(&self) -> Result<(), Fault> {
         let Some(sql) = self.ledger.create_sql() else { return Ok(()) };
         let made = self.client.batch_execute(&OwnQuery::read_write(sql).to_string()).await;
         made.map_err(|error| {
@@ -205,6 +214,6 @@ impl Apply<'_> {
 
 /// Reports whether another attempt may succeed: after a lock timeout, deadlock or serialization failure, if the file
 /// was rolled back.
-fn may_pass(fault: &Fault) -> bool {
+fn is_retryable(fault: &Fault) -> bool {
     fault.code != Code::TransactionEnded && matches!(fault.sqlstate.as_deref(), Some("55P03" | "40P01" | "40001"))
 }

@@ -6,15 +6,15 @@
 //! start is recorded, the state of the database decides whether it took effect, or, where it can't, a person.
 
 use super::{
-    applier::Apply,
+    applier::Pipeline,
     concurrent_index, copy,
     migration::Migration,
-    transaction::{Commit, FORGET, OUR_ENCODING, limit_sql, open_alone_sql},
+    transaction::{Commit, OWN_ENCODING, RESET_SESSION, lock_timeout_sql, open_without_transaction_sql},
 };
 use crate::{
     fault::{Code, Fault, Place},
     layout::NewRow,
-    ledger::{Content, Ledger, Progress, ProgressRow},
+    ledger::{Ledger, LedgerState, ProgressRecord, ProgressRow},
     postgres::{
         fault::statement_fault,
         origin_comment,
@@ -22,76 +22,82 @@ use crate::{
         query_rows, quote_literal, waits_for_transactions,
     },
     run::event::Event,
-    sql::{Lost, Piece, QualifiedName, Statement, StatementKind, Work},
+    sql::{Execution, QualifiedName, SqlChunk, Statement, StatementKind, UnrecoverableObject},
 };
 use sha2::{Digest as _, Sha256};
 use std::{cell::RefCell, time::Duration};
 use tokio::time::Instant;
 
-pub(super) async fn apply(apply: &Apply<'_>, migration: &Migration, list: &[Statement]) -> Result<(), Fault> {
+pub(super) async fn apply_resumable(
+    apply: &Pipeline<'_>,
+    migration: &Migration,
+    list: &[Statement],
+) -> Result<(), Fault> {
     let table = apply.ledger.progress_table();
-    let progress = Progress { table: &table, exists: apply.ledger.progress_exists, version: &migration.id.version };
-    let walk = Walk { apply, migration, list, progress, hashed: RefCell::default() };
-    let result = walk.all().await;
+    let progress =
+        ProgressRecord { table: &table, exists: apply.ledger.progress_exists, version: &migration.id.version };
+    let walk =
+        ResumableRun { pipeline: apply, migration, statements: list, progress, digest_so_far: RefCell::default() };
+    let result = walk.run_all().await;
     if result.is_err() {
         // The file's settings must not affect the next attempt.
-        drop(apply.client.batch_execute(FORGET).await);
+        drop(apply.client.batch_execute(RESET_SESSION).await);
     }
     result
 }
 
 /// Resets the role and the lock timeout for the rest of the transaction, so that we can write our own rows whatever the
 /// file has set.
-const AS_OURSELVES: &str = "SET LOCAL session_authorization TO DEFAULT; SET LOCAL role TO DEFAULT; \
+const OWN_ROLE_LOCAL: &str = "SET LOCAL session_authorization TO DEFAULT; SET LOCAL role TO DEFAULT; \
     SET LOCAL lock_timeout TO DEFAULT";
 
 /// Removes the lock timeout for a statement that waits for other transactions to end. If it gave up, it would leave its
 /// work half-done; and meanwhile no other session queues behind it.
-const PATIENT: &str = "SET lock_timeout TO 0";
+const NO_LOCK_TIMEOUT: &str = "SET lock_timeout TO 0";
 
 /// Sets the encoding of our own SQL for the rest of the transaction only, because the file's next statement needs the
 /// file's encoding.
-const OUR_ENCODING_FOR_NOW: &str = "SET LOCAL client_encoding TO 'UTF8'";
+const OWN_ENCODING_LOCAL: &str = "SET LOCAL client_encoding TO 'UTF8'";
 
 /// Refuses files that now ask for a transaction although an earlier run has executed a part of them without one.
 /// Also refuses files whose session objects a resumed run could not restore.
 #[must_use]
-pub fn half_done(pending: &[Migration], content: &Content, ledger: &Ledger) -> Vec<Fault> {
+pub fn refuse_half_done(pending: &[Migration], content: &LedgerState, ledger: &Ledger) -> Vec<Fault> {
     let begun = |migration: &&Migration| {
         let row = content.progress.iter().find(|row| row.version == migration.id.version);
-        row.is_some_and(|row| row.started > 0) && !matches!(migration.work, Work::Statements { .. })
+        row.is_some_and(|row| row.started > 0) && !matches!(migration.execution, Execution::PerStatement { .. })
     };
     let fault = |migration: &Migration| {
         let (file, version) = (&migration.id.file, quote_literal(&migration.id.version));
         let cause =
             format!("an earlier run executed a part of `{file}` without a transaction, but now the file asks for one");
-        let table = ledger.progress_table().sql();
+        let table = ledger.progress_table().to_sql();
         Fault::new(Code::FileChanged, cause)
             .fix("put `-- no-transaction` back on the first line, and the run resumes where the earlier one stopped")
             .detail(format!("or undo that part by hand, and then: DELETE FROM {table} WHERE version = {version};"))
-            .in_file(migration.source().file())
+            .in_file(migration.source().whole_file())
     };
     pending
         .iter()
         .filter(begun)
         .map(fault)
-        .chain(pending.iter().flat_map(|migration| lost(migration, ledger)))
+        .chain(pending.iter().flat_map(|migration| refuse_unrecoverable(migration, ledger)))
         .collect()
 }
 
 /// Refuses session objects that the file uses after a statement that commits by itself, if a resumed run could not
 /// restore them.
-fn lost(migration: &Migration, ledger: &Ledger) -> Vec<Fault> {
-    let Work::Statements { lost, .. } = &migration.work else { return Vec::new() };
-    let (source, table) = (migration.source(), ledger.progress_table().sql());
-    let fault = |lost: &Lost| {
+fn refuse_unrecoverable(migration: &Migration, ledger: &Ledger) -> Vec<Fault> {
+    let Execution::PerStatement { lost, .. } = &migration.execution else { return Vec::new() };
+    let (source, table) = (migration.source(), ledger.progress_table().to_sql());
+    let fault = |lost: &UnrecoverableObject| {
         let cause = format!(
             "`{}`, created on line {} of `{}`, ends with its session, and line {} needs it after a statement that is committed by \
              itself: a run that is cut off between the two could not be resumed",
             lost.name,
-            source.line(lost.made.start),
+            source.line_number(lost.created.start),
             source.file,
-            source.line(lost.used.start)
+            source.line_number(lost.last_used.start)
         );
         Fault::new(Code::StatementRefused, cause)
             .fix(
@@ -103,67 +109,67 @@ fn lost(migration: &Migration, ledger: &Ledger) -> Vec<Fault> {
                  version = {};",
                 quote_literal(&migration.id.version)
             ))
-            .in_file(source.at_byte(lost.made.start))
+            .in_file(source.place_at_byte(lost.created.start))
     };
     lost.iter().map(fault).collect()
 }
 
-struct Walk<'a> {
-    apply: &'a Apply<'a>,
+struct ResumableRun<'a> {
+    pipeline: &'a Pipeline<'a>,
     migration: &'a Migration,
-    list: &'a [Statement],
-    progress: Progress<'a>,
+    statements: &'a [Statement],
+    progress: ProgressRecord<'a>,
     /// The number of statements hashed so far, and their digest.
-    hashed: RefCell<(usize, Sha256)>,
+    digest_so_far: RefCell<(usize, Sha256)>,
 }
 
-impl Walk<'_> {
-    async fn all(&self) -> Result<(), Fault> {
+impl ResumableRun<'_> {
+    async fn run_all(&self) -> Result<(), Fault> {
         let began = Instant::now();
-        self.apply.events.tell(Event::Started(self.migration.id.clone()));
-        let done = match self.place().await? {
-            Some(row) => self.resume(&row).await?,
+        self.pipeline.events.tell(Event::Started(self.migration.id.clone()));
+        let done = match self.find_progress().await? {
+            Some(row) => self.settled_count(&row).await?,
             None => 0,
         };
-        for number in 1..=self.list.len() {
-            let Some(next) = self.list.get(number - 1) else { break };
+        for number in 1..=self.statements.len() {
+            let Some(next) = self.statements.get(number - 1) else { break };
             if number > done {
-                self.one(number, next).await?;
+                self.run_statement(number, next).await?;
                 let index = self.migration.id.index;
-                self.apply.events.tell(Event::Statement { index, number, of: self.list.len() });
+                self.pipeline.events.tell(Event::Statement { index, number, of: self.statements.len() });
             } else {
-                self.again(next, done).await?;
+                self.repeat_session_setup(next, done).await?;
             }
         }
         let took = began.elapsed();
-        let row = NewRow { took: Some(took), ..self.apply.row(self.migration) };
+        let row = NewRow { took: Some(took), ..self.pipeline.row(self.migration) };
         // One message is one transaction.
-        let record = self.apply.ledger.insert_sql(&row);
+        let record = self.pipeline.ledger.insert_sql(&row);
         let mark = origin_comment::last_message_comment(self.migration.id.index);
-        let record = format!("{mark} {FORGET}; {PIN_SEARCH_PATH}; {}; {record}", self.progress.remove_sql());
+        let record = format!("{mark} {RESET_SESSION}; {PIN_SEARCH_PATH}; {}; {record}", self.progress.remove_sql());
         if !record.is_ascii() {
-            self.execute(OUR_ENCODING).await?;
+            self.execute_own(OWN_ENCODING).await?;
         }
-        self.execute(&record).await?;
-        self.apply.tally.committed(Commit::Flushed);
-        self.apply.events.tell(Event::Applied { index: self.migration.id.index, took });
+        self.execute_own(&record).await?;
+        self.pipeline.commits.record_commit(Commit::Flushed);
+        self.pipeline.events.tell(Event::Applied { index: self.migration.id.index, took });
         Ok(())
     }
 
     /// Reads where an earlier attempt stopped. Each attempt reads it anew, as the plan's value is out of date after the
     /// first.
-    async fn place(&self) -> Result<Option<ProgressRow>, Fault> {
-        let open = open_alone_sql(self.apply.fresh, self.apply.limit(self.apply.attempt.get()));
+    async fn find_progress(&self) -> Result<Option<ProgressRow>, Fault> {
+        let open = open_without_transaction_sql(self.pipeline.fresh, self.pipeline.limit(self.pipeline.attempt.get()));
         let mark = origin_comment::first_message_comment(self.migration.id.index);
         let question = OwnQuery::read_write(open).with_appended(&self.progress.find_sql()).preceded_by(mark);
-        let answer = query_rows(self.apply.client, &question).await;
-        let answer = answer.map_err(|fault| fault.in_file(self.migration.source().file()))?;
-        Ok(Content::parse(&answer).progress.into_iter().next())
+        let answer = query_rows(self.pipeline.client, &question).await;
+        let answer = answer.map_err(|fault| fault.in_file(self.migration.source().whole_file()))?;
+        Ok(LedgerState::from_rows(&answer).progress.into_iter().next())
     }
 
     /// Returns how many statements are done, after settling the one that was started and not recorded as done.
-    async fn resume(&self, row: &ProgressRow) -> Result<usize, Fault> {
-        if self.checksum(row.started) != row.checksum {
+    async fn settled_count(&self, row: &ProgressRow) -> Result<usize, Fault> {
+        if self.digest_of_first(row.started) != row.checksum {
             return Err(Fault::new(
                 Code::FileChanged,
                 format!(
@@ -172,158 +178,170 @@ impl Walk<'_> {
                 ),
             )
             .fix("restore the statements that were already run; those after them may be changed")
-            .in_file(self.migration.source().file()));
+            .in_file(self.migration.source().whole_file()));
         }
-        self.apply.events.note(format!(
+        self.pipeline.events.note(format!(
             "{}: {} of {} statements were done by an earlier attempt",
             self.migration.id.file,
             row.done,
-            self.list.len()
+            self.statements.len()
         ));
         if row.started == row.done {
             return Ok(row.done);
         }
-        let Some(doubtful) = self.list.get(row.done) else { return Ok(row.done) };
+        let Some(doubtful) = self.statements.get(row.done) else { return Ok(row.done) };
         let took_effect = match &doubtful.kind {
-            StatementKind::CreateIndex { index, .. } => concurrent_index::is_valid(self.apply.client, index).await?,
-            StatementKind::DropIndex { index, .. } => !concurrent_index::exists(self.apply.client, index).await?,
+            StatementKind::CreateIndex { index, .. } => {
+                concurrent_index::is_index_valid(self.pipeline.client, index).await?
+            }
+            StatementKind::DropIndex { index, .. } => {
+                !concurrent_index::index_exists(self.pipeline.client, index).await?
+            }
             StatementKind::Transactional | StatementKind::Repeatable | StatementKind::Session => false,
-            StatementKind::Opaque => return Err(self.in_doubt(row)),
+            StatementKind::Opaque => return Err(self.in_doubt_fault(row)),
         };
         Ok(if took_effect { row.started } else { row.done })
     }
 
-    async fn one(&self, number: usize, next: &Statement) -> Result<(), Fault> {
-        let checksum = self.checksum(number);
-        let done = self.progress.put_sql(number, number, &checksum);
+    async fn run_statement(&self, number: usize, next: &Statement) -> Result<(), Fault> {
+        let checksum = self.digest_of_first(number);
+        let done = self.progress.save_sql(number, number, &checksum);
         let result = match &next.kind {
-            StatementKind::Session => self.run(next).await,
-            StatementKind::Transactional => self.together(number, next, &done).await,
-            StatementKind::CreateIndex { index, .. } => self.announced(number, &checksum, next, Some(index)).await,
+            StatementKind::Session => self.send_statement(next).await,
+            StatementKind::Transactional => self.run_in_transaction(number, next, &done).await,
+            StatementKind::CreateIndex { index, .. } => {
+                self.run_marked_started(number, &checksum, next, Some(index)).await
+            }
             StatementKind::DropIndex { .. } | StatementKind::Repeatable | StatementKind::Opaque => {
-                self.announced(number, &checksum, next, None).await
+                self.run_marked_started(number, &checksum, next, None).await
             }
         };
         match result {
             Err(fault) if fault.sqlstate.is_some() && !fault.code.ends_session() => {
-                Err(self.had_no_effect(number, next, fault).await)
+                Err(self.record_no_effect(number, next, fault).await)
             }
             other => other,
         }
     }
 
     /// Repeats the session changes of a statement that is already done, if later statements need them.
-    async fn again(&self, before: &Statement, done: usize) -> Result<(), Fault> {
-        for again in before.again.iter().filter(|again| again.until.is_none_or(|until| until > done)) {
-            copy::send(self.apply, self.migration, &[Piece::Sql(again.span)]).await?;
+    async fn repeat_session_setup(&self, before: &Statement, done: usize) -> Result<(), Fault> {
+        for again in before.session_setup.iter().filter(|again| again.needed_until.is_none_or(|until| until > done)) {
+            copy::send_chunks(self.pipeline, self.migration, &[SqlChunk::Query(again.span)]).await?;
         }
         Ok(())
     }
 
     /// Runs a statement and records its progress in one transaction.
-    async fn together(&self, number: usize, next: &Statement, done: &str) -> Result<(), Fault> {
-        let limit = limit_sql(self.is_patient(number, next).then_some(Duration::ZERO));
-        self.execute(&format!("{}; {limit}", next.modes.begin_sql())).await?;
+    async fn run_in_transaction(&self, number: usize, next: &Statement, done: &str) -> Result<(), Fault> {
+        let limit = lock_timeout_sql(self.waits_without_limit(number, next).then_some(Duration::ZERO));
+        self.execute_own(&format!("{}; {limit}", next.modes.begin_sql())).await?;
         let result = async {
-            self.run(next).await?;
+            self.send_statement(next).await?;
             if !done.is_ascii() {
-                self.execute(OUR_ENCODING_FOR_NOW).await?;
+                self.execute_own(OWN_ENCODING_LOCAL).await?;
             }
             // Reports deferred errors before COMMIT, while there still is a block to fail.
-            self.execute(&format!("SET CONSTRAINTS ALL IMMEDIATE; {AS_OURSELVES}; {PIN_SEARCH_PATH}; {done}; COMMIT"))
-                .await
-                .map_err(|fault| fault.in_file(self.at(next)))
+            self.execute_own(&format!(
+                "SET CONSTRAINTS ALL IMMEDIATE; {OWN_ROLE_LOCAL}; {PIN_SEARCH_PATH}; {done}; COMMIT"
+            ))
+            .await
+            .map_err(|fault| fault.in_file(self.place_of(next)))
         };
         match result.await {
             Ok(()) => Ok(()),
-            Err(fault) => Err(self.apply.after_rollback(fault).await),
+            Err(fault) => Err(self.pipeline.after_rollback(fault).await),
         }
     }
 
     /// Runs a statement that can't be in one transaction with its progress row: records its start, runs it, records
     /// that it is done.
-    async fn announced(
+    async fn run_marked_started(
         &self,
         number: usize,
         checksum: &str,
         next: &Statement,
         makes: Option<&QualifiedName>,
     ) -> Result<(), Fault> {
-        let is_patient = self.is_patient(number, next);
-        let (patient, again) = if is_patient { (PATIENT, self.limited()) } else { ("", String::new()) };
-        self.keep(&self.progress.put_sql(number, number - 1, checksum), patient).await?;
+        let is_patient = self.waits_without_limit(number, next);
+        let (patient, again) =
+            if is_patient { (NO_LOCK_TIMEOUT, self.restore_lock_timeout_sql()) } else { ("", String::new()) };
+        self.save_progress(&self.progress.save_sql(number, number - 1, checksum), patient).await?;
         if let Some(index) = makes {
-            let dropped = concurrent_index::drop_if_invalid(self.apply.client, index).await;
-            if dropped.map_err(|fault| fault.in_file(self.at(next)))? {
-                self.apply
+            let dropped = concurrent_index::drop_if_invalid(self.pipeline.client, index).await;
+            if dropped.map_err(|fault| fault.in_file(self.place_of(next)))? {
+                self.pipeline
                     .events
                     .note(format!("dropped the INVALID index {index} that an earlier attempt left behind"));
             }
         }
-        self.run(next).await?;
-        self.keep(&self.progress.put_sql(number, number, checksum), &again).await
+        self.send_statement(next).await?;
+        self.save_progress(&self.progress.save_sql(number, number, checksum), &again).await
     }
 
     /// Reports whether a statement waits for other transactions without a limit, because of its kind and unless the
     /// file sets `lock_timeout` itself.
-    fn is_patient(&self, number: usize, next: &Statement) -> bool {
-        let before = self.list.iter().take(number.saturating_sub(1)).filter(|one| one.kind == StatementKind::Session);
-        let mut texts = before.map(|one| one.span.of(&self.migration.body).to_ascii_lowercase());
-        waits_for_transactions(next.span.of(&self.migration.body)).is_some()
+    fn waits_without_limit(&self, number: usize, next: &Statement) -> bool {
+        let before =
+            self.statements.iter().take(number.saturating_sub(1)).filter(|one| one.kind == StatementKind::Session);
+        let mut texts = before.map(|one| one.span.slice_of(&self.migration.body).to_ascii_lowercase());
+        waits_for_transactions(next.span.slice_of(&self.migration.body)).is_some()
             && !texts.any(|text| text.contains("lock_timeout"))
     }
 
     /// Returns the SQL that restores the lock timeout after [`PATIENT`].
-    fn limited(&self) -> String {
-        match self.apply.limit(self.apply.attempt.get()) {
+    fn restore_lock_timeout_sql(&self) -> String {
+        match self.pipeline.limit(self.pipeline.attempt.get()) {
             Some(limit) => format!("SET lock_timeout TO {}", limit.as_millis()),
             None => "RESET lock_timeout".to_owned(),
         }
     }
 
     /// Sends a statement of the file.
-    async fn run(&self, next: &Statement) -> Result<(), Fault> {
-        copy::send(self.apply, self.migration, &next.pieces).await
+    async fn send_statement(&self, next: &Statement) -> Result<(), Fault> {
+        copy::send_chunks(self.pipeline, self.migration, &next.chunks).await
     }
 
     /// Runs SQL of our own.
-    async fn execute(&self, sql: &str) -> Result<(), Fault> {
-        let done = self.apply.client.batch_execute(sql).await;
-        done.map_err(|error| statement_fault(&error).in_file(self.migration.source().file()))
+    async fn execute_own(&self, sql: &str) -> Result<(), Fault> {
+        let done = self.pipeline.client.batch_execute(sql).await;
+        done.map_err(|error| statement_fault(&error).in_file(self.migration.source().whole_file()))
     }
 
     /// Saves the progress, together with a setting for later statements. One message is one transaction.
-    async fn keep(&self, place: &str, setting: &str) -> Result<(), Fault> {
-        let place = format!("{AS_OURSELVES}; {PIN_SEARCH_PATH}; {place}; {setting}");
+    async fn save_progress(&self, place: &str, setting: &str) -> Result<(), Fault> {
+        let place = format!("{OWN_ROLE_LOCAL}; {PIN_SEARCH_PATH}; {place}; {setting}");
         if place.is_ascii() {
-            return self.execute(&place).await;
+            return self.execute_own(&place).await;
         }
-        self.execute(&format!("BEGIN; {OUR_ENCODING_FOR_NOW}")).await?;
-        self.execute(&format!("{place}; COMMIT")).await
+        self.execute_own(&format!("BEGIN; {OWN_ENCODING_LOCAL}")).await?;
+        self.execute_own(&format!("{place}; COMMIT")).await
     }
 
-    fn at(&self, statement: &Statement) -> Place {
-        self.migration.source().at_byte(statement.span.start)
+    fn place_of(&self, statement: &Statement) -> Place {
+        self.migration.source().place_at_byte(statement.span.start)
     }
 
     /// Returns the SHA-256 of the first `number` statements.
-    fn checksum(&self, number: usize) -> String {
+    fn digest_of_first(&self, number: usize) -> String {
         // Calls come with growing numbers, so no statement is hashed twice.
-        let (done, digest) = self.hashed.take();
+        let (done, digest) = self.digest_so_far.take();
         let (done, mut digest) = if done <= number { (done, digest) } else { (0, Sha256::new()) };
-        for statement in self.list.iter().take(number).skip(done) {
-            digest.update(statement.span.of(&self.migration.body));
+        for statement in self.statements.iter().take(number).skip(done) {
+            digest.update(statement.span.slice_of(&self.migration.body));
             digest.update([0]);
         }
-        self.hashed.replace((number, digest.clone()));
+        self.digest_so_far.replace((number, digest.clone()));
         hex::encode(digest.finalize())
     }
 
-    fn in_doubt(&self, row: &ProgressRow) -> Fault {
-        let table = self.progress.table.sql();
+    fn in_doubt_fault(&self, row: &ProgressRow) -> Fault {
+        let table = self.progress.table.to_sql();
         let version = quote_literal(&row.version);
-        let place =
-            self.list.get(row.done).map_or_else(|| self.migration.source().file(), |doubtful| self.at(doubtful));
+        let place = self
+            .statements
+            .get(row.done)
+            .map_or_else(|| self.migration.source().whole_file(), |doubtful| self.place_of(doubtful));
         Fault::new(
             Code::StatementInDoubt,
             format!(
@@ -334,18 +352,18 @@ impl Walk<'_> {
         .detail(format!("if it did: UPDATE {table} SET done = started WHERE version = {version};"))
         .detail(format!(
             "if it did not: UPDATE {table} SET started = done, checksum = '{}' WHERE version = {version};",
-            self.checksum(row.done)
+            self.digest_of_first(row.done)
         ))
         .in_file(place)
     }
 
     /// Records that a statement had no effect, as an error reported by the server means. Nothing is in doubt then,
     /// except for an INVALID index, which the next attempt handles.
-    async fn had_no_effect(&self, number: usize, next: &Statement, fault: Fault) -> Fault {
+    async fn record_no_effect(&self, number: usize, next: &Statement, fault: Fault) -> Fault {
         let before = number - 1;
-        let place = self.progress.put_sql(before, before, &self.checksum(before));
-        let kept = self.keep(&place, "").await;
-        let of = self.list.len();
+        let place = self.progress.save_sql(before, before, &self.digest_of_first(before));
+        let kept = self.save_progress(&place, "").await;
+        let of = self.statements.len();
         let what = match next.kind {
             StatementKind::Transactional | StatementKind::Session => {
                 format!("statement {number} of {of} was rolled back")

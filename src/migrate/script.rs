@@ -1,13 +1,13 @@
 //! Runs a SQL file that is not a migration: the whole text is one message, as with `psql -c`.
 
 use super::{
-    answer::{Outcome, outcome},
     error_location,
+    response::{BodyResponse, read_body_response},
 };
 use crate::{
     fault::Fault,
     postgres::fault::statement_fault,
-    sql::{Source, Span, split::spans},
+    sql::{Span, SqlSource, split::statement_spans},
 };
 use tokio_postgres::Client;
 
@@ -15,15 +15,15 @@ use tokio_postgres::Client;
 ///
 /// # Errors
 /// The server's error, at its place in the file.
-pub async fn run(client: &Client, source: Source<'_>) -> Result<(), Fault> {
-    let fault = |error| statement_fault(&error).in_file(source.file());
+pub async fn run_script(client: &Client, source: SqlSource<'_>) -> Result<(), Fault> {
+    let fault = |error| statement_fault(&error).in_file(source.whole_file());
     let stream = client.simple_query_raw(source.text).await.map_err(fault)?;
-    let Outcome { completed, error } = outcome(Box::pin(stream)).await;
+    let BodyResponse { completed, error } = read_body_response(Box::pin(stream)).await;
     let Some(error) = error else { return Ok(()) };
     let whole = Span::whole(source.text);
     let place = error.as_db_error().map(|server| {
-        let failing = spans(source, whole).nth(completed);
-        error_location::place(server, source, whole, failing)
+        let failing = statement_spans(source, whole).nth(completed);
+        error_location::error_place(server, source, whole, failing)
     });
-    Err(statement_fault(&error).in_file(place.unwrap_or_else(|| source.file())))
+    Err(statement_fault(&error).in_file(place.unwrap_or_else(|| source.whole_file())))
 }

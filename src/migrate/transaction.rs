@@ -26,7 +26,7 @@ use crate::{
         own_query::{PIN_SEARCH_PATH, RESTORE_SEARCH_PATH, lock_check_sql, raise_unless},
         quote_literal,
     },
-    sql::Modes,
+    sql::TransactionModes,
 };
 use std::time::Duration;
 use tokio_postgres::Error;
@@ -47,38 +47,38 @@ const QUICK: &str = "10 ms";
 /// The SQLSTATE raised after a file that is not recorded. Class BM is unused (PostgreSQL manual, appendix A).
 const NOT_RECORDED: &str = "BM001";
 /// The SQLSTATE raised in a session whose state is not that of a new one.
-const SESSION_WORN: &str = "BM003";
+const SESSION_CHANGED: &str = "BM003";
 
 /// The state of an unchanged session: an expression, and its value in the new session.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fresh {
+pub struct FreshState {
     /// An SQL expression.
     pub state_sql: String,
     /// Its value.
     pub state: String,
 }
 
-impl Fresh {
+impl FreshState {
     fn guard_sql(&self) -> String {
         let same = format!("({} OPERATOR(pg_catalog.=) {})", self.state_sql, quote_literal(&self.state));
-        raise_unless(&same, SESSION_WORN, "bastion-migrate: a new session would begin in another state")
+        raise_unless(&same, SESSION_CHANGED, "bastion-migrate: a new session would begin in another state")
     }
 }
 
 /// Reports whether a migration could not start because it needs a new session.
-pub(super) fn is_worn(fault: &Fault) -> bool {
-    fault.sqlstate.as_deref() == Some(SESSION_WORN)
+pub(super) fn needs_new_session(fault: &Fault) -> bool {
+    fault.sqlstate.as_deref() == Some(SESSION_CHANGED)
 }
 
 /// Resets the session after a file: roles and settings return to their start-up values, and session objects (temporary
 /// tables, prepared statements, cursors, LISTEN) are dropped, so that no file depends on the files before it in the
 /// same run.
-pub(super) const FORGET: &str = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; \
+pub(super) const RESET_SESSION: &str = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; \
     CLOSE ALL; DISCARD TEMP; DISCARD SEQUENCES; DEALLOCATE ALL; UNLISTEN *";
 
 /// Returns the SQL that sets the lock timeout of the current transaction; empty where the session's own timeout
 /// applies.
-pub(super) fn limit_sql(limit: Option<Duration>) -> String {
+pub(super) fn lock_timeout_sql(limit: Option<Duration>) -> String {
     limit.map(|limit| format!("SET LOCAL lock_timeout TO {}; ", limit.as_millis())).unwrap_or_default()
 }
 
@@ -86,8 +86,8 @@ pub(super) fn limit_sql(limit: Option<Duration>) -> String {
 /// database, the role and the URL.
 pub(super) fn open_sql(
     ledger: &Ledger,
-    fresh: &Fresh,
-    (index, modes): (usize, Modes),
+    fresh: &FreshState,
+    (index, modes): (usize, TransactionModes),
     previous: Option<&str>,
     limit: Option<Duration>,
 ) -> String {
@@ -98,7 +98,7 @@ pub(super) fn open_sql(
     let guard =
         lock_check_sql(&format!("{}{}{DISABLE_TRANSACTION_TIMEOUT}", recorded.unwrap_or_default(), fresh.guard_sql()));
     let (begin, savepoint) = (modes.begin_sql(), modes.savepoint_sql("bastion_migrate"));
-    let (mark, limit) = (origin_comment::first_message_comment(index), limit_sql(limit));
+    let (mark, limit) = (origin_comment::first_message_comment(index), lock_timeout_sql(limit));
     format!(
         "{mark} {begin}; {PIN_SEARCH_PATH}; {guard}; SELECT pg_current_xact_id()::text; {RESTORE_SEARCH_PATH}; {limit}{savepoint}"
     )
@@ -106,7 +106,7 @@ pub(super) fn open_sql(
 
 /// Returns the SQL that opens a migration without a transaction. It doesn't check the previous version, because no
 /// message is sent before the previous response has arrived.
-pub(super) fn open_alone_sql(fresh: &Fresh, limit: Option<Duration>) -> String {
+pub(super) fn open_without_transaction_sql(fresh: &FreshState, limit: Option<Duration>) -> String {
     let guard = lock_check_sql(&format!("{}{DISABLE_TRANSACTION_TIMEOUT}", fresh.guard_sql()));
     match limit {
         Some(limit) => format!("{guard}; SET lock_timeout TO {}", limit.as_millis()),
@@ -116,7 +116,7 @@ pub(super) fn open_alone_sql(fresh: &Fresh, limit: Option<Duration>) -> String {
 
 /// Returns the fault of a migration that could not start.
 pub(super) fn opening_fault(error: &Error, migration: &Migration) -> Fault {
-    statement_fault(error).in_file(migration.source().file())
+    statement_fault(error).in_file(migration.source().whole_file())
 }
 
 /// Returns the SQL that closes a migration. It returns the milliseconds that the migration took, and then `off` if its
@@ -131,14 +131,14 @@ pub(super) fn close_sql(ledger: &Ledger, index: usize, row: &NewRow<'_>, commit:
         ),
     };
     format!(
-        "{mark} RELEASE SAVEPOINT bastion_migrate; SET CONSTRAINTS ALL IMMEDIATE; {FORGET}; {PIN_SEARCH_PATH}; {record}; {later}COMMIT"
+        "{mark} RELEASE SAVEPOINT bastion_migrate; SET CONSTRAINTS ALL IMMEDIATE; {RESET_SESSION}; {PIN_SEARCH_PATH}; {record}; {later}COMMIT"
     )
 }
 
 /// Resets the client encoding that a file may have changed, before SQL of ours that is not plain ASCII. It must be a
 /// message of its own: the server decodes a whole message with the encoding in effect when it arrives. (`close` resets
 /// it, too, but has been decoded by then.)
-pub(super) const OUR_ENCODING: &str = "SET client_encoding TO 'UTF8'";
+pub(super) const OWN_ENCODING: &str = "SET client_encoding TO 'UTF8'";
 
 /// Flushes every earlier commit: a record in the write-ahead log is the least that makes its own commit wait for a
 /// flush.
@@ -153,6 +153,6 @@ pub(super) const ROLLBACK_AND_FLUSH: &str = "ROLLBACK; RESET SESSION AUTHORIZATI
 
 /// Reports whether `close` failed because the transaction of `open` had ended: there was another one without our
 /// savepoint, or none.
-pub(super) fn had_ended(error: &Error) -> bool {
+pub(super) fn had_transaction_ended(error: &Error) -> bool {
     error.code().is_some_and(|state| matches!(state.code(), "3B001" | "25P01"))
 }

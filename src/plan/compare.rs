@@ -2,7 +2,7 @@
 
 use crate::{
     fault::{Code, Fault},
-    layout::{Layout, Recorded},
+    layout::{Layout, RecordedMigration},
     migrate::Migration,
     settings::Policy,
 };
@@ -14,7 +14,7 @@ use std::{
 
 /// The rules for a plan, from the user's inputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rules {
+pub struct PlanRules {
     /// The layout, to which the order of the versions belongs.
     pub layout: Layout,
     /// The last version that is applied, as the user wrote it.
@@ -39,10 +39,14 @@ pub struct Plan<'a> {
 /// # Errors
 ///
 /// Every reason to refuse.
-pub fn plan<'a>(files: &'a [Migration], recorded: &[Recorded], rules: &Rules) -> Result<Plan<'a>, Vec<Fault>> {
+pub fn compare_with_ledger<'a>(
+    files: &'a [Migration],
+    recorded: &[RecordedMigration],
+    rules: &PlanRules,
+) -> Result<Plan<'a>, Vec<Fault>> {
     let layout = rules.layout;
     let by_version: HashMap<&str, &Migration> = files.iter().map(|file| (file.id.version.as_str(), file)).collect();
-    let mut ledger: Vec<&Recorded> = recorded.iter().collect();
+    let mut ledger: Vec<&RecordedMigration> = recorded.iter().collect();
     ledger.sort_by(|one, other| layout.compare_versions(&one.version, &other.version));
     let applied: HashSet<&str> = ledger.iter().map(|row| row.version.as_str()).collect();
     let newest = ledger.last().map(|row| row.version.as_str());
@@ -60,14 +64,14 @@ pub fn plan<'a>(files: &'a [Migration], recorded: &[Recorded], rules: &Rules) ->
         .collect();
 
     let mut faults: Vec<Fault> = unknown_target(&files, target.as_deref()).into_iter().collect();
-    faults.extend(ledger.iter().filter_map(|row| disagreement(row, by_version.get(row.version.as_str()).copied())));
+    faults.extend(ledger.iter().filter_map(|row| row_conflict(row, by_version.get(row.version.as_str()).copied())));
     if rules.out_of_order == Policy::Refuse {
         faults.extend(pending.iter().filter_map(|file| out_of_order(layout, file, newest?)));
     }
     if !faults.is_empty() {
         return Err(faults);
     }
-    Ok(Plan { digest: digest(&ledger, &pending), pending, recorded: ledger.len() })
+    Ok(Plan { digest: plan_digest(&ledger, &pending), pending, recorded: ledger.len() })
 }
 
 fn unknown_target(files: &[&Migration], target: Option<&str>) -> Option<Fault> {
@@ -81,13 +85,13 @@ fn unknown_target(files: &[&Migration], target: Option<&str>) -> Option<Fault> {
 
 /// Returns the fault of a ledger row that does not match its file. Rows beyond `target` are checked, too, because they
 /// are applied.
-fn disagreement(row: &Recorded, file: Option<&Migration>) -> Option<Fault> {
-    let Recorded { version, name, checksum, success, took_ms: _ } = row;
+fn row_conflict(row: &RecordedMigration, file: Option<&Migration>) -> Option<Fault> {
+    let RecordedMigration { version, name, checksum, success, took_ms: _ } = row;
     if !success {
         let cause = format!("according to the ledger, version {version} (`{name}`) was started and not finished");
         let fault = Fault::new(Code::LedgerDirty, cause);
         return Some(match file {
-            Some(file) => fault.in_file(file.source().file()),
+            Some(file) => fault.in_file(file.source().whole_file()),
             None => fault,
         });
     }
@@ -101,10 +105,10 @@ fn disagreement(row: &Recorded, file: Option<&Migration>) -> Option<Fault> {
     let cause = format!(
         "`{}` is not what was applied as version {version}: its checksum is {}…, but the ledger has {}…",
         file.id.file,
-        short(file.checksum.as_bytes()),
-        short(checksum)
+        short_checksum(file.checksum.as_bytes()),
+        short_checksum(checksum)
     );
-    Some(Fault::new(Code::FileChanged, cause).in_file(file.source().file()))
+    Some(Fault::new(Code::FileChanged, cause).in_file(file.source().whole_file()))
 }
 
 fn out_of_order(layout: Layout, file: &Migration, newest: &str) -> Option<Fault> {
@@ -112,7 +116,7 @@ fn out_of_order(layout: Layout, file: &Migration, newest: &str) -> Option<Fault>
         return None;
     }
     let cause = format!("`{}` has version {}, but version {newest} is already applied", file.id.file, file.id.version);
-    Some(Fault::new(Code::OutOfOrder, cause).in_file(file.source().file()))
+    Some(Fault::new(Code::OutOfOrder, cause).in_file(file.source().whole_file()))
 }
 
 /// Compares the digest of a plan with that of the approved one, if there is one.
@@ -120,7 +124,7 @@ fn out_of_order(layout: Layout, file: &Migration, newest: &str) -> Option<Fault>
 /// # Errors
 ///
 /// `plan-changed`, with both digests.
-pub fn approved(digest: &str, expected: Option<&str>) -> Result<(), Fault> {
+pub fn check_approved(digest: &str, expected: Option<&str>) -> Result<(), Fault> {
     match expected {
         Some(expected) if expected != digest => {
             Err(Fault::new(Code::PlanChanged, format!("the plan is {digest}, and `expect-plan` is {expected}")))
@@ -130,13 +134,13 @@ pub fn approved(digest: &str, expected: Option<&str>) -> Result<(), Fault> {
 }
 
 /// Returns the first twelve digits, which are enough for people to compare.
-fn short(checksum: &[u8]) -> String {
+fn short_checksum(checksum: &[u8]) -> String {
     hex::encode(checksum.get(..6).unwrap_or(checksum))
 }
 
 /// Returns the digest of the pending migrations and the ledger's state. Each part is hashed with its length, so that
 /// different plans never give the same input.
-fn digest(ledger: &[&Recorded], pending: &[&Migration]) -> String {
+fn plan_digest(ledger: &[&RecordedMigration], pending: &[&Migration]) -> String {
     let mut hash = Sha256::new();
     let mut add = |part: &[u8]| {
         hash.update(part.len().to_be_bytes());
@@ -163,11 +167,11 @@ mod tests {
     use crate::{
         layout::{self, Checksum},
         run::event::MigrationId,
-        sql::{Modes, Work},
+        sql::{Execution, TransactionModes},
     };
     use proptest::{prelude::*, sample::subsequence};
 
-    const RULES: Rules = Rules { layout: layout::ALL[0], target: None, out_of_order: Policy::Refuse };
+    const RULES: PlanRules = PlanRules { layout: layout::ALL[0], target: None, out_of_order: Policy::Refuse };
 
     fn file(version: usize, body: &str) -> Migration {
         Migration {
@@ -180,9 +184,9 @@ mod tests {
             },
             body: body.to_owned(),
             checksum: RULES.layout.checksum(body.as_bytes()),
-            work: Work::Whole,
-            modes: Modes::default(),
-            remark: None,
+            execution: Execution::SingleQuery,
+            modes: TransactionModes::default(),
+            note: None,
             leaves_traces: false,
         }
     }
@@ -191,8 +195,8 @@ mod tests {
         versions.iter().map(|version| file(*version, &format!("SELECT {version};"))).collect()
     }
 
-    fn row(file: &Migration) -> Recorded {
-        Recorded {
+    fn row(file: &Migration) -> RecordedMigration {
+        RecordedMigration {
             version: file.id.version.clone(),
             name: file.id.name.clone(),
             checksum: file.checksum.as_bytes().to_vec(),
@@ -205,40 +209,49 @@ mod tests {
         plan.pending.iter().map(|file| file.id.index).collect()
     }
 
-    fn refusals(files: &[Migration], recorded: &[Recorded], rules: &Rules) -> Vec<(Code, String)> {
-        plan(files, recorded, rules).unwrap_err().into_iter().map(|fault| (fault.code, fault.cause)).collect()
+    fn refusals(files: &[Migration], recorded: &[RecordedMigration], rules: &PlanRules) -> Vec<(Code, String)> {
+        compare_with_ledger(files, recorded, rules)
+            .unwrap_err()
+            .into_iter()
+            .map(|fault| (fault.code, fault.cause))
+            .collect()
     }
 
-    fn codes(files: &[Migration], recorded: &[Recorded], rules: &Rules) -> Vec<Code> {
+    fn codes(files: &[Migration], recorded: &[RecordedMigration], rules: &PlanRules) -> Vec<Code> {
         refusals(files, recorded, rules).into_iter().map(|(code, _)| code).collect()
     }
 
     #[test]
     fn applies_everything_to_an_empty_ledger_in_order() {
         let files = files(&[10, 2, 1]);
-        let plan = plan(&files, &[], &RULES).unwrap();
+        let plan = compare_with_ledger(&files, &[], &RULES).unwrap();
         assert_eq!((versions(&plan), plan.recorded), (vec![1, 2, 10], 0));
     }
 
     #[test]
     fn applies_unrecorded_files() {
         let files = files(&[1, 2, 3]);
-        let plan = plan(&files, &[row(&files[0]), row(&files[1])], &RULES).unwrap();
+        let plan = compare_with_ledger(&files, &[row(&files[0]), row(&files[1])], &RULES).unwrap();
         assert_eq!((versions(&plan), plan.recorded), (vec![3], 2));
     }
 
     #[test]
     fn stops_at_the_target() {
         let files = files(&[1, 2, 3]);
-        let rules = Rules { target: Some("2".to_owned()), ..RULES };
-        assert_eq!(versions(&plan(&files, &[row(&files[0])], &rules).unwrap()), [2]);
+        let rules = PlanRules { target: Some("2".to_owned()), ..RULES };
+        assert_eq!(versions(&compare_with_ledger(&files, &[row(&files[0])], &rules).unwrap()), [2]);
         let all: Vec<_> = files.iter().map(row).collect();
-        assert!(plan(&files, &all, &rules).unwrap().pending.is_empty(), "a target in the past undoes nothing");
+        assert!(
+            compare_with_ledger(&files, &all, &rules).unwrap().pending.is_empty(),
+            "a target in the past undoes nothing"
+        );
     }
 
     #[test]
     fn refuses_a_target_that_no_file_has() {
-        let fault = plan(&files(&[1, 3]), &[], &Rules { target: Some("2".to_owned()), ..RULES }).unwrap_err().remove(0);
+        let fault = compare_with_ledger(&files(&[1, 3]), &[], &PlanRules { target: Some("2".to_owned()), ..RULES })
+            .unwrap_err()
+            .remove(0);
         assert_eq!(
             (fault.code, fault.detail),
             (Code::TargetUnknown, vec!["the last version of a file is 3".to_owned()])
@@ -264,8 +277,8 @@ mod tests {
     fn accepts_other_line_ends_in_the_ledger_of_sqlx() {
         let mut file = file(1, "");
         file.checksum = Checksum::sha384(b"a\n");
-        let recorded = Recorded { checksum: Checksum::sha384(b"a\r\n").as_bytes().to_vec(), ..row(&file) };
-        assert!(plan(&[file], &[recorded], &RULES).unwrap().pending.is_empty());
+        let recorded = RecordedMigration { checksum: Checksum::sha384(b"a\r\n").as_bytes().to_vec(), ..row(&file) };
+        assert!(compare_with_ledger(&[file], &[recorded], &RULES).unwrap().pending.is_empty());
     }
 
     #[test]
@@ -273,7 +286,7 @@ mod tests {
         let all = files(&[1, 2, 3]);
         let recorded: Vec<_> = all.iter().map(row).collect();
         for target in [None, Some("1".to_owned())] {
-            let found = refusals(&all[..2], &recorded, &Rules { target, ..RULES });
+            let found = refusals(&all[..2], &recorded, &PlanRules { target, ..RULES });
             let expected = (Code::FileMissing, "version 3 (`m3`) is applied, but there is no file for it".to_owned());
             assert_eq!(found, [expected]);
         }
@@ -287,22 +300,23 @@ mod tests {
             refusals(&files, &recorded, &RULES),
             [(Code::OutOfOrder, "`migrations/0001_m.sql` has version 1, but version 2 is already applied".to_owned())]
         );
-        let allowed = Rules { out_of_order: Policy::Allow, ..RULES };
-        assert_eq!(versions(&plan(&files, &recorded, &allowed).unwrap()), [1, 3]);
+        let allowed = PlanRules { out_of_order: Policy::Allow, ..RULES };
+        assert_eq!(versions(&compare_with_ledger(&files, &recorded, &allowed).unwrap()), [1, 3]);
     }
 
     #[test]
     fn refuses_an_unfinished_migration_with_or_without_its_file() {
         let files = files(&[1]);
-        let dirty = Recorded { success: false, checksum: Vec::new(), ..row(&files[0]) };
-        let orphan = Recorded { version: "2".to_owned(), ..dirty.clone() };
+        let dirty = RecordedMigration { success: false, checksum: Vec::new(), ..row(&files[0]) };
+        let orphan = RecordedMigration { version: "2".to_owned(), ..dirty.clone() };
         assert_eq!(codes(&files, &[dirty, orphan], &RULES), [Code::LedgerDirty, Code::LedgerDirty]);
     }
 
     #[test]
     fn reports_all_refusals_at_once() {
-        let recorded = [row(&file(2, "old")), row(&file(3, "gone")), Recorded { success: false, ..row(&file(4, "x")) }];
-        let rules = Rules { target: Some("9".to_owned()), ..RULES };
+        let recorded =
+            [row(&file(2, "old")), row(&file(3, "gone")), RecordedMigration { success: false, ..row(&file(4, "x")) }];
+        let rules = PlanRules { target: Some("9".to_owned()), ..RULES };
         let expected = [Code::TargetUnknown, Code::FileChanged, Code::FileMissing, Code::LedgerDirty, Code::OutOfOrder];
         assert_eq!(codes(&[file(1, "new"), file(2, "new")], &recorded, &rules), expected);
     }
@@ -310,10 +324,10 @@ mod tests {
     #[test]
     fn refuses_a_plan_other_than_the_approved_one() {
         let files = files(&[1, 2]);
-        let digest = plan(&files, &[], &RULES).unwrap().digest;
-        let other = plan(&files, &[row(&files[0])], &RULES).unwrap().digest;
-        assert_eq!((approved(&digest, Some(&digest)), approved(&digest, None)), (Ok(()), Ok(())));
-        let fault = approved(&other, Some(&digest)).unwrap_err();
+        let digest = compare_with_ledger(&files, &[], &RULES).unwrap().digest;
+        let other = compare_with_ledger(&files, &[row(&files[0])], &RULES).unwrap().digest;
+        assert_eq!((check_approved(&digest, Some(&digest)), check_approved(&digest, None)), (Ok(()), Ok(())));
+        let fault = check_approved(&other, Some(&digest)).unwrap_err();
         assert_eq!(fault.code, Code::PlanChanged);
         assert!(fault.cause.contains(&digest) && fault.cause.contains(&other), "{}", fault.cause);
     }
@@ -328,11 +342,11 @@ mod tests {
         };
         let edited = vec![base[0].clone(), file(2, "SELECT 0;")];
         let digests: std::collections::BTreeSet<String> = [
-            plan(&base, &[], &RULES).unwrap().digest,
-            plan(&base, &[row(&base[0])], &RULES).unwrap().digest,
-            plan(&base, &[], &Rules { target: Some("1".to_owned()), ..RULES }).unwrap().digest,
-            plan(&renamed, &[], &RULES).unwrap().digest,
-            plan(&edited, &[], &RULES).unwrap().digest,
+            compare_with_ledger(&base, &[], &RULES).unwrap().digest,
+            compare_with_ledger(&base, &[row(&base[0])], &RULES).unwrap().digest,
+            compare_with_ledger(&base, &[], &PlanRules { target: Some("1".to_owned()), ..RULES }).unwrap().digest,
+            compare_with_ledger(&renamed, &[], &RULES).unwrap().digest,
+            compare_with_ledger(&edited, &[], &RULES).unwrap().digest,
         ]
         .into();
         assert_eq!(digests.len(), 5);
@@ -347,7 +361,7 @@ mod tests {
         })
     }
 
-    fn recorded(files: &[Migration], count: usize) -> Vec<Recorded> {
+    fn recorded(files: &[Migration], count: usize) -> Vec<RecordedMigration> {
         let mut rows: Vec<_> = files.iter().map(row).collect();
         rows.sort_by(|one, other| RULES.layout.compare_versions(&one.version, &other.version));
         rows.truncate(count);
@@ -359,18 +373,18 @@ mod tests {
         fn nothing_is_left_after_everything_is_applied((on_disk, count) in situation()) {
             let files = files(&on_disk);
             let mut ledger = recorded(&files, count);
-            let first = plan(&files, &ledger, &RULES).unwrap();
+            let first = compare_with_ledger(&files, &ledger, &RULES).unwrap();
             prop_assert_eq!(first.pending.len() + ledger.len(), files.len());
             ledger.extend(first.pending.iter().map(|file| row(file)));
-            prop_assert!(plan(&files, &ledger, &RULES).unwrap().pending.is_empty());
+            prop_assert!(compare_with_ledger(&files, &ledger, &RULES).unwrap().pending.is_empty());
         }
 
         #[test]
         fn pending_is_in_order_whatever_the_policy((on_disk, _) in situation(), applied in prop::collection::vec(any::<bool>(), 20)) {
             let files = files(&on_disk);
             let ledger: Vec<_> = files.iter().zip(applied).filter(|(_, applied)| *applied).map(|(file, _)| row(file)).collect();
-            let rules = Rules { out_of_order: Policy::Allow, ..RULES };
-            let plan = plan(&files, &ledger, &rules).unwrap();
+            let rules = PlanRules { out_of_order: Policy::Allow, ..RULES };
+            let plan = compare_with_ledger(&files, &ledger, &rules).unwrap();
             prop_assert!(versions(&plan).is_sorted_by(|a, b| a < b));
             prop_assert!(plan.pending.iter().all(|file| ledger.iter().all(|row| row.version != file.id.version)));
         }
@@ -382,7 +396,7 @@ mod tests {
             sorted.sort_by_key(|file| file.id.index);
             let ledger = recorded(&shuffled, count);
             let reversed: Vec<_> = ledger.iter().rev().cloned().collect();
-            let (a, b) = (plan(&shuffled, &ledger, &RULES).unwrap(), plan(&sorted, &reversed, &RULES).unwrap());
+            let (a, b) = (compare_with_ledger(&shuffled, &ledger, &RULES).unwrap(), compare_with_ledger(&sorted, &reversed, &RULES).unwrap());
             prop_assert_eq!(versions(&a), versions(&b));
             prop_assert_eq!(a.digest, b.digest);
         }
@@ -393,8 +407,8 @@ mod tests {
             let files = files(&on_disk);
             let ledger = recorded(&files, count);
             let target = *pick.get(&on_disk);
-            let whole = versions(&plan(&files, &ledger, &RULES).unwrap());
-            let part = versions(&plan(&files, &ledger, &Rules { target: Some(target.to_string()), ..RULES }).unwrap());
+            let whole = versions(&compare_with_ledger(&files, &ledger, &RULES).unwrap());
+            let part = versions(&compare_with_ledger(&files, &ledger, &PlanRules { target: Some(target.to_string()), ..RULES }).unwrap());
             prop_assert!(whole.starts_with(&part));
             prop_assert!(part.iter().all(|version| *version <= target));
         }

@@ -3,5 +3,5 @@
 mod compare;
 mod verify;
 
-pub use compare::{Rules, approved, plan};
-pub use verify::{unfinished, unproven};
+pub use compare::{PlanRules, check_approved, compare_with_ledger};
+pub use verify::{missing_after_run, still_pending};

@@ -2,14 +2,14 @@
 
 use crate::{
     fault::{Code, Fault},
-    ledger::Content,
+    ledger::LedgerState,
     migrate::Migration,
 };
 
 /// Returns a fault for each applied migration that is missing in the ledger after the run, and for each new invalid
 /// index.
 #[must_use]
-pub fn unproven(applied: &[Migration], before: &Content, after: &Content) -> Vec<Fault> {
+pub fn missing_after_run(applied: &[Migration], before: &LedgerState, after: &LedgerState) -> Vec<Fault> {
     let recorded = |migration: &&Migration| {
         let row = after.recorded.iter().find(|row| row.version == migration.id.version);
         row.is_some_and(|row| row.success && migration.checksum.matches(&row.checksum))
@@ -18,13 +18,14 @@ pub fn unproven(applied: &[Migration], before: &Content, after: &Content) -> Vec
         let cause = format!("`{}` was applied, but its row in the ledger is missing or different", migration.id.file);
         Fault::new(Code::VerifyLedger, cause)
     });
-    let broken = after.invalid_indexes.iter().filter(|index| !before.invalid_indexes.contains(index)).map(invalid);
+    let broken =
+        after.invalid_indexes.iter().filter(|index| !before.invalid_indexes.contains(index)).map(invalid_index_fault);
     unrecorded.chain(broken).collect()
 }
 
 /// Returns the faults of `command: verify`: pending migrations and invalid indexes.
 #[must_use]
-pub fn unfinished(pending: &[Migration], content: &Content) -> Vec<Fault> {
+pub fn still_pending(pending: &[Migration], content: &LedgerState) -> Vec<Fault> {
     let pending = match pending {
         [] => None,
         [one] => Some(format!("`{}` is not applied", one.id.file)),
@@ -33,10 +34,10 @@ pub fn unfinished(pending: &[Migration], content: &Content) -> Vec<Fault> {
         }
     };
     let pending = pending.map(|cause| Fault::new(Code::VerifyPending, cause));
-    pending.into_iter().chain(content.invalid_indexes.iter().map(invalid)).collect()
+    pending.into_iter().chain(content.invalid_indexes.iter().map(invalid_index_fault)).collect()
 }
 
-fn invalid(index: &String) -> Fault {
+fn invalid_index_fault(index: &String) -> Fault {
     Fault::new(
         Code::VerifyIndex,
         format!("the index {index} is INVALID: the server keeps it up to date and never uses it"),
@@ -47,9 +48,9 @@ fn invalid(index: &String) -> Fault {
 mod tests {
     use super::*;
     use crate::{
-        layout::{ALL, Recorded},
+        layout::{ALL, RecordedMigration},
         run::event::MigrationId,
-        sql::{Modes, Work},
+        sql::{Execution, TransactionModes},
     };
 
     fn migration(version: usize) -> Migration {
@@ -64,25 +65,25 @@ mod tests {
             },
             checksum: ALL[0].checksum(body.as_bytes()),
             body,
-            work: Work::Whole,
-            modes: Modes::default(),
-            remark: None,
+            execution: Execution::SingleQuery,
+            modes: TransactionModes::default(),
+            note: None,
             leaves_traces: false,
         }
     }
 
-    fn ledger(migrations: &[Migration], invalid_indexes: &[&str]) -> Content {
-        let row = |migration: &Migration| Recorded {
+    fn ledger(migrations: &[Migration], invalid_indexes: &[&str]) -> LedgerState {
+        let row = |migration: &Migration| RecordedMigration {
             version: migration.id.version.clone(),
             name: String::new(),
             checksum: migration.checksum.as_bytes().to_vec(),
             success: true,
             took_ms: 1,
         };
-        Content {
+        LedgerState {
             recorded: migrations.iter().map(row).collect(),
             invalid_indexes: invalid_indexes.iter().map(|&index| index.to_owned()).collect(),
-            ..Content::default()
+            ..LedgerState::default()
         }
     }
 
@@ -93,7 +94,7 @@ mod tests {
     #[test]
     fn recorded_migrations_are_verified() {
         let applied = [migration(1), migration(2)];
-        assert_eq!(unproven(&applied, &ledger(&[], &["old"]), &ledger(&applied, &["old"])), []);
+        assert_eq!(missing_after_run(&applied, &ledger(&[], &["old"]), &ledger(&applied, &["old"])), []);
     }
 
     #[test]
@@ -103,12 +104,12 @@ mod tests {
         after.recorded[1].success = false;
         after.recorded[2].checksum = vec![0];
         after.recorded.remove(0);
-        assert_eq!(codes(&unproven(&applied, &Content::default(), &after)), [Code::VerifyLedger; 3]);
+        assert_eq!(codes(&missing_after_run(&applied, &LedgerState::default(), &after)), [Code::VerifyLedger; 3]);
     }
 
     #[test]
     fn an_index_that_became_invalid_is_reported() {
-        let faults = unproven(&[], &ledger(&[], &["old"]), &ledger(&[], &["new", "old"]));
+        let faults = missing_after_run(&[], &ledger(&[], &["old"]), &ledger(&[], &["new", "old"]));
         assert_eq!(codes(&faults), [Code::VerifyIndex]);
         assert!(faults[0].cause.contains("index new"), "{}", faults[0].cause);
     }
@@ -116,9 +117,9 @@ mod tests {
     #[test]
     fn verify_reports_pending_files_and_every_invalid_index() {
         let pending = [migration(1), migration(2), migration(3)];
-        let faults = unfinished(&pending, &ledger(&[], &["old"]));
+        let faults = still_pending(&pending, &ledger(&[], &["old"]));
         assert_eq!(codes(&faults), [Code::VerifyPending, Code::VerifyIndex]);
         assert_eq!(faults[0].cause, "3 files are not applied, `migrations/1_m.sql` to `migrations/3_m.sql`");
-        assert_eq!(unfinished(&[], &Content::default()), []);
+        assert_eq!(still_pending(&[], &LedgerState::default()), []);
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     run::event::Change,
     secret::Secret,
     ssh::Route,
-    tool::{Line, Recipe, Together},
+    tool::{CommandLine, ListThenMigrate, Recipe},
 };
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
@@ -128,7 +128,7 @@ pub struct ToolSettings {
     /// The tool's recipe.
     pub recipe: Recipe,
     /// Command that replaces the recipe's migration command.
-    pub run: Option<Line>,
+    pub run: Option<CommandLine>,
     /// Words that are put in front of each of the recipe's commands, as in `docker compose run --rm web`.
     pub prefix: Vec<String>,
     /// The migration that `rollback` returns to, or up to which `baseline` records.
@@ -140,15 +140,15 @@ pub struct ToolSettings {
 impl ToolSettings {
     /// Returns a command of the recipe with the prefix in front.
     #[must_use]
-    pub fn prefixed(&self, line: Line) -> Line {
-        if self.prefix.is_empty() { line } else { Line::Program([self.prefix.clone(), line.words()].concat()) }
+    pub fn prefixed(&self, line: CommandLine) -> CommandLine {
+        if self.prefix.is_empty() { line } else { CommandLine::Program([self.prefix.clone(), line.to_argv()].concat()) }
     }
 
     /// Returns the recipe's command that lists and migrates in one start, with the prefix in front. `None` if the
     /// recipe has none or its prompt can't be answered: on a server there is no standard input.
     #[must_use]
-    pub fn together(&self) -> Option<Together> {
-        let together = self.recipe.together().filter(|_| matches!(self.site, Site::Image(_)))?;
+    pub fn together(&self) -> Option<ListThenMigrate> {
+        let together = self.recipe.list_then_migrate().filter(|_| matches!(self.site, Site::Image(_)))?;
         Some(together.prefixed(&self.prefix))
     }
 }
@@ -240,7 +240,7 @@ impl Step {
     #[must_use]
     pub fn is_named(&self) -> bool {
         match &self.work {
-            Work::Command { line, .. } => line.shown() != self.name,
+            Work::Command { line, .. } => line.display_text() != self.name,
             Work::Sql { shown, .. } => *shown != self.name,
         }
     }
@@ -252,7 +252,7 @@ pub enum Work {
     /// A command.
     Command {
         /// The command line.
-        line: Line,
+        line: CommandLine,
         /// The site where it runs.
         site: Site,
     },
@@ -289,7 +289,7 @@ pub enum When {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
     /// The command line.
-    pub line: Line,
+    pub line: CommandLine,
     /// The site where it runs.
     pub site: Site,
     /// Pause between two attempts.

@@ -21,7 +21,7 @@ use crate::{
         process::{Output, Status},
     },
     settings::{ImageSettings, Place, Settings, Site},
-    tool::{ByFile, Line, QUESTION, Together, YES},
+    tool::{ByFile, CONFIRM, CONFIRM_PROMPT, CommandLine, ListThenMigrate},
     transport::Transport,
 };
 use futures_util::future::Either;
@@ -54,7 +54,7 @@ pub(crate) struct Containers<'a> {
 #[derive(Debug)]
 struct Waiting {
     image: String,
-    line: Line,
+    line: CommandLine,
     /// The list command as displayed.
     asked: String,
     running: RunningContainer,
@@ -105,20 +105,20 @@ impl<'a> Containers<'a> {
         &self,
         reach: &Rc<Transport>,
         image: &str,
-        (line, terms): (&Line, Terms),
+        (line, terms): (&CommandLine, Terms),
         tell: impl FnMut(Output<'_>),
     ) -> Result<Status, Fault> {
         let waiting = self.waiting.take().filter(|waiting| waiting.image == image && waiting.line == *line);
         // One start is one container: its usage before the confirmation can't be told from its usage after it.
         let command = match &waiting {
-            Some(waiting) => format!("{}, then {}", waiting.asked, line.shown()),
-            None => line.shown(),
+            Some(waiting) => format!("{}, then {}", waiting.asked, line.display_text()),
+            None => line.display_text(),
         };
         let (mut serving, work) = match waiting {
             Some(Waiting { mut running, serving, .. }) => {
                 self.tunnel_end.tell(terms)?;
                 let going_on = async move {
-                    running.write_stdin(YES.as_bytes()).await?;
+                    running.write_stdin(CONFIRM.as_bytes()).await?;
                     running.follow_to_exit(tell).await
                 };
                 (serving, Either::Left(going_on))
@@ -130,7 +130,7 @@ impl<'a> Containers<'a> {
                 (self.tunnel_end.serve(reach), Either::Right(run))
             }
         };
-        self.events.tell(Event::Calling { command: line.shown() });
+        self.events.tell(Event::Calling { command: line.display_text() });
         let ended = serving.during(work).await;
         self.finish(ended, command).await
     }
@@ -144,7 +144,7 @@ impl<'a> Containers<'a> {
         &self,
         reach: &Rc<Transport>,
         image: &str,
-        together: &Together,
+        together: &ListThenMigrate,
         mut tell: impl FnMut(Output<'_>),
     ) -> Result<Option<Status>, Fault> {
         let safety = &self.settings.safety;
@@ -152,11 +152,13 @@ impl<'a> Containers<'a> {
         let lock_timeout = Ladder { top: safety.lock_timeout, retries: safety.retries }.limit(0);
         let terms = Terms { access: Access::ReadingFirst, lock_timeout };
         let container = self.make_for_both(image, together, terms).await?;
-        self.events.tell(Event::Calling { command: together.status.shown() });
+        self.events.tell(Event::Calling { command: together.status.display_text() });
         let work = async {
             let mut running = container.start(self.events.redactor()).await?;
             let heard = running.follow_output(|output| match output {
-                Output::Out(line) | Output::Err(line) if line.trim_end().ends_with(QUESTION) => FollowOutput::Stop,
+                Output::Out(line) | Output::Err(line) if line.trim_end().ends_with(CONFIRM_PROMPT) => {
+                    FollowOutput::Stop
+                }
                 other => {
                     tell(other);
                     FollowOutput::Continue
@@ -170,14 +172,14 @@ impl<'a> Containers<'a> {
         let mut serving = self.tunnel_end.serve(reach);
         let ended = match serving.during(work).await {
             Ok(Either::Left(running)) => {
-                let (image, line, asked) = (image.to_owned(), together.migrate.clone(), together.status.shown());
+                let (image, line, asked) = (image.to_owned(), together.migrate.clone(), together.status.display_text());
                 self.waiting.replace(Some(Waiting { image, line, asked, running, serving }));
                 return Ok(None);
             }
             Ok(Either::Right(ended)) => Ok(ended),
             Err(fault) => Err(fault),
         };
-        self.finish(ended, together.status.shown()).await.map(Some)
+        self.finish(ended, together.status.display_text()).await.map(Some)
     }
 
     /// Ends a tool that is paused at its confirmation prompt.
@@ -201,7 +203,7 @@ impl<'a> Containers<'a> {
 
     /// Creates the container with the program in a file, so that an entrypoint that prints its arguments prints a few
     /// words; or with the program in the command itself, if the engine can't put a file into the container.
-    async fn make_for_both(&self, image: &str, together: &Together, terms: Terms) -> Result<Container, Fault> {
+    async fn make_for_both(&self, image: &str, together: &ListThenMigrate, terms: Terms) -> Result<Container, Fault> {
         if let Some(ByFile { line, path, text }) = together.by_file(container_spec::OURS) {
             let container = self.make(image, &line, terms, ContainerStdin::Once).await?;
             match container.upload_files(&[(path, text.into_bytes())]).await {
@@ -216,7 +218,13 @@ impl<'a> Containers<'a> {
 
     /// Creates a container for the command. Only the list-then-migrate command gets a standard input; every other one
     /// reads the end of it at once.
-    async fn make(&self, image: &str, line: &Line, terms: Terms, input: ContainerStdin) -> Result<Container, Fault> {
+    async fn make(
+        &self,
+        image: &str,
+        line: &CommandLine,
+        terms: Terms,
+        input: ContainerStdin,
+    ) -> Result<Container, Fault> {
         let (Some((engine, own)), Some(known)) = (&self.ready, self.images.get(image)) else {
             return Err(Fault::new(Code::Bug, format!("the image `{image}` was not prepared")));
         };
@@ -271,12 +279,12 @@ impl<'a> Containers<'a> {
     }
 
     /// Returns the entrypoint that runs in front of this command in this image.
-    pub(crate) fn entrypoint(&self, reference: &str, line: &Line) -> Vec<String> {
+    pub(crate) fn entrypoint(&self, reference: &str, line: &CommandLine) -> Vec<String> {
         let own = self.images.get(reference).map(|image| image.entrypoint.clone()).unwrap_or_default();
         match (self.is_the_tools(reference), line) {
             (true, _) => self.shared.entrypoint.clone().unwrap_or(own),
-            (false, Line::Program(_)) => own,
-            (false, Line::Shell(_)) => Vec::new(),
+            (false, CommandLine::Program(_)) => own,
+            (false, CommandLine::Shell(_)) => Vec::new(),
         }
     }
 

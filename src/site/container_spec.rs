@@ -6,7 +6,7 @@ use crate::{
     postgres::{DatabasePlaceholder, DatabaseTarget, run_lock},
     proxy::{ClientSessionSettings, ClientTls},
     settings::{Command, ImageSettings, Settings, Workspace},
-    tool::Line,
+    tool::CommandLine,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::{collections::BTreeMap, net::IpAddr, path::Path, time::Duration};
@@ -92,7 +92,7 @@ pub(crate) fn order(
     settings: &Settings,
     containers: &ImageSettings,
     place: &Place<'_>,
-    line: &Line,
+    line: &CommandLine,
     injected: &ClientSessionSettings,
 ) -> ContainerSpec {
     let workspace = place.own.mount_source(Path::new(WORKSPACE)).and_then(|source| match containers.workspace {
@@ -104,7 +104,7 @@ pub(crate) fn order(
     let ca = ca.filter(|_| speaks_tls(place)).map(|pem| (CA.to_owned(), pem.clone().into_bytes()));
     ContainerSpec {
         image: place.image.to_owned(),
-        command: Some(line.words()),
+        command: Some(line.to_argv()),
         env: environment(settings, containers, place, injected),
         // The tunnel's end is ours alone, and the engine gives a container that joins us our names, too.
         network: Some(format!("container:{}", place.own.id)),
@@ -128,10 +128,10 @@ pub(crate) fn entered(order: ContainerSpec, entrypoint: Option<&[String]>) -> Co
 
 /// The same in an image that is not the app's: what its entrypoint prepares is not what lines for a shell want, and the one of a
 /// cloud's command line is that program.
-pub(crate) fn of_its_own(order: ContainerSpec, line: &Line) -> ContainerSpec {
+pub(crate) fn of_its_own(order: ContainerSpec, line: &CommandLine) -> ContainerSpec {
     match line {
-        Line::Program(_) => order,
-        Line::Shell(_) => ContainerSpec { entrypoint: Some(line.words()), command: None, ..order },
+        CommandLine::Program(_) => order,
+        CommandLine::Shell(_) => ContainerSpec { entrypoint: Some(line.to_argv()), command: None, ..order },
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::{
     fault::{Code, Fault},
-    tool::Line,
+    tool::CommandLine,
 };
 
 /// Interpreters: the first word after one is taken for a file.
@@ -35,14 +35,14 @@ const FILES: [&str; 2] = ["manage.py", "artisan"];
 const PROGRAM_FOLLOWS: [&str; 4] = ["-m", "-c", "-jar", "-e"];
 
 /// Explains the fault, if the command was taken for arguments of the entrypoint.
-pub(crate) fn explained(fault: Fault, entrypoint: &[String], line: &Line) -> Fault {
+pub(crate) fn explained(fault: Fault, entrypoint: &[String], line: &CommandLine) -> Fault {
     if !swallows(entrypoint, line) {
         return fault;
     }
     let cause = format!(
         "the image's entrypoint is a program, `{}`, which takes `{}` for its arguments: {}",
         entrypoint.join(" "),
-        line.shown().lines().next().unwrap_or_default(),
+        line.display_text().lines().next().unwrap_or_default(),
         fault.cause
     );
     let fix = "set `image-entrypoint: none` to run the tool's commands without it; or use a script as entrypoint that ends \
@@ -52,7 +52,7 @@ pub(crate) fn explained(fault: Fault, entrypoint: &[String], line: &Line) -> Fau
 
 /// Returns whether the entrypoint is a program that does not run the command. A command that is not the name of a
 /// program may be meant as its arguments.
-fn swallows(entrypoint: &[String], line: &Line) -> bool {
+fn swallows(entrypoint: &[String], line: &CommandLine) -> bool {
     let Some((first, rest)) = entrypoint.split_first() else { return false };
     let is_a_program = match rest.first() {
         _ if is_among(first, &PROGRAMS) || is_among(first, &FILES) => true,
@@ -61,8 +61,8 @@ fn swallows(entrypoint: &[String], line: &Line) -> bool {
         Some(word) => is_among(word, &PROGRAMS) || is_among(word, &FILES) || PROGRAM_FOLLOWS.contains(&word.as_str()),
     };
     let is_called = match line {
-        Line::Shell(_) => true,
-        Line::Program(words) => words.first().is_some_and(|word| is_called(word)),
+        CommandLine::Shell(_) => true,
+        CommandLine::Program(words) => words.first().is_some_and(|word| is_called(word)),
     };
     is_a_program && is_called
 }
@@ -98,9 +98,9 @@ mod tests {
             ("java -jar app.jar", "flyway migrate"),
             ("bin/rails", "bin/rails db:migrate"),
         ] {
-            assert!(swallows(&words(entrypoint), &Line::Program(words(command))), "{entrypoint}: {command}");
+            assert!(swallows(&words(entrypoint), &CommandLine::Program(words(command))), "{entrypoint}: {command}");
         }
-        assert!(swallows(&words("sh -c gunicorn"), &Line::Shell("make migrate".to_owned())));
+        assert!(swallows(&words("sh -c gunicorn"), &CommandLine::Shell("make migrate".to_owned())));
     }
 
     #[test]
@@ -116,7 +116,7 @@ mod tests {
             ("python", "manage.py migrate"),
             ("flyway", "info"),
         ] {
-            assert!(!swallows(&words(entrypoint), &Line::Program(words(command))), "{entrypoint}: {command}");
+            assert!(!swallows(&words(entrypoint), &CommandLine::Program(words(command))), "{entrypoint}: {command}");
         }
     }
 
@@ -125,7 +125,7 @@ mod tests {
         let fault = Fault::new(Code::ToolFailed, "Unknown command: 'python'")
             .fix("no app in INSTALLED_APPS")
             .detail("it ended with code 1");
-        let line = Line::Program(words("python manage.py migrate"));
+        let line = CommandLine::Program(words("python manage.py migrate"));
         let told = explained(fault.clone(), &words("python manage.py"), &line);
         assert_eq!(told.code, Code::ToolMissing);
         assert!(told.cause.contains("`python manage.py`, which takes") && told.cause.ends_with("'python'"), "{told:?}");

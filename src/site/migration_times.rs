@@ -4,7 +4,7 @@
 
 use crate::{
     run::event::Clock,
-    tool::{Begun, Done},
+    tool::{Done, MigrationStarted},
 };
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ pub(super) struct Course {
 
 #[derive(Debug)]
 struct Open {
-    begun: Begun,
+    begun: MigrationStarted,
     at: Instant,
     clock: Clock,
 }
@@ -31,7 +31,7 @@ struct Open {
 /// A migration that has ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Over {
-    pub(super) begun: Begun,
+    pub(super) begun: MigrationStarted,
     /// `None` if it is not known.
     pub(super) took: Option<Duration>,
 }
@@ -39,7 +39,7 @@ pub(super) struct Over {
 impl Course {
     /// Records the start of a migration, which ends the previous one in its schema. Tools may work on several schemas
     /// at once.
-    pub(super) fn begin(&mut self, begun: Begun, at: Instant, clock: Clock) -> Vec<Over> {
+    pub(super) fn begin(&mut self, begun: MigrationStarted, at: Instant, clock: Clock) -> Vec<Over> {
         let over = self.take(|open| open.begun.schema == begun.schema);
         self.open.push(Open { begun, at, clock });
         over.into_iter().map(|open| open.over(Some(at))).collect()
@@ -88,8 +88,8 @@ impl Open {
 mod tests {
     use super::*;
 
-    fn begun(name: &str, schema: Option<&str>) -> Begun {
-        Begun { name: name.to_owned(), schema: schema.map(ToOwned::to_owned) }
+    fn begun(name: &str, schema: Option<&str>) -> MigrationStarted {
+        MigrationStarted { name: name.to_owned(), schema: schema.map(ToOwned::to_owned) }
     }
 
     fn done(name: &str, took: Option<u64>) -> Done {
@@ -110,7 +110,11 @@ mod tests {
         let at = |millis| start + Duration::from_millis(millis);
         assert_eq!(took(course.begin(begun("a", None), at(0), Clock::Exact)), []);
         assert_eq!(took(course.end(&done("a", None), at(26))), one("a", Some(26)));
-        assert_eq!(took(course.begin(begun("b", None), at(900), Clock::Exact)), [], "the pause belongs to no migration");
+        assert_eq!(
+            took(course.begin(begun("b", None), at(900), Clock::Exact)),
+            [],
+            "the pause belongs to no migration"
+        );
         assert_eq!(took(course.begin(begun("c", None), at(930), Clock::Exact)), one("b", Some(30)));
         assert_eq!(took(course.end(&done("", Some(7)), at(990))), one("c", Some(7)), "the tool reports the duration");
         course.begin(begun("d", None), at(1_000), Clock::Exact);

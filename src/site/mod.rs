@@ -27,7 +27,7 @@ use crate::{
         process::{Output, Status},
     },
     settings::{Place, Settings, Site},
-    tool::{Begun, Line, Recipe, Together},
+    tool::{CommandLine, ListThenMigrate, MigrationStarted, Recipe},
     transport::Transport,
 };
 use container::Containers;
@@ -58,7 +58,7 @@ pub struct Sites<'a> {
     /// True once the connection to the server was lost for good.
     pub(crate) given_up: Cell<bool>,
     /// The migration that the tool reported as started last.
-    begun: RefCell<Option<Begun>>,
+    begun: RefCell<Option<MigrationStarted>>,
     course: RefCell<Course>,
     /// Number of lines of the running command that are left out of the log.
     cut: Cell<u64>,
@@ -76,7 +76,7 @@ pub(crate) enum Turn {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Task<'t> {
     pub(crate) site: &'t Site,
-    pub(crate) line: &'t Line,
+    pub(crate) line: &'t CommandLine,
     pub(crate) terms: Terms,
 }
 
@@ -96,7 +96,7 @@ impl<'a> Sites<'a> {
     pub fn new(settings: &'a Settings, runner: &'a Runner, events: &Events) -> Result<Self, Fault> {
         let recipe = match &settings.place {
             Place::Tool(tool) => tool.recipe.clone(),
-            Place::Sql => Recipe::named("custom").unwrap_or_default(),
+            Place::Sql => Recipe::by_name("custom").unwrap_or_default(),
         };
         let containers = settings.image.as_ref();
         let server = settings.server.as_ref();
@@ -190,14 +190,14 @@ impl<'a> Sites<'a> {
     pub(crate) async fn ask(
         &self,
         site: &Site,
-        together: &Together,
+        together: &ListThenMigrate,
         said: &RefCell<Said>,
     ) -> Result<Option<Status>, Fault> {
         let (Site::Image(image), Some(containers)) = (site, &self.containers) else {
-            return Err(Fault::new(Code::Bug, format!("no site can confirm `{}`", together.status.shown())));
+            return Err(Fault::new(Code::Bug, format!("no site can confirm `{}`", together.status.display_text())));
         };
         self.begun.replace(None);
-        self.goes_on(together.status.shown());
+        self.goes_on(together.status.display_text());
         let ask = Box::pin(containers.ask(self.way()?, image, together, |output| self.hear(site, output, said)));
         let asked = self.events.paced(ask).await;
         self.is_over();
@@ -245,7 +245,7 @@ impl<'a> Sites<'a> {
         if turn == Turn::Begin {
             self.course.take();
         }
-        self.goes_on(task.line.shown());
+        self.goes_on(task.line.display_text());
         let run = Box::pin(self.run(task, turn, |output| self.hear(task.site, output, said)));
         let status = self.events.paced(run).await;
         self.is_over();
@@ -261,7 +261,7 @@ impl<'a> Sites<'a> {
         Ok(Ended { status, around: self.around().since(&before, began), entrypoint })
     }
 
-    pub(crate) fn failure(&self, line: &Line, ended: Ended, said: &Said) -> Fault {
+    pub(crate) fn failure(&self, line: &CommandLine, ended: Ended, said: &Said) -> Fault {
         let by_itself = matches!(ended.status, Status::Exited(_)) && ended.around.trouble.is_none();
         let fault = failure(&self.recipe, line, ended.status, said, ended.around);
         if by_itself { entrypoint::explained(fault, &ended.entrypoint, line) } else { fault }
@@ -272,18 +272,19 @@ impl<'a> Sites<'a> {
         match (site, &self.containers, &self.server) {
             (Site::Image(image), Some(containers), _) => containers.call(self.way()?, image, (line, terms), tell).await,
             (Site::Server, ..) if self.is_given_up() => {
-                let cause = format!("`{}` can't be run: the connection to the server was lost for good", line.shown());
+                let cause =
+                    format!("`{}` can't be run: the connection to the server was lost for good", line.display_text());
                 Err(Fault::new(Code::BastionLost, cause))
             }
             (Site::Server, _, Some(server)) => server.call(self.reach()?, (line, terms), turn, tell).await,
-            _ => Err(Fault::new(Code::Bug, format!("no site is prepared for `{}`", line.shown()))),
+            _ => Err(Fault::new(Code::Bug, format!("no site is prepared for `{}`", line.display_text()))),
         }
     }
 
     fn hear(&self, site: &Site, output: Output<'_>, said: &RefCell<Said>) {
         let now = Instant::now();
         if let Some(begun) = said.borrow_mut().take(&self.recipe, output) {
-            let Begun { name, schema } = begun.clone();
+            let MigrationStarted { name, schema } = begun.clone();
             // Output on the server is written to a file that is polled.
             let clock = if *site == Site::Server { Clock::Coarse } else { Clock::Exact };
             let over = self.course.borrow_mut().begin(begun.clone(), now, clock);
@@ -307,7 +308,7 @@ impl<'a> Sites<'a> {
     }
 
     fn tell_over(&self, over: impl IntoIterator<Item = Over>) {
-        for Over { begun: Begun { name, schema }, took } in over {
+        for Over { begun: MigrationStarted { name, schema }, took } in over {
             self.events.tell(Event::Ended { name, schema, took });
         }
     }
@@ -330,7 +331,7 @@ impl<'a> Sites<'a> {
     }
 
     /// Returns the migration that the tool reported as started last.
-    pub(crate) fn begun(&self) -> Option<Begun> {
+    pub(crate) fn begun(&self) -> Option<MigrationStarted> {
         self.begun.borrow().clone()
     }
 

@@ -44,7 +44,7 @@ impl UnderWay {
             self.last.pop_front();
         }
         self.last.push_back(line.trim_end().to_owned());
-        if recipe.error.as_ref().is_some_and(|error| error.fits(line)) {
+        if recipe.error.as_ref().is_some_and(|error| error.is_match(line)) {
             self.error = Some(line.trim().to_owned());
         }
     }
@@ -134,7 +134,7 @@ mod tests {
 
     fn waiting(before: Option<u64>) -> UnderWay {
         let mut command = UnderWay::begin("python wait_for_db.py".to_owned(), before);
-        let custom = Recipe::named("custom").unwrap();
+        let custom = Recipe::by_name("custom").unwrap();
         for number in 0..20 {
             command.hear(&custom, &format!("waiting for postgres:5432 ({number})"));
         }
@@ -176,7 +176,7 @@ mod tests {
         let warning = || Fault::new(Code::VerifyLedger, "no ledger was found").fix("see");
         let mut command = waiting(Some(0));
         command.end();
-        command.hear(&Recipe::named("custom").unwrap(), "ERROR: could not connect: no such host");
+        command.hear(&Recipe::by_name("custom").unwrap(), "ERROR: could not connect: no such host");
         let told = command.doubted(warning(), Some(0));
         assert!(told.cause.starts_with("`python wait_for_db.py` printed `ERROR: could not connect"), "{told:?}");
         assert!(told.cause.contains("opened no connection") && told.cause.ends_with("no ledger was found"), "{told:?}");

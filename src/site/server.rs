@@ -16,7 +16,7 @@ use crate::{
     server::{OrphanOutcome, OrphanedRun, Server, ShellScript, quote_words},
     settings::{ServerSettings, Settings},
     ssh::Tunnel,
-    tool::Line,
+    tool::CommandLine,
     transport::Transport,
 };
 use std::{
@@ -97,7 +97,7 @@ impl<'a> Remote<'a> {
     pub(crate) async fn call(
         &self,
         reach: &Transport,
-        (line, terms): (&Line, Terms),
+        (line, terms): (&CommandLine, Terms),
         turn: Turn,
         mut tell: impl FnMut(Output<'_>),
     ) -> Result<Status, Fault> {
@@ -107,23 +107,23 @@ impl<'a> Remote<'a> {
         {
             return Ok(status);
         }
-        self.events.tell(Event::Calling { command: line.shown() });
+        self.events.tell(Event::Calling { command: line.display_text() });
         self.server.run_script(tunnel, &self.script(line, terms), tell).await
     }
 
-    fn script(&self, line: &Line, terms: Terms) -> ShellScript {
+    fn script(&self, line: &CommandLine, terms: Terms) -> ShellScript {
         let injected = container_spec::injected(self.settings, self.runner, terms);
         let ours = [("PGAPPNAME", injected.application_name.clone()), ("PGOPTIONS", injected.as_pgoptions())];
         let ours = ours.map(|(name, value)| (name.to_owned(), Secret::new(value)));
         ShellScript {
-            title: title(&self.events.redactor().redact(&line.shown())),
+            title: title(&self.events.redactor().redact(&line.display_text())),
             working_directory: self.shared.working_directory.clone(),
             // The user's own variables come last, and win.
             env: ours.into_iter().chain(self.own()).collect(),
             setup: self.shared.setup.clone(),
             command: match line {
-                Line::Program(program) => quote_words(program),
-                Line::Shell(lines) => lines.clone(),
+                CommandLine::Program(program) => quote_words(program),
+                CommandLine::Shell(lines) => lines.clone(),
             },
         }
     }

@@ -4,7 +4,7 @@ use crate::{
     fault::{Code, Fault},
     proxy::ServerError,
     run::process::{Output, Status},
-    tool::{Begun, Line, Listing, Recipe, explain},
+    tool::{CommandLine, ListingFormat, MigrationStarted, Recipe, explain_failure},
 };
 use std::{collections::VecDeque, time::Instant};
 
@@ -34,9 +34,9 @@ pub(crate) struct Said {
     /// The last lines of standard error.
     err: VecDeque<String>,
     /// The migration that it reported as started last.
-    begun: Option<Begun>,
+    begun: Option<MigrationStarted>,
     /// The format of its listing, if it was run for one.
-    listing: Option<Listing>,
+    listing: Option<ListingFormat>,
     /// Number of lines that were logged.
     told: usize,
 }
@@ -54,13 +54,13 @@ pub(crate) enum Shown {
 impl Said {
     /// Starts the transcript of a tool that is run for a listing. Lines of the listing are not logged: the plan shows
     /// them.
-    pub(crate) fn of(listing: &Listing) -> Self {
+    pub(crate) fn of(listing: &ListingFormat) -> Self {
         Self { listing: Some(listing.clone()), ..Self::default() }
     }
 
     /// Returns whether this line is logged, and counts it.
     pub(crate) fn shows(&mut self, line: &str) -> Shown {
-        if self.listing.as_ref().is_some_and(|listing| listing.has_line(line)) {
+        if self.listing.as_ref().is_some_and(|listing| listing.matches_line(line)) {
             return Shown::Otherwise;
         }
         if self.told == TOLD {
@@ -71,7 +71,7 @@ impl Said {
     }
 
     /// Adds a piece of output. Returns the migration whose start it reports, if that differs from the last one.
-    pub(crate) fn take(&mut self, recipe: &Recipe, output: Output<'_>) -> Option<Begun> {
+    pub(crate) fn take(&mut self, recipe: &Recipe, output: Output<'_>) -> Option<MigrationStarted> {
         match output {
             Output::Out(line) if self.out.len() < LISTED && self.length < LISTED_BYTES => {
                 self.length += line.len();
@@ -86,7 +86,7 @@ impl Said {
             Output::Out(_) | Output::Begun(_) => {}
         }
         let (Output::Out(line) | Output::Err(line) | Output::Begun(line)) = output;
-        let begun = recipe.begins(line).filter(|begun| self.begun.as_ref() != Some(begun))?;
+        let begun = recipe.started_migration(line).filter(|begun| self.begun.as_ref() != Some(begun))?;
         self.begun = Some(begun);
         self.begun.clone()
     }
@@ -127,11 +127,11 @@ impl Around {
 
 /// Returns the fault of a command that did not exit with 0. The proxy's own fault comes before the tool's explanation,
 /// and the server's SQLSTATE before the tool's output, which may be in another language.
-pub(crate) fn failure(recipe: &Recipe, line: &Line, status: Status, said: &Said, around: Around) -> Fault {
-    let shown = line.shown();
+pub(crate) fn failure(recipe: &Recipe, line: &CommandLine, status: Status, said: &Said, around: Around) -> Fault {
+    let shown = line.display_text();
     let words = said.last_words();
     let begun = said.begun.as_ref().map(|begun| begun.name.as_str());
-    let explained = |ending: &str| explain(recipe, ending, &words, begun);
+    let explained = |ending: &str| explain_failure(recipe, ending, &words, begun);
     if let Some(cause) = around.trouble {
         return explained(&format!("`{shown}` failed")).detail.into_iter().fold(cause, Fault::detail);
     }

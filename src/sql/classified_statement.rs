@@ -1,44 +1,51 @@
 //! A statement of a file, with its class.
 
-use super::{execution::StatementKind, location::Source, span::Span, split::Raw, statement_class::Nature};
+use super::{
+    execution::StatementKind, location::SqlSource, span::Span, split::RawStatement, statement_class::StatementClass,
+};
 /// A statement and its class.
 #[derive(Debug)]
-pub(crate) struct Read {
-    pub(crate) raw: Raw,
-    pub(crate) nature: Nature,
+pub(crate) struct ClassifiedStatement {
+    pub(crate) raw: RawStatement,
+    pub(crate) class: StatementClass,
 }
 
-impl Read {
+impl ClassifiedStatement {
     /// Returns the name of the statement for a message.
     pub(crate) fn words(&self) -> &'static str {
-        match self.nature {
-            Nature::Alone { what, .. } | Nature::Boundary(what) | Nature::Commit(what) => what,
-            Nature::Begin(_) => "BEGIN",
-            Nature::Rows => "COPY … FROM STDIN",
-            Nature::Modes(_) => "SET TRANSACTION",
+        match self.class {
+            StatementClass::NonTransactional { what, .. }
+            | StatementClass::TransactionControl(what)
+            | StatementClass::Commit(what) => what,
+            StatementClass::Begin(_) => "BEGIN",
+            StatementClass::CopyFromStdin => "COPY … FROM STDIN",
+            StatementClass::SetTransaction(_) => "SET TRANSACTION",
             _ => "the statement",
         }
     }
 
     /// Returns the statement's line. It is counted from the start of the file, so call this only for the few statements in messages.
-    pub(crate) fn line(&self, source: Source<'_>) -> usize {
-        source.line(self.raw.span.start)
+    pub(crate) fn line(&self, source: SqlSource<'_>) -> usize {
+        source.line_number(self.raw.span.start)
     }
 
     pub(super) fn is_boundary(&self) -> bool {
-        matches!(self.nature, Nature::Begin(_) | Nature::Commit(_) | Nature::Boundary(_))
+        matches!(
+            self.class,
+            StatementClass::Begin(_) | StatementClass::Commit(_) | StatementClass::TransactionControl(_)
+        )
     }
 
     pub(super) fn is_session(&self) -> bool {
-        matches!(self.nature, Nature::Session | Nature::Defaults(_))
+        matches!(self.class, StatementClass::Session | StatementClass::DefaultModes(_))
     }
 
     pub(super) fn kind(&self) -> StatementKind {
-        match &self.nature {
-            Nature::Alone { kind, .. } => kind.clone(),
-            Nature::Session | Nature::Defaults(_) => StatementKind::Session,
-            Nature::Harmless => StatementKind::Repeatable,
-            Nature::Procedure => StatementKind::Opaque,
+        match &self.class {
+            StatementClass::NonTransactional { kind, .. } => kind.clone(),
+            StatementClass::Session | StatementClass::DefaultModes(_) => StatementKind::Session,
+            StatementClass::Idempotent => StatementKind::Repeatable,
+            StatementClass::Procedure => StatementKind::Opaque,
             _ => StatementKind::Transactional,
         }
     }

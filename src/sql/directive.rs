@@ -2,7 +2,7 @@
 
 use super::{
     lexer::{TokenKind, Tokens},
-    location::Source,
+    location::SqlSource,
 };
 use crate::fault::{Code, Fault};
 
@@ -22,12 +22,12 @@ const OPT_OUTS: &[&str] = &[
 const UNDO_SECTIONS: &[&str] = &["+goose down", "migrate:down", "create above / drop below"];
 
 /// Returns the leading comment that opts the file out of its transaction, as written, and its byte offset.
-pub(crate) fn opt_out(source: Source<'_>) -> Option<(&str, usize)> {
+pub(crate) fn find_opt_out(source: SqlSource<'_>) -> Option<(&str, usize)> {
     Tokens::new(source.text)
         .take_while(|token| !token.is_significant())
         .filter(|token| token.kind == TokenKind::LineComment)
-        .map(|token| (token.span.of(source.text), token.span.start))
-        .find(|(comment, _)| OPT_OUTS.iter().any(|spelling| says(comment, spelling)))
+        .map(|token| (token.span.slice_of(source.text), token.span.start))
+        .find(|(comment, _)| OPT_OUTS.iter().any(|spelling| begins_with_spelling(comment, spelling)))
 }
 
 /// Refuses a file with a section that undoes it.
@@ -35,23 +35,23 @@ pub(crate) fn opt_out(source: Source<'_>) -> Option<(&str, usize)> {
 /// # Errors
 ///
 /// `undo-section`, at the comment that starts it.
-pub(crate) fn refuse_undo(source: Source<'_>) -> Result<(), Fault> {
-    let undo = Tokens::new(source.text)
-        .filter(|token| token.kind == TokenKind::LineComment)
-        .find(|token| UNDO_SECTIONS.iter().any(|spelling| says(token.span.of(source.text), spelling)));
+pub(crate) fn refuse_undo_section(source: SqlSource<'_>) -> Result<(), Fault> {
+    let undo = Tokens::new(source.text).filter(|token| token.kind == TokenKind::LineComment).find(|token| {
+        UNDO_SECTIONS.iter().any(|spelling| begins_with_spelling(token.span.slice_of(source.text), spelling))
+    });
     let Some(token) = undo else { return Ok(()) };
     let cause = format!(
         "`{}` on line {} of `{}` starts a section that undoes the migration, and files are run from the first line to \
          the last",
-        token.span.of(source.text).trim(),
-        source.line(token.span.start),
+        token.span.slice_of(source.text).trim(),
+        source.line_number(token.span.start),
         source.file
     );
-    Err(Fault::new(Code::UndoSection, cause).in_file(source.at_byte(token.span.start)))
+    Err(Fault::new(Code::UndoSection, cause).in_file(source.place_at_byte(token.span.start)))
 }
 
 /// Reports whether a line comment begins with this text, up to the end of a word.
-fn says(comment: &str, spelling: &str) -> bool {
+fn begins_with_spelling(comment: &str, spelling: &str) -> bool {
     let said = comment.trim_start_matches('-').split_whitespace().collect::<Vec<_>>().join(" ").to_ascii_lowercase();
     said.strip_prefix(spelling).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || "-_".contains(c)))
 }
@@ -60,8 +60,8 @@ fn says(comment: &str, spelling: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn source(text: &str) -> Source<'_> {
-        Source { file: "0001_a.sql", text }
+    fn source(text: &str) -> SqlSource<'_> {
+        SqlSource { file: "0001_a.sql", text }
     }
 
     #[test]
@@ -75,7 +75,7 @@ mod tests {
             "-- atlas:txmode none",
         ] {
             let text = format!("/* licence */\n-- about\n{comment}\r\nSELECT 1;");
-            assert_eq!(opt_out(source(&text)).map(|(said, _)| said), Some(comment));
+            assert_eq!(find_opt_out(source(&text)).map(|(said, _)| said), Some(comment));
         }
     }
 
@@ -90,7 +90,7 @@ mod tests {
             "-- atlas:txmode file\nSELECT 1;",
             "",
         ] {
-            assert_eq!(opt_out(source(text)), None, "{text}");
+            assert_eq!(find_opt_out(source(text)), None, "{text}");
         }
     }
 
@@ -100,7 +100,7 @@ mod tests {
             [("-- +goose Down", 3), ("-- migrate:down", 3), ("---- create above / drop below ----", 3)]
         {
             let text = format!("-- up\nCREATE TABLE t ();\n{comment}\nDROP TABLE t;\n");
-            let fault = refuse_undo(source(&text)).unwrap_err();
+            let fault = refuse_undo_section(source(&text)).unwrap_err();
             assert_eq!((fault.code, fault.place.unwrap().line), (Code::UndoSection, Some(line)), "{comment}");
         }
     }
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn accepts_other_sections_and_quoted_ones() {
         for text in ["-- +goose Up\nSELECT 1;", "SELECT '\n-- migrate:down\n';", "-- migrate:downtime is 5 min\n"] {
-            assert_eq!(refuse_undo(source(text)), Ok(()), "{text}");
+            assert_eq!(refuse_undo_section(source(text)), Ok(()), "{text}");
         }
     }
 }

@@ -1,21 +1,21 @@
 //! The ways to send a file: as one query, in several chunks, or statement by statement.
 
-use super::{identifier::QualifiedName, span::Span, transaction_options::Modes};
+use super::{identifier::QualifiedName, span::Span, transaction_options::TransactionModes};
 
 /// The way a file's body is sent to the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Work {
+pub enum Execution {
     /// One transaction together with its ledger row; the body is one simple query.
-    Whole,
+    SingleQuery,
     /// One transaction together with its ledger row, sent in several chunks: the body is long, or contains
     /// `COPY … FROM STDIN`, whose rows can't be part of a simple query.
-    Pieces(Vec<Piece>),
+    Chunked(Vec<SqlChunk>),
     /// No transaction: one statement at a time, so that a failed run can be resumed.
-    Statements {
+    PerStatement {
         /// The statements in order.
         statements: Vec<Statement>,
         /// Session objects that a resumed run could not restore.
-        lost: Vec<Lost>,
+        lost: Vec<UnrecoverableObject>,
         /// The reason why there is no transaction, as a sentence without its full stop.
         why: String,
     },
@@ -23,9 +23,9 @@ pub enum Work {
 
 /// A part of a file that is sent by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
+pub enum SqlChunk {
     /// Statements that are sent as one simple query.
-    Sql(Span),
+    Query(Span),
     /// A `COPY … FROM STDIN`.
     Copy {
         /// The statement.
@@ -43,31 +43,31 @@ pub struct Statement {
     /// The consequence of a crash in the middle of it.
     pub kind: StatementKind,
     /// The chunks that are sent.
-    pub pieces: Vec<Piece>,
+    pub chunks: Vec<SqlChunk>,
     /// The modes that the file requests for its transaction, if it runs in one.
-    pub modes: Modes,
+    pub modes: TransactionModes,
     /// Statements that a run must repeat if it resumes after this one.
-    pub again: Vec<Again>,
+    pub session_setup: Vec<SessionSetup>,
 }
 
 /// A statement that changes the session in which it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Again {
+pub struct SessionSetup {
     /// Its position in the body.
     pub span: Span,
     /// The last statement that needs it; `None` if all later ones do.
-    pub until: Option<usize>,
+    pub needed_until: Option<usize>,
 }
 
 /// An object that ends with its session and can't be restored as it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lost {
+pub struct UnrecoverableObject {
     /// Its name.
     pub name: String,
     /// The statement that creates it.
-    pub made: Span,
+    pub created: Span,
     /// The last statement that uses it.
-    pub used: Span,
+    pub last_used: Span,
 }
 
 /// The kinds of statements in a file without a transaction, by what a crash in the middle of one means.

@@ -2,10 +2,10 @@
 
 use super::{
     lexer::{TokenKind, Tokens},
-    location::Source,
+    location::SqlSource,
     span::Span,
-    split::{Script, split},
-    statement::nature,
+    split::{SplitScript, split_statements},
+    statement::classify_statement,
 };
 
 /// Splits a text and checks the result: the statements are in order and don't overlap, nothing significant is between
@@ -13,9 +13,9 @@ use super::{
 ///
 /// # Panics
 /// If the result is wrong.
-pub(crate) fn split_text(text: &str) {
-    let source = Source { file: "0001_a.sql", text };
-    let script = match split(source) {
+pub(crate) fn check_split(text: &str) {
+    let source = SqlSource { file: "0001_a.sql", text };
+    let script = match split_statements(source) {
         Ok(script) => script,
         Err(faults) => {
             let last = text.matches('\n').count() + 1;
@@ -25,32 +25,32 @@ pub(crate) fn split_text(text: &str) {
             return;
         }
     };
-    nothing_is_left_out(text, &script);
+    assert_nothing_left_out(text, &script);
     for raw in &script.statements {
-        let alone = raw.span.of(text);
+        let alone = raw.span.slice_of(text);
         // The lexer skips it at the beginning; anywhere else it is a letter, as in PostgreSQL.
         if alone.starts_with('\u{feff}') {
             return;
         }
-        let again = split(Source { text: alone, ..source }).unwrap_or_default();
+        let again = split_statements(SqlSource { text: alone, ..source }).unwrap_or_default();
         let spans: Vec<Span> = again.statements.iter().map(|raw| raw.span).collect();
         assert_eq!(spans, [Span::whole(alone)], "{alone:?} by itself");
     }
-    let (written, texts) = (written_again(text, &script), texts(text, &script));
-    let again = split(Source { text: &written, ..source }).unwrap_or_default();
-    assert_eq!(self::texts(&written, &again), texts, "written again: {written:?}");
+    let (written, texts) = (reassemble(text, &script), statement_texts(text, &script));
+    let again = split_statements(SqlSource { text: &written, ..source }).unwrap_or_default();
+    assert_eq!(self::statement_texts(&written, &again), texts, "written again: {written:?}");
 }
 
 /// Returns each statement with its rows, without the line break after the last one.
-fn texts<'a>(text: &'a str, script: &Script) -> Vec<(&'a str, Option<&'a str>)> {
-    let rows = |data: Span| data.of(text).trim_end_matches(['\n', '\r']);
-    script.statements.iter().map(|raw| (raw.span.of(text), raw.data.map(rows))).collect()
+fn statement_texts<'a>(text: &'a str, script: &SplitScript) -> Vec<(&'a str, Option<&'a str>)> {
+    let rows = |data: Span| data.slice_of(text).trim_end_matches(['\n', '\r']);
+    script.statements.iter().map(|raw| (raw.span.slice_of(text), raw.data.map(rows))).collect()
 }
 
 /// Returns a text with the same statements and rows, a line each.
-fn written_again(text: &str, script: &Script) -> String {
+fn reassemble(text: &str, script: &SplitScript) -> String {
     let mut written = String::new();
-    let texts = texts(text, script);
+    let texts = statement_texts(text, script);
     for (index, (statement, rows)) in (1..).zip(&texts) {
         written.push_str(statement);
         written.push('\n');
@@ -64,27 +64,27 @@ fn written_again(text: &str, script: &Script) -> String {
 }
 
 /// Asserts that nothing significant is between the statements.
-fn nothing_is_left_out(text: &str, script: &Script) {
+fn assert_nothing_left_out(text: &str, script: &SplitScript) {
     let mut stretches: Vec<(Span, Option<Span>)> = script.statements.iter().map(|raw| (raw.span, raw.data)).collect();
     stretches.extend(script.ignored.iter().map(|span| (*span, None)));
     stretches.sort_by_key(|(span, _)| span.start);
     let mut at = 0;
     for (span, data) in stretches {
-        assert!(is_nothing(between(text, at, span.start)), "{:?} is left out", text.get(at..span.start));
-        assert!(!between(text, span.start, span.end).is_empty(), "an empty statement at {at}");
+        assert!(is_nothing(text_between(text, at, span.start)), "{:?} is left out", text.get(at..span.start));
+        assert!(!text_between(text, span.start, span.end).is_empty(), "an empty statement at {at}");
         at = span.end;
         if let Some(data) = data {
-            let line = between(text, at, data.start);
+            let line = text_between(text, at, data.start);
             assert!(is_nothing(line), "{line:?} before the rows");
-            assert!(!between(text, data.start, data.end).lines().any(|line| line == "\\."), "the rows go on");
+            assert!(!text_between(text, data.start, data.end).lines().any(|line| line == "\\."), "the rows go on");
             let rest = text.get(data.end..).unwrap_or_default();
             at = data.end + rest.strip_prefix("\\.").map_or(0, |_| rest.find('\n').unwrap_or(rest.len()));
         }
     }
-    assert!(is_nothing(between(text, at, text.len())), "{:?} is left out", text.get(at..));
+    assert!(is_nothing(text_between(text, at, text.len())), "{:?} is left out", text.get(at..));
 }
 
-fn between(text: &str, start: usize, end: usize) -> &str {
+fn text_between(text: &str, start: usize, end: usize) -> &str {
     text.get(start..end).unwrap_or_else(|| panic!("{start}..{end} is no stretch of {} bytes", text.len()))
 }
 
@@ -128,33 +128,33 @@ fn after_comment(text: &str) -> Option<&str> {
 ///
 /// # Panics
 /// If they do.
-pub(crate) fn judge_text(text: &str) {
-    let script = split(Source { file: "0001_a.sql", text }).unwrap_or_default();
-    for statement in script.statements.iter().map(|raw| raw.span.of(text)) {
+pub(crate) fn check_classification(text: &str) {
+    let script = split_statements(SqlSource { file: "0001_a.sql", text }).unwrap_or_default();
+    for statement in script.statements.iter().map(|raw| raw.span.slice_of(text)) {
         // As above.
         if statement.starts_with('\u{feff}') {
             return;
         }
-        let judged = nature(statement);
+        let judged = classify_statement(statement);
         let other = [
-            rewritten(statement, " ", str::to_owned),
-            rewritten(statement, "\t/* ; */--'\n\n", str::to_owned),
-            rewritten(statement, "\n", str::to_ascii_uppercase),
-            rewritten(statement, "\r\n", str::to_ascii_lowercase),
+            rewrite_spacing(statement, " ", str::to_owned),
+            rewrite_spacing(statement, "\t/* ; */--'\n\n", str::to_owned),
+            rewrite_spacing(statement, "\n", str::to_ascii_uppercase),
+            rewrite_spacing(statement, "\r\n", str::to_ascii_lowercase),
             statement.trim_end_matches(';').to_owned(),
             format!("-- x\n/* /* */ */ {statement} -- y"),
         ];
         for other in other {
-            assert_eq!(nature(&other), judged, "{other:?} and {statement:?}");
+            assert_eq!(classify_statement(&other), judged, "{other:?} and {statement:?}");
         }
     }
 }
 
 /// Returns the statement with other blanks between its words, and with its words transformed.
-fn rewritten(statement: &str, blank: &str, word: impl Fn(&str) -> String) -> String {
+fn rewrite_spacing(statement: &str, blank: &str, word: impl Fn(&str) -> String) -> String {
     let (mut written, mut string, mut gap) = (String::new(), false, String::new());
     for token in Tokens::new(statement) {
-        let text = token.span.of(statement);
+        let text = token.span.slice_of(statement);
         if !token.is_significant() {
             gap.push_str(text);
             continue;

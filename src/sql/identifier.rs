@@ -15,7 +15,7 @@ pub struct QualifiedName {
 impl QualifiedName {
     /// Returns the quoted name, ready for SQL.
     #[must_use]
-    pub fn sql(&self) -> String {
+    pub fn to_sql(&self) -> String {
         let schema = self.schema.as_deref().map(|schema| format!("{}.", quote_identifier(schema)));
         format!("{}{}", schema.unwrap_or_default(), quote_identifier(&self.name))
     }
@@ -23,16 +23,16 @@ impl QualifiedName {
 
 impl fmt::Display for QualifiedName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.sql())
+        formatter.write_str(&self.to_sql())
     }
 }
 
 /// The longest name in bytes; PostgreSQL truncates longer ones (`NAMEDATALEN - 1`).
-const LONGEST: usize = 63;
+const MAX_NAME_BYTES: usize = 63;
 
 /// Returns a name as the catalog stores it: unquoted ones in lower case, quoted ones as written, both cut to 63 bytes.
 /// Returns `None` for other text, and for a name with Unicode escapes (`U&"…"`).
-pub(crate) fn folded(written: &str) -> Option<String> {
+pub(crate) fn fold_identifier(written: &str) -> Option<String> {
     let name = match written.strip_prefix('"') {
         Some(quoted) => quoted.strip_suffix('"')?.replace("\"\"", "\""),
         None if written.starts_with(|c: char| c.is_alphabetic() || c == '_' || !c.is_ascii())
@@ -42,7 +42,8 @@ pub(crate) fn folded(written: &str) -> Option<String> {
         }
         None => return None,
     };
-    let end = name.char_indices().map(|(start, c)| start + c.len_utf8()).take_while(|end| *end <= LONGEST).last()?;
+    let end =
+        name.char_indices().map(|(start, c)| start + c.len_utf8()).take_while(|end| *end <= MAX_NAME_BYTES).last()?;
     name.get(..end).map(str::to_owned)
 }
 
@@ -52,22 +53,22 @@ mod tests {
 
     #[test]
     fn reads_names_as_the_catalog_has_them() {
-        assert_eq!(folded("Users_IDX").as_deref(), Some("users_idx"));
-        assert_eq!(folded("\"Users \"\"x\"\"\"").as_deref(), Some("Users \"x\""));
-        assert_eq!(folded("größe").as_deref(), Some("größe"));
-        assert_eq!(folded("_a$1").as_deref(), Some("_a$1"));
+        assert_eq!(fold_identifier("Users_IDX").as_deref(), Some("users_idx"));
+        assert_eq!(fold_identifier("\"Users \"\"x\"\"\"").as_deref(), Some("Users \"x\""));
+        assert_eq!(fold_identifier("größe").as_deref(), Some("größe"));
+        assert_eq!(fold_identifier("_a$1").as_deref(), Some("_a$1"));
     }
 
     #[test]
     fn cuts_long_names_at_a_character() {
-        assert_eq!(folded(&"a".repeat(70)).unwrap().len(), 63);
-        assert_eq!(folded(&format!("\"{}\"", "é".repeat(40))).unwrap().len(), 62);
+        assert_eq!(fold_identifier(&"a".repeat(70)).unwrap().len(), 63);
+        assert_eq!(fold_identifier(&format!("\"{}\"", "é".repeat(40))).unwrap().len(), 62);
     }
 
     #[test]
     fn returns_none_for_text_that_is_not_a_name() {
         for text in ["(", "'a'", "1", "\"", "\"\"", "U&\"a\"", "E'x'", ""] {
-            assert_eq!(folded(text), None, "{text}");
+            assert_eq!(fold_identifier(text), None, "{text}");
         }
     }
 }

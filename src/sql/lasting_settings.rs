@@ -4,7 +4,7 @@
 use super::lexer::{LiteralKind, Token, TokenKind, Tokens};
 
 /// Functions with a lasting effect on the session, in PostgreSQL itself and in the extensions shipped with it.
-const FUNCTIONS: &[&str] = &[
+const TRACE_FUNCTIONS: &[&str] = &[
     "setseed",
     "dblink_connect",
     "dblink_connect_u",
@@ -23,11 +23,13 @@ const FUNCTIONS: &[&str] = &[
 pub(crate) fn leaves_traces(text: &str) -> bool {
     let mut last: [Option<Token>; 2] = [None, None];
     for token in Tokens::new(text).filter(|token| token.is_significant()) {
-        if is_trace(text, last, token) || (holds_words(text, token) && leaves_traces(inside(token.span.of(text)))) {
+        if is_trace(text, last, token)
+            || (may_hold_code(text, token) && leaves_traces(quoted_content(token.span.slice_of(text))))
+        {
             return true;
         }
         last = match last {
-            [_, Some(previous)] if goes_over(text, previous, token) => last,
+            [_, Some(previous)] if is_skippable(text, previous, token) => last,
             [_, previous] => [previous, Some(token)],
         };
     }
@@ -41,30 +43,30 @@ fn is_trace(text: &str, last: [Option<Token>; 2], token: Token) -> bool {
     let [before, previous] = last;
     if is(before, "set_config") && previous.is_some_and(|token| token.kind == TokenKind::OpenParen) {
         // Anything but the plain name of one of PostgreSQL's own settings.
-        let name = token.span.of(text);
+        let name = token.span.slice_of(text);
         return !name.starts_with('\'') || name.contains('.') || name.eq_ignore_ascii_case("'seed'");
     }
     match token.kind {
         TokenKind::Dot => is(before, "set"),
         TokenKind::Ident if is(previous, "set") && token.is_word(text, "seed") => true,
-        TokenKind::Ident => FUNCTIONS.iter().any(|name| token.is_word(text, name)),
+        TokenKind::Ident => TRACE_FUNCTIONS.iter().any(|name| token.is_word(text, name)),
         TokenKind::Literal { .. } => is(previous, "load"),
         _ => false,
     }
 }
 
 /// Reports whether this word is skipped: `SET LOCAL a.b` and `SET SESSION a.b` are read as `SET a.b`.
-fn goes_over(text: &str, previous: Token, token: Token) -> bool {
+fn is_skippable(text: &str, previous: Token, token: Token) -> bool {
     previous.is_word(text, "set") && (token.is_word(text, "local") || token.is_word(text, "session"))
 }
 
 /// Reports whether the token is quoted text that may be code; most strings are data.
-fn holds_words(text: &str, token: Token) -> bool {
+fn may_hold_code(text: &str, token: Token) -> bool {
     let TokenKind::Literal { kind } = token.kind else { return false };
     match kind {
         LiteralKind::DollarQuotedString { .. } => true,
         LiteralKind::Str { .. } | LiteralKind::EscStr { .. } => {
-            let bytes = token.span.of(text).as_bytes();
+            let bytes = token.span.slice_of(text).as_bytes();
             bytes.windows(3).any(|three| three.eq_ignore_ascii_case(b"set"))
                 || bytes.windows(4).any(|four| four.eq_ignore_ascii_case(b"load"))
         }
@@ -73,7 +75,7 @@ fn holds_words(text: &str, token: Token) -> bool {
 }
 
 /// Returns the text between the quotes, without decoding escapes: good enough to find words in it.
-fn inside(quoted: &str) -> &str {
+fn quoted_content(quoted: &str) -> &str {
     match quoted.strip_prefix('$').and_then(|rest| rest.split_once('$')) {
         Some((tag, rest)) => rest.strip_suffix(&format!("${tag}$")).unwrap_or(rest),
         None => quoted.split_once('\'').map_or("", |(_, rest)| rest.strip_suffix('\'').unwrap_or(rest)),

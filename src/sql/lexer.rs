@@ -19,11 +19,11 @@ impl Token {
 
     /// Reports whether it is this word, unquoted, in any case.
     pub(crate) fn is_word(self, text: &str, word: &str) -> bool {
-        self.kind == TokenKind::Ident && self.span.of(text).eq_ignore_ascii_case(word)
+        self.kind == TokenKind::Ident && self.span.slice_of(text).eq_ignore_ascii_case(word)
     }
 
     /// Returns the user's name for what the token opens and never closes, if it does.
-    pub(crate) fn unterminated(self) -> Option<&'static str> {
+    pub(crate) fn unterminated_kind(self) -> Option<&'static str> {
         match self.kind {
             TokenKind::BlockComment { terminated: false } => Some("comment"),
             TokenKind::QuotedIdent { terminated: false, .. } => Some("double-quoted name"),
@@ -49,14 +49,14 @@ pub(crate) struct Tokens<'a> {
     text: &'a str,
     at: usize,
     inner: Box<dyn Iterator<Item = squawk_lexer::Token> + 'a>,
-    continued: Continued,
+    continued: StringContinuation,
 }
 
 /// The state between two string literals. A plain `'…'` continues `E'…'` if only comments and whitespace with a line
 /// break are between them, and a backslash then still escapes in it (PostgreSQL's scan.l, `quotecontinue`). squawk's
 /// lexer treats it as a string of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Continued {
+enum StringContinuation {
     No,
     SameLine,
     NextLine,
@@ -64,7 +64,7 @@ enum Continued {
 
 impl<'a> Tokens<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, at: 0, inner: Box::new(squawk_lexer::tokenize(text)), continued: Continued::No }
+        Self { text, at: 0, inner: Box::new(squawk_lexer::tokenize(text)), continued: StringContinuation::No }
     }
 
     /// Continues at this byte as if the text began there.
@@ -72,21 +72,23 @@ impl<'a> Tokens<'a> {
         let rest = self.text.get(byte..).unwrap_or_default();
         self.at = self.text.len() - rest.len();
         self.inner = Box::new(squawk_lexer::tokenize(rest));
-        self.continued = Continued::No;
+        self.continued = StringContinuation::No;
     }
 
-    fn continued_after(&self, token: Token) -> Continued {
+    fn continued_after(&self, token: Token) -> StringContinuation {
         match (token.kind, self.continued) {
-            (TokenKind::Literal { kind: LiteralKind::EscStr { terminated: true } }, _) => Continued::SameLine,
-            (TokenKind::Whitespace, Continued::SameLine) if token.span.of(self.text).contains(['\n', '\r']) => {
-                Continued::NextLine
+            (TokenKind::Literal { kind: LiteralKind::EscStr { terminated: true } }, _) => StringContinuation::SameLine,
+            (TokenKind::Whitespace, StringContinuation::SameLine)
+                if token.span.slice_of(self.text).contains(['\n', '\r']) =>
+            {
+                StringContinuation::NextLine
             }
             (TokenKind::Whitespace | TokenKind::LineComment, continued) => continued,
-            _ => Continued::No,
+            _ => StringContinuation::No,
         }
     }
 
-    fn escape_string(&mut self, start: usize) -> Token {
+    fn continued_escape_string(&mut self, start: usize) -> Token {
         let (end, terminated) = match escape_string_end(self.text, start) {
             Some(end) => (end, true),
             None => (self.text.len(), false),
@@ -103,8 +105,8 @@ impl Iterator for Tokens<'_> {
         let next = self.inner.next()?;
         let start = self.at;
         let plain_string = matches!(next.kind, TokenKind::Literal { kind: LiteralKind::Str { .. } });
-        let token = if plain_string && self.continued == Continued::NextLine {
-            self.escape_string(start)
+        let token = if plain_string && self.continued == StringContinuation::NextLine {
+            self.continued_escape_string(start)
         } else {
             self.at = start + usize::try_from(next.len).unwrap_or_default();
             Token { kind: next.kind, span: Span { start, end: self.at } }
@@ -135,11 +137,11 @@ mod tests {
     use super::*;
 
     fn texts(text: &str) -> Vec<&str> {
-        Tokens::new(text).filter(|token| token.is_significant()).map(|token| token.span.of(text)).collect()
+        Tokens::new(text).filter(|token| token.is_significant()).map(|token| token.span.slice_of(text)).collect()
     }
 
     fn unterminated(text: &str) -> Option<&'static str> {
-        Tokens::new(text).find_map(Token::unterminated)
+        Tokens::new(text).find_map(Token::unterminated_kind)
     }
 
     #[test]

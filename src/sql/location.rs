@@ -8,36 +8,36 @@ use crate::fault::{Excerpt, Place};
 
 /// The text of a SQL file and the file's name.
 #[derive(Debug, Clone, Copy)]
-pub struct Source<'a> {
+pub struct SqlSource<'a> {
     /// The path as the user wrote it.
     pub file: &'a str,
     /// The text, without a byte order mark.
     pub text: &'a str,
 }
 
-impl<'a> Source<'a> {
+impl<'a> SqlSource<'a> {
     /// Returns the file as a whole.
     #[must_use]
-    pub fn file(self) -> Place {
+    pub fn whole_file(self) -> Place {
         Place::whole(self.file)
     }
 
     /// Returns the 1-based line of this byte of the text.
     #[must_use]
-    pub fn line(self, byte: usize) -> usize {
-        self.before(byte).matches('\n').count() + 1
+    pub fn line_number(self, byte: usize) -> usize {
+        self.text_before(byte).matches('\n').count() + 1
     }
 
     /// Returns the line, column and excerpt for this byte of the text.
     #[must_use]
-    pub fn at_byte(self, byte: usize) -> Place {
-        let before = self.before(byte);
+    pub fn place_at_byte(self, byte: usize) -> Place {
+        let before = self.text_before(byte);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
         let line = self.text.get(line_start..).unwrap_or_default().lines().next().unwrap_or_default();
         Place {
             file: self.file.to_owned(),
-            line: Some(self.line(byte)),
+            line: Some(self.line_number(byte)),
             column: Some(column),
             excerpt: Some(Excerpt::new(line, column)),
         }
@@ -47,13 +47,13 @@ impl<'a> Source<'a> {
     /// was sent as one query (`PG_DIAG_STATEMENT_POSITION` in PostgreSQL's protocol documentation, "Error and Notice
     /// Message Fields").
     #[must_use]
-    pub fn at_position(self, sent: Span, position: usize) -> Place {
-        self.at_byte(self.byte(sent, position))
+    pub fn place_at_position(self, sent: Span, position: usize) -> Place {
+        self.place_at_byte(self.byte_at_position(sent, position))
     }
 
     /// Returns the byte of the text at the server's `position`, counted as in [`Self::at_position`].
-    pub(crate) fn byte(self, sent: Span, position: usize) -> usize {
-        let sent_text = sent.of(self.text);
+    pub(crate) fn byte_at_position(self, sent: Span, position: usize) -> usize {
+        let sent_text = sent.slice_of(self.text);
         let offset =
             sent_text.char_indices().nth(position.saturating_sub(1)).map_or(sent_text.len(), |(offset, _)| offset);
         sent.start + offset
@@ -63,7 +63,7 @@ impl<'a> Source<'a> {
     /// `PL/pgSQL function inline_code_block line 3 at RAISE`, counted from the line of the block's opening quote. Of
     /// nested blocks the outermost is named last.
     #[must_use]
-    pub fn in_block(self, statement: Span, context: &str) -> Option<Place> {
+    pub fn place_in_do_block(self, statement: Span, context: &str) -> Option<Place> {
         let number: usize = context
             .lines()
             .rev()
@@ -71,21 +71,21 @@ impl<'a> Source<'a> {
             .and_then(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).find(|digits| !digits.is_empty()))?
             .parse()
             .ok()?;
-        let code = statement.of(self.text);
+        let code = statement.slice_of(self.text);
         let opening = Tokens::new(code).find(|token| is_string(token.kind))?;
-        let line = self.line(statement.start + opening.span.start) + number.checked_sub(1)?;
-        self.at_line(line)
+        let line = self.line_number(statement.start + opening.span.start) + number.checked_sub(1)?;
+        self.place_at_line(line)
     }
 
     /// Returns the place of the first non-blank character on this 1-based line, if the text has that many lines.
-    fn at_line(self, line: usize) -> Option<Place> {
+    fn place_at_line(self, line: usize) -> Option<Place> {
         let start: usize = self.text.split_inclusive('\n').take(line.checked_sub(1)?).map(str::len).sum();
         let rest = self.text.get(start..).filter(|rest| !rest.is_empty())?;
         let content = rest.lines().next().unwrap_or_default();
-        Some(self.at_byte(start + content.len() - content.trim_start().len()))
+        Some(self.place_at_byte(start + content.len() - content.trim_start().len()))
     }
 
-    fn before(self, byte: usize) -> &'a str {
+    fn text_before(self, byte: usize) -> &'a str {
         self.text.get(..byte).unwrap_or(self.text)
     }
 }
@@ -103,8 +103,8 @@ fn is_string(kind: TokenKind) -> bool {
 mod tests {
     use super::*;
 
-    fn source(text: &str) -> Source<'_> {
-        Source { file: "migrations/0001_a.sql", text }
+    fn source(text: &str) -> SqlSource<'_> {
+        SqlSource { file: "migrations/0001_a.sql", text }
     }
 
     fn shown(place: &Place) -> (usize, usize, String) {
@@ -119,14 +119,14 @@ mod tests {
     fn counts_characters_and_not_bytes() {
         let text = "-- größe\nSELECT 'äö', oops;\n";
         let position = text.split("oops").next().unwrap().chars().count() + 1;
-        let place = source(text).at_position(Span::whole(text), position);
+        let place = source(text).place_at_position(Span::whole(text), position);
         assert_eq!(shown(&place), at(2, 14, "SELECT 'äö', oops;\n             ^"));
     }
 
     #[test]
     fn counts_a_carriage_return_as_one_character() {
         let text = "SELECT 1;\r\nSELECT x;\r\n";
-        let place = source(text).at_position(Span::whole(text), 19);
+        let place = source(text).place_at_position(Span::whole(text), 19);
         assert_eq!(shown(&place), at(2, 8, "SELECT x;\n       ^"));
     }
 
@@ -134,20 +134,20 @@ mod tests {
     fn counts_from_the_start_of_the_sent_part() {
         let text = "SELECT 1;\n  SELECT é, x;";
         let sent = Span { start: 12, end: text.len() };
-        assert_eq!(shown(&source(text).at_position(sent, 11)), at(2, 13, "  SELECT é, x;\n            ^"));
+        assert_eq!(shown(&source(text).place_at_position(sent, 11)), at(2, 13, "  SELECT é, x;\n            ^"));
     }
 
     #[test]
     fn a_position_after_the_end_is_the_end() {
         let text = "SELECT (";
-        assert_eq!(shown(&source(text).at_position(Span::whole(text), 9)), at(1, 9, "SELECT (\n        ^"));
-        assert_eq!(source(text).at_position(Span::whole(text), 99).column, Some(9));
-        assert_eq!(shown(&source("").at_position(Span::whole(""), 0)), at(1, 1, "\n^"));
+        assert_eq!(shown(&source(text).place_at_position(Span::whole(text), 9)), at(1, 9, "SELECT (\n        ^"));
+        assert_eq!(source(text).place_at_position(Span::whole(text), 99).column, Some(9));
+        assert_eq!(shown(&source("").place_at_position(Span::whole(""), 0)), at(1, 1, "\n^"));
     }
 
     #[test]
     fn keeps_tabs_above_the_caret() {
-        assert_eq!(shown(&source("\ta\tb").at_byte(3)).2, "\ta\tb\n\t \t^");
+        assert_eq!(shown(&source("\ta\tb").place_at_byte(3)).2, "\ta\tb\n\t \t^");
     }
 
     #[test]
@@ -155,7 +155,7 @@ mod tests {
         let text = "SELECT 1;\nDO\n$$\nBEGIN\n  RAISE 'x';\nEND $$;\n";
         let statement = Span { start: 10, end: text.len() };
         let context = "PL/pgSQL function inline_code_block line 3 at RAISE";
-        let place = source(text).in_block(statement, context).unwrap();
+        let place = source(text).place_in_do_block(statement, context).unwrap();
         assert_eq!(shown(&place), at(5, 3, "  RAISE 'x';\n  ^"));
     }
 
@@ -164,15 +164,15 @@ mod tests {
         let text = "DO $$\nBEGIN\n  PERFORM f();\nEND $$";
         let context = "PL/pgSQL function inline_code_block line 1 at RAISE\nSQL statement \"DO 'x'\"\n\
                        PL/pgSQL function inline_code_block line 3 at EXECUTE";
-        assert_eq!(source(text).in_block(Span::whole(text), context).unwrap().line, Some(3));
+        assert_eq!(source(text).place_in_do_block(Span::whole(text), context).unwrap().line, Some(3));
     }
 
     #[test]
     fn ignores_errors_in_other_functions() {
         let text = "SELECT f();";
-        assert_eq!(source(text).in_block(Span::whole(text), "PL/pgSQL function f() line 3 at RAISE"), None);
+        assert_eq!(source(text).place_in_do_block(Span::whole(text), "PL/pgSQL function f() line 3 at RAISE"), None);
         let block = "DO $$ x $$";
         let far = "PL/pgSQL function inline_code_block line 30 at RAISE";
-        assert_eq!(source(block).in_block(Span::whole(block), far), None);
+        assert_eq!(source(block).place_in_do_block(Span::whole(block), far), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Options in parentheses, `(a, b = value, c value)`.
 
 use super::{
-    identifier::folded,
+    identifier::fold_identifier,
     phrase::{Part, Phrase},
 };
 
@@ -20,15 +20,15 @@ pub(crate) fn is_switched_off(phrase: &mut Phrase<'_>, names: &[&str]) -> bool {
         Part::Group(options) => Some(options),
         Part::Word(_) | Part::Other(_) => None,
     });
-    options.last().is_some_and(|options| names.iter().any(|name| option(options, name) == Some(Switch::Off)))
+    options.last().is_some_and(|options| names.iter().any(|name| find_option(options, name) == Some(Switch::Off)))
 }
 
 /// Returns the value of this option in a list `(a, b = value, c value)`, if it is there (`defGetBoolean` in
 /// PostgreSQL's sources).
-pub(crate) fn option(list: &str, name: &str) -> Option<Switch> {
-    let mut phrase = Phrase::inside(list);
+pub(crate) fn find_option(list: &str, name: &str) -> Option<Switch> {
+    let mut phrase = Phrase::inside_group(list);
     while let Some(part) = phrase.next() {
-        let found = folded(part.text()).is_some_and(|written| written == name);
+        let found = fold_identifier(part.text()).is_some_and(|written| written == name);
         if matches!(phrase.peek(), Some(Part::Other("="))) {
             phrase.by_ref().next();
         }

@@ -2,7 +2,7 @@
 //! skipped.
 
 use super::{
-    identifier::{QualifiedName, folded},
+    identifier::{QualifiedName, fold_identifier},
     lexer::{Token, TokenKind, Tokens},
 };
 /// One part of a statement.
@@ -25,7 +25,7 @@ impl<'a> Part<'a> {
     }
 
     /// Reports whether it is this word, in any case.
-    pub(crate) fn is(self, word: &str) -> bool {
+    pub(crate) fn is_word(self, word: &str) -> bool {
         matches!(self, Self::Word(text) if text.eq_ignore_ascii_case(word))
     }
 }
@@ -41,12 +41,12 @@ impl<'a> Phrase<'a> {
     /// Starts reading a statement.
     pub(crate) fn new(statement: &'a str) -> Self {
         let mut phrase = Self { text: statement, tokens: Tokens::new(statement), next: None };
-        phrase.next = phrase.read();
+        phrase.next = phrase.read_part();
         phrase
     }
 
     /// Starts reading the content of a group, without its parentheses.
-    pub(crate) fn inside(group: &'a str) -> Self {
+    pub(crate) fn inside_group(group: &'a str) -> Self {
         let inner = group.strip_prefix('(').unwrap_or(group);
         Self::new(inner.strip_suffix(')').unwrap_or(inner))
     }
@@ -58,9 +58,9 @@ impl<'a> Phrase<'a> {
 
     /// Consumes this word if it is next, and reports whether it was.
     pub(crate) fn eat(&mut self, word: &str) -> bool {
-        let there = self.next.is_some_and(|part| part.is(word));
+        let there = self.next.is_some_and(|part| part.is_word(word));
         if there {
-            self.next = self.read();
+            self.next = self.read_part();
         }
         there
     }
@@ -79,7 +79,7 @@ impl<'a> Phrase<'a> {
     pub(crate) fn eat_group(&mut self) -> Option<&'a str> {
         match self.next {
             Some(Part::Group(group)) => {
-                self.next = self.read();
+                self.next = self.read_part();
                 Some(group)
             }
             _ => None,
@@ -90,11 +90,11 @@ impl<'a> Phrase<'a> {
     /// be read.
     pub(crate) fn eat_name(&mut self) -> Option<QualifiedName> {
         let mut schema = None;
-        let mut name = folded(self.next()?.text());
+        let mut name = fold_identifier(self.next()?.text());
         while matches!(self.next, Some(Part::Other("."))) {
-            self.next = self.read();
+            self.next = self.read_part();
             schema = name;
-            name = folded(self.next()?.text());
+            name = fold_identifier(self.next()?.text());
         }
         Some(QualifiedName { schema, name: name? })
     }
@@ -104,22 +104,22 @@ impl<'a> Phrase<'a> {
         self.next.is_none()
     }
 
-    fn read(&mut self) -> Option<Part<'a>> {
+    fn read_part(&mut self) -> Option<Part<'a>> {
         let first = self.tokens.by_ref().find(|token| token.is_significant())?;
-        let part = first.span.of(self.text);
+        let part = first.span.slice_of(self.text);
         match first.kind {
             TokenKind::Semi => {
                 self.tokens = Tokens::new("");
                 None
             }
             TokenKind::Ident => Some(Part::Word(part)),
-            TokenKind::OpenParen => Some(Part::Group(self.group(first))),
+            TokenKind::OpenParen => Some(Part::Group(self.read_group(first))),
             _ => Some(Part::Other(part)),
         }
     }
 
     /// Reads the group that this parenthesis opens; an unclosed group extends to the end of the text.
-    fn group(&mut self, open: Token) -> &'a str {
+    fn read_group(&mut self, open: Token) -> &'a str {
         let (mut depth, mut span) = (1_usize, open.span);
         for token in self.tokens.by_ref() {
             span.end = token.span.end;
@@ -132,7 +132,7 @@ impl<'a> Phrase<'a> {
                 break;
             }
         }
-        span.of(self.text)
+        span.slice_of(self.text)
     }
 }
 
@@ -141,7 +141,7 @@ impl<'a> Iterator for Phrase<'a> {
 
     fn next(&mut self) -> Option<Part<'a>> {
         let part = self.next?;
-        self.next = self.read();
+        self.next = self.read_part();
         Some(part)
     }
 }
@@ -161,7 +161,7 @@ mod tests {
     fn an_unclosed_group_extends_to_the_end() {
         let parts: Vec<_> = Phrase::new("a (b; c").collect();
         assert_eq!(parts, [Part::Word("a"), Part::Group("(b; c")]);
-        assert_eq!(Phrase::inside("(a, b)").map(Part::text).collect::<Vec<_>>(), ["a", ",", "b"]);
+        assert_eq!(Phrase::inside_group("(a, b)").map(Part::text).collect::<Vec<_>>(), ["a", ",", "b"]);
     }
 
     #[test]

@@ -1,25 +1,30 @@
 //! The faults of statements that can't run where they are. Each has a fix that makes the file valid.
 
-use super::{classified_statement::Read, location::Source};
+use super::{classified_statement::ClassifiedStatement, location::SqlSource};
 use crate::fault::{Code, Fault};
 
 /// The author's way to fix a file with transactions of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum OwnTransactionFix {
     /// Opt out and keep them.
     OptOut,
     /// Remove them.
     Remove,
 }
 
-fn here(source: Source<'_>, found: &Read, code: Code, cause: String) -> Fault {
-    Fault::new(code, cause).in_file(source.at_byte(found.raw.span.start))
+fn fault_at(source: SqlSource<'_>, found: &ClassifiedStatement, code: Code, cause: String) -> Fault {
+    Fault::new(code, cause).in_file(source.place_at_byte(found.raw.span.start))
 }
 
 /// Refuses a statement that would break the run.
-pub(crate) fn refused(source: Source<'_>, found: &Read, cause: &str, fix: Option<&str>) -> Fault {
+pub(crate) fn refused_statement(
+    source: SqlSource<'_>,
+    found: &ClassifiedStatement,
+    cause: &str,
+    fix: Option<&str>,
+) -> Fault {
     let cause = format!("line {} of `{}`: {cause}", found.line(source), source.file);
-    let fault = here(source, found, Code::StatementRefused, cause);
+    let fault = fault_at(source, found, Code::StatementRefused, cause);
     match fix {
         Some(fix) => fault.fix(fix),
         None => fault,
@@ -27,81 +32,86 @@ pub(crate) fn refused(source: Source<'_>, found: &Read, cause: &str, fix: Option
 }
 
 /// Refuses a statement that begins or ends a transaction, in a file that runs in one of ours.
-pub(crate) fn boundary(source: Source<'_>, found: &Read, way: Way) -> Fault {
+pub(crate) fn own_transaction(source: SqlSource<'_>, found: &ClassifiedStatement, way: OwnTransactionFix) -> Fault {
     let cause =
         format!("`{}` on line {} of `{}` ends or begins a transaction", found.words(), found.line(source), source.file);
-    here(source, found, Code::OwnTransaction, cause).fix(match way {
-        Way::OptOut => {
+    fault_at(source, found, Code::OwnTransaction, cause).fix(match way {
+        OwnTransactionFix::OptOut => {
             "put `-- no-transaction` on the file's first line: each BEGIN … COMMIT then is a transaction of its own, and so is \
              every statement outside of them; or remove BEGIN and COMMIT: the whole file then is one transaction"
         }
-        Way::Remove => {
+        OwnTransactionFix::Remove => {
             "remove the statements that begin or end transactions: each file already runs in a transaction of its own"
         }
     })
 }
 
 /// Refuses a BEGIN or COMMIT without its counterpart, and any end of a transaction other than COMMIT.
-pub(crate) fn astray(source: Source<'_>, found: &Read) -> Fault {
+pub(crate) fn unpaired_boundary(source: SqlSource<'_>, found: &ClassifiedStatement) -> Fault {
     let cause = format!(
         "`{}` on line {} of `{}`, which runs without a transaction, is not part of a BEGIN … COMMIT",
         found.words(),
         found.line(source),
         source.file
     );
-    here(source, found, Code::OwnTransaction, cause).fix(
+    fault_at(source, found, Code::OwnTransaction, cause).fix(
         "put BEGIN before and COMMIT after the statements that belong in one transaction, and remove every other statement that \
          begins or ends one",
     )
 }
 
 /// Refuses a savepoint where each statement is committed by itself.
-pub(crate) fn savepoint(source: Source<'_>, found: &Read) -> Fault {
+pub(crate) fn savepoint_outside_transaction(source: SqlSource<'_>, found: &ClassifiedStatement) -> Fault {
     let cause =
         format!("a savepoint on line {} of `{}`, which runs without a transaction", found.line(source), source.file);
-    here(source, found, Code::OwnTransaction, cause).fix(
+    fault_at(source, found, Code::OwnTransaction, cause).fix(
         "remove it, as each statement of this file is committed by itself; or put BEGIN before and COMMIT after the statements \
          that belong in one transaction",
     )
 }
 
 /// Refuses `SET TRANSACTION` where each statement is committed by itself.
-pub(crate) fn modes(source: Source<'_>, found: &Read) -> Fault {
+pub(crate) fn modes_outside_transaction(source: SqlSource<'_>, found: &ClassifiedStatement) -> Fault {
     let cause = format!(
         "`{}` on line {} of `{}`, which runs without a transaction, would have no effect",
         found.words(),
         found.line(source),
         source.file
     );
-    here(source, found, Code::StatementRefused, cause).fix(
+    fault_at(source, found, Code::StatementRefused, cause).fix(
         "write `SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL …` in its place: it applies to the rest of this \
          file; or remove it",
     )
 }
 
 /// Refuses a read-only transaction: our own progress row could not be written in it.
-pub(crate) fn read_only(source: Source<'_>, found: &Read) -> Fault {
+pub(crate) fn read_only_transaction(source: SqlSource<'_>, found: &ClassifiedStatement) -> Fault {
     let cause = format!(
         "line {} of `{}` makes its transaction READ ONLY, so the transaction could not record that it is done",
         found.line(source),
         source.file
     );
-    here(source, found, Code::StatementRefused, cause).fix("remove READ ONLY there")
+    fault_at(source, found, Code::StatementRefused, cause).fix("remove READ ONLY there")
 }
 
 /// Refuses a statement between BEGIN and COMMIT that can't run in a transaction.
-pub(crate) fn alone_in_block(source: Source<'_>, found: &Read) -> Fault {
+pub(crate) fn non_transactional_in_block(source: SqlSource<'_>, found: &ClassifiedStatement) -> Fault {
     let cause = format!(
         "{} on line {} of `{}` can't run in a transaction, but is between BEGIN and COMMIT",
         found.words(),
         found.line(source),
         source.file
     );
-    here(source, found, Code::OwnTransaction, cause).fix("move it out of BEGIN … COMMIT")
+    fault_at(source, found, Code::OwnTransaction, cause).fix("move it out of BEGIN … COMMIT")
 }
 
 /// Refuses a statement that can't run in a transaction, in a file with others that should.
-pub(crate) fn mixed(source: Source<'_>, alone: &Read, other: &Read, way: Way) -> Fault {
+pub(crate) fn mixed_file(
+    source: SqlSource<'_>,
+    alone: &ClassifiedStatement,
+    other: &ClassifiedStatement,
+    way: OwnTransactionFix,
+) -> Fault {
     let line = alone.line(source);
     let cause = format!(
         "{} on line {line} of `{}` can't run in a transaction, but {} on line {} should",
@@ -111,10 +121,10 @@ pub(crate) fn mixed(source: Source<'_>, alone: &Read, other: &Read, way: Way) ->
         other.line(source)
     );
     let own_file = format!("put the statement of line {line} into a file of its own");
-    here(source, alone, Code::MixedFile, cause).fix(match way {
-        Way::OptOut => format!(
+    fault_at(source, alone, Code::MixedFile, cause).fix(match way {
+        OwnTransactionFix::OptOut => format!(
             "{own_file}; or put `-- no-transaction` on the first line, and each statement is committed on its own"
         ),
-        Way::Remove => own_file,
+        OwnTransactionFix::Remove => own_file,
     })
 }

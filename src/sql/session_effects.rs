@@ -3,42 +3,45 @@
 use super::{
     lexer::Tokens,
     phrase::{Part, Phrase},
-    statement_class::{Nature, refused},
-    transaction_options::Modes,
+    statement_class::{StatementClass, refused_class},
+    transaction_options::TransactionModes,
 };
 
 /// Reads the rest of `SET …`.
-pub(crate) fn set(phrase: &mut Phrase<'_>) -> Nature {
+pub(crate) fn classify_set(phrase: &mut Phrase<'_>) -> StatementClass {
     if phrase.eat("constraints") {
-        return Nature::Plain;
+        return StatementClass::Plain;
     }
     if phrase.eat("transaction") {
         if phrase.eat("snapshot") {
-            return refused(
+            return refused_class(
                 "`SET TRANSACTION SNAPSHOT` needs a session that has exported a snapshot and still holds it",
                 Some("remove it: such a snapshot is gone when the file is run again"),
             );
         }
-        return Modes::read(phrase).map_or(Nature::Plain, Nature::Modes);
+        return TransactionModes::read_list(phrase).map_or(StatementClass::Plain, StatementClass::SetTransaction);
     }
-    let otherwise = if phrase.eat("local") { Nature::Plain } else { Nature::Session };
+    let otherwise = if phrase.eat("local") { StatementClass::Plain } else { StatementClass::Session };
     if phrase.eat("session") && phrase.eat_all(&["characteristics", "as", "transaction"]) {
-        return Modes::read(phrase).map_or(Nature::Session, |modes| Nature::Defaults(modes.isolation()));
+        return TransactionModes::read_list(phrase)
+            .map_or(StatementClass::Session, |modes| StatementClass::DefaultModes(modes.isolation_only()));
     }
     let Some(name) = phrase.eat_name().map(|name| name.name.to_ascii_lowercase()) else { return otherwise };
     if !phrase.eat("to") {
         phrase.by_ref().next();
     }
     match name.as_str() {
-        "standard_conforming_strings" if !is_on(phrase) => refused(
+        "standard_conforming_strings" if !is_on(phrase) => refused_class(
             "`standard_conforming_strings` other than `on` changes where strings end",
             Some("remove it, and write strings with backslash escapes as E'…'"),
         ),
-        "transaction_isolation" => Modes::isolated(phrase).map_or(Nature::Plain, Nature::Modes),
-        "default_transaction_isolation" if otherwise == Nature::Session => {
-            Modes::isolated(phrase).map_or(otherwise, Nature::Defaults)
+        "transaction_isolation" => {
+            TransactionModes::read_isolation_value(phrase).map_or(StatementClass::Plain, StatementClass::SetTransaction)
         }
-        "transaction_read_only" | "transaction_deferrable" => Nature::Plain,
+        "default_transaction_isolation" if otherwise == StatementClass::Session => {
+            TransactionModes::read_isolation_value(phrase).map_or(otherwise, StatementClass::DefaultModes)
+        }
+        "transaction_read_only" | "transaction_deferrable" => StatementClass::Plain,
         _ => otherwise,
     }
 }
@@ -49,7 +52,7 @@ fn is_on(phrase: &Phrase<'_>) -> bool {
 }
 
 /// Functions whose only effect is on the session that calls them.
-const OF_THE_SESSION: &[&str] = &[
+const SESSION_FUNCTIONS: &[&str] = &[
     "set_config",
     "pg_advisory_lock",
     "pg_advisory_lock_shared",
@@ -60,22 +63,22 @@ const OF_THE_SESSION: &[&str] = &[
 ];
 
 /// Reads the rest of `SELECT …`; a statement that calls only functions like `set_config(…)` just changes the session.
-pub(crate) fn select(phrase: &mut Phrase<'_>) -> Nature {
+pub(crate) fn classify_select(phrase: &mut Phrase<'_>) -> StatementClass {
     loop {
         if phrase.eat("pg_catalog") {
             phrase.by_ref().next();
         }
-        let called = phrase.eat_one_of(OF_THE_SESSION).and_then(|_| phrase.eat_group());
+        let called = phrase.eat_one_of(SESSION_FUNCTIONS).and_then(|_| phrase.eat_group());
         if called.is_none_or(|arguments| Tokens::new(arguments).any(|token| token.is_word(arguments, "select"))) {
-            return Nature::Plain;
+            return StatementClass::Plain;
         }
         if phrase.eat("as") {
             phrase.by_ref().next();
         }
         match phrase.by_ref().next() {
-            None => return Nature::Session,
+            None => return StatementClass::Session,
             Some(Part::Other(",")) => {}
-            Some(_) => return Nature::Plain,
+            Some(_) => return StatementClass::Plain,
         }
     }
 }

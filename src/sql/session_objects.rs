@@ -2,14 +2,14 @@
 //! without a transaction has a new session and must create them again.
 
 use super::{
-    identifier::folded,
+    identifier::fold_identifier,
     lexer::{TokenKind, Tokens},
     phrase::{Part, Phrase},
 };
 
 /// An object that a statement creates in its session.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Kept {
+pub(crate) struct SessionObject {
     /// Its name as the catalog stores it.
     pub(crate) name: String,
     /// The source of its content.
@@ -26,30 +26,30 @@ pub(crate) enum MadeOf {
 }
 
 /// Returns the session object that this statement creates, if it does.
-pub(crate) fn kept(statement: &str) -> Option<Kept> {
+pub(crate) fn object_created_by(statement: &str) -> Option<SessionObject> {
     let mut phrase = Phrase::new(statement);
     let (name, made_of) = match phrase.eat_one_of(&["create", "prepare", "declare", "select", "with"])? {
-        "create" => created(&mut phrase)?,
-        "prepare" => (folded(phrase.next()?.text())?, MadeOf::Text),
+        "create" => read_create(&mut phrase)?,
+        "prepare" => (fold_identifier(phrase.next()?.text())?, MadeOf::Text),
         "declare" => {
-            let name = folded(phrase.next()?.text())?;
-            let mut rest = phrase.take_while(|part| !part.is("for")).skip_while(|part| !part.is("with"));
-            rest.nth(1).filter(|part| part.is("hold"))?;
+            let name = fold_identifier(phrase.next()?.text())?;
+            let mut rest = phrase.take_while(|part| !part.is_word("for")).skip_while(|part| !part.is_word("with"));
+            rest.nth(1).filter(|part| part.is_word("hold"))?;
             (name, MadeOf::Rows)
         }
         _ => {
-            phrase.by_ref().find(|part| part.is("into"))?;
+            phrase.by_ref().find(|part| part.is_word("into"))?;
             phrase.eat_one_of(&["local", "global"]);
             phrase.eat_one_of(&["temp", "temporary"])?;
             phrase.eat("table");
             (phrase.eat_name()?.name, MadeOf::Rows)
         }
     };
-    Some(Kept { name, made_of })
+    Some(SessionObject { name, made_of })
 }
 
 /// Reads `CREATE [OR REPLACE] TEMP … name`, or `CREATE … pg_temp.name`.
-fn created(phrase: &mut Phrase<'_>) -> Option<(String, MadeOf)> {
+fn read_create(phrase: &mut Phrase<'_>) -> Option<(String, MadeOf)> {
     phrase.eat_all(&["or", "replace"]);
     phrase.eat_one_of(&["local", "global"]);
     let temporary = phrase.eat_one_of(&["temp", "temporary"]).is_some();
@@ -65,20 +65,20 @@ fn created(phrase: &mut Phrase<'_>) -> Option<(String, MadeOf)> {
 }
 
 /// Reports whether the name occurs anywhere in this text, including strings and the bodies of blocks.
-pub(crate) fn mentions(text: &str, name: &str) -> bool {
+pub(crate) fn mentions_name(text: &str, name: &str) -> bool {
     Tokens::new(text).any(|token| match token.kind {
         TokenKind::Ident | TokenKind::QuotedIdent { .. } => {
-            folded(token.span.of(text)).is_some_and(|said| said == name)
+            fold_identifier(token.span.slice_of(text)).is_some_and(|said| said == name)
         }
-        TokenKind::Literal { .. } => token.span.of(text).to_lowercase().contains(&name.to_lowercase()),
+        TokenKind::Literal { .. } => token.span.slice_of(text).to_lowercase().contains(&name.to_lowercase()),
         _ => false,
     })
 }
 
 /// Reports whether the statement only discards an object, whose content then does not matter.
-pub(crate) fn gives_up(statement: &str) -> bool {
+pub(crate) fn only_discards(statement: &str) -> bool {
     let first = Phrase::new(statement).next();
-    first.is_some_and(|part: Part<'_>| ["drop", "deallocate", "close"].iter().any(|word| part.is(word)))
+    first.is_some_and(|part: Part<'_>| ["drop", "deallocate", "close"].iter().any(|word| part.is_word(word)))
 }
 
 #[cfg(test)]
@@ -99,7 +99,11 @@ mod tests {
             ("SELECT a, b INTO TEMP todo FROM t", "todo", MadeOf::Rows),
             ("WITH x AS (SELECT 1) SELECT * INTO TEMPORARY TABLE todo FROM x", "todo", MadeOf::Rows),
         ] {
-            assert_eq!(kept(statement), Some(Kept { name: name.to_owned(), made_of }), "{statement}");
+            assert_eq!(
+                object_created_by(statement),
+                Some(SessionObject { name: name.to_owned(), made_of }),
+                "{statement}"
+            );
         }
     }
 
@@ -115,7 +119,7 @@ mod tests {
             "CREATE INDEX CONCURRENTLY i ON t (x)",
             "",
         ] {
-            assert_eq!(kept(statement), None, "{statement}");
+            assert_eq!(object_created_by(statement), None, "{statement}");
         }
     }
 
@@ -124,11 +128,11 @@ mod tests {
         for text in
             ["SELECT * FROM Todo", "SELECT \"todo\".id", "DO $$ BEGIN DELETE FROM todo; END $$", "EXECUTE 'x TODO'"]
         {
-            assert!(mentions(text, "todo"), "{text}");
+            assert!(mentions_name(text, "todo"), "{text}");
         }
         for text in ["SELECT * FROM todos", "SELECT 1 -- todo", "SELECT \"Todo\""] {
-            assert!(!mentions(text, "todo"), "{text}");
+            assert!(!mentions_name(text, "todo"), "{text}");
         }
-        assert!(gives_up("DROP TABLE todo") && !gives_up("DELETE FROM todo"));
+        assert!(only_discards("DROP TABLE todo") && !only_discards("DELETE FROM todo"));
     }
 }

@@ -18,7 +18,7 @@ impl Span {
 
     /// Returns the text in the span; empty if the span lies outside of this text.
     #[must_use]
-    pub fn of(self, text: &str) -> &str {
+    pub fn slice_of(self, text: &str) -> &str {
         text.get(self.start..self.end).unwrap_or_default()
     }
 }

@@ -2,14 +2,14 @@
 
 use super::{
     lexer::{LiteralKind, Token, TokenKind, Tokens},
-    location::Source,
+    location::SqlSource,
     span::Span,
 };
 use crate::fault::{Code, Fault};
 
 /// A statement's position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Raw {
+pub(crate) struct RawStatement {
     /// From its first word to its semicolon.
     pub(crate) span: Span,
     /// The rows after a `COPY … FROM STDIN`, without the line that ends them.
@@ -18,9 +18,9 @@ pub(crate) struct Raw {
 
 /// The statements of a text.
 #[derive(Debug, Default)]
-pub(crate) struct Script {
+pub(crate) struct SplitScript {
     /// In order, without empty ones.
-    pub(crate) statements: Vec<Raw>,
+    pub(crate) statements: Vec<RawStatement>,
     /// Lines that concern only psql and can be skipped.
     pub(crate) ignored: Vec<Span>,
 }
@@ -30,11 +30,11 @@ pub(crate) struct Script {
 /// # Errors
 ///
 /// Every psql command, and every quote or comment that is never closed.
-pub(crate) fn split(source: Source<'_>) -> Result<Script, Vec<Fault>> {
+pub(crate) fn split_statements(source: SqlSource<'_>) -> Result<SplitScript, Vec<Fault>> {
     let tokens = Tokens::new(source.text);
-    let mut splitter = Splitter { source, tokens, script: Script::default(), current: None, faults: Vec::new() };
+    let mut splitter = Splitter { source, tokens, script: SplitScript::default(), current: None, faults: Vec::new() };
     while let Some(token) = splitter.tokens.next() {
-        splitter.take(token);
+        splitter.take_token(token);
     }
     if let Some(open) = splitter.current.take() {
         // A statement without a semicolon extends to the end of the text; only comments follow it, no rows.
@@ -42,36 +42,36 @@ pub(crate) fn split(source: Source<'_>) -> Result<Script, Vec<Fault>> {
         splitter
             .script
             .statements
-            .push(Raw { span: Span { start: open.first.span.start, end: open.previous.span.end }, data });
+            .push(RawStatement { span: Span { start: open.first.span.start, end: open.previous.span.end }, data });
     }
     if splitter.faults.is_empty() { Ok(splitter.script) } else { Err(splitter.faults) }
 }
 
 /// Returns the statements of a part of a text, in order. The server sends one `CommandComplete` for each statement that
 /// succeeded, so their number is the index of the one that failed.
-pub(crate) fn spans(source: Source<'_>, part: Span) -> impl Iterator<Item = Span> + use<> {
-    let script = split(Source { text: part.of(source.text), ..source }).unwrap_or_default();
+pub(crate) fn statement_spans(source: SqlSource<'_>, part: Span) -> impl Iterator<Item = Span> + use<> {
+    let script = split_statements(SqlSource { text: part.slice_of(source.text), ..source }).unwrap_or_default();
     let in_text = move |byte| part.start + byte;
     script.statements.into_iter().map(move |raw| Span { start: in_text(raw.span.start), end: in_text(raw.span.end) })
 }
 
 struct Splitter<'a> {
-    source: Source<'a>,
+    source: SqlSource<'a>,
     tokens: Tokens<'a>,
-    script: Script,
-    current: Option<Open>,
+    script: SplitScript,
+    current: Option<OpenStatement>,
     faults: Vec<Fault>,
 }
 
 /// A statement whose end has not been reached.
 #[derive(Clone, Copy)]
-struct Open {
+struct OpenStatement {
     first: Token,
     /// The last significant token.
     previous: Token,
     parentheses: usize,
     brackets: usize,
-    head: Head,
+    head: RoutineHead,
     /// Number of open `BEGIN ATOMIC` blocks.
     blocks: usize,
     /// Set after `json_object` and `json_objectagg`: `json_object('key':'value')` has colons before strings.
@@ -84,7 +84,7 @@ struct Open {
 
 /// The progress in recognising `CREATE FUNCTION` or `CREATE PROCEDURE`, whose body may contain semicolons.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Head {
+enum RoutineHead {
     Nothing,
     Create,
     CreateOr,
@@ -92,9 +92,9 @@ enum Head {
     Other,
 }
 
-impl Head {
+impl RoutineHead {
     /// Reads one more word of `CREATE [OR REPLACE] FUNCTION | PROCEDURE`.
-    fn read(self, is: impl Fn(&str) -> bool) -> Self {
+    fn read_word(self, is: impl Fn(&str) -> bool) -> Self {
         match self {
             Self::Nothing if is("create") => Self::Create,
             Self::Create if is("or") => Self::CreateOr,
@@ -106,14 +106,14 @@ impl Head {
     }
 }
 
-impl Open {
+impl OpenStatement {
     fn new(first: Token) -> Self {
         Self {
             first,
             previous: first,
             parentheses: 0,
             brackets: 0,
-            head: Head::Nothing,
+            head: RoutineHead::Nothing,
             blocks: 0,
             json: false,
             direction: None,
@@ -125,8 +125,8 @@ impl Open {
         self.parentheses == 0 && self.blocks == 0
     }
 
-    fn take(&mut self, token: Token, text: &str) {
-        self.head = self.head.read(|word| token.is_word(text, word));
+    fn take_token(&mut self, token: Token, text: &str) {
+        self.head = self.head.read_word(|word| token.is_word(text, word));
         match token.kind {
             TokenKind::OpenParen => self.parentheses += 1,
             TokenKind::CloseParen => self.parentheses = self.parentheses.saturating_sub(1),
@@ -141,7 +141,7 @@ impl Open {
     fn take_word(&mut self, token: Token, text: &str) {
         let is = |word| token.is_word(text, word);
         let after = |word| self.previous.is_word(text, word);
-        if self.head == Head::Routine && self.parentheses == 0 {
+        if self.head == RoutineHead::Routine && self.parentheses == 0 {
             if is("atomic") && after("begin") {
                 self.blocks += 1;
             } else if is("end") && (self.previous.kind == TokenKind::Semi || after("atomic")) {
@@ -161,7 +161,7 @@ impl Open {
 
     /// Reports whether the token is part of a psql variable. `:'name'` and `:"name"` are; `::"type"`, `a[1:'2']` and
     /// `json_object('a':'b')` are SQL.
-    fn sees_variable(self, token: Token, text: &str) -> bool {
+    fn is_psql_variable(self, token: Token, text: &str) -> bool {
         let quoted =
             matches!(token.kind, TokenKind::QuotedIdent { .. } | TokenKind::Literal { kind: LiteralKind::Str { .. } });
         let colon = self.previous.kind == TokenKind::Colon && self.previous.span.end == token.span.start;
@@ -171,62 +171,62 @@ impl Open {
 }
 
 /// Reports whether a token is part of a statement: comments and the semicolons of empty statements are not.
-fn is_of_file(token: Token) -> bool {
+fn is_content(token: Token) -> bool {
     token.is_significant() && token.kind != TokenKind::Semi
 }
 
 impl Splitter<'_> {
-    fn take(&mut self, token: Token) {
-        if let Some(what) = token.unterminated() {
-            let line = self.source.line(token.span.start);
+    fn take_token(&mut self, token: Token) {
+        if let Some(what) = token.unterminated_kind() {
+            let line = self.source.line_number(token.span.start);
             let cause = format!("the {what} that begins on line {line} of `{}` is never closed", self.source.file);
-            self.fault(Code::FileSyntax, cause, token.span.start);
+            self.add_fault(Code::FileSyntax, cause, token.span.start);
         }
         if !token.is_significant() {
             return;
         }
         let text = self.source.text;
-        if token.kind == TokenKind::Unknown && token.span.of(text) == "\\" {
-            return self.backslash(token);
+        if token.kind == TokenKind::Unknown && token.span.slice_of(text) == "\\" {
+            return self.take_backslash(token);
         }
         match (token.kind, self.current) {
             (TokenKind::Semi, None) => {}
             (TokenKind::Semi, Some(open)) if open.ends_here() => {
                 self.current = None;
-                self.close(&open, token.span.end);
+                self.close_statement(&open, token.span.end);
             }
             (_, None) => {
-                let mut open = Open::new(token);
-                open.take(token, text);
+                let mut open = OpenStatement::new(token);
+                open.take_token(token, text);
                 self.current = Some(open);
             }
             (_, Some(mut open)) => {
-                if open.sees_variable(token, text) {
-                    self.variable(token);
+                if open.is_psql_variable(token, text) {
+                    self.refuse_variable(token);
                 }
-                open.take(token, text);
+                open.take_token(token, text);
                 self.current = Some(open);
             }
         }
     }
 
-    fn close(&mut self, open: &Open, end: usize) {
-        let data = open.rows.then(|| self.rows(end));
-        self.script.statements.push(Raw { span: Span { start: open.first.span.start, end }, data });
+    fn close_statement(&mut self, open: &OpenStatement, end: usize) {
+        let data = open.rows.then(|| self.read_copy_data(end));
+        self.script.statements.push(RawStatement { span: Span { start: open.first.span.start, end }, data });
     }
 
     /// Returns the rows after a `COPY … FROM STDIN` that ends at this byte: from the next line up to a line `\.` or the
     /// end.
-    fn rows(&mut self, after: usize) -> Span {
+    fn read_copy_data(&mut self, after: usize) -> Span {
         let rest = self.source.text.get(after..).unwrap_or_default();
         let (same_line, lines) = rest.split_once('\n').unwrap_or((rest, ""));
-        if Tokens::new(same_line).any(|token| token.unterminated().is_some() || is_of_file(token)) {
+        if Tokens::new(same_line).any(|token| token.unterminated_kind().is_some() || is_content(token)) {
             let cause = format!(
                 "on line {} of `{}`, something follows COPY … FROM STDIN on the same line",
-                self.source.line(after),
+                self.source.line_number(after),
                 self.source.file
             );
-            self.fault(Code::FileSyntax, cause, after);
+            self.add_fault(Code::FileSyntax, cause, after);
         }
         let start = self.source.text.len() - lines.len();
         let mut end = start;
@@ -244,7 +244,7 @@ impl Splitter<'_> {
     /// Handles a backslash outside of quotes: a psql command, up to the end of the line. Since the releases of August
     /// 2025 `pg_dump` writes `\restrict` and `\unrestrict`, which protect psql from the dump and concern no other
     /// program.
-    fn backslash(&mut self, token: Token) {
+    fn take_backslash(&mut self, token: Token) {
         let start = token.span.start;
         let command = self.source.text.get(start..).unwrap_or_default().lines().next().unwrap_or_default();
         let span = Span { start, end: start + command.len() };
@@ -254,23 +254,23 @@ impl Splitter<'_> {
             self.script.ignored.push(span);
         } else {
             let name = command.split_whitespace().next().unwrap_or("\\");
-            let line = self.source.line(start);
+            let line = self.source.line_number(start);
             let cause = format!("`{name}` on line {line} of `{}` is a command of psql", self.source.file);
-            self.fault(Code::PsqlCommand, cause, start);
+            self.add_fault(Code::PsqlCommand, cause, start);
         }
         self.tokens.resume_at(span.end);
     }
 
-    fn variable(&mut self, token: Token) {
-        let name = token.span.of(self.source.text);
-        let line = self.source.line(token.span.start);
+    fn refuse_variable(&mut self, token: Token) {
+        let name = token.span.slice_of(self.source.text);
+        let line = self.source.line_number(token.span.start);
         let cause = format!("`:{name}` on line {line} of `{}` is a variable of psql", self.source.file);
         let fault = Fault::new(Code::PsqlCommand, cause).fix("write the value itself: only psql knows its variables");
-        self.faults.push(fault.in_file(self.source.at_byte(token.span.start - 1)));
+        self.faults.push(fault.in_file(self.source.place_at_byte(token.span.start - 1)));
     }
 
-    fn fault(&mut self, code: Code, cause: String, byte: usize) {
-        self.faults.push(Fault::new(code, cause).in_file(self.source.at_byte(byte)));
+    fn add_fault(&mut self, code: Code, cause: String, byte: usize) {
+        self.faults.push(Fault::new(code, cause).in_file(self.source.place_at_byte(byte)));
     }
 }
 
@@ -279,12 +279,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn cut(text: &str) -> Result<Script, Vec<Fault>> {
-        split(Source { file: "0001_a.sql", text })
+    fn cut(text: &str) -> Result<SplitScript, Vec<Fault>> {
+        split_statements(SqlSource { file: "0001_a.sql", text })
     }
 
     fn statements(text: &str) -> Vec<&str> {
-        cut(text).unwrap().statements.iter().map(|raw| raw.span.of(text)).collect()
+        cut(text).unwrap().statements.iter().map(|raw| raw.span.slice_of(text)).collect()
     }
 
     fn faults(text: &str) -> Vec<(Code, usize, String)> {
@@ -346,7 +346,7 @@ mod tests {
     fn separates_the_rows_of_a_copy() {
         let text = "COPY t (a, b) FROM stdin WITH (FORMAT csv);\n1;'\n$$\"\\\n\\.\nSELECT 1;\n";
         let script = cut(text).unwrap();
-        let rows: Vec<_> = script.statements.iter().map(|raw| raw.data.map(|data| data.of(text))).collect();
+        let rows: Vec<_> = script.statements.iter().map(|raw| raw.data.map(|data| data.slice_of(text))).collect();
         assert_eq!(rows, [Some("1;'\n$$\"\\\n"), None]);
         assert_eq!(statements(text), ["COPY t (a, b) FROM stdin WITH (FORMAT csv);", "SELECT 1;"]);
     }
@@ -361,7 +361,7 @@ mod tests {
             ("COPY t FROM STDIN", ""),
         ] {
             let script = cut(text).unwrap();
-            assert_eq!(script.statements[0].data.unwrap().of(text), expected, "{text:?}");
+            assert_eq!(script.statements[0].data.unwrap().slice_of(text), expected, "{text:?}");
         }
         assert_eq!(statements("COPY t FROM STDIN;\r\n1\r\n\\.\r\nSELECT 1;").len(), 2);
     }
@@ -387,7 +387,7 @@ mod tests {
     #[test]
     fn skips_the_psql_commands_that_pg_dump_writes() {
         let text = "--\n\\restrict abC1\nSELECT 1;\n\\unrestrict abC1\n";
-        let ignored: Vec<_> = cut(text).unwrap().ignored.iter().map(|span| span.of(text)).collect();
+        let ignored: Vec<_> = cut(text).unwrap().ignored.iter().map(|span| span.slice_of(text)).collect();
         assert_eq!(ignored, ["\\restrict abC1", "\\unrestrict abC1"]);
         assert_eq!(statements(text), ["SELECT 1;"]);
     }
@@ -474,7 +474,7 @@ mod tests {
             let mut at = 0;
             for span in script.statements.iter().flat_map(|raw| [Some(raw.span), raw.data]).flatten() {
                 prop_assert!(at <= span.start && span.start <= span.end);
-                let gap = Span { start: at, end: span.start }.of(&text);
+                let gap = Span { start: at, end: span.start }.slice_of(&text);
                 let gap = gap.strip_prefix("\\.\n").unwrap_or(gap);
                 prop_assert!(Tokens::new(gap).all(|t| !t.is_significant() || t.kind == TokenKind::Semi), "gap {gap:?}");
                 at = span.end;
@@ -493,7 +493,7 @@ mod tests {
         #[test]
         fn survives_any_text(text in "[a-z;:'\"$\\\\\\n\\r\\t()*/\\-é\\[\\] ]{0,80}") {
             match cut(&text) {
-                Ok(script) => prop_assert!(script.statements.iter().all(|raw| !raw.span.of(&text).is_empty())),
+                Ok(script) => prop_assert!(script.statements.iter().all(|raw| !raw.span.slice_of(&text).is_empty())),
                 Err(faults) => prop_assert!(!faults.is_empty()),
             }
         }

@@ -3,87 +3,99 @@
 
 use super::{
     execution::StatementKind,
-    identifier::{QualifiedName, folded},
+    identifier::{QualifiedName, fold_identifier},
     lexer::Tokens,
-    options::{Switch, is_switched_off, option},
+    options::{Switch, find_option, is_switched_off},
     phrase::{Part, Phrase},
-    session_effects::{select, set},
-    statement_class::{Nature, refused},
-    transaction_options::Modes,
+    session_effects::{classify_select, classify_set},
+    statement_class::{StatementClass, refused_class},
+    transaction_options::TransactionModes,
 };
 
 /// Classifies one statement.
-pub(crate) fn nature(statement: &str) -> Nature {
+pub(crate) fn classify_statement(statement: &str) -> StatementClass {
     let mut phrase = Phrase::new(statement);
-    let Some(Part::Word(first)) = phrase.next() else { return unlocking(statement) };
+    let Some(Part::Word(first)) = phrase.next() else { return refuse_unlock_all(statement) };
     let first = first.to_ascii_lowercase();
     match first.as_str() {
-        "create" => create(&mut phrase),
-        "drop" => drop_of(&mut phrase),
-        "alter" => alter(&mut phrase),
-        "copy" => copy(&mut phrase),
-        "set" => set(&mut phrase),
-        "reindex" => reindex(&mut phrase),
-        "cluster" => cluster(&mut phrase),
-        "vacuum" => repeatable("VACUUM"),
-        "analyze" | "analyse" => Nature::Harmless,
-        "discard" if phrase.eat("all") => refused("`DISCARD ALL` releases the lock that keeps other runs away", None),
-        "reset" | "discard" | "listen" | "unlisten" | "load" | "deallocate" => Nature::Session,
-        "do" | "call" => match unlocking(statement) {
-            Nature::Plain => Nature::Procedure,
+        "create" => classify_create(&mut phrase),
+        "drop" => classify_drop(&mut phrase),
+        "alter" => classify_alter(&mut phrase),
+        "copy" => classify_copy(&mut phrase),
+        "set" => classify_set(&mut phrase),
+        "reindex" => classify_reindex(&mut phrase),
+        "cluster" => classify_cluster(&mut phrase),
+        "vacuum" => repeatable_alone("VACUUM"),
+        "analyze" | "analyse" => StatementClass::Idempotent,
+        "discard" if phrase.eat("all") => {
+            refused_class("`DISCARD ALL` releases the lock that keeps other runs away", None)
+        }
+        "reset" | "discard" | "listen" | "unlisten" | "load" | "deallocate" => StatementClass::Session,
+        "do" | "call" => match refuse_unlock_all(statement) {
+            StatementClass::Plain => StatementClass::Procedure,
             refused => refused,
         },
-        "select" => match unlocking(statement) {
-            Nature::Plain => select(&mut phrase),
+        "select" => match refuse_unlock_all(statement) {
+            StatementClass::Plain => classify_select(&mut phrase),
             refused => refused,
         },
-        _ => boundary(&first, &mut phrase).unwrap_or_else(|| unlocking(statement)),
+        _ => classify_transaction_control(&first, &mut phrase).unwrap_or_else(|| refuse_unlock_all(statement)),
     }
 }
 
 /// Refuses a statement that calls `pg_advisory_unlock_all`, which would release our run lock. A call in a string or in
 /// the body of another function goes unnoticed.
-fn unlocking(statement: &str) -> Nature {
+fn refuse_unlock_all(statement: &str) -> StatementClass {
     if Tokens::new(statement).any(|token| token.is_word(statement, "pg_advisory_unlock_all")) {
-        return refused("`pg_advisory_unlock_all` releases the lock that keeps other runs away", None);
+        return refused_class("`pg_advisory_unlock_all` releases the lock that keeps other runs away", None);
     }
-    Nature::Plain
+    StatementClass::Plain
 }
 
-fn boundary(first: &str, phrase: &mut Phrase<'_>) -> Option<Nature> {
+fn classify_transaction_control(first: &str, phrase: &mut Phrase<'_>) -> Option<StatementClass> {
     match first {
         "begin" => {
             phrase.eat_one_of(&["work", "transaction"]);
-            Some(Modes::read(phrase).map_or(Nature::Boundary("BEGIN"), Nature::Begin))
+            Some(
+                TransactionModes::read_list(phrase)
+                    .map_or(StatementClass::TransactionControl("BEGIN"), StatementClass::Begin),
+            )
         }
-        "start" if phrase.eat("transaction") => {
-            Some(Modes::read(phrase).map_or(Nature::Boundary("START TRANSACTION"), Nature::Begin))
+        "start" if phrase.eat("transaction") => Some(
+            TransactionModes::read_list(phrase)
+                .map_or(StatementClass::TransactionControl("START TRANSACTION"), StatementClass::Begin),
+        ),
+        "commit" | "rollback" if phrase.eat("prepared") => {
+            Some(non_transactional(StatementKind::Opaque, "COMMIT PREPARED"))
         }
-        "commit" | "rollback" if phrase.eat("prepared") => Some(alone_as(StatementKind::Opaque, "COMMIT PREPARED")),
-        "prepare" if phrase.eat("transaction") => Some(Nature::Boundary("PREPARE TRANSACTION")),
-        "commit" => Some(ending("COMMIT", phrase)),
-        "end" => Some(ending("END", phrase)),
-        "abort" => Some(Nature::Boundary("ABORT")),
-        "savepoint" | "release" => Some(Nature::Savepoint),
+        "prepare" if phrase.eat("transaction") => Some(StatementClass::TransactionControl("PREPARE TRANSACTION")),
+        "commit" => Some(classify_commit("COMMIT", phrase)),
+        "end" => Some(classify_commit("END", phrase)),
+        "abort" => Some(StatementClass::TransactionControl("ABORT")),
+        "savepoint" | "release" => Some(StatementClass::Savepoint),
         "rollback" => {
             phrase.eat_one_of(&["work", "transaction"]);
-            Some(if phrase.eat("to") { Nature::Savepoint } else { Nature::Boundary("ROLLBACK") })
+            Some(if phrase.eat("to") {
+                StatementClass::Savepoint
+            } else {
+                StatementClass::TransactionControl("ROLLBACK")
+            })
         }
         _ => None,
     }
 }
 
 /// Reads `COMMIT [WORK | TRANSACTION] [AND [NO] CHAIN]`; `AND CHAIN` also begins the next transaction.
-fn ending(what: &'static str, phrase: &mut Phrase<'_>) -> Nature {
+fn classify_commit(what: &'static str, phrase: &mut Phrase<'_>) -> StatementClass {
     phrase.eat_one_of(&["work", "transaction"]);
     if phrase.eat("and") && !phrase.eat("no") {
-        return Nature::Boundary("COMMIT AND CHAIN");
+        return StatementClass::TransactionControl("COMMIT AND CHAIN");
     }
-    Nature::Commit(what)
+    StatementClass::Commit(what)
 }
 
 /// Reads `COPY t [(columns)] FROM|TO …` or `COPY (query) TO …`.
-fn copy(phrase: &mut Phrase<'_>) -> Nature {
+fn classify_copy(phrase: &mut Phrase<'_>) -> StatementClass {
     if phrase.eat_group().is_none() {
         phrase.eat("binary");
         // A name that we can't read is a single part as well.
@@ -94,36 +106,36 @@ fn copy(phrase: &mut Phrase<'_>) -> Nature {
     }
     let direction = phrase.eat_one_of(&["from", "to"]);
     match (direction, phrase.eat_one_of(&["stdin", "stdout"])) {
-        (Some("from"), Some(_)) => Nature::Rows,
-        (Some("to"), Some(_)) => refused("`COPY … TO STDOUT` has no client to send its rows to", None),
-        _ => Nature::Plain,
+        (Some("from"), Some(_)) => StatementClass::CopyFromStdin,
+        (Some("to"), Some(_)) => refused_class("`COPY … TO STDOUT` has no client to send its rows to", None),
+        _ => StatementClass::Plain,
     }
 }
 
-fn create(phrase: &mut Phrase<'_>) -> Nature {
+fn classify_create(phrase: &mut Phrase<'_>) -> StatementClass {
     match phrase.eat_one_of(&["unique", "index", "database", "tablespace", "subscription"]) {
-        Some("unique") if phrase.eat_all(&["index", "concurrently"]) => create_index(phrase),
-        Some("index") if phrase.eat("concurrently") => create_index(phrase),
-        Some("database") => alone_as(StatementKind::Opaque, "CREATE DATABASE"),
-        Some("tablespace") => alone_as(StatementKind::Opaque, "CREATE TABLESPACE"),
+        Some("unique") if phrase.eat_all(&["index", "concurrently"]) => classify_create_index(phrase),
+        Some("index") if phrase.eat("concurrently") => classify_create_index(phrase),
+        Some("database") => non_transactional(StatementKind::Opaque, "CREATE DATABASE"),
+        Some("tablespace") => non_transactional(StatementKind::Opaque, "CREATE TABLESPACE"),
         Some("subscription") if !is_switched_off(phrase, &["create_slot", "connect"]) => {
-            alone_as(StatementKind::Opaque, "CREATE SUBSCRIPTION")
+            non_transactional(StatementKind::Opaque, "CREATE SUBSCRIPTION")
         }
-        _ => Nature::Plain,
+        _ => StatementClass::Plain,
     }
 }
 
 /// Reads the rest of `CREATE INDEX CONCURRENTLY [IF NOT EXISTS] name ON [ONLY] table`. The index is in the schema of
 /// its table.
-fn create_index(phrase: &mut Phrase<'_>) -> Nature {
+fn classify_create_index(phrase: &mut Phrase<'_>) -> StatementClass {
     phrase.eat_all(&["if", "not", "exists"]);
     if phrase.eat("on") {
-        return refused(
+        return refused_class(
             "`CREATE INDEX CONCURRENTLY` without a name for the index",
             Some("give the index a name, so that an interrupted build can be found again"),
         );
     }
-    let name = phrase.by_ref().next().and_then(|part| folded(part.text()));
+    let name = phrase.by_ref().next().and_then(|part| fold_identifier(part.text()));
     if !phrase.eat("on") {
         return unreadable_index();
     }
@@ -131,49 +143,49 @@ fn create_index(phrase: &mut Phrase<'_>) -> Nature {
     match (name, phrase.eat_name()) {
         (Some(name), Some(table)) => {
             let index = QualifiedName { schema: table.schema, name };
-            alone_as(StatementKind::CreateIndex { index }, "CREATE INDEX CONCURRENTLY")
+            non_transactional(StatementKind::CreateIndex { index }, "CREATE INDEX CONCURRENTLY")
         }
         _ => unreadable_index(),
     }
 }
 
-fn unreadable_index() -> Nature {
-    refused(
+fn unreadable_index() -> StatementClass {
+    refused_class(
         "the name of the index can't be read",
         Some("write the names of index and table plainly or in double quotes, without U&"),
     )
 }
 
-fn drop_of(phrase: &mut Phrase<'_>) -> Nature {
+fn classify_drop(phrase: &mut Phrase<'_>) -> StatementClass {
     match phrase.eat_one_of(&["index", "database", "tablespace", "subscription"]) {
         Some("index") if phrase.eat("concurrently") => {
             phrase.eat_all(&["if", "exists"]);
             match phrase.eat_name() {
-                Some(index) => alone_as(StatementKind::DropIndex { index }, "DROP INDEX CONCURRENTLY"),
+                Some(index) => non_transactional(StatementKind::DropIndex { index }, "DROP INDEX CONCURRENTLY"),
                 None => unreadable_index(),
             }
         }
-        Some("database") => alone_as(StatementKind::Opaque, "DROP DATABASE"),
-        Some("tablespace") => alone_as(StatementKind::Opaque, "DROP TABLESPACE"),
+        Some("database") => non_transactional(StatementKind::Opaque, "DROP DATABASE"),
+        Some("tablespace") => non_transactional(StatementKind::Opaque, "DROP TABLESPACE"),
         // It can't run in a transaction if it has a replication slot on the other server, which its text doesn't show.
-        Some("subscription") => Nature::Procedure,
-        _ => Nature::Plain,
+        Some("subscription") => StatementClass::Procedure,
+        _ => StatementClass::Plain,
     }
 }
 
 /// Finds the forms of `ALTER` that PostgreSQL refuses in a transaction block (`PreventInTransactionBlock` in its
 /// sources).
-fn alter(phrase: &mut Phrase<'_>) -> Nature {
+fn classify_alter(phrase: &mut Phrase<'_>) -> StatementClass {
     match phrase.eat_one_of(&["system", "database", "subscription", "table"]) {
-        Some("system") => repeatable("ALTER SYSTEM"),
+        Some("system") => repeatable_alone("ALTER SYSTEM"),
         Some("database") => {
             phrase.by_ref().next();
             match phrase.eat_all(&["set", "tablespace"]) {
-                true => repeatable("ALTER DATABASE … SET TABLESPACE"),
-                false => Nature::Plain,
+                true => repeatable_alone("ALTER DATABASE … SET TABLESPACE"),
+                false => StatementClass::Plain,
             }
         }
-        Some("subscription") => alter_subscription(phrase),
+        Some("subscription") => classify_alter_subscription(phrase),
         Some("table") => {
             phrase.eat_all(&["if", "exists"]);
             phrase.eat("only");
@@ -183,67 +195,67 @@ fn alter(phrase: &mut Phrase<'_>) -> Nature {
             }
             let detached = phrase.eat_all(&["detach", "partition"]) && phrase.eat_name().is_some();
             match detached && phrase.eat("concurrently") {
-                true => alone_as(StatementKind::Opaque, "DETACH PARTITION CONCURRENTLY"),
-                false => Nature::Plain,
+                true => non_transactional(StatementKind::Opaque, "DETACH PARTITION CONCURRENTLY"),
+                false => StatementClass::Plain,
             }
         }
-        _ => Nature::Plain,
+        _ => StatementClass::Plain,
     }
 }
 
-fn alter_subscription(phrase: &mut Phrase<'_>) -> Nature {
+fn classify_alter_subscription(phrase: &mut Phrase<'_>) -> StatementClass {
     phrase.by_ref().next();
     match phrase.eat_one_of(&["add", "drop", "set", "refresh"]) {
-        Some("refresh") => repeatable("ALTER SUBSCRIPTION … REFRESH"),
+        Some("refresh") => repeatable_alone("ALTER SUBSCRIPTION … REFRESH"),
         Some("add" | "drop") if phrase.eat("publication") && !is_switched_off(phrase, &["refresh"]) => {
-            alone_as(StatementKind::Opaque, "ALTER SUBSCRIPTION")
+            non_transactional(StatementKind::Opaque, "ALTER SUBSCRIPTION")
         }
         Some("set") if phrase.eat("publication") => match is_switched_off(phrase, &["refresh"]) {
-            true => Nature::Plain,
-            false => repeatable("ALTER SUBSCRIPTION … SET PUBLICATION"),
+            true => StatementClass::Plain,
+            false => repeatable_alone("ALTER SUBSCRIPTION … SET PUBLICATION"),
         },
         Some("set") => {
             let options = phrase.eat_group().unwrap_or_default();
-            match ["failover", "two_phase"].iter().any(|name| option(options, name).is_some()) {
-                true => repeatable("ALTER SUBSCRIPTION … SET"),
-                false => Nature::Plain,
+            match ["failover", "two_phase"].iter().any(|name| find_option(options, name).is_some()) {
+                true => repeatable_alone("ALTER SUBSCRIPTION … SET"),
+                false => StatementClass::Plain,
             }
         }
-        _ => Nature::Plain,
+        _ => StatementClass::Plain,
     }
 }
 
 /// Reads `REINDEX [(options)] INDEX|TABLE|SCHEMA|DATABASE|SYSTEM [CONCURRENTLY] …`.
-fn reindex(phrase: &mut Phrase<'_>) -> Nature {
+fn classify_reindex(phrase: &mut Phrase<'_>) -> StatementClass {
     let options = phrase.eat_group().unwrap_or_default();
     let what = phrase.eat_one_of(&["index", "table", "schema", "database", "system"]);
-    if phrase.eat("concurrently") || option(options, "concurrently") == Some(Switch::On) {
-        return repeatable("REINDEX CONCURRENTLY");
+    if phrase.eat("concurrently") || find_option(options, "concurrently") == Some(Switch::On) {
+        return repeatable_alone("REINDEX CONCURRENTLY");
     }
     match what {
-        Some("schema") => repeatable("REINDEX SCHEMA"),
-        Some("database") => repeatable("REINDEX DATABASE"),
-        Some("system") => repeatable("REINDEX SYSTEM"),
-        Some(_) => Nature::Harmless,
-        None => Nature::Plain,
+        Some("schema") => repeatable_alone("REINDEX SCHEMA"),
+        Some("database") => repeatable_alone("REINDEX DATABASE"),
+        Some("system") => repeatable_alone("REINDEX SYSTEM"),
+        Some(_) => StatementClass::Idempotent,
+        None => StatementClass::Plain,
     }
 }
 
 /// Reads `CLUSTER`; without a table it processes all of them, and can't run in a transaction.
-fn cluster(phrase: &mut Phrase<'_>) -> Nature {
+fn classify_cluster(phrase: &mut Phrase<'_>) -> StatementClass {
     if phrase.eat_group().is_none() {
         phrase.eat("verbose");
     }
-    if phrase.is_done() { repeatable("CLUSTER") } else { Nature::Harmless }
+    if phrase.is_done() { repeatable_alone("CLUSTER") } else { StatementClass::Idempotent }
 }
 
 /// Returns the class of a statement that can't run in a transaction but may be repeated.
-fn repeatable(what: &'static str) -> Nature {
-    alone_as(StatementKind::Repeatable, what)
+fn repeatable_alone(what: &'static str) -> StatementClass {
+    non_transactional(StatementKind::Repeatable, what)
 }
 
-fn alone_as(kind: StatementKind, what: &'static str) -> Nature {
-    Nature::Alone { kind, what }
+fn non_transactional(kind: StatementKind, what: &'static str) -> StatementClass {
+    StatementClass::NonTransactional { kind, what }
 }
 
 #[cfg(test)]
@@ -252,8 +264,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn kind(statement: &str) -> Option<StatementKind> {
-        match nature(statement) {
-            Nature::Alone { kind, .. } => Some(kind),
+        match classify_statement(statement) {
+            StatementClass::NonTransactional { kind, .. } => Some(kind),
             _ => None,
         }
     }
@@ -296,7 +308,10 @@ mod tests {
             "CREATE INDEX CONCURRENTLY U&\"a\" ON t (x)",
             "DROP INDEX CONCURRENTLY U&\"a\"",
         ] {
-            assert!(matches!(nature(statement), Nature::Refused { fix: Some(_), .. }), "{statement}");
+            assert!(
+                matches!(classify_statement(statement), StatementClass::Refused { fix: Some(_), .. }),
+                "{statement}"
+            );
         }
     }
 
@@ -374,7 +389,7 @@ mod tests {
             "CREATE FUNCTION f() RETURNS void LANGUAGE sql BEGIN ATOMIC SELECT 1; END",
             "INSERT INTO vacuum VALUES ('COMMIT')",
         ] {
-            assert_eq!(nature(statement), Nature::Plain, "{statement}");
+            assert_eq!(classify_statement(statement), StatementClass::Plain, "{statement}");
         }
     }
 
@@ -390,13 +405,13 @@ mod tests {
             "PREPARE TRANSACTION 'x'",
             "BEGIN ISOLATION LEVEL none",
         ] {
-            assert!(matches!(nature(statement), Nature::Boundary(_)), "{statement}");
+            assert!(matches!(classify_statement(statement), StatementClass::TransactionControl(_)), "{statement}");
         }
         for statement in ["BEGIN", "begin isolation level serializable;", "START /* x */ TRANSACTION", "BEGIN WORK"] {
-            assert!(matches!(nature(statement), Nature::Begin(_)), "{statement}");
+            assert!(matches!(classify_statement(statement), StatementClass::Begin(_)), "{statement}");
         }
         for statement in ["COMMIT", "END;", "commit work", "COMMIT TRANSACTION AND NO CHAIN"] {
-            assert!(matches!(nature(statement), Nature::Commit(_)), "{statement}");
+            assert!(matches!(classify_statement(statement), StatementClass::Commit(_)), "{statement}");
         }
     }
 
@@ -408,24 +423,31 @@ mod tests {
             ("set \"Transaction_Isolation\" to serializable", "BEGIN ISOLATION LEVEL SERIALIZABLE"),
             ("SET TRANSACTION READ WRITE", "BEGIN READ WRITE"),
         ] {
-            let Nature::Modes(modes) = nature(statement) else { panic!("{statement}: {:?}", nature(statement)) };
+            let StatementClass::SetTransaction(modes) = classify_statement(statement) else {
+                panic!("{statement}: {:?}", classify_statement(statement))
+            };
             assert_eq!(modes.begin_sql(), begin);
         }
         for statement in [
             "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY, ISOLATION LEVEL SERIALIZABLE",
             "SET default_transaction_isolation TO serializable",
         ] {
-            let Nature::Defaults(modes) = nature(statement) else { panic!("{statement}: {:?}", nature(statement)) };
+            let StatementClass::DefaultModes(modes) = classify_statement(statement) else {
+                panic!("{statement}: {:?}", classify_statement(statement))
+            };
             assert_eq!(modes.begin_sql(), "BEGIN ISOLATION LEVEL SERIALIZABLE");
         }
-        assert!(matches!(nature("SET TRANSACTION SNAPSHOT 'x'"), Nature::Refused { fix: Some(_), .. }));
+        assert!(matches!(
+            classify_statement("SET TRANSACTION SNAPSHOT 'x'"),
+            StatementClass::Refused { fix: Some(_), .. }
+        ));
     }
 
     #[test]
     fn savepoints_are_not_boundaries() {
         for statement in ["SAVEPOINT a", "ROLLBACK TO a", "ROLLBACK TRANSACTION TO SAVEPOINT a", "RELEASE SAVEPOINT a"]
         {
-            assert_eq!(nature(statement), Nature::Savepoint, "{statement}");
+            assert_eq!(classify_statement(statement), StatementClass::Savepoint, "{statement}");
         }
     }
 
@@ -443,9 +465,9 @@ mod tests {
             "COPY BINARY t TO STDIN",
             "DO LANGUAGE plpgsql $$ $$ pg_advisory_unlock_all",
         ] {
-            assert!(matches!(nature(statement), Nature::Refused { .. }), "{statement}");
+            assert!(matches!(classify_statement(statement), StatementClass::Refused { .. }), "{statement}");
         }
-        assert_eq!(nature("SELECT 'pg_advisory_unlock_all'"), Nature::Plain);
+        assert_eq!(classify_statement("SELECT 'pg_advisory_unlock_all'"), StatementClass::Plain);
     }
 
     #[test]
@@ -461,7 +483,7 @@ mod tests {
             "LISTEN x",
             "LOAD 'plpgsql'",
         ] {
-            assert_eq!(nature(statement), Nature::Session, "{statement}");
+            assert_eq!(classify_statement(statement), StatementClass::Session, "{statement}");
         }
         for statement in [
             "ANALYZE t",
@@ -470,11 +492,11 @@ mod tests {
             "CLUSTER t USING i",
             "CLUSTER (VERBOSE) t",
         ] {
-            assert_eq!(nature(statement), Nature::Harmless, "{statement}");
+            assert_eq!(classify_statement(statement), StatementClass::Idempotent, "{statement}");
         }
-        assert_eq!(nature("COPY t (a) FROM stdin"), Nature::Rows);
-        assert_eq!(nature("CALL p()"), Nature::Procedure);
-        assert_eq!(nature("DO $$ BEGIN COMMIT; END $$"), Nature::Procedure);
+        assert_eq!(classify_statement("COPY t (a) FROM stdin"), StatementClass::CopyFromStdin);
+        assert_eq!(classify_statement("CALL p()"), StatementClass::Procedure);
+        assert_eq!(classify_statement("DO $$ BEGIN COMMIT; END $$"), StatementClass::Procedure);
     }
 
     /// Statements with a place for a list of any length in parentheses, and one for comments.
@@ -506,7 +528,7 @@ mod tests {
             comment in prop::sample::select(vec![" ", "\n", " /* ; ( */ ", " -- )'\n ", " /* a /* b */ */ "]),
         ) {
             let fill = |list: &str, comment: &str| form.replace("{list}", list).replace("{comment}", comment);
-            prop_assert_eq!(nature(&fill(&names.join(", "), comment)), nature(&fill("a", "")));
+            prop_assert_eq!(classify_statement(&fill(&names.join(", "), comment)), classify_statement(&fill("a", "")));
         }
     }
 }

@@ -1,39 +1,39 @@
 //! The classes of statements: what each may do to a transaction and to a run that resumes.
 
-use super::{execution::StatementKind, transaction_options::Modes};
+use super::{execution::StatementKind, transaction_options::TransactionModes};
 /// The class of a statement, by its relation to the transaction around it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Nature {
+pub(crate) enum StatementClass {
     /// Runs in a transaction, and belongs in one.
     Plain,
     /// `SET`, `RESET`, `LISTEN`, …: changes only the session.
     Session,
     /// The same, and sets the isolation level of the transactions that follow.
-    Defaults(Modes),
+    DefaultModes(TransactionModes),
     /// `SET TRANSACTION`: sets the modes of the transaction that it is in.
-    Modes(Modes),
+    SetTransaction(TransactionModes),
     /// `ANALYZE`, `REINDEX TABLE`, `CLUSTER t`: may be repeated. For a partitioned table it can't run in a transaction,
     /// but its text doesn't show whether the table is partitioned.
-    Harmless,
+    Idempotent,
     /// `DO`, `CALL`, …: runs in a transaction; outside of one it may commit half-way.
     Procedure,
     /// Can't run in a transaction.
-    Alone {
+    NonTransactional {
         /// Its kind in a file without a transaction.
         kind: StatementKind,
         /// The words that make it so, for a message.
         what: &'static str,
     },
     /// `BEGIN` or `START TRANSACTION`.
-    Begin(Modes),
+    Begin(TransactionModes),
     /// `COMMIT` or `END`: ends a transaction and keeps its effects.
     Commit(&'static str),
     /// Any other statement that begins or ends a transaction.
-    Boundary(&'static str),
+    TransactionControl(&'static str),
     /// `SAVEPOINT` and the like: needs a transaction around it.
     Savepoint,
     /// `COPY … FROM STDIN`.
-    Rows,
+    CopyFromStdin,
     /// Would break the run, and is refused.
     Refused {
         /// Its effect on the run.
@@ -43,6 +43,6 @@ pub(crate) enum Nature {
     },
 }
 
-pub(crate) fn refused(cause: &'static str, fix: Option<&'static str>) -> Nature {
-    Nature::Refused { cause, fix }
+pub(crate) fn refused_class(cause: &'static str, fix: Option<&'static str>) -> StatementClass {
+    StatementClass::Refused { cause, fix }
 }

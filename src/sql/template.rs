@@ -1,32 +1,32 @@
 //! Placeholders of other programs, which the server can't parse.
 
 /// A notation for placeholders: its delimiters and the programs that use it.
-struct Kind {
+struct PlaceholderSyntax {
     opening: &'static str,
     closing: &'static str,
-    whose: &'static str,
+    program: &'static str,
 }
 
-const KINDS: [Kind; 7] = [
-    Kind { opening: "${", closing: "}", whose: "Flyway, envsubst or a shell" },
-    Kind { opening: "$(", closing: ")", whose: "sqlcmd or a shell" },
-    Kind { opening: "#{", closing: "}", whose: "Ruby" },
-    Kind { opening: "{{", closing: "}}", whose: "dbt, Jinja or Go's templates" },
-    Kind { opening: "{%", closing: "%}", whose: "dbt or Jinja" },
-    Kind { opening: "<%", closing: "%>", whose: "ERB" },
-    Kind { opening: "{", closing: "}", whose: "a program that formats the text" },
+const PLACEHOLDER_SYNTAXES: [PlaceholderSyntax; 7] = [
+    PlaceholderSyntax { opening: "${", closing: "}", program: "Flyway, envsubst or a shell" },
+    PlaceholderSyntax { opening: "$(", closing: ")", program: "sqlcmd or a shell" },
+    PlaceholderSyntax { opening: "#{", closing: "}", program: "Ruby" },
+    PlaceholderSyntax { opening: "{{", closing: "}}", program: "dbt, Jinja or Go's templates" },
+    PlaceholderSyntax { opening: "{%", closing: "%}", program: "dbt or Jinja" },
+    PlaceholderSyntax { opening: "<%", closing: "%>", program: "ERB" },
+    PlaceholderSyntax { opening: "{", closing: "}", program: "a program that formats the text" },
 ];
 
 /// Returns the fix if the text that the server can't parse, at this byte, is a placeholder.
-pub(crate) fn fix(text: &str, byte: usize) -> Option<String> {
-    let (placeholder, whose) = found(text, byte)?;
+pub(crate) fn placeholder_fix(text: &str, byte: usize) -> Option<String> {
+    let (placeholder, whose) = find_placeholder(text, byte)?;
     Some(format!(
         "`{placeholder}` is a placeholder of {whose}, and files are sent unchanged: write the value itself in its place, or \
          fill in the files in a step before this one"
     ))
 }
 
-fn found(text: &str, byte: usize) -> Option<(&str, &'static str)> {
+fn find_placeholder(text: &str, byte: usize) -> Option<(&str, &'static str)> {
     let line = text.get(byte..)?.lines().next()?;
     if let Some(variable) = psql_variable(line).filter(|_| !text.get(..byte).is_some_and(|text| text.ends_with(':'))) {
         return Some((variable, "psql, SQLAlchemy or Yii"));
@@ -35,10 +35,10 @@ fn found(text: &str, byte: usize) -> Option<(&str, &'static str)> {
     let starts = [byte.checked_sub(1), Some(byte)].into_iter().flatten();
     let rests = starts.filter_map(|start| text.get(start..)?.lines().next());
     rests.into_iter().find_map(|rest| {
-        KINDS.iter().find_map(|kind| {
+        PLACEHOLDER_SYNTAXES.iter().find_map(|kind| {
             let inside = rest.strip_prefix(kind.opening)?;
             let end = inside.find(kind.closing)? + kind.opening.len() + kind.closing.len();
-            Some((rest.get(..end)?, kind.whose))
+            Some((rest.get(..end)?, kind.program))
         })
     })
 }
@@ -65,7 +65,7 @@ mod tests {
     fn at(marked: &str) -> Option<(String, &'static str)> {
         let byte = marked.find('‸').unwrap();
         let text = marked.replace('‸', "");
-        found(&text, byte).map(|(placeholder, whose)| (placeholder.to_owned(), whose))
+        find_placeholder(&text, byte).map(|(placeholder, whose)| (placeholder.to_owned(), whose))
     }
 
     #[test]

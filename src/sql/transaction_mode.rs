@@ -4,16 +4,16 @@
 //! file that opted out, each `BEGIN … COMMIT` is one unit and commits together with its progress row.
 
 use super::{
-    classified_statement::Read,
+    classified_statement::ClassifiedStatement,
     directive,
-    execution::{Again, Piece, Statement, StatementKind, Work},
-    location::Source,
+    execution::{Execution, SessionSetup, SqlChunk, Statement, StatementKind},
+    location::SqlSource,
     refusal, session_setup,
     span::Span,
-    split::Script,
-    statement::nature,
-    statement_class::Nature,
-    transaction_options::Modes,
+    split::SplitScript,
+    statement::classify_statement,
+    statement_class::StatementClass,
+    transaction_options::TransactionModes,
 };
 use crate::fault::Fault;
 use std::ops::RangeInclusive;
@@ -22,13 +22,13 @@ use std::ops::RangeInclusive;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Decision {
     /// The way in which it is sent.
-    pub(crate) work: Work,
+    pub(crate) execution: Execution,
     /// The modes that it requests for its transaction.
-    pub(crate) modes: Modes,
+    pub(crate) modes: TransactionModes,
     /// Statements of the file that our own SQL replaces.
-    pub(crate) ours: Vec<Span>,
+    pub(crate) replaced: Vec<Span>,
     /// A note about that for the log.
-    pub(crate) remark: Option<String>,
+    pub(crate) note: Option<String>,
 }
 
 /// Decides how a file is sent.
@@ -36,91 +36,101 @@ pub(crate) struct Decision {
 /// # Errors
 ///
 /// Every statement that can't be run where it stands.
-pub(crate) fn decide(source: Source<'_>, script: &Script) -> Result<Decision, Vec<Fault>> {
-    let statements: Vec<Read> =
-        script.statements.iter().map(|raw| Read { raw: *raw, nature: nature(raw.span.of(source.text)) }).collect();
-    let file = File { source, statements: &statements, blocks: Blocks::find(&statements) };
+pub(crate) fn decide_execution(source: SqlSource<'_>, script: &SplitScript) -> Result<Decision, Vec<Fault>> {
+    let statements: Vec<ClassifiedStatement> = script
+        .statements
+        .iter()
+        .map(|raw| ClassifiedStatement { raw: *raw, class: classify_statement(raw.span.slice_of(source.text)) })
+        .collect();
+    let file = FileStatements { source, statements: &statements, blocks: OwnTransactions::find_blocks(&statements) };
     if let Some(block) = file.only_block() {
-        return file.in_one(Some(&block));
+        return file.decide_single_transaction(Some(&block));
     }
-    if let Some((comment, byte)) = directive::opt_out(source) {
-        let why = format!("`{}` on line {} asks for no transaction", comment.trim(), source.line(byte));
-        return file.one_by_one(why);
+    if let Some((comment, byte)) = directive::find_opt_out(source) {
+        let why = format!("`{}` on line {} asks for no transaction", comment.trim(), source.line_number(byte));
+        return file.decide_per_statement(why);
     }
-    let alone = statements.iter().find(|statement| matches!(statement.nature, Nature::Alone { .. }));
+    let alone = statements.iter().find(|statement| matches!(statement.class, StatementClass::NonTransactional { .. }));
     match alone {
-        None if file.has_boundary() => Err(file.boundaries().chain(file.refused()).collect()),
-        None => file.in_one(None),
+        None if file.has_boundary() => Err(file.boundary_faults().chain(file.refused_faults()).collect()),
+        None => file.decide_single_transaction(None),
         Some(alone) => {
-            let mixed = file.mixed(alone);
-            let faults: Vec<Fault> = file.boundaries().chain(file.refused()).chain(mixed).collect();
+            let mixed = file.mixed_file_fault(alone);
+            let faults: Vec<Fault> = file.boundary_faults().chain(file.refused_faults()).chain(mixed).collect();
             if !faults.is_empty() {
                 return Err(faults);
             }
-            file.one_by_one(format!("{} on line {} can't run in a transaction", alone.words(), alone.line(source)))
+            file.decide_per_statement(format!(
+                "{} on line {} can't run in a transaction",
+                alone.words(),
+                alone.line(source)
+            ))
         }
     }
 }
 
 /// The transactions that the file itself begins and ends.
 #[derive(Debug, Default)]
-struct Blocks {
+struct OwnTransactions {
     /// From BEGIN to COMMIT, as indexes of statements.
-    whole: Vec<RangeInclusive<usize>>,
+    complete: Vec<RangeInclusive<usize>>,
     /// Indexes of all other statements that begin or end a transaction.
-    astray: Vec<usize>,
+    unpaired: Vec<usize>,
 }
 
-impl Blocks {
-    fn find(statements: &[Read]) -> Self {
+impl OwnTransactions {
+    fn find_blocks(statements: &[ClassifiedStatement]) -> Self {
         let (mut blocks, mut open) = (Self::default(), None);
         for (at, statement) in statements.iter().enumerate() {
-            match (&statement.nature, open) {
-                (Nature::Begin(_), None) => open = Some(at),
-                (Nature::Commit(_), Some(begin)) => {
-                    blocks.whole.push(begin..=at);
+            match (&statement.class, open) {
+                (StatementClass::Begin(_), None) => open = Some(at),
+                (StatementClass::Commit(_), Some(begin)) => {
+                    blocks.complete.push(begin..=at);
                     open = None;
                 }
-                (Nature::Begin(_) | Nature::Commit(_) | Nature::Boundary(_), _) => blocks.astray.push(at),
+                (StatementClass::Begin(_) | StatementClass::Commit(_) | StatementClass::TransactionControl(_), _) => {
+                    blocks.unpaired.push(at)
+                }
                 _ => {}
             }
         }
-        blocks.astray.extend(open);
+        blocks.unpaired.extend(open);
         blocks
     }
 
-    fn around(&self, at: usize) -> Option<&RangeInclusive<usize>> {
-        self.whole.iter().find(|block| block.contains(&at))
+    fn block_around(&self, at: usize) -> Option<&RangeInclusive<usize>> {
+        self.complete.iter().find(|block| block.contains(&at))
     }
 }
 
-struct File<'a> {
-    source: Source<'a>,
-    statements: &'a [Read],
-    blocks: Blocks,
+struct FileStatements<'a> {
+    source: SqlSource<'a>,
+    statements: &'a [ClassifiedStatement],
+    blocks: OwnTransactions,
 }
 
-impl<'a> File<'a> {
+impl<'a> FileStatements<'a> {
     /// Finds the one `BEGIN … COMMIT` that contains the whole file, except for settings.
     fn only_block(&self) -> Option<RangeInclusive<usize>> {
-        let [block] = self.blocks.whole.as_slice() else { return None };
-        let fits = |(at, statement): (usize, &Read)| match block.contains(&at) {
-            true => !matches!(statement.nature, Nature::Alone { .. }),
+        let [block] = self.blocks.complete.as_slice() else { return None };
+        let fits = |(at, statement): (usize, &ClassifiedStatement)| match block.contains(&at) {
+            true => !matches!(statement.class, StatementClass::NonTransactional { .. }),
             false => statement.is_session(),
         };
-        (self.blocks.astray.is_empty() && self.statements.iter().enumerate().all(fits)).then(|| block.clone())
+        (self.blocks.unpaired.is_empty() && self.statements.iter().enumerate().all(fits)).then(|| block.clone())
     }
 
     /// Decides to send the file in one transaction of ours.
-    fn in_one(&self, block: Option<&RangeInclusive<usize>>) -> Result<Decision, Vec<Fault>> {
-        let faults: Vec<Fault> = self.refused().collect();
+    fn decide_single_transaction(&self, block: Option<&RangeInclusive<usize>>) -> Result<Decision, Vec<Fault>> {
+        let faults: Vec<Fault> = self.refused_faults().collect();
         if !faults.is_empty() {
             return Err(faults);
         }
-        let asked = asked_for(self.statements);
-        let mut ours = asked.said;
+        let asked = requested_modes(self.statements);
+        let mut ours = asked.spans;
         ours.extend(self.statements.iter().filter(|statement| statement.is_boundary()).map(|found| found.raw.span));
-        let sent: Vec<&Read> = self.statements.iter().filter(|found| !ours.contains(&found.raw.span)).collect();
+        let sent: Vec<&ClassifiedStatement> =
+            self.statements.iter().filter(|found| !ours.contains(&found.raw.span)).collect();
         let remark = block.map(|_| {
             format!(
                 "{}: its BEGIN and COMMIT are replaced by those of the transaction in which every file runs",
@@ -128,137 +138,159 @@ impl<'a> File<'a> {
             )
         });
         let has_rows = sent.iter().any(|statement| statement.raw.data.is_some());
-        let work = match has_rows || self.source.text.len() > LONGEST_PIECE {
-            true => Work::Pieces(pieces(sent.into_iter())),
-            false => Work::Whole,
+        let work = match has_rows || self.source.text.len() > MAX_CHUNK_BYTES {
+            true => Execution::Chunked(group_into_chunks(sent.into_iter())),
+            false => Execution::SingleQuery,
         };
-        Ok(Decision { work, modes: asked.modes, ours, remark })
+        Ok(Decision { execution: work, modes: asked.modes, replaced: ours, note: remark })
     }
 
     /// Decides to send the file statement by statement; its own transactions stay.
-    fn one_by_one(&self, why: String) -> Result<Decision, Vec<Fault>> {
+    fn decide_per_statement(&self, why: String) -> Result<Decision, Vec<Fault>> {
         let faults: Vec<Fault> =
-            self.statements.iter().enumerate().filter_map(|(at, found)| self.misplaced(at, found)).collect();
+            self.statements.iter().enumerate().filter_map(|(at, found)| self.misplaced_fault(at, found)).collect();
         if !faults.is_empty() {
             return Err(faults);
         }
         let (mut units, mut ours) = (Vec::new(), Vec::new());
         let mut at = 0;
         while let Some(first) = self.statements.get(at) {
-            match self.blocks.around(at).and_then(|block| Some((block, self.statements.get(block.clone())?))) {
+            match self.blocks.block_around(at).and_then(|block| Some((block, self.statements.get(block.clone())?))) {
                 Some((block, statements)) => {
-                    let (unit, said) = block_of(statements);
+                    let (unit, said) = unit_of_block(statements);
                     units.push(unit);
                     ours.extend(said);
                     at = block.end() + 1;
                 }
                 None => {
-                    units.push(single(first));
+                    units.push(unit_of_statement(first));
                     at += 1;
                 }
             }
         }
-        let lost = session_setup::keep(self.source.text, &mut units);
+        let lost = session_setup::mark_session_setup(self.source.text, &mut units);
         Ok(Decision {
-            work: Work::Statements { statements: units, lost, why },
-            modes: Modes::default(),
-            ours,
-            remark: None,
+            execution: Execution::PerStatement { statements: units, lost, why },
+            modes: TransactionModes::default(),
+            replaced: ours,
+            note: None,
         })
     }
 
     /// Returns the fault of a statement that can't be where it is in a file that opted out.
-    fn misplaced(&self, at: usize, found: &Read) -> Option<Fault> {
-        let inside = self.blocks.around(at);
-        match &found.nature {
-            Nature::Refused { cause, fix } => Some(refusal::refused(self.source, found, cause, *fix)),
-            _ if self.blocks.astray.contains(&at) => Some(refusal::astray(self.source, found)),
-            Nature::Savepoint if inside.is_none() => Some(refusal::savepoint(self.source, found)),
-            Nature::Modes(_) if inside.is_none() => Some(refusal::modes(self.source, found)),
-            Nature::Modes(modes) | Nature::Begin(modes) if modes.is_read_only() => {
-                Some(refusal::read_only(self.source, found))
+    fn misplaced_fault(&self, at: usize, found: &ClassifiedStatement) -> Option<Fault> {
+        let inside = self.blocks.block_around(at);
+        match &found.class {
+            StatementClass::Refused { cause, fix } => Some(refusal::refused_statement(self.source, found, cause, *fix)),
+            _ if self.blocks.unpaired.contains(&at) => Some(refusal::unpaired_boundary(self.source, found)),
+            StatementClass::Savepoint if inside.is_none() => {
+                Some(refusal::savepoint_outside_transaction(self.source, found))
             }
-            Nature::Alone { .. } if inside.is_some() => Some(refusal::alone_in_block(self.source, found)),
+            StatementClass::SetTransaction(_) if inside.is_none() => {
+                Some(refusal::modes_outside_transaction(self.source, found))
+            }
+            StatementClass::SetTransaction(modes) | StatementClass::Begin(modes) if modes.is_read_only() => {
+                Some(refusal::read_only_transaction(self.source, found))
+            }
+            StatementClass::NonTransactional { .. } if inside.is_some() => {
+                Some(refusal::non_transactional_in_block(self.source, found))
+            }
             _ => None,
         }
     }
 
     fn has_boundary(&self) -> bool {
-        self.statements.iter().any(Read::is_boundary)
+        self.statements.iter().any(ClassifiedStatement::is_boundary)
     }
 
     /// Reports whether the file would be valid if it opted out.
     fn could_opt_out(&self) -> bool {
-        self.one_by_one(String::new()).is_ok()
+        self.decide_per_statement(String::new()).is_ok()
     }
 
-    fn refused(&self) -> impl Iterator<Item = Fault> {
-        self.statements.iter().filter_map(|found| match &found.nature {
-            Nature::Refused { cause, fix } => Some(refusal::refused(self.source, found, cause, *fix)),
+    fn refused_faults(&self) -> impl Iterator<Item = Fault> {
+        self.statements.iter().filter_map(|found| match &found.class {
+            StatementClass::Refused { cause, fix } => Some(refusal::refused_statement(self.source, found, cause, *fix)),
             _ => None,
         })
     }
 
-    fn boundaries(&self) -> impl Iterator<Item = Fault> {
-        let several = if self.could_opt_out() { refusal::Way::OptOut } else { refusal::Way::Remove };
+    fn boundary_faults(&self) -> impl Iterator<Item = Fault> {
+        let several =
+            if self.could_opt_out() { refusal::OwnTransactionFix::OptOut } else { refusal::OwnTransactionFix::Remove };
         let found = self.statements.iter().filter(|statement| statement.is_boundary());
-        found.map(move |statement| refusal::boundary(self.source, statement, several))
+        found.map(move |statement| refusal::own_transaction(self.source, statement, several))
     }
 
     /// Refuses a file that mixes statements that can't run in a transaction with others and did not opt out: only its author can
     /// decide to commit the others one by one.
-    fn mixed(&self, alone: &Read) -> Option<Fault> {
-        let goes_along = |found: &&Read| {
+    fn mixed_file_fault(&self, alone: &ClassifiedStatement) -> Option<Fault> {
+        let goes_along = |found: &&ClassifiedStatement| {
             found.is_boundary()
                 || found.is_session()
-                || matches!(found.nature, Nature::Alone { .. } | Nature::Harmless | Nature::Refused { .. })
+                || matches!(
+                    found.class,
+                    StatementClass::NonTransactional { .. }
+                        | StatementClass::Idempotent
+                        | StatementClass::Refused { .. }
+                )
         };
         let other = self.statements.iter().find(|found| !goes_along(found))?;
-        let way = if self.could_opt_out() { refusal::Way::OptOut } else { refusal::Way::Remove };
-        Some(refusal::mixed(self.source, alone, other, way))
+        let way =
+            if self.could_opt_out() { refusal::OwnTransactionFix::OptOut } else { refusal::OwnTransactionFix::Remove };
+        Some(refusal::mixed_file(self.source, alone, other, way))
     }
 }
 
 /// The modes requested for a transaction before its first query.
-struct Asked {
-    modes: Modes,
+struct RequestedModes {
+    modes: TransactionModes,
     /// The statements that request them, except for BEGIN.
-    said: Vec<Span>,
+    spans: Vec<Span>,
 }
 
-fn asked_for(statements: &[Read]) -> Asked {
-    let (mut defaults, mut modes, mut said) = (Modes::default(), Modes::default(), Vec::new());
+fn requested_modes(statements: &[ClassifiedStatement]) -> RequestedModes {
+    let (mut defaults, mut modes, mut said) = (TransactionModes::default(), TransactionModes::default(), Vec::new());
     for statement in statements {
-        match statement.nature {
-            Nature::Session => {}
-            Nature::Defaults(more) => defaults = defaults.and(more),
-            Nature::Begin(more) => modes = modes.and(more),
-            Nature::Modes(more) => {
-                modes = modes.and(more);
+        match statement.class {
+            StatementClass::Session => {}
+            StatementClass::DefaultModes(more) => defaults = defaults.overridden_by(more),
+            StatementClass::Begin(more) => modes = modes.overridden_by(more),
+            StatementClass::SetTransaction(more) => {
+                modes = modes.overridden_by(more);
                 said.push(statement.raw.span);
             }
             _ => break,
         }
     }
-    Asked { modes: defaults.and(modes), said }
+    RequestedModes { modes: defaults.overridden_by(modes), spans: said }
 }
 
-fn single(found: &Read) -> Statement {
+fn unit_of_statement(found: &ClassifiedStatement) -> Statement {
     let piece = match found.raw.data {
-        Some(data) => Piece::Copy { statement: found.raw.span, data },
-        None => Piece::Sql(found.raw.span),
+        Some(data) => SqlChunk::Copy { statement: found.raw.span, data },
+        None => SqlChunk::Query(found.raw.span),
     };
-    let again = if found.is_session() { vec![Again { span: found.raw.span, until: None }] } else { Vec::new() };
-    Statement { span: found.span(), kind: found.kind(), pieces: vec![piece], modes: Modes::default(), again }
+    let again =
+        if found.is_session() { vec![SessionSetup { span: found.raw.span, needed_until: None }] } else { Vec::new() };
+    Statement {
+        span: found.span(),
+        kind: found.kind(),
+        chunks: vec![piece],
+        modes: TransactionModes::default(),
+        session_setup: again,
+    }
 }
 
 /// Returns the unit of one of the file's own transactions, and the statements that our own SQL replaces.
-fn block_of(statements: &[Read]) -> (Statement, Vec<Span>) {
-    let asked = asked_for(statements);
-    let mut said = asked.said;
+fn unit_of_block(statements: &[ClassifiedStatement]) -> (Statement, Vec<Span>) {
+    let asked = requested_modes(statements);
+    let mut said = asked.spans;
     said.extend(statements.iter().filter(|found| found.is_boundary()).map(|found| found.raw.span));
     let inner = || statements.iter().filter(|found| !said.contains(&found.raw.span));
-    let again = inner().filter(|found| found.is_session()).map(|found| Again { span: found.raw.span, until: None });
+    let again = inner()
+        .filter(|found| found.is_session())
+        .map(|found| SessionSetup { span: found.raw.span, needed_until: None });
     let span = Span {
         start: statements.first().map_or(0, |first| first.raw.span.start),
         end: statements.last().map_or(0, |last| last.raw.span.end),
@@ -266,20 +298,22 @@ fn block_of(statements: &[Read]) -> (Statement, Vec<Span>) {
     let unit = Statement {
         span,
         kind: StatementKind::Transactional,
-        pieces: pieces(inner()),
+        chunks: group_into_chunks(inner()),
         modes: asked.modes,
-        again: again.collect(),
+        session_setup: again.collect(),
     };
     (unit, said)
 }
 
-fn pieces<'r>(statements: impl Iterator<Item = &'r Read>) -> Vec<Piece> {
+fn group_into_chunks<'r>(statements: impl Iterator<Item = &'r ClassifiedStatement>) -> Vec<SqlChunk> {
     let mut pieces = Vec::new();
-    for Read { raw, .. } in statements {
+    for ClassifiedStatement { raw, .. } in statements {
         match (raw.data, pieces.last_mut()) {
-            (Some(data), _) => pieces.push(Piece::Copy { statement: raw.span, data }),
-            (None, Some(Piece::Sql(span))) if raw.span.end - span.start <= LONGEST_PIECE => span.end = raw.span.end,
-            (None, _) => pieces.push(Piece::Sql(raw.span)),
+            (Some(data), _) => pieces.push(SqlChunk::Copy { statement: raw.span, data }),
+            (None, Some(SqlChunk::Query(span))) if raw.span.end - span.start <= MAX_CHUNK_BYTES => {
+                span.end = raw.span.end
+            }
+            (None, _) => pieces.push(SqlChunk::Query(raw.span)),
         }
     }
     pieces
@@ -287,23 +321,23 @@ fn pieces<'r>(statements: impl Iterator<Item = &'r Read>) -> Vec<Piece> {
 
 /// The largest body in bytes that is sent as one query. A longer one is sent in chunks of whole statements, as a message is in memory
 /// three times until it is sent.
-const LONGEST_PIECE: usize = 1 << 20;
+const MAX_CHUNK_BYTES: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{identifier::QualifiedName, phrase::Phrase, split::split},
+        super::{identifier::QualifiedName, phrase::Phrase, split::split_statements},
         *,
     };
     use crate::fault::Code;
 
     fn decision(text: &str) -> Result<Decision, Vec<Fault>> {
-        let source = Source { file: "0001_a.sql", text };
-        decide(source, &split(source).unwrap())
+        let source = SqlSource { file: "0001_a.sql", text };
+        decide_execution(source, &split_statements(source).unwrap())
     }
 
-    fn work(text: &str) -> Result<Work, Vec<Fault>> {
-        decision(text).map(|decision| decision.work)
+    fn work(text: &str) -> Result<Execution, Vec<Fault>> {
+        decision(text).map(|decision| decision.execution)
     }
 
     fn faults(text: &str) -> Vec<(Code, usize)> {
@@ -317,7 +351,7 @@ mod tests {
 
     fn units(text: &str) -> (Vec<Statement>, String) {
         match work(text).unwrap() {
-            Work::Statements { statements, why, .. } => (statements, why),
+            Execution::PerStatement { statements, why, .. } => (statements, why),
             other => panic!("{other:?}"),
         }
     }
@@ -327,10 +361,10 @@ mod tests {
         (statements.into_iter().map(|statement| statement.kind).collect(), why)
     }
 
-    fn shown<'t>(text: &'t str, pieces: &[Piece]) -> Vec<(&'t str, &'t str)> {
-        let one = |piece: &Piece| match piece {
-            Piece::Sql(span) => (span.of(text), ""),
-            Piece::Copy { statement, data } => (statement.of(text), data.of(text)),
+    fn shown<'t>(text: &'t str, pieces: &[SqlChunk]) -> Vec<(&'t str, &'t str)> {
+        let one = |piece: &SqlChunk| match piece {
+            SqlChunk::Query(span) => (span.slice_of(text), ""),
+            SqlChunk::Copy { statement, data } => (statement.slice_of(text), data.slice_of(text)),
         };
         pieces.iter().map(one).collect()
     }
@@ -342,14 +376,14 @@ mod tests {
     #[test]
     fn an_ordinary_file_is_one_query() {
         for text in ["CREATE TABLE t (); SET x = 1; DO $$ $$; SAVEPOINT a; CALL p();", "", "-- empty\n"] {
-            assert_eq!(work(text), Ok(Work::Whole), "{text}");
+            assert_eq!(work(text), Ok(Execution::SingleQuery), "{text}");
         }
     }
 
     #[test]
     fn a_file_with_copy_rows_is_sent_in_chunks() {
         let text = "SET a = 1;\nCREATE TABLE t ();\nCOPY t FROM stdin;\n1\n\\.\nSELECT 1;\nSELECT 2;\n";
-        let Ok(Work::Pieces(pieces)) = work(text) else { panic!("{:?}", work(text)) };
+        let Ok(Execution::Chunked(pieces)) = work(text) else { panic!("{:?}", work(text)) };
         let expected =
             [("SET a = 1;\nCREATE TABLE t ();", ""), ("COPY t FROM stdin;", "1\n"), ("SELECT 1;\nSELECT 2;", "")];
         assert_eq!(shown(text, &pieces), expected);
@@ -358,14 +392,14 @@ mod tests {
     #[test]
     fn a_long_file_is_sent_in_chunks_of_whole_statements() {
         let row = "INSERT INTO t VALUES ('a;b');\n";
-        let text = row.repeat(3 * LONGEST_PIECE / row.len());
-        let Ok(Work::Pieces(pieces)) = work(&text) else { panic!("it is one query") };
+        let text = row.repeat(3 * MAX_CHUNK_BYTES / row.len());
+        let Ok(Execution::Chunked(pieces)) = work(&text) else { panic!("it is one query") };
         let spans = pieces.iter().map(|piece| match piece {
-            Piece::Sql(span) => span.of(&text),
-            Piece::Copy { .. } => panic!("there are no rows"),
+            SqlChunk::Query(span) => span.slice_of(&text),
+            SqlChunk::Copy { .. } => panic!("there are no rows"),
         });
         let spans: Vec<&str> = spans.collect();
-        assert!(spans.len() >= 3 && spans.iter().all(|span| span.len() <= LONGEST_PIECE && span.ends_with(';')));
+        assert!(spans.len() >= 3 && spans.iter().all(|span| span.len() <= MAX_CHUNK_BYTES && span.ends_with(';')));
         assert_eq!(spans.join("\n") + "\n", text);
     }
 
@@ -431,14 +465,18 @@ mod tests {
             ("BEGIN;COMMIT", "BEGIN"),
         ] {
             let decision = decision(text).unwrap();
-            assert_eq!((decision.work, decision.modes.begin_sql().as_str()), (Work::Whole, begin), "{text}");
-            assert!(decision.remark.unwrap().contains("BEGIN and COMMIT"));
+            assert_eq!(
+                (decision.execution, decision.modes.begin_sql().as_str()),
+                (Execution::SingleQuery, begin),
+                "{text}"
+            );
+            assert!(decision.note.unwrap().contains("BEGIN and COMMIT"));
             let ours: Vec<_> =
-                decision.ours.iter().map(|span| Phrase::new(span.of(text)).next().unwrap().text()).collect();
+                decision.replaced.iter().map(|span| Phrase::new(span.slice_of(text)).next().unwrap().text()).collect();
             assert!(ours.iter().all(|word| ["BEGIN", "START", "COMMIT", "END", "SET"].contains(word)), "{ours:?}");
         }
         let text = "BEGIN;\nCOPY t FROM STDIN;\n1\n\\.\nCOMMIT;\n";
-        let Ok(Work::Pieces(pieces)) = work(text) else { panic!("{:?}", work(text)) };
+        let Ok(Execution::Chunked(pieces)) = work(text) else { panic!("{:?}", work(text)) };
         assert_eq!(shown(text, &pieces), [("COPY t FROM STDIN;", "1\n")]);
     }
 
@@ -452,12 +490,15 @@ mod tests {
         assert_eq!(kinds, [&StatementKind::Repeatable, transactional, transactional, transactional]);
         assert_eq!(units[1].modes.begin_sql(), "BEGIN ISOLATION LEVEL SERIALIZABLE");
         assert_eq!(
-            shown(text, &units[1].pieces),
+            shown(text, &units[1].chunks),
             [("SET x = 1;\nCREATE TABLE a ();", ""), ("COPY a FROM STDIN;", "1\n")]
         );
-        assert_eq!(units[1].again.iter().map(|again| again.span.of(text)).collect::<Vec<_>>(), ["SET x = 1;"]);
-        assert_eq!(units[2].span.of(text), "COPY b FROM STDIN;\n2\n");
-        assert_eq!(units[3].pieces, []);
+        assert_eq!(
+            units[1].session_setup.iter().map(|again| again.span.slice_of(text)).collect::<Vec<_>>(),
+            ["SET x = 1;"]
+        );
+        assert_eq!(units[2].span.slice_of(text), "COPY b FROM STDIN;\n2\n");
+        assert_eq!(units[3].chunks, []);
     }
 
     #[test]
@@ -506,8 +547,11 @@ mod tests {
     fn kept(statements: &str) -> (Vec<(usize, Option<usize>)>, Vec<String>) {
         let text = format!("-- no-transaction\n{statements}");
         match work(&text).unwrap() {
-            Work::Statements { statements, lost, .. } => (
-                (1..).zip(&statements).flat_map(|(n, unit)| unit.again.iter().map(move |a| (n, a.until))).collect(),
+            Execution::PerStatement { statements, lost, .. } => (
+                (1..)
+                    .zip(&statements)
+                    .flat_map(|(n, unit)| unit.session_setup.iter().map(move |a| (n, a.needed_until)))
+                    .collect(),
                 lost.into_iter().map(|lost| lost.name).collect(),
             ),
             other => panic!("{other:?}"),

@@ -5,31 +5,31 @@ use super::phrase::{Part, Phrase};
 
 /// Transaction modes; those that are `None` stay at the session's default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Modes {
+pub struct TransactionModes {
     isolation: Option<&'static str>,
-    access: Option<Access>,
+    access: Option<AccessMode>,
     deferrable: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Access {
+enum AccessMode {
     ReadOnly,
     ReadWrite,
 }
 
-impl Modes {
+impl TransactionModes {
     /// Reads a list of modes up to the statement's end; returns `None` if it is not one.
-    pub(crate) fn read(phrase: &mut Phrase<'_>) -> Option<Self> {
+    pub(crate) fn read_list(phrase: &mut Phrase<'_>) -> Option<Self> {
         let mut modes = Self::default();
         while !phrase.is_done() {
             match phrase.next()? {
-                part if part.is("isolation") => {
+                part if part.is_word("isolation") => {
                     phrase.eat("level").then_some(())?;
-                    modes.isolation = Some(level(phrase)?);
+                    modes.isolation = Some(read_level(phrase)?);
                 }
-                part if part.is("read") => modes.access = Some(access(phrase)?),
-                part if part.is("deferrable") => modes.deferrable = Some("DEFERRABLE"),
-                part if part.is("not") && phrase.eat("deferrable") => modes.deferrable = Some("NOT DEFERRABLE"),
+                part if part.is_word("read") => modes.access = Some(read_access(phrase)?),
+                part if part.is_word("deferrable") => modes.deferrable = Some("DEFERRABLE"),
+                part if part.is_word("not") && phrase.eat("deferrable") => modes.deferrable = Some("NOT DEFERRABLE"),
                 Part::Other(",") => {}
                 _ => return None,
             }
@@ -38,15 +38,15 @@ impl Modes {
     }
 
     /// Reads the value of the setting `transaction_isolation`, the last part of its statement.
-    pub(crate) fn isolated(phrase: &mut Phrase<'_>) -> Option<Self> {
+    pub(crate) fn read_isolation_value(phrase: &mut Phrase<'_>) -> Option<Self> {
         let value = phrase.next().filter(|_| phrase.is_done())?;
         let value = value.text().trim_matches(['\'', '"']).to_ascii_lowercase();
-        let isolation = Some(level(&mut Phrase::new(&value))?);
+        let isolation = Some(read_level(&mut Phrase::new(&value))?);
         Some(Self { isolation, ..Self::default() })
     }
 
     /// Adds later modes, which override earlier ones.
-    pub(crate) fn and(self, later: Self) -> Self {
+    pub(crate) fn overridden_by(self, later: Self) -> Self {
         Self {
             isolation: later.isolation.or(self.isolation),
             access: later.access.or(self.access),
@@ -55,19 +55,19 @@ impl Modes {
     }
 
     /// Returns the isolation level alone.
-    pub(crate) fn isolation(self) -> Self {
+    pub(crate) fn isolation_only(self) -> Self {
         Self { isolation: self.isolation, ..Self::default() }
     }
 
     /// Reports whether the transaction is read-only.
     pub(crate) fn is_read_only(self) -> bool {
-        self.access == Some(Access::ReadOnly)
+        self.access == Some(AccessMode::ReadOnly)
     }
 
     /// Returns `BEGIN` with these modes, except for `READ ONLY`: we write in the same transaction.
     pub(crate) fn begin_sql(self) -> String {
         let isolation = self.isolation.map(|level| format!(" ISOLATION LEVEL {level}")).unwrap_or_default();
-        let access = if self.access == Some(Access::ReadWrite) { " READ WRITE" } else { "" };
+        let access = if self.access == Some(AccessMode::ReadWrite) { " READ WRITE" } else { "" };
         let deferrable = self.deferrable.map(|word| format!(" {word}")).unwrap_or_default();
         format!("BEGIN{isolation}{access}{deferrable}")
     }
@@ -80,7 +80,7 @@ impl Modes {
     }
 }
 
-fn level(phrase: &mut Phrase<'_>) -> Option<&'static str> {
+fn read_level(phrase: &mut Phrase<'_>) -> Option<&'static str> {
     match phrase.eat_one_of(&["serializable", "repeatable", "read"])? {
         "serializable" => Some("SERIALIZABLE"),
         "repeatable" => phrase.eat("read").then_some("REPEATABLE READ"),
@@ -91,10 +91,10 @@ fn level(phrase: &mut Phrase<'_>) -> Option<&'static str> {
     }
 }
 
-fn access(phrase: &mut Phrase<'_>) -> Option<Access> {
+fn read_access(phrase: &mut Phrase<'_>) -> Option<AccessMode> {
     match phrase.eat_one_of(&["only", "write"])? {
-        "only" => Some(Access::ReadOnly),
-        _ => Some(Access::ReadWrite),
+        "only" => Some(AccessMode::ReadOnly),
+        _ => Some(AccessMode::ReadWrite),
     }
 }
 
@@ -102,8 +102,8 @@ fn access(phrase: &mut Phrase<'_>) -> Option<Access> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Option<Modes> {
-        Modes::read(&mut Phrase::new(text))
+    fn read(text: &str) -> Option<TransactionModes> {
+        TransactionModes::read_list(&mut Phrase::new(text))
     }
 
     #[test]
@@ -118,7 +118,7 @@ mod tests {
                 "BEGIN ISOLATION LEVEL SERIALIZABLE DEFERRABLE",
             ),
         ] {
-            assert_eq!(read(text).map(Modes::begin_sql).as_deref(), Some(begin), "{text}");
+            assert_eq!(read(text).map(TransactionModes::begin_sql).as_deref(), Some(begin), "{text}");
         }
     }
 
@@ -127,7 +127,7 @@ mod tests {
         let modes = read("read only").unwrap();
         assert_eq!(modes.begin_sql(), "BEGIN");
         assert_eq!(modes.savepoint_sql("s"), "SAVEPOINT s; SET TRANSACTION READ ONLY");
-        assert_eq!(Modes::default().savepoint_sql("s"), "SAVEPOINT s");
+        assert_eq!(TransactionModes::default().savepoint_sql("s"), "SAVEPOINT s");
     }
 
     #[test]
@@ -140,9 +140,9 @@ mod tests {
     #[test]
     fn reads_the_setting_as_well() {
         for (text, level) in [("'Repeatable  Read'", "REPEATABLE READ"), ("serializable", "SERIALIZABLE")] {
-            let modes = Modes::isolated(&mut Phrase::new(text)).unwrap();
+            let modes = TransactionModes::read_isolation_value(&mut Phrase::new(text)).unwrap();
             assert_eq!(modes.begin_sql(), format!("BEGIN ISOLATION LEVEL {level}"));
         }
-        assert_eq!(Modes::isolated(&mut Phrase::new("default")), None);
+        assert_eq!(TransactionModes::read_isolation_value(&mut Phrase::new("default")), None);
     }
 }

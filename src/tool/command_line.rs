@@ -2,17 +2,17 @@
 
 /// A command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Line {
+pub enum CommandLine {
     /// A program and its arguments, started without a shell.
     Program(Vec<String>),
     /// Lines for `sh`, each of which must succeed.
     Shell(String),
 }
 
-impl Line {
+impl CommandLine {
     /// Reads the input `run`: a JSON array of strings is a program with its arguments, anything else is for a shell.
     #[must_use]
-    pub fn read(text: &str) -> Self {
+    pub fn from_input(text: &str) -> Self {
         match serde_json::from_str::<Vec<String>>(text) {
             Ok(words) if !words.is_empty() => Self::Program(words),
             _ => Self::Shell(text.to_owned()),
@@ -21,7 +21,7 @@ impl Line {
 
     /// Returns the program to start, followed by its arguments.
     #[must_use]
-    pub fn words(&self) -> Vec<String> {
+    pub fn to_argv(&self) -> Vec<String> {
         match self {
             Self::Program(words) => words.clone(),
             Self::Shell(lines) => vec!["sh".to_owned(), "-euc".to_owned(), lines.clone()],
@@ -30,7 +30,7 @@ impl Line {
 
     /// Returns the command line as a person would type it.
     #[must_use]
-    pub fn shown(&self) -> String {
+    pub fn display_text(&self) -> String {
         match self {
             Self::Program(words) => words.join(" "),
             Self::Shell(lines) => lines.trim().to_owned(),
@@ -40,11 +40,11 @@ impl Line {
 
 /// One of the commands that a tool needs for one verb.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Call {
+pub struct NamedCommand {
     /// Its name in the log, if there are several.
     pub name: Option<String>,
     /// The command line to start.
-    pub line: Line,
+    pub line: CommandLine,
 }
 
 #[cfg(test)]
@@ -53,10 +53,10 @@ mod tests {
 
     #[test]
     fn an_array_is_a_program_and_everything_else_is_for_a_shell() {
-        let program = Line::read(r#"["./migrate", "--to", "head now"]"#);
-        assert_eq!(program.words(), ["./migrate", "--to", "head now"]);
-        assert_eq!(program.shown(), "./migrate --to head now");
-        assert_eq!(Line::read("make migrate").words(), ["sh", "-euc", "make migrate"]);
-        assert_eq!(Line::read("[]").words(), ["sh", "-euc", "[]"]);
+        let program = CommandLine::from_input(r#"["./migrate", "--to", "head now"]"#);
+        assert_eq!(program.to_argv(), ["./migrate", "--to", "head now"]);
+        assert_eq!(program.display_text(), "./migrate --to head now");
+        assert_eq!(CommandLine::from_input("make migrate").to_argv(), ["sh", "-euc", "make migrate"]);
+        assert_eq!(CommandLine::from_input("[]").to_argv(), ["sh", "-euc", "[]"]);
     }
 }

@@ -1,7 +1,7 @@
 //! The verbs of a tool and their command lines.
 
 use super::{
-    command_line::{Call, Line},
+    command_line::{CommandLine, NamedCommand},
     target,
 };
 use serde::Deserialize;
@@ -26,7 +26,7 @@ pub enum Verb {
     Rollback,
     /// Record migrations as applied without running them: up to the target, or all of them if the recipe supports that.
     #[serde(rename = "fake")]
-    Fake,
+    Baseline,
 }
 
 impl Verb {
@@ -39,7 +39,7 @@ impl Verb {
         Self::Verify,
         Self::RollbackPlan,
         Self::Rollback,
-        Self::Fake,
+        Self::Baseline,
     ];
 
     /// Returns the verb's name in recipes.
@@ -53,7 +53,7 @@ impl Verb {
             Self::Verify => "verify",
             Self::RollbackPlan => "rollback-plan",
             Self::Rollback => "rollback",
-            Self::Fake => "fake",
+            Self::Baseline => "fake",
         }
     }
 }
@@ -64,28 +64,31 @@ impl Verb {
     untagged,
     expecting = "expected a command line as in [tool, migrate], or a list of such with names, as in [{name: Tenants, run: [tool, migrate]}]"
 )]
-pub(super) enum Lines {
+pub(super) enum VerbCommands {
     One(Vec<String>),
-    Several(Vec<Named>),
+    Several(Vec<CommandEntry>),
 }
 
 /// One of several command lines.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Named {
+pub(super) struct CommandEntry {
     name: String,
     run: Vec<String>,
 }
 
-impl Lines {
+impl VerbCommands {
     /// Returns the commands with the target filled in; without a target, optional words are left out.
-    pub(super) fn calls(&self, target: Option<&str>) -> Vec<Call> {
-        let line = |words: &[String]| Line::Program(words.iter().flat_map(|word| target::fill(word, target)).collect());
+    pub(super) fn to_commands(&self, target: Option<&str>) -> Vec<NamedCommand> {
+        let line = |words: &[String]| {
+            CommandLine::Program(words.iter().flat_map(|word| target::fill_target(word, target)).collect())
+        };
         match self {
-            Self::One(words) => vec![Call { name: None, line: line(words) }],
-            Self::Several(several) => {
-                several.iter().map(|Named { name, run }| Call { name: Some(name.clone()), line: line(run) }).collect()
-            }
+            Self::One(words) => vec![NamedCommand { name: None, line: line(words) }],
+            Self::Several(several) => several
+                .iter()
+                .map(|CommandEntry { name, run }| NamedCommand { name: Some(name.clone()), line: line(run) })
+                .collect(),
         }
     }
 
@@ -99,7 +102,7 @@ impl Lines {
     }
 
     /// Returns every word of every command line.
-    pub(super) fn words(&self) -> impl Iterator<Item = &String> {
+    pub(super) fn all_words(&self) -> impl Iterator<Item = &String> {
         let (one, several) = match self {
             Self::One(words) => (words.as_slice(), [].as_slice()),
             Self::Several(several) => ([].as_slice(), several.as_slice()),

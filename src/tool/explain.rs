@@ -1,16 +1,16 @@
 //! Explains a tool's failure from its output. The explanation is for people: a tool can print anything, so no decision
 //! depends on its output.
 
-use super::{known_failure::Failure, recipe::Recipe};
+use super::{known_failure::KnownFailure, recipe::Recipe};
 use crate::fault::{Code, Fault};
 use regex_lite::Captures;
 /// Number of the tool's last lines that are shown with the fault.
-const SHOWN: usize = 12;
+const SHOWN_LINES: usize = 12;
 
 /// Placeholder in a fix for the last migration that was started, in the form of a target.
-const MIGRATION: &str = "{migration}";
+const MIGRATION_PLACEHOLDER: &str = "{migration}";
 
-fn fault(failure: &Failure, recipe: &Recipe, groups: &Captures<'_>, line: &str, begun: Option<&str>) -> Fault {
+fn fault(failure: &KnownFailure, recipe: &Recipe, groups: &Captures<'_>, line: &str, begun: Option<&str>) -> Fault {
     let expand = |text: &str| {
         let mut expanded = String::new();
         // Groups are numbered; `${NAME}` in a fix is text for the reader to copy.
@@ -19,40 +19,40 @@ fn fault(failure: &Failure, recipe: &Recipe, groups: &Captures<'_>, line: &str, 
     };
     let code = failure.code.as_deref().and_then(|name| Code::ALL.iter().find(|code| code.name() == name));
     let cause = failure.cause.as_deref().map_or_else(|| line.trim().to_owned(), expand);
-    let fix = expand(&failure.fix).replace(MIGRATION, &migration(recipe, begun));
+    let fix = expand(&failure.fix).replace(MIGRATION_PLACEHOLDER, &migration_as_target(recipe, begun));
     Fault::new(code.copied().unwrap_or(Code::ToolFailed), cause).fix(fix)
 }
 
 /// Returns the started migration as a target. A fix may be pasted into a shell, so only a valid target is inserted.
-fn migration(recipe: &Recipe, begun: Option<&str>) -> String {
+fn migration_as_target(recipe: &Recipe, begun: Option<&str>) -> String {
     let target = recipe.target.as_ref();
-    let named = target.zip(begun).and_then(|(target, begun)| target.of(begun));
+    let named = target.zip(begun).and_then(|(target, begun)| target.target_for(begun));
     named.unwrap_or_else(|| target.map_or("MIGRATION", |target| &target.words).to_owned())
 }
 
 /// Returns the fault for a tool that failed. `ending` describes how it ended, `said` are its last lines of output,
 /// `begun` is the last migration that it started.
 #[must_use]
-pub fn explain(recipe: &Recipe, ending: &str, said: &[String], begun: Option<&str>) -> Fault {
-    let headline = headline(recipe, said);
-    let fault = known(recipe, headline, said, begun)
+pub fn explain_failure(recipe: &Recipe, ending: &str, said: &[String], begun: Option<&str>) -> Fault {
+    let headline = error_line(recipe, said);
+    let fault = match_known_failure(recipe, headline, said, begun)
         .unwrap_or_else(|| Fault::new(Code::ToolFailed, headline.unwrap_or(ending)));
-    let shown = said.iter().skip(said.len().saturating_sub(SHOWN)).map(|line| line.trim_end().to_owned());
+    let shown = said.iter().skip(said.len().saturating_sub(SHOWN_LINES)).map(|line| line.trim_end().to_owned());
     shown.fold(fault.detail(ending), Fault::detail)
 }
 
 /// Returns the last line that states the error. A position, a stack trace or buffered output may follow it.
-fn headline<'l>(recipe: &Recipe, said: &'l [String]) -> Option<&'l str> {
+fn error_line<'l>(recipe: &Recipe, said: &'l [String]) -> Option<&'l str> {
     let mut lines = said.iter().rev().map(|line| line.trim()).filter(|line| !line.is_empty());
-    let says_why = |line: &&str| recipe.error.as_ref().is_some_and(|error| error.fits(line));
+    let says_why = |line: &&str| recipe.error.as_ref().is_some_and(|error| error.is_match(line));
     lines.clone().find(says_why).or_else(|| lines.next())
 }
 
 /// Matches the known failures against the error line, then against all lines from the last one back: the app may have
 /// handled an earlier error.
-fn known(recipe: &Recipe, headline: Option<&str>, said: &[String], begun: Option<&str>) -> Option<Fault> {
-    let alike = recipe.fails_like.as_deref().and_then(Recipe::named).map(|like| like.failures).unwrap_or_default();
-    let common = Failure::common();
+fn match_known_failure(recipe: &Recipe, headline: Option<&str>, said: &[String], begun: Option<&str>) -> Option<Fault> {
+    let alike = recipe.fails_like.as_deref().and_then(Recipe::by_name).map(|like| like.failures).unwrap_or_default();
+    let common = KnownFailure::load_common();
     let fits = |line: &str| {
         recipe.failures.iter().chain(&alike).chain(&common).find_map(|failure| {
             let groups = failure.pattern.0.captures(line)?;
@@ -74,12 +74,12 @@ mod tests {
 
     #[test]
     fn the_fix_for_a_missing_manage_py_names_the_input() {
-        let django = Recipe::named("django").unwrap();
+        let django = Recipe::by_name("django").unwrap();
         for line in [
             "python: can't open file '/app/manage.py': [Errno 2] No such file or directory",
             "FileNotFoundError: [Errno 2] No such file or directory: '/app/manage.py'",
         ] {
-            let fault = explain(&django, "it ended with code 2", &said(&[line]), None);
+            let fault = explain_failure(&django, "it ended with code 2", &said(&[line]), None);
             assert!(fault.fix.contains("`manage: python -m pretix`"), "{fault:?}");
         }
     }
@@ -88,7 +88,7 @@ mod tests {
     fn asyncpg_is_shown_a_url_that_it_reads() {
         for name in ["alembic", "custom"] {
             let line = "TypeError: connect() got an unexpected keyword argument 'sslmode'";
-            let fault = explain(&Recipe::named(name).unwrap(), "it ended with code 1", &said(&[line]), None);
+            let fault = explain_failure(&Recipe::by_name(name).unwrap(), "it ended with code 1", &said(&[line]), None);
             let url = "`env: DATABASE_URL=postgresql+asyncpg://${DATABASE_ADDRESS}?ssl=${DATABASE_SSLMODE}`";
             assert!(fault.fix.contains(url), "{fault:?}");
         }
@@ -96,13 +96,13 @@ mod tests {
 
     #[test]
     fn a_known_failure_has_its_own_fix() {
-        let django = Recipe::named("django").unwrap();
+        let django = Recipe::by_name("django").unwrap();
         let lines = said(&[
             "Traceback (most recent call last):",
             "django.db.utils.ProgrammingError: relation \"carriers_carrier\" already exists",
             "",
         ]);
-        let fault = explain(&django, "`python manage.py migrate` ended with code 1", &lines, None);
+        let fault = explain_failure(&django, "`python manage.py migrate` ended with code 1", &lines, None);
         assert_eq!(fault.code, Code::ToolFailed);
         assert_eq!(fault.cause, "django.db.utils.ProgrammingError: relation \"carriers_carrier\" already exists");
         assert!(fault.fix.contains("--fake"), "{}", fault.fix);
@@ -111,10 +111,11 @@ mod tests {
 
     #[test]
     fn the_cause_of_an_unknown_failure_is_its_last_line() {
-        let fault = explain(&Recipe::named("custom").unwrap(), "ended with code 2", &said(&["a", "b ", " "]), None);
+        let fault =
+            explain_failure(&Recipe::by_name("custom").unwrap(), "ended with code 2", &said(&["a", "b ", " "]), None);
         assert_eq!((fault.code, fault.cause.as_str()), (Code::ToolFailed, "b"));
         assert_eq!(
-            explain(&Recipe::named("custom").unwrap(), "ended with code 2", &[], None).cause,
+            explain_failure(&Recipe::by_name("custom").unwrap(), "ended with code 2", &[], None).cause,
             "ended with code 2"
         );
     }
@@ -122,7 +123,7 @@ mod tests {
     /// psycopg appends the server's position and details; Django flushes its own unfinished line at exit.
     #[test]
     fn text_after_the_error_is_not_the_cause() {
-        let django = Recipe::named("django").unwrap();
+        let django = Recipe::by_name("django").unwrap();
         for (error, after) in [
             ("django.db.utils.ProgrammingError: relation \"x\" does not exist", "LINE 1: select * from x"),
             ("django.db.utils.IntegrityError: duplicate key value", "DETAIL:  Key (name)=(a) already exists."),
@@ -131,18 +132,21 @@ mod tests {
         ] {
             let lines = said(&["Running migrations:", "Traceback (most recent call last):", "  File \"a.py\", line 1"]);
             let lines = [lines, said(&[error, after, "  Applying orders.0003_bad..."])].concat();
-            assert_eq!(explain(&django, "ended with code 1", &lines, None).cause, error);
+            assert_eq!(explain_failure(&django, "ended with code 1", &lines, None).cause, error);
         }
         let node =
             said(&["throw new Error()", "Error: no SSL", "    at Socket.emit (node:events:517:28)", "Node.js v18"]);
-        assert_eq!(explain(&Recipe::named("custom").unwrap(), "ended with code 1", &node, None).cause, "Error: no SSL");
+        assert_eq!(
+            explain_failure(&Recipe::by_name("custom").unwrap(), "ended with code 1", &node, None).cause,
+            "Error: no SSL"
+        );
     }
 
     #[test]
     fn the_fix_names_the_migration_if_it_is_a_valid_target() {
-        let django = Recipe::named("django").unwrap();
+        let django = Recipe::by_name("django").unwrap();
         let lines = said(&["django.db.utils.ProgrammingError: relation \"x\" already exists"]);
-        let fix = |begun| explain(&django, "", &lines, begun).fix;
+        let fix = |begun| explain_failure(&django, "", &lines, begun).fix;
         assert!(fix(Some("settings.0017_ticket")).contains("migrate settings 0017_ticket --fake"));
         for begun in [None, Some("x.$(reboot)"), Some("x.-y"), Some("nothing")] {
             assert!(fix(begun).contains("migrate APP MIGRATION --fake"), "{}", fix(begun));
@@ -151,10 +155,10 @@ mod tests {
 
     #[test]
     fn the_error_line_counts_before_the_lines_after_it() {
-        let django = Recipe::named("django").unwrap();
+        let django = Recipe::by_name("django").unwrap();
         let lines =
             said(&["django.db.utils.ProgrammingError: relation \"x\" already exists", "bash: Permission denied"]);
-        assert!(explain(&django, "", &lines, None).fix.contains("--fake"));
+        assert!(explain_failure(&django, "", &lines, None).fix.contains("--fake"));
     }
 
     /// A lock timeout makes us run the tool again; one that the tool handled, or merely printed, must not.
@@ -162,7 +166,7 @@ mod tests {
     fn a_handled_lock_timeout_is_no_reason_to_retry() {
         let lines = said(&["canceling statement due to lock timeout", "going on", "ValueError: the end"]);
         for name in ["django", "custom"] {
-            let fault = explain(&Recipe::named(name).unwrap(), "", &lines, None);
+            let fault = explain_failure(&Recipe::by_name(name).unwrap(), "", &lines, None);
             assert_eq!((fault.code, fault.cause.as_str()), (Code::ToolFailed, "ValueError: the end"), "{name}");
         }
     }
@@ -170,7 +174,7 @@ mod tests {
     #[test]
     fn a_lock_timeout_has_its_own_code() {
         let lines = said(&["django.db.utils.OperationalError: canceling statement due to lock timeout"]);
-        assert_eq!(explain(&Recipe::named("django").unwrap(), "", &lines, None).code, Code::LockTimeout);
-        assert_eq!(explain(&Recipe::named("custom").unwrap(), "", &lines, None).code, Code::LockTimeout);
+        assert_eq!(explain_failure(&Recipe::by_name("django").unwrap(), "", &lines, None).code, Code::LockTimeout);
+        assert_eq!(explain_failure(&Recipe::by_name("custom").unwrap(), "", &lines, None).code, Code::LockTimeout);
     }
 }

@@ -5,12 +5,12 @@ use crate::fault::Code;
 use serde::Deserialize;
 
 /// Failures that can happen with every tool, and with the shell, the server and the Docker engine around it.
-const COMMON: &str = include_str!("failures.yaml");
+const COMMON_FAILURES: &str = include_str!("failures.yaml");
 
 /// A known failure.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Failure {
+pub struct KnownFailure {
     /// The pattern to search for in each line of the tool's output.
     pub pattern: Pattern,
     /// The fault's code, if it is not `tool-failed`.
@@ -21,12 +21,12 @@ pub struct Failure {
     pub fix: String,
 }
 
-impl Failure {
+impl KnownFailure {
     /// Returns the failures that do not depend on the tool.
     #[must_use]
-    pub fn common() -> Vec<Self> {
+    pub fn load_common() -> Vec<Self> {
         // A test parses the file, so it can't fail here.
-        serde_yaml::from_str(COMMON).unwrap_or_default()
+        serde_yaml::from_str(COMMON_FAILURES).unwrap_or_default()
     }
 
     /// Returns the code if it does not exist.

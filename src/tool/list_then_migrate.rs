@@ -1,32 +1,33 @@
-//! A listing and a migration in one start of the tool, which for many costs more than the migration. The program says what `status`
-//! says and then, on a line of its own, [`QUESTION`]; it reads a line, and if that is [`YES`] it migrates.
+//! A listing and a migration in one start of the tool, as a start often costs more than the migration. The program
+//! prints what `status` prints and then, on a line of its own, [`CONFIRM_PROMPT`]; it reads a line, and migrates if that is
+//! [`CONFIRM`].
 
-use super::Line;
+use super::CommandLine;
 use serde::Deserialize;
 
-/// What is said when the list is whole.
-pub const QUESTION: &str = "bastion-migrate: go on?";
+/// The prompt that the program prints after the complete list.
+pub const CONFIRM_PROMPT: &str = "bastion-migrate: go on?";
 
-/// What is written in answer; everything else, and the end of the input, is a no.
-pub const YES: &str = "yes\n";
+/// The line that confirms the migration; everything else, and the end of the input, declines it.
+pub const CONFIRM: &str = "yes\n";
 
-/// The word of a command line in whose place the program comes.
+/// The placeholder for the program in a command line.
 const PROGRAM: &str = "{program}";
 
-/// How a recipe says what lists and migrates in one start.
+/// A recipe's way to list and migrate in one start.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(
     untagged,
     expecting = "expected a command line as in [tool, both], or a mapping of `line` and `program` as in {line: [sh, '{program}'], program: {name: both.sh, option: -c, text: …}}"
 )]
 pub(super) enum Starts {
-    /// A command of the tool's own.
+    /// A command of the tool itself.
     Line(Vec<String>),
-    /// A program of ours.
+    /// A program from the recipe.
     Program(Started),
 }
 
-/// A command line with `{program}` in it, and what that stands for.
+/// A command line with `{program}` in it, and the program that replaces it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Started {
@@ -38,38 +39,38 @@ pub(super) struct Started {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Program {
-    /// What its file is called.
+    /// Its file name.
     name: String,
-    /// What stands before the text where it is no file.
+    /// The option that takes the text as an argument, where there is no file.
     option: String,
-    /// What is in it.
+    /// Its text.
     text: String,
 }
 
-/// What does for both, and what it stands for.
+/// One command that lists and migrates, and the two commands that it replaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Together {
+pub struct ListThenMigrate {
     words: Vec<String>,
     program: Option<Program>,
-    /// What it does first.
-    pub status: Line,
-    /// What it does then.
-    pub migrate: Line,
+    /// The command for its first part, the listing.
+    pub status: CommandLine,
+    /// The command for its second part, the migration.
+    pub migrate: CommandLine,
 }
 
-/// A command line that calls a program by its file.
+/// A command line that runs a program from a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ByFile {
-    /// What is started.
-    pub line: Line,
-    /// The file's path.
+    /// The command line.
+    pub line: CommandLine,
+    /// The path of the file.
     pub path: String,
-    /// What is in it.
+    /// The text of the file.
     pub text: String,
 }
 
 impl Starts {
-    /// Whether it can be started: there are words, and the program's place among them if there is one.
+    /// Returns whether it can be started: it has words, and the placeholder among them if there is a program.
     pub(super) fn is_whole(&self) -> bool {
         match self {
             Self::Line(words) => !words.is_empty(),
@@ -80,43 +81,48 @@ impl Starts {
         }
     }
 
-    pub(super) fn stands_for(&self, status: Line, migrate: Line) -> Together {
+    pub(super) fn stands_for(&self, status: CommandLine, migrate: CommandLine) -> ListThenMigrate {
         let (words, program) = match self.clone() {
             Self::Line(words) => (words, None),
             Self::Program(Started { line, program }) => (line, Some(program)),
         };
-        Together { words, program, status, migrate }
+        ListThenMigrate { words, program, status, migrate }
     }
 }
 
-impl Together {
-    /// The same behind these words.
+impl ListThenMigrate {
+    /// Puts these words in front of the command lines.
     #[must_use]
     pub fn prefixed(self, prefix: &[String]) -> Self {
-        let behind = |line: Line| match prefix.is_empty() {
+        let behind = |line: CommandLine| match prefix.is_empty() {
             true => line,
-            false => Line::Program([prefix.to_vec(), line.words()].concat()),
+            false => CommandLine::Program([prefix.to_vec(), line.to_argv()].concat()),
         };
         let words = [prefix.to_vec(), self.words].concat();
         Self { words, program: self.program, status: behind(self.status), migrate: behind(self.migrate) }
     }
 
-    /// What is started where there can be no file: the program itself is a word of the line.
+    /// Returns the command line for use without a file: the program's text is one of its words.
     #[must_use]
-    pub fn line(&self) -> Line {
+    pub fn line(&self) -> CommandLine {
         let text = |program: &Program| vec![program.option.clone(), program.text.clone()];
-        Line::Program(self.with(&self.program.as_ref().map(text).unwrap_or_default()))
+        CommandLine::Program(self.with(&self.program.as_ref().map(text).unwrap_or_default()))
     }
 
-    /// What is started where the program can be a file in this directory; nothing if the tool has it anyway.
+    /// Returns the command line that runs the program from a file in this directory; `None` if the tool has the command
+    /// itself.
     #[must_use]
     pub fn by_file(&self, directory: &str) -> Option<ByFile> {
         let program = self.program.as_ref()?;
         let path = format!("{directory}/{}", program.name);
-        Some(ByFile { line: Line::Program(self.with(std::slice::from_ref(&path))), path, text: program.text.clone() })
+        Some(ByFile {
+            line: CommandLine::Program(self.with(std::slice::from_ref(&path))),
+            path,
+            text: program.text.clone(),
+        })
     }
 
-    /// The words, with these in the program's place.
+    /// Returns the words, with these in place of the placeholder.
     fn with(&self, program: &[String]) -> Vec<String> {
         let word = |word: &String| if word == PROGRAM { program.to_vec() } else { vec![word.clone()] };
         self.words.iter().flat_map(word).collect()
@@ -129,25 +135,25 @@ mod tests {
     use crate::tool::Recipe;
 
     #[test]
-    fn an_entrypoint_is_handed_short_words_where_there_can_be_a_file() {
-        let together = Recipe::named("django").unwrap().together().unwrap().prefixed(&["tini".to_owned()]);
+    fn an_entrypoint_gets_short_words_if_the_program_can_be_a_file() {
+        let together = Recipe::by_name("django").unwrap().list_then_migrate().unwrap().prefixed(&["tini".to_owned()]);
         let ByFile { line, path, text } = together.by_file("/run/x").unwrap();
-        assert_eq!(line.words().join(" "), "tini python /run/x/manage.py migrate --noinput");
+        assert_eq!(line.to_argv().join(" "), "tini python /run/x/manage.py migrate --noinput");
         assert_eq!(path, "/run/x/manage.py");
-        assert_eq!(together.line().words(), ["tini", "python", "-c", &text, "migrate", "--noinput"]);
-        assert_eq!(together.status.shown(), "tini python manage.py showmigrations --plan");
+        assert_eq!(together.line().to_argv(), ["tini", "python", "-c", &text, "migrate", "--noinput"]);
+        assert_eq!(together.status.display_text(), "tini python manage.py showmigrations --plan");
     }
 
     #[test]
-    fn a_command_of_the_tools_own_needs_no_file() {
+    fn a_command_of_the_tool_itself_needs_no_file() {
         let words = || vec!["tool".to_owned(), "both".to_owned()];
         let starts = Starts::Line(words());
-        let together = starts.stands_for(Line::Program(Vec::new()), Line::Program(Vec::new()));
-        assert_eq!((together.by_file("/run/x"), together.line()), (None, Line::Program(words())));
+        let together = starts.stands_for(CommandLine::Program(Vec::new()), CommandLine::Program(Vec::new()));
+        assert_eq!((together.by_file("/run/x"), together.line()), (None, CommandLine::Program(words())));
     }
 
     #[test]
-    fn a_program_needs_its_place_and_a_name_that_is_one() {
+    fn a_program_needs_its_placeholder_and_a_valid_file_name() {
         let starts = |text: &str| serde_yaml::from_str::<Starts>(text).unwrap().is_whole();
         assert!(starts("[tool]") && starts("{line: [sh, '{program}'], program: {name: x, option: -c, text: y}}"));
         for wrong in [

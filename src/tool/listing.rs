@@ -7,17 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The format of a tool's list.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Listing {
+pub struct ListingFormat {
     /// The line of a pending migration. Its groups, joined by blanks, are the name in the ledger; the group `parents`
     /// names the migrations that it builds on, `batch` the run that applied it, and `title` is a description for people.
     pub pending: Pattern,
     /// The line of an applied migration. Absent: the tool lists no applied ones.
     pub applied: Option<Pattern>,
     /// The bounds of the list. Absent: every line belongs to it.
-    pub between: Option<Between>,
+    pub between: Option<ListBounds>,
     /// The order of the list.
     #[serde(default)]
-    pub order: Order,
+    pub order: ListOrder,
     /// Exit codes besides 0 with which the tool ends when a migration is pending.
     #[serde(default)]
     pub exits: Vec<i64>,
@@ -28,7 +28,7 @@ pub struct Listing {
 /// The bounds of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Between {
+pub struct ListBounds {
     /// The line before it.
     pub from: Pattern,
     /// The line after it.
@@ -38,7 +38,7 @@ pub struct Between {
 /// The order of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Order {
+pub enum ListOrder {
     /// The migration that is applied first comes first.
     #[default]
     OldestFirst,
@@ -48,7 +48,7 @@ pub enum Order {
 
 /// A migration in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Listed {
+pub struct ListedMigration {
     /// Its name in the ledger.
     pub name: String,
     /// Set if the tool lists it as applied.
@@ -63,76 +63,76 @@ pub struct Listed {
 
 /// The outcome of a listing command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum ListingOutcome {
     /// The listed migrations, in the order of application.
-    Listed(Vec<Listed>),
+    Listed(Vec<ListedMigration>),
     /// The tool can't list migrations before there is a ledger: all of them are pending.
     NoLedger,
     /// The command failed.
     Failed,
 }
 
-impl Listing {
+impl ListingFormat {
     /// Reads the list from the tool's output, which may contain other lines. Returns the migrations in the order of
     /// application.
-    pub fn read<'a>(&self, lines: impl Iterator<Item = &'a str>) -> Vec<Listed> {
+    pub fn read_migrations<'a>(&self, lines: impl Iterator<Item = &'a str>) -> Vec<ListedMigration> {
         let mut inside = self.between.is_none();
         let mut listed = Vec::new();
         for line in lines.map(str::trim_end) {
             match &self.between {
-                Some(between) if inside && between.to.fits(line) => inside = false,
-                Some(between) if !inside => inside = between.from.fits(line),
-                _ => listed.extend(self.migration(line)),
+                Some(between) if inside && between.to.is_match(line) => inside = false,
+                Some(between) if !inside => inside = between.from.is_match(line),
+                _ => listed.extend(self.parse_line(line)),
             }
         }
-        if self.order == Order::NewestFirst {
+        if self.order == ListOrder::NewestFirst {
             listed.reverse();
         }
-        once(listed)
+        without_duplicates(listed)
     }
 
     /// Reports whether this line lists a migration.
     #[must_use]
-    pub fn has_line(&self, line: &str) -> bool {
-        self.migration(line.trim_end()).is_some()
+    pub fn matches_line(&self, line: &str) -> bool {
+        self.parse_line(line.trim_end()).is_some()
     }
 
     /// Reports whether the list also contains applied migrations; an empty one then is no list at all.
-    pub(super) fn has_applied(&self) -> bool {
+    pub(super) fn lists_applied(&self) -> bool {
         self.applied.is_some()
     }
 
     /// Returns the outcome of a listing command from its exit code and its output.
-    pub fn answer<'a>(&self, code: i64, lines: impl Iterator<Item = &'a str> + Clone) -> Answer {
-        let listed = self.read(lines.clone());
+    pub fn read_outcome<'a>(&self, code: i64, lines: impl Iterator<Item = &'a str> + Clone) -> ListingOutcome {
+        let listed = self.read_migrations(lines.clone());
         let has_pending = listed.iter().any(|one| !one.applied);
         if code == 0 || (self.exits.contains(&code) && has_pending) {
-            return Answer::Listed(listed);
+            return ListingOutcome::Listed(listed);
         }
         match &self.no_ledger {
-            Some(says) if { lines }.any(|line| says.fits(line)) => Answer::NoLedger,
-            _ => Answer::Failed,
+            Some(says) if { lines }.any(|line| says.is_match(line)) => ListingOutcome::NoLedger,
+            _ => ListingOutcome::Failed,
         }
     }
 
-    fn migration(&self, line: &str) -> Option<Listed> {
-        let applied = self.applied.as_ref().and_then(|pattern| pattern.find(line));
+    fn parse_line(&self, line: &str) -> Option<ListedMigration> {
+        let applied = self.applied.as_ref().and_then(|pattern| pattern.find_match(line));
         let (hit, applied) = match applied {
             Some(hit) => (hit, true),
-            None => (self.pending.find(line)?, false),
+            None => (self.pending.find_match(line)?, false),
         };
         let parents = hit.parents.unwrap_or_default();
         // Alembic writes `<base>` for no parent.
         let parents = parents.split([' ', ',', '(', ')']).filter(|parent| !parent.is_empty() && *parent != "<base>");
         let parents = parents.map(ToOwned::to_owned).collect();
-        Some(Listed { name: hit.name, applied, parents, batch: hit.batch, title: hit.title })
+        Some(ListedMigration { name: hit.name, applied, parents, batch: hit.batch, title: hit.title })
     }
 }
 
 /// Returns each migration once, at its first position; it counts as applied only if every occurrence is.
-fn once(listed: Vec<Listed>) -> Vec<Listed> {
+fn without_duplicates(listed: Vec<ListedMigration>) -> Vec<ListedMigration> {
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
-    let mut each: Vec<Listed> = Vec::with_capacity(listed.len());
+    let mut each: Vec<ListedMigration> = Vec::with_capacity(listed.len());
     for one in listed {
         match places.get(&one.name).and_then(|place| each.get_mut(*place)) {
             Some(first) => first.applied &= one.applied,
@@ -148,21 +148,25 @@ fn once(listed: Vec<Listed>) -> Vec<Listed> {
 /// The migrations for which a tool's ledger has rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Keeps {
+pub enum LedgerRows {
     /// All applied migrations.
     #[default]
     #[serde(rename = "migrations")]
-    Migrations,
+    All,
     /// Only the applied migrations on which no other applied one builds.
     Heads,
 }
 
-impl Keeps {
+impl LedgerRows {
     /// Returns the migrations that a ledger with these rows records as applied.
-    pub fn recorded<'a>(self, listed: &[Listed], rows: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
+    pub fn applied_names<'a>(
+        self,
+        listed: &[ListedMigration],
+        rows: impl Iterator<Item = &'a str>,
+    ) -> BTreeSet<String> {
         let mut recorded: BTreeSet<String> = rows.map(ToOwned::to_owned).collect();
         let mut open: Vec<String> = match self {
-            Self::Migrations => Vec::new(),
+            Self::All => Vec::new(),
             Self::Heads => recorded.iter().cloned().collect(),
         };
         while let Some(name) = open.pop() {
@@ -178,50 +182,56 @@ mod tests {
     use super::super::recipe::Recipe;
     use super::*;
 
-    fn names(listed: &[Listed]) -> Vec<(&str, bool)> {
+    fn names(listed: &[ListedMigration]) -> Vec<(&str, bool)> {
         listed.iter().map(|one| (one.name.as_str(), one.applied)).collect()
     }
 
     #[test]
     fn reads_only_the_list_from_the_output_of_django() {
         let said = "Loading .env\n  Applying auth.0001_initial...[X]  auth.0001_initial\n[ ]  orders.0002_backfill ... (orders.0001_initial)\n[?] x\n[ ]\n";
-        let listing = Recipe::named("django").unwrap().listing.unwrap();
-        assert_eq!(names(&listing.read(said.lines())), [("auth.0001_initial", true), ("orders.0002_backfill", false)]);
+        let listing = Recipe::by_name("django").unwrap().listing.unwrap();
+        assert_eq!(
+            names(&listing.read_migrations(said.lines())),
+            [("auth.0001_initial", true), ("orders.0002_backfill", false)]
+        );
     }
 
     #[test]
     fn a_migration_listed_twice_is_pending_if_either_line_is() {
-        let listing = Recipe::named("django").unwrap().listing.unwrap();
+        let listing = Recipe::by_name("django").unwrap().listing.unwrap();
         let said = "[X]  a.1\n[X]  a.2\n[X]  a.1\n[ ]  a.2\n";
-        assert_eq!(names(&listing.read(said.lines())), [("a.1", true), ("a.2", false)]);
+        assert_eq!(names(&listing.read_migrations(said.lines())), [("a.1", true), ("a.2", false)]);
     }
 
     #[test]
     fn a_list_with_pending_migrations_may_exit_with_a_failure() {
-        let prisma = Recipe::named("prisma").unwrap().listing.unwrap();
+        let prisma = Recipe::by_name("prisma").unwrap().listing.unwrap();
         let said =
             "2 migrations found\nFollowing migrations have not yet been applied:\n01_a\n02_b\n\nTo apply …\n03_c";
-        let Answer::Listed(listed) = prisma.answer(1, said.lines()) else { panic!() };
+        let ListingOutcome::Listed(listed) = prisma.read_outcome(1, said.lines()) else { panic!() };
         assert_eq!(names(&listed), [("01_a", false), ("02_b", false)]);
-        assert_eq!(prisma.answer(1, "Error: P1001".lines()), Answer::Failed);
-        assert_eq!(prisma.answer(2, said.lines()), Answer::Failed);
-        assert_eq!(prisma.answer(0, "Database schema is up to date!".lines()), Answer::Listed(Vec::new()));
-        let laravel = Recipe::named("laravel").unwrap().listing.unwrap();
-        assert_eq!(laravel.answer(1, "   ERROR  Migration table not found.".lines()), Answer::NoLedger);
+        assert_eq!(prisma.read_outcome(1, "Error: P1001".lines()), ListingOutcome::Failed);
+        assert_eq!(prisma.read_outcome(2, said.lines()), ListingOutcome::Failed);
+        assert_eq!(
+            prisma.read_outcome(0, "Database schema is up to date!".lines()),
+            ListingOutcome::Listed(Vec::new())
+        );
+        let laravel = Recipe::by_name("laravel").unwrap().listing.unwrap();
+        assert_eq!(laravel.read_outcome(1, "   ERROR  Migration table not found.".lines()), ListingOutcome::NoLedger);
     }
 
     #[test]
     fn heads_imply_everything_they_build_on() {
-        let alembic = Recipe::named("alembic").unwrap();
+        let alembic = Recipe::by_name("alembic").unwrap();
         let history = "d4, c3 -> e5 (head) (mergepoint), merge -> all\nb2 (x1) -> d4, needs another branch\nb2 -> c3, c\n\
                        a1 -> b2 (branchpoint), b\n<base> -> a1, a\n<base> -> x1 (other) (effective head), x";
-        let listed = alembic.listing.as_ref().unwrap().read(history.lines());
+        let listed = alembic.listing.as_ref().unwrap().read_migrations(history.lines());
         assert_eq!(
             listed.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(),
             ["x1", "a1", "b2", "c3", "d4", "e5"]
         );
         let recorded = |heads: &[&str]| {
-            let recorded = alembic.keeps.recorded(&listed, heads.iter().copied());
+            let recorded = alembic.keeps.applied_names(&listed, heads.iter().copied());
             listed.iter().map(|one| one.name.as_str()).filter(|name| recorded.contains(*name)).collect::<String>()
         };
         assert_eq!(recorded(&[]), "");
@@ -229,7 +239,7 @@ mod tests {
         assert_eq!(recorded(&["c3", "d4"]), "x1a1b2c3d4");
         assert_eq!(recorded(&["e5"]), "x1a1b2c3d4e5");
         assert_eq!(recorded(&["gone"]), "");
-        let rows = Keeps::Migrations.recorded(&listed, ["b2"].into_iter());
+        let rows = LedgerRows::All.applied_names(&listed, ["b2"].into_iter());
         assert_eq!(rows.into_iter().collect::<Vec<_>>(), ["b2"]);
     }
 }

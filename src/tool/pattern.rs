@@ -5,7 +5,7 @@ use serde::Deserialize;
 use std::time::Duration;
 
 /// Names of the groups that are not part of a migration's name.
-const OTHER: [&str; 5] = ["schema", "parents", "batch", "title", "took"];
+const SPECIAL_GROUPS: [&str; 5] = ["schema", "parents", "batch", "title", "took"];
 
 /// A regular expression in the syntax of the crate regex-lite, compared by its text.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ impl<'de> Deserialize<'de> for Pattern {
 
 /// A match of a pattern: a migration in one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Hit {
+pub(super) struct PatternMatch {
     /// The matched groups joined by blanks: the migration's name in the ledger.
     pub(super) name: String,
     /// The group `schema`.
@@ -53,26 +53,26 @@ impl Pattern {
     }
 
     /// Reports whether the pattern has a group for the migration's name.
-    pub(super) fn names(&self) -> bool {
-        self.0.capture_names().skip(1).any(|group| !group.is_some_and(|name| OTHER.contains(&name)))
+    pub(super) fn has_name_group(&self) -> bool {
+        self.0.capture_names().skip(1).any(|group| !group.is_some_and(|name| SPECIAL_GROUPS.contains(&name)))
     }
 
     /// Reports whether the pattern matches in this line.
     #[must_use]
-    pub fn fits(&self, line: &str) -> bool {
+    pub fn is_match(&self, line: &str) -> bool {
         self.0.is_match(line)
     }
 
-    pub(super) fn find(&self, line: &str) -> Option<Hit> {
+    pub(super) fn find_match(&self, line: &str) -> Option<PatternMatch> {
         self.find_unnamed(line).filter(|hit| !hit.name.is_empty())
     }
 
     /// The same where the name may be missing.
-    pub(super) fn find_unnamed(&self, line: &str) -> Option<Hit> {
+    pub(super) fn find_unnamed(&self, line: &str) -> Option<PatternMatch> {
         let groups = self.0.captures(line)?;
         let other = |name: &str| groups.name(name).map(|group| group.as_str().to_owned());
-        Some(Hit {
-            name: self.joined(&groups),
+        Some(PatternMatch {
+            name: self.join_name_groups(&groups),
             schema: other("schema"),
             parents: other("parents"),
             batch: other("batch").and_then(|batch| batch.parse().ok()),
@@ -81,9 +81,9 @@ impl Pattern {
         })
     }
 
-    fn joined(&self, groups: &Captures<'_>) -> String {
+    fn join_name_groups(&self, groups: &Captures<'_>) -> String {
         let all = self.0.capture_names().zip(groups.iter()).skip(1);
-        let named = all.filter(|(name, _)| !name.is_some_and(|name| OTHER.contains(&name)));
+        let named = all.filter(|(name, _)| !name.is_some_and(|name| SPECIAL_GROUPS.contains(&name)));
         let texts = named.filter_map(|(_, group)| group).map(|group| group.as_str().trim());
         texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ")
     }
@@ -120,10 +120,10 @@ mod tests {
     #[test]
     fn the_matched_groups_are_the_name() {
         let flyway = pattern("^(?P<schema>\\w+): version (\\S+) - (.+)$|^repeatable (.+)$");
-        let hit = flyway.find("public: version 1.1 - Add people").unwrap();
+        let hit = flyway.find_match("public: version 1.1 - Add people").unwrap();
         assert_eq!((hit.name.as_str(), hit.schema.as_deref(), hit.parents), ("1.1 Add people", Some("public"), None));
-        assert_eq!(flyway.find("repeatable view").unwrap().name, "view");
-        assert_eq!(flyway.find("something else"), None);
-        assert_eq!(pattern("^(x?)").find("y"), None, "an empty name is none");
+        assert_eq!(flyway.find_match("repeatable view").unwrap().name, "view");
+        assert_eq!(flyway.find_match("something else"), None);
+        assert_eq!(pattern("^(x?)").find_match("y"), None, "an empty name is none");
     }
 }

@@ -1,20 +1,20 @@
 //! Recipes: one YAML file per tool. Those in `recipes` are embedded; a user may supply another.
 
 use super::{
-    command_line::{Call, Line},
-    commands::{Lines, Verb},
-    known_failure::Failure,
-    list_then_migrate::{Starts, Together},
-    listing::{Keeps, Listing},
+    command_line::{CommandLine, NamedCommand},
+    commands::{Verb, VerbCommands},
+    known_failure::KnownFailure,
+    list_then_migrate::{ListThenMigrate, Starts},
+    listing::{LedgerRows, ListingFormat},
     pattern::Pattern,
-    target::{Target, is_placed, is_required},
+    target::{TargetSyntax, has_target_slot, requires_target},
 };
 use crate::fault::{Code, Fault};
 use serde::Deserialize;
 use std::{collections::BTreeMap, time::Duration};
 
 /// The text of every file in `recipes`, as listed by the build script.
-const RECIPES: &[&str] = &include!(concat!(env!("OUT_DIR"), "/recipes.rs"));
+const EMBEDDED_RECIPES: &[&str] = &include!(concat!(env!("OUT_DIR"), "/recipes.rs"));
 
 /// The description of a tool.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -28,19 +28,19 @@ pub struct Recipe {
     pub ledger: Option<String>,
     /// The number of ledgers.
     #[serde(default)]
-    pub ledgers: Ledgers,
+    pub ledgers: LedgerCount,
     /// The column of the application's table of tenants that names a tenant's schema, if there is a ledger in each
     /// schema.
     pub tenants: Option<String>,
     /// The migrations for which a ledger has rows.
     #[serde(default)]
-    pub keeps: Keeps,
+    pub keeps: LedgerRows,
     /// The format of its list. Absent: it has no list that can be parsed.
-    pub listing: Option<Listing>,
+    pub listing: Option<ListingFormat>,
     /// The format of the output of `rollback-plan`, if it names the migrations that it would undo, in that order.
-    pub undoing: Option<Listing>,
+    pub undoing: Option<ListingFormat>,
     /// The query for squashed migrations.
-    squashed: Option<Squashed>,
+    squashed: Option<SquashQuery>,
     /// The line that it prints when it starts to apply or to undo a migration. The groups, joined by blanks, are the
     /// name in the ledger; the group `schema` is the schema.
     pub applying: Option<Pattern>,
@@ -50,17 +50,17 @@ pub struct Recipe {
     /// The line that states why it failed. Absent, or not found: the last line.
     pub error: Option<Pattern>,
     /// The form of its targets.
-    pub target: Option<Target>,
+    pub target: Option<TargetSyntax>,
     /// The first words of its command lines that a project may replace by others.
     #[serde(default)]
     pub manage: Vec<String>,
     /// The command lines of each verb.
-    verbs: BTreeMap<Verb, Lines>,
+    verbs: BTreeMap<Verb, VerbCommands>,
     /// A command that runs `status` and, once confirmed, `migrate` in one start of the tool; see [`Together`].
     together: Option<Starts>,
     /// Its known failures; the first match counts.
     #[serde(default)]
-    pub failures: Vec<Failure>,
+    pub failures: Vec<KnownFailure>,
     /// The embedded recipe whose failures it shares.
     pub fails_like: Option<String>,
 }
@@ -68,7 +68,7 @@ pub struct Recipe {
 /// A query for squashed migrations: those that replace several older ones.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Squashed {
+struct SquashQuery {
     /// The command line.
     line: Vec<String>,
     /// A line of its output: the groups are a replaced migration, the group `parents` is the one that replaces it.
@@ -78,7 +78,7 @@ struct Squashed {
 /// The number of ledgers of a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Ledgers {
+pub enum LedgerCount {
     /// A single one.
     #[default]
     One,
@@ -88,7 +88,7 @@ pub enum Ledgers {
 
 /// A migration that a tool has started to apply or to undo.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Begun {
+pub struct MigrationStarted {
     /// Its name in the ledger.
     pub name: String,
     /// Its schema, if the tool prints it.
@@ -109,15 +109,15 @@ pub struct Done {
 impl Recipe {
     /// Returns the embedded recipe with this name.
     #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Self::all().into_iter().find(|recipe| recipe.name == name)
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::load_all().into_iter().find(|recipe| recipe.name == name)
     }
 
     /// Returns every embedded recipe, sorted by name; `custom`, which has no commands, comes last.
     #[must_use]
-    pub fn all() -> Vec<Self> {
+    pub fn load_all() -> Vec<Self> {
         // A test parses them all, so none is dropped here.
-        let mut all: Vec<Self> = RECIPES.iter().filter_map(|text| serde_yaml::from_str(text).ok()).collect();
+        let mut all: Vec<Self> = EMBEDDED_RECIPES.iter().filter_map(|text| serde_yaml::from_str(text).ok()).collect();
         all.sort_by(|one, other| (one.verbs.is_empty(), &one.name).cmp(&(other.verbs.is_empty(), &other.name)));
         all
     }
@@ -126,18 +126,18 @@ impl Recipe {
     ///
     /// # Errors
     /// `input-invalid`, for the first mistake in it.
-    pub fn read(text: &str) -> Result<Self, Fault> {
+    pub fn from_yaml(text: &str) -> Result<Self, Fault> {
         let invalid = |why: String| {
             Fault::new(Code::InputInvalid, format!("the recipe can't be read: {why}"))
                 .fix("correct the file; the documentation page on tools has a complete recipe to compare with")
         };
         let recipe: Self = serde_yaml::from_str(text).map_err(|error| invalid(error.to_string()))?;
-        recipe.mistake().map_or(Ok(recipe.clone()), |why| Err(invalid(why)))
+        recipe.find_mistake().map_or(Ok(recipe.clone()), |why| Err(invalid(why)))
     }
 
     /// Returns the first mistake that the YAML parser can't find.
-    fn mistake(&self) -> Option<String> {
-        let nameless = |pattern: Option<&Pattern>| pattern.is_some_and(|pattern| !pattern.names());
+    fn find_mistake(&self) -> Option<String> {
+        let nameless = |pattern: Option<&Pattern>| pattern.is_some_and(|pattern| !pattern.has_name_group());
         let listing = self.listing.as_ref();
         let patterns = [
             ("applying", self.applying.as_ref()),
@@ -160,20 +160,20 @@ impl Recipe {
             if lines.is_empty() {
                 return Some(format!("`verbs.{}` has no program to start", verb.name()));
             }
-            if self.target.is_none() && lines.words().any(|word| is_placed(word)) {
+            if self.target.is_none() && lines.all_words().any(|word| has_target_slot(word)) {
                 return Some(format!("`verbs.{}` contains `{{target}}`, but `target` is missing", verb.name()));
             }
         }
         if self.together.as_ref().is_some_and(|starts| !starts.is_whole()) {
             return Some("`together` has no command to start, or no place for its program: `{program}`".to_owned());
         }
-        if self.together.is_some() && self.together().is_none() {
+        if self.together.is_some() && self.list_then_migrate().is_none() {
             return Some(
                 "`together` replaces `verbs.status` and `verbs.migrate`, which must have one command line each"
                     .to_owned(),
             );
         }
-        if let Some(like) = self.fails_like.as_deref().filter(|like| Self::named(like).is_none()) {
+        if let Some(like) = self.fails_like.as_deref().filter(|like| Self::by_name(like).is_none()) {
             return Some(format!("`fails-like` names `{like}`, but there is no such recipe"));
         }
         let unknown = self.failures.iter().find_map(|failure| failure.unknown_code());
@@ -183,14 +183,14 @@ impl Recipe {
     /// Replaces the words `manage` of all command lines by others. The command of `together` is dropped: it works only
     /// with the words of the recipe.
     #[must_use]
-    pub fn called_by(mut self, words: &[String]) -> Self {
+    pub fn with_program(mut self, words: &[String]) -> Self {
         let own = std::mem::take(&mut self.manage);
         let instead = |line: &mut Vec<String>| {
             if line.starts_with(&own) {
                 line.splice(..own.len(), words.iter().cloned());
             }
         };
-        self.verbs.values_mut().flat_map(Lines::lines_mut).for_each(instead);
+        self.verbs.values_mut().flat_map(VerbCommands::lines_mut).for_each(instead);
         self.squashed.iter_mut().map(|squashed| &mut squashed.line).for_each(instead);
         self.together = None;
         Self { manage: words.to_vec(), ..self }
@@ -198,8 +198,8 @@ impl Recipe {
 
     /// Returns the command line of this verb, if it has exactly one and needs no target.
     #[must_use]
-    pub fn line(&self, verb: Verb) -> Option<Line> {
-        match self.lines(verb).as_slice() {
+    pub fn single_command(&self, verb: Verb) -> Option<CommandLine> {
+        match self.commands_for(verb).as_slice() {
             [one] => Some(one.line.clone()),
             _ => None,
         }
@@ -207,11 +207,11 @@ impl Recipe {
 
     /// Returns the commands of this verb, in order; none if the tool doesn't have the verb, or needs a target for it.
     #[must_use]
-    pub fn lines(&self, verb: Verb) -> Vec<Call> {
+    pub fn commands_for(&self, verb: Verb) -> Vec<NamedCommand> {
         if self.needs_target(verb) {
             return Vec::new();
         }
-        self.verbs.get(&verb).map(|lines| lines.calls(None)).unwrap_or_default()
+        self.verbs.get(&verb).map(|lines| lines.to_commands(None)).unwrap_or_default()
     }
 
     /// Returns the commands of this verb with the user's target.
@@ -219,16 +219,16 @@ impl Recipe {
     /// # Errors
     /// `input-invalid` for an invalid target, or if the tool doesn't have the verb; `input-missing` if a target is
     /// needed and not given.
-    pub fn with_target(&self, verb: Verb, target: Option<&str>) -> Result<Vec<Call>, Fault> {
+    pub fn commands_with_target(&self, verb: Verb, target: Option<&str>) -> Result<Vec<NamedCommand>, Fault> {
         let Self { name, target: takes, .. } = self;
         let Some(lines) = self.verbs.get(&verb) else {
             return Err(Fault::new(Code::InputInvalid, format!("`tool: {name}` has no way to {}", verb.name()))
                 .fix("leave it to the tool's own means, or give the command lines yourself"));
         };
-        let Some(takes) = takes else { return Ok(lines.calls(None)) };
+        let Some(takes) = takes else { return Ok(lines.to_commands(None)) };
         let like = format!("write {}", takes.is);
         match target {
-            Some(words) if !takes.takes(words) => {
+            Some(words) if !takes.accepts_words(words) => {
                 let cause = format!("`target` is `{words}`, which is not a target of `tool: {name}`");
                 Err(Fault::new(Code::InputInvalid, cause).fix(like))
             }
@@ -236,25 +236,25 @@ impl Recipe {
                 let cause = format!("`target` has no value, and `tool: {name}` needs one for {}", verb.name());
                 Err(Fault::new(Code::InputMissing, cause).fix(like))
             }
-            Some(_) | None => Ok(lines.calls(target)),
+            Some(_) | None => Ok(lines.to_commands(target)),
         }
     }
 
     /// Returns the commands of a verb for the documentation, with a placeholder for the target; an optional one is in
     /// brackets.
     #[must_use]
-    pub fn shown(&self, verb: Verb) -> Vec<Call> {
+    pub fn commands_for_docs(&self, verb: Verb) -> Vec<NamedCommand> {
         let words = self.target.as_ref().map(|target| match self.needs_target(verb) {
             true => target.words.clone(),
             false => format!("[{}]", target.words),
         });
-        self.verbs.get(&verb).map(|lines| lines.calls(words.as_deref())).unwrap_or_default()
+        self.verbs.get(&verb).map(|lines| lines.to_commands(words.as_deref())).unwrap_or_default()
     }
 
     /// Returns the command that lists and migrates in one start, if the tool has one.
     #[must_use]
-    pub fn together(&self) -> Option<Together> {
-        let (status, migrate) = (self.line(Verb::Status)?, self.line(Verb::Migrate)?);
+    pub fn list_then_migrate(&self) -> Option<ListThenMigrate> {
+        let (status, migrate) = (self.single_command(Verb::Status)?, self.single_command(Verb::Migrate)?);
         Some(self.together.as_ref()?.stands_for(status, migrate))
     }
 
@@ -262,32 +262,32 @@ impl Recipe {
     /// all.
     #[must_use]
     pub fn lists_all(&self) -> bool {
-        self.keeps == Keeps::Heads || self.listing.as_ref().is_some_and(Listing::has_applied)
+        self.keeps == LedgerRows::Heads || self.listing.as_ref().is_some_and(ListingFormat::lists_applied)
     }
 
     /// Returns the command that lists squashed migrations, if the tool has one.
     #[must_use]
-    pub fn squashed(&self) -> Option<Line> {
-        self.squashed.as_ref().map(|squashed| Line::Program(squashed.line.clone()))
+    pub fn squash_command(&self) -> Option<CommandLine> {
+        self.squashed.as_ref().map(|squashed| CommandLine::Program(squashed.line.clone()))
     }
 
     /// Reads the output of that command: replaced migrations, each with the one that replaces it.
     #[must_use]
-    pub fn parts<'a>(&self, lines: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
+    pub fn parse_squashed<'a>(&self, lines: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
         let Some(squashed) = &self.squashed else { return BTreeMap::new() };
-        let part = |line| squashed.part.find(line).and_then(|hit| Some((hit.name, hit.parents?)));
+        let part = |line| squashed.part.find_match(line).and_then(|hit| Some((hit.name, hit.parents?)));
         lines.filter_map(part).collect()
     }
 
     fn needs_target(&self, verb: Verb) -> bool {
-        self.verbs.get(&verb).is_some_and(|lines| lines.words().any(|word| is_required(word)))
+        self.verbs.get(&verb).is_some_and(|lines| lines.all_words().any(|word| requires_target(word)))
     }
 
     /// Returns the migration that starts with this line of output, if one does.
     #[must_use]
-    pub fn begins(&self, line: &str) -> Option<Begun> {
-        let hit = self.applying.as_ref()?.find(line)?;
-        Some(Begun { name: hit.name, schema: hit.schema })
+    pub fn started_migration(&self, line: &str) -> Option<MigrationStarted> {
+        let hit = self.applying.as_ref()?.find_match(line)?;
+        Some(MigrationStarted { name: hit.name, schema: hit.schema })
     }
 
     /// The migration whose end this line tells.
@@ -304,21 +304,21 @@ mod tests {
 
     #[test]
     fn every_recipe_is_valid_and_complete() {
-        for text in RECIPES {
-            let recipe = Recipe::read(text).unwrap_or_else(|fault| panic!("{fault}: {text}"));
+        for text in EMBEDDED_RECIPES {
+            let recipe = Recipe::from_yaml(text).unwrap_or_else(|fault| panic!("{fault}: {text}"));
             assert!(!recipe.about.ends_with('.') && recipe.about.len() > 10, "{}", recipe.name);
-            for failure in recipe.failures.iter().chain(&Failure::common()) {
+            for failure in recipe.failures.iter().chain(&KnownFailure::load_common()) {
                 assert!(failure.fix.len() > 20 && !failure.fix.ends_with('.'), "{failure:?}");
                 assert_eq!(failure.unknown_code(), None, "{failure:?}");
             }
         }
-        assert_eq!(Recipe::all().len(), RECIPES.len());
+        assert_eq!(Recipe::load_all().len(), EMBEDDED_RECIPES.len());
     }
 
     #[test]
     fn a_mistake_in_a_recipe_is_reported_in_one_sentence() {
         let whole = "name: x\nabout: y\nverbs: {migrate: [x]}\n";
-        assert!(Recipe::read(whole).is_ok());
+        assert!(Recipe::from_yaml(whole).is_ok());
         for (text, says) in [
             ("name: [x]\nabout: y\nverbs: {}\n", "name: invalid type: sequence"),
             ("name: x\nabout: y", "missing field `verbs`"),
@@ -333,58 +333,66 @@ mod tests {
             ("name: x\nabout: y\nverbs: {}\napplying: 'Applying'\n", "`applying` has no group"),
             ("name: x\nabout: y\nverbs: {}\nfailures: [{pattern: z, fix: f, code: c}]\n", "`c` is not the code"),
         ] {
-            let fault = Recipe::read(text).unwrap_err();
+            let fault = Recipe::from_yaml(text).unwrap_err();
             assert!(fault.code == Code::InputInvalid && fault.cause.contains(says), "{}: {says}", fault.cause);
         }
     }
 
-    fn words(calls: Vec<Call>) -> Vec<String> {
-        calls.into_iter().map(|call| call.line.shown()).collect()
+    fn words(calls: Vec<NamedCommand>) -> Vec<String> {
+        calls.into_iter().map(|call| call.line.display_text()).collect()
     }
 
     #[test]
     fn a_target_is_checked_before_any_command_is_built() {
-        let django = Recipe::named("django").unwrap();
-        let back = |target| django.with_target(Verb::Rollback, target).map(words);
+        let django = Recipe::by_name("django").unwrap();
+        let back = |target| django.commands_with_target(Verb::Rollback, target).map(words);
         assert_eq!(back(Some("settings 0016")).unwrap(), ["python manage.py migrate settings 0016 --noinput"]);
         assert_eq!(back(Some("settings zero")).unwrap(), ["python manage.py migrate settings zero --noinput"]);
         for wrong in ["settings", "settings --fake", "-x 0001", "a b c", "a\nb", "settings  0016", ""] {
             assert_eq!(back(Some(wrong)).unwrap_err().code, Code::InputInvalid, "{wrong}");
         }
         assert_eq!(back(None).unwrap_err().code, Code::InputMissing);
-        assert!(django.lines(Verb::Rollback).is_empty());
-        let fake = |target| django.with_target(Verb::Fake, target).map(words).unwrap();
+        assert!(django.commands_for(Verb::Rollback).is_empty());
+        let fake = |target| django.commands_with_target(Verb::Baseline, target).map(words).unwrap();
         assert_eq!(fake(None), ["python manage.py migrate --fake --noinput"]);
         assert_eq!(fake(Some("a 0001")), ["python manage.py migrate a 0001 --fake --noinput"]);
-        let prisma = Recipe::named("prisma").unwrap();
-        assert_eq!(prisma.with_target(Verb::Rollback, Some("x")).unwrap_err().code, Code::InputInvalid);
+        let prisma = Recipe::by_name("prisma").unwrap();
+        assert_eq!(prisma.commands_with_target(Verb::Rollback, Some("x")).unwrap_err().code, Code::InputInvalid);
     }
 
     #[test]
     fn a_project_may_replace_the_first_words() {
         let words = ["python", "-m", "pretix"].map(str::to_owned);
         for name in ["django", "django-tenants"] {
-            let recipe = Recipe::named(name).unwrap().called_by(&words);
-            assert_eq!(recipe.line(Verb::Status).unwrap().shown(), "python -m pretix showmigrations --plan");
-            assert!(recipe.lines(Verb::Migrate).iter().all(|call| call.line.shown().starts_with("python -m pretix ")));
-            assert!(recipe.squashed().unwrap().shown().starts_with("python -m pretix shell -c "));
-            assert_eq!(recipe.together(), None);
+            let recipe = Recipe::by_name(name).unwrap().with_program(&words);
+            assert_eq!(
+                recipe.single_command(Verb::Status).unwrap().display_text(),
+                "python -m pretix showmigrations --plan"
+            );
+            assert!(
+                recipe
+                    .commands_for(Verb::Migrate)
+                    .iter()
+                    .all(|call| call.line.display_text().starts_with("python -m pretix "))
+            );
+            assert!(recipe.squash_command().unwrap().display_text().starts_with("python -m pretix shell -c "));
+            assert_eq!(recipe.list_then_migrate(), None);
         }
     }
 
     #[test]
     fn several_lines_have_names_and_an_order() {
-        let tenants = Recipe::named("django-tenants").unwrap();
-        let calls = tenants.lines(Verb::Migrate);
+        let tenants = Recipe::by_name("django-tenants").unwrap();
+        let calls = tenants.commands_for(Verb::Migrate);
         let names: Vec<Option<&str>> = calls.iter().map(|call| call.name.as_deref()).collect();
         assert_eq!(names, [Some("shared schema"), Some("tenant schemas")]);
-        assert_eq!(tenants.line(Verb::Migrate), None);
+        assert_eq!(tenants.single_command(Verb::Migrate), None);
     }
 
     #[test]
     fn recognises_the_start_of_a_migration() {
-        let django = Recipe::named("django").unwrap();
-        let name = |line: &str| django.begins(line).map(|begun| begun.name);
+        let django = Recipe::by_name("django").unwrap();
+        let name = |line: &str| django.started_migration(line).map(|begun| begun.name);
         assert_eq!(name("  Applying orders.0002_backfill...").as_deref(), Some("orders.0002_backfill"));
         assert_eq!(name("  Applying orders.0002_backfill... OK").as_deref(), Some("orders.0002_backfill"));
         assert_eq!(name("  Unapplying orders.0002_backfill... OK").as_deref(), Some("orders.0002_backfill"));

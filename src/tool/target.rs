@@ -8,12 +8,12 @@
 use super::pattern::Pattern;
 use serde::Deserialize;
 
-const OPEN: &str = "{target";
+const TARGET_START: &str = "{target";
 
 /// The form of a tool's targets.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Target {
+pub struct TargetSyntax {
     /// The placeholder in the documentation, as in `APP MIGRATION`.
     pub words: String,
     /// The pattern that a target must match.
@@ -25,7 +25,7 @@ pub struct Target {
     pub of: Option<Pattern>,
     /// The migrations that it selects.
     #[serde(default)]
-    pub says: Says,
+    pub says: TargetMeaning,
     /// What becomes of the migration that it names, when the tool goes back to it.
     #[serde(default)]
     pub itself: Itself,
@@ -45,51 +45,51 @@ pub enum Itself {
 /// The migrations that a target selects from the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Says {
+pub enum TargetMeaning {
     /// The named migration and those before it.
     #[default]
     #[serde(rename = "place")]
-    Place,
+    UpTo,
     /// The named migration alone.
     #[serde(rename = "only")]
-    Only,
+    Single,
     /// The given number of migrations, counted back from the last applied one.
     Count,
 }
 
-impl Target {
+impl TargetSyntax {
     /// Reports whether these words are a valid target, and can't be read as an option.
     #[must_use]
-    pub fn takes(&self, words: &str) -> bool {
-        self.pattern.fits(words)
+    pub fn accepts_words(&self, words: &str) -> bool {
+        self.pattern.is_match(words)
             && !words.chars().any(char::is_control)
             && !words.split(' ').any(|word| word.starts_with('-'))
     }
 
     /// Returns the target that names this migration, if there is a valid one.
     #[must_use]
-    pub fn of(&self, migration: &str) -> Option<String> {
+    pub fn target_for(&self, migration: &str) -> Option<String> {
         let words = match &self.of {
-            Some(pattern) => pattern.find(migration)?.name,
+            Some(pattern) => pattern.find_match(migration)?.name,
             None => migration.to_owned(),
         };
-        Some(words).filter(|words| self.takes(words))
+        Some(words).filter(|words| self.accepts_words(words))
     }
 }
 
 /// Reports whether a word of a command line needs a target.
-pub(super) fn is_required(word: &str) -> bool {
+pub(super) fn requires_target(word: &str) -> bool {
     word.contains("{target}")
 }
 
 /// Reports whether a word of a command line can contain a target.
-pub(super) fn is_placed(word: &str) -> bool {
-    split(word).is_some()
+pub(super) fn has_target_slot(word: &str) -> bool {
+    split_at_target(word).is_some()
 }
 
 /// Returns the word with the target filled in.
-pub(super) fn fill(word: &str, target: Option<&str>) -> Vec<String> {
-    let Some((before, otherwise, after)) = split(word) else { return vec![word.to_owned()] };
+pub(super) fn fill_target(word: &str, target: Option<&str>) -> Vec<String> {
+    let Some((before, otherwise, after)) = split_at_target(word) else { return vec![word.to_owned()] };
     let otherwise = Some(otherwise.trim_start_matches('?')).filter(|words| !words.is_empty());
     match target.or(otherwise) {
         Some(words) if before.is_empty() && after.is_empty() => {
@@ -100,8 +100,8 @@ pub(super) fn fill(word: &str, target: Option<&str>) -> Vec<String> {
     }
 }
 
-fn split(word: &str) -> Option<(&str, &str, &str)> {
-    let (before, rest) = word.split_once(OPEN)?;
+fn split_at_target(word: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = word.split_once(TARGET_START)?;
     let (otherwise, after) = rest.split_once('}')?;
     (otherwise.is_empty() || otherwise.starts_with('?')).then_some((before, otherwise, after))
 }
@@ -113,24 +113,24 @@ mod tests {
     #[test]
     fn a_target_can_never_be_an_option_even_if_its_pattern_allows_it() {
         let any = r"{words: X, is: anything, pattern: '(?s)^.+$'}";
-        let target: Target = serde_yaml::from_str(any).unwrap();
-        assert!(target.takes("a 0001") && target.takes("a-b"));
+        let target: TargetSyntax = serde_yaml::from_str(any).unwrap();
+        assert!(target.accepts_words("a 0001") && target.accepts_words("a-b"));
         for wrong in ["--fake", "a --fake", "a\t--fake", "-1", "a\n-b"] {
-            assert!(!target.takes(wrong), "{wrong}");
+            assert!(!target.accepts_words(wrong), "{wrong}");
         }
-        assert_eq!(target.of("-x"), None);
+        assert_eq!(target.target_for("-x"), None);
     }
 
     #[test]
     fn fills_in_the_target() {
-        assert_eq!(fill("{target}", Some("settings 0016")), ["settings", "0016"]);
-        assert_eq!(fill("VERSION={target}", Some("2024")), ["VERSION=2024"]);
-        assert_eq!(fill("{target?}", None), Vec::<String>::new());
-        assert_eq!(fill("-target={target?}", None), Vec::<String>::new());
-        assert_eq!(fill("{target?heads}", None), ["heads"]);
-        assert_eq!(fill("{target?heads}", Some("ae10")), ["ae10"]);
+        assert_eq!(fill_target("{target}", Some("settings 0016")), ["settings", "0016"]);
+        assert_eq!(fill_target("VERSION={target}", Some("2024")), ["VERSION=2024"]);
+        assert_eq!(fill_target("{target?}", None), Vec::<String>::new());
+        assert_eq!(fill_target("-target={target?}", None), Vec::<String>::new());
+        assert_eq!(fill_target("{target?heads}", None), ["heads"]);
+        assert_eq!(fill_target("{target?heads}", Some("ae10")), ["ae10"]);
         for word in ["migrate", "{targets}", "{target"] {
-            assert_eq!((fill(word, Some("x")), is_placed(word)), (vec![word.to_owned()], false));
+            assert_eq!((fill_target(word, Some("x")), has_target_slot(word)), (vec![word.to_owned()], false));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The post stage: what the main stage left to later steps, or could not remove because it was killed.
+//! The post stage: removes what the main stage left for later steps, or could not remove because it was killed.
 
 use super::forget;
 use crate::{
@@ -7,18 +7,19 @@ use crate::{
 };
 use std::path::Path;
 
-/// Removes what this run has made, and says what that was, a sentence each.
+/// Removes the leftovers of this run, and returns a sentence for each.
 ///
 /// # Errors
-/// What could not be removed.
+/// The engine's fault.
 pub(crate) async fn sweep(run: &str) -> Result<Vec<String>, Fault> {
-    // A tunnel that finds its mark gone ends by itself, and nobody hears its last words.
+    // A tunnel ends by itself when its marker is gone, and its last output would be lost: so the container is removed
+    // before the marker.
     let swept =
         async { DockerEngine::connect(Path::new(ENGINE_SOCKET)).await?.remove_leftovers(CleanupScope::Run(run)).await };
     let swept = swept.await;
     forget(run);
     let swept = swept?;
     let said = |last_words: Vec<String>| last_words.into_iter().next_back().map(|line| line.trim().to_owned());
-    let left = || "removed a container that this run had left behind".to_owned();
+    let left = || "removed a container that this run left behind".to_owned();
     Ok(swept.into_iter().map(|gone| said(gone.log_tail).unwrap_or_else(left)).collect())
 }

@@ -1,5 +1,6 @@
-//! `command: tunnel`: a container of our own image that goes on when this step has ended, and gives the following steps of the
-//! job the way to the database at a port of the runner's machine. This is the side that starts it; `sidecar` is the other.
+//! `command: tunnel`: a container of our own image that keeps running when this step has ended, and lets the following
+//! steps of the job reach the database at a port of the runner's machine. This is the side that starts it; `sidecar` is
+//! the other.
 
 pub(crate) mod cleanup;
 mod sidecar;
@@ -32,20 +33,20 @@ use std::{
 /// Directories of the job that the runner mounts into an action and empties when the job ends, the newer one first.
 const JOB_DIRECTORIES: [&str; 2] = ["/github/runner_temp", "/github/file_commands"];
 
-/// With what the name begins by which another step of a job with its own network finds it. The rest tells it from every other
-/// tunnel of the job.
+/// Prefix of the host name by which another step of a job with its own network finds the tunnel. The rest distinguishes
+/// it from every other tunnel of the job.
 const ALIAS: &str = "bastion-migrate-tunnel-";
 
-/// Letters of the rest: with the beginning shorter than 64, as names of hosts have to be.
+/// Number of letters after the prefix; with it the name is shorter than 64, as host names have to be.
 const ALIAS_REST: usize = 12;
 
-/// No job is longer (GitHub: five days on a runner of one's own).
+/// Lifetime of the container: no job is longer (GitHub: five days on a self-hosted runner).
 const LIFE: Duration = Duration::from_hours(5 * 24);
 
-/// Where it ends for steps on the runner.
+/// Address of the tunnel for steps on the runner.
 const HOST: &str = "127.0.0.1";
 
-/// The tunnel that is being opened.
+/// The tunnel, while it is being opened.
 #[derive(Debug)]
 pub struct Tunnel<'a> {
     settings: &'a Settings,
@@ -57,7 +58,7 @@ pub struct Tunnel<'a> {
     opened: Cell<Opened>,
 }
 
-/// Whether the container may go on without us.
+/// The state of the tunnel's container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Opened {
     NotYet,
@@ -65,7 +66,7 @@ enum Opened {
 }
 
 impl<'a> Tunnel<'a> {
-    /// Nothing is asked yet. `handover` are the inputs, as the sidecar is told them.
+    /// Prepares the tunnel; does not contact the engine yet. `handover` are the inputs that the sidecar gets.
     #[must_use]
     pub fn new(settings: &'a Settings, runner: &'a Runner, handover: &'a [(String, Secret)], events: Events) -> Self {
         Self {
@@ -79,16 +80,16 @@ impl<'a> Tunnel<'a> {
         }
     }
 
-    /// Starts the sidecar and waits until it has had an answer from the database.
+    /// Starts the sidecar and waits until the database has responded to it.
     ///
     /// # Errors
-    /// Its own faults, and those of the engine.
+    /// The sidecar's faults, and those of the engine.
     pub async fn open(&mut self) -> Result<(), Fault> {
         let (engine, own) = engine(self.runner, &self.tag, &self.events).await?;
         let job = self.mark(&own)?;
         let port = self.settings.database()?.port;
-        // Steps on the runner come from the engine's machine. In a network of the job its containers come, too; in the one that is
-        // everybody's nobody else has any business here.
+        // Steps on the runner connect from the engine's machine. In the job's own network, its containers connect, too;
+        // in the default network, which all containers share, no other container may connect.
         let (alias, from) = match own.is_in_default_network() {
             true => (None, own.gateway),
             false => (Some(alias()), None),
@@ -115,14 +116,13 @@ impl<'a> Tunnel<'a> {
         let facts = TunnelFacts { host: HOST.to_owned(), port: container.published_port(port).await?, alias };
         self.events.note(match (facts.alias.as_str(), from) {
             ("", Some(_)) => {
-                "what runs on this machine reaches it at the port that it got there, and no other container does"
-                    .to_owned()
+                "processes on this machine can reach it at the published port, and no other container can".to_owned()
             }
             ("", None) => {
-                "what runs on this machine reaches it, and every container in the engine's default network".to_owned()
+                "processes on this machine can reach it, and every container in the engine's default network".to_owned()
             }
             (alias, _) => format!(
-                "what runs on this machine reaches it, and what is in the network of this job, at {alias}:{port}"
+                "processes on this machine can reach it, and containers in the network of this job, at {alias}:{port}"
             ),
         });
         self.opened.set(Opened::ForLaterSteps);
@@ -130,13 +130,14 @@ impl<'a> Tunnel<'a> {
         Ok(())
     }
 
-    /// A file in the job's own directory, as (the directory's source, the file's name): when the job is gone, so is the file.
+    /// Creates a file in the job's own directory, which is removed with the job. Returns the source of the directory's
+    /// mount and the name of the file.
     fn mark(&self, own: &SelfContainer) -> Result<Option<(String, String)>, Fault> {
         let found = JOB_DIRECTORIES.iter().find_map(|place| Some((place, own.mount_source(Path::new(place))?)));
         let Some((place, source)) = found else { return Ok(None) };
         let name = marker(self.tag.run());
         fs::write(PathBuf::from(place).join(&name), "").map_err(|error| {
-            Fault::new(Code::ReportUnwritten, format!("no file can be made in `{place}`"))
+            Fault::new(Code::ReportUnwritten, format!("no file can be created in `{place}`"))
                 .because(&error)
                 .at(Stage::Image)
         })?;
@@ -164,10 +165,10 @@ impl<'a> Tunnel<'a> {
         }
     }
 
-    /// Removes what was started, unless later steps have it.
+    /// Removes the container, unless it is ready for later steps.
     ///
     /// # Errors
-    /// What could not be removed.
+    /// The engine's fault.
     pub async fn stop(&self) -> Result<(), Fault> {
         if self.opened.get() == Opened::ForLaterSteps {
             return Ok(());
@@ -177,7 +178,7 @@ impl<'a> Tunnel<'a> {
     }
 }
 
-/// Removes the marks of a run that is over; what is not there is removed.
+/// Removes the marker files of a run that has ended, if there are any.
 pub(crate) fn forget(run: &str) {
     for place in JOB_DIRECTORIES {
         drop(fs::remove_file(PathBuf::from(place).join(marker(run))));

@@ -1,5 +1,5 @@
-//! The other side of `command: tunnel`: the process that keeps the tunnel for later steps, in a container of its own. What it
-//! has to know reaches it by its standard input, so that no record of the engine's has it.
+//! The other side of `command: tunnel`: the process that keeps the tunnel open for later steps, in a container of its
+//! own. It gets its inputs on standard input, so that the engine records none of them.
 
 use super::sidecar_message::Tiding;
 use crate::{
@@ -23,30 +23,30 @@ use std::{
 };
 use tokio::time::sleep;
 
-/// Where it sees the job's directory.
+/// Path at which the job's directory is mounted.
 pub(crate) const JOB: &str = "/run/job";
 
-/// How often it looks whether the job is still there.
+/// Interval at which it checks that the job's marker is still there.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// The pause before a lost bastion is dialled again, and how often in a row it may fail.
+/// The pause before a lost bastion is dialled again, and the number of failures in a row that end the tunnel.
 const PAUSE: Duration = Duration::from_secs(5);
 const FAILURES: u32 = 5;
 
-/// What is written to its standard input.
+/// The message on its standard input.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub struct Handover {
-    /// What its own words to the other side begin with.
+    /// Prefix of its messages to the other side.
     pub token: String,
-    /// From where alone clients may come.
+    /// The only address from which clients may connect.
     pub from: Option<IpAddr>,
-    /// The file that is there as long as the job.
+    /// Name of the marker file, which exists as long as the job.
     pub marker: Option<String>,
     /// The inputs, as environment variables.
     pub inputs: BTreeMap<String, String>,
 }
 
-/// The tunnel as it is kept.
+/// The tunnel that it keeps open.
 #[derive(Debug)]
 pub struct Sidecar<'a> {
     settings: &'a Settings,
@@ -58,16 +58,16 @@ pub struct Sidecar<'a> {
 }
 
 impl<'a> Sidecar<'a> {
-    /// Nothing is connected yet.
+    /// Prepares the tunnel; connects nothing yet.
     #[must_use]
     pub fn new(settings: &'a Settings, runner: &'a Runner, handover: &'a Handover, events: Events) -> Self {
         Self { settings, runner, handover, events, reach: None, listener: None }
     }
 
-    /// Opens the way, proves it by a question, and serves until the job is gone.
+    /// Opens the transport, checks it with a query to the database, and serves clients until the job ends.
     ///
     /// # Errors
-    /// Why there is no way, or none any more.
+    /// The fault of the bastion or the database.
     pub async fn serve(&mut self) -> Result<(), Fault> {
         let reach = Transport::connect(self.settings.route.as_ref(), &self.events).await?;
         self.prove(&reach).await?;
@@ -75,8 +75,7 @@ impl<'a> Sidecar<'a> {
         let injected = container_spec::injected(self.settings, self.runner, Terms::of(self.settings, Access::Writing));
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         let listener = ProxyListener::bind(address, self.settings.passage, injected).await.map_err(|error| {
-            Fault::new(Code::ListenerUnavailable, format!("the tunnel's end can't be opened at port {port}"))
-                .because(&error)
+            Fault::new(Code::ListenerUnavailable, format!("the tunnel can't listen at port {port}")).because(&error)
         })?;
         let listener = listener.only_from(self.handover.from);
         self.reach = Some(reach);
@@ -113,7 +112,7 @@ impl<'a> Sidecar<'a> {
         Ok(())
     }
 
-    /// Serves, and dials again when the bastion is lost.
+    /// Serves clients, and dials again when the bastion is lost.
     async fn keep(&mut self) -> Result<Infallible, Fault> {
         let target = self.settings.database()?;
         let mut failures = 0;
@@ -140,10 +139,10 @@ impl<'a> Sidecar<'a> {
         }
     }
 
-    /// What passed, in one sentence, and the end of the way.
+    /// Closes the transport, and returns a sentence about the traffic.
     ///
     /// # Errors
-    /// What went wrong on the way out.
+    /// The fault of closing the transport.
     pub async fn close(self) -> Result<String, Fault> {
         let traffic = self.listener.map(|listener| listener.traffic()).unwrap_or_default();
         if let Some(reach) = self.reach {
@@ -156,7 +155,7 @@ impl<'a> Sidecar<'a> {
     }
 }
 
-/// Resolves when the job's file is not there any more; never where there was none.
+/// Resolves when the job's marker file is gone; never resolves without one.
 async fn gone(marker: Option<&str>) {
     let Some(marker) = marker else { return std::future::pending().await };
     let file = Path::new(JOB).join(marker);

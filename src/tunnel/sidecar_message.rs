@@ -1,4 +1,5 @@
-//! What the process that keeps a tunnel tells the step that has started it: a line each, behind a token that nobody else knows.
+//! Messages from the process that keeps a tunnel open to the step that started it: one line each, behind a token that
+//! no other process knows.
 
 use crate::{
     fault::{Code, Fault},
@@ -6,21 +7,21 @@ use crate::{
 };
 use serde_json::{Value, json};
 
-/// One thing that it tells.
+/// A message of that process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tiding {
-    /// The bastion that it goes through.
+    /// The bastion that the tunnel uses.
     Bastion(BastionFacts),
-    /// The database that has answered.
+    /// The database that responded.
     Database(DatabaseFacts),
-    /// Clients can come.
+    /// The tunnel accepts clients.
     Ready,
-    /// Why there is no way, or none any more.
+    /// The fault that ended the tunnel.
     Fault(Fault),
 }
 
 impl Tiding {
-    /// What an event is to the other side; most are nothing but lines of a log.
+    /// Returns the message for an event; most events are only lines of a log.
     #[must_use]
     pub fn of(event: &Event) -> Option<Self> {
         match event {
@@ -31,7 +32,7 @@ impl Tiding {
         }
     }
 
-    /// As a line.
+    /// Returns the message as a line.
     #[must_use]
     pub fn written(&self, token: &str) -> String {
         let (word, value) = match self {
@@ -43,7 +44,7 @@ impl Tiding {
         format!("{token} {word} {}", value.unwrap_or_default())
     }
 
-    /// Reads such a line back, without its token; nothing comes of one that has lost a part on its way.
+    /// Parses such a line, without its token; returns `None` for one that is damaged.
     #[must_use]
     pub fn read(line: &str) -> Option<Self> {
         let (word, value) = line.trim_start().split_once(' ')?;
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_survives_its_way_to_the_other_side() {
+    fn every_message_survives_the_round_trip() {
         let fault = Fault::new(Code::DatabaseLogin, "no").fix("try").detail("server: x");
         for tiding in [Tiding::Ready, Tiding::Fault(fault), Tiding::Bastion(bastion()), Tiding::Database(database())] {
             let line = tiding.written("token");
@@ -91,14 +92,14 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_none_is_nothing() {
+    fn a_line_that_is_no_message_is_ignored() {
         for line in ["", " ready", " fault {}", " database {\"port\": ***}", " other null"] {
             assert_eq!(Tiding::read(line), None, "{line}");
         }
     }
 
     #[test]
-    fn an_event_that_the_other_side_has_no_use_for_stays_a_line() {
+    fn an_event_without_a_message_stays_a_log_line() {
         assert_eq!(Tiding::of(&Event::Note("x".to_owned())), None);
         assert_eq!(Tiding::of(&Event::Database(database())), Some(Tiding::Database(database())));
     }

@@ -11,7 +11,7 @@ use crate::{
 use bastion_migrate::{
     fault::{Code, Fault},
     ledger::known_tools,
-    tool::{Answer, Call, Listed, Recipe, Verb, explain},
+    tool::{ListedMigration, ListingOutcome, NamedCommand, Recipe, Verb, explain_failure},
 };
 
 const LOOKING: &str = "-c default_transaction_read_only=on";
@@ -33,7 +33,7 @@ impl Shop {
     fn new() -> Self {
         let lab = Lab::new();
         let project = Project::new(&lab.database);
-        Self { lab, project, recipe: Recipe::named("alembic").unwrap() }
+        Self { lab, project, recipe: Recipe::by_name("alembic").unwrap() }
     }
 
     /// Three migrations, one on the other.
@@ -45,32 +45,32 @@ impl Shop {
         shop
     }
 
-    fn call(&self, calls: &[Call], options: &str) -> Said {
+    fn call(&self, calls: &[NamedCommand], options: &str) -> Said {
         let [one] = calls else { panic!("not one call: {calls:?}") };
-        let output = self.project.sh(&one.line.shown(), options);
+        let output = self.project.sh(&one.line.display_text(), options);
         let lines = |bytes: &[u8]| String::from_utf8_lossy(bytes).lines().map(ToOwned::to_owned).collect();
         Said { code: output.status.code().unwrap().into(), out: lines(&output.stdout), err: lines(&output.stderr) }
     }
 
     fn works(&self, verb: Verb, target: Option<&str>) -> Said {
-        let said = self.call(&self.recipe.with_target(verb, target).unwrap(), "");
+        let said = self.call(&self.recipe.commands_with_target(verb, target).unwrap(), "");
         assert_eq!(said.code, 0, "{:?}", said.err);
         said
     }
 
     fn fails(&self, verb: Verb, target: Option<&str>) -> Fault {
-        let said = self.call(&self.recipe.with_target(verb, target).unwrap(), "");
+        let said = self.call(&self.recipe.commands_with_target(verb, target).unwrap(), "");
         assert_ne!(said.code, 0, "{:?}", said.out);
         let begun = said.begun(&self.recipe).pop();
-        explain(&self.recipe, "it failed", &said.err, begun.as_deref())
+        explain_failure(&self.recipe, "it failed", &said.err, begun.as_deref())
     }
 
     /// The migrations in their order.
-    fn listed(&self) -> Vec<Listed> {
-        let said = self.call(&self.recipe.lines(Verb::Status), LOOKING);
+    fn listed(&self) -> Vec<ListedMigration> {
+        let said = self.call(&self.recipe.commands_for(Verb::Status), LOOKING);
         let listing = self.recipe.listing.as_ref().unwrap();
-        match listing.answer(said.code, said.out.iter().map(String::as_str)) {
-            Answer::Listed(listed) => listed,
+        match listing.read_outcome(said.code, said.out.iter().map(String::as_str)) {
+            ListingOutcome::Listed(listed) => listed,
             other => panic!("{other:?}: {:?}", said.err),
         }
     }
@@ -80,7 +80,7 @@ impl Shop {
         let answer = |text: String| -> Vec<Vec<Option<String>>> {
             text.lines().map(|line| line.split('|').map(|field| Some(field.to_owned())).collect()).collect()
         };
-        let found = known_tools::found(
+        let found = known_tools::parse_ledgers(
             &answer(self.lab.database.sql(&format!("set role app; {}", known_tools::find_sql()))),
             self.recipe.ledger.as_deref(),
         );
@@ -88,16 +88,16 @@ impl Shop {
         if found.is_empty() {
             return vec!["no ledger".to_owned()];
         }
-        let rows = known_tools::rows(&answer(self.lab.database.sql(&known_tools::read_sql(&found))));
+        let rows = known_tools::parse_rows(&answer(self.lab.database.sql(&known_tools::read_sql(&found))));
         let listed = self.listed();
-        let recorded = self.recipe.keeps.recorded(&listed, rows.iter().map(|row| row.name.as_str()));
+        let recorded = self.recipe.keeps.applied_names(&listed, rows.iter().map(|row| row.name.as_str()));
         listed.into_iter().map(|one| one.name).filter(|name| recorded.contains(name)).collect()
     }
 }
 
 impl Said {
     fn begun(&self, recipe: &Recipe) -> Vec<String> {
-        self.err.iter().filter_map(|line| recipe.begins(line)).map(|begun| begun.name).collect()
+        self.err.iter().filter_map(|line| recipe.started_migration(line)).map(|begun| begun.name).collect()
     }
 }
 
@@ -106,7 +106,7 @@ fn alembic_is_called_read_and_proven_by_its_recipe() {
     let shop = Shop::with_three();
     let names: Vec<String> = shop.listed().into_iter().map(|one| one.name).collect();
     assert_eq!(names, ["a1", "b2", "c3"]);
-    let check = shop.call(&shop.recipe.lines(Verb::Check), LOOKING);
+    let check = shop.call(&shop.recipe.commands_for(Verb::Check), LOOKING);
     assert_eq!((check.code, shop.recorded()), (0, vec!["no ledger".to_owned()]), "a look leaves nothing");
     let said = shop.works(Verb::Migrate, None);
     assert_eq!(said.begun(&shop.recipe), ["a1", "b2", "c3"]);
@@ -117,9 +117,9 @@ fn alembic_is_called_read_and_proven_by_its_recipe() {
         (shop.recorded(), shop.lab.database.contents()),
         (vec!["a1".to_owned()], "alembic_version\nusers".to_owned())
     );
-    shop.works(Verb::Fake, Some("b2"));
+    shop.works(Verb::Baseline, Some("b2"));
     assert_eq!(shop.recorded(), ["a1", "b2"]);
-    shop.works(Verb::Fake, None);
+    shop.works(Verb::Baseline, None);
     assert_eq!(shop.recorded(), ["a1", "b2", "c3"]);
     assert_eq!(shop.lab.database.contents(), "alembic_version\nusers", "it was recorded and not done");
 }

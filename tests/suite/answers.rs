@@ -397,6 +397,6 @@ fn a_session_that_is_given_up_is_ended_before_its_lock_is_waited_for() {
     let told = step.input("database-sslmode", "disable").input("wait-timeout", "40s").run();
     let told = told.fails("database-protocol", 3).applied(["0001_one"]).pending(["0002_two", "0003_three"]);
     let told = told.says("held by this run's own previous session (pid ").within(Duration::from_secs(45));
-    told.says("1 applied, 2 not: the ledger says so").never_says("nothing was changed").done();
+    told.says("1 applied, 2 not, according to the ledger").never_says("nothing was changed").done();
     assert_eq!(recorded(&lab), "one");
 }

@@ -382,7 +382,7 @@ fn two_apps_with_two_roles_in_one_database_are_in_nobodys_way() {
         .run()
         .succeeds()
         .applied(["0001_users", "0002_index", "0003_check"])
-        .says("left alone: `other.alembic_version`")
+        .says("ignored: `other.alembic_version`")
         .done();
     files(lab, "verify").run().succeeds().done();
 }

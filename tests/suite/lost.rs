@@ -71,7 +71,7 @@ fn what_is_left_is_counted_when_the_old_session_has_ended() {
     running.wait_for_line("waiting for the run lock", Duration::from_secs(10));
     let told = running.finish().fails("database-lost", 3).applied(["0001_t", "0002_t"]).pending(["0003_t"]);
     let told = told.says("held by this run's own previous session (pid ");
-    told.says("2 applied, 1 not: the ledger says so").done();
+    told.says("2 applied, 1 not, according to the ledger").done();
     gate.open();
     three(&lab, network.port()).run().succeeds().applied(["0003_t"]).done();
 }
@@ -183,7 +183,7 @@ fn a_server_that_is_shut_down_says_so() {
     running.wait();
     let told = running.finish().in_doubt("commit-in-doubt").applied(["0001_t"]);
     let told =
-        told.says("the connection broke while a commit was under way: terminating connection due to administrator");
+        told.says("the connection broke while a commit was in progress: terminating connection due to administrator");
     told.summary("nobody knows how many of the 2 files from").done();
     server.resume();
     three(&lab, server.port()).run().succeeds().applied(["0002_t", "0003_t"]).done();

@@ -2,7 +2,7 @@
 
 use bastion_migrate::{
     fault::Code,
-    tool::{Failure, Keeps, Ledgers, Recipe, Verb, explain},
+    tool::{KnownFailure, LedgerCount, LedgerRows, Recipe, Verb, explain_failure},
 };
 use std::{env, fmt::Write as _, fs, path::PathBuf};
 
@@ -29,33 +29,33 @@ fn code(text: &str) -> String {
 
 fn about(recipe: &Recipe) -> String {
     let ledger = match (&recipe.ledger, recipe.ledgers, recipe.keeps) {
-        (None, ..) => "Ledger: whatever is found.".to_owned(),
-        (Some(ledger), Ledgers::One, Keeps::Migrations) => format!("Ledger: {ledger}'s."),
-        (Some(ledger), Ledgers::EachSchema, _) => format!("Ledger: {ledger}'s, one in each schema."),
-        (Some(ledger), Ledgers::One, Keeps::Heads) => {
-            format!("Ledger: {ledger}'s, which has the last migrations alone; what is applied follows from the list.")
+        (None, ..) => "Ledger: detected by its columns.".to_owned(),
+        (Some(ledger), LedgerCount::One, LedgerRows::All) => format!("Ledger: {ledger}'s."),
+        (Some(ledger), LedgerCount::EachSchema, _) => format!("Ledger: {ledger}'s, one in each schema."),
+        (Some(ledger), LedgerCount::One, LedgerRows::Heads) => {
+            format!("Ledger: {ledger}'s, which contains only the newest migrations; the others follow from the list.")
         }
     };
     let target = recipe.target.as_ref().map(|target| format!(" A `target` is {}.", target.is)).unwrap_or_default();
-    let together = match recipe.together() {
-        Some(_) => " In an image one start does for `status` and `migrate`.",
+    let together = match recipe.list_then_migrate() {
+        Some(_) => " In an image, `status` and `migrate` share one start.",
         None => "",
     };
     format!("{}. {ledger}{together}{target}", recipe.about)
 }
 
-fn failures(failures: &[Failure]) -> String {
-    let row = |failure: &Failure| format!("| {} | {} |\n", code(failure.pattern.as_str()), cell(&failure.fix));
-    format!("\n| it says | what to do |\n|---|---|\n{}", failures.iter().map(row).collect::<String>())
+fn failures(failures: &[KnownFailure]) -> String {
+    let row = |failure: &KnownFailure| format!("| {} | {} |\n", code(failure.pattern.as_str()), cell(&failure.fix));
+    format!("\n| output | fix |\n|---|---|\n{}", failures.iter().map(row).collect::<String>())
 }
 
 fn section(recipe: &Recipe) -> String {
     let mut text = format!("\n## {}\n\n{}\n", recipe.name, about(recipe));
     let calls = |verb| {
-        let calls = recipe.shown(verb);
+        let calls = recipe.commands_for_docs(verb);
         let shown = calls.iter().map(|call| match &call.name {
-            Some(name) => format!("{name}: {}", code(&call.line.shown())),
-            None => code(&call.line.shown()),
+            Some(name) => format!("{name}: {}", code(&call.line.display_text())),
+            None => code(&call.line.display_text()),
         });
         shown.collect::<Vec<_>>().join(", then ")
     };
@@ -66,21 +66,21 @@ fn section(recipe: &Recipe) -> String {
         .map(|(verb, calls)| format!("| {} | {calls} |\n", verb.name()))
         .collect();
     if !rows.is_empty() {
-        write!(text, "\n| asked for | it calls |\n|---|---|\n{}", rows.concat()).unwrap();
+        write!(text, "\n| verb | command |\n|---|---|\n{}", rows.concat()).unwrap();
     }
     if !recipe.failures.is_empty() {
         text += &failures(&recipe.failures);
     }
     if let Some(like) = &recipe.fails_like {
-        write!(text, "\nAnd what {like} fails at.\n").unwrap();
+        write!(text, "\nThe failures of {like} apply as well.\n").unwrap();
     }
     text
 }
 
 fn written() -> String {
-    let sections: String = Recipe::all().iter().map(section).collect();
-    let common = "\n## Whatever the tool\n\nIn the order in which they are tried, after those of the tool.\n";
-    format!("{sections}{common}{}", failures(&Failure::common()))
+    let sections: String = Recipe::load_all().iter().map(section).collect();
+    let common = "\n## All tools\n\nThese patterns are tried in this order, after the tool's own.\n";
+    format!("{sections}{common}{}", failures(&KnownFailure::load_common()))
 }
 
 #[test]
@@ -109,20 +109,20 @@ fn the_page_of_tools_says_what_the_recipes_say() {
 fn the_recipe_on_the_page_is_one_that_works() {
     let text = page();
     let block = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
-    let recipes: Vec<Recipe> = block.filter_map(|block| Recipe::read(block).ok()).collect();
+    let recipes: Vec<Recipe> = block.filter_map(|block| Recipe::from_yaml(block).ok()).collect();
     let [recipe] = recipes.as_slice() else { panic!("not one recipe on the page: {recipes:?}") };
-    let lines = |verb| recipe.lines(verb).iter().map(|call| call.line.shown()).collect::<Vec<_>>();
+    let lines = |verb| recipe.commands_for(verb).iter().map(|call| call.line.display_text()).collect::<Vec<_>>();
     assert_eq!(lines(Verb::Migrate), ["./shopmig up"]);
     assert_eq!(lines(Verb::Status), ["./shopmig list"]);
-    let back = recipe.with_target(Verb::Rollback, Some("7")).unwrap();
-    assert_eq!(back[0].line.shown(), "./shopmig down --to=7");
-    assert_eq!(recipe.with_target(Verb::Rollback, Some("seven")).unwrap_err().code, Code::InputInvalid);
-    let listed = recipe.listing.as_ref().unwrap().read("done 1\ndone 2\nopen 3 orders\nbye".lines());
+    let back = recipe.commands_with_target(Verb::Rollback, Some("7")).unwrap();
+    assert_eq!(back[0].line.display_text(), "./shopmig down --to=7");
+    assert_eq!(recipe.commands_with_target(Verb::Rollback, Some("seven")).unwrap_err().code, Code::InputInvalid);
+    let listed = recipe.listing.as_ref().unwrap().read_migrations("done 1\ndone 2\nopen 3 orders\nbye".lines());
     let shown: Vec<(&str, bool)> = listed.iter().map(|one| (one.name.as_str(), one.applied)).collect();
     assert_eq!(shown, [("1", true), ("2", true), ("3", false)]);
-    assert_eq!(recipe.begins("up 3 orders").unwrap().name, "3");
+    assert_eq!(recipe.started_migration("up 3 orders").unwrap().name, "3");
     let said = ["up 3 orders".to_owned(), "shopmig: file 3 has no end".to_owned()];
-    let fault = explain(recipe, "", &said, Some("3"));
+    let fault = explain_failure(recipe, "", &said, Some("3"));
     assert_eq!((fault.code, fault.cause.as_str()), (Code::ToolFailed, "shopmig: file 3 has no end"));
     assert_eq!(fault.fix, "put `-- end` on the last line of file 3");
 }

@@ -198,8 +198,8 @@ fn answer(text: &str) -> Vec<Vec<Option<String>>> {
 
 #[test]
 fn every_recipe_names_a_ledger_that_can_be_read() {
-    let known: Vec<&str> = known_tools::tools().collect();
-    for recipe in Recipe::all() {
+    let known: Vec<&str> = known_tools::tool_names().collect();
+    for recipe in Recipe::load_all() {
         assert!(recipe.ledger.as_deref().is_none_or(|ledger| known.contains(&ledger)), "{}", recipe.name);
     }
     assert_eq!(known, LEDGERS.iter().map(|(tool, ..)| *tool).collect::<Vec<_>>(), "each has a row in LEDGERS");
@@ -211,10 +211,10 @@ fn every_shape_is_found_in_its_schema_and_read_in_one_question() {
     for (at, (_, ddl, _)) in LEDGERS.iter().enumerate() {
         lab.database.sql(&format!("create schema s{at:02}; set search_path = s{at:02}; {ddl}"));
     }
-    let found = known_tools::found(&answer(&lab.database.sql(&known_tools::find_sql())), None).unwrap().ledgers;
-    let tools: Vec<&str> = found.iter().map(known_tools::ToolLedger::tool).collect();
+    let found = known_tools::parse_ledgers(&answer(&lab.database.sql(&known_tools::find_sql())), None).unwrap().ledgers;
+    let tools: Vec<&str> = found.iter().map(known_tools::ToolLedger::tool_name).collect();
     assert_eq!(tools, LEDGERS.iter().map(|(tool, ..)| *tool).collect::<Vec<_>>());
-    let rows = known_tools::rows(&answer(&lab.database.sql(&known_tools::read_sql(&found))));
+    let rows = known_tools::parse_rows(&answer(&lab.database.sql(&known_tools::read_sql(&found))));
     let read: Vec<(String, String)> = rows.into_iter().map(|row| (row.schema, row.name)).collect();
     let expected = LEDGERS.iter().enumerate().map(|(at, (.., name))| (format!("s{at:02}"), (*name).to_owned()));
     assert_eq!(read, expected.collect::<Vec<_>>());

@@ -6,7 +6,7 @@ use crate::lab::{
     server::Server,
     venv::{DJANGO_4_2, DJANGO_5_2},
 };
-use bastion_migrate::tool::{ByFile, Line, Recipe};
+use bastion_migrate::tool::{ByFile, CommandLine, Recipe};
 
 /// Says yes when it is asked.
 const ANSWERS: &str = r#"
@@ -18,14 +18,14 @@ done 2>/dev/null
 "#;
 
 /// As a shell reads it as these words again.
-fn quoted(line: &Line) -> String {
-    line.words().iter().map(|word| format!(" '{}'", word.replace('\'', r"'\''"))).collect()
+fn quoted(line: &CommandLine) -> String {
+    line.to_argv().iter().map(|word| format!(" '{}'", word.replace('\'', r"'\''"))).collect()
 }
 
 #[test]
 fn a_program_does_the_same_as_a_file_and_as_a_word_of_the_command() {
     for python in [DJANGO_4_2, DJANGO_5_2] {
-        let together = Recipe::named("django").unwrap().together().unwrap();
+        let together = Recipe::by_name("django").unwrap().list_then_migrate().unwrap();
         for way in ["file", "word"] {
             let lab = Lab::new();
             let server = Server::start().project(Project::Plain, &lab.database, python);

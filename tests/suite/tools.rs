@@ -2,7 +2,7 @@
 
 use bastion_migrate::{
     fault::{Code, Fault},
-    tool::{Answer, Begun, Done, Listed, Recipe, explain},
+    tool::{Done, ListedMigration, ListingOutcome, MigrationStarted, Recipe, explain_failure},
 };
 use std::{fs, path::Path};
 
@@ -43,8 +43,8 @@ impl Case {
             .unwrap_or_else(|| panic!("{file}: {title}"))
     }
 
-    fn begun(&self, recipe: &Recipe) -> Vec<Begun> {
-        self.out.iter().filter_map(|line| recipe.begins(line)).collect()
+    fn begun(&self, recipe: &Recipe) -> Vec<MigrationStarted> {
+        self.out.iter().filter_map(|line| recipe.started_migration(line)).collect()
     }
 
     /// The migrations that the tool said it has done, and microseconds where it said how long.
@@ -61,28 +61,28 @@ impl Case {
     fn fault(&self, recipe: &Recipe) -> Fault {
         let said = if self.err.is_empty() { &self.out } else { &self.err };
         let begun = self.begun(recipe).pop();
-        explain(recipe, "ended with code 1", said, begun.as_ref().map(|begun| begun.name.as_str()))
+        explain_failure(recipe, "ended with code 1", said, begun.as_ref().map(|begun| begun.name.as_str()))
     }
 
-    fn answer(&self, recipe: &Recipe) -> Answer {
+    fn answer(&self, recipe: &Recipe) -> ListingOutcome {
         let listing = recipe.listing.as_ref().expect("the tool lists");
-        listing.answer(self.exit, self.out.iter().chain(&self.err).map(String::as_str))
+        listing.read_outcome(self.exit, self.out.iter().chain(&self.err).map(String::as_str))
     }
 
-    fn listed(&self, recipe: &Recipe) -> Vec<Listed> {
+    fn listed(&self, recipe: &Recipe) -> Vec<ListedMigration> {
         match self.answer(recipe) {
-            Answer::Listed(listed) => listed,
+            ListingOutcome::Listed(listed) => listed,
             other => panic!("{}: {other:?}", self.title),
         }
     }
 }
 
 fn tool(name: &str) -> Recipe {
-    Recipe::named(name).unwrap_or_else(|| panic!("there is no recipe {name}"))
+    Recipe::by_name(name).unwrap_or_else(|| panic!("there is no recipe {name}"))
 }
 
 /// `+` for what is applied and `-` for what is not.
-fn shown(listed: &[Listed]) -> Vec<String> {
+fn shown(listed: &[ListedMigration]) -> Vec<String> {
     listed.iter().map(|one| format!("{}{}", if one.applied { '+' } else { '-' }, one.name)).collect()
 }
 
@@ -186,7 +186,8 @@ fn an_app_that_demands_tls_is_told_what_to_set_whatever_its_driver() {
         "pg8000.exceptions.InterfaceError: Server refuses SSL",
         "error communicating with database: server does not support TLS",
     ] {
-        let fault = explain(&Recipe::named("custom").unwrap(), "ended with code 1", &[words.to_owned()], None);
+        let fault =
+            explain_failure(&Recipe::by_name("custom").unwrap(), "ended with code 1", &[words.to_owned()], None);
         assert!(fault.fix.contains("`database-sslmode: require`"), "{words}: {}", fault.fix);
     }
 }
@@ -278,7 +279,7 @@ fn what_rails_says_is_understood() {
         Case::of("rails-6.1", "status with one pending").listed(&rails).into_iter().map(|one| one.title).collect();
     assert_eq!(titles, ["Create users", "Create orders"]);
     let fresh = Case::of("rails-6.1", "status on an empty database");
-    assert_eq!(fresh.answer(&rails), Answer::NoLedger);
+    assert_eq!(fresh.answer(&rails), ListingOutcome::NoLedger);
     assert_eq!(Case::of("rails-6.1", "migrate").names(&rails), ["20240101000002"]);
     assert_eq!(Case::of("rails-6.1", "back to").names(&rails), ["20240101000002"]);
 }
@@ -442,7 +443,7 @@ const AROUND: &[(&str, Code, &str)] = &[
 fn what_is_said_around_a_tool_is_known_whatever_the_tool() {
     for recipe in ["custom", "rails", "flyway"].map(tool) {
         for (line, code, fix) in AROUND {
-            let fault = explain(&recipe, "", &[(*line).to_owned()], None);
+            let fault = explain_failure(&recipe, "", &[(*line).to_owned()], None);
             assert!(fault.code == *code && fault.fix.contains(fix), "{}: {line}: {fault:?}", recipe.name);
         }
     }

@@ -192,7 +192,7 @@ fn a_tool_whose_build_meets_the_limit_has_another_try_that_waits() {
     let blocker = Blocker::begins(&lab, "update t set n = n where id = 1");
     let running = on_server(&lab, &server, BUILD.trim()).start();
     running.wait_for_line(&blocker.name(""), SOON);
-    running.wait_for_line("the limit on waits for locks ended CREATE INDEX CONCURRENTLY", SOON);
+    running.wait_for_line("the lock timeout ended CREATE INDEX CONCURRENTLY", SOON);
     waits_long(&lab);
     blocker.ends();
     let told = running.finish().succeeds().warning(ONLY_ITS_WORD);
@@ -210,7 +210,7 @@ fn a_tool_whose_build_meets_the_limit_and_may_not_try_again_says_what_is_left() 
     // The next run's tool finds it there, and is not told to take it for applied.
     blocker.ends();
     let told = on_server(&lab, &server, BUILD.trim()).run().fails("tool-failed", 6);
-    told.says("it is INVALID: an earlier build of it was cut off").never_says("record it as applied").done();
+    told.says("it is INVALID: an earlier build of it was interrupted").never_says("record it as applied").done();
     lab.database.sql("drop index t_id");
     on_server(&lab, &server, BUILD.trim()).run().succeeds().warning(ONLY_ITS_WORD).done();
 }
@@ -238,7 +238,7 @@ fn in_a_patient_try_other_statements_are_ended_after_the_limit() {
     let run = "psql -Xqv ON_ERROR_STOP=1 \"$DATABASE_URL\" -c 'create index concurrently if not exists t_id on t (id)' \
                -c 'alter table other add x int'";
     let running = step.input("run", run).input("retries", "2").start();
-    running.wait_for_line("the limit on waits for locks ended CREATE INDEX CONCURRENTLY", SOON);
+    running.wait_for_line("the lock timeout ended CREATE INDEX CONCURRENTLY", SOON);
     first.ends();
     running.wait_for_line("canceling statement due to user request", SOON);
     running.wait_for_line(&second.name(""), SOON);

@@ -1,13 +1,13 @@
-//! Migrating over as many sessions as it takes: a file that changes what a new session would be like is the last one of its
-//! session, so that it makes no difference whether the next file is in this run or in another one.
+//! Migration over as many sessions as it takes: a file that changes the state that a new session would have is the last
+//! one of its session, so that it makes no difference whether the next file belongs to this run or to another one.
 
 use super::{Sql, known, open};
 use crate::{
     executor::monitored::{Watch, watched},
     fault::{Code, Fault},
     layout::{self, Layout},
-    ledger::Content,
-    migrate::{Apply, Fresh, Limits, Migration, Reached, Stopped},
+    ledger::LedgerState,
+    migrate::{FreshState, LockTimeouts, Migration, Pipeline, SessionOutcome, StoppedAt},
     postgres::{
         CURRENT_DATABASE_OID, LockWaits, Session,
         own_query::OwnQuery,
@@ -18,16 +18,16 @@ use crate::{
     },
     run::{event::Event, lock_retries::Ladder},
     settings::Settings,
-    sql::Work,
+    sql::Execution,
     transport::Transport,
 };
 use futures_util::future::join;
 use std::cell::Cell;
 
-/// By which word the answer is found among others.
+/// Tag of the row of our query among others.
 const STATE: &str = "state";
 
-/// Asks what a new session is like.
+/// Returns the query for the state of a new session.
 pub(crate) fn question(settings: &Settings) -> String {
     format!(
         "SELECT '{STATE}', {}, {CURRENT_DATABASE_OID}",
@@ -35,16 +35,16 @@ pub(crate) fn question(settings: &Settings) -> String {
     )
 }
 
-/// Reads the answer to it.
-pub(crate) fn answer(settings: &Settings, rows: &[Vec<Option<String>>]) -> Option<Fresh> {
+/// Parses the response to that query.
+pub(crate) fn answer(settings: &Settings, rows: &[Vec<Option<String>>]) -> Option<FreshState> {
     let is_it = |row: &&Vec<Option<String>>| row.first().is_some_and(|first| first.as_deref() == Some(STATE));
     let row = rows.iter().rfind(is_it)?;
     let (state, database) = (row.get(1)?.clone()?, row.get(2)?.as_deref()?.parse::<u32>().ok()?);
     let database = format!("'{database}'::pg_catalog.oid");
-    Some(Fresh { state_sql: session_state_sql(&no_files(settings), &database), state })
+    Some(FreshState { state_sql: session_state_sql(&no_files(settings), &database), state })
 }
 
-/// Lists the locks that a session of ours may have.
+/// Returns the locks that a session of ours may hold.
 fn no_files(settings: &Settings) -> Vec<AdvisoryLock> {
     let of_tools = settings.database.iter().flat_map(|target| {
         let lock = |layout: Layout| Some(run_lock::tool_lock(layout.lock_key(&target.name)?, layout.name()));
@@ -54,20 +54,20 @@ fn no_files(settings: &Settings) -> Vec<AdvisoryLock> {
 }
 
 impl Sql<'_> {
-    /// Applies the plan. When the connection is lost on the way it is made anew to find out what was committed.
+    /// Applies the plan. A lost connection is opened again to find out what was committed.
     ///
     /// # Errors
-    /// Why it stopped; what was applied before is told by events.
+    /// The reason why it stopped; events report what was applied before.
     pub async fn migrate(&mut self, reach: &mut Transport) -> Result<(), Fault> {
         let mut from = 0;
         loop {
             let (reached, proof) = self.migrate_from(reach, from).await?;
             match reached {
-                Ok(Reached::End) => {
+                Ok(SessionOutcome::Finished) => {
                     self.proof = proof;
                     return Ok(());
                 }
-                Ok(Reached::Worn(at)) => {
+                Ok(SessionOutcome::NeedsNewSession(at)) => {
                     self.renew(reach, at).await?;
                     from = at;
                 }
@@ -82,47 +82,47 @@ impl Sql<'_> {
         }
     }
 
-    /// Applies what it can in the session that there is. The question for the proof goes out behind the files; answered too
-    /// early it proves nothing, and is asked again.
+    /// Applies as many files as the current session can. The query for the proof is sent behind the files; if it is
+    /// answered too early, it proves nothing and is sent again.
     async fn migrate_from(
         &self,
         reach: &Transport,
         from: usize,
-    ) -> Result<(Result<Reached, Stopped>, Option<Content>), Fault> {
+    ) -> Result<(Result<SessionOutcome, StoppedAt>, Option<LedgerState>), Fault> {
         let (session, ledger) = (open(self.session.as_ref())?, known(self.ledger.as_ref())?);
-        let unasked = || Fault::new(Code::DatabaseNotPostgres, "the server did not say what its sessions begin with");
+        let unasked = || Fault::new(Code::DatabaseNotPostgres, "the server did not report the state of a new session");
         let fresh = self.new_session.as_ref().ok_or_else(unasked)?;
         let (run, safety, lookout) = (self.runner.run_url(), &self.settings.safety, LockWaits::default());
         let options = self.settings.database.as_ref().and_then(|target| target.options.as_deref());
         let has_own_limit = options.is_some_and(|options| options.contains("lock_timeout"));
-        let apply = Apply {
+        let apply = Pipeline {
             client: &session.client,
             ledger,
             fresh,
             events: &self.events,
-            ladder: Ladder { top: safety.lock_timeout, retries: safety.retries },
-            limits: if has_own_limit { Limits::OfTheSession } else { Limits::OfEachTry },
+            lock_retries: Ladder { top: safety.lock_timeout, retries: safety.retries },
+            lock_timeouts: if has_own_limit { LockTimeouts::Session } else { LockTimeouts::PerAttempt },
             attempt: Cell::new(0),
             lookout: &lookout,
-            wait: self.settings.wait_timeout,
-            run: run.as_deref(),
-            tally: &self.tally,
+            rollback_timeout: self.settings.wait_timeout,
+            run_url: run.as_deref(),
+            commits: &self.tally,
         };
         let pending: Vec<&Migration> = self.pending.iter().collect();
-        // It must not get into the middle of a file that is sent in several parts.
-        let goes_out_behind = pending.iter().skip(from).all(|migration| migration.work == Work::Whole);
-        let asked = async { if goes_out_behind { self.read(&ledger.made()).await.ok() } else { None } };
+        // The query must not be sent in the middle of a file that is sent in several parts.
+        let goes_out_behind = pending.iter().skip(from).all(|migration| migration.execution == Execution::SingleQuery);
+        let asked = async { if goes_out_behind { self.read(&ledger.as_created()).await.ok() } else { None } };
         let watch =
             Watch { settings: self.settings, runner: self.runner, events: &self.events, pid: session.announced_pid };
-        Ok(watched(watch, reach, &lookout, join(apply.all(&pending, from), asked)).await)
+        Ok(watched(watch, reach, &lookout, join(apply.apply_all(&pending, from), asked)).await)
     }
 
-    /// Begins a new session for the files from this one on, with the locks of the old one.
+    /// Starts a new session for the files from this one on, with the locks of the old one.
     async fn renew(&mut self, reach: &Transport, at: usize) -> Result<(), Fault> {
         if let Some(migration) = self.pending.get(at) {
             self.events.note(format!(
-                "{} begins a new session, as in a run of its own: what the files before it have left can't be taken back in the \
-                 old one",
+                "{} starts a new session, as in a run of its own: the session changes of the files before it can't be undone in \
+                 the old one",
                 migration.id.file
             ));
         }
@@ -130,7 +130,7 @@ impl Sql<'_> {
         let connected = Session::connect(reach, self.settings.database()?, &self.startup, &self.events);
         let handed_over = match answer_within(wait, connected).await {
             Ok(session) => self.hand_over_to(session).await?,
-            // Perhaps there is no room for two at once.
+            // Perhaps the server has no connection slot for a second session.
             Err(_) => false,
         };
         if !handed_over {
@@ -148,7 +148,7 @@ impl Sql<'_> {
         Ok([run_lock::bastion_migrate_lock()].into_iter().chain(theirs).collect())
     }
 
-    /// Returns whether the new session got all of our locks; then it is the one that we go on with.
+    /// Hands all locks over to the new session. Returns whether that succeeded; then it replaces the old one.
     async fn hand_over_to(&mut self, session: Session) -> Result<bool, Fault> {
         let old = open(self.session.as_ref())?;
         for lock in self.locks()? {
@@ -163,7 +163,8 @@ impl Sql<'_> {
         Ok(true)
     }
 
-    /// Begins the new session when the old one has ended. Whoever got the locks in between may have done a part of our work.
+    /// Starts the new session after the old one has ended. Another run that got the locks in between may have applied
+    /// some of our files.
     async fn begin_again(&mut self, reach: &Transport) -> Result<(), Fault> {
         let before = self.session.as_ref().map(|old| old.announced_pid);
         if let Some(old) = self.session.take() {
@@ -177,13 +178,13 @@ impl Sql<'_> {
             run_lock::acquire_lock(&session, lock, &wait, &self.events).await?;
         }
         self.session = Some(session);
-        let content = self.read(&known(self.ledger.as_ref())?.made()).await?;
-        let mut left = self.pending.iter().skip(self.tally.applied.get());
+        let content = self.read(&known(self.ledger.as_ref())?.as_created()).await?;
+        let mut left = self.pending.iter().skip(self.tally.committed.get());
         match left.find(|migration| content.recorded.iter().any(|row| row.version == migration.id.version)) {
             None => Ok(()),
             Some(migration) => Err(Fault::new(
                 Code::LockLost,
-                format!("another run has applied `{}` while this one began a new session", migration.id.file),
+                format!("another run has applied `{}` while this one started a new session", migration.id.file),
             )
             .fix("run again: what was applied is in the ledger")),
         }

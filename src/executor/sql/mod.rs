@@ -1,5 +1,5 @@
-//! `executor: sql`: plain SQL files, from inside the action, over the tunnel. One session holds the run lock and does the
-//! work, so that losing one is losing both.
+//! `executor: sql`: plain SQL files, applied by the action over the tunnel. One session holds the run lock and runs the
+//! migration, so that both are lost only together.
 
 mod fresh_session;
 mod recovery;
@@ -7,12 +7,13 @@ mod recovery;
 use crate::{
     fault::{Code, Fault, Stage},
     github::runner::Runner,
-    layout::{Application, Layout, Recorded},
+    layout::{Application, Layout, RecordedMigration},
     ledger::{
-        Choice, Content, Ledger, Survey, Wanted, invalid_indexes_sql, known_tools::ToolLedger, refuse_foreign, survey,
+        Ledger, LedgerChoice, LedgerHints, LedgerState, Survey, invalid_indexes_sql, known_tools::ToolLedger,
+        refuse_foreign, survey_query,
     },
-    migrate::{self, Files, Fresh, Migration, Tally},
-    plan::{self, Rules},
+    migrate::{self, CommitProgress, FreshState, Migration, MigrationFiles},
+    plan::{self, PlanRules},
     postgres::{
         Session, StartupSettings,
         own_query::{OwnQuery, RunLockRequirement},
@@ -28,46 +29,46 @@ use crate::{
     transport::Transport,
 };
 
-/// The executor and what it knows so far.
+/// The executor and its state.
 #[derive(Debug)]
 pub struct Sql<'a> {
     pub(super) settings: &'a Settings,
     pub(super) runner: &'a Runner,
     pub(super) events: Events,
-    pub(super) files: Option<Files>,
+    pub(super) files: Option<MigrationFiles>,
     layouts: Vec<Layout>,
-    /// The application that applies these files by itself.
+    /// The application that applies these files itself.
     application: Option<Application>,
     pub(super) startup: StartupSettings,
     pub(super) session: Option<Session>,
     opening: Survey,
     /// Other ledgers in the database.
     others: Vec<ToolLedger>,
-    /// What the opening told of a database that has no ledger yet.
-    fresh: Content,
-    /// The ledger, asked for behind the last file.
-    pub(super) proof: Option<Content>,
-    /// What the session was like when it was new.
-    pub(super) new_session: Option<Fresh>,
+    /// The state that the preflight query found in a database without a ledger.
+    fresh: LedgerState,
+    /// The ledger, read directly behind the last file.
+    pub(super) proof: Option<LedgerState>,
+    /// The state of the session when it was new.
+    pub(super) new_session: Option<FreshState>,
     pub(super) locked: bool,
     alone: bool,
     pub(super) ledger: Option<Ledger>,
-    pub(super) before: Content,
-    /// Every file, as far as its name goes.
+    pub(super) before: LedgerState,
+    /// The identities of all files.
     pub(super) all: Vec<MigrationId>,
     pub(super) pending: Vec<Migration>,
-    pub(super) tally: Tally,
+    pub(super) tally: CommitProgress,
 }
 
 impl<'a> Sql<'a> {
-    /// Reads the files; no network yet.
+    /// Reads the files; uses no network yet.
     ///
     /// # Errors
-    /// Everything that is wrong with them.
+    /// All faults of the files.
     pub async fn new(settings: &'a Settings, runner: &'a Runner, events: Events) -> Result<Self, Vec<Fault>> {
         let directory = settings.sql.clone();
-        let files = aside(move || migrate::read(&directory)).await?;
-        files.doubts().iter().for_each(|doubt| events.tell(Event::Warning(doubt.clone())));
+        let files = aside(move || migrate::read_directory(&directory)).await?;
+        files.warnings().iter().for_each(|doubt| events.tell(Event::Warning(doubt.clone())));
         Ok(Self {
             layouts: files.layouts().to_vec(),
             application: files.application().cloned(),
@@ -79,23 +80,24 @@ impl<'a> Sql<'a> {
             session: None,
             opening: Survey::default(),
             others: Vec::new(),
-            fresh: Content::default(),
+            fresh: LedgerState::default(),
             proof: None,
             new_session: None,
             locked: false,
             alone: false,
             ledger: None,
-            before: Content::default(),
+            before: LedgerState::default(),
             all: Vec::new(),
             pending: Vec::new(),
-            tally: Tally::default(),
+            tally: CommitProgress::default(),
         })
     }
 
-    /// A session, and in one round trip who answers, which ledger there is, and the lock if it is free.
+    /// Opens the session, and in one round trip reads the facts of the database and its ledgers, and takes the lock if
+    /// it is free.
     ///
     /// # Errors
-    /// Why the database can't be worked with.
+    /// The reason why the database can't be used.
     pub async fn connect(&mut self, reach: &Transport) -> Result<(), Fault> {
         let target = self.settings.database()?;
         let wait = self.settings.wait_timeout;
@@ -112,15 +114,16 @@ impl<'a> Sql<'a> {
         .await?;
         self.new_session = fresh_session::answer(self.settings, &opening.extra_rows);
         (self.locked, self.alone) = (opening.locked, opening.no_tool_active);
-        (self.opening, self.fresh) = (Survey::read(&opening.extra_rows), Content::parse(&opening.extra_rows));
+        (self.opening, self.fresh) =
+            (Survey::from_rows(&opening.extra_rows), LedgerState::from_rows(&opening.extra_rows));
         self.events.tell(Event::Database(opening.facts));
         Ok(())
     }
 
-    /// The run lock, and sqlx's own when its ledger is kept.
+    /// Takes the run lock, and the lock of sqlx if its ledger is used.
     ///
     /// # Errors
-    /// Who holds it.
+    /// The holder of the lock.
     pub async fn lock(&mut self) -> Result<(), Fault> {
         let began = tokio::time::Instant::now();
         let mut wait = crate::executor::lock_holder::lock_wait(self.settings, self.runner);
@@ -132,7 +135,7 @@ impl<'a> Sql<'a> {
             wait.limit = wait.limit.saturating_sub(began.elapsed());
             run_lock::wait_for_other_tools(session, &wait, &self.events).await?;
             (self.locked, self.alone) = (true, true);
-            // Whoever was at work may have made the ledger meanwhile.
+            // The previous holder may have created the ledger meanwhile.
             self.survey().await?;
         }
         let ledger = self.choose_ledger()?;
@@ -146,10 +149,10 @@ impl<'a> Sql<'a> {
         Ok(())
     }
 
-    /// Asks again which ledgers there are.
+    /// Reads again which ledgers there are.
     ///
     /// # Errors
-    /// Why the database can't be asked.
+    /// The fault of the query.
     pub async fn find_again(&mut self) -> Result<(), Fault> {
         self.survey().await?;
         self.ledger = Some(self.choose_ledger()?);
@@ -160,36 +163,36 @@ impl<'a> Sql<'a> {
         let session = open(self.session.as_ref())?;
         let question = opening(self.settings).requiring_lock(self.run_lock());
         let answer = answer_within(self.settings.wait_timeout, query_rows(&session.client, &question)).await?;
-        (self.opening, self.fresh) = (Survey::read(&answer), Content::parse(&answer));
+        (self.opening, self.fresh) = (Survey::from_rows(&answer), LedgerState::from_rows(&answer));
         Ok(())
     }
 
-    /// What our questions demand.
+    /// Returns the lock requirement of our queries.
     fn run_lock(&self) -> RunLockRequirement {
         if self.locked { RunLockRequirement::Held } else { RunLockRequirement::NotNeeded }
     }
 
-    /// Ledger against files.
+    /// Compares the ledger with the files.
     ///
     /// # Errors
-    /// Everything that speaks against the plan.
+    /// All faults that forbid the plan.
     pub async fn plan(&mut self) -> Result<(), Vec<Fault>> {
         let ledger = match self.ledger.take() {
             Some(ledger) => ledger,
             None => self.choose_ledger().map_err(|fault| vec![fault])?,
         };
-        let files = self.files.take().ok_or_else(|| vec![Fault::new(Code::Bug, "there are no files any more")])?;
+        let files = self.files.take().ok_or_else(|| vec![Fault::new(Code::Bug, "the files were already used")])?;
         let migrations = files.into_migrations(ledger.layout).map_err(|fault| vec![fault])?;
         self.before = match ledger.exists || ledger.progress_exists || !self.others.is_empty() {
             true => answer_within(self.settings.wait_timeout, self.read(&ledger)).await.map_err(|fault| vec![fault])?,
             false => std::mem::take(&mut self.fresh),
         };
-        if let (true, Some((tool, table))) = (self.before.recorded.is_empty(), self.before.others.first()) {
+        if let (true, Some((tool, table))) = (self.before.recorded.is_empty(), self.before.other_ledgers.first()) {
             return Err(vec![refuse_foreign(&ledger, tool, table)]);
         }
         let sql = &self.settings.sql;
-        let rules = Rules { layout: ledger.layout, target: sql.target.clone(), out_of_order: sql.out_of_order };
-        let plan = plan::plan(&migrations, &self.before.recorded, &rules)?;
+        let rules = PlanRules { layout: ledger.layout, target: sql.target.clone(), out_of_order: sql.out_of_order };
+        let plan = plan::compare_with_ledger(&migrations, &self.before.recorded, &rules)?;
         let pending: Vec<MigrationId> = plan.pending.iter().map(|migration| migration.id.clone()).collect();
         let digest = plan.digest;
         self.events.tell(Event::Planned(PlanFacts {
@@ -206,7 +209,7 @@ impl<'a> Sql<'a> {
             self.events.tell(Event::Standing { recorded: self.standing() });
         }
         self.pending = migrations.into_iter().filter(|migration| pending.contains(&migration.id)).collect();
-        let half_done = migrate::half_done(&self.pending, &self.before, &ledger);
+        let half_done = migrate::refuse_half_done(&self.pending, &self.before, &ledger);
         if !half_done.is_empty() {
             return Err(half_done);
         }
@@ -215,17 +218,17 @@ impl<'a> Sql<'a> {
             self.tell_leftovers(&self.before);
         }
         match self.settings.command {
-            // Nothing to do can't be the wrong thing: an approved job that is run again ends well.
+            // An empty plan needs no approval: an approved job that is run again succeeds.
             Command::Migrate if self.has_work() => {
-                plan::approved(&digest, self.settings.safety.expect_plan.as_deref()).map_err(|fault| vec![fault])
+                plan::check_approved(&digest, self.settings.safety.expect_plan.as_deref()).map_err(|fault| vec![fault])
             }
             _ => Ok(()),
         }
     }
 
-    /// What the ledger has; a row whose file is gone has its name alone.
+    /// Returns the migrations in the ledger; one whose file is gone has only a name.
     fn standing(&self) -> Vec<MigrationId> {
-        let id = |row: &Recorded| {
+        let id = |row: &RecordedMigration| {
             let known = self.all.iter().find(|id| id.version == row.version).cloned();
             known.unwrap_or_else(|| MigrationId {
                 index: 0,
@@ -238,36 +241,37 @@ impl<'a> Sql<'a> {
         self.before.recorded.iter().filter(|row| row.success).map(id).collect()
     }
 
-    /// Whether there is anything to apply.
+    /// Returns whether there is anything to apply.
     #[must_use]
     pub fn has_work(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    /// Whose turn it is among the steps of a run that goes well.
+    /// Returns the step conditions that a successful run meets.
     #[must_use]
     pub fn turns(&self) -> &'static [When] {
         if self.has_work() { &[When::Always, When::Pending] } else { &[When::Always] }
     }
 
-    /// The proof: of `migrate`, that the ledger, read again, has everything that was applied; of `verify`, that nothing is
-    /// pending. In both, that no index is broken.
+    /// Proves the result: after `migrate`, that the ledger contains everything that was applied; for `verify`, that
+    /// nothing is pending; for both, that no index is INVALID.
     ///
     /// # Errors
-    /// What is not as it should be.
+    /// All deviations from the expected state.
     pub async fn verify(&mut self, reach: &mut Transport) -> Result<(), Vec<Fault>> {
         let faults = match self.settings.command {
-            Command::Verify => plan::unfinished(&self.pending, &self.before),
-            // Nothing was changed since the plan read the ledger under the lock: that is the proof.
+            Command::Verify => plan::still_pending(&self.pending, &self.before),
+            // Nothing has changed since the plan read the ledger under the lock: that is the proof.
             _ if self.pending.is_empty() => Vec::new(),
             _ => {
-                let proves = |after: &Content| plan::unproven(&self.pending, &self.before, after).is_empty();
+                let proves =
+                    |after: &LedgerState| plan::missing_after_run(&self.pending, &self.before, after).is_empty();
                 let after = match self.proof.take().filter(proves) {
                     Some(after) => after,
                     None => self.read_after(reach).await.map_err(|fault| vec![fault])?,
                 };
                 self.tell_leftovers(&after);
-                plan::unproven(&self.pending, &self.before, &after)
+                plan::missing_after_run(&self.pending, &self.before, &after)
             }
         };
         if !faults.is_empty() {
@@ -277,7 +281,7 @@ impl<'a> Sql<'a> {
         Ok(())
     }
 
-    /// Closes the session; the lock goes with it.
+    /// Closes the session, which releases the lock.
     pub async fn close(self) {
         if let Some(session) = self.session {
             session.close().await;
@@ -292,22 +296,23 @@ impl<'a> Sql<'a> {
     fn choose_ledger(&mut self) -> Result<Ledger, Fault> {
         let sql = &self.settings.sql;
         let (table, application) = (sql.ledger_table.as_deref(), self.application.as_ref());
-        let wanted = Wanted { layouts: &self.layouts, table, application };
-        let Choice { ledger, others, left_alone } = self.opening.choose(&wanted)?;
-        crate::executor::tell_left_alone(&left_alone, &self.events);
-        self.others = others;
+        let wanted = LedgerHints { layouts: &self.layouts, table, application };
+        let LedgerChoice { ledger, other_ledgers, ignored } = self.opening.choose_ledger(&wanted)?;
+        crate::executor::tell_left_alone(&ignored, &self.events);
+        self.others = other_ledgers;
         Ok(ledger)
     }
 
-    pub(super) async fn read(&self, ledger: &Ledger) -> Result<Content, Fault> {
+    pub(super) async fn read(&self, ledger: &Ledger) -> Result<LedgerState, Fault> {
         let session = open(self.session.as_ref())?;
-        let question = ledger.read(&self.others).requiring_lock(self.run_lock());
+        let question = ledger.read_query(&self.others).requiring_lock(self.run_lock());
         let answer = query_rows(&session.client, &question).await?;
-        Ok(Content::parse(&answer))
+        Ok(LedgerState::from_rows(&answer))
     }
 
-    /// What earlier runs, or others, left behind and this run does not mend. To `verify` it is a fault, told there.
-    fn tell_leftovers(&self, content: &Content) {
+    /// Warns of INVALID indexes that earlier runs, or others, left behind and this run does not repair. `verify`
+    /// reports them as faults instead.
+    fn tell_leftovers(&self, content: &LedgerState) {
         if self.settings.command == Command::Verify {
             return;
         }
@@ -326,16 +331,16 @@ pub(super) fn known(ledger: Option<&Ledger>) -> Result<&Ledger, Fault> {
     ledger.ok_or_else(|| Fault::new(Code::Bug, "there is no ledger yet"))
 }
 
-/// Which ledgers there are, and what is broken: all that a plan needs where there is no ledger.
+/// Returns the query for ledgers and INVALID indexes: all that a plan needs if there is no ledger.
 fn opening(settings: &Settings) -> OwnQuery {
-    survey(settings.sql.ledger_table.as_deref()).with_appended(&invalid_indexes_sql())
+    survey_query(settings.sql.ledger_table.as_deref()).with_appended(&invalid_indexes_sql())
 }
 
-/// Settings at start-up cost no round trip. The order matters: the user's own come after ours, and read-only after everything,
-/// so that nothing can turn a plan into a writer.
+/// Returns the start-up settings, which cost no round trip. The order matters: the user's own come after ours, and
+/// read-only comes last, so that no option can make a plan write.
 fn startup(settings: &Settings, runner: &Runner) -> StartupSettings {
     let safety = &settings.safety;
-    // Ten minutes idle in a transaction: longer than it takes to send any file, and an end to a run that stands still.
+    // Ten minutes idle in a transaction: longer than it takes to send any file, and an end to a run that hangs.
     let ours = format!(
         "-c lock_timeout={} -c statement_timeout={} -c idle_in_transaction_session_timeout=600000 \
          -c client_connection_check_interval=1000 -c standard_conforming_strings=on \

@@ -1,12 +1,12 @@
-//! What became of work that did not end by itself: stopped, or its connection lost. The ledger decides, read over a session
-//! that answers; what it can't be asked about is in doubt.
+//! Recovery of work that did not end by itself: it was stopped, or its connection was lost. The ledger decides, read
+//! over a session that responds; a migration about which it can't be read is in doubt.
 
 use super::{Sql, known, open};
 use crate::{
     executor::invalid_index,
     fault::{Code, Fault, Stage},
-    ledger::{Content, Ledger, invalid_indexes_sql},
-    migrate::{self, Stopped},
+    ledger::{Ledger, LedgerState, invalid_indexes_sql},
+    migrate::{self, StoppedAt},
     postgres::{
         Session,
         fault::statement_fault,
@@ -20,12 +20,12 @@ use crate::{
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// The pause between two cancel requests: one can come between two statements and then hits nothing.
+/// The pause between two cancel requests: one that arrives between two statements has no effect.
 const CANCEL_AGAIN: Duration = Duration::from_millis(150);
 
 impl Sql<'_> {
-    /// What ended the connection, if that is what the first fault complains of: the bastion and the session's driver know
-    /// more than the query that found it closed.
+    /// Replaces the first fault by the cause of the lost connection, if that is what it reports: the bastion and the
+    /// session's driver know more than the query that found it closed.
     pub async fn first_cause(&mut self, reach: &Transport, mut faults: Vec<Fault>) -> Vec<Fault> {
         if let Some(first) = faults.first_mut() {
             *first = self.cause(reach, first.clone()).await;
@@ -39,7 +39,7 @@ impl Sql<'_> {
         }
         let cause = match (reach.loss_fault(), &mut self.session) {
             (Some(bastion), _) => Some(bastion),
-            // A symptom in the server's own words says why by itself.
+            // A symptom that the server itself reported contains its cause.
             (None, Some(session)) if symptom.sqlstate.is_none() => session.close_reason().await,
             (None, _) => None,
         };
@@ -51,11 +51,11 @@ impl Sql<'_> {
         }
     }
 
-    /// Stops the work whose future was dropped: cancels the statement until the session answers, rolls back, and reads from
-    /// the ledger what was committed while nobody listened.
+    /// Stops work whose future was dropped: cancels the statement until the session responds, rolls back, and reads
+    /// from the ledger what was committed meanwhile.
     ///
     /// # Errors
-    /// Why nobody knows what became of the work.
+    /// The reason why its outcome is unknown.
     pub async fn stop(&self, reach: &Transport) -> Result<(), Fault> {
         let Some(session) = &self.session else { return Ok(()) };
         let canceller = session.canceller();
@@ -71,9 +71,9 @@ impl Sql<'_> {
             }
         };
         answer.map_err(|error| statement_fault(&error))?;
-        self.tally.rolled_back();
+        self.tally.record_rollback();
         let Some(ledger) = &self.ledger else { return Ok(()) };
-        if self.tally.sent.get() == self.tally.applied.get() {
+        if self.tally.sent.get() == self.tally.committed.get() {
             return Ok(());
         }
         let content = loop {
@@ -87,15 +87,15 @@ impl Sql<'_> {
         Ok(())
     }
 
-    /// Tells what a failed file has left INVALID, and reads its fault in the light of that. What can't be asked is not told:
-    /// the next run, and `verify`, tell it.
+    /// Warns of indexes that a failed file left INVALID, and explains its fault by them. If the query fails, the next
+    /// run and `verify` report them.
     pub(crate) async fn with_leftovers(&self, fault: Fault) -> Fault {
         let Some(session) = &self.session else { return fault };
         let question = OwnQuery::read_only(invalid_indexes_sql());
         let Ok(answer) = answer_within(self.settings.wait_timeout, query_rows(&session.client, &question)).await else {
             return fault;
         };
-        let invalid = Content::parse(&answer).invalid_indexes;
+        let invalid = LedgerState::from_rows(&answer).invalid_indexes;
         self.tell_left(&invalid);
         invalid_index::explained(fault, &invalid)
     }
@@ -106,16 +106,17 @@ impl Sql<'_> {
         }
     }
 
-    /// Tells of migrations whose fate nobody could find out; for a stop that did not succeed in time.
+    /// Reports the migrations whose outcome is unknown, after a stop that did not succeed in time.
     pub fn give_up(&self) {
-        let unknown = self.pending.iter().take(self.tally.sent.get()).skip(self.tally.flushed.get());
+        let unknown = self.pending.iter().take(self.tally.sent.get()).skip(self.tally.durable.get());
         for migration in unknown {
             self.events.tell(Event::InDoubt { index: migration.id.index });
         }
     }
 
-    /// Connects anew and reads what became of the migrations that were in flight: what is not in the ledger was rolled back.
-    pub(crate) async fn settle(&mut self, reach: &mut Transport, stopped: Stopped) -> Result<(), Fault> {
+    /// Reconnects and reads the outcome of the migrations that were in flight: what is not in the ledger was rolled
+    /// back.
+    pub(crate) async fn settle(&mut self, reach: &mut Transport, stopped: StoppedAt) -> Result<(), Fault> {
         let lost = self.cause(reach, stopped.fault).await;
         self.events.tell(Event::Waiting {
             what: "the database, to see what was committed".to_owned(),
@@ -125,32 +126,32 @@ impl Sql<'_> {
             Ok(content) => {
                 self.tell_committed(&content, |index| Event::Failed { index });
                 self.tell_left(&content.invalid_indexes);
-                match self.pending.len() - self.tally.applied.get() {
+                match self.pending.len() - self.tally.committed.get() {
                     0 => Ok(()),
-                    left => {
-                        Err(lost
-                            .detail(format!("{} applied, {left} not: the ledger says so", self.tally.applied.get())))
-                    }
+                    left => Err(lost.detail(format!(
+                        "{} applied, {left} not, according to the ledger",
+                        self.tally.committed.get()
+                    ))),
                 }
             }
-            // No commit was sent, perhaps because the ledger itself was still being made.
-            Err(_) if self.tally.sent.get() == self.tally.flushed.get() => Err(lost),
+            // No commit was sent, perhaps because the ledger itself was still being created.
+            Err(_) if self.tally.sent.get() == self.tally.durable.get() => Err(lost),
             Err(why) => {
                 self.give_up();
                 Err(Fault::new(
                     Code::CommitInDoubt,
-                    format!("the connection broke while a commit was under way: {}", lost.cause),
+                    format!("the connection broke while a commit was in progress: {}", lost.cause),
                 )
-                .detail(format!("it could not be had again: {}", why.cause)))
+                .detail(format!("it could not be restored: {}", why.cause)))
             }
         }
     }
 
-    /// The ledger after the work. A connection that broke meanwhile is made anew: everything is committed, and only the
-    /// proof is missing.
-    pub(crate) async fn read_after(&mut self, reach: &mut Transport) -> Result<Content, Fault> {
+    /// Reads the ledger after the work. A connection that broke meanwhile is opened again: everything is committed, and
+    /// only the proof is missing.
+    pub(crate) async fn read_after(&mut self, reach: &mut Transport) -> Result<LedgerState, Fault> {
         let wait = self.settings.wait_timeout;
-        let lost = match answer_within(wait, self.read(&known(self.ledger.as_ref())?.made())).await {
+        let lost = match answer_within(wait, self.read(&known(self.ledger.as_ref())?.as_created())).await {
             Err(lost) if lost.code.ends_session() => self.cause(reach, lost).await,
             answer => return answer,
         };
@@ -160,15 +161,15 @@ impl Sql<'_> {
         });
         self.ask_again(reach).await.map_err(|why| {
             lost.detail("everything was committed: only the proof is missing")
-                .detail(format!("the database could not be had again: {}", why.cause))
+                .detail(format!("the connection could not be restored: {}", why.cause))
                 .fix("run `command: verify` as soon as the database can be reached")
         })
     }
 
-    /// The ledger over a new connection, within `wait-timeout`. Whoever holds the run lock knows that the lost session has
-    /// ended, and with it its transaction; until then the new session is not ours to work with. The lost one is closed
-    /// first, as it may be lost to us alone.
-    async fn ask_again(&mut self, reach: &mut Transport) -> Result<Content, Fault> {
+    /// Reads the ledger over a new connection, within `wait-timeout`. Holding the run lock proves that the lost session
+    /// has ended, and its transaction with it; until then the new session must not be used. The lost one is closed
+    /// first, as the server may still have it.
+    async fn ask_again(&mut self, reach: &mut Transport) -> Result<LedgerState, Fault> {
         let wait = self.settings.wait_timeout;
         let late =
             || Fault::new(Code::DatabaseTimeout, format!("no answer within {} s (`wait-timeout`)", wait.as_secs()));
@@ -180,15 +181,15 @@ impl Sql<'_> {
         answer_within(wait, self.read_made(known(self.ledger.as_ref())?)).await
     }
 
-    /// The ledger, unless its making was undone: then nothing is recorded. What it says is on the disk when it has said it.
-    async fn read_made(&self, ledger: &Ledger) -> Result<Content, Fault> {
+    /// Reads the ledger; if its creation was rolled back, nothing is recorded. Everything that it returns is durable.
+    async fn read_made(&self, ledger: &Ledger) -> Result<LedgerState, Fault> {
         let session = open(self.session.as_ref())?;
         let question = OwnQuery::read_write(migrate::FLUSH);
         query_rows(&session.client, &question).await?;
-        let question = ledger.made().read(&[]).requiring_lock(RunLockRequirement::Held);
+        let question = ledger.as_created().read_query(&[]).requiring_lock(RunLockRequirement::Held);
         match query_rows(&session.client, &question).await {
-            Err(fault) if matches!(fault.sqlstate.as_deref(), Some("42P01" | "3F000")) => Ok(Content::default()),
-            answer => answer.map(|answer| Content::parse(&answer)),
+            Err(fault) if matches!(fault.sqlstate.as_deref(), Some("42P01" | "3F000")) => Ok(LedgerState::default()),
+            answer => answer.map(|answer| LedgerState::from_rows(&answer)),
         }
     }
 
@@ -200,17 +201,17 @@ impl Sql<'_> {
         let left = wait.saturating_sub(began.elapsed());
         let session =
             wait::wait_for_session(reach, self.settings.database()?, &self.startup, left, &self.events).await?;
-        let doubtful = self.tally.sent.get() > self.tally.applied.get();
+        let doubtful = self.tally.sent.get() > self.tally.committed.get();
         if let Some(xid) = self.tally.xid.get().filter(|_| doubtful) {
             let question = OwnQuery::read_only(format!("SELECT pg_xact_status('{xid}'::xid8)"));
             let said = query_rows(&session.client, &question).await;
             let status = match said {
                 Err(lost) if lost.code.ends_session() => return Err(lost),
-                // A server that crashed may have forgotten the transaction altogether. The ledger decides, not this.
+                // A server that crashed may have lost the transaction altogether. The ledger decides, not this.
                 Err(forgotten) => forgotten.cause,
                 Ok(answer) => answer.into_iter().flatten().next().flatten().unwrap_or_else(|| "unknown".to_owned()),
             };
-            self.events.note(format!("the server says of transaction {xid}: {status}"));
+            self.events.note(format!("transaction {xid} is, according to the server: {status}"));
         }
         let limit = wait.saturating_sub(began.elapsed());
         let before = self.session.as_ref().map(|old| old.announced_pid);
@@ -224,18 +225,19 @@ impl Sql<'_> {
         Ok(session)
     }
 
-    /// Tells of every migration that the ledger has and no event told yet, and takes back what a crash of the server made
-    /// untrue; they are committed in order. The first that is not there has ended as `otherwise` says.
-    fn tell_committed(&self, content: &Content, otherwise: impl Fn(usize) -> Event) {
-        let told = self.tally.applied.get();
+    /// Reports every migration that is in the ledger and was not reported yet, and corrects the reports that a crash of
+    /// the server made untrue. Migrations are committed in order; the first that is not in the ledger is reported by
+    /// `otherwise`.
+    fn tell_committed(&self, content: &LedgerState, otherwise: impl Fn(usize) -> Event) {
+        let told = self.tally.committed.get();
         let recorded = |version: &str| content.recorded.iter().find(|row| row.version == version);
-        // What a killed run before this one had committed may not have been on the disk either.
+        // The commits of a killed earlier run may not have been durable either.
         let older = self.before.recorded.iter().filter(|row| recorded(&row.version).is_none());
         for id in older.filter_map(|row| self.all.iter().find(|id| id.version == row.version)) {
             self.events.tell(Event::Found(id.clone()));
             self.events.tell(Event::Forgotten { index: id.index });
         }
-        for (index, migration) in self.pending.iter().enumerate().skip(self.tally.flushed.get()) {
+        for (index, migration) in self.pending.iter().enumerate().skip(self.tally.durable.get()) {
             let (key, version) = (migration.id.index, &migration.id.version);
             let Some(row) = recorded(version) else {
                 self.tell_forgotten(index, told);
@@ -246,7 +248,7 @@ impl Sql<'_> {
                 let took = Duration::from_millis(row.took_ms);
                 self.events.tell(Event::Applied { index: key, took });
             }
-            self.tally.applied.set(index + 1);
+            self.tally.committed.set(index + 1);
         }
     }
 
@@ -255,12 +257,12 @@ impl Sql<'_> {
         for migration in forgotten {
             self.events.tell(Event::Forgotten { index: migration.id.index });
         }
-        self.tally.applied.set(from);
+        self.tally.committed.set(from);
     }
 }
 
-/// Whether a cancel request that was too late for the work has hit what came after it: nobody hears when the server has
-/// acted on one (PostgreSQL manual, 55.2.7). Each hits once at most.
+/// Returns whether a late cancel request has hit the statement after the work: the client can't know when the server
+/// handles one (PostgreSQL manual, 55.2.7). Each hits once at most.
 fn hit_by_cancel(fault: &Fault) -> bool {
     fault.code == Code::StatementFailed && fault.sqlstate.as_deref() == Some("57014")
 }

@@ -11,7 +11,7 @@ use crate::{
         Said, Sites, Task, Turn,
         container_spec::{Access, Terms},
     },
-    tool::Line,
+    tool::CommandLine,
 };
 use futures_util::future::{Either, select};
 use std::{cell::RefCell, pin::pin, time::Duration};
@@ -24,7 +24,7 @@ const LISTENERS: u32 = 3;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Errand<'e> {
     pub(crate) site: &'e Site,
-    pub(crate) line: &'e Line,
+    pub(crate) line: &'e CommandLine,
     /// How often it is tried again after a lock timeout.
     pub(crate) retries: u32,
     pub(crate) timeout: Option<Duration>,
@@ -39,7 +39,7 @@ pub(crate) async fn pursue(sites: &mut Sites<'_>, keeper: &mut Keeper<'_>, erran
     if let Ok(done) = timeout(limit, tries(sites, keeper, errand)).await {
         return done;
     }
-    let cause = format!("`{}` was not done after {} s", errand.line.shown(), limit.as_secs());
+    let cause = format!("`{}` was not done after {} s", errand.line.display_text(), limit.as_secs());
     let ended = sites.end().await;
     if sites.is_cut_off(errand.site) {
         return Err(sites.give_up(format!("{cause}, and could not be ended: the connection to the server is lost")));

@@ -1,5 +1,5 @@
-//! Pieces of work in their order: a question whether it can begin, what comes before the migration, instead of it, after it,
-//! and when it has failed. What is optional and fails is told, and the run goes on.
+//! The steps of a run in their order: the health check, and the steps before the migration, in its place, after it, and
+//! after a failure. A failed optional step is reported, and the run continues.
 
 mod command;
 mod sql_file;
@@ -17,7 +17,7 @@ use crate::{
 use command::{Errand, pursue};
 use tokio::time::{sleep, timeout};
 
-/// Tells of every step that there is, before the first one.
+/// Reports all steps, before the first one runs.
 pub(super) fn announce(settings: &Settings, migrate: &[Step], events: &Events) {
     let steps = &settings.steps;
     let phases = [(Phase::Before, &steps.before[..]), (Phase::Migrate, migrate), (Phase::After, &steps.after)];
@@ -29,10 +29,10 @@ fn id(phase: Phase, at: usize, step: &Step) -> StepId {
     StepId { phase, at, name: step.name.clone() }
 }
 
-/// Runs those whose turn it is, by their `when`.
+/// Runs the steps whose `when` is met.
 ///
 /// # Errors
-/// The fault of the first that failed and is not optional.
+/// The fault of the first required step that failed.
 pub(super) async fn run(
     sites: &mut Sites<'_>,
     keeper: &mut Keeper<'_>,
@@ -58,15 +58,18 @@ pub(super) async fn run(
         let fault = if step.is_named() { fault.detail(format!("in the step `{}`", step.name)) } else { fault };
         match step.need {
             Need::Required => return Err(fault),
-            // Nobody knows whether it goes on.
+            // It may still be running.
             Need::Optional if sites.is_given_up() => return Err(fault),
-            Need::Optional => sites.events.tell(Event::Warning(fault.detail("the step is optional: the run goes on"))),
+            Need::Optional => {
+                sites.events.tell(Event::Warning(fault.detail("the step is optional: the run continues")))
+            }
         }
     }
     Ok(())
 }
 
-/// A fault of what stands around the migration: it was met there, and what the tool has recorded is no matter of it.
+/// Assigns the fault of a step before or after the migration to its stage, with a fix that does not refer to the tool's
+/// ledger.
 fn around(phase: Phase, fault: Fault) -> Fault {
     let stage = match phase {
         Phase::Before => Stage::Before,
@@ -74,23 +77,23 @@ fn around(phase: Phase, fault: Fault) -> Fault {
         Phase::Migrate => return fault,
     };
     let fix = match fault.code {
-        Code::ToolFailed => "see the command's own words above",
+        Code::ToolFailed => "see the command's output above",
         Code::ToolKilled => "find out who stopped it",
         Code::OutOfMemory => "raise `memory`, or use a runner with more of it",
         Code::StatementFailed => {
-            "correct the file of SQL and run again: what it did was rolled back, unless it commits by itself"
+            "correct the SQL file and run again: its changes were rolled back, unless it commits by itself"
         }
         _ => return fault.at(stage),
     };
-    // A fix for this very situation stays.
+    // A more specific fix stays.
     let fault = if fault.fix == fault.code.fix() { fault.fix(fix) } else { fault };
     fault.at(stage)
 }
 
-/// Asks until it is well.
+/// Runs the health check until it succeeds.
 ///
 /// # Errors
-/// `unhealthy`, with the last answer.
+/// `unhealthy`, with the last failure.
 pub(super) async fn health(sites: &Sites<'_>, health: &Health) -> Result<(), Fault> {
     let Health { line, site, interval, timeout: limit, retries } = health;
     let terms = Terms::of(sites.settings, Access::of(sites.settings.command));
@@ -102,29 +105,30 @@ pub(super) async fn health(sites: &Sites<'_>, health: &Health) -> Result<(), Fau
             Ok(Err(fault)) => fault,
             Err(_) => {
                 sites.end().await?;
-                let cause = format!("`{}` had no answer in {} s", line.shown(), limit.as_secs());
+                let cause = format!("`{}` did not finish within {} s", line.display_text(), limit.as_secs());
                 sites.cut_short(Fault::new(Code::Unhealthy, cause))
             }
         };
-        // What is not there does not become well.
+        // A missing program will not appear later.
         if fault.code == Code::ToolMissing {
-            let cause = format!("`{}` (`health`) can't be asked: {}", line.shown(), fault.cause);
-            let fix = "correct `run` of `health`: what it calls has to be where it is asked, and executable";
+            let cause = format!("`{}` (`health`) can't be run: {}", line.display_text(), fault.cause);
+            let fix = "correct `run` of `health`: its program must exist where it is run, and be executable";
             return Err(Fault { cause, ..fault }.fix(fix));
         }
-        // Once: from then on nobody's TLS is declined.
+        // At most once: from then on no TLS is declined.
         if sites.heeds_demand() {
             continue;
         }
         if asked == *retries {
-            let cause = format!("`{}` is not well after {} questions: {}", line.shown(), asked + 1, fault.cause);
+            let cause =
+                format!("`{}` is not healthy after {} attempt(s): {}", line.display_text(), asked + 1, fault.cause);
             return Err(fault
                 .detail
                 .into_iter()
                 .fold(Fault::new(Code::Unhealthy, cause).fix(fault.fix), Fault::detail));
         }
         asked += 1;
-        sites.events.tell(Event::Waiting { what: format!("`{}` to be well", line.shown()), why: fault.cause });
+        sites.events.tell(Event::Waiting { what: format!("`{}` to succeed", line.display_text()), why: fault.cause });
         sleep(*interval).await;
     }
 }

@@ -1,9 +1,9 @@
-//! A step that is a file of SQL: over a session of our own, which nothing else uses.
+//! A step that is an SQL file: it runs over a session of its own.
 
 use crate::{
     executor::monitored::{Watch, watched},
     fault::{Code, Fault, Place},
-    migrate::run as run_script,
+    migrate::run_script,
     postgres::{
         DISABLE_TRANSACTION_TIMEOUT, LockWaits, Session, StartupSettings,
         fault::statement_fault,
@@ -14,16 +14,16 @@ use crate::{
     },
     run::blocking::aside,
     site::Sites,
-    sql::Source,
+    sql::SqlSource,
     transport::Transport,
 };
 use std::{path::Path, time::Duration};
 use tokio::time::timeout;
 
-/// Runs the file as psql would run it as one command: in one transaction, unless it says otherwise itself.
+/// Runs the file as psql would run it as one command: in one transaction, unless the file says otherwise.
 ///
 /// # Errors
-/// What the server says of it, with its place; `step-timeout`.
+/// The server's error with its position in the file; `step-timeout`.
 pub(crate) async fn run(sites: &Sites<'_>, shown: &str, path: &Path, limit: Option<Duration>) -> Result<(), Fault> {
     let file = path.to_owned();
     let text = aside(move || std::fs::read_to_string(file)).await.map_err(|error| {
@@ -69,7 +69,7 @@ async fn within(
     let work = async {
         let unlimited = format!("DO $bastion_migrate$ BEGIN {DISABLE_TRANSACTION_TIMEOUT}END $bastion_migrate$");
         session.client.batch_execute(&unlimited).await.map_err(|error| statement_fault(&error))?;
-        run_script(&session.client, Source { file: shown, text }).await
+        run_script(&session.client, SqlSource { file: shown, text }).await
     };
     let Some(limit) = limit else { return work.await };
     if let Ok(done) = timeout(limit, work).await {
@@ -80,14 +80,14 @@ async fn within(
     Err(Fault::new(Code::StepTimeout, cause))
 }
 
-/// A transaction that the file has begun and not ended would be rolled back with the session, and nobody would know.
+/// Fails if the file has left a transaction open: it would be rolled back with the session, without a notice.
 async fn ended(session: &Session, shown: &str) -> Result<(), Fault> {
-    // In a transaction the time of its beginning is not that of this statement.
+    // In an open transaction, its start time differs from that of this statement.
     let question = OwnQuery::read_write("SELECT now() <> statement_timestamp()");
     let answer = query_rows(&session.client, &question).await?;
     match answer.first().and_then(|row| row.first()).and_then(Option::as_deref) {
         Some("t") => {
-            let cause = format!("`{shown}` begins a transaction and does not end it: nothing of that took place");
+            let cause = format!("`{shown}` begins a transaction and does not end it: its changes were rolled back");
             Err(Fault::new(Code::OwnTransaction, cause).fix("add COMMIT at its end").in_file(Place::whole(shown)))
         }
         _ => Ok(()),

@@ -4,9 +4,9 @@
 use super::{listing::Known, snapshot::Witness};
 use crate::{
     fault::{Code, Fault},
-    ledger::known_tools::Row,
+    ledger::known_tools::ToolMigration,
     run::event::MigrationId,
-    tool::{Listed, Recipe},
+    tool::{ListedMigration, Recipe},
 };
 
 /// How many things of one kind are named.
@@ -53,8 +53,8 @@ pub(crate) fn whole(recipe: &Recipe, known: &Known, here: &Witness) -> Result<()
 ///
 /// # Errors
 /// `tool-elsewhere`.
-pub(crate) fn same_database(recipe: &Recipe, listed: &[Listed], here: &Witness) -> Result<(), Fault> {
-    let applied: Vec<&Listed> = listed.iter().filter(|one| one.applied).collect();
+pub(crate) fn same_database(recipe: &Recipe, listed: &[ListedMigration], here: &Witness) -> Result<(), Fault> {
+    let applied: Vec<&ListedMigration> = listed.iter().filter(|one| one.applied).collect();
     if applied.is_empty() || recipe.ledger.is_none() || applied.iter().any(|one| here.has_name(&one.name)) {
         return Ok(());
     }
@@ -89,10 +89,10 @@ pub(crate) fn still_there(command: &str, left: &[MigrationId]) -> Option<Fault> 
 
 /// The database was changed while nobody had asked for that; nothing if it is as it was. `who` is what was done meanwhile.
 pub(crate) fn unasked(who: &str, before: &Witness, now: &Witness) -> Option<Fault> {
-    let recorded: Vec<&Row> = now.rows_since(before).collect();
-    let lost: Vec<&Row> = before.rows_since(now).collect();
+    let recorded: Vec<&ToolMigration> = now.rows_since(before).collect();
+    let lost: Vec<&ToolMigration> = before.rows_since(now).collect();
     let (new, gone) = (now.schema_since(before), before.schema_since(now));
-    let rows = |rows: &[&Row]| named(rows.iter().map(|row| format!("`{}`", row.name)));
+    let rows = |rows: &[&ToolMigration]| named(rows.iter().map(|row| format!("`{}`", row.name)));
     let happened = [
         (recorded.len(), "recorded since", "migration", rows(&recorded)),
         (lost.len(), "gone from the ledger", "migration", rows(&lost)),
@@ -121,7 +121,7 @@ pub(crate) fn no_ledger(recipe: &Recipe) -> Fault {
 }
 
 /// The ledger lacks what it had before.
-pub(crate) fn forgotten<'w>(lost: impl Iterator<Item = &'w Row>) -> Option<Fault> {
+pub(crate) fn forgotten<'w>(lost: impl Iterator<Item = &'w ToolMigration>) -> Option<Fault> {
     let lost: Vec<String> = lost.map(|row| format!("`{}`", row.name)).collect();
     (!lost.is_empty()).then(|| {
         let cause = match lost.len() {
@@ -137,7 +137,7 @@ pub(crate) fn forgotten<'w>(lost: impl Iterator<Item = &'w Row>) -> Option<Fault
 }
 
 /// More has changed in the ledger than the plan has; `what` is what was done with it.
-pub(crate) fn unplanned(what: &str, beyond: &[&Row]) -> Option<Fault> {
+pub(crate) fn unplanned(what: &str, beyond: &[&ToolMigration]) -> Option<Fault> {
     let names = || named(beyond.iter().map(|row| format!("`{}`", row.name)));
     let cause = match beyond.len() {
         0 => return None,
@@ -151,11 +151,11 @@ pub(crate) fn unplanned(what: &str, beyond: &[&Row]) -> Option<Fault> {
 mod tests {
     use super::*;
 
-    fn listed(names: &[(&str, bool)]) -> Vec<Listed> {
-        let one = |(name, applied): &(&str, bool)| Listed {
+    fn listed(names: &[(&str, bool)]) -> Vec<ListedMigration> {
+        let one = |(name, applied): &(&str, bool)| ListedMigration {
             name: (*name).to_owned(),
             applied: *applied,
-            ..Listed::default()
+            ..ListedMigration::default()
         };
         names.iter().map(one).collect()
     }
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn what_a_tool_left_undone_is_named() {
         let listed = listed(&[("a.1", true), ("a.2", false), ("a.3", false)]);
-        let (django, before) = (Recipe::named("django").unwrap(), witness(&["a.1"]));
+        let (django, before) = (Recipe::by_name("django").unwrap(), witness(&["a.1"]));
         let pending = super::super::plan::pending(&django, &listed, &before);
         assert_eq!(pending.iter().map(|id| (id.index, id.name.as_str())).collect::<Vec<_>>(), [(1, "a.2"), (2, "a.3")]);
         let missing = |after: &[&str]| {
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_tool_that_looks_elsewhere_is_found_out() {
-        let django = Recipe::named("django").unwrap();
+        let django = Recipe::by_name("django").unwrap();
         let seen = listed(&[("a.1", true), ("a.2", false)]);
         assert_eq!(same_database(&django, &seen, &witness(&[])).unwrap_err().code, Code::ToolElsewhere);
         assert_eq!(same_database(&django, &seen, &witness(&["a.1"])), Ok(()));
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_list_that_has_nothing_of_what_it_should_have_is_none() {
-        let (django, prisma) = (Recipe::named("django").unwrap(), Recipe::named("prisma").unwrap());
+        let (django, prisma) = (Recipe::by_name("django").unwrap(), Recipe::by_name("prisma").unwrap());
         let judged = |recipe, known: Known, here: &[&str]| whole(recipe, &known, &witness(here)).err().map(|f| f.code);
         let list = |names: &[(&str, bool)]| Known::Listed(listed(names));
         assert_eq!(judged(&django, list(&[]), &[]), Some(Code::ToolList));

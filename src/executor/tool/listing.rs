@@ -9,7 +9,7 @@ use crate::{
         Said, Sites, Task, Turn,
         container_spec::{Access, Terms},
     },
-    tool::{Answer, Ledgers, Line, Listed, Listing, Together, Verb},
+    tool::{CommandLine, LedgerCount, ListThenMigrate, ListedMigration, ListingFormat, ListingOutcome, Verb},
 };
 use std::cell::RefCell;
 
@@ -17,7 +17,7 @@ use std::cell::RefCell;
 #[derive(Debug)]
 pub(crate) enum Known {
     /// These there are.
-    Listed(Vec<Listed>),
+    Listed(Vec<ListedMigration>),
     /// It can't say before there is a ledger.
     NoLedger,
     /// It can't say.
@@ -25,7 +25,7 @@ pub(crate) enum Known {
 }
 
 impl Known {
-    pub(crate) fn listed(&self) -> &[Listed] {
+    pub(crate) fn listed(&self) -> &[ListedMigration] {
         match self {
             Self::Listed(listed) => listed,
             Self::NoLedger | Self::Nothing => &[],
@@ -49,15 +49,15 @@ impl Foreign<'_> {
             let task = Task { site: &self.tool.site, line: &line, terms: Terms::of(self.settings, Access::Reading) };
             let ended = sites.ended(task, Turn::Begin, &said).await?;
             let answer = match ended.status {
-                Status::Exited(code) => listing.answer(code, said.borrow().lines()),
-                Status::Signalled(_) | Status::OutOfMemory => Answer::Failed,
+                Status::Exited(code) => listing.read_outcome(code, said.borrow().lines()),
+                Status::Signalled(_) | Status::OutOfMemory => ListingOutcome::Failed,
             };
             match answer {
-                Answer::Listed(listed) => return Ok(Known::Listed(listed)),
-                Answer::NoLedger => return Ok(Known::NoLedger),
+                ListingOutcome::Listed(listed) => return Ok(Known::Listed(listed)),
+                ListingOutcome::NoLedger => return Ok(Known::NoLedger),
                 // Once: from then on nobody's TLS is declined.
-                Answer::Failed if sites.heeds_demand() => {}
-                Answer::Failed => return Err(sites.failure(&line, ended, &said.borrow())),
+                ListingOutcome::Failed if sites.heeds_demand() => {}
+                ListingOutcome::Failed => return Err(sites.failure(&line, ended, &said.borrow())),
             }
         }
     }
@@ -71,7 +71,7 @@ impl Foreign<'_> {
         loop {
             let said = RefCell::new(Said::of(listing));
             if sites.ask(&self.tool.site, &together, &said).await?.is_none() {
-                return Ok(Known::Listed(listing.read(said.borrow().lines())));
+                return Ok(Known::Listed(listing.read_migrations(said.borrow().lines())));
             }
             if !sites.heeds_demand() {
                 break;
@@ -83,15 +83,15 @@ impl Foreign<'_> {
 
     /// How it is asked, and how its answer is read. Without a database that has to say what is applied, and a list of one schema
     /// says nothing of the others.
-    pub(crate) fn asks(&self) -> Option<(&Listing, Line)> {
+    pub(crate) fn asks(&self) -> Option<(&ListingFormat, CommandLine)> {
         let (recipe, status) = (&self.tool.recipe, self.line(Verb::Status)?);
         let listing = recipe.listing.as_ref()?;
-        let says_all = listing.applied.is_some() && recipe.ledgers == Ledgers::One;
+        let says_all = listing.applied.is_some() && recipe.ledgers == LedgerCount::One;
         (says_all || self.settings.database.is_some()).then_some((listing, status))
     }
 
     /// One start for list and migration, where nobody has a say in between.
-    fn together(&self) -> Option<Together> {
+    fn together(&self) -> Option<ListThenMigrate> {
         let Settings { command, safety, steps, .. } = self.settings;
         let together = self.tool.together()?;
         let is_free = safety.expect_plan.is_none() && steps.before_pending().next().is_none();

@@ -16,7 +16,7 @@ use super::lock_holder::Keeper;
 use crate::{
     fault::{Code, Fault, Stage},
     github::runner::Runner,
-    ledger::known_tools::Row,
+    ledger::known_tools::ToolMigration,
     postgres::wait::answer_within,
     run::event::{Coverage, Event, Events, MigrationId, PlanFacts},
     settings::{Command, Need, Settings, Step, ToolSettings, When, Work},
@@ -24,7 +24,7 @@ use crate::{
         Said, Sites, Task, Turn,
         container_spec::{Access, Terms},
     },
-    tool::{Ledgers, Line, Verb},
+    tool::{CommandLine, LedgerCount, Verb},
 };
 use listing::Known;
 use snapshot::Witness;
@@ -152,7 +152,8 @@ impl<'a> Foreign<'a> {
             self.asked(Verb::Plan, sites).await.map_err(one)?;
         }
         if self.settings.command.writes() && self.has_work() {
-            crate::plan::approved(&digest, self.settings.safety.expect_plan.as_deref()).map_err(|fault| vec![fault])?;
+            crate::plan::check_approved(&digest, self.settings.safety.expect_plan.as_deref())
+                .map_err(|fault| vec![fault])?;
         }
         Ok(())
     }
@@ -173,8 +174,8 @@ impl<'a> Foreign<'a> {
 
     /// What is applied, numbered in the ledger's order.
     fn standing(&self) -> Vec<MigrationId> {
-        let each = self.tool.recipe.ledgers == Ledgers::EachSchema;
-        let id = |row: &Row| MigrationId {
+        let each = self.tool.recipe.ledgers == LedgerCount::EachSchema;
+        let id = |row: &ToolMigration| MigrationId {
             name: row.name.clone(),
             schema: if each { row.schema.clone() } else { String::new() },
             ..MigrationId::default()
@@ -211,7 +212,7 @@ impl<'a> Foreign<'a> {
         let recipe = &self.tool.recipe;
         match &recipe.undoing {
             Some(undoing) if !self.pending.is_empty() => {
-                let named = undoing.read(said.lines());
+                let named = undoing.read_migrations(said.lines());
                 targets::as_planned(recipe, &named, &self.before, &self.pending)
             }
             _ => Ok(std::mem::take(&mut self.pending)),
@@ -221,7 +222,7 @@ impl<'a> Foreign<'a> {
     /// What the tool says to this.
     async fn asked(&mut self, verb: Verb, sites: &Sites<'_>) -> Result<Said, Fault> {
         let said = RefCell::new(Said::default());
-        for call in self.tool.recipe.with_target(verb, self.tool.target.as_deref()).unwrap_or_default() {
+        for call in self.tool.recipe.commands_with_target(verb, self.tool.target.as_deref()).unwrap_or_default() {
             self.reached = Reached::Asked;
             let line = self.tool.prefixed(call.line);
             let task = Task { site: &self.tool.site, line: &line, terms: Terms::of(self.settings, Access::Reading) };
@@ -267,8 +268,8 @@ impl<'a> Foreign<'a> {
     }
 
     /// The recipe's command for this, with what stands in front of each.
-    pub(super) fn line(&self, verb: Verb) -> Option<Line> {
-        Some(self.tool.prefixed(self.tool.recipe.line(verb)?))
+    pub(super) fn line(&self, verb: Verb) -> Option<CommandLine> {
+        Some(self.tool.prefixed(self.tool.recipe.single_command(verb)?))
     }
 
     /// Whether there is anything to do; a tool that can't list may always have something.
@@ -299,12 +300,12 @@ impl<'a> Foreign<'a> {
 fn work(settings: &Settings, tool: &ToolSettings) -> Result<Vec<Step>, Fault> {
     let verb = match settings.command {
         Command::Rollback => Verb::Rollback,
-        Command::Baseline => Verb::Fake,
+        Command::Baseline => Verb::Baseline,
         _ if !settings.steps.migrate.is_empty() => return Ok(settings.steps.migrate.clone()),
         _ => Verb::Migrate,
     };
-    let step = |name: Option<String>, line: Line| Step {
-        name: name.unwrap_or_else(|| line.shown()),
+    let step = |name: Option<String>, line: CommandLine| Step {
+        name: name.unwrap_or_else(|| line.display_text()),
         work: Work::Command { line, site: tool.site.clone() },
         timeout: None,
         retries: settings.safety.retries,
@@ -315,6 +316,6 @@ fn work(settings: &Settings, tool: &ToolSettings) -> Result<Vec<Step>, Fault> {
         return Ok(vec![step(None, run.clone())]);
     }
     let target = tool.target.as_deref().filter(|_| verb != Verb::Migrate);
-    let calls = tool.recipe.with_target(verb, target)?;
+    let calls = tool.recipe.commands_with_target(verb, target)?;
     Ok(calls.into_iter().map(|call| step(call.name, tool.prefixed(call.line))).collect())
 }

@@ -4,14 +4,14 @@ use super::snapshot::Witness;
 use crate::{
     run::{ImageFacts, event::MigrationId},
     settings::Command,
-    tool::{Ledgers, Listed, Recipe},
+    tool::{LedgerCount, ListedMigration, Recipe},
 };
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
 /// What is not applied, numbered in the tool's order; where each schema has a ledger, for each of them. What the tool calls
 /// pending is believed; what it calls applied has to be in the ledger, too.
-pub(crate) fn pending(recipe: &Recipe, listed: &[Listed], before: &Witness) -> Vec<MigrationId> {
+pub(crate) fn pending(recipe: &Recipe, listed: &[ListedMigration], before: &Witness) -> Vec<MigrationId> {
     let says_what_is_applied = recipe.listing.as_ref().is_some_and(|listing| listing.applied.is_some());
     let everywhere = in_every_schema(recipe, listed.iter(), before);
     // The list speaks of one schema.
@@ -23,12 +23,12 @@ pub(crate) fn pending(recipe: &Recipe, listed: &[Listed], before: &Witness) -> V
 /// These migrations, in every schema where they can be.
 pub(crate) fn in_every_schema<'l>(
     recipe: &Recipe,
-    listed: impl Iterator<Item = &'l Listed> + Clone,
+    listed: impl Iterator<Item = &'l ListedMigration> + Clone,
     before: &Witness,
-) -> impl Iterator<Item = (&'l Listed, MigrationId)> {
+) -> impl Iterator<Item = (&'l ListedMigration, MigrationId)> {
     let schemas = match recipe.ledgers {
-        Ledgers::EachSchema if !before.ledgers.is_empty() => before.schemas(),
-        Ledgers::EachSchema | Ledgers::One => vec![""],
+        LedgerCount::EachSchema if !before.ledgers.is_empty() => before.schemas(),
+        LedgerCount::EachSchema | LedgerCount::One => vec![""],
     };
     let schemas: Vec<String> = schemas.into_iter().map(ToOwned::to_owned).collect();
     schemas.into_iter().flat_map(move |schema| {
@@ -40,7 +40,7 @@ pub(crate) fn in_every_schema<'l>(
 }
 
 /// With what the list says of each beside its name.
-pub(super) fn entitled(mut ids: Vec<MigrationId>, listed: &[Listed]) -> Vec<MigrationId> {
+pub(super) fn entitled(mut ids: Vec<MigrationId>, listed: &[ListedMigration]) -> Vec<MigrationId> {
     let titles: BTreeMap<&str, &str> = listed
         .iter()
         .map(|one| (one.name.as_str(), one.title.as_str()))
@@ -79,15 +79,15 @@ mod tests {
 
     #[test]
     fn a_plan_is_named_by_its_image_too() {
-        let django = Recipe::named("django").unwrap();
+        let django = Recipe::by_name("django").unwrap();
         let image = |id: &str| ImageFacts { reference: "app".to_owned(), id: id.to_owned(), digest: None };
-        let listed = [Listed { name: "a.1".to_owned(), ..Listed::default() }];
+        let listed = [ListedMigration { name: "a.1".to_owned(), ..ListedMigration::default() }];
         let pending = pending(&django, &listed, &Witness::default());
         let one = digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending);
         assert!(one.len() == 71 && one == digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending));
         assert_ne!(one, digest(Command::Migrate, &django, Some(&image("sha256:2")), &pending));
         assert_ne!(one, digest(Command::Migrate, &django, Some(&image("sha256:1")), &[]));
-        let listed = [Listed { title: "add b".to_owned(), ..listed[0].clone() }];
+        let listed = [ListedMigration { title: "add b".to_owned(), ..listed[0].clone() }];
         let pending = entitled(pending, &listed);
         assert_eq!(pending[0].entitled(), "a.1 (add b)");
         assert_eq!(one, digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending), "a title names nothing");

@@ -3,14 +3,14 @@
 use super::{Foreign, Reached, contradictions, plan, snapshot::Witness};
 use crate::{
     fault::{Code, Fault},
-    ledger::known_tools::Row,
+    ledger::known_tools::ToolMigration,
     run::event::{Coverage, Event, MigrationId, Proof},
     settings::{Command, Work},
     site::{
         Said, Sites, Task, Turn,
         container_spec::{Access, Terms},
     },
-    tool::{Ledgers, Line, Verb},
+    tool::{CommandLine, LedgerCount, Verb},
 };
 use std::{cell::RefCell, collections::BTreeMap};
 
@@ -78,7 +78,7 @@ impl Foreign<'_> {
     fn left(&self, after: &Witness) -> Vec<MigrationId> {
         let mut left: Vec<MigrationId> = self.pending.iter().filter(|id| !self.is_done(id, after)).cloned().collect();
         let recipe = &self.tool.recipe;
-        if left.is_empty() && self.settings.command == Command::Migrate && recipe.ledgers == Ledgers::EachSchema {
+        if left.is_empty() && self.settings.command == Command::Migrate && recipe.ledgers == LedgerCount::EachSchema {
             left = plan::pending(recipe, self.known.listed(), after);
         }
         left
@@ -93,9 +93,10 @@ impl Foreign<'_> {
         let goes_back = self.settings.command == Command::Rollback;
         let (from, to) = if goes_back { (after, &self.before) } else { (&self.before, after) };
         // Tenants that came into being meanwhile are whole.
-        let is_of_tenants = self.tool.recipe.ledgers == Ledgers::EachSchema;
-        let is_new = |row: &Row| is_of_tenants && !from.has_ledger_in(&row.schema);
-        let more: Vec<&Row> = to.rows_since(from).filter(|row| !self.is_pending(row, after) && !is_new(row)).collect();
+        let is_of_tenants = self.tool.recipe.ledgers == LedgerCount::EachSchema;
+        let is_new = |row: &ToolMigration| is_of_tenants && !from.has_ledger_in(&row.schema);
+        let more: Vec<&ToolMigration> =
+            to.rows_since(from).filter(|row| !self.is_pending(row, after) && !is_new(row)).collect();
         let unexplained = self.unexplained(sites, to, more).await;
         let what = if goes_back { "undone" } else { "recorded" };
         let fault = contradictions::unplanned(what, &unexplained);
@@ -110,17 +111,22 @@ impl Foreign<'_> {
     }
 
     /// Those that do not belong to a squashed migration, which is recorded with all that it stands for.
-    async fn unexplained<'w>(&self, sites: &Sites<'_>, to: &Witness, more: Vec<&'w Row>) -> Vec<&'w Row> {
-        let Some(line) = self.tool.recipe.squashed().filter(|_| !more.is_empty()) else { return more };
+    async fn unexplained<'w>(
+        &self,
+        sites: &Sites<'_>,
+        to: &Witness,
+        more: Vec<&'w ToolMigration>,
+    ) -> Vec<&'w ToolMigration> {
+        let Some(line) = self.tool.recipe.squash_command().filter(|_| !more.is_empty()) else { return more };
         let (said, line) = (RefCell::new(Said::default()), self.tool.prefixed(line));
         let task = Task { site: &self.tool.site, line: &line, terms: Terms::of(self.settings, Access::Reading) };
         if let Err(fault) = sites.turn(task, Turn::Begin, &said).await {
             self.events.note(format!("the tool can't say which migrations stand for others: {}", fault.cause));
         }
         let said = said.into_inner();
-        let parts = self.tool.recipe.parts(said.lines());
+        let parts = self.tool.recipe.parse_squashed(said.lines());
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        let (explained, rest): (Vec<&Row>, Vec<&Row>) =
+        let (explained, rest): (Vec<&ToolMigration>, Vec<&ToolMigration>) =
             more.into_iter().partition(|row| parts.get(&row.name).is_some_and(|squash| to.has_name(squash)));
         for squash in explained.iter().filter_map(|row| parts.get(&row.name)) {
             *counts.entry(squash).or_default() += 1;
@@ -154,7 +160,7 @@ impl Foreign<'_> {
     /// What was called to migrate, for people.
     pub(crate) fn commands(&self) -> String {
         let shown = |step: &crate::settings::Step| match &step.work {
-            Work::Command { line, .. } => line.shown(),
+            Work::Command { line, .. } => line.display_text(),
             Work::Sql { shown, .. } => shown.clone(),
         };
         self.steps.iter().map(shown).collect::<Vec<_>>().join("; ")
@@ -171,7 +177,8 @@ impl Foreign<'_> {
         } else if let Some(fault) = self.unprovable() {
             faults.push(fault);
         } else {
-            let lines: Vec<Line> = [Verb::Verify, Verb::Check].into_iter().filter_map(|verb| self.line(verb)).collect();
+            let lines: Vec<CommandLine> =
+                [Verb::Verify, Verb::Check].into_iter().filter_map(|verb| self.line(verb)).collect();
             self.reached = Reached::Asked;
             for line in &lines {
                 let task = Task { site: &self.tool.site, line, terms: Terms::of(self.settings, Access::Reading) };

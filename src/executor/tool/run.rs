@@ -4,11 +4,11 @@ use super::{Foreign, Reached, contradictions, listing::Known, plan, snapshot::Wi
 use crate::{
     executor::{invalid_index, step},
     fault::{Code, Fault, Stage},
-    ledger::known_tools::Row,
+    ledger::known_tools::ToolMigration,
     run::event::{Event, MigrationId, Phase},
     settings::{Command, Site},
     site::Sites,
-    tool::Ledgers,
+    tool::LedgerCount,
     transport::Transport,
 };
 use futures_util::future::join;
@@ -149,7 +149,7 @@ impl Foreign<'_> {
         let unlisted = to.rows_since(from).filter(|row| !self.is_pending(row, after));
         for (index, row) in (self.pending.len() + 1..).zip(unlisted) {
             let schema =
-                if self.tool.recipe.ledgers == Ledgers::EachSchema { row.schema.clone() } else { String::new() };
+                if self.tool.recipe.ledgers == LedgerCount::EachSchema { row.schema.clone() } else { String::new() };
             let id = MigrationId { index, ..MigrationId::of_tool(row.name.clone(), schema) };
             let took = took(&id);
             self.events.tell(Event::Found(id));
@@ -164,17 +164,17 @@ impl Foreign<'_> {
     /// Tells into which schema belongs what was planned before there was any ledger: the first, as in [`Self::is_pending`].
     fn place(&self, after: &Witness) {
         let schemas = after.schemas();
-        let (Ledgers::EachSchema, Some(first)) = (self.tool.recipe.ledgers, schemas.first()) else { return };
+        let (LedgerCount::EachSchema, Some(first)) = (self.tool.recipe.ledgers, schemas.first()) else { return };
         for id in self.pending.iter().filter(|id| id.schema.is_empty()) {
             self.events.tell(Event::Placed { index: id.index, schema: (*first).to_owned() });
         }
     }
 
     /// Of a plan that was made before there was any ledger, the first schema's is meant.
-    pub(crate) fn is_pending(&self, row: &Row, after: &Witness) -> bool {
+    pub(crate) fn is_pending(&self, row: &ToolMigration, after: &Witness) -> bool {
         let first = match self.tool.recipe.ledgers {
-            Ledgers::EachSchema => after.schemas().first().copied() == Some(row.schema.as_str()),
-            Ledgers::One => true,
+            LedgerCount::EachSchema => after.schemas().first().copied() == Some(row.schema.as_str()),
+            LedgerCount::One => true,
         };
         let is_it =
             |id: &MigrationId| id.name == row.name && (id.schema == row.schema || (id.schema.is_empty() && first));

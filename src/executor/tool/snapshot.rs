@@ -5,8 +5,8 @@ use crate::{
     fault::{Code, Fault},
     ledger::{
         invalid_indexes_sql,
-        known_tools::{self, Row, ToolLedger},
-        schema_snapshot::{self, Fingerprint},
+        known_tools::{self, ToolLedger, ToolMigration},
+        schema_snapshot::{self, SchemaSnapshot},
         tenants,
     },
     postgres::{
@@ -16,7 +16,7 @@ use crate::{
     },
     run::event::MigrationId,
     settings::{Place, Settings},
-    tool::{Keeps, Listed, Recipe},
+    tool::{LedgerRows, ListedMigration, Recipe},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,15 +34,15 @@ pub(crate) struct Witness {
     /// Tables with the name of a ledger that were left alone, and why.
     pub(crate) left_alone: Vec<String>,
     /// What is in them, in their own order.
-    pub(crate) rows: Vec<Row>,
+    pub(crate) rows: Vec<ToolMigration>,
     /// The same, by name: the schemas in which it is.
     recorded: BTreeMap<String, Vec<String>>,
     /// How long each took, where the ledger says so.
-    times: BTreeMap<Row, Duration>,
+    times: BTreeMap<ToolMigration, Duration>,
     /// Schemas of tenants, with a ledger or without.
     tenants: Vec<String>,
     invalid_indexes: Vec<String>,
-    schema: Fingerprint,
+    schema: SchemaSnapshot,
     /// From whom it is.
     source: Source,
 }
@@ -63,12 +63,13 @@ impl Witness {
         found: &Found,
         recipe: &Recipe,
     ) -> Result<Self, Fault> {
-        let known_tools::Found { ledgers, left_alone } = known_tools::found(found, recipe.ledger.as_deref())?;
-        let mut questions = vec![invalid_indexes_sql(), schema_snapshot::sql()];
+        let known_tools::ToolLedgers { ledgers, ignored } =
+            known_tools::parse_ledgers(found, recipe.ledger.as_deref())?;
+        let mut questions = vec![invalid_indexes_sql(), schema_snapshot::snapshot_sql()];
         if !ledgers.is_empty() {
             questions.push(known_tools::read_sql(&ledgers));
         }
-        let tables = tenants::found(found);
+        let tables = tenants::parse_tables(found);
         if let (Some(column), false) = (&recipe.tenants, tables.is_empty()) {
             questions.push(tenants::read_sql(&tables, column));
         }
@@ -79,29 +80,29 @@ impl Witness {
             (field(0)? == "index").then(|| field(1)).flatten()
         };
         let witness = Self {
-            tenants: tenants::schemas(&answer),
+            tenants: tenants::parse_schemas(&answer),
             times: known_tools::times(&answer),
             invalid_indexes: answer.iter().filter_map(index).collect(),
-            schema: Fingerprint::parse(&answer),
+            schema: SchemaSnapshot::from_rows(&answer),
             ledgers,
-            left_alone,
+            left_alone: ignored,
             ..Self::default()
         };
-        Ok(witness.with(known_tools::rows(&answer)))
+        Ok(witness.with(known_tools::parse_rows(&answer)))
     }
 
-    fn with(self, rows: Vec<Row>) -> Self {
+    fn with(self, rows: Vec<ToolMigration>) -> Self {
         let mut recorded: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for Row { name, schema } in &rows {
+        for ToolMigration { name, schema } in &rows {
             recorded.entry(name.clone()).or_default().push(schema.clone());
         }
         Self { rows, recorded, ..self }
     }
 
     /// What the tool itself takes for applied, where nobody else can be asked.
-    pub(crate) fn of_listing(listed: &[Listed]) -> Self {
+    pub(crate) fn of_listing(listed: &[ListedMigration]) -> Self {
         let applied = listed.iter().filter(|one| one.applied);
-        let rows = applied.map(|one| Row { schema: String::new(), name: one.name.clone() }).collect();
+        let rows = applied.map(|one| ToolMigration { schema: String::new(), name: one.name.clone() }).collect();
         Self { source: Source::Listing, ..Self::default() }.with(rows)
     }
 
@@ -147,7 +148,7 @@ impl Witness {
 
     /// How long it took, if the ledger says so.
     pub(crate) fn took(&self, id: &MigrationId) -> Option<Duration> {
-        let is_it = |row: &Row| row.name == id.name && (id.schema.is_empty() || row.schema == id.schema);
+        let is_it = |row: &ToolMigration| row.name == id.name && (id.schema.is_empty() || row.schema == id.schema);
         self.times.iter().find(|(row, _)| is_it(row)).map(|(_, took)| *took)
     }
 
@@ -156,17 +157,17 @@ impl Witness {
     }
 
     /// The same as the tool means it, where its ledger has only the newest of the migrations that it lists.
-    pub(crate) fn meant(self, keeps: Keeps, listed: &[Listed]) -> Self {
-        if keeps == Keeps::Migrations {
+    pub(crate) fn meant(self, keeps: LedgerRows, listed: &[ListedMigration]) -> Self {
+        if keeps == LedgerRows::All {
             return self;
         }
         let schemas: BTreeSet<String> = self.rows.iter().map(|row| row.schema.clone()).collect();
         let rows = schemas.iter().flat_map(|schema| {
             let own = self.rows.iter().filter(|row| row.schema == *schema).map(|row| row.name.as_str());
-            let recorded = keeps.recorded(listed, own);
+            let recorded = keeps.applied_names(listed, own);
             let in_order = listed.iter().filter(|one| recorded.contains(&one.name)).map(|one| one.name.clone());
             let unlisted = recorded.iter().filter(|name| listed.iter().all(|one| one.name != **name)).cloned();
-            let row = |name| Row { schema: schema.clone(), name };
+            let row = |name| ToolMigration { schema: schema.clone(), name };
             in_order.chain(unlisted).map(row).collect::<Vec<_>>()
         });
         let rows = rows.collect();
@@ -182,8 +183,8 @@ impl Witness {
     }
 
     /// What was recorded since, in order; a row that is there once more counts, too.
-    pub(crate) fn rows_since<'w>(&'w self, before: &'w Self) -> impl Iterator<Item = &'w Row> {
-        let mut known: BTreeMap<&Row, usize> = BTreeMap::new();
+    pub(crate) fn rows_since<'w>(&'w self, before: &'w Self) -> impl Iterator<Item = &'w ToolMigration> {
+        let mut known: BTreeMap<&ToolMigration, usize> = BTreeMap::new();
         before.rows.iter().for_each(|row| *known.entry(row).or_default() += 1);
         self.rows.iter().filter(move |row| match known.get_mut(row) {
             Some(left) if *left > 0 => {

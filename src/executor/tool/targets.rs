@@ -8,7 +8,7 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     run::event::MigrationId,
-    tool::{Itself, Keeps, Listed, Recipe, Says},
+    tool::{Itself, LedgerRows, ListedMigration, Recipe, TargetMeaning},
 };
 use std::collections::BTreeSet;
 
@@ -21,13 +21,13 @@ const BEGINNING: [&str; 3] = ["zero", "base", "0"];
 /// `target-unknown`.
 pub(crate) fn undone(
     recipe: &Recipe,
-    listed: &[Listed],
+    listed: &[ListedMigration],
     before: &Witness,
     target: Option<&str>,
 ) -> Result<Vec<MigrationId>, Fault> {
     let steps = match says(recipe) {
-        Says::Count => target.and_then(|count| count.parse().ok()),
-        Says::Place | Says::Only => None,
+        TargetMeaning::Count => target.and_then(|count| count.parse().ok()),
+        TargetMeaning::UpTo | TargetMeaning::Single => None,
     };
     let back = match (steps, target) {
         (Some(_), _) => by_batch(listed),
@@ -46,7 +46,7 @@ pub(crate) fn undone(
 /// `tool-list`: it plans nothing although there is something to undo.
 pub(crate) fn as_planned(
     recipe: &Recipe,
-    named: &[Listed],
+    named: &[ListedMigration],
     before: &Witness,
     pending: &[MigrationId],
 ) -> Result<Vec<MigrationId>, Fault> {
@@ -70,11 +70,11 @@ pub(crate) fn as_planned(
 /// `target-unknown`.
 pub(crate) fn taken(
     recipe: &Recipe,
-    listed: &[Listed],
+    listed: &[ListedMigration],
     before: &Witness,
     target: Option<&str>,
 ) -> Result<Vec<MigrationId>, Fault> {
-    let upto: Vec<&Listed> = match target {
+    let upto: Vec<&ListedMigration> = match target {
         Some(target) => up_to(recipe, listed, target)?,
         None => listed.iter().collect(),
     };
@@ -82,20 +82,20 @@ pub(crate) fn taken(
     Ok(numbered(ids.filter(|id| !before.has(id))))
 }
 
-fn says(recipe: &Recipe) -> Says {
+fn says(recipe: &Recipe) -> TargetMeaning {
     recipe.target.as_ref().map(|target| target.says).unwrap_or_default()
 }
 
 /// Where in the list a target is.
 enum Spot<'l> {
-    At(&'l Listed),
+    At(&'l ListedMigration),
     /// Before the first.
     Beginning,
     /// What could not be listed can't be looked up.
     Nowhere,
 }
 
-fn spot<'l>(recipe: &Recipe, listed: &'l [Listed], target: &str) -> Result<Spot<'l>, Fault> {
+fn spot<'l>(recipe: &Recipe, listed: &'l [ListedMigration], target: &str) -> Result<Spot<'l>, Fault> {
     let group = of_group(recipe, listed, target);
     let (_, last) = split(target);
     let whole = group.iter().find(|one| words(recipe, one) == target);
@@ -109,10 +109,15 @@ fn spot<'l>(recipe: &Recipe, listed: &'l [Listed], target: &str) -> Result<Spot<
 }
 
 /// What going back to the target undoes, whether it is applied or not.
-fn back_to<'l>(recipe: &Recipe, listed: &'l [Listed], target: &str) -> Result<Vec<&'l Listed>, Fault> {
+fn back_to<'l>(
+    recipe: &Recipe,
+    listed: &'l [ListedMigration],
+    target: &str,
+) -> Result<Vec<&'l ListedMigration>, Fault> {
     // What can't be named as a target is not undone: of Flyway, what is repeatable.
-    let named = |one: &&Listed| recipe.target.as_ref().is_some_and(|target| target.of(&one.name).is_some());
-    let group: Vec<&Listed> = of_group(recipe, listed, target).into_iter().filter(named).collect();
+    let named =
+        |one: &&ListedMigration| recipe.target.as_ref().is_some_and(|target| target.target_for(&one.name).is_some());
+    let group: Vec<&ListedMigration> = of_group(recipe, listed, target).into_iter().filter(named).collect();
     let spot = match spot(recipe, listed, target)? {
         Spot::At(spot) => spot,
         Spot::Beginning => return Ok(group),
@@ -120,39 +125,38 @@ fn back_to<'l>(recipe: &Recipe, listed: &'l [Listed], target: &str) -> Result<Ve
     };
     let undoes_it = recipe.target.as_ref().is_some_and(|target| target.itself == Itself::Undone);
     let builds_on_it = match recipe.keeps {
-        Keeps::Migrations => {
-            group.iter().skip_while(|one| one.name != spot.name).map(|one| one.name.as_str()).collect()
-        }
-        Keeps::Heads => builds_on(listed, spot),
+        LedgerRows::All => group.iter().skip_while(|one| one.name != spot.name).map(|one| one.name.as_str()).collect(),
+        LedgerRows::Heads => builds_on(listed, spot),
     };
-    let is_meant =
-        |one: &&Listed| if one.name == spot.name { undoes_it } else { builds_on_it.contains(one.name.as_str()) };
+    let is_meant = |one: &&ListedMigration| {
+        if one.name == spot.name { undoes_it } else { builds_on_it.contains(one.name.as_str()) }
+    };
     Ok(group.into_iter().filter(is_meant).collect())
 }
 
 /// What is recorded when everything up to the target is.
-fn up_to<'l>(recipe: &Recipe, listed: &'l [Listed], target: &str) -> Result<Vec<&'l Listed>, Fault> {
+fn up_to<'l>(recipe: &Recipe, listed: &'l [ListedMigration], target: &str) -> Result<Vec<&'l ListedMigration>, Fault> {
     let group = of_group(recipe, listed, target);
     let spot = match spot(recipe, listed, target)? {
         Spot::At(spot) => spot,
         Spot::Beginning => return Ok(Vec::new()),
         Spot::Nowhere => return Ok(group),
     };
-    if says(recipe) == Says::Only {
+    if says(recipe) == TargetMeaning::Single {
         return Ok(vec![spot]);
     }
     let before: BTreeSet<String> = match recipe.keeps {
-        Keeps::Migrations => {
+        LedgerRows::All => {
             let before = group.iter().take_while(|one| one.name != spot.name);
             before.chain([&spot]).map(|one| one.name.clone()).collect()
         }
-        Keeps::Heads => recipe.keeps.recorded(listed, [spot.name.as_str()].into_iter()),
+        LedgerRows::Heads => recipe.keeps.applied_names(listed, [spot.name.as_str()].into_iter()),
     };
     Ok(group.into_iter().filter(|one| before.contains(&one.name)).collect())
 }
 
 /// What builds on this one, over whatever lies between: of branches, one alone.
-fn builds_on<'l>(listed: &'l [Listed], root: &'l Listed) -> BTreeSet<&'l str> {
+fn builds_on<'l>(listed: &'l [ListedMigration], root: &'l ListedMigration) -> BTreeSet<&'l str> {
     let mut found = BTreeSet::from([root.name.as_str()]);
     let mut open = vec![root.name.as_str()];
     while let Some(name) = open.pop() {
@@ -163,21 +167,21 @@ fn builds_on<'l>(listed: &'l [Listed], root: &'l Listed) -> BTreeSet<&'l str> {
 }
 
 /// In the order in which they were applied, where the tool says what was applied together.
-fn by_batch(listed: &[Listed]) -> Vec<&Listed> {
-    let mut all: Vec<&Listed> = listed.iter().collect();
+fn by_batch(listed: &[ListedMigration]) -> Vec<&ListedMigration> {
+    let mut all: Vec<&ListedMigration> = listed.iter().collect();
     all.sort_by_key(|one| one.batch);
     all
 }
 
 /// The migrations that share all words of the target but the last one: with Django, those of the app.
-fn of_group<'l>(recipe: &Recipe, listed: &'l [Listed], target: &str) -> Vec<&'l Listed> {
+fn of_group<'l>(recipe: &Recipe, listed: &'l [ListedMigration], target: &str) -> Vec<&'l ListedMigration> {
     let (group, _) = split(target);
     listed.iter().filter(|one| split(&words(recipe, one)).0 == group).collect()
 }
 
 /// A migration in the words that name it as a target.
-fn words(recipe: &Recipe, one: &Listed) -> String {
-    recipe.target.as_ref().and_then(|target| target.of(&one.name)).unwrap_or_else(|| one.name.clone())
+fn words(recipe: &Recipe, one: &ListedMigration) -> String {
+    recipe.target.as_ref().and_then(|target| target.target_for(&one.name)).unwrap_or_else(|| one.name.clone())
 }
 
 /// A beginning of the name is enough, as tools take it.
@@ -190,7 +194,7 @@ fn split(words: &str) -> (&str, &str) {
     words.rsplit_once(' ').unwrap_or(("", words))
 }
 
-fn unknown(recipe: &Recipe, listed: &[Listed], target: &str) -> Fault {
+fn unknown(recipe: &Recipe, listed: &[ListedMigration], target: &str) -> Fault {
     let group = of_group(recipe, listed, target);
     let fault = Fault::new(Code::TargetUnknown, format!("the tool lists no migration `{target}`"))
         .fix("set `target` to one that the tool lists above");
@@ -209,12 +213,13 @@ fn unknown(recipe: &Recipe, listed: &[Listed], target: &str) -> Fault {
 mod tests {
     use super::*;
 
-    fn listed(names: &[&str]) -> Vec<Listed> {
-        names.iter().map(|name| Listed { name: (*name).to_owned(), ..Listed::default() }).collect()
+    fn listed(names: &[&str]) -> Vec<ListedMigration> {
+        names.iter().map(|name| ListedMigration { name: (*name).to_owned(), ..ListedMigration::default() }).collect()
     }
 
     fn applied(names: &[&str]) -> Witness {
-        let one = |name: &&str| Listed { name: (*name).to_owned(), applied: true, ..Listed::default() };
+        let one =
+            |name: &&str| ListedMigration { name: (*name).to_owned(), applied: true, ..ListedMigration::default() };
         Witness::of_listing(&names.iter().map(one).collect::<Vec<_>>())
     }
 
@@ -226,7 +231,7 @@ mod tests {
 
     #[test]
     fn going_back_undoes_what_comes_after_the_target_in_its_app_and_the_last_first() {
-        let django = Recipe::named("django").unwrap();
+        let django = Recipe::by_name("django").unwrap();
         let back = |to| names(undone(&django, &listed(&APP), &applied(&APP[..4]), Some(to)).unwrap());
         assert_eq!(back("a 0001"), ["a.0003_last", "a.0002_more"]);
         assert_eq!(back("a 0003_last"), Vec::<String>::new());
@@ -240,7 +245,7 @@ mod tests {
 
     #[test]
     fn recording_takes_everything_up_to_the_target_or_all_there_is() {
-        let django = Recipe::named("django").unwrap();
+        let django = Recipe::by_name("django").unwrap();
         let taken = |to| names(taken(&django, &listed(&APP), &applied(&APP[..1]), to).unwrap());
         assert_eq!(taken(Some("a 0002")), ["a.0002_more"]);
         assert_eq!(taken(None), ["b.0001_initial", "a.0002_more", "a.0003_last", "b.0002_more"]);
@@ -249,13 +254,13 @@ mod tests {
     #[test]
     fn a_target_may_say_how_many_or_which_one_alone() {
         let all = ["2024_a", "2024_b", "2024_c"];
-        let laravel = Recipe::named("laravel").unwrap();
+        let laravel = Recipe::by_name("laravel").unwrap();
         let back = undone(&laravel, &listed(&all), &applied(&all), Some("2")).unwrap();
         assert_eq!(names(back), ["2024_c", "2024_b"]);
-        let prisma = Recipe::named("prisma").unwrap();
+        let prisma = Recipe::by_name("prisma").unwrap();
         let taken = taken(&prisma, &listed(&all), &applied(&[]), Some("2024_b")).unwrap();
         assert_eq!(names(taken), ["2024_b"]);
-        let flyway = Recipe::named("flyway").unwrap();
+        let flyway = Recipe::by_name("flyway").unwrap();
         let versions = ["1 Add people", "1.1 Add pets", "2 Add homes", "People view"];
         let back = undone(&flyway, &listed(&versions), &applied(&versions), Some("1.1")).unwrap();
         assert_eq!(names(back), ["2 Add homes", "1.1 Add pets"], "it undoes its target, and nothing repeatable");
@@ -266,10 +271,10 @@ mod tests {
 
     #[test]
     fn what_was_applied_last_is_counted_by_its_batch() {
-        let laravel = Recipe::named("laravel").unwrap();
+        let laravel = Recipe::by_name("laravel").unwrap();
         let said =
             "  2024_a ........ [1] Ran\n  2024_b ........ [3] Ran\n  2024_c ........ [2] Ran\n  2024_d .... Pending\n";
-        let listed = laravel.listing.as_ref().unwrap().read(said.lines());
+        let listed = laravel.listing.as_ref().unwrap().read_migrations(said.lines());
         let back = |count| names(undone(&laravel, &listed, &Witness::of_listing(&listed), Some(count)).unwrap());
         assert_eq!(back("1"), ["2024_b"]);
         assert_eq!(back("2"), ["2024_b", "2024_c"]);
@@ -277,9 +282,9 @@ mod tests {
 
     #[test]
     fn of_branches_going_back_undoes_what_builds_on_the_target_and_recording_takes_what_it_builds_on() {
-        let alembic = Recipe::named("alembic").unwrap();
+        let alembic = Recipe::by_name("alembic").unwrap();
         let said = "c3, d4 -> e5 (head) (mergepoint), all\nb2 -> d4, d\nb2 -> c3, c\na1 -> b2 (branchpoint), b\n<base> -> a1, a";
-        let listed = alembic.listing.as_ref().unwrap().read(said.lines());
+        let listed = alembic.listing.as_ref().unwrap().read_migrations(said.lines());
         let all = applied(&["a1", "b2", "c3", "d4", "e5"]);
         let back = |to| names(undone(&alembic, &listed, &all, Some(to)).unwrap());
         assert_eq!(back("c3"), ["e5"]);
@@ -292,10 +297,10 @@ mod tests {
 
     #[test]
     fn a_tool_with_one_word_for_a_target_has_one_group() {
-        let alembic = Recipe::named("alembic").unwrap();
+        let alembic = Recipe::by_name("alembic").unwrap();
         let all = ["ae10", "bf20", "c130"];
         let said = "bf20 -> c130 (head), c\nae10 -> bf20, b\n<base> -> ae10, a";
-        let listed = alembic.listing.as_ref().unwrap().read(said.lines());
+        let listed = alembic.listing.as_ref().unwrap().read_migrations(said.lines());
         let back = |to| names(undone(&alembic, &listed, &applied(&all), Some(to)).unwrap());
         assert_eq!(back("bf"), ["c130"]);
         assert_eq!(back("base"), ["c130", "bf20", "ae10"]);

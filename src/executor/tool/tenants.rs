@@ -1,7 +1,7 @@
 //! Which tenant failed and which were not reached, from what the ledgers say. A tool that works through them one after the other
 //! stops at the first that fails; not every tool says which one that was.
 
-use crate::{run::event::MigrationId, tool::Begun};
+use crate::{run::event::MigrationId, tool::MigrationStarted};
 
 /// How many schemas are named; the summary has all.
 const NAMED: usize = 5;
@@ -11,7 +11,7 @@ const NAMED: usize = 5;
 /// If the tool started no migration and did nothing, none has failed.
 pub(crate) fn stopped_at<'p>(
     pending: &'p [MigrationId],
-    begun: Option<&Begun>,
+    begun: Option<&MigrationStarted>,
     is_done: impl Fn(&MigrationId) -> bool,
 ) -> Option<&'p MigrationId> {
     let open = || pending.iter().filter(|id| !is_done(id));
@@ -105,7 +105,7 @@ mod tests {
     fn of_one_ledger_what_was_begun_has_failed_and_nothing_where_nothing_began() {
         let ids = pending(&[("", "a.1"), ("", "a.2"), ("", "a.3")]);
         let at = |begun: Option<&str>, done: &[&str]| {
-            let begun = begun.map(|name| Begun { name: name.to_owned(), schema: None });
+            let begun = begun.map(|name| MigrationStarted { name: name.to_owned(), schema: None });
             stopped_at(&ids, begun.as_ref(), |id| done.contains(&id.name.as_str())).map(|id| id.name.as_str())
         };
         assert_eq!(at(None, &[]), None, "it could not connect");
@@ -120,7 +120,7 @@ mod tests {
     fn of_many_schemas_none_has_failed_where_nothing_began() {
         let ids = pending(&[("c", "x"), ("c", "y")]);
         assert_eq!(stopped_at(&ids, None, |_| false), None);
-        let begun = Begun { name: "y".to_owned(), schema: None };
+        let begun = MigrationStarted { name: "y".to_owned(), schema: None };
         let failed = stopped_at(&ids, Some(&begun), |id| id.name == "x");
         assert_eq!(failed.map(|id| id.name.as_str()), Some("y"));
     }
@@ -128,11 +128,13 @@ mod tests {
     #[test]
     fn of_many_schemas_the_tool_says_it_or_the_one_that_is_half_done_or_nobody() {
         let ids = pending(&[("a", "x"), ("a", "y"), ("b", "x"), ("b", "y"), ("c", "x"), ("c", "y")]);
-        let at = |begun: Option<Begun>, done: &[(&str, &str)]| {
+        let at = |begun: Option<MigrationStarted>, done: &[(&str, &str)]| {
             let is_done = |id: &MigrationId| done.contains(&(id.schema.as_str(), id.name.as_str()));
             stopped_at(&ids, begun.as_ref(), is_done).map(|id| format!("{} {}", id.schema, id.name))
         };
-        let begun = |schema: Option<&str>| Some(Begun { name: "x".to_owned(), schema: schema.map(ToOwned::to_owned) });
+        let begun = |schema: Option<&str>| {
+            Some(MigrationStarted { name: "x".to_owned(), schema: schema.map(ToOwned::to_owned) })
+        };
         assert_eq!(at(begun(Some("b")), &[]).as_deref(), Some("b x"));
         assert_eq!(at(begun(None), &[("c", "x")]).as_deref(), Some("c y"));
         assert_eq!(at(None, &[("a", "x"), ("a", "y"), ("b", "x"), ("b", "y")]).as_deref(), Some("c x"));

@@ -37,11 +37,12 @@ impl Foreign<'_> {
     /// What in the schema is younger than the youngest row of the ledger is the work of who came after it.
     async fn done_unrecorded(&self, place: usize, after: &Witness) -> Option<Fault> {
         let (session, id) = (self.keeper.session()?, self.pending.get(place)?);
-        let tables: Vec<String> = after.ledgers.iter().map(|ledger| ledger.table.sql()).collect();
+        let tables: Vec<String> = after.ledgers.iter().map(|ledger| ledger.table.to_sql()).collect();
         let question = OwnQuery::read_only(schema_snapshot::since_sql(&tables)?);
         let answer = answer_within(self.settings.wait_timeout, query_rows(&session.client, &question)).await.ok()?;
-        let late = schema_snapshot::Fingerprint::parse(&answer);
-        let new: Vec<String> = after.schema_since(&self.before).into_iter().filter(|what| late.has(what)).collect();
+        let late = schema_snapshot::SchemaSnapshot::from_rows(&answer);
+        let new: Vec<String> =
+            after.schema_since(&self.before).into_iter().filter(|what| late.contains(what)).collect();
         let first = new.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
         let more = new.len().saturating_sub(NAMED);
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
@@ -74,14 +75,14 @@ impl Foreign<'_> {
 
     /// The command that records this one and does nothing.
     fn recording(&self, id: &MigrationId) -> String {
-        let target = self.tool.recipe.target.as_ref().and_then(|target| target.of(&id.name));
+        let target = self.tool.recipe.target.as_ref().and_then(|target| target.target_for(&id.name));
         self.record(target.as_deref())
     }
 
     fn record(&self, target: Option<&str>) -> String {
-        let lines = self.tool.recipe.with_target(Verb::Fake, target).unwrap_or_default();
+        let lines = self.tool.recipe.commands_with_target(Verb::Baseline, target).unwrap_or_default();
         let shown: Vec<String> =
-            lines.into_iter().map(|call| format!("`{}`", self.tool.prefixed(call.line).shown())).collect();
+            lines.into_iter().map(|call| format!("`{}`", self.tool.prefixed(call.line).display_text())).collect();
         match (shown.is_empty(), target) {
             (false, Some(_)) => shown.join(", then "),
             _ => "by the tool's own means".to_owned(),

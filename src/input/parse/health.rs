@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     fault::{Code, Fault, Place},
-    tool::Line,
+    tool::CommandLine,
 };
 use serde_yaml::Value;
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub(crate) enum Draft {
 pub(crate) struct Question {
     pub(crate) title: String,
     pub(crate) place: Option<Place>,
-    pub(crate) line: Option<Line>,
+    pub(crate) line: Option<CommandLine>,
     pub(crate) wish: Wish,
     pub(crate) interval: Duration,
     pub(crate) timeout: Duration,

@@ -4,7 +4,7 @@ use super::value::Misfit;
 use crate::{
     fault::{Code, Fault, Place},
     input::names::{listed, nearest},
-    tool::Line,
+    tool::CommandLine,
 };
 use serde_yaml::{Mapping, Value};
 
@@ -85,13 +85,13 @@ impl<'a> Fields<'a> {
     }
 
     /// Returns a command: a text is a shell command, a list is a program and its arguments.
-    pub(crate) fn line(&mut self, key: &str) -> Option<Line> {
-        let Some(Value::Sequence(list)) = self.mapping.get(key) else { return self.text(key).map(Line::Shell) };
+    pub(crate) fn line(&mut self, key: &str) -> Option<CommandLine> {
+        let Some(Value::Sequence(list)) = self.mapping.get(key) else { return self.text(key).map(CommandLine::Shell) };
         let word = |word: &Value| word.as_str().map(ToOwned::to_owned).or_else(|| scalar(word).ok().flatten());
         let words: Option<Vec<String>> = list.iter().map(word).collect();
         match words {
             Some(words) if words.first().is_some_and(|program| !program.trim().is_empty()) => {
-                words.iter().all(|word| self.is_evaluated(key, word)).then_some(Line::Program(words))
+                words.iter().all(|word| self.is_evaluated(key, word)).then_some(CommandLine::Program(words))
             }
             _ => {
                 let fix = "write a program and its arguments, each a text, as in `[python, manage.py, check]`";

@@ -10,7 +10,7 @@ use crate::{
     fault::{Code, Fault, Place},
     input::names::Name,
     settings::{Need, When},
-    tool::Line,
+    tool::CommandLine,
 };
 use serde_yaml::Value;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(crate) struct Draft {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Task {
     Command {
-        line: Line,
+        line: CommandLine,
         wish: Wish,
     },
     /// The path as written.
@@ -68,8 +68,9 @@ fn step(list: Name, value: &Value, title: String, place: Option<Place>) -> (Opti
     call(&mut fields, own.as_deref());
     let line = fields.line("run");
     let sql = fields.text("sql");
-    let name =
-        own.clone().or_else(|| line.as_ref().map(Line::shown).or_else(|| sql.clone()).map(|text| first_line(&text)));
+    let name = own
+        .clone()
+        .or_else(|| line.as_ref().map(CommandLine::display_text).or_else(|| sql.clone()).map(|text| first_line(&text)));
     if own.is_none() {
         call(&mut fields, name.as_deref());
     }
@@ -96,7 +97,7 @@ fn call(fields: &mut Fields<'_>, name: Option<&str>) {
     }
 }
 
-fn task(fields: &mut Fields<'_>, line: Option<Line>, sql: Option<String>) -> Option<Task> {
+fn task(fields: &mut Fields<'_>, line: Option<CommandLine>, sql: Option<String>) -> Option<Task> {
     let wish = Wish {
         executor: fields.value("executor", |text| value::choice(text, &SITES)),
         image: fields.value("image", image_reference::reference),
@@ -156,7 +157,7 @@ mod tests {
         let shell = one("[ { run: 'make \n  fixtures' } ]");
         assert_eq!(shell.name, "make fixtures");
         let Task::Command { line, wish } = shell.work else { panic!("no command") };
-        assert!(line == Line::Shell("make fixtures".to_owned()) && wish.is_empty());
+        assert!(line == CommandLine::Shell("make fixtures".to_owned()) && wish.is_empty());
         assert_eq!((shell.need, shell.when, shell.timeout, shell.retries), (Need::Required, When::Always, None, None));
         let sql = one("[ { sql: db/grants.sql } ]");
         assert_eq!((sql.name.as_str(), sql.work), ("db/grants.sql", Task::Sql("db/grants.sql".to_owned())));
@@ -168,7 +169,7 @@ mod tests {
             "[ { name: Snapshot, run: [aws, rds, --wait, 300, ''], executor: image, image: amazon/aws-cli, timeout: 5m, \
              retries: 0, optional: true, when: failure } ]",
         );
-        let line = Line::Program(["aws", "rds", "--wait", "300", ""].map(str::to_owned).to_vec());
+        let line = CommandLine::Program(["aws", "rds", "--wait", "300", ""].map(str::to_owned).to_vec());
         let wish = Wish { executor: Some(Executor::Image), image: Some("amazon/aws-cli".to_owned()) };
         assert_eq!(step.work, Task::Command { line, wish });
         assert_eq!((step.name.as_str(), step.timeout), ("Snapshot", Some(Duration::from_secs(300))));

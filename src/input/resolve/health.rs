@@ -25,7 +25,7 @@ pub(crate) fn resolve(
             (line.clone(), findings.keep(site)??)
         }
         (None, Some(tool)) => {
-            let check = tool.recipe.line(Verb::Check).map(|line| tool.prefixed(line));
+            let check = tool.recipe.single_command(Verb::Check).map(|line| tool.prefixed(line));
             let none = || {
                 let cause = format!("`tool: {}` has no check of its own", tool.recipe.name);
                 about(&cause).fix("add `run`, a command that checks whether the migration can begin")

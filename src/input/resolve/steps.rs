@@ -12,7 +12,7 @@ use crate::{
         },
     },
     settings::{Need, Step, StepSettings, Work},
-    tool::Line,
+    tool::CommandLine,
 };
 /// Resolves all steps and completes them with the defaults.
 pub(crate) fn resolve_steps(drafts: &Drafts, around: &Around<'_>, findings: &mut Findings) -> StepSettings {
@@ -72,8 +72,8 @@ fn wrong(draft: &Draft, cause: &str) -> Fault {
 
 /// Returns a warning for a command whose shell text hides its failure; the failure of an optional step is in the
 /// summary.
-fn swallowed(draft: &Draft, line: &Line) -> Option<Fault> {
-    let Line::Shell(text) = line else { return None };
+fn swallowed(draft: &Draft, line: &CommandLine) -> Option<Fault> {
+    let CommandLine::Shell(text) = line else { return None };
     let forgets = |line: &str| line.trim_end().strip_suffix("true").is_some_and(|rest| rest.trim_end().ends_with("||"));
     let cause = "`|| true` hides failures";
     let fix = match draft.need {

@@ -5,7 +5,7 @@ use crate::{
     github::runner::Runner,
     input::{findings::Findings, names::Name, parse::words, source::Inputs},
     settings::{Command, Site, ToolSettings},
-    tool::{Line, Recipe, Verb},
+    tool::{CommandLine, Recipe, Verb},
 };
 
 /// Resolves the tool, except its environment. Without a site the result is `None`, but all faults are recorded.
@@ -16,7 +16,7 @@ pub(crate) fn read(
     runner: &Runner,
     findings: &mut Findings,
 ) -> Option<ToolSettings> {
-    let run = inputs.text(Name::Run).map(Line::read);
+    let run = inputs.text(Name::Run).map(CommandLine::from_input);
     if run.is_some() && inputs.drafts().has(Name::Steps) {
         let cause = "`run` and `steps` both replace the tool's migration command";
         findings.faults.push(Fault::new(Code::InputInvalid, cause).fix("make `run` one of the `steps`"));
@@ -40,17 +40,17 @@ fn managed(inputs: &Inputs, recipe: Recipe, words: Option<Vec<String>>) -> Resul
         let fix = "remove it; `command-prefix` puts words in front of a tool's commands, and `run` is a whole command";
         return Err(Fault::new(Code::InputInvalid, cause).fix(fix));
     }
-    Ok(recipe.called_by(&words))
+    Ok(recipe.with_program(&words))
 }
 
-fn recipe(inputs: &Inputs, run: Option<&Line>, runner: &Runner) -> Result<Recipe, Fault> {
+fn recipe(inputs: &Inputs, run: Option<&CommandLine>, runner: &Runner) -> Result<Recipe, Fault> {
     let migrates = run.is_some() || inputs.drafts().has(Name::Steps);
     let recipe = match inputs.text(Name::Tool) {
         Some(text) => {
             known(inputs, text).or_else(|unknown| if is_path(text) { file(text, runner) } else { Err(unknown) })?
         }
         None if migrates => {
-            Recipe::named("custom").ok_or_else(|| Fault::new(Code::Bug, "the recipe `custom` is missing"))?
+            Recipe::by_name("custom").ok_or_else(|| Fault::new(Code::Bug, "the recipe `custom` is missing"))?
         }
         None => {
             return Err(Fault::new(Code::InputMissing, "`tool` has no value, and neither has `run`").fix(
@@ -58,7 +58,7 @@ fn recipe(inputs: &Inputs, run: Option<&Line>, runner: &Runner) -> Result<Recipe
             ));
         }
     };
-    if !migrates && recipe.lines(Verb::Migrate).is_empty() {
+    if !migrates && recipe.commands_for(Verb::Migrate).is_empty() {
         let cause = format!("`run` has no value, and `tool: {}` has no migration command", recipe.name);
         return Err(Fault::new(Code::InputMissing, cause).fix("set `run` to the command that applies the migrations"));
     }
@@ -66,8 +66,8 @@ fn recipe(inputs: &Inputs, run: Option<&Line>, runner: &Runner) -> Result<Recipe
 }
 
 fn known(inputs: &Inputs, text: &str) -> Result<Recipe, Fault> {
-    Recipe::named(text).ok_or_else(|| {
-        let names: Vec<String> = Recipe::all().iter().map(|recipe| format!("`{}`", recipe.name)).collect();
+    Recipe::by_name(text).ok_or_else(|| {
+        let names: Vec<String> = Recipe::load_all().iter().map(|recipe| format!("`{}`", recipe.name)).collect();
         let cause = format!("{} is `{text}`: there is no such tool", inputs.named(Name::Tool));
         let fix = format!("set `tool` to {} or the path of a recipe, as in `.github/our-tool.yaml`", names.join(", "));
         Fault::new(Code::InputInvalid, cause).fix(fix)
@@ -86,7 +86,7 @@ fn file(written: &str, runner: &Runner) -> Result<Recipe, Fault> {
             .fix("check `tool`, and that actions/checkout ran before this step")
             .because(&error)
     })?;
-    Recipe::read(&text).map_err(|fault| fault.in_file(Place::whole(&runner.shown(&path))))
+    Recipe::from_yaml(&text).map_err(|fault| fault.in_file(Place::whole(&runner.shown(&path))))
 }
 
 /// Checks that the tool supports this command with this target.
@@ -94,7 +94,7 @@ fn can(inputs: &Inputs, recipe: &Recipe, command: Command) -> Result<(), Fault> 
     let (target, name) = (inputs.text(Name::Target), command.name());
     let verb = match (command, target) {
         (Command::Rollback, _) => Verb::Rollback,
-        (Command::Baseline, _) => Verb::Fake,
+        (Command::Baseline, _) => Verb::Baseline,
         (Command::Migrate | Command::Plan | Command::Status | Command::Verify, Some(_)) => {
             let cause = format!(
                 "{} has a value, and `command: {name}` with a tool covers all migrations",
@@ -105,7 +105,7 @@ fn can(inputs: &Inputs, recipe: &Recipe, command: Command) -> Result<(), Fault> 
         }
         (Command::Migrate | Command::Plan | Command::Status | Command::Verify | Command::Tunnel, _) => return Ok(()),
     };
-    if recipe.shown(verb).is_empty() {
+    if recipe.commands_for_docs(verb).is_empty() {
         let cause = format!("`tool: {}` does not support `command: {name}`", recipe.name);
         let fix = "use the tool itself, or name your own recipe that has the command";
         return Err(Fault::new(Code::InputInvalid, cause).fix(fix));
@@ -115,5 +115,5 @@ fn can(inputs: &Inputs, recipe: &Recipe, command: Command) -> Result<(), Fault> 
         let fix = "set `target` to the migration that will be the last one, written as the tool expects it";
         return Err(Fault::new(Code::InputMissing, cause).fix(fix));
     }
-    recipe.with_target(verb, target).map(drop)
+    recipe.commands_with_target(verb, target).map(drop)
 }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use tokio_postgres::{Error, SimpleQueryMessage, SimpleQueryStream};
 
 /// The response to one of our own messages.
-pub(super) struct Answer {
+pub(super) struct ControlResponse {
     /// The first rows that have a single column.
     pub(super) rows: Vec<String>,
     /// The error that ended it.
@@ -13,7 +13,7 @@ pub(super) struct Answer {
 }
 
 /// The response to one message of a file.
-pub(super) struct Outcome {
+pub(super) struct BodyResponse {
     /// Number of statements that the server completed.
     pub(super) completed: usize,
     /// The error of the next statement.
@@ -21,14 +21,14 @@ pub(super) struct Outcome {
 }
 
 /// Number of rows to keep; none of our own queries returns more.
-const ROWS: usize = 2;
+const MAX_ROWS: usize = 2;
 
 /// Reads the whole response to one of our own messages. Only rows with a single column are kept: those of our queries.
-pub(super) async fn answer(mut messages: Pin<Box<SimpleQueryStream>>) -> Answer {
-    let mut answer = Answer { rows: Vec::new(), error: None };
+pub(super) async fn read_control_response(mut messages: Pin<Box<SimpleQueryStream>>) -> ControlResponse {
+    let mut answer = ControlResponse { rows: Vec::new(), error: None };
     while let Some(message) = messages.next().await {
         match message.and_then(|message| first_column(&message)) {
-            Ok(row) if answer.rows.len() < ROWS => answer.rows.extend(row),
+            Ok(row) if answer.rows.len() < MAX_ROWS => answer.rows.extend(row),
             Ok(_) => {}
             Err(error) => {
                 answer.error = Some(error);
@@ -47,8 +47,8 @@ fn first_column(message: &SimpleQueryMessage) -> Result<Option<String>, Error> {
 }
 
 /// Reads the whole response to one message of a file. Rows that its statements return are discarded.
-pub(super) async fn outcome(mut messages: Pin<Box<SimpleQueryStream>>) -> Outcome {
-    let mut outcome = Outcome { completed: 0, error: None };
+pub(super) async fn read_body_response(mut messages: Pin<Box<SimpleQueryStream>>) -> BodyResponse {
+    let mut outcome = BodyResponse { completed: 0, error: None };
     while let Some(message) = messages.next().await {
         match message {
             Ok(SimpleQueryMessage::CommandComplete(_)) => outcome.completed += 1,
