@@ -4,14 +4,14 @@ use crate::{
     executor::Executor,
     fault::{Code, Fault, Stage},
     github::runner::Runner,
-    input::Ask,
-    panic::Panics,
+    input::Invocation,
+    panic::PanicHook,
     report::{Log, Teller, publish},
     run::{
-        backpressure::Flow,
+        backpressure::LogFlow,
         event::{Event, Events},
-        shutdown::{CLOSE_BUDGET, LOG_BUDGET, REPORT_BUDGET, STOP_BUDGET, Stop},
-        supervisor::{Ended, Watch},
+        shutdown::{CLOSE_BUDGET, LOG_BUDGET, REPORT_BUDGET, STOP_BUDGET, StopReason},
+        supervisor::{Completion, Supervisor},
     },
     settings::{Command, GithubSettings, Settings, When},
     site::Sites,
@@ -26,88 +26,106 @@ use tokio::time::timeout;
 
 /// The process-wide state that a run uses.
 #[derive(Debug)]
-pub(crate) struct Desk<'d> {
+pub(crate) struct RunContext<'d> {
     pub(crate) teller: &'d Teller,
-    pub(crate) panics: &'d Panics,
-    pub(crate) flow: &'d Flow,
+    pub(crate) panics: &'d PanicHook,
+    pub(crate) flow: &'d LogFlow,
 }
 
 /// Runs a parsed invocation and returns the process's exit code. `early` is a signal that arrived while the inputs were
 /// read.
-pub(crate) async fn run(ask: Ask, desk: &Desk<'_>, mut watch: Watch, early: Option<Stop>) -> u8 {
-    let Desk { teller, panics, flow } = desk;
+pub(crate) async fn run_invocation(
+    ask: Invocation,
+    desk: &RunContext<'_>,
+    mut watch: Supervisor,
+    early: Option<StopReason>,
+) -> u8 {
+    let RunContext { teller, panics, flow } = desk;
     let events = teller.events();
     let time_limit = ask.settings.as_ref().map_or(Duration::ZERO, |settings| settings.safety.timeout);
     if ask.settings.is_ok() {
-        watch.limit(time_limit);
+        watch.set_time_limit(time_limit);
     }
-    ask.warnings.iter().for_each(|warning| events.tell(Event::Warning(warning.clone())));
+    ask.warnings.iter().for_each(|warning| events.emit(Event::Warning(warning.clone())));
     let mut run = None;
     let ended = match (early, &ask.settings) {
-        (Some(stop), _) => Ended::Stopped(stop),
-        (None, Err(faults)) => Ended::Done(Ok(Err(faults.clone()))),
+        (Some(stop), _) => Completion::Stopped(stop),
+        (None, Err(faults)) => Completion::Done(Ok(Err(faults.clone()))),
         (None, Ok(settings)) => {
-            let work = Box::pin(work(&mut run, settings, &ask, &events));
-            watch.over(panics.caught_in(work)).await
+            let work = Box::pin(open_and_run(&mut run, settings, &ask, &events));
+            watch.run(panics.catch_panic_async(work)).await
         }
     };
     let broken_off = match ended {
-        Ended::Done(Ok(Ok(()))) => None,
-        Ended::Done(Ok(Err(faults))) => {
-            faults.into_iter().for_each(|fault| events.tell(Event::Fault(fault)));
+        Completion::Done(Ok(Ok(()))) => None,
+        Completion::Done(Ok(Err(faults))) => {
+            faults.into_iter().for_each(|fault| events.emit(Event::Fault(fault)));
             None
         }
-        Ended::Done(Err(said)) => Some(bug(&said)),
-        Ended::Stopped(stop) => Some(stop.fault(time_limit)),
+        Completion::Done(Err(said)) => Some(bug_fault(&said)),
+        Completion::Stopped(stop) => Some(stop.stop_fault(time_limit)),
     };
     if let Some(fault) = broken_off {
-        flow.hurry();
+        flow.stop_throttling();
         let at = teller.report().open_stage().unwrap_or(fault.stage);
         let fault = match &run {
             Some(run) => {
-                let stopped = watch.within(STOP_BUDGET, panics.caught_in(Box::pin(run.stop()))).await;
-                run.after_stop(fault.at(at), stopped.map(|done| done.unwrap_or_else(|said| Err(bug(&said)))))
+                let stopped = watch.run_for(STOP_BUDGET, panics.catch_panic_async(Box::pin(run.stop()))).await;
+                run.with_stop_result(
+                    fault.in_stage(at),
+                    stopped.map(|done| done.unwrap_or_else(|said| Err(bug_fault(&said)))),
+                )
             }
-            None => fault.at(at),
+            None => fault.in_stage(at),
         };
-        events.tell(Event::Fault(fault));
+        events.emit(Event::Fault(fault));
     }
-    events.tell_skipped();
+    events.emit_skipped();
     let github = ask.settings.as_ref().ok().map(|settings| &settings.github);
-    publish_within(teller, &ask.runner, github, &mut watch).await;
+    publish_within_budget(teller, &ask.runner, github, &mut watch).await;
     if let Some(run) = run
         && let Err(fault) = timeout(CLOSE_BUDGET, run.close()).await.unwrap_or(Ok(()))
     {
         teller.log().event(&Event::Warning(fault), teller.elapsed());
     }
-    end(teller, flow, &mut watch).await
+    finish_process(teller, flow, &mut watch).await
 }
 
 /// Opens a run and executes its stages.
-async fn work<'a>(
+async fn open_and_run<'a>(
     run: &mut Option<Run<'a>>,
     settings: &'a Settings,
-    ask: &'a Ask,
+    ask: &'a Invocation,
     events: &'a Events,
 ) -> Result<(), Vec<Fault>> {
-    run.insert(Run::new(settings, ask, events).await?).stages().await
+    run.insert(Run::new(settings, ask, events).await?).run_stages().await
 }
 
 /// Ends a process that received a signal while it read its inputs: writes the usual report, but no comment.
-pub(crate) async fn unasked(stop: Stop, desk: &Desk<'_>, runner: &Runner, mut watch: Watch) -> u8 {
-    desk.teller.events().tell(Event::Fault(stop.fault(Duration::ZERO).at(Stage::Inputs)));
-    publish_within(desk.teller, runner, None, &mut watch).await;
-    end(desk.teller, desk.flow, &mut watch).await
+pub(crate) async fn report_early_stop(
+    stop: StopReason,
+    desk: &RunContext<'_>,
+    runner: &Runner,
+    mut watch: Supervisor,
+) -> u8 {
+    desk.teller.events().emit(Event::Fault(stop.stop_fault(Duration::ZERO).in_stage(Stage::Inputs)));
+    publish_within_budget(desk.teller, runner, None, &mut watch).await;
+    finish_process(desk.teller, desk.flow, &mut watch).await
 }
 
 /// Writes every part of the report. If the run has to end meanwhile, only the comment is cut off: the other parts are
 /// written without waiting.
-async fn publish_within(teller: &Teller, runner: &Runner, github: Option<&GithubSettings>, watch: &mut Watch) {
+async fn publish_within_budget(
+    teller: &Teller,
+    runner: &Runner,
+    github: Option<&GithubSettings>,
+    watch: &mut Supervisor,
+) {
     let (report, mut log) = (teller.report(), teller.log());
     let mut publishing = pin!(publish(&report, runner, github, &mut log));
-    let written = match watch.over(publishing.as_mut()).await {
-        Ended::Done(_) => true,
-        Ended::Stopped(_) => watch.within(REPORT_BUDGET, publishing).await.is_some(),
+    let written = match watch.run(publishing.as_mut()).await {
+        Completion::Done(_) => true,
+        Completion::Stopped(_) => watch.run_for(REPORT_BUDGET, publishing).await.is_some(),
     };
     if !written {
         let fault = Fault::new(Code::CommentUnwritten, "the comment could not be written before the step had to end");
@@ -116,33 +134,39 @@ async fn publish_within(teller: &Teller, runner: &Runner, github: Option<&Github
 }
 
 /// Prints the final line, waits until the log is written, and returns the exit code.
-async fn end(teller: &Teller, flow: &Flow, watch: &mut Watch) -> u8 {
+async fn finish_process(teller: &Teller, flow: &LogFlow, watch: &mut Supervisor) -> u8 {
     teller.verdict();
-    if flow.is_hurried() || matches!(watch.over(flow.written()).await, Ended::Stopped(_)) {
-        watch.within(LOG_BUDGET, flow.written()).await;
+    if flow.is_unthrottled() || matches!(watch.run(flow.wait_until_written()).await, Completion::Stopped(_)) {
+        watch.run_for(LOG_BUDGET, flow.wait_until_written()).await;
     }
     teller.report().exit_code()
 }
 
 /// Runs the post stage: removes leftovers of a main stage that was killed before it could remove them. A stage that
 /// ended by itself leaves nothing to do, and an executor that creates nothing has nothing to report.
-pub(crate) async fn sweep(runner: &Runner, mut log: Log, watch: &mut Watch, flow: &Flow) -> u8 {
+pub(crate) async fn run_post_stage(runner: &Runner, mut log: Log, watch: &mut Supervisor, flow: &LogFlow) -> u8 {
     let Some(run) = &runner.state_run else { return 0 };
     let mut sweeping = pin!(sweep_away(run));
-    let swept = match watch.over(sweeping.as_mut()).await {
-        Ended::Done(swept) => Some(swept),
-        Ended::Stopped(_) => watch.within(STOP_BUDGET, sweeping).await,
+    let swept = match watch.run(sweeping.as_mut()).await {
+        Completion::Done(swept) => Some(swept),
+        Completion::Stopped(_) => watch.run_for(STOP_BUDGET, sweeping).await,
     };
     match swept.unwrap_or_else(|| Ok(vec!["stopped before everything was removed".to_owned()])) {
         Ok(said) => said.into_iter().for_each(|sentence| log.event(&Event::Note(sentence), Duration::ZERO)),
         Err(fault) => log.event(&Event::Warning(fault), Duration::ZERO),
     }
-    watch.within(CLOSE_BUDGET, flow.written()).await;
+    watch.run_for(CLOSE_BUDGET, flow.wait_until_written()).await;
     0
 }
 
 /// Runs the sidecar of `command: tunnel`: serves later steps until it is told to stop or the job has ended.
-pub(crate) async fn serve(ask: Ask, handover: &Handover, log: Log, watch: &mut Watch, flow: &Flow) -> u8 {
+pub(crate) async fn run_sidecar(
+    ask: Invocation,
+    handover: &Handover,
+    log: Log,
+    watch: &mut Supervisor,
+    flow: &LogFlow,
+) -> u8 {
     let began = Instant::now();
     let redactor = log.redactor().clone();
     let log = Mutex::new(log);
@@ -152,19 +176,19 @@ pub(crate) async fn serve(ask: Ask, handover: &Handover, log: Log, watch: &mut W
         let event = Tiding::of(&event).map_or(event, |tiding| Event::Note(tiding.written(&token)));
         log.lock().unwrap_or_else(PoisonError::into_inner).event(&event, began.elapsed());
     };
-    let events = Events::new(hear, flow.clone()).hiding(redactor);
-    watch.limit(TUNNEL_LIFE);
-    let failed = |fault: Fault| events.tell(Event::Fault(fault));
+    let events = Events::new(hear, flow.clone()).with_redactor(redactor);
+    watch.set_time_limit(MAX_TUNNEL_LIFETIME);
+    let failed = |fault: Fault| events.emit(Event::Fault(fault));
     let code = match &ask.settings {
         Ok(settings) => {
             let mut sidecar = Sidecar::new(settings, &ask.runner, handover, events.clone());
-            if let Ended::Done(Err(fault)) = watch.over(Box::pin(sidecar.serve())).await {
+            if let Completion::Done(Err(fault)) = watch.run(Box::pin(sidecar.serve())).await {
                 failed(fault);
             }
             match timeout(CLOSE_BUDGET, sidecar.close()).await {
-                Ok(Ok(passed)) => events.note(passed),
-                Ok(Err(fault)) => events.tell(Event::Warning(fault)),
-                Err(_) => events.note("the tunnel could not be closed in time"),
+                Ok(Ok(passed)) => events.emit_note(passed),
+                Ok(Err(fault)) => events.emit(Event::Warning(fault)),
+                Err(_) => events.emit_note("the tunnel could not be closed in time"),
             }
             0
         }
@@ -173,111 +197,111 @@ pub(crate) async fn serve(ask: Ask, handover: &Handover, log: Log, watch: &mut W
             Code::InputInvalid.class().exit_code()
         }
     };
-    watch.within(CLOSE_BUDGET, flow.written()).await;
+    watch.run_for(CLOSE_BUDGET, flow.wait_until_written()).await;
     code
 }
 
 /// Reports a panic that was not caught further down like any other failure, in the report as it stood then.
-pub(crate) async fn crashed(said: &str, teller: &Teller, flow: &Flow, runner: &Runner) -> u8 {
-    flow.hurry();
-    teller.break_off(bug(said));
+pub(crate) async fn report_crash(said: &str, teller: &Teller, flow: &LogFlow, runner: &Runner) -> u8 {
+    flow.stop_throttling();
+    teller.break_off(bug_fault(said));
     let (report, mut log) = (teller.report(), teller.log());
     publish(&report, runner, None, &mut log).await;
     teller.verdict();
-    drop(timeout(CLOSE_BUDGET, flow.written()).await);
+    drop(timeout(CLOSE_BUDGET, flow.wait_until_written()).await);
     report.exit_code()
 }
 
-fn bug(said: &str) -> Fault {
+fn bug_fault(said: &str) -> Fault {
     Fault::new(Code::Bug, format!("bastion-migrate itself failed: {said}"))
 }
 
 /// Longest duration of a GitHub job.
-const TUNNEL_LIFE: Duration = Duration::from_hours(5 * 24);
+const MAX_TUNNEL_LIFETIME: Duration = Duration::from_hours(5 * 24);
 
 struct Run<'a> {
     settings: &'a Settings,
     events: &'a Events,
     executor: Executor<'a>,
     sites: Sites<'a>,
-    lock: Lock,
+    lock: RunLockState,
 }
 
 /// State of the run lock. While this run holds it, no other run works on the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lock {
-    NotYet,
-    Ours,
+enum RunLockState {
+    NotHeld,
+    Held,
 }
 
 impl<'a> Run<'a> {
-    async fn new(settings: &'a Settings, ask: &'a Ask, events: &'a Events) -> Result<Self, Vec<Fault>> {
+    async fn new(settings: &'a Settings, ask: &'a Invocation, events: &'a Events) -> Result<Self, Vec<Fault>> {
         let executor = Executor::new(settings, &ask.runner, &ask.handover, events).await?;
-        let sites = Sites::new(settings, &ask.runner, events).map_err(one)?;
-        Ok(Self { settings, events, executor, sites, lock: Lock::NotYet })
+        let sites = Sites::new(settings, &ask.runner, events).map_err(single_fault)?;
+        Ok(Self { settings, events, executor, sites, lock: RunLockState::NotHeld })
     }
 
-    async fn stages(&mut self) -> Result<(), Vec<Fault>> {
+    async fn run_stages(&mut self) -> Result<(), Vec<Fault>> {
         let Self { settings, events, executor, sites, .. } = self;
         if settings.command == Command::Tunnel {
-            return stage(events, Stage::Image, async { executor.open().await.map_err(one) }).await;
+            return run_stage(events, Stage::Image, async { executor.open().await.map_err(single_fault) }).await;
         }
         if sites.needs_engine() {
-            stage(events, Stage::Image, async { sites.prepare().await.map_err(one) }).await?;
+            run_stage(events, Stage::Image, async { sites.prepare().await.map_err(single_fault) }).await?;
         }
         match settings.route {
-            Some(_) => stage(events, Stage::Bastion, async { sites.connect().await.map_err(one) }).await?,
-            None => sites.connect().await.map_err(one)?,
+            Some(_) => run_stage(events, Stage::Bastion, async { sites.connect().await.map_err(single_fault) }).await?,
+            None => sites.connect().await.map_err(single_fault)?,
         }
-        let Err(faults) = self.work().await else { return Ok(()) };
+        let Err(faults) = self.run_connected().await else { return Ok(()) };
         let Self { events, executor, sites, lock, .. } = self;
         let faults = executor.first_cause(sites, faults).await;
-        if *lock == Lock::Ours
+        if *lock == RunLockState::Held
             && let Err(fault) = executor.after_failure(sites).await
         {
-            events.tell(Event::Warning(fault.at(Stage::After)));
+            events.emit(Event::Warning(fault.in_stage(Stage::After)));
         }
         Err(faults)
     }
 
     /// Runs the stages that need the connection.
-    async fn work(&mut self) -> Result<(), Vec<Fault>> {
+    async fn run_connected(&mut self) -> Result<(), Vec<Fault>> {
         let Self { settings, events, executor, sites, lock } = self;
-        let writes = settings.command.writes();
+        let writes = settings.command.may_write();
         if writes {
             executor.announce(sites);
         }
         if settings.database.is_some() {
-            stage(events, Stage::Database, async { executor.connect(sites).await.map_err(one) }).await?;
+            run_stage(events, Stage::Database, async { executor.connect(sites).await.map_err(single_fault) }).await?;
         }
         let enter = sites.enter();
         match writes {
             true => {
                 // Slot first, then lock: a reconnecting run takes them in the same order.
                 let locking = async {
-                    enter.await.map_err(one)?;
-                    executor.lock().await.map_err(one)
+                    enter.await.map_err(single_fault)?;
+                    executor.lock().await.map_err(single_fault)
                 };
-                stage(events, Stage::Lock, locking).await?;
-                *lock = Lock::Ours;
+                run_stage(events, Stage::Lock, locking).await?;
+                *lock = RunLockState::Held;
             }
-            false => enter.await.map_err(one)?,
+            false => enter.await.map_err(single_fault)?,
         }
-        if writes && settings.steps.begin_with_something() {
-            stage(events, Stage::Before, async { executor.prepare(sites).await.map_err(one) }).await?;
+        if writes && settings.steps.has_work_before_plan() {
+            run_stage(events, Stage::Before, async { executor.prepare(sites).await.map_err(single_fault) }).await?;
         }
-        stage(events, Stage::Plan, executor.plan(sites)).await?;
+        run_stage(events, Stage::Plan, executor.plan(sites)).await?;
         if writes && executor.has_work() {
-            if executor.turns().contains(&When::Pending) && settings.steps.before_pending().next().is_some() {
-                stage(events, Stage::Before, async { executor.before(sites).await.map_err(one) }).await?;
+            if executor.turns().contains(&When::Pending) && settings.steps.steps_before_pending().next().is_some() {
+                run_stage(events, Stage::Before, async { executor.before(sites).await.map_err(single_fault) }).await?;
             }
-            stage(events, Stage::Migrate, async { executor.migrate(sites).await.map_err(one) }).await?;
+            run_stage(events, Stage::Migrate, async { executor.migrate(sites).await.map_err(single_fault) }).await?;
         }
         if writes || settings.command == Command::Verify {
-            stage(events, Stage::Verify, executor.verify(sites)).await?;
+            run_stage(events, Stage::Verify, executor.verify(sites)).await?;
         }
         if writes && !settings.steps.after.is_empty() {
-            stage(events, Stage::After, async { executor.after(sites).await.map_err(one) }).await?;
+            run_stage(events, Stage::After, async { executor.after(sites).await.map_err(single_fault) }).await?;
         }
         Ok(())
     }
@@ -287,7 +311,7 @@ impl<'a> Run<'a> {
     }
 
     /// Returns the fault of a stopped run, with a detail if the stop itself failed.
-    fn after_stop(&self, fault: Fault, stopped: Option<Result<(), Fault>>) -> Fault {
+    fn with_stop_result(&self, fault: Fault, stopped: Option<Result<(), Fault>>) -> Fault {
         let fault = if fault.code == Code::TimedOut { self.sites.cut_short(fault) } else { fault };
         let why = match stopped {
             Some(Ok(())) => return fault,
@@ -305,17 +329,18 @@ impl<'a> Run<'a> {
 }
 
 /// Runs one stage and reports its start and its success. Its faults are marked with the stage.
-async fn stage<T>(
+async fn run_stage<T>(
     events: &Events,
     stage: Stage,
     work: impl Future<Output = Result<T, Vec<Fault>>>,
 ) -> Result<T, Vec<Fault>> {
-    events.tell(Event::Entered(stage));
-    let done = work.await.map_err(|faults| faults.into_iter().map(|fault| fault.at(stage)).collect::<Vec<_>>())?;
-    events.tell(Event::Left(stage));
+    events.emit(Event::StageStarted(stage));
+    let done =
+        work.await.map_err(|faults| faults.into_iter().map(|fault| fault.in_stage(stage)).collect::<Vec<_>>())?;
+    events.emit(Event::StageDone(stage));
     Ok(done)
 }
 
-fn one(fault: Fault) -> Vec<Fault> {
+fn single_fault(fault: Fault) -> Vec<Fault> {
     vec![fault]
 }

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    bastion_migrate::start(std::env::args_os().collect(), std::env::vars_os().collect())
+    bastion_migrate::run_program(std::env::args_os().collect(), std::env::vars_os().collect())
 }

@@ -9,11 +9,11 @@ use std::{
 
 /// A panic hook that records every panic of the process while it exists.
 #[derive(Debug)]
-pub(crate) struct Panics(Arc<Mutex<String>>);
+pub(crate) struct PanicHook(Arc<Mutex<String>>);
 
-impl Panics {
+impl PanicHook {
     /// Installs the hook.
-    pub(crate) fn heard() -> Self {
+    pub(crate) fn install() -> Self {
         let last = Arc::new(Mutex::new(String::new()));
         let heard = Arc::clone(&last);
         panic::set_hook(Box::new(move |info| {
@@ -28,24 +28,24 @@ impl Panics {
     ///
     /// # Errors
     /// The panic's message and location, on one line.
-    pub(crate) fn caught<T>(&self, work: impl FnOnce() -> T) -> Result<T, String> {
-        panic::catch_unwind(AssertUnwindSafe(work)).map_err(|_panic| self.last())
+    pub(crate) fn catch_panic<T>(&self, work: impl FnOnce() -> T) -> Result<T, String> {
+        panic::catch_unwind(AssertUnwindSafe(work)).map_err(|_panic| self.take_message())
     }
 
     /// Runs a future and catches a panic. A future that panicked is dropped.
     ///
     /// # Errors
     /// The panic's message and location, on one line.
-    pub(crate) async fn caught_in<T>(&self, work: impl Future<Output = T>) -> Result<T, String> {
-        AssertUnwindSafe(work).catch_unwind().await.map_err(|_panic| self.last())
+    pub(crate) async fn catch_panic_async<T>(&self, work: impl Future<Output = T>) -> Result<T, String> {
+        AssertUnwindSafe(work).catch_unwind().await.map_err(|_panic| self.take_message())
     }
 
-    fn last(&self) -> String {
+    fn take_message(&self) -> String {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Drop for Panics {
+impl Drop for PanicHook {
     fn drop(&mut self) {
         drop(panic::take_hook());
     }
@@ -53,16 +53,16 @@ impl Drop for Panics {
 
 #[cfg(test)]
 mod tests {
-    use super::Panics;
+    use super::PanicHook;
 
     #[tokio::test]
     async fn returns_the_message_and_the_location_of_a_panic() {
-        let panics = Panics::heard();
-        let told = panics.caught(|| panic!("out of {}", "cheese")).unwrap_err();
+        let panics = PanicHook::install();
+        let told = panics.catch_panic(|| panic!("out of {}", "cheese")).unwrap_err();
         assert!(told.starts_with("out of cheese (src/panic.rs:"), "{told}");
-        assert_eq!(panics.caught(|| 1), Ok(1));
-        let told = panics.caught_in(async { panic!("out of {}", "wine") }).await.unwrap_err();
+        assert_eq!(panics.catch_panic(|| 1), Ok(1));
+        let told = panics.catch_panic_async(async { panic!("out of {}", "wine") }).await.unwrap_err();
         assert!(told.starts_with("out of wine (src/panic.rs:"), "{told}");
-        assert_eq!(panics.caught_in(async { 2 }).await, Ok(2));
+        assert_eq!(panics.catch_panic_async(async { 2 }).await, Ok(2));
     }
 }

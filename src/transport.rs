@@ -51,7 +51,7 @@ impl Transport {
     pub async fn connect(route: Option<&Route>, events: &Events) -> Result<Self, Fault> {
         let Some(route) = route else { return Ok(Self::Direct) };
         let (tunnel, facts) = Tunnel::connect(route, events).await?;
-        events.tell(Event::Bastion(facts));
+        events.emit(Event::Bastion(facts));
         Ok(Self::Tunnel(tunnel))
     }
 
@@ -131,7 +131,9 @@ async fn dial_database(host: &str, port: u16) -> Result<TcpStream, Fault> {
         Ok(Err(error)) if error.kind() == ErrorKind::TimedOut => {
             Err(fault(Code::DatabaseTimeout, "does not answer").fix(DIRECT_FIX))
         }
-        Ok(Err(error)) => Err(fault(Code::DatabaseRefused, "refuses the connection").fix(DIRECT_FIX).because(&error)),
+        Ok(Err(error)) => {
+            Err(fault(Code::DatabaseRefused, "refuses the connection").fix(DIRECT_FIX).with_causes(&error))
+        }
         Ok(Ok(stream)) => {
             // Small queries must not wait for the acknowledgement of the previous one; a socket without this option
             // works, too.

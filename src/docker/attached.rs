@@ -7,8 +7,8 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     run::{
-        Usage,
-        process::{Lines, Output, Status},
+        ResourceUsage,
+        process::{ExitStatus, LineBuffer, Output},
     },
     secret::Redactor,
 };
@@ -29,9 +29,9 @@ use tokio::{io::AsyncWriteExt as _, time::sleep};
 pub struct RunningContainer {
     container: Container,
     streams: AttachContainerResults,
-    out: Lines,
-    err: Lines,
-    usage: Cell<Usage>,
+    out: LineBuffer,
+    err: LineBuffer,
+    usage: Cell<ResourceUsage>,
 }
 
 /// The decision after a piece of output.
@@ -47,9 +47,9 @@ pub enum FollowOutput {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContainerExit {
     /// The exit status.
-    pub status: Status,
+    pub status: ExitStatus,
     /// The resources used; zero if it ended before the first measurement.
-    pub usage: Usage,
+    pub usage: ResourceUsage,
     /// The state of its processes other than the first.
     pub other_processes: OtherProcesses,
 }
@@ -81,7 +81,7 @@ impl Container {
             _ => engine_fault("the output of the container can't be read", &error),
         })?;
         self.engine.docker.start_container(&self.id, None).await.map_err(|error| start_fault(&error))?;
-        let (out, err) = (Lines::hiding(redactor.clone()), Lines::hiding(redactor.clone()));
+        let (out, err) = (LineBuffer::with_redactor(redactor.clone()), LineBuffer::with_redactor(redactor.clone()));
         Ok(RunningContainer { container: self.clone(), streams, out, err, usage: Cell::default() })
     }
 }
@@ -113,7 +113,7 @@ impl RunningContainer {
 
     /// Returns the usage measured so far.
     #[must_use]
-    pub fn usage(&self) -> Usage {
+    pub fn usage(&self) -> ResourceUsage {
         self.usage.get()
     }
 
@@ -131,7 +131,7 @@ impl RunningContainer {
         Ok(ContainerExit { status, usage: self.usage.get(), other_processes: others })
     }
 
-    async fn wait_for_exit(&self) -> Result<(Status, OtherProcesses), Fault> {
+    async fn wait_for_exit(&self) -> Result<(ExitStatus, OtherProcesses), Fault> {
         let Container { engine, id } = &self.container;
         let failed = |error: &Error| match http_status(error) {
             Some(404) => removed_fault(),
@@ -157,11 +157,11 @@ impl fmt::Debug for RunningContainer {
 
 /// Interprets the engine's exit code and memory flag. The flag covers the whole container: if the command succeeded,
 /// another process was killed.
-fn interpret_exit(code: i64, oom_killed: bool) -> (Status, OtherProcesses) {
+fn interpret_exit(code: i64, oom_killed: bool) -> (ExitStatus, OtherProcesses) {
     match (code, oom_killed) {
-        (0, true) => (Status::Exited(0), OtherProcesses::OutOfMemory),
-        (_, true) => (Status::OutOfMemory, OtherProcesses::Unharmed),
-        (_, false) => (Status::of_code(code), OtherProcesses::Unharmed),
+        (0, true) => (ExitStatus::Exited(0), OtherProcesses::OutOfMemory),
+        (_, true) => (ExitStatus::OutOfMemory, OtherProcesses::Unharmed),
+        (_, false) => (ExitStatus::from_code(code), OtherProcesses::Unharmed),
     }
 }
 
@@ -185,7 +185,7 @@ fn start_fault(error: &Error) -> Fault {
 
 async fn read_output(
     mut output: impl futures_util::Stream<Item = Result<LogOutput, Error>> + Unpin,
-    (out, err): (&mut Lines, &mut Lines),
+    (out, err): (&mut LineBuffer, &mut LineBuffer),
     mut tell: impl FnMut(Output<'_>) -> FollowOutput,
 ) -> FollowOutput {
     let heard = Cell::new(FollowOutput::Continue);
@@ -197,24 +197,26 @@ async fn read_output(
     // Output that breaks off has ended, too: the caller asks for the container's status next.
     while let Some(Ok(piece)) = output.next().await {
         match piece {
-            LogOutput::StdErr { message } => err.take(&message).iter().for_each(|line| more(Output::Err(line))),
+            LogOutput::StdErr { message } => {
+                err.push_bytes(&message).iter().for_each(|line| more(Output::Stderr(line)))
+            }
             LogOutput::StdOut { message } | LogOutput::Console { message } | LogOutput::StdIn { message } => {
-                out.take(&message).iter().for_each(|line| more(Output::Out(line)));
-                out.begun().iter().for_each(|begun| more(Output::Begun(begun)));
+                out.push_bytes(&message).iter().for_each(|line| more(Output::Stdout(line)));
+                out.partial_line().iter().for_each(|begun| more(Output::PartialLine(begun)));
             }
         }
         if heard.get() == FollowOutput::Stop {
             return FollowOutput::Stop;
         }
     }
-    out.end().iter().for_each(|line| more(Output::Out(line)));
-    err.end().iter().for_each(|line| more(Output::Err(line)));
+    out.take_rest().iter().for_each(|line| more(Output::Stdout(line)));
+    err.take_rest().iter().for_each(|line| more(Output::Stderr(line)));
     heard.get()
 }
 
 /// Measures the usage repeatedly while it is polled: the engine has no figures after the container has ended.
 #[expect(clippy::infinite_loop, reason = "it is dropped with what it measures")]
-async fn measure_usage(container: &Container, usage: &Cell<Usage>) -> Infallible {
+async fn measure_usage(container: &Container, usage: &Cell<ResourceUsage>) -> Infallible {
     loop {
         sleep(USAGE_INTERVAL).await;
         let options = StatsOptionsBuilder::new().stream(false).one_shot(true).build();
@@ -227,7 +229,7 @@ async fn measure_usage(container: &Container, usage: &Cell<Usage>) -> Infallible
 
 /// Returns the peak of memory, without the kernel's cache of files, and the latest CPU time. The names are those of
 /// control groups, version 1 and 2 (docker stats(1) subtracts the same).
-fn peak_usage(so_far: Usage, figure: &ContainerStatsResponse) -> Usage {
+fn peak_usage(so_far: ResourceUsage, figure: &ContainerStatsResponse) -> ResourceUsage {
     let memory = figure.memory_stats.as_ref();
     let cached = memory.and_then(|memory| {
         let stats = memory.stats.as_ref()?;
@@ -235,7 +237,7 @@ fn peak_usage(so_far: Usage, figure: &ContainerStatsResponse) -> Usage {
     });
     let used = memory.and_then(|memory| memory.usage).unwrap_or_default().saturating_sub(cached.unwrap_or_default());
     let cpu = figure.cpu_stats.as_ref().and_then(|cpu| cpu.cpu_usage.as_ref()?.total_usage).unwrap_or_default();
-    Usage { memory_bytes: so_far.memory_bytes.max(used), cpu_ms: so_far.cpu_ms.max(cpu / 1_000_000) }
+    ResourceUsage { memory_bytes: so_far.memory_bytes.max(used), cpu_ms: so_far.cpu_ms.max(cpu / 1_000_000) }
 }
 
 #[cfg(test)]
@@ -244,11 +246,11 @@ mod tests {
 
     #[test]
     fn a_successful_command_was_not_the_process_killed_for_memory() {
-        assert_eq!(interpret_exit(0, true), (Status::Exited(0), OtherProcesses::OutOfMemory));
-        assert_eq!(interpret_exit(137, true), (Status::OutOfMemory, OtherProcesses::Unharmed));
-        assert_eq!(interpret_exit(1, true), (Status::OutOfMemory, OtherProcesses::Unharmed));
-        assert_eq!(interpret_exit(0, false), (Status::Exited(0), OtherProcesses::Unharmed));
-        assert_eq!(interpret_exit(137, false), (Status::Signalled(9), OtherProcesses::Unharmed));
+        assert_eq!(interpret_exit(0, true), (ExitStatus::Exited(0), OtherProcesses::OutOfMemory));
+        assert_eq!(interpret_exit(137, true), (ExitStatus::OutOfMemory, OtherProcesses::Unharmed));
+        assert_eq!(interpret_exit(1, true), (ExitStatus::OutOfMemory, OtherProcesses::Unharmed));
+        assert_eq!(interpret_exit(0, false), (ExitStatus::Exited(0), OtherProcesses::Unharmed));
+        assert_eq!(interpret_exit(137, false), (ExitStatus::Signalled(9), OtherProcesses::Unharmed));
     }
 
     #[test]

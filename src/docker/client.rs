@@ -26,13 +26,15 @@ impl DockerEngine {
     pub async fn connect(socket: &Path) -> Result<Self, Fault> {
         check_socket(socket)?;
         let docker = Docker::connect_with_unix(&socket.to_string_lossy(), REQUEST_TIMEOUT_SECONDS, API_DEFAULT_VERSION)
-            .map_err(|error| engine_absent_fault(socket, "can't be used").because(&error))?;
+            .map_err(|error| engine_absent_fault(socket, "can't be used").with_causes(&error))?;
         match docker.negotiate_version().await {
             Ok(docker) => Ok(Self { docker }),
             Err(Error::APIVersionParseError {}) => {
                 Err(Fault::new(Code::EngineTooOld, "the Docker engine does not report the version of its API"))
             }
-            Err(error) => Err(engine_absent_fault(socket, "does not answer as a Docker engine does").because(&error)),
+            Err(error) => {
+                Err(engine_absent_fault(socket, "does not answer as a Docker engine does").with_causes(&error))
+            }
         }
     }
 }
@@ -59,9 +61,9 @@ fn check_socket(socket: &Path) -> Result<(), Fault> {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             let cause = format!("`{}` may not be opened by this user", socket.display());
-            Err(Fault::new(Code::EngineForbidden, cause).because(&error))
+            Err(Fault::new(Code::EngineForbidden, cause).with_causes(&error))
         }
-        Err(error) => Err(engine_absent_fault(socket, "has no engine listening on it").because(&error)),
+        Err(error) => Err(engine_absent_fault(socket, "has no engine listening on it").with_causes(&error)),
     }
 }
 

@@ -28,8 +28,8 @@ impl Container {
         let mut running = self.start(&Redactor::default()).await?;
         running.write_stdin(input).await?;
         let heard = running.follow_output(|output| match output {
-            Output::Out(line) | Output::Err(line) => tell(line),
-            Output::Begun(_) => FollowOutput::Continue,
+            Output::Stdout(line) | Output::Stderr(line) => tell(line),
+            Output::PartialLine(_) => FollowOutput::Continue,
         });
         Ok(heard.await)
     }

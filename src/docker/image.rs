@@ -95,7 +95,7 @@ impl DockerEngine {
         credentials: Option<&RegistryCredentials>,
         events: &Events,
     ) -> Result<(), Fault> {
-        events.tell(Event::Waiting { what: format!("the image `{reference}`"), why: "it is being pulled".to_owned() });
+        events.emit(Event::Waiting { what: format!("the image `{reference}`"), why: "it is being pulled".to_owned() });
         let options = CreateImageOptionsBuilder::new().from_image(&with_default_tag(reference)).build();
         let login = credentials.map(|known| DockerCredentials {
             username: Some(known.username.clone()),
@@ -113,7 +113,7 @@ impl DockerEngine {
                 && let Some(status) = step.status
             {
                 told = Instant::now();
-                events.note(format!("pulling {reference}: {status}"));
+                events.emit_note(format!("pulling {reference}: {status}"));
             }
         }
         Ok(())

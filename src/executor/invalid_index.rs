@@ -11,11 +11,11 @@ pub(super) fn left(index: &str) -> Fault {
     Fault::new(Code::VerifyIndex, cause).fix(fix)
 }
 
-/// Returns the fault of a lock timeout that ended a statement which by its nature waits for older transactions.
+/// Returns the fault of a lock timeout that ended a statement which waits for older transactions by design.
 pub(super) fn cut_off(fault: Fault, form: &str, said: Option<&str>) -> Fault {
     let cause = format!("the lock timeout ended {form}, which waits for older transactions: {}", fault.cause);
-    let fix = "run again when those transactions have ended, or let it wait for them: raise `retries`, which adds an attempt without \
-               that limit, or set `lock-timeout: 0`";
+    let fix = "run again when those transactions have ended, or let it wait for them: raise `retries`, which adds a \
+        try without that limit, or set `lock-timeout: 0`";
     let fault = Fault { cause, ..fault.fix(fix) };
     match said {
         Some(said) => fault.detail(said),
@@ -33,7 +33,8 @@ pub(super) fn explained(fault: Fault, invalid: &[String]) -> Fault {
     let Some(index) = invalid.iter().find(said) else { return fault };
     let cause = format!("{}; it is INVALID: an earlier build of it was interrupted", fault.cause);
     let fix = format!(
-        "{}, then run again: the migration builds it again; don't record the migration as applied, as the server never uses an INVALID index",
+        "{}, then run again: the migration builds it again; don't record the migration as applied, as the server \
+         never uses an INVALID index",
         drop_sql(index)
     );
     Fault { cause, ..fault.fix(fix) }

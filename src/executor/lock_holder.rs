@@ -75,7 +75,7 @@ impl<'a> Keeper<'a> {
     /// # Errors
     /// The reason why the database can't be used.
     pub(super) async fn connect(&mut self, reach: &Transport) -> Result<(), Fault> {
-        let target = self.settings.database()?;
+        let target = self.settings.required_database()?;
         let wait = self.settings.wait_timeout;
         let session = wait::wait_for_session(reach, target, &self.startup(), wait, &self.events).await?;
         let session = self.session.insert(session);
@@ -83,7 +83,7 @@ impl<'a> Keeper<'a> {
         let opening = preflight::run_preflight(session, target, opens(self.settings), question, wait).await?;
         (self.locked, self.alone) = (opening.locked, opening.no_tool_active);
         self.found = opening.extra_rows;
-        self.events.tell(Event::Database(opening.facts));
+        self.events.emit(Event::Database(opening.facts));
         Ok(())
     }
 
@@ -105,7 +105,7 @@ impl<'a> Keeper<'a> {
             // The previous holder may have created the ledger meanwhile.
             self.find_again().await?;
         }
-        self.events.tell(Event::Locked { waited: began.elapsed() });
+        self.events.emit(Event::Locked { waited: began.elapsed() });
         Ok(())
     }
 
@@ -184,7 +184,7 @@ impl<'a> Keeper<'a> {
                 Some(guard)
             }
             Err(fault) => {
-                self.events.tell(Event::Warning(fault.detail("so blocked sessions are not monitored during this run")));
+                self.events.emit(Event::Warning(fault.detail("so blocked sessions are not monitored during this run")));
                 self.guard.replace(Watcher::Nobody);
                 None
             }
@@ -220,7 +220,7 @@ impl<'a> Keeper<'a> {
         indexes: &[String],
         lookout: &LockWaits,
     ) -> Result<(), Fault> {
-        let target = self.settings.database()?;
+        let target = self.settings.required_database()?;
         let startup = StartupSettings::new(
             run_lock::tool_application_name(self.runner),
             "-c client_connection_check_interval=1000",
@@ -231,7 +231,7 @@ impl<'a> Keeper<'a> {
             session.client.batch_execute("SET lock_timeout TO 0").await?;
             for index in indexes {
                 session.client.batch_execute(&format!("DROP INDEX CONCURRENTLY {index}")).await?;
-                self.events.note(format!("dropped the INVALID index {index} that this attempt left behind"));
+                self.events.emit_note(format!("dropped the INVALID index {index} that this attempt left behind"));
             }
             Ok(())
         };
@@ -337,7 +337,7 @@ async fn hold(session: &Session, lock: RunLockRequirement, wait: Duration) -> Fa
 /// Returns whether the preflight query also tries to take the run lock. With a server slot it must not: the order is
 /// slot, then lock, as for a run that reconnects; otherwise two runs would deadlock.
 pub(super) fn opens(settings: &Settings) -> LockAttempt {
-    if settings.command.writes() && settings.server.is_none() { LockAttempt::TryRunLock } else { LockAttempt::Skip }
+    if settings.command.may_write() && settings.server.is_none() { LockAttempt::TryRunLock } else { LockAttempt::Skip }
 }
 
 /// Returns the limits for waiting for a lock that other runs hold.

@@ -13,9 +13,9 @@ pub use tool::Foreign;
 use crate::{
     fault::Fault,
     github::runner::Runner,
-    run::event::{Events, Phase},
+    run::event::{Events, StepPhase},
     secret::Secret,
-    settings::{Command, Place, Settings, When},
+    settings::{Command, ExecutorSettings, Settings, When},
     site::Sites,
     tunnel::Tunnel,
 };
@@ -27,7 +27,7 @@ use tool::snapshot::Witness;
 fn tell_left_alone(tables: &[String], events: &Events) {
     if let Some((first, more)) = tables.split_first() {
         let more = if more.is_empty() { String::new() } else { format!(" (and {} more)", more.len()) };
-        events.note(format!("ignored: {first}{more}; its content is not read"));
+        events.emit_note(format!("ignored: {first}{more}; its content is not read"));
     }
 }
 
@@ -72,12 +72,12 @@ impl<'a> Executor<'a> {
         handover: &'a [(String, Secret)],
         events: &Events,
     ) -> Result<Self, Vec<Fault>> {
-        Ok(match &settings.place {
+        Ok(match &settings.executor {
             _ if settings.command == Command::Tunnel => {
                 Self::Tunnel(Box::new(Tunnel::new(settings, runner, handover, events.clone())))
             }
-            Place::Sql => Self::Sql(Box::new(Sql::new(settings, runner, events.clone()).await?)),
-            Place::Tool(tool) => {
+            ExecutorSettings::Sql => Self::Sql(Box::new(Sql::new(settings, runner, events.clone()).await?)),
+            ExecutorSettings::Tool(tool) => {
                 let foreign = Foreign::new(settings, tool, runner, events).map_err(|fault| vec![fault])?;
                 Self::Foreign(Box::new(foreign))
             }
@@ -164,7 +164,7 @@ impl<'a> Executor<'a> {
         if let Some(health) = &sites.settings.steps.health {
             step::health(sites, health).await?;
         }
-        self.steps(sites, Phase::Before, &[When::Always]).await?;
+        self.steps(sites, StepPhase::Before, &[When::Always]).await?;
         // These steps may have created a ledger since the connection was opened.
         each!(self, inner => inner.find_again().await, inner.after_steps(&earlier).await; Ok(()))
     }
@@ -174,7 +174,7 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// The fault of the first required step that failed.
     pub async fn before(&mut self, sites: &mut Sites<'a>) -> Result<(), Fault> {
-        self.steps(sites, Phase::Before, &[When::Pending]).await
+        self.steps(sites, StepPhase::Before, &[When::Pending]).await
     }
 
     /// Runs the steps after a migration that was proven.
@@ -182,7 +182,7 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// The fault of the first required step that failed.
     pub async fn after(&mut self, sites: &mut Sites<'a>) -> Result<(), Fault> {
-        self.steps(sites, Phase::After, self.turns()).await
+        self.steps(sites, StepPhase::After, self.turns()).await
     }
 
     /// Runs the steps for a run that has failed.
@@ -190,15 +190,15 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// The fault of the first required step that failed.
     pub async fn after_failure(&mut self, sites: &mut Sites<'a>) -> Result<(), Fault> {
-        self.steps(sites, Phase::After, &[When::Failure]).await
+        self.steps(sites, StepPhase::After, &[When::Failure]).await
     }
 
-    async fn steps(&mut self, sites: &mut Sites<'a>, phase: Phase, turns: &[When]) -> Result<(), Fault> {
+    async fn steps(&mut self, sites: &mut Sites<'a>, phase: StepPhase, turns: &[When]) -> Result<(), Fault> {
         let settings = sites.settings;
         let steps = match phase {
-            Phase::Before => &settings.steps.before,
-            Phase::Migrate => &settings.steps.migrate,
-            Phase::After => &settings.steps.after,
+            StepPhase::Before => &settings.steps.before,
+            StepPhase::Migrate => &settings.steps.migrate,
+            StepPhase::After => &settings.steps.after,
         };
         let mut nobody = Keeper::new(settings, sites.runner, sites.events.clone());
         let keeper = match self {

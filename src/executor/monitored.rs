@@ -57,7 +57,7 @@ async fn looking(watch: Watch<'_>, reach: &Transport, lookout: &LockWaits) -> In
         // The working session notices this loss as well, and reports it.
         Err(fault) if fault.code.ends_session() || fault.code == Code::BastionLost => pending().await,
         Err(fault) => {
-            events.tell(Event::Warning(fault.detail("so blocked sessions are not monitored during this run")));
+            events.emit(Event::Warning(fault.detail("so blocked sessions are not monitored during this run")));
             pending().await
         }
     }

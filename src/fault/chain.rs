@@ -4,7 +4,7 @@ use std::error::Error;
 
 /// Returns the error and its sources, outermost first, one line each. A source that its parent has already printed is
 /// left out (tokio-postgres prints its cause and then returns it as the source again).
-pub(super) fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
+pub(super) fn cause_lines(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
@@ -19,7 +19,7 @@ pub(super) fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::causes;
+    use super::cause_lines;
 
     #[derive(Debug, thiserror::Error)]
     #[error("outer: inner")]
@@ -31,6 +31,6 @@ mod tests {
 
     #[test]
     fn prints_a_repeated_cause_once() {
-        assert_eq!(causes(&Repeats(Inner)), ["outer: inner"]);
+        assert_eq!(cause_lines(&Repeats(Inner)), ["outer: inner"]);
     }
 }

@@ -65,7 +65,7 @@ impl fmt::Display for Stage {
 
 /// A position in a migration file.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Place {
+pub struct FilePosition {
     /// The path as the user wrote it, relative to the workspace.
     pub file: String,
     /// 1-based.
@@ -76,10 +76,10 @@ pub struct Place {
     pub excerpt: Option<Excerpt>,
 }
 
-impl Place {
+impl FilePosition {
     /// Creates a position that names a whole file.
     #[must_use]
-    pub fn whole(file: &str) -> Self {
+    pub fn of_file(file: &str) -> Self {
         Self { file: file.to_owned(), line: None, column: None, excerpt: None }
     }
 }
@@ -97,7 +97,7 @@ pub struct Fault {
     /// The fix: a hint what to do.
     pub fix: String,
     /// The position in a file, if it is about a file.
-    pub place: Option<Place>,
+    pub place: Option<FilePosition>,
     /// PostgreSQL's error code, if it is about a statement or a connection.
     pub sqlstate: Option<String>,
     /// Further lines for the reader: the server's detail and hint, a line to paste.
@@ -136,14 +136,14 @@ impl Fault {
 
     /// Sets the stage.
     #[must_use]
-    pub fn at(mut self, stage: Stage) -> Self {
+    pub fn in_stage(mut self, stage: Stage) -> Self {
         self.stage = stage;
         self
     }
 
     /// Sets the position in a file.
     #[must_use]
-    pub fn in_file(mut self, place: Place) -> Self {
+    pub fn in_file(mut self, place: FilePosition) -> Self {
         self.place = Some(place);
         self
     }
@@ -164,8 +164,8 @@ impl Fault {
 
     /// Adds the causes of an underlying error as lines of detail.
     #[must_use]
-    pub fn because(mut self, error: &(dyn std::error::Error + 'static)) -> Self {
-        self.detail.extend(chain::causes(error));
+    pub fn with_causes(mut self, error: &(dyn std::error::Error + 'static)) -> Self {
+        self.detail.extend(chain::cause_lines(error));
         self
     }
 }

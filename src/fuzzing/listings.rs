@@ -4,7 +4,7 @@ use crate::tool::{LedgerRows, ListedMigration, ListingOutcome, Recipe, explain_f
 
 /// Parses the output as each tool's listing: it never yields more migrations than lines, nor a name that the output
 /// lacks, and the ledger's meaning contains only names that are in the ledger or listed.
-pub(super) fn read(code: i64, said: &str, rows: &str) {
+pub(super) fn check_listings(code: i64, said: &str, rows: &str) {
     for recipe in Recipe::load_all() {
         let lines: Vec<String> = said.lines().map(str::to_owned).collect();
         let fault = explain_failure(&recipe, "it ended", &lines, lines.first().map(String::as_str));
@@ -12,7 +12,7 @@ pub(super) fn read(code: i64, said: &str, rows: &str) {
         let Some(listing) = &recipe.listing else { continue };
         let listed = listing.read_migrations(said.lines());
         assert!(listed.len() <= said.lines().count(), "{}: more migrations than lines", recipe.name);
-        listed.iter().for_each(|one| was_said(one, said));
+        listed.iter().for_each(|one| assert_in_output(one, said));
         match listing.read_outcome(code, said.lines()) {
             ListingOutcome::Listed(answer) => assert_eq!(answer, listed, "{}", recipe.name),
             ListingOutcome::NoLedger | ListingOutcome::Failed => assert_ne!(code, 0, "{}", recipe.name),
@@ -27,13 +27,13 @@ pub(super) fn read(code: i64, said: &str, rows: &str) {
     }
 }
 
-fn was_said(one: &ListedMigration, said: &str) {
+fn assert_in_output(one: &ListedMigration, said: &str) {
     let words = || one.name.split_whitespace().chain(one.parents.iter().map(String::as_str));
     assert!(!one.name.is_empty() && words().all(|word| said.contains(word)), "{one:?} is not in the output");
 }
 
 /// Parses a recipe, and the output with it.
-pub(super) fn read_recipe(text: &str, said: &str) {
+pub(super) fn check_recipe(text: &str, said: &str) {
     if let Ok(recipe) = Recipe::from_yaml(text)
         && let Some(listing) = recipe.listing
     {

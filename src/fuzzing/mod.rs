@@ -8,10 +8,10 @@ mod url;
 use crate::{github, postgres, sql, ssh};
 
 /// A fuzz target: panics if a property does not hold for these bytes.
-pub type Target = fn(&[u8]);
+pub type FuzzTarget = fn(&[u8]);
 
 /// All targets by name; the program and the corpus have the same name.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, FuzzTarget); 10] = [
     ("splitter", splitter),
     ("classifier", classifier),
     ("redactor", redactor),
@@ -26,18 +26,18 @@ pub const TARGETS: [(&str, Target); 10] = [
 
 /// Splits a SQL text into its statements.
 pub fn splitter(bytes: &[u8]) {
-    sql(bytes).into_iter().for_each(sql::fuzzing::check_split);
+    as_sql_text(bytes).into_iter().for_each(sql::fuzzing::check_split);
 }
 
 /// Classifies each statement of a SQL text.
 pub fn classifier(bytes: &[u8]) {
-    sql(bytes).into_iter().for_each(sql::fuzzing::check_classification);
+    as_sql_text(bytes).into_iter().for_each(sql::fuzzing::check_classification);
 }
 
 /// Redacts a text that contains two secrets.
 pub fn redactor(bytes: &[u8]) {
-    if let [one, other, pieces @ ..] = texts(bytes).as_slice() {
-        redactor::hide(one, other, pieces);
+    if let [one, other, pieces @ ..] = split_texts(bytes).as_slice() {
+        redactor::check_redaction(one, other, pieces);
     }
 }
 
@@ -51,23 +51,23 @@ pub fn backend(bytes: &[u8]) {
 /// Parses a client's first packet, and writes packets from texts.
 pub fn startup(bytes: &[u8]) {
     postgres::fuzzing::check_first_packet(bytes);
-    postgres::fuzzing::check_written_packets(&texts(bytes));
+    postgres::fuzzing::check_written_packets(&split_texts(bytes));
 }
 
 /// Parses a database URL, and URLs composed of parts.
 pub fn url(bytes: &[u8]) {
-    let texts = texts(bytes);
-    texts.iter().for_each(|text| url::read(text));
+    let texts = split_texts(bytes);
+    texts.iter().for_each(|text| url::check_masking(text));
     if let [user, before, after, rest, ..] = texts.as_slice() {
-        url::hide_the_password(user, before, after, rest);
-        url::write(user, before, after);
+        url::check_password_hidden(user, before, after, rest);
+        url::check_round_trip(user, before, after);
     }
 }
 
 /// Checks a server's name and port against a `known_hosts` file.
 pub fn known_hosts(bytes: &[u8]) {
     if let Some((port, rest)) = bytes.split_first_chunk::<2>()
-        && let [host, lines, ..] = texts(rest).as_slice()
+        && let [host, lines, ..] = split_texts(rest).as_slice()
     {
         ssh::fuzzing::check_host_key_pins(lines, host, u16::from_be_bytes(*port).max(1));
     }
@@ -76,23 +76,23 @@ pub fn known_hosts(bytes: &[u8]) {
 /// Parses a tool's output, the rows of its ledger, and a recipe.
 pub fn listings(bytes: &[u8]) {
     if let Some((code, rest)) = bytes.split_first()
-        && let [said, rows, recipe, ..] = texts(rest).as_slice()
+        && let [said, rows, recipe, ..] = split_texts(rest).as_slice()
     {
-        listings::read(i64::from(*code), said, rows);
-        listings::read_recipe(recipe, said);
+        listings::check_listings(i64::from(*code), said, rows);
+        listings::check_recipe(recipe, said);
     }
 }
 
 /// Writes workflow commands with a file name, a title and a message.
 pub fn commands(bytes: &[u8]) {
-    if let [file, title, message, ..] = texts(bytes).as_slice() {
+    if let [file, title, message, ..] = split_texts(bytes).as_slice() {
         github::fuzzing::write_commands(file, title, message);
     }
 }
 
 /// Writes outputs: the first text holds the delimiters to draw, one per line, the others are the values.
 pub fn outputs(bytes: &[u8]) {
-    if let [delimiters, values @ ..] = texts(bytes).as_slice() {
+    if let [delimiters, values @ ..] = split_texts(bytes).as_slice() {
         let delimiters: Vec<String> = delimiters.split('\n').map(str::to_owned).collect();
         github::fuzzing::write_outputs(values, &delimiters);
     }
@@ -100,12 +100,12 @@ pub fn outputs(bytes: &[u8]) {
 
 /// Returns the bytes as the text of a SQL file: UTF-8 without NUL and without a byte order mark, which is removed
 /// before.
-fn sql(bytes: &[u8]) -> Option<&str> {
+fn as_sql_text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0') && !text.starts_with('\u{feff}'))
 }
 
 /// Splits the bytes into texts at 0xff, which occurs in no text.
-fn texts(bytes: &[u8]) -> Vec<String> {
+fn split_texts(bytes: &[u8]) -> Vec<String> {
     bytes.split(|byte| *byte == 0xff).map(|text| String::from_utf8_lossy(text).into_owned()).collect()
 }
 

@@ -9,7 +9,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 const PASSWORD: &str = "hunter2";
 
 /// Parses a URL: the password that is found is one of those that are masked.
-pub(super) fn read(url: &str) {
+pub(super) fn check_masking(url: &str) {
     let url = Secret::new(url);
     let masked = possible_passwords(&url);
     if let Some(password) = parse_url(&url).ok().and_then(|parsed| parsed.password) {
@@ -18,7 +18,7 @@ pub(super) fn read(url: &str) {
 }
 
 /// Parses URLs that contain a password: no fault and no note repeats it.
-pub(super) fn hide_the_password(user: &str, before: &str, after: &str, rest: &str) {
+pub(super) fn check_password_hidden(user: &str, before: &str, after: &str, rest: &str) {
     let user = utf8_percent_encode(user, NON_ALPHANUMERIC);
     let password = format!("{before}{PASSWORD}{after}");
     // An `@` with a host would start the parameters, whose names may be shown.
@@ -38,7 +38,7 @@ pub(super) fn hide_the_password(user: &str, before: &str, after: &str, rest: &st
 }
 
 /// Writes URLs with these texts encoded, and parses them back.
-pub(super) fn write(user: &str, password: &str, name: &str) {
+pub(super) fn check_round_trip(user: &str, password: &str, name: &str) {
     if [user, password, name].iter().any(|text| text.contains('\0')) {
         return;
     }
@@ -53,6 +53,6 @@ pub(super) fn write(user: &str, password: &str, name: &str) {
     ] {
         let parsed = parse_url(&Secret::new(url.as_str())).unwrap_or_else(|fault| panic!("{url:?}: {fault:?}"));
         assert_eq!((parsed.user, parsed.password, parsed.name, parsed.host), expected, "{url:?}");
-        read(&url);
+        check_masking(&url);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     fault::{Code, Fault},
-    random::unguessable,
+    random::random_token,
 };
 use std::{
     fs::{File, OpenOptions},
@@ -18,8 +18,8 @@ pub const SUMMARY_LIMIT: usize = 1_048_576;
 /// # Errors
 /// `report-unwritten` when the file can't be written.
 pub fn append_outputs(path: &Path, outputs: &[(&str, String)]) -> Result<(), Fault> {
-    let text: String = outputs.iter().map(|(name, value)| entry(name, value, unguessable)).collect();
-    append(path, &text, "the outputs (`GITHUB_OUTPUT`)")
+    let text: String = outputs.iter().map(|(name, value)| delimited_entry(name, value, random_token)).collect();
+    append_or_undo(path, &text, "the outputs (`GITHUB_OUTPUT`)")
 }
 
 /// Saves state for the later stages of this step, which see it as `STATE_<name>`.
@@ -27,13 +27,13 @@ pub fn append_outputs(path: &Path, outputs: &[(&str, String)]) -> Result<(), Fau
 /// # Errors
 /// `report-unwritten` when the file can't be written.
 pub fn append_state(path: &Path, state: &[(&str, String)]) -> Result<(), Fault> {
-    let text: String = state.iter().map(|(name, value)| entry(name, value, unguessable)).collect();
-    append(path, &text, "the state (`GITHUB_STATE`)")
+    let text: String = state.iter().map(|(name, value)| delimited_entry(name, value, random_token)).collect();
+    append_or_undo(path, &text, "the state (`GITHUB_STATE`)")
 }
 
 /// Formats one output between delimiters. A value that contained its delimiter would end early, so another one is
 /// drawn.
-pub(super) fn entry(name: &str, value: &str, mut draw: impl FnMut() -> String) -> String {
+pub(super) fn delimited_entry(name: &str, value: &str, mut draw: impl FnMut() -> String) -> String {
     let mut delimiter = draw();
     while value.contains(&delimiter) || name.contains(&delimiter) {
         delimiter = draw();
@@ -46,7 +46,7 @@ pub(super) fn entry(name: &str, value: &str, mut draw: impl FnMut() -> String) -
 /// # Errors
 /// `report-unwritten` when the file does not exist.
 pub fn summary_room(path: &Path) -> Result<usize, Fault> {
-    let found = path.metadata().map_err(|error| unwritten("the job summary (`GITHUB_STEP_SUMMARY`)", &error))?;
+    let found = path.metadata().map_err(|error| write_fault("the job summary (`GITHUB_STEP_SUMMARY`)", &error))?;
     let used = usize::try_from(found.len()).unwrap_or(usize::MAX);
     Ok(SUMMARY_LIMIT.saturating_sub(used))
 }
@@ -61,25 +61,25 @@ pub fn append_summary(path: &Path, markdown: &str) -> Result<(), Fault> {
         return Err(Fault::new(Code::ReportUnwritten, cause)
             .fix("write less to `GITHUB_STEP_SUMMARY` in this step; the migration itself is not affected"));
     }
-    append(path, markdown, "the job summary (`GITHUB_STEP_SUMMARY`)")
+    append_or_undo(path, markdown, "the job summary (`GITHUB_STEP_SUMMARY`)")
 }
 
 /// Appends the text, and truncates the file again if not all was written: half an output fails the whole step.
-fn append(path: &Path, text: &str, purpose: &str) -> Result<(), Fault> {
+fn append_or_undo(path: &Path, text: &str, purpose: &str) -> Result<(), Fault> {
     // It is not created: if it is missing, the runner won't read it.
-    let mut file = OpenOptions::new().append(true).open(path).map_err(|error| unwritten(purpose, &error))?;
-    let before = file.metadata().map_err(|error| unwritten(purpose, &error))?.len();
-    file.write_all(text.as_bytes()).map_err(|error| take_back(&file, before, unwritten(purpose, &error)))
+    let mut file = OpenOptions::new().append(true).open(path).map_err(|error| write_fault(purpose, &error))?;
+    let before = file.metadata().map_err(|error| write_fault(purpose, &error))?.len();
+    file.write_all(text.as_bytes()).map_err(|error| undo_append(&file, before, write_fault(purpose, &error)))
 }
 
-fn take_back(file: &File, length: u64, fault: Fault) -> Fault {
+fn undo_append(file: &File, length: u64, fault: Fault) -> Fault {
     match file.set_len(length) {
         Ok(()) => fault,
         Err(error) => fault.detail(format!("the part that was written could not be removed again: {error}")),
     }
 }
 
-fn unwritten(purpose: &str, error: &io::Error) -> Fault {
+fn write_fault(purpose: &str, error: &io::Error) -> Fault {
     let fault = Fault::new(Code::ReportUnwritten, format!("can't write {purpose}: {error}"));
     if error.kind() != io::ErrorKind::NotFound {
         return fault;
@@ -93,7 +93,7 @@ fn unwritten(purpose: &str, error: &io::Error) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::fuzzing::entries, *};
+    use super::{super::fuzzing::parse_entries, *};
     use proptest::prelude::*;
     use std::io::Read as _;
 
@@ -105,7 +105,7 @@ mod tests {
             append_outputs(file.path(), &outputs).unwrap();
             let mut text = String::new();
             File::open(file.path()).unwrap().read_to_string(&mut text).unwrap();
-            let read: Vec<String> = entries(&text).unwrap().into_iter().map(|(_, value)| value).collect();
+            let read: Vec<String> = parse_entries(&text).unwrap().into_iter().map(|(_, value)| value).collect();
             prop_assert_eq!(read, values);
         }
     }
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn draws_another_delimiter_for_a_value_that_contains_it() {
         let mut drawn = ["one", "two"].into_iter().map(ToOwned::to_owned);
-        let written = entry("name", "value with one inside", || drawn.next().unwrap());
+        let written = delimited_entry("name", "value with one inside", || drawn.next().unwrap());
         assert_eq!(written, "name<<two\nvalue with one inside\ntwo\n");
     }
 

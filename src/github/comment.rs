@@ -57,10 +57,16 @@ impl Conversation {
     ///
     /// # Errors
     /// `comment-unwritten`, also when GitHub does not respond within `patience`.
-    pub async fn put(&self, token: &Secret, marker: &str, text: &str, patience: Duration) -> Result<(), Fault> {
+    pub async fn upsert_comment(
+        &self,
+        token: &Secret,
+        marker: &str,
+        text: &str,
+        patience: Duration,
+    ) -> Result<(), Fault> {
         let body = format!("{marker}\n{text}");
-        match tokio::time::timeout(patience, self.put_body(token, marker, &body)).await {
-            Ok(done) => done.map_err(|error| unwritten(&error)),
+        match tokio::time::timeout(patience, self.send_comment(token, marker, &body)).await {
+            Ok(done) => done.map_err(|error| api_fault(&error)),
             // The error adds nothing to this message.
             Err(_elapsed) => {
                 let seconds = patience.as_secs_f32();
@@ -70,11 +76,11 @@ impl Conversation {
         }
     }
 
-    async fn put_body(&self, token: &Secret, marker: &str, body: &str) -> octocrab::Result<()> {
+    async fn send_comment(&self, token: &Secret, marker: &str, body: &str) -> octocrab::Result<()> {
         let github = Octocrab::builder().base_uri(self.api_url.as_str())?.personal_token(token.expose()).build()?;
         let body = Body { body };
         let repository = format!("/repos/{}", self.repository);
-        match self.find(&github, marker).await? {
+        match self.find_comment(&github, marker).await? {
             Some(id) => {
                 let route = format!("{repository}/issues/comments/{id}");
                 github.patch::<Comment, _, _>(route, Some(&body)).await?;
@@ -89,7 +95,7 @@ impl Conversation {
 
     /// Finds the newest comment with the marker. A comment by an untrusted author is ignored, whatever it contains: its
     /// author could change the text afterwards.
-    async fn find(&self, github: &Octocrab, marker: &str) -> octocrab::Result<Option<u64>> {
+    async fn find_comment(&self, github: &Octocrab, marker: &str) -> octocrab::Result<Option<u64>> {
         let mut found = None;
         for page in 1_u32.. {
             let (repository, number) = (&self.repository, self.number);
@@ -117,10 +123,10 @@ impl Comment {
     }
 }
 
-fn unwritten(error: &octocrab::Error) -> Fault {
+fn api_fault(error: &octocrab::Error) -> Fault {
     let octocrab::Error::GitHub { source, .. } = error else {
         return Fault::new(Code::CommentUnwritten, "can't write the comment: GitHub's API can't be reached")
-            .because(error);
+            .with_causes(error);
     };
     let status = source.status_code.as_u16();
     let cause = format!("can't write the comment: GitHub answered {status} {}", source.message);
@@ -136,7 +142,7 @@ fn unwritten(error: &octocrab::Error) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fake::{FakeGithub, Request};
+    use super::super::fake::{FakeGithub, RecordedRequest};
     use super::*;
     use serde_json::json;
 
@@ -148,7 +154,7 @@ mod tests {
     }
 
     async fn put(github: &FakeGithub) -> Result<(), Fault> {
-        conversation(github).put(&Secret::new("ghs_token"), MARKER, "text", PATIENCE).await
+        conversation(github).upsert_comment(&Secret::new("ghs_token"), MARKER, "text", PATIENCE).await
     }
 
     fn lines(github: &FakeGithub) -> Vec<String> {
@@ -161,7 +167,7 @@ mod tests {
 
     #[tokio::test]
     async fn writes_a_comment_where_there_is_none() {
-        let github = FakeGithub::start(|request: &Request| match request.line.starts_with("GET") {
+        let github = FakeGithub::start(|request: &RecordedRequest| match request.line.starts_with("GET") {
             true => (200, json!([{"id": 3, "body": "hello", "user": {"type": "User"}}]).to_string()),
             false => (201, written()),
         })
@@ -175,7 +181,7 @@ mod tests {
 
     #[tokio::test]
     async fn updates_its_own_comment_on_the_last_page_and_no_other() {
-        let github = FakeGithub::start(|request: &Request| {
+        let github = FakeGithub::start(|request: &RecordedRequest| {
             let stranger = json!({"id": 666, "body": format!("{MARKER}\nmine"), "user": {"type": "User"}, "author_association": "NONE"});
             let quote = json!({"id": 667, "body": format!("> {MARKER}"), "user": {"type": "Bot"}});
             let ours = json!({"id": 42, "body": format!("{MARKER}\nold"), "user": {"type": "Bot"}, "author_association": "NONE"});
@@ -201,7 +207,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_without_the_right_names_the_permission() {
-        let github = FakeGithub::start(|request: &Request| match request.line.starts_with("GET") {
+        let github = FakeGithub::start(|request: &RecordedRequest| match request.line.starts_with("GET") {
             true => (200, "[]".to_owned()),
             false => (
                 403,
@@ -224,14 +230,17 @@ mod tests {
             number: 7,
         };
         let token = Secret::new("t");
-        let fault = conversation.put(&token, MARKER, "x", Duration::from_millis(100)).await.unwrap_err();
+        let fault = conversation.upsert_comment(&token, MARKER, "x", Duration::from_millis(100)).await.unwrap_err();
         assert!(fault.cause.contains("did not answer within 0.1 s"), "{fault}");
         drop(silent);
-        let fault = conversation.put(&token, MARKER, "x", PATIENCE).await.unwrap_err();
+        let fault = conversation.upsert_comment(&token, MARKER, "x", PATIENCE).await.unwrap_err();
         assert!(fault.cause.contains("can't be reached"), "{fault}");
         assert!(fault.detail.iter().any(|line| line.contains("refused")), "{:?}", fault.detail);
         conversation.api_url = "not a url".to_owned();
-        assert_eq!(conversation.put(&token, MARKER, "x", PATIENCE).await.unwrap_err().code, Code::CommentUnwritten);
+        assert_eq!(
+            conversation.upsert_comment(&token, MARKER, "x", PATIENCE).await.unwrap_err().code,
+            Code::CommentUnwritten
+        );
     }
 
     #[tokio::test]
@@ -240,7 +249,7 @@ mod tests {
         let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
         let conversation =
             Conversation { api_url: format!("https://127.0.0.1:{port}"), repository: "o/n".to_owned(), number: 1 };
-        let fault = conversation.put(&Secret::new("t"), MARKER, "x", PATIENCE).await.unwrap_err();
+        let fault = conversation.upsert_comment(&Secret::new("t"), MARKER, "x", PATIENCE).await.unwrap_err();
         assert_eq!(fault.code, Code::CommentUnwritten);
     }
 

@@ -9,7 +9,7 @@ use tokio::{
 
 /// A recorded request.
 #[derive(Debug, Clone)]
-pub(crate) struct Request {
+pub(crate) struct RecordedRequest {
     /// `GET /path?query`.
     pub(crate) line: String,
     /// All headers, as received.
@@ -19,13 +19,13 @@ pub(crate) struct Request {
 
 pub(crate) struct FakeGithub {
     pub(crate) url: String,
-    requests: Arc<Mutex<Vec<Request>>>,
+    requests: Arc<Mutex<Vec<RecordedRequest>>>,
     _server: JoinSet<()>,
 }
 
 impl FakeGithub {
     /// Starts a server that responds to each request with a status and a JSON text.
-    pub(crate) async fn start(answer: impl Fn(&Request) -> (u16, String) + Send + 'static) -> Self {
+    pub(crate) async fn start(answer: impl Fn(&RecordedRequest) -> (u16, String) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/api/v3", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -34,7 +34,7 @@ impl FakeGithub {
         server.spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
-                let Some(request) = read(&mut stream).await else { continue };
+                let Some(request) = read_request(&mut stream).await else { continue };
                 let (status, body) = answer(&request);
                 seen.lock().unwrap().push(request);
                 let head = format!("HTTP/1.1 {status} x\r\ncontent-type: application/json\r\nconnection: close");
@@ -45,12 +45,12 @@ impl FakeGithub {
         Self { url, requests, _server: server }
     }
 
-    pub(crate) fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<RecordedRequest> {
         self.requests.lock().unwrap().clone()
     }
 }
 
-async fn read(stream: &mut TcpStream) -> Option<Request> {
+async fn read_request(stream: &mut TcpStream) -> Option<RecordedRequest> {
     let mut reader = BufReader::new(stream);
     let (mut line, mut headers, mut length) = (String::new(), String::new(), 0);
     reader.read_line(&mut line).await.ok().filter(|bytes| *bytes > 0)?;
@@ -68,5 +68,5 @@ async fn read(stream: &mut TcpStream) -> Option<Request> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body).await.ok()?;
     let line = line.trim().trim_end_matches(" HTTP/1.1").to_owned();
-    Some(Request { line, headers, body: String::from_utf8(body).unwrap() })
+    Some(RecordedRequest { line, headers, body: String::from_utf8(body).unwrap() })
 }

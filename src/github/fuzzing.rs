@@ -2,16 +2,18 @@
 //! `make fuzz` and the tests.
 
 use super::{
-    command_file::entry,
-    workflow_command::{Annotation, Level, add_mask, debug, group, needs_fence, without_old_commands},
+    command_file::delimited_entry,
+    workflow_command::{
+        Annotation, Level, debug_command, group_command, mask_command, needs_fence, without_old_commands,
+    },
 };
 use std::collections::BTreeMap;
 
 /// A parsed workflow command: its name, its properties, its data.
-pub(super) type Command = (String, BTreeMap<String, String>, String);
+pub(super) type ParsedCommand = (String, BTreeMap<String, String>, String);
 
 /// Parses a line as the runner does (`ActionCommand.TryParseV2` with the unescape tables beside it).
-pub(super) fn command(line: &str) -> Option<Command> {
+pub(super) fn parse_command(line: &str) -> Option<ParsedCommand> {
     let rest = line.trim_start().strip_prefix("::")?;
     let (header, text) = rest.split_once("::")?;
     let (name, properties) = header.split_once(' ').unwrap_or((header, ""));
@@ -25,7 +27,7 @@ pub(super) fn command(line: &str) -> Option<Command> {
 }
 
 /// Parses a command file as the runner does (`FileCommandManager.cs`); `None` if the runner would reject it.
-pub(super) fn entries(text: &str) -> Option<Vec<(String, String)>> {
+pub(super) fn parse_entries(text: &str) -> Option<Vec<(String, String)>> {
     let (mut entries, mut rest) = (Vec::new(), text);
     while !rest.is_empty() {
         let (head, after) = rest.split_once('\n')?;
@@ -51,9 +53,11 @@ pub(super) fn entries(text: &str) -> Option<Vec<(String, String)>> {
 /// # Panics
 /// If a property is violated.
 pub(crate) fn write_commands(file: &str, title: &str, message: &str) {
-    for (name, line) in [("add-mask", add_mask(message)), ("group", group(message)), ("debug", debug(message))] {
-        one_line(&line);
-        assert_eq!(command(&line), Some((name.to_owned(), BTreeMap::new(), message.to_owned())));
+    for (name, line) in
+        [("add-mask", mask_command(message)), ("group", group_command(message)), ("debug", debug_command(message))]
+    {
+        assert_one_line(&line);
+        assert_eq!(parse_command(&line), Some((name.to_owned(), BTreeMap::new(), message.to_owned())));
     }
     let note = Annotation {
         level: Level::Warning,
@@ -64,12 +68,12 @@ pub(crate) fn write_commands(file: &str, title: &str, message: &str) {
         message: message.to_owned(),
     };
     let written = note.to_string();
-    one_line(&written);
+    assert_one_line(&written);
     let place = [("file", file), ("line", "7"), ("col", "3"), ("title", title.trim_end())];
     // The runner trims the list of properties as a whole, and drops an empty one.
     let place = place.into_iter().filter(|(_, value)| !value.is_empty());
     let expected: BTreeMap<String, String> = place.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-    let (name, mut properties, said) = command(&written).unwrap_or_default();
+    let (name, mut properties, said) = parse_command(&written).unwrap_or_default();
     properties.entry("title".to_owned()).and_modify(|title| title.truncate(title.trim_end().len()));
     properties.retain(|_, value| !value.is_empty());
     assert_eq!((name.as_str(), properties), ("warning", expected));
@@ -77,12 +81,12 @@ pub(crate) fn write_commands(file: &str, title: &str, message: &str) {
     let neutral = without_old_commands(message);
     for line in neutral.split(['\r', '\n']) {
         assert!(!line.contains("##["), "{line:?} is obeyed");
-        assert!(needs_fence(&neutral) || command(line).is_none(), "{line:?} is obeyed");
+        assert!(needs_fence(&neutral) || parse_command(line).is_none(), "{line:?} is obeyed");
     }
     assert_eq!(without_old_commands(&neutral), neutral);
 }
 
-fn one_line(command: &str) {
+fn assert_one_line(command: &str) {
     assert!(!command.contains(['\r', '\n']), "{command:?} has several lines");
 }
 
@@ -99,6 +103,6 @@ pub(crate) fn write_outputs(values: &[String], delimiters: &[String]) {
     };
     let named: Vec<(String, String)> =
         (0..).zip(values).map(|(index, value)| (format!("output-{index}"), value.clone())).collect();
-    let text: String = named.iter().map(|(name, value)| entry(name, value, &mut draw)).collect();
-    assert_eq!(entries(&text).as_ref(), Some(&named), "{text:?}");
+    let text: String = named.iter().map(|(name, value)| delimited_entry(name, value, &mut draw)).collect();
+    assert_eq!(parse_entries(&text).as_ref(), Some(&named), "{text:?}");
 }

@@ -58,7 +58,7 @@ impl Runner {
             in_actions: get("GITHUB_ACTIONS") == Some(OsStr::new("true")),
             debug: get("RUNNER_DEBUG") == Some(OsStr::new("1")),
             workspace: path("GITHUB_WORKSPACE"),
-            host_workspace: path("RUNNER_WORKSPACE").as_deref().and_then(inner_workspace),
+            host_workspace: path("RUNNER_WORKSPACE").as_deref().and_then(workspace_in_pipeline),
             output_file: path("GITHUB_OUTPUT"),
             state_file: path("GITHUB_STATE"),
             state_run: text("STATE_run"),
@@ -78,10 +78,10 @@ impl Runner {
     /// github.workspace }}`, which is another directory on the host (`/home/runner/work/r/r`) and in a job's container
     /// (`/__w/r/r`); the same files are in the workspace of this container.
     #[must_use]
-    pub fn path(&self, written: &str) -> PathBuf {
+    pub fn resolve_path(&self, written: &str) -> PathBuf {
         let Some(workspace) = &self.workspace else { return PathBuf::from(written) };
         let written = Path::new(written);
-        match self.foreign_workspace(written) {
+        match self.strip_foreign_workspace(written) {
             Some(inside) if self.in_actions => workspace.join(inside),
             _ => workspace.join(written),
         }
@@ -89,14 +89,14 @@ impl Runner {
 
     /// Returns the path as reports show it: relative to the workspace if it is inside, as annotations need it.
     #[must_use]
-    pub fn shown(&self, path: &Path) -> String {
+    pub fn display_path(&self, path: &Path) -> String {
         let inside = self.workspace.as_deref().and_then(|workspace| path.strip_prefix(workspace).ok());
         let shown: PathBuf = inside.unwrap_or(path).components().filter(|part| *part != Component::CurDir).collect();
         if shown.as_os_str().is_empty() { ".".to_owned() } else { shown.display().to_string() }
     }
 
     /// Returns the part after the workspace in a path that was written for the host or a job's container.
-    fn foreign_workspace(&self, written: &Path) -> Option<PathBuf> {
+    fn strip_foreign_workspace(&self, written: &Path) -> Option<PathBuf> {
         let on_host = self.host_workspace.as_deref().and_then(|host| written.strip_prefix(host).ok());
         if let Some(inside) = on_host {
             return Some(inside.to_owned());
@@ -117,7 +117,7 @@ impl Runner {
 }
 
 /// Returns the workspace in the pipeline's directory `<work>/<repo>`: the directory of the same name.
-fn inner_workspace(pipeline: &Path) -> Option<PathBuf> {
+fn workspace_in_pipeline(pipeline: &Path) -> Option<PathBuf> {
     Some(pipeline.join(pipeline.file_name()?))
 }
 
@@ -159,25 +159,25 @@ mod tests {
         for written in
             ["db/x", "/github/workspace/db/x", "/home/runner/work/r/r/db/x", "/__w/r/r/db/x", "/data/_work/r/r/db/x"]
         {
-            assert_eq!(runner.path(written), Path::new("/github/workspace/db/x"), "{written}");
+            assert_eq!(runner.resolve_path(written), Path::new("/github/workspace/db/x"), "{written}");
         }
-        assert_eq!(runner.path("/__w/r/r"), Path::new("/github/workspace"));
-        assert_eq!(runner.path("/opt/db"), Path::new("/opt/db"));
-        assert_eq!(runner.path("/__w/r"), Path::new("/__w/r"));
+        assert_eq!(runner.resolve_path("/__w/r/r"), Path::new("/github/workspace"));
+        assert_eq!(runner.resolve_path("/opt/db"), Path::new("/opt/db"));
+        assert_eq!(runner.resolve_path("/__w/r"), Path::new("/__w/r"));
     }
 
     #[test]
     fn shows_paths_relative_to_the_workspace() {
         let runner = runner(&[]);
         for (written, shown) in [("./db/x/", "db/x"), ("/__w/r/r/db", "db"), ("/opt/db", "/opt/db"), (".", ".")] {
-            assert_eq!(runner.shown(&runner.path(written)), shown, "{written}");
+            assert_eq!(runner.display_path(&runner.resolve_path(written)), shown, "{written}");
         }
-        assert_eq!(Runner::default().shown(Path::new("./db")), "db");
+        assert_eq!(Runner::default().display_path(Path::new("./db")), "db");
     }
 
     #[test]
     fn leaves_paths_alone_outside_of_actions() {
-        assert_eq!(Runner::default().path("db"), Path::new("db"));
-        assert_eq!(Runner::default().path("/__w/r/r/db"), Path::new("/__w/r/r/db"));
+        assert_eq!(Runner::default().resolve_path("db"), Path::new("db"));
+        assert_eq!(Runner::default().resolve_path("/__w/r/r/db"), Path::new("/__w/r/r/db"));
     }
 }

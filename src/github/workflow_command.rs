@@ -1,6 +1,6 @@
 //! The runner's log commands, one line each. Grammar: actions/runner, `ActionCommand.cs` and `OutputManager.cs`.
 
-use crate::random::unguessable;
+use crate::random::random_token;
 use std::fmt;
 
 /// Longest message of an annotation, in UTF-16 units; the runner cuts the rest (`ExecutionContext.cs`).
@@ -57,16 +57,16 @@ impl fmt::Display for Annotation {
         let given: Vec<String> = properties
             .into_iter()
             .filter_map(|(key, value)| value.filter(|value| !value.is_empty()).map(|value| (key, value)))
-            .map(|(key, value)| format!("{key}={}", property(&value)))
+            .map(|(key, value)| format!("{key}={}", escape_property(&value)))
             .collect();
         let space = if given.is_empty() { "" } else { " " };
-        let message = data(clipped(&self.message));
+        let message = escape_data(clip_message(&self.message));
         write!(formatter, "::{}{space}{}::{message}", self.level.name(), given.join(","))
     }
 }
 
 /// Cuts a message to the runner's limit.
-fn clipped(text: &str) -> &str {
+fn clip_message(text: &str) -> &str {
     let mut units = 0;
     let end = text.char_indices().find(|(_, letter)| {
         units += letter.len_utf16();
@@ -77,14 +77,14 @@ fn clipped(text: &str) -> &str {
 
 /// Returns the command that masks a value in the rest of the job's log.
 #[must_use]
-pub fn add_mask(value: &str) -> String {
-    format!("::add-mask::{}", data(value))
+pub fn mask_command(value: &str) -> String {
+    format!("::add-mask::{}", escape_data(value))
 }
 
 /// Returns the command that opens a foldable group; groups don't nest.
 #[must_use]
-pub fn group(title: &str) -> String {
-    format!("::group::{}", data(title))
+pub fn group_command(title: &str) -> String {
+    format!("::group::{}", escape_data(title))
 }
 
 /// The command that closes a group.
@@ -92,8 +92,8 @@ pub const END_GROUP: &str = "::endgroup::";
 
 /// Returns the command for a line that is shown only with debug logging.
 #[must_use]
-pub fn debug(text: &str) -> String {
-    format!("::debug::{}", data(text))
+pub fn debug_command(text: &str) -> String {
+    format!("::debug::{}", escape_data(text))
 }
 
 /// A pair of lines between which the runner executes no commands.
@@ -104,18 +104,18 @@ impl Fence {
     /// Creates a fence with a random token, so that the text inside can't end it.
     #[must_use]
     pub fn new() -> Self {
-        Self(unguessable())
+        Self(random_token())
     }
 
     /// Returns the line before the text.
     #[must_use]
-    pub fn opening(&self) -> String {
+    pub fn opening_line(&self) -> String {
         format!("::stop-commands::{}", self.0)
     }
 
     /// Returns the line after the text.
     #[must_use]
-    pub fn closing(&self) -> String {
+    pub fn closing_line(&self) -> String {
         format!("::{}::", self.0)
     }
 }
@@ -143,17 +143,17 @@ pub fn without_old_commands(text: &str) -> String {
     text.replace("##[", "# #[")
 }
 
-fn data(text: &str) -> String {
+fn escape_data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-fn property(text: &str) -> String {
-    data(text).replace(':', "%3A").replace(',', "%2C")
+fn escape_property(text: &str) -> String {
+    escape_data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::fuzzing::command as parse, *};
+    use super::{super::fuzzing::parse_command as parse, *};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -181,7 +181,7 @@ mod tests {
 
         #[test]
         fn simple_commands_carry_any_text(text in HOSTILE) {
-            for (name, line) in [("add-mask", add_mask(&text)), ("group", group(&text)), ("debug", debug(&text))] {
+            for (name, line) in [("add-mask", mask_command(&text)), ("group", group_command(&text)), ("debug", debug_command(&text))] {
                 prop_assert_eq!(parse(&line).unwrap(), (name.to_owned(), BTreeMap::new(), text.clone()));
             }
         }
@@ -230,16 +230,16 @@ mod tests {
 
     #[test]
     fn cuts_a_message_where_the_runner_would() {
-        assert_eq!(clipped(&"ü".repeat(5000)).chars().count(), 4096);
-        assert_eq!(clipped(&"😀".repeat(5000)).chars().count(), 2048);
-        assert_eq!(clipped("short"), "short");
+        assert_eq!(clip_message(&"ü".repeat(5000)).chars().count(), 4096);
+        assert_eq!(clip_message(&"😀".repeat(5000)).chars().count(), 2048);
+        assert_eq!(clip_message("short"), "short");
     }
 
     #[test]
     fn a_fence_has_a_token_of_its_own() {
         let (one, other) = (Fence::new(), Fence::new());
-        assert_ne!(one.opening(), other.opening());
-        let token = one.opening().replace("::stop-commands::", "");
-        assert_eq!(one.closing(), format!("::{token}::"));
+        assert_ne!(one.opening_line(), other.opening_line());
+        let token = one.opening_line().replace("::stop-commands::", "");
+        assert_eq!(one.closing_line(), format!("::{token}::"));
     }
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     fault::Code,
-    settings::{Need, Place, Site, Step, ToolSettings, When, Work},
+    settings::{ExecutorSettings, Need, Site, Step, StepWork, ToolSettings, When},
     tool::CommandLine,
 };
 use std::time::Duration;
@@ -24,9 +24,9 @@ const IMAGE: &[(&str, &str)] =
     &[("INPUT_EXECUTOR", "image"), ("INPUT_TOOL", "django"), ("INPUT_IMAGE", "ghcr.io/acme/shop:1.4")];
 
 fn tool(settings: &Settings) -> &ToolSettings {
-    match &settings.place {
-        Place::Tool(tool) => tool,
-        Place::Sql => panic!("no tool"),
+    match &settings.executor {
+        ExecutorSettings::Tool(tool) => tool,
+        ExecutorSettings::Sql => panic!("no tool"),
     }
 }
 
@@ -36,8 +36,8 @@ fn image(name: &str) -> Site {
 
 fn site(step: &Step) -> &Site {
     match &step.work {
-        Work::Command { site, .. } => site,
-        Work::Sql { .. } => panic!("no command"),
+        StepWork::Command { site, .. } => site,
+        StepWork::Sql { .. } => panic!("no command"),
     }
 }
 
@@ -46,7 +46,7 @@ fn env(settings: &Settings) -> Vec<(&str, &str)> {
 }
 
 /// Returns all faults, after checking that each part is in one of the causes and that there is no other cause.
-fn told(args: &[&str], env: &[&[(&str, &str)]], parts: &[&str]) -> Vec<Fault> {
+fn assert_faults(args: &[&str], env: &[&[(&str, &str)]], parts: &[&str]) -> Vec<Fault> {
     let faults = faults(args, env);
     for part in parts {
         assert!(faults.iter().any(|fault| fault.cause.contains(part)), "{part}: {faults:#?}");
@@ -86,13 +86,13 @@ fn a_deployment_server_without_a_name_is_one_fault() {
 #[test]
 fn a_database_input_makes_the_database_required_as_usual() {
     let known = settings(&["--environment", "dev"], &[SERVER, &[("DEV_DATABASE_URL", "postgres://u@db/shop")]]);
-    assert_eq!(known.database().unwrap().host, "db");
+    assert_eq!(known.required_database().unwrap().host, "db");
     for half in [("DATABASE_NAME", "shop"), ("DATABASE_SSLMODE", "require"), ("DATABASE_PASSWORD", "secret")] {
-        told(&[], &[SERVER, &[half]], &["`database-host`"]);
+        assert_faults(&[], &[SERVER, &[half]], &["`database-host`"]);
     }
     let bare = [("INPUT_EXECUTOR", ""), ("INPUT_TOOL", "")];
     for other in [&[("INPUT_COMMAND", "tunnel"), bare[0], bare[1]][..], IMAGE, &bare] {
-        told(&[], &[SERVER, other], &["`database-url` has no value"]);
+        assert_faults(&[], &[SERVER, other], &["`database-url` has no value"]);
     }
 }
 
@@ -349,18 +349,22 @@ fn a_variable_that_is_passed_on_must_exist() {
 #[test]
 fn a_step_that_can_not_run_is_rejected() {
     let refused = |base: &[(&str, &str)], list: &str, part: &str| {
-        drop(told(&[], &[ENOUGH, base, &[("INPUT_AFTER", list)]], &[part]));
+        drop(assert_faults(&[], &[ENOUGH, base, &[("INPUT_AFTER", list)]], &[part]));
     };
     refused(&[], "[ { run: x } ]", "step 1 (`x`): it names no executor");
     refused(&[], "[ { run: x, executor: image } ]", "neither it nor the input `image` names one");
     refused(SERVER, "[ { run: x, image: cli } ]", "names an image and runs on the server");
     refused(&[], "[ { name: Rights, sql: none.sql } ]", "step 1 (`Rights`): there is no file `none.sql`");
     let on_server = [("INPUT_AFTER", "[ { run: x, executor: server } ]")];
-    told(&[], &[DATABASE, &on_server], &["`ssh-host` has no value, and the step `x` runs on"]);
+    assert_faults(&[], &[DATABASE, &on_server], &["`ssh-host` has no value, and the step `x` runs on"]);
     let asked = [("INPUT_HEALTH", "{ run: x, executor: server }")];
-    told(&[], &[DATABASE, &asked], &["`ssh-host` has no value, and `health` runs on"]);
-    told(&[], &[DATABASE, &[("INPUT_HEALTH", "{}")]], &["it has no `run`"]);
-    told(&[], &[DATABASE, &[("INPUT_STEPS", "[ { run: x, executor: image, image: i } ]")]], &["`steps` replace a"]);
+    assert_faults(&[], &[DATABASE, &asked], &["`ssh-host` has no value, and `health` runs on"]);
+    assert_faults(&[], &[DATABASE, &[("INPUT_HEALTH", "{}")]], &["it has no `run`"]);
+    assert_faults(
+        &[],
+        &[DATABASE, &[("INPUT_STEPS", "[ { run: x, executor: image, image: i } ]")]],
+        &["`steps` replace a"],
+    );
 }
 
 #[test]
@@ -370,11 +374,11 @@ fn a_file_of_sql_is_found_in_the_workspace_and_needs_a_database() {
     std::fs::write(directory.path().join("db/rights.sql"), "select 1;").unwrap();
     let files = [("GITHUB_WORKSPACE", path.as_str())];
     let work = settings(&[], &[ENOUGH, &files]).steps.after.remove(0).work;
-    let expected = Work::Sql { shown: "db/rights.sql".to_owned(), path: directory.path().join("db/rights.sql") };
+    let expected = StepWork::Sql { shown: "db/rights.sql".to_owned(), path: directory.path().join("db/rights.sql") };
     assert_eq!(work, expected);
-    told(&[], &[SERVER, &files], &["the step `Rights` is SQL, and no database is given"]);
+    assert_faults(&[], &[SERVER, &files], &["the step `Rights` is SQL, and no database is given"]);
     std::fs::remove_file(directory.path().join("db/rights.sql")).unwrap();
-    let fault = told(
+    let fault = assert_faults(
         &[],
         &[ENOUGH, &files],
         &["`after` (from `.github/bastion-migrate.yml`), step 1 (`Rights`): there is no file"],
@@ -389,8 +393,12 @@ fn steps_replace_the_migration_command_and_need_no_tool() {
     let found = settings(&[], &[SERVER, &steps, &[("INPUT_TOOL", "")]]);
     assert_eq!((tool(&found).recipe.name.as_str(), &tool(&found).run), ("custom", &None));
     assert_eq!(found.steps.migrate.len(), 1);
-    told(&[], &[SERVER, &[("INPUT_STEPS", "[]"), ("INPUT_TOOL", "")]], &["`tool` has no value, and neither has `run`"]);
-    told(&[], &[SERVER, &steps, &[("INPUT_RUN", "./up")]], &["`run` and `steps` both replace"]);
+    assert_faults(
+        &[],
+        &[SERVER, &[("INPUT_STEPS", "[]"), ("INPUT_TOOL", "")]],
+        &["`tool` has no value, and neither has `run`"],
+    );
+    assert_faults(&[], &[SERVER, &steps, &[("INPUT_RUN", "./up")]], &["`run` and `steps` both replace"]);
 }
 
 #[test]
@@ -422,7 +430,7 @@ fn lists_are_yaml_in_a_workflow_and_take_precedence_over_the_file() {
     let steps = settings(&["--after", "[]"], &[SERVER, &with]).steps;
     let names: Vec<&str> = steps.before.iter().map(|step| step.name.as_str()).collect();
     assert_eq!((names, steps.after.len()), (vec!["with", "two"], 0));
-    let Work::Command { line, .. } = &steps.before[1].work else { panic!("no command") };
+    let StepWork::Command { line, .. } = &steps.before[1].work else { panic!("no command") };
     assert_eq!(line, &CommandLine::Shell("two\nlines".to_owned()));
     let fault = only_fault(&[], &[SERVER, &[("INPUT_STEPS", "- run: [x\n")]]);
     assert!(fault.cause.starts_with("`steps` (from the workflow's `with:`) is not valid YAML"), "{fault:?}");
@@ -549,7 +557,7 @@ fn all_faults_of_a_server_and_its_steps_are_reported_at_once() {
         "`ssh-host` has no value",
         "of `env` is not",
     ];
-    told(&[], &[&env], &parts);
+    assert_faults(&[], &[&env], &parts);
 }
 
 #[test]
@@ -586,5 +594,5 @@ fn the_sidecar_gets_no_inputs_for_migrations() {
     for name in ["INPUT_EXECUTOR", "INPUT_TOOL", "INPUT_BEFORE", "INPUT_COMMAND-PREFIX", "INPUT_TARGET"] {
         assert!(!inputs.contains_key(name), "{name}");
     }
-    assert_eq!(handed_over(&inputs).settings.unwrap().database().unwrap().host, "db.internal");
+    assert_eq!(read_handover(&inputs).settings.unwrap().required_database().unwrap().host, "db.internal");
 }

@@ -13,12 +13,12 @@ pub(super) struct Findings {
 
 impl Findings {
     /// Records a warning.
-    pub(super) fn warning(&mut self, fault: Fault) {
+    pub(super) fn add_warning(&mut self, fault: Fault) {
         self.warnings.push(fault);
     }
 
     /// Returns the value, or records the fault and returns `None`.
-    pub(super) fn keep<T>(&mut self, result: Result<T, Fault>) -> Option<T> {
+    pub(super) fn ok_or_record<T>(&mut self, result: Result<T, Fault>) -> Option<T> {
         result.map_err(|fault| self.faults.push(fault)).ok()
     }
 }

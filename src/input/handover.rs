@@ -1,7 +1,7 @@
 //! Inputs for the sidecar, a process of this program in another container: the values as they were resolved here, from
 //! whatever source, because the other container has no workspace, no configuration file and no environment of the step.
 
-use super::{names::Name, scope, source::Inputs};
+use super::{names::InputName, scope, source::Inputs};
 use crate::{
     github::runner::Runner,
     secret::Secret,
@@ -10,17 +10,28 @@ use crate::{
 
 /// Inputs that count for a tunnel but matter only to this process: where to find other values, GitHub's API and
 /// summary, and files in the workspace.
-const OURS: [Name; 6] =
-    [Name::Environment, Name::Config, Name::GithubToken, Name::Comment, Name::Summary, Name::DatabaseCa];
+const NOT_HANDED_OVER: [InputName; 6] = [
+    InputName::Environment,
+    InputName::Config,
+    InputName::GithubToken,
+    InputName::Comment,
+    InputName::Summary,
+    InputName::DatabaseCa,
+];
 
 /// Returns the inputs as environment variables.
-pub(super) fn of(inputs: &Inputs, settings: Option<&Settings>, runner: &Runner) -> Vec<(String, Secret)> {
-    let counts = |name: Name| !OURS.contains(&name) && scope::of(name).0.have(Command::Tunnel);
-    let given = inputs.written().filter(|(name, _)| counts(*name));
-    let given = given.map(|(name, value)| (variable(name), value));
+pub(super) fn handover_variables(
+    inputs: &Inputs,
+    settings: Option<&Settings>,
+    runner: &Runner,
+) -> Vec<(String, Secret)> {
+    let counts =
+        |name: InputName| !NOT_HANDED_OVER.contains(&name) && scope::scope_of(name).0.includes(Command::Tunnel);
+    let given = inputs.given_values().filter(|(name, _)| counts(*name));
+    let given = given.map(|(name, value)| (input_variable(name), value));
     // A URL may name a CA file in the workspace.
     let ca = settings.and_then(|settings| settings.database.as_ref()?.ca.clone());
-    let ca = ca.map(|pem| (variable(Name::DatabaseCa), Secret::new(pem)));
+    let ca = ca.map(|pem| (input_variable(InputName::DatabaseCa), Secret::new(pem)));
     let facts = [
         ("GITHUB_RUN_ID", &runner.run_id),
         ("GITHUB_RUN_ATTEMPT", &runner.run_attempt),
@@ -31,6 +42,6 @@ pub(super) fn of(inputs: &Inputs, settings: Option<&Settings>, runner: &Runner) 
     given.chain(ca).chain(facts).collect()
 }
 
-fn variable(name: Name) -> String {
+fn input_variable(name: InputName) -> String {
     format!("INPUT_{}", name.name().to_uppercase())
 }

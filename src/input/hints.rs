@@ -4,16 +4,16 @@ use crate::fault::Code;
 
 /// Hints for any input without a value.
 #[derive(Debug, Default)]
-pub(super) struct Sought {
+pub(super) struct MissingHints {
     /// Fix that is more specific than the usual one.
-    pub(super) fix: Option<String>,
+    pub(super) fix_text: Option<String>,
     pub(super) elsewhere: Vec<String>,
 }
 
-impl Sought {
+impl MissingHints {
     /// Returns the fix for an input without a value.
     pub(super) fn fix(&self) -> &str {
-        self.fix.as_deref().unwrap_or(Code::InputMissing.fix())
+        self.fix_text.as_deref().unwrap_or(Code::InputMissing.fix())
     }
 
     /// Returns the values that are set under other names, one sentence each.

@@ -4,77 +4,77 @@ use crate::secret::Secret;
 use percent_encoding::percent_decode_str;
 
 /// Words that mark a name as a secret's wherever they occur in it.
-const TELLING: &str = "SECRET PASSWORD PASSWD PASSPHRASE PASSCODE TOKEN KEY CREDENTIAL PRIVATE BEARER COOKIE SIGNATURE DSN _URL \
+const SECRET_WORDS: &str = "SECRET PASSWORD PASSWD PASSPHRASE PASSCODE TOKEN KEY CREDENTIAL PRIVATE BEARER COOKIE SIGNATURE DSN _URL \
     CONNECTION_STRING CONNSTR";
 
 /// Endings that mark a name, or a word in it, as a secret's: inside a word they mean something else (`PASSENGER`,
 /// `AUTHOR`).
-const ENDINGS: &str = "PASS PWD AUTH CRED PSK PIN OTP SALT JWT SAS NETRC CONNINFO";
+const SECRET_ENDINGS: &str = "PASS PWD AUTH CRED PSK PIN OTP SALT JWT SAS NETRC CONNINFO";
 
 /// Values that describe a secret rather than being one.
-const SAID_OF_IT: &str = "true false yes no on off none null undefined disabled enabled";
+const NOT_SECRET_VALUES: &str = "true false yes no on off none null undefined disabled enabled";
 
 /// Longest user name in front of an `@`, in bytes: a longer one is taken for a token.
-const LONGEST_USER: usize = 15;
+const MAX_USER_LENGTH: usize = 15;
 
 /// Returns whether the value of a variable with this name should be hidden.
-pub(super) fn is_telling(name: &str) -> bool {
+pub(super) fn names_a_secret(name: &str) -> bool {
     let name = name.to_uppercase().replace('-', "_");
     let word = |word: &str| {
         let word = word.trim_end_matches(|letter: char| letter.is_ascii_digit());
         let word = [word, word.strip_suffix('S').unwrap_or(word)];
-        ENDINGS.split_whitespace().any(|ending| word.iter().any(|word| word.ends_with(ending)))
+        SECRET_ENDINGS.split_whitespace().any(|ending| word.iter().any(|word| word.ends_with(ending)))
     };
-    TELLING.split_whitespace().any(|telling| name.contains(telling)) || name.split('_').any(word)
+    SECRET_WORDS.split_whitespace().any(|telling| name.contains(telling)) || name.split('_').any(word)
 }
 
 /// Returns whether the value can be a secret: a shorter one can't be hidden.
 pub(super) fn may_be_secret(value: &str) -> bool {
-    let is_said = SAID_OF_IT.split_whitespace().any(|word| value.trim().eq_ignore_ascii_case(word));
+    let is_said = NOT_SECRET_VALUES.split_whitespace().any(|word| value.trim().eq_ignore_ascii_case(word));
     !is_said && Secret::new(value).can_be_hidden()
 }
 
 /// Returns the passwords of the URLs in a text, as written and decoded. If the end of a password is ambiguous, returns
 /// all candidates.
-pub(super) fn in_urls(text: &str) -> Vec<Secret> {
+pub(super) fn secrets_in_urls(text: &str) -> Vec<Secret> {
     let ends = |letter: char| letter.is_whitespace() || "\"'`<>".contains(letter);
     let urls = text.split("://").skip(1).filter_map(|rest| rest.split(ends).next());
-    urls.flat_map(in_url)
-        .flat_map(|written| both(written).into_iter().filter(|text| may_be_secret(text)))
+    urls.flat_map(secrets_in_url)
+        .flat_map(|written| raw_and_decoded(written).into_iter().filter(|text| may_be_secret(text)))
         .map(Secret::new)
         .collect()
 }
 
 /// Returns the parts of a URL, after its `://`, that should be hidden.
-fn in_url(rest: &str) -> Vec<&str> {
+fn secrets_in_url(rest: &str) -> Vec<&str> {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     // A password may contain a `/` that is not encoded.
     let userinfos = [authority, rest].map(|part| part.rsplit_once('@').map(|(userinfo, _)| userinfo));
     let password = |userinfo: &'_ str| match userinfo.split_once(':') {
         Some((_, password)) => Some(password.len()),
         // A token in place of a user.
-        None => Some(userinfo.len()).filter(|length| *length > LONGEST_USER && !userinfo.contains('/')),
+        None => Some(userinfo.len()).filter(|length| *length > MAX_USER_LENGTH && !userinfo.contains('/')),
     };
     let passwords = userinfos.into_iter().flatten().filter_map(|userinfo| {
         let length = password(userinfo)?;
         userinfo.get(userinfo.len() - length..)
     });
     let parameters = rest.split_once('?').map_or("", |(_, query)| query).split(['&', ';', '#']);
-    let values = parameters.filter_map(|pair| pair.split_once('=')).filter(|(name, _)| is_telling(name));
+    let values = parameters.filter_map(|pair| pair.split_once('=')).filter(|(name, _)| names_a_secret(name));
     passwords.chain(values.map(|(_, value)| value)).collect()
 }
 
-fn both(written: &str) -> [String; 2] {
+fn raw_and_decoded(written: &str) -> [String; 2] {
     [written.to_owned(), percent_decode_str(written).decode_utf8_lossy().into_owned()]
 }
 
 /// Returns the values that a command line assigns to names that suggest a secret, as in `PGPASSWORD=… psql` and
 /// `--token=…`. A value that a shell still has to expand is not known.
-pub(super) fn in_commands(text: &str) -> Vec<Secret> {
+pub(super) fn secrets_in_commands(text: &str) -> Vec<Secret> {
     let is_name = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter);
     let values = text.match_indices('=').filter_map(|(at, _)| {
         let (before, behind) = (text.get(..at)?, text.get(at + 1..)?);
-        let name = before.rsplit(|letter| !is_name(letter)).next().filter(|name| is_telling(name))?;
+        let name = before.rsplit(|letter| !is_name(letter)).next().filter(|name| names_a_secret(name))?;
         let value = match behind.chars().next()? {
             quote @ ('"' | '\'') => behind.get(1..)?.split(quote).next()?,
             _ => behind.split(|letter: char| letter.is_whitespace() || ";|&\"'`()<>\\,]}".contains(letter)).next()?,
@@ -114,12 +114,12 @@ mod tests {
             "CREDS",
             "SENTRY_DSN",
         ] {
-            assert!(is_telling(name), "{name}");
+            assert!(names_a_secret(name), "{name}");
         }
         for name in
             ["PASSENGER_APP_ENV", "AUTHOR", "DJANGO_SETTINGS_MODULE", "LANG", "DEBUG", "COMPASSION", "SPINNER", "PATH"]
         {
-            assert!(!is_telling(name), "{name}");
+            assert!(!names_a_secret(name), "{name}");
         }
         assert!(!may_be_secret("True") && !may_be_secret("ab") && may_be_secret("abc"));
     }
@@ -135,20 +135,20 @@ mod tests {
             ("postgres://app@db/x?sslmode=require&password=hunter2", &["hunter2"]),
             ("one redis://:first@a, two redis://:second@b", &["first", "second"]),
         ] {
-            let found = in_urls(text);
+            let found = secrets_in_urls(text);
             let mut found = shown(&found);
             found.dedup();
             assert!(expected.iter().all(|secret| found.contains(secret)), "{text}: {found:?}");
         }
         for text in ["postgres://app@db/x", "git@github.com:o/r", "http://h:8080/x", "a://u:x@h", "https://h/a@b"] {
-            assert_eq!(shown(&in_urls(text)), [""; 0], "{text}");
+            assert_eq!(shown(&secrets_in_urls(text)), [""; 0], "{text}");
         }
     }
 
     #[test]
     fn finds_values_that_a_command_assigns_to_a_secrets_name() {
         let text = "PGPASSWORD=hunter2 psql; export API_TOKEN='two words' X=1\nrun --auth=\"a'b\" DB_PASS=$PASS KEY_FILE=`id` AUTH=on";
-        assert_eq!(shown(&in_commands(text)), ["hunter2", "two words", "a'b"]);
-        assert_eq!(shown(&in_commands("a == b; TOKEN=; =x; PASSENGER=many")), [""; 0]);
+        assert_eq!(shown(&secrets_in_commands(text)), ["hunter2", "two words", "a'b"]);
+        assert_eq!(shown(&secrets_in_commands("a == b; TOKEN=; =x; PASSENGER=many")), [""; 0]);
     }
 }

@@ -5,7 +5,7 @@
 //! default counts as not given. A user who wants the default although the file sets another value changes the file, or
 //! writes the value differently (`1800s`). A flag always counts.
 
-use super::names::Name;
+use super::names::InputName;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -15,34 +15,34 @@ const ACTION: &str = include_str!("../../action.yml");
 #[derive(Debug, Deserialize)]
 pub(super) struct Manifest {
     description: String,
-    inputs: BTreeMap<String, Input>,
+    inputs: BTreeMap<String, InputDeclaration>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Input {
+struct InputDeclaration {
     description: String,
     default: Option<String>,
 }
 
 impl Manifest {
     /// Parses the embedded file.
-    pub(super) fn embedded() -> Self {
+    pub(super) fn parse_embedded() -> Self {
         serde_yaml::from_str(ACTION).expect("the embedded action.yml is read by a test")
     }
 
     /// Returns the description of the program.
-    pub(super) fn about(&self) -> &str {
+    pub(super) fn program_description(&self) -> &str {
         &self.description
     }
 
     /// Returns the description of an input.
-    pub(super) fn description(&self, name: Name) -> &str {
+    pub(super) fn input_description(&self, name: InputName) -> &str {
         self.inputs.get(name.name()).map_or("", |input| &input.description)
     }
 
     /// Returns the default value of an input. An expression (`${{ github.token }}`) is evaluated only by the runner, so
     /// it is not a default here.
-    pub(super) fn default(&self, name: Name) -> Option<&str> {
+    pub(super) fn default_value(&self, name: InputName) -> Option<&str> {
         self.inputs.get(name.name())?.default.as_deref().filter(|default| !is_expression(default))
     }
 }
@@ -57,14 +57,14 @@ mod tests {
     use super::*;
 
     #[derive(Deserialize)]
-    struct Whole {
+    struct ActionFile {
         inputs: serde_yaml::Mapping,
         outputs: serde_yaml::Mapping,
     }
 
     const DOCS: &str = include_str!("../../docs/inputs.md");
 
-    fn whole() -> Whole {
+    fn whole() -> ActionFile {
         serde_yaml::from_str(ACTION).unwrap()
     }
 
@@ -88,37 +88,37 @@ mod tests {
 
     #[test]
     fn names_and_action_yml_are_the_same_list_in_the_same_order() {
-        let names: Vec<&str> = Name::ALL.iter().map(|name| name.name()).collect();
+        let names: Vec<&str> = InputName::ALL.iter().map(|name| name.name()).collect();
         assert_eq!(keys(&whole().inputs), names);
     }
 
     #[test]
     fn every_input_is_described_in_a_sentence_without_a_full_stop() {
-        let manifest = Manifest::embedded();
-        for name in Name::ALL {
-            let text = manifest.description(*name);
+        let manifest = Manifest::parse_embedded();
+        for name in InputName::ALL {
+            let text = manifest.input_description(*name);
             assert!(text.len() > 10 && !text.ends_with('.'), "{name}: {text}");
         }
     }
 
     #[test]
     fn an_expression_is_no_default() {
-        let manifest = Manifest::embedded();
-        assert_eq!(manifest.default(Name::GithubToken), None);
-        assert_eq!(manifest.default(Name::Timeout), Some("30m"));
-        assert_eq!(manifest.default(Name::SshHost), None);
+        let manifest = Manifest::parse_embedded();
+        assert_eq!(manifest.default_value(InputName::GithubToken), None);
+        assert_eq!(manifest.default_value(InputName::Timeout), Some("30m"));
+        assert_eq!(manifest.default_value(InputName::SshHost), None);
     }
 
     #[test]
     fn a_secret_has_no_default() {
-        let manifest = Manifest::embedded();
-        assert!(Name::ALL.iter().all(|name| !name.is_secret() || manifest.default(*name).is_none()));
+        let manifest = Manifest::parse_embedded();
+        assert!(InputName::ALL.iter().all(|name| !name.is_secret() || manifest.default_value(*name).is_none()));
     }
 
     #[test]
     fn the_documentation_lists_every_input_with_its_default_and_no_other() {
         let manifest: Manifest = serde_yaml::from_str(ACTION).unwrap();
-        let declared: Vec<(String, String)> = Name::ALL
+        let declared: Vec<(String, String)> = InputName::ALL
             .iter()
             .map(|name| (name.name().to_owned(), manifest.inputs[name.name()].default.clone().unwrap_or_default()))
             .collect();
@@ -130,7 +130,10 @@ mod tests {
         let row = DOCS.lines().find(|line| line.starts_with("| `tool` |")).unwrap();
         for recipe in crate::tool::Recipe::load_all() {
             let name = format!("`{}`", recipe.name);
-            assert!(Manifest::embedded().description(Name::Tool).contains(&name) && row.contains(&name), "{name}");
+            assert!(
+                Manifest::parse_embedded().input_description(InputName::Tool).contains(&name) && row.contains(&name),
+                "{name}"
+            );
         }
     }
 
@@ -142,7 +145,7 @@ mod tests {
 
     #[test]
     fn the_documentation_lists_every_environment_variable() {
-        for name in Name::ALL {
+        for name in InputName::ALL {
             for variable in name.variables() {
                 assert!(DOCS.contains(&format!("`{variable}`")), "{variable}");
             }
@@ -154,7 +157,7 @@ mod tests {
 
     #[test]
     fn the_documentation_has_a_heading_for_every_group() {
-        for name in Name::ALL {
+        for name in InputName::ALL {
             let heading = format!("\n### {}\n", name.group().title());
             assert!(DOCS.contains(&heading), "{heading}");
         }

@@ -32,23 +32,23 @@ use crate::{
 };
 use findings::Findings;
 use manifest::Manifest;
-use names::Name;
-use resolve::{command, environment};
+use names::InputName;
+use resolve::{environment, resolve_command};
 use source::{
     Variables, config_file,
-    flags::{self, Flags, Line},
+    flags::{self, Flags, ParsedArgs},
 };
 use std::{collections::BTreeMap, ffi::OsString};
 
 /// The purpose for which the process was started.
 #[derive(Debug)]
-pub enum Request {
+pub enum StartMode {
     /// A run.
-    Run(Box<Ask>),
+    Run(Box<Invocation>),
     /// The process that keeps a tunnel open for later steps; its inputs are on its standard input.
     Sidecar,
     /// The post stage of a step, which removes leftovers of the main stage.
-    Sweep(Box<Runner>),
+    PostStage(Box<Runner>),
     /// Printing a text and nothing else: help or version.
     Print {
         /// The text.
@@ -60,7 +60,7 @@ pub enum Request {
 
 /// The inputs of a run. Known facts are present even if the settings are invalid, because the report needs them.
 #[derive(Debug)]
-pub struct Ask {
+pub struct Invocation {
     /// The settings, or all faults in them.
     pub settings: Result<Settings, Vec<Fault>>,
     /// Warnings, which do not prevent the run.
@@ -79,81 +79,85 @@ pub struct Ask {
 
 /// Name under which `action.yml` starts the program after the job. The name selects the post stage even if the runner
 /// passes no state (act does not), so that the program does not migrate again.
-const SWEEPER: &str = "bastion-migrate-sweep";
+const POST_STAGE_PROGRAM: &str = "bastion-migrate-sweep";
 
 /// Name under which the program starts itself to keep a tunnel open.
-const SIDECAR: &str = "bastion-migrate-tunnel";
+const SIDECAR_PROGRAM: &str = "bastion-migrate-tunnel";
 
 /// Reads the inputs that another process of this program handed over.
 #[must_use]
-pub fn handed_over(inputs: &BTreeMap<String, String>) -> Ask {
+pub fn read_handover(inputs: &BTreeMap<String, String>) -> Invocation {
     let env = inputs.iter().map(|(name, value)| (name.into(), value.into())).collect();
-    ask(&Manifest::embedded(), Flags::default(), env)
+    read_invocation(&Manifest::parse_embedded(), Flags::default(), env)
 }
 
 /// Reads the arguments (the program's own name first) and the environment.
 #[must_use]
-pub fn read(args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> Request {
+pub fn read_start_mode(args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> StartMode {
     let called = args.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default();
-    if called.ends_with(SWEEPER) {
-        return Request::Sweep(Box::new(Runner::from_env(&env)));
+    if called.ends_with(POST_STAGE_PROGRAM) {
+        return StartMode::PostStage(Box::new(Runner::from_env(&env)));
     }
-    if called.ends_with(SIDECAR) {
-        return Request::Sidecar;
+    if called.ends_with(SIDECAR_PROGRAM) {
+        return StartMode::Sidecar;
     }
-    let manifest = Manifest::embedded();
-    if args.len() < 2 && is_bare(&env) {
-        return Request::Print { text: flags::help(&manifest) + NOTHING, exit: Code::InputMissing.class().exit_code() };
+    let manifest = Manifest::parse_embedded();
+    if args.len() < 2 && is_bare_call(&env) {
+        return StartMode::Print {
+            text: flags::help_text(&manifest) + NOTHING_DONE,
+            exit: Code::InputMissing.class().exit_code(),
+        };
     }
-    match flags::read(args, &manifest) {
-        Line::Print(text) => Request::Print { text, exit: 0 },
-        Line::Run(flags) => Request::Run(Box::new(ask(&manifest, flags, env))),
+    match flags::parse_args(args, &manifest) {
+        ParsedArgs::Print(text) => StartMode::Print { text, exit: 0 },
+        ParsedArgs::Run(flags) => StartMode::Run(Box::new(read_invocation(&manifest, flags, env))),
     }
 }
 
 /// Text below the help when no input is given.
-const NOTHING: &str = "\nNothing was done. Name a command to begin: `bastion-migrate plan` only reads, `bastion-migrate migrate` migrates.\n";
+const NOTHING_DONE: &str = "\nNothing was done. Name a command to begin: `bastion-migrate plan` only reads, `bastion-migrate migrate` migrates.\n";
 
 /// Returns whether there is nothing to do: there is no workflow, and no input variable is set by hand.
-fn is_bare(env: &[(OsString, OsString)]) -> bool {
+fn is_bare_call(env: &[(OsString, OsString)]) -> bool {
     let is_input = |(name, value): &(OsString, OsString)| {
         let name = name.to_string_lossy().to_lowercase().replace('_', "-");
-        !value.is_empty() && name.strip_prefix("input-").and_then(Name::of).is_some()
+        !value.is_empty() && name.strip_prefix("input-").and_then(InputName::from_name).is_some()
     };
     !Runner::from_env(env).in_actions && !env.iter().any(is_input)
 }
 
-fn ask(manifest: &Manifest, mut flags: Flags, env: Vec<(OsString, OsString)>) -> Ask {
+fn read_invocation(manifest: &Manifest, mut flags: Flags, env: Vec<(OsString, OsString)>) -> Invocation {
     let runner = Runner::from_env(&env);
     let variables = Variables::new(env);
     let mut findings = Findings { faults: std::mem::take(&mut flags.faults), warnings: Vec::new() };
-    let places = source::Places { manifest, flags: &flags, variables: &variables };
-    findings.faults.extend(synonyms::faults(&variables));
-    let environment = places.asked(Name::Environment);
-    let file = places.asked(Name::Config);
-    let mut config = config_file::Config::read(&runner, file.as_deref(), environment.as_deref());
+    let places = source::Sources { manifest, flags: &flags, variables: &variables };
+    findings.faults.extend(synonyms::unknown_input_faults(&variables));
+    let environment = places.explicit_value(InputName::Environment);
+    let file = places.explicit_value(InputName::Config);
+    let mut config = config_file::Config::read_file(&runner, file.as_deref(), environment.as_deref());
     findings.faults.append(&mut config.faults);
-    findings.faults.extend(config.unchosen(environment.as_deref()));
-    let (inputs, faults) = Inputs::gather(&places, environment.as_deref(), &config);
-    let inputs = inputs.found_by(missing::look_for_hints(&runner, &variables, environment.as_deref(), &config));
+    findings.faults.extend(config.unchosen_environment_fault(environment.as_deref()));
+    let (inputs, faults) = Inputs::from_sources(&places, environment.as_deref(), &config);
+    let inputs =
+        inputs.with_missing_hints(missing::look_for_hints(&runner, &variables, environment.as_deref(), &config));
     findings.faults.extend(faults);
-    let settings = resolve::settings(&inputs, environment.as_deref(), &runner, &variables, &mut findings);
-    let told = [flags.refused.as_slice(), config.spoilt.as_slice()].concat();
-    findings.faults = missing::together(std::mem::take(&mut findings.faults), &told);
-    let command = command(&inputs).ok();
+    let settings = resolve::resolve_settings(&inputs, environment.as_deref(), &runner, &variables, &mut findings);
+    let told = [flags.refused.as_slice(), config.invalid.as_slice()].concat();
+    findings.faults = missing::merge_missing(std::mem::take(&mut findings.faults), &told);
+    let command = resolve_command(&inputs).ok();
     let mut secrets = inputs.secrets();
-    secrets.extend(environment::secrets(&inputs, &variables));
+    secrets.extend(environment::env_secrets(&inputs, &variables));
     if secrets.iter().any(|secret| !secret.can_be_hidden()) {
-        findings.warnings.push(too_short());
+        findings.warnings.push(short_secret_warning());
     }
-    findings.warnings.extend(environment::too_short(&inputs, &variables));
+    findings.warnings.extend(environment::short_env_warning(&inputs, &variables));
     let Findings { faults, warnings } = findings;
-    let handover = handover::of(&inputs, settings.as_ref(), &runner);
+    let handover = handover::handover_variables(&inputs, settings.as_ref(), &runner);
     let settings = settings.filter(|_| faults.is_empty()).ok_or(faults);
-    Ask { settings, warnings, secrets, runner, command, environment, handover }
+    Invocation { settings, warnings, secrets, runner, command, environment, handover }
 }
 
-fn too_short() -> Fault {
+fn short_secret_warning() -> Fault {
     Fault::new(Code::InputInvalid, "a secret has fewer than three characters: it can't be hidden in the log")
         .fix("choose a longer password")
 }

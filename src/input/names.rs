@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A group of inputs in `--help` and in the documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Group {
+pub(super) enum InputGroup {
     What,
     Ssh,
     Database,
@@ -17,7 +17,7 @@ pub(super) enum Group {
     Github,
 }
 
-impl Group {
+impl InputGroup {
     /// Returns the group's heading.
     pub(super) fn title(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ impl Group {
 
 /// The kind of value that an input takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ValueKind {
     Text,
     Choice,
     Path,
@@ -51,7 +51,7 @@ pub(super) enum Kind {
     Secret,
 }
 
-impl Kind {
+impl ValueKind {
     /// Returns the placeholder in `--help`.
     pub(super) fn placeholder(self) -> &'static str {
         match self {
@@ -73,9 +73,9 @@ macro_rules! names {
         /// The name of an input.
         #[expect(clippy::enum_variant_names, reason = "`database-name` is its usual name")]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub(super) enum Name { $($variant,)* }
+        pub(super) enum InputName { $($variant,)* }
 
-        impl Name {
+        impl InputName {
             /// All inputs, in the order of `action.yml`.
             pub(super) const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
@@ -86,13 +86,13 @@ macro_rules! names {
             }
 
             /// Returns the group of the input.
-            pub(super) fn group(self) -> Group {
-                match self { $(Self::$variant => Group::$group,)* }
+            pub(super) fn group(self) -> InputGroup {
+                match self { $(Self::$variant => InputGroup::$group,)* }
             }
 
             /// Returns the kind of value that the input takes.
-            pub(super) fn kind(self) -> Kind {
-                match self { $(Self::$variant => Kind::$kind,)* }
+            pub(super) fn kind(self) -> ValueKind {
+                match self { $(Self::$variant => ValueKind::$kind,)* }
             }
 
             /// Returns the environment variables that are read without a prefix.
@@ -180,43 +180,43 @@ names! {
     Summary "summary" Github Choice [] [];
 }
 
-impl Name {
+impl InputName {
     /// Returns the input with this name.
-    pub(super) fn of(name: &str) -> Option<Self> {
+    pub(super) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|known| known.name() == name)
     }
 
     /// Returns whether its value must be hidden.
     pub(super) fn is_secret(self) -> bool {
-        self.kind() == Kind::Secret
+        self.kind() == ValueKind::Secret
     }
 
     /// Returns whether it is written as YAML.
     pub(super) fn is_yaml(self) -> bool {
-        self.kind() == Kind::Yaml
+        self.kind() == ValueKind::Yaml
     }
 
     /// Returns the input that `word` misspells, if it is so similar that it can hardly mean anything else: one letter
     /// in four may be wrong.
-    pub(super) fn misspelt(word: &str) -> Option<Self> {
+    pub(super) fn guess_misspelt(word: &str) -> Option<Self> {
         let wrong = |name: &Self| strsim::damerau_levenshtein(word, name.name());
         Self::ALL.iter().copied().filter(|name| (1..=word.len() / 4).contains(&wrong(name))).min_by_key(wrong)
     }
 
     /// Returns the input whose name is most similar to a misspelt one.
-    pub(super) fn nearest(misspelt: &str) -> Option<&'static str> {
-        nearest(misspelt, Self::ALL.iter().map(|name| name.name()))
+    pub(super) fn nearest_name(misspelt: &str) -> Option<&'static str> {
+        nearest_candidate(misspelt, Self::ALL.iter().map(|name| name.name()))
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for InputName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
     }
 }
 
 /// Joins names for a sentence: "`a`, `b` and `c`".
-pub(super) fn listed(names: &[impl fmt::Display]) -> String {
+pub(super) fn list_quoted(names: &[impl fmt::Display]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     match quoted.as_slice() {
         [several @ .., last] if !several.is_empty() => format!("{} and {last}", several.join(", ")),
@@ -225,14 +225,14 @@ pub(super) fn listed(names: &[impl fmt::Display]) -> String {
 }
 
 /// Least Jaro-Winkler similarity of a name that is worth suggesting.
-const ALIKE: f64 = 0.8;
+const MIN_SIMILARITY: f64 = 0.8;
 
 /// Returns the candidate most similar to a misspelt word, if one is similar enough.
-pub(super) fn nearest<'a>(misspelt: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest_candidate<'a>(misspelt: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let word = misspelt.to_lowercase().replace('_', "-");
     candidates
         .map(|candidate| (strsim::jaro_winkler(&word, candidate), candidate))
-        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .filter(|(likeness, _)| *likeness >= MIN_SIMILARITY)
         .max_by(|(left, _), (right, _)| left.total_cmp(right))
         .map(|(_, candidate)| candidate)
 }
@@ -243,24 +243,26 @@ mod tests {
 
     #[test]
     fn suggests_only_similar_names() {
-        assert_eq!(Name::nearest("ssh_pasword"), Some("ssh-password"));
-        assert_eq!(Name::nearest("Lock-Timout"), Some("lock-timeout"));
-        assert_eq!(Name::nearest("qqq"), None);
+        assert_eq!(InputName::nearest_name("ssh_pasword"), Some("ssh-password"));
+        assert_eq!(InputName::nearest_name("Lock-Timout"), Some("lock-timeout"));
+        assert_eq!(InputName::nearest_name("qqq"), None);
     }
 
     #[test]
     fn takes_a_word_as_misspelt_only_if_it_can_hardly_mean_anything_else() {
-        for (word, name) in [("expect-plna", Name::ExpectPlan), ("taget", Name::Target), ("time-out", Name::Timeout)] {
-            assert_eq!(Name::misspelt(word), Some(name), "{word}");
+        for (word, name) in
+            [("expect-plna", InputName::ExpectPlan), ("taget", InputName::Target), ("time-out", InputName::Timeout)]
+        {
+            assert_eq!(InputName::guess_misspelt(word), Some(name), "{word}");
         }
         for word in ["", "tag", "gap", "database", "host", "version", "ssh-key", "target"] {
-            assert_eq!(Name::misspelt(word), None, "{word}");
+            assert_eq!(InputName::guess_misspelt(word), None, "{word}");
         }
     }
 
     #[test]
     fn reads_no_generic_variable_from_the_environment() {
-        for name in Name::ALL {
+        for name in InputName::ALL {
             for variable in name.variables() {
                 let own = ["SSH_", "DATABASE_", "REGISTRY_", "GITHUB_TOKEN"]
                     .iter()
@@ -272,7 +274,7 @@ mod tests {
 
     #[test]
     fn reads_the_names_of_the_first_users_after_a_prefix() {
-        let known: Vec<&str> = Name::ALL.iter().flat_map(|name| name.prefixed_variables()).copied().collect();
+        let known: Vec<&str> = InputName::ALL.iter().flat_map(|name| name.prefixed_variables()).copied().collect();
         for variable in "HOST USER SSH_PASSWORD DB_HOST DB_PORT DB_USER DB_PASSWORD DB_NAME DATABASE_URL".split(' ') {
             assert!(known.contains(&variable), "{variable}");
         }

@@ -19,12 +19,12 @@ pub(super) const ENOUGH: &[(&str, &str)] = &[
 
 pub(super) const DATABASE: &[(&str, &str)] = &[("DATABASE_URL", "postgres://app:db-secret@db.internal/shop")];
 
-pub(super) fn run(args: &[&str], env: &[&[(&str, &str)]]) -> Ask {
+pub(super) fn run(args: &[&str], env: &[&[(&str, &str)]]) -> Invocation {
     let args = ["bastion-migrate"].iter().chain(args).map(Into::into).collect();
     // Set by the runner, so that this is not the bare program.
     let env = env.concat().into_iter().chain([("INPUT_SUMMARY", "true")]);
-    match read(args, env.map(|(name, value)| (name.into(), value.into())).collect()) {
-        Request::Run(ask) => *ask,
+    match read_start_mode(args, env.map(|(name, value)| (name.into(), value.into())).collect()) {
+        StartMode::Run(ask) => *ask,
         other => panic!("{other:?}"),
     }
 }
@@ -65,8 +65,11 @@ fn a_bastion_and_a_database_are_enough() {
     let ask = run(&[], &[ENOUGH]);
     let settings = ask.settings.unwrap();
     assert_eq!(settings.route.clone().unwrap().hops, [hop("ops", "bastion.example.com", 22)]);
-    assert_eq!((settings.database().unwrap().host.as_str(), settings.database().unwrap().port), ("db.internal", 25060));
-    assert_eq!(settings.database().unwrap().sslmode, SslMode::Require);
+    assert_eq!(
+        (settings.required_database().unwrap().host.as_str(), settings.required_database().unwrap().port),
+        ("db.internal", 25060)
+    );
+    assert_eq!(settings.required_database().unwrap().sslmode, SslMode::Require);
     assert_eq!(settings.command, Command::Migrate);
     assert_eq!(settings.sql.directory, Path::new("migrations"));
     assert_eq!(settings.safety.timeout, Duration::from_secs(30 * 60));
@@ -149,8 +152,8 @@ fn reads_the_secrets_of_the_first_users_as_they_are() {
     ];
     let settings = settings(&["--environment", "dev-backend"], &[&env]);
     assert_eq!(settings.route.clone().unwrap().hops, [hop("django", "203.0.113.7", 22)]);
-    assert_eq!(settings.database().unwrap().password.clone(), Some(Secret::new("p#2@/")));
-    assert_eq!(settings.database().unwrap().port, 25060);
+    assert_eq!(settings.required_database().unwrap().password.clone(), Some(Secret::new("p#2@/")));
+    assert_eq!(settings.required_database().unwrap().port, 25060);
     assert_eq!(settings.environment.as_deref(), Some("dev-backend"));
 }
 
@@ -200,7 +203,7 @@ fn a_url_and_a_part_that_contradict_each_other_are_both_named() {
     assert!(fault.cause.contains("`DATABASE_URL`") && fault.cause.contains("`database-host`"), "{}", fault.cause);
     assert!(!fault.cause.contains("db-secret"));
     assert_eq!(
-        settings(&[], &[DATABASE, &[("INPUT_DATABASE-HOST", "db.internal")]]).database().unwrap().host,
+        settings(&[], &[DATABASE, &[("INPUT_DATABASE-HOST", "db.internal")]]).required_database().unwrap().host,
         "db.internal"
     );
 }
@@ -208,12 +211,12 @@ fn a_url_and_a_part_that_contradict_each_other_are_both_named() {
 #[test]
 fn the_input_for_tls_takes_precedence_over_the_url() {
     let url = [("DATABASE_URL", "postgres://u@db/d?sslmode=disable")];
-    assert_eq!(settings(&[], &[&url]).database().unwrap().sslmode, SslMode::Disable);
-    let mode = |mode| settings(&["--database-sslmode", mode], &[&url]).database().unwrap().sslmode;
+    assert_eq!(settings(&[], &[&url]).required_database().unwrap().sslmode, SslMode::Disable);
+    let mode = |mode| settings(&["--database-sslmode", mode], &[&url]).required_database().unwrap().sslmode;
     assert_eq!((mode("verify-full"), mode("prefer")), (SslMode::VerifyFull, SslMode::Require));
     assert_eq!(only_fault(&["--database-sslmode", "on"], &[&url]).code, Code::InputInvalid);
     let local = [("DATABASE_URL", "postgres://u@localhost/d")];
-    assert_eq!(settings(&[], &[&local]).database().unwrap().sslmode, SslMode::Disable);
+    assert_eq!(settings(&[], &[&local]).required_database().unwrap().sslmode, SslMode::Disable);
 }
 
 #[test]
@@ -352,14 +355,17 @@ fn a_value_that_is_not_utf_8_is_a_fault_and_no_panic() {
         ("DATABASE_PASSWORD".into(), OsString::from_vec(vec![0xe9])),
         ("OTHER".into(), OsString::from_vec(vec![0xe9])),
     ];
-    let Request::Run(ask) = read(vec!["bastion-migrate".into(), "migrate".into()], env) else { panic!("no run") };
+    let StartMode::Run(ask) = read_start_mode(vec!["bastion-migrate".into(), "migrate".into()], env) else {
+        panic!("no run")
+    };
     let faults = ask.settings.unwrap_err();
     assert!(faults.len() == 1 && faults[0].cause.contains("`DATABASE_PASSWORD`"), "{faults:?}");
 }
 
 #[test]
 fn help_is_a_text_even_when_nothing_is_configured() {
-    let Request::Print { text, exit } = read(vec!["bastion-migrate".into(), "--help".into()], Vec::new()) else {
+    let StartMode::Print { text, exit } = read_start_mode(vec!["bastion-migrate".into(), "--help".into()], Vec::new())
+    else {
         panic!("a run")
     };
     assert!(text.contains("--migrations") && exit == 0, "{text}");
@@ -369,8 +375,8 @@ fn help_is_a_text_even_when_nothing_is_configured() {
 fn the_bare_program_shows_its_help_unless_a_workflow_or_inputs_exist() {
     let asked = |env: &[(&str, &str)]| {
         let env = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        match read(vec!["bastion-migrate".into()], env) {
-            Request::Print { text, exit } => {
+        match read_start_mode(vec!["bastion-migrate".into()], env) {
+            StartMode::Print { text, exit } => {
                 assert!(text.contains("Nothing was done") && exit == 2, "{text}");
                 false
             }
@@ -395,8 +401,11 @@ fn the_example_configuration_and_a_few_secrets_are_enough() {
         ("PROD_DB_PASSWORD", "p\n"),
     ];
     let settings = settings(&["plan", "--environment", "prod"], &[&env]);
-    assert_eq!(settings.database().unwrap().password, Some(Secret::new("p")));
-    assert_eq!((settings.database().unwrap().port, settings.database().unwrap().sslmode), (25060, SslMode::VerifyFull));
+    assert_eq!(settings.required_database().unwrap().password, Some(Secret::new("p")));
+    assert_eq!(
+        (settings.required_database().unwrap().port, settings.required_database().unwrap().sslmode),
+        (25060, SslMode::VerifyFull)
+    );
     assert_eq!((settings.sql.gaps, settings.safety.lock_timeout), (Policy::Refuse, Duration::from_secs(2)));
     assert_eq!((settings.command, settings.github.comment), (Command::Plan, CommentPolicy::Plan));
     assert!(settings.route.unwrap().known_hosts.unwrap().starts_with("bastion.example.com ssh-ed25519 "));

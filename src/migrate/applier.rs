@@ -14,7 +14,7 @@ use crate::{
     postgres::{LockWaits, fault::statement_fault, wait::answer_within, waits_for_transactions},
     run::{
         event::{Event, Events},
-        lock_retries::Ladder,
+        lock_retries::LockRetries,
     },
     sql::Span,
 };
@@ -34,7 +34,7 @@ pub struct Pipeline<'a> {
     /// The receiver of events.
     pub events: &'a Events,
     /// The number of retries after a lock timeout, and the lock timeout of each attempt.
-    pub lock_retries: Ladder,
+    pub lock_retries: LockRetries,
     /// The source of the lock timeouts: the user's URL may set its own.
     pub lock_timeouts: LockTimeouts,
     /// The number of the current attempt at the next file.
@@ -67,22 +67,22 @@ pub(super) struct InFlight {
 
 impl Pipeline<'_> {
     /// Returns the lock timeout of this attempt, if it is ours to set and shorter than the session's.
-    pub(super) fn limit(&self, attempt: u32) -> Option<Duration> {
-        let limit = self.lock_retries.limit(attempt);
-        (self.lock_timeouts == LockTimeouts::PerAttempt && limit < self.lock_retries.top).then_some(limit)
+    pub(super) fn lock_timeout(&self, attempt: u32) -> Option<Duration> {
+        let limit = self.lock_retries.timeout_for(attempt);
+        (self.lock_timeouts == LockTimeouts::PerAttempt && limit < self.lock_retries.lock_timeout).then_some(limit)
     }
 
     /// Returns the lock timeout of a file in one transaction: none if its statement waits for other transactions to
     /// end.
-    pub(super) fn limit_of(&self, migration: &Migration, attempt: u32) -> Option<Duration> {
+    pub(super) fn lock_timeout_of(&self, migration: &Migration, attempt: u32) -> Option<Duration> {
         match waits_for_transactions(&migration.body) {
             Some(_) => Some(Duration::ZERO),
-            None => self.limit(attempt),
+            None => self.lock_timeout(attempt),
         }
     }
 
     /// Sends a migration that is one transaction, without waiting for the response.
-    pub(super) async fn send(
+    pub(super) async fn send_migration(
         &self,
         migration: &Migration,
         previous: Option<&str>,
@@ -90,7 +90,7 @@ impl Pipeline<'_> {
         limit: Option<Duration>,
     ) -> Result<InFlight, Error> {
         let open = open_sql(self.ledger, self.fresh, (migration.id.index, migration.modes), previous, limit);
-        let close = close_sql(self.ledger, migration.id.index, &self.row(migration), commit);
+        let close = close_sql(self.ledger, migration.id.index, &self.new_ledger_row(migration), commit);
         // `simple_query_raw` returns after sending, before the response.
         Ok(InFlight {
             open: Box::pin(self.client.simple_query_raw(&open).await?),
@@ -112,11 +112,11 @@ impl Pipeline<'_> {
     ///
     /// # Errors
     /// The reason why it was rolled back.
-    pub(super) async fn settle(&self, migration: &Migration, flight: InFlight) -> Result<(), Fault> {
-        let began = self.opened(migration, read_control_response(flight.open).await)?;
+    pub(super) async fn read_responses(&self, migration: &Migration, flight: InFlight) -> Result<(), Fault> {
+        let began = self.check_opened(migration, read_control_response(flight.open).await)?;
         let body = read_body_response(flight.body).await;
         let closed = read_control_response(flight.close).await;
-        let Some(error) = body.error else { return self.recorded(migration, closed, began) };
+        let Some(error) = body.error else { return self.check_recorded(migration, closed, began) };
         let fault = error_location::body_fault(&error, migration, Span::whole(&migration.body), body.completed);
         Err(match closed.error {
             Some(error) if had_transaction_ended(&error) => {
@@ -127,33 +127,38 @@ impl Pipeline<'_> {
     }
 
     /// Handles the response to a migration's opening message.
-    pub(super) fn opened(&self, migration: &Migration, opened: ControlResponse) -> Result<Instant, Fault> {
+    pub(super) fn check_opened(&self, migration: &Migration, opened: ControlResponse) -> Result<Instant, Fault> {
         if let Some(error) = opened.error {
             return Err(opening_fault(&error, migration));
         }
         self.commits.xid.set(opened.rows.first().and_then(|xid| xid.parse().ok()));
-        self.events.tell(Event::Started(migration.id.clone()));
+        self.events.emit(Event::Started(migration.id.clone()));
         if let Some(remark) = &migration.note {
-            self.events.note(remark.clone());
+            self.events.emit_note(remark.clone());
         }
         Ok(Instant::now())
     }
 
     /// Handles the response to a migration's closing message.
-    pub(super) fn recorded(&self, migration: &Migration, closed: ControlResponse, began: Instant) -> Result<(), Fault> {
+    pub(super) fn check_recorded(
+        &self,
+        migration: &Migration,
+        closed: ControlResponse,
+        began: Instant,
+    ) -> Result<(), Fault> {
         if let Some(error) = closed.error {
             return Err(error_location::closing_fault(&error, migration));
         }
         let mut rows = closed.rows.iter();
         let took = rows.next().and_then(|row| row.parse().ok()).map_or_else(|| began.elapsed(), Duration::from_millis);
         self.commits.record_commit(if rows.next().is_some() { Commit::Later } else { Commit::Flushed });
-        self.events.tell(Event::Applied { index: migration.id.index, took });
+        self.events.emit(Event::Applied { index: migration.id.index, took });
         Ok(())
     }
 
     /// Leaves the failed block; when this returns, the responses to all earlier messages have arrived. Returns another
     /// fault if the session was lost, and with it perhaps commits that were not flushed.
-    pub(super) async fn after_rollback(&self, fault: Fault) -> Fault {
+    pub(super) async fn roll_back_after(&self, fault: Fault) -> Fault {
         let rollback = self.client.batch_execute(self.commits.rollback_sql());
         match answer_within(self.rollback_timeout, async { rollback.await.map_err(|error| statement_fault(&error)) })
             .await
@@ -168,7 +173,7 @@ impl Pipeline<'_> {
         fault
     }
 
-    pub(super) fn row<'m>(&'m self, migration: &'m Migration) -> NewRow<'m> {
+    pub(super) fn new_ledger_row<'m>(&'m self, migration: &'m Migration) -> NewRow<'m> {
         NewRow {
             version: &migration.id.version,
             name: &migration.id.name,

@@ -28,7 +28,7 @@ pub(super) async fn apply_in_chunks(
 ) -> Result<(), Fault> {
     match run_transaction(apply, migration, pieces, previous).await {
         Ok(()) => Ok(()),
-        Err(fault) => Err(apply.after_rollback(fault).await),
+        Err(fault) => Err(apply.roll_back_after(fault).await),
     }
 }
 
@@ -39,15 +39,15 @@ async fn run_transaction(
     previous: Option<&str>,
 ) -> Result<(), Fault> {
     let plainly = |error: Error| statement_fault(&error).in_file(migration.source().whole_file());
-    let limit = apply.limit_of(migration, apply.attempt.get());
+    let limit = apply.lock_timeout_of(migration, apply.attempt.get());
     let open = open_sql(apply.ledger, apply.fresh, (migration.id.index, migration.modes), previous, limit);
     let stream = apply.client.simple_query_raw(&open).await.map_err(plainly)?;
-    let began = apply.opened(migration, read_control_response(Box::pin(stream)).await)?;
+    let began = apply.check_opened(migration, read_control_response(Box::pin(stream)).await)?;
     send_chunks(apply, migration, pieces).await?;
     apply.commits.sent.set(apply.commits.committed.get() + 1);
-    let close = close_sql(apply.ledger, migration.id.index, &apply.row(migration), Commit::Flushed);
+    let close = close_sql(apply.ledger, migration.id.index, &apply.new_ledger_row(migration), Commit::Flushed);
     let stream = apply.send_close(&close).await.map_err(plainly)?;
-    apply.recorded(migration, read_control_response(Box::pin(stream)).await, began)
+    apply.check_recorded(migration, read_control_response(Box::pin(stream)).await, began)
 }
 
 /// Sends the chunks one after the other; each waits for the previous one to complete.
@@ -95,7 +95,7 @@ fn copy_fault(error: &Error, migration: &Migration, statement: Span, data: Span)
         Some(line) => {
             let before: usize =
                 data.slice_of(&migration.body).split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
-            crate::postgres::fault::statement_fault(error).in_file(source.place_at_byte(data.start + before))
+            statement_fault(error).in_file(source.place_at_byte(data.start + before))
         }
         None => error_location::body_fault(error, migration, statement, 0),
     }

@@ -5,7 +5,7 @@ use super::{
     migration::ParsedFile,
 };
 use crate::{
-    fault::{Code, Fault, Place},
+    fault::{Code, Fault, FilePosition},
     layout::{self, Application, Checksum, Direction, FileName, Fit, Layout, LayoutChoice},
     run::event::MigrationId,
     settings::{Policy, SqlSettings},
@@ -106,7 +106,7 @@ fn duplicate_versions(ids: &[MigrationId]) -> impl Iterator<Item = Fault> {
     let neighbours = ids.iter().zip(ids.iter().skip(1));
     neighbours.filter(|(first, second)| first.version == second.version).map(|(first, second)| {
         let cause = format!("`{}` and `{}` both have version {}", first.file, second.file, first.version);
-        Fault::new(Code::VersionDuplicate, cause).in_file(Place::whole(&second.file))
+        Fault::new(Code::VersionDuplicate, cause).in_file(FilePosition::of_file(&second.file))
     })
 }
 
@@ -116,7 +116,7 @@ fn version_gaps(layout: Layout, ids: &[MigrationId]) -> impl Iterator<Item = Fau
     ids.iter().zip(ids.iter().skip(1)).filter_map(move |(before, after)| {
         let missing = layout.first_gap(&before.version, &after.version)?;
         let cause = format!("version {missing} is missing between `{}` and `{}`", before.file, after.file);
-        Some(Fault::new(Code::VersionGap, cause).in_file(Place::whole(&after.file)))
+        Some(Fault::new(Code::VersionGap, cause).in_file(FilePosition::of_file(&after.file)))
     })
 }
 
@@ -215,7 +215,7 @@ fn list_directory(settings: &SqlSettings) -> Result<DirectoryListing, Fault> {
         io::ErrorKind::NotADirectory => {
             Fault::new(Code::FilesMissing, format!("`{written}` named by `migrations` is not a directory"))
         }
-        _ => Fault::new(Code::FileUnreadable, format!("the directory `{written}` can't be read")).because(&error),
+        _ => Fault::new(Code::FileUnreadable, format!("the directory `{written}` can't be read")).with_causes(&error),
     };
     let mut listing = DirectoryListing::default();
     for entry in fs::read_dir(&settings.directory).map_err(fault)? {
@@ -289,7 +289,7 @@ impl NamedFile {
             Ok(name) => Ok(Self { path: path.to_owned(), file, name }),
             Err(why) => {
                 let fault = Fault::new(Code::FileName, format!("the name of `{file}` {why}"));
-                Err(fault.in_file(Place::whole(&file)))
+                Err(fault.in_file(FilePosition::of_file(&file)))
             }
         }
     }
@@ -318,13 +318,13 @@ impl NamedFile {
     fn refusal_fault(&self, layout: Layout) -> Option<Fault> {
         let (cause, fix) = layout.refuse_name(&self.name)?;
         let fault = Fault::new(Code::FileName, format!("`{}` {cause}", self.file));
-        Some(fault.fix(fix).in_file(Place::whole(&self.file)))
+        Some(fault.fix(fix).in_file(FilePosition::of_file(&self.file)))
     }
 
     fn load_file(&self, id: MigrationId, layouts: &[Layout]) -> Result<LoadedFile, Vec<Fault>> {
         let bytes = fs::read(&self.path).map_err(|error| {
-            let fault = Fault::new(Code::FileUnreadable, format!("`{}` can't be read", self.file)).because(&error);
-            vec![fault.in_file(Place::whole(&self.file))]
+            let fault = Fault::new(Code::FileUnreadable, format!("`{}` can't be read", self.file)).with_causes(&error);
+            vec![fault.in_file(FilePosition::of_file(&self.file))]
         })?;
         let checksums: Vec<(Layout, Checksum)> =
             layouts.iter().map(|layout| (*layout, layout.checksum(&bytes))).collect();

@@ -2,7 +2,7 @@
 
 use super::{migration::Migration, transaction::had_transaction_ended};
 use crate::{
-    fault::{Code, Fault, Place},
+    fault::{Code, Fault, FilePosition},
     postgres::fault::{query_fault, statement_fault},
     sql::{Execution, Phrase, Span, SqlSource, StatementClass, classify_statement, split::statement_spans, template},
 };
@@ -60,7 +60,7 @@ fn failing_statement(migration: &Migration, sent: Span, completed: usize) -> Opt
 
 /// Returns the place of the server's position, which it reports for syntax errors and unknown names, or else that of
 /// the statement.
-pub(super) fn error_place(server: &DbError, source: SqlSource<'_>, sent: Span, failing: Option<Span>) -> Place {
+pub(super) fn error_place(server: &DbError, source: SqlSource<'_>, sent: Span, failing: Option<Span>) -> FilePosition {
     if let Some(position) = sent_position(server) {
         return source.place_at_position(sent, position);
     }

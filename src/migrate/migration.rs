@@ -1,7 +1,7 @@
 //! A migration file: its name, its body, and the way it is sent.
 
 use crate::{
-    fault::{Code, Fault, Place},
+    fault::{Code, Fault, FilePosition},
     layout::Checksum,
     run::event::MigrationId,
     sql::{
@@ -85,7 +85,7 @@ impl ParsedFile {
 fn decode_text(file: &str, bytes: Vec<u8>) -> Result<String, Fault> {
     let fault = |before: &[u8], what: &str| {
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        let place = Place { file: file.to_owned(), line: Some(line), column: None, excerpt: None };
+        let place = FilePosition { file: file.to_owned(), line: Some(line), column: None, excerpt: None };
         Fault::new(Code::FileNotUtf8, format!("`{file}` is not UTF-8 text: {what} on line {line}")).in_file(place)
     };
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {

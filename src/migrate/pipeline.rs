@@ -75,7 +75,7 @@ impl Pipeline<'_> {
                 return Ok(SessionOutcome::NeedsNewSession(at));
             }
             let attempt = self.attempt.get();
-            let Some(pause) = self.lock_retries.pause(attempt).filter(|_| is_retryable(&stopped.fault)) else {
+            let Some(pause) = self.lock_retries.pause_after(attempt).filter(|_| is_retryable(&stopped.fault)) else {
                 return Err(StoppedAt { at, fault: self.with_obstacles(stopped.fault) });
             };
             let file = pending.get(at).map_or_else(String::new, |migration| migration.id.file.clone());
@@ -87,7 +87,7 @@ impl Pipeline<'_> {
 
     fn start_attempt(&self, attempt: u32) {
         self.attempt.set(attempt);
-        self.lookout.begin_attempt(self.lock_retries.limit(attempt));
+        self.lookout.begin_attempt(self.lock_retries.timeout_for(attempt));
     }
 
     /// Pauses before the next attempt, or until the session in the way is gone.
@@ -97,7 +97,7 @@ impl Pipeline<'_> {
         let most = if said.is_some() { "at most " } else { "" };
         let why = [Some(fault.cause), said].into_iter().flatten().collect::<Vec<_>>().join("; ");
         let what = format!("another try of {file} ({number} of {retries}, in {most}{seconds} s)");
-        self.events.tell(Event::Waiting { what, why });
+        self.events.emit(Event::Waiting { what, why });
         self.lookout.pause_while_blocked(pause).await;
     }
 
@@ -176,8 +176,8 @@ impl Pipeline<'_> {
                 self.commits.sent.set(first + sent + 1);
                 let commit = if sent + 1 == batch.len() { Commit::Flushed } else { Commit::Later };
                 // Only the first of them is retried.
-                let limit = self.limit_of(next, if sent == 0 { self.attempt.get() } else { 0 });
-                let answer = self.send(next, previous, commit, limit).await;
+                let limit = self.lock_timeout_of(next, if sent == 0 { self.attempt.get() } else { 0 });
+                let answer = self.send_migration(next, previous, commit, limit).await;
                 flight.push_back(answer.map_err(|error| StoppedAt { at, fault: statement_fault(&error) })?);
                 previous = Some(&next.id.version);
                 bytes += next.body.len();
@@ -185,9 +185,9 @@ impl Pipeline<'_> {
             }
             let Some(answer) = flight.pop_front() else { break };
             bytes -= migration.body.len();
-            if let Err(fault) = self.settle(migration, answer).await {
+            if let Err(fault) = self.read_responses(migration, answer).await {
                 drop(flight);
-                return Err(StoppedAt { at, fault: self.after_rollback(fault).await });
+                return Err(StoppedAt { at, fault: self.roll_back_after(fault).await });
             }
         }
         Ok(())

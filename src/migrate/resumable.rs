@@ -12,7 +12,7 @@ use super::{
     transaction::{Commit, OWN_ENCODING, RESET_SESSION, lock_timeout_sql, open_without_transaction_sql},
 };
 use crate::{
-    fault::{Code, Fault, Place},
+    fault::{Code, Fault, FilePosition},
     layout::NewRow,
     ledger::{Ledger, LedgerState, ProgressRecord, ProgressRow},
     postgres::{
@@ -126,7 +126,7 @@ struct ResumableRun<'a> {
 impl ResumableRun<'_> {
     async fn run_all(&self) -> Result<(), Fault> {
         let began = Instant::now();
-        self.pipeline.events.tell(Event::Started(self.migration.id.clone()));
+        self.pipeline.events.emit(Event::Started(self.migration.id.clone()));
         let done = match self.find_progress().await? {
             Some(row) => self.settled_count(&row).await?,
             None => 0,
@@ -136,13 +136,13 @@ impl ResumableRun<'_> {
             if number > done {
                 self.run_statement(number, next).await?;
                 let index = self.migration.id.index;
-                self.pipeline.events.tell(Event::Statement { index, number, of: self.statements.len() });
+                self.pipeline.events.emit(Event::StatementDone { index, number, of: self.statements.len() });
             } else {
                 self.repeat_session_setup(next, done).await?;
             }
         }
         let took = began.elapsed();
-        let row = NewRow { took: Some(took), ..self.pipeline.row(self.migration) };
+        let row = NewRow { took: Some(took), ..self.pipeline.new_ledger_row(self.migration) };
         // One message is one transaction.
         let record = self.pipeline.ledger.insert_sql(&row);
         let mark = origin_comment::last_message_comment(self.migration.id.index);
@@ -152,14 +152,15 @@ impl ResumableRun<'_> {
         }
         self.execute_own(&record).await?;
         self.pipeline.commits.record_commit(Commit::Flushed);
-        self.pipeline.events.tell(Event::Applied { index: self.migration.id.index, took });
+        self.pipeline.events.emit(Event::Applied { index: self.migration.id.index, took });
         Ok(())
     }
 
     /// Reads where an earlier attempt stopped. Each attempt reads it anew, as the plan's value is out of date after the
     /// first.
     async fn find_progress(&self) -> Result<Option<ProgressRow>, Fault> {
-        let open = open_without_transaction_sql(self.pipeline.fresh, self.pipeline.limit(self.pipeline.attempt.get()));
+        let open =
+            open_without_transaction_sql(self.pipeline.fresh, self.pipeline.lock_timeout(self.pipeline.attempt.get()));
         let mark = origin_comment::first_message_comment(self.migration.id.index);
         let question = OwnQuery::read_write(open).with_appended(&self.progress.find_sql()).preceded_by(mark);
         let answer = query_rows(self.pipeline.client, &question).await;
@@ -180,7 +181,7 @@ impl ResumableRun<'_> {
             .fix("restore the statements that were already run; those after them may be changed")
             .in_file(self.migration.source().whole_file()));
         }
-        self.pipeline.events.note(format!(
+        self.pipeline.events.emit_note(format!(
             "{}: {} of {} statements were done by an earlier attempt",
             self.migration.id.file,
             row.done,
@@ -250,7 +251,7 @@ impl ResumableRun<'_> {
         };
         match result.await {
             Ok(()) => Ok(()),
-            Err(fault) => Err(self.pipeline.after_rollback(fault).await),
+            Err(fault) => Err(self.pipeline.roll_back_after(fault).await),
         }
     }
 
@@ -272,7 +273,7 @@ impl ResumableRun<'_> {
             if dropped.map_err(|fault| fault.in_file(self.place_of(next)))? {
                 self.pipeline
                     .events
-                    .note(format!("dropped the INVALID index {index} that an earlier attempt left behind"));
+                    .emit_note(format!("dropped the INVALID index {index} that an earlier attempt left behind"));
             }
         }
         self.send_statement(next).await?;
@@ -291,7 +292,7 @@ impl ResumableRun<'_> {
 
     /// Returns the SQL that restores the lock timeout after [`PATIENT`].
     fn restore_lock_timeout_sql(&self) -> String {
-        match self.pipeline.limit(self.pipeline.attempt.get()) {
+        match self.pipeline.lock_timeout(self.pipeline.attempt.get()) {
             Some(limit) => format!("SET lock_timeout TO {}", limit.as_millis()),
             None => "RESET lock_timeout".to_owned(),
         }
@@ -318,7 +319,7 @@ impl ResumableRun<'_> {
         self.execute_own(&format!("{place}; COMMIT")).await
     }
 
-    fn place_of(&self, statement: &Statement) -> Place {
+    fn place_of(&self, statement: &Statement) -> FilePosition {
         self.migration.source().place_at_byte(statement.span.start)
     }
 

@@ -99,7 +99,7 @@ impl ActivityMonitor {
                         self.cancel_waiters(&lookout.take_overdue_waiters()).await;
                     }
                     Err(silent) if silent.code == Code::DatabaseTimeout => {
-                        events.tell(Event::Warning(silent.detail("so lock waits are no longer reported")));
+                        events.emit(Event::Warning(silent.detail("so lock waits are no longer reported")));
                         return std::future::pending().await;
                     }
                     // A failed poll is not reported: the work itself fails if there is a real problem.
@@ -155,7 +155,7 @@ impl ReportedActivity {
         for one in &seen {
             if one.is_reportable() && !self.last_keys.contains(&one.key) {
                 self.last_report = Instant::now();
-                events.tell(one.event.clone());
+                events.emit(one.event.clone());
             }
         }
         for obstacle in seen.iter().filter_map(|one| one.blocker.clone()) {
@@ -167,7 +167,7 @@ impl ReportedActivity {
                 |one: &&Observation| !one.is_reportable() && (whose == WorkOwner::Tool || one.age >= HEARTBEAT);
             if let Some(life) = waits.or_else(|| seen.iter().find(is_due)) {
                 self.last_report = Instant::now();
-                events.tell(life.as_heartbeat());
+                events.emit(life.as_heartbeat());
             }
         }
         // A quick poll looks only for blockers: keys of other kinds stay reported.

@@ -31,9 +31,9 @@ pub(super) fn connection_fault(error: &Error, target: &DatabaseTarget) -> Fault 
         || text.contains("unexpected message")
         || text.contains("parsing response")
     {
-        tls::not_postgres_fault(target).because(error)
+        tls::not_postgres_fault(target).with_causes(error)
     } else {
-        Fault::new(Code::DatabaseUnready, format!("{at} closed the connection before it was ready")).because(error)
+        Fault::new(Code::DatabaseUnready, format!("{at} closed the connection before it was ready")).with_causes(error)
     }
 }
 
@@ -43,7 +43,8 @@ pub(crate) fn handshake_fault(error: &io::Error, target: &DatabaseTarget) -> Fau
         Some(error) => tls::tls_fault(error, target),
         None => {
             let at = format!("`{}:{}`", target.host, target.port);
-            Fault::new(Code::DatabaseUnready, format!("{at} closed the connection before it was ready")).because(error)
+            Fault::new(Code::DatabaseUnready, format!("{at} closed the connection before it was ready"))
+                .with_causes(error)
         }
     }
 }
@@ -156,8 +157,8 @@ fn no_answer_fault(error: &Error) -> Fault {
         return Fault::new(Code::DatabaseProtocol, cause);
     }
     match text.contains("unexpected message") || text.contains("parsing response") {
-        true => Fault::new(Code::DatabaseProtocol, "the database's answer can't be understood").because(error),
-        false => Fault::new(Code::DatabaseLost, "the connection to the database broke").because(error),
+        true => Fault::new(Code::DatabaseProtocol, "the database's answer can't be understood").with_causes(error),
+        false => Fault::new(Code::DatabaseLost, "the connection to the database broke").with_causes(error),
     }
 }
 

@@ -159,7 +159,7 @@ pub async fn acquire_lock(
             )));
         }
         if said.as_ref() != Some(&holder) {
-            events.tell(Event::Waiting { what: what.clone(), why: format!("held by {holder}") });
+            events.emit(Event::Waiting { what: what.clone(), why: format!("held by {holder}") });
             said = Some(holder);
             if let Some(pid) = own {
                 query_within(session, &OwnQuery::read_only(terminate_sql(pid)), wait).await?;
@@ -252,7 +252,7 @@ pub async fn wait_for_other_tools(session: &Session, wait: &LockWait<'_>, events
         }
         if said.as_ref() != Some(&worker) {
             let why = format!("its run has ended, but it is still active: {worker}");
-            events.tell(Event::Waiting { what: "the tool of another run".to_owned(), why });
+            events.emit(Event::Waiting { what: "the tool of another run".to_owned(), why });
             said = Some(worker);
         }
         sleep(RETRY_PAUSE).await;

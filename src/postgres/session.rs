@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     fault::{Code, Fault},
-    run::event::{About, Event, Events},
+    run::event::{Event, Events, NoticeSubject},
     transport::{Transport, TransportStream},
 };
 use futures_util::future::poll_fn;
@@ -204,7 +204,7 @@ pub(crate) fn tls_for_stream(
     tokio_postgres::tls::MakeTlsConnect::<TransportStream>::make_tls_connect(&mut connector, &target.host).map_err(
         |error| {
             Fault::new(Code::TlsWrongName, format!("a certificate can't be issued for `{}`", target.host))
-                .because(&error)
+                .with_causes(&error)
         },
     )
 }
@@ -246,8 +246,8 @@ where
                     let (severity, text) = (notice.severity().to_owned(), notice.message().to_owned());
                     // The message filter has put the migration into this field.
                     let version = notice.file().and_then(|version| version.parse().ok());
-                    events.tell(Event::Notice { severity, text, about: version.map(About::Migration) });
-                    events.room().await;
+                    events.emit(Event::Notice { severity, text, about: version.map(NoticeSubject::Migration) });
+                    events.wait_for_room().await;
                 }
                 Some(Ok(_)) => {}
             }

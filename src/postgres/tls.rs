@@ -36,7 +36,7 @@ pub(crate) fn tls_connector(target: &DatabaseTarget) -> Result<Option<MakeRustls
     };
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| Fault::new(Code::Bug, "no TLS version can be used").because(&error))?
+        .map_err(|error| Fault::new(Code::Bug, "no TLS version can be used").with_causes(&error))?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
@@ -56,7 +56,7 @@ const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 pub(crate) async fn request_tls(stream: &mut TransportStream, target: &DatabaseTarget) -> Result<(), Fault> {
     let at = format!("`{}:{}`", target.host, target.port);
     let cut = |error: std::io::Error| {
-        Fault::new(Code::DatabaseUnready, format!("{at} closed the connection before it was ready")).because(&error)
+        Fault::new(Code::DatabaseUnready, format!("{at} closed the connection before it was ready")).with_causes(&error)
     };
     let mut answer = [0];
     stream.write_all(&SSL_REQUEST).await.map_err(cut)?;
@@ -91,13 +91,13 @@ fn root_store(pem: &str, named: &str) -> Result<RootCertStore, Fault> {
     let mut expired = None;
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
         let certificate = certificate
-            .map_err(|error| Fault::new(Code::CaInvalid, format!("{named} is not in PEM form")).because(&error))?;
+            .map_err(|error| Fault::new(Code::CaInvalid, format!("{named} is not in PEM form")).with_causes(&error))?;
         if let Some(since) = expiry_time(&certificate).filter(|since| *since < SystemTime::now()) {
             expired = Some(since);
             continue;
         }
         store.add(certificate).map_err(|error| {
-            Fault::new(Code::CaInvalid, format!("{named} holds no usable certificate")).because(&error)
+            Fault::new(Code::CaInvalid, format!("{named} holds no usable certificate")).with_causes(&error)
         })?;
     }
     match (store.is_empty(), expired) {
@@ -128,7 +128,7 @@ fn web_pki_verifier(
     };
     WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(provider))
         .build()
-        .map_err(|error| Fault::new(Code::CaInvalid, "`database-ca` can't be used").because(&error))
+        .map_err(|error| Fault::new(Code::CaInvalid, "`database-ca` can't be used").with_causes(&error))
 }
 
 /// Certificate verifier for the weaker modes, as in libpq: `verify-ca` checks everything but the name, `require`
@@ -188,7 +188,7 @@ pub(crate) fn tls_fault(error: &rustls::Error, target: &DatabaseTarget) -> Fault
     let host = &target.host;
     // The greeting of an sshd begins with `S`, the byte by which PostgreSQL accepts TLS, and goes on with no TLS.
     if matches!(error, rustls::Error::InvalidMessage(_)) {
-        return not_postgres_fault(target).because(error);
+        return not_postgres_fault(target).with_causes(error);
     }
     let (code, cause) = match error {
         rustls::Error::InvalidCertificate(certificate) => match certificate {
@@ -205,5 +205,5 @@ pub(crate) fn tls_fault(error: &rustls::Error, target: &DatabaseTarget) -> Fault
         },
         _ => (Code::TlsUntrusted, format!("the TLS handshake with `{host}` failed")),
     };
-    Fault::new(code, cause).because(error)
+    Fault::new(code, cause).with_causes(error)
 }

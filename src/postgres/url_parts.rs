@@ -39,7 +39,7 @@ pub(super) fn parse_port(text: &str) -> Result<u16, Fault> {
 pub(super) fn percent_decoded(text: &str) -> Result<Option<String>, Fault> {
     let decoded = percent_decode_str(text).decode_utf8();
     let decoded =
-        decoded.map_err(|error| invalid_url("is not UTF-8 once its `%` escapes are decoded").because(&error))?;
+        decoded.map_err(|error| invalid_url("is not UTF-8 once its `%` escapes are decoded").with_causes(&error))?;
     if decoded.contains('\0') {
         return Err(invalid_url("contains a zero byte"));
     }

@@ -44,7 +44,7 @@ pub async fn wait_for_session(
             let waited = format!("waited {} s for it (`wait-timeout`)", wait.as_secs());
             return Err(fault.detail(waited));
         }
-        events.tell(Event::Waiting { what: "the database".to_owned(), why: fault.cause.clone() });
+        events.emit(Event::Waiting { what: "the database".to_owned(), why: fault.cause.clone() });
         reason = fault;
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);

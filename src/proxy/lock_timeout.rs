@@ -302,7 +302,7 @@ mod tests {
         let mut lift = session();
         assert_eq!(
             lift.pass_to_server(&query(BUILD)).into_owned(),
-            [query(&super::disable_sql(LIMIT)), query(BUILD)].concat()
+            [query(&disable_sql(LIMIT)), query(BUILD)].concat()
         );
         let built = [encode_message(b'C', b"CREATE INDEX\0"), ready(b"I")].concat();
         let said = [answer(), ready(b"I"), built.clone()].concat();
@@ -321,7 +321,7 @@ mod tests {
         let prepared = [prepare(BUILD), encode_message(b'D', b"S"), encode_message(b'S', b"")].concat();
         assert_eq!(
             lift.pass_to_server(&prepared).into_owned(),
-            [query(&super::disable_sql(LIMIT)), prepared.clone()].concat()
+            [query(&disable_sql(LIMIT)), prepared.clone()].concat()
         );
         let parsed = [encode_message(b'1', b""), encode_message(b'n', b""), ready(b"I")].concat();
         assert_eq!(lift.pass_to_client(&[answer(), ready(b"I"), parsed.clone()].concat()).into_owned(), parsed);
@@ -393,7 +393,7 @@ mod tests {
         drop(lift.pass_to_client(&[encode_message(b'C', b"COPY 1\0"), ready(b"I")].concat()));
         assert_eq!(
             lift.pass_to_server(&query(BUILD)).into_owned(),
-            [query(&super::disable_sql(LIMIT)), query(BUILD)].concat()
+            [query(&disable_sql(LIMIT)), query(BUILD)].concat()
         );
     }
 

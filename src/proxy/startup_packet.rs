@@ -160,7 +160,7 @@ pub(crate) fn split_c_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 fn split_packet(packet: &[u8]) -> Option<(u32, &[u8])> {
     let (length, body) = packet.split_first_chunk::<4>()?;
     let (code, rest) = body.split_first_chunk::<4>()?;
-    (self::remaining_length(*length) == Some(body.len())).then(|| (u32::from_be_bytes(*code), rest))
+    (remaining_length(*length) == Some(body.len())).then(|| (u32::from_be_bytes(*code), rest))
 }
 
 /// Parses names and values up to the empty name, which must be the end.

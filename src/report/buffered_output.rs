@@ -1,7 +1,7 @@
 //! A stream that need not be read: what is written waits in memory, and a thread of its own waits for the reader. So a reader
 //! who stands still holds up nobody, least of all a cancel.
 
-use crate::run::backpressure::Flow;
+use crate::run::backpressure::LogFlow;
 use std::{
     io::{self, Write},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -15,7 +15,7 @@ const PIECE: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Outlet {
     shared: Arc<Shared>,
-    flow: Flow,
+    flow: LogFlow,
 }
 
 #[derive(Debug, Default)]
@@ -47,7 +47,7 @@ impl Outlet {
     ///
     /// # Errors
     /// The system's own.
-    pub(super) fn start(to: impl Write + Send + 'static, flow: Flow) -> io::Result<Self> {
+    pub(super) fn start(to: impl Write + Send + 'static, flow: LogFlow) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let (far, written) = (Arc::clone(&shared), flow.clone());
         Builder::new().name("log".to_owned()).spawn(move || far.write_all(to, &written))?;
@@ -63,7 +63,7 @@ impl Write for Outlet {
         }
         state.waiting.extend_from_slice(bytes);
         // Before the thread can take them.
-        self.flow.grow(bytes.len());
+        self.flow.add_unwritten(bytes.len());
         drop(state);
         self.shared.changed.notify_one();
         Ok(bytes.len())
@@ -82,7 +82,7 @@ impl Drop for Outlet {
 }
 
 impl Shared {
-    fn write_all(&self, mut to: impl Write, flow: &Flow) {
+    fn write_all(&self, mut to: impl Write, flow: &LogFlow) {
         while let Some(text) = self.next() {
             let mut left = text.len();
             for piece in text.chunks(PIECE) {
@@ -91,7 +91,7 @@ impl Shared {
                     return;
                 }
                 left -= piece.len();
-                flow.shrink(piece.len());
+                flow.remove_unwritten(piece.len());
             }
         }
     }
@@ -105,12 +105,12 @@ impl Shared {
     }
 
     /// What nobody reads need not wait.
-    fn give_up(&self, left: usize, flow: &Flow) {
+    fn give_up(&self, left: usize, flow: &LogFlow) {
         let mut state = self.state();
         state.end = End::Deaf;
         let left = left + std::mem::take(&mut state.waiting).len();
         drop(state);
-        flow.shrink(left);
+        flow.remove_unwritten(left);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -132,14 +132,14 @@ mod tests {
     #[tokio::test]
     async fn what_nobody_reads_yet_is_read_later_in_its_order() {
         let (reader, writer) = io::pipe().unwrap();
-        let flow = Flow::default();
+        let flow = LogFlow::default();
         let mut outlet = Outlet::start(writer, flow.clone()).unwrap();
         for number in 0..100_000 {
             writeln!(outlet, "line {number}").unwrap();
         }
-        assert!(timeout(Duration::from_millis(1), flow.written()).await.is_err(), "the pipe is full");
+        assert!(timeout(Duration::from_millis(1), flow.wait_until_written()).await.is_err(), "the pipe is full");
         let reading = tokio::task::spawn_blocking(move || BufReader::new(reader).lines().map(Result::unwrap).collect());
-        timeout(PATIENCE, flow.written()).await.unwrap();
+        timeout(PATIENCE, flow.wait_until_written()).await.unwrap();
         drop(outlet);
         let read: Vec<String> = timeout(PATIENCE, reading).await.unwrap().unwrap();
         assert!(read.len() == 100_000 && read.iter().enumerate().all(|(at, line)| *line == format!("line {at}")));
@@ -148,11 +148,11 @@ mod tests {
     #[tokio::test]
     async fn what_nobody_will_read_does_not_wait() {
         let (reader, writer) = io::pipe().unwrap();
-        let flow = Flow::default();
+        let flow = LogFlow::default();
         let mut outlet = Outlet::start(writer, flow.clone()).unwrap();
         outlet.write_all(&[b'x'; 1 << 20]).unwrap();
         drop(reader);
-        timeout(PATIENCE, flow.written()).await.unwrap();
+        timeout(PATIENCE, flow.wait_until_written()).await.unwrap();
         assert!(outlet.write_all(b"x").is_err());
     }
 }

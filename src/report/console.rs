@@ -73,7 +73,7 @@ impl Sink {
     /// What a library has to say when the user asked for debug logging.
     fn debug(&self, text: &str) {
         match self.surface {
-            Surface::Actions => self.command(&workflow_command::debug(&self.redactor.redact(text))),
+            Surface::Actions => self.command(&workflow_command::debug_command(&self.redactor.redact(text))),
             Surface::Pipe | Surface::Terminal | Surface::Colour => self.text(Tone::Quiet, &format!("debug: {text}")),
         }
     }
@@ -106,7 +106,7 @@ fn fenced(lines: Vec<String>) -> Vec<String> {
         return lines;
     }
     let fence = Fence::new();
-    std::iter::once(fence.opening()).chain(lines).chain(std::iter::once(fence.closing())).collect()
+    std::iter::once(fence.opening_line()).chain(lines).chain(std::iter::once(fence.closing_line())).collect()
 }
 
 fn without_controls(line: &str) -> String {

@@ -2,7 +2,7 @@
 
 use crate::{
     fault::Stage,
-    run::event::{Changes, Event, StepFate},
+    run::event::{Event, ReadOnlyResult, StepState},
 };
 
 /// Whether others have changed it.
@@ -23,10 +23,10 @@ impl Changed {
     /// What is known once this has happened in this stage.
     pub(super) fn after(self, event: &Event, stage: Option<Stage>) -> Self {
         let is_let_at = match event {
-            Event::Compared(Changes::Some) => return Self::Something,
-            Event::Compared(Changes::None) if self == Self::Asked => return Self::Nothing,
-            Event::Calling { .. } => true,
-            Event::Step { fate, .. } => *fate == StepFate::Running,
+            Event::ReadOnlyChecked(ReadOnlyResult::Changed) => return Self::Something,
+            Event::ReadOnlyChecked(ReadOnlyResult::Unchanged) if self == Self::Asked => return Self::Nothing,
+            Event::CommandStarted { .. } => true,
+            Event::StepChanged { fate, .. } => *fate == StepState::Running,
             _ => false,
         };
         match self {
@@ -45,12 +45,12 @@ mod tests {
 
     #[test]
     fn what_others_did_is_known_only_once_it_was_read_again() {
-        let calling = Event::Calling { command: "x".to_owned() };
+        let calling = Event::CommandStarted { command: "x".to_owned() };
         let asked = Changed::Nothing.after(&calling, Some(Stage::Plan));
         assert_eq!(asked, Changed::Asked);
-        assert_eq!(asked.after(&Event::Compared(Changes::None), None), Changed::Nothing);
-        assert_eq!(asked.after(&Event::Compared(Changes::Some), None), Changed::Something);
+        assert_eq!(asked.after(&Event::ReadOnlyChecked(ReadOnlyResult::Unchanged), None), Changed::Nothing);
+        assert_eq!(asked.after(&Event::ReadOnlyChecked(ReadOnlyResult::Changed), None), Changed::Something);
         let worked = Changed::Nothing.after(&calling, Some(Stage::Before));
-        assert_eq!(worked.after(&Event::Compared(Changes::None), None), Changed::Unknown);
+        assert_eq!(worked.after(&Event::ReadOnlyChecked(ReadOnlyResult::Unchanged), None), Changed::Unknown);
     }
 }

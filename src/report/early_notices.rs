@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     fault::Stage,
-    run::event::{About, Event},
+    run::event::{Event, NoticeSubject},
 };
 
 /// What waits for its file to begin.
@@ -18,7 +18,7 @@ impl Early {
     /// What is to be told when this happens, in its order.
     pub(super) fn in_turn(&mut self, event: Event, report: &Report) -> Vec<Event> {
         match &event {
-            Event::Notice { about: Some(About::Migration(index)), .. } if is_awaited(*index, report) => {
+            Event::Notice { about: Some(NoticeSubject::Migration(index)), .. } if is_awaited(*index, report) => {
                 self.0.push((*index, event));
                 Vec::new()
             }
@@ -32,7 +32,7 @@ impl Early {
                 [event].into_iter().chain(its).collect()
             }
             // Nothing begins any more.
-            Event::Left(Stage::Migrate) | Event::Fault(_) => {
+            Event::StageDone(Stage::Migrate) | Event::Fault(_) => {
                 self.0.drain(..).map(|(_, message)| message).chain([event]).collect()
             }
             _ => vec![event],
@@ -59,13 +59,17 @@ mod tests {
     use std::time::Duration;
 
     fn notice(index: usize) -> Event {
-        Event::Notice { severity: "NOTICE".to_owned(), text: "x".to_owned(), about: Some(About::Migration(index)) }
+        Event::Notice {
+            severity: "NOTICE".to_owned(),
+            text: "x".to_owned(),
+            about: Some(NoticeSubject::Migration(index)),
+        }
     }
 
     /// The events as they are told, of a run whose migrations 3 and 4 are planned and not begun.
     fn told(events: &[Event]) -> Vec<Event> {
         let mut report = sample::report(&sample::planned().into_iter().take_while(|(at, _)| *at < 300).collect());
-        report.fold(&Event::Entered(Stage::Migrate), Duration::ZERO);
+        report.fold(&Event::StageStarted(Stage::Migrate), Duration::ZERO);
         let mut early = Early::default();
         let mut told = Vec::new();
         for event in events {

@@ -3,8 +3,8 @@
 use crate::{
     fault::Stage,
     run::{
-        Usage,
-        event::{MigrationId, StepFate, StepId},
+        ResourceUsage,
+        event::{MigrationId, StepId, StepState},
     },
 };
 
@@ -66,7 +66,7 @@ pub struct StepReport {
     #[serde(flatten)]
     pub id: StepId,
     /// What became of it.
-    pub fate: StepFate,
+    pub fate: StepState,
     /// Milliseconds since the run began.
     pub started_ms: Option<u64>,
     /// Milliseconds.
@@ -75,7 +75,7 @@ pub struct StepReport {
 
 impl StepReport {
     pub(super) fn not_run(id: &StepId) -> Self {
-        Self { id: id.clone(), fate: StepFate::NotRun, started_ms: None, took_ms: None }
+        Self { id: id.clone(), fate: StepState::NotRun, started_ms: None, took_ms: None }
     }
 }
 
@@ -86,7 +86,7 @@ pub struct UsageReport {
     pub command: String,
     /// What it used.
     #[serde(flatten)]
-    pub usage: Usage,
+    pub usage: ResourceUsage,
 }
 
 /// What the server said on the way. Hostile text.

@@ -52,7 +52,7 @@ fn what(report: &Report) -> String {
         Outcome::Cancelled => format!("Stopped in stage {stage} with {code}: {}", progress(report)),
         Outcome::InDoubt => {
             let doubtful: Vec<String> =
-                report.with_fate(Fate::InDoubt).map(|entry| entry.id.path().into_owned()).collect();
+                report.with_fate(Fate::InDoubt).map(|entry| entry.id.display_path().into_owned()).collect();
             let whether = match doubtful.as_slice() {
                 [] => String::new(),
                 [one] => format!("nobody knows whether `{one}` was committed; "),
@@ -104,7 +104,7 @@ fn success(report: &Report, database: &str) -> String {
 /// How far a run came that did not end well. Before there is a plan we write nothing; whether others did is known if the database
 /// was read again.
 fn progress(report: &Report) -> String {
-    let writes = report.command.is_none_or(Command::writes);
+    let writes = report.command.is_none_or(Command::may_write);
     match (&report.plan, writes) {
         (None, _) | (_, false) => match (report.changed, report.with_fate(Fate::Applied).count()) {
             (Changed::Nothing, _) => "nothing was changed".to_owned(),
@@ -175,7 +175,7 @@ mod tests {
             (Command::Rollback, "Nothing is to be rolled back: ", ": nothing was to be rolled back"),
             (Command::Baseline, "Nothing is left to record: ", ": nothing was left to record"),
         ] {
-            let [told, told_failed] = idle(command, Coverage::Whole);
+            let [told, told_failed] = idle(command, Coverage::Complete);
             assert!(told.starts_with(well), "{told}");
             assert!(told_failed.ends_with(failed) && !told_failed.contains("0 of 0"), "{told_failed}");
         }

@@ -16,8 +16,8 @@ use crate::{
         workflow_command::{self, Annotation, Level},
     },
     run::{
-        backpressure::Flow,
-        event::{Event, Phase, StepId},
+        backpressure::LogFlow,
+        event::{Event, StepId, StepPhase},
     },
     secret::{Redactor, Secret},
 };
@@ -66,7 +66,7 @@ impl Log {
     /// A log on standard output. Inside of Actions the surface is Actions, whatever `screen` says, and the secrets are masked
     /// before anything else is written. `flow` learns how much of it is not written yet.
     #[must_use]
-    pub fn new(runner: &Runner, screen: Surface, secrets: &[Secret], flow: &Flow) -> Self {
+    pub fn new(runner: &Runner, screen: Surface, secrets: &[Secret], flow: &LogFlow) -> Self {
         let out: Box<dyn Write + Send> = match surface(runner, screen) {
             // The bar is drawn between the lines, at once; and a terminal is read.
             Surface::Terminal | Surface::Colour => Box::new(io::stdout()),
@@ -85,7 +85,7 @@ impl Log {
         let surface = surface(runner, screen);
         let sink = Sink::new(out, Redactor::new(secrets), surface);
         let masks = secrets.iter().filter(|_| surface == Surface::Actions).flat_map(masks);
-        masks.for_each(|value| sink.command(&workflow_command::add_mask(value)));
+        masks.for_each(|value| sink.command(&workflow_command::mask_command(value)));
         Self {
             sink,
             runner_debug: runner.debug,
@@ -129,22 +129,22 @@ impl Log {
         if let Event::Planned(facts) = &event {
             self.names = facts.pending.iter().map(|id| (id.index, id.clone())).collect();
         }
-        if let Event::Found(id) = &event {
+        if let Event::Unplanned(id) = &event {
             self.names.insert(id.index, id.clone());
         }
-        if let Event::Placed { index, schema } = &event
+        if let Event::SchemaAssigned { index, schema } = &event
             && let Some(id) = self.names.get_mut(index)
         {
             id.schema.clone_from(schema);
         }
         if let Event::Steps(ids) = &event {
-            let alone = matches!(ids.as_slice(), [StepId { phase: Phase::Migrate, .. }]);
+            let alone = matches!(ids.as_slice(), [StepId { phase: StepPhase::Migrate, .. }]);
             self.steps = if alone { 0 } else { ids.len() };
         }
         if self.is_told_together(&event) {
             return;
         }
-        if matches!(event, Event::Step { .. }) && self.steps == 0 {
+        if matches!(event, Event::StepChanged { .. }) && self.steps == 0 {
             return;
         }
         self.progress(&event);
@@ -161,7 +161,7 @@ impl Log {
     /// The beginning of each was told, line by line: that they are recorded is one line more.
     fn is_told_together(&mut self, event: &Event) -> bool {
         match event {
-            Event::Begun { name, schema, .. } => {
+            Event::ToolMigrationStarted { name, schema, .. } => {
                 let label = schema.as_ref().map_or_else(|| name.clone(), |schema| format!("{schema}: {name}"));
                 self.begun.insert(label);
             }
@@ -231,7 +231,7 @@ impl Log {
                 self.line(&Line::End);
                 self.open = Some(*stage);
                 if actions {
-                    self.sink.command(&workflow_command::group(stage.name()));
+                    self.sink.command(&workflow_command::group_command(stage.name()));
                 } else {
                     self.sink.text(Tone::Plain, stage.name());
                 }
@@ -256,7 +256,7 @@ impl Log {
                 }
             }
             Event::Applied { .. } => self.sink.bar().into_iter().for_each(|bar| bar.inc(1)),
-            Event::Left(_) | Event::Fault(_) => self.sink.show(None),
+            Event::StageDone(_) | Event::Fault(_) => self.sink.show(None),
             _ => {}
         }
     }
@@ -458,7 +458,7 @@ mod tests {
         }
         let bar = log.sink.bar().unwrap();
         assert_eq!((bar.position(), bar.length()), (2, Some(2)));
-        log.event(&Event::Left(Stage::Migrate), Duration::from_secs(2));
+        log.event(&Event::StageDone(Stage::Migrate), Duration::from_secs(2));
         assert!(log.sink.bar().is_none());
     }
 }

@@ -1,10 +1,10 @@
 //! What each event says, as lines, before anybody decides how they look.
 
 use crate::{
-    fault::{Excerpt, Fault, Place, Stage},
+    fault::{Excerpt, Fault, FilePosition, Stage},
     run::{
-        BastionFacts, DatabaseFacts, ImageFacts, Usage,
-        event::{About, Change, Coverage, Event, MigrationId, PlanFacts, Proof, StepFate, StepId},
+        BastionFacts, DatabaseFacts, ImageFacts, ResourceUsage,
+        event::{Coverage, Event, MigrationId, NoticeSubject, PlanAction, PlanFacts, Proof, StepId, StepState},
     },
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -51,8 +51,8 @@ pub(crate) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
     let name = |index: &usize| names.get(index).map_or_else(|| index.to_string(), |id| indented(&id.entitled()));
     let text = |tone, text: String| vec![Line::Text(tone, text)];
     match event {
-        Event::Entered(stage) => vec![Line::Heading(*stage)],
-        Event::Left(_) => vec![Line::End],
+        Event::StageStarted(stage) => vec![Line::Heading(*stage)],
+        Event::StageDone(_) => vec![Line::End],
         Event::Note(sentence) => text(Tone::Plain, format!("  {}", indented(sentence))),
         Event::Waiting { what, why } => {
             let after = took(millis(at));
@@ -63,20 +63,20 @@ pub(crate) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
         Event::Locked { waited } => text(Tone::Plain, format!("  lock taken ({})", took(millis(*waited)))),
         Event::Planned(facts) => plan(facts).into_iter().map(|line| Line::Text(Tone::Plain, line)).collect(),
         Event::Started(id) => text(Tone::Quiet, format!("  applying {}", name(&id.index))),
-        Event::Statement { index, number, of } => {
+        Event::StatementDone { index, number, of } => {
             text(Tone::Quiet, format!("  {}: statement {number} of {of} done", name(index)))
         }
         Event::Applied { index, took: time } => {
             text(Tone::Good, format!("  applied {} ({})", name(index), took(millis(*time))))
         }
         // What became of it is told next.
-        Event::Found(_) | Event::Placed { .. } | Event::Ended { .. } => Vec::new(),
+        Event::Unplanned(_) | Event::SchemaAssigned { .. } | Event::Ended { .. } => Vec::new(),
         Event::Recorded { index, .. } => text(Tone::Good, format!("  applied {}", name(index))),
         Event::RolledBack { index } => text(Tone::Good, format!("  rolled back {}", name(index))),
         Event::Failed { index } => text(Tone::Bad, format!("  failed {}", name(index))),
         Event::Cancelled { index } => text(Tone::Warning, format!("  cancelled {}", name(index))),
-        Event::Standing { recorded } => standing(recorded),
-        Event::Forgotten { index } => {
+        Event::LedgerListed { recorded } => standing(recorded),
+        Event::LostInCrash { index } => {
             text(Tone::Bad, format!("  forgotten: the server crashed before {} was on its disk", name(index)))
         }
         Event::InDoubt { index } => {
@@ -85,32 +85,36 @@ pub(crate) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
         Event::Notice { severity, text: said, about } => {
             let about = match about {
                 None => String::new(),
-                Some(About::Migration(index)) => format!("{}: ", name(index)),
-                Some(About::File(file)) => format!("{}: ", indented(file)),
+                Some(NoticeSubject::Migration(index)) => format!("{}: ", name(index)),
+                Some(NoticeSubject::File(file)) => format!("{}: ", indented(file)),
             };
             text(Tone::Quiet, format!("  {about}{}: {}", severity.to_lowercase(), indented(said)))
         }
-        Event::Begun { name, schema: None, .. } => text(Tone::Quiet, format!("  begun {name}")),
-        Event::Begun { name, schema: Some(schema), .. } => text(Tone::Quiet, format!("  begun {schema}: {name}")),
-        Event::Calling { command } => text(Tone::Plain, format!("  $ {}", indented(command))),
+        Event::ToolMigrationStarted { name, schema: None, .. } => text(Tone::Quiet, format!("  begun {name}")),
+        Event::ToolMigrationStarted { name, schema: Some(schema), .. } => {
+            text(Tone::Quiet, format!("  begun {schema}: {name}"))
+        }
+        Event::CommandStarted { command } => text(Tone::Plain, format!("  $ {}", indented(command))),
         Event::Output { line } => text(Tone::Quiet, format!("  | {line}")),
-        Event::Cut { lines } => {
+        Event::LinesOmitted { lines } => {
             text(Tone::Quiet, format!("  … and {} more lines of it, which are too many for a log", grouped(*lines)))
         }
-        Event::Skipped { messages } => {
+        Event::MessagesSkipped { messages } => {
             text(Tone::Quiet, format!("  … and {} more messages, which there was no time to show", grouped(*messages)))
         }
         Event::Blocked { text: who } => text(Tone::Warning, format!("  {}", indented(who))),
         Event::Tunnel(facts) => text(Tone::Good, format!("  tunnel    {}:{}", facts.host, facts.port)),
         Event::Image(facts) => text(Tone::Plain, image(facts)),
-        Event::Used { command, usage } => text(Tone::Quiet, format!("  used {}", indented(&used(command, *usage)))),
-        Event::Schema { added } => schema(added),
-        Event::Settings { way } => text(Tone::Quiet, format!("  settings {way}")),
+        Event::ResourceUsage { command, usage } => {
+            text(Tone::Quiet, format!("  used {}", indented(&used(command, *usage))))
+        }
+        Event::SchemaAdded { added } => schema(added),
+        Event::SettingsDelivered { way } => text(Tone::Quiet, format!("  settings {way}")),
         // The fault that follows says what.
-        Event::Compared(_) => Vec::new(),
+        Event::ReadOnlyChecked(_) => Vec::new(),
         // What is planned is shown when its turn comes.
         Event::Steps(_) => Vec::new(),
-        Event::Step { id, fate } => step(id, *fate).into_iter().collect(),
+        Event::StepChanged { id, fate } => step(id, *fate).into_iter().collect(),
         Event::Verified(Proof::Ledger) => text(Tone::Good, "  the ledger confirms it".to_owned()),
         Event::Verified(Proof::Listing) => text(Tone::Good, "  the tool's own listing confirms it".to_owned()),
         Event::Warning(warning) => fault(warning, "warning", Tone::Warning),
@@ -123,13 +127,13 @@ pub(crate) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
     }
 }
 
-fn step(id: &StepId, fate: StepFate) -> Option<Line> {
+fn step(id: &StepId, fate: StepState) -> Option<Line> {
     let name = indented(&id.name);
     match fate {
-        StepFate::NotRun => None,
-        StepFate::Running => Some(Line::Text(Tone::Plain, format!("  step {name}"))),
-        StepFate::Done => Some(Line::Text(Tone::Good, format!("  done {name}"))),
-        StepFate::Failed => Some(Line::Text(Tone::Bad, format!("  failed {name}"))),
+        StepState::NotRun => None,
+        StepState::Running => Some(Line::Text(Tone::Plain, format!("  step {name}"))),
+        StepState::Done => Some(Line::Text(Tone::Good, format!("  done {name}"))),
+        StepState::Failed => Some(Line::Text(Tone::Bad, format!("  failed {name}"))),
     }
 }
 
@@ -159,7 +163,7 @@ fn schema(added: &[String]) -> Vec<Line> {
 }
 
 /// Memory and time for people.
-pub(super) fn used(command: &str, usage: Usage) -> String {
+pub(super) fn used(command: &str, usage: ResourceUsage) -> String {
     let (memory, time) = (usage.memory_bytes.div_ceil(1 << 20), took(usage.cpu_ms));
     format!("{memory} MiB of memory and {time} of processor time by {command}, looked at once a second")
 }
@@ -167,12 +171,12 @@ pub(super) fn used(command: &str, usage: Usage) -> String {
 fn plan(facts: &PlanFacts) -> Vec<String> {
     let pending = count(facts.pending.len(), "migration");
     let word = match facts.change {
-        Change::Apply => "pending",
-        Change::Record => "to record",
-        Change::RollBack => "to roll back",
+        PlanAction::Apply => "pending",
+        PlanAction::Record => "to record",
+        PlanAction::RollBack => "to roll back",
     };
     let pending = match facts.coverage {
-        Coverage::Whole => pending,
+        Coverage::Complete => pending,
         Coverage::Unknown => "nobody can list what is".to_owned(),
     };
     let head = format!("  {pending} {word}, {} recorded in {}", facts.recorded, facts.ledger);
@@ -185,7 +189,7 @@ fn plan(facts: &PlanFacts) -> Vec<String> {
 /// Migrations that are applied: files one by one; of a tool the log has its own list already.
 fn standing(recorded: &[MigrationId]) -> Vec<Line> {
     let files = recorded.iter().filter(|id| !id.file.is_empty());
-    files.map(|id| Line::Text(Tone::Plain, format!("  applied {}", id.path()))).collect()
+    files.map(|id| Line::Text(Tone::Plain, format!("  applied {}", id.display_path()))).collect()
 }
 
 fn fault(fault: &Fault, word: &str, tone: Tone) -> Vec<Line> {
@@ -207,7 +211,7 @@ pub(super) fn facts(fault: &Fault) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(found) = &fault.place {
         lines.push(format!("  --> {}", place(found)));
-        let excerpt = found.excerpt.as_ref().map(Excerpt::shown).unwrap_or_default();
+        let excerpt = found.excerpt.as_ref().map(Excerpt::render).unwrap_or_default();
         lines.extend(excerpt.lines().map(|line| format!("   | {line}")));
     }
     lines.extend(fault.sqlstate.iter().map(|sqlstate| format!("  SQLSTATE {sqlstate}")));
@@ -216,7 +220,7 @@ pub(super) fn facts(fault: &Fault) -> Vec<String> {
 }
 
 /// `file:line:column`, as far as it is known.
-pub(super) fn place(place: &Place) -> String {
+pub(super) fn place(place: &FilePosition) -> String {
     let line = place.line.map(|line| format!(":{line}")).unwrap_or_default();
     let column = place.line.and(place.column).map(|column| format!(":{column}")).unwrap_or_default();
     format!("{}{line}{column}", place.file)
@@ -275,7 +279,7 @@ mod tests {
 
     #[test]
     fn names_a_place_as_far_as_it_is_known() {
-        let mut found = Place { file: "a.sql".to_owned(), line: None, column: Some(2), excerpt: None };
+        let mut found = FilePosition { file: "a.sql".to_owned(), line: None, column: Some(2), excerpt: None };
         assert_eq!(place(&found), "a.sql");
         found.line = Some(3);
         assert_eq!(place(&found), "a.sql:3:2");

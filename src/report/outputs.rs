@@ -157,7 +157,7 @@ fn json(value: &impl Serialize) -> String {
 mod tests {
     use super::{super::sample, *};
     use crate::{
-        fault::{Code, Fault, Place},
+        fault::{Code, Fault, FilePosition},
         run::{DatabaseFacts, event::Event},
     };
     use std::collections::BTreeMap;
@@ -265,8 +265,9 @@ mod tests {
     #[test]
     fn the_report_is_never_empty_however_long_what_can_not_be_emptied_is() {
         let long = |letter: &str| letter.repeat(300_000);
-        let fault =
-            |cause: String| Fault::new(Code::FileSyntax, cause).in_file(Place::whole(&long("f"))).detail(long("d"));
+        let fault = |cause: String| {
+            Fault::new(Code::FileSyntax, cause).in_file(FilePosition::of_file(&long("f"))).detail(long("d"))
+        };
         let one = vec![fault(long("\u{1}"))];
         let many = (0..20_000)
             .map(|number| fault(number.to_string()).detail("x"))

@@ -87,7 +87,7 @@ async fn write_comment(
     let text = within(room, redactor, |budget| comment(report, budget));
     let stopped = report.faults.iter().any(|fault| fault.code.class() == Class::Cancelled);
     let patience = if stopped { PATIENCE_CANCELLED } else { PATIENCE };
-    conversation.put(token, &marker, &text, patience).await
+    conversation.upsert_comment(token, &marker, &text, patience).await
 }
 
 /// Where to comment; nowhere when the event is not about a pull request.
@@ -103,7 +103,7 @@ fn conversation(runner: &Runner) -> Result<Option<Conversation>, Fault> {
 fn payload(path: &Path) -> Result<serde_json::Value, Fault> {
     let unreadable = |error: &(dyn std::error::Error + 'static)| {
         Fault::new(Code::CommentUnwritten, "can't write the comment: the event (`GITHUB_EVENT_PATH`) can't be read")
-            .because(error)
+            .with_causes(error)
     };
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(&error))?;
     serde_json::from_str(&text).map_err(|error| unreadable(&error))

@@ -9,10 +9,10 @@ use super::{
     run_report::Report,
 };
 use crate::{
-    fault::{Excerpt, Fault, Place},
+    fault::{Excerpt, Fault, FilePosition},
     run::{
         BastionFacts, DatabaseFacts, ImageFacts, TunnelFacts,
-        event::{About, Event, MigrationId, PlanFacts, StepId},
+        event::{Event, MigrationId, NoticeSubject, PlanFacts, StepId},
     },
     secret::Redactor,
 };
@@ -61,7 +61,7 @@ macro_rules! redacted {
 }
 
 redacted! {
-    Place { file, excerpt } { line, column }
+    FilePosition { file, excerpt } { line, column }
     Fault { cause, fix, place, sqlstate, detail } { stage, code }
     BastionFacts { host, user, host_key, login } { port }
     DatabaseFacts { host, name, role, version, tls } { port }
@@ -80,7 +80,7 @@ redacted! {
 
 impl Redacted for Excerpt {
     fn redacted(&self, redactor: &Redactor) -> Self {
-        self.changed(|line, column| redactor.redact_with_position(line, column))
+        self.map_line(|line, column| redactor.redact_with_position(line, column))
     }
 }
 
@@ -111,7 +111,7 @@ impl Redacted for StepId {
     }
 }
 
-impl Redacted for About {
+impl Redacted for NoticeSubject {
     fn redacted(&self, redactor: &Redactor) -> Self {
         match self {
             Self::Migration(index) => Self::Migration(*index),
@@ -128,47 +128,53 @@ impl Redacted for Event {
             Self::Bastion(facts) => Self::Bastion(facts.redacted(redactor)),
             Self::Database(facts) => Self::Database(facts.redacted(redactor)),
             Self::Planned(facts) => Self::Planned(facts.redacted(redactor)),
-            Self::Standing { recorded } => Self::Standing { recorded: recorded.redacted(redactor) },
-            Self::Placed { index, schema } => Self::Placed { index: *index, schema: schema.redacted(redactor) },
+            Self::LedgerListed { recorded } => Self::LedgerListed { recorded: recorded.redacted(redactor) },
+            Self::SchemaAssigned { index, schema } => {
+                Self::SchemaAssigned { index: *index, schema: schema.redacted(redactor) }
+            }
             Self::Started(id) => Self::Started(id.redacted(redactor)),
-            Self::Found(id) => Self::Found(id.redacted(redactor)),
+            Self::Unplanned(id) => Self::Unplanned(id.redacted(redactor)),
             Self::Notice { severity, text, about } => Self::Notice {
                 severity: severity.redacted(redactor),
                 text: text.redacted(redactor),
                 about: about.redacted(redactor),
             },
-            Self::Begun { name, schema, clock } => {
-                Self::Begun { name: name.redacted(redactor), schema: schema.redacted(redactor), clock: *clock }
-            }
+            Self::ToolMigrationStarted { name, schema, clock } => Self::ToolMigrationStarted {
+                name: name.redacted(redactor),
+                schema: schema.redacted(redactor),
+                clock: *clock,
+            },
             Self::Ended { name, schema, took } => {
                 Self::Ended { name: name.redacted(redactor), schema: schema.redacted(redactor), took: *took }
             }
-            Self::Used { command, usage } => Self::Used { command: command.redacted(redactor), usage: *usage },
-            Self::Calling { command } => Self::Calling { command: command.redacted(redactor) },
+            Self::ResourceUsage { command, usage } => {
+                Self::ResourceUsage { command: command.redacted(redactor), usage: *usage }
+            }
+            Self::CommandStarted { command } => Self::CommandStarted { command: command.redacted(redactor) },
             Self::Output { line } => Self::Output { line: line.redacted(redactor) },
             Self::Blocked { text } => Self::Blocked { text: text.redacted(redactor) },
             Self::Tunnel(facts) => Self::Tunnel(facts.redacted(redactor)),
             Self::Image(facts) => Self::Image(facts.redacted(redactor)),
-            Self::Schema { added } => Self::Schema { added: added.redacted(redactor) },
-            Self::Settings { way } => Self::Settings { way: way.redacted(redactor) },
+            Self::SchemaAdded { added } => Self::SchemaAdded { added: added.redacted(redactor) },
+            Self::SettingsDelivered { way } => Self::SettingsDelivered { way: way.redacted(redactor) },
             Self::Steps(ids) => Self::Steps(ids.redacted(redactor)),
-            Self::Step { id, fate } => Self::Step { id: id.redacted(redactor), fate: *fate },
+            Self::StepChanged { id, fate } => Self::StepChanged { id: id.redacted(redactor), fate: *fate },
             Self::Warning(fault) => Self::Warning(fault.redacted(redactor)),
             Self::Fault(fault) => Self::Fault(fault.redacted(redactor)),
-            Self::Entered(_)
-            | Self::Left(_)
+            Self::StageStarted(_)
+            | Self::StageDone(_)
             | Self::Locked { .. }
-            | Self::Statement { .. }
+            | Self::StatementDone { .. }
             | Self::Applied { .. }
             | Self::Recorded { .. }
             | Self::RolledBack { .. }
             | Self::Failed { .. }
             | Self::Cancelled { .. }
-            | Self::Forgotten { .. }
+            | Self::LostInCrash { .. }
             | Self::InDoubt { .. }
-            | Self::Skipped { .. }
-            | Self::Cut { .. }
-            | Self::Compared(_)
+            | Self::MessagesSkipped { .. }
+            | Self::LinesOmitted { .. }
+            | Self::ReadOnlyChecked(_)
             | Self::Verified(_) => self.clone(),
         }
     }
@@ -222,11 +228,13 @@ mod tests {
             }),
             Event::Started(started) => Event::Started(id(started)),
             Event::Waiting { .. } => Event::Waiting { what: text(), why: text() },
-            Event::Notice { .. } => Event::Notice { severity: text(), text: text(), about: Some(About::File(text())) },
+            Event::Notice { .. } => {
+                Event::Notice { severity: text(), text: text(), about: Some(NoticeSubject::File(text())) }
+            }
             Event::Fault(fault) => Event::Fault(Fault {
                 cause: text(),
                 fix: text(),
-                place: fault.place.map(|place| Place {
+                place: fault.place.map(|place| FilePosition {
                     file: text(),
                     excerpt: Some(Excerpt::new(&text(), 3)),
                     ..place

@@ -5,7 +5,7 @@ use super::{early_notices::Early, log::Log, run_report::Report};
 use crate::{
     fault::Fault,
     run::{
-        backpressure::Flow,
+        backpressure::LogFlow,
         event::{Event, Events},
     },
 };
@@ -19,7 +19,7 @@ use std::{
 #[derive(Clone)]
 pub struct Teller {
     told: Arc<Mutex<Told>>,
-    flow: Flow,
+    flow: LogFlow,
     began: Instant,
 }
 
@@ -32,7 +32,7 @@ struct Told {
 impl Teller {
     /// Of a run that begins now. `flow` is that of the log.
     #[must_use]
-    pub fn new(report: Report, log: Log, flow: Flow) -> Self {
+    pub fn new(report: Report, log: Log, flow: LogFlow) -> Self {
         Self { told: Arc::new(Mutex::new(Told { report, log, early: Early::default() })), flow, began: Instant::now() }
     }
 
@@ -40,7 +40,7 @@ impl Teller {
     #[must_use]
     pub fn events(&self) -> Events {
         let (teller, redactor) = (self.clone(), self.told().log.redactor().clone());
-        Events::new(move |event| teller.take(event), self.flow.clone()).hiding(redactor)
+        Events::new(move |event| teller.take(event), self.flow.clone()).with_redactor(redactor)
     }
 
     fn take(&self, event: Event) {
@@ -118,10 +118,10 @@ mod tests {
         let paper = Paper::default();
         let log = Log::to(Box::new(paper.clone()), &Runner::default(), Surface::Pipe, &[]);
         let report = Report::new(Some(Command::Migrate), None, &Runner::default());
-        let teller = Teller::new(report, log, Flow::default());
+        let teller = Teller::new(report, log, LogFlow::default());
         let events = teller.events();
         let work = move || {
-            told.into_iter().for_each(|(_, event)| events.tell(event));
+            told.into_iter().for_each(|(_, event)| events.emit(event));
             panic!("out of cheese");
         };
         assert!(catch_unwind(AssertUnwindSafe(work)).is_err());

@@ -9,7 +9,9 @@ use crate::{
     github::runner::Runner,
     run::{
         BastionFacts, DatabaseFacts, ImageFacts, TunnelFacts,
-        event::{About, Clock, Coverage, Event, MigrationId, Phase, PlanFacts, Proof, StepFate, StepId},
+        event::{
+            ClockPrecision, Coverage, Event, MigrationId, NoticeSubject, PlanFacts, Proof, StepId, StepPhase, StepState,
+        },
     },
     settings::Command,
 };
@@ -121,10 +123,10 @@ impl Report {
         self.duration_ms = now;
         self.changed = self.changed.after(event, self.open_stage());
         match event {
-            Event::Entered(stage) => {
+            Event::StageStarted(stage) => {
                 self.stages.push(StageTime { stage: *stage, started_ms: now, took_ms: None });
             }
-            Event::Left(stage) => {
+            Event::StageDone(stage) => {
                 if let Some(open) = self.stages.iter_mut().rev().find(|open| open.stage == *stage) {
                     open.took_ms = Some(now.saturating_sub(open.started_ms));
                 }
@@ -135,7 +137,7 @@ impl Report {
                 self.migrations = facts.pending.iter().map(MigrationReport::pending).collect();
                 self.plan = Some(facts.clone());
             }
-            Event::Standing { recorded } => self.recorded.clone_from(recorded),
+            Event::LedgerListed { recorded } => self.recorded.clone_from(recorded),
             Event::Notice { severity, text, about } => {
                 if self.notices.len() == NOTICES_KEPT {
                     self.notices.remove(0);
@@ -143,16 +145,16 @@ impl Report {
                 let file = about.as_ref().map(|about| self.file(about));
                 self.notices.push(NoticeReport { severity: severity.clone(), text: text.clone(), file });
             }
-            Event::Cut { lines: left_out } | Event::Skipped { messages: left_out } => {
+            Event::LinesOmitted { lines: left_out } | Event::MessagesSkipped { messages: left_out } => {
                 self.skipped = self.skipped.saturating_add(*left_out);
             }
             Event::Image(facts) => self.image = Some(facts.clone()),
             Event::Tunnel(facts) => self.tunnel = Some(facts.clone()),
-            Event::Used { command, usage } => {
+            Event::ResourceUsage { command, usage } => {
                 self.usage.push(UsageReport { command: command.clone(), usage: *usage });
             }
-            Event::Settings { way } => self.settings = Some(way.clone()),
-            Event::Schema { added } => self.schema.clone_from(added),
+            Event::SettingsDelivered { way } => self.settings = Some(way.clone()),
+            Event::SchemaAdded { added } => self.schema.clone_from(added),
             Event::Blocked { text } => {
                 if self.blocked.len() < BLOCKED_KEPT {
                     self.blocked.push(text.clone());
@@ -163,15 +165,15 @@ impl Report {
             | Event::RolledBack { .. }
             | Event::Failed { .. }
             | Event::Cancelled { .. }
-            | Event::Forgotten { .. }
+            | Event::LostInCrash { .. }
             | Event::InDoubt { .. }
-            | Event::Begun { .. }
+            | Event::ToolMigrationStarted { .. }
             | Event::Ended { .. }
-            | Event::Found(_)
-            | Event::Placed { .. }
+            | Event::Unplanned(_)
+            | Event::SchemaAssigned { .. }
             | Event::Recorded { .. } => self.migration(event, now),
             Event::Steps(ids) => self.steps = ids.iter().map(StepReport::not_run).collect(),
-            Event::Step { id, fate } => self.step(id, *fate, now),
+            Event::StepChanged { id, fate } => self.step(id, *fate, now),
             Event::Verified(proof) => (self.verified, self.proof) = (true, Some(*proof)),
             Event::Warning(fault) => self.warnings.push(fault.clone()),
             Event::Fault(fault) => {
@@ -183,9 +185,9 @@ impl Report {
             Event::Note(_)
             | Event::Waiting { .. }
             | Event::Locked { .. }
-            | Event::Statement { .. }
-            | Event::Calling { .. }
-            | Event::Compared(_)
+            | Event::StatementDone { .. }
+            | Event::CommandStarted { .. }
+            | Event::ReadOnlyChecked(_)
             | Event::Output { .. } => {}
         }
     }
@@ -200,11 +202,11 @@ impl Report {
             Event::RolledBack { index } => self.became(*index, Fate::RolledBack, |_| ()),
             Event::Failed { index } => self.became(*index, Fate::Failed, |_| ()),
             Event::Cancelled { index } => self.became(*index, Fate::Cancelled, |_| ()),
-            Event::Forgotten { index } => self.became(*index, Fate::Pending, |entry| entry.took_ms = None),
+            Event::LostInCrash { index } => self.became(*index, Fate::Pending, |entry| entry.took_ms = None),
             Event::InDoubt { index } => self.became(*index, Fate::InDoubt, |_| ()),
-            Event::Begun { name, schema, clock } => {
+            Event::ToolMigrationStarted { name, schema, clock } => {
                 if let Some(entry) = self.of_tool(name, schema.as_ref()) {
-                    let started = (*clock == Clock::Exact).then_some(now);
+                    let started = (*clock == ClockPrecision::Exact).then_some(now);
                     (entry.fate, entry.started_ms, entry.took_ms) = (Fate::Running, started, None);
                 }
             }
@@ -213,11 +215,11 @@ impl Report {
                     entry.took_ms = took.map(millis);
                 }
             }
-            Event::Found(id) => {
+            Event::Unplanned(id) => {
                 let place = self.migrations.partition_point(|entry| entry.id.index < id.index);
                 self.migrations.insert(place, MigrationReport::pending(id));
             }
-            Event::Placed { index, schema } => {
+            Event::SchemaAssigned { index, schema } => {
                 if let Some(entry) = self.migrations.iter_mut().find(|entry| entry.id.index == *index) {
                     entry.id.schema.clone_from(schema);
                 }
@@ -229,26 +231,26 @@ impl Report {
         }
     }
 
-    fn file(&self, about: &About) -> String {
+    fn file(&self, about: &NoticeSubject) -> String {
         match about {
-            About::File(file) => file.clone(),
-            About::Migration(index) => {
+            NoticeSubject::File(file) => file.clone(),
+            NoticeSubject::Migration(index) => {
                 let entry = self.migrations.iter().find(|entry| entry.id.index == *index);
-                entry.map_or_else(|| index.to_string(), |entry| entry.id.path().into_owned())
+                entry.map_or_else(|| index.to_string(), |entry| entry.id.display_path().into_owned())
             }
         }
     }
 
-    fn step(&mut self, id: &StepId, fate: StepFate, now: u64) {
+    fn step(&mut self, id: &StepId, fate: StepState, now: u64) {
         let known = self.steps.iter_mut().find(|step| step.id == *id);
         let Some(step) = known else { return };
         step.fate = fate;
         match fate {
-            StepFate::Running => step.started_ms = Some(now),
-            StepFate::Done | StepFate::Failed => {
+            StepState::Running => step.started_ms = Some(now),
+            StepState::Done | StepState::Failed => {
                 step.took_ms = step.started_ms.map(|started| now.saturating_sub(started));
             }
-            StepFate::NotRun => {}
+            StepState::NotRun => {}
         }
     }
 
@@ -347,7 +349,7 @@ impl Report {
     /// Whether a step that is the migration has ended well.
     #[must_use]
     pub fn has_done_something(&self) -> bool {
-        self.steps.iter().any(|step| step.id.phase == Phase::Migrate && step.fate == StepFate::Done)
+        self.steps.iter().any(|step| step.id.phase == StepPhase::Migrate && step.fate == StepState::Done)
     }
 
     /// The exit code of the process.
@@ -372,7 +374,7 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{super::sample, *};
-    use crate::{fault::Code, run::Usage};
+    use crate::{fault::Code, run::ResourceUsage};
 
     #[test]
     fn a_migration_that_is_not_known_to_be_applied_is_no_success() {
@@ -400,7 +402,7 @@ mod tests {
         let told = |more: Vec<(u64, Event)>, took| {
             let (name, schema) = ("drop_name".to_owned(), None);
             let mut told: sample::Told = sample::planned().into_iter().take_while(|(at, _)| *at < 310).collect();
-            told.push((1_000, Event::Begun { name, schema, clock: Clock::Exact }));
+            told.push((1_000, Event::ToolMigrationStarted { name, schema, clock: ClockPrecision::Exact }));
             told.extend(more);
             told.push((2_200, Event::Recorded { index: 4, took }));
             let entry = sample::report(&told).migrations[1].clone();
@@ -436,8 +438,8 @@ mod tests {
     #[test]
     fn what_one_command_used_is_not_added_to_what_another_did() {
         let used = |command: &str, mib: u64, cpu_ms| {
-            let usage = Usage { memory_bytes: mib << 20, cpu_ms };
-            (0, Event::Used { command: command.to_owned(), usage })
+            let usage = ResourceUsage { memory_bytes: mib << 20, cpu_ms };
+            (0, Event::ResourceUsage { command: command.to_owned(), usage })
         };
         let report = sample::report(&vec![used("tool list", 90, 700), used("tool up", 60, 300)]);
         assert_eq!(

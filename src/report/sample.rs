@@ -2,11 +2,11 @@
 
 use super::run_report::Report;
 use crate::{
-    fault::{Code, Excerpt, Fault, Place, Stage},
+    fault::{Code, Excerpt, Fault, FilePosition, Stage},
     github::runner::Runner,
     run::{
         BastionFacts, DatabaseFacts, TunnelFacts,
-        event::{About, Change, Coverage, Event, MigrationId, PlanFacts, Proof},
+        event::{Coverage, Event, MigrationId, NoticeSubject, PlanAction, PlanFacts, Proof},
     },
     settings::Command,
 };
@@ -56,8 +56,8 @@ pub(super) fn planned() -> Told {
         tls: "verify-full".to_owned(),
     };
     let plan = PlanFacts {
-        change: Change::Apply,
-        coverage: Coverage::Whole,
+        change: PlanAction::Apply,
+        coverage: Coverage::Complete,
         layout: "plain".to_owned(),
         ledger: "bastion_migrate.ledger".to_owned(),
         recorded: 2,
@@ -65,17 +65,17 @@ pub(super) fn planned() -> Told {
         digest: "sha256:4f2c".to_owned(),
     };
     vec![
-        (0, Event::Entered(Stage::Bastion)),
+        (0, Event::StageStarted(Stage::Bastion)),
         (90, Event::Bastion(bastion)),
-        (100, Event::Left(Stage::Bastion)),
-        (100, Event::Entered(Stage::Database)),
+        (100, Event::StageDone(Stage::Bastion)),
+        (100, Event::StageStarted(Stage::Database)),
         (150, Event::Waiting { what: "the database".to_owned(), why: "the server is starting up".to_owned() }),
         (200, Event::Database(database)),
-        (200, Event::Left(Stage::Database)),
-        (200, Event::Entered(Stage::Plan)),
+        (200, Event::StageDone(Stage::Database)),
+        (200, Event::StageStarted(Stage::Plan)),
         (250, Event::Planned(plan)),
-        (250, Event::Left(Stage::Plan)),
-        (300, Event::Entered(Stage::Migrate)),
+        (250, Event::StageDone(Stage::Plan)),
+        (300, Event::StageStarted(Stage::Migrate)),
         (300, Event::Started(migration(3, "add_email"))),
         (312, Event::Applied { index: 3, took: Duration::from_millis(12) }),
         (320, Event::Started(migration(4, "drop_name"))),
@@ -90,18 +90,18 @@ pub(super) fn success() -> Told {
             Event::Notice {
                 severity: "NOTICE".to_owned(),
                 text: "table \"x\" | skipping\n::error::no".to_owned(),
-                about: Some(About::Migration(4)),
+                about: Some(NoticeSubject::Migration(4)),
             },
         ),
         (1_420, Event::Applied { index: 4, took: Duration::from_millis(1_100) }),
-        (1_500, Event::Left(Stage::Migrate)),
+        (1_500, Event::StageDone(Stage::Migrate)),
         (1_600, Event::Verified(Proof::Ledger)),
     ]);
     told
 }
 
 pub(super) fn failed() -> Told {
-    let place = Place {
+    let place = FilePosition {
         file: "migrations/0004_drop_name.sql".to_owned(),
         line: Some(2),
         column: Some(13),
@@ -119,7 +119,7 @@ pub(super) fn failed() -> Told {
 pub(super) fn unpinned() -> Told {
     let fault = Fault::new(Code::HostKeyUnpinned, "no key is pinned for `bastion.example.org`")
         .detail("bastion.example.org ssh-ed25519 AAAA");
-    vec![(0, Event::Entered(Stage::Bastion)), (50, Event::Fault(fault))]
+    vec![(0, Event::StageStarted(Stage::Bastion)), (50, Event::Fault(fault))]
 }
 
 pub(super) fn report(told: &Told) -> Report {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     fault::Fault,
-    run::event::{Phase, StepFate},
+    run::event::{StepPhase, StepState},
 };
 
 /// Bars in the chart; with more nobody can read it.
@@ -213,16 +213,16 @@ fn pending(report: &Report, page: &mut Page) {
 
 /// A migration that is one step and nothing else has been told.
 fn steps(report: &Report, page: &mut Page) {
-    if report.steps.len() < 2 && report.steps.iter().all(|step| step.id.phase == Phase::Migrate) {
+    if report.steps.len() < 2 && report.steps.iter().all(|step| step.id.phase == StepPhase::Migrate) {
         return;
     }
     page.add(STEPS, "### Steps\n\n| | Step | | Time |\n|---|---|---|---:|\n");
     for step in &report.steps {
         let fate = match step.fate {
-            StepFate::NotRun => "not run",
-            StepFate::Running => "interrupted",
-            StepFate::Done => "done",
-            StepFate::Failed => "**failed**",
+            StepState::NotRun => "not run",
+            StepState::Running => "interrupted",
+            StepState::Done => "done",
+            StepState::Failed => "**failed**",
         };
         let (name, time) = (escape(&clipped(&step.id.name, 300)), step.took_ms.map(took).unwrap_or_default());
         page.add(STEPS, &format!("| {} | {name} | {fate} | {time} |\n", step.id.phase.name()));
@@ -283,7 +283,7 @@ fn fault(fault: &Fault) -> String {
         vec![format!("**[{0}]({1}{0})** in stage {2}: {cause}\n\n", fault.code, log_lines::ERRORS, fault.stage)];
     if let Some(place) = &fault.place {
         parts.push(format!("{}\n\n", code(&log_lines::place(place))));
-        parts.extend(place.excerpt.iter().map(|excerpt| format!("{}\n", block(&excerpt.shown()))));
+        parts.extend(place.excerpt.iter().map(|excerpt| format!("{}\n", block(&excerpt.render()))));
     }
     parts.extend(fault.sqlstate.iter().map(|sqlstate| format!("SQLSTATE {}\n\n", code(sqlstate))));
     if !fault.detail.is_empty() {

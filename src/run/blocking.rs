@@ -4,7 +4,7 @@
 use std::panic::resume_unwind;
 
 /// Runs `work` on another thread. If the caller stops waiting, it continues there until it ends or the process does.
-pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(broken) => match broken.try_into_panic() {

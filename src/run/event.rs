@@ -1,8 +1,8 @@
 //! The events of a run: stages emit them, the log prints them, the report is folded from them.
 
 use super::{
-    backpressure::Flow,
-    facts::{BastionFacts, DatabaseFacts, ImageFacts, TunnelFacts, Usage},
+    backpressure::LogFlow,
+    facts::{BastionFacts, DatabaseFacts, ImageFacts, ResourceUsage, TunnelFacts},
 };
 use crate::{
     fault::{Fault, Stage},
@@ -15,9 +15,9 @@ use tokio::sync::mpsc;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// A stage began.
-    Entered(Stage),
+    StageStarted(Stage),
     /// A stage succeeded.
-    Left(Stage),
+    StageDone(Stage),
     /// A sentence for the reader, written by this program.
     Note(String),
     /// The run waits for something or retries it.
@@ -39,14 +39,14 @@ pub enum Event {
     /// The plan is made.
     Planned(PlanFacts),
     /// The migrations in the ledger, for a command that lists them.
-    Standing {
+    LedgerListed {
         /// The migrations, in the ledger's order.
         recorded: Vec<MigrationId>,
     },
     /// A migration started.
     Started(MigrationId),
     /// A statement of a migration without a transaction was executed.
-    Statement {
+    StatementDone {
         /// The migration, by its index in the plan.
         index: usize,
         /// The statement's number, 1-based.
@@ -63,9 +63,9 @@ pub enum Event {
     },
     /// A migration that is not in the plan has to be in the report: a tool recorded it without having listed it, or the
     /// ledger no longer contains it.
-    Found(MigrationId),
+    Unplanned(MigrationId),
     /// A migration that was planned before any ledger existed belongs to this schema.
-    Placed {
+    SchemaAssigned {
         /// The migration, by its index in the plan.
         index: usize,
         /// Its schema.
@@ -94,7 +94,7 @@ pub enum Event {
         index: usize,
     },
     /// A migration that was reported as applied was undone by a server crash before it was on disk.
-    Forgotten {
+    LostInCrash {
         /// The migration, by its index in the plan.
         index: usize,
     },
@@ -110,16 +110,16 @@ pub enum Event {
         /// The message.
         text: String,
         /// The file or migration that caused it; `None` if no file did.
-        about: Option<About>,
+        about: Option<NoticeSubject>,
     },
     /// A tool started a migration, according to its output.
-    Begun {
+    ToolMigrationStarted {
         /// The tool's name of the migration. Untrusted text.
         name: String,
         /// The schema, if the tool names it. Untrusted text.
         schema: Option<String>,
         /// The precision of the start time.
-        clock: Clock,
+        clock: ClockPrecision,
     },
     /// A tool finished a migration, as far as can be observed; the ledger shows the result.
     Ended {
@@ -131,7 +131,7 @@ pub enum Event {
         took: Option<Duration>,
     },
     /// A command of a tool was started.
-    Calling {
+    CommandStarted {
         /// The command, as a user would type it.
         command: String,
     },
@@ -141,12 +141,12 @@ pub enum Event {
         line: String,
     },
     /// Lines of a tool's output were left out because they were too many for a log.
-    Cut {
+    LinesOmitted {
         /// Number of lines.
         lines: u64,
     },
     /// Messages of a server or a tool were dropped.
-    Skipped {
+    MessagesSkipped {
         /// Number of messages.
         messages: u64,
     },
@@ -158,35 +158,35 @@ pub enum Event {
     /// The image is available locally.
     Image(ImageFacts),
     /// Resources that the container of one command used.
-    Used {
+    ResourceUsage {
         /// The command, as a user would type it.
         command: String,
         /// The resources.
-        usage: Usage,
+        usage: ResourceUsage,
     },
     /// Objects in the schema that were not there before.
-    Schema {
+    SchemaAdded {
         /// One table, column, index or constraint each.
         added: Vec<String>,
     },
     /// The tunnel for later steps is open.
     Tunnel(TunnelFacts),
     /// The session settings of this run reached the tool's sessions.
-    Settings {
+    SettingsDelivered {
         /// The way they were delivered, as a phrase.
         way: String,
     },
     /// All steps, in order.
     Steps(Vec<StepId>),
     /// A step changed its state.
-    Step {
+    StepChanged {
         /// The step.
         id: StepId,
         /// Its new state.
-        fate: StepFate,
+        fate: StepState,
     },
     /// The database was read again after foreign commands ran that should not have changed it.
-    Compared(Changes),
+    ReadOnlyChecked(ReadOnlyResult),
     /// The applied migrations were read again and are as expected.
     Verified(Proof),
     /// A fault that does not change the outcome: something at teardown, a comment that could not be written.
@@ -197,7 +197,7 @@ pub enum Event {
 
 /// The user's file that a message of the server is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum About {
+pub enum NoticeSubject {
     /// A migration of the plan, by its index.
     Migration(usize),
     /// A file that is not a migration.
@@ -206,7 +206,7 @@ pub enum About {
 
 /// Precision of the time at which a tool printed a line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Clock {
+pub enum ClockPrecision {
     /// Output is read as it is printed.
     #[default]
     Exact,
@@ -217,7 +217,7 @@ pub enum Clock {
 /// The phase of the run that a step belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Phase {
+pub enum StepPhase {
     /// Before the migration.
     Before,
     /// Instead of the tool's migration command, or a part of it.
@@ -226,7 +226,7 @@ pub enum Phase {
     After,
 }
 
-impl Phase {
+impl StepPhase {
     /// Returns the name that users see.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -242,7 +242,7 @@ impl Phase {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct StepId {
     /// The phase.
-    pub phase: Phase,
+    pub phase: StepPhase,
     /// Its index in the phase, from 0.
     #[serde(skip)]
     pub at: usize,
@@ -253,7 +253,7 @@ pub struct StepId {
 /// State of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum StepFate {
+pub enum StepState {
     /// It was not reached.
     NotRun,
     /// It was started.
@@ -266,11 +266,11 @@ pub enum StepFate {
 
 /// Result of comparing the database before and after foreign commands that should not change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Changes {
+pub enum ReadOnlyResult {
     /// Ledger and schema are unchanged.
-    None,
+    Unchanged,
     /// Ledger or schema changed.
-    Some,
+    Changed,
 }
 
 /// Evidence that a migration took place.
@@ -314,7 +314,7 @@ impl MigrationId {
 
     /// Returns the file, or [`Self::label`] if there is none.
     #[must_use]
-    pub fn path(&self) -> Cow<'_, str> {
+    pub fn display_path(&self) -> Cow<'_, str> {
         if self.file.is_empty() { self.label() } else { Cow::from(&self.file) }
     }
 
@@ -342,7 +342,7 @@ impl MigrationId {
 
 /// The operation that a run performs on the migrations of its plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum PlanAction {
     /// Apply them.
     Apply,
     /// Record them as applied without applying them.
@@ -355,7 +355,7 @@ pub enum Change {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coverage {
     /// The plan lists all pending migrations.
-    Whole,
+    Complete,
     /// Unknown: the tool can't list its migrations, or can't do so yet.
     Unknown,
 }
@@ -365,7 +365,7 @@ pub enum Coverage {
 pub struct PlanFacts {
     /// The operation on the pending migrations.
     #[serde(skip)]
-    pub change: Change,
+    pub change: PlanAction,
     /// Completeness of `pending`.
     #[serde(skip)]
     pub coverage: Coverage,
@@ -393,8 +393,8 @@ impl Event {
 /// secret is not recognised.
 #[derive(Clone)]
 pub struct Events {
-    ear: Arc<dyn Fn(Event) + Send + Sync>,
-    flow: Flow,
+    sink: Arc<dyn Fn(Event) + Send + Sync>,
+    flow: LogFlow,
     redactor: Redactor,
     /// The file that all server messages are attributed to.
     file: Option<Arc<str>>,
@@ -403,8 +403,8 @@ pub struct Events {
 impl Events {
     /// Creates a sink that passes events to `ear`. `flow` counts the output that is queued and not yet written.
     #[must_use]
-    pub fn new(ear: impl Fn(Event) + Send + Sync + 'static, flow: Flow) -> Self {
-        Self { ear: Arc::new(ear), flow, redactor: Redactor::default(), file: None }
+    pub fn new(ear: impl Fn(Event) + Send + Sync + 'static, flow: LogFlow) -> Self {
+        Self { sink: Arc::new(ear), flow, redactor: Redactor::default(), file: None }
     }
 
     /// Creates a sink that queues events without limit for the receiver.
@@ -412,18 +412,18 @@ impl Events {
     pub fn channel() -> (Self, mpsc::UnboundedReceiver<Event>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         // A closed receiver is no error: the events are not needed any more.
-        (Self::new(move |event| drop(sender.send(event)), Flow::default()), receiver)
+        (Self::new(move |event| drop(sender.send(event)), LogFlow::default()), receiver)
     }
 
     /// Adds the redactor of a run that has secrets.
     #[must_use]
-    pub fn hiding(self, redactor: Redactor) -> Self {
+    pub fn with_redactor(self, redactor: Redactor) -> Self {
         Self { redactor, ..self }
     }
 
     /// Attributes the server messages to this file, for a session that runs nothing else.
     #[must_use]
-    pub fn about(self, file: &str) -> Self {
+    pub fn for_file(self, file: &str) -> Self {
         Self { file: Some(Arc::from(file)), ..self }
     }
 
@@ -434,41 +434,41 @@ impl Events {
     }
 
     /// Emits an event, unless it is a message and there is no room.
-    pub fn tell(&self, event: Event) {
-        if event.is_message() && !self.flow.takes_message() {
+    pub fn emit(&self, event: Event) {
+        if event.is_message() && !self.flow.admit_message() {
             return;
         }
-        self.tell_skipped();
-        (self.ear)(match (event, &self.file) {
+        self.emit_skipped();
+        (self.sink)(match (event, &self.file) {
             (Event::Notice { severity, text, about: None }, Some(file)) => {
-                Event::Notice { severity, text, about: Some(About::File(file.to_string())) }
+                Event::Notice { severity, text, about: Some(NoticeSubject::File(file.to_string())) }
             }
             (event, _) => event,
         });
     }
 
     /// Emits the number of dropped messages, if any were dropped since the last time.
-    pub fn tell_skipped(&self) {
+    pub fn emit_skipped(&self) {
         let messages = self.flow.take_skipped();
         if messages > 0 {
-            (self.ear)(Event::Skipped { messages });
+            (self.sink)(Event::MessagesSkipped { messages });
         }
     }
 
     /// Emits a note.
-    pub fn note(&self, sentence: impl Into<String>) {
-        self.tell(Event::Note(sentence.into()));
+    pub fn emit_note(&self, sentence: impl Into<String>) {
+        self.emit(Event::Note(sentence.into()));
     }
 
     /// Waits until there is room for further messages. A source that passes on foreign messages awaits this before
     /// each.
-    pub async fn room(&self) {
-        self.flow.room().await;
+    pub async fn wait_for_room(&self) {
+        self.flow.wait_for_room().await;
     }
 
     /// Polls `work` only while there is room for the messages that it emits.
-    pub async fn paced<T>(&self, work: impl Future<Output = T>) -> T {
-        self.flow.paced(work).await
+    pub async fn run_paced<T>(&self, work: impl Future<Output = T>) -> T {
+        self.flow.run_paced(work).await
     }
 }
 
@@ -489,21 +489,21 @@ mod tests {
     #[test]
     fn an_event_is_emitted_after_the_count_of_messages_dropped_before_it() {
         let (sender, mut told) = mpsc::unbounded_channel();
-        let flow = Flow::default();
+        let flow = LogFlow::default();
         let events = Events::new(move |event| drop(sender.send(event)), flow.clone());
-        events.tell(notice(1));
-        flow.hurry();
-        flow.grow(usize::MAX / 2);
-        (2..9).for_each(|number| events.tell(notice(number)));
-        events.tell(Event::Failed { index: 1 });
-        events.tell(notice(9));
-        events.tell_skipped();
-        events.tell_skipped();
+        events.emit(notice(1));
+        flow.stop_throttling();
+        flow.add_unwritten(usize::MAX / 2);
+        (2..9).for_each(|number| events.emit(notice(number)));
+        events.emit(Event::Failed { index: 1 });
+        events.emit(notice(9));
+        events.emit_skipped();
+        events.emit_skipped();
         let mut all = Vec::new();
         while let Ok(event) = told.try_recv() {
             all.push(event);
         }
-        let skipped = |messages| Event::Skipped { messages };
+        let skipped = |messages| Event::MessagesSkipped { messages };
         assert_eq!(all, [notice(1), skipped(7), Event::Failed { index: 1 }, skipped(1)]);
     }
 }

@@ -56,7 +56,7 @@ pub struct ImageFacts {
 
 /// Resources that a container used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Usage {
+pub struct ResourceUsage {
     /// Peak memory, sampled once per second.
     pub memory_bytes: u64,
     /// Processor time in milliseconds, as of the last sample.

@@ -7,38 +7,38 @@
 use std::time::Duration;
 
 /// Longest lock timeouts of the first attempts.
-const RUNGS: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2)];
+const FIRST_TIMEOUTS: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2)];
 
 /// The first pause; each following one is ten times as long, up to [`LONGEST_PAUSE`]. With the default of four
 /// attempts, the pauses outlast a lock that is held for a minute.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const PAUSES_GROW: u32 = 10;
+const PAUSE_FACTOR: u32 = 10;
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The attempts of one piece of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ladder {
+pub struct LockRetries {
     /// Lock timeout of the last attempt (input `lock-timeout`); zero means no limit.
-    pub top: Duration,
+    pub lock_timeout: Duration,
     /// Number of attempts after the first.
     pub retries: u32,
 }
 
-impl Ladder {
+impl LockRetries {
     /// Returns the lock timeout of a statement in this attempt, counted from 0; zero means no limit.
     #[must_use]
-    pub fn limit(&self, attempt: u32) -> Duration {
-        let rung = usize::try_from(attempt).ok().and_then(|attempt| RUNGS.get(attempt));
+    pub fn timeout_for(&self, attempt: u32) -> Duration {
+        let rung = usize::try_from(attempt).ok().and_then(|attempt| FIRST_TIMEOUTS.get(attempt));
         match rung {
-            Some(rung) if attempt < self.retries => self.top.min(*rung),
-            _ => self.top,
+            Some(rung) if attempt < self.retries => self.lock_timeout.min(*rung),
+            _ => self.lock_timeout,
         }
     }
 
     /// Returns the pause after this failed attempt; `None` after the last one.
     #[must_use]
-    pub fn pause(&self, attempt: u32) -> Option<Duration> {
-        let grown = PAUSES_GROW.checked_pow(attempt).and_then(|times| FIRST_PAUSE.checked_mul(times));
+    pub fn pause_after(&self, attempt: u32) -> Option<Duration> {
+        let grown = PAUSE_FACTOR.checked_pow(attempt).and_then(|times| FIRST_PAUSE.checked_mul(times));
         (attempt < self.retries).then(|| grown.unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE))
     }
 }
@@ -48,8 +48,8 @@ mod tests {
     use super::*;
 
     fn limits(top: Duration, retries: u32) -> Vec<u128> {
-        let ladder = Ladder { top, retries };
-        (0..=retries).map(|attempt| ladder.limit(attempt).as_millis()).collect()
+        let ladder = LockRetries { lock_timeout: top, retries };
+        (0..=retries).map(|attempt| ladder.timeout_for(attempt).as_millis()).collect()
     }
 
     #[test]
@@ -65,13 +65,13 @@ mod tests {
     #[test]
     fn the_pauses_grow_to_a_minute_and_the_default_ones_outlast_a_minute() {
         let pauses = |retries| {
-            let ladder = Ladder { top: Duration::from_secs(5), retries };
-            (0..=retries).map(|attempt| ladder.pause(attempt).map(|pause| pause.as_secs())).collect::<Vec<_>>()
+            let ladder = LockRetries { lock_timeout: Duration::from_secs(5), retries };
+            (0..=retries).map(|attempt| ladder.pause_after(attempt).map(|pause| pause.as_secs())).collect::<Vec<_>>()
         };
         assert_eq!(pauses(3), [Some(1), Some(10), Some(60), None]);
         assert_eq!(pauses(0), [None]);
-        let many = Ladder { top: Duration::ZERO, retries: 100 };
-        assert_eq!(many.pause(99), Some(LONGEST_PAUSE));
-        assert!((0..3).filter_map(|attempt| many.pause(attempt)).sum::<Duration>() > LONGEST_PAUSE);
+        let many = LockRetries { lock_timeout: Duration::ZERO, retries: 100 };
+        assert_eq!(many.pause_after(99), Some(LONGEST_PAUSE));
+        assert!((0..3).filter_map(|attempt| many.pause_after(attempt)).sum::<Duration>() > LONGEST_PAUSE);
     }
 }

@@ -9,4 +9,4 @@ pub mod process;
 pub mod shutdown;
 pub mod supervisor;
 
-pub use facts::{BastionFacts, DatabaseFacts, ImageFacts, TunnelFacts, Usage};
+pub use facts::{BastionFacts, DatabaseFacts, ImageFacts, ResourceUsage, TunnelFacts};

@@ -6,16 +6,16 @@ use crate::secret::Redactor;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output<'a> {
     /// A line on standard output.
-    Out(&'a str),
+    Stdout(&'a str),
     /// A line on standard error.
-    Err(&'a str),
+    Stderr(&'a str),
     /// The beginning of a line on standard output; the complete line follows.
-    Begun(&'a str),
+    PartialLine(&'a str),
 }
 
 /// Exit status of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub enum ExitStatus {
     /// It exited with this code.
     Exited(i64),
     /// It was killed by this signal.
@@ -26,16 +26,16 @@ pub enum Status {
 
 /// Offset of the exit code that a shell or an engine reports for a process killed by a signal: 128 plus the signal
 /// (docker run(1), "Exit Status"; POSIX, 2.8.2).
-const SIGNALLED: i64 = 128;
+const SIGNAL_BASE: i64 = 128;
 
 /// The highest signal of Linux (signal(7)).
 const LAST_SIGNAL: i64 = 64;
 
-impl Status {
+impl ExitStatus {
     /// Interprets an exit code that was reported by a shell or an engine.
     #[must_use]
-    pub fn of_code(code: i64) -> Self {
-        match code - SIGNALLED {
+    pub fn from_code(code: i64) -> Self {
+        match code - SIGNAL_BASE {
             signal @ 1..=LAST_SIGNAL => Self::Signalled(signal),
             _ => Self::Exited(code),
         }
@@ -43,41 +43,41 @@ impl Status {
 }
 
 /// Longest part of a line, in bytes: longer lines are returned in parts, so that no output fills the memory.
-const LONGEST: usize = 16 << 10;
+const MAX_PART_LENGTH: usize = 16 << 10;
 
 /// Splits one stream into lines.
 #[derive(Debug, Default)]
-pub struct Lines {
+pub struct LineBuffer {
     begun: Vec<u8>,
     redactor: Redactor,
 }
 
-impl Lines {
+impl LineBuffer {
     /// Creates a buffer for output that may contain these secrets. They are hidden when a line is split into parts,
     /// because they could not be found in the parts.
     #[must_use]
-    pub fn hiding(redactor: Redactor) -> Self {
+    pub fn with_redactor(redactor: Redactor) -> Self {
         Self { begun: Vec::new(), redactor }
     }
 
     /// Adds bytes and returns the lines that they complete. Text that a progress bar overwrites (`\r`) counts as a
     /// line.
-    pub fn take(&mut self, piece: &[u8]) -> Vec<String> {
+    pub fn push_bytes(&mut self, piece: &[u8]) -> Vec<String> {
         let mut lines = Vec::new();
-        let most = LONGEST + self.redactor.longest_encoded();
+        let most = MAX_PART_LENGTH + self.redactor.longest_encoded();
         for part in piece.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
             let (text, is_ended) = match part.split_last() {
                 Some((b'\n' | b'\r', text)) => (text, true),
                 Some(_) | None => (part, false),
             };
-            for text in text.chunks(LONGEST) {
+            for text in text.chunks(MAX_PART_LENGTH) {
                 self.begun.extend_from_slice(text);
                 if self.begun.len() >= most {
-                    lines.push(self.part());
+                    lines.push(self.take_part());
                 }
             }
             if is_ended {
-                lines.extend(self.end());
+                lines.extend(self.take_rest());
             }
         }
         lines
@@ -85,15 +85,15 @@ impl Lines {
 
     /// Returns the beginning of the unfinished line, if there is one.
     #[must_use]
-    pub fn begun(&self) -> Option<String> {
+    pub fn partial_line(&self) -> Option<String> {
         (!self.begun.is_empty()).then(|| String::from_utf8_lossy(&self.begun).into_owned())
     }
 
     /// Returns and clears the unfinished line, in parts if it is long.
-    pub fn end(&mut self) -> Vec<String> {
+    pub fn take_rest(&mut self) -> Vec<String> {
         let mut parts = Vec::new();
-        while self.begun.len() > LONGEST {
-            parts.push(self.part());
+        while self.begun.len() > MAX_PART_LENGTH {
+            parts.push(self.take_part());
         }
         let rest = std::mem::take(&mut self.begun);
         parts.extend((!rest.is_empty()).then(|| String::from_utf8_lossy(&rest).into_owned()));
@@ -101,8 +101,8 @@ impl Lines {
     }
 
     /// Removes and returns the beginning of a long line, cut so that no secret is split.
-    fn part(&mut self) -> String {
-        let (part, length) = self.redactor.redact_prefix(&self.begun, LONGEST);
+    fn take_part(&mut self) -> String {
+        let (part, length) = self.redactor.redact_prefix(&self.begun, MAX_PART_LENGTH);
         self.begun.drain(..length);
         part
     }
@@ -116,20 +116,20 @@ mod tests {
 
     #[test]
     fn splits_chunks_into_lines() {
-        let mut lines = Lines::default();
-        assert_eq!(lines.take(b"one\r\ntw"), ["one"]);
-        assert_eq!(lines.take(b"o\n\n10%\r20%\rth"), ["two", "10%", "20%"]);
-        assert_eq!(lines.begun().as_deref(), Some("th"));
-        assert_eq!(lines.end(), ["th"]);
-        assert_eq!(lines.end(), [""; 0]);
-        assert_eq!(lines.take(&vec![b'x'; LONGEST + 1]).len(), 1);
+        let mut lines = LineBuffer::default();
+        assert_eq!(lines.push_bytes(b"one\r\ntw"), ["one"]);
+        assert_eq!(lines.push_bytes(b"o\n\n10%\r20%\rth"), ["two", "10%", "20%"]);
+        assert_eq!(lines.partial_line().as_deref(), Some("th"));
+        assert_eq!(lines.take_rest(), ["th"]);
+        assert_eq!(lines.take_rest(), [""; 0]);
+        assert_eq!(lines.push_bytes(&vec![b'x'; MAX_PART_LENGTH + 1]).len(), 1);
     }
 
     /// Returns the redacted parts of a line that arrives in chunks of this size.
     fn told(line: &str, pieces: usize, redactor: &Redactor) -> Vec<String> {
-        let mut lines = Lines::hiding(redactor.clone());
-        let mut told: Vec<String> = line.as_bytes().chunks(pieces).flat_map(|piece| lines.take(piece)).collect();
-        told.extend(lines.end());
+        let mut lines = LineBuffer::with_redactor(redactor.clone());
+        let mut told: Vec<String> = line.as_bytes().chunks(pieces).flat_map(|piece| lines.push_bytes(piece)).collect();
+        told.extend(lines.take_rest());
         told.iter().map(|line| redactor.redact(line)).collect()
     }
 
@@ -137,7 +137,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn no_partial_secret_is_returned_wherever_a_long_line_is_split(
-            at in LONGEST - 80..LONGEST + 20, rest in 0..3 * LONGEST, pieces in 1_000..40_000_usize, escaped in any::<bool>(),
+            at in MAX_PART_LENGTH - 80..MAX_PART_LENGTH + 20, rest in 0..3 * MAX_PART_LENGTH, pieces in 1_000..40_000_usize, escaped in any::<bool>(),
         ) {
             let secret = "Zq%ä\"Xw'jK+Vb@7Qz";
             let written = if escaped { format!("{secret:?}").replace('%', "%25") } else { secret.to_owned() };

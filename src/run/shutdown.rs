@@ -25,17 +25,17 @@ pub const CLOSE_BUDGET: Duration = Duration::from_millis(1_500);
 
 /// The reason why a run was stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
+pub enum StopReason {
     /// A signal of this name.
     Signal(&'static str),
     /// The input `timeout`.
     Timeout,
 }
 
-impl Stop {
+impl StopReason {
     /// Returns the fault that decides the outcome. `timeout` is the value of the input.
     #[must_use]
-    pub fn fault(self, timeout: Duration) -> Fault {
+    pub fn stop_fault(self, timeout: Duration) -> Fault {
         match self {
             Self::Signal(name) => Fault::new(Code::Cancelled, format!("stopped by {name}")),
             Self::Timeout => Fault::new(Code::TimedOut, format!("not done after {} s (`timeout`)", timeout.as_secs())),

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     fault::{Code, Fault},
-    run::process::{Lines, Output, Status},
+    run::process::{ExitStatus, LineBuffer, Output},
     secret::Redactor,
     ssh::OutputChunk,
 };
@@ -24,7 +24,7 @@ struct OutputStream {
     parser: Option<FrameParser>,
     /// Set when our script has announced the command's output.
     following: bool,
-    lines: Lines,
+    lines: LineBuffer,
     /// Number of bytes received of the command's own output.
     received: u64,
 }
@@ -55,7 +55,7 @@ enum ExitState {
 
 /// The result of following a command over one channel.
 pub(super) enum FollowOutcome {
-    Exited(Status),
+    Exited(ExitStatus),
     /// The command did not start, and never will.
     NeverStarted,
     /// The command did not start, for this reason.
@@ -68,7 +68,7 @@ pub(super) enum FollowOutcome {
 impl Follower {
     /// Creates a follower; the redactor hides secrets in the command's output.
     pub(super) fn new(run: String, script: ShellScript, redactor: &Redactor) -> Self {
-        let stream = || OutputStream { lines: Lines::hiding(redactor.clone()), ..OutputStream::default() };
+        let stream = || OutputStream { lines: LineBuffer::with_redactor(redactor.clone()), ..OutputStream::default() };
         Self {
             run_id: run,
             script,
@@ -130,8 +130,8 @@ impl Follower {
             }
             ScriptFrame::Raw(raw) if *following => {
                 *received += byte_count(raw);
-                lines.take(raw).iter().for_each(|line| tell(Output::Out(line)));
-                lines.begun().iter().for_each(|begun| tell(Output::Begun(begun)));
+                lines.push_bytes(raw).iter().for_each(|line| tell(Output::Stdout(line)));
+                lines.partial_line().iter().for_each(|begun| tell(Output::PartialLine(begun)));
             }
             ScriptFrame::Raw(raw) if login_output.len() < MAX_LOGIN_OUTPUT => login_output.extend_from_slice(raw),
             ScriptFrame::Raw(_) => {}
@@ -145,8 +145,8 @@ impl Follower {
             ScriptFrame::Control(said) => *following |= said == "following",
             ScriptFrame::Raw(raw) if *following => {
                 *received += byte_count(raw);
-                for line in lines.take(raw) {
-                    tell(Output::Err(&line));
+                for line in lines.push_bytes(raw) {
+                    tell(Output::Stderr(&line));
                     *last_stderr_line = Some(line);
                 }
             }
@@ -164,8 +164,8 @@ impl Follower {
         match first {
             "ended" | "killed" => {
                 self.flush_partial_lines(tell);
-                let code = rest.parse().map_or(Status::Signalled(SIGKILL), Status::of_code);
-                FollowOutcome::Exited(if first == "killed" { Status::Signalled(SIGKILL) } else { code })
+                let code = rest.parse().map_or(ExitStatus::Signalled(SIGKILL), ExitStatus::from_code);
+                FollowOutcome::Exited(if first == "killed" { ExitStatus::Signalled(SIGKILL) } else { code })
             }
             "unprepared" => {
                 self.flush_partial_lines(tell);
@@ -192,9 +192,9 @@ impl Follower {
 
     /// Passes on unfinished lines, which nothing will complete.
     fn flush_partial_lines(&mut self, tell: &mut impl FnMut(Output<'_>)) {
-        self.out.lines.end().iter().for_each(|line| tell(Output::Out(line)));
-        for line in self.err.lines.end() {
-            tell(Output::Err(&line));
+        self.out.lines.take_rest().iter().for_each(|line| tell(Output::Stdout(line)));
+        for line in self.err.lines.take_rest() {
+            tell(Output::Stderr(&line));
             self.last_stderr_line = Some(line);
         }
     }

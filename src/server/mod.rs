@@ -26,7 +26,7 @@ use crate::{
     fault::{Code, Fault},
     run::{
         event::Events,
-        process::{Output, Status},
+        process::{ExitStatus, Output},
     },
     ssh::{OutputChunk, ProcessExit, RemoteProcess, Tunnel},
 };
@@ -103,7 +103,7 @@ impl Server {
         tunnel: &Tunnel,
         script: &ShellScript,
         tell: impl FnMut(Output<'_>),
-    ) -> Result<Status, Fault> {
+    ) -> Result<ExitStatus, Fault> {
         let mut call = self.new_request()?;
         let run = format!("r.{}", request::random_token()?);
         call.set_variable("run", &run)
@@ -145,7 +145,7 @@ impl Server {
         &self,
         tunnel: &Tunnel,
         tell: impl FnMut(Output<'_>),
-    ) -> Result<Option<Status>, Fault> {
+    ) -> Result<Option<ExitStatus>, Fault> {
         let mut call = self.new_request()?;
         {
             let current = self.follower.borrow();
@@ -233,7 +233,7 @@ impl Server {
         call: &ScriptRequest,
         parts: &[&str],
         mut tell: impl FnMut(Output<'_>),
-    ) -> Result<Option<Status>, Fault> {
+    ) -> Result<Option<ExitStatus>, Fault> {
         if let Some(listening) = self.follower.borrow_mut().as_mut() {
             listening.begin_channel(&call.token);
         }

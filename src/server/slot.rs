@@ -61,7 +61,7 @@ pub(super) async fn take_slot(
                     answer = parse_reply(word).or(answer.take());
                     if let Some(held) = word.strip_prefix("held ") {
                         by = describe_holder(held);
-                        events.tell(Event::Waiting { what: "the run on the server".to_owned(), why: by.clone() });
+                        events.emit(Event::Waiting { what: "the run on the server".to_owned(), why: by.clone() });
                     }
                 }
                 ScriptFrame::Raw(raw) if words == 0 && noise.len() < MAX_LOGIN_OUTPUT => noise.extend_from_slice(raw),

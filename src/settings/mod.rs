@@ -6,7 +6,7 @@ use crate::{
     layout::LayoutChoice,
     postgres::DatabaseTarget,
     proxy::ClientTls,
-    run::event::Change,
+    run::event::PlanAction,
     secret::Secret,
     ssh::Route,
     tool::{CommandLine, ListThenMigrate, Recipe},
@@ -50,17 +50,17 @@ impl Command {
 
     /// Returns the operation on the migrations of its plan.
     #[must_use]
-    pub fn change(self) -> Change {
+    pub fn plan_action(self) -> PlanAction {
         match self {
-            Self::Rollback => Change::RollBack,
-            Self::Baseline => Change::Record,
-            Self::Migrate | Self::Plan | Self::Status | Self::Verify | Self::Tunnel => Change::Apply,
+            Self::Rollback => PlanAction::RollBack,
+            Self::Baseline => PlanAction::Record,
+            Self::Migrate | Self::Plan | Self::Status | Self::Verify | Self::Tunnel => PlanAction::Apply,
         }
     }
 
     /// Returns whether the command may change the database.
     #[must_use]
-    pub fn writes(self) -> bool {
+    pub fn may_write(self) -> bool {
         matches!(self, Self::Migrate | Self::Rollback | Self::Baseline)
     }
 }
@@ -106,7 +106,7 @@ pub struct SqlSettings {
 
 /// The executor of the migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum ExecutorSettings {
     /// The action itself, with plain SQL files.
     Sql,
     /// The app's own tool, in a container or on the server.
@@ -140,14 +140,14 @@ pub struct ToolSettings {
 impl ToolSettings {
     /// Returns a command of the recipe with the prefix in front.
     #[must_use]
-    pub fn prefixed(&self, line: CommandLine) -> CommandLine {
+    pub fn with_prefix(&self, line: CommandLine) -> CommandLine {
         if self.prefix.is_empty() { line } else { CommandLine::Program([self.prefix.clone(), line.to_argv()].concat()) }
     }
 
     /// Returns the recipe's command that lists and migrates in one start, with the prefix in front. `None` if the
     /// recipe has none or its prompt can't be answered: on a server there is no standard input.
     #[must_use]
-    pub fn together(&self) -> Option<ListThenMigrate> {
+    pub fn list_then_migrate(&self) -> Option<ListThenMigrate> {
         let together = self.recipe.list_then_migrate().filter(|_| matches!(self.site, Site::Image(_)))?;
         Some(together.prefixed(&self.prefix))
     }
@@ -202,18 +202,18 @@ pub struct StepSettings {
     /// Steps after the migration is verified.
     pub after: Vec<Step>,
     /// Health check that has to succeed before any other command runs.
-    pub health: Option<Health>,
+    pub health: Option<HealthCheck>,
 }
 
 impl StepSettings {
     /// Returns whether there is work before the plan is known.
     #[must_use]
-    pub fn begin_with_something(&self) -> bool {
+    pub fn has_work_before_plan(&self) -> bool {
         self.health.is_some() || self.before.iter().any(|step| step.when == When::Always)
     }
 
     /// Returns the steps before the migration that run only if something is pending.
-    pub fn before_pending(&self) -> impl Iterator<Item = &Step> {
+    pub fn steps_before_pending(&self) -> impl Iterator<Item = &Step> {
         self.before.iter().filter(|step| step.when == When::Pending)
     }
 }
@@ -224,7 +224,7 @@ pub struct Step {
     /// Its display name.
     pub name: String,
     /// The work that it does.
-    pub work: Work,
+    pub work: StepWork,
     /// Time limit of the step; the run's own limit covers all steps together.
     pub timeout: Option<Duration>,
     /// Number of retries after a lock timeout.
@@ -238,17 +238,17 @@ pub struct Step {
 impl Step {
     /// Returns whether its name differs from its command.
     #[must_use]
-    pub fn is_named(&self) -> bool {
+    pub fn has_own_name(&self) -> bool {
         match &self.work {
-            Work::Command { line, .. } => line.display_text() != self.name,
-            Work::Sql { shown, .. } => *shown != self.name,
+            StepWork::Command { line, .. } => line.display_text() != self.name,
+            StepWork::Sql { shown, .. } => *shown != self.name,
         }
     }
 }
 
 /// The work of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Work {
+pub enum StepWork {
     /// A command.
     Command {
         /// The command line.
@@ -287,7 +287,7 @@ pub enum When {
 
 /// A health check: a command that succeeds when the migration can begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Health {
+pub struct HealthCheck {
     /// The command line.
     pub line: CommandLine,
     /// The site where it runs.
@@ -336,9 +336,9 @@ pub struct Settings {
     /// Name of the environment, for reports.
     pub environment: Option<String>,
     /// The executor.
-    pub place: Place,
+    pub executor: ExecutorSettings,
     /// Treatment of TLS on tools' connections through this program.
-    pub passage: ClientTls,
+    pub client_tls: ClientTls,
     /// The SSH route to the database; `None` is a direct connection.
     pub route: Option<Route>,
     /// The database; `None` if only the deployment server knows it.
@@ -366,7 +366,7 @@ impl Settings {
     ///
     /// # Errors
     /// `input-missing`.
-    pub fn database(&self) -> Result<&DatabaseTarget, Fault> {
+    pub fn required_database(&self) -> Result<&DatabaseTarget, Fault> {
         self.database.as_ref().ok_or_else(|| Fault::new(Code::InputMissing, "no database is given"))
     }
 }
@@ -375,9 +375,9 @@ impl Settings {
     /// Returns all images in which commands run.
     #[must_use]
     pub fn images(&self) -> BTreeSet<&str> {
-        let tool = match &self.place {
-            Place::Tool(tool) => Some(&tool.site),
-            Place::Sql => None,
+        let tool = match &self.executor {
+            ExecutorSettings::Tool(tool) => Some(&tool.site),
+            ExecutorSettings::Sql => None,
         };
         let sites = tool.into_iter().chain(self.steps.sites().map(|(_, site)| site));
         sites
@@ -393,15 +393,15 @@ impl StepSettings {
     /// Returns the sites that the steps and the health check use, each with a description of its user.
     pub fn sites(&self) -> impl Iterator<Item = (String, &Site)> {
         let steps = self.all().filter_map(|step| match &step.work {
-            Work::Command { site, .. } => Some((format!("the step `{}`", step.name), site)),
-            Work::Sql { .. } => None,
+            StepWork::Command { site, .. } => Some((format!("the step `{}`", step.name), site)),
+            StepWork::Sql { .. } => None,
         });
         steps.chain(self.health.iter().map(|health| ("`health`".to_owned(), &health.site)))
     }
 
     /// Returns the first step that is a SQL file.
     pub(crate) fn sql(&self) -> Option<&Step> {
-        self.all().find(|step| matches!(step.work, Work::Sql { .. }))
+        self.all().find(|step| matches!(step.work, StepWork::Sql { .. }))
     }
 
     fn all(&self) -> impl Iterator<Item = &Step> {

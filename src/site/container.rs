@@ -15,12 +15,12 @@ use crate::{
     github::{command_file, runner::Runner},
     random,
     run::{
-        ImageFacts, Usage,
+        ImageFacts, ResourceUsage,
         event::{Event, Events},
-        lock_retries::Ladder,
-        process::{Output, Status},
+        lock_retries::LockRetries,
+        process::{ExitStatus, Output},
     },
-    settings::{ImageSettings, Place, Settings, Site},
+    settings::{ExecutorSettings, ImageSettings, Settings, Site},
     tool::{ByFile, CONFIRM, CONFIRM_PROMPT, CommandLine, ListThenMigrate},
     transport::Transport,
 };
@@ -89,7 +89,7 @@ impl<'a> Containers<'a> {
         for reference in references {
             let ImageSettings { pull, credentials, .. } = self.shared;
             let image = engine.ensure_image(reference, *pull, credentials.as_ref(), &self.events).await?;
-            self.events.tell(Event::Image(image.facts.clone()));
+            self.events.emit(Event::Image(image.facts.clone()));
             self.images.insert(reference.to_owned(), image);
         }
         self.ready = Some((engine, own));
@@ -107,9 +107,9 @@ impl<'a> Containers<'a> {
         image: &str,
         (line, terms): (&CommandLine, Terms),
         tell: impl FnMut(Output<'_>),
-    ) -> Result<Status, Fault> {
+    ) -> Result<ExitStatus, Fault> {
         let waiting = self.waiting.take().filter(|waiting| waiting.image == image && waiting.line == *line);
-        // One start is one container: its usage before the confirmation can't be told from its usage after it.
+        // One start is one container: its usage before the confirmation can't be separated from its usage after it.
         let command = match &waiting {
             Some(waiting) => format!("{}, then {}", waiting.asked, line.display_text()),
             None => line.display_text(),
@@ -130,7 +130,7 @@ impl<'a> Containers<'a> {
                 (self.tunnel_end.serve(reach), Either::Right(run))
             }
         };
-        self.events.tell(Event::Calling { command: line.display_text() });
+        self.events.emit(Event::CommandStarted { command: line.display_text() });
         let ended = serving.during(work).await;
         self.finish(ended, command).await
     }
@@ -146,17 +146,17 @@ impl<'a> Containers<'a> {
         image: &str,
         together: &ListThenMigrate,
         mut tell: impl FnMut(Output<'_>),
-    ) -> Result<Option<Status>, Fault> {
+    ) -> Result<Option<ExitStatus>, Fault> {
         let safety = &self.settings.safety;
         // The session that lists may also be the one that migrates.
-        let lock_timeout = Ladder { top: safety.lock_timeout, retries: safety.retries }.limit(0);
+        let lock_timeout = LockRetries { lock_timeout: safety.lock_timeout, retries: safety.retries }.timeout_for(0);
         let terms = Terms { access: Access::ReadingFirst, lock_timeout };
         let container = self.make_for_both(image, together, terms).await?;
-        self.events.tell(Event::Calling { command: together.status.display_text() });
+        self.events.emit(Event::CommandStarted { command: together.status.display_text() });
         let work = async {
             let mut running = container.start(self.events.redactor()).await?;
             let heard = running.follow_output(|output| match output {
-                Output::Out(line) | Output::Err(line) if line.trim_end().ends_with(CONFIRM_PROMPT) => {
+                Output::Stdout(line) | Output::Stderr(line) if line.trim_end().ends_with(CONFIRM_PROMPT) => {
                     FollowOutput::Stop
                 }
                 other => {
@@ -209,7 +209,7 @@ impl<'a> Containers<'a> {
             match container.upload_files(&[(path, text.into_bytes())]).await {
                 Ok(()) => return Ok(container),
                 Err(refused) => {
-                    self.events.note(format!("{}: the program is passed in the command instead", refused.cause))
+                    self.events.emit_note(format!("{}: the program is passed in the command instead", refused.cause))
                 }
             }
         }
@@ -247,29 +247,31 @@ impl<'a> Containers<'a> {
         self.current.make(engine, order, &self.tag).await
     }
 
-    async fn finish(&self, ended: Result<ContainerExit, Fault>, command: String) -> Result<Status, Fault> {
+    async fn finish(&self, ended: Result<ContainerExit, Fault>, command: String) -> Result<ExitStatus, Fault> {
         self.current.remove().await?;
         let ended = ended?;
         if ended.other_processes == OtherProcesses::OutOfMemory {
-            let cause = "a process in the container was killed because there was not enough memory, and the command succeeded all the same";
-            let fix = "see in the output above whether the work of that process was done; raise `memory`, or use a runner with more memory";
-            self.events.tell(Event::Warning(Fault::new(Code::OutOfMemory, cause).fix(fix)));
+            let cause = "a process in the container was killed because there was not enough memory, and the command \
+                succeeded all the same";
+            let fix = "see in the output above whether the work of that process was done; raise `memory`, or use a \
+                runner with more memory";
+            self.events.emit(Event::Warning(Fault::new(Code::OutOfMemory, cause).fix(fix)));
         }
         self.used(command, ended.usage);
         Ok(ended.status)
     }
 
     fn is_the_tools(&self, image: &str) -> bool {
-        match &self.settings.place {
-            Place::Tool(tool) => tool.site == Site::Image(image.to_owned()),
-            Place::Sql => false,
+        match &self.settings.executor {
+            ExecutorSettings::Tool(tool) => tool.site == Site::Image(image.to_owned()),
+            ExecutorSettings::Sql => false,
         }
     }
 
     /// Reports the usage of this one command: a sum over several would belong to none of them.
-    fn used(&self, command: String, usage: Usage) {
-        if usage != Usage::default() {
-            self.events.tell(Event::Used { command, usage });
+    fn used(&self, command: String, usage: ResourceUsage) {
+        if usage != ResourceUsage::default() {
+            self.events.emit(Event::ResourceUsage { command, usage });
         }
     }
 
@@ -321,7 +323,7 @@ pub(crate) async fn engine(
     let own = SelfContainer::find(&engine).await?;
     remember(runner, tag)?;
     if let Err(left) = engine.remove_leftovers(CleanupScope::Expired).await {
-        events.tell(Event::Warning(left));
+        events.emit(Event::Warning(left));
     }
     Ok((engine, own))
 }
@@ -338,5 +340,5 @@ fn remember(runner: &Runner, tag: &Labels) -> Result<(), Fault> {
 /// Returns a name that no other run on the same engine has, jobs of a matrix included.
 pub(crate) fn run_name(runner: &Runner) -> String {
     let part = |text: &Option<String>| text.clone().unwrap_or_else(|| "local".to_owned());
-    format!("{}.{}.{}", part(&runner.run_id), part(&runner.run_attempt), random::unguessable())
+    format!("{}.{}.{}", part(&runner.run_id), part(&runner.run_attempt), random::random_token())
 }

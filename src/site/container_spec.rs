@@ -1,4 +1,4 @@
-//! What the tool's container is made of, and what it is told: everything that it needs, and nothing of ours.
+//! The specification of a command's container: everything that the command needs, and nothing of our own.
 
 use crate::{
     docker::{ContainerSpec, SelfContainer},
@@ -11,57 +11,57 @@ use crate::{
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::{collections::BTreeMap, net::IpAddr, path::Path, time::Duration};
 
-/// Where files of ours are in a container.
+/// Directory of our own files in a container.
 pub(super) const OURS: &str = "/run/bastion-migrate";
 
-/// Where the tool finds the database's CA.
+/// Path of the database's CA certificate in a container.
 const CA: &str = "/run/bastion-migrate/ca.pem";
 
-/// Where actions find the workspace, and so where the tool does.
+/// Path of the workspace, in a container as in an action.
 const WORKSPACE: &str = "/github/workspace";
 
-/// Where the tunnel ends.
+/// Address of the tunnel's local end.
 pub(crate) const LOOPBACK: &str = "127.0.0.1";
 
-/// Whether the tool's sessions may write.
+/// Access that the tool's sessions get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     /// They can only read.
     Reading,
-    /// They can only read until the tool is told to go on.
+    /// They can only read until the tool is confirmed.
     ReadingFirst,
     Writing,
 }
 
 impl Access {
-    /// What this command wants.
+    /// Returns the access that the command needs.
     pub(crate) fn of(command: Command) -> Self {
-        if command.writes() { Self::Writing } else { Self::Reading }
+        if command.may_write() { Self::Writing } else { Self::Reading }
     }
 }
 
-/// On which terms the tool's sessions get the database.
+/// Terms on which the tool's sessions get the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Terms {
     pub(crate) access: Access,
-    /// How long each of their statements waits for a lock; zero is without a limit.
+    /// Time limit for each statement's wait for a lock; zero is no limit.
     pub(crate) lock_timeout: Duration,
 }
 
 impl Terms {
-    /// With the user's own limit.
+    /// Uses the user's own limit.
     pub(crate) fn of(settings: &Settings, access: Access) -> Self {
         Self { access, lock_timeout: settings.safety.lock_timeout }
     }
 }
 
-/// What the tool's sessions are told, by whichever way it reaches them.
+/// Returns the settings for the tool's sessions, sent in the start-up packet or as PGOPTIONS.
 pub(crate) fn injected(settings: &Settings, runner: &Runner, terms: Terms) -> ClientSessionSettings {
     let (safety, access) = (&settings.safety, terms.access);
     let told = vec![
         ("lock_timeout".to_owned(), terms.lock_timeout.as_millis().to_string()),
         ("statement_timeout".to_owned(), safety.statement_timeout.as_millis().to_string()),
-        // A tool whose container is gone must not go on working.
+        // Ends the statement of a tool whose container is gone.
         ("client_connection_check_interval".to_owned(), "1000".to_owned()),
     ];
     let insisted = match access {
@@ -71,23 +71,24 @@ pub(crate) fn injected(settings: &Settings, runner: &Runner, terms: Terms) -> Cl
     ClientSessionSettings { application_name: called(settings, runner), defaults: told, enforced: insisted }
 }
 
-/// By what its sessions are known.
+/// Returns the application name of the tool's sessions.
 pub(crate) fn called(settings: &Settings, runner: &Runner) -> String {
     match settings.command {
         Command::Tunnel => run_lock::tunnel_application_name(runner),
-        command if command.writes() => run_lock::tool_application_name(runner),
+        command if command.may_write() => run_lock::tool_application_name(runner),
         _ => run_lock::reading_tool_application_name(runner),
     }
 }
 
-/// Whether the database's own name can lead to the tunnel's end: an address can't, nor a name that we need ourselves.
+/// Returns whether the database's own host name can be made to resolve to the tunnel's local end: an address can't, nor
+/// a name that we need ourselves.
 pub(crate) fn keeps_its_name(settings: &Settings, database: &DatabaseTarget) -> bool {
     let host = &database.host;
     let hops = settings.route.iter().flat_map(|route| &route.hops);
     host.parse::<IpAddr>().is_err() && !hops.into_iter().any(|hop| hop.host.eq_ignore_ascii_case(host))
 }
 
-/// The container for one call of the tool. `tunnelled` says that the database is found at the tunnel's end.
+/// Returns the specification of the container for one command.
 pub(crate) fn order(
     settings: &Settings,
     containers: &ImageSettings,
@@ -106,7 +107,7 @@ pub(crate) fn order(
         image: place.image.to_owned(),
         command: Some(line.to_argv()),
         env: environment(settings, containers, place, injected),
-        // The tunnel's end is ours alone, and the engine gives a container that joins us our names, too.
+        // The tunnel listens only in our own network; a container that joins it gets our host names, too.
         network: Some(format!("container:{}", place.own.id)),
         binds: workspace.into_iter().collect(),
         working_directory: containers.working_directory.clone(),
@@ -116,18 +117,18 @@ pub(crate) fn order(
     }
 }
 
-/// The same behind other words than the image's own.
+/// Replaces the image's entrypoint, if one is given.
 pub(crate) fn entered(order: ContainerSpec, entrypoint: Option<&[String]>) -> ContainerSpec {
     match entrypoint {
         None => order,
-        // The engine takes no words at all for the image's own.
+        // To the engine, an empty entrypoint means the image's own.
         Some([]) => ContainerSpec { entrypoint: order.command, command: None, ..order },
         Some(words) => ContainerSpec { entrypoint: Some(words.to_vec()), ..order },
     }
 }
 
-/// The same in an image that is not the app's: what its entrypoint prepares is not what lines for a shell want, and the one of a
-/// cloud's command line is that program.
+/// Adapts the specification to a step's own image: shell lines don't need what its entrypoint prepares, and the
+/// entrypoint of a cloud's command-line image is that program.
 pub(crate) fn of_its_own(order: ContainerSpec, line: &CommandLine) -> ContainerSpec {
     match line {
         CommandLine::Program(_) => order,
@@ -135,22 +136,22 @@ pub(crate) fn of_its_own(order: ContainerSpec, line: &CommandLine) -> ContainerS
     }
 }
 
-/// Where the container will be.
+/// The surroundings of the container.
 #[derive(Debug)]
 pub(crate) struct Place<'a> {
-    /// Whose network it joins.
+    /// Our own container, whose network it joins.
     pub(crate) own: &'a SelfContainer,
     /// The id of the image.
     pub(crate) image: &'a str,
-    /// The port of the tunnel's end; none when the database is reached directly.
+    /// The port of the tunnel's local end; `None` if the database is reached directly.
     pub(crate) port: Option<u16>,
-    /// What becomes of its TLS there.
+    /// The handling of its TLS at the tunnel's end.
     pub(crate) passage: ClientTls,
-    /// What it is to do there.
+    /// The access that its sessions get.
     pub(crate) access: Access,
 }
 
-/// What the user wrote wins over what we say.
+/// Returns the environment: the user's own variables win over ours.
 fn environment(
     settings: &Settings,
     containers: &ImageSettings,
@@ -168,7 +169,7 @@ fn environment(
     env.into_iter().collect()
 }
 
-/// A fact of the database as the container is told it.
+/// Returns a fact of the database as the container sees it.
 fn mentioned(fact: DatabasePlaceholder, database: Option<&DatabaseTarget>, told: &BTreeMap<String, String>) -> String {
     let of = |name: &str| told.get(name).cloned().unwrap_or_default();
     match fact {
@@ -199,7 +200,7 @@ fn database_variables(
     let port = place.port.unwrap_or(database.port);
     let options = injected.as_pgoptions();
     let url = url(database, whole, host, port);
-    // Where we can't see to it ourselves that a look stays one, more drivers read the URL than PGOPTIONS.
+    // Where the tool speaks TLS itself we can't make its sessions read-only; more drivers read the URL than PGOPTIONS.
     let looks = place.access == Access::Reading;
     let url = if speaks_tls(place) && looks { with_options(url, &options) } else { url };
     let mut env = BTreeMap::from(
@@ -223,23 +224,24 @@ fn database_variables(
         more("PGSSLROOTCERT", CA);
     }
     if renamed && place.passage == ClientTls::PassThrough {
-        // The certificate is for the name in the URL, and the tunnel's end is here (libpq, `hostaddr`).
+        // The certificate is for the name in the URL, and the tunnel ends here (libpq, `hostaddr`).
         more("PGHOSTADDR", LOOPBACK);
     }
     env
 }
 
-/// To the tunnel's end in plain text: node-pg takes every other word for a demand (measured).
+/// Returns the container's `sslmode`. It is plain text to the tunnel's end: node-pg takes every other value for a
+/// demand (measured).
 fn sslmode(database: &DatabaseTarget, place: &Place<'_>) -> &'static str {
     if speaks_tls(place) { database.sslmode.name() } else { "disable" }
 }
 
-/// Whether the tool itself speaks TLS with the database.
+/// Returns whether the tool itself speaks TLS with the database.
 fn speaks_tls(place: &Place<'_>) -> bool {
     place.passage == ClientTls::PassThrough || place.port.is_none()
 }
 
-/// The URL with these settings, unless it has its own.
+/// Adds these options to the URL, unless it has options of its own.
 fn with_options(url: String, options: &str) -> String {
     let sign = match url.split_once('?') {
         Some((_, query)) if query.split('&').any(|pair| pair.starts_with("options=")) => return url,
@@ -249,7 +251,7 @@ fn with_options(url: String, options: &str) -> String {
     format!("{url}{sign}options={}", utf8_percent_encode(options, NON_ALPHANUMERIC))
 }
 
-/// The URL as it is, unless it leads somewhere else than to the tunnel's end.
+/// Returns the URL, with host and port replaced if the container uses others.
 fn url(database: &DatabaseTarget, whole: &str, host: &str, port: u16) -> String {
     if host == database.host && port == database.port {
         return whole.to_owned();
@@ -268,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_stands_in_front_of_a_command_is_the_images_or_anothers_or_nothing() {
+    fn the_entrypoint_is_the_images_own_or_another_or_none() {
         let words = |text: &str| Some(text.split(' ').map(str::to_owned).collect::<Vec<_>>());
         let order = || ContainerSpec { command: words("python manage.py migrate"), ..ContainerSpec::default() };
         let given = |order: ContainerSpec| (order.entrypoint, order.command);
@@ -279,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_names_the_database_as_the_container_finds_it() {
+    fn placeholders_give_the_database_as_the_container_sees_it() {
         let told = [("PGHOST", "127.0.0.1"), ("PGPORT", "5433"), ("PGSSLMODE", "disable")];
         let told: BTreeMap<String, String> =
             told.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -302,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_given_settings_once() {
+    fn options_are_added_to_a_url_that_has_none() {
         let options = "-c a=1";
         assert_eq!(with_options("postgres://h/d".to_owned(), options), "postgres://h/d?options=%2Dc%20a%3D1");
         assert_eq!(with_options("postgres://h/d?x=y".to_owned(), options), "postgres://h/d?x=y&options=%2Dc%20a%3D1");

@@ -45,9 +45,9 @@ impl<'a> TunnelEnd<'a> {
         let (Some(database), true) = (&self.settings.database, self.settings.route.is_some()) else { return Ok(()) };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, database.port));
         let injected = self.injected(Terms::of(self.settings, Access::Reading));
-        let listener = ProxyListener::bind(address, self.settings.passage, injected).await.map_err(|error| {
+        let listener = ProxyListener::bind(address, self.settings.client_tls, injected).await.map_err(|error| {
             let cause = format!("the tunnel can't listen at {LOOPBACK}:{}", database.port);
-            Fault::new(Code::ListenerUnavailable, cause).because(&error)
+            Fault::new(Code::ListenerUnavailable, cause).with_causes(&error)
         })?;
         if container_spec::keeps_its_name(self.settings, database) {
             name_loopback(&database.host)?;
@@ -70,7 +70,7 @@ impl<'a> TunnelEnd<'a> {
             self.listener.as_ref().map_or(Ok(()), |listener| listener.set_session_settings(self.injected(terms)));
         told.map_err(|error| {
             Fault::new(Code::ListenerUnavailable, "the session settings for the tunnel can't be changed")
-                .because(&error)
+                .with_causes(&error)
         })
     }
 
@@ -116,7 +116,7 @@ impl<'a> TunnelEnd<'a> {
 
     /// Returns the handling of the tool's TLS.
     pub(super) fn passage(&self) -> ClientTls {
-        self.listener.as_deref().map_or(self.settings.passage, ProxyListener::passage)
+        self.listener.as_deref().map_or(self.settings.client_tls, ProxyListener::passage)
     }
 
     /// Passes the tool's own TLS through from now on, if the tool was refused TLS so far. Returns a note about it then.
@@ -124,7 +124,8 @@ impl<'a> TunnelEnd<'a> {
         let listener = self.listener.as_deref().filter(|listener| listener.passage() == ClientTls::Terminated)?;
         (listener.traffic().declined > 0).then(|| {
             listener.let_through();
-            "the tool demands TLS of its own, which passes through to the database from now on; with `database-sslmode: require` it does so at once"
+            "the tool demands TLS of its own, which passes through to the database from now on; with \
+             `database-sslmode: require` it does so at once"
         })
     }
 
@@ -168,7 +169,7 @@ fn name_loopback(host: &str) -> Result<(), Fault> {
         OpenOptions::new().append(true).open(HOSTS).and_then(|mut hosts| writeln!(hosts, "{LOOPBACK} {host}"));
     written.map_err(|error| {
         Fault::new(Code::ListenerUnavailable, format!("`{HOSTS}` can't be written"))
-            .because(&error)
+            .with_causes(&error)
             .fix("run it as a step of a workflow: there its container has this file")
     })
 }

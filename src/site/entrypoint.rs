@@ -45,8 +45,8 @@ pub(crate) fn explained(fault: Fault, entrypoint: &[String], line: &CommandLine)
         line.display_text().lines().next().unwrap_or_default(),
         fault.cause
     );
-    let fix = "set `image-entrypoint: none` to run the tool's commands without it; or use a script as entrypoint that ends \
-               with `exec \"$@\"`";
+    let fix = "set `image-entrypoint: none` to run the tool's commands without it; or use a script as entrypoint \
+        that ends with `exec \"$@\"`";
     Fault { cause, ..fault.code(Code::ToolMissing) }.fix(fix)
 }
 

@@ -21,15 +21,16 @@ pub(crate) fn by_environment(commands: &str) -> String {
     let elsewhere = ELSEWHERE.iter().find(|(program, _)| is_called(program));
     match (elsewhere, commands.contains("PGOPTIONS")) {
         (Some((program, hand_on)), false) => format!(
-            "by PGOPTIONS, which `{program}` does not pass on: our `lock-timeout` and `statement-timeout` do not apply to what it runs \
-             (add `{hand_on}` to pass it on)"
+            "by PGOPTIONS, which `{program}` does not pass on: our `lock-timeout` and `statement-timeout` do not \
+             apply to what it runs (add `{hand_on}` to pass it on)"
         ),
         _ => match SHUT
             .iter()
             .find(|program| is_called(program) || (program.contains(' ') && commands.contains(*program)))
         {
             Some(program) => format!(
-                "by PGOPTIONS, which `{program}` does not pass on: our `lock-timeout` and `statement-timeout` do not apply to what it runs"
+                "by PGOPTIONS, which `{program}` does not pass on: our `lock-timeout` and `statement-timeout` do not \
+                 apply to what it runs"
             ),
             None => "by PGOPTIONS, unless something on the server overrides it".to_owned(),
         },

@@ -3,7 +3,7 @@
 //! a migration.
 
 use crate::{
-    run::event::Clock,
+    run::event::ClockPrecision,
     tool::{Done, MigrationStarted},
 };
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ pub(super) struct Course {
 struct Open {
     begun: MigrationStarted,
     at: Instant,
-    clock: Clock,
+    clock: ClockPrecision,
 }
 
 /// A migration that has ended.
@@ -39,7 +39,7 @@ pub(super) struct Over {
 impl Course {
     /// Records the start of a migration, which ends the previous one in its schema. Tools may work on several schemas
     /// at once.
-    pub(super) fn begin(&mut self, begun: MigrationStarted, at: Instant, clock: Clock) -> Vec<Over> {
+    pub(super) fn begin(&mut self, begun: MigrationStarted, at: Instant, clock: ClockPrecision) -> Vec<Over> {
         let over = self.take(|open| open.begun.schema == begun.schema);
         self.open.push(Open { begun, at, clock });
         over.into_iter().map(|open| open.over(Some(at))).collect()
@@ -76,8 +76,8 @@ impl Course {
 impl Open {
     fn over(self, end: Option<Instant>) -> Over {
         let shortest = match self.clock {
-            Clock::Exact => PIECE,
-            Clock::Coarse => LOOKED_FOR,
+            ClockPrecision::Exact => PIECE,
+            ClockPrecision::Coarse => LOOKED_FOR,
         };
         let took = end.and_then(|end| end.checked_duration_since(self.at)).filter(|took| *took >= shortest);
         Over { begun: self.begun, took }
@@ -108,20 +108,20 @@ mod tests {
     fn a_migration_ends_with_the_tools_report_or_the_next_start_or_the_last_response() {
         let (start, mut course) = (Instant::now(), Course::default());
         let at = |millis| start + Duration::from_millis(millis);
-        assert_eq!(took(course.begin(begun("a", None), at(0), Clock::Exact)), []);
+        assert_eq!(took(course.begin(begun("a", None), at(0), ClockPrecision::Exact)), []);
         assert_eq!(took(course.end(&done("a", None), at(26))), one("a", Some(26)));
         assert_eq!(
-            took(course.begin(begun("b", None), at(900), Clock::Exact)),
+            took(course.begin(begun("b", None), at(900), ClockPrecision::Exact)),
             [],
             "the pause belongs to no migration"
         );
-        assert_eq!(took(course.begin(begun("c", None), at(930), Clock::Exact)), one("b", Some(30)));
+        assert_eq!(took(course.begin(begun("c", None), at(930), ClockPrecision::Exact)), one("b", Some(30)));
         assert_eq!(took(course.end(&done("", Some(7)), at(990))), one("c", Some(7)), "the tool reports the duration");
-        course.begin(begun("d", None), at(1_000), Clock::Exact);
+        course.begin(begun("d", None), at(1_000), ClockPrecision::Exact);
         assert_eq!(took(course.rest(Some(at(1_026)))), one("d", Some(26)));
-        course.begin(begun("e", None), at(2_000), Clock::Exact);
+        course.begin(begun("e", None), at(2_000), ClockPrecision::Exact);
         assert_eq!(took(course.rest(Some(at(1_026)))), one("e", None), "a response before the start does not count");
-        course.begin(begun("f", None), at(3_000), Clock::Exact);
+        course.begin(begun("f", None), at(3_000), ClockPrecision::Exact);
         assert_eq!(took(course.rest(None)), one("f", None));
     }
 
@@ -129,18 +129,18 @@ mod tests {
     fn an_unknown_duration_is_none() {
         let (start, mut course) = (Instant::now(), Course::default());
         let at = |millis| start + Duration::from_millis(millis);
-        course.begin(begun("a", None), at(0), Clock::Exact);
+        course.begin(begun("a", None), at(0), ClockPrecision::Exact);
         assert_eq!(took(course.end(&done("a", None), at(0))), one("a", None), "both came in one chunk");
         for (pause, expected) in [(213, None), (7_000, Some(7_000))] {
-            course.begin(begun("b", None), at(0), Clock::Coarse);
+            course.begin(begun("b", None), at(0), ClockPrecision::Coarse);
             assert_eq!(
                 took(course.end(&done("b", None), at(pause))),
                 one("b", expected),
                 "the pause between two polls"
             );
         }
-        course.begin(begun("c", Some("t1")), at(0), Clock::Exact);
-        assert_eq!(took(course.begin(begun("c", Some("t2")), at(5), Clock::Exact)), [], "t1 still runs");
+        course.begin(begun("c", Some("t1")), at(0), ClockPrecision::Exact);
+        assert_eq!(took(course.begin(begun("c", Some("t2")), at(5), ClockPrecision::Exact)), [], "t1 still runs");
         assert_eq!(took(course.end(&done("", None), at(9))), one("c", None), "the report names neither of the two");
         assert_eq!(course.end(&done("x", None), at(9)), None);
     }

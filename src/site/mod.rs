@@ -23,10 +23,10 @@ use crate::{
     github::runner::Runner,
     run::{
         ImageFacts,
-        event::{Clock, Event, Events},
-        process::{Output, Status},
+        event::{ClockPrecision, Event, Events},
+        process::{ExitStatus, Output},
     },
-    settings::{Place, Settings, Site},
+    settings::{ExecutorSettings, Settings, Site},
     tool::{CommandLine, ListThenMigrate, MigrationStarted, Recipe},
     transport::Transport,
 };
@@ -82,7 +82,7 @@ pub(crate) struct Task<'t> {
 
 /// The exit of a command.
 pub(crate) struct Ended {
-    pub(crate) status: Status,
+    pub(crate) status: ExitStatus,
     around: Around,
     /// The entrypoint that ran in front of the command.
     entrypoint: Vec<String>,
@@ -94,9 +94,9 @@ impl<'a> Sites<'a> {
     /// # Errors
     /// A fault of the random number generator.
     pub fn new(settings: &'a Settings, runner: &'a Runner, events: &Events) -> Result<Self, Fault> {
-        let recipe = match &settings.place {
-            Place::Tool(tool) => tool.recipe.clone(),
-            Place::Sql => Recipe::by_name("custom").unwrap_or_default(),
+        let recipe = match &settings.executor {
+            ExecutorSettings::Tool(tool) => tool.recipe.clone(),
+            ExecutorSettings::Sql => Recipe::by_name("custom").unwrap_or_default(),
         };
         let containers = settings.image.as_ref();
         let server = settings.server.as_ref();
@@ -192,14 +192,14 @@ impl<'a> Sites<'a> {
         site: &Site,
         together: &ListThenMigrate,
         said: &RefCell<Said>,
-    ) -> Result<Option<Status>, Fault> {
+    ) -> Result<Option<ExitStatus>, Fault> {
         let (Site::Image(image), Some(containers)) = (site, &self.containers) else {
             return Err(Fault::new(Code::Bug, format!("no site can confirm `{}`", together.status.display_text())));
         };
         self.begun.replace(None);
         self.goes_on(together.status.display_text());
         let ask = Box::pin(containers.ask(self.way()?, image, together, |output| self.hear(site, output, said)));
-        let asked = self.events.paced(ask).await;
+        let asked = self.events.run_paced(ask).await;
         self.is_over();
         self.tell_cut();
         asked
@@ -209,7 +209,7 @@ impl<'a> Sites<'a> {
     /// does so: then the tool can be run again.
     pub(super) fn heeds_demand(&self) -> bool {
         let said = self.containers.as_ref().and_then(|containers| containers.tunnel_end.heed_demand());
-        said.into_iter().for_each(|said| self.events.note(said));
+        said.into_iter().for_each(|said| self.events.emit_note(said));
         said.is_some()
     }
 
@@ -235,7 +235,7 @@ impl<'a> Sites<'a> {
     /// The fault of a command that did not exit with 0, or of a lost connection.
     pub(crate) async fn turn(&self, task: Task<'_>, turn: Turn, said: &RefCell<Said>) -> Result<(), Fault> {
         match self.ended(task, turn, said).await? {
-            Ended { status: Status::Exited(0), .. } => Ok(()),
+            Ended { status: ExitStatus::Exited(0), .. } => Ok(()),
             ended => Err(self.failure(task.line, ended, &said.borrow())),
         }
     }
@@ -247,7 +247,7 @@ impl<'a> Sites<'a> {
         }
         self.goes_on(task.line.display_text());
         let run = Box::pin(self.run(task, turn, |output| self.hear(task.site, output, said)));
-        let status = self.events.paced(run).await;
+        let status = self.events.run_paced(run).await;
         self.is_over();
         self.tell_cut();
         let status = status?;
@@ -262,12 +262,12 @@ impl<'a> Sites<'a> {
     }
 
     pub(crate) fn failure(&self, line: &CommandLine, ended: Ended, said: &Said) -> Fault {
-        let by_itself = matches!(ended.status, Status::Exited(_)) && ended.around.trouble.is_none();
+        let by_itself = matches!(ended.status, ExitStatus::Exited(_)) && ended.around.trouble.is_none();
         let fault = failure(&self.recipe, line, ended.status, said, ended.around);
         if by_itself { entrypoint::explained(fault, &ended.entrypoint, line) } else { fault }
     }
 
-    async fn run(&self, task: Task<'_>, turn: Turn, tell: impl FnMut(Output<'_>)) -> Result<Status, Fault> {
+    async fn run(&self, task: Task<'_>, turn: Turn, tell: impl FnMut(Output<'_>)) -> Result<ExitStatus, Fault> {
         let Task { site, line, terms } = task;
         match (site, &self.containers, &self.server) {
             (Site::Image(image), Some(containers), _) => containers.call(self.way()?, image, (line, terms), tell).await,
@@ -286,13 +286,13 @@ impl<'a> Sites<'a> {
         if let Some(begun) = said.borrow_mut().take(&self.recipe, output) {
             let MigrationStarted { name, schema } = begun.clone();
             // Output on the server is written to a file that is polled.
-            let clock = if *site == Site::Server { Clock::Coarse } else { Clock::Exact };
+            let clock = if *site == Site::Server { ClockPrecision::Coarse } else { ClockPrecision::Exact };
             let over = self.course.borrow_mut().begin(begun.clone(), now, clock);
             self.tell_over(over);
-            self.events.tell(Event::Begun { name, schema, clock });
+            self.events.emit(Event::ToolMigrationStarted { name, schema, clock });
             self.begun.replace(Some(begun));
         }
-        let (Output::Out(line) | Output::Err(line)) = output else { return };
+        let (Output::Stdout(line) | Output::Stderr(line)) = output else { return };
         if let Some(done) = self.recipe.ends(line) {
             let over = self.course.borrow_mut().end(&done, now);
             self.tell_over(over);
@@ -301,7 +301,7 @@ impl<'a> Sites<'a> {
             command.hear(&self.recipe, line);
         }
         match said.borrow_mut().shows(line) {
-            Shown::Yes => self.events.tell(Event::Output { line: line.to_owned() }),
+            Shown::Yes => self.events.emit(Event::Output { line: line.to_owned() }),
             Shown::TooMany => self.cut.set(self.cut.get() + 1),
             Shown::Otherwise => {}
         }
@@ -309,7 +309,7 @@ impl<'a> Sites<'a> {
 
     fn tell_over(&self, over: impl IntoIterator<Item = Over>) {
         for Over { begun: MigrationStarted { name, schema }, took } in over {
-            self.events.tell(Event::Ended { name, schema, took });
+            self.events.emit(Event::Ended { name, schema, took });
         }
     }
 
@@ -317,7 +317,7 @@ impl<'a> Sites<'a> {
     fn tell_cut(&self) {
         let lines = self.cut.take();
         if lines > 0 {
-            self.events.tell(Event::Cut { lines });
+            self.events.emit(Event::LinesOmitted { lines });
         }
     }
 

@@ -42,8 +42,8 @@ impl Sites<'_> {
     /// Gives up following the command on the server, and returns `commit-in-doubt`.
     pub(crate) fn give_up(&self, cause: String) -> Fault {
         self.given_up.set(true);
-        let fix = "run again when the server can be reached: the next run waits for the command that still runs there, and first \
-            reports its outcome";
+        let fix = "run again when the server can be reached: the next run waits for the command that still runs \
+            there, and first reports its outcome";
         Fault::new(Code::CommitInDoubt, cause).fix(fix)
     }
 
@@ -63,7 +63,7 @@ impl Sites<'_> {
 
     async fn try_again(&mut self, why: &RefCell<String>) -> Result<(), Fault> {
         loop {
-            self.events.tell(Event::Waiting {
+            self.events.emit(Event::Waiting {
                 what: "the server, where the command still runs".to_owned(),
                 why: why.borrow().clone(),
             });
@@ -90,11 +90,12 @@ impl Sites<'_> {
     pub fn unstopped(&self, why: &str) -> String {
         match self.server.as_ref().is_some_and(|server| server.is_at_work()) {
             true => format!(
-                "the command on the server may not have been stopped ({why}): if it still runs, the next run waits for it \
-                 and reports its outcome"
+                "the command on the server may not have been stopped ({why}): if it still runs, the next run waits \
+                 for it and reports its outcome"
             ),
             false => format!(
-                "the database could not be asked to stop ({why}): it ends the statement when it notices that the connection is gone"
+                "the database could not be asked to stop ({why}): it ends the statement when it notices that the \
+                 connection is gone"
             ),
         }
     }

@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 const SHOWN: usize = 12;
 
 /// Fix for an app that does not connect to the database.
-const ELSEWHERE: &str = "the app looks for its database at another address: let its settings read DATABASE_URL or PGHOST, or pass it the variables \
-     that they read, as in `env: POSTGRES_HOST=${DATABASE_HOST}`";
+const ELSEWHERE: &str = "the app looks for its database at another address: let its settings read DATABASE_URL or \
+    PGHOST, or pass it the variables that they read, as in `env: POSTGRES_HOST=${DATABASE_HOST}`";
 
 /// A command that was started.
 #[derive(Debug)]

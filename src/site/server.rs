@@ -10,7 +10,7 @@ use crate::{
     postgres::{DatabasePlaceholder, DatabaseTarget},
     run::{
         event::{Event, Events},
-        process::{Output, Status},
+        process::{ExitStatus, Output},
     },
     secret::Secret,
     server::{OrphanOutcome, OrphanedRun, Server, ShellScript, quote_words},
@@ -56,7 +56,7 @@ impl<'a> Remote<'a> {
         let directory = shared.working_directory.as_deref().unwrap_or("~").trim_end_matches('/');
         let directory = directory.strip_prefix("~/").or(directory.strip_prefix("./")).unwrap_or(directory);
         // Read-only commands use a slot of their own and wait only for each other.
-        let slot = if settings.command.writes() { directory.to_owned() } else { format!("look {directory}") };
+        let slot = if settings.command.may_write() { directory.to_owned() } else { format!("look {directory}") };
         let label = runner.run_url().unwrap_or_else(|| "a run outside a workflow".to_owned());
         let server = Server::new(&slot, &label, events.clone())?;
         Ok(Self { settings, shared, runner, events, server, place: Cell::new(Place::NotYet) })
@@ -70,11 +70,11 @@ impl<'a> Remote<'a> {
         let began = Instant::now();
         let left = self.server.take_slot(tunnel(reach)?, self.settings.safety.lock_wait).await?;
         self.place.set(Place::Taken);
-        if self.settings.database.is_none() && self.settings.command.writes() {
-            self.events.tell(Event::Locked { waited: began.elapsed() });
+        if self.settings.database.is_none() && self.settings.command.may_write() {
+            self.events.emit(Event::Locked { waited: began.elapsed() });
         }
-        if let Some(left) = left.filter(|_| self.settings.command.writes()) {
-            self.events.tell(told(left));
+        if let Some(left) = left.filter(|_| self.settings.command.may_write()) {
+            self.events.emit(told(left));
         }
         Ok(())
     }
@@ -100,14 +100,14 @@ impl<'a> Remote<'a> {
         (line, terms): (&CommandLine, Terms),
         turn: Turn,
         mut tell: impl FnMut(Output<'_>),
-    ) -> Result<Status, Fault> {
+    ) -> Result<ExitStatus, Fault> {
         let tunnel = tunnel(reach)?;
         if turn == Turn::Resume
             && let Some(status) = self.server.resume_following(tunnel, &mut tell).await?
         {
             return Ok(status);
         }
-        self.events.tell(Event::Calling { command: line.display_text() });
+        self.events.emit(Event::CommandStarted { command: line.display_text() });
         self.server.run_script(tunnel, &self.script(line, terms), tell).await
     }
 

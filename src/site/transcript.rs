@@ -3,7 +3,7 @@
 use crate::{
     fault::{Code, Fault},
     proxy::ServerError,
-    run::process::{Output, Status},
+    run::process::{ExitStatus, Output},
     tool::{CommandLine, ListingFormat, MigrationStarted, Recipe, explain_failure},
 };
 use std::{collections::VecDeque, time::Instant};
@@ -73,19 +73,19 @@ impl Said {
     /// Adds a piece of output. Returns the migration whose start it reports, if that differs from the last one.
     pub(crate) fn take(&mut self, recipe: &Recipe, output: Output<'_>) -> Option<MigrationStarted> {
         match output {
-            Output::Out(line) if self.out.len() < LISTED && self.length < LISTED_BYTES => {
+            Output::Stdout(line) if self.out.len() < LISTED && self.length < LISTED_BYTES => {
                 self.length += line.len();
                 self.out.push(line.to_owned());
             }
-            Output::Err(line) => {
+            Output::Stderr(line) => {
                 if self.err.len() == KEPT {
                     self.err.pop_front();
                 }
                 self.err.push_back(line.to_owned());
             }
-            Output::Out(_) | Output::Begun(_) => {}
+            Output::Stdout(_) | Output::PartialLine(_) => {}
         }
-        let (Output::Out(line) | Output::Err(line) | Output::Begun(line)) = output;
+        let (Output::Stdout(line) | Output::Stderr(line) | Output::PartialLine(line)) = output;
         let begun = recipe.started_migration(line).filter(|begun| self.begun.as_ref() != Some(begun))?;
         self.begun = Some(begun);
         self.begun.clone()
@@ -127,7 +127,7 @@ impl Around {
 
 /// Returns the fault of a command that did not exit with 0. The proxy's own fault comes before the tool's explanation,
 /// and the server's SQLSTATE before the tool's output, which may be in another language.
-pub(crate) fn failure(recipe: &Recipe, line: &CommandLine, status: Status, said: &Said, around: Around) -> Fault {
+pub(crate) fn failure(recipe: &Recipe, line: &CommandLine, status: ExitStatus, said: &Said, around: Around) -> Fault {
     let shown = line.display_text();
     let words = said.last_words();
     let begun = said.begun.as_ref().map(|begun| begun.name.as_str());
@@ -136,17 +136,19 @@ pub(crate) fn failure(recipe: &Recipe, line: &CommandLine, status: Status, said:
         return explained(&format!("`{shown}` failed")).detail.into_iter().fold(cause, Fault::detail);
     }
     match status {
-        Status::OutOfMemory => {
+        ExitStatus::OutOfMemory => {
             Fault::new(Code::OutOfMemory, format!("`{shown}` was killed because it needed more memory than it may use"))
         }
-        Status::Signalled(signal) => Fault::new(Code::ToolKilled, format!("`{shown}` was ended by signal {signal}")),
+        ExitStatus::Signalled(signal) => {
+            Fault::new(Code::ToolKilled, format!("`{shown}` was ended by signal {signal}"))
+        }
         // A shell's exit codes for "not found" and "not executable" (POSIX, 2.8.2).
-        Status::Exited(126 | 127) => {
+        ExitStatus::Exited(126 | 127) => {
             let fault = explained(&format!("`{shown}` can't be started"));
             // A known failure has a more specific fix.
             if fault.code == Code::ToolMissing { fault } else { fault.code(Code::ToolMissing) }
         }
-        Status::Exited(code) => {
+        ExitStatus::Exited(code) => {
             let fault = explained(&format!("`{shown}` ended with code {code}"));
             match around.error.filter(|error| error.sqlstate == LOCK_NOT_AVAILABLE) {
                 Some(error) if fault.code == Code::ToolFailed => fault.code(Code::LockTimeout).sqlstate(error.sqlstate),

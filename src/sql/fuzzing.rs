@@ -38,7 +38,7 @@ pub(crate) fn check_split(text: &str) {
     }
     let (written, texts) = (reassemble(text, &script), statement_texts(text, &script));
     let again = split_statements(SqlSource { text: &written, ..source }).unwrap_or_default();
-    assert_eq!(self::statement_texts(&written, &again), texts, "written again: {written:?}");
+    assert_eq!(statement_texts(&written, &again), texts, "written again: {written:?}");
 }
 
 /// Returns each statement with its rows, without the line break after the last one.

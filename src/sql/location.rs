@@ -4,7 +4,7 @@ use super::{
     lexer::{LiteralKind, TokenKind, Tokens},
     span::Span,
 };
-use crate::fault::{Excerpt, Place};
+use crate::fault::{Excerpt, FilePosition};
 
 /// The text of a SQL file and the file's name.
 #[derive(Debug, Clone, Copy)]
@@ -18,8 +18,8 @@ pub struct SqlSource<'a> {
 impl<'a> SqlSource<'a> {
     /// Returns the file as a whole.
     #[must_use]
-    pub fn whole_file(self) -> Place {
-        Place::whole(self.file)
+    pub fn whole_file(self) -> FilePosition {
+        FilePosition::of_file(self.file)
     }
 
     /// Returns the 1-based line of this byte of the text.
@@ -30,12 +30,12 @@ impl<'a> SqlSource<'a> {
 
     /// Returns the line, column and excerpt for this byte of the text.
     #[must_use]
-    pub fn place_at_byte(self, byte: usize) -> Place {
+    pub fn place_at_byte(self, byte: usize) -> FilePosition {
         let before = self.text_before(byte);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
         let line = self.text.get(line_start..).unwrap_or_default().lines().next().unwrap_or_default();
-        Place {
+        FilePosition {
             file: self.file.to_owned(),
             line: Some(self.line_number(byte)),
             column: Some(column),
@@ -47,7 +47,7 @@ impl<'a> SqlSource<'a> {
     /// was sent as one query (`PG_DIAG_STATEMENT_POSITION` in PostgreSQL's protocol documentation, "Error and Notice
     /// Message Fields").
     #[must_use]
-    pub fn place_at_position(self, sent: Span, position: usize) -> Place {
+    pub fn place_at_position(self, sent: Span, position: usize) -> FilePosition {
         self.place_at_byte(self.byte_at_position(sent, position))
     }
 
@@ -63,7 +63,7 @@ impl<'a> SqlSource<'a> {
     /// `PL/pgSQL function inline_code_block line 3 at RAISE`, counted from the line of the block's opening quote. Of
     /// nested blocks the outermost is named last.
     #[must_use]
-    pub fn place_in_do_block(self, statement: Span, context: &str) -> Option<Place> {
+    pub fn place_in_do_block(self, statement: Span, context: &str) -> Option<FilePosition> {
         let number: usize = context
             .lines()
             .rev()
@@ -78,7 +78,7 @@ impl<'a> SqlSource<'a> {
     }
 
     /// Returns the place of the first non-blank character on this 1-based line, if the text has that many lines.
-    fn place_at_line(self, line: usize) -> Option<Place> {
+    fn place_at_line(self, line: usize) -> Option<FilePosition> {
         let start: usize = self.text.split_inclusive('\n').take(line.checked_sub(1)?).map(str::len).sum();
         let rest = self.text.get(start..).filter(|rest| !rest.is_empty())?;
         let content = rest.lines().next().unwrap_or_default();
@@ -107,8 +107,8 @@ mod tests {
         SqlSource { file: "migrations/0001_a.sql", text }
     }
 
-    fn shown(place: &Place) -> (usize, usize, String) {
-        (place.line.unwrap(), place.column.unwrap(), place.excerpt.as_ref().unwrap().shown())
+    fn shown(place: &FilePosition) -> (usize, usize, String) {
+        (place.line.unwrap(), place.column.unwrap(), place.excerpt.as_ref().unwrap().render())
     }
 
     fn at(line: usize, column: usize, excerpt: &str) -> (usize, usize, String) {

@@ -232,7 +232,7 @@ fn bridge_to_socket(stream: ChannelStream) -> io::Result<(UnixStream, JoinHandle
 
 fn setup_error(hop: &Hop, error: &io::Error) -> ConnectError {
     let cause = format!("the connection to `{hop}` could not be set up on this side");
-    ConnectError::Permanent(Fault::new(Code::Bug, cause).because(error))
+    ConnectError::Permanent(Fault::new(Code::Bug, cause).with_causes(error))
 }
 
 fn driver_crashed(hop: &Hop) -> Fault {

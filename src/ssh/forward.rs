@@ -145,7 +145,9 @@ impl Unreachable {
         match self {
             Self::Forbidden => {
                 let cause = format!("jump host `{before}` does not forward connections to `{hop}`");
-                ConnectError::Permanent(Fault::new(Code::ForwardingForbidden, cause).at(Code::BastionRefused.stage()))
+                ConnectError::Permanent(
+                    Fault::new(Code::ForwardingForbidden, cause).in_stage(Code::BastionRefused.stage()),
+                )
             }
             Self::UnknownHost => {
                 let cause = format!("jump host `{before}` can't resolve the name of `{hop}`");
@@ -166,7 +168,7 @@ impl Unreachable {
             Self::Other(said) => {
                 transport(Code::BastionRefused, format!("jump host `{before}` can't connect to `{hop}`: {said}"))
             }
-            Self::Lost(fault) => ConnectError::Permanent(fault.at(Code::BastionRefused.stage())),
+            Self::Lost(fault) => ConnectError::Permanent(fault.in_stage(Code::BastionRefused.stage())),
         }
     }
 }

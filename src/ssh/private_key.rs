@@ -113,7 +113,7 @@ fn key_encryption(text: &str) -> Result<KeyEncryption, Fault> {
         };
     }
     let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
-    let der = STANDARD.decode(body).map_err(|error| invalid_key("its content can't be decoded").because(&error))?;
+    let der = STANDARD.decode(body).map_err(|error| invalid_key("its content can't be decoded").with_causes(&error))?;
     let has = |identifier: &[u8]| der.windows(identifier.len()).any(|bytes| bytes == identifier);
     if first.contains("ENCRYPTED") {
         return if PKCS8_CIPHERS.iter().any(|known| has(known)) {
@@ -150,7 +150,7 @@ fn openssh_key_encryption(text: &str) -> Result<KeyEncryption, Fault> {
 /// first, so if only the send fails, the key is good.
 fn is_readable(key: &str, passphrase: Option<&Secret>) -> Result<bool, Fault> {
     let defect = |error: &(dyn std::error::Error + 'static)| {
-        Fault::new(Code::Bug, "no SSH session could be created to read the private key").because(error)
+        Fault::new(Code::Bug, "no SSH session could be created to read the private key").with_causes(error)
     };
     let (ours, theirs) = UnixStream::pair().map_err(|error| defect(&error))?;
     drop(theirs);

@@ -112,7 +112,7 @@ fn dial_error(hop: &Hop, error: &io::Error) -> ConnectError {
 
 fn setup_error(hop: &Hop, error: &(dyn std::error::Error + 'static)) -> ConnectError {
     let cause = format!("the connection to `{hop}` could not be set up on this side");
-    ConnectError::Permanent(Fault::new(Code::Bug, cause).because(error))
+    ConnectError::Permanent(Fault::new(Code::Bug, cause).with_causes(error))
 }
 
 fn perform_handshake(

@@ -55,7 +55,7 @@ impl Tunnel {
                 Err(fault) => {
                     let cause = links.iter().find_map(HopConnection::loss_fault);
                     close_all(links).await.unwrap_or_default();
-                    return Err(cause.unwrap_or(fault).at(Stage::Bastion));
+                    return Err(cause.unwrap_or(fault).in_stage(Stage::Bastion));
                 }
             }
         }
@@ -156,7 +156,7 @@ async fn connect_hop(
             Err(ConnectError::Transient(fault)) => fault,
         };
         let Some(pause) = pauses.next() else { return Err(fault) };
-        events.tell(Event::Waiting { what: format!("the connection to {hop}"), why: fault.cause });
+        events.emit(Event::Waiting { what: format!("the connection to {hop}"), why: fault.cause });
         sleep(pause).await;
     }
 }

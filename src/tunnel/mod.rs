@@ -87,7 +87,7 @@ impl<'a> Tunnel<'a> {
     pub async fn open(&mut self) -> Result<(), Fault> {
         let (engine, own) = engine(self.runner, &self.tag, &self.events).await?;
         let job = self.mark(&own)?;
-        let port = self.settings.database()?.port;
+        let port = self.settings.required_database()?.port;
         // Steps on the runner connect from the engine's machine. In the job's own network, its containers connect, too;
         // in the default network, which all containers share, no other container may connect.
         let (alias, from) = match own.is_in_default_network() {
@@ -106,7 +106,7 @@ impl<'a> Tunnel<'a> {
         };
         let container = self.current.make(&engine, order, &self.tag).await?;
         let handover = Handover {
-            token: random::unguessable(),
+            token: random::random_token(),
             from,
             marker: job.map(|(_, marker)| marker),
             inputs: self.handover.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect(),
@@ -114,7 +114,7 @@ impl<'a> Tunnel<'a> {
         self.ready(&container, &handover).await?;
         let alias = alias.unwrap_or_default();
         let facts = TunnelFacts { host: HOST.to_owned(), port: container.published_port(port).await?, alias };
-        self.events.note(match (facts.alias.as_str(), from) {
+        self.events.emit_note(match (facts.alias.as_str(), from) {
             ("", Some(_)) => {
                 "processes on this machine can reach it at the published port, and no other container can".to_owned()
             }
@@ -126,7 +126,7 @@ impl<'a> Tunnel<'a> {
             ),
         });
         self.opened.set(Opened::ForLaterSteps);
-        self.events.tell(Event::Tunnel(facts));
+        self.events.emit(Event::Tunnel(facts));
         Ok(())
     }
 
@@ -138,8 +138,8 @@ impl<'a> Tunnel<'a> {
         let name = marker(self.tag.run());
         fs::write(PathBuf::from(place).join(&name), "").map_err(|error| {
             Fault::new(Code::ReportUnwritten, format!("no file can be created in `{place}`"))
-                .because(&error)
-                .at(Stage::Image)
+                .with_causes(&error)
+                .in_stage(Stage::Image)
         })?;
         Ok(Some((source.to_owned(), name)))
     }
@@ -151,10 +151,10 @@ impl<'a> Tunnel<'a> {
             match line.trim_start().strip_prefix(&handover.token).map(Tiding::read) {
                 Some(Some(Tiding::Ready)) => return FollowOutput::Stop,
                 Some(Some(Tiding::Fault(fault))) => drop(failed.replace(Some(fault))),
-                Some(Some(Tiding::Bastion(facts))) => self.events.tell(Event::Bastion(facts)),
-                Some(Some(Tiding::Database(facts))) => self.events.tell(Event::Database(facts)),
+                Some(Some(Tiding::Bastion(facts))) => self.events.emit(Event::Bastion(facts)),
+                Some(Some(Tiding::Database(facts))) => self.events.emit(Event::Database(facts)),
                 Some(None) => {}
-                None => self.events.tell(Event::Output { line: line.to_owned() }),
+                None => self.events.emit(Event::Output { line: line.to_owned() }),
             }
             FollowOutput::Continue
         });
@@ -186,7 +186,7 @@ pub(crate) fn forget(run: &str) {
 }
 
 fn alias() -> String {
-    let rest: String = random::unguessable().chars().take(ALIAS_REST).collect();
+    let rest: String = random::random_token().chars().take(ALIAS_REST).collect();
     format!("{ALIAS}{rest}")
 }
 

@@ -71,23 +71,23 @@ impl<'a> Sidecar<'a> {
     pub async fn serve(&mut self) -> Result<(), Fault> {
         let reach = Transport::connect(self.settings.route.as_ref(), &self.events).await?;
         self.prove(&reach).await?;
-        let port = self.settings.database()?.port;
+        let port = self.settings.required_database()?.port;
         let injected = container_spec::injected(self.settings, self.runner, Terms::of(self.settings, Access::Writing));
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        let listener = ProxyListener::bind(address, self.settings.passage, injected).await.map_err(|error| {
-            Fault::new(Code::ListenerUnavailable, format!("the tunnel can't listen at port {port}")).because(&error)
+        let listener = ProxyListener::bind(address, self.settings.client_tls, injected).await.map_err(|error| {
+            Fault::new(Code::ListenerUnavailable, format!("the tunnel can't listen at port {port}")).with_causes(&error)
         })?;
         let listener = listener.only_from(self.handover.from);
         self.reach = Some(reach);
         self.listener = Some(listener);
-        self.events.note(Tiding::Ready.written(&self.handover.token));
+        self.events.emit_note(Tiding::Ready.written(&self.handover.token));
         let (marker, events) = (self.handover.marker.as_deref(), self.events.clone());
         let kept = pin!(self.keep());
         match select(kept, pin!(gone(marker))).await {
             Either::Left((Err(fault), _)) => Err(fault),
             Either::Left((Ok(never), _)) => match never {},
             Either::Right(((), _)) => {
-                events.note("the job is gone");
+                events.emit_note("the job is gone");
                 Ok(())
             }
         }
@@ -96,7 +96,7 @@ impl<'a> Sidecar<'a> {
     async fn prove(&self, reach: &Transport) -> Result<(), Fault> {
         let startup =
             StartupSettings { application_name: run_lock::application_name(self.runner), options: String::new() };
-        let target = self.settings.database()?;
+        let target = self.settings.required_database()?;
         let wait = self.settings.wait_timeout;
         let session = wait::wait_for_session(reach, target, &startup, wait, &self.events).await?;
         let opening = preflight::run_preflight(
@@ -108,20 +108,20 @@ impl<'a> Sidecar<'a> {
         )
         .await;
         session.close().await;
-        self.events.tell(Event::Database(opening?.facts));
+        self.events.emit(Event::Database(opening?.facts));
         Ok(())
     }
 
     /// Serves clients, and dials again when the bastion is lost.
     async fn keep(&mut self) -> Result<Infallible, Fault> {
-        let target = self.settings.database()?;
+        let target = self.settings.required_database()?;
         let mut failures = 0;
         loop {
             if let (Some(reach), Some(listener)) = (&self.reach, &self.listener) {
                 let serve = pin!(listener.serve(reach, target));
                 match select(serve, pin!(reach.wait_for_loss())).await {
                     Either::Left((never, _)) => match never {},
-                    Either::Right((lost, _)) => self.events.tell(Event::Warning(lost)),
+                    Either::Right((lost, _)) => self.events.emit(Event::Warning(lost)),
                 }
             }
             match Transport::connect(self.settings.route.as_ref(), &self.events).await {
@@ -132,7 +132,7 @@ impl<'a> Sidecar<'a> {
                         return Err(fault);
                     }
                     self.reach = None;
-                    self.events.tell(Event::Warning(fault));
+                    self.events.emit(Event::Warning(fault));
                     sleep(PAUSE).await;
                 }
             }

@@ -52,7 +52,7 @@ pub(crate) fn run() {
     heading(
         "First query",
         "Milliseconds from nothing to the first answer, and round trips counted in front of the bastion (TCP's own is not \
-         among them). *library*: `Reach::connect`, `Session::connect`, `select 1`, in this process. *program*: \
+         among them). *library*: `Transport::connect`, `Session::connect`, `select 1`, in this process. *program*: \
          `bastion-migrate status` from its start until the log tells what the database has answered. *ssh + driver*: \
          `ssh -f -N -L`, and when it is back `select 1` with the library's driver in this process. *ssh + psql*: `ssh -f -N -L`, \
          then `psql -c 'select 1'`, as scripts do it: psql asks first whether the server speaks TLS, which it does not. No \

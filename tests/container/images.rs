@@ -172,7 +172,7 @@ fn an_entrypoint_that_ignores_what_it_is_told_proves_nothing() {
     ] {
         for (database, command) in [(&empty, "migrate"), (&full, "verify")] {
             let told = minded(database, mind).input("command", command).run();
-            told.fails("tool-list", 5).error("has named none").says("nothing was changed").done();
+            told.fails("tool-list", 5).error("listed none").says("nothing was changed").done();
         }
     }
     assert_eq!(tables(&empty), "0");
@@ -291,7 +291,7 @@ fn rows_and_tables_that_come_from_nowhere_are_told() {
     let database = shared().database();
     migrated(&database);
     for (statement, said) in [
-        ("create table stray ()", "1 thing is new in the schema: table public.stray"),
+        ("create table stray ()", "1 object is new in the schema: table public.stray"),
         ("alter table carriers_carrier add fax text", "column public.carriers_carrier.fax text"),
         (
             "insert into django_migrations (app, name, applied) values ('shop', '0001_fake', now())",
@@ -302,7 +302,7 @@ fn rows_and_tables_that_come_from_nowhere_are_told() {
             "1 migration is recorded since: `carriers.0001_initial`",
         ),
         ("delete from django_migrations where app = 'shop'", "1 migration is gone from the ledger: `shop.0001_fake`"),
-        ("drop table stray", "1 thing is gone from the schema: table public.stray"),
+        ("drop table stray", "1 object is gone from the schema: table public.stray"),
     ] {
         let told = minded(&database, &format!(r#"FORCED=yes sql "{statement}"; exec "$@""#)).run();
         let recorded = said.split('`').nth(1).filter(|_| said.contains("recorded"));
@@ -337,7 +337,8 @@ fn a_migration_that_is_done_and_not_recorded_is_named_with_what_to_do() {
     running.wait_until("the record", || (database.sql(waits) == "1").then_some(()));
     let told = running.cancel().finished.fails("cancelled", 130).pending(MIGRATIONS.into_iter().skip(1));
     drop(bystander);
-    let told = told.warning("`suppliers.0001_initial` was under way and is not recorded, and the schema has of it");
+    let told =
+        told.warning("`suppliers.0001_initial` was running and is not recorded, but the schema contains changes of it");
     told.says("`python manage.py migrate suppliers 0001_initial --fake --noinput`").done();
     assert_eq!(database.sql("select to_regclass('suppliers_supplier') is not null"), "t");
 }

@@ -332,7 +332,7 @@ fn nothing_that_a_role_prepares_runs_in_the_session_that_watches_a_tool() {
         let url = from_the_server(&lab.database);
         let step = Action::on_server(lab, &server).secret("database-url", lab.database.url());
         let step = step.input("tool", "custom").input("setup", format!("export DATABASE_URL='{url}'"));
-        step.input("run", TOOL).run().succeeds().warning("is only the tool's word").done();
+        step.input("run", TOOL).run().succeeds().warning("only the tool itself reports that").done();
         assert_eq!(hostile.gained(), "", "{way}");
     }
 }

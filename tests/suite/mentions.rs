@@ -45,7 +45,7 @@ fn every_mapping_of_the_page_reaches_a_command_on_a_server() {
     let lab = Lab::new();
     let server = Server::start();
     let step = told(&lab, &server, &format!("{}\nDB=${{DATABASE_NAME}}\n{LIBPQ}", of_the_page()));
-    step.input("database-sslmode", "require").run().succeeds().warning("is only the tool's word").done();
+    step.input("database-sslmode", "require").run().succeeds().warning("only the tool itself reports that").done();
     let kept = kept(&server);
     let (port, name) = (lab.database.server().port().to_string(), lab.database.name());
     let password = utf8_percent_encode(PASSWORD, NON_ALPHANUMERIC);
@@ -73,7 +73,7 @@ fn the_whole_url_and_how_much_tls_are_those_of_our_own_connection() {
         let lab = Lab::new();
         let server = Server::start();
         let step = told(&lab, &server, &format!("URL=${{DATABASE_URL}}\nMODE=${{DATABASE_SSLMODE}}\n{LIBPQ}"));
-        step.input("database-sslmode", given).run().succeeds().warning("is only the tool's word").done();
+        step.input("database-sslmode", given).run().succeeds().warning("only the tool itself reports that").done();
         let kept = kept(&server);
         let url = lab.database.url().replace("postgres://", "postgresql://");
         assert_eq!((kept["MODE"].as_str(), &kept["URL"]), (means, &format!("{url}?sslmode={means}")), "{given}");

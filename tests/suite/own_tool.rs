@@ -176,7 +176,7 @@ fn a_tool_that_is_further_in_another_database_is_found_out() {
     // The server's own configuration leads to the other database, in which the third is applied.
     let step = shop(&lab, &elsewhere);
     let told = step.run().fails("verify-pending", 7).pending(["3"]);
-    told.error("`./shopmig up` ended well, and `3` is not in the ledger").done();
+    told.error("`./shopmig up` succeeded, but `3` is not in the ledger").done();
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn a_tool_that_ends_well_and_has_printed_an_error_is_not_taken_at_its_word() {
     let server = Server::start();
     let step = Action::on_server(&lab, &server).secret("database-url", lab.database.url()).input("tool", "custom");
     let told = step.input("run", "echo 'ERROR: could not connect: no such host'").run().succeeds();
-    told.warning("printed `ERROR: could not connect: no such host`").says("only the tool's word").done();
+    told.warning("printed `ERROR: could not connect: no such host`").says("only the tool itself reports that").done();
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn what_can_not_be_proven_is_no_success_of_verify() {
     program("python", "echo No migrations to apply.");
     for command in ["migrate", "verify"] {
         let step = Action::on_server(&lab, &server).secret("database-url", lab.database.url()).input("tool", "django");
-        step.input("command", command).run().fails("tool-list", 5).error("has named none").done();
+        step.input("command", command).run().fails("tool-list", 5).error("listed none").done();
     }
     assert_eq!(lab.database.contents(), "");
 }

@@ -12,7 +12,7 @@ use bastion_migrate::{
     fault::{Code, Fault},
     run::{
         event::{Event, Events},
-        process::{Output, Status},
+        process::{ExitStatus, Output},
     },
     secret::Secret,
     server::{OrphanOutcome, OrphanedRun, Server, ShellScript},
@@ -74,9 +74,9 @@ struct Said(RefCell<Vec<String>>);
 impl Said {
     fn hear(&self, output: Output<'_>) {
         let line = match output {
-            Output::Out(line) => format!("out {line}"),
-            Output::Err(line) => format!("err {line}"),
-            Output::Begun(_) => return,
+            Output::Stdout(line) => format!("out {line}"),
+            Output::Stderr(line) => format!("err {line}"),
+            Output::PartialLine(_) => return,
         };
         self.0.borrow_mut().push(line);
     }
@@ -87,13 +87,13 @@ impl Said {
 }
 
 /// Goes on with what was begun, over this connection.
-async fn attach(server: &Server, tunnel: &Tunnel, tell: impl FnMut(Output<'_>)) -> Result<Option<Status>, Fault> {
+async fn attach(server: &Server, tunnel: &Tunnel, tell: impl FnMut(Output<'_>)) -> Result<Option<ExitStatus>, Fault> {
     server.retake_slot(tunnel).await?;
     server.resume_following(tunnel, tell).await
 }
 
 /// Enters, runs, leaves.
-async fn whole(sshd: &Sshd, script: &ShellScript) -> (Result<Status, Fault>, Said) {
+async fn whole(sshd: &Sshd, script: &ShellScript) -> (Result<ExitStatus, Fault>, Said) {
     let tunnel = connect(sshd).await;
     let (server, _told) = server("this run");
     assert_eq!(server.take_slot(&tunnel, Duration::ZERO).await.unwrap(), None);
@@ -135,10 +135,10 @@ fn a_command_says_what_it_says_and_ends_as_it_ends() {
     run(async {
         let sshd = login("/bin/bash");
         for (line, status) in [
-            ("echo one; echo two >&2; printf three", Status::Exited(0)),
-            ("echo one; echo two >&2; printf three; exit 3", Status::Exited(3)),
-            ("echo one; echo two >&2; printf three; kill -9 $$", Status::Signalled(9)),
-            ("echo one; echo two >&2; printf three; sh -c 'kill -TERM $$'", Status::Signalled(15)),
+            ("echo one; echo two >&2; printf three", ExitStatus::Exited(0)),
+            ("echo one; echo two >&2; printf three; exit 3", ExitStatus::Exited(3)),
+            ("echo one; echo two >&2; printf three; kill -9 $$", ExitStatus::Signalled(9)),
+            ("echo one; echo two >&2; printf three; sh -c 'kill -TERM $$'", ExitStatus::Signalled(15)),
         ] {
             let (ended, said) = whole(&sshd, &command(line)).await;
             assert_eq!(ended.unwrap(), status, "{line}");
@@ -185,7 +185,7 @@ fn a_command_has_its_place_its_variables_and_its_set_up() {
                 ..ShellScript::default()
             };
             let (ended, said) = whole(&sshd, &script).await;
-            assert_eq!(ended.unwrap(), Status::Exited(0), "{said:?}");
+            assert_eq!(ended.unwrap(), ExitStatus::Exited(0), "{said:?}");
             let out = said.of("out");
             // The login's own mask, not ours; of files only its three, and that of the list.
             let expected =
@@ -225,7 +225,7 @@ fn any_login_shell_will_do() {
             let line = "echo \"${BASH_VERSION:+bash}\"; echo problem >&2; sleep 1; printf done; exit 4";
             let (ended, said) = whole(&sshd, &command(line)).await;
             let bash = path == "/usr/bin:/bin";
-            assert_eq!(ended.unwrap(), Status::Exited(4), "{shell} {path}: {said:?}");
+            assert_eq!(ended.unwrap(), ExitStatus::Exited(4), "{shell} {path}: {said:?}");
             let out = if bash { vec!["bash", "done"] } else { vec!["done"] };
             assert_eq!(
                 (said.of("out"), said.of("err")),
@@ -263,7 +263,7 @@ fn what_a_login_prints_by_itself_is_not_the_commands_output() {
         let sshd = login("/bin/bash");
         fs::write(sshd.home().join(".bashrc"), "echo welcome; echo beware >&2; printf '\\001ended 0\\n'\n").unwrap();
         let (ended, said) = whole(&sshd, &command("printf '\\0011 ended 0\\n'; exit 9")).await;
-        assert_eq!(ended.unwrap(), Status::Exited(9));
+        assert_eq!(ended.unwrap(), ExitStatus::Exited(9));
         assert_eq!((said.of("out"), said.of("err")), (vec!["\u{1}1 ended 0".to_owned()], Vec::new()));
     });
 }
@@ -298,7 +298,10 @@ fn nothing_secret_is_in_the_process_list_or_on_the_disk() {
             }
         };
         let (ended, ()) = tokio::join!(server.run_script(&tunnel, &script, |output| said.hear(output)), watching);
-        assert_eq!((ended.unwrap(), said.of("out")), (Status::Exited(0), vec!["up".to_owned(), "100000".to_owned()]));
+        assert_eq!(
+            (ended.unwrap(), said.of("out")),
+            (ExitStatus::Exited(0), vec!["up".to_owned(), "100000".to_owned()])
+        );
         assert!(seen.borrow().contains("/out: up"), "the files were looked at");
         assert!(seen.borrow().contains("bastion-migrate"), "the processes were looked at");
         assert!(!seen.borrow().contains("s3cret-of-the-server"), "a secret was seen");
@@ -337,7 +340,7 @@ fn a_command_outlives_the_connection_and_no_line_is_lost_or_told_twice() {
         for loss in 1.. {
             let fault = match ended {
                 Ok(status) => {
-                    assert_eq!((status, loss > 3), (Some(Status::Exited(6)), true));
+                    assert_eq!((status, loss > 3), (Some(ExitStatus::Exited(6)), true));
                     break;
                 }
                 Err(fault) => fault,
@@ -356,7 +359,7 @@ fn a_command_outlives_the_connection_and_no_line_is_lost_or_told_twice() {
             };
         }
         let status = attach(&server, &tunnel, |output| said.hear(output)).await;
-        assert_eq!(status.unwrap(), Some(Status::Exited(6)), "what has ended stays so");
+        assert_eq!(status.unwrap(), Some(ExitStatus::Exited(6)), "what has ended stays so");
         assert_eq!((said.of("out"), said.of("err")), counted(200));
         server.release_slot(&tunnel).await.unwrap();
         tunnel.close().await.unwrap();
@@ -389,7 +392,7 @@ fn a_command_goes_on_while_the_network_stands_still_and_nobody_reads() {
         tunnel.close().await.unwrap_or_default();
         let tunnel = connect(&sshd).await;
         let ended = attach(&server, &tunnel, |output| said.hear(output)).await.unwrap();
-        assert_eq!(ended, Some(Status::Exited(6)));
+        assert_eq!(ended, Some(ExitStatus::Exited(6)));
         let expected: Vec<String> =
             ["up".to_owned()].into_iter().chain((1..=200).map(|number| number.to_string())).collect();
         assert_eq!(said.of("out"), expected);
@@ -413,7 +416,7 @@ fn a_command_that_never_began_never_will() {
         tunnel.close().await.unwrap_or_default();
         let tunnel = connect(&sshd).await;
         assert_eq!(attach(&server, &tunnel, |_| {}).await.unwrap(), None);
-        assert_eq!(server.run_script(&tunnel, &script, |_| {}).await.unwrap(), Status::Exited(0));
+        assert_eq!(server.run_script(&tunnel, &script, |_| {}).await.unwrap(), ExitStatus::Exited(0));
         assert!(sshd.home().join("ran").exists());
         server.release_slot(&tunnel).await.unwrap();
         tunnel.close().await.unwrap();
@@ -607,7 +610,7 @@ fn who_comes_back_too_late_is_told_that_its_place_is_taken() {
         one.release_slot(&second).await.unwrap();
         assert_eq!(
             two.run_script(&second, &script, |_| {}).await.unwrap(),
-            Status::Exited(1),
+            ExitStatus::Exited(1),
             "it is still the other's"
         );
         two.release_slot(&second).await.unwrap();

@@ -64,7 +64,7 @@ fn a_file_of_sql_that_fails_is_told_with_its_line_whatever_the_error() {
     let text = "create table a (n int check (n > 0));\n\ninsert into a values (0);\n";
     let told = sql(&lab, "before: [{ sql: db/a.sql }]").file("db/a.sql", text).run();
     let told = told.fails("statement-failed", 6).annotation("db/a.sql", 3, "violates check constraint");
-    told.says("statement-failed in before: ").says("what it did was rolled back, unless it commits").done();
+    told.says("statement-failed in before: ").says("its changes were rolled back, unless it commits").done();
     assert_eq!(lab.database.contents(), "");
 }
 
@@ -177,7 +177,7 @@ fn a_step_after_the_migration_fails_in_its_own_stage_and_words() {
     let told = django(&lab, &server, steps).run();
     let applied: Vec<String> = told.listed("applied");
     let told = told.succeeds().applied(applied.iter().map(String::as_str)).warning("tool-failed in after");
-    let told = told.says("tool-failed in after: cold").says("fix: see the command's own words above\n");
+    let told = told.says("tool-failed in after: cold").says("fix: see the command's output above\n");
     told.never_says("is in its ledger").done();
 }
 

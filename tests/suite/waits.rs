@@ -184,7 +184,7 @@ fn on_server<'a>(lab: &'a Lab, server: &'a Server, sql: &str) -> Action<'a> {
         .input("run", format!("psql -Xqv ON_ERROR_STOP=1 \"$DATABASE_URL\" -c '{sql}'"))
 }
 
-const ONLY_ITS_WORD: &str = "is only the tool's word";
+const ONLY_ITS_WORD: &str = "only the tool itself reports that";
 
 #[test]
 fn a_tool_whose_build_meets_the_limit_has_another_try_that_waits() {

@@ -16,7 +16,7 @@ use crate::{
         session_state_sql,
         wait::{self, answer_within},
     },
-    run::{event::Event, lock_retries::Ladder},
+    run::{event::Event, lock_retries::LockRetries},
     settings::Settings,
     sql::Execution,
     transport::Transport,
@@ -74,7 +74,7 @@ impl Sql<'_> {
                 Err(stopped) if stopped.fault.code.ends_session() => return self.settle(reach, stopped).await,
                 Err(stopped) => {
                     if let Some(migration) = self.pending.get(stopped.at) {
-                        self.events.tell(Event::Failed { index: migration.id.index });
+                        self.events.emit(Event::Failed { index: migration.id.index });
                     }
                     return Err(self.with_leftovers(stopped.fault).await);
                 }
@@ -100,7 +100,7 @@ impl Sql<'_> {
             ledger,
             fresh,
             events: &self.events,
-            lock_retries: Ladder { top: safety.lock_timeout, retries: safety.retries },
+            lock_retries: LockRetries { lock_timeout: safety.lock_timeout, retries: safety.retries },
             lock_timeouts: if has_own_limit { LockTimeouts::Session } else { LockTimeouts::PerAttempt },
             attempt: Cell::new(0),
             lookout: &lookout,
@@ -120,14 +120,14 @@ impl Sql<'_> {
     /// Starts a new session for the files from this one on, with the locks of the old one.
     async fn renew(&mut self, reach: &Transport, at: usize) -> Result<(), Fault> {
         if let Some(migration) = self.pending.get(at) {
-            self.events.note(format!(
-                "{} starts a new session, as in a run of its own: the session changes of the files before it can't be undone in \
-                 the old one",
+            self.events.emit_note(format!(
+                "{} starts a new session, as in a run of its own: the session changes of the files before it can't \
+                 be undone in the old one",
                 migration.id.file
             ));
         }
         let wait = self.settings.wait_timeout;
-        let connected = Session::connect(reach, self.settings.database()?, &self.startup, &self.events);
+        let connected = Session::connect(reach, self.settings.required_database()?, &self.startup, &self.events);
         let handed_over = match answer_within(wait, connected).await {
             Ok(session) => self.hand_over_to(session).await?,
             // Perhaps the server has no connection slot for a second session.
@@ -170,7 +170,7 @@ impl Sql<'_> {
         if let Some(old) = self.session.take() {
             old.close().await;
         }
-        let (target, wait) = (self.settings.database()?, self.settings.wait_timeout);
+        let (target, wait) = (self.settings.required_database()?, self.settings.wait_timeout);
         let session = wait::wait_for_session(reach, target, &self.startup, wait, &self.events).await?;
         let wait =
             LockWait { previous_pid: before, ..crate::executor::lock_holder::lock_wait(self.settings, self.runner) };

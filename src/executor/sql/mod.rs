@@ -22,8 +22,8 @@ use crate::{
         wait::{self, answer_within},
     },
     run::{
-        blocking::aside,
-        event::{Change, Coverage, Event, Events, MigrationId, PlanFacts, Proof},
+        blocking::run_blocking,
+        event::{Coverage, Event, Events, MigrationId, PlanAction, PlanFacts, Proof},
     },
     settings::{Command, Settings, When},
     transport::Transport,
@@ -67,8 +67,8 @@ impl<'a> Sql<'a> {
     /// All faults of the files.
     pub async fn new(settings: &'a Settings, runner: &'a Runner, events: Events) -> Result<Self, Vec<Fault>> {
         let directory = settings.sql.clone();
-        let files = aside(move || migrate::read_directory(&directory)).await?;
-        files.warnings().iter().for_each(|doubt| events.tell(Event::Warning(doubt.clone())));
+        let files = run_blocking(move || migrate::read_directory(&directory)).await?;
+        files.warnings().iter().for_each(|doubt| events.emit(Event::Warning(doubt.clone())));
         Ok(Self {
             layouts: files.layouts().to_vec(),
             application: files.application().cloned(),
@@ -99,7 +99,7 @@ impl<'a> Sql<'a> {
     /// # Errors
     /// The reason why the database can't be used.
     pub async fn connect(&mut self, reach: &Transport) -> Result<(), Fault> {
-        let target = self.settings.database()?;
+        let target = self.settings.required_database()?;
         let wait = self.settings.wait_timeout;
         let session = wait::wait_for_session(reach, target, &self.startup, wait, &self.events).await?;
         let session = self.session.insert(session);
@@ -116,7 +116,7 @@ impl<'a> Sql<'a> {
         (self.locked, self.alone) = (opening.locked, opening.no_tool_active);
         (self.opening, self.fresh) =
             (Survey::from_rows(&opening.extra_rows), LedgerState::from_rows(&opening.extra_rows));
-        self.events.tell(Event::Database(opening.facts));
+        self.events.emit(Event::Database(opening.facts));
         Ok(())
     }
 
@@ -145,7 +145,7 @@ impl<'a> Sql<'a> {
             run_lock::acquire_lock(session, theirs, &wait, &self.events).await?;
         }
         self.ledger = Some(ledger);
-        self.events.tell(Event::Locked { waited: began.elapsed() });
+        self.events.emit(Event::Locked { waited: began.elapsed() });
         Ok(())
     }
 
@@ -195,9 +195,9 @@ impl<'a> Sql<'a> {
         let plan = plan::compare_with_ledger(&migrations, &self.before.recorded, &rules)?;
         let pending: Vec<MigrationId> = plan.pending.iter().map(|migration| migration.id.clone()).collect();
         let digest = plan.digest;
-        self.events.tell(Event::Planned(PlanFacts {
-            change: Change::Apply,
-            coverage: Coverage::Whole,
+        self.events.emit(Event::Planned(PlanFacts {
+            change: PlanAction::Apply,
+            coverage: Coverage::Complete,
             layout: ledger.layout.name().to_owned(),
             ledger: ledger.table.to_string(),
             recorded: self.before.recorded.len(),
@@ -206,7 +206,7 @@ impl<'a> Sql<'a> {
         }));
         self.all = migrations.iter().map(|migration| migration.id.clone()).collect();
         if self.settings.command == Command::Status {
-            self.events.tell(Event::Standing { recorded: self.standing() });
+            self.events.emit(Event::LedgerListed { recorded: self.standing() });
         }
         self.pending = migrations.into_iter().filter(|migration| pending.contains(&migration.id)).collect();
         let half_done = migrate::refuse_half_done(&self.pending, &self.before, &ledger);
@@ -214,7 +214,7 @@ impl<'a> Sql<'a> {
             return Err(half_done);
         }
         self.ledger = Some(ledger);
-        if !(self.settings.command.writes() && self.has_work()) {
+        if !(self.settings.command.may_write() && self.has_work()) {
             self.tell_leftovers(&self.before);
         }
         match self.settings.command {
@@ -277,7 +277,7 @@ impl<'a> Sql<'a> {
         if !faults.is_empty() {
             return Err(faults);
         }
-        self.events.tell(Event::Verified(Proof::Ledger));
+        self.events.emit(Event::Verified(Proof::Ledger));
         Ok(())
     }
 
@@ -289,7 +289,7 @@ impl<'a> Sql<'a> {
     }
 
     fn lock_of_tool(&self, ledger: &Ledger) -> Result<Option<AdvisoryLock>, Fault> {
-        let key = ledger.layout.lock_key(&self.settings.database()?.name);
+        let key = ledger.layout.lock_key(&self.settings.required_database()?.name);
         Ok(key.map(|key| run_lock::tool_lock(key, ledger.layout.name())))
     }
 
@@ -318,7 +318,7 @@ impl<'a> Sql<'a> {
         }
         for index in content.invalid_indexes.iter().filter(|index| self.before.invalid_indexes.contains(index)) {
             let fault = Fault::new(Code::VerifyIndex, format!("the index {index} is INVALID since before this run"));
-            self.events.tell(Event::Warning(fault.at(Stage::Plan)));
+            self.events.emit(Event::Warning(fault.in_stage(Stage::Plan)));
         }
     }
 }
@@ -349,7 +349,7 @@ fn startup(settings: &Settings, runner: &Runner) -> StartupSettings {
         safety.statement_timeout.as_millis(),
     );
     let mut startup = StartupSettings::new(run_lock::application_name(runner), &ours, settings.database.as_ref());
-    if !settings.command.writes() {
+    if !settings.command.may_write() {
         startup.options += " -c default_transaction_read_only=on";
     }
     startup

@@ -45,7 +45,7 @@ impl Sql<'_> {
         };
         match cause {
             Some(cause) if cause.cause != symptom.cause => {
-                cause.at(symptom.stage).detail(format!("so: {}", symptom.cause))
+                cause.in_stage(symptom.stage).detail(format!("so: {}", symptom.cause))
             }
             _ => symptom,
         }
@@ -102,7 +102,7 @@ impl Sql<'_> {
 
     fn tell_left(&self, invalid: &[String]) {
         for index in invalid.iter().filter(|index| !self.before.invalid_indexes.contains(index)) {
-            self.events.tell(Event::Warning(invalid_index::left(index).at(Stage::Migrate)));
+            self.events.emit(Event::Warning(invalid_index::left(index).in_stage(Stage::Migrate)));
         }
     }
 
@@ -110,7 +110,7 @@ impl Sql<'_> {
     pub fn give_up(&self) {
         let unknown = self.pending.iter().take(self.tally.sent.get()).skip(self.tally.durable.get());
         for migration in unknown {
-            self.events.tell(Event::InDoubt { index: migration.id.index });
+            self.events.emit(Event::InDoubt { index: migration.id.index });
         }
     }
 
@@ -118,7 +118,7 @@ impl Sql<'_> {
     /// back.
     pub(crate) async fn settle(&mut self, reach: &mut Transport, stopped: StoppedAt) -> Result<(), Fault> {
         let lost = self.cause(reach, stopped.fault).await;
-        self.events.tell(Event::Waiting {
+        self.events.emit(Event::Waiting {
             what: "the database, to see what was committed".to_owned(),
             why: lost.cause.clone(),
         });
@@ -155,7 +155,7 @@ impl Sql<'_> {
             Err(lost) if lost.code.ends_session() => self.cause(reach, lost).await,
             answer => return answer,
         };
-        self.events.tell(Event::Waiting {
+        self.events.emit(Event::Waiting {
             what: "the database, to read the ledger again".to_owned(),
             why: lost.cause.clone(),
         });
@@ -200,7 +200,8 @@ impl Sql<'_> {
         }
         let left = wait.saturating_sub(began.elapsed());
         let session =
-            wait::wait_for_session(reach, self.settings.database()?, &self.startup, left, &self.events).await?;
+            wait::wait_for_session(reach, self.settings.required_database()?, &self.startup, left, &self.events)
+                .await?;
         let doubtful = self.tally.sent.get() > self.tally.committed.get();
         if let Some(xid) = self.tally.xid.get().filter(|_| doubtful) {
             let question = OwnQuery::read_only(format!("SELECT pg_xact_status('{xid}'::xid8)"));
@@ -211,7 +212,7 @@ impl Sql<'_> {
                 Err(forgotten) => forgotten.cause,
                 Ok(answer) => answer.into_iter().flatten().next().flatten().unwrap_or_else(|| "unknown".to_owned()),
             };
-            self.events.note(format!("transaction {xid} is, according to the server: {status}"));
+            self.events.emit_note(format!("transaction {xid} is, according to the server: {status}"));
         }
         let limit = wait.saturating_sub(began.elapsed());
         let before = self.session.as_ref().map(|old| old.announced_pid);
@@ -234,19 +235,19 @@ impl Sql<'_> {
         // The commits of a killed earlier run may not have been durable either.
         let older = self.before.recorded.iter().filter(|row| recorded(&row.version).is_none());
         for id in older.filter_map(|row| self.all.iter().find(|id| id.version == row.version)) {
-            self.events.tell(Event::Found(id.clone()));
-            self.events.tell(Event::Forgotten { index: id.index });
+            self.events.emit(Event::Unplanned(id.clone()));
+            self.events.emit(Event::LostInCrash { index: id.index });
         }
         for (index, migration) in self.pending.iter().enumerate().skip(self.tally.durable.get()) {
             let (key, version) = (migration.id.index, &migration.id.version);
             let Some(row) = recorded(version) else {
                 self.tell_forgotten(index, told);
-                self.events.tell(otherwise(key));
+                self.events.emit(otherwise(key));
                 return;
             };
             if index >= told {
                 let took = Duration::from_millis(row.took_ms);
-                self.events.tell(Event::Applied { index: key, took });
+                self.events.emit(Event::Applied { index: key, took });
             }
             self.tally.committed.set(index + 1);
         }
@@ -255,7 +256,7 @@ impl Sql<'_> {
     fn tell_forgotten(&self, from: usize, told: usize) {
         let Some(forgotten) = self.pending.get(from..told).filter(|forgotten| !forgotten.is_empty()) else { return };
         for migration in forgotten {
-            self.events.tell(Event::Forgotten { index: migration.id.index });
+            self.events.emit(Event::LostInCrash { index: migration.id.index });
         }
         self.tally.committed.set(from);
     }

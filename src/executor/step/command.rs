@@ -1,11 +1,11 @@
-//! One command of a step, pursued to its end: watched, tried again after a lock timeout, followed over a lost connection,
-//! ended when its time or the run lock is gone.
+//! Running of one step command to its end: it is monitored, retried after a lock timeout, followed again after a lost
+//! connection, and ended when its time or the run lock is gone.
 
 use crate::{
     executor::{invalid_index, lock_holder::Keeper},
     fault::{Code, Fault},
     postgres::LockWaits,
-    run::{event::Event, lock_retries::Ladder},
+    run::{event::Event, lock_retries::LockRetries},
     settings::Site,
     site::{
         Said, Sites, Task, Turn,
@@ -17,23 +17,23 @@ use futures_util::future::{Either, select};
 use std::{cell::RefCell, pin::pin, time::Duration};
 use tokio::time::timeout;
 
-/// So often in a row what listens on the server is started again when it was ended there.
+/// Number of times in a row that a killed follower on the server is restarted.
 const LISTENERS: u32 = 3;
 
-/// What is pursued, and within which limits.
+/// A command and its limits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Errand<'e> {
     pub(crate) site: &'e Site,
     pub(crate) line: &'e CommandLine,
-    /// How often it is tried again after a lock timeout.
+    /// Number of retries after a lock timeout.
     pub(crate) retries: u32,
     pub(crate) timeout: Option<Duration>,
 }
 
-/// Runs it; `keeper` holds the run lock meanwhile.
+/// Runs the command; `keeper` holds the run lock meanwhile.
 ///
 /// # Errors
-/// Why it failed, `step-timeout`, or that nobody knows what became of it.
+/// The fault of the command, `step-timeout`, or `commit-in-doubt` if its outcome is unknown.
 pub(crate) async fn pursue(sites: &mut Sites<'_>, keeper: &mut Keeper<'_>, errand: Errand<'_>) -> Result<(), Fault> {
     let Some(limit) = errand.timeout else { return tries(sites, keeper, errand).await };
     if let Ok(done) = timeout(limit, tries(sites, keeper, errand)).await {
@@ -42,20 +42,20 @@ pub(crate) async fn pursue(sites: &mut Sites<'_>, keeper: &mut Keeper<'_>, erran
     let cause = format!("`{}` was not done after {} s", errand.line.display_text(), limit.as_secs());
     let ended = sites.end().await;
     if sites.is_cut_off(errand.site) {
-        return Err(sites.give_up(format!("{cause}, and could not be ended: the connection to the server is lost")));
+        return Err(sites.give_up(format!("{cause}, and could not be stopped: the connection to the server is lost")));
     }
     ended?;
     keeper.end_backends(sites.pids()).await?;
     Err(sites.cut_short(Fault::new(Code::StepTimeout, cause)))
 }
 
-/// How the next try is made.
+/// The state between attempts.
 struct Course {
     attempt: u32,
-    /// Whether the limit on waits for locks has hit what waits for others by what it is: then the sessions of the next try have
-    /// none, and the guard ends what others queue behind.
+    /// Unlimited after a lock timeout ended a statement that waits for others by design: then the sessions of the next
+    /// attempt have no lock timeout of their own, and the monitor cancels any other statement that waits too long.
     patience: Patience,
-    /// The INVALID indexes that were there before.
+    /// The INVALID indexes that existed before.
     broken: Vec<String>,
 }
 
@@ -67,7 +67,7 @@ enum Patience {
 
 async fn tries(sites: &mut Sites<'_>, keeper: &mut Keeper<'_>, errand: Errand<'_>) -> Result<(), Fault> {
     let (mut turn, mut said) = (Turn::Begin, RefCell::new(Said::default()));
-    let ladder = Ladder { top: sites.settings.safety.lock_timeout, retries: errand.retries };
+    let ladder = LockRetries { lock_timeout: sites.settings.safety.lock_timeout, retries: errand.retries };
     let lookout = LockWaits::default();
     let broken = keeper.invalid_indexes().await?;
     keeper.look_out(sites.reach()?).await;
@@ -96,29 +96,29 @@ async fn tries(sites: &mut Sites<'_>, keeper: &mut Keeper<'_>, errand: Errand<'_
     }
 }
 
-/// How long each statement of this try waits for a lock.
-fn begin_try(lookout: &LockWaits, ladder: Ladder, course: &Course) -> Duration {
+/// Starts an attempt, and returns its time limit for each statement's wait for a lock.
+fn begin_try(lookout: &LockWaits, ladder: LockRetries, course: &Course) -> Duration {
     match course.patience {
         Patience::Limited => {
-            let limit = ladder.limit(course.attempt);
+            let limit = ladder.timeout_for(course.attempt);
             lookout.begin_attempt(limit);
             limit
         }
         Patience::Unlimited => {
-            lookout.begin_monitored_attempt(ladder.top);
+            lookout.begin_monitored_attempt(ladder.lock_timeout);
             Duration::ZERO
         }
     }
 }
 
-/// What comes before the next try, if there is one: a pause, or the end of what a build that was cut off has left behind.
+/// Prepares the next attempt, if there is one: pauses, or drops the indexes that an interrupted build left behind.
 ///
 /// # Errors
-/// The fault, if it was the last try.
+/// The given fault, if this was the last attempt.
 async fn again(
     sites: &Sites<'_>,
     keeper: &Keeper<'_>,
-    (ladder, course): (Ladder, Course),
+    (ladder, course): (LockRetries, Course),
     lookout: &LockWaits,
     fault: Fault,
 ) -> Result<Course, Fault> {
@@ -129,9 +129,9 @@ async fn again(
     let cut_off = form.or_else(|| (!left.is_empty()).then_some("CREATE INDEX CONCURRENTLY or its like"));
     if let Some(form) = cut_off.filter(|_| course.patience == Patience::Limited) {
         let fault = invalid_index::cut_off(fault, form, said.as_deref());
-        let Some(_) = ladder.pause(course.attempt) else { return Err(fault) };
-        sites.events.tell(Event::Waiting {
-            what: format!("another try of the tool, in which {form} may wait for as long as the run may last"),
+        let Some(_) = ladder.pause_after(course.attempt) else { return Err(fault) };
+        sites.events.emit(Event::Waiting {
+            what: format!("another try of the tool, in which {form} may wait as long as the run may take"),
             why: fault.cause.clone(),
         });
         let dropped = keeper.drop_indexes(sites.reach()?, &left, lookout).await;
@@ -142,10 +142,10 @@ async fn again(
         Some(said) => fault.clone().detail(said.clone()),
         None => fault.clone(),
     };
-    let pause = ladder.pause(course.attempt).ok_or(named)?;
+    let pause = ladder.pause_after(course.attempt).ok_or(named)?;
     let number = course.attempt + 1;
     let most = if said.is_some() { "at most " } else { "" };
-    sites.events.tell(Event::Waiting {
+    sites.events.emit(Event::Waiting {
         what: format!("another try of the tool ({number} of {}, in {most}{} s)", ladder.retries, pause.as_secs()),
         why: [Some(fault.cause), said].into_iter().flatten().collect::<Vec<_>>().join("; "),
     });
@@ -153,7 +153,7 @@ async fn again(
     Ok(Course { attempt: number, ..course })
 }
 
-/// A pause, in which it is seen whether whoever was in the way still is.
+/// Pauses; the monitor checks meanwhile whether the blocking sessions are still there.
 async fn rest(sites: &Sites<'_>, keeper: &Keeper<'_>, lookout: &LockWaits, pause: Duration) -> Result<(), Fault> {
     let watch = keeper.watch(sites.reach()?, Vec::new, lookout);
     match select(pin!(lookout.pause_while_blocked(pause)), pin!(watch)).await {
@@ -162,7 +162,7 @@ async fn rest(sites: &Sites<'_>, keeper: &Keeper<'_>, lookout: &LockWaits, pause
     }
 }
 
-/// Has everything again that a command needs to go on. What goes on without the run lock is stopped.
+/// Reconnects, takes the slot and the run lock again, and stops the command if the lock is gone.
 async fn take_up(sites: &mut Sites<'_>, keeper: &mut Keeper<'_>, lost: &Fault) -> Result<(), Fault> {
     let mut lost = lost.clone();
     loop {
@@ -182,7 +182,7 @@ async fn take_up(sites: &mut Sites<'_>, keeper: &mut Keeper<'_>, lost: &Fault) -
     }
 }
 
-/// One try, until it ends or the lock is lost.
+/// Runs one attempt, until it ends or the lock is lost.
 async fn once(
     sites: &Sites<'_>,
     keeper: &Keeper<'_>,
@@ -195,7 +195,7 @@ async fn once(
     let watch = keeper.watch(sites.reach()?, || sites.pids(), lookout);
     match select(pin!(work), pin!(watch)).await {
         Either::Left((done, _)) => done,
-        // What goes on without a connection is taken up again.
+        // A command that runs on without a connection is followed again.
         Either::Right((lost, _)) if sites.is_cut_off(task.site) => Err(lost),
         Either::Right((lost, _)) => {
             sites.end().await?;

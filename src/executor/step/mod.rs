@@ -7,8 +7,8 @@ mod sql_file;
 use super::lock_holder::Keeper;
 use crate::{
     fault::{Code, Fault, Stage},
-    run::event::{Event, Events, Phase, StepFate, StepId},
-    settings::{Health, Need, Settings, Step, When, Work},
+    run::event::{Event, Events, StepId, StepPhase, StepState},
+    settings::{HealthCheck, Need, Settings, Step, StepWork, When},
     site::{
         Sites, Task,
         container_spec::{Access, Terms},
@@ -20,12 +20,13 @@ use tokio::time::{sleep, timeout};
 /// Reports all steps, before the first one runs.
 pub(super) fn announce(settings: &Settings, migrate: &[Step], events: &Events) {
     let steps = &settings.steps;
-    let phases = [(Phase::Before, &steps.before[..]), (Phase::Migrate, migrate), (Phase::After, &steps.after)];
+    let phases =
+        [(StepPhase::Before, &steps.before[..]), (StepPhase::Migrate, migrate), (StepPhase::After, &steps.after)];
     let ids = phases.into_iter().flat_map(|(phase, steps)| (0..).zip(steps).map(move |(at, step)| id(phase, at, step)));
-    events.tell(Event::Steps(ids.collect()));
+    events.emit(Event::Steps(ids.collect()));
 }
 
-fn id(phase: Phase, at: usize, step: &Step) -> StepId {
+fn id(phase: StepPhase, at: usize, step: &Step) -> StepId {
     StepId { phase, at, name: step.name.clone() }
 }
 
@@ -36,32 +37,32 @@ fn id(phase: Phase, at: usize, step: &Step) -> StepId {
 pub(super) async fn run(
     sites: &mut Sites<'_>,
     keeper: &mut Keeper<'_>,
-    (phase, steps): (Phase, &[Step]),
+    (phase, steps): (StepPhase, &[Step]),
     turns: &[When],
 ) -> Result<(), Fault> {
     for (at, step) in steps.iter().enumerate().filter(|(_, step)| turns.contains(&step.when)) {
-        let told = |fate| Event::Step { id: id(phase, at, step), fate };
-        sites.events.tell(told(StepFate::Running));
+        let told = |fate| Event::StepChanged { id: id(phase, at, step), fate };
+        sites.events.emit(told(StepState::Running));
         let done = match &step.work {
-            Work::Command { line, site } => {
+            StepWork::Command { line, site } => {
                 let errand = Errand { site, line, retries: step.retries, timeout: step.timeout };
                 pursue(sites, keeper, errand).await
             }
-            Work::Sql { shown, path } => sql_file::run(sites, shown, path, step.timeout).await,
+            StepWork::Sql { shown, path } => sql_file::run(sites, shown, path, step.timeout).await,
         };
         let Err(fault) = done else {
-            sites.events.tell(told(StepFate::Done));
+            sites.events.emit(told(StepState::Done));
             continue;
         };
-        sites.events.tell(told(StepFate::Failed));
+        sites.events.emit(told(StepState::Failed));
         let fault = around(phase, fault);
-        let fault = if step.is_named() { fault.detail(format!("in the step `{}`", step.name)) } else { fault };
+        let fault = if step.has_own_name() { fault.detail(format!("in the step `{}`", step.name)) } else { fault };
         match step.need {
             Need::Required => return Err(fault),
             // It may still be running.
             Need::Optional if sites.is_given_up() => return Err(fault),
             Need::Optional => {
-                sites.events.tell(Event::Warning(fault.detail("the step is optional: the run continues")))
+                sites.events.emit(Event::Warning(fault.detail("the step is optional: the run continues")))
             }
         }
     }
@@ -70,11 +71,11 @@ pub(super) async fn run(
 
 /// Assigns the fault of a step before or after the migration to its stage, with a fix that does not refer to the tool's
 /// ledger.
-fn around(phase: Phase, fault: Fault) -> Fault {
+fn around(phase: StepPhase, fault: Fault) -> Fault {
     let stage = match phase {
-        Phase::Before => Stage::Before,
-        Phase::After => Stage::After,
-        Phase::Migrate => return fault,
+        StepPhase::Before => Stage::Before,
+        StepPhase::After => Stage::After,
+        StepPhase::Migrate => return fault,
     };
     let fix = match fault.code {
         Code::ToolFailed => "see the command's output above",
@@ -83,19 +84,19 @@ fn around(phase: Phase, fault: Fault) -> Fault {
         Code::StatementFailed => {
             "correct the SQL file and run again: its changes were rolled back, unless it commits by itself"
         }
-        _ => return fault.at(stage),
+        _ => return fault.in_stage(stage),
     };
     // A more specific fix stays.
     let fault = if fault.fix == fault.code.fix() { fault.fix(fix) } else { fault };
-    fault.at(stage)
+    fault.in_stage(stage)
 }
 
 /// Runs the health check until it succeeds.
 ///
 /// # Errors
 /// `unhealthy`, with the last failure.
-pub(super) async fn health(sites: &Sites<'_>, health: &Health) -> Result<(), Fault> {
-    let Health { line, site, interval, timeout: limit, retries } = health;
+pub(super) async fn health(sites: &Sites<'_>, health: &HealthCheck) -> Result<(), Fault> {
+    let HealthCheck { line, site, interval, timeout: limit, retries } = health;
     let terms = Terms::of(sites.settings, Access::of(sites.settings.command));
     let task = Task { site, line, terms };
     let mut asked = 0;
@@ -128,7 +129,7 @@ pub(super) async fn health(sites: &Sites<'_>, health: &Health) -> Result<(), Fau
                 .fold(Fault::new(Code::Unhealthy, cause).fix(fault.fix), Fault::detail));
         }
         asked += 1;
-        sites.events.tell(Event::Waiting { what: format!("`{}` to succeed", line.display_text()), why: fault.cause });
+        sites.events.emit(Event::Waiting { what: format!("`{}` to succeed", line.display_text()), why: fault.cause });
         sleep(*interval).await;
     }
 }

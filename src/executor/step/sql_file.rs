@@ -2,7 +2,7 @@
 
 use crate::{
     executor::monitored::{Watch, watched},
-    fault::{Code, Fault, Place},
+    fault::{Code, Fault, FilePosition},
     migrate::run_script,
     postgres::{
         DISABLE_TRANSACTION_TIMEOUT, LockWaits, Session, StartupSettings,
@@ -12,7 +12,7 @@ use crate::{
         wait::{self, answer_within},
         waits_for_transactions,
     },
-    run::blocking::aside,
+    run::blocking::run_blocking,
     site::Sites,
     sql::SqlSource,
     transport::Transport,
@@ -26,10 +26,10 @@ use tokio::time::timeout;
 /// The server's error with its position in the file; `step-timeout`.
 pub(crate) async fn run(sites: &Sites<'_>, shown: &str, path: &Path, limit: Option<Duration>) -> Result<(), Fault> {
     let file = path.to_owned();
-    let text = aside(move || std::fs::read_to_string(file)).await.map_err(|error| {
+    let text = run_blocking(move || std::fs::read_to_string(file)).await.map_err(|error| {
         Fault::new(Code::FileUnreadable, format!("the file `{shown}` can't be read"))
-            .because(&error)
-            .in_file(Place::whole(shown))
+            .with_causes(&error)
+            .in_file(FilePosition::of_file(shown))
     })?;
     let text = text.trim_start_matches('\u{feff}');
     let safety = &sites.settings.safety;
@@ -39,10 +39,10 @@ pub(crate) async fn run(sites: &Sites<'_>, shown: &str, path: &Path, limit: Opti
         if waits_for_transactions(text).is_some() { 0 } else { safety.lock_timeout.as_millis() },
         safety.statement_timeout.as_millis()
     );
-    let target = sites.settings.database()?;
+    let target = sites.settings.required_database()?;
     let startup = StartupSettings::new(run_lock::tool_application_name(sites.runner), &ours, Some(target));
     let wait = sites.settings.wait_timeout;
-    let events = sites.events.clone().about(shown);
+    let events = sites.events.clone().for_file(shown);
     let session = wait::wait_for_session(sites.reach()?, target, &startup, wait, &events).await?;
     let watch = Watch { settings: sites.settings, runner: sites.runner, events: &events, pid: session.announced_pid };
     let (reach, lookout) = (sites.reach()?, LockWaits::default());
@@ -88,7 +88,9 @@ async fn ended(session: &Session, shown: &str) -> Result<(), Fault> {
     match answer.first().and_then(|row| row.first()).and_then(Option::as_deref) {
         Some("t") => {
             let cause = format!("`{shown}` begins a transaction and does not end it: its changes were rolled back");
-            Err(Fault::new(Code::OwnTransaction, cause).fix("add COMMIT at its end").in_file(Place::whole(shown)))
+            Err(Fault::new(Code::OwnTransaction, cause)
+                .fix("add COMMIT at its end")
+                .in_file(FilePosition::of_file(shown)))
         }
         _ => Ok(()),
     }

@@ -1,5 +1,5 @@
-//! What speaks against a tool: a list that can't be true, work that it did although it was only asked, and work that it did not
-//! do, or did beyond the plan, although it ended well.
+//! Contradictions that show a failure of the tool: an impossible listing, changes by a read-only command, and
+//! migrations that were not done, or done beyond the plan, although the tool succeeded.
 
 use super::{listing::Known, snapshot::Witness};
 use crate::{
@@ -9,11 +9,11 @@ use crate::{
     tool::{ListedMigration, Recipe},
 };
 
-/// How many things of one kind are named.
+/// Number of names that are shown of each kind.
 const NAMED: usize = 5;
 
-/// A list that has nothing of what it should have is none, whatever the exit code: what stands between us and the tool may have
-/// swallowed it.
+/// Refuses a listing without any migration that it should contain, whatever the exit code: a wrapper may have swallowed
+/// the output.
 ///
 /// # Errors
 /// `tool-list`, `tool-elsewhere`.
@@ -21,7 +21,7 @@ pub(crate) fn whole(recipe: &Recipe, known: &Known, here: &Witness) -> Result<()
     let recorded = here.rows.len();
     match known {
         Known::Listed(listed) if listed.is_empty() && recipe.lists_all() => {
-            let cause = format!("`tool: {}` was asked for its migrations, and has named none", recipe.name);
+            let cause = format!("`tool: {}` was run to list its migrations, and listed none", recipe.name);
             Err(Fault::new(Code::ToolList, cause))
         }
         Known::Listed(listed)
@@ -29,19 +29,18 @@ pub(crate) fn whole(recipe: &Recipe, known: &Known, here: &Witness) -> Result<()
         {
             let first = here.rows.first().map_or("", |row| &row.name);
             let cause = match recorded {
-                1 => format!("the tool's list does not have `{first}`, the only one that its ledger has"),
+                1 => format!("the tool's list does not contain `{first}`, the only migration in its ledger"),
                 several => {
-                    format!("the tool's list has none of the {several} migrations that its ledger has, `{first}` first")
+                    format!("the tool's list contains none of the {several} migrations in its ledger, `{first}` first")
                 }
             };
-            Err(Fault::new(Code::ToolList, cause).detail(
-                "or this is an older image, or another branch, than the one that migrated last: then take that one",
-            ))
+            Err(Fault::new(Code::ToolList, cause)
+                .detail("if this image is older than the one that migrated last, or from another branch, use that one"))
         }
         Known::NoLedger if recorded > 0 => {
             let cause = format!(
-                "the tool finds no ledger, and the database that `database-url` names has one with {recorded} \
-                 migrations: it looks into another one"
+                "the tool finds no ledger, and the database in `database-url` has one with {recorded} \
+                 migrations: the tool uses another database"
             );
             Err(Fault::new(Code::ToolElsewhere, cause))
         }
@@ -49,7 +48,7 @@ pub(crate) fn whole(recipe: &Recipe, known: &Known, here: &Witness) -> Result<()
     }
 }
 
-/// A tool that takes migrations for applied of which our ledger knows none looks into another database.
+/// Refuses a tool that calls migrations applied although our ledger has none of them: it uses another database.
 ///
 /// # Errors
 /// `tool-elsewhere`.
@@ -59,35 +58,38 @@ pub(crate) fn same_database(recipe: &Recipe, listed: &[ListedMigration], here: &
         return Ok(());
     }
     let cause = format!(
-        "the tool takes {} migrations for applied, and the database that `database-url` names has none of them: it looks into another one",
+        "the tool lists {} migrations as applied, and the database in `database-url` has none of them: the tool uses \
+         another database",
         applied.len()
     );
     Err(Fault::new(Code::ToolElsewhere, cause))
 }
 
-/// What a tool left undone although it ended well.
+/// Returns the fault of a tool that succeeded and left these migrations undone.
 pub(crate) fn undone(command: &str, missing: &[MigrationId]) -> Option<Fault> {
     let first = missing.first()?.label();
     let cause = match missing.len() {
-        1 => format!("`{command}` ended well, and `{first}` is not in the ledger"),
-        several => format!("`{command}` ended well, and {several} migrations are not in the ledger, `{first}` first"),
+        1 => format!("`{command}` succeeded, but `{first}` is not in the ledger"),
+        several => format!("`{command}` succeeded, but {several} migrations are not in the ledger, `{first}` first"),
     };
     Some(Fault::new(Code::VerifyPending, cause).fix(
-        "see above what the tool did instead: does its command migrate at all, and the database in `database-url`?",
+        "see above what the tool did instead: check that its command migrates, and that it uses the database in \
+         `database-url`",
     ))
 }
 
-/// What a tool left in place although it ended well.
+/// Returns the fault of a tool that succeeded and did not roll back these migrations.
 pub(crate) fn still_there(command: &str, left: &[MigrationId]) -> Option<Fault> {
     let first = left.first()?.label();
     let cause = match left.len() {
-        1 => format!("`{command}` ended well, and `{first}` is still in the ledger"),
-        several => format!("`{command}` ended well, and {several} migrations are still in the ledger, `{first}` first"),
+        1 => format!("`{command}` succeeded, but `{first}` is still in the ledger"),
+        several => format!("`{command}` succeeded, but {several} migrations are still in the ledger, `{first}` first"),
     };
     Some(Fault::new(Code::VerifyPending, cause).fix("see above what the tool did instead"))
 }
 
-/// The database was changed while nobody had asked for that; nothing if it is as it was. `who` is what was done meanwhile.
+/// Returns the fault of changes that were not requested; `None` if there are none. `who` describes what was run
+/// meanwhile.
 pub(crate) fn unasked(who: &str, before: &Witness, now: &Witness) -> Option<Fault> {
     let recorded: Vec<&ToolMigration> = now.rows_since(before).collect();
     let lost: Vec<&ToolMigration> = before.rows_since(now).collect();
@@ -96,8 +98,8 @@ pub(crate) fn unasked(who: &str, before: &Witness, now: &Witness) -> Option<Faul
     let happened = [
         (recorded.len(), "recorded since", "migration", rows(&recorded)),
         (lost.len(), "gone from the ledger", "migration", rows(&lost)),
-        (new.len(), "new in the schema", "thing", named(new.iter().cloned())),
-        (gone.len(), "gone from the schema", "thing", named(gone.iter().cloned())),
+        (new.len(), "new in the schema", "object", named(new.iter().cloned())),
+        (gone.len(), "gone from the schema", "object", named(gone.iter().cloned())),
     ];
     let mut told = happened.iter().filter(|(count, ..)| *count > 0).map(|(count, what, thing, names)| match count {
         1 => format!("1 {thing} is {what}: {names}"),
@@ -107,36 +109,36 @@ pub(crate) fn unasked(who: &str, before: &Witness, now: &Witness) -> Option<Faul
     Some(told.fold(Fault::new(Code::ToolUnasked, format!("{who}, and meanwhile {first}")), Fault::detail))
 }
 
-/// The first few.
+/// Joins the first few names.
 fn named(names: impl ExactSizeIterator<Item = String>) -> String {
     let more = names.len().saturating_sub(NAMED);
     let first = names.take(NAMED).collect::<Vec<_>>().join(", ");
     if more == 0 { first } else { format!("{first} and {more} more") }
 }
 
-/// The tool keeps a ledger, and there is none.
+/// Returns the fault of a tool that keeps a ledger, in a database without one.
 pub(crate) fn no_ledger(recipe: &Recipe) -> Fault {
     let cause = format!("`tool: {}` keeps a ledger, and the database has none: nothing is proven", recipe.name);
     Fault::new(Code::LedgerAbsent, cause)
 }
 
-/// The ledger lacks what it had before.
+/// Returns the fault of rows that were removed from the ledger.
 pub(crate) fn forgotten<'w>(lost: impl Iterator<Item = &'w ToolMigration>) -> Option<Fault> {
     let lost: Vec<String> = lost.map(|row| format!("`{}`", row.name)).collect();
     (!lost.is_empty()).then(|| {
         let cause = match lost.len() {
-            1 => format!("{} was in the ledger before, and is not any more", lost.concat()),
+            1 => format!("{} was in the ledger before, and no longer is", lost.concat()),
             several => format!(
-                "{several} migrations were in the ledger before, and are not any more: {}",
+                "{several} migrations were in the ledger before, and no longer are: {}",
                 named(lost.into_iter())
             ),
         };
         Fault::new(Code::VerifyLedger, cause)
-            .fix("compare the ledger with the schema: the tool, or something beside it, has removed rows")
+            .fix("compare the ledger with the schema: the tool, or another program, has removed rows")
     })
 }
 
-/// More has changed in the ledger than the plan has; `what` is what was done with it.
+/// Returns the fault of changes in the ledger that are not in the plan; `what` is the kind of change.
 pub(crate) fn unplanned(what: &str, beyond: &[&ToolMigration]) -> Option<Fault> {
     let names = || named(beyond.iter().map(|row| format!("`{}`", row.name)));
     let cause = match beyond.len() {
@@ -165,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_tool_left_undone_is_named() {
+    fn a_migration_that_a_tool_left_undone_is_named() {
         let listed = listed(&[("a.1", true), ("a.2", false), ("a.3", false)]);
         let (django, before) = (Recipe::by_name("django").unwrap(), witness(&["a.1"]));
         let pending = super::super::plan::pending(&django, &listed, &before);
@@ -178,12 +180,12 @@ mod tests {
         let fault = undone("migrate", &missing(&["a.1", "a.2"])).unwrap();
         assert_eq!(
             (fault.code, fault.cause.as_str()),
-            (Code::VerifyPending, "`migrate` ended well, and `a.3` is not in the ledger")
+            (Code::VerifyPending, "`migrate` succeeded, but `a.3` is not in the ledger")
         );
     }
 
     #[test]
-    fn a_tool_that_looks_elsewhere_is_found_out() {
+    fn a_tool_that_uses_another_database_is_detected() {
         let django = Recipe::by_name("django").unwrap();
         let seen = listed(&[("a.1", true), ("a.2", false)]);
         assert_eq!(same_database(&django, &seen, &witness(&[])).unwrap_err().code, Code::ToolElsewhere);
@@ -192,12 +194,12 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_has_nothing_of_what_it_should_have_is_none() {
+    fn a_listing_without_any_expected_migration_is_refused() {
         let (django, prisma) = (Recipe::by_name("django").unwrap(), Recipe::by_name("prisma").unwrap());
         let judged = |recipe, known: Known, here: &[&str]| whole(recipe, &known, &witness(here)).err().map(|f| f.code);
         let list = |names: &[(&str, bool)]| Known::Listed(listed(names));
         assert_eq!(judged(&django, list(&[]), &[]), Some(Code::ToolList));
-        assert_eq!(judged(&prisma, list(&[]), &["a"]), None, "it lists what is pending alone");
+        assert_eq!(judged(&prisma, list(&[]), &["a"]), None, "it lists only pending migrations");
         assert_eq!(judged(&django, list(&[("b.1", false)]), &["a.1"]), Some(Code::ToolList));
         assert_eq!(judged(&django, list(&[("b.1", false)]), &[]), None);
         assert_eq!(judged(&django, list(&[("a.2", false), ("a.1", true)]), &["a.1", "gone.1"]), None);
@@ -205,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happened_unasked_is_named_with_its_first_few() {
+    fn unrequested_changes_are_named_with_their_first_few() {
         let names: Vec<String> = (0..7).map(|number| format!("a.{number}")).collect();
         let now = witness(&names.iter().map(String::as_str).collect::<Vec<_>>());
         assert_eq!(unasked("it was asked", &now, &now), None);

@@ -1,9 +1,9 @@
-//! What a tool says of its migrations.
+//! The listing of a tool's migrations.
 
 use super::Foreign;
 use crate::{
     fault::Fault,
-    run::process::Status,
+    run::process::ExitStatus,
     settings::{Command, Settings},
     site::{
         Said, Sites, Task, Turn,
@@ -13,14 +13,14 @@ use crate::{
 };
 use std::cell::RefCell;
 
-/// What a tool says.
+/// The result of a tool's listing.
 #[derive(Debug)]
 pub(crate) enum Known {
-    /// These there are.
+    /// The listed migrations.
     Listed(Vec<ListedMigration>),
-    /// It can't say before there is a ledger.
+    /// The tool can't list them without a ledger.
     NoLedger,
-    /// It can't say.
+    /// The tool can't list them.
     Nothing,
 }
 
@@ -38,10 +38,10 @@ impl Known {
 }
 
 impl Foreign<'_> {
-    /// What the tool itself says.
+    /// Runs the tool to list its migrations.
     ///
     /// # Errors
-    /// The fault of a command that gave no answer.
+    /// The fault of a command that printed no listing.
     pub(crate) async fn list(&self, sites: &Sites<'_>) -> Result<Known, Fault> {
         let Some((listing, line)) = self.asks() else { return Ok(Known::Nothing) };
         loop {
@@ -49,23 +49,24 @@ impl Foreign<'_> {
             let task = Task { site: &self.tool.site, line: &line, terms: Terms::of(self.settings, Access::Reading) };
             let ended = sites.ended(task, Turn::Begin, &said).await?;
             let answer = match ended.status {
-                Status::Exited(code) => listing.read_outcome(code, said.borrow().lines()),
-                Status::Signalled(_) | Status::OutOfMemory => ListingOutcome::Failed,
+                ExitStatus::Exited(code) => listing.read_outcome(code, said.borrow().lines()),
+                ExitStatus::Signalled(_) | ExitStatus::OutOfMemory => ListingOutcome::Failed,
             };
             match answer {
                 ListingOutcome::Listed(listed) => return Ok(Known::Listed(listed)),
                 ListingOutcome::NoLedger => return Ok(Known::NoLedger),
-                // Once: from then on nobody's TLS is declined.
+                // At most once: from then on no TLS is declined.
                 ListingOutcome::Failed if sites.heeds_demand() => {}
                 ListingOutcome::Failed => return Err(sites.failure(&line, ended, &said.borrow())),
             }
         }
     }
 
-    /// The same by a tool that waits then to migrate; nothing where one start can't do for both.
+    /// Runs the tool to list its migrations and then wait for confirmation to migrate; an unknown listing if one start
+    /// can't do both.
     ///
     /// # Errors
-    /// The engine's own trouble.
+    /// The engine's own faults.
     pub(crate) async fn list_first(&self, sites: &Sites<'_>) -> Result<Known, Fault> {
         let (Some((listing, _)), Some(together)) = (self.asks(), self.together()) else { return Ok(Known::Nothing) };
         loop {
@@ -77,12 +78,13 @@ impl Foreign<'_> {
                 break;
             }
         }
-        self.events.note("the tool did not ask, with its list, whether to go on: it is asked for the list alone");
+        self.events
+            .emit_note("the tool did not ask for confirmation after its list: it is run again for the list alone");
         Ok(Known::Nothing)
     }
 
-    /// How it is asked, and how its answer is read. Without a database that has to say what is applied, and a list of one schema
-    /// says nothing of the others.
+    /// Returns the format of the listing and its command. Without a database the listing must show what is applied, and
+    /// a listing of one schema shows nothing of the others.
     pub(crate) fn asks(&self) -> Option<(&ListingFormat, CommandLine)> {
         let (recipe, status) = (&self.tool.recipe, self.line(Verb::Status)?);
         let listing = recipe.listing.as_ref()?;
@@ -90,11 +92,11 @@ impl Foreign<'_> {
         (says_all || self.settings.database.is_some()).then_some((listing, status))
     }
 
-    /// One start for list and migration, where nobody has a say in between.
+    /// Returns the command that lists and migrates in one start, if nothing has to come in between.
     fn together(&self) -> Option<ListThenMigrate> {
         let Settings { command, safety, steps, .. } = self.settings;
-        let together = self.tool.together()?;
-        let is_free = safety.expect_plan.is_none() && steps.before_pending().next().is_none();
+        let together = self.tool.list_then_migrate()?;
+        let is_free = safety.expect_plan.is_none() && steps.steps_before_pending().next().is_none();
         let is_ours = self.tool.run.is_none() && steps.migrate.is_empty();
         (*command == Command::Migrate && is_ours && is_free).then_some(together)
     }

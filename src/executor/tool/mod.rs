@@ -1,5 +1,6 @@
-//! `executor: image` and `executor: server`: the app's own tool, where the app is at home. Our session holds the run lock and
-//! reads the tool's ledger before and after; where no database is given, the tool's own listing is all there is to read.
+//! `executor: image` and `executor: server`: the app's own tool, in the app's own environment. Our session holds the
+//! run lock and reads the tool's ledger before and after; if no database is given, only the tool's own listing can be
+//! read.
 
 mod contradictions;
 mod listing;
@@ -19,7 +20,7 @@ use crate::{
     ledger::known_tools::ToolMigration,
     postgres::wait::answer_within,
     run::event::{Coverage, Event, Events, MigrationId, PlanFacts},
-    settings::{Command, Need, Settings, Step, ToolSettings, When, Work},
+    settings::{Command, Need, Settings, Step, StepWork, ToolSettings, When},
     site::{
         Said, Sites, Task, Turn,
         container_spec::{Access, Terms},
@@ -30,45 +31,45 @@ use listing::Known;
 use snapshot::Witness;
 use std::cell::RefCell;
 
-/// The executor and what it knows so far.
+/// The executor and its state.
 #[derive(Debug)]
 pub struct Foreign<'a> {
     pub(super) settings: &'a Settings,
     pub(super) tool: &'a ToolSettings,
     pub(super) events: Events,
     pub(super) keeper: Keeper<'a>,
-    /// What is done to migrate, in order.
+    /// The steps of the migration, in order.
     pub(super) steps: Vec<Step>,
-    /// The database as it was before the tool was let at it.
+    /// The database before the tool was run.
     pub(super) read: Witness,
-    /// The same as the tool means it.
+    /// The same, with the migrations that the tool's ledger implies.
     pub(super) before: Witness,
     pub(super) after: Option<Witness>,
-    /// What the tool says that there is.
+    /// The tool's listing.
     pub(super) known: Known,
-    /// What there is to do: to apply, to record, or to roll back.
+    /// The migrations to apply, to record, or to roll back.
     pub(super) pending: Vec<MigrationId>,
-    /// Whether the plan, as it was told, has everything; nothing before there is one.
+    /// The coverage of the reported plan; `None` before there is one.
     pub(super) coverage: Option<Coverage>,
-    /// How far the tool was let at the database.
+    /// The progress of the tool.
     pub(super) reached: Reached,
 }
 
-/// How far a tool was let at the database.
+/// The progress of a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reached {
     NotYet,
-    /// It was asked.
+    /// It was run read-only.
     Asked,
-    /// It was told to migrate.
+    /// It was run to migrate.
     Working,
 }
 
 impl<'a> Foreign<'a> {
-    /// Nothing is asked yet.
+    /// Prepares the migration; runs nothing yet.
     ///
     /// # Errors
-    /// A target that the tool does not take, or a command that it has no way to do.
+    /// A target that the tool does not accept, or a command that the recipe has no way to run.
     pub fn new(
         settings: &'a Settings,
         tool: &'a ToolSettings,
@@ -91,10 +92,10 @@ impl<'a> Foreign<'a> {
         })
     }
 
-    /// Our own session, if a database is given.
+    /// Opens our own session, if a database is given.
     ///
     /// # Errors
-    /// Why the database can't be worked with.
+    /// The reason why the database can't be used.
     pub async fn connect(&mut self, sites: &Sites<'_>) -> Result<(), Fault> {
         if self.settings.database.is_some() {
             self.keeper.connect(sites.reach()?).await?;
@@ -102,21 +103,21 @@ impl<'a> Foreign<'a> {
         Ok(())
     }
 
-    /// The run lock.
+    /// Takes the run lock.
     ///
     /// # Errors
-    /// Who holds it.
+    /// The holder of the lock.
     pub async fn lock(&mut self) -> Result<(), Fault> {
         self.keeper.lock().await
     }
 
-    /// The tool's own listing against its ledger.
+    /// Compares the tool's own listing with its ledger.
     ///
     /// # Errors
-    /// Why the tool can't say what is pending, or that it speaks of another database.
+    /// The reason why the tool can't list its migrations, or `tool-elsewhere` if it uses another database.
     pub async fn plan(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
-        let one = |fault: Fault| vec![fault.at(Stage::Plan)];
-        // Before anything that is not ours has had the database.
+        let one = |fault: Fault| vec![fault.in_stage(Stage::Plan)];
+        // Before any program but ours uses the database.
         self.read = self.read_before().await.map_err(one)?;
         let planned = self.planned(sites).await;
         let dismissed = match planned.is_ok() && self.may_have_pending() {
@@ -135,34 +136,34 @@ impl<'a> Foreign<'a> {
     }
 
     async fn planned(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
-        let one = |fault: Fault| vec![fault.at(Stage::Plan)];
+        let one = |fault: Fault| vec![fault.in_stage(Stage::Plan)];
         self.look(sites).await.map_err(one)?;
         self.pending = self.expected().map_err(|fault| vec![fault])?;
         let pending = self.as_planned(sites).await.map_err(one)?;
         self.pending = plan::entitled(pending, self.known.listed());
-        let coverage = if self.known.is_listed() { Coverage::Whole } else { Coverage::Unknown };
+        let coverage = if self.known.is_listed() { Coverage::Complete } else { Coverage::Unknown };
         self.coverage = Some(coverage);
         let plan = self.facts(sites, coverage);
         let digest = plan.digest.clone();
-        self.events.tell(Event::Planned(plan));
+        self.events.emit(Event::Planned(plan));
         if self.settings.command == Command::Status {
-            self.events.tell(Event::Standing { recorded: self.standing() });
+            self.events.emit(Event::LedgerListed { recorded: self.standing() });
         }
         if self.settings.command == Command::Plan && self.has_work() {
             self.asked(Verb::Plan, sites).await.map_err(one)?;
         }
-        if self.settings.command.writes() && self.has_work() {
+        if self.settings.command.may_write() && self.has_work() {
             crate::plan::check_approved(&digest, self.settings.safety.expect_plan.as_deref())
                 .map_err(|fault| vec![fault])?;
         }
         Ok(())
     }
 
-    /// The plan for the report.
+    /// Returns the plan for the report.
     pub(super) fn facts(&self, sites: &Sites<'_>, coverage: Coverage) -> PlanFacts {
         let recipe = &self.tool.recipe;
         PlanFacts {
-            change: self.settings.command.change(),
+            change: self.settings.command.plan_action(),
             coverage,
             layout: recipe.name.clone(),
             ledger: self.before.ledger_name(),
@@ -172,7 +173,7 @@ impl<'a> Foreign<'a> {
         }
     }
 
-    /// What is applied, numbered in the ledger's order.
+    /// Returns the applied migrations, numbered in the ledger's order.
     fn standing(&self) -> Vec<MigrationId> {
         let each = self.tool.recipe.ledgers == LedgerCount::EachSchema;
         let id = |row: &ToolMigration| MigrationId {
@@ -183,27 +184,28 @@ impl<'a> Foreign<'a> {
         plan::entitled(plan::numbered(self.before.rows.iter().map(id)), self.known.listed())
     }
 
-    /// What there is to do, by the tool's list and by what is applied.
+    /// Returns the migrations to run, from the tool's listing and the ledger.
     fn expected(&self) -> Result<Vec<MigrationId>, Fault> {
         let (recipe, target, listed) = (&self.tool.recipe, self.tool.target.as_deref(), self.known.listed());
         match (self.settings.command, &self.known) {
-            // Before there is a ledger nothing is applied that could be taken back.
+            // Without a ledger nothing is applied that could be rolled back.
             (Command::Rollback, Known::NoLedger) => Ok(Vec::new()),
             (Command::Rollback | Command::Baseline, Known::NoLedger | Known::Nothing) => Err(Fault::new(
                 Code::TargetUnknown,
                 format!(
-                    "`tool: {}` can't list its migrations here, so nobody can say what that would change",
+                    "`tool: {}` can't list its migrations here, so it is unknown what that would change",
                     recipe.name
                 ),
             )
-            .fix("call the tool by hand and look at what it did, or give `database-url` if its list needs the ledger")),
+            .fix("run the tool by hand and check the result, or give `database-url` if its listing needs the ledger")),
             (Command::Rollback, Known::Listed(_)) => targets::undone(recipe, listed, &self.before, target),
             (Command::Baseline, Known::Listed(_)) => targets::taken(recipe, listed, &self.before, target),
             _ => Ok(plan::pending(recipe, listed, &self.before)),
         }
     }
 
-    /// What going back undoes, as the tool itself plans it, if it says so. Nobody goes back without having seen that.
+    /// Returns the migrations that a rollback undoes, by the tool's own plan if it prints one. The plan is always shown
+    /// before a rollback.
     async fn as_planned(&mut self, sites: &Sites<'_>) -> Result<Vec<MigrationId>, Fault> {
         if self.settings.command != Command::Rollback || !self.has_work() {
             return Ok(std::mem::take(&mut self.pending));
@@ -219,12 +221,12 @@ impl<'a> Foreign<'a> {
         }
     }
 
-    /// What the tool says to this.
+    /// Runs the recipe's commands for this verb with read-only sessions, and returns their output.
     async fn asked(&mut self, verb: Verb, sites: &Sites<'_>) -> Result<Said, Fault> {
         let said = RefCell::new(Said::default());
         for call in self.tool.recipe.commands_with_target(verb, self.tool.target.as_deref()).unwrap_or_default() {
             self.reached = Reached::Asked;
-            let line = self.tool.prefixed(call.line);
+            let line = self.tool.with_prefix(call.line);
             let task = Task { site: &self.tool.site, line: &line, terms: Terms::of(self.settings, Access::Reading) };
             sites.turn(task, Turn::Begin, &said).await?;
         }
@@ -251,10 +253,10 @@ impl<'a> Foreign<'a> {
         contradictions::whole(recipe, &self.known, &self.read)
     }
 
-    /// The database as it is now, or what the tool says of it.
+    /// Reads the current state of the database, or of the tool's listing.
     ///
     /// # Errors
-    /// Why it can't be read.
+    /// The fault of reading it.
     pub(super) async fn look_now(&self, sites: &Sites<'_>) -> Result<Witness, Fault> {
         let recipe = &self.tool.recipe;
         match self.keeper.session() {
@@ -267,36 +269,36 @@ impl<'a> Foreign<'a> {
         }
     }
 
-    /// The recipe's command for this, with what stands in front of each.
+    /// Returns the recipe's command for this verb, with the configured prefix.
     pub(super) fn line(&self, verb: Verb) -> Option<CommandLine> {
-        Some(self.tool.prefixed(self.tool.recipe.single_command(verb)?))
+        Some(self.tool.with_prefix(self.tool.recipe.single_command(verb)?))
     }
 
-    /// Whether there is anything to do; a tool that can't list may always have something.
+    /// Returns whether there is anything to do; for a tool that can't list, there always may be.
     #[must_use]
     pub fn has_work(&self) -> bool {
         let always = self.steps.iter().any(|step| step.when == When::Always);
         always || self.may_have_pending()
     }
 
-    /// Only a migration is run on the chance that it has something to do.
+    /// Returns whether there may be pending migrations. Without a listing, only `migrate` assumes so.
     fn may_have_pending(&self) -> bool {
         !self.pending.is_empty() || (self.settings.command == Command::Migrate && !self.known.is_listed())
     }
 
-    /// Whose turn it is among the steps of a run that goes well.
+    /// Returns the step conditions that a successful run meets.
     #[must_use]
     pub fn turns(&self) -> &'static [When] {
         if self.may_have_pending() { &[When::Always, When::Pending] } else { &[When::Always] }
     }
 
-    /// Closes our session; the lock goes with it.
+    /// Closes our session, which releases the lock.
     pub async fn close(self) {
         self.keeper.close().await;
     }
 }
 
-/// What the user wrote, or the recipe's way.
+/// Returns the steps of the migration: the user's own, or the recipe's commands.
 fn work(settings: &Settings, tool: &ToolSettings) -> Result<Vec<Step>, Fault> {
     let verb = match settings.command {
         Command::Rollback => Verb::Rollback,
@@ -306,7 +308,7 @@ fn work(settings: &Settings, tool: &ToolSettings) -> Result<Vec<Step>, Fault> {
     };
     let step = |name: Option<String>, line: CommandLine| Step {
         name: name.unwrap_or_else(|| line.display_text()),
-        work: Work::Command { line, site: tool.site.clone() },
+        work: StepWork::Command { line, site: tool.site.clone() },
         timeout: None,
         retries: settings.safety.retries,
         need: Need::Required,
@@ -317,5 +319,5 @@ fn work(settings: &Settings, tool: &ToolSettings) -> Result<Vec<Step>, Fault> {
     }
     let target = tool.target.as_deref().filter(|_| verb != Verb::Migrate);
     let calls = tool.recipe.commands_with_target(verb, target)?;
-    Ok(calls.into_iter().map(|call| step(call.name, tool.prefixed(call.line))).collect())
+    Ok(calls.into_iter().map(|call| step(call.name, tool.with_prefix(call.line))).collect())
 }

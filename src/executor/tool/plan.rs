@@ -1,4 +1,4 @@
-//! What there is to do by the tool's list and by what is recorded, and the name of that plan.
+//! The pending migrations by the tool's listing and by the ledger, and the digest of that plan.
 
 use super::snapshot::Witness;
 use crate::{
@@ -9,18 +9,19 @@ use crate::{
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
-/// What is not applied, numbered in the tool's order; where each schema has a ledger, for each of them. What the tool calls
-/// pending is believed; what it calls applied has to be in the ledger, too.
+/// Returns the migrations that are not applied, numbered in the tool's order; if each schema has a ledger, for each of
+/// them. A migration that the tool calls pending counts as pending; one that it calls applied has to be in the ledger,
+/// too.
 pub(crate) fn pending(recipe: &Recipe, listed: &[ListedMigration], before: &Witness) -> Vec<MigrationId> {
     let says_what_is_applied = recipe.listing.as_ref().is_some_and(|listing| listing.applied.is_some());
     let everywhere = in_every_schema(recipe, listed.iter(), before);
-    // The list speaks of one schema.
+    // The listing describes one schema.
     let open = everywhere
         .filter(|(one, id)| !before.has(id) || (says_what_is_applied && id.schema.is_empty() && !one.applied));
     numbered(open.map(|(_, id)| id))
 }
 
-/// These migrations, in every schema where they can be.
+/// Returns these migrations for every schema in which they can be.
 pub(crate) fn in_every_schema<'l>(
     recipe: &Recipe,
     listed: impl Iterator<Item = &'l ListedMigration> + Clone,
@@ -39,7 +40,7 @@ pub(crate) fn in_every_schema<'l>(
     })
 }
 
-/// With what the list says of each beside its name.
+/// Adds the titles in the listing to the migrations.
 pub(super) fn entitled(mut ids: Vec<MigrationId>, listed: &[ListedMigration]) -> Vec<MigrationId> {
     let titles: BTreeMap<&str, &str> = listed
         .iter()
@@ -52,12 +53,13 @@ pub(super) fn entitled(mut ids: Vec<MigrationId>, listed: &[ListedMigration]) ->
     ids
 }
 
-/// With their places as versions.
+/// Numbers the migrations by their position.
 pub(crate) fn numbered(ids: impl Iterator<Item = MigrationId>) -> Vec<MigrationId> {
     (1..).zip(ids).map(|(index, id)| MigrationId { index, ..id }).collect()
 }
 
-/// Names the plan: the tool, the image, and what would be done. A plan to go back is not one to go on.
+/// Returns the digest of the plan: of the tool, the image and the pending migrations. A plan to roll back differs from
+/// one to migrate.
 pub(crate) fn digest(command: Command, recipe: &Recipe, image: Option<&ImageFacts>, pending: &[MigrationId]) -> String {
     let mut hash = Sha256::new();
     let mut add = |text: &str| {
@@ -78,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plan_is_named_by_its_image_too() {
+    fn the_digest_of_a_plan_depends_on_the_image() {
         let django = Recipe::by_name("django").unwrap();
         let image = |id: &str| ImageFacts { reference: "app".to_owned(), id: id.to_owned(), digest: None };
         let listed = [ListedMigration { name: "a.1".to_owned(), ..ListedMigration::default() }];
@@ -90,6 +92,10 @@ mod tests {
         let listed = [ListedMigration { title: "add b".to_owned(), ..listed[0].clone() }];
         let pending = entitled(pending, &listed);
         assert_eq!(pending[0].entitled(), "a.1 (add b)");
-        assert_eq!(one, digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending), "a title names nothing");
+        assert_eq!(
+            one,
+            digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending),
+            "a title does not change the digest"
+        );
     }
 }

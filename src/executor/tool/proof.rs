@@ -1,11 +1,11 @@
-//! The proof of a tool's work: what is recorded and in the schema now, held against the plan.
+//! The proof of a tool's work: the recorded migrations and the schema, compared with the plan.
 
 use super::{Foreign, Reached, contradictions, plan, snapshot::Witness};
 use crate::{
     fault::{Code, Fault},
     ledger::known_tools::ToolMigration,
     run::event::{Coverage, Event, MigrationId, Proof},
-    settings::{Command, Work},
+    settings::{Command, StepWork},
     site::{
         Said, Sites, Task, Turn,
         container_spec::{Access, Terms},
@@ -15,11 +15,11 @@ use crate::{
 use std::{cell::RefCell, collections::BTreeMap};
 
 impl Foreign<'_> {
-    /// The proof: of `migrate`, that the ledger has everything that was pending and nothing beside it; of `verify`, that nothing
-    /// is pending and that the tool's own check agrees. In both, that no index is broken.
+    /// Proves the result: after `migrate`, that the ledger contains everything that was pending and nothing else; for
+    /// `verify`, that nothing is pending and that the tool's own check agrees; for both, that no index is INVALID.
     ///
     /// # Errors
-    /// What is not as it should be.
+    /// All deviations from the expected state.
     pub async fn verify(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
         let faults = match (self.settings.command, &self.after) {
             (Command::Verify, _) => self.unfinished(sites).await,
@@ -32,7 +32,7 @@ impl Foreign<'_> {
             return Err(faults);
         }
         let now = self.after.as_ref().unwrap_or(&self.before);
-        // Without a list nobody knows what should be there: only what is new says something.
+        // Without a listing the expected migrations are unknown: only new rows prove something.
         let says_something = self.known.is_listed() || now.rows_since(&self.before).next().is_some();
         let proof = match self.keeper.session() {
             Some(_) if says_something && !now.ledgers.is_empty() => Some(Proof::Ledger),
@@ -40,18 +40,18 @@ impl Foreign<'_> {
             _ => None,
         };
         match proof {
-            Some(proof) => self.events.tell(Event::Verified(proof)),
+            Some(proof) => self.events.emit(Event::Verified(proof)),
             None => {
                 let (why, fix) = self.unproven(now);
-                let cause = format!("{why}: that the migration took place is only the tool's word");
+                let cause = format!("{why}: only the tool itself reports that the migration took place");
                 let warning = Fault::new(Code::VerifyLedger, cause).fix(fix);
-                self.events.tell(Event::Warning(sites.doubted(warning)));
+                self.events.emit(Event::Warning(sites.doubted(warning)));
             }
         }
         Ok(())
     }
 
-    /// After a run forwards there has to be the ledger that the tool keeps.
+    /// Returns a fault if the tool keeps a ledger and there is none after a run; a rollback may leave none.
     fn without_ledger(&self) -> Option<Fault> {
         let now = self.after.as_ref().unwrap_or(&self.before);
         let goes_on = self.settings.command != Command::Rollback;
@@ -60,7 +60,7 @@ impl Foreign<'_> {
         (goes_on && lacks).then(|| contradictions::no_ledger(recipe))
     }
 
-    /// What is not as it was planned.
+    /// Returns the deviations from the plan.
     async fn otherwise(&self, sites: &Sites<'_>, after: &Witness) -> Vec<Fault> {
         let left = self.left(after);
         let fault = match self.settings.command {
@@ -74,7 +74,8 @@ impl Foreign<'_> {
         fault.into_iter().chain(beyond).chain(after.broken_since(&self.before)).collect()
     }
 
-    /// What should be done and is not. Where each schema has a ledger, those count that were made meanwhile, too.
+    /// Returns the planned migrations that were not done. If each schema has a ledger, ledgers that were created
+    /// meanwhile count, too.
     fn left(&self, after: &Witness) -> Vec<MigrationId> {
         let mut left: Vec<MigrationId> = self.pending.iter().filter(|id| !self.is_done(id, after)).cloned().collect();
         let recipe = &self.tool.recipe;
@@ -84,15 +85,15 @@ impl Foreign<'_> {
         left
     }
 
-    /// What has changed in the ledger beyond the plan. Some of it a tool can explain; the rest is a failure where the plan was
-    /// approved or goes back, and else a warning.
+    /// Returns the changes of the ledger beyond the plan. Some are explained by squashed migrations; the others are
+    /// faults if the plan was approved or is a rollback, and else warnings.
     async fn beyond(&self, sites: &Sites<'_>, after: &Witness) -> Vec<Fault> {
-        if self.coverage != Some(Coverage::Whole) {
+        if self.coverage != Some(Coverage::Complete) {
             return Vec::new();
         }
         let goes_back = self.settings.command == Command::Rollback;
         let (from, to) = if goes_back { (after, &self.before) } else { (&self.before, after) };
-        // Tenants that came into being meanwhile are whole.
+        // Tenants that were created meanwhile are expected.
         let is_of_tenants = self.tool.recipe.ledgers == LedgerCount::EachSchema;
         let is_new = |row: &ToolMigration| is_of_tenants && !from.has_ledger_in(&row.schema);
         let more: Vec<&ToolMigration> =
@@ -106,11 +107,12 @@ impl Foreign<'_> {
         if goes_back || is_approved { &mut decide } else { &mut warn }.extend(fault);
         let is_ours = self.tool.run.is_none() && self.settings.steps.migrate.is_empty();
         if is_ours { &mut decide } else { &mut warn }.extend(lost);
-        warn.into_iter().for_each(|fault| self.events.tell(Event::Warning(fault)));
+        warn.into_iter().for_each(|fault| self.events.emit(Event::Warning(fault)));
         decide
     }
 
-    /// Those that do not belong to a squashed migration, which is recorded with all that it stands for.
+    /// Returns the rows that do not belong to a squashed migration, which is recorded together with those that it
+    /// replaces.
     async fn unexplained<'w>(
         &self,
         sites: &Sites<'_>,
@@ -118,10 +120,10 @@ impl Foreign<'_> {
         more: Vec<&'w ToolMigration>,
     ) -> Vec<&'w ToolMigration> {
         let Some(line) = self.tool.recipe.squash_command().filter(|_| !more.is_empty()) else { return more };
-        let (said, line) = (RefCell::new(Said::default()), self.tool.prefixed(line));
+        let (said, line) = (RefCell::new(Said::default()), self.tool.with_prefix(line));
         let task = Task { site: &self.tool.site, line: &line, terms: Terms::of(self.settings, Access::Reading) };
         if let Err(fault) = sites.turn(task, Turn::Begin, &said).await {
-            self.events.note(format!("the tool can't say which migrations stand for others: {}", fault.cause));
+            self.events.emit_note(format!("the tool can't list its squashed migrations: {}", fault.cause));
         }
         let said = said.into_inner();
         let parts = self.tool.recipe.parse_squashed(said.lines());
@@ -134,7 +136,11 @@ impl Foreign<'_> {
         if !explained.is_empty() {
             let each: Vec<String> = counts.iter().map(|(squash, count)| format!("`{squash}` ({count})")).collect();
             let what = if self.settings.command == Command::Rollback { "undone with" } else { "recorded by" };
-            self.events.note(format!("{} more rows {what} squashed migrations: {}", explained.len(), each.join(", ")));
+            self.events.emit_note(format!(
+                "{} more rows {what} squashed migrations: {}",
+                explained.len(),
+                each.join(", ")
+            ));
         }
         rest
     }
@@ -142,12 +148,12 @@ impl Foreign<'_> {
     fn unproven(&self, now: &Witness) -> (&'static str, &'static str) {
         match self.keeper.session() {
             None => (
-                "no database is given, and the tool has no list that says what is applied",
+                "no database is given, and the tool has no listing of the applied migrations",
                 "give `database-url`, so that the tool's ledger can be read",
             ),
             Some(_) if now.ledgers.is_empty() => (
                 "no ledger was found in the database",
-                "if the tool keeps a ledger, see that it works in the database that `database-url` names; if it keeps none, \
+                "if the tool keeps a ledger, check that it uses the database in `database-url`; if it keeps none, \
                  nothing can be proven, and this warning stays",
             ),
             Some(_) => (
@@ -157,11 +163,11 @@ impl Foreign<'_> {
         }
     }
 
-    /// What was called to migrate, for people.
+    /// Returns the commands of the migration for display.
     pub(crate) fn commands(&self) -> String {
         let shown = |step: &crate::settings::Step| match &step.work {
-            Work::Command { line, .. } => line.display_text(),
-            Work::Sql { shown, .. } => shown.clone(),
+            StepWork::Command { line, .. } => line.display_text(),
+            StepWork::Sql { shown, .. } => shown.clone(),
         };
         self.steps.iter().map(shown).collect::<Vec<_>>().join("; ")
     }
@@ -190,7 +196,7 @@ impl Foreign<'_> {
         faults
     }
 
-    /// Why nothing proves that everything is applied: a tool's exit code does not.
+    /// Returns the reason why nothing proves that everything is applied: a tool's exit code does not.
     fn unprovable(&self) -> Option<Fault> {
         let has_ledger = self.keeper.session().is_none() || !self.before.ledgers.is_empty();
         if self.known.is_listed() && has_ledger {

@@ -1,19 +1,19 @@
-//! A tool that is only asked changes nothing: its sessions can only read, and since whatever stands in front of it (an entrypoint
-//! that migrates, for one) may see to it that they can, the database is read before and again.
+//! The check that a read-only command of the tool changes nothing: its sessions can only read, but a wrapper around it,
+//! such as an entrypoint that migrates, may lift that; so the database is read before and after.
 
 use super::{Foreign, Reached, contradictions, snapshot::Witness};
 use crate::{
     fault::Fault,
     postgres::wait::answer_within,
-    run::event::{Changes, Coverage, Event},
+    run::event::{Coverage, Event, ReadOnlyResult},
     site::Sites,
 };
 
 impl Foreign<'_> {
-    /// The database before anybody else had it; nothing where none is given.
+    /// Reads the database before any other program uses it; empty if none is given.
     ///
     /// # Errors
-    /// Why it can't be read.
+    /// The fault of reading it.
     pub(crate) async fn read_before(&self) -> Result<Witness, Fault> {
         match self.keeper.session() {
             Some(session) => {
@@ -34,16 +34,17 @@ impl Foreign<'_> {
         }
     }
 
-    /// Reads the database again after the tool was asked.
+    /// Reads the database again after a read-only command.
     ///
     /// # Errors
-    /// `tool-unasked`, once what was changed is told; why the database can't be read.
+    /// `tool-unasked`, after the changes are reported; the fault of reading the database.
     pub(crate) async fn unchanged(&mut self, sites: &Sites<'_>) -> Result<(), Fault> {
         if self.reached == Reached::NotYet || self.keeper.session().is_none() {
             return Ok(());
         }
         let lost = match self.settled(sites).await {
-            // One that does not wait for our word goes on until it is ended, and what it does until then is told, too.
+            // A tool that does not wait for confirmation runs on until it is ended; what it does until then is
+            // reported, too.
             Ok(now) if now != self.read && sites.is_waited_for() => {
                 sites.end().await?;
                 return self.compared(sites, &self.settled(sites).await?);
@@ -52,15 +53,16 @@ impl Foreign<'_> {
             Err(lost) if lost.code.ends_session() => lost,
             Err(fault) => return Err(fault),
         };
-        // The run lock went with the session, by whose doing ever.
+        // The run lock was lost with the session, whatever the cause.
         sites.end().await?;
         let Ok(()) = self.keeper.again(sites.reach()?).await else { return Err(lost) };
         self.compared(sites, &self.settled(sites).await?)?;
-        Err(lost.detail("so it was while the tool was only asked; the ledger and the schema are as they were"))
+        Err(lost
+            .detail("this happened during a read-only command of the tool; the ledger and the schema are unchanged"))
     }
 
-    /// The database once nothing of the tool changes it any more, unless that waits for our word: its sessions outlive its container
-    /// for a moment.
+    /// Reads the database after the tool's sessions have ended, as they outlive its container for a moment; a paused
+    /// tool keeps its sessions.
     async fn settled(&self, sites: &Sites<'_>) -> Result<Witness, Fault> {
         if !sites.is_waited_for() {
             self.keeper.end_backends(sites.pids()).await?;
@@ -68,7 +70,7 @@ impl Foreign<'_> {
         self.read_again().await
     }
 
-    /// Tells whether the database is as it was before the tool was asked, and if not what is in it now.
+    /// Reports whether the database is unchanged since before the tool was run, and if not, its current state.
     fn compared(&self, sites: &Sites<'_>, now: &Witness) -> Result<(), Fault> {
         let place = match sites.image(&self.tool.site) {
             Some(image) => format!("the image `{}`", image.reference),
@@ -77,37 +79,37 @@ impl Foreign<'_> {
         let Some(fault) =
             contradictions::unasked(&format!("{place} was only asked what there is to do"), &self.read, now)
         else {
-            self.events.tell(Event::Compared(Changes::None));
+            self.events.emit(Event::ReadOnlyChecked(ReadOnlyResult::Unchanged));
             return Ok(());
         };
-        self.events.tell(Event::Compared(Changes::Some));
+        self.events.emit(Event::ReadOnlyChecked(ReadOnlyResult::Changed));
         if self.coverage.is_none() {
-            self.events.tell(Event::Planned(self.facts(sites, Coverage::Unknown)));
+            self.events.emit(Event::Planned(self.facts(sites, Coverage::Unknown)));
         }
         self.tell_applied(&now.clone().meant(self.tool.recipe.keeps, self.known.listed()));
         Err(match self.settings.safety.expect_plan {
-            Some(_) => fault.detail("nobody has approved that: `expect-plan` names a plan that was not looked at yet"),
+            Some(_) => fault.detail("this was not approved: the plan in `expect-plan` was not compared yet"),
             None => fault,
         })
     }
 
-    /// The same for a run that was stopped while the tool was asked.
+    /// Does the same for a run that was stopped during a read-only command.
     ///
     /// # Errors
-    /// Why the database can't be read.
+    /// The fault of reading the database.
     pub(crate) async fn tell_unasked(&self, sites: &Sites<'_>) -> Result<(), Fault> {
         if self.keeper.session().is_some()
             && let Err(unasked) = self.compared(sites, &self.read_again().await?)
         {
-            self.events.tell(Event::Warning(unasked));
+            self.events.emit(Event::Warning(unasked));
         }
         Ok(())
     }
 
-    /// What steps that come before the plan have recorded is told: nobody has planned it.
+    /// Reports migrations that the steps before the plan have recorded: they are in no plan.
     ///
     /// # Errors
-    /// `tool-unasked`, if there is a plan that was approved.
+    /// `tool-unasked`, if the run has an approved plan.
     pub(crate) async fn after_steps(&mut self, earlier: &Witness) -> Result<(), Fault> {
         self.keeper.find_again().await?;
         let now = self.read_before().await?;
@@ -118,11 +120,12 @@ impl Foreign<'_> {
             return Ok(());
         };
         if self.settings.safety.expect_plan.is_none() {
-            self.events.note(fault.cause);
+            self.events.emit_note(fault.cause);
             return Ok(());
         }
-        Err(fault.detail("nobody has approved that: `expect-plan` names a plan that comes after them").fix(
-            "if a step is meant to do that, make it one of `steps`; if not, see what its image does when it is started",
+        Err(fault.detail("this was not approved: the plan in `expect-plan` comes after these steps").fix(
+            "if a step is meant to do that, make it one of `steps`; if not, check what its image does when it is \
+             started",
         ))
     }
 }

@@ -1,5 +1,5 @@
-//! What the database says of a foreign tool's work: its ledger, its schema, its indexes, at one moment. A tool's exit code
-//! and its output are for people; this is for the verdict.
+//! The state of a tool's ledger, schema and indexes at one moment. A tool's exit code and output are for people; the
+//! result is judged by this.
 
 use crate::{
     fault::{Code, Fault},
@@ -15,7 +15,7 @@ use crate::{
         query_rows,
     },
     run::event::MigrationId,
-    settings::{Place, Settings},
+    settings::{ExecutorSettings, Settings},
     tool::{LedgerRows, ListedMigration, Recipe},
 };
 use std::{
@@ -23,31 +23,31 @@ use std::{
     time::Duration,
 };
 
-/// What the database says of its ledgers and tenants, row by row.
+/// The rows of a query for ledgers and tenants.
 type Found = [Vec<Option<String>>];
 
-/// One moment.
+/// The state at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Witness {
     /// The ledgers that were read.
     pub(crate) ledgers: Vec<ToolLedger>,
-    /// Tables with the name of a ledger that were left alone, and why.
+    /// Tables with the name of a ledger that were ignored, and the reasons.
     pub(crate) left_alone: Vec<String>,
-    /// What is in them, in their own order.
+    /// The rows of the ledgers, in their own order.
     pub(crate) rows: Vec<ToolMigration>,
-    /// The same, by name: the schemas in which it is.
+    /// For each name, the schemas in which it is recorded.
     recorded: BTreeMap<String, Vec<String>>,
-    /// How long each took, where the ledger says so.
+    /// The duration of each migration, if the ledger records it.
     times: BTreeMap<ToolMigration, Duration>,
-    /// Schemas of tenants, with a ledger or without.
+    /// Schemas of tenants, with or without a ledger.
     tenants: Vec<String>,
     invalid_indexes: Vec<String>,
     schema: SchemaSnapshot,
-    /// From whom it is.
+    /// The source of the rows.
     source: Source,
 }
 
-/// Who told what is applied.
+/// The source of the applied migrations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Source {
     #[default]
@@ -56,7 +56,7 @@ enum Source {
 }
 
 impl Witness {
-    /// Asks for everything in one round trip. `found` is the answer to [`find_ledgers`].
+    /// Reads everything in one round trip. `found` is the response to [`find_ledgers`].
     pub(crate) async fn of(
         session: &Session,
         lock: RunLockRequirement,
@@ -99,21 +99,21 @@ impl Witness {
         Self { rows, recorded, ..self }
     }
 
-    /// What the tool itself takes for applied, where nobody else can be asked.
+    /// Takes the migrations that the tool's listing calls applied, if there is no other source.
     pub(crate) fn of_listing(listed: &[ListedMigration]) -> Self {
         let applied = listed.iter().filter(|one| one.applied);
         let rows = applied.map(|one| ToolMigration { schema: String::new(), name: one.name.clone() }).collect();
         Self { source: Source::Listing, ..Self::default() }.with(rows)
     }
 
-    /// The same later: the ledger may have been made meanwhile.
+    /// Reads the state again; the ledger may have been created meanwhile.
     pub(crate) async fn again(session: &Session, lock: RunLockRequirement, recipe: &Recipe) -> Result<Self, Fault> {
         let question = find(recipe.tenants.as_deref()).requiring_lock(lock);
         let found = query_rows(&session.client, &question).await?;
         Self::of(session, lock, &found, recipe).await
     }
 
-    /// The tables, for people.
+    /// Returns the ledger tables for display.
     pub(crate) fn ledger_name(&self) -> String {
         match self.ledgers.as_slice() {
             [] if self.source == Source::Listing => "the tool's own listing".to_owned(),
@@ -123,30 +123,30 @@ impl Witness {
         }
     }
 
-    /// Whether this migration is recorded, in its own schema if it has one.
+    /// Returns whether this migration is recorded, in its own schema if it has one.
     pub(crate) fn has(&self, id: &MigrationId) -> bool {
         let schemas = self.recorded.get(&id.name);
         schemas.is_some_and(|schemas| id.schema.is_empty() || schemas.contains(&id.schema))
     }
 
-    /// In how many rows it is, in its own schema if it has one.
+    /// Returns the number of its rows, in its own schema if it has one.
     fn count(&self, id: &MigrationId) -> usize {
         let schemas = self.recorded.get(&id.name).map(Vec::as_slice).unwrap_or_default();
         schemas.iter().filter(|schema| id.schema.is_empty() || **schema == id.schema).count()
     }
 
-    /// Whether it was recorded since. A row that was there before proves nothing: it may be another schema's, or one of a
-    /// migration that is repeated.
+    /// Returns whether it was recorded since. A row that existed before proves nothing: it may belong to another
+    /// schema, or to a migration that is repeated.
     pub(crate) fn gained(&self, before: &Self, id: &MigrationId) -> bool {
         self.count(id) > before.count(id)
     }
 
-    /// Whether it was taken back since.
+    /// Returns whether it was removed since.
     pub(crate) fn lost(&self, before: &Self, id: &MigrationId) -> bool {
         self.count(id) < before.count(id)
     }
 
-    /// How long it took, if the ledger says so.
+    /// Returns its duration, if the ledger records it.
     pub(crate) fn took(&self, id: &MigrationId) -> Option<Duration> {
         let is_it = |row: &ToolMigration| row.name == id.name && (id.schema.is_empty() || row.schema == id.schema);
         self.times.iter().find(|(row, _)| is_it(row)).map(|(_, took)| *took)
@@ -156,7 +156,7 @@ impl Witness {
         self.recorded.contains_key(name)
     }
 
-    /// The same as the tool means it, where its ledger has only the newest of the migrations that it lists.
+    /// Adds the listed migrations that a heads-only ledger implies.
     pub(crate) fn meant(self, keeps: LedgerRows, listed: &[ListedMigration]) -> Self {
         if keeps == LedgerRows::All {
             return self;
@@ -174,7 +174,7 @@ impl Witness {
         self.with(rows)
     }
 
-    /// The schemas that have a ledger or should have one, `public` first.
+    /// Returns the schemas that have a ledger or should have one, `public` first.
     pub(crate) fn schemas(&self) -> Vec<&str> {
         let with_ledger = self.ledgers.iter().map(|ledger| ledger.table.schema.as_str());
         let schemas: BTreeSet<&str> = with_ledger.chain(self.tenants.iter().map(String::as_str)).collect();
@@ -182,7 +182,7 @@ impl Witness {
         [public, others].concat()
     }
 
-    /// What was recorded since, in order; a row that is there once more counts, too.
+    /// Returns the rows that were added since, in order, repeated rows included.
     pub(crate) fn rows_since<'w>(&'w self, before: &'w Self) -> impl Iterator<Item = &'w ToolMigration> {
         let mut known: BTreeMap<&ToolMigration, usize> = BTreeMap::new();
         before.rows.iter().for_each(|row| *known.entry(row).or_default() += 1);
@@ -195,42 +195,42 @@ impl Witness {
         })
     }
 
-    /// Whether there is a ledger in this schema.
+    /// Returns whether there is a ledger in this schema.
     pub(crate) fn has_ledger_in(&self, schema: &str) -> bool {
         self.ledgers.iter().any(|ledger| ledger.table.schema == schema)
     }
 
-    /// What is in the schema that was not there before.
+    /// Returns the objects that were added to the schema since.
     pub(crate) fn schema_since(&self, before: &Self) -> Vec<String> {
         self.schema.added_since(&before.schema)
     }
 
-    /// Faults for indexes that became INVALID since.
+    /// Returns the faults for indexes that became INVALID since.
     pub(crate) fn broken_since(&self, before: &Self) -> Vec<Fault> {
         self.invalid_since(before).map(broken).collect()
     }
 
-    /// The INVALID indexes that were not there before.
+    /// Returns the indexes that became INVALID since.
     pub(crate) fn invalid_since<'w>(&'w self, before: &'w Self) -> impl Iterator<Item = &'w String> {
         self.invalid_indexes.iter().filter(|index| !before.invalid_indexes.contains(index))
     }
 
-    /// All INVALID indexes.
+    /// Returns all INVALID indexes.
     pub(crate) fn invalid(&self) -> &[String] {
         &self.invalid_indexes
     }
 
-    /// Faults for every INVALID index.
+    /// Returns the faults for all INVALID indexes.
     pub(crate) fn broken(&self) -> Vec<Fault> {
         self.invalid_indexes.iter().map(broken).collect()
     }
 }
 
-/// Which ledgers and which tenants there are.
+/// Returns the query for ledgers and tenants.
 pub(crate) fn find_ledgers(settings: &Settings) -> OwnQuery {
-    match &settings.place {
-        Place::Tool(tool) => find(tool.recipe.tenants.as_deref()),
-        Place::Sql => find(None),
+    match &settings.executor {
+        ExecutorSettings::Tool(tool) => find(tool.recipe.tenants.as_deref()),
+        ExecutorSettings::Sql => find(None),
     }
 }
 

@@ -1,5 +1,5 @@
-//! What going back to a target undoes, and what recording up to it records, from the tool's own listing: the expectation
-//! that the ledger is held against afterwards.
+//! The migrations that a rollback to a target undoes, and that a baseline up to it records, from the tool's own
+//! listing: the expectation that the ledger is compared with afterwards.
 
 use super::{
     plan::{in_every_schema, numbered},
@@ -12,10 +12,10 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-/// How tools call the place before their first migration (Django, Alembic, Rails).
+/// Names of tools for the position before their first migration (Django, Alembic, Rails).
 const BEGINNING: [&str; 3] = ["zero", "base", "0"];
 
-/// What is applied and will not be when the tool has gone back to the target.
+/// Returns the applied migrations that a rollback to the target undoes.
 ///
 /// # Errors
 /// `target-unknown`.
@@ -36,11 +36,11 @@ pub(crate) fn undone(
     };
     let mut ids: Vec<MigrationId> = in_every_schema(recipe, back.iter().copied(), before).map(|(_, id)| id).collect();
     ids.retain(|id| before.has(id));
-    // Backwards, as the tool does it.
+    // The newest first, as the tool does it.
     Ok(numbered(ids.into_iter().rev().take(steps.unwrap_or(usize::MAX))))
 }
 
-/// The same as the tool itself plans it: a migration of another app that builds on one of these goes, too.
+/// Returns the same by the tool's own plan: a migration of another app that depends on one of these is undone, too.
 ///
 /// # Errors
 /// `tool-list`: it plans nothing although there is something to undo.
@@ -52,19 +52,19 @@ pub(crate) fn as_planned(
 ) -> Result<Vec<MigrationId>, Fault> {
     let ids = in_every_schema(recipe, named.iter(), before).map(|(_, id)| id);
     let ids: Vec<MigrationId> = ids.filter(|id| before.has(id)).collect();
-    // The schema that all others need goes last.
+    // The schema that all others depend on comes last.
     let by_schema = ids.chunk_by(|one, other| one.schema == other.schema).rev();
     let planned = numbered(by_schema.flatten().cloned());
     match pending.first() {
         Some(first) if planned.is_empty() => {
-            let cause = format!("the tool's own plan to go back undoes nothing, and `{}` is applied", first.label());
+            let cause = format!("the tool's own rollback plan undoes nothing, and `{}` is applied", first.label());
             Err(Fault::new(Code::ToolList, cause))
         }
         _ => Ok(planned),
     }
 }
 
-/// What is not applied and will be recorded as if it were, up to the target.
+/// Returns the migrations that are not applied and that a baseline up to the target records.
 ///
 /// # Errors
 /// `target-unknown`.
@@ -86,12 +86,12 @@ fn says(recipe: &Recipe) -> TargetMeaning {
     recipe.target.as_ref().map(|target| target.says).unwrap_or_default()
 }
 
-/// Where in the list a target is.
+/// The position of a target in the listing.
 enum Spot<'l> {
     At(&'l ListedMigration),
-    /// Before the first.
+    /// Before the first migration.
     Beginning,
-    /// What could not be listed can't be looked up.
+    /// The tool could not list its migrations.
     Nowhere,
 }
 
@@ -108,13 +108,13 @@ fn spot<'l>(recipe: &Recipe, listed: &'l [ListedMigration], target: &str) -> Res
     }
 }
 
-/// What going back to the target undoes, whether it is applied or not.
+/// Returns the migrations that a rollback to the target undoes, applied or not.
 fn back_to<'l>(
     recipe: &Recipe,
     listed: &'l [ListedMigration],
     target: &str,
 ) -> Result<Vec<&'l ListedMigration>, Fault> {
-    // What can't be named as a target is not undone: of Flyway, what is repeatable.
+    // A migration that can't be a target is not undone: in Flyway, a repeatable one.
     let named =
         |one: &&ListedMigration| recipe.target.as_ref().is_some_and(|target| target.target_for(&one.name).is_some());
     let group: Vec<&ListedMigration> = of_group(recipe, listed, target).into_iter().filter(named).collect();
@@ -134,7 +134,7 @@ fn back_to<'l>(
     Ok(group.into_iter().filter(is_meant).collect())
 }
 
-/// What is recorded when everything up to the target is.
+/// Returns the migrations that a baseline up to the target records.
 fn up_to<'l>(recipe: &Recipe, listed: &'l [ListedMigration], target: &str) -> Result<Vec<&'l ListedMigration>, Fault> {
     let group = of_group(recipe, listed, target);
     let spot = match spot(recipe, listed, target)? {
@@ -155,7 +155,7 @@ fn up_to<'l>(recipe: &Recipe, listed: &'l [ListedMigration], target: &str) -> Re
     Ok(group.into_iter().filter(|one| before.contains(&one.name)).collect())
 }
 
-/// What builds on this one, over whatever lies between: of branches, one alone.
+/// Returns the migrations that depend on this one, directly or not: with branches, only its own.
 fn builds_on<'l>(listed: &'l [ListedMigration], root: &'l ListedMigration) -> BTreeSet<&'l str> {
     let mut found = BTreeSet::from([root.name.as_str()]);
     let mut open = vec![root.name.as_str()];
@@ -166,25 +166,25 @@ fn builds_on<'l>(listed: &'l [ListedMigration], root: &'l ListedMigration) -> BT
     found
 }
 
-/// In the order in which they were applied, where the tool says what was applied together.
+/// Returns the migrations in the order of their batches, if the tool lists these.
 fn by_batch(listed: &[ListedMigration]) -> Vec<&ListedMigration> {
     let mut all: Vec<&ListedMigration> = listed.iter().collect();
     all.sort_by_key(|one| one.batch);
     all
 }
 
-/// The migrations that share all words of the target but the last one: with Django, those of the app.
+/// Returns the migrations that share all words of the target but the last one: with Django, those of the app.
 fn of_group<'l>(recipe: &Recipe, listed: &'l [ListedMigration], target: &str) -> Vec<&'l ListedMigration> {
     let (group, _) = split(target);
     listed.iter().filter(|one| split(&words(recipe, one)).0 == group).collect()
 }
 
-/// A migration in the words that name it as a target.
+/// Returns the words that name the migration as a target.
 fn words(recipe: &Recipe, one: &ListedMigration) -> String {
     recipe.target.as_ref().and_then(|target| target.target_for(&one.name)).unwrap_or_else(|| one.name.clone())
 }
 
-/// A beginning of the name is enough, as tools take it.
+/// Returns whether the target is a prefix of the name, which tools accept.
 fn is_named(words: &str, target: &str) -> bool {
     let ((group, name), (wanted, beginning)) = (split(words), split(target));
     group == wanted && name.starts_with(beginning)
@@ -197,10 +197,10 @@ fn split(words: &str) -> (&str, &str) {
 fn unknown(recipe: &Recipe, listed: &[ListedMigration], target: &str) -> Fault {
     let group = of_group(recipe, listed, target);
     let fault = Fault::new(Code::TargetUnknown, format!("the tool lists no migration `{target}`"))
-        .fix("set `target` to one that the tool lists above");
+        .fix("set `target` to one of the migrations that the tool lists above");
     match (group.first(), group.last()) {
         (Some(first), Some(last)) => fault.detail(format!(
-            "it lists {} there, from `{}` to `{}`",
+            "it lists {} in that group, from `{}` to `{}`",
             group.len(),
             words(recipe, first),
             words(recipe, last)
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn going_back_undoes_what_comes_after_the_target_in_its_app_and_the_last_first() {
+    fn a_rollback_undoes_the_later_migrations_of_the_targets_app_newest_first() {
         let django = Recipe::by_name("django").unwrap();
         let back = |to| names(undone(&django, &listed(&APP), &applied(&APP[..4]), Some(to)).unwrap());
         assert_eq!(back("a 0001"), ["a.0003_last", "a.0002_more"]);
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn recording_takes_everything_up_to_the_target_or_all_there_is() {
+    fn a_baseline_records_everything_up_to_the_target_or_everything() {
         let django = Recipe::by_name("django").unwrap();
         let taken = |to| names(taken(&django, &listed(&APP), &applied(&APP[..1]), to).unwrap());
         assert_eq!(taken(Some("a 0002")), ["a.0002_more"]);
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_may_say_how_many_or_which_one_alone() {
+    fn a_target_may_be_a_count_or_a_single_migration() {
         let all = ["2024_a", "2024_b", "2024_c"];
         let laravel = Recipe::by_name("laravel").unwrap();
         let back = undone(&laravel, &listed(&all), &applied(&all), Some("2")).unwrap();
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_applied_last_is_counted_by_its_batch() {
+    fn a_rollback_by_count_follows_the_batches() {
         let laravel = Recipe::by_name("laravel").unwrap();
         let said =
             "  2024_a ........ [1] Ran\n  2024_b ........ [3] Ran\n  2024_c ........ [2] Ran\n  2024_d .... Pending\n";
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn of_branches_going_back_undoes_what_builds_on_the_target_and_recording_takes_what_it_builds_on() {
+    fn with_branches_a_rollback_undoes_dependents_and_a_baseline_records_ancestors() {
         let alembic = Recipe::by_name("alembic").unwrap();
         let said = "c3, d4 -> e5 (head) (mergepoint), all\nb2 -> d4, d\nb2 -> c3, c\na1 -> b2 (branchpoint), b\n<base> -> a1, a";
         let listed = alembic.listing.as_ref().unwrap().read_migrations(said.lines());
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_with_one_word_for_a_target_has_one_group() {
+    fn one_word_targets_share_one_group() {
         let alembic = Recipe::by_name("alembic").unwrap();
         let all = ["ae10", "bf20", "c130"];
         let said = "bf20 -> c130 (head), c\nae10 -> bf20, b\n<base> -> ae10, a";

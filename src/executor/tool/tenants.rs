@@ -1,9 +1,9 @@
-//! Which tenant failed and which were not reached, from what the ledgers say. A tool that works through them one after the other
-//! stops at the first that fails; not every tool says which one that was.
+//! The tenant that failed and those that were not reached, from the ledgers. A tool that migrates them one after the
+//! other stops at the first that fails; not every tool reports which one that was.
 
 use crate::{run::event::MigrationId, tool::MigrationStarted};
 
-/// How many schemas are named; the summary has all.
+/// Number of schemas that are named; the summary lists all.
 const NAMED: usize = 5;
 
 /// Finds where the work stopped: at the migration that the tool reported last. For a tool that reports none, the ledger
@@ -24,7 +24,7 @@ pub(crate) fn stopped_at<'p>(
             None => is_alone,
         };
         let said = open().find(|id| id.name == begun.name && is_there(id));
-        // Where one schema is all that there is, it has said everything.
+        // With only one schema, the tool's report is complete.
         if said.is_some() || first.schema.is_empty() {
             return said;
         }
@@ -38,7 +38,7 @@ pub(crate) fn stopped_at<'p>(
     half_done.or_else(|| is_alone.then_some(first))
 }
 
-/// The same in a sentence; nothing where there are no tenants.
+/// Describes the tenants in a sentence; `None` if there are none.
 pub(crate) fn told(
     pending: &[MigrationId],
     failed: Option<&MigrationId>,
@@ -61,13 +61,13 @@ pub(crate) fn told(
     let open = match (open.len(), failed.is_empty()) {
         (0, _) => String::new(),
         (_, false) => format!("; not migrated: {named}{more}"),
-        // The tool does not say where it was.
+        // The tool does not report where it stopped.
         (_, true) => format!("; failed or not reached: {named}{more}"),
     };
     Some(format!("{done} of {} schemas are migrated{failed}{open}", groups.len()))
 }
 
-/// One schema.
+/// The progress of one schema.
 struct Group<'p> {
     schema: &'p str,
     done: usize,
@@ -77,7 +77,7 @@ struct Group<'p> {
 fn groups<'p>(pending: &'p [MigrationId], is_done: &impl Fn(&MigrationId) -> bool) -> Vec<Group<'p>> {
     let mut groups: Vec<Group<'p>> = Vec::new();
     for id in pending.iter().filter(|id| !id.schema.is_empty()) {
-        // The migrations of a schema stand together.
+        // The migrations of a schema are adjacent.
         if groups.last().is_none_or(|group| group.schema != id.schema) {
             groups.push(Group { schema: &id.schema, done: 0, open: 0 });
         }
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn of_one_ledger_what_was_begun_has_failed_and_nothing_where_nothing_began() {
+    fn with_one_ledger_the_started_migration_has_failed_or_none_if_none_started() {
         let ids = pending(&[("", "a.1"), ("", "a.2"), ("", "a.3")]);
         let at = |begun: Option<&str>, done: &[&str]| {
             let begun = begun.map(|name| MigrationStarted { name: name.to_owned(), schema: None });
@@ -111,13 +111,13 @@ mod tests {
         assert_eq!(at(None, &[]), None, "it could not connect");
         assert_eq!(at(Some("a.1"), &[]), Some("a.1"));
         assert_eq!(at(Some("a.3"), &[]), Some("a.3"), "all are in one transaction");
-        assert_eq!(at(Some("a.1"), &["a.1"]), None, "what came after it has failed");
-        assert_eq!(at(None, &["a.1"]), Some("a.2"), "it does not say what it does");
-        assert_eq!(at(Some("AddUsers"), &["a.1"]), Some("a.2"), "it has other names for them");
+        assert_eq!(at(Some("a.1"), &["a.1"]), None, "a later one has failed, which it did not report");
+        assert_eq!(at(None, &["a.1"]), Some("a.2"), "the tool reports no migrations");
+        assert_eq!(at(Some("AddUsers"), &["a.1"]), Some("a.2"), "the tool reports other names");
     }
 
     #[test]
-    fn of_many_schemas_none_has_failed_where_nothing_began() {
+    fn with_many_schemas_none_has_failed_if_none_started() {
         let ids = pending(&[("c", "x"), ("c", "y")]);
         assert_eq!(stopped_at(&ids, None, |_| false), None);
         let begun = MigrationStarted { name: "y".to_owned(), schema: None };
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_schemas_the_tool_says_it_or_the_one_that_is_half_done_or_nobody() {
+    fn with_many_schemas_the_tool_reports_the_failed_one_or_it_is_the_half_done_one() {
         let ids = pending(&[("a", "x"), ("a", "y"), ("b", "x"), ("b", "y"), ("c", "x"), ("c", "y")]);
         let at = |begun: Option<MigrationStarted>, done: &[(&str, &str)]| {
             let is_done = |id: &MigrationId| done.contains(&(id.schema.as_str(), id.name.as_str()));

@@ -1,5 +1,5 @@
-//! A migration that is done and not recorded: a tool that commits first and records then (Django does, wherever SQL is deferred)
-//! can be ended in between. The ledger says "not applied", and the schema has it.
+//! Detection of a migration that was done but not recorded: a tool that commits first and records then (Django does,
+//! wherever SQL is deferred) can be ended in between. Then the ledger lacks the migration, and the schema has it.
 
 use super::{Foreign, snapshot::Witness};
 use crate::{
@@ -12,12 +12,12 @@ use crate::{
     tool::Verb,
 };
 
-/// How many things of the schema are named.
+/// Number of schema objects that are named.
 const NAMED: usize = 5;
 
 impl Foreign<'_> {
-    /// Tells of the migration that was under way when the tool ended, if the schema has changed since the last one was recorded.
-    /// What can't be read is not told: this is said beside the verdict.
+    /// Warns of the migration that was running when the tool ended, if the schema has changed since the last one was
+    /// recorded. A failed query is not reported: this warning only adds to the result.
     pub(crate) async fn tell_unrecorded(&self, sites: &Sites<'_>, after: &Witness) {
         let Some(begun) = sites.begun() else { return };
         let is_it = |id: &&MigrationId| {
@@ -30,11 +30,11 @@ impl Foreign<'_> {
             _ => None,
         };
         if let Some(fault) = fault {
-            self.events.tell(Event::Warning(fault));
+            self.events.emit(Event::Warning(fault));
         }
     }
 
-    /// What in the schema is younger than the youngest row of the ledger is the work of who came after it.
+    /// Objects in the schema that are newer than the newest row of the ledger belong to the migration after it.
     async fn done_unrecorded(&self, place: usize, after: &Witness) -> Option<Fault> {
         let (session, id) = (self.keeper.session()?, self.pending.get(place)?);
         let tables: Vec<String> = after.ledgers.iter().map(|ledger| ledger.table.to_sql()).collect();
@@ -47,33 +47,39 @@ impl Foreign<'_> {
         let more = new.len().saturating_sub(NAMED);
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
         (!new.is_empty()).then(|| {
-            let cause =
-                format!("`{}` was under way and is not recorded, and the schema has of it: {first}{more}", id.label());
+            let cause = format!(
+                "`{}` was running and is not recorded, but the schema contains changes of it: {first}{more}",
+                id.label()
+            );
             Fault::new(Code::MigrationUnrecorded, cause).fix(format!(
-                "compare the schema with the migration: if it is there whole, record it ({}); if only a part is, undo \
-                 that part; then run again",
+                "compare the schema with the migration: if it is complete, record it ({}); if only a part was done, \
+                 undo that part; then run again",
                 self.recording(id)
             ))
         })
     }
 
-    /// Each migration is recorded by itself, so with only one under way what is gone from the schema was its.
+    /// Each migration is recorded on its own, so with only one running, the objects that are gone from the schema were
+    /// its own.
     fn undone_unrecorded(&self, place: usize, after: &Witness) -> Option<Fault> {
         let gone = self.before.schema_since(after);
         let id = self.pending.get(place).filter(|_| place == 0 && !gone.is_empty())?;
-        let cause =
-            format!("`{}` was being undone and is still recorded, and the schema lacks {}", id.label(), gone.first()?);
-        // The one before it in the ledger is the next to be undone, or else the target.
+        let cause = format!(
+            "`{}` was being rolled back and is still recorded, but the schema lacks {}",
+            id.label(),
+            gone.first()?
+        );
+        // The migration before it in the ledger is the next to be undone, or else the target.
         let target = match self.pending.get(place + 1) {
             Some(next) => self.recording(next),
             None => self.record(self.tool.target.as_deref()),
         };
         Some(Fault::new(Code::MigrationUnrecorded, cause).fix(format!(
-            "compare the schema with the migration: if it is undone whole, record that ({target}); then run again"
+            "compare the schema with the migration: if it is completely undone, record that ({target}); then run again"
         )))
     }
 
-    /// The command that records this one and does nothing.
+    /// Returns the command that only records this migration.
     fn recording(&self, id: &MigrationId) -> String {
         let target = self.tool.recipe.target.as_ref().and_then(|target| target.target_for(&id.name));
         self.record(target.as_deref())
@@ -82,7 +88,7 @@ impl Foreign<'_> {
     fn record(&self, target: Option<&str>) -> String {
         let lines = self.tool.recipe.commands_with_target(Verb::Baseline, target).unwrap_or_default();
         let shown: Vec<String> =
-            lines.into_iter().map(|call| format!("`{}`", self.tool.prefixed(call.line).display_text())).collect();
+            lines.into_iter().map(|call| format!("`{}`", self.tool.with_prefix(call.line).display_text())).collect();
         match (shown.is_empty(), target) {
             (false, Some(_)) => shown.join(", then "),
             _ => "by the tool's own means".to_owned(),

@@ -1,6 +1,6 @@
 //! Server addresses in the form `user@host:port`.
 
-use super::value::{self, Misfit};
+use super::value::{self, InvalidValue};
 use std::{fmt, net::Ipv6Addr};
 
 /// A parsed server address; the caller fills in the missing parts.
@@ -14,36 +14,36 @@ pub(crate) struct Address {
 
 impl Address {
     /// Parses `host`, `host:port`, `user@host`, `user@host:port`; an IPv6 address with a port needs brackets.
-    pub(crate) fn parse(text: &str) -> Result<Self, Misfit> {
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidValue> {
         let (user, server) = match text.rsplit_once('@') {
             Some((user, server)) => (Some(user), server),
             None => (None, text),
         };
-        let (host, port) = split_port(server).map_err(|misfit| meant(text).unwrap_or(misfit))?;
-        let port = port.map(value::port).transpose().map_err(|misfit| meant(text).unwrap_or(misfit))?;
-        if !user.is_none_or(is_word) || !is_host(host) {
-            return Err(meant(text).unwrap_or_else(unreadable));
+        let (host, port) = split_port(server).map_err(|misfit| suggest_address(text).unwrap_or(misfit))?;
+        let port = port.map(value::parse_port).transpose().map_err(|misfit| suggest_address(text).unwrap_or(misfit))?;
+        if !user.is_none_or(is_user_name) || !is_host(host) {
+            return Err(suggest_address(text).unwrap_or_else(invalid_address));
         }
         Ok(Self { user: user.map(ToOwned::to_owned), host: host.to_owned(), port })
     }
 }
 
-fn unreadable() -> Misfit {
-    Misfit::new(
+fn invalid_address() -> InvalidValue {
+    InvalidValue::new(
         "is not the address of a server",
         "`host`, `host:port` or `user@host:port`, without a scheme; an IPv6 address in brackets: `[2001:db8::1]:22`",
     )
 }
 
 /// Names the surplus that was pasted with an address, and suggests the address alone.
-fn meant(text: &str) -> Option<Misfit> {
-    let (cause, rest) = surplus(text.trim())?;
+fn suggest_address(text: &str) -> Option<InvalidValue> {
+    let (cause, rest) = strip_surplus(text.trim())?;
     // The rest may have a surplus, too, as in `https://host/`.
-    let rest = surplus(&rest).map_or(rest, |(_, rest)| rest);
-    Address::parse(&rest).ok().map(|address| Misfit::new(cause, format!("`{address}`")))
+    let rest = strip_surplus(&rest).map_or(rest, |(_, rest)| rest);
+    Address::parse(&rest).ok().map(|address| InvalidValue::new(cause, format!("`{address}`")))
 }
 
-fn surplus(text: &str) -> Option<(&'static str, String)> {
+fn strip_surplus(text: &str) -> Option<(&'static str, String)> {
     if let Some((scheme, rest)) = text.split_once("://") {
         let server = rest.split(['/', '?', '#']).next().unwrap_or(rest);
         // The port of a web page is not sshd's.
@@ -53,7 +53,7 @@ fn surplus(text: &str) -> Option<(&'static str, String)> {
     if let Some(rest) = text.strip_prefix("ssh ").map(str::trim).filter(|rest| !rest.contains(char::is_whitespace)) {
         return Some(("is a command, not the address of a server", rest.to_owned()));
     }
-    if let Some((_, rest)) = text.split_once('=').filter(|(name, _)| is_variable(name)) {
+    if let Some((_, rest)) = text.split_once('=').filter(|(name, _)| is_variable_name(name)) {
         return Some(("is a whole line, not the address of a server", rest.trim_matches(['"', '\'']).to_owned()));
     }
     if let Some((server, _)) = text.split_once('/') {
@@ -70,20 +70,20 @@ fn surplus(text: &str) -> Option<(&'static str, String)> {
     (port == last && !rest.starts_with('[')).then(|| ("names its port twice", rest.to_owned()))
 }
 
-fn is_variable(name: &str) -> bool {
+fn is_variable_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
 }
 
-fn split_port(server: &str) -> Result<(&str, Option<&str>), Misfit> {
+fn split_port(server: &str) -> Result<(&str, Option<&str>), InvalidValue> {
     if let Some(bracketed) = server.strip_prefix('[') {
-        let (host, rest) = bracketed.split_once(']').ok_or_else(unreadable)?;
+        let (host, rest) = bracketed.split_once(']').ok_or_else(invalid_address)?;
         if host.parse::<Ipv6Addr>().is_err() {
-            return Err(unreadable());
+            return Err(invalid_address());
         }
         return match rest.strip_prefix(':') {
             Some(port) => Ok((host, Some(port))),
             None if rest.is_empty() => Ok((host, None)),
-            None => Err(unreadable()),
+            None => Err(invalid_address()),
         };
     }
     if server.parse::<Ipv6Addr>().is_ok() {
@@ -92,18 +92,19 @@ fn split_port(server: &str) -> Result<(&str, Option<&str>), Misfit> {
     Ok(server.split_once(':').map_or((server, None), |(host, port)| (host, Some(port))))
 }
 
-fn is_word(text: &str) -> bool {
+fn is_user_name(text: &str) -> bool {
     !text.is_empty()
         && !text.chars().any(|letter| letter.is_whitespace() || letter.is_control() || "/@:,".contains(letter))
 }
 
 /// Longest name in DNS (RFC 1035, 2.3.4).
-const LONGEST: usize = 255;
+const MAX_HOST_LENGTH: usize = 255;
 
 /// Returns whether the text can be a host: an IPv6 address, a name or an IPv4 address.
 fn is_host(text: &str) -> bool {
     let named = |letter: char| letter.is_alphanumeric() || "-._".contains(letter);
-    let is_name = (1..=LONGEST).contains(&text.len()) && !text.starts_with(['-', '.']) && text.chars().all(named);
+    let is_name =
+        (1..=MAX_HOST_LENGTH).contains(&text.len()) && !text.starts_with(['-', '.']) && text.chars().all(named);
     text.parse::<Ipv6Addr>().is_ok() || is_name
 }
 

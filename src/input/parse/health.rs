@@ -1,98 +1,99 @@
 //! Parses the health check.
 
 use super::{
-    mapping::{Fields, Origin, about},
-    site::{Executor, SITES, Wish},
+    mapping::{MappingReader, YamlOrigin, fault_about},
+    site::{ExecutorChoice, SITES, SiteOverride},
     value,
 };
 use crate::{
-    fault::{Code, Fault, Place},
+    fault::{Code, Fault, FilePosition},
     tool::CommandLine,
 };
 use serde_yaml::Value;
 use std::time::Duration;
 const KEYS: [&str; 6] = ["run", "executor", "image", "interval", "timeout", "retries"];
 
-pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
+pub(crate) const DEFAULT_INTERVAL: Duration = Duration::from_secs(5);
 
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-const RETRIES: u32 = 3;
+const DEFAULT_RETRIES: u32 = 3;
 
 /// The parsed input `health`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Draft {
+pub(crate) enum ParsedHealth {
     /// `false`: no health check, whatever the defaults are.
     Off,
-    Asked(Box<Question>),
+    Check(Box<ParsedHealthCheck>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Question {
+pub(crate) struct ParsedHealthCheck {
     pub(crate) title: String,
-    pub(crate) place: Option<Place>,
+    pub(crate) place: Option<FilePosition>,
     pub(crate) line: Option<CommandLine>,
-    pub(crate) wish: Wish,
+    pub(crate) wish: SiteOverride,
     pub(crate) interval: Duration,
     pub(crate) timeout: Duration,
     pub(crate) retries: u32,
 }
 
-impl Draft {
+impl ParsedHealth {
     /// Returns the executor that the check is meant for.
-    pub(crate) fn meant(&self, own: Executor) -> Option<Executor> {
+    pub(crate) fn meant(&self, own: ExecutorChoice) -> Option<ExecutorChoice> {
         match self {
             Self::Off => None,
-            Self::Asked(question) => Some(question.wish.meant(own)),
+            Self::Check(question) => Some(question.wish.intended_executor(own)),
         }
     }
 }
 
 /// Parses the mapping under `health`, or `false`.
-pub(crate) fn read(value: &Value, origin: &Origin) -> (Option<Draft>, Vec<Fault>) {
+pub(crate) fn parse_health(value: &Value, origin: &YamlOrigin) -> (Option<ParsedHealth>, Vec<Fault>) {
     let (title, place) = (origin.title.clone(), origin.places.first().cloned());
     let mapping = match value {
         Value::Mapping(mapping) => mapping,
-        Value::Bool(false) => return (Some(Draft::Off), Vec::new()),
+        Value::Bool(false) => return (Some(ParsedHealth::Off), Vec::new()),
         _ => {
-            let fault = about(Code::InputInvalid, &title, place.as_ref(), "it is neither a mapping nor `false`");
+            let fault = fault_about(Code::InputInvalid, &title, place.as_ref(), "it is neither a mapping nor `false`");
             return (
                 None,
                 vec![fault.fix("write it as `health: { run: … }`, or as `health: {}` for the tool's own check")],
             );
         }
     };
-    let mut fields = Fields::new(mapping, title, place);
-    fields.only(&KEYS);
-    let line = fields.line("run");
-    let wish = Wish {
-        executor: fields.value("executor", |text| value::choice(text, &SITES)),
-        image: fields.value("image", super::image_reference::reference),
+    let mut fields = MappingReader::new(mapping, title, place);
+    fields.reject_unknown_keys(&KEYS);
+    let line = fields.read_command_line("run");
+    let wish = SiteOverride {
+        executor: fields.read_value("executor", |text| value::parse_choice(text, &SITES)),
+        image: fields.read_value("image", super::image_reference::parse_image_reference),
     };
-    let interval = fields.value("interval", value::positive_duration).unwrap_or(INTERVAL);
-    let timeout = fields.value("timeout", value::positive_duration).unwrap_or(TIMEOUT);
-    let retries = fields.value("retries", value::retries).unwrap_or(RETRIES);
-    if !fields.has("run") && !wish.is_empty() {
+    let interval = fields.read_value("interval", value::parse_positive_duration).unwrap_or(DEFAULT_INTERVAL);
+    let timeout = fields.read_value("timeout", value::parse_positive_duration).unwrap_or(DEFAULT_TIMEOUT);
+    let retries = fields.read_value("retries", value::parse_retries).unwrap_or(DEFAULT_RETRIES);
+    if !fields.has_value("run") && !wish.is_empty() {
         let fix = "add `run`, or remove `executor` and `image`";
-        fields.invalid("the tool's own check runs where the tool does", fix);
+        fields.add_invalid("the tool's own check runs where the tool does", fix);
     }
-    let Fields { title, place, faults, .. } = fields;
-    let question = Question { title, place, line, wish, interval, timeout, retries };
-    (faults.is_empty().then(|| Draft::Asked(Box::new(question))), faults)
+    let MappingReader { title, place, faults, .. } = fields;
+    let question = ParsedHealthCheck { title, place, line, wish, interval, timeout, retries };
+    (faults.is_empty().then(|| ParsedHealth::Check(Box::new(question))), faults)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn draft(text: &str) -> (Option<Draft>, Vec<Fault>) {
-        let origin = Origin { title: "`health`".to_owned(), places: Vec::new() };
-        read(&serde_yaml::from_str(text).unwrap(), &origin)
+    fn draft(text: &str) -> (Option<ParsedHealth>, Vec<Fault>) {
+        let origin = YamlOrigin { title: "`health`".to_owned(), places: Vec::new() };
+        parse_health(&serde_yaml::from_str(text).unwrap(), &origin)
     }
 
     #[test]
     fn a_health_check_has_an_interval_a_timeout_and_retries() {
-        let (Some(Draft::Asked(question)), _) = draft("{ run: ./ready, interval: 30s, timeout: 1m, retries: 9 }")
+        let (Some(ParsedHealth::Check(question)), _) =
+            draft("{ run: ./ready, interval: 30s, timeout: 1m, retries: 9 }")
         else {
             panic!("no question")
         };
@@ -100,9 +101,9 @@ mod tests {
             (question.interval, question.timeout, question.retries),
             (Duration::from_secs(30), Duration::from_secs(60), 9)
         );
-        let (Some(Draft::Asked(question)), _) = draft("{}") else { panic!("no question") };
-        assert_eq!((question.interval, question.timeout, question.retries), (INTERVAL, TIMEOUT, 3));
-        assert_eq!(draft("false"), (Some(Draft::Off), Vec::new()));
+        let (Some(ParsedHealth::Check(question)), _) = draft("{}") else { panic!("no question") };
+        assert_eq!((question.interval, question.timeout, question.retries), (DEFAULT_INTERVAL, DEFAULT_TIMEOUT, 3));
+        assert_eq!(draft("false"), (Some(ParsedHealth::Off), Vec::new()));
     }
 
     #[test]

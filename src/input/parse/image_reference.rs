@@ -1,38 +1,38 @@
 //! Parses the names of images.
 
-use super::value::Misfit;
+use super::value::InvalidValue;
 /// Parses the name of an image.
-pub(crate) fn reference(text: &str) -> Result<String, Misfit> {
+pub(crate) fn parse_image_reference(text: &str) -> Result<String, InvalidValue> {
     let fits = !text.contains(char::is_whitespace) && !text.contains("://") && text == text.trim_matches('/');
     let last = text.rsplit('/').next().unwrap_or(text);
     let name = text.strip_suffix(last).unwrap_or_default().to_owned() + last.split([':', '@']).next().unwrap_or(last);
-    if let Some((_, name)) = text.split_once("://").filter(|(_, name)| reference(name).is_ok()) {
-        return Err(Misfit::new("is a URL, not the name of an image", format!("`{name}`")));
+    if let Some((_, name)) = text.split_once("://").filter(|(_, name)| parse_image_reference(name).is_ok()) {
+        return Err(InvalidValue::new("is a URL, not the name of an image", format!("`{name}`")));
     }
     if !fits || text.is_empty() {
-        return Err(Misfit::new("is not the name of an image", "a name as in ghcr.io/acme/shop:1.4"));
+        return Err(InvalidValue::new("is not the name of an image", "a name as in ghcr.io/acme/shop:1.4"));
     }
     let path = name.split_once('/').map_or(name.as_str(), |(_, path)| path);
     if path.chars().any(char::is_uppercase) {
         let small = format!("`{}{}`", name.to_lowercase(), text.strip_prefix(&name).unwrap_or_default());
-        return Err(Misfit::new("has capital letters, which names of images can't have", small));
+        return Err(InvalidValue::new("has capital letters, which names of images can't have", small));
     }
-    if !is_reference(text) {
-        return Err(Misfit::new("is not the name of an image", "a name as in ghcr.io/acme/shop:1.4"));
+    if !is_image_reference(text) {
+        return Err(InvalidValue::new("is not the name of an image", "a name as in ghcr.io/acme/shop:1.4"));
     }
     Ok(text.to_owned())
 }
 
 /// Returns whether an engine accepts the text as an image reference (distribution, `reference/regexp.go`): an optional
 /// registry, a path, an optional tag and digest.
-fn is_reference(text: &str) -> bool {
+fn is_image_reference(text: &str) -> bool {
     let (named, digest) = text.split_once('@').map_or((text, None), |(named, digest)| (named, Some(digest)));
     let (name, tag) = match named.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
         _ => (named, None),
     };
     let (registry, path) = match name.split_once('/') {
-        Some((first, path)) if first.contains(['.', ':']) || first == "localhost" || is_upper(first) => {
+        Some((first, path)) if first.contains(['.', ':']) || first == "localhost" || has_uppercase(first) => {
             (Some(first), path)
         }
         _ => (None, name),
@@ -65,7 +65,7 @@ fn is_reference(text: &str) -> bool {
         && digest.is_none_or(is_digest)
 }
 
-fn is_upper(text: &str) -> bool {
+fn has_uppercase(text: &str) -> bool {
     text.chars().any(char::is_uppercase)
 }
 
@@ -83,7 +83,7 @@ mod tests {
             "a_b/c.d-e:_1",
             "[::1]:5000/a",
         ] {
-            assert_eq!(reference(right).as_deref(), Ok(right));
+            assert_eq!(parse_image_reference(right).as_deref(), Ok(right));
         }
         for wrong in [
             "",
@@ -104,7 +104,7 @@ mod tests {
             "ghcr.io:x/a",
             "…",
         ] {
-            assert!(reference(wrong).is_err(), "{wrong}");
+            assert!(parse_image_reference(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use super::{
     image_reference,
-    mapping::{Fields, Origin, about},
-    site::{SITES, Wish},
+    mapping::{MappingReader, YamlOrigin, fault_about},
+    site::{SITES, SiteOverride},
     value,
 };
 use crate::{
-    fault::{Code, Fault, Place},
-    input::names::Name,
+    fault::{Code, Fault, FilePosition},
+    input::names::InputName,
     settings::{Need, When},
     tool::CommandLine,
 };
@@ -20,12 +20,12 @@ const NEEDS: [(&str, Need); 2] = [("true", Need::Optional), ("false", Need::Requ
 const WHENS: [(&str, When); 3] = [("always", When::Always), ("pending", When::Pending), ("failure", When::Failure)];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Draft {
+pub(crate) struct ParsedStep {
     /// Title for messages, as in "`before`, step 2 (`Fixtures`)".
     pub(crate) title: String,
-    pub(crate) place: Option<Place>,
+    pub(crate) place: Option<FilePosition>,
     pub(crate) name: String,
-    pub(crate) work: Task,
+    pub(crate) work: ParsedWork,
     pub(crate) timeout: Option<Duration>,
     pub(crate) retries: Option<u32>,
     pub(crate) need: Need,
@@ -33,92 +33,101 @@ pub(crate) struct Draft {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Task {
+pub(crate) enum ParsedWork {
     Command {
         line: CommandLine,
-        wish: Wish,
+        wish: SiteOverride,
     },
     /// The path as written.
     Sql(String),
 }
 
 /// Parses the list of steps under this input; `None` marks an invalid step.
-pub(crate) fn list(name: Name, value: &Value, origin: &Origin) -> (Vec<Option<Draft>>, Vec<Fault>) {
+pub(crate) fn parse_step_list(
+    name: InputName,
+    value: &Value,
+    origin: &YamlOrigin,
+) -> (Vec<Option<ParsedStep>>, Vec<Fault>) {
     let Value::Sequence(steps) = value else {
-        let fault = about(Code::InputInvalid, &origin.title, origin.places.first(), "it is not a list of steps");
+        let fault = fault_about(Code::InputInvalid, &origin.title, origin.places.first(), "it is not a list of steps");
         return (vec![None], vec![fault.fix("write each step as `- run: …` or `- sql: …`")]);
     };
     let (mut drafts, mut faults) = (Vec::new(), Vec::new());
     for (at, value) in steps.iter().enumerate() {
         let title = format!("{}, step {}", origin.title, at + 1);
-        let (draft, mut wrong) = step(name, value, title, origin.places.get(at).cloned());
+        let (draft, mut wrong) = parse_step(name, value, title, origin.places.get(at).cloned());
         drafts.push(draft.filter(|_| wrong.is_empty()));
         faults.append(&mut wrong);
     }
     (drafts, faults)
 }
 
-fn step(list: Name, value: &Value, title: String, place: Option<Place>) -> (Option<Draft>, Vec<Fault>) {
+fn parse_step(
+    list: InputName,
+    value: &Value,
+    title: String,
+    place: Option<FilePosition>,
+) -> (Option<ParsedStep>, Vec<Fault>) {
     let Value::Mapping(mapping) = value else {
-        let fault = about(Code::InputInvalid, &title, place.as_ref(), "it is not a mapping");
+        let fault = fault_about(Code::InputInvalid, &title, place.as_ref(), "it is not a mapping");
         return (None, vec![fault.fix("write it as `- run: …` or `- sql: …`, with its other keys below")]);
     };
-    let mut fields = Fields::new(mapping, title, place);
-    let own = fields.text("name").map(|name| first_line(&name));
-    call(&mut fields, own.as_deref());
-    let line = fields.line("run");
-    let sql = fields.text("sql");
+    let mut fields = MappingReader::new(mapping, title, place);
+    let own = fields.read_text("name").map(|name| first_line(&name));
+    add_name_to_title(&mut fields, own.as_deref());
+    let line = fields.read_command_line("run");
+    let sql = fields.read_text("sql");
     let name = own
         .clone()
         .or_else(|| line.as_ref().map(CommandLine::display_text).or_else(|| sql.clone()).map(|text| first_line(&text)));
     if own.is_none() {
-        call(&mut fields, name.as_deref());
+        add_name_to_title(&mut fields, name.as_deref());
     }
     let name = name.unwrap_or_default();
-    fields.only(&KEYS);
-    let work = task(&mut fields, line, sql);
-    let timeout = fields.value("timeout", value::positive_duration);
-    let retries = fields.value("retries", value::retries);
-    let need = fields.value("optional", |text| value::choice(text, &NEEDS)).unwrap_or(Need::Required);
+    fields.reject_unknown_keys(&KEYS);
+    let work = parse_work(&mut fields, line, sql);
+    let timeout = fields.read_value("timeout", value::parse_positive_duration);
+    let retries = fields.read_value("retries", value::parse_retries);
+    let need = fields.read_value("optional", |text| value::parse_choice(text, &NEEDS)).unwrap_or(Need::Required);
     // Steps that replace the migration run when the migration would.
-    let usual = if list == Name::Steps { When::Pending } else { When::Always };
-    let when = fields.value("when", |text| value::choice(text, &WHENS)).unwrap_or(usual);
-    if when == When::Failure && list != Name::After {
-        fields.invalid("`when: failure` never applies here: nothing has failed yet", "move the step to `after`");
+    let usual = if list == InputName::Steps { When::Pending } else { When::Always };
+    let when = fields.read_value("when", |text| value::parse_choice(text, &WHENS)).unwrap_or(usual);
+    if when == When::Failure && list != InputName::After {
+        fields.add_invalid("`when: failure` never applies here: nothing has failed yet", "move the step to `after`");
     }
-    let Fields { title, place, faults, .. } = fields;
-    (work.map(|work| Draft { title, place, name, work, timeout, retries, need, when }), faults)
+    let MappingReader { title, place, faults, .. } = fields;
+    (work.map(|work| ParsedStep { title, place, name, work, timeout, retries, need, when }), faults)
 }
 
 /// Adds the step's name to the title of later faults.
-fn call(fields: &mut Fields<'_>, name: Option<&str>) {
+fn add_name_to_title(fields: &mut MappingReader<'_>, name: Option<&str>) {
     if let Some(name) = name {
         fields.title = format!("{} (`{name}`)", fields.title);
     }
 }
 
-fn task(fields: &mut Fields<'_>, line: Option<CommandLine>, sql: Option<String>) -> Option<Task> {
-    let wish = Wish {
-        executor: fields.value("executor", |text| value::choice(text, &SITES)),
-        image: fields.value("image", image_reference::reference),
+fn parse_work(fields: &mut MappingReader<'_>, line: Option<CommandLine>, sql: Option<String>) -> Option<ParsedWork> {
+    let wish = SiteOverride {
+        executor: fields.read_value("executor", |text| value::parse_choice(text, &SITES)),
+        image: fields.read_value("image", image_reference::parse_image_reference),
     };
-    match (fields.has("run"), fields.has("sql")) {
-        (true, false) => line.map(|line| Task::Command { line, wish }),
-        (false, true) if wish.is_empty() => sql.map(Task::Sql),
+    match (fields.has_value("run"), fields.has_value("sql")) {
+        (true, false) => line.map(|line| ParsedWork::Command { line, wish }),
+        (false, true) if wish.is_empty() => sql.map(ParsedWork::Sql),
         (false, true) => {
             let fix = "remove its `executor` and `image`";
-            fields.invalid("SQL goes over the run's own connection, not to an executor", fix);
+            fields.add_invalid("SQL goes over the run's own connection, not to an executor", fix);
             None
         }
         (true, true) => {
-            fields.invalid("it has `run` and `sql`", "make two steps of it");
+            fields.add_invalid("it has `run` and `sql`", "make two steps of it");
             None
         }
         // The unknown key may be the misspelt one.
         (false, false) if fields.faults.iter().any(|fault| fault.code == Code::InputUnknown) => None,
         (false, false) => {
             let fix = "add a command as `run`, or the path of a file of SQL as `sql`";
-            fields.invalid("it has neither `run` nor `sql`", fix);
+            fields.add_invalid("it has neither `run` nor `sql`", fix);
             None
         }
     }
@@ -132,21 +141,21 @@ fn first_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::site::Executor, *};
+    use super::{super::site::ExecutorChoice, *};
 
-    fn read(name: Name, text: &str) -> (Vec<Option<Draft>>, Vec<Fault>) {
-        let origin = Origin { title: format!("`{name}`"), places: Vec::new() };
-        list(name, &serde_yaml::from_str(text).unwrap(), &origin)
+    fn read(name: InputName, text: &str) -> (Vec<Option<ParsedStep>>, Vec<Fault>) {
+        let origin = YamlOrigin { title: format!("`{name}`"), places: Vec::new() };
+        parse_step_list(name, &serde_yaml::from_str(text).unwrap(), &origin)
     }
 
-    fn one(text: &str) -> Draft {
-        let (mut drafts, faults) = read(Name::After, text);
+    fn one(text: &str) -> ParsedStep {
+        let (mut drafts, faults) = read(InputName::After, text);
         assert_eq!(faults, [], "{text}");
         drafts.remove(0).unwrap()
     }
 
-    fn wrong(text: &str) -> (String, String) {
-        let (drafts, mut faults) = read(Name::Before, text);
+    fn step_fault(text: &str) -> (String, String) {
+        let (drafts, mut faults) = read(InputName::Before, text);
         assert_eq!((faults.len(), &drafts[..]), (1, &[None][..]), "{text}: {faults:#?}");
         let fault = faults.remove(0);
         (fault.cause, fault.fix)
@@ -156,11 +165,11 @@ mod tests {
     fn a_step_needs_only_a_command_or_a_file() {
         let shell = one("[ { run: 'make \n  fixtures' } ]");
         assert_eq!(shell.name, "make fixtures");
-        let Task::Command { line, wish } = shell.work else { panic!("no command") };
+        let ParsedWork::Command { line, wish } = shell.work else { panic!("no command") };
         assert!(line == CommandLine::Shell("make fixtures".to_owned()) && wish.is_empty());
         assert_eq!((shell.need, shell.when, shell.timeout, shell.retries), (Need::Required, When::Always, None, None));
         let sql = one("[ { sql: db/grants.sql } ]");
-        assert_eq!((sql.name.as_str(), sql.work), ("db/grants.sql", Task::Sql("db/grants.sql".to_owned())));
+        assert_eq!((sql.name.as_str(), sql.work), ("db/grants.sql", ParsedWork::Sql("db/grants.sql".to_owned())));
     }
 
     #[test]
@@ -170,8 +179,8 @@ mod tests {
              retries: 0, optional: true, when: failure } ]",
         );
         let line = CommandLine::Program(["aws", "rds", "--wait", "300", ""].map(str::to_owned).to_vec());
-        let wish = Wish { executor: Some(Executor::Image), image: Some("amazon/aws-cli".to_owned()) };
-        assert_eq!(step.work, Task::Command { line, wish });
+        let wish = SiteOverride { executor: Some(ExecutorChoice::Image), image: Some("amazon/aws-cli".to_owned()) };
+        assert_eq!(step.work, ParsedWork::Command { line, wish });
         assert_eq!((step.name.as_str(), step.timeout), ("Snapshot", Some(Duration::from_secs(300))));
         assert_eq!((step.retries, step.need, step.when), (Some(0), Need::Optional, When::Failure));
         assert_eq!(one("[ { run: x, timeout: 300 } ]").timeout, Some(Duration::from_secs(300)));
@@ -210,14 +219,14 @@ mod tests {
             ("{ run: x }", "`before`: it is not a list", "- run: "),
             ("5", "`before`: it is not a list", "- run: "),
         ] {
-            let (found, advice) = wrong(text);
+            let (found, advice) = step_fault(text);
             assert!(found.contains(cause) && advice.contains(fix), "{text}: {found}; {advice}");
         }
     }
 
     #[test]
     fn all_faults_of_a_list_are_reported_and_the_valid_steps_are_read() {
-        let (drafts, faults) = read(Name::Steps, "[ { run: x, tiemout: 1s, when: failure }, { run: y }, 7 ]");
+        let (drafts, faults) = read(InputName::Steps, "[ { run: x, tiemout: 1s, when: failure }, { run: y }, 7 ]");
         let places: Vec<bool> = drafts.iter().map(Option::is_some).collect();
         assert_eq!((places, faults.len()), (vec![false, true, false], 3), "{faults:#?}");
     }

@@ -2,36 +2,36 @@
 
 use super::{
     health,
-    mapping::Origin,
-    site::Executor,
-    step::{self, Draft, Task},
+    mapping::YamlOrigin,
+    site::ExecutorChoice,
+    step::{self, ParsedStep, ParsedWork},
 };
-use crate::{fault::Fault, input::names::Name};
+use crate::{fault::Fault, input::names::InputName};
 use serde_yaml::Value;
 use std::collections::BTreeMap;
 
 /// Parsed step lists; `None` marks a step that did not parse.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Drafts {
-    lists: BTreeMap<Name, Vec<Option<Draft>>>,
-    pub(crate) health: Option<health::Draft>,
+pub(crate) struct ParsedSteps {
+    lists: BTreeMap<InputName, Vec<Option<ParsedStep>>>,
+    pub(crate) health: Option<health::ParsedHealth>,
 }
 
-impl Drafts {
+impl ParsedSteps {
     /// Replaces the list under this input, and returns the faults of the new one.
-    pub(crate) fn replace(&mut self, name: Name, value: &Value, origin: &Origin) -> Vec<Fault> {
-        if name == Name::Health {
-            let (draft, faults) = health::read(value, origin);
+    pub(crate) fn replace_list(&mut self, name: InputName, value: &Value, origin: &YamlOrigin) -> Vec<Fault> {
+        if name == InputName::Health {
+            let (draft, faults) = health::parse_health(value, origin);
             self.health = draft;
             return faults;
         }
-        let (list, faults) = step::list(name, value, origin);
+        let (list, faults) = step::parse_step_list(name, value, origin);
         self.lists.insert(name, list);
         faults
     }
 
     /// Records that the list under this input can't be parsed.
-    pub(crate) fn spoil(&mut self, name: Name) {
+    pub(crate) fn mark_invalid(&mut self, name: InputName) {
         self.lists.insert(name, vec![None]);
     }
 
@@ -42,21 +42,21 @@ impl Drafts {
     }
 
     /// Returns the list under this input; `None` marks an invalid step.
-    pub(crate) fn list(&self, name: Name) -> impl Iterator<Item = Option<&Draft>> {
+    pub(crate) fn steps_of(&self, name: InputName) -> impl Iterator<Item = Option<&ParsedStep>> {
         self.lists.get(&name).into_iter().flatten().map(Option::as_ref)
     }
 
     /// Returns whether there is a list under this input, valid or not.
-    pub(crate) fn has(&self, name: Name) -> bool {
-        self.list(name).next().is_some()
+    pub(crate) fn has_steps(&self, name: InputName) -> bool {
+        self.steps_of(name).next().is_some()
     }
 
     /// Returns the executors that the run uses; `None` if a step is invalid, because its executor is unknown.
-    pub(crate) fn executors(&self, own: Executor) -> Option<Vec<Executor>> {
-        let drafts: Option<Vec<&Draft>> = self.lists.values().flatten().map(Option::as_ref).collect();
-        let of_step = |draft: &Draft| match &draft.work {
-            Task::Command { wish, .. } => Some(wish.meant(own)),
-            Task::Sql(_) => None,
+    pub(crate) fn executors_in_use(&self, own: ExecutorChoice) -> Option<Vec<ExecutorChoice>> {
+        let drafts: Option<Vec<&ParsedStep>> = self.lists.values().flatten().map(Option::as_ref).collect();
+        let of_step = |draft: &ParsedStep| match &draft.work {
+            ParsedWork::Command { wish, .. } => Some(wish.intended_executor(own)),
+            ParsedWork::Sql(_) => None,
         };
         let of_steps = drafts?.into_iter().filter_map(of_step);
         let of_health = self.health.as_ref().and_then(|health| health.meant(own));

@@ -5,53 +5,53 @@ use std::time::Duration;
 
 /// The reason why a text is not a valid value. Reads after the input's name: "it `cause`"; "set the input to `fix`".
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Misfit {
+pub(crate) struct InvalidValue {
     pub(crate) cause: String,
     pub(crate) fix: String,
 }
 
-impl Misfit {
+impl InvalidValue {
     pub(crate) fn new(cause: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { cause: cause.into(), fix: fix.into() }
     }
 }
 
 /// Longest timeout of PostgreSQL: a signed 32-bit number of milliseconds.
-const LONGEST: u64 = i32::MAX.unsigned_abs() as u64;
+const MAX_DURATION_MS: u64 = i32::MAX.unsigned_abs() as u64;
 
 /// Parses a duration: `30s`, `5m`, `1h30m`, `500ms`; a plain number counts as seconds.
-pub(crate) fn duration(text: &str) -> Result<Duration, Misfit> {
-    let milliseconds = milliseconds(text).ok_or_else(|| {
-        Misfit::new(
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, InvalidValue> {
+    let milliseconds = parse_milliseconds(text).ok_or_else(|| {
+        InvalidValue::new(
             "is not a duration",
             "a number and a unit, as in 30s, 5m, 1h30m or 500ms; a plain number counts as seconds",
         )
     })?;
-    if milliseconds > LONGEST {
-        return Err(Misfit::new("is too long", "24d or less"));
+    if milliseconds > MAX_DURATION_MS {
+        return Err(InvalidValue::new("is too long", "24d or less"));
     }
     Ok(Duration::from_millis(milliseconds))
 }
 
 /// Parses a duration greater than zero.
-pub(crate) fn positive_duration(text: &str) -> Result<Duration, Misfit> {
-    let duration = duration(text)?;
+pub(crate) fn parse_positive_duration(text: &str) -> Result<Duration, InvalidValue> {
+    let duration = parse_duration(text)?;
     if duration.is_zero() {
-        return Err(Misfit::new("leaves no time at all", "a duration longer than 0"));
+        return Err(InvalidValue::new("leaves no time at all", "a duration longer than 0"));
     }
     Ok(duration)
 }
 
 /// Parses an interval of at least one second: SSH counts keepalives in seconds, and zero would turn them off.
-pub(crate) fn interval(text: &str) -> Result<Duration, Misfit> {
-    let duration = duration(text)?;
+pub(crate) fn parse_interval(text: &str) -> Result<Duration, InvalidValue> {
+    let duration = parse_duration(text)?;
     if duration < Duration::from_secs(1) {
-        return Err(Misfit::new("is too short", "1s or more"));
+        return Err(InvalidValue::new("is too short", "1s or more"));
     }
     Ok(duration)
 }
 
-fn milliseconds(text: &str) -> Option<u64> {
+fn parse_milliseconds(text: &str) -> Option<u64> {
     if let Ok(seconds) = text.parse::<u64>() {
         return seconds.checked_mul(1000);
     }
@@ -59,7 +59,7 @@ fn milliseconds(text: &str) -> Option<u64> {
     while !rest.is_empty() {
         let digits = rest.find(|letter: char| !letter.is_ascii_digit())?;
         let (number, tail) = rest.split_at_checked(digits)?;
-        let (unit, tail) = unit(tail)?;
+        let (unit, tail) = split_unit(tail)?;
         if unit >= last_unit {
             return None;
         }
@@ -70,80 +70,83 @@ fn milliseconds(text: &str) -> Option<u64> {
 }
 
 /// Splits off the unit at the start, and returns its milliseconds and the rest.
-fn unit(text: &str) -> Option<(u64, &str)> {
+fn split_unit(text: &str) -> Option<(u64, &str)> {
     const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
     UNITS.iter().find_map(|(name, size)| Some((*size, text.strip_prefix(name)?)))
 }
 
 /// Parses a port, 1 to 65535.
-pub(crate) fn port(text: &str) -> Result<u16, Misfit> {
-    match digits(text).and_then(|number| u16::try_from(number).ok()) {
+pub(crate) fn parse_port(text: &str) -> Result<u16, InvalidValue> {
+    match parse_unsigned(text).and_then(|number| u16::try_from(number).ok()) {
         Some(port) if port > 0 => Ok(port),
-        _ => Err(Misfit::new("is not a port", "a number from 1 to 65535")),
+        _ => Err(InvalidValue::new("is not a port", "a number from 1 to 65535")),
     }
 }
 
 /// Parses a number of retries.
-pub(crate) fn retries(text: &str) -> Result<u32, Misfit> {
-    match digits(text).and_then(|number| u32::try_from(number).ok()) {
+pub(crate) fn parse_retries(text: &str) -> Result<u32, InvalidValue> {
+    match parse_unsigned(text).and_then(|number| u32::try_from(number).ok()) {
         Some(number) if number <= 100 => Ok(number),
-        _ => Err(Misfit::new("is not a number of retries", "a number from 0 to 100")),
+        _ => Err(InvalidValue::new("is not a number of retries", "a number from 0 to 100")),
     }
 }
 
 /// Parses a migration's version, in the notation of any layout.
-pub(crate) fn version(text: &str) -> Result<String, Misfit> {
+pub(crate) fn parse_version(text: &str) -> Result<String, InvalidValue> {
     let is_version = layout::ALL.iter().any(|layout| layout.canonical_version(text).is_some());
     is_version
         .then(|| text.to_owned())
-        .ok_or_else(|| Misfit::new("is not a version", "the number in front of a file's name, as in 0007"))
+        .ok_or_else(|| InvalidValue::new("is not a version", "the number in front of a file's name, as in 0007"))
 }
 
 /// Parses a number without a sign: `u64::from_str` would accept `+5`.
-fn digits(text: &str) -> Option<u64> {
+fn parse_unsigned(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
 /// Parses `table` or `schema.table`, identifiers that need no quotes.
-pub(crate) fn table(text: &str) -> Result<String, Misfit> {
+pub(crate) fn parse_table(text: &str) -> Result<String, InvalidValue> {
     let plain = |part: &str| {
         let first = part.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte == b'_');
         let rest = part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-        first && rest && part.len() <= LONGEST_IDENTIFIER
+        first && rest && part.len() <= MAX_IDENTIFIER_LENGTH
     };
     let parts: Vec<&str> = text.split('.').collect();
     if parts.len() <= 2 && parts.into_iter().all(plain) {
         return Ok(text.to_owned());
     }
-    Err(Misfit::new(
+    Err(InvalidValue::new(
         "is not the name of a table",
         "`table` or `schema.table`, in lower-case letters, digits and underscores",
     ))
 }
 
 /// PostgreSQL's NAMEDATALEN less its terminating zero.
-const LONGEST_IDENTIFIER: usize = 63;
+const MAX_IDENTIFIER_LENGTH: usize = 63;
 
 /// Parses a plan's digest as in the output `plan-digest`. `sha256:` may be left out, but no digits: another plan could
 /// be crafted to match the first few.
-pub(crate) fn digest(text: &str) -> Result<String, Misfit> {
+pub(crate) fn parse_digest(text: &str) -> Result<String, InvalidValue> {
     let text = text.to_ascii_lowercase();
     let hexadecimal = text.strip_prefix("sha256:").unwrap_or(&text);
     let fits = hexadecimal.len() == 64 && hexadecimal.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !fits {
-        return Err(Misfit::new("is not a plan's digest", "the output `plan-digest` of a run with `command: plan`"));
+        return Err(InvalidValue::new(
+            "is not a plan's digest",
+            "the output `plan-digest` of a run with `command: plan`",
+        ));
     }
     Ok(format!("sha256:{hexadecimal}"))
 }
 
 /// Parses one of these words.
-pub(crate) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, Misfit> {
+pub(crate) fn parse_choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, InvalidValue> {
     choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
         let words: Vec<String> = choices.iter().map(|(word, _)| format!("`{word}`")).collect();
         let last = words.len().saturating_sub(2);
         let (several, ends) = words.split_at(last);
         let list = several.iter().cloned().chain([ends.join(" or ")]).collect::<Vec<_>>();
-        Misfit::new("does not exist", list.join(", "))
+        InvalidValue::new("does not exist", list.join(", "))
     })
 }
 
@@ -169,14 +172,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parses_every_formatted_duration(milliseconds in 0..=LONGEST) {
+        fn parses_every_formatted_duration(milliseconds in 0..=MAX_DURATION_MS) {
             let expected = Duration::from_millis(milliseconds);
-            prop_assert_eq!(duration(&written(expected)), Ok(expected));
+            prop_assert_eq!(parse_duration(&written(expected)), Ok(expected));
         }
 
         #[test]
         fn never_panics_on_a_duration(text in ".*") {
-            drop(duration(&text));
+            drop(parse_duration(&text));
         }
     }
 
@@ -191,7 +194,7 @@ mod tests {
             ("0", 0),
             ("1m500ms", 60_500),
         ] {
-            assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
         }
     }
 
@@ -200,36 +203,36 @@ mod tests {
         for text in
             ["", "s", "5 m", "5x", "m5", "30m1h", "1s1s", "-5s", "1.5s", "5ms3", "99999999999999999999s", "25d", "٣s"]
         {
-            assert!(duration(text).is_err(), "{text}");
+            assert!(parse_duration(text).is_err(), "{text}");
         }
-        assert!(positive_duration("0s").is_err() && positive_duration("1ms").is_ok());
-        assert!(interval("999ms").is_err() && interval("1s").is_ok());
+        assert!(parse_positive_duration("0s").is_err() && parse_positive_duration("1ms").is_ok());
+        assert!(parse_interval("999ms").is_err() && parse_interval("1s").is_ok());
     }
 
     #[test]
     fn parses_ports_from_1_to_65535() {
-        assert_eq!((port("1"), port("65535")), (Ok(1), Ok(65_535)));
+        assert_eq!((parse_port("1"), parse_port("65535")), (Ok(1), Ok(65_535)));
         for text in ["0", "65536", "-1", "+22", "ssh", ""] {
-            assert!(port(text).is_err(), "{text}");
+            assert!(parse_port(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn reads_versions_with_leading_zeros() {
         assert_eq!(
-            (version("0007"), version("20240101120000")),
+            (parse_version("0007"), parse_version("20240101120000")),
             (Ok("0007".to_owned()), Ok("20240101120000".to_owned()))
         );
         for text in ["", "V7", "-7", "99999999999999999999"] {
-            assert!(version(text).is_err(), "{text}");
+            assert!(parse_version(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn parses_tables_that_need_no_quotes() {
-        assert_eq!(table("ops.schema_migrations"), Ok("ops.schema_migrations".to_owned()));
+        assert_eq!(parse_table("ops.schema_migrations"), Ok("ops.schema_migrations".to_owned()));
         for text in ["", "a.b.c", ".a", "a.", "Ledger", "a b", "a;drop", "1a", "\"a\""] {
-            assert!(table(text).is_err(), "{text}");
+            assert!(parse_table(text).is_err(), "{text}");
         }
     }
 
@@ -237,17 +240,17 @@ mod tests {
     fn parses_digests() {
         let [digits, named] = ["a".repeat(64), format!("sha256:{}", "a".repeat(64))];
         for text in [&digits, &named, &named.to_uppercase()] {
-            assert_eq!(digest(text), Ok(named.clone()));
+            assert_eq!(parse_digest(text), Ok(named.clone()));
         }
         for text in ["", "0123456789ab", "not-a-digest-at-all", "sha256:", &"a".repeat(63)] {
-            assert!(digest(text).is_err(), "{text}");
+            assert!(parse_digest(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn lists_the_choices() {
-        let misfit = choice("maybe", &[("refuse", 1), ("allow", 2)]).unwrap_err();
+        let misfit = parse_choice("maybe", &[("refuse", 1), ("allow", 2)]).unwrap_err();
         assert_eq!(misfit.fix, "`refuse` or `allow`");
-        assert_eq!(choice("d", &[("a", 1), ("b", 2), ("c", 3)]).unwrap_err().fix, "`a`, `b` or `c`");
+        assert_eq!(parse_choice("d", &[("a", 1), ("b", 2), ("c", 3)]).unwrap_err().fix, "`a`, `b` or `c`");
     }
 }

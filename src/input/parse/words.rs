@@ -1,17 +1,17 @@
 //! Splits a command line into words.
 
-use super::value::Misfit;
+use super::value::InvalidValue;
 
 /// Splits as a shell does: at white space, except in quotes (`'` keeps everything as it is, `"` knows `\"` and `\\`)
 /// and after a `\`. Nothing is expanded (POSIX, Shell Command Language, 2.2).
-pub(crate) fn words(text: &str) -> Result<Vec<String>, Misfit> {
+pub(crate) fn split_words(text: &str) -> Result<Vec<String>, InvalidValue> {
     let (mut words, mut word) = (Vec::new(), None::<String>);
     let mut letters = text.chars();
     while let Some(letter) = letters.next() {
         match letter {
-            '\'' => word.get_or_insert_default().push_str(&single(&mut letters)?),
-            '"' => word.get_or_insert_default().push_str(&double(&mut letters)?),
-            '\\' => word.get_or_insert_default().push(letters.next().ok_or_else(|| open("\\"))?),
+            '\'' => word.get_or_insert_default().push_str(&read_single_quoted(&mut letters)?),
+            '"' => word.get_or_insert_default().push_str(&read_double_quoted(&mut letters)?),
+            '\\' => word.get_or_insert_default().push(letters.next().ok_or_else(|| unclosed_quote("\\"))?),
             blank if blank.is_whitespace() => words.extend(word.take()),
             letter => word.get_or_insert_default().push(letter),
         }
@@ -20,18 +20,18 @@ pub(crate) fn words(text: &str) -> Result<Vec<String>, Misfit> {
     Ok(words)
 }
 
-fn single(letters: &mut std::str::Chars<'_>) -> Result<String, Misfit> {
-    let (quoted, rest) = letters.as_str().split_once('\'').ok_or_else(|| open("'"))?;
+fn read_single_quoted(letters: &mut std::str::Chars<'_>) -> Result<String, InvalidValue> {
+    let (quoted, rest) = letters.as_str().split_once('\'').ok_or_else(|| unclosed_quote("'"))?;
     *letters = rest.chars();
     Ok(quoted.to_owned())
 }
 
-fn double(letters: &mut std::str::Chars<'_>) -> Result<String, Misfit> {
+fn read_double_quoted(letters: &mut std::str::Chars<'_>) -> Result<String, InvalidValue> {
     let mut quoted = String::new();
     loop {
-        match letters.next().ok_or_else(|| open("\""))? {
+        match letters.next().ok_or_else(|| unclosed_quote("\""))? {
             '"' => return Ok(quoted),
-            '\\' => match letters.next().ok_or_else(|| open("\""))? {
+            '\\' => match letters.next().ok_or_else(|| unclosed_quote("\""))? {
                 escaped @ ('"' | '\\') => quoted.push(escaped),
                 other => quoted.extend(['\\', other]),
             },
@@ -40,8 +40,8 @@ fn double(letters: &mut std::str::Chars<'_>) -> Result<String, Misfit> {
     }
 }
 
-fn open(mark: &str) -> Misfit {
-    Misfit::new(
+fn unclosed_quote(mark: &str) -> InvalidValue {
+    InvalidValue::new(
         format!("ends after a {mark} that is open"),
         "words separated by spaces, with each quotation mark closed, as in `docker compose run --rm web`",
     )
@@ -63,14 +63,14 @@ mod tests {
             ("$HOME `x` *", &["$HOME", "`x`", "*"]),
             ("", &[]),
         ] {
-            assert_eq!(words(text).unwrap(), expected, "{text}");
+            assert_eq!(split_words(text).unwrap(), expected, "{text}");
         }
     }
 
     #[test]
     fn rejects_an_open_quote() {
         for text in ["'a", "a 'b c", "\"a", "\"a\\", "\"a\\\"", "a\\"] {
-            assert!(words(text).unwrap_err().cause.contains("open"), "{text}");
+            assert!(split_words(text).unwrap_err().cause.contains("open"), "{text}");
         }
     }
 
@@ -78,7 +78,7 @@ mod tests {
         #[test]
         fn reads_every_word_in_quotes(expected in vec("[^']*", 0..5)) {
             let text: Vec<String> = expected.iter().map(|word| format!("'{word}'")).collect();
-            prop_assert_eq!(words(&text.join(" ")), Ok(expected));
+            prop_assert_eq!(split_words(&text.join(" ")), Ok(expected));
         }
     }
 }

@@ -3,8 +3,8 @@
 use crate::{
     fault::{Code, Fault},
     input::{
-        names::Name,
-        parse::{EXECUTORS, Executor, value},
+        names::InputName,
+        parse::{EXECUTORS, ExecutorChoice, value},
         source::Inputs,
     },
     settings::Command,
@@ -21,18 +21,18 @@ const COMMANDS: [Command; 7] = [
 ];
 
 /// Resolves the command.
-pub(crate) fn command(inputs: &Inputs) -> Result<Command, Fault> {
+pub(crate) fn resolve_command(inputs: &Inputs) -> Result<Command, Fault> {
     let words = COMMANDS.map(|command| (command.name(), command));
-    inputs.required(Name::Command, |text| value::choice(text, &words))
+    inputs.required(InputName::Command, |text| value::parse_choice(text, &words))
 }
 
 /// Resolves the executor.
-pub(crate) fn executor(inputs: &Inputs) -> Result<Executor, Fault> {
-    inputs.required(Name::Executor, |text| value::choice(text, &EXECUTORS))
+pub(crate) fn resolve_executor(inputs: &Inputs) -> Result<ExecutorChoice, Fault> {
+    inputs.required(InputName::Executor, |text| value::parse_choice(text, &EXECUTORS))
 }
 
 /// Rejects commands that plain SQL files don't support.
-pub(crate) fn of_files(command: Command) -> Result<(), Fault> {
+pub(crate) fn check_sql_command(command: Command) -> Result<(), Fault> {
     let (cause, fix) = match command {
         Command::Migrate | Command::Plan | Command::Status | Command::Verify | Command::Tunnel => return Ok(()),
         Command::Rollback => (

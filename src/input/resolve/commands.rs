@@ -3,7 +3,7 @@
 
 use super::{
     command, container, health,
-    steps::{Around, resolve_steps},
+    steps::{StepDefaults, resolve_steps},
     tool,
 };
 use crate::{
@@ -11,19 +11,19 @@ use crate::{
     github::runner::Runner,
     input::{
         findings::Findings,
-        names::Name,
-        parse::{self, Executor, Own},
+        names::InputName,
+        parse::{self, ExecutorChoice, RunSite},
         scope,
         source::Inputs,
     },
     postgres::DatabaseTarget,
-    settings::{Command, ImageSettings, Place, ServerSettings, Site, StepSettings},
+    settings::{Command, ExecutorSettings, ImageSettings, ServerSettings, Site, StepSettings},
 };
 
 /// The resolved tool, steps and site settings.
 #[derive(Debug)]
-pub(crate) struct Calls {
-    pub(crate) place: Place,
+pub(crate) struct ResolvedCommands {
+    pub(crate) place: ExecutorSettings,
     pub(crate) steps: StepSettings,
     pub(crate) image: Option<ImageSettings>,
     pub(crate) server: Option<ServerSettings>,
@@ -31,78 +31,94 @@ pub(crate) struct Calls {
 
 /// The inputs that were resolved before, if they are valid.
 #[derive(Debug)]
-pub(crate) struct Known<'a> {
+pub(crate) struct CommandContext<'a> {
     pub(crate) command: Option<Command>,
-    pub(crate) executor: Option<Executor>,
+    pub(crate) executor: Option<ExecutorChoice>,
     pub(crate) database: Option<&'a DatabaseTarget>,
     pub(crate) retries: u32,
     pub(crate) runner: &'a Runner,
 }
 
 /// Resolves the tool, the steps, and the settings that they need.
-pub(crate) fn read(inputs: &Inputs, known: &Known<'_>, findings: &mut Findings) -> Option<Calls> {
+pub(crate) fn resolve_commands(
+    inputs: &Inputs,
+    known: &CommandContext<'_>,
+    findings: &mut Findings,
+) -> Option<ResolvedCommands> {
     let reference = match known.executor {
-        Some(Executor::Image) => findings.keep(inputs.required(Name::Image, parse::reference)),
-        Some(Executor::Sql | Executor::Server) | None => {
-            findings.keep(inputs.optional(Name::Image, parse::reference)).flatten()
+        Some(ExecutorChoice::Image) => {
+            findings.ok_or_record(inputs.required(InputName::Image, parse::parse_image_reference))
+        }
+        Some(ExecutorChoice::Sql | ExecutorChoice::Server) | None => {
+            findings.ok_or_record(inputs.optional(InputName::Image, parse::parse_image_reference)).flatten()
         }
     };
-    let own = Own { executor: known.executor, image: reference.as_deref() };
-    let around = Around { own, retries: known.retries, runner: known.runner };
-    let mut steps = resolve_steps(inputs.drafts(), &around, findings);
-    let place = place(inputs, own, known, findings);
+    let own = RunSite { executor: known.executor, image: reference.as_deref() };
+    let around = StepDefaults { run_site: own, retries: known.retries, runner: known.runner };
+    let mut steps = resolve_steps(inputs.parsed_steps(), &around, findings);
+    let place = resolve_executor_settings(inputs, own, known, findings);
     let tool = match &place {
-        Some(Place::Tool(tool)) => Some(&**tool),
-        Some(Place::Sql) | None => None,
+        Some(ExecutorSettings::Tool(tool)) => Some(&**tool),
+        Some(ExecutorSettings::Sql) | None => None,
     };
-    steps.health = health::resolve(inputs.drafts().health.as_ref(), own, tool, findings);
-    let of_run = (known.executor == Some(Executor::Server)).then(|| "`executor: server`".to_owned());
+    steps.health = health::resolve_health(inputs.parsed_steps().health.as_ref(), own, tool, findings);
+    let of_run = (known.executor == Some(ExecutorChoice::Server)).then(|| "`executor: server`".to_owned());
     let of_steps = || steps.sites().find(|(_, site)| **site == Site::Server).map(|(who, _)| who);
     let on_server = of_run.or_else(of_steps);
     let in_image =
-        known.executor == Some(Executor::Image) || steps.sites().any(|(_, site)| matches!(site, Site::Image(_)));
-    findings.faults.extend(on_server.as_deref().and_then(|who| unreachable(inputs, who)));
+        known.executor == Some(ExecutorChoice::Image) || steps.sites().any(|(_, site)| matches!(site, Site::Image(_)));
+    findings.faults.extend(on_server.as_deref().and_then(|who| missing_server_fault(inputs, who)));
     let server = on_server.map(|_| ServerSettings {
-        working_directory: directory(inputs, own, Executor::Server).map(ToOwned::to_owned),
-        setup: inputs.text(Name::Setup).unwrap_or_default().to_owned(),
+        working_directory: working_directory_on(inputs, own, ExecutorChoice::Server).map(ToOwned::to_owned),
+        setup: inputs.text(InputName::Setup).unwrap_or_default().to_owned(),
     });
     let image = if in_image {
-        let directory = match directory(inputs, own, Executor::Image) {
-            Some(_) => findings.keep(inputs.optional(Name::WorkingDirectory, container::directory)),
+        let directory = match working_directory_on(inputs, own, ExecutorChoice::Image) {
+            Some(_) => {
+                findings.ok_or_record(inputs.optional(InputName::WorkingDirectory, container::parse_image_directory))
+            }
             None => Some(None),
         };
-        let image = container::read(inputs, known.database, findings);
+        let image = container::resolve_image_settings(inputs, known.database, findings);
         Some(ImageSettings { working_directory: directory?, ..image? })
     } else {
         None
     };
-    Some(Calls { place: place?, steps, image, server })
+    Some(ResolvedCommands { place: place?, steps, image, server })
 }
 
-fn place(inputs: &Inputs, own: Own<'_>, known: &Known<'_>, findings: &mut Findings) -> Option<Place> {
+fn resolve_executor_settings(
+    inputs: &Inputs,
+    own: RunSite<'_>,
+    known: &CommandContext<'_>,
+    findings: &mut Findings,
+) -> Option<ExecutorSettings> {
     let site = match own.executor? {
-        Executor::Sql => {
-            findings.keep(known.command.map_or(Ok(()), command::of_files));
-            return Some(Place::Sql);
+        ExecutorChoice::Sql => {
+            findings.ok_or_record(known.command.map_or(Ok(()), command::check_sql_command));
+            return Some(ExecutorSettings::Sql);
         }
-        Executor::Image => own.image.map(|image| Site::Image(image.to_owned())),
-        Executor::Server => Some(Site::Server),
+        ExecutorChoice::Image => own.image.map(|image| Site::Image(image.to_owned())),
+        ExecutorChoice::Server => Some(Site::Server),
     };
-    let tool = tool::read(inputs, site, known.command, known.runner, findings);
-    tool.map(|tool| Place::Tool(Box::new(tool)))
+    let tool = tool::resolve_tool(inputs, site, known.command, known.runner, findings);
+    tool.map(|tool| ExecutorSettings::Tool(Box::new(tool)))
 }
 
 /// Returns a fault if the deployment server has no name. A server with a user or a key but no name is reported by
 /// [`ssh::read`].
-fn unreachable(inputs: &Inputs, who: &str) -> Option<Fault> {
-    if scope::is_wanted(inputs) {
+fn missing_server_fault(inputs: &Inputs, who: &str) -> Option<Fault> {
+    if scope::is_bastion_wanted(inputs) {
         return None;
     }
     let cause = format!("`ssh-host` has no value, and {who} runs on the deployment server, which is the last hop");
-    Some(inputs.missing(cause, &[Name::SshHost, Name::SshUser, Name::SshPrivateKey, Name::SshPassword]))
+    Some(inputs.missing_fault(
+        cause,
+        &[InputName::SshHost, InputName::SshUser, InputName::SshPrivateKey, InputName::SshPassword],
+    ))
 }
 
 /// Returns the working directory if the tool runs with this executor: the input is the tool's.
-fn directory<'i>(inputs: &'i Inputs, own: Own<'_>, executor: Executor) -> Option<&'i str> {
-    inputs.text(Name::WorkingDirectory).filter(|_| own.executor == Some(executor))
+fn working_directory_on<'i>(inputs: &'i Inputs, own: RunSite<'_>, executor: ExecutorChoice) -> Option<&'i str> {
+    inputs.text(InputName::WorkingDirectory).filter(|_| own.executor == Some(executor))
 }

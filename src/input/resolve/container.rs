@@ -5,10 +5,10 @@ use crate::{
     fault::{Code, Fault},
     input::{
         findings::Findings,
-        names::Name,
+        names::InputName,
         parse::{
-            value::{self, Misfit},
-            words,
+            split_words,
+            value::{self, InvalidValue},
         },
         source::Inputs,
     },
@@ -24,19 +24,20 @@ const WORKSPACES: [(&str, Workspace); 3] =
     [("false", Workspace::Hidden), ("read-only", Workspace::ReadOnly), ("read-write", Workspace::ReadWrite)];
 
 /// Least memory that the engine accepts (moby, `daemon/daemon_unix.go`).
-const LEAST_MEMORY: i64 = 6 << 20;
+const MIN_MEMORY: i64 = 6 << 20;
 
 /// Resolves the settings common to all containers, except the tool's working directory.
-pub(crate) fn read(
+pub(crate) fn resolve_image_settings(
     inputs: &Inputs,
     database: Option<&DatabaseTarget>,
     findings: &mut Findings,
 ) -> Option<ImageSettings> {
-    let pull = findings.keep(inputs.required(Name::Pull, |text| value::choice(text, &PULLS)));
-    let credentials = findings.keep(credentials(inputs));
-    let workspace = findings.keep(inputs.required(Name::MountWorkspace, |text| value::choice(text, &WORKSPACES)));
-    let memory = findings.keep(inputs.optional(Name::Memory, memory));
-    let entrypoint = findings.keep(inputs.optional(Name::ImageEntrypoint, entrypoint));
+    let pull = findings.ok_or_record(inputs.required(InputName::Pull, |text| value::parse_choice(text, &PULLS)));
+    let credentials = findings.ok_or_record(resolve_credentials(inputs));
+    let workspace = findings
+        .ok_or_record(inputs.required(InputName::MountWorkspace, |text| value::parse_choice(text, &WORKSPACES)));
+    let memory = findings.ok_or_record(inputs.optional(InputName::Memory, parse_memory));
+    let entrypoint = findings.ok_or_record(inputs.optional(InputName::ImageEntrypoint, parse_entrypoint));
     Some(ImageSettings {
         pull: pull?,
         credentials: credentials?,
@@ -44,12 +45,14 @@ pub(crate) fn read(
         entrypoint: entrypoint?,
         working_directory: None,
         memory: memory?,
-        database_url: inputs.secret(Name::DatabaseUrl).or_else(|| database.map(|database| composed(inputs, database))),
+        database_url: inputs
+            .secret(InputName::DatabaseUrl)
+            .or_else(|| database.map(|database| compose_database_url(inputs, database))),
     })
 }
 
-fn credentials(inputs: &Inputs) -> Result<Option<RegistryCredentials>, Fault> {
-    let (username, password) = (inputs.text(Name::RegistryUsername), inputs.secret(Name::RegistryPassword));
+fn resolve_credentials(inputs: &Inputs) -> Result<Option<RegistryCredentials>, Fault> {
+    let (username, password) = (inputs.text(InputName::RegistryUsername), inputs.secret(InputName::RegistryPassword));
     match (username, password) {
         (None, None) => Ok(None),
         (Some(username), Some(password)) => Ok(Some(RegistryCredentials { username: username.to_owned(), password })),
@@ -64,23 +67,23 @@ fn credentials(inputs: &Inputs) -> Result<Option<RegistryCredentials>, Fault> {
 }
 
 /// Word for "no entrypoint": an empty input counts as not given.
-const NOTHING: &str = "none";
+const NO_ENTRYPOINT: &str = "none";
 
-fn entrypoint(text: &str) -> Result<Vec<String>, Misfit> {
-    if text == NOTHING { Ok(Vec::new()) } else { words(text) }
+fn parse_entrypoint(text: &str) -> Result<Vec<String>, InvalidValue> {
+    if text == NO_ENTRYPOINT { Ok(Vec::new()) } else { split_words(text) }
 }
 
 /// Parses a directory of an image: there is no base for a relative one.
-pub(crate) fn directory(text: &str) -> Result<String, Misfit> {
+pub(crate) fn parse_image_directory(text: &str) -> Result<String, InvalidValue> {
     if text.starts_with('/') {
         return Ok(text.to_owned());
     }
     let example = format!("the absolute path in the image, as in `/app/{}`", text.trim_start_matches("./"));
-    Err(Misfit::new("is not an absolute path, as a directory in an image has to be", example))
+    Err(InvalidValue::new("is not an absolute path, as a directory in an image has to be", example))
 }
 
 /// Parses an amount of memory: `512m`, `2g`; a plain number counts as bytes, as for `docker run`.
-fn memory(text: &str) -> Result<i64, Misfit> {
+fn parse_memory(text: &str) -> Result<i64, InvalidValue> {
     let text = text.to_ascii_lowercase();
     let text = text.strip_suffix('b').unwrap_or(&text);
     let units = [("k", 1_i64 << 10), ("m", 1 << 20), ("g", 1 << 30)];
@@ -88,25 +91,26 @@ fn memory(text: &str) -> Result<i64, Misfit> {
     let (number, size) = unit.unwrap_or((text, 1));
     let bytes = number.parse::<i64>().ok().filter(|number| *number > 0).and_then(|number| number.checked_mul(size));
     match bytes {
-        Some(bytes) if bytes >= LEAST_MEMORY => Ok(bytes),
-        Some(_) => Err(Misfit::new("is too little for any container", "6m or more")),
-        None => Err(Misfit::new("is not an amount of memory", "a number and a unit, as in 512m or 2g")),
+        Some(bytes) if bytes >= MIN_MEMORY => Ok(bytes),
+        Some(_) => Err(InvalidValue::new("is too little for any container", "6m or more")),
+        None => Err(InvalidValue::new("is not an amount of memory", "a number and a unit, as in 512m or 2g")),
     }
 }
 
 /// Resolves the treatment of TLS on tools' connections. If TLS is requested explicitly, it goes from end to end;
 /// otherwise the local endpoint tells clients to use plain text, so that session settings can be inserted.
-pub(crate) fn passage(inputs: &Inputs) -> ClientTls {
-    let own = inputs.text(Name::DatabaseSslmode).and_then(SslRequest::parse);
-    let said = inputs.secret(Name::DatabaseUrl).and_then(|url| url::parse_url(&url).ok()).and_then(|url| url.sslmode);
+pub(crate) fn resolve_client_tls(inputs: &Inputs) -> ClientTls {
+    let own = inputs.text(InputName::DatabaseSslmode).and_then(SslRequest::parse);
+    let said =
+        inputs.secret(InputName::DatabaseUrl).and_then(|url| url::parse_url(&url).ok()).and_then(|url| url.sslmode);
     match own.or(said) {
         Some(SslRequest::Mode(SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull)) => ClientTls::PassThrough,
         Some(SslRequest::Mode(SslMode::Disable) | SslRequest::Prefer) | None => ClientTls::Terminated,
     }
 }
 
-fn composed(inputs: &Inputs, database: &DatabaseTarget) -> Secret {
-    let mode = match passage(inputs) {
+fn compose_database_url(inputs: &Inputs, database: &DatabaseTarget) -> Secret {
+    let mode = match resolve_client_tls(inputs) {
         ClientTls::PassThrough => format!("?sslmode={}", database.sslmode.name()),
         ClientTls::Terminated => String::new(),
     };
@@ -120,19 +124,19 @@ mod tests {
 
     #[test]
     fn parses_amounts_of_memory_as_docker_does() {
-        assert_eq!(memory("512m"), Ok(512 << 20));
-        assert_eq!(memory("2G"), Ok(2 << 30));
-        assert_eq!(memory("8388608"), Ok(8 << 20));
+        assert_eq!(parse_memory("512m"), Ok(512 << 20));
+        assert_eq!(parse_memory("2G"), Ok(2 << 30));
+        assert_eq!(parse_memory("8388608"), Ok(8 << 20));
         for wrong in ["", "m", "-1g", "1m", "lots", "1.5g"] {
-            assert!(memory(wrong).is_err(), "{wrong}");
+            assert!(parse_memory(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn an_entrypoint_is_words_or_none() {
-        assert_eq!(entrypoint("none"), Ok(Vec::new()));
+        assert_eq!(parse_entrypoint("none"), Ok(Vec::new()));
         let words = ["tini", "--", "a b"].map(str::to_owned).to_vec();
-        assert_eq!(entrypoint("tini -- 'a b'"), Ok(words));
-        assert!(entrypoint("tini 'a").is_err());
+        assert_eq!(parse_entrypoint("tini -- 'a b'"), Ok(words));
+        assert!(parse_entrypoint("tini 'a").is_err());
     }
 }

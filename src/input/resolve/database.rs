@@ -5,12 +5,12 @@ use crate::{
     github::runner::Runner,
     input::{
         findings::Findings,
-        names::Name,
+        names::InputName,
         parse::{
             Address,
-            value::{self, Misfit},
+            value::{self, InvalidValue},
         },
-        scope::is_wanted,
+        scope::is_bastion_wanted,
         source::Inputs,
     },
     postgres::{
@@ -21,61 +21,67 @@ use crate::{
 };
 
 /// PostgreSQL's default port.
-const PORT: u16 = 5432;
+const DEFAULT_PORT: u16 = 5432;
 
 const NO_BASTION: &str =
     "`ssh-host` and the other SSH inputs have no value either: the run would connect without a bastion";
 
 /// Inputs that describe the database.
-const OF_DATABASE: [Name; 8] = [
-    Name::DatabaseUrl,
-    Name::DatabaseHost,
-    Name::DatabasePort,
-    Name::DatabaseUser,
-    Name::DatabasePassword,
-    Name::DatabaseName,
-    Name::DatabaseSslmode,
-    Name::DatabaseCa,
+const DATABASE_INPUTS: [InputName; 8] = [
+    InputName::DatabaseUrl,
+    InputName::DatabaseHost,
+    InputName::DatabasePort,
+    InputName::DatabaseUser,
+    InputName::DatabasePassword,
+    InputName::DatabaseName,
+    InputName::DatabaseSslmode,
+    InputName::DatabaseCa,
 ];
 
 /// Returns whether any database input is given. One is enough: the others may be secrets that did not arrive.
-pub(crate) fn is_given(inputs: &Inputs) -> bool {
-    OF_DATABASE.iter().any(|name| inputs.is_given(*name))
+pub(crate) fn is_database_given(inputs: &Inputs) -> bool {
+    DATABASE_INPUTS.iter().any(|name| inputs.is_given(*name))
 }
 
 /// Resolves the database from the URL, from its parts, or from both if they agree.
-pub(crate) fn read(inputs: &Inputs, runner: &Runner, findings: &mut Findings) -> Option<DatabaseTarget> {
-    let url = findings.keep(inputs.secret(Name::DatabaseUrl).map(|url| url::parse_url(&url)).transpose());
-    let host = findings.keep(inputs.optional(Name::DatabaseHost, host));
-    let port = findings.keep(inputs.optional(Name::DatabasePort, value::port));
-    let wish = findings.keep(inputs.optional(Name::DatabaseSslmode, sslmode));
-    let ca = findings.keep(authority(inputs, url.as_ref().and_then(Option::as_ref), runner));
+pub(crate) fn resolve_target(inputs: &Inputs, runner: &Runner, findings: &mut Findings) -> Option<DatabaseTarget> {
+    let url = findings.ok_or_record(inputs.secret(InputName::DatabaseUrl).map(|url| url::parse_url(&url)).transpose());
+    let host = findings.ok_or_record(inputs.optional(InputName::DatabaseHost, parse_host));
+    let port = findings.ok_or_record(inputs.optional(InputName::DatabasePort, value::parse_port));
+    let wish = findings.ok_or_record(inputs.optional(InputName::DatabaseSslmode, parse_sslmode));
+    let ca = findings.ok_or_record(read_ca(inputs, url.as_ref().and_then(Option::as_ref), runner));
     let url = url?;
     for note in url.iter().flat_map(|url| &url.notes) {
-        findings.warning(Fault::new(Code::InputUnknown, note.clone()));
+        findings.add_warning(Fault::new(Code::InputUnknown, note.clone()));
     }
     let own = |name| inputs.text(name).map(ToOwned::to_owned);
     let said = url.clone().unwrap_or_default();
-    let host = host.and_then(|own| findings.keep(agreed(inputs, Name::DatabaseHost, said.host, own)));
-    let port = port.and_then(|own| findings.keep(agreed(inputs, Name::DatabasePort, said.port, own)));
-    let user = findings.keep(agreed(inputs, Name::DatabaseUser, said.user, own(Name::DatabaseUser)));
-    let name = findings.keep(agreed(inputs, Name::DatabaseName, said.name, own(Name::DatabaseName)));
-    let own_password = inputs.secret(Name::DatabasePassword);
-    let password = findings.keep(agreed(inputs, Name::DatabasePassword, said.password, own_password));
+    let host =
+        host.and_then(|own| findings.ok_or_record(agreed_value(inputs, InputName::DatabaseHost, said.host, own)));
+    let port =
+        port.and_then(|own| findings.ok_or_record(agreed_value(inputs, InputName::DatabasePort, said.port, own)));
+    let user =
+        findings.ok_or_record(agreed_value(inputs, InputName::DatabaseUser, said.user, own(InputName::DatabaseUser)));
+    let name =
+        findings.ok_or_record(agreed_value(inputs, InputName::DatabaseName, said.name, own(InputName::DatabaseName)));
+    let own_password = inputs.secret(InputName::DatabasePassword);
+    let password =
+        findings.ok_or_record(agreed_value(inputs, InputName::DatabasePassword, said.password, own_password));
     // A value in the wrong input is not reported as missing, too.
-    let is_misplaced = inputs.text(Name::DatabaseHost).is_some_and(|host| host.contains("://"));
-    let missing = missing(inputs, url.as_ref(), [&host, &user, &name]).filter(|_| !is_misplaced);
-    let missing = missing.map(|fault| if runner.in_actions && is_nothing(inputs) { arrived(fault) } else { fault });
+    let is_misplaced = inputs.text(InputName::DatabaseHost).is_some_and(|host| host.contains("://"));
+    let missing = missing_parts_fault(inputs, url.as_ref(), [&host, &user, &name]).filter(|_| !is_misplaced);
+    let missing = missing
+        .map(|fault| if runner.in_actions && is_nothing_given(inputs) { as_missing_secret(fault) } else { fault });
     // A run without a database usually got no secret at all; the missing bastion would be reported only after this is
     // fixed.
-    let is_all = url.is_none() && !is_wanted(inputs);
+    let is_all = url.is_none() && !is_bastion_wanted(inputs);
     findings.faults.extend(missing.map(|fault| if is_all { fault.detail(NO_BASTION) } else { fault }));
     let (host, ca) = (host??, ca?);
     let sslmode = wish?.or(said.sslmode).unwrap_or(SslRequest::Prefer).mode_for_host(&host);
     if sslmode == SslMode::Disable && ca.is_some() {
-        findings.faults.push(unused_authority());
+        findings.faults.push(unused_ca_fault());
     }
-    let port = port?.unwrap_or(PORT);
+    let port = port?.unwrap_or(DEFAULT_PORT);
     Some(DatabaseTarget {
         host,
         port,
@@ -88,34 +94,39 @@ pub(crate) fn read(inputs: &Inputs, runner: &Runner, findings: &mut Findings) ->
     })
 }
 
-fn host(text: &str) -> Result<String, Misfit> {
+fn parse_host(text: &str) -> Result<String, InvalidValue> {
     if ["postgres", "postgresql"].into_iter().any(|scheme| text.split("://").next() == Some(scheme)) {
-        return Err(Misfit::new(
+        return Err(InvalidValue::new(
             "is a whole URL",
             "the host alone, or leave it out and put the URL into `database-url`",
         ));
     }
     match Address::parse(text)? {
         Address { user: None, host, port: Some(port) } => {
-            Err(Misfit::new("contains more than a host", format!("`{host}`, and `database-port` to `{port}`")))
+            Err(InvalidValue::new("contains more than a host", format!("`{host}`, and `database-port` to `{port}`")))
         }
         Address { user: None, host, port: None } => Ok(host),
-        Address { .. } => Err(Misfit::new(
+        Address { .. } => Err(InvalidValue::new(
             "contains more than a host",
             "the host alone; port and user go into `database-port` and `database-user`",
         )),
     }
 }
 
-fn sslmode(text: &str) -> Result<SslRequest, Misfit> {
-    SslRequest::parse(text).ok_or_else(|| Misfit::new("does not exist", SslRequest::ACCEPTED))
+fn parse_sslmode(text: &str) -> Result<SslRequest, InvalidValue> {
+    SslRequest::parse(text).ok_or_else(|| InvalidValue::new("does not exist", SslRequest::ACCEPTED))
 }
 
 /// Combines a part of the URL with the input of the same meaning: one of them is given, or both agree.
-fn agreed<T: PartialEq>(inputs: &Inputs, name: Name, url: Option<T>, own: Option<T>) -> Result<Option<T>, Fault> {
+fn agreed_value<T: PartialEq>(
+    inputs: &Inputs,
+    name: InputName,
+    url: Option<T>,
+    own: Option<T>,
+) -> Result<Option<T>, Fault> {
     match (url, own) {
         (Some(url), Some(own)) if url != own => {
-            let (whole, part) = (inputs.named(Name::DatabaseUrl), inputs.named(name));
+            let (whole, part) = (inputs.label(InputName::DatabaseUrl), inputs.label(name));
             Err(Fault::new(Code::InputInvalid, format!("{whole} and {part} contradict each other"))
                 .fix(format!("give the value once: in `database-url`, or in `{name}`")))
         }
@@ -124,20 +135,20 @@ fn agreed<T: PartialEq>(inputs: &Inputs, name: Name, url: Option<T>, own: Option
 }
 
 /// Returns whether neither a database nor a bastion is given.
-fn is_nothing(inputs: &Inputs) -> bool {
-    !is_given(inputs) && !is_wanted(inputs)
+fn is_nothing_given(inputs: &Inputs) -> bool {
+    !is_database_given(inputs) && !is_bastion_wanted(inputs)
 }
 
 /// Rewords a fault for the usual mistake of a first run: no secret arrived.
-fn arrived(fault: Fault) -> Fault {
+fn as_missing_secret(fault: Fault) -> Fault {
     Fault { cause: format!("no secret arrived: {}", fault.cause), ..fault }
 }
 
 /// Returns one fault for all missing parts; invalid parts have their own. A password may be absent: the server may
 /// trust the bastion's address.
-fn missing(inputs: &Inputs, url: Option<&ParsedUrl>, parts: [&Option<Option<String>>; 3]) -> Option<Fault> {
-    let names = [Name::DatabaseHost, Name::DatabaseUser, Name::DatabaseName];
-    let mut sought: Vec<Name> =
+fn missing_parts_fault(inputs: &Inputs, url: Option<&ParsedUrl>, parts: [&Option<Option<String>>; 3]) -> Option<Fault> {
+    let names = [InputName::DatabaseHost, InputName::DatabaseUser, InputName::DatabaseName];
+    let mut sought: Vec<InputName> =
         names.into_iter().zip(parts).filter(|(_, part)| matches!(part, Some(None))).map(|(name, _)| name).collect();
     let absent: Vec<String> = sought.iter().map(|name| format!("`{name}`")).collect();
     let list = match absent.as_slice() {
@@ -153,12 +164,12 @@ fn missing(inputs: &Inputs, url: Option<&ParsedUrl>, parts: [&Option<Option<Stri
         None => format!("{list}, and neither has `database-url`"),
     };
     if url.is_none() {
-        sought.insert(0, Name::DatabaseUrl);
+        sought.insert(0, InputName::DatabaseUrl);
     }
-    if url.is_none() && !is_wanted(inputs) {
-        sought.extend([Name::SshHost, Name::SshUser, Name::SshPrivateKey, Name::SshPassword]);
+    if url.is_none() && !is_bastion_wanted(inputs) {
+        sought.extend([InputName::SshHost, InputName::SshUser, InputName::SshPrivateKey, InputName::SshPassword]);
     }
-    let fault = inputs.missing(cause, &sought);
+    let fault = inputs.missing_fault(cause, &sought);
     Some(match url {
         Some(_) => fault.fix(format!(
             "complete `database-url` (postgres://user:password@host:5432/database), or set {}",
@@ -169,24 +180,24 @@ fn missing(inputs: &Inputs, url: Option<&ParsedUrl>, parts: [&Option<Option<Stri
 }
 
 /// Returns the CA in PEM form, from `database-ca` or from the file that the URL names.
-fn authority(inputs: &Inputs, url: Option<&ParsedUrl>, runner: &Runner) -> Result<Option<String>, Fault> {
-    if let Some(pem) = inputs.text(Name::DatabaseCa) {
-        return certificates(pem.to_owned(), &inputs.named(Name::DatabaseCa)).map(Some);
+fn read_ca(inputs: &Inputs, url: Option<&ParsedUrl>, runner: &Runner) -> Result<Option<String>, Fault> {
+    if let Some(pem) = inputs.text(InputName::DatabaseCa) {
+        return check_certificates(pem.to_owned(), &inputs.label(InputName::DatabaseCa)).map(Some);
     }
     let Some(RootCert::File(path)) = url.and_then(|url| url.root_cert.as_ref()) else { return Ok(None) };
-    let pem = std::fs::read_to_string(runner.path(path)).map_err(|error| {
+    let pem = std::fs::read_to_string(runner.resolve_path(path)).map_err(|error| {
         Fault::new(Code::CaInvalid, format!("the file `{path}` (`sslrootcert` in `database-url`) can't be read here"))
             .fix("put the CA certificate in PEM form into `database-ca`")
-            .because(&error)
+            .with_causes(&error)
     })?;
-    certificates(pem, &format!("the file `{path}` (`sslrootcert` in `database-url`)")).map(Some)
+    check_certificates(pem, &format!("the file `{path}` (`sslrootcert` in `database-url`)")).map(Some)
 }
 
-fn certificates(pem: String, named: &str) -> Result<String, Fault> {
+fn check_certificates(pem: String, named: &str) -> Result<String, Fault> {
     check_ca(&pem, named).map(|()| pem)
 }
 
-fn unused_authority() -> Fault {
+fn unused_ca_fault() -> Fault {
     Fault::new(
         Code::InputInvalid,
         "a CA is given, but there is no TLS: `database-sslmode` is `disable`, or the host is loopback",

@@ -3,8 +3,8 @@
 use crate::{
     fault::{Code, Fault},
     input::{
-        inline_secrets::{is_telling, may_be_secret},
-        names::{Name, listed},
+        inline_secrets::{may_be_secret, names_a_secret},
+        names::{InputName, list_quoted},
         source::{Inputs, Variable, Variables},
     },
     postgres::{DatabasePlaceholder, DatabaseTarget},
@@ -13,14 +13,14 @@ use crate::{
 
 /// Returns the secrets among the variables: all values that are passed on, and of the values in `env` those whose names
 /// suggest a secret, and passwords in URLs.
-pub(crate) fn secrets(inputs: &Inputs, variables: &Variables) -> Vec<Secret> {
-    let passed = handed_on(inputs, variables).map(|(_, value)| value.to_owned());
-    let told = pairs(inputs).flatten().filter(|pair| is_telling(pair.name));
+pub(crate) fn env_secrets(inputs: &Inputs, variables: &Variables) -> Vec<Secret> {
+    let passed = passed_variables(inputs, variables).map(|(_, value)| value.to_owned());
+    let told = env_lines(inputs).flatten().filter(|pair| names_a_secret(pair.name));
     let given = told.flat_map(|pair| match pair.value {
         // References to the database are hidden as the values that they stand for.
         Some(value) if value.contains("://") && !DatabasePlaceholder::find_all(value).is_empty() => Vec::new(),
         Some(value) => DatabasePlaceholder::fill_in(value, |_| "\n".to_owned()).lines().map(str::to_owned).collect(),
-        None => match passed_as(inputs, variables, pair.name).1 {
+        None => match find_variable(inputs, variables, pair.name).1 {
             Variable::Text(text) => vec![text.to_owned()],
             Variable::Absent | Variable::NotUtf8 => Vec::new(),
         },
@@ -30,8 +30,8 @@ pub(crate) fn secrets(inputs: &Inputs, variables: &Variables) -> Vec<Secret> {
 }
 
 /// Returns a warning for values that are passed on and are too short to be hidden.
-pub(crate) fn too_short(inputs: &Inputs, variables: &Variables) -> Option<Fault> {
-    let short = handed_on(inputs, variables).filter(|(_, value)| !Secret::new(*value).can_be_hidden());
+pub(crate) fn short_env_warning(inputs: &Inputs, variables: &Variables) -> Option<Fault> {
+    let short = passed_variables(inputs, variables).filter(|(_, value)| !Secret::new(*value).can_be_hidden());
     let names: Vec<String> = short.map(|(name, _)| format!("`{name}`")).collect();
     let cause =
         format!("{} (`pass-env`) has fewer than three characters: it can't be hidden in the log", names.join(", "));
@@ -40,23 +40,23 @@ pub(crate) fn too_short(inputs: &Inputs, variables: &Variables) -> Option<Fault>
 }
 
 /// Returns the names and values of the variables that are passed on.
-fn handed_on<'v>(inputs: &Inputs, variables: &'v Variables) -> impl Iterator<Item = (String, &'v str)> {
-    names(inputs).filter_map(|name| match passed_as(inputs, variables, name) {
+fn passed_variables<'v>(inputs: &Inputs, variables: &'v Variables) -> impl Iterator<Item = (String, &'v str)> {
+    pass_env_names(inputs).filter_map(|name| match find_variable(inputs, variables, name) {
         (found, Variable::Text(text)) => Some((found, text)),
         (_, Variable::Absent | Variable::NotUtf8) => None,
     })
 }
 
 /// Resolves the variables of `env`, then those of `pass-env`; the last value of a name counts.
-pub(crate) fn of(
+pub(crate) fn resolve_env(
     inputs: &Inputs,
     variables: &Variables,
     database: Option<&DatabaseTarget>,
 ) -> Result<Vec<(String, Secret)>, Fault> {
     let (mut env, mut bare) = (Vec::new(), Vec::new());
-    for pair in pairs(inputs) {
+    for pair in env_lines(inputs) {
         // The line may contain a part of a secret.
-        let Pair { name, value } = pair.map_err(|number| {
+        let EnvLine { name, value } = pair.map_err(|number| {
             let cause = format!("line {number} of `env` is not `NAME=value`");
             Fault::new(Code::InputInvalid, cause).fix(
                 "write one `NAME=value` to a line, with `=` and not with `:`; put a value of several lines into an environment variable of the step, and \
@@ -65,28 +65,33 @@ pub(crate) fn of(
         })?;
         match value {
             Some(value) => {
-                mentions(name, value, database)?;
+                check_mentions(name, value, database)?;
                 env.push((name.to_owned(), Secret::new(value)));
             }
             None => bare.push(name),
         }
     }
-    for (input, names) in [(Name::Env, bare), (Name::PassEnv, names(inputs).collect())] {
-        env.extend(found(inputs, variables, input, &names)?);
+    for (input, pass_env_names) in [(InputName::Env, bare), (InputName::PassEnv, pass_env_names(inputs).collect())] {
+        env.extend(read_variables(inputs, variables, input, &pass_env_names)?);
     }
     Ok(env)
 }
 
 /// Reads the variables with these names from the environment.
-fn found(inputs: &Inputs, variables: &Variables, input: Name, names: &[&str]) -> Result<Vec<(String, Secret)>, Fault> {
-    let is_absent = |name: &&str| passed_as(inputs, variables, name).1 == Variable::Absent;
+fn read_variables(
+    inputs: &Inputs,
+    variables: &Variables,
+    input: InputName,
+    names: &[&str],
+) -> Result<Vec<(String, Secret)>, Fault> {
+    let is_absent = |name: &&str| find_variable(inputs, variables, name).1 == Variable::Absent;
     let absent: Vec<&str> = names.iter().copied().filter(is_absent).collect();
     if !absent.is_empty() {
-        return Err(unset(inputs, input, &absent));
+        return Err(unset_fault(inputs, input, &absent));
     }
     let mut env = Vec::new();
     for name in names {
-        match passed_as(inputs, variables, name) {
+        match find_variable(inputs, variables, name) {
             (_, Variable::Text(text)) => env.push(((*name).to_owned(), Secret::new(text))),
             // Reported above.
             (_, Variable::Absent) => {}
@@ -100,7 +105,7 @@ fn found(inputs: &Inputs, variables: &Variables, input: Name, names: &[&str]) ->
 }
 
 /// Checks that the references to the database in a value can be replaced.
-fn mentions(name: &str, value: &str, database: Option<&DatabaseTarget>) -> Result<(), Fault> {
+fn check_mentions(name: &str, value: &str, database: Option<&DatabaseTarget>) -> Result<(), Fault> {
     let invalid = |cause: String, fix: String| Err(Fault::new(Code::InputInvalid, cause).fix(fix));
     if let Some((mistaken, right)) = DatabasePlaceholder::find_mistake(value) {
         let (cause, fix) = match right {
@@ -111,7 +116,7 @@ fn mentions(name: &str, value: &str, database: Option<&DatabaseTarget>) -> Resul
             None => {
                 let all: Vec<String> = DatabasePlaceholder::ALL.iter().map(|(fact, ..)| fact.braced_name()).collect();
                 let cause = format!("`{name}` in `env` has `{mistaken}`, which does not exist");
-                (cause, format!("write one of {}", listed(&all)))
+                (cause, format!("write one of {}", list_quoted(&all)))
             }
         };
         return invalid(cause, fix);
@@ -137,10 +142,10 @@ fn mentions(name: &str, value: &str, database: Option<&DatabaseTarget>) -> Resul
 
 /// Returns the fault for missing variables: most likely secrets that did not arrive. The app would fail later without a
 /// clear reason.
-fn unset(inputs: &Inputs, input: Name, absent: &[&str]) -> Fault {
-    let named = inputs.named(input);
+fn unset_fault(inputs: &Inputs, input: InputName, absent: &[&str]) -> Fault {
+    let named = inputs.label(input);
     // The input may contain a pasted value.
-    if !absent.iter().all(|name| is_name(name)) {
+    if !absent.iter().all(|name| is_likely_variable_name(name)) {
         let cause = format!("{named} has a word that is not the name of a variable");
         let fix = "write names alone, as in `SECRET_KEY`, and let the step's `env:` have their values; `NAME=value` goes into `env`";
         return Fault::new(Code::InputInvalid, cause).fix(fix);
@@ -153,14 +158,14 @@ fn unset(inputs: &Inputs, input: Name, absent: &[&str]) -> Fault {
     let sought = absent.iter().filter(|_| !inputs.prefixes().is_empty()).map(|name| {
         let prefixed = inputs.prefixes().iter().map(|prefix| format!("{prefix}{name}"));
         let names: Vec<String> = prefixed.chain([(*name).to_owned()]).collect();
-        format!("`{name}` was looked for in the environment as {}", listed(&names))
+        format!("`{name}` was looked for in the environment as {}", list_quoted(&names))
     });
-    let cause = format!("{named} names {}, which {is} in the environment", listed(absent));
+    let cause = format!("{named} names {}, which {is} in the environment", list_quoted(absent));
     sought.fold(Fault::new(Code::InputMissing, cause).fix(fix), Fault::detail)
 }
 
 /// Returns whether the word looks like the name of a variable rather than a value.
-fn is_name(word: &str) -> bool {
+fn is_likely_variable_name(word: &str) -> bool {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     let is_shouted = !word.chars().any(|letter| letter.is_ascii_lowercase()) || word.contains('_');
     word.chars().all(plain) && is_shouted && !word.starts_with(|first: char| first.is_ascii_digit())
@@ -168,7 +173,7 @@ fn is_name(word: &str) -> bool {
 
 /// Finds the variable that is passed on under this name, and returns its own name: one with the environment's prefix
 /// takes precedence over the plain one.
-fn passed_as<'v>(inputs: &Inputs, variables: &'v Variables, name: &str) -> (String, Variable<'v>) {
+fn find_variable<'v>(inputs: &Inputs, variables: &'v Variables, name: &str) -> (String, Variable<'v>) {
     let behind_prefix = inputs.prefixes().iter().map(|prefix| format!("{prefix}{name}"));
     let mut found = behind_prefix.map(|own| (own.clone(), variables.get(&own)));
     found.find(|(_, value)| *value != Variable::Absent).unwrap_or_else(|| (name.to_owned(), variables.get(name)))
@@ -176,30 +181,30 @@ fn passed_as<'v>(inputs: &Inputs, variables: &'v Variables, name: &str) -> (Stri
 
 /// A line of `env`.
 #[derive(Debug, Clone, Copy)]
-struct Pair<'i> {
+struct EnvLine<'i> {
     name: &'i str,
     /// `None` if the variable is passed on as it is.
     value: Option<&'i str>,
 }
 
 /// Returns the names and values in `env`, or the number of a line that is not such a pair.
-fn pairs(inputs: &Inputs) -> impl Iterator<Item = Result<Pair<'_>, usize>> {
-    let lines = (1..).zip(inputs.text(Name::Env).unwrap_or_default().lines().map(str::trim_end));
+fn env_lines(inputs: &Inputs) -> impl Iterator<Item = Result<EnvLine<'_>, usize>> {
+    let lines = (1..).zip(inputs.text(InputName::Env).unwrap_or_default().lines().map(str::trim_end));
     lines.filter(|(_, line)| !line.trim().is_empty()).map(|(number, line)| {
         let Some((name, value)) = line.split_once('=') else {
-            let name = Some(line.trim()).filter(|name| is_name(name)).ok_or(number)?;
-            return Ok(Pair { name, value: None });
+            let name = Some(line.trim()).filter(|name| is_likely_variable_name(name)).ok_or(number)?;
+            return Ok(EnvLine { name, value: None });
         };
         let name = name.trim();
         let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
         if name.is_empty() || !name.chars().all(plain) || name.starts_with(|first: char| first.is_ascii_digit()) {
             return Err(number);
         }
-        Ok(Pair { name, value: Some(value) })
+        Ok(EnvLine { name, value: Some(value) })
     })
 }
 
-fn names(inputs: &Inputs) -> impl Iterator<Item = &str> {
-    let text = inputs.text(Name::PassEnv).unwrap_or_default();
+fn pass_env_names(inputs: &Inputs) -> impl Iterator<Item = &str> {
+    let text = inputs.text(InputName::PassEnv).unwrap_or_default();
     text.split(|letter: char| letter == ',' || letter.is_whitespace()).filter(|name| !name.is_empty())
 }

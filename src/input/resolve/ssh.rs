@@ -4,12 +4,12 @@ use crate::{
     fault::{Code, Fault},
     input::{
         findings::Findings,
-        names::Name,
+        names::InputName,
         parse::{
             Address,
-            value::{self, Misfit},
+            value::{self, InvalidValue},
         },
-        scope::only_with_bastion,
+        scope::input_implying_bastion,
         source::Inputs,
     },
     ssh::{self, Hop, Login, Route},
@@ -17,102 +17,108 @@ use crate::{
 use std::fmt;
 
 /// sshd's default port.
-const PORT: u16 = 22;
+const DEFAULT_PORT: u16 = 22;
 
 /// Resolves the route, hop by hop.
-pub(crate) fn read(inputs: &Inputs, findings: &mut Findings) -> Option<Route> {
-    let bastion = bastion(inputs, findings);
+pub(crate) fn resolve_route(inputs: &Inputs, findings: &mut Findings) -> Option<Route> {
+    let bastion = resolve_bastion(inputs, findings);
     let user = bastion.as_ref().and_then(|bastion| bastion.user.clone());
-    let jumps = findings.keep(jumps(inputs, user.as_deref()));
-    let login = findings.keep(login(inputs));
+    let jumps = findings.ok_or_record(resolve_jumps(inputs, user.as_deref()));
+    let login = findings.ok_or_record(resolve_login(inputs));
     if let Some((key, passphrase)) =
         login.as_ref().and_then(|login| Some((login.key.as_ref()?, login.passphrase.as_ref())))
     {
-        findings.keep(ssh::check_private_key(key, passphrase));
+        findings.ok_or_record(ssh::check_private_key(key, passphrase));
     }
-    findings.keep(ssh::check_pins(inputs.text(Name::SshKnownHosts), inputs.text(Name::SshFingerprint)));
-    let connect_timeout = findings.keep(inputs.required(Name::ConnectTimeout, value::positive_duration));
-    let keepalive = findings.keep(inputs.required(Name::Keepalive, value::interval));
+    findings
+        .ok_or_record(ssh::check_pins(inputs.text(InputName::SshKnownHosts), inputs.text(InputName::SshFingerprint)));
+    let connect_timeout =
+        findings.ok_or_record(inputs.required(InputName::ConnectTimeout, value::parse_positive_duration));
+    let keepalive = findings.ok_or_record(inputs.required(InputName::Keepalive, value::parse_interval));
     let (bastion, mut hops) = (bastion?, jumps?);
-    hops.push(Hop { host: bastion.host, port: bastion.port.unwrap_or(PORT), user: bastion.user? });
+    hops.push(Hop { host: bastion.host, port: bastion.port.unwrap_or(DEFAULT_PORT), user: bastion.user? });
     Some(Route {
         hops,
         login: login?,
-        known_hosts: inputs.text(Name::SshKnownHosts).map(ToOwned::to_owned),
-        fingerprint: inputs.text(Name::SshFingerprint).map(ToOwned::to_owned),
+        known_hosts: inputs.text(InputName::SshKnownHosts).map(ToOwned::to_owned),
+        fingerprint: inputs.text(InputName::SshFingerprint).map(ToOwned::to_owned),
         connect_timeout: connect_timeout?,
         keepalive: keepalive?,
     })
 }
 
 /// Resolves the bastion with its user and port, from `ssh-host` or from the separate inputs.
-fn bastion(inputs: &Inputs, findings: &mut Findings) -> Option<Address> {
-    let written = findings
-        .keep(inputs.optional(Name::SshHost, Address::parse).and_then(|host| host.ok_or_else(|| absent(inputs))));
-    let port = findings.keep(inputs.optional(Name::SshPort, value::port));
-    let user = findings.keep(inputs.optional(Name::SshUser, user));
+fn resolve_bastion(inputs: &Inputs, findings: &mut Findings) -> Option<Address> {
+    let written = findings.ok_or_record(
+        inputs
+            .optional(InputName::SshHost, Address::parse)
+            .and_then(|host| host.ok_or_else(|| missing_host_fault(inputs))),
+    );
+    let port = findings.ok_or_record(inputs.optional(InputName::SshPort, value::parse_port));
+    let user = findings.ok_or_record(inputs.optional(InputName::SshUser, parse_user));
     let (written, port, user) = (written?, port?, user?);
-    let own_port = port.filter(|_| inputs.is_given(Name::SshPort));
+    let own_port = port.filter(|_| inputs.is_given(InputName::SshPort));
     if let (Some(one), Some(other)) = (written.port, own_port)
         && one != other
     {
         let rest = Address { port: None, ..written };
-        return findings.keep(Err(contradiction(inputs, Name::SshPort, [&one, &other], &rest)));
+        return findings.ok_or_record(Err(contradiction_fault(inputs, InputName::SshPort, [&one, &other], &rest)));
     }
     if let (Some(one), Some(other)) = (&written.user, &user)
         && one != other
     {
         let rest = Address { user: None, host: written.host.clone(), port: written.port };
-        return findings.keep(Err(contradiction(inputs, Name::SshUser, [one, other], &rest)));
+        return findings.ok_or_record(Err(contradiction_fault(inputs, InputName::SshUser, [one, other], &rest)));
     }
-    let user = written.user.or(user).ok_or_else(|| inputs.missing("`ssh-user` has no value", &[Name::SshUser]));
-    Some(Address { user: Some(findings.keep(user)?), host: written.host, port: written.port.or(port) })
+    let user =
+        written.user.or(user).ok_or_else(|| inputs.missing_fault("`ssh-user` has no value", &[InputName::SshUser]));
+    Some(Address { user: Some(findings.ok_or_record(user)?), host: written.host, port: written.port.or(port) })
 }
 
 /// Returns the fault for a missing `ssh-host` although another input implies a bastion.
-fn absent(inputs: &Inputs) -> Fault {
-    let because = only_with_bastion(inputs).map(|name| format!(" although {} has one", inputs.named(name)));
+fn missing_host_fault(inputs: &Inputs) -> Fault {
+    let because = input_implying_bastion(inputs).map(|name| format!(" although {} has one", inputs.label(name)));
     let because = because.unwrap_or_default();
-    inputs.missing(format!("`ssh-host` has no value{because}"), &[Name::SshHost])
+    inputs.missing_fault(format!("`ssh-host` has no value{because}"), &[InputName::SshHost])
 }
 
 /// Returns the fault for contradicting values in `ssh-host` and another input; `rest` is the address without the value.
-fn contradiction(inputs: &Inputs, name: Name, says: [&dyn fmt::Display; 2], rest: &Address) -> Fault {
-    let (host, other, [one, two]) = (inputs.named(Name::SshHost), inputs.named(name), says);
+fn contradiction_fault(inputs: &Inputs, name: InputName, says: [&dyn fmt::Display; 2], rest: &Address) -> Fault {
+    let (host, other, [one, two]) = (inputs.label(InputName::SshHost), inputs.label(name), says);
     Fault::new(Code::InputInvalid, format!("{host} contains `{one}`, and {other} is `{two}`"))
         .fix(format!("if `{one}` is right, remove `{name}`; if `{two}` is, set `ssh-host` to `{rest}`"))
 }
 
-fn user(text: &str) -> Result<String, Misfit> {
+fn parse_user(text: &str) -> Result<String, InvalidValue> {
     if text.chars().any(|letter| letter.is_whitespace() || letter.is_control() || letter == '@') {
-        return Err(Misfit::new("is not the name of a user", "the user alone; the host goes into `ssh-host`"));
+        return Err(InvalidValue::new("is not the name of a user", "the user alone; the host goes into `ssh-host`"));
     }
     Ok(text.to_owned())
 }
 
 /// Resolves the hops before the bastion, in order; without a user they use the bastion's.
-fn jumps(inputs: &Inputs, user: Option<&str>) -> Result<Vec<Hop>, Fault> {
-    let addresses = inputs.optional(Name::SshJump, |text| {
+fn resolve_jumps(inputs: &Inputs, user: Option<&str>) -> Result<Vec<Hop>, Fault> {
+    let addresses = inputs.optional(InputName::SshJump, |text| {
         let written = text.split(|letter: char| letter == ',' || letter.is_whitespace());
         written.filter(|jump| !jump.is_empty()).map(Address::parse).collect::<Result<Vec<_>, _>>()
     })?;
     let hop = |address: Address| Hop {
         host: address.host,
-        port: address.port.unwrap_or(PORT),
+        port: address.port.unwrap_or(DEFAULT_PORT),
         user: address.user.or_else(|| user.map(ToOwned::to_owned)).unwrap_or_default(),
     };
     Ok(addresses.unwrap_or_default().into_iter().map(hop).collect())
 }
 
-fn login(inputs: &Inputs) -> Result<Login, Fault> {
+fn resolve_login(inputs: &Inputs) -> Result<Login, Fault> {
     let login = Login {
-        key: inputs.secret(Name::SshPrivateKey),
-        passphrase: inputs.secret(Name::SshPassphrase),
-        password: inputs.secret(Name::SshPassword),
+        key: inputs.secret(InputName::SshPrivateKey),
+        passphrase: inputs.secret(InputName::SshPassphrase),
+        password: inputs.secret(InputName::SshPassword),
     };
     if login.key.is_none() && login.password.is_none() {
         let cause = "neither `ssh-private-key` nor `ssh-password` has a value";
-        return Err(inputs.missing(cause, &[Name::SshPrivateKey, Name::SshPassword]));
+        return Err(inputs.missing_fault(cause, &[InputName::SshPrivateKey, InputName::SshPassword]));
     }
     Ok(login)
 }

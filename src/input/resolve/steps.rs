@@ -5,21 +5,25 @@ use crate::{
     github::runner::Runner,
     input::{
         findings::Findings,
-        names::Name,
+        names::InputName,
         parse::{
-            Drafts, Executor, Own, about,
-            step::{Draft, Task},
+            ExecutorChoice, ParsedSteps, RunSite, fault_about,
+            step::{ParsedStep, ParsedWork},
         },
     },
-    settings::{Need, Step, StepSettings, Work},
+    settings::{Need, Step, StepSettings, StepWork},
     tool::CommandLine,
 };
 /// Resolves all steps and completes them with the defaults.
-pub(crate) fn resolve_steps(drafts: &Drafts, around: &Around<'_>, findings: &mut Findings) -> StepSettings {
-    let mut list = |name| drafts.list(name).flatten().filter_map(|draft| around.step(draft, findings)).collect();
-    let steps =
-        StepSettings { before: list(Name::Before), migrate: list(Name::Steps), after: list(Name::After), health: None };
-    if drafts.has(Name::Steps) && around.own.executor == Some(Executor::Sql) {
+pub(crate) fn resolve_steps(drafts: &ParsedSteps, around: &StepDefaults<'_>, findings: &mut Findings) -> StepSettings {
+    let mut list = |name| drafts.steps_of(name).flatten().filter_map(|draft| around.step(draft, findings)).collect();
+    let steps = StepSettings {
+        before: list(InputName::Before),
+        migrate: list(InputName::Steps),
+        after: list(InputName::After),
+        health: None,
+    };
+    if drafts.has_steps(InputName::Steps) && around.run_site.executor == Some(ExecutorChoice::Sql) {
         let cause = "`steps` replace a tool's migration command, and `executor: sql` has no tool";
         let fix = "move them to `before` or `after`, or set `executor` to `image` or `server`";
         findings.faults.push(Fault::new(Code::InputInvalid, cause).fix(fix));
@@ -29,32 +33,33 @@ pub(crate) fn resolve_steps(drafts: &Drafts, around: &Around<'_>, findings: &mut
 
 /// Defaults of steps that come from the inputs.
 #[derive(Debug)]
-pub(crate) struct Around<'a> {
-    pub(crate) own: Own<'a>,
+pub(crate) struct StepDefaults<'a> {
+    pub(crate) run_site: RunSite<'a>,
     pub(crate) retries: u32,
     pub(crate) runner: &'a Runner,
 }
 
-impl Around<'_> {
-    fn step(&self, draft: &Draft, findings: &mut Findings) -> Option<Step> {
+impl StepDefaults<'_> {
+    fn step(&self, draft: &ParsedStep, findings: &mut Findings) -> Option<Step> {
         let work = match &draft.work {
-            Task::Command { line, wish } => {
-                let site =
-                    wish.site(self.own).map_err(|misfit| wrong(draft, &format!("it {}", misfit.cause)).fix(misfit.fix));
-                findings.warnings.extend(swallowed(draft, line));
-                Work::Command { line: line.clone(), site: findings.keep(site)?? }
+            ParsedWork::Command { line, wish } => {
+                let site = wish
+                    .resolve_site(self.run_site)
+                    .map_err(|misfit| wrong(draft, &format!("it {}", misfit.cause)).fix(misfit.fix));
+                findings.warnings.extend(hidden_failure_warning(draft, line));
+                StepWork::Command { line: line.clone(), site: findings.ok_or_record(site)?? }
             }
-            Task::Sql(written) => findings.keep(self.file(draft, written))?,
+            ParsedWork::Sql(written) => findings.ok_or_record(self.file(draft, written))?,
         };
-        let Draft { name, timeout, need, when, .. } = draft;
+        let ParsedStep { name, timeout, need, when, .. } = draft;
         let retries = draft.retries.unwrap_or(self.retries);
         Some(Step { name: name.clone(), work, timeout: *timeout, retries, need: *need, when: *when })
     }
 
-    fn file(&self, draft: &Draft, written: &str) -> Result<Work, Fault> {
-        let path = self.runner.path(written);
+    fn file(&self, draft: &ParsedStep, written: &str) -> Result<StepWork, Fault> {
+        let path = self.runner.resolve_path(written);
         if path.is_file() {
-            return Ok(Work::Sql { shown: self.runner.shown(&path), path });
+            return Ok(StepWork::Sql { shown: self.runner.display_path(&path), path });
         }
         if path.is_dir() {
             return Err(wrong(draft, &format!("`{written}` is a directory, and a step runs one file of SQL"))
@@ -66,13 +71,13 @@ impl Around<'_> {
     }
 }
 
-fn wrong(draft: &Draft, cause: &str) -> Fault {
-    about(Code::InputInvalid, &draft.title, draft.place.as_ref(), cause)
+fn wrong(draft: &ParsedStep, cause: &str) -> Fault {
+    fault_about(Code::InputInvalid, &draft.title, draft.place.as_ref(), cause)
 }
 
 /// Returns a warning for a command whose shell text hides its failure; the failure of an optional step is in the
 /// summary.
-fn swallowed(draft: &Draft, line: &CommandLine) -> Option<Fault> {
+fn hidden_failure_warning(draft: &ParsedStep, line: &CommandLine) -> Option<Fault> {
     let CommandLine::Shell(text) = line else { return None };
     let forgets = |line: &str| line.trim_end().strip_suffix("true").is_some_and(|rest| rest.trim_end().ends_with("||"));
     let cause = "`|| true` hides failures";

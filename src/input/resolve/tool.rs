@@ -1,54 +1,53 @@
 //! Resolves the tool that applies the migrations.
 
 use crate::{
-    fault::{Code, Fault, Place},
+    fault::{Code, Fault, FilePosition},
     github::runner::Runner,
-    input::{findings::Findings, names::Name, parse::words, source::Inputs},
+    input::{findings::Findings, names::InputName, parse::split_words, source::Inputs},
     settings::{Command, Site, ToolSettings},
     tool::{CommandLine, Recipe, Verb},
 };
 
 /// Resolves the tool, except its environment. Without a site the result is `None`, but all faults are recorded.
-pub(crate) fn read(
+pub(crate) fn resolve_tool(
     inputs: &Inputs,
     site: Option<Site>,
     command: Option<Command>,
     runner: &Runner,
     findings: &mut Findings,
 ) -> Option<ToolSettings> {
-    let run = inputs.text(Name::Run).map(CommandLine::from_input);
-    if run.is_some() && inputs.drafts().has(Name::Steps) {
+    let run = inputs.text(InputName::Run).map(CommandLine::from_input);
+    if run.is_some() && inputs.parsed_steps().has_steps(InputName::Steps) {
         let cause = "`run` and `steps` both replace the tool's migration command";
         findings.faults.push(Fault::new(Code::InputInvalid, cause).fix("make `run` one of the `steps`"));
     }
-    let prefix = findings.keep(inputs.optional(Name::CommandPrefix, words));
-    let manage = findings.keep(inputs.optional(Name::Manage, words));
-    let recipe = findings.keep(recipe(inputs, run.as_ref(), runner))?;
-    let recipe = findings.keep(managed(inputs, recipe, manage?))?;
+    let prefix = findings.ok_or_record(inputs.optional(InputName::CommandPrefix, split_words));
+    let manage = findings.ok_or_record(inputs.optional(InputName::Manage, split_words));
+    let recipe = findings.ok_or_record(resolve_recipe(inputs, run.as_ref(), runner))?;
+    let recipe = findings.ok_or_record(apply_manage(inputs, recipe, manage?))?;
     if let Some(command) = command {
-        findings.keep(can(inputs, &recipe, command));
+        findings.ok_or_record(check_supported(inputs, &recipe, command));
     }
-    let target = inputs.text(Name::Target).map(ToOwned::to_owned);
+    let target = inputs.text(InputName::Target).map(ToOwned::to_owned);
     Some(ToolSettings { recipe, run, prefix: prefix?.unwrap_or_default(), target, site: site? })
 }
 
 /// Applies the input `manage` to the recipe: the words that start the app's own command line.
-fn managed(inputs: &Inputs, recipe: Recipe, words: Option<Vec<String>>) -> Result<Recipe, Fault> {
+fn apply_manage(inputs: &Inputs, recipe: Recipe, words: Option<Vec<String>>) -> Result<Recipe, Fault> {
     let Some(words) = words.filter(|words| !words.is_empty()) else { return Ok(recipe) };
     if recipe.manage.is_empty() {
-        let cause = format!("{} has no effect with `tool: {}`", inputs.named(Name::Manage), recipe.name);
+        let cause = format!("{} has no effect with `tool: {}`", inputs.label(InputName::Manage), recipe.name);
         let fix = "remove it; `command-prefix` puts words in front of a tool's commands, and `run` is a whole command";
         return Err(Fault::new(Code::InputInvalid, cause).fix(fix));
     }
     Ok(recipe.with_program(&words))
 }
 
-fn recipe(inputs: &Inputs, run: Option<&CommandLine>, runner: &Runner) -> Result<Recipe, Fault> {
-    let migrates = run.is_some() || inputs.drafts().has(Name::Steps);
-    let recipe = match inputs.text(Name::Tool) {
-        Some(text) => {
-            known(inputs, text).or_else(|unknown| if is_path(text) { file(text, runner) } else { Err(unknown) })?
-        }
+fn resolve_recipe(inputs: &Inputs, run: Option<&CommandLine>, runner: &Runner) -> Result<Recipe, Fault> {
+    let migrates = run.is_some() || inputs.parsed_steps().has_steps(InputName::Steps);
+    let recipe = match inputs.text(InputName::Tool) {
+        Some(text) => find_builtin_recipe(inputs, text)
+            .or_else(|unknown| if is_path(text) { read_recipe_file(text, runner) } else { Err(unknown) })?,
         None if migrates => {
             Recipe::by_name("custom").ok_or_else(|| Fault::new(Code::Bug, "the recipe `custom` is missing"))?
         }
@@ -65,10 +64,10 @@ fn recipe(inputs: &Inputs, run: Option<&CommandLine>, runner: &Runner) -> Result
     Ok(recipe)
 }
 
-fn known(inputs: &Inputs, text: &str) -> Result<Recipe, Fault> {
+fn find_builtin_recipe(inputs: &Inputs, text: &str) -> Result<Recipe, Fault> {
     Recipe::by_name(text).ok_or_else(|| {
         let names: Vec<String> = Recipe::load_all().iter().map(|recipe| format!("`{}`", recipe.name)).collect();
-        let cause = format!("{} is `{text}`: there is no such tool", inputs.named(Name::Tool));
+        let cause = format!("{} is `{text}`: there is no such tool", inputs.label(InputName::Tool));
         let fix = format!("set `tool` to {} or the path of a recipe, as in `.github/our-tool.yaml`", names.join(", "));
         Fault::new(Code::InputInvalid, cause).fix(fix)
     })
@@ -79,26 +78,26 @@ fn is_path(text: &str) -> bool {
 }
 
 /// Reads the user's own recipe.
-fn file(written: &str, runner: &Runner) -> Result<Recipe, Fault> {
-    let path = runner.path(written);
+fn read_recipe_file(written: &str, runner: &Runner) -> Result<Recipe, Fault> {
+    let path = runner.resolve_path(written);
     let text = std::fs::read_to_string(&path).map_err(|error| {
         Fault::new(Code::InputInvalid, format!("the recipe `{written}` (`tool`) can't be read"))
             .fix("check `tool`, and that actions/checkout ran before this step")
-            .because(&error)
+            .with_causes(&error)
     })?;
-    Recipe::from_yaml(&text).map_err(|fault| fault.in_file(Place::whole(&runner.shown(&path))))
+    Recipe::from_yaml(&text).map_err(|fault| fault.in_file(FilePosition::of_file(&runner.display_path(&path))))
 }
 
 /// Checks that the tool supports this command with this target.
-fn can(inputs: &Inputs, recipe: &Recipe, command: Command) -> Result<(), Fault> {
-    let (target, name) = (inputs.text(Name::Target), command.name());
+fn check_supported(inputs: &Inputs, recipe: &Recipe, command: Command) -> Result<(), Fault> {
+    let (target, name) = (inputs.text(InputName::Target), command.name());
     let verb = match (command, target) {
         (Command::Rollback, _) => Verb::Rollback,
         (Command::Baseline, _) => Verb::Baseline,
         (Command::Migrate | Command::Plan | Command::Status | Command::Verify, Some(_)) => {
             let cause = format!(
                 "{} has a value, and `command: {name}` with a tool covers all migrations",
-                inputs.named(Name::Target)
+                inputs.label(InputName::Target)
             );
             let fix = "remove `target`, or call the tool with its target in `run`";
             return Err(Fault::new(Code::InputInvalid, cause).fix(fix));

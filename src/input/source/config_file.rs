@@ -1,12 +1,12 @@
 //! The configuration file: inputs for all environments, and for each of them.
 
-use super::yaml_location::locate;
+use super::yaml_location::locate_item;
 use crate::{
-    fault::{Code, Fault, Place},
+    fault::{Code, Fault, FilePosition},
     github::runner::Runner,
     input::{
-        names::{Name, listed, nearest},
-        parse::{Drafts, NotScalar, Origin, scalar, what_is_wrong, written},
+        names::{InputName, list_quoted, nearest_candidate},
+        parse::{NotScalar, ParsedSteps, YamlOrigin, key_text, parse_error_lines, scalar_text},
     },
     secret::Secret,
 };
@@ -14,7 +14,7 @@ use serde_yaml::{Mapping, Value};
 use std::{collections::BTreeMap, io};
 
 /// Default path of the file.
-const USUAL: &str = ".github/bastion-migrate.yml";
+const DEFAULT_PATH: &str = ".github/bastion-migrate.yml";
 
 const DEFAULTS: &str = "defaults";
 const ENVIRONMENTS: &str = "environments";
@@ -28,13 +28,13 @@ const SECTIONS: [&str; 6] = [DEFAULTS, ENVIRONMENTS, "before", "steps", "after",
 pub(crate) struct Config {
     /// The path, as the user wrote it.
     pub(crate) path: String,
-    pub(crate) values: BTreeMap<Name, String>,
+    pub(crate) values: BTreeMap<InputName, String>,
     /// The inputs that are written in YAML.
-    pub(crate) drafts: Drafts,
+    pub(crate) steps: ParsedSteps,
     /// Secrets that are in the file although they must not be.
     pub(crate) exposed: Vec<Secret>,
     /// Inputs that already have a fault: they are not reported as missing, too.
-    pub(crate) spoilt: Vec<Name>,
+    pub(crate) invalid: Vec<InputName>,
     pub(crate) faults: Vec<Fault>,
     /// The names under `environments`.
     pub(crate) environments: Vec<String>,
@@ -45,21 +45,21 @@ pub(crate) struct Config {
 /// The values of one section.
 #[derive(Debug, Default)]
 struct Section {
-    values: BTreeMap<Name, String>,
-    drafts: Drafts,
+    values: BTreeMap<InputName, String>,
+    drafts: ParsedSteps,
 }
 
 impl Config {
     /// Reads the file. A file that was named must exist, the default one may be absent.
-    pub(crate) fn read(runner: &Runner, asked: Option<&str>, environment: Option<&str>) -> Self {
-        let path = asked.unwrap_or(USUAL).to_owned();
-        match std::fs::read_to_string(runner.path(&path)) {
+    pub(crate) fn read_file(runner: &Runner, asked: Option<&str>, environment: Option<&str>) -> Self {
+        let path = asked.unwrap_or(DEFAULT_PATH).to_owned();
+        match std::fs::read_to_string(runner.resolve_path(&path)) {
             Ok(text) => Self::parse(&text, path, environment),
             Err(error) if error.kind() == io::ErrorKind::NotFound && asked.is_none() => Self::default(),
             Err(error) => {
                 let fault = Fault::new(Code::ConfigInvalid, format!("the configuration file `{path}` can't be read"))
                     .fix("check `config`, and that actions/checkout ran before this step")
-                    .because(&error);
+                    .with_causes(&error);
                 Self { path, faults: vec![fault], ..Self::default() }
             }
         }
@@ -67,16 +67,16 @@ impl Config {
 
     /// Returns a fault if the file has environments and none was chosen: an empty `environment` is more likely a value
     /// that did not arrive.
-    pub(crate) fn unchosen(&mut self, environment: Option<&str>) -> Option<Fault> {
+    pub(crate) fn unchosen_environment_fault(&mut self, environment: Option<&str>) -> Option<Fault> {
         if environment.is_some() || self.environments.is_empty() {
             return None;
         }
         // Any input may be in the section that was not chosen.
-        self.spoilt.extend(Name::ALL);
-        let names = listed(&self.environments);
+        self.invalid.extend(InputName::ALL);
+        let names = list_quoted(&self.environments);
         let cause = format!("`environment` has no value, and the configuration file `{}` has {names}", self.path);
         let fix = "set `environment` to one of them; for a run that belongs to none of them, add an empty section, as in `local: {}`";
-        Some(Fault::new(Code::InputMissing, cause).fix(fix).in_file(self.place(None)))
+        Some(Fault::new(Code::InputMissing, cause).fix(fix).in_file(self.file_position(None)))
     }
 
     fn parse(text: &str, path: String, environment: Option<&str>) -> Self {
@@ -84,104 +84,106 @@ impl Config {
         let parsed = serde_yaml::from_str(text).and_then(|mut value: Value| value.apply_merge().map(|()| value));
         match parsed {
             Ok(Value::Null) => {}
-            Ok(Value::Mapping(top)) => config.sections(&top, environment),
-            Ok(_) => config.fault(Code::ConfigInvalid, "it is not a mapping with `defaults` and `environments`"),
+            Ok(Value::Mapping(top)) => config.read_sections(&top, environment),
+            Ok(_) => config.add_fault(Code::ConfigInvalid, "it is not a mapping with `defaults` and `environments`"),
             Err(error) => {
-                let fault = config.about(Code::ConfigInvalid, "it is not valid YAML");
-                let fault = what_is_wrong(&error).into_iter().fold(fault, Fault::detail);
-                let place = error.location().map(|location| config.place(Some((location.line(), location.column()))));
+                let fault = config.fault_about(Code::ConfigInvalid, "it is not valid YAML");
+                let fault = parse_error_lines(&error).into_iter().fold(fault, Fault::detail);
+                let place =
+                    error.location().map(|location| config.file_position(Some((location.line(), location.column()))));
                 config.faults.push(place.into_iter().fold(fault, Fault::in_file));
             }
         }
         config
     }
 
-    fn sections(&mut self, top: &Mapping, environment: Option<&str>) {
-        for key in top.keys().map(written).filter(|key| !SECTIONS.contains(&key.as_str())) {
-            let fault = self.about(Code::InputUnknown, &format!("there is no section `{key}`"));
-            let fix = match nearest(&key, SECTIONS.into_iter()) {
+    fn read_sections(&mut self, top: &Mapping, environment: Option<&str>) {
+        for key in top.keys().map(key_text).filter(|key| !SECTIONS.contains(&key.as_str())) {
+            let fault = self.fault_about(Code::InputUnknown, &format!("there is no section `{key}`"));
+            let fix = match nearest_candidate(&key, SECTIONS.into_iter()) {
                 Some(section) => format!("did you mean `{section}`?"),
                 None => "put inputs under `defaults` or under `environments` and the environment's name".to_owned(),
             };
             self.faults.push(fault.fix(fix));
         }
-        let tops = self.tops(top);
-        self.put(tops);
-        if let Some(defaults) = self.mapping(DEFAULTS, top.get(DEFAULTS)) {
-            self.twice(top, &defaults);
-            let section = self.section(&[DEFAULTS], &defaults);
-            self.put(section);
+        let tops = self.read_top_level(top);
+        self.apply_section(tops);
+        if let Some(defaults) = self.expect_mapping(DEFAULTS, top.get(DEFAULTS)) {
+            self.reject_duplicates(top, &defaults);
+            let section = self.read_section(&[DEFAULTS], &defaults);
+            self.apply_section(section);
         }
-        if let Some(environments) = self.mapping(ENVIRONMENTS, top.get(ENVIRONMENTS)) {
-            self.environments(&environments, environment);
+        if let Some(environments) = self.expect_mapping(ENVIRONMENTS, top.get(ENVIRONMENTS)) {
+            self.read_environments(&environments, environment);
         }
     }
 
-    fn tops(&mut self, top: &Mapping) -> Section {
-        let inputs = top.iter().filter(|(key, _)| Name::of(&written(key)).is_some_and(Name::is_yaml));
+    fn read_top_level(&mut self, top: &Mapping) -> Section {
+        let inputs = top.iter().filter(|(key, _)| InputName::from_name(&key_text(key)).is_some_and(InputName::is_yaml));
         let inputs: Mapping = inputs.map(|(key, value)| (key.clone(), value.clone())).collect();
-        self.section(&[], &inputs)
+        self.read_section(&[], &inputs)
     }
 
-    fn twice(&mut self, top: &Mapping, defaults: &Mapping) {
+    fn reject_duplicates(&mut self, top: &Mapping, defaults: &Mapping) {
         let is_set = |section: &Mapping, name: &str| section.get(name).is_some_and(|value| !value.is_null());
         for name in SECTIONS.into_iter().filter(|name| is_set(top, name) && is_set(defaults, name)) {
-            let fault = self.about(Code::ConfigInvalid, &format!("`{name}` is both at the top and under `{DEFAULTS}`"));
+            let fault =
+                self.fault_about(Code::ConfigInvalid, &format!("`{name}` is both at the top and under `{DEFAULTS}`"));
             self.faults.push(fault.fix("remove one of them: they mean the same"));
         }
     }
 
-    fn put(&mut self, section: Section) {
+    fn apply_section(&mut self, section: Section) {
         self.values.extend(section.values);
-        self.drafts.extend(section.drafts);
+        self.steps.extend(section.drafts);
     }
 
     /// Checks all sections, whichever is chosen: the run for `dev` should find a typo in `prod`.
-    fn environments(&mut self, environments: &Mapping, chosen: Option<&str>) {
-        let names: Vec<String> = environments.keys().map(written).collect();
+    fn read_environments(&mut self, environments: &Mapping, chosen: Option<&str>) {
+        let names: Vec<String> = environments.keys().map(key_text).collect();
         self.environments.clone_from(&names);
         for (name, section) in names.iter().zip(environments.values()) {
-            let Some(section) = self.mapping(&format!("{ENVIRONMENTS}.{name}"), Some(section)) else { continue };
-            let section = self.section(&[ENVIRONMENTS, name], &section);
+            let Some(section) = self.expect_mapping(&format!("{ENVIRONMENTS}.{name}"), Some(section)) else { continue };
+            let section = self.read_section(&[ENVIRONMENTS, name], &section);
             if chosen == Some(name) {
-                self.put(section);
+                self.apply_section(section);
             }
         }
         let Some(chosen) = chosen.filter(|chosen| !names.iter().any(|name| name == chosen)) else { return };
         let fault = self
-            .about(Code::InputInvalid, &format!("it has no environment `{chosen}`, only {}", listed(&names)))
+            .fault_about(Code::InputInvalid, &format!("it has no environment `{chosen}`, only {}", list_quoted(&names)))
             .fix("correct `environment`, or add it to the file (an empty section will do)");
         self.faults.push(fault);
-        self.spoilt.extend(Name::ALL);
+        self.invalid.extend(InputName::ALL);
     }
 
-    fn section(&mut self, way: &[&str], section: &Mapping) -> Section {
+    fn read_section(&mut self, way: &[&str], section: &Mapping) -> Section {
         let (title, mut found) = (way.join("."), Section::default());
         for (key, value) in section {
-            let key = written(key);
-            match (Name::of(&key), scalar(value)) {
-                (None, _) => self.unknown(&title, &key),
-                (Some(Name::Environment | Name::Config), _) => {
-                    self.fault(Code::ConfigInvalid, &format!("`{title}.{key}` can't be set in the file itself"));
+            let key = key_text(key);
+            match (InputName::from_name(&key), scalar_text(value)) {
+                (None, _) => self.reject_unknown(&title, &key),
+                (Some(InputName::Environment | InputName::Config), _) => {
+                    self.add_fault(Code::ConfigInvalid, &format!("`{title}.{key}` can't be set in the file itself"));
                 }
-                (Some(name), Ok(Some(text))) if text.contains("${{") => self.expression(way, name, value, &text),
+                (Some(name), Ok(Some(text))) if text.contains("${{") => self.reject_expression(way, name, value, &text),
                 (Some(name), Ok(text)) if name.is_secret() => {
-                    self.spoilt.push(name);
+                    self.invalid.push(name);
                     self.exposed.extend(text.map(Secret::new));
-                    self.secret_in_public(&title, name);
+                    self.reject_secret(&title, name);
                 }
                 (Some(name), _) if name.is_yaml() => {
                     if !value.is_null() {
-                        let origin = self.origin(&[way, &[name.name()]].concat(), value);
-                        self.faults.extend(found.drafts.replace(name, value, &origin));
+                        let origin = self.yaml_origin(&[way, &[name.name()]].concat(), value);
+                        self.faults.extend(found.drafts.replace_list(name, value, &origin));
                     }
                 }
                 (Some(name), Ok(text)) => found.values.extend(text.map(|text| (name, text))),
                 (Some(name), Err(NotScalar)) => {
                     let fault = format!("`{title}.{key}` is not a text, a number, true or false");
-                    let fault = self.about(Code::ConfigInvalid, &fault).fix(as_text(name));
-                    self.spoilt.push(name);
-                    self.faults.push(fault.in_file(self.place(locate(
+                    let fault = self.fault_about(Code::ConfigInvalid, &fault).fix(text_form_hint(name));
+                    self.invalid.push(name);
+                    self.faults.push(fault.in_file(self.file_position(locate_item(
                         &self.text,
                         &[way, &[name.name()]].concat(),
                         None,
@@ -193,80 +195,84 @@ impl Config {
     }
 
     /// Returns the position of a piece of YAML, and of each item if it is a list.
-    fn origin(&self, way: &[&str], value: &Value) -> Origin {
-        let place = |item| self.place(locate(&self.text, way, item));
+    fn yaml_origin(&self, way: &[&str], value: &Value) -> YamlOrigin {
+        let place = |item| self.file_position(locate_item(&self.text, way, item));
         let places = match value.as_sequence() {
             Some(list) if !list.is_empty() => (0..list.len()).map(|item| place(Some(item))).collect(),
             Some(_) | None => vec![place(None)],
         };
-        Origin { title: format!("`{}` (from `{}`)", way.join("."), self.path), places }
+        YamlOrigin { title: format!("`{}` (from `{}`)", way.join("."), self.path), places }
     }
 
     /// Records the fault for an expression: expressions are evaluated only in a workflow.
-    fn expression(&mut self, way: &[&str], name: Name, value: &Value, text: &str) {
-        let Origin { title, places } = self.origin(&[way, &[name.name()]].concat(), value);
+    fn reject_expression(&mut self, way: &[&str], name: InputName, value: &Value, text: &str) {
+        let YamlOrigin { title, places } = self.yaml_origin(&[way, &[name.name()]].concat(), value);
         let cause = format!("{title} has an expression (`${{{{ … }}}}`), which is not evaluated here");
-        let is_short = text.len() <= LONGEST_SHOWN && !text.contains('\n');
+        let is_short = text.len() <= MAX_SHOWN_LENGTH && !text.contains('\n');
         let shown = if is_short { text.trim() } else { "${{ … }}" };
         let fix = format!("remove it here, and write `{name}: {shown}` into the workflow's `with:`");
         let fault = Fault::new(Code::ConfigInvalid, cause).fix(fix);
-        self.spoilt.push(name);
+        self.invalid.push(name);
         self.faults.push(places.into_iter().take(1).fold(fault, Fault::in_file));
     }
 
-    fn unknown(&mut self, title: &str, key: &str) {
-        let fault = self.about(Code::InputUnknown, &format!("`{title}.{key}` is not an input"));
-        self.faults.push(match Name::nearest(key) {
+    fn reject_unknown(&mut self, title: &str, key: &str) {
+        let fault = self.fault_about(Code::InputUnknown, &format!("`{title}.{key}` is not an input"));
+        self.faults.push(match InputName::nearest_name(key) {
             Some(name) => fault.fix(format!("did you mean `{name}`?")),
             None => fault,
         });
     }
 
-    fn secret_in_public(&mut self, title: &str, name: Name) {
+    fn reject_secret(&mut self, title: &str, name: InputName) {
         let fault = self
-            .about(Code::ConfigInvalid, &format!("`{title}.{name}` is a secret, and the file is in the repository"))
+            .fault_about(
+                Code::ConfigInvalid,
+                &format!("`{title}.{name}` is a secret, and the file is in the repository"),
+            )
             .fix(format!("remove it, replace the secret, and pass the new one as `{name}: ${{{{ secrets.… }}}}`"));
         self.faults.push(fault);
     }
 
     /// Returns the mapping; an empty section is `None` and not a fault.
-    fn mapping(&mut self, title: &str, value: Option<&Value>) -> Option<Mapping> {
+    fn expect_mapping(&mut self, title: &str, value: Option<&Value>) -> Option<Mapping> {
         match value {
             None | Some(Value::Null) => None,
             Some(Value::Mapping(mapping)) => Some(mapping.clone()),
             Some(_) => {
-                self.fault(Code::ConfigInvalid, &format!("`{title}` is not a mapping of names to values"));
+                self.add_fault(Code::ConfigInvalid, &format!("`{title}` is not a mapping of names to values"));
                 None
             }
         }
     }
 
-    fn fault(&mut self, code: Code, cause: &str) {
-        let fault = self.about(code, cause);
+    fn add_fault(&mut self, code: Code, cause: &str) {
+        let fault = self.fault_about(code, cause);
         self.faults.push(fault);
     }
 
-    fn about(&self, code: Code, cause: &str) -> Fault {
-        Fault::new(code, format!("in the configuration file `{}`: {cause}", self.path)).in_file(self.place(None))
+    fn fault_about(&self, code: Code, cause: &str) -> Fault {
+        Fault::new(code, format!("in the configuration file `{}`: {cause}", self.path))
+            .in_file(self.file_position(None))
     }
 
-    fn place(&self, position: Option<(usize, usize)>) -> Place {
+    fn file_position(&self, position: Option<(usize, usize)>) -> FilePosition {
         let (line, column) = position.unzip();
-        Place { file: self.path.clone(), line, column, excerpt: None }
+        FilePosition { file: self.path.clone(), line, column, excerpt: None }
     }
 }
 
 /// Returns how to write an input that must be a text.
-fn as_text(name: Name) -> String {
+fn text_form_hint(name: InputName) -> String {
     match name {
-        Name::Env => format!("write `{name}: |` and below it, further in, a line `NAME=value` for each variable"),
-        Name::PassEnv => format!("write the names after `{name}:` in one line, separated by spaces"),
+        InputName::Env => format!("write `{name}: |` and below it, further in, a line `NAME=value` for each variable"),
+        InputName::PassEnv => format!("write the names after `{name}:` in one line, separated by spaces"),
         _ => format!("write a single value after `{name}:`, or a text of several lines below `{name}: |`"),
     }
 }
 
 /// Longest expression that is shown, in bytes.
-const LONGEST_SHOWN: usize = 60;
+const MAX_SHOWN_LENGTH: usize = 60;
 
 #[cfg(test)]
 mod tests {
@@ -286,11 +292,11 @@ mod tests {
         let config = parse(text, Some("dev"));
         assert_eq!(config.faults, []);
         let value = |name| config.values.get(&name).map(String::as_str);
-        assert_eq!(value(Name::Timeout), Some("5m"));
-        assert_eq!(value(Name::Retries), Some("0"));
-        assert_eq!(value(Name::Summary), Some("false"));
-        assert_eq!(value(Name::Target), Some("0007"));
-        assert_eq!(value(Name::Gaps), None);
+        assert_eq!(value(InputName::Timeout), Some("5m"));
+        assert_eq!(value(InputName::Retries), Some("0"));
+        assert_eq!(value(InputName::Summary), Some("false"));
+        assert_eq!(value(InputName::Target), Some("0007"));
+        assert_eq!(value(InputName::Gaps), None);
     }
 
     #[test]
@@ -351,23 +357,23 @@ mod tests {
     fn anchors_may_be_merged() {
         let config = parse("defaults: &d { timeout: 1h }\nenvironments: { dev: { <<: *d, retries: 1 } }", Some("dev"));
         assert_eq!(config.faults, []);
-        assert_eq!(config.values[&Name::Retries], "1");
+        assert_eq!(config.values[&InputName::Retries], "1");
     }
 
     #[test]
     fn a_named_file_must_exist() {
         let workspace = tempfile::tempdir().unwrap();
         let runner = Runner { workspace: Some(workspace.path().to_owned()), ..Runner::default() };
-        assert!(Config::read(&runner, None, None).faults.is_empty());
-        assert_eq!(Config::read(&runner, Some("x.yml"), None).faults[0].code, Code::ConfigInvalid);
+        assert!(Config::read_file(&runner, None, None).faults.is_empty());
+        assert_eq!(Config::read_file(&runner, Some("x.yml"), None).faults[0].code, Code::ConfigInvalid);
         std::fs::create_dir(workspace.path().join(".github")).unwrap();
-        std::fs::write(workspace.path().join(USUAL), "defaults: { retries: 9 }").unwrap();
-        assert_eq!(Config::read(&runner, None, None).values[&Name::Retries], "9");
+        std::fs::write(workspace.path().join(DEFAULT_PATH), "defaults: { retries: 9 }").unwrap();
+        assert_eq!(Config::read_file(&runner, None, None).values[&InputName::Retries], "9");
     }
 
     /// Returns the names of the steps of a list.
-    fn steps(config: &Config, name: Name) -> Vec<&str> {
-        config.drafts.list(name).flatten().map(|draft| draft.name.as_str()).collect()
+    fn steps(config: &Config, name: InputName) -> Vec<&str> {
+        config.steps.steps_of(name).flatten().map(|draft| draft.name.as_str()).collect()
     }
 
     #[test]
@@ -381,13 +387,13 @@ mod tests {
         let of = |environment| {
             let config = parse(text, environment);
             assert_eq!(config.faults, []);
-            [Name::Before, Name::Steps, Name::After].map(|name| steps(&config, name).join(" "))
+            [InputName::Before, InputName::Steps, InputName::After].map(|name| steps(&config, name).join(" "))
         };
         assert_eq!(of(None), ["one", "two", "three"]);
         assert_eq!(of(Some("dev")), ["five six", "two", ""]);
         assert_eq!(of(Some("prod")), ["one", "seven", "three"]);
-        let health = |environment| parse(text, environment).drafts.health;
-        assert_eq!(health(Some("dev")), Some(crate::input::parse::Draft::Off));
+        let health = |environment| parse(text, environment).steps.health;
+        assert_eq!(health(Some("dev")), Some(crate::input::parse::ParsedHealth::Off));
         assert_eq!(health(None), health(Some("prod")));
     }
 

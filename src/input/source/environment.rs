@@ -34,12 +34,13 @@ impl Variables {
 
     /// Returns the inputs in the workflow's `with:`, written with dashes, each with its variable; variables of other
     /// steps and jobs that begin with `INPUT_` are among them.
-    pub(crate) fn inputs(&self) -> impl Iterator<Item = (String, &str)> {
-        self.filled().filter_map(|name| Some((name.strip_prefix("INPUT_")?.to_lowercase().replace('_', "-"), name)))
+    pub(crate) fn workflow_inputs(&self) -> impl Iterator<Item = (String, &str)> {
+        self.names_with_value()
+            .filter_map(|name| Some((name.strip_prefix("INPUT_")?.to_lowercase().replace('_', "-"), name)))
     }
 
     /// Returns the names of all variables that have a value.
-    pub(crate) fn filled(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names_with_value(&self) -> impl Iterator<Item = &str> {
         let is_filled = |value: &Option<String>| value.as_ref().is_none_or(|value| !value.trim().is_empty());
         self.0.iter().filter(move |(_, value)| is_filled(value)).map(|(name, _)| name.as_str())
     }
@@ -48,7 +49,7 @@ impl Variables {
 /// Returns the prefixes of an environment's variables, in order of precedence: `dev-backend` has `DEV_BACKEND_` and
 /// `DEV_`. Numbered environments of one kind may share their secrets: `uat2-backend` also has `UAT_BACKEND_` and
 /// `UAT_`.
-pub(crate) fn prefixes(environment: &str) -> Vec<String> {
+pub(crate) fn environment_prefixes(environment: &str) -> Vec<String> {
     let upper = environment.to_uppercase();
     let words: Vec<&str> =
         upper.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
@@ -70,18 +71,18 @@ mod tests {
 
     #[test]
     fn tries_the_whole_name_before_its_first_word() {
-        assert_eq!(prefixes("dev-backend"), ["DEV_BACKEND_", "DEV_"]);
-        assert_eq!(prefixes("prod"), ["PROD_"]);
-        assert_eq!(prefixes("a/b c"), ["A_B_C_", "A_B_", "A_"]);
-        assert!(prefixes("--").is_empty());
+        assert_eq!(environment_prefixes("dev-backend"), ["DEV_BACKEND_", "DEV_"]);
+        assert_eq!(environment_prefixes("prod"), ["PROD_"]);
+        assert_eq!(environment_prefixes("a/b c"), ["A_B_C_", "A_B_", "A_"]);
+        assert!(environment_prefixes("--").is_empty());
     }
 
     #[test]
     fn tries_a_numbered_environment_without_its_number_last() {
-        assert_eq!(prefixes("uat2-backend"), ["UAT2_BACKEND_", "UAT2_", "UAT_BACKEND_", "UAT_"]);
-        assert_eq!(prefixes("prod2"), ["PROD2_", "PROD_"]);
-        assert_eq!(prefixes("web-2"), ["WEB_2_", "WEB_"]);
-        assert_eq!(prefixes("2"), ["2_"]);
+        assert_eq!(environment_prefixes("uat2-backend"), ["UAT2_BACKEND_", "UAT2_", "UAT_BACKEND_", "UAT_"]);
+        assert_eq!(environment_prefixes("prod2"), ["PROD2_", "PROD_"]);
+        assert_eq!(environment_prefixes("web-2"), ["WEB_2_", "WEB_"]);
+        assert_eq!(environment_prefixes("2"), ["2_"]);
     }
 
     #[test]

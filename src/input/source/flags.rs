@@ -4,7 +4,7 @@ use crate::{
     fault::{Code, Fault},
     input::{
         manifest::Manifest,
-        names::{Name, nearest},
+        names::{InputName, nearest_candidate},
     },
     secret::Secret,
 };
@@ -17,17 +17,17 @@ use std::{collections::BTreeMap, ffi::OsString};
 /// The values from the command line.
 #[derive(Debug, Default)]
 pub(crate) struct Flags {
-    pub(crate) values: BTreeMap<Name, String>,
+    pub(crate) values: BTreeMap<InputName, String>,
     /// Secrets that are on the command line although they must not be.
     pub(crate) exposed: Vec<Secret>,
     /// The inputs of these secrets.
-    pub(crate) refused: Vec<Name>,
+    pub(crate) refused: Vec<InputName>,
     pub(crate) faults: Vec<Fault>,
 }
 
 /// The parsed command line.
 #[derive(Debug)]
-pub(crate) enum Line {
+pub(crate) enum ParsedArgs {
     /// A run.
     Run(Flags),
     /// A text: help or version.
@@ -38,24 +38,24 @@ const POSITIONAL: &str = "COMMAND";
 
 /// Parses the arguments, the program's own name first. Records each fault and repairs the arguments, so that the rest
 /// can be read instead of being reported as missing.
-pub(crate) fn read(mut args: Vec<OsString>, manifest: &Manifest) -> Line {
+pub(crate) fn parse_args(mut args: Vec<OsString>, manifest: &Manifest) -> ParsedArgs {
     let mut faults = Vec::new();
     loop {
-        match command(manifest).try_get_matches_from(&args) {
+        match clap_command(manifest).try_get_matches_from(&args) {
             Ok(matches) => {
-                let mut flags = flags(&matches);
+                let mut flags = collect_flags(&matches);
                 flags.faults.splice(0..0, faults);
-                return Line::Run(flags);
+                return ParsedArgs::Run(flags);
             }
             Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-                return Line::Print(error.to_string());
+                return ParsedArgs::Print(error.to_string());
             }
             Err(error) => {
-                let (fault, rest) = mend(args, &error);
+                let (fault, rest) = repair_args(args, &error);
                 faults.extend(fault);
                 match rest {
                     Some(rest) => args = rest,
-                    None => return Line::Run(Flags { faults, ..Flags::default() }),
+                    None => return ParsedArgs::Run(Flags { faults, ..Flags::default() }),
                 }
             }
         }
@@ -63,38 +63,38 @@ pub(crate) fn read(mut args: Vec<OsString>, manifest: &Manifest) -> Line {
 }
 
 /// Returns the text of `--help`.
-pub(crate) fn help(manifest: &Manifest) -> String {
-    command(manifest).render_help().to_string()
+pub(crate) fn help_text(manifest: &Manifest) -> String {
+    clap_command(manifest).render_help().to_string()
 }
 
-fn command(manifest: &Manifest) -> Command {
+fn clap_command(manifest: &Manifest) -> Command {
     let positional = Arg::new(POSITIONAL)
-        .conflicts_with(Name::Command.name())
+        .conflicts_with(InputName::Command.name())
         .help("migrate, plan, status, verify, rollback, baseline or tunnel; the same as --command");
     Command::new("bastion-migrate")
         .bin_name("bastion-migrate")
         .version(env!("CARGO_PKG_VERSION"))
-        .about(manifest.about().to_owned())
+        .about(manifest.program_description().to_owned())
         .term_width(100)
         .next_line_help(true)
         .arg(positional)
-        .args(Name::ALL.iter().map(|name| flag(*name, manifest)))
+        .args(InputName::ALL.iter().map(|name| clap_arg(*name, manifest)))
         .after_help(after_help())
 }
 
 /// Creates the flag of an input. Secrets have hidden flags, so that they can be rejected with the right advice.
-fn flag(name: Name, manifest: &Manifest) -> Arg {
-    let default = manifest.default(name).map(|default| format!(" [default: {default}]")).unwrap_or_default();
+fn clap_arg(name: InputName, manifest: &Manifest) -> Arg {
+    let default = manifest.default_value(name).map(|default| format!(" [default: {default}]")).unwrap_or_default();
     Arg::new(name.name())
         .long(name.name())
         .value_name(name.kind().placeholder())
         .help_heading(name.group().title())
-        .help(format!("{}{default}", manifest.description(name)))
+        .help(format!("{}{default}", manifest.input_description(name)))
         .hide(name.is_secret())
 }
 
 fn after_help() -> String {
-    let secrets = Name::ALL.iter().filter(|name| name.is_secret()).flat_map(|name| name.variables());
+    let secrets = InputName::ALL.iter().filter(|name| name.is_secret()).flat_map(|name| name.variables());
     let lines: Vec<String> = secrets.map(|variable| format!("  {variable}")).collect();
     format!(
         "Secrets are no flags, because every process can read the command line. Put them into environment variables:\n{}\n\
@@ -103,18 +103,18 @@ fn after_help() -> String {
     )
 }
 
-fn flags(matches: &ArgMatches) -> Flags {
+fn collect_flags(matches: &ArgMatches) -> Flags {
     let mut flags = Flags::default();
     if let Some(command) = matches.get_one::<String>(POSITIONAL) {
-        flags.values.insert(Name::Command, command.clone());
+        flags.values.insert(InputName::Command, command.clone());
     }
-    for &name in Name::ALL {
+    for &name in InputName::ALL {
         match matches.get_one::<String>(name.name()) {
             Some(value) if value.trim().is_empty() => {}
             Some(value) if name.is_secret() => {
                 flags.exposed.push(Secret::new(value.clone()));
                 flags.refused.push(name);
-                flags.faults.push(secret_in_public(name));
+                flags.faults.push(exposed_secret_fault(name));
             }
             Some(value) => drop(flags.values.insert(name, value.clone())),
             None => {}
@@ -123,7 +123,7 @@ fn flags(matches: &ArgMatches) -> Flags {
     flags
 }
 
-fn secret_in_public(name: Name) -> Fault {
+fn exposed_secret_fault(name: InputName) -> Fault {
     let variable = name.variables().first().copied().unwrap_or_default();
     Fault::new(
         Code::InputInvalid,
@@ -135,7 +135,7 @@ fn secret_in_public(name: Name) -> Fault {
 }
 
 /// Returns the argument that the parser rejected.
-fn stumbled(error: &clap::Error) -> &str {
+fn offending_word(error: &clap::Error) -> &str {
     match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(word)) => word,
         _ => "",
@@ -144,9 +144,9 @@ fn stumbled(error: &clap::Error) -> &str {
 
 /// Returns the fault, and the arguments without the rejected one or with the one that was meant; no arguments if the
 /// rejected one can't be found.
-fn mend(mut args: Vec<OsString>, error: &clap::Error) -> (Option<Fault>, Option<Vec<OsString>>) {
-    let fault = unusable(error);
-    let word = stumbled(error);
+fn repair_args(mut args: Vec<OsString>, error: &clap::Error) -> (Option<Fault>, Option<Vec<OsString>>) {
+    let fault = usage_fault(error);
+    let word = offending_word(error);
     let flag = word.split(['=', ' ']).next().unwrap_or_default();
     let is_it = |arg: &OsString| match arg.to_str() {
         None => error.kind() == ErrorKind::InvalidUtf8,
@@ -154,7 +154,7 @@ fn mend(mut args: Vec<OsString>, error: &clap::Error) -> (Option<Fault>, Option<
         Some(arg) => arg == word || arg.split('=').next() == Some(flag) && flag.starts_with('-'),
     };
     let Some(at) = args.iter().skip(1).rposition(is_it).map(|at| at + 1) else { return (Some(fault), None) };
-    let meant = nearest(flag.trim_start_matches('-'), Name::ALL.iter().map(|name| name.name()));
+    let meant = nearest_candidate(flag.trim_start_matches('-'), InputName::ALL.iter().map(|name| name.name()));
     let is_free =
         |name: &&str| !args.iter().any(|arg| arg.to_string_lossy().split('=').next() == Some(&format!("--{name}")));
     if let Some(name) =
@@ -164,7 +164,7 @@ fn mend(mut args: Vec<OsString>, error: &clap::Error) -> (Option<Fault>, Option<
             *arg = format!("--{name}{}", arg.to_string_lossy().strip_prefix(flag).unwrap_or_default()).into();
         }
         // A secret has its own fault.
-        let fault = Some(fault).filter(|_| !Name::of(name).is_some_and(Name::is_secret));
+        let fault = Some(fault).filter(|_| !InputName::from_name(name).is_some_and(InputName::is_secret));
         return (fault, Some(args));
     }
     let removed = args.remove(at);
@@ -177,8 +177,8 @@ fn mend(mut args: Vec<OsString>, error: &clap::Error) -> (Option<Fault>, Option<
 
 /// Returns the fault for a rejected argument. It repeats only names of flags: other words may be a secret that lost its
 /// flag.
-fn unusable(error: &clap::Error) -> Fault {
-    let word = stumbled(error);
+fn usage_fault(error: &clap::Error) -> Fault {
+    let word = offending_word(error);
     let flag = word.split(['=', ' ']).next().unwrap_or_default();
     if word.starts_with('[') && error.kind() == ErrorKind::ArgumentConflict {
         return Fault::new(Code::InputInvalid, "the command is given twice: as the first word, and as `--command`")
@@ -189,7 +189,7 @@ fn unusable(error: &clap::Error) -> Fault {
             .fix("write `bastion-migrate [command] [--flag value]…`; see `bastion-migrate --help`");
     }
     match error.kind() {
-        ErrorKind::UnknownArgument => unknown(flag),
+        ErrorKind::UnknownArgument => unknown_flag_fault(flag),
         ErrorKind::ArgumentConflict => {
             Fault::new(Code::InputInvalid, format!("`{flag}` is given twice")).fix(format!("give `{flag}` once"))
         }
@@ -199,10 +199,10 @@ fn unusable(error: &clap::Error) -> Fault {
     }
 }
 
-fn unknown(flag: &str) -> Fault {
+fn unknown_flag_fault(flag: &str) -> Fault {
     let fault = Fault::new(Code::InputUnknown, format!("there is no flag `{flag}`"));
-    let known = Name::ALL.iter().map(|name| name.name()).chain(["help", "version"]);
-    match nearest(flag.trim_start_matches('-'), known) {
+    let known = InputName::ALL.iter().map(|name| name.name()).chain(["help", "version"]);
+    match nearest_candidate(flag.trim_start_matches('-'), known) {
         Some(name) => fault.fix(format!("did you mean `--{name}`?")),
         None => fault.fix("see `bastion-migrate --help` for the flags that exist"),
     }
@@ -213,15 +213,15 @@ mod tests {
     use super::*;
     use std::os::unix::ffi::OsStringExt as _;
 
-    fn line(args: &[&str]) -> Line {
+    fn line(args: &[&str]) -> ParsedArgs {
         let args = ["bastion-migrate"].iter().chain(args).map(Into::into).collect();
-        read(args, &Manifest::embedded())
+        parse_args(args, &Manifest::parse_embedded())
     }
 
     fn run(args: &[&str]) -> Flags {
         match line(args) {
-            Line::Run(flags) => flags,
-            Line::Print(text) => panic!("{text}"),
+            ParsedArgs::Run(flags) => flags,
+            ParsedArgs::Print(text) => panic!("{text}"),
         }
     }
 
@@ -233,14 +233,14 @@ mod tests {
 
     #[test]
     fn the_command_is_a_word_or_a_flag_and_not_both() {
-        assert_eq!(run(&["plan"]).values[&Name::Command], "plan");
-        assert_eq!(run(&["--command", "plan"]).values[&Name::Command], "plan");
+        assert_eq!(run(&["plan"]).values[&InputName::Command], "plan");
+        assert_eq!(run(&["--command", "plan"]).values[&InputName::Command], "plan");
         assert_eq!(fault(&["plan", "--command", "plan"]).code, Code::InputInvalid);
     }
 
     #[test]
     fn every_input_but_a_secret_is_a_flag() {
-        for name in Name::ALL.iter().filter(|name| !name.is_secret()) {
+        for name in InputName::ALL.iter().filter(|name| !name.is_secret()) {
             let flags = run(&[&format!("--{name}=7")]);
             assert_eq!(flags.values[name], "7");
             assert!(flags.faults.is_empty());
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn rejects_every_secret_and_names_the_variable_to_use() {
-        for name in Name::ALL.iter().filter(|name| name.is_secret()) {
+        for name in InputName::ALL.iter().filter(|name| name.is_secret()) {
             let flags = run(&[&format!("--{name}"), "hunter2"]);
             assert!(flags.values.is_empty());
             assert_eq!(flags.exposed, [Secret::new("hunter2")]);
@@ -272,7 +272,7 @@ mod tests {
             &["plan", "--ssh-user", "u", "hunter2"],
             &["-hunter2x"],
         ] {
-            if let Line::Run(flags) = line(args) {
+            if let ParsedArgs::Run(flags) = line(args) {
                 assert!(!flags.faults.is_empty() && !format!("{:?}", flags.faults).contains("hunter2"), "{args:?}");
             }
         }
@@ -288,13 +288,15 @@ mod tests {
     fn survives_arguments_that_are_not_utf_8() {
         for bytes in [&b"--gaps=\xff"[..], b"\xff", b"--\xff"] {
             let args = vec!["bastion-migrate".into(), OsString::from_vec(bytes.to_vec())];
-            assert!(matches!(read(args, &Manifest::embedded()), Line::Run(flags) if flags.faults.len() == 1));
+            assert!(
+                matches!(parse_args(args, &Manifest::parse_embedded()), ParsedArgs::Run(flags) if flags.faults.len() == 1)
+            );
         }
     }
 
     #[test]
     fn help_shows_groups_defaults_and_the_variables_of_secrets() {
-        let Line::Print(help) = line(&["--help"]) else { panic!("no help") };
+        let ParsedArgs::Print(help) = line(&["--help"]) else { panic!("no help") };
         for part in ["SSH:", "Safety:", "--lock-wait", "[default: 5m]", "SSH_PASSWORD"] {
             assert!(help.contains(part), "{part}\n{help}");
         }
@@ -303,6 +305,6 @@ mod tests {
 
     #[test]
     fn prints_its_version() {
-        assert!(matches!(line(&["--version"]), Line::Print(text) if text.contains(env!("CARGO_PKG_VERSION"))));
+        assert!(matches!(line(&["--version"]), ParsedArgs::Print(text) if text.contains(env!("CARGO_PKG_VERSION"))));
     }
 }

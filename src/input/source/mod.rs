@@ -6,15 +6,15 @@ pub(crate) mod flags;
 mod yaml_location;
 
 pub(crate) use config_file::Config;
-pub(crate) use environment::{Variable, Variables, prefixes};
+pub(crate) use environment::{Variable, Variables, environment_prefixes};
 pub(crate) use flags::Flags;
 
 use super::{
-    hints::Sought,
+    hints::MissingHints,
     inline_secrets,
     manifest::{Manifest, is_expression},
-    names::{Name, listed},
-    parse::{Drafts, Origin, value::Misfit, what_is_wrong},
+    names::{InputName, list_quoted},
+    parse::{ParsedSteps, YamlOrigin, parse_error_lines, value::InvalidValue},
     synonyms,
 };
 use crate::{
@@ -27,7 +27,7 @@ use std::{collections::BTreeMap, fmt};
 
 /// The source of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum ValueSource {
     Flag,
     Input,
     Variable(String),
@@ -35,7 +35,7 @@ pub(super) enum Source {
     Default,
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for ValueSource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag => formatter.write_str("from the command line"),
@@ -49,14 +49,14 @@ impl fmt::Display for Source {
 
 /// A value and its source. All values are kept as secrets: a misplaced secret is one, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Given {
+pub(super) struct SourcedValue {
     value: Secret,
-    pub(super) source: Source,
+    pub(super) source: ValueSource,
 }
 
-impl Given {
+impl SourcedValue {
     /// Removes a byte order mark, which comes from an editor and is never a part of the value.
-    fn new(value: &str, source: Source) -> Self {
+    fn new(value: &str, source: ValueSource) -> Self {
         Self { value: Secret::new(value.trim_start_matches('\u{feff}')), source }
     }
 }
@@ -64,29 +64,31 @@ impl Given {
 /// The sources of values, in order of precedence: flags, `INPUT_` variables, environment variables, the configuration
 /// file, defaults.
 #[derive(Debug)]
-pub(super) struct Places<'a> {
+pub(super) struct Sources<'a> {
     pub(super) manifest: &'a Manifest,
     pub(super) flags: &'a Flags,
     pub(super) variables: &'a Variables,
 }
 
-impl Places<'_> {
+impl Sources<'_> {
     /// Returns the value of a flag or a workflow input. `environment` and `config` come only from these, because they
     /// determine where all other values are found.
-    pub(super) fn asked(&self, name: Name) -> Option<String> {
+    pub(super) fn explicit_value(&self, name: InputName) -> Option<String> {
         let flag = self.flags.values.get(&name).cloned();
-        flag.or_else(|| self.input(name).and_then(Result::ok).map(|given| given.value.expose().trim().to_owned()))
+        flag.or_else(|| {
+            self.workflow_value(name).and_then(Result::ok).map(|given| given.value.expose().trim().to_owned())
+        })
     }
 
     /// Returns all values of the input, in order of precedence.
-    fn candidates(&self, name: Name, prefixes: &[String], config: &Config) -> Vec<Result<Given, Fault>> {
-        let given = |value: &String, source| Ok(Given::new(value, source));
-        let flag = self.flags.values.get(&name).map(|value| given(value, Source::Flag));
-        let file = config.values.get(&name).map(|value| given(value, Source::File(config.path.clone())));
-        let default = self.manifest.default(name).map(|value| given(&value.to_owned(), Source::Default));
+    fn candidates(&self, name: InputName, prefixes: &[String], config: &Config) -> Vec<Result<SourcedValue, Fault>> {
+        let given = |value: &String, source| Ok(SourcedValue::new(value, source));
+        let flag = self.flags.values.get(&name).map(|value| given(value, ValueSource::Flag));
+        let file = config.values.get(&name).map(|value| given(value, ValueSource::File(config.path.clone())));
+        let default = self.manifest.default_value(name).map(|value| given(&value.to_owned(), ValueSource::Default));
         flag.into_iter()
-            .chain(self.input(name))
-            .chain(variables(name, prefixes).filter_map(|variable| self.variable(name, variable)))
+            .chain(self.workflow_value(name))
+            .chain(variable_names(name, prefixes).filter_map(|variable| self.variable_value(name, variable)))
             .chain(file)
             .chain(default)
             .collect()
@@ -94,25 +96,29 @@ impl Places<'_> {
 
     /// Returns the value from the workflow's `with:`. The runner replaces only spaces in names, so dashes stay; a shell
     /// can't export such names, so underscores are accepted, too.
-    fn input(&self, name: Name) -> Option<Result<Given, Fault>> {
+    fn workflow_value(&self, name: InputName) -> Option<Result<SourcedValue, Fault>> {
         let dashed = format!("INPUT_{}", name.name().to_uppercase());
         let underscored = dashed.replace('-', "_");
         // A misspelt name has its own fault; its value is not reported as missing, too.
-        let meant =
-            || synonyms::variables(name, self.variables).into_iter().find_map(|other| self.variable(name, other));
-        let found = self.variable(name, dashed).or_else(|| self.variable(name, underscored)).or_else(meant)?;
-        let default = self.manifest.default(name);
+        let meant = || {
+            synonyms::synonym_variables(name, self.variables)
+                .into_iter()
+                .find_map(|other| self.variable_value(name, other))
+        };
+        let found =
+            self.variable_value(name, dashed).or_else(|| self.variable_value(name, underscored)).or_else(meant)?;
+        let default = self.manifest.default_value(name);
         match found {
             Ok(given) if default == Some(given.value.expose().trim()) || is_expression(given.value.expose()) => None,
-            Ok(given) => Some(Ok(Given { source: Source::Input, ..given })),
+            Ok(given) => Some(Ok(SourcedValue { source: ValueSource::Input, ..given })),
             Err(fault) => Some(Err(fault)),
         }
     }
 
-    fn variable(&self, name: Name, variable: String) -> Option<Result<Given, Fault>> {
+    fn variable_value(&self, name: InputName, variable: String) -> Option<Result<SourcedValue, Fault>> {
         match self.variables.get(&variable) {
             Variable::Absent => None,
-            Variable::Text(text) => Some(Ok(Given::new(text, Source::Variable(variable)))),
+            Variable::Text(text) => Some(Ok(SourcedValue::new(text, ValueSource::Variable(variable)))),
             Variable::NotUtf8 => Some(Err(Fault::new(
                 Code::InputInvalid,
                 format!("`{name}`, from the environment variable `{variable}`, is not UTF-8"),
@@ -123,7 +129,7 @@ impl Places<'_> {
 }
 
 /// Returns the environment variables of an input, in order of precedence.
-fn variables(name: Name, prefixes: &[String]) -> impl Iterator<Item = String> {
+fn variable_names(name: InputName, prefixes: &[String]) -> impl Iterator<Item = String> {
     let behind_prefix = prefixes
         .iter()
         .flat_map(move |prefix| name.prefixed_variables().iter().map(move |variable| format!("{prefix}{variable}")));
@@ -133,31 +139,32 @@ fn variables(name: Name, prefixes: &[String]) -> impl Iterator<Item = String> {
 /// All inputs that have a value.
 #[derive(Debug)]
 pub struct Inputs {
-    given: BTreeMap<Name, Given>,
+    given: BTreeMap<InputName, SourcedValue>,
     secrets: Vec<Secret>,
     prefixes: Vec<String>,
-    drafts: Drafts,
-    sought: Sought,
+    drafts: ParsedSteps,
+    sought: MissingHints,
 }
 
 impl Inputs {
     /// Looks up all inputs. A value that can't be read is a fault; the next source is not used instead.
-    pub(super) fn gather(places: &Places<'_>, environment: Option<&str>, config: &Config) -> (Self, Vec<Fault>) {
-        let prefixes = environment.map(prefixes).unwrap_or_default();
+    pub(super) fn from_sources(places: &Sources<'_>, environment: Option<&str>, config: &Config) -> (Self, Vec<Fault>) {
+        let prefixes = environment.map(environment_prefixes).unwrap_or_default();
         let (mut given, mut faults) = (BTreeMap::new(), Vec::new());
-        let mut drafts = config.drafts.clone();
+        let mut drafts = config.steps.clone();
         let mut secrets = [places.flags.exposed.clone(), config.exposed.clone()].concat();
-        for &name in Name::ALL {
+        for &name in InputName::ALL {
             let candidates = places.candidates(name, &prefixes, config);
             if name.is_secret() {
                 secrets.extend(candidates.iter().flatten().map(|given| given.value.clone()));
             } else {
-                secrets.extend(candidates.iter().flatten().flat_map(|given| inside(name, given.value.expose())));
+                secrets
+                    .extend(candidates.iter().flatten().flat_map(|given| secrets_inside(name, given.value.expose())));
             }
             match candidates.into_iter().next() {
                 Some(Ok(first)) => {
                     if name.is_yaml() {
-                        faults.extend(yaml(name, &first, &mut drafts));
+                        faults.extend(parse_yaml(name, &first, &mut drafts));
                     }
                     given.insert(name, first);
                 }
@@ -165,7 +172,7 @@ impl Inputs {
                 None => {}
             }
         }
-        (Self { given, secrets, prefixes, drafts, sought: Sought::default() }, faults)
+        (Self { given, secrets, prefixes, drafts, sought: MissingHints::default() }, faults)
     }
 
     /// Returns the prefixes of the environment's variables, in order of precedence.
@@ -174,25 +181,25 @@ impl Inputs {
     }
 
     /// Returns the inputs that are written in YAML.
-    pub(super) fn drafts(&self) -> &Drafts {
+    pub(super) fn parsed_steps(&self) -> &ParsedSteps {
         &self.drafts
     }
 
     /// Adds hints for inputs without a value.
-    pub(super) fn found_by(self, sought: Sought) -> Self {
+    pub(super) fn with_missing_hints(self, sought: MissingHints) -> Self {
         Self { sought, ..self }
     }
 
     /// Returns a fault for inputs without a value. With an environment it lists the variables that were looked up.
-    pub(super) fn missing(&self, cause: impl Into<String>, names: &[Name]) -> Fault {
+    pub(super) fn missing_fault(&self, cause: impl Into<String>, names: &[InputName]) -> Fault {
         let fault = Fault::new(Code::InputMissing, cause).fix(self.sought.fix());
-        let sought = names.iter().filter(|_| !self.prefixes.is_empty()).filter_map(|name| self.sought(*name));
+        let sought = names.iter().filter(|_| !self.prefixes.is_empty()).filter_map(|name| self.looked_up_as(*name));
         sought.chain(self.sought.elsewhere()).fold(fault, Fault::detail)
     }
 
-    fn sought(&self, name: Name) -> Option<String> {
-        let variables: Vec<String> = variables(name, &self.prefixes).collect();
-        let list = Some(listed(&variables)).filter(|list| !list.is_empty())?;
+    fn looked_up_as(&self, name: InputName) -> Option<String> {
+        let variables: Vec<String> = variable_names(name, &self.prefixes).collect();
+        let list = Some(list_quoted(&variables)).filter(|list| !list.is_empty())?;
         Some(format!("`{name}` was looked for in `with:`, and in the environment as {list}"))
     }
 
@@ -205,55 +212,59 @@ impl Inputs {
     }
 
     /// Returns a text without the space around it.
-    pub(super) fn text(&self, name: Name) -> Option<&str> {
+    pub(super) fn text(&self, name: InputName) -> Option<&str> {
         self.given.get(&name).map(|given| given.value.expose().trim())
     }
 
     /// Returns a secret. A single line loses the line break that it has from a file; a key is kept as it is.
-    pub(super) fn secret(&self, name: Name) -> Option<Secret> {
+    pub(super) fn secret(&self, name: InputName) -> Option<Secret> {
         let whole = self.given.get(&name)?.value.expose();
         let line = whole.trim_end_matches(['\r', '\n']);
         Some(Secret::new(if line.contains('\n') { whole } else { line }))
     }
 
     /// Returns all values that are not defaults.
-    pub(super) fn written(&self) -> impl Iterator<Item = (Name, Secret)> {
-        let given = self.given.iter().filter(|(_, given)| given.source != Source::Default);
+    pub(super) fn given_values(&self) -> impl Iterator<Item = (InputName, Secret)> {
+        let given = self.given.iter().filter(|(_, given)| given.source != ValueSource::Default);
         given.map(|(name, given)| (*name, given.value.clone()))
     }
 
     /// Returns the input with its source, as in "`ssh-host` (from the command line)".
-    pub(super) fn named(&self, name: Name) -> String {
+    pub(super) fn label(&self, name: InputName) -> String {
         self.given.get(&name).map_or_else(|| format!("`{name}`"), |given| format!("`{name}` ({})", given.source))
     }
 
     /// Returns whether the input has a value that is not the default.
-    pub(super) fn is_given(&self, name: Name) -> bool {
-        self.source(name).is_some_and(|source| *source != Source::Default)
+    pub(super) fn is_given(&self, name: InputName) -> bool {
+        self.source(name).is_some_and(|source| *source != ValueSource::Default)
     }
 
     /// Returns the source of the value.
-    pub(super) fn source(&self, name: Name) -> Option<&Source> {
+    pub(super) fn source(&self, name: InputName) -> Option<&ValueSource> {
         self.given.get(&name).map(|given| &given.source)
     }
 
     /// Parses the value of an optional input.
     pub(super) fn optional<T>(
         &self,
-        name: Name,
-        parser: impl FnOnce(&str) -> Result<T, Misfit>,
+        name: InputName,
+        parser: impl FnOnce(&str) -> Result<T, InvalidValue>,
     ) -> Result<Option<T>, Fault> {
-        self.text(name).map(|text| parser(text).map_err(|misfit| self.misfit(name, text, misfit))).transpose()
+        self.text(name).map(|text| parser(text).map_err(|misfit| self.invalid_fault(name, text, misfit))).transpose()
     }
 
     /// Parses the value of a required input.
-    pub(super) fn required<T>(&self, name: Name, parser: impl FnOnce(&str) -> Result<T, Misfit>) -> Result<T, Fault> {
-        self.optional(name, parser)?.ok_or_else(|| self.missing(format!("`{name}` has no value"), &[name]))
+    pub(super) fn required<T>(
+        &self,
+        name: InputName,
+        parser: impl FnOnce(&str) -> Result<T, InvalidValue>,
+    ) -> Result<T, Fault> {
+        self.optional(name, parser)?.ok_or_else(|| self.missing_fault(format!("`{name}` has no value"), &[name]))
     }
 
-    fn misfit(&self, name: Name, text: &str, misfit: Misfit) -> Fault {
-        let (named, cause) = (self.named(name), misfit.cause);
-        let shown = if text.len() > LONGEST_SHOWN || text.contains('\n') {
+    fn invalid_fault(&self, name: InputName, text: &str, misfit: InvalidValue) -> Fault {
+        let (named, cause) = (self.label(name), misfit.cause);
+        let shown = if text.len() > MAX_SHOWN_LENGTH || text.contains('\n') {
             format!("{named} {cause}")
         } else {
             format!("{named} is `{text}`: it {cause}")
@@ -263,27 +274,28 @@ impl Inputs {
 }
 
 /// Returns the secrets inside an input that is not a secret itself.
-fn inside(name: Name, text: &str) -> Vec<Secret> {
-    let is_command = name.is_yaml() || matches!(name, Name::Run | Name::Setup | Name::CommandPrefix | Name::Manage);
-    let given = if is_command { inline_secrets::in_commands(text) } else { Vec::new() };
-    [inline_secrets::in_urls(text), given].concat()
+fn secrets_inside(name: InputName, text: &str) -> Vec<Secret> {
+    let is_command = name.is_yaml()
+        || matches!(name, InputName::Run | InputName::Setup | InputName::CommandPrefix | InputName::Manage);
+    let given = if is_command { inline_secrets::secrets_in_commands(text) } else { Vec::new() };
+    [inline_secrets::secrets_in_urls(text), given].concat()
 }
 
 /// Parses an input that is written in YAML, and returns its faults.
-fn yaml(name: Name, given: &Given, drafts: &mut Drafts) -> Vec<Fault> {
-    let origin = Origin { title: format!("`{name}` ({})", given.source), places: Vec::new() };
+fn parse_yaml(name: InputName, given: &SourcedValue, drafts: &mut ParsedSteps) -> Vec<Fault> {
+    let origin = YamlOrigin { title: format!("`{name}` ({})", given.source), places: Vec::new() };
     let parsed =
         serde_yaml::from_str(given.value.expose()).and_then(|mut value: Value| value.apply_merge().map(|()| value));
     match parsed {
-        Ok(value) => drafts.replace(name, &value, &origin),
+        Ok(value) => drafts.replace_list(name, &value, &origin),
         Err(error) => {
             let fault = Fault::new(Code::InputInvalid, format!("{} is not valid YAML", origin.title));
             let fault = fault.fix("write it as in docs/steps.md, below `|` in a workflow");
-            drafts.spoil(name);
-            vec![what_is_wrong(&error).into_iter().fold(fault, Fault::detail)]
+            drafts.mark_invalid(name);
+            vec![parse_error_lines(&error).into_iter().fold(fault, Fault::detail)]
         }
     }
 }
 
 /// Longest value that is shown, in bytes: a longer one is more likely pasted into the wrong input than worth repeating.
-const LONGEST_SHOWN: usize = 60;
+const MAX_SHOWN_LENGTH: usize = 60;

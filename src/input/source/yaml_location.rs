@@ -7,19 +7,19 @@ use std::fmt;
 
 /// Returns line and column, 1-based, of the item with this index (from 0) in the list under these keys, or of the value
 /// itself without an index. `None` if it does not exist, or comes from a merged anchor.
-pub(crate) fn locate(text: &str, keys: &[&str], item: Option<usize>) -> Option<(usize, usize)> {
-    let error = Way { keys, item }.deserialize(serde_yaml::Deserializer::from_str(text)).err()?;
+pub(crate) fn locate_item(text: &str, keys: &[&str], item: Option<usize>) -> Option<(usize, usize)> {
+    let error = YamlPath { keys, item }.deserialize(serde_yaml::Deserializer::from_str(text)).err()?;
     error.location().map(|location| (location.line(), location.column()))
 }
 
 /// The remaining path to a value.
 #[derive(Clone, Copy)]
-struct Way<'a> {
+struct YamlPath<'a> {
     keys: &'a [&'a str],
     item: Option<usize>,
 }
 
-impl<'de> DeserializeSeed<'de> for Way<'_> {
+impl<'de> DeserializeSeed<'de> for YamlPath<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -28,7 +28,7 @@ impl<'de> DeserializeSeed<'de> for Way<'_> {
 }
 
 /// The trait rejects everything that is not on the path; at its end, the visitor does.
-impl<'de> Visitor<'de> for Way<'_> {
+impl<'de> Visitor<'de> for YamlPath<'_> {
     type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -39,7 +39,7 @@ impl<'de> Visitor<'de> for Way<'_> {
         let Some((key, keys)) = self.keys.split_first() else { return Err(A::Error::custom("here")) };
         while let Some(found) = map.next_key::<Value>()? {
             if found.as_str() == Some(key) {
-                map.next_value_seed(Way { keys, ..self })?;
+                map.next_value_seed(YamlPath { keys, ..self })?;
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -54,7 +54,7 @@ impl<'de> Visitor<'de> for Way<'_> {
                 return Ok(());
             }
         }
-        list.next_element_seed(Way { keys: &[], item: None })?;
+        list.next_element_seed(YamlPath { keys: &[], item: None })?;
         while list.next_element::<IgnoredAny>()?.is_some() {}
         Ok(())
     }
@@ -82,25 +82,25 @@ environments:
 
     #[test]
     fn finds_each_item_where_it_begins() {
-        let at = |keys: &[&str], item| locate(TEXT, keys, Some(item));
+        let at = |keys: &[&str], item| locate_item(TEXT, keys, Some(item));
         assert_eq!([0, 1, 2].map(|item| at(&["before"], item)), [Some((3, 5)), Some((5, 5)), Some((7, 5))]);
         assert_eq!(at(&["environments", "dev", "after"], 1).unwrap().0, 9);
-        assert_eq!(locate(TEXT, &["environments", "dev", "health"], None).unwrap().0, 9);
-        assert_eq!(locate(TEXT, &["before"], None), Some((3, 3)));
+        assert_eq!(locate_item(TEXT, &["environments", "dev", "health"], None).unwrap().0, 9);
+        assert_eq!(locate_item(TEXT, &["before"], None), Some((3, 3)));
     }
 
     #[test]
     fn returns_none_for_values_that_do_not_exist() {
         for (keys, item) in [(&["after"][..], 0), (&["before"], 3), (&["environments", "none", "before"], 0)] {
-            assert_eq!(locate(TEXT, keys, Some(item)), None, "{keys:?} {item}");
+            assert_eq!(locate_item(TEXT, keys, Some(item)), None, "{keys:?} {item}");
         }
-        assert_eq!(locate("a: &a { b: [ c ] }\nd: { <<: *a }\n", &["d", "b"], Some(0)), None);
+        assert_eq!(locate_item("a: &a { b: [ c ] }\nd: { <<: *a }\n", &["d", "b"], Some(0)), None);
     }
 
     proptest! {
         #[test]
         fn never_panics(text in ".*", item in option::of(0_usize..3)) {
-            let _place = locate(&text, &["a"], item);
+            let _place = locate_item(&text, &["a"], item);
         }
     }
 }
