@@ -15,7 +15,7 @@ use crate::{
     },
     settings::{Command, GithubSettings, Settings, When},
     site::Sites,
-    tunnel::{Handover, Sidecar, Tiding, cleanup::sweep as sweep_away},
+    tunnel::{Handover, Sidecar, SidecarMessage, cleanup::clean_up_run as sweep_away},
 };
 use std::{
     pin::pin,
@@ -173,7 +173,7 @@ pub(crate) async fn run_sidecar(
     let token = handover.token.clone();
     // What the other side has a use for it is told in a form of its own, and tells itself.
     let hear = move |event| {
-        let event = Tiding::of(&event).map_or(event, |tiding| Event::Note(tiding.written(&token)));
+        let event = SidecarMessage::from_event(&event).map_or(event, |tiding| Event::Note(tiding.to_line(&token)));
         log.lock().unwrap_or_else(PoisonError::into_inner).event(&event, began.elapsed());
     };
     let events = Events::new(hear, flow.clone()).with_redactor(redactor);
@@ -182,7 +182,7 @@ pub(crate) async fn run_sidecar(
     let code = match &ask.settings {
         Ok(settings) => {
             let mut sidecar = Sidecar::new(settings, &ask.runner, handover, events.clone());
-            if let Completion::Done(Err(fault)) = watch.run(Box::pin(sidecar.serve())).await {
+            if let Completion::Done(Err(fault)) = watch.run(Box::pin(sidecar.serve_until_job_ends())).await {
                 failed(fault);
             }
             match timeout(CLOSE_BUDGET, sidecar.close()).await {
@@ -244,20 +244,22 @@ impl<'a> Run<'a> {
     async fn run_stages(&mut self) -> Result<(), Vec<Fault>> {
         let Self { settings, events, executor, sites, .. } = self;
         if settings.command == Command::Tunnel {
-            return run_stage(events, Stage::Image, async { executor.open().await.map_err(single_fault) }).await;
+            return run_stage(events, Stage::Image, async { executor.open_tunnel().await.map_err(single_fault) }).await;
         }
         if sites.needs_engine() {
-            run_stage(events, Stage::Image, async { sites.prepare().await.map_err(single_fault) }).await?;
+            run_stage(events, Stage::Image, async { sites.prepare_containers().await.map_err(single_fault) }).await?;
         }
         match settings.route {
-            Some(_) => run_stage(events, Stage::Bastion, async { sites.connect().await.map_err(single_fault) }).await?,
-            None => sites.connect().await.map_err(single_fault)?,
+            Some(_) => {
+                run_stage(events, Stage::Bastion, async { sites.open_transport().await.map_err(single_fault) }).await?
+            }
+            None => sites.open_transport().await.map_err(single_fault)?,
         }
         let Err(faults) = self.run_connected().await else { return Ok(()) };
         let Self { events, executor, sites, lock, .. } = self;
-        let faults = executor.first_cause(sites, faults).await;
+        let faults = executor.with_root_cause(sites, faults).await;
         if *lock == RunLockState::Held
-            && let Err(fault) = executor.after_failure(sites).await
+            && let Err(fault) = executor.run_after_failure(sites).await
         {
             events.emit(Event::Warning(fault.in_stage(Stage::After)));
         }
@@ -269,18 +271,18 @@ impl<'a> Run<'a> {
         let Self { settings, events, executor, sites, lock } = self;
         let writes = settings.command.may_write();
         if writes {
-            executor.announce(sites);
+            executor.report_steps(sites);
         }
         if settings.database.is_some() {
             run_stage(events, Stage::Database, async { executor.connect(sites).await.map_err(single_fault) }).await?;
         }
-        let enter = sites.enter();
+        let enter = sites.take_server_slot();
         match writes {
             true => {
                 // Slot first, then lock: a reconnecting run takes them in the same order.
                 let locking = async {
                     enter.await.map_err(single_fault)?;
-                    executor.lock().await.map_err(single_fault)
+                    executor.take_run_lock().await.map_err(single_fault)
                 };
                 run_stage(events, Stage::Lock, locking).await?;
                 *lock = RunLockState::Held;
@@ -288,12 +290,18 @@ impl<'a> Run<'a> {
             false => enter.await.map_err(single_fault)?,
         }
         if writes && settings.steps.has_work_before_plan() {
-            run_stage(events, Stage::Before, async { executor.prepare(sites).await.map_err(single_fault) }).await?;
+            run_stage(events, Stage::Before, async { executor.run_before_plan(sites).await.map_err(single_fault) })
+                .await?;
         }
         run_stage(events, Stage::Plan, executor.plan(sites)).await?;
         if writes && executor.has_work() {
-            if executor.turns().contains(&When::Pending) && settings.steps.steps_before_pending().next().is_some() {
-                run_stage(events, Stage::Before, async { executor.before(sites).await.map_err(single_fault) }).await?;
+            if executor.met_conditions().contains(&When::Pending)
+                && settings.steps.steps_before_pending().next().is_some()
+            {
+                run_stage(events, Stage::Before, async {
+                    executor.run_before_migration(sites).await.map_err(single_fault)
+                })
+                .await?;
             }
             run_stage(events, Stage::Migrate, async { executor.migrate(sites).await.map_err(single_fault) }).await?;
         }
@@ -301,25 +309,26 @@ impl<'a> Run<'a> {
             run_stage(events, Stage::Verify, executor.verify(sites)).await?;
         }
         if writes && !settings.steps.after.is_empty() {
-            run_stage(events, Stage::After, async { executor.after(sites).await.map_err(single_fault) }).await?;
+            run_stage(events, Stage::After, async { executor.run_after_success(sites).await.map_err(single_fault) })
+                .await?;
         }
         Ok(())
     }
 
     async fn stop(&self) -> Result<(), Fault> {
-        self.executor.stop(&self.sites).await
+        self.executor.stop_work(&self.sites).await
     }
 
     /// Returns the fault of a stopped run, with a detail if the stop itself failed.
     fn with_stop_result(&self, fault: Fault, stopped: Option<Result<(), Fault>>) -> Fault {
-        let fault = if fault.code == Code::TimedOut { self.sites.cut_short(fault) } else { fault };
+        let fault = if fault.code == Code::TimedOut { self.sites.with_timeout_context(fault) } else { fault };
         let why = match stopped {
             Some(Ok(())) => return fault,
             Some(Err(why)) => why.cause,
             None => format!("no answer within {} s", STOP_BUDGET.as_secs()),
         };
-        self.executor.give_up();
-        fault.detail(self.sites.unstopped(&why))
+        self.executor.report_in_doubt();
+        fault.detail(self.sites.describe_unstopped(&why))
     }
 
     async fn close(self) -> Result<(), Fault> {

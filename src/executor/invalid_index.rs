@@ -4,7 +4,7 @@
 use crate::fault::{Code, Fault};
 
 /// Returns the warning about an index that a failed or stopped run leaves behind. `index` is its SQL name.
-pub(super) fn left(index: &str) -> Fault {
+pub(super) fn leftover_warning(index: &str) -> Fault {
     let cause =
         format!("the index {index} is INVALID since this run: the statement that builds or drops it did not complete");
     let fix = format!("run again: an SQL file resumes by itself; for a tool, {} first", drop_sql(index));
@@ -12,7 +12,7 @@ pub(super) fn left(index: &str) -> Fault {
 }
 
 /// Returns the fault of a lock timeout that ended a statement which waits for older transactions by design.
-pub(super) fn cut_off(fault: Fault, form: &str, said: Option<&str>) -> Fault {
+pub(super) fn lock_limit_fault(fault: Fault, form: &str, said: Option<&str>) -> Fault {
     let cause = format!("the lock timeout ended {form}, which waits for older transactions: {}", fault.cause);
     let fix = "run again when those transactions have ended, or let it wait for them: raise `retries`, which adds a \
         try without that limit, or set `lock-timeout: 0`";
@@ -25,9 +25,9 @@ pub(super) fn cut_off(fault: Fault, form: &str, said: Option<&str>) -> Fault {
 
 /// Explains a fault that something already exists, if that is an INVALID index: no one may take that for an applied
 /// migration.
-pub(super) fn explained(fault: Fault, invalid: &[String]) -> Fault {
+pub(super) fn explain_already_exists(fault: Fault, invalid: &[String]) -> Fault {
     let said = |index: &&String| {
-        let complaint = format!("\"{}\" already exists", bare(index));
+        let complaint = format!("\"{}\" already exists", bare_name(index));
         std::iter::once(&fault.cause).chain(&fault.detail).any(|text| text.contains(&complaint))
     };
     let Some(index) = invalid.iter().find(said) else { return fault };
@@ -45,7 +45,7 @@ fn drop_sql(index: &str) -> String {
 }
 
 /// Returns the name without its schema and its quotes.
-fn bare(index: &str) -> String {
+fn bare_name(index: &str) -> String {
     let name = match index.strip_suffix('"') {
         // In quotes a dot is part of the name, and a quote is doubled.
         Some(quoted) => quoted.rsplit_once(".\"").map_or(quoted, |(_, name)| name).trim_start_matches('"'),
@@ -60,7 +60,7 @@ mod tests {
 
     fn told(cause: &str, invalid: &[&str]) -> Fault {
         let invalid: Vec<String> = invalid.iter().map(|&index| index.to_owned()).collect();
-        explained(Fault::new(Code::ToolFailed, cause).fix("record it as applied"), &invalid)
+        explain_already_exists(Fault::new(Code::ToolFailed, cause).fix("record it as applied"), &invalid)
     }
 
     #[test]

@@ -31,43 +31,53 @@ use std::{
 use tokio::time::{Instant, sleep, timeout};
 
 /// The interval of keep-alive queries on the session that holds the lock.
-const HOLD: Duration = Duration::from_secs(2);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Time limit for terminated backends to end.
-const ENDING: Duration = Duration::from_secs(3);
+const BACKEND_END_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The session that holds the run lock, if a database is given.
 #[derive(Debug)]
-pub(super) struct Keeper<'a> {
+pub(super) struct LockHolder<'a> {
     settings: &'a Settings,
     runner: &'a Runner,
     events: Events,
     session: Option<Session>,
-    locked: bool,
-    alone: bool,
+    has_lock: bool,
+    is_alone: bool,
     /// Set when the session did not respond in time.
-    silent: Cell<bool>,
+    is_unresponsive: Cell<bool>,
     /// The activity monitor; it continues from one attempt to the next.
-    guard: RefCell<Watcher>,
+    monitor: RefCell<MonitorState>,
     /// The rows of the last query for ledgers.
-    pub(super) found: Vec<Vec<Option<String>>>,
+    pub(super) ledger_rows: Vec<Vec<Option<String>>>,
 }
 
 /// The state of the activity monitor.
 #[derive(Debug, Default)]
-enum Watcher {
+enum MonitorState {
     #[default]
-    NotYet,
-    There(Rc<ActivityMonitor>),
+    NotConnected,
+    Connected(Rc<ActivityMonitor>),
     /// It got no connection, and that was reported.
-    Nobody,
+    Unavailable,
 }
 
-impl<'a> Keeper<'a> {
+impl<'a> LockHolder<'a> {
     /// Prepares the holder; connects nothing yet.
     pub(super) fn new(settings: &'a Settings, runner: &'a Runner, events: Events) -> Self {
         let (silent, guard) = (Cell::new(false), RefCell::default());
-        Self { settings, runner, events, session: None, locked: false, alone: false, silent, guard, found: Vec::new() }
+        Self {
+            settings,
+            runner,
+            events,
+            session: None,
+            has_lock: false,
+            is_alone: false,
+            is_unresponsive: silent,
+            monitor: guard,
+            ledger_rows: Vec::new(),
+        }
     }
 
     /// Opens the session, and takes the lock if it is free.
@@ -77,12 +87,12 @@ impl<'a> Keeper<'a> {
     pub(super) async fn connect(&mut self, reach: &Transport) -> Result<(), Fault> {
         let target = self.settings.required_database()?;
         let wait = self.settings.wait_timeout;
-        let session = wait::wait_for_session(reach, target, &self.startup(), wait, &self.events).await?;
+        let session = wait::wait_for_session(reach, target, &self.startup_settings(), wait, &self.events).await?;
         let session = self.session.insert(session);
-        let question = snapshot::find_ledgers(self.settings);
-        let opening = preflight::run_preflight(session, target, opens(self.settings), question, wait).await?;
-        (self.locked, self.alone) = (opening.locked, opening.no_tool_active);
-        self.found = opening.extra_rows;
+        let question = snapshot::ledgers_query(self.settings);
+        let opening = preflight::run_preflight(session, target, lock_attempt(self.settings), question, wait).await?;
+        (self.has_lock, self.is_alone) = (opening.locked, opening.no_tool_active);
+        self.ledger_rows = opening.extra_rows;
         self.events.emit(Event::Database(opening.facts));
         Ok(())
     }
@@ -91,19 +101,19 @@ impl<'a> Keeper<'a> {
     ///
     /// # Errors
     /// The holder of the lock.
-    pub(super) async fn lock(&mut self) -> Result<(), Fault> {
+    pub(super) async fn take_run_lock(&mut self) -> Result<(), Fault> {
         let began = Instant::now();
         let Some(session) = &self.session else { return Ok(()) };
-        if !self.locked || !self.alone {
+        if !self.has_lock || !self.is_alone {
             let mut wait = lock_wait(self.settings, self.runner);
-            if !self.locked {
+            if !self.has_lock {
                 run_lock::acquire_lock(session, run_lock::bastion_migrate_lock(), &wait, &self.events).await?;
             }
             wait.limit = wait.limit.saturating_sub(began.elapsed());
             run_lock::wait_for_other_tools(session, &wait, &self.events).await?;
-            (self.locked, self.alone) = (true, true);
+            (self.has_lock, self.is_alone) = (true, true);
             // The previous holder may have created the ledger meanwhile.
-            self.find_again().await?;
+            self.find_ledgers_again().await?;
         }
         self.events.emit(Event::Locked { waited: began.elapsed() });
         Ok(())
@@ -113,25 +123,25 @@ impl<'a> Keeper<'a> {
     ///
     /// # Errors
     /// The fault of the query.
-    pub(super) async fn find_again(&mut self) -> Result<(), Fault> {
+    pub(super) async fn find_ledgers_again(&mut self) -> Result<(), Fault> {
         let Some(session) = &self.session else { return Ok(()) };
-        let question = snapshot::find_ledgers(self.settings).requiring_lock(self.run_lock());
-        self.found = self.ask(session, &question).await?;
+        let question = snapshot::ledgers_query(self.settings).requiring_lock(self.lock_requirement());
+        self.ledger_rows = self.query_rows(session, &question).await?;
         Ok(())
     }
 
     /// Returns the lock requirement of our queries.
-    pub(super) fn run_lock(&self) -> RunLockRequirement {
-        if self.locked { RunLockRequirement::Held } else { RunLockRequirement::NotNeeded }
+    pub(super) fn lock_requirement(&self) -> RunLockRequirement {
+        if self.has_lock { RunLockRequirement::Held } else { RunLockRequirement::NotNeeded }
     }
 
-    async fn ask(&self, session: &Session, question: &OwnQuery) -> Result<Vec<Vec<Option<String>>>, Fault> {
+    async fn query_rows(&self, session: &Session, question: &OwnQuery) -> Result<Vec<Vec<Option<String>>>, Fault> {
         answer_within(self.settings.wait_timeout, query_rows(&session.client, question)).await
     }
 
     /// Returns whether the session is lost, and the lock with it.
     pub(super) fn is_lost(&self) -> bool {
-        self.silent.get() || self.session.as_ref().is_some_and(|session| session.client.is_closed())
+        self.is_unresponsive.get() || self.session.as_ref().is_some_and(|session| session.client.is_closed())
     }
 
     /// Returns the session; `None` if no database is given.
@@ -140,25 +150,32 @@ impl<'a> Keeper<'a> {
     }
 
     /// Starts the activity monitor before the tool: a tool's first lock waits are short.
-    pub(super) async fn look_out(&self, reach: &Transport) {
+    pub(super) async fn start_monitor(&self, reach: &Transport) {
         if self.session.is_some() {
-            drop(self.guard(reach).await);
+            drop(self.connected_monitor(reach).await);
         }
     }
 
     /// Resolves when the lock is lost, and reports meanwhile which sessions block others. Without a database it never
     /// resolves.
-    pub(super) async fn watch(&self, reach: &Transport, pids: impl Fn() -> Vec<i32>, lookout: &LockWaits) -> Fault {
+    pub(super) async fn monitor_until_lost(
+        &self,
+        reach: &Transport,
+        pids: impl Fn() -> Vec<i32>,
+        lookout: &LockWaits,
+    ) -> Fault {
         let Some(session) = &self.session else { return std::future::pending().await };
         let guarded = async {
-            match self.guard(reach).await {
-                Some(guard) => guard.poll_activity(|| self.ward(pids()), lookout, &self.events).await,
+            match self.connected_monitor(reach).await {
+                Some(guard) => guard.poll_activity(|| self.watched_sessions(pids()), lookout, &self.events).await,
                 None => std::future::pending::<Infallible>().await,
             }
         };
-        match select(pin!(hold(session, self.run_lock(), self.settings.wait_timeout)), pin!(guarded)).await {
+        match select(pin!(keep_alive(session, self.lock_requirement(), self.settings.wait_timeout)), pin!(guarded))
+            .await
+        {
             Either::Left((silent, _)) if silent.code == Code::DatabaseTimeout => {
-                self.silent.set(true);
+                self.is_unresponsive.set(true);
                 silent.code(Code::DatabaseLost).detail("so it is unknown whether this run still holds the run lock")
             }
             Either::Left((lost, _)) => lost.detail("the run lock was lost with that connection"),
@@ -167,33 +184,33 @@ impl<'a> Keeper<'a> {
     }
 
     /// Returns the monitor, connected if possible; a run continues without one.
-    async fn guard(&self, reach: &Transport) -> Option<Rc<ActivityMonitor>> {
-        match &*self.guard.borrow() {
-            Watcher::NotYet => {}
-            Watcher::Nobody => return None,
-            Watcher::There(guard) if guard.is_closed() => {}
-            Watcher::There(guard) => return Some(Rc::clone(guard)),
+    async fn connected_monitor(&self, reach: &Transport) -> Option<Rc<ActivityMonitor>> {
+        match &*self.monitor.borrow() {
+            MonitorState::NotConnected => {}
+            MonitorState::Unavailable => return None,
+            MonitorState::Connected(guard) if guard.is_closed() => {}
+            MonitorState::Connected(guard) => return Some(Rc::clone(guard)),
         }
         let name = run_lock::monitor_application_name(self.runner);
         // If neither session gets a response any more, the one with the lock decides, and reports it first.
-        let wait = self.settings.wait_timeout + HOLD * 2;
+        let wait = self.settings.wait_timeout + KEEPALIVE_INTERVAL * 2;
         match ActivityMonitor::connect(reach, self.settings.database.as_ref()?, &name, wait, &self.events).await {
             Ok(guard) => {
                 let guard = Rc::new(guard);
-                self.guard.replace(Watcher::There(Rc::clone(&guard)));
+                self.monitor.replace(MonitorState::Connected(Rc::clone(&guard)));
                 Some(guard)
             }
             Err(fault) => {
                 self.events.emit(Event::Warning(fault.detail("so blocked sessions are not monitored during this run")));
-                self.guard.replace(Watcher::Nobody);
+                self.monitor.replace(MonitorState::Unavailable);
                 None
             }
         }
     }
 
-    fn ward(&self, pids: Vec<i32>) -> WatchedSessions {
+    fn watched_sessions(&self, pids: Vec<i32>) -> WatchedSessions {
         WatchedSessions {
-            application_name: container_spec::called(self.settings, self.runner),
+            application_name: container_spec::application_name(self.settings, self.runner),
             pids,
             owner: WorkOwner::Tool,
         }
@@ -205,8 +222,8 @@ impl<'a> Keeper<'a> {
     /// The fault of the query.
     pub(super) async fn invalid_indexes(&self) -> Result<Vec<String>, Fault> {
         let Some(session) = &self.session else { return Ok(Vec::new()) };
-        let question = OwnQuery::read_only(invalid_indexes_sql()).requiring_lock(self.run_lock());
-        let answer = self.ask(session, &question).await?;
+        let question = OwnQuery::read_only(invalid_indexes_sql()).requiring_lock(self.lock_requirement());
+        let answer = self.query_rows(session, &question).await?;
         Ok(answer.into_iter().filter_map(|row| row.into_iter().nth(1).flatten()).collect())
     }
 
@@ -236,7 +253,7 @@ impl<'a> Keeper<'a> {
             Ok(())
         };
         lookout.begin_attempt(Duration::ZERO);
-        let watch = self.watch(reach, || vec![session.announced_pid], lookout);
+        let watch = self.monitor_until_lost(reach, || vec![session.announced_pid], lookout);
         let dropped = match select(pin!(work), pin!(watch)).await {
             Either::Left((done, _)) => done.map_err(|error: tokio_postgres::Error| statement_fault(&error)),
             Either::Right((lost, _)) => Err(lost),
@@ -250,15 +267,15 @@ impl<'a> Keeper<'a> {
     ///
     /// # Errors
     /// The reason why it can't.
-    pub(super) async fn again(&mut self, reach: &Transport) -> Result<(), Fault> {
+    pub(super) async fn reconnect(&mut self, reach: &Transport) -> Result<(), Fault> {
         let (Some(target), Some(old)) = (&self.settings.database, &mut self.session) else { return Ok(()) };
         old.abort_driver().await;
-        self.guard.take();
+        self.monitor.take();
         let before = Some(old.announced_pid);
         let limit = self.settings.wait_timeout;
         let late = Fault::new(Code::DatabaseTimeout, "the database did not respond again in time");
         let session = timeout(limit, async {
-            let session = wait::wait_for_session(reach, target, &self.startup(), limit, &self.events).await?;
+            let session = wait::wait_for_session(reach, target, &self.startup_settings(), limit, &self.events).await?;
             let wait = LockWait {
                 limit,
                 input: "wait-timeout",
@@ -269,7 +286,7 @@ impl<'a> Keeper<'a> {
             Ok(session)
         });
         self.session = Some(session.await.unwrap_or(Err(late))?);
-        self.silent.set(false);
+        self.is_unresponsive.set(false);
         Ok(())
     }
 
@@ -281,17 +298,17 @@ impl<'a> Keeper<'a> {
     /// The fault of the query.
     pub(super) async fn end_backends(&self, pids: Vec<i32>) -> Result<(), Fault> {
         let Some(session) = &self.session else { return Ok(()) };
-        let WatchedSessions { application_name, pids, .. } = self.ward(pids);
-        let named = crate::postgres::quote_literal(if self.locked { &application_name } else { "" });
+        let WatchedSessions { application_name, pids, .. } = self.watched_sessions(pids);
+        let named = crate::postgres::quote_literal(if self.has_lock { &application_name } else { "" });
         let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
         let question = format!(
             "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE pid = ANY ('{{{}}}'::int[]) \
              OR (datname = pg_catalog.current_database() AND application_name = {named} AND application_name <> '')",
             pids.join(","),
         );
-        let until = Instant::now() + ENDING;
+        let until = Instant::now() + BACKEND_END_TIMEOUT;
         loop {
-            let left = self.ask(session, &OwnQuery::read_only(&question)).await?;
+            let left = self.query_rows(session, &OwnQuery::read_only(&question)).await?;
             if left.is_empty() || Instant::now() >= until {
                 return Ok(());
             }
@@ -300,7 +317,7 @@ impl<'a> Keeper<'a> {
     }
 
     /// Returns the start-up settings of a session that can only read, so that no change can come from it.
-    fn startup(&self) -> StartupSettings {
+    fn startup_settings(&self) -> StartupSettings {
         let ours = "-c lock_timeout=5000 -c client_connection_check_interval=1000 -c standard_conforming_strings=on \
             -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3";
         let name = run_lock::application_name(self.runner);
@@ -312,7 +329,7 @@ impl<'a> Keeper<'a> {
 
     /// Closes the session, which releases the lock.
     pub(super) async fn close(self) {
-        if let Watcher::There(guard) = self.guard.take()
+        if let MonitorState::Connected(guard) = self.monitor.take()
             && let Some(guard) = Rc::into_inner(guard)
         {
             guard.close().await;
@@ -324,10 +341,10 @@ impl<'a> Keeper<'a> {
 }
 
 /// Resolves when the session or only the lock is lost, or when it does not respond within `wait`.
-async fn hold(session: &Session, lock: RunLockRequirement, wait: Duration) -> Fault {
+async fn keep_alive(session: &Session, lock: RunLockRequirement, wait: Duration) -> Fault {
     let question = OwnQuery::read_only("SELECT").requiring_lock(lock);
     loop {
-        sleep(HOLD).await;
+        sleep(KEEPALIVE_INTERVAL).await;
         if let Err(fault) = answer_within(wait, query_rows(&session.client, &question)).await {
             return fault;
         }
@@ -336,7 +353,7 @@ async fn hold(session: &Session, lock: RunLockRequirement, wait: Duration) -> Fa
 
 /// Returns whether the preflight query also tries to take the run lock. With a server slot it must not: the order is
 /// slot, then lock, as for a run that reconnects; otherwise two runs would deadlock.
-pub(super) fn opens(settings: &Settings) -> LockAttempt {
+pub(super) fn lock_attempt(settings: &Settings) -> LockAttempt {
     if settings.command.may_write() && settings.server.is_none() { LockAttempt::TryRunLock } else { LockAttempt::Skip }
 }
 

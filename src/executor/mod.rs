@@ -7,8 +7,8 @@ mod sql;
 mod step;
 mod tool;
 
-pub use sql::Sql;
-pub use tool::Foreign;
+pub use sql::SqlExecutor;
+pub use tool::ToolExecutor;
 
 use crate::{
     fault::Fault,
@@ -17,14 +17,14 @@ use crate::{
     secret::Secret,
     settings::{Command, ExecutorSettings, Settings, When},
     site::Sites,
-    tunnel::Tunnel,
+    tunnel::JobTunnel,
 };
 use futures_util::future::join;
-use lock_holder::Keeper;
-use tool::snapshot::Witness;
+use lock_holder::LockHolder;
+use tool::snapshot::LedgerSnapshot;
 
 /// Reports the tables that were ignored although they have the name of a ledger.
-fn tell_left_alone(tables: &[String], events: &Events) {
+fn report_ignored_ledgers(tables: &[String], events: &Events) {
     if let Some((first, more)) = tables.split_first() {
         let more = if more.is_empty() { String::new() } else { format!(" (and {} more)", more.len()) };
         events.emit_note(format!("ignored: {first}{more}; its content is not read"));
@@ -35,11 +35,11 @@ fn tell_left_alone(tables: &[String], events: &Events) {
 #[derive(Debug)]
 pub enum Executor<'a> {
     /// SQL files, applied by the action itself.
-    Sql(Box<Sql<'a>>),
+    Sql(Box<SqlExecutor<'a>>),
     /// The app's own tool, in an image or on a server.
-    Foreign(Box<Foreign<'a>>),
+    Tool(Box<ToolExecutor<'a>>),
     /// A tunnel: a later step of the job runs the migration.
-    Tunnel(Box<Tunnel<'a>>),
+    Tunnel(Box<JobTunnel<'a>>),
 }
 
 /// Calls one expression for each kind of executor.
@@ -47,7 +47,7 @@ macro_rules! each {
     ($executor:expr, $inner:ident => $sql:expr, $foreign:expr, $tunnel:expr) => {
         match $executor {
             Executor::Sql($inner) => $sql,
-            Executor::Foreign($inner) => $foreign,
+            Executor::Tool($inner) => $foreign,
             Executor::Tunnel($inner) => $tunnel,
         }
     };
@@ -55,7 +55,7 @@ macro_rules! each {
     ($executor:expr, $inner:ident => $sql:expr, $foreign:expr; $tunnel:expr) => {
         match $executor {
             Executor::Sql($inner) => $sql,
-            Executor::Foreign($inner) => $foreign,
+            Executor::Tool($inner) => $foreign,
             Executor::Tunnel(_) => $tunnel,
         }
     };
@@ -74,12 +74,12 @@ impl<'a> Executor<'a> {
     ) -> Result<Self, Vec<Fault>> {
         Ok(match &settings.executor {
             _ if settings.command == Command::Tunnel => {
-                Self::Tunnel(Box::new(Tunnel::new(settings, runner, handover, events.clone())))
+                Self::Tunnel(Box::new(JobTunnel::new(settings, runner, handover, events.clone())))
             }
-            ExecutorSettings::Sql => Self::Sql(Box::new(Sql::new(settings, runner, events.clone()).await?)),
+            ExecutorSettings::Sql => Self::Sql(Box::new(SqlExecutor::new(settings, runner, events.clone()).await?)),
             ExecutorSettings::Tool(tool) => {
-                let foreign = Foreign::new(settings, tool, runner, events).map_err(|fault| vec![fault])?;
-                Self::Foreign(Box::new(foreign))
+                let foreign = ToolExecutor::new(settings, tool, runner, events).map_err(|fault| vec![fault])?;
+                Self::Tool(Box::new(foreign))
             }
         })
     }
@@ -88,8 +88,8 @@ impl<'a> Executor<'a> {
     ///
     /// # Errors
     /// The tunnel's fault.
-    pub async fn open(&mut self) -> Result<(), Fault> {
-        each!(self, _inner => Ok(()), Ok(()), _inner.open().await)
+    pub async fn open_tunnel(&mut self) -> Result<(), Fault> {
+        each!(self, _inner => Ok(()), Ok(()), _inner.start_sidecar().await)
     }
 
     /// Opens the session and reads the facts of the database.
@@ -97,15 +97,15 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// The reason why the database can't be used.
     pub async fn connect(&mut self, sites: &mut Sites<'_>) -> Result<(), Fault> {
-        each!(self, inner => inner.connect(sites.reach()?).await, inner.connect(sites).await; Ok(()))
+        each!(self, inner => inner.connect(sites.transport()?).await, inner.connect(sites).await; Ok(()))
     }
 
     /// Takes the run lock.
     ///
     /// # Errors
     /// The holder of the lock.
-    pub async fn lock(&mut self) -> Result<(), Fault> {
-        each!(self, inner => inner.lock().await, inner.lock().await; Ok(()))
+    pub async fn take_run_lock(&mut self) -> Result<(), Fault> {
+        each!(self, inner => inner.take_run_lock().await, inner.take_run_lock().await; Ok(()))
     }
 
     /// Determines the pending migrations.
@@ -128,7 +128,7 @@ impl<'a> Executor<'a> {
     /// The reason why it stopped; events report what was applied before.
     pub async fn migrate(&mut self, sites: &mut Sites<'_>) -> Result<(), Fault> {
         // Boxed, because the future is large and its caller holds it next to others.
-        each!(self, inner => Box::pin(inner.migrate(sites.reach_mut()?)).await, Box::pin(inner.migrate(sites)).await; Ok(()))
+        each!(self, inner => Box::pin(inner.migrate(sites.transport_mut()?)).await, Box::pin(inner.migrate(sites)).await; Ok(()))
     }
 
     /// Proves that the migration took place.
@@ -137,107 +137,107 @@ impl<'a> Executor<'a> {
     /// All deviations from the expected state.
     pub async fn verify(&mut self, sites: &mut Sites<'_>) -> Result<(), Vec<Fault>> {
         let no_way = |fault| vec![fault];
-        each!(self, inner => inner.verify(sites.reach_mut().map_err(no_way)?).await, inner.verify(sites).await; Ok(()))
+        each!(self, inner => inner.verify(sites.transport_mut().map_err(no_way)?).await, inner.verify(sites).await; Ok(()))
     }
 
     /// Returns the step conditions that a successful run meets.
     #[must_use]
-    pub fn turns(&self) -> &'static [When] {
-        each!(self, inner => inner.turns(), inner.turns(); &[When::Always])
+    pub fn met_conditions(&self) -> &'static [When] {
+        each!(self, inner => inner.met_conditions(), inner.met_conditions(); &[When::Always])
     }
 
     /// Reports all steps.
-    pub fn announce(&self, sites: &Sites<'_>) {
+    pub fn report_steps(&self, sites: &Sites<'_>) {
         let migrate = each!(self, inner => { let _nothing = inner; &[][..] }, &inner.steps; &[]);
-        step::announce(sites.settings, migrate, &sites.events);
+        step::report_steps(sites.settings, migrate, &sites.events);
     }
 
     /// Runs everything that comes before the plan: the health check, and the steps for every run.
     ///
     /// # Errors
     /// `unhealthy`, or the fault of the first required step that failed.
-    pub async fn prepare(&mut self, sites: &mut Sites<'a>) -> Result<(), Fault> {
+    pub async fn run_before_plan(&mut self, sites: &mut Sites<'a>) -> Result<(), Fault> {
         let earlier = match self {
-            Self::Foreign(foreign) => foreign.read_before().await?,
-            Self::Sql(_) | Self::Tunnel(_) => Witness::default(),
+            Self::Tool(foreign) => foreign.read_initial_snapshot().await?,
+            Self::Sql(_) | Self::Tunnel(_) => LedgerSnapshot::default(),
         };
         if let Some(health) = &sites.settings.steps.health {
-            step::health(sites, health).await?;
+            step::wait_until_healthy(sites, health).await?;
         }
-        self.steps(sites, StepPhase::Before, &[When::Always]).await?;
+        self.run_steps(sites, StepPhase::Before, &[When::Always]).await?;
         // These steps may have created a ledger since the connection was opened.
-        each!(self, inner => inner.find_again().await, inner.after_steps(&earlier).await; Ok(()))
+        each!(self, inner => inner.find_ledgers_again().await, inner.check_early_steps(&earlier).await; Ok(()))
     }
 
     /// Runs the steps before a migration that has something to do.
     ///
     /// # Errors
     /// The fault of the first required step that failed.
-    pub async fn before(&mut self, sites: &mut Sites<'a>) -> Result<(), Fault> {
-        self.steps(sites, StepPhase::Before, &[When::Pending]).await
+    pub async fn run_before_migration(&mut self, sites: &mut Sites<'a>) -> Result<(), Fault> {
+        self.run_steps(sites, StepPhase::Before, &[When::Pending]).await
     }
 
     /// Runs the steps after a migration that was proven.
     ///
     /// # Errors
     /// The fault of the first required step that failed.
-    pub async fn after(&mut self, sites: &mut Sites<'a>) -> Result<(), Fault> {
-        self.steps(sites, StepPhase::After, self.turns()).await
+    pub async fn run_after_success(&mut self, sites: &mut Sites<'a>) -> Result<(), Fault> {
+        self.run_steps(sites, StepPhase::After, self.met_conditions()).await
     }
 
     /// Runs the steps for a run that has failed.
     ///
     /// # Errors
     /// The fault of the first required step that failed.
-    pub async fn after_failure(&mut self, sites: &mut Sites<'a>) -> Result<(), Fault> {
-        self.steps(sites, StepPhase::After, &[When::Failure]).await
+    pub async fn run_after_failure(&mut self, sites: &mut Sites<'a>) -> Result<(), Fault> {
+        self.run_steps(sites, StepPhase::After, &[When::Failure]).await
     }
 
-    async fn steps(&mut self, sites: &mut Sites<'a>, phase: StepPhase, turns: &[When]) -> Result<(), Fault> {
+    async fn run_steps(&mut self, sites: &mut Sites<'a>, phase: StepPhase, turns: &[When]) -> Result<(), Fault> {
         let settings = sites.settings;
         let steps = match phase {
             StepPhase::Before => &settings.steps.before,
             StepPhase::Migrate => &settings.steps.migrate,
             StepPhase::After => &settings.steps.after,
         };
-        let mut nobody = Keeper::new(settings, sites.runner, sites.events.clone());
+        let mut nobody = LockHolder::new(settings, sites.runner, sites.events.clone());
         let keeper = match self {
             // After a failure the lock may be lost: then there is nothing left to watch.
-            Self::Foreign(foreign) if !foreign.keeper.is_lost() => &mut foreign.keeper,
+            Self::Tool(foreign) if !foreign.lock_holder.is_lost() => &mut foreign.lock_holder,
             // The session that runs the migration also holds the lock, and notices its loss itself.
-            Self::Sql(_) | Self::Foreign(_) | Self::Tunnel(_) => &mut nobody,
+            Self::Sql(_) | Self::Tool(_) | Self::Tunnel(_) => &mut nobody,
         };
-        Box::pin(step::run(sites, keeper, (phase, steps), turns)).await
+        Box::pin(step::run_steps(sites, keeper, (phase, steps), turns)).await
     }
 
     /// Replaces the first fault by the cause of the lost connection, if that is what it reports.
-    pub async fn first_cause(&mut self, sites: &Sites<'_>, faults: Vec<Fault>) -> Vec<Fault> {
-        let Ok(reach) = sites.reach() else { return faults };
-        each!(self, inner => inner.first_cause(reach, faults).await, inner.first_cause(sites, faults); faults)
+    pub async fn with_root_cause(&mut self, sites: &Sites<'_>, faults: Vec<Fault>) -> Vec<Fault> {
+        let Ok(reach) = sites.transport() else { return faults };
+        each!(self, inner => inner.with_root_cause(reach, faults).await, inner.with_root_cause(sites, faults); faults)
     }
 
     /// Stops work whose future was dropped.
     ///
     /// # Errors
     /// The reason why its outcome is unknown.
-    pub async fn stop(&self, sites: &Sites<'_>) -> Result<(), Fault> {
+    pub async fn stop_work(&self, sites: &Sites<'_>) -> Result<(), Fault> {
         each!(
             self,
-            inner => match sites.reach() {
+            inner => match sites.transport() {
                 Ok(reach) => {
-                    let (ended, told) = join(sites.end(), inner.stop(reach)).await;
+                    let (ended, told) = join(sites.stop_commands(), inner.stop_work(reach)).await;
                     ended.and(told)
                 }
                 Err(_) => Ok(()),
             },
-            inner.stop(sites).await,
-            inner.stop().await
+            inner.stop_work(sites).await,
+            inner.stop_unless_ready().await
         )
     }
 
     /// Reports the migrations whose outcome is unknown.
-    pub fn give_up(&self) {
-        each!(self, inner => inner.give_up(), inner.give_up(); ());
+    pub fn report_in_doubt(&self) {
+        each!(self, inner => inner.report_in_doubt(), inner.report_in_doubt(); ());
     }
 
     /// Closes sessions, and removes a tunnel that is not ready.
@@ -245,6 +245,6 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// The fault of the removal.
     pub async fn close(self) -> Result<(), Fault> {
-        each!(self, inner => { inner.close().await; Ok(()) }, { inner.close().await; Ok(()) }, inner.stop().await)
+        each!(self, inner => { inner.close().await; Ok(()) }, { inner.close().await; Ok(()) }, inner.stop_unless_ready().await)
     }
 }

@@ -13,11 +13,11 @@ use futures_util::future::{Either, pending, select};
 use std::{convert::Infallible, pin::pin, time::Duration};
 
 /// Delay before work is monitored that has met no lock.
-const GRACE: Duration = Duration::from_millis(500);
+const MONITOR_DELAY: Duration = Duration::from_millis(500);
 
 /// A backend of ours, and the means to monitor it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Watch<'w> {
+pub(super) struct MonitoredBackend<'w> {
     pub(super) settings: &'w Settings,
     pub(super) runner: &'w Runner,
     pub(super) events: &'w Events,
@@ -25,21 +25,21 @@ pub(super) struct Watch<'w> {
 }
 
 /// Does the work, and reports meanwhile which sessions block it and its progress.
-pub(super) async fn watched<T>(
-    watch: Watch<'_>,
+pub(super) async fn run_monitored<T>(
+    watch: MonitoredBackend<'_>,
     reach: &Transport,
     lookout: &LockWaits,
     work: impl Future<Output = T>,
 ) -> T {
-    match select(pin!(work), pin!(looking(watch, reach, lookout))).await {
+    match select(pin!(work), pin!(monitor_when_needed(watch, reach, lookout))).await {
         Either::Left((done, _)) => done,
         Either::Right((never, _)) => match never {},
     }
 }
 
-async fn looking(watch: Watch<'_>, reach: &Transport, lookout: &LockWaits) -> Infallible {
-    let Watch { settings, runner, events, pid } = watch;
-    lookout.wait_for_phase_change(GRACE).await;
+async fn monitor_when_needed(watch: MonitoredBackend<'_>, reach: &Transport, lookout: &LockWaits) -> Infallible {
+    let MonitoredBackend { settings, runner, events, pid } = watch;
+    lookout.wait_for_phase_change(MONITOR_DELAY).await;
     let Some(target) = &settings.database else { return pending().await };
     match ActivityMonitor::connect(
         reach,

@@ -149,7 +149,7 @@ impl ToolSettings {
     #[must_use]
     pub fn list_then_migrate(&self) -> Option<ListThenMigrate> {
         let together = self.recipe.list_then_migrate().filter(|_| matches!(self.site, Site::Image(_)))?;
-        Some(together.prefixed(&self.prefix))
+        Some(together.with_prefix(&self.prefix))
     }
 }
 

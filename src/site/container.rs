@@ -1,10 +1,10 @@
 //! Commands in containers: the engine, the images, and the endpoint at which containers find the database.
 
 use super::{
-    GRACE,
-    container_spec::{self, Access, Terms},
-    current_container::Current,
-    database_endpoint::{Serving, TunnelEnd},
+    STOP_GRACE,
+    container_spec::{self, SessionAccess, SessionTerms},
+    current_container::CurrentContainer,
+    database_endpoint::{AcceptLoop, DatabaseEndpoint},
 };
 use crate::{
     docker::{
@@ -21,7 +21,7 @@ use crate::{
         process::{ExitStatus, Output},
     },
     settings::{ExecutorSettings, ImageSettings, Settings, Site},
-    tool::{ByFile, CONFIRM, CONFIRM_PROMPT, CommandLine, ListThenMigrate},
+    tool::{CONFIRM, CONFIRM_PROMPT, CommandLine, FileCommand, ListThenMigrate},
     transport::Transport,
 };
 use futures_util::future::Either;
@@ -37,29 +37,29 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Containers<'a> {
     settings: &'a Settings,
-    shared: &'a ImageSettings,
+    image_settings: &'a ImageSettings,
     runner: &'a Runner,
     events: Events,
-    tag: Labels,
-    ready: Option<(DockerEngine, SelfContainer)>,
+    labels: Labels,
+    connected_engine: Option<(DockerEngine, SelfContainer)>,
     images: BTreeMap<String, Image>,
     /// The endpoint at which containers find the database.
-    pub(crate) tunnel_end: TunnelEnd<'a>,
+    pub(crate) endpoint: DatabaseEndpoint<'a>,
     /// The running container; it outlives the future that runs it.
-    current: Current,
-    waiting: RefCell<Option<Waiting>>,
+    current: CurrentContainer,
+    paused: RefCell<Option<PausedTool>>,
 }
 
 /// A tool that has listed its migrations and is paused at its confirmation prompt.
 #[derive(Debug)]
-struct Waiting {
+struct PausedTool {
     image: String,
-    line: CommandLine,
+    migrate_command: CommandLine,
     /// The list command as displayed.
-    asked: String,
+    list_command: String,
     running: RunningContainer,
     /// The loop that keeps its connections to the database open.
-    serving: Serving,
+    accept_loop: AcceptLoop,
 }
 
 impl<'a> Containers<'a> {
@@ -68,15 +68,15 @@ impl<'a> Containers<'a> {
     pub(crate) fn new(settings: &'a Settings, shared: &'a ImageSettings, runner: &'a Runner, events: Events) -> Self {
         Self {
             settings,
-            shared,
+            image_settings: shared,
             runner,
             events,
-            tag: Labels::new(&run_name(runner), ContainerKind::Tool, settings.safety.timeout * 2),
-            ready: None,
+            labels: Labels::new(&unique_run_name(runner), ContainerKind::Tool, settings.safety.timeout * 2),
+            connected_engine: None,
             images: BTreeMap::new(),
-            tunnel_end: TunnelEnd::new(settings, runner),
-            current: Current::default(),
-            waiting: RefCell::default(),
+            endpoint: DatabaseEndpoint::new(settings, runner),
+            current: CurrentContainer::default(),
+            paused: RefCell::default(),
         }
     }
 
@@ -84,16 +84,16 @@ impl<'a> Containers<'a> {
     ///
     /// # Errors
     /// The fault of the first that failed.
-    pub(crate) async fn prepare(&mut self, references: BTreeSet<&str>) -> Result<(), Fault> {
-        let (engine, own) = engine(self.runner, &self.tag, &self.events).await?;
+    pub(crate) async fn prepare_images(&mut self, references: BTreeSet<&str>) -> Result<(), Fault> {
+        let (engine, own) = connect_engine(self.runner, &self.labels, &self.events).await?;
         for reference in references {
-            let ImageSettings { pull, credentials, .. } = self.shared;
+            let ImageSettings { pull, credentials, .. } = self.image_settings;
             let image = engine.ensure_image(reference, *pull, credentials.as_ref(), &self.events).await?;
             self.events.emit(Event::Image(image.facts.clone()));
             self.images.insert(reference.to_owned(), image);
         }
-        self.ready = Some((engine, own));
-        self.tunnel_end.open().await
+        self.connected_engine = Some((engine, own));
+        self.endpoint.open_listener().await
     }
 
     /// Runs one command in a container of its own to its exit and removes the container. A tool that is paused to run
@@ -101,38 +101,38 @@ impl<'a> Containers<'a> {
     ///
     /// # Errors
     /// The engine's own faults.
-    pub(crate) async fn call(
+    pub(crate) async fn run_to_exit(
         &self,
         reach: &Rc<Transport>,
         image: &str,
-        (line, terms): (&CommandLine, Terms),
+        (line, terms): (&CommandLine, SessionTerms),
         tell: impl FnMut(Output<'_>),
     ) -> Result<ExitStatus, Fault> {
-        let waiting = self.waiting.take().filter(|waiting| waiting.image == image && waiting.line == *line);
+        let waiting = self.paused.take().filter(|waiting| waiting.image == image && waiting.migrate_command == *line);
         // One start is one container: its usage before the confirmation can't be separated from its usage after it.
         let command = match &waiting {
-            Some(waiting) => format!("{}, then {}", waiting.asked, line.display_text()),
+            Some(waiting) => format!("{}, then {}", waiting.list_command, line.display_text()),
             None => line.display_text(),
         };
         let (mut serving, work) = match waiting {
-            Some(Waiting { mut running, serving, .. }) => {
-                self.tunnel_end.tell(terms)?;
+            Some(PausedTool { mut running, accept_loop, .. }) => {
+                self.endpoint.set_session_terms(terms)?;
                 let going_on = async move {
                     running.write_stdin(CONFIRM.as_bytes()).await?;
                     running.follow_to_exit(tell).await
                 };
-                (serving, Either::Left(going_on))
+                (accept_loop, Either::Left(going_on))
             }
             None => {
-                let container = self.make(image, line, terms, ContainerStdin::None).await?;
+                let container = self.create_container(image, line, terms, ContainerStdin::None).await?;
                 let redactor = self.events.redactor();
                 let run = async move { container.start(redactor).await?.follow_to_exit(tell).await };
-                (self.tunnel_end.serve(reach), Either::Right(run))
+                (self.endpoint.accept_loop(reach), Either::Right(run))
             }
         };
         self.events.emit(Event::CommandStarted { command: line.display_text() });
-        let ended = serving.during(work).await;
-        self.finish(ended, command).await
+        let ended = serving.run_during(work).await;
+        self.finish_container(ended, command).await
     }
 
     /// Runs a tool that lists its migrations, in a container of its own that stays paused if the tool asks for
@@ -140,7 +140,7 @@ impl<'a> Containers<'a> {
     ///
     /// # Errors
     /// The engine's own faults.
-    pub(crate) async fn ask(
+    pub(crate) async fn list_then_pause(
         &self,
         reach: &Rc<Transport>,
         image: &str,
@@ -150,9 +150,9 @@ impl<'a> Containers<'a> {
         let safety = &self.settings.safety;
         // The session that lists may also be the one that migrates.
         let lock_timeout = LockRetries { lock_timeout: safety.lock_timeout, retries: safety.retries }.timeout_for(0);
-        let terms = Terms { access: Access::ReadingFirst, lock_timeout };
-        let container = self.make_for_both(image, together, terms).await?;
-        self.events.emit(Event::CommandStarted { command: together.status.display_text() });
+        let terms = SessionTerms { access: SessionAccess::ReadOnlyUntilConfirmed, lock_timeout };
+        let container = self.create_for_list_then_migrate(image, together, terms).await?;
+        self.events.emit(Event::CommandStarted { command: together.list_command.display_text() });
         let work = async {
             let mut running = container.start(self.events.redactor()).await?;
             let heard = running.follow_output(|output| match output {
@@ -169,43 +169,55 @@ impl<'a> Containers<'a> {
                 FollowOutput::Continue => running.follow_to_exit(|_| ()).await.map(Either::Right),
             }
         };
-        let mut serving = self.tunnel_end.serve(reach);
-        let ended = match serving.during(work).await {
+        let mut serving = self.endpoint.accept_loop(reach);
+        let ended = match serving.run_during(work).await {
             Ok(Either::Left(running)) => {
-                let (image, line, asked) = (image.to_owned(), together.migrate.clone(), together.status.display_text());
-                self.waiting.replace(Some(Waiting { image, line, asked, running, serving }));
+                let (image, line, asked) =
+                    (image.to_owned(), together.migrate_command.clone(), together.list_command.display_text());
+                self.paused.replace(Some(PausedTool {
+                    image,
+                    migrate_command: line,
+                    list_command: asked,
+                    running,
+                    accept_loop: serving,
+                }));
                 return Ok(None);
             }
             Ok(Either::Right(ended)) => Ok(ended),
             Err(fault) => Err(fault),
         };
-        self.finish(ended, together.status.display_text()).await.map(Some)
+        self.finish_container(ended, together.list_command.display_text()).await.map(Some)
     }
 
     /// Ends a tool that is paused at its confirmation prompt.
     ///
     /// # Errors
     /// The reason why it may still be there.
-    pub(crate) async fn dismiss(&self) -> Result<(), Fault> {
-        let Some(Waiting { running, asked, .. }) = self.waiting.take() else { return Ok(()) };
+    pub(crate) async fn abort_paused(&self) -> Result<(), Fault> {
+        let Some(PausedTool { running, list_command, .. }) = self.paused.take() else { return Ok(()) };
         let usage = running.usage();
         // At the end of its input it exits by itself.
         drop(running);
-        self.current.end(GRACE).await?;
-        self.used(asked, usage);
+        self.current.stop_and_remove(STOP_GRACE).await?;
+        self.report_usage(list_command, usage);
         Ok(())
     }
 
     /// Returns whether a tool is paused at its confirmation prompt.
-    pub(crate) fn is_waited_for(&self) -> bool {
-        self.waiting.borrow().is_some()
+    pub(crate) fn has_paused_tool(&self) -> bool {
+        self.paused.borrow().is_some()
     }
 
     /// Creates the container with the program in a file, so that an entrypoint that prints its arguments prints a few
     /// words; or with the program in the command itself, if the engine can't put a file into the container.
-    async fn make_for_both(&self, image: &str, together: &ListThenMigrate, terms: Terms) -> Result<Container, Fault> {
-        if let Some(ByFile { line, path, text }) = together.by_file(container_spec::OURS) {
-            let container = self.make(image, &line, terms, ContainerStdin::Once).await?;
+    async fn create_for_list_then_migrate(
+        &self,
+        image: &str,
+        together: &ListThenMigrate,
+        terms: SessionTerms,
+    ) -> Result<Container, Fault> {
+        if let Some(FileCommand { command, path, text }) = together.file_command(container_spec::OWN_DIRECTORY) {
+            let container = self.create_container(image, &command, terms, ContainerStdin::Once).await?;
             match container.upload_files(&[(path, text.into_bytes())]).await {
                 Ok(()) => return Ok(container),
                 Err(refused) => {
@@ -213,41 +225,51 @@ impl<'a> Containers<'a> {
                 }
             }
         }
-        self.make(image, &together.line(), terms, ContainerStdin::Once).await
+        self.create_container(image, &together.inline_command(), terms, ContainerStdin::Once).await
     }
 
     /// Creates a container for the command. Only the list-then-migrate command gets a standard input; every other one
     /// reads the end of it at once.
-    async fn make(
+    async fn create_container(
         &self,
         image: &str,
         line: &CommandLine,
-        terms: Terms,
+        terms: SessionTerms,
         input: ContainerStdin,
     ) -> Result<Container, Fault> {
-        let (Some((engine, own)), Some(known)) = (&self.ready, self.images.get(image)) else {
+        let (Some((engine, own)), Some(known)) = (&self.connected_engine, self.images.get(image)) else {
             return Err(Fault::new(Code::Bug, format!("the image `{image}` was not prepared")));
         };
-        let place = container_spec::Place {
-            own,
-            image: &known.facts.id,
-            port: self.tunnel_end.port(),
-            passage: self.tunnel_end.passage(),
+        let place = container_spec::ContainerContext {
+            self_container: own,
+            image_id: &known.facts.id,
+            endpoint_port: self.endpoint.local_port(),
+            client_tls: self.endpoint.client_tls(),
             access: terms.access,
         };
-        self.tunnel_end.tell(terms)?;
-        let order = container_spec::order(self.settings, self.shared, &place, line, &self.tunnel_end.injected(terms));
-        let order = match self.is_the_tools(image) {
-            true => container_spec::entered(order, self.shared.entrypoint.as_deref()),
-            false => container_spec::of_its_own(order, line),
+        self.endpoint.set_session_terms(terms)?;
+        let order = container_spec::build_spec(
+            self.settings,
+            self.image_settings,
+            &place,
+            line,
+            &self.endpoint.session_settings(terms),
+        );
+        let order = match self.is_tool_image(image) {
+            true => container_spec::with_entrypoint(order, self.image_settings.entrypoint.as_deref()),
+            false => container_spec::for_step_image(order, line),
         };
         let order = ContainerSpec { stdin: input, ..order };
         // This removes a tool that is paused for a different command.
         self.current.remove().await?;
-        self.current.make(engine, order, &self.tag).await
+        self.current.create(engine, order, &self.labels).await
     }
 
-    async fn finish(&self, ended: Result<ContainerExit, Fault>, command: String) -> Result<ExitStatus, Fault> {
+    async fn finish_container(
+        &self,
+        ended: Result<ContainerExit, Fault>,
+        command: String,
+    ) -> Result<ExitStatus, Fault> {
         self.current.remove().await?;
         let ended = ended?;
         if ended.other_processes == OtherProcesses::OutOfMemory {
@@ -257,11 +279,11 @@ impl<'a> Containers<'a> {
                 runner with more memory";
             self.events.emit(Event::Warning(Fault::new(Code::OutOfMemory, cause).fix(fix)));
         }
-        self.used(command, ended.usage);
+        self.report_usage(command, ended.usage);
         Ok(ended.status)
     }
 
-    fn is_the_tools(&self, image: &str) -> bool {
+    fn is_tool_image(&self, image: &str) -> bool {
         match &self.settings.executor {
             ExecutorSettings::Tool(tool) => tool.site == Site::Image(image.to_owned()),
             ExecutorSettings::Sql => false,
@@ -269,22 +291,22 @@ impl<'a> Containers<'a> {
     }
 
     /// Reports the usage of this one command: a sum over several would belong to none of them.
-    fn used(&self, command: String, usage: ResourceUsage) {
+    fn report_usage(&self, command: String, usage: ResourceUsage) {
         if usage != ResourceUsage::default() {
             self.events.emit(Event::ResourceUsage { command, usage });
         }
     }
 
     /// Returns the facts of this image.
-    pub(crate) fn image(&self, reference: &str) -> Option<&ImageFacts> {
+    pub(crate) fn image_facts(&self, reference: &str) -> Option<&ImageFacts> {
         self.images.get(reference).map(|image| &image.facts)
     }
 
     /// Returns the entrypoint that runs in front of this command in this image.
-    pub(crate) fn entrypoint(&self, reference: &str, line: &CommandLine) -> Vec<String> {
+    pub(crate) fn entrypoint_before(&self, reference: &str, line: &CommandLine) -> Vec<String> {
         let own = self.images.get(reference).map(|image| image.entrypoint.clone()).unwrap_or_default();
-        match (self.is_the_tools(reference), line) {
-            (true, _) => self.shared.entrypoint.clone().unwrap_or(own),
+        match (self.is_tool_image(reference), line) {
+            (true, _) => self.image_settings.entrypoint.clone().unwrap_or(own),
             (false, CommandLine::Program(_)) => own,
             (false, CommandLine::Shell(_)) => Vec::new(),
         }
@@ -294,34 +316,34 @@ impl<'a> Containers<'a> {
     ///
     /// # Errors
     /// The reason why it may still be there.
-    pub(crate) async fn end(&self, grace: Duration) -> Result<(), Fault> {
-        drop(self.waiting.take());
-        self.current.end(grace).await
+    pub(crate) async fn stop_and_remove(&self, grace: Duration) -> Result<(), Fault> {
+        drop(self.paused.take());
+        self.current.stop_and_remove(grace).await
     }
 
     /// Removes the running container at once.
     ///
     /// # Errors
     /// The engine's fault.
-    pub(crate) async fn remove(&self) -> Result<(), Fault> {
-        drop(self.waiting.take());
+    pub(crate) async fn remove_current(&self) -> Result<(), Fault> {
+        drop(self.paused.take());
         self.current.remove().await
     }
 }
 
 /// The key of the saved state that gives the post stage the run to clean up.
-const STATE: &str = "run";
+const RUN_STATE: &str = "run";
 
 /// Connects to the engine and finds our own container, records the run for the post stage, and removes expired
 /// containers.
-pub(crate) async fn engine(
+pub(crate) async fn connect_engine(
     runner: &Runner,
     tag: &Labels,
     events: &Events,
 ) -> Result<(DockerEngine, SelfContainer), Fault> {
     let engine = DockerEngine::connect(Path::new(ENGINE_SOCKET)).await?;
     let own = SelfContainer::find(&engine).await?;
-    remember(runner, tag)?;
+    record_run(runner, tag)?;
     if let Err(left) = engine.remove_leftovers(CleanupScope::Expired).await {
         events.emit(Event::Warning(left));
     }
@@ -330,15 +352,15 @@ pub(crate) async fn engine(
 
 /// Records the run, by which the post stage finds what a killed run left behind; so it is written before there is any
 /// container.
-fn remember(runner: &Runner, tag: &Labels) -> Result<(), Fault> {
+fn record_run(runner: &Runner, tag: &Labels) -> Result<(), Fault> {
     match &runner.state_file {
-        Some(path) => command_file::append_state(path, &[(STATE, tag.run().to_owned())]),
+        Some(path) => command_file::append_state(path, &[(RUN_STATE, tag.run().to_owned())]),
         None => Ok(()),
     }
 }
 
 /// Returns a name that no other run on the same engine has, jobs of a matrix included.
-pub(crate) fn run_name(runner: &Runner) -> String {
+pub(crate) fn unique_run_name(runner: &Runner) -> String {
     let part = |text: &Option<String>| text.clone().unwrap_or_else(|| "local".to_owned());
     format!("{}.{}.{}", part(&runner.run_id), part(&runner.run_attempt), random::random_token())
 }

@@ -15,21 +15,21 @@ use std::{
     time::Duration,
 };
 
-type Making = Pin<Box<dyn Future<Output = Result<Container, Fault>>>>;
+type CreateFuture = Pin<Box<dyn Future<Output = Result<Container, Fault>>>>;
 
 /// The container, if there is one or one is being created.
 #[derive(Default)]
-pub(crate) struct Current {
-    making: RefCell<Option<Making>>,
+pub(crate) struct CurrentContainer {
+    creating: RefCell<Option<CreateFuture>>,
     container: RefCell<Option<Container>>,
 }
 
-impl Current {
+impl CurrentContainer {
     /// Creates the container.
     ///
     /// # Errors
     /// The engine's fault.
-    pub(crate) async fn make(
+    pub(crate) async fn create(
         &self,
         engine: &DockerEngine,
         order: ContainerSpec,
@@ -37,17 +37,19 @@ impl Current {
     ) -> Result<Container, Fault> {
         let (engine, tag) = (engine.clone(), tag.clone());
         let making = async move { Container::create(&engine, &order, &tag).await };
-        self.making.replace(Some(Box::pin(making)));
-        self.made().await.unwrap_or_else(|| Err(Fault::new(Code::Bug, "another caller has taken the new container")))
+        self.creating.replace(Some(Box::pin(making)));
+        self.wait_for_creation()
+            .await
+            .unwrap_or_else(|| Err(Fault::new(Code::Bug, "another caller has taken the new container")))
     }
 
     /// Stops the container, after `grace` to end by itself, and removes it.
     ///
     /// # Errors
     /// The reason why it may still be there.
-    pub(crate) async fn end(&self, grace: Duration) -> Result<(), Fault> {
-        self.made().await;
-        if let Some(container) = self.there() {
+    pub(crate) async fn stop_and_remove(&self, grace: Duration) -> Result<(), Fault> {
+        self.wait_for_creation().await;
+        if let Some(container) = self.existing() {
             container.stop(grace).await?;
         }
         self.remove().await
@@ -58,17 +60,17 @@ impl Current {
     /// # Errors
     /// The reason why it may still be there.
     pub(crate) async fn remove(&self) -> Result<(), Fault> {
-        self.made().await;
-        let Some(container) = self.there() else { return Ok(()) };
+        self.wait_for_creation().await;
+        let Some(container) = self.existing() else { return Ok(()) };
         container.remove().await?;
         self.container.replace(None);
         Ok(())
     }
 
     /// Waits for the pending creation, if there is one. It is kept here while no caller waits.
-    async fn made(&self) -> Option<Result<Container, Fault>> {
+    async fn wait_for_creation(&self) -> Option<Result<Container, Fault>> {
         poll_fn(|context| {
-            let mut making = self.making.borrow_mut();
+            let mut making = self.creating.borrow_mut();
             let Some(future) = making.as_mut() else { return Poll::Ready(None) };
             let made = ready!(future.as_mut().poll(context));
             *making = None;
@@ -78,12 +80,12 @@ impl Current {
         .await
     }
 
-    fn there(&self) -> Option<Container> {
+    fn existing(&self) -> Option<Container> {
         self.container.borrow().clone()
     }
 }
 
-impl fmt::Debug for Current {
+impl fmt::Debug for CurrentContainer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Current").field("container", &self.container).finish_non_exhaustive()
     }

@@ -2,8 +2,8 @@
 //! port.
 
 use super::{
-    container_spec::{self, Access, LOOPBACK, Terms},
-    transcript::Around,
+    container_spec::{self, LOOPBACK, SessionAccess, SessionTerms},
+    transcript::ProxyFindings,
 };
 use crate::{
     fault::{Code, Fault},
@@ -26,13 +26,13 @@ use std::{
 
 /// The endpoint; closed until it is opened, and closed by being dropped.
 #[derive(Debug)]
-pub(crate) struct TunnelEnd<'a> {
+pub(crate) struct DatabaseEndpoint<'a> {
     settings: &'a Settings,
     runner: &'a Runner,
     listener: Option<Rc<ProxyListener>>,
 }
 
-impl<'a> TunnelEnd<'a> {
+impl<'a> DatabaseEndpoint<'a> {
     pub(crate) fn new(settings: &'a Settings, runner: &'a Runner) -> Self {
         Self { settings, runner, listener: None }
     }
@@ -41,33 +41,36 @@ impl<'a> TunnelEnd<'a> {
     ///
     /// # Errors
     /// `listener-unavailable`.
-    pub(crate) async fn open(&mut self) -> Result<(), Fault> {
+    pub(crate) async fn open_listener(&mut self) -> Result<(), Fault> {
         let (Some(database), true) = (&self.settings.database, self.settings.route.is_some()) else { return Ok(()) };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, database.port));
-        let injected = self.injected(Terms::of(self.settings, Access::Reading));
+        let injected =
+            self.session_settings(SessionTerms::with_user_lock_timeout(self.settings, SessionAccess::ReadOnly));
         let listener = ProxyListener::bind(address, self.settings.client_tls, injected).await.map_err(|error| {
             let cause = format!("the tunnel can't listen at {LOOPBACK}:{}", database.port);
             Fault::new(Code::ListenerUnavailable, cause).with_causes(&error)
         })?;
-        if container_spec::keeps_its_name(self.settings, database) {
-            name_loopback(&database.host)?;
+        if container_spec::can_keep_host_name(self.settings, database) {
+            add_hosts_entry(&database.host)?;
         }
         self.listener = Some(Rc::new(listener));
         Ok(())
     }
 
     /// Returns the settings for the sessions of containers.
-    pub(crate) fn injected(&self, terms: Terms) -> ClientSessionSettings {
-        container_spec::injected(self.settings, self.runner, terms)
+    pub(crate) fn session_settings(&self, terms: SessionTerms) -> ClientSessionSettings {
+        container_spec::session_settings(self.settings, self.runner, terms)
     }
 
     /// Sets the terms for sessions that start from now on.
     ///
     /// # Errors
     /// `listener-unavailable`.
-    pub(crate) fn tell(&self, terms: Terms) -> Result<(), Fault> {
-        let told =
-            self.listener.as_ref().map_or(Ok(()), |listener| listener.set_session_settings(self.injected(terms)));
+    pub(crate) fn set_session_terms(&self, terms: SessionTerms) -> Result<(), Fault> {
+        let told = self
+            .listener
+            .as_ref()
+            .map_or(Ok(()), |listener| listener.set_session_settings(self.session_settings(terms)));
         told.map_err(|error| {
             Fault::new(Code::ListenerUnavailable, "the session settings for the tunnel can't be changed")
                 .with_causes(&error)
@@ -75,52 +78,52 @@ impl<'a> TunnelEnd<'a> {
     }
 
     /// Returns its port, if it is open.
-    pub(crate) fn port(&self) -> Option<u16> {
+    pub(crate) fn local_port(&self) -> Option<u16> {
         self.listener.as_ref().and_then(|listener| listener.local_address().ok()).map(|address| address.port())
     }
 
     /// Returns the loop that accepts connections while it is polled. Dropping it closes the connections that it
     /// accepted.
-    pub(crate) fn serve(&self, reach: &Rc<Transport>) -> Serving {
+    pub(crate) fn accept_loop(&self, reach: &Rc<Transport>) -> AcceptLoop {
         match (self.listener.clone(), self.settings.database.clone()) {
             (Some(listener), Some(database)) => {
                 let reach = Rc::clone(reach);
-                Serving(Box::pin(async move { listener.serve(&reach, &database).await }))
+                AcceptLoop(Box::pin(async move { listener.serve(&reach, &database).await }))
             }
-            _ => Serving(Box::pin(pending())),
+            _ => AcceptLoop(Box::pin(pending())),
         }
     }
 
     /// Returns its observations so far.
-    pub(crate) fn around(&self) -> Around {
-        Around {
-            trouble: self.listener.as_deref().and_then(ProxyListener::last_fault),
-            error: self.listener.as_deref().and_then(ProxyListener::last_error),
+    pub(crate) fn proxy_findings(&self) -> ProxyFindings {
+        ProxyFindings {
+            proxy_fault: self.listener.as_deref().and_then(ProxyListener::last_fault),
+            server_error: self.listener.as_deref().and_then(ProxyListener::last_error),
         }
     }
 
     /// Returns the known backends of its connections.
-    pub(crate) fn pids(&self) -> Vec<i32> {
+    pub(crate) fn backend_pids(&self) -> Vec<i32> {
         self.listener.as_deref().map(ProxyListener::backend_pids).unwrap_or_default()
     }
 
     /// Returns the time of the last response of the database that the proxy could read.
-    pub(super) fn answered(&self) -> Option<Instant> {
+    pub(super) fn last_answer_at(&self) -> Option<Instant> {
         self.listener.as_deref().and_then(ProxyListener::answered)
     }
 
     /// Returns the number of connections so far, if it is open.
-    pub(crate) fn connections(&self) -> Option<u64> {
+    pub(crate) fn connection_count(&self) -> Option<u64> {
         self.listener.as_deref().map(|listener| listener.traffic().connections)
     }
 
     /// Returns the handling of the tool's TLS.
-    pub(super) fn passage(&self) -> ClientTls {
+    pub(super) fn client_tls(&self) -> ClientTls {
         self.listener.as_deref().map_or(self.settings.client_tls, ProxyListener::passage)
     }
 
     /// Passes the tool's own TLS through from now on, if the tool was refused TLS so far. Returns a note about it then.
-    pub(super) fn heed_demand(&self) -> Option<&'static str> {
+    pub(super) fn pass_tls_if_demanded(&self) -> Option<&'static str> {
         let listener = self.listener.as_deref().filter(|listener| listener.passage() == ClientTls::Terminated)?;
         (listener.traffic().declined > 0).then(|| {
             listener.let_through();
@@ -130,8 +133,8 @@ impl<'a> TunnelEnd<'a> {
     }
 
     /// Describes how our settings reached the sessions of its connections.
-    pub(crate) fn settings_way(&self) -> String {
-        match (&self.listener, self.passage()) {
+    pub(crate) fn settings_delivery(&self) -> String {
+        match (&self.listener, self.client_tls()) {
             (Some(listener), ClientTls::Terminated) => {
                 let traffic = listener.traffic();
                 format!("by the start-up packet of {} of {} connections", traffic.settled, traffic.connections)
@@ -145,11 +148,11 @@ impl<'a> TunnelEnd<'a> {
 }
 
 /// The loop that accepts connections and keeps them open while it is polled.
-pub(crate) struct Serving(Pin<Box<dyn Future<Output = Infallible>>>);
+pub(crate) struct AcceptLoop(Pin<Box<dyn Future<Output = Infallible>>>);
 
-impl Serving {
+impl AcceptLoop {
     /// Polls the loop while the work runs.
-    pub(crate) async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
+    pub(crate) async fn run_during<T>(&mut self, work: impl Future<Output = T>) -> T {
         match select(pin!(work), &mut self.0).await {
             Either::Left((done, _)) => done,
             Either::Right((never, _)) => match never {},
@@ -157,21 +160,21 @@ impl Serving {
     }
 }
 
-impl fmt::Debug for Serving {
+impl fmt::Debug for AcceptLoop {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Serving")
     }
 }
 
 /// Adds the database's name to our own `/etc/hosts`, which a container that joins our network shares.
-fn name_loopback(host: &str) -> Result<(), Fault> {
+fn add_hosts_entry(host: &str) -> Result<(), Fault> {
     let written =
-        OpenOptions::new().append(true).open(HOSTS).and_then(|mut hosts| writeln!(hosts, "{LOOPBACK} {host}"));
+        OpenOptions::new().append(true).open(HOSTS_FILE).and_then(|mut hosts| writeln!(hosts, "{LOOPBACK} {host}"));
     written.map_err(|error| {
-        Fault::new(Code::ListenerUnavailable, format!("`{HOSTS}` can't be written"))
+        Fault::new(Code::ListenerUnavailable, format!("`{HOSTS_FILE}` can't be written"))
             .with_causes(&error)
             .fix("run it as a step of a workflow: there its container has this file")
     })
 }
 
-const HOSTS: &str = "/etc/hosts";
+const HOSTS_FILE: &str = "/etc/hosts";

@@ -11,7 +11,7 @@ const INTERPRETERS: [&str; 11] =
     ["python", "node", "ruby", "php", "perl", "java", "dotnet", "deno", "bun", "sh", "bash"];
 
 /// Programs that read their arguments themselves.
-const PROGRAMS: [&str; 14] = [
+const STANDALONE_PROGRAMS: [&str; 14] = [
     "rails",
     "alembic",
     "flyway",
@@ -29,14 +29,14 @@ const PROGRAMS: [&str; 14] = [
 ];
 
 /// Programs that are files for an interpreter.
-const FILES: [&str; 2] = ["manage.py", "artisan"];
+const SCRIPT_FILES: [&str; 2] = ["manage.py", "artisan"];
 
 /// Options after which an interpreter has its program and takes the rest for its arguments.
 const PROGRAM_FOLLOWS: [&str; 4] = ["-m", "-c", "-jar", "-e"];
 
 /// Explains the fault, if the command was taken for arguments of the entrypoint.
-pub(crate) fn explained(fault: Fault, entrypoint: &[String], line: &CommandLine) -> Fault {
-    if !swallows(entrypoint, line) {
+pub(crate) fn explain_swallowed_command(fault: Fault, entrypoint: &[String], line: &CommandLine) -> Fault {
+    if !swallows_command(entrypoint, line) {
         return fault;
     }
     let cause = format!(
@@ -52,28 +52,32 @@ pub(crate) fn explained(fault: Fault, entrypoint: &[String], line: &CommandLine)
 
 /// Returns whether the entrypoint is a program that does not run the command. A command that is not the name of a
 /// program may be meant as its arguments.
-fn swallows(entrypoint: &[String], line: &CommandLine) -> bool {
+fn swallows_command(entrypoint: &[String], line: &CommandLine) -> bool {
     let Some((first, rest)) = entrypoint.split_first() else { return false };
     let is_a_program = match rest.first() {
-        _ if is_among(first, &PROGRAMS) || is_among(first, &FILES) => true,
-        _ if !is_among(first, &INTERPRETERS) => false,
+        _ if matches_any(first, &STANDALONE_PROGRAMS) || matches_any(first, &SCRIPT_FILES) => true,
+        _ if !matches_any(first, &INTERPRETERS) => false,
         None => true,
-        Some(word) => is_among(word, &PROGRAMS) || is_among(word, &FILES) || PROGRAM_FOLLOWS.contains(&word.as_str()),
+        Some(word) => {
+            matches_any(word, &STANDALONE_PROGRAMS)
+                || matches_any(word, &SCRIPT_FILES)
+                || PROGRAM_FOLLOWS.contains(&word.as_str())
+        }
     };
     let is_called = match line {
         CommandLine::Shell(_) => true,
-        CommandLine::Program(words) => words.first().is_some_and(|word| is_called(word)),
+        CommandLine::Program(words) => words.first().is_some_and(|word| is_program_name(word)),
     };
     is_a_program && is_called
 }
 
-fn is_called(word: &str) -> bool {
+fn is_program_name(word: &str) -> bool {
     let starters = ["npx", "uv", "poetry", "bundle", "pipenv"];
-    is_among(word, &INTERPRETERS) || is_among(word, &PROGRAMS) || is_among(word, &starters)
+    matches_any(word, &INTERPRETERS) || matches_any(word, &STANDALONE_PROGRAMS) || matches_any(word, &starters)
 }
 
 /// Returns whether the word is one of these names, ignoring its directory and its version.
-fn is_among(word: &str, names: &[&str]) -> bool {
+fn matches_any(word: &str, names: &[&str]) -> bool {
     let name = word.rsplit('/').next().unwrap_or(word);
     let bare = name.trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == '.');
     names.contains(&name) || names.contains(&bare)
@@ -98,9 +102,12 @@ mod tests {
             ("java -jar app.jar", "flyway migrate"),
             ("bin/rails", "bin/rails db:migrate"),
         ] {
-            assert!(swallows(&words(entrypoint), &CommandLine::Program(words(command))), "{entrypoint}: {command}");
+            assert!(
+                swallows_command(&words(entrypoint), &CommandLine::Program(words(command))),
+                "{entrypoint}: {command}"
+            );
         }
-        assert!(swallows(&words("sh -c gunicorn"), &CommandLine::Shell("make migrate".to_owned())));
+        assert!(swallows_command(&words("sh -c gunicorn"), &CommandLine::Shell("make migrate".to_owned())));
     }
 
     #[test]
@@ -116,7 +123,10 @@ mod tests {
             ("python", "manage.py migrate"),
             ("flyway", "info"),
         ] {
-            assert!(!swallows(&words(entrypoint), &CommandLine::Program(words(command))), "{entrypoint}: {command}");
+            assert!(
+                !swallows_command(&words(entrypoint), &CommandLine::Program(words(command))),
+                "{entrypoint}: {command}"
+            );
         }
     }
 
@@ -126,10 +136,10 @@ mod tests {
             .fix("no app in INSTALLED_APPS")
             .detail("it ended with code 1");
         let line = CommandLine::Program(words("python manage.py migrate"));
-        let told = explained(fault.clone(), &words("python manage.py"), &line);
+        let told = explain_swallowed_command(fault.clone(), &words("python manage.py"), &line);
         assert_eq!(told.code, Code::ToolMissing);
         assert!(told.cause.contains("`python manage.py`, which takes") && told.cause.ends_with("'python'"), "{told:?}");
         assert!(told.fix.contains("`image-entrypoint: none`") && told.detail == fault.detail, "{told:?}");
-        assert_eq!(explained(fault.clone(), &words("tini --"), &line), fault);
+        assert_eq!(explain_swallowed_command(fault.clone(), &words("tini --"), &line), fault);
     }
 }

@@ -2,7 +2,7 @@
 //! its own.
 
 /// Programs that run others in a separate environment, each with the option that passes one variable on.
-const ELSEWHERE: [(&str, &str); 6] = [
+const SEPARATE_ENVIRONMENTS: [(&str, &str); 6] = [
     ("docker", "-e PGOPTIONS"),
     ("docker-compose", "-e PGOPTIONS"),
     ("podman", "-e PGOPTIONS"),
@@ -12,19 +12,19 @@ const ELSEWHERE: [(&str, &str); 6] = [
 ];
 
 /// Programs with a separate environment that take no variable of ours.
-const SHUT: [&str; 3] = ["kubectl", "ssh", "env -i"];
+const CLOSED_ENVIRONMENTS: [&str; 3] = ["kubectl", "ssh", "env -i"];
 
 /// Describes how our settings reach the sessions of these commands, as far as their text shows.
-pub(crate) fn by_environment(commands: &str) -> String {
+pub(crate) fn pgoptions_delivery(commands: &str) -> String {
     let words = || commands.split(|letter: char| letter.is_whitespace() || ";|&()".contains(letter));
     let is_called = |program: &str| words().any(|word| word.rsplit('/').next() == Some(program));
-    let elsewhere = ELSEWHERE.iter().find(|(program, _)| is_called(program));
+    let elsewhere = SEPARATE_ENVIRONMENTS.iter().find(|(program, _)| is_called(program));
     match (elsewhere, commands.contains("PGOPTIONS")) {
         (Some((program, hand_on)), false) => format!(
             "by PGOPTIONS, which `{program}` does not pass on: our `lock-timeout` and `statement-timeout` do not \
              apply to what it runs (add `{hand_on}` to pass it on)"
         ),
-        _ => match SHUT
+        _ => match CLOSED_ENVIRONMENTS
             .iter()
             .find(|program| is_called(program) || (program.contains(' ') && commands.contains(*program)))
         {
@@ -53,7 +53,7 @@ mod tests {
             ("kubectl exec web -- migrate", false),
             ("env -i ./migrate", false),
         ] {
-            assert_eq!(!by_environment(commands).contains("does not pass on"), handed_on, "{commands}");
+            assert_eq!(!pgoptions_delivery(commands).contains("does not pass on"), handed_on, "{commands}");
         }
     }
 }

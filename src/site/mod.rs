@@ -13,10 +13,10 @@ mod running_command;
 mod server;
 mod transcript;
 
-pub(crate) use container::{engine, run_name};
-pub(crate) use container_spec::Terms;
-pub(crate) use current_container::Current;
-pub(crate) use transcript::Said;
+pub(crate) use container::{connect_engine, unique_run_name};
+pub(crate) use container_spec::SessionTerms;
+pub(crate) use current_container::CurrentContainer;
+pub(crate) use transcript::Transcript;
 
 use crate::{
     fault::{Code, Fault},
@@ -31,18 +31,18 @@ use crate::{
     transport::Transport,
 };
 use container::Containers;
-use migration_times::{Course, Over};
-use running_command::UnderWay;
-use server::Remote;
+use migration_times::{EndedMigration, RunningMigrations};
+use running_command::RunningCommand;
+use server::ServerSite;
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     time::{Duration, Instant},
 };
-use transcript::{Around, Shown, failure};
+use transcript::{LineVisibility, ProxyFindings, command_fault};
 
 /// Time that a command has to end by itself after a stop was requested.
-pub(crate) const GRACE: Duration = Duration::from_secs(1);
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(1);
 
 /// The connection to the database and the deployment server, and the commands that run in containers and on the server.
 #[derive(Debug)]
@@ -52,38 +52,38 @@ pub struct Sites<'a> {
     pub(crate) events: Events,
     recipe: Recipe,
     /// Shared with the connections of containers, until these are removed.
-    pub(crate) reach: Option<Rc<Transport>>,
+    pub(crate) transport: Option<Rc<Transport>>,
     containers: Option<Containers<'a>>,
-    pub(crate) server: Option<Remote<'a>>,
+    pub(crate) server: Option<ServerSite<'a>>,
     /// True once the connection to the server was lost for good.
     pub(crate) given_up: Cell<bool>,
     /// The migration that the tool reported as started last.
-    begun: RefCell<Option<MigrationStarted>>,
-    course: RefCell<Course>,
+    last_started: RefCell<Option<MigrationStarted>>,
+    running_migrations: RefCell<RunningMigrations>,
     /// Number of lines of the running command that are left out of the log.
-    cut: Cell<u64>,
-    pub(crate) under_way: RefCell<Option<UnderWay>>,
+    omitted_lines: Cell<u64>,
+    pub(crate) running_command: RefCell<Option<RunningCommand>>,
 }
 
 /// The start of a new command, or the resumption of one that outlived its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Turn {
-    Begin,
+pub(crate) enum RunMode {
+    Start,
     Resume,
 }
 
 /// A command, its site, and the terms on which its sessions get the database.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Task<'t> {
+pub(crate) struct SiteCommand<'t> {
     pub(crate) site: &'t Site,
-    pub(crate) line: &'t CommandLine,
-    pub(crate) terms: Terms,
+    pub(crate) command: &'t CommandLine,
+    pub(crate) terms: SessionTerms,
 }
 
 /// The exit of a command.
-pub(crate) struct Ended {
+pub(crate) struct CommandExit {
     pub(crate) status: ExitStatus,
-    around: Around,
+    proxy_findings: ProxyFindings,
     /// The entrypoint that ran in front of the command.
     entrypoint: Vec<String>,
 }
@@ -100,18 +100,18 @@ impl<'a> Sites<'a> {
         };
         let containers = settings.image.as_ref();
         let server = settings.server.as_ref();
-        let server = server.map(|shared| Remote::new(settings, shared, runner, events.clone())).transpose()?;
+        let server = server.map(|shared| ServerSite::new(settings, shared, runner, events.clone())).transpose()?;
         Ok(Self {
             settings,
             runner,
             events: events.clone(),
             recipe,
-            reach: None,
+            transport: None,
             containers: containers.map(|shared| Containers::new(settings, shared, runner, events.clone())),
-            begun: RefCell::default(),
-            course: RefCell::default(),
-            cut: Cell::default(),
-            under_way: RefCell::default(),
+            last_started: RefCell::default(),
+            running_migrations: RefCell::default(),
+            omitted_lines: Cell::default(),
+            running_command: RefCell::default(),
             server,
             given_up: Cell::new(false),
         })
@@ -127,9 +127,9 @@ impl<'a> Sites<'a> {
     ///
     /// # Errors
     /// The fault of the engine, an image or the endpoint.
-    pub async fn prepare(&mut self) -> Result<(), Fault> {
+    pub async fn prepare_containers(&mut self) -> Result<(), Fault> {
         match &mut self.containers {
-            Some(containers) => containers.prepare(self.settings.images()).await,
+            Some(containers) => containers.prepare_images(self.settings.images()).await,
             None => Ok(()),
         }
     }
@@ -138,8 +138,8 @@ impl<'a> Sites<'a> {
     ///
     /// # Errors
     /// The fault of the SSH connection.
-    pub async fn connect(&mut self) -> Result<(), Fault> {
-        self.reach = Some(Rc::new(Transport::connect(self.settings.route.as_ref(), &self.events).await?));
+    pub async fn open_transport(&mut self) -> Result<(), Fault> {
+        self.transport = Some(Rc::new(Transport::connect(self.settings.route.as_ref(), &self.events).await?));
         Ok(())
     }
 
@@ -147,29 +147,29 @@ impl<'a> Sites<'a> {
     ///
     /// # Errors
     /// It is not open yet.
-    pub fn reach(&self) -> Result<&Transport, Fault> {
-        self.reach.as_deref().ok_or_else(no_way)
+    pub fn transport(&self) -> Result<&Transport, Fault> {
+        self.transport.as_deref().ok_or_else(not_connected)
     }
 
-    fn way(&self) -> Result<&Rc<Transport>, Fault> {
-        self.reach.as_ref().ok_or_else(no_way)
+    fn shared_transport(&self) -> Result<&Rc<Transport>, Fault> {
+        self.transport.as_ref().ok_or_else(not_connected)
     }
 
     /// Returns the transport for replacement; no container may hold it.
     ///
     /// # Errors
     /// It is not open yet, or a container's connection still holds it.
-    pub fn reach_mut(&mut self) -> Result<&mut Transport, Fault> {
-        self.reach.as_mut().and_then(Rc::get_mut).ok_or_else(no_way)
+    pub fn transport_mut(&mut self) -> Result<&mut Transport, Fault> {
+        self.transport.as_mut().and_then(Rc::get_mut).ok_or_else(not_connected)
     }
 
     /// Takes the slot on the deployment server, if commands run there.
     ///
     /// # Errors
     /// The holder of the slot, or the fault of the server.
-    pub async fn enter(&self) -> Result<(), Fault> {
+    pub async fn take_server_slot(&self) -> Result<(), Fault> {
         match &self.server {
-            Some(server) => server.enter(self.reach()?).await,
+            Some(server) => server.take_slot(self.transport()?).await,
             None => Ok(()),
         }
     }
@@ -178,8 +178,8 @@ impl<'a> Sites<'a> {
     ///
     /// # Errors
     /// The fault of a command that did not exit with 0.
-    pub(crate) async fn called(&self, task: Task<'_>) -> Result<(), Fault> {
-        self.turn(task, Turn::Begin, &RefCell::default()).await
+    pub(crate) async fn run_checked(&self, task: SiteCommand<'_>) -> Result<(), Fault> {
+        self.run_to_success(task, RunMode::Start, &RefCell::default()).await
     }
 
     /// Runs a tool that lists its migrations and then waits for confirmation; it stays paused until its migrate command
@@ -187,44 +187,49 @@ impl<'a> Sites<'a> {
     ///
     /// # Errors
     /// The engine's own faults.
-    pub(crate) async fn ask(
+    pub(crate) async fn list_then_pause(
         &self,
         site: &Site,
         together: &ListThenMigrate,
-        said: &RefCell<Said>,
+        said: &RefCell<Transcript>,
     ) -> Result<Option<ExitStatus>, Fault> {
         let (Site::Image(image), Some(containers)) = (site, &self.containers) else {
-            return Err(Fault::new(Code::Bug, format!("no site can confirm `{}`", together.status.display_text())));
+            return Err(Fault::new(
+                Code::Bug,
+                format!("no site can confirm `{}`", together.list_command.display_text()),
+            ));
         };
-        self.begun.replace(None);
-        self.goes_on(together.status.display_text());
-        let ask = Box::pin(containers.ask(self.way()?, image, together, |output| self.hear(site, output, said)));
+        self.last_started.replace(None);
+        self.command_started(together.list_command.display_text());
+        let ask = Box::pin(containers.list_then_pause(self.shared_transport()?, image, together, |output| {
+            self.handle_output(site, output, said)
+        }));
         let asked = self.events.run_paced(ask).await;
-        self.is_over();
-        self.tell_cut();
+        self.command_ended();
+        self.report_omitted_lines();
         asked
     }
 
     /// Passes the tool's own TLS through from now on, if the tool failed because it demands TLS. Returns whether it
     /// does so: then the tool can be run again.
-    pub(super) fn heeds_demand(&self) -> bool {
-        let said = self.containers.as_ref().and_then(|containers| containers.tunnel_end.heed_demand());
+    pub(super) fn pass_tls_if_demanded(&self) -> bool {
+        let said = self.containers.as_ref().and_then(|containers| containers.endpoint.pass_tls_if_demanded());
         said.into_iter().for_each(|said| self.events.emit_note(said));
         said.is_some()
     }
 
     /// Returns whether a tool is paused at its confirmation prompt.
-    pub(crate) fn is_waited_for(&self) -> bool {
-        self.containers.as_ref().is_some_and(Containers::is_waited_for)
+    pub(crate) fn has_paused_tool(&self) -> bool {
+        self.containers.as_ref().is_some_and(Containers::has_paused_tool)
     }
 
     /// Ends a tool that is paused at its confirmation prompt.
     ///
     /// # Errors
     /// The reason why it may still be there.
-    pub(crate) async fn dismiss(&self) -> Result<(), Fault> {
+    pub(crate) async fn abort_paused(&self) -> Result<(), Fault> {
         match &self.containers {
-            Some(containers) => containers.dismiss().await,
+            Some(containers) => containers.abort_paused().await,
             None => Ok(()),
         }
     }
@@ -233,146 +238,167 @@ impl<'a> Sites<'a> {
     ///
     /// # Errors
     /// The fault of a command that did not exit with 0, or of a lost connection.
-    pub(crate) async fn turn(&self, task: Task<'_>, turn: Turn, said: &RefCell<Said>) -> Result<(), Fault> {
-        match self.ended(task, turn, said).await? {
-            Ended { status: ExitStatus::Exited(0), .. } => Ok(()),
-            ended => Err(self.failure(task.line, ended, &said.borrow())),
+    pub(crate) async fn run_to_success(
+        &self,
+        task: SiteCommand<'_>,
+        turn: RunMode,
+        said: &RefCell<Transcript>,
+    ) -> Result<(), Fault> {
+        match self.run_to_exit(task, turn, said).await? {
+            CommandExit { status: ExitStatus::Exited(0), .. } => Ok(()),
+            ended => Err(self.exit_fault(task.command, ended, &said.borrow())),
         }
     }
 
-    pub(crate) async fn ended(&self, task: Task<'_>, turn: Turn, said: &RefCell<Said>) -> Result<Ended, Fault> {
-        let (began, before) = (Instant::now(), self.around());
-        if turn == Turn::Begin {
-            self.course.take();
+    pub(crate) async fn run_to_exit(
+        &self,
+        task: SiteCommand<'_>,
+        turn: RunMode,
+        said: &RefCell<Transcript>,
+    ) -> Result<CommandExit, Fault> {
+        let (began, before) = (Instant::now(), self.proxy_findings());
+        if turn == RunMode::Start {
+            self.running_migrations.take();
         }
-        self.goes_on(task.line.display_text());
-        let run = Box::pin(self.run(task, turn, |output| self.hear(task.site, output, said)));
+        self.command_started(task.command.display_text());
+        let run = Box::pin(self.run_at_site(task, turn, |output| self.handle_output(task.site, output, said)));
         let status = self.events.run_paced(run).await;
-        self.is_over();
-        self.tell_cut();
+        self.command_ended();
+        self.report_omitted_lines();
         let status = status?;
-        let answered = self.containers.as_ref().and_then(|containers| containers.tunnel_end.answered());
-        let over = self.course.borrow_mut().rest(answered);
-        self.tell_over(over);
+        let answered = self.containers.as_ref().and_then(|containers| containers.endpoint.last_answer_at());
+        let over = self.running_migrations.borrow_mut().finish_all(answered);
+        self.report_ended(over);
         let entrypoint = match (task.site, &self.containers) {
-            (Site::Image(image), Some(containers)) => containers.entrypoint(image, task.line),
+            (Site::Image(image), Some(containers)) => containers.entrypoint_before(image, task.command),
             (Site::Image(_) | Site::Server, _) => Vec::new(),
         };
-        Ok(Ended { status, around: self.around().since(&before, began), entrypoint })
+        Ok(CommandExit { status, proxy_findings: self.proxy_findings().new_since(&before, began), entrypoint })
     }
 
-    pub(crate) fn failure(&self, line: &CommandLine, ended: Ended, said: &Said) -> Fault {
-        let by_itself = matches!(ended.status, ExitStatus::Exited(_)) && ended.around.trouble.is_none();
-        let fault = failure(&self.recipe, line, ended.status, said, ended.around);
-        if by_itself { entrypoint::explained(fault, &ended.entrypoint, line) } else { fault }
+    pub(crate) fn exit_fault(&self, line: &CommandLine, ended: CommandExit, said: &Transcript) -> Fault {
+        let by_itself = matches!(ended.status, ExitStatus::Exited(_)) && ended.proxy_findings.proxy_fault.is_none();
+        let fault = command_fault(&self.recipe, line, ended.status, said, ended.proxy_findings);
+        if by_itself { entrypoint::explain_swallowed_command(fault, &ended.entrypoint, line) } else { fault }
     }
 
-    async fn run(&self, task: Task<'_>, turn: Turn, tell: impl FnMut(Output<'_>)) -> Result<ExitStatus, Fault> {
-        let Task { site, line, terms } = task;
+    async fn run_at_site(
+        &self,
+        task: SiteCommand<'_>,
+        turn: RunMode,
+        tell: impl FnMut(Output<'_>),
+    ) -> Result<ExitStatus, Fault> {
+        let SiteCommand { site, command, terms } = task;
         match (site, &self.containers, &self.server) {
-            (Site::Image(image), Some(containers), _) => containers.call(self.way()?, image, (line, terms), tell).await,
-            (Site::Server, ..) if self.is_given_up() => {
-                let cause =
-                    format!("`{}` can't be run: the connection to the server was lost for good", line.display_text());
+            (Site::Image(image), Some(containers), _) => {
+                containers.run_to_exit(self.shared_transport()?, image, (command, terms), tell).await
+            }
+            (Site::Server, ..) if self.has_given_up() => {
+                let cause = format!(
+                    "`{}` can't be run: the connection to the server was lost for good",
+                    command.display_text()
+                );
                 Err(Fault::new(Code::BastionLost, cause))
             }
-            (Site::Server, _, Some(server)) => server.call(self.reach()?, (line, terms), turn, tell).await,
-            _ => Err(Fault::new(Code::Bug, format!("no site is prepared for `{}`", line.display_text()))),
+            (Site::Server, _, Some(server)) => {
+                server.run_or_resume(self.transport()?, (command, terms), turn, tell).await
+            }
+            _ => Err(Fault::new(Code::Bug, format!("no site is prepared for `{}`", command.display_text()))),
         }
     }
 
-    fn hear(&self, site: &Site, output: Output<'_>, said: &RefCell<Said>) {
+    fn handle_output(&self, site: &Site, output: Output<'_>, said: &RefCell<Transcript>) {
         let now = Instant::now();
-        if let Some(begun) = said.borrow_mut().take(&self.recipe, output) {
+        if let Some(begun) = said.borrow_mut().push_output(&self.recipe, output) {
             let MigrationStarted { name, schema } = begun.clone();
             // Output on the server is written to a file that is polled.
             let clock = if *site == Site::Server { ClockPrecision::Coarse } else { ClockPrecision::Exact };
-            let over = self.course.borrow_mut().begin(begun.clone(), now, clock);
-            self.tell_over(over);
+            let over = self.running_migrations.borrow_mut().start_migration(begun.clone(), now, clock);
+            self.report_ended(over);
             self.events.emit(Event::ToolMigrationStarted { name, schema, clock });
-            self.begun.replace(Some(begun));
+            self.last_started.replace(Some(begun));
         }
         let (Output::Stdout(line) | Output::Stderr(line)) = output else { return };
         if let Some(done) = self.recipe.ends(line) {
-            let over = self.course.borrow_mut().end(&done, now);
-            self.tell_over(over);
+            let over = self.running_migrations.borrow_mut().finish_migration(&done, now);
+            self.report_ended(over);
         }
-        if let Some(command) = &mut *self.under_way.borrow_mut() {
-            command.hear(&self.recipe, line);
+        if let Some(command) = &mut *self.running_command.borrow_mut() {
+            command.push_line(&self.recipe, line);
         }
-        match said.borrow_mut().shows(line) {
-            Shown::Yes => self.events.emit(Event::Output { line: line.to_owned() }),
-            Shown::TooMany => self.cut.set(self.cut.get() + 1),
-            Shown::Otherwise => {}
+        match said.borrow_mut().count_line(line) {
+            LineVisibility::Logged => self.events.emit(Event::Output { line: line.to_owned() }),
+            LineVisibility::OverLimit => self.omitted_lines.set(self.omitted_lines.get() + 1),
+            LineVisibility::ReportedElsewhere => {}
         }
     }
 
-    fn tell_over(&self, over: impl IntoIterator<Item = Over>) {
-        for Over { begun: MigrationStarted { name, schema }, took } in over {
+    fn report_ended(&self, over: impl IntoIterator<Item = EndedMigration>) {
+        for EndedMigration { migration: MigrationStarted { name, schema }, took } in over {
             self.events.emit(Event::Ended { name, schema, took });
         }
     }
 
     /// Reports how many lines of the command were left out of the log, if any.
-    fn tell_cut(&self) {
-        let lines = self.cut.take();
+    fn report_omitted_lines(&self) {
+        let lines = self.omitted_lines.take();
         if lines > 0 {
             self.events.emit(Event::LinesOmitted { lines });
         }
     }
 
-    fn around(&self) -> Around {
-        self.containers.as_ref().map(|containers| containers.tunnel_end.around()).unwrap_or_default()
+    fn proxy_findings(&self) -> ProxyFindings {
+        self.containers.as_ref().map(|containers| containers.endpoint.proxy_findings()).unwrap_or_default()
     }
 
     /// Returns the number of connections that the endpoint for containers has accepted, if there is one.
-    pub(crate) fn connections(&self) -> Option<u64> {
-        self.containers.as_ref().and_then(|containers| containers.tunnel_end.connections())
+    pub(crate) fn connection_count(&self) -> Option<u64> {
+        self.containers.as_ref().and_then(|containers| containers.endpoint.connection_count())
     }
 
     /// Returns the migration that the tool reported as started last.
-    pub(crate) fn begun(&self) -> Option<MigrationStarted> {
-        self.begun.borrow().clone()
+    pub(crate) fn last_started(&self) -> Option<MigrationStarted> {
+        self.last_started.borrow().clone()
     }
 
     /// Forgets the migration that a listing or a step reported: it does not belong to the work that follows.
-    pub(super) fn nothing_begun(&self) {
-        self.begun.replace(None);
+    pub(super) fn forget_last_started(&self) {
+        self.last_started.replace(None);
     }
 
     /// Returns the facts of the site's image, if the site is one.
-    pub(crate) fn image(&self, site: &Site) -> Option<&ImageFacts> {
+    pub(crate) fn image_facts(&self, site: &Site) -> Option<&ImageFacts> {
         match site {
-            Site::Image(reference) => self.containers.as_ref()?.image(reference),
+            Site::Image(reference) => self.containers.as_ref()?.image_facts(reference),
             Site::Server => None,
         }
     }
 
     /// Describes how our settings reach the sessions of a tool at this site.
-    pub(crate) fn settings_way(&self, site: &Site, commands: &str) -> Option<String> {
+    pub(crate) fn settings_delivery(&self, site: &Site, commands: &str) -> Option<String> {
         match site {
-            Site::Image(_) => self.containers.as_ref().map(|containers| containers.tunnel_end.settings_way()),
-            Site::Server => Some(environment_check::by_environment(commands)),
+            Site::Image(_) => self.containers.as_ref().map(|containers| containers.endpoint.settings_delivery()),
+            Site::Server => Some(environment_check::pgoptions_delivery(commands)),
         }
     }
 
     /// Returns the known backends of the running command.
-    pub(crate) fn pids(&self) -> Vec<i32> {
-        self.containers.as_ref().map(|containers| containers.tunnel_end.pids()).unwrap_or_default()
+    pub(crate) fn backend_pids(&self) -> Vec<i32> {
+        self.containers.as_ref().map(|containers| containers.endpoint.backend_pids()).unwrap_or_default()
     }
 
     /// Stops the running commands.
     ///
     /// # Errors
     /// The reason why one may still be running.
-    pub(crate) async fn end(&self) -> Result<(), Fault> {
-        self.tell_cut();
+    pub(crate) async fn stop_commands(&self) -> Result<(), Fault> {
+        self.report_omitted_lines();
         let removed = match &self.containers {
-            Some(containers) => containers.end(GRACE).await,
+            Some(containers) => containers.stop_and_remove(STOP_GRACE).await,
             None => Ok(()),
         };
-        let ended = match (&self.server, &self.reach) {
-            (Some(server), Some(reach)) => server.end(reach, GRACE).await,
+        let ended = match (&self.server, &self.transport) {
+            (Some(server), Some(reach)) => server.stop_command(reach, STOP_GRACE).await,
             _ => Ok(()),
         };
         removed.and(ended)
@@ -384,12 +410,12 @@ impl<'a> Sites<'a> {
     /// The fault of the first of them that failed.
     pub async fn close(self) -> Result<(), Fault> {
         let removed = match &self.containers {
-            Some(containers) => containers.remove().await,
+            Some(containers) => containers.remove_current().await,
             None => Ok(()),
         };
-        let Some(reach) = self.reach else { return removed };
+        let Some(reach) = self.transport else { return removed };
         let left = match &self.server {
-            Some(server) => server.leave(&reach).await,
+            Some(server) => server.release_slot(&reach).await,
             None => Ok(()),
         };
         // The containers that also held it are gone.
@@ -401,6 +427,6 @@ impl<'a> Sites<'a> {
     }
 }
 
-fn no_way() -> Fault {
+fn not_connected() -> Fault {
     Fault::new(Code::Bug, "there is no connection to the database yet")
 }

@@ -11,31 +11,31 @@ use std::{cell::RefCell, time::Duration};
 use tokio::time::{sleep, timeout};
 
 /// The pause between two attempts to reconnect.
-const PAUSE: Duration = Duration::from_secs(2);
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
 impl Sites<'_> {
     /// Returns whether a command still runs at this site although the connection to it is lost.
-    pub(crate) fn is_cut_off(&self, site: &Site) -> bool {
-        self.is_lost() && self.works_on_server(site)
+    pub(crate) fn is_detached(&self, site: &Site) -> bool {
+        self.is_connection_lost() && self.works_on_server(site)
     }
 
     /// Returns whether a command may still run at this site although following it ended with this fault. A session that
     /// is ended by its server may lose the follower there before it loses the connection.
-    pub(crate) fn is_unheard(&self, site: &Site, fault: &Fault) -> bool {
-        (self.is_lost() || fault.code == Code::BastionLost) && self.works_on_server(site)
+    pub(crate) fn may_be_detached(&self, site: &Site, fault: &Fault) -> bool {
+        (self.is_connection_lost() || fault.code == Code::BastionLost) && self.works_on_server(site)
     }
 
-    pub(crate) fn is_lost(&self) -> bool {
-        self.reach.as_ref().is_some_and(|reach| reach.loss_fault().is_some())
+    pub(crate) fn is_connection_lost(&self) -> bool {
+        self.transport.as_ref().is_some_and(|reach| reach.loss_fault().is_some())
     }
 
     fn works_on_server(&self, site: &Site) -> bool {
-        let server = self.server.as_ref().filter(|_| !self.is_given_up());
-        *site == Site::Server && server.is_some_and(|server| server.is_at_work())
+        let server = self.server.as_ref().filter(|_| !self.has_given_up());
+        *site == Site::Server && server.is_some_and(|server| server.may_be_running())
     }
 
     /// Returns whether this run has given up following commands on the server.
-    pub(crate) fn is_given_up(&self) -> bool {
+    pub(crate) fn has_given_up(&self) -> bool {
         self.given_up.get()
     }
 
@@ -51,44 +51,44 @@ impl Sites<'_> {
     ///
     /// # Errors
     /// `commit-in-doubt`: the outcome of the command is unknown. `lock-lost`: another run has our slot.
-    pub(crate) async fn again(&mut self, lost: &Fault) -> Result<(), Fault> {
+    pub(crate) async fn reconnect(&mut self, lost: &Fault) -> Result<(), Fault> {
         let wait = self.settings.wait_timeout;
         let why = RefCell::new(lost.cause.clone());
-        if let Ok(done) = timeout(wait, self.try_again(&why)).await {
+        if let Ok(done) = timeout(wait, self.reconnect_with_retries(&why)).await {
             return done;
         }
         let cause = format!("the connection to the server was lost and could not be restored: {}", why.take());
         Err(self.give_up(cause).detail(format!("waited {} s for it (`wait-timeout`)", wait.as_secs())))
     }
 
-    async fn try_again(&mut self, why: &RefCell<String>) -> Result<(), Fault> {
+    async fn reconnect_with_retries(&mut self, why: &RefCell<String>) -> Result<(), Fault> {
         loop {
             self.events.emit(Event::Waiting {
                 what: "the server, where the command still runs".to_owned(),
                 why: why.borrow().clone(),
             });
-            match self.once_more().await {
-                Err(fault) if self.is_lost() => why.replace(fault.cause),
+            match self.try_reconnect().await {
+                Err(fault) if self.is_connection_lost() => why.replace(fault.cause),
                 done => return done,
             };
-            sleep(PAUSE).await;
+            sleep(RETRY_PAUSE).await;
         }
     }
 
-    async fn once_more(&mut self) -> Result<(), Fault> {
-        if self.is_lost() {
-            self.connect().await?;
+    async fn try_reconnect(&mut self) -> Result<(), Fault> {
+        if self.is_connection_lost() {
+            self.open_transport().await?;
         }
         match &self.server {
-            Some(server) => server.enter_again(self.reach()?).await,
+            Some(server) => server.retake_slot(self.transport()?).await,
             None => Ok(()),
         }
     }
 
     /// Describes work that could not be stopped.
     #[must_use]
-    pub fn unstopped(&self, why: &str) -> String {
-        match self.server.as_ref().is_some_and(|server| server.is_at_work()) {
+    pub fn describe_unstopped(&self, why: &str) -> String {
+        match self.server.as_ref().is_some_and(|server| server.may_be_running()) {
             true => format!(
                 "the command on the server may not have been stopped ({why}): if it still runs, the next run waits \
                  for it and reports its outcome"

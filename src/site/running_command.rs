@@ -5,84 +5,92 @@ use crate::{fault::Fault, tool::Recipe};
 use std::collections::VecDeque;
 
 /// Number of its last lines that are shown, as with a fault of its own.
-const SHOWN: usize = 12;
+const SHOWN_LINES: usize = 12;
 
 /// Fix for an app that does not connect to the database.
-const ELSEWHERE: &str = "the app looks for its database at another address: let its settings read DATABASE_URL or \
+const FIX_WRONG_DATABASE: &str = "the app looks for its database at another address: let its settings read DATABASE_URL or \
     PGHOST, or pass it the variables that they read, as in `env: POSTGRES_HOST=${DATABASE_HOST}`";
 
 /// A command that was started.
 #[derive(Debug)]
-pub(crate) struct UnderWay {
-    shown: String,
-    last: VecDeque<String>,
+pub(crate) struct RunningCommand {
+    command: String,
+    last_lines: VecDeque<String>,
     /// The last line that the recipe recognises as an error.
-    error: Option<String>,
+    last_error: Option<String>,
     /// Number of connections through the tunnel before it; `None` if it can't be known.
-    before: Option<u64>,
-    going: Going,
+    connections_before: Option<u64>,
+    state: CommandState,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Going {
-    On,
-    Over,
+enum CommandState {
+    Running,
+    Ended,
 }
 
-impl UnderWay {
+impl RunningCommand {
     /// Starts with no output; `before` is the number of connections so far.
-    pub(crate) fn begin(shown: String, before: Option<u64>) -> Self {
-        Self { shown, last: VecDeque::new(), error: None, before, going: Going::On }
+    pub(crate) fn new(shown: String, before: Option<u64>) -> Self {
+        Self {
+            command: shown,
+            last_lines: VecDeque::new(),
+            last_error: None,
+            connections_before: before,
+            state: CommandState::Running,
+        }
     }
 
     /// Adds a line of its output.
-    pub(crate) fn hear(&mut self, recipe: &Recipe, line: &str) {
+    pub(crate) fn push_line(&mut self, recipe: &Recipe, line: &str) {
         if line.trim().is_empty() {
             return;
         }
-        if self.last.len() == SHOWN {
-            self.last.pop_front();
+        if self.last_lines.len() == SHOWN_LINES {
+            self.last_lines.pop_front();
         }
-        self.last.push_back(line.trim_end().to_owned());
+        self.last_lines.push_back(line.trim_end().to_owned());
         if recipe.error.as_ref().is_some_and(|error| error.is_match(line)) {
-            self.error = Some(line.trim().to_owned());
+            self.last_error = Some(line.trim().to_owned());
         }
     }
 
     /// Marks it as ended by itself.
-    pub(crate) fn end(&mut self) {
-        self.going = Going::Over;
+    pub(crate) fn mark_ended(&mut self) {
+        self.state = CommandState::Ended;
     }
 
     /// Returns whether no connection came through the tunnel since it started.
-    fn is_alone(&self, now: Option<u64>) -> bool {
-        self.before.zip(now).is_some_and(|(before, now)| before == now)
+    fn has_opened_no_connection(&self, now: Option<u64>) -> bool {
+        self.connections_before.zip(now).is_some_and(|(before, now)| before == now)
     }
 
     /// Adds to the timeout fault of a run or step, if this command still runs: its last lines, and whether it connected
     /// to the database.
-    fn cut_short(&self, fault: Fault, now: Option<u64>) -> Fault {
-        if self.going == Going::Over {
+    fn with_timeout_context(&self, fault: Fault, now: Option<u64>) -> Fault {
+        if self.state == CommandState::Ended {
             return fault;
         }
-        let fault = match self.is_alone(now) {
+        let fault = match self.has_opened_no_connection(now) {
             true => {
                 let cause =
-                    format!("{}, and `{}` has opened no connection through the tunnel", fault.cause, self.title());
-                Fault { cause, ..fault }.fix(ELSEWHERE)
+                    format!("{}, and `{}` has opened no connection through the tunnel", fault.cause, self.first_line());
+                Fault { cause, ..fault }.fix(FIX_WRONG_DATABASE)
             }
             false => fault,
         };
-        let words = if self.last.is_empty() { "it had printed nothing" } else { "its last lines:" };
-        let fault = fault.detail(format!("`{}` was running; {words}", self.title()));
-        self.last.iter().cloned().fold(fault, Fault::detail)
+        let words = if self.last_lines.is_empty() { "it had printed nothing" } else { "its last lines:" };
+        let fault = fault.detail(format!("`{}` was running; {words}", self.first_line()));
+        self.last_lines.iter().cloned().fold(fault, Fault::detail)
     }
 
     /// Adds evidence of failure to the warning that nothing proves this command's work.
-    fn doubted(&self, warning: Fault, now: Option<u64>) -> Fault {
-        let printed = self.error.as_ref().map(|error| format!("`{}` printed `{error}`", self.title()));
-        let alone = self.is_alone(now).then(|| format!("`{}` opened no connection through the tunnel", self.title()));
-        let fix = alone.as_ref().map(|_| ELSEWHERE.to_owned());
+    fn with_contrary_evidence(&self, warning: Fault, now: Option<u64>) -> Fault {
+        let printed = self.last_error.as_ref().map(|error| format!("`{}` printed `{error}`", self.first_line()));
+        let alone = self
+            .has_opened_no_connection(now)
+            .then(|| format!("`{}` opened no connection through the tunnel", self.first_line()));
+        let fix = alone.as_ref().map(|_| FIX_WRONG_DATABASE.to_owned());
         let against: Vec<String> = printed.into_iter().chain(alone).collect();
         if against.is_empty() {
             return warning;
@@ -92,36 +100,36 @@ impl UnderWay {
         Fault { cause, ..warning }.fix(fix)
     }
 
-    fn title(&self) -> &str {
-        self.shown.lines().next().unwrap_or_default()
+    fn first_line(&self) -> &str {
+        self.command.lines().next().unwrap_or_default()
     }
 }
 
 impl Sites<'_> {
     /// Records the command that now runs.
-    pub(crate) fn goes_on(&self, shown: String) {
-        self.under_way.replace(Some(UnderWay::begin(shown, self.connections())));
+    pub(crate) fn command_started(&self, shown: String) {
+        self.running_command.replace(Some(RunningCommand::new(shown, self.connection_count())));
     }
 
     /// Records that the command has ended.
-    pub(crate) fn is_over(&self) {
-        if let Some(command) = &mut *self.under_way.borrow_mut() {
-            command.end();
+    pub(crate) fn command_ended(&self) {
+        if let Some(command) = &mut *self.running_command.borrow_mut() {
+            command.mark_ended();
         }
     }
 
     /// Adds the running command to the timeout fault of a run or step.
-    pub(crate) fn cut_short(&self, fault: Fault) -> Fault {
-        match &*self.under_way.borrow() {
-            Some(command) => command.cut_short(fault, self.connections()),
+    pub(crate) fn with_timeout_context(&self, fault: Fault) -> Fault {
+        match &*self.running_command.borrow() {
+            Some(command) => command.with_timeout_context(fault, self.connection_count()),
             None => fault,
         }
     }
 
     /// Adds evidence of failure to the warning that nothing proves the last command's work.
-    pub(crate) fn doubted(&self, warning: Fault) -> Fault {
-        match &*self.under_way.borrow() {
-            Some(command) => command.doubted(warning, self.connections()),
+    pub(crate) fn with_contrary_evidence(&self, warning: Fault) -> Fault {
+        match &*self.running_command.borrow() {
+            Some(command) => command.with_contrary_evidence(warning, self.connection_count()),
             None => warning,
         }
     }
@@ -132,11 +140,11 @@ mod tests {
     use super::*;
     use crate::fault::Code;
 
-    fn waiting(before: Option<u64>) -> UnderWay {
-        let mut command = UnderWay::begin("python wait_for_db.py".to_owned(), before);
+    fn waiting(before: Option<u64>) -> RunningCommand {
+        let mut command = RunningCommand::new("python wait_for_db.py".to_owned(), before);
         let custom = Recipe::by_name("custom").unwrap();
         for number in 0..20 {
-            command.hear(&custom, &format!("waiting for postgres:5432 ({number})"));
+            command.push_line(&custom, &format!("waiting for postgres:5432 ({number})"));
         }
         command
     }
@@ -144,22 +152,22 @@ mod tests {
     #[test]
     fn a_timeout_fault_has_the_last_lines_and_says_if_the_command_opened_no_connection() {
         let fault = || Fault::new(Code::TimedOut, "not done after 1800 s (`timeout`)");
-        let told = waiting(Some(2)).cut_short(fault(), Some(2));
+        let told = waiting(Some(2)).with_timeout_context(fault(), Some(2));
         assert!(
             told.cause.ends_with("`python wait_for_db.py` has opened no connection through the tunnel"),
             "{told:?}"
         );
         assert!(told.fix.contains("POSTGRES_HOST=${DATABASE_HOST}"), "{told:?}");
-        assert_eq!(told.detail.len(), 1 + SHOWN);
+        assert_eq!(told.detail.len(), 1 + SHOWN_LINES);
         assert_eq!(told.detail.last().unwrap(), "waiting for postgres:5432 (19)");
         for now in [None, Some(3)] {
-            let told = waiting(now.map(|_| 2)).cut_short(fault(), now);
+            let told = waiting(now.map(|_| 2)).with_timeout_context(fault(), now);
             assert!(
-                told.cause == fault().cause && told.fix == fault().fix && told.detail.len() == 1 + SHOWN,
+                told.cause == fault().cause && told.fix == fault().fix && told.detail.len() == 1 + SHOWN_LINES,
                 "{told:?}"
             );
         }
-        let silent = UnderWay::begin("sleep 9".to_owned(), None).cut_short(fault(), None);
+        let silent = RunningCommand::new("sleep 9".to_owned(), None).with_timeout_context(fault(), None);
         assert_eq!(silent.detail, ["`sleep 9` was running; it had printed nothing"]);
     }
 
@@ -167,19 +175,19 @@ mod tests {
     fn a_command_that_has_ended_does_not_change_the_timeout_fault() {
         let fault = Fault::new(Code::TimedOut, "not done");
         let mut command = waiting(Some(0));
-        command.end();
-        assert_eq!(command.cut_short(fault.clone(), Some(0)), fault);
+        command.mark_ended();
+        assert_eq!(command.with_timeout_context(fault.clone(), Some(0)), fault);
     }
 
     #[test]
     fn the_warning_names_a_printed_error_and_a_missing_connection() {
         let warning = || Fault::new(Code::VerifyLedger, "no ledger was found").fix("see");
         let mut command = waiting(Some(0));
-        command.end();
-        command.hear(&Recipe::by_name("custom").unwrap(), "ERROR: could not connect: no such host");
-        let told = command.doubted(warning(), Some(0));
+        command.mark_ended();
+        command.push_line(&Recipe::by_name("custom").unwrap(), "ERROR: could not connect: no such host");
+        let told = command.with_contrary_evidence(warning(), Some(0));
         assert!(told.cause.starts_with("`python wait_for_db.py` printed `ERROR: could not connect"), "{told:?}");
         assert!(told.cause.contains("opened no connection") && told.cause.ends_with("no ledger was found"), "{told:?}");
-        assert_eq!(waiting(Some(0)).doubted(warning(), Some(1)), warning());
+        assert_eq!(waiting(Some(0)).with_contrary_evidence(warning(), Some(1)), warning());
     }
 }

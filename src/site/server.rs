@@ -1,8 +1,8 @@
 //! Commands on the deployment server, over the connection that also leads to the database.
 
 use super::{
-    Turn,
-    container_spec::{self, Terms},
+    RunMode,
+    container_spec::{self, SessionTerms},
 };
 use crate::{
     fault::{Code, Fault},
@@ -26,23 +26,23 @@ use std::{
 
 /// The deployment server, and our slot on it.
 #[derive(Debug)]
-pub(crate) struct Remote<'a> {
+pub(crate) struct ServerSite<'a> {
     settings: &'a Settings,
-    shared: &'a ServerSettings,
+    server_settings: &'a ServerSettings,
     runner: &'a Runner,
     events: Events,
     server: Server,
-    place: Cell<Place>,
+    slot: Cell<SlotState>,
 }
 
 /// The state of our slot on the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    NotYet,
-    Taken,
+enum SlotState {
+    NotHeld,
+    Held,
 }
 
-impl<'a> Remote<'a> {
+impl<'a> ServerSite<'a> {
     /// Prepares the slot and label of this run; does not contact the server yet.
     ///
     /// # Errors
@@ -59,22 +59,22 @@ impl<'a> Remote<'a> {
         let slot = if settings.command.may_write() { directory.to_owned() } else { format!("look {directory}") };
         let label = runner.run_url().unwrap_or_else(|| "a run outside a workflow".to_owned());
         let server = Server::new(&slot, &label, events.clone())?;
-        Ok(Self { settings, shared, runner, events, server, place: Cell::new(Place::NotYet) })
+        Ok(Self { settings, server_settings: shared, runner, events, server, slot: Cell::new(SlotState::NotHeld) })
     }
 
     /// Takes the slot, and reports the outcome of an earlier run that was cut off from it.
     ///
     /// # Errors
     /// The holder of the slot, or the fault of the server.
-    pub(crate) async fn enter(&self, reach: &Transport) -> Result<(), Fault> {
+    pub(crate) async fn take_slot(&self, reach: &Transport) -> Result<(), Fault> {
         let began = Instant::now();
-        let left = self.server.take_slot(tunnel(reach)?, self.settings.safety.lock_wait).await?;
-        self.place.set(Place::Taken);
+        let left = self.server.take_slot(tunnel_of(reach)?, self.settings.safety.lock_wait).await?;
+        self.slot.set(SlotState::Held);
         if self.settings.database.is_none() && self.settings.command.may_write() {
             self.events.emit(Event::Locked { waited: began.elapsed() });
         }
         if let Some(left) = left.filter(|_| self.settings.command.may_write()) {
-            self.events.emit(told(left));
+            self.events.emit(orphan_event(left));
         }
         Ok(())
     }
@@ -83,10 +83,10 @@ impl<'a> Remote<'a> {
     ///
     /// # Errors
     /// `lock-lost`, or the loss of this connection, too.
-    pub(crate) async fn enter_again(&self, reach: &Transport) -> Result<(), Fault> {
-        match self.place.get() {
-            Place::Taken => self.server.retake_slot(tunnel(reach)?).await,
-            Place::NotYet => Ok(()),
+    pub(crate) async fn retake_slot(&self, reach: &Transport) -> Result<(), Fault> {
+        match self.slot.get() {
+            SlotState::Held => self.server.retake_slot(tunnel_of(reach)?).await,
+            SlotState::NotHeld => Ok(()),
         }
     }
 
@@ -94,33 +94,33 @@ impl<'a> Remote<'a> {
     ///
     /// # Errors
     /// The reason why it did not start, or the loss of the connection to it.
-    pub(crate) async fn call(
+    pub(crate) async fn run_or_resume(
         &self,
         reach: &Transport,
-        (line, terms): (&CommandLine, Terms),
-        turn: Turn,
+        (line, terms): (&CommandLine, SessionTerms),
+        turn: RunMode,
         mut tell: impl FnMut(Output<'_>),
     ) -> Result<ExitStatus, Fault> {
-        let tunnel = tunnel(reach)?;
-        if turn == Turn::Resume
+        let tunnel = tunnel_of(reach)?;
+        if turn == RunMode::Resume
             && let Some(status) = self.server.resume_following(tunnel, &mut tell).await?
         {
             return Ok(status);
         }
         self.events.emit(Event::CommandStarted { command: line.display_text() });
-        self.server.run_script(tunnel, &self.script(line, terms), tell).await
+        self.server.run_script(tunnel, &self.shell_script(line, terms), tell).await
     }
 
-    fn script(&self, line: &CommandLine, terms: Terms) -> ShellScript {
-        let injected = container_spec::injected(self.settings, self.runner, terms);
+    fn shell_script(&self, line: &CommandLine, terms: SessionTerms) -> ShellScript {
+        let injected = container_spec::session_settings(self.settings, self.runner, terms);
         let ours = [("PGAPPNAME", injected.application_name.clone()), ("PGOPTIONS", injected.as_pgoptions())];
         let ours = ours.map(|(name, value)| (name.to_owned(), Secret::new(value)));
         ShellScript {
-            title: title(&self.events.redactor().redact(&line.display_text())),
-            working_directory: self.shared.working_directory.clone(),
+            title: command_title(&self.events.redactor().redact(&line.display_text())),
+            working_directory: self.server_settings.working_directory.clone(),
             // The user's own variables come last, and win.
-            env: ours.into_iter().chain(self.own()).collect(),
-            setup: self.shared.setup.clone(),
+            env: ours.into_iter().chain(self.user_environment()).collect(),
+            setup: self.server_settings.setup.clone(),
             command: match line {
                 CommandLine::Program(program) => quote_words(program),
                 CommandLine::Shell(lines) => lines.clone(),
@@ -129,15 +129,15 @@ impl<'a> Remote<'a> {
     }
 
     /// Returns the user's variables, with the database's own facts filled in: the server reaches the database directly.
-    fn own(&self) -> impl Iterator<Item = (String, Secret)> {
+    fn user_environment(&self) -> impl Iterator<Item = (String, Secret)> {
         let database = self.settings.database.as_ref();
-        let fact = move |fact| database.map(|database| fact_of(fact, database)).unwrap_or_default();
+        let fact = move |fact| database.map(|database| server_database_fact(fact, database)).unwrap_or_default();
         let filled = move |value: &Secret| Secret::new(DatabasePlaceholder::fill_in(value.expose(), fact));
         self.settings.env.iter().map(move |(name, value)| (name.clone(), filled(value)))
     }
 
     /// Returns whether a command of ours may be running there.
-    pub(crate) fn is_at_work(&self) -> bool {
+    pub(crate) fn may_be_running(&self) -> bool {
         self.server.may_be_running()
     }
 
@@ -145,9 +145,9 @@ impl<'a> Remote<'a> {
     ///
     /// # Errors
     /// The reason why it may still be running.
-    pub(crate) async fn end(&self, reach: &Transport, grace: Duration) -> Result<(), Fault> {
+    pub(crate) async fn stop_command(&self, reach: &Transport, grace: Duration) -> Result<(), Fault> {
         match self.server.may_be_running() {
-            true => self.server.terminate_command(tunnel(reach)?, grace).await,
+            true => self.server.terminate_command(tunnel_of(reach)?, grace).await,
             false => Ok(()),
         }
     }
@@ -156,11 +156,11 @@ impl<'a> Remote<'a> {
     ///
     /// # Errors
     /// The fault of the server.
-    pub(crate) async fn leave(&self, reach: &Transport) -> Result<(), Fault> {
-        if self.place.get() == Place::NotYet || reach.loss_fault().is_some() {
+    pub(crate) async fn release_slot(&self, reach: &Transport) -> Result<(), Fault> {
+        if self.slot.get() == SlotState::NotHeld || reach.loss_fault().is_some() {
             return Ok(());
         }
-        let tunnel = tunnel(reach)?;
+        let tunnel = tunnel_of(reach)?;
         match self.server.release_slot(tunnel).await {
             // A read-only command was interrupted and still runs.
             Err(fault) if fault.code == Code::ServerUnstopped => {
@@ -175,17 +175,17 @@ impl<'a> Remote<'a> {
 /// Number of words of a command that are kept on the server as its title: later arguments may be secret.
 const TITLE_WORDS: usize = 4;
 
-fn title(shown: &str) -> String {
+fn command_title(shown: &str) -> String {
     let words: Vec<&str> = shown.lines().next().unwrap_or_default().split_whitespace().take(TITLE_WORDS).collect();
     words.join(" ")
 }
 
-fn tunnel(reach: &Transport) -> Result<&Tunnel, Fault> {
+fn tunnel_of(reach: &Transport) -> Result<&Tunnel, Fault> {
     reach.tunnel().ok_or_else(|| Fault::new(Code::Bug, "there is no server without `ssh-host`"))
 }
 
 /// Describes the outcome of a run whose end was not seen.
-fn told(left: OrphanedRun) -> Event {
+fn orphan_event(left: OrphanedRun) -> Event {
     let OrphanedRun { label, title, outcome, out, err } = left;
     let run = format!("an earlier run ({label}) was cut off from the server while `{title}` ran");
     let (code, cause) = match outcome {
@@ -199,7 +199,7 @@ fn told(left: OrphanedRun) -> Event {
     Event::Warning(last.into_iter().fold(fault, Fault::detail))
 }
 
-fn fact_of(fact: DatabasePlaceholder, database: &DatabaseTarget) -> String {
+fn server_database_fact(fact: DatabasePlaceholder, database: &DatabaseTarget) -> String {
     let address = || database.address_via(&database.host, database.port).expose().to_owned();
     match fact {
         DatabasePlaceholder::Url => format!("postgresql://{}?sslmode={}", address(), database.sslmode.name()),

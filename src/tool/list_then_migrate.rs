@@ -1,6 +1,6 @@
 //! A listing and a migration in one start of the tool, as a start often costs more than the migration. The program
-//! prints what `status` prints and then, on a line of its own, [`CONFIRM_PROMPT`]; it reads a line, and migrates if that is
-//! [`CONFIRM`].
+//! prints what `status` prints and then, on a line of its own, [`CONFIRM_PROMPT`]; it reads a line, and migrates if
+//! that is [`CONFIRM`].
 
 use super::CommandLine;
 use serde::Deserialize;
@@ -12,7 +12,7 @@ pub const CONFIRM_PROMPT: &str = "bastion-migrate: go on?";
 pub const CONFIRM: &str = "yes\n";
 
 /// The placeholder for the program in a command line.
-const PROGRAM: &str = "{program}";
+const PROGRAM_PLACEHOLDER: &str = "{program}";
 
 /// A recipe's way to list and migrate in one start.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -20,25 +20,25 @@ const PROGRAM: &str = "{program}";
     untagged,
     expecting = "expected a command line as in [tool, both], or a mapping of `line` and `program` as in {line: [sh, '{program}'], program: {name: both.sh, option: -c, text: …}}"
 )]
-pub(super) enum Starts {
+pub(super) enum CombinedStart {
     /// A command of the tool itself.
     Line(Vec<String>),
     /// A program from the recipe.
-    Program(Started),
+    Program(ProgramStart),
 }
 
 /// A command line with `{program}` in it, and the program that replaces it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Started {
+pub(super) struct ProgramStart {
     line: Vec<String>,
-    program: Program,
+    program: RecipeProgram,
 }
 
 /// A program that the tool's image does not have.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Program {
+struct RecipeProgram {
     /// Its file name.
     name: String,
     /// The option that takes the text as an argument, where there is no file.
@@ -51,80 +51,87 @@ struct Program {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListThenMigrate {
     words: Vec<String>,
-    program: Option<Program>,
+    program: Option<RecipeProgram>,
     /// The command for its first part, the listing.
-    pub status: CommandLine,
+    pub list_command: CommandLine,
     /// The command for its second part, the migration.
-    pub migrate: CommandLine,
+    pub migrate_command: CommandLine,
 }
 
 /// A command line that runs a program from a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ByFile {
+pub struct FileCommand {
     /// The command line.
-    pub line: CommandLine,
+    pub command: CommandLine,
     /// The path of the file.
     pub path: String,
     /// The text of the file.
     pub text: String,
 }
 
-impl Starts {
+impl CombinedStart {
     /// Returns whether it can be started: it has words, and the placeholder among them if there is a program.
-    pub(super) fn is_whole(&self) -> bool {
+    pub(super) fn is_complete(&self) -> bool {
         match self {
             Self::Line(words) => !words.is_empty(),
-            Self::Program(Started { line, program }) => {
+            Self::Program(ProgramStart { line, program }) => {
                 let is_name = !program.name.is_empty() && !program.name.contains('/');
-                is_name && line.iter().any(|word| word == PROGRAM) && line.first().is_some_and(|word| word != PROGRAM)
+                is_name
+                    && line.iter().any(|word| word == PROGRAM_PLACEHOLDER)
+                    && line.first().is_some_and(|word| word != PROGRAM_PLACEHOLDER)
             }
         }
     }
 
-    pub(super) fn stands_for(&self, status: CommandLine, migrate: CommandLine) -> ListThenMigrate {
+    pub(super) fn for_commands(&self, status: CommandLine, migrate: CommandLine) -> ListThenMigrate {
         let (words, program) = match self.clone() {
             Self::Line(words) => (words, None),
-            Self::Program(Started { line, program }) => (line, Some(program)),
+            Self::Program(ProgramStart { line, program }) => (line, Some(program)),
         };
-        ListThenMigrate { words, program, status, migrate }
+        ListThenMigrate { words, program, list_command: status, migrate_command: migrate }
     }
 }
 
 impl ListThenMigrate {
     /// Puts these words in front of the command lines.
     #[must_use]
-    pub fn prefixed(self, prefix: &[String]) -> Self {
+    pub fn with_prefix(self, prefix: &[String]) -> Self {
         let behind = |line: CommandLine| match prefix.is_empty() {
             true => line,
             false => CommandLine::Program([prefix.to_vec(), line.to_argv()].concat()),
         };
         let words = [prefix.to_vec(), self.words].concat();
-        Self { words, program: self.program, status: behind(self.status), migrate: behind(self.migrate) }
+        Self {
+            words,
+            program: self.program,
+            list_command: behind(self.list_command),
+            migrate_command: behind(self.migrate_command),
+        }
     }
 
     /// Returns the command line for use without a file: the program's text is one of its words.
     #[must_use]
-    pub fn line(&self) -> CommandLine {
-        let text = |program: &Program| vec![program.option.clone(), program.text.clone()];
-        CommandLine::Program(self.with(&self.program.as_ref().map(text).unwrap_or_default()))
+    pub fn inline_command(&self) -> CommandLine {
+        let text = |program: &RecipeProgram| vec![program.option.clone(), program.text.clone()];
+        CommandLine::Program(self.with_program_words(&self.program.as_ref().map(text).unwrap_or_default()))
     }
 
     /// Returns the command line that runs the program from a file in this directory; `None` if the tool has the command
     /// itself.
     #[must_use]
-    pub fn by_file(&self, directory: &str) -> Option<ByFile> {
+    pub fn file_command(&self, directory: &str) -> Option<FileCommand> {
         let program = self.program.as_ref()?;
         let path = format!("{directory}/{}", program.name);
-        Some(ByFile {
-            line: CommandLine::Program(self.with(std::slice::from_ref(&path))),
+        Some(FileCommand {
+            command: CommandLine::Program(self.with_program_words(std::slice::from_ref(&path))),
             path,
             text: program.text.clone(),
         })
     }
 
     /// Returns the words, with these in place of the placeholder.
-    fn with(&self, program: &[String]) -> Vec<String> {
-        let word = |word: &String| if word == PROGRAM { program.to_vec() } else { vec![word.clone()] };
+    fn with_program_words(&self, program: &[String]) -> Vec<String> {
+        let word = |word: &String| if word == PROGRAM_PLACEHOLDER { program.to_vec() } else { vec![word.clone()] };
         self.words.iter().flat_map(word).collect()
     }
 }
@@ -136,25 +143,26 @@ mod tests {
 
     #[test]
     fn an_entrypoint_gets_short_words_if_the_program_can_be_a_file() {
-        let together = Recipe::by_name("django").unwrap().list_then_migrate().unwrap().prefixed(&["tini".to_owned()]);
-        let ByFile { line, path, text } = together.by_file("/run/x").unwrap();
-        assert_eq!(line.to_argv().join(" "), "tini python /run/x/manage.py migrate --noinput");
+        let together =
+            Recipe::by_name("django").unwrap().list_then_migrate().unwrap().with_prefix(&["tini".to_owned()]);
+        let FileCommand { command, path, text } = together.file_command("/run/x").unwrap();
+        assert_eq!(command.to_argv().join(" "), "tini python /run/x/manage.py migrate --noinput");
         assert_eq!(path, "/run/x/manage.py");
-        assert_eq!(together.line().to_argv(), ["tini", "python", "-c", &text, "migrate", "--noinput"]);
-        assert_eq!(together.status.display_text(), "tini python manage.py showmigrations --plan");
+        assert_eq!(together.inline_command().to_argv(), ["tini", "python", "-c", &text, "migrate", "--noinput"]);
+        assert_eq!(together.list_command.display_text(), "tini python manage.py showmigrations --plan");
     }
 
     #[test]
     fn a_command_of_the_tool_itself_needs_no_file() {
         let words = || vec!["tool".to_owned(), "both".to_owned()];
-        let starts = Starts::Line(words());
-        let together = starts.stands_for(CommandLine::Program(Vec::new()), CommandLine::Program(Vec::new()));
-        assert_eq!((together.by_file("/run/x"), together.line()), (None, CommandLine::Program(words())));
+        let starts = CombinedStart::Line(words());
+        let together = starts.for_commands(CommandLine::Program(Vec::new()), CommandLine::Program(Vec::new()));
+        assert_eq!((together.file_command("/run/x"), together.inline_command()), (None, CommandLine::Program(words())));
     }
 
     #[test]
     fn a_program_needs_its_placeholder_and_a_valid_file_name() {
-        let starts = |text: &str| serde_yaml::from_str::<Starts>(text).unwrap().is_whole();
+        let starts = |text: &str| serde_yaml::from_str::<CombinedStart>(text).unwrap().is_complete();
         assert!(starts("[tool]") && starts("{line: [sh, '{program}'], program: {name: x, option: -c, text: y}}"));
         for wrong in [
             "[]",

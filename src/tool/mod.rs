@@ -15,7 +15,7 @@ pub use command_line::{CommandLine, NamedCommand};
 pub use commands::Verb;
 pub use explain::explain_failure;
 pub use known_failure::KnownFailure;
-pub use list_then_migrate::{ByFile, CONFIRM, CONFIRM_PROMPT, ListThenMigrate};
+pub use list_then_migrate::{CONFIRM, CONFIRM_PROMPT, FileCommand, ListThenMigrate};
 pub use listing::{LedgerRows, ListBounds, ListOrder, ListedMigration, ListingFormat, ListingOutcome};
 pub use pattern::Pattern;
 pub use recipe::{Done, LedgerCount, MigrationStarted, Recipe};

@@ -4,7 +4,7 @@ use super::{
     command_line::{CommandLine, NamedCommand},
     commands::{Verb, VerbCommands},
     known_failure::KnownFailure,
-    list_then_migrate::{ListThenMigrate, Starts},
+    list_then_migrate::{CombinedStart, ListThenMigrate},
     listing::{LedgerRows, ListingFormat},
     pattern::Pattern,
     target::{TargetSyntax, has_target_slot, requires_target},
@@ -57,7 +57,7 @@ pub struct Recipe {
     /// The command lines of each verb.
     verbs: BTreeMap<Verb, VerbCommands>,
     /// A command that runs `status` and, once confirmed, `migrate` in one start of the tool; see [`Together`].
-    together: Option<Starts>,
+    together: Option<CombinedStart>,
     /// Its known failures; the first match counts.
     #[serde(default)]
     pub failures: Vec<KnownFailure>,
@@ -164,7 +164,7 @@ impl Recipe {
                 return Some(format!("`verbs.{}` contains `{{target}}`, but `target` is missing", verb.name()));
             }
         }
-        if self.together.as_ref().is_some_and(|starts| !starts.is_whole()) {
+        if self.together.as_ref().is_some_and(|starts| !starts.is_complete()) {
             return Some("`together` has no command to start, or no place for its program: `{program}`".to_owned());
         }
         if self.together.is_some() && self.list_then_migrate().is_none() {
@@ -255,7 +255,7 @@ impl Recipe {
     #[must_use]
     pub fn list_then_migrate(&self) -> Option<ListThenMigrate> {
         let (status, migrate) = (self.single_command(Verb::Status)?, self.single_command(Verb::Migrate)?);
-        Some(self.together.as_ref()?.stands_for(status, migrate))
+        Some(self.together.as_ref()?.for_commands(status, migrate))
     }
 
     /// Reports whether the tool lists all of its migrations, applied ones included; an empty list then is no list at

@@ -1,6 +1,6 @@
 //! The post stage: removes what the main stage left for later steps, or could not remove because it was killed.
 
-use super::forget;
+use super::remove_markers;
 use crate::{
     docker::{CleanupScope, DockerEngine, ENGINE_SOCKET},
     fault::Fault,
@@ -11,13 +11,13 @@ use std::path::Path;
 ///
 /// # Errors
 /// The engine's fault.
-pub(crate) async fn sweep(run: &str) -> Result<Vec<String>, Fault> {
+pub(crate) async fn clean_up_run(run: &str) -> Result<Vec<String>, Fault> {
     // A tunnel ends by itself when its marker is gone, and its last output would be lost: so the container is removed
     // before the marker.
     let swept =
         async { DockerEngine::connect(Path::new(ENGINE_SOCKET)).await?.remove_leftovers(CleanupScope::Run(run)).await };
     let swept = swept.await;
-    forget(run);
+    remove_markers(run);
     let swept = swept?;
     let said = |last_words: Vec<String>| last_words.into_iter().next_back().map(|line| line.trim().to_owned());
     let left = || "removed a container that this run left behind".to_owned();

@@ -7,7 +7,7 @@ mod sidecar;
 mod sidecar_message;
 
 pub use sidecar::{Handover, Sidecar};
-pub use sidecar_message::Tiding;
+pub use sidecar_message::SidecarMessage;
 
 use crate::{
     docker::{Container, ContainerKind, ContainerSpec, ContainerStdin, FollowOutput, Labels, SelfContainer},
@@ -20,9 +20,9 @@ use crate::{
     },
     secret::Secret,
     settings::Settings,
-    site::{Current, engine, run_name},
+    site::{CurrentContainer, connect_engine, unique_run_name},
 };
-use sidecar::JOB;
+use sidecar::JOB_MOUNT;
 use std::{
     cell::{Cell, RefCell},
     fs,
@@ -35,37 +35,37 @@ const JOB_DIRECTORIES: [&str; 2] = ["/github/runner_temp", "/github/file_command
 
 /// Prefix of the host name by which another step of a job with its own network finds the tunnel. The rest distinguishes
 /// it from every other tunnel of the job.
-const ALIAS: &str = "bastion-migrate-tunnel-";
+const ALIAS_PREFIX: &str = "bastion-migrate-tunnel-";
 
 /// Number of letters after the prefix; with it the name is shorter than 64, as host names have to be.
-const ALIAS_REST: usize = 12;
+const ALIAS_RANDOM_LENGTH: usize = 12;
 
 /// Lifetime of the container: no job is longer (GitHub: five days on a self-hosted runner).
-const LIFE: Duration = Duration::from_hours(5 * 24);
+const MAX_LIFETIME: Duration = Duration::from_hours(5 * 24);
 
 /// Address of the tunnel for steps on the runner.
-const HOST: &str = "127.0.0.1";
+const RUNNER_HOST: &str = "127.0.0.1";
 
 /// The tunnel, while it is being opened.
 #[derive(Debug)]
-pub struct Tunnel<'a> {
+pub struct JobTunnel<'a> {
     settings: &'a Settings,
     runner: &'a Runner,
     events: Events,
     handover: &'a [(String, Secret)],
-    tag: Labels,
-    current: Current,
-    opened: Cell<Opened>,
+    labels: Labels,
+    current: CurrentContainer,
+    state: Cell<TunnelState>,
 }
 
 /// The state of the tunnel's container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Opened {
-    NotYet,
-    ForLaterSteps,
+enum TunnelState {
+    Opening,
+    Ready,
 }
 
-impl<'a> Tunnel<'a> {
+impl<'a> JobTunnel<'a> {
     /// Prepares the tunnel; does not contact the engine yet. `handover` are the inputs that the sidecar gets.
     #[must_use]
     pub fn new(settings: &'a Settings, runner: &'a Runner, handover: &'a [(String, Secret)], events: Events) -> Self {
@@ -74,9 +74,9 @@ impl<'a> Tunnel<'a> {
             runner,
             events,
             handover,
-            tag: Labels::new(&run_name(runner), ContainerKind::Tunnel, LIFE),
-            current: Current::default(),
-            opened: Cell::new(Opened::NotYet),
+            labels: Labels::new(&unique_run_name(runner), ContainerKind::Tunnel, MAX_LIFETIME),
+            current: CurrentContainer::default(),
+            state: Cell::new(TunnelState::Opening),
         }
     }
 
@@ -84,36 +84,36 @@ impl<'a> Tunnel<'a> {
     ///
     /// # Errors
     /// The sidecar's faults, and those of the engine.
-    pub async fn open(&mut self) -> Result<(), Fault> {
-        let (engine, own) = engine(self.runner, &self.tag, &self.events).await?;
-        let job = self.mark(&own)?;
+    pub async fn start_sidecar(&mut self) -> Result<(), Fault> {
+        let (engine, own) = connect_engine(self.runner, &self.labels, &self.events).await?;
+        let job = self.create_marker(&own)?;
         let port = self.settings.required_database()?.port;
         // Steps on the runner connect from the engine's machine. In the job's own network, its containers connect, too;
         // in the default network, which all containers share, no other container may connect.
         let (alias, from) = match own.is_in_default_network() {
             true => (None, own.gateway),
-            false => (Some(alias()), None),
+            false => (Some(random_alias()), None),
         };
         let order = ContainerSpec {
             image: own.image.clone(),
             entrypoint: Some(vec!["/bastion-migrate-tunnel".to_owned()]),
             network: own.network.clone(),
             alias: alias.clone(),
-            binds: job.iter().map(|(source, _)| format!("{source}:{JOB}:ro")).collect(),
+            binds: job.iter().map(|(source, _)| format!("{source}:{JOB_MOUNT}:ro")).collect(),
             ports: vec![port],
             stdin: ContainerStdin::Once,
             ..ContainerSpec::default()
         };
-        let container = self.current.make(&engine, order, &self.tag).await?;
+        let container = self.current.create(&engine, order, &self.labels).await?;
         let handover = Handover {
             token: random::random_token(),
             from,
             marker: job.map(|(_, marker)| marker),
             inputs: self.handover.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect(),
         };
-        self.ready(&container, &handover).await?;
+        self.wait_until_ready(&container, &handover).await?;
         let alias = alias.unwrap_or_default();
-        let facts = TunnelFacts { host: HOST.to_owned(), port: container.published_port(port).await?, alias };
+        let facts = TunnelFacts { host: RUNNER_HOST.to_owned(), port: container.published_port(port).await?, alias };
         self.events.emit_note(match (facts.alias.as_str(), from) {
             ("", Some(_)) => {
                 "processes on this machine can reach it at the published port, and no other container can".to_owned()
@@ -125,17 +125,17 @@ impl<'a> Tunnel<'a> {
                 "processes on this machine can reach it, and containers in the network of this job, at {alias}:{port}"
             ),
         });
-        self.opened.set(Opened::ForLaterSteps);
+        self.state.set(TunnelState::Ready);
         self.events.emit(Event::Tunnel(facts));
         Ok(())
     }
 
     /// Creates a file in the job's own directory, which is removed with the job. Returns the source of the directory's
     /// mount and the name of the file.
-    fn mark(&self, own: &SelfContainer) -> Result<Option<(String, String)>, Fault> {
+    fn create_marker(&self, own: &SelfContainer) -> Result<Option<(String, String)>, Fault> {
         let found = JOB_DIRECTORIES.iter().find_map(|place| Some((place, own.mount_source(Path::new(place))?)));
         let Some((place, source)) = found else { return Ok(None) };
-        let name = marker(self.tag.run());
+        let name = marker_name(self.labels.run());
         fs::write(PathBuf::from(place).join(&name), "").map_err(|error| {
             Fault::new(Code::ReportUnwritten, format!("no file can be created in `{place}`"))
                 .with_causes(&error)
@@ -144,15 +144,15 @@ impl<'a> Tunnel<'a> {
         Ok(Some((source.to_owned(), name)))
     }
 
-    async fn ready(&self, container: &Container, handover: &Handover) -> Result<(), Fault> {
+    async fn wait_until_ready(&self, container: &Container, handover: &Handover) -> Result<(), Fault> {
         let failed = RefCell::new(None);
         let text = serde_json::to_vec(handover).unwrap_or_default();
         let heard = container.start_detached(&text, |line| {
-            match line.trim_start().strip_prefix(&handover.token).map(Tiding::read) {
-                Some(Some(Tiding::Ready)) => return FollowOutput::Stop,
-                Some(Some(Tiding::Fault(fault))) => drop(failed.replace(Some(fault))),
-                Some(Some(Tiding::Bastion(facts))) => self.events.emit(Event::Bastion(facts)),
-                Some(Some(Tiding::Database(facts))) => self.events.emit(Event::Database(facts)),
+            match line.trim_start().strip_prefix(&handover.token).map(SidecarMessage::parse) {
+                Some(Some(SidecarMessage::Ready)) => return FollowOutput::Stop,
+                Some(Some(SidecarMessage::Fault(fault))) => drop(failed.replace(Some(fault))),
+                Some(Some(SidecarMessage::Bastion(facts))) => self.events.emit(Event::Bastion(facts)),
+                Some(Some(SidecarMessage::Database(facts))) => self.events.emit(Event::Database(facts)),
                 Some(None) => {}
                 None => self.events.emit(Event::Output { line: line.to_owned() }),
             }
@@ -169,27 +169,27 @@ impl<'a> Tunnel<'a> {
     ///
     /// # Errors
     /// The engine's fault.
-    pub async fn stop(&self) -> Result<(), Fault> {
-        if self.opened.get() == Opened::ForLaterSteps {
+    pub async fn stop_unless_ready(&self) -> Result<(), Fault> {
+        if self.state.get() == TunnelState::Ready {
             return Ok(());
         }
-        forget(self.tag.run());
+        remove_markers(self.labels.run());
         self.current.remove().await
     }
 }
 
 /// Removes the marker files of a run that has ended, if there are any.
-pub(crate) fn forget(run: &str) {
+pub(crate) fn remove_markers(run: &str) {
     for place in JOB_DIRECTORIES {
-        drop(fs::remove_file(PathBuf::from(place).join(marker(run))));
+        drop(fs::remove_file(PathBuf::from(place).join(marker_name(run))));
     }
 }
 
-fn alias() -> String {
-    let rest: String = random::random_token().chars().take(ALIAS_REST).collect();
-    format!("{ALIAS}{rest}")
+fn random_alias() -> String {
+    let rest: String = random::random_token().chars().take(ALIAS_RANDOM_LENGTH).collect();
+    format!("{ALIAS_PREFIX}{rest}")
 }
 
-fn marker(run: &str) -> String {
+fn marker_name(run: &str) -> String {
     format!("bastion-migrate-{run}")
 }

@@ -1,7 +1,7 @@
 //! The other side of `command: tunnel`: the process that keeps the tunnel open for later steps, in a container of its
 //! own. It gets its inputs on standard input, so that the engine records none of them.
 
-use super::sidecar_message::Tiding;
+use super::sidecar_message::SidecarMessage;
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
@@ -9,7 +9,7 @@ use crate::{
     proxy::ProxyListener,
     run::event::{Event, Events},
     settings::Settings,
-    site::container_spec::{self, Access, Terms},
+    site::container_spec::{self, SessionAccess, SessionTerms},
     transport::Transport,
 };
 use futures_util::future::{Either, select};
@@ -24,14 +24,14 @@ use std::{
 use tokio::time::sleep;
 
 /// Path at which the job's directory is mounted.
-pub(crate) const JOB: &str = "/run/job";
+pub(crate) const JOB_MOUNT: &str = "/run/job";
 
 /// Interval at which it checks that the job's marker is still there.
-const LOOK: Duration = Duration::from_secs(2);
+const MARKER_POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The pause before a lost bastion is dialled again, and the number of failures in a row that end the tunnel.
-const PAUSE: Duration = Duration::from_secs(5);
-const FAILURES: u32 = 5;
+const REDIAL_PAUSE: Duration = Duration::from_secs(5);
+const MAX_REDIAL_FAILURES: u32 = 5;
 
 /// The message on its standard input.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
@@ -53,7 +53,7 @@ pub struct Sidecar<'a> {
     runner: &'a Runner,
     handover: &'a Handover,
     events: Events,
-    reach: Option<Transport>,
+    transport: Option<Transport>,
     listener: Option<ProxyListener>,
 }
 
@@ -61,29 +61,33 @@ impl<'a> Sidecar<'a> {
     /// Prepares the tunnel; connects nothing yet.
     #[must_use]
     pub fn new(settings: &'a Settings, runner: &'a Runner, handover: &'a Handover, events: Events) -> Self {
-        Self { settings, runner, handover, events, reach: None, listener: None }
+        Self { settings, runner, handover, events, transport: None, listener: None }
     }
 
     /// Opens the transport, checks it with a query to the database, and serves clients until the job ends.
     ///
     /// # Errors
     /// The fault of the bastion or the database.
-    pub async fn serve(&mut self) -> Result<(), Fault> {
+    pub async fn serve_until_job_ends(&mut self) -> Result<(), Fault> {
         let reach = Transport::connect(self.settings.route.as_ref(), &self.events).await?;
-        self.prove(&reach).await?;
+        self.check_database(&reach).await?;
         let port = self.settings.required_database()?.port;
-        let injected = container_spec::injected(self.settings, self.runner, Terms::of(self.settings, Access::Writing));
+        let injected = container_spec::session_settings(
+            self.settings,
+            self.runner,
+            SessionTerms::with_user_lock_timeout(self.settings, SessionAccess::ReadWrite),
+        );
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         let listener = ProxyListener::bind(address, self.settings.client_tls, injected).await.map_err(|error| {
             Fault::new(Code::ListenerUnavailable, format!("the tunnel can't listen at port {port}")).with_causes(&error)
         })?;
         let listener = listener.only_from(self.handover.from);
-        self.reach = Some(reach);
+        self.transport = Some(reach);
         self.listener = Some(listener);
-        self.events.emit_note(Tiding::Ready.written(&self.handover.token));
+        self.events.emit_note(SidecarMessage::Ready.to_line(&self.handover.token));
         let (marker, events) = (self.handover.marker.as_deref(), self.events.clone());
-        let kept = pin!(self.keep());
-        match select(kept, pin!(gone(marker))).await {
+        let kept = pin!(self.serve_and_redial());
+        match select(kept, pin!(wait_until_marker_gone(marker))).await {
             Either::Left((Err(fault), _)) => Err(fault),
             Either::Left((Ok(never), _)) => match never {},
             Either::Right(((), _)) => {
@@ -93,7 +97,7 @@ impl<'a> Sidecar<'a> {
         }
     }
 
-    async fn prove(&self, reach: &Transport) -> Result<(), Fault> {
+    async fn check_database(&self, reach: &Transport) -> Result<(), Fault> {
         let startup =
             StartupSettings { application_name: run_lock::application_name(self.runner), options: String::new() };
         let target = self.settings.required_database()?;
@@ -113,11 +117,11 @@ impl<'a> Sidecar<'a> {
     }
 
     /// Serves clients, and dials again when the bastion is lost.
-    async fn keep(&mut self) -> Result<Infallible, Fault> {
+    async fn serve_and_redial(&mut self) -> Result<Infallible, Fault> {
         let target = self.settings.required_database()?;
         let mut failures = 0;
         loop {
-            if let (Some(reach), Some(listener)) = (&self.reach, &self.listener) {
+            if let (Some(reach), Some(listener)) = (&self.transport, &self.listener) {
                 let serve = pin!(listener.serve(reach, target));
                 match select(serve, pin!(reach.wait_for_loss())).await {
                     Either::Left((never, _)) => match never {},
@@ -125,15 +129,15 @@ impl<'a> Sidecar<'a> {
                 }
             }
             match Transport::connect(self.settings.route.as_ref(), &self.events).await {
-                Ok(again) => (self.reach, failures) = (Some(again), 0),
+                Ok(again) => (self.transport, failures) = (Some(again), 0),
                 Err(fault) => {
                     failures += 1;
-                    if failures == FAILURES {
+                    if failures == MAX_REDIAL_FAILURES {
                         return Err(fault);
                     }
-                    self.reach = None;
+                    self.transport = None;
                     self.events.emit(Event::Warning(fault));
-                    sleep(PAUSE).await;
+                    sleep(REDIAL_PAUSE).await;
                 }
             }
         }
@@ -145,7 +149,7 @@ impl<'a> Sidecar<'a> {
     /// The fault of closing the transport.
     pub async fn close(self) -> Result<String, Fault> {
         let traffic = self.listener.map(|listener| listener.traffic()).unwrap_or_default();
-        if let Some(reach) = self.reach {
+        if let Some(reach) = self.transport {
             reach.close().await?;
         }
         Ok(format!(
@@ -156,10 +160,10 @@ impl<'a> Sidecar<'a> {
 }
 
 /// Resolves when the job's marker file is gone; never resolves without one.
-async fn gone(marker: Option<&str>) {
+async fn wait_until_marker_gone(marker: Option<&str>) {
     let Some(marker) = marker else { return std::future::pending().await };
-    let file = Path::new(JOB).join(marker);
+    let file = Path::new(JOB_MOUNT).join(marker);
     while file.exists() {
-        sleep(LOOK).await;
+        sleep(MARKER_POLL_INTERVAL).await;
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 /// A message of that process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Tiding {
+pub enum SidecarMessage {
     /// The bastion that the tunnel uses.
     Bastion(BastionFacts),
     /// The database that responded.
@@ -20,10 +20,10 @@ pub enum Tiding {
     Fault(Fault),
 }
 
-impl Tiding {
+impl SidecarMessage {
     /// Returns the message for an event; most events are only lines of a log.
     #[must_use]
-    pub fn of(event: &Event) -> Option<Self> {
+    pub fn from_event(event: &Event) -> Option<Self> {
         match event {
             Event::Bastion(facts) => Some(Self::Bastion(facts.clone())),
             Event::Database(facts) => Some(Self::Database(facts.clone())),
@@ -34,7 +34,7 @@ impl Tiding {
 
     /// Returns the message as a line.
     #[must_use]
-    pub fn written(&self, token: &str) -> String {
+    pub fn to_line(&self, token: &str) -> String {
         let (word, value) = match self {
             Self::Bastion(facts) => ("bastion", serde_json::to_value(facts)),
             Self::Database(facts) => ("database", serde_json::to_value(facts)),
@@ -46,20 +46,20 @@ impl Tiding {
 
     /// Parses such a line, without its token; returns `None` for one that is damaged.
     #[must_use]
-    pub fn read(line: &str) -> Option<Self> {
+    pub fn parse(line: &str) -> Option<Self> {
         let (word, value) = line.trim_start().split_once(' ')?;
         let value: Value = serde_json::from_str(value).ok()?;
         match word {
             "bastion" => serde_json::from_value(value).ok().map(Self::Bastion),
             "database" => serde_json::from_value(value).ok().map(Self::Database),
             "ready" => Some(Self::Ready),
-            "fault" => fault(&value).map(Self::Fault),
+            "fault" => parse_fault(&value).map(Self::Fault),
             _ => None,
         }
     }
 }
 
-fn fault(told: &Value) -> Option<Fault> {
+fn parse_fault(told: &Value) -> Option<Fault> {
     let field = |name: &str| told.get(name)?.as_str().map(str::to_owned);
     let code = field("code")?;
     let code = Code::ALL.iter().find(|known| known.name() == code)?;
@@ -85,22 +85,30 @@ mod tests {
     #[test]
     fn every_message_survives_the_round_trip() {
         let fault = Fault::new(Code::DatabaseLogin, "no").fix("try").detail("server: x");
-        for tiding in [Tiding::Ready, Tiding::Fault(fault), Tiding::Bastion(bastion()), Tiding::Database(database())] {
-            let line = tiding.written("token");
-            assert_eq!(line.strip_prefix("token").and_then(Tiding::read), Some(tiding), "{line}");
+        for tiding in [
+            SidecarMessage::Ready,
+            SidecarMessage::Fault(fault),
+            SidecarMessage::Bastion(bastion()),
+            SidecarMessage::Database(database()),
+        ] {
+            let line = tiding.to_line("token");
+            assert_eq!(line.strip_prefix("token").and_then(SidecarMessage::parse), Some(tiding), "{line}");
         }
     }
 
     #[test]
     fn a_line_that_is_no_message_is_ignored() {
         for line in ["", " ready", " fault {}", " database {\"port\": ***}", " other null"] {
-            assert_eq!(Tiding::read(line), None, "{line}");
+            assert_eq!(SidecarMessage::parse(line), None, "{line}");
         }
     }
 
     #[test]
     fn an_event_without_a_message_stays_a_log_line() {
-        assert_eq!(Tiding::of(&Event::Note("x".to_owned())), None);
-        assert_eq!(Tiding::of(&Event::Database(database())), Some(Tiding::Database(database())));
+        assert_eq!(SidecarMessage::from_event(&Event::Note("x".to_owned())), None);
+        assert_eq!(
+            SidecarMessage::from_event(&Event::Database(database())),
+            Some(SidecarMessage::Database(database()))
+        );
     }
 }

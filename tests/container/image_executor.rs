@@ -62,7 +62,7 @@ fn an_app_that_demands_tls_has_it_whether_the_inputs_say_so_or_not() {
         let plan = step().input("command", "plan").run().pends().pending(MIGRATIONS);
         plan.says("the tool demands TLS of its own").done();
         let told = step().run().succeeds().applied(MIGRATIONS).says("the tool demands TLS of its own");
-        told.says("settings by PGOPTIONS").never_says("it is asked for the list alone").done();
+        told.says("settings by PGOPTIONS").never_says("it is run again for the list alone").done();
     }
     let database = shared().database();
     let url = format!("{}?sslmode=require", database.url());

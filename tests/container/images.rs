@@ -109,7 +109,7 @@ fn an_entrypoint_that_shows_what_it_is_told_shows_a_few_words() {
     let database = shared().database();
     let told = minded(&database, r#"echo "I was told: $*"; exec "$@""#).run().succeeds().applied(MIGRATIONS);
     let told = told.says("I was told: python /run/bastion-migrate/manage.py migrate --noinput").never_says("builtins");
-    told.never_says("it is asked for the list alone").done();
+    told.never_says("it is run again for the list alone").done();
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn a_list_that_is_not_the_databases_is_no_list() {
     }
     for command in ["migrate", "verify"] {
         let told = minded(&full, &says("[ ]")).input("command", command).run();
-        told.fails("tool-list", 5).error("none of the 5 migrations that its ledger has").done();
+        told.fails("tool-list", 5).error("none of the 5 migrations in its ledger").done();
     }
     let told = minded(&empty, &says("[ ]")).run().fails("verify-pending", 7).pending(["shop.0001_initial"]);
     told.says("keeps a ledger, and the database has none").done();

@@ -56,7 +56,7 @@ fn an_app_that_can_not_be_started_for_both_is_started_twice() {
     let step = Step::of_app(&database, DJANGO_5_2).hands_over("APP_STARTS=by itself");
     let told = step.run().succeeds().applied(MIGRATIONS);
     assert_eq!(starts(&told.log), [MIGRATES, LISTS, MIGRATES]);
-    told.says("nobody starts me but Python").says("it is asked for the list alone").done();
+    told.says("nobody starts me but Python").says("it is run again for the list alone").done();
 }
 
 #[test]
@@ -108,6 +108,6 @@ fn an_app_that_migrates_before_it_is_told_to_can_not_and_is_asked_for_its_list_a
     let database = shared().database();
     let step = Step::of_app(&database, DJANGO_5_2).trouble("hasty");
     let told = step.run().succeeds().applied(with_trouble());
-    told.says("read-only transaction").says("it is asked for the list alone").done();
+    told.says("read-only transaction").says("it is run again for the list alone").done();
     assert_eq!(database.sql("select count(*) from django_migrations"), "6");
 }

@@ -26,7 +26,7 @@ impl Opened {
         let Ended { finished, state, layout, .. } = step.input("command", "tunnel").start().finish_for_later();
         let port = finished.outputs["tunnel-port"].clone();
         let alias = finished.outputs["tunnel-alias"].clone();
-        let says = if alias.is_empty() { "no other container does" } else { "what is in the network of this job" };
+        let says = if alias.is_empty() { "no other container can" } else { "containers in the network of this job" };
         let version = finished.outputs["database-version"].clone();
         assert!(version.starts_with(|digit: char| digit.is_ascii_digit()), "{version}");
         let finished = finished.succeeds().output("tunnel-host", "127.0.0.1").says(says);

@@ -128,7 +128,7 @@ fn the_session_on_the_bastion_is_killed() {
             lab.bastion.kill_sessions();
             let (before, after) = FILES.split_at(at.applied());
             let told = running.finish().fails("bastion-lost", 3).applied(before.iter().copied());
-            left(at, told.pending(after.iter().copied()).says("the ledger says so")).done();
+            left(at, told.pending(after.iter().copied()).says("according to the ledger")).done();
         });
         finishes(&lab, at.applied());
     }
@@ -160,7 +160,7 @@ fn the_backend_is_killed_and_the_whole_server_recovers() {
             kill_process(backend, Signal::KILL).expect("the backend is there");
             let (before, after) = FILES.split_at(at.applied());
             let told = running.finish().fails("database-lost", 3).applied(before.iter().copied());
-            left(at, told.pending(after.iter().copied()).says("the ledger says so")).done();
+            left(at, told.pending(after.iter().copied()).says("according to the ledger")).done();
         });
         finishes(&lab, at.applied());
     }
@@ -230,7 +230,7 @@ fn the_server_loses_power_and_comes_back() {
             server.resume();
             let (before, after) = FILES.split_at(at.applied());
             let told = running.finish().fails("database-lost", 3).applied(before.iter().copied());
-            left(at, told.pending(after.iter().copied()).says("the ledger says so")).done();
+            left(at, told.pending(after.iter().copied()).says("according to the ledger")).done();
         });
         finishes(&lab, at.applied());
     }

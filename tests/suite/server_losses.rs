@@ -285,7 +285,8 @@ fn given_up<'a>(server: &Server, gate: &Gate<'_>, step: Action<'a>) -> Running<'
 /// What the report of a run says that was given up.
 fn is_in_doubt(told: Finished) -> Finished {
     let told = told.in_doubt("commit-in-doubt").says("the connection to the server was lost and could not be restored");
-    let told = told.says("the next run waits for what still works there").summary("nobody knows how many of the 6");
+    let told =
+        told.says("the next run waits for the command that still runs there").summary("nobody knows how many of the 6");
     MIGRATIONS.iter().fold(told, |told, name| told.says(&format!("in doubt: nobody knows whether {name} was")))
 }
 
@@ -437,7 +438,7 @@ fn a_run_that_is_stopped_while_its_connection_is_lost_says_what_it_does_not_know
     gate.open();
     step(&lab, &server, Proof::Ledger).run().nothing_to_do().says("it has succeeded since").done();
     let told = running.finish().in_doubt("cancelled").within(BUDGET);
-    told.says("what still works there goes on").says("the next run waits for it").done();
+    told.says("the command on the server may not have been stopped").says("the next run waits for it").done();
 }
 
 #[test]

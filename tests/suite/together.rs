@@ -6,7 +6,7 @@ use crate::lab::{
     server::Server,
     venv::{DJANGO_4_2, DJANGO_5_2},
 };
-use bastion_migrate::tool::{ByFile, CommandLine, Recipe};
+use bastion_migrate::tool::{CommandLine, FileCommand, Recipe};
 
 /// Says yes when it is asked.
 const ANSWERS: &str = r#"
@@ -30,10 +30,10 @@ fn a_program_does_the_same_as_a_file_and_as_a_word_of_the_command() {
             let lab = Lab::new();
             let server = Server::start().project(Project::Plain, &lab.database, python);
             let directory = server.path("handed over");
-            let by_file = together.by_file(&directory.to_string_lossy()).unwrap();
-            let ByFile { line, text, .. } = by_file;
+            let by_file = together.file_command(&directory.to_string_lossy()).unwrap();
+            let FileCommand { command, text, .. } = by_file;
             let server = server.file("handed over/manage.py", text).file("answers", ANSWERS);
-            let line = if way == "file" { line } else { together.line() };
+            let line = if way == "file" { command } else { together.inline_command() };
             let begin = "set -euo pipefail\ncd ~/ProjectMeats/backend\nsource ../venv/bin/activate\n";
             let said = server.shell(&format!("{begin}bash ~/answers{}", quoted(&line))).unwrap();
             let parts = ["[ ]  carriers.0001_initial", "go on?", "Applying carriers.0001_initial"];

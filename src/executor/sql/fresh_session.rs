@@ -1,9 +1,9 @@
 //! Migration over as many sessions as it takes: a file that changes the state that a new session would have is the last
 //! one of its session, so that it makes no difference whether the next file belongs to this run or to another one.
 
-use super::{Sql, known, open};
+use super::{SqlExecutor, require_ledger, require_session};
 use crate::{
-    executor::monitored::{Watch, watched},
+    executor::monitored::{MonitoredBackend, run_monitored},
     fault::{Code, Fault},
     layout::{self, Layout},
     ledger::LedgerState,
@@ -25,27 +25,27 @@ use futures_util::future::join;
 use std::cell::Cell;
 
 /// Tag of the row of our query among others.
-const STATE: &str = "state";
+const STATE_TAG: &str = "state";
 
 /// Returns the query for the state of a new session.
-pub(crate) fn question(settings: &Settings) -> String {
+pub(crate) fn fresh_state_query(settings: &Settings) -> String {
     format!(
-        "SELECT '{STATE}', {}, {CURRENT_DATABASE_OID}",
-        session_state_sql(&no_files(settings), CURRENT_DATABASE_OID)
+        "SELECT '{STATE_TAG}', {}, {CURRENT_DATABASE_OID}",
+        session_state_sql(&own_locks(settings), CURRENT_DATABASE_OID)
     )
 }
 
 /// Parses the response to that query.
-pub(crate) fn answer(settings: &Settings, rows: &[Vec<Option<String>>]) -> Option<FreshState> {
-    let is_it = |row: &&Vec<Option<String>>| row.first().is_some_and(|first| first.as_deref() == Some(STATE));
+pub(crate) fn parse_fresh_state(settings: &Settings, rows: &[Vec<Option<String>>]) -> Option<FreshState> {
+    let is_it = |row: &&Vec<Option<String>>| row.first().is_some_and(|first| first.as_deref() == Some(STATE_TAG));
     let row = rows.iter().rfind(is_it)?;
     let (state, database) = (row.get(1)?.clone()?, row.get(2)?.as_deref()?.parse::<u32>().ok()?);
     let database = format!("'{database}'::pg_catalog.oid");
-    Some(FreshState { state_sql: session_state_sql(&no_files(settings), &database), state })
+    Some(FreshState { state_sql: session_state_sql(&own_locks(settings), &database), state })
 }
 
 /// Returns the locks that a session of ours may hold.
-fn no_files(settings: &Settings) -> Vec<AdvisoryLock> {
+fn own_locks(settings: &Settings) -> Vec<AdvisoryLock> {
     let of_tools = settings.database.iter().flat_map(|target| {
         let lock = |layout: Layout| Some(run_lock::tool_lock(layout.lock_key(&target.name)?, layout.name()));
         layout::ALL.into_iter().filter_map(lock)
@@ -53,7 +53,7 @@ fn no_files(settings: &Settings) -> Vec<AdvisoryLock> {
     [run_lock::bastion_migrate_lock()].into_iter().chain(of_tools).collect()
 }
 
-impl Sql<'_> {
+impl SqlExecutor<'_> {
     /// Applies the plan. A lost connection is opened again to find out what was committed.
     ///
     /// # Errors
@@ -64,19 +64,21 @@ impl Sql<'_> {
             let (reached, proof) = self.migrate_from(reach, from).await?;
             match reached {
                 Ok(SessionOutcome::Finished) => {
-                    self.proof = proof;
+                    self.early_proof = proof;
                     return Ok(());
                 }
                 Ok(SessionOutcome::NeedsNewSession(at)) => {
-                    self.renew(reach, at).await?;
+                    self.start_fresh_session(reach, at).await?;
                     from = at;
                 }
-                Err(stopped) if stopped.fault.code.ends_session() => return self.settle(reach, stopped).await,
+                Err(stopped) if stopped.fault.code.ends_session() => {
+                    return self.settle_after_loss(reach, stopped).await;
+                }
                 Err(stopped) => {
                     if let Some(migration) = self.pending.get(stopped.at) {
                         self.events.emit(Event::Failed { index: migration.id.index });
                     }
-                    return Err(self.with_leftovers(stopped.fault).await);
+                    return Err(self.explain_by_leftovers(stopped.fault).await);
                 }
             }
         }
@@ -89,9 +91,9 @@ impl Sql<'_> {
         reach: &Transport,
         from: usize,
     ) -> Result<(Result<SessionOutcome, StoppedAt>, Option<LedgerState>), Fault> {
-        let (session, ledger) = (open(self.session.as_ref())?, known(self.ledger.as_ref())?);
+        let (session, ledger) = (require_session(self.session.as_ref())?, require_ledger(self.ledger.as_ref())?);
         let unasked = || Fault::new(Code::DatabaseNotPostgres, "the server did not report the state of a new session");
-        let fresh = self.new_session.as_ref().ok_or_else(unasked)?;
+        let fresh = self.fresh_state.as_ref().ok_or_else(unasked)?;
         let (run, safety, lookout) = (self.runner.run_url(), &self.settings.safety, LockWaits::default());
         let options = self.settings.database.as_ref().and_then(|target| target.options.as_deref());
         let has_own_limit = options.is_some_and(|options| options.contains("lock_timeout"));
@@ -106,19 +108,23 @@ impl Sql<'_> {
             lookout: &lookout,
             rollback_timeout: self.settings.wait_timeout,
             run_url: run.as_deref(),
-            commits: &self.tally,
+            commits: &self.commits,
         };
         let pending: Vec<&Migration> = self.pending.iter().collect();
         // The query must not be sent in the middle of a file that is sent in several parts.
         let goes_out_behind = pending.iter().skip(from).all(|migration| migration.execution == Execution::SingleQuery);
-        let asked = async { if goes_out_behind { self.read(&ledger.as_created()).await.ok() } else { None } };
-        let watch =
-            Watch { settings: self.settings, runner: self.runner, events: &self.events, pid: session.announced_pid };
-        Ok(watched(watch, reach, &lookout, join(apply.apply_all(&pending, from), asked)).await)
+        let asked = async { if goes_out_behind { self.read_ledger(&ledger.as_created()).await.ok() } else { None } };
+        let watch = MonitoredBackend {
+            settings: self.settings,
+            runner: self.runner,
+            events: &self.events,
+            pid: session.announced_pid,
+        };
+        Ok(run_monitored(watch, reach, &lookout, join(apply.apply_all(&pending, from), asked)).await)
     }
 
     /// Starts a new session for the files from this one on, with the locks of the old one.
-    async fn renew(&mut self, reach: &Transport, at: usize) -> Result<(), Fault> {
+    async fn start_fresh_session(&mut self, reach: &Transport, at: usize) -> Result<(), Fault> {
         if let Some(migration) = self.pending.get(at) {
             self.events.emit_note(format!(
                 "{} starts a new session, as in a run of its own: the session changes of the files before it can't \
@@ -134,24 +140,24 @@ impl Sql<'_> {
             Err(_) => false,
         };
         if !handed_over {
-            self.begin_again(reach).await?;
+            self.reopen_session(reach).await?;
         }
-        let session = open(self.session.as_ref())?;
-        let question = OwnQuery::read_only(question(self.settings));
+        let session = require_session(self.session.as_ref())?;
+        let question = OwnQuery::read_only(fresh_state_query(self.settings));
         let told = answer_within(wait, query_rows(&session.client, &question)).await?;
-        self.new_session = answer(self.settings, &told);
+        self.fresh_state = parse_fresh_state(self.settings, &told);
         Ok(())
     }
 
-    fn locks(&self) -> Result<Vec<AdvisoryLock>, Fault> {
-        let theirs = self.lock_of_tool(known(self.ledger.as_ref())?)?;
+    fn held_locks(&self) -> Result<Vec<AdvisoryLock>, Fault> {
+        let theirs = self.lock_of_tool(require_ledger(self.ledger.as_ref())?)?;
         Ok([run_lock::bastion_migrate_lock()].into_iter().chain(theirs).collect())
     }
 
     /// Hands all locks over to the new session. Returns whether that succeeded; then it replaces the old one.
     async fn hand_over_to(&mut self, session: Session) -> Result<bool, Fault> {
-        let old = open(self.session.as_ref())?;
-        for lock in self.locks()? {
+        let old = require_session(self.session.as_ref())?;
+        for lock in self.held_locks()? {
             if !run_lock::hand_over_lock(old, &session, lock).await? {
                 session.close().await;
                 return Ok(false);
@@ -165,7 +171,7 @@ impl Sql<'_> {
 
     /// Starts the new session after the old one has ended. Another run that got the locks in between may have applied
     /// some of our files.
-    async fn begin_again(&mut self, reach: &Transport) -> Result<(), Fault> {
+    async fn reopen_session(&mut self, reach: &Transport) -> Result<(), Fault> {
         let before = self.session.as_ref().map(|old| old.announced_pid);
         if let Some(old) = self.session.take() {
             old.close().await;
@@ -174,12 +180,12 @@ impl Sql<'_> {
         let session = wait::wait_for_session(reach, target, &self.startup, wait, &self.events).await?;
         let wait =
             LockWait { previous_pid: before, ..crate::executor::lock_holder::lock_wait(self.settings, self.runner) };
-        for lock in self.locks()? {
+        for lock in self.held_locks()? {
             run_lock::acquire_lock(&session, lock, &wait, &self.events).await?;
         }
         self.session = Some(session);
-        let content = self.read(&known(self.ledger.as_ref())?.as_created()).await?;
-        let mut left = self.pending.iter().skip(self.tally.committed.get());
+        let content = self.read_ledger(&require_ledger(self.ledger.as_ref())?.as_created()).await?;
+        let mut left = self.pending.iter().skip(self.commits.committed.get());
         match left.find(|migration| content.recorded.iter().any(|row| row.version == migration.id.version)) {
             None => Ok(()),
             Some(migration) => Err(Fault::new(

@@ -31,7 +31,7 @@ use crate::{
 
 /// The executor and its state.
 #[derive(Debug)]
-pub struct Sql<'a> {
+pub struct SqlExecutor<'a> {
     pub(super) settings: &'a Settings,
     pub(super) runner: &'a Runner,
     pub(super) events: Events,
@@ -41,26 +41,26 @@ pub struct Sql<'a> {
     application: Option<Application>,
     pub(super) startup: StartupSettings,
     pub(super) session: Option<Session>,
-    opening: Survey,
+    ledger_survey: Survey,
     /// Other ledgers in the database.
-    others: Vec<ToolLedger>,
+    other_ledgers: Vec<ToolLedger>,
     /// The state that the preflight query found in a database without a ledger.
-    fresh: LedgerState,
+    state_without_ledger: LedgerState,
     /// The ledger, read directly behind the last file.
-    pub(super) proof: Option<LedgerState>,
+    pub(super) early_proof: Option<LedgerState>,
     /// The state of the session when it was new.
-    pub(super) new_session: Option<FreshState>,
-    pub(super) locked: bool,
-    alone: bool,
+    pub(super) fresh_state: Option<FreshState>,
+    pub(super) has_lock: bool,
+    is_alone: bool,
     pub(super) ledger: Option<Ledger>,
-    pub(super) before: LedgerState,
+    pub(super) ledger_before: LedgerState,
     /// The identities of all files.
-    pub(super) all: Vec<MigrationId>,
+    pub(super) all_migrations: Vec<MigrationId>,
     pub(super) pending: Vec<Migration>,
-    pub(super) tally: CommitProgress,
+    pub(super) commits: CommitProgress,
 }
 
-impl<'a> Sql<'a> {
+impl<'a> SqlExecutor<'a> {
     /// Reads the files; uses no network yet.
     ///
     /// # Errors
@@ -73,23 +73,23 @@ impl<'a> Sql<'a> {
             layouts: files.layouts().to_vec(),
             application: files.application().cloned(),
             files: Some(files),
-            startup: startup(settings, runner),
+            startup: startup_settings(settings, runner),
             settings,
             runner,
             events,
             session: None,
-            opening: Survey::default(),
-            others: Vec::new(),
-            fresh: LedgerState::default(),
-            proof: None,
-            new_session: None,
-            locked: false,
-            alone: false,
+            ledger_survey: Survey::default(),
+            other_ledgers: Vec::new(),
+            state_without_ledger: LedgerState::default(),
+            early_proof: None,
+            fresh_state: None,
+            has_lock: false,
+            is_alone: false,
             ledger: None,
-            before: LedgerState::default(),
-            all: Vec::new(),
+            ledger_before: LedgerState::default(),
+            all_migrations: Vec::new(),
             pending: Vec::new(),
-            tally: CommitProgress::default(),
+            commits: CommitProgress::default(),
         })
     }
 
@@ -103,18 +103,18 @@ impl<'a> Sql<'a> {
         let wait = self.settings.wait_timeout;
         let session = wait::wait_for_session(reach, target, &self.startup, wait, &self.events).await?;
         let session = self.session.insert(session);
-        let question = opening(self.settings).with_appended(&fresh_session::question(self.settings));
+        let question = opening_query(self.settings).with_appended(&fresh_session::fresh_state_query(self.settings));
         let opening = preflight::run_preflight(
             session,
             target,
-            crate::executor::lock_holder::opens(self.settings),
+            crate::executor::lock_holder::lock_attempt(self.settings),
             question,
             wait,
         )
         .await?;
-        self.new_session = fresh_session::answer(self.settings, &opening.extra_rows);
-        (self.locked, self.alone) = (opening.locked, opening.no_tool_active);
-        (self.opening, self.fresh) =
+        self.fresh_state = fresh_session::parse_fresh_state(self.settings, &opening.extra_rows);
+        (self.has_lock, self.is_alone) = (opening.locked, opening.no_tool_active);
+        (self.ledger_survey, self.state_without_ledger) =
             (Survey::from_rows(&opening.extra_rows), LedgerState::from_rows(&opening.extra_rows));
         self.events.emit(Event::Database(opening.facts));
         Ok(())
@@ -124,22 +124,22 @@ impl<'a> Sql<'a> {
     ///
     /// # Errors
     /// The holder of the lock.
-    pub async fn lock(&mut self) -> Result<(), Fault> {
+    pub async fn take_run_lock(&mut self) -> Result<(), Fault> {
         let began = tokio::time::Instant::now();
         let mut wait = crate::executor::lock_holder::lock_wait(self.settings, self.runner);
-        let session = open(self.session.as_ref())?;
-        if !self.locked || !self.alone {
-            if !self.locked {
+        let session = require_session(self.session.as_ref())?;
+        if !self.has_lock || !self.is_alone {
+            if !self.has_lock {
                 run_lock::acquire_lock(session, run_lock::bastion_migrate_lock(), &wait, &self.events).await?;
             }
             wait.limit = wait.limit.saturating_sub(began.elapsed());
             run_lock::wait_for_other_tools(session, &wait, &self.events).await?;
-            (self.locked, self.alone) = (true, true);
+            (self.has_lock, self.is_alone) = (true, true);
             // The previous holder may have created the ledger meanwhile.
-            self.survey().await?;
+            self.refresh_survey().await?;
         }
         let ledger = self.choose_ledger()?;
-        let session = open(self.session.as_ref())?;
+        let session = require_session(self.session.as_ref())?;
         if let Some(theirs) = self.lock_of_tool(&ledger)? {
             wait.limit = wait.limit.saturating_sub(began.elapsed());
             run_lock::acquire_lock(session, theirs, &wait, &self.events).await?;
@@ -153,23 +153,23 @@ impl<'a> Sql<'a> {
     ///
     /// # Errors
     /// The fault of the query.
-    pub async fn find_again(&mut self) -> Result<(), Fault> {
-        self.survey().await?;
+    pub async fn find_ledgers_again(&mut self) -> Result<(), Fault> {
+        self.refresh_survey().await?;
         self.ledger = Some(self.choose_ledger()?);
         Ok(())
     }
 
-    async fn survey(&mut self) -> Result<(), Fault> {
-        let session = open(self.session.as_ref())?;
-        let question = opening(self.settings).requiring_lock(self.run_lock());
+    async fn refresh_survey(&mut self) -> Result<(), Fault> {
+        let session = require_session(self.session.as_ref())?;
+        let question = opening_query(self.settings).requiring_lock(self.lock_requirement());
         let answer = answer_within(self.settings.wait_timeout, query_rows(&session.client, &question)).await?;
-        (self.opening, self.fresh) = (Survey::from_rows(&answer), LedgerState::from_rows(&answer));
+        (self.ledger_survey, self.state_without_ledger) = (Survey::from_rows(&answer), LedgerState::from_rows(&answer));
         Ok(())
     }
 
     /// Returns the lock requirement of our queries.
-    fn run_lock(&self) -> RunLockRequirement {
-        if self.locked { RunLockRequirement::Held } else { RunLockRequirement::NotNeeded }
+    fn lock_requirement(&self) -> RunLockRequirement {
+        if self.has_lock { RunLockRequirement::Held } else { RunLockRequirement::NotNeeded }
     }
 
     /// Compares the ledger with the files.
@@ -183,16 +183,20 @@ impl<'a> Sql<'a> {
         };
         let files = self.files.take().ok_or_else(|| vec![Fault::new(Code::Bug, "the files were already used")])?;
         let migrations = files.into_migrations(ledger.layout).map_err(|fault| vec![fault])?;
-        self.before = match ledger.exists || ledger.progress_exists || !self.others.is_empty() {
-            true => answer_within(self.settings.wait_timeout, self.read(&ledger)).await.map_err(|fault| vec![fault])?,
-            false => std::mem::take(&mut self.fresh),
+        self.ledger_before = match ledger.exists || ledger.progress_exists || !self.other_ledgers.is_empty() {
+            true => answer_within(self.settings.wait_timeout, self.read_ledger(&ledger))
+                .await
+                .map_err(|fault| vec![fault])?,
+            false => std::mem::take(&mut self.state_without_ledger),
         };
-        if let (true, Some((tool, table))) = (self.before.recorded.is_empty(), self.before.other_ledgers.first()) {
+        if let (true, Some((tool, table))) =
+            (self.ledger_before.recorded.is_empty(), self.ledger_before.other_ledgers.first())
+        {
             return Err(vec![refuse_foreign(&ledger, tool, table)]);
         }
         let sql = &self.settings.sql;
         let rules = PlanRules { layout: ledger.layout, target: sql.target.clone(), out_of_order: sql.out_of_order };
-        let plan = plan::compare_with_ledger(&migrations, &self.before.recorded, &rules)?;
+        let plan = plan::compare_with_ledger(&migrations, &self.ledger_before.recorded, &rules)?;
         let pending: Vec<MigrationId> = plan.pending.iter().map(|migration| migration.id.clone()).collect();
         let digest = plan.digest;
         self.events.emit(Event::Planned(PlanFacts {
@@ -200,22 +204,22 @@ impl<'a> Sql<'a> {
             coverage: Coverage::Complete,
             layout: ledger.layout.name().to_owned(),
             ledger: ledger.table.to_string(),
-            recorded: self.before.recorded.len(),
+            recorded: self.ledger_before.recorded.len(),
             pending: pending.clone(),
             digest: digest.clone(),
         }));
-        self.all = migrations.iter().map(|migration| migration.id.clone()).collect();
+        self.all_migrations = migrations.iter().map(|migration| migration.id.clone()).collect();
         if self.settings.command == Command::Status {
-            self.events.emit(Event::LedgerListed { recorded: self.standing() });
+            self.events.emit(Event::LedgerListed { recorded: self.recorded_migrations() });
         }
         self.pending = migrations.into_iter().filter(|migration| pending.contains(&migration.id)).collect();
-        let half_done = migrate::refuse_half_done(&self.pending, &self.before, &ledger);
+        let half_done = migrate::refuse_half_done(&self.pending, &self.ledger_before, &ledger);
         if !half_done.is_empty() {
             return Err(half_done);
         }
         self.ledger = Some(ledger);
         if !(self.settings.command.may_write() && self.has_work()) {
-            self.tell_leftovers(&self.before);
+            self.warn_of_old_invalid_indexes(&self.ledger_before);
         }
         match self.settings.command {
             // An empty plan needs no approval: an approved job that is run again succeeds.
@@ -227,9 +231,9 @@ impl<'a> Sql<'a> {
     }
 
     /// Returns the migrations in the ledger; one whose file is gone has only a name.
-    fn standing(&self) -> Vec<MigrationId> {
+    fn recorded_migrations(&self) -> Vec<MigrationId> {
         let id = |row: &RecordedMigration| {
-            let known = self.all.iter().find(|id| id.version == row.version).cloned();
+            let known = self.all_migrations.iter().find(|id| id.version == row.version).cloned();
             known.unwrap_or_else(|| MigrationId {
                 index: 0,
                 version: row.version.clone(),
@@ -238,7 +242,7 @@ impl<'a> Sql<'a> {
                 ..MigrationId::default()
             })
         };
-        self.before.recorded.iter().filter(|row| row.success).map(id).collect()
+        self.ledger_before.recorded.iter().filter(|row| row.success).map(id).collect()
     }
 
     /// Returns whether there is anything to apply.
@@ -249,7 +253,7 @@ impl<'a> Sql<'a> {
 
     /// Returns the step conditions that a successful run meets.
     #[must_use]
-    pub fn turns(&self) -> &'static [When] {
+    pub fn met_conditions(&self) -> &'static [When] {
         if self.has_work() { &[When::Always, When::Pending] } else { &[When::Always] }
     }
 
@@ -260,18 +264,18 @@ impl<'a> Sql<'a> {
     /// All deviations from the expected state.
     pub async fn verify(&mut self, reach: &mut Transport) -> Result<(), Vec<Fault>> {
         let faults = match self.settings.command {
-            Command::Verify => plan::still_pending(&self.pending, &self.before),
+            Command::Verify => plan::still_pending(&self.pending, &self.ledger_before),
             // Nothing has changed since the plan read the ledger under the lock: that is the proof.
             _ if self.pending.is_empty() => Vec::new(),
             _ => {
                 let proves =
-                    |after: &LedgerState| plan::missing_after_run(&self.pending, &self.before, after).is_empty();
-                let after = match self.proof.take().filter(proves) {
+                    |after: &LedgerState| plan::missing_after_run(&self.pending, &self.ledger_before, after).is_empty();
+                let after = match self.early_proof.take().filter(proves) {
                     Some(after) => after,
-                    None => self.read_after(reach).await.map_err(|fault| vec![fault])?,
+                    None => self.read_ledger_after(reach).await.map_err(|fault| vec![fault])?,
                 };
-                self.tell_leftovers(&after);
-                plan::missing_after_run(&self.pending, &self.before, &after)
+                self.warn_of_old_invalid_indexes(&after);
+                plan::missing_after_run(&self.pending, &self.ledger_before, &after)
             }
         };
         if !faults.is_empty() {
@@ -297,48 +301,48 @@ impl<'a> Sql<'a> {
         let sql = &self.settings.sql;
         let (table, application) = (sql.ledger_table.as_deref(), self.application.as_ref());
         let wanted = LedgerHints { layouts: &self.layouts, table, application };
-        let LedgerChoice { ledger, other_ledgers, ignored } = self.opening.choose_ledger(&wanted)?;
-        crate::executor::tell_left_alone(&ignored, &self.events);
-        self.others = other_ledgers;
+        let LedgerChoice { ledger, other_ledgers, ignored } = self.ledger_survey.choose_ledger(&wanted)?;
+        crate::executor::report_ignored_ledgers(&ignored, &self.events);
+        self.other_ledgers = other_ledgers;
         Ok(ledger)
     }
 
-    pub(super) async fn read(&self, ledger: &Ledger) -> Result<LedgerState, Fault> {
-        let session = open(self.session.as_ref())?;
-        let question = ledger.read_query(&self.others).requiring_lock(self.run_lock());
+    pub(super) async fn read_ledger(&self, ledger: &Ledger) -> Result<LedgerState, Fault> {
+        let session = require_session(self.session.as_ref())?;
+        let question = ledger.read_query(&self.other_ledgers).requiring_lock(self.lock_requirement());
         let answer = query_rows(&session.client, &question).await?;
         Ok(LedgerState::from_rows(&answer))
     }
 
     /// Warns of INVALID indexes that earlier runs, or others, left behind and this run does not repair. `verify`
     /// reports them as faults instead.
-    fn tell_leftovers(&self, content: &LedgerState) {
+    fn warn_of_old_invalid_indexes(&self, content: &LedgerState) {
         if self.settings.command == Command::Verify {
             return;
         }
-        for index in content.invalid_indexes.iter().filter(|index| self.before.invalid_indexes.contains(index)) {
+        for index in content.invalid_indexes.iter().filter(|index| self.ledger_before.invalid_indexes.contains(index)) {
             let fault = Fault::new(Code::VerifyIndex, format!("the index {index} is INVALID since before this run"));
             self.events.emit(Event::Warning(fault.in_stage(Stage::Plan)));
         }
     }
 }
 
-pub(super) fn open(session: Option<&Session>) -> Result<&Session, Fault> {
+pub(super) fn require_session(session: Option<&Session>) -> Result<&Session, Fault> {
     session.ok_or_else(|| Fault::new(Code::Bug, "there is no session yet"))
 }
 
-pub(super) fn known(ledger: Option<&Ledger>) -> Result<&Ledger, Fault> {
+pub(super) fn require_ledger(ledger: Option<&Ledger>) -> Result<&Ledger, Fault> {
     ledger.ok_or_else(|| Fault::new(Code::Bug, "there is no ledger yet"))
 }
 
 /// Returns the query for ledgers and INVALID indexes: all that a plan needs if there is no ledger.
-fn opening(settings: &Settings) -> OwnQuery {
+fn opening_query(settings: &Settings) -> OwnQuery {
     survey_query(settings.sql.ledger_table.as_deref()).with_appended(&invalid_indexes_sql())
 }
 
 /// Returns the start-up settings, which cost no round trip. The order matters: the user's own come after ours, and
 /// read-only comes last, so that no option can make a plan write.
-fn startup(settings: &Settings, runner: &Runner) -> StartupSettings {
+fn startup_settings(settings: &Settings, runner: &Runner) -> StartupSettings {
     let safety = &settings.safety;
     // Ten minutes idle in a transaction: longer than it takes to send any file, and an end to a run that hangs.
     let ours = format!(

@@ -1,7 +1,7 @@
 //! Recovery of work that did not end by itself: it was stopped, or its connection was lost. The ledger decides, read
 //! over a session that responds; a migration about which it can't be read is in doubt.
 
-use super::{Sql, known, open};
+use super::{SqlExecutor, require_ledger, require_session};
 use crate::{
     executor::invalid_index,
     fault::{Code, Fault, Stage},
@@ -21,19 +21,19 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 /// The pause between two cancel requests: one that arrives between two statements has no effect.
-const CANCEL_AGAIN: Duration = Duration::from_millis(150);
+const CANCEL_INTERVAL: Duration = Duration::from_millis(150);
 
-impl Sql<'_> {
+impl SqlExecutor<'_> {
     /// Replaces the first fault by the cause of the lost connection, if that is what it reports: the bastion and the
     /// session's driver know more than the query that found it closed.
-    pub async fn first_cause(&mut self, reach: &Transport, mut faults: Vec<Fault>) -> Vec<Fault> {
+    pub async fn with_root_cause(&mut self, reach: &Transport, mut faults: Vec<Fault>) -> Vec<Fault> {
         if let Some(first) = faults.first_mut() {
-            *first = self.cause(reach, first.clone()).await;
+            *first = self.root_cause(reach, first.clone()).await;
         }
         faults
     }
 
-    async fn cause(&mut self, reach: &Transport, symptom: Fault) -> Fault {
+    async fn root_cause(&mut self, reach: &Transport, symptom: Fault) -> Fault {
         if !symptom.code.ends_session() && symptom.code != Code::DatabaseUnready {
             return symptom;
         }
@@ -56,14 +56,14 @@ impl Sql<'_> {
     ///
     /// # Errors
     /// The reason why its outcome is unknown.
-    pub async fn stop(&self, reach: &Transport) -> Result<(), Fault> {
+    pub async fn stop_work(&self, reach: &Transport) -> Result<(), Fault> {
         let Some(session) = &self.session else { return Ok(()) };
         let canceller = session.canceller();
-        let sql = self.tally.rollback_sql();
+        let sql = self.commits.rollback_sql();
         let mut rollback = std::pin::pin!(session.client.batch_execute(sql));
         let answer = loop {
-            match timeout(CANCEL_AGAIN, rollback.as_mut()).await {
-                Ok(Err(error)) if hit_by_cancel(&statement_fault(&error)) => {
+            match timeout(CANCEL_INTERVAL, rollback.as_mut()).await {
+                Ok(Err(error)) if is_late_cancel(&statement_fault(&error)) => {
                     rollback.set(session.client.batch_execute(sql));
                 }
                 Ok(answer) => break answer,
@@ -71,44 +71,44 @@ impl Sql<'_> {
             }
         };
         answer.map_err(|error| statement_fault(&error))?;
-        self.tally.record_rollback();
+        self.commits.record_rollback();
         let Some(ledger) = &self.ledger else { return Ok(()) };
-        if self.tally.sent.get() == self.tally.committed.get() {
+        if self.commits.sent.get() == self.commits.committed.get() {
             return Ok(());
         }
         let content = loop {
-            match self.read_made(ledger).await {
-                Err(fault) if hit_by_cancel(&fault) => {}
+            match self.read_created_ledger(ledger).await {
+                Err(fault) if is_late_cancel(&fault) => {}
                 answer => break answer?,
             }
         };
-        self.tell_committed(&content, |index| Event::Cancelled { index });
-        self.tell_left(&content.invalid_indexes);
+        self.report_committed(&content, |index| Event::Cancelled { index });
+        self.warn_of_new_invalid_indexes(&content.invalid_indexes);
         Ok(())
     }
 
     /// Warns of indexes that a failed file left INVALID, and explains its fault by them. If the query fails, the next
     /// run and `verify` report them.
-    pub(crate) async fn with_leftovers(&self, fault: Fault) -> Fault {
+    pub(crate) async fn explain_by_leftovers(&self, fault: Fault) -> Fault {
         let Some(session) = &self.session else { return fault };
         let question = OwnQuery::read_only(invalid_indexes_sql());
         let Ok(answer) = answer_within(self.settings.wait_timeout, query_rows(&session.client, &question)).await else {
             return fault;
         };
         let invalid = LedgerState::from_rows(&answer).invalid_indexes;
-        self.tell_left(&invalid);
-        invalid_index::explained(fault, &invalid)
+        self.warn_of_new_invalid_indexes(&invalid);
+        invalid_index::explain_already_exists(fault, &invalid)
     }
 
-    fn tell_left(&self, invalid: &[String]) {
-        for index in invalid.iter().filter(|index| !self.before.invalid_indexes.contains(index)) {
-            self.events.emit(Event::Warning(invalid_index::left(index).in_stage(Stage::Migrate)));
+    fn warn_of_new_invalid_indexes(&self, invalid: &[String]) {
+        for index in invalid.iter().filter(|index| !self.ledger_before.invalid_indexes.contains(index)) {
+            self.events.emit(Event::Warning(invalid_index::leftover_warning(index).in_stage(Stage::Migrate)));
         }
     }
 
     /// Reports the migrations whose outcome is unknown, after a stop that did not succeed in time.
-    pub fn give_up(&self) {
-        let unknown = self.pending.iter().take(self.tally.sent.get()).skip(self.tally.durable.get());
+    pub fn report_in_doubt(&self) {
+        let unknown = self.pending.iter().take(self.commits.sent.get()).skip(self.commits.durable.get());
         for migration in unknown {
             self.events.emit(Event::InDoubt { index: migration.id.index });
         }
@@ -116,28 +116,28 @@ impl Sql<'_> {
 
     /// Reconnects and reads the outcome of the migrations that were in flight: what is not in the ledger was rolled
     /// back.
-    pub(crate) async fn settle(&mut self, reach: &mut Transport, stopped: StoppedAt) -> Result<(), Fault> {
-        let lost = self.cause(reach, stopped.fault).await;
+    pub(crate) async fn settle_after_loss(&mut self, reach: &mut Transport, stopped: StoppedAt) -> Result<(), Fault> {
+        let lost = self.root_cause(reach, stopped.fault).await;
         self.events.emit(Event::Waiting {
             what: "the database, to see what was committed".to_owned(),
             why: lost.cause.clone(),
         });
-        match self.ask_again(reach).await {
+        match self.reconnect_and_read(reach).await {
             Ok(content) => {
-                self.tell_committed(&content, |index| Event::Failed { index });
-                self.tell_left(&content.invalid_indexes);
-                match self.pending.len() - self.tally.committed.get() {
+                self.report_committed(&content, |index| Event::Failed { index });
+                self.warn_of_new_invalid_indexes(&content.invalid_indexes);
+                match self.pending.len() - self.commits.committed.get() {
                     0 => Ok(()),
                     left => Err(lost.detail(format!(
                         "{} applied, {left} not, according to the ledger",
-                        self.tally.committed.get()
+                        self.commits.committed.get()
                     ))),
                 }
             }
             // No commit was sent, perhaps because the ledger itself was still being created.
-            Err(_) if self.tally.sent.get() == self.tally.durable.get() => Err(lost),
+            Err(_) if self.commits.sent.get() == self.commits.durable.get() => Err(lost),
             Err(why) => {
-                self.give_up();
+                self.report_in_doubt();
                 Err(Fault::new(
                     Code::CommitInDoubt,
                     format!("the connection broke while a commit was in progress: {}", lost.cause),
@@ -149,17 +149,18 @@ impl Sql<'_> {
 
     /// Reads the ledger after the work. A connection that broke meanwhile is opened again: everything is committed, and
     /// only the proof is missing.
-    pub(crate) async fn read_after(&mut self, reach: &mut Transport) -> Result<LedgerState, Fault> {
+    pub(crate) async fn read_ledger_after(&mut self, reach: &mut Transport) -> Result<LedgerState, Fault> {
         let wait = self.settings.wait_timeout;
-        let lost = match answer_within(wait, self.read(&known(self.ledger.as_ref())?.as_created())).await {
-            Err(lost) if lost.code.ends_session() => self.cause(reach, lost).await,
-            answer => return answer,
-        };
+        let lost =
+            match answer_within(wait, self.read_ledger(&require_ledger(self.ledger.as_ref())?.as_created())).await {
+                Err(lost) if lost.code.ends_session() => self.root_cause(reach, lost).await,
+                answer => return answer,
+            };
         self.events.emit(Event::Waiting {
             what: "the database, to read the ledger again".to_owned(),
             why: lost.cause.clone(),
         });
-        self.ask_again(reach).await.map_err(|why| {
+        self.reconnect_and_read(reach).await.map_err(|why| {
             lost.detail("everything was committed: only the proof is missing")
                 .detail(format!("the connection could not be restored: {}", why.cause))
                 .fix("run `command: verify` as soon as the database can be reached")
@@ -169,21 +170,21 @@ impl Sql<'_> {
     /// Reads the ledger over a new connection, within `wait-timeout`. Holding the run lock proves that the lost session
     /// has ended, and its transaction with it; until then the new session must not be used. The lost one is closed
     /// first, as the server may still have it.
-    async fn ask_again(&mut self, reach: &mut Transport) -> Result<LedgerState, Fault> {
+    async fn reconnect_and_read(&mut self, reach: &mut Transport) -> Result<LedgerState, Fault> {
         let wait = self.settings.wait_timeout;
         let late =
             || Fault::new(Code::DatabaseTimeout, format!("no answer within {} s (`wait-timeout`)", wait.as_secs()));
         if let Some(old) = &mut self.session {
             old.abort_driver().await;
         }
-        let session = timeout(wait, self.locked_again(reach)).await.unwrap_or_else(|_| Err(late()))?;
+        let session = timeout(wait, self.reconnect_locked(reach)).await.unwrap_or_else(|_| Err(late()))?;
         self.session = Some(session);
-        answer_within(wait, self.read_made(known(self.ledger.as_ref())?)).await
+        answer_within(wait, self.read_created_ledger(require_ledger(self.ledger.as_ref())?)).await
     }
 
     /// Reads the ledger; if its creation was rolled back, nothing is recorded. Everything that it returns is durable.
-    async fn read_made(&self, ledger: &Ledger) -> Result<LedgerState, Fault> {
-        let session = open(self.session.as_ref())?;
+    async fn read_created_ledger(&self, ledger: &Ledger) -> Result<LedgerState, Fault> {
+        let session = require_session(self.session.as_ref())?;
         let question = OwnQuery::read_write(migrate::FLUSH);
         query_rows(&session.client, &question).await?;
         let question = ledger.as_created().read_query(&[]).requiring_lock(RunLockRequirement::Held);
@@ -193,7 +194,7 @@ impl Sql<'_> {
         }
     }
 
-    async fn locked_again(&self, reach: &mut Transport) -> Result<Session, Fault> {
+    async fn reconnect_locked(&self, reach: &mut Transport) -> Result<Session, Fault> {
         let (began, wait) = (tokio::time::Instant::now(), self.settings.wait_timeout);
         if reach.loss_fault().is_some() {
             *reach = Transport::connect(self.settings.route.as_ref(), &self.events).await?;
@@ -202,8 +203,8 @@ impl Sql<'_> {
         let session =
             wait::wait_for_session(reach, self.settings.required_database()?, &self.startup, left, &self.events)
                 .await?;
-        let doubtful = self.tally.sent.get() > self.tally.committed.get();
-        if let Some(xid) = self.tally.xid.get().filter(|_| doubtful) {
+        let doubtful = self.commits.sent.get() > self.commits.committed.get();
+        if let Some(xid) = self.commits.xid.get().filter(|_| doubtful) {
             let question = OwnQuery::read_only(format!("SELECT pg_xact_status('{xid}'::xid8)"));
             let said = query_rows(&session.client, &question).await;
             let status = match said {
@@ -229,19 +230,19 @@ impl Sql<'_> {
     /// Reports every migration that is in the ledger and was not reported yet, and corrects the reports that a crash of
     /// the server made untrue. Migrations are committed in order; the first that is not in the ledger is reported by
     /// `otherwise`.
-    fn tell_committed(&self, content: &LedgerState, otherwise: impl Fn(usize) -> Event) {
-        let told = self.tally.committed.get();
+    fn report_committed(&self, content: &LedgerState, otherwise: impl Fn(usize) -> Event) {
+        let told = self.commits.committed.get();
         let recorded = |version: &str| content.recorded.iter().find(|row| row.version == version);
         // The commits of a killed earlier run may not have been durable either.
-        let older = self.before.recorded.iter().filter(|row| recorded(&row.version).is_none());
-        for id in older.filter_map(|row| self.all.iter().find(|id| id.version == row.version)) {
+        let older = self.ledger_before.recorded.iter().filter(|row| recorded(&row.version).is_none());
+        for id in older.filter_map(|row| self.all_migrations.iter().find(|id| id.version == row.version)) {
             self.events.emit(Event::Unplanned(id.clone()));
             self.events.emit(Event::LostInCrash { index: id.index });
         }
-        for (index, migration) in self.pending.iter().enumerate().skip(self.tally.durable.get()) {
+        for (index, migration) in self.pending.iter().enumerate().skip(self.commits.durable.get()) {
             let (key, version) = (migration.id.index, &migration.id.version);
             let Some(row) = recorded(version) else {
-                self.tell_forgotten(index, told);
+                self.report_lost_in_crash(index, told);
                 self.events.emit(otherwise(key));
                 return;
             };
@@ -249,21 +250,21 @@ impl Sql<'_> {
                 let took = Duration::from_millis(row.took_ms);
                 self.events.emit(Event::Applied { index: key, took });
             }
-            self.tally.committed.set(index + 1);
+            self.commits.committed.set(index + 1);
         }
     }
 
-    fn tell_forgotten(&self, from: usize, told: usize) {
+    fn report_lost_in_crash(&self, from: usize, told: usize) {
         let Some(forgotten) = self.pending.get(from..told).filter(|forgotten| !forgotten.is_empty()) else { return };
         for migration in forgotten {
             self.events.emit(Event::LostInCrash { index: migration.id.index });
         }
-        self.tally.committed.set(from);
+        self.commits.committed.set(from);
     }
 }
 
 /// Returns whether a late cancel request has hit the statement after the work: the client can't know when the server
 /// handles one (PostgreSQL manual, 55.2.7). Each hits once at most.
-fn hit_by_cancel(fault: &Fault) -> bool {
+fn is_late_cancel(fault: &Fault) -> bool {
     fault.code == Code::StatementFailed && fault.sqlstate.as_deref() == Some("57014")
 }

@@ -2,14 +2,14 @@
 //! connection, and ended when its time or the run lock is gone.
 
 use crate::{
-    executor::{invalid_index, lock_holder::Keeper},
+    executor::{invalid_index, lock_holder::LockHolder},
     fault::{Code, Fault},
     postgres::LockWaits,
     run::{event::Event, lock_retries::LockRetries},
     settings::Site,
     site::{
-        Said, Sites, Task, Turn,
-        container_spec::{Access, Terms},
+        RunMode, SiteCommand, Sites, Transcript,
+        container_spec::{SessionAccess, SessionTerms},
     },
     tool::CommandLine,
 };
@@ -18,13 +18,13 @@ use std::{cell::RefCell, pin::pin, time::Duration};
 use tokio::time::timeout;
 
 /// Number of times in a row that a killed follower on the server is restarted.
-const LISTENERS: u32 = 3;
+const MAX_FOLLOWER_RESTARTS: u32 = 3;
 
 /// A command and its limits.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Errand<'e> {
+pub(crate) struct CommandRun<'e> {
     pub(crate) site: &'e Site,
-    pub(crate) line: &'e CommandLine,
+    pub(crate) command: &'e CommandLine,
     /// Number of retries after a lock timeout.
     pub(crate) retries: u32,
     pub(crate) timeout: Option<Duration>,
@@ -34,77 +34,89 @@ pub(crate) struct Errand<'e> {
 ///
 /// # Errors
 /// The fault of the command, `step-timeout`, or `commit-in-doubt` if its outcome is unknown.
-pub(crate) async fn pursue(sites: &mut Sites<'_>, keeper: &mut Keeper<'_>, errand: Errand<'_>) -> Result<(), Fault> {
-    let Some(limit) = errand.timeout else { return tries(sites, keeper, errand).await };
-    if let Ok(done) = timeout(limit, tries(sites, keeper, errand)).await {
+pub(crate) async fn run_command(
+    sites: &mut Sites<'_>,
+    keeper: &mut LockHolder<'_>,
+    errand: CommandRun<'_>,
+) -> Result<(), Fault> {
+    let Some(limit) = errand.timeout else { return run_with_retries(sites, keeper, errand).await };
+    if let Ok(done) = timeout(limit, run_with_retries(sites, keeper, errand)).await {
         return done;
     }
-    let cause = format!("`{}` was not done after {} s", errand.line.display_text(), limit.as_secs());
-    let ended = sites.end().await;
-    if sites.is_cut_off(errand.site) {
+    let cause = format!("`{}` was not done after {} s", errand.command.display_text(), limit.as_secs());
+    let ended = sites.stop_commands().await;
+    if sites.is_detached(errand.site) {
         return Err(sites.give_up(format!("{cause}, and could not be stopped: the connection to the server is lost")));
     }
     ended?;
-    keeper.end_backends(sites.pids()).await?;
-    Err(sites.cut_short(Fault::new(Code::StepTimeout, cause)))
+    keeper.end_backends(sites.backend_pids()).await?;
+    Err(sites.with_timeout_context(Fault::new(Code::StepTimeout, cause)))
 }
 
 /// The state between attempts.
-struct Course {
+struct RetryState {
     attempt: u32,
     /// Unlimited after a lock timeout ended a statement that waits for others by design: then the sessions of the next
     /// attempt have no lock timeout of their own, and the monitor cancels any other statement that waits too long.
-    patience: Patience,
+    lock_limit: LockWaitLimit,
     /// The INVALID indexes that existed before.
-    broken: Vec<String>,
+    invalid_before: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Patience {
+enum LockWaitLimit {
     Limited,
     Unlimited,
 }
 
-async fn tries(sites: &mut Sites<'_>, keeper: &mut Keeper<'_>, errand: Errand<'_>) -> Result<(), Fault> {
-    let (mut turn, mut said) = (Turn::Begin, RefCell::new(Said::default()));
+async fn run_with_retries(
+    sites: &mut Sites<'_>,
+    keeper: &mut LockHolder<'_>,
+    errand: CommandRun<'_>,
+) -> Result<(), Fault> {
+    let (mut turn, mut said) = (RunMode::Start, RefCell::new(Transcript::default()));
     let ladder = LockRetries { lock_timeout: sites.settings.safety.lock_timeout, retries: errand.retries };
     let lookout = LockWaits::default();
     let broken = keeper.invalid_indexes().await?;
-    keeper.look_out(sites.reach()?).await;
-    let (mut course, mut unheard) = (Course { attempt: 0, patience: Patience::Limited, broken }, 0);
+    keeper.start_monitor(sites.transport()?).await;
+    let (mut course, mut unheard) =
+        (RetryState { attempt: 0, lock_limit: LockWaitLimit::Limited, invalid_before: broken }, 0);
     loop {
-        let lock_timeout = begin_try(&lookout, ladder, &course);
-        let terms = Terms { lock_timeout, ..Terms::of(sites.settings, Access::of(sites.settings.command)) };
-        let task = Task { site: errand.site, line: errand.line, terms };
-        let Err(fault) = once(sites, keeper, task, turn, &said, &lookout).await else { return Ok(()) };
-        if sites.is_unheard(errand.site, &fault) {
-            unheard = if sites.is_lost() { 0 } else { unheard + 1 };
-            if unheard > LISTENERS {
-                sites.end().await?;
+        let lock_timeout = begin_attempt(&lookout, ladder, &course);
+        let terms = SessionTerms {
+            lock_timeout,
+            ..SessionTerms::with_user_lock_timeout(sites.settings, SessionAccess::for_command(sites.settings.command))
+        };
+        let task = SiteCommand { site: errand.site, command: errand.command, terms };
+        let Err(fault) = run_once(sites, keeper, task, turn, &said, &lookout).await else { return Ok(()) };
+        if sites.may_be_detached(errand.site, &fault) {
+            unheard = if sites.is_connection_lost() { 0 } else { unheard + 1 };
+            if unheard > MAX_FOLLOWER_RESTARTS {
+                sites.stop_commands().await?;
                 return Err(fault.detail("so the work was stopped"));
             }
-            take_up(sites, keeper, &fault).await?;
-            turn = Turn::Resume;
+            reattach(sites, keeper, &fault).await?;
+            turn = RunMode::Resume;
             continue;
         }
         let fault = if lookout.has_cancelled_a_wait() { fault.code(Code::LockTimeout) } else { fault };
         if fault.code != Code::LockTimeout {
             return Err(fault);
         }
-        course = again(sites, keeper, (ladder, course), &lookout, fault).await?;
-        (turn, said) = (Turn::Begin, RefCell::default());
+        course = prepare_retry(sites, keeper, (ladder, course), &lookout, fault).await?;
+        (turn, said) = (RunMode::Start, RefCell::default());
     }
 }
 
 /// Starts an attempt, and returns its time limit for each statement's wait for a lock.
-fn begin_try(lookout: &LockWaits, ladder: LockRetries, course: &Course) -> Duration {
-    match course.patience {
-        Patience::Limited => {
+fn begin_attempt(lookout: &LockWaits, ladder: LockRetries, course: &RetryState) -> Duration {
+    match course.lock_limit {
+        LockWaitLimit::Limited => {
             let limit = ladder.timeout_for(course.attempt);
             lookout.begin_attempt(limit);
             limit
         }
-        Patience::Unlimited => {
+        LockWaitLimit::Unlimited => {
             lookout.begin_monitored_attempt(ladder.lock_timeout);
             Duration::ZERO
         }
@@ -115,28 +127,28 @@ fn begin_try(lookout: &LockWaits, ladder: LockRetries, course: &Course) -> Durat
 ///
 /// # Errors
 /// The given fault, if this was the last attempt.
-async fn again(
+async fn prepare_retry(
     sites: &Sites<'_>,
-    keeper: &Keeper<'_>,
-    (ladder, course): (LockRetries, Course),
+    keeper: &LockHolder<'_>,
+    (ladder, course): (LockRetries, RetryState),
     lookout: &LockWaits,
     fault: Fault,
-) -> Result<Course, Fault> {
+) -> Result<RetryState, Fault> {
     let said = lookout.describe_blockers();
     let left = keeper.invalid_indexes().await.unwrap_or_default();
-    let left: Vec<String> = left.into_iter().filter(|index| !course.broken.contains(index)).collect();
+    let left: Vec<String> = left.into_iter().filter(|index| !course.invalid_before.contains(index)).collect();
     let form = lookout.current_blockers().into_iter().rev().find_map(|obstacle| obstacle.form);
     let cut_off = form.or_else(|| (!left.is_empty()).then_some("CREATE INDEX CONCURRENTLY or its like"));
-    if let Some(form) = cut_off.filter(|_| course.patience == Patience::Limited) {
-        let fault = invalid_index::cut_off(fault, form, said.as_deref());
+    if let Some(form) = cut_off.filter(|_| course.lock_limit == LockWaitLimit::Limited) {
+        let fault = invalid_index::lock_limit_fault(fault, form, said.as_deref());
         let Some(_) = ladder.pause_after(course.attempt) else { return Err(fault) };
         sites.events.emit(Event::Waiting {
             what: format!("another try of the tool, in which {form} may wait as long as the run may take"),
             why: fault.cause.clone(),
         });
-        let dropped = keeper.drop_indexes(sites.reach()?, &left, lookout).await;
+        let dropped = keeper.drop_indexes(sites.transport()?, &left, lookout).await;
         dropped.map_err(|why| fault.detail(format!("what it left behind could not be dropped: {}", why.cause)))?;
-        return Ok(Course { patience: Patience::Unlimited, ..course });
+        return Ok(RetryState { lock_limit: LockWaitLimit::Unlimited, ..course });
     }
     let named = match &said {
         Some(said) => fault.clone().detail(said.clone()),
@@ -149,13 +161,18 @@ async fn again(
         what: format!("another try of the tool ({number} of {}, in {most}{} s)", ladder.retries, pause.as_secs()),
         why: [Some(fault.cause), said].into_iter().flatten().collect::<Vec<_>>().join("; "),
     });
-    rest(sites, keeper, lookout, pause).await?;
-    Ok(Course { attempt: number, ..course })
+    pause_before_retry(sites, keeper, lookout, pause).await?;
+    Ok(RetryState { attempt: number, ..course })
 }
 
 /// Pauses; the monitor checks meanwhile whether the blocking sessions are still there.
-async fn rest(sites: &Sites<'_>, keeper: &Keeper<'_>, lookout: &LockWaits, pause: Duration) -> Result<(), Fault> {
-    let watch = keeper.watch(sites.reach()?, Vec::new, lookout);
+async fn pause_before_retry(
+    sites: &Sites<'_>,
+    keeper: &LockHolder<'_>,
+    lookout: &LockWaits,
+    pause: Duration,
+) -> Result<(), Fault> {
+    let watch = keeper.monitor_until_lost(sites.transport()?, Vec::new, lookout);
     match select(pin!(lookout.pause_while_blocked(pause)), pin!(watch)).await {
         Either::Left(((), _)) => Ok(()),
         Either::Right((lost, _)) => Err(lost),
@@ -163,19 +180,19 @@ async fn rest(sites: &Sites<'_>, keeper: &Keeper<'_>, lookout: &LockWaits, pause
 }
 
 /// Reconnects, takes the slot and the run lock again, and stops the command if the lock is gone.
-async fn take_up(sites: &mut Sites<'_>, keeper: &mut Keeper<'_>, lost: &Fault) -> Result<(), Fault> {
+async fn reattach(sites: &mut Sites<'_>, keeper: &mut LockHolder<'_>, lost: &Fault) -> Result<(), Fault> {
     let mut lost = lost.clone();
     loop {
-        let was_lost = sites.is_lost();
-        sites.again(&lost).await?;
+        let was_lost = sites.is_connection_lost();
+        sites.reconnect(&lost).await?;
         if !was_lost {
             return Ok(());
         }
-        match keeper.again(sites.reach()?).await {
+        match keeper.reconnect(sites.transport()?).await {
             Ok(()) => return Ok(()),
-            Err(fault) if sites.is_lost() => lost = fault,
+            Err(fault) if sites.is_connection_lost() => lost = fault,
             Err(fault) => {
-                sites.end().await?;
+                sites.stop_commands().await?;
                 return Err(fault.detail("so the work was stopped"));
             }
         }
@@ -183,22 +200,22 @@ async fn take_up(sites: &mut Sites<'_>, keeper: &mut Keeper<'_>, lost: &Fault) -
 }
 
 /// Runs one attempt, until it ends or the lock is lost.
-async fn once(
+async fn run_once(
     sites: &Sites<'_>,
-    keeper: &Keeper<'_>,
-    task: Task<'_>,
-    turn: Turn,
-    said: &RefCell<Said>,
+    keeper: &LockHolder<'_>,
+    task: SiteCommand<'_>,
+    turn: RunMode,
+    said: &RefCell<Transcript>,
     lookout: &LockWaits,
 ) -> Result<(), Fault> {
-    let work = sites.turn(task, turn, said);
-    let watch = keeper.watch(sites.reach()?, || sites.pids(), lookout);
+    let work = sites.run_to_success(task, turn, said);
+    let watch = keeper.monitor_until_lost(sites.transport()?, || sites.backend_pids(), lookout);
     match select(pin!(work), pin!(watch)).await {
         Either::Left((done, _)) => done,
         // A command that runs on without a connection is followed again.
-        Either::Right((lost, _)) if sites.is_cut_off(task.site) => Err(lost),
+        Either::Right((lost, _)) if sites.is_detached(task.site) => Err(lost),
         Either::Right((lost, _)) => {
-            sites.end().await?;
+            sites.stop_commands().await?;
             Err(lost.detail("so the work was stopped"))
         }
     }

@@ -4,29 +4,30 @@
 mod command;
 mod sql_file;
 
-use super::lock_holder::Keeper;
+use super::lock_holder::LockHolder;
 use crate::{
     fault::{Code, Fault, Stage},
     run::event::{Event, Events, StepId, StepPhase, StepState},
     settings::{HealthCheck, Need, Settings, Step, StepWork, When},
     site::{
-        Sites, Task,
-        container_spec::{Access, Terms},
+        SiteCommand, Sites,
+        container_spec::{SessionAccess, SessionTerms},
     },
 };
-use command::{Errand, pursue};
+use command::{CommandRun, run_command};
 use tokio::time::{sleep, timeout};
 
 /// Reports all steps, before the first one runs.
-pub(super) fn announce(settings: &Settings, migrate: &[Step], events: &Events) {
+pub(super) fn report_steps(settings: &Settings, migrate: &[Step], events: &Events) {
     let steps = &settings.steps;
     let phases =
         [(StepPhase::Before, &steps.before[..]), (StepPhase::Migrate, migrate), (StepPhase::After, &steps.after)];
-    let ids = phases.into_iter().flat_map(|(phase, steps)| (0..).zip(steps).map(move |(at, step)| id(phase, at, step)));
+    let ids =
+        phases.into_iter().flat_map(|(phase, steps)| (0..).zip(steps).map(move |(at, step)| step_id(phase, at, step)));
     events.emit(Event::Steps(ids.collect()));
 }
 
-fn id(phase: StepPhase, at: usize, step: &Step) -> StepId {
+fn step_id(phase: StepPhase, at: usize, step: &Step) -> StepId {
     StepId { phase, at, name: step.name.clone() }
 }
 
@@ -34,33 +35,33 @@ fn id(phase: StepPhase, at: usize, step: &Step) -> StepId {
 ///
 /// # Errors
 /// The fault of the first required step that failed.
-pub(super) async fn run(
+pub(super) async fn run_steps(
     sites: &mut Sites<'_>,
-    keeper: &mut Keeper<'_>,
+    keeper: &mut LockHolder<'_>,
     (phase, steps): (StepPhase, &[Step]),
     turns: &[When],
 ) -> Result<(), Fault> {
     for (at, step) in steps.iter().enumerate().filter(|(_, step)| turns.contains(&step.when)) {
-        let told = |fate| Event::StepChanged { id: id(phase, at, step), fate };
+        let told = |fate| Event::StepChanged { id: step_id(phase, at, step), fate };
         sites.events.emit(told(StepState::Running));
         let done = match &step.work {
             StepWork::Command { line, site } => {
-                let errand = Errand { site, line, retries: step.retries, timeout: step.timeout };
-                pursue(sites, keeper, errand).await
+                let errand = CommandRun { site, command: line, retries: step.retries, timeout: step.timeout };
+                run_command(sites, keeper, errand).await
             }
-            StepWork::Sql { shown, path } => sql_file::run(sites, shown, path, step.timeout).await,
+            StepWork::Sql { shown, path } => sql_file::run_sql_file(sites, shown, path, step.timeout).await,
         };
         let Err(fault) = done else {
             sites.events.emit(told(StepState::Done));
             continue;
         };
         sites.events.emit(told(StepState::Failed));
-        let fault = around(phase, fault);
+        let fault = in_step_stage(phase, fault);
         let fault = if step.has_own_name() { fault.detail(format!("in the step `{}`", step.name)) } else { fault };
         match step.need {
             Need::Required => return Err(fault),
             // It may still be running.
-            Need::Optional if sites.is_given_up() => return Err(fault),
+            Need::Optional if sites.has_given_up() => return Err(fault),
             Need::Optional => {
                 sites.events.emit(Event::Warning(fault.detail("the step is optional: the run continues")))
             }
@@ -71,7 +72,7 @@ pub(super) async fn run(
 
 /// Assigns the fault of a step before or after the migration to its stage, with a fix that does not refer to the tool's
 /// ledger.
-fn around(phase: StepPhase, fault: Fault) -> Fault {
+fn in_step_stage(phase: StepPhase, fault: Fault) -> Fault {
     let stage = match phase {
         StepPhase::Before => Stage::Before,
         StepPhase::After => Stage::After,
@@ -95,19 +96,20 @@ fn around(phase: StepPhase, fault: Fault) -> Fault {
 ///
 /// # Errors
 /// `unhealthy`, with the last failure.
-pub(super) async fn health(sites: &Sites<'_>, health: &HealthCheck) -> Result<(), Fault> {
+pub(super) async fn wait_until_healthy(sites: &Sites<'_>, health: &HealthCheck) -> Result<(), Fault> {
     let HealthCheck { line, site, interval, timeout: limit, retries } = health;
-    let terms = Terms::of(sites.settings, Access::of(sites.settings.command));
-    let task = Task { site, line, terms };
+    let terms =
+        SessionTerms::with_user_lock_timeout(sites.settings, SessionAccess::for_command(sites.settings.command));
+    let task = SiteCommand { site, command: line, terms };
     let mut asked = 0;
     loop {
-        let fault = match timeout(*limit, sites.called(task)).await {
+        let fault = match timeout(*limit, sites.run_checked(task)).await {
             Ok(Ok(_)) => return Ok(()),
             Ok(Err(fault)) => fault,
             Err(_) => {
-                sites.end().await?;
+                sites.stop_commands().await?;
                 let cause = format!("`{}` did not finish within {} s", line.display_text(), limit.as_secs());
-                sites.cut_short(Fault::new(Code::Unhealthy, cause))
+                sites.with_timeout_context(Fault::new(Code::Unhealthy, cause))
             }
         };
         // A missing program will not appear later.
@@ -117,7 +119,7 @@ pub(super) async fn health(sites: &Sites<'_>, health: &HealthCheck) -> Result<()
             return Err(Fault { cause, ..fault }.fix(fix));
         }
         // At most once: from then on no TLS is declined.
-        if sites.heeds_demand() {
+        if sites.pass_tls_if_demanded() {
             continue;
         }
         if asked == *retries {

@@ -1,7 +1,7 @@
 //! A step that is an SQL file: it runs over a session of its own.
 
 use crate::{
-    executor::monitored::{Watch, watched},
+    executor::monitored::{MonitoredBackend, run_monitored},
     fault::{Code, Fault, FilePosition},
     migrate::run_script,
     postgres::{
@@ -24,7 +24,12 @@ use tokio::time::timeout;
 ///
 /// # Errors
 /// The server's error with its position in the file; `step-timeout`.
-pub(crate) async fn run(sites: &Sites<'_>, shown: &str, path: &Path, limit: Option<Duration>) -> Result<(), Fault> {
+pub(crate) async fn run_sql_file(
+    sites: &Sites<'_>,
+    shown: &str,
+    path: &Path,
+    limit: Option<Duration>,
+) -> Result<(), Fault> {
     let file = path.to_owned();
     let text = run_blocking(move || std::fs::read_to_string(file)).await.map_err(|error| {
         Fault::new(Code::FileUnreadable, format!("the file `{shown}` can't be read"))
@@ -43,12 +48,17 @@ pub(crate) async fn run(sites: &Sites<'_>, shown: &str, path: &Path, limit: Opti
     let startup = StartupSettings::new(run_lock::tool_application_name(sites.runner), &ours, Some(target));
     let wait = sites.settings.wait_timeout;
     let events = sites.events.clone().for_file(shown);
-    let session = wait::wait_for_session(sites.reach()?, target, &startup, wait, &events).await?;
-    let watch = Watch { settings: sites.settings, runner: sites.runner, events: &events, pid: session.announced_pid };
-    let (reach, lookout) = (sites.reach()?, LockWaits::default());
-    let work = within(reach, limit, (shown, text), (&session, wait));
-    let done = match watched(watch, reach, &lookout, work).await {
-        Ok(()) => answer_within(wait, ended(&session, shown)).await,
+    let session = wait::wait_for_session(sites.transport()?, target, &startup, wait, &events).await?;
+    let watch = MonitoredBackend {
+        settings: sites.settings,
+        runner: sites.runner,
+        events: &events,
+        pid: session.announced_pid,
+    };
+    let (reach, lookout) = (sites.transport()?, LockWaits::default());
+    let work = run_within_limit(reach, limit, (shown, text), (&session, wait));
+    let done = match run_monitored(watch, reach, &lookout, work).await {
+        Ok(()) => answer_within(wait, check_transaction_ended(&session, shown)).await,
         failed => {
             failed.map_err(|fault| match lookout.describe_blockers().filter(|_| fault.code == Code::LockTimeout) {
                 Some(said) => fault.detail(said),
@@ -60,7 +70,7 @@ pub(crate) async fn run(sites: &Sites<'_>, shown: &str, path: &Path, limit: Opti
     done
 }
 
-async fn within(
+async fn run_within_limit(
     reach: &Transport,
     limit: Option<Duration>,
     (shown, text): (&str, &str),
@@ -81,7 +91,7 @@ async fn within(
 }
 
 /// Fails if the file has left a transaction open: it would be rolled back with the session, without a notice.
-async fn ended(session: &Session, shown: &str) -> Result<(), Fault> {
+async fn check_transaction_ended(session: &Session, shown: &str) -> Result<(), Fault> {
     // In an open transaction, its start time differs from that of this statement.
     let question = OwnQuery::read_write("SELECT now() <> statement_timestamp()");
     let answer = query_rows(&session.client, &question).await?;

@@ -1,7 +1,7 @@
 //! Contradictions that show a failure of the tool: an impossible listing, changes by a read-only command, and
 //! migrations that were not done, or done beyond the plan, although the tool succeeded.
 
-use super::{listing::Known, snapshot::Witness};
+use super::{listing::ToolListing, snapshot::LedgerSnapshot};
 use crate::{
     fault::{Code, Fault},
     ledger::known_tools::ToolMigration,
@@ -10,21 +10,21 @@ use crate::{
 };
 
 /// Number of names that are shown of each kind.
-const NAMED: usize = 5;
+const MAX_NAMED: usize = 5;
 
 /// Refuses a listing without any migration that it should contain, whatever the exit code: a wrapper may have swallowed
 /// the output.
 ///
 /// # Errors
 /// `tool-list`, `tool-elsewhere`.
-pub(crate) fn whole(recipe: &Recipe, known: &Known, here: &Witness) -> Result<(), Fault> {
+pub(crate) fn check_list_plausible(recipe: &Recipe, known: &ToolListing, here: &LedgerSnapshot) -> Result<(), Fault> {
     let recorded = here.rows.len();
     match known {
-        Known::Listed(listed) if listed.is_empty() && recipe.lists_all() => {
+        ToolListing::Listed(listed) if listed.is_empty() && recipe.lists_all() => {
             let cause = format!("`tool: {}` was run to list its migrations, and listed none", recipe.name);
             Err(Fault::new(Code::ToolList, cause))
         }
-        Known::Listed(listed)
+        ToolListing::Listed(listed)
             if recipe.lists_all() && recorded > 0 && !listed.iter().any(|one| here.has_name(&one.name)) =>
         {
             let first = here.rows.first().map_or("", |row| &row.name);
@@ -37,14 +37,14 @@ pub(crate) fn whole(recipe: &Recipe, known: &Known, here: &Witness) -> Result<()
             Err(Fault::new(Code::ToolList, cause)
                 .detail("if this image is older than the one that migrated last, or from another branch, use that one"))
         }
-        Known::NoLedger if recorded > 0 => {
+        ToolListing::NoLedger if recorded > 0 => {
             let cause = format!(
                 "the tool finds no ledger, and the database in `database-url` has one with {recorded} \
                  migrations: the tool uses another database"
             );
             Err(Fault::new(Code::ToolElsewhere, cause))
         }
-        Known::Listed(_) | Known::NoLedger | Known::Nothing => Ok(()),
+        ToolListing::Listed(_) | ToolListing::NoLedger | ToolListing::Unknown => Ok(()),
     }
 }
 
@@ -52,7 +52,11 @@ pub(crate) fn whole(recipe: &Recipe, known: &Known, here: &Witness) -> Result<()
 ///
 /// # Errors
 /// `tool-elsewhere`.
-pub(crate) fn same_database(recipe: &Recipe, listed: &[ListedMigration], here: &Witness) -> Result<(), Fault> {
+pub(crate) fn check_same_database(
+    recipe: &Recipe,
+    listed: &[ListedMigration],
+    here: &LedgerSnapshot,
+) -> Result<(), Fault> {
     let applied: Vec<&ListedMigration> = listed.iter().filter(|one| one.applied).collect();
     if applied.is_empty() || recipe.ledger.is_none() || applied.iter().any(|one| here.has_name(&one.name)) {
         return Ok(());
@@ -66,7 +70,7 @@ pub(crate) fn same_database(recipe: &Recipe, listed: &[ListedMigration], here: &
 }
 
 /// Returns the fault of a tool that succeeded and left these migrations undone.
-pub(crate) fn undone(command: &str, missing: &[MigrationId]) -> Option<Fault> {
+pub(crate) fn unapplied_fault(command: &str, missing: &[MigrationId]) -> Option<Fault> {
     let first = missing.first()?.label();
     let cause = match missing.len() {
         1 => format!("`{command}` succeeded, but `{first}` is not in the ledger"),
@@ -79,7 +83,7 @@ pub(crate) fn undone(command: &str, missing: &[MigrationId]) -> Option<Fault> {
 }
 
 /// Returns the fault of a tool that succeeded and did not roll back these migrations.
-pub(crate) fn still_there(command: &str, left: &[MigrationId]) -> Option<Fault> {
+pub(crate) fn not_rolled_back_fault(command: &str, left: &[MigrationId]) -> Option<Fault> {
     let first = left.first()?.label();
     let cause = match left.len() {
         1 => format!("`{command}` succeeded, but `{first}` is still in the ledger"),
@@ -90,16 +94,16 @@ pub(crate) fn still_there(command: &str, left: &[MigrationId]) -> Option<Fault> 
 
 /// Returns the fault of changes that were not requested; `None` if there are none. `who` describes what was run
 /// meanwhile.
-pub(crate) fn unasked(who: &str, before: &Witness, now: &Witness) -> Option<Fault> {
+pub(crate) fn unrequested_change_fault(who: &str, before: &LedgerSnapshot, now: &LedgerSnapshot) -> Option<Fault> {
     let recorded: Vec<&ToolMigration> = now.rows_since(before).collect();
     let lost: Vec<&ToolMigration> = before.rows_since(now).collect();
-    let (new, gone) = (now.schema_since(before), before.schema_since(now));
-    let rows = |rows: &[&ToolMigration]| named(rows.iter().map(|row| format!("`{}`", row.name)));
+    let (new, gone) = (now.schema_added_since(before), before.schema_added_since(now));
+    let rows = |rows: &[&ToolMigration]| join_first_names(rows.iter().map(|row| format!("`{}`", row.name)));
     let happened = [
         (recorded.len(), "recorded since", "migration", rows(&recorded)),
         (lost.len(), "gone from the ledger", "migration", rows(&lost)),
-        (new.len(), "new in the schema", "object", named(new.iter().cloned())),
-        (gone.len(), "gone from the schema", "object", named(gone.iter().cloned())),
+        (new.len(), "new in the schema", "object", join_first_names(new.iter().cloned())),
+        (gone.len(), "gone from the schema", "object", join_first_names(gone.iter().cloned())),
     ];
     let mut told = happened.iter().filter(|(count, ..)| *count > 0).map(|(count, what, thing, names)| match count {
         1 => format!("1 {thing} is {what}: {names}"),
@@ -110,27 +114,27 @@ pub(crate) fn unasked(who: &str, before: &Witness, now: &Witness) -> Option<Faul
 }
 
 /// Joins the first few names.
-fn named(names: impl ExactSizeIterator<Item = String>) -> String {
-    let more = names.len().saturating_sub(NAMED);
-    let first = names.take(NAMED).collect::<Vec<_>>().join(", ");
+fn join_first_names(names: impl ExactSizeIterator<Item = String>) -> String {
+    let more = names.len().saturating_sub(MAX_NAMED);
+    let first = names.take(MAX_NAMED).collect::<Vec<_>>().join(", ");
     if more == 0 { first } else { format!("{first} and {more} more") }
 }
 
 /// Returns the fault of a tool that keeps a ledger, in a database without one.
-pub(crate) fn no_ledger(recipe: &Recipe) -> Fault {
+pub(crate) fn no_ledger_fault(recipe: &Recipe) -> Fault {
     let cause = format!("`tool: {}` keeps a ledger, and the database has none: nothing is proven", recipe.name);
     Fault::new(Code::LedgerAbsent, cause)
 }
 
 /// Returns the fault of rows that were removed from the ledger.
-pub(crate) fn forgotten<'w>(lost: impl Iterator<Item = &'w ToolMigration>) -> Option<Fault> {
+pub(crate) fn lost_rows_fault<'w>(lost: impl Iterator<Item = &'w ToolMigration>) -> Option<Fault> {
     let lost: Vec<String> = lost.map(|row| format!("`{}`", row.name)).collect();
     (!lost.is_empty()).then(|| {
         let cause = match lost.len() {
             1 => format!("{} was in the ledger before, and no longer is", lost.concat()),
             several => format!(
                 "{several} migrations were in the ledger before, and no longer are: {}",
-                named(lost.into_iter())
+                join_first_names(lost.into_iter())
             ),
         };
         Fault::new(Code::VerifyLedger, cause)
@@ -139,8 +143,8 @@ pub(crate) fn forgotten<'w>(lost: impl Iterator<Item = &'w ToolMigration>) -> Op
 }
 
 /// Returns the fault of changes in the ledger that are not in the plan; `what` is the kind of change.
-pub(crate) fn unplanned(what: &str, beyond: &[&ToolMigration]) -> Option<Fault> {
-    let names = || named(beyond.iter().map(|row| format!("`{}`", row.name)));
+pub(crate) fn unplanned_fault(what: &str, beyond: &[&ToolMigration]) -> Option<Fault> {
+    let names = || join_first_names(beyond.iter().map(|row| format!("`{}`", row.name)));
     let cause = match beyond.len() {
         0 => return None,
         1 => format!("1 migration was {what} that is not in the plan: {}", names()),
@@ -162,22 +166,22 @@ mod tests {
         names.iter().map(one).collect()
     }
 
-    fn witness(names: &[&str]) -> Witness {
-        Witness::of_listing(&listed(&names.iter().map(|name| (*name, true)).collect::<Vec<_>>()))
+    fn witness(names: &[&str]) -> LedgerSnapshot {
+        LedgerSnapshot::from_listing(&listed(&names.iter().map(|name| (*name, true)).collect::<Vec<_>>()))
     }
 
     #[test]
     fn a_migration_that_a_tool_left_undone_is_named() {
         let listed = listed(&[("a.1", true), ("a.2", false), ("a.3", false)]);
         let (django, before) = (Recipe::by_name("django").unwrap(), witness(&["a.1"]));
-        let pending = super::super::plan::pending(&django, &listed, &before);
+        let pending = super::super::plan::pending_migrations(&django, &listed, &before);
         assert_eq!(pending.iter().map(|id| (id.index, id.name.as_str())).collect::<Vec<_>>(), [(1, "a.2"), (2, "a.3")]);
         let missing = |after: &[&str]| {
             let after = witness(after);
-            pending.iter().filter(|id| !after.gained(&before, id)).cloned().collect::<Vec<_>>()
+            pending.iter().filter(|id| !after.is_newly_recorded(&before, id)).cloned().collect::<Vec<_>>()
         };
-        assert_eq!(undone("migrate", &missing(&["a.1", "a.2", "a.3"])), None);
-        let fault = undone("migrate", &missing(&["a.1", "a.2"])).unwrap();
+        assert_eq!(unapplied_fault("migrate", &missing(&["a.1", "a.2", "a.3"])), None);
+        let fault = unapplied_fault("migrate", &missing(&["a.1", "a.2"])).unwrap();
         assert_eq!(
             (fault.code, fault.cause.as_str()),
             (Code::VerifyPending, "`migrate` succeeded, but `a.3` is not in the ledger")
@@ -188,30 +192,32 @@ mod tests {
     fn a_tool_that_uses_another_database_is_detected() {
         let django = Recipe::by_name("django").unwrap();
         let seen = listed(&[("a.1", true), ("a.2", false)]);
-        assert_eq!(same_database(&django, &seen, &witness(&[])).unwrap_err().code, Code::ToolElsewhere);
-        assert_eq!(same_database(&django, &seen, &witness(&["a.1"])), Ok(()));
-        assert_eq!(same_database(&django, &listed(&[("a.1", false)]), &witness(&[])), Ok(()));
+        assert_eq!(check_same_database(&django, &seen, &witness(&[])).unwrap_err().code, Code::ToolElsewhere);
+        assert_eq!(check_same_database(&django, &seen, &witness(&["a.1"])), Ok(()));
+        assert_eq!(check_same_database(&django, &listed(&[("a.1", false)]), &witness(&[])), Ok(()));
     }
 
     #[test]
     fn a_listing_without_any_expected_migration_is_refused() {
         let (django, prisma) = (Recipe::by_name("django").unwrap(), Recipe::by_name("prisma").unwrap());
-        let judged = |recipe, known: Known, here: &[&str]| whole(recipe, &known, &witness(here)).err().map(|f| f.code);
-        let list = |names: &[(&str, bool)]| Known::Listed(listed(names));
+        let judged = |recipe, known: ToolListing, here: &[&str]| {
+            check_list_plausible(recipe, &known, &witness(here)).err().map(|f| f.code)
+        };
+        let list = |names: &[(&str, bool)]| ToolListing::Listed(listed(names));
         assert_eq!(judged(&django, list(&[]), &[]), Some(Code::ToolList));
         assert_eq!(judged(&prisma, list(&[]), &["a"]), None, "it lists only pending migrations");
         assert_eq!(judged(&django, list(&[("b.1", false)]), &["a.1"]), Some(Code::ToolList));
         assert_eq!(judged(&django, list(&[("b.1", false)]), &[]), None);
         assert_eq!(judged(&django, list(&[("a.2", false), ("a.1", true)]), &["a.1", "gone.1"]), None);
-        assert_eq!(judged(&django, Known::NoLedger, &["a.1"]), Some(Code::ToolElsewhere));
+        assert_eq!(judged(&django, ToolListing::NoLedger, &["a.1"]), Some(Code::ToolElsewhere));
     }
 
     #[test]
     fn unrequested_changes_are_named_with_their_first_few() {
         let names: Vec<String> = (0..7).map(|number| format!("a.{number}")).collect();
         let now = witness(&names.iter().map(String::as_str).collect::<Vec<_>>());
-        assert_eq!(unasked("it was asked", &now, &now), None);
-        let fault = unasked("it was asked", &witness(&["a.0", "a.0"]), &now).unwrap();
+        assert_eq!(unrequested_change_fault("it was asked", &now, &now), None);
+        let fault = unrequested_change_fault("it was asked", &witness(&["a.0", "a.0"]), &now).unwrap();
         assert_eq!(
             fault.cause,
             "it was asked, and meanwhile 6 migrations are recorded since: `a.1`, `a.2`, `a.3`, `a.4`, `a.5` and 1 more"

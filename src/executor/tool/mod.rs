@@ -13,7 +13,7 @@ mod targets;
 mod tenants;
 mod unrecorded;
 
-use super::lock_holder::Keeper;
+use super::lock_holder::LockHolder;
 use crate::{
     fault::{Code, Fault, Stage},
     github::runner::Runner,
@@ -22,50 +22,50 @@ use crate::{
     run::event::{Coverage, Event, Events, MigrationId, PlanFacts},
     settings::{Command, Need, Settings, Step, StepWork, ToolSettings, When},
     site::{
-        Said, Sites, Task, Turn,
-        container_spec::{Access, Terms},
+        RunMode, SiteCommand, Sites, Transcript,
+        container_spec::{SessionAccess, SessionTerms},
     },
     tool::{CommandLine, LedgerCount, Verb},
 };
-use listing::Known;
-use snapshot::Witness;
+use listing::ToolListing;
+use snapshot::LedgerSnapshot;
 use std::cell::RefCell;
 
 /// The executor and its state.
 #[derive(Debug)]
-pub struct Foreign<'a> {
+pub struct ToolExecutor<'a> {
     pub(super) settings: &'a Settings,
     pub(super) tool: &'a ToolSettings,
     pub(super) events: Events,
-    pub(super) keeper: Keeper<'a>,
+    pub(super) lock_holder: LockHolder<'a>,
     /// The steps of the migration, in order.
     pub(super) steps: Vec<Step>,
     /// The database before the tool was run.
-    pub(super) read: Witness,
+    pub(super) initial_snapshot: LedgerSnapshot,
     /// The same, with the migrations that the tool's ledger implies.
-    pub(super) before: Witness,
-    pub(super) after: Option<Witness>,
+    pub(super) snapshot_before: LedgerSnapshot,
+    pub(super) snapshot_after: Option<LedgerSnapshot>,
     /// The tool's listing.
-    pub(super) known: Known,
+    pub(super) listing: ToolListing,
     /// The migrations to apply, to record, or to roll back.
     pub(super) pending: Vec<MigrationId>,
     /// The coverage of the reported plan; `None` before there is one.
     pub(super) coverage: Option<Coverage>,
     /// The progress of the tool.
-    pub(super) reached: Reached,
+    pub(super) progress: ToolProgress,
 }
 
 /// The progress of a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reached {
-    NotYet,
+pub(super) enum ToolProgress {
+    NotStarted,
     /// It was run read-only.
-    Asked,
+    ReadOnlyRun,
     /// It was run to migrate.
-    Working,
+    Migrating,
 }
 
-impl<'a> Foreign<'a> {
+impl<'a> ToolExecutor<'a> {
     /// Prepares the migration; runs nothing yet.
     ///
     /// # Errors
@@ -80,15 +80,15 @@ impl<'a> Foreign<'a> {
             settings,
             tool,
             events: events.clone(),
-            keeper: Keeper::new(settings, runner, events.clone()),
-            steps: work(settings, tool)?,
-            read: Witness::default(),
-            before: Witness::default(),
-            after: None,
-            known: Known::Nothing,
+            lock_holder: LockHolder::new(settings, runner, events.clone()),
+            steps: migration_steps(settings, tool)?,
+            initial_snapshot: LedgerSnapshot::default(),
+            snapshot_before: LedgerSnapshot::default(),
+            snapshot_after: None,
+            listing: ToolListing::Unknown,
             pending: Vec::new(),
             coverage: None,
-            reached: Reached::NotYet,
+            progress: ToolProgress::NotStarted,
         })
     }
 
@@ -98,7 +98,7 @@ impl<'a> Foreign<'a> {
     /// The reason why the database can't be used.
     pub async fn connect(&mut self, sites: &Sites<'_>) -> Result<(), Fault> {
         if self.settings.database.is_some() {
-            self.keeper.connect(sites.reach()?).await?;
+            self.lock_holder.connect(sites.transport()?).await?;
         }
         Ok(())
     }
@@ -107,8 +107,8 @@ impl<'a> Foreign<'a> {
     ///
     /// # Errors
     /// The holder of the lock.
-    pub async fn lock(&mut self) -> Result<(), Fault> {
-        self.keeper.lock().await
+    pub async fn take_run_lock(&mut self) -> Result<(), Fault> {
+        self.lock_holder.take_run_lock().await
     }
 
     /// Compares the tool's own listing with its ledger.
@@ -118,15 +118,15 @@ impl<'a> Foreign<'a> {
     pub async fn plan(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
         let one = |fault: Fault| vec![fault.in_stage(Stage::Plan)];
         // Before any program but ours uses the database.
-        self.read = self.read_before().await.map_err(one)?;
-        let planned = self.planned(sites).await;
+        self.initial_snapshot = self.read_initial_snapshot().await.map_err(one)?;
+        let planned = self.make_plan(sites).await;
         let dismissed = match planned.is_ok() && self.may_have_pending() {
             true => Ok(()),
-            false => sites.dismiss().await,
+            false => sites.abort_paused().await,
         };
-        let unchanged = self.unchanged(sites).await;
-        if !sites.is_waited_for() {
-            self.reached = Reached::NotYet;
+        let unchanged = self.check_unchanged(sites).await;
+        if !sites.has_paused_tool() {
+            self.progress = ToolProgress::NotStarted;
         }
         match (planned, unchanged) {
             (Err(first), Err(then)) if then.code != Code::ToolUnasked => Err(first),
@@ -135,22 +135,22 @@ impl<'a> Foreign<'a> {
         }
     }
 
-    async fn planned(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
+    async fn make_plan(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
         let one = |fault: Fault| vec![fault.in_stage(Stage::Plan)];
-        self.look(sites).await.map_err(one)?;
-        self.pending = self.expected().map_err(|fault| vec![fault])?;
-        let pending = self.as_planned(sites).await.map_err(one)?;
-        self.pending = plan::entitled(pending, self.known.listed());
-        let coverage = if self.known.is_listed() { Coverage::Complete } else { Coverage::Unknown };
+        self.read_listing_and_ledger(sites).await.map_err(one)?;
+        self.pending = self.expected_migrations().map_err(|fault| vec![fault])?;
+        let pending = self.planned_by_tool(sites).await.map_err(one)?;
+        self.pending = plan::with_titles(pending, self.listing.migrations());
+        let coverage = if self.listing.is_listed() { Coverage::Complete } else { Coverage::Unknown };
         self.coverage = Some(coverage);
-        let plan = self.facts(sites, coverage);
+        let plan = self.plan_facts(sites, coverage);
         let digest = plan.digest.clone();
         self.events.emit(Event::Planned(plan));
         if self.settings.command == Command::Status {
-            self.events.emit(Event::LedgerListed { recorded: self.standing() });
+            self.events.emit(Event::LedgerListed { recorded: self.recorded_migrations() });
         }
         if self.settings.command == Command::Plan && self.has_work() {
-            self.asked(Verb::Plan, sites).await.map_err(one)?;
+            self.run_read_only(Verb::Plan, sites).await.map_err(one)?;
         }
         if self.settings.command.may_write() && self.has_work() {
             crate::plan::check_approved(&digest, self.settings.safety.expect_plan.as_deref())
@@ -160,37 +160,42 @@ impl<'a> Foreign<'a> {
     }
 
     /// Returns the plan for the report.
-    pub(super) fn facts(&self, sites: &Sites<'_>, coverage: Coverage) -> PlanFacts {
+    pub(super) fn plan_facts(&self, sites: &Sites<'_>, coverage: Coverage) -> PlanFacts {
         let recipe = &self.tool.recipe;
         PlanFacts {
             change: self.settings.command.plan_action(),
             coverage,
             layout: recipe.name.clone(),
-            ledger: self.before.ledger_name(),
-            recorded: self.before.rows.len(),
+            ledger: self.snapshot_before.ledger_name(),
+            recorded: self.snapshot_before.rows.len(),
             pending: self.pending.clone(),
-            digest: plan::digest(self.settings.command, recipe, sites.image(&self.tool.site), &self.pending),
+            digest: plan::tool_plan_digest(
+                self.settings.command,
+                recipe,
+                sites.image_facts(&self.tool.site),
+                &self.pending,
+            ),
         }
     }
 
     /// Returns the applied migrations, numbered in the ledger's order.
-    fn standing(&self) -> Vec<MigrationId> {
+    fn recorded_migrations(&self) -> Vec<MigrationId> {
         let each = self.tool.recipe.ledgers == LedgerCount::EachSchema;
         let id = |row: &ToolMigration| MigrationId {
             name: row.name.clone(),
             schema: if each { row.schema.clone() } else { String::new() },
             ..MigrationId::default()
         };
-        plan::entitled(plan::numbered(self.before.rows.iter().map(id)), self.known.listed())
+        plan::with_titles(plan::with_indexes(self.snapshot_before.rows.iter().map(id)), self.listing.migrations())
     }
 
     /// Returns the migrations to run, from the tool's listing and the ledger.
-    fn expected(&self) -> Result<Vec<MigrationId>, Fault> {
-        let (recipe, target, listed) = (&self.tool.recipe, self.tool.target.as_deref(), self.known.listed());
-        match (self.settings.command, &self.known) {
+    fn expected_migrations(&self) -> Result<Vec<MigrationId>, Fault> {
+        let (recipe, target, listed) = (&self.tool.recipe, self.tool.target.as_deref(), self.listing.migrations());
+        match (self.settings.command, &self.listing) {
             // Without a ledger nothing is applied that could be rolled back.
-            (Command::Rollback, Known::NoLedger) => Ok(Vec::new()),
-            (Command::Rollback | Command::Baseline, Known::NoLedger | Known::Nothing) => Err(Fault::new(
+            (Command::Rollback, ToolListing::NoLedger) => Ok(Vec::new()),
+            (Command::Rollback | Command::Baseline, ToolListing::NoLedger | ToolListing::Unknown) => Err(Fault::new(
                 Code::TargetUnknown,
                 format!(
                     "`tool: {}` can't list its migrations here, so it is unknown what that would change",
@@ -198,79 +203,87 @@ impl<'a> Foreign<'a> {
                 ),
             )
             .fix("run the tool by hand and check the result, or give `database-url` if its listing needs the ledger")),
-            (Command::Rollback, Known::Listed(_)) => targets::undone(recipe, listed, &self.before, target),
-            (Command::Baseline, Known::Listed(_)) => targets::taken(recipe, listed, &self.before, target),
-            _ => Ok(plan::pending(recipe, listed, &self.before)),
+            (Command::Rollback, ToolListing::Listed(_)) => {
+                targets::to_roll_back(recipe, listed, &self.snapshot_before, target)
+            }
+            (Command::Baseline, ToolListing::Listed(_)) => {
+                targets::to_baseline(recipe, listed, &self.snapshot_before, target)
+            }
+            _ => Ok(plan::pending_migrations(recipe, listed, &self.snapshot_before)),
         }
     }
 
     /// Returns the migrations that a rollback undoes, by the tool's own plan if it prints one. The plan is always shown
     /// before a rollback.
-    async fn as_planned(&mut self, sites: &Sites<'_>) -> Result<Vec<MigrationId>, Fault> {
+    async fn planned_by_tool(&mut self, sites: &Sites<'_>) -> Result<Vec<MigrationId>, Fault> {
         if self.settings.command != Command::Rollback || !self.has_work() {
             return Ok(std::mem::take(&mut self.pending));
         }
-        let said = self.asked(Verb::RollbackPlan, sites).await?;
+        let said = self.run_read_only(Verb::RollbackPlan, sites).await?;
         let recipe = &self.tool.recipe;
         match &recipe.undoing {
             Some(undoing) if !self.pending.is_empty() => {
                 let named = undoing.read_migrations(said.lines());
-                targets::as_planned(recipe, &named, &self.before, &self.pending)
+                targets::to_roll_back_by_tool_plan(recipe, &named, &self.snapshot_before, &self.pending)
             }
             _ => Ok(std::mem::take(&mut self.pending)),
         }
     }
 
     /// Runs the recipe's commands for this verb with read-only sessions, and returns their output.
-    async fn asked(&mut self, verb: Verb, sites: &Sites<'_>) -> Result<Said, Fault> {
-        let said = RefCell::new(Said::default());
+    async fn run_read_only(&mut self, verb: Verb, sites: &Sites<'_>) -> Result<Transcript, Fault> {
+        let said = RefCell::new(Transcript::default());
         for call in self.tool.recipe.commands_with_target(verb, self.tool.target.as_deref()).unwrap_or_default() {
-            self.reached = Reached::Asked;
+            self.progress = ToolProgress::ReadOnlyRun;
             let line = self.tool.with_prefix(call.line);
-            let task = Task { site: &self.tool.site, line: &line, terms: Terms::of(self.settings, Access::Reading) };
-            sites.turn(task, Turn::Begin, &said).await?;
+            let task = SiteCommand {
+                site: &self.tool.site,
+                command: &line,
+                terms: SessionTerms::with_user_lock_timeout(self.settings, SessionAccess::ReadOnly),
+            };
+            sites.run_to_success(task, RunMode::Start, &said).await?;
         }
         Ok(said.into_inner())
     }
 
-    async fn look(&mut self, sites: &Sites<'_>) -> Result<(), Fault> {
+    async fn read_listing_and_ledger(&mut self, sites: &Sites<'_>) -> Result<(), Fault> {
         let recipe = &self.tool.recipe;
-        self.before = self.read.clone();
-        if self.asks().is_some() {
-            self.reached = Reached::Asked;
+        self.snapshot_before = self.initial_snapshot.clone();
+        if self.listing_command().is_some() {
+            self.progress = ToolProgress::ReadOnlyRun;
         }
-        self.known = match self.list_first(sites).await? {
-            Known::Nothing => self.list(sites).await?,
+        self.listing = match self.list_then_pause(sites).await? {
+            ToolListing::Unknown => self.list_migrations(sites).await?,
             listed => listed,
         };
-        let listed = self.known.listed();
-        self.before = match self.keeper.session() {
-            Some(_) => self.read.clone().meant(recipe.keeps, listed),
-            None => Witness::of_listing(listed),
+        let listed = self.listing.migrations();
+        self.snapshot_before = match self.lock_holder.session() {
+            Some(_) => self.initial_snapshot.clone().with_implied(recipe.keeps, listed),
+            None => LedgerSnapshot::from_listing(listed),
         };
-        crate::executor::tell_left_alone(&self.before.left_alone, &self.events);
-        contradictions::same_database(recipe, listed, &self.before)?;
-        contradictions::whole(recipe, &self.known, &self.read)
+        crate::executor::report_ignored_ledgers(&self.snapshot_before.ignored, &self.events);
+        contradictions::check_same_database(recipe, listed, &self.snapshot_before)?;
+        contradictions::check_list_plausible(recipe, &self.listing, &self.initial_snapshot)
     }
 
     /// Reads the current state of the database, or of the tool's listing.
     ///
     /// # Errors
     /// The fault of reading it.
-    pub(super) async fn look_now(&self, sites: &Sites<'_>) -> Result<Witness, Fault> {
+    pub(super) async fn read_current_snapshot(&self, sites: &Sites<'_>) -> Result<LedgerSnapshot, Fault> {
         let recipe = &self.tool.recipe;
-        match self.keeper.session() {
+        match self.lock_holder.session() {
             Some(session) => {
-                let looked = Witness::again(session, self.keeper.run_lock(), recipe);
+                let looked = LedgerSnapshot::reread(session, self.lock_holder.lock_requirement(), recipe);
                 let looked = answer_within(self.settings.wait_timeout, looked).await?;
-                Ok(looked.meant(recipe.keeps, self.known.listed()))
+                Ok(looked.with_implied(recipe.keeps, self.listing.migrations()))
             }
-            None => Ok(Witness::of_listing(self.list(sites).await?.listed())),
+            None => Ok(LedgerSnapshot::from_listing(self.list_migrations(sites).await?.migrations())),
         }
     }
 
     /// Returns the recipe's command for this verb, with the configured prefix.
-    pub(super) fn line(&self, verb: Verb) -> Option<CommandLine> {
+    pub(super) fn command_for(&self, verb: Verb) -> Option<CommandLine> {
         Some(self.tool.with_prefix(self.tool.recipe.single_command(verb)?))
     }
 
@@ -283,23 +296,23 @@ impl<'a> Foreign<'a> {
 
     /// Returns whether there may be pending migrations. Without a listing, only `migrate` assumes so.
     fn may_have_pending(&self) -> bool {
-        !self.pending.is_empty() || (self.settings.command == Command::Migrate && !self.known.is_listed())
+        !self.pending.is_empty() || (self.settings.command == Command::Migrate && !self.listing.is_listed())
     }
 
     /// Returns the step conditions that a successful run meets.
     #[must_use]
-    pub fn turns(&self) -> &'static [When] {
+    pub fn met_conditions(&self) -> &'static [When] {
         if self.may_have_pending() { &[When::Always, When::Pending] } else { &[When::Always] }
     }
 
     /// Closes our session, which releases the lock.
     pub async fn close(self) {
-        self.keeper.close().await;
+        self.lock_holder.close().await;
     }
 }
 
 /// Returns the steps of the migration: the user's own, or the recipe's commands.
-fn work(settings: &Settings, tool: &ToolSettings) -> Result<Vec<Step>, Fault> {
+fn migration_steps(settings: &Settings, tool: &ToolSettings) -> Result<Vec<Step>, Fault> {
     let verb = match settings.command {
         Command::Rollback => Verb::Rollback,
         Command::Baseline => Verb::Baseline,

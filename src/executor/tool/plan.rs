@@ -1,6 +1,6 @@
 //! The pending migrations by the tool's listing and by the ledger, and the digest of that plan.
 
-use super::snapshot::Witness;
+use super::snapshot::LedgerSnapshot;
 use crate::{
     run::{ImageFacts, event::MigrationId},
     settings::Command,
@@ -12,23 +12,28 @@ use std::collections::BTreeMap;
 /// Returns the migrations that are not applied, numbered in the tool's order; if each schema has a ledger, for each of
 /// them. A migration that the tool calls pending counts as pending; one that it calls applied has to be in the ledger,
 /// too.
-pub(crate) fn pending(recipe: &Recipe, listed: &[ListedMigration], before: &Witness) -> Vec<MigrationId> {
+pub(crate) fn pending_migrations(
+    recipe: &Recipe,
+    listed: &[ListedMigration],
+    before: &LedgerSnapshot,
+) -> Vec<MigrationId> {
     let says_what_is_applied = recipe.listing.as_ref().is_some_and(|listing| listing.applied.is_some());
     let everywhere = in_every_schema(recipe, listed.iter(), before);
     // The listing describes one schema.
-    let open = everywhere
-        .filter(|(one, id)| !before.has(id) || (says_what_is_applied && id.schema.is_empty() && !one.applied));
-    numbered(open.map(|(_, id)| id))
+    let open = everywhere.filter(|(one, id)| {
+        !before.has_migration(id) || (says_what_is_applied && id.schema.is_empty() && !one.applied)
+    });
+    with_indexes(open.map(|(_, id)| id))
 }
 
 /// Returns these migrations for every schema in which they can be.
 pub(crate) fn in_every_schema<'l>(
     recipe: &Recipe,
     listed: impl Iterator<Item = &'l ListedMigration> + Clone,
-    before: &Witness,
+    before: &LedgerSnapshot,
 ) -> impl Iterator<Item = (&'l ListedMigration, MigrationId)> {
     let schemas = match recipe.ledgers {
-        LedgerCount::EachSchema if !before.ledgers.is_empty() => before.schemas(),
+        LedgerCount::EachSchema if !before.ledgers.is_empty() => before.ledger_schemas(),
         LedgerCount::EachSchema | LedgerCount::One => vec![""],
     };
     let schemas: Vec<String> = schemas.into_iter().map(ToOwned::to_owned).collect();
@@ -41,7 +46,7 @@ pub(crate) fn in_every_schema<'l>(
 }
 
 /// Adds the titles in the listing to the migrations.
-pub(super) fn entitled(mut ids: Vec<MigrationId>, listed: &[ListedMigration]) -> Vec<MigrationId> {
+pub(super) fn with_titles(mut ids: Vec<MigrationId>, listed: &[ListedMigration]) -> Vec<MigrationId> {
     let titles: BTreeMap<&str, &str> = listed
         .iter()
         .map(|one| (one.name.as_str(), one.title.as_str()))
@@ -54,13 +59,18 @@ pub(super) fn entitled(mut ids: Vec<MigrationId>, listed: &[ListedMigration]) ->
 }
 
 /// Numbers the migrations by their position.
-pub(crate) fn numbered(ids: impl Iterator<Item = MigrationId>) -> Vec<MigrationId> {
+pub(crate) fn with_indexes(ids: impl Iterator<Item = MigrationId>) -> Vec<MigrationId> {
     (1..).zip(ids).map(|(index, id)| MigrationId { index, ..id }).collect()
 }
 
 /// Returns the digest of the plan: of the tool, the image and the pending migrations. A plan to roll back differs from
 /// one to migrate.
-pub(crate) fn digest(command: Command, recipe: &Recipe, image: Option<&ImageFacts>, pending: &[MigrationId]) -> String {
+pub(crate) fn tool_plan_digest(
+    command: Command,
+    recipe: &Recipe,
+    image: Option<&ImageFacts>,
+    pending: &[MigrationId],
+) -> String {
     let mut hash = Sha256::new();
     let mut add = |text: &str| {
         hash.update((text.len() as u64).to_be_bytes());
@@ -84,17 +94,19 @@ mod tests {
         let django = Recipe::by_name("django").unwrap();
         let image = |id: &str| ImageFacts { reference: "app".to_owned(), id: id.to_owned(), digest: None };
         let listed = [ListedMigration { name: "a.1".to_owned(), ..ListedMigration::default() }];
-        let pending = pending(&django, &listed, &Witness::default());
-        let one = digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending);
-        assert!(one.len() == 71 && one == digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending));
-        assert_ne!(one, digest(Command::Migrate, &django, Some(&image("sha256:2")), &pending));
-        assert_ne!(one, digest(Command::Migrate, &django, Some(&image("sha256:1")), &[]));
+        let pending = pending_migrations(&django, &listed, &LedgerSnapshot::default());
+        let one = tool_plan_digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending);
+        assert!(
+            one.len() == 71 && one == tool_plan_digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending)
+        );
+        assert_ne!(one, tool_plan_digest(Command::Migrate, &django, Some(&image("sha256:2")), &pending));
+        assert_ne!(one, tool_plan_digest(Command::Migrate, &django, Some(&image("sha256:1")), &[]));
         let listed = [ListedMigration { title: "add b".to_owned(), ..listed[0].clone() }];
-        let pending = entitled(pending, &listed);
+        let pending = with_titles(pending, &listed);
         assert_eq!(pending[0].entitled(), "a.1 (add b)");
         assert_eq!(
             one,
-            digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending),
+            tool_plan_digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending),
             "a title does not change the digest"
         );
     }

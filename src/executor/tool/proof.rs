@@ -1,107 +1,108 @@
 //! The proof of a tool's work: the recorded migrations and the schema, compared with the plan.
 
-use super::{Foreign, Reached, contradictions, plan, snapshot::Witness};
+use super::{ToolExecutor, ToolProgress, contradictions, plan, snapshot::LedgerSnapshot};
 use crate::{
     fault::{Code, Fault},
     ledger::known_tools::ToolMigration,
     run::event::{Coverage, Event, MigrationId, Proof},
     settings::{Command, StepWork},
     site::{
-        Said, Sites, Task, Turn,
-        container_spec::{Access, Terms},
+        RunMode, SiteCommand, Sites, Transcript,
+        container_spec::{SessionAccess, SessionTerms},
     },
     tool::{CommandLine, LedgerCount, Verb},
 };
 use std::{cell::RefCell, collections::BTreeMap};
 
-impl Foreign<'_> {
+impl ToolExecutor<'_> {
     /// Proves the result: after `migrate`, that the ledger contains everything that was pending and nothing else; for
     /// `verify`, that nothing is pending and that the tool's own check agrees; for both, that no index is INVALID.
     ///
     /// # Errors
     /// All deviations from the expected state.
     pub async fn verify(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
-        let faults = match (self.settings.command, &self.after) {
-            (Command::Verify, _) => self.unfinished(sites).await,
-            (_, Some(after)) => self.otherwise(sites, after).await,
+        let faults = match (self.settings.command, &self.snapshot_after) {
+            (Command::Verify, _) => self.verify_without_run(sites).await,
+            (_, Some(after)) => self.plan_deviations(sites, after).await,
             // Nothing was pending when the ledger was read under the lock, and read again: that is the proof.
             (_, None) => Vec::new(),
         };
-        let faults = if faults.is_empty() { self.without_ledger().into_iter().collect() } else { faults };
+        let faults = if faults.is_empty() { self.missing_ledger_fault().into_iter().collect() } else { faults };
         if !faults.is_empty() {
             return Err(faults);
         }
-        let now = self.after.as_ref().unwrap_or(&self.before);
+        let now = self.snapshot_after.as_ref().unwrap_or(&self.snapshot_before);
         // Without a listing the expected migrations are unknown: only new rows prove something.
-        let says_something = self.known.is_listed() || now.rows_since(&self.before).next().is_some();
-        let proof = match self.keeper.session() {
+        let says_something = self.listing.is_listed() || now.rows_since(&self.snapshot_before).next().is_some();
+        let proof = match self.lock_holder.session() {
             Some(_) if says_something && !now.ledgers.is_empty() => Some(Proof::Ledger),
-            None if self.known.is_listed() => Some(Proof::Listing),
+            None if self.listing.is_listed() => Some(Proof::Listing),
             _ => None,
         };
         match proof {
             Some(proof) => self.events.emit(Event::Verified(proof)),
             None => {
-                let (why, fix) = self.unproven(now);
+                let (why, fix) = self.unproven_reason(now);
                 let cause = format!("{why}: only the tool itself reports that the migration took place");
                 let warning = Fault::new(Code::VerifyLedger, cause).fix(fix);
-                self.events.emit(Event::Warning(sites.doubted(warning)));
+                self.events.emit(Event::Warning(sites.with_contrary_evidence(warning)));
             }
         }
         Ok(())
     }
 
     /// Returns a fault if the tool keeps a ledger and there is none after a run; a rollback may leave none.
-    fn without_ledger(&self) -> Option<Fault> {
-        let now = self.after.as_ref().unwrap_or(&self.before);
+    fn missing_ledger_fault(&self) -> Option<Fault> {
+        let now = self.snapshot_after.as_ref().unwrap_or(&self.snapshot_before);
         let goes_on = self.settings.command != Command::Rollback;
         let recipe = &self.tool.recipe;
-        let lacks = self.keeper.session().is_some() && recipe.ledger.is_some() && now.ledgers.is_empty();
-        (goes_on && lacks).then(|| contradictions::no_ledger(recipe))
+        let lacks = self.lock_holder.session().is_some() && recipe.ledger.is_some() && now.ledgers.is_empty();
+        (goes_on && lacks).then(|| contradictions::no_ledger_fault(recipe))
     }
 
     /// Returns the deviations from the plan.
-    async fn otherwise(&self, sites: &Sites<'_>, after: &Witness) -> Vec<Fault> {
-        let left = self.left(after);
+    async fn plan_deviations(&self, sites: &Sites<'_>, after: &LedgerSnapshot) -> Vec<Fault> {
+        let left = self.not_done(after);
         let fault = match self.settings.command {
-            Command::Rollback => contradictions::still_there(&self.commands(), &left),
-            _ => contradictions::undone(&self.commands(), &left),
+            Command::Rollback => contradictions::not_rolled_back_fault(&self.command_texts(), &left),
+            _ => contradictions::unapplied_fault(&self.command_texts(), &left),
         };
-        if let Some(absent) = self.without_ledger() {
+        if let Some(absent) = self.missing_ledger_fault() {
             return vec![fault.map_or(absent.clone(), |fault| fault.detail(absent.cause))];
         }
-        let beyond = self.beyond(sites, after).await;
-        fault.into_iter().chain(beyond).chain(after.broken_since(&self.before)).collect()
+        let beyond = self.unplanned_changes(sites, after).await;
+        fault.into_iter().chain(beyond).chain(after.invalid_index_faults_since(&self.snapshot_before)).collect()
     }
 
     /// Returns the planned migrations that were not done. If each schema has a ledger, ledgers that were created
     /// meanwhile count, too.
-    fn left(&self, after: &Witness) -> Vec<MigrationId> {
+    fn not_done(&self, after: &LedgerSnapshot) -> Vec<MigrationId> {
         let mut left: Vec<MigrationId> = self.pending.iter().filter(|id| !self.is_done(id, after)).cloned().collect();
         let recipe = &self.tool.recipe;
         if left.is_empty() && self.settings.command == Command::Migrate && recipe.ledgers == LedgerCount::EachSchema {
-            left = plan::pending(recipe, self.known.listed(), after);
+            left = plan::pending_migrations(recipe, self.listing.migrations(), after);
         }
         left
     }
 
     /// Returns the changes of the ledger beyond the plan. Some are explained by squashed migrations; the others are
     /// faults if the plan was approved or is a rollback, and else warnings.
-    async fn beyond(&self, sites: &Sites<'_>, after: &Witness) -> Vec<Fault> {
+    async fn unplanned_changes(&self, sites: &Sites<'_>, after: &LedgerSnapshot) -> Vec<Fault> {
         if self.coverage != Some(Coverage::Complete) {
             return Vec::new();
         }
         let goes_back = self.settings.command == Command::Rollback;
-        let (from, to) = if goes_back { (after, &self.before) } else { (&self.before, after) };
+        let (from, to) = if goes_back { (after, &self.snapshot_before) } else { (&self.snapshot_before, after) };
         // Tenants that were created meanwhile are expected.
         let is_of_tenants = self.tool.recipe.ledgers == LedgerCount::EachSchema;
         let is_new = |row: &ToolMigration| is_of_tenants && !from.has_ledger_in(&row.schema);
         let more: Vec<&ToolMigration> =
             to.rows_since(from).filter(|row| !self.is_pending(row, after) && !is_new(row)).collect();
-        let unexplained = self.unexplained(sites, to, more).await;
+        let unexplained = self.without_squashed(sites, to, more).await;
         let what = if goes_back { "undone" } else { "recorded" };
-        let fault = contradictions::unplanned(what, &unexplained);
-        let lost = if goes_back { None } else { contradictions::forgotten(self.before.rows_since(after)) };
+        let fault = contradictions::unplanned_fault(what, &unexplained);
+        let lost =
+            if goes_back { None } else { contradictions::lost_rows_fault(self.snapshot_before.rows_since(after)) };
         let (mut decide, mut warn) = (Vec::new(), Vec::new());
         let is_approved = self.settings.safety.expect_plan.is_some();
         if goes_back || is_approved { &mut decide } else { &mut warn }.extend(fault);
@@ -113,16 +114,20 @@ impl Foreign<'_> {
 
     /// Returns the rows that do not belong to a squashed migration, which is recorded together with those that it
     /// replaces.
-    async fn unexplained<'w>(
+    async fn without_squashed<'w>(
         &self,
         sites: &Sites<'_>,
-        to: &Witness,
+        to: &LedgerSnapshot,
         more: Vec<&'w ToolMigration>,
     ) -> Vec<&'w ToolMigration> {
         let Some(line) = self.tool.recipe.squash_command().filter(|_| !more.is_empty()) else { return more };
-        let (said, line) = (RefCell::new(Said::default()), self.tool.with_prefix(line));
-        let task = Task { site: &self.tool.site, line: &line, terms: Terms::of(self.settings, Access::Reading) };
-        if let Err(fault) = sites.turn(task, Turn::Begin, &said).await {
+        let (said, line) = (RefCell::new(Transcript::default()), self.tool.with_prefix(line));
+        let task = SiteCommand {
+            site: &self.tool.site,
+            command: &line,
+            terms: SessionTerms::with_user_lock_timeout(self.settings, SessionAccess::ReadOnly),
+        };
+        if let Err(fault) = sites.run_to_success(task, RunMode::Start, &said).await {
             self.events.emit_note(format!("the tool can't list its squashed migrations: {}", fault.cause));
         }
         let said = said.into_inner();
@@ -145,8 +150,8 @@ impl Foreign<'_> {
         rest
     }
 
-    fn unproven(&self, now: &Witness) -> (&'static str, &'static str) {
-        match self.keeper.session() {
+    fn unproven_reason(&self, now: &LedgerSnapshot) -> (&'static str, &'static str) {
+        match self.lock_holder.session() {
             None => (
                 "no database is given, and the tool has no listing of the applied migrations",
                 "give `database-url`, so that the tool's ledger can be read",
@@ -164,7 +169,7 @@ impl Foreign<'_> {
     }
 
     /// Returns the commands of the migration for display.
-    pub(crate) fn commands(&self) -> String {
+    pub(crate) fn command_texts(&self) -> String {
         let shown = |step: &crate::settings::Step| match &step.work {
             StepWork::Command { line, .. } => line.display_text(),
             StepWork::Sql { shown, .. } => shown.clone(),
@@ -172,7 +177,7 @@ impl Foreign<'_> {
         self.steps.iter().map(shown).collect::<Vec<_>>().join("; ")
     }
 
-    async fn unfinished(&mut self, sites: &Sites<'_>) -> Vec<Fault> {
+    async fn verify_without_run(&mut self, sites: &Sites<'_>) -> Vec<Fault> {
         let mut faults = Vec::new();
         if let Some(first) = self.pending.first() {
             let cause = match self.pending.len() {
@@ -180,30 +185,34 @@ impl Foreign<'_> {
                 several => format!("{several} migrations are not applied, `{}` first", first.label()),
             };
             faults.push(Fault::new(Code::VerifyPending, cause));
-        } else if let Some(fault) = self.unprovable() {
+        } else if let Some(fault) = self.unverifiable_fault() {
             faults.push(fault);
         } else {
             let lines: Vec<CommandLine> =
-                [Verb::Verify, Verb::Check].into_iter().filter_map(|verb| self.line(verb)).collect();
-            self.reached = Reached::Asked;
+                [Verb::Verify, Verb::Check].into_iter().filter_map(|verb| self.command_for(verb)).collect();
+            self.progress = ToolProgress::ReadOnlyRun;
             for line in &lines {
-                let task = Task { site: &self.tool.site, line, terms: Terms::of(self.settings, Access::Reading) };
-                faults.extend(sites.called(task).await.err());
+                let task = SiteCommand {
+                    site: &self.tool.site,
+                    command: line,
+                    terms: SessionTerms::with_user_lock_timeout(self.settings, SessionAccess::ReadOnly),
+                };
+                faults.extend(sites.run_checked(task).await.err());
             }
-            faults.extend(self.unchanged(sites).await.err());
+            faults.extend(self.check_unchanged(sites).await.err());
         }
-        faults.extend(self.before.broken());
+        faults.extend(self.snapshot_before.invalid_index_faults());
         faults
     }
 
     /// Returns the reason why nothing proves that everything is applied: a tool's exit code does not.
-    fn unprovable(&self) -> Option<Fault> {
-        let has_ledger = self.keeper.session().is_none() || !self.before.ledgers.is_empty();
-        if self.known.is_listed() && has_ledger {
+    fn unverifiable_fault(&self) -> Option<Fault> {
+        let has_ledger = self.lock_holder.session().is_none() || !self.snapshot_before.ledgers.is_empty();
+        if self.listing.is_listed() && has_ledger {
             return None;
         }
-        self.without_ledger().or_else(|| {
-            let cause = format!("there is nothing to verify by: {}", self.unproven(&self.before).0);
+        self.missing_ledger_fault().or_else(|| {
+            let cause = format!("there is nothing to verify by: {}", self.unproven_reason(&self.snapshot_before).0);
             let fix = "name a tool that can list and keeps a ledger, and give `database-url`";
             Some(Fault::new(Code::VerifyLedger, cause).fix(fix))
         })

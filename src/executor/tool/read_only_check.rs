@@ -1,7 +1,7 @@
 //! The check that a read-only command of the tool changes nothing: its sessions can only read, but a wrapper around it,
 //! such as an entrypoint that migrates, may lift that; so the database is read before and after.
 
-use super::{Foreign, Reached, contradictions, snapshot::Witness};
+use super::{ToolExecutor, ToolProgress, contradictions, snapshot::LedgerSnapshot};
 use crate::{
     fault::Fault,
     postgres::wait::answer_within,
@@ -9,28 +9,33 @@ use crate::{
     site::Sites,
 };
 
-impl Foreign<'_> {
+impl ToolExecutor<'_> {
     /// Reads the database before any other program uses it; empty if none is given.
     ///
     /// # Errors
     /// The fault of reading it.
-    pub(crate) async fn read_before(&self) -> Result<Witness, Fault> {
-        match self.keeper.session() {
+    pub(crate) async fn read_initial_snapshot(&self) -> Result<LedgerSnapshot, Fault> {
+        match self.lock_holder.session() {
             Some(session) => {
-                let read = Witness::of(session, self.keeper.run_lock(), &self.keeper.found, &self.tool.recipe);
+                let read = LedgerSnapshot::read(
+                    session,
+                    self.lock_holder.lock_requirement(),
+                    &self.lock_holder.ledger_rows,
+                    &self.tool.recipe,
+                );
                 answer_within(self.settings.wait_timeout, read).await
             }
-            None => Ok(Witness::default()),
+            None => Ok(LedgerSnapshot::default()),
         }
     }
 
-    async fn read_again(&self) -> Result<Witness, Fault> {
-        match self.keeper.session() {
+    async fn reread_snapshot(&self) -> Result<LedgerSnapshot, Fault> {
+        match self.lock_holder.session() {
             Some(session) => {
-                let read = Witness::again(session, self.keeper.run_lock(), &self.tool.recipe);
+                let read = LedgerSnapshot::reread(session, self.lock_holder.lock_requirement(), &self.tool.recipe);
                 answer_within(self.settings.wait_timeout, read).await
             }
-            None => Ok(Witness::default()),
+            None => Ok(LedgerSnapshot::default()),
         }
     }
 
@@ -38,55 +43,57 @@ impl Foreign<'_> {
     ///
     /// # Errors
     /// `tool-unasked`, after the changes are reported; the fault of reading the database.
-    pub(crate) async fn unchanged(&mut self, sites: &Sites<'_>) -> Result<(), Fault> {
-        if self.reached == Reached::NotYet || self.keeper.session().is_none() {
+    pub(crate) async fn check_unchanged(&mut self, sites: &Sites<'_>) -> Result<(), Fault> {
+        if self.progress == ToolProgress::NotStarted || self.lock_holder.session().is_none() {
             return Ok(());
         }
-        let lost = match self.settled(sites).await {
+        let lost = match self.read_settled_snapshot(sites).await {
             // A tool that does not wait for confirmation runs on until it is ended; what it does until then is
             // reported, too.
-            Ok(now) if now != self.read && sites.is_waited_for() => {
-                sites.end().await?;
-                return self.compared(sites, &self.settled(sites).await?);
+            Ok(now) if now != self.initial_snapshot && sites.has_paused_tool() => {
+                sites.stop_commands().await?;
+                return self.compare_with_initial(sites, &self.read_settled_snapshot(sites).await?);
             }
-            Ok(now) => return self.compared(sites, &now),
+            Ok(now) => return self.compare_with_initial(sites, &now),
             Err(lost) if lost.code.ends_session() => lost,
             Err(fault) => return Err(fault),
         };
         // The run lock was lost with the session, whatever the cause.
-        sites.end().await?;
-        let Ok(()) = self.keeper.again(sites.reach()?).await else { return Err(lost) };
-        self.compared(sites, &self.settled(sites).await?)?;
+        sites.stop_commands().await?;
+        let Ok(()) = self.lock_holder.reconnect(sites.transport()?).await else { return Err(lost) };
+        self.compare_with_initial(sites, &self.read_settled_snapshot(sites).await?)?;
         Err(lost
             .detail("this happened during a read-only command of the tool; the ledger and the schema are unchanged"))
     }
 
     /// Reads the database after the tool's sessions have ended, as they outlive its container for a moment; a paused
     /// tool keeps its sessions.
-    async fn settled(&self, sites: &Sites<'_>) -> Result<Witness, Fault> {
-        if !sites.is_waited_for() {
-            self.keeper.end_backends(sites.pids()).await?;
+    async fn read_settled_snapshot(&self, sites: &Sites<'_>) -> Result<LedgerSnapshot, Fault> {
+        if !sites.has_paused_tool() {
+            self.lock_holder.end_backends(sites.backend_pids()).await?;
         }
-        self.read_again().await
+        self.reread_snapshot().await
     }
 
     /// Reports whether the database is unchanged since before the tool was run, and if not, its current state.
-    fn compared(&self, sites: &Sites<'_>, now: &Witness) -> Result<(), Fault> {
-        let place = match sites.image(&self.tool.site) {
+    fn compare_with_initial(&self, sites: &Sites<'_>, now: &LedgerSnapshot) -> Result<(), Fault> {
+        let place = match sites.image_facts(&self.tool.site) {
             Some(image) => format!("the image `{}`", image.reference),
             None => "the tool".to_owned(),
         };
-        let Some(fault) =
-            contradictions::unasked(&format!("{place} was only asked what there is to do"), &self.read, now)
-        else {
+        let Some(fault) = contradictions::unrequested_change_fault(
+            &format!("{place} was only asked what there is to do"),
+            &self.initial_snapshot,
+            now,
+        ) else {
             self.events.emit(Event::ReadOnlyChecked(ReadOnlyResult::Unchanged));
             return Ok(());
         };
         self.events.emit(Event::ReadOnlyChecked(ReadOnlyResult::Changed));
         if self.coverage.is_none() {
-            self.events.emit(Event::Planned(self.facts(sites, Coverage::Unknown)));
+            self.events.emit(Event::Planned(self.plan_facts(sites, Coverage::Unknown)));
         }
-        self.tell_applied(&now.clone().meant(self.tool.recipe.keeps, self.known.listed()));
+        self.report_applied(&now.clone().with_implied(self.tool.recipe.keeps, self.listing.migrations()));
         Err(match self.settings.safety.expect_plan {
             Some(_) => fault.detail("this was not approved: the plan in `expect-plan` was not compared yet"),
             None => fault,
@@ -97,9 +104,9 @@ impl Foreign<'_> {
     ///
     /// # Errors
     /// The fault of reading the database.
-    pub(crate) async fn tell_unasked(&self, sites: &Sites<'_>) -> Result<(), Fault> {
-        if self.keeper.session().is_some()
-            && let Err(unasked) = self.compared(sites, &self.read_again().await?)
+    pub(crate) async fn report_unrequested_changes(&self, sites: &Sites<'_>) -> Result<(), Fault> {
+        if self.lock_holder.session().is_some()
+            && let Err(unasked) = self.compare_with_initial(sites, &self.reread_snapshot().await?)
         {
             self.events.emit(Event::Warning(unasked));
         }
@@ -110,13 +117,14 @@ impl Foreign<'_> {
     ///
     /// # Errors
     /// `tool-unasked`, if the run has an approved plan.
-    pub(crate) async fn after_steps(&mut self, earlier: &Witness) -> Result<(), Fault> {
-        self.keeper.find_again().await?;
-        let now = self.read_before().await?;
+    pub(crate) async fn check_early_steps(&mut self, earlier: &LedgerSnapshot) -> Result<(), Fault> {
+        self.lock_holder.find_ledgers_again().await?;
+        let now = self.read_initial_snapshot().await?;
         if now.rows_since(earlier).next().is_none() && earlier.rows_since(&now).next().is_none() {
             return Ok(());
         }
-        let Some(fault) = contradictions::unasked("the steps before the plan were run", earlier, &now) else {
+        let Some(fault) = contradictions::unrequested_change_fault("the steps before the plan were run", earlier, &now)
+        else {
             return Ok(());
         };
         if self.settings.safety.expect_plan.is_none() {

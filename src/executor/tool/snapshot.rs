@@ -24,43 +24,43 @@ use std::{
 };
 
 /// The rows of a query for ledgers and tenants.
-type Found = [Vec<Option<String>>];
+type QueryRows = [Vec<Option<String>>];
 
 /// The state at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Witness {
+pub(crate) struct LedgerSnapshot {
     /// The ledgers that were read.
     pub(crate) ledgers: Vec<ToolLedger>,
     /// Tables with the name of a ledger that were ignored, and the reasons.
-    pub(crate) left_alone: Vec<String>,
+    pub(crate) ignored: Vec<String>,
     /// The rows of the ledgers, in their own order.
     pub(crate) rows: Vec<ToolMigration>,
     /// For each name, the schemas in which it is recorded.
-    recorded: BTreeMap<String, Vec<String>>,
+    schemas_by_name: BTreeMap<String, Vec<String>>,
     /// The duration of each migration, if the ledger records it.
-    times: BTreeMap<ToolMigration, Duration>,
+    durations: BTreeMap<ToolMigration, Duration>,
     /// Schemas of tenants, with or without a ledger.
     tenants: Vec<String>,
     invalid_indexes: Vec<String>,
     schema: SchemaSnapshot,
     /// The source of the rows.
-    source: Source,
+    source: SnapshotSource,
 }
 
 /// The source of the applied migrations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Source {
+enum SnapshotSource {
     #[default]
     Database,
     Listing,
 }
 
-impl Witness {
-    /// Reads everything in one round trip. `found` is the response to [`find_ledgers`].
-    pub(crate) async fn of(
+impl LedgerSnapshot {
+    /// Reads everything in one round trip. `found` is the response to [`ledgers_query`].
+    pub(crate) async fn read(
         session: &Session,
         lock: RunLockRequirement,
-        found: &Found,
+        found: &QueryRows,
         recipe: &Recipe,
     ) -> Result<Self, Fault> {
         let known_tools::ToolLedgers { ledgers, ignored } =
@@ -81,42 +81,42 @@ impl Witness {
         };
         let witness = Self {
             tenants: tenants::parse_schemas(&answer),
-            times: known_tools::times(&answer),
+            durations: known_tools::times(&answer),
             invalid_indexes: answer.iter().filter_map(index).collect(),
             schema: SchemaSnapshot::from_rows(&answer),
             ledgers,
-            left_alone: ignored,
+            ignored: ignored,
             ..Self::default()
         };
-        Ok(witness.with(known_tools::parse_rows(&answer)))
+        Ok(witness.with_rows(known_tools::parse_rows(&answer)))
     }
 
-    fn with(self, rows: Vec<ToolMigration>) -> Self {
+    fn with_rows(self, rows: Vec<ToolMigration>) -> Self {
         let mut recorded: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for ToolMigration { name, schema } in &rows {
             recorded.entry(name.clone()).or_default().push(schema.clone());
         }
-        Self { rows, recorded, ..self }
+        Self { rows, schemas_by_name: recorded, ..self }
     }
 
     /// Takes the migrations that the tool's listing calls applied, if there is no other source.
-    pub(crate) fn of_listing(listed: &[ListedMigration]) -> Self {
+    pub(crate) fn from_listing(listed: &[ListedMigration]) -> Self {
         let applied = listed.iter().filter(|one| one.applied);
         let rows = applied.map(|one| ToolMigration { schema: String::new(), name: one.name.clone() }).collect();
-        Self { source: Source::Listing, ..Self::default() }.with(rows)
+        Self { source: SnapshotSource::Listing, ..Self::default() }.with_rows(rows)
     }
 
     /// Reads the state again; the ledger may have been created meanwhile.
-    pub(crate) async fn again(session: &Session, lock: RunLockRequirement, recipe: &Recipe) -> Result<Self, Fault> {
-        let question = find(recipe.tenants.as_deref()).requiring_lock(lock);
+    pub(crate) async fn reread(session: &Session, lock: RunLockRequirement, recipe: &Recipe) -> Result<Self, Fault> {
+        let question = ledgers_and_tenants_query(recipe.tenants.as_deref()).requiring_lock(lock);
         let found = query_rows(&session.client, &question).await?;
-        Self::of(session, lock, &found, recipe).await
+        Self::read(session, lock, &found, recipe).await
     }
 
     /// Returns the ledger tables for display.
     pub(crate) fn ledger_name(&self) -> String {
         match self.ledgers.as_slice() {
-            [] if self.source == Source::Listing => "the tool's own listing".to_owned(),
+            [] if self.source == SnapshotSource::Listing => "the tool's own listing".to_owned(),
             [] => "no ledger yet".to_owned(),
             [one] => one.table.to_string(),
             [first, rest @ ..] => format!("{} and {} more", first.table, rest.len()),
@@ -124,40 +124,40 @@ impl Witness {
     }
 
     /// Returns whether this migration is recorded, in its own schema if it has one.
-    pub(crate) fn has(&self, id: &MigrationId) -> bool {
-        let schemas = self.recorded.get(&id.name);
+    pub(crate) fn has_migration(&self, id: &MigrationId) -> bool {
+        let schemas = self.schemas_by_name.get(&id.name);
         schemas.is_some_and(|schemas| id.schema.is_empty() || schemas.contains(&id.schema))
     }
 
     /// Returns the number of its rows, in its own schema if it has one.
-    fn count(&self, id: &MigrationId) -> usize {
-        let schemas = self.recorded.get(&id.name).map(Vec::as_slice).unwrap_or_default();
+    fn row_count(&self, id: &MigrationId) -> usize {
+        let schemas = self.schemas_by_name.get(&id.name).map(Vec::as_slice).unwrap_or_default();
         schemas.iter().filter(|schema| id.schema.is_empty() || **schema == id.schema).count()
     }
 
     /// Returns whether it was recorded since. A row that existed before proves nothing: it may belong to another
     /// schema, or to a migration that is repeated.
-    pub(crate) fn gained(&self, before: &Self, id: &MigrationId) -> bool {
-        self.count(id) > before.count(id)
+    pub(crate) fn is_newly_recorded(&self, before: &Self, id: &MigrationId) -> bool {
+        self.row_count(id) > before.row_count(id)
     }
 
     /// Returns whether it was removed since.
-    pub(crate) fn lost(&self, before: &Self, id: &MigrationId) -> bool {
-        self.count(id) < before.count(id)
+    pub(crate) fn is_newly_removed(&self, before: &Self, id: &MigrationId) -> bool {
+        self.row_count(id) < before.row_count(id)
     }
 
     /// Returns its duration, if the ledger records it.
-    pub(crate) fn took(&self, id: &MigrationId) -> Option<Duration> {
+    pub(crate) fn duration_of(&self, id: &MigrationId) -> Option<Duration> {
         let is_it = |row: &ToolMigration| row.name == id.name && (id.schema.is_empty() || row.schema == id.schema);
-        self.times.iter().find(|(row, _)| is_it(row)).map(|(_, took)| *took)
+        self.durations.iter().find(|(row, _)| is_it(row)).map(|(_, took)| *took)
     }
 
     pub(crate) fn has_name(&self, name: &str) -> bool {
-        self.recorded.contains_key(name)
+        self.schemas_by_name.contains_key(name)
     }
 
     /// Adds the listed migrations that a heads-only ledger implies.
-    pub(crate) fn meant(self, keeps: LedgerRows, listed: &[ListedMigration]) -> Self {
+    pub(crate) fn with_implied(self, keeps: LedgerRows, listed: &[ListedMigration]) -> Self {
         if keeps == LedgerRows::All {
             return self;
         }
@@ -171,11 +171,11 @@ impl Witness {
             in_order.chain(unlisted).map(row).collect::<Vec<_>>()
         });
         let rows = rows.collect();
-        self.with(rows)
+        self.with_rows(rows)
     }
 
     /// Returns the schemas that have a ledger or should have one, `public` first.
-    pub(crate) fn schemas(&self) -> Vec<&str> {
+    pub(crate) fn ledger_schemas(&self) -> Vec<&str> {
         let with_ledger = self.ledgers.iter().map(|ledger| ledger.table.schema.as_str());
         let schemas: BTreeSet<&str> = with_ledger.chain(self.tenants.iter().map(String::as_str)).collect();
         let (public, others): (Vec<&str>, Vec<&str>) = schemas.into_iter().partition(|schema| *schema == "public");
@@ -201,45 +201,45 @@ impl Witness {
     }
 
     /// Returns the objects that were added to the schema since.
-    pub(crate) fn schema_since(&self, before: &Self) -> Vec<String> {
+    pub(crate) fn schema_added_since(&self, before: &Self) -> Vec<String> {
         self.schema.added_since(&before.schema)
     }
 
     /// Returns the faults for indexes that became INVALID since.
-    pub(crate) fn broken_since(&self, before: &Self) -> Vec<Fault> {
-        self.invalid_since(before).map(broken).collect()
+    pub(crate) fn invalid_index_faults_since(&self, before: &Self) -> Vec<Fault> {
+        self.invalid_indexes_since(before).map(invalid_index_fault).collect()
     }
 
     /// Returns the indexes that became INVALID since.
-    pub(crate) fn invalid_since<'w>(&'w self, before: &'w Self) -> impl Iterator<Item = &'w String> {
+    pub(crate) fn invalid_indexes_since<'w>(&'w self, before: &'w Self) -> impl Iterator<Item = &'w String> {
         self.invalid_indexes.iter().filter(|index| !before.invalid_indexes.contains(index))
     }
 
     /// Returns all INVALID indexes.
-    pub(crate) fn invalid(&self) -> &[String] {
+    pub(crate) fn all_invalid_indexes(&self) -> &[String] {
         &self.invalid_indexes
     }
 
     /// Returns the faults for all INVALID indexes.
-    pub(crate) fn broken(&self) -> Vec<Fault> {
-        self.invalid_indexes.iter().map(broken).collect()
+    pub(crate) fn invalid_index_faults(&self) -> Vec<Fault> {
+        self.invalid_indexes.iter().map(invalid_index_fault).collect()
     }
 }
 
 /// Returns the query for ledgers and tenants.
-pub(crate) fn find_ledgers(settings: &Settings) -> OwnQuery {
+pub(crate) fn ledgers_query(settings: &Settings) -> OwnQuery {
     match &settings.executor {
-        ExecutorSettings::Tool(tool) => find(tool.recipe.tenants.as_deref()),
-        ExecutorSettings::Sql => find(None),
+        ExecutorSettings::Tool(tool) => ledgers_and_tenants_query(tool.recipe.tenants.as_deref()),
+        ExecutorSettings::Sql => ledgers_and_tenants_query(None),
     }
 }
 
-fn find(tenants: Option<&str>) -> OwnQuery {
+fn ledgers_and_tenants_query(tenants: Option<&str>) -> OwnQuery {
     let ledgers = OwnQuery::read_only(known_tools::find_sql());
     tenants.map_or(ledgers.clone(), |column| ledgers.with_appended(&tenants::find_sql(column)))
 }
 
-fn broken(index: &String) -> Fault {
+fn invalid_index_fault(index: &String) -> Fault {
     Fault::new(
         Code::VerifyIndex,
         format!("the index {index} is INVALID: the server keeps it up to date and never uses it"),

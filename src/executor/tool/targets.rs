@@ -2,8 +2,8 @@
 //! listing: the expectation that the ledger is compared with afterwards.
 
 use super::{
-    plan::{in_every_schema, numbered},
-    snapshot::Witness,
+    plan::{in_every_schema, with_indexes},
+    snapshot::LedgerSnapshot,
 };
 use crate::{
     fault::{Code, Fault},
@@ -13,48 +13,48 @@ use crate::{
 use std::collections::BTreeSet;
 
 /// Names of tools for the position before their first migration (Django, Alembic, Rails).
-const BEGINNING: [&str; 3] = ["zero", "base", "0"];
+const BEFORE_FIRST: [&str; 3] = ["zero", "base", "0"];
 
 /// Returns the applied migrations that a rollback to the target undoes.
 ///
 /// # Errors
 /// `target-unknown`.
-pub(crate) fn undone(
+pub(crate) fn to_roll_back(
     recipe: &Recipe,
     listed: &[ListedMigration],
-    before: &Witness,
+    before: &LedgerSnapshot,
     target: Option<&str>,
 ) -> Result<Vec<MigrationId>, Fault> {
-    let steps = match says(recipe) {
+    let steps = match target_meaning(recipe) {
         TargetMeaning::Count => target.and_then(|count| count.parse().ok()),
         TargetMeaning::UpTo | TargetMeaning::Single => None,
     };
     let back = match (steps, target) {
-        (Some(_), _) => by_batch(listed),
-        (None, Some(target)) => back_to(recipe, listed, target)?,
+        (Some(_), _) => sorted_by_batch(listed),
+        (None, Some(target)) => rolled_back_to(recipe, listed, target)?,
         (None, None) => Vec::new(),
     };
     let mut ids: Vec<MigrationId> = in_every_schema(recipe, back.iter().copied(), before).map(|(_, id)| id).collect();
-    ids.retain(|id| before.has(id));
+    ids.retain(|id| before.has_migration(id));
     // The newest first, as the tool does it.
-    Ok(numbered(ids.into_iter().rev().take(steps.unwrap_or(usize::MAX))))
+    Ok(with_indexes(ids.into_iter().rev().take(steps.unwrap_or(usize::MAX))))
 }
 
 /// Returns the same by the tool's own plan: a migration of another app that depends on one of these is undone, too.
 ///
 /// # Errors
 /// `tool-list`: it plans nothing although there is something to undo.
-pub(crate) fn as_planned(
+pub(crate) fn to_roll_back_by_tool_plan(
     recipe: &Recipe,
     named: &[ListedMigration],
-    before: &Witness,
+    before: &LedgerSnapshot,
     pending: &[MigrationId],
 ) -> Result<Vec<MigrationId>, Fault> {
     let ids = in_every_schema(recipe, named.iter(), before).map(|(_, id)| id);
-    let ids: Vec<MigrationId> = ids.filter(|id| before.has(id)).collect();
+    let ids: Vec<MigrationId> = ids.filter(|id| before.has_migration(id)).collect();
     // The schema that all others depend on comes last.
     let by_schema = ids.chunk_by(|one, other| one.schema == other.schema).rev();
-    let planned = numbered(by_schema.flatten().cloned());
+    let planned = with_indexes(by_schema.flatten().cloned());
     match pending.first() {
         Some(first) if planned.is_empty() => {
             let cause = format!("the tool's own rollback plan undoes nothing, and `{}` is applied", first.label());
@@ -68,48 +68,48 @@ pub(crate) fn as_planned(
 ///
 /// # Errors
 /// `target-unknown`.
-pub(crate) fn taken(
+pub(crate) fn to_baseline(
     recipe: &Recipe,
     listed: &[ListedMigration],
-    before: &Witness,
+    before: &LedgerSnapshot,
     target: Option<&str>,
 ) -> Result<Vec<MigrationId>, Fault> {
     let upto: Vec<&ListedMigration> = match target {
-        Some(target) => up_to(recipe, listed, target)?,
+        Some(target) => recorded_up_to(recipe, listed, target)?,
         None => listed.iter().collect(),
     };
     let ids = in_every_schema(recipe, upto.iter().copied(), before).map(|(_, id)| id);
-    Ok(numbered(ids.filter(|id| !before.has(id))))
+    Ok(with_indexes(ids.filter(|id| !before.has_migration(id))))
 }
 
-fn says(recipe: &Recipe) -> TargetMeaning {
+fn target_meaning(recipe: &Recipe) -> TargetMeaning {
     recipe.target.as_ref().map(|target| target.says).unwrap_or_default()
 }
 
 /// The position of a target in the listing.
-enum Spot<'l> {
+enum TargetPosition<'l> {
     At(&'l ListedMigration),
     /// Before the first migration.
-    Beginning,
+    BeforeFirst,
     /// The tool could not list its migrations.
-    Nowhere,
+    Unlisted,
 }
 
-fn spot<'l>(recipe: &Recipe, listed: &'l [ListedMigration], target: &str) -> Result<Spot<'l>, Fault> {
-    let group = of_group(recipe, listed, target);
-    let (_, last) = split(target);
-    let whole = group.iter().find(|one| words(recipe, one) == target);
-    let beginning = || group.iter().find(|one| is_named(&words(recipe, one), target));
+fn find_target<'l>(recipe: &Recipe, listed: &'l [ListedMigration], target: &str) -> Result<TargetPosition<'l>, Fault> {
+    let group = target_group(recipe, listed, target);
+    let (_, last) = split_group(target);
+    let whole = group.iter().find(|one| target_words(recipe, one) == target);
+    let beginning = || group.iter().find(|one| matches_target(&target_words(recipe, one), target));
     match whole.or_else(beginning) {
-        Some(one) => Ok(Spot::At(one)),
-        None if BEGINNING.contains(&last) && !group.is_empty() => Ok(Spot::Beginning),
-        None if listed.is_empty() => Ok(Spot::Nowhere),
-        None => Err(unknown(recipe, listed, target)),
+        Some(one) => Ok(TargetPosition::At(one)),
+        None if BEFORE_FIRST.contains(&last) && !group.is_empty() => Ok(TargetPosition::BeforeFirst),
+        None if listed.is_empty() => Ok(TargetPosition::Unlisted),
+        None => Err(unknown_target(recipe, listed, target)),
     }
 }
 
 /// Returns the migrations that a rollback to the target undoes, applied or not.
-fn back_to<'l>(
+fn rolled_back_to<'l>(
     recipe: &Recipe,
     listed: &'l [ListedMigration],
     target: &str,
@@ -117,16 +117,16 @@ fn back_to<'l>(
     // A migration that can't be a target is not undone: in Flyway, a repeatable one.
     let named =
         |one: &&ListedMigration| recipe.target.as_ref().is_some_and(|target| target.target_for(&one.name).is_some());
-    let group: Vec<&ListedMigration> = of_group(recipe, listed, target).into_iter().filter(named).collect();
-    let spot = match spot(recipe, listed, target)? {
-        Spot::At(spot) => spot,
-        Spot::Beginning => return Ok(group),
-        Spot::Nowhere => return Ok(Vec::new()),
+    let group: Vec<&ListedMigration> = target_group(recipe, listed, target).into_iter().filter(named).collect();
+    let spot = match find_target(recipe, listed, target)? {
+        TargetPosition::At(spot) => spot,
+        TargetPosition::BeforeFirst => return Ok(group),
+        TargetPosition::Unlisted => return Ok(Vec::new()),
     };
     let undoes_it = recipe.target.as_ref().is_some_and(|target| target.itself == Itself::Undone);
     let builds_on_it = match recipe.keeps {
         LedgerRows::All => group.iter().skip_while(|one| one.name != spot.name).map(|one| one.name.as_str()).collect(),
-        LedgerRows::Heads => builds_on(listed, spot),
+        LedgerRows::Heads => dependents_of(listed, spot),
     };
     let is_meant = |one: &&ListedMigration| {
         if one.name == spot.name { undoes_it } else { builds_on_it.contains(one.name.as_str()) }
@@ -135,14 +135,18 @@ fn back_to<'l>(
 }
 
 /// Returns the migrations that a baseline up to the target records.
-fn up_to<'l>(recipe: &Recipe, listed: &'l [ListedMigration], target: &str) -> Result<Vec<&'l ListedMigration>, Fault> {
-    let group = of_group(recipe, listed, target);
-    let spot = match spot(recipe, listed, target)? {
-        Spot::At(spot) => spot,
-        Spot::Beginning => return Ok(Vec::new()),
-        Spot::Nowhere => return Ok(group),
+fn recorded_up_to<'l>(
+    recipe: &Recipe,
+    listed: &'l [ListedMigration],
+    target: &str,
+) -> Result<Vec<&'l ListedMigration>, Fault> {
+    let group = target_group(recipe, listed, target);
+    let spot = match find_target(recipe, listed, target)? {
+        TargetPosition::At(spot) => spot,
+        TargetPosition::BeforeFirst => return Ok(Vec::new()),
+        TargetPosition::Unlisted => return Ok(group),
     };
-    if says(recipe) == TargetMeaning::Single {
+    if target_meaning(recipe) == TargetMeaning::Single {
         return Ok(vec![spot]);
     }
     let before: BTreeSet<String> = match recipe.keeps {
@@ -156,7 +160,7 @@ fn up_to<'l>(recipe: &Recipe, listed: &'l [ListedMigration], target: &str) -> Re
 }
 
 /// Returns the migrations that depend on this one, directly or not: with branches, only its own.
-fn builds_on<'l>(listed: &'l [ListedMigration], root: &'l ListedMigration) -> BTreeSet<&'l str> {
+fn dependents_of<'l>(listed: &'l [ListedMigration], root: &'l ListedMigration) -> BTreeSet<&'l str> {
     let mut found = BTreeSet::from([root.name.as_str()]);
     let mut open = vec![root.name.as_str()];
     while let Some(name) = open.pop() {
@@ -167,43 +171,43 @@ fn builds_on<'l>(listed: &'l [ListedMigration], root: &'l ListedMigration) -> BT
 }
 
 /// Returns the migrations in the order of their batches, if the tool lists these.
-fn by_batch(listed: &[ListedMigration]) -> Vec<&ListedMigration> {
+fn sorted_by_batch(listed: &[ListedMigration]) -> Vec<&ListedMigration> {
     let mut all: Vec<&ListedMigration> = listed.iter().collect();
     all.sort_by_key(|one| one.batch);
     all
 }
 
 /// Returns the migrations that share all words of the target but the last one: with Django, those of the app.
-fn of_group<'l>(recipe: &Recipe, listed: &'l [ListedMigration], target: &str) -> Vec<&'l ListedMigration> {
-    let (group, _) = split(target);
-    listed.iter().filter(|one| split(&words(recipe, one)).0 == group).collect()
+fn target_group<'l>(recipe: &Recipe, listed: &'l [ListedMigration], target: &str) -> Vec<&'l ListedMigration> {
+    let (group, _) = split_group(target);
+    listed.iter().filter(|one| split_group(&target_words(recipe, one)).0 == group).collect()
 }
 
 /// Returns the words that name the migration as a target.
-fn words(recipe: &Recipe, one: &ListedMigration) -> String {
+fn target_words(recipe: &Recipe, one: &ListedMigration) -> String {
     recipe.target.as_ref().and_then(|target| target.target_for(&one.name)).unwrap_or_else(|| one.name.clone())
 }
 
 /// Returns whether the target is a prefix of the name, which tools accept.
-fn is_named(words: &str, target: &str) -> bool {
-    let ((group, name), (wanted, beginning)) = (split(words), split(target));
+fn matches_target(words: &str, target: &str) -> bool {
+    let ((group, name), (wanted, beginning)) = (split_group(words), split_group(target));
     group == wanted && name.starts_with(beginning)
 }
 
-fn split(words: &str) -> (&str, &str) {
+fn split_group(words: &str) -> (&str, &str) {
     words.rsplit_once(' ').unwrap_or(("", words))
 }
 
-fn unknown(recipe: &Recipe, listed: &[ListedMigration], target: &str) -> Fault {
-    let group = of_group(recipe, listed, target);
+fn unknown_target(recipe: &Recipe, listed: &[ListedMigration], target: &str) -> Fault {
+    let group = target_group(recipe, listed, target);
     let fault = Fault::new(Code::TargetUnknown, format!("the tool lists no migration `{target}`"))
         .fix("set `target` to one of the migrations that the tool lists above");
     match (group.first(), group.last()) {
         (Some(first), Some(last)) => fault.detail(format!(
             "it lists {} in that group, from `{}` to `{}`",
             group.len(),
-            words(recipe, first),
-            words(recipe, last)
+            target_words(recipe, first),
+            target_words(recipe, last)
         )),
         _ => fault,
     }
@@ -217,10 +221,10 @@ mod tests {
         names.iter().map(|name| ListedMigration { name: (*name).to_owned(), ..ListedMigration::default() }).collect()
     }
 
-    fn applied(names: &[&str]) -> Witness {
+    fn applied(names: &[&str]) -> LedgerSnapshot {
         let one =
             |name: &&str| ListedMigration { name: (*name).to_owned(), applied: true, ..ListedMigration::default() };
-        Witness::of_listing(&names.iter().map(one).collect::<Vec<_>>())
+        LedgerSnapshot::from_listing(&names.iter().map(one).collect::<Vec<_>>())
     }
 
     const APP: [&str; 5] = ["a.0001_initial", "b.0001_initial", "a.0002_more", "a.0003_last", "b.0002_more"];
@@ -232,13 +236,13 @@ mod tests {
     #[test]
     fn a_rollback_undoes_the_later_migrations_of_the_targets_app_newest_first() {
         let django = Recipe::by_name("django").unwrap();
-        let back = |to| names(undone(&django, &listed(&APP), &applied(&APP[..4]), Some(to)).unwrap());
+        let back = |to| names(to_roll_back(&django, &listed(&APP), &applied(&APP[..4]), Some(to)).unwrap());
         assert_eq!(back("a 0001"), ["a.0003_last", "a.0002_more"]);
         assert_eq!(back("a 0003_last"), Vec::<String>::new());
         assert_eq!(back("a zero"), ["a.0003_last", "a.0002_more", "a.0001_initial"]);
         assert_eq!(back("b zero"), ["b.0001_initial"]);
         for wrong in ["a 0009", "c 0001", "c zero"] {
-            let fault = undone(&django, &listed(&APP), &applied(&APP), Some(wrong)).unwrap_err();
+            let fault = to_roll_back(&django, &listed(&APP), &applied(&APP), Some(wrong)).unwrap_err();
             assert_eq!(fault.code, Code::TargetUnknown, "{wrong}");
         }
     }
@@ -246,7 +250,7 @@ mod tests {
     #[test]
     fn a_baseline_records_everything_up_to_the_target_or_everything() {
         let django = Recipe::by_name("django").unwrap();
-        let taken = |to| names(taken(&django, &listed(&APP), &applied(&APP[..1]), to).unwrap());
+        let taken = |to| names(to_baseline(&django, &listed(&APP), &applied(&APP[..1]), to).unwrap());
         assert_eq!(taken(Some("a 0002")), ["a.0002_more"]);
         assert_eq!(taken(None), ["b.0001_initial", "a.0002_more", "a.0003_last", "b.0002_more"]);
     }
@@ -255,17 +259,17 @@ mod tests {
     fn a_target_may_be_a_count_or_a_single_migration() {
         let all = ["2024_a", "2024_b", "2024_c"];
         let laravel = Recipe::by_name("laravel").unwrap();
-        let back = undone(&laravel, &listed(&all), &applied(&all), Some("2")).unwrap();
+        let back = to_roll_back(&laravel, &listed(&all), &applied(&all), Some("2")).unwrap();
         assert_eq!(names(back), ["2024_c", "2024_b"]);
         let prisma = Recipe::by_name("prisma").unwrap();
-        let taken = taken(&prisma, &listed(&all), &applied(&[]), Some("2024_b")).unwrap();
+        let taken = to_baseline(&prisma, &listed(&all), &applied(&[]), Some("2024_b")).unwrap();
         assert_eq!(names(taken), ["2024_b"]);
         let flyway = Recipe::by_name("flyway").unwrap();
         let versions = ["1 Add people", "1.1 Add pets", "2 Add homes", "People view"];
-        let back = undone(&flyway, &listed(&versions), &applied(&versions), Some("1.1")).unwrap();
+        let back = to_roll_back(&flyway, &listed(&versions), &applied(&versions), Some("1.1")).unwrap();
         assert_eq!(names(back), ["2 Add homes", "1.1 Add pets"], "it undoes its target, and nothing repeatable");
         let longer = ["10 Add people", "1 Add pets"];
-        let back = undone(&flyway, &listed(&longer), &applied(&longer), Some("1")).unwrap();
+        let back = to_roll_back(&flyway, &listed(&longer), &applied(&longer), Some("1")).unwrap();
         assert_eq!(names(back), ["1 Add pets"], "a whole name is meant before the beginning of one");
     }
 
@@ -275,7 +279,9 @@ mod tests {
         let said =
             "  2024_a ........ [1] Ran\n  2024_b ........ [3] Ran\n  2024_c ........ [2] Ran\n  2024_d .... Pending\n";
         let listed = laravel.listing.as_ref().unwrap().read_migrations(said.lines());
-        let back = |count| names(undone(&laravel, &listed, &Witness::of_listing(&listed), Some(count)).unwrap());
+        let back = |count| {
+            names(to_roll_back(&laravel, &listed, &LedgerSnapshot::from_listing(&listed), Some(count)).unwrap())
+        };
         assert_eq!(back("1"), ["2024_b"]);
         assert_eq!(back("2"), ["2024_b", "2024_c"]);
     }
@@ -286,12 +292,12 @@ mod tests {
         let said = "c3, d4 -> e5 (head) (mergepoint), all\nb2 -> d4, d\nb2 -> c3, c\na1 -> b2 (branchpoint), b\n<base> -> a1, a";
         let listed = alembic.listing.as_ref().unwrap().read_migrations(said.lines());
         let all = applied(&["a1", "b2", "c3", "d4", "e5"]);
-        let back = |to| names(undone(&alembic, &listed, &all, Some(to)).unwrap());
+        let back = |to| names(to_roll_back(&alembic, &listed, &all, Some(to)).unwrap());
         assert_eq!(back("c3"), ["e5"]);
         assert_eq!(back("d4"), ["e5"]);
         assert_eq!(back("b2"), ["e5", "d4", "c3"]);
         assert_eq!(back("base"), ["e5", "d4", "c3", "b2", "a1"]);
-        let taken = |to| names(taken(&alembic, &listed, &applied(&["a1"]), Some(to)).unwrap());
+        let taken = |to| names(to_baseline(&alembic, &listed, &applied(&["a1"]), Some(to)).unwrap());
         assert_eq!(taken("d4"), ["b2", "d4"]);
     }
 
@@ -301,7 +307,7 @@ mod tests {
         let all = ["ae10", "bf20", "c130"];
         let said = "bf20 -> c130 (head), c\nae10 -> bf20, b\n<base> -> ae10, a";
         let listed = alembic.listing.as_ref().unwrap().read_migrations(said.lines());
-        let back = |to| names(undone(&alembic, &listed, &applied(&all), Some(to)).unwrap());
+        let back = |to| names(to_roll_back(&alembic, &listed, &applied(&all), Some(to)).unwrap());
         assert_eq!(back("bf"), ["c130"]);
         assert_eq!(back("base"), ["c130", "bf20", "ae10"]);
     }

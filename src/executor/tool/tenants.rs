@@ -4,12 +4,12 @@
 use crate::{run::event::MigrationId, tool::MigrationStarted};
 
 /// Number of schemas that are named; the summary lists all.
-const NAMED: usize = 5;
+const MAX_NAMED: usize = 5;
 
-/// Finds where the work stopped: at the migration that the tool reported last. For a tool that reports none, the ledger
-/// shows it, if anything was done at all: at the next one, and with many schemas in the only one that is half done or left.
-/// If the tool started no migration and did nothing, none has failed.
-pub(crate) fn stopped_at<'p>(
+/// Returns the migration at which the work stopped: the one that the tool reported last. For a tool that reports none,
+/// the ledger shows it, if anything was done at all: it is the next one, and with many schemas it is in the only schema
+/// that is half done or left. If the tool started no migration and did nothing, none has failed.
+pub(crate) fn failed_migration<'p>(
     pending: &'p [MigrationId],
     begun: Option<&MigrationStarted>,
     is_done: impl Fn(&MigrationId) -> bool,
@@ -32,19 +32,20 @@ pub(crate) fn stopped_at<'p>(
     if !pending.iter().any(&is_done) {
         return None;
     }
-    let mut half_done = groups(pending, &is_done).into_iter().filter(|group| group.open > 0 && group.done > 0);
+    let mut half_done =
+        progress_by_tenant(pending, &is_done).into_iter().filter(|group| group.open > 0 && group.done > 0);
     let half_done = half_done.next().filter(|_| half_done.next().is_none());
     let half_done = half_done.and_then(|group| open().find(|id| id.schema == group.schema));
     half_done.or_else(|| is_alone.then_some(first))
 }
 
 /// Describes the tenants in a sentence; `None` if there are none.
-pub(crate) fn told(
+pub(crate) fn describe_tenants(
     pending: &[MigrationId],
     failed: Option<&MigrationId>,
     is_done: impl Fn(&MigrationId) -> bool,
 ) -> Option<String> {
-    let groups = groups(pending, &is_done);
+    let groups = progress_by_tenant(pending, &is_done);
     if groups.len() < 2 {
         return None;
     }
@@ -53,8 +54,8 @@ pub(crate) fn told(
     let open: Vec<&str> =
         groups.iter().filter(|group| group.open > 0).map(|group| group.schema).filter(|s| Some(*s) != failed).collect();
     let failed = failed.map(|schema| format!("; `{schema}` failed")).unwrap_or_default();
-    let named = open.iter().take(NAMED).map(|schema| format!("`{schema}`")).collect::<Vec<_>>().join(", ");
-    let more = match open.len().saturating_sub(NAMED) {
+    let named = open.iter().take(MAX_NAMED).map(|schema| format!("`{schema}`")).collect::<Vec<_>>().join(", ");
+    let more = match open.len().saturating_sub(MAX_NAMED) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
@@ -68,18 +69,21 @@ pub(crate) fn told(
 }
 
 /// The progress of one schema.
-struct Group<'p> {
+struct TenantProgress<'p> {
     schema: &'p str,
     done: usize,
     open: usize,
 }
 
-fn groups<'p>(pending: &'p [MigrationId], is_done: &impl Fn(&MigrationId) -> bool) -> Vec<Group<'p>> {
-    let mut groups: Vec<Group<'p>> = Vec::new();
+fn progress_by_tenant<'p>(
+    pending: &'p [MigrationId],
+    is_done: &impl Fn(&MigrationId) -> bool,
+) -> Vec<TenantProgress<'p>> {
+    let mut groups: Vec<TenantProgress<'p>> = Vec::new();
     for id in pending.iter().filter(|id| !id.schema.is_empty()) {
         // The migrations of a schema are adjacent.
         if groups.last().is_none_or(|group| group.schema != id.schema) {
-            groups.push(Group { schema: &id.schema, done: 0, open: 0 });
+            groups.push(TenantProgress { schema: &id.schema, done: 0, open: 0 });
         }
         if let Some(group) = groups.last_mut() {
             if is_done(id) { group.done += 1 } else { group.open += 1 }
@@ -106,7 +110,7 @@ mod tests {
         let ids = pending(&[("", "a.1"), ("", "a.2"), ("", "a.3")]);
         let at = |begun: Option<&str>, done: &[&str]| {
             let begun = begun.map(|name| MigrationStarted { name: name.to_owned(), schema: None });
-            stopped_at(&ids, begun.as_ref(), |id| done.contains(&id.name.as_str())).map(|id| id.name.as_str())
+            failed_migration(&ids, begun.as_ref(), |id| done.contains(&id.name.as_str())).map(|id| id.name.as_str())
         };
         assert_eq!(at(None, &[]), None, "it could not connect");
         assert_eq!(at(Some("a.1"), &[]), Some("a.1"));
@@ -119,9 +123,9 @@ mod tests {
     #[test]
     fn with_many_schemas_none_has_failed_if_none_started() {
         let ids = pending(&[("c", "x"), ("c", "y")]);
-        assert_eq!(stopped_at(&ids, None, |_| false), None);
+        assert_eq!(failed_migration(&ids, None, |_| false), None);
         let begun = MigrationStarted { name: "y".to_owned(), schema: None };
-        let failed = stopped_at(&ids, Some(&begun), |id| id.name == "x");
+        let failed = failed_migration(&ids, Some(&begun), |id| id.name == "x");
         assert_eq!(failed.map(|id| id.name.as_str()), Some("y"));
     }
 
@@ -130,7 +134,7 @@ mod tests {
         let ids = pending(&[("a", "x"), ("a", "y"), ("b", "x"), ("b", "y"), ("c", "x"), ("c", "y")]);
         let at = |begun: Option<MigrationStarted>, done: &[(&str, &str)]| {
             let is_done = |id: &MigrationId| done.contains(&(id.schema.as_str(), id.name.as_str()));
-            stopped_at(&ids, begun.as_ref(), is_done).map(|id| format!("{} {}", id.schema, id.name))
+            failed_migration(&ids, begun.as_ref(), is_done).map(|id| format!("{} {}", id.schema, id.name))
         };
         let begun = |schema: Option<&str>| {
             Some(MigrationStarted { name: "x".to_owned(), schema: schema.map(ToOwned::to_owned) })

@@ -1,7 +1,7 @@
 //! Detection of a migration that was done but not recorded: a tool that commits first and records then (Django does,
 //! wherever SQL is deferred) can be ended in between. Then the ledger lacks the migration, and the schema has it.
 
-use super::{Foreign, snapshot::Witness};
+use super::{ToolExecutor, snapshot::LedgerSnapshot};
 use crate::{
     fault::{Code, Fault},
     ledger::schema_snapshot,
@@ -13,13 +13,13 @@ use crate::{
 };
 
 /// Number of schema objects that are named.
-const NAMED: usize = 5;
+const MAX_NAMED: usize = 5;
 
-impl Foreign<'_> {
+impl ToolExecutor<'_> {
     /// Warns of the migration that was running when the tool ended, if the schema has changed since the last one was
     /// recorded. A failed query is not reported: this warning only adds to the result.
-    pub(crate) async fn tell_unrecorded(&self, sites: &Sites<'_>, after: &Witness) {
-        let Some(begun) = sites.begun() else { return };
+    pub(crate) async fn warn_of_unrecorded(&self, sites: &Sites<'_>, after: &LedgerSnapshot) {
+        let Some(begun) = sites.last_started() else { return };
         let is_it = |id: &&MigrationId| {
             id.name == begun.name && (id.schema.is_empty() || Some(&id.schema) == begun.schema.as_ref())
         };
@@ -35,16 +35,16 @@ impl Foreign<'_> {
     }
 
     /// Objects in the schema that are newer than the newest row of the ledger belong to the migration after it.
-    async fn done_unrecorded(&self, place: usize, after: &Witness) -> Option<Fault> {
-        let (session, id) = (self.keeper.session()?, self.pending.get(place)?);
+    async fn done_unrecorded(&self, place: usize, after: &LedgerSnapshot) -> Option<Fault> {
+        let (session, id) = (self.lock_holder.session()?, self.pending.get(place)?);
         let tables: Vec<String> = after.ledgers.iter().map(|ledger| ledger.table.to_sql()).collect();
         let question = OwnQuery::read_only(schema_snapshot::since_sql(&tables)?);
         let answer = answer_within(self.settings.wait_timeout, query_rows(&session.client, &question)).await.ok()?;
         let late = schema_snapshot::SchemaSnapshot::from_rows(&answer);
         let new: Vec<String> =
-            after.schema_since(&self.before).into_iter().filter(|what| late.contains(what)).collect();
-        let first = new.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-        let more = new.len().saturating_sub(NAMED);
+            after.schema_added_since(&self.snapshot_before).into_iter().filter(|what| late.contains(what)).collect();
+        let first = new.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(", ");
+        let more = new.len().saturating_sub(MAX_NAMED);
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
         (!new.is_empty()).then(|| {
             let cause = format!(
@@ -54,15 +54,15 @@ impl Foreign<'_> {
             Fault::new(Code::MigrationUnrecorded, cause).fix(format!(
                 "compare the schema with the migration: if it is complete, record it ({}); if only a part was done, \
                  undo that part; then run again",
-                self.recording(id)
+                self.record_command_for(id)
             ))
         })
     }
 
     /// Each migration is recorded on its own, so with only one running, the objects that are gone from the schema were
     /// its own.
-    fn undone_unrecorded(&self, place: usize, after: &Witness) -> Option<Fault> {
-        let gone = self.before.schema_since(after);
+    fn undone_unrecorded(&self, place: usize, after: &LedgerSnapshot) -> Option<Fault> {
+        let gone = self.snapshot_before.schema_added_since(after);
         let id = self.pending.get(place).filter(|_| place == 0 && !gone.is_empty())?;
         let cause = format!(
             "`{}` was being rolled back and is still recorded, but the schema lacks {}",
@@ -71,8 +71,8 @@ impl Foreign<'_> {
         );
         // The migration before it in the ledger is the next to be undone, or else the target.
         let target = match self.pending.get(place + 1) {
-            Some(next) => self.recording(next),
-            None => self.record(self.tool.target.as_deref()),
+            Some(next) => self.record_command_for(next),
+            None => self.record_command(self.tool.target.as_deref()),
         };
         Some(Fault::new(Code::MigrationUnrecorded, cause).fix(format!(
             "compare the schema with the migration: if it is completely undone, record that ({target}); then run again"
@@ -80,12 +80,12 @@ impl Foreign<'_> {
     }
 
     /// Returns the command that only records this migration.
-    fn recording(&self, id: &MigrationId) -> String {
+    fn record_command_for(&self, id: &MigrationId) -> String {
         let target = self.tool.recipe.target.as_ref().and_then(|target| target.target_for(&id.name));
-        self.record(target.as_deref())
+        self.record_command(target.as_deref())
     }
 
-    fn record(&self, target: Option<&str>) -> String {
+    fn record_command(&self, target: Option<&str>) -> String {
         let lines = self.tool.recipe.commands_with_target(Verb::Baseline, target).unwrap_or_default();
         let shown: Vec<String> =
             lines.into_iter().map(|call| format!("`{}`", self.tool.with_prefix(call.line).display_text())).collect();
