@@ -6,7 +6,7 @@ use crate::{
     github::runner::Runner,
     input::Invocation,
     panic::PanicHook,
-    report::{Log, Teller, publish},
+    report::{Log, Reporter, publish_report},
     run::{
         backpressure::LogFlow,
         event::{Event, Events},
@@ -27,7 +27,7 @@ use tokio::time::timeout;
 /// The process-wide state that a run uses.
 #[derive(Debug)]
 pub(crate) struct RunContext<'d> {
-    pub(crate) teller: &'d Teller,
+    pub(crate) teller: &'d Reporter,
     pub(crate) panics: &'d PanicHook,
     pub(crate) flow: &'d LogFlow,
 }
@@ -41,7 +41,7 @@ pub(crate) async fn run_invocation(
     early: Option<StopReason>,
 ) -> u8 {
     let RunContext { teller, panics, flow } = desk;
-    let events = teller.events();
+    let events = teller.event_sender();
     let time_limit = ask.settings.as_ref().map_or(Duration::ZERO, |settings| settings.safety.timeout);
     if ask.settings.is_ok() {
         watch.set_time_limit(time_limit);
@@ -86,7 +86,7 @@ pub(crate) async fn run_invocation(
     if let Some(run) = run
         && let Err(fault) = timeout(CLOSE_BUDGET, run.close()).await.unwrap_or(Ok(()))
     {
-        teller.log().event(&Event::Warning(fault), teller.elapsed());
+        teller.log().log_event(&Event::Warning(fault), teller.elapsed());
     }
     finish_process(teller, flow, &mut watch).await
 }
@@ -108,7 +108,7 @@ pub(crate) async fn report_early_stop(
     runner: &Runner,
     mut watch: Supervisor,
 ) -> u8 {
-    desk.teller.events().emit(Event::Fault(stop.stop_fault(Duration::ZERO).in_stage(Stage::Inputs)));
+    desk.teller.event_sender().emit(Event::Fault(stop.stop_fault(Duration::ZERO).in_stage(Stage::Inputs)));
     publish_within_budget(desk.teller, runner, None, &mut watch).await;
     finish_process(desk.teller, desk.flow, &mut watch).await
 }
@@ -116,26 +116,26 @@ pub(crate) async fn report_early_stop(
 /// Writes every part of the report. If the run has to end meanwhile, only the comment is cut off: the other parts are
 /// written without waiting.
 async fn publish_within_budget(
-    teller: &Teller,
+    teller: &Reporter,
     runner: &Runner,
     github: Option<&GithubSettings>,
     watch: &mut Supervisor,
 ) {
     let (report, mut log) = (teller.report(), teller.log());
-    let mut publishing = pin!(publish(&report, runner, github, &mut log));
+    let mut publishing = pin!(publish_report(&report, runner, github, &mut log));
     let written = match watch.run(publishing.as_mut()).await {
         Completion::Done(_) => true,
         Completion::Stopped(_) => watch.run_for(REPORT_BUDGET, publishing).await.is_some(),
     };
     if !written {
         let fault = Fault::new(Code::CommentUnwritten, "the comment could not be written before the step had to end");
-        teller.log().event(&Event::Warning(fault), teller.elapsed());
+        teller.log().log_event(&Event::Warning(fault), teller.elapsed());
     }
 }
 
 /// Prints the final line, waits until the log is written, and returns the exit code.
-async fn finish_process(teller: &Teller, flow: &LogFlow, watch: &mut Supervisor) -> u8 {
-    teller.verdict();
+async fn finish_process(teller: &Reporter, flow: &LogFlow, watch: &mut Supervisor) -> u8 {
+    teller.log_headline();
     if flow.is_unthrottled() || matches!(watch.run(flow.wait_until_written()).await, Completion::Stopped(_)) {
         watch.run_for(LOG_BUDGET, flow.wait_until_written()).await;
     }
@@ -152,8 +152,8 @@ pub(crate) async fn run_post_stage(runner: &Runner, mut log: Log, watch: &mut Su
         Completion::Stopped(_) => watch.run_for(STOP_BUDGET, sweeping).await,
     };
     match swept.unwrap_or_else(|| Ok(vec!["stopped before everything was removed".to_owned()])) {
-        Ok(said) => said.into_iter().for_each(|sentence| log.event(&Event::Note(sentence), Duration::ZERO)),
-        Err(fault) => log.event(&Event::Warning(fault), Duration::ZERO),
+        Ok(said) => said.into_iter().for_each(|sentence| log.log_event(&Event::Note(sentence), Duration::ZERO)),
+        Err(fault) => log.log_event(&Event::Warning(fault), Duration::ZERO),
     }
     watch.run_for(CLOSE_BUDGET, flow.wait_until_written()).await;
     0
@@ -174,7 +174,7 @@ pub(crate) async fn run_sidecar(
     // What the other side has a use for it is told in a form of its own, and tells itself.
     let hear = move |event| {
         let event = SidecarMessage::from_event(&event).map_or(event, |tiding| Event::Note(tiding.to_line(&token)));
-        log.lock().unwrap_or_else(PoisonError::into_inner).event(&event, began.elapsed());
+        log.lock().unwrap_or_else(PoisonError::into_inner).log_event(&event, began.elapsed());
     };
     let events = Events::new(hear, flow.clone()).with_redactor(redactor);
     watch.set_time_limit(MAX_TUNNEL_LIFETIME);
@@ -202,12 +202,12 @@ pub(crate) async fn run_sidecar(
 }
 
 /// Reports a panic that was not caught further down like any other failure, in the report as it stood then.
-pub(crate) async fn report_crash(said: &str, teller: &Teller, flow: &LogFlow, runner: &Runner) -> u8 {
+pub(crate) async fn report_crash(said: &str, teller: &Reporter, flow: &LogFlow, runner: &Runner) -> u8 {
     flow.stop_throttling();
-    teller.break_off(bug_fault(said));
+    teller.report_crash(bug_fault(said));
     let (report, mut log) = (teller.report(), teller.log());
-    publish(&report, runner, None, &mut log).await;
-    teller.verdict();
+    publish_report(&report, runner, None, &mut log).await;
+    teller.log_headline();
     drop(timeout(CLOSE_BUDGET, flow.wait_until_written()).await);
     report.exit_code()
 }
@@ -251,7 +251,7 @@ impl<'a> Run<'a> {
         }
         match settings.route {
             Some(_) => {
-                run_stage(events, Stage::Bastion, async { sites.open_transport().await.map_err(single_fault) }).await?
+                run_stage(events, Stage::Bastion, async { sites.open_transport().await.map_err(single_fault) }).await?;
             }
             None => sites.open_transport().await.map_err(single_fault)?,
         }

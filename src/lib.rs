@@ -40,7 +40,7 @@ use crate::{
     github::runner::Runner,
     input::{Invocation, StartMode},
     panic::PanicHook,
-    report::{Log, Report, Surface, Teller},
+    report::{ConsoleKind, Log, Reporter, RunReport},
     run::{
         backpressure::LogFlow,
         blocking::run_blocking,
@@ -90,12 +90,12 @@ pub fn run_program(args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> ExitC
 }
 
 /// Detects the kind of output that the log is written to.
-fn detect_surface(env: &[(OsString, OsString)]) -> Surface {
+fn detect_surface(env: &[(OsString, OsString)]) -> ConsoleKind {
     let colourless = env.iter().any(|(name, value)| name == "NO_COLOR" && !value.is_empty());
     match (std::io::stdout().is_terminal(), colourless) {
-        (false, _) => Surface::Pipe,
-        (true, true) => Surface::Terminal,
-        (true, false) => Surface::Colour,
+        (false, _) => ConsoleKind::Pipe,
+        (true, true) => ConsoleKind::PlainTerminal,
+        (true, false) => ConsoleKind::ColourTerminal,
     }
 }
 
@@ -103,14 +103,14 @@ fn detect_surface(env: &[(OsString, OsString)]) -> Surface {
 #[derive(Debug)]
 struct ProcessContext {
     runner: Runner,
-    screen: Surface,
+    screen: ConsoleKind,
     flow: LogFlow,
     panics: PanicHook,
 }
 
 impl ProcessContext {
     /// Reads the inputs and does what they ask for. Signals are handled from the start.
-    async fn dispatch(&self, args: Vec<OsString>, env: Vec<(OsString, OsString)>, teller: &OnceCell<Teller>) -> u8 {
+    async fn dispatch(&self, args: Vec<OsString>, env: Vec<(OsString, OsString)>, teller: &OnceCell<Reporter>) -> u8 {
         let signals = match Signals::install() {
             Ok(signals) => signals,
             Err(error) => {
@@ -145,7 +145,7 @@ impl ProcessContext {
             }
             (Some(StartMode::PostStage(runner)), _) => {
                 let log = Log::new(&runner, self.screen, &[], &self.flow);
-                log.listen();
+                log.install_tracing();
                 app::run_post_stage(&runner, log, &mut watch, &self.flow).await
             }
             (Some(StartMode::Sidecar), None) => self.serve_tunnel(&mut watch).await,
@@ -163,31 +163,31 @@ impl ProcessContext {
         };
         let ask = input::read_handover(&handover.inputs);
         let log = Log::new(&ask.runner, self.screen, &ask.secrets, &self.flow);
-        log.listen();
+        log.install_tracing();
         app::run_sidecar(ask, &handover, log, watch, &self.flow).await
     }
 
-    fn run_context<'d>(&'d self, teller: &'d Teller) -> RunContext<'d> {
+    fn run_context<'d>(&'d self, teller: &'d Reporter) -> RunContext<'d> {
         RunContext { teller, panics: &self.panics, flow: &self.flow }
     }
 
     /// Creates the reporter of a run, and masks the run's secrets first.
-    fn reporter_for(&self, ask: &Invocation) -> Teller {
+    fn reporter_for(&self, ask: &Invocation) -> Reporter {
         let log = Log::new(&ask.runner, self.screen, &ask.secrets, &self.flow);
-        log.listen();
-        Teller::new(Report::new(ask.command, ask.environment.clone(), &ask.runner), log, self.flow.clone())
+        log.install_tracing();
+        Reporter::new(RunReport::new(ask.command, ask.environment.clone(), &ask.runner), log, self.flow.clone())
     }
 
     /// Creates a reporter for a run whose inputs and secrets are not known.
-    fn anonymous_reporter(&self) -> Teller {
+    fn anonymous_reporter(&self) -> Reporter {
         let log = Log::new(&self.runner, self.screen, &[], &self.flow);
-        Teller::new(Report::new(None, None, &self.runner), log, self.flow.clone())
+        Reporter::new(RunReport::new(None, None, &self.runner), log, self.flow.clone())
     }
 
     fn report_no_runtime(&self, error: &std::io::Error) -> ExitCode {
         let fault = Fault::new(Code::Bug, "the async runtime can't be started").with_causes(error);
-        let mut log = Log::to(Box::new(std::io::stdout()), &self.runner, self.screen, &[]);
-        log.event(&Event::Fault(fault), std::time::Duration::ZERO);
+        let mut log = Log::on_stream(Box::new(std::io::stdout()), &self.runner, self.screen, &[]);
+        log.log_event(&Event::Fault(fault), std::time::Duration::ZERO);
         ExitCode::from(Code::Bug.class().exit_code())
     }
 }

@@ -198,7 +198,7 @@ async fn read_output(
     while let Some(Ok(piece)) = output.next().await {
         match piece {
             LogOutput::StdErr { message } => {
-                err.push_bytes(&message).iter().for_each(|line| more(Output::Stderr(line)))
+                err.push_bytes(&message).iter().for_each(|line| more(Output::Stderr(line)));
             }
             LogOutput::StdOut { message } | LogOutput::Console { message } | LogOutput::StdIn { message } => {
                 out.push_bytes(&message).iter().for_each(|line| more(Output::Stdout(line)));

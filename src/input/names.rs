@@ -71,7 +71,6 @@ impl ValueKind {
 macro_rules! names {
     ($($variant:ident $name:literal $group:ident $kind:ident [$($plain:literal)*] [$($prefixed:literal)*];)*) => {
         /// The name of an input.
-        #[expect(clippy::enum_variant_names, reason = "`database-name` is its usual name")]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub(super) enum InputName { $($variant,)* }
 

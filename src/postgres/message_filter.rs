@@ -199,7 +199,7 @@ impl MessageFilter {
             MessageAction::Buffer(body) => body.extend_from_slice(piece),
             MessageAction::ErrorOrNotice(complaint) => complaint.push_bytes(piece),
             MessageAction::OversizedRow(beginning) => {
-                beginning.extend(piece.iter().take(readable_row::COLUMN_COUNT_LENGTH - beginning.len()))
+                beginning.extend(piece.iter().take(readable_row::COLUMN_COUNT_LENGTH - beginning.len()));
             }
             MessageAction::PlainText(words) => {
                 words.extend(piece.iter().take(MAX_PLAIN_TEXT - words.len()));
@@ -230,11 +230,11 @@ impl MessageFilter {
             (b'T', MessageAction::Buffer(body)) => self.pass_message(b'T', &readable_row::readable_column_names(&body)),
             (kind, MessageAction::Buffer(body)) => self.pass_message(kind, String::from_utf8_lossy(&body).as_bytes()),
             (b'N', MessageAction::ErrorOrNotice(complaint)) => {
-                self.pass_message(b'N', &complaint.into_notice_body(asked.answered_migration()))
+                self.pass_message(b'N', &complaint.into_notice_body(asked.answered_migration()));
             }
             (kind, MessageAction::ErrorOrNotice(complaint)) => self.pass_message(kind, &complaint.into_body()),
             (_, MessageAction::OversizedRow(beginning)) => {
-                self.pass_message(b'D', &readable_row::unreadable_row(&beginning))
+                self.pass_message(b'D', &readable_row::unreadable_row(&beginning));
             }
             (_, MessageAction::Drop | MessageAction::Pass | MessageAction::PlainText(_)) => {}
         }

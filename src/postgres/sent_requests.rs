@@ -1,10 +1,10 @@
 //! Tracks the requests of our session on their way to the server.
 //!
 //! The server responds in order, so each response can be matched to its request. A query may contain an unrecognized
-//! `COPY … FROM STDIN`, for which the server waits for rows. There are none, so a CopyFail follows each query: a server
+//! `COPY … FROM STDIN`, for which the server waits for rows. There are none, so a `CopyFail` follows each query: a server
 //! that does not wait for rows ignores it (PostgreSQL manual, 55.2.6), one that does ends the statement with an error.
 //! Without it, the server would treat the next query as a protocol violation and end the session (PostgreSQL,
-//! `CopyGetData`). No CopyFail follows the last query until the next message is sent, because any message resets the
+//! `CopyGetData`). No `CopyFail` follows the last query until the next message is sent, because any message resets the
 //! server's timeouts for idle sessions (`PostgresMain`).
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
 use bytes::{Buf as _, BufMut as _, BytesMut};
 use std::{collections::VecDeque, io};
 
-/// The reason in the CopyFail for an unrecognized COPY; the server's error quotes it.
+/// The reason in the `CopyFail` for an unrecognized COPY; the server's error quotes it.
 pub(crate) const NO_COPY_ROWS: &str = "bastion-migrate has no rows for this COPY";
 
 /// Message type that stands for the start-up packet, which has no type byte.
@@ -36,7 +36,7 @@ pub(crate) struct SentRequests {
     migration: Option<usize>,
     group: MessageGroup,
     copy_rows: CopyRows,
-    /// Set if the last message was a query, for which no CopyFail has been sent yet.
+    /// Set if the last message was a query, for which no `CopyFail` has been sent yet.
     after_query: bool,
     out: BytesMut,
 }
@@ -127,7 +127,7 @@ impl SentRequests {
             // The driver sends one Sync behind the COPY, which the server ignores while it waits for rows, and one
             // behind the rows: together they get one response (PostgreSQL, `CopyGetData`).
             b'S' if self.copy_rows == CopyRows::Awaited && matches!(before, b'c' | b'f') => {
-                self.copy_rows = CopyRows::None
+                self.copy_rows = CopyRows::None;
             }
             b'S' => {
                 self.open_group();
@@ -145,7 +145,7 @@ impl SentRequests {
         }
     }
 
-    /// Sends a CopyFail if the last message was a query.
+    /// Sends a `CopyFail` if the last message was a query.
     pub(crate) fn refuse_copy_rows(&mut self) {
         if std::mem::take(&mut self.after_query) {
             self.out.extend_from_slice(&encode_message(b'f', format!("{NO_COPY_ROWS}\0").as_bytes()));

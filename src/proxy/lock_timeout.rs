@@ -92,7 +92,7 @@ impl LockTimeoutSwitch {
             match step {
                 FramePart::Header(kind, length) => self.begin_client_message(kind, length, &mut out),
                 FramePart::Body(piece) | FramePart::BodyEnd(piece) if self.held.is_none() => {
-                    out.extend_from_slice(piece)
+                    out.extend_from_slice(piece);
                 }
                 FramePart::Body(piece) => self.hold_back(piece, limit, &mut out),
                 FramePart::BodyEnd(piece) => {

@@ -9,59 +9,59 @@ use std::{
 };
 
 /// So much is written at once.
-const PIECE: usize = 64 << 10;
+const WRITE_SIZE: usize = 64 << 10;
 
 /// The near end. Writing to it never waits; `flow` knows how much waits to be written.
 #[derive(Debug)]
-pub(super) struct Outlet {
-    shared: Arc<Shared>,
+pub(super) struct BufferedOutput {
+    shared: Arc<SharedOutput>,
     flow: LogFlow,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
+struct SharedOutput {
+    state: Mutex<OutputState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    waiting: Vec<u8>,
-    end: End,
+struct OutputState {
+    unwritten: Vec<u8>,
+    status: OutputStatus,
 }
 
 /// Whether more is to come.
 #[derive(Debug, Default, PartialEq, Eq)]
-enum End {
+enum OutputStatus {
     #[default]
     Open,
     /// The near end has gone.
-    Closed,
+    WriterDropped,
     /// Nobody reads any more.
-    Deaf,
+    ReaderGone,
 }
 
-impl Outlet {
+impl BufferedOutput {
     /// A thread begins to write to this stream. It ends with the outlet, or with the process if nobody reads: that is what it
     /// is for.
     ///
     /// # Errors
     /// The system's own.
-    pub(super) fn start(to: impl Write + Send + 'static, flow: LogFlow) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+    pub(super) fn spawn_writer(to: impl Write + Send + 'static, flow: LogFlow) -> io::Result<Self> {
+        let shared = Arc::new(SharedOutput::default());
         let (far, written) = (Arc::clone(&shared), flow.clone());
-        Builder::new().name("log".to_owned()).spawn(move || far.write_all(to, &written))?;
+        Builder::new().name("log".to_owned()).spawn(move || far.write_until_closed(to, &written))?;
         Ok(Self { shared, flow })
     }
 }
 
-impl Write for Outlet {
+impl Write for BufferedOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut state = self.shared.state();
-        if state.end == End::Deaf {
+        let mut state = self.shared.lock_state();
+        if state.status == OutputStatus::ReaderGone {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        state.waiting.extend_from_slice(bytes);
+        state.unwritten.extend_from_slice(bytes);
         // Before the thread can take them.
         self.flow.add_unwritten(bytes.len());
         drop(state);
@@ -74,20 +74,20 @@ impl Write for Outlet {
     }
 }
 
-impl Drop for Outlet {
+impl Drop for BufferedOutput {
     fn drop(&mut self) {
-        self.shared.state().end = End::Closed;
+        self.shared.lock_state().status = OutputStatus::WriterDropped;
         self.shared.changed.notify_one();
     }
 }
 
-impl Shared {
-    fn write_all(&self, mut to: impl Write, flow: &LogFlow) {
-        while let Some(text) = self.next() {
+impl SharedOutput {
+    fn write_until_closed(&self, mut to: impl Write, flow: &LogFlow) {
+        while let Some(text) = self.next_bytes() {
             let mut left = text.len();
-            for piece in text.chunks(PIECE) {
+            for piece in text.chunks(WRITE_SIZE) {
                 if to.write_all(piece).and_then(|()| to.flush()).is_err() {
-                    self.give_up(left, flow);
+                    self.discard_unwritten(left, flow);
                     return;
                 }
                 left -= piece.len();
@@ -97,23 +97,23 @@ impl Shared {
     }
 
     /// Waits for what is to be written next; nothing at the end.
-    fn next(&self) -> Option<Vec<u8>> {
-        let empty = |state: &mut State| state.waiting.is_empty() && state.end == End::Open;
-        let waited = self.changed.wait_while(self.state(), empty);
-        let text = std::mem::take(&mut waited.unwrap_or_else(PoisonError::into_inner).waiting);
+    fn next_bytes(&self) -> Option<Vec<u8>> {
+        let empty = |state: &mut OutputState| state.unwritten.is_empty() && state.status == OutputStatus::Open;
+        let waited = self.changed.wait_while(self.lock_state(), empty);
+        let text = std::mem::take(&mut waited.unwrap_or_else(PoisonError::into_inner).unwritten);
         (!text.is_empty()).then_some(text)
     }
 
     /// What nobody reads need not wait.
-    fn give_up(&self, left: usize, flow: &LogFlow) {
-        let mut state = self.state();
-        state.end = End::Deaf;
-        let left = left + std::mem::take(&mut state.waiting).len();
+    fn discard_unwritten(&self, left: usize, flow: &LogFlow) {
+        let mut state = self.lock_state();
+        state.status = OutputStatus::ReaderGone;
+        let left = left + std::mem::take(&mut state.unwritten).len();
         drop(state);
         flow.remove_unwritten(left);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn lock_state(&self) -> MutexGuard<'_, OutputState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -133,7 +133,7 @@ mod tests {
     async fn what_nobody_reads_yet_is_read_later_in_its_order() {
         let (reader, writer) = io::pipe().unwrap();
         let flow = LogFlow::default();
-        let mut outlet = Outlet::start(writer, flow.clone()).unwrap();
+        let mut outlet = BufferedOutput::spawn_writer(writer, flow.clone()).unwrap();
         for number in 0..100_000 {
             writeln!(outlet, "line {number}").unwrap();
         }
@@ -149,7 +149,7 @@ mod tests {
     async fn what_nobody_will_read_does_not_wait() {
         let (reader, writer) = io::pipe().unwrap();
         let flow = LogFlow::default();
-        let mut outlet = Outlet::start(writer, flow.clone()).unwrap();
+        let mut outlet = BufferedOutput::spawn_writer(writer, flow.clone()).unwrap();
         outlet.write_all(&[b'x'; 1 << 20]).unwrap();
         drop(reader);
         timeout(PATIENCE, flow.wait_until_written()).await.unwrap();

@@ -1,13 +1,13 @@
 //! The comment on the pull request: the summary again, found and updated by a mark that readers don't see.
 
-use super::{run_report::Report, summary::summary};
+use super::{run_report::RunReport, summary::render_summary};
 
 /// What GitHub takes for one comment, in characters; we count bytes, which are never fewer.
 pub(super) const COMMENT_LIMIT: usize = 65_536;
 
 /// Names the comment, one for each environment. Nothing in it can end the HTML comment early.
 #[must_use]
-pub fn marker(environment: Option<&str>) -> String {
+pub fn comment_marker(environment: Option<&str>) -> String {
     let safe = |letter: char| if letter.is_alphanumeric() || "_.".contains(letter) { letter } else { '-' };
     let name: String = environment.unwrap_or("default").chars().take(100).map(safe).collect();
     // Two hyphens in a row may not stand in an HTML comment.
@@ -17,13 +17,14 @@ pub fn marker(environment: Option<&str>) -> String {
 
 /// The comment without its mark, of at most `budget` bytes. The report must be redacted.
 #[must_use]
-pub fn comment(report: &Report, budget: usize) -> String {
-    let environment = report.environment.as_deref().map(|name| format!(" for {}", crate::report::markdown::code(name)));
+pub fn comment_body(report: &RunReport, budget: usize) -> String {
+    let environment =
+        report.environment.as_deref().map(|name| format!(" for {}", crate::report::markdown::code_html(name)));
     let command = report.command.map_or("migrate", crate::settings::Command::name);
     let run = report.run_url.as_deref().map(|url| format!(" · [run]({url})")).unwrap_or_default();
     let footer = format!("\n<sub>bastion-migrate {command}{}{run}</sub>\n", environment.unwrap_or_default());
     match budget.checked_sub(footer.len()) {
-        Some(room) => format!("{}{footer}", summary(report, room)),
+        Some(room) => format!("{}{footer}", render_summary(report, room)),
         None => String::new(),
     }
 }
@@ -34,18 +35,18 @@ mod tests {
 
     #[test]
     fn an_environment_can_not_break_out_of_its_mark() {
-        assert_eq!(marker(None), "<!-- bastion-migrate:default -->");
-        assert_eq!(marker(Some("eu-1.prod")), "<!-- bastion-migrate:eu-1.prod -->");
-        assert_eq!(marker(Some("a--><img src=x>")), "<!-- bastion-migrate:a-img-src-x -->");
+        assert_eq!(comment_marker(None), "<!-- bastion-migrate:default -->");
+        assert_eq!(comment_marker(Some("eu-1.prod")), "<!-- bastion-migrate:eu-1.prod -->");
+        assert_eq!(comment_marker(Some("a--><img src=x>")), "<!-- bastion-migrate:a-img-src-x -->");
     }
 
     #[test]
     fn is_the_summary_with_a_link_to_the_run_within_its_budget() {
-        let report = sample::report(&sample::success());
-        let text = comment(&report, COMMENT_LIMIT);
+        let report = sample::report_of(&sample::successful_events());
+        let text = comment_body(&report, COMMENT_LIMIT);
         assert!(text.starts_with("## Applied 2 migrations"), "{text}");
         let footer = "<sub>bastion-migrate migrate for <code>prod</code> · [run](https://github.com/owner/name/actions/runs/1/attempts/1)</sub>\n";
         assert!(text.ends_with(footer), "{text}");
-        assert!((0..2_000).all(|budget| comment(&report, budget).len() <= budget));
+        assert!((0..2_000).all(|budget| comment_body(&report, budget).len() <= budget));
     }
 }

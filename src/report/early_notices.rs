@@ -2,8 +2,8 @@
 //! that it began. A message stands under its own file.
 
 use super::{
-    entries::{Fate, MigrationReport},
-    run_report::Report,
+    entries::{MigrationReport, MigrationState},
+    run_report::RunReport,
 };
 use crate::{
     fault::Stage,
@@ -12,13 +12,13 @@ use crate::{
 
 /// What waits for its file to begin.
 #[derive(Debug, Default)]
-pub(super) struct Early(Vec<(usize, Event)>);
+pub(super) struct EarlyNotices(Vec<(usize, Event)>);
 
-impl Early {
+impl EarlyNotices {
     /// What is to be told when this happens, in its order.
-    pub(super) fn in_turn(&mut self, event: Event, report: &Report) -> Vec<Event> {
+    pub(super) fn put_in_order(&mut self, event: Event, report: &RunReport) -> Vec<Event> {
         match &event {
-            Event::Notice { about: Some(NoticeSubject::Migration(index)), .. } if is_awaited(*index, report) => {
+            Event::Notice { about: Some(NoticeSubject::Migration(index)), .. } if is_not_started(*index, report) => {
                 self.0.push((*index, event));
                 Vec::new()
             }
@@ -26,9 +26,9 @@ impl Early {
             Event::Applied { index, .. }
             | Event::Failed { index }
             | Event::Cancelled { index }
-            | Event::InDoubt { index } => self.of(*index).chain([event]).collect(),
+            | Event::InDoubt { index } => self.take_notices_of(*index).chain([event]).collect(),
             Event::Started(id) => {
-                let its = self.of(id.index);
+                let its = self.take_notices_of(id.index);
                 [event].into_iter().chain(its).collect()
             }
             // Nothing begins any more.
@@ -39,17 +39,17 @@ impl Early {
         }
     }
 
-    fn of(&mut self, wanted: usize) -> impl Iterator<Item = Event> + use<> {
+    fn take_notices_of(&mut self, wanted: usize) -> impl Iterator<Item = Event> + use<> {
         let (its, others) = std::mem::take(&mut self.0).into_iter().partition(|(index, _)| *index == wanted);
         self.0 = others;
         Vec::into_iter(its).map(|(_, message)| message)
     }
 }
 
-fn is_awaited(index: usize, report: &Report) -> bool {
+fn is_not_started(index: usize, report: &RunReport) -> bool {
     let is_it = |entry: &&MigrationReport| entry.id.index == index;
     report.open_stage() == Some(Stage::Migrate)
-        && report.migrations.iter().find(is_it).is_some_and(|entry| entry.fate == Fate::Pending)
+        && report.migrations.iter().find(is_it).is_some_and(|entry| entry.fate == MigrationState::Pending)
 }
 
 #[cfg(test)]
@@ -68,13 +68,14 @@ mod tests {
 
     /// The events as they are told, of a run whose migrations 3 and 4 are planned and not begun.
     fn told(events: &[Event]) -> Vec<Event> {
-        let mut report = sample::report(&sample::planned().into_iter().take_while(|(at, _)| *at < 300).collect());
-        report.fold(&Event::StageStarted(Stage::Migrate), Duration::ZERO);
-        let mut early = Early::default();
+        let mut report =
+            sample::report_of(&sample::events_until_migration().into_iter().take_while(|(at, _)| *at < 300).collect());
+        report.fold_event(&Event::StageStarted(Stage::Migrate), Duration::ZERO);
+        let mut early = EarlyNotices::default();
         let mut told = Vec::new();
         for event in events {
-            for event in early.in_turn(event.clone(), &report) {
-                report.fold(&event, Duration::ZERO);
+            for event in early.put_in_order(event.clone(), &report) {
+                report.fold_event(&event, Duration::ZERO);
                 told.push(event);
             }
         }
@@ -83,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_message_waits_until_its_file_has_begun() {
-        let started = |index| Event::Started(sample::migration(index, "x"));
+        let started = |index| Event::Started(sample::migration_id(index, "x"));
         let applied = |index| Event::Applied { index, took: Duration::ZERO };
         let came = [notice(3), notice(4), notice(4), started(3), notice(3), applied(3), started(4), applied(4)];
         let expected = [started(3), notice(3), notice(3), applied(3), started(4), notice(4), notice(4), applied(4)];

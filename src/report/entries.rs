@@ -22,7 +22,7 @@ pub struct StageTime {
 /// What became of one migration of the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Fate {
+pub enum MigrationState {
     /// Not begun.
     Pending,
     /// Begun.
@@ -46,7 +46,7 @@ pub struct MigrationReport {
     #[serde(flatten)]
     pub id: MigrationId,
     /// What became of it.
-    pub fate: Fate,
+    pub fate: MigrationState,
     /// Milliseconds since the run began.
     pub started_ms: Option<u64>,
     /// Milliseconds on the server.
@@ -54,8 +54,8 @@ pub struct MigrationReport {
 }
 
 impl MigrationReport {
-    pub(super) fn pending(id: &MigrationId) -> Self {
-        Self { id: id.clone(), fate: Fate::Pending, started_ms: None, took_ms: None }
+    pub(super) fn new_pending(id: &MigrationId) -> Self {
+        Self { id: id.clone(), fate: MigrationState::Pending, started_ms: None, took_ms: None }
     }
 }
 
@@ -74,7 +74,7 @@ pub struct StepReport {
 }
 
 impl StepReport {
-    pub(super) fn not_run(id: &StepId) -> Self {
+    pub(super) fn new_not_run(id: &StepId) -> Self {
         Self { id: id.clone(), fate: StepState::NotRun, started_ms: None, took_ms: None }
     }
 }

@@ -1,13 +1,13 @@
 //! What a run had to do with, as the table at the end of its summary.
 
 use super::{
-    log_lines::{self, count, took},
-    markdown::{clipped, code},
-    run_report::Report,
+    log_lines::{self, count_of, format_millis},
+    markdown::{clip_text, code_html},
+    run_report::RunReport,
 };
 
 /// The table, folded where there is something else to read; nothing when nothing is known.
-pub(super) fn facts(report: &Report) -> String {
+pub(super) fn facts_table(report: &RunReport) -> String {
     let mut facts: Vec<(&str, String)> = Vec::new();
     facts.extend(report.command.map(|command| ("Command", command.name().to_owned())));
     facts.extend(report.environment.clone().map(|name| ("Environment", name)));
@@ -24,19 +24,21 @@ pub(super) fn facts(report: &Report) -> String {
         facts.push(("Image", image.reference.clone()));
         facts.push(("Digest", image.digest.clone().unwrap_or_else(|| image.id.clone())));
     }
-    facts.extend(report.usage.iter().map(|used| ("Used", log_lines::used(&used.command, used.usage))));
+    facts.extend(report.usage.iter().map(|used| ("Used", log_lines::describe_usage(&used.command, used.usage))));
     facts.extend(report.settings.clone().map(|way| ("Settings", way)));
     if let Some(plan) = &report.plan {
         facts.push(("Plan", plan.digest.clone()));
         facts.push((
             "Ledger",
-            format!("{} ({}), {} recorded before", plan.ledger, plan.layout, count(plan.recorded, "migration")),
+            format!("{} ({}), {} recorded before", plan.ledger, plan.layout, count_of(plan.recorded, "migration")),
         ));
     }
-    let stages = report.stages.iter().filter_map(|stage| Some(format!("{} {}", stage.stage, took(stage.took_ms?))));
+    let stages =
+        report.stages.iter().filter_map(|stage| Some(format!("{} {}", stage.stage, format_millis(stage.took_ms?))));
     facts.push(("Stages", stages.collect::<Vec<_>>().join(", ")));
     let rows = facts.iter().filter(|(_, value)| !value.is_empty());
-    let rows: String = rows.map(|(name, value)| format!("| {name} | {} |\n", code(&clipped(value, 300)))).collect();
+    let rows: String =
+        rows.map(|(name, value)| format!("| {name} | {} |\n", code_html(&clip_text(value, 300)))).collect();
     if rows.is_empty() {
         return String::new();
     }

@@ -1,79 +1,81 @@
 //! The run in one sentence: what, how many, how long; and what is next.
 
 use super::{
-    database_changes::Changed,
-    entries::Fate,
-    log_lines::{count, took},
-    run_report::{Outcome, Report},
+    database_changes::DatabaseChanges,
+    entries::MigrationState,
+    log_lines::{count_of, format_millis},
+    run_report::{RunOutcome, RunReport},
 };
 use crate::{run::event::Proof, settings::Command};
 
 /// What the last line of the log and the first of the summary say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Headline {
     /// What happened, without a full stop.
-    pub what: String,
+    pub sentence: String,
     /// What to do now, if there is anything.
-    pub next: Option<String>,
+    pub next_step: Option<String>,
 }
 
-impl Verdict {
+impl Headline {
     /// The verdict of this report.
     #[must_use]
-    pub fn of(report: &Report) -> Self {
-        let what = format!("{} ({})", what(report), took(report.duration_ms));
-        Self { what, next: next(report) }
+    pub fn from_report(report: &RunReport) -> Self {
+        let what = format!("{} ({})", describe_outcome(report), format_millis(report.duration_ms));
+        Self { sentence: what, next_step: suggest_next_step(report) }
     }
 }
 
-fn what(report: &Report) -> String {
+fn describe_outcome(report: &RunReport) -> String {
     let database = report.database.as_ref().map_or("the database", |facts| facts.name.as_str());
     let first = report.faults.first();
     let stage = first.map_or("report", |fault| fault.stage.name());
     let code = first.map_or("", |fault| fault.code.name());
     match report.outcome() {
-        Outcome::Success => success(report, database),
-        Outcome::NothingToDo => match &report.plan {
+        RunOutcome::Success => describe_success(report, database),
+        RunOutcome::NothingToDo => match &report.plan {
             Some(plan) => {
                 let nothing = match report.command {
                     Some(Command::Rollback) => "Nothing is to be rolled back",
                     Some(Command::Baseline) => "Nothing is left to record",
                     _ => "Nothing is pending",
                 };
-                format!("{nothing}: {database} has {} recorded", count(plan.recorded, "migration"))
+                format!("{nothing}: {database} has {} recorded", count_of(plan.recorded, "migration"))
             }
             None => "Nothing was asked for".to_owned(),
         },
-        Outcome::Pending if report.is_unknown() => format!("The tool can't say what is pending for {database}"),
-        Outcome::Pending => {
-            format!("{} pending for {database}", count(report.left_to_do().count(), "migration"))
+        RunOutcome::Pending if report.has_unknown_plan() => {
+            format!("The tool can't say what is pending for {database}")
         }
-        Outcome::Failed => format!("Failed in stage {stage} with {code}: {}", progress(report)),
-        Outcome::Cancelled => format!("Stopped in stage {stage} with {code}: {}", progress(report)),
-        Outcome::InDoubt => {
+        RunOutcome::Pending => {
+            format!("{} pending for {database}", count_of(report.not_done().count(), "migration"))
+        }
+        RunOutcome::Failed => format!("Failed in stage {stage} with {code}: {}", describe_progress(report)),
+        RunOutcome::Cancelled => format!("Stopped in stage {stage} with {code}: {}", describe_progress(report)),
+        RunOutcome::InDoubt => {
             let doubtful: Vec<String> =
-                report.with_fate(Fate::InDoubt).map(|entry| entry.id.display_path().into_owned()).collect();
+                report.in_state(MigrationState::InDoubt).map(|entry| entry.id.display_path().into_owned()).collect();
             let whether = match doubtful.as_slice() {
                 [] => String::new(),
                 [one] => format!("nobody knows whether `{one}` was committed; "),
                 [first, .., last] => {
-                    let is_file = report.with_fate(Fate::InDoubt).all(|entry| !entry.id.file.is_empty());
+                    let is_file = report.in_state(MigrationState::InDoubt).all(|entry| !entry.id.file.is_empty());
                     let things = if is_file { "files" } else { "migrations" };
                     let many = doubtful.len();
                     format!("nobody knows how many of the {many} {things} from `{first}` to `{last}` were committed; ")
                 }
             };
             // What is in doubt is not counted as if it had not been applied.
-            let known = match report.with_fate(Fate::Applied).count() {
+            let known = match report.in_state(MigrationState::Applied).count() {
                 0 if !doubtful.is_empty() => String::new(),
-                _ => progress(report),
+                _ => describe_progress(report),
             };
             format!("In doubt with {code}: {whether}{known}").trim_end_matches("; ").to_owned()
         }
     }
 }
 
-fn success(report: &Report, database: &str) -> String {
+fn describe_success(report: &RunReport, database: &str) -> String {
     if let Some(tunnel) = &report.tunnel {
         let whose =
             report.database.as_ref().map_or(String::new(), |facts| format!(" at {}:{}", facts.host, facts.port));
@@ -84,63 +86,63 @@ fn success(report: &Report, database: &str) -> String {
         Some(Proof::Listing) => ", as the tool's own listing says",
         None => "",
     };
-    if report.has_done_something() && !report.verified {
+    if report.has_migrated() && !report.verified {
         return format!("The tool has ended well; no ledger in {database} says what it has done");
     }
-    let rolled_back = report.with_fate(Fate::RolledBack).count();
+    let rolled_back = report.in_state(MigrationState::RolledBack).count();
     if rolled_back > 0 {
-        return format!("Rolled back {} of {database}{proof}", count(rolled_back, "migration"));
+        return format!("Rolled back {} of {database}{proof}", count_of(rolled_back, "migration"));
     }
     if report.command == Some(Command::Baseline) {
-        let recorded = report.with_fate(Fate::Applied).count();
-        return format!("Recorded {} in {database} as applied{proof}", count(recorded, "migration"));
+        let recorded = report.in_state(MigrationState::Applied).count();
+        return format!("Recorded {} in {database} as applied{proof}", count_of(recorded, "migration"));
     }
-    match report.with_fate(Fate::Applied).count() {
+    match report.in_state(MigrationState::Applied).count() {
         0 => format!("{database} is in order{proof}"),
-        applied => format!("Applied {} to {database}{proof}", count(applied, "migration")),
+        applied => format!("Applied {} to {database}{proof}", count_of(applied, "migration")),
     }
 }
 
 /// How far a run came that did not end well. Before there is a plan we write nothing; whether others did is known if the database
 /// was read again.
-fn progress(report: &Report) -> String {
+fn describe_progress(report: &RunReport) -> String {
     let writes = report.command.is_none_or(Command::may_write);
     match (&report.plan, writes) {
-        (None, _) | (_, false) => match (report.changed, report.with_fate(Fate::Applied).count()) {
-            (Changed::Nothing, _) => "nothing was changed".to_owned(),
-            (Changed::Asked | Changed::Unknown, _) => "what was changed is not known".to_owned(),
-            (Changed::Something, 0) => "the database was changed".to_owned(),
-            (Changed::Something, recorded) => format!("{} applied unasked", count(recorded, "migration")),
+        (None, _) | (_, false) => match (report.changed, report.in_state(MigrationState::Applied).count()) {
+            (DatabaseChanges::Nothing, _) => "nothing was changed".to_owned(),
+            (DatabaseChanges::Unchecked | DatabaseChanges::Unknown, _) => "what was changed is not known".to_owned(),
+            (DatabaseChanges::Something, 0) => "the database was changed".to_owned(),
+            (DatabaseChanges::Something, recorded) => format!("{} applied unasked", count_of(recorded, "migration")),
         },
         (Some(_), true) => {
             let (fate, word, nothing) = match report.command {
-                Some(Command::Rollback) => (Fate::RolledBack, "rolled back", "nothing was to be rolled back"),
-                Some(Command::Baseline) => (Fate::Applied, "recorded", "nothing was left to record"),
-                _ => (Fate::Applied, "applied", "nothing was pending"),
+                Some(Command::Rollback) => (MigrationState::RolledBack, "rolled back", "nothing was to be rolled back"),
+                Some(Command::Baseline) => (MigrationState::Applied, "recorded", "nothing was left to record"),
+                _ => (MigrationState::Applied, "applied", "nothing was pending"),
             };
-            let (done, all) = (report.with_fate(fate).count(), report.migrations.len());
-            match (all, report.is_unknown()) {
+            let (done, all) = (report.in_state(fate).count(), report.migrations.len());
+            match (all, report.has_unknown_plan()) {
                 (0, false) => nothing.to_owned(),
                 (0, true) => format!("nobody can say what was {word}"),
                 // What was found is all that is known of.
-                (_, true) => format!("{} {word}", count(done, "migration")),
-                (all, false) => format!("{done} of {} {word}", count(all, "migration")),
+                (_, true) => format!("{} {word}", count_of(done, "migration")),
+                (all, false) => format!("{done} of {} {word}", count_of(all, "migration")),
             }
         }
     }
 }
 
-fn next(report: &Report) -> Option<String> {
+fn suggest_next_step(report: &RunReport) -> Option<String> {
     // The fix stands with the fault.
     if !report.faults.is_empty() {
         return None;
     }
     let digest = report.plan.as_ref().map(|plan| plan.digest.as_str()).filter(|digest| !digest.is_empty());
     match (report.outcome(), digest) {
-        (Outcome::Pending, Some(digest)) => {
+        (RunOutcome::Pending, Some(digest)) => {
             Some(format!("run `command: migrate`; with `expect-plan: {digest}` it applies exactly this plan"))
         }
-        (Outcome::Pending, None) => Some("run `command: migrate`".to_owned()),
+        (RunOutcome::Pending, None) => Some("run `command: migrate`".to_owned()),
         _ => None,
     }
 }
@@ -155,17 +157,20 @@ mod tests {
 
     /// A run of this command that had nothing to do, and how it is told if it fails all the same.
     fn idle(command: Command, coverage: Coverage) -> [String; 2] {
-        let told = sample::planned().into_iter().take_while(|(at, _)| *at <= 250).map(|(at, event)| match event {
-            Event::Planned(plan) => {
-                (at, Event::Planned(crate::run::event::PlanFacts { pending: Vec::new(), coverage, ..plan }))
-            }
-            event => (at, event),
-        });
-        let mut report = sample::report(&told.collect());
+        let told =
+            sample::events_until_migration().into_iter().take_while(|(at, _)| *at <= 250).map(
+                |(at, event)| match event {
+                    Event::Planned(plan) => {
+                        (at, Event::Planned(crate::run::event::PlanFacts { pending: Vec::new(), coverage, ..plan }))
+                    }
+                    event => (at, event),
+                },
+            );
+        let mut report = sample::report_of(&told.collect());
         report.command = Some(command);
-        let well = what(&report);
+        let well = describe_outcome(&report);
         report.faults.push(Fault::new(Code::ToolFailed, "x"));
-        [well, what(&report)]
+        [well, describe_outcome(&report)]
     }
 
     #[test]
@@ -185,16 +190,17 @@ mod tests {
 
     #[test]
     fn what_is_in_doubt_is_not_counted_as_not_applied() {
-        let mut told: sample::Told = sample::planned().into_iter().take_while(|(at, _)| *at < 310).collect();
+        let mut told: sample::SampleEvents =
+            sample::events_until_migration().into_iter().take_while(|(at, _)| *at < 310).collect();
         told.extend([3, 4].map(|index| (400, Event::InDoubt { index })));
         told.push((400, Event::Fault(Fault::new(Code::CommitInDoubt, "lost"))));
-        let what = what(&sample::report(&told));
+        let what = describe_outcome(&sample::report_of(&told));
         assert!(what.starts_with("In doubt with commit-in-doubt: nobody knows how many of the 2 files"), "{what}");
         assert!(what.ends_with("were committed") && !what.contains("0 of"), "{what}");
     }
 
     #[test]
     fn the_fix_stands_with_its_fault_alone() {
-        assert_eq!(Verdict::of(&sample::report(&sample::failed())).next, None);
+        assert_eq!(Headline::from_report(&sample::report_of(&sample::failed_events())).next_step, None);
     }
 }

@@ -1,13 +1,13 @@
 //! The only printer: events become lines on standard output, the only stream, because the runner keeps no order across two.
 
 use super::{
-    annotations::{Beside, RECORDED, beside},
-    buffered_output::Outlet,
-    console::{Sink, Traces, visible},
-    headline::Verdict,
-    log_lines::{self, Line, Names, Tone},
-    redact::Redacted as _,
-    run_report::Report,
+    annotations::{FaultAnnotation, MAX_PER_LEVEL, annotate_fault},
+    buffered_output::BufferedOutput,
+    console::{Console, TraceWriter, replace_control},
+    headline::Headline,
+    log_lines::{self, LogLine, MigrationsByIndex, Tone},
+    redact::Redact as _,
+    run_report::RunReport,
 };
 use crate::{
     fault::{Fault, Stage},
@@ -30,34 +30,34 @@ use std::{
 
 /// What reads standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Surface {
+pub enum ConsoleKind {
     /// The runner: commands are obeyed, groups fold.
     Actions,
     /// A file or another program.
     Pipe,
     /// A terminal of somebody who wants no colour (`NO_COLOR`).
-    Terminal,
+    PlainTerminal,
     /// A terminal.
-    Colour,
+    ColourTerminal,
 }
 
 /// A line of a multi-line secret shorter than this is not masked: the runner has no minimum, and would then hide every
 /// `=` of the whole job.
-const SHORTEST_MASK: usize = 4;
+const MIN_MASK_LENGTH: usize = 4;
 
 /// Tells the run while it happens. A clone writes to the same stream.
 #[derive(Clone, Debug)]
 pub struct Log {
-    sink: Sink,
+    console: Console,
     runner_debug: bool,
-    names: Names,
+    migrations: MigrationsByIndex,
     /// How many there are to tell of; of a migration that is one step the command itself is told.
-    steps: usize,
-    open: Option<Stage>,
+    step_count: usize,
+    open_stage: Option<Stage>,
     /// The migrations whose beginning a tool has told, by their labels.
-    begun: BTreeSet<String>,
+    started_by_tool: BTreeSet<String>,
     /// How many of them the ledger has and nobody was told of yet.
-    recorded: usize,
+    recorded_not_logged: usize,
     /// The levels of what was annotated.
     annotated: Vec<Level>,
 }
@@ -66,34 +66,36 @@ impl Log {
     /// A log on standard output. Inside of Actions the surface is Actions, whatever `screen` says, and the secrets are masked
     /// before anything else is written. `flow` learns how much of it is not written yet.
     #[must_use]
-    pub fn new(runner: &Runner, screen: Surface, secrets: &[Secret], flow: &LogFlow) -> Self {
-        let out: Box<dyn Write + Send> = match surface(runner, screen) {
+    pub fn new(runner: &Runner, screen: ConsoleKind, secrets: &[Secret], flow: &LogFlow) -> Self {
+        let out: Box<dyn Write + Send> = match console_kind(runner, screen) {
             // The bar is drawn between the lines, at once; and a terminal is read.
-            Surface::Terminal | Surface::Colour => Box::new(io::stdout()),
-            Surface::Actions | Surface::Pipe => match Outlet::start(io::stdout(), flow.clone()) {
-                Ok(outlet) => Box::new(outlet),
-                // Without a thread it is written as it comes.
-                Err(_) => Box::new(io::stdout()),
-            },
+            ConsoleKind::PlainTerminal | ConsoleKind::ColourTerminal => Box::new(io::stdout()),
+            ConsoleKind::Actions | ConsoleKind::Pipe => {
+                match BufferedOutput::spawn_writer(io::stdout(), flow.clone()) {
+                    Ok(outlet) => Box::new(outlet),
+                    // Without a thread it is written as it comes.
+                    Err(_) => Box::new(io::stdout()),
+                }
+            }
         };
-        Self::to(out, runner, screen, secrets)
+        Self::on_stream(out, runner, screen, secrets)
     }
 
     /// The same on another stream.
     #[must_use]
-    pub fn to(out: Box<dyn Write + Send>, runner: &Runner, screen: Surface, secrets: &[Secret]) -> Self {
-        let surface = surface(runner, screen);
-        let sink = Sink::new(out, Redactor::new(secrets), surface);
-        let masks = secrets.iter().filter(|_| surface == Surface::Actions).flat_map(masks);
-        masks.for_each(|value| sink.command(&workflow_command::mask_command(value)));
+    pub fn on_stream(out: Box<dyn Write + Send>, runner: &Runner, screen: ConsoleKind, secrets: &[Secret]) -> Self {
+        let surface = console_kind(runner, screen);
+        let sink = Console::new(out, Redactor::new(secrets), surface);
+        let masks = secrets.iter().filter(|_| surface == ConsoleKind::Actions).flat_map(mask_values);
+        masks.for_each(|value| sink.write_command(&workflow_command::mask_command(value)));
         Self {
-            sink,
+            console: sink,
             runner_debug: runner.debug,
-            names: Names::new(),
-            steps: 0,
-            open: None,
-            begun: BTreeSet::new(),
-            recorded: 0,
+            migrations: MigrationsByIndex::new(),
+            step_count: 0,
+            open_stage: None,
+            started_by_tool: BTreeSet::new(),
+            recorded_not_logged: 0,
             annotated: Vec::new(),
         }
     }
@@ -101,117 +103,117 @@ impl Log {
     /// What hides the secrets on every other surface.
     #[must_use]
     pub fn redactor(&self) -> &Redactor {
-        self.sink.redactor()
+        self.console.redactor()
     }
 
     /// Makes the traces of this crate and its libraries part of the log, if the user asked for debug logging. For the
     /// process, once.
-    pub fn listen(&self) {
+    pub fn install_tracing(&self) {
         if self.runner_debug {
             // The second of two logs in one process has nothing to add.
-            drop(tracing::subscriber::set_global_default(self.traces()));
+            drop(tracing::subscriber::set_global_default(self.trace_subscriber()));
         }
     }
 
-    fn traces(&self) -> impl tracing::Subscriber + Send + Sync + use<> {
-        let sink = self.sink.clone();
+    fn trace_subscriber(&self) -> impl tracing::Subscriber + Send + Sync + use<> {
+        let sink = self.console.clone();
         tracing_subscriber::fmt()
             .with_max_level(tracing::Level::DEBUG)
             .with_ansi(false)
             .without_time()
-            .with_writer(move || Traces(sink.clone()))
+            .with_writer(move || TraceWriter(sink.clone()))
             .finish()
     }
 
     /// Tells what happened `at` this time since the run began.
-    pub fn event(&mut self, event: &Event, at: Duration) {
-        let event = event.redacted(self.sink.redactor());
+    pub fn log_event(&mut self, event: &Event, at: Duration) {
+        let event = event.redacted(self.console.redactor());
         if let Event::Planned(facts) = &event {
-            self.names = facts.pending.iter().map(|id| (id.index, id.clone())).collect();
+            self.migrations = facts.pending.iter().map(|id| (id.index, id.clone())).collect();
         }
         if let Event::Unplanned(id) = &event {
-            self.names.insert(id.index, id.clone());
+            self.migrations.insert(id.index, id.clone());
         }
         if let Event::SchemaAssigned { index, schema } = &event
-            && let Some(id) = self.names.get_mut(index)
+            && let Some(id) = self.migrations.get_mut(index)
         {
             id.schema.clone_from(schema);
         }
         if let Event::Steps(ids) = &event {
             let alone = matches!(ids.as_slice(), [StepId { phase: StepPhase::Migrate, .. }]);
-            self.steps = if alone { 0 } else { ids.len() };
+            self.step_count = if alone { 0 } else { ids.len() };
         }
-        if self.is_told_together(&event) {
+        if self.is_logged_as_group(&event) {
             return;
         }
-        if matches!(event, Event::StepChanged { .. }) && self.steps == 0 {
+        if matches!(event, Event::StepChanged { .. }) && self.step_count == 0 {
             return;
         }
-        self.progress(&event);
+        self.update_progress_bar(&event);
         match &event {
-            Event::Fault(fault) if self.annotates(Level::Error, fault) => return,
-            Event::Warning(fault) if self.annotates(Level::Warning, fault) => return,
+            Event::Fault(fault) if self.write_fault_annotation(Level::Error, fault) => return,
+            Event::Warning(fault) if self.write_fault_annotation(Level::Warning, fault) => return,
             _ => {}
         }
-        for line in log_lines::lines(&event, &self.names, at) {
-            self.line(&line);
+        for line in log_lines::event_lines(&event, &self.migrations, at) {
+            self.write_line(&line);
         }
     }
 
     /// The beginning of each was told, line by line: that they are recorded is one line more.
-    fn is_told_together(&mut self, event: &Event) -> bool {
+    fn is_logged_as_group(&mut self, event: &Event) -> bool {
         match event {
             Event::ToolMigrationStarted { name, schema, .. } => {
                 let label = schema.as_ref().map_or_else(|| name.clone(), |schema| format!("{schema}: {name}"));
-                self.begun.insert(label);
+                self.started_by_tool.insert(label);
             }
             Event::Recorded { index, .. }
-                if self.names.get(index).is_some_and(|id| self.begun.contains(&*id.label())) =>
+                if self.migrations.get(index).is_some_and(|id| self.started_by_tool.contains(&*id.label())) =>
             {
-                self.recorded += 1;
+                self.recorded_not_logged += 1;
                 return true;
             }
             _ => {}
         }
-        if let recorded @ 1.. = std::mem::take(&mut self.recorded) {
-            let applied = log_lines::count(recorded, "migration");
-            self.line(&Line::Text(Tone::Good, format!("  applied {applied} of those begun above")));
+        if let recorded @ 1.. = std::mem::take(&mut self.recorded_not_logged) {
+            let applied = log_lines::count_of(recorded, "migration");
+            self.write_line(&LogLine::Text(Tone::Good, format!("  applied {applied} of those begun above")));
         }
         false
     }
 
     /// The last line: the run in one sentence.
-    pub fn verdict(&mut self, report: &Report) {
-        self.sink.show(None);
-        self.line(&Line::End);
-        let verdict = Verdict::of(&report.redacted(self.sink.redactor()));
+    pub fn log_headline(&mut self, report: &RunReport) {
+        self.console.set_progress_bar(None);
+        self.write_line(&LogLine::StageEnd);
+        let verdict = Headline::from_report(&report.redacted(self.console.redactor()));
         let tone = if report.faults.is_empty() { Tone::Good } else { Tone::Bad };
-        let next = verdict.next.map(|next| format!("; next: {next}")).unwrap_or_default();
-        self.sink.text(tone, &format!("{}{next}", verdict.what));
+        let next = verdict.next_step.map(|next| format!("; next: {next}")).unwrap_or_default();
+        self.console.write_text(tone, &format!("{}{next}", verdict.sentence));
     }
 
     /// Tells a fault beside its file or the run. The runner prints that as lines of the log, so it is all that is told there of the
     /// fault. Outside of Actions there is nothing beside, nor for one more than GitHub records.
-    fn annotates(&mut self, level: Level, fault: &Fault) -> bool {
+    fn write_fault_annotation(&mut self, level: Level, fault: &Fault) -> bool {
         let same = self.annotated.iter().filter(|other| **other == level).count();
-        if self.sink.surface() != Surface::Actions || same >= RECORDED {
+        if self.console.surface() != ConsoleKind::Actions || same >= MAX_PER_LEVEL {
             return false;
         }
         self.annotated.push(level);
         if level == Level::Error {
             // A fault inside a folded group would be out of sight.
-            self.line(&Line::End);
+            self.write_line(&LogLine::StageEnd);
         }
-        let Beside { note, rest } = beside(level, fault);
-        self.annotate(&note);
-        rest.iter().for_each(|line| self.sink.text(Tone::Plain, line));
+        let FaultAnnotation { annotation, remaining_lines } = annotate_fault(level, fault);
+        self.write_annotation(&annotation);
+        remaining_lines.iter().for_each(|line| self.console.write_text(Tone::Neutral, line));
         true
     }
 
-    fn annotate(&self, note: &Annotation) {
+    fn write_annotation(&self, note: &Annotation) {
         // Among the lines of the log the old form of commands still colours.
         let redact = |text: &String| {
-            let text: String = self.sink.redactor().redact(text).chars().map(visible).collect();
+            let text: String = self.console.redactor().redact(text).chars().map(replace_control).collect();
             workflow_command::without_old_commands(&text)
         };
         let note = Annotation {
@@ -220,63 +222,63 @@ impl Log {
             message: redact(&note.message),
             ..note.clone()
         };
-        self.sink.command(&note.to_string());
+        self.console.write_command(&note.to_string());
     }
 
-    fn line(&mut self, line: &Line) {
-        let actions = self.sink.surface() == Surface::Actions;
+    fn write_line(&mut self, line: &LogLine) {
+        let actions = self.console.surface() == ConsoleKind::Actions;
         match line {
-            Line::Text(tone, text) => self.sink.text(*tone, text),
-            Line::Heading(stage) => {
-                self.line(&Line::End);
-                self.open = Some(*stage);
+            LogLine::Text(tone, text) => self.console.write_text(*tone, text),
+            LogLine::StageHeading(stage) => {
+                self.write_line(&LogLine::StageEnd);
+                self.open_stage = Some(*stage);
                 if actions {
-                    self.sink.command(&workflow_command::group_command(stage.name()));
+                    self.console.write_command(&workflow_command::group_command(stage.name()));
                 } else {
-                    self.sink.text(Tone::Plain, stage.name());
+                    self.console.write_text(Tone::Neutral, stage.name());
                 }
             }
-            Line::End => {
-                if self.open.take().is_some() && actions {
-                    self.sink.command(workflow_command::END_GROUP);
+            LogLine::StageEnd => {
+                if self.open_stage.take().is_some() && actions {
+                    self.console.write_command(workflow_command::END_GROUP);
                 }
             }
         }
     }
 
     /// The bar over the pending migrations, for a person who waits.
-    fn progress(&self, event: &Event) {
-        let person = matches!(self.sink.surface(), Surface::Terminal | Surface::Colour);
+    fn update_progress_bar(&self, event: &Event) {
+        let person = matches!(self.console.surface(), ConsoleKind::PlainTerminal | ConsoleKind::ColourTerminal);
         match event {
             Event::Started(id) if person => {
-                let bar = self.sink.bar().unwrap_or_else(|| self.new_bar());
-                bar.set_message(self.names.get(&id.index).map(|id| id.label().into_owned()).unwrap_or_default());
-                if self.sink.bar().is_none() {
-                    self.sink.show(Some(bar));
+                let bar = self.console.progress_bar().unwrap_or_else(|| self.new_progress_bar());
+                bar.set_message(self.migrations.get(&id.index).map(|id| id.label().into_owned()).unwrap_or_default());
+                if self.console.progress_bar().is_none() {
+                    self.console.set_progress_bar(Some(bar));
                 }
             }
-            Event::Applied { .. } => self.sink.bar().into_iter().for_each(|bar| bar.inc(1)),
-            Event::StageDone(_) | Event::Fault(_) => self.sink.show(None),
+            Event::Applied { .. } => self.console.progress_bar().into_iter().for_each(|bar| bar.inc(1)),
+            Event::StageDone(_) | Event::Fault(_) => self.console.set_progress_bar(None),
             _ => {}
         }
     }
 
-    fn new_bar(&self) -> ProgressBar {
+    fn new_progress_bar(&self) -> ProgressBar {
         let style = ProgressStyle::with_template("  {bar:30} {pos}/{len} {msg}");
-        let total = u64::try_from(self.names.len()).ok();
+        let total = u64::try_from(self.migrations.len()).ok();
         ProgressBar::with_draw_target(total, ProgressDrawTarget::stdout())
             .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
     }
 }
 
-fn surface(runner: &Runner, screen: Surface) -> Surface {
-    if runner.in_actions { Surface::Actions } else { screen }
+fn console_kind(runner: &Runner, screen: ConsoleKind) -> ConsoleKind {
+    if runner.in_actions { ConsoleKind::Actions } else { screen }
 }
 
 /// What the runner is told to hide: each line of the secret, because the log has only lines.
-fn masks(secret: &Secret) -> Vec<&str> {
+fn mask_values(secret: &Secret) -> Vec<&str> {
     let whole = secret.expose().trim();
-    let lines: Vec<&str> = whole.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_MASK).collect();
+    let lines: Vec<&str> = whole.lines().map(str::trim).filter(|line| line.len() >= MIN_MASK_LENGTH).collect();
     match (secret.can_be_hidden(), lines.is_empty()) {
         (false, _) => Vec::new(),
         (true, true) => vec![whole],
@@ -287,12 +289,12 @@ fn masks(secret: &Secret) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::sample::{self, Paper},
+        super::sample::{self, SharedBuffer},
         *,
     };
 
     /// What was printed, with the fences' tokens made equal.
-    fn text(paper: &Paper) -> String {
+    fn text(paper: &SharedBuffer) -> String {
         let mut text = paper.text();
         while let Some(at) = text.find("::stop-commands::").map(|at| at + "::stop-commands::".len()) {
             let token = text.get(at..at + 32).unwrap().to_owned();
@@ -305,18 +307,18 @@ mod tests {
         Runner { in_actions: true, ..Runner::default() }
     }
 
-    fn printed(runner: &Runner, screen: Surface, secrets: &[&str], told: &sample::Told) -> String {
-        let paper = Paper::default();
+    fn printed(runner: &Runner, screen: ConsoleKind, secrets: &[&str], told: &sample::SampleEvents) -> String {
+        let paper = SharedBuffer::default();
         let secrets: Vec<Secret> = secrets.iter().map(|secret| Secret::new(*secret)).collect();
-        let mut log = Log::to(Box::new(paper.clone()), runner, screen, &secrets);
-        told.iter().for_each(|(at, event)| log.event(event, Duration::from_millis(*at)));
-        log.verdict(&sample::report(told));
+        let mut log = Log::on_stream(Box::new(paper.clone()), runner, screen, &secrets);
+        told.iter().for_each(|(at, event)| log.log_event(event, Duration::from_millis(*at)));
+        log.log_headline(&sample::report_of(told));
         text(&paper)
     }
 
     #[test]
     fn tells_a_good_run_to_the_runner() {
-        insta::assert_snapshot!(printed(&actions(), Surface::Pipe, &["hunter2"], &sample::success()), @r#"
+        insta::assert_snapshot!(printed(&actions(), ConsoleKind::Pipe, &["hunter2"], &sample::successful_events()), @r#"
         ::add-mask::hunter2
         ::group::bastion
           bastion   deploy@bastion.example.org:22 by key
@@ -350,7 +352,7 @@ mod tests {
 
     #[test]
     fn tells_a_failed_run_to_the_runner() {
-        insta::assert_snapshot!(printed(&actions(), Surface::Pipe, &[], &sample::failed()), @r#"
+        insta::assert_snapshot!(printed(&actions(), ConsoleKind::Pipe, &[], &sample::failed_events()), @r#"
         ::group::bastion
           bastion   deploy@bastion.example.org:22 by key
           host key  ssh-ed25519 SHA256:abc
@@ -379,7 +381,7 @@ mod tests {
 
     #[test]
     fn tells_a_refused_bastion_in_plain_lines() {
-        insta::assert_snapshot!(printed(&Runner::default(), Surface::Pipe, &["hunter2"], &sample::unpinned()), @"
+        insta::assert_snapshot!(printed(&Runner::default(), ConsoleKind::Pipe, &["hunter2"], &sample::unpinned_events()), @"
         bastion
         error[host-key-unpinned] bastion: no key is pinned for `bastion.example.org`
           bastion.example.org ssh-ed25519 AAAA
@@ -391,8 +393,8 @@ mod tests {
 
     #[test]
     fn colours_only_where_colour_is_wanted() {
-        let plain = printed(&Runner::default(), Surface::Terminal, &[], &sample::success());
-        let coloured = printed(&Runner::default(), Surface::Colour, &[], &sample::success());
+        let plain = printed(&Runner::default(), ConsoleKind::PlainTerminal, &[], &sample::successful_events());
+        let coloured = printed(&Runner::default(), ConsoleKind::ColourTerminal, &[], &sample::successful_events());
         assert!(!plain.contains('\x1b'));
         assert!(coloured.contains("\x1b[32m  applied 0003_add_email (12 ms)\x1b[0m"), "{coloured}");
     }
@@ -400,7 +402,7 @@ mod tests {
     #[test]
     fn masks_every_line_of_a_key_before_anything_else() {
         let key = "-----BEGIN-----\nab,c%d:ef\n=\n-----END-----\n";
-        let text = printed(&actions(), Surface::Pipe, &[key, " ", "x", "xyz"], &vec![]);
+        let text = printed(&actions(), ConsoleKind::Pipe, &[key, " ", "x", "xyz"], &vec![]);
         let lines: Vec<&str> = text.lines().take(5).collect();
         let masks =
             ["-----BEGIN-----", "ab,c%25d:ef", "-----END-----", "xyz"].map(|mask| format!("::add-mask::{mask}"));
@@ -412,7 +414,7 @@ mod tests {
     fn hostile_text_is_fenced_and_can_not_move_the_cursor() {
         let text = "a\r::set-output name=x::y\n >>> ##[error]z\x1b[2J";
         let told = vec![(0, Event::Notice { severity: "NOTICE".to_owned(), text: text.to_owned(), about: None })];
-        let printed = printed(&actions(), Surface::Pipe, &[], &told);
+        let printed = printed(&actions(), ConsoleKind::Pipe, &[], &told);
         let expected =
             "::stopped::TOKEN\n  notice: a\n    ::set-output name=x::y\n     >>> # #[error]z\u{fffd}[2J\n::TOKEN::\n";
         assert!(printed.starts_with(expected), "{printed}");
@@ -429,17 +431,17 @@ mod tests {
                 Ok(())
             }
         }
-        let mut log = Log::to(Box::new(Broken), &actions(), Surface::Pipe, &[Secret::new("secret")]);
-        log.event(&Event::Verified(crate::run::event::Proof::Ledger), Duration::ZERO);
-        log.verdict(&sample::report(&sample::success()));
+        let mut log = Log::on_stream(Box::new(Broken), &actions(), ConsoleKind::Pipe, &[Secret::new("secret")]);
+        log.log_event(&Event::Verified(crate::run::event::Proof::Ledger), Duration::ZERO);
+        log.log_headline(&sample::report_of(&sample::successful_events()));
     }
 
     #[test]
     fn traces_of_libraries_are_debug_lines_without_secrets() {
-        let paper = Paper::default();
+        let paper = SharedBuffer::default();
         let secrets = [Secret::new("hun\"ter2")];
-        let log = Log::to(Box::new(paper.clone()), &actions(), Surface::Pipe, &secrets);
-        tracing::subscriber::with_default(log.traces(), || {
+        let log = Log::on_stream(Box::new(paper.clone()), &actions(), ConsoleKind::Pipe, &secrets);
+        tracing::subscriber::with_default(log.trace_subscriber(), || {
             tracing::debug!(password = "hun\"ter2", "first\nsecond");
             tracing::trace!("too much");
         });
@@ -452,13 +454,13 @@ mod tests {
     #[test]
     fn the_bar_counts_what_is_applied_and_goes_away() {
         let runner = Runner::default();
-        let mut log = Log::to(Box::new(Paper::default()), &runner, Surface::Terminal, &[]);
-        for (at, event) in sample::success().iter().take_while(|(at, _)| *at < 1_500) {
-            log.event(event, Duration::from_millis(*at));
+        let mut log = Log::on_stream(Box::new(SharedBuffer::default()), &runner, ConsoleKind::PlainTerminal, &[]);
+        for (at, event) in sample::successful_events().iter().take_while(|(at, _)| *at < 1_500) {
+            log.log_event(event, Duration::from_millis(*at));
         }
-        let bar = log.sink.bar().unwrap();
+        let bar = log.console.progress_bar().unwrap();
         assert_eq!((bar.position(), bar.length()), (2, Some(2)));
-        log.event(&Event::StageDone(Stage::Migrate), Duration::from_secs(2));
-        assert!(log.sink.bar().is_none());
+        log.log_event(&Event::StageDone(Stage::Migrate), Duration::from_secs(2));
+        assert!(log.console.progress_bar().is_none());
     }
 }

@@ -10,12 +10,12 @@ use crate::{
 use std::{collections::BTreeMap, time::Duration};
 
 /// Where every code has a section.
-pub(super) const ERRORS: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/errors.md#");
+pub(super) const ERROR_DOCS_URL: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/errors.md#");
 
 /// What a line means to the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
-    Plain,
+    Neutral,
     Good,
     Bad,
     Warning,
@@ -24,50 +24,53 @@ pub(super) enum Tone {
 
 /// One thing to print.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Line {
+pub(super) enum LogLine {
     /// A stage begins.
-    Heading(Stage),
+    StageHeading(Stage),
     /// Whatever stage was open is over.
-    End,
+    StageEnd,
     /// A text, possibly with line breaks in it, possibly hostile.
     Text(Tone, String),
 }
 
-impl Line {
+impl LogLine {
     /// Returns its text.
-    pub(super) fn text(self) -> Option<String> {
+    pub(super) fn into_text(self) -> Option<String> {
         match self {
             Self::Text(_, text) => Some(text),
-            Self::Heading(_) | Self::End => None,
+            Self::StageHeading(_) | Self::StageEnd => None,
         }
     }
 }
 
 /// The migrations by their indexes.
-pub(crate) type Names = BTreeMap<usize, MigrationId>;
+pub(crate) type MigrationsByIndex = BTreeMap<usize, MigrationId>;
 
 /// The lines of one event that happened `at` this time of the run.
-pub(crate) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
-    let name = |index: &usize| names.get(index).map_or_else(|| index.to_string(), |id| indented(&id.entitled()));
-    let text = |tone, text: String| vec![Line::Text(tone, text)];
+pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration) -> Vec<LogLine> {
+    let name =
+        |index: &usize| names.get(index).map_or_else(|| index.to_string(), |id| indent_further_lines(&id.entitled()));
+    let text = |tone, text: String| vec![LogLine::Text(tone, text)];
     match event {
-        Event::StageStarted(stage) => vec![Line::Heading(*stage)],
-        Event::StageDone(_) => vec![Line::End],
-        Event::Note(sentence) => text(Tone::Plain, format!("  {}", indented(sentence))),
+        Event::StageStarted(stage) => vec![LogLine::StageHeading(*stage)],
+        Event::StageDone(_) => vec![LogLine::StageEnd],
+        Event::Note(sentence) => text(Tone::Neutral, format!("  {}", indent_further_lines(sentence))),
         Event::Waiting { what, why } => {
-            let after = took(millis(at));
-            text(Tone::Quiet, format!("  waiting for {what} (at {after}): {}", indented(why)))
+            let after = format_millis(whole_millis(at));
+            text(Tone::Quiet, format!("  waiting for {what} (at {after}): {}", indent_further_lines(why)))
         }
-        Event::Bastion(facts) => text(Tone::Plain, bastion(facts)),
-        Event::Database(facts) => text(Tone::Plain, database(facts)),
-        Event::Locked { waited } => text(Tone::Plain, format!("  lock taken ({})", took(millis(*waited)))),
-        Event::Planned(facts) => plan(facts).into_iter().map(|line| Line::Text(Tone::Plain, line)).collect(),
+        Event::Bastion(facts) => text(Tone::Neutral, bastion_text(facts)),
+        Event::Database(facts) => text(Tone::Neutral, database_text(facts)),
+        Event::Locked { waited } => {
+            text(Tone::Neutral, format!("  lock taken ({})", format_millis(whole_millis(*waited))))
+        }
+        Event::Planned(facts) => plan_lines(facts).into_iter().map(|line| LogLine::Text(Tone::Neutral, line)).collect(),
         Event::Started(id) => text(Tone::Quiet, format!("  applying {}", name(&id.index))),
         Event::StatementDone { index, number, of } => {
             text(Tone::Quiet, format!("  {}: statement {number} of {of} done", name(index)))
         }
         Event::Applied { index, took: time } => {
-            text(Tone::Good, format!("  applied {} ({})", name(index), took(millis(*time))))
+            text(Tone::Good, format!("  applied {} ({})", name(index), format_millis(whole_millis(*time))))
         }
         // What became of it is told next.
         Event::Unplanned(_) | Event::SchemaAssigned { .. } | Event::Ended { .. } => Vec::new(),
@@ -75,7 +78,7 @@ pub(crate) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
         Event::RolledBack { index } => text(Tone::Good, format!("  rolled back {}", name(index))),
         Event::Failed { index } => text(Tone::Bad, format!("  failed {}", name(index))),
         Event::Cancelled { index } => text(Tone::Warning, format!("  cancelled {}", name(index))),
-        Event::LedgerListed { recorded } => standing(recorded),
+        Event::LedgerListed { recorded } => applied_file_lines(recorded),
         Event::LostInCrash { index } => {
             text(Tone::Bad, format!("  forgotten: the server crashed before {} was on its disk", name(index)))
         }
@@ -86,90 +89,92 @@ pub(crate) fn lines(event: &Event, names: &Names, at: Duration) -> Vec<Line> {
             let about = match about {
                 None => String::new(),
                 Some(NoticeSubject::Migration(index)) => format!("{}: ", name(index)),
-                Some(NoticeSubject::File(file)) => format!("{}: ", indented(file)),
+                Some(NoticeSubject::File(file)) => format!("{}: ", indent_further_lines(file)),
             };
-            text(Tone::Quiet, format!("  {about}{}: {}", severity.to_lowercase(), indented(said)))
+            text(Tone::Quiet, format!("  {about}{}: {}", severity.to_lowercase(), indent_further_lines(said)))
         }
         Event::ToolMigrationStarted { name, schema: None, .. } => text(Tone::Quiet, format!("  begun {name}")),
         Event::ToolMigrationStarted { name, schema: Some(schema), .. } => {
             text(Tone::Quiet, format!("  begun {schema}: {name}"))
         }
-        Event::CommandStarted { command } => text(Tone::Plain, format!("  $ {}", indented(command))),
+        Event::CommandStarted { command } => text(Tone::Neutral, format!("  $ {}", indent_further_lines(command))),
         Event::Output { line } => text(Tone::Quiet, format!("  | {line}")),
-        Event::LinesOmitted { lines } => {
-            text(Tone::Quiet, format!("  … and {} more lines of it, which are too many for a log", grouped(*lines)))
-        }
-        Event::MessagesSkipped { messages } => {
-            text(Tone::Quiet, format!("  … and {} more messages, which there was no time to show", grouped(*messages)))
-        }
-        Event::Blocked { text: who } => text(Tone::Warning, format!("  {}", indented(who))),
+        Event::LinesOmitted { lines } => text(
+            Tone::Quiet,
+            format!("  … and {} more lines of it, which are too many for a log", group_digits(*lines)),
+        ),
+        Event::MessagesSkipped { messages } => text(
+            Tone::Quiet,
+            format!("  … and {} more messages, which there was no time to show", group_digits(*messages)),
+        ),
+        Event::Blocked { text: who } => text(Tone::Warning, format!("  {}", indent_further_lines(who))),
         Event::Tunnel(facts) => text(Tone::Good, format!("  tunnel    {}:{}", facts.host, facts.port)),
-        Event::Image(facts) => text(Tone::Plain, image(facts)),
+        Event::Image(facts) => text(Tone::Neutral, image_text(facts)),
         Event::ResourceUsage { command, usage } => {
-            text(Tone::Quiet, format!("  used {}", indented(&used(command, *usage))))
+            text(Tone::Quiet, format!("  used {}", indent_further_lines(&describe_usage(command, *usage))))
         }
-        Event::SchemaAdded { added } => schema(added),
+        Event::SchemaAdded { added } => schema_lines(added),
         Event::SettingsDelivered { way } => text(Tone::Quiet, format!("  settings {way}")),
         // The fault that follows says what.
         Event::ReadOnlyChecked(_) => Vec::new(),
         // What is planned is shown when its turn comes.
         Event::Steps(_) => Vec::new(),
-        Event::StepChanged { id, fate } => step(id, *fate).into_iter().collect(),
+        Event::StepChanged { id, fate } => step_line(id, *fate).into_iter().collect(),
         Event::Verified(Proof::Ledger) => text(Tone::Good, "  the ledger confirms it".to_owned()),
         Event::Verified(Proof::Listing) => text(Tone::Good, "  the tool's own listing confirms it".to_owned()),
-        Event::Warning(warning) => fault(warning, "warning", Tone::Warning),
+        Event::Warning(warning) => fault_lines(warning, "warning", Tone::Warning),
         Event::Fault(error) => {
-            let mut lines = fault(error, "error", Tone::Bad);
+            let mut lines = fault_lines(error, "error", Tone::Bad);
             // A fault inside a folded group would be out of sight.
-            lines.insert(0, Line::End);
+            lines.insert(0, LogLine::StageEnd);
             lines
         }
     }
 }
 
-fn step(id: &StepId, fate: StepState) -> Option<Line> {
-    let name = indented(&id.name);
+fn step_line(id: &StepId, fate: StepState) -> Option<LogLine> {
+    let name = indent_further_lines(&id.name);
     match fate {
         StepState::NotRun => None,
-        StepState::Running => Some(Line::Text(Tone::Plain, format!("  step {name}"))),
-        StepState::Done => Some(Line::Text(Tone::Good, format!("  done {name}"))),
-        StepState::Failed => Some(Line::Text(Tone::Bad, format!("  failed {name}"))),
+        StepState::Running => Some(LogLine::Text(Tone::Neutral, format!("  step {name}"))),
+        StepState::Done => Some(LogLine::Text(Tone::Good, format!("  done {name}"))),
+        StepState::Failed => Some(LogLine::Text(Tone::Bad, format!("  failed {name}"))),
     }
 }
 
-fn bastion(facts: &BastionFacts) -> String {
+fn bastion_text(facts: &BastionFacts) -> String {
     let BastionFacts { host, port, user, host_key, login } = facts;
     format!("  bastion   {user}@{host}:{port} by {login}\n  host key  {host_key}")
 }
 
-fn database(facts: &DatabaseFacts) -> String {
+fn database_text(facts: &DatabaseFacts) -> String {
     let DatabaseFacts { host, port, name, role, version, tls } = facts;
     format!("  database  {name} at {host}:{port} as {role}\n  server    PostgreSQL {version}, TLS {tls}")
 }
 
-fn image(facts: &ImageFacts) -> String {
+fn image_text(facts: &ImageFacts) -> String {
     let digest = facts.digest.as_ref().map(|digest| format!("\n  digest    {digest}")).unwrap_or_default();
     format!("  image     {} ({}){digest}", facts.reference, facts.id)
 }
 
 /// Lines of the log about the schema; the summary has all.
-const SCHEMA_LINES: usize = 20;
+const MAX_SCHEMA_LINES: usize = 20;
 
-fn schema(added: &[String]) -> Vec<Line> {
-    let more = added.len().saturating_sub(SCHEMA_LINES);
-    let shown = added.iter().take(SCHEMA_LINES).map(|what| format!("  new {}", indented(what)));
+fn schema_lines(added: &[String]) -> Vec<LogLine> {
+    let more = added.len().saturating_sub(MAX_SCHEMA_LINES);
+    let shown = added.iter().take(MAX_SCHEMA_LINES).map(|what| format!("  new {}", indent_further_lines(what)));
     let more = (more > 0).then(|| format!("  new {more} more"));
-    shown.chain(more).map(|line| Line::Text(Tone::Quiet, line)).collect()
+    shown.chain(more).map(|line| LogLine::Text(Tone::Quiet, line)).collect()
 }
 
 /// Memory and time for people.
-pub(super) fn used(command: &str, usage: ResourceUsage) -> String {
-    let (memory, time) = (usage.memory_bytes.div_ceil(1 << 20), took(usage.cpu_ms));
+pub(super) fn describe_usage(command: &str, usage: ResourceUsage) -> String {
+    let (memory, time) = (usage.memory_bytes.div_ceil(1 << 20), format_millis(usage.cpu_ms));
     format!("{memory} MiB of memory and {time} of processor time by {command}, looked at once a second")
 }
 
-fn plan(facts: &PlanFacts) -> Vec<String> {
-    let pending = count(facts.pending.len(), "migration");
+fn plan_lines(facts: &PlanFacts) -> Vec<String> {
+    let pending = count_of(facts.pending.len(), "migration");
     let word = match facts.change {
         PlanAction::Apply => "pending",
         PlanAction::Record => "to record",
@@ -180,65 +185,68 @@ fn plan(facts: &PlanFacts) -> Vec<String> {
         Coverage::Unknown => "nobody can list what is".to_owned(),
     };
     let head = format!("  {pending} {word}, {} recorded in {}", facts.recorded, facts.ledger);
-    let listed = |id: &MigrationId| if id.file.is_empty() { indented(&id.entitled()) } else { id.file.clone() };
+    let listed =
+        |id: &MigrationId| if id.file.is_empty() { indent_further_lines(&id.entitled()) } else { id.file.clone() };
     let files = facts.pending.iter().map(|id| format!("  {word} {}", listed(id)));
     let digest = (!facts.digest.is_empty()).then(|| format!("  digest  {}", facts.digest));
     std::iter::once(head).chain(files).chain(digest).collect()
 }
 
 /// Migrations that are applied: files one by one; of a tool the log has its own list already.
-fn standing(recorded: &[MigrationId]) -> Vec<Line> {
+fn applied_file_lines(recorded: &[MigrationId]) -> Vec<LogLine> {
     let files = recorded.iter().filter(|id| !id.file.is_empty());
-    files.map(|id| Line::Text(Tone::Plain, format!("  applied {}", id.display_path()))).collect()
+    files.map(|id| LogLine::Text(Tone::Neutral, format!("  applied {}", id.display_path()))).collect()
 }
 
-fn fault(fault: &Fault, word: &str, tone: Tone) -> Vec<Line> {
-    let mut lines =
-        vec![Line::Text(tone, format!("{word}[{}] {}: {}", fault.code, fault.stage, indented(&fault.cause)))];
-    lines.extend(facts(fault).into_iter().map(|line| Line::Text(Tone::Plain, line)));
-    lines.extend(advice(fault, tone));
+fn fault_lines(fault: &Fault, word: &str, tone: Tone) -> Vec<LogLine> {
+    let mut lines = vec![LogLine::Text(
+        tone,
+        format!("{word}[{}] {}: {}", fault.code, fault.stage, indent_further_lines(&fault.cause)),
+    )];
+    lines.extend(fault_detail_lines(fault).into_iter().map(|line| LogLine::Text(Tone::Neutral, line)));
+    lines.extend(fix_lines(fault, tone));
     lines
 }
 
 /// What to do, and where to read more.
-pub(super) fn advice(fault: &Fault, tone: Tone) -> Vec<Line> {
-    let see = format!("  see {ERRORS}{}", fault.code);
-    vec![Line::Text(tone, format!("  fix: {}", indented(&fault.fix))), Line::Text(Tone::Quiet, see)]
+pub(super) fn fix_lines(fault: &Fault, tone: Tone) -> Vec<LogLine> {
+    let see = format!("  see {ERROR_DOCS_URL}{}", fault.code);
+    vec![LogLine::Text(tone, format!("  fix: {}", indent_further_lines(&fault.fix))), LogLine::Text(Tone::Quiet, see)]
 }
 
 /// What is known beside cause and fix: the place, the server's code, the details.
-pub(super) fn facts(fault: &Fault) -> Vec<String> {
+pub(super) fn fault_detail_lines(fault: &Fault) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(found) = &fault.place {
-        lines.push(format!("  --> {}", place(found)));
+        lines.push(format!("  --> {}", format_place(found)));
         let excerpt = found.excerpt.as_ref().map(Excerpt::render).unwrap_or_default();
         lines.extend(excerpt.lines().map(|line| format!("   | {line}")));
     }
     lines.extend(fault.sqlstate.iter().map(|sqlstate| format!("  SQLSTATE {sqlstate}")));
-    lines.extend(fault.detail.iter().map(|line| format!("  {}", indented(line))));
+    lines.extend(fault.detail.iter().map(|line| format!("  {}", indent_further_lines(line))));
     lines
 }
 
 /// `file:line:column`, as far as it is known.
-pub(super) fn place(place: &FilePosition) -> String {
+pub(super) fn format_place(place: &FilePosition) -> String {
     let line = place.line.map(|line| format!(":{line}")).unwrap_or_default();
     let column = place.line.and(place.column).map(|column| format!(":{column}")).unwrap_or_default();
     format!("{}{line}{column}", place.file)
 }
 
 /// Further lines under the first one.
-pub(super) fn indented(text: &str) -> String {
+pub(super) fn indent_further_lines(text: &str) -> String {
     text.trim_end().replace("\r\n", "\n").replace(['\r', '\n'], "\n    ")
 }
 
 /// `1 migration`, `2 migrations`.
-pub(super) fn count(number: usize, thing: &str) -> String {
+pub(super) fn count_of(number: usize, thing: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {thing}{plural}")
 }
 
 /// `29,999,000`.
-pub(super) fn grouped(number: u64) -> String {
+pub(super) fn group_digits(number: u64) -> String {
     let digits = number.to_string();
     let comma = |(at, digit): (usize, char)| {
         let between = at > 0 && (digits.len() - at).is_multiple_of(3);
@@ -248,7 +256,7 @@ pub(super) fn grouped(number: u64) -> String {
 }
 
 /// Milliseconds for people.
-pub(super) fn took(millis: u64) -> String {
+pub(super) fn format_millis(millis: u64) -> String {
     match millis {
         0..1_000 => format!("{millis} ms"),
         1_000..60_000 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
@@ -256,7 +264,7 @@ pub(super) fn took(millis: u64) -> String {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+fn whole_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -267,21 +275,21 @@ mod tests {
     #[test]
     fn tells_times_in_the_unit_that_people_think_in() {
         assert_eq!(
-            [0, 12, 999, 1_234, 59_999, 61_500].map(took),
+            [0, 12, 999, 1_234, 59_999, 61_500].map(format_millis),
             ["0 ms", "12 ms", "999 ms", "1.2 s", "59.9 s", "1 min 01 s"]
         );
     }
 
     #[test]
     fn groups_the_digits_of_what_is_large() {
-        assert_eq!([7, 999, 1_000, 29_999_000].map(grouped), ["7", "999", "1,000", "29,999,000"]);
+        assert_eq!([7, 999, 1_000, 29_999_000].map(group_digits), ["7", "999", "1,000", "29,999,000"]);
     }
 
     #[test]
     fn names_a_place_as_far_as_it_is_known() {
         let mut found = FilePosition { file: "a.sql".to_owned(), line: None, column: Some(2), excerpt: None };
-        assert_eq!(place(&found), "a.sql");
+        assert_eq!(format_place(&found), "a.sql");
         found.line = Some(3);
-        assert_eq!(place(&found), "a.sql:3:2");
+        assert_eq!(format_place(&found), "a.sql:3:2");
     }
 }

@@ -1,38 +1,38 @@
 //! Foreign text in GitHub's Markdown.
 
-use super::console::visible;
+use super::console::replace_control;
 use std::ops::RangeInclusive;
 
 /// Breaks what GitHub would make a link of, in two texts: it is not seen, and not copied.
-const BREAK: &str = "<!-- -->";
+const LINK_BREAK: &str = "<!-- -->";
 
 /// Hexadecimal digits of the shortest text that GitHub takes for the name of a commit, and of the longest.
-const COMMIT: RangeInclusive<usize> = 7..=40;
+const COMMIT_HASH_LENGTHS: RangeInclusive<usize> = 7..=40;
 
 /// Where a text stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Around {
+enum EscapeContext {
     Sentence,
     /// Nobody is mentioned in a name, and no issue; but a URL is still a link.
-    Name,
+    CodeSpan,
 }
 
 /// The text as it is, wherever a line of Markdown may stand; line breaks become spaces. Nobody is mentioned by it, and nothing
 /// in it is a link: no URL, no address, no issue, no commit.
-pub(super) fn escape(text: &str) -> String {
-    escaped(text, Around::Sentence)
+pub(super) fn escape_markdown(text: &str) -> String {
+    escape_for(text, EscapeContext::Sentence)
 }
 
-fn escaped(text: &str, around: Around) -> String {
+fn escape_for(text: &str, around: EscapeContext) -> String {
     let mut escaped = String::with_capacity(text.len());
     let mut rest = text.chars();
     let mut before = ' ';
     let mut digits = 0;
     while let Some(letter) = rest.next() {
         let behind = rest.as_str();
-        let refers = refers(before, letter) || begins_commit(before, letter, behind, &mut digits);
-        if links(before, letter, behind) || (refers && around == Around::Sentence) {
-            escaped.push_str(BREAK);
+        let refers = is_issue_number(before, letter) || splits_commit_hash(before, letter, behind, &mut digits);
+        if completes_link(before, letter, behind) || (refers && around == EscapeContext::Sentence) {
+            escaped.push_str(LINK_BREAK);
         }
         before = letter;
         match letter {
@@ -44,20 +44,20 @@ fn escaped(text: &str, around: Around) -> String {
                 escaped.push('\\');
                 escaped.push(letter);
             }
-            _ => escaped.push(visible(letter)),
+            _ => escaped.push(replace_control(letter)),
         }
     }
     escaped
 }
 
 /// Whether this letter is the number of an issue, behind a `#` or a `GH-`.
-fn refers(before: char, letter: char) -> bool {
+fn is_issue_number(before: char, letter: char) -> bool {
     matches!(before, '#' | '-') && letter.is_ascii_digit()
 }
 
 /// Whether this letter, with what stands around it, makes a link, so that it has to be parted from what is before it: the name
 /// behind an `@`, what is behind a URL's scheme or its `www.`.
-fn links(before: char, letter: char, behind: &str) -> bool {
+fn completes_link(before: char, letter: char, behind: &str) -> bool {
     match (before, letter) {
         ('@', _) => letter.is_alphanumeric() || letter == '_',
         (_, ':') => before.is_alphanumeric() && behind.starts_with("//"),
@@ -67,7 +67,7 @@ fn links(before: char, letter: char, behind: &str) -> bool {
 }
 
 /// Whether a text that can be the name of a commit has to be parted here. It is parted so often that no part can be one.
-fn begins_commit(before: char, letter: char, behind: &str, digits: &mut usize) -> bool {
+fn splits_commit_hash(before: char, letter: char, behind: &str, digits: &mut usize) -> bool {
     let is_digit = |letter: char| letter.is_ascii_hexdigit();
     if !is_digit(letter) {
         *digits = 0;
@@ -76,38 +76,38 @@ fn begins_commit(before: char, letter: char, behind: &str, digits: &mut usize) -
     if *digits == 0 && !before.is_alphanumeric() {
         let length = 1 + behind.chars().take_while(|letter| is_digit(*letter)).count();
         let is_word = !behind.chars().nth(length - 1).is_some_and(|next| next.is_alphanumeric() || next == '_');
-        *digits = if COMMIT.contains(&length) && is_word { length } else { 0 };
+        *digits = if COMMIT_HASH_LENGTHS.contains(&length) && is_word { length } else { 0 };
         return false;
     }
     *digits = digits.saturating_sub(1);
-    *digits > 0 && digits.is_multiple_of(COMMIT.start() - 1)
+    *digits > 0 && digits.is_multiple_of(COMMIT_HASH_LENGTHS.start() - 1)
 }
 
 /// A sentence in which backticks mark names: those become code, everything is escaped.
-pub(super) fn prose(text: &str) -> String {
+pub(super) fn sentence_with_names(text: &str) -> String {
     if text.matches('`').count() % 2 == 1 {
-        return escape(text);
+        return escape_markdown(text);
     }
     let parts = text.split('`').enumerate();
-    parts.map(|(at, part)| if at % 2 == 1 { code(part) } else { escape(part) }).collect()
+    parts.map(|(at, part)| if at % 2 == 1 { code_html(part) } else { escape_markdown(part) }).collect()
 }
 
 /// A name. HTML, because a code span can't hold every text and breaks table cells.
-pub(super) fn code(text: &str) -> String {
-    format!("<code>{}</code>", escaped(text, Around::Name))
+pub(super) fn code_html(text: &str) -> String {
+    format!("<code>{}</code>", escape_for(text, EscapeContext::CodeSpan))
 }
 
 /// Lines as they are, in a fence that is longer than any run of backticks inside.
-pub(super) fn block(text: &str) -> String {
+pub(super) fn fenced_block(text: &str) -> String {
     let longest = text.split(|letter| letter != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest.max(2) + 1);
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
-    let text: String = text.trim_end_matches('\n').chars().map(visible).collect();
+    let text: String = text.trim_end_matches('\n').chars().map(replace_control).collect();
     format!("{fence}text\n{text}\n{fence}\n")
 }
 
 /// The beginning of a text that may be of any length, and a sign that there was more.
-pub(super) fn clipped(text: &str, letters: usize) -> String {
+pub(super) fn clip_text(text: &str, letters: usize) -> String {
     match text.char_indices().nth(letters) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn nothing_of_a_hostile_text_is_markdown() {
-        assert_eq!(escape("a|b `c` <img> *x* [y](z)\n# h"), r"a\|b \`c\` &lt;img&gt; \*x\* \[y\](z) \# h");
+        assert_eq!(escape_markdown("a|b `c` <img> *x* [y](z)\n# h"), r"a\|b \`c\` &lt;img&gt; \*x\* \[y\](z) \# h");
     }
 
     #[test]
@@ -139,26 +139,26 @@ mod tests {
             ),
             ("facade deadbeefs 123456", "facade deadbeefs 123456"),
         ] {
-            assert_eq!(escape(text), escaped, "{text}");
+            assert_eq!(escape_markdown(text), escaped, "{text}");
         }
-        assert_eq!(prose("set `a@b` to https://x"), "set <code>a@<!-- -->b</code> to https<!-- -->://x");
+        assert_eq!(sentence_with_names("set `a@b` to https://x"), "set <code>a@<!-- -->b</code> to https<!-- -->://x");
     }
 
     #[test]
     fn backticks_in_a_sentence_mark_names() {
-        assert_eq!(prose("set `ssh_host` to <x>"), r"set <code>ssh\_host</code> to &lt;x&gt;");
-        assert_eq!(prose("one ` alone"), r"one \` alone");
+        assert_eq!(sentence_with_names("set `ssh_host` to <x>"), r"set <code>ssh\_host</code> to &lt;x&gt;");
+        assert_eq!(sentence_with_names("one ` alone"), r"one \` alone");
     }
 
     #[test]
     fn a_fence_is_longer_than_any_inside() {
-        assert_eq!(block("a\n````\n"), "`````text\na\n````\n`````\n");
-        assert_eq!(block("a"), "```text\na\n```\n");
+        assert_eq!(fenced_block("a\n````\n"), "`````text\na\n````\n`````\n");
+        assert_eq!(fenced_block("a"), "```text\na\n```\n");
     }
 
     #[test]
     fn clips_between_characters() {
-        assert_eq!(clipped("üüü", 2), "üü…");
-        assert_eq!(clipped("üü", 2), "üü");
+        assert_eq!(clip_text("üüü", 2), "üü…");
+        assert_eq!(clip_text("üü", 2), "üü");
     }
 }

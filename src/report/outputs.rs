@@ -4,8 +4,8 @@
 //! `fromJSON` refuses. Every text in the report was redacted before, and JSON adds nothing between texts but its own signs.
 
 use super::{
-    entries::{Fate, MigrationReport},
-    run_report::{Outcome, Report},
+    entries::{MigrationReport, MigrationState},
+    run_report::{RunOutcome, RunReport},
 };
 use crate::run::event::MigrationId;
 use serde::Serialize;
@@ -15,15 +15,15 @@ use serde_json::Value;
 const REPORT_LIMIT: usize = 256 * 1024;
 
 #[derive(Serialize)]
-struct Applied<'a> {
+struct AppliedOutput<'a> {
     #[serde(flatten)]
-    id: Named<'a>,
+    id: MigrationOutput<'a>,
     took_ms: Option<u64>,
 }
 
 /// A migration; version and file are what only files have.
 #[derive(Serialize)]
-struct Named<'a> {
+struct MigrationOutput<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     version: &'a str,
     name: &'a str,
@@ -36,23 +36,23 @@ struct Named<'a> {
 }
 
 #[derive(Serialize)]
-struct Whole<'a> {
-    outcome: Outcome,
+struct ReportOutput<'a> {
+    outcome: RunOutcome,
     exit_code: u8,
     /// Keys that were emptied because the whole would have been too long.
     left_out: &'a [&'a str],
     #[serde(flatten)]
-    report: &'a Report,
+    report: &'a RunReport,
 }
 
 /// Every output and its value. What is not known is empty: the lists and their counts before there is a plan, and a list that has
 /// nothing because what would be in it is in doubt.
 #[must_use]
-pub fn outputs(report: &Report) -> Vec<(&'static str, String)> {
-    let applied: Vec<Applied<'_>> = report.with_fate(Fate::Applied).map(applied).collect();
-    let pending: Vec<Named<'_>> = report.left_to_do().map(named).collect();
+pub fn step_outputs(report: &RunReport) -> Vec<(&'static str, String)> {
+    let applied: Vec<AppliedOutput<'_>> = report.in_state(MigrationState::Applied).map(applied_output).collect();
+    let pending: Vec<MigrationOutput<'_>> = report.not_done().map(migration_output).collect();
     let plan = report.plan.as_ref();
-    let doubt = report.outcome() == Outcome::InDoubt;
+    let doubt = report.outcome() == RunOutcome::InDoubt;
     let known = |length: usize, value: String| match plan {
         Some(_) if length > 0 || !doubt => value,
         _ => String::new(),
@@ -60,8 +60,8 @@ pub fn outputs(report: &Report) -> Vec<(&'static str, String)> {
     let (done, open) = (applied.len(), pending.len());
     vec![
         ("outcome", report.outcome().name().to_owned()),
-        ("applied", known(done, json(&applied))),
-        ("pending", known(open, json(&pending))),
+        ("applied", known(done, to_json(&applied))),
+        ("pending", known(open, to_json(&pending))),
         ("applied-count", known(done, done.to_string())),
         ("pending-count", known(open, open.to_string())),
         ("plan-digest", plan.map(|plan| plan.digest.clone()).unwrap_or_default()),
@@ -71,26 +71,26 @@ pub fn outputs(report: &Report) -> Vec<(&'static str, String)> {
         ("tunnel-host", report.tunnel.as_ref().map(|facts| facts.host.clone()).unwrap_or_default()),
         ("tunnel-port", report.tunnel.as_ref().map(|facts| facts.port.to_string()).unwrap_or_default()),
         ("tunnel-alias", report.tunnel.as_ref().map(|facts| facts.alias.clone()).unwrap_or_default()),
-        ("report", whole(report)),
+        ("report", report_within_limit(report)),
     ]
 }
 
-fn applied(entry: &MigrationReport) -> Applied<'_> {
-    Applied { id: named(entry), took_ms: entry.took_ms }
+fn applied_output(entry: &MigrationReport) -> AppliedOutput<'_> {
+    AppliedOutput { id: migration_output(entry), took_ms: entry.took_ms }
 }
 
-fn named(entry: &MigrationReport) -> Named<'_> {
+fn migration_output(entry: &MigrationReport) -> MigrationOutput<'_> {
     let file = Some(entry.id.file.as_str()).filter(|file| !file.is_empty());
     let MigrationId { version, name, schema, title, .. } = &entry.id;
-    Named { version, name, file, schema, title }
+    MigrationOutput { version, name, file, schema, title }
 }
 
 /// A part of the report that can be emptied.
-type Cut = (&'static str, fn(&mut Report));
+type ReportCut = (&'static str, fn(&mut RunReport));
 
 /// The whole report; the least telling parts are emptied until it fits, and what is left then is shortened.
-fn whole(report: &Report) -> String {
-    let cuts: [Cut; 8] = [
+fn report_within_limit(report: &RunReport) -> String {
+    let cuts: [ReportCut; 8] = [
         ("notices", |report| report.notices.clear()),
         ("plan.pending", |report| report.plan.iter_mut().for_each(|plan| plan.pending.clear())),
         ("recorded", |report| report.recorded.clear()),
@@ -104,7 +104,7 @@ fn whole(report: &Report) -> String {
     let (mut report, mut left_out) = (report.clone(), Vec::new());
     let mut cuts = cuts.into_iter();
     loop {
-        let text = json(&Whole { outcome, exit_code, left_out: &left_out, report: &report });
+        let text = to_json(&ReportOutput { outcome, exit_code, left_out: &left_out, report: &report });
         if text.len() <= REPORT_LIMIT {
             return text;
         }
@@ -113,12 +113,12 @@ fn whole(report: &Report) -> String {
         left_out.push(name);
     }
     left_out.push("long texts and lists");
-    let all = serde_json::to_value(Whole { outcome, exit_code, left_out: &left_out, report: &report });
+    let all = serde_json::to_value(ReportOutput { outcome, exit_code, left_out: &left_out, report: &report });
     let mut all = all.expect("texts, numbers and lists of them always have a JSON form");
-    let mut length = LONGEST_TEXT;
+    let mut length = FIRST_TEXT_LENGTH;
     loop {
-        shorten(&mut all, length);
-        let text = json(&all);
+        shorten_value(&mut all, length);
+        let text = to_json(&all);
         if text.len() <= REPORT_LIMIT || length == 0 {
             return text;
         }
@@ -127,10 +127,10 @@ fn whole(report: &Report) -> String {
 }
 
 /// So many letters of a text are kept at first where everything has to be shorter.
-const LONGEST_TEXT: usize = 4_096;
+const FIRST_TEXT_LENGTH: usize = 4_096;
 
 /// Keeps so many letters of each text, and of each list as many entries as are a tenth of that.
-fn shorten(value: &mut Value, length: usize) {
+fn shorten_value(value: &mut Value, length: usize) {
     match value {
         Value::String(text) => {
             if let Some((end, _)) = text.char_indices().nth(length) {
@@ -140,16 +140,19 @@ fn shorten(value: &mut Value, length: usize) {
         }
         Value::Array(entries) => {
             entries.truncate(length / 10 + 1);
-            entries.iter_mut().for_each(|entry| shorten(entry, length));
+            entries.iter_mut().for_each(|entry| shorten_value(entry, length));
         }
         Value::Object(fields) => {
-            fields.iter_mut().filter(|(name, _)| *name != "left_out").for_each(|(_, value)| shorten(value, length));
+            fields
+                .iter_mut()
+                .filter(|(name, _)| *name != "left_out")
+                .for_each(|(_, value)| shorten_value(value, length));
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
-fn json(value: &impl Serialize) -> String {
+fn to_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("texts, numbers and lists of them always have a JSON form")
 }
 
@@ -162,12 +165,12 @@ mod tests {
     };
     use std::collections::BTreeMap;
 
-    fn of(told: &sample::Told) -> BTreeMap<&'static str, String> {
-        outputs(&sample::report(told)).into_iter().collect()
+    fn of(told: &sample::SampleEvents) -> BTreeMap<&'static str, String> {
+        step_outputs(&sample::report_of(told)).into_iter().collect()
     }
 
-    fn short(told: &sample::Told) -> String {
-        let all = outputs(&sample::report(told));
+    fn short(told: &sample::SampleEvents) -> String {
+        let all = step_outputs(&sample::report_of(told));
         let lines: Vec<String> =
             all.iter().filter(|(name, _)| *name != "report").map(|(name, value)| format!("{name}={value}")).collect();
         lines.join("\n")
@@ -175,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_good_run_says_what_was_applied() {
-        insta::assert_snapshot!(short(&sample::success()), @r#"
+        insta::assert_snapshot!(short(&sample::successful_events()), @r#"
         outcome=success
         applied=[{"version":"3","name":"add_email","file":"migrations/0003_add_email.sql","took_ms":12},{"version":"4","name":"drop_name","file":"migrations/0004_drop_name.sql","took_ms":1100}]
         pending=[]
@@ -193,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_failed_run_says_what_is_left() {
-        insta::assert_snapshot!(short(&sample::failed()), @r#"
+        insta::assert_snapshot!(short(&sample::failed_events()), @r#"
         outcome=failed
         applied=[{"version":"3","name":"add_email","file":"migrations/0003_add_email.sql","took_ms":12}]
         pending=[{"version":"4","name":"drop_name","file":"migrations/0004_drop_name.sql"}]
@@ -211,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_tunnel_says_to_which_database_it_leads() {
-        let all: BTreeMap<&str, String> = outputs(&sample::tunnel()).into_iter().collect();
+        let all: BTreeMap<&str, String> = step_outputs(&sample::tunnel_report()).into_iter().collect();
         assert_eq!([&all["outcome"], &all["database-version"], &all["tunnel-port"]], ["success", "16.4", "49153"]);
         let whole: Value = serde_json::from_str(&all["report"]).unwrap();
         assert_eq!([&whole["database"]["host"], &whole["bastion"]["host"]], ["db.internal", "bastion.example.org"]);
@@ -219,12 +222,13 @@ mod tests {
 
     #[test]
     fn what_is_in_doubt_is_not_counted_as_none() {
-        let mut told = sample::planned();
+        let mut told = sample::events_until_migration();
         let lost = Event::Fault(Fault::new(Code::CommitInDoubt, "lost"));
         told.extend([(400, Event::InDoubt { index: 4 }), (400, lost.clone())]);
         let some = of(&told);
         assert_eq!([&some["applied-count"], &some["pending-count"], &some["pending"]], ["1", "", ""]);
-        let mut told: sample::Told = sample::planned().into_iter().take_while(|(at, _)| *at < 310).collect();
+        let mut told: sample::SampleEvents =
+            sample::events_until_migration().into_iter().take_while(|(at, _)| *at < 310).collect();
         told.extend([3, 4].map(|index| (400, Event::InDoubt { index })));
         told.push((400, lost));
         let none = of(&told);
@@ -233,7 +237,7 @@ mod tests {
 
     #[test]
     fn before_a_plan_nothing_is_known() {
-        insta::assert_snapshot!(short(&sample::unpinned()), @"
+        insta::assert_snapshot!(short(&sample::unpinned_events()), @"
         outcome=failed
         applied=
         pending=
@@ -251,12 +255,12 @@ mod tests {
 
     #[test]
     fn the_report_is_valid_and_short_whatever_happened() {
-        let mut report = sample::report(&sample::success());
+        let mut report = sample::report_of(&sample::successful_events());
         report.notices[0].text = "\"".repeat(200_000);
-        let whole: Value = serde_json::from_str(&whole(&report)).unwrap();
+        let whole: Value = serde_json::from_str(&report_within_limit(&report)).unwrap();
         assert_eq!((&whole["left_out"], &whole["outcome"]), (&serde_json::json!(["notices"]), &"success".into()));
         report.migrations = vec![report.migrations[0].clone(); 5_000];
-        let whole = super::whole(&report);
+        let whole = report_within_limit(&report);
         let parsed: Value = serde_json::from_str(&whole).unwrap();
         assert!(whole.len() <= REPORT_LIMIT);
         assert_eq!(parsed["left_out"], serde_json::json!(["notices", "plan.pending", "recorded", "migrations"]));
@@ -274,13 +278,13 @@ mod tests {
             .map(|fault| Fault { place: None, detail: vec!["y".repeat(40); 3], ..fault })
             .collect();
         for faults in [one, many] {
-            let mut report = sample::report(&sample::failed());
+            let mut report = sample::report_of(&sample::failed_events());
             report.faults = faults;
             report.environment = Some(long("ü"));
             let facts = report.database.clone().unwrap();
             report.database = Some(DatabaseFacts { name: long("n"), role: long("\""), ..facts });
             report.blocked = vec![long("b"); 20];
-            let whole = whole(&report);
+            let whole = report_within_limit(&report);
             assert!(whole.len() <= REPORT_LIMIT, "{}", whole.len());
             let parsed: Value = serde_json::from_str(&whole).unwrap();
             assert_eq!(
@@ -298,7 +302,8 @@ mod tests {
     #[test]
     fn every_output_is_documented_and_no_other() {
         let rows = DOCUMENT.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
-        let known: Vec<&str> = outputs(&sample::report(&sample::success())).iter().map(|(name, _)| *name).collect();
+        let known: Vec<&str> =
+            step_outputs(&sample::report_of(&sample::successful_events())).iter().map(|(name, _)| *name).collect();
         assert_eq!(rows.collect::<Vec<_>>(), known);
     }
 
@@ -316,11 +321,11 @@ mod tests {
 
     #[test]
     fn the_documented_json_has_the_keys_that_are_written() {
-        let failed = outputs(&sample::report(&sample::failed())).into_iter().collect::<BTreeMap<_, _>>();
+        let failed = step_outputs(&sample::report_of(&sample::failed_events())).into_iter().collect::<BTreeMap<_, _>>();
         let written = BTreeMap::from([
             ("applied", failed["applied"].clone()),
             ("pending", failed["pending"].clone()),
-            ("report", of(&sample::success())["report"].clone()),
+            ("report", of(&sample::successful_events())["report"].clone()),
         ]);
         for (name, text) in written {
             let section = DOCUMENT.split(&format!("\n## `{name}`")).nth(1).unwrap();

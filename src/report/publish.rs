@@ -1,11 +1,11 @@
 //! Everything that is left of the run when it is over: outputs, summary, comment.
 
 use super::{
-    comment::{COMMENT_LIMIT, comment, marker},
+    comment::{COMMENT_LIMIT, comment_body, comment_marker},
     log::Log,
-    outputs::outputs,
-    run_report::Report,
-    summary::summary,
+    outputs::step_outputs,
+    run_report::RunReport,
+    summary::render_summary,
 };
 use crate::{
     fault::{Class, Code, Fault},
@@ -21,14 +21,19 @@ use crate::{
 use std::{path::Path, time::Duration};
 
 /// How long GitHub's API may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const API_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The same after a cancel: the runner kills us ten seconds after its signal, and the database needs most of them.
-const PATIENCE_CANCELLED: Duration = Duration::from_secs(1);
+const API_TIMEOUT_CANCELLED: Duration = Duration::from_secs(1);
 
 /// Writes every surface. What can't be written is told as a warning and returned; it keeps nothing else from being written,
 /// and does not change how the run ended. Without `settings` (the inputs were wrong) there is no comment.
-pub async fn publish(report: &Report, runner: &Runner, settings: Option<&GithubSettings>, log: &mut Log) -> Vec<Fault> {
+pub async fn publish_report(
+    report: &RunReport,
+    runner: &Runner,
+    settings: Option<&GithubSettings>,
+    log: &mut Log,
+) -> Vec<Fault> {
     let redactor = log.redactor().clone();
     let report = report.redacted(&redactor);
     let mut faults = Vec::new();
@@ -40,32 +45,32 @@ pub async fn publish(report: &Report, runner: &Runner, settings: Option<&GithubS
         faults.extend(write_comment(&report, runner, settings, &redactor).await.err());
     }
     let at = Duration::from_millis(report.duration_ms);
-    faults.iter().for_each(|fault| log.event(&Event::Warning(fault.clone()), at));
+    faults.iter().for_each(|fault| log.log_event(&Event::Warning(fault.clone()), at));
     faults
 }
 
-fn write_outputs(report: &Report, runner: &Runner) -> Result<(), Fault> {
+fn write_outputs(report: &RunReport, runner: &Runner) -> Result<(), Fault> {
     match &runner.output_file {
-        Some(path) => command_file::append_outputs(path, &outputs(report)),
+        Some(path) => command_file::append_outputs(path, &step_outputs(report)),
         None => Ok(()),
     }
 }
 
-fn write_summary(report: &Report, runner: &Runner, redactor: &Redactor) -> Result<(), Fault> {
+fn write_summary(report: &RunReport, runner: &Runner, redactor: &Redactor) -> Result<(), Fault> {
     let Some(path) = &runner.summary_file else { return Ok(()) };
     let room = command_file::summary_room(path)?;
-    let text = within(room, redactor, |budget| summary(report, budget));
+    let text = render_within(room, redactor, |budget| render_summary(report, budget));
     command_file::append_summary(path, &text)
 }
 
 /// Renders within this many bytes, the last redaction included: `***` is at most three times as long as what it hides.
-fn within(room: usize, redactor: &Redactor, render: impl Fn(usize) -> String) -> String {
+fn render_within(room: usize, redactor: &Redactor, render: impl Fn(usize) -> String) -> String {
     let text = redactor.redact(&render(room));
     if text.len() <= room { text } else { redactor.redact(&render(room / 3)) }
 }
 
 async fn write_comment(
-    report: &Report,
+    report: &RunReport,
     runner: &Runner,
     settings: &GithubSettings,
     redactor: &Redactor,
@@ -78,29 +83,29 @@ async fn write_comment(
     if !wanted {
         return Ok(());
     }
-    let Some(conversation) = conversation(runner)? else { return Ok(()) };
+    let Some(conversation) = find_conversation(runner)? else { return Ok(()) };
     let Some(token) = &settings.token else {
         return Err(Fault::new(Code::CommentUnwritten, "can't write the comment: `github-token` is empty"));
     };
-    let marker = marker(report.environment.as_deref());
+    let marker = comment_marker(report.environment.as_deref());
     let room = COMMENT_LIMIT.saturating_sub(marker.len() + 1);
-    let text = within(room, redactor, |budget| comment(report, budget));
+    let text = render_within(room, redactor, |budget| comment_body(report, budget));
     let stopped = report.faults.iter().any(|fault| fault.code.class() == Class::Cancelled);
-    let patience = if stopped { PATIENCE_CANCELLED } else { PATIENCE };
+    let patience = if stopped { API_TIMEOUT_CANCELLED } else { API_TIMEOUT };
     conversation.upsert_comment(token, &marker, &text, patience).await
 }
 
 /// Where to comment; nowhere when the event is not about a pull request.
-fn conversation(runner: &Runner) -> Result<Option<Conversation>, Fault> {
+fn find_conversation(runner: &Runner) -> Result<Option<Conversation>, Fault> {
     let (Some(event), Some(api_url), Some(repository)) = (&runner.event_file, &runner.api_url, &runner.repository)
     else {
         return Ok(None);
     };
-    let number = pull_request(&payload(event)?);
+    let number = pull_request(&read_event_payload(event)?);
     Ok(number.map(|number| Conversation { api_url: api_url.clone(), repository: repository.clone(), number }))
 }
 
-fn payload(path: &Path) -> Result<serde_json::Value, Fault> {
+fn read_event_payload(path: &Path) -> Result<serde_json::Value, Fault> {
     let unreadable = |error: &(dyn std::error::Error + 'static)| {
         Fault::new(Code::CommentUnwritten, "can't write the comment: the event (`GITHUB_EVENT_PATH`) can't be read")
             .with_causes(error)
@@ -113,8 +118,8 @@ fn payload(path: &Path) -> Result<serde_json::Value, Fault> {
 mod tests {
     use super::{
         super::{
-            log::Surface,
-            sample::{self, Paper},
+            log::ConsoleKind,
+            sample::{self, SharedBuffer},
         },
         *,
     };
@@ -141,10 +146,10 @@ mod tests {
         }
     }
 
-    async fn published(report: &Report, runner: &Runner, settings: &GithubSettings) -> (Vec<Fault>, String) {
-        let paper = Paper::default();
-        let mut log = Log::to(Box::new(paper.clone()), runner, Surface::Pipe, &[]);
-        let faults = publish(report, runner, Some(settings), &mut log).await;
+    async fn published(report: &RunReport, runner: &Runner, settings: &GithubSettings) -> (Vec<Fault>, String) {
+        let paper = SharedBuffer::default();
+        let mut log = Log::on_stream(Box::new(paper.clone()), runner, ConsoleKind::Pipe, &[]);
+        let faults = publish_report(report, runner, Some(settings), &mut log).await;
         (faults, paper.text())
     }
 
@@ -157,7 +162,7 @@ mod tests {
         .await;
         let home = tempfile::tempdir().unwrap();
         let runner = Runner { api_url: Some(github.url.clone()), ..runner(home.path()) };
-        let report = sample::report(&sample::failed());
+        let report = sample::report_of(&sample::failed_events());
         let (faults, log) = published(&report, &runner, &settings(CommentPolicy::Always)).await;
         assert_eq!(faults, []);
         assert_eq!(log, "");
@@ -176,7 +181,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let runner =
             Runner { api_url: Some(github.url.clone()), output_file: Some("/dev/full".into()), ..runner(home.path()) };
-        let report = sample::report(&sample::success());
+        let report = sample::report_of(&sample::successful_events());
         let (faults, log) = published(&report, &runner, &settings(CommentPolicy::Always)).await;
         let codes: Vec<Code> = faults.iter().map(|fault| fault.code).collect();
         assert_eq!(codes, [Code::ReportUnwritten, Code::CommentUnwritten]);
@@ -192,7 +197,7 @@ mod tests {
         let github = FakeGithub::start(|_| (500, "{}".to_owned())).await;
         let home = tempfile::tempdir().unwrap();
         let runner = Runner { api_url: Some(github.url.clone()), ..runner(home.path()) };
-        let report = sample::report(&sample::success());
+        let report = sample::report_of(&sample::successful_events());
         for comment in [CommentPolicy::Never, CommentPolicy::Plan] {
             assert_eq!(published(&report, &runner, &settings(comment)).await.0, []);
         }
@@ -206,8 +211,9 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let runner = runner(home.path());
         fs::write(home.path().join("summary"), "x".repeat(command_file::SUMMARY_LIMIT - 3_000)).unwrap();
-        let mut log = Log::to(Box::new(Paper::default()), &runner, Surface::Pipe, &[Secret::new("e")]);
-        let faults = publish(&sample::report(&sample::success()), &runner, None, &mut log).await;
+        let mut log =
+            Log::on_stream(Box::new(SharedBuffer::default()), &runner, ConsoleKind::Pipe, &[Secret::new("e")]);
+        let faults = publish_report(&sample::report_of(&sample::successful_events()), &runner, None, &mut log).await;
         assert_eq!(faults, []);
         let written = fs::metadata(home.path().join("summary")).unwrap().len();
         assert!((1_045_577..=1_048_576).contains(&written), "{written}");

@@ -5,8 +5,8 @@
 
 use super::{
     entries::{MigrationReport, NoticeReport, StepReport, UsageReport},
-    markdown::clipped,
-    run_report::Report,
+    markdown::clip_text,
+    run_report::RunReport,
 };
 use crate::{
     fault::{Excerpt, Fault, FilePosition},
@@ -18,31 +18,31 @@ use crate::{
 };
 
 /// The same without any secret in its texts.
-pub(super) trait Redacted {
+pub(super) trait Redact {
     fn redacted(&self, redactor: &Redactor) -> Self;
 }
 
-impl Report {
+impl RunReport {
     /// The same report without a secret in any of its texts: what renderers are given.
     #[must_use]
     pub fn redacted(&self, redactor: &Redactor) -> Self {
-        Redacted::redacted(self, redactor)
+        Redact::redacted(self, redactor)
     }
 }
 
-impl Redacted for String {
+impl Redact for String {
     fn redacted(&self, redactor: &Redactor) -> Self {
         redactor.redact(self)
     }
 }
 
-impl<T: Redacted> Redacted for Option<T> {
+impl<T: Redact> Redact for Option<T> {
     fn redacted(&self, redactor: &Redactor) -> Self {
         self.as_ref().map(|value| value.redacted(redactor))
     }
 }
 
-impl<T: Redacted> Redacted for Vec<T> {
+impl<T: Redact> Redact for Vec<T> {
     fn redacted(&self, redactor: &Redactor) -> Self {
         self.iter().map(|value| value.redacted(redactor)).collect()
     }
@@ -51,7 +51,7 @@ impl<T: Redacted> Redacted for Vec<T> {
 /// `redacted! { Type { texts } { values } }`: the texts are redacted, the values can't hold any and are copied.
 macro_rules! redacted {
     ($($type:ident { $($text:ident),* } { $($value:ident),* })*) => {$(
-        impl Redacted for $type {
+        impl Redact for $type {
             fn redacted(&self, redactor: &Redactor) -> Self {
                 let Self { $($text,)* $($value,)* } = self;
                 Self { $($text: $text.redacted(redactor),)* $($value: $value.clone(),)* }
@@ -72,22 +72,22 @@ redacted! {
     NoticeReport { severity, text, file } {}
     UsageReport { command } { usage }
     StepReport { id } { fate, started_ms, took_ms }
-    Report {
+    RunReport {
         environment, run_url, bastion, database, image, usage, settings, tunnel, plan, recorded, migrations, steps, schema, blocked, notices,
         warnings, faults
     } { command, stages, changed, verified, proof, skipped, duration_ms }
 }
 
-impl Redacted for Excerpt {
+impl Redact for Excerpt {
     fn redacted(&self, redactor: &Redactor) -> Self {
         self.map_line(|line, column| redactor.redact_with_position(line, column))
     }
 }
 
 /// What is shown of a migration's title, in characters: it stands in lines and tables.
-const TITLE: usize = 120;
+const MAX_TITLE_LENGTH: usize = 120;
 
-impl Redacted for MigrationId {
+impl Redact for MigrationId {
     fn redacted(&self, redactor: &Redactor) -> Self {
         let Self { index, version, name, file, schema, title } = self;
         Self {
@@ -96,22 +96,22 @@ impl Redacted for MigrationId {
             name: name.redacted(redactor),
             file: file.redacted(redactor),
             schema: schema.redacted(redactor),
-            title: clipped(&redactor.redact(title), TITLE),
+            title: clip_text(&redactor.redact(title), MAX_TITLE_LENGTH),
         }
     }
 }
 
 /// What is shown of a step's name, in characters: it stands in headings.
-const STEP_NAME: usize = 80;
+const MAX_STEP_NAME_LENGTH: usize = 80;
 
-impl Redacted for StepId {
+impl Redact for StepId {
     fn redacted(&self, redactor: &Redactor) -> Self {
         let Self { phase, at, name } = self;
-        Self { phase: *phase, at: *at, name: clipped(&redactor.redact(name), STEP_NAME) }
+        Self { phase: *phase, at: *at, name: clip_text(&redactor.redact(name), MAX_STEP_NAME_LENGTH) }
     }
 }
 
-impl Redacted for NoticeSubject {
+impl Redact for NoticeSubject {
     fn redacted(&self, redactor: &Redactor) -> Self {
         match self {
             Self::Migration(index) => Self::Migration(*index),
@@ -120,7 +120,7 @@ impl Redacted for NoticeSubject {
     }
 }
 
-impl Redacted for Event {
+impl Redact for Event {
     fn redacted(&self, redactor: &Redactor) -> Self {
         match self {
             Self::Note(sentence) => Self::Note(sentence.redacted(redactor)),
@@ -184,11 +184,11 @@ impl Redacted for Event {
 mod tests {
     use super::{
         super::{
-            comment,
-            log::{Log, Surface},
-            outputs,
-            sample::{self, Paper},
-            summary,
+            comment_body,
+            log::{ConsoleKind, Log},
+            render_summary,
+            sample::{self, SharedBuffer},
+            step_outputs,
         },
         *,
     };
@@ -197,9 +197,13 @@ mod tests {
     use std::time::Duration;
 
     /// The runs of all samples with this text in every place that holds a text.
-    fn tainted(text: &str) -> Vec<sample::Told> {
-        let taint = |events: sample::Told| events.into_iter().map(|(at, event)| (at, taint(event, text))).collect();
-        [sample::success(), sample::failed(), sample::unpinned()].into_iter().map(taint).collect()
+    fn tainted(text: &str) -> Vec<sample::SampleEvents> {
+        let taint =
+            |events: sample::SampleEvents| events.into_iter().map(|(at, event)| (at, taint(event, text))).collect();
+        [sample::successful_events(), sample::failed_events(), sample::unpinned_events()]
+            .into_iter()
+            .map(taint)
+            .collect()
     }
 
     fn taint(event: Event, text: &str) -> Event {
@@ -248,33 +252,34 @@ mod tests {
     }
 
     /// Every surface of a run, each with its name.
-    fn surfaces(told: &sample::Told, secret: &Secret) -> Vec<(&'static str, String)> {
+    fn surfaces(told: &sample::SampleEvents, secret: &Secret) -> Vec<(&'static str, String)> {
         let redactor = Redactor::new([secret]);
-        let mut report = sample::report(told);
+        let mut report = sample::report_of(told);
         report.environment = Some(format!("env {}", secret.expose()));
-        let paper = Paper::default();
-        for screen in [Surface::Pipe, Surface::Colour] {
-            let mut log = Log::to(Box::new(paper.clone()), &Runner::default(), screen, std::slice::from_ref(secret));
-            told.iter().for_each(|(at, event)| log.event(event, Duration::from_millis(*at)));
-            log.verdict(&report);
+        let paper = SharedBuffer::default();
+        for screen in [ConsoleKind::Pipe, ConsoleKind::ColourTerminal] {
+            let mut log =
+                Log::on_stream(Box::new(paper.clone()), &Runner::default(), screen, std::slice::from_ref(secret));
+            told.iter().for_each(|(at, event)| log.log_event(event, Duration::from_millis(*at)));
+            log.log_headline(&report);
         }
-        let mut log = Log::to(
+        let mut log = Log::on_stream(
             Box::new(paper.clone()),
             &Runner { in_actions: true, ..Runner::default() },
-            Surface::Pipe,
+            ConsoleKind::Pipe,
             std::slice::from_ref(secret),
         );
-        told.iter().for_each(|(at, event)| log.event(event, Duration::from_millis(*at)));
+        told.iter().for_each(|(at, event)| log.log_event(event, Duration::from_millis(*at)));
         let log = paper.text();
         let log = log.lines().filter(|line| !line.starts_with("::add-mask::")).collect::<Vec<_>>().join("\n");
         let report = report.redacted(&redactor);
         let mut all = vec![
             ("log", log),
-            ("summary", redactor.redact(&summary(&report, 1_000_000))),
-            ("comment", redactor.redact(&comment(&report, 60_000))),
-            ("marker", super::super::marker(report.environment.as_deref())),
+            ("summary", redactor.redact(&render_summary(&report, 1_000_000))),
+            ("comment", redactor.redact(&comment_body(&report, 60_000))),
+            ("marker", super::super::comment_marker(report.environment.as_deref())),
         ];
-        all.extend(outputs(&report));
+        all.extend(step_outputs(&report));
         all
     }
 
@@ -295,18 +300,18 @@ mod tests {
     #[test]
     fn redacting_only_what_is_rendered_would_be_too_late() {
         let secret = Secret::new("a|b@c<d");
-        let mut report = sample::report(&sample::success());
+        let mut report = sample::report_of(&sample::successful_events());
         report.notices[0].text = secret.expose().to_owned();
         let redactor = Redactor::new([&secret]);
-        assert!(redactor.redact(&summary(&report, 100_000)).contains(r"a\|b@<!-- -->c&lt;d"));
-        assert!(!summary(&report.redacted(&redactor), 100_000).contains("c&lt;d"));
+        assert!(redactor.redact(&render_summary(&report, 100_000)).contains(r"a\|b@<!-- -->c&lt;d"));
+        assert!(!render_summary(&report.redacted(&redactor), 100_000).contains("c&lt;d"));
     }
 
     #[test]
     fn outputs_stay_json_when_the_secret_is_a_word_of_json() {
         for word in ["true", "null", ",", "\"", "0"] {
-            let report = sample::report(&sample::success()).redacted(&Redactor::new([&Secret::new(word)]));
-            for (name, value) in outputs(&report).iter().filter(|(name, _)| ["report", "applied"].contains(name)) {
+            let report = sample::report_of(&sample::successful_events()).redacted(&Redactor::new([&Secret::new(word)]));
+            for (name, value) in step_outputs(&report).iter().filter(|(name, _)| ["report", "applied"].contains(name)) {
                 assert!(serde_json::from_str::<serde_json::Value>(value).is_ok(), "{word} in {name}: {value}");
             }
         }

@@ -1,8 +1,8 @@
 //! Everything that happened, folded from events, so that it survives whatever ends the run.
 
 use super::{
-    database_changes::Changed,
-    entries::{Fate, MigrationReport, NoticeReport, StageTime, StepReport, UsageReport},
+    database_changes::DatabaseChanges,
+    entries::{MigrationReport, MigrationState, NoticeReport, StageTime, StepReport, UsageReport},
 };
 use crate::{
     fault::{Class, Fault, Stage},
@@ -20,7 +20,7 @@ use std::time::Duration;
 /// How it ended, as the output `outcome` says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum RunOutcome {
     /// Something was applied, or everything checked is in order.
     Success,
     /// Nothing was pending.
@@ -35,7 +35,7 @@ pub enum Outcome {
     InDoubt,
 }
 
-impl Outcome {
+impl RunOutcome {
     /// As the output `outcome` says it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -52,7 +52,7 @@ impl Outcome {
 
 /// Everything that happened.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Report {
+pub struct RunReport {
     /// What was asked; absent when the inputs did not even say that.
     pub command: Option<Command>,
     /// The environment's name.
@@ -83,7 +83,7 @@ pub struct Report {
     pub steps: Vec<StepReport>,
     /// What others have changed that should change nothing.
     #[serde(skip)]
-    pub(super) changed: Changed,
+    pub(super) changed: DatabaseChanges,
     /// Whether what was applied, read again, was what it should be.
     pub verified: bool,
     /// Who said so.
@@ -105,12 +105,12 @@ pub struct Report {
 }
 
 /// Who waited for whom, as far as it is kept for the summary; the log has all.
-pub(super) const BLOCKED_KEPT: usize = 20;
+pub(super) const MAX_BLOCKED: usize = 20;
 
 /// Notices kept for the summary; the log has all.
-pub const NOTICES_KEPT: usize = 50;
+pub const MAX_NOTICES: usize = 50;
 
-impl Report {
+impl RunReport {
     /// An empty report of this run.
     #[must_use]
     pub fn new(command: Option<Command>, environment: Option<String>, runner: &Runner) -> Self {
@@ -118,10 +118,10 @@ impl Report {
     }
 
     /// Takes one event in. `at` is the time since the run began.
-    pub fn fold(&mut self, event: &Event, at: Duration) {
-        let now = millis(at);
+    pub fn fold_event(&mut self, event: &Event, at: Duration) {
+        let now = whole_millis(at);
         self.duration_ms = now;
-        self.changed = self.changed.after(event, self.open_stage());
+        self.changed = self.changed.after_event(event, self.open_stage());
         match event {
             Event::StageStarted(stage) => {
                 self.stages.push(StageTime { stage: *stage, started_ms: now, took_ms: None });
@@ -134,15 +134,15 @@ impl Report {
             Event::Bastion(facts) => self.bastion = Some(facts.clone()),
             Event::Database(facts) => self.database = Some(facts.clone()),
             Event::Planned(facts) => {
-                self.migrations = facts.pending.iter().map(MigrationReport::pending).collect();
+                self.migrations = facts.pending.iter().map(MigrationReport::new_pending).collect();
                 self.plan = Some(facts.clone());
             }
             Event::LedgerListed { recorded } => self.recorded.clone_from(recorded),
             Event::Notice { severity, text, about } => {
-                if self.notices.len() == NOTICES_KEPT {
+                if self.notices.len() == MAX_NOTICES {
                     self.notices.remove(0);
                 }
-                let file = about.as_ref().map(|about| self.file(about));
+                let file = about.as_ref().map(|about| self.subject_name(about));
                 self.notices.push(NoticeReport { severity: severity.clone(), text: text.clone(), file });
             }
             Event::LinesOmitted { lines: left_out } | Event::MessagesSkipped { messages: left_out } => {
@@ -156,7 +156,7 @@ impl Report {
             Event::SettingsDelivered { way } => self.settings = Some(way.clone()),
             Event::SchemaAdded { added } => self.schema.clone_from(added),
             Event::Blocked { text } => {
-                if self.blocked.len() < BLOCKED_KEPT {
+                if self.blocked.len() < MAX_BLOCKED {
                     self.blocked.push(text.clone());
                 }
             }
@@ -171,14 +171,14 @@ impl Report {
             | Event::Ended { .. }
             | Event::Unplanned(_)
             | Event::SchemaAssigned { .. }
-            | Event::Recorded { .. } => self.migration(event, now),
-            Event::Steps(ids) => self.steps = ids.iter().map(StepReport::not_run).collect(),
-            Event::StepChanged { id, fate } => self.step(id, *fate, now),
+            | Event::Recorded { .. } => self.fold_migration_event(event, now),
+            Event::Steps(ids) => self.steps = ids.iter().map(StepReport::new_not_run).collect(),
+            Event::StepChanged { id, fate } => self.fold_step(id, *fate, now),
             Event::Verified(proof) => (self.verified, self.proof) = (true, Some(*proof)),
             Event::Warning(fault) => self.warnings.push(fault.clone()),
             Event::Fault(fault) => {
                 if fault.code.class() == Class::Cancelled {
-                    self.cancel_begun();
+                    self.cancel_running();
                 }
                 self.faults.push(fault.clone());
             }
@@ -193,31 +193,35 @@ impl Report {
     }
 
     /// Takes in what became of a migration.
-    fn migration(&mut self, event: &Event, now: u64) {
+    fn fold_migration_event(&mut self, event: &Event, now: u64) {
         match event {
-            Event::Started(id) => self.became(id.index, Fate::Running, |entry| entry.started_ms = Some(now)),
-            Event::Applied { index, took } => {
-                self.became(*index, Fate::Applied, |entry| entry.took_ms = Some(millis(*took)));
+            Event::Started(id) => {
+                self.set_state(id.index, MigrationState::Running, |entry| entry.started_ms = Some(now));
             }
-            Event::RolledBack { index } => self.became(*index, Fate::RolledBack, |_| ()),
-            Event::Failed { index } => self.became(*index, Fate::Failed, |_| ()),
-            Event::Cancelled { index } => self.became(*index, Fate::Cancelled, |_| ()),
-            Event::LostInCrash { index } => self.became(*index, Fate::Pending, |entry| entry.took_ms = None),
-            Event::InDoubt { index } => self.became(*index, Fate::InDoubt, |_| ()),
+            Event::Applied { index, took } => {
+                self.set_state(*index, MigrationState::Applied, |entry| entry.took_ms = Some(whole_millis(*took)));
+            }
+            Event::RolledBack { index } => self.set_state(*index, MigrationState::RolledBack, |_| ()),
+            Event::Failed { index } => self.set_state(*index, MigrationState::Failed, |_| ()),
+            Event::Cancelled { index } => self.set_state(*index, MigrationState::Cancelled, |_| ()),
+            Event::LostInCrash { index } => {
+                self.set_state(*index, MigrationState::Pending, |entry| entry.took_ms = None);
+            }
+            Event::InDoubt { index } => self.set_state(*index, MigrationState::InDoubt, |_| ()),
             Event::ToolMigrationStarted { name, schema, clock } => {
-                if let Some(entry) = self.of_tool(name, schema.as_ref()) {
+                if let Some(entry) = self.find_by_tool_name(name, schema.as_ref()) {
                     let started = (*clock == ClockPrecision::Exact).then_some(now);
-                    (entry.fate, entry.started_ms, entry.took_ms) = (Fate::Running, started, None);
+                    (entry.fate, entry.started_ms, entry.took_ms) = (MigrationState::Running, started, None);
                 }
             }
             Event::Ended { name, schema, took } => {
-                if let Some(entry) = self.of_tool(name, schema.as_ref()) {
-                    entry.took_ms = took.map(millis);
+                if let Some(entry) = self.find_by_tool_name(name, schema.as_ref()) {
+                    entry.took_ms = took.map(whole_millis);
                 }
             }
             Event::Unplanned(id) => {
                 let place = self.migrations.partition_point(|entry| entry.id.index < id.index);
-                self.migrations.insert(place, MigrationReport::pending(id));
+                self.migrations.insert(place, MigrationReport::new_pending(id));
             }
             Event::SchemaAssigned { index, schema } => {
                 if let Some(entry) = self.migrations.iter_mut().find(|entry| entry.id.index == *index) {
@@ -225,13 +229,15 @@ impl Report {
                 }
             }
             Event::Recorded { index, took } => {
-                self.became(*index, Fate::Applied, |entry| entry.took_ms = took.map(millis).or(entry.took_ms));
+                self.set_state(*index, MigrationState::Applied, |entry| {
+                    entry.took_ms = took.map(whole_millis).or(entry.took_ms);
+                });
             }
             _ => {}
         }
     }
 
-    fn file(&self, about: &NoticeSubject) -> String {
+    fn subject_name(&self, about: &NoticeSubject) -> String {
         match about {
             NoticeSubject::File(file) => file.clone(),
             NoticeSubject::Migration(index) => {
@@ -241,7 +247,7 @@ impl Report {
         }
     }
 
-    fn step(&mut self, id: &StepId, fate: StepState, now: u64) {
+    fn fold_step(&mut self, id: &StepId, fate: StepState, now: u64) {
         let known = self.steps.iter_mut().find(|step| step.id == *id);
         let Some(step) = known else { return };
         step.fate = fate;
@@ -255,19 +261,19 @@ impl Report {
     }
 
     /// The migration that a tool calls so.
-    fn of_tool(&mut self, name: &str, schema: Option<&String>) -> Option<&mut MigrationReport> {
+    fn find_by_tool_name(&mut self, name: &str, schema: Option<&String>) -> Option<&mut MigrationReport> {
         let is_it = |id: &MigrationId| id.name == name && (id.schema.is_empty() || Some(&id.schema) == schema);
         self.migrations.iter_mut().find(|entry| is_it(&entry.id))
     }
 
     /// What has begun and is not known to have ended was stopped with the run.
-    fn cancel_begun(&mut self) {
-        let begun = |entry: &&mut MigrationReport| entry.fate == Fate::Running;
-        self.migrations.iter_mut().filter(begun).for_each(|entry| entry.fate = Fate::Cancelled);
+    fn cancel_running(&mut self) {
+        let begun = |entry: &&mut MigrationReport| entry.fate == MigrationState::Running;
+        self.migrations.iter_mut().filter(begun).for_each(|entry| entry.fate = MigrationState::Cancelled);
     }
 
     /// Whether this very fault was told before.
-    pub(super) fn has(&self, event: &Event) -> bool {
+    pub(super) fn is_known_fault(&self, event: &Event) -> bool {
         match event {
             Event::Fault(fault) => self.faults.contains(fault),
             Event::Warning(fault) => self.warnings.contains(fault),
@@ -275,7 +281,7 @@ impl Report {
         }
     }
 
-    fn became(&mut self, index: usize, fate: Fate, change: impl FnOnce(&mut MigrationReport)) {
+    fn set_state(&mut self, index: usize, fate: MigrationState, change: impl FnOnce(&mut MigrationReport)) {
         if let Some(entry) = self.migrations.iter_mut().find(|entry| entry.id.index == index) {
             entry.fate = fate;
             change(entry);
@@ -283,7 +289,7 @@ impl Report {
     }
 
     /// The migrations with this fate, in order.
-    pub fn with_fate(&self, fate: Fate) -> impl Iterator<Item = &MigrationReport> {
+    pub fn in_state(&self, fate: MigrationState) -> impl Iterator<Item = &MigrationReport> {
         self.migrations.iter().filter(move |entry| entry.fate == fate)
     }
 
@@ -295,79 +301,85 @@ impl Report {
 
     /// The migrations that may be under way: many are sent ahead before the first of them is told of.
     #[must_use]
-    pub fn under_way(&self) -> Vec<usize> {
+    pub fn possibly_running(&self) -> Vec<usize> {
         let open = self.stages.iter().any(|stage| stage.stage == Stage::Migrate && stage.took_ms.is_none());
-        let is_open = |entry: &&MigrationReport| open && matches!(entry.fate, Fate::Pending | Fate::Running);
+        let is_open =
+            |entry: &&MigrationReport| open && matches!(entry.fate, MigrationState::Pending | MigrationState::Running);
         self.migrations.iter().filter(is_open).map(|entry| entry.id.index).collect()
     }
 
     /// The migrations that the database does not have: not begun, or begun and rolled back.
-    pub fn left_to_do(&self) -> impl Iterator<Item = &MigrationReport> {
+    pub fn not_done(&self) -> impl Iterator<Item = &MigrationReport> {
         let goes_back = self.command == Some(Command::Rollback);
         self.migrations.iter().filter(move |entry| match entry.fate {
-            Fate::Pending | Fate::Running | Fate::Failed | Fate::Cancelled => !goes_back,
-            Fate::RolledBack => true,
-            Fate::Applied | Fate::InDoubt => false,
+            MigrationState::Pending | MigrationState::Running | MigrationState::Failed | MigrationState::Cancelled => {
+                !goes_back
+            }
+            MigrationState::RolledBack => true,
+            MigrationState::Applied | MigrationState::InDoubt => false,
         })
     }
 
     /// How it ended.
     #[must_use]
-    pub fn outcome(&self) -> Outcome {
-        if let Some(class) = self.class() {
+    pub fn outcome(&self) -> RunOutcome {
+        if let Some(class) = self.failure_class() {
             return match class {
-                Class::InDoubt => Outcome::InDoubt,
-                Class::Cancelled => Outcome::Cancelled,
+                Class::InDoubt => RunOutcome::InDoubt,
+                Class::Cancelled => RunOutcome::Cancelled,
                 Class::Configuration
                 | Class::Connection
                 | Class::Lock
                 | Class::PlanRefused
                 | Class::MigrationFailed
                 | Class::VerificationFailed
-                | Class::Bug => Outcome::Failed,
+                | Class::Bug => RunOutcome::Failed,
             };
         }
-        let open = self.migrations.iter().any(|entry| !matches!(entry.fate, Fate::Applied | Fate::RolledBack));
+        let open = self
+            .migrations
+            .iter()
+            .any(|entry| !matches!(entry.fate, MigrationState::Applied | MigrationState::RolledBack));
         match self.command {
-            _ if open => Outcome::Pending,
-            Some(Command::Verify | Command::Tunnel) => Outcome::Success,
+            _ if open => RunOutcome::Pending,
+            Some(Command::Verify | Command::Tunnel) => RunOutcome::Success,
             // A tool has run whose ledger nobody knows: it may have done anything.
-            Some(Command::Migrate) if self.has_done_something() && !self.verified => Outcome::Success,
+            Some(Command::Migrate) if self.has_migrated() && !self.verified => RunOutcome::Success,
             // What nobody could list may be pending.
-            Some(Command::Plan | Command::Status) if self.is_unknown() => Outcome::Pending,
-            _ if self.migrations.is_empty() => Outcome::NothingToDo,
-            _ => Outcome::Success,
+            Some(Command::Plan | Command::Status) if self.has_unknown_plan() => RunOutcome::Pending,
+            _ if self.migrations.is_empty() => RunOutcome::NothingToDo,
+            _ => RunOutcome::Success,
         }
     }
 
     /// Whether nobody could say what there is to do.
     #[must_use]
-    pub fn is_unknown(&self) -> bool {
+    pub fn has_unknown_plan(&self) -> bool {
         self.plan.as_ref().is_some_and(|plan| plan.coverage == Coverage::Unknown)
     }
 
     /// Whether a step that is the migration has ended well.
     #[must_use]
-    pub fn has_done_something(&self) -> bool {
+    pub fn has_migrated(&self) -> bool {
         self.steps.iter().any(|step| step.id.phase == StepPhase::Migrate && step.fate == StepState::Done)
     }
 
     /// The exit code of the process.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        self.class().map_or(0, Class::exit_code)
+        self.failure_class().map_or(0, Class::exit_code)
     }
 
     /// How it failed: as the first fault says, unless a commit is in doubt. That is what somebody must act on, whatever
     /// ended the run.
-    fn class(&self) -> Option<Class> {
+    fn failure_class(&self) -> Option<Class> {
         let first = self.faults.first()?.code.class();
-        let doubt = self.with_fate(Fate::InDoubt).next().is_some();
+        let doubt = self.in_state(MigrationState::InDoubt).next().is_some();
         Some(if doubt { Class::InDoubt } else { first })
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+fn whole_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -378,22 +390,22 @@ mod tests {
 
     #[test]
     fn a_migration_that_is_not_known_to_be_applied_is_no_success() {
-        let mut told = sample::success();
+        let mut told = sample::successful_events();
         told.retain(|(_, event)| !matches!(event, Event::Applied { index: 4, .. }));
-        assert_eq!(sample::report(&told).outcome(), Outcome::Pending);
-        assert_eq!(sample::report(&sample::success()).outcome(), Outcome::Success);
+        assert_eq!(sample::report_of(&told).outcome(), RunOutcome::Pending);
+        assert_eq!(sample::report_of(&sample::successful_events()).outcome(), RunOutcome::Success);
     }
 
     #[test]
     fn a_commit_in_doubt_is_told_whatever_ended_the_run() {
         for code in [Code::Cancelled, Code::BastionLost] {
             let fault = (410, Event::Fault(Fault::new(code, "x")));
-            let mut told = sample::planned();
+            let mut told = sample::events_until_migration();
             told.push(fault.clone());
-            assert_eq!(sample::report(&told).exit_code(), code.class().exit_code());
+            assert_eq!(sample::report_of(&told).exit_code(), code.class().exit_code());
             told.extend([(400, Event::InDoubt { index: 4 }), fault]);
-            let report = sample::report(&told);
-            assert_eq!((report.outcome(), report.exit_code()), (Outcome::InDoubt, 8));
+            let report = sample::report_of(&told);
+            assert_eq!((report.outcome(), report.exit_code()), (RunOutcome::InDoubt, 8));
         }
     }
 
@@ -401,11 +413,12 @@ mod tests {
     fn the_end_of_the_tool_is_nobodys_time() {
         let told = |more: Vec<(u64, Event)>, took| {
             let (name, schema) = ("drop_name".to_owned(), None);
-            let mut told: sample::Told = sample::planned().into_iter().take_while(|(at, _)| *at < 310).collect();
+            let mut told: sample::SampleEvents =
+                sample::events_until_migration().into_iter().take_while(|(at, _)| *at < 310).collect();
             told.push((1_000, Event::ToolMigrationStarted { name, schema, clock: ClockPrecision::Exact }));
             told.extend(more);
             told.push((2_200, Event::Recorded { index: 4, took }));
-            let entry = sample::report(&told).migrations[1].clone();
+            let entry = sample::report_of(&told).migrations[1].clone();
             (entry.started_ms, entry.took_ms)
         };
         let millis = |took| Some(Duration::from_millis(took));
@@ -419,17 +432,17 @@ mod tests {
     #[test]
     fn what_was_under_way_when_the_run_was_stopped_is_cancelled() {
         for code in [Code::Cancelled, Code::TimedOut] {
-            let mut told = sample::planned();
+            let mut told = sample::events_until_migration();
             told.push((400, Event::Fault(Fault::new(code, "stopped"))));
-            let report = sample::report(&told);
-            assert_eq!(report.migrations[1].fate, Fate::Cancelled);
-            assert_eq!(report.left_to_do().count(), 1);
+            let report = sample::report_of(&told);
+            assert_eq!(report.migrations[1].fate, MigrationState::Cancelled);
+            assert_eq!(report.not_done().count(), 1);
         }
     }
 
     #[test]
     fn an_outcome_has_one_name() {
-        use Outcome::{Cancelled, Failed, InDoubt, NothingToDo, Pending, Success};
+        use RunOutcome::{Cancelled, Failed, InDoubt, NothingToDo, Pending, Success};
         for outcome in [Success, NothingToDo, Pending, Failed, Cancelled, InDoubt] {
             assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.name());
         }
@@ -441,7 +454,7 @@ mod tests {
             let usage = ResourceUsage { memory_bytes: mib << 20, cpu_ms };
             (0, Event::ResourceUsage { command: command.to_owned(), usage })
         };
-        let report = sample::report(&vec![used("tool list", 90, 700), used("tool up", 60, 300)]);
+        let report = sample::report_of(&vec![used("tool list", 90, 700), used("tool up", 60, 300)]);
         assert_eq!(
             serde_json::to_value(&report.usage).unwrap(),
             serde_json::json!([
@@ -449,7 +462,7 @@ mod tests {
                 {"command": "tool up", "memory_bytes": 60 << 20, "cpu_ms": 300},
             ])
         );
-        let summary = super::super::summary(&report, 100_000);
+        let summary = super::super::render_summary(&report, 100_000);
         assert!(
             summary.contains("| Used | <code>60 MiB of memory and 300 ms of processor time by tool up"),
             "{summary}"
@@ -460,8 +473,8 @@ mod tests {
     fn keeps_the_newest_notices() {
         let notice =
             |number: usize| Event::Notice { severity: "NOTICE".to_owned(), text: number.to_string(), about: None };
-        let told = (0..NOTICES_KEPT + 5).map(|number| (0, notice(number))).collect();
-        let report = sample::report(&told);
-        assert_eq!((report.notices.len(), report.notices[0].text.as_str()), (NOTICES_KEPT, "5"));
+        let told = (0..MAX_NOTICES + 5).map(|number| (0, notice(number))).collect();
+        let report = sample::report_of(&told);
+        assert_eq!((report.notices.len(), report.notices[0].text.as_str()), (MAX_NOTICES, "5"));
     }
 }

@@ -1,6 +1,6 @@
 //! Runs that the renderers' tests share.
 
-use super::run_report::Report;
+use super::run_report::RunReport;
 use crate::{
     fault::{Code, Excerpt, Fault, FilePosition, Stage},
     github::runner::Runner,
@@ -17,9 +17,9 @@ use std::{
 };
 
 /// Events at milliseconds since the run began.
-pub(super) type Told = Vec<(u64, Event)>;
+pub(super) type SampleEvents = Vec<(u64, Event)>;
 
-pub(super) fn migration(index: usize, name: &str) -> MigrationId {
+pub(super) fn migration_id(index: usize, name: &str) -> MigrationId {
     MigrationId {
         index,
         version: index.to_string(),
@@ -30,16 +30,18 @@ pub(super) fn migration(index: usize, name: &str) -> MigrationId {
 }
 
 /// A run of `command: tunnel` that went well.
-pub(super) fn tunnel() -> Report {
-    let found = planned().into_iter().filter(|(_, event)| matches!(event, Event::Bastion(_) | Event::Database(_)));
+pub(super) fn tunnel_report() -> RunReport {
+    let found = events_until_migration()
+        .into_iter()
+        .filter(|(_, event)| matches!(event, Event::Bastion(_) | Event::Database(_)));
     let tunnel =
         TunnelFacts { host: "127.0.0.1".to_owned(), port: 49153, alias: "bastion-migrate-tunnel-4f2c".to_owned() };
     let told = found.chain([(300, Event::Tunnel(tunnel))]).collect();
-    Report { command: Some(Command::Tunnel), duration_ms: 300, ..report(&told) }
+    RunReport { command: Some(Command::Tunnel), duration_ms: 300, ..report_of(&told) }
 }
 
 /// Up to the plan: two migrations are pending.
-pub(super) fn planned() -> Told {
+pub(super) fn events_until_migration() -> SampleEvents {
     let bastion = BastionFacts {
         host: "bastion.example.org".to_owned(),
         port: 22,
@@ -61,7 +63,7 @@ pub(super) fn planned() -> Told {
         layout: "plain".to_owned(),
         ledger: "bastion_migrate.ledger".to_owned(),
         recorded: 2,
-        pending: vec![migration(3, "add_email"), migration(4, "drop_name")],
+        pending: vec![migration_id(3, "add_email"), migration_id(4, "drop_name")],
         digest: "sha256:4f2c".to_owned(),
     };
     vec![
@@ -76,14 +78,14 @@ pub(super) fn planned() -> Told {
         (250, Event::Planned(plan)),
         (250, Event::StageDone(Stage::Plan)),
         (300, Event::StageStarted(Stage::Migrate)),
-        (300, Event::Started(migration(3, "add_email"))),
+        (300, Event::Started(migration_id(3, "add_email"))),
         (312, Event::Applied { index: 3, took: Duration::from_millis(12) }),
-        (320, Event::Started(migration(4, "drop_name"))),
+        (320, Event::Started(migration_id(4, "drop_name"))),
     ]
 }
 
-pub(super) fn success() -> Told {
-    let mut told = planned();
+pub(super) fn successful_events() -> SampleEvents {
+    let mut told = events_until_migration();
     told.extend([
         (
             1_400,
@@ -100,7 +102,7 @@ pub(super) fn success() -> Told {
     told
 }
 
-pub(super) fn failed() -> Told {
+pub(super) fn failed_events() -> SampleEvents {
     let place = FilePosition {
         file: "migrations/0004_drop_name.sql".to_owned(),
         line: Some(2),
@@ -111,34 +113,34 @@ pub(super) fn failed() -> Told {
         .in_file(place)
         .sqlstate("42P01")
         .detail("HINT: ##[error]look at `users`");
-    let mut told = planned();
+    let mut told = events_until_migration();
     told.extend([(330, Event::Failed { index: 4 }), (330, Event::Fault(fault))]);
     told
 }
 
-pub(super) fn unpinned() -> Told {
+pub(super) fn unpinned_events() -> SampleEvents {
     let fault = Fault::new(Code::HostKeyUnpinned, "no key is pinned for `bastion.example.org`")
         .detail("bastion.example.org ssh-ed25519 AAAA");
     vec![(0, Event::StageStarted(Stage::Bastion)), (50, Event::Fault(fault))]
 }
 
-pub(super) fn report(told: &Told) -> Report {
+pub(super) fn report_of(told: &SampleEvents) -> RunReport {
     let runner = Runner {
         server_url: Some("https://github.com".to_owned()),
         repository: Some("owner/name".to_owned()),
         run_id: Some("1".to_owned()),
         ..Runner::default()
     };
-    let mut report = Report::new(Some(Command::Migrate), Some("prod".to_owned()), &runner);
-    told.iter().for_each(|(at, event)| report.fold(event, Duration::from_millis(*at)));
+    let mut report = RunReport::new(Some(Command::Migrate), Some("prod".to_owned()), &runner);
+    told.iter().for_each(|(at, event)| report.fold_event(event, Duration::from_millis(*at)));
     report
 }
 
 /// A stream that can be read afterwards.
 #[derive(Clone, Default)]
-pub(super) struct Paper(Arc<Mutex<Vec<u8>>>);
+pub(super) struct SharedBuffer(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Paper {
+impl Write for SharedBuffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().write(bytes)
     }
@@ -148,7 +150,7 @@ impl Write for Paper {
     }
 }
 
-impl Paper {
+impl SharedBuffer {
     pub(super) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }

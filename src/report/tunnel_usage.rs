@@ -1,13 +1,13 @@
 //! How the following steps of a job reach the database through a tunnel.
 
-use super::{markdown::code, run_report::Report};
+use super::{markdown::code_html, run_report::RunReport};
 
 /// Of `tunnel`, where later steps find the database, and how one of them asks it something.
-pub(super) fn way(report: &Report) -> String {
+pub(super) fn access_table(report: &RunReport) -> String {
     let (Some(tunnel), Some(database)) = (&report.tunnel, &report.database) else { return String::new() };
     let at = |host: &str, port: u16| {
-        let role = conninfo(&database.role);
-        code(&format!("psql \"host={host} port={port} user={role} dbname={}\"", conninfo(&database.name)))
+        let role = quote_conninfo(&database.role);
+        code_html(&format!("psql \"host={host} port={port} user={role} dbname={}\"", quote_conninfo(&database.name)))
     };
     let runner = format!("| on the runner | {} |\n", at(&tunnel.host, tunnel.port));
     let network = match tunnel.alias.as_str() {
@@ -18,7 +18,7 @@ pub(super) fn way(report: &Report) -> String {
 }
 
 /// A value of a connection string; most need no quotes.
-fn conninfo(value: &str) -> String {
+fn quote_conninfo(value: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-.@".contains(letter);
     match !value.is_empty() && value.chars().all(plain) {
         true => value.to_owned(),
@@ -32,6 +32,9 @@ mod tests {
 
     #[test]
     fn a_name_that_psql_would_read_as_two_words_is_quoted() {
-        assert_eq!(["shop", "two words", r"o'b\c", ""].map(conninfo), ["shop", "'two words'", r"'o\'b\\c'", "''"]);
+        assert_eq!(
+            ["shop", "two words", r"o'b\c", ""].map(quote_conninfo),
+            ["shop", "'two words'", r"'o\'b\\c'", "''"]
+        );
     }
 }

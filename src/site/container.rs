@@ -150,7 +150,7 @@ impl<'a> Containers<'a> {
         let safety = &self.settings.safety;
         // The session that lists may also be the one that migrates.
         let lock_timeout = LockRetries { lock_timeout: safety.lock_timeout, retries: safety.retries }.timeout_for(0);
-        let terms = SessionTerms { access: SessionAccess::ReadOnlyUntilConfirmed, lock_timeout };
+        let terms = SessionTerms { access: SessionAccess::UntilConfirmed, lock_timeout };
         let container = self.create_for_list_then_migrate(image, together, terms).await?;
         self.events.emit(Event::CommandStarted { command: together.list_command.display_text() });
         let work = async {
@@ -221,7 +221,7 @@ impl<'a> Containers<'a> {
             match container.upload_files(&[(path, text.into_bytes())]).await {
                 Ok(()) => return Ok(container),
                 Err(refused) => {
-                    self.events.emit_note(format!("{}: the program is passed in the command instead", refused.cause))
+                    self.events.emit_note(format!("{}: the program is passed in the command instead", refused.cause));
                 }
             }
         }

@@ -29,7 +29,7 @@ pub(crate) enum SessionAccess {
     /// They can only read.
     ReadOnly,
     /// They can only read until the tool is confirmed.
-    ReadOnlyUntilConfirmed,
+    UntilConfirmed,
     ReadWrite,
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn session_settings(settings: &Settings, runner: &Runner, terms: Sess
         ("client_connection_check_interval".to_owned(), "1000".to_owned()),
     ];
     let insisted = match access {
-        SessionAccess::ReadOnly | SessionAccess::ReadOnlyUntilConfirmed => {
+        SessionAccess::ReadOnly | SessionAccess::UntilConfirmed => {
             vec![("default_transaction_read_only".to_owned(), "on".to_owned())]
         }
         SessionAccess::ReadWrite => Vec::new(),

@@ -202,7 +202,7 @@ impl<'a> Sites<'a> {
         self.last_started.replace(None);
         self.command_started(together.list_command.display_text());
         let ask = Box::pin(containers.list_then_pause(self.shared_transport()?, image, together, |output| {
-            self.handle_output(site, output, said)
+            self.handle_output(site, output, said);
         }));
         let asked = self.events.run_paced(ask).await;
         self.command_ended();

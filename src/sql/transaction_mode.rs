@@ -89,7 +89,7 @@ impl OwnTransactions {
                     open = None;
                 }
                 (StatementClass::Begin(_) | StatementClass::Commit(_) | StatementClass::TransactionControl(_), _) => {
-                    blocks.unpaired.push(at)
+                    blocks.unpaired.push(at);
                 }
                 _ => {}
             }
@@ -311,7 +311,7 @@ fn group_into_chunks<'r>(statements: impl Iterator<Item = &'r ClassifiedStatemen
         match (raw.data, pieces.last_mut()) {
             (Some(data), _) => pieces.push(SqlChunk::Copy { statement: raw.span, data }),
             (None, Some(SqlChunk::Query(span))) if raw.span.end - span.start <= MAX_CHUNK_BYTES => {
-                span.end = raw.span.end
+                span.end = raw.span.end;
             }
             (None, _) => pieces.push(SqlChunk::Query(raw.span)),
         }

@@ -1,7 +1,7 @@
 //! Logging in: tries the methods in order, as long as the server still accepts them. A server may require several
 //! (`AuthenticationMethods`): then a changed list of methods shows which one it has accepted, because libssh2 drops the
 //! server's own report of that.
-#![expect(clippy::disallowed_types, reason = "logging in is a conversation of libssh2's session")]
+#![expect(clippy::disallowed_types, reason = "a log-in uses libssh2's session")]
 
 use super::{
     key_text::normalise_key,

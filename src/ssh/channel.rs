@@ -1,7 +1,7 @@
 //! One channel and its local end: data in both directions, half-close in each, close.
 //!
 //! Nothing here blocks. Every method does what can be done now and returns whether anything moved.
-#![expect(clippy::disallowed_types, reason = "a channel lives and dies with the pump's session")]
+#![expect(clippy::disallowed_types, reason = "a channel ends with the driver's session")]
 
 use super::{
     process::{ProcessExit, ProgramPipes},
@@ -70,7 +70,7 @@ struct ChannelCapacity {
 impl Channel {
     pub(super) fn new(channel: ssh2::Channel, local: LocalEnd, far: Option<ProgramPipes>) -> Self {
         let program = far.map(|ProgramPipes { stderr, exit }| ProgramState {
-            stderr: stderr,
+            stderr,
             stderr_buffer: ReceiveBuffer::default(),
             exit: Some(exit),
             user_gone: false,

@@ -7,7 +7,7 @@
 //! looked at again before the task sleeps. And libssh2 reads the socket in large chunks: a call that stops at its own
 //! packet leaves the packets behind it in libssh2's buffer, for which the socket will never become readable. So the
 //! task sleeps only when the last call that read the transport read it to the end.
-#![expect(clippy::disallowed_types, reason = "the pump is the owner of the session")]
+#![expect(clippy::disallowed_types, reason = "the driver owns the session")]
 
 use super::{
     channel::Channel,

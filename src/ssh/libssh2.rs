@@ -1,5 +1,7 @@
 //! Error codes of libssh2, and the time limit and failures of its blocking calls.
 
+#![expect(clippy::disallowed_types, reason = "the time limit of a call belongs to its session")]
+
 use crate::fault::Fault;
 use std::time::Duration;
 use std::time::Instant;

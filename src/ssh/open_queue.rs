@@ -1,5 +1,5 @@
 //! The channels to be opened. An unfinished open lives in libssh2's session, so they are opened one at a time.
-#![expect(clippy::disallowed_types, reason = "the pump is the owner of the session")]
+#![expect(clippy::disallowed_types, reason = "the driver owns the session")]
 
 use super::{
     channel::Channel,

@@ -1,6 +1,6 @@
 //! Connecting to one hop: dial, handshake, host key, log-in. Every step blocks for at most the time that is left;
 //! nothing outlives the deadline.
-#![expect(clippy::disallowed_types, reason = "here sessions are made")]
+#![expect(clippy::disallowed_types, reason = "sessions are created here")]
 
 use super::{
     auth,

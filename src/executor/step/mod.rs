@@ -63,7 +63,7 @@ pub(super) async fn run_steps(
             // It may still be running.
             Need::Optional if sites.has_given_up() => return Err(fault),
             Need::Optional => {
-                sites.events.emit(Event::Warning(fault.detail("the step is optional: the run continues")))
+                sites.events.emit(Event::Warning(fault.detail("the step is optional: the run continues")));
             }
         }
     }

@@ -85,7 +85,7 @@ impl LedgerSnapshot {
             invalid_indexes: answer.iter().filter_map(index).collect(),
             schema: SchemaSnapshot::from_rows(&answer),
             ledgers,
-            ignored: ignored,
+            ignored,
             ..Self::default()
         };
         Ok(witness.with_rows(known_tools::parse_rows(&answer)))

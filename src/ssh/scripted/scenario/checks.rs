@@ -55,7 +55,7 @@ impl Scenario<'_> {
         match (said, &mut *user) {
             (ChannelMessage::Stdout(count), user) => expect_bytes(&said, user.stdio(), count).await,
             (ChannelMessage::Stderr(count), User::Program(process)) => {
-                expect_bytes(&said, &mut process.stderr, count).await
+                expect_bytes(&said, &mut process.stderr, count).await;
             }
             (ChannelMessage::Eof | ChannelMessage::Close, user) => {
                 expect_eof(&said, user.stdio()).await;
