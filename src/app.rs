@@ -6,7 +6,7 @@ use crate::{
     github::runner::Runner,
     input::Invocation,
     panic::PanicHook,
-    report::{Log, Reporter, publish_report},
+    report::{Reporter, publish_report},
     run::{
         backpressure::LogFlow,
         event::{Event, Events},
@@ -15,13 +15,9 @@ use crate::{
     },
     settings::{Command, GithubSettings, Settings, When},
     site::Sites,
-    tunnel::{Handover, Sidecar, SidecarMessage, cleanup::clean_up_run as sweep_away},
+    tunnel_process::bug_fault,
 };
-use std::{
-    pin::pin,
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{pin::pin, time::Duration};
 use tokio::time::timeout;
 
 /// The process-wide state that a run uses.
@@ -142,65 +138,6 @@ async fn finish_process(teller: &Reporter, flow: &LogFlow, watch: &mut Superviso
     teller.report().exit_code()
 }
 
-/// Runs the post stage: removes leftovers of a main stage that was killed before it could remove them. A stage that
-/// ended by itself leaves nothing to do, and an executor that creates nothing has nothing to report.
-pub(crate) async fn run_post_stage(runner: &Runner, mut log: Log, watch: &mut Supervisor, flow: &LogFlow) -> u8 {
-    let Some(run) = &runner.state_run else { return 0 };
-    let mut sweeping = pin!(sweep_away(run));
-    let swept = match watch.run(sweeping.as_mut()).await {
-        Completion::Done(swept) => Some(swept),
-        Completion::Stopped(_) => watch.run_for(STOP_BUDGET, sweeping).await,
-    };
-    match swept.unwrap_or_else(|| Ok(vec!["stopped before everything was removed".to_owned()])) {
-        Ok(said) => said.into_iter().for_each(|sentence| log.log_event(&Event::Note(sentence), Duration::ZERO)),
-        Err(fault) => log.log_event(&Event::Warning(fault), Duration::ZERO),
-    }
-    watch.run_for(CLOSE_BUDGET, flow.wait_until_written()).await;
-    0
-}
-
-/// Runs the sidecar of `command: tunnel`: serves later steps until it is told to stop or the job has ended.
-pub(crate) async fn run_sidecar(
-    ask: Invocation,
-    handover: &Handover,
-    log: Log,
-    watch: &mut Supervisor,
-    flow: &LogFlow,
-) -> u8 {
-    let began = Instant::now();
-    let redactor = log.redactor().clone();
-    let log = Mutex::new(log);
-    let token = handover.token.clone();
-    // What the other side has a use for it is told in a form of its own, and tells itself.
-    let hear = move |event| {
-        let event = SidecarMessage::from_event(&event).map_or(event, |tiding| Event::Note(tiding.to_line(&token)));
-        log.lock().unwrap_or_else(PoisonError::into_inner).log_event(&event, began.elapsed());
-    };
-    let events = Events::new(hear, flow.clone()).with_redactor(redactor);
-    watch.set_time_limit(MAX_TUNNEL_LIFETIME);
-    let failed = |fault: Fault| events.emit(Event::Fault(fault));
-    let code = match &ask.settings {
-        Ok(settings) => {
-            let mut sidecar = Sidecar::new(settings, &ask.runner, handover, events.clone());
-            if let Completion::Done(Err(fault)) = watch.run(Box::pin(sidecar.serve_until_job_ends())).await {
-                failed(fault);
-            }
-            match timeout(CLOSE_BUDGET, sidecar.close()).await {
-                Ok(Ok(passed)) => events.emit_note(passed),
-                Ok(Err(fault)) => events.emit(Event::Warning(fault)),
-                Err(_) => events.emit_note("the tunnel could not be closed in time"),
-            }
-            0
-        }
-        Err(faults) => {
-            faults.iter().take(1).cloned().for_each(failed);
-            Code::InputInvalid.class().exit_code()
-        }
-    };
-    watch.run_for(CLOSE_BUDGET, flow.wait_until_written()).await;
-    code
-}
-
 /// Reports a panic that was not caught further down like any other failure, in the report as it stood then.
 pub(crate) async fn report_crash(said: &str, teller: &Reporter, flow: &LogFlow, runner: &Runner) -> u8 {
     flow.stop_throttling();
@@ -211,13 +148,6 @@ pub(crate) async fn report_crash(said: &str, teller: &Reporter, flow: &LogFlow, 
     drop(timeout(CLOSE_BUDGET, flow.wait_until_written()).await);
     report.exit_code()
 }
-
-fn bug_fault(said: &str) -> Fault {
-    Fault::new(Code::Bug, format!("bastion-migrate itself failed: {said}"))
-}
-
-/// Longest duration of a GitHub job.
-const MAX_TUNNEL_LIFETIME: Duration = Duration::from_hours(5 * 24);
 
 struct Run<'a> {
     settings: &'a Settings,

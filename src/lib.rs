@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod migrate;
 mod panic;
 pub mod plan;
+mod post_stage;
 pub mod postgres;
 pub mod proxy;
 pub mod random;
@@ -33,6 +34,7 @@ pub mod ssh;
 pub mod tool;
 pub mod transport;
 pub mod tunnel;
+mod tunnel_process;
 
 use crate::{
     app::RunContext,
@@ -146,7 +148,7 @@ impl ProcessContext {
             (Some(StartMode::PostStage(runner)), _) => {
                 let log = Log::new(&runner, self.screen, &[], &self.flow);
                 log.install_tracing();
-                app::run_post_stage(&runner, log, &mut watch, &self.flow).await
+                post_stage::run_post_stage(&runner, log, &mut watch, &self.flow).await
             }
             (Some(StartMode::Sidecar), None) => self.serve_tunnel(&mut watch).await,
             (Some(StartMode::Sidecar) | None, _) => Code::Cancelled.class().exit_code(),
@@ -164,7 +166,7 @@ impl ProcessContext {
         let ask = input::read_handover(&handover.inputs);
         let log = Log::new(&ask.runner, self.screen, &ask.secrets, &self.flow);
         log.install_tracing();
-        app::run_sidecar(ask, &handover, log, watch, &self.flow).await
+        tunnel_process::run_sidecar(ask, &handover, log, watch, &self.flow).await
     }
 
     fn run_context<'d>(&'d self, teller: &'d Reporter) -> RunContext<'d> {

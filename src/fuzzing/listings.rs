@@ -1,6 +1,6 @@
 //! Properties of every output of a tool.
 
-use crate::tool::{LedgerRows, ListedMigration, ListingOutcome, Recipe, explain_failure};
+use crate::tool::{LedgerRows, ListedMigration, ListingOutcome, Recipe, explain::explain_failure};
 
 /// Parses the output as each tool's listing: it never yields more migrations than lines, nor a name that the output
 /// lacks, and the ledger's meaning contains only names that are in the ledger or listed.

@@ -33,7 +33,7 @@ use crate::{
 use findings::Findings;
 use manifest::Manifest;
 use names::InputName;
-use resolve::{environment, resolve_command};
+use resolve::{command::resolve_command, environment};
 use source::{
     Variables, config_file,
     flags::{self, Flags, ParsedArgs},

@@ -6,7 +6,7 @@ use crate::{
     run::event::MigrationId,
     sql::{
         Execution, Span, SqlSource, Tokens, TransactionModes, decide_execution, directive, leaves_traces,
-        split_statements,
+        split::split_statements,
     },
 };
 

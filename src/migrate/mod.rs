@@ -12,6 +12,7 @@ mod migration;
 mod pipeline;
 mod response;
 mod resumable;
+mod resumable_refusal;
 mod script;
 mod transaction;
 
@@ -21,6 +22,6 @@ pub use directory::read_directory;
 pub use files::MigrationFiles;
 pub use migration::Migration;
 pub use pipeline::{SessionOutcome, StoppedAt};
-pub use resumable::refuse_half_done;
+pub use resumable_refusal::refuse_half_done;
 pub use script::run_script;
 pub use transaction::{FLUSH, FreshState};

@@ -1,6 +1,6 @@
 //! One stream, one line at a time, no secret: the last thing that every line passes.
 
-use super::{log::ConsoleKind, log_lines::Tone};
+use super::{log_lines::Tone, visible_text::replace_control};
 use crate::{
     github::workflow_command::{self, Fence},
     secret::Redactor,
@@ -121,11 +121,6 @@ fn replace_controls(line: &str) -> String {
     line.chars().map(replace_control).collect()
 }
 
-/// A server's message must not move the cursor or retitle the terminal.
-pub(super) fn replace_control(letter: char) -> char {
-    if letter.is_control() && !matches!(letter, '\t' | '\n') { char::REPLACEMENT_CHARACTER } else { letter }
-}
-
 fn colour_line(tone: Tone, line: &str) -> String {
     let code = match tone {
         Tone::Neutral => return line.to_owned(),
@@ -155,4 +150,17 @@ impl fmt::Debug for Console {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Sink").field("surface", &self.surface).finish_non_exhaustive()
     }
+}
+
+/// What reads standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConsoleKind {
+    /// The runner: commands are obeyed, groups fold.
+    Actions,
+    /// A file or another program.
+    Pipe,
+    /// A terminal of somebody who wants no colour (`NO_COLOR`).
+    PlainTerminal,
+    /// A terminal.
+    ColourTerminal,
 }

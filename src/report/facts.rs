@@ -2,8 +2,9 @@
 
 use super::{
     log_lines::{self, count_of, format_millis},
-    markdown::{clip_text, code_html},
+    markdown::code_html,
     run_report::RunReport,
+    visible_text::clip_text,
 };
 
 /// The table, folded where there is something else to read; nothing when nothing is known.

@@ -4,7 +4,8 @@ use super::{
     database_changes::DatabaseChanges,
     entries::MigrationState,
     log_lines::{count_of, format_millis},
-    run_report::{RunOutcome, RunReport},
+    run_outcome::RunOutcome,
+    run_report::RunReport,
 };
 use crate::{run::event::Proof, settings::Command};
 

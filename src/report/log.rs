@@ -3,11 +3,12 @@
 use super::{
     annotations::{FaultAnnotation, MAX_PER_LEVEL, annotate_fault},
     buffered_output::BufferedOutput,
-    console::{Console, TraceWriter, replace_control},
+    console::{Console, ConsoleKind, TraceWriter},
     headline::Headline,
     log_lines::{self, LogLine, MigrationsByIndex, Tone},
     redact::Redact as _,
     run_report::RunReport,
+    visible_text::replace_control,
 };
 use crate::{
     fault::{Fault, Stage},
@@ -27,19 +28,6 @@ use std::{
     io::{self, Write},
     time::Duration,
 };
-
-/// What reads standard output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConsoleKind {
-    /// The runner: commands are obeyed, groups fold.
-    Actions,
-    /// A file or another program.
-    Pipe,
-    /// A terminal of somebody who wants no colour (`NO_COLOR`).
-    PlainTerminal,
-    /// A terminal.
-    ColourTerminal,
-}
 
 /// A line of a multi-line secret shorter than this is not masked: the runner has no minimum, and would then hide every
 /// `=` of the whole job.

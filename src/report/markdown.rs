@@ -1,6 +1,6 @@
 //! Foreign text in GitHub's Markdown.
 
-use super::console::replace_control;
+use super::visible_text::replace_control;
 use std::ops::RangeInclusive;
 
 /// Breaks what GitHub would make a link of, in two texts: it is not seen, and not copied.
@@ -106,14 +106,6 @@ pub(super) fn fenced_block(text: &str) -> String {
     format!("{fence}text\n{text}\n{fence}\n")
 }
 
-/// The beginning of a text that may be of any length, and a sign that there was more.
-pub(super) fn clip_text(text: &str, letters: usize) -> String {
-    match text.char_indices().nth(letters) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,11 +146,5 @@ mod tests {
     fn a_fence_is_longer_than_any_inside() {
         assert_eq!(fenced_block("a\n````\n"), "`````text\na\n````\n`````\n");
         assert_eq!(fenced_block("a"), "```text\na\n```\n");
-    }
-
-    #[test]
-    fn clips_between_characters() {
-        assert_eq!(clip_text("üüü", 2), "üü…");
-        assert_eq!(clip_text("üü", 2), "üü");
     }
 }

@@ -16,19 +16,23 @@ mod outputs;
 mod publish;
 mod redact;
 mod reporter;
+mod run_outcome;
 mod run_report;
 #[cfg(test)]
 mod sample;
 mod summary;
 mod tenant_table;
 mod tunnel_usage;
+mod visible_text;
 
 pub use comment::{comment_body, comment_marker};
+pub use console::ConsoleKind;
 pub use entries::{MigrationReport, MigrationState, NoticeReport, StageTime};
 pub use headline::Headline;
-pub use log::{ConsoleKind, Log};
+pub use log::Log;
 pub use outputs::step_outputs;
 pub use publish::publish_report;
 pub use reporter::Reporter;
-pub use run_report::{MAX_NOTICES, RunOutcome, RunReport};
+pub use run_outcome::RunOutcome;
+pub use run_report::{MAX_NOTICES, RunReport};
 pub use summary::render_summary;

@@ -5,7 +5,8 @@
 
 use super::{
     entries::{MigrationReport, MigrationState},
-    run_report::{RunOutcome, RunReport},
+    run_outcome::RunOutcome,
+    run_report::RunReport,
 };
 use crate::run::event::MigrationId;
 use serde::Serialize;

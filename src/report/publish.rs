@@ -118,7 +118,7 @@ fn read_event_payload(path: &Path) -> Result<serde_json::Value, Fault> {
 mod tests {
     use super::{
         super::{
-            log::ConsoleKind,
+            console::ConsoleKind,
             sample::{self, SharedBuffer},
         },
         *,

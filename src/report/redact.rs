@@ -5,8 +5,8 @@
 
 use super::{
     entries::{MigrationReport, NoticeReport, StepReport, UsageReport},
-    markdown::clip_text,
     run_report::RunReport,
+    visible_text::clip_text,
 };
 use crate::{
     fault::{Excerpt, Fault, FilePosition},
@@ -184,11 +184,12 @@ impl Redact for Event {
 mod tests {
     use super::{
         super::{
-            comment_body,
-            log::{ConsoleKind, Log},
-            render_summary,
+            comment::comment_body,
+            console::ConsoleKind,
+            log::Log,
+            outputs::step_outputs,
             sample::{self, SharedBuffer},
-            step_outputs,
+            summary::render_summary,
         },
         *,
     };

@@ -109,8 +109,8 @@ impl fmt::Debug for Reporter {
 mod tests {
     use super::{
         super::{
-            log::ConsoleKind,
-            run_report::RunOutcome,
+            console::ConsoleKind,
+            run_outcome::RunOutcome,
             sample::{self, SharedBuffer},
         },
         *,

@@ -5,10 +5,11 @@ use super::{
     facts::facts_table,
     headline::Headline,
     log_lines::{self, format_millis},
-    markdown::{clip_text, code_html, escape_markdown, fenced_block, sentence_with_names},
+    markdown::{code_html, escape_markdown, fenced_block, sentence_with_names},
     run_report::{MAX_NOTICES, RunReport},
     tenant_table::{count_by_tenant, failed_schema},
     tunnel_usage::access_table,
+    visible_text::clip_text,
 };
 use crate::{
     fault::Fault,

@@ -3,6 +3,7 @@
 //! decodings, and an escape may itself be escaped.
 
 use super::{
+    decoded_bytes::DecodedBytes,
     entities::Entities,
     escape_signs::{CONTROL_ESCAPES, ESCAPE_SIGNS},
     needles::Needles,
@@ -21,32 +22,6 @@ const RULE_LENGTH: usize = 24;
 
 /// Greatest number of decodings kept for one position.
 const MAX_DECODINGS: usize = 24;
-
-/// The result of one decoding: up to four bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct DecodedBytes {
-    bytes: [u8; 4],
-    length: usize,
-}
-
-impl DecodedBytes {
-    /// No bytes: an escaped line break, which only wraps the line.
-    const EMPTY: Self = Self { bytes: [0; 4], length: 0 };
-
-    fn from_byte(byte: u8) -> Self {
-        Self { bytes: [byte, 0, 0, 0], length: 1 }
-    }
-
-    fn from_char(letter: char) -> Self {
-        let mut bytes = [0; 4];
-        let length = letter.encode_utf8(&mut bytes).len();
-        Self { bytes, length }
-    }
-
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
-    }
-}
 
 /// A decoding of a part of the text, up to `end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,6 +7,7 @@
 //! and each hit is hidden where it stands in the text.
 
 mod base_encodings;
+mod decoded_bytes;
 #[cfg(test)]
 mod encoders;
 mod entities;

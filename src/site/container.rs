@@ -1,10 +1,10 @@
 //! Commands in containers: the engine, the images, and the endpoint at which containers find the database.
 
 use super::{
-    STOP_GRACE,
     container_spec::{self, SessionAccess, SessionTerms},
     current_container::CurrentContainer,
     database_endpoint::{AcceptLoop, DatabaseEndpoint},
+    run_mode::STOP_GRACE,
 };
 use crate::{
     docker::{

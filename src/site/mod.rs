@@ -8,7 +8,9 @@ mod database_endpoint;
 mod entrypoint;
 mod environment_check;
 mod migration_times;
+mod observation;
 mod reconnect;
+mod run_mode;
 mod running_command;
 mod server;
 mod transcript;
@@ -16,6 +18,7 @@ mod transcript;
 pub(crate) use container::{connect_engine, unique_run_name};
 pub(crate) use container_spec::SessionTerms;
 pub(crate) use current_container::CurrentContainer;
+pub(crate) use run_mode::RunMode;
 pub(crate) use transcript::Transcript;
 
 use crate::{
@@ -23,7 +26,7 @@ use crate::{
     github::runner::Runner,
     run::{
         ImageFacts,
-        event::{ClockPrecision, Event, Events},
+        event::Events,
         process::{ExitStatus, Output},
     },
     settings::{ExecutorSettings, Settings, Site},
@@ -31,18 +34,16 @@ use crate::{
     transport::Transport,
 };
 use container::Containers;
-use migration_times::{EndedMigration, RunningMigrations};
+use migration_times::RunningMigrations;
+use run_mode::STOP_GRACE;
 use running_command::RunningCommand;
 use server::ServerSite;
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
-    time::{Duration, Instant},
+    time::Instant,
 };
-use transcript::{LineVisibility, ProxyFindings, command_fault};
-
-/// Time that a command has to end by itself after a stop was requested.
-pub(crate) const STOP_GRACE: Duration = Duration::from_secs(1);
+use transcript::{ProxyFindings, command_fault};
 
 /// The connection to the database and the deployment server, and the commands that run in containers and on the server.
 #[derive(Debug)]
@@ -63,13 +64,6 @@ pub struct Sites<'a> {
     /// Number of lines of the running command that are left out of the log.
     omitted_lines: Cell<u64>,
     pub(crate) running_command: RefCell<Option<RunningCommand>>,
-}
-
-/// The start of a new command, or the resumption of one that outlived its connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RunMode {
-    Start,
-    Resume,
 }
 
 /// A command, its site, and the terms on which its sessions get the database.
@@ -305,65 +299,6 @@ impl<'a> Sites<'a> {
             }
             _ => Err(Fault::new(Code::Bug, format!("no site is prepared for `{}`", command.display_text()))),
         }
-    }
-
-    fn handle_output(&self, site: &Site, output: Output<'_>, said: &RefCell<Transcript>) {
-        let now = Instant::now();
-        if let Some(begun) = said.borrow_mut().push_output(&self.recipe, output) {
-            let MigrationStarted { name, schema } = begun.clone();
-            // Output on the server is written to a file that is polled.
-            let clock = if *site == Site::Server { ClockPrecision::Coarse } else { ClockPrecision::Exact };
-            let over = self.running_migrations.borrow_mut().start_migration(begun.clone(), now, clock);
-            self.report_ended(over);
-            self.events.emit(Event::ToolMigrationStarted { name, schema, clock });
-            self.last_started.replace(Some(begun));
-        }
-        let (Output::Stdout(line) | Output::Stderr(line)) = output else { return };
-        if let Some(done) = self.recipe.ends(line) {
-            let over = self.running_migrations.borrow_mut().finish_migration(&done, now);
-            self.report_ended(over);
-        }
-        if let Some(command) = &mut *self.running_command.borrow_mut() {
-            command.push_line(&self.recipe, line);
-        }
-        match said.borrow_mut().count_line(line) {
-            LineVisibility::Logged => self.events.emit(Event::Output { line: line.to_owned() }),
-            LineVisibility::OverLimit => self.omitted_lines.set(self.omitted_lines.get() + 1),
-            LineVisibility::ReportedElsewhere => {}
-        }
-    }
-
-    fn report_ended(&self, over: impl IntoIterator<Item = EndedMigration>) {
-        for EndedMigration { migration: MigrationStarted { name, schema }, took } in over {
-            self.events.emit(Event::Ended { name, schema, took });
-        }
-    }
-
-    /// Reports how many lines of the command were left out of the log, if any.
-    fn report_omitted_lines(&self) {
-        let lines = self.omitted_lines.take();
-        if lines > 0 {
-            self.events.emit(Event::LinesOmitted { lines });
-        }
-    }
-
-    fn proxy_findings(&self) -> ProxyFindings {
-        self.containers.as_ref().map(|containers| containers.endpoint.proxy_findings()).unwrap_or_default()
-    }
-
-    /// Returns the number of connections that the endpoint for containers has accepted, if there is one.
-    pub(crate) fn connection_count(&self) -> Option<u64> {
-        self.containers.as_ref().and_then(|containers| containers.endpoint.connection_count())
-    }
-
-    /// Returns the migration that the tool reported as started last.
-    pub(crate) fn last_started(&self) -> Option<MigrationStarted> {
-        self.last_started.borrow().clone()
-    }
-
-    /// Forgets the migration that a listing or a step reported: it does not belong to the work that follows.
-    pub(super) fn forget_last_started(&self) {
-        self.last_started.replace(None);
     }
 
     /// Returns the facts of the site's image, if the site is one.

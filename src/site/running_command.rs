@@ -1,6 +1,5 @@
 //! The running command, and what its output adds to a timeout fault or to a warning that nothing proves its work.
 
-use super::Sites;
 use crate::{fault::Fault, tool::Recipe};
 use std::collections::VecDeque;
 
@@ -67,7 +66,7 @@ impl RunningCommand {
 
     /// Adds to the timeout fault of a run or step, if this command still runs: its last lines, and whether it connected
     /// to the database.
-    fn with_timeout_context(&self, fault: Fault, now: Option<u64>) -> Fault {
+    pub(super) fn with_timeout_context(&self, fault: Fault, now: Option<u64>) -> Fault {
         if self.state == CommandState::Ended {
             return fault;
         }
@@ -85,7 +84,7 @@ impl RunningCommand {
     }
 
     /// Adds evidence of failure to the warning that nothing proves this command's work.
-    fn with_contrary_evidence(&self, warning: Fault, now: Option<u64>) -> Fault {
+    pub(super) fn with_contrary_evidence(&self, warning: Fault, now: Option<u64>) -> Fault {
         let printed = self.last_error.as_ref().map(|error| format!("`{}` printed `{error}`", self.first_line()));
         let alone = self
             .has_opened_no_connection(now)
@@ -102,36 +101,6 @@ impl RunningCommand {
 
     fn first_line(&self) -> &str {
         self.command.lines().next().unwrap_or_default()
-    }
-}
-
-impl Sites<'_> {
-    /// Records the command that now runs.
-    pub(crate) fn command_started(&self, shown: String) {
-        self.running_command.replace(Some(RunningCommand::new(shown, self.connection_count())));
-    }
-
-    /// Records that the command has ended.
-    pub(crate) fn command_ended(&self) {
-        if let Some(command) = &mut *self.running_command.borrow_mut() {
-            command.mark_ended();
-        }
-    }
-
-    /// Adds the running command to the timeout fault of a run or step.
-    pub(crate) fn with_timeout_context(&self, fault: Fault) -> Fault {
-        match &*self.running_command.borrow() {
-            Some(command) => command.with_timeout_context(fault, self.connection_count()),
-            None => fault,
-        }
-    }
-
-    /// Adds evidence of failure to the warning that nothing proves the last command's work.
-    pub(crate) fn with_contrary_evidence(&self, warning: Fault) -> Fault {
-        match &*self.running_command.borrow() {
-            Some(command) => command.with_contrary_evidence(warning, self.connection_count()),
-            None => warning,
-        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Commands on the deployment server, over the connection that also leads to the database.
 
 use super::{
-    RunMode,
     container_spec::{self, SessionTerms},
+    run_mode::RunMode,
 };
 use crate::{
     fault::{Code, Fault},

@@ -4,7 +4,7 @@ use crate::{
     fault::{Code, Fault},
     proxy::ServerError,
     run::process::{ExitStatus, Output},
-    tool::{CommandLine, ListingFormat, MigrationStarted, Recipe, explain_failure},
+    tool::{CommandLine, ListingFormat, MigrationStarted, Recipe, explain::explain_failure},
 };
 use std::{collections::VecDeque, time::Instant};
 

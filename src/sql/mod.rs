@@ -30,7 +30,6 @@ pub(crate) use lexer::Tokens;
 pub use location::SqlSource;
 pub(crate) use phrase::Phrase;
 pub use span::Span;
-pub(crate) use split::split_statements;
 pub(crate) use statement::classify_statement;
 pub(crate) use statement_class::StatementClass;
 pub(crate) use transaction_mode::decide_execution;

@@ -2,7 +2,7 @@
 //! prints what `status` prints and then, on a line of its own, [`CONFIRM_PROMPT`]; it reads a line, and migrates if
 //! that is [`CONFIRM`].
 
-use super::CommandLine;
+use super::command_line::CommandLine;
 use serde::Deserialize;
 
 /// The prompt that the program prints after the complete list.
@@ -138,8 +138,8 @@ impl ListThenMigrate {
 
 #[cfg(test)]
 mod tests {
+    use super::super::recipe::Recipe;
     use super::*;
-    use crate::tool::Recipe;
 
     #[test]
     fn an_entrypoint_gets_short_words_if_the_program_can_be_a_file() {

@@ -1,7 +1,7 @@
 //! Contradictions that show a failure of the tool: an impossible listing, changes by a read-only command, and
 //! migrations that were not done, or done beyond the plan, although the tool succeeded.
 
-use super::{listing::ToolListing, snapshot::LedgerSnapshot};
+use super::{listed::ToolListing, snapshot::LedgerSnapshot};
 use crate::{
     fault::{Code, Fault},
     ledger::known_tools::ToolMigration,

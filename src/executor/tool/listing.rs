@@ -1,6 +1,6 @@
 //! The listing of a tool's migrations.
 
-use super::ToolExecutor;
+use super::{ToolExecutor, listed::ToolListing};
 use crate::{
     fault::Fault,
     run::process::ExitStatus,
@@ -9,33 +9,9 @@ use crate::{
         RunMode, SiteCommand, Sites, Transcript,
         container_spec::{SessionAccess, SessionTerms},
     },
-    tool::{CommandLine, LedgerCount, ListThenMigrate, ListedMigration, ListingFormat, ListingOutcome, Verb},
+    tool::{CommandLine, LedgerCount, ListThenMigrate, ListingFormat, ListingOutcome, Verb},
 };
 use std::cell::RefCell;
-
-/// The result of a tool's listing.
-#[derive(Debug)]
-pub(crate) enum ToolListing {
-    /// The listed migrations.
-    Listed(Vec<ListedMigration>),
-    /// The tool can't list them without a ledger.
-    NoLedger,
-    /// The tool can't list them.
-    Unknown,
-}
-
-impl ToolListing {
-    pub(crate) fn migrations(&self) -> &[ListedMigration] {
-        match self {
-            Self::Listed(listed) => listed,
-            Self::NoLedger | Self::Unknown => &[],
-        }
-    }
-
-    pub(crate) fn is_listed(&self) -> bool {
-        matches!(self, Self::Listed(_))
-    }
-}
 
 impl ToolExecutor<'_> {
     /// Runs the tool to list its migrations.

@@ -3,6 +3,7 @@
 //! read.
 
 mod contradictions;
+mod listed;
 mod listing;
 mod plan;
 mod proof;
@@ -27,7 +28,7 @@ use crate::{
     },
     tool::{CommandLine, LedgerCount, Verb},
 };
-use listing::ToolListing;
+use listed::ToolListing;
 use snapshot::LedgerSnapshot;
 use std::cell::RefCell;
 

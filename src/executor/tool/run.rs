@@ -1,8 +1,6 @@
 //! A tool's migration: monitored while it runs, read from the ledger however it ended, and stopped.
 
-use super::{
-    ToolExecutor, ToolProgress, contradictions, listing::ToolListing, plan, snapshot::LedgerSnapshot, tenants,
-};
+use super::{ToolExecutor, ToolProgress, contradictions, listed::ToolListing, plan, snapshot::LedgerSnapshot, tenants};
 use crate::{
     executor::{invalid_index, step},
     fault::{Code, Fault, Stage},

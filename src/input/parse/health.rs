@@ -67,7 +67,7 @@ pub(crate) fn parse_health(value: &Value, origin: &YamlOrigin) -> (Option<Parsed
     let line = fields.read_command_line("run");
     let wish = SiteOverride {
         executor: fields.read_value("executor", |text| value::parse_choice(text, &SITES)),
-        image: fields.read_value("image", super::image_reference::parse_image_reference),
+        image: fields.read_value("image", crate::input::parse::image_reference::parse_image_reference),
     };
     let interval = fields.read_value("interval", value::parse_positive_duration).unwrap_or(DEFAULT_INTERVAL);
     let timeout = fields.read_value("timeout", value::parse_positive_duration).unwrap_or(DEFAULT_TIMEOUT);

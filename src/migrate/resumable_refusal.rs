@@ -1,0 +1,65 @@
+//! Reasons not to run or resume a migration without a transaction.
+
+use super::migration::Migration;
+use crate::fault::Code;
+use crate::fault::Fault;
+use crate::ledger::Ledger;
+use crate::ledger::LedgerState;
+use crate::postgres::quote_literal;
+use crate::sql::Execution;
+use crate::sql::UnrecoverableObject;
+use sha2::Digest as _;
+/// Refuses files that now ask for a transaction although an earlier run has executed a part of them without one.
+/// Also refuses files whose session objects a resumed run could not restore.
+#[must_use]
+pub fn refuse_half_done(pending: &[Migration], content: &LedgerState, ledger: &Ledger) -> Vec<Fault> {
+    let begun = |migration: &&Migration| {
+        let row = content.progress.iter().find(|row| row.version == migration.id.version);
+        row.is_some_and(|row| row.started > 0) && !matches!(migration.execution, Execution::PerStatement { .. })
+    };
+    let fault = |migration: &Migration| {
+        let (file, version) = (&migration.id.file, quote_literal(&migration.id.version));
+        let cause =
+            format!("an earlier run executed a part of `{file}` without a transaction, but now the file asks for one");
+        let table = ledger.progress_table().to_sql();
+        Fault::new(Code::FileChanged, cause)
+            .fix("put `-- no-transaction` back on the first line, and the run resumes where the earlier one stopped")
+            .detail(format!("or undo that part by hand, and then: DELETE FROM {table} WHERE version = {version};"))
+            .in_file(migration.source().whole_file())
+    };
+    pending
+        .iter()
+        .filter(begun)
+        .map(fault)
+        .chain(pending.iter().flat_map(|migration| refuse_unrecoverable(migration, ledger)))
+        .collect()
+}
+
+/// Refuses session objects that the file uses after a statement that commits by itself, if a resumed run could not
+/// restore them.
+fn refuse_unrecoverable(migration: &Migration, ledger: &Ledger) -> Vec<Fault> {
+    let Execution::PerStatement { lost, .. } = &migration.execution else { return Vec::new() };
+    let (source, table) = (migration.source(), ledger.progress_table().to_sql());
+    let fault = |lost: &UnrecoverableObject| {
+        let cause = format!(
+            "`{}`, created on line {} of `{}`, ends with its session, and line {} needs it after a statement that is committed by \
+             itself: a run that is cut off between the two could not be resumed",
+            lost.name,
+            source.line_number(lost.created.start),
+            source.file,
+            source.line_number(lost.last_used.start)
+        );
+        Fault::new(Code::StatementRefused, cause)
+            .fix(
+                "move the statements that create and use it into a file of their own without `-- no-transaction`; or create an \
+                 ordinary table instead, and drop it at the end of the file",
+            )
+            .detail(format!(
+                "if an earlier run has executed a part of this file: undo that by hand, and then DELETE FROM {table} WHERE \
+                 version = {};",
+                quote_literal(&migration.id.version)
+            ))
+            .in_file(source.place_at_byte(lost.created.start))
+    };
+    lost.iter().map(fault).collect()
+}

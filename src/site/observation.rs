@@ -1,0 +1,106 @@
+//! Observation of a running command: its output, its connections, and what both mean for faults.
+
+use super::{
+    Sites,
+    migration_times::EndedMigration,
+    running_command::RunningCommand,
+    transcript::{LineVisibility, ProxyFindings, Transcript},
+};
+use crate::{
+    fault::Fault,
+    run::{
+        event::{ClockPrecision, Event},
+        process::Output,
+    },
+    settings::Site,
+    tool::MigrationStarted,
+};
+use std::{cell::RefCell, time::Instant};
+
+impl Sites<'_> {
+    pub(super) fn handle_output(&self, site: &Site, output: Output<'_>, said: &RefCell<Transcript>) {
+        let now = Instant::now();
+        if let Some(begun) = said.borrow_mut().push_output(&self.recipe, output) {
+            let MigrationStarted { name, schema } = begun.clone();
+            // Output on the server is written to a file that is polled.
+            let clock = if *site == Site::Server { ClockPrecision::Coarse } else { ClockPrecision::Exact };
+            let over = self.running_migrations.borrow_mut().start_migration(begun.clone(), now, clock);
+            self.report_ended(over);
+            self.events.emit(Event::ToolMigrationStarted { name, schema, clock });
+            self.last_started.replace(Some(begun));
+        }
+        let (Output::Stdout(line) | Output::Stderr(line)) = output else { return };
+        if let Some(done) = self.recipe.ends(line) {
+            let over = self.running_migrations.borrow_mut().finish_migration(&done, now);
+            self.report_ended(over);
+        }
+        if let Some(command) = &mut *self.running_command.borrow_mut() {
+            command.push_line(&self.recipe, line);
+        }
+        match said.borrow_mut().count_line(line) {
+            LineVisibility::Logged => self.events.emit(Event::Output { line: line.to_owned() }),
+            LineVisibility::OverLimit => self.omitted_lines.set(self.omitted_lines.get() + 1),
+            LineVisibility::ReportedElsewhere => {}
+        }
+    }
+
+    pub(super) fn report_ended(&self, over: impl IntoIterator<Item = EndedMigration>) {
+        for EndedMigration { migration: MigrationStarted { name, schema }, took } in over {
+            self.events.emit(Event::Ended { name, schema, took });
+        }
+    }
+
+    /// Reports how many lines of the command were left out of the log, if any.
+    pub(super) fn report_omitted_lines(&self) {
+        let lines = self.omitted_lines.take();
+        if lines > 0 {
+            self.events.emit(Event::LinesOmitted { lines });
+        }
+    }
+
+    pub(super) fn proxy_findings(&self) -> ProxyFindings {
+        self.containers.as_ref().map(|containers| containers.endpoint.proxy_findings()).unwrap_or_default()
+    }
+
+    /// Returns the number of connections that the endpoint for containers has accepted, if there is one.
+    pub(crate) fn connection_count(&self) -> Option<u64> {
+        self.containers.as_ref().and_then(|containers| containers.endpoint.connection_count())
+    }
+
+    /// Returns the migration that the tool reported as started last.
+    pub(crate) fn last_started(&self) -> Option<MigrationStarted> {
+        self.last_started.borrow().clone()
+    }
+
+    /// Forgets the migration that a listing or a step reported: it does not belong to the work that follows.
+    pub(crate) fn forget_last_started(&self) {
+        self.last_started.replace(None);
+    }
+    /// Records the command that now runs.
+    pub(crate) fn command_started(&self, shown: String) {
+        self.running_command.replace(Some(RunningCommand::new(shown, self.connection_count())));
+    }
+
+    /// Records that the command has ended.
+    pub(crate) fn command_ended(&self) {
+        if let Some(command) = &mut *self.running_command.borrow_mut() {
+            command.mark_ended();
+        }
+    }
+
+    /// Adds the running command to the timeout fault of a run or step.
+    pub(crate) fn with_timeout_context(&self, fault: Fault) -> Fault {
+        match &*self.running_command.borrow() {
+            Some(command) => command.with_timeout_context(fault, self.connection_count()),
+            None => fault,
+        }
+    }
+
+    /// Adds evidence of failure to the warning that nothing proves the last command's work.
+    pub(crate) fn with_contrary_evidence(&self, warning: Fault) -> Fault {
+        match &*self.running_command.borrow() {
+            Some(command) => command.with_contrary_evidence(warning, self.connection_count()),
+            None => warning,
+        }
+    }
+}
