@@ -1,14 +1,16 @@
 //! The post stage of the action: it removes what a killed main stage left behind.
 
-use crate::github::runner::Runner;
-use crate::report::Log;
-use crate::run::backpressure::LogFlow;
-use crate::run::event::Event;
-use crate::run::shutdown::CLOSE_BUDGET;
-use crate::run::shutdown::STOP_BUDGET;
-use crate::run::supervisor::Completion;
-use crate::run::supervisor::Supervisor;
-use crate::tunnel::cleanup::clean_up_run as sweep_away;
+use crate::{
+    github::runner::Runner,
+    report::Log,
+    run::{
+        backpressure::LogFlow,
+        event::Event,
+        shutdown::{CLOSE_BUDGET, STOP_BUDGET},
+        supervisor::{Completion, Supervisor},
+    },
+    tunnel::cleanup::clean_up_run as sweep_away,
+};
 use std::pin::pin;
 use std::time::Duration;
 /// Runs the post stage: removes leftovers of a main stage that was killed before it could remove them. A stage that

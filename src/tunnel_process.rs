@@ -1,18 +1,17 @@
 //! The process that keeps a tunnel open for the later steps of a job.
 
-use crate::fault::Code;
-use crate::fault::Fault;
-use crate::input::Invocation;
-use crate::report::Log;
-use crate::run::backpressure::LogFlow;
-use crate::run::event::Event;
-use crate::run::event::Events;
-use crate::run::shutdown::CLOSE_BUDGET;
-use crate::run::supervisor::Completion;
-use crate::run::supervisor::Supervisor;
-use crate::tunnel::Handover;
-use crate::tunnel::Sidecar;
-use crate::tunnel::SidecarMessage;
+use crate::{
+    fault::{Code, Fault},
+    input::Invocation,
+    report::Log,
+    run::{
+        backpressure::LogFlow,
+        event::{Event, Events},
+        shutdown::CLOSE_BUDGET,
+        supervisor::{Completion, Supervisor},
+    },
+    tunnel::{Handover, Sidecar, SidecarMessage},
+};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;

@@ -5,7 +5,7 @@ mod listings;
 mod redactor;
 mod url;
 
-use crate::{github, postgres, sql, ssh};
+use crate::{github, postgres, proxy, sql, ssh};
 
 /// A fuzz target: panics if a property does not hold for these bytes.
 pub type FuzzTarget = fn(&[u8]);
@@ -50,8 +50,8 @@ pub fn backend(bytes: &[u8]) {
 
 /// Parses a client's first packet, and writes packets from texts.
 pub fn startup(bytes: &[u8]) {
-    postgres::fuzzing::check_first_packet(bytes);
-    postgres::fuzzing::check_written_packets(&split_texts(bytes));
+    proxy::fuzzing::check_first_packet(bytes);
+    proxy::fuzzing::check_written_packets(&split_texts(bytes));
 }
 
 /// Parses a database URL, and URLs composed of parts.

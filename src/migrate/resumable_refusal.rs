@@ -1,14 +1,12 @@
 //! Reasons not to run or resume a migration without a transaction.
 
 use super::migration::Migration;
-use crate::fault::Code;
-use crate::fault::Fault;
-use crate::ledger::Ledger;
-use crate::ledger::LedgerState;
-use crate::postgres::quote_literal;
-use crate::sql::Execution;
-use crate::sql::UnrecoverableObject;
-use sha2::Digest as _;
+use crate::{
+    fault::{Code, Fault},
+    ledger::{Ledger, LedgerState},
+    postgres::quote_literal,
+    sql::{Execution, UnrecoverableObject},
+};
 /// Refuses files that now ask for a transaction although an earlier run has executed a part of them without one.
 /// Also refuses files whose session objects a resumed run could not restore.
 #[must_use]

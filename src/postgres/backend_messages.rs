@@ -1,8 +1,10 @@
 //! Parser of the server's messages as they pass through the proxy (PostgreSQL manual, 55.7: type byte, length that
 //! counts itself, body). From the first bytes that are no messages on, it passes everything unparsed.
 
-use super::frame::{FramePart, MessageFramer, body_length, encode_message};
-use crate::proxy::startup_packet;
+use super::{
+    frame::{FramePart, MessageFramer, body_length, encode_message},
+    wire_format,
+};
 use std::borrow::Cow;
 
 /// Bytes kept of one message: no message before `ReadyForQuery` is longer, and of an error this is enough.
@@ -165,7 +167,7 @@ fn without_channel_binding(body: &[u8]) -> Option<Vec<u8>> {
     let mut names = body.strip_prefix(&[0, 0, 0, 10])?;
     let (mut kept, mut found) = (vec![0, 0, 0, 10], false);
     loop {
-        let (name, after) = startup_packet::split_c_string(names)?;
+        let (name, after) = wire_format::split_c_string(names)?;
         if name.is_empty() {
             kept.push(0);
             return (found && kept.len() > 5 && after.is_empty()).then(|| encode_message(b'R', &kept));
@@ -184,7 +186,7 @@ fn without_channel_binding(body: &[u8]) -> Option<Vec<u8>> {
 fn parse_error_response(body: &[u8]) -> Option<BackendEvent> {
     let (mut sqlstate, mut message, mut rest) = (None, String::new(), body);
     while let Some((field, after)) = rest.split_first().filter(|(field, _)| **field != 0) {
-        let (value, after) = startup_packet::split_c_string(after).unwrap_or((after, &[]));
+        let (value, after) = wire_format::split_c_string(after).unwrap_or((after, &[]));
         match field {
             b'C' => sqlstate = Some(String::from_utf8_lossy(value).into_owned()),
             b'M' => message = String::from_utf8_lossy(value).into_owned(),
@@ -236,6 +238,7 @@ impl ErrorScanner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::startup_packet;
     use proptest::prelude::*;
 
     /// Returns the output and the events for bytes that come in these pieces.

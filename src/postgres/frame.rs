@@ -92,7 +92,7 @@ pub(crate) fn body_length(length: [u8; 4]) -> Option<usize> {
 
 /// Returns the message of type `kind` with this body.
 pub(crate) fn encode_message(kind: u8, body: &[u8]) -> Vec<u8> {
-    [&[kind], crate::proxy::startup_packet::with_length(body).as_slice()].concat()
+    [&[kind], crate::postgres::wire_format::with_length(body).as_slice()].concat()
 }
 
 #[cfg(test)]

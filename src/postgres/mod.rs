@@ -32,6 +32,7 @@ mod url_parameters;
 mod url_parts;
 pub mod wait;
 mod watched_sessions;
+mod wire_format;
 
 pub use activity::ActivityMonitor;
 pub(crate) use backend_messages::{BackendEvent, BackendMessages, UpstreamTls};
@@ -49,6 +50,7 @@ pub use target::{DatabaseTarget, SslMode};
 pub use tls::check_ca;
 pub use url_parameters::RootCert;
 pub use watched_sessions::{WatchedSessions, WorkOwner};
+pub(crate) use wire_format::{split_c_string, with_length};
 
 use crate::fault::Fault;
 use tokio_postgres::{Client, Error, SimpleQueryMessage};

@@ -61,7 +61,7 @@ fn rewrite_column_names(body: &[u8]) -> Option<Vec<u8>> {
     let (count, mut rest) = body.split_at_checked(COLUMN_COUNT_LENGTH)?;
     let mut description = count.to_vec();
     while !rest.is_empty() {
-        let (name, after) = crate::proxy::startup_packet::split_c_string(rest)?;
+        let (name, after) = crate::postgres::wire_format::split_c_string(rest)?;
         let (about, after) = after.split_at_checked(COLUMN_DETAILS_LENGTH)?;
         description.extend_from_slice(String::from_utf8_lossy(name).as_bytes());
         description.push(0);
@@ -87,7 +87,7 @@ mod tests {
         for value in values {
             match value {
                 None => row.extend_from_slice(&(-1_i32).to_be_bytes()),
-                Some(value) => row.extend_from_slice(&crate::proxy::startup_packet::with_length(value)),
+                Some(value) => row.extend_from_slice(&crate::postgres::wire_format::with_length(value)),
             }
         }
         // A value's length does not count itself.

@@ -5,8 +5,7 @@
 //! the responses to its own queries, and the client never receives them. A lock timeout that the client has set
 //! itself stays.
 
-use super::startup_packet;
-use crate::postgres::{CopyRows, FramePart, MessageFramer, MessageGroup, encode_message, waits_for_transactions};
+use crate::postgres::{self, CopyRows, FramePart, MessageFramer, MessageGroup, encode_message, waits_for_transactions};
 use std::{borrow::Cow, collections::VecDeque, time::Duration};
 
 /// Bytes of a statement to hold back before its form is decided.
@@ -228,7 +227,7 @@ impl LockTimeoutSwitch {
 
 /// Returns the text of a query or of a statement to prepare.
 fn statement_text(kind: u8, body: &[u8]) -> Option<&str> {
-    let body = if kind == b'P' { startup_packet::split_c_string(body)?.1 } else { body };
+    let body = if kind == b'P' { postgres::split_c_string(body)?.1 } else { body };
     let text = body.split(|byte| *byte == 0).next()?;
     // A text cut within a character is read up to that character.
     match std::str::from_utf8(text) {

@@ -1,7 +1,10 @@
 //! The first packets of a client, and the errors that can be sent to it before its session begins (PostgreSQL manual,
 //! 55.2 and 55.7). They are untrusted: lengths are bounded, and nothing of them is kept.
 
-use crate::fault::Fault;
+use crate::{
+    fault::Fault,
+    postgres::{split_c_string, with_length},
+};
 
 /// Length of the longest start-up packet that PostgreSQL accepts (`MAX_STARTUP_PACKET_LENGTH`), without the length
 /// field.
@@ -141,19 +144,6 @@ pub(crate) fn connection_failure(fault: &Fault) -> Vec<u8> {
 /// Returns the error for a client whose first packet is invalid (`protocol_violation`).
 pub(crate) fn protocol_violation() -> Vec<u8> {
     fatal_error("08P01", "this is not a valid first packet of a PostgreSQL client", "", "")
-}
-
-/// Prepends the length, which counts itself, to the body.
-pub(crate) fn with_length(body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX);
-    [&length.to_be_bytes(), body].concat()
-}
-
-/// Splits off a text that ends with a NUL.
-pub(crate) fn split_c_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = bytes.iter().position(|byte| *byte == 0)?;
-    let (text, rest) = bytes.split_at(end);
-    Some((text, rest.get(1..)?))
 }
 
 /// Splits a packet into its code or version and the bytes behind it.

@@ -12,6 +12,7 @@ mod answers;
 mod bastion;
 #[cfg(test)]
 mod bounds;
+mod circles;
 mod commands;
 #[cfg(test)]
 mod connection;

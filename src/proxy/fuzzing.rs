@@ -1,0 +1,135 @@
+//! Properties of every first packet of a client, for `make fuzz` and the tests. Each function panics if one does not hold.
+
+use super::startup_packet;
+use super::startup_packet::InjectedOptions;
+/// Length of the longest start-up packet that PostgreSQL accepts (`MAX_STARTUP_PACKET_LENGTH`).
+const MAX_PACKET_LENGTH: usize = 10_000;
+
+/// Treats the bytes as a client's first packet: options are injected only into a complete start-up packet, and the
+/// client's other parameters stay unchanged.
+///
+/// # Panics
+/// If the property does not hold.
+pub(crate) fn check_first_packet(packet: &[u8]) {
+    let is_startup = |packet: &[u8]| {
+        matches!(
+            startup_packet::classify_packet(packet),
+            startup_packet::FirstPacket::Startup | startup_packet::FirstPacket::Replication
+        )
+    };
+    let settled = startup_packet::with_injected_options(packet, "we", &options_before("-c a=1"));
+    let Some((version, said)) = parse_startup_packet(packet) else {
+        assert!(settled.is_none() && !is_startup(packet), "it is no start-up packet");
+        return;
+    };
+    assert_eq!(is_startup(packet), version >> 16 == 3);
+    for cut in 0..packet.len() {
+        assert!(!is_startup(packet.split_at(cut).0), "{cut} bytes of it");
+    }
+    let longer = [packet, &[0]].concat();
+    assert!(
+        !is_startup(&longer)
+            && startup_packet::with_injected_options(&longer, "", &InjectedOptions::default()).is_none(),
+        "a byte more than it says"
+    );
+    let is_ours = |name: &[u8]| name == b"options" || name.eq_ignore_ascii_case(b"application_name");
+    let own = said.iter().rfind(|(name, _)| *name == b"options").map(|(_, value)| *value).unwrap_or_default();
+    let options = if own.is_empty() { b"-c a=1".to_vec() } else { [b"-c a=1 ", own].concat() };
+    let mut expected: PacketParameters<'_> = said.iter().copied().filter(|(name, _)| !is_ours(name)).collect();
+    if expected.len() == said.len() {
+        assert_eq!(
+            startup_packet::with_injected_options(packet, "", &InjectedOptions::default()).as_deref(),
+            Some(packet),
+            "with nothing to add it stays as it is"
+        );
+    }
+    expected.extend([(b"options".as_slice(), options.as_slice()), (b"application_name", b"we")]);
+    match &settled {
+        Some(settled) => assert_eq!(parse_startup_packet(settled), Some((version, expected))),
+        None => {
+            assert!(
+                packet.len() + b"options\0-c a=1 \0application_name\0we\0".len() > MAX_PACKET_LENGTH + 4,
+                "there is room"
+            );
+        }
+    }
+}
+
+/// Names and values, in their order.
+type PacketParameters<'p> = Vec<(&'p [u8], &'p [u8])>;
+
+fn options_before(options: &str) -> InjectedOptions {
+    InjectedOptions { before: options.to_owned(), after: String::new() }
+}
+
+/// Returns the version and the parameters of a packet that is one complete start-up packet of any version.
+fn parse_startup_packet(packet: &[u8]) -> Option<(u32, PacketParameters<'_>)> {
+    let (length, body) = packet.split_first_chunk::<4>()?;
+    let (version, text) = body.split_first_chunk::<4>()?;
+    let fits = usize::try_from(u32::from_be_bytes(*length)) == Ok(packet.len()) && body.len() <= MAX_PACKET_LENGTH;
+    let text = text.strip_suffix(&[0]).filter(|_| fits)?;
+    let texts: Vec<&[u8]> = match text.strip_suffix(&[0]) {
+        Some(text) => text.split(|byte| *byte == 0).collect(),
+        None if text.is_empty() => Vec::new(),
+        None => return None,
+    };
+    let mut pairs = Vec::new();
+    for pair in texts.chunks(2) {
+        match pair {
+            [name, value] if !name.is_empty() => pairs.push((*name, *value)),
+            _ => return None,
+        }
+    }
+    Some((u32::from_be_bytes(*version), pairs))
+}
+
+/// Writes a start-up packet, settings and an error with these texts and reads each back.
+///
+/// # Panics
+/// If one differs.
+pub(crate) fn check_written_packets(texts: &[String]) {
+    let texts: Vec<String> = texts.iter().map(|text| text.replace('\0', "")).collect();
+    let pairs: Vec<(String, String)> =
+        texts.iter().zip(texts.iter().skip(1)).map(|(name, value)| (name.clone(), value.clone())).collect();
+    let mut body = (3_u32 << 16).to_be_bytes().to_vec();
+    for (name, value) in pairs.iter().filter(|(name, _)| !name.is_empty()) {
+        body.extend(format!("{name}\0{value}\0").into_bytes());
+    }
+    body.push(0);
+    if body.len() <= MAX_PACKET_LENGTH {
+        let packet = crate::postgres::with_length(&body);
+        assert!(parse_startup_packet(&packet).is_some(), "it is written as one");
+        check_first_packet(&packet);
+    }
+    let expected: Vec<String> =
+        pairs.iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]).collect();
+    assert_eq!(split_options(&startup_packet::encode_options(&pairs)), expected);
+    if let [message, detail, hint, ..] = texts.as_slice() {
+        let written = startup_packet::fatal_error("08006", message, detail, hint);
+        let expected = [('S', "FATAL"), ('V', "FATAL"), ('C', "08006"), ('M', message), ('D', detail), ('H', hint)];
+        let expected: String = expected
+            .iter()
+            .filter(|(_, text)| !text.is_empty())
+            .map(|(field, text)| format!("{field}{text}\0"))
+            .chain(["\0".to_owned()])
+            .collect();
+        assert_eq!(written, [b"E".as_slice(), &crate::postgres::with_length(expected.as_bytes())].concat());
+    }
+}
+
+/// Splits `options` as the server does (`pg_split_opts` in `postinit.c`).
+fn split_options(options: &str) -> Vec<String> {
+    let is_blank = |letter: char| letter.is_ascii_whitespace() || letter == '\x0b';
+    let (mut words, mut letters) = (Vec::new(), options.chars().peekable());
+    loop {
+        while letters.next_if(|letter| is_blank(*letter)).is_some() {}
+        if letters.peek().is_none() {
+            return words;
+        }
+        let mut word = String::new();
+        while let Some(letter) = letters.next_if(|letter| !is_blank(*letter)) {
+            word.extend(if letter == '\\' { letters.next() } else { Some(letter) });
+        }
+        words.push(word);
+    }
+}
