@@ -3,6 +3,13 @@
 //! A file needs another if it imports or names an item that is defined there. A `pub use` is not a need: it is followed to the
 //! file that defines the item.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a place that was found in a text is in that text, and the sources can be read"
+)]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
