@@ -15,7 +15,6 @@ use crate::{
     },
     settings::{Command, GithubSettings, Settings, When},
     site::Sites,
-    tunnel_process::bug_fault,
 };
 use std::{pin::pin, time::Duration};
 use tokio::time::timeout;
@@ -23,7 +22,7 @@ use tokio::time::timeout;
 /// The process-wide state that a run uses.
 #[derive(Debug)]
 pub(crate) struct RunContext<'d> {
-    pub(crate) teller: &'d Reporter,
+    pub(crate) reporter: &'d Reporter,
     pub(crate) panics: &'d PanicHook,
     pub(crate) flow: &'d LogFlow,
 }
@@ -31,25 +30,25 @@ pub(crate) struct RunContext<'d> {
 /// Runs a parsed invocation and returns the process's exit code. `early` is a signal that arrived while the inputs were
 /// read.
 pub(crate) async fn run_invocation(
-    ask: Invocation,
-    desk: &RunContext<'_>,
-    mut watch: Supervisor,
+    invocation: Invocation,
+    context: &RunContext<'_>,
+    mut supervisor: Supervisor,
     early: Option<StopReason>,
 ) -> u8 {
-    let RunContext { teller, panics, flow } = desk;
-    let events = teller.event_sender();
-    let time_limit = ask.settings.as_ref().map_or(Duration::ZERO, |settings| settings.safety.timeout);
-    if ask.settings.is_ok() {
-        watch.set_time_limit(time_limit);
+    let RunContext { reporter, panics, flow } = context;
+    let events = reporter.event_sender();
+    let time_limit = invocation.settings.as_ref().map_or(Duration::ZERO, |settings| settings.safety.timeout);
+    if invocation.settings.is_ok() {
+        supervisor.set_time_limit(time_limit);
     }
-    ask.warnings.iter().for_each(|warning| events.emit(Event::Warning(warning.clone())));
+    invocation.warnings.iter().for_each(|warning| events.emit(Event::Warning(warning.clone())));
     let mut run = None;
-    let ended = match (early, &ask.settings) {
+    let ended = match (early, &invocation.settings) {
         (Some(stop), _) => Completion::Stopped(stop),
         (None, Err(faults)) => Completion::Done(Ok(Err(faults.clone()))),
         (None, Ok(settings)) => {
-            let work = Box::pin(open_and_run(&mut run, settings, &ask, &events));
-            watch.run(panics.catch_panic_async(work)).await
+            let work = Box::pin(open_and_run(&mut run, settings, &invocation, &events));
+            supervisor.run(panics.catch_panic_async(work)).await
         }
     };
     let broken_off = match ended {
@@ -58,18 +57,18 @@ pub(crate) async fn run_invocation(
             faults.into_iter().for_each(|fault| events.emit(Event::Fault(fault)));
             None
         }
-        Completion::Done(Err(said)) => Some(bug_fault(&said)),
+        Completion::Done(Err(message)) => Some(bug_fault(&message)),
         Completion::Stopped(stop) => Some(stop.stop_fault(time_limit)),
     };
     if let Some(fault) = broken_off {
         flow.stop_throttling();
-        let at = teller.report().open_stage().unwrap_or(fault.stage);
+        let at = reporter.report().open_stage().unwrap_or(fault.stage);
         let fault = match &run {
             Some(run) => {
-                let stopped = watch.run_for(STOP_BUDGET, panics.catch_panic_async(Box::pin(run.stop()))).await;
+                let stopped = supervisor.run_for(STOP_BUDGET, panics.catch_panic_async(Box::pin(run.stop()))).await;
                 run.with_stop_result(
                     fault.in_stage(at),
-                    stopped.map(|done| done.unwrap_or_else(|said| Err(bug_fault(&said)))),
+                    stopped.map(|done| done.unwrap_or_else(|message| Err(bug_fault(&message)))),
                 )
             }
             None => fault.in_stage(at),
@@ -77,76 +76,80 @@ pub(crate) async fn run_invocation(
         events.emit(Event::Fault(fault));
     }
     events.emit_skipped();
-    let github = ask.settings.as_ref().ok().map(|settings| &settings.github);
-    publish_within_budget(teller, &ask.runner, github, &mut watch).await;
+    let github = invocation.settings.as_ref().ok().map(|settings| &settings.github);
+    publish_within_budget(reporter, &invocation.runner, github, &mut supervisor).await;
     if let Some(run) = run
         && let Err(fault) = timeout(CLOSE_BUDGET, run.close()).await.unwrap_or(Ok(()))
     {
-        teller.log().log_event(&Event::Warning(fault), teller.elapsed());
+        reporter.log().log_event(&Event::Warning(fault), reporter.elapsed());
     }
-    finish_process(teller, flow, &mut watch).await
+    finish_process(reporter, flow, &mut supervisor).await
 }
 
 /// Opens a run and executes its stages.
 async fn open_and_run<'a>(
     run: &mut Option<Run<'a>>,
     settings: &'a Settings,
-    ask: &'a Invocation,
+    invocation: &'a Invocation,
     events: &'a Events,
 ) -> Result<(), Vec<Fault>> {
-    run.insert(Run::new(settings, ask, events).await?).run_stages().await
+    run.insert(Run::new(settings, invocation, events).await?).run_stages().await
 }
 
 /// Ends a process that received a signal while it read its inputs: writes the usual report, but no comment.
 pub(crate) async fn report_early_stop(
     stop: StopReason,
-    desk: &RunContext<'_>,
+    context: &RunContext<'_>,
     runner: &Runner,
-    mut watch: Supervisor,
+    mut supervisor: Supervisor,
 ) -> u8 {
-    desk.teller.event_sender().emit(Event::Fault(stop.stop_fault(Duration::ZERO).in_stage(Stage::Inputs)));
-    publish_within_budget(desk.teller, runner, None, &mut watch).await;
-    finish_process(desk.teller, desk.flow, &mut watch).await
+    context.reporter.event_sender().emit(Event::Fault(stop.stop_fault(Duration::ZERO).in_stage(Stage::Inputs)));
+    publish_within_budget(context.reporter, runner, None, &mut supervisor).await;
+    finish_process(context.reporter, context.flow, &mut supervisor).await
 }
 
 /// Writes every part of the report. If the run has to end meanwhile, only the comment is cut off: the other parts are
 /// written without waiting.
 async fn publish_within_budget(
-    teller: &Reporter,
+    reporter: &Reporter,
     runner: &Runner,
     github: Option<&GithubSettings>,
-    watch: &mut Supervisor,
+    supervisor: &mut Supervisor,
 ) {
-    let (report, mut log) = (teller.report(), teller.log());
+    let (report, mut log) = (reporter.report(), reporter.log());
     let mut publishing = pin!(publish_report(&report, runner, github, &mut log));
-    let written = match watch.run(publishing.as_mut()).await {
+    let written = match supervisor.run(publishing.as_mut()).await {
         Completion::Done(_) => true,
-        Completion::Stopped(_) => watch.run_for(REPORT_BUDGET, publishing).await.is_some(),
+        Completion::Stopped(_) => supervisor.run_for(REPORT_BUDGET, publishing).await.is_some(),
     };
     if !written {
         let fault = Fault::new(Code::CommentUnwritten, "the comment could not be written before the step had to end");
-        teller.log().log_event(&Event::Warning(fault), teller.elapsed());
+        reporter.log().log_event(&Event::Warning(fault), reporter.elapsed());
     }
 }
 
 /// Prints the final line, waits until the log is written, and returns the exit code.
-async fn finish_process(teller: &Reporter, flow: &LogFlow, watch: &mut Supervisor) -> u8 {
-    teller.log_headline();
-    if flow.is_unthrottled() || matches!(watch.run(flow.wait_until_written()).await, Completion::Stopped(_)) {
-        watch.run_for(LOG_BUDGET, flow.wait_until_written()).await;
+async fn finish_process(reporter: &Reporter, flow: &LogFlow, supervisor: &mut Supervisor) -> u8 {
+    reporter.log_headline();
+    if flow.is_unthrottled() || matches!(supervisor.run(flow.wait_until_written()).await, Completion::Stopped(_)) {
+        supervisor.run_for(LOG_BUDGET, flow.wait_until_written()).await;
     }
-    teller.report().exit_code()
+    reporter.report().exit_code()
 }
 
 /// Reports a panic that was not caught further down like any other failure, in the report as it stood then.
-pub(crate) async fn report_crash(said: &str, teller: &Reporter, flow: &LogFlow, runner: &Runner) -> u8 {
+pub(crate) async fn report_crash(message: &str, reporter: &Reporter, flow: &LogFlow, runner: &Runner) -> u8 {
     flow.stop_throttling();
-    teller.report_crash(bug_fault(said));
-    let (report, mut log) = (teller.report(), teller.log());
+    reporter.report_crash(bug_fault(message));
+    let (report, mut log) = (reporter.report(), reporter.log());
     publish_report(&report, runner, None, &mut log).await;
-    teller.log_headline();
+    reporter.log_headline();
     drop(timeout(CLOSE_BUDGET, flow.wait_until_written()).await);
     report.exit_code()
+}
+
+fn bug_fault(message: &str) -> Fault {
+    Fault::new(Code::Bug, format!("bastion-migrate itself failed: {message}"))
 }
 
 struct Run<'a> {
@@ -165,9 +168,9 @@ enum RunLockState {
 }
 
 impl<'a> Run<'a> {
-    async fn new(settings: &'a Settings, ask: &'a Invocation, events: &'a Events) -> Result<Self, Vec<Fault>> {
-        let executor = Executor::new(settings, &ask.runner, &ask.handover, events).await?;
-        let sites = Sites::new(settings, &ask.runner, events).map_err(single_fault)?;
+    async fn new(settings: &'a Settings, invocation: &'a Invocation, events: &'a Events) -> Result<Self, Vec<Fault>> {
+        let executor = Executor::new(settings, &invocation.runner, &invocation.handover, events).await?;
+        let sites = Sites::new(settings, &invocation.runner, events).map_err(single_fault)?;
         Ok(Self { settings, events, executor, sites, lock: RunLockState::NotHeld })
     }
 

@@ -79,11 +79,11 @@ pub fn run_program(args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> ExitC
             Ok(runtime) => runtime,
             Err(error) => return process.report_no_runtime(&error),
         };
-    let teller = OnceCell::new();
-    let done = process.panics.catch_panic(|| runtime.block_on(process.dispatch(args, env, &teller)));
-    let code = done.unwrap_or_else(|said| {
-        let teller = teller.get_or_init(|| process.anonymous_reporter());
-        let told = || runtime.block_on(app::report_crash(&said, teller, &process.flow, &process.runner));
+    let reporter = OnceCell::new();
+    let done = process.panics.catch_panic(|| runtime.block_on(process.dispatch(args, env, &reporter)));
+    let code = done.unwrap_or_else(|message| {
+        let reporter = reporter.get_or_init(|| process.anonymous_reporter());
+        let told = || runtime.block_on(app::report_crash(&message, reporter, &process.flow, &process.runner));
         process.panics.catch_panic(told).unwrap_or_else(|_again| Code::Bug.class().exit_code())
     });
     // Dropping the runtime would wait for a name lookup whose result is no longer needed.
@@ -112,33 +112,33 @@ struct ProcessContext {
 
 impl ProcessContext {
     /// Reads the inputs and does what they ask for. Signals are handled from the start.
-    async fn dispatch(&self, args: Vec<OsString>, env: Vec<(OsString, OsString)>, teller: &OnceCell<Reporter>) -> u8 {
+    async fn dispatch(&self, args: Vec<OsString>, env: Vec<(OsString, OsString)>, reporter: &OnceCell<Reporter>) -> u8 {
         let signals = match Signals::install() {
             Ok(signals) => signals,
             Err(error) => {
                 return app::report_crash(
                     &format!("no handler for signals: {error}"),
-                    teller.get_or_init(|| self.anonymous_reporter()),
+                    reporter.get_or_init(|| self.anonymous_reporter()),
                     &self.flow,
                     &self.runner,
                 )
                 .await;
             }
         };
-        let mut watch = Supervisor::new(signals, self.flow.clone());
+        let mut supervisor = Supervisor::new(signals, self.flow.clone());
         let mut reading = pin!(run_blocking(move || input::read_start_mode(args, env)));
-        let (request, early) = match watch.run(reading.as_mut()).await {
+        let (request, early) = match supervisor.run(reading.as_mut()).await {
             Completion::Done(request) => (Some(request), None),
-            Completion::Stopped(stop) => (watch.run_for(INPUT_BUDGET, reading).await, Some(stop)),
+            Completion::Stopped(stop) => (supervisor.run_for(INPUT_BUDGET, reading).await, Some(stop)),
         };
         match (request, early) {
-            (Some(StartMode::Run(ask)), early) => {
-                let teller = teller.get_or_init(|| self.reporter_for(&ask));
-                Box::pin(app::run_invocation(*ask, &self.run_context(teller), watch, early)).await
+            (Some(StartMode::Run(invocation)), early) => {
+                let reporter = reporter.get_or_init(|| self.reporter_for(&invocation));
+                Box::pin(app::run_invocation(*invocation, &self.run_context(reporter), supervisor, early)).await
             }
             (None, Some(stop)) => {
-                let teller = teller.get_or_init(|| self.anonymous_reporter());
-                app::report_early_stop(stop, &self.run_context(teller), &self.runner, watch).await
+                let reporter = reporter.get_or_init(|| self.anonymous_reporter());
+                app::report_early_stop(stop, &self.run_context(reporter), &self.runner, supervisor).await
             }
             (Some(StartMode::Print { text, exit }), _) => {
                 // A reader that closed the pipe does not need the rest.
@@ -148,36 +148,37 @@ impl ProcessContext {
             (Some(StartMode::PostStage(runner)), _) => {
                 let log = Log::new(&runner, self.screen, &[], &self.flow);
                 log.install_tracing();
-                post_stage::run_post_stage(&runner, log, &mut watch, &self.flow).await
+                post_stage::run_post_stage(&runner, log, &mut supervisor, &self.flow).await
             }
-            (Some(StartMode::Sidecar), None) => self.serve_tunnel(&mut watch).await,
+            (Some(StartMode::Sidecar), None) => self.serve_tunnel(&mut supervisor).await,
             (Some(StartMode::Sidecar) | None, _) => Code::Cancelled.class().exit_code(),
         }
     }
 
-    async fn serve_tunnel(&self, watch: &mut Supervisor) -> u8 {
+    async fn serve_tunnel(&self, supervisor: &mut Supervisor) -> u8 {
         let handover = run_blocking(|| serde_json::from_reader::<_, Handover>(std::io::stdin()));
-        let handover = match watch.run(handover).await {
+        let handover = match supervisor.run(handover).await {
             Completion::Done(Ok(handover)) => handover,
             // A parent that sent no handover reads no report either.
             Completion::Done(Err(_)) => return Code::Bug.class().exit_code(),
             Completion::Stopped(_) => return Code::Cancelled.class().exit_code(),
         };
-        let ask = input::read_handover(&handover.inputs);
-        let log = Log::new(&ask.runner, self.screen, &ask.secrets, &self.flow);
+        let invocation = input::read_handover(&handover.inputs);
+        let log = Log::new(&invocation.runner, self.screen, &invocation.secrets, &self.flow);
         log.install_tracing();
-        tunnel_process::run_sidecar(ask, &handover, log, watch, &self.flow).await
+        tunnel_process::run_sidecar(invocation, &handover, log, supervisor, &self.flow).await
     }
 
-    fn run_context<'d>(&'d self, teller: &'d Reporter) -> RunContext<'d> {
-        RunContext { teller, panics: &self.panics, flow: &self.flow }
+    fn run_context<'d>(&'d self, reporter: &'d Reporter) -> RunContext<'d> {
+        RunContext { reporter, panics: &self.panics, flow: &self.flow }
     }
 
     /// Creates the reporter of a run, and masks the run's secrets first.
-    fn reporter_for(&self, ask: &Invocation) -> Reporter {
-        let log = Log::new(&ask.runner, self.screen, &ask.secrets, &self.flow);
+    fn reporter_for(&self, invocation: &Invocation) -> Reporter {
+        let log = Log::new(&invocation.runner, self.screen, &invocation.secrets, &self.flow);
         log.install_tracing();
-        Reporter::new(RunReport::new(ask.command, ask.environment.clone(), &ask.runner), log, self.flow.clone())
+        let report = RunReport::new(invocation.command, invocation.environment.clone(), &invocation.runner);
+        Reporter::new(report, log, self.flow.clone())
     }
 
     /// Creates a reporter for a run whose inputs and secrets are not known.

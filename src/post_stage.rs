@@ -9,23 +9,25 @@ use crate::{
         shutdown::{CLOSE_BUDGET, STOP_BUDGET},
         supervisor::{Completion, Supervisor},
     },
-    tunnel::cleanup::clean_up_run as sweep_away,
+    tunnel::cleanup::clean_up_run,
 };
-use std::pin::pin;
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
+
 /// Runs the post stage: removes leftovers of a main stage that was killed before it could remove them. A stage that
 /// ended by itself leaves nothing to do, and an executor that creates nothing has nothing to report.
-pub(crate) async fn run_post_stage(runner: &Runner, mut log: Log, watch: &mut Supervisor, flow: &LogFlow) -> u8 {
+pub(crate) async fn run_post_stage(runner: &Runner, mut log: Log, supervisor: &mut Supervisor, flow: &LogFlow) -> u8 {
     let Some(run) = &runner.state_run else { return 0 };
-    let mut sweeping = pin!(sweep_away(run));
-    let swept = match watch.run(sweeping.as_mut()).await {
-        Completion::Done(swept) => Some(swept),
-        Completion::Stopped(_) => watch.run_for(STOP_BUDGET, sweeping).await,
+    let mut cleanup = pin!(clean_up_run(run));
+    let result = match supervisor.run(cleanup.as_mut()).await {
+        Completion::Done(result) => Some(result),
+        Completion::Stopped(_) => supervisor.run_for(STOP_BUDGET, cleanup).await,
     };
-    match swept.unwrap_or_else(|| Ok(vec!["stopped before everything was removed".to_owned()])) {
-        Ok(said) => said.into_iter().for_each(|sentence| log.log_event(&Event::Note(sentence), Duration::ZERO)),
+    match result.unwrap_or_else(|| Ok(vec!["stopped before everything was removed".to_owned()])) {
+        Ok(sentences) => {
+            sentences.into_iter().for_each(|sentence| log.log_event(&Event::Note(sentence), Duration::ZERO))
+        }
         Err(fault) => log.log_event(&Event::Warning(fault), Duration::ZERO),
     }
-    watch.run_for(CLOSE_BUDGET, flow.wait_until_written()).await;
+    supervisor.run_for(CLOSE_BUDGET, flow.wait_until_written()).await;
     0
 }

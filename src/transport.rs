@@ -31,11 +31,12 @@ const DIRECT_TIMEOUT: Duration = Duration::from_secs(30);
 const DIRECT_FIX: &str = "check host and port of the database; without `ssh-host` the connection is made directly from here, so set \
     `ssh-host` if the database is behind a bastion";
 
-const LOOPBACK_BEHIND_BASTION: &str = "set the database's host to the name or the address by which the bastion knows it; if PostgreSQL runs \
-    on the bastion itself, see that it listens on this port there";
+const LOOPBACK_BEHIND_BASTION: &str = "set the database's host to the name or address by which the bastion knows it; if PostgreSQL runs on the \
+    bastion itself, check that it listens on this port";
 
-const LOOPBACK_HERE: &str = "for a service container set the host to its name under `services:` (as in `postgres`), the port to the one inside \
-    (5432), and `database-sslmode: disable`; for a database behind a bastion set `ssh-host`, and the host as the bastion knows it";
+const LOOPBACK_HERE: &str = "for a service container, set the database's host to the container's name under `services:` (such as `postgres`), its port to \
+    the one inside the container (5432), and `database-sslmode: disable`; for a database behind a bastion, set `ssh-host`, and \
+    the database's host to the name or address by which the bastion knows it";
 
 /// Returns whether a host is the machine, or the container, that connects to it.
 #[must_use]
@@ -65,20 +66,20 @@ impl Transport {
             Self::Direct => dial_database(host, port).await.map(Either::Left),
         }
         .map_err(|fault| match fault.code {
-            Code::DatabaseRefused if is_loopback(host) => self.explain_loopback(fault),
+            Code::DatabaseRefused if is_loopback(host) => self.explain_loopback(fault, host),
             _ => fault,
         })
     }
 
     /// Explains a refused connection to a loopback address: usually the database runs on another machine.
-    fn explain_loopback(&self, fault: Fault) -> Fault {
+    fn explain_loopback(&self, fault: Fault, host: &str) -> Fault {
         let (whose, fix) = match self {
-            Self::Tunnel(_) => ("seen through the bastion, that is the bastion itself", LOOPBACK_BEHIND_BASTION),
+            Self::Tunnel(_) => ("the bastion itself", LOOPBACK_BEHIND_BASTION),
             Self::Direct => {
-                ("that is where bastion-migrate itself runs: in a workflow its own container", LOOPBACK_HERE)
+                ("where bastion-migrate itself runs, which in a workflow is the action's own container", LOOPBACK_HERE)
             }
         };
-        Fault { cause: format!("{}; {whose}", fault.cause), ..fault }.fix(fix)
+        Fault { cause: format!("{}; here `{host}` is {whose}", fault.cause), ..fault }.fix(fix)
     }
 
     /// Returns the SSH connection, if there is one.

@@ -1,6 +1,7 @@
 //! The process that keeps a tunnel open for the later steps of a job.
 
 use crate::{
+    docker::JOB_GONE,
     fault::{Code, Fault},
     input::Invocation,
     report::Log,
@@ -12,55 +13,57 @@ use crate::{
     },
     tunnel::{Handover, Sidecar, SidecarMessage},
 };
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::time::Duration;
-use std::time::Instant;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 use tokio::time::timeout;
-/// Runs the sidecar of `command: tunnel`: serves later steps until it is told to stop or the job has ended.
+
+/// Runs the sidecar of `command: tunnel`: serves later steps until it is stopped or the job has ended.
 pub(crate) async fn run_sidecar(
-    ask: Invocation,
+    invocation: Invocation,
     handover: &Handover,
     log: Log,
-    watch: &mut Supervisor,
+    supervisor: &mut Supervisor,
     flow: &LogFlow,
 ) -> u8 {
     let began = Instant::now();
     let redactor = log.redactor().clone();
     let log = Mutex::new(log);
     let token = handover.token.clone();
-    // What the other side has a use for it is told in a form of its own, and tells itself.
-    let hear = move |event| {
-        let event = SidecarMessage::from_event(&event).map_or(event, |tiding| Event::Note(tiding.to_line(&token)));
+    // Events that the starting step reports itself are passed to it as encoded lines of this log.
+    let log_event = move |event| {
+        let event = SidecarMessage::from_event(&event).map_or(event, |message| Event::Note(message.to_line(&token)));
         log.lock().unwrap_or_else(PoisonError::into_inner).log_event(&event, began.elapsed());
     };
-    let events = Events::new(hear, flow.clone()).with_redactor(redactor);
-    watch.set_time_limit(MAX_TUNNEL_LIFETIME);
+    let events = Events::new(log_event, flow.clone()).with_redactor(redactor);
+    supervisor.set_time_limit(MAX_TUNNEL_LIFETIME);
     let failed = |fault: Fault| events.emit(Event::Fault(fault));
-    let code = match &ask.settings {
+    let code = match &invocation.settings {
         Ok(settings) => {
-            let mut sidecar = Sidecar::new(settings, &ask.runner, handover, events.clone());
-            if let Completion::Done(Err(fault)) = watch.run(Box::pin(sidecar.serve_until_job_ends())).await {
-                failed(fault);
-            }
+            let mut sidecar = Sidecar::new(settings, &invocation.runner, handover, events.clone());
+            let code = match supervisor.run(Box::pin(sidecar.serve_until_job_ends())).await {
+                Completion::Done(Ok(())) => JOB_GONE,
+                Completion::Done(Err(fault)) => {
+                    failed(fault);
+                    0
+                }
+                Completion::Stopped(_) => 0,
+            };
             match timeout(CLOSE_BUDGET, sidecar.close()).await {
                 Ok(Ok(passed)) => events.emit_note(passed),
                 Ok(Err(fault)) => events.emit(Event::Warning(fault)),
                 Err(_) => events.emit_note("the tunnel could not be closed in time"),
             }
-            0
+            code
         }
         Err(faults) => {
             faults.iter().take(1).cloned().for_each(failed);
             Code::InputInvalid.class().exit_code()
         }
     };
-    watch.run_for(CLOSE_BUDGET, flow.wait_until_written()).await;
+    supervisor.run_for(CLOSE_BUDGET, flow.wait_until_written()).await;
     code
-}
-
-pub(super) fn bug_fault(said: &str) -> Fault {
-    Fault::new(Code::Bug, format!("bastion-migrate itself failed: {said}"))
 }
 
 /// Longest duration of a GitHub job.

@@ -87,12 +87,12 @@ impl Container {
 }
 
 impl RunningContainer {
-    /// Passes each line of output to `tell` as it comes, until `tell` stops or the output ends.
-    pub async fn follow_output(&mut self, tell: impl FnMut(Output<'_>) -> FollowOutput) -> FollowOutput {
+    /// Passes each line of output to `on_output` as it comes, until `on_output` stops or the output ends.
+    pub async fn follow_output(&mut self, on_output: impl FnMut(Output<'_>) -> FollowOutput) -> FollowOutput {
         let Self { container, streams, out, err, usage } = self;
-        let heard = pin!(read_output(&mut streams.output, (out, err), tell));
-        match select(heard, pin!(measure_usage(container, usage))).await {
-            Either::Left((heard, _)) => heard,
+        let result = pin!(read_output(&mut streams.output, (out, err), on_output));
+        match select(result, pin!(measure_usage(container, usage))).await {
+            Either::Left((result, _)) => result,
             Either::Right((never, _)) => match never {},
         }
     }
@@ -121,9 +121,9 @@ impl RunningContainer {
     ///
     /// # Errors
     /// `engine-failed`.
-    pub async fn follow_to_exit(mut self, mut tell: impl FnMut(Output<'_>)) -> Result<ContainerExit, Fault> {
+    pub async fn follow_to_exit(mut self, mut on_output: impl FnMut(Output<'_>)) -> Result<ContainerExit, Fault> {
         self.follow_output(|output| {
-            tell(output);
+            on_output(output);
             FollowOutput::Continue
         })
         .await;
@@ -186,12 +186,12 @@ fn start_fault(error: &Error) -> Fault {
 async fn read_output(
     mut output: impl futures_util::Stream<Item = Result<LogOutput, Error>> + Unpin,
     (out, err): (&mut LineBuffer, &mut LineBuffer),
-    mut tell: impl FnMut(Output<'_>) -> FollowOutput,
+    mut on_output: impl FnMut(Output<'_>) -> FollowOutput,
 ) -> FollowOutput {
-    let heard = Cell::new(FollowOutput::Continue);
+    let result = Cell::new(FollowOutput::Continue);
     let mut more = |output: Output<'_>| {
-        if tell(output) == FollowOutput::Stop {
-            heard.set(FollowOutput::Stop);
+        if on_output(output) == FollowOutput::Stop {
+            result.set(FollowOutput::Stop);
         }
     };
     // Output that breaks off has ended, too: the caller asks for the container's status next.
@@ -205,13 +205,13 @@ async fn read_output(
                 out.partial_line().iter().for_each(|begun| more(Output::PartialLine(begun)));
             }
         }
-        if heard.get() == FollowOutput::Stop {
+        if result.get() == FollowOutput::Stop {
             return FollowOutput::Stop;
         }
     }
     out.take_rest().iter().for_each(|line| more(Output::Stdout(line)));
     err.take_rest().iter().for_each(|line| more(Output::Stderr(line)));
-    heard.get()
+    result.get()
 }
 
 /// Measures the usage repeatedly while it is polled: the engine has no figures after the container has ended.

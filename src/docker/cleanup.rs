@@ -3,10 +3,10 @@
 use super::{
     client::{DockerEngine, engine_fault},
     container::Container,
-    labels::{ContainerKind, EXPIRES_LABEL, KIND_LABEL, RUN_LABEL, unix_now},
+    labels::{ContainerKind, EXPIRES_LABEL, JOB_GONE, KIND_LABEL, RUN_LABEL, unix_now},
 };
 use crate::fault::Fault;
-use bollard::query_parameters::ListContainersOptionsBuilder;
+use bollard::{models::ContainerSummary, query_parameters::ListContainersOptionsBuilder};
 use std::{collections::HashMap, time::Duration};
 
 /// Time limit for a leftover tunnel to shut down by itself.
@@ -17,7 +17,7 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 pub enum CleanupScope<'a> {
     /// All containers of this run.
     Run(&'a str),
-    /// Containers of any run that have expired.
+    /// Containers of any run that have expired, and tunnels whose job is gone.
     Expired,
 }
 
@@ -36,22 +36,20 @@ impl DockerEngine {
     /// # Errors
     /// `engine-failed`.
     pub async fn remove_leftovers(&self, left: CleanupScope<'_>) -> Result<Vec<RemovedContainer>, Fault> {
-        let label = match left {
-            CleanupScope::Run(run) => format!("{RUN_LABEL}={run}"),
-            CleanupScope::Expired => EXPIRES_LABEL.to_owned(),
+        let found = match left {
+            CleanupScope::Run(run) => self.list_labelled(format!("{RUN_LABEL}={run}"), None).await?,
+            CleanupScope::Expired => {
+                let mut found = self.list_labelled(EXPIRES_LABEL.to_owned(), None).await?;
+                found.retain(|found| found.labels.as_ref().is_some_and(has_expired));
+                let tunnel = format!("{KIND_LABEL}={}", ContainerKind::Tunnel.name());
+                found.extend(self.list_labelled(tunnel, Some(JOB_GONE)).await?);
+                found
+            }
         };
-        let filters = HashMap::from([("label", vec![label])]);
-        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-        let there = self.docker.list_containers(Some(options)).await;
-        let there = there.map_err(|error| engine_fault("the containers can't be listed", &error))?;
-        let mut removed = Vec::new();
-        for found in there {
+        let mut removed: Vec<RemovedContainer> = Vec::new();
+        for found in found {
             let labels = found.labels.unwrap_or_default();
-            let over = labels
-                .get(EXPIRES_LABEL)
-                .and_then(|until| until.parse::<u64>().ok())
-                .is_some_and(|until| until < unix_now());
-            let Some(id) = found.id.filter(|_| left != CleanupScope::Expired || over) else { continue };
+            let Some(id) = found.id.filter(|id| removed.iter().all(|other| other.id != *id)) else { continue };
             let container = Container::from_id(self, &id);
             let mut last_words = Vec::new();
             if labels.get(KIND_LABEL).is_some_and(|kind| kind == ContainerKind::Tunnel.name()) {
@@ -63,4 +61,18 @@ impl DockerEngine {
         }
         Ok(removed)
     }
+
+    /// Lists the containers with this label; if an exit code is given, only those that ended with it.
+    async fn list_labelled(&self, label: String, exit_code: Option<u8>) -> Result<Vec<ContainerSummary>, Fault> {
+        let ended = exit_code.map(|code| ("exited", vec![code.to_string()]));
+        let filters: HashMap<_, _> = [("label", vec![label])].into_iter().chain(ended).collect();
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        let found = self.docker.list_containers(Some(options)).await;
+        found.map_err(|error| engine_fault("the containers can't be listed", &error))
+    }
+}
+
+fn has_expired(labels: &HashMap<String, String>) -> bool {
+    let until = labels.get(EXPIRES_LABEL).and_then(|until| until.parse::<u64>().ok());
+    until.is_some_and(|until| until < unix_now())
 }

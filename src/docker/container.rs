@@ -1,10 +1,11 @@
 //! Creation, stop and removal of a container.
 
 use super::{
+    archive::tar_archive,
     client::{DockerEngine, engine_fault, http_status},
     labels::Labels,
 };
-use crate::fault::Fault;
+use crate::fault::{Code, Fault};
 use bollard::{
     models::{ContainerCreateBody, EndpointSettings, HostConfig, NetworkingConfig, PortBinding},
     query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder},
@@ -94,7 +95,9 @@ impl Container {
             return Ok(());
         }
         let options = bollard::query_parameters::UploadToContainerOptionsBuilder::new().path("/").build();
-        let archive = crate::docker::archive::tar_archive(files);
+        let archive = tar_archive(files).map_err(|error| {
+            Fault::new(Code::EngineFailed, "a file could not be put into the archive for the container").with_causes(&error)
+        })?;
         let put =
             self.engine.docker.upload_to_container(&self.id, Some(options), bollard::body_full(archive.into())).await;
         put.map_err(|error| engine_fault("a file could not be put into the container", &error))

@@ -14,7 +14,7 @@ use std::pin::pin;
 const LOG_TAIL_LINES: &str = "20";
 
 impl Container {
-    /// Starts the container, writes `input` to its standard input, and passes its lines to `tell` until that stops or
+    /// Starts the container, writes `input` to its standard input, and passes its lines to `on_line` until that stops or
     /// the output ends. The container goes on.
     ///
     /// # Errors
@@ -22,16 +22,16 @@ impl Container {
     pub async fn start_detached(
         &self,
         input: &[u8],
-        mut tell: impl FnMut(&str) -> FollowOutput,
+        mut on_line: impl FnMut(&str) -> FollowOutput,
     ) -> Result<FollowOutput, Fault> {
         // The container redacts its own output.
         let mut running = self.start(&Redactor::default()).await?;
         running.write_stdin(input).await?;
-        let heard = running.follow_output(|output| match output {
-            Output::Stdout(line) | Output::Stderr(line) => tell(line),
+        let following = running.follow_output(|output| match output {
+            Output::Stdout(line) | Output::Stderr(line) => on_line(line),
             Output::PartialLine(_) => FollowOutput::Continue,
         });
-        Ok(heard.await)
+        Ok(following.await)
     }
 
     /// Returns the port of the engine's host at which a port of the container is published.

@@ -104,15 +104,15 @@ impl DockerEngine {
             ..DockerCredentials::default()
         });
         let mut steps = std::pin::pin!(self.docker.create_image(Some(options), None, login));
-        let mut told = Instant::now();
+        let mut reported_at = Instant::now();
         while let Some(step) = steps.try_next().await.map_err(|error| pull_fault(reference, credentials, &error))? {
             if let Some(message) = step.error_detail.and_then(|detail| detail.message) {
                 return Err(classify_pull_error(reference, credentials, &message, None));
             }
-            if told.elapsed() >= PROGRESS_INTERVAL
+            if reported_at.elapsed() >= PROGRESS_INTERVAL
                 && let Some(status) = step.status
             {
-                told = Instant::now();
+                reported_at = Instant::now();
                 events.emit_note(format!("pulling {reference}: {status}"));
             }
         }

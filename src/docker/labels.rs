@@ -1,9 +1,13 @@
 //! The labels of our containers.
 
-use std::collections::HashMap;
-use std::time::Duration;
-use std::time::SystemTime;
-use std::time::UNIX_EPOCH;
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// Exit code of a tunnel whose job is gone: no later step will read its log, so any run may remove its container.
+pub const JOB_GONE: u8 = 75;
+
 /// The label with the run that created the container.
 pub(super) const RUN_LABEL: &str = "dev.bastion-migrate.run";
 

@@ -18,5 +18,5 @@ pub use cleanup::{CleanupScope, RemovedContainer};
 pub use client::{DockerEngine, ENGINE_SOCKET};
 pub use container::{Container, ContainerSpec, ContainerStdin};
 pub use image::{Image, PullPolicy, RegistryCredentials};
-pub use labels::{ContainerKind, Labels};
+pub use labels::{ContainerKind, JOB_GONE, Labels};
 pub use self_container::SelfContainer;

@@ -42,25 +42,6 @@ pub enum Executor<'a> {
     Tunnel(Box<JobTunnel<'a>>),
 }
 
-/// Calls one expression for each kind of executor.
-macro_rules! each {
-    ($executor:expr, $inner:ident => $sql:expr, $foreign:expr, $tunnel:expr) => {
-        match $executor {
-            Executor::Sql($inner) => $sql,
-            Executor::Tool($inner) => $foreign,
-            Executor::Tunnel($inner) => $tunnel,
-        }
-    };
-    // For calls that have no meaning for a tunnel.
-    ($executor:expr, $inner:ident => $sql:expr, $foreign:expr; $tunnel:expr) => {
-        match $executor {
-            Executor::Sql($inner) => $sql,
-            Executor::Tool($inner) => $foreign,
-            Executor::Tunnel(_) => $tunnel,
-        }
-    };
-}
-
 impl<'a> Executor<'a> {
     /// Creates the executor that the settings ask for; uses no network yet.
     ///
@@ -78,8 +59,8 @@ impl<'a> Executor<'a> {
             }
             ExecutorSettings::Sql => Self::Sql(Box::new(SqlExecutor::new(settings, runner, events.clone()).await?)),
             ExecutorSettings::Tool(tool) => {
-                let foreign = ToolExecutor::new(settings, tool, runner, events).map_err(|fault| vec![fault])?;
-                Self::Tool(Box::new(foreign))
+                let tool = ToolExecutor::new(settings, tool, runner, events).map_err(|fault| vec![fault])?;
+                Self::Tool(Box::new(tool))
             }
         })
     }
@@ -89,7 +70,10 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// The tunnel's fault.
     pub async fn open_tunnel(&mut self) -> Result<(), Fault> {
-        each!(self, _inner => Ok(()), Ok(()), _inner.start_sidecar().await)
+        match self {
+            Self::Tunnel(tunnel) => tunnel.start_sidecar().await,
+            Self::Sql(_) | Self::Tool(_) => Ok(()),
+        }
     }
 
     /// Opens the session and reads the facts of the database.
@@ -97,7 +81,11 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// The reason why the database can't be used.
     pub async fn connect(&mut self, sites: &mut Sites<'_>) -> Result<(), Fault> {
-        each!(self, inner => inner.connect(sites.transport()?).await, inner.connect(sites).await; Ok(()))
+        match self {
+            Self::Sql(sql) => sql.connect(sites.transport()?).await,
+            Self::Tool(tool) => tool.connect(sites).await,
+            Self::Tunnel(_) => Ok(()),
+        }
     }
 
     /// Takes the run lock.
@@ -105,7 +93,11 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// The holder of the lock.
     pub async fn take_run_lock(&mut self) -> Result<(), Fault> {
-        each!(self, inner => inner.take_run_lock().await, inner.take_run_lock().await; Ok(()))
+        match self {
+            Self::Sql(sql) => sql.take_run_lock().await,
+            Self::Tool(tool) => tool.take_run_lock().await,
+            Self::Tunnel(_) => Ok(()),
+        }
     }
 
     /// Determines the pending migrations.
@@ -113,13 +105,21 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// All faults that forbid the plan.
     pub async fn plan(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
-        each!(self, inner => inner.plan().await, inner.plan(sites).await; Ok(()))
+        match self {
+            Self::Sql(sql) => sql.plan().await,
+            Self::Tool(tool) => tool.plan(sites).await,
+            Self::Tunnel(_) => Ok(()),
+        }
     }
 
     /// Returns whether there is anything to do.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        each!(self, inner => inner.has_work(), inner.has_work(); false)
+        match self {
+            Self::Sql(sql) => sql.has_work(),
+            Self::Tool(tool) => tool.has_work(),
+            Self::Tunnel(_) => false,
+        }
     }
 
     /// Applies the plan.
@@ -128,7 +128,11 @@ impl<'a> Executor<'a> {
     /// The reason why it stopped; events report what was applied before.
     pub async fn migrate(&mut self, sites: &mut Sites<'_>) -> Result<(), Fault> {
         // Boxed, because the future is large and its caller holds it next to others.
-        each!(self, inner => Box::pin(inner.migrate(sites.transport_mut()?)).await, Box::pin(inner.migrate(sites)).await; Ok(()))
+        match self {
+            Self::Sql(sql) => Box::pin(sql.migrate(sites.transport_mut()?)).await,
+            Self::Tool(tool) => Box::pin(tool.migrate(sites)).await,
+            Self::Tunnel(_) => Ok(()),
+        }
     }
 
     /// Proves that the migration took place.
@@ -136,19 +140,29 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// All deviations from the expected state.
     pub async fn verify(&mut self, sites: &mut Sites<'_>) -> Result<(), Vec<Fault>> {
-        let no_way = |fault| vec![fault];
-        each!(self, inner => inner.verify(sites.transport_mut().map_err(no_way)?).await, inner.verify(sites).await; Ok(()))
+        match self {
+            Self::Sql(sql) => sql.verify(sites.transport_mut().map_err(|fault| vec![fault])?).await,
+            Self::Tool(tool) => tool.verify(sites).await,
+            Self::Tunnel(_) => Ok(()),
+        }
     }
 
     /// Returns the step conditions that a successful run meets.
     #[must_use]
     pub fn met_conditions(&self) -> &'static [When] {
-        each!(self, inner => inner.met_conditions(), inner.met_conditions(); &[When::Always])
+        match self {
+            Self::Sql(sql) => sql.met_conditions(),
+            Self::Tool(tool) => tool.met_conditions(),
+            Self::Tunnel(_) => &[When::Always],
+        }
     }
 
     /// Reports all steps.
     pub fn report_steps(&self, sites: &Sites<'_>) {
-        let migrate = each!(self, inner => { let _nothing = inner; &[][..] }, &inner.steps; &[]);
+        let migrate = match self {
+            Self::Tool(tool) => tool.steps.as_slice(),
+            Self::Sql(_) | Self::Tunnel(_) => &[],
+        };
         step::report_steps(sites.settings, migrate, &sites.events);
     }
 
@@ -158,7 +172,7 @@ impl<'a> Executor<'a> {
     /// `unhealthy`, or the fault of the first required step that failed.
     pub async fn run_before_plan(&mut self, sites: &mut Sites<'a>) -> Result<(), Fault> {
         let earlier = match self {
-            Self::Tool(foreign) => foreign.read_initial_snapshot().await?,
+            Self::Tool(tool) => tool.read_initial_snapshot().await?,
             Self::Sql(_) | Self::Tunnel(_) => LedgerSnapshot::default(),
         };
         if let Some(health) = &sites.settings.steps.health {
@@ -166,7 +180,11 @@ impl<'a> Executor<'a> {
         }
         self.run_steps(sites, StepPhase::Before, &[When::Always]).await?;
         // These steps may have created a ledger since the connection was opened.
-        each!(self, inner => inner.find_ledgers_again().await, inner.check_early_steps(&earlier).await; Ok(()))
+        match self {
+            Self::Sql(sql) => sql.find_ledgers_again().await,
+            Self::Tool(tool) => tool.check_early_steps(&earlier).await,
+            Self::Tunnel(_) => Ok(()),
+        }
     }
 
     /// Runs the steps before a migration that has something to do.
@@ -200,20 +218,24 @@ impl<'a> Executor<'a> {
             StepPhase::Migrate => &settings.steps.migrate,
             StepPhase::After => &settings.steps.after,
         };
-        let mut nobody = LockHolder::new(settings, sites.runner, sites.events.clone());
-        let keeper = match self {
+        let mut no_holder = LockHolder::new(settings, sites.runner, sites.events.clone());
+        let lock_holder = match self {
             // After a failure the lock may be lost: then there is nothing left to watch.
-            Self::Tool(foreign) if !foreign.lock_holder.is_lost() => &mut foreign.lock_holder,
+            Self::Tool(tool) if !tool.lock_holder.is_lost() => &mut tool.lock_holder,
             // The session that runs the migration also holds the lock, and notices its loss itself.
-            Self::Sql(_) | Self::Tool(_) | Self::Tunnel(_) => &mut nobody,
+            Self::Sql(_) | Self::Tool(_) | Self::Tunnel(_) => &mut no_holder,
         };
-        Box::pin(step::run_steps(sites, keeper, (phase, steps), turns)).await
+        Box::pin(step::run_steps(sites, lock_holder, (phase, steps), turns)).await
     }
 
     /// Replaces the first fault by the cause of the lost connection, if that is what it reports.
     pub async fn with_root_cause(&mut self, sites: &Sites<'_>, faults: Vec<Fault>) -> Vec<Fault> {
-        let Ok(reach) = sites.transport() else { return faults };
-        each!(self, inner => inner.with_root_cause(reach, faults).await, inner.with_root_cause(sites, faults); faults)
+        let Ok(transport) = sites.transport() else { return faults };
+        match self {
+            Self::Sql(sql) => sql.with_root_cause(transport, faults).await,
+            Self::Tool(tool) => tool.with_root_cause(sites, faults),
+            Self::Tunnel(_) => faults,
+        }
     }
 
     /// Stops work whose future was dropped.
@@ -221,23 +243,24 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// The reason why its outcome is unknown.
     pub async fn stop_work(&self, sites: &Sites<'_>) -> Result<(), Fault> {
-        each!(
-            self,
-            inner => match sites.transport() {
-                Ok(reach) => {
-                    let (ended, told) = join(sites.stop_commands(), inner.stop_work(reach)).await;
-                    ended.and(told)
-                }
-                Err(_) => Ok(()),
-            },
-            inner.stop_work(sites).await,
-            inner.stop_unless_ready().await
-        )
+        match (self, sites.transport()) {
+            (Self::Sql(sql), Ok(transport)) => {
+                let (ended, stopped) = join(sites.stop_commands(), sql.stop_work(transport)).await;
+                ended.and(stopped)
+            }
+            (Self::Sql(_), Err(_)) => Ok(()),
+            (Self::Tool(tool), _) => tool.stop_work(sites).await,
+            (Self::Tunnel(tunnel), _) => tunnel.stop_unless_ready().await,
+        }
     }
 
     /// Reports the migrations whose outcome is unknown.
     pub fn report_in_doubt(&self) {
-        each!(self, inner => inner.report_in_doubt(), inner.report_in_doubt(); ());
+        match self {
+            Self::Sql(sql) => sql.report_in_doubt(),
+            Self::Tool(tool) => tool.report_in_doubt(),
+            Self::Tunnel(_) => {},
+        }
     }
 
     /// Closes sessions, and removes a tunnel that is not ready.
@@ -245,6 +268,11 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// The fault of the removal.
     pub async fn close(self) -> Result<(), Fault> {
-        each!(self, inner => { inner.close().await; Ok(()) }, { inner.close().await; Ok(()) }, inner.stop_unless_ready().await)
+        match self {
+            Self::Sql(sql) => sql.close().await,
+            Self::Tool(tool) => tool.close().await,
+            Self::Tunnel(tunnel) => return tunnel.stop_unless_ready().await,
+        }
+        Ok(())
     }
 }

@@ -98,7 +98,7 @@ macro_rules! codes {
 
 codes! {
     /// A required input has no value.
-    InputMissing "input-missing" Configuration Inputs "set the input; if it comes from a secret, see whether the job names its `environment:`, whether a reusable workflow got `secrets: inherit`, and whether the event is a fork's pull request (those have no secrets)";
+    InputMissing "input-missing" Configuration Inputs "set the input; if it comes from a secret, check that the job names the secret's `environment:`, that a reusable workflow is called with `secrets: inherit`, and that the event is not a pull request from a fork, which gets no secrets";
     /// An input has a value that can't be used.
     InputInvalid "input-invalid" Configuration Inputs "correct the input's value";
     /// An input, flag or configuration key that does not exist.

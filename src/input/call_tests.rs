@@ -396,7 +396,7 @@ fn steps_replace_the_migration_command_and_need_no_tool() {
     assert_faults(
         &[],
         &[SERVER, &[("INPUT_STEPS", "[]"), ("INPUT_TOOL", "")]],
-        &["`tool` has no value, and neither has `run`"],
+        &["neither `tool` nor `run` has a value"],
     );
     assert_faults(&[], &[SERVER, &steps, &[("INPUT_RUN", "./up")]], &["`run` and `steps` both replace"]);
 }

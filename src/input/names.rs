@@ -5,7 +5,7 @@ use std::fmt;
 /// A group of inputs in `--help` and in the documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum InputGroup {
-    What,
+    Command,
     Ssh,
     Database,
     Sql,
@@ -21,7 +21,7 @@ impl InputGroup {
     /// Returns the group's heading.
     pub(super) fn title(self) -> &'static str {
         match self {
-            Self::What => "What",
+            Self::Command => "Command",
             Self::Ssh => "SSH",
             Self::Database => "Database",
             Self::Sql => "SQL files",
@@ -110,10 +110,10 @@ macro_rules! names {
 // Input, group, kind, plain environment variables, environment variables with a prefix. Only the names for SSH and the
 // database are looked up in the environment: words like TIMEOUT, TARGET or HOST are used by other programs.
 names! {
-    Command "command" What Choice [] [];
-    Executor "executor" What Choice [] [];
-    Environment "environment" What Text [] [];
-    Config "config" What Path [] [];
+    Command "command" Command Choice [] [];
+    Executor "executor" Command Choice [] [];
+    Environment "environment" Command Text [] [];
+    Config "config" Command Path [] [];
 
     SshHost "ssh-host" Ssh Address ["SSH_HOST"] ["SSH_HOST" "HOST"];
     SshPort "ssh-port" Ssh Port ["SSH_PORT"] ["SSH_PORT"];

@@ -81,9 +81,9 @@ fn synonym_fault(words: &[&String]) -> Option<Fault> {
         several => format!("there are no inputs {}", list_quoted(several)),
     };
     let meant = words.iter().filter_map(|word| Some((word, input_for_synonym(word)?)));
-    let pairs: Vec<String> = meant.clone().map(|(word, name)| format!("`{name}` for `{word}`")).collect();
+    let pairs: Vec<String> = meant.clone().map(|(word, name)| format!("`{name}` instead of `{word}`")).collect();
     let run = if meant.clone().any(|(_, name)| name == InputName::Run) {
-        "; `run` is run on the server with `executor: server`, in the app's image with `executor: image` and `image`"
+        "; `run` needs `executor: server` to run on the server, or `executor: image` and `image` to run in the app's image"
     } else {
         ""
     };

@@ -65,18 +65,18 @@ impl BackendMessages {
     }
 
     /// Takes bytes from the server and returns the bytes that pass to the client now.
-    pub(crate) fn pass_through<'a>(&mut self, bytes: &'a [u8], hear: &mut impl FnMut(BackendEvent)) -> Cow<'a, [u8]> {
+    pub(crate) fn pass_through<'a>(&mut self, bytes: &'a [u8], on_event: &mut impl FnMut(BackendEvent)) -> Cow<'a, [u8]> {
         match &mut self.state {
             ParseState::Unparsed => {}
             ParseState::Ready(flow) => {
-                if flow.scan_messages(bytes, hear).is_none() {
+                if flow.scan_messages(bytes, on_event).is_none() {
                     self.state = ParseState::Unparsed;
                 }
             }
             ParseState::Startup(held) => {
                 let mut waiting = std::mem::take(held);
                 waiting.extend_from_slice(bytes);
-                let (passed, phase) = parse_startup(&waiting, self.tls, hear);
+                let (passed, phase) = parse_startup(&waiting, self.tls, on_event);
                 self.state = phase;
                 return Cow::Owned(passed);
             }
@@ -108,7 +108,7 @@ impl BackendMessages {
 }
 
 /// Parses messages before `ReadyForQuery`. Returns the bytes that pass, and the next state.
-fn parse_startup(bytes: &[u8], tls: UpstreamTls, hear: &mut impl FnMut(BackendEvent)) -> (Vec<u8>, ParseState) {
+fn parse_startup(bytes: &[u8], tls: UpstreamTls, on_event: &mut impl FnMut(BackendEvent)) -> (Vec<u8>, ParseState) {
     let (mut passed, mut rest) = (Vec::with_capacity(bytes.len()), bytes);
     loop {
         let (message, after) = match split_startup_message(rest) {
@@ -125,12 +125,12 @@ fn parse_startup(bytes: &[u8], tls: UpstreamTls, hear: &mut impl FnMut(BackendEv
             if kind == b'R' && tls == UpstreamTls::Terminated { without_channel_binding(body) } else { None };
         passed.extend(rewritten.unwrap_or_else(|| encode_message(kind, body)));
         match (kind, body) {
-            (b'K', [a, b, c, d, ..]) => hear(BackendEvent::Started(i32::from_be_bytes([*a, *b, *c, *d]))),
-            (b'E', body) => parse_error_response(body).into_iter().for_each(&mut *hear),
+            (b'K', [a, b, c, d, ..]) => on_event(BackendEvent::Started(i32::from_be_bytes([*a, *b, *c, *d]))),
+            (b'E', body) => parse_error_response(body).into_iter().for_each(&mut *on_event),
             (b'Z', _) => {
                 passed.extend_from_slice(rest);
                 let mut flow = ErrorScanner::new();
-                let phase = flow.scan_messages(rest, hear).map(|()| ParseState::Ready(flow));
+                let phase = flow.scan_messages(rest, on_event).map(|()| ParseState::Ready(flow));
                 return (passed, phase.unwrap_or(ParseState::Unparsed));
             }
             _ => {}
@@ -212,7 +212,7 @@ impl ErrorScanner {
     }
 
     /// Reads through the bytes and reports errors. None if they are no messages.
-    fn scan_messages(&mut self, bytes: &[u8], hear: &mut impl FnMut(BackendEvent)) -> Option<()> {
+    fn scan_messages(&mut self, bytes: &[u8], on_event: &mut impl FnMut(BackendEvent)) -> Option<()> {
         let mut rest = bytes;
         while let Some(step) = self.frames.next_part(&mut rest) {
             match step {
@@ -220,7 +220,7 @@ impl ErrorScanner {
                 FramePart::Body(piece) if self.kind == b'E' => self.append_error(piece),
                 FramePart::BodyEnd(piece) if self.kind == b'E' => {
                     self.append_error(piece);
-                    parse_error_response(&std::mem::take(&mut self.error)).into_iter().for_each(&mut *hear);
+                    parse_error_response(&std::mem::take(&mut self.error)).into_iter().for_each(&mut *on_event);
                 }
                 FramePart::Body(_) | FramePart::BodyEnd(_) => {}
                 FramePart::Invalid => return None,
@@ -246,11 +246,11 @@ mod tests {
         tls: UpstreamTls,
         pieces: impl IntoIterator<Item = &'a [u8]>,
     ) -> (Vec<u8>, Vec<BackendEvent>, BackendMessages) {
-        let (mut messages, mut out, mut heard) = (BackendMessages::new(tls), Vec::new(), Vec::new());
+        let (mut messages, mut out, mut events) = (BackendMessages::new(tls), Vec::new(), Vec::new());
         for piece in pieces {
-            out.extend_from_slice(&messages.pass_through(piece, &mut |what| heard.push(what)));
+            out.extend_from_slice(&messages.pass_through(piece, &mut |what| events.push(what)));
         }
-        (out, heard, messages)
+        (out, events, messages)
     }
 
     fn sasl(names: &[&str]) -> Vec<u8> {
@@ -269,21 +269,21 @@ mod tests {
     }
 
     fn complaint(sqlstate: &str, message: &str) -> (Vec<u8>, BackendEvent) {
-        let heard = BackendEvent::Error { sqlstate: sqlstate.to_owned(), message: message.to_owned() };
-        (startup_packet::fatal_error(sqlstate, message, "", ""), heard)
+        let events = BackendEvent::Error { sqlstate: sqlstate.to_owned(), message: message.to_owned() };
+        (startup_packet::fatal_error(sqlstate, message, "", ""), events)
     }
 
     #[test]
     fn reports_the_same_events_for_any_split_of_the_bytes() {
-        let (wrong, told) = complaint("42P01", "no such table");
+        let (wrong, event) = complaint("42P01", "no such table");
         let session =
             [greeting(), encode_message(b'T', &[7; 300]), wrong, encode_message(b'Z', b"I"), encode_message(b'1', b"")]
                 .concat();
         for cut in 0..session.len() {
             let (one, other) = session.split_at(cut);
-            let (out, heard, messages) = passed(UpstreamTls::Off, [one, other]);
+            let (out, events, messages) = passed(UpstreamTls::Off, [one, other]);
             assert_eq!(out, session);
-            assert_eq!(heard, [BackendEvent::Started(1234), told.clone()]);
+            assert_eq!(events, [BackendEvent::Started(1234), event.clone()]);
             assert!(messages.is_at_boundary());
         }
     }
@@ -309,9 +309,9 @@ mod tests {
 
     #[test]
     fn reports_a_refused_login() {
-        let (wrong, told) = complaint("28P01", "password authentication failed");
-        let (out, heard, _) = passed(UpstreamTls::Terminated, [wrong.as_slice()]);
-        assert_eq!((out, heard), (wrong, vec![told]));
+        let (wrong, event) = complaint("28P01", "password authentication failed");
+        let (out, events, _) = passed(UpstreamTls::Terminated, [wrong.as_slice()]);
+        assert_eq!((out, events), (wrong, vec![event]));
     }
 
     #[test]
@@ -319,9 +319,9 @@ mod tests {
         for strange in
             [b"HTTP/1.1 400".as_slice(), b"R\0\0\0\x03", b"E\xff\xff\xff\xff", b"could not fork", b"S\x7f\0\0\0"]
         {
-            let (out, heard, messages) = passed(UpstreamTls::Terminated, [strange, b"more"]);
+            let (out, events, messages) = passed(UpstreamTls::Terminated, [strange, b"more"]);
             assert_eq!(out, [strange, b"more"].concat());
-            assert!(heard.is_empty() && !messages.is_at_boundary());
+            assert!(events.is_empty() && !messages.is_at_boundary());
         }
         let (out, _, messages) =
             passed(UpstreamTls::Off, [greeting().as_slice(), b"\0\0\0\0\x04", &complaint("0", "").0]);
@@ -338,9 +338,9 @@ mod tests {
     #[test]
     fn keeps_only_the_beginning_of_an_endless_error() {
         let (long, _) = complaint("XX000", &"x".repeat(10 * MAX_KEPT));
-        let (out, heard, messages) = passed(UpstreamTls::Off, [greeting(), long].concat().chunks(1000));
+        let (out, events, messages) = passed(UpstreamTls::Off, [greeting(), long].concat().chunks(1000));
         assert!(out.len() > 10 * MAX_KEPT && messages.is_at_boundary());
-        let Some(BackendEvent::Error { sqlstate, message }) = heard.last() else { panic!("{heard:?}") };
+        let Some(BackendEvent::Error { sqlstate, message }) = events.last() else { panic!("{events:?}") };
         assert!(sqlstate == "XX000" && message.len() < MAX_KEPT && message.len() > MAX_KEPT / 2);
     }
 
@@ -380,11 +380,11 @@ mod tests {
                     break;
                 }
             }
-            let (mut out, heard, messages) = passed(UpstreamTls::Off, cut);
+            let (mut out, events, messages) = passed(UpstreamTls::Off, cut);
             out.extend(messages.into_held_back());
             prop_assert_eq!(&out, &bytes);
             let (_, at_once, _) = passed(UpstreamTls::Off, [bytes.as_slice()]);
-            prop_assert_eq!(heard, at_once);
+            prop_assert_eq!(events, at_once);
         }
     }
 }

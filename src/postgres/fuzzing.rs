@@ -15,12 +15,12 @@ use super::{
 /// If the property does not hold.
 pub(crate) fn check_pass_through(bytes: &[u8], pieces: &[u8]) {
     for tls in [UpstreamTls::Off, UpstreamTls::Terminated] {
-        let (at_once, heard) = pass_pieces(tls, [bytes].into_iter());
-        let (in_pieces, heard_in_pieces) = pass_pieces(tls, cut_into_pieces(bytes, pieces).into_iter());
+        let (at_once, events) = pass_pieces(tls, [bytes].into_iter());
+        let (in_pieces, events_in_pieces) = pass_pieces(tls, cut_into_pieces(bytes, pieces).into_iter());
         assert_eq!(in_pieces, at_once, "{tls:?}");
-        assert_eq!(heard_in_pieces, heard, "{tls:?}");
+        assert_eq!(events_in_pieces, events, "{tls:?}");
         assert!(tls == UpstreamTls::Terminated || at_once == bytes, "something else arrived");
-        assert!(at_once.len() <= bytes.len() && heard.len() <= bytes.len() / 5, "more than was sent");
+        assert!(at_once.len() <= bytes.len() && events.len() <= bytes.len() / 5, "more than was sent");
     }
     let (at_once, pid, is_understood) = filter_pieces([bytes].into_iter());
     if is_understood {
@@ -42,12 +42,12 @@ fn cut_into_pieces<'a>(bytes: &'a [u8], pieces: &[u8]) -> Vec<&'a [u8]> {
 }
 
 fn pass_pieces<'a>(tls: UpstreamTls, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, Vec<BackendEvent>) {
-    let (mut messages, mut out, mut heard) = (BackendMessages::new(tls), Vec::new(), Vec::new());
+    let (mut messages, mut out, mut events) = (BackendMessages::new(tls), Vec::new(), Vec::new());
     for piece in pieces {
-        out.extend_from_slice(&messages.pass_through(piece, &mut |what| heard.push(what)));
+        out.extend_from_slice(&messages.pass_through(piece, &mut |what| events.push(what)));
     }
     out.extend(messages.into_held_back());
-    (out, heard)
+    (out, events)
 }
 
 /// Returns the filtered bytes, the announced pid, and whether the filter accepted all of them.

@@ -37,7 +37,7 @@ const FIXES: &[(&str, &str)] = &[
     ("53200", "the server is out of memory: split the work, or give it more"),
     (
         "55P03",
-        "run again when the session named as in the way has ended, or end it; or raise `lock-timeout` or `retries`",
+        "run again after the blocking session (named as `in the way`) has ended, or terminate it; or raise `lock-timeout` or `retries`",
     ),
     (
         "55P04",

@@ -123,8 +123,7 @@ fn pasted_prefix_fault(url: &str) -> Option<Fault> {
         return None;
     }
     let mark = before.chars().nth(front.chars().count()).map(String::from).unwrap_or_default();
-    let fix =
-        "paste the URL alone: from `postgres` to its end, without what stands before it and without quotation marks";
+    let fix = "paste the URL alone, from `postgres` to its end, without the text before it and without quotation marks";
     Some(invalid_url(&format!("begins with `{}`", format!("{front}{mark}").trim_end())).fix(fix))
 }
 
@@ -136,7 +135,8 @@ fn refuse_ambiguity(rest: &str) -> Result<(), Fault> {
     }
     let userinfo = rest.rfind('@').and_then(|end| rest.get(..end)).unwrap_or_default();
     if let Some(found) = userinfo.chars().find(|letter| "@/?#".contains(*letter)) {
-        return Err(must_be_encoded_fault(&format!("`{found}` before an `@`"), &encoded_form(found)));
+        let what = if found == '@' { "more than one `@`".to_owned() } else { format!("`{found}` before an `@`") };
+        return Err(must_be_encoded_fault(&what, &encoded_form(found)));
     }
     if rest.contains('#') {
         return Err(must_be_encoded_fault("`#`", "%23"));
@@ -155,16 +155,17 @@ fn encoded_form(letter: char) -> String {
 }
 
 fn must_be_encoded_fault(what: &str, encoded: &str) -> Fault {
+    let also = if encoded == "%40" { "" } else { " (and an `@` as `%40`)" };
     invalid_url(&format!("has {what}, so it is unclear where the password ends")).fix(format!(
-        "write the character as `{encoded}` where it belongs to the user, the password or a parameter (an `@` there is `%40`), \
-         or give `database-host`, `database-user`, `database-password` and `database-name` in place of `database-url`: there \
-         nothing is encoded"
+        "where the character belongs to the user, the password or a parameter, write it as `{encoded}`{also}; or give \
+         `database-host`, `database-user`, `database-password` and `database-name` instead of `database-url`: they need no \
+         encoding"
     ))
 }
 
 fn parse_server(server: &str) -> Result<(Option<String>, Option<u16>), Fault> {
     if server.contains(',') {
-        return Err(invalid_url("names several hosts").fix("name the primary alone"));
+        return Err(invalid_url("names several hosts").fix("name only the primary"));
     }
     let (host, port) = match server.strip_prefix('[') {
         Some(bracketed) => bracketed

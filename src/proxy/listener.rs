@@ -351,12 +351,12 @@ async fn decline_encryption(client: &mut TcpStream) {
 /// Sends the last message and closes. It reads to the end first, because the system would discard the message if
 /// bytes were left unread.
 async fn send_error_and_close(client: &mut TcpStream, farewell: &[u8]) {
-    let heard = async {
+    let replies = async {
         client.write_all(farewell).await?;
         client.shutdown().await?;
         copy(client, &mut sink()).await
     };
-    drop(timeout(CLOSE_TIMEOUT, heard).await);
+    drop(timeout(CLOSE_TIMEOUT, replies).await);
 }
 
 #[cfg(test)]
@@ -370,9 +370,9 @@ mod tests {
         ProxyListener::bind(([127, 0, 0, 1], 0).into(), passage, injected).await.unwrap()
     }
 
-    async fn client(listener: &ProxyListener, says: &[u8]) -> TcpStream {
+    async fn client(listener: &ProxyListener, sent: &[u8]) -> TcpStream {
         let mut client = TcpStream::connect(listener.local_address().unwrap()).await.unwrap();
-        client.write_all(says).await.unwrap();
+        client.write_all(sent).await.unwrap();
         client
     }
 
@@ -390,24 +390,24 @@ mod tests {
     }
 
     /// Returns the bytes that a refused client receives from a listener in front of this server.
-    async fn heard(server: &TcpListener, says: &[u8]) -> (Vec<u8>, ProxyListener) {
+    async fn replies(server: &TcpListener, sent: &[u8]) -> (Vec<u8>, ProxyListener) {
         let (listener, target) = (listener(ClientTls::Terminated).await, target(server));
-        let mut client = client(&listener, says).await;
-        let mut heard = Vec::new();
+        let mut client = client(&listener, sent).await;
+        let mut replies = Vec::new();
         tokio::select! {
             _ = listener.serve(&Transport::Direct, &target) => {}
-            read = client.read_to_end(&mut heard) => drop(read.unwrap()),
+            read = client.read_to_end(&mut replies) => drop(read.unwrap()),
         }
-        (heard, listener)
+        (replies, listener)
     }
 
     #[tokio::test(start_paused = true)]
     async fn drops_a_silent_client_after_a_minute() {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        for says in [b"".as_slice(), b"\0\0", b"\0\0\0\x20\0\x03\0\0user\0"] {
+        for sent in [b"".as_slice(), b"\0\0", b"\0\0\0\x20\0\x03\0\0user\0"] {
             let begin = tokio::time::Instant::now();
-            let (heard, listener) = heard(&server, says).await;
-            assert!(heard.is_empty() && begin.elapsed() >= FIRST_PACKET_TIMEOUT);
+            let (replies, listener) = replies(&server, sent).await;
+            assert!(replies.is_empty() && begin.elapsed() >= FIRST_PACKET_TIMEOUT);
             assert_eq!(listener.last_fault(), None);
         }
     }
@@ -415,17 +415,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn gives_up_a_silent_server() {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (heard, listener) = heard(&server, b"\0\0\0\x11\0\x03\0\0user\0me\0\0").await;
+        let (replies, listener) = replies(&server, b"\0\0\0\x11\0\x03\0\0user\0me\0\0").await;
         let fault = listener.last_fault().unwrap();
         assert_eq!(fault.code, Code::DatabaseTimeout);
-        assert_eq!(heard, startup_packet::connection_failure(&fault));
+        assert_eq!(replies, startup_packet::connection_failure(&fault));
     }
 
     #[tokio::test(start_paused = true)]
     async fn refuses_a_client_that_only_requests_encryption() {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (heard, _) = heard(&server, &b"\0\0\0\x08\x04\xd2\x16\x2f".repeat(4)).await;
-        assert_eq!(heard, [b"NNN".as_slice(), &startup_packet::protocol_violation()].concat());
+        let (replies, _) = replies(&server, &b"\0\0\0\x08\x04\xd2\x16\x2f".repeat(4)).await;
+        assert_eq!(replies, [b"NNN".as_slice(), &startup_packet::protocol_violation()].concat());
     }
 
     #[tokio::test]

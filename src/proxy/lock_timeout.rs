@@ -341,8 +341,8 @@ mod tests {
             let mut lift = session();
             drop(lift.pass_to_server(&query(BUILD)));
             let (one, other) = said.split_at(cut);
-            let heard = [lift.pass_to_client(one).into_owned(), lift.pass_to_client(other).into_owned()].concat();
-            assert_eq!(heard, [notice.clone(), built.clone()].concat(), "{cut}");
+            let passed = [lift.pass_to_client(one).into_owned(), lift.pass_to_client(other).into_owned()].concat();
+            assert_eq!(passed, [notice.clone(), built.clone()].concat(), "{cut}");
         }
     }
 
@@ -375,8 +375,8 @@ mod tests {
         );
         let close = [encode_message(b'3', b""), ready(b"I")].concat();
         let one = [answer(), ready(b"I")].concat();
-        let heard = lift.pass_to_client(&[close.clone(), answer(), ready(b"I"), one.clone()].concat()).into_owned();
-        assert_eq!(heard, [close, one].concat());
+        let passed = lift.pass_to_client(&[close.clone(), answer(), ready(b"I"), one.clone()].concat()).into_owned();
+        assert_eq!(passed, [close, one].concat());
     }
 
     #[test]

@@ -48,21 +48,21 @@ async fn copy_to_server(
     record: &ProxyStats,
 ) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER_SIZE];
-    let mut is_heard = true;
+    let mut is_open = true;
     loop {
         let length = from.read(&mut buffer).await?;
         let bytes = buffer.get(..length).unwrap_or_default();
         if bytes.is_empty() {
             break;
         }
-        if is_heard {
+        if is_open {
             record.update_traffic(|traffic| traffic.sent += bytes.len() as u64);
             let passed = lock_switch(lift).pass_to_server(bytes);
-            is_heard = write_and_flush(&mut to, &passed).await.is_ok();
+            is_open = write_and_flush(&mut to, &passed).await.is_ok();
         }
     }
     let held = lock_switch(lift).take_held();
-    if is_heard && !held.is_empty() {
+    if is_open && !held.is_empty() {
         drop(write_and_flush(&mut to, &held).await);
     }
     // A server that is gone needs no shutdown.
@@ -90,7 +90,7 @@ async fn copy_to_client<L: Fn() -> Option<Fault>>(
         if messages.sees() {
             record.answer();
         }
-        let passed = messages.pass_through(bytes, &mut |heard| record.record_event(heard, &mut backend));
+        let passed = messages.pass_through(bytes, &mut |event| record.record_event(event, &mut backend));
         let passed = lock_switch(lift).pass_to_client(&passed);
         write_and_flush(&mut to, &passed).await?;
     }

@@ -64,8 +64,8 @@ impl ProxyStats {
     }
 
     /// Records an event of a session. A backend's pid stays recorded until `backend` is dropped.
-    pub(crate) fn record_event<'a>(&'a self, heard: BackendEvent, backend: &mut Option<BackendEntry<'a>>) {
-        match heard {
+    pub(crate) fn record_event<'a>(&'a self, event: BackendEvent, backend: &mut Option<BackendEntry<'a>>) {
+        match event {
             BackendEvent::Error { sqlstate, message } => {
                 self.lock_state().error = Some(ServerError { sqlstate, message, at: Instant::now() });
             }

@@ -1,5 +1,5 @@
-//! A stream that need not be read: what is written waits in memory, and a thread of its own waits for the reader. So a reader
-//! who stands still holds up nobody, least of all a cancel.
+//! An output stream whose reader may stall: output is queued in memory, and a separate thread writes it. A stalled
+//! reader blocks nothing else, in particular no cancel.
 
 use crate::run::backpressure::LogFlow;
 use std::{
@@ -8,10 +8,10 @@ use std::{
     thread::Builder,
 };
 
-/// So much is written at once.
+/// Maximum number of bytes per write.
 const WRITE_SIZE: usize = 64 << 10;
 
-/// The near end. Writing to it never waits; `flow` knows how much waits to be written.
+/// The end that is written to. Writes never block; `flow` counts the queued bytes.
 #[derive(Debug)]
 pub(super) struct BufferedOutput {
     shared: Arc<SharedOutput>,
@@ -30,23 +30,23 @@ struct OutputState {
     status: OutputStatus,
 }
 
-/// Whether more is to come.
+/// State of the two ends.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum OutputStatus {
     #[default]
     Open,
-    /// The near end has gone.
+    /// The [`BufferedOutput`] was dropped: nothing more is queued.
     WriterDropped,
-    /// Nobody reads any more.
+    /// Writing failed: the output is not read any more.
     ReaderGone,
 }
 
 impl BufferedOutput {
-    /// A thread begins to write to this stream. It ends with the outlet, or with the process if nobody reads: that is what it
-    /// is for.
+    /// Starts a thread that writes to this stream. The thread ends when the returned value is dropped and everything is
+    /// written; if the reader stalls, it ends only with the process.
     ///
     /// # Errors
-    /// The system's own.
+    /// The error of the system if no thread can be started.
     pub(super) fn spawn_writer(to: impl Write + Send + 'static, flow: LogFlow) -> io::Result<Self> {
         let shared = Arc::new(SharedOutput::default());
         let (far, written) = (Arc::clone(&shared), flow.clone());
@@ -62,7 +62,7 @@ impl Write for BufferedOutput {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         state.unwritten.extend_from_slice(bytes);
-        // Before the thread can take them.
+        // Counted before the thread can write them.
         self.flow.add_unwritten(bytes.len());
         drop(state);
         self.shared.changed.notify_one();
@@ -96,7 +96,7 @@ impl SharedOutput {
         }
     }
 
-    /// Waits for what is to be written next; nothing at the end.
+    /// Waits for queued bytes and takes them; returns `None` at the end.
     fn next_bytes(&self) -> Option<Vec<u8>> {
         let empty = |state: &mut OutputState| state.unwritten.is_empty() && state.status == OutputStatus::Open;
         let waited = self.changed.wait_while(self.lock_state(), empty);
@@ -104,7 +104,7 @@ impl SharedOutput {
         (!text.is_empty()).then_some(text)
     }
 
-    /// What nobody reads need not wait.
+    /// Drops everything that is queued, after a write failed.
     fn discard_unwritten(&self, left: usize, flow: &LogFlow) {
         let mut state = self.lock_state();
         state.status = OutputStatus::ReaderGone;
@@ -130,7 +130,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(20);
 
     #[tokio::test]
-    async fn what_nobody_reads_yet_is_read_later_in_its_order() {
+    async fn output_that_is_read_late_arrives_complete_and_in_order() {
         let (reader, writer) = io::pipe().unwrap();
         let flow = LogFlow::default();
         let mut outlet = BufferedOutput::spawn_writer(writer, flow.clone()).unwrap();
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_nobody_will_read_does_not_wait() {
+    async fn output_is_discarded_once_the_reader_is_gone() {
         let (reader, writer) = io::pipe().unwrap();
         let flow = LogFlow::default();
         let mut outlet = BufferedOutput::spawn_writer(writer, flow.clone()).unwrap();

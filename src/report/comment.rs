@@ -1,21 +1,21 @@
-//! The comment on the pull request: the summary again, found and updated by a mark that readers don't see.
+//! The comment on the pull request: the summary, with an invisible marker by which it is found and updated.
 
 use super::{run_report::RunReport, summary::render_summary};
 
-/// What GitHub takes for one comment, in characters; we count bytes, which are never fewer.
+/// Maximum length of a comment on GitHub, in characters. We count bytes, which are never fewer.
 pub(super) const COMMENT_LIMIT: usize = 65_536;
 
-/// Names the comment, one for each environment. Nothing in it can end the HTML comment early.
+/// Returns the marker of the comment of this environment. Its text can't end the HTML comment early.
 #[must_use]
 pub fn comment_marker(environment: Option<&str>) -> String {
     let safe = |letter: char| if letter.is_alphanumeric() || "_.".contains(letter) { letter } else { '-' };
     let name: String = environment.unwrap_or("default").chars().take(100).map(safe).collect();
-    // Two hyphens in a row may not stand in an HTML comment.
+    // An HTML comment must not contain two hyphens in a row.
     let parts: Vec<&str> = name.split('-').filter(|part| !part.is_empty()).collect();
     format!("<!-- bastion-migrate:{} -->", parts.join("-"))
 }
 
-/// The comment without its mark, of at most `budget` bytes. The report must be redacted.
+/// Returns the comment without its marker, at most `budget` bytes long. The report must be redacted.
 #[must_use]
 pub fn comment_body(report: &RunReport, budget: usize) -> String {
     let environment =
@@ -34,7 +34,7 @@ mod tests {
     use super::{super::sample, *};
 
     #[test]
-    fn an_environment_can_not_break_out_of_its_mark() {
+    fn an_environment_name_can_not_end_the_marker() {
         assert_eq!(comment_marker(None), "<!-- bastion-migrate:default -->");
         assert_eq!(comment_marker(Some("eu-1.prod")), "<!-- bastion-migrate:eu-1.prod -->");
         assert_eq!(comment_marker(Some("a--><img src=x>")), "<!-- bastion-migrate:a-img-src-x -->");

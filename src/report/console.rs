@@ -1,4 +1,4 @@
-//! One stream, one line at a time, no secret: the last thing that every line passes.
+//! The output stream of the log: every line is redacted and escaped here before it is written.
 
 use super::{log_lines::Tone, visible_text::replace_control};
 use crate::{
@@ -12,7 +12,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// A shared handle: the log and the libraries' traces write to the same stream, so that a fence can't be torn apart.
+/// A shared handle to the stream. The log and the libraries' traces share it, so that the lines of a fence stay
+/// together.
 #[derive(Clone)]
 pub(super) struct Console {
     stream: Arc<Mutex<ConsoleStream>>,
@@ -23,7 +24,7 @@ pub(super) struct Console {
 struct ConsoleStream {
     writer: Box<dyn Write + Send>,
     progress_bar: Option<ProgressBar>,
-    /// Nobody reads any more. That must not end the run: the migration goes on and the other surfaces tell it.
+    /// Set once a write failed: the output is not read any more. The run continues, and the other surfaces report it.
     closed: bool,
 }
 
@@ -44,24 +45,24 @@ impl Console {
         self.surface
     }
 
-    /// Shows this bar under the lines from now on, or none.
+    /// Shows this bar under the lines from now on, or removes it.
     pub(super) fn set_progress_bar(&self, bar: Option<ProgressBar>) {
         if let Some(old) = std::mem::replace(&mut self.lock_stream().progress_bar, bar) {
             old.finish_and_clear();
         }
     }
 
-    /// The bar that is shown.
+    /// Returns the bar that is shown.
     pub(super) fn progress_bar(&self) -> Option<ProgressBar> {
         self.lock_stream().progress_bar.clone()
     }
 
-    /// A line for the runner, escaped already.
+    /// Writes a command for the runner, which is escaped already.
     pub(super) fn write_command(&self, line: &str) {
         self.write_lines(&[line.to_owned()]);
     }
 
-    /// A text for people, from anywhere.
+    /// Writes a text for people; it may come from any source.
     pub(super) fn write_text(&self, tone: Tone, text: &str) {
         let redacted = self.redactor.redact(text);
         let lines = redacted.replace("\r\n", "\n");
@@ -76,7 +77,7 @@ impl Console {
         self.write_lines(&lines);
     }
 
-    /// What a library has to say when the user asked for debug logging.
+    /// Writes a library's trace event, if the user enabled debug logging.
     fn write_debug(&self, text: &str) {
         match self.surface {
             ConsoleKind::Actions => self.write_command(&workflow_command::debug_command(&self.redactor.redact(text))),
@@ -108,7 +109,7 @@ impl ConsoleStream {
     }
 }
 
-/// The runner obeys nothing between the two lines around it.
+/// Encloses lines that contain commands in a fence: the runner executes no command between its two lines.
 fn fence_commands(lines: Vec<String>) -> Vec<String> {
     if !lines.iter().any(|line| workflow_command::needs_fence(line)) {
         return lines;
@@ -132,7 +133,7 @@ fn colour_line(tone: Tone, line: &str) -> String {
     format!("\x1b[{code}m{line}\x1b[0m")
 }
 
-/// The writer of the libraries' traces: `tracing-subscriber` writes one event at a time.
+/// The writer for the libraries' traces. `tracing-subscriber` writes one event per call.
 pub(super) struct TraceWriter(pub(super) Console);
 
 impl Write for TraceWriter {
@@ -148,19 +149,19 @@ impl Write for TraceWriter {
 
 impl fmt::Debug for Console {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Sink").field("surface", &self.surface).finish_non_exhaustive()
+        formatter.debug_struct("Console").field("surface", &self.surface).finish_non_exhaustive()
     }
 }
 
-/// What reads standard output.
+/// The reader of standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConsoleKind {
-    /// The runner: commands are obeyed, groups fold.
+    /// The GitHub Actions runner: it executes commands and folds groups.
     Actions,
     /// A file or another program.
     Pipe,
-    /// A terminal of somebody who wants no colour (`NO_COLOR`).
+    /// A terminal without colours (`NO_COLOR`).
     PlainTerminal,
-    /// A terminal.
+    /// A terminal with colours.
     ColourTerminal,
 }

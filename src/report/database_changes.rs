@@ -1,28 +1,28 @@
-//! What is known of changes in the database before the migration, or instead of one.
+//! Changes of the database by foreign commands before the migration, or instead of one.
 
 use crate::{
     fault::Stage,
     run::event::{Event, ReadOnlyResult, StepState},
 };
 
-/// Whether others have changed it.
+/// Knowledge about changes by foreign commands: tools, and steps of the user.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum DatabaseChanges {
-    /// They have not: nobody has had it, or it was read again.
+    /// They changed nothing: none was run, or the database was read again and is unchanged.
     #[default]
     Nothing,
-    /// They were asked, and it was not read again yet.
+    /// A read-only command was run, and the database was not read again yet.
     Unchecked,
-    /// They have worked there, and nobody looks at that.
+    /// A command that may write was run; its changes are not checked.
     Unknown,
-    /// They have.
+    /// A read-only command changed the database.
     Something,
 }
 
 impl DatabaseChanges {
-    /// What is known once this has happened in this stage.
+    /// Returns the knowledge after this event, in this stage.
     pub(super) fn after_event(self, event: &Event, stage: Option<Stage>) -> Self {
-        let is_let_at = match event {
+        let runs_command = match event {
             Event::ReadOnlyChecked(ReadOnlyResult::Changed) => return Self::Something,
             Event::ReadOnlyChecked(ReadOnlyResult::Unchanged) if self == Self::Unchecked => return Self::Nothing,
             Event::CommandStarted { .. } => true,
@@ -30,7 +30,7 @@ impl DatabaseChanges {
             _ => false,
         };
         match self {
-            Self::Nothing | Self::Unchecked if is_let_at => match stage {
+            Self::Nothing | Self::Unchecked if runs_command => match stage {
                 Some(Stage::Plan | Stage::Verify) => Self::Unchecked,
                 _ => Self::Unknown,
             },
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_others_did_is_known_only_once_it_was_read_again() {
+    fn changes_by_commands_are_known_only_after_the_database_was_read_again() {
         let calling = Event::CommandStarted { command: "x".to_owned() };
         let asked = DatabaseChanges::Nothing.after_event(&calling, Some(Stage::Plan));
         assert_eq!(asked, DatabaseChanges::Unchecked);

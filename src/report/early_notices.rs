@@ -1,5 +1,5 @@
-//! Messages that come before their turn: files are sent ahead, so the server may have said something of one before anybody has told
-//! that it began. A message stands under its own file.
+//! Early server messages. Files are pipelined, so the server's messages about a file can arrive before the event that
+//! the file started. They are held back, so that each is reported under its own file.
 
 use super::{
     entries::{MigrationReport, MigrationState},
@@ -10,19 +10,19 @@ use crate::{
     run::event::{Event, NoticeSubject},
 };
 
-/// What waits for its file to begin.
+/// The messages whose file has not started yet, with the file's index.
 #[derive(Debug, Default)]
 pub(super) struct EarlyNotices(Vec<(usize, Event)>);
 
 impl EarlyNotices {
-    /// What is to be told when this happens, in its order.
+    /// Returns the events to report now, in order: this one, unless it is held back, and those that it releases.
     pub(super) fn put_in_order(&mut self, event: Event, report: &RunReport) -> Vec<Event> {
         match &event {
             Event::Notice { about: Some(NoticeSubject::Migration(index)), .. } if is_not_started(*index, report) => {
                 self.0.push((*index, event));
                 Vec::new()
             }
-            // Before what ends the file, and behind what begins it.
+            // Messages precede the event that ends the file, and follow the event that starts it.
             Event::Applied { index, .. }
             | Event::Failed { index }
             | Event::Cancelled { index }
@@ -31,7 +31,7 @@ impl EarlyNotices {
                 let its = self.take_notices_of(id.index);
                 [event].into_iter().chain(its).collect()
             }
-            // Nothing begins any more.
+            // No file starts any more.
             Event::StageDone(Stage::Migrate) | Event::Fault(_) => {
                 self.0.drain(..).map(|(_, message)| message).chain([event]).collect()
             }
@@ -66,41 +66,41 @@ mod tests {
         }
     }
 
-    /// The events as they are told, of a run whose migrations 3 and 4 are planned and not begun.
-    fn told(events: &[Event]) -> Vec<Event> {
+    /// Returns the events in reported order, for a run whose migrations 3 and 4 are planned and have not started.
+    fn reported(events: &[Event]) -> Vec<Event> {
         let mut report =
             sample::report_of(&sample::events_until_migration().into_iter().take_while(|(at, _)| *at < 300).collect());
         report.fold_event(&Event::StageStarted(Stage::Migrate), Duration::ZERO);
         let mut early = EarlyNotices::default();
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for event in events {
             for event in early.put_in_order(event.clone(), &report) {
                 report.fold_event(&event, Duration::ZERO);
-                told.push(event);
+                reported.push(event);
             }
         }
-        told
+        reported
     }
 
     #[test]
-    fn a_message_waits_until_its_file_has_begun() {
+    fn a_message_waits_until_its_file_has_started() {
         let started = |index| Event::Started(sample::migration_id(index, "x"));
         let applied = |index| Event::Applied { index, took: Duration::ZERO };
         let came = [notice(3), notice(4), notice(4), started(3), notice(3), applied(3), started(4), applied(4)];
         let expected = [started(3), notice(3), notice(3), applied(3), started(4), notice(4), notice(4), applied(4)];
-        assert_eq!(told(&came), expected);
+        assert_eq!(reported(&came), expected);
     }
 
     #[test]
-    fn what_will_not_begin_any_more_is_told_before_the_end() {
+    fn messages_of_files_that_never_start_are_reported_before_the_end() {
         let fault = Event::Fault(Fault::new(Code::Cancelled, "stopped"));
-        assert_eq!(told(&[notice(4), fault.clone()]), [notice(4), fault]);
+        assert_eq!(reported(&[notice(4), fault.clone()]), [notice(4), fault]);
         let failed = Event::Failed { index: 3 };
-        assert_eq!(told(&[notice(3), failed.clone()]), [notice(3), failed]);
+        assert_eq!(reported(&[notice(3), failed.clone()]), [notice(3), failed]);
     }
 
     #[test]
-    fn what_is_about_no_migration_of_the_plan_waits_for_nobody() {
-        assert_eq!(told(&[notice(9)]), [notice(9)]);
+    fn messages_about_no_planned_migration_are_not_held_back() {
+        assert_eq!(reported(&[notice(9)]), [notice(9)]);
     }
 }

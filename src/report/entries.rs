@@ -1,4 +1,4 @@
-//! What the report has of each stage, migration, step and message.
+//! Entries of the report: stages, migrations, steps, resource usage and server messages.
 
 use crate::{
     fault::Stage,
@@ -11,45 +11,45 @@ use crate::{
 /// A stage and its time.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct StageTime {
-    /// Which.
+    /// The stage.
     pub stage: Stage,
     /// Milliseconds since the run began.
     pub started_ms: u64,
-    /// Milliseconds; absent while it runs and when it did not end well.
+    /// Milliseconds; absent while it runs and if it failed.
     pub took_ms: Option<u64>,
 }
 
-/// What became of one migration of the plan.
+/// State of one migration of the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MigrationState {
-    /// Not begun.
+    /// Not started.
     Pending,
-    /// Begun.
+    /// Started.
     Running,
     /// Committed with its ledger row.
     Applied,
-    /// Taken back.
+    /// Rolled back.
     RolledBack,
     /// Failed.
     Failed,
-    /// Stopped with the run, and taken back.
+    /// Stopped with the run, and rolled back.
     Cancelled,
-    /// Nobody knows.
+    /// It is unknown whether it was committed.
     InDoubt,
 }
 
 /// One migration of the plan.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct MigrationReport {
-    /// Which.
+    /// The migration.
     #[serde(flatten)]
     pub id: MigrationId,
-    /// What became of it.
+    /// Its state.
     pub fate: MigrationState,
     /// Milliseconds since the run began.
     pub started_ms: Option<u64>,
-    /// Milliseconds on the server.
+    /// Duration on the server in milliseconds.
     pub took_ms: Option<u64>,
 }
 
@@ -59,17 +59,17 @@ impl MigrationReport {
     }
 }
 
-/// What became of one step.
+/// One step.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct StepReport {
-    /// Which.
+    /// The step.
     #[serde(flatten)]
     pub id: StepId,
-    /// What became of it.
+    /// Its state.
     pub fate: StepState,
     /// Milliseconds since the run began.
     pub started_ms: Option<u64>,
-    /// Milliseconds.
+    /// Duration in milliseconds.
     pub took_ms: Option<u64>,
 }
 
@@ -79,24 +79,24 @@ impl StepReport {
     }
 }
 
-/// What the container of one command used.
+/// Resources that the container of one command used.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct UsageReport {
-    /// The command, as a reader would type it.
+    /// The command, as a user would type it.
     pub command: String,
-    /// What it used.
+    /// The resources.
     #[serde(flatten)]
     pub usage: ResourceUsage,
 }
 
-/// What the server said on the way. Hostile text.
+/// A message of the server. Untrusted text.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct NoticeReport {
     /// `NOTICE`, `WARNING`, …
     pub severity: String,
     /// The message.
     pub text: String,
-    /// The file that it is about, if it is about one.
+    /// The file that caused it, if a file did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
 }

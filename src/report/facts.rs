@@ -1,4 +1,4 @@
-//! What a run had to do with, as the table at the end of its summary.
+//! The table of facts at the end of the summary: bastion, database, image, plan, times.
 
 use super::{
     log_lines::{self, count_of, format_millis},
@@ -7,7 +7,7 @@ use super::{
     visible_text::clip_text,
 };
 
-/// The table, folded where there is something else to read; nothing when nothing is known.
+/// Returns the table, folded unless it is the main content; empty if no fact is known.
 pub(super) fn facts_table(report: &RunReport) -> String {
     let mut facts: Vec<(&str, String)> = Vec::new();
     facts.extend(report.command.map(|command| ("Command", command.name().to_owned())));
@@ -44,7 +44,7 @@ pub(super) fn facts_table(report: &RunReport) -> String {
         return String::new();
     }
     let table = format!("| | |\n|---|---|\n{rows}\n");
-    // Of a tunnel there is nothing else to read.
+    // The summary of a tunnel has little else to show.
     match report.tunnel {
         Some(_) => format!("### Facts\n\n{table}"),
         None => format!("<details><summary>Facts</summary>\n\n{table}</details>\n"),

@@ -1,4 +1,4 @@
-//! The run in one sentence: what, how many, how long; and what is next.
+//! The run in one sentence: result, number of migrations, duration; and the next step.
 
 use super::{
     database_changes::DatabaseChanges,
@@ -9,21 +9,21 @@ use super::{
 };
 use crate::{run::event::Proof, settings::Command};
 
-/// What the last line of the log and the first of the summary say.
+/// The last line of the log and the first line of the summary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Headline {
-    /// What happened, without a full stop.
+    /// The result, without a full stop.
     pub sentence: String,
-    /// What to do now, if there is anything.
+    /// A suggestion what to do now, if there is one.
     pub next_step: Option<String>,
 }
 
 impl Headline {
-    /// The verdict of this report.
+    /// Summarises this report.
     #[must_use]
     pub fn from_report(report: &RunReport) -> Self {
-        let what = format!("{} ({})", describe_outcome(report), format_millis(report.duration_ms));
-        Self { sentence: what, next_step: suggest_next_step(report) }
+        let sentence = format!("{} ({})", describe_outcome(report), format_millis(report.duration_ms));
+        Self { sentence, next_step: suggest_next_step(report) }
     }
 }
 
@@ -37,16 +37,16 @@ fn describe_outcome(report: &RunReport) -> String {
         RunOutcome::NothingToDo => match &report.plan {
             Some(plan) => {
                 let nothing = match report.command {
-                    Some(Command::Rollback) => "Nothing is to be rolled back",
+                    Some(Command::Rollback) => "Nothing is left to roll back",
                     Some(Command::Baseline) => "Nothing is left to record",
                     _ => "Nothing is pending",
                 };
                 format!("{nothing}: {database} has {} recorded", count_of(plan.recorded, "migration"))
             }
-            None => "Nothing was asked for".to_owned(),
+            None => "Nothing to do".to_owned(),
         },
         RunOutcome::Pending if report.has_unknown_plan() => {
-            format!("The tool can't say what is pending for {database}")
+            format!("The pending migrations of {database} are unknown")
         }
         RunOutcome::Pending => {
             format!("{} pending for {database}", count_of(report.not_done().count(), "migration"))
@@ -56,39 +56,39 @@ fn describe_outcome(report: &RunReport) -> String {
         RunOutcome::InDoubt => {
             let doubtful: Vec<String> =
                 report.in_state(MigrationState::InDoubt).map(|entry| entry.id.display_path().into_owned()).collect();
-            let whether = match doubtful.as_slice() {
+            let doubt = match doubtful.as_slice() {
                 [] => String::new(),
-                [one] => format!("nobody knows whether `{one}` was committed; "),
+                [one] => format!("it is unknown whether `{one}` was committed; "),
                 [first, .., last] => {
                     let is_file = report.in_state(MigrationState::InDoubt).all(|entry| !entry.id.file.is_empty());
                     let things = if is_file { "files" } else { "migrations" };
                     let many = doubtful.len();
-                    format!("nobody knows how many of the {many} {things} from `{first}` to `{last}` were committed; ")
+                    format!("it is unknown how many of the {many} {things} from `{first}` to `{last}` were committed; ")
                 }
             };
-            // What is in doubt is not counted as if it had not been applied.
+            // A count of 0 would suggest that migrations in doubt were not applied.
             let known = match report.in_state(MigrationState::Applied).count() {
                 0 if !doubtful.is_empty() => String::new(),
                 _ => describe_progress(report),
             };
-            format!("In doubt with {code}: {whether}{known}").trim_end_matches("; ").to_owned()
+            format!("In doubt with {code}: {doubt}{known}").trim_end_matches("; ").to_owned()
         }
     }
 }
 
 fn describe_success(report: &RunReport, database: &str) -> String {
     if let Some(tunnel) = &report.tunnel {
-        let whose =
+        let address =
             report.database.as_ref().map_or(String::new(), |facts| format!(" at {}:{}", facts.host, facts.port));
-        return format!("{database}{whose} is open at {}:{} for the following steps", tunnel.host, tunnel.port);
+        return format!("{database}{address} is open at {}:{} for the following steps", tunnel.host, tunnel.port);
     }
     let proof = match report.proof {
         Some(Proof::Ledger) => ", and the ledger confirms it",
-        Some(Proof::Listing) => ", as the tool's own listing says",
+        Some(Proof::Listing) => ", and the tool's own listing confirms it",
         None => "",
     };
     if report.has_migrated() && !report.verified {
-        return format!("The tool has ended well; no ledger in {database} says what it has done");
+        return format!("The tool succeeded, but no ledger in {database} confirms its work");
     }
     let rolled_back = report.in_state(MigrationState::RolledBack).count();
     if rolled_back > 0 {
@@ -104,28 +104,30 @@ fn describe_success(report: &RunReport, database: &str) -> String {
     }
 }
 
-/// How far a run came that did not end well. Before there is a plan we write nothing; whether others did is known if the database
-/// was read again.
+/// Describes the progress of a run that failed. Before there is a plan, this program writes nothing; changes by foreign
+/// commands are known if the database was read again.
 fn describe_progress(report: &RunReport) -> String {
     let writes = report.command.is_none_or(Command::may_write);
     match (&report.plan, writes) {
         (None, _) | (_, false) => match (report.changed, report.in_state(MigrationState::Applied).count()) {
             (DatabaseChanges::Nothing, _) => "nothing was changed".to_owned(),
-            (DatabaseChanges::Unchecked | DatabaseChanges::Unknown, _) => "what was changed is not known".to_owned(),
+            (DatabaseChanges::Unchecked | DatabaseChanges::Unknown, _) => "it is unknown what was changed".to_owned(),
             (DatabaseChanges::Something, 0) => "the database was changed".to_owned(),
-            (DatabaseChanges::Something, recorded) => format!("{} applied unasked", count_of(recorded, "migration")),
+            (DatabaseChanges::Something, recorded) => {
+                format!("{} applied unexpectedly", count_of(recorded, "migration"))
+            }
         },
         (Some(_), true) => {
             let (fate, word, nothing) = match report.command {
-                Some(Command::Rollback) => (MigrationState::RolledBack, "rolled back", "nothing was to be rolled back"),
+                Some(Command::Rollback) => (MigrationState::RolledBack, "rolled back", "nothing was left to roll back"),
                 Some(Command::Baseline) => (MigrationState::Applied, "recorded", "nothing was left to record"),
                 _ => (MigrationState::Applied, "applied", "nothing was pending"),
             };
             let (done, all) = (report.in_state(fate).count(), report.migrations.len());
             match (all, report.has_unknown_plan()) {
                 (0, false) => nothing.to_owned(),
-                (0, true) => format!("nobody can say what was {word}"),
-                // What was found is all that is known of.
+                (0, true) => format!("it is unknown what was {word}"),
+                // The total is unknown: only the migrations that were found are counted.
                 (_, true) => format!("{} {word}", count_of(done, "migration")),
                 (all, false) => format!("{done} of {} {word}", count_of(all, "migration")),
             }
@@ -134,7 +136,7 @@ fn describe_progress(report: &RunReport) -> String {
 }
 
 fn suggest_next_step(report: &RunReport) -> Option<String> {
-    // The fix stands with the fault.
+    // A fault has its own fix.
     if !report.faults.is_empty() {
         return None;
     }
@@ -156,52 +158,51 @@ mod tests {
         run::event::{Coverage, Event},
     };
 
-    /// A run of this command that had nothing to do, and how it is told if it fails all the same.
+    /// Describes a run of this command that had nothing to do, once without a fault and once with one.
     fn idle(command: Command, coverage: Coverage) -> [String; 2] {
-        let told =
-            sample::events_until_migration().into_iter().take_while(|(at, _)| *at <= 250).map(
-                |(at, event)| match event {
-                    Event::Planned(plan) => {
-                        (at, Event::Planned(crate::run::event::PlanFacts { pending: Vec::new(), coverage, ..plan }))
-                    }
-                    event => (at, event),
-                },
-            );
-        let mut report = sample::report_of(&told.collect());
+        let events = sample::events_until_migration().into_iter().take_while(|(at, _)| *at <= 250).map(
+            |(at, event)| match event {
+                Event::Planned(plan) => {
+                    (at, Event::Planned(crate::run::event::PlanFacts { pending: Vec::new(), coverage, ..plan }))
+                }
+                event => (at, event),
+            },
+        );
+        let mut report = sample::report_of(&events.collect());
         report.command = Some(command);
-        let well = describe_outcome(&report);
+        let succeeded = describe_outcome(&report);
         report.faults.push(Fault::new(Code::ToolFailed, "x"));
-        [well, describe_outcome(&report)]
+        [succeeded, describe_outcome(&report)]
     }
 
     #[test]
-    fn nothing_to_do_is_told_in_the_words_of_what_was_asked() {
-        for (command, well, failed) in [
+    fn a_run_with_nothing_to_do_is_described_in_terms_of_its_command() {
+        for (command, success, failure) in [
             (Command::Migrate, "Nothing is pending: ", ": nothing was pending"),
-            (Command::Rollback, "Nothing is to be rolled back: ", ": nothing was to be rolled back"),
+            (Command::Rollback, "Nothing is left to roll back: ", ": nothing was left to roll back"),
             (Command::Baseline, "Nothing is left to record: ", ": nothing was left to record"),
         ] {
-            let [told, told_failed] = idle(command, Coverage::Complete);
-            assert!(told.starts_with(well), "{told}");
-            assert!(told_failed.ends_with(failed) && !told_failed.contains("0 of 0"), "{told_failed}");
+            let [succeeded, failed] = idle(command, Coverage::Complete);
+            assert!(succeeded.starts_with(success), "{succeeded}");
+            assert!(failed.ends_with(failure) && !failed.contains("0 of 0"), "{failed}");
         }
         let [_, failed] = idle(Command::Migrate, Coverage::Unknown);
-        assert!(failed.ends_with(": nobody can say what was applied"), "{failed}");
+        assert!(failed.ends_with(": it is unknown what was applied"), "{failed}");
     }
 
     #[test]
-    fn what_is_in_doubt_is_not_counted_as_not_applied() {
-        let mut told: sample::SampleEvents =
+    fn migrations_in_doubt_are_not_counted_as_not_applied() {
+        let mut events: sample::SampleEvents =
             sample::events_until_migration().into_iter().take_while(|(at, _)| *at < 310).collect();
-        told.extend([3, 4].map(|index| (400, Event::InDoubt { index })));
-        told.push((400, Event::Fault(Fault::new(Code::CommitInDoubt, "lost"))));
-        let what = describe_outcome(&sample::report_of(&told));
-        assert!(what.starts_with("In doubt with commit-in-doubt: nobody knows how many of the 2 files"), "{what}");
-        assert!(what.ends_with("were committed") && !what.contains("0 of"), "{what}");
+        events.extend([3, 4].map(|index| (400, Event::InDoubt { index })));
+        events.push((400, Event::Fault(Fault::new(Code::CommitInDoubt, "lost"))));
+        let text = describe_outcome(&sample::report_of(&events));
+        assert!(text.starts_with("In doubt with commit-in-doubt: it is unknown how many of the 2 files"), "{text}");
+        assert!(text.ends_with("were committed") && !text.contains("0 of"), "{text}");
     }
 
     #[test]
-    fn the_fix_stands_with_its_fault_alone() {
+    fn a_failed_run_has_no_next_step_besides_the_fix_of_its_fault() {
         assert_eq!(Headline::from_report(&sample::report_of(&sample::failed_events())).next_step, None);
     }
 }

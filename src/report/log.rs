@@ -1,4 +1,5 @@
-//! The only printer: events become lines on standard output, the only stream, because the runner keeps no order across two.
+//! The log: prints events as lines on standard output. Standard error is not used, because the runner does not keep the
+//! order of lines across two streams.
 
 use super::{
     annotations::{FaultAnnotation, MAX_PER_LEVEL, annotate_fault},
@@ -29,39 +30,39 @@ use std::{
     time::Duration,
 };
 
-/// A line of a multi-line secret shorter than this is not masked: the runner has no minimum, and would then hide every
-/// `=` of the whole job.
+/// Minimum length of a masked line of a multi-line secret. The runner itself has no minimum, and would hide every `=`
+/// in the log of the job.
 const MIN_MASK_LENGTH: usize = 4;
 
-/// Tells the run while it happens. A clone writes to the same stream.
+/// The log of a running run. Clones write to the same stream.
 #[derive(Clone, Debug)]
 pub struct Log {
     console: Console,
     runner_debug: bool,
     migrations: MigrationsByIndex,
-    /// How many there are to tell of; of a migration that is one step the command itself is told.
+    /// Number of steps to log; 0 if the migration is the only step, because its command is logged anyway.
     step_count: usize,
     open_stage: Option<Stage>,
-    /// The migrations whose beginning a tool has told, by their labels.
+    /// Labels of the migrations that a tool reported as started.
     started_by_tool: BTreeSet<String>,
-    /// How many of them the ledger has and nobody was told of yet.
+    /// Number of those that are in the ledger and not logged as applied yet.
     recorded_not_logged: usize,
-    /// The levels of what was annotated.
+    /// Levels of the annotations that were written.
     annotated: Vec<Level>,
 }
 
 impl Log {
-    /// A log on standard output. Inside of Actions the surface is Actions, whatever `screen` says, and the secrets are masked
-    /// before anything else is written. `flow` learns how much of it is not written yet.
+    /// Creates a log on standard output. In GitHub Actions, `screen` is ignored, and the secrets are masked before
+    /// anything else is written. `flow` counts the bytes that are not written yet.
     #[must_use]
     pub fn new(runner: &Runner, screen: ConsoleKind, secrets: &[Secret], flow: &LogFlow) -> Self {
         let out: Box<dyn Write + Send> = match console_kind(runner, screen) {
-            // The bar is drawn between the lines, at once; and a terminal is read.
+            // The progress bar needs unqueued lines, and a terminal is read all the time.
             ConsoleKind::PlainTerminal | ConsoleKind::ColourTerminal => Box::new(io::stdout()),
             ConsoleKind::Actions | ConsoleKind::Pipe => {
                 match BufferedOutput::spawn_writer(io::stdout(), flow.clone()) {
-                    Ok(outlet) => Box::new(outlet),
-                    // Without a thread it is written as it comes.
+                    Ok(buffered) => Box::new(buffered),
+                    // Without a thread, every line is written at once.
                     Err(_) => Box::new(io::stdout()),
                 }
             }
@@ -69,15 +70,15 @@ impl Log {
         Self::on_stream(out, runner, screen, secrets)
     }
 
-    /// The same on another stream.
+    /// Creates a log on another stream.
     #[must_use]
     pub fn on_stream(out: Box<dyn Write + Send>, runner: &Runner, screen: ConsoleKind, secrets: &[Secret]) -> Self {
         let surface = console_kind(runner, screen);
-        let sink = Console::new(out, Redactor::new(secrets), surface);
+        let console = Console::new(out, Redactor::new(secrets), surface);
         let masks = secrets.iter().filter(|_| surface == ConsoleKind::Actions).flat_map(mask_values);
-        masks.for_each(|value| sink.write_command(&workflow_command::mask_command(value)));
+        masks.for_each(|value| console.write_command(&workflow_command::mask_command(value)));
         Self {
-            console: sink,
+            console,
             runner_debug: runner.debug,
             migrations: MigrationsByIndex::new(),
             step_count: 0,
@@ -88,32 +89,32 @@ impl Log {
         }
     }
 
-    /// What hides the secrets on every other surface.
+    /// Returns the redactor of the run's secrets.
     #[must_use]
     pub fn redactor(&self) -> &Redactor {
         self.console.redactor()
     }
 
-    /// Makes the traces of this crate and its libraries part of the log, if the user asked for debug logging. For the
-    /// process, once.
+    /// Writes the traces of this crate and its libraries into the log, if the user enabled debug logging. Applies to
+    /// the whole process.
     pub fn install_tracing(&self) {
         if self.runner_debug {
-            // The second of two logs in one process has nothing to add.
+            // Only the first log of a process can install a subscriber.
             drop(tracing::subscriber::set_global_default(self.trace_subscriber()));
         }
     }
 
     fn trace_subscriber(&self) -> impl tracing::Subscriber + Send + Sync + use<> {
-        let sink = self.console.clone();
+        let console = self.console.clone();
         tracing_subscriber::fmt()
             .with_max_level(tracing::Level::DEBUG)
             .with_ansi(false)
             .without_time()
-            .with_writer(move || TraceWriter(sink.clone()))
+            .with_writer(move || TraceWriter(console.clone()))
             .finish()
     }
 
-    /// Tells what happened `at` this time since the run began.
+    /// Logs an event that happened at this time since the start of the run.
     pub fn log_event(&mut self, event: &Event, at: Duration) {
         let event = event.redacted(self.console.redactor());
         if let Event::Planned(facts) = &event {
@@ -148,7 +149,8 @@ impl Log {
         }
     }
 
-    /// The beginning of each was told, line by line: that they are recorded is one line more.
+    /// Returns whether the event is logged later, together with others. The start of each of a tool's migrations is
+    /// logged; that they are recorded is logged as one line for all.
     fn is_logged_as_group(&mut self, event: &Event) -> bool {
         match event {
             Event::ToolMigrationStarted { name, schema, .. } => {
@@ -165,23 +167,23 @@ impl Log {
         }
         if let recorded @ 1.. = std::mem::take(&mut self.recorded_not_logged) {
             let applied = log_lines::count_of(recorded, "migration");
-            self.write_line(&LogLine::Text(Tone::Good, format!("  applied {applied} of those begun above")));
+            self.write_line(&LogLine::Text(Tone::Good, format!("  applied {applied} of those started above")));
         }
         false
     }
 
-    /// The last line: the run in one sentence.
+    /// Logs the last line: the run in one sentence.
     pub fn log_headline(&mut self, report: &RunReport) {
         self.console.set_progress_bar(None);
         self.write_line(&LogLine::StageEnd);
-        let verdict = Headline::from_report(&report.redacted(self.console.redactor()));
+        let headline = Headline::from_report(&report.redacted(self.console.redactor()));
         let tone = if report.faults.is_empty() { Tone::Good } else { Tone::Bad };
-        let next = verdict.next_step.map(|next| format!("; next: {next}")).unwrap_or_default();
-        self.console.write_text(tone, &format!("{}{next}", verdict.sentence));
+        let next = headline.next_step.map(|next| format!("; next: {next}")).unwrap_or_default();
+        self.console.write_text(tone, &format!("{}{next}", headline.sentence));
     }
 
-    /// Tells a fault beside its file or the run. The runner prints that as lines of the log, so it is all that is told there of the
-    /// fault. Outside of Actions there is nothing beside, nor for one more than GitHub records.
+    /// Writes a fault as an annotation, which the runner also prints as lines of the log. Returns false if the fault
+    /// has to be logged as text: outside of Actions, and beyond the number of annotations that GitHub records.
     fn write_fault_annotation(&mut self, level: Level, fault: &Fault) -> bool {
         let same = self.annotated.iter().filter(|other| **other == level).count();
         if self.console.surface() != ConsoleKind::Actions || same >= MAX_PER_LEVEL {
@@ -189,7 +191,7 @@ impl Log {
         }
         self.annotated.push(level);
         if level == Level::Error {
-            // A fault inside a folded group would be out of sight.
+            // A fault inside a folded group would be hidden.
             self.write_line(&LogLine::StageEnd);
         }
         let FaultAnnotation { annotation, remaining_lines } = annotate_fault(level, fault);
@@ -199,7 +201,7 @@ impl Log {
     }
 
     fn write_annotation(&self, note: &Annotation) {
-        // Among the lines of the log the old form of commands still colours.
+        // In log lines, the runner still applies the colours of the old command syntax.
         let redact = |text: &String| {
             let text: String = self.console.redactor().redact(text).chars().map(replace_control).collect();
             workflow_command::without_old_commands(&text)
@@ -234,11 +236,11 @@ impl Log {
         }
     }
 
-    /// The bar over the pending migrations, for a person who waits.
+    /// Updates the progress bar over the pending migrations, on a terminal.
     fn update_progress_bar(&self, event: &Event) {
-        let person = matches!(self.console.surface(), ConsoleKind::PlainTerminal | ConsoleKind::ColourTerminal);
+        let on_terminal = matches!(self.console.surface(), ConsoleKind::PlainTerminal | ConsoleKind::ColourTerminal);
         match event {
-            Event::Started(id) if person => {
+            Event::Started(id) if on_terminal => {
                 let bar = self.console.progress_bar().unwrap_or_else(|| self.new_progress_bar());
                 bar.set_message(self.migrations.get(&id.index).map(|id| id.label().into_owned()).unwrap_or_default());
                 if self.console.progress_bar().is_none() {
@@ -263,7 +265,7 @@ fn console_kind(runner: &Runner, screen: ConsoleKind) -> ConsoleKind {
     if runner.in_actions { ConsoleKind::Actions } else { screen }
 }
 
-/// What the runner is told to hide: each line of the secret, because the log has only lines.
+/// Returns the values that the runner has to mask: each line of the secret, because it masks line by line.
 fn mask_values(secret: &Secret) -> Vec<&str> {
     let whole = secret.expose().trim();
     let lines: Vec<&str> = whole.lines().map(str::trim).filter(|line| line.len() >= MIN_MASK_LENGTH).collect();
@@ -281,9 +283,9 @@ mod tests {
         *,
     };
 
-    /// What was printed, with the fences' tokens made equal.
-    fn text(paper: &SharedBuffer) -> String {
-        let mut text = paper.text();
+    /// Returns the printed text, with the random tokens of fences replaced.
+    fn text(buffer: &SharedBuffer) -> String {
+        let mut text = buffer.text();
         while let Some(at) = text.find("::stop-commands::").map(|at| at + "::stop-commands::".len()) {
             let token = text.get(at..at + 32).unwrap().to_owned();
             text = text.replace(&token, "TOKEN").replace("::stop-commands::TOKEN", "::stopped::TOKEN");
@@ -295,17 +297,17 @@ mod tests {
         Runner { in_actions: true, ..Runner::default() }
     }
 
-    fn printed(runner: &Runner, screen: ConsoleKind, secrets: &[&str], told: &sample::SampleEvents) -> String {
-        let paper = SharedBuffer::default();
+    fn printed(runner: &Runner, screen: ConsoleKind, secrets: &[&str], events: &sample::SampleEvents) -> String {
+        let buffer = SharedBuffer::default();
         let secrets: Vec<Secret> = secrets.iter().map(|secret| Secret::new(*secret)).collect();
-        let mut log = Log::on_stream(Box::new(paper.clone()), runner, screen, &secrets);
-        told.iter().for_each(|(at, event)| log.log_event(event, Duration::from_millis(*at)));
-        log.log_headline(&sample::report_of(told));
-        text(&paper)
+        let mut log = Log::on_stream(Box::new(buffer.clone()), runner, screen, &secrets);
+        events.iter().for_each(|(at, event)| log.log_event(event, Duration::from_millis(*at)));
+        log.log_headline(&sample::report_of(events));
+        text(&buffer)
     }
 
     #[test]
-    fn tells_a_good_run_to_the_runner() {
+    fn logs_a_successful_run_in_actions() {
         insta::assert_snapshot!(printed(&actions(), ConsoleKind::Pipe, &["hunter2"], &sample::successful_events()), @r#"
         ::add-mask::hunter2
         ::group::bastion
@@ -339,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_a_failed_run_to_the_runner() {
+    fn logs_a_failed_run_in_actions() {
         insta::assert_snapshot!(printed(&actions(), ConsoleKind::Pipe, &[], &sample::failed_events()), @r#"
         ::group::bastion
           bastion   deploy@bastion.example.org:22 by key
@@ -368,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_a_refused_bastion_in_plain_lines() {
+    fn logs_a_rejected_bastion_in_plain_lines() {
         insta::assert_snapshot!(printed(&Runner::default(), ConsoleKind::Pipe, &["hunter2"], &sample::unpinned_events()), @"
         bastion
         error[host-key-unpinned] bastion: no key is pinned for `bastion.example.org`
@@ -380,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_only_where_colour_is_wanted() {
+    fn colours_only_on_a_colour_terminal() {
         let plain = printed(&Runner::default(), ConsoleKind::PlainTerminal, &[], &sample::successful_events());
         let coloured = printed(&Runner::default(), ConsoleKind::ColourTerminal, &[], &sample::successful_events());
         assert!(!plain.contains('\x1b'));
@@ -401,8 +403,8 @@ mod tests {
     #[test]
     fn hostile_text_is_fenced_and_can_not_move_the_cursor() {
         let text = "a\r::set-output name=x::y\n >>> ##[error]z\x1b[2J";
-        let told = vec![(0, Event::Notice { severity: "NOTICE".to_owned(), text: text.to_owned(), about: None })];
-        let printed = printed(&actions(), ConsoleKind::Pipe, &[], &told);
+        let events = vec![(0, Event::Notice { severity: "NOTICE".to_owned(), text: text.to_owned(), about: None })];
+        let printed = printed(&actions(), ConsoleKind::Pipe, &[], &events);
         let expected =
             "::stopped::TOKEN\n  notice: a\n    ::set-output name=x::y\n     >>> # #[error]z\u{fffd}[2J\n::TOKEN::\n";
         assert!(printed.starts_with(expected), "{printed}");
@@ -426,21 +428,21 @@ mod tests {
 
     #[test]
     fn traces_of_libraries_are_debug_lines_without_secrets() {
-        let paper = SharedBuffer::default();
+        let buffer = SharedBuffer::default();
         let secrets = [Secret::new("hun\"ter2")];
-        let log = Log::on_stream(Box::new(paper.clone()), &actions(), ConsoleKind::Pipe, &secrets);
+        let log = Log::on_stream(Box::new(buffer.clone()), &actions(), ConsoleKind::Pipe, &secrets);
         tracing::subscriber::with_default(log.trace_subscriber(), || {
             tracing::debug!(password = "hun\"ter2", "first\nsecond");
             tracing::trace!("too much");
         });
-        let text = paper.text();
+        let text = buffer.text();
         let line = text.lines().nth(1).unwrap();
         assert!(line.starts_with("::debug::DEBUG ") && line.contains("***"), "{text}");
         assert!(!line.contains("ter2") && text.lines().count() == 2, "{text}");
     }
 
     #[test]
-    fn the_bar_counts_what_is_applied_and_goes_away() {
+    fn the_progress_bar_counts_applied_migrations_and_is_removed_at_the_end() {
         let runner = Runner::default();
         let mut log = Log::on_stream(Box::new(SharedBuffer::default()), &runner, ConsoleKind::PlainTerminal, &[]);
         for (at, event) in sample::successful_events().iter().take_while(|(at, _)| *at < 1_500) {

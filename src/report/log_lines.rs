@@ -1,4 +1,4 @@
-//! What each event says, as lines, before anybody decides how they look.
+//! The text of each event, as lines without formatting.
 
 use crate::{
     fault::{Excerpt, Fault, FilePosition, Stage},
@@ -9,10 +9,10 @@ use crate::{
 };
 use std::{collections::BTreeMap, time::Duration};
 
-/// Where every code has a section.
+/// URL of the page with a section for each fault code.
 pub(super) const ERROR_DOCS_URL: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/errors.md#");
 
-/// What a line means to the reader.
+/// The meaning of a line, which determines its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
     Neutral,
@@ -22,19 +22,19 @@ pub(super) enum Tone {
     Quiet,
 }
 
-/// One thing to print.
+/// One line or group marker to print.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum LogLine {
-    /// A stage begins.
+    /// The start of a stage.
     StageHeading(Stage),
-    /// Whatever stage was open is over.
+    /// The end of the open stage, if one is open.
     StageEnd,
-    /// A text, possibly with line breaks in it, possibly hostile.
+    /// A text. It may contain line breaks, and is untrusted.
     Text(Tone, String),
 }
 
 impl LogLine {
-    /// Returns its text.
+    /// Returns its text, if it is one.
     pub(super) fn into_text(self) -> Option<String> {
         match self {
             Self::Text(_, text) => Some(text),
@@ -46,7 +46,7 @@ impl LogLine {
 /// The migrations by their indexes.
 pub(crate) type MigrationsByIndex = BTreeMap<usize, MigrationId>;
 
-/// The lines of one event that happened `at` this time of the run.
+/// Returns the lines of an event that happened at this time since the start of the run.
 pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration) -> Vec<LogLine> {
     let name =
         |index: &usize| names.get(index).map_or_else(|| index.to_string(), |id| indent_further_lines(&id.entitled()));
@@ -72,7 +72,7 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
         Event::Applied { index, took: time } => {
             text(Tone::Good, format!("  applied {} ({})", name(index), format_millis(whole_millis(*time))))
         }
-        // What became of it is told next.
+        // The event that follows reports the result.
         Event::Unplanned(_) | Event::SchemaAssigned { .. } | Event::Ended { .. } => Vec::new(),
         Event::Recorded { index, .. } => text(Tone::Good, format!("  applied {}", name(index))),
         Event::RolledBack { index } => text(Tone::Good, format!("  rolled back {}", name(index))),
@@ -80,34 +80,32 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
         Event::Cancelled { index } => text(Tone::Warning, format!("  cancelled {}", name(index))),
         Event::LedgerListed { recorded } => applied_file_lines(recorded),
         Event::LostInCrash { index } => {
-            text(Tone::Bad, format!("  forgotten: the server crashed before {} was on its disk", name(index)))
+            text(Tone::Bad, format!("  lost: the server crashed before {} was written to disk", name(index)))
         }
         Event::InDoubt { index } => {
-            text(Tone::Bad, format!("  in doubt: nobody knows whether {} was committed", name(index)))
+            text(Tone::Bad, format!("  in doubt: it is unknown whether {} was committed", name(index)))
         }
-        Event::Notice { severity, text: said, about } => {
+        Event::Notice { severity, text: message, about } => {
             let about = match about {
                 None => String::new(),
                 Some(NoticeSubject::Migration(index)) => format!("{}: ", name(index)),
                 Some(NoticeSubject::File(file)) => format!("{}: ", indent_further_lines(file)),
             };
-            text(Tone::Quiet, format!("  {about}{}: {}", severity.to_lowercase(), indent_further_lines(said)))
+            text(Tone::Quiet, format!("  {about}{}: {}", severity.to_lowercase(), indent_further_lines(message)))
         }
-        Event::ToolMigrationStarted { name, schema: None, .. } => text(Tone::Quiet, format!("  begun {name}")),
+        Event::ToolMigrationStarted { name, schema: None, .. } => text(Tone::Quiet, format!("  started {name}")),
         Event::ToolMigrationStarted { name, schema: Some(schema), .. } => {
-            text(Tone::Quiet, format!("  begun {schema}: {name}"))
+            text(Tone::Quiet, format!("  started {schema}: {name}"))
         }
         Event::CommandStarted { command } => text(Tone::Neutral, format!("  $ {}", indent_further_lines(command))),
         Event::Output { line } => text(Tone::Quiet, format!("  | {line}")),
-        Event::LinesOmitted { lines } => text(
-            Tone::Quiet,
-            format!("  … and {} more lines of it, which are too many for a log", group_digits(*lines)),
-        ),
-        Event::MessagesSkipped { messages } => text(
-            Tone::Quiet,
-            format!("  … and {} more messages, which there was no time to show", group_digits(*messages)),
-        ),
-        Event::Blocked { text: who } => text(Tone::Warning, format!("  {}", indent_further_lines(who))),
+        Event::LinesOmitted { lines } => {
+            text(Tone::Quiet, format!("  … and {} more lines, omitted from the log", group_digits(*lines)))
+        }
+        Event::MessagesSkipped { messages } => {
+            text(Tone::Quiet, format!("  … and {} more messages, omitted for lack of time", group_digits(*messages)))
+        }
+        Event::Blocked { text: sessions } => text(Tone::Warning, format!("  {}", indent_further_lines(sessions))),
         Event::Tunnel(facts) => text(Tone::Good, format!("  tunnel    {}:{}", facts.host, facts.port)),
         Event::Image(facts) => text(Tone::Neutral, image_text(facts)),
         Event::ResourceUsage { command, usage } => {
@@ -115,9 +113,9 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
         }
         Event::SchemaAdded { added } => schema_lines(added),
         Event::SettingsDelivered { way } => text(Tone::Quiet, format!("  settings {way}")),
-        // The fault that follows says what.
+        // The fault that follows names the changes.
         Event::ReadOnlyChecked(_) => Vec::new(),
-        // What is planned is shown when its turn comes.
+        // Each step is logged when it starts.
         Event::Steps(_) => Vec::new(),
         Event::StepChanged { id, fate } => step_line(id, *fate).into_iter().collect(),
         Event::Verified(Proof::Ledger) => text(Tone::Good, "  the ledger confirms it".to_owned()),
@@ -125,7 +123,7 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
         Event::Warning(warning) => fault_lines(warning, "warning", Tone::Warning),
         Event::Fault(error) => {
             let mut lines = fault_lines(error, "error", Tone::Bad);
-            // A fault inside a folded group would be out of sight.
+            // A fault inside a folded group would be hidden.
             lines.insert(0, LogLine::StageEnd);
             lines
         }
@@ -157,34 +155,38 @@ fn image_text(facts: &ImageFacts) -> String {
     format!("  image     {} ({}){digest}", facts.reference, facts.id)
 }
 
-/// Lines of the log about the schema; the summary has all.
+/// Maximum number of new schema objects in the log; the summary lists more.
 const MAX_SCHEMA_LINES: usize = 20;
 
 fn schema_lines(added: &[String]) -> Vec<LogLine> {
     let more = added.len().saturating_sub(MAX_SCHEMA_LINES);
-    let shown = added.iter().take(MAX_SCHEMA_LINES).map(|what| format!("  new {}", indent_further_lines(what)));
-    let more = (more > 0).then(|| format!("  new {more} more"));
+    let shown = added.iter().take(MAX_SCHEMA_LINES).map(|object| format!("  new {}", indent_further_lines(object)));
+    let more = (more > 0).then(|| format!("  … and {more} more new objects"));
     shown.chain(more).map(|line| LogLine::Text(Tone::Quiet, line)).collect()
 }
 
-/// Memory and time for people.
+/// Describes the memory and CPU time that a command used.
 pub(super) fn describe_usage(command: &str, usage: ResourceUsage) -> String {
     let (memory, time) = (usage.memory_bytes.div_ceil(1 << 20), format_millis(usage.cpu_ms));
-    format!("{memory} MiB of memory and {time} of processor time by {command}, looked at once a second")
+    format!("{memory} MiB of memory and {time} of CPU time by {command}, sampled once a second")
 }
 
 fn plan_lines(facts: &PlanFacts) -> Vec<String> {
-    let pending = count_of(facts.pending.len(), "migration");
-    let word = match facts.change {
-        PlanAction::Apply => "pending",
-        PlanAction::Record => "to record",
-        PlanAction::RollBack => "to roll back",
+    let count = count_of(facts.pending.len(), "migration");
+    let (word, unknown) = match facts.change {
+        PlanAction::Apply => ("pending", "pending migrations"),
+        PlanAction::Record => ("to record", "migrations to record"),
+        PlanAction::RollBack => ("to roll back", "migrations to roll back"),
     };
     let pending = match facts.coverage {
-        Coverage::Complete => pending,
-        Coverage::Unknown => "nobody can list what is".to_owned(),
+        Coverage::Complete => format!("{count} {word},"),
+        Coverage::Unknown => format!("{unknown} are unknown, because the tool has not listed them;"),
     };
-    let head = format!("  {pending} {word}, {} recorded in {}", facts.recorded, facts.ledger);
+    let recorded = match facts.ledger.as_str() {
+        PlanFacts::NO_LEDGER => PlanFacts::NO_LEDGER.to_owned(),
+        ledger => format!("{} recorded in {ledger}", facts.recorded),
+    };
+    let head = format!("  {pending} {recorded}");
     let listed =
         |id: &MigrationId| if id.file.is_empty() { indent_further_lines(&id.entitled()) } else { id.file.clone() };
     let files = facts.pending.iter().map(|id| format!("  {word} {}", listed(id)));
@@ -192,7 +194,7 @@ fn plan_lines(facts: &PlanFacts) -> Vec<String> {
     std::iter::once(head).chain(files).chain(digest).collect()
 }
 
-/// Migrations that are applied: files one by one; of a tool the log has its own list already.
+/// Returns a line for each applied file. A tool's own list is in the log already.
 fn applied_file_lines(recorded: &[MigrationId]) -> Vec<LogLine> {
     let files = recorded.iter().filter(|id| !id.file.is_empty());
     files.map(|id| LogLine::Text(Tone::Neutral, format!("  applied {}", id.display_path()))).collect()
@@ -208,13 +210,13 @@ fn fault_lines(fault: &Fault, word: &str, tone: Tone) -> Vec<LogLine> {
     lines
 }
 
-/// What to do, and where to read more.
+/// Returns the fix and a link to the documentation.
 pub(super) fn fix_lines(fault: &Fault, tone: Tone) -> Vec<LogLine> {
     let see = format!("  see {ERROR_DOCS_URL}{}", fault.code);
     vec![LogLine::Text(tone, format!("  fix: {}", indent_further_lines(&fault.fix))), LogLine::Text(Tone::Quiet, see)]
 }
 
-/// What is known beside cause and fix: the place, the server's code, the details.
+/// Returns the lines between cause and fix: the position, the SQLSTATE, the details.
 pub(super) fn fault_detail_lines(fault: &Fault) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(found) = &fault.place {
@@ -227,25 +229,25 @@ pub(super) fn fault_detail_lines(fault: &Fault) -> Vec<String> {
     lines
 }
 
-/// `file:line:column`, as far as it is known.
+/// Formats a position as `file:line:column`, as far as it is known.
 pub(super) fn format_place(place: &FilePosition) -> String {
     let line = place.line.map(|line| format!(":{line}")).unwrap_or_default();
     let column = place.line.and(place.column).map(|column| format!(":{column}")).unwrap_or_default();
     format!("{}{line}{column}", place.file)
 }
 
-/// Further lines under the first one.
+/// Indents all lines after the first one.
 pub(super) fn indent_further_lines(text: &str) -> String {
     text.trim_end().replace("\r\n", "\n").replace(['\r', '\n'], "\n    ")
 }
 
-/// `1 migration`, `2 migrations`.
+/// Formats a count: `1 migration`, `2 migrations`.
 pub(super) fn count_of(number: usize, thing: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {thing}{plural}")
 }
 
-/// `29,999,000`.
+/// Formats a number with separators: `29,999,000`.
 pub(super) fn group_digits(number: u64) -> String {
     let digits = number.to_string();
     let comma = |(at, digit): (usize, char)| {
@@ -255,7 +257,7 @@ pub(super) fn group_digits(number: u64) -> String {
     digits.chars().enumerate().flat_map(comma).collect()
 }
 
-/// Milliseconds for people.
+/// Formats milliseconds in a readable unit.
 pub(super) fn format_millis(millis: u64) -> String {
     match millis {
         0..1_000 => format!("{millis} ms"),
@@ -273,7 +275,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tells_times_in_the_unit_that_people_think_in() {
+    fn formats_times_in_a_readable_unit() {
         assert_eq!(
             [0, 12, 999, 1_234, 59_999, 61_500].map(format_millis),
             ["0 ms", "12 ms", "999 ms", "1.2 s", "59.9 s", "1 min 01 s"]
@@ -281,12 +283,12 @@ mod tests {
     }
 
     #[test]
-    fn groups_the_digits_of_what_is_large() {
+    fn groups_the_digits_of_large_numbers() {
         assert_eq!([7, 999, 1_000, 29_999_000].map(group_digits), ["7", "999", "1,000", "29,999,000"]);
     }
 
     #[test]
-    fn names_a_place_as_far_as_it_is_known() {
+    fn formats_a_position_as_far_as_it_is_known() {
         let mut found = FilePosition { file: "a.sql".to_owned(), line: None, column: Some(2), excerpt: None };
         assert_eq!(format_place(&found), "a.sql");
         found.line = Some(3);

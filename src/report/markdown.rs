@@ -1,24 +1,24 @@
-//! Foreign text in GitHub's Markdown.
+//! Escaping of untrusted text for GitHub's Markdown.
 
 use super::visible_text::replace_control;
 use std::ops::RangeInclusive;
 
-/// Breaks what GitHub would make a link of, in two texts: it is not seen, and not copied.
+/// Inserted where GitHub would detect a link, to prevent it. Neither visible nor copied.
 const LINK_BREAK: &str = "<!-- -->";
 
-/// Hexadecimal digits of the shortest text that GitHub takes for the name of a commit, and of the longest.
+/// Numbers of hexadecimal digits that GitHub takes for a commit hash.
 const COMMIT_HASH_LENGTHS: RangeInclusive<usize> = 7..=40;
 
-/// Where a text stands.
+/// The Markdown context of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EscapeContext {
     Sentence,
-    /// Nobody is mentioned in a name, and no issue; but a URL is still a link.
+    /// Mentions and issue references are inactive here, but URLs still become links.
     CodeSpan,
 }
 
-/// The text as it is, wherever a line of Markdown may stand; line breaks become spaces. Nobody is mentioned by it, and nothing
-/// in it is a link: no URL, no address, no issue, no commit.
+/// Escapes a text for use within a line of Markdown, so that it is shown literally; line breaks become spaces. It
+/// mentions no user and contains no link: no URL, no address, no issue, no commit.
 pub(super) fn escape_markdown(text: &str) -> String {
     escape_for(text, EscapeContext::Sentence)
 }
@@ -50,13 +50,13 @@ fn escape_for(text: &str, around: EscapeContext) -> String {
     escaped
 }
 
-/// Whether this letter is the number of an issue, behind a `#` or a `GH-`.
+/// Returns whether this character starts an issue number, after `#` or `GH-`.
 fn is_issue_number(before: char, letter: char) -> bool {
     matches!(before, '#' | '-') && letter.is_ascii_digit()
 }
 
-/// Whether this letter, with what stands around it, makes a link, so that it has to be parted from what is before it: the name
-/// behind an `@`, what is behind a URL's scheme or its `www.`.
+/// Returns whether a link has to be broken before this character: a name after `@`, the `:` after a URL's scheme, the
+/// second letter of `www.`.
 fn completes_link(before: char, letter: char, behind: &str) -> bool {
     match (before, letter) {
         ('@', _) => letter.is_alphanumeric() || letter == '_',
@@ -66,7 +66,7 @@ fn completes_link(before: char, letter: char, behind: &str) -> bool {
     }
 }
 
-/// Whether a text that can be the name of a commit has to be parted here. It is parted so often that no part can be one.
+/// Returns whether a possible commit hash has to be broken here. It is broken often enough that no part can be one.
 fn splits_commit_hash(before: char, letter: char, behind: &str, digits: &mut usize) -> bool {
     let is_digit = |letter: char| letter.is_ascii_hexdigit();
     if !is_digit(letter) {
@@ -83,7 +83,7 @@ fn splits_commit_hash(before: char, letter: char, behind: &str, digits: &mut usi
     *digits > 0 && digits.is_multiple_of(COMMIT_HASH_LENGTHS.start() - 1)
 }
 
-/// A sentence in which backticks mark names: those become code, everything is escaped.
+/// Escapes a sentence in which backticks mark names; those become code.
 pub(super) fn sentence_with_names(text: &str) -> String {
     if text.matches('`').count() % 2 == 1 {
         return escape_markdown(text);
@@ -92,12 +92,12 @@ pub(super) fn sentence_with_names(text: &str) -> String {
     parts.map(|(at, part)| if at % 2 == 1 { code_html(part) } else { escape_markdown(part) }).collect()
 }
 
-/// A name. HTML, because a code span can't hold every text and breaks table cells.
+/// Formats a name as code. HTML, because a code span can't contain every text and breaks table cells.
 pub(super) fn code_html(text: &str) -> String {
     format!("<code>{}</code>", escape_for(text, EscapeContext::CodeSpan))
 }
 
-/// Lines as they are, in a fence that is longer than any run of backticks inside.
+/// Formats lines literally, in a fence that is longer than any run of backticks inside.
 pub(super) fn fenced_block(text: &str) -> String {
     let longest = text.split(|letter| letter != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest.max(2) + 1);
@@ -111,12 +111,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_of_a_hostile_text_is_markdown() {
+    fn an_untrusted_text_contains_no_active_markdown() {
         assert_eq!(escape_markdown("a|b `c` <img> *x* [y](z)\n# h"), r"a\|b \`c\` &lt;img&gt; \*x\* \[y\](z) \# h");
     }
 
     #[test]
-    fn nobody_is_mentioned_and_nothing_is_a_link() {
+    fn an_escaped_text_mentions_no_user_and_contains_no_link() {
         for (text, escaped) in [
             ("ask @octocat, @org/team", "ask @<!-- -->octocat, @<!-- -->org/team"),
             ("see #12, o/r#1, GH-3", r"see \#<!-- -->12, o/r\#<!-- -->1, GH-<!-- -->3"),

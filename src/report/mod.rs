@@ -1,4 +1,4 @@
-//! Events → fold → report; all surfaces are pure functions of it.
+//! The report of a run: folded from its events. Every surface (summary, outputs, comment) is a pure function of it.
 
 mod annotations;
 mod buffered_output;

@@ -1,7 +1,7 @@
 //! The step's outputs.
 //!
-//! They are not redacted as a whole after rendering: a password `true` or `0` would turn the JSON into something that
-//! `fromJSON` refuses. Every text in the report was redacted before, and JSON adds nothing between texts but its own signs.
+//! They are not redacted again after rendering: with a password such as `true` or `0`, `fromJSON` would reject the
+//! JSON. Every text in the report was redacted before, and JSON adds only its own punctuation.
 
 use super::{
     entries::{MigrationReport, MigrationState},
@@ -12,7 +12,7 @@ use crate::run::event::MigrationId;
 use serde::Serialize;
 use serde_json::Value;
 
-/// What the output `report` may take, in bytes; all outputs of a job together may take 1 MB.
+/// Maximum size of the output `report`, in bytes. All outputs of a job together may have 1 MB.
 const REPORT_LIMIT: usize = 256 * 1024;
 
 #[derive(Serialize)]
@@ -22,7 +22,7 @@ struct AppliedOutput<'a> {
     took_ms: Option<u64>,
 }
 
-/// A migration; version and file are what only files have.
+/// A migration. Only files have a version and a file.
 #[derive(Serialize)]
 struct MigrationOutput<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -40,14 +40,14 @@ struct MigrationOutput<'a> {
 struct ReportOutput<'a> {
     outcome: RunOutcome,
     exit_code: u8,
-    /// Keys that were emptied because the whole would have been too long.
+    /// Keys that were emptied because the report was too long.
     left_out: &'a [&'a str],
     #[serde(flatten)]
     report: &'a RunReport,
 }
 
-/// Every output and its value. What is not known is empty: the lists and their counts before there is a plan, and a list that has
-/// nothing because what would be in it is in doubt.
+/// Returns every output with its value. Unknown values are empty: the lists and their counts before there is a plan,
+/// and a list without entries if migrations are in doubt.
 #[must_use]
 pub fn step_outputs(report: &RunReport) -> Vec<(&'static str, String)> {
     let applied: Vec<AppliedOutput<'_>> = report.in_state(MigrationState::Applied).map(applied_output).collect();
@@ -89,7 +89,8 @@ fn migration_output(entry: &MigrationReport) -> MigrationOutput<'_> {
 /// A part of the report that can be emptied.
 type ReportCut = (&'static str, fn(&mut RunReport));
 
-/// The whole report; the least telling parts are emptied until it fits, and what is left then is shortened.
+/// Returns the report as JSON within the limit: the least important parts are emptied until it fits; if that is not
+/// enough, long texts and lists are shortened.
 fn report_within_limit(report: &RunReport) -> String {
     let cuts: [ReportCut; 8] = [
         ("notices", |report| report.notices.clear()),
@@ -127,10 +128,10 @@ fn report_within_limit(report: &RunReport) -> String {
     }
 }
 
-/// So many letters of a text are kept at first where everything has to be shorter.
+/// Maximum length of a text, in characters, in the first attempt to shorten everything.
 const FIRST_TEXT_LENGTH: usize = 4_096;
 
-/// Keeps so many letters of each text, and of each list as many entries as are a tenth of that.
+/// Shortens each text to this many characters, and each list to a tenth as many entries.
 fn shorten_value(value: &mut Value, length: usize) {
     match value {
         Value::String(text) => {
@@ -166,20 +167,20 @@ mod tests {
     };
     use std::collections::BTreeMap;
 
-    fn of(told: &sample::SampleEvents) -> BTreeMap<&'static str, String> {
-        step_outputs(&sample::report_of(told)).into_iter().collect()
+    fn outputs_of(events: &sample::SampleEvents) -> BTreeMap<&'static str, String> {
+        step_outputs(&sample::report_of(events)).into_iter().collect()
     }
 
-    fn short(told: &sample::SampleEvents) -> String {
-        let all = step_outputs(&sample::report_of(told));
+    fn outputs_without_report(events: &sample::SampleEvents) -> String {
+        let all = step_outputs(&sample::report_of(events));
         let lines: Vec<String> =
             all.iter().filter(|(name, _)| *name != "report").map(|(name, value)| format!("{name}={value}")).collect();
         lines.join("\n")
     }
 
     #[test]
-    fn a_good_run_says_what_was_applied() {
-        insta::assert_snapshot!(short(&sample::successful_events()), @r#"
+    fn a_successful_run_lists_the_applied_migrations() {
+        insta::assert_snapshot!(outputs_without_report(&sample::successful_events()), @r#"
         outcome=success
         applied=[{"version":"3","name":"add_email","file":"migrations/0003_add_email.sql","took_ms":12},{"version":"4","name":"drop_name","file":"migrations/0004_drop_name.sql","took_ms":1100}]
         pending=[]
@@ -196,8 +197,8 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_run_says_what_is_left() {
-        insta::assert_snapshot!(short(&sample::failed_events()), @r#"
+    fn a_failed_run_lists_the_remaining_migrations() {
+        insta::assert_snapshot!(outputs_without_report(&sample::failed_events()), @r#"
         outcome=failed
         applied=[{"version":"3","name":"add_email","file":"migrations/0003_add_email.sql","took_ms":12}]
         pending=[{"version":"4","name":"drop_name","file":"migrations/0004_drop_name.sql"}]
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tunnel_says_to_which_database_it_leads() {
+    fn the_outputs_of_a_tunnel_name_its_database() {
         let all: BTreeMap<&str, String> = step_outputs(&sample::tunnel_report()).into_iter().collect();
         assert_eq!([&all["outcome"], &all["database-version"], &all["tunnel-port"]], ["success", "16.4", "49153"]);
         let whole: Value = serde_json::from_str(&all["report"]).unwrap();
@@ -222,23 +223,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_doubt_is_not_counted_as_none() {
-        let mut told = sample::events_until_migration();
+    fn counts_are_empty_instead_of_0_if_migrations_are_in_doubt() {
+        let mut events = sample::events_until_migration();
         let lost = Event::Fault(Fault::new(Code::CommitInDoubt, "lost"));
-        told.extend([(400, Event::InDoubt { index: 4 }), (400, lost.clone())]);
-        let some = of(&told);
+        events.extend([(400, Event::InDoubt { index: 4 }), (400, lost.clone())]);
+        let some = outputs_of(&events);
         assert_eq!([&some["applied-count"], &some["pending-count"], &some["pending"]], ["1", "", ""]);
-        let mut told: sample::SampleEvents =
+        let mut events: sample::SampleEvents =
             sample::events_until_migration().into_iter().take_while(|(at, _)| *at < 310).collect();
-        told.extend([3, 4].map(|index| (400, Event::InDoubt { index })));
-        told.push((400, lost));
-        let none = of(&told);
+        events.extend([3, 4].map(|index| (400, Event::InDoubt { index })));
+        events.push((400, lost));
+        let none = outputs_of(&events);
         assert_eq!([&none["applied-count"], &none["applied"], &none["pending-count"]], ["", "", ""]);
     }
 
     #[test]
-    fn before_a_plan_nothing_is_known() {
-        insta::assert_snapshot!(short(&sample::unpinned_events()), @"
+    fn lists_are_empty_before_there_is_a_plan() {
+        insta::assert_snapshot!(outputs_without_report(&sample::unpinned_events()), @"
         outcome=failed
         applied=
         pending=
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_report_is_valid_and_short_whatever_happened() {
+    fn the_report_is_valid_json_within_its_limit() {
         let mut report = sample::report_of(&sample::successful_events());
         report.notices[0].text = "\"".repeat(200_000);
         let whole: Value = serde_json::from_str(&report_within_limit(&report)).unwrap();
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn the_report_is_never_empty_however_long_what_can_not_be_emptied_is() {
+    fn long_texts_and_lists_are_shortened_instead_of_omitting_the_report() {
         let long = |letter: &str| letter.repeat(300_000);
         let fault = |cause: String| {
             Fault::new(Code::FileSyntax, cause).in_file(FilePosition::of_file(&long("f"))).detail(long("d"))
@@ -308,25 +309,25 @@ mod tests {
         assert_eq!(rows.collect::<Vec<_>>(), known);
     }
 
-    /// All keys of a JSON value, with the way to them.
-    fn keys(value: &Value, way: &str, found: &mut Vec<String>) {
+    /// Collects the paths of all keys of a JSON value.
+    fn keys(value: &Value, path: &str, found: &mut Vec<String>) {
         match value {
             Value::Object(fields) => fields.iter().for_each(|(key, value)| {
-                found.push(format!("{way}/{key}"));
-                keys(value, &format!("{way}/{key}"), found);
+                found.push(format!("{path}/{key}"));
+                keys(value, &format!("{path}/{key}"), found);
             }),
-            Value::Array(items) => items.iter().take(1).for_each(|item| keys(item, &format!("{way}/*"), found)),
+            Value::Array(items) => items.iter().take(1).for_each(|item| keys(item, &format!("{path}/*"), found)),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
 
     #[test]
-    fn the_documented_json_has_the_keys_that_are_written() {
+    fn the_documented_json_has_the_same_keys_as_the_outputs() {
         let failed = step_outputs(&sample::report_of(&sample::failed_events())).into_iter().collect::<BTreeMap<_, _>>();
         let written = BTreeMap::from([
             ("applied", failed["applied"].clone()),
             ("pending", failed["pending"].clone()),
-            ("report", of(&sample::successful_events())["report"].clone()),
+            ("report", outputs_of(&sample::successful_events())["report"].clone()),
         ]);
         for (name, text) in written {
             let section = DOCUMENT.split(&format!("\n## `{name}`")).nth(1).unwrap();

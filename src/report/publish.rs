@@ -1,4 +1,4 @@
-//! Everything that is left of the run when it is over: outputs, summary, comment.
+//! Writing of the report at the end of a run: outputs, summary, comment.
 
 use super::{
     comment::{COMMENT_LIMIT, comment_body, comment_marker},
@@ -20,14 +20,16 @@ use crate::{
 };
 use std::{path::Path, time::Duration};
 
-/// How long GitHub's API may take.
+/// Time limit for requests to GitHub's API.
 const API_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The same after a cancel: the runner kills us ten seconds after its signal, and the database needs most of them.
+/// Time limit after a cancel: the runner kills the process ten seconds after its signal, and stopping the work in the
+/// database takes most of them.
 const API_TIMEOUT_CANCELLED: Duration = Duration::from_secs(1);
 
-/// Writes every surface. What can't be written is told as a warning and returned; it keeps nothing else from being written,
-/// and does not change how the run ended. Without `settings` (the inputs were wrong) there is no comment.
+/// Writes every surface. One that can't be written is logged as a warning and returned as a fault; the others are
+/// written all the same, and the outcome of the run is unchanged. Without `settings` (invalid inputs) there is no
+/// comment.
 pub async fn publish_report(
     report: &RunReport,
     runner: &Runner,
@@ -63,7 +65,8 @@ fn write_summary(report: &RunReport, runner: &Runner, redactor: &Redactor) -> Re
     command_file::append_summary(path, &text)
 }
 
-/// Renders within this many bytes, the last redaction included: `***` is at most three times as long as what it hides.
+/// Renders at most this many bytes, including the final redaction: `***` is at most three times as long as the text
+/// that it hides.
 fn render_within(room: usize, redactor: &Redactor, render: impl Fn(usize) -> String) -> String {
     let text = redactor.redact(&render(room));
     if text.len() <= room { text } else { redactor.redact(&render(room / 3)) }
@@ -95,7 +98,7 @@ async fn write_comment(
     conversation.upsert_comment(token, &marker, &text, patience).await
 }
 
-/// Where to comment; nowhere when the event is not about a pull request.
+/// Returns the conversation to comment on; none if the event is not about a pull request.
 fn find_conversation(runner: &Runner) -> Result<Option<Conversation>, Fault> {
     let (Some(event), Some(api_url), Some(repository)) = (&runner.event_file, &runner.api_url, &runner.repository)
     else {
@@ -147,10 +150,10 @@ mod tests {
     }
 
     async fn published(report: &RunReport, runner: &Runner, settings: &GithubSettings) -> (Vec<Fault>, String) {
-        let paper = SharedBuffer::default();
-        let mut log = Log::on_stream(Box::new(paper.clone()), runner, ConsoleKind::Pipe, &[]);
+        let buffer = SharedBuffer::default();
+        let mut log = Log::on_stream(Box::new(buffer.clone()), runner, ConsoleKind::Pipe, &[]);
         let faults = publish_report(report, runner, Some(settings), &mut log).await;
-        (faults, paper.text())
+        (faults, buffer.text())
     }
 
     #[tokio::test]
@@ -174,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_surface_that_can_not_be_written_keeps_no_other_from_it() {
+    async fn a_surface_that_can_not_be_written_does_not_prevent_the_others() {
         let github =
             FakeGithub::start(|_| (403, json!({"message": "Resource not accessible by integration"}).to_string()))
                 .await;
@@ -193,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn comments_only_when_asked_and_only_on_a_pull_request() {
+    async fn comments_only_if_enabled_and_only_on_a_pull_request() {
         let github = FakeGithub::start(|_| (500, "{}".to_owned())).await;
         let home = tempfile::tempdir().unwrap();
         let runner = Runner { api_url: Some(github.url.clone()), ..runner(home.path()) };
@@ -207,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stays_below_the_runners_limit_whatever_the_secret() {
+    async fn stays_below_the_runners_limit_with_a_secret_of_one_letter() {
         let home = tempfile::tempdir().unwrap();
         let runner = runner(home.path());
         fs::write(home.path().join("summary"), "x".repeat(command_file::SUMMARY_LIMIT - 3_000)).unwrap();

@@ -1,7 +1,7 @@
-//! Secrets leave the report before anything renders it. Redacting only what was rendered is too late: of the password `a@b`
-//! Markdown parts the `b`, so that it is nobody's name, and what is parted or cut is not found.
+//! Redaction of the report before it is rendered. Redacting only the rendered text would be too late: Markdown escaping
+//! inserts a comment into a password like `a@b`, and a secret that is split or cut is not recognised.
 //!
-//! Every struct is taken apart in full, so that a new field can't be forgotten.
+//! Every struct is destructured completely, so that a new field can't be forgotten.
 
 use super::{
     entries::{MigrationReport, NoticeReport, StepReport, UsageReport},
@@ -17,13 +17,13 @@ use crate::{
     secret::Redactor,
 };
 
-/// The same without any secret in its texts.
+/// A value whose texts can be redacted.
 pub(super) trait Redact {
     fn redacted(&self, redactor: &Redactor) -> Self;
 }
 
 impl RunReport {
-    /// The same report without a secret in any of its texts: what renderers are given.
+    /// Returns the report without secrets in its texts, for the renderers.
     #[must_use]
     pub fn redacted(&self, redactor: &Redactor) -> Self {
         Redact::redacted(self, redactor)
@@ -48,7 +48,8 @@ impl<T: Redact> Redact for Vec<T> {
     }
 }
 
-/// `redacted! { Type { texts } { values } }`: the texts are redacted, the values can't hold any and are copied.
+/// Implements [`Redact`]. `redacted! { Type { texts } { values } }`: the texts are redacted; the values contain no text
+/// and are copied.
 macro_rules! redacted {
     ($($type:ident { $($text:ident),* } { $($value:ident),* })*) => {$(
         impl Redact for $type {
@@ -84,7 +85,7 @@ impl Redact for Excerpt {
     }
 }
 
-/// What is shown of a migration's title, in characters: it stands in lines and tables.
+/// Maximum length of a migration's title, in characters: it is shown in lines and tables.
 const MAX_TITLE_LENGTH: usize = 120;
 
 impl Redact for MigrationId {
@@ -101,7 +102,7 @@ impl Redact for MigrationId {
     }
 }
 
-/// What is shown of a step's name, in characters: it stands in headings.
+/// Maximum length of a step's name, in characters: it is shown in headings.
 const MAX_STEP_NAME_LENGTH: usize = 80;
 
 impl Redact for StepId {
@@ -197,7 +198,7 @@ mod tests {
     use proptest::prelude::*;
     use std::time::Duration;
 
-    /// The runs of all samples with this text in every place that holds a text.
+    /// Returns the sample runs with this text in every field that contains a text.
     fn tainted(text: &str) -> Vec<sample::SampleEvents> {
         let taint =
             |events: sample::SampleEvents| events.into_iter().map(|(at, event)| (at, taint(event, text))).collect();
@@ -252,26 +253,26 @@ mod tests {
         }
     }
 
-    /// Every surface of a run, each with its name.
-    fn surfaces(told: &sample::SampleEvents, secret: &Secret) -> Vec<(&'static str, String)> {
+    /// Returns every surface of a run, with its name.
+    fn surfaces(events: &sample::SampleEvents, secret: &Secret) -> Vec<(&'static str, String)> {
         let redactor = Redactor::new([secret]);
-        let mut report = sample::report_of(told);
+        let mut report = sample::report_of(events);
         report.environment = Some(format!("env {}", secret.expose()));
-        let paper = SharedBuffer::default();
+        let buffer = SharedBuffer::default();
         for screen in [ConsoleKind::Pipe, ConsoleKind::ColourTerminal] {
             let mut log =
-                Log::on_stream(Box::new(paper.clone()), &Runner::default(), screen, std::slice::from_ref(secret));
-            told.iter().for_each(|(at, event)| log.log_event(event, Duration::from_millis(*at)));
+                Log::on_stream(Box::new(buffer.clone()), &Runner::default(), screen, std::slice::from_ref(secret));
+            events.iter().for_each(|(at, event)| log.log_event(event, Duration::from_millis(*at)));
             log.log_headline(&report);
         }
         let mut log = Log::on_stream(
-            Box::new(paper.clone()),
+            Box::new(buffer.clone()),
             &Runner { in_actions: true, ..Runner::default() },
             ConsoleKind::Pipe,
             std::slice::from_ref(secret),
         );
-        told.iter().for_each(|(at, event)| log.log_event(event, Duration::from_millis(*at)));
-        let log = paper.text();
+        events.iter().for_each(|(at, event)| log.log_event(event, Duration::from_millis(*at)));
+        let log = buffer.text();
         let log = log.lines().filter(|line| !line.starts_with("::add-mask::")).collect::<Vec<_>>().join("\n");
         let report = report.redacted(&redactor);
         let mut all = vec![
@@ -286,12 +287,12 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
-        // `Zq` and `qZ` are in no other text; what stands between them is what Markdown, JSON and the runner escape.
+        // `Zq` and `qZ` are in no other text; between them are characters that Markdown, JSON and the runner escape.
         #[test]
         fn no_surface_shows_a_secret(middle in "([|<>&\"'\\\\`*_#\\[\\]!$%:,;=~{}@/ü\n ]|##\\[|::){1,12}") {
             let secret = Secret::new(format!("Zq{middle}qZ"));
-            for told in tainted(secret.expose()) {
-                for (surface, text) in surfaces(&told, &secret) {
+            for events in tainted(secret.expose()) {
+                for (surface, text) in surfaces(&events, &secret) {
                     prop_assert!(!text.contains("Zq") && !text.contains("qZ"), "{surface}: {text}");
                 }
             }
@@ -299,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn redacting_only_what_is_rendered_would_be_too_late() {
+    fn redacting_only_the_rendered_text_would_be_too_late() {
         let secret = Secret::new("a|b@c<d");
         let mut report = sample::report_of(&sample::successful_events());
         report.notices[0].text = secret.expose().to_owned();
@@ -309,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn outputs_stay_json_when_the_secret_is_a_word_of_json() {
+    fn outputs_stay_valid_json_when_the_secret_is_a_json_token() {
         for word in ["true", "null", ",", "\"", "0"] {
             let report = sample::report_of(&sample::successful_events()).redacted(&Redactor::new([&Secret::new(word)]));
             for (name, value) in step_outputs(&report).iter().filter(|(name, _)| ["report", "applied"].contains(name)) {

@@ -1,5 +1,5 @@
-//! Report and log of one run, told the same events at the same moment. Both outlive whatever tells them: a panic, too, leaves
-//! what was told before.
+//! The reporter: passes each event to the report and the log of a run at the same time. Both outlive the code that
+//! emits the events, so everything before a panic is kept.
 
 use super::{early_notices::EarlyNotices, log::Log, run_report::RunReport};
 use crate::{
@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Whom everything is told. A clone is the same teller.
+/// The receiver of all events of a run. Clones share one state.
 #[derive(Clone)]
 pub struct Reporter {
     state: Arc<Mutex<ReporterState>>,
@@ -30,7 +30,7 @@ struct ReporterState {
 }
 
 impl Reporter {
-    /// Of a run that begins now. `flow` is that of the log.
+    /// Creates the reporter of a run that starts now. `flow` is the log's own.
     #[must_use]
     pub fn new(report: RunReport, log: Log, flow: LogFlow) -> Self {
         Self {
@@ -40,18 +40,18 @@ impl Reporter {
         }
     }
 
-    /// What tells this teller.
+    /// Returns a sink whose events this reporter receives.
     #[must_use]
     pub fn event_sender(&self) -> Events {
-        let (teller, redactor) = (self.clone(), self.lock_state().log.redactor().clone());
-        Events::new(move |event| teller.handle_event(event), self.flow.clone()).with_redactor(redactor)
+        let (reporter, redactor) = (self.clone(), self.lock_state().log.redactor().clone());
+        Events::new(move |event| reporter.handle_event(event), self.flow.clone()).with_redactor(redactor)
     }
 
     fn handle_event(&self, event: Event) {
         let at = self.elapsed();
         tracing::debug!(at_ms = at.as_millis(), ?event);
-        let mut told = self.lock_state();
-        let ReporterState { report, log, early_notices } = &mut *told;
+        let mut state = self.lock_state();
+        let ReporterState { report, log, early_notices } = &mut *state;
         if report.is_known_fault(&event) {
             return;
         }
@@ -61,34 +61,33 @@ impl Reporter {
         }
     }
 
-    /// The report as it is now.
+    /// Returns the current report.
     #[must_use]
     pub fn report(&self) -> RunReport {
         self.lock_state().report.clone()
     }
 
-    /// The log, for what is no event.
+    /// Returns the log, for output that is not an event.
     #[must_use]
     pub fn log(&self) -> Log {
         self.lock_state().log.clone()
     }
 
-    /// Tells that the run broke off here, and of every migration that may have been under way that nobody knows what became of
-    /// it.
+    /// Reports that the run crashed, and that every migration that may have been running is in doubt.
     pub fn report_crash(&self, fault: Fault) {
         let doubtful = self.lock_state().report.possibly_running();
         doubtful.into_iter().for_each(|index| self.handle_event(Event::InDoubt { index }));
         self.handle_event(Event::Fault(fault));
     }
 
-    /// Tells the run in one sentence, as the last line of the log.
+    /// Writes the last line of the log: the run in one sentence.
     pub fn log_headline(&self) {
-        let mut told = self.lock_state();
-        let ReporterState { report, log, .. } = &mut *told;
+        let mut state = self.lock_state();
+        let ReporterState { report, log, .. } = &mut *state;
         log.log_headline(report);
     }
 
-    /// The time since the run began.
+    /// Returns the time since the start of the run.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.started_at.elapsed()
@@ -101,7 +100,7 @@ impl Reporter {
 
 impl fmt::Debug for Reporter {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Teller")
+        formatter.write_str("Reporter")
     }
 }
 
@@ -118,48 +117,48 @@ mod tests {
     use crate::{fault::Code, github::runner::Runner, settings::Command};
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
-    fn broken_off(told: sample::SampleEvents) -> (RunReport, String) {
-        let paper = SharedBuffer::default();
-        let log = Log::on_stream(Box::new(paper.clone()), &Runner::default(), ConsoleKind::Pipe, &[]);
+    fn crashed(sample: sample::SampleEvents) -> (RunReport, String) {
+        let buffer = SharedBuffer::default();
+        let log = Log::on_stream(Box::new(buffer.clone()), &Runner::default(), ConsoleKind::Pipe, &[]);
         let report = RunReport::new(Some(Command::Migrate), None, &Runner::default());
-        let teller = Reporter::new(report, log, LogFlow::default());
-        let events = teller.event_sender();
+        let reporter = Reporter::new(report, log, LogFlow::default());
+        let events = reporter.event_sender();
         let work = move || {
-            told.into_iter().for_each(|(_, event)| events.emit(event));
+            sample.into_iter().for_each(|(_, event)| events.emit(event));
             panic!("out of cheese");
         };
         assert!(catch_unwind(AssertUnwindSafe(work)).is_err());
-        teller.report_crash(Fault::new(Code::Bug, "out of cheese"));
-        teller.log_headline();
-        (teller.report(), paper.text())
+        reporter.report_crash(Fault::new(Code::Bug, "out of cheese"));
+        reporter.log_headline();
+        (reporter.report(), buffer.text())
     }
 
     #[test]
-    fn after_a_panic_what_was_told_stays_and_what_was_under_way_is_not_known() {
-        let (report, log) = broken_off(sample::events_until_migration());
+    fn a_panic_keeps_the_reported_events_and_leaves_running_migrations_in_doubt() {
+        let (report, log) = crashed(sample::events_until_migration());
         assert_eq!((report.outcome(), report.exit_code()), (RunOutcome::InDoubt, 8));
         assert_eq!(
             report.migrations.iter().map(|entry| entry.fate).collect::<Vec<_>>(),
             [super::super::MigrationState::Applied, super::super::MigrationState::InDoubt]
         );
-        assert!(log.contains("in doubt: nobody knows whether 0004_drop_name was committed"), "{log}");
+        assert!(log.contains("in doubt: it is unknown whether 0004_drop_name was committed"), "{log}");
         assert!(
-            log.contains("In doubt with bug: nobody knows whether") && !log.contains("nothing was changed"),
+            log.contains("In doubt with bug: it is unknown whether") && !log.contains("nothing was changed"),
             "{log}"
         );
     }
 
     #[test]
-    fn a_panic_before_anything_was_begun_has_changed_nothing() {
-        let told: sample::SampleEvents = sample::events_until_migration().into_iter().take(5).collect();
-        let (report, log) = broken_off(told);
+    fn a_panic_before_the_first_migration_has_changed_nothing() {
+        let events: sample::SampleEvents = sample::events_until_migration().into_iter().take(5).collect();
+        let (report, log) = crashed(events);
         assert_eq!((report.outcome(), report.exit_code()), (RunOutcome::Failed, Code::Bug.class().exit_code()));
         assert!(log.contains("Failed in stage") && log.contains("with bug: nothing was changed"), "{log}");
     }
 
     #[test]
-    fn a_panic_after_the_proof_leaves_the_proof() {
-        let (report, log) = broken_off(sample::successful_events());
+    fn a_panic_after_the_verification_keeps_its_result() {
+        let (report, log) = crashed(sample::successful_events());
         assert!(report.verified && report.in_state(super::super::MigrationState::Applied).count() == 2);
         assert!(log.contains("with bug: 2 of 2 migrations applied"), "{log}");
     }

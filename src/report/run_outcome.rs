@@ -1,25 +1,25 @@
 //! The outcome of a run.
 
-/// How it ended, as the output `outcome` says it.
+/// The outcome of a run, the value of the output `outcome`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunOutcome {
-    /// Something was applied, or everything checked is in order.
+    /// Something was applied, or everything that was checked is in order.
     Success,
     /// Nothing was pending.
     NothingToDo,
-    /// Something is pending, and that is no fault: the end of `plan` and `status`.
+    /// Something is pending, which is no fault: the result of `plan` and `status`.
     Pending,
-    /// See the faults.
+    /// The run failed; the report lists the faults.
     Failed,
     /// Stopped by a signal or by `timeout`.
     Cancelled,
-    /// Nobody knows whether a commit took place.
+    /// It is unknown whether a migration was committed.
     InDoubt,
 }
 
 impl RunOutcome {
-    /// As the output `outcome` says it.
+    /// Returns the value of the output `outcome`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

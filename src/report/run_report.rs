@@ -1,4 +1,4 @@
-//! Everything that happened, folded from events, so that it survives whatever ends the run.
+//! The report of a run, folded from its events as they happen, so that it exists however the run ends.
 
 use super::{
     database_changes::DatabaseChanges,
@@ -18,14 +18,14 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Everything that happened.
+/// The report of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct RunReport {
-    /// What was asked; absent when the inputs did not even say that.
+    /// The command; absent if the inputs have no valid one.
     pub command: Option<Command>,
     /// The environment's name.
     pub environment: Option<String>,
-    /// The run's page.
+    /// The URL of the run's page.
     pub run_url: Option<String>,
     /// The SSH connection.
     pub bastion: Option<BastionFacts>,
@@ -33,59 +33,59 @@ pub struct RunReport {
     pub database: Option<DatabaseFacts>,
     /// The image that the tool ran in.
     pub image: Option<ImageFacts>,
-    /// What each command used whose container was looked at.
+    /// Resources that each command in a container used.
     pub usage: Vec<UsageReport>,
-    /// By which way our settings reached the tool's sessions.
+    /// The way in which the session settings reached the tool's sessions.
     pub settings: Option<String>,
-    /// Where later steps find the database.
+    /// The address at which later steps reach the database.
     pub tunnel: Option<TunnelFacts>,
-    /// What there was to do.
+    /// The plan.
     pub plan: Option<PlanFacts>,
-    /// What the ledger has, of `status`.
+    /// The content of the ledger, with `command: status`.
     pub recorded: Vec<MigrationId>,
-    /// Its migrations and what became of them.
+    /// The plan's migrations with their states.
     pub migrations: Vec<MigrationReport>,
-    /// The stages and their times.
+    /// The stages with their times.
     pub stages: Vec<StageTime>,
-    /// The steps around the migration, and it itself.
+    /// The steps before and after the migration, and the migration itself.
     pub steps: Vec<StepReport>,
-    /// What others have changed that should change nothing.
+    /// Changes by foreign commands outside of the migration.
     #[serde(skip)]
     pub(super) changed: DatabaseChanges,
-    /// Whether what was applied, read again, was what it should be.
+    /// Set if the result was read again and is as expected.
     pub verified: bool,
-    /// Who said so.
+    /// The source of the verification.
     pub proof: Option<Proof>,
-    /// What is in the schema that was not there before.
+    /// Objects in the schema that were not there before.
     pub schema: Vec<String>,
-    /// Who waited for whom, the first [`BLOCKED_KEPT`].
+    /// The first [`MAX_BLOCKED`] lock waits.
     pub blocked: Vec<String>,
-    /// The server's messages, the newest [`NOTICES_KEPT`] of them.
+    /// The newest [`MAX_NOTICES`] messages of the server.
     pub notices: Vec<NoticeReport>,
-    /// Messages of the server and of tools that are neither here nor in the log.
+    /// Number of messages of the server and of tools that are neither here nor in the log.
     pub skipped: u64,
-    /// What did not decide the outcome.
+    /// Faults that did not change the outcome.
     pub warnings: Vec<Fault>,
-    /// What did; all of them, the first cause first.
+    /// Faults that decided the outcome; the root cause comes first.
     pub faults: Vec<Fault>,
-    /// Milliseconds.
+    /// Duration of the run in milliseconds.
     pub duration_ms: u64,
 }
 
-/// Who waited for whom, as far as it is kept for the summary; the log has all.
+/// Maximum number of lock waits kept for the summary; the log has all.
 pub(super) const MAX_BLOCKED: usize = 20;
 
-/// Notices kept for the summary; the log has all.
+/// Maximum number of server messages kept for the summary; the log has all.
 pub const MAX_NOTICES: usize = 50;
 
 impl RunReport {
-    /// An empty report of this run.
+    /// Creates an empty report of this run.
     #[must_use]
     pub fn new(command: Option<Command>, environment: Option<String>, runner: &Runner) -> Self {
         Self { command, environment, run_url: runner.run_url(), ..Self::default() }
     }
 
-    /// Takes one event in. `at` is the time since the run began.
+    /// Adds one event. `at` is the time since the start of the run.
     pub fn fold_event(&mut self, event: &Event, at: Duration) {
         let now = whole_millis(at);
         self.duration_ms = now;
@@ -160,7 +160,7 @@ impl RunReport {
         }
     }
 
-    /// Takes in what became of a migration.
+    /// Adds an event about a migration.
     fn fold_migration_event(&mut self, event: &Event, now: u64) {
         match event {
             Event::Started(id) => {
@@ -228,19 +228,19 @@ impl RunReport {
         }
     }
 
-    /// The migration that a tool calls so.
+    /// Returns the migration with this name of the tool, in this schema.
     fn find_by_tool_name(&mut self, name: &str, schema: Option<&String>) -> Option<&mut MigrationReport> {
         let is_it = |id: &MigrationId| id.name == name && (id.schema.is_empty() || Some(&id.schema) == schema);
         self.migrations.iter_mut().find(|entry| is_it(&entry.id))
     }
 
-    /// What has begun and is not known to have ended was stopped with the run.
+    /// Marks running migrations as cancelled: they were stopped with the run.
     fn cancel_running(&mut self) {
-        let begun = |entry: &&mut MigrationReport| entry.fate == MigrationState::Running;
-        self.migrations.iter_mut().filter(begun).for_each(|entry| entry.fate = MigrationState::Cancelled);
+        let is_running = |entry: &&mut MigrationReport| entry.fate == MigrationState::Running;
+        self.migrations.iter_mut().filter(is_running).for_each(|entry| entry.fate = MigrationState::Cancelled);
     }
 
-    /// Whether this very fault was told before.
+    /// Returns whether the event repeats a reported fault or warning.
     pub(super) fn is_known_fault(&self, event: &Event) -> bool {
         match event {
             Event::Fault(fault) => self.faults.contains(fault),
@@ -256,18 +256,18 @@ impl RunReport {
         }
     }
 
-    /// The migrations with this fate, in order.
+    /// Returns the migrations in this state, in order.
     pub fn in_state(&self, fate: MigrationState) -> impl Iterator<Item = &MigrationReport> {
         self.migrations.iter().filter(move |entry| entry.fate == fate)
     }
 
-    /// The stage that was entered and not left.
+    /// Returns the stage that was started and has not succeeded.
     #[must_use]
     pub fn open_stage(&self) -> Option<Stage> {
         self.stages.iter().rev().find(|stage| stage.took_ms.is_none()).map(|stage| stage.stage)
     }
 
-    /// The migrations that may be under way: many are sent ahead before the first of them is told of.
+    /// Returns the migrations that may be running: many are pipelined before the first start is reported.
     #[must_use]
     pub fn possibly_running(&self) -> Vec<usize> {
         let open = self.stages.iter().any(|stage| stage.stage == Stage::Migrate && stage.took_ms.is_none());
@@ -276,7 +276,7 @@ impl RunReport {
         self.migrations.iter().filter(is_open).map(|entry| entry.id.index).collect()
     }
 
-    /// The migrations that the database does not have: not begun, or begun and rolled back.
+    /// Returns the migrations that are not applied: not started, or rolled back.
     pub fn not_done(&self) -> impl Iterator<Item = &MigrationReport> {
         let goes_back = self.command == Some(Command::Rollback);
         self.migrations.iter().filter(move |entry| match entry.fate {
@@ -288,7 +288,7 @@ impl RunReport {
         })
     }
 
-    /// How it ended.
+    /// Returns the outcome.
     #[must_use]
     pub fn outcome(&self) -> RunOutcome {
         if let Some(class) = self.failure_class() {
@@ -311,35 +311,35 @@ impl RunReport {
         match self.command {
             _ if open => RunOutcome::Pending,
             Some(Command::Verify | Command::Tunnel) => RunOutcome::Success,
-            // A tool has run whose ledger nobody knows: it may have done anything.
+            // The ledger of the tool is unknown: it may have applied anything.
             Some(Command::Migrate) if self.has_migrated() && !self.verified => RunOutcome::Success,
-            // What nobody could list may be pending.
+            // Migrations that could not be listed may be pending.
             Some(Command::Plan | Command::Status) if self.has_unknown_plan() => RunOutcome::Pending,
             _ if self.migrations.is_empty() => RunOutcome::NothingToDo,
             _ => RunOutcome::Success,
         }
     }
 
-    /// Whether nobody could say what there is to do.
+    /// Returns whether the pending migrations could not be listed.
     #[must_use]
     pub fn has_unknown_plan(&self) -> bool {
         self.plan.as_ref().is_some_and(|plan| plan.coverage == Coverage::Unknown)
     }
 
-    /// Whether a step that is the migration has ended well.
+    /// Returns whether a migration step has succeeded.
     #[must_use]
     pub fn has_migrated(&self) -> bool {
         self.steps.iter().any(|step| step.id.phase == StepPhase::Migrate && step.fate == StepState::Done)
     }
 
-    /// The exit code of the process.
+    /// Returns the exit code of the process.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         self.failure_class().map_or(0, Class::exit_code)
     }
 
-    /// How it failed: as the first fault says, unless a commit is in doubt. That is what somebody must act on, whatever
-    /// ended the run.
+    /// Returns the class of the failure: that of the first fault, unless a commit is in doubt, which needs action
+    /// whatever the fault is.
     fn failure_class(&self) -> Option<Class> {
         let first = self.faults.first()?.code.class();
         let doubt = self.in_state(MigrationState::InDoubt).next().is_some();
@@ -357,52 +357,52 @@ mod tests {
     use crate::{fault::Code, run::ResourceUsage};
 
     #[test]
-    fn a_migration_that_is_not_known_to_be_applied_is_no_success() {
-        let mut told = sample::successful_events();
-        told.retain(|(_, event)| !matches!(event, Event::Applied { index: 4, .. }));
-        assert_eq!(sample::report_of(&told).outcome(), RunOutcome::Pending);
+    fn a_run_with_an_unapplied_migration_is_no_success() {
+        let mut events = sample::successful_events();
+        events.retain(|(_, event)| !matches!(event, Event::Applied { index: 4, .. }));
+        assert_eq!(sample::report_of(&events).outcome(), RunOutcome::Pending);
         assert_eq!(sample::report_of(&sample::successful_events()).outcome(), RunOutcome::Success);
     }
 
     #[test]
-    fn a_commit_in_doubt_is_told_whatever_ended_the_run() {
+    fn a_commit_in_doubt_takes_precedence_over_other_faults() {
         for code in [Code::Cancelled, Code::BastionLost] {
             let fault = (410, Event::Fault(Fault::new(code, "x")));
-            let mut told = sample::events_until_migration();
-            told.push(fault.clone());
-            assert_eq!(sample::report_of(&told).exit_code(), code.class().exit_code());
-            told.extend([(400, Event::InDoubt { index: 4 }), fault]);
-            let report = sample::report_of(&told);
+            let mut events = sample::events_until_migration();
+            events.push(fault.clone());
+            assert_eq!(sample::report_of(&events).exit_code(), code.class().exit_code());
+            events.extend([(400, Event::InDoubt { index: 4 }), fault]);
+            let report = sample::report_of(&events);
             assert_eq!((report.outcome(), report.exit_code()), (RunOutcome::InDoubt, 8));
         }
     }
 
     #[test]
-    fn the_end_of_the_tool_is_nobodys_time() {
-        let told = |more: Vec<(u64, Event)>, took| {
+    fn the_end_of_the_tool_is_not_the_end_of_its_migrations() {
+        let times = |more: Vec<(u64, Event)>, took| {
             let (name, schema) = ("drop_name".to_owned(), None);
-            let mut told: sample::SampleEvents =
+            let mut events: sample::SampleEvents =
                 sample::events_until_migration().into_iter().take_while(|(at, _)| *at < 310).collect();
-            told.push((1_000, Event::ToolMigrationStarted { name, schema, clock: ClockPrecision::Exact }));
-            told.extend(more);
-            told.push((2_200, Event::Recorded { index: 4, took }));
-            let entry = sample::report_of(&told).migrations[1].clone();
+            events.push((1_000, Event::ToolMigrationStarted { name, schema, clock: ClockPrecision::Exact }));
+            events.extend(more);
+            events.push((2_200, Event::Recorded { index: 4, took }));
+            let entry = sample::report_of(&events).migrations[1].clone();
             (entry.started_ms, entry.took_ms)
         };
         let millis = |took| Some(Duration::from_millis(took));
         let ended = |took| vec![(2_190, Event::Ended { name: "drop_name".to_owned(), schema: None, took })];
-        assert_eq!(told(Vec::new(), None), (Some(1_000), None));
-        assert_eq!(told(ended(None), None), (Some(1_000), None));
-        assert_eq!(told(ended(millis(26)), None), (Some(1_000), Some(26)));
-        assert_eq!(told(ended(millis(26)), millis(24)), (Some(1_000), Some(24)), "the ledger knows it best");
+        assert_eq!(times(Vec::new(), None), (Some(1_000), None));
+        assert_eq!(times(ended(None), None), (Some(1_000), None));
+        assert_eq!(times(ended(millis(26)), None), (Some(1_000), Some(26)));
+        assert_eq!(times(ended(millis(26)), millis(24)), (Some(1_000), Some(24)), "the ledger takes precedence");
     }
 
     #[test]
-    fn what_was_under_way_when_the_run_was_stopped_is_cancelled() {
+    fn migrations_that_run_when_the_run_is_stopped_are_cancelled() {
         for code in [Code::Cancelled, Code::TimedOut] {
-            let mut told = sample::events_until_migration();
-            told.push((400, Event::Fault(Fault::new(code, "stopped"))));
-            let report = sample::report_of(&told);
+            let mut events = sample::events_until_migration();
+            events.push((400, Event::Fault(Fault::new(code, "stopped"))));
+            let report = sample::report_of(&events);
             assert_eq!(report.migrations[1].fate, MigrationState::Cancelled);
             assert_eq!(report.not_done().count(), 1);
         }
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_command_used_is_not_added_to_what_another_did() {
+    fn the_resource_usage_of_commands_is_not_added_up() {
         let used = |command: &str, mib: u64, cpu_ms| {
             let usage = ResourceUsage { memory_bytes: mib << 20, cpu_ms };
             (0, Event::ResourceUsage { command: command.to_owned(), usage })
@@ -431,18 +431,15 @@ mod tests {
             ])
         );
         let summary = super::super::render_summary(&report, 100_000);
-        assert!(
-            summary.contains("| Used | <code>60 MiB of memory and 300 ms of processor time by tool up"),
-            "{summary}"
-        );
+        assert!(summary.contains("| Used | <code>60 MiB of memory and 300 ms of CPU time by tool up"), "{summary}");
     }
 
     #[test]
     fn keeps_the_newest_notices() {
         let notice =
             |number: usize| Event::Notice { severity: "NOTICE".to_owned(), text: number.to_string(), about: None };
-        let told = (0..MAX_NOTICES + 5).map(|number| (0, notice(number))).collect();
-        let report = sample::report_of(&told);
+        let events = (0..MAX_NOTICES + 5).map(|number| (0, notice(number))).collect();
+        let report = sample::report_of(&events);
         assert_eq!((report.notices.len(), report.notices[0].text.as_str()), (MAX_NOTICES, "5"));
     }
 }

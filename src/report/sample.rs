@@ -1,4 +1,4 @@
-//! Runs that the renderers' tests share.
+//! Sample runs for the tests of the renderers.
 
 use super::run_report::RunReport;
 use crate::{
@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-/// Events at milliseconds since the run began.
+/// Events with their times, in milliseconds since the start of the run.
 pub(super) type SampleEvents = Vec<(u64, Event)>;
 
 pub(super) fn migration_id(index: usize, name: &str) -> MigrationId {
@@ -29,18 +29,18 @@ pub(super) fn migration_id(index: usize, name: &str) -> MigrationId {
     }
 }
 
-/// A run of `command: tunnel` that went well.
+/// Returns the report of a successful `command: tunnel`.
 pub(super) fn tunnel_report() -> RunReport {
     let found = events_until_migration()
         .into_iter()
         .filter(|(_, event)| matches!(event, Event::Bastion(_) | Event::Database(_)));
     let tunnel =
         TunnelFacts { host: "127.0.0.1".to_owned(), port: 49153, alias: "bastion-migrate-tunnel-4f2c".to_owned() };
-    let told = found.chain([(300, Event::Tunnel(tunnel))]).collect();
-    RunReport { command: Some(Command::Tunnel), duration_ms: 300, ..report_of(&told) }
+    let events = found.chain([(300, Event::Tunnel(tunnel))]).collect();
+    RunReport { command: Some(Command::Tunnel), duration_ms: 300, ..report_of(&events) }
 }
 
-/// Up to the plan: two migrations are pending.
+/// Returns the events of a run with two pending migrations, until the second one starts.
 pub(super) fn events_until_migration() -> SampleEvents {
     let bastion = BastionFacts {
         host: "bastion.example.org".to_owned(),
@@ -85,8 +85,8 @@ pub(super) fn events_until_migration() -> SampleEvents {
 }
 
 pub(super) fn successful_events() -> SampleEvents {
-    let mut told = events_until_migration();
-    told.extend([
+    let mut events = events_until_migration();
+    events.extend([
         (
             1_400,
             Event::Notice {
@@ -99,7 +99,7 @@ pub(super) fn successful_events() -> SampleEvents {
         (1_500, Event::StageDone(Stage::Migrate)),
         (1_600, Event::Verified(Proof::Ledger)),
     ]);
-    told
+    events
 }
 
 pub(super) fn failed_events() -> SampleEvents {
@@ -113,9 +113,9 @@ pub(super) fn failed_events() -> SampleEvents {
         .in_file(place)
         .sqlstate("42P01")
         .detail("HINT: ##[error]look at `users`");
-    let mut told = events_until_migration();
-    told.extend([(330, Event::Failed { index: 4 }), (330, Event::Fault(fault))]);
-    told
+    let mut events = events_until_migration();
+    events.extend([(330, Event::Failed { index: 4 }), (330, Event::Fault(fault))]);
+    events
 }
 
 pub(super) fn unpinned_events() -> SampleEvents {
@@ -124,7 +124,7 @@ pub(super) fn unpinned_events() -> SampleEvents {
     vec![(0, Event::StageStarted(Stage::Bastion)), (50, Event::Fault(fault))]
 }
 
-pub(super) fn report_of(told: &SampleEvents) -> RunReport {
+pub(super) fn report_of(events: &SampleEvents) -> RunReport {
     let runner = Runner {
         server_url: Some("https://github.com".to_owned()),
         repository: Some("owner/name".to_owned()),
@@ -132,11 +132,11 @@ pub(super) fn report_of(told: &SampleEvents) -> RunReport {
         ..Runner::default()
     };
     let mut report = RunReport::new(Some(Command::Migrate), Some("prod".to_owned()), &runner);
-    told.iter().for_each(|(at, event)| report.fold_event(event, Duration::from_millis(*at)));
+    events.iter().for_each(|(at, event)| report.fold_event(event, Duration::from_millis(*at)));
     report
 }
 
-/// A stream that can be read afterwards.
+/// A stream whose content can be read afterwards.
 #[derive(Clone, Default)]
 pub(super) struct SharedBuffer(Arc<Mutex<Vec<u8>>>);
 

@@ -1,4 +1,4 @@
-//! The job summary: did it work, what was applied, what is pending, what was in the way, what to do next, the facts.
+//! The job summary: result, applied migrations, pending migrations, faults, next step, facts.
 
 use super::{
     entries::{MigrationReport, MigrationState},
@@ -16,17 +16,17 @@ use crate::{
     run::event::{StepPhase, StepState},
 };
 
-/// Bars in the chart; with more nobody can read it.
+/// Maximum number of bars in the chart; with more it is unreadable.
 const MAX_BARS: usize = 60;
 
-/// Parts of the schema that are listed.
+/// Maximum number of schema objects and recorded migrations that are listed.
 const MAX_LISTED: usize = 500;
 
-/// How much of one foreign text is shown, in characters, so that one message can't push everything else out.
+/// Maximum length of an untrusted text, in characters, so that one message can't displace everything else.
 const MAX_TEXT_LENGTH: usize = 4_000;
 
-/// What can be left out, as the reader is told.
-const ACCESS: &str = "how to reach the database";
+// The parts that can be left out, as the note about them names them.
+const ACCESS: &str = "how to connect";
 const APPLIED: &str = "applied migrations";
 const CHART: &str = "the chart";
 const PENDING: &str = "pending migrations";
@@ -34,16 +34,16 @@ const STEPS: &str = "steps";
 const TENANTS: &str = "tenants";
 const FAULTS: &str = "faults";
 const WARNINGS: &str = "warnings";
-const BLOCKED: &str = "who waited for whom";
-const NOTICES: &str = "messages of the server";
-const SCHEMA: &str = "what is new in the schema";
-const ENDING: &str = "what to do next and the facts";
+const BLOCKED: &str = "lock waits";
+const NOTICES: &str = "server messages";
+const SCHEMA: &str = "schema changes";
+const ENDING: &str = "next steps and facts";
 
-/// The report as Markdown of at most `budget` bytes. The report must be redacted.
+/// Renders the report as Markdown of at most `budget` bytes. The report must be redacted.
 #[must_use]
 pub fn render_summary(report: &RunReport, budget: usize) -> String {
-    let verdict = Headline::from_report(report);
-    let headline = format!("## {}\n\n", sentence_with_names(&verdict.sentence));
+    let result = Headline::from_report(report);
+    let headline = format!("## {}\n\n", sentence_with_names(&result.sentence));
     let everything = left_out_note(&[
         ACCESS, APPLIED, CHART, PENDING, TENANTS, STEPS, FAULTS, WARNINGS, BLOCKED, NOTICES, SCHEMA, ENDING,
     ]);
@@ -51,7 +51,7 @@ pub fn render_summary(report: &RunReport, budget: usize) -> String {
     if headline.len() > room {
         return if headline.len() <= budget { headline } else { String::new() };
     }
-    let ending = format!("{}{}", next_section(&verdict), facts_table(report));
+    let ending = format!("{}{}", next_section(&result), facts_table(report));
     let ending_fits = headline.len() + ending.len() <= room;
     let room = if ending_fits { room - ending.len() } else { room };
     let mut page = SummaryPage { text: headline, room, left_out: Vec::new() };
@@ -80,7 +80,7 @@ fn left_out_note(cut: &[&str]) -> String {
     )
 }
 
-/// Markdown that grows by whole pieces, so that a cut never opens a fence or splits a character.
+/// Markdown that grows by whole pieces, so that a cut leaves no fence open and splits no character.
 struct SummaryPage {
     text: String,
     room: usize,
@@ -88,27 +88,27 @@ struct SummaryPage {
 }
 
 impl SummaryPage {
-    /// Adds the piece, or remembers that some of `what` is missing; then no later piece of it is added either.
-    fn add_piece(&mut self, what: &'static str, piece: &str) {
+    /// Adds a piece of this part. If it does not fit, the part is noted as left out, and gets no further pieces.
+    fn add_piece(&mut self, part: &'static str, piece: &str) {
         let fits = self.text.len() + piece.len() <= self.room;
-        match (self.left_out.contains(&what), fits) {
+        match (self.left_out.contains(&part), fits) {
             (true, _) => {}
             (false, true) => self.text.push_str(piece),
-            (false, false) => self.left_out.push(what),
+            (false, false) => self.left_out.push(part),
         }
     }
 }
 
-/// Of many schemas, how each of them stands.
+/// Adds the state of each tenant's schema.
 fn add_tenants(report: &RunReport, page: &mut SummaryPage) {
     let tenants = count_by_tenant(report);
     if tenants.is_empty() {
         return;
     }
     page.add_piece(TENANTS, "### Tenants\n\n| Schema | | Applied | Open |\n|---|---|---:|---:|\n");
-    let blame = failed_schema(report);
+    let failed = failed_schema(report);
     for (schema, tenant) in tenants {
-        let (schema, state) = (escape_markdown(&clip_text(schema, 300)), tenant.describe_state(blame));
+        let (schema, state) = (escape_markdown(&clip_text(schema, 300)), tenant.describe_state(failed));
         page.add_piece(TENANTS, &format!("| {schema} | {state} | {} | {} |\n", tenant.applied, tenant.open));
     }
     page.add_piece(TENANTS, "\n");
@@ -127,7 +127,7 @@ fn add_applied(report: &RunReport, page: &mut SummaryPage) {
     page.add_piece(APPLIED, "\n");
 }
 
-/// Of `status`, what the ledger has.
+/// Adds the content of the ledger, for `command: status`.
 fn add_recorded(report: &RunReport, page: &mut SummaryPage) {
     if report.recorded.is_empty() {
         return;
@@ -144,7 +144,7 @@ fn add_recorded(report: &RunReport, page: &mut SummaryPage) {
     page.add_piece(APPLIED, "\n");
 }
 
-/// The head of a table of migrations. Only files have a version and a path.
+/// Returns the head of a table of migrations. Only files have a version and a path.
 fn table_head(rows: &[&MigrationReport], last: &str, align: &str) -> String {
     if rows.iter().all(|row| row.id.file.is_empty()) {
         return format!("| Migration |{last} |\n|---|{align}|\n");
@@ -164,7 +164,7 @@ fn table_cells(row: &MigrationReport) -> String {
     )
 }
 
-/// Mermaid's gantt, in milliseconds since the run began.
+/// Adds a Gantt chart for Mermaid, in milliseconds since the start of the run.
 fn add_chart(report: &RunReport, page: &mut SummaryPage) {
     let bars: Vec<String> = report.migrations.iter().filter_map(chart_bar).collect();
     if bars.len() < 2 {
@@ -180,7 +180,8 @@ fn add_chart(report: &RunReport, page: &mut SummaryPage) {
     page.add_piece(CHART, &format!("```mermaid\n{head}{shown}```\n\n{more}"));
 }
 
-/// Counted since the run began: hours and minutes would be those of the reader's time zone, and some are off by 30 minutes.
+/// Returns the format of the time axis, which counts from the start of the run. It has no hours and minutes: Mermaid
+/// shows them in the reader's time zone, and some time zones are off by 30 minutes.
 fn axis_format(report: &RunReport) -> &'static str {
     let end = |entry: &MigrationReport| Some(entry.started_ms?.saturating_add(entry.took_ms?));
     match report.migrations.iter().filter_map(end).max() {
@@ -189,7 +190,7 @@ fn axis_format(report: &RunReport) -> &'static str {
     }
 }
 
-/// The index comes first, so that no name is taken for a keyword of Mermaid.
+/// Returns a bar of the chart. The index comes first, so that no name is parsed as a keyword of Mermaid.
 fn chart_bar(entry: &MigrationReport) -> Option<String> {
     let (start, took) = (entry.started_ms?, entry.took_ms?);
     let plain = |letter: char| if letter.is_alphanumeric() || "_-. ".contains(letter) { letter } else { '_' };
@@ -218,7 +219,7 @@ fn add_pending(report: &RunReport, page: &mut SummaryPage) {
     page.add_piece(PENDING, "\n");
 }
 
-/// A migration that is one step and nothing else has been told.
+/// Adds the steps, unless the migration is the only one.
 fn add_steps(report: &RunReport, page: &mut SummaryPage) {
     if report.steps.len() < 2 && report.steps.iter().all(|step| step.id.phase == StepPhase::Migrate) {
         return;
@@ -239,16 +240,17 @@ fn add_steps(report: &RunReport, page: &mut SummaryPage) {
 }
 
 fn add_problems(report: &RunReport, page: &mut SummaryPage) {
-    let sections = [(FAULTS, "### In the way\n\n", &report.faults), (WARNINGS, "### Warnings\n\n", &report.warnings)];
-    for (what, heading, faults) in sections {
-        for (at, found) in faults.iter().enumerate() {
+    let sections =
+        [(FAULTS, "### What went wrong\n\n", &report.faults), (WARNINGS, "### Warnings\n\n", &report.warnings)];
+    for (part, heading, faults) in sections {
+        for (at, fault) in faults.iter().enumerate() {
             let heading = if at == 0 { heading } else { "" };
-            page.add_piece(what, &format!("{heading}{}", fault_section(found)));
+            page.add_piece(part, &format!("{heading}{}", fault_section(fault)));
         }
     }
-    for (at, who) in report.blocked.iter().enumerate() {
+    for (at, sessions) in report.blocked.iter().enumerate() {
         let heading = if at == 0 { "### Locks\n\n" } else { "" };
-        page.add_piece(BLOCKED, &format!("{heading}- {}\n", escape_markdown(&clip_text(who, MAX_TEXT_LENGTH))));
+        page.add_piece(BLOCKED, &format!("{heading}- {}\n", escape_markdown(&clip_text(sessions, MAX_TEXT_LENGTH))));
     }
     page.add_piece(BLOCKED, if report.blocked.is_empty() { "" } else { "\n" });
     for (at, notice) in report.notices.iter().enumerate() {
@@ -256,11 +258,11 @@ fn add_problems(report: &RunReport, page: &mut SummaryPage) {
             (0, MAX_NOTICES) => {
                 let log = match report.skipped {
                     0 => "the log has all".to_owned(),
-                    skipped => format!("there was no time to show {} more", log_lines::group_digits(skipped)),
+                    skipped => format!("{} more were omitted for lack of time", log_lines::group_digits(skipped)),
                 };
-                format!("### Messages of the server\n\nThe newest {MAX_NOTICES}; {log}.\n\n")
+                format!("### Server messages\n\nThe newest {MAX_NOTICES}; {log}.\n\n")
             }
-            (0, _) => "### Messages of the server\n\n".to_owned(),
+            (0, _) => "### Server messages\n\n".to_owned(),
             _ => String::new(),
         };
         let text = escape_markdown(&clip_text(notice.text.trim(), MAX_TEXT_LENGTH));
@@ -275,14 +277,18 @@ fn add_schema(report: &RunReport, page: &mut SummaryPage) {
     if report.schema.is_empty() {
         return;
     }
-    let rows: String =
-        report.schema.iter().take(MAX_LISTED).map(|what| format!("- {}\n", code_html(&clip_text(what, 300)))).collect();
+    let rows: String = report
+        .schema
+        .iter()
+        .take(MAX_LISTED)
+        .map(|object| format!("- {}\n", code_html(&clip_text(object, 300))))
+        .collect();
     let more = match report.schema.len().saturating_sub(MAX_LISTED) {
         0 => String::new(),
         more => format!("- and {more} more\n"),
     };
     let head = format!("<details><summary>New in the schema: {}</summary>\n\n", report.schema.len());
-    // One piece: a fold that is open has to be closed.
+    // One piece, so that `<details>` is always closed.
     page.add_piece(SCHEMA, &format!("{head}{rows}{more}\n</details>\n\n"));
 }
 
@@ -306,8 +312,8 @@ fn fault_section(fault: &Fault) -> String {
     parts.concat()
 }
 
-fn next_section(verdict: &Headline) -> String {
-    let next = verdict
+fn next_section(headline: &Headline) -> String {
+    let next = headline
         .next_step
         .iter()
         .map(|next| format!("### Next\n\n{}\n\n", sentence_with_names(&clip_text(next, MAX_TEXT_LENGTH))));
@@ -321,13 +327,13 @@ mod tests {
 
     const WIDE: usize = 1_048_576;
 
-    fn told(told: &sample::SampleEvents) -> String {
-        render_summary(&sample::report_of(told), WIDE)
+    fn summary_of(events: &sample::SampleEvents) -> String {
+        render_summary(&sample::report_of(events), WIDE)
     }
 
     #[test]
-    fn tells_a_good_run() {
-        insta::assert_snapshot!(told(&sample::successful_events()), @r#"
+    fn summarises_a_successful_run() {
+        insta::assert_snapshot!(summary_of(&sample::successful_events()), @r#"
         ## Applied 2 migrations to shop, and the ledger confirms it (1.6 s)
 
         ### Applied
@@ -347,7 +353,7 @@ mod tests {
             4 drop_name :320, 1420
         ```
 
-        ### Messages of the server
+        ### Server messages
 
         - <code>migrations/0004\_drop\_name.sql</code> NOTICE: table "x" \| skipping ::error::no
 
@@ -371,8 +377,8 @@ mod tests {
     }
 
     #[test]
-    fn tells_a_failed_run() {
-        insta::assert_snapshot!(told(&sample::failed_events()), @r#"
+    fn summarises_a_failed_run() {
+        insta::assert_snapshot!(summary_of(&sample::failed_events()), @r#"
         ## Failed in stage migrate with statement-failed: 1 of 2 migrations applied (330 ms)
 
         ### Applied
@@ -387,7 +393,7 @@ mod tests {
         |---:|---|---|---|
         | 4 | drop\_name | <code>migrations/0004\_drop\_name.sql</code> | failed |
 
-        ### In the way
+        ### What went wrong
 
         **[statement-failed](https://github.com/bastion-migrate/bastion-migrate/blob/main/docs/errors.md#statement-failed)** in stage migrate: relation "userz" does not exist
 
@@ -426,11 +432,11 @@ mod tests {
     }
 
     #[test]
-    fn tells_a_run_that_never_reached_the_database() {
-        insta::assert_snapshot!(told(&sample::unpinned_events()), @r"
+    fn summarises_a_run_that_never_reached_the_database() {
+        insta::assert_snapshot!(summary_of(&sample::unpinned_events()), @r"
         ## Failed in stage bastion with host-key-unpinned: nothing was changed (50 ms)
 
-        ### In the way
+        ### What went wrong
 
         **[host-key-unpinned](https://github.com/bastion-migrate/bastion-migrate/blob/main/docs/errors.md#host-key-unpinned)** in stage bastion: no key is pinned for <code>bastion.example.org</code>
 
@@ -452,11 +458,11 @@ mod tests {
     }
 
     #[test]
-    fn tells_a_tunnel_by_what_it_leads_to_and_how_to_get_there() {
+    fn summarises_a_tunnel_with_its_database_and_how_to_connect() {
         insta::assert_snapshot!(render_summary(&sample::tunnel_report(), WIDE), @r#"
         ## shop at db.internal:5432 is open at 127.0.0.1:49153 for the following steps (300 ms)
 
-        ### How to reach it
+        ### How to connect
 
         | A step | |
         |---|---|
@@ -478,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chart_of_many_migrations_says_what_it_leaves_out() {
+    fn a_chart_of_many_migrations_names_the_number_of_omitted_ones() {
         let mut report = sample::report_of(&sample::successful_events());
         report.migrations = (0..100)
             .map(|index| MigrationReport {
@@ -500,7 +506,7 @@ mod tests {
         assert!(render_summary(&report, WIDE).contains("    axisFormat %s s\n"));
     }
 
-    /// Whether every fence and every `<details>` that was opened is closed again.
+    /// Returns whether every opened fence and every opened `<details>` is closed.
     fn balanced(text: &str) -> bool {
         let mut open: Option<&str> = None;
         for line in text.lines().filter(|line| line.starts_with("```")) {
@@ -516,7 +522,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn keeps_its_budget_and_never_cuts_inside(budget in 0usize..6_000, many in 0usize..40, text in "(```|[üé<|`\n ]|[a-z]){0,300}") {
+        fn stays_within_its_budget_and_leaves_nothing_open(budget in 0usize..6_000, many in 0usize..40, text in "(```|[üé<|`\n ]|[a-z]){0,300}") {
             let mut report = sample::report_of(&sample::failed_events());
             report.migrations.extend(vec![report.migrations[0].clone(); many]);
             report.notices = vec![super::super::NoticeReport { severity: "NOTICE".to_owned(), text: text.clone(), file: None }; many];
@@ -531,13 +537,13 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_summary_keeps_the_verdict_and_what_to_do() {
+    fn a_cut_summary_keeps_headline_and_fix() {
         let mut report = sample::report_of(&sample::failed_events());
         report.notices =
             vec![super::super::NoticeReport { severity: "NOTICE".to_owned(), text: "x".repeat(3_000), file: None }; 50];
         let text = render_summary(&report, 8_000);
         assert!(text.starts_with("## Failed in stage migrate"), "{text}");
         assert!(text.contains("Fix: correct the file") && text.contains("<summary>Facts</summary>"), "{text}");
-        assert!(text.ends_with("size limit: messages of the server. The log has everything._\n"), "{text}");
+        assert!(text.ends_with("size limit: server messages. The log has everything._\n"), "{text}");
     }
 }

@@ -1,5 +1,5 @@
-//! What became of each tenant, where a tool keeps a ledger in each schema: people ask for tenants, not for the migrations of
-//! all of them together.
+//! The state of each tenant, for tools with a ledger in each schema: readers look for a tenant, not for the migrations
+//! of all tenants together.
 
 use super::{
     entries::{MigrationReport, MigrationState},
@@ -7,7 +7,7 @@ use super::{
 };
 use std::collections::BTreeMap;
 
-/// One tenant.
+/// Counts of one tenant's migrations by state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct TenantCounts {
     pub(super) applied: usize,
@@ -17,16 +17,16 @@ pub(super) struct TenantCounts {
     doubtful: usize,
 }
 
-/// Whether it is known in which schema a run has failed.
+/// Knowledge about the schema in which a run failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FailedSchema {
-    /// It has not failed.
+    /// The run has not failed.
     NotFailed,
     KnownSchema,
     UnknownSchema,
 }
 
-/// Of this run.
+/// Returns whether the schema in which this run failed is known.
 pub(super) fn failed_schema(report: &RunReport) -> FailedSchema {
     let known = report.in_state(MigrationState::Failed).next().is_some();
     match (known, report.faults.is_empty()) {
@@ -37,9 +37,9 @@ pub(super) fn failed_schema(report: &RunReport) -> FailedSchema {
 }
 
 impl TenantCounts {
-    /// How it stands, in words. Where a run has failed and nobody has said in which schema, any that is not begun may be it.
-    pub(super) fn describe_state(&self, blame: FailedSchema) -> &'static str {
-        match (self, blame) {
+    /// Describes the tenant's state. If the run failed in an unknown schema, it may be any that has not started.
+    pub(super) fn describe_state(&self, failed: FailedSchema) -> &'static str {
+        match (self, failed) {
             (Self { failed: 1.., .. }, _) => "failed",
             (Self { open: 0, .. }, _) => "done",
             (Self { doubtful: 1.., .. }, _) => "in doubt",
@@ -61,7 +61,7 @@ impl TenantCounts {
     }
 }
 
-/// Every tenant for which there was something to do, by schema; none where there are no tenants.
+/// Counts the migrations of every tenant that has any, by schema; empty without tenants.
 pub(super) fn count_by_tenant(report: &RunReport) -> BTreeMap<&str, TenantCounts> {
     let mut tenants: BTreeMap<&str, TenantCounts> = BTreeMap::new();
     for entry in report.migrations.iter().filter(|entry| !entry.id.schema.is_empty()) {
@@ -75,10 +75,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tenant_that_may_be_the_one_that_failed_is_not_told_as_not_reached() {
+    fn a_tenant_that_may_have_failed_is_not_shown_as_not_reached() {
         let state = |tenant: TenantCounts| {
             [FailedSchema::NotFailed, FailedSchema::KnownSchema, FailedSchema::UnknownSchema]
-                .map(|blame| tenant.describe_state(blame))
+                .map(|failed| tenant.describe_state(failed))
         };
         let untouched = TenantCounts { open: 2, ..TenantCounts::default() };
         assert_eq!(state(untouched), ["pending", "not reached", "failed or not reached"]);

@@ -1,8 +1,8 @@
-//! How the following steps of a job reach the database through a tunnel.
+//! Instructions for the following steps of a job: connecting to the database through a tunnel.
 
 use super::{markdown::code_html, run_report::RunReport};
 
-/// Of `tunnel`, where later steps find the database, and how one of them asks it something.
+/// Returns a `psql` command for each address of the tunnel; empty for other commands.
 pub(super) fn access_table(report: &RunReport) -> String {
     let (Some(tunnel), Some(database)) = (&report.tunnel, &report.database) else { return String::new() };
     let at = |host: &str, port: u16| {
@@ -14,10 +14,10 @@ pub(super) fn access_table(report: &RunReport) -> String {
         "" => String::new(),
         alias => format!("| in the job's network | {} |\n", at(alias, database.port)),
     };
-    format!("### How to reach it\n\n| A step | |\n|---|---|\n{runner}{network}\n")
+    format!("### How to connect\n\n| A step | |\n|---|---|\n{runner}{network}\n")
 }
 
-/// A value of a connection string; most need no quotes.
+/// Quotes a value of a connection string, if it needs quotes.
 fn quote_conninfo(value: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-.@".contains(letter);
     match !value.is_empty() && value.chars().all(plain) {
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_psql_would_read_as_two_words_is_quoted() {
+    fn quotes_only_values_that_psql_would_misread() {
         assert_eq!(
             ["shop", "two words", r"o'b\c", ""].map(quote_conninfo),
             ["shop", "'two words'", r"'o\'b\\c'", "''"]

@@ -300,13 +300,13 @@ pub struct MigrationId {
     /// The schema, if a tool keeps one ledger per tenant; otherwise empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub schema: String,
-    /// What a tool's list says of it beside its name, for people: it names nothing. Hostile text.
+    /// The description in the tool's list, for people only; it identifies nothing. Untrusted text.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub title: String,
 }
 
 impl MigrationId {
-    /// A migration of a tool, which has no file and no version of its own here; its index comes with the plan.
+    /// Creates the ID of a tool's migration, which has no file and no version; the plan sets its index.
     #[must_use]
     pub fn of_tool(name: String, schema: String) -> Self {
         Self { name, schema, ..Self::default() }
@@ -318,7 +318,7 @@ impl MigrationId {
         if self.file.is_empty() { self.label() } else { Cow::from(&self.file) }
     }
 
-    /// What [`Self::label`] says, and the title behind it.
+    /// Returns [`Self::label`], followed by the title if there is one.
     #[must_use]
     pub fn entitled(&self) -> Cow<'_, str> {
         let label = self.label();
@@ -371,7 +371,7 @@ pub struct PlanFacts {
     pub coverage: Coverage,
     /// The layout's name, as in `plain`.
     pub layout: String,
-    /// The ledger table, qualified.
+    /// The ledger table, qualified; else [`Self::NO_LEDGER`], or a phrase for the tool's own listing.
     pub ledger: String,
     /// Number of migrations that are in the ledger already.
     pub recorded: usize,
@@ -379,6 +379,11 @@ pub struct PlanFacts {
     pub pending: Vec<MigrationId>,
     /// Digest of the plan: equal digests mean equal work.
     pub digest: String,
+}
+
+impl PlanFacts {
+    /// The value of `ledger` before a tool has created its ledger.
+    pub const NO_LEDGER: &str = "no ledger yet";
 }
 
 impl Event {

@@ -111,14 +111,14 @@ impl Follower {
         self.login_output.clear();
     }
 
-    pub(super) fn receive_chunk(&mut self, piece: OutputChunk<'_>, tell: &mut impl FnMut(Output<'_>)) {
+    pub(super) fn receive_chunk(&mut self, piece: OutputChunk<'_>, on_output: &mut impl FnMut(Output<'_>)) {
         match piece {
-            OutputChunk::Stdout(bytes) => self.receive_stdout(bytes, tell),
-            OutputChunk::Stderr(bytes) => self.receive_stderr(bytes, tell),
+            OutputChunk::Stdout(bytes) => self.receive_stdout(bytes, on_output),
+            OutputChunk::Stderr(bytes) => self.receive_stderr(bytes, on_output),
         }
     }
 
-    fn receive_stdout(&mut self, bytes: &[u8], tell: &mut impl FnMut(Output<'_>)) {
+    fn receive_stdout(&mut self, bytes: &[u8], on_output: &mut impl FnMut(Output<'_>)) {
         let Self { out, last_control, login_output, .. } = self;
         let OutputStream { parser: Some(reply), following, lines, received } = out else { return };
         reply.parse_chunk(bytes, |said| match said {
@@ -130,15 +130,15 @@ impl Follower {
             }
             ScriptFrame::Raw(raw) if *following => {
                 *received += byte_count(raw);
-                lines.push_bytes(raw).iter().for_each(|line| tell(Output::Stdout(line)));
-                lines.partial_line().iter().for_each(|begun| tell(Output::PartialLine(begun)));
+                lines.push_bytes(raw).iter().for_each(|line| on_output(Output::Stdout(line)));
+                lines.partial_line().iter().for_each(|begun| on_output(Output::PartialLine(begun)));
             }
             ScriptFrame::Raw(raw) if login_output.len() < MAX_LOGIN_OUTPUT => login_output.extend_from_slice(raw),
             ScriptFrame::Raw(_) => {}
         });
     }
 
-    fn receive_stderr(&mut self, bytes: &[u8], tell: &mut impl FnMut(Output<'_>)) {
+    fn receive_stderr(&mut self, bytes: &[u8], on_output: &mut impl FnMut(Output<'_>)) {
         let Self { err, last_stderr_line, .. } = self;
         let OutputStream { parser: Some(reply), following, lines, received } = err else { return };
         reply.parse_chunk(bytes, |said| match said {
@@ -146,7 +146,7 @@ impl Follower {
             ScriptFrame::Raw(raw) if *following => {
                 *received += byte_count(raw);
                 for line in lines.push_bytes(raw) {
-                    tell(Output::Stderr(&line));
+                    on_output(Output::Stderr(&line));
                     *last_stderr_line = Some(line);
                 }
             }
@@ -156,19 +156,19 @@ impl Follower {
     }
 
     /// Returns the outcome after the channel has ended.
-    pub(super) fn channel_outcome(&mut self, tell: &mut impl FnMut(Output<'_>)) -> FollowOutcome {
+    pub(super) fn channel_outcome(&mut self, on_output: &mut impl FnMut(Output<'_>)) -> FollowOutcome {
         let Some(word) = self.last_control.take() else {
             return FollowOutcome::Detached(fault::no_shell(&self.login_output));
         };
         let (first, rest) = word.split_once(' ').unwrap_or((&word, ""));
         match first {
             "ended" | "killed" => {
-                self.flush_partial_lines(tell);
+                self.flush_partial_lines(on_output);
                 let code = rest.parse().map_or(ExitStatus::Signalled(SIGKILL), ExitStatus::from_code);
                 FollowOutcome::Exited(if first == "killed" { ExitStatus::Signalled(SIGKILL) } else { code })
             }
             "unprepared" => {
-                self.flush_partial_lines(tell);
+                self.flush_partial_lines(on_output);
                 FollowOutcome::Refused(fault::setup_failed(
                     rest,
                     self.script.virtual_environment(),
@@ -191,10 +191,10 @@ impl Follower {
     }
 
     /// Passes on unfinished lines, which nothing will complete.
-    fn flush_partial_lines(&mut self, tell: &mut impl FnMut(Output<'_>)) {
-        self.out.lines.take_rest().iter().for_each(|line| tell(Output::Stdout(line)));
+    fn flush_partial_lines(&mut self, on_output: &mut impl FnMut(Output<'_>)) {
+        self.out.lines.take_rest().iter().for_each(|line| on_output(Output::Stdout(line)));
         for line in self.err.lines.take_rest() {
-            tell(Output::Stderr(&line));
+            on_output(Output::Stderr(&line));
             self.last_stderr_line = Some(line);
         }
     }

@@ -102,7 +102,7 @@ impl Server {
         &self,
         tunnel: &Tunnel,
         script: &ShellScript,
-        tell: impl FnMut(Output<'_>),
+        on_output: impl FnMut(Output<'_>),
     ) -> Result<ExitStatus, Fault> {
         let mut call = self.new_request()?;
         let run = format!("r.{}", request::random_token()?);
@@ -115,7 +115,7 @@ impl Server {
             .set_variable("err", "0");
         self.follower.replace(Some(Follower::new(run, script.clone(), self.events.redactor())));
         let parts = [include_str!("script/start.sh"), include_str!("script/follow.sh")];
-        match self.follow_command(tunnel, &call, &parts, tell).await? {
+        match self.follow_command(tunnel, &call, &parts, on_output).await? {
             Some(status) => Ok(status),
             // Only a full disk is known to cause this.
             None => {
@@ -144,7 +144,7 @@ impl Server {
     pub async fn resume_following(
         &self,
         tunnel: &Tunnel,
-        tell: impl FnMut(Output<'_>),
+        on_output: impl FnMut(Output<'_>),
     ) -> Result<Option<ExitStatus>, Fault> {
         let mut call = self.new_request()?;
         {
@@ -156,7 +156,7 @@ impl Server {
                 .set_variable("err", &err.to_string());
         }
         let parts = [include_str!("script/attach.sh"), include_str!("script/follow.sh")];
-        self.follow_command(tunnel, &call, &parts, tell).await
+        self.follow_command(tunnel, &call, &parts, on_output).await
     }
 
     /// Returns whether a command of ours may be running.
@@ -232,7 +232,7 @@ impl Server {
         tunnel: &Tunnel,
         call: &ScriptRequest,
         parts: &[&str],
-        mut tell: impl FnMut(Output<'_>),
+        mut on_output: impl FnMut(Output<'_>),
     ) -> Result<Option<ExitStatus>, Fault> {
         if let Some(listening) = self.follower.borrow_mut().as_mut() {
             listening.begin_channel(&call.token);
@@ -241,11 +241,11 @@ impl Server {
         let text = call.script_text(parts);
         let ended = process.run_with_input(text.as_bytes(), |piece| {
             if let Some(listening) = self.follower.borrow_mut().as_mut() {
-                listening.receive_chunk(piece, &mut tell);
+                listening.receive_chunk(piece, &mut on_output);
             }
         });
         let ended = ended.await;
-        let outcome = self.follower.borrow_mut().as_mut().map(|listening| listening.channel_outcome(&mut tell));
+        let outcome = self.follower.borrow_mut().as_mut().map(|listening| listening.channel_outcome(&mut on_output));
         match outcome {
             Some(FollowOutcome::Exited(status)) => {
                 self.follower.borrow_mut().iter_mut().for_each(Follower::mark_exited);
@@ -274,7 +274,7 @@ async fn request_reply(tunnel: &Tunnel, call: &ScriptRequest, parts: &[&str]) ->
     let ended: ProcessExit = process
         .run_with_input(text.as_bytes(), |piece| {
             if let OutputChunk::Stdout(bytes) = piece {
-                reply.parse_chunk(bytes, |heard| match heard {
+                reply.parse_chunk(bytes, |frame| match frame {
                     ScriptFrame::Control(word) => said = Some(word.to_owned()),
                     ScriptFrame::Raw(raw) => noise.extend_from_slice(raw),
                 });

@@ -47,8 +47,8 @@ pub(super) struct OrphanCollector {
 }
 
 impl OrphanCollector {
-    pub(super) fn receive_frame(&mut self, heard: ScriptFrame<'_>) {
-        match heard {
+    pub(super) fn receive_frame(&mut self, frame: ScriptFrame<'_>) {
+        match frame {
             ScriptFrame::Control(word) => {
                 if let Some(fate) = word.strip_prefix("left ") {
                     *self = Self {

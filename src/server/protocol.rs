@@ -28,13 +28,13 @@ impl FrameParser {
     }
 
     /// Parses a chunk; an empty one is the end.
-    pub(super) fn parse_chunk(&mut self, piece: &[u8], mut hear: impl FnMut(ScriptFrame<'_>)) {
+    pub(super) fn parse_chunk(&mut self, piece: &[u8], mut on_frame: impl FnMut(ScriptFrame<'_>)) {
         let bytes = [std::mem::take(&mut self.partial).as_slice(), piece].concat();
         let mut rest = bytes.as_slice();
         loop {
             let (before, ours) = self.split_at_frame(rest);
             if !before.is_empty() {
-                hear(ScriptFrame::Raw(before));
+                on_frame(ScriptFrame::Raw(before));
             }
             let line = ours.get(self.prefix.len()..).and_then(|line| {
                 let end = line.iter().position(|byte| *byte == b'\n')?;
@@ -42,12 +42,12 @@ impl FrameParser {
             });
             match line {
                 Some((word, behind)) => {
-                    hear(ScriptFrame::Control(&String::from_utf8_lossy(word)));
+                    on_frame(ScriptFrame::Control(&String::from_utf8_lossy(word)));
                     rest = behind;
                 }
                 None if piece.is_empty() => {
                     if !ours.is_empty() {
-                        hear(ScriptFrame::Raw(ours));
+                        on_frame(ScriptFrame::Raw(ours));
                     }
                     return;
                 }

@@ -53,9 +53,9 @@ pub(super) async fn take_slot(
         let patience = if words == 0 { FIRST_REPLY_TIMEOUT } else { NEXT_REPLY_TIMEOUT };
         let Ok(read) = timeout(patience, holder.stdio.read(&mut bytes)).await else { break };
         let count = read.unwrap_or_default();
-        reply.parse_chunk(bytes.get(..count).unwrap_or_default(), |heard| {
-            gathering.receive_frame(heard);
-            match heard {
+        reply.parse_chunk(bytes.get(..count).unwrap_or_default(), |frame| {
+            gathering.receive_frame(frame);
+            match frame {
                 ScriptFrame::Control(word) => {
                     words += 1;
                     answer = parse_reply(word).or(answer.take());

@@ -106,7 +106,7 @@ impl<'a> Containers<'a> {
         reach: &Rc<Transport>,
         image: &str,
         (line, terms): (&CommandLine, SessionTerms),
-        tell: impl FnMut(Output<'_>),
+        on_output: impl FnMut(Output<'_>),
     ) -> Result<ExitStatus, Fault> {
         let waiting = self.paused.take().filter(|waiting| waiting.image == image && waiting.migrate_command == *line);
         // One start is one container: its usage before the confirmation can't be separated from its usage after it.
@@ -119,14 +119,14 @@ impl<'a> Containers<'a> {
                 self.endpoint.set_session_terms(terms)?;
                 let going_on = async move {
                     running.write_stdin(CONFIRM.as_bytes()).await?;
-                    running.follow_to_exit(tell).await
+                    running.follow_to_exit(on_output).await
                 };
                 (accept_loop, Either::Left(going_on))
             }
             None => {
                 let container = self.create_container(image, line, terms, ContainerStdin::None).await?;
                 let redactor = self.events.redactor();
-                let run = async move { container.start(redactor).await?.follow_to_exit(tell).await };
+                let run = async move { container.start(redactor).await?.follow_to_exit(on_output).await };
                 (self.endpoint.accept_loop(reach), Either::Right(run))
             }
         };
@@ -145,7 +145,7 @@ impl<'a> Containers<'a> {
         reach: &Rc<Transport>,
         image: &str,
         together: &ListThenMigrate,
-        mut tell: impl FnMut(Output<'_>),
+        mut on_output: impl FnMut(Output<'_>),
     ) -> Result<Option<ExitStatus>, Fault> {
         let safety = &self.settings.safety;
         // The session that lists may also be the one that migrates.
@@ -155,16 +155,16 @@ impl<'a> Containers<'a> {
         self.events.emit(Event::CommandStarted { command: together.list_command.display_text() });
         let work = async {
             let mut running = container.start(self.events.redactor()).await?;
-            let heard = running.follow_output(|output| match output {
+            let following = running.follow_output(|output| match output {
                 Output::Stdout(line) | Output::Stderr(line) if line.trim_end().ends_with(CONFIRM_PROMPT) => {
                     FollowOutput::Stop
                 }
                 other => {
-                    tell(other);
+                    on_output(other);
                     FollowOutput::Continue
                 }
             });
-            match heard.await {
+            match following.await {
                 FollowOutput::Stop => Ok(Either::Left(running)),
                 FollowOutput::Continue => running.follow_to_exit(|_| ()).await.map(Either::Right),
             }

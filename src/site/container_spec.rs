@@ -58,7 +58,7 @@ impl SessionTerms {
 /// Returns the settings for the tool's sessions, sent in the start-up packet or as PGOPTIONS.
 pub(crate) fn session_settings(settings: &Settings, runner: &Runner, terms: SessionTerms) -> ClientSessionSettings {
     let (safety, access) = (&settings.safety, terms.access);
-    let told = vec![
+    let variables = vec![
         ("lock_timeout".to_owned(), terms.lock_timeout.as_millis().to_string()),
         ("statement_timeout".to_owned(), safety.statement_timeout.as_millis().to_string()),
         // Ends the statement of a tool whose container is gone.
@@ -70,7 +70,7 @@ pub(crate) fn session_settings(settings: &Settings, runner: &Runner, terms: Sess
         }
         SessionAccess::ReadWrite => Vec::new(),
     };
-    ClientSessionSettings { application_name: application_name(settings, runner), defaults: told, enforced: insisted }
+    ClientSessionSettings { application_name: application_name(settings, runner), defaults: variables, enforced: insisted }
 }
 
 /// Returns the application name of the tool's sessions.
@@ -177,9 +177,9 @@ fn container_environment(
 fn container_database_fact(
     fact: DatabasePlaceholder,
     database: Option<&DatabaseTarget>,
-    told: &BTreeMap<String, String>,
+    variables: &BTreeMap<String, String>,
 ) -> String {
-    let of = |name: &str| told.get(name).cloned().unwrap_or_default();
+    let of = |name: &str| variables.get(name).cloned().unwrap_or_default();
     match fact {
         DatabasePlaceholder::Url => of("DATABASE_URL"),
         DatabasePlaceholder::Host => of("PGHOST"),
@@ -290,9 +290,9 @@ mod tests {
 
     #[test]
     fn placeholders_give_the_database_as_the_container_sees_it() {
-        let told = [("PGHOST", "127.0.0.1"), ("PGPORT", "5433"), ("PGSSLMODE", "disable")];
-        let told: BTreeMap<String, String> =
-            told.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let variables = [("PGHOST", "127.0.0.1"), ("PGPORT", "5433"), ("PGSSLMODE", "disable")];
+        let variables: BTreeMap<String, String> =
+            variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let database = DatabaseTarget {
             host: "db".to_owned(),
             port: 5432,
@@ -304,7 +304,7 @@ mod tests {
             options: None,
         };
         let filled = |text: &str| {
-            DatabasePlaceholder::fill_in(text, |fact| container_database_fact(fact, Some(&database), &told))
+            DatabasePlaceholder::fill_in(text, |fact| container_database_fact(fact, Some(&database), &variables))
         };
         assert_eq!(
             filled("postgresql+asyncpg://${DATABASE_ADDRESS}?ssl=${DATABASE_SSLMODE}"),

@@ -67,11 +67,11 @@ impl<'a> DatabaseEndpoint<'a> {
     /// # Errors
     /// `listener-unavailable`.
     pub(crate) fn set_session_terms(&self, terms: SessionTerms) -> Result<(), Fault> {
-        let told = self
+        let result = self
             .listener
             .as_ref()
             .map_or(Ok(()), |listener| listener.set_session_settings(self.session_settings(terms)));
-        told.map_err(|error| {
+        result.map_err(|error| {
             Fault::new(Code::ListenerUnavailable, "the session settings for the tunnel can't be changed")
                 .with_causes(&error)
         })

@@ -136,10 +136,10 @@ mod tests {
             .fix("no app in INSTALLED_APPS")
             .detail("it ended with code 1");
         let line = CommandLine::Program(words("python manage.py migrate"));
-        let told = explain_swallowed_command(fault.clone(), &words("python manage.py"), &line);
-        assert_eq!(told.code, Code::ToolMissing);
-        assert!(told.cause.contains("`python manage.py`, which takes") && told.cause.ends_with("'python'"), "{told:?}");
-        assert!(told.fix.contains("`image-entrypoint: none`") && told.detail == fault.detail, "{told:?}");
+        let explained = explain_swallowed_command(fault.clone(), &words("python manage.py"), &line);
+        assert_eq!(explained.code, Code::ToolMissing);
+        assert!(explained.cause.contains("`python manage.py`, which takes") && explained.cause.ends_with("'python'"), "{explained:?}");
+        assert!(explained.fix.contains("`image-entrypoint: none`") && explained.detail == fault.detail, "{explained:?}");
         assert_eq!(explain_swallowed_command(fault.clone(), &words("tini --"), &line), fault);
     }
 }

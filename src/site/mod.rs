@@ -280,12 +280,12 @@ impl<'a> Sites<'a> {
         &self,
         task: SiteCommand<'_>,
         turn: RunMode,
-        tell: impl FnMut(Output<'_>),
+        on_output: impl FnMut(Output<'_>),
     ) -> Result<ExitStatus, Fault> {
         let SiteCommand { site, command, terms } = task;
         match (site, &self.containers, &self.server) {
             (Site::Image(image), Some(containers), _) => {
-                containers.run_to_exit(self.shared_transport()?, image, (command, terms), tell).await
+                containers.run_to_exit(self.shared_transport()?, image, (command, terms), on_output).await
             }
             (Site::Server, ..) if self.has_given_up() => {
                 let cause = format!(
@@ -295,7 +295,7 @@ impl<'a> Sites<'a> {
                 Err(Fault::new(Code::BastionLost, cause))
             }
             (Site::Server, _, Some(server)) => {
-                server.run_or_resume(self.transport()?, (command, terms), turn, tell).await
+                server.run_or_resume(self.transport()?, (command, terms), turn, on_output).await
             }
             _ => Err(Fault::new(Code::Bug, format!("no site is prepared for `{}`", command.display_text()))),
         }

@@ -1,4 +1,4 @@
-//! Observation of a running command: its output, its connections, and what both mean for faults.
+//! Observation of a running command: its output and its connections, as evidence for faults.
 
 use super::{
     Sites,
@@ -18,16 +18,16 @@ use crate::{
 use std::{cell::RefCell, time::Instant};
 
 impl Sites<'_> {
-    pub(super) fn handle_output(&self, site: &Site, output: Output<'_>, said: &RefCell<Transcript>) {
+    pub(super) fn handle_output(&self, site: &Site, output: Output<'_>, transcript: &RefCell<Transcript>) {
         let now = Instant::now();
-        if let Some(begun) = said.borrow_mut().push_output(&self.recipe, output) {
-            let MigrationStarted { name, schema } = begun.clone();
+        if let Some(started) = transcript.borrow_mut().push_output(&self.recipe, output) {
+            let MigrationStarted { name, schema } = started.clone();
             // Output on the server is written to a file that is polled.
             let clock = if *site == Site::Server { ClockPrecision::Coarse } else { ClockPrecision::Exact };
-            let over = self.running_migrations.borrow_mut().start_migration(begun.clone(), now, clock);
+            let over = self.running_migrations.borrow_mut().start_migration(started.clone(), now, clock);
             self.report_ended(over);
             self.events.emit(Event::ToolMigrationStarted { name, schema, clock });
-            self.last_started.replace(Some(begun));
+            self.last_started.replace(Some(started));
         }
         let (Output::Stdout(line) | Output::Stderr(line)) = output else { return };
         if let Some(done) = self.recipe.ends(line) {
@@ -37,7 +37,7 @@ impl Sites<'_> {
         if let Some(command) = &mut *self.running_command.borrow_mut() {
             command.push_line(&self.recipe, line);
         }
-        match said.borrow_mut().count_line(line) {
+        match transcript.borrow_mut().count_line(line) {
             LineVisibility::Logged => self.events.emit(Event::Output { line: line.to_owned() }),
             LineVisibility::OverLimit => self.omitted_lines.set(self.omitted_lines.get() + 1),
             LineVisibility::ReportedElsewhere => {}
@@ -76,6 +76,7 @@ impl Sites<'_> {
     pub(crate) fn forget_last_started(&self) {
         self.last_started.replace(None);
     }
+
     /// Records the command that now runs.
     pub(crate) fn command_started(&self, shown: String) {
         self.running_command.replace(Some(RunningCommand::new(shown, self.connection_count())));

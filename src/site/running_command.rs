@@ -121,19 +121,19 @@ mod tests {
     #[test]
     fn a_timeout_fault_has_the_last_lines_and_says_if_the_command_opened_no_connection() {
         let fault = || Fault::new(Code::TimedOut, "not done after 1800 s (`timeout`)");
-        let told = waiting(Some(2)).with_timeout_context(fault(), Some(2));
+        let explained = waiting(Some(2)).with_timeout_context(fault(), Some(2));
         assert!(
-            told.cause.ends_with("`python wait_for_db.py` has opened no connection through the tunnel"),
-            "{told:?}"
+            explained.cause.ends_with("`python wait_for_db.py` has opened no connection through the tunnel"),
+            "{explained:?}"
         );
-        assert!(told.fix.contains("POSTGRES_HOST=${DATABASE_HOST}"), "{told:?}");
-        assert_eq!(told.detail.len(), 1 + SHOWN_LINES);
-        assert_eq!(told.detail.last().unwrap(), "waiting for postgres:5432 (19)");
+        assert!(explained.fix.contains("POSTGRES_HOST=${DATABASE_HOST}"), "{explained:?}");
+        assert_eq!(explained.detail.len(), 1 + SHOWN_LINES);
+        assert_eq!(explained.detail.last().unwrap(), "waiting for postgres:5432 (19)");
         for now in [None, Some(3)] {
-            let told = waiting(now.map(|_| 2)).with_timeout_context(fault(), now);
+            let explained = waiting(now.map(|_| 2)).with_timeout_context(fault(), now);
             assert!(
-                told.cause == fault().cause && told.fix == fault().fix && told.detail.len() == 1 + SHOWN_LINES,
-                "{told:?}"
+                explained.cause == fault().cause && explained.fix == fault().fix && explained.detail.len() == 1 + SHOWN_LINES,
+                "{explained:?}"
             );
         }
         let silent = RunningCommand::new("sleep 9".to_owned(), None).with_timeout_context(fault(), None);
@@ -154,9 +154,9 @@ mod tests {
         let mut command = waiting(Some(0));
         command.mark_ended();
         command.push_line(&Recipe::by_name("custom").unwrap(), "ERROR: could not connect: no such host");
-        let told = command.with_contrary_evidence(warning(), Some(0));
-        assert!(told.cause.starts_with("`python wait_for_db.py` printed `ERROR: could not connect"), "{told:?}");
-        assert!(told.cause.contains("opened no connection") && told.cause.ends_with("no ledger was found"), "{told:?}");
+        let explained = command.with_contrary_evidence(warning(), Some(0));
+        assert!(explained.cause.starts_with("`python wait_for_db.py` printed `ERROR: could not connect"), "{explained:?}");
+        assert!(explained.cause.contains("opened no connection") && explained.cause.ends_with("no ledger was found"), "{explained:?}");
         assert_eq!(waiting(Some(0)).with_contrary_evidence(warning(), Some(1)), warning());
     }
 }

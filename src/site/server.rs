@@ -99,16 +99,16 @@ impl<'a> ServerSite<'a> {
         reach: &Transport,
         (line, terms): (&CommandLine, SessionTerms),
         turn: RunMode,
-        mut tell: impl FnMut(Output<'_>),
+        mut on_output: impl FnMut(Output<'_>),
     ) -> Result<ExitStatus, Fault> {
         let tunnel = tunnel_of(reach)?;
         if turn == RunMode::Resume
-            && let Some(status) = self.server.resume_following(tunnel, &mut tell).await?
+            && let Some(status) = self.server.resume_following(tunnel, &mut on_output).await?
         {
             return Ok(status);
         }
         self.events.emit(Event::CommandStarted { command: line.display_text() });
-        self.server.run_script(tunnel, &self.shell_script(line, terms), tell).await
+        self.server.run_script(tunnel, &self.shell_script(line, terms), on_output).await
     }
 
     fn shell_script(&self, line: &CommandLine, terms: SessionTerms) -> ShellScript {

@@ -93,9 +93,9 @@ impl HopConnection {
             None => (Via::Tcp, None),
             Some((socket, carrier)) => (Via::Channel(socket), Some(carrier)),
         };
-        let (tell, told) = oneshot::channel();
-        let mut leash = ConnectGuard(told);
-        let mut connecting = spawn_blocking(move || session::connect_session(approach, road, tell));
+        let (socket_sender, socket_receiver) = oneshot::channel();
+        let mut leash = ConnectGuard(socket_receiver);
+        let mut connecting = spawn_blocking(move || session::connect_session(approach, road, socket_sender));
         let connected = match timeout(patience, &mut connecting).await {
             Err(_) if leash.shut_down_socket() => timeout(CLOSE_TIMEOUT, connecting).await,
             ended => ended,

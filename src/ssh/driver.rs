@@ -148,10 +148,10 @@ impl Driver {
         let readable = self.poll_socket(context)?;
         let moved = self.run_operations(context, readable)?;
         self.check_keepalive()?;
-        let heard = self.drain_transport(context)?;
+        let drained = self.drain_transport(context)?;
         let due = self.unfinished.is_none() && self.channels.iter().any(Channel::needs_turn);
         // A readable socket is polled again, so that the next packet wakes the task.
-        if moved || readable || heard || due || self.is_next_turn_due(context)? {
+        if moved || readable || drained || due || self.is_next_turn_due(context)? {
             context.waker().wake_by_ref();
         }
         Poll::Pending
@@ -228,8 +228,8 @@ impl Driver {
     fn due_operations(&self, readable: bool) -> impl Iterator<Item = Operation> + use<> {
         let count = self.channels.len();
         let each = move |work: fn(usize) -> Operation| (0..count).map(work);
-        let hear = readable.then_some(Operation::ReadTransport);
-        hear.into_iter()
+        let transport = readable.then_some(Operation::ReadTransport);
+        transport.into_iter()
             .chain(each(Operation::Send))
             .chain(each(Operation::Receive))
             .chain(each(Operation::SendEof))

@@ -124,12 +124,15 @@ impl Unreachable {
             Self::UnknownHost => {
                 Fault::new(Code::DatabaseUnknown, format!("`{bastion}` can't resolve the name `{host}`"))
             }
-            Self::Refused(HostResolution::Resolved) => {
-                Fault::new(Code::DatabaseRefused, format!("`{bastion}` can't connect to {place}: refused or no route"))
-            }
+            Self::Refused(HostResolution::Resolved) => Fault::new(
+                Code::DatabaseRefused,
+                format!("`{bastion}` can't connect to {place}: the connection is refused, or there is no route"),
+            ),
             Self::Refused(HostResolution::Unverified) => Fault::new(
                 Code::DatabaseRefused,
-                format!("`{bastion}` can't connect to {place}: refused, no route, or the name is unknown there"),
+                format!(
+                    "`{bastion}` can't connect to {place}: the connection is refused, there is no route, or the name is unknown there"
+                ),
             ),
             Self::TimedOut => Fault::new(Code::DatabaseTimeout, format!("{place} does not answer `{bastion}`")),
             Self::Other(said) => {
@@ -156,12 +159,14 @@ impl Unreachable {
             }
             Self::Refused(HostResolution::Resolved) => transport(
                 Code::BastionRefused,
-                format!("jump host `{before}` can't connect to `{hop}`: refused or no route"),
+                format!(
+                    "jump host `{before}` can't connect to `{hop}`: the connection is refused, or there is no route"
+                ),
             ),
             Self::Refused(HostResolution::Unverified) => transport(
                 Code::BastionRefused,
                 format!(
-                    "jump host `{before}` can't connect to `{hop}`: refused, no route, or the name is unknown there"
+                    "jump host `{before}` can't connect to `{hop}`: the connection is refused, there is no route, or the name is unknown there"
                 ),
             ),
             Self::TimedOut => transport(Code::BastionTimeout, format!("`{hop}` does not answer jump host `{before}`")),

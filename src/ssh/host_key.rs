@@ -212,11 +212,11 @@ fn unusable_line_fault(number: usize, line: &str) -> Fault {
     }
     if line.split(' ').next().is_some_and(is_key_type) {
         return fault("has no host name in front of the key").fix(
-            "write the bastion's name, as it stands in `ssh-host`, and a space in front of the line (`[name]:port` where the port \
+            "put the bastion's name, exactly as in `ssh-host`, and a space at the start of the line (`[name]:port` if the port \
              is not 22), or paste what `ssh-keyscan` prints",
         );
     }
-    fault("is not a known_hosts line: host name, key type, key")
+    fault("is not a known_hosts line, which has a host name, a key type and a key")
 }
 
 fn is_key_type(word: &str) -> bool {
@@ -227,8 +227,8 @@ fn parse_fingerprint(text: &str) -> Result<String, Fault> {
     let words = || text.split_whitespace();
     if words().any(is_key_type) {
         let cause = "`ssh-fingerprint` is a whole key, not its fingerprint";
-        let fix = "if it is a line of known_hosts, which begins with the host's name, move it to `ssh-known-hosts`; else give what \
-            `ssh-keygen -lf` prints for it";
+        let fix = "if it is a line of known_hosts, which begins with the host's name, move it to `ssh-known-hosts`; \
+            otherwise give the fingerprint that `ssh-keygen -lf` prints for it";
         return Err(Fault::new(Code::PinInvalid, cause).fix(fix));
     }
     let word = words().find(|word| word.starts_with("SHA256:")).or_else(|| words().next()).unwrap_or_default();

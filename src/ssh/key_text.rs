@@ -125,7 +125,7 @@ fn explain_other_content(text: &str, first: &str) -> Option<Fault> {
     let begins = |starts: &[&str]| starts.iter().any(|start| first.starts_with(start));
     let is_path = begins(&["/", "~", "./", "../", "id_"]) || first.contains('\\') || first.ends_with(".pem");
     (is_one_word && is_path && first.len() < MAX_PATH_LENGTH).then(|| {
-        let why = "its first line is not -----BEGIN … PRIVATE KEY-----: it is the path of a file, and no file is read";
+        let why = "it is the path of a file, not the key itself";
         invalid_key(why).fix("put the whole private key file into the secret in place of its path")
     })
 }

@@ -58,16 +58,16 @@ pub(super) struct ProgramPipes {
 pub(super) fn process_pair(lost: Vec<LossWatch>) -> (LocalEnd, ProgramPipes, RemoteProcess) {
     let (local, stdio) = stream::stream_pair();
     let (errors, stderr) = duplex(PIPE_CAPACITY);
-    let (tell, ended) = oneshot::channel();
+    let (exit_sender, ended) = oneshot::channel();
     (
         local,
-        ProgramPipes { stderr: errors, exit: tell },
+        ProgramPipes { stderr: errors, exit: exit_sender },
         RemoteProcess { stdio, stderr, exit: ended, loss_watches: lost },
     )
 }
 
 impl RemoteProcess {
-    /// Writes the input, passes all output to `hear`, and returns how the program ended. The program need not read its
+    /// Writes the input, passes all output to `on_output`, and returns how the program ended. The program need not read its
     /// input to the end.
     ///
     /// # Errors
@@ -75,7 +75,7 @@ impl RemoteProcess {
     pub async fn run_with_input(
         self,
         input: &[u8],
-        mut hear: impl FnMut(OutputChunk<'_>),
+        mut on_output: impl FnMut(OutputChunk<'_>),
     ) -> Result<ProcessExit, Fault> {
         let Self { stdio, mut stderr, exit, loss_watches } = self;
         let (mut out, mut into) = split(stdio);
@@ -93,11 +93,11 @@ impl RemoteProcess {
                 match select(on_out, on_err).await {
                     Either::Left((bytes, _)) => {
                         out_open = !bytes.is_empty();
-                        hear(OutputChunk::Stdout(bytes));
+                        on_output(OutputChunk::Stdout(bytes));
                     }
                     Either::Right((bytes, _)) => {
                         err_open = !bytes.is_empty();
-                        hear(OutputChunk::Stderr(bytes));
+                        on_output(OutputChunk::Stderr(bytes));
                     }
                 }
             }

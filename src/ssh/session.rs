@@ -53,13 +53,13 @@ pub(super) struct ConnectedSession {
     pub(super) facts: BastionFacts,
 }
 
-/// Connects to a hop and logs in. `tell` receives the socket as soon as there is one, so that the caller can end the
+/// Connects to a hop and logs in. `socket_sender` receives the socket as soon as there is one, so that the caller can end the
 /// connection: libssh2 checks its timeout only when it has to wait, and a server that keeps sending never makes it
 /// wait.
 pub(super) fn connect_session(
     approach: ConnectRequest,
     road: Via,
-    tell: oneshot::Sender<OwnedFd>,
+    socket_sender: oneshot::Sender<OwnedFd>,
 ) -> Result<ConnectedSession, ConnectError> {
     let ConnectRequest { hop, login, pins, timeout } = approach;
     let until = ConnectDeadline::after(timeout);
@@ -68,9 +68,9 @@ pub(super) fn connect_session(
         Via::Channel(stream) => OwnedFd::from(stream),
     };
     let own = socket.try_clone().map_err(|error| setup_error(&hop, &error))?;
-    let told = socket.try_clone().map_err(|error| setup_error(&hop, &error))?;
+    let duplicate = socket.try_clone().map_err(|error| setup_error(&hop, &error))?;
     // The receiver may have been dropped.
-    drop(tell.send(told));
+    drop(socket_sender.send(duplicate));
     let session = perform_handshake(&hop, socket, &pins.preferred_algorithms(&hop), until)?;
     let key = session.host_key().map(|(key, _)| key.to_vec()).unwrap_or_default();
     let host_key = pins.verify_key(&hop, &key).map_err(ConnectError::Permanent)?;

@@ -147,7 +147,7 @@ impl<'a> JobTunnel<'a> {
     async fn wait_until_ready(&self, container: &Container, handover: &Handover) -> Result<(), Fault> {
         let failed = RefCell::new(None);
         let text = serde_json::to_vec(handover).unwrap_or_default();
-        let heard = container.start_detached(&text, |line| {
+        let following = container.start_detached(&text, |line| {
             match line.trim_start().strip_prefix(&handover.token).map(SidecarMessage::parse) {
                 Some(Some(SidecarMessage::Ready)) => return FollowOutput::Stop,
                 Some(Some(SidecarMessage::Fault(fault))) => drop(failed.replace(Some(fault))),
@@ -158,7 +158,7 @@ impl<'a> JobTunnel<'a> {
             }
             FollowOutput::Continue
         });
-        match (heard.await?, failed.into_inner()) {
+        match (following.await?, failed.into_inner()) {
             (FollowOutput::Stop, _) => Ok(()),
             (FollowOutput::Continue, Some(fault)) => Err(fault),
             (FollowOutput::Continue, None) => Err(Fault::new(Code::Bug, "the tunnel ended before it was ready")),

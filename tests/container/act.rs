@@ -1,9 +1,9 @@
-//! act runs workflows on a laptop, and does much otherwise than the runner (act 0.2.87, `pkg/runner/action.go`): nothing is
-//! below `/github`, the workspace is a volume under the path that it has on the laptop, and so are the command files.
+//! act runs workflows on a laptop and differs from the runner (act 0.2.87, `pkg/runner/action.go`): nothing is below
+//! `/github`; the workspace and the command files are volumes, the workspace under its path on the laptop.
 
 use crate::{
     ACTION,
-    engine::{ask, command, docker, image, label},
+    engine::{command, docker, image, label, try_docker},
     network::{Database, shared},
     runner::{
         event::Event,
@@ -17,12 +17,12 @@ use tempfile::TempDir;
 const WORKSPACE: &str = "/home/octocat/app";
 const FILES: &str = "/var/run/act";
 
-/// A container that was made, and goes with the value.
-struct Created {
+/// A container as act creates it, removed with the value.
+struct ActContainer {
     id: String,
 }
 
-impl Created {
+impl ActContainer {
     fn with(database: &Database, environment: &BTreeMap<String, String>) -> Self {
         let label = label();
         let mut create = command(&["create", "--label", &label, "--network", database.network().public()]);
@@ -35,7 +35,7 @@ impl Created {
         Self { id: String::from_utf8_lossy(&output.stdout).trim().to_owned() }
     }
 
-    /// Puts these files into a volume.
+    /// Writes files to a volume.
     fn fill(&self, volume: &str, files: &[(&str, &str)]) {
         let directory = TempDir::new().expect("there is room");
         for (name, content) in files {
@@ -47,10 +47,10 @@ impl Created {
     }
 
     fn run(&self) -> Output {
-        ask(&["start", "--attach", &self.id])
+        try_docker(&["start", "--attach", &self.id])
     }
 
-    /// A file that is there afterwards.
+    /// Returns the content of a file after the run.
     fn file(&self, path: &str) -> String {
         let directory = TempDir::new().expect("there is room");
         let copy = directory.path().join("copy");
@@ -59,9 +59,9 @@ impl Created {
     }
 }
 
-impl Drop for Created {
+impl Drop for ActContainer {
     fn drop(&mut self) {
-        drop(ask(&["rm", "--force", "--volumes", &self.id]));
+        drop(try_docker(&["rm", "--force", "--volumes", &self.id]));
     }
 }
 
@@ -82,21 +82,21 @@ fn environment(step: &Step<'_>) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn a_step_under_act_does_its_work() {
+fn a_step_migrates_under_act() {
     let database = shared().database();
-    let created = Created::with(&database, &environment(&Step::new(&database)));
-    created.fill(WORKSPACE, &[("migrations/0001_users.sql", "create table users (id int);\n")]);
+    let container = ActContainer::with(&database, &environment(&Step::new(&database)));
+    container.fill(WORKSPACE, &[("migrations/0001_users.sql", "create table users (id int);\n")]);
     let event = Event::Push.payload().to_string();
     let empty = ["outputcmd.txt", "statecmd.txt", "pathcmd.txt", "envs.txt", "SUMMARY.md"];
     let names = empty.map(|name| format!("workflow/{name}"));
     let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
-    created.fill(FILES, &[&files[..], &[("workflow/event.json", event.as_str())]].concat());
+    container.fill(FILES, &[&files[..], &[("workflow/event.json", event.as_str())]].concat());
 
-    let output = created.run();
+    let output = container.run();
     assert!(output.status.success(), "{output:?}");
     assert_eq!(database.sql("select count(*) from users"), "0");
-    assert!(created.file(&format!("{FILES}/workflow/SUMMARY.md")).contains("Applied 1 migration"));
-    let outputs = created.file(&format!("{FILES}/workflow/outputcmd.txt"));
+    assert!(container.file(&format!("{FILES}/workflow/SUMMARY.md")).contains("Applied 1 migration"));
+    let outputs = container.file(&format!("{FILES}/workflow/outputcmd.txt"));
     assert_eq!(file::any_case(KeyValues::read(&outputs).entries)["outcome"], "success");
     assert_eq!(database.left_behind(), "");
 }

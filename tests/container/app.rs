@@ -7,7 +7,7 @@ pub(crate) const DJANGO_4_2: &str = "bastion-migrate-app:django-4.2";
 /// Django 5.2 with psycopg 3.
 pub(crate) const DJANGO_5_2: &str = "bastion-migrate-app:django-5.2";
 
-/// What it applies, in this order.
+/// The application's migrations, in their order.
 pub(crate) const MIGRATIONS: [&str; 5] = [
     "carriers.0001_initial",
     "suppliers.0001_initial",
@@ -16,47 +16,47 @@ pub(crate) const MIGRATIONS: [&str; 5] = [
     "customers.0003_first_customer",
 ];
 
-/// The last one, if there is [`Step::trouble`].
+/// The additional last migration of a step with [`Step::trouble`].
 pub(crate) const TROUBLE: &str = "trouble.0001_trouble";
 
-/// All of them.
+/// Returns all migrations, including the one with trouble.
 pub(crate) fn with_trouble() -> impl Iterator<Item = &'static str> {
     MIGRATIONS.into_iter().chain([TROUBLE])
 }
 
-/// The database as the app's production settings name it: nothing in it tells of a tunnel.
+/// Returns the database URL of the app's production settings, which contains nothing about a tunnel.
 pub(crate) fn production_url(database: &Database) -> String {
     format!("{}?sslmode=verify-full", database.url())
 }
 
 impl Finished {
-    /// A program ended well in a database where no tool has ever kept a ledger.
-    pub(crate) fn unrecorded(self) -> Self {
+    /// Expects success in a database without any tool's ledger.
+    pub(crate) fn succeeds_without_ledger(self) -> Self {
         self.succeeds().warning("no ledger was found in the database")
     }
 }
 
 impl<'a> Step<'a> {
-    /// A step that runs this in a container of this image; what it is told is in `run`'s own forms.
+    /// A step that runs this in a container of this image. `run` may have any form that the input accepts.
     pub(crate) fn in_image(database: &'a Database, image: &str, run: &str) -> Self {
         let step = Self::new(database).input("executor", "image").input("image", image);
         step.input("tool", "custom").input("run", run)
     }
 
-    /// A step that has Django migrate in this image of the application.
+    /// A step that migrates with Django in this image of the application.
     pub(crate) fn of_app(database: &'a Database, app: &str) -> Self {
         let step = Self::new(database).input("executor", "image").input("image", image(app)).input("tool", "django");
-        step.hands_over("SECRET_KEY=not a secret of ours")
+        step.pass_variable("SECRET_KEY=not a secret of ours")
     }
 
-    /// One more line of the input `env`.
-    pub(crate) fn hands_over(self, line: &str) -> Self {
+    /// Appends a line to the input `env`.
+    pub(crate) fn pass_variable(self, line: &str) -> Self {
         let before = self.job.inputs.get("env").cloned().unwrap_or_default();
         self.input("env", before + line + "\n")
     }
 
-    /// The application has one migration more, and this is wrong with it (`tests/container/app/project/trouble`).
-    pub(crate) fn trouble(self, what: &str) -> Self {
-        self.hands_over(&format!("APP_TROUBLE={what}"))
+    /// Adds a migration with this fault to the application (`tests/container/app/project/trouble`).
+    pub(crate) fn trouble(self, fault: &str) -> Self {
+        self.pass_variable(&format!("APP_TROUBLE={fault}"))
     }
 }

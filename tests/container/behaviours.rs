@@ -1,9 +1,9 @@
-//! What a user may rely on wherever the migration runs. A behaviour is written once; each place brings its own picture of it:
-//! files in the action, the application's tool in its image, the application's tool on its server.
+//! Behaviours that hold wherever the migration runs. Each is tested once for all sites: SQL files in the action, the
+//! application's tool in its image, the application's tool on its server.
 
 use crate::{
     action::{self, Action},
-    app::{DJANGO_5_2, MIGRATIONS as OF_APP, TROUBLE as OF_TROUBLE},
+    app::{DJANGO_5_2, MIGRATIONS as APP_MIGRATIONS, TROUBLE as APP_TROUBLE},
     judge::Finished,
     lab::{
         Lab,
@@ -20,12 +20,12 @@ use crate::{
 use rustix::process::Signal;
 use std::time::Duration;
 
-/// From a cancel to the end.
+/// Time limit from a cancel to the end.
 const BUDGET: Duration = Duration::from_secs(7);
-/// Until a tool has started and come to its last migration.
+/// Time limit for a tool to start and reach its last migration.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// The same migrations as files.
+/// The application's migrations as SQL files.
 const FILES: [(&str, &str); 5] = [
     ("0001_carriers", "create table carriers_carrier (id int primary key, name text unique);\n"),
     (
@@ -37,30 +37,30 @@ const FILES: [(&str, &str); 5] = [
     ("0005_first_customer", "insert into carriers_carrier values (1, 'Cold Chain');\n"),
 ];
 
-/// The migration with something wrong in it.
-const FILE_OF_TROUBLE: &str = "0006_trouble";
+/// The faulty migration as a file.
+const FAULTY_FILE: &str = "0006_trouble";
 
-/// What is wrong with the last migration, which is there only then.
+/// The fault of an additional last migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
     None,
-    /// It asks for a table that is not there.
+    /// It uses a table that does not exist.
     MissingTable,
     /// It takes this many seconds.
     Slow(u32),
-    /// The tool says that it has applied it, and has not.
+    /// The tool prints that it has applied it, and has not.
     Lie,
 }
 
-/// Where the migration runs, and all that has to be there for it.
+/// A place where the migration runs, with everything it needs.
 #[derive(Debug)]
-enum Place {
+enum Site {
     Sql(Lab),
     Image(network::Database),
     Server(Lab, Box<Server>),
 }
 
-/// A step that runs there.
+/// A running step at one of the sites.
 enum Running<'a> {
     OnLoopback(Box<action::Running<'a>>),
     InNetwork(Box<running::Running<'a>>),
@@ -92,44 +92,44 @@ impl Running<'_> {
     }
 }
 
-impl Place {
-    /// Where there is a tool that can be wrong about itself.
-    fn with_a_tool() -> [Self; 2] {
+impl Site {
+    /// Returns the sites where a tool migrates.
+    fn with_tool() -> [Self; 2] {
         let lab = Lab::new();
         let server = Server::start().project(Project::Plain, &lab.database, venv::DJANGO_5_2);
         [Self::Image(shared().database()), Self::Server(lab, Box::new(server))]
     }
 
-    /// Each with an empty database.
+    /// Returns all sites, each with an empty database.
     fn all() -> impl Iterator<Item = Self> {
-        [Self::Sql(Lab::new())].into_iter().chain(Self::with_a_tool())
+        [Self::Sql(Lab::new())].into_iter().chain(Self::with_tool())
     }
 
     fn start(&self, trouble: Trouble, inputs: &[(&str, &str)]) -> Running<'_> {
         match self {
             Self::Sql(lab) => {
                 let files = FILES.iter().map(|(name, sql)| (*name, (*sql).to_owned()));
-                let last = sql_of(trouble).map(|sql| (FILE_OF_TROUBLE, sql));
+                let last = sql_of(trouble).map(|sql| (FAULTY_FILE, sql));
                 let step = files
                     .chain(last)
                     .fold(Action::new(lab), |step, (name, sql)| step.file(&format!("migrations/{name}.sql"), sql));
-                let told = inputs.iter().fold(step, |step, (name, value)| step.input(name, *value));
-                Running::OnLoopback(Box::new(told.start()))
+                let step = inputs.iter().fold(step, |step, (name, value)| step.input(name, *value));
+                Running::OnLoopback(Box::new(step.start()))
             }
             Self::Image(database) => {
                 let step = environment(trouble)
                     .into_iter()
-                    .fold(Step::of_app(database, DJANGO_5_2), |step, line| step.hands_over(&line));
-                let told = inputs.iter().fold(step, |step, (name, value)| step.input(name, *value));
-                Running::InNetwork(Box::new(told.start()))
+                    .fold(Step::of_app(database, DJANGO_5_2), |step, line| step.pass_variable(&line));
+                let step = inputs.iter().fold(step, |step, (name, value)| step.input(name, *value));
+                Running::InNetwork(Box::new(step.start()))
             }
             Self::Server(lab, server) => {
                 let step = Action::on_server(lab, server).secret("database-url", lab.database.url());
                 let step = step.input("tool", "django").input("working-directory", BACKEND);
                 let step =
                     step.input("setup", "source ../venv/bin/activate").input("env", environment(trouble).join("\n"));
-                let told = inputs.iter().fold(step, |step, (name, value)| step.input(name, *value));
-                Running::OnLoopback(Box::new(told.start()))
+                let step = inputs.iter().fold(step, |step, (name, value)| step.input(name, *value));
+                Running::OnLoopback(Box::new(step.start()))
             }
         }
     }
@@ -138,24 +138,24 @@ impl Place {
         self.start(trouble, &[]).finish()
     }
 
-    /// What it applies when nothing is wrong.
-    fn names(&self) -> Vec<&'static str> {
+    /// Returns the migrations without a fault.
+    fn migrations(&self) -> Vec<&'static str> {
         match self {
             Self::Sql(_) => FILES.map(|(name, _)| name).to_vec(),
-            Self::Image(_) | Self::Server(..) => OF_APP.to_vec(),
+            Self::Image(_) | Self::Server(..) => APP_MIGRATIONS.to_vec(),
         }
     }
 
-    /// The migration with something wrong in it.
-    fn last(&self) -> &'static str {
+    /// Returns the faulty migration.
+    fn faulty_migration(&self) -> &'static str {
         match self {
-            Self::Sql(_) => FILE_OF_TROUBLE,
-            Self::Image(_) | Self::Server(..) => OF_TROUBLE,
+            Self::Sql(_) => FAULTY_FILE,
+            Self::Image(_) | Self::Server(..) => APP_TROUBLE,
         }
     }
 
-    /// How a migration that fails is called.
-    fn failure(&self) -> &'static str {
+    /// Returns the fault code of a failed migration.
+    fn failure_code(&self) -> &'static str {
         match self {
             Self::Sql(_) => "statement-failed",
             Self::Image(_) | Self::Server(..) => "tool-failed",
@@ -169,8 +169,8 @@ impl Place {
         }
     }
 
-    /// Waits until the slow migration is at work.
-    fn until_it_sleeps(&self) {
+    /// Waits until the slow migration sleeps.
+    fn wait_until_sleeping(&self) {
         let sleeps =
             "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()";
         poll(PATIENCE, || (self.sql(sleeps) == "1").then_some(()))
@@ -186,7 +186,7 @@ fn sql_of(trouble: Trouble) -> Option<String> {
     }
 }
 
-/// Lines of the input `env`.
+/// Returns the lines of the input `env`.
 fn environment(trouble: Trouble) -> Vec<String> {
     let named = |name: &str| vec![format!("APP_TROUBLE={name}")];
     match trouble {
@@ -198,80 +198,81 @@ fn environment(trouble: Trouble) -> Vec<String> {
 }
 
 #[test]
-fn a_fresh_database_is_migrated_and_then_there_is_nothing_to_do() {
-    for place in Place::all() {
-        place.run(Trouble::None).succeeds().applied(place.names()).done();
-        assert_eq!(place.sql("select name from carriers_carrier"), "Cold Chain");
-        place.run(Trouble::None).nothing_to_do().done();
+fn a_fresh_database_is_migrated_and_a_second_run_has_nothing_to_do() {
+    for site in Site::all() {
+        site.run(Trouble::None).succeeds().applied(site.migrations()).done();
+        assert_eq!(site.sql("select name from carriers_carrier"), "Cold Chain");
+        site.run(Trouble::None).nothing_to_do().done();
     }
 }
 
 #[test]
-fn looking_writes_nothing_and_names_what_is_pending() {
-    for place in Place::all() {
+fn read_only_commands_write_nothing_and_list_pending_migrations() {
+    for site in Site::all() {
         for command in ["plan", "status"] {
-            place.start(Trouble::None, &[("command", command)]).finish().pends().pending(place.names()).done();
+            site.start(Trouble::None, &[("command", command)]).finish().has_pending().pending(site.migrations()).done();
         }
-        place
-            .start(Trouble::None, &[("command", "verify")])
+        site.start(Trouble::None, &[("command", "verify")])
             .finish()
             .fails("verify-pending", 7)
-            .pending(place.names())
+            .pending(site.migrations())
             .done();
-        assert_eq!(place.sql("select count(*) from pg_class where relnamespace = 'public'::regnamespace"), "0");
+        assert_eq!(site.sql("select count(*) from pg_class where relnamespace = 'public'::regnamespace"), "0");
     }
 }
 
 #[test]
-fn a_migration_that_fails_leaves_nothing_of_itself_and_all_before_it() {
-    for place in Place::all() {
-        let told = place.run(Trouble::MissingTable).fails(place.failure(), 6);
-        let told =
-            told.applied(place.names()).pending([place.last()]).says("relation \"trouble_nowhere\" does not exist");
-        match place {
-            Place::Sql(_) => told.annotation("migrations/0006_trouble.sql", 1, "trouble_nowhere").done(),
-            Place::Image(_) | Place::Server(..) => told.done(),
+fn a_failed_migration_is_rolled_back_and_earlier_ones_are_kept() {
+    for site in Site::all() {
+        let finished = site.run(Trouble::MissingTable).fails(site.failure_code(), 6);
+        let finished = finished
+            .applied(site.migrations())
+            .pending([site.faulty_migration()])
+            .logs("relation \"trouble_nowhere\" does not exist");
+        match site {
+            Site::Sql(_) => finished.annotation("migrations/0006_trouble.sql", 1, "trouble_nowhere").done(),
+            Site::Image(_) | Site::Server(..) => finished.done(),
         }
-        assert_eq!(place.sql("select to_regclass('trouble_half')"), "");
-        place.run(Trouble::None).nothing_to_do().done();
+        assert_eq!(site.sql("select to_regclass('trouble_half')"), "");
+        site.run(Trouble::None).nothing_to_do().done();
     }
 }
 
 #[test]
-fn of_two_runs_one_works_and_the_other_is_told_of_it() {
-    for place in Place::all() {
-        place.run(Trouble::None).succeeds().applied(place.names()).done();
-        let first = place.start(Trouble::Slow(8), &[]);
-        place.until_it_sleeps();
-        let second = place.start(Trouble::Slow(8), &[("lock-wait", "1s")]);
-        // What the first still holds would be taken for the second one's.
+fn a_second_run_fails_with_a_reason_while_the_first_one_works() {
+    for site in Site::all() {
+        site.run(Trouble::None).succeeds().applied(site.migrations()).done();
+        let first = site.start(Trouble::Slow(8), &[]);
+        site.wait_until_sleeping();
+        let second = site.start(Trouble::Slow(8), &[("lock-wait", "1s")]);
+        // The first run's sessions would count as left behind by the second.
         second.wait_for_line("lock-held in lock: ");
-        first.finish().succeeds().applied([place.last()]).done();
-        let told = match place {
-            Place::Sql(_) | Place::Image(_) => "the run lock is held by the run",
-            Place::Server(..) => "another run is using this directory on the server",
+        first.finish().succeeds().applied([site.faulty_migration()]).done();
+        let message = match site {
+            Site::Sql(_) | Site::Image(_) => "the run lock is held by the run",
+            Site::Server(..) => "another run is using this directory on the server",
         };
-        second.finish().fails("lock-held", 4).says(told).done();
+        second.finish().fails("lock-held", 4).logs(message).done();
     }
 }
 
 #[test]
-fn a_run_that_is_cancelled_takes_its_work_back_and_the_next_one_goes_on() {
-    for place in Place::all() {
-        place.run(Trouble::None).succeeds().applied(place.names()).done();
-        let running = place.start(Trouble::Slow(60), &[]);
-        place.until_it_sleeps();
-        running.cancel().fails("cancelled", 130).pending([place.last()]).within(BUDGET).done();
-        assert_eq!(place.sql("select to_regclass('trouble_slow')"), "");
-        place.run(Trouble::Slow(0)).succeeds().applied([place.last()]).done();
+fn a_cancelled_run_rolls_back_and_the_next_one_continues() {
+    for site in Site::all() {
+        site.run(Trouble::None).succeeds().applied(site.migrations()).done();
+        let running = site.start(Trouble::Slow(60), &[]);
+        site.wait_until_sleeping();
+        running.cancel().fails("cancelled", 130).pending([site.faulty_migration()]).within(BUDGET).done();
+        assert_eq!(site.sql("select to_regclass('trouble_slow')"), "");
+        site.run(Trouble::Slow(0)).succeeds().applied([site.faulty_migration()]).done();
     }
 }
 
 #[test]
-fn a_tool_that_says_what_is_not_true_is_not_believed() {
-    for place in Place::with_a_tool() {
-        place.run(Trouble::None).succeeds().applied(place.names()).done();
-        let told = place.run(Trouble::Lie).fails("verify-pending", 7).pending([place.last()]);
-        told.says("begun carriers.0001_initial\n").done();
+fn a_tools_false_success_message_is_not_believed() {
+    for site in Site::with_tool() {
+        site.run(Trouble::None).succeeds().applied(site.migrations()).done();
+        let finished = site.run(Trouble::Lie).fails("verify-pending", 7).pending([site.faulty_migration()]);
+        finished.logs("started carriers.0001_initial\n").done();
     }
 }

@@ -1,4 +1,4 @@
-//! Somebody else who uses the database.
+//! Another client of the database.
 
 use crate::{engine, network::Database, process::poll};
 use std::{
@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-/// As `application_name` tells it; what is named like this is not what a step leaves behind.
+/// The client's `application_name`. Sessions with this name do not count as left behind by a step.
 pub(crate) const BYSTANDER: &str = "lab nightly report";
 
-/// A session that holds what its statement has locked; it ends with the value.
+/// A session that holds the locks of its statement. It ends with the value.
 #[derive(Debug)]
 pub(crate) struct Bystander<'a> {
     database: &'a Database,
@@ -17,20 +17,20 @@ pub(crate) struct Bystander<'a> {
 }
 
 impl<'a> Bystander<'a> {
-    /// Begins a transaction with this statement and does not end it.
+    /// Opens a transaction, runs this statement and keeps the transaction open.
     pub(crate) fn with(database: &'a Database, statement: &str) -> Self {
         let (name, held) = (format!("PGAPPNAME={BYSTANDER}"), format!("begin; {statement}; select pg_sleep(600)"));
         let exec = ["exec", database.network().postgres().id(), "env", &name, "psql", "-XqAt", "-U", "postgres"];
         let mut psql = engine::command(&[&exec[..], &["-d", database.name(), "-c", &held]].concat());
-        // Its end is a session that is terminated, and it says so.
+        // The session will be terminated, and psql prints that.
         let psql = psql.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("docker was there a moment ago");
         let bystander = Self { database, psql };
-        poll(Duration::from_secs(30), || (bystander.holds() == "1").then_some(()))
+        poll(Duration::from_secs(30), || (bystander.open_transactions() == "1").then_some(()))
             .expect("the statement gets its lock");
         bystander
     }
 
-    fn holds(&self) -> String {
+    fn open_transactions(&self) -> String {
         let sleeps =
             "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()";
         self.database.sql(&format!("{sleeps} and application_name = '{BYSTANDER}'"))

@@ -1,15 +1,15 @@
-//! The command line of one stage (`DockerCommandManager.cs`).
+//! The `docker run` command line of a stage (`DockerCommandManager.cs`).
 
 use std::collections::BTreeMap;
 
-/// What the runner calls the container.
+/// The container's image, name and label, as the runner chooses them.
 #[derive(Debug, Clone)]
 pub(crate) struct Container {
     image: &'static str,
-    /// In place of the image's own, for a stage that is not the main one.
+    /// The entrypoint of a stage other than the main one; overrides the image's own.
     entrypoint: Option<String>,
     pub(crate) name: String,
-    /// The runner's own, on each of its containers.
+    /// The label that the runner puts on each of its containers.
     pub(crate) label: String,
 }
 
@@ -18,7 +18,7 @@ impl Container {
         Self { image, entrypoint, name: format!("{}_{}", sanitized(image), six_digits()), label: six_digits() }
     }
 
-    /// In the runner's order; of the environment only the names.
+    /// Returns the arguments in the runner's order, with the names of the variables only.
     pub(crate) fn arguments(
         &self,
         environment: &BTreeMap<String, String>,
@@ -48,7 +48,7 @@ impl Container {
     }
 }
 
-/// `NameValidation.Sanitize`: letters, digits and underscores, and no digit in front.
+/// Keeps letters, digits and underscores, and removes leading digits (`NameValidation.Sanitize`).
 fn sanitized(image: &str) -> String {
     let kept: String = image.chars().filter(|letter| letter.is_ascii_alphanumeric() || *letter == '_').collect();
     kept.trim_start_matches(|letter: char| letter.is_ascii_digit()).to_owned()
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_what_the_engine_takes() {
+    fn image_names_are_sanitized_for_container_names() {
         assert_eq!(sanitized("bastion-migrate:dev"), "bastionmigratedev");
         assert_eq!(sanitized("1ghcr.io/o/i_i@sha256:0"), "ghcriooi_isha2560");
     }

@@ -1,9 +1,9 @@
-//! A deployment server whose application runs in containers: `~/pilito` with a compose file, the sources and a script that
-//! migrates by hand. Where the plugin of `docker compose` is missing, a script stands in for it (`tests/server/compose/docker`).
-#![expect(clippy::disallowed_methods, reason = "makes the user a member of the group that may ask the engine")]
+//! A deployment server whose application runs in containers: `~/pilito` with a compose file, the sources and a manual
+//! migration script. If the `docker compose` plugin is missing, a script replaces it (`tests/server/compose/docker`).
+#![expect(clippy::disallowed_methods, reason = "adds the user to the group of the engine's socket")]
 
 use crate::{
-    engine::{ask, docker, image, label},
+    engine::{docker, image, label, try_docker},
     lab::{project::Project, server::Server},
     process::finish,
 };
@@ -14,13 +14,13 @@ use std::{
     process::Command,
 };
 
-/// Where the project lies in the home.
+/// The project's directory in the home directory.
 pub(crate) const PILITO: &str = "pilito";
 
-/// The database, as the containers of the project name it.
+/// The database's URL inside the project's containers.
 const DATABASE_URL: &str = "postgresql://postgres:postgres@db:5432/postgres";
 
-/// The server; its containers and its network go with the value.
+/// The server. Its containers and its network are removed with the value.
 #[derive(Debug)]
 pub(crate) struct Compose {
     server: Server,
@@ -28,7 +28,7 @@ pub(crate) struct Compose {
 }
 
 impl Compose {
-    /// Nothing of the project runs yet.
+    /// Prepares the server and the project; starts no container of it.
     pub(crate) fn start() -> Self {
         for name in ["bastion-migrate-lab:bookworm", "bastion-migrate-app:django-4.2"] {
             image(name);
@@ -39,11 +39,11 @@ impl Compose {
         finish(Command::new("sh").args(["-euc", group, "group", server.login().name()]));
         let name = format!("pilito-{}", server.login().name());
         let root = server.path(PILITO);
-        // Labels are how the sweeper knows what to remove when the tests are killed.
+        // The sweeper finds what to remove by this label when the tests are killed.
         let label = label().replace('=', ": \"") + "\"";
         let file = fs::read_to_string(source("docker-compose.yml")).expect("it is there");
         Project::Plain.unpack(&root.join("src"));
-        // The image has no reader of such files; Compose hands them over.
+        // The application does not read `.env` files; Compose passes the variables.
         finish(
             Command::new("cp")
                 .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/container/app/project/manage.py"))
@@ -58,13 +58,13 @@ impl Compose {
         server.login().own(&root);
         fs::set_permissions(root.join("scripts/run_migrations_docker.sh"), fs::Permissions::from_mode(0o755))
             .expect("it is ours");
-        if !ask(&["compose", "version"]).status.success() {
+        if !try_docker(&["compose", "version"]).status.success() {
             fs::copy(source("docker"), server.programs().join("docker")).expect("there is room");
         }
         Self { server, name }
     }
 
-    /// The same with a database that answers.
+    /// Prepares the server and starts the project's database.
     pub(crate) fn with_database() -> Self {
         let compose = Self::start();
         let up = "cd ~/pilito && docker compose up -d --wait db </dev/null";
@@ -72,12 +72,12 @@ impl Compose {
         compose
     }
 
-    /// The machine.
+    /// Returns the server.
     pub(crate) fn server(&self) -> &Server {
         &self.server
     }
 
-    /// What a superuser of the database is told: rows as lines, columns parted by `|`.
+    /// Runs statements as a superuser. Rows are returned as lines, columns separated by `|`.
     pub(crate) fn sql(&self, statements: &str) -> String {
         docker(&[
             "exec",
@@ -93,7 +93,7 @@ impl Compose {
         ])
     }
 
-    /// Containers of `docker compose run` that are still there, running or not.
+    /// Lists the containers of `docker compose run` that still exist, running or not.
     pub(crate) fn runs(&self) -> Vec<String> {
         self.containers(&["--filter", "label=com.docker.compose.oneoff=True"])
     }
@@ -109,8 +109,8 @@ impl Drop for Compose {
     fn drop(&mut self) {
         let ids = self.containers(&[]);
         let remove = ["rm", "--force", "--volumes"].into_iter().chain(ids.iter().map(String::as_str));
-        drop(ask(&remove.collect::<Vec<_>>()));
-        drop(ask(&["network", "rm", &format!("{}_default", self.name)]));
+        drop(try_docker(&remove.collect::<Vec<_>>()));
+        drop(try_docker(&["network", "rm", &format!("{}_default", self.name)]));
     }
 }
 
@@ -126,17 +126,17 @@ mod tests {
 
     const LEDGER: &str = "select app || '.' || name from django_migrations order by id";
 
-    /// What the first users' script says, in its order.
+    /// Expects the script's own messages, in order.
     #[test]
-    fn a_server_migrates_by_the_first_users_own_script() {
+    fn the_first_users_script_migrates_on_the_server() {
         let compose = Compose::start();
-        let before = compose.server.picture();
+        let before = compose.server.snapshot();
         let script = "~/pilito/scripts/run_migrations_docker.sh </dev/null";
-        let said = compose.server.shell(script).unwrap();
+        let output = compose.server.shell(script).unwrap();
         let lines =
             ["[ ]  carriers.0001_initial", "Running database migrations...", "✅ Migrations completed successfully"];
-        let mut rest = said.lines();
-        assert!(lines.iter().all(|line| rest.any(|said| said == *line)), "{said}");
+        let mut rest = output.lines();
+        assert!(lines.iter().all(|expected| rest.any(|line| line == *expected)), "{output}");
         assert_eq!(compose.sql(LEDGER), MIGRATIONS.join("\n"));
         let again = compose.server.shell(script).unwrap();
         assert!(
@@ -148,30 +148,29 @@ mod tests {
     }
 
     #[test]
-    fn the_troubles_of_compose_are_told_in_its_words() {
+    fn compose_reports_failures_in_its_own_messages() {
         let compose = Compose::start();
-        let said = |script: &str| compose.server.shell(script).unwrap_err();
-        let troubles = [
+        let failures = [
             ("cd / && docker compose ps", "exit status: 14", "no configuration file provided: not found"),
             ("cd ~/pilito && docker compose run --rm api true", "exit status: 1", "no such service: api"),
             ("cd ~/pilito && docker compose exec web true", "exit status: 1", "service \"web\" is not running"),
         ];
-        for (script, status, words) in troubles {
-            let said = said(script);
-            assert!(said.starts_with(status) && said.contains(words), "{said}");
+        for (script, status, message) in failures {
+            let output = compose.server.shell(script).unwrap_err();
+            assert!(output.starts_with(status) && output.contains(message), "{output}");
         }
     }
 
-    /// So nothing that is to be run after it may be on the same standard input.
+    /// So a script on standard input must not run anything after it.
     #[test]
-    fn a_run_of_compose_takes_the_rest_of_a_script() {
+    fn docker_compose_run_consumes_the_rest_of_a_script_on_standard_input() {
         let compose = Compose::start();
-        let said = compose.server.shell("cd ~/pilito\ndocker compose run --rm -T web cat\necho after\n").unwrap();
-        assert!(said.contains("echo after\n"), "{said}");
+        let output = compose.server.shell("cd ~/pilito\ndocker compose run --rm -T web cat\necho after\n").unwrap();
+        assert!(output.contains("echo after\n"), "{output}");
     }
 
     #[test]
-    fn a_signal_to_a_run_of_compose_ends_its_container() {
+    fn a_signal_to_docker_compose_run_ends_its_container() {
         let compose = Compose::with_database();
         let oneoff = ["--filter", "label=com.docker.compose.oneoff=True", "--filter", "status=running"];
         let started = || compose.containers(&oneoff).first().cloned();
@@ -179,13 +178,13 @@ mod tests {
             let run = scope
                 .spawn(|| compose.server.shell("cd ~/pilito && exec docker compose run --rm web sleep 600 </dev/null"));
             poll(Duration::from_secs(20), started).expect("it starts");
-            let words = |words: &String| words.contains("docker") && words.contains("sleep 600");
-            let pids = || compose.server.login().processes().into_iter().find(|(_, line)| words(line));
+            let is_client = |line: &String| line.contains("docker") && line.contains("sleep 600");
+            let pids = || compose.server.login().processes().into_iter().find(|(_, line)| is_client(line));
             let (pid, _) = poll(Duration::from_secs(5), pids).expect("it runs");
             finish(Command::new("kill").args(["-TERM", &pid.to_string()]));
             assert!(run.join().unwrap().unwrap_err().starts_with("exit status: 143"));
         });
-        // The engine removes it when the client has gone.
+        // The engine removes it after the client has ended.
         poll(Duration::from_secs(5), || compose.runs().is_empty().then_some(())).expect("it is removed");
     }
 }

@@ -1,15 +1,15 @@
-//! What is in the image, and what is not.
+//! The content of the image.
 
 use crate::{
     ACTION,
-    engine::{Created, docker, image, inspect, label},
+    engine::{CreatedContainer, docker, image, inspect, label},
 };
 use serde_json::{Value, json};
 
-/// What the image may have, in bytes: each job of each user fetches or builds it anew.
+/// The largest allowed size of the image, in bytes: each job of each user pulls or builds it.
 const LARGEST: u64 = 25_000_000;
 
-/// What the engine itself puts into each container, as a name or the directory that it is in.
+/// Files that the engine itself adds to each container, or their directories.
 const ENGINES: [&str; 7] = [".dockerenv", "dev/", "etc/hostname", "etc/hosts", "etc/mtab", "etc/resolv.conf", "proc/"];
 
 fn configured(key: &str) -> Value {
@@ -22,31 +22,31 @@ fn the_image_is_small() {
     assert!(size < LARGEST, "{size}");
 }
 
-/// That it runs without a library or a loader beside it is what makes it static.
+/// Runs the program to show that it is static: there is no library or loader in the image.
 #[test]
 fn the_image_holds_the_program_and_nothing_else() {
-    let files = Created::of(image(ACTION)).files();
+    let files = CreatedContainer::of(image(ACTION)).files();
     let ours = files.iter().filter(|file| !ENGINES.iter().any(|engines| file.starts_with(engines)));
-    // The first few of a whole system are enough to see what is wrong.
+    // If there is a whole system in the image, its first few files show it.
     let names = ["bastion-migrate", "bastion-migrate-sweep", "bastion-migrate-tunnel"];
     assert_eq!(ours.take(5).collect::<Vec<_>>(), names);
     let label = label();
-    let told = docker(&["run", "--rm", "--label", &label, ACTION, "--version"]);
-    assert_eq!(told, format!("bastion-migrate {}", env!("CARGO_PKG_VERSION")));
+    let version = docker(&["run", "--rm", "--label", &label, ACTION, "--version"]);
+    assert_eq!(version, format!("bastion-migrate {}", env!("CARGO_PKG_VERSION")));
 }
 
-/// A shell would be process 1 in our place, and would drop variables with a `-` in their names; the runner's files belong to
-/// root.
+/// A shell would be process 1 in our place and drop variables with a `-` in their names. Root, because the runner's files may
+/// belong to root.
 #[test]
 fn the_image_runs_the_program_itself_as_root() {
     assert_eq!(configured("Entrypoint"), json!(["/bastion-migrate"]));
-    // Newer engines leave out what is empty.
+    // Newer engines omit empty values.
     let set = ["Cmd", "User", "WorkingDir"].map(configured).into_iter().filter(|value| !value.is_null() && value != "");
     assert_eq!(set.collect::<Vec<_>>(), [""; 0]);
 }
 
 #[test]
-fn nothing_of_the_build_is_in_the_image() {
+fn the_image_contains_no_traces_of_the_build() {
     let variables = configured("Env");
     let names = variables.as_array().into_iter().flatten().filter_map(|pair| pair.as_str()?.split('=').next());
     assert_eq!(names.collect::<Vec<_>>(), ["PATH"]);
@@ -56,10 +56,10 @@ fn nothing_of_the_build_is_in_the_image() {
 }
 
 #[test]
-fn the_image_says_where_it_comes_from() {
+fn the_image_labels_name_its_source_and_license() {
     let labels = configured("Labels");
-    let of = |key: &str| labels.get(format!("org.opencontainers.image.{key}")).cloned().unwrap_or_default();
-    assert_eq!(of("source"), env!("CARGO_PKG_REPOSITORY"));
-    assert_eq!(of("licenses"), env!("CARGO_PKG_LICENSE"));
+    let label_value = |key: &str| labels.get(format!("org.opencontainers.image.{key}")).cloned().unwrap_or_default();
+    assert_eq!(label_value("source"), env!("CARGO_PKG_REPOSITORY"));
+    assert_eq!(label_value("licenses"), env!("CARGO_PKG_LICENSE"));
     assert_eq!(labels.as_object().map(serde_json::Map::len), Some(2), "{labels}");
 }

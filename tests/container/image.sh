@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Builds the action's image, and those that the container tests need: the machines of their network, the applications that
-# migrate in it, a registry. Base images are pulled; where that is impossible they are made from packages.
+# Builds the action's image and the images of the container tests: the machines of their network, the applications that
+# migrate in it, and a registry. Base images are pulled; if that is impossible, they are built from packages.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 readonly ACTION=bastion-migrate:dev
 
-# The images that these Dockerfiles begin with, besides their own stages.
+# Prints the base images of these Dockerfiles, without their own stages.
 bases() {
     sed -n 's/^FROM \([^ ]*:[^ ]*\).*/\1/p' "$@" | sort --unique
 }
@@ -16,8 +16,8 @@ build() {
     docker build --tag "$1" "${@:3}" "tests/container/$2"
 }
 
-if ! said=$(docker version 2>&1); then
-    printf 'make image: the Docker engine does not answer: %s\n' "${said##*$'\n'}" >&2
+if ! output=$(docker version 2>&1); then
+    printf 'make image: the Docker engine does not answer: %s\n' "${output##*$'\n'}" >&2
     echo "make image: start it (dockerd, or systemctl start docker) and see that this user may ask it" >&2
     exit 1
 fi
@@ -30,11 +30,11 @@ for base in $(bases Dockerfile tests/container/*/Dockerfile); do
 done
 if (( ${#missing[@]} )); then tests/container/stand-in.sh "${missing[@]}"; fi
 
-# Where the machine is told to look for Python's packages, so are the builds; they take the values from the environment.
+# The builds use the machine's index of Python packages; they read its settings from the environment.
 python=()
 for variable in PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST; do
     key=global.${variable#PIP_} key=${key,,}
-    if [[ ! -v $variable ]] && told=$(pip config get "${key//_/-}" 2>/dev/null); then export "$variable=$told"; fi
+    if [[ ! -v $variable ]] && value=$(pip config get "${key//_/-}" 2>/dev/null); then export "$variable=$value"; fi
     if [[ -v $variable ]]; then python+=(--build-arg "$variable"); fi
 done
 

@@ -1,4 +1,4 @@
-//! A step with a sibling is stopped or killed, wherever it is: nothing of ours runs on, and nothing of the tool.
+//! A step with a sibling is stopped or killed at any point: neither the action nor the tool keeps running.
 
 use crate::{
     app::{DJANGO_5_2, MIGRATIONS, TROUBLE, with_trouble},
@@ -10,26 +10,26 @@ use crate::{
 };
 use std::{env, time::Duration};
 
-/// Before the runner sends its second signal.
+/// Time limit: the runner sends its second signal later.
 const BUDGET: Duration = Duration::from_secs(7);
 
-/// How many moments there are, if not the usual few.
+/// Variable with the number of random moments to test.
 const MOMENTS: &str = "BASTION_MIGRATE_CANCELS";
 
-/// A step whose last migration takes so long, in seconds.
+/// A step whose last migration takes this many seconds.
 fn slow<'a>(database: &'a Database, seconds: &str) -> Step<'a> {
-    Step::of_app(database, DJANGO_5_2).trouble("slow").hands_over(&format!("APP_SECONDS={seconds}"))
+    Step::of_app(database, DJANGO_5_2).trouble("slow").pass_variable(&format!("APP_SECONDS={seconds}"))
 }
 
-/// The step in its last migration.
+/// Starts a step and waits until it is in its last migration.
 fn sleeping(database: &Database) -> Running<'_> {
     let running = slow(database, "60").start();
-    running.wait_until("the tool's last migration", || (sleeps_in(database) == "1").then_some(()));
+    running.wait_until("the tool's last migration", || (sleeping_sessions(database) == "1").then_some(()));
     running
 }
 
-/// How many sessions are in the last migration.
-fn sleeps_in(database: &Database) -> String {
+/// Counts the sessions that sleep in the last migration.
+fn sleeping_sessions(database: &Database) -> String {
     database.sql(
         "select count(*) from pg_stat_activity where query like '%pg_sleep%' and wait_event = 'PgSleep' \
          and datname = current_database()",
@@ -37,22 +37,22 @@ fn sleeps_in(database: &Database) -> String {
 }
 
 #[test]
-fn a_job_is_cancelled_in_a_migration_of_the_tool() {
+fn a_job_is_cancelled_during_a_migration_of_the_tool() {
     let database = shared().database();
     let ended = sleeping(&database).cancel();
     assert_eq!(ended.conclusion, Conclusion::Cancelled);
-    let told = ended.finished.fails("cancelled", 130).applied(MIGRATIONS).pending([TROUBLE]).within(BUDGET);
-    told.summary("ancelled").summary(r"trouble.0001\_trouble").says(&format!("begun {TROUBLE}")).done();
+    let finished = ended.finished.fails("cancelled", 130).applied(MIGRATIONS).pending([TROUBLE]).within(BUDGET);
+    finished.summary("ancelled").summary(r"trouble.0001\_trouble").logs(&format!("started {TROUBLE}")).done();
     assert_eq!(database.sql("select to_regclass('trouble_slow')"), "");
 }
 
-/// Jobs of a matrix have one run and often one server.
+/// The jobs of a matrix share one run, and often one server.
 #[test]
-fn whoever_migrates_another_database_of_the_server_is_left_alone() {
+fn a_run_in_another_database_of_the_server_is_left_alone() {
     let (database, other) = (shared().database(), shared().database());
     let neighbour = slow(&other, "6").start();
     let running = sleeping(&database);
-    neighbour.wait_until("the neighbour's last migration", || (sleeps_in(&other) == "1").then_some(()));
+    neighbour.wait_until("the neighbour's last migration", || (sleeping_sessions(&other) == "1").then_some(()));
     running.cancel().finished.fails("cancelled", 130).applied(MIGRATIONS).pending([TROUBLE]).done();
     neighbour.finish().finished.succeeds().applied(with_trouble()).done();
 }
@@ -60,54 +60,54 @@ fn whoever_migrates_another_database_of_the_server_is_left_alone() {
 #[test]
 fn the_time_limit_of_the_step_ends_the_tool() {
     let database = shared().database();
-    let told = slow(&database, "60").input("timeout", "8s").run();
-    told.fails("timed-out", 130).applied(MIGRATIONS).pending([TROUBLE]).done();
+    let finished = slow(&database, "60").input("timeout", "8s").run();
+    finished.fails("timed-out", 130).applied(MIGRATIONS).pending([TROUBLE]).done();
 }
 
-/// A few moments each time, as many as are asked for otherwise.
+/// A few random moments, or as many as the variable demands.
 #[test]
 fn a_job_may_be_cancelled_at_any_moment() {
-    let usual = usual();
+    let usual_duration = usual_duration();
     for _ in 0..env_number(MOMENTS).unwrap_or(5) {
-        cancelled_after(usual.mul_f64(fraction()));
+        cancel_after(usual_duration.mul_f64(fraction()));
     }
 }
 
-/// How long such a step takes that nobody stops.
-fn usual() -> Duration {
+/// Measures how long an undisturbed step takes.
+fn usual_duration() -> Duration {
     let database = shared().database();
-    let usual = slow(&database, "1").run().succeeds().applied(with_trouble());
-    let duration = usual.elapsed;
-    usual.done();
+    let usual_duration = slow(&database, "1").run().succeeds().applied(with_trouble());
+    let duration = usual_duration.elapsed;
+    usual_duration.done();
     duration
 }
 
-/// Or ended by itself a moment before.
-fn cancelled_after(moment: Duration) {
+/// Cancels a step after this time; it may also have ended by itself.
+fn cancel_after(moment: Duration) {
     let database = shared().database();
     let running = slow(&database, "1").start();
-    // A client that is stopped before it has started the container leaves it behind: nobody of ours was there.
+    // A CLI that is stopped before it has started the container leaves it behind; the action never ran then.
     running.wait_until("the container", || running.pid().map(drop).or_else(|| running.ended().then_some(())));
     poll(moment, || running.ended().then_some(()));
     let mut stopped = running.cancel().finished;
     assert!(stopped.elapsed <= BUDGET, "after {moment:?}: it took {:?}", stopped.elapsed);
-    assert_eq!(stopped.always_wrong(), [""; 0], "after {moment:?}: {}", stopped.log);
+    assert_eq!(stopped.take_problems(), [""; 0], "after {moment:?}: {}", stopped.log);
     assert_eq!(stopped.listed("applied"), ledger(&database), "after {moment:?}: {}", stopped.log);
     let outcome = stopped.outputs.get("outcome").map(String::as_str);
     match outcome {
-        // Before the program could hear the signal.
+        // The signal came before the program handled signals.
         None | Some("success") => {}
         Some("cancelled") => assert!(stopped.summary.contains("ancelled"), "{}", stopped.summary),
         Some(other) => panic!("after {moment:?}: {other}: {}", stopped.log),
     }
 
-    finished_by_the_next(&database, moment);
+    assert_next_run_finishes(&database, moment);
 }
 
-/// Whatever was left.
-fn finished_by_the_next(database: &Database, moment: Duration) {
+/// Checks that the next run finishes the migrations.
+fn assert_next_run_finishes(database: &Database, moment: Duration) {
     let mut next = slow(database, "0").run();
-    assert_eq!(next.always_wrong(), [""; 0], "after {moment:?}: {}", next.log);
+    assert_eq!(next.take_problems(), [""; 0], "after {moment:?}: {}", next.log);
     if next.log.contains("already exists") {
         // Django records a migration that has foreign keys after its commit: it may have been killed in between.
         assert!(next.log.contains("--fake"), "{}", next.log);
@@ -116,7 +116,7 @@ fn finished_by_the_next(database: &Database, moment: Duration) {
     }
 }
 
-/// What Django has recorded.
+/// Returns the migrations that Django has recorded.
 fn ledger(database: &Database) -> Vec<String> {
     if database.sql("select to_regclass('django_migrations')").is_empty() {
         return Vec::new();
@@ -126,57 +126,57 @@ fn ledger(database: &Database) -> Vec<String> {
 }
 
 #[test]
-fn when_the_action_is_killed_the_post_stage_tidies_up() {
+fn the_post_stage_cleans_up_after_a_killed_action() {
     let database = shared().database();
     let ended = sleeping(&database).kill();
     assert_eq!(ended.conclusion, Conclusion::Failed);
-    let (mut finished, state, mark) = (ended.finished, ended.state, ended.mark);
-    // What is wrong with it now is what the post stage is for.
-    drop(finished.always_wrong());
-    assert_eq!(engine::siblings(&mark).len(), 1, "the sibling outlives the action: {}", finished.log);
-    slow(&database, "60").post().with_state(state.clone()).run().tidies_up().done();
-    assert_eq!(engine::siblings(&mark), [""; 0]);
+    let (mut finished, state, marker) = (ended.finished, ended.state, ended.marker);
+    // The post stage has to clean up what is wrong now.
+    drop(finished.take_problems());
+    assert_eq!(engine::siblings(&marker).len(), 1, "the sibling outlives the action: {}", finished.log);
+    slow(&database, "60").post().with_state(state.clone()).run().cleans_up().done();
+    assert_eq!(engine::siblings(&marker), [""; 0]);
     assert_eq!(database.left_behind(), "");
-    // A second time there is nothing to do.
-    slow(&database, "60").post().with_state(state).run().tidies_up().done();
-    let told = slow(&database, "0").run();
-    told.succeeds().applied([TROUBLE]).done();
+    // A second post stage has nothing to do.
+    slow(&database, "60").post().with_state(state).run().cleans_up().done();
+    let finished = slow(&database, "0").run();
+    finished.succeeds().applied([TROUBLE]).done();
 }
 
-/// Also between asking for a container and knowing of it.
+/// Including moments between the request for a container and its response.
 #[test]
-fn whenever_the_action_is_killed_the_post_stage_tidies_up() {
-    let usual = usual();
+fn the_post_stage_cleans_up_after_a_kill_at_any_moment() {
+    let usual_duration = usual_duration();
     for _ in 0..env_number(MOMENTS).unwrap_or(3) {
-        let (database, moment) = (shared().database(), usual.mul_f64(fraction()));
+        let (database, moment) = (shared().database(), usual_duration.mul_f64(fraction()));
         let running = slow(&database, "1").start();
         poll(moment, || running.ended().then_some(()));
         let mut ended = running.kill();
-        drop(ended.finished.always_wrong());
+        drop(ended.finished.take_problems());
         let after = slow(&database, "1").post().with_state(ended.state).run();
-        after.tidies_up().done();
-        assert_eq!(engine::siblings(&ended.mark), [""; 0], "after {moment:?}: {}", ended.finished.log);
+        after.cleans_up().done();
+        assert_eq!(engine::siblings(&ended.marker), [""; 0], "after {moment:?}: {}", ended.finished.log);
         assert_eq!(database.left_behind(), "", "after {moment:?}: {}", ended.finished.log);
-        finished_by_the_next(&database, moment);
+        assert_next_run_finishes(&database, moment);
     }
 }
 
 #[test]
-fn the_post_stage_of_a_step_that_ended_well_says_nothing() {
+fn the_post_stage_of_a_successful_step_prints_nothing() {
     let database = shared().database();
     let ended = Step::of_app(&database, DJANGO_5_2).start().finish();
     ended.finished.succeeds().applied(MIGRATIONS).done();
-    let told = Step::of_app(&database, DJANGO_5_2).post().with_state(ended.state).run();
-    assert_eq!(told.log.lines().filter(|line| !line.starts_with("::add-mask::")).collect::<Vec<_>>(), [""; 0]);
-    told.tidies_up().done();
+    let finished = Step::of_app(&database, DJANGO_5_2).post().with_state(ended.state).run();
+    assert_eq!(finished.log.lines().filter(|line| !line.starts_with("::add-mask::")).collect::<Vec<_>>(), [""; 0]);
+    finished.cleans_up().done();
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test is told by its environment how much to do")]
+#[expect(clippy::disallowed_methods, reason = "a variable sets how much a test does")]
 fn env_number(name: &str) -> Option<u32> {
     env::var(name).ok()?.parse().ok()
 }
 
-/// From 0 to 1.
+/// Returns a random number from 0 to 1.
 fn fraction() -> f64 {
     let mut bytes = [0; 4];
     getrandom::fill(&mut bytes).expect("there are random bytes");

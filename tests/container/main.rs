@@ -1,6 +1,6 @@
-//! The image: what is in it, and what it does in a network as it is. Needs the Docker engine and `make image`; where either
-//! is missing, every test says so and fails.
-#![expect(dead_code, reason = "uses a part of what the suite's lab has")]
+//! Tests of the image: its content, and its work in a realistic network. They need the Docker engine and `make image`; if
+//! either is missing, every test fails and names it.
+#![expect(dead_code, reason = "uses only a part of the suite's lab")]
 
 #[cfg(test)]
 mod act;
@@ -69,5 +69,5 @@ mod workflows;
 use lab::github;
 use lab::{certificate, process};
 
-/// What `make image` builds.
+/// The image that `make image` builds.
 const ACTION: &str = "bastion-migrate:dev";

@@ -1,9 +1,9 @@
-//! A network as it is: a bastion that stands in a public and in a private network, and a PostgreSQL that stands in the
-//! private one alone. Only the bastion knows the database's name and reaches it.
+//! A realistic network: a bastion in a public and a private network, and a PostgreSQL server in the private one only. Only
+//! the bastion can resolve the database's name and reach it.
 
 use crate::{
     certificate::{Certificate, Expired},
-    engine::{Container, Reach, Subnet, docker, image},
+    engine::{Container, NetworkAccess, Subnet, docker, image},
     process::poll,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -15,26 +15,26 @@ use std::{
     time::Duration,
 };
 
-/// The image of every machine in it, from `tests/container/lab/Dockerfile`.
+/// The image of every machine in the network, from `tests/container/lab/Dockerfile`.
 pub(crate) const MACHINE: &str = "bastion-migrate-lab:bookworm";
 
-/// The engine's default network, in which a step of a job without services is: the bastion is public there, too.
+/// The engine's default network, which a step of a job without services runs in. The bastion is connected to it, too.
 const DEFAULT: &str = "bridge";
 
 /// The bastion's name in the public network.
 pub(crate) const BASTION: &str = "bastion.public.example";
-/// Who logs in there.
+/// The user that logs in there.
 pub(crate) const USER: &str = "deploy";
-/// Their password on the bastion, for who has no key.
+/// The user's password on the bastion, for a step without a key.
 pub(crate) const LOGIN: &str = "c0rrect h'rse:\"deploy\"";
-/// The database's name, which only the private network knows.
+/// The database's host name, which resolves in the private network only.
 pub(crate) const DATABASE: &str = "db.private.internal";
-/// The role that migrates; it owns every test's database.
+/// The role that migrates. It owns every test's database.
 pub(crate) const ROLE: &str = "app";
-/// Its password, which has to be encoded in a URL, in JSON and for a shell.
+/// The role's password, which has to be escaped in a URL, in JSON and for a shell.
 pub(crate) const PASSWORD: &str = "pa55 w\"rd/of'the@net:%";
 
-/// `exec`, so that sshd is process 1 and ends with the container.
+/// The bastion's script. It ends with `exec`, so that sshd is process 1 and ends with the container.
 const SSHD: &str = "
 ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key
 ssh-keygen -q -t ed25519 -N '' -C '' -f /lab/key
@@ -54,17 +54,17 @@ exec setpriv --reuid=postgres --regid=postgres --clear-groups env --unset=KEY po
 
 static SHARED: LazyLock<Arc<Network>> = LazyLock::new(|| Arc::new(Network::start()));
 
-/// The network that tests share unless they want to harm it.
+/// Returns the network that tests share unless they damage it.
 pub(crate) fn shared() -> Arc<Network> {
-    // Asked here, so that each test says what is missing and not the first alone.
+    // Checked here, so that every test names a missing image, not only the first one.
     image(MACHINE);
     Arc::clone(&SHARED)
 }
 
-/// A network of our own.
+/// The two networks and their two servers.
 #[derive(Debug)]
 pub(crate) struct Network {
-    // The containers before the networks that they are in.
+    // Dropped in this order: containers before their networks.
     bastion: Container,
     postgres: Container,
     public: Subnet,
@@ -74,17 +74,18 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// Starts both servers and waits until they answer.
+    /// Starts both servers and waits until they accept connections.
     pub(crate) fn start() -> Self {
         let machine = image(MACHINE);
-        let (public, private) = (Subnet::create("public", Reach::World), Subnet::create("private", Reach::EachOther));
+        let (public, private) =
+            (Subnet::create("public", NetworkAccess::External), Subnet::create("private", NetworkAccess::Internal));
         let certificate = Certificate::named(DATABASE, Expired::Nothing);
         let postgres = start_postgres(machine, &private, &certificate);
         let bastion = start_bastion(machine, &public, &private);
         let network = Self { bastion, postgres, public, private, certificate, databases: AtomicUsize::new(0) };
         let listens = || network.bastion.log().contains("Server listening on").then_some(());
         poll(Duration::from_secs(30), listens).unwrap_or_else(|| panic!("sshd: {}", network.bastion.log()));
-        // Over TCP: the socket is there a moment before.
+        // Over TCP: the Unix socket opens a moment earlier.
         let answers = || network.postgres.try_exec(&["pg_isready", "--quiet", "--host=127.0.0.1"]).ok();
         poll(Duration::from_secs(30), answers).unwrap_or_else(|| panic!("PostgreSQL: {}", network.postgres.log()));
         let password = PASSWORD.replace('\'', "''");
@@ -92,65 +93,65 @@ impl Network {
         network
     }
 
-    /// The public network, for `--network`: what a job with services has.
+    /// Returns the name of the public network, for `--network`, as a job with services has it.
     pub(crate) fn public(&self) -> &str {
         self.public.name()
     }
 
-    /// The private one.
+    /// Returns the name of the private network.
     pub(crate) fn private(&self) -> &str {
         self.private.name()
     }
 
-    /// The bastion, where steps of the public network find it by the name [`BASTION`].
+    /// Returns the bastion's container. In the public network it is named [`BASTION`].
     pub(crate) fn bastion(&self) -> &Container {
         &self.bastion
     }
 
-    /// The machine of the database.
+    /// Returns the database server's container.
     pub(crate) fn postgres(&self) -> &Container {
         &self.postgres
     }
 
-    /// `ssh-host` for a step in the public network.
+    /// Returns `ssh-host` for a step in the public network.
     pub(crate) fn bastion_host(&self) -> String {
         format!("{USER}@{BASTION}:22")
     }
 
-    /// `ssh-host` for a step in the engine's default network, which knows no names.
+    /// Returns `ssh-host` for a step in the engine's default network, which has no name resolution.
     pub(crate) fn bastion_address(&self) -> String {
         format!("{USER}@{}:22", self.bastion.address(DEFAULT))
     }
 
-    /// What pins the bastion, by whichever way it is reached.
+    /// Returns `ssh-known-hosts` with the bastion's name and its address in the default network.
     pub(crate) fn known_hosts(&self) -> String {
         let key = self.bastion.exec(&["cut", "-d ", "-f1,2", "/etc/ssh/ssh_host_ed25519_key.pub"]);
         format!("{BASTION},{} {key}\n", self.bastion.address(DEFAULT))
     }
 
-    /// The machine itself, for a step in the public network.
+    /// Returns the test machine's own address in the public network.
     pub(crate) fn gateway(&self) -> String {
         docker(&["network", "inspect", self.public(), "--format", "{{(index .IPAM.Config 0).Gateway}}"])
     }
 
-    /// The private key that the bastion lets in.
+    /// Returns a private key that the bastion accepts.
     pub(crate) fn key(&self) -> String {
         self.bastion.exec(&["cat", "/lab/key"]) + "\n"
     }
 
-    /// The CA of the database's certificate, in PEM form.
+    /// Returns the CA of the database's certificate, in PEM form.
     pub(crate) fn ca(&self) -> &str {
         &self.certificate.ca
     }
 
-    /// A database of the caller's own, empty, dropped with the value.
+    /// Creates an empty database, which is dropped with the value.
     pub(crate) fn database(self: &Arc<Self>) -> Database {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.sql("postgres", &format!("create database {name} owner {ROLE} template template0"));
         Database { network: Arc::clone(self), name }
     }
 
-    /// What a superuser is told in this database: rows as lines, columns parted by `|`.
+    /// Runs statements as a superuser in this database. Rows are returned as lines, columns separated by `|`.
     fn sql(&self, database: &str, statements: &str) -> String {
         let psql = ["env", "PGAPPNAME=lab", "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database];
         self.postgres.feed(&psql, statements)
@@ -160,7 +161,7 @@ impl Network {
 fn start_postgres(machine: &str, private: &Subnet, certificate: &Certificate) -> Container {
     let certified = format!("CERTIFICATE={}", certificate.certificate);
     let key = format!("KEY={}", certificate.key);
-    // A volume of its own, which the engine fills from the image: an overlay would copy each file at its first write.
+    // A volume, which the engine fills from the image: an overlay would copy each file at its first write.
     let options = ["--network", private.name(), "--network-alias", DATABASE, "--volume", "/lab/cluster"];
     let options = [&options[..], &["--env", &certified, "--env", &key]].concat();
     Container::start(&options, machine, &["sh", "-euc", POSTGRES])
@@ -184,40 +185,40 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// The network that it is in.
+    /// Returns the network that the database is in.
     pub(crate) fn network(&self) -> &Arc<Network> {
         &self.network
     }
 
-    /// Its name on the server.
+    /// Returns the database's name.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// As the secret `database-url` has it.
+    /// Returns the URL for the secret `database-url`.
     pub(crate) fn url(&self) -> String {
         self.url_at(DATABASE)
     }
 
-    /// The same by another name of the server.
+    /// Returns the URL with another host.
     pub(crate) fn url_at(&self, host: &str) -> String {
         let password = utf8_percent_encode(PASSWORD, NON_ALPHANUMERIC);
         format!("postgres://{ROLE}:{password}@{host}:5432/{}", self.name)
     }
 
-    /// What a superuser is told: rows as lines, columns parted by `|`.
+    /// Runs statements as a superuser. Rows are returned as lines, columns separated by `|`.
     pub(crate) fn sql(&self, statements: &str) -> String {
         self.network.sql(&self.name, statements)
     }
 
-    /// Sessions and advisory locks of anybody but the lab, one to a line, after a moment to notice the end of a run.
+    /// Lists sessions and advisory locks other than the lab's own, one per line. Allows a moment for a run's sessions to end.
     pub(crate) fn left_behind(&self) -> String {
-        const QUESTION: &str = "select 'session ' || pid || ' ' || application_name || ': ' || coalesce(query, '') \
+        const LEFTOVERS: &str = "select 'session ' || pid || ' ' || application_name || ': ' || coalesce(query, '') \
              from pg_stat_activity where datname = current_database() and application_name not like 'lab%' \
              union all select 'advisory lock ' || pid || ' ' || classid || ' ' || objid from pg_locks \
              where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())";
-        let nothing = || self.sql(QUESTION).is_empty().then_some(());
-        poll(Duration::from_secs(3), nothing).map_or_else(|| self.sql(QUESTION), |()| String::new())
+        let none_left = || self.sql(LEFTOVERS).is_empty().then_some(());
+        poll(Duration::from_secs(3), none_left).map_or_else(|| self.sql(LEFTOVERS), |()| String::new())
     }
 }
 

@@ -1,24 +1,27 @@
-//! The parts of these tests are what they are taken for, without the action.
+//! Tests of the helpers that these tests are built from, without the action.
 
 use crate::{
     bystander::{BYSTANDER, Bystander},
-    engine::{Container, ask, docker, image, label, mark, siblings},
+    engine::{Container, docker, image, label, marker, siblings, try_docker},
     network::{MACHINE, shared},
     registry,
 };
 
 #[test]
-fn the_registry_has_what_was_pushed_and_gives_it_to_nobody() {
+fn the_registry_serves_pushed_images_only_with_credentials() {
     let registry = registry::shared();
     let reference = registry.push(image("bastion-migrate-bare:bookworm"), "parts:1");
-    assert!(!ask(&["image", "inspect", &reference]).status.success(), "whoever wants it has to pull it");
-    let refused = ask(&["pull", &reference]);
+    assert!(
+        !try_docker(&["image", "inspect", &reference]).status.success(),
+        "the image is still there, so nothing would have to be pulled"
+    );
+    let refused = try_docker(&["pull", &reference]);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("no basic auth credentials"), "{refused:?}");
 }
 
 #[test]
-fn a_container_of_the_action_is_known_by_its_mark() {
-    let of_step = mark("0a1b2c");
+fn containers_of_the_action_are_found_by_the_step_marker() {
+    let of_step = marker("0a1b2c");
     let (label, owner) = (label(), "dev.bastion-migrate.run=somebody");
     let marked = Container::start(&["--label", owner, "--env", &of_step], image(MACHINE), &["sleep", "60"]);
     let other = docker(&["create", "--label", &label, "--label", owner, MACHINE, "true"]);
@@ -27,7 +30,7 @@ fn a_container_of_the_action_is_known_by_its_mark() {
 }
 
 #[test]
-fn a_bystander_holds_its_lock_until_it_goes() {
+fn a_bystander_holds_its_lock_until_it_is_dropped() {
     let database = shared().database();
     database.sql("create table busy ()");
     let bystander = Bystander::with(&database, "lock table busy in access share mode");

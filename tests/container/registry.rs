@@ -1,5 +1,5 @@
-//! A private registry on the loopback of the machine, where the engine asks for no TLS. What is pulled from it goes with the
-//! test process, as the registry does.
+//! A private registry on the machine's loopback address, where the engine requires no TLS. The registry and the images pulled
+//! from it are removed when the test process ends.
 
 use crate::{
     engine::{Container, command, docker, image},
@@ -10,12 +10,13 @@ use tempfile::TempDir;
 
 const IMAGE: &str = "bastion-migrate-registry:bookworm";
 
-/// Who may push and pull.
+/// The user that may push and pull.
 pub(crate) const ROBOT: &str = "robot";
-/// A token that has to be encoded wherever it is written.
+/// The user's token, which has to be escaped in every format.
 pub(crate) const PASSWORD: &str = "dop_v1_5e\"cret/0123+== %41";
 
-/// The token is a user's name, too, as with some providers. `exec`, so that the registry is process 1 and ends with the container.
+/// The registry's script. The token is also a user name, as with some providers. `exec`, so that the registry is process 1 and
+/// ends with the container.
 const SERVE: &str = "
 for user in robot \"$PASSWORD\"; do
     printenv PASSWORD | htpasswd -niB \"$user\" >> /etc/docker/registry/htpasswd
@@ -24,7 +25,7 @@ exec docker-registry serve /etc/docker/registry/config.yml";
 
 static SHARED: LazyLock<Registry> = LazyLock::new(Registry::start);
 
-/// The registry that tests share.
+/// Returns the registry that tests share.
 pub(crate) fn shared() -> &'static Registry {
     image(IMAGE);
     &SHARED
@@ -38,47 +39,47 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// One of the caller's own.
+    /// Starts a registry for the caller alone.
     pub(crate) fn start() -> Self {
         let options = ["--publish", "127.0.0.1::5000", "--env", &format!("PASSWORD={PASSWORD}")];
         let container = Container::start(&options, image(IMAGE), &["sh", "-euc", SERVE]);
-        // Asked inside: the engine's proxy answers in its place from the first moment.
+        // Checked inside the container: outside, the engine's proxy accepts connections before the registry does.
         let listens = || container.try_exec(&["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/5000"]).ok();
         poll(Duration::from_secs(30), listens).unwrap_or_else(|| panic!("the registry: {}", container.log()));
         Self { address: docker(&["port", container.id(), "5000/tcp"]), container }
     }
 
-    /// What a name and a tag are called by whoever wants them from here.
+    /// Returns the image reference of a name and a tag in this registry.
     pub(crate) fn reference(&self, name: &str) -> String {
         format!("{}/bastion-migrate-test-{}/{name}", self.address, std::process::id())
     }
 
-    /// It says nothing any more, and lets nobody go.
+    /// Pauses the registry: connections stay open and nothing is sent.
     pub(crate) fn freeze(&self) {
         docker(&["pause", self.container.id()]);
     }
 
-    /// Puts an image of the machine there. The engine forgets the name, so that whoever wants it has to pull it.
+    /// Pushes a local image. The engine drops the reference, so that a step has to pull it.
     pub(crate) fn push(&self, image: &str, name: &str) -> String {
         let (reference, cli) = (self.reference(name), Cli::of(self));
         docker(&["tag", image, &reference]);
-        cli.does(&["push", "--quiet", &reference]);
+        cli.run(&["push", "--quiet", &reference]);
         docker(&["rmi", &reference]);
         reference
     }
 
-    /// The same as an image that is made for a mainframe alone.
+    /// Pushes a local image as one for s390x only.
     pub(crate) fn push_for_another_processor(&self, image: &str, name: &str) -> String {
-        let (one, list) = (self.push(image, &format!("{name}-one")), self.reference(name));
+        let (single, list) = (self.push(image, &format!("{name}-one")), self.reference(name));
         let cli = Cli::of(self);
-        cli.does(&["manifest", "create", "--insecure", &list, &one]);
-        cli.does(&["manifest", "annotate", "--os", "linux", "--arch", "s390x", &list, &one]);
-        cli.does(&["manifest", "push", "--insecure", &list]);
+        cli.run(&["manifest", "create", "--insecure", &list, &single]);
+        cli.run(&["manifest", "annotate", "--os", "linux", "--arch", "s390x", &list, &single]);
+        cli.run(&["manifest", "push", "--insecure", &list]);
         list
     }
 }
 
-/// A docker CLI that has logged in. What it knows of that goes with the value.
+/// A docker CLI that has logged in. Its configuration is removed with the value.
 struct Cli {
     home: TempDir,
 }
@@ -98,7 +99,7 @@ impl Cli {
         cli
     }
 
-    fn does(&self, arguments: &[&str]) {
+    fn run(&self, arguments: &[&str]) {
         docker(&[&["--config", self.home()], arguments].concat());
     }
 

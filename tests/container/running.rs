@@ -1,9 +1,9 @@
-//! A stage that runs: its log, its signals, its end.
+//! A running stage: its log, its signals and its end.
 
 use crate::{
     command_line::Container,
     engine,
-    judge::{Finished, Left, expect},
+    judge::{Finished, StepResult, expect},
     layout::Layout,
     leak,
     process::poll,
@@ -27,14 +27,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A run that takes longer hangs.
+/// A stage that takes longer than this hangs.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// From SIGINT to SIGTERM, and from there to SIGKILL (`ProcessInvoker.cs`).
+/// Time from SIGINT to SIGTERM, and from SIGTERM to SIGKILL (`ProcessInvoker.cs`).
 const UNTIL_TERM: Duration = Duration::from_millis(7_500);
 const UNTIL_KILL: Duration = Duration::from_millis(2_500);
 
-/// How the step is shown.
+/// The step's conclusion on GitHub's page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Conclusion {
     Succeeded,
@@ -43,48 +43,48 @@ pub(crate) enum Conclusion {
 }
 
 impl Conclusion {
-    /// The exit code of a step that was cancelled does not matter, and that of another is not enough.
+    /// Decides the conclusion. The exit code of a cancelled step does not matter; exit code 0 is not enough if a command failed.
     fn of(status: ExitStatus, errors: &[String], stopped: Option<Self>) -> Self {
         match stopped {
-            Some(why) => why,
+            Some(conclusion) => conclusion,
             None if status.success() && errors.is_empty() => Self::Succeeded,
             None => Self::Failed,
         }
     }
 }
 
-/// What becomes of the containers that the action has made, when its own has ended.
+/// The expected state of the action's sibling containers after its own has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Siblings {
-    /// They are gone.
-    Gone,
-    /// It could do nothing any more, or later steps need them.
-    LeftToThePostStage,
+enum ExpectedSiblings {
+    /// All are removed.
+    Removed,
+    /// They may still exist: the action was killed, or later steps need them.
+    MayRemain,
 }
 
-/// What a test may want to know of a stage beside what is judged.
+/// The result of a stage: what is judged, and further facts for tests.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub(crate) struct EndedStage {
     pub(crate) finished: Finished,
     pub(crate) conclusion: Conclusion,
-    /// What a later stage of the step gets as `STATE_…`.
+    /// The saved state, which a later stage of the step gets as `STATE_…`.
     pub(crate) state: Vec<(String, String)>,
-    /// The log as the runner shows it.
+    /// The log as the runner displays it.
     pub(crate) shown: String,
-    /// What the step has asked the runner to hide.
+    /// The values that the step has asked the runner to mask.
     pub(crate) masks: Vec<String>,
-    /// By which [`engine::siblings`] knows what the action has made.
-    pub(crate) mark: String,
+    /// The marker by which [`engine::siblings`] finds the action's containers.
+    pub(crate) marker: String,
     /// The runner's directories, for a later stage.
     pub(crate) layout: Layout,
 }
 
-/// A stage that runs.
-#[must_use = "a stage that runs must be finished"]
+/// A running stage.
+#[must_use = "a running stage must be finished"]
 #[derive(Debug)]
 pub(crate) struct Running<'a> {
     step: Step<'a>,
-    cli: Leash,
+    cli: CliProcess,
     container: Container,
     guid: String,
     paths: Paths,
@@ -97,92 +97,92 @@ pub(crate) struct Running<'a> {
 
 impl<'a> Running<'a> {
     pub(crate) fn start(step: Step<'a>, mut docker: Command, container: Container, guid: String, paths: Paths) -> Self {
-        // What an earlier stage has left for the following steps has to go.
+        // Files that an earlier stage left for the following steps must be removed by the end.
         let lasting = |path: &String| !path.rsplit('/').next().is_some_and(|name| name.starts_with("bastion-migrate-"));
-        let before = step.layout.picture().into_iter().filter(|(path, _)| lasting(path)).collect();
+        let before = step.layout.snapshot().into_iter().filter(|(path, _)| lasting(path)).collect();
         let started = Instant::now();
         let mut child = docker.spawn().expect("the docker CLI is installed");
         let output = Output::of(&mut child);
         let label = container.label.clone();
-        let cli = Leash { child, mark: engine::mark(&label), label, siblings: Siblings::Gone };
+        let cli = CliProcess { child, marker: engine::marker(&label), label, siblings: ExpectedSiblings::Removed };
         Self { step, cli, container, guid, paths, output, before, started, signalled: None, stopped: None }
     }
 
-    /// The docker CLI.
+    /// Returns the pid of the docker CLI.
     pub(crate) fn cli(&self) -> u32 {
         self.cli.child.id()
     }
 
-    /// The container's process, as the host sees it, once there is one.
+    /// Returns the pid of the container's process on the host, once it runs.
     pub(crate) fn pid(&self) -> Option<u32> {
-        let output = engine::ask(&["inspect", "--format", "{{.State.Pid}}", self.container()]);
+        let output = engine::try_docker(&["inspect", "--format", "{{.State.Pid}}", self.container()]);
         String::from_utf8_lossy(&output.stdout).trim().parse().ok().filter(|pid| *pid != 0)
     }
 
-    /// What the engine calls the container.
+    /// Returns the container's name.
     pub(crate) fn container(&self) -> &str {
         &self.container.name
     }
 
-    /// Containers that the action has made and that are there now.
+    /// Lists the containers that the action has created and that still exist.
     pub(crate) fn siblings(&self) -> Vec<String> {
-        engine::siblings(&self.cli.mark)
+        engine::siblings(&self.cli.marker)
     }
 
-    /// Whether the CLI has nothing more to say.
+    /// Returns whether the CLI has closed its output.
     pub(crate) fn ended(&self) -> bool {
         self.output.readers.iter().all(JoinHandle::is_finished)
     }
 
-    /// Waits until the log has this text.
+    /// Waits until the log contains this text.
     pub(crate) fn wait_for_line(&self, text: &str) {
         self.wait_until(&format!("`{text}` in the log"), || self.output.so_far().contains(text).then_some(()));
     }
 
-    /// Waits for this, which has to come before the step ends.
-    pub(crate) fn wait_until<T>(&self, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-        let come = poll(PATIENCE, || match (ask(), self.ended()) {
-            (None, true) => Some(ask()),
+    /// Waits until `check` returns a value, which has to happen before the step ends.
+    pub(crate) fn wait_until<T>(&self, what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+        let found = poll(PATIENCE, || match (check(), self.ended()) {
+            (None, true) => Some(check()),
             (None, false) => None,
-            (come, _) => Some(come),
+            (found, _) => Some(found),
         });
-        come.flatten().unwrap_or_else(|| panic!("waited in vain for {what}:\n{}", self.output.so_far()))
+        found.flatten().unwrap_or_else(|| panic!("waited in vain for {what}:\n{}", self.output.so_far()))
     }
 
-    /// Sends one signal to the docker CLI, which hands it on.
+    /// Sends one signal to the docker CLI, which forwards it.
     pub(crate) fn signal(&mut self, signal: Signal) {
         self.signalled.get_or_insert_with(Instant::now);
         kill_process(Pid::from_child(&self.cli.child), signal).expect("the CLI still runs");
     }
 
-    /// The job is cancelled.
-    pub(crate) fn cancel(self) -> Ended {
+    /// Cancels the job.
+    pub(crate) fn cancel(self) -> EndedStage {
         self.stop(Conclusion::Cancelled)
     }
 
-    /// The step has taken longer than its `timeout-minutes`: the same, but it counts as a failure.
-    pub(crate) fn time_out(self) -> Ended {
+    /// Ends the step as if it had exceeded its `timeout-minutes`: the same signals, but the step fails.
+    pub(crate) fn time_out(self) -> EndedStage {
         self.stop(Conclusion::Failed)
     }
 
-    /// The action is killed where nothing can be done about it, as when the machine is short of memory.
-    pub(crate) fn kill(mut self) -> Ended {
-        self.cli.siblings = Siblings::LeftToThePostStage;
+    /// Kills the action's container with SIGKILL, as a machine short of memory does.
+    pub(crate) fn kill(mut self) -> EndedStage {
+        self.cli.siblings = ExpectedSiblings::MayRemain;
         poll(PATIENCE, || self.pid().or_else(|| self.ended().then_some(0)));
-        // It may have ended by itself in this moment.
-        drop(engine::ask(&["kill", "--signal", "KILL", self.container()]));
+        // It may have ended by itself in the meantime.
+        drop(engine::try_docker(&["kill", "--signal", "KILL", self.container()]));
         self.finish()
     }
 
-    /// Waits for the end of a stage that leaves something to the following steps.
-    pub(crate) fn finish_for_later(mut self) -> Ended {
-        self.cli.siblings = Siblings::LeftToThePostStage;
+    /// Waits for the end of a stage that leaves containers to the following steps.
+    pub(crate) fn finish_for_later(mut self) -> EndedStage {
+        self.cli.siblings = ExpectedSiblings::MayRemain;
         self.finish()
     }
 
-    /// The runner's whole sequence, as far as it is needed.
-    fn stop(mut self, why: Conclusion) -> Ended {
-        self.stopped = Some(why);
+    /// Sends the runner's sequence of signals until the CLI ends.
+    fn stop(mut self, conclusion: Conclusion) -> EndedStage {
+        self.stopped = Some(conclusion);
         for (signal, patience) in [(Signal::INT, UNTIL_TERM), (Signal::TERM, UNTIL_KILL), (Signal::KILL, PATIENCE)] {
             self.signal(signal);
             let ended = poll(patience, || self.cli.child.try_wait().expect("the CLI can be waited for"));
@@ -193,13 +193,14 @@ impl<'a> Running<'a> {
         self.finish()
     }
 
-    /// Waits for the end, processes what is left and looks at what should not be.
-    pub(crate) fn finish(mut self) -> Ended {
+    /// Waits for the end, processes the command files and collects everything that is wrong.
+    pub(crate) fn finish(mut self) -> EndedStage {
         let Some(status) = poll(PATIENCE, || self.cli.child.try_wait().expect("the CLI can be waited for")) else {
             panic!("the step hangs:\n{}", self.output.so_far());
         };
         let elapsed = self.signalled.unwrap_or(self.started).elapsed();
-        let (mut wrong, mark, siblings) = (self.cli.left(), self.cli.mark.clone(), self.cli.siblings);
+        let (mut wrong, marker, siblings) =
+            (self.cli.remaining_containers(), self.cli.marker.clone(), self.cli.siblings);
         let Self { step, guid, paths, output, before, stopped, .. } = self;
         let text = output.whole();
         let mut masker = Masker::knowing(step.secrets.iter().map(String::as_str).chain(environment::secrets()));
@@ -214,8 +215,8 @@ impl<'a> Running<'a> {
         let files = (&processed.path, &processed.env, read(Purpose::Artifacts) + &read(Purpose::ArtifactsList));
         expect(&mut wrong, "path, env and artifacts", &files, &(&Vec::new(), &Vec::new(), String::new()));
         expect(&mut wrong, "dropped by the job", &masker.job_outputs(&processed.outputs).1, &Vec::new());
-        if siblings == Siblings::Gone {
-            expect(&mut wrong, "the runner's directories", &step.layout.picture(), &before);
+        if siblings == ExpectedSiblings::Removed {
+            expect(&mut wrong, "the runner's directories", &step.layout.snapshot(), &before);
         }
         expect(&mut wrong, "left behind", step.database.left_behind().as_str(), "");
         let summary = match processed.summary {
@@ -223,13 +224,13 @@ impl<'a> Running<'a> {
             Summary::Nothing | Summary::Aborted(_) => String::new(),
         };
         let (outputs, annotations) = (processed.outputs, log.annotations);
-        let left = Left { status, log: text, elapsed, outputs, summary, annotations, wrong };
+        let result = StepResult { status, log: text, elapsed, outputs, summary, annotations, wrong };
         let (shown, masks, layout) = (log.shown, log.masks, step.layout);
-        Ended { finished: left.into(), conclusion, state: processed.state, shown, masks, mark, layout }
+        EndedStage { finished: result.into(), conclusion, state: processed.state, shown, masks, marker, layout }
     }
 }
 
-/// Secrets in what the step has written, before the runner has hidden anything.
+/// Finds secrets in the step's output, before the runner has masked anything.
 fn leaks(step: &Step<'_>, log: &Log, read: impl Fn(Purpose) -> String) -> Vec<String> {
     let properties = log.annotations.iter().flat_map(|annotation| annotation.properties.values().cloned());
     let mut surfaces = vec![("log".to_owned(), log.without_masks.clone())];
@@ -237,13 +238,13 @@ fn leaks(step: &Step<'_>, log: &Log, read: impl Fn(Purpose) -> String) -> Vec<St
     surfaces.extend(Purpose::ALL.map(|purpose| (format!("{purpose:?}"), read(purpose))));
     let secrets: Vec<&str> = step.secrets.iter().map(String::as_str).chain(environment::secrets()).collect();
     let found = |(surface, text): &(String, String)| {
-        let forms = secrets.iter().filter_map(|secret| leak::found(text, secret));
+        let forms = secrets.iter().filter_map(|secret| leak::find_secret(text, secret));
         forms.map(|form| format!("a secret is in the {surface}: {form}")).collect::<Vec<_>>()
     };
     surfaces.iter().flat_map(found).collect()
 }
 
-/// What has come out of both pipes so far, in the order in which it came.
+/// The output of both pipes so far, in order of arrival.
 #[derive(Debug)]
 struct Output {
     text: Arc<Mutex<String>>,
@@ -281,18 +282,18 @@ fn reader(pipe: impl Read + Send + 'static, text: &Arc<Mutex<String>>) -> JoinHa
     thread::Builder::new().name("log".to_owned()).spawn(read).expect("a thread can start")
 }
 
-/// A test that fails leaves neither the CLI nor the container behind.
+/// The docker CLI's process. When dropped, it kills the CLI and removes the containers, so that a failed test leaves neither.
 #[derive(Debug)]
-struct Leash {
+struct CliProcess {
     child: Child,
     label: String,
-    mark: String,
-    siblings: Siblings,
+    marker: String,
+    siblings: ExpectedSiblings,
 }
 
-impl Leash {
-    /// Containers that are still there a moment after the end. The runner itself never removes one.
-    fn left(&self) -> Vec<String> {
+impl CliProcess {
+    /// Lists containers that still exist a moment after the end. The runner itself never removes one.
+    fn remaining_containers(&self) -> Vec<String> {
         poll(Duration::from_secs(3), || self.containers().is_empty().then_some(()));
         self.containers().into_iter().map(|id| format!("the container {id} is left")).collect()
     }
@@ -300,12 +301,13 @@ impl Leash {
     fn containers(&self) -> Vec<String> {
         let filter = format!("label={}", self.label);
         let own = engine::docker(&["ps", "--all", "--quiet", "--filter", &filter]);
-        let made = if self.siblings == Siblings::Gone { engine::siblings(&self.mark) } else { Vec::new() };
-        own.lines().map(str::to_owned).chain(made).collect()
+        let created =
+            if self.siblings == ExpectedSiblings::Removed { engine::siblings(&self.marker) } else { Vec::new() };
+        own.lines().map(str::to_owned).chain(created).collect()
     }
 }
 
-impl Drop for Leash {
+impl Drop for CliProcess {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());

@@ -1,5 +1,5 @@
-//! Where a secret could get out of a container: the log and the files, the engine's own records, the process list, the
-//! servers. The harness looks for every secret in every file after each step; here they are provoked.
+//! Ways in which a secret could leave a container: the log and the files, the engine's records, the process list, the servers.
+//! The harness searches every file for every secret after each step; these tests provoke leaks.
 
 use crate::{
     engine, leak,
@@ -11,7 +11,7 @@ use crate::{
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::{fs, time::Duration};
 
-/// Every secret of a step of [`Step::new`].
+/// Returns every secret of a step of [`Step::new`].
 fn secrets(database: &Database) -> [String; 4] {
     [PASSWORD.to_owned(), database.url(), database.network().key(), TOKEN.to_owned()]
 }
@@ -19,14 +19,14 @@ fn secrets(database: &Database) -> [String; 4] {
 #[track_caller]
 fn assert_clean(database: &Database, place: &str, text: &str) {
     for secret in secrets(database) {
-        assert_eq!(leak::found(text, &secret), None, "in {place}: {text}");
+        assert_eq!(leak::find_secret(text, &secret), None, "in {place}: {text}");
     }
 }
 
-/// The values are in `Config.Env`, and so in the process's first environment: that is how the runner hands them over, and
-/// whoever asks the engine is root on that machine. Nothing else has them.
+/// The runner passes the values in `Config.Env`, and so in the process's initial environment. A user who can read them from the
+/// engine is root on that machine. No other record contains them.
 #[test]
-fn while_a_step_runs_no_record_but_its_environment_has_a_secret() {
+fn a_running_step_has_secrets_only_in_its_environment() {
     let database = shared().database();
     let step = Step::new(&database).file("migrations/0001_slow.sql", "select pg_sleep(60);\n");
     let running = step.start();
@@ -42,7 +42,7 @@ fn while_a_step_runs_no_record_but_its_environment_has_a_secret() {
     let pid = running.pid().expect("the step runs");
     let process = |pid: u32, name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).expect("it runs");
     assert_eq!(process(pid, "cmdline"), "/bastion-migrate\0");
-    assert_eq!(process(pid, &format!("task/{pid}/children")), "", "nobody inherits the environment");
+    assert_eq!(process(pid, &format!("task/{pid}/children")), "", "no child process inherits the environment");
     assert_clean(&database, "the CLI's arguments", &process(running.cli(), "cmdline"));
 
     let sessions = "select application_name, query from pg_stat_activity where application_name <> 'lab'";
@@ -51,9 +51,9 @@ fn while_a_step_runs_no_record_but_its_environment_has_a_secret() {
     assert_clean(&database, "sshd's log", &database.network().bastion().log());
 }
 
-/// In every encoding that the runner thinks of, and in some that it does not.
+/// In every encoding that the runner masks, and in some that it does not mask.
 #[test]
-fn a_secret_that_the_database_says_is_hidden_in_every_encoding() {
+fn a_secret_in_database_messages_is_redacted_in_every_encoding() {
     let database = shared().database();
     let percent = utf8_percent_encode(PASSWORD, NON_ALPHANUMERIC).to_string();
     let forms = [mask::encodings(PASSWORD), mask::encodings(&percent), vec![percent.to_lowercase()]].concat();
@@ -73,9 +73,9 @@ fn a_secret_that_the_database_says_is_hidden_in_every_encoding() {
     ended.finished.fails("statement-failed", 6).applied(["0001_notices"]).pending(["0002_error"]).done();
 }
 
-/// What the runner does not know, because the workflow has it from somewhere else than `secrets`.
+/// The runner masks only values from `secrets`; a workflow may get a secret from elsewhere.
 #[test]
-fn the_runner_is_told_what_to_hide() {
+fn every_secret_is_masked_before_other_output() {
     let database = shared().database();
     let ended = Step::new(&database).file("migrations/0001_one.sql", "select 1;\n").start().finish();
     for secret in secrets(&database) {
@@ -84,13 +84,13 @@ fn the_runner_is_told_what_to_hide() {
         }
     }
     let first = ended.finished.log.lines().position(|line| !line.starts_with("::add-mask::"));
-    assert_eq!(first, Some(ended.finished.log.matches("::add-mask::").count()), "masks come before anything else");
+    assert_eq!(first, Some(ended.finished.log.matches("::add-mask::").count()), "masks come before all other output");
     ended.finished.succeeds().applied(["0001_one"]).done();
 }
 
-/// To hide it would blot out every 5 of the whole job, and drop every output that has one.
+/// Masking it would redact every 5 in the job's log and drop every output that contains one.
 #[test]
-fn a_password_of_one_letter_is_told_and_not_hidden() {
+fn a_password_of_one_letter_causes_a_warning_and_is_not_masked() {
     let database = shared().database();
     let (name, role) = (database.name(), format!("short_{}", database.name()));
     database.sql(&format!("create role {role} login password '5'; grant create on database {name} to {role}"));
@@ -101,18 +101,18 @@ fn a_password_of_one_letter_is_told_and_not_hidden() {
         .start()
         .finish();
     assert!(!ended.masks.iter().any(|mask| mask == "5"), "{:?}", ended.masks);
-    let told = ended.finished.succeeds().applied(["0001_one"]).output("applied-count", "1");
-    told.warning("a secret has fewer than three characters").done();
+    let finished = ended.finished.succeeds().applied(["0001_one"]).output("applied-count", "1");
+    finished.warning("a secret has fewer than three characters").done();
     database.sql(&format!("drop owned by {role}; drop role {role}"));
 }
 
-/// A host is often kept as a secret, though it is none.
+/// Host names are often kept as secrets, although they are none.
 #[test]
-fn only_the_report_names_what_a_workflow_may_keep_as_a_secret() {
+fn only_the_report_output_names_host_user_and_database() {
     let database = shared().database();
-    let told =
+    let finished =
         Step::new(&database).file("migrations/0001_one.sql", "select 1;\n").run().succeeds().applied(["0001_one"]);
-    let (kept, dropped) = Masker::knowing([BASTION, USER, DATABASE, database.name()]).job_outputs(&told.outputs);
+    let (kept, dropped) = Masker::knowing([BASTION, USER, DATABASE, database.name()]).job_outputs(&finished.outputs);
     assert_eq!((kept.len(), dropped), (12, vec!["report".to_owned()]));
-    told.done();
+    finished.done();
 }

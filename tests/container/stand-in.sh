@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Stands in for a registry: makes base images of these names from Debian's packages and the machine's own Rust, so that the
-# real Dockerfiles can be built where nothing can be pulled. How the machine reaches packages and crates (mirrors, proxies,
-# CAs) is taken over from it. Needs root, for debootstrap.
+# Replaces a registry: builds base images with these names from Debian's packages and the machine's own Rust, so that the
+# real Dockerfiles can be built where nothing can be pulled. The machine's mirrors, proxies and CAs are copied into them.
+# Needs root, for debootstrap.
 #
 # stand-in.sh debian:<suite>-slim|rust:<version>-slim-<suite>...
 set -euo pipefail
@@ -9,13 +9,13 @@ set -euo pipefail
 readonly LABEL=dev.bastion-migrate.stand-in
 readonly SYSTEM_PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
-# As `deb` lines: where the machine gets this suite from; nothing on a machine of another kind.
+# Prints the machine's sources of this suite as `deb` lines; nothing if the machine is not a Debian of that suite.
 mirrors() {
     apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
         grep -E " $1(-updates|-security)? main\$" || true
 }
 
-# A small Debian of this suite that reaches the network as the machine does.
+# Creates a minimal Debian of this suite with the machine's network settings.
 debian() {
     local suite=$1 root=$2 sources mirror
     sources=$(mirrors "$suite")
@@ -28,7 +28,7 @@ debian() {
     rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/usr/share/{doc,man,locale}/*
 }
 
-# The machine's Rust, without documents and lints, where the real image has its own.
+# Copies the machine's Rust, without documentation and lints, to the place that the real image uses.
 rust() {
     local version=$1 home=$2/usr/local/cargo sysroot host
     if [[ $(rustc --version) != "rustc $version."* ]]; then
@@ -54,9 +54,9 @@ import() {
 
 scratch=$(mktemp -d --tmpdir bastion-migrate-stand-in-XXXXXX)
 trap 'rm -rf "$scratch"' EXIT
-# debootstrap needs a root that others may enter.
+# debootstrap needs a root directory that other users may enter.
 chmod 755 "$scratch"
-# In this order, so that one Debian does for both.
+# Sorted, so that both images share one Debian.
 for name in $(printf '%s\n' "$@" | sort); do
     suite=${name##*-slim-} suite=${suite#debian:} suite=${suite%-slim}
     root=$scratch/$suite

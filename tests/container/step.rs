@@ -1,4 +1,4 @@
-//! One stage of a container action, started exactly as actions/runner starts it (`DockerCommandManager.cs`,
+//! A stage of a container action, started exactly as actions/runner starts it (`DockerCommandManager.cs`,
 //! `ContainerActionHandler.cs`): one `docker run` whose values are in the environment of the docker CLI.
 #![expect(clippy::disallowed_methods, reason = "starts the docker CLI, as the runner does")]
 
@@ -23,27 +23,27 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// What `${{ github.token }}` is in these jobs.
+/// The value of `${{ github.token }}` in these jobs.
 pub(crate) const TOKEN: &str = "ghs_0123456789abcdefghijklmnopqrstuvwxyz";
 
-/// What the host has where the runner expects the engine's socket.
+/// State of the engine's socket on the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Socket {
     Present,
-    /// There is none on the host, so the engine makes a directory of that name.
+    /// The host has none, so the engine creates a directory of that name for the mount.
     Directory,
     Absent,
 }
 
-/// Whether the engine finds the runner's directories. A runner inside of a container, without the same mounts, talks of
-/// directories that the engine does not have, and gets empty ones.
+/// Visibility of the runner's directories to the engine. A runner in a container without the same mounts names directories that
+/// do not exist on the engine's host, and gets empty ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sources {
     Visible,
     Invisible,
 }
 
-/// One stage of a step, not started yet.
+/// A stage of a step, not started yet.
 #[must_use = "a step does nothing until it is run"]
 #[derive(Debug)]
 pub(crate) struct Step<'a> {
@@ -61,7 +61,7 @@ pub(crate) struct Step<'a> {
 }
 
 impl<'a> Step<'a> {
-    /// A step that knows no way to anything, and has an empty workspace.
+    /// A step without inputs for bastion or database, and with an empty workspace.
     pub(crate) fn bare(database: &'a Database) -> Self {
         let Manifest { inputs, env, .. } = Manifest::with_token(TOKEN);
         Self {
@@ -79,7 +79,7 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// A step that knows the way through the network's bastion to this database.
+    /// A step with the inputs to reach this database through the network's bastion.
     pub(crate) fn new(database: &'a Database) -> Self {
         let network = database.network();
         let step = Self::bare(database)
@@ -91,85 +91,85 @@ impl<'a> Step<'a> {
         step.hides(PASSWORD)
     }
 
-    /// A line of `with:`.
+    /// Sets an input, as a line of `with:` does.
     pub(crate) fn input(mut self, name: &str, value: impl Into<String>) -> Self {
         self.job.inputs.insert(name.to_owned(), value.into());
         self
     }
 
-    /// A line of `with:` whose value must not be seen anywhere.
+    /// Sets an input whose value must not appear anywhere.
     pub(crate) fn secret(mut self, name: &str, value: impl Into<String>) -> Self {
         let value = value.into();
         self.secrets.push(value.clone());
         self.input(name, value)
     }
 
-    /// A part of a secret that must not be seen anywhere, either.
+    /// Adds another text that must not appear anywhere, such as a part of a secret.
     pub(crate) fn hides(mut self, value: &str) -> Self {
         self.secrets.push(value.to_owned());
         self
     }
 
-    /// A file that the checkout has put into the workspace.
+    /// Adds a file to the workspace, as a checkout does.
     pub(crate) fn file(self, path: &str, content: impl AsRef<[u8]>) -> Self {
         self.layout.write(path, content.as_ref());
         self
     }
 
-    /// A line of `env:`.
+    /// Sets a variable, as a line of `env:` does.
     pub(crate) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.job.env.insert(name.to_owned(), value.into());
         self
     }
 
-    /// What started the workflow.
+    /// Sets the event that started the workflow.
     pub(crate) fn on(mut self, event: Event) -> Self {
         self.job.event = event;
         self
     }
 
-    /// The job runs with `ACTIONS_STEP_DEBUG`.
+    /// Enables debug logging, as `ACTIONS_STEP_DEBUG` does.
     pub(crate) fn with_debug_logging(mut self) -> Self {
         self.job.debug = Debug::On;
         self
     }
 
-    /// GitHub itself is elsewhere.
+    /// Sets the URLs of another GitHub server.
     pub(crate) fn of_server(mut self, server_url: &str, api_url: &str) -> Self {
         (self.job.server_url, self.job.api_url) = (server_url.to_owned(), api_url.to_owned());
         self
     }
 
-    /// What an earlier stage has saved.
+    /// Sets the state that an earlier stage has saved.
     pub(crate) fn with_state(mut self, state: Vec<(String, String)>) -> Self {
         self.job.state = state;
         self
     }
 
-    /// In the directories of an earlier stage.
+    /// Uses the directories of an earlier stage.
     pub(crate) fn after(self, layout: Layout) -> Self {
         Self { layout, ..self }
     }
 
-    /// The post stage of the step, whatever became of the main one.
+    /// Turns this into the post stage of the step.
     pub(crate) fn post(self) -> Self {
         let entrypoint = Manifest::with_token(TOKEN).post_entrypoint;
         assert!(entrypoint.is_some(), "action.yml has no post stage");
         Self { entrypoint, ..self }
     }
 
-    /// Another image and what it runs, to see what a step is given.
+    /// Runs another image with these arguments, to see what a step receives.
     pub(crate) fn probe(mut self, image: &'static str, args: &[&str]) -> Self {
         (self.image, self.args) = (image, args.iter().map(|arg| (*arg).to_owned()).collect());
         self
     }
 
-    /// Whose the command files are.
+    /// Sets the owner of the command files.
     pub(crate) fn command_files_of(self, owner: Owner) -> Self {
         Self { layout: self.layout.owned_by(owner), ..self }
     }
 
-    /// Whether `RUNNER_TEMP` is mounted.
+    /// Sets whether `RUNNER_TEMP` is mounted.
     pub(crate) fn temp(self, temp: Temp) -> Self {
         Self { temp, ..self }
     }
@@ -182,7 +182,7 @@ impl<'a> Step<'a> {
         Self { sources, ..self }
     }
 
-    /// In the network of the database, which is reached there without a bastion.
+    /// Runs in the database's network, where it is reached without a bastion.
     pub(crate) fn beside_the_database(mut self) -> Self {
         for name in ["ssh-host", "ssh-known-hosts", "ssh-private-key"] {
             self.job.inputs.insert(name.to_owned(), String::new());
@@ -191,7 +191,7 @@ impl<'a> Step<'a> {
         self
     }
 
-    /// A job without `services:` and without `container:` has no network of its own.
+    /// Runs in the default network, as a job without `services:` and `container:` does.
     pub(crate) fn on_the_default_network(self) -> Self {
         Self { network: None, ..self }
     }
@@ -202,13 +202,13 @@ impl<'a> Step<'a> {
         let paths = Paths::of(&self.layout.work(), REPOSITORY, self.temp);
         let container = Container::new(self.image, self.entrypoint.clone());
         if self.job.inputs.get("image").is_some_and(|image| !image.is_empty()) {
-            self = self.hands_over(&engine::mark(&container.label));
+            self = self.pass_variable(&engine::marker(&container.label));
         }
         let environment = self.job.environment(&self.layout.work(), &guid, &paths);
         engine::image(self.image);
         let mut docker = Command::new("docker");
         docker.args(container.arguments(&environment, self.network.as_deref(), &self.mounts())).args(&self.args);
-        // With what the image lacks, HOME among it, the CLI runs too: the runner does not tell them apart.
+        // The CLI itself runs with the container's variables, HOME among them, as under the runner.
         docker.envs(&environment).current_dir(self.layout.workspace());
         docker.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Running::start(self, docker, container, guid, paths)
@@ -219,7 +219,7 @@ impl<'a> Step<'a> {
         self.start().finish().finished
     }
 
-    /// In the runner's order.
+    /// Lists the mounts in the runner's order.
     fn mounts(&self) -> Vec<(String, &'static str)> {
         let temp = |name: &str| match self.sources {
             Sources::Visible => self.layout.temp(name),

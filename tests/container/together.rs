@@ -1,4 +1,4 @@
-//! A tool that can do both lists and migrates in one start, where nobody has a say in between.
+//! A tool that supports it lists and migrates in one start, unless an approval or a step comes in between.
 
 use crate::{
     app::{DJANGO_4_2, DJANGO_5_2, MIGRATIONS, with_trouble},
@@ -6,73 +6,77 @@ use crate::{
     step::Step,
 };
 
-const LISTS: &str = "manage.py showmigrations --plan";
-const MIGRATES: &str = "manage.py migrate --noinput";
+const LIST: &str = "manage.py showmigrations --plan";
+const MIGRATE: &str = "manage.py migrate --noinput";
 
-/// An app that tells how it is started.
-fn telling<'d>(database: &'d Database, app: &str) -> Step<'d> {
-    Step::of_app(database, app).hands_over("APP_STARTS=yes")
+/// A step whose app prints the arguments of each start.
+fn printing_starts<'d>(database: &'d Database, app: &str) -> Step<'d> {
+    Step::of_app(database, app).pass_variable("APP_STARTS=yes")
 }
 
-fn starts(log: &str) -> Vec<&str> {
-    log.lines().filter_map(|line| line.split_once("started as ")).map(|(_, words)| words).collect()
+fn started_commands(log: &str) -> Vec<&str> {
+    log.lines().filter_map(|line| line.split_once("started as ")).map(|(_, arguments)| arguments).collect()
 }
 
 #[test]
-fn to_the_app_it_is_a_migration_from_its_first_line_to_its_last() {
+fn one_start_of_the_app_lists_and_migrates() {
     for app in [DJANGO_4_2, DJANGO_5_2] {
         let database = shared().database();
-        let told = telling(&database, app).run().succeeds().applied(MIGRATIONS);
-        assert_eq!(starts(&told.log), [MIGRATES]);
-        let told = told.says("$ python manage.py showmigrations --plan").says("$ python manage.py migrate --noinput");
-        // Its connections go on, too.
-        told.says("of 1 of 1 connections").never_says("go on?").done();
-        let told = telling(&database, app).run().nothing_to_do();
-        assert_eq!(starts(&told.log), [MIGRATES]);
-        told.done();
+        let finished = printing_starts(&database, app).run().succeeds().applied(MIGRATIONS);
+        assert_eq!(started_commands(&finished.log), [MIGRATE]);
+        let finished =
+            finished.logs("$ python manage.py showmigrations --plan").logs("$ python manage.py migrate --noinput");
+        // Its connections stay open between the two as well.
+        finished.logs("of 1 of 1 connections").never_logs("go on?").done();
+        let finished = printing_starts(&database, app).run().nothing_to_do();
+        assert_eq!(started_commands(&finished.log), [MIGRATE]);
+        finished.done();
     }
 }
 
 #[test]
-fn whoever_has_a_say_in_between_has_it_before_the_migration_is_started() {
+fn an_approval_or_a_step_in_between_takes_a_start_for_the_list_first() {
     let database = shared().database();
-    let plan = telling(&database, DJANGO_5_2).input("command", "plan").run().pends().pending(MIGRATIONS);
-    assert_eq!(starts(&plan.log), [LISTS, "manage.py migrate --plan"]);
+    let plan = printing_starts(&database, DJANGO_5_2).input("command", "plan").run().has_pending().pending(MIGRATIONS);
+    assert_eq!(started_commands(&plan.log), [LIST, "manage.py migrate --plan"]);
     let digest = plan.outputs["plan-digest"].clone();
     plan.done();
-    let approved = telling(&database, DJANGO_5_2).input("expect-plan", digest).run().succeeds().applied(MIGRATIONS);
-    assert_eq!(starts(&approved.log), [LISTS, MIGRATES]);
+    let approved =
+        printing_starts(&database, DJANGO_5_2).input("expect-plan", digest).run().succeeds().applied(MIGRATIONS);
+    assert_eq!(started_commands(&approved.log), [LIST, MIGRATE]);
     approved.done();
     let database = shared().database();
-    let step = telling(&database, DJANGO_5_2).input("before", "[{ name: Snapshot, run: echo taken, when: pending }]");
-    let told = step.run().succeeds().applied(MIGRATIONS).summary("| Snapshot | done |");
-    assert_eq!(starts(&told.log), [LISTS, MIGRATES]);
-    told.done();
+    let step =
+        printing_starts(&database, DJANGO_5_2).input("before", "[{ name: Snapshot, run: echo taken, when: pending }]");
+    let finished = step.run().succeeds().applied(MIGRATIONS).summary("| Snapshot | done |");
+    assert_eq!(started_commands(&finished.log), [LIST, MIGRATE]);
+    finished.done();
 }
 
 #[test]
-fn an_app_that_can_not_be_started_for_both_is_started_twice() {
+fn an_app_that_cannot_be_started_for_both_is_started_for_each() {
     let database = shared().database();
-    let step = Step::of_app(&database, DJANGO_5_2).hands_over("APP_STARTS=by itself");
-    let told = step.run().succeeds().applied(MIGRATIONS);
-    assert_eq!(starts(&told.log), [MIGRATES, LISTS, MIGRATES]);
-    told.says("nobody starts me but Python").says("it is run again for the list alone").done();
+    let step = Step::of_app(&database, DJANGO_5_2).pass_variable("APP_STARTS=by itself");
+    let finished = step.run().succeeds().applied(MIGRATIONS);
+    assert_eq!(started_commands(&finished.log), [MIGRATE, LIST, MIGRATE]);
+    finished.logs("nobody starts me but Python").logs("it is run again for the list alone").done();
 }
 
 #[test]
-fn the_same_command_in_run_is_started_for_itself() {
+fn the_same_command_in_run_is_started_on_its_own() {
     let database = shared().database();
-    let step = telling(&database, DJANGO_5_2).input("run", r#"["python", "manage.py", "migrate", "--noinput"]"#);
-    let told = step.run().succeeds().applied(MIGRATIONS);
-    assert_eq!(starts(&told.log), [LISTS, MIGRATES]);
-    told.done();
+    let step =
+        printing_starts(&database, DJANGO_5_2).input("run", r#"["python", "manage.py", "migrate", "--noinput"]"#);
+    let finished = step.run().succeeds().applied(MIGRATIONS);
+    assert_eq!(started_commands(&finished.log), [LIST, MIGRATE]);
+    finished.done();
 }
 
 #[test]
-fn an_app_with_nothing_to_do_is_let_go_before_the_run_goes_on() {
+fn an_app_with_nothing_to_do_ends_before_the_run_continues() {
     let database = shared().database();
     Step::of_app(&database, DJANGO_5_2).run().succeeds().applied(MIGRATIONS).done();
-    let step = telling(&database, DJANGO_5_2).input("after", "[{ name: Pause, sql: pause.sql }]");
+    let step = printing_starts(&database, DJANGO_5_2).input("after", "[{ name: Pause, sql: pause.sql }]");
     let running = step.file("pause.sql", "select pg_sleep(3);\n").start();
     let pauses = "select count(*) from pg_stat_activity where query like '%pg_sleep%' and wait_event = 'PgSleep'";
     running.wait_until("the step", || (database.sql(pauses) == "1").then_some(()));
@@ -80,34 +84,34 @@ fn an_app_with_nothing_to_do_is_let_go_before_the_run_goes_on() {
     running.finish().finished.nothing_to_do().summary("| Pause | done |").done();
 }
 
-/// What stands between Docker and the app, in an image or in `command-prefix`.
+/// A shell between Docker and the app, in an image or in `command-prefix`.
 #[test]
-fn an_app_behind_a_shell_is_heard_and_answered_or_started_twice() {
+fn an_app_behind_a_shell_is_prompted_or_started_for_each() {
     for (shell, starts_as) in [
-        (r#""$@" & wait $!"#, vec![MIGRATES, LISTS, MIGRATES]),
-        (r#""$@" </dev/null"#, vec![MIGRATES, LISTS, MIGRATES]),
-        (r#"exec "$@" >&2"#, vec![MIGRATES]),
+        (r#""$@" & wait $!"#, vec![MIGRATE, LIST, MIGRATE]),
+        (r#""$@" </dev/null"#, vec![MIGRATE, LIST, MIGRATE]),
+        (r#"exec "$@" >&2"#, vec![MIGRATE]),
     ] {
         let database = shared().database();
-        let step = telling(&database, DJANGO_5_2).input("command-prefix", format!("sh -c '{shell}' sh"));
-        let told = step.run().succeeds().applied(MIGRATIONS);
-        assert_eq!(starts(&told.log), starts_as, "{shell}");
-        told.done();
+        let step = printing_starts(&database, DJANGO_5_2).input("command-prefix", format!("sh -c '{shell}' sh"));
+        let finished = step.run().succeeds().applied(MIGRATIONS);
+        assert_eq!(started_commands(&finished.log), starts_as, "{shell}");
+        finished.done();
     }
 }
 
 #[test]
-fn an_app_that_reads_its_input_finds_the_end() {
+fn an_app_that_reads_standard_input_finds_it_empty() {
     let database = shared().database();
-    let step = telling(&database, DJANGO_5_2).hands_over("APP_READS=yes");
-    step.run().succeeds().applied(MIGRATIONS).says("read ''").done();
+    let step = printing_starts(&database, DJANGO_5_2).pass_variable("APP_READS=yes");
+    step.run().succeeds().applied(MIGRATIONS).logs("read ''").done();
 }
 
 #[test]
-fn an_app_that_migrates_before_it_is_told_to_can_not_and_is_asked_for_its_list_alone() {
+fn an_app_that_migrates_before_the_confirmation_is_blocked_and_started_for_its_list() {
     let database = shared().database();
     let step = Step::of_app(&database, DJANGO_5_2).trouble("hasty");
-    let told = step.run().succeeds().applied(with_trouble());
-    told.says("read-only transaction").says("it is run again for the list alone").done();
+    let finished = step.run().succeeds().applied(with_trouble());
+    finished.logs("read-only transaction").logs("it is run again for the list alone").done();
     assert_eq!(database.sql("select count(*) from django_migrations"), "6");
 }

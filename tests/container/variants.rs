@@ -1,7 +1,7 @@
-//! The runner's contract over the image: whatever a runner does differently from another, the step does its work.
+//! Variants of runners: the image works under each of them.
 
 use crate::{
-    github::{Github, Writing},
+    github::{Github, WriteAccess},
     layout::Owner,
     network::shared,
     runner::{event::Event, paths::Temp},
@@ -16,24 +16,24 @@ fn users(step: Step<'_>) -> Step<'_> {
 }
 
 #[test]
-fn a_step_of_a_job_with_services_does_its_work() {
+fn a_step_of_a_job_with_services_migrates() {
     let database = shared().database();
     let ended = users(Step::new(&database)).start().finish();
     assert_eq!(ended.conclusion, Conclusion::Succeeded);
     assert_eq!(ended.state, []);
-    ended.finished.succeeds().applied(["0001_users"]).says("db.private.internal:5432").done();
+    ended.finished.succeeds().applied(["0001_users"]).logs("db.private.internal:5432").done();
     assert_eq!(database.sql("select count(*) from users"), "0");
 }
 
 #[test]
-fn a_step_of_a_job_without_services_has_no_network_of_names() {
+fn a_step_on_the_default_network_migrates() {
     let database = shared().database();
     let step = users(Step::new(&database)).on_the_default_network();
     let step = step.input("ssh-host", database.network().bastion_address());
     step.run().succeeds().applied(["0001_users"]).done();
 }
 
-/// The action has no post stage. One that it may get is a new container with the same inputs and the state of the first.
+/// A post stage is a new container with the same inputs and the state of the first.
 #[test]
 fn a_second_stage_with_the_same_inputs_leaves_nothing_behind() {
     let database = shared().database();
@@ -45,14 +45,14 @@ fn a_second_stage_with_the_same_inputs_leaves_nothing_behind() {
 }
 
 #[test]
-fn the_command_files_may_be_roots() {
+fn the_command_files_may_belong_to_root() {
     let database = shared().database();
     users(Step::new(&database)).command_files_of(Owner::Root).run().succeeds().applied(["0001_users"]).done();
 }
 
 /// `RUNNER_TEMP` then names a directory that does not exist in the container.
 #[test]
-fn an_old_runner_does_not_mount_its_temporary_directory() {
+fn a_step_migrates_without_a_mounted_temporary_directory() {
     let database = shared().database();
     users(Step::new(&database)).temp(Temp::Absent).run().succeeds().applied(["0001_users"]).done();
 }
@@ -65,15 +65,15 @@ fn the_engines_socket_is_not_needed() {
     }
 }
 
-/// A runner inside of a container that shares no directories with the engine's host.
+/// A runner in a container that shares no directories with the engine's host.
 #[test]
-fn directories_that_the_engine_does_not_see_are_told_as_that() {
+fn directories_that_the_engine_cannot_see_are_reported() {
     let database = shared().database();
-    let told = users(Step::new(&database)).sources(Sources::Invisible).run();
-    let told = told.fails("files-missing", 2).without_outputs();
-    let told = told.error("the directory `migrations` named by `migrations` does not exist");
-    let told = told.warning("can't write the outputs (`GITHUB_OUTPUT`)").warning("can't write the job summary");
-    told.says("the runner's files are not in this container").done();
+    let finished = users(Step::new(&database)).sources(Sources::Invisible).run();
+    let finished = finished.fails("files-missing", 2).without_outputs();
+    let finished = finished.error("the directory `migrations` named by `migrations` does not exist");
+    let finished = finished.warning("can't write the outputs (`GITHUB_OUTPUT`)").warning("can't write the job summary");
+    finished.logs("the runner's files are not in this container").done();
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn paths_may_be_those_of_the_host_or_of_the_jobs_container() {
 }
 
 #[test]
-fn every_event_is_as_good() {
+fn a_step_migrates_on_every_event() {
     for event in [Event::Push, Event::PullRequest, Event::WorkflowDispatch, Event::Schedule, Event::WorkflowCall] {
         let database = shared().database();
         users(Step::new(&database)).on(event).run().succeeds().applied(["0001_users"]).done();
@@ -100,31 +100,31 @@ fn every_event_is_as_good() {
 fn links_lead_to_the_server_that_runs_the_job() {
     let database = shared().database();
     let step = users(Step::new(&database)).of_server("https://ghe.example", "https://ghe.example/api/v3");
-    let told = step.run().succeeds().applied(["0001_users"]);
-    let report: serde_json::Value = serde_json::from_str(&told.outputs["report"]).expect("the report is JSON");
+    let finished = step.run().succeeds().applied(["0001_users"]);
+    let report: serde_json::Value = serde_json::from_str(&finished.outputs["report"]).expect("the report is JSON");
     assert_eq!(report["run_url"], "https://ghe.example/octo/app/actions/runs/4711/attempts/1");
     assert_eq!(database.sql("select distinct run from bastion_migrate.ledger"), report["run_url"]);
-    told.done();
+    finished.done();
 }
 
 #[test]
-fn debug_logging_shows_traces_to_who_asked() {
+fn debug_logging_shows_traces_on_request() {
     let database = shared().database();
     let ended = users(Step::new(&database)).with_debug_logging().start().finish();
     assert!(ended.shown.contains("\n##[debug]"), "{}", ended.shown);
     ended.finished.succeeds().applied(["0001_users"]).done();
     let ended = users(Step::new(&database)).start().finish();
     assert!(!ended.shown.contains("##[debug]"), "{}", ended.shown);
-    ended.finished.nothing_to_do().never_says("::debug::").done();
+    ended.finished.nothing_to_do().never_logs("::debug::").done();
 }
 
-/// The runner warns of it (`Unexpected input(s)`) and hands it over.
+/// The runner warns about it (`Unexpected input(s)`) and passes it on.
 #[test]
-fn an_input_that_does_not_exist_is_refused_when_it_may_be_a_typing_error() {
+fn an_unknown_input_is_refused_if_it_resembles_a_known_one() {
     let database = shared().database();
     let digest = format!("sha256:{}", "0".repeat(64));
-    let told = users(Step::new(&database)).input("expect-plna", digest).run();
-    told.fails("input-unknown", 2).error("there is no input `expect-plna`").done();
+    let finished = users(Step::new(&database)).input("expect-plna", digest).run();
+    finished.fails("input-unknown", 2).error("there is no input `expect-plna`").done();
     let step = users(Step::new(&database)).input("entrypoint", "").input("args", "").input("Zq xyz", "1");
     step.run().succeeds().applied(["0001_users"]).done();
 }
@@ -139,23 +139,24 @@ fn an_input_may_be_as_long_as_a_variable_can_be() {
     users(Step::new(&database)).input("database-ca", long).run().nothing_to_do().done();
 }
 
-/// A pull request from a fork: every secret is empty.
+/// In a pull request from a fork every secret is empty.
 #[test]
-fn a_fork_has_no_secrets_and_is_told_why() {
+fn missing_secrets_of_a_forks_pull_request_are_explained() {
     let database = shared().database();
     let step = users(Step::new(&database)).on(Event::PullRequest);
-    let told = step.input("ssh-private-key", "").input("database-url", "").run().fails("input-missing", 2);
-    let told = told.error("neither `ssh-private-key` nor `ssh-password` has a value; `database-url` has no value");
-    told.says("the event is a fork's pull request").done();
+    let finished = step.input("ssh-private-key", "").input("database-url", "").run().fails("input-missing", 2);
+    let finished =
+        finished.error("neither `ssh-private-key` nor `ssh-password` has a value; `database-url` has no value");
+    finished.logs("the event is not a pull request from a fork").done();
 }
 
-/// GitHub's API is where `GITHUB_API_URL` says, and a read-only token is told as what it is.
+/// The API is called at `GITHUB_API_URL`.
 #[test]
-fn a_comment_that_a_read_only_token_may_not_write_is_a_warning() {
+fn a_comment_refused_for_a_read_only_token_is_a_warning() {
     let database = shared().database();
-    let github = Github::start_at(&database.network().gateway(), Writing::Forbidden);
+    let github = Github::start_at(&database.network().gateway(), WriteAccess::Forbidden);
     let step = users(Step::new(&database)).on(Event::PullRequest).input("comment", "always");
-    let told = step.of_server("https://ghe.example", &github.url()).run().succeeds().applied(["0001_users"]);
-    told.warning("can't write the comment: GitHub answered 403").done();
+    let finished = step.of_server("https://ghe.example", &github.url()).run().succeeds().applied(["0001_users"]);
+    finished.warning("can't write the comment: GitHub answered 403").done();
     assert!(github.requests().iter().any(|head| head.contains("POST /api/v3/repos/octo/app/issues/3/comments")));
 }

@@ -1,8 +1,8 @@
-//! What hits a run.
+//! Disruptions of a run: kills, crashes and signals.
 
 use crate::{
     action::Running,
-    agreement::Terms,
+    agreement::AllowedEnds,
     lab::{Lab, poll, session::Session},
 };
 use proptest::{prelude::Strategy, sample::select};
@@ -12,20 +12,20 @@ use rustix::{
 };
 use std::{fmt, time::Duration};
 
-/// A run without anybody to hit ends before this.
+/// Time limit for a target to appear; a run without one ends earlier.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// From the first signal to the end: a promise of the README.
+/// Time limit from the first signal to the end, as promised in the README.
 const BUDGET: Duration = Duration::from_secs(7);
 
-/// What is done to a run.
+/// A disruption of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Blow {
+pub(crate) enum Disruption {
     /// SIGKILL to the step.
     ActionKilled,
-    /// SIGKILL to the processes of sshd that serve it.
+    /// SIGKILL to the sshd processes of its session.
     SessionKilled,
-    /// SIGKILL to its PostgreSQL backend, or to another one where it has none yet: the whole server recovers.
+    /// SIGKILL to its PostgreSQL backend, or to another one if it has none yet: the whole server recovers.
     BackendKilled,
     /// `pg_terminate_backend`.
     BackendTerminated,
@@ -37,34 +37,39 @@ pub(crate) enum Blow {
     InterruptedTwice,
 }
 
-/// What a blow leaves to be mended before the run can be judged.
+/// The damage that has to be repaired before the run can be judged.
 #[derive(Debug)]
-pub(crate) enum Wound {
+pub(crate) enum Damage {
     None,
-    /// The server recovers as soon as this session has been ended.
+    /// The server recovers once it has ended this session.
     Recovering(Box<Session>),
-    /// The server is gone.
+    /// The server is down.
     Down,
 }
 
-/// Those of a kill, in turn.
-pub(crate) const KILLS: [Blow; 5] =
-    [Blow::ActionKilled, Blow::SessionKilled, Blow::BackendKilled, Blow::BackendTerminated, Blow::ServerCrashed];
+/// The disruptions of `kill` rounds, used in turn.
+pub(crate) const KILLS: [Disruption; 5] = [
+    Disruption::ActionKilled,
+    Disruption::SessionKilled,
+    Disruption::BackendKilled,
+    Disruption::BackendTerminated,
+    Disruption::ServerCrashed,
+];
 
-/// Those of a cancel, in turn.
-pub(crate) const CANCELS: [Blow; 2] = [Blow::Interrupted, Blow::InterruptedTwice];
+/// The disruptions of `cancel` rounds, used in turn.
+pub(crate) const CANCELS: [Disruption; 2] = [Disruption::Interrupted, Disruption::InterruptedTwice];
 
-/// Any of them.
-pub(crate) fn blows() -> impl Strategy<Value = Blow> {
+/// Generates any disruption.
+pub(crate) fn disruptions() -> impl Strategy<Value = Disruption> {
     select([&KILLS[..], &CANCELS].concat())
 }
 
-impl Blow {
-    /// How a run may end that it met. Whatever is hit comes back at once, so nothing may stay in doubt. A signal before the
-    /// handlers stand ends a process by itself.
-    pub(crate) fn terms(self) -> Terms {
-        let (endings, within): (&[_], _) = match self {
-            // It may have ended a moment before, which a kill does not tell.
+impl Disruption {
+    /// Returns the allowed ends of a disrupted run. The server comes back at once, so no commit may stay in doubt. A signal that
+    /// comes before the handlers are installed kills the process.
+    pub(crate) fn allowed_ends(self) -> AllowedEnds {
+        let (endings, time_limit): (&[_], _) = match self {
+            // The run may have ended just before; a kill does not report that.
             Self::ActionKilled => (&[("killed", 9), ("success", 0), ("nothing-to-do", 0)], None),
             Self::SessionKilled | Self::BackendKilled | Self::BackendTerminated | Self::ServerCrashed => {
                 (&[("success", 0), ("nothing-to-do", 0), ("failed", 3)], None)
@@ -77,31 +82,31 @@ impl Blow {
                 Some(BUDGET),
             ),
         };
-        Terms { endings, within }
+        AllowedEnds { endings, time_limit }
     }
 
-    /// Hits the run, as soon as there is a victim; nothing if the run has ended before that.
-    pub(crate) fn fall(self, lab: &Lab, running: &mut Running<'_>) -> Option<Wound> {
-        let strike = || match running.ended() {
+    /// Disrupts the run as soon as the target exists. Returns `None` if the run ended before.
+    pub(crate) fn inject(self, lab: &Lab, running: &mut Running<'_>) -> Option<Damage> {
+        let disrupt = || match running.ended() {
             Some(_) => Some(None),
-            None => self.strike(lab, running).map(Some),
+            None => self.disrupt(lab, running).map(Some),
         };
-        poll(PATIENCE, strike).flatten()
+        poll(PATIENCE, disrupt).flatten()
     }
 
-    fn strike(self, lab: &Lab, running: &Running<'_>) -> Option<Wound> {
+    fn disrupt(self, lab: &Lab, running: &Running<'_>) -> Option<Damage> {
         match self {
             Self::ActionKilled => kill(running.pid()),
             Self::SessionKilled => {
                 let sessions = lab.bastion.sessions();
                 sessions.iter().copied().for_each(kill);
-                return (!sessions.is_empty()).then_some(Wound::None);
+                return (!sessions.is_empty()).then_some(Damage::None);
             }
-            Self::BackendKilled => return Some(Wound::Recovering(Box::new(kill_backend(lab)))),
-            Self::BackendTerminated => return (lab.database.terminate("bastion-migrate%") > 0).then_some(Wound::None),
+            Self::BackendKilled => return Some(Damage::Recovering(Box::new(kill_backend(lab)))),
+            Self::BackendTerminated => return (lab.database.terminate("bastion-migrate%") > 0).then_some(Damage::None),
             Self::ServerCrashed => {
                 lab.database.server().crash();
-                return Some(Wound::Down);
+                return Some(Damage::Down);
             }
             Self::Interrupted => running.signal(Signal::INT),
             Self::InterruptedTwice => {
@@ -109,19 +114,19 @@ impl Blow {
                 running.signal(Signal::TERM);
             }
         }
-        Some(Wound::None)
+        Some(Damage::None)
     }
 }
 
-impl Wound {
-    /// Brings back what was hit.
-    pub(crate) fn mend(self, lab: &Lab) {
+impl Damage {
+    /// Waits for the recovery of the server, or starts it again.
+    pub(crate) fn repair(self, lab: &Lab) {
         match self {
             Self::None => {}
             Self::Recovering(witness) => {
                 poll(PATIENCE, || is_closed(&witness).then_some(()))
                     .expect("the server notices that a backend has died");
-                lab.database.server().wait_until_it_answers();
+                lab.database.server().wait_until_ready();
             }
             Self::Down => lab.database.server().resume(),
         }
@@ -131,14 +136,14 @@ impl Wound {
 fn kill(pid: u32) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a pid is a positive number");
     match kill_process(pid, Signal::KILL) {
-        // It has just ended by itself.
+        // The process has just ended by itself.
         Ok(()) | Err(Errno::SRCH) => {}
         Err(error) => panic!("{pid:?} can't be killed: {error}"),
     }
 }
 
-/// Whichever backend dies, the server ends all of them and recovers. The session that is returned sees when it begins: it is
-/// ended by the server, so it is not the victim itself, which is gone before the server knows.
+/// Kills a backend, after which the server ends all others and recovers. Returns a session that shows when the server has
+/// noticed: the server ends it. The killed backend can't show that, as it is gone before the server notices.
 fn kill_backend(lab: &Lab) -> Session {
     let [witness, spare] = [(), ()].map(|()| lab.database.session());
     let spare_pid = spare.sql("select pg_backend_pid()");
@@ -155,7 +160,7 @@ fn is_closed(session: &Session) -> bool {
     session.try_sql("select 1").is_err()
 }
 
-impl fmt::Display for Blow {
+impl fmt::Display for Disruption {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(match self {
             Self::ActionKilled => "kill -9 of the action",

@@ -1,6 +1,6 @@
-//! Migrations that leave traces: of every statement it can be told afterwards how often it took effect.
+//! Migrations whose statements leave traces that show how often each took effect.
 
-use crate::agreement::Way;
+use crate::agreement::TransactionMode;
 use proptest::{
     collection::vec,
     prelude::{Just, Strategy},
@@ -8,50 +8,50 @@ use proptest::{
 };
 use std::{fmt::Write as _, time::Duration};
 
-/// One statement.
+/// A statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Statement {
-    /// Makes a table of its own.
+    /// Creates a table of its own.
     Table,
     /// Inserts one row.
-    Row,
-    /// Inserts so many rows by COPY.
-    Rows(u64),
+    InsertRow,
+    /// Inserts this many rows by COPY.
+    CopyRows(u64),
     /// Builds an index concurrently.
     Index,
-    /// Runs as often as one likes, and not in a transaction.
+    /// Vacuums: idempotent, and not allowed in a transaction.
     Vacuum,
-    /// Takes so many milliseconds and leaves nothing.
+    /// Sleeps for this many milliseconds and leaves no trace.
     Sleep(u64),
-    /// Says so many messages and leaves nothing.
-    Flood(u64),
-    /// Returns so many rows and leaves nothing.
-    Returned(u64),
+    /// Raises this many notices and leaves no trace.
+    Notices(u64),
+    /// Returns this many rows and leaves no trace.
+    ReturnedRows(u64),
 }
 
-use Statement::{Flood, Index, Returned, Row, Rows, Sleep, Table, Vacuum};
+use Statement::{CopyRows, Index, InsertRow, Notices, ReturnedRows, Sleep, Table, Vacuum};
 
-/// One migration.
+/// A migration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct File {
-    pub(crate) way: Way,
+    pub(crate) mode: TransactionMode,
     pub(crate) statements: Vec<Statement>,
 }
 
-/// What the files write to; made before the first run.
-pub(crate) const GROUND: &str = "create table marks (version int, statement int); alter table marks owner to app; \
+/// Creates the table that the files write to; run before the first migration.
+pub(crate) const SETUP: &str = "create table marks (version int, statement int); alter table marks owner to app; \
     insert into marks select 0, generate_series(1, 2000)";
 
 impl File {
-    /// Its name without directory and ending.
+    /// Returns the file name without directory and extension.
     pub(crate) fn name(version: usize) -> String {
         format!("{version:04}_m")
     }
 
-    /// Its text.
+    /// Returns the content.
     pub(crate) fn sql(&self, version: usize) -> String {
         let plain = |statement: &Statement| !matches!(statement, Index | Vacuum);
-        let opts_out = self.way == Way::Statements && self.statements.iter().any(plain);
+        let opts_out = self.mode == TransactionMode::PerStatement && self.statements.iter().any(plain);
         let mut text = if opts_out { "-- no-transaction\n".to_owned() } else { String::new() };
         for (index, statement) in self.statements.iter().enumerate() {
             text.push_str(&statement.sql(version, index + 1));
@@ -61,25 +61,25 @@ impl File {
 }
 
 impl File {
-    /// How long it takes, about: what it sleeps, and a little for each round trip.
+    /// Estimates the duration: the sleeps, and a little for each round trip.
     pub(crate) fn duration(&self) -> Duration {
         let statement = |statement: &Statement| match statement {
             Sleep(time) => *time,
             Index | Vacuum => 12,
-            Table | Row | Rows(_) => 2,
-            Flood(messages) => messages / 10,
-            Returned(rows) => rows / 200,
+            Table | InsertRow | CopyRows(_) => 2,
+            Notices(messages) => messages / 10,
+            ReturnedRows(rows) => rows / 200,
         };
         Duration::from_millis(self.statements.iter().map(statement).sum())
     }
 
-    /// How many lines it adds to the log.
+    /// Returns how many lines the file adds to the log.
     pub(crate) fn lines(&self) -> usize {
-        let said = |statement: &Statement| match statement {
-            Flood(messages) => usize::try_from(*messages).expect("they are few"),
+        let notices = |statement: &Statement| match statement {
+            Notices(messages) => usize::try_from(*messages).expect("they are few"),
             _ => 0,
         };
-        3 + self.statements.iter().map(said).sum::<usize>()
+        3 + self.statements.iter().map(notices).sum::<usize>()
     }
 }
 
@@ -87,65 +87,65 @@ impl Statement {
     fn sql(self, version: usize, number: usize) -> String {
         match self {
             Table => format!("create table t{version}_{number} (id int);\n"),
-            Row => format!("insert into marks values ({version}, {number});\n"),
-            Rows(count) => {
+            InsertRow => format!("insert into marks values ({version}, {number});\n"),
+            CopyRows(count) => {
                 let mut sql = "copy marks from stdin;\n".to_owned();
                 for _ in 0..count {
-                    writeln!(sql, "{version}\t{number}").expect("a string takes everything");
+                    writeln!(sql, "{version}\t{number}").expect("writing to a string succeeds");
                 }
                 sql + "\\.\n"
             }
             Index => format!("create index concurrently i{version}_{number} on marks (statement);\n"),
             Vacuum => "vacuum marks;\n".to_owned(),
-            Flood(messages) => format!(
+            Notices(messages) => format!(
                 "do $$ begin for i in 1..{messages} loop raise notice '% of {version} %', i, repeat('x', 40); end loop; end $$;\n"
             ),
-            Returned(rows) => format!("select number, repeat('y', 60) from generate_series(1, {rows}) number;\n"),
+            ReturnedRows(rows) => format!("select number, repeat('y', 60) from generate_series(1, {rows}) number;\n"),
             Sleep(time) => format!("select pg_sleep({}.{:03});\n", time / 1000, time % 1000),
         }
     }
 }
 
-/// A mixed set of migrations.
+/// Generates a mixed set of migrations.
 pub(crate) fn files() -> impl Strategy<Value = Vec<File>> {
     prop_oneof![
         4 => vec(file(), 1..9),
-        // Many in flight at once.
-        1 => vec(vec(plain(), 1..3).prop_map(whole), 20..60),
+        // Many files that are pipelined.
+        1 => vec(vec(plain(), 1..3).prop_map(single_transaction), 20..60),
     ]
 }
 
 fn file() -> impl Strategy<Value = File> {
     let pause = || (5..250_u64).prop_map(Sleep);
-    let copied = (2..400_u64).prop_map(Rows);
-    let flood = || prop_oneof![(100..20_000_u64).prop_map(Flood), (1_000..200_000_u64).prop_map(Returned)];
-    let alone = || prop_oneof![3 => Just(Index), 1 => Just(Vacuum)];
-    let any = prop_oneof![3 => plain(), 1 => pause(), 2 => alone()];
+    let copied = (2..400_u64).prop_map(CopyRows);
+    let flood = || prop_oneof![(100..20_000_u64).prop_map(Notices), (1_000..200_000_u64).prop_map(ReturnedRows)];
+    let non_transactional = || prop_oneof![3 => Just(Index), 1 => Just(Vacuum)];
+    let any = prop_oneof![3 => plain(), 1 => pause(), 2 => non_transactional()];
     prop_oneof![
-        3 => vec(plain(), 1..6).prop_map(whole),
+        3 => vec(plain(), 1..6).prop_map(single_transaction),
         2 => (vec(plain(), 0..3), copied, vec(plain(), 0..3))
-            .prop_map(|(before, copy, after)| whole([before, vec![copy], after].concat())),
+            .prop_map(|(before, copy, after)| single_transaction([before, vec![copy], after].concat())),
         2 => (vec(plain(), 1..3), pause(), vec(plain(), 0..3))
-            .prop_map(|(before, pause, after)| whole([before, vec![pause], after].concat())),
+            .prop_map(|(before, pause, after)| single_transaction([before, vec![pause], after].concat())),
         2 => (vec(plain(), 0..3), vec(flood(), 1..3), vec(plain(), 0..3))
-            .prop_map(|(before, flood, after)| whole([before, flood, after].concat())),
-        2 => vec(alone(), 1..3).prop_map(alone_all),
-        2 => vec(any, 1..6).prop_map(alone_all),
+            .prop_map(|(before, flood, after)| single_transaction([before, flood, after].concat())),
+        2 => vec(non_transactional(), 1..3).prop_map(per_statement),
+        2 => vec(any, 1..6).prop_map(per_statement),
     ]
 }
 
 fn plain() -> impl Strategy<Value = Statement> {
-    prop_oneof![Just(Table), Just(Row)]
+    prop_oneof![Just(Table), Just(InsertRow)]
 }
 
-fn whole(statements: Vec<Statement>) -> File {
-    File { way: Way::Whole, statements }
+fn single_transaction(statements: Vec<Statement>) -> File {
+    File { mode: TransactionMode::SingleTransaction, statements }
 }
 
-/// Without a transaction only if there is a reason to.
-fn alone_all(mut statements: Vec<Statement>) -> File {
+/// Returns a file without a transaction, with an index if nothing else requires that mode.
+fn per_statement(mut statements: Vec<Statement>) -> File {
     if !statements.iter().any(|statement| matches!(statement, Index | Vacuum)) {
         statements.push(Index);
     }
-    File { way: Way::Statements, statements }
+    File { mode: TransactionMode::PerStatement, statements }
 }

@@ -1,4 +1,4 @@
-//! When a blow falls.
+//! The moment of a disruption.
 
 use crate::{action::Running, lab::poll};
 use proptest::{prelude::Strategy, prop_oneof};
@@ -7,51 +7,52 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A run that stands still for so long hangs; its judge will say so.
+/// A run without progress for so long hangs; the judge reports it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A moment of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Moment {
-    /// So far into its usual duration, in thousandths.
+    /// A share of the typical duration, in thousandths.
     Time(u32),
-    /// So many milliseconds after it was started.
+    /// Milliseconds after the start.
     Early(u64),
-    /// So many milliseconds behind a line of its log, which is found so far into its usual length, in thousandths.
+    /// Milliseconds after a line of the log; the line is given as a share of the typical length, in thousandths.
     Line(u32, u64),
 }
 
-/// What a run that nothing hits is like.
+/// Duration and log length of an undisturbed run.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Usual {
+pub(crate) struct TypicalRun {
     pub(crate) duration: Duration,
     pub(crate) lines: usize,
 }
 
-/// Any moment; the lines help to meet the same one again. A little more than all, so that the end is met as well.
+/// Generates any moment. Lines make a moment reproducible. Times go slightly beyond the typical duration, to cover the end of a
+/// run.
 pub(crate) fn moments() -> impl Strategy<Value = Moment> {
     prop_oneof![
         3 => (0..1050_u32).prop_map(Moment::Time),
         1 => (0..=300_u64).prop_map(Moment::Early),
-        3 => (0..1000_u32, 0..25_u64).prop_map(|(at, then)| Moment::Line(at, then))
+        3 => (0..1000_u32, 0..25_u64).prop_map(|(at, delay)| Moment::Line(at, delay))
     ]
 }
 
 impl Moment {
-    /// Waits for it, or for the end of the run.
+    /// Waits for this moment, or for the end of the run.
     #[expect(clippy::disallowed_methods, reason = "a random moment is a random time to wait")]
-    pub(crate) fn wait(self, running: &mut Running<'_>, usual: Usual) {
-        let (line, then) = match self {
-            Self::Time(share) => (0, usual.duration * share / 1000),
-            Self::Early(then) => (0, Duration::from_millis(then)),
-            Self::Line(share, then) => (usual.lines * share as usize / 1000, Duration::from_millis(then)),
+    pub(crate) fn wait(self, running: &mut Running<'_>, typical: TypicalRun) {
+        let (line, delay) = match self {
+            Self::Time(share) => (0, typical.duration * share / 1000),
+            Self::Early(delay) => (0, Duration::from_millis(delay)),
+            Self::Line(share, delay) => (typical.lines * share as usize / 1000, Duration::from_millis(delay)),
         };
         poll(PATIENCE, || {
             (line == 0 || running.log().lines().count() >= line || running.ended().is_some()).then_some(())
         });
-        let at = Instant::now() + then;
+        let at = Instant::now() + delay;
         while Instant::now() < at && running.ended().is_none() {
-            thread::sleep(Duration::from_millis(1).min(then));
+            thread::sleep(Duration::from_millis(1).min(delay));
         }
     }
 }
@@ -60,8 +61,8 @@ impl fmt::Display for Moment {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Time(share) => write!(formatter, "at {share} ‰ of the time"),
-            Self::Early(then) => write!(formatter, "{then} ms after its start"),
-            Self::Line(share, then) => write!(formatter, "{then} ms after {share} ‰ of the log"),
+            Self::Early(delay) => write!(formatter, "{delay} ms after its start"),
+            Self::Line(share, delay) => write!(formatter, "{delay} ms after {share} ‰ of the log"),
         }
     }
 }

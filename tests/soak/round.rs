@@ -1,18 +1,19 @@
-//! One round: files, a blow, the judge; perhaps another blow at the run that repairs; the run that finishes the job; the proof.
+//! A round: files, a disrupted run and its judgement; perhaps a disrupted repair run; a run that finishes the migrations; a final
+//! `verify`.
 
 use crate::{
     action::Action,
-    agreement::{self, Terms, Told, Trace},
-    blow::{Blow, blows},
-    files::{File, GROUND, files},
+    agreement::{self, AllowedEnds, RunReport, Trace},
+    blow::{Disruption, disruptions},
+    files::{File, SETUP, files},
     judge::Finished,
     lab::{
         Lab,
         postgres::{Options, Postgres},
         sshd::Sshd,
     },
-    look::look,
-    moment::{Moment, Usual, moments},
+    look::read_traces,
+    moment::{Moment, TypicalRun, moments},
     runner::Log,
 };
 use proptest::{
@@ -23,41 +24,41 @@ use proptest::{
 use sha2::{Digest as _, Sha256};
 use std::{os::unix::process::ExitStatusExt as _, sync::Arc, time::Duration};
 
-/// How often a run that repairs is hit as well.
-const SECOND: f64 = 0.25;
+/// Probability that the repair run is disrupted as well.
+const SECOND_DISRUPTION: f64 = 0.25;
 
-/// How a run ends that nothing hits.
-const UNHARMED: Terms = Terms { endings: &[("success", 0), ("nothing-to-do", 0)], within: None };
+/// The allowed ends of an undisturbed run.
+const UNDISTURBED: AllowedEnds = AllowedEnds { endings: &[("success", 0), ("nothing-to-do", 0)], time_limit: None };
 
-/// Everything about a round that is left to chance.
+/// The random choices of a round.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) files: Vec<File>,
-    pub(crate) blows: Vec<(Blow, Moment)>,
+    pub(crate) disruptions: Vec<(Disruption, Moment)>,
 }
 
 impl Plan {
-    /// The same name gives the same plan.
-    pub(crate) fn of(name: &str, blow: Blow) -> Self {
+    /// Derives a plan from the name; the same name gives the same plan.
+    pub(crate) fn of(name: &str, disruption: Disruption) -> Self {
         let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &Sha256::digest(name));
         let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-        let all = (files(), moments(), weighted(SECOND, (blows(), moments())));
+        let all = (files(), moments(), weighted(SECOND_DISRUPTION, (disruptions(), moments())));
         let tree = all.new_tree(&mut runner).expect("nothing is filtered");
         let (files, moment, second) = tree.current();
-        Self { files, blows: [(blow, moment)].into_iter().chain(second).collect() }
+        Self { files, disruptions: [(disruption, moment)].into_iter().chain(second).collect() }
     }
 }
 
-/// Servers of one's own, which may be harmed.
+/// A worker's own servers, which rounds may damage.
 #[derive(Debug)]
 pub(crate) struct Servers {
     postgres: Arc<Postgres>,
     bastion: Arc<Sshd>,
-    /// How long a run takes that applies nothing.
+    /// The duration of a run that applies nothing.
     overhead: Duration,
 }
 
-/// Where in a run a blow fell.
+/// The phase of a run in which it was disrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     BeforeConnection,
@@ -66,93 +67,93 @@ pub(crate) enum Phase {
     AfterEnd,
 }
 
-/// What came of a blow.
+/// A disruption and the end of its run.
 #[derive(Debug, Clone)]
-pub(crate) struct Struck {
-    pub(crate) blow: Blow,
+pub(crate) struct DisruptedRun {
+    pub(crate) disruption: Disruption,
     pub(crate) moment: Moment,
     pub(crate) phase: Phase,
     pub(crate) ended: String,
 }
 
-/// What came of a round.
+/// The result of a round.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
-    pub(crate) struck: Vec<Struck>,
+    pub(crate) results: Vec<DisruptedRun>,
     pub(crate) wrong: Vec<String>,
-    /// The logs of its runs.
+    /// The logs of the round's runs.
     pub(crate) logs: String,
 }
 
 impl Servers {
-    /// Fresh ones.
+    /// Starts fresh servers.
     pub(crate) fn start() -> Self {
         let (postgres, bastion) = (Postgres::start(&Options::default()), Arc::new(Sshd::plain()));
         Self { postgres, bastion, overhead: Duration::from_millis(300) }
     }
 
-    /// Plays a round; what it finds is in the record, even if it panics half-way.
+    /// Plays a round. The findings are in `record`, even after a panic.
     pub(crate) fn play(&mut self, plan: &Plan, record: &mut Record) {
         let lab = Lab { database: self.postgres.database(), bastion: Arc::clone(&self.bastion) };
-        lab.database.sql(GROUND);
+        lab.database.sql(SETUP);
         let mut round = Round { lab: &lab, plan, overhead: self.overhead, traces: Vec::new(), record };
-        round.look();
-        for (blow, moment) in &plan.blows {
-            round.strike(*blow, *moment);
+        round.read_database();
+        for (disruption, moment) in &plan.disruptions {
+            round.disrupt(*disruption, *moment);
         }
         let finished = round.action().run();
-        round.judge(finished, UNHARMED);
-        let proof = round.action().input("command", "verify").run();
-        self.overhead = proof.elapsed;
-        round.judge(proof, UNHARMED);
+        round.judge(finished, UNDISTURBED);
+        let verified = round.action().input("command", "verify").run();
+        self.overhead = verified.elapsed;
+        round.judge(verified, UNDISTURBED);
     }
 }
 
-/// A round that is played.
+/// A round in progress.
 struct Round<'r> {
     lab: &'r Lab,
     plan: &'r Plan,
     overhead: Duration,
-    /// As they were seen last.
+    /// The traces as last read.
     traces: Vec<Trace>,
     record: &'r mut Record,
 }
 
 impl<'r> Round<'r> {
-    fn strike(&mut self, blow: Blow, moment: Moment) {
+    fn disrupt(&mut self, disruption: Disruption, moment: Moment) {
         let mut running = self.action().start();
-        moment.wait(&mut running, self.usual());
-        let wound = blow.fall(self.lab, &mut running);
-        let phase = self.phase(wound.as_ref().map(|_| running.log()));
-        let terms = if wound.is_some() { blow.terms() } else { UNHARMED };
-        if let Some(wound) = wound {
-            wound.mend(self.lab);
+        moment.wait(&mut running, self.typical());
+        let damage = disruption.inject(self.lab, &mut running);
+        let phase = self.phase(damage.as_ref().map(|_| running.log()));
+        let allowed_ends = if damage.is_some() { disruption.allowed_ends() } else { UNDISTURBED };
+        if let Some(damage) = damage {
+            damage.repair(self.lab);
         }
-        let ended = self.judge(running.finish(), terms);
-        self.record.struck.push(Struck { blow, moment, phase, ended });
+        let ended = self.judge(running.finish(), allowed_ends);
+        self.record.results.push(DisruptedRun { disruption, moment, phase, ended });
     }
 
-    /// Looks at the database and at what the run told; says how it ended.
-    fn judge(&mut self, mut finished: Finished, terms: Terms) -> String {
-        let wrong = finished.always_wrong();
+    /// Checks the database and the run's report; returns how the run ended.
+    fn judge(&mut self, mut finished: Finished, allowed_ends: AllowedEnds) -> String {
+        let wrong = finished.take_problems();
         let log = Log::read(&finished.log).without_masks;
-        let told = told(&finished, &log, wrong);
+        let run = run_report(&finished, &log, wrong);
         self.record.logs += &log;
         let before = std::mem::take(&mut self.traces);
-        // What a killed run has done and not told may still be lost to the next blow; what is told may not.
-        if told.outcome == "killed" {
+        // Commits that a killed run has not reported may be lost in the next crash; reported ones may not.
+        if run.outcome == "killed" {
             self.lab.database.flush();
         }
-        self.look();
-        self.record.wrong.extend(agreement::report(&told, &before, &self.traces, terms));
-        let code = finished.outputs.get("fault-code").filter(|code| !code.is_empty() && **code != told.outcome);
-        code.map_or(told.outcome.clone(), |code| format!("{} {code}", told.outcome))
+        self.read_database();
+        self.record.wrong.extend(agreement::check_report(&run, &before, &self.traces, allowed_ends));
+        let code = finished.outputs.get("fault-code").filter(|code| !code.is_empty() && **code != run.outcome);
+        code.map_or(run.outcome.clone(), |code| format!("{} {code}", run.outcome))
     }
 
-    fn look(&mut self) {
-        let (traces, strange) = look(&self.lab.database, &self.plan.files);
-        self.record.wrong.extend(strange);
-        self.record.wrong.extend(agreement::database(&traces));
+    fn read_database(&mut self) {
+        let (traces, unowned) = read_traces(&self.lab.database, &self.plan.files);
+        self.record.wrong.extend(unowned);
+        self.record.wrong.extend(agreement::check_database(&traces));
         self.traces = traces;
     }
 
@@ -162,17 +163,17 @@ impl<'r> Round<'r> {
         })
     }
 
-    fn usual(&self) -> Usual {
+    fn typical(&self) -> TypicalRun {
         let files = self.plan.files.iter().zip(&self.traces);
         let pending: Vec<&File> = files.filter(|(_, trace)| !trace.recorded).map(|(file, _)| file).collect();
-        Usual {
+        TypicalRun {
             duration: self.overhead + pending.iter().map(|file| file.duration()).sum::<Duration>(),
-            // The headings and facts of a run, and of a file that it is pending, begun and applied, and what it says.
+            // The run's own lines, and for each file its lines as pending, started and applied, and its notices.
             lines: 27 + pending.iter().map(|file| file.lines()).sum::<usize>(),
         }
     }
 
-    /// Where a run was that had this log when it was hit; it had ended if there is none.
+    /// Derives the phase from the log at the disruption; no log means that the run had ended.
     fn phase(&self, log: Option<String>) -> Phase {
         let pending = self.traces.iter().filter(|trace| !trace.recorded).count();
         match log {
@@ -184,37 +185,37 @@ impl<'r> Round<'r> {
     }
 }
 
-fn told(finished: &Finished, log: &str, wrong: Vec<String>) -> Told {
+fn run_report(finished: &Finished, log: &str, wrong: Vec<String>) -> RunReport {
     let (outcome, exit) = match finished.status.signal() {
         Some(signal) => ("killed".to_owned(), signal),
         None => (finished.outputs.get("outcome").cloned().unwrap_or_default(), finished.status.code().unwrap_or(-1)),
     };
-    Told {
+    RunReport {
         outcome,
         exit,
         planned: finished.outputs.get("plan-digest").is_some_and(|digest| !digest.is_empty()),
         applied: finished.listed("applied"),
         pending: finished.listed("pending"),
         logged: applied(log),
-        forgotten: forgotten(log),
+        lost: lost(log),
         took: finished.elapsed,
         logs_nothing: log.trim().is_empty(),
         wrong,
     }
 }
 
-/// The migrations that a log calls applied and does not take back.
+/// Returns the migrations that the log reports as applied and does not revoke.
 fn applied(log: &str) -> Vec<String> {
-    let taken_back = forgotten(log);
-    named(log, "applied ").into_iter().filter(|name| !taken_back.contains(name)).collect()
+    let revoked = lost(log);
+    names_after(log, "applied ").into_iter().filter(|name| !revoked.contains(name)).collect()
 }
 
-fn forgotten(log: &str) -> Vec<String> {
-    named(log, "forgotten: the server crashed before ")
+fn lost(log: &str) -> Vec<String> {
+    names_after(log, "lost: the server crashed before ")
 }
 
-/// The migrations that lines with this beginning name.
-fn named(log: &str, beginning: &str) -> Vec<String> {
-    let name = |line: &str| Some(line.trim_start().strip_prefix(beginning)?.split(' ').next()?.to_owned());
+/// Returns the migrations that are named in lines with this prefix.
+fn names_after(log: &str, prefix: &str) -> Vec<String> {
+    let name = |line: &str| Some(line.trim_start().strip_prefix(prefix)?.split(' ').next()?.to_owned());
     log.lines().filter_map(name).filter(|name| name.ends_with("_m")).collect()
 }

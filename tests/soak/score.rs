@@ -1,16 +1,16 @@
-//! What has been played so far, and the table of it.
+//! Counts of the rounds played so far, and their table.
 
 use crate::{
-    blow::Blow,
-    round::{Phase, Record, Struck},
+    blow::Disruption,
+    round::{DisruptedRun, Phase, Record},
 };
 use std::{collections::BTreeMap, fmt};
 
-/// Counts.
+/// Counts of results.
 #[derive(Debug, Default)]
 pub(crate) struct Score {
-    table: BTreeMap<(Blow, Phase, String), usize>,
-    /// Blows that met a run which had not ended, by the kind of their round; second blows do not count.
+    table: BTreeMap<(Disruption, Phase, String), usize>,
+    /// Rounds whose first disruption came before the run had ended, by kind.
     pub(crate) hits: BTreeMap<&'static str, usize>,
     pub(crate) rounds: usize,
     /// Rounds with violations.
@@ -18,13 +18,13 @@ pub(crate) struct Score {
 }
 
 impl Score {
-    /// Takes a round in.
+    /// Counts a round.
     pub(crate) fn count(&mut self, kind: &'static str, name: &str, record: &Record) {
         self.rounds += 1;
-        for Struck { blow, phase, ended, .. } in &record.struck {
-            *self.table.entry((*blow, *phase, ended.clone())).or_default() += 1;
+        for DisruptedRun { disruption, phase, ended, .. } in &record.results {
+            *self.table.entry((*disruption, *phase, ended.clone())).or_default() += 1;
         }
-        if record.struck.first().is_some_and(|struck| struck.phase != Phase::AfterEnd) {
+        if record.results.first().is_some_and(|result| result.phase != Phase::AfterEnd) {
             *self.hits.entry(kind).or_default() += 1;
         }
         if !record.wrong.is_empty() {
@@ -35,9 +35,9 @@ impl Score {
 
 impl fmt::Display for Score {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(formatter, "| blow | when | ended | times |\n|---|---|---|---|")?;
-        for ((blow, phase, ended), times) in &self.table {
-            writeln!(formatter, "| {blow} | {phase} | {ended} | {times} |")?;
+        writeln!(formatter, "| disruption | when | ended | times |\n|---|---|---|---|")?;
+        for ((disruption, phase, ended), times) in &self.table {
+            writeln!(formatter, "| {disruption} | {phase} | {ended} | {times} |")?;
         }
         Ok(())
     }

@@ -1,10 +1,10 @@
-//! The runner: starts the real binary as a step of a job would be started, and judges what it left. What a test does not
-//! state is expected to be empty.
-#![expect(clippy::disallowed_methods, reason = "starts the program that is tested, and reads along while it runs")]
+//! The runner's part in a test: starts the real binary as a step of a job, and collects its results. Everything that a
+//! test does not state is expected to be empty.
+#![expect(clippy::disallowed_methods, reason = "starts the program under test and reads its output")]
 
 use crate::{
-    judge::{Finished, Left, expect},
-    lab::{Lab, login::Picture, poll, postgres::PASSWORD, project::SECRET_KEY, server::Server},
+    judge::{Finished, StepResult, expect},
+    lab::{Lab, login::HomeSnapshot, poll, postgres::PASSWORD, project::SECRET_KEY, server::Server},
     leak,
     runner::{
         Log,
@@ -29,15 +29,15 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// A run that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Time limit for a run; a longer one counts as hanging.
+const HANG_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What `${{ github.token }}` is in these runs.
+/// The value of `${{ github.token }}` in these runs.
 const TOKEN: &str = "ghs_0123456789abcdefghijklmnopqrstuvwxyz";
 
 const COMMAND_FILES: [&str; 5] = ["GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_ENV", "GITHUB_PATH", "GITHUB_STATE"];
 
-/// What the runner sets for every step; the API is nobody's port.
+/// Variables that the runner sets for every step; no server listens at the API's address.
 const RUNNER: &str = "GITHUB_ACTIONS=true CI=true GITHUB_ACTOR=octocat GITHUB_API_URL=http://127.0.0.1:9 \
     GITHUB_EVENT_NAME=push GITHUB_JOB=migrate GITHUB_REF=refs/heads/main GITHUB_REF_NAME=main \
     GITHUB_REPOSITORY=octo/app GITHUB_REPOSITORY_OWNER=octo GITHUB_RUN_ATTEMPT=1 GITHUB_RUN_ID=4711 GITHUB_RUN_NUMBER=7 \
@@ -54,11 +54,11 @@ pub(crate) struct Action<'a> {
     inputs: BTreeMap<String, String>,
     environment: BTreeMap<String, String>,
     secrets: Vec<String>,
-    lasting: Vec<String>,
+    expected_on_server: Vec<String>,
 }
 
 impl<'a> Action<'a> {
-    /// A step that knows the way through the lab's bastion to its database, and has an empty workspace.
+    /// A step that connects through the lab's bastion to its database, with an empty workspace.
     pub(crate) fn new(lab: &'a Lab) -> Self {
         let bastion = &lab.bastion;
         Self::direct(lab)
@@ -69,18 +69,19 @@ impl<'a> Action<'a> {
             .secret("ssh-private-key", bastion.key().expose())
     }
 
-    /// The same without a bastion.
+    /// A step that connects without a bastion.
     pub(crate) fn direct(lab: &'a Lab) -> Self {
         let home = tempfile::Builder::new().prefix("bastion-migrate-step-").tempdir().expect("there is room");
         fs::create_dir(home.path().join("workspace")).expect("there is room");
         fs::write(home.path().join("event.json"), Event::Push.payload().to_string()).expect("there is room");
         let secrets = [TOKEN, PASSWORD].into_iter().chain(environment::secrets()).map(str::to_owned).collect();
-        let (inputs, environment, lasting) = (Manifest::with_token(TOKEN).inputs, BTreeMap::new(), Vec::new());
-        Self { lab, server: None, home, inputs, environment, secrets, lasting }
+        let (inputs, environment, expected_on_server) =
+            (Manifest::with_token(TOKEN).inputs, BTreeMap::new(), Vec::new());
+        Self { lab, server: None, home, inputs, environment, secrets, expected_on_server }
             .secret("database-url", lab.database.url())
     }
 
-    /// A step that has the deployment server do the work, and knows of the database only what the server knows.
+    /// A step that runs its commands on the deployment server, whose own configuration names the database.
     pub(crate) fn on_server(lab: &'a Lab, server: &'a Server) -> Self {
         Self::at_server(lab, server)
             .input("ssh-host", "127.0.0.1")
@@ -88,7 +89,7 @@ impl<'a> Action<'a> {
             .secret("ssh-private-key", server.sshd().key().expose())
     }
 
-    /// The same without a word about where it is and whom it lets in: that is in the environment of the job.
+    /// A step on the server whose inputs contain neither host nor login: the job's environment has them.
     pub(crate) fn at_server(lab: &'a Lab, server: &'a Server) -> Self {
         let mut step = Self::direct(lab);
         step.inputs.remove("database-url");
@@ -100,37 +101,37 @@ impl<'a> Action<'a> {
             .hides(SECRET_KEY)
     }
 
-    /// A line of `with:`.
+    /// Adds a line of `with:`.
     pub(crate) fn input(mut self, name: &str, value: impl Into<String>) -> Self {
         self.inputs.insert(name.to_owned(), value.into());
         self
     }
 
-    /// A line of `with:` whose value must not be seen anywhere.
+    /// Adds a line of `with:` whose value must not appear on any surface.
     pub(crate) fn secret(mut self, name: &str, value: impl Into<String>) -> Self {
         let value = value.into();
         self.secrets.push(value.clone());
         self.input(name, value)
     }
 
-    /// A value that nobody has told the step and that must not be seen anywhere, either.
+    /// Adds a value that is no input and must not appear on any surface either.
     pub(crate) fn hides(mut self, value: &str) -> Self {
         self.secrets.push(value.to_owned());
         self
     }
 
-    /// A line of `env:` whose value must not be seen anywhere.
+    /// Adds a line of `env:` whose value must not appear on any surface.
     pub(crate) fn secret_env(self, name: &str, value: &str) -> Self {
         self.hides(value).env(name, value)
     }
 
-    /// What is there in the home on the server afterwards, and was not before.
+    /// Expects a new path in the home on the server.
     pub(crate) fn leaves_on_server(mut self, path: &str) -> Self {
-        self.lasting.push(format!("new: ~/{path}"));
+        self.expected_on_server.push(format!("new: ~/{path}"));
         self
     }
 
-    /// A file that the checkout has put into the workspace.
+    /// Adds a file to the workspace.
     pub(crate) fn file(self, path: &str, content: impl AsRef<[u8]>) -> Self {
         let path = self.workspace().join(path);
         fs::create_dir_all(path.parent().expect("a file is in a directory")).expect("there is room");
@@ -138,7 +139,7 @@ impl<'a> Action<'a> {
         self
     }
 
-    /// A line of `env:`.
+    /// Adds a line of `env:`.
     pub(crate) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.insert(name.to_owned(), value.into());
         self
@@ -154,7 +155,7 @@ impl<'a> Action<'a> {
         self.start_on(Stdio::piped())
     }
 
-    /// Starts the step with a log that goes elsewhere, and that nobody judges.
+    /// Starts the step with a log that goes elsewhere and is not checked.
     pub(crate) fn start_on(self, log: Stdio) -> Running<'a> {
         let home = self.home.path();
         let mut command = Command::new(binary());
@@ -170,15 +171,15 @@ impl<'a> Action<'a> {
             command.env(name, home.join(name));
         }
         command.envs(self.inputs.iter().map(|(name, value)| (variable(name), value))).envs(&self.environment);
-        let before = self.server.map(Server::picture).unwrap_or_default();
+        let before = self.server.map(Server::snapshot).unwrap_or_default();
         let started = Instant::now();
         let mut child = command.spawn().expect("the program is built");
-        let stdout = child.stdout.take().map_or_else(|| Stream::of(io::empty()), Stream::of);
-        let stderr = Stream::of(child.stderr.take().expect("stderr is a pipe"));
+        let stdout = child.stdout.take().map_or_else(|| PipeReader::of(io::empty()), PipeReader::of);
+        let stderr = PipeReader::of(child.stderr.take().expect("stderr is a pipe"));
         Running {
             action: self,
             before,
-            child: Leash(child),
+            child: KillOnDrop(child),
             stdout,
             stderr,
             started,
@@ -193,24 +194,25 @@ impl<'a> Action<'a> {
     }
 }
 
-/// Where Cargo has put the program; an example is not told, but lies in a directory beside it, if it is not given another.
+/// Returns the path of the program. Cargo passes it to tests; an example takes it from the variable `BASTION_MIGRATE`
+/// or from the parent of its own directory.
 fn binary() -> PathBuf {
     let beside = || env::current_exe().ok()?.parent()?.parent().map(|target| target.join("bastion-migrate"));
     option_env!("CARGO_BIN_EXE_bastion-migrate")
         .map(PathBuf::from)
         .or_else(|| env::var_os("BASTION_MIGRATE").map(PathBuf::from))
         .or_else(beside)
-        .expect("programs lie in directories")
+        .expect("a program is in a directory")
 }
 
-/// What has come out of a pipe so far.
+/// Reads a pipe to its end in a thread of its own.
 #[derive(Debug)]
-struct Stream {
+struct PipeReader {
     text: Arc<Mutex<String>>,
     reader: JoinHandle<()>,
 }
 
-impl Stream {
+impl PipeReader {
     fn of(pipe: impl Read + Send + 'static) -> Self {
         let text = Arc::new(Mutex::new(String::new()));
         let sink = Arc::clone(&text);
@@ -224,61 +226,61 @@ impl Stream {
         Self { text, reader: thread::Builder::new().name("log".to_owned()).spawn(read).expect("a thread can start") }
     }
 
-    fn so_far(&self) -> String {
+    fn text_so_far(&self) -> String {
         self.text.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn whole(self) -> String {
+    fn full_text(self) -> String {
         self.reader.join().expect("the reader does not panic");
         let text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
         text.clone()
     }
 }
 
-/// A test that fails does not leave its step behind.
+/// Kills the step when its test fails.
 #[derive(Debug)]
-struct Leash(Child);
+struct KillOnDrop(Child);
 
-impl Drop for Leash {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         drop(self.0.kill());
         drop(self.0.wait());
     }
 }
 
-/// A step that runs.
+/// A running step.
 #[must_use = "a step that runs must be finished"]
 #[derive(Debug)]
 pub(crate) struct Running<'a> {
     action: Action<'a>,
-    before: Picture,
-    child: Leash,
-    stdout: Stream,
-    stderr: Stream,
+    before: HomeSnapshot,
+    child: KillOnDrop,
+    stdout: PipeReader,
+    stderr: PipeReader,
     started: Instant,
     signalled: OnceCell<Instant>,
     ended: OnceCell<(ExitStatus, Duration)>,
 }
 
 impl Running<'_> {
-    /// The step's process.
+    /// Returns the process id of the step.
     pub(crate) fn pid(&self) -> u32 {
         self.child.0.id()
     }
 
-    /// Sends a signal, as the docker CLI hands on the runner's.
+    /// Sends a signal, as the docker CLI forwards the runner's.
     pub(crate) fn signal(&self, signal: Signal) {
         self.signalled.get_or_init(Instant::now);
         kill_process(Pid::from_child(&self.child.0), signal).expect("the step still runs");
     }
 
-    /// Waits until the log has this text.
-    pub(crate) fn wait_for_line(&self, text: &str, patience: Duration) {
-        poll(patience, || self.log().contains(text).then_some(()))
-            .unwrap_or_else(|| panic!("`{text}` is not in the log after {patience:?}:\n{}", self.log()));
+    /// Waits until the log contains this text.
+    pub(crate) fn wait_for_line(&self, text: &str, limit: Duration) {
+        poll(limit, || self.log().contains(text).then_some(()))
+            .unwrap_or_else(|| panic!("`{text}` is not in the log after {limit:?}:\n{}", self.log()));
     }
 
-    /// The most memory that the step has had so far, in bytes.
+    /// Returns the peak memory of the step so far, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.0.id())).expect("the step still runs");
         let peak: Option<u64> =
@@ -286,19 +288,19 @@ impl Running<'_> {
         1024 * peak.expect("a process has a peak")
     }
 
-    /// Kills the step, as the runner does in the end; nothing can be said of what it leaves.
+    /// Kills the step, as the runner does in the end, and returns its log; its traces are not checked.
     pub(crate) fn kill(mut self) -> String {
         self.child.0.kill().expect("the step can be killed");
         self.child.0.wait().expect("the step can be waited for");
-        self.stdout.whole()
+        self.stdout.full_text()
     }
 
-    /// What it has logged so far.
+    /// Returns the log so far.
     pub(crate) fn log(&self) -> String {
-        self.stdout.so_far()
+        self.stdout.text_so_far()
     }
 
-    /// How it has ended, if it has.
+    /// Returns the exit status and the elapsed time if the step has ended.
     pub(crate) fn ended(&mut self) -> Option<(ExitStatus, Duration)> {
         if let Some(ended) = self.ended.get() {
             return Some(*ended);
@@ -307,30 +309,30 @@ impl Running<'_> {
         Some(*self.ended.get_or_init(|| (status, self.signalled.get().unwrap_or(&self.started).elapsed())))
     }
 
-    /// Waits for the end, to look at the servers before they are judged by [`Self::finish`].
+    /// Waits for the end, so that a test can inspect the servers before [`Self::finish`] checks them.
     pub(crate) fn wait(&mut self) -> (ExitStatus, Duration) {
-        let Some(ended) = poll(PATIENCE, || self.ended()) else {
+        let Some(ended) = poll(HANG_TIMEOUT, || self.ended()) else {
             panic!("the step hangs:\n{}", self.log());
         };
         ended
     }
 
-    /// Waits for the end, and for the servers to notice it.
+    /// Waits for the end, and until the servers have noticed it.
     pub(crate) fn finish(mut self) -> Finished {
         let (status, elapsed) = self.wait();
-        let Action { lab, server, home, inputs, environment, secrets, lasting } = self.action;
-        let (log, stderr) = (self.stdout.whole(), self.stderr.whole());
+        let Action { lab, server, home, inputs, environment, secrets, expected_on_server } = self.action;
+        let (log, stderr) = (self.stdout.full_text(), self.stderr.full_text());
         let file = |name: &str| fs::read_to_string(home.path().join(name)).expect("the command files stay");
         let (summary, raw_outputs) = (file("GITHUB_STEP_SUMMARY"), file("GITHUB_OUTPUT"));
         let read = Log::read(&log);
-        // One that was killed has told nothing to its end.
+        // The log of a killed step is incomplete.
         let killed = status.signal().is_some();
 
         let mut wrong = if killed { Vec::new() } else { [read.errors.clone(), read.bad_manners.clone()].concat() };
         let surfaces =
             [("log", &read.without_masks), ("stderr", &stderr), ("outputs", &raw_outputs), ("summary", &summary)];
         for (surface, text) in surfaces {
-            let leaks = secrets.iter().filter_map(|secret| leak::found(text, secret));
+            let leaks = secrets.iter().filter_map(|secret| leak::find_secret(text, secret));
             wrong.extend(leaks.map(|form| format!("a secret is in the {surface}: {form}")));
         }
         for name in ["GITHUB_ENV", "GITHUB_PATH"] {
@@ -339,22 +341,22 @@ impl Running<'_> {
         expect(&mut wrong, "stderr", stderr.as_str(), "");
         expect(&mut wrong, "left behind", lab.left_behind().as_str(), "");
         let on_server = server.map(|server| server.left_behind(&self.before)).unwrap_or_default();
-        expect(&mut wrong, "left behind on the server", &on_server, &lasting);
+        expect(&mut wrong, "left behind on the server", &on_server, &expected_on_server);
         let shown = inputs.get("summary").is_none_or(|value| value != "false")
             && !environment.contains_key("GITHUB_STEP_SUMMARY");
         if !killed {
             expect(&mut wrong, "there is a summary", &!summary.is_empty(), &shown);
         }
-        expect(&mut wrong, "files left behind", &strangers(home.path()), &Vec::new());
+        expect(&mut wrong, "files left behind", &unexpected_files(home.path()), &Vec::new());
         let KeyValues { entries, malformed } = KeyValues::read(&raw_outputs);
         wrong.extend(malformed);
         let outputs = file::any_case(entries);
-        Finished::from(Left { status, log, elapsed, outputs, summary, annotations: read.annotations, wrong })
+        Finished::from(StepResult { status, log, elapsed, outputs, summary, annotations: read.annotations, wrong })
     }
 }
 
-/// What a step has put into its temporary directory beside what the runner gives it.
-fn strangers(home: &Path) -> Vec<String> {
+/// Returns the files in the step's temporary directory that the runner did not put there.
+fn unexpected_files(home: &Path) -> Vec<String> {
     let entries = fs::read_dir(home).expect("the directory stays").flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
     names.filter(|name| !COMMAND_FILES.iter().chain(&["workspace", "event.json"]).any(|known| known == name)).collect()

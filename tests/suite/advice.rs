@@ -1,8 +1,8 @@
-//! Files that can't be run as they are: what is said of each, and that the file runs when that is followed.
+//! Files that can't run as they are: each gets advice, and runs after a change that follows it.
 
 use crate::{action::Action, lab::Lab};
 
-/// A file, what is said of it, and the file in which that was followed.
+/// A file, the advice about it, and the file changed accordingly.
 struct Advice {
     wrong: &'static str,
     code: &'static str,
@@ -72,23 +72,23 @@ const ADVICE: [Advice; 8] = [
 ];
 
 #[test]
-fn what_is_advised_about_a_file_works_when_it_is_followed() {
+fn a_file_that_follows_the_advice_runs() {
     for Advice { wrong, code, exit, fix, right } in ADVICE {
         let lab = Lab::new();
         let file = |body: &str| Action::new(&lab).file("migrations/0001_file.sql", body);
-        let refused = file(wrong).run().fails(code, exit).says(fix);
+        let refused = file(wrong).run().fails(code, exit).logs(fix);
         if exit == 6 { refused.pending(["0001_file"]) } else { refused }.done();
         file(right).run().succeeds().applied(["0001_file"]).done();
     }
 }
 
 #[test]
-fn a_comment_behind_a_copy_is_no_statement_and_its_rows_arrive() {
-    for behind in [" -- of rows", " /* of rows */ ; -- and more", " ;;", "\t"] {
+fn a_comment_after_a_copy_is_no_statement_and_the_rows_are_copied() {
+    for tail in [" -- of rows", " /* of rows */ ; -- and more", " ;;", "\t"] {
         let lab = Lab::new();
-        let body = format!("create table t (i int);\ncopy t from stdin;{behind}\n1\n2\n\\.\n");
+        let body = format!("create table t (i int);\ncopy t from stdin;{tail}\n1\n2\n\\.\n");
         Action::new(&lab).file("migrations/0001_rows.sql", body).run().succeeds().applied(["0001_rows"]).done();
-        assert_eq!(lab.database.sql("select sum(i) from t"), "3", "{behind}");
+        assert_eq!(lab.database.sql("select sum(i) from t"), "3", "{tail}");
     }
     let lab = Lab::new();
     let body = "create table t (x text);\ncopy t from stdin\n-- no rows\n";
@@ -96,9 +96,9 @@ fn a_comment_behind_a_copy_is_no_statement_and_its_rows_arrive() {
     assert_eq!(lab.database.sql("select count(*) from t"), "0");
 }
 
-/// Rights that a database's owner gives to the role of deployments, and nothing more.
+/// Uses the minimal rights that a database's owner may grant to the role of deployments.
 #[test]
-fn a_role_that_may_write_our_tables_and_make_none_runs_a_file_without_a_transaction() {
+fn a_role_that_may_write_our_tables_and_create_none_runs_a_file_without_a_transaction() {
     let lab = Lab::new();
     let step = |body: &'static str| {
         let step = Action::new(&lab).file("migrations/1_a.sql", "-- no-transaction\ncreate table a (i int);\n");

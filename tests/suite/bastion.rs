@@ -1,4 +1,4 @@
-//! The way to the bastion and through it, against a real sshd.
+//! Connections to the bastion and through it, against a real sshd.
 
 use crate::lab::sshd::{Sshd, SshdOptions, fingerprint, hashed, keygen};
 use bastion_migrate::{
@@ -26,18 +26,18 @@ fn run<T>(test: impl Future<Output = T>) -> T {
 }
 
 async fn connect(route: &Route) -> Result<(Tunnel, BastionFacts), Fault> {
-    let (events, _told) = Events::channel();
+    let (events, _receiver) = Events::channel();
     Tunnel::connect(route, &events).await
 }
 
 async fn refusal(route: &Route) -> Fault {
     match connect(route).await {
-        Ok((_, facts)) => panic!("let in: {facts:?}"),
+        Ok((_, facts)) => panic!("the login was accepted: {facts:?}"),
         Err(fault) => fault,
     }
 }
 
-/// A server that sends everything back, until the client is done.
+/// Starts a server that sends everything back until the client closes.
 pub(crate) async fn echo() -> (u16, JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -55,8 +55,8 @@ pub(crate) async fn echo() -> (u16, JoinSet<()>) {
     (port, tasks)
 }
 
-/// A server that says this to everybody and then hangs up or not.
-async fn speaker(words: &'static str, lingers: Duration) -> (u16, JoinSet<()>) {
+/// Starts a server that sends this to every client and closes the connection after a time.
+async fn greeter(greeting: &'static str, delay: Duration) -> (u16, JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut tasks = JoinSet::new();
@@ -64,8 +64,8 @@ async fn speaker(words: &'static str, lingers: Duration) -> (u16, JoinSet<()>) {
         let mut connections = JoinSet::new();
         while let Ok((mut stream, _)) = listener.accept().await {
             connections.spawn(async move {
-                drop(stream.write_all(words.as_bytes()).await);
-                drop(timeout(lingers, io_until_closed(&mut stream)).await);
+                drop(stream.write_all(greeting.as_bytes()).await);
+                drop(timeout(delay, io_until_closed(&mut stream)).await);
             });
         }
     });
@@ -78,8 +78,8 @@ async fn io_until_closed(stream: &mut tokio::net::TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-async fn round_trip(mut stream: ChannelStream, words: &[u8]) -> Vec<u8> {
-    stream.write_all(words).await.unwrap();
+async fn round_trip(mut stream: ChannelStream, bytes: &[u8]) -> Vec<u8> {
+    stream.write_all(bytes).await.unwrap();
     stream.shutdown().await.unwrap();
     let mut back = Vec::new();
     stream.read_to_end(&mut back).await.unwrap();
@@ -146,7 +146,7 @@ fn logs_in_with_every_form_of_key() {
 }
 
 #[test]
-fn mends_what_forms_do_to_a_key() {
+fn repairs_line_ends_and_indentation_of_a_key() {
     run(async {
         let sshd = Sshd::plain();
         let mut route = sshd.route();
@@ -158,7 +158,7 @@ fn mends_what_forms_do_to_a_key() {
 }
 
 #[test]
-fn names_a_key_that_can_not_be_read_before_any_network() {
+fn rejects_an_unreadable_key_before_connecting() {
     let dir = tempfile::tempdir().unwrap();
     for (name, arguments) in [("new", ["-t", "ed25519"].as_slice()), ("pem", &["-t", "rsa", "-b", "2048", "-m", "PEM"])]
     {
@@ -178,7 +178,7 @@ fn names_a_key_that_can_not_be_read_before_any_network() {
 }
 
 #[test]
-fn tells_a_refused_log_in_with_what_was_tried() {
+fn reports_a_rejected_login_with_the_methods_tried() {
     run(async {
         let (sshd, other) = (Sshd::plain(), Sshd::plain());
         let mut route = sshd.route();
@@ -191,7 +191,7 @@ fn tells_a_refused_log_in_with_what_was_tried() {
         }
         assert!(!format!("{fault:?}").contains("wrong-pass"));
         let connections = sshd.log().matches("Connection from").count();
-        assert_eq!(connections, 1, "a refused log-in is not tried again");
+        assert_eq!(connections, 1, "a rejected login is not retried");
     });
 }
 
@@ -223,7 +223,7 @@ fn logs_in_with_a_password() {
 fn checks_every_form_of_known_hosts() {
     run(async {
         let sshd = Sshd::start(&SshdOptions { host_keys: vec!["ed25519", "ecdsa", "rsa"], ..SshdOptions::default() });
-        let stranger = Sshd::plain().host_key("ed25519");
+        let other = Sshd::plain().host_key("ed25519");
         let (port, key) = (sshd.port, sshd.host_key("ed25519"));
         let line = sshd.known_hosts_line();
         let rsa = sshd.host_key("rsa");
@@ -233,11 +233,11 @@ fn checks_every_form_of_known_hosts() {
             (format!("[127.0.0.*]:{port} {key}"), None),
             (format!("127.0.0.1 {key}"), None),
             (format!("nonsense\n{line}"), None),
-            (format!("[127.0.0.1]:{port} {stranger}\n{line}"), None),
+            (format!("[127.0.0.1]:{port} {other}\n{line}"), None),
             (format!("[127.0.0.1]:{port} {rsa}"), None),
             (format!("[127.0.0.1]:{port} {}", sshd.host_key("ecdsa")), None),
             (format!("[127.0.0.?]:{port},![127.0.0.1]:{port} {key}"), Some(Code::HostKeyUnpinned)),
-            (format!("[127.0.0.1]:{port} {stranger}"), Some(Code::HostKeyMismatch)),
+            (format!("[127.0.0.1]:{port} {other}"), Some(Code::HostKeyMismatch)),
             (format!("{line}\n@revoked * {key}"), Some(Code::HostKeyRevoked)),
             (format!("@cert-authority * {key}"), Some(Code::HostKeyAuthority)),
             ("nonsense".to_owned(), Some(Code::PinInvalid)),
@@ -247,7 +247,7 @@ fn checks_every_form_of_known_hosts() {
             match (connect(&route).await, verdict) {
                 (Ok((tunnel, _)), None) => tunnel.close().await.unwrap(),
                 (Err(fault), Some(code)) => assert_eq!(fault.code, code, "{text}"),
-                (Ok(_), Some(code)) => panic!("let in in spite of {code}: {text}"),
+                (Ok(_), Some(code)) => panic!("accepted in spite of {code}: {text}"),
                 (Err(fault), None) => panic!("{fault:?}: {text}"),
             }
         }
@@ -255,7 +255,7 @@ fn checks_every_form_of_known_hosts() {
 }
 
 #[test]
-fn does_not_take_another_type_for_an_impostor() {
+fn reports_a_key_of_another_type_as_unpinned() {
     run(async {
         let sshd = Sshd::start(&SshdOptions { host_keys: vec!["ecdsa"], ..SshdOptions::default() });
         let known_hosts = format!("[127.0.0.1]:{} {}", sshd.port, Sshd::plain().host_key("ed25519"));
@@ -266,7 +266,7 @@ fn does_not_take_another_type_for_an_impostor() {
 }
 
 #[test]
-fn prints_the_line_that_then_works() {
+fn prints_a_known_hosts_line_that_works() {
     run(async {
         let sshd = Sshd::plain();
         let fault = refusal(&Route { known_hosts: None, ..sshd.route() }).await;
@@ -278,7 +278,7 @@ fn prints_the_line_that_then_works() {
 }
 
 #[test]
-fn accepts_a_fingerprint_instead() {
+fn accepts_a_fingerprint_instead_of_known_hosts() {
     run(async {
         let sshd = Sshd::plain();
         let print = fingerprint(&sshd.host_key("ed25519"));
@@ -291,14 +291,14 @@ fn accepts_a_fingerprint_instead() {
 }
 
 #[test]
-fn tells_the_ways_of_not_reaching_a_bastion_apart() {
+fn distinguishes_the_ways_of_not_reaching_a_bastion() {
     run(async {
         let sshd = Sshd::plain();
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-        let (silent, _a) = speaker("", Duration::from_secs(60)).await;
-        let (hangs_up, _b) = speaker("", Duration::ZERO).await;
-        let (http, _c) = speaker("HTTP/1.1 400 Bad Request\r\n\r\n", Duration::ZERO).await;
-        let (smtp, _d) = speaker("220 mail.example ESMTP\r\n", Duration::from_secs(60)).await;
+        let (silent, _a) = greeter("", Duration::from_secs(60)).await;
+        let (hangs_up, _b) = greeter("", Duration::ZERO).await;
+        let (http, _c) = greeter("HTTP/1.1 400 Bad Request\r\n\r\n", Duration::ZERO).await;
+        let (smtp, _d) = greeter("220 mail.example ESMTP\r\n", Duration::from_secs(60)).await;
         for (port, code, tries) in [
             (closed, Code::BastionRefused, 3),
             (silent, Code::BastionTimeout, 3),
@@ -308,13 +308,13 @@ fn tells_the_ways_of_not_reaching_a_bastion_apart() {
         ] {
             let mut route = Route { connect_timeout: Duration::from_millis(500), ..sshd.route() };
             route.hops[0].port = port;
-            let (events, mut told) = Events::channel();
+            let (events, mut receiver) = Events::channel();
             let fault = Tunnel::connect(&route, &events).await.unwrap_err();
             assert_eq!(fault.code, code, "{}", fault.cause);
             assert!(fault.cause.contains(&format!("`127.0.0.1:{port}`")), "{}", fault.cause);
             drop(events);
             let mut waits = 0;
-            while let Some(event) = told.recv().await {
+            while let Some(event) = receiver.recv().await {
                 waits += usize::from(matches!(event, Event::Waiting { .. }));
             }
             assert_eq!(waits + 1, tries, "{code}");
@@ -346,7 +346,7 @@ fn connects_when_the_bastion_comes_up_late() {
 }
 
 #[test]
-fn tells_the_ways_of_not_reaching_a_database_apart() {
+fn distinguishes_the_ways_of_not_reaching_a_database() {
     run(async {
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
         let sshd = Sshd::plain();
@@ -375,7 +375,7 @@ fn tells_the_ways_of_not_reaching_a_database_apart() {
 fn stops_waiting_for_a_database_that_does_not_answer() {
     run(async {
         let sshd = Sshd::plain();
-        // A listener whose queue is full: the kernel lets further connections hang.
+        // The queue of the listener is full: the kernel leaves further connections pending.
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = socket.listen(1).unwrap();
@@ -386,18 +386,18 @@ fn stops_waiting_for_a_database_that_does_not_answer() {
         }
         let route = Route { connect_timeout: Duration::from_secs(1), ..sshd.route() };
         let (tunnel, _) = connect(&route).await.unwrap();
-        let begun = Instant::now();
+        let start = Instant::now();
         let fault = tunnel.open_stream("127.0.0.1", address.port()).await.unwrap_err();
         assert_eq!(fault.code, Code::DatabaseTimeout);
-        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
-        let begun = Instant::now();
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        let start = Instant::now();
         tunnel.close().await.unwrap();
-        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     });
 }
 
 #[test]
-fn leaves_it_open_when_the_bastion_runs_no_commands() {
+fn reports_a_refused_channel_as_ambiguous_if_the_bastion_runs_no_commands() {
     run(async {
         let options = SshdOptions { config: "ForceCommand /bin/false".to_owned(), ..SshdOptions::default() };
         let sshd = Sshd::start(&options);
@@ -410,7 +410,7 @@ fn leaves_it_open_when_the_bastion_runs_no_commands() {
 }
 
 #[test]
-fn answers_each_of_many_opens_with_its_own_answer() {
+fn returns_each_of_many_channel_opens_its_own_result() {
     run(async {
         let sshd = Sshd::plain();
         let (port, _echo) = echo().await;
@@ -453,22 +453,22 @@ async fn exchange(stream: ChannelStream, seed: usize) {
 }
 
 #[test]
-fn moves_eight_streams_both_ways_unharmed() {
+fn carries_eight_streams_both_ways_intact() {
     run(async {
         let sshd = Sshd::plain();
         let (port, _echo) = echo().await;
         let (tunnel, _) = connect(&sshd.route()).await.unwrap();
         let streams = futures_util::future::join_all((0..8).map(|_| tunnel.open_stream("127.0.0.1", port))).await;
-        let begun = Instant::now();
+        let start = Instant::now();
         let all = streams.into_iter().enumerate().map(|(seed, stream)| exchange(stream.unwrap(), seed));
         timeout(Duration::from_secs(60), futures_util::future::join_all(all)).await.expect("no stall");
-        eprintln!("8 × 8 MB both ways: {:?}", begun.elapsed());
+        eprintln!("8 × 8 MB both ways: {:?}", start.elapsed());
         tunnel.close().await.unwrap();
     });
 }
 
 #[test]
-fn keeps_moving_through_key_exchanges() {
+fn keeps_streams_going_through_key_exchanges() {
     run(async {
         let options = SshdOptions { config: "RekeyLimit 1M".to_owned(), ..SshdOptions::default() };
         let sshd = Sshd::start(&options);
@@ -500,7 +500,7 @@ fn closes_a_channel_whose_stream_is_dropped_and_no_other() {
 }
 
 #[test]
-fn does_not_hold_up_others_for_a_stream_that_nobody_reads() {
+fn a_stream_that_is_not_read_does_not_block_others() {
     run(async {
         let sshd = Sshd::plain();
         let (port, _echo) = echo().await;
@@ -515,22 +515,22 @@ fn does_not_hold_up_others_for_a_stream_that_nobody_reads() {
 }
 
 #[test]
-fn does_not_hold_up_others_for_a_stream_that_the_server_has_closed_and_nobody_reads() {
+fn a_closed_stream_that_is_not_read_does_not_block_others() {
     run(async {
         let sshd = Sshd::plain();
         let (port, _echo) = echo().await;
         let flood: &str = Box::leak("x".repeat(1 << 20).into_boxed_str());
-        let (flooding, _speaker) = speaker(flood, Duration::ZERO).await;
+        let (flooding, _greeter) = greeter(flood, Duration::ZERO).await;
         let (tunnel, _) = connect(&sshd.route()).await.unwrap();
         let mut lazy = tunnel.open_stream("127.0.0.1", flooding).await.unwrap();
         let other = tunnel.open_stream("127.0.0.1", port).await.unwrap();
         timeout(Duration::from_secs(20), exchange(other, 3)).await.expect("no stall");
-        let begun = ticks();
+        let start = ticks();
         sleep(Duration::from_secs(1)).await;
-        assert!(ticks() - begun <= 1, "it waits without work");
-        let mut heard = Vec::new();
-        lazy.read_to_end(&mut heard).await.unwrap();
-        assert_eq!(heard.len(), flood.len());
+        assert!(ticks() - start <= 1, "the tunnel uses CPU while it waits");
+        let mut received = Vec::new();
+        lazy.read_to_end(&mut received).await.unwrap();
+        assert_eq!(received.len(), flood.len());
         tunnel.close().await.unwrap();
     });
 }
@@ -543,7 +543,7 @@ fn goes_through_a_jump_host() {
         let mut route = jump.route();
         route.hops.push(last.hop());
         route.known_hosts = Some(format!("{}\n{}\n", jump.known_hosts_line(), last.known_hosts_line()));
-        // One login serves every hop: the second server gets the first one's key.
+        // All hops share one login: the second server authorizes the first one's key.
         last.authorize(&jump);
         let (tunnel, facts) = connect(&route).await.unwrap_or_else(|fault| panic!("{fault:?}"));
         assert_eq!(facts.port, last.port);
@@ -578,7 +578,7 @@ fn closes_although_the_last_hop_is_frozen() {
         assert_eq!(round_trip(tunnel.open_stream("127.0.0.1", port).await.unwrap(), b"there").await, b"there");
         last.freeze_sessions();
         tunnel.close().await.unwrap();
-        eventually("nothing goes on", || tasks() == before && jump.sessions().is_empty()).await;
+        eventually("no task is left", || tasks() == before && jump.sessions().is_empty()).await;
     });
 }
 
@@ -615,7 +615,7 @@ fn notices_a_frozen_sshd_within_three_keepalives() {
         let _held = tunnel.open_stream("127.0.0.1", port).await.unwrap();
         assert!(
             timeout(Duration::from_secs(4), tunnel.wait_for_loss()).await.is_err(),
-            "a quiet connection is not a dead one"
+            "an idle connection is not lost"
         );
         sshd.freeze_sessions();
         let fault = timeout(Duration::from_millis(4200), tunnel.wait_for_loss()).await.expect("noticed");
@@ -625,7 +625,7 @@ fn notices_a_frozen_sshd_within_three_keepalives() {
     });
 }
 
-/// CPU time of this thread, which runs the pump as well, in ticks of 10 ms.
+/// Returns the CPU time of this thread, which also runs the connection's driver, in ticks of 10 ms.
 fn ticks() -> u64 {
     let stat = fs::read_to_string("/proc/thread-self/stat").unwrap();
     let (_, rest) = stat.rsplit_once(") ").unwrap();
@@ -637,7 +637,7 @@ fn tasks() -> usize {
 }
 
 #[test]
-fn costs_nothing_when_idle_and_leaves_nothing_behind() {
+fn uses_no_cpu_when_idle_and_leaves_nothing_behind() {
     run(async {
         let sshd = Sshd::plain();
         let (port, _echo) = echo().await;
@@ -648,13 +648,13 @@ fn costs_nothing_when_idle_and_leaves_nothing_behind() {
         half_closed.shutdown().await.unwrap();
         stream.write_all(b"x").await.unwrap();
         assert_eq!(stream.read_u8().await.unwrap(), b'x');
-        let begun = ticks();
+        let start = ticks();
         sleep(Duration::from_secs(3)).await;
-        let idle = ticks() - begun;
+        let idle = ticks() - start;
         assert!(idle <= 1, "{idle} ticks of CPU while idle");
-        let begun = Instant::now();
+        let start = Instant::now();
         tunnel.close().await.unwrap();
-        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
         eventually("sshd's child ends", || sshd.sessions().is_empty()).await;
         eventually("close waits for the task", || tasks() == before).await;
 
@@ -666,19 +666,19 @@ fn costs_nothing_when_idle_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn an_attempt_that_nobody_waits_for_ends_by_its_timeout() {
+fn an_abandoned_attempt_ends_by_its_timeout() {
     run(async {
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut route = Route { connect_timeout: Duration::from_secs(1), ..Sshd::plain().route() };
         route.hops[0].port = silent.local_addr().unwrap().port();
         assert!(timeout(Duration::from_millis(100), connect(&route)).await.is_err());
         let (mut client, _) = silent.accept().await.unwrap();
-        timeout(Duration::from_secs(5), io_until_closed(&mut client)).await.expect("it hangs up").unwrap();
+        timeout(Duration::from_secs(5), io_until_closed(&mut client)).await.expect("the client closes").unwrap();
     });
 }
 
 #[test]
-fn sends_what_was_written_before_close() {
+fn sends_written_bytes_before_it_closes() {
     run(async {
         let sshd = Sshd::plain();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -689,8 +689,8 @@ fn sends_what_was_written_before_close() {
         stream.write_all(b"goodbye").await.unwrap();
         drop(stream);
         tunnel.close().await.unwrap();
-        let mut heard = String::new();
-        served.read_to_string(&mut heard).await.unwrap();
-        assert_eq!(heard, "goodbye");
+        let mut received = String::new();
+        served.read_to_string(&mut received).await.unwrap();
+        assert_eq!(received, "goodbye");
     });
 }

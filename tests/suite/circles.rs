@@ -1,13 +1,13 @@
-//! No two files of the program need each other, directly or in a circle. Needs no server.
+//! Import cycles between files of the program: there are none. Needs no server.
 //!
-//! A file needs another if it imports or names an item that is defined there. A `pub use` is not a need: it is followed to the
-//! file that defines the item.
+//! A file depends on another if it imports or names an item that is defined there. A `pub use` is no dependency: it is
+//! followed to the file that defines the item.
 
 #![expect(
     clippy::indexing_slicing,
     clippy::string_slice,
     clippy::unwrap_used,
-    reason = "a place that was found in a text is in that text, and the sources can be read"
+    reason = "positions found in a text are within it, and the sources are readable"
 )]
 
 use std::{
@@ -16,36 +16,36 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The segments of a path, from the root of the crate.
+/// Segments of a path from the root of the crate.
 type Module = Vec<String>;
 
 #[derive(Default)]
-struct House {
-    /// The production code of each module.
+struct ModuleGraph {
+    /// Production code of each module.
     code: BTreeMap<Module, String>,
-    /// What a module's `pub use` gives a second name.
+    /// Targets of each module's `pub use` statements by name.
     exports: BTreeMap<(Module, String), Module>,
 }
 
-impl House {
+impl ModuleGraph {
     fn of(sources: &[(Module, String)]) -> Self {
-        let mut house = Self::default();
+        let mut modules = Self::default();
         for (module, source) in sources {
-            house.code.insert(module.clone(), production(source));
+            modules.code.insert(module.clone(), production(source));
         }
-        for (module, code) in house.code.clone() {
+        for (module, code) in modules.code.clone() {
             for statement in uses(&code).filter(|statement| statement.starts_with("pub")) {
                 for leaf in leaves(tree_of(statement)) {
-                    let Some(target) = house.absolute(&module, &leaf) else { continue };
+                    let Some(target) = modules.absolute(&module, &leaf) else { continue };
                     let name = leaf.last().cloned().unwrap_or_default();
-                    house.exports.insert((module.clone(), name), target);
+                    modules.exports.insert((module.clone(), name), target);
                 }
             }
         }
-        house
+        modules
     }
 
-    /// The path from the root of the crate; `None` for another crate's.
+    /// Returns the path from the root of the crate; `None` for a path of another crate.
     fn absolute(&self, here: &Module, path: &[String]) -> Option<Module> {
         let (first, rest) = path.split_first()?;
         match first.as_str() {
@@ -66,7 +66,7 @@ impl House {
         }
     }
 
-    /// The module that defines the item at this path.
+    /// Returns the module that defines the item at this path.
     fn definition(&self, path: &[String]) -> Option<Module> {
         let length = (1..=path.len()).rev().find(|length| self.code.contains_key(&path[..*length]))?;
         let (module, rest) = path.split_at(length);
@@ -77,7 +77,7 @@ impl House {
         }
     }
 
-    fn needs(&self, module: &Module) -> BTreeSet<Module> {
+    fn dependencies(&self, module: &Module) -> BTreeSet<Module> {
         let code = &self.code[module];
         let imports = uses(code)
             .filter(|statement| !statement.starts_with("pub"))
@@ -91,16 +91,16 @@ impl House {
         targets.filter(|target| target != module).collect()
     }
 
-    /// The first circle that is found, as the names of its modules.
-    fn circle(&self) -> Option<Vec<String>> {
+    /// Returns the first cycle as the names of its modules.
+    fn first_cycle(&self) -> Option<Vec<String>> {
         let graph: BTreeMap<&Module, BTreeSet<Module>> =
-            self.code.keys().map(|module| (module, self.needs(module))).collect();
+            self.code.keys().map(|module| (module, self.dependencies(module))).collect();
         let mut done = BTreeSet::new();
-        graph.keys().find_map(|module| circle_from(module, &graph, &mut Vec::new(), &mut done))
+        graph.keys().find_map(|module| cycle_from(module, &graph, &mut Vec::new(), &mut done))
     }
 }
 
-fn circle_from(
+fn cycle_from(
     module: &Module,
     graph: &BTreeMap<&Module, BTreeSet<Module>>,
     path: &mut Vec<Module>,
@@ -113,20 +113,20 @@ fn circle_from(
         return None;
     }
     path.push(module.clone());
-    let found = graph[module].iter().find_map(|next| circle_from(next, graph, path, done));
+    let found = graph[module].iter().find_map(|next| cycle_from(next, graph, path, done));
     path.pop();
     done.insert(module.clone());
     found
 }
 
-/// The code above the unit tests, without comments.
+/// Returns the code above the unit tests, without comments.
 fn production(source: &str) -> String {
     let end = source.find("\n#[cfg(test)]\nmod tests").unwrap_or(source.len());
     let lines = source[..end].lines().filter(|line| !line.trim_start().starts_with("//"));
     lines.map(|line| line.split(" // ").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
-/// Every `use` statement, from its visibility to its semicolon.
+/// Returns every `use` statement, from its visibility to its semicolon.
 fn uses(code: &str) -> impl Iterator<Item = &str> {
     let starts = |line: &str| {
         ["use ", "pub use ", "pub(crate) use ", "pub(super) use "].iter().any(|start| line.starts_with(start))
@@ -143,7 +143,7 @@ fn tree_of(statement: &str) -> &str {
     statement.split_once("use ").map_or("", |(_, tree)| tree)
 }
 
-/// The paths of a tree of imports; what follows `as` is left out.
+/// Returns the paths of a tree of imports, without names after `as`.
 fn leaves(tree: &str) -> Vec<Vec<String>> {
     let tree = tree.trim();
     let Some((front, group)) = tree.split_once('{') else {
@@ -193,14 +193,14 @@ fn sources() -> Vec<(Module, String)> {
 }
 
 #[test]
-fn no_files_of_the_program_need_each_other_in_a_circle() {
-    let house = House::of(&sources());
-    assert!(house.code.len() > 100);
-    assert_eq!(house.circle(), None);
+fn the_files_of_the_program_have_no_import_cycle() {
+    let modules = ModuleGraph::of(&sources());
+    assert!(modules.code.len() > 100);
+    assert_eq!(modules.first_cycle(), None);
 }
 
 #[test]
-fn a_circle_is_found_behind_a_second_name() {
+fn a_cycle_through_a_reexport_is_found() {
     let source = |module: &str, text: &str| (module.split('/').map(str::to_owned).collect(), text.to_owned());
     let mut sources = vec![
         source("a", "mod one;\nmod two;\npub use one::{One, Other as Another};\n"),
@@ -208,7 +208,7 @@ fn a_circle_is_found_behind_a_second_name() {
         source("a/two", "struct Two;\n// crate::a::One\n#[cfg(test)]\nmod tests {}\n"),
         source("b", "use crate::a::{self, One};\n"),
     ];
-    assert_eq!(House::of(&sources).circle(), None);
+    assert_eq!(ModuleGraph::of(&sources).first_cycle(), None);
     sources[2].1 = "fn two() -> crate::a::One {}\n".to_owned();
-    assert_eq!(House::of(&sources).circle(), Some(vec!["a/one".to_owned(), "a/two".to_owned()]));
+    assert_eq!(ModuleGraph::of(&sources).first_cycle(), Some(vec!["a/one".to_owned(), "a/two".to_owned()]));
 }

@@ -1,4 +1,4 @@
-//! `plan`, `status` and `verify`: what they say, and that they can't write.
+//! `plan`, `status` and `verify`: their output, and that they can't write.
 
 use crate::{
     action::Action,
@@ -24,20 +24,20 @@ fn digest(done: &Finished) -> String {
 }
 
 #[test]
-fn looking_takes_no_transaction_id_and_leaves_nothing() {
-    // A server of its own, on which nobody else takes any.
+fn read_only_commands_take_no_transaction_id_and_leave_nothing() {
+    // A separate server, so that no other test takes transaction ids.
     let lab = Lab::on(&Postgres::start(&Options { settings: &["autovacuum = off"], ..Options::default() }));
     let state =
         || lab.database.sql("select pg_snapshot_xmax(pg_current_snapshot()), pg_current_wal_insert_lsn()::text > ''");
     let before = state();
-    one_file(&lab, "plan").run().pends().pending(["0001_users"]).done();
-    one_file(&lab, "status").run().pends().pending(["0001_users"]).done();
+    one_file(&lab, "plan").run().has_pending().pending(["0001_users"]).done();
+    one_file(&lab, "status").run().has_pending().pending(["0001_users"]).done();
     one_file(&lab, "verify").run().fails("verify-pending", 7).pending(["0001_users"]).done();
     assert_eq!(state(), before);
     assert_eq!(lab.database.contents(), "");
     one_file(&lab, "migrate").run().succeeds().applied(["0001_users"]).done();
     let after = state();
-    assert_ne!(after, before, "a migration takes some");
+    assert_ne!(after, before, "a migration takes transaction ids");
     one_file(&lab, "plan").run().nothing_to_do().done();
     one_file(&lab, "status").run().nothing_to_do().done();
     one_file(&lab, "verify").run().succeeds().done();
@@ -48,18 +48,18 @@ fn looking_takes_no_transaction_id_and_leaves_nothing() {
 fn status_lists_what_is_applied() {
     let lab = Lab::new();
     one_file(&lab, "migrate").run().succeeds().applied(["0001_users"]).done();
-    let told = one_file(&lab, "status").file("migrations/0002_more.sql", "select 1;").run().pends();
-    let told = told
+    let finished = one_file(&lab, "status").file("migrations/0002_more.sql", "select 1;").run().has_pending();
+    let finished = finished
         .pending(["0002_more"])
-        .says("  applied migrations/0001_users.sql\n")
-        .says("  pending migrations/0002_more.sql\n");
-    let told = told.summary("### Applied\n\n| Version | Migration | File | |").summary("| 1 | users |");
-    let report: serde_json::Value = serde_json::from_str(&told.outputs["report"]).unwrap();
+        .logs("  applied migrations/0001_users.sql\n")
+        .logs("  pending migrations/0002_more.sql\n");
+    let finished = finished.summary("### Applied\n\n| Version | Migration | File | |").summary("| 1 | users |");
+    let report: serde_json::Value = serde_json::from_str(&finished.outputs["report"]).unwrap();
     assert_eq!(report["recorded"][0]["file"], "migrations/0001_users.sql");
-    told.done();
+    finished.done();
 }
 
-/// A ledger of a superuser's that writes whenever it is read.
+/// A superuser's ledger with a cast that writes whenever it is read.
 const TRAP: &str = "create table caught (id int); grant all on caught to app; create type odd as (n bigint); \
     create function spring(odd) returns bigint language sql volatile as 'insert into public.caught values (1) returning 1'; \
     create cast (odd as bigint) with function spring(odd) as implicit; \
@@ -69,7 +69,7 @@ const TRAP: &str = "create table caught (id int); grant all on caught to app; cr
     grant all on _sqlx_migrations to app";
 
 #[test]
-fn the_transaction_mode_keeps_a_look_from_writing_whatever_it_reads() {
+fn the_read_only_transaction_prevents_a_command_from_writing_whatever_it_reads() {
     let lab = Lab::new();
     lab.database.sql(TRAP);
     for command in ["plan", "status", "verify"] {
@@ -83,34 +83,34 @@ fn the_transaction_mode_keeps_a_look_from_writing_whatever_it_reads() {
             assert_eq!(lab.database.sql("table caught"), "");
         }
     }
-    // The trap is a good one.
+    // Without the read-only transaction the trap writes.
     assert_eq!(lab.database.sql("set role app; select execution_time / 1 from _sqlx_migrations; table caught"), "1\n1");
 }
 
 #[test]
-fn the_same_plan_has_the_same_digest_wherever_it_is_made() {
-    let [here, there] = [Lab::new(), Lab::new()];
+fn the_same_plan_has_the_same_digest_in_every_database() {
+    let [here, elsewhere] = [Lab::new(), Lab::new()];
     let plan = |lab: &Lab| {
         let done = two_files(lab, "plan").run();
         let digest = digest(&done);
-        done.pends().pending(["0001_users", "0002_index"]).done();
+        done.has_pending().pending(["0001_users", "0002_index"]).done();
         digest
     };
     let first = plan(&here);
     assert_eq!(first.strip_prefix("sha256:").map(str::len), Some(64), "{first}");
-    assert_eq!((plan(&here), plan(&there)), (first.clone(), first.clone()));
+    assert_eq!((plan(&here), plan(&elsewhere)), (first.clone(), first.clone()));
 
     let edited = two_files(&here, "plan").file("migrations/0001_users.sql", "create table users (id bigint);\n").run();
     let other = digest(&edited);
-    edited.pends().pending(["0001_users", "0002_index"]).done();
+    edited.has_pending().pending(["0001_users", "0002_index"]).done();
     assert_ne!(other, first);
 
     one_file(&here, "migrate").run().succeeds().applied(["0001_users"]).done();
-    one_file(&there, "migrate").run().succeeds().applied(["0001_users"]).done();
-    let [one, two] = [&here, &there].map(|lab| {
+    one_file(&elsewhere, "migrate").run().succeeds().applied(["0001_users"]).done();
+    let [one, two] = [&here, &elsewhere].map(|lab| {
         let done = two_files(lab, "status").run();
         let digest = digest(&done);
-        done.pends().pending(["0002_index"]).done();
+        done.has_pending().pending(["0002_index"]).done();
         digest
     });
     assert_eq!(one, two);
@@ -118,47 +118,47 @@ fn the_same_plan_has_the_same_digest_wherever_it_is_made() {
 }
 
 #[test]
-fn a_plan_names_what_would_be_applied_and_how_to_apply_exactly_that() {
+fn a_plan_lists_its_migrations_and_how_to_apply_exactly_them() {
     let lab = Lab::new();
     let done = two_files(&lab, "plan").run();
     let digest = digest(&done);
-    done.pends()
+    done.has_pending()
         .pending(["0001_users", "0002_index"])
         .output("applied", "[]")
         .output(
             "pending",
-            r#"[{"version":1,"name":"users","file":"migrations/0001_users.sql"},{"version":2,"name":"index","file":"migrations/0002_index.sql"}]"#,
+            r#"[{"version":"1","name":"users","file":"migrations/0001_users.sql"},{"version":"2","name":"index","file":"migrations/0002_index.sql"}]"#,
         )
-        .says("pending migrations/0001_users.sql\n")
-        .says(&format!("2 migrations pending for {}", lab.database.name()))
-        .says(&format!("with `expect-plan: {digest}` it applies exactly this plan"))
+        .logs("pending migrations/0001_users.sql\n")
+        .logs(&format!("2 migrations pending for {}", lab.database.name()))
+        .logs(&format!("with `expect-plan: {digest}` it applies exactly this plan"))
         .summary("| 2 | index | <code>migrations/0002\\_index.sql</code> |  |")
         .done();
 }
 
 #[test]
-fn verify_is_content_when_all_is_applied_and_nothing_is_broken() {
+fn verify_succeeds_if_all_is_applied_and_no_index_is_broken() {
     let lab = Lab::new();
     two_files(&lab, "migrate").run().succeeds().applied(["0001_users", "0002_index"]).done();
     two_files(&lab, "verify")
         .run()
         .succeeds()
-        .says(&format!("{} is in order, and the ledger confirms it", lab.database.name()))
+        .logs(&format!("{} is in order, and the ledger confirms it", lab.database.name()))
         .summary("is in order")
         .done();
-    two_files(&lab, "status").run().nothing_to_do().says("has 2 migrations recorded").done();
+    two_files(&lab, "status").run().nothing_to_do().logs("has 2 migrations recorded").done();
 }
 
 #[test]
-fn verify_tells_pending_files_and_broken_indexes_together() {
+fn verify_reports_pending_files_and_broken_indexes_together() {
     let lab = Lab::new();
     two_files(&lab, "migrate").run().succeeds().applied(["0001_users", "0002_index"]).done();
     lab.database.sql("update pg_index set indisvalid = false where indexrelid = 'users_id'::regclass");
     let broken = "the index public.users_id is INVALID";
-    let looked = || two_files(&lab, "verify");
+    let verify = || two_files(&lab, "verify");
     let since = "the index public.users_id is INVALID since before this run";
-    looked().run().fails("verify-index", 7).error(broken).done();
-    looked()
+    verify().run().fails("verify-index", 7).error(broken).done();
+    verify()
         .file("migrations/0003_more.sql", "select 1;")
         .run()
         .fails("verify-pending", 7)
@@ -166,22 +166,22 @@ fn verify_tells_pending_files_and_broken_indexes_together() {
         .error(broken)
         .pending(["0003_more"])
         .done();
-    // Whoever migrates is warned of what was broken before, and not blamed.
+    // An index that was broken before the run causes a warning, not a failure.
     two_files(&lab, "migrate").run().nothing_to_do().warning(since).done();
     two_files(&lab, "plan").run().nothing_to_do().warning(since).done();
 }
 
 #[test]
-fn outside_of_actions_the_lines_are_plain() {
+fn outside_of_github_actions_the_log_is_plain_text() {
     let lab = Lab::new();
     for (command, colour) in [("plan", ""), ("plan", "1"), ("migrate", "")] {
         let done = one_file(&lab, command).env("GITHUB_ACTIONS", "").env("NO_COLOR", colour).run();
         assert!(!done.log.contains("::"), "{}", done.log);
         assert!(!done.log.contains('\u{1b}'), "{}", done.log);
-        let done = done.says("\nplan\n").says("  pending migrations/0001_users.sql\n");
+        let done = done.logs("\nplan\n").logs("  pending migrations/0001_users.sql\n");
         match command {
-            "plan" => done.pends().pending(["0001_users"]).done(),
-            _ => done.succeeds().applied(["0001_users"]).says("  applied 0001_users (").done(),
+            "plan" => done.has_pending().pending(["0001_users"]).done(),
+            _ => done.succeeds().applied(["0001_users"]).logs("  applied 0001_users (").done(),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What can go wrong on the way to the bastion and through it, as somebody meets it whose deploy is stuck. `bastion.rs` has
-//! the same troubles one by one; here is what the whole program makes of them.
+//! Failures on the way to the bastion and through it, as the whole program reports them. `bastion.rs` tests the same
+//! failures at the level of the library.
 
 use crate::{
     action::Action,
@@ -7,7 +7,7 @@ use crate::{
     lab::{
         Lab,
         sshd::{Sshd, SshdOptions, fingerprint, hashed},
-        stranger::Stranger,
+        stranger::FakeServer,
     },
     runner::Log,
 };
@@ -15,10 +15,10 @@ use std::{net::TcpListener, time::Duration};
 
 const USERS: &str = "create table users (id int);\n";
 
-/// As long as anything in these tests may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Time limit for every wait in these tests.
+const LIMIT: Duration = Duration::from_secs(10);
 
-/// Through the bastion, with one file to apply.
+/// A step through the bastion, with one file to apply.
 fn migration(lab: &Lab) -> Action<'_> {
     Action::new(lab).file("migrations/0001_users.sql", USERS)
 }
@@ -27,18 +27,18 @@ fn applied(action: Action<'_>) {
     action.run().succeeds().applied(["0001_users"]).done();
 }
 
-/// It fails with these words, and nothing is changed.
-fn refused(lab: &Lab, action: Action<'_>, code: &'static str, words: &[&str]) {
-    said(lab, action, code, words).done();
+/// Expects the step to fail with these texts in the log, without a change in the database.
+fn refused(lab: &Lab, action: Action<'_>, code: &'static str, texts: &[&str]) {
+    fails_unchanged(lab, action, code, texts).done();
 }
 
-fn said(lab: &Lab, action: Action<'_>, code: &'static str, words: &[&str]) -> Finished {
-    let finished = action.run().fails(code, 3).says(&format!("{code} in "));
+fn fails_unchanged(lab: &Lab, action: Action<'_>, code: &'static str, texts: &[&str]) -> Finished {
+    let finished = action.run().fails(code, 3).logs(&format!("{code} in "));
     assert_eq!(lab.database.sql("select count(*) from pg_namespace where nspname = 'bastion_migrate'"), "0");
-    words.iter().fold(finished, |finished, word| finished.says(word))
+    texts.iter().fold(finished, |finished, text| finished.logs(text))
 }
 
-/// Behind an sshd with these lines in its configuration.
+/// Creates a lab behind an sshd with these lines in its configuration.
 fn configured(config: &str) -> Lab {
     Lab::new().behind(Sshd::start(&SshdOptions { config: config.to_owned(), ..SshdOptions::default() }))
 }
@@ -49,7 +49,7 @@ fn closed_port() -> String {
 }
 
 #[test]
-fn the_line_that_the_first_run_prints_makes_the_second_one_work() {
+fn the_known_hosts_line_that_the_first_run_prints_makes_the_second_one_work() {
     let lab = Lab::new();
     let first = migration(&lab).input("ssh-known-hosts", "").run();
     let log = Log::read(&first.log).shown;
@@ -63,24 +63,24 @@ fn the_line_that_the_first_run_prints_makes_the_second_one_work() {
     first
         .fails("host-key-unpinned", 3)
         .error(&line)
-        .says(&format!("no key is pinned for `127.0.0.1:{}`", lab.bastion.port))
-        .says(&fingerprint(&lab.bastion.host_key("ed25519")))
-        .says("fix: compare the fingerprint with the server's own")
-        .says("`ssh-known-hosts`")
+        .logs(&format!("no key is pinned for `127.0.0.1:{}`", lab.bastion.port))
+        .logs(&fingerprint(&lab.bastion.host_key("ed25519")))
+        .logs("fix: compare the fingerprint with the server's own")
+        .logs("`ssh-known-hosts`")
         .summary(&line)
         .done();
     applied(migration(&lab).input("ssh-known-hosts", line));
 }
 
 #[test]
-fn a_host_key_that_is_not_the_pinned_one_stops_the_run_before_the_log_in() {
+fn a_host_key_that_is_not_the_pinned_one_stops_the_run_before_the_login() {
     let lab = configured("");
     let (port, key) = (lab.bastion.port, lab.bastion.host_key("ed25519"));
-    let stranger = Sshd::plain().host_key("ed25519");
-    let [shown, pinned] = [&key, &stranger].map(|key| fingerprint(key));
-    for (known_hosts, code, words) in [
+    let other = Sshd::plain().host_key("ed25519");
+    let [shown, pinned] = [&key, &other].map(|key| fingerprint(key));
+    for (known_hosts, code, texts) in [
         (
-            format!("[127.0.0.1]:{port} {stranger}"),
+            format!("[127.0.0.1]:{port} {other}"),
             "host-key-mismatch",
             vec![shown.as_str(), "but pinned is", pinned.as_str(), "fix: find out why before you change anything"],
         ),
@@ -90,14 +90,14 @@ fn a_host_key_that_is_not_the_pinned_one_stops_the_run_before_the_log_in() {
             vec!["`ssh-known-hosts` marks as revoked", "fix: do not connect"],
         ),
         (
-            format!("@cert-authority * {stranger}"),
+            format!("@cert-authority * {other}"),
             "host-key-authority",
             vec!["only a @cert-authority line", "fix: host certificates can't be checked here: pin the host's own key"],
         ),
     ] {
-        refused(&lab, migration(&lab).input("ssh-known-hosts", known_hosts), code, &words);
+        refused(&lab, migration(&lab).input("ssh-known-hosts", known_hosts), code, &texts);
     }
-    assert!(!lab.bastion.log().contains("userauth"), "somebody tried to log in: {}", lab.bastion.log());
+    assert!(!lab.bastion.log().contains("userauth"), "the step tried to log in: {}", lab.bastion.log());
 }
 
 #[test]
@@ -107,29 +107,29 @@ fn a_fingerprint_or_a_hashed_name_pins_as_well() {
     applied(migration(&lab).input("ssh-known-hosts", "").input("ssh-fingerprint", print.as_str()));
     let names = hashed(&format!("{}\n", lab.bastion.known_hosts_line()));
     assert!(names.starts_with("|1|"), "{names}");
-    migration(&lab).input("ssh-known-hosts", names).run().nothing_to_do().says(&print).done();
+    migration(&lab).input("ssh-known-hosts", names).run().nothing_to_do().logs(&print).done();
     let other = fingerprint(&Sshd::plain().host_key("ed25519"));
     let action = migration(&lab).input("ssh-known-hosts", "").input("ssh-fingerprint", other.as_str());
-    action.run().fails("host-key-mismatch", 3).says(&print).says(&other).done();
+    action.run().fails("host-key-mismatch", 3).logs(&print).logs(&other).done();
 }
 
 #[test]
-fn a_key_or_a_password_that_is_not_accepted_is_told_with_what_was_tried() {
+fn a_rejected_key_or_password_is_reported_with_the_methods_tried() {
     let (lab, other) = (configured(""), Sshd::plain());
     let user = lab.bastion.user();
     let refusal = format!("refused user `{user}`; tried: key; the server offers: publickey");
     let action = migration(&lab).secret("ssh-private-key", other.key().expose());
-    let words = [refusal.as_str(), "the key is ssh-ed25519 SHA256:", "authorized_keys"];
-    refused(&lab, action, "bastion-login", &words);
+    let texts = [refusal.as_str(), "the key is ssh-ed25519 SHA256:", "authorized_keys"];
+    refused(&lab, action, "bastion-login", &texts);
     let tries = lab.bastion.log().matches("Connection from").count();
-    assert_eq!(tries, 1, "a refused log-in looks like an attack when it is tried again");
+    assert_eq!(tries, 1, "repeated failed logins look like an attack");
     let action = migration(&lab).secret("ssh-private-key", "").secret("ssh-password", "not the password");
-    let words = ["tried: nothing; the server offers: publickey", "fix: check `ssh-user`; set `ssh-private-key`"];
-    refused(&lab, action, "bastion-login", &words);
+    let texts = ["tried: nothing; the server offers: publickey", "fix: check `ssh-user`; set `ssh-private-key`"];
+    refused(&lab, action, "bastion-login", &texts);
 }
 
 #[test]
-fn a_password_is_given_in_the_way_that_the_bastion_asks_for_it() {
+fn a_password_is_sent_by_the_method_that_the_bastion_offers() {
     const PASSWORD: &str = "Corr3ct horse";
     for (config, method) in [
         ("PasswordAuthentication yes", "by password"),
@@ -138,15 +138,15 @@ fn a_password_is_given_in_the_way_that_the_bastion_asks_for_it() {
         let options = SshdOptions { config: config.to_owned(), password: Some(PASSWORD), ..SshdOptions::default() };
         let lab = Lab::new().behind(Sshd::start(&options));
         let action = migration(&lab).secret("ssh-private-key", "").secret("ssh-password", PASSWORD);
-        action.run().succeeds().applied(["0001_users"]).says(method).done();
+        action.run().succeeds().applied(["0001_users"]).logs(method).done();
     }
 }
 
 #[test]
-fn a_bastion_that_is_not_there_is_told_by_what_is_there() {
+fn each_way_of_not_reaching_the_bastion_has_its_own_fault() {
     let lab = Lab::new();
-    let (silent, web, closed) = (Stranger::silent(), Stranger::web(), closed_port());
-    for (port, code, words) in [
+    let (silent, web, closed) = (FakeServer::silent(), FakeServer::web(), closed_port());
+    for (port, code, texts) in [
         (closed, "bastion-refused", ["refuses the connection", "check `ssh-port`, that sshd runs"]),
         (
             web.port.to_string(),
@@ -157,7 +157,7 @@ fn a_bastion_that_is_not_there_is_told_by_what_is_there() {
     ] {
         let place = format!("`127.0.0.1:{port}`");
         let action = migration(&lab).input("ssh-port", port).input("connect-timeout", "1s");
-        refused(&lab, action, code, &[&place, words[0], words[1]]);
+        refused(&lab, action, code, &[&place, texts[0], texts[1]]);
     }
     let action = migration(&lab).input("ssh-host", "bastion.invalid");
     refused(
@@ -169,20 +169,20 @@ fn a_bastion_that_is_not_there_is_told_by_what_is_there() {
 }
 
 #[test]
-fn a_bastion_that_does_not_forward_is_told_as_that() {
-    let elsewhere = "PermitOpen db.internal:5432";
+fn a_bastion_that_does_not_forward_connections_is_reported() {
+    let other_target = "PermitOpen db.internal:5432";
     for lab in [
         configured("AllowTcpForwarding no"),
-        configured(elsewhere),
+        configured(other_target),
         Lab::new().behind(Sshd::start(&SshdOptions { key_options: "restrict".to_owned(), ..SshdOptions::default() })),
     ] {
         let place = format!("does not forward connections to `localhost:{}`", lab.database.server().port());
-        let words = [place.as_str(), "`AllowTcpForwarding yes`", "`PermitOpen`", "`restrict`"];
-        refused(&lab, migration(&lab), "forwarding-forbidden", &words);
+        let texts = [place.as_str(), "`AllowTcpForwarding yes`", "`PermitOpen`", "`restrict`"];
+        refused(&lab, migration(&lab), "forwarding-forbidden", &texts);
     }
 }
 
-/// A bastion behind a jump host; both let the jump host's user in.
+/// Creates a bastion behind a jump host; both accept the jump host's user.
 fn behind_a_jump_host() -> (Lab, Sshd) {
     let jump = Sshd::plain();
     let last = Sshd::plain();
@@ -190,7 +190,7 @@ fn behind_a_jump_host() -> (Lab, Sshd) {
     (Lab::new().behind(last), jump)
 }
 
-fn by_way_of<'a>(lab: &'a Lab, jump: &Sshd) -> Action<'a> {
+fn migration_through<'a>(lab: &'a Lab, jump: &Sshd) -> Action<'a> {
     migration(lab)
         .input("ssh-jump", format!("{}@127.0.0.1:{}", jump.user(), jump.port))
         .input("ssh-known-hosts", format!("{}\n{}", jump.known_hosts_line(), lab.bastion.known_hosts_line()))
@@ -200,53 +200,53 @@ fn by_way_of<'a>(lab: &'a Lab, jump: &Sshd) -> Action<'a> {
 #[test]
 fn a_migration_goes_through_a_jump_host_to_the_bastion() {
     let (lab, jump) = behind_a_jump_host();
-    applied(by_way_of(&lab, &jump));
+    applied(migration_through(&lab, &jump));
     assert!(jump.log().contains("Accepted publickey"), "{}", jump.log());
     assert_eq!(jump.sessions(), Vec::<u32>::new());
 }
 
 #[test]
-fn the_hop_that_is_not_pinned_or_not_reached_is_named() {
+fn the_hop_that_is_unpinned_or_unreachable_is_named() {
     let (lab, jump) = behind_a_jump_host();
     let hops = [jump.port, lab.bastion.port].map(|port| format!("127.0.0.1:{port}"));
     let lines = [jump.known_hosts_line(), lab.bastion.known_hosts_line()];
     for (pinned, named, line) in [(&lines[1], &hops[0], &lines[0]), (&lines[0], &hops[1], &lines[1])] {
-        let action = by_way_of(&lab, &jump).input("ssh-known-hosts", pinned.as_str());
+        let action = migration_through(&lab, &jump).input("ssh-known-hosts", pinned.as_str());
         refused(&lab, action, "host-key-unpinned", &[&format!("no key is pinned for `{named}`"), line]);
     }
-    let action = by_way_of(&lab, &jump).input("ssh-port", closed_port());
+    let action = migration_through(&lab, &jump).input("ssh-port", closed_port());
     refused(&lab, action, "bastion-refused", &[&format!("jump host `{}` can't connect to `127.0.0.1:", hops[0])]);
 }
 
 #[test]
 fn a_bastion_that_drops_the_first_connection_is_tried_again() {
     let lab = Lab::new();
-    let proxy = Stranger::that_drops_the_first(lab.bastion.port);
+    let proxy = FakeServer::dropping_first(lab.bastion.port);
     migration(&lab)
         .input("ssh-port", proxy.port.to_string())
         .input("ssh-known-hosts", format!("127.0.0.1 {}", lab.bastion.host_key("ed25519")))
         .run()
         .succeeds()
         .applied(["0001_users"])
-        .says(&format!("waiting for the connection to 127.0.0.1:{}", proxy.port))
-        .says("closes the connection without an SSH greeting")
+        .logs(&format!("waiting for the connection to 127.0.0.1:{}", proxy.port))
+        .logs("closes the connection without an SSH greeting")
         .done();
 }
 
 #[test]
-fn a_bastion_that_dies_before_the_database_answers_is_the_first_cause() {
+fn a_bastion_that_dies_before_the_database_answers_is_reported_as_the_cause() {
     let lab = configured("");
-    let silent = Stranger::silent();
+    let silent = FakeServer::silent();
     let running = migration(&lab).secret("database-url", lab.database.url_at("localhost", silent.port)).start();
-    silent.wait_for_a_visit();
+    silent.wait_for_connection();
     lab.bastion.kill_sessions();
     running
         .finish()
         .fails("bastion-lost", 3)
-        .says(&format!("bastion-lost in database: the connection to `127.0.0.1:{}`", lab.bastion.port))
-        .says("fix: see the bastion's sshd log")
-        .never_says("database-")
-        .within(PATIENCE)
+        .logs(&format!("bastion-lost in database: the connection to `127.0.0.1:{}`", lab.bastion.port))
+        .logs("fix: see the bastion's sshd log")
+        .never_logs("database-")
+        .within(LIMIT)
         .done();
     assert_eq!(lab.database.sql("select count(*) from pg_namespace where nspname = 'bastion_migrate'"), "0");
 }

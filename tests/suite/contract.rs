@@ -1,4 +1,4 @@
-//! What has to agree although it is written down twice: the package and its image, the documents and the tree, the
+//! Agreement of facts that are written down twice: the package and its image, the documents and the tree, the
 //! workflows and `action.yml`, the modules and the architecture. Needs no server.
 
 use serde_yaml::Value;
@@ -9,10 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Production lines of one file: a longer one has two concepts in it.
+/// Maximum of production lines per file: a longer one contains two concepts.
 const LONGEST: usize = 300;
 
-/// What may be seen at the top of the repository; hidden files are free.
+/// Visible names allowed at the top of the repository; hidden files are not checked.
 const TOP: [&str; 14] = [
     "Cargo.toml",
     "Cargo.lock",
@@ -30,8 +30,8 @@ const TOP: [&str; 14] = [
     "target",
 ];
 
-/// The rooms that a room may use, besides itself; a path narrows it to one file.
-const ROOMS: [(&str, &[&str]); 28] = [
+/// Modules that each top-level module may use besides itself; a path narrows it to one file.
+const MODULES: [(&str, &[&str]); 28] = [
     ("fault", &[]),
     ("panic", &[]),
     ("random", &[]),
@@ -41,7 +41,7 @@ const ROOMS: [(&str, &[&str]); 28] = [
     ("ssh", &["run", "secret", "fault"]),
     ("transport", &["ssh", "run", "fault"]),
     ("server", &["ssh", "run", "secret", "fault"]),
-    // `github::runner`: the run's own name, by which a waiting run recognises the holder of the lock.
+    // `github::runner`: the run's own name, by which a waiting run identifies the lock holder.
     ("postgres", &["transport", "run", "secret", "fault", "github::runner"]),
     ("proxy", &["postgres", "transport", "fault"]),
     ("docker", &["run", "secret", "fault"]),
@@ -97,14 +97,14 @@ const ROOMS: [(&str, &[&str]); 28] = [
         ],
     ),
     ("post_stage", &["tunnel", "report", "run", "github"]),
-    ("tunnel_process", &["tunnel", "input", "report", "run", "fault"]),
+    ("tunnel_process", &["tunnel", "docker", "input", "report", "run", "fault"]),
     ("app", &["executor", "site", "tunnel_process", "input", "report", "settings", "run", "fault", "github", "panic"]),
-    // Built for `make fuzz` and the tests alone.
+    // Built only for `make fuzz` and the tests.
     ("fuzzing", &["sql", "proxy", "postgres", "ssh", "tool", "github", "secret"]),
 ];
 
-/// Paths in the documents that are in the reader's repository, not in ours.
-const READERS: [&str; 2] = [".github/bastion-migrate.yml", ".github/workflows/migrate.yml"];
+/// Paths in the documents that belong to the reader's repository.
+const READERS_PATHS: [&str; 2] = [".github/bastion-migrate.yml", ".github/workflows/migrate.yml"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -115,15 +115,15 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Every file below the directory with this ending, as paths from the top.
-fn files(directory: &str, ending: &str) -> Vec<PathBuf> {
+/// Returns every file below the directory with this extension, as a path from the top.
+fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
     let (mut open, mut found) = (vec![root().join(directory)], Vec::new());
     while let Some(directory) = open.pop() {
         let entries = fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
         for path in entries.map(|entry| entry.expect("a directory can be read").path()) {
             if path.is_dir() {
                 open.push(path);
-            } else if path.extension().is_some_and(|extension| extension == ending) {
+            } else if path.extension().is_some_and(|found| found == extension) {
                 found.push(path.strip_prefix(root()).expect("it is below the top").to_owned());
             }
         }
@@ -137,14 +137,14 @@ fn yaml(path: impl AsRef<Path>) -> Value {
     serde_yaml::from_str(&read(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The value of `key = "…"` in Cargo.toml's first section.
+/// Returns the value of `key = "…"` in Cargo.toml's first section.
 fn package(key: &str) -> String {
     let manifest = read("Cargo.toml");
     let line = manifest.lines().find(|line| line.starts_with(&format!("{key} = ")));
     line.and_then(|line| line.split('"').nth(1)).unwrap_or_else(|| panic!("Cargo.toml has no {key}")).to_owned()
 }
 
-/// The lines above the file's unit tests, blank ones and comments left out.
+/// Returns the lines above the file's unit tests, without blank lines and comments.
 fn production(source: &str) -> impl Iterator<Item = &str> {
     let lines = source.lines().take_while(|line| *line != "#[cfg(test)]");
     lines.filter(|line| !line.trim().is_empty() && !line.trim().starts_with("//"))
@@ -155,7 +155,7 @@ fn the_image_runs_the_binary_itself() {
     let dockerfile = read("Dockerfile");
     let entrypoint = dockerfile.lines().find(|line| line.starts_with("ENTRYPOINT")).unwrap();
     let arguments: Vec<String> = serde_json::from_str(entrypoint.trim_start_matches("ENTRYPOINT")).unwrap();
-    // A shell would be PID 1 instead of us, and would drop variables with `-` in their names.
+    // A shell would be PID 1 instead of the program, and would drop variables with `-` in their names.
     assert_eq!(arguments.len(), 1, "{entrypoint}");
     assert_eq!(Path::new(&arguments[0]).file_name().unwrap().to_str(), Some("bastion-migrate"));
     assert!(!dockerfile.lines().any(|line| line.starts_with("USER")), "the runner's command files belong to root");
@@ -169,15 +169,15 @@ fn one_rust_version_builds_everything() {
 }
 
 #[test]
-fn the_changelog_tells_of_this_version() {
+fn the_changelog_has_this_version() {
     let heading = format!("## [{}]", package("version"));
     assert!(read("CHANGELOG.md").lines().any(|line| line.starts_with(&heading)), "{heading}");
 }
 
 #[test]
-fn every_guard_in_the_architecture_exists() {
-    let page = read("docs/architecture.md");
-    let named: Vec<&str> = page.split('`').filter(|quoted| is_test(quoted)).collect();
+fn every_test_named_in_the_documents_exists() {
+    let pages = ["docs/promises.md", "docs/architecture.md", "docs/conventions.md"].map(read).concat();
+    let named: Vec<&str> = pages.split('`').filter(|quoted| is_test(quoted)).collect();
     let missing: Vec<&&str> = named
         .iter()
         .filter(|name| {
@@ -190,7 +190,7 @@ fn every_guard_in_the_architecture_exists() {
     assert!(named.len() > 20 && missing.is_empty(), "{missing:?} of {}", named.len());
 }
 
-/// `file::a_sentence_about_behaviour`, which no path of the program looks like.
+/// Returns whether the text has the form `file::a_sentence_about_behaviour`, unlike every path of the program.
 fn is_test(quoted: &str) -> bool {
     let letter = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_';
     let words = |name: &str| name.matches('_').count() >= 3 && name.chars().all(letter);
@@ -214,7 +214,7 @@ fn every_path_in_the_documents_exists() {
         let quoted = text.split('`').skip(1).step_by(2).filter(from_the_top).map(PathBuf::from);
         for path in links.chain(quoted) {
             let path = path.to_string_lossy().split('#').next().unwrap_or_default().to_owned();
-            let is_ours = !path.is_empty() && !READERS.contains(&path.as_str());
+            let is_ours = !path.is_empty() && !READERS_PATHS.contains(&path.as_str());
             if is_ours && !root().join(&path).exists() {
                 missing.push(format!("{}: {path}", document.display()));
             }
@@ -224,7 +224,7 @@ fn every_path_in_the_documents_exists() {
 }
 
 #[test]
-fn what_the_documents_have_make_do_exists() {
+fn every_make_target_in_the_documents_exists() {
     let mut documents = files("docs", "md");
     documents.push("README.md".into());
     let texts: String = documents.iter().map(read).collect();
@@ -248,7 +248,7 @@ fn what_the_documents_have_make_do_exists() {
 }
 
 #[test]
-fn modules_look_in_one_direction() {
+fn modules_import_in_one_direction() {
     let mut wrong = Vec::new();
     for path in files("src", "rs") {
         let parts: Vec<_> = path.iter().skip(1).map(|part| part.to_string_lossy()).collect();
@@ -256,8 +256,8 @@ fn modules_look_in_one_direction() {
         if ["lib", "main"].contains(&own.as_str()) {
             continue;
         }
-        let Some((_, may)) = ROOMS.iter().find(|(room, _)| *room == own) else {
-            wrong.push(format!("{}: `{own}` is no room of the architecture", path.display()));
+        let Some((_, may)) = MODULES.iter().find(|(module, _)| *module == own) else {
+            wrong.push(format!("{}: `{own}` is no module of the architecture", path.display()));
             continue;
         };
         for used in used_modules(&read(&path)) {
@@ -270,7 +270,7 @@ fn modules_look_in_one_direction() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// `module::next` for every path that begins with `crate::`, groups included.
+/// Returns `module::next` for every path that begins with `crate::`, groups included.
 fn used_modules(source: &str) -> BTreeSet<String> {
     let code: String = production(source).collect::<Vec<_>>().join("\n");
     let mut used = BTreeSet::new();
@@ -288,7 +288,7 @@ fn used_modules(source: &str) -> BTreeSet<String> {
     used
 }
 
-/// The items of a `{…}` group, whose opening brace is gone already.
+/// Returns the items of a `{…}` group; the text starts after the opening brace.
 fn top_level(group: &str) -> Vec<&str> {
     let depth = Cell::new(0_i32);
     let step = |letter: char| depth.set(depth.get() + i32::from(letter == '{') - i32::from(letter == '}'));
@@ -340,7 +340,7 @@ fn the_top_level_stays_small() {
 }
 
 #[test]
-fn our_own_workflows_ask_for_little_and_pin_everything() {
+fn our_own_workflows_have_minimal_permissions_and_pinned_actions() {
     for path in files(".github/workflows", "yml") {
         let workflow = yaml(&path);
         let permissions = workflow.get("permissions").and_then(Value::as_mapping);
@@ -382,7 +382,7 @@ fn the_first_workflow_is_short() {
     assert!(text.lines().count() <= 15, "{} lines", text.lines().count());
 }
 
-/// By the full hash of a commit: a tag can be moved.
+/// Returns whether the action is pinned by the full hash of a commit; a tag can be moved.
 fn is_pinned(uses: &str) -> bool {
     let pin = uses.split_once('@').map_or("", |(_, pin)| pin);
     pin.len() == 40 && pin.chars().all(|letter| letter.is_ascii_hexdigit())

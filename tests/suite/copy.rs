@@ -9,7 +9,7 @@ fn one_file<'a>(lab: &'a Lab, body: &str) -> Action<'a> {
 }
 
 #[test]
-fn rows_between_statements_arrive_as_they_are_written() {
+fn rows_between_statements_are_copied_as_written() {
     let lab = Lab::new();
     one_file(
         &lab,
@@ -44,7 +44,7 @@ fn rows_between_statements_arrive_as_they_are_written() {
 }
 
 #[test]
-fn a_row_that_does_not_fit_is_shown_in_its_file() {
+fn an_invalid_row_is_reported_with_its_line() {
     let lab = Lab::new();
     let body = |third: &str| format!("create table t (id int);\n\ncopy t from stdin;\n1\n2\n{third}\n\\.\n");
     one_file(&lab, &body("three"))
@@ -53,7 +53,7 @@ fn a_row_that_does_not_fit_is_shown_in_its_file() {
         .fails("statement-failed", 6)
         .pending(["0001_rows", "0002_after"])
         .annotation("migrations/0001_rows.sql", 6, "invalid input syntax for type integer: \"three\"")
-        .says("SQLSTATE 22P02")
+        .logs("SQLSTATE 22P02")
         .done();
     assert_eq!(lab.database.sql("select count(*) from pg_class where relname in ('t', 'after')"), "0");
     one_file(&lab, &body("3")).run().succeeds().applied(["0001_rows"]).done();
@@ -61,7 +61,7 @@ fn a_row_that_does_not_fit_is_shown_in_its_file() {
 }
 
 #[test]
-fn a_table_that_is_missing_is_shown_where_the_rows_begin() {
+fn a_missing_table_is_reported_at_the_copy_statement() {
     let lab = Lab::new();
     one_file(&lab, "select 1;\n\ncopy missing from stdin;\n1\n\\.\n")
         .run()
@@ -72,7 +72,7 @@ fn a_table_that_is_missing_is_shown_where_the_rows_begin() {
 }
 
 #[test]
-fn an_error_behind_the_rows_takes_the_rows_back() {
+fn an_error_after_the_rows_rolls_the_rows_back() {
     let lab = Lab::new();
     lab.database.sql("create table t (id int); alter table t owner to app");
     one_file(&lab, "copy t from stdin;\n1\n\\.\nselect 1;\nselect 1/0;\n")
@@ -85,20 +85,20 @@ fn an_error_behind_the_rows_takes_the_rows_back() {
 }
 
 #[test]
-fn rows_that_break_a_deferred_constraint_are_taken_back() {
+fn rows_that_violate_a_deferred_constraint_are_rolled_back() {
     let lab = Lab::new();
     one_file(&lab, "create table t (id int unique deferrable initially deferred);\ncopy t from stdin;\n7\n7\n\\.\n")
         .file("migrations/0002_after.sql", "create table after (id int);\n")
         .run()
         .fails("statement-failed", 6)
         .pending(["0001_rows", "0002_after"])
-        .says("Key (id)=(7)")
+        .logs("Key (id)=(7)")
         .done();
     assert_eq!(lab.database.sql("select count(*) from pg_class where relname in ('t', 'after')"), "0");
 }
 
 #[test]
-fn many_rows_go_through_and_the_files_around_them_too() {
+fn many_rows_are_copied_between_other_files() {
     let lab = Lab::new();
     let mut body = "copy t from stdin;\n".to_owned();
     for number in 0..50_000 {
@@ -119,9 +119,9 @@ fn many_rows_go_through_and_the_files_around_them_too() {
     assert_eq!(lab.database.sql("select count from counted; select sum(length(text)) from t"), "100000\n10000000");
 }
 
-/// A wrong row in the first of many megabytes: the server has given up long before all is sent.
+/// Starts megabytes of rows with an invalid one: the server fails long before all are sent.
 #[test]
-fn many_rows_of_which_the_first_is_wrong_are_refused() {
+fn many_rows_fail_if_the_first_is_invalid() {
     let lab = Lab::new();
     let rows = "1\n".repeat(2 << 20);
     one_file(&lab, &format!("create table t (id int);\ncopy t from stdin;\nzero\n{rows}\\.\n"))
@@ -133,7 +133,7 @@ fn many_rows_of_which_the_first_is_wrong_are_refused() {
 }
 
 #[test]
-fn what_pg_dump_writes_is_a_migration() {
+fn the_output_of_pg_dump_is_a_migration() {
     let (source, target) = (Lab::new(), Lab::new());
     source.database.sql(
         "set role app; create schema shop; create type shop.size as enum ('s', 'm'); \
@@ -158,7 +158,7 @@ fn what_pg_dump_writes_is_a_migration() {
     assert_eq!(target.database.sql("select * from after"), "100");
 }
 
-/// A table of forty columns, their names as a list, and a row.
+/// Creates a table of forty columns, and returns it with the list of its columns and a row.
 fn wide() -> (Lab, String, String) {
     let lab = Lab::new();
     let names: Vec<String> = (0..40).map(|number| format!("c{number}")).collect();
@@ -167,7 +167,7 @@ fn wide() -> (Lab, String, String) {
 }
 
 #[test]
-fn rows_that_nobody_would_take_are_refused_however_many_columns_they_have() {
+fn a_copy_to_stdout_is_rejected_however_many_columns_it_has() {
     let (lab, columns, _) = wide();
     for copy in [
         format!("copy w ({columns}) to stdout;\n"),
@@ -191,7 +191,7 @@ fn rows_that_nobody_would_take_are_refused_however_many_columns_they_have() {
 }
 
 #[test]
-fn rows_of_many_columns_arrive_with_and_without_a_transaction() {
+fn rows_of_many_columns_are_copied_with_and_without_a_transaction() {
     for head in ["", "-- no-transaction\n", "-- no-transaction\nvacuum w;\n"] {
         let (lab, columns, row) = wide();
         one_file(
@@ -207,7 +207,7 @@ fn rows_of_many_columns_arrive_with_and_without_a_transaction() {
 }
 
 #[test]
-fn rows_and_their_place_in_a_file_without_a_transaction_are_one() {
+fn without_a_transaction_rows_and_their_progress_are_committed_together() {
     let lab = Lab::new();
     let body = |second: &str| {
         format!(
@@ -219,15 +219,15 @@ fn rows_and_their_place_in_a_file_without_a_transaction_are_one() {
         .fails("statement-failed", 6)
         .pending(["0001_rows"])
         .annotation("migrations/0001_rows.sql", 5, "invalid input syntax for type integer: \"two\"")
-        .says("statement 2 of 4 was rolled back")
+        .logs("statement 2 of 4 was rolled back")
         .done();
     assert_eq!(lab.database.sql("select count(*) from t"), "0");
-    one_file(&lab, &body("2")).run().succeeds().applied(["0001_rows"]).says("1 of 4 statements").done();
+    one_file(&lab, &body("2")).run().succeeds().applied(["0001_rows"]).logs("1 of 4 statements").done();
     assert_eq!(lab.database.sql("select sum(i) from t"), "3");
 }
 
 #[test]
-fn rows_beside_what_can_not_run_in_a_transaction_are_refused_and_each_advice_works() {
+fn rows_beside_a_non_transactional_statement_are_rejected_and_each_advice_works() {
     let lab = Lab::new();
     lab.database.sql("create table t (i int); alter table t owner to app");
     let (copy, build) = ("copy t from stdin;\n1\n\\.\n", "create index concurrently t_i on t (i);\n");
@@ -235,7 +235,7 @@ fn rows_beside_what_can_not_run_in_a_transaction_are_refused_and_each_advice_wor
         .run()
         .fails("mixed-file", 2)
         .annotation("migrations/0001_rows.sql", 4, "COPY … FROM STDIN on line 1 should")
-        .says("put the statement of line 4 into a file of its own; or put `-- no-transaction` on the first line")
+        .logs("put the statement of line 4 into a file of its own; or put `-- no-transaction` on the first line")
         .done();
     one_file(&lab, &format!("-- no-transaction\n{copy}{build}")).run().succeeds().applied(["0001_rows"]).done();
     let lab = Lab::new();
@@ -248,7 +248,7 @@ fn rows_beside_what_can_not_run_in_a_transaction_are_refused_and_each_advice_wor
         .done();
 }
 
-/// Which answer belongs to which request must not shift with the number of COPYs.
+/// The number of COPY statements must not shift the results of later requests.
 #[test]
 fn many_files_of_rows_are_applied_in_one_session() {
     let lab = Lab::new();

@@ -1,5 +1,5 @@
-//! What can go wrong with the database behind the bastion, as somebody meets it whose deploy is stuck: not there, not ready,
-//! not letting in, not the one that was meant, or busy with another run.
+//! Failures of the database behind the bastion, as the whole program reports them: unreachable, not ready, login
+//! rejected, the wrong server, or busy with another run.
 
 use crate::{
     action::{Action, Running},
@@ -9,7 +9,7 @@ use crate::{
         certificate::{Certificate, Expired},
         pgbouncer::{PgBouncer, Pool},
         postgres::{Database, Options, PASSWORD, Postgres, Tls},
-        stranger::Stranger,
+        stranger::FakeServer,
     },
 };
 use bastion_migrate::postgres::bastion_migrate_key;
@@ -27,23 +27,23 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 const USERS: &str = "create table users (id int);\n";
 
-/// As long as anything in these tests may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Time limit for every wait in these tests.
+const LIMIT: Duration = Duration::from_secs(20);
 
-/// Through the bastion, with one file to apply; what is not there is not waited for.
+/// A step through the bastion, with one file to apply; it waits only a second for a database.
 fn migration(lab: &Lab) -> Action<'_> {
     Action::new(lab).file("migrations/0001_users.sql", USERS).input("wait-timeout", "1s")
 }
 
-/// It fails with these words, and nothing is changed.
-fn refused(lab: &Lab, action: Action<'_>, code: &'static str, words: &[&str]) {
-    said(lab, action, code, words).done();
+/// Expects the step to fail with these texts in the log, without a change in the database.
+fn refused(lab: &Lab, action: Action<'_>, code: &'static str, texts: &[&str]) {
+    fails_unchanged(lab, action, code, texts).done();
 }
 
-fn said(lab: &Lab, action: Action<'_>, code: &'static str, words: &[&str]) -> Finished {
-    let finished = action.run().fails(code, 3).says(&format!("{code} in database: "));
+fn fails_unchanged(lab: &Lab, action: Action<'_>, code: &'static str, texts: &[&str]) -> Finished {
+    let finished = action.run().fails(code, 3).logs(&format!("{code} in database: "));
     assert_eq!(lab.database.sql("select count(*) from pg_namespace where nspname = 'bastion_migrate'"), "0");
-    words.iter().fold(finished, |finished, word| finished.says(word))
+    texts.iter().fold(finished, |finished, text| finished.logs(text))
 }
 
 fn closed_port() -> u16 {
@@ -52,33 +52,34 @@ fn closed_port() -> u16 {
 }
 
 #[test]
-fn a_database_that_is_not_there_is_waited_for_and_told_by_what_is_wrong() {
+fn an_unreachable_database_is_waited_for_and_reported_with_its_cause() {
     let lab = Lab::new();
-    let (closed, silent) = (closed_port(), Stranger::silent());
+    let (closed, silent) = (closed_port(), FakeServer::silent());
     let bastion = format!("`127.0.0.1:{}`", lab.bastion.port);
     let action = migration(&lab).secret("database-url", lab.database.url_at("localhost", closed));
-    let cause = format!("{bastion} can't connect to `localhost:{closed}`: refused or no route");
-    let words =
+    let cause =
+        format!("{bastion} can't connect to `localhost:{closed}`: the connection is refused, or there is no route");
+    let texts =
         [cause.as_str(), "waiting for the database", "waited 1 s for it (`wait-timeout`)", "the bastion itself"];
-    refused(&lab, action, "database-refused", &words);
+    refused(&lab, action, "database-refused", &texts);
     let action = migration(&lab).secret("database-url", lab.database.url_at("db.invalid", 5432));
-    let words =
+    let texts =
         [&format!("{bastion} can't resolve the name `db.invalid`"), "resolved on the bastion, not on the runner"];
-    refused(&lab, action, "database-unknown", &words);
+    refused(&lab, action, "database-unknown", &texts);
     let action = migration(&lab).secret("database-url", lab.database.url_at("localhost", silent.port));
-    let words = [&format!("`localhost:{}` does not answer", silent.port), "raise `wait-timeout`"];
-    refused(&lab, action, "database-timeout", &words);
+    let texts = [&format!("`localhost:{}` does not answer", silent.port), "raise `wait-timeout`"];
+    refused(&lab, action, "database-timeout", &texts);
 }
 
 #[test]
-fn a_database_that_starts_up_is_waited_for_and_told_so() {
+fn a_database_that_starts_up_is_waited_for_with_a_log_line() {
     let lab = Lab::on(&Postgres::start(&Options::default()));
     let server = lab.database.server();
     server.stop();
     let running = migration(&lab).input("wait-timeout", "30s").start();
-    running.wait_for_line("refused or no route", PATIENCE);
+    running.wait_for_line("refused, or there is no route", LIMIT);
     server.begin_recovery();
-    running.wait_for_line("the server is not ready: the database system is starting up", PATIENCE);
+    running.wait_for_line("the server is not ready: the database system is starting up", LIMIT);
     server.end_recovery();
     running.finish().succeeds().applied(["0001_users"]).done();
 }
@@ -89,20 +90,20 @@ fn a_server_without_a_free_connection_is_waited_for() {
     let limit =
         |number: i32| lab.database.sql(&format!("alter database {} connection limit {number}", lab.database.name()));
     limit(0);
-    let words =
+    let texts =
         ["the server has no free connection: too many connections for database", "SQLSTATE 53300", "waited 1 s"];
-    refused(&lab, migration(&lab), "database-unready", &words);
+    refused(&lab, migration(&lab), "database-unready", &texts);
     let running = migration(&lab).input("wait-timeout", "30s").start();
-    running.wait_for_line("the server has no free connection", PATIENCE);
+    running.wait_for_line("the server has no free connection", LIMIT);
     limit(-1);
     running.finish().succeeds().applied(["0001_users"]).done();
 }
 
 #[test]
-fn a_log_in_that_is_refused_is_told_once_and_not_tried_again() {
+fn a_rejected_login_is_not_retried() {
     let lab = Lab::new();
     let (port, name) = (lab.database.server().port(), lab.database.name());
-    for (url, password, code, words) in [
+    for (url, password, code, texts) in [
         (
             format!("postgres://nobody@localhost:{port}/{name}"),
             PASSWORD,
@@ -129,23 +130,23 @@ fn a_log_in_that_is_refused_is_told_once_and_not_tried_again() {
         ),
     ] {
         let action = migration(&lab).secret("database-url", url).secret("database-password", password);
-        said(&lab, action, code, &words).never_says("waiting for the database").done();
+        fails_unchanged(&lab, action, code, &texts).never_logs("waiting for the database").done();
     }
 }
 
 #[test]
-fn tls_that_is_asked_for_and_not_offered_is_not_done_without() {
+fn tls_that_is_required_and_not_offered_fails_the_run() {
     let lab = Lab::on(&Postgres::start(&Options { tls: Tls::Off, ..Options::default() }));
     for mode in ["require", "verify-ca", "verify-full"] {
-        let words = ["offers no TLS, and `database-sslmode` asks for it", "`database-sslmode: disable`"];
-        refused(&lab, migration(&lab).input("database-sslmode", mode), "tls-unavailable", &words);
+        let texts = ["offers no TLS, and `database-sslmode` asks for it", "`database-sslmode: disable`"];
+        refused(&lab, migration(&lab).input("database-sslmode", mode), "tls-unavailable", &texts);
     }
     migration(&lab)
         .input("database-sslmode", "disable")
         .run()
         .succeeds()
         .applied(["0001_users"])
-        .says("TLS off")
+        .logs("TLS off")
         .done();
 }
 
@@ -154,14 +155,14 @@ fn with_tls<'a>(lab: &'a Lab, mode: &str, ca: &str) -> Action<'a> {
 }
 
 #[test]
-fn every_mode_of_tls_checks_what_it_says_through_the_tunnel() {
+fn every_mode_of_tls_makes_its_checks_through_the_tunnel() {
     let right = Lab::new();
     let ca = right.database.server().ca();
-    let stranger = Certificate::named("localhost", Expired::Nothing).ca;
+    let other_ca = Certificate::named("localhost", Expired::Nothing).ca;
     for mode in ["require", "verify-ca", "verify-full"] {
-        refused(&right, with_tls(&right, mode, &stranger), "tls-untrusted", &["can't be trusted", "`database-ca`"]);
+        refused(&right, with_tls(&right, mode, &other_ca), "tls-untrusted", &["can't be trusted", "`database-ca`"]);
     }
-    // Without a CA the public ones count.
+    // Without a CA the public CAs apply.
     refused(&right, with_tls(&right, "verify-full", ""), "tls-untrusted", &["can't be trusted", "`database-ca`"]);
     let encrypted = "select count(*) from pg_stat_ssl join pg_stat_activity using (pid) where ssl and application_name like 'bastion%'";
     right.database.sql(&format!(
@@ -169,59 +170,60 @@ fn every_mode_of_tls_checks_what_it_says_through_the_tunnel() {
     ));
     let probe = with_tls(&right, "verify-full", ca)
         .file("migrations/0002_tls.sql", "create table tls as select is_encrypted() as encrypted;\n");
-    probe.run().succeeds().applied(["0001_users", "0002_tls"]).says("TLS verify-full").done();
+    probe.run().succeeds().applied(["0001_users", "0002_tls"]).logs("TLS verify-full").done();
     assert_eq!(right.database.sql("select encrypted from tls"), "1");
 
     let other = Lab::on(&Postgres::start(&Options { tls: Tls::Named("db.private.internal"), ..Options::default() }));
     let ca = other.database.server().ca();
-    let words =
+    let texts =
         ["the server's certificate is not for `localhost`", "db.private.internal", "`database-sslmode: verify-ca`"];
-    refused(&other, with_tls(&other, "verify-full", ca), "tls-wrong-name", &words);
-    with_tls(&other, "verify-ca", ca).run().succeeds().applied(["0001_users"]).says("TLS verify-ca").done();
-    with_tls(&other, "require", ca).run().nothing_to_do().says("TLS verify-ca").done();
-    with_tls(&other, "require", "").run().nothing_to_do().says("TLS require").done();
+    refused(&other, with_tls(&other, "verify-full", ca), "tls-wrong-name", &texts);
+    with_tls(&other, "verify-ca", ca).run().succeeds().applied(["0001_users"]).logs("TLS verify-ca").done();
+    with_tls(&other, "require", ca).run().nothing_to_do().logs("TLS verify-ca").done();
+    with_tls(&other, "require", "").run().nothing_to_do().logs("TLS require").done();
 }
 
 #[test]
-fn a_certificate_or_a_ca_out_of_date_is_told_as_that() {
+fn an_expired_certificate_or_ca_is_reported_as_expired() {
     let lab = Lab::on(&Postgres::start(&Options { tls: Tls::Expired(Expired::Certificate), ..Options::default() }));
     let ca = lab.database.server().ca();
     for mode in ["verify-ca", "verify-full"] {
-        let words = ["the certificate of `localhost`, or its CA, has expired", "fix: renew the certificate"];
-        refused(&lab, with_tls(&lab, mode, ca), "tls-expired", &words);
+        let texts = ["the certificate of `localhost`, or its CA, has expired", "fix: renew the certificate"];
+        refused(&lab, with_tls(&lab, mode, ca), "tls-expired", &texts);
     }
-    // It is known before anything is connected to.
+    // An expired CA is detected before any connection.
     let old = Certificate::named("localhost", Expired::Authority).ca;
     let action = with_tls(&lab, "verify-full", &old).run().fails("tls-expired", 3);
-    action.says("`database-ca` (from the workflow's `with:`) expired").says("the CA's current certificate").done();
+    action.logs("`database-ca` (from the workflow's `with:`) expired").logs("the CA's current certificate").done();
 }
 
 #[test]
-fn who_stands_in_the_middle_of_tls_can_not_pass_the_log_in_on() {
+fn a_man_in_the_middle_of_tls_can_not_relay_the_login() {
     let lab = Lab::new();
-    let spy = spy_in_front_of(lab.database.server());
-    let words = ["something stands between", "channel binding", "fix: find out what answers in the database's place"];
-    let action = migration(&lab).secret("database-url", lab.database.url_at("localhost", spy.port));
-    refused(&lab, action.input("database-sslmode", "require"), "tls-untrusted", &words);
+    let proxy = tls_proxy(lab.database.server());
+    let texts = ["something stands between", "channel binding", "fix: find out what answers in the database's place"];
+    let action = migration(&lab).secret("database-url", lab.database.url_at("localhost", proxy.port));
+    refused(&lab, action.input("database-sslmode", "require"), "tls-untrusted", &texts);
 }
 
-/// Somebody who ends the client's TLS and begins one of his own with the server.
-fn spy_in_front_of(postgres: &Postgres) -> Stranger {
+/// Starts a proxy that terminates the client's TLS and opens its own TLS connection to the server.
+fn tls_proxy(postgres: &Postgres) -> FakeServer {
     let Certificate { certificate, key, .. } = Certificate::named("localhost", Expired::Nothing);
     let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).expect("it is a certificate");
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("it is a key");
     let provider = Arc::new(ring::default_provider());
     let server = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
-    let server = server.expect("TLS can be had").with_no_client_auth().with_single_cert(vec![certificate], key);
+    let server =
+        server.expect("the TLS versions are supported").with_no_client_auth().with_single_cert(vec![certificate], key);
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_slice(postgres.ca().as_bytes()).expect("it is a certificate"))
         .expect("it is a CA");
     let client = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let client = client.expect("TLS can be had").with_root_certificates(roots).with_no_client_auth();
+    let client = client.expect("the TLS versions are supported").with_root_certificates(roots).with_no_client_auth();
     let acceptor = TlsAcceptor::from(Arc::new(server.expect("the key fits")));
     let (connector, target) = (TlsConnector::from(Arc::new(client)), postgres.port());
-    Stranger::start(move |_, mut near| {
+    FakeServer::start(move |_, mut near| {
         let (acceptor, connector) = (acceptor.clone(), connector.clone());
         async move {
             let mut request = [0; 8];
@@ -244,8 +246,8 @@ fn a_standby_is_refused() {
     let standby = lab.database.server().standby();
     let action = migration(&lab).input("wait-timeout", "20s");
     let action = action.secret("database-url", lab.database.url_at("localhost", standby.port()));
-    let words = [&format!("`localhost:{}` is a read-only standby", standby.port()), "fix: use the primary's host name"];
-    refused(&lab, action, "database-standby", &words);
+    let texts = [&format!("`localhost:{}` is a read-only standby", standby.port()), "fix: use the primary's host name"];
+    refused(&lab, action, "database-standby", &texts);
 }
 
 #[test]
@@ -258,24 +260,24 @@ fn a_pooler_is_refused_however_it_is_configured() {
         let pooler = PgBouncer::configured(&lab.database, pool, line);
         let action = migration(&lab).secret("database-url", lab.database.url_at("localhost", pooler.port()));
         let running = action.start();
-        running.wait_for_line("database-pooler in database: a connection pooler answers at", PATIENCE);
-        // It keeps its own session with the server, which has our name.
+        running.wait_for_line("database-pooler in database: a connection pooler answers at", LIMIT);
+        // The pooler keeps a server session with our application name until it ends.
         let port = pooler.port();
         drop(pooler);
         running
             .finish()
             .fails("database-pooler", 3)
-            .says(&format!("`localhost:{port}`"))
-            .says("fix: use the direct port: usually 5432 instead of 6432 (PgBouncer)")
+            .logs(&format!("`localhost:{port}`"))
+            .logs("fix: use the direct port: usually 5432 instead of 6432 (PgBouncer)")
             .done();
         assert_eq!(lab.database.sql("select count(*) from pg_namespace where nspname = 'bastion_migrate'"), "0");
     }
 }
 
 #[test]
-fn what_is_no_postgresql_is_told_as_that() {
+fn a_server_that_is_not_postgresql_is_reported_as_that() {
     let lab = Lab::new();
-    let web = Stranger::web();
+    let web = FakeServer::web();
     for port in [web.port, lab.bastion.port] {
         let cause = format!("the service at `localhost:{port}` is not a PostgreSQL server");
         for mode in ["disable", "require", "verify-full"] {
@@ -286,9 +288,9 @@ fn what_is_no_postgresql_is_told_as_that() {
     }
 }
 
-/// Waits until the step has said this of the lock, lets it go, and waits for the end.
-fn released<'a>(running: Running<'a>, said: &str, holder: impl Sized) -> Finished {
-    running.wait_for_line(said, PATIENCE);
+/// Waits for this text about the lock in the log, releases the lock, and waits for the end.
+fn released<'a>(running: Running<'a>, text: &str, holder: impl Sized) -> Finished {
+    running.wait_for_line(text, LIMIT);
     drop(holder);
     running.finish()
 }
@@ -305,24 +307,24 @@ fn another_run_that_holds_the_lock_is_named_and_waited_for() {
     let page = "https://github.com/octo/shop/actions/runs/123/attempts/2";
     let other = || holding(&lab.database, "bastion-migrate#123.2 octo/shop");
     let lock_wait = |wait| migration(&lab).input("lock-wait", wait).start();
-    // The holder lives until the step has given up.
+    // The holder keeps the lock until the step has given up.
     released(lock_wait("2s"), "::lock-held in lock: ", other())
         .fails("lock-held", 4)
-        .says(&format!("lock-held in lock: the run lock is held by the run {page} (pid "))
-        .says("waited 2 s for it (`lock-wait`)")
-        .says("fix: wait for the other run, or raise `lock-wait`")
-        // The name of the other session is anybody's: in the summary it makes no link.
+        .logs(&format!("lock-held in lock: the run lock is held by the run {page} (pid "))
+        .logs("waited 2 s for it (`lock-wait`)")
+        .logs("fix: wait for the other run, or raise `lock-wait`")
+        // Any client can set this name, so the summary does not turn it into a link.
         .summary(&page.replace("://", "<!-- -->://"))
         .done();
     assert_eq!(lab.database.sql("select count(*) from pg_namespace where nspname = 'bastion_migrate'"), "0");
     released(lock_wait("30s"), "waiting for the run lock", other())
         .succeeds()
         .applied(["0001_users"])
-        .says(&format!("held by the run {page}"))
+        .logs(&format!("held by the run {page}"))
         .done();
 }
 
-/// Where a tool's connection is its own, it outlives an action that is killed.
+/// A tool with a connection of its own outlives a killed action.
 #[test]
 fn a_tool_that_outlives_its_run_is_waited_for_and_named() {
     let lab = Lab::new();
@@ -336,31 +338,31 @@ fn a_tool_that_outlives_its_run_is_waited_for_and_named() {
     let worker = || tool("bastion-migrate-tool#123.2 octo/shop");
     released(lock_wait("2s"), "::lock-held in lock: ", worker())
         .fails("lock-held", 4)
-        .says("a tool is still at work in the database although its run has ended")
-        .says(&format!("the run {page} (pid "))
-        .says("waited 2 s for it (`lock-wait`)")
+        .logs("a tool is still at work in the database although its run has ended")
+        .logs(&format!("the run {page} (pid "))
+        .logs("waited 2 s for it (`lock-wait`)")
         .done();
     assert_eq!(lab.database.sql("select count(*) from pg_namespace where nspname = 'bastion_migrate'"), "0");
-    let told = released(lock_wait("30s"), "waiting for the tool of another run", worker());
-    told.succeeds().applied(["0001_users"]).says(&format!("it still works: the run {page}")).done();
-    // Who only looks, and who came through the tunnel of a job, is in nobody's way.
+    let waited = released(lock_wait("30s"), "waiting for the tool of another run", worker());
+    waited.succeeds().applied(["0001_users"]).logs(&format!("it is still active: the run {page}")).done();
+    // Read-only tools and clients of a job's tunnel do not block the run.
     let others = ["bastion-migrate-look#123.2 octo/shop", "bastion-migrate-tunnel#123.2 octo/shop"].map(tool);
-    released(lock_wait("30s"), "lock taken", others).nothing_to_do().never_says("waiting for").done();
+    released(lock_wait("30s"), "lock taken", others).nothing_to_do().never_logs("waiting for").done();
 }
 
 #[test]
-fn somebody_who_holds_the_lock_by_hand_is_named() {
+fn a_person_who_holds_the_lock_in_psql_is_named() {
     let lab = Lab::new();
     let holder = holding(&lab.database, "psql");
     released(migration(&lab).input("lock-wait", "1s").start(), "::lock-held in lock: ", holder)
         .fails("lock-held", 4)
-        .says("the run lock is held by `psql` (pid ")
-        .says("role `postgres`")
+        .logs("the run lock is held by `psql` (pid ")
+        .logs("role `postgres`")
         .done();
 }
 
 #[test]
-fn of_two_runs_at_once_one_waits_and_both_end_well() {
+fn two_concurrent_runs_both_succeed_one_after_the_other() {
     let lab = Lab::new();
     lab.database.sql("create table busy (id int); alter table busy owner to app");
     let holder = lab.database.session();
@@ -372,7 +374,7 @@ fn of_two_runs_at_once_one_waits_and_both_end_well() {
     let first = run("1001").start();
     lab.database.wait_for("select count(*) from pg_locks where relation = 'busy'::regclass and not granted", "1");
     let second = run("1002").start();
-    second.wait_for_line("held by the run https://github.com/octo/app/actions/runs/1001/attempts/1", PATIENCE);
+    second.wait_for_line("held by the run https://github.com/octo/app/actions/runs/1001/attempts/1", LIMIT);
     drop(holder);
     first.finish().succeeds().applied(["0001_busy"]).done();
     second.finish().nothing_to_do().done();

@@ -1,4 +1,4 @@
-//! Stories without a bastion: the step reaches the database directly.
+//! Steps without a bastion: they connect to the database directly.
 
 use crate::{
     action::Action,
@@ -20,17 +20,17 @@ fn one_file(lab: &Lab) -> Action<'_> {
 }
 
 #[test]
-fn applies_what_is_pending_and_then_has_nothing_to_do() {
+fn applies_pending_files_and_then_has_nothing_to_do() {
     let lab = Lab::new();
     let both = || one_file(&lab).file("migrations/0002_name.sql", "alter table users add name text;\n");
-    both().input("command", "plan").run().pends().pending(["0001_users", "0002_name"]).done();
+    both().input("command", "plan").run().has_pending().pending(["0001_users", "0002_name"]).done();
     both().run().succeeds().applied(["0001_users", "0002_name"]).done();
     assert_eq!(lab.database.sql("select id, name from users"), "");
     both().run().nothing_to_do().done();
 }
 
 #[test]
-fn a_failing_statement_is_shown_in_its_file() {
+fn a_failing_statement_is_reported_with_its_line() {
     let lab = Lab::new();
     one_file(&lab)
         .file("migrations/0002_typo.sql", "-- a comment\ncreate tabel x ();\n")
@@ -39,13 +39,13 @@ fn a_failing_statement_is_shown_in_its_file() {
         .applied(["0001_users"])
         .pending(["0002_typo"])
         .annotation("migrations/0002_typo.sql", 2, "tabel")
-        .says("statement-failed")
-        .never_says("0003")
+        .logs("statement-failed")
+        .never_logs("0003")
         .done();
 }
 
 #[test]
-fn a_cancelled_run_has_stopped_its_work_and_told_so() {
+fn a_cancelled_run_stops_its_statement_and_reports_it() {
     let lab = Lab::new();
     lab.database.sql("create table busy (id int); alter table busy owner to app");
     let holder = lab.database.session();
@@ -83,7 +83,7 @@ fn verify_full(lab: &Lab) -> Finished {
 }
 
 #[test]
-fn verify_full_takes_the_right_certificate_only() {
+fn verify_full_accepts_only_the_right_certificate() {
     verify_full(&Lab::new()).succeeds().applied(["0001_users"]).done();
     for (tls, code) in [
         (Tls::Named("db.private.internal"), "tls-wrong-name"),
@@ -96,7 +96,7 @@ fn verify_full_takes_the_right_certificate_only() {
 }
 
 #[test]
-fn a_pooler_by_transaction_is_refused() {
+fn a_pooler_in_transaction_mode_is_rejected() {
     let lab = Lab::new();
     let pooler = PgBouncer::start(&lab.database, Pool::Transaction);
     let url = lab.database.url_at("localhost", pooler.port());

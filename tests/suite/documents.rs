@@ -1,6 +1,6 @@
-//! What the documents tell a reader to do is done here, as it stands there: workflows are run as the runner would run them,
-//! commands by a shell, SQL by the server.
-#![expect(clippy::disallowed_methods, reason = "does what a reader's shell does")]
+//! Instructions in the documents, executed as written: workflows as the runner runs them, commands by a shell, SQL by
+//! the server.
+#![expect(clippy::disallowed_methods, reason = "runs the commands of the documents in a shell")]
 
 use crate::{
     action::Action,
@@ -20,7 +20,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// The two files that the README begins with.
+/// The first two files of the README.
 const FILES: [(&str, &str); 2] = [
     ("0001_create_users", "create table users (id bigint primary key);\n"),
     ("0002_add_email", "alter table users add email text;\n"),
@@ -33,8 +33,8 @@ fn read(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The reader's own names and the lab's; everything else in the documents stays as it is.
-fn here(lab: &Lab, text: &str) -> String {
+/// Replaces the reader's names by the lab's; everything else in the documents stays unchanged.
+fn with_names_of_the_lab(lab: &Lab, text: &str) -> String {
     let bastion = format!("{}@127.0.0.1:{}", lab.bastion.user(), lab.bastion.port);
     let server = format!("localhost:{}", lab.database.server().port());
     text.replace("deploy@bastion.example.com", &bastion)
@@ -44,7 +44,7 @@ fn here(lab: &Lab, text: &str) -> String {
         .replace("DATABASE app", &format!("DATABASE {}", lab.database.name()))
 }
 
-/// Blocks that are set apart by four blanks.
+/// Returns the blocks that are indented by four blanks.
 fn indented(document: &str) -> Vec<String> {
     let text = read(document);
     let blocks = text.split("\n\n").filter(|block| block.lines().all(|line| line.starts_with("    ")));
@@ -70,28 +70,28 @@ fn pinned(lab: &Lab, more: &[(&str, &str)]) -> Context {
     context
 }
 
-/// `with:` of our step of this job.
+/// Returns `with:` of our step in this job.
 fn with(workflow: &str, job: &str) -> Value {
     our_step(workflow, job)["with"].clone()
 }
 
-/// The step as the runner starts it: what `with:` does not name has its default.
+/// Creates the step as the runner starts it: inputs that are missing in `with:` have their defaults.
 fn step<'a>(lab: &'a Lab, with: &Value, context: &Context) -> Action<'a> {
     let step = FILES.iter().fold(Action::direct(lab).input("database-url", ""), |step, (name, sql)| {
         step.file(&format!("migrations/{name}.sql"), sql).file(&format!("db/migrations/{name}.sql"), sql)
     });
     with.as_mapping().expect("`with:` is a mapping").iter().fold(step, |step, (name, value)| {
-        let value = evaluate(&here(lab, value.as_str().expect("a string")), context);
+        let value = evaluate(&with_names_of_the_lab(lab, value.as_str().expect("a string")), context);
         step.input(name.as_str().expect("a string"), value)
     })
 }
 
-fn first_time(finished: Finished) {
+fn applies_both_files(finished: Finished) {
     finished.succeeds().applied(NAMES).done();
 }
 
 #[test]
-fn the_readme_leads_to_a_first_migration() {
+fn the_steps_of_the_readme_apply_a_first_migration() {
     let lab = Lab::new();
     let workflow = fenced(&read("README.md"), "yaml").remove(0);
     assert!(workflow.lines().count() <= 15, "{workflow}");
@@ -99,13 +99,14 @@ fn the_readme_leads_to_a_first_migration() {
     let with = with(&workflow, "migrate");
 
     let refused = step(&lab, &with, &secrets(&lab, "")).run();
-    let line = refused.seen().lines().map(str::trim).find(|line| line.starts_with("[127.0.0.1]:")).map(str::to_owned);
-    refused.fails("host-key-unpinned", 3).says("SHA256:").done();
-    first_time(step(&lab, &with, &secrets(&lab, &line.expect("the log has the line to paste"))).run());
+    let line =
+        refused.rendered_log().lines().map(str::trim).find(|line| line.starts_with("[127.0.0.1]:")).map(str::to_owned);
+    refused.fails("host-key-unpinned", 3).logs("SHA256:").done();
+    applies_both_files(step(&lab, &with, &secrets(&lab, &line.expect("the log has the line to paste"))).run());
 }
 
 #[test]
-fn a_migration_by_hand_applies_what_was_planned() {
+fn a_manual_migration_applies_what_was_planned() {
     let lab = Lab::new();
     let with = with(&read("examples/workflows/dispatch.yml"), "migrate");
     let inputs = |command, digest| {
@@ -113,31 +114,31 @@ fn a_migration_by_hand_applies_what_was_planned() {
     };
     let plan = step(&lab, &with, &inputs("plan", "")).run();
     let digest = plan.outputs["plan-digest"].clone();
-    plan.pends().pending(NAMES).done();
+    plan.has_pending().pending(NAMES).done();
     let other = step(&lab, &with, &inputs("migrate", &digest)).file("migrations/0003_late.sql", "select 1;\n").run();
     other.fails("plan-changed", 5).pending([NAMES[0], NAMES[1], "0003_late"]).done();
-    first_time(step(&lab, &with, &inputs("migrate", &digest)).run());
+    applies_both_files(step(&lab, &with, &inputs("migrate", &digest)).run());
     step(&lab, &with, &inputs("verify", "")).run().succeeds().done();
 }
 
 #[test]
-fn an_approved_plan_is_what_is_migrated() {
+fn the_approved_plan_is_migrated() {
     let lab = Lab::new();
     let workflow = read("examples/workflows/approve.yml");
     let plan = step(&lab, &with(&workflow, "plan"), &pinned(&lab, &[])).run();
     let digest = plan.outputs["plan-digest"].clone();
-    plan.pends().pending(NAMES).done();
+    plan.has_pending().pending(NAMES).done();
     let context = pinned(&lab, &[("needs.plan.outputs.plan-digest", &digest)]);
-    first_time(step(&lab, &with(&workflow, "migrate"), &context).run());
+    applies_both_files(step(&lab, &with(&workflow, "migrate"), &context).run());
 }
 
 #[test]
-fn the_reusable_workflow_takes_its_inputs() {
+fn the_reusable_workflow_passes_its_inputs() {
     let lab = Lab::new();
     let with = with(&read("examples/workflows/reusable.yml"), "migrate");
     let inputs = |command| pinned(&lab, &[("inputs.command", command), ("inputs.environment", "prod")]);
-    step(&lab, &with, &inputs("status")).run().pends().pending(NAMES).done();
-    first_time(step(&lab, &with, &inputs("migrate")).run());
+    step(&lab, &with, &inputs("status")).run().has_pending().pending(NAMES).done();
+    applies_both_files(step(&lab, &with, &inputs("migrate")).run());
 }
 
 #[test]
@@ -147,16 +148,16 @@ fn the_page_of_inputs_shows_a_step_and_a_configuration_that_work() {
         fenced(&read("docs/inputs.md"), "yaml").try_into().expect("a step and a configuration file");
     let steps: Value = serde_yaml::from_str(&workflow).unwrap();
     let variables = pinned(&lab, &[("vars.SSH_KNOWN_HOSTS", &lab.bastion.known_hosts_line())]);
-    step(&lab, &steps[0]["with"], &variables).input("command", "plan").run().pends().pending(NAMES).done();
+    step(&lab, &steps[0]["with"], &variables).input("command", "plan").run().has_pending().pending(NAMES).done();
 
     let mut secrets: Value = with(&read("examples/workflows/migrate.yml"), "migrate");
     secrets.as_mapping_mut().unwrap().remove("ssh-host");
     let configured = step(&lab, &secrets, &pinned(&lab, &[])).input("environment", "prod");
-    first_time(configured.file(".github/bastion-migrate.yml", here(&lab, &config)).run());
+    applies_both_files(configured.file(".github/bastion-migrate.yml", with_names_of_the_lab(&lab, &config)).run());
 }
 
-/// What the lab's project has on a server.
-const OF_THE_SERVER: [&str; 5] = [
+/// Migrations of the lab's project on a server.
+const SERVER_MIGRATIONS: [&str; 5] = [
     "carriers.0001_initial",
     "suppliers.0001_initial",
     "customers.0001_initial",
@@ -164,14 +165,15 @@ const OF_THE_SERVER: [&str; 5] = [
     "customers.0003_first_customer",
 ];
 
-/// Those with a Python environment; Docker Compose has an example of its own.
+/// Runs the steps with a Python environment; Docker Compose has an example of its own.
 #[test]
-fn the_steps_for_a_server_migrate_there() {
+fn the_steps_for_a_server_apply_its_migrations() {
     for page in ["README.md", "docs/executors.md"] {
-        let pieces = fenced(&read(page), "yaml").into_iter();
-        let mut pieces = pieces.filter(|piece| piece.contains("executor: server") && piece.contains("setup:"));
-        let piece = pieces.next().expect("the page has a step for a server");
-        assert_eq!(pieces.next(), None, "{page}");
+        let snippets = fenced(&read(page), "yaml").into_iter();
+        let mut snippets =
+            snippets.filter(|snippet| snippet.contains("executor: server") && snippet.contains("setup:"));
+        let snippet = snippets.next().expect("the page has a step for a server");
+        assert_eq!(snippets.next(), None, "{page}");
         let lab = Lab::new();
         let server = Server::with_project(&lab.database);
         let host = format!("{}@127.0.0.1:{}", server.login().name(), server.sshd().port);
@@ -184,18 +186,18 @@ fn the_steps_for_a_server_migrate_there() {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
-        let steps: Value = serde_yaml::from_str(&piece.replace("shop/backend", BACKEND)).unwrap();
+        let steps: Value = serde_yaml::from_str(&snippet.replace("shop/backend", BACKEND)).unwrap();
         let with = steps[0]["with"].as_mapping().expect("`with:` is a mapping");
         let step = with.iter().fold(Action::at_server(&lab, &server).hides(key.expose()), |step, (name, value)| {
             let value = evaluate(value.as_str().expect("a string"), &context);
             step.input(name.as_str().expect("a string"), value)
         });
-        step.run().succeeds().applied(OF_THE_SERVER).says("as the tool's own listing says").done();
+        step.run().succeeds().applied(SERVER_MIGRATIONS).logs("and the tool's own listing confirms it").done();
     }
 }
 
 #[test]
-fn the_example_of_a_configuration_is_understood() {
+fn the_example_configuration_is_accepted() {
     let lab = Lab::new();
     let config = read("examples/config/bastion-migrate.yml").replace("comment: plan", "comment: never");
     for environment in ["dev", "prod"] {
@@ -209,7 +211,7 @@ fn the_example_of_a_configuration_is_understood() {
             .file("db/migrations/0001_users.sql", FILES[0].1)
             .input("command", "plan")
             .run()
-            .pends()
+            .has_pending()
             .pending(["0001_users"])
             .done();
     }
@@ -227,38 +229,38 @@ fn steps_read_outputs_that_exist() {
     assert_eq!(read.into_iter().filter(|name| manifest["outputs"].get(*name).is_none()).collect::<Vec<_>>(), [""; 0]);
 }
 
-/// Whole steps, and lines that belong into `with:`.
+/// Checks whole steps, and lines for `with:`.
 #[test]
-fn every_piece_of_a_workflow_in_the_documents_is_yaml_and_names_inputs_that_exist() {
+fn every_workflow_snippet_in_the_documents_is_yaml_and_uses_existing_inputs() {
     let manifest: Value = serde_yaml::from_str(&read("action.yml")).unwrap();
-    let (mut pieces, mut wrong) = (0, Vec::new());
+    let (mut snippets, mut wrong) = (0, Vec::new());
     let pages = ["inputs", "outputs", "executors", "steps", "tools"].map(|page| format!("docs/{page}.md"));
     for document in pages.iter().map(String::as_str).chain(["README.md"]) {
         for block in fenced(&read(document), "yaml") {
-            let piece: Value =
+            let snippet: Value =
                 serde_yaml::from_str(&block).unwrap_or_else(|error| panic!("{document}: {error}\n{block}"));
-            for with in withs(&piece) {
-                pieces += 1;
+            for with in withs(&snippet) {
+                snippets += 1;
                 let names = with.as_mapping().into_iter().flat_map(serde_yaml::Mapping::keys).filter_map(Value::as_str);
                 let unknown = names.filter(|name| manifest["inputs"].get(*name).is_none());
                 wrong.extend(unknown.map(|name| format!("{document}: {name}")));
             }
         }
     }
-    assert!(pieces > 8 && wrong.is_empty(), "{wrong:?} of {pieces}");
+    assert!(snippets > 8 && wrong.is_empty(), "{wrong:?} of {snippets}");
 }
 
-/// What stands in `with:` of our steps in a workflow or in a list of steps, or could stand there.
-fn withs(piece: &Value) -> Vec<&Value> {
-    let jobs = piece["jobs"].as_mapping().into_iter().flat_map(serde_yaml::Mapping::values);
-    let steps = jobs.filter_map(|job| job["steps"].as_sequence()).chain(piece.as_sequence()).flatten();
+/// Returns `with:` of our steps in a workflow or a list of steps, or the snippet itself if it is such a mapping.
+fn withs(snippet: &Value) -> Vec<&Value> {
+    let jobs = snippet["jobs"].as_mapping().into_iter().flat_map(serde_yaml::Mapping::values);
+    let steps = jobs.filter_map(|job| job["steps"].as_sequence()).chain(snippet.as_sequence()).flatten();
     let ours = steps.filter(|step| is_ours(step)).map(|step| &step["with"]);
-    let others = ["jobs", "permissions", "defaults", "environments", "verbs"];
-    let alone = others.iter().all(|key| piece.get(*key).is_none()) && piece.is_mapping();
-    ours.chain(alone.then_some(piece)).collect()
+    let other_keys = ["jobs", "permissions", "defaults", "environments", "verbs"];
+    let is_with = other_keys.iter().all(|key| snippet.get(*key).is_none()) && snippet.is_mapping();
+    ours.chain(is_with.then_some(snippet)).collect()
 }
 
-/// A reader's machine: a key, a `known_hosts` file, a checkout.
+/// Creates the home of a reader: a key, a `known_hosts` file, a checkout.
 fn laptop(lab: &Lab) -> TempDir {
     let home = tempfile::tempdir().unwrap();
     let write = |path: &str, text: &str| {
@@ -285,12 +287,13 @@ fn the_commands_for_a_laptop_work() {
     let home = laptop(&lab);
     let blocks = indented("docs/getting-started.md");
     let block = blocks.iter().find(|block| block.contains("bastion-migrate plan")).expect("there are commands");
-    // The program is built already.
+    // The program is already built.
     let commands: Vec<&str> = block.lines().filter(|line| !line.starts_with("cargo install")).collect();
-    let script = here(&lab, &commands.join("\n"));
+    let script = with_names_of_the_lab(&lab, &commands.join("\n"));
     assert!(read("README.md").contains("`bastion-migrate plan --environment dev`"));
     let variables = "export DEV_SSH_HOST=me@bastion.example.com DEV_SSH_KNOWN_HOSTS=\"$(cat ~/.ssh/known_hosts)\"";
-    let with_environment = format!("{script}\n{}\nbastion-migrate plan --environment dev", here(&lab, variables));
+    let with_environment =
+        format!("{script}\n{}\nbastion-migrate plan --environment dev", with_names_of_the_lab(&lab, variables));
     for script in [script, with_environment] {
         let output = shell(&home, &script);
         let (log, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -303,10 +306,12 @@ fn the_commands_for_a_laptop_work() {
 }
 
 #[test]
-fn the_least_that_getting_started_asks_for_is_enough() {
+fn the_minimal_rights_of_getting_started_are_enough() {
     let lab = Lab::new();
     let blocks = indented("docs/getting-started.md");
-    let block = |begins: &str| here(&lab, blocks.iter().find(|block| block.starts_with(begins)).expect(begins));
+    let block = |begins: &str| {
+        with_names_of_the_lab(&lab, blocks.iter().find(|block| block.starts_with(begins)).expect(begins))
+    };
     let line = block("restrict");
     let (key_options, _) = line.split_once(" ssh-ed25519").expect("the line has a key");
     let narrow = Sshd::start(&SshdOptions { key_options: key_options.to_owned(), ..SshdOptions::default() });
@@ -324,7 +329,7 @@ fn the_least_that_getting_started_asks_for_is_enough() {
     as_migrator().file(&file, sql).run().succeeds().applied([name]).done();
     lab.database.sql(&format!("drop owned by migrator; grant connect on database {} to migrator", lab.database.name()));
     lab.database.sql("grant create, usage on schema public to migrator");
-    as_migrator().file(&file, sql).run().fails("permission-denied", 6).pending([name]).says("ledger-table").done();
+    as_migrator().file(&file, sql).run().fails("permission-denied", 6).pending([name]).logs("ledger-table").done();
     let own_ledger = as_migrator().file(&file, sql).input("ledger-table", "public.migrations_ledger");
     own_ledger.run().succeeds().applied([name]).done();
     lab.database.sql("drop owned by migrator; drop role migrator");

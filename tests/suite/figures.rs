@@ -1,4 +1,4 @@
-//! What a run costs: round trips and memory. Counted, never timed: over a distance the round trips are the time.
+//! Costs of a run: round trips and memory. Counted, not timed: with latency the round trips determine the time.
 
 use crate::{
     action::Action,
@@ -15,18 +15,18 @@ use bastion_migrate::{
 };
 use std::{fs, thread, time::Duration};
 
-/// The start-up packet and its answer, without TLS and without a password.
+/// Flights of the start-up packet, without TLS and without a password.
 const START_UP: usize = 1;
 
-/// A round trip so long that no answer overtakes the rest of what it answers: then a burst counts as one flight.
+/// A round-trip time so long that no response overtakes the rest of its request: then a burst counts as one flight.
 const DISTANCE: Duration = Duration::from_millis(50);
 
-/// A database that asks for nothing at the log-in, so that every flight is the run's own.
+/// Creates a lab whose database requires no password, so that the login costs no further flights.
 fn trusting() -> Lab {
     Lab::on(&Postgres::start(&Options { tls: Tls::Off, login: Login::Trust, settings: &[] }))
 }
 
-/// So many files, a transaction each.
+/// Adds this many files, each with its own transaction.
 fn files(step: Action<'_>, count: usize) -> Action<'_> {
     let table = |number: usize| format!("create table t_{number} (id bigint primary key, name text not null);\n");
     (1..=count).fold(step, |step, number| step.file(&format!("migrations/{number:04}_t.sql"), table(number)))
@@ -37,10 +37,10 @@ fn names(count: usize) -> Vec<String> {
 }
 
 /// Counts the flights between the bastion and the database, from the open connection on.
-fn flights(lab: &Lab, what: &str, story: impl FnOnce(Action<'_>)) -> usize {
+fn flights(lab: &Lab, what: &str, test: impl FnOnce(Action<'_>)) -> usize {
     let network = Flights::over(lab.database.server().port(), DISTANCE);
-    story(Action::new(lab).secret("database-url", lab.database.url_at("127.0.0.1", network.port())));
-    // A run that takes half a second is watched by a session of its own.
+    test(Action::new(lab).secret("database-url", lab.database.url_at("127.0.0.1", network.port())));
+    // A second session monitors a run that takes half a second.
     assert!(network.connections() <= 2, "{what}: one session does everything");
     let flights = network.count_of_first() - START_UP;
     eprintln!("{what}: {flights} flights from the open connection on");
@@ -48,12 +48,13 @@ fn flights(lab: &Lab, what: &str, story: impl FnOnce(Action<'_>)) -> usize {
 }
 
 #[test]
-fn a_hundred_files_cost_the_round_trips_of_one() {
+fn a_hundred_files_take_as_many_round_trips_as_one() {
     let (lab, other) = (trusting(), trusting());
     let names = names(100);
     let all = || names.iter().map(String::as_str);
-    let status =
-        flights(&lab, "status", |step| files(step, 100).input("command", "status").run().pends().pending(all()).done());
+    let status = flights(&lab, "status", |step| {
+        files(step, 100).input("command", "status").run().has_pending().pending(all()).done()
+    });
     let hundred = flights(&lab, "100 files", |step| files(step, 100).run().succeeds().applied(all()).done());
     let again = flights(&lab, "nothing to do", |step| files(step, 100).run().nothing_to_do().done());
     let one = flights(&other, "1 file", |step| files(step, 1).run().succeeds().applied(["0001_t"]).done());
@@ -62,12 +63,12 @@ fn a_hundred_files_cost_the_round_trips_of_one() {
     assert_eq!(hundred, one);
 }
 
-/// What the protocols need, one after the other: banner, algorithms, key exchange; service, key offered, key proven (libssh2
-/// never proves an unasked key); channel; start-up; query. TCP's own round trip is not seen here.
+/// Flights that the protocols need in sequence: banner, algorithms, key exchange; service, key offered, key signed
+/// (libssh2 never signs before the server accepts the key); channel; start-up; query. TCP's round trip is not counted.
 const FIRST_QUERY: usize = 9;
 
 #[test]
-fn the_first_answer_takes_no_more_round_trips_than_the_protocols_do() {
+fn the_first_result_takes_no_more_round_trips_than_the_protocols_need() {
     let lab = trusting();
     let network = Flights::over(lab.bastion.port, DISTANCE);
     let mut route = lab.bastion.route();
@@ -86,24 +87,24 @@ fn the_first_answer_takes_no_more_round_trips_than_the_protocols_do() {
     let startup = StartupSettings { application_name: "bastion-migrate".to_owned(), options: String::new() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let (events, _told) = Events::channel();
-        let reach = Transport::connect(Some(&route), &events).await.unwrap();
-        let session = Session::connect(&reach, &target, &startup, &events).await.unwrap();
+        let (events, _receiver) = Events::channel();
+        let transport = Transport::connect(Some(&route), &events).await.unwrap();
+        let session = Session::connect(&transport, &target, &startup, &events).await.unwrap();
         session.client.simple_query("select 1").await.unwrap();
         let flights = network.count();
         session.close().await;
-        reach.close().await.unwrap();
-        eprintln!("first answer: {flights} flights to the bastion");
+        transport.close().await.unwrap();
+        eprintln!("first result: {flights} flights to the bastion");
         assert!(flights <= FIRST_QUERY, "{flights}");
     });
 }
 
-/// From this cost on PostgreSQL compiles a statement before it runs it (`jit_above_cost`), which takes longer than any
-/// question of ours: measured 40 ms with an empty database, 350 ms with a thousand tables.
-const COMPILED: f64 = 100_000.0;
+/// Cost above which PostgreSQL compiles a statement first (`jit_above_cost`), which takes longer than any of our
+/// queries: measured 40 ms with an empty database, 350 ms with a thousand tables.
+const JIT_COST: f64 = 100_000.0;
 
 #[test]
-fn no_question_of_ours_is_worth_a_compiler() {
+fn no_query_of_ours_is_compiled_first() {
     let explain = &["shared_preload_libraries = 'auto_explain'", "auto_explain.log_min_duration = 0"];
     let lab = Lab::on(&Postgres::start(&Options { tls: Tls::Off, login: Login::Trust, settings: explain }));
     let names = names(300);
@@ -112,11 +113,11 @@ fn no_question_of_ours_is_worth_a_compiler() {
     let log = lab.database.server().log();
     let costs = log.split("(cost=").skip(1).filter_map(|plan| plan.split("..").nth(1)?.split(' ').next()?.parse().ok());
     let dearest = costs.fold(f64::NAN, f64::max);
-    assert!(dearest < COMPILED, "a plan costs {dearest}");
+    assert!(dearest < JIT_COST, "a plan costs {dearest}");
 }
 
-/// In bytes. What is tested is built without optimisation, so the released program stays below it all the more.
-const MEMORY: u64 = 40 << 20;
+/// Memory limit in bytes. The tested program is built without optimisation; the released one needs less.
+const MEMORY_LIMIT: u64 = 40 << 20;
 
 #[test]
 fn a_thousand_files_fit_into_little_memory() {
@@ -130,14 +131,14 @@ fn a_thousand_files_fit_into_little_memory() {
     }
     running.finish().succeeds().applied(names.iter().map(String::as_str)).done();
     eprintln!("1000 files: {} KiB at most", peak >> 10);
-    assert!(peak > 0 && peak < MEMORY, "{peak} bytes");
+    assert!(peak > 0 && peak < MEMORY_LIMIT, "{peak} bytes");
 }
 
-/// In bytes: as much as shows how often it is there, and no more than an unoptimised program can judge in a test.
+/// Size of the file in bytes: large enough to count its copies, small enough for an unoptimised program in a test.
 const LONG: usize = 16 << 20;
 
 #[test]
-fn a_long_file_stands_in_memory_once() {
+fn a_long_file_is_in_memory_only_once() {
     let lab = Lab::new();
     let row = format!("insert into long values ('{}');\n", "x".repeat(1000));
     let rows = LONG / row.len();
@@ -151,10 +152,10 @@ fn a_long_file_stands_in_memory_once() {
     running.finish().succeeds().applied(["0001_long"]).done();
     assert_eq!(lab.database.sql("select count(*) from long"), rows.to_string());
     eprintln!("a file of {} KiB: {} KiB at most", LONG >> 10, peak >> 10);
-    assert!(peak > 0 && peak < MEMORY + LONG as u64, "{peak} bytes");
+    assert!(peak > 0 && peak < MEMORY_LIMIT + LONG as u64, "{peak} bytes");
 }
 
-/// The most that a process has had in memory so far, in bytes; `None` when it has ended.
+/// Returns the peak memory of a process so far, in bytes; `None` when it has ended.
 pub(crate) fn peak_memory(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let kibibytes: u64 =

@@ -1,23 +1,23 @@
-//! Files that can't be read as migrations are refused before anything is touched; those that are merely unusual work.
+//! Files that can't be migrations are rejected before anything is changed; merely unusual ones work.
 
 use crate::{action::Action, judge::Finished, lab::Lab};
 use std::{fs, os::unix::fs::symlink};
 
-/// Runs the step in a fresh lab, which must be as fresh afterwards.
-fn refuses(prepare: impl FnOnce(Action<'_>) -> Action<'_>, judge: impl FnOnce(Finished) -> Finished) {
+/// Runs a step that must leave the database empty.
+fn leaves_the_database_empty(prepare: impl FnOnce(Action<'_>) -> Action<'_>, judge: impl FnOnce(Finished) -> Finished) {
     let lab = Lab::new();
     judge(prepare(Action::new(&lab)).run()).done();
     assert_eq!(lab.database.contents(), "");
 }
 
-/// The same for a file of this text.
-fn refuses_text(text: impl AsRef<[u8]>, judge: impl FnOnce(Finished) -> Finished) {
-    refuses(|step| step.file("migrations/0001_a.sql", text), judge);
+/// Runs a step with one file of this text.
+fn leaves_the_database_empty_for_text(text: impl AsRef<[u8]>, judge: impl FnOnce(Finished) -> Finished) {
+    leaves_the_database_empty(|step| step.file("migrations/0001_a.sql", text), judge);
 }
 
 #[test]
-fn a_directory_that_is_not_there() {
-    refuses(
+fn a_missing_directory_is_rejected() {
+    leaves_the_database_empty(
         |step| step.input("migrations", "db/migrate"),
         |done| {
             done.fails("files-missing", 2)
@@ -28,50 +28,50 @@ fn a_directory_that_is_not_there() {
 }
 
 #[test]
-fn a_file_where_the_directory_should_be() {
-    refuses(
+fn a_file_in_place_of_the_directory_is_rejected() {
+    leaves_the_database_empty(
         |step| step.file("migrations", "select 1;"),
         |done| done.fails("files-missing", 2).error("`migrations` named by `migrations` is not a directory"),
     );
 }
 
 #[test]
-fn a_directory_without_a_migration() {
-    refuses(
+fn a_directory_without_a_migration_is_rejected() {
+    leaves_the_database_empty(
         |step| step.file("migrations/README.md", "soon"),
         |done| done.fails("files-empty", 2).error("the directory `migrations` has no migration in it"),
     );
 }
 
 #[test]
-fn a_directory_whose_files_lie_one_deeper() {
-    refuses(
+fn files_in_a_subdirectory_are_named() {
+    leaves_the_database_empty(
         |step| step.file("migrations/postgres/0001_a.sql", "select 1;"),
         |done| {
             done.fails("files-empty", 2)
                 .error("`migrations/postgres` has SQL files, but subdirectories are not read")
-                .says("fix: set `migrations: migrations/postgres`, or move the files up")
+                .logs("fix: set `migrations: migrations/postgres`, or move the files up")
         },
     );
 }
 
 #[test]
-fn a_layout_of_directories_is_called_by_its_name() {
-    refuses(
+fn the_layout_of_another_tool_is_named() {
+    leaves_the_database_empty(
         |step| {
             step.file("migrations/00000000000000_init/up.sql", "select 1;")
                 .file("migrations/00000000000000_init/down.sql", "")
         },
         |done| {
             done.fails("files-empty", 2)
-                .error("the layout of `migrations` is Diesel's: each migration is a directory with `up.sql` in it")
-                .says("as in `migrations/00000000000000_init/up.sql`")
-                .says("`run: diesel migration run`")
-                .never_says("set `migrations:")
+                .error("the layout of `migrations` is Diesel's: each migration is a directory with a file `up.sql`")
+                .logs("as in `migrations/00000000000000_init/up.sql`")
+                .logs("`run: diesel migration run`")
+                .never_logs("set `migrations:")
         },
     );
     for migrations in ["prisma/migrations", "prisma", "prisma/migrations/20230518191501_init"] {
-        refuses(
+        leaves_the_database_empty(
             |step| {
                 step.file("prisma/migrations/20230518191501_init/migration.sql", "select 1;")
                     .file("prisma/migrations/migration_lock.toml", "provider = \"postgresql\"")
@@ -81,14 +81,14 @@ fn a_layout_of_directories_is_called_by_its_name() {
             |done| {
                 done.fails("files-empty", 2)
                     .error(&format!("the layout of `{migrations}` is Prisma's"))
-                    .says("have Prisma apply them: set `tool: prisma`")
+                    .logs("have Prisma apply them: set `tool: prisma`")
             },
         );
     }
 }
 
 #[test]
-fn dates_of_several_lengths_run_by_number_and_are_warned_of() {
+fn dates_of_several_lengths_run_by_number_with_a_warning() {
     let lab = Lab::new();
     Action::new(&lab)
         .file("migrations/20250626000000_c.sql", "create table c ();")
@@ -98,13 +98,13 @@ fn dates_of_several_lengths_run_by_number_and_are_warned_of() {
         .succeeds()
         .applied(["20250625_b", "20250624000000_a", "20250626000000_c"])
         .warning("`20250625_b.sql` has a number of 8 digits and `20250624000000_a.sql` one of 14")
-        .says("by text: `20250624000000_a.sql`, `20250625_b.sql`, `20250626000000_c.sql`")
+        .logs("by text: `20250624000000_a.sql`, `20250625_b.sql`, `20250626000000_c.sql`")
         .done();
 }
 
 #[test]
-fn a_file_that_can_not_be_read() {
-    refuses(
+fn an_unreadable_file_is_rejected() {
+    leaves_the_database_empty(
         |step| {
             fs::create_dir(step.workspace().join("migrations")).unwrap();
             symlink("/outside/of/the/workspace.sql", step.workspace().join("migrations/0001_a.sql")).unwrap();
@@ -113,13 +113,13 @@ fn a_file_that_can_not_be_read() {
         |done| {
             done.fails("file-unreadable", 2)
                 .error_in("migrations/0001_a.sql", "`migrations/0001_a.sql` can't be read")
-                .says("No such file or directory")
+                .logs("No such file or directory")
         },
     );
 }
 
 #[test]
-fn what_is_no_file_of_the_directory_itself_is_left_alone() {
+fn only_sql_files_of_the_directory_itself_are_read() {
     let lab = Lab::new();
     Action::new(&lab)
         .file("migrations/0001_a.sql", "create table a ();")
@@ -135,8 +135,8 @@ fn what_is_no_file_of_the_directory_itself_is_left_alone() {
 }
 
 #[test]
-fn a_name_that_tells_no_version() {
-    refuses(
+fn names_without_a_version_are_rejected() {
+    leaves_the_database_empty(
         |step| step.file("migrations/create_users.sql", "select 1;").file("migrations/0002_b.SQL", "select 1;"),
         |done| {
             done.fails("file-name", 2)
@@ -147,21 +147,21 @@ fn a_name_that_tells_no_version() {
 }
 
 #[test]
-fn text_that_is_not_utf_8() {
-    refuses_text(b"select 1;\n-- caf\xe9\n", |done| {
+fn text_that_is_not_utf_8_is_rejected() {
+    leaves_the_database_empty_for_text(b"select 1;\n-- caf\xe9\n", |done| {
         done.fails("file-not-utf8", 2).annotation("migrations/0001_a.sql", 2, "byte 0xe9 at offset 16 on line 2")
     });
-    refuses_text(b"\xff\xfes\0e\0", |done| {
+    leaves_the_database_empty_for_text(b"\xff\xfes\0e\0", |done| {
         done.fails("file-not-utf8", 2).annotation("migrations/0001_a.sql", 1, "it begins with the mark of UTF-16")
     });
-    refuses_text("select 1;\n\0", |done| {
+    leaves_the_database_empty_for_text("select 1;\n\0", |done| {
         done.fails("file-not-utf8", 2).annotation("migrations/0001_a.sql", 2, "a NUL byte at offset 10")
     });
 }
 
 #[test]
-fn two_files_of_one_version() {
-    refuses(
+fn two_files_of_one_version_are_rejected() {
+    leaves_the_database_empty(
         |step| step.file("migrations/0002_a.sql", "select 1;").file("migrations/2_b.sql", "select 1;"),
         |done| {
             done.fails("version-duplicate", 2)
@@ -175,8 +175,8 @@ fn with_gap(step: Action<'_>) -> Action<'_> {
 }
 
 #[test]
-fn a_gap_between_versions_only_if_gaps_are_refused() {
-    refuses(
+fn a_gap_between_versions_is_rejected_only_if_gaps_are_refused() {
+    leaves_the_database_empty(
         |step| with_gap(step).input("gaps", "refuse"),
         |done| {
             done.fails("version-gap", 5).error_in(
@@ -190,8 +190,8 @@ fn a_gap_between_versions_only_if_gaps_are_refused() {
 }
 
 #[test]
-fn commands_of_psql() {
-    refuses_text("create table a ();\n\\i other.sql\nselect :'name';\n", |done| {
+fn commands_of_psql_are_rejected() {
+    leaves_the_database_empty_for_text("create table a ();\n\\i other.sql\nselect :'name';\n", |done| {
         done.fails("psql-command", 2)
             .annotation("migrations/0001_a.sql", 2, "`\\i` on line 2 of `migrations/0001_a.sql` is a command of psql")
             .annotation("migrations/0001_a.sql", 3, "`:'name'` on line 3")
@@ -199,31 +199,31 @@ fn commands_of_psql() {
 }
 
 #[test]
-fn a_mix_of_what_needs_a_transaction_and_what_can_not_have_one() {
-    refuses_text("create table a (id int);\ncreate index concurrently i on a (id);\n", |done| {
+fn a_mix_of_transactional_and_other_statements_is_rejected() {
+    leaves_the_database_empty_for_text("create table a (id int);\ncreate index concurrently i on a (id);\n", |done| {
         done.fails("mixed-file", 2)
             .annotation("migrations/0001_a.sql", 2, "CREATE INDEX CONCURRENTLY on line 2")
-            .says("fix: put the statement of line 2 into a file of its own")
+            .logs("fix: put the statement of line 2 into a file of its own")
     });
 }
 
 #[test]
-fn what_is_opened_and_never_closed() {
-    refuses_text("select 1;\nselect 'x;\n", |done| {
+fn an_unterminated_string_is_rejected() {
+    leaves_the_database_empty_for_text("select 1;\nselect 'x;\n", |done| {
         done.fails("file-syntax", 2).annotation("migrations/0001_a.sql", 2, "begins on line 2")
     });
 }
 
 #[test]
-fn a_section_that_undoes_the_rest() {
-    refuses_text("-- +goose Up\ncreate table a ();\n-- +goose Down\ndrop table a;\n", |done| {
+fn an_undo_section_is_rejected() {
+    leaves_the_database_empty_for_text("-- +goose Up\ncreate table a ();\n-- +goose Down\ndrop table a;\n", |done| {
         done.fails("undo-section", 2).annotation("migrations/0001_a.sql", 3, "`-- +goose Down` on line 3")
     });
 }
 
 #[test]
-fn everything_that_is_wrong_at_once() {
-    refuses(
+fn every_problem_of_the_files_is_reported_in_one_run() {
+    leaves_the_database_empty(
         |step| {
             step.file("migrations/0001_a.sql", "commit;\n")
                 .file("migrations/0001_b.sql", "\\q\n")
@@ -244,7 +244,7 @@ fn everything_that_is_wrong_at_once() {
 }
 
 #[test]
-fn a_byte_order_mark_and_windows_line_ends_are_taken() {
+fn a_byte_order_mark_and_windows_line_ends_are_accepted() {
     let lab = Lab::new();
     Action::new(&lab)
         .file("migrations/0001_a.sql", "\u{feff}create table a (id int);\r\n\r\ninsert into a values (1);\r\n")
@@ -253,7 +253,7 @@ fn a_byte_order_mark_and_windows_line_ends_are_taken() {
         .applied(["0001_a"])
         .done();
     assert_eq!(lab.database.sql("select id from a"), "1");
-    // A checkout with other line ends is no change.
+    // A checkout with other line ends changes no checksum.
     Action::new(&lab)
         .file("migrations/0001_a.sql", "\u{feff}create table a (id int);\n\ninsert into a values (1);\n")
         .run()
@@ -262,7 +262,7 @@ fn a_byte_order_mark_and_windows_line_ends_are_taken() {
 }
 
 #[test]
-fn the_directory_may_be_written_in_any_way() {
+fn the_directory_may_be_given_in_any_form() {
     let lab = Lab::new();
     let step = || Action::new(&lab).file("db/migrations/0001_a.sql", "create table a (id int);\nselect oops;\n");
     for written in ["db/migrations/", "./db/migrations", "db/./migrations//"] {
@@ -283,7 +283,7 @@ fn the_directory_may_be_written_in_any_way() {
         .annotation("db/migrations/0001_a.sql", 2, "oops")
         .pending(["0001_a"])
         .done();
-    // Where the runner sees the workspace, outside of the container.
+    // The workspace's path on the host, outside the container.
     step()
         .input("migrations", "/home/runner/work/app/app/db/migrations")
         .run()
@@ -316,10 +316,10 @@ fn a_dump_of_a_real_schema_is_applied() {
     let dump = source.database.dump();
     assert!(dump.contains("COPY public.words") && dump.contains("BEGIN ATOMIC") && dump.contains("CREATE RULE"));
     // Dumps before August 2025 have no such lines.
-    let guarded = if dump.contains("\\restrict ") { dump } else { format!("\\restrict x\n{dump}\\unrestrict x\n") };
+    let restricted = if dump.contains("\\restrict ") { dump } else { format!("\\restrict x\n{dump}\\unrestrict x\n") };
 
     let lab = Lab::new();
-    let step = || Action::new(&lab).file("migrations/0001_dump.sql", &guarded);
+    let step = || Action::new(&lab).file("migrations/0001_dump.sql", &restricted);
     step()
         .file("migrations/0002_next.sql", "alter table words add note text;\n")
         .run()
@@ -338,7 +338,7 @@ fn a_dump_of_a_real_schema_is_applied() {
 }
 
 #[test]
-fn lines_that_guard_a_dump_from_psql_are_left_out_and_move_nothing() {
+fn the_restrict_lines_of_a_dump_are_ignored_without_moving_positions() {
     let lab = Lab::new();
     let schema = |text: &str| format!("\\restrict x1\n{text}\n\\unrestrict x1\n");
     Action::new(&lab)
@@ -349,7 +349,7 @@ fn lines_that_guard_a_dump_from_psql_are_left_out_and_move_nothing() {
         .annotation("migrations/0002_b.sql", 2, "oops")
         .applied(["0001_a"])
         .pending(["0002_b"])
-        .says("--> migrations/0002_b.sql:2:8\n")
+        .logs("--> migrations/0002_b.sql:2:8\n")
         .done();
 }
 
@@ -367,7 +367,7 @@ fn a_file_without_a_statement_is_a_migration() {
 }
 
 #[test]
-fn odd_names_are_told_as_they_are() {
+fn odd_file_names_are_reported_unchanged() {
     let lab = Lab::new();
     let [odd, failing] = ["0001_größe & 'mehr' [a](b)|c", "0002_50%, a:b;c"];
     Action::new(&lab)

@@ -1,5 +1,5 @@
-//! First mistakes: what somebody writes, all that is said of it, and what comes of doing what it says. `tests/cases/first-tries.yaml`
-//! is the table, to be read as prose.
+//! First mistakes of users, the whole report of each, and the result of following its advice. The table of cases is
+//! `tests/cases/first-tries.yaml`.
 
 use crate::{
     action::Action,
@@ -18,11 +18,11 @@ use std::{fs, path::Path, process::Command};
 
 const TABLE: &str = "tests/cases/first-tries.yaml";
 
-/// As many as that were made by people who tried.
+/// Number of mistakes that real users have made.
 const FEWEST: usize = 60;
 
-/// Values that may stand in a sentence as words of their own.
-const UNTOLD: [&str; 3] = ["{user}", "{role}", "{server-user}"];
+/// Placeholders whose values may also be ordinary words of a sentence.
+const AMBIGUOUS: [&str; 3] = ["{user}", "{role}", "{server-user}"];
 
 const FILE: (&str, &str) = ("migrations/0001_users.sql", "create table if not exists users (id int);\n");
 
@@ -31,7 +31,7 @@ fn table() -> Vec<Value> {
     serde_yaml::from_str(&text).expect("the table is YAML")
 }
 
-/// Words of the table, and what they stand for here.
+/// Placeholders of the table and their values in this lab.
 struct Names(Vec<(&'static str, String)>);
 
 impl Names {
@@ -57,13 +57,13 @@ impl Names {
         ])
     }
 
-    fn here(&self, text: &str) -> String {
+    fn expand(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, (word, value)| text.replace(word, value))
     }
 
-    /// The way back, for what is unmistakable.
-    fn told(&self, text: &str) -> String {
-        let long = self.0.iter().filter(|(word, value)| value.len() > 4 && !UNTOLD.contains(word));
+    /// Replaces values by their placeholders, if they are unambiguous.
+    fn collapse(&self, text: &str) -> String {
+        let long = self.0.iter().filter(|(word, value)| value.len() > 4 && !AMBIGUOUS.contains(word));
         long.fold(text.to_owned(), |text, (word, value)| text.replace(value.as_str(), word))
     }
 }
@@ -79,13 +79,13 @@ fn pairs<'v>(case: &'v Value, key: &str) -> Vec<(&'v str, String)> {
     mapping.map(|(name, value)| (name.as_str().expect("a name"), scalar(value))).collect()
 }
 
-fn given<'l>(step: Action<'l>, case: &Value, names: &Names) -> Action<'l> {
-    let step = pairs(case, "with").into_iter().fold(step, |step, (name, value)| step.input(name, names.here(&value)));
-    let step = pairs(case, "env").into_iter().fold(step, |step, (name, value)| step.env(name, names.here(&value)));
-    pairs(case, "files").into_iter().fold(step, |step, (path, text)| step.file(path, names.here(&text)))
+fn with_case<'l>(step: Action<'l>, case: &Value, names: &Names) -> Action<'l> {
+    let step = pairs(case, "with").into_iter().fold(step, |step, (name, value)| step.input(name, names.expand(&value)));
+    let step = pairs(case, "env").into_iter().fold(step, |step, (name, value)| step.env(name, names.expand(&value)));
+    pairs(case, "files").into_iter().fold(step, |step, (path, text)| step.file(path, names.expand(&text)))
 }
 
-/// Where the step begins: everything is right but what the mistake says.
+/// Creates the step without the mistake: all of its inputs are right.
 fn step<'l>(case: &Value, lab: &'l Lab, server: &'l Server) -> Action<'l> {
     let step = match way(case) {
         "bastion" => Action::new(lab),
@@ -97,79 +97,79 @@ fn step<'l>(case: &Value, lab: &'l Lab, server: &'l Server) -> Action<'l> {
             .input("image", "app")
             .input("pull", "never")
             .input("tool", "django"),
-        other => panic!("there is no way `{other}`"),
+        other => panic!("unknown `way`: {other}"),
     };
     step.file(FILE.0, FILE.1)
 }
 
-/// All that is said of failures and doubts on a terminal.
-fn said(log: &str) -> String {
-    let (mut said, mut inside) = (String::new(), false);
+/// Returns the lines about errors and warnings in a terminal's log.
+fn reports_in(log: &str) -> String {
+    let (mut reports, mut inside) = (String::new(), false);
     for line in log.lines() {
         inside |= line.starts_with("error[") || line.starts_with("warning[");
         if line.trim_start().starts_with("see https://") {
             inside = false;
         }
         if inside {
-            said.push_str(line.trim_end());
-            said.push('\n');
+            reports.push_str(line.trim_end());
+            reports.push('\n');
         }
     }
-    said
+    reports
 }
 
-/// The same of a step in Actions, where it stands in annotations.
-fn told(finished: &Finished) -> String {
-    said(&finished.annotations.iter().map(|annotation| on_a_terminal(annotation) + "\n").collect::<String>())
+/// Returns the same lines for a step in Actions, from its annotations.
+fn reports_of(finished: &Finished) -> String {
+    reports_in(&finished.annotations.iter().map(|annotation| terminal_line(annotation) + "\n").collect::<String>())
 }
 
-fn on_a_terminal(annotation: &Annotation) -> String {
+fn terminal_line(annotation: &Annotation) -> String {
     let headline = annotation.message.split_once(" in ").and_then(|(code, rest)| Some((code, rest.split_once(": ")?)));
     let (code, (stage, rest)) = headline.unwrap_or_else(|| panic!("no headline: {annotation:?}"));
     format!("{}[{code}] {stage}: {rest}", annotation.level)
 }
 
-/// What is wrong with what came of a mistake, and of doing what was said of it.
-fn judged(case: &Value, lab: &Lab, server: &Server) -> Vec<String> {
+/// Returns the problems of a case: a wrong report, or a failure after its advice was followed.
+fn problems_of(case: &Value, lab: &Lab, server: &Server) -> Vec<String> {
     let names = Names::of(lab, server);
-    let mut mistaken = given(step(case, lab, server), case, &names).run();
-    let mut wrong = mistaken.always_wrong();
-    let (expected, got) = (case["says"].as_str().unwrap_or_default(), told(&mistaken));
-    if got != names.here(expected) {
-        wrong.push(format!("says:\n{}\nand not:\n{expected}", names.told(&got)));
+    let mut mistaken = with_case(step(case, lab, server), case, &names).run();
+    let mut wrong = mistaken.take_problems();
+    let (expected, got) = (case["says"].as_str().unwrap_or_default(), reports_of(&mistaken));
+    if got != names.expand(expected) {
+        wrong.push(format!("reports:\n{}\ninstead of:\n{expected}", names.collapse(&got)));
     }
     if case["follow"].is_mapping() {
-        let followed = given(given(step(case, lab, server), case, &names), &case["follow"], &names);
-        wrong.extend(ended(followed.run(), case));
+        let followed = with_case(with_case(step(case, lab, server), case, &names), &case["follow"], &names);
+        wrong.extend(problems_after_advice(followed.run(), case));
     }
     wrong
 }
 
-/// Whether it is well once the advice is followed: to the end, or as far as a step gets here that has no engine.
-fn ended(mut followed: Finished, case: &Value) -> Vec<String> {
-    let mut wrong = followed.always_wrong();
-    let stops_at_inputs = told(&followed).contains("] inputs:");
+/// Returns the problems after the advice was followed: the step must succeed, or fail at its image if it needs one.
+fn problems_after_advice(mut followed: Finished, case: &Value) -> Vec<String> {
+    let mut wrong = followed.take_problems();
+    let stops_at_inputs = reports_of(&followed).contains("] inputs:");
     let is_well = match case["ends"].as_str().unwrap_or("well") {
         "well" => followed.status.success(),
-        "at its image" => !followed.status.success() && !stops_at_inputs && told(&followed).contains("] image:"),
-        other => panic!("nothing ends `{other}`"),
+        "at its image" => !followed.status.success() && !stops_at_inputs && reports_of(&followed).contains("] image:"),
+        other => panic!("unknown `ends`: {other}"),
     };
     if !is_well {
-        wrong.push(format!("once it is followed:\n{}", followed.log));
+        wrong.push(format!("after following the advice:\n{}", followed.log));
     }
     wrong
 }
 
-/// Whether everything in the table that begins like this is told whole, and ends well once it is followed.
-fn judge(ways: &[&str]) {
+/// Checks every case of these ways: its report is complete, and following its advice succeeds.
+fn check(ways: &[&str]) {
     let (lab, server) = (Lab::new(), Server::start());
     let cases = table();
     let cases: Vec<&Value> = cases.iter().filter(|case| ways.contains(&way(case))).collect();
     let mut wrong = String::new();
     for case in &cases {
-        let judged = judged(case, &lab, &server);
-        if !judged.is_empty() {
-            wrong.extend([title(case), judged.join("\n"), "\n".to_owned()]);
+        let problems = problems_of(case, &lab, &server);
+        if !problems.is_empty() {
+            wrong.extend([title(case), problems.join("\n"), "\n".to_owned()]);
         }
     }
     assert!(wrong.is_empty() && cases.len() > 5, "{wrong}");
@@ -184,27 +184,27 @@ fn way(case: &Value) -> &str {
 }
 
 #[test]
-fn a_first_mistake_about_the_bastion_is_told_whole_and_its_advice_works() {
-    judge(&["bastion"]);
+fn a_first_mistake_about_the_bastion_is_reported_completely_and_its_advice_works() {
+    check(&["bastion"]);
 }
 
 #[test]
-fn a_first_mistake_about_the_database_is_told_whole_and_its_advice_works() {
-    judge(&["direct", "no secrets"]);
+fn a_first_mistake_about_the_database_is_reported_completely_and_its_advice_works() {
+    check(&["direct", "no secrets"]);
 }
 
 #[test]
-fn a_first_mistake_about_a_server_is_told_whole_and_its_advice_works() {
-    judge(&["server"]);
+fn a_first_mistake_about_a_server_is_reported_completely_and_its_advice_works() {
+    check(&["server"]);
 }
 
 #[test]
-fn a_first_mistake_about_an_image_is_told_whole_and_its_advice_works() {
-    judge(&["image"]);
+fn a_first_mistake_about_an_image_is_reported_completely_and_its_advice_works() {
+    check(&["image"]);
 }
 
-/// The program as somebody starts it at home.
-#[expect(clippy::disallowed_methods, reason = "starts the program that is tested")]
+/// Runs the program outside GitHub Actions, and returns its output.
+#[expect(clippy::disallowed_methods, reason = "starts the program under test")]
 fn at_home(arguments: &str) -> String {
     let home = tempfile::tempdir().expect("there is room");
     let mut program = Command::new(env!("CARGO_BIN_EXE_bastion-migrate"));
@@ -220,28 +220,28 @@ fn every_mistake_on_the_command_line_is_one_fault() {
     let cases: Vec<Value> = table().into_iter().filter(|case| case["at-home"].is_string()).collect();
     let mut wrong = String::new();
     for case in &cases {
-        let got = said(&at_home(case["at-home"].as_str().unwrap_or_default()));
+        let got = reports_in(&at_home(case["at-home"].as_str().unwrap_or_default()));
         if got != case["says"].as_str().unwrap_or_default() || got.matches("error[").count() != 1 {
-            wrong.extend([title(case), "says:\n".to_owned(), got]);
+            wrong.extend([title(case), "reports:\n".to_owned(), got]);
         }
     }
     assert!(wrong.is_empty() && cases.len() > 5, "{wrong}");
 }
 
 #[test]
-fn there_are_as_many_as_people_make() {
+fn the_table_has_enough_cases_and_each_has_its_test() {
     let table = table();
     assert!(table.len() >= FEWEST, "{}", table.len());
     let followed = table.iter().filter(|case| case["follow"].is_mapping()).count();
     assert!(followed * 3 > table.len() * 2, "{followed} of {} are followed", table.len());
     let ways = ["bastion", "direct", "no secrets", "server", "image"];
-    let is_judged = |case: &&Value| ways.contains(&way(case)) != case["at-home"].is_string();
-    assert_eq!(table.iter().filter(is_judged).count(), table.len(), "each is judged by one test");
+    let is_checked = |case: &&Value| ways.contains(&way(case)) != case["at-home"].is_string();
+    assert_eq!(table.iter().filter(is_checked).count(), table.len(), "each is checked by one test");
 }
 
 #[test]
 fn the_bare_program_shows_its_help_and_does_nothing() {
-    let said = at_home("");
-    assert!(said.contains("--ssh-host") && said.contains("Nothing was done."), "{said}");
-    assert!(!said.contains("error["), "{said}");
+    let output = at_home("");
+    assert!(output.contains("--ssh-host") && output.contains("Nothing was done."), "{output}");
+    assert!(!output.contains("error["), "{output}");
 }

@@ -1,7 +1,7 @@
-//! A network between two parties, in user space: counts the client's flights, adds distance, freezes and cuts.
+//! A proxy that stands for a network: counts the client's flights, adds latency, freezes and cuts connections.
 //!
-//! A flight is a burst of bytes from the client that comes after at least one byte from the server; the first burst counts
-//! too. Over a distance the flights are what a run's time is made of.
+//! A flight is a burst of bytes from the client after at least one byte from the server; the first burst counts too.
+//! With latency, a run takes about the time of its flights.
 #![expect(clippy::disallowed_methods, reason = "a delay line sleeps: that is what it is for")]
 
 use std::{
@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The proxy. It ends with the value, and with it every connection.
+/// The proxy. Dropping it ends every connection.
 #[derive(Debug)]
 pub(crate) struct Flights {
     address: SocketAddr,
@@ -28,7 +28,7 @@ struct Network {
     target: SocketAddr,
     one_way: Duration,
     flights: AtomicUsize,
-    /// Those of the first connection.
+    /// Flights of the first connection.
     first: AtomicUsize,
     accepted: AtomicUsize,
     closed: AtomicBool,
@@ -37,11 +37,11 @@ struct Network {
     sockets: Mutex<Vec<TcpStream>>,
 }
 
-/// What gets nothing through.
+/// The frozen connections.
 #[derive(Debug, Clone, Copy, Default)]
 struct Frozen {
     everything: bool,
-    /// The connections up to this one.
+    /// Connections up to this number.
     until: usize,
 }
 
@@ -52,12 +52,12 @@ enum From {
 }
 
 impl Flights {
-    /// To a port on 127.0.0.1.
+    /// Starts a proxy to a port on 127.0.0.1.
     pub(crate) fn to(port: u16) -> Self {
         Self::over(port, Duration::ZERO)
     }
 
-    /// The same over a distance, given as the time of a round trip.
+    /// Starts a proxy with this round-trip time.
     pub(crate) fn over(port: u16, round_trip: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
@@ -85,43 +85,43 @@ impl Flights {
         Self { address, network }
     }
 
-    /// Where clients go instead of to the target.
+    /// Returns the port of the proxy.
     pub(crate) fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// The clients' flights so far.
+    /// Returns the number of flights so far.
     pub(crate) fn count(&self) -> usize {
         self.network.flights.load(Ordering::Acquire)
     }
 
-    /// Those of the client that came first.
+    /// Returns the number of flights of the first connection.
     pub(crate) fn count_of_first(&self) -> usize {
         self.network.first.load(Ordering::Acquire)
     }
 
-    /// The connections so far, ended ones included.
+    /// Returns the number of connections so far, closed ones included.
     pub(crate) fn connections(&self) -> usize {
         self.network.accepted.load(Ordering::Acquire)
     }
 
-    /// Nothing gets through any more, and nobody is told.
+    /// Stops forwarding; the connections stay open.
     pub(crate) fn freeze(&self) {
         self.network.frozen.lock().unwrap_or_else(PoisonError::into_inner).everything = true;
     }
 
-    /// Nothing gets through on the connections that there are, and nobody is told; new ones are served.
+    /// Stops forwarding on the existing connections, which stay open; new ones work.
     pub(crate) fn strand(&self) {
         self.network.frozen.lock().unwrap_or_else(PoisonError::into_inner).until = self.connections();
     }
 
-    /// Everything goes on, nothing is lost.
+    /// Resumes forwarding; no byte is lost.
     pub(crate) fn thaw(&self) {
         *self.network.frozen.lock().unwrap_or_else(PoisonError::into_inner) = Frozen::default();
         self.network.thawed.notify_all();
     }
 
-    /// Ends every connection there is; new ones are served.
+    /// Closes every existing connection; new ones work.
     pub(crate) fn cut(&self) {
         for socket in self.network.sockets.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             // It may be gone already.
@@ -133,7 +133,7 @@ impl Flights {
 impl Drop for Flights {
     fn drop(&mut self) {
         self.network.closed.store(true, Ordering::Release);
-        // In this order: what was held back is lost.
+        // In this order, so that held-back bytes are lost.
         self.cut();
         self.thaw();
         // Wakes the listener.
@@ -158,7 +158,7 @@ impl Network {
         Ok(())
     }
 
-    /// One direction: a reader stamps the bytes, a writer lets them out when their time has come.
+    /// Forwards one direction: a reader stamps the bytes with their due time, a writer sends them when it has come.
     fn carry(
         self: &Arc<Self>,
         number: usize,
@@ -214,7 +214,7 @@ impl Network {
                 return sink.shutdown(Shutdown::Write);
             }
             if from == From::Server {
-                // Before the bytes: the client may answer them at once.
+                // Before the bytes, because the client may respond at once.
                 answered.store(true, Ordering::Release);
             }
             sink.write_all(&bytes)?;
@@ -240,10 +240,10 @@ mod tests {
     }
 
     #[test]
-    fn counts_a_start_up_and_a_query_as_a_flight_each() {
+    fn a_start_up_and_a_query_are_one_flight_each() {
         let server = Postgres::start(&Options { tls: Tls::Off, login: Login::Trust, settings: &[] });
         let proxy = Flights::to(server.port());
-        // No SSLRequest: without TLS support the client does not even ask.
+        // Without TLS support the client sends no SSLRequest.
         let session = connect(&proxy);
         assert_eq!(proxy.count(), 1);
         assert_eq!(session.sql("select 1"), "1");
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_distance_takes_its_time_and_a_frozen_network_says_nothing() {
+    fn latency_delays_a_query_and_a_frozen_network_holds_it_back() {
         let server = Postgres::start(&Options { tls: Tls::Off, login: Login::Trust, settings: &[] });
         let round_trip = Duration::from_millis(60);
         let proxy = Flights::over(server.port(), round_trip);

@@ -1,5 +1,5 @@
-//! A role in the database that is up to no good: it owns a schema, may create something here and there, and waits for somebody with
-//! more rights to touch what it has made. Its code gains nothing, a look changes nothing, and the run lock holds.
+//! A hostile role in the database: it owns a schema, may create some objects, and waits for a session with more rights
+//! to use them. Its code gains nothing, read-only commands change nothing, and the run keeps its lock.
 
 use crate::{
     action::Action,
@@ -10,7 +10,7 @@ use crate::{
     },
 };
 
-/// Does what code of the role does when another role runs it: notes whom it has caught, takes rights, lets go of locks and allows the
+/// Creates the role's functions: when another role runs them, they record it, take rights, release locks and allow the
 /// session to write.
 const TRAP: &str = "
     create schema evil authorization {evil};
@@ -31,12 +31,12 @@ const TRAP: &str = "
     create function evil.as_trigger() returns trigger language plpgsql as 'begin perform evil.spring(); return new; end';
     reset role;";
 
-/// The columns of our own ledger, for a table that looks like it.
+/// Columns of our own ledger, for a table that looks like it.
 const OURS: &str = "version bigint primary key, name text, checksum text, applied_at timestamptz default now(), \
     duration_ms bigint, applied_by text default session_user, run text";
 
-/// What the role prepares, as whoever the words say, and what becomes of a run: it succeeds, or this is its fault.
-const WAYS: &[(&str, &str, Option<&str>)] = &[
+/// Attacks: a name, the SQL that prepares it, and the fault code of a run (`None` if it succeeds).
+const ATTACKS: &[(&str, &str, Option<&str>)] = &[
     (
         "a policy on a table that looks like a tool's ledger",
         "set role {evil}; create table evil.django_migrations (id int, app varchar, name varchar, applied timestamptz); \
@@ -74,18 +74,18 @@ const WAYS: &[(&str, &str, Option<&str>)] = &[
         None,
     ),
     (
-        "a ledger that may not be read",
+        "a ledger without the right to read it",
         "set role {evil}; create table evil.alembic_version (version_num varchar(32) primary key)",
         None,
     ),
     (
-        "a ledger in a schema that may not be used",
+        "a ledger in a schema without the right to use it",
         "create schema closed authorization {evil}; set role {evil}; create table closed.alembic_version (version_num varchar(32)); \
          insert into closed.alembic_version values ('x'); grant select on closed.alembic_version to public",
         None,
     ),
     (
-        "our ledger with a policy, made before we came",
+        "our ledger with a policy, created before the first run",
         "grant create on database {db} to {evil}; set role {evil}; create schema bastion_migrate; \
          create table bastion_migrate.ledger ({ours}); grant all on schema bastion_migrate to public; \
          alter table bastion_migrate.ledger enable row level security; \
@@ -94,7 +94,7 @@ const WAYS: &[(&str, &str, Option<&str>)] = &[
         Some("ledger-hidden"),
     ),
     (
-        "our ledger with a trigger, made before we came",
+        "our ledger with a trigger, created before the first run",
         "grant create on database {db} to {evil}; set role {evil}; create schema bastion_migrate; \
          create table bastion_migrate.ledger ({ours}); grant all on schema bastion_migrate to public; \
          create trigger t before insert on bastion_migrate.ledger for each row execute function evil.as_trigger(); \
@@ -102,7 +102,7 @@ const WAYS: &[(&str, &str, Option<&str>)] = &[
         Some("ledger-untrusted"),
     ),
     (
-        "our ledger with a rule, made before we came",
+        "our ledger with a rule, created before the first run",
         "grant create on database {db} to {evil}; set role {evil}; create schema bastion_migrate; \
          create table bastion_migrate.ledger ({ours}); grant all on schema bastion_migrate to public; \
          create rule r as on insert to bastion_migrate.ledger do also select evil.spring(); \
@@ -110,21 +110,21 @@ const WAYS: &[(&str, &str, Option<&str>)] = &[
         Some("ledger-untrusted"),
     ),
     (
-        "our ledger with a default, made before we came",
+        "our ledger with a default, created before the first run",
         "grant create on database {db} to {evil}; set role {evil}; create schema bastion_migrate; \
          create table bastion_migrate.ledger ({ours}, x boolean default evil.spring()); grant all on schema bastion_migrate to public; \
          grant all on bastion_migrate.ledger to public",
         Some("ledger-untrusted"),
     ),
     (
-        "our ledger with a constraint, made before we came",
+        "our ledger with a constraint, created before the first run",
         "grant create on database {db} to {evil}; set role {evil}; create schema bastion_migrate; \
          create table bastion_migrate.ledger ({ours}, check (evil.spring())); grant all on schema bastion_migrate to public; \
          grant all on bastion_migrate.ledger to public",
         Some("ledger-untrusted"),
     ),
     (
-        "our ledger as a view, made before we came",
+        "our ledger as a view, created before the first run",
         "grant create on database {db} to {evil}; set role {evil}; create schema bastion_migrate; \
          create view bastion_migrate.ledger as select 1::bigint as version, evil.spring()::text as name, ''::text as checksum, \
          now() as applied_at, 1::bigint as duration_ms, ''::text as applied_by, ''::text as run; \
@@ -132,13 +132,13 @@ const WAYS: &[(&str, &str, Option<&str>)] = &[
         Some("ledger-untrusted"),
     ),
     (
-        "the schema of our ledger, made before we came",
+        "the schema of our ledger, created before the first run",
         "grant create on database {db} to {evil}; set role {evil}; create schema bastion_migrate; \
          grant all on schema bastion_migrate to public",
         Some("ledger-untrusted"),
     ),
     (
-        "the table of half-done files, made beside our ledger",
+        "the progress table, created beside our ledger",
         "set role app; create schema bastion_migrate; create table bastion_migrate.ledger ({ours}); \
          grant all on schema bastion_migrate to {evil}; set role {evil}; \
          create table bastion_migrate.ledger_progress (version bigint primary key, started int, done int, checksum text default evil.spring()::text); \
@@ -146,7 +146,7 @@ const WAYS: &[(&str, &str, Option<&str>)] = &[
         Some("ledger-untrusted"),
     ),
     (
-        "a trigger on our own ledger, by a right that was granted",
+        "a trigger on our own ledger, with a granted right",
         "set role app; create schema bastion_migrate; create table bastion_migrate.ledger ({ours}); \
          grant usage on schema bastion_migrate to {evil}; grant trigger on bastion_migrate.ledger to {evil}; set role {evil}; \
          create trigger t after insert on bastion_migrate.ledger for each row execute function evil.as_trigger()",
@@ -223,7 +223,7 @@ const WAYS: &[(&str, &str, Option<&str>)] = &[
     ),
 ];
 
-/// What the role may not do at all; that it can't is PostgreSQL's doing, and is asked here because we rely on it.
+/// Statements that PostgreSQL denies the role; tested because the program relies on it.
 const FORBIDDEN: &[&str] = &[
     "create event trigger e on ddl_command_end execute function evil.on_ddl()",
     "create table evil.child () inherits (bastion_migrate.ledger)",
@@ -232,19 +232,19 @@ const FORBIDDEN: &[&str] = &[
     "create publication everything for all tables",
 ];
 
-/// A role of the test's own, and a database in which it has prepared something.
+/// A hostile role of the test's own, and the database in which it has prepared an attack.
 struct Hostile {
     lab: Lab,
     role: String,
 }
 
 impl Hostile {
-    fn new(way: &str) -> Self {
+    fn new(attack: &str) -> Self {
         let lab = Lab::new();
         let hostile = Self { role: format!("evil_{}", lab.database.name()), lab };
         hostile.lab.database.sql(&format!("create role {}", hostile.role));
         hostile.run(TRAP);
-        hostile.run(way);
+        hostile.run(attack);
         hostile
     }
 
@@ -253,7 +253,7 @@ impl Hostile {
         self.lab.database.sql(&text);
     }
 
-    /// What it has got that it should not have.
+    /// Returns everything that the role has gained.
     fn gained(&self) -> String {
         self.lab.database.sql(&format!(
             "set search_path = pg_catalog; select 'caught ' || who from evil.caught \
@@ -271,7 +271,7 @@ impl Drop for Hostile {
     }
 }
 
-/// Notices when the run lock is not held while a file runs.
+/// Fails if the session does not hold the run lock.
 const LOCKED: &str = "do $$ begin if not exists (select from pg_catalog.pg_locks l where l.locktype = 'advisory' \
     and l.pid = pg_catalog.pg_backend_pid()) then raise exception 'the run lock is not held'; end if; end $$;";
 
@@ -291,9 +291,9 @@ fn ends(done: Finished, fault: Option<&'static str>) -> Finished {
 }
 
 #[test]
-fn nothing_that_a_role_prepares_runs_in_a_session_of_sql_files() {
-    for (way, sql, fault) in WAYS {
-        println!("{way}");
+fn no_prepared_attack_runs_in_a_session_of_sql_files() {
+    for (attack, sql, fault) in ATTACKS {
+        println!("{attack}");
         let hostile = Hostile::new(sql);
         hostile.lab.database.sql("grant create on schema public to app");
         let before = hostile.lab.database.contents();
@@ -301,9 +301,9 @@ fn nothing_that_a_role_prepares_runs_in_a_session_of_sql_files() {
         if fault.is_some() {
             plan.done();
         } else {
-            plan.pends().pending(["0001_users", "0002_index", "0003_check"]).done();
+            plan.has_pending().pending(["0001_users", "0002_index", "0003_check"]).done();
         }
-        assert_eq!(hostile.lab.database.contents(), before, "{way}: a plan wrote something");
+        assert_eq!(hostile.lab.database.contents(), before, "{attack}: a plan wrote something");
         let run = ends(files(&hostile.lab, "migrate").run(), *fault);
         if fault.is_some() {
             run.done();
@@ -311,21 +311,21 @@ fn nothing_that_a_role_prepares_runs_in_a_session_of_sql_files() {
             run.succeeds().applied(["0001_users", "0002_index", "0003_check"]).done();
             files(&hostile.lab, "verify").run().succeeds().done();
         }
-        assert_eq!(hostile.gained(), "", "{way}");
+        assert_eq!(hostile.gained(), "", "{attack}");
     }
 }
 
-/// Uses the database as an app does, and notices when nobody holds the run lock meanwhile.
+/// Uses the database as an app does, and fails if no session holds the run lock.
 const TOOL: &str = "set -eu; psql -XAtq -v ON_ERROR_STOP=1 \"$DATABASE_URL\" <<'END'\n\
     create table if not exists public.app_users (id int);\n\
     do $$ begin if not exists (select from pg_catalog.pg_locks l where l.locktype = 'advisory') \
     then raise exception 'the run lock is not held'; end if; end $$;\nEND";
 
 #[test]
-fn nothing_that_a_role_prepares_runs_in_the_session_that_watches_a_tool() {
+fn no_prepared_attack_runs_in_the_session_that_monitors_a_tool() {
     let server = Server::start();
-    for (way, sql, _) in WAYS {
-        println!("{way}");
+    for (attack, sql, _) in ATTACKS {
+        println!("{attack}");
         let hostile = Hostile::new(sql);
         let lab = &hostile.lab;
         lab.database.sql("grant create on schema public to app");
@@ -333,14 +333,14 @@ fn nothing_that_a_role_prepares_runs_in_the_session_that_watches_a_tool() {
         let step = Action::on_server(lab, &server).secret("database-url", lab.database.url());
         let step = step.input("tool", "custom").input("setup", format!("export DATABASE_URL='{url}'"));
         step.input("run", TOOL).run().succeeds().warning("only the tool itself reports that").done();
-        assert_eq!(hostile.gained(), "", "{way}");
+        assert_eq!(hostile.gained(), "", "{attack}");
     }
 }
 
 #[test]
-fn a_superuser_who_migrates_gives_nothing_away_either() {
-    for (way, sql, _) in WAYS.iter().filter(|(.., fault)| fault.is_none()) {
-        println!("{way}");
+fn no_prepared_attack_gains_anything_from_a_superuser_who_migrates() {
+    for (attack, sql, _) in ATTACKS.iter().filter(|(.., fault)| fault.is_none()) {
+        println!("{attack}");
         let hostile = Hostile::new(sql);
         let lab = &hostile.lab;
         let root = format!("root_{}", lab.database.name());
@@ -352,13 +352,13 @@ fn a_superuser_who_migrates_gives_nothing_away_either() {
         );
         let done = files(lab, "migrate").secret("database-url", url).hides("a superuser's own").run();
         done.succeeds().applied(["0001_users", "0002_index", "0003_check"]).done();
-        assert_eq!(hostile.gained(), "", "{way}");
+        assert_eq!(hostile.gained(), "", "{attack}");
         lab.database.sql(&format!("drop owned by {root} cascade; drop role {root}"));
     }
 }
 
 #[test]
-fn what_a_role_can_not_prepare_at_all() {
+fn postgresql_denies_the_other_attacks() {
     let hostile = Hostile::new(
         "set role {evil}; create function evil.on_ddl() returns event_trigger language plpgsql as 'begin end'",
     );
@@ -372,7 +372,7 @@ fn what_a_role_can_not_prepare_at_all() {
 }
 
 #[test]
-fn two_apps_with_two_roles_in_one_database_are_in_nobodys_way() {
+fn two_apps_with_two_roles_in_one_database_do_not_disturb_each_other() {
     let hostile = Hostile::new(
         "create schema other authorization {evil}; set role {evil}; \
          create table other.alembic_version (version_num varchar(32) primary key); insert into other.alembic_version values ('x')",
@@ -382,7 +382,7 @@ fn two_apps_with_two_roles_in_one_database_are_in_nobodys_way() {
         .run()
         .succeeds()
         .applied(["0001_users", "0002_index", "0003_check"])
-        .says("ignored: `other.alembic_version`")
+        .logs("ignored: `other.alembic_version`")
         .done();
     files(lab, "verify").run().succeeds().done();
 }

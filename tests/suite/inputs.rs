@@ -1,5 +1,4 @@
-//! What can be wrong with inputs and secrets, as somebody meets it who has just pasted them: everything that is wrong is
-//! told at once, before anything is connected to.
+//! Mistakes in inputs and secrets, as the whole program reports them: all in one run, before any connection.
 
 use crate::{
     action::Action,
@@ -17,28 +16,28 @@ use std::{fs, process::Output};
 
 const USERS: &str = "create table users (id int);\n";
 
-/// A password with every character that ends a part of a URL.
+/// Password with every character that ends a part of a URL.
 const HARD_PASSWORD: &str = "p@ss:w/ord#%";
 
-/// Through the bastion, with one file to apply.
+/// A step through the bastion, with one file to apply.
 fn migration(lab: &Lab) -> Action<'_> {
     Action::new(lab).file("migrations/0001_users.sql", USERS)
 }
 
-/// The same without a bastion.
+/// A step without a bastion, with one file to apply.
 fn direct(lab: &Lab) -> Action<'_> {
     Action::direct(lab).file("migrations/0001_users.sql", USERS)
 }
 
-/// The inputs are refused with these words, nothing is connected to, and nothing is changed.
-fn refused(lab: &Lab, action: Action<'_>, code: &'static str, words: &[&str]) {
-    said(lab, action, code, words).done();
+/// Expects the inputs to be rejected with these texts in the log, without a connection and without a change.
+fn refused(lab: &Lab, action: Action<'_>, code: &'static str, texts: &[&str]) {
+    fails_unchanged(lab, action, code, texts).done();
 }
 
-fn said(lab: &Lab, action: Action<'_>, code: &'static str, words: &[&str]) -> Finished {
-    let finished = action.run().fails(code, 2).never_says("  database  ").never_says("  bastion   ");
+fn fails_unchanged(lab: &Lab, action: Action<'_>, code: &'static str, texts: &[&str]) -> Finished {
+    let finished = action.run().fails(code, 2).never_logs("  database  ").never_logs("  bastion   ");
     assert_eq!(lab.database.sql("select count(*) from pg_namespace where nspname = 'bastion_migrate'"), "0");
-    words.iter().fold(finished, |finished, word| finished.says(word))
+    texts.iter().fold(finished, |finished, text| finished.logs(text))
 }
 
 fn applied(action: Action<'_>) {
@@ -46,28 +45,28 @@ fn applied(action: Action<'_>) {
 }
 
 #[test]
-fn a_job_without_secrets_is_told_all_that_is_missing_at_once() {
+fn a_job_without_secrets_gets_one_report_of_all_that_is_missing() {
     let lab = Lab::new();
-    // As the workflow of the README looks in a pull request from a fork.
+    // The workflow of the README in a pull request from a fork.
     let fork = direct(&lab).input("database-url", "");
-    let words = ["`database-url`", "`ssh-host`", "`database-host`, `database-user` and `database-name`", "fork"];
-    refused(&lab, fork, "input-missing", &words);
-    // The same with a bastion whose address is no secret.
+    let texts = ["`database-url`", "`ssh-host`", "`database-host`, `database-user` and `database-name`", "fork"];
+    refused(&lab, fork, "input-missing", &texts);
+    // The same with a bastion whose address is not a secret.
     let half = migration(&lab).input("database-url", "").input("ssh-private-key", "").input("ssh-user", "");
-    said(&lab, half, "input-missing", &["secrets: inherit", "`environment:`", "`database-url`"])
+    fails_unchanged(&lab, half, "input-missing", &["secrets: inherit", "`environment:`", "`database-url`"])
         .error("`ssh-user` has no value; neither `ssh-private-key` nor `ssh-password` has a value; ")
         .done();
 }
 
 #[test]
-fn a_key_without_a_bastion_is_no_wish_for_a_direct_connection() {
+fn a_key_without_a_bastion_does_not_select_a_direct_connection() {
     let lab = Lab::new();
-    let words = ["`ssh-host` has no value although `ssh-user`", "fix: set the input"];
-    refused(&lab, migration(&lab).input("ssh-host", ""), "input-missing", &words);
+    let texts = ["`ssh-host` has no value although `ssh-user`", "fix: set the input"];
+    refused(&lab, migration(&lab).input("ssh-host", ""), "input-missing", &texts);
 }
 
 #[test]
-fn a_key_that_is_none_is_told_by_what_it_is_instead() {
+fn an_invalid_key_is_reported_with_what_it_is_instead() {
     let lab = Lab::new();
     let key = lab.bastion.key();
     let lines: Vec<&str> = key.expose().lines().collect();
@@ -86,7 +85,7 @@ fn a_key_that_is_none_is_told_by_what_it_is_instead() {
 }
 
 #[test]
-fn a_key_works_however_a_form_has_changed_its_line_ends() {
+fn a_key_works_with_changed_line_ends() {
     let lab = Lab::new();
     let key = lab.bastion.key();
     applied(migration(&lab).secret("ssh-private-key", key.expose().replace('\n', "\r\n")));
@@ -94,7 +93,7 @@ fn a_key_works_however_a_form_has_changed_its_line_ends() {
 }
 
 #[test]
-fn a_passphrase_that_is_missing_or_wrong_is_told_before_the_network() {
+fn a_missing_or_wrong_passphrase_is_reported_before_connecting() {
     let key = vec!["-t", "ed25519", "-N", "open sesame"];
     let lab = Lab::new().behind(Sshd::start(&SshdOptions { user_key: key, ..SshdOptions::default() }));
     let fix = "fix: set `ssh-passphrase` to the key's passphrase";
@@ -110,26 +109,26 @@ fn a_passphrase_that_is_missing_or_wrong_is_told_before_the_network() {
 }
 
 #[test]
-fn a_pin_that_can_not_be_read_is_told_as_that() {
+fn an_unreadable_pin_is_reported() {
     let lab = Lab::new();
     let key = lab.bastion.host_key("ed25519");
-    for (known_hosts, fingerprint, words) in [
+    for (known_hosts, fingerprint, texts) in [
         ("the bastion's key", "", ["`ssh-known-hosts`", "ssh-keyscan"]),
-        // The file of the server itself, without a name in front.
+        // The server's public key file, which has no host name.
         (key.as_str(), "", ["`ssh-known-hosts`", "ssh-keyscan"]),
         ("", "16:27:ac:a5:76:28:2d:36:63:1b:56:4d:eb:df:a6:48", ["`ssh-fingerprint`", "`ssh-keygen -lf`"]),
         ("", "SHA256:short", ["`ssh-fingerprint`", "`ssh-keygen -lf`"]),
     ] {
         let action = migration(&lab).input("ssh-known-hosts", known_hosts).input("ssh-fingerprint", fingerprint);
-        refused(&lab, action, "pin-invalid", &words);
+        refused(&lab, action, "pin-invalid", &texts);
     }
 }
 
 #[test]
-fn a_password_that_breaks_its_url_is_not_shown() {
+fn a_password_that_breaks_its_url_is_not_logged() {
     let lab = Lab::new();
     let url = |password: &str| format!("postgres://app:{password}@localhost/shop");
-    for (password, words) in [
+    for (password, texts) in [
         ("quite@hidden", ["`@`", "%40"]),
         ("quite/hidden", ["`/`", "%2F"]),
         ("quite#hidden", ["`#`", "%23"]),
@@ -140,7 +139,7 @@ fn a_password_that_breaks_its_url_is_not_shown() {
     ] {
         let action = direct(&lab).secret("database-password", password).input("database-password", "");
         let action = action.secret("database-url", url(password));
-        let finished = said(&lab, action, "database-url-invalid", &words).says("database-password");
+        let finished = fails_unchanged(&lab, action, "database-url-invalid", &texts).logs("database-password");
         assert!(!Log::read(&finished.log).without_masks.contains("hidden"), "{}", finished.log);
         finished.done();
     }
@@ -169,7 +168,7 @@ fn a_url_and_a_part_that_contradict_each_other_are_named() {
 }
 
 #[test]
-fn faults_of_different_inputs_come_together() {
+fn faults_of_different_inputs_are_reported_together() {
     let lab = Lab::new();
     let action = migration(&lab)
         .secret("ssh-private-key", "ssh-ed25519 AAAA")
@@ -178,7 +177,7 @@ fn faults_of_different_inputs_come_together() {
         .input("connect-timeout", "soon")
         .input("command", "deploy")
         .input("gaps", "maybe");
-    said(&lab, action, "input-invalid", &["fix: set `gaps` to `refuse` or `allow`"])
+    fails_unchanged(&lab, action, "input-invalid", &["fix: set `gaps` to `refuse` or `allow`"])
         .error("`command`")
         .error("`ssh-port`")
         .error("`ssh-private-key`")
@@ -189,26 +188,29 @@ fn faults_of_different_inputs_come_together() {
 }
 
 #[test]
-fn the_configuration_file_says_what_the_workflow_leaves_out() {
+fn the_configuration_file_sets_inputs_that_the_workflow_omits() {
     let lab = Lab::new();
     let config =
         "defaults:\n  migrations: nowhere\n  lock-timeout: 7s\nenvironments:\n  dev:\n    migrations: db/sql\n";
     Action::direct(&lab)
         .file(".github/bastion-migrate.yml", config)
-        .file("db/sql/0001_told.sql", "create table told as select current_setting('lock_timeout') as lock_timeout;\n")
+        .file(
+            "db/sql/0001_settings.sql",
+            "create table settings as select current_setting('lock_timeout') as lock_timeout;\n",
+        )
         .input("environment", "dev")
         .input("retries", "0")
         .run()
         .succeeds()
-        .applied(["0001_told"])
+        .applied(["0001_settings"])
         .done();
-    assert_eq!(lab.database.sql("select lock_timeout from told"), "7s");
+    assert_eq!(lab.database.sql("select lock_timeout from settings"), "7s");
 }
 
 #[test]
-fn a_configuration_file_is_refused_by_what_is_wrong_in_it() {
+fn each_mistake_in_the_configuration_file_has_its_own_fault() {
     let lab = Lab::new();
-    for (config, code, words) in [
+    for (config, code, texts) in [
         (
             "defaults:\n  lock-timout: 7s\n",
             "input-unknown",
@@ -220,7 +222,7 @@ fn a_configuration_file_is_refused_by_what_is_wrong_in_it() {
             "input-invalid",
             ["no environment `dev`, only `prod`", "correct `environment`"],
         ),
-        ("defaults: [\n", "config-invalid", ["it is not valid YAML", "correct the file"]),
+        ("defaults: [\n", "config-invalid", ["is not valid YAML", "correct the YAML"]),
         (
             "defaults:\n  ssh-password: sesame-open\n",
             "config-invalid",
@@ -232,14 +234,14 @@ fn a_configuration_file_is_refused_by_what_is_wrong_in_it() {
     ] {
         let action = direct(&lab).secret("ssh-password", "sesame-open").input("ssh-password", "");
         let action = action.file("db.yml", config).input("config", "db.yml").input("environment", "dev");
-        refused(&lab, action, code, &["`db.yml`", words[0], words[1]]);
+        refused(&lab, action, code, &["`db.yml`", texts[0], texts[1]]);
     }
     let absent = direct(&lab).input("config", "none.yml");
     refused(&lab, absent, "config-invalid", &["`none.yml` can't be read", "actions/checkout"]);
 }
 
 #[test]
-fn the_secrets_of_the_first_users_migrate_under_their_own_names() {
+fn the_first_users_secrets_are_found_by_their_own_names() {
     const SSH_PASSWORD: &str = "Corr3ct horse";
     let config = "PasswordAuthentication yes".to_owned();
     let options = SshdOptions { config, password: Some(SSH_PASSWORD), ..SshdOptions::default() };
@@ -265,26 +267,30 @@ fn the_secrets_of_the_first_users_migrate_under_their_own_names() {
         .run()
         .succeeds()
         .applied(["0001_users"])
-        .says("by password")
+        .logs("by password")
         .summary("dev-backend")
         .done();
 }
 
 #[test]
-fn an_environment_reads_its_own_secrets_and_nobody_else_s() {
+fn an_environment_reads_only_its_own_secrets() {
     let lab = Lab::new();
-    let nowhere = "postgres://app@nowhere.invalid/shop";
-    let action =
-        || direct(&lab).input("database-url", "").env("PROD_DATABASE_URL", nowhere).env("DATABASE_URL", nowhere);
+    let other_database = "postgres://app@nowhere.invalid/shop";
+    let action = || {
+        direct(&lab)
+            .input("database-url", "")
+            .env("PROD_DATABASE_URL", other_database)
+            .env("DATABASE_URL", other_database)
+    };
     applied(action().input("environment", "dev").env("DEV_DATABASE_URL", lab.database.url()));
     action().input("environment", "DEV").env("DEV_DB_URL", lab.database.url()).run().nothing_to_do().done();
-    // Of several words the whole name comes first.
-    let words = action().input("environment", "dev-backend").env("DEV_DATABASE_URL", nowhere);
-    words.env("DEV_BACKEND_DATABASE_URL", lab.database.url()).run().nothing_to_do().done();
+    // For a name of several words the whole name takes precedence.
+    let step = action().input("environment", "dev-backend").env("DEV_DATABASE_URL", other_database);
+    step.env("DEV_BACKEND_DATABASE_URL", lab.database.url()).run().nothing_to_do().done();
 }
 
 #[test]
-fn values_of_a_hundred_kilobytes_are_read_or_refused_and_not_repeated() {
+fn values_of_a_hundred_kilobytes_are_read_or_rejected_but_not_logged() {
     let lab = Lab::new();
     let long = "x".repeat(100 * 1024);
     for (name, code) in [
@@ -297,17 +303,17 @@ fn values_of_a_hundred_kilobytes_are_read_or_refused_and_not_repeated() {
         ("expect-plan", "input-invalid"),
     ] {
         let action = migration(&lab).secret(name, long.as_str());
-        let finished = said(&lab, action, code, &[&format!("`{name}`")]);
-        assert!(Log::read(&finished.log).without_masks.len() < 10_000, "the value is repeated: {}", finished.log);
+        let finished = fails_unchanged(&lab, action, code, &[&format!("`{name}`")]);
+        assert!(Log::read(&finished.log).without_masks.len() < 10_000, "the value is logged: {}", finished.log);
         finished.done();
     }
-    // A whole known_hosts file of a company.
+    // A large known_hosts file with many other lines.
     let others = "# bastion-17.example.com is decommissioned\n".repeat(2_400);
     applied(migration(&lab).input("ssh-known-hosts", others + &lab.bastion.known_hosts_line()));
 }
 
 #[test]
-fn a_misspelt_input_is_refused_with_the_name_that_was_meant() {
+fn a_misspelt_input_is_rejected_with_the_likely_name() {
     let lab = Lab::new();
     let (digest, line) = (format!("sha256:{}", "a".repeat(64)), lab.bastion.known_hosts_line());
     for (written, meant, value) in [
@@ -315,23 +321,23 @@ fn a_misspelt_input_is_refused_with_the_name_that_was_meant() {
         ("ssh-known-host", "ssh-known-hosts", &line),
         ("time-out", "timeout", "5m"),
     ] {
-        let words = [format!("there is no input `{written}`"), format!("did you mean `{meant}`?")];
+        let texts = [format!("there is no input `{written}`"), format!("did you mean `{meant}`?")];
         let step = migration(&lab).input(meant, "").input(written, value);
-        refused(&lab, step, "input-unknown", &[&words[0], &words[1]]);
+        refused(&lab, step, "input-unknown", &[&texts[0], &texts[1]]);
     }
-    // What other steps and jobs call so, and what the runner itself allows of every container action.
+    // Variables of other steps and jobs, and inputs that the runner allows for every container action.
     applied(direct(&lab).input("args", "x").input("version", "7").env("INPUT_TAG", "v1").env("INPUT_ENTRYPOINT", "/x"));
 }
 
-/// The program as somebody starts it at home.
-#[expect(clippy::disallowed_methods, reason = "starts the program that is tested")]
+/// Runs the program outside GitHub Actions.
+#[expect(clippy::disallowed_methods, reason = "starts the program under test")]
 fn at_home(arguments: &[&str]) -> Output {
     let home = tempfile::tempdir().expect("there is room");
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bastion-migrate"));
     command.env_clear().current_dir(home.path()).args(arguments).output().expect("the program is built")
 }
 
-fn printed(output: &Output) -> String {
+fn stdout_of(output: &Output) -> String {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
@@ -341,51 +347,50 @@ fn help_and_version_are_printed_without_any_configuration() {
     let help = at_home(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
     for part in ["bastion-migrate [OPTIONS] [COMMAND]", "--ssh-host", "[default: 30m]", "DATABASE_URL", "DEV_"] {
-        assert!(printed(&help).contains(part), "{part}: {}", printed(&help));
+        assert!(stdout_of(&help).contains(part), "{part}: {}", stdout_of(&help));
     }
-    assert!(!printed(&help).contains("--database-url"), "a secret is no flag");
+    assert!(!stdout_of(&help).contains("--database-url"), "a secret has no flag");
     let version = at_home(&["--version"]);
     assert_eq!(version.status.code(), Some(0));
-    assert_eq!(printed(&version), format!("bastion-migrate {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(stdout_of(&version), format!("bastion-migrate {}\n", env!("CARGO_PKG_VERSION")));
 }
 
 #[test]
-fn a_secret_on_the_command_line_is_refused_and_not_repeated() {
+fn a_secret_on_the_command_line_is_rejected_and_not_printed() {
     for (flag, variable) in [("ssh-password", "SSH_PASSWORD"), ("database-url", "DATABASE_URL")] {
         let output = at_home(&["plan", &format!("--{flag}"), "sesame-open"]);
-        let said = printed(&output);
-        assert_eq!(output.status.code(), Some(2), "{said}");
+        let log = stdout_of(&output);
+        assert_eq!(output.status.code(), Some(2), "{log}");
         for part in ["error[input-invalid]", "puts a secret on the command line", &format!("`{variable}`")] {
-            assert!(said.contains(part), "{part}: {said}");
+            assert!(log.contains(part), "{part}: {log}");
         }
-        assert_eq!(leak::found(&said, "sesame-open"), None, "{said}");
+        assert_eq!(leak::find_secret(&log, "sesame-open"), None, "{log}");
     }
     let output = at_home(&["--lock-wiat", "5s"]);
-    let said = printed(&output);
-    assert!(output.status.code() == Some(2) && said.contains("did you mean `--lock-wait`?"), "{said}");
+    let log = stdout_of(&output);
+    assert!(output.status.code() == Some(2) && log.contains("did you mean `--lock-wait`?"), "{log}");
 }
 
 #[test]
-fn the_defaults_of_the_action_have_their_effect() {
+fn the_defaults_of_the_action_take_effect() {
     let lab = Lab::new();
-    let settings =
-        "create table told as select current_setting('lock_timeout') || ' ' || current_setting('statement_timeout');\n";
-    // No `command`, `migrations`, `layout`, `ledger-table` or `gaps` is given.
-    let action = || Action::direct(&lab).file("migrations/0002_told.sql", settings);
-    action().file("migrations/0009_users.sql", USERS).run().succeeds().applied(["0002_told", "0009_users"]).done();
-    // `retries` is 3, so a first try waits for locks no longer than this.
-    assert_eq!(lab.database.sql("select * from told"), "100ms 0");
+    let settings = "create table settings as select current_setting('lock_timeout') || ' ' || current_setting('statement_timeout');\n";
+    // `command`, `migrations`, `layout`, `ledger-table` and `gaps` have their defaults.
+    let action = || Action::direct(&lab).file("migrations/0002_settings.sql", settings);
+    action().file("migrations/0009_users.sql", USERS).run().succeeds().applied(["0002_settings", "0009_users"]).done();
+    // `retries` is 3, so a first attempt waits for locks no longer than this.
+    assert_eq!(lab.database.sql("select * from settings"), "100ms 0");
     assert_eq!(lab.database.sql("select version from bastion_migrate.ledger order by 1"), "2\n9");
     // `out-of-order` is `refuse`.
     let late = action().file("migrations/0009_users.sql", USERS).file("migrations/0001_late.sql", "select 1;\n");
-    late.run().fails("out-of-order", 5).says("0001_late").done();
-    // `summary` can be switched off, and nothing is commented without being asked.
+    late.run().fails("out-of-order", 5).logs("0001_late").done();
+    // `summary` can be switched off, and there is no comment by default.
     let quiet = action().file("migrations/0009_users.sql", USERS).input("summary", "false");
-    quiet.run().nothing_to_do().never_says("comment").done();
+    quiet.run().nothing_to_do().never_logs("comment").done();
 }
 
 #[test]
-fn every_usual_form_of_a_url_migrates() {
+fn every_common_form_of_a_url_works() {
     for form in ["postgres://", "postgresql+psycopg2://", "postgresql+asyncpg://", "postgis://"] {
         let lab = Lab::new();
         let url = lab.database.url();
@@ -408,8 +413,8 @@ fn the_hardest_password_works_as_it_is_and_percent_encoded() {
     let encoded = utf8_percent_encode(HARD_PASSWORD, NON_ALPHANUMERIC);
     applied(direct(&lab).secret("database-url", format!("postgres://{role}:{encoded}@localhost:{port}/{name}")));
     let url = format!("postgres://{role}@localhost:{port}/{name}");
-    let beside = direct(&lab).secret("database-url", url).secret("database-password", HARD_PASSWORD);
-    beside.run().nothing_to_do().done();
+    let separate = direct(&lab).secret("database-url", url).secret("database-password", HARD_PASSWORD);
+    separate.run().nothing_to_do().done();
     let parts = direct(&lab)
         .input("database-url", "")
         .input("database-host", "localhost")
@@ -421,8 +426,8 @@ fn the_hardest_password_works_as_it_is_and_percent_encoded() {
 }
 
 #[test]
-fn a_key_of_a_new_pair_is_read_in_every_form() {
-    // Nothing is listening: the key is read, and the bastion is what fails.
+fn a_new_key_is_read_in_every_format() {
+    // The bastion does not know the key: the key is read, and only the login fails.
     let lab = Lab::new();
     let directory = tempfile::tempdir().expect("there is room");
     for (name, arguments) in [("openssh", vec![]), ("pem", vec!["-m", "PEM"]), ("pkcs8", vec!["-m", "PKCS8"])] {
@@ -430,12 +435,12 @@ fn a_key_of_a_new_pair_is_read_in_every_form() {
         keygen(&path, &[&["-t", "ecdsa", "-N", ""], arguments.as_slice()].concat());
         let key = fs::read_to_string(path).expect("the key was made");
         let action = migration(&lab).secret("ssh-private-key", key);
-        action.run().fails("bastion-login", 3).says("tried: key").done();
+        action.run().fails("bastion-login", 3).logs("tried: key").done();
     }
 }
 
 #[test]
-fn a_server_that_is_not_named_and_the_rest_that_is_wrong_are_told_together() {
+fn a_missing_server_and_other_faults_are_reported_together() {
     let lab = Lab::new();
     let action = direct(&lab)
         .input("database-url", "")
@@ -443,7 +448,7 @@ fn a_server_that_is_not_named_and_the_rest_that_is_wrong_are_told_together() {
         .input("tool", "jango")
         .input("command-prefix", "docker compose run 'web")
         .input("before", "- sql: db/none.sql\n- name: Snapshot\n  run: ./snapshot\n  executor: image\n");
-    said(&lab, action, "input-invalid", &["`alembic`, `django`", "or the path of a recipe"])
+    fails_unchanged(&lab, action, "input-invalid", &["`alembic`, `django`", "or the path of a recipe"])
         .error("`ssh-host` has no value, and `executor: server` runs on the deployment server")
         .error("`tool` (from the workflow's `with:`) is `jango`")
         .error("`command-prefix`")
@@ -453,7 +458,7 @@ fn a_server_that_is_not_named_and_the_rest_that_is_wrong_are_told_together() {
 }
 
 #[test]
-fn a_step_that_is_wrong_is_told_at_its_line_of_the_file_whichever_environment_it_is_for() {
+fn an_invalid_step_is_reported_at_its_line_whatever_its_environment() {
     let lab = Lab::new();
     let config = "\
 before:
@@ -473,7 +478,7 @@ environments:
 ";
     let file = ".github/bastion-migrate.yml";
     let action = migration(&lab).file(file, config).input("environment", "dev");
-    said(&lab, action, "input-unknown", &["did you mean `timeout`?", "`pass-env`"])
+    fails_unchanged(&lab, action, "input-unknown", &["did you mean `timeout`?", "`pass-env`"])
         .annotation(file, 2, "step 1 (`Snapshot`): there is no key `time-out`")
         .annotation(file, 10, "step 1 (`Rights`): `when` is `allways`")
         .annotation(file, 13, "has an expression")
@@ -481,9 +486,9 @@ environments:
 }
 
 #[test]
-fn steps_that_can_not_be_are_refused() {
+fn impossible_steps_are_rejected() {
     let lab = Lab::new();
-    for (list, written, words) in [
+    for (list, written, texts) in [
         (
             "after",
             "- run: ./x\n",
@@ -499,58 +504,58 @@ fn steps_that_can_not_be_are_refused() {
             &lab,
             migration(&lab).input(list, written),
             "input-invalid",
-            &[&format!("`{list}`"), words[0], words[1]],
+            &[&format!("`{list}`"), texts[0], texts[1]],
         );
     }
 }
 
 #[test]
-fn a_way_back_is_asked_of_what_has_one() {
+fn rollback_and_baseline_are_rejected_where_they_are_impossible() {
     let lab = Lab::new();
-    let words = ["plain SQL files can't be rolled back", "write a new migration"];
-    refused(&lab, migration(&lab).input("command", "rollback").input("target", "1"), "input-invalid", &words);
-    let words = ["can't be recorded without being applied", "create table if not exists"];
-    refused(&lab, migration(&lab).input("command", "baseline"), "input-invalid", &words);
+    let texts = ["plain SQL files can't be rolled back", "write a new migration"];
+    refused(&lab, migration(&lab).input("command", "rollback").input("target", "1"), "input-invalid", &texts);
+    let texts = ["can't be recorded without being applied", "create table if not exists"];
+    refused(&lab, migration(&lab).input("command", "baseline"), "input-invalid", &texts);
     let tool =
         |command: &str| migration(&lab).input("executor", "image").input("image", "app").input("command", command);
-    let words = ["`tool: prisma` does not support `command: rollback`", "fix: "];
-    refused(&lab, tool("rollback").input("tool", "prisma").input("target", "x"), "input-invalid", &words);
-    let words = ["`target` has no value: `command: rollback` has to know", "fix: set `target`"];
-    refused(&lab, tool("rollback").input("tool", "django"), "input-missing", &words);
-    let words = [
+    let texts = ["`tool: prisma` does not support `command: rollback`", "fix: "];
+    refused(&lab, tool("rollback").input("tool", "prisma").input("target", "x"), "input-invalid", &texts);
+    let texts = ["`target` has no value: `command: rollback` needs the migration to return to", "fix: set `target`"];
+    refused(&lab, tool("rollback").input("tool", "django"), "input-missing", &texts);
+    let texts = [
         "`target` (from the workflow's `with:`) has a value, and `command: migrate` with a tool covers all migrations",
         "`run`",
     ];
-    refused(&lab, tool("migrate").input("tool", "django").input("target", "shop 0001"), "input-invalid", &words);
+    refused(&lab, tool("migrate").input("tool", "django").input("target", "shop 0001"), "input-invalid", &texts);
 }
 
 #[test]
-fn secrets_under_another_environments_name_are_told_by_the_names_that_were_looked_for() {
+fn missing_secrets_are_reported_with_the_names_that_were_looked_up() {
     let lab = Lab::new();
     let action = direct(&lab)
         .input("database-url", "")
         .input("environment", "uat2-backend")
         .env("UTA_HOST", "127.0.0.1")
         .env("UTA_DB_HOST", "localhost");
-    let words = ["`UAT2_BACKEND_SSH_HOST`", "`UAT_HOST`", "`UAT_SSH_PASSWORD`", "`UAT_DATABASE_URL`", "`UAT_DB_NAME`"];
-    refused(&lab, action, "input-missing", &words);
-    // By the right name they are found, and those of a kind serve each of its environments.
+    let texts = ["`UAT2_BACKEND_SSH_HOST`", "`UAT_HOST`", "`UAT_SSH_PASSWORD`", "`UAT_DATABASE_URL`", "`UAT_DB_NAME`"];
+    refused(&lab, action, "input-missing", &texts);
+    // The right name is found, and `UAT_` serves every environment of that kind.
     let named = direct(&lab).input("database-url", "").input("environment", "uat2-backend");
     applied(named.env("UAT_DATABASE_URL", lab.database.url()));
 }
 
 #[test]
-fn a_failure_that_is_hidden_is_warned_of() {
+fn a_command_that_hides_failures_causes_a_warning() {
     let lab = Lab::new();
     let config = "after:\n  - name: Fixtures\n    executor: server\n    run: ./seed || true\n";
-    // A look runs no step, and shows the warning all the same.
+    // `plan` runs no step, but shows the warning.
     migration(&lab)
         .file(".github/bastion-migrate.yml", config)
         .input("command", "plan")
         .run()
-        .pends()
+        .has_pending()
         .pending(["0001_users"])
         .warning("step 1 (`Fixtures`): `|| true` hides failures")
-        .says("`optional: true`")
+        .logs("`optional: true`")
         .done();
 }

@@ -1,4 +1,4 @@
-//! What a test can state of a finished step. Problems are gathered, so that a failing test shows all of them at once.
+//! Assertions about a finished step. Problems are collected, so that a failing test shows all of them at once.
 
 use crate::runner::Annotation;
 use std::{
@@ -6,21 +6,21 @@ use std::{
     thread, time::Duration,
 };
 
-/// What a step has left behind.
+/// Results and traces of a finished step.
 #[derive(Debug)]
-pub(crate) struct Left {
+pub(crate) struct StepResult {
     pub(crate) status: ExitStatus,
     pub(crate) log: String,
-    /// Since the first signal, or since the start if there was none.
+    /// Time since the first signal, or since the start if there was none.
     pub(crate) elapsed: Duration,
     pub(crate) outputs: BTreeMap<String, String>,
     pub(crate) summary: String,
     pub(crate) annotations: Vec<Annotation>,
-    /// What is wrong whatever the test states.
+    /// Problems that hold whatever the test expects.
     pub(crate) wrong: Vec<String>,
 }
 
-/// What the test has stated.
+/// Expectations of the test.
 #[derive(Debug, Default)]
 struct Expected {
     exit: i32,
@@ -33,30 +33,31 @@ struct Expected {
     notices: Vec<String>,
 }
 
-/// A step that has ended. It must be judged: say how it should have ended, what else there should be, and [`Self::done`].
+/// A step that has ended. It must be judged: state the expected outcome and everything else to expect, and call
+/// [`Self::done`].
 #[must_use = "a finished step must be judged: end with `.done()`"]
 #[derive(Debug)]
 pub(crate) struct Finished {
-    left: Left,
+    result: StepResult,
     expected: Expected,
     judged: bool,
 }
 
-impl From<Left> for Finished {
-    fn from(left: Left) -> Self {
-        Self { left, expected: Expected::default(), judged: false }
+impl From<StepResult> for Finished {
+    fn from(result: StepResult) -> Self {
+        Self { result, expected: Expected::default(), judged: false }
     }
 }
 
 impl Deref for Finished {
-    type Target = Left;
+    type Target = StepResult;
 
-    fn deref(&self) -> &Left {
-        &self.left
+    fn deref(&self) -> &StepResult {
+        &self.result
     }
 }
 
-/// Notes what is not as it should be.
+/// Adds a problem if the values differ.
 pub(crate) fn expect<T: PartialEq + fmt::Debug + ?Sized>(wrong: &mut Vec<String>, what: &str, got: &T, expected: &T) {
     if got != expected {
         wrong.push(format!("{what}: expected {expected:?}, got {got:?}"));
@@ -64,36 +65,36 @@ pub(crate) fn expect<T: PartialEq + fmt::Debug + ?Sized>(wrong: &mut Vec<String>
 }
 
 impl Finished {
-    /// It did what was asked.
+    /// Expects outcome `success`.
     pub(crate) fn succeeds(self) -> Self {
         self.ends("success", 0)
     }
 
-    /// There was nothing to do.
+    /// Expects outcome `nothing-to-do`.
     pub(crate) fn nothing_to_do(self) -> Self {
         self.ends("nothing-to-do", 0)
     }
 
-    /// `plan` and `status`: something is pending.
-    pub(crate) fn pends(self) -> Self {
+    /// Expects outcome `pending` (of `plan` and `status`).
+    pub(crate) fn has_pending(self) -> Self {
         self.ends("pending", 0)
     }
 
-    /// It failed with this code and this exit code. One error annotation is expected that names the code, unless
-    /// [`Self::annotation`] says more.
+    /// Expects a failure with this fault code and exit code, and one error annotation that names the code, unless
+    /// [`Self::annotation`] states more.
     pub(crate) fn fails(mut self, code: &'static str, exit: i32) -> Self {
         self.expected.fault = code;
         self.ends(if exit == 130 { "cancelled" } else { "failed" }, exit)
     }
 
-    /// It ended with this code, and nobody knows whether a commit took place.
+    /// Expects outcome `in-doubt` with this fault code: it is unknown whether a commit took place.
     pub(crate) fn in_doubt(mut self, code: &'static str) -> Self {
         self.expected.fault = code;
         self.ends("in-doubt", 8)
     }
 
-    /// A post stage ended well; it writes no outputs.
-    pub(crate) fn tidies_up(self) -> Self {
+    /// Expects a post stage that succeeded; it writes no outputs.
+    pub(crate) fn cleans_up(self) -> Self {
         self.ends("", 0)
     }
 
@@ -102,114 +103,119 @@ impl Finished {
         self
     }
 
-    /// These migrations were applied, in this order; a file is named without its directory and its ending, another tool's
-    /// migration as the tool names it.
+    /// Expects these migrations to be applied, in this order; a file is named without its directory and extension,
+    /// another tool's migration as the tool names it.
     pub(crate) fn applied<'n>(mut self, names: impl IntoIterator<Item = &'n str>) -> Self {
         self.expected.applied = names.into_iter().map(str::to_owned).collect();
         self
     }
 
-    /// These migrations are pending afterwards, in this order.
+    /// Expects these migrations to be pending afterwards, in this order.
     pub(crate) fn pending<'n>(mut self, names: impl IntoIterator<Item = &'n str>) -> Self {
         self.expected.pending = names.into_iter().map(str::to_owned).collect();
         self
     }
 
-    /// There is an error annotation on this line of this file.
+    /// Expects an error annotation on this line of this file.
     pub(crate) fn annotation(mut self, file: &str, line: usize, contains: &str) -> Self {
         self.expected.errors.push((Some((file.to_owned(), line.to_string())), contains.to_owned()));
         self
     }
 
-    /// There is an error annotation on this file as a whole.
+    /// Expects an error annotation on this file as a whole.
     pub(crate) fn error_in(mut self, file: &str, contains: &str) -> Self {
         self.expected.errors.push((Some((file.to_owned(), String::new())), contains.to_owned()));
         self
     }
 
-    /// There is an error annotation that is about no file.
+    /// Expects an error annotation without a file.
     pub(crate) fn error(mut self, contains: &str) -> Self {
         self.expected.errors.push((None, contains.to_owned()));
         self
     }
 
-    /// There is a warning annotation.
+    /// Expects a warning annotation.
     pub(crate) fn warning(mut self, contains: &str) -> Self {
         self.expected.warnings.push(contains.to_owned());
         self
     }
 
-    /// There is a notice annotation.
+    /// Expects a notice annotation.
     pub(crate) fn notice(mut self, contains: &str) -> Self {
         self.expected.notices.push(contains.to_owned());
         self
     }
 
-    /// An output has this value.
+    /// Expects an output to have this value.
     pub(crate) fn output(mut self, name: &str, value: &str) -> Self {
         let got = self.outputs.get(name).cloned().unwrap_or_default();
-        expect(&mut self.left.wrong, name, got.as_str(), value);
+        expect(&mut self.result.wrong, name, got.as_str(), value);
         self
     }
 
-    /// The log has this text.
-    pub(crate) fn says(mut self, text: &str) -> Self {
-        let seen = self.seen().contains(text);
-        expect(&mut self.left.wrong, &format!("the log says `{text}`"), &seen, &true);
+    /// Expects the log to contain this text.
+    pub(crate) fn logs(mut self, text: &str) -> Self {
+        let found = self.rendered_log().contains(text);
+        expect(&mut self.result.wrong, &format!("the log contains `{text}`"), &found, &true);
         self
     }
 
-    /// The log does not have this text.
-    pub(crate) fn never_says(mut self, text: &str) -> Self {
-        let seen = self.seen().contains(text);
-        expect(&mut self.left.wrong, &format!("the log says `{text}`"), &seen, &false);
+    /// Expects the log not to contain this text.
+    pub(crate) fn never_logs(mut self, text: &str) -> Self {
+        let found = self.rendered_log().contains(text);
+        expect(&mut self.result.wrong, &format!("the log contains `{text}`"), &found, &false);
         self
     }
 
-    /// The log with the annotations as the runner writes them into it.
-    pub(crate) fn seen(&self) -> String {
-        seen(&self.left.log)
+    /// Returns the log with its annotations as the runner renders them.
+    pub(crate) fn rendered_log(&self) -> String {
+        render_annotations(&self.result.log)
     }
 
-    /// The summary has this text.
+    /// Expects the summary to contain this text.
     pub(crate) fn summary(mut self, text: &str) -> Self {
-        expect(&mut self.left.wrong, &format!("the summary says `{text}`"), &self.left.summary.contains(text), &true);
+        expect(
+            &mut self.result.wrong,
+            &format!("the summary contains `{text}`"),
+            &self.result.summary.contains(text),
+            &true,
+        );
         self
     }
 
-    /// The outputs could not be written; to be stated after what they would have said.
+    /// Expects no outputs, because they could not be written; call it after the other expectations about outputs.
     pub(crate) fn without_outputs(mut self) -> Self {
         let raw: Vec<_> = self.outputs.keys().cloned().collect();
-        expect(&mut self.left.wrong, "outputs", &raw, &Vec::new());
+        expect(&mut self.result.wrong, "outputs", &raw, &Vec::new());
         (self.expected.outcome, self.expected.fault) = ("", "");
         self.expected.applied.clear();
         self.expected.pending.clear();
         self
     }
 
-    /// It took no longer than this; of a step that got a signal, the time since then.
+    /// Expects the step to take no longer than this, counted from the first signal if there was one.
     pub(crate) fn within(mut self, limit: Duration) -> Self {
         if self.elapsed > limit {
             let took = self.elapsed;
-            self.left.wrong.push(format!("it took {took:?}, more than {limit:?}"));
+            self.result.wrong.push(format!("it took {took:?}, more than {limit:?}"));
         }
         self
     }
 
-    /// For a judge who can't state how it should have ended: what is wrong with it however it ended.
-    pub(crate) fn always_wrong(&mut self) -> Vec<String> {
+    /// Takes the problems that hold whatever the outcome, for a caller that cannot predict the outcome.
+    pub(crate) fn take_problems(&mut self) -> Vec<String> {
         self.judged = true;
-        std::mem::take(&mut self.left.wrong)
+        std::mem::take(&mut self.result.wrong)
     }
 
-    /// The names in the outputs `applied` and `pending`.
+    /// Returns the migration names in the output `applied` or `pending`.
     pub(crate) fn listed(&self, output: &str) -> Vec<String> {
         migrations(self.outputs.get(output).map(String::as_str).unwrap_or_default())
     }
 
-    /// The verdict: all that was stated is there, and nothing else.
+    /// Fails the test unless everything that was stated is there, and nothing else.
     pub(crate) fn done(mut self) {
-        let mut wrong = self.always_wrong();
+        let mut wrong = self.take_problems();
         let expected = std::mem::take(&mut self.expected);
         let signal = self.status.signal().map(|signal| format!("signal {signal}"));
         let exit = self.status.code().map_or_else(|| signal.unwrap_or_default(), |code| code.to_string());
@@ -217,7 +223,7 @@ impl Finished {
         let output = |name: &str| self.outputs.get(name).map(String::as_str).unwrap_or_default();
         expect(&mut wrong, "outcome", output("outcome"), expected.outcome);
         expect(&mut wrong, "fault-code", output("fault-code"), expected.fault);
-        // Without a plan nothing is known, and in doubt not that there is none; an empty value says so.
+        // A count is empty if it is unknown: without a plan, and for an empty list when the outcome is in doubt.
         let planned = |text: String| if output("plan-digest").is_empty() { String::new() } else { text };
         for (name, names) in [("applied", &expected.applied), ("pending", &expected.pending)] {
             expect(&mut wrong, name, &self.listed(name), names);
@@ -234,14 +240,14 @@ impl Finished {
     }
 
     fn judge_annotations(&self, wrong: &mut Vec<String>, expected: &Expected) {
-        let place = |annotation: &Annotation| {
+        let location = |annotation: &Annotation| {
             let property = |name| annotation.properties.get(name).cloned();
             Some((property("file")?, property("line").unwrap_or_default()))
         };
         let mut errors = expected.errors.clone();
         if errors.is_empty() && !expected.fault.is_empty() {
             let only = self.annotations.iter().find(|annotation| annotation.level == "error");
-            errors.push((only.and_then(place), expected.fault.to_owned()));
+            errors.push((only.and_then(location), expected.fault.to_owned()));
         }
         let anywhere = |texts: &[String]| texts.iter().map(|text| (None, text.clone())).collect::<Vec<_>>();
         let warnings = anywhere(&expected.warnings);
@@ -251,7 +257,7 @@ impl Finished {
             for (at, text) in stated {
                 let title = |annotation: &Annotation| annotation.properties.get("title").cloned().unwrap_or_default();
                 let fits = |annotation: &&Annotation| {
-                    (level != "error" || place(annotation) == at)
+                    (level != "error" || location(annotation) == at)
                         && (annotation.message.contains(&text) || title(annotation).contains(&text))
                 };
                 match unstated.iter().position(fits) {
@@ -259,13 +265,12 @@ impl Finished {
                     None => wrong.push(format!("no {level} annotation at {at:?} with `{text}`")),
                 }
             }
-            wrong
-                .extend(unstated.iter().map(|annotation| format!("an annotation that was not stated: {annotation:?}")));
+            wrong.extend(unstated.iter().map(|annotation| format!("an unexpected annotation: {annotation:?}")));
         }
     }
 
     fn evidence(&self) -> String {
-        let Left { log, outputs, summary, annotations, .. } = &self.left;
+        let StepResult { log, outputs, summary, annotations, .. } = &self.result;
         format!("log:\n{log}\noutputs: {outputs:#?}\nannotations: {annotations:#?}\nsummary:\n{summary}")
     }
 }
@@ -276,7 +281,7 @@ impl Drop for Finished {
     }
 }
 
-fn seen(log: &str) -> String {
+fn render_annotations(log: &str) -> String {
     let lines = log.split_inclusive('\n').map(|line| {
         let is_annotation = ["::error ", "::warning ", "::notice "].iter().any(|command| line.starts_with(command));
         let message = line.get(2..).filter(|_| is_annotation).and_then(|rest| rest.split_once("::"));
@@ -288,8 +293,8 @@ fn seen(log: &str) -> String {
     lines.collect()
 }
 
-/// The names in the outputs `applied` and `pending`: a JSON list of objects that tell their `file`, or their `name` if they
-/// are another tool's; or nothing.
+/// Returns the names in the output `applied` or `pending`: empty, or a JSON list of objects with a `file`, or with a
+/// `name` if they are another tool's.
 fn migrations(list: &str) -> Vec<String> {
     if list.is_empty() {
         return Vec::new();
@@ -314,7 +319,7 @@ mod tests {
     fn finished(exit: i32, log: &str, outputs: &[(&str, &str)]) -> Finished {
         let usual = [("outcome", "success"), ("applied", "[]"), ("pending", "[]"), ("applied-count", "0")];
         let all = usual.iter().chain(&[("pending-count", "0"), ("plan-digest", "sha256:1")]).chain(outputs);
-        Finished::from(Left {
+        Finished::from(StepResult {
             status: ExitStatus::from_raw(exit << 8),
             log: log.to_owned(),
             elapsed: Duration::ZERO,
@@ -325,17 +330,17 @@ mod tests {
         })
     }
 
-    fn refused(judged: impl FnOnce()) -> bool {
+    fn fails_the_test(judged: impl FnOnce()) -> bool {
         panic::catch_unwind(panic::AssertUnwindSafe(judged)).is_err()
     }
 
     #[test]
-    fn what_is_stated_must_be_there() {
+    fn everything_that_is_stated_is_required() {
         let one = [("applied", r#"[{"file":"db/0001_a.sql"}]"#), ("applied-count", "1")];
         finished(0, "", &one).succeeds().applied(["0001_a"]).output("applied-count", "1").done();
-        assert!(refused(|| finished(0, "", &[]).succeeds().applied(["0001_a"]).done()));
-        assert!(refused(|| finished(0, "", &[]).succeeds().warning("x").done()));
-        assert!(refused(|| finished(1, "", &[]).succeeds().done()));
+        assert!(fails_the_test(|| finished(0, "", &[]).succeeds().applied(["0001_a"]).done()));
+        assert!(fails_the_test(|| finished(0, "", &[]).succeeds().warning("x").done()));
+        assert!(fails_the_test(|| finished(1, "", &[]).succeeds().done()));
     }
 
     #[test]
@@ -349,17 +354,17 @@ mod tests {
     fn a_post_stage_writes_no_outputs() {
         let nothing = ["outcome", "applied", "pending", "applied-count", "pending-count", "plan-digest"];
         let nothing = nothing.map(|name| (name, ""));
-        finished(0, "", &nothing).tidies_up().done();
-        assert!(refused(|| finished(0, "", &[]).tidies_up().done()));
+        finished(0, "", &nothing).cleans_up().done();
+        assert!(fails_the_test(|| finished(0, "", &[]).cleans_up().done()));
     }
 
     #[test]
-    fn what_is_not_stated_must_not_be_there() {
+    fn nothing_that_is_not_stated_is_allowed() {
         let one = [("pending", r#"[{"file":"db/0001_a.sql"}]"#), ("pending-count", "1")];
         finished(0, "", &[]).succeeds().done();
-        assert!(refused(|| finished(0, "", &one).succeeds().done()));
-        assert!(refused(|| finished(0, "::warning::careful", &[]).succeeds().done()));
-        assert!(refused(|| finished(0, "", &[("fault-code", "bug")]).succeeds().done()));
+        assert!(fails_the_test(|| finished(0, "", &one).succeeds().done()));
+        assert!(fails_the_test(|| finished(0, "::warning::careful", &[]).succeeds().done()));
+        assert!(fails_the_test(|| finished(0, "", &[("fault-code", "bug")]).succeeds().done()));
     }
 
     #[test]
@@ -368,32 +373,35 @@ mod tests {
         let log = "::error file=a.sql,line=3,title=migrate [statement-failed]::no such table";
         finished(6, log, &failed).fails("statement-failed", 6).done();
         finished(6, log, &failed).fails("statement-failed", 6).annotation("a.sql", 3, "no such table").done();
-        assert!(refused(|| finished(6, "", &failed).fails("statement-failed", 6).done()));
-        assert!(refused(|| finished(6, log, &failed).fails("statement-failed", 6).annotation("a.sql", 4, "no").done()));
+        assert!(fails_the_test(|| finished(6, "", &failed).fails("statement-failed", 6).done()));
+        assert!(fails_the_test(|| finished(6, log, &failed)
+            .fails("statement-failed", 6)
+            .annotation("a.sql", 4, "no")
+            .done()));
     }
 
     #[test]
-    fn without_a_plan_nothing_is_known() {
+    fn without_a_plan_lists_and_counts_are_empty() {
         let none =
             [("plan-digest", ""), ("applied", ""), ("pending", ""), ("applied-count", ""), ("pending-count", "")];
         finished(0, "", &none).succeeds().done();
-        assert!(refused(|| finished(0, "", &none[..3]).succeeds().done()));
-        assert!(refused(|| finished(0, "", &none[1..]).succeeds().done()));
+        assert!(fails_the_test(|| finished(0, "", &none[..3]).succeeds().done()));
+        assert!(fails_the_test(|| finished(0, "", &none[1..]).succeeds().done()));
     }
 
     #[test]
-    fn every_level_of_annotation_is_told_apart() {
+    fn levels_of_annotations_are_distinguished() {
         let log = "::notice::for your information\n::warning::careful\n::error title=[commit-in-doubt]::who knows";
         let outputs =
             [("outcome", "in-doubt"), ("fault-code", "commit-in-doubt"), ("applied-count", ""), ("pending-count", "")];
         let judged = || finished(8, log, &outputs).in_doubt("commit-in-doubt").error("who knows");
         judged().warning("careful").notice("information").done();
-        assert!(refused(|| judged().warning("information").notice("careful").done()));
-        assert!(refused(|| judged().warning("careful").done()));
+        assert!(fails_the_test(|| judged().warning("information").notice("careful").done()));
+        assert!(fails_the_test(|| judged().warning("careful").done()));
     }
 
     #[test]
-    fn a_step_that_is_not_judged_is_a_failure() {
-        assert!(refused(|| drop(finished(0, "", &[]).succeeds())));
+    fn a_step_that_is_not_judged_fails_the_test() {
+        assert!(fails_the_test(|| drop(finished(0, "", &[]).succeeds())));
     }
 }

@@ -1,4 +1,4 @@
-//! Many files in flight at once: one that fails takes nothing after it along, and no file sees what another has set.
+//! Many files in flight at once: after a failed file none takes effect, and no file sees the settings of another.
 
 use crate::{action::Action, lab::Lab};
 
@@ -14,7 +14,7 @@ fn all(names: &[String]) -> impl Iterator<Item = &str> {
     names.iter().map(String::as_str)
 }
 
-/// A hundred files with a table each, but for the fiftieth.
+/// Creates a hundred files with a table each, except the fiftieth.
 fn hundred<'a>(lab: &'a Lab, fiftieth: &str) -> Action<'a> {
     (1..=100).fold(Action::new(lab), |action, number| {
         let table = format!("create table t{number} (id int);\n");
@@ -23,8 +23,8 @@ fn hundred<'a>(lab: &'a Lab, fiftieth: &str) -> Action<'a> {
     })
 }
 
-/// How many migrations are recorded and which is the last, and the same of the tables.
-fn recorded_and_there(lab: &Lab) -> String {
+/// Returns the number of recorded migrations and the last one, and the same for the tables.
+fn recorded_and_existing(lab: &Lab) -> String {
     lab.database.sql(
         "select count(*), max(version) from bastion_migrate.ledger; \
          select count(*), max(substr(relname, 2)::int) from pg_class where relname ~ '^t[0-9]+$'",
@@ -33,8 +33,8 @@ fn recorded_and_there(lab: &Lab) -> String {
 
 const FAILED_AT_50: &str = "49|49\n49|49";
 
-/// The fiftieth fails like this at this line, nothing of it and behind it takes effect, and the next run finishes the job.
-fn only_the_first_49(fiftieth: &str, line: usize, complaint: &str) {
+/// Expects the fiftieth file to fail at this line, no effect of it or of later ones, and the next run to finish.
+fn applies_only_the_first_49(fiftieth: &str, line: usize, message: &str) {
     let lab = Lab::new();
     let (before, after) = (names(1..=49), names(50..=100));
     hundred(&lab, fiftieth)
@@ -42,27 +42,27 @@ fn only_the_first_49(fiftieth: &str, line: usize, complaint: &str) {
         .fails("statement-failed", 6)
         .applied(all(&before))
         .pending(all(&after))
-        .annotation("migrations/0050_t50.sql", line, complaint)
-        .says("failed 0050_t50")
-        .never_says("applying 0051")
+        .annotation("migrations/0050_t50.sql", line, message)
+        .logs("failed 0050_t50")
+        .never_logs("applying 0051")
         .done();
-    assert_eq!(recorded_and_there(&lab), FAILED_AT_50);
+    assert_eq!(recorded_and_existing(&lab), FAILED_AT_50);
     hundred(&lab, "create table t50 (id int);\n").run().succeeds().applied(all(&after)).done();
-    assert_eq!(recorded_and_there(&lab), "100|100\n100|100");
+    assert_eq!(recorded_and_existing(&lab), "100|100\n100|100");
 }
 
 #[test]
-fn a_syntax_error_stops_everything_behind_it() {
-    only_the_first_49("create table t50 (id int);\n\ncreate tabel t50b ();\n", 3, "tabel");
+fn a_syntax_error_stops_all_later_files() {
+    applies_only_the_first_49("create table t50 (id int);\n\ncreate tabel t50b ();\n", 3, "tabel");
 }
 
 #[test]
-fn an_error_at_run_time_stops_everything_behind_it() {
-    only_the_first_49("create table t50 (id int);\n\nselect 1;\nselect 1/0;\n", 4, "division by zero");
+fn an_error_at_run_time_stops_all_later_files() {
+    applies_only_the_first_49("create table t50 (id int);\n\nselect 1;\nselect 1/0;\n", 4, "division by zero");
 }
 
 #[test]
-fn a_deferred_constraint_stops_everything_behind_it() {
+fn a_deferred_constraint_stops_all_later_files() {
     let lab = Lab::new();
     let (before, after) = (names(1..=49), names(50..=100));
     hundred(
@@ -73,23 +73,24 @@ fn a_deferred_constraint_stops_everything_behind_it() {
     .fails("statement-failed", 6)
     .applied(all(&before))
     .pending(all(&after))
-    .says("--> migrations/0050_t50.sql")
-    .says("Key (id)=(7)")
-    .says("when deferred constraints were checked")
+    .logs("--> migrations/0050_t50.sql")
+    .logs("Key (id)=(7)")
+    .logs("when deferred constraints were checked")
     .done();
-    assert_eq!(recorded_and_there(&lab), FAILED_AT_50);
+    assert_eq!(recorded_and_existing(&lab), FAILED_AT_50);
     hundred(&lab, "create table t50 (id int);\n").run().succeeds().applied(all(&after)).done();
 }
 
-/// To a server without `standard_conforming_strings`, `\'` is a quote inside of the string, and COMMIT stands outside of it.
-/// To us, whose start-up says otherwise, COMMIT stands in a string. The user's own `options` win over ours.
+/// Creates a hundred files, the fiftieth with a COMMIT that only the server sees. Without `standard_conforming_strings`
+/// the server reads `\'` as a quote inside the string, so the COMMIT is outside. We assume the setting of our own
+/// start-up message, by which the COMMIT is inside, but the user's `options` take precedence over it.
 fn with_a_hidden_commit<'a>(lab: &'a Lab, then: &str) -> Action<'a> {
     let body = format!("create table t50 (id int);\nselect 'a\\', ' b; commit; {then} -- ';\n");
     hundred(lab, &body).secret("database-url", lab.database.url() + "?options=-c%20standard_conforming_strings%3Doff")
 }
 
 #[test]
-fn a_file_that_ends_its_own_transaction_is_not_recorded_and_stops_everything_behind_it() {
+fn a_file_that_ends_its_own_transaction_is_not_recorded_and_stops_all_later_files() {
     for then in ["", "begin; select 1;", "reset all;"] {
         let lab = Lab::new();
         let (before, after) = (names(1..=49), names(50..=100));
@@ -98,16 +99,16 @@ fn a_file_that_ends_its_own_transaction_is_not_recorded_and_stops_everything_beh
             .fails("transaction-ended", 6)
             .applied(all(&before))
             .pending(all(&after))
-            .says("--> migrations/0050_t50.sql")
-            .says("part of the file may be committed")
+            .logs("--> migrations/0050_t50.sql")
+            .logs("part of the file may be committed")
             .done();
-        // What the file itself has committed is there.
-        assert_eq!(recorded_and_there(&lab), "49|49\n50|50", "{then}");
+        // The file's own commit has taken effect.
+        assert_eq!(recorded_and_existing(&lab), "49|49\n50|50", "{then}");
     }
 }
 
 #[test]
-fn a_file_that_ends_its_own_transaction_and_then_fails_is_told_as_both() {
+fn a_file_that_ends_its_transaction_and_then_fails_is_reported_as_both() {
     let lab = Lab::new();
     let (before, after) = (names(1..=49), names(50..=100));
     with_a_hidden_commit(&lab, "select 1/0;")
@@ -115,16 +116,16 @@ fn a_file_that_ends_its_own_transaction_and_then_fails_is_told_as_both() {
         .fails("transaction-ended", 6)
         .applied(all(&before))
         .pending(all(&after))
-        .says("--> migrations/0050_t50.sql")
-        .says("division by zero")
-        .says("part of the file may be committed")
+        .logs("--> migrations/0050_t50.sql")
+        .logs("division by zero")
+        .logs("part of the file may be committed")
         .done();
-    assert_eq!(recorded_and_there(&lab), "49|49\n50|50");
+    assert_eq!(recorded_and_existing(&lab), "49|49\n50|50");
     hundred(&lab, "create table if not exists t50 (id int);\n").run().succeeds().applied(all(&after)).done();
 }
 
 #[test]
-fn deferred_triggers_run_with_what_their_file_has_set() {
+fn deferred_triggers_run_with_the_settings_of_their_file() {
     let lab = Lab::new();
     Action::new(&lab)
         .file(
@@ -144,7 +145,7 @@ fn deferred_triggers_run_with_what_their_file_has_set() {
 }
 
 #[test]
-fn what_a_file_sets_is_gone_in_the_next_one() {
+fn settings_of_a_file_do_not_affect_the_next_one() {
     let lab = Lab::new();
     let other = format!("other_{}", lab.database.name());
     lab.database.sql(&format!("create role {other}; grant {other} to app"));
@@ -182,7 +183,7 @@ fn what_a_file_sets_is_gone_in_the_next_one() {
 }
 
 #[test]
-fn the_role_of_the_log_in_stays_the_role_of_every_file() {
+fn every_file_starts_with_the_role_of_the_login() {
     let lab = Lab::new();
     let owner = format!("owner_{}", lab.database.name());
     lab.database.sql(&format!(
@@ -204,7 +205,7 @@ fn the_role_of_the_log_in_stays_the_role_of_every_file() {
 }
 
 #[test]
-fn what_a_file_keeps_in_its_session_is_gone_in_the_next_one() {
+fn session_objects_of_a_file_are_gone_in_the_next_one() {
     let lab = Lab::new();
     let body = "create temp table t (id int);\nlisten news;\nprepare p as select 1;\ncreate temp sequence s;\n\
                 declare c cursor with hold for select 1;\n";
@@ -216,18 +217,24 @@ fn what_a_file_keeps_in_its_session_is_gone_in_the_next_one() {
         .file("migrations/0004_d.sql", without)
         .file(
             "migrations/0005_e.sql",
-            format!("{body}create table heard as select pg_listening_channels() as channel;\n"),
+            format!("{body}create table channels_same_file as select pg_listening_channels() as channel;\n"),
         )
-        .file("migrations/0006_f.sql", "create table hears as select pg_listening_channels() as channel;\n")
+        .file(
+            "migrations/0006_f.sql",
+            "create table channels_next_file as select pg_listening_channels() as channel;\n",
+        )
         .run()
         .succeeds()
         .applied(["0001_a", "0002_b", "0003_c", "0004_d", "0005_e", "0006_f"])
         .done();
-    assert_eq!(lab.database.sql("select count(*) from heard; select count(*) from hears"), "0\n0");
+    assert_eq!(
+        lab.database.sql("select count(*) from channels_same_file; select count(*) from channels_next_file"),
+        "0\n0"
+    );
 }
 
 #[test]
-fn what_the_server_says_on_the_way_is_told() {
+fn notices_and_warnings_of_the_server_are_logged() {
     let lab = Lab::new();
     Action::new(&lab)
         .file("migrations/0001_a.sql", "select 1;\n")
@@ -235,8 +242,8 @@ fn what_the_server_says_on_the_way_is_told() {
         .run()
         .succeeds()
         .applied(["0001_a", "0002_b"])
-        .says("notice: half of it")
-        .says("warning: mind the gap")
+        .logs("notice: half of it")
+        .logs("warning: mind the gap")
         .done();
 }
 
@@ -287,9 +294,9 @@ fn more_bytes_than_fit_into_the_window_are_applied() {
     assert_eq!(lab.database.sql(lengths), format!("{}\n{}", 8 << 20, 3 << 20));
 }
 
-/// A hundred megabytes of rows, in a file that then waits so that we can look.
+/// Selects a hundred megabytes of rows; the next file waits, so that the test can measure the memory.
 #[test]
-fn rows_that_a_file_selects_are_neither_kept_nor_mistaken_for_answers() {
+fn rows_that_a_file_selects_are_neither_kept_nor_read_as_our_own_results() {
     let lab = Lab::new();
     let holder = lab.database.session();
     holder.sql("select pg_advisory_lock(42)");
@@ -306,13 +313,13 @@ fn rows_that_a_file_selects_are_neither_kept_nor_mistaken_for_answers() {
     running.wait_for_line("applied 0001_rows", std::time::Duration::from_secs(20));
     let peak = running.peak_memory();
     holder.sql("select pg_advisory_unlock(42)");
-    running.finish().succeeds().applied(["0001_rows", "0002_wait"]).never_says("999999999999").done();
+    running.finish().succeeds().applied(["0001_rows", "0002_wait"]).never_logs("999999999999").done();
     assert!(peak < 60 << 20, "{} MB", peak >> 20);
     assert_eq!(lab.database.sql("select bool_and(duration_ms < 60000) from bastion_migrate.ledger"), "t");
 }
 
 #[test]
-fn the_ledger_says_what_was_applied_by_whom_and_in_which_run() {
+fn the_ledger_records_each_migration_with_its_role_and_run() {
     let lab = Lab::new();
     Action::new(&lab)
         .file("migrations/0007_it_s_here.sql", "create table t (id int);\nselect pg_sleep(0.05);\n")

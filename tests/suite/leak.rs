@@ -1,4 +1,4 @@
-//! Whether a secret has got out, in any form that it can take. Independent of the redactor: that is what is tested.
+//! Search for leaked secrets in every encoding. Independent of the redactor, which is under test.
 
 use base64::{
     Engine as _,
@@ -7,10 +7,10 @@ use base64::{
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::BTreeSet;
 
-/// Lines shorter than this are not secret by themselves.
+/// Length below which a line alone is not secret.
 const SHORTEST: usize = 4;
 
-/// What JavaScript's `encodeURIComponent` leaves alone.
+/// Characters that JavaScript's `encodeURIComponent` does not escape.
 const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -22,7 +22,7 @@ const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'(')
     .remove(b')');
 
-/// What Go leaves alone in user and password.
+/// Characters that Go does not escape in user and password.
 const USER_INFO: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -35,8 +35,8 @@ const USER_INFO: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b';')
     .remove(b'=');
 
-/// The form of the secret that the text has in it; the secret itself before any other.
-pub(crate) fn found(text: &str, secret: &str) -> Option<String> {
+/// Returns the form of the secret that the text contains; the secret itself before any other.
+pub(crate) fn find_secret(text: &str, secret: &str) -> Option<String> {
     let itself = Some(secret.trim()).filter(|secret| !secret.is_empty()).map(str::to_owned);
     itself.into_iter().chain(forms(secret)).find(|form| text.contains(form))
 }
@@ -51,13 +51,13 @@ fn forms(secret: &str) -> BTreeSet<String> {
 
 fn encoded(value: &str) -> Vec<String> {
     let mut forms = escaped(value);
-    // An escaped text is often escaped once more: a traceback in JSON, a URL in HTML.
+    // Escaped text is often escaped again: a traceback in JSON, a URL in HTML.
     forms.extend(forms.clone().iter().flat_map(|form| [json(form), percent(form, NON_ALPHANUMERIC), html(form)]));
     let bytes = value.bytes();
     forms.push(bytes.clone().map(|byte| format!("{byte:02x}")).collect());
     forms.push(bytes.map(|byte| format!("{byte:02X}")).collect());
-    // Inside of a longer encoded text the value begins at any of three offsets; its first and last group of characters
-    // mix with its neighbours.
+    // In a longer base64 text the value begins at one of three offsets; its first and last groups of characters also
+    // depend on its neighbours.
     for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
         let whole = engine.encode(value);
         forms.extend(whole.get(..whole.len() / 4 * 4).filter(|groups| groups.len() >= 8).map(str::to_owned));
@@ -71,13 +71,13 @@ fn encoded(value: &str) -> Vec<String> {
     forms
 }
 
-/// The value in the escapes of programs that are near: URLs, JSON, Python, JavaScript, shells, SQL, HTML.
+/// Returns the value in the escapes of related programs: URLs, JSON, Python, JavaScript, shells, SQL, HTML.
 fn escaped(value: &str) -> Vec<String> {
     let mut forms =
         vec![value.to_owned(), json(value), html(value), value.replace('\'', "''"), value.replace('"', "\"\"")];
     forms.extend([NON_ALPHANUMERIC, COMPONENT, USER_INFO].map(|set| percent(value, set)));
-    // Only the digits of an escape are in small letters then.
-    forms.extend(forms.clone().iter().skip(5).map(|form| small(form)));
+    // The percent escapes again, with their hexadecimal digits in lower case.
+    forms.extend(forms.clone().iter().skip(5).map(|form| lowercase_escapes(form)));
     forms.push(percent(value, COMPONENT).replace("%20", "+"));
     forms.push(json(value).replace('/', "\\/"));
     forms.push(
@@ -85,7 +85,7 @@ fn escaped(value: &str) -> Vec<String> {
             .iter()
             .fold(json(value), |text, sign| text.replace(*sign, &format!("\\u{:04x}", u32::from(*sign)))),
     );
-    forms.push(value.encode_utf16().map(unit).collect());
+    forms.push(value.encode_utf16().map(escape_unit).collect());
     let quoted = value.replace('\\', "\\\\");
     forms.extend([
         quoted.replace('\'', "\\'"),
@@ -117,8 +117,8 @@ fn html(value: &str) -> String {
     text.replace('"', "&quot;").replace('\'', "&#x27;")
 }
 
-/// One unit of UTF-16, escaped as JSON may be.
-fn unit(unit: u16) -> String {
+/// Escapes one unit of UTF-16 as JSON allows.
+fn escape_unit(unit: u16) -> String {
     match u8::try_from(unit) {
         Ok(letter @ (b'"' | b'\\')) => format!("\\{}", char::from(letter)),
         Ok(letter @ 0x20..0x7f) => char::from(letter).to_string(),
@@ -126,8 +126,8 @@ fn unit(unit: u16) -> String {
     }
 }
 
-/// Percent escapes in small letters.
-fn small(form: &str) -> String {
+/// Converts the digits of percent escapes to lower case.
+fn lowercase_escapes(form: &str) -> String {
     let mut parts = form.split('%');
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| {
@@ -160,15 +160,15 @@ mod tests {
             "pa55 w\"\"rd/of@lab".to_owned(),
             secret.bytes().map(|byte| format!("{byte:02x}")).collect(),
         ] {
-            assert!(found(&text, secret).is_some(), "{text}");
+            assert!(find_secret(&text, secret).is_some(), "{text}");
         }
-        assert_eq!(found("pa55 word", secret), None);
+        assert_eq!(find_secret("pa55 word", secret), None);
     }
 
     #[test]
     fn finds_one_line_of_a_key_but_not_its_frame() {
         let key = "-----BEGIN KEY-----\nabcdefgh\nijkl\n=\n-----END KEY-----\n";
-        assert_eq!(found("see ijkl", key).as_deref(), Some("ijkl"));
-        assert_eq!(found("it must begin with -----BEGIN KEY-----", key), None);
+        assert_eq!(find_secret("see ijkl", key).as_deref(), Some("ijkl"));
+        assert_eq!(find_secret("it must begin with -----BEGIN KEY-----", key), None);
     }
 }

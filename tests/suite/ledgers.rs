@@ -1,4 +1,4 @@
-//! Which ledger a run believes: one that it finds wherever it stands, that hides nothing, and that is its own.
+//! The choice of the ledger: a run finds it in any schema, and rejects one with hidden rows or of another tool.
 
 use crate::{action::Action, lab::Lab, shapes::LEDGERS};
 
@@ -7,7 +7,7 @@ fn with_options<'l>(lab: &'l Lab, query: &str) -> Action<'l> {
 }
 
 #[test]
-fn a_ledger_that_the_search_path_has_left_is_not_taken_for_none() {
+fn a_ledger_outside_the_search_path_is_not_ignored() {
     for (layout, table) in [("sqlx", "_sqlx_migrations"), ("plain", "migs")] {
         let lab = Lab::new();
         let database = lab.database.name();
@@ -33,7 +33,7 @@ fn a_ledger_that_the_search_path_has_left_is_not_taken_for_none() {
 }
 
 #[test]
-fn a_ledger_that_an_earlier_run_has_named_is_not_forgotten() {
+fn a_ledger_named_in_an_earlier_run_is_not_ignored() {
     let lab = Lab::new();
     let step = || Action::new(&lab).file("migrations/1_a.sql", "create table a ();");
     step().input("ledger-table", "public.migs").run().succeeds().applied(["1_a"]).done();
@@ -42,7 +42,7 @@ fn a_ledger_that_an_earlier_run_has_named_is_not_forgotten() {
 }
 
 #[test]
-fn every_way_to_write_the_search_path_into_the_url_is_honoured() {
+fn every_form_of_a_search_path_in_the_url_takes_effect() {
     for query in [
         "options=-csearch_path%3Ddata",
         "options[search_path]=data",
@@ -65,7 +65,7 @@ fn every_way_to_write_the_search_path_into_the_url_is_honoured() {
 }
 
 #[test]
-fn rows_that_row_security_hides_are_not_taken_for_migrations_that_are_not_applied() {
+fn a_ledger_with_rows_hidden_by_row_security_is_rejected() {
     let lab = Lab::new();
     let role = format!("owner_{}", lab.database.name());
     let step = || {
@@ -92,14 +92,14 @@ fn rows_that_row_security_hides_are_not_taken_for_migrations_that_are_not_applie
         hidden.error("row-level security hides rows of the ledger `bastion_migrate.ledger` from the role `app`").done();
     }
     assert_eq!(lab.database.sql("select n from public.a"), "40");
-    // The fix, followed to the letter.
+    // The fix exactly as advised.
     lab.database
         .sql(&format!("alter table bastion_migrate.ledger disable row level security; grant \"{role}\" to \"app\""));
     step().run().nothing_to_do().done();
     lab.database.sql(&format!("revoke {role} from app; drop owned by {role} cascade; drop role {role}"));
 }
 
-/// Every table that is made gets row security, the ledger included.
+/// Event trigger that enables row-level security on every new table, including the ledger.
 const FORCE: &str = "create function force() returns event_trigger language plpgsql security definer as $$ declare r record; begin \
     for r in select * from pg_event_trigger_ddl_commands() where object_type = 'table' loop \
     execute format('alter table %s enable row level security', r.object_identity); \
@@ -107,7 +107,7 @@ const FORCE: &str = "create function force() returns event_trigger language plpg
     create event trigger {name} on ddl_command_end when tag in ('CREATE TABLE') execute function force()";
 
 #[test]
-fn a_ledger_that_is_made_with_row_security_is_told_as_that() {
+fn a_new_ledger_that_gets_row_security_is_rejected() {
     let lab = Lab::new();
     lab.database.sql(&FORCE.replace("{name}", lab.database.name()));
     let step = || Action::new(&lab).file("migrations/1_a.sql", "create table a ();");
@@ -122,7 +122,7 @@ fn a_ledger_that_is_made_with_row_security_is_told_as_that() {
 }
 
 #[test]
-fn what_another_tool_has_applied_is_not_applied_again() {
+fn migrations_that_another_tool_has_applied_are_not_applied_again() {
     for (tool, ddl, _) in LEDGERS.iter().filter(|(tool, ..)| *tool != "sqlx") {
         let lab = Lab::new();
         lab.database.sql(&format!("set role app; create table t (i int); insert into t values (1); {ddl}"));
@@ -141,7 +141,7 @@ fn what_another_tool_has_applied_is_not_applied_again() {
 }
 
 #[test]
-fn a_ledger_of_other_migrations_is_said_to_be_that() {
+fn a_ledger_of_another_tools_migrations_is_reported_as_foreign() {
     let lab = Lab::new();
     lab.database.sql(
         "set role app; create schema supabase_migrations; \
@@ -153,15 +153,15 @@ fn a_ledger_of_other_migrations_is_said_to_be_that() {
         .run()
         .fails("ledger-foreign", 5)
         .error("`supabase_migrations.schema_migrations`, the ledger of supabase");
-    refused.says("`layout: plain` and `ledger-table: bastion_migrate.ledger`").done();
-    // The fix, followed to the letter; from then on the ledger speaks for itself.
-    let said = step().input("layout", "plain").input("ledger-table", "bastion_migrate.ledger");
-    said.run().succeeds().applied(["1_a"]).done();
+    refused.logs("`layout: plain` and `ledger-table: bastion_migrate.ledger`").done();
+    // The fix exactly as advised; later runs find the ledger without these inputs.
+    let explicit = step().input("layout", "plain").input("ledger-table", "bastion_migrate.ledger");
+    explicit.run().succeeds().applied(["1_a"]).done();
     step().run().nothing_to_do().done();
 }
 
 #[test]
-fn our_own_ledger_and_that_of_sqlx_are_not_mistaken_for_each_other() {
+fn our_own_ledger_and_that_of_sqlx_are_not_confused() {
     let lab = Lab::new();
     let step = |layout: &str| {
         Action::new(&lab).input("layout", layout).file("migrations/1_a.sql", "create table if not exists a ();")
@@ -174,16 +174,16 @@ fn our_own_ledger_and_that_of_sqlx_are_not_mistaken_for_each_other() {
 }
 
 #[test]
-fn a_project_that_uses_sqlx_is_asked_whose_the_files_are() {
+fn a_project_that_uses_sqlx_must_set_its_layout() {
     for (file, text) in [("Cargo.toml", "[dependencies]\nsqlx = \"0.9\"\n"), ("sqlx.toml", "")] {
         let lab = Lab::new();
         let step = || Action::new(&lab).file("migrations/1_a.sql", "create table a ();").file(file, text);
-        let asked =
-            step().run().fails("layout-ambiguous", 5).error(&format!("`{file}` says that an application uses sqlx"));
-        asked.says("set `layout: sqlx` if the application applies these files, too, or `layout: plain`").done();
+        let ambiguous =
+            step().run().fails("layout-ambiguous", 5).error(&format!("`{file}` shows that an application uses sqlx"));
+        ambiguous.logs("set `layout: sqlx` if the application applies these files, too, or `layout: plain`").done();
         assert_eq!(lab.database.contents(), "");
         step().input("layout", "sqlx").run().succeeds().applied(["1_a"]).done();
-        // Then the ledger decides.
+        // From then on the ledger decides.
         step().run().nothing_to_do().done();
         let other = Lab::new();
         let plain = Action::new(&other).file("migrations/1_a.sql", "create table a ();").file(file, text);
@@ -191,9 +191,9 @@ fn a_project_that_uses_sqlx_is_asked_whose_the_files_are() {
     }
 }
 
-/// Plans may be made by a role that can do nothing else; it need not be a member of the one that migrates.
+/// Uses a role that can only read and is no member of the role that migrates.
 #[test]
-fn a_role_that_may_only_look_reads_the_ledger_of_the_databases_owner() {
+fn a_read_only_role_can_plan_with_the_ledger_of_the_databases_owner() {
     let lab = Lab::new();
     let role = format!("reader_{}", lab.database.name());
     let step = || Action::new(&lab).file("migrations/1_a.sql", "create table a ();");
@@ -208,7 +208,7 @@ fn a_role_that_may_only_look_reads_the_ledger_of_the_databases_owner() {
         |command: &str| step().input("command", command).secret("database-url", &url).hides("only to look").run();
     reader("plan").nothing_to_do().done();
     reader("verify").succeeds().done();
-    // Who writes has to trust whoever may put code into the table.
+    // A role that writes to the table has to trust the table's owner, who can attach code to it.
     reader("migrate").fails("ledger-untrusted", 5).error("belongs to `app`").done();
     lab.database.sql(&format!("drop owned by {role}; drop role {role}"));
 }

@@ -1,4 +1,4 @@
-//! What lets us in: keys in every form that people have them in, several factors, and what a server says when it refuses.
+//! Logins: keys in every common form, several factors, and the messages of a server that rejects a login.
 #![expect(clippy::disallowed_methods, reason = "tests start key generators")]
 
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
         Lab,
         server::Server,
         sshd::{Sshd, SshdOptions, keygen},
-        stranger::Stranger,
+        stranger::FakeServer,
     },
     runner::Log,
 };
@@ -36,14 +36,14 @@ fn run<T>(test: impl Future<Output = T>) -> T {
 
 fn connect(route: &Route) -> Result<BastionFacts, Fault> {
     run(async {
-        let (events, _told) = Events::channel();
+        let (events, _receiver) = Events::channel();
         let (tunnel, facts) = Tunnel::connect(route, &events).await?;
         tunnel.close().await.unwrap();
         Ok(facts)
     })
 }
 
-/// Whether `ssh-keygen -y` reads the key.
+/// Returns whether `ssh-keygen -y` reads the key.
 fn ssh_keygen_reads(text: &str) -> bool {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), text).unwrap();
@@ -53,7 +53,7 @@ fn ssh_keygen_reads(text: &str) -> bool {
     keygen.status().unwrap().success()
 }
 
-/// The same key in lines of this width.
+/// Returns the key in lines of this width.
 fn wrapped(key: &str, width: usize) -> String {
     let lines: Vec<&str> = key.lines().collect();
     let [first, body @ .., last] = lines.as_slice() else { panic!("{} lines", lines.len()) };
@@ -62,23 +62,23 @@ fn wrapped(key: &str, width: usize) -> String {
     format!("{first}\n{}\n{last}\n", body.join("\n"))
 }
 
-/// The same key with padding as `puttygen` writes it: always some, and up to 16 bytes, where OpenSSH has fewer than 8.
+/// Returns the key with padding as `puttygen` writes it: 1 to 16 bytes, where OpenSSH has fewer than 8.
 fn padded_like_putty(key: &str) -> String {
     let lines: Vec<&str> = key.lines().collect();
     let [first, body @ .., last] = lines.as_slice() else { panic!("{} lines", lines.len()) };
     let bytes = STANDARD.decode(body.concat()).unwrap();
     let length = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
-    let behind = |at: usize| at + 4 + length(at);
-    // Three words, the number of keys, the public half; then what may be closed.
-    let closed = behind(behind(behind(behind("openssh-key-v1\0".len()))) + 4);
-    let mut content = bytes[closed + 4..].to_vec();
+    let after = |at: usize| at + 4 + length(at);
+    // Three strings, the number of keys, the public key; then the part that may be encrypted.
+    let private = after(after(after(after("openssh-key-v1\0".len()))) + 4);
+    let mut content = bytes[private + 4..].to_vec();
     let mut padding = *content.last().unwrap();
     while padding < 8 || content.len() % 16 != 0 {
         padding += 1;
         content.push(padding);
     }
     let size = u32::try_from(content.len()).unwrap().to_be_bytes();
-    let body = STANDARD.encode([&bytes[..closed], &size, &content].concat());
+    let body = STANDARD.encode([&bytes[..private], &size, &content].concat());
     wrapped(&format!("{first}\n{body}\n{last}\n"), 64)
 }
 
@@ -87,7 +87,7 @@ fn indented(key: &str) -> String {
 }
 
 #[test]
-fn a_key_logs_in_whatever_its_lines_look_like() {
+fn a_key_logs_in_in_every_layout_of_its_lines() {
     for arguments in [["-t", "ed25519", "-N", ""].as_slice(), &["-t", "rsa", "-b", "2048", "-m", "PEM", "-N", ""]] {
         let sshd = Sshd::start(&SshdOptions { user_key: arguments.to_vec(), ..SshdOptions::default() });
         let key = sshd.key().expose().to_owned();
@@ -125,7 +125,7 @@ fn a_key_logs_in_whatever_its_lines_look_like() {
     }
 }
 
-/// The key with this passphrase, made by `ssh-keygen`.
+/// Returns a key of `ssh-keygen`, encrypted with this cipher.
 fn encrypted(directory: &Path, cipher: &str) -> String {
     let path = directory.join(cipher);
     keygen(&path, &["-t", "ed25519", "-N", PASSPHRASE, "-Z", cipher]);
@@ -133,7 +133,7 @@ fn encrypted(directory: &Path, cipher: &str) -> String {
 }
 
 #[test]
-fn a_key_is_opened_by_its_passphrase_whatever_encrypts_it() {
+fn a_passphrase_decrypts_a_key_with_every_cipher() {
     let directory = tempfile::tempdir().unwrap();
     let (right, wrong) = (Secret::new(PASSPHRASE), Secret::new("wrong"));
     for cipher in [
@@ -158,7 +158,7 @@ fn a_key_is_opened_by_its_passphrase_whatever_encrypts_it() {
 }
 
 #[test]
-fn the_advice_for_a_cipher_that_can_not_be_undone_works() {
+fn the_advice_for_an_unsupported_cipher_works() {
     let directory = tempfile::tempdir().unwrap();
     let key = encrypted(directory.path(), "3des-cbc");
     assert!(ssh_keygen_reads(&key));
@@ -167,16 +167,17 @@ fn the_advice_for_a_cipher_that_can_not_be_undone_works() {
     assert!(fault.cause.ends_with("it is encrypted with 3des-cbc, which is not supported here"), "{}", fault.cause);
     let command = fault.fix.split('`').nth(1).unwrap();
     let path = directory.path().join("3des-cbc");
-    let words = command.split(' ').skip(1).map(|word| if word == "KEYFILE" { path.to_str().unwrap() } else { word });
+    let arguments =
+        command.split(' ').skip(1).map(|word| if word == "KEYFILE" { path.to_str().unwrap() } else { word });
     let mut keygen = Command::new(command.split(' ').next().unwrap());
-    keygen.args(words).args(["-P", PASSPHRASE, "-N", PASSPHRASE]).stdout(Stdio::null());
+    keygen.args(arguments).args(["-P", PASSPHRASE, "-N", PASSPHRASE]).stdout(Stdio::null());
     assert!(keygen.status().unwrap().success(), "{command}");
     let key = Secret::new(fs::read_to_string(path).unwrap());
     check_private_key(&key, Some(&Secret::new(PASSPHRASE))).unwrap();
 }
 
 #[test]
-fn what_is_no_key_that_can_be_used_is_told_as_what_it_is() {
+fn an_unusable_key_is_reported_with_what_it_is() {
     let lab = Lab::new();
     let key = lab.bastion.key().expose().to_owned();
     let dsa = include_str!("../cases/keys/dsa");
@@ -185,7 +186,7 @@ fn what_is_no_key_that_can_be_used_is_told_as_what_it_is() {
         (key.trim().replace('\n', "\\n"), "its line breaks are written as `\\n`"),
         (key.trim().replace('\n', " "), "its line breaks are lost"),
         (base64(&key), "it is base64 of a key file"),
-        ("/home/deploy/.ssh/id_ed25519".to_owned(), "it is the path of a file, and no file is read"),
+        ("/home/deploy/.ssh/id_ed25519".to_owned(), "it is the path of a file, not the key itself"),
     ] {
         Action::new(&lab)
             .file("migrations/0001_users.sql", "create table users (id int);")
@@ -201,8 +202,8 @@ fn base64(text: &str) -> String {
     STANDARD.encode(text)
 }
 
-/// A server that wants several things, and knows this password.
-fn wants(methods: &str) -> Sshd {
+/// Starts a server that requires these authentication methods, with this password.
+fn requiring(methods: &str) -> Sshd {
     let kinds = if methods.contains("keyboard") { "UsePAM yes\nKbdInteractiveAuthentication yes\n" } else { "" };
     Sshd::start(&SshdOptions {
         config: format!("PasswordAuthentication yes\n{kinds}AuthenticationMethods {methods}"),
@@ -212,7 +213,7 @@ fn wants(methods: &str) -> Sshd {
 }
 
 #[test]
-fn several_factors_are_given_in_the_order_in_which_the_server_wants_them() {
+fn several_factors_are_sent_in_the_order_that_the_server_requires() {
     for (methods, by) in [
         ("password,publickey", "password and key"),
         ("publickey,password", "key and password"),
@@ -221,7 +222,7 @@ fn several_factors_are_given_in_the_order_in_which_the_server_wants_them() {
         ("publickey,password publickey,keyboard-interactive", "key and password"),
         ("publickey password", "key"),
     ] {
-        let sshd = wants(methods);
+        let sshd = requiring(methods);
         let mut route = sshd.route();
         route.login.password = Some(Secret::new(PASSWORD));
         let facts = connect(&route).unwrap_or_else(|fault| panic!("{methods}: {fault:?} {}", sshd.log()));
@@ -231,7 +232,7 @@ fn several_factors_are_given_in_the_order_in_which_the_server_wants_them() {
 }
 
 #[test]
-fn a_refusal_names_what_was_accepted_and_what_is_still_wanted() {
+fn a_rejected_login_names_the_accepted_and_the_missing_factors() {
     let other = Sshd::plain().key();
     for (methods, own_key, password, cause, fix) in [
         (
@@ -263,7 +264,7 @@ fn a_refusal_names_what_was_accepted_and_what_is_still_wanted() {
             "check `ssh-user`; set `ssh-password`, which the server asks for",
         ),
     ] {
-        let sshd = wants(methods);
+        let sshd = requiring(methods);
         let mut route = sshd.route();
         route.login.password = password.map(Secret::new);
         if !own_key {
@@ -275,7 +276,7 @@ fn a_refusal_names_what_was_accepted_and_what_is_still_wanted() {
         assert!(fault.cause.ends_with(&cause), "{methods}: {}", fault.cause);
         assert_eq!(fault.fix, fix, "{methods}");
     }
-    let sshd = wants("password,publickey");
+    let sshd = requiring("password,publickey");
     let mut route = sshd.route();
     route.login.key = None;
     route.login.password = Some(Secret::new(PASSWORD));
@@ -285,8 +286,8 @@ fn a_refusal_names_what_was_accepted_and_what_is_still_wanted() {
 }
 
 #[test]
-fn a_wrong_password_is_not_told_as_a_matter_of_keys() {
-    let lab = Lab::new().behind(wants("password"));
+fn a_wrong_password_is_not_reported_as_a_key_problem() {
+    let lab = Lab::new().behind(requiring("password"));
     let done = Action::new(&lab)
         .file("migrations/0001_users.sql", "create table users (id int);")
         .secret("ssh-private-key", "")
@@ -294,12 +295,12 @@ fn a_wrong_password_is_not_told_as_a_matter_of_keys() {
         .run()
         .fails("bastion-login", 3)
         .error("tried: password; the server offers: password")
-        .says("fix: check `ssh-user`; check `ssh-password`");
+        .logs("fix: check `ssh-user`; check `ssh-password`");
     assert!(!Log::read(&done.log).without_masks.contains("authorized_keys"));
     done.done();
 }
 
-/// A file that a server shows before the log-in.
+/// Creates a file that a server shows before the login.
 fn banner(text: &str) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), text).unwrap();
@@ -307,15 +308,15 @@ fn banner(text: &str) -> tempfile::NamedTempFile {
     file
 }
 
-fn showing(banner: &tempfile::NamedTempFile) -> Sshd {
+fn with_banner(banner: &tempfile::NamedTempFile) -> Sshd {
     let config = format!("Banner {}", banner.path().display());
     Sshd::start(&SshdOptions { config, ..SshdOptions::default() })
 }
 
 #[test]
-fn what_the_server_says_at_a_refusal_is_shown_without_a_secret_in_it() {
-    let words = banner("Ask ops@example.com for access.\n::error::no\n\x1b[31mThe word is open-sesame-4711\x1b[0m\n");
-    let lab = Lab::new().behind(showing(&words));
+fn the_banner_of_a_rejected_login_is_shown_with_secrets_hidden() {
+    let file = banner("Ask ops@example.com for access.\n::error::no\n\x1b[31mThe word is open-sesame-4711\x1b[0m\n");
+    let lab = Lab::new().behind(with_banner(&file));
     Action::new(&lab)
         .file("migrations/0001_users.sql", "create table users (id int);")
         .secret("ssh-private-key", Sshd::plain().key().expose())
@@ -323,20 +324,20 @@ fn what_the_server_says_at_a_refusal_is_shown_without_a_secret_in_it() {
         .run()
         .fails("bastion-login", 3)
         .error("tried: key; the server offers: publickey")
-        .says("the server says: Ask ops@example.com for access.")
-        .says("The word is ***")
+        .logs("the server says: Ask ops@example.com for access.")
+        .logs("The word is ***")
         .done();
 }
 
 #[test]
-fn a_greeting_at_the_log_in_keeps_nobody_out_unless_it_is_longer_than_ssh_allows() {
-    for (length, is_in) in [(20_000, true), (200_000, false)] {
-        let words = banner(&"Authorized use only. ".repeat(length / 21));
-        let sshd = showing(&words);
+fn a_banner_prevents_a_login_only_if_it_is_longer_than_ssh_allows() {
+    for (length, accepted) in [(20_000, true), (200_000, false)] {
+        let file = banner(&"Authorized use only. ".repeat(length / 21));
+        let sshd = with_banner(&file);
         match connect(&sshd.route()) {
-            Ok(facts) => assert!(is_in && facts.login == "key"),
+            Ok(facts) => assert!(accepted && facts.login == "key"),
             Err(fault) => {
-                assert!(!is_in && fault.code == Code::BastionLogin, "{fault:?}");
+                assert!(!accepted && fault.code == Code::BastionLogin, "{fault:?}");
                 assert!(fault.cause.contains("a longer packet than SSH allows"), "{}", fault.cause);
                 assert!(fault.fix.contains("`Banner`"), "{}", fault.fix);
             }
@@ -345,28 +346,28 @@ fn a_greeting_at_the_log_in_keeps_nobody_out_unless_it_is_longer_than_ssh_allows
 }
 
 #[test]
-fn a_server_that_talks_without_end_is_not_listened_to_for_longer_than_the_timeout() {
+fn a_server_that_sends_endless_lines_is_read_no_longer_than_the_timeout() {
     let sshd = Sshd::plain();
-    for (words, cause) in [
+    for (text, cause) in [
         ("hello, this is no SSH\r\n", "sends line after line and no SSH greeting"),
         ("hello, this is no SSH and no line. ", "SSH"),
     ] {
-        let talker = Stranger::start(move |_, mut stream| async move {
-            let words = words.repeat(1000);
-            while stream.write_all(words.as_bytes()).await.is_ok() {}
+        let server = FakeServer::start(move |_, mut stream| async move {
+            let text = text.repeat(1000);
+            while stream.write_all(text.as_bytes()).await.is_ok() {}
         });
         let mut route = Route { connect_timeout: Duration::from_secs(1), ..sshd.route() };
-        route.hops[0].port = talker.port;
-        let begun = Instant::now();
+        route.hops[0].port = server.port;
+        let start = Instant::now();
         let fault = connect(&route).unwrap_err();
-        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
         assert_eq!(fault.code, Code::BastionNotSsh, "{}", fault.cause);
         assert!(fault.cause.contains(cause), "{}", fault.cause);
     }
 }
 
 #[test]
-fn a_byte_order_mark_before_an_input_is_no_part_of_it() {
+fn a_byte_order_mark_before_an_input_is_ignored() {
     let lab = Lab::new();
     let (port, line) = (lab.bastion.port, lab.bastion.known_hosts_line());
     Action::new(&lab)
@@ -383,7 +384,7 @@ fn a_byte_order_mark_before_an_input_is_no_part_of_it() {
 }
 
 #[test]
-fn a_server_that_has_one_session_for_a_connection_is_told_as_that() {
+fn a_server_that_allows_one_session_per_connection_is_reported() {
     let (lab, server) = (Lab::new(), Server::configured("MaxSessions 1"));
     Action::on_server(&lab, &server)
         .input("tool", "custom")
@@ -391,6 +392,6 @@ fn a_server_that_has_one_session_for_a_connection_is_told_as_that() {
         .run()
         .fails("exec-no-channel", 3)
         .error("opens no channel for a command")
-        .says("fix: set `MaxSessions` in the server's sshd_config to 10, its default, or remove the line")
+        .logs("fix: set `MaxSessions` in the server's sshd_config to 10, its default, or remove the line")
         .done();
 }

@@ -1,5 +1,5 @@
-//! The suite: the real program against a real PostgreSQL and a real sshd. One file per feature; `lab` is the servers,
-//! `action` a step, `runner` the runner's rules, `judge` the verdict, `flights` the network between.
+//! The suite: tests of the real program against a real PostgreSQL and a real sshd, one file per feature. `lab` starts
+//! the servers, `action` runs a step, `runner` has the runner's rules, `judge` checks results, `flights` is a proxy.
 
 mod action;
 #[cfg(test)]
@@ -71,7 +71,7 @@ mod servers;
 mod sessions;
 #[cfg(test)]
 mod shapes;
-/// What `make soak` asks of every round, tested here.
+/// The checks of `make soak`, tested here.
 #[cfg(test)]
 #[path = "../soak/agreement.rs"]
 mod soak;

@@ -1,4 +1,4 @@
-//! `env` names the database's own facts, and a command on the deployment server finds them in their place.
+//! Placeholders for the database's parameters in `env`, for commands on the deployment server.
 
 use crate::{
     action::Action,
@@ -11,12 +11,12 @@ use crate::{
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::{collections::BTreeMap, fs, path::Path};
 
-/// What `libpq` reads, which a server is handed only if `env` says so.
+/// Variables of `libpq`, which a server gets only if `env` sets them.
 const LIBPQ: &str = "PGHOST=${DATABASE_HOST}\nPGPORT=${DATABASE_PORT}\nPGUSER=${DATABASE_USER}\nPGPASSWORD=${DATABASE_PASSWORD}\n\
                      PGDATABASE=${DATABASE_NAME}\nPGSSLMODE=${DATABASE_SSLMODE}\n";
 
-/// The lines of `env` that the page shows for apps with variables of their own.
-fn of_the_page() -> String {
+/// Returns the lines of `env` that the page shows for apps with variables of their own.
+fn documented_env() -> String {
     let page =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/executors.md")).expect("it is there");
     let blocks = page.split("```text\nenv: |\n").skip(1).filter_map(|rest| rest.split("```").next());
@@ -25,16 +25,16 @@ fn of_the_page() -> String {
     lines.join("\n")
 }
 
-/// A command on the server that keeps what it is told, and then does something by `libpq`'s variables.
-fn told<'a>(lab: &'a Lab, server: &'a Server, env: &str) -> Action<'a> {
+/// Creates a step that writes its environment to a file on the server, and connects with `libpq`'s variables.
+fn recording_step<'a>(lab: &'a Lab, server: &'a Server, env: &str) -> Action<'a> {
     let step = Action::on_server(lab, server).secret("database-url", lab.database.url()).input("tool", "custom");
-    let run = "env >told\npsql -XAtqv ON_ERROR_STOP=1 -c 'create table if not exists made ()'";
-    step.input("env", env).input("run", run).leaves_on_server("told").hides(PASSWORD)
+    let run = "env >environment\npsql -XAtqv ON_ERROR_STOP=1 -c 'create table if not exists made ()'";
+    step.input("env", env).input("run", run).leaves_on_server("environment").hides(PASSWORD)
 }
 
-fn kept(server: &Server) -> BTreeMap<String, String> {
-    let kept = fs::read_to_string(server.path("told")).expect("the command has run");
-    kept.lines()
+fn recorded_environment(server: &Server) -> BTreeMap<String, String> {
+    let text = fs::read_to_string(server.path("environment")).expect("the command has run");
+    text.lines()
         .filter_map(|line| line.split_once('='))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect()
@@ -44,9 +44,9 @@ fn kept(server: &Server) -> BTreeMap<String, String> {
 fn every_mapping_of_the_page_reaches_a_command_on_a_server() {
     let lab = Lab::new();
     let server = Server::start();
-    let step = told(&lab, &server, &format!("{}\nDB=${{DATABASE_NAME}}\n{LIBPQ}", of_the_page()));
+    let step = recording_step(&lab, &server, &format!("{}\nDB=${{DATABASE_NAME}}\n{LIBPQ}", documented_env()));
     step.input("database-sslmode", "require").run().succeeds().warning("only the tool itself reports that").done();
-    let kept = kept(&server);
+    let environment = recorded_environment(&server);
     let (port, name) = (lab.database.server().port().to_string(), lab.database.name());
     let password = utf8_percent_encode(PASSWORD, NON_ALPHANUMERIC);
     let (place, address) = (format!("localhost:{port}/{name}"), format!("{ROLE}:{password}@localhost:{port}/{name}"));
@@ -62,20 +62,25 @@ fn every_mapping_of_the_page_reaches_a_command_on_a_server() {
         ("DATABASE_URL", &format!("postgresql+asyncpg://{address}?ssl=require")),
         ("DB", name),
     ] {
-        assert_eq!(kept.get(variable).map(String::as_str), Some(value), "{variable}");
+        assert_eq!(environment.get(variable).map(String::as_str), Some(value), "{variable}");
     }
     assert_eq!(lab.database.sql("select count(*) from pg_class where relname = 'made'"), "1");
 }
 
 #[test]
-fn the_whole_url_and_how_much_tls_are_those_of_our_own_connection() {
+fn the_url_and_the_tls_mode_are_those_of_our_own_connection() {
     for (given, means) in [("", "disable"), ("prefer", "disable"), ("require", "require")] {
         let lab = Lab::new();
         let server = Server::start();
-        let step = told(&lab, &server, &format!("URL=${{DATABASE_URL}}\nMODE=${{DATABASE_SSLMODE}}\n{LIBPQ}"));
+        let step =
+            recording_step(&lab, &server, &format!("URL=${{DATABASE_URL}}\nMODE=${{DATABASE_SSLMODE}}\n{LIBPQ}"));
         step.input("database-sslmode", given).run().succeeds().warning("only the tool itself reports that").done();
-        let kept = kept(&server);
+        let environment = recorded_environment(&server);
         let url = lab.database.url().replace("postgres://", "postgresql://");
-        assert_eq!((kept["MODE"].as_str(), &kept["URL"]), (means, &format!("{url}?sslmode={means}")), "{given}");
+        assert_eq!(
+            (environment["MODE"].as_str(), &environment["URL"]),
+            (means, &format!("{url}?sslmode={means}")),
+            "{given}"
+        );
     }
 }

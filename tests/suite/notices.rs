@@ -10,8 +10,8 @@ fn many_messages_keep_the_summary_small() {
         .run()
         .succeeds()
         .applied(["0001_a"])
-        .says("  0001_a: notice: row 1\n")
-        .says("  0001_a: notice: row 1000\n")
+        .logs("  0001_a: notice: row 1\n")
+        .logs("  0001_a: notice: row 1000\n")
         .summary("NOTICE: row 1000")
         .summary("The newest 50; the log has all.");
     assert_eq!(done.summary.matches("NOTICE: row").count(), 50);
@@ -49,7 +49,7 @@ fn each_message_stands_under_its_own_file() {
     let files: Vec<&str> =
         report["notices"].as_array().unwrap().iter().map(|one| one["file"].as_str().unwrap()).collect();
     assert_eq!((files.len(), files[4], files[8]), (9, "migrations/0005_n.sql", "db/after.sql"));
-    told.says("  db/after.sql: notice: I come after\n").done();
+    told.logs("  db/after.sql: notice: I come after\n").done();
 }
 
 #[test]
@@ -67,9 +67,9 @@ fn hostile_text_is_no_command_and_no_markup() {
         .fails("statement-failed", 6)
         .annotation("migrations/0001_a.sql", 4, "::warning::y")
         .pending(["0001_a"])
-        .says("    ::error::x\n")
-        .never_says("##[")
-        .never_says("\u{1b}")
+        .logs("    ::error::x\n")
+        .never_logs("##[")
+        .never_logs("\u{1b}")
         .summary(r"&lt;img src=x onerror=alert(1)&gt; \[a\](http<!-- -->://b) \`c\` \*\*d\*\*");
     assert!(!done.summary.contains("<img") && !done.summary.contains("<script"), "{}", done.summary);
     assert!(!done.summary.contains('\u{1b}') && !done.summary.contains('\u{7}'), "{}", done.summary);
@@ -88,7 +88,7 @@ fn nobody_is_mentioned_and_nothing_is_linked_by_what_the_server_says() {
         .fails("statement-failed", 6)
         .annotation("migrations/0001_a.sql", 1, "@octocat")
         .pending(["0001_a"])
-        .says(text)
+        .logs(text)
         .summary("WARNING: @<!-- -->octocat @<!-- -->org/team")
         .summary("me@<!-- -->evil.example");
     // A fence shows what is in it as it is; outside of one nothing is live.

@@ -60,15 +60,15 @@ fn shop<'a>(lab: &'a Lab, server: &'a Server) -> Action<'a> {
 fn a_tool_is_added_by_one_file() {
     let lab = Lab::new();
     let server = server(&lab);
-    shop(&lab, &server).input("command", "plan").run().pends().pending(["1", "2", "3"]).done();
-    shop(&lab, &server).run().succeeds().applied(["1", "2", "3"]).says("begun 3").done();
+    shop(&lab, &server).input("command", "plan").run().has_pending().pending(["1", "2", "3"]).done();
+    shop(&lab, &server).run().succeeds().applied(["1", "2", "3"]).logs("started 3").done();
     shop(&lab, &server).run().nothing_to_do().done();
     let back = shop(&lab, &server).input("command", "rollback").input("target", "1").run();
-    back.succeeds().pending(["3", "2"]).says("rolled back 3").says("Rolled back 2 migrations").done();
+    back.succeeds().pending(["3", "2"]).logs("rolled back 3").logs("Rolled back 2 migrations").done();
     assert_eq!(lab.database.sql("select version from schema_migrations"), "1");
     let again = shop(&lab, &server).input("command", "rollback").input("target", "1").run().nothing_to_do();
-    again.says("Nothing is to be rolled back").never_says("Nothing is pending").done();
-    let told = shop(&lab, &server).input("command", "status").run().pends().pending(["2", "3"]);
+    again.logs("Nothing is left to roll back").never_logs("Nothing is pending").done();
+    let told = shop(&lab, &server).input("command", "status").run().has_pending().pending(["2", "3"]);
     told.summary("### Applied\n\n| Migration | |\n|---|---|\n| 1 | |\n").done();
 }
 
@@ -83,13 +83,13 @@ fn each_migration_is_told_once_in_the_plan_once_as_it_begins_and_by_the_tool() {
             (format!("  | open {number}\n"), 0),
             (format!("  | up {number}\n"), 1),
             (format!("  pending {number}\n"), 1),
-            (format!("  begun {number}\n"), 1),
+            (format!("  started {number}\n"), 1),
             (format!("  applied {number}\n"), 0),
         ] {
             assert_eq!(told.log.matches(&line).count(), count, "{line}: {}", told.log);
         }
     }
-    told.says("  applied 3 migrations of those begun above\n").done();
+    told.logs("  applied 3 migrations of those started above\n").done();
 }
 
 #[test]
@@ -98,9 +98,9 @@ fn of_a_tool_that_says_very_much_the_log_has_the_beginning_and_a_count() {
     let server = server(&lab);
     let mind = r#"[ "$1" != up ] || seq 200000"#;
     let told = shop(&lab, &server).input("env", format!("MIND={mind}")).run().succeeds().applied(["1", "2", "3"]);
-    let told = told.says("  | 20000\n").never_says("  | 20001\n").says("  … and 180,003 more lines of it");
+    let told = told.logs("  | 20000\n").never_logs("  | 20001\n").logs("  … and 180,003 more lines, omitted from the log");
     assert!(told.outputs["report"].contains("\"skipped\":180003"), "{}", told.outputs["report"]);
-    told.says("begun 3").done();
+    told.logs("started 3").done();
 }
 
 /// Times are those of the looking, not those of the tool.
@@ -120,7 +120,7 @@ fn what_its_file_knows_of_a_failure_is_told() {
     let lab = Lab::new();
     let server = server(&lab);
     let told = shop(&lab, &server).input("env", "BROKEN=2").run().fails("tool-failed", 6);
-    told.applied(["1"]).pending(["2", "3"]).error("shopmig: file 2 has no end").says("last line of file 2").done();
+    told.applied(["1"]).pending(["2", "3"]).error("shopmig: file 2 has no end").logs("last line of file 2").done();
 }
 
 #[test]
@@ -129,9 +129,9 @@ fn a_command_that_has_begun_no_migration_has_failed_and_no_migration_has() {
     let server = server(&lab);
     let mind = "case $1 in up) echo shopmig: no module named shop >&2; exit 1;; esac";
     let told = shop(&lab, &server).input("env", format!("MIND={mind}")).run().fails("tool-failed", 6);
-    let told = told.pending(["1", "2", "3"]).error("shopmig: no module named shop").never_says("  failed 1");
+    let told = told.pending(["1", "2", "3"]).error("shopmig: no module named shop").never_logs("  failed 1");
     let report = &told.outputs["report"];
-    assert!(report.contains(r#"{"version":1,"name":"1","fate":"pending","#), "{report}");
+    assert!(report.contains(r#"{"name":"1","fate":"pending","#), "{report}");
     assert!(!told.summary.contains("| failed |"), "{}", told.summary);
     told.done();
 }
@@ -187,9 +187,9 @@ fn a_tool_that_can_not_list_is_not_said_to_have_nothing_to_do() {
         let step = Action::on_server(&lab, &server).secret("database-url", lab.database.url()).input("tool", "custom");
         step.input("run", "./shopmig up").input("working-directory", "shop").input("setup", ". ./env")
     };
-    custom().input("command", "plan").run().pends().says("The tool can't say what is pending").done();
+    custom().input("command", "plan").run().has_pending().logs("The pending migrations of ").done();
     custom().input("command", "verify").run().fails("verify-ledger", 7).error("nothing to verify by").done();
-    custom().run().succeeds().applied(["1", "2", "3"]).says("the ledger confirms it").done();
+    custom().run().succeeds().applied(["1", "2", "3"]).logs("the ledger confirms it").done();
     custom().run().succeeds().warning("there is nothing new in the ledger").done();
 }
 
@@ -202,9 +202,9 @@ fn of_a_tool_that_waits_until_its_time_is_over_the_last_words_are_told() {
         step.input("setup", "waiting() { echo waiting for postgres:5432; sleep 60; }")
     };
     let told = step().input("run", "waiting").input("timeout", "4s").run().fails("timed-out", 130);
-    told.says("`waiting` was running; its last lines:").says("waiting for postgres:5432").done();
+    told.logs("`waiting` was running; its last lines:").logs("waiting for postgres:5432").done();
     let told = step().input("steps", "[{ run: waiting, timeout: 2s }]").run().fails("step-timeout", 6);
-    told.says("`waiting` was running; its last lines:").done();
+    told.logs("`waiting` was running; its last lines:").done();
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn a_tool_that_ends_well_and_has_printed_an_error_is_not_taken_at_its_word() {
     let server = Server::start();
     let step = Action::on_server(&lab, &server).secret("database-url", lab.database.url()).input("tool", "custom");
     let told = step.input("run", "echo 'ERROR: could not connect: no such host'").run().succeeds();
-    told.warning("printed `ERROR: could not connect: no such host`").says("only the tool itself reports that").done();
+    told.warning("printed `ERROR: could not connect: no such host`").logs("only the tool itself reports that").done();
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn what_can_not_be_proven_is_no_success_of_verify() {
         told.fails("verify-ledger", 7).error("nothing to verify by: no database is given").done();
     }
     let step = Action::on_server(&lab, &server).secret("database-url", lab.database.url()).input("tool", "prisma");
-    step.input("command", "verify").run().fails("ledger-absent", 7).says("nothing was changed").done();
+    step.input("command", "verify").run().fails("ledger-absent", 7).logs("nothing was changed").done();
     program("python", "echo No migrations to apply.");
     for command in ["migrate", "verify"] {
         let step = Action::on_server(&lab, &server).secret("database-url", lab.database.url()).input("tool", "django");
@@ -275,14 +275,14 @@ fn a_tool_that_is_only_asked_can_not_write_and_is_found_out_if_it_does() {
     let minded = |mind: &str| shop(&lab, &server).input("env", format!("MIND={mind}"));
     let asked = r#"case $1 in list) psql -XAtq "$DATABASE_URL" -c"#;
     let tries = format!("{asked} 'create table stray ()' || true;; esac");
-    minded(&tries).input("command", "plan").run().pends().pending(["1", "2", "3"]).says("read-only transaction").done();
+    minded(&tries).input("command", "plan").run().has_pending().pending(["1", "2", "3"]).logs("read-only transaction").done();
     minded(&tries).run().succeeds().applied(["1", "2", "3"]).done();
     assert_eq!(lab.database.sql("select to_regclass('stray') is null"), "t");
     let forces = format!("{asked} 'set default_transaction_read_only = off' -c 'create table stray ()' || true;; esac");
     for command in ["migrate", "verify"] {
         lab.database.sql("drop table if exists stray");
         let told = minded(&forces).input("command", command).run().fails("tool-unasked", 7);
-        told.error("the tool was only asked what there is to do").says("table public.stray").done();
+        told.error("the tool was only asked what there is to do").logs("table public.stray").done();
     }
 }
 

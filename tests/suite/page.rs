@@ -29,16 +29,20 @@ fn code(text: &str) -> String {
 
 fn about(recipe: &Recipe) -> String {
     let ledger = match (&recipe.ledger, recipe.ledgers, recipe.keeps) {
-        (None, ..) => "Ledger: detected by its columns.".to_owned(),
-        (Some(ledger), LedgerCount::One, LedgerRows::All) => format!("Ledger: {ledger}'s."),
-        (Some(ledger), LedgerCount::EachSchema, _) => format!("Ledger: {ledger}'s, one in each schema."),
+        (None, ..) => "The format of its ledger is detected by the columns.".to_owned(),
+        (Some(ledger), LedgerCount::One, LedgerRows::All) => format!("Ledger format: `{ledger}`."),
+        (Some(ledger), LedgerCount::EachSchema, _) => {
+            format!("Ledger format: `{ledger}`, with one ledger in each schema.")
+        }
         (Some(ledger), LedgerCount::One, LedgerRows::Heads) => {
-            format!("Ledger: {ledger}'s, which contains only the newest migrations; the others follow from the list.")
+            format!(
+                "Ledger format: `{ledger}`. The ledger contains only the newest migrations; the others follow from the list."
+            )
         }
     };
     let target = recipe.target.as_ref().map(|target| format!(" A `target` is {}.", target.is)).unwrap_or_default();
     let together = match recipe.list_then_migrate() {
-        Some(_) => " In an image, `status` and `migrate` share one start.",
+        Some(_) => " In an image, `status` and `migrate` share [one start](#one-start).",
         None => "",
     };
     format!("{}. {ledger}{together}{target}", recipe.about)

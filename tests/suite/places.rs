@@ -21,9 +21,9 @@ fn a_syntax_error() {
     fails("", "create table a ();\n\n  create tabel b ();\n", |done| {
         done.fails("statement-failed", 6)
             .annotation(FILE, 3, "syntax error at or near \"tabel\"")
-            .says("--> migrations/0001_a.sql:3:10")
-            .says("   |   create tabel b ();\n   |          ^")
-            .says("SQLSTATE 42601")
+            .logs("--> migrations/0001_a.sql:3:10")
+            .logs("   |   create tabel b ();\n   |          ^")
+            .logs("SQLSTATE 42601")
             .summary("create tabel b ();")
     });
 }
@@ -33,22 +33,22 @@ fn columns_are_counted_in_characters() {
     fails("", "-- größer 🚀\ncomment on table ünïcödé is 'x'; select 'äöü', oops;\n", |done| {
         done.fails("statement-failed", 6)
             .annotation(FILE, 2, "\"ünïcödé\" does not exist")
-            .says("--> migrations/0001_a.sql:2:1\n")
+            .logs("--> migrations/0001_a.sql:2:1\n")
     });
     fails("", "-- größer 🚀\nselect 'äöü', '🚀', oops;\n", |done| {
         done.fails("statement-failed", 6)
             .annotation(FILE, 2, "column \"oops\" does not exist")
-            .says("--> migrations/0001_a.sql:2:20\n")
+            .logs("--> migrations/0001_a.sql:2:20\n")
     });
 }
 
 #[test]
 fn a_byte_order_mark_and_windows_line_ends_move_nothing() {
     fails("", "\u{feff}select oops;\r\n", |done| {
-        done.fails("statement-failed", 6).annotation(FILE, 1, "oops").says("--> migrations/0001_a.sql:1:8\n")
+        done.fails("statement-failed", 6).annotation(FILE, 1, "oops").logs("--> migrations/0001_a.sql:1:8\n")
     });
     fails("", "\u{feff}create table a ();\r\n\r\nselect oops;\r\n", |done| {
-        done.fails("statement-failed", 6).annotation(FILE, 3, "oops").says("--> migrations/0001_a.sql:3:8\n")
+        done.fails("statement-failed", 6).annotation(FILE, 3, "oops").logs("--> migrations/0001_a.sql:3:8\n")
     });
 }
 
@@ -60,8 +60,8 @@ fn an_object_that_is_already_there() {
         |done| {
             done.fails("statement-failed", 6)
                 .annotation(FILE, 3, "relation \"b\" already exists")
-                .says("SQLSTATE 42P07")
-                .says("fix: the object is already there although the ledger does not record this file")
+                .logs("SQLSTATE 42P07")
+                .logs("fix: the object is already there although the ledger does not record this file")
         },
     );
 }
@@ -73,8 +73,8 @@ fn a_duplicate_key_in_the_middle_of_a_file() {
     fails("", text, |done| {
         done.fails("statement-failed", 6)
             .annotation(FILE, 5, "duplicate key value violates unique constraint \"a_pkey\"")
-            .says("SQLSTATE 23505")
-            .says("detail: Key (id)=(1) already exists.")
+            .logs("SQLSTATE 23505")
+            .logs("detail: Key (id)=(1) already exists.")
     });
 }
 
@@ -85,7 +85,7 @@ fn a_constraint_that_is_checked_at_the_end() {
     fails("", text, |done| {
         done.fails("statement-failed", 6)
             .error_in(FILE, "violates foreign key constraint")
-            .says("this was found when deferred constraints were checked at the end of the file")
+            .logs("this was found when deferred constraints were checked at the end of the file")
     });
 }
 
@@ -93,7 +93,7 @@ fn a_constraint_that_is_checked_at_the_end() {
 fn the_line_inside_of_a_block() {
     let text = "create table a (id int);\ndo $$\nbegin\n  insert into a values (1);\n  perform 1 / (id - 1) from a;\nend $$;\n";
     fails("", text, |done| {
-        done.fails("statement-failed", 6).annotation(FILE, 5, "division by zero").says("SQLSTATE 22012")
+        done.fails("statement-failed", 6).annotation(FILE, 5, "division by zero").logs("SQLSTATE 22012")
     });
 }
 
@@ -110,8 +110,8 @@ fn a_statement_that_the_role_may_not_execute() {
     fails("create table theirs (id int)", "create table a ();\nalter table theirs add name text;\n", |done| {
         done.fails("permission-denied", 6)
             .annotation(FILE, 2, "must be owner of table theirs")
-            .says("SQLSTATE 42501")
-            .says("fix: grant the right to the role in `database-url`, or use the role that owns the object")
+            .logs("SQLSTATE 42501")
+            .logs("fix: grant the right to the role in `database-url`, or use the role that owns the object")
     });
 }
 
@@ -122,8 +122,8 @@ fn a_statement_of_which_only_the_server_knows_that_it_can_not_run_in_a_transacti
     fails(before, text, |done| {
         done.fails("statement-failed", 6)
             .annotation(FILE, 2, "REINDEX TABLE cannot run inside a transaction block")
-            .says("SQLSTATE 25001")
-            .says("put it into a file of its own with `-- no-transaction` on the first line")
+            .logs("SQLSTATE 25001")
+            .logs("put it into a file of its own with `-- no-transaction` on the first line")
     });
     // As it says.
     let lab = Lab::new();

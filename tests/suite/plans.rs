@@ -44,7 +44,7 @@ fn a_recorded_file_that_is_not_there() {
     changes_nothing(&lab, step(&lab, &["0001_a", "0003_c"]), |done| {
         done.fails("file-missing", 5)
             .error("version 2 (`b`) is applied, but there is no file for it")
-            .says("fix: restore the file, or check out the branch that has it")
+            .logs("fix: restore the file, or check out the branch that has it")
     });
 }
 
@@ -58,7 +58,7 @@ fn a_new_file_before_an_applied_one_only_if_it_is_allowed() {
                 "migrations/0002_b.sql",
                 "`migrations/0002_b.sql` has version 2, but version 3 is already applied",
             )
-            .says("or set `out-of-order: allow`")
+            .logs("or set `out-of-order: allow`")
     });
     late().input("out-of-order", "allow").run().succeeds().applied(["0002_b"]).done();
     late().run().nothing_to_do().done();
@@ -74,7 +74,7 @@ fn a_target_is_where_it_stops() {
     changes_nothing(&lab, to("7"), |done| {
         done.fails("target-unknown", 2)
             .error("no file has the version 7 that `target` names")
-            .says("the last version of a file is 3")
+            .logs("the last version of a file is 3")
     });
     step(&lab, &names).run().succeeds().applied(["0003_c"]).done();
 }
@@ -98,12 +98,12 @@ fn only_the_approved_plan_is_applied() {
     let two = || step(&lab, &["0001_a", "0002_b"]);
     let planned = two().input("command", "plan").run();
     let digest = planned.outputs["plan-digest"].clone();
-    planned.pends().pending(["0002_b"]).says(&digest).summary(&digest).done();
+    planned.has_pending().pending(["0002_b"]).logs(&digest).summary(&digest).done();
 
     let more = || step(&lab, &["0001_a", "0002_b", "0003_c"]);
     let replanned = more().input("command", "plan").run();
     let new = replanned.outputs["plan-digest"].clone();
-    replanned.pends().pending(["0002_b", "0003_c"]).done();
+    replanned.has_pending().pending(["0002_b", "0003_c"]).done();
     assert_ne!(digest, new);
     changes_nothing(&lab, more().input("expect-plan", &digest), |done| {
         done.fails("plan-changed", 5)
@@ -121,7 +121,7 @@ fn an_approval_may_leave_out_the_kind_of_the_digest_and_nothing_else() {
     let lab = Lab::new();
     let planned = step(&lab, &["0001_a"]).input("command", "plan").run();
     let digest = planned.outputs["plan-digest"].clone();
-    planned.pends().pending(["0001_a"]).done();
+    planned.has_pending().pending(["0001_a"]).done();
     let bare = digest.strip_prefix("sha256:").expect("the digest tells its kind");
     step(&lab, &["0001_a"])
         .input("expect-plan", bare.chars().take(12).collect::<String>())
@@ -176,8 +176,8 @@ fn a_role_that_may_not_make_a_schema_is_told_what_to_do_and_that_works() {
         .fails("permission-denied", 6)
         .error("permission denied for database")
         .pending(["0001_a"])
-        .says("the ledger `bastion_migrate.ledger` could not be created")
-        .says("`ledger-table: public.ledger`")
+        .logs("the ledger `bastion_migrate.ledger` could not be created")
+        .logs("`ledger-table: public.ledger`")
         .done();
     assert_eq!(lab.database.contents(), "");
     guest().input("ledger-table", "public.ledger").run().succeeds().applied(["0001_a"]).done();

@@ -160,7 +160,7 @@ fn what_has_begun_is_told_before_the_line_ends() {
         let seen = RefCell::new(Vec::new());
         let script = command("printf 'Applying... '; sleep 1; echo OK");
         server.run_script(&tunnel, &script, |output| seen.borrow_mut().push(format!("{output:?}"))).await.unwrap();
-        assert_eq!(*seen.borrow(), ["Begun(\"Applying... \")", "Out(\"Applying... OK\")"]);
+        assert_eq!(*seen.borrow(), ["PartialLine(\"Applying... \")", "Stdout(\"Applying... OK\")"]);
         server.release_slot(&tunnel).await.unwrap();
         tunnel.close().await.unwrap();
         left_nothing(&sshd);

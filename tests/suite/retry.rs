@@ -35,8 +35,8 @@ fn a_file_that_meets_a_lock_is_tried_again_and_the_rest_follows() {
         .finish()
         .succeeds()
         .applied(["0001_before", "0002_busy", "0003_after"])
-        .says("canceling statement due to lock timeout")
-        .never_says("(2 of 3")
+        .logs("canceling statement due to lock timeout")
+        .never_logs("(2 of 3")
         .done();
     assert_eq!(lab.database.sql("select version from bastion_migrate.ledger order by version"), "1\n2\n3");
 }
@@ -52,7 +52,7 @@ fn a_lock_that_is_never_released_ends_the_run_after_the_last_try() {
         .applied(["0001_before"])
         .pending(["0002_busy", "0003_after"])
         .annotation("migrations/0002_busy.sql", 2, "lock timeout")
-        .says("(1 of 1, in 1 s)")
+        .logs("(1 of 1, in 1 s)")
         .done();
     assert_eq!(lab.database.sql("select count(*) from pg_class where relname in ('half', 'after')"), "0");
     drop(holder);
@@ -68,7 +68,7 @@ fn without_retries_there_is_no_second_try() {
         .fails("lock-timeout", 6)
         .applied(["0001_before"])
         .pending(["0002_busy", "0003_after"])
-        .never_says("another try")
+        .never_logs("another try")
         .done();
     drop(holder);
 }
@@ -91,8 +91,8 @@ fn a_file_that_loses_a_deadlock_is_tried_again() {
         .finish()
         .succeeds()
         .applied(["0001_both"])
-        .says("another try of migrations/0001_both.sql (1 of 1, in ")
-        .says("deadlock detected")
+        .logs("another try of migrations/0001_both.sql (1 of 1, in ")
+        .logs("deadlock detected")
         .done();
 }
 
@@ -106,8 +106,8 @@ fn a_statement_that_takes_too_long_is_not_tried_again() {
         .fails("statement-timeout", 6)
         .pending(["0001_slow"])
         .annotation("migrations/0001_slow.sql", 2, "statement timeout")
-        .says("raise `statement-timeout`")
-        .never_says("another try")
+        .logs("raise `statement-timeout`")
+        .never_logs("another try")
         .done();
 }
 

@@ -91,7 +91,7 @@ fn seed_000_with_a_key_as_they_recommend_and_the_proof_from_the_database() {
         let step = step.input("tool", "django").input("working-directory", server.path(BACKEND).display().to_string());
         step.input("setup", "source ../venv/bin/activate")
     };
-    step().input("command", "plan").run().pends().pending(MIGRATIONS).done();
+    step().input("command", "plan").run().has_pending().pending(MIGRATIONS).done();
     assert_eq!(lab.database.contents(), "");
     step().run().succeeds().applied(MIGRATIONS).done();
     step().input("command", "verify").run().succeeds().done();
@@ -115,7 +115,7 @@ fn seed_000_permission_denied_is_the_password() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database);
     let told = dev(&lab, &server).secret_env("DEV_SSH_PASSWORD", "last quarter's").run();
-    told.fails("bastion-login", 3).says("fix: check `ssh-user`").says("that the password is right").done();
+    told.fails("bastion-login", 3).logs("fix: check `ssh-user`").logs("that the password is right").done();
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn seed_000_permission_denied_is_the_project_directory() {
     let server = Server::with_project(&lab.database);
     fs::set_permissions(server.path(BACKEND), fs::Permissions::from_mode(0o000)).unwrap();
     let told = dev(&lab, &server).run().fails("server-directory-forbidden", 2);
-    told.error("permission denied").says("ls -la").done();
+    told.error("permission denied").logs("ls -la").done();
     fs::set_permissions(server.path(BACKEND), fs::Permissions::from_mode(0o755)).unwrap();
 }
 
@@ -133,7 +133,7 @@ fn seed_000_project_directory_not_found() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database).without(BACKEND);
     let told = dev(&lab, &server).run().fails("server-directory-missing", 2);
-    told.error("project directory not found").says("fix: set `working-directory`").done();
+    told.error("project directory not found").logs("fix: set `working-directory`").done();
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn seed_000_no_such_file_or_directory_venv() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database).without("ProjectMeats/venv");
     let told = dev(&lab, &server).run().fails("server-setup-failed", 2);
-    told.says("../venv/bin/activate: No such file or directory").says("python3 -m venv").done();
+    told.logs("../venv/bin/activate: No such file or directory").logs("python3 -m venv").done();
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn seed_000_the_file_with_the_secrets_is_not_there() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database).without("ProjectMeats/backend/.env");
     let told = dev(&lab, &server).run().fails("tool-failed", 6);
-    told.error("KeyError: 'SECRET_KEY'").says("put it into its `.env`").done();
+    told.error("KeyError: 'SECRET_KEY'").logs("put it into its `.env`").done();
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn seed_000_the_server_does_not_reach_the_database() {
     let server = Server::with_project(&lab.database).file("ProjectMeats/backend/.env", dotenv);
     // What Django's check of a database asks it does not need the database for, so it is the listing that fails.
     let told = dev(&lab, &server).input("health", "{ interval: 1s, retries: 1 }").run().fails("tool-failed", 6);
-    told.error("Connection refused").says("nothing answers where the app looks for the database").done();
+    told.error("Connection refused").logs("nothing listens at the address that the app uses for the database").done();
     let asked = "{ run: python manage.py showmigrations, interval: 1s, retries: 1 }";
     let told = dev(&lab, &server).input("health", asked).run().fails("unhealthy", 3);
     told.error("Connection refused").done();
@@ -266,7 +266,7 @@ fn seed_002_a_tenant_that_fails_is_named_and_the_next_run_goes_on() {
     // The public schema and six tenants; the seventh and those behind it.
     let [applied, pending] = [["rates.0002_per_day"; 7].as_slice(), &["rates.0002_per_day"; 18]];
     let told = told.fails("tool-failed", 6).applied(applied.iter().copied()).pending(pending.iter().copied());
-    told.error("t07").says("relation \"rates_nowhere\" does not exist").summary("t08").summary("t24").done();
+    told.error("t07").logs("relation \"rates_nowhere\" does not exist").summary("t08").summary("t24").done();
     let has = |schema: &str| {
         lab.database.sql(&format!("select 1 from {schema}.django_migrations where name = '0002_per_day'"))
     };
@@ -293,9 +293,9 @@ fn going_back_in_every_schema_undoes_what_django_plans_there_other_apps_included
             ["suppliers.0001_initial"].as_slice(),
         ]
         .concat();
-        let told = told.succeeds().pending([undone.clone(), undone].concat()).says("  8 migrations to roll back");
-        told.says("  rolled back t01: suppliers.0001_initial")
-            .says("  rolled back public: suppliers.0001_initial")
+        let told = told.succeeds().pending([undone.clone(), undone].concat()).logs("  8 migrations to roll back");
+        told.logs("  rolled back t01: suppliers.0001_initial")
+            .logs("  rolled back public: suppliers.0001_initial")
             .done();
     }
 }
@@ -310,7 +310,7 @@ fn seed_002_a_step_that_never_worked_is_found_out() {
     let told = told.fails("tool-failed", 6).error("No installed app with label 'test_tenant'.");
     let applied = told.listed("applied");
     assert_eq!(applied.iter().collect::<BTreeSet<_>>().len(), OF_A_TENANT.len());
-    let told = told.applied(applied.iter().map(String::as_str)).says("in the step `Tenant schemas`");
+    let told = told.applied(applied.iter().map(String::as_str)).logs("in the step `Tenant schemas`");
     told.summary("| Test tenant | done |").summary("| Tenant schemas | **failed** |").done();
 }
 

@@ -153,21 +153,21 @@ impl Finished {
 
     /// It did all of it.
     fn did_all(self) -> Self {
-        self.every_line().succeeds().applied(MIGRATIONS).says(AGAIN)
+        self.every_line().succeeds().applied(MIGRATIONS).logs(AGAIN)
     }
 }
 
 /// Says so when it is proven.
 fn proven(told: Finished, proof: Proof) -> Finished {
     match proof {
-        Proof::Ledger => told.says("the ledger confirms it"),
-        Proof::Listing => told.says("the tool's own listing"),
+        Proof::Ledger => told.logs("the ledger confirms it"),
+        Proof::Listing => told.logs("the tool's own listing"),
     }
 }
 
 /// At the second gate again, over a connection that is a new one: the lock is ours again, and the session that looks.
 fn is_whole_again(lab: &Lab, gate: Gate<'_>, proof: Proof) {
-    gate.reached();
+    gate.wait_until_reached();
     if proof == Proof::Ledger {
         poll(SOON, || (locks(lab) == "1").then_some(())).expect("the run lock is ours again");
     }
@@ -181,7 +181,7 @@ fn a_connection_that_is_ended_is_had_again() {
         let (lab, server) = gated();
         let (first, second) = (Gate::close(&lab.database, 1), Gate::close(&lab.database, 2));
         let running = step(&lab, &server, proof).start();
-        first.reached();
+        first.wait_until_reached();
         running.wait_for_line("line 1 99", SOON);
         server.sshd().kill_sessions();
         running.wait_for_line(AGAIN, SOON);
@@ -201,7 +201,7 @@ fn what_listens_on_the_server_is_ended_there() {
     let (lab, server) = gated();
     let gate = Gate::close(&lab.database, 1);
     let running = step(&lab, &server, Proof::Listing).start();
-    gate.reached();
+    gate.wait_until_reached();
     let follows = |words: &&String| words.as_str() == "sh -s";
     let listeners = server.login().processes();
     let listeners = listeners.iter().filter(|(_, words)| follows(words)).map(|(pid, _)| pid.to_string());
@@ -219,17 +219,17 @@ fn a_network_stands_still_for_twenty_seconds() {
         let (first, second) = (Gate::close(&lab.database, 1), Gate::close(&lab.database, 2));
         let action = by(&network, &server, step(&lab, &server, Proof::Ledger));
         let running = action.input("keepalive", keepalive).start();
-        first.reached();
+        first.wait_until_reached();
         network.freeze();
         let frozen = Instant::now();
         first.open();
-        second.reached();
+        second.wait_until_reached();
         thread::sleep(Duration::from_secs(20).saturating_sub(frozen.elapsed()));
         assert_eq!(running.log().contains(AGAIN), noticed, "{}", running.log());
         network.thaw();
         is_whole_again(&lab, second, Proof::Ledger);
         let told = proven(running.finish().every_line().succeeds().applied(MIGRATIONS), Proof::Ledger);
-        (if noticed { told.says(AGAIN) } else { told.never_says(AGAIN) }).done();
+        (if noticed { told.logs(AGAIN) } else { told.never_logs(AGAIN) }).done();
     });
 }
 
@@ -241,11 +241,11 @@ fn what_stands_in_the_way_of_the_second_connection_is_the_first() {
     let network = Flights::to(server.sshd().port);
     let (first, second) = (Gate::close(&lab.database, 1), Gate::close(&lab.database, 2));
     let mut running = by(&network, &server, step(&lab, &server, Proof::Ledger)).input("wait-timeout", "20s").start();
-    first.reached();
+    first.wait_until_reached();
     network.strand();
     running.wait_for_line(AGAIN, SOON);
     first.open();
-    second.reached();
+    second.wait_until_reached();
     second.open();
     running.wait();
     // What the first connection still had there goes with it.
@@ -259,11 +259,11 @@ fn a_server_that_refuses_connections_for_a_while_is_waited_for() {
     let (lab, server) = gated();
     let (first, second) = (Gate::close(&lab.database, 1), Gate::close(&lab.database, 2));
     let running = step(&lab, &server, Proof::Ledger).start();
-    first.reached();
+    first.wait_until_reached();
     server.sshd().stop();
     running.wait_for_line("refuses the connection", SOON);
     first.open();
-    second.reached();
+    second.wait_until_reached();
     server.sshd().resume();
     is_whole_again(&lab, second, Proof::Ledger);
     proven(running.finish().did_all(), Proof::Ledger).done();
@@ -272,22 +272,22 @@ fn a_server_that_refuses_connections_for_a_while_is_waited_for() {
 /// A run that can't have its connection again, up to its end; its work stands at the gate.
 fn given_up<'a>(server: &Server, gate: &Gate<'_>, step: Action<'a>) -> Running<'a> {
     let mut running = step.input("wait-timeout", "5s").start();
-    gate.reached();
+    gate.wait_until_reached();
     server.sshd().stop();
     running.wait();
     server.sshd().resume();
     // The work goes on.
-    gate.reached();
+    gate.wait_until_reached();
     assert_eq!(working(server).len(), 1, "{:?}", working(server));
     running
 }
 
 /// What the report of a run says that was given up.
 fn is_in_doubt(told: Finished) -> Finished {
-    let told = told.in_doubt("commit-in-doubt").says("the connection to the server was lost and could not be restored");
+    let told = told.in_doubt("commit-in-doubt").logs("the connection to the server was lost and could not be restored");
     let told =
-        told.says("the next run waits for the command that still runs there").summary("nobody knows how many of the 6");
-    MIGRATIONS.iter().fold(told, |told, name| told.says(&format!("in doubt: nobody knows whether {name} was")))
+        told.logs("the next run waits for the command that still runs there").summary("it is unknown how many of the 6");
+    MIGRATIONS.iter().fold(told, |told, name| told.logs(&format!("in doubt: it is unknown whether {name} was")))
 }
 
 #[test]
@@ -305,12 +305,12 @@ fn the_next_run_waits_for_what_goes_on_and_then_goes_on() {
         gate.open();
         waiting.wait();
         let told = refused.finish().fails("lock-held", 4);
-        told.error("github.com/octo/app/actions/runs/4711").says("its command is still running").done();
+        told.error("github.com/octo/app/actions/runs/4711").logs("its command is still running").done();
         waiting
             .finish()
             .nothing_to_do()
-            .says("was cut off from the server while")
-            .says("it has succeeded since")
+            .logs("was cut off from the server while")
+            .logs("it has succeeded since")
             .done();
         is_in_doubt(lost.finish()).done();
     });
@@ -325,7 +325,7 @@ fn the_next_run_tells_what_became_of_what_went_on() {
     poll(SOON, || working(&server).is_empty().then_some(())).expect("the tool ends");
     gate.open();
     let told = step(&lab, &server, Proof::Listing).run().succeeds().applied(GATED.iter().copied());
-    told.warning("it has ended with code 1 since").says("SSL connection has been closed unexpectedly").done();
+    told.warning("it has ended with code 1 since").logs("SSL connection has been closed unexpectedly").done();
     is_in_doubt(lost.finish()).done();
     step(&lab, &server, Proof::Listing).run().nothing_to_do().done();
 }
@@ -338,7 +338,7 @@ fn another_run_that_comes_meanwhile_waits() {
         let network = Flights::to(server.sshd().port);
         let (first, second) = (Gate::close(&lab.database, 1), Gate::close(&lab.database, 2));
         let mut running = by(&network, &server, step(&lab, &server, proof)).start();
-        first.reached();
+        first.wait_until_reached();
         network.freeze();
         network.cut();
         running.wait_for_line(AGAIN, SOON);
@@ -348,7 +348,7 @@ fn another_run_that_comes_meanwhile_waits() {
         other.wait_for_line("its command is still running", SOON);
         network.thaw();
         first.open();
-        second.reached();
+        second.wait_until_reached();
         second.open();
         running.wait();
         other.wait();
@@ -363,13 +363,13 @@ fn a_run_that_is_killed_is_settled_by_the_next() {
         let (lab, server) = gated();
         let gate = Gate::close(&lab.database, 1);
         let running = step(&lab, &server, proof).start();
-        gate.reached();
+        gate.wait_until_reached();
         running.kill();
         let waiting = step(&lab, &server, proof).start();
         waiting.wait_for_line("its command is still running", SOON);
-        gate.reached();
+        gate.wait_until_reached();
         gate.open();
-        waiting.finish().nothing_to_do().says("it has succeeded since").done();
+        waiting.finish().nothing_to_do().logs("it has succeeded since").done();
     });
 }
 
@@ -379,7 +379,7 @@ fn a_run_that_is_stopped_in_a_statement_ends_it() {
         let (lab, server) = gated();
         let gate = Gate::close(&lab.database, 1);
         let mut running = step(&lab, &server, proof).start();
-        gate.reached();
+        gate.wait_until_reached();
         running.signal(signal);
         running.wait();
         assert_eq!(working(&server), Vec::<String>::new());
@@ -429,16 +429,16 @@ fn a_run_that_is_stopped_while_its_connection_is_lost_says_what_it_does_not_know
     let (lab, server) = gated();
     let gate = Gate::close(&lab.database, 1);
     let mut running = step(&lab, &server, Proof::Ledger).start();
-    gate.reached();
+    gate.wait_until_reached();
     server.sshd().stop();
     running.wait_for_line(AGAIN, SOON);
     running.signal(Signal::INT);
     running.wait();
     server.sshd().resume();
     gate.open();
-    step(&lab, &server, Proof::Ledger).run().nothing_to_do().says("it has succeeded since").done();
+    step(&lab, &server, Proof::Ledger).run().nothing_to_do().logs("it has succeeded since").done();
     let told = running.finish().in_doubt("cancelled").within(BUDGET);
-    told.says("the command on the server may not have been stopped").says("the next run waits for it").done();
+    told.logs("the command on the server may not have been stopped").logs("the next run waits for it").done();
 }
 
 #[test]
@@ -466,14 +466,14 @@ fn a_step_whose_time_is_over_while_its_connection_is_lost_is_in_doubt() {
     let gate = Gate::close(&lab.database, 1);
     let steps = "[{ name: Migrate, run: python manage.py migrate, timeout: 6s }]";
     let mut running = step(&lab, &server, Proof::Listing).input("steps", steps).start();
-    gate.reached();
+    gate.wait_until_reached();
     server.sshd().stop();
     running.wait();
     server.sshd().resume();
-    gate.reached();
+    gate.wait_until_reached();
     gate.open();
-    step(&lab, &server, Proof::Listing).run().nothing_to_do().says("it has succeeded since").done();
-    running.finish().in_doubt("commit-in-doubt").says("was not done after 6 s").done();
+    step(&lab, &server, Proof::Listing).run().nothing_to_do().logs("it has succeeded since").done();
+    running.finish().in_doubt("commit-in-doubt").logs("was not done after 6 s").done();
 }
 
 #[test]
@@ -481,11 +481,11 @@ fn the_tool_is_stopped_when_the_session_with_the_run_lock_is_ended() {
     let (lab, server) = gated();
     let gate = Gate::close(&lab.database, 1);
     let running = step(&lab, &server, Proof::Ledger).start();
-    gate.reached();
+    gate.wait_until_reached();
     // The one that holds the lock.
     assert_eq!(lab.database.terminate("bastion-migrate#%"), 1);
     let told = running.finish().fails("database-lost", 3).applied(BEFORE.iter().copied());
-    told.pending(GATED.iter().copied()).says("so the work was stopped").done();
+    told.pending(GATED.iter().copied()).logs("so the work was stopped").done();
     assert_eq!(working(&server), Vec::<String>::new());
     no_backend(&lab);
     gate.open();
@@ -500,13 +500,13 @@ fn the_tool_is_stopped_when_the_session_with_the_run_lock_is_not_answered_any_mo
     let gate = Gate::close(&lab.database, 1);
     let action = step(&lab, &server, Proof::Ledger).input("wait-timeout", "3s");
     let mut running = action.secret("database-url", lab.database.url_at("localhost", network.port())).start();
-    gate.reached();
+    gate.wait_until_reached();
     network.freeze();
     running.wait();
     assert_eq!(working(&server), Vec::<String>::new());
     network.thaw();
     let told = running.finish().in_doubt("database-lost");
-    told.says("the database has not answered for 3 s (`wait-timeout`)").says("so the work was stopped").done();
+    told.logs("the database has not answered for 3 s (`wait-timeout`)").logs("so the work was stopped").done();
     gate.open();
     step(&lab, &server, Proof::Ledger).run().succeeds().applied(GATED.iter().copied()).done();
 }
@@ -517,7 +517,7 @@ fn the_tool_is_stopped_when_the_run_lock_is_somebody_elses() {
     let (lab, server) = gated();
     let gate = Gate::close(&lab.database, 1);
     let mut running = step(&lab, &server, Proof::Ledger).input("wait-timeout", "4s").start();
-    gate.reached();
+    gate.wait_until_reached();
     server.sshd().stop();
     let other = lab.database.session();
     other.sql(&format!("select pg_advisory_lock({})", bastion_migrate::postgres::bastion_migrate_key()));
@@ -526,7 +526,7 @@ fn the_tool_is_stopped_when_the_run_lock_is_somebody_elses() {
     assert_eq!(working(&server), Vec::<String>::new());
     no_backend(&lab);
     drop(other);
-    running.finish().in_doubt("lock-held").says("so the work was stopped").done();
+    running.finish().in_doubt("lock-held").logs("so the work was stopped").done();
     gate.open();
     step(&lab, &server, Proof::Ledger).run().succeeds().applied(GATED.iter().copied()).done();
 }
@@ -548,13 +548,13 @@ fn no_secret_is_seen_on_the_server() {
         .start();
     let secrets = ["told-to-the-tool-alone", "passed-to-the-tool-alone", server.login().password(), "BEGIN OPENSSH"];
     let password = lab.database.url();
-    let known = server.picture();
+    let known = server.snapshot();
     let (mut gates, mut looks, mut lines) = (gates.into_iter().collect::<Vec<_>>(), 0, 0);
     while running.ended().is_none() {
         let listed = Command::new("ps").args(["auxww"]).output().unwrap();
         let mut seen = String::from_utf8_lossy(&listed.stdout).into_owned();
         lines += seen.matches("sh -s").count();
-        for (path, content) in server.picture().into_iter().filter(|(path, content)| known.get(path) != Some(content)) {
+        for (path, content) in server.snapshot().into_iter().filter(|(path, content)| known.get(path) != Some(content)) {
             seen.extend([path.to_string_lossy().as_ref(), ": ", &String::from_utf8_lossy(&content), "\n"]);
         }
         for secret in secrets.iter().copied().chain([password.as_str(), "lab%3A%25", "the@lab:%"]) {
@@ -566,7 +566,7 @@ fn no_secret_is_seen_on_the_server() {
         }
     }
     assert!(looks > 20 && lines > 20, "{looks} looks, {lines} lines");
-    running.finish().succeeds().applied(MIGRATIONS).says("| 22 24").done();
+    running.finish().succeeds().applied(MIGRATIONS).logs("| 22 24").done();
 }
 
 /// Counts a second long, and waits for a file.
@@ -619,7 +619,7 @@ fn what_comes_after_a_loss_that_is_not_mended_does_not_wait_again() {
     fs::remove_file(server.path("go")).unwrap();
     assert!(!server.path("second").exists() && !server.path("sorry").exists());
     let next = step(&lab, &server, Proof::Ledger).run();
-    next.succeeds().applied(MIGRATIONS).says("was cut off from the server while").done();
+    next.succeeds().applied(MIGRATIONS).logs("was cut off from the server while").done();
     let told = running.finish();
     let steps = told.log.lines().filter(|line| line.starts_with("  step ")).collect::<Vec<_>>();
     assert_eq!((steps, told.log.matches(AGAIN).count()), (vec!["  step First", "  step Sorry"], 1), "{}", told.log);
@@ -631,7 +631,7 @@ fn two_jobs_at_once_come_one_after_the_other() {
     let (lab, server) = gated();
     let gate = Gate::close(&lab.database, 1);
     let mut first = step(&lab, &server, Proof::Listing).start();
-    gate.reached();
+    gate.wait_until_reached();
     let mut second = step(&lab, &server, Proof::Listing).start();
     second.wait_for_line("waiting for the run on the server", SOON);
     gate.open();

@@ -5,7 +5,7 @@ use crate::lab::{
     Lab,
     process::finish,
     project::Project,
-    server::{BACKEND, Server, Ticket, tenants},
+    server::{BACKEND, Server, Credential, tenants},
     venv::{DJANGO_4_2, DJANGO_5_2},
 };
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, process::Command};
@@ -28,7 +28,7 @@ fn a_server_migrates_by_the_first_users_own_lines() {
     for python in [DJANGO_4_2, DJANGO_5_2] {
         let lab = Lab::new();
         let server = Server::start().project(Project::Plain, &lab.database, python);
-        let before = server.picture();
+        let before = server.snapshot();
         let said = server.shell(SCRIPT).unwrap();
         let lines = [
             "=== Running migrations on deployment server ===",
@@ -74,11 +74,11 @@ fn a_server_has_the_first_users_troubles() {
 fn a_server_lets_in_who_has_the_key_or_the_password_and_nobody_else() {
     let (server, other) = (Server::start(), Server::start());
     let home = format!("{}\n-bash\n", server.login().home().display());
-    let enter = |ticket: Ticket<'_>| server.shell_with(ticket, "echo ~; echo $0");
+    let enter = |ticket: Credential<'_>| server.shell_with(ticket, "echo ~; echo $0");
     let (key, strange) = (server.sshd().key(), other.sshd().key());
-    assert_eq!(enter(Ticket::Password(server.login().password())).as_ref(), Ok(&home));
-    assert_eq!(enter(Ticket::Key(key.expose())), Ok(home));
-    for wrong in [Ticket::Password("another"), Ticket::Key(strange.expose())] {
+    assert_eq!(enter(Credential::Password(server.login().password())).as_ref(), Ok(&home));
+    assert_eq!(enter(Credential::Key(key.expose())), Ok(home));
+    for wrong in [Credential::Password("another"), Credential::Key(strange.expose())] {
         let refused = enter(wrong).unwrap_err();
         assert!(refused.contains("Permission denied"), "{refused}");
     }
@@ -135,7 +135,7 @@ fn one_tenant_of_many_fails_and_those_behind_it_are_not_reached() {
 #[test]
 fn what_is_left_on_a_server_is_seen() {
     let server = Server::start().file("notes", "one");
-    let before = server.picture();
+    let before = server.snapshot();
     server.shell("echo two >notes; touch other; nohup sleep 60 >/dev/null 2>&1 </dev/null &").unwrap();
     let left = server.left_behind(&before);
     assert_eq!(left.get(1..), Some(&["changed: ~/notes".to_owned(), "new: ~/other".to_owned()][..]), "{left:?}");

@@ -191,7 +191,7 @@ fn a_new_session_keeps_the_run_lock_from_everybody_who_waits_for_it() {
     assert_eq!(holder.sql(&run_lock::try_lock_sql(bastion_migrate_key())), "f");
     holder.sql("select pg_advisory_unlock(42)");
     let all = ["0001_n", "0002_n", "0003_n", "0004_wait"];
-    first.finish().succeeds().applied(all).says("starts a new session").done();
+    first.finish().succeeds().applied(all).logs("starts a new session").done();
     second.finish().nothing_to_do().done();
     assert_eq!(lab.database.sql("select count(*) from bastion_migrate.ledger"), "4");
 }
@@ -222,7 +222,7 @@ fn a_new_session_has_the_lock_of_sqlx_too() {
         .run()
         .succeeds()
         .applied(["0001_zone", "0002_seen"])
-        .says("migrations/0002_seen.sql starts a new session")
+        .logs("migrations/0002_seen.sql starts a new session")
         .done();
     assert_eq!(lab.database.sql("select locks from seen"), "2");
 }

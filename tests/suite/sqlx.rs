@@ -125,7 +125,7 @@ fn the_lock_of_sqlx_is_waited_for_and_its_holder_named() {
     let step = || Action::new(&lab).file("migrations/0001_users.sql", USERS).input("lock-wait", "0s");
     step().run().fails("lock-held", 4).error("sqlx's own lock is held by `lab` (pid").done();
     // Only who writes needs it.
-    step().input("command", "plan").run().pends().pending(["0001_users"]).done();
+    step().input("command", "plan").run().has_pending().pending(["0001_users"]).done();
     drop(holder);
     step().input("lock-wait", "10s").run().succeeds().applied(["0001_users"]).done();
 }

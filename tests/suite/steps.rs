@@ -49,7 +49,7 @@ fn a_file_of_sql_that_fails_is_told_with_its_place_and_nothing_is_migrated() {
     let told = sql(&lab, "before: [{ sql: db/a.sql }]").file("db/a.sql", "select 1;\nselect nowhere;\n").run();
     told.fails("statement-failed", 6)
         .annotation("db/a.sql", 2, "column \"nowhere\" does not exist")
-        .says("db/a.sql:2:8")
+        .logs("db/a.sql:2:8")
         .done();
     assert_eq!(lab.database.contents(), "");
 }
@@ -60,11 +60,11 @@ fn a_file_of_sql_that_fails_is_told_with_its_line_whatever_the_error() {
     let lab = Lab::new();
     let text = "create table a (n int check (n > 0));\n\ndo $$\nbegin\n  raise exception 'not today';\nend $$;\n";
     let told = sql(&lab, "before: [{ sql: db/a.sql }]").file("db/a.sql", text).run();
-    told.fails("statement-failed", 6).annotation("db/a.sql", 5, "not today").says("db/a.sql:5:3").done();
+    told.fails("statement-failed", 6).annotation("db/a.sql", 5, "not today").logs("db/a.sql:5:3").done();
     let text = "create table a (n int check (n > 0));\n\ninsert into a values (0);\n";
     let told = sql(&lab, "before: [{ sql: db/a.sql }]").file("db/a.sql", text).run();
     let told = told.fails("statement-failed", 6).annotation("db/a.sql", 3, "violates check constraint");
-    told.says("statement-failed in before: ").says("its changes were rolled back, unless it commits").done();
+    told.logs("statement-failed in before: ").logs("its changes were rolled back, unless it commits").done();
     assert_eq!(lab.database.contents(), "");
 }
 
@@ -129,7 +129,7 @@ fn what_a_command_before_has_migrated_is_not_pending() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database);
     let told = django(&lab, &server, "before: [{ run: python manage.py migrate --noinput }]").run();
-    told.nothing_to_do().says("begun carriers.0001_initial\n").done();
+    told.nothing_to_do().logs("started carriers.0001_initial\n").done();
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn a_step_for_failures_runs_after_one_and_only_then() {
     let steps = "steps: [{ name: Migrate, run: python manage.py migrate --noinput && false }]\n\
         after: [{ name: Restore, run: touch ~/restored, when: failure }, { name: Tell, run: touch ~/told }]";
     let step = django(&lab, &server, steps).leaves_on_server("restored");
-    let told = step.run().fails("tool-failed", 6).says("in the step `Migrate`");
+    let told = step.run().fails("tool-failed", 6).logs("in the step `Migrate`");
     let applied: Vec<String> = told.listed("applied");
     let told = told.applied(applied.iter().map(String::as_str)).error("ended with code 1");
     told.summary("| after | Restore | done |").summary("| after | Tell | not run |").done();
@@ -177,8 +177,8 @@ fn a_step_after_the_migration_fails_in_its_own_stage_and_words() {
     let told = django(&lab, &server, steps).run();
     let applied: Vec<String> = told.listed("applied");
     let told = told.succeeds().applied(applied.iter().map(String::as_str)).warning("tool-failed in after");
-    let told = told.says("tool-failed in after: cold").says("fix: see the command's output above\n");
-    told.never_says("is in its ledger").done();
+    let told = told.logs("tool-failed in after: cold").logs("fix: see the command's output above\n");
+    told.never_logs("is in its ledger").done();
 }
 
 #[test]
@@ -189,11 +189,11 @@ fn steps_in_place_of_the_migration_run_if_something_is_pending_or_if_they_say_al
         { name: Tell, run: echo told, when: always }]";
     let told = django(&lab, &server, steps).run();
     let applied: Vec<String> = told.listed("applied");
-    let told = told.succeeds().applied(applied.iter().map(String::as_str)).says("| sown\n").says("| told\n");
+    let told = told.succeeds().applied(applied.iter().map(String::as_str)).logs("| sown\n").logs("| told\n");
     told.done();
-    let told = django(&lab, &server, steps).run().nothing_to_do().never_says("| sown").says("| told\n");
+    let told = django(&lab, &server, steps).run().nothing_to_do().never_logs("| sown").logs("| told\n");
     told.summary("| migrate | Migrate | not run |").summary("| migrate | Tell | done |").done();
     let steps = steps.replace(", when: always", "");
-    let told = django(&lab, &server, &steps).run().nothing_to_do().never_says("| told");
-    told.says("Nothing is pending").done();
+    let told = django(&lab, &server, &steps).run().nothing_to_do().never_logs("| told");
+    told.logs("Nothing is pending").done();
 }

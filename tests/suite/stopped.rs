@@ -100,7 +100,7 @@ fn in_a_long_statement() {
         wait_for_statement(&lab, "%pg_sleep%", "Timeout");
         way.stop(&running);
         let told = running.finish().fails("cancelled", 130).pending(["0001_one"]).summary("</code> | cancelled |");
-        let told = told.says("cancelled 0001_one\n").never_says("failed 0001_one");
+        let told = told.logs("cancelled 0001_one\n").never_logs("failed 0001_one");
         assert!(told.outputs["report"].contains("\"fate\":\"cancelled\""), "{}", told.outputs["report"]);
         told.within(BUDGET).done();
         assert_eq!(lab.database.sql("select to_regclass('gone')"), "");
@@ -113,7 +113,7 @@ fn by_its_own_time_limit() {
     let lab = Lab::new().behind(Sshd::plain());
     let action = one(&lab, "select pg_sleep(60);\n").input("timeout", "1s");
     let told = action.run().fails("timed-out", 130).pending(["0001_one"]).within(Duration::from_secs(1) + BUDGET);
-    told.says("not done after 1 s (`timeout`)").done();
+    told.logs("not done after 1 s (`timeout`)").done();
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn in_the_building_of_an_index() {
     let told = running.finish().fails("cancelled", 130).pending(["0001_index"]).within(BUDGET);
     told.warning("by_id is INVALID since this run").done();
     holder.sql("rollback");
-    action().run().succeeds().applied(["0001_index"]).says("dropped the INVALID index").done();
+    action().run().succeeds().applied(["0001_index"]).logs("dropped the INVALID index").done();
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn a_late_cancel_request_does_not_hide_what_was_committed() {
     let lab = Lab::new();
     let gate = Gate::close(&lab.database, 1);
     let running = one(&lab, &Gate::sql(1)).input("lock-timeout", "0").start();
-    gate.reached();
+    gate.wait_until_reached();
     let holder = lab.database.session();
     holder.sql("begin; lock table bastion_migrate.ledger");
     running.signal(Signal::INT);
@@ -216,21 +216,21 @@ fn behind_a_bastion_that_stands_still() {
     let sql = format!("create table t1 (id int);\n{}", Gate::sql(1));
     let action = || one(&lab, &sql).input("lock-timeout", "0");
     let mut running = action().start();
-    gate.reached();
+    gate.wait_until_reached();
     lab.bastion.freeze_sessions();
     running.signal(Signal::INT);
     running.wait();
     // Nobody has told the server: its statement goes on, and commits.
-    gate.reached();
+    gate.wait_until_reached();
     gate.open();
     lab.database.wait_for("select count(*) from bastion_migrate.ledger", "1");
     let mut late = action().input("lock-wait", "0").start();
     late.wait();
     lab.bastion.thaw_sessions();
-    late.finish().fails("lock-held", 4).says("the run lock is held by the run https://github.com/octo/app").done();
+    late.finish().fails("lock-held", 4).logs("the run lock is held by the run https://github.com/octo/app").done();
     let mut told = running.finish();
-    told = told.in_doubt("cancelled").says("in doubt: nobody knows whether 0001_one was committed");
-    told.says("the database could not be asked to stop (no answer within 4 s)").within(BUDGET).done();
+    told = told.in_doubt("cancelled").logs("in doubt: it is unknown whether 0001_one was committed");
+    told.logs("the database could not be asked to stop (no answer within 4 s)").within(BUDGET).done();
     action().run().nothing_to_do().done();
 }
 
@@ -241,11 +241,11 @@ fn while_the_fate_of_a_commit_is_asked_for() {
     let gate = Gate::close(&lab.database, 1);
     let running =
         one(&lab, &Gate::sql(1)).secret("database-url", lab.database.url_at("localhost", network.port())).start();
-    gate.reached();
+    gate.wait_until_reached();
     drop(network);
     running.wait_for_line("to see what was committed", SOON);
     running.signal(Signal::INT);
-    running.finish().in_doubt("cancelled").says("nobody knows whether 0001_one").within(BUDGET).done();
+    running.finish().in_doubt("cancelled").logs("it is unknown whether 0001_one").within(BUDGET).done();
 }
 
 /// The report is written after the work has stopped: a signal there changes nothing.

@@ -5,7 +5,7 @@ use crate::{
     lab::{
         Lab,
         gate::Gate,
-        github::{Github, Writing},
+        github::{Github, WriteAccess},
         postgres::PASSWORD,
     },
 };
@@ -27,7 +27,7 @@ fn a_full_disk_under_the_outputs_is_a_warning() {
     let lab = Lab::new();
     let told = users(&lab).env("GITHUB_OUTPUT", "/dev/full").run().succeeds().applied(["0001_users"]);
     let told = told.without_outputs().warning("can't write the outputs (`GITHUB_OUTPUT`): No space left on device");
-    told.says("Applied 1 migration").summary("Applied 1 migration").done();
+    told.logs("Applied 1 migration").summary("Applied 1 migration").done();
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn a_full_disk_under_the_summary_is_a_warning() {
 fn command_files_may_be_absent() {
     let lab = Lab::new();
     let unset = users(&lab).env("GITHUB_OUTPUT", "").env("GITHUB_STEP_SUMMARY", "").run();
-    unset.succeeds().applied(["0001_users"]).without_outputs().says("Applied 1 migration").done();
+    unset.succeeds().applied(["0001_users"]).without_outputs().logs("Applied 1 migration").done();
     let nowhere =
         users(&lab).env("GITHUB_OUTPUT", "/nowhere/output").env("GITHUB_STEP_SUMMARY", "/nowhere/summary").run();
     let told = nowhere.nothing_to_do().without_outputs().warning("can't write the outputs (`GITHUB_OUTPUT`)");
@@ -57,7 +57,7 @@ fn a_summary_that_is_too_long_is_cut_and_says_so() {
         action.file(&format!("migrations/{number:04}_{long}.sql"), "select 1;\n")
     });
     let names: Vec<String> = (1..=3000).map(|number| format!("{number:04}_{long}")).collect();
-    let told = action.input("command", "plan").run().pends().pending(names.iter().map(String::as_str));
+    let told = action.input("command", "plan").run().has_pending().pending(names.iter().map(String::as_str));
     assert!(told.summary.len() <= 1 << 20, "{} bytes", told.summary.len());
     told.summary("Left out, or not shown in full, to stay below the size limit: ").done();
 }
@@ -69,7 +69,7 @@ fn nobody_reads_the_log_and_the_run_goes_on() {
     let (reader, writer) = io::pipe().expect("a pipe can be made");
     let action = Action::new(&lab).file("migrations/0001_users.sql", format!("{USERS}{}", Gate::sql(1)));
     let running = action.input("lock-timeout", "0").start_on(writer.into());
-    gate.reached();
+    gate.wait_until_reached();
     drop(reader);
     gate.open();
     running.finish().succeeds().applied(["0001_users"]).summary("Applied 1 migration").done();
@@ -93,7 +93,7 @@ fn no_secret_is_on_any_surface() {
         .run();
     assert!(told.log.matches("***").count() >= 6, "{}", told.log);
     let told = told.fails("statement-failed", 6).applied(["0001_notices"]).pending(["0002_error"]);
-    told.says("no: ***").says("::debug::").done();
+    told.logs("no: ***").logs("::debug::").done();
 }
 
 /// As programs write it that a migration may call, or a tool: none of these forms is on a list of the redactor's.
@@ -152,7 +152,7 @@ fn no_half_of_a_secret_is_in_an_excerpt_that_ends_within_it() {
             assert!(surfaces.iter().all(|text| !text.contains(piece)), "{piece}: {log}\n{}", told.summary);
         }
         let told = told.fails("statement-failed", 6).pending(["0001_places"]);
-        told.annotation("migrations/0001_places.sql", 1, "oops").says("oops").done();
+        told.annotation("migrations/0001_places.sql", 1, "oops").logs("oops").done();
     }
 }
 
@@ -194,7 +194,7 @@ fn a_secret_in_the_name_of_a_session_that_holds_the_lock_is_hidden() {
     let running = users(&lab).input("lock-wait", "0").start();
     running.wait_for_line("lock-held", Duration::from_secs(10));
     holder.sql("set application_name = 'lab'");
-    running.finish().fails("lock-held", 4).says("held by `psql ***`").done();
+    running.finish().fails("lock-held", 4).logs("held by `psql ***`").done();
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn nothing_secret_is_in_the_process_list_and_no_process_is_started() {
     let lab = Lab::new();
     let gate = Gate::close(&lab.database, 1);
     let running = Action::new(&lab).file("migrations/0001_gate.sql", Gate::sql(1)).input("lock-timeout", "0").start();
-    gate.reached();
+    gate.wait_until_reached();
     let process = |name: &str| fs::read_to_string(format!("/proc/{}/{name}", running.pid())).expect("the step runs");
     let arguments = process("cmdline");
     assert!(arguments.trim_end_matches('\0').ends_with("bastion-migrate"), "{arguments}");
@@ -222,12 +222,12 @@ fn on_pull_request<'a>(lab: &'a Lab, github: &Github) -> Action<'a> {
 
 #[test]
 fn the_comment_is_written_once_and_then_updated_in_place() {
-    let (lab, github) = (Lab::new(), Github::start(Writing::Allowed));
+    let (lab, github) = (Lab::new(), Github::start(WriteAccess::Allowed));
     on_pull_request(&lab, &github)
         .input("command", "plan")
         .input("comment", "plan")
         .run()
-        .pends()
+        .has_pending()
         .pending(["0001_users"])
         .done();
     let [planned] = github.comments().try_into().expect("one comment");
@@ -246,15 +246,15 @@ fn the_comment_is_written_once_and_then_updated_in_place() {
 
 #[test]
 fn a_comment_that_may_not_be_written_is_a_warning() {
-    let (lab, github) = (Lab::new(), Github::start(Writing::Forbidden));
+    let (lab, github) = (Lab::new(), Github::start(WriteAccess::Forbidden));
     let told = on_pull_request(&lab, &github).run().succeeds().applied(["0001_users"]);
-    told.warning("can't write the comment: GitHub answered 403").says("permissions: pull-requests: write").done();
+    told.warning("can't write the comment: GitHub answered 403").logs("permissions: pull-requests: write").done();
     assert_eq!(github.comments(), Vec::<String>::new());
 }
 
 #[test]
 fn the_token_goes_nowhere_without_a_comment_to_write() {
-    let (lab, github) = (Lab::new(), Github::start(Writing::Allowed));
+    let (lab, github) = (Lab::new(), Github::start(WriteAccess::Allowed));
     on_pull_request(&lab, &github).input("comment", "never").run().succeeds().applied(["0001_users"]).done();
     users(&lab).input("comment", "always").env("GITHUB_API_URL", github.url()).run().nothing_to_do().done();
     assert_eq!(github.requests(), Vec::<String>::new());

@@ -119,7 +119,7 @@ const DJANGO_FAILS: &[Expected] = &[
         "InconsistentMigrationHistory: carriers",
         Code::ToolFailed,
         "Migration orders.0001_initial is applied before its dependency carriers.0001_initial",
-        "has orders.0001_initial and not carriers.0001_initial",
+        "contains orders.0001_initial, but not carriers.0001_initial",
     ),
     (
         "table already exists",
@@ -132,7 +132,7 @@ const DJANGO_FAILS: &[Expected] = &[
         "NodeNotFoundError",
         Code::ToolFailed,
         "dependencies reference nonexistent parent node ('carriers', '0017_missing')",
-        "orders.0003_bad depends on, ('carriers', '0017_missing'), is not where the tool runs",
+        "('carriers', '0017_missing'), a migration that orders.0003_bad depends on, is not where the tool runs",
     ),
     ("NodeNotFoundError: showmigrations", Code::ToolFailed, "nonexistent parent node", ".dockerignore"),
     (
@@ -143,13 +143,13 @@ const DJANGO_FAILS: &[Expected] = &[
     ),
     ("lock timeout", Code::LockTimeout, "OperationalError: canceling statement due to lock timeout", "`lock-timeout`"),
     ("statement timeout", Code::StatementTimeout, "due to statement timeout", "`statement-timeout`"),
-    ("RunSQL with error", Code::ToolFailed, "relation \"nosuch\" does not exist", "no migration has made nosuch here"),
+    ("RunSQL with error", Code::ToolFailed, "relation \"nosuch\" does not exist", "no migration has created nosuch here"),
     ("RunPython raising", Code::ToolFailed, "ValueError: boom", "tool's output above"),
     (
         "permission denied",
         Code::PermissionDenied,
         "permission denied for schema public",
-        "lacks for public; since PostgreSQL 15",
+        "missing privileges on public; since PostgreSQL 15",
     ),
     (
         "must be owner",
@@ -167,7 +167,7 @@ const DJANGO_FAILS: &[Expected] = &[
         "missing app",
         Code::ToolFailed,
         "ModuleNotFoundError: No module named 'nosuchapp'",
-        "module `nosuchapp` is not there",
+        "module `nosuchapp` is not available",
     ),
     ("missing settings", Code::ToolFailed, "No module named 'nosuch'", "DJANGO_SETTINGS_MODULE"),
 ];
@@ -227,7 +227,7 @@ fn what_django_tenants_says_is_understood_in_3_13_and_4_0() {
             "--schema=SCHEMA carriers 0002_carrier_code --fake`",
         ),
         ("multiprocessing executor: t3 fails", Code::ToolFailed, "already exists", "--fake`"),
-        ("unknown executor", Code::ToolFailed, "No executor with codename nosuch", "`nosuch` is no executor"),
+        ("unknown executor", Code::ToolFailed, "No executor with codename nosuch", "no executor `nosuch`"),
         ("missing schema", Code::ToolFailed, "Schema \"nosuch\" does not exist", "the tenant's schema nosuch"),
     ];
     for file in ["django-tenants-3.13", "django-tenants-4.0"] {
@@ -263,7 +263,7 @@ fn what_rails_says_is_understood() {
                 "a table that is missing",
                 Code::ToolFailed,
                 "PG::UndefinedTable: ERROR:  relation \"nosuch\"",
-                "has made nosuch",
+                "has created nosuch",
             ),
             (
                 "table already exists",
@@ -322,7 +322,7 @@ fn what_flyway_says_is_understood() {
                 "a table that is missing",
                 Code::ToolFailed,
                 "relation \"public.realm\" does not exist",
-                "has made public.realm",
+                "has created public.realm",
             ),
             ("a schema that is not empty", Code::ToolFailed, "without metadata table", "`flyway baseline"),
         ],
@@ -377,9 +377,9 @@ const AROUND: &[(&str, Code, &str)] = &[
     (
         "bash: line 1: cd: /home/app/shop: No such file or directory",
         Code::ToolFailed,
-        "directory /home/app/shop is not there",
+        "directory /home/app/shop does not exist",
     ),
-    ("sh: 1: cd: can't cd to /home/app/shop", Code::ToolFailed, "directory /home/app/shop is not there"),
+    ("sh: 1: cd: can't cd to /home/app/shop", Code::ToolFailed, "directory /home/app/shop does not exist"),
     ("bash: line 1: python: command not found", Code::ToolMissing, "activate the virtual environment"),
     ("sh: 1: python: not found", Code::ToolMissing, "activate the virtual environment"),
     ("bash: line 1: docker: command not found", Code::ToolMissing, "Docker is not installed"),
@@ -390,7 +390,7 @@ const AROUND: &[(&str, Code, &str)] = &[
         Code::ToolMissing,
         "`alembic` is not in the PATH",
     ),
-    ("bash: line 1: ./migrate: Permission denied", Code::ToolFailed, "what is started is executable"),
+    ("bash: line 1: ./migrate: Permission denied", Code::ToolFailed, "the program is executable"),
     ("OSError: [Errno 28] No space left on device", Code::ToolFailed, "the disk is full"),
     (
         "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
@@ -417,14 +417,14 @@ const AROUND: &[(&str, Code, &str)] = &[
         Code::ToolFailed,
         "POSTGRES_USER",
     ),
-    ("psycopg2.OperationalError: FATAL:  role \"root\" does not exist", Code::ToolFailed, "`root` is written nowhere"),
+    ("psycopg2.OperationalError: FATAL:  role \"root\" does not exist", Code::ToolFailed, "`root` is not configured anywhere"),
     ("FATAL:  password authentication failed for user \"app\"", Code::ToolFailed, "POSTGRES_PASSWORD"),
     (
         "connection to server at \"db\" (172.18.0.2), port 5432 failed: Connection refused",
         Code::ToolFailed,
         "docker compose up -d db",
     ),
-    ("connection to server at \"10.0.0.5\", port 5432 failed: timeout expired", Code::ToolFailed, "`.env` is there"),
+    ("connection to server at \"10.0.0.5\", port 5432 failed: timeout expired", Code::ToolFailed, "`.env` exists"),
     (
         "IntegrityError: duplicate key value violates unique constraint \"users_email_key\"",
         Code::ToolFailed,
@@ -433,7 +433,7 @@ const AROUND: &[(&str, Code, &str)] = &[
     (
         "duplicate key value violates unique constraint \"pg_type_typname_nsp_index\"",
         Code::ToolFailed,
-        "nothing but this step migrates",
+        "only this step migrates",
     ),
     ("ERROR:  relation \"tenants_tenant\" does not exist", Code::ToolFailed, "was committed"),
     ("ERROR:  deadlock detected", Code::ToolFailed, "waited for each other"),

@@ -31,8 +31,8 @@ fn a_file_that_is_one_transaction_runs_in_the_one_that_every_file_has() {
             .run()
             .succeeds()
             .applied(["0001_file", "0002_after"])
-            .says("its BEGIN and COMMIT are replaced by those of the transaction in which every file runs")
-            .never_says("there is already a transaction in progress")
+            .logs("its BEGIN and COMMIT are replaced by those of the transaction in which every file runs")
+            .never_logs("there is already a transaction in progress")
             .done();
         one_file(&lab, body).file("migrations/0002_after.sql", "select i from t;\n").run().nothing_to_do().done();
     }
@@ -47,7 +47,7 @@ fn what_fails_in_a_files_own_transaction_is_shown_in_its_place_and_nothing_of_it
         .fails("statement-failed", 6)
         .pending(["0001_file"])
         .annotation("migrations/0001_file.sql", 3, "oops")
-        .says("migrations/0001_file.sql:3:10")
+        .logs("migrations/0001_file.sql:3:10")
         .done();
     assert_eq!(lab.database.sql("select to_regclass('t') is null"), "t");
     succeeds(one_file(&lab, &body("")).run()).done();
@@ -63,7 +63,7 @@ fn several_transactions_of_a_files_own_are_refused_and_the_advice_works() {
     let several = SEVERAL.replace("CREATE INDEX CONCURRENTLY", "CREATE INDEX");
     let file = "migrations/0001_file.sql";
     let fix = "put `-- no-transaction` on the file's first line";
-    let refused = one_file(&lab, &several).run().fails("own-transaction", 2).says(fix);
+    let refused = one_file(&lab, &several).run().fails("own-transaction", 2).logs(fix);
     let refused = [(1, "BEGIN"), (3, "COMMIT"), (4, "BEGIN"), (8, "COMMIT")]
         .iter()
         .fold(refused, |refused, (line, word)| refused.annotation(file, *line, &format!("`{word}` on line {line}")));
@@ -92,10 +92,10 @@ fn a_transaction_of_a_file_that_has_opted_out_is_done_as_a_whole_or_not_at_all()
         .fails("statement-failed", 6)
         .pending(["0001_file"])
         .annotation("migrations/0001_file.sql", 7, "division by zero")
-        .says("statement 2 of 3 was rolled back; the 1 before it stay done")
+        .logs("statement 2 of 3 was rolled back; the 1 before it stay done")
         .done();
     assert_eq!(lab.database.sql("select to_regclass('a') is not null, to_regclass('seen') is null"), "t|t");
-    succeeds(one_file(&lab, &body("")).run()).says("1 of 3 statements").done();
+    succeeds(one_file(&lab, &body("")).run()).logs("1 of 3 statements").done();
     assert_eq!((isolation(&lab).as_str(), lab.database.sql("select count(*) from a").as_str()), ("serializable", "1"));
     assert_eq!(lab.database.sql("select indisvalid from pg_index where indexrelid = 'a_i'::regclass"), "t");
 }
@@ -113,7 +113,7 @@ fn what_ends_a_transaction_in_another_way_is_refused_and_the_advice_works() {
             .run()
             .fails("own-transaction", 2)
             .annotation("migrations/0001_file.sql", line, &format!("`{word}` on line {line}"))
-            .says("fix: remove the statements that begin or end transactions")
+            .logs("fix: remove the statements that begin or end transactions")
             .done();
         assert_eq!(lab.database.contents(), "");
         succeeds(one_file(&lab, removed).run()).done();
@@ -185,7 +185,7 @@ fn what_is_asked_for_a_transaction_too_late_is_refused_and_the_advice_works() {
         .fails("statement-failed", 6)
         .pending(["0001_file"])
         .annotation("migrations/0001_file.sql", 2, "SET TRANSACTION ISOLATION LEVEL must")
-        .says("fix: set the modes of the transaction at the top of the file")
+        .logs("fix: set the modes of the transaction at the top of the file")
         .done();
     succeeds(one_file(&lab, &format!("{late}{ISOLATED}")).run()).done();
     assert_eq!(isolation(&lab), "serializable");
@@ -199,7 +199,7 @@ fn what_is_asked_for_a_transaction_that_there_is_not_is_refused_and_the_advice_w
         .run()
         .fails("statement-refused", 2)
         .annotation("migrations/0001_file.sql", 2, "would have no effect")
-        .says("fix: write `SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL …` in its place")
+        .logs("fix: write `SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL …` in its place")
         .done();
     succeeds(one_file(&lab, &body("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE")).run())
         .done();
@@ -220,9 +220,9 @@ fn what_commits_by_itself_is_refused_and_the_advice_works() {
             .fails("statement-failed", 6)
             .pending(["0001_file"])
             .annotation("migrations/0001_file.sql", 1, "invalid transaction termination")
-            .says("SQLSTATE 2D000")
-            .says("fix: the statement commits by itself")
-            .says("`-- no-transaction` on the first line")
+            .logs("SQLSTATE 2D000")
+            .logs("fix: the statement commits by itself")
+            .logs("`-- no-transaction` on the first line")
             .done();
         succeeds(one_file(&lab, &format!("-- no-transaction\n{body}")).run()).done();
         assert_eq!(lab.database.sql("select count(*) from t"), "3");
@@ -241,14 +241,14 @@ fn what_can_commit_nowhere_is_not_said_to_work_without_a_transaction() {
         .fails("statement-failed", 6)
         .pending(["0001_file"])
         .annotation("migrations/0001_file.sql", 2, "invalid transaction termination")
-        .says("fix: COMMIT and ROLLBACK work in a DO block")
+        .logs("fix: COMMIT and ROLLBACK work in a DO block")
         .done();
     one_file(&lab, "do $$ begin execute 'create table x (i int)'; execute 'vacuum x'; end $$;\n")
         .run()
         .fails("statement-failed", 6)
         .pending(["0001_file"])
         .annotation("migrations/0001_file.sql", 1, "VACUUM")
-        .says("fix: a command that can't run in a transaction can't run in a function or in a block, either")
+        .logs("fix: a command that can't run in a transaction can't run in a function or in a block, either")
         .done();
     succeeds(one_file(&lab, "-- no-transaction\ncreate table x (i int);\nvacuum x;\n").run()).done();
 }

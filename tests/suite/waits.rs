@@ -100,7 +100,7 @@ fn what_is_done_concurrently_waits_for_who_is_in_its_way_and_names_them() {
         running.wait_for_line(&blocker.name(""), SOON);
         waits_long(&lab);
         blocker.ends();
-        running.finish().succeeds().applied(["0001_one"]).never_says("another try").done();
+        running.finish().succeeds().applied(["0001_one"]).never_logs("another try").done();
         assert_eq!(lab.database.sql("select count(*) from pg_index where not indisvalid"), "0", "{form}");
     }
 }
@@ -115,7 +115,7 @@ fn the_same_in_a_file_that_has_opted_out_and_what_follows_is_limited_again() {
     running.wait_for_line("CREATE INDEX CONCURRENTLY, pid ", SOON);
     waits_long(&lab);
     blocker.ends();
-    running.finish().succeeds().applied(["0001_one"]).never_says("another try").done();
+    running.finish().succeeds().applied(["0001_one"]).never_logs("another try").done();
     assert_eq!(lab.database.sql("select * from told"), "100ms");
 }
 
@@ -138,7 +138,7 @@ fn a_statement_that_meets_a_lock_climbs_the_ladder_and_names_who_has_it() {
     // It is seen that nobody is in the way any more: the pause is not waited for.
     let told = running.finish();
     assert!(ended.elapsed() < Duration::from_secs(8), "done after {:?}", ended.elapsed());
-    told.succeeds().applied(["0001_one"]).never_says("(3 of 3").done();
+    told.succeeds().applied(["0001_one"]).never_logs("(3 of 3").done();
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn who_was_in_the_way_of_the_last_try_is_in_the_fault() {
 fn a_statement_that_takes_long_gives_signs_of_life() {
     let lab = Lab::new();
     let told = file(&lab, "select pg_sleep(18);\n").run().succeeds().applied(["0001_one"]);
-    told.says("still at work: pid ").says(" s (select)").done();
+    told.logs("still at work: pid ").logs(" s (select)").done();
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn an_index_whose_build_is_cancelled_is_told() {
     assert!(told.summary.contains("INVALID") && told.log.contains(BROKEN), "{}", told.summary);
     told.done();
     blocker.ends();
-    file(&lab, BUILD).run().succeeds().applied(["0001_one"]).says("dropped the INVALID index").done();
+    file(&lab, BUILD).run().succeeds().applied(["0001_one"]).logs("dropped the INVALID index").done();
 }
 
 /// A tool that is a line for a shell, on the server.
@@ -196,7 +196,7 @@ fn a_tool_whose_build_meets_the_limit_has_another_try_that_waits() {
     waits_long(&lab);
     blocker.ends();
     let told = running.finish().succeeds().warning(ONLY_ITS_WORD);
-    told.says("dropped the INVALID index public.t_id that this try left behind").done();
+    told.logs("dropped the INVALID index public.t_id that this attempt left behind").done();
     assert_eq!(lab.database.sql("select indisvalid from pg_index where indexrelid = 't_id'::regclass"), "t");
 }
 
@@ -206,11 +206,11 @@ fn a_tool_whose_build_meets_the_limit_and_may_not_try_again_says_what_is_left() 
     let blocker = Blocker::begins(&lab, "update t set n = n where id = 1");
     let step = on_server(&lab, &server, BUILD.trim()).input("retries", "0").input("lock-timeout", "2s");
     let told = step.run().fails("lock-timeout", 6).warning(BROKEN);
-    told.says("`DROP INDEX CONCURRENTLY public.t_id` first").says("waits for older transactions").done();
+    told.logs("`DROP INDEX CONCURRENTLY public.t_id` first").logs("waits for older transactions").done();
     // The next run's tool finds it there, and is not told to take it for applied.
     blocker.ends();
     let told = on_server(&lab, &server, BUILD.trim()).run().fails("tool-failed", 6);
-    told.says("it is INVALID: an earlier build of it was interrupted").never_says("record it as applied").done();
+    told.logs("it is INVALID: an earlier build of it was interrupted").never_logs("record it as applied").done();
     lab.database.sql("drop index t_id");
     on_server(&lab, &server, BUILD.trim()).run().succeeds().warning(ONLY_ITS_WORD).done();
 }
@@ -224,7 +224,7 @@ fn a_tool_that_meets_a_lock_climbs_the_ladder_and_names_who_has_it() {
     running.wait_for_line(&blocker.name(""), SOON);
     running.wait_for_line("another try of the tool (2 of 3, in at most 10 s)", SOON);
     blocker.ends();
-    running.finish().succeeds().warning(ONLY_ITS_WORD).never_says("(3 of 3").done();
+    running.finish().succeeds().warning(ONLY_ITS_WORD).never_logs("(3 of 3").done();
 }
 
 /// A build waits without a limit in a try of its own; what others queue behind still has one, by the one who watches.

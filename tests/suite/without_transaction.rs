@@ -88,13 +88,13 @@ fn a_failing_statement_stops_the_file_there_and_the_next_run_goes_on_with_it() {
         .fails("statement-failed", 6)
         .pending(["0001_alone"])
         .annotation("migrations/0001_alone.sql", 4, "tabel")
-        .says("statement 3 of 4 was rolled back; the 2 before it stay done")
-        .says("the run resumes with this statement")
-        .never_says("no transaction in progress")
+        .logs("statement 3 of 4 was rolled back; the 2 before it stay done")
+        .logs("the run resumes with this statement")
+        .never_logs("no transaction in progress")
         .done();
     assert_eq!(lab.database.sql("select relname from pg_class where relname in ('a', 'b', 'c', 'd')"), "a\nb");
     assert_eq!((recorded(&lab).as_str(), progress(&lab).as_str()), ("", "1|2|2"));
-    succeeds(opted_out(&lab, &four("create table c (id int);")).run()).says("2 of 4 statements").done();
+    succeeds(opted_out(&lab, &four("create table c (id int);")).run()).logs("2 of 4 statements").done();
     is_done(&lab);
     assert_eq!(lab.database.sql("select count(*) from pg_class where relname in ('a', 'b', 'c', 'd')"), "4");
 }
@@ -111,17 +111,17 @@ fn statements_that_are_done_must_not_be_changed() {
         .run()
         .fails("file-changed", 5)
         .pending(["0001_alone"])
-        .says("restore the statements that were already run")
+        .logs("restore the statements that were already run")
         .done();
     one_file(&lab, "create table a (id int);\ncreate table b ();\n")
         .run()
         .fails("file-changed", 5)
         .pending(["0001_alone"])
-        .says("-- no-transaction")
+        .logs("-- no-transaction")
         .done();
     assert_eq!(progress(&lab), "1|1|1");
     succeeds(opted_out(&lab, "create table a (id int);\n-- better\ncreate table b ();\n").run())
-        .says("1 of 2 statements")
+        .logs("1 of 2 statements")
         .done();
     is_done(&lab);
 }
@@ -137,7 +137,7 @@ fn a_statement_and_its_place_are_one_transaction() {
     assert_eq!(lab.database.terminate(RUN), 1);
     running.finish().fails("database-lost", 3).pending(["0001_alone"]).done();
     assert_eq!(progress(&lab), "1|1|1");
-    succeeds(opted_out(&lab, "update t set n = n + 1;\nselect pg_sleep(0);\n").run()).says("1 of 2 statements").done();
+    succeeds(opted_out(&lab, "update t set n = n + 1;\nselect pg_sleep(0);\n").run()).logs("1 of 2 statements").done();
     assert_eq!(lab.database.sql("select distinct n from t"), "1");
     is_done(&lab);
 }
@@ -154,7 +154,7 @@ fn a_statement_whose_place_was_not_kept_is_taken_back() {
     assert_eq!(lab.database.terminate(RUN), 1);
     running.finish().fails("database-lost", 3).pending(["0001_alone"]).done();
     holder.sql("rollback");
-    succeeds(opted_out(&lab, "select 1;\nupdate t set n = n + 1;\n").run()).says("1 of 2 statements").done();
+    succeeds(opted_out(&lab, "select 1;\nupdate t set n = n + 1;\n").run()).logs("1 of 2 statements").done();
     assert_eq!(lab.database.sql("select distinct n from t"), "1");
 }
 
@@ -171,13 +171,13 @@ fn an_index_that_met_a_lock_is_built_anew_by_the_next_run() {
             .pending(["0001_alone"])
             .warning(BROKEN)
             .annotation("migrations/0001_alone.sql", 2, "lock timeout")
-            .says("raise `lock-timeout` or `retries`")
-            .never_says("correct the statement")
-            .never_says("no transaction in progress")
+            .logs("raise `lock-timeout` or `retries`")
+            .never_logs("correct the statement")
+            .never_logs("no transaction in progress")
             .done();
         assert_eq!(indexes(&lab), "t_id|f");
         holder.sql("rollback");
-        succeeds(one_file(&lab, build).run()).says("dropped the INVALID index").done();
+        succeeds(one_file(&lab, build).run()).logs("dropped the INVALID index").done();
         assert_eq!(indexes(&lab), "t_id|t");
         is_done(&lab);
     }
@@ -196,7 +196,7 @@ fn an_index_that_met_a_lock_is_built_anew_by_the_same_run_which_repeats_nothing_
     .start();
     running.wait_for_line("another try of migrations/0001_alone.sql (1 of 3", PATIENCE);
     holder.sql("rollback");
-    succeeds(running.finish()).says("dropped the INVALID index \"t_id\"").done();
+    succeeds(running.finish()).logs("dropped the INVALID index \"t_id\"").done();
     assert_eq!(
         (indexes(&lab).as_str(), lab.database.sql("select count(*) from t where id = 4").as_str()),
         ("t_id|t", "1")
@@ -263,7 +263,7 @@ fn rows_that_are_not_unique_are_named_and_the_index_is_built_once_they_are() {
         .fails("statement-failed", 6)
         .pending(["0001_alone"])
         .annotation("migrations/0001_alone.sql", 1, "t_id")
-        .says("Key (id)=(3) is duplicated")
+        .logs("Key (id)=(3) is duplicated")
         .warning(BROKEN)
         .done();
     assert_eq!(indexes(&lab), "t_id|f");
@@ -339,7 +339,7 @@ const CALL: &str = "call p();\ncreate table after as select sum(n) from t;\n";
 fn decide(lab: &Lab, which: &str) {
     for _ in 0..2 {
         let asked = opted_out(lab, CALL).run();
-        let seen = asked.seen();
+        let seen = asked.rendered_log();
         let (_, sql) = seen.split_once(which).expect("the log proposes it");
         let sql = sql.lines().next().expect("the rest of the line").to_owned();
         asked
@@ -351,7 +351,7 @@ fn decide(lab: &Lab, which: &str) {
         lab.database.sql(&format!("begin; {sql} rollback"));
     }
     let asked = opted_out(lab, CALL).run();
-    let seen = asked.seen();
+    let seen = asked.rendered_log();
     let (_, sql) = seen.split_once(which).expect("the log proposes it");
     lab.database.sql(sql.lines().next().expect("the rest of the line"));
     asked.in_doubt("statement-in-doubt").pending(["0001_alone"]).done();
@@ -385,7 +385,7 @@ fn a_procedure_that_fails_behind_its_own_commit_is_not_said_to_be_undone() {
         .fails("statement-failed", 6)
         .pending(["0001_alone"])
         .annotation("migrations/0001_alone.sql", 2, "division by zero")
-        .says("anything that statement 1 of 2 committed by itself stays")
+        .logs("anything that statement 1 of 2 committed by itself stays")
         .done();
     assert_eq!(lab.database.sql("select sum(n) from t"), "3");
 }
@@ -430,7 +430,7 @@ fn a_temporary_table_is_made_again_when_a_file_is_resumed() {
             .run()
             .fails("statement-failed", 6)
             .pending(["0001_alone"])
-            .says("is duplicated")
+            .logs("is duplicated")
             .warning(BROKEN)
             .done();
         lab.database.sql("delete from t where ctid = (select min(ctid) from t where id = 1)");
@@ -465,7 +465,7 @@ fn what_else_a_session_keeps_is_made_again_when_a_file_is_resumed() {
             .run()
             .fails("statement-failed", 6)
             .pending(["0001_alone"])
-            .says("is duplicated")
+            .logs("is duplicated")
             .warning(BROKEN)
             .done();
         lab.database.sql("delete from t where ctid = (select min(ctid) from t where id = 1)");
@@ -485,7 +485,7 @@ fn a_temporary_table_that_could_not_be_made_again_as_it_was_is_refused_and_each_
         .fails("statement-refused", 2)
         .pending(["0001_alone"])
         .annotation("migrations/0001_alone.sql", 2, "`todo`, created on line 2 of `migrations/0001_alone.sql`, ends with its session")
-        .says("fix: move what makes and uses it into a file of its own without `-- no-transaction`; or make an ordinary table")
+        .logs("fix: move the statements that create and use it into a file of their own without `-- no-transaction`; or create an ordinary table")
         .done();
     assert_eq!(lab.database.contents(), "t");
     opted_out(&lab, BUILD)
@@ -548,7 +548,7 @@ fn an_index_that_was_broken_before_is_a_warning_and_fails_verify() {
         .input("command", "verify")
         .run()
         .fails("verify-index", 7)
-        .says("t_old is INVALID")
+        .logs("t_old is INVALID")
         .done();
 }
 
@@ -556,7 +556,7 @@ fn an_index_that_was_broken_before_is_a_warning_and_fails_verify() {
 fn an_index_that_a_file_breaks_is_no_success() {
     let lab = with_table();
     let boss = as_superuser(&lab);
-    boss(&broken("t_new")).run().fails("verify-index", 7).applied(["0001_alone"]).says("t_new is INVALID").done();
+    boss(&broken("t_new")).run().fails("verify-index", 7).applied(["0001_alone"]).logs("t_new is INVALID").done();
 }
 
 /// Somebody builds the same index at the moment, and can't finish because of a third one.

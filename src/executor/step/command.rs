@@ -30,17 +30,17 @@ pub(crate) struct CommandRun<'e> {
     pub(crate) timeout: Option<Duration>,
 }
 
-/// Runs the command; `keeper` holds the run lock meanwhile.
+/// Runs the command; `lock_holder` holds the run lock meanwhile.
 ///
 /// # Errors
 /// The fault of the command, `step-timeout`, or `commit-in-doubt` if its outcome is unknown.
 pub(crate) async fn run_command(
     sites: &mut Sites<'_>,
-    keeper: &mut LockHolder<'_>,
+    lock_holder: &mut LockHolder<'_>,
     errand: CommandRun<'_>,
 ) -> Result<(), Fault> {
-    let Some(limit) = errand.timeout else { return run_with_retries(sites, keeper, errand).await };
-    if let Ok(done) = timeout(limit, run_with_retries(sites, keeper, errand)).await {
+    let Some(limit) = errand.timeout else { return run_with_retries(sites, lock_holder, errand).await };
+    if let Ok(done) = timeout(limit, run_with_retries(sites, lock_holder, errand)).await {
         return done;
     }
     let cause = format!("`{}` was not done after {} s", errand.command.display_text(), limit.as_secs());
@@ -49,7 +49,7 @@ pub(crate) async fn run_command(
         return Err(sites.give_up(format!("{cause}, and could not be stopped: the connection to the server is lost")));
     }
     ended?;
-    keeper.end_backends(sites.backend_pids()).await?;
+    lock_holder.end_backends(sites.backend_pids()).await?;
     Err(sites.with_timeout_context(Fault::new(Code::StepTimeout, cause)))
 }
 
@@ -71,14 +71,14 @@ enum LockWaitLimit {
 
 async fn run_with_retries(
     sites: &mut Sites<'_>,
-    keeper: &mut LockHolder<'_>,
+    lock_holder: &mut LockHolder<'_>,
     errand: CommandRun<'_>,
 ) -> Result<(), Fault> {
     let (mut turn, mut said) = (RunMode::Start, RefCell::new(Transcript::default()));
     let ladder = LockRetries { lock_timeout: sites.settings.safety.lock_timeout, retries: errand.retries };
     let lookout = LockWaits::default();
-    let broken = keeper.invalid_indexes().await?;
-    keeper.start_monitor(sites.transport()?).await;
+    let broken = lock_holder.invalid_indexes().await?;
+    lock_holder.start_monitor(sites.transport()?).await;
     let (mut course, mut unheard) =
         (RetryState { attempt: 0, lock_limit: LockWaitLimit::Limited, invalid_before: broken }, 0);
     loop {
@@ -88,14 +88,14 @@ async fn run_with_retries(
             ..SessionTerms::with_user_lock_timeout(sites.settings, SessionAccess::for_command(sites.settings.command))
         };
         let task = SiteCommand { site: errand.site, command: errand.command, terms };
-        let Err(fault) = run_once(sites, keeper, task, turn, &said, &lookout).await else { return Ok(()) };
+        let Err(fault) = run_once(sites, lock_holder, task, turn, &said, &lookout).await else { return Ok(()) };
         if sites.may_be_detached(errand.site, &fault) {
             unheard = if sites.is_connection_lost() { 0 } else { unheard + 1 };
             if unheard > MAX_FOLLOWER_RESTARTS {
                 sites.stop_commands().await?;
                 return Err(fault.detail("so the work was stopped"));
             }
-            reattach(sites, keeper, &fault).await?;
+            reattach(sites, lock_holder, &fault).await?;
             turn = RunMode::Resume;
             continue;
         }
@@ -103,7 +103,7 @@ async fn run_with_retries(
         if fault.code != Code::LockTimeout {
             return Err(fault);
         }
-        course = prepare_retry(sites, keeper, (ladder, course), &lookout, fault).await?;
+        course = prepare_retry(sites, lock_holder, (ladder, course), &lookout, fault).await?;
         (turn, said) = (RunMode::Start, RefCell::default());
     }
 }
@@ -129,13 +129,13 @@ fn begin_attempt(lookout: &LockWaits, ladder: LockRetries, course: &RetryState) 
 /// The given fault, if this was the last attempt.
 async fn prepare_retry(
     sites: &Sites<'_>,
-    keeper: &LockHolder<'_>,
+    lock_holder: &LockHolder<'_>,
     (ladder, course): (LockRetries, RetryState),
     lookout: &LockWaits,
     fault: Fault,
 ) -> Result<RetryState, Fault> {
     let said = lookout.describe_blockers();
-    let left = keeper.invalid_indexes().await.unwrap_or_default();
+    let left = lock_holder.invalid_indexes().await.unwrap_or_default();
     let left: Vec<String> = left.into_iter().filter(|index| !course.invalid_before.contains(index)).collect();
     let form = lookout.current_blockers().into_iter().rev().find_map(|obstacle| obstacle.form);
     let cut_off = form.or_else(|| (!left.is_empty()).then_some("CREATE INDEX CONCURRENTLY or its like"));
@@ -146,7 +146,7 @@ async fn prepare_retry(
             what: format!("another try of the tool, in which {form} may wait as long as the run may take"),
             why: fault.cause.clone(),
         });
-        let dropped = keeper.drop_indexes(sites.transport()?, &left, lookout).await;
+        let dropped = lock_holder.drop_indexes(sites.transport()?, &left, lookout).await;
         dropped.map_err(|why| fault.detail(format!("what it left behind could not be dropped: {}", why.cause)))?;
         return Ok(RetryState { lock_limit: LockWaitLimit::Unlimited, ..course });
     }
@@ -161,18 +161,18 @@ async fn prepare_retry(
         what: format!("another try of the tool ({number} of {}, in {most}{} s)", ladder.retries, pause.as_secs()),
         why: [Some(fault.cause), said].into_iter().flatten().collect::<Vec<_>>().join("; "),
     });
-    pause_before_retry(sites, keeper, lookout, pause).await?;
+    pause_before_retry(sites, lock_holder, lookout, pause).await?;
     Ok(RetryState { attempt: number, ..course })
 }
 
 /// Pauses; the monitor checks meanwhile whether the blocking sessions are still there.
 async fn pause_before_retry(
     sites: &Sites<'_>,
-    keeper: &LockHolder<'_>,
+    lock_holder: &LockHolder<'_>,
     lookout: &LockWaits,
     pause: Duration,
 ) -> Result<(), Fault> {
-    let watch = keeper.monitor_until_lost(sites.transport()?, Vec::new, lookout);
+    let watch = lock_holder.monitor_until_lost(sites.transport()?, Vec::new, lookout);
     match select(pin!(lookout.pause_while_blocked(pause)), pin!(watch)).await {
         Either::Left(((), _)) => Ok(()),
         Either::Right((lost, _)) => Err(lost),
@@ -180,7 +180,7 @@ async fn pause_before_retry(
 }
 
 /// Reconnects, takes the slot and the run lock again, and stops the command if the lock is gone.
-async fn reattach(sites: &mut Sites<'_>, keeper: &mut LockHolder<'_>, lost: &Fault) -> Result<(), Fault> {
+async fn reattach(sites: &mut Sites<'_>, lock_holder: &mut LockHolder<'_>, lost: &Fault) -> Result<(), Fault> {
     let mut lost = lost.clone();
     loop {
         let was_lost = sites.is_connection_lost();
@@ -188,7 +188,7 @@ async fn reattach(sites: &mut Sites<'_>, keeper: &mut LockHolder<'_>, lost: &Fau
         if !was_lost {
             return Ok(());
         }
-        match keeper.reconnect(sites.transport()?).await {
+        match lock_holder.reconnect(sites.transport()?).await {
             Ok(()) => return Ok(()),
             Err(fault) if sites.is_connection_lost() => lost = fault,
             Err(fault) => {
@@ -202,14 +202,14 @@ async fn reattach(sites: &mut Sites<'_>, keeper: &mut LockHolder<'_>, lost: &Fau
 /// Runs one attempt, until it ends or the lock is lost.
 async fn run_once(
     sites: &Sites<'_>,
-    keeper: &LockHolder<'_>,
+    lock_holder: &LockHolder<'_>,
     task: SiteCommand<'_>,
     turn: RunMode,
     said: &RefCell<Transcript>,
     lookout: &LockWaits,
 ) -> Result<(), Fault> {
     let work = sites.run_to_success(task, turn, said);
-    let watch = keeper.monitor_until_lost(sites.transport()?, || sites.backend_pids(), lookout);
+    let watch = lock_holder.monitor_until_lost(sites.transport()?, || sites.backend_pids(), lookout);
     match select(pin!(work), pin!(watch)).await {
         Either::Left((done, _)) => done,
         // A command that runs on without a connection is followed again.

@@ -37,7 +37,7 @@ fn step_id(phase: StepPhase, at: usize, step: &Step) -> StepId {
 /// The fault of the first required step that failed.
 pub(super) async fn run_steps(
     sites: &mut Sites<'_>,
-    keeper: &mut LockHolder<'_>,
+    lock_holder: &mut LockHolder<'_>,
     (phase, steps): (StepPhase, &[Step]),
     turns: &[When],
 ) -> Result<(), Fault> {
@@ -47,7 +47,7 @@ pub(super) async fn run_steps(
         let done = match &step.work {
             StepWork::Command { line, site } => {
                 let errand = CommandRun { site, command: line, retries: step.retries, timeout: step.timeout };
-                run_command(sites, keeper, errand).await
+                run_command(sites, lock_holder, errand).await
             }
             StepWork::Sql { shown, path } => sql_file::run_sql_file(sites, shown, path, step.timeout).await,
         };
@@ -115,7 +115,7 @@ pub(super) async fn wait_until_healthy(sites: &Sites<'_>, health: &HealthCheck) 
         // A missing program will not appear later.
         if fault.code == Code::ToolMissing {
             let cause = format!("`{}` (`health`) can't be run: {}", line.display_text(), fault.cause);
-            let fix = "correct `run` of `health`: its program must exist where it is run, and be executable";
+            let fix = "correct `run` of `health`: its program must exist where it runs, and be executable";
             return Err(Fault { cause, ..fault }.fix(fix));
         }
         // At most once: from then on no TLS is declined.

@@ -158,8 +158,8 @@ impl ToolExecutor<'_> {
             ),
             Some(_) if now.ledgers.is_empty() => (
                 "no ledger was found in the database",
-                "if the tool keeps a ledger, check that it uses the database in `database-url`; if it keeps none, \
-                 nothing can be proven, and this warning stays",
+                "if the tool keeps a ledger (a table of the migrations that it has applied), check that it uses the database in \
+                 `database-url`; if it keeps none, nothing can be verified, and this warning stays",
             ),
             Some(_) => (
                 "the tool can't list its migrations, and there is nothing new in the ledger",

@@ -14,7 +14,7 @@ use crate::{
         own_query::{OwnQuery, RunLockRequirement},
         query_rows,
     },
-    run::event::MigrationId,
+    run::event::{MigrationId, PlanFacts},
     settings::{ExecutorSettings, Settings},
     tool::{LedgerRows, ListedMigration, Recipe},
 };
@@ -117,7 +117,7 @@ impl LedgerSnapshot {
     pub(crate) fn ledger_name(&self) -> String {
         match self.ledgers.as_slice() {
             [] if self.source == SnapshotSource::Listing => "the tool's own listing".to_owned(),
-            [] => "no ledger yet".to_owned(),
+            [] => PlanFacts::NO_LEDGER.to_owned(),
             [one] => one.table.to_string(),
             [first, rest @ ..] => format!("{} and {} more", first.table, rest.len()),
         }

@@ -54,10 +54,13 @@ fn strip_surplus(text: &str) -> Option<(&'static str, String)> {
         return Some(("is a command, not the address of a server", rest.to_owned()));
     }
     if let Some((_, rest)) = text.split_once('=').filter(|(name, _)| is_variable_name(name)) {
-        return Some(("is a whole line, not the address of a server", rest.trim_matches(['"', '\'']).to_owned()));
+        return Some((
+            "is a whole `NAME=value` line, not the address of a server",
+            rest.trim_matches(['"', '\'']).to_owned(),
+        ));
     }
     if let Some((server, _)) = text.split_once('/') {
-        return Some(("has a path behind the server", server.to_owned()));
+        return Some(("has a path after the server's address", server.to_owned()));
     }
     if let Some((user, host)) = text.split_once('@')
         && let Some((one, other)) = host.split_once('@')

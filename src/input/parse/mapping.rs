@@ -66,7 +66,7 @@ impl<'a> MappingReader<'a> {
         match scalar_text(self.mapping.get(key)?) {
             Ok(text) => text.map(|text| text.trim().to_owned()).filter(|text| self.reject_expression(key, text)),
             Err(NotScalar) => {
-                self.add_invalid(&format!("`{key}` is not a text, a number, true or false"), "write a single value");
+                self.add_invalid(&format!("`{key}` must be text, a number, true or false"), "write a single value");
                 None
             }
         }

@@ -79,7 +79,7 @@ fn split_unit(text: &str) -> Option<(u64, &str)> {
 pub(crate) fn parse_port(text: &str) -> Result<u16, InvalidValue> {
     match parse_unsigned(text).and_then(|number| u16::try_from(number).ok()) {
         Some(port) if port > 0 => Ok(port),
-        _ => Err(InvalidValue::new("is not a port", "a number from 1 to 65535")),
+        _ => Err(InvalidValue::new("is not a port number", "a number from 1 to 65535")),
     }
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn parse_version(text: &str) -> Result<String, InvalidValue> {
     let is_version = layout::ALL.iter().any(|layout| layout.canonical_version(text).is_some());
     is_version
         .then(|| text.to_owned())
-        .ok_or_else(|| InvalidValue::new("is not a version", "the number in front of a file's name, as in 0007"))
+        .ok_or_else(|| InvalidValue::new("is not a version", "the number at the start of a file's name, as in 0007"))
 }
 
 /// Parses a number without a sign: `u64::from_str` would accept `+5`.
@@ -146,7 +146,7 @@ pub(crate) fn parse_choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result
         let last = words.len().saturating_sub(2);
         let (several, ends) = words.split_at(last);
         let list = several.iter().cloned().chain([ends.join(" or ")]).collect::<Vec<_>>();
-        InvalidValue::new("does not exist", list.join(", "))
+        InvalidValue::new("is not one of the accepted values", list.join(", "))
     })
 }
 

@@ -37,14 +37,14 @@ pub(crate) fn check_sql_command(command: Command) -> Result<(), Fault> {
         Command::Migrate | Command::Plan | Command::Status | Command::Verify | Command::Tunnel => return Ok(()),
         Command::Rollback => (
             "plain SQL files can't be rolled back",
-            "write a new migration that undoes the one that is not wanted; `rollback` is for tools, with `executor: image` or `server`",
+            "write a new migration that undoes the unwanted one; `rollback` is for tools, with `executor: image` or `executor: server`",
         ),
         Command::Baseline => (
             "SQL files can't be recorded without being applied",
             "write the first files so that they change nothing where the schema is there (`create table if not exists`), or \
-             begin with the first file that is new; `baseline` is for tools, with `executor: image` or `server`",
+             begin with the first file that is new; `baseline` is for tools, with `executor: image` or `executor: server`",
         ),
     };
-    let cause = format!("`command: {}` with `executor: sql`: {cause}", command.name());
+    let cause = format!("`command: {}` does not work with `executor: sql`: {cause}", command.name());
     Err(Fault::new(Code::InputInvalid, cause).fix(fix))
 }

@@ -47,7 +47,10 @@ pub(crate) fn resolve_commands(
 ) -> Option<ResolvedCommands> {
     let reference = match known.executor {
         Some(ExecutorChoice::Image) => {
-            findings.ok_or_record(inputs.required(InputName::Image, parse::parse_image_reference))
+            let cause = "`image` has no value, and `executor: image` needs the app's own image";
+            let missing = || inputs.missing_fault(cause, &[InputName::Image]);
+            let image = inputs.optional(InputName::Image, parse::parse_image_reference);
+            findings.ok_or_record(image.and_then(|image| image.ok_or_else(missing)))
         }
         Some(ExecutorChoice::Sql | ExecutorChoice::Server) | None => {
             findings.ok_or_record(inputs.optional(InputName::Image, parse::parse_image_reference)).flatten()

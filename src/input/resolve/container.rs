@@ -57,11 +57,11 @@ fn resolve_credentials(inputs: &Inputs) -> Result<Option<RegistryCredentials>, F
         (None, None) => Ok(None),
         (Some(username), Some(password)) => Ok(Some(RegistryCredentials { username: username.to_owned(), password })),
         (Some(_), None) => {
-            Err(Fault::new(Code::InputMissing, "`registry-username` has a value and `registry-password` has none"))
+            Err(Fault::new(Code::InputMissing, "`registry-username` has a value, but `registry-password` has none"))
         }
         (None, Some(_)) => {
-            Err(Fault::new(Code::InputMissing, "`registry-password` has a value and `registry-username` has none")
-                .fix("set `registry-username`; where the registry takes a token alone, any name will do"))
+            Err(Fault::new(Code::InputMissing, "`registry-password` has a value, but `registry-username` has none")
+                .fix("set `registry-username`; if the registry needs only a token, any name will do"))
         }
     }
 }

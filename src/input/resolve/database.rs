@@ -114,7 +114,7 @@ fn parse_host(text: &str) -> Result<String, InvalidValue> {
 }
 
 fn parse_sslmode(text: &str) -> Result<SslRequest, InvalidValue> {
-    SslRequest::parse(text).ok_or_else(|| InvalidValue::new("does not exist", SslRequest::ACCEPTED))
+    SslRequest::parse(text).ok_or_else(|| InvalidValue::new("is not one of the accepted values", SslRequest::ACCEPTED))
 }
 
 /// Combines a part of the URL with the input of the same meaning: one of them is given, or both agree.
@@ -157,7 +157,7 @@ fn missing_parts_fault(inputs: &Inputs, url: Option<&ParsedUrl>, parts: [&Option
         [several @ .., last] => format!("{} and {last} have no value", several.join(", ")),
     };
     let cause = match url {
-        Some(_) => format!("{list}, and `database-url` leaves that out"),
+        Some(_) => format!("{list}, either as an input or in `database-url`"),
         None if absent.len() == parts.len() => {
             format!("`database-url` has no value, and {list} either")
         }
@@ -200,7 +200,7 @@ fn check_certificates(pem: String, named: &str) -> Result<String, Fault> {
 fn unused_ca_fault() -> Fault {
     Fault::new(
         Code::InputInvalid,
-        "a CA is given, but there is no TLS: `database-sslmode` is `disable`, or the host is loopback",
+        "a CA is given (in `database-ca`, or as `sslrootcert` in `database-url`), but the connection has no TLS: `database-sslmode` is `disable`, or the host is a loopback address",
     )
     .fix("set `database-sslmode: verify-full`, or remove the CA")
 }

@@ -59,8 +59,8 @@ pub(crate) fn resolve_env(
         let EnvLine { name, value } = pair.map_err(|number| {
             let cause = format!("line {number} of `env` is not `NAME=value`");
             Fault::new(Code::InputInvalid, cause).fix(
-                "write one `NAME=value` to a line, with `=` and not with `:`; put a value of several lines into an environment variable of the step, and \
-                 name that in `pass-env`",
+                "write one `NAME=value` per line, with `=` and not `:`; put a value of several lines into the step's `env:`, and name \
+                 its variable in `pass-env`",
             )
         })?;
         match value {
@@ -147,12 +147,12 @@ fn unset_fault(inputs: &Inputs, input: InputName, absent: &[&str]) -> Fault {
     // The input may contain a pasted value.
     if !absent.iter().all(|name| is_likely_variable_name(name)) {
         let cause = format!("{named} has a word that is not the name of a variable");
-        let fix = "write names alone, as in `SECRET_KEY`, and let the step's `env:` have their values; `NAME=value` goes into `env`";
+        let fix = "write only names, as in `SECRET_KEY`, and set their values in the step's `env:`; `NAME=value` belongs in the input `env`";
         return Fault::new(Code::InputInvalid, cause).fix(fix);
     }
     let is = if absent.len() == 1 { "has no value" } else { "have no value" };
     let fix = format!(
-        "define missing variables in the step's `env:`, as in `{0}: ${{{{ secrets.{0} }}}}`, or take it out of `{input}`",
+        "define each missing variable in the step's `env:`, as in `{0}: ${{{{ secrets.{0} }}}}`, or take it out of `{input}`",
         absent.first().copied().unwrap_or_default()
     );
     let sought = absent.iter().filter(|_| !inputs.prefixes().is_empty()).map(|name| {

@@ -85,7 +85,7 @@ fn missing_host_fault(inputs: &Inputs) -> Fault {
 /// Returns the fault for contradicting values in `ssh-host` and another input; `rest` is the address without the value.
 fn contradiction_fault(inputs: &Inputs, name: InputName, says: [&dyn fmt::Display; 2], rest: &Address) -> Fault {
     let (host, other, [one, two]) = (inputs.label(InputName::SshHost), inputs.label(name), says);
-    Fault::new(Code::InputInvalid, format!("{host} contains `{one}`, and {other} is `{two}`"))
+    Fault::new(Code::InputInvalid, format!("{host} contains `{one}`, but {other} is `{two}`"))
         .fix(format!("if `{one}` is right, remove `{name}`; if `{two}` is, set `ssh-host` to `{rest}`"))
 }
 

@@ -62,11 +62,11 @@ impl StepDefaults<'_> {
             return Ok(StepWork::Sql { shown: self.runner.display_path(&path), path });
         }
         if path.is_dir() {
-            return Err(wrong(draft, &format!("`{written}` is a directory, and a step runs one file of SQL"))
+            return Err(wrong(draft, &format!("`{written}` is a directory, and a step runs one SQL file"))
                 .fix("name a file in it; for several, write a step for each"));
         }
         Err(wrong(draft, &format!("there is no file `{written}`")).fix(
-            "check the path, which begins at the top of the repository, and that actions/checkout ran before this step",
+            "check the path, which is relative to the top of the repository, and that actions/checkout ran before this step",
         ))
     }
 }

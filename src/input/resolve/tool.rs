@@ -52,13 +52,13 @@ fn resolve_recipe(inputs: &Inputs, run: Option<&CommandLine>, runner: &Runner) -
             Recipe::by_name("custom").ok_or_else(|| Fault::new(Code::Bug, "the recipe `custom` is missing"))?
         }
         None => {
-            return Err(Fault::new(Code::InputMissing, "`tool` has no value, and neither has `run`").fix(
+            return Err(Fault::new(Code::InputMissing, "neither `tool` nor `run` has a value").fix(
                 "set `tool` to the tool that applies the migrations, as in `tool: django`, or `run` to its command",
             ));
         }
     };
     if !migrates && recipe.commands_for(Verb::Migrate).is_empty() {
-        let cause = format!("`run` has no value, and `tool: {}` has no migration command", recipe.name);
+        let cause = format!("`run` has no value, and `tool: {}` has no migration command of its own", recipe.name);
         return Err(Fault::new(Code::InputMissing, cause).fix("set `run` to the command that applies the migrations"));
     }
     Ok(recipe)

@@ -74,8 +74,11 @@ impl Config {
         // Any input may be in the section that was not chosen.
         self.invalid.extend(InputName::ALL);
         let names = list_quoted(&self.environments);
-        let cause = format!("`environment` has no value, and the configuration file `{}` has {names}", self.path);
-        let fix = "set `environment` to one of them; for a run that belongs to none of them, add an empty section, as in `local: {}`";
+        let noun = if self.environments.len() == 1 { "environment" } else { "environments" };
+        let cause =
+            format!("`environment` has no value, but the configuration file `{}` has the {noun} {names}", self.path);
+        let fix = "set `environment` to a name in the file; for a run that belongs to none of them, add an empty section, as in \
+            `local: {}`, and set `environment` to its name";
         Some(Fault::new(Code::InputMissing, cause).fix(fix).in_file(self.file_position(None)))
     }
 
@@ -87,7 +90,10 @@ impl Config {
             Ok(Value::Mapping(top)) => config.read_sections(&top, environment),
             Ok(_) => config.add_fault(Code::ConfigInvalid, "it is not a mapping with `defaults` and `environments`"),
             Err(error) => {
-                let fault = config.fault_about(Code::ConfigInvalid, "it is not valid YAML");
+                let cause = format!("the configuration file `{}` is not valid YAML", config.path);
+                let fault = Fault::new(Code::ConfigInvalid, cause)
+                    .fix("correct the YAML at this place; indent with spaces, not with tabs")
+                    .in_file(config.file_position(None));
                 let fault = parse_error_lines(&error).into_iter().fold(fault, Fault::detail);
                 let place =
                     error.location().map(|location| config.file_position(Some((location.line(), location.column()))));
@@ -150,9 +156,10 @@ impl Config {
             }
         }
         let Some(chosen) = chosen.filter(|chosen| !names.iter().any(|name| name == chosen)) else { return };
+        let cause = format!("there is no environment `{chosen}`, only {}", list_quoted(&names));
         let fault = self
-            .fault_about(Code::InputInvalid, &format!("it has no environment `{chosen}`, only {}", list_quoted(&names)))
-            .fix("correct `environment`, or add it to the file (an empty section will do)");
+            .fault_about(Code::InputInvalid, &cause)
+            .fix(format!("correct `environment`, or add `{chosen}` to the file (an empty section will do)"));
         self.faults.push(fault);
         self.invalid.extend(InputName::ALL);
     }
@@ -180,7 +187,7 @@ impl Config {
                 }
                 (Some(name), Ok(text)) => found.values.extend(text.map(|text| (name, text))),
                 (Some(name), Err(NotScalar)) => {
-                    let fault = format!("`{title}.{key}` is not a text, a number, true or false");
+                    let fault = format!("`{title}.{key}` must be text, a number, true or false");
                     let fault = self.fault_about(Code::ConfigInvalid, &fault).fix(text_form_hint(name));
                     self.invalid.push(name);
                     self.faults.push(fault.in_file(self.file_position(locate_item(
@@ -265,8 +272,8 @@ impl Config {
 /// Returns how to write an input that must be a text.
 fn text_form_hint(name: InputName) -> String {
     match name {
-        InputName::Env => format!("write `{name}: |` and below it, further in, a line `NAME=value` for each variable"),
-        InputName::PassEnv => format!("write the names after `{name}:` in one line, separated by spaces"),
+        InputName::Env => format!("write `{name}: |` and, indented below it, one line `NAME=value` for each variable"),
+        InputName::PassEnv => format!("write the names after `{name}:` on one line, separated by spaces"),
         _ => format!("write a single value after `{name}:`, or a text of several lines below `{name}: |`"),
     }
 }
@@ -428,7 +435,7 @@ environments:
         let expected = [
             ("`before` (from `c.yml`), step 2 (`y`): there is no key `tiemout`", Some(3)),
             (
-                "`environments.prod.after` (from `c.yml`), step 1 (`Fixtures`): `sql` is not a text, a number, true or false",
+                "`environments.prod.after` (from `c.yml`), step 1 (`Fixtures`): `sql` must be text, a number, true or false",
                 Some(10),
             ),
             ("`environments.prod.health` (from `c.yml`): it is neither a mapping nor `false`", Some(12)),

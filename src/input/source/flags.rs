@@ -127,7 +127,7 @@ fn exposed_secret_fault(name: InputName) -> Fault {
     let variable = name.variables().first().copied().unwrap_or_default();
     Fault::new(
         Code::InputInvalid,
-        format!("`--{name}` puts a secret on the command line, where every process of the machine can read it"),
+        format!("`--{name}` puts a secret on the command line, where every process on the machine can read it"),
     )
     .fix(format!(
         "put it into the environment variable `{variable}`, and replace the secret if others use this machine"

@@ -1,4 +1,4 @@
-"""Python runs it before everything else."""
+"""Python imports this module before all others."""
 
 import os
 

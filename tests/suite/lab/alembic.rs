@@ -1,4 +1,4 @@
-//! Alembic as `PyPI` has it, installed once into the target directory, and a project for it.
+//! Alembic from `PyPI`, installed once into the target directory, and a project for it.
 #![expect(clippy::disallowed_methods, reason = "runs pip and alembic")]
 
 use super::{
@@ -15,16 +15,16 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// What is installed; the directory is named by it.
+/// Packages to install; the directory is named after them.
 const PACKAGES: [&str; 2] = ["alembic==1.20.1", "psycopg[binary]==3.3.9"];
 
 static PYTHON: LazyLock<PathBuf> = LazyLock::new(install);
 
 fn install() -> PathBuf {
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let packages = place.join(PACKAGES.join("-").replace(['[', ']'], "_"));
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let packages = target.join(PACKAGES.join("-").replace(['[', ']'], "_"));
     if !packages.exists() {
-        let fresh = tempfile::tempdir_in(place).expect("the target directory is writable");
+        let fresh = tempfile::tempdir_in(target).expect("the target directory is writable");
         let python = Command::new("python3").arg("--version").output();
         assert!(python.is_ok(), "`python3` is not installed: run `apt-get install python3-pip`");
         let fresh = fresh.keep();
@@ -36,12 +36,12 @@ fn install() -> PathBuf {
             fs::remove_dir_all(&fresh).expect("the target directory is writable");
         }
     }
-    // The user of a server is another one.
+    // The servers' users are other users.
     fs::set_permissions(&packages, fs::Permissions::from_mode(0o755)).expect("the target directory is writable");
     packages
 }
 
-/// A project with its own migrations, and the database that it knows by `DATABASE_URL`.
+/// A project with its own migrations, and the database in its `DATABASE_URL`.
 #[derive(Debug)]
 pub(crate) struct Project {
     directory: TempDir,
@@ -61,7 +61,7 @@ with create_engine(url).connect() as connection:
 "#;
 
 impl Project {
-    /// Without a migration.
+    /// A project without migrations.
     pub(crate) fn new(database: &Database) -> Self {
         let project = Self { directory: directory(), url: database.url() };
         fs::create_dir_all(project.directory.path().join("migrations/versions")).expect("there is room");
@@ -70,8 +70,8 @@ impl Project {
         project
     }
 
-    /// The same in `shop` of a server, where `alembic` is in the PATH; `DATABASE_URL` has to be handed over.
-    pub(crate) fn put_on(&self, server: Server) -> Server {
+    /// Copies the project to `shop` on a server, where `alembic` is in the PATH; `DATABASE_URL` has to be passed.
+    pub(crate) fn install_on(&self, server: Server) -> Server {
         let program = server.programs().join("alembic");
         let line = format!(
             "#!/bin/sh\nPYTHONPATH='{}' PYTHONDONTWRITEBYTECODE=1 exec python3 -m alembic \"$@\"\n",
@@ -89,7 +89,7 @@ impl Project {
         })
     }
 
-    /// A migration on top of these (`"a1"`, `"b2", "c3"`, nothing) that says this to the database, and that way back.
+    /// Adds a migration on top of these (`"a1"`, `"b2", "c3"`, nothing) with this SQL for upgrade and downgrade.
     pub(crate) fn migration(&self, revision: &str, below: &str, up: &str, down: &str) -> &Self {
         let below = if below.is_empty() { "None".to_owned() } else { format!("({below},)") };
         let text = format!(
@@ -100,21 +100,21 @@ impl Project {
         self
     }
 
-    /// Has a migration say this of itself.
-    pub(crate) fn about(&self, revision: &str, words: &str) -> &Self {
+    /// Replaces the docstring of a migration.
+    pub(crate) fn set_docstring(&self, revision: &str, docstring: &str) -> &Self {
         let path = format!("migrations/versions/{revision}.py");
         let text = fs::read_to_string(self.directory.path().join(&path)).expect("it is there");
         let (_, rest) = text.split_once('\n').expect("it has lines");
-        self.write(&path, &format!("\"\"\"{words}\"\"\"\n{rest}"));
+        self.write(&path, &format!("\"\"\"{docstring}\"\"\"\n{rest}"));
         self
     }
 
-    /// Takes a migration away.
-    pub(crate) fn forget(&self, revision: &str) {
+    /// Removes a migration.
+    pub(crate) fn remove_migration(&self, revision: &str) {
         fs::remove_file(self.directory.path().join(format!("migrations/versions/{revision}.py"))).expect("it is there");
     }
 
-    /// What comes of a command line, with these options for every session.
+    /// Runs a command line, with these options for every session.
     pub(crate) fn sh(&self, line: &str, options: &str) -> Output {
         let path = format!("{}:{}", PYTHON.join("bin").display(), env::var("PATH").unwrap_or_default());
         let mut shell = Command::new("sh");

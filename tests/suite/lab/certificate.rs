@@ -1,8 +1,8 @@
-//! Certificates for the private database, made anew for each server.
+//! Certificates for the private database, new for each server.
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd};
 
-/// What is out of date.
+/// The part that is out of date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expired {
     Nothing,
@@ -19,7 +19,7 @@ pub(crate) struct Certificate {
 }
 
 impl Certificate {
-    /// For this name alone.
+    /// Creates a certificate for this name alone.
     pub(crate) fn named(name: &str, expired: Expired) -> Self {
         let ca_key = KeyPair::generate().expect("a key can be made");
         let mut ca = CertificateParams::default();

@@ -1,4 +1,4 @@
-//! A GitHub of one pull request: its comments, kept and told like the real one's.
+//! A fake GitHub API for the comments of one pull request.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
@@ -10,14 +10,14 @@ use std::{
     thread,
 };
 
-/// What it says to somebody who wants to write.
+/// Answer to a request that writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Writing {
+pub(crate) enum WriteAccess {
     Allowed,
     Forbidden,
 }
 
-/// The server. It ends with the value.
+/// The server. It stops when the value is dropped.
 #[derive(Debug)]
 pub(crate) struct Github {
     address: SocketAddr,
@@ -26,19 +26,19 @@ pub(crate) struct Github {
 
 #[derive(Debug)]
 struct State {
-    writing: Writing,
+    writing: WriteAccess,
     closed: AtomicBool,
     comments: Mutex<Vec<String>>,
     requests: Mutex<Vec<String>>,
 }
 
 impl Github {
-    pub(crate) fn start(writing: Writing) -> Self {
+    pub(crate) fn start(writing: WriteAccess) -> Self {
         Self::start_at("127.0.0.1", writing)
     }
 
-    /// At this address of the machine.
-    pub(crate) fn start_at(host: &str, writing: Writing) -> Self {
+    /// Starts it at this address of the machine.
+    pub(crate) fn start_at(host: &str, writing: WriteAccess) -> Self {
         let listener = TcpListener::bind((host, 0)).expect("the address has a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let closed = AtomicBool::new(false);
@@ -49,25 +49,25 @@ impl Github {
                 if serving.closed.load(Ordering::Acquire) {
                     break;
                 }
-                // A client that goes away early is its own affair.
-                drop(serving.answer(client));
+                // A client that disconnects early is no failure of the server.
+                drop(serving.respond(client));
             }
         };
         thread::Builder::new().name("github".to_owned()).spawn(serve).expect("a thread can start");
         Self { address, state }
     }
 
-    /// `GITHUB_API_URL`.
+    /// Returns the value of `GITHUB_API_URL`.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/api/v3", self.address)
     }
 
-    /// The comments on the pull request.
+    /// Returns the comments on the pull request.
     pub(crate) fn comments(&self) -> Vec<String> {
         self.state.comments.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Every request so far: its first line and its headers.
+    /// Returns every request so far: its first line and its headers.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.state.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -82,15 +82,15 @@ impl Drop for Github {
 }
 
 impl State {
-    fn answer(&self, mut client: TcpStream) -> io::Result<()> {
-        let (head, body) = read(&client)?;
-        let (status, answer) = self.route(&head, &body);
+    fn respond(&self, mut client: TcpStream) -> io::Result<()> {
+        let (head, body) = read_request(&client)?;
+        let (status, response) = self.route(&head, &body);
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(head);
-        let length = answer.len();
+        let length = response.len();
         write!(
             client,
             "HTTP/1.1 {status} x\r\ncontent-type: application/json\r\nconnection: close\r\n\
-             content-length: {length}\r\n\r\n{answer}"
+             content-length: {length}\r\n\r\n{response}"
         )
     }
 
@@ -105,7 +105,7 @@ impl State {
                 let all: Vec<_> = comments.iter().enumerate().map(|(id, text)| comment(id, text)).collect();
                 (200, serde_json::Value::from(all).to_string())
             }
-            _ if self.writing == Writing::Forbidden => {
+            _ if self.writing == WriteAccess::Forbidden => {
                 (403, r#"{"message":"Resource not accessible by integration","documentation_url":""}"#.to_owned())
             }
             Some("POST") => {
@@ -126,7 +126,7 @@ fn comment(id: usize, text: &str) -> serde_json::Value {
     serde_json::json!({ "id": id, "body": text, "user": { "type": "Bot" }, "author_association": "NONE" })
 }
 
-fn read(client: &TcpStream) -> io::Result<(String, String)> {
+fn read_request(client: &TcpStream) -> io::Result<(String, String)> {
     let mut reader = BufReader::new(client);
     let (mut head, mut length) = (String::new(), 0);
     loop {

@@ -1,4 +1,4 @@
-//! A system user with a home, whom a server lets in. What belongs to it is known: its processes, and every file in its home.
+//! A system user with a home, for logins on a server. Its processes and the files in its home can be listed.
 #![expect(clippy::disallowed_methods, reason = "the lab makes users and looks at their processes")]
 
 use super::process::{directory, finish};
@@ -11,19 +11,19 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// In front of the pid of the test process, in the field of the password file that is there for remarks.
-const REMARK: &str = "bastion-migrate-lab of ";
+/// Prefix of the test process's pid, in the comment field of the password file.
+const COMMENT_PREFIX: &str = "bastion-migrate-lab of ";
 
-/// Where runs of ours keep what they have on a server.
-const OURS: &str = ".bastion-migrate";
+/// Directory of the program's own files on a server.
+const PROGRAM_DIRECTORY: &str = ".bastion-migrate";
 
-/// What Python leaves beside its sources whoever runs it.
+/// Cache directory that Python itself creates beside its sources.
 const CACHE: &str = "__pycache__";
 
-/// Every path below the home, and what is in it.
-pub(crate) type Picture = BTreeMap<PathBuf, Vec<u8>>;
+/// Every path below the home, with its content.
+pub(crate) type HomeSnapshot = BTreeMap<PathBuf, Vec<u8>>;
 
-/// The user; it goes with the value, its processes and its home with it.
+/// A user; dropping the value removes it with its processes and its home.
 #[derive(Debug)]
 pub(crate) struct Login {
     name: String,
@@ -33,9 +33,9 @@ pub(crate) struct Login {
 }
 
 impl Login {
-    /// With an empty home that is nobody else's, and a shell that knows `source`.
+    /// Creates a user with an empty home of its own, and a shell that has `source`.
     pub(crate) fn create(password: &str) -> Self {
-        sweep_after_the_dead();
+        remove_stale_users();
         let mut bytes = [0; 4];
         getrandom::fill(&mut bytes).expect("the lab works");
         let name = format!("bm{:08x}", u32::from_le_bytes(bytes));
@@ -43,7 +43,7 @@ impl Login {
         finish(
             Command::new("useradd")
                 .args(["--no-create-home", "--shell", "/bin/bash"])
-                .args(["--comment", &format!("{REMARK}{}", std::process::id())])
+                .args(["--comment", &format!("{COMMENT_PREFIX}{}", std::process::id())])
                 .arg("--home-dir")
                 .arg(home.path())
                 .arg(&name),
@@ -60,27 +60,27 @@ impl Login {
         login
     }
 
-    /// What it is called.
+    /// Returns the user name.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// What it logs in with, if not with a key.
+    /// Returns the password.
     pub(crate) fn password(&self) -> &str {
         &self.password
     }
 
-    /// Where it begins.
+    /// Returns the home directory.
     pub(crate) fn home(&self) -> &Path {
         self.home.path()
     }
 
-    /// Gives the path and all that is below it to the user.
+    /// Makes the user the owner of the path and everything below it.
     pub(crate) fn own(&self, path: &Path) {
         finish(Command::new("chown").args(["-hR", &format!("{0}:{0}", self.name)]).arg(path));
     }
 
-    /// Its processes, each with its command line.
+    /// Returns the user's processes with their command lines.
     pub(crate) fn processes(&self) -> BTreeMap<u32, String> {
         let entries = fs::read_dir("/proc").expect("/proc is mounted").flatten();
         let process = |entry: fs::DirEntry| {
@@ -88,26 +88,26 @@ impl Login {
             // Not the directory's owner: that is root for a process that has changed its user.
             let status = fs::read_to_string(entry.path().join("status")).ok()?;
             let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().next()?;
-            let words = fs::read_to_string(entry.path().join("cmdline")).ok()?.replace('\0', " ");
-            // One that has ended has no command line; it only waits to be counted.
-            (uid == self.uid && !words.is_empty()).then(|| (pid, words.trim().to_owned()))
+            let command_line = fs::read_to_string(entry.path().join("cmdline")).ok()?.replace('\0', " ");
+            // A zombie has no command line; it only waits for its parent.
+            (uid == self.uid && !command_line.is_empty()).then(|| (pid, command_line.trim().to_owned()))
         };
         entries.filter_map(process).collect()
     }
 
-    /// All that is in its home now, but what Python puts there by itself. A link is what it leads to.
-    pub(crate) fn picture(&self) -> Picture {
-        let mut picture = Picture::new();
-        look(self.home(), self.home(), &mut picture);
-        picture
+    /// Returns the current content of the home, without Python's caches. The content of a symbolic link is its target.
+    pub(crate) fn snapshot(&self) -> HomeSnapshot {
+        let mut snapshot = HomeSnapshot::new();
+        read_tree(self.home(), self.home(), &mut snapshot);
+        snapshot
     }
 
-    /// What has changed in its home since then, one thing to a line.
-    pub(crate) fn changed_since(&self, before: &Picture) -> Vec<String> {
-        let now = self.picture();
-        // What another run of ours had there is gone with that run.
-        let lasts = |path: &&PathBuf| !path.starts_with(OURS) && !now.contains_key(*path);
-        let gone = before.keys().filter(lasts).map(|path| ("gone", path));
+    /// Returns the changes in the home since then, one change per line.
+    pub(crate) fn changed_since(&self, before: &HomeSnapshot) -> Vec<String> {
+        let now = self.snapshot();
+        // Files of another run disappear with that run.
+        let must_stay = |path: &&PathBuf| !path.starts_with(PROGRAM_DIRECTORY) && !now.contains_key(*path);
+        let gone = before.keys().filter(must_stay).map(|path| ("gone", path));
         let other = now.iter().filter(|(path, content)| before.get(*path) != Some(content));
         let other = other.map(|(path, _)| (if before.contains_key(path) { "changed" } else { "new" }, path));
         gone.chain(other).map(|(how, path)| format!("{how}: ~/{}", path.display())).collect()
@@ -124,14 +124,14 @@ impl Drop for Login {
     }
 }
 
-fn look(root: &Path, directory: &Path, picture: &mut Picture) {
+fn read_tree(root: &Path, directory: &Path, snapshot: &mut HomeSnapshot) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let (path, kind) = (entry.path(), entry.file_type().expect("the lab works"));
         if entry.file_name() == CACHE {
             continue;
         }
         let content = if kind.is_dir() {
-            look(root, &path, picture);
+            read_tree(root, &path, snapshot);
             Vec::new()
         } else if kind.is_symlink() {
             fs::read_link(&path).map(|target| target.into_os_string().into_encoded_bytes()).unwrap_or_default()
@@ -140,18 +140,18 @@ fn look(root: &Path, directory: &Path, picture: &mut Picture) {
         } else {
             Vec::new()
         };
-        picture.insert(path.strip_prefix(root).expect("it is below").to_owned(), content);
+        snapshot.insert(path.strip_prefix(root).expect("it is below").to_owned(), content);
     }
 }
 
-/// Users whose test process was killed, their homes and what they still run.
-fn sweep_after_the_dead() {
+/// Removes the users of killed test processes, with their homes and processes.
+fn remove_stale_users() {
     let users = fs::read_to_string("/etc/passwd").expect("there are users");
     for line in users.lines() {
         let fields: Vec<&str> = line.split(':').collect();
-        let &[name, _, _, _, remark, ..] = fields.as_slice() else { continue };
+        let &[name, _, _, _, comment, ..] = fields.as_slice() else { continue };
         let dead = |pid: &str| !Path::new("/proc").join(pid).exists();
-        if remark.strip_prefix(REMARK).is_some_and(dead) {
+        if comment.strip_prefix(COMMENT_PREFIX).is_some_and(dead) {
             drop(Command::new("pkill").args(["-KILL", "-u", name]).stderr(Stdio::null()).status());
             drop(Command::new("userdel").args(["-r", "-f", name]).stderr(Stdio::null()).status());
         }

@@ -1,5 +1,5 @@
-//! The servers that the suite runs against: real ones, on loopback, started once per test process and gone with it. A
-//! server that is not installed is a failure, never a test left out.
+//! The servers that the suite runs against: real ones, on loopback, started once per test process and stopped with it.
+//! A test whose server is not installed fails; it is never skipped.
 
 #[cfg(test)]
 pub(crate) mod alembic;
@@ -31,12 +31,12 @@ static SHARED: LazyLock<Arc<Postgres>> = LazyLock::new(|| Postgres::start(&Optio
 
 static BASTION: LazyLock<Arc<Sshd>> = LazyLock::new(|| Arc::new(Sshd::plain()));
 
-/// The server that tests share unless they need one that is special, or want to harm it.
+/// Returns the server that tests share, unless they need a special one or damage it.
 pub(crate) fn shared() -> Arc<Postgres> {
     Arc::clone(&SHARED)
 }
 
-/// One test's surroundings.
+/// The servers of one test.
 #[derive(Debug)]
 pub(crate) struct Lab {
     /// An empty database of the test's own.
@@ -46,28 +46,28 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// On the shared servers.
+    /// Creates a lab on the shared servers.
     pub(crate) fn new() -> Self {
         Self::on(&shared())
     }
 
-    /// On this database server.
+    /// Creates a lab on this database server.
     pub(crate) fn on(postgres: &Arc<Postgres>) -> Self {
         Self { database: postgres.database(), bastion: Arc::clone(&BASTION) }
     }
 
-    /// On the shared servers, with a database in this encoding.
+    /// Creates a lab on the shared servers, with a database in this encoding.
     pub(crate) fn encoded(encoding: &str) -> Self {
         let database = shared().database_with(&format!("encoding '{encoding}' locale 'C'"));
         Self { database, bastion: Arc::clone(&BASTION) }
     }
 
-    /// The same behind a bastion of the test's own.
+    /// Replaces the shared bastion by one of the test's own.
     pub(crate) fn behind(self, bastion: Sshd) -> Self {
         Self { bastion: Arc::new(bastion), ..self }
     }
 
-    /// What a finished run has left on the servers, one thing to a line; waits a moment for them to notice its end.
+    /// Returns everything that a finished run has left on the servers, one item per line; waits a moment for it to go.
     pub(crate) fn left_behind(&self) -> String {
         let left = self.database.left_behind();
         // On the shared bastion the sessions of other tests come and go.

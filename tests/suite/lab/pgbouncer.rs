@@ -1,35 +1,35 @@
-//! `PgBouncer` in front of a server.
+//! `PgBouncer` in front of a database server.
 
 use super::{
     postgres::{Database, PASSWORD, ROLE},
-    process::{Kept, directory, free_port, hand_over, poll, program, unprivileged},
+    process::{ServerProcess, chown_to_unprivileged, directory, free_port, poll, program, unprivileged},
 };
 use std::{fs, net::TcpStream, time::Duration};
 use tempfile::TempDir;
 
-/// What a client's connection is bound to a server's connection for.
+/// The pool mode: how long a client keeps a server connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pool {
     Transaction,
     Session,
 }
 
-/// A pooler of our own.
+/// A running pooler.
 #[derive(Debug)]
 pub(crate) struct PgBouncer {
-    // Before the directory: it must be gone when that goes.
-    _process: Kept,
+    // Before the directory: the process must end before its directory is removed.
+    _process: ServerProcess,
     _directory: TempDir,
     port: u16,
 }
 
 impl PgBouncer {
-    /// In front of the database's server.
+    /// Starts a pooler in front of the database's server.
     pub(crate) fn start(database: &Database, pool: Pool) -> Self {
         Self::configured(database, pool, "")
     }
 
-    /// The same with one more line in its configuration.
+    /// Starts a pooler with one more line in its configuration.
     pub(crate) fn configured(database: &Database, pool: Pool, line: &str) -> Self {
         let (directory, port) = (directory(), free_port());
         let path = |name: &str| directory.path().join(name);
@@ -46,16 +46,16 @@ impl PgBouncer {
             path("users").display(),
         );
         fs::write(path("pgbouncer.ini"), settings).expect("the directory is writable");
-        hand_over(directory.path());
+        chown_to_unprivileged(directory.path());
         let mut command = unprivileged(&program("pgbouncer", "pgbouncer"));
         command.arg(path("pgbouncer.ini"));
-        let process = Kept::start(&command, directory.path(), &path("log"), "TERM");
+        let process = ServerProcess::start(&command, directory.path(), &path("log"), "TERM");
         poll(Duration::from_secs(10), || TcpStream::connect(("127.0.0.1", port)).ok())
             .unwrap_or_else(|| panic!("PgBouncer: {}", fs::read_to_string(path("log")).unwrap_or_default()));
         Self { _process: process, _directory: directory, port }
     }
 
-    /// On 127.0.0.1.
+    /// Returns its port on 127.0.0.1.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }

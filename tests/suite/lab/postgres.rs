@@ -2,7 +2,7 @@
 
 use super::{
     certificate::{Certificate, Expired},
-    process::{Kept, directory, finish, free_port, hand_over, poll, program, unprivileged},
+    process::{ServerProcess, chown_to_unprivileged, directory, finish, free_port, poll, program, unprivileged},
     session::Session,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -20,7 +20,7 @@ use std::{
 use tempfile::TempDir;
 use tokio_postgres::Config;
 
-/// What a server should be like; the default has TLS for `localhost` and asks for a password.
+/// Options of a server; by default it offers TLS for `localhost` and requires a password.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) tls: Tls,
@@ -33,13 +33,13 @@ pub(crate) struct Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tls {
     Off,
-    /// For this name; the server is reached as `localhost`.
+    /// A certificate for this name; the server is reached as `localhost`.
     Named(&'static str),
-    /// For `localhost`, with something out of date.
+    /// A certificate for `localhost`, itself or its CA expired.
     Expired(Expired),
 }
 
-/// How clients log in over TCP.
+/// Authentication of clients over TCP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Login {
     Trust,
@@ -52,23 +52,23 @@ impl Default for Options {
     }
 }
 
-/// The role that migrates; it owns every test's database.
+/// Role that migrates; it owns every test's database.
 pub(crate) const ROLE: &str = "app";
 /// Its password, which has to be encoded in a URL, in JSON and for a shell.
 pub(crate) const PASSWORD: &str = "pa55 w\"rd/of'the@lab:%";
 
-/// A server of our own.
+/// A database server.
 #[derive(Debug)]
 pub(crate) struct Postgres {
     directory: TempDir,
     port: u16,
     certificate: Option<Certificate>,
-    process: Mutex<Option<Kept>>,
+    process: Mutex<Option<ServerProcess>>,
     databases: AtomicUsize,
 }
 
 impl Postgres {
-    /// A new cluster.
+    /// Creates a cluster and starts its server.
     pub(crate) fn start(options: &Options) -> Arc<Self> {
         let certificate = match options.tls {
             Tls::Off => None,
@@ -89,7 +89,7 @@ impl Postgres {
         server
     }
 
-    /// A read-only standby of this server that follows it.
+    /// Starts a read-only standby that follows this server.
     pub(crate) fn standby(&self) -> Arc<Self> {
         let standby = Self::prepared(self.certificate.clone());
         finish(
@@ -105,7 +105,7 @@ impl Postgres {
 
     fn prepared(certificate: Option<Certificate>) -> Arc<Self> {
         let directory = directory();
-        hand_over(directory.path());
+        chown_to_unprivileged(directory.path());
         let (process, databases) = (Mutex::new(None), AtomicUsize::new(0));
         Arc::new(Self { directory, port: free_port(), certificate, process, databases })
     }
@@ -130,44 +130,44 @@ impl Postgres {
         let hba =
             format!("local all postgres trust\nlocal replication postgres trust\nhost all all 127.0.0.1/32 {method}\n");
         fs::write(self.data().join("pg_hba.conf"), hba).expect("the cluster is writable");
-        hand_over(self.directory.path());
+        chown_to_unprivileged(self.directory.path());
     }
 
-    /// Starts the server (again), and waits until it answers.
+    /// Starts the server (again), and waits until it accepts connections.
     pub(crate) fn resume(&self) {
         self.launch();
-        self.wait_until_it_answers();
+        self.wait_until_ready();
     }
 
-    /// Starts the server again, to recover until [`Self::end_recovery`]. Meanwhile it says that it is starting up.
+    /// Starts the server again, in recovery until [`Self::end_recovery`]. Meanwhile it rejects logins as starting up.
     pub(crate) fn begin_recovery(&self) {
         let conf = self.data().join("postgresql.auto.conf");
         let settings = fs::read_to_string(&conf).expect("the cluster is readable");
-        // An archive that is slow to say that it has nothing.
+        // An archive that takes its time to report that it has no segment.
         let restore = "restore_command = 'until test -e ../recovered; do sleep 0.02; done; false'\n";
         fs::write(&conf, settings + restore).expect("the cluster is writable");
         fs::write(self.data().join("recovery.signal"), "").expect("the cluster is writable");
-        hand_over(self.directory.path());
+        chown_to_unprivileged(self.directory.path());
         self.launch();
     }
 
-    /// Lets the server recover.
+    /// Lets the server finish its recovery.
     pub(crate) fn end_recovery(&self) {
         fs::write(self.directory.path().join("recovered"), "").expect("the cluster is writable");
-        self.wait_until_it_answers();
+        self.wait_until_ready();
     }
 
     fn launch(&self) {
         let mut command = unprivileged(&program("postgres", "postgresql"));
         command.arg("-D").arg(self.data()).args(["-p", &self.port.to_string(), "-k"]).arg(self.directory.path());
-        let process = Kept::start(&command, self.directory.path(), &self.log_file(), "QUIT");
+        let process = ServerProcess::start(&command, self.directory.path(), &self.log_file(), "QUIT");
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(process);
     }
 
-    /// Waits for the end of a start or of a recovery.
-    pub(crate) fn wait_until_it_answers(&self) {
+    /// Waits until a start or a recovery has ended and the server accepts connections.
+    pub(crate) fn wait_until_ready(&self) {
         poll(Duration::from_secs(30), || self.session("postgres").ok())
-            .unwrap_or_else(|| panic!("PostgreSQL does not answer: {}", self.log()));
+            .unwrap_or_else(|| panic!("PostgreSQL is not ready: {}", self.log()));
     }
 
     /// Ends every session and the server, at once.
@@ -175,48 +175,48 @@ impl Postgres {
         drop(self.process.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
-    /// Ends every session with a word to it, then the server (`pg_ctl stop -m fast`).
+    /// Ends every session with an error message, then the server (`pg_ctl stop -m fast`).
     pub(crate) fn shut_down(&self) {
         if let Some(process) = self.process.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            process.end_by("INT");
+            process.stop_with("INT");
         }
     }
 
-    /// Loses power.
+    /// Ends the server as a power failure would.
     pub(crate) fn crash(&self) {
         if let Some(process) = self.process.lock().unwrap_or_else(PoisonError::into_inner).take() {
             process.crash();
         }
     }
 
-    /// Whether the server should be there: it was not stopped.
+    /// Returns whether the server was started and not stopped.
     pub(crate) fn is_running(&self) -> bool {
         self.process.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// A database of the caller's own, empty, dropped with the value.
+    /// Creates an empty database, which is dropped with the value.
     pub(crate) fn database(self: &Arc<Self>) -> Database {
         self.database_with("")
     }
 
-    /// The same with these options of CREATE DATABASE.
+    /// Creates a database with these options of CREATE DATABASE.
     pub(crate) fn database_with(self: &Arc<Self>, options: &str) -> Database {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.sql(&format!("create database {name} owner {ROLE} template template0 {options}"));
         Database { server: Arc::clone(self), name }
     }
 
-    /// On 127.0.0.1.
+    /// Returns its port on 127.0.0.1.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    /// The CA of the server's certificate, in PEM form.
+    /// Returns the CA of the server's certificate, in PEM form.
     pub(crate) fn ca(&self) -> &str {
         &self.certificate.as_ref().expect("the server was started with TLS").ca
     }
 
-    /// What the server has logged.
+    /// Returns the server's log.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.log_file()).unwrap_or_default()
     }
@@ -248,47 +248,47 @@ pub(crate) struct Database {
     name: String,
 }
 
-/// The session that watches a run does none of its work.
-const NO_WATCH: &str = "application_name not like 'bastion-migrate-watch%'";
+/// Condition that excludes the session that monitors a run.
+const NO_MONITOR: &str = "application_name not like 'bastion-migrate-watch%'";
 
 impl Database {
-    /// The server that it is on.
+    /// Returns its server.
     pub(crate) fn server(&self) -> &Arc<Postgres> {
         &self.server
     }
 
-    /// Its name.
+    /// Returns its name.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// As the secret `database-url` has it.
+    /// Returns the value of the secret `database-url`.
     pub(crate) fn url(&self) -> String {
         self.url_at("localhost", self.server.port)
     }
 
-    /// The same by way of something that stands between.
+    /// Returns the URL of the database at another address.
     pub(crate) fn url_at(&self, host: &str, port: u16) -> String {
         let password = utf8_percent_encode(PASSWORD, NON_ALPHANUMERIC);
         format!("postgres://{ROLE}:{password}@{host}:{port}/{}", self.name)
     }
 
-    /// A superuser's session, to hold something with.
+    /// Opens a superuser's session, which can hold locks.
     pub(crate) fn session(&self) -> Session {
         self.server.session(&self.name).unwrap_or_else(|error| panic!("{error:?}: {}", self.server.log()))
     }
 
-    /// Rows as lines, columns parted by `|`.
+    /// Returns the rows as lines, columns separated by `|`.
     pub(crate) fn sql(&self, statements: &str) -> String {
         self.session().sql(statements)
     }
 
-    /// Every commit so far is on the disk.
+    /// Flushes every commit so far to the disk.
     pub(crate) fn flush(&self) {
         self.sql("select pg_logical_emit_message(true, 'lab', '')");
     }
 
-    /// Every schema and every relation that a fresh database does not have, one to a line.
+    /// Returns every schema and relation that a fresh database does not have, one per line.
     pub(crate) fn contents(&self) -> String {
         self.sql(
             "select nspname from pg_namespace where nspname !~ '^pg_' and nspname not in ('information_schema', 'public') \
@@ -297,7 +297,7 @@ impl Database {
         )
     }
 
-    /// What `pg_dump` writes of it.
+    /// Returns the output of `pg_dump`.
     pub(crate) fn dump(&self) -> String {
         let file = self.server.directory.path().join(format!("{}.sql", self.name));
         finish(
@@ -311,35 +311,35 @@ impl Database {
         fs::read_to_string(file).expect("the dump is written")
     }
 
-    /// Asks until the answer is this one.
-    pub(crate) fn wait_for(&self, question: &str, answer: &str) {
+    /// Repeats the query until its result is this one.
+    pub(crate) fn wait_for(&self, query: &str, expected: &str) {
         let session = self.session();
-        let same = || (session.sql(question) == answer).then_some(());
+        let same = || (session.sql(query) == expected).then_some(());
         poll(Duration::from_secs(10), same)
-            .unwrap_or_else(|| panic!("{question}: never {answer}, but {}", session.sql(question)));
+            .unwrap_or_else(|| panic!("{query}: never {expected}, but {}", session.sql(query)));
     }
 
-    /// Terminates the sessions whose `application_name` is like this; how many there were.
+    /// Terminates the sessions whose `application_name` matches the pattern, and returns their number.
     pub(crate) fn terminate(&self, application_name: &str) -> usize {
         let ended = self.sql(&format!(
             "select pg_terminate_backend(pid) from pg_stat_activity \
-             where datname = current_database() and application_name like '{application_name}' and {NO_WATCH}"
+             where datname = current_database() and application_name like '{application_name}' and {NO_MONITOR}"
         ));
         ended.lines().count()
     }
 
-    /// The process of the one session that the step has.
+    /// Returns the backend pid of the step's only session.
     pub(crate) fn backend(&self) -> i32 {
         let pid = self.sql(&format!(
             "select pid from pg_stat_activity \
-             where datname = current_database() and application_name like 'bastion-migrate%' and {NO_WATCH}"
+             where datname = current_database() and application_name like 'bastion-migrate%' and {NO_MONITOR}"
         ));
-        pid.parse().unwrap_or_else(|_| panic!("not one session: {pid}"))
+        pid.parse().unwrap_or_else(|_| panic!("not exactly one session: {pid}"))
     }
 
-    /// Sessions and advisory locks of anybody but the lab, one to a line; empty when the server is not there.
+    /// Returns all sessions and advisory locks but the lab's, one per line; nothing if the server is stopped.
     pub(crate) fn left_behind(&self) -> String {
-        const QUESTION: &str = "select 'session ' || pid || ' ' || application_name || ': ' || coalesce(query, '') \
+        const QUERY: &str = "select 'session ' || pid || ' ' || application_name || ': ' || coalesce(query, '') \
              from pg_stat_activity where datname = current_database() and application_name like 'bastion-migrate%' \
              union all select 'advisory lock ' || pid || ' ' || classid || ' ' || objid from pg_locks \
              left join pg_stat_activity using (pid) where locktype = 'advisory' and application_name <> 'lab' \
@@ -347,11 +347,11 @@ impl Database {
         if !self.server.is_running() {
             return String::new();
         }
-        // One that is still recovering from a crash lets nobody in yet.
-        self.server.wait_until_it_answers();
+        // A server that recovers from a crash does not accept connections yet.
+        self.server.wait_until_ready();
         let session = self.session();
-        let nothing = || session.sql(QUESTION).is_empty().then_some(());
-        poll(Duration::from_secs(3), nothing).map_or_else(|| session.sql(QUESTION), |()| String::new())
+        let nothing = || session.sql(QUERY).is_empty().then_some(());
+        poll(Duration::from_secs(3), nothing).map_or_else(|| session.sql(QUERY), |()| String::new())
     }
 }
 
@@ -399,7 +399,10 @@ mod tests {
         let victim = over_tcp(&format!("{}?application_name=x", database.url())).unwrap();
         let mut named = database.session();
         named.sql("set application_name = 'victim'; select pg_advisory_lock(7)");
-        assert!(database.left_behind().contains("advisory lock"), "a lock of a foreign session is seen");
+        assert!(
+            database.left_behind().contains("advisory lock"),
+            "a lock of a session that is not the lab's is listed"
+        );
         assert_eq!(database.terminate("victim"), 1);
         named = database.session();
         named.sql("select pg_advisory_lock(7)");
@@ -408,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn comes_back_after_a_stop_and_after_a_crash() {
+    fn a_server_starts_again_after_a_stop_and_after_a_crash() {
         let server = Postgres::start(&Options::default());
         let database = server.database();
         database.sql("create table kept (id int); insert into kept values (1)");
@@ -434,25 +437,25 @@ mod tests {
     }
 
     #[test]
-    fn the_key_of_the_certificate_is_private() {
+    fn only_the_server_can_read_the_key_of_its_certificate() {
         let server = super::super::shared();
         assert!(server.ca().starts_with("-----BEGIN CERTIFICATE-----"));
         let mode = fs::metadata(server.data().join("server.key")).unwrap().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 
-    /// The life line is what is tested: the keeper's standard input ends as it does when the test process dies.
+    /// Closes the supervisor's standard input, as the death of the test process does.
     #[test]
     fn a_server_ends_with_the_process_that_started_it() {
         let home = directory();
-        #[expect(clippy::disallowed_methods, reason = "a stand-in for a server")]
+        #[expect(clippy::disallowed_methods, reason = "a substitute for a server")]
         let mut command = Command::new("sleep");
         command.arg("60");
         let log = home.path().join("log");
-        let kept = Kept::start(&command, home.path(), &log, "TERM");
-        let process = PathBuf::from(format!("/proc/{}", kept.pid()));
+        let server = ServerProcess::start(&command, home.path(), &log, "TERM");
+        let process = PathBuf::from(format!("/proc/{}", server.pid()));
         assert!(process.exists());
-        kept.abandon();
+        server.abandon();
         let gone = || (!process.exists() && !Path::new(home.path()).exists()).then_some(());
         assert!(poll(Duration::from_secs(5), gone).is_some(), "the server or its directory is still there");
     }

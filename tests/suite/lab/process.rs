@@ -1,4 +1,4 @@
-//! Servers that can't outlive the tests: whatever ends the test process, its servers end and their directory goes.
+//! Servers that can't outlive the tests: however the test process ends, its servers end and their directory is removed.
 #![expect(
     clippy::disallowed_methods,
     reason = "the lab starts servers and waits for them; production code does neither"
@@ -16,11 +16,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Holds the server; its standard input is the life line. A signal's name on it ends the server alone; its end means that
-/// the test process is gone, so the directory goes too. (`PR_SET_PDEATHSIG` won't do: it follows the *thread* that
-/// started the server, and that is a test's, which ends long before the process.) `set -m` gives the server a process
-/// group of its own, so that Ctrl-C on the terminal reaches the tests alone.
-const KEEPER: &str = r#"
+/// Supervises the server. The name of a signal on standard input ends the server alone; the end of standard input means
+/// that the test process has ended, so the directory is removed too. (`PR_SET_PDEATHSIG` won't do: it follows the
+/// *thread* that started the server, a test's thread, which ends long before the process.) `set -m` gives the server a
+/// process group of its own, so that Ctrl-C on the terminal reaches only the tests.
+const SUPERVISOR: &str = r#"
 set -m
 directory=$1 log=$2
 shift 2
@@ -30,8 +30,8 @@ trap '' INT TERM HUP
 echo "$server"
 if read -r signal; then
     case $signal in
-        # PostgreSQL's children leave its process group; stopped, it makes no more of them. They share memory with it, and
-        # while one of them has it the server does not start again.
+        # PostgreSQL's children leave its process group; after SIGSTOP it forks no more of them. They share memory with
+        # it, and the server does not start again while one of them is attached.
         KILL)
             kill -STOP "$server"
             children=$(cat "/proc/$server/task/$server/children")
@@ -54,18 +54,18 @@ fi
 
 /// A running server.
 #[derive(Debug)]
-pub(crate) struct Kept {
-    keeper: Child,
+pub(crate) struct ServerProcess {
+    supervisor: Child,
     pid: u32,
-    ending: &'static str,
+    stop_signal: &'static str,
 }
 
-impl Kept {
-    /// Starts it. `ending` is the signal at which it ends at once and cleanly.
-    pub(crate) fn start(command: &Command, directory: &Path, log: &Path, ending: &'static str) -> Self {
-        let mut keeper = Command::new("bash")
+impl ServerProcess {
+    /// Starts a server. `stop_signal` ends it at once and cleanly.
+    pub(crate) fn start(command: &Command, directory: &Path, log: &Path, stop_signal: &'static str) -> Self {
+        let mut supervisor = Command::new("bash")
             .current_dir("/")
-            .args(["-c", KEEPER, "keeper"])
+            .args(["-c", SUPERVISOR, "supervisor"])
             .args([directory, log])
             .arg(command.get_program())
             .args(command.get_args())
@@ -75,49 +75,49 @@ impl Kept {
             .spawn()
             .expect("bash is installed");
         let mut line = String::new();
-        let stdout = keeper.stdout.as_mut().expect("stdout is a pipe");
-        BufReader::new(stdout).read_line(&mut line).expect("the keeper tells the server's pid");
-        let pid = line.trim().parse().expect("the keeper tells a number");
-        Self { keeper, pid, ending }
+        let stdout = supervisor.stdout.as_mut().expect("stdout is a pipe");
+        BufReader::new(stdout).read_line(&mut line).expect("the supervisor prints the server's pid");
+        let pid = line.trim().parse().expect("the pid is a number");
+        Self { supervisor, pid, stop_signal }
     }
 
-    /// The server's own process.
+    /// Returns the server's own process id.
     pub(crate) fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Ends it as if the machine had lost power: the whole process group at once.
+    /// Ends the server as a power failure would: the whole process group at once.
     pub(crate) fn crash(mut self) {
         self.end("KILL");
     }
 
-    /// Ends it by another signal than usual.
-    pub(crate) fn end_by(mut self, signal: &str) {
+    /// Ends the server with another signal than usual.
+    pub(crate) fn stop_with(mut self, signal: &str) {
         self.end(signal);
     }
 
-    /// What the end of the test process does to it.
+    /// Does what the end of the test process does to the server.
     #[cfg(test)]
     pub(crate) fn abandon(mut self) {
-        drop(self.keeper.stdin.take());
-        drop(self.keeper.wait());
+        drop(self.supervisor.stdin.take());
+        drop(self.supervisor.wait());
     }
 
     fn end(&mut self, signal: &str) {
-        if let Some(mut line) = self.keeper.stdin.take() {
+        if let Some(mut line) = self.supervisor.stdin.take() {
             drop(writeln!(line, "{signal}"));
         }
-        drop(self.keeper.wait());
+        drop(self.supervisor.wait());
     }
 }
 
-impl Drop for Kept {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
-        self.end(self.ending);
+        self.end(self.stop_signal);
     }
 }
 
-/// The program's path; servers are often outside of an ordinary user's `PATH`.
+/// Returns the path of a program; servers are often outside an ordinary user's `PATH`.
 pub(crate) fn program(name: &str, package: &str) -> PathBuf {
     let version = |path: &Path| path.file_name().and_then(OsStr::to_str).and_then(|name| name.parse::<u32>().ok());
     let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path());
@@ -132,10 +132,11 @@ pub(crate) fn program(name: &str, package: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("`{name}` is not installed: run `make setup`, or `apt-get install {package}`"))
 }
 
-/// PostgreSQL and `PgBouncer` refuse to run as root: then they run as the user that Debian's package makes for them.
+/// Returns a command for a program that refuses to run as root (PostgreSQL, `PgBouncer`): if the tests run as root, it
+/// runs as the user that Debian's package creates.
 pub(crate) fn unprivileged(program: &Path) -> Command {
     let mut command = Command::new(if is_root() { Path::new("setpriv") } else { program });
-    // That user may not look into the directory of the tests.
+    // That user may not enter the directory of the tests.
     command.current_dir("/");
     if is_root() {
         command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
@@ -143,41 +144,41 @@ pub(crate) fn unprivileged(program: &Path) -> Command {
     command
 }
 
-/// Gives the directory and all in it to the user of [`unprivileged`].
-pub(crate) fn hand_over(directory: &Path) {
+/// Makes the user of [`unprivileged`] the owner of the directory and everything in it.
+pub(crate) fn chown_to_unprivileged(directory: &Path) {
     if is_root() {
         finish(Command::new("chown").args(["-R", "postgres:postgres"]).arg(directory));
     }
 }
 
-/// Whether the tests run as root.
+/// Returns whether the tests run as root.
 pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").expect("/proc is mounted").uid() == 0
 }
 
-/// Runs it to its end, which must be a good one.
+/// Runs a command, which must succeed.
 pub(crate) fn finish(command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A directory for a server; its name tells what it is if it is ever found lying about.
+/// Creates a directory for a server; its name explains a leftover one.
 pub(crate) fn directory() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("bastion-migrate-lab-").tempdir().expect("there is room for temporary files")
 }
 
-/// A port that was free a moment ago.
+/// Returns a port that was free a moment ago.
 pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     listener.local_addr().expect("a bound socket has an address").port()
 }
 
-/// Asks until there is an answer; `None` when there was none in time.
-pub(crate) fn poll<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + patience;
+/// Calls the probe until it returns a value; `None` if it did not within the limit.
+pub(crate) fn poll<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + limit;
     loop {
-        if let Some(answer) = ask() {
-            return Some(answer);
+        if let Some(value) = probe() {
+            return Some(value);
         }
         if Instant::now() > deadline {
             return None;

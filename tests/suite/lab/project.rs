@@ -1,12 +1,12 @@
-//! What the first users have on their servers: the application's sources, a file with what its settings need, and a Python
-//! environment or a compose file. The sources are those of the images (`tests/container/app`), with what a server adds.
+//! The project on the first users' servers: the application's sources, a file with its settings, and a Python
+//! environment or a compose file. The sources are those of the images (`tests/container/app`), plus the server's files.
 
 use std::{fs, path::Path};
 
-/// The key in every `.env`; only the server knows it.
+/// The key in every `.env`; it is only on the server.
 pub(crate) const SECRET_KEY: &str = "django-insecure-of-the-server";
 
-/// Which sources are laid over the application's, from `tests/server`.
+/// The sources from `tests/server` that are copied over the application's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Project {
     /// One schema.
@@ -16,7 +16,7 @@ pub(crate) enum Project {
 }
 
 impl Project {
-    /// What `DJANGO_SETTINGS_MODULE` is.
+    /// Returns the value of `DJANGO_SETTINGS_MODULE`.
     fn settings(self) -> &'static str {
         match self {
             Self::Plain => "backend.settings.production",
@@ -24,7 +24,7 @@ impl Project {
         }
     }
 
-    /// Puts the sources into this directory.
+    /// Copies the sources into this directory.
     pub(crate) fn unpack(self, into: &Path) {
         let layers: &[&str] = match self {
             Self::Plain => &["container/app/project", "server/dotenv"],
@@ -35,7 +35,7 @@ impl Project {
         }
     }
 
-    /// The file beside `manage.py`.
+    /// Returns the content of the `.env` file beside `manage.py`.
     pub(crate) fn dotenv(self, database_url: &str) -> String {
         let settings = self.settings();
         format!(
@@ -45,7 +45,7 @@ impl Project {
     }
 }
 
-/// All that is in one directory, over what the other has.
+/// Copies the content of one directory into the other, over its files.
 pub(crate) fn copy(from: &Path, into: &Path) {
     fs::create_dir_all(into).expect("there is room");
     for entry in fs::read_dir(from).expect("the sources are there").flatten() {

@@ -1,10 +1,10 @@
-//! A connection of the lab's own, for questions and for standing in the way. `psql -At` for tests.
+//! The lab's own connections, for queries and for locks that get in a step's way: `psql -At` for tests.
 
 use std::fmt;
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
-/// One session; what it holds (locks, transactions) it holds until it is dropped.
+/// One session; it keeps its locks and transactions until it is dropped.
 pub(crate) struct Session {
     client: Client,
     runtime: Runtime,
@@ -18,12 +18,12 @@ impl Session {
     pub(crate) fn open(config: &Config) -> Result<Self, tokio_postgres::Error> {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
         let (client, connection) = runtime.block_on(config.clone().application_name(Self::NAME).connect(NoTls))?;
-        // Owned by the runtime, hence by this value: it ends with it.
+        // The task belongs to the runtime, hence to this value, and ends with it.
         drop(runtime.spawn(connection));
         Ok(Self { client, runtime })
     }
 
-    /// Rows as lines, columns parted by `|`, NULL as nothing.
+    /// Returns the rows as lines, columns separated by `|`, NULL as nothing.
     pub(crate) fn try_sql(&self, statements: &str) -> Result<String, tokio_postgres::Error> {
         let messages = self.runtime.block_on(self.client.simple_query(statements))?;
         let row = |message: &SimpleQueryMessage| match message {
@@ -35,7 +35,7 @@ impl Session {
         Ok(messages.iter().filter_map(row).collect::<Vec<_>>().join("\n"))
     }
 
-    /// The same, where a failure is the test's.
+    /// Returns the rows like [`Self::try_sql`]; a failure fails the test.
     pub(crate) fn sql(&self, statements: &str) -> String {
         self.try_sql(statements).unwrap_or_else(|error| panic!("{statements}: {error:?}"))
     }

@@ -1,7 +1,7 @@
-//! A real sshd with keys, configuration and log of its own.
+//! A real sshd with its own keys, configuration and log.
 #![expect(clippy::disallowed_methods, reason = "tests start servers and key generators")]
 
-use super::process::{Kept, finish, poll, program};
+use super::process::{ServerProcess, finish, poll, program};
 use bastion_migrate::{
     secret::Secret,
     ssh::{Hop, Login, Route},
@@ -18,20 +18,20 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// How the server differs from a plain one with a single ed25519 host key and key log-in for root.
+/// Options of a server; the default has a single ed25519 host key and key login for root.
 #[derive(Debug, Clone)]
 pub(crate) struct SshdOptions {
     /// Types of `ssh-keygen -t`.
     pub(crate) host_keys: Vec<&'static str>,
-    /// Lines of `sshd_config`; they win over ours.
+    /// Lines of `sshd_config`; they take precedence over ours.
     pub(crate) config: String,
-    /// In front of the key in `authorized_keys`, as in `restrict`.
+    /// Options before the key in `authorized_keys`, like `restrict`.
     pub(crate) key_options: String,
     /// `ssh-keygen` arguments for the user's key.
     pub(crate) user_key: Vec<&'static str>,
-    /// A throw-away system user with this password instead of root.
+    /// Password of a temporary system user, who replaces root.
     pub(crate) password: Option<&'static str>,
-    /// A throw-away system user with this login shell and a home directory instead of root.
+    /// Login shell of a temporary system user with a home directory, who replaces root.
     pub(crate) shell: Option<String>,
 }
 
@@ -51,16 +51,16 @@ impl Default for SshdOptions {
 /// A running sshd.
 pub(crate) struct Sshd {
     dir: TempDir,
-    server: Mutex<Option<Kept>>,
+    server: Mutex<Option<ServerProcess>>,
     account: Option<Account>,
-    /// Where it listens, on 127.0.0.1.
+    /// Its port on 127.0.0.1.
     pub(crate) port: u16,
 }
 
 impl Sshd {
     /// Starts it and waits until it listens.
     pub(crate) fn start(options: &SshdOptions) -> Self {
-        // Only root needs it: the directory of sshd's unprivileged child.
+        // The directory of sshd's unprivileged child; only root needs it.
         drop(fs::create_dir_all("/run/sshd"));
         let dir = tempfile::Builder::new().prefix("sshd").tempdir().expect("the lab works");
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("the lab works");
@@ -81,12 +81,12 @@ impl Sshd {
         Self { dir, server: Mutex::new(Some(server)), account, port }
     }
 
-    /// A plain one.
+    /// Starts a server with the default options.
     pub(crate) fn plain() -> Self {
         Self::start(&SshdOptions::default())
     }
 
-    /// Whom to log in as.
+    /// Returns the user to log in as.
     pub(crate) fn user(&self) -> String {
         match &self.account {
             Some(account) => account.name.clone(),
@@ -94,29 +94,29 @@ impl Sshd {
         }
     }
 
-    /// The server as a hop.
+    /// Returns the server as a hop.
     pub(crate) fn hop(&self) -> Hop {
         Hop { host: "127.0.0.1".to_owned(), port: self.port, user: self.user() }
     }
 
-    /// The user's private key.
+    /// Returns the user's private key.
     pub(crate) fn key(&self) -> Secret {
         Secret::new(fs::read_to_string(self.dir.path().join("user")).expect("the lab works"))
     }
 
-    /// `type base64` of a host key.
+    /// Returns a host key as `type base64`.
     pub(crate) fn host_key(&self, kind: &str) -> String {
         let text = fs::read_to_string(self.dir.path().join(format!("host_{kind}.pub"))).expect("the lab works");
         text.split(' ').take(2).map(str::trim).collect::<Vec<_>>().join(" ")
     }
 
-    /// The `known_hosts` line of its first host key.
+    /// Returns the `known_hosts` line of its ed25519 host key, or of its ecdsa one.
     pub(crate) fn known_hosts_line(&self) -> String {
         let kind = if self.dir.path().join("host_ed25519.pub").exists() { "ed25519" } else { "ecdsa" };
         format!("[127.0.0.1]:{} {}", self.port, self.host_key(kind))
     }
 
-    /// The way to it, with everything right.
+    /// Returns a valid route to the server.
     pub(crate) fn route(&self) -> Route {
         Route {
             hops: vec![self.hop()],
@@ -128,31 +128,32 @@ impl Sshd {
         }
     }
 
-    /// Lets the other server's user in here too.
+    /// Authorizes the other server's user here too.
     pub(crate) fn authorize(&self, other: &Self) {
         let keys =
             [self, other].map(|sshd| fs::read_to_string(sshd.dir.path().join("user.pub")).expect("the lab works"));
         fs::write(self.dir.path().join("authorized_keys"), keys.concat()).expect("the lab works");
     }
 
-    /// The home directory of the throw-away user.
+    /// Returns the home directory of the temporary user.
     pub(crate) fn home(&self) -> PathBuf {
         self.dir.path().join("home")
     }
 
-    /// What the throw-away user runs, as (number, command line); sshd itself is left out.
+    /// Returns the temporary user's processes as (pid, command line), without sshd itself.
     pub(crate) fn processes(&self) -> Vec<(u32, String)> {
         self.account.as_ref().map(Account::processes).unwrap_or_default()
     }
 
-    /// What it has logged so far.
+    /// Returns the log so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("log")).expect("the lab works")
     }
 
-    /// The processes that serve its connections.
+    /// Returns the pids of the processes that serve its connections.
     pub(crate) fn sessions(&self) -> Vec<u32> {
-        let Some(server) = self.server.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Kept::pid) else {
+        let Some(server) = self.server.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(ServerProcess::pid)
+        else {
             return Vec::new();
         };
         let mut found = vec![server];
@@ -167,30 +168,30 @@ impl Sshd {
         found.split_off(1)
     }
 
-    /// Ends them at once.
+    /// Kills the sessions.
     pub(crate) fn kill_sessions(&self) {
         self.signal("-KILL");
     }
 
-    /// Ends it and its connections, as if the machine went down; the port refuses connections.
+    /// Stops the server and its connections, as if the machine went down; the port refuses connections.
     pub(crate) fn stop(&self) {
         let sessions = self.sessions();
         drop(self.server.lock().unwrap_or_else(PoisonError::into_inner).take());
         kill("-KILL", &sessions);
     }
 
-    /// Starts it again where it was.
+    /// Starts the server again on the same port.
     pub(crate) fn resume(&self) {
         let server = listen(self.dir.path()).expect("sshd starts again");
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
     }
 
-    /// Stops them where they are.
+    /// Suspends the sessions.
     pub(crate) fn freeze_sessions(&self) {
         self.signal("-STOP");
     }
 
-    /// Lets them go on.
+    /// Resumes the sessions.
     pub(crate) fn thaw_sessions(&self) {
         self.signal("-CONT");
     }
@@ -203,7 +204,7 @@ impl Sshd {
 }
 
 fn kill(signal: &str, pids: &[u32]) {
-    // One of them may just have ended by itself (the child that did the key exchange): kill then says so.
+    // One of them may just have ended by itself (the child for the key exchange): kill then reports an error.
     let pids = pids.iter().map(ToString::to_string);
     Command::new("kill").arg(signal).args(pids).stderr(Stdio::null()).status().expect("the lab works");
 }
@@ -223,7 +224,7 @@ impl Drop for Sshd {
     }
 }
 
-fn launch(dir: &Path, options: &SshdOptions) -> Option<(Kept, u16)> {
+fn launch(dir: &Path, options: &SshdOptions) -> Option<(ServerProcess, u16)> {
     let port = TcpListener::bind("127.0.0.1:0").expect("the lab works").local_addr().expect("the lab works").port();
     let path = |name: &str| dir.join(name).display().to_string();
     let host_keys = options.host_keys.iter().map(|kind| format!("HostKey {}", path(&format!("host_{kind}"))));
@@ -240,24 +241,24 @@ fn launch(dir: &Path, options: &SshdOptions) -> Option<(Kept, u16)> {
     listen(dir).map(|server| (server, port))
 }
 
-/// Starts it with the configuration in its directory, and waits until it listens.
-fn listen(dir: &Path) -> Option<Kept> {
+/// Starts sshd with the configuration in its directory, and waits until it listens.
+fn listen(dir: &Path) -> Option<ServerProcess> {
     let mut sshd = Command::new(program("sshd", "openssh-server"));
     sshd.args(["-D", "-e", "-f"]).arg(dir.join("sshd_config"));
     let log = dir.join("log");
     let starts = || fs::read_to_string(&log).unwrap_or_default().matches("Server listening on").count();
     let before = starts();
-    let server = Kept::start(&sshd, dir, &log, "TERM");
+    let server = ServerProcess::start(&sshd, dir, &log, "TERM");
     poll(Duration::from_secs(5), || (starts() > before).then_some(server.pid())).map(|_| server)
 }
 
-/// Who runs the tests: an sshd that is not root lets in nobody else.
+/// Returns the user who runs the tests: an sshd that is not root can serve no other user.
 fn own_name() -> String {
     let output = Command::new("id").arg("-un").output().expect("the lab works");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// Every process and its parent.
+/// Returns every process with its parent.
 fn parents() -> Vec<(u32, u32)> {
     let entries = fs::read_dir("/proc").expect("the lab works").flatten();
     entries
@@ -266,7 +267,7 @@ fn parents() -> Vec<(u32, u32)> {
             let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
             let (_, rest) = stat.rsplit_once(") ")?;
             let mut fields = rest.split(' ');
-            // A zombie has ended; it only waits to be counted by its parent.
+            // A zombie has ended; it only waits for its parent.
             let state = fields.next().filter(|state| *state != "Z");
             state.and(fields.next()?.parse().ok()).map(|parent| (pid, parent))
         })
@@ -285,7 +286,7 @@ impl Account {
         let name = format!("bm{:08x}", u32::from_le_bytes(bytes));
         let account = Self { name };
         let mut useradd = Command::new("useradd");
-        // Without a password, and not locked either.
+        // `*`: no password, but not locked either.
         useradd.args(["-M", "-p", "*", "-s", shell]);
         if let Some(home) = home {
             useradd.arg("-d").arg(home);
@@ -302,7 +303,7 @@ impl Account {
         account
     }
 
-    /// The processes that are not sshd's, as (number, command line).
+    /// Returns the processes other than sshd's, as (pid, command line).
     fn processes(&self) -> Vec<(u32, String)> {
         let output = Command::new("ps").args(["-o", "pid=,stat=,args=", "-u", &self.name]).output();
         let text = String::from_utf8_lossy(&output.expect("ps is installed").stdout).into_owned();
@@ -324,7 +325,7 @@ impl Drop for Account {
     }
 }
 
-/// Makes a key pair at this path.
+/// Creates a key pair at this path.
 pub(crate) fn keygen(path: &Path, arguments: &[&str]) {
     let status = Command::new("ssh-keygen")
         .args(["-q", "-C", ""])
@@ -347,7 +348,7 @@ pub(crate) fn hashed(known_hosts: &str) -> String {
     fs::read_to_string(&file).expect("the lab works")
 }
 
-/// What `ssh-keygen -lf` says of a `type base64` key.
+/// Returns the fingerprint of a `type base64` key, from `ssh-keygen -lf`.
 pub(crate) fn fingerprint(key: &str) -> String {
     let dir = tempfile::tempdir().expect("the lab works");
     let file = dir.path().join("key.pub");

@@ -1,4 +1,4 @@
-//! The Python environments of the deployment servers: made once, from `PyPI`, and found again by every later run.
+//! The Python environments of the deployment servers: created once, from `PyPI`, and reused by every later run.
 #![expect(clippy::disallowed_methods, reason = "the lab runs Python's own programs")]
 
 use super::process::finish;
@@ -10,26 +10,26 @@ use std::{
     process::Command,
 };
 
-/// Where other users may look, if they may not look into the build's directory.
-const ELSEWHERE: &str = "/var/tmp/bastion-migrate-lab";
+/// Directory for the environments if other users may not enter the build's directory.
+const FALLBACK_DIRECTORY: &str = "/var/tmp/bastion-migrate-lab";
 
 /// Django 4.2 with psycopg 2.
 pub(crate) const DJANGO_4_2: &str = "django-4.2";
 /// Django 5.2 with psycopg 3.
 pub(crate) const DJANGO_5_2: &str = "django-5.2";
 
-/// The environment with what the image of this name has, and what a server needs beside that. Whoever comes first makes it, the
-/// others wait; what it is made of is in its name.
+/// Returns the environment with the packages of the image of this name, plus those of a server. The first caller
+/// creates it, the others wait; its name contains a digest of its requirements.
 pub(crate) fn venv(name: &str) -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let files =
-        ["container/app", "server"].map(|place| tests.join(place).join("requirements").join(format!("{name}.txt")));
+        ["container/app", "server"].map(|part| tests.join(part).join("requirements").join(format!("{name}.txt")));
     let text: Vec<u8> = files.iter().flat_map(|file| fs::read(file).expect("the requirements are there")).collect();
     let digest: String = Sha256::digest(&text).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let name = format!("{name}-{digest}");
-    let place = place();
-    let (path, made) = (place.join(&name), place.join(format!("{name}.made")));
-    let lock = File::create(place.join(format!("{name}.lock"))).expect("there is room");
+    let directory = shared_directory();
+    let (path, made) = (directory.join(&name), directory.join(format!("{name}.made")));
+    let lock = File::create(directory.join(format!("{name}.lock"))).expect("there is room");
     lock.lock().expect("a file can be locked");
     if !made.exists() {
         drop(fs::remove_dir_all(&path));
@@ -42,15 +42,15 @@ pub(crate) fn venv(name: &str) -> PathBuf {
     path
 }
 
-/// A directory that outlives the run and that every user may enter.
-fn place() -> PathBuf {
+/// Returns a directory that outlives the run and that every user may enter.
+fn shared_directory() -> PathBuf {
     let open = |path: &Path| fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o001 != 0);
     let built = option_env!("CARGO_TARGET_TMPDIR").map(Path::new).filter(|built| built.ancestors().skip(1).all(open));
-    let place = built.map_or_else(|| PathBuf::from(ELSEWHERE), |built| built.join("venvs"));
-    fs::create_dir_all(&place).expect("there is room");
-    let ours =
-        fs::metadata(&place).expect("it was made").uid() == fs::metadata("/proc/self").expect("/proc is there").uid();
-    assert!(ours, "{} is somebody else's", place.display());
-    fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).expect("it is ours");
-    place
+    let directory = built.map_or_else(|| PathBuf::from(FALLBACK_DIRECTORY), |built| built.join("venvs"));
+    fs::create_dir_all(&directory).expect("there is room");
+    let ours = fs::metadata(&directory).expect("it was made").uid()
+        == fs::metadata("/proc/self").expect("/proc is there").uid();
+    assert!(ours, "{} belongs to another user", directory.display());
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    directory
 }

@@ -1,23 +1,23 @@
-//! What the runner shows on a pull request and under the log. Source: `ActionCommandManager.cs`, `ExecutionContext.cs`.
+//! Annotations on a pull request and below the log. Source: `ActionCommandManager.cs`, `ExecutionContext.cs`.
 
 use super::{command::Command, mask::Masker, paths::Paths};
 use std::collections::BTreeMap;
 
-/// A message beside a file, or beside the run.
+/// A message about a file or about the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Annotation {
     /// `error`, `warning` or `notice`.
     pub(crate) level: String,
-    /// Keys in lower case, repaired as the runner does it.
+    /// Properties with keys in lower case, repaired as the runner does it.
     pub(crate) properties: BTreeMap<String, String>,
     pub(crate) message: String,
 }
 
-/// What is kept of a message, in UTF-16 units.
-const MESSAGE_KEPT: usize = 4096;
+/// Length to which a message is cut, in UTF-16 units.
+const MESSAGE_LIMIT: usize = 4096;
 
 impl Annotation {
-    /// The runner masks the message, but no property.
+    /// Creates an annotation from a command. The runner masks the message, but no property.
     pub(super) fn of(command: Command, paths: &Paths, masker: &Masker) -> Self {
         let Command { name, mut properties, data } = command;
         repair(&mut properties);
@@ -32,12 +32,12 @@ fn clipped(text: &str) -> String {
     let mut units = 0;
     let fits = |letter: &char| {
         units += letter.len_utf16();
-        units <= MESSAGE_KEPT
+        units <= MESSAGE_LIMIT
     };
     text.chars().take_while(fits).collect()
 }
 
-/// Makes places consistent; what can't be made so is dropped.
+/// Makes lines and columns consistent, and drops those that can't be.
 fn repair(properties: &mut BTreeMap<String, String>) {
     let number =
         |properties: &BTreeMap<String, String>, key| properties.get(key).and_then(|text| text.parse::<u32>().ok());
@@ -51,13 +51,13 @@ fn repair(properties: &mut BTreeMap<String, String>) {
     copy("endcolumn", "col");
     let [line, end_line, column, end_column] =
         ["line", "endline", "col", "endcolumn"].map(|key| number(properties, key));
-    let crooked = |start: Option<u32>, end: Option<u32>| start.zip(end).is_some_and(|(start, end)| end < start);
+    let reversed = |start: Option<u32>, end: Option<u32>| start.zip(end).is_some_and(|(start, end)| end < start);
     let several_lines = present(properties, "line") && present(properties, "endline") && line != end_line;
     let mut dropped: Vec<&str> = Vec::new();
-    if !present(properties, "line") || several_lines || crooked(column, end_column) {
+    if !present(properties, "line") || several_lines || reversed(column, end_column) {
         dropped.extend(["col", "endcolumn"]);
     }
-    if crooked(line, end_line) {
+    if reversed(line, end_line) {
         dropped.extend(["line", "endline"]);
     }
     properties.retain(|key, _| !dropped.contains(&key.as_str()));
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_repaired() {
+    fn lines_and_columns_are_repaired() {
         assert_eq!(repaired(&[("endline", "3")]), "endline=3 line=3");
         assert_eq!(repaired(&[("line", "3"), ("endcolumn", "4")]), "col=4 endcolumn=4 line=3");
         assert_eq!(repaired(&[("col", "1"), ("endcolumn", "4")]), "");
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_cut_by_utf_16_units() {
+    fn a_message_is_cut_to_a_number_of_utf_16_units() {
         assert_eq!(clipped(&"ü".repeat(5000)).chars().count(), 4096);
         assert_eq!(clipped(&"😀".repeat(5000)).chars().count(), 2048);
     }

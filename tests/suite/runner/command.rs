@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// The commands that the runner knows; anything else is text.
+/// Commands of the runner; anything else is text.
 const REGISTERED: [&str; 15] = [
     "set-env",
     "set-output",
@@ -21,7 +21,7 @@ const REGISTERED: [&str; 15] = [
     "stop-commands",
 ];
 
-/// One command. Names and keys don't mind case; here they are in lower case.
+/// One command. The case of names and keys does not matter; here they are in lower case.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Command {
     pub(super) name: String,
@@ -29,19 +29,19 @@ pub(super) struct Command {
     pub(super) data: String,
 }
 
-/// The names that are commands at this moment: while commands are stopped, the token is one, too.
+/// The names that are commands at the moment: while commands are stopped, the token is one, too.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct CommandNames {
     pub(super) token: Option<String>,
 }
 
-impl Known {
-    /// The command in this line, in today's form or in the old one.
+impl CommandNames {
+    /// Parses the command in this line, in today's form or in the old one.
     pub(super) fn command(&self, line: &str) -> Option<Command> {
         self.version_2(line).or_else(|| self.version_1(line))
     }
 
-    /// Whether commands may be stopped with this token.
+    /// Returns whether commands may be stopped with this token.
     pub(super) fn may_stop_with(&self, token: &str) -> bool {
         !token.is_empty() && !self.has(token) && !token.eq_ignore_ascii_case("pause-logging")
     }
@@ -51,14 +51,14 @@ impl Known {
         REGISTERED.into_iter().any(same) || self.token.as_deref().is_some_and(same)
     }
 
-    /// `::name key=value,key=value::data`, at the start of a line.
+    /// Parses `::name key=value,key=value::data` at the start of a line.
     fn version_2(&self, line: &str) -> Option<Command> {
         let (header, data) = line.trim_start().strip_prefix("::")?.split_once("::")?;
         let unescape = |value: &str| data_unescaped(&value.replace("%3A", ":").replace("%2C", ","));
         self.named(header, ',', unescape, data_unescaped(data))
     }
 
-    /// `##[name key=value;key=value]data`, anywhere in a line.
+    /// Parses `##[name key=value;key=value]data` anywhere in a line.
     fn version_1(&self, line: &str) -> Option<Command> {
         let (_, rest) = line.split_once("##[")?;
         let (header, data) = rest.split_once(']')?;
@@ -77,7 +77,7 @@ impl Known {
     }
 }
 
-/// `%25` comes last, so that `%250A` is `%0A`.
+/// Decodes the escapes; `%25` comes last, so that `%250A` is `%0A`.
 fn data_unescaped(value: &str) -> String {
     value.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%")
 }
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     fn read(line: &str) -> Option<Command> {
-        Known::default().command(line)
+        CommandNames::default().command(line)
     }
 
     fn warning(properties: &[(&str, &str)], data: &str) -> Option<Command> {
@@ -95,7 +95,7 @@ mod tests {
         Some(Command { name: "warning".to_owned(), properties, data: data.to_owned() })
     }
 
-    /// The vectors are those of the runner's own tests (`ActionCommandL0.cs`), with a name that is registered.
+    /// Uses the vectors of the runner's own tests (`ActionCommandL0.cs`), with a registered name.
     #[test]
     fn reads_todays_form() {
         assert_eq!(read("::warning k1=v1,::msg"), warning(&[("k1", "v1")], "msg"));
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_no_command() {
+    fn other_text_is_no_command() {
         for line in [
             ">>>   ::warning k1=v1,::msg",
             "::unknown::m",
@@ -137,8 +137,8 @@ mod tests {
     }
 
     #[test]
-    fn a_token_must_be_a_new_word() {
-        let known = Known { token: Some("taken".to_owned()) };
+    fn a_token_must_be_no_command_yet() {
+        let known = CommandNames { token: Some("taken".to_owned()) };
         for token in ["", "warning", "Add-Mask", "pause-logging", "TAKEN"] {
             assert!(!known.may_stop_with(token), "{token}");
         }

@@ -1,14 +1,14 @@
-//! The environment of an action's container, layer by layer. Source: `ContainerActionHandler.cs`, `Handler.cs`,
+//! Environment of an action's container, layer by layer. Source: `ContainerActionHandler.cs`, `Handler.cs`,
 //! `GitHubContext.cs`, `RunnerContext.cs`, `DockerCommandManager.cs`.
 
 use super::{event::Event, file::Purpose, log::Debug, paths::Paths};
 use std::{collections::BTreeMap, path::Path};
 
-/// Live credentials of the job, which no step may hand on.
+/// Live credentials of the job, which no step may pass on.
 const RUNTIME_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.cnVudGltZS10b2tlbg.c2lnbmF0dXJl";
 const ID_TOKEN_REQUEST_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.aWQtdG9rZW4tcmVxdWVzdA.c2lnbmF0dXJl";
 
-/// What is known of a job when one of its steps starts.
+/// State of a job at the start of one of its steps.
 #[derive(Debug, Clone)]
 pub(crate) struct Job {
     pub(crate) event: Event,
@@ -20,15 +20,15 @@ pub(crate) struct Job {
     /// `runs.env` of `action.yml`.
     pub(crate) action_env: BTreeMap<String, String>,
     pub(crate) inputs: BTreeMap<String, String>,
-    /// What an earlier stage of the same step has saved.
+    /// State that an earlier stage of the same step has saved.
     pub(crate) state: Vec<(String, String)>,
     pub(crate) debug: Debug,
-    /// A proxy that the self-hosted runner is configured with.
+    /// Proxy in the configuration of a self-hosted runner.
     pub(crate) proxy: Option<String>,
 }
 
 impl Job {
-    /// A job of github.com that a push started.
+    /// A job on github.com, started by a push.
     pub(crate) fn new(inputs: BTreeMap<String, String>) -> Self {
         Self {
             event: Event::Push,
@@ -43,7 +43,7 @@ impl Job {
         }
     }
 
-    /// Everything that is handed over by name, translated. `GITHUB_ACTIONS` and `CI` are on the command line instead.
+    /// Returns the variables that are passed by name, translated. `GITHUB_ACTIONS` and `CI` are on the command line.
     pub(crate) fn environment(&self, work: &Path, guid: &str, paths: &Paths) -> BTreeMap<String, String> {
         let mut env = self.env.clone();
         env.extend(self.state.iter().map(|(name, value)| (format!("STATE_{name}"), value.clone())));
@@ -64,7 +64,7 @@ impl Job {
         env.into_iter().map(|(name, value)| (name, paths.to_container(&value))).collect()
     }
 
-    /// The `github` context as far as it is exported: neither the token nor the event is.
+    /// Returns the exported part of the `github` context, which has neither the token nor the event.
     fn github(&self, work: &Path, guid: &str) -> BTreeMap<&'static str, String> {
         let temp = work.join("_temp");
         let mut context: BTreeMap<_, _> = FIXED.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
@@ -83,7 +83,7 @@ impl Job {
         context
     }
 
-    /// The `runner` context: all of it.
+    /// Returns the `runner` context, all of which is exported.
     fn runner(&self, work: &Path) -> BTreeMap<&'static str, String> {
         let mut context: BTreeMap<_, _> = [
             ("os", "Linux".to_owned()),
@@ -109,10 +109,10 @@ impl Job {
     }
 }
 
-/// Name of the repository, and so of two directories.
+/// Name of the repository, and therefore of two directories.
 pub(crate) const REPOSITORY: &str = "app";
 
-/// What is the same in every job of these tests.
+/// Context values that are the same in every job of these tests.
 const FIXED: [(&str, &str); 18] = [
     ("action", "__octo_bastion-migrate"),
     ("action_ref", "v1"),
@@ -134,7 +134,7 @@ const FIXED: [(&str, &str); 18] = [
     ("workflow_sha", "0123456789abcdef0123456789abcdef01234567"),
 ];
 
-/// Handed to every step.
+/// Returns the credentials that every step gets.
 pub(crate) fn credentials() -> [(&'static str, &'static str); 6] {
     [
         ("ACTIONS_RUNTIME_URL", "https://pipelines.actions.githubusercontent.com/x/"),
@@ -146,12 +146,12 @@ pub(crate) fn credentials() -> [(&'static str, &'static str); 6] {
     ]
 }
 
-/// The secrets among them.
+/// Returns the secrets among the credentials.
 pub(crate) fn secrets() -> [&'static str; 2] {
     [RUNTIME_TOKEN, ID_TOKEN_REQUEST_TOKEN]
 }
 
-/// Blanks become underscores, nothing else changes but the case.
+/// Returns the variable of an input: blanks become underscores and letters upper case, nothing else changes.
 pub(crate) fn variable(input: &str) -> String {
     format!("INPUT_{}", input.replace(' ', "_").to_uppercase())
 }
@@ -172,13 +172,13 @@ mod tests {
     }
 
     #[test]
-    fn inputs_are_named_as_the_runner_names_them() {
+    fn the_variables_of_inputs_have_the_runners_names() {
         assert_eq!(variable("ssh-known-hosts"), "INPUT_SSH-KNOWN-HOSTS");
         assert_eq!(variable("two words.x"), "INPUT_TWO_WORDS.X");
     }
 
     #[test]
-    fn a_value_is_what_it_is_in_the_container() {
+    fn paths_are_those_in_the_container() {
         let env = environment(&job(&[("migrations", "/home/runner/work/app/app/db")], &[]));
         for (name, value) in [
             ("GITHUB_WORKSPACE", "/github/workspace"),
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_layer_wins_but_for_the_actions_own_env() {
+    fn a_later_layer_wins_except_the_actions_own_env() {
         let mut job = job(
             &[("a", "input")],
             &[
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_handed_over() {
+    fn tokens_and_the_runners_own_variables_are_not_passed() {
         let env = environment(&job(&[], &[]));
         for name in ["GITHUB_TOKEN", "GITHUB_EVENT", "RUNNER_DEBUG", "PATH", "GITHUB_ACTIONS", "CI", "HTTP_PROXY"] {
             assert!(!env.contains_key(name), "{name}");

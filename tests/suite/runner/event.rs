@@ -1,23 +1,23 @@
-//! What started the workflow, as far as a step can see it.
+//! Events that start a workflow, as far as a step can see them.
 
 use serde_json::{Value, json};
 
-/// The event. `workflow_call` is none of its own: a called workflow sees its caller's.
+/// The event. `workflow_call` has no event of its own: a called workflow sees its caller's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
     Push,
     PullRequest,
     WorkflowDispatch,
     Schedule,
-    /// A workflow that a push has called.
+    /// A workflow called by one that a push started.
     WorkflowCall,
 }
 
-/// The pull request of [`Event::PullRequest`].
+/// Number of the pull request of [`Event::PullRequest`].
 const NUMBER: u64 = 3;
 
 impl Event {
-    /// Keys of the `github` context that depend on the event.
+    /// Returns the keys of the `github` context that depend on the event.
     pub(super) fn context(self) -> Vec<(&'static str, &'static str)> {
         let workflow = match self {
             Self::WorkflowCall => "octo/app/.github/workflows/caller.yml@refs/heads/main",
@@ -52,7 +52,7 @@ impl Event {
         }
     }
 
-    /// `event.json`.
+    /// Returns the content of `event.json`.
     pub(crate) fn payload(self) -> Value {
         let repository = json!({ "full_name": "octo/app", "fork": false });
         match self {

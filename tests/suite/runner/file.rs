@@ -3,7 +3,7 @@
 use super::{mask::Masker, summary::Summary};
 use std::collections::BTreeMap;
 
-/// What one file is for. The runner makes all of them, empty, for every stage of every step.
+/// The purpose of a command file. The runner creates all of them, empty, for every stage of every step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Purpose {
     Path,
@@ -16,11 +16,11 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
-    /// In the order in which they are processed (`ExtensionManager.cs`).
+    /// All purposes in the order in which they are processed (`ExtensionManager.cs`).
     pub(crate) const ALL: [Self; 7] =
         [Self::Path, Self::Env, Self::Summary, Self::State, Self::Output, Self::Artifacts, Self::ArtifactsList];
 
-    /// Its key in the `github` context.
+    /// Returns its key in the `github` context.
     pub(super) fn key(self) -> &'static str {
         match self {
             Self::Path => "path",
@@ -33,7 +33,7 @@ impl Purpose {
         }
     }
 
-    /// What the file's name begins with; a guid of the stage's own follows.
+    /// Returns the prefix of the file's name, which the stage's own guid follows.
     pub(crate) fn prefix(self) -> &'static str {
         match self {
             Self::Path => "add_path_",
@@ -47,24 +47,24 @@ impl Purpose {
     }
 }
 
-/// What the files of a stage have brought about.
+/// Effects of the command files of a stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Processed {
     pub(crate) path: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) summary: Summary,
-    /// Names as they were written.
+    /// State values; their names keep their case.
     pub(crate) state: Vec<(String, String)>,
-    /// Names in lower case: nobody minds theirs.
+    /// Outputs; their names are in lower case, because their case does not matter.
     pub(crate) outputs: BTreeMap<String, String>,
-    /// What is told as an error and does not fail the step.
+    /// Errors that do not fail the step.
     pub(crate) issues: Vec<String>,
-    /// What fails the step.
+    /// Errors that fail the step.
     pub(crate) errors: Vec<String>,
 }
 
 impl Processed {
-    /// Processes every file, whatever is wrong with one of them, and however the step has ended.
+    /// Processes every file, even if another one is malformed, and whatever the step's result.
     pub(crate) fn of(read: impl Fn(Purpose) -> String, masker: &Masker) -> Self {
         let (mut issues, mut errors) = (Vec::new(), Vec::new());
         let path = read(Purpose::Path).lines().filter(|line| !line.is_empty()).map(str::to_owned).collect();
@@ -94,9 +94,9 @@ impl Processed {
 /// `GITHUB_OUTPUT`, `GITHUB_ENV` or `GITHUB_STATE`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct KeyValues {
-    /// What came before the first line that is malformed: it has taken effect.
+    /// Entries before the first malformed line: they take effect.
     pub(crate) entries: Vec<(String, String)>,
-    /// Why the step fails.
+    /// The error that fails the step.
     pub(crate) malformed: Option<String>,
 }
 
@@ -121,12 +121,12 @@ impl KeyValues {
     }
 }
 
-/// Outputs by their names, in lower case; the last value of a name wins.
+/// Maps outputs by their names in lower case; the last value of a name wins.
 pub(crate) fn any_case(entries: Vec<(String, String)>) -> BTreeMap<String, String> {
     entries.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect()
 }
 
-/// The last value of each name, which keeps the case of its first mention.
+/// Returns the last value of each name; the name keeps the case of its first occurrence.
 fn last_of_each(entries: Vec<(String, String)>) -> Vec<(String, String)> {
     let mut kept: Vec<(String, String)> = Vec::new();
     for (name, value) in entries {
@@ -140,7 +140,7 @@ fn last_of_each(entries: Vec<(String, String)>) -> Vec<(String, String)> {
 
 type Entry<'a> = (Option<(String, String)>, &'a str);
 
-/// The first entry, and what follows it.
+/// Parses the first entry, and returns it with the text that follows.
 fn entry(text: &str) -> Result<Entry<'_>, String> {
     let (line, next) = text.split_once('\n').unwrap_or((text, ""));
     let (pair, heredoc) = (line.split_once('='), line.split_once("<<"));
@@ -199,7 +199,7 @@ mod tests {
         KeyValues::read(text).malformed.expect("it is malformed")
     }
 
-    /// The vectors are those of the runner's own tests (`SetOutputFileCommandL0.cs`).
+    /// Uses the vectors of the runner's own tests (`SetOutputFileCommandL0.cs`).
     #[test]
     fn reads_values() {
         assert_eq!(one("MY_OUTPUT==abc"), "=abc");
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_malformed() {
+    fn refuses_malformed_values() {
         assert_eq!(refused("O<<EOF\nx"), "Invalid value. EOF marker missing new line.");
         assert_eq!(refused("O<<EOF\nx\n"), "Invalid value. Matching delimiter not found 'EOF'");
         assert_eq!(refused("novalue"), "Invalid format 'novalue'");
@@ -228,18 +228,18 @@ mod tests {
     }
 
     fn processed(purpose: Purpose, text: &str) -> Processed {
-        Processed::of(|asked| if asked == purpose { text.to_owned() } else { String::new() }, &Masker::default())
+        Processed::of(|other| if other == purpose { text.to_owned() } else { String::new() }, &Masker::default())
     }
 
     #[test]
-    fn what_stands_before_a_malformed_line_takes_effect() {
+    fn entries_before_a_malformed_line_take_effect() {
         let processed = processed(Purpose::Output, "a=1\nbroken\nb=2\n");
         assert_eq!(processed.outputs, [("a".to_owned(), "1".to_owned())].into());
         assert_eq!(processed.errors, ["Unable to process file command 'output' successfully. Invalid format 'broken'"]);
     }
 
     #[test]
-    fn a_malformed_file_keeps_no_other_from_being_processed() {
+    fn the_other_files_are_processed_if_one_is_malformed() {
         let all = Processed::of(
             |purpose| match purpose {
                 Purpose::Path => "/a\n\n/b\n".to_owned(),
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn the_options_of_node_can_not_be_set() {
+    fn node_options_can_not_be_set() {
         let processed = processed(Purpose::Env, "A=1\nnode_options=x\nB=2\n");
         assert_eq!(processed.env.len(), 2);
         assert_eq!((processed.issues.len(), processed.errors.len()), (1, 0));

@@ -1,59 +1,59 @@
-//! A step's log as the runner understands it. Source: `ActionCommandManager.cs`, `OutputManager.cs`.
+//! A step's log as the runner interprets it. Source: `ActionCommandManager.cs`, `OutputManager.cs`.
 
 use super::{
     annotation::Annotation,
-    command::{Command, Known},
+    command::{Command, CommandNames},
     mask::Masker,
     paths::Paths,
 };
 use std::collections::BTreeMap;
 
-/// Annotations of a level that one step may have; further ones stay in the log alone.
-const ANNOTATIONS_KEPT: usize = 10;
+/// Number of annotations of a level per step; further ones are only in the log.
+const ANNOTATIONS_LIMIT: usize = 10;
 
-/// A log that has been read, or is being read.
+/// An interpreted log.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Log {
     pub(crate) annotations: Vec<Annotation>,
-    /// What the step asked to be hidden from then on.
+    /// Values that the step masks.
     pub(crate) masks: Vec<String>,
-    /// The lines as they came, without the commands that told the masks.
+    /// The lines as they were written, without the commands that add masks.
     pub(crate) without_masks: String,
-    /// What a reader of the job's log sees.
+    /// The log as the job's page shows it.
     pub(crate) shown: String,
-    /// What makes the runner fail the step whatever the exit code is.
+    /// Errors for which the runner fails the step whatever the exit code is.
     pub(crate) errors: Vec<String>,
-    /// What the runner obeys or lets pass, but no good step does.
+    /// Uses of commands that the runner accepts but a good step avoids.
     pub(crate) bad_manners: Vec<String>,
-    /// Outputs that came by command.
+    /// Outputs set by command.
     pub(crate) outputs: BTreeMap<String, String>,
-    /// State that came by command.
+    /// State set by command.
     pub(crate) state: BTreeMap<String, String>,
 }
 
 impl Log {
-    /// Reads the log of a step that is no container.
+    /// Reads the log of a step that does not run in a container.
     pub(crate) fn read(text: &str) -> Self {
         Self::of(text, &Paths::default(), &mut Masker::default(), Debug::Off)
     }
 
-    /// Reads a log. CR ends a line as LF does (.NET's `ReadLine`). What is hidden stays hidden in the masker.
+    /// Reads a log. CR ends a line as LF does (.NET's `ReadLine`). The masker keeps the masks.
     pub(crate) fn of(text: &str, paths: &Paths, masker: &mut Masker, debug: Debug) -> Self {
-        let (echo, known) = (Echo(debug == Debug::On), Known::default());
+        let (echo, known) = (Echo(debug == Debug::On), CommandNames::default());
         let mut reading = Reading { log: Self::default(), paths, masker, debug, echo, known, group: false };
         lines(text).for_each(|line| reading.line(line));
         reading.end()
     }
 }
 
-/// Whether `ACTIONS_STEP_DEBUG` is set.
+/// State of `ACTIONS_STEP_DEBUG`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Debug {
     On,
     Off,
 }
 
-/// Lines as .NET reads them; what follows the last line break is a line only if there is something.
+/// Splits text into lines as .NET does; text after the last line break is a line only if it is not empty.
 pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -73,7 +73,7 @@ struct Reading<'a> {
     masker: &'a mut Masker,
     debug: Debug,
     echo: Echo,
-    known: Known,
+    known: CommandNames,
     group: bool,
 }
 
@@ -90,11 +90,11 @@ impl Reading<'_> {
                 self.show(line);
             }
             (None, _) | (Some(_), Some(_)) => self.show(line),
-            (Some(command), None) => self.obey(command, line),
+            (Some(command), None) => self.execute(command, line),
         }
     }
 
-    fn obey(&mut self, command: Command, line: &str) {
+    fn execute(&mut self, command: Command, line: &str) {
         let silent = ["add-mask", "error", "warning", "notice", "debug"].contains(&command.name.as_str());
         if self.echo.0 && !silent {
             self.show(line);
@@ -150,22 +150,22 @@ impl Reading<'_> {
         self.known.token = Some(token);
     }
 
-    /// A message of white space only is no annotation, but takes the place of one.
+    /// Adds an annotation. A message of white space only is no annotation, but counts as one.
     fn annotate(&mut self, command: Command) {
         let (level, data) = (command.name.clone(), command.data.clone());
         lines(&data).for_each(|line| self.show(&format!("##[{level}]{line}")));
         let same = self.log.annotations.iter().filter(|annotation| annotation.level == level).count();
-        if same < ANNOTATIONS_KEPT {
+        if same < ANNOTATIONS_LIMIT {
             self.log.annotations.push(Annotation::of(command, self.paths, self.masker));
         } else {
-            self.log.bad_manners.push(format!("more than {ANNOTATIONS_KEPT} annotations of the level {level}"));
+            self.log.bad_manners.push(format!("more than {ANNOTATIONS_LIMIT} annotations of the level {level}"));
         }
         if data.trim().is_empty() {
             self.log.bad_manners.push(format!("an empty {level}"));
         }
     }
 
-    /// Groups don't nest: the second one swallows what should stand below the first.
+    /// Opens a group. Groups don't nest: a second one takes the lines that belong to the first.
     fn open_group(&mut self, title: &str) {
         if self.group {
             self.log.bad_manners.push(format!("the group `{title}` is opened in another one"));
@@ -182,7 +182,7 @@ impl Reading<'_> {
         self.show("##[endgroup]");
     }
 
-    /// Both still work, with a warning that they are deprecated.
+    /// Sets an output or a state value; both commands still work, with a deprecation warning.
     fn set(&mut self, command: Command, line: &str) {
         self.log.bad_manners.push(line.to_owned());
         let values = if command.name == "set-output" { &mut self.log.outputs } else { &mut self.log.state };
@@ -246,14 +246,14 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_may_not_be_one_fails_the_step() {
+    fn an_invalid_token_fails_the_step() {
         for data in ["", "error", "pause-logging"] {
             assert_eq!(Log::read(&format!("::stop-commands::{data}")).errors.len(), 1, "{data}");
         }
     }
 
     #[test]
-    fn a_token_of_more_than_six_letters_is_hidden() {
+    fn a_token_of_more_than_six_letters_is_masked() {
         assert_eq!(
             Log::read("::stop-commands::seven77\nx seven77\n::seven77::").shown,
             "::stop-commands::***\nx ***\n::***::\n"
@@ -266,7 +266,7 @@ mod tests {
         let log = Log::read("two\n::add-mask::one%0Atwo\nafter two");
         assert_eq!(log.masks, ["one\ntwo", "one", "two"]);
         assert_eq!(log.without_masks, "two\nafter two\n");
-        assert_eq!(log.shown, "two\nafter ***\n", "it does not work backwards");
+        assert_eq!(log.shown, "two\nafter ***\n", "earlier lines are not masked");
         assert_eq!(Log::read("::add-mask:: ").bad_manners, ["an empty mask"]);
     }
 
@@ -288,16 +288,16 @@ mod tests {
     }
 
     #[test]
-    fn debug_lines_and_echoes_are_for_who_asked() {
+    fn debug_lines_and_echoes_are_shown_only_if_enabled() {
         let text = "::debug::a%0Ab\n::group::g\n::endgroup::";
         assert_eq!(Log::read(text).shown, "##[group]g\n##[endgroup]\n");
-        let asked = Log::of(text, &Paths::default(), &mut Masker::default(), Debug::On);
-        assert_eq!(asked.shown, "##[debug]a\n##[debug]b\n::group::g\n##[group]g\n::endgroup::\n##[endgroup]\n");
+        let debugged = Log::of(text, &Paths::default(), &mut Masker::default(), Debug::On);
+        assert_eq!(debugged.shown, "##[debug]a\n##[debug]b\n::group::g\n##[group]g\n::endgroup::\n##[endgroup]\n");
         assert_eq!(Log::read("::echo::ON\n::group::g\n::echo::off\n::endgroup::").shown.lines().count(), 4);
     }
 
     #[test]
-    fn groups_stand_side_by_side() {
+    fn groups_do_not_nest() {
         assert_eq!(Log::read("::group::a\n::group::b\n::endgroup::\n::endgroup::").bad_manners.len(), 2);
         assert_eq!(Log::read("::group::a").bad_manners, ["a group was never closed"]);
     }

@@ -3,7 +3,7 @@
 use serde_yaml::Value;
 use std::{collections::BTreeMap, fs, path::Path};
 
-/// What the runner takes from `action.yml`.
+/// The parts of `action.yml` that the runner uses.
 #[derive(Debug, Clone)]
 pub(crate) struct Manifest {
     /// Every input and its default, empty if it has none.
@@ -15,7 +15,7 @@ pub(crate) struct Manifest {
 }
 
 impl Manifest {
-    /// This repository's own, with `${{ github.token }}` evaluated.
+    /// Reads this repository's `action.yml`, with `${{ github.token }}` evaluated.
     pub(crate) fn with_token(token: &str) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("action.yml");
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -27,7 +27,7 @@ impl Manifest {
         let runs = manifest.get("runs").and_then(Value::as_mapping).expect("action.yml has `runs`");
         for key in runs.keys().map(name) {
             let known = ["using", "image", "env", "post-entrypoint"];
-            assert!(known.contains(&key.as_str()), "`runs.{key}` is more than these tests know of");
+            assert!(known.contains(&key.as_str()), "these tests do not support `runs.{key}`");
         }
         let mapping = |value: Option<&Value>| value.and_then(Value::as_mapping).cloned().unwrap_or_default();
         let inputs = mapping(manifest.get("inputs"));
@@ -44,7 +44,7 @@ fn name(key: &Value) -> String {
     key.as_str().expect("names are strings").to_owned()
 }
 
-/// Only the expressions that `action.yml` has.
+/// Evaluates only the expressions in `action.yml`.
 fn evaluated(value: &Value, token: &str) -> String {
     match value {
         Value::String(text) if text.replace(' ', "") == "${{github.token}}" => token.to_owned(),
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_declared_input_is_there() {
+    fn every_declared_input_is_read_with_its_default() {
         let text = "inputs: { a: { default: x }, b: {}, c: { default: '${{ github.token }}' } }\n\
                     runs: { using: docker, image: Dockerfile, env: { A: b }, post-entrypoint: /post }";
         let manifest = Manifest::parse(text, "t0ken");

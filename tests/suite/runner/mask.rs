@@ -1,18 +1,18 @@
-//! What the runner hides for the rest of the job. Source: `SecretMasker.cs`, `ValueEncoders.cs`, `HostContext.cs`.
+//! Values that the runner masks in the rest of a job. Source: `SecretMasker.cs`, `ValueEncoders.cs`, `HostContext.cs`.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What `Uri.EscapeDataString` leaves alone.
+/// Characters that `Uri.EscapeDataString` does not escape.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// The values of one job, in every encoding that the runner thinks of.
+/// The masked values of one job, in every encoding of the runner.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Masker(BTreeSet<String>);
 
 impl Masker {
-    /// A job's secrets are known from its beginning: each trimmed, and each line of it.
+    /// Creates a masker for a job's secrets: each one trimmed, and each line of it.
     pub(crate) fn knowing<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let mut masker = Self::default();
         for secret in secrets {
@@ -22,18 +22,18 @@ impl Masker {
         masker
     }
 
-    /// Hides the value from now on, however short it is.
+    /// Masks the value from now on, however short it is.
     pub(crate) fn add(&mut self, value: &str) {
         self.0.extend(encodings(value).into_iter().filter(|encoding| !encoding.is_empty()));
     }
 
-    /// The text with every hit replaced; overlapping and touching ones become one.
+    /// Replaces every match; overlapping and adjacent ones become one.
     pub(crate) fn mask(&self, text: &str) -> String {
-        let mut hits: Vec<(usize, usize)> =
+        let mut matches: Vec<(usize, usize)> =
             self.0.iter().flat_map(|value| starts(text, value).map(|start| (start, start + value.len()))).collect();
-        hits.sort_unstable();
+        matches.sort_unstable();
         let mut merged: Vec<(usize, usize)> = Vec::new();
-        for (start, end) in hits {
+        for (start, end) in matches {
             match merged.last_mut() {
                 Some((_, last)) if start <= *last => *last = end.max(*last),
                 _ => merged.push((start, end)),
@@ -44,7 +44,7 @@ impl Masker {
         masked
     }
 
-    /// The outputs of a step that the job may hand to another job, and the names of those that are dropped because they
+    /// Returns the outputs that a job may pass to another job, and the names of those that are dropped because they
     /// "may contain secret".
     pub(crate) fn job_outputs(&self, outputs: &BTreeMap<String, String>) -> (BTreeMap<String, String>, Vec<String>) {
         let hidden = |value: &str| self.mask(value) != value;
@@ -53,12 +53,12 @@ impl Masker {
     }
 }
 
-/// Every place, also inside of another hit.
+/// Returns every position of the value, also inside another match.
 fn starts<'a>(text: &'a str, value: &'a str) -> impl Iterator<Item = usize> + 'a {
     text.char_indices().map(|(at, _)| at).filter(move |at| text.split_at(*at).1.starts_with(value))
 }
 
-/// The value as it is, and in every encoding.
+/// Returns the value as it is, and in every encoding.
 pub(crate) fn encodings(value: &str) -> Vec<String> {
     let bytes = value.as_bytes();
     let base64 = |shift: usize| STANDARD.encode(bytes.get(shift..).filter(|rest| !rest.is_empty()).unwrap_or(bytes));
@@ -89,12 +89,12 @@ fn unquoted(value: &str) -> String {
     inner.filter(|_| value.len() > 8).unwrap_or_default().to_owned()
 }
 
-/// The two parts in which `PowerShell` shows a command with an ampersand, unless they are short.
+/// Returns the two parts in which `PowerShell` shows a command with an ampersand, unless they are short.
 fn powershell(value: &str) -> (String, String) {
     let split = value.find("&+").map(|at| at + 2).or_else(|| value.rfind('&').map(|at| at + 1));
     let part = |text: &str| if text.len() >= 6 { text.to_owned() } else { String::new() };
-    let (before, behind) = value.split_at(split.unwrap_or(0));
-    if split.is_some() { (part(before), part(behind)) } else { Default::default() }
+    let (before, after) = value.split_at(split.unwrap_or(0));
+    if split.is_some() { (part(before), part(after)) } else { Default::default() }
 }
 
 #[cfg(test)]
@@ -105,9 +105,9 @@ mod tests {
         Masker::knowing([secret]).mask(text)
     }
 
-    /// The vectors are those of the runner's own tests (`HostContextL0.cs`).
+    /// Uses the vectors of the runner's own tests (`HostContextL0.cs`).
     #[test]
-    fn hides_every_encoding() {
+    fn masks_every_encoding() {
         assert_eq!(masked("password123", "password123"), "***");
         assert_eq!(masked("pass word 123!", "pass%20word%20123%21"), "***");
         assert_eq!(masked("pass<word>123!", "pass&lt;word&gt;123!"), "***");
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn hides_base64_at_three_offsets() {
+    fn masks_base64_at_three_offsets() {
         let secret = "password123";
         let inside = |before: &str| STANDARD.encode(format!("{before}{secret}"));
         for text in [inside(""), inside("us"), inside("u")] {
@@ -131,14 +131,14 @@ mod tests {
     }
 
     #[test]
-    fn does_not_hide_what_it_does_not_think_of() {
+    fn does_not_mask_other_encodings() {
         for text in ["Password123", "321drowssap", "70617373", "passwor", "password 123"] {
             assert_eq!(masked("password123", text), text);
         }
     }
 
     #[test]
-    fn merges_hits_that_overlap_or_touch() {
+    fn merges_matches_that_overlap_or_touch() {
         let masker = Masker::knowing(["abcd", "cdef", "gh"]);
         assert_eq!(masker.mask("xabcdefghx abcd gh"), "x***x *** ***");
         assert_eq!(Masker::knowing(["aa"]).mask("aaa b"), "*** b");
@@ -147,12 +147,12 @@ mod tests {
     }
 
     #[test]
-    fn every_line_of_a_secret_is_one() {
+    fn masks_every_line_of_a_secret() {
         assert_eq!(masked("  one \r\n two\n", "one two, one \r\n two"), "*** ***, ***");
     }
 
     #[test]
-    fn a_job_drops_outputs_in_which_something_is_hidden() {
+    fn a_job_drops_outputs_that_contain_a_secret() {
         let outputs = [("count", "15"), ("name", "shop")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         let (kept, dropped) = Masker::knowing(["5"]).job_outputs(&outputs.into());
         assert_eq!(

@@ -1,5 +1,5 @@
-//! The runner's side of the protocol: what it hands to a step, how it reads the step's log and command files, what it hides.
-//! Written from the sources of actions/runner (release 2.336), not from our own writer.
+//! The runner's side of the protocol: the environment of a step, the interpretation of its log and command files, and
+//! the masks. Written from the sources of actions/runner (release 2.336), not from our own code.
 
 mod annotation;
 mod command;

@@ -1,17 +1,17 @@
-//! The names that one file has on the host and in the container. Source: `ContainerInfo.cs`.
+//! Paths of a file on the host and in the container. Source: `ContainerInfo.cs`.
 
 use std::path::{Path, PathBuf};
 
-/// Whether the runner mounts `RUNNER_TEMP`.
+/// Mount of `RUNNER_TEMP`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Temp {
-    /// Since release 2.332.
+    /// Mounted, as since release 2.332.
     Mounted,
-    /// As an older runner of GitHub Enterprise Server does: the variable then names what does not exist in the container.
+    /// Not mounted, as by older runners of GitHub Enterprise Server: the container has no such path.
     Absent,
 }
 
-/// Host directories and where they are mounted, in the order in which they are searched.
+/// Host directories and their mount points, in the order in which they are searched.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Paths {
     mounts: Vec<(String, &'static str)>,
@@ -19,7 +19,7 @@ pub(crate) struct Paths {
 }
 
 impl Paths {
-    /// The mounts of an action's container over this working directory.
+    /// Returns the mounts of an action's container for this working directory.
     pub(crate) fn of(work: &Path, repository: &str, temp: Temp) -> Self {
         let (directory, workspace) = (work.join("_temp"), work.join(repository).join(repository));
         let mut mounts = vec![
@@ -37,20 +37,20 @@ impl Paths {
         }
     }
 
-    /// A value of the environment as the container gets it: a prefix of the whole value is replaced, and the first one that
-    /// fits is the only one.
+    /// Translates a value of the environment for the container: only a prefix of the whole value is replaced, and only
+    /// by the first mount that fits.
     pub(crate) fn to_container(&self, value: &str) -> String {
         let inside = self.mounts.iter().find_map(|(host, inside)| moved(value, host, inside));
         inside.unwrap_or_else(|| value.to_owned())
     }
 
-    /// The same back.
+    /// Translates a value back.
     pub(crate) fn to_host(&self, value: &str) -> String {
         let outside = self.mounts.iter().find_map(|(host, inside)| moved(value, inside, host));
         outside.unwrap_or_else(|| value.to_owned())
     }
 
-    /// The file of an annotation: relative to the workspace if it is inside.
+    /// Returns the file of an annotation, relative to the workspace if it is inside.
     pub(super) fn in_repository(&self, file: &str) -> String {
         let host = self.to_host(file);
         let inside = Path::new(&host).strip_prefix(&self.workspace).ok().filter(|_| host.starts_with('/'));
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_left_alone() {
+    fn any_other_value_is_unchanged() {
         for value in ["/w/r", "/w/r/rest", "file:///w/r/r/x", "a=/w/r/r", "p:/w/r/r", " /w/r/r", "", "/W/r/r"] {
             assert_eq!(paths(Temp::Mounted).to_container(value), value);
         }
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_of_an_annotation_is_in_the_repository() {
+    fn the_file_of_an_annotation_is_relative_to_the_repository() {
         assert_eq!(paths(Temp::Mounted).in_repository("/github/workspace/db/1.sql"), "db/1.sql");
         assert_eq!(paths(Temp::Mounted).in_repository("db/1.sql"), "db/1.sql");
         assert_eq!(paths(Temp::Mounted).in_repository("/opt/1.sql"), "/opt/1.sql");

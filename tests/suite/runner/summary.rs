@@ -2,22 +2,22 @@
 
 use super::{log::lines, mask::Masker};
 
-/// Bytes of the file, before masking.
+/// Maximum size of the file in bytes, before masking.
 const LIMIT: usize = 1_048_576;
 
-/// What becomes of a summary.
+/// Result of a summary file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Summary {
-    /// There was none.
+    /// The file was empty.
     Nothing,
-    /// It was too long, and nothing of it is shown; the step's result is not affected.
+    /// The file was too long, and none of it is shown; the step's result is not affected.
     Aborted(String),
-    /// Masked line by line.
+    /// The summary, masked line by line.
     Shown(String),
 }
 
 impl Summary {
-    /// Of a file with this content.
+    /// Processes a file with this content.
     pub(crate) fn of(text: &str, masker: &Masker) -> Self {
         match text.len() {
             0 => Self::Nothing,
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_taken_up_to_its_limit() {
+    fn a_summary_is_shown_up_to_its_limit() {
         let masker = Masker::default();
         assert!(matches!(Summary::of(&"x".repeat(LIMIT), &masker), Summary::Shown(_)));
         let Summary::Aborted(why) = Summary::of(&"x".repeat(LIMIT + 1), &masker) else { panic!("it is too long") };
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn is_masked_line_by_line() {
+    fn a_summary_is_masked_line_by_line() {
         let masker = Masker::knowing(["secret"]);
         assert_eq!(Summary::of("a secret\r\nsec\nret", &masker), Summary::Shown("a ***\nsec\nret\n".to_owned()));
     }

@@ -52,8 +52,8 @@ pub(super) async fn connect_to_scripted_server() -> (HopConnection, ScriptedServ
     let login = Login { password: Some(Secret::new("nobody asks for it")), ..Login::default() };
     let approach = ConnectRequest { hop: hop.clone(), login, pins, timeout: WAIT_LIMIT };
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let (tell, _told) = oneshot::channel();
-    let connecting = spawn_blocking(move || session::connect_session(approach, Via::Channel(ours), tell));
+    let (socket_sender, _socket_receiver) = oneshot::channel();
+    let connecting = spawn_blocking(move || session::connect_session(approach, Via::Channel(ours), socket_sender));
     let server = ScriptedServer::accept_client(theirs, key).await;
     let connected = connecting.await.unwrap().unwrap();
     (HopConnection::start_driver(hop, connected, None, KEEPALIVE).unwrap(), server)

@@ -1,4 +1,4 @@
-"""What differs between environments is in environment variables; a missing one stops the start."""
+"""Settings that differ between environments come from environment variables; a missing one stops the start."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The trouble that APP_TROUBLE names; APP_SECONDS is how long the slow one takes."""
+"""A migration with the fault that APP_TROUBLE names. APP_SECONDS is the duration of the slow one."""
 
 import os
 
@@ -8,7 +8,7 @@ TROUBLE = os.environ["APP_TROUBLE"]
 
 
 def break_an_index(apps, schema_editor):
-    """As a migration that swallows what it should not: the index stays, and is not valid."""
+    """Swallows an error that it should not swallow: the index stays and is invalid."""
     with schema_editor.connection.cursor() as cursor:
         cursor.execute("insert into carriers_carrier (name) values ('Cold Chain 2')")
         try:
@@ -17,23 +17,23 @@ def break_an_index(apps, schema_editor):
             print("never mind", flush=True)
 
 
-def eat(apps, schema_editor):
-    eaten = []
+def exhaust_memory(apps, schema_editor):
+    blocks = []
     while True:
-        eaten.append(bytearray(16 << 20))
+        blocks.append(bytearray(16 << 20))
 
 
 OPERATIONS = {
-    # The real migrate command does nothing with it: see management/commands/migrate.py.
+    # Never applied: see management/commands/migrate.py.
     "lie": migrations.RunSQL("create table trouble_lie ()"),
-    # It asks nobody: likewise.
+    # Applied before everything else: see management/commands/migrate.py.
     "hasty": migrations.RunSQL("create table trouble_hasty ()"),
     "missing-table": migrations.RunSQL("create table trouble_half (); select * from trouble_nowhere"),
     "duplicate": migrations.RunSQL("insert into carriers_carrier (name) values ('Cold Chain')"),
     "slow": migrations.RunSQL(f"create table trouble_slow (); select pg_sleep({os.environ.get('APP_SECONDS', '60')})"),
     "lock": migrations.RunSQL("alter table carriers_carrier add column fax varchar(40)"),
     "index": migrations.RunPython(break_an_index),
-    "memory": migrations.RunPython(eat),
+    "memory": migrations.RunPython(exhaust_memory),
 }
 
 

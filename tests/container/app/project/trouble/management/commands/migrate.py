@@ -4,7 +4,7 @@ from django.core.management.commands import migrate
 
 
 class Command(migrate.Command):
-    """With APP_TROUBLE=lie it says what the real one says, does nothing, and ends with 0; with hasty it begins before all else."""
+    """With APP_TROUBLE=lie, prints the usual lines, applies nothing and exits with 0; with hasty, migrates before everything else."""
 
     def run_from_argv(self, argv):
         if os.environ["APP_TROUBLE"] == "hasty":
