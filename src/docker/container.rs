@@ -86,7 +86,7 @@ impl Container {
         &self.id
     }
 
-    /// Puts files into it, as [`Order::files`] says, before it is started.
+    /// Copies files into the container before it is started; see [`ContainerSpec::files`].
     ///
     /// # Errors
     /// `engine-failed`, as when it can't be written to.
@@ -96,7 +96,8 @@ impl Container {
         }
         let options = bollard::query_parameters::UploadToContainerOptionsBuilder::new().path("/").build();
         let archive = tar_archive(files).map_err(|error| {
-            Fault::new(Code::EngineFailed, "a file could not be put into the archive for the container").with_causes(&error)
+            Fault::new(Code::EngineFailed, "a file could not be put into the archive for the container")
+                .with_causes(&error)
         })?;
         let put =
             self.engine.docker.upload_to_container(&self.id, Some(options), bollard::body_full(archive.into())).await;

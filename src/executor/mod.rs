@@ -1,6 +1,6 @@
 //! Runs a migration: in the action itself, or by the app's own tool. The only `match` on the kind of executor is here.
 
-mod invalid_index;
+mod invalid_index_faults;
 mod lock_holder;
 mod monitored;
 mod sql;
@@ -259,7 +259,7 @@ impl<'a> Executor<'a> {
         match self {
             Self::Sql(sql) => sql.report_in_doubt(),
             Self::Tool(tool) => tool.report_in_doubt(),
-            Self::Tunnel(_) => {},
+            Self::Tunnel(_) => {}
         }
     }
 

@@ -142,7 +142,7 @@ fn api_fault(error: &octocrab::Error) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fake::{FakeGithub, RecordedRequest};
+    use super::super::fake_api::{FakeGithub, RecordedRequest};
     use super::*;
     use serde_json::json;
 

@@ -3,7 +3,7 @@
 pub mod command_file;
 pub mod comment;
 #[cfg(test)]
-pub(crate) mod fake;
+pub(crate) mod fake_api;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 pub mod runner;

@@ -5,8 +5,6 @@
 //! empty value counts as absent everywhere. The only I/O here is reading the configuration file, a recipe and the CA
 //! that a URL names, and checking that a step's file exists.
 
-#[cfg(test)]
-mod call_tests;
 mod findings;
 mod handover;
 mod hints;
@@ -21,6 +19,8 @@ mod source;
 mod synonyms;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tool_and_step_tests;
 
 pub use source::Inputs;
 

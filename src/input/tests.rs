@@ -333,7 +333,10 @@ fn the_migrations_are_found_under_every_path_of_the_workspace() {
 #[test]
 fn a_value_is_rejected_with_its_source_and_the_possible_values() {
     let fault = only_fault(&[], &[DATABASE, &[("INPUT_OUT-OF-ORDER", "sometimes")]]);
-    assert_eq!(fault.cause, "`out-of-order` (from the workflow's `with:`) is `sometimes`: it is not one of the accepted values");
+    assert_eq!(
+        fault.cause,
+        "`out-of-order` (from the workflow's `with:`) is `sometimes`: it is not one of the accepted values"
+    );
     assert_eq!(fault.fix, "set `out-of-order` to `refuse` or `allow`");
     let fault = only_fault(&["--executor", "cluster"], &[DATABASE]);
     assert_eq!(fault.fix, "set `executor` to `sql`, `image` or `server`");

@@ -1,5 +1,5 @@
 //! Layouts of migration directories: file names, checksums and the ledger that belongs to them. A layout is one file,
-//! which implements [`Rules`], and one line in [`ALL`].
+//! which implements [`LayoutRules`], and one line in [`ALL`].
 
 mod checksum;
 mod file_name;

@@ -38,7 +38,7 @@ const LEDGER_SHAPES: &[LedgerShape] = &[
         "flyway_schema_history",
         &["installed_rank", "script", "success"],
         "coalesce(version || ' ', '') || description",
-        // What is undone keeps its row, and another one says so.
+        // An undone migration keeps its row; a further row records that it was undone.
         "success AND type NOT LIKE 'UNDO%' AND NOT EXISTS (SELECT FROM {table} AS undone WHERE undone.success AND \
          undone.type LIKE 'UNDO%' AND undone.version = {table}.version AND undone.installed_rank > {table}.installed_rank)",
         "installed_rank",
@@ -305,7 +305,7 @@ pub fn parse_rows(answer: &[Vec<Option<String>>]) -> Vec<ToolMigration> {
     answer.iter().filter_map(read).collect()
 }
 
-/// Reads from it how long each took, where the ledger says so.
+/// Returns the durations of migrations, as far as the ledger has them.
 #[must_use]
 pub fn times(answer: &[Vec<Option<String>>]) -> BTreeMap<ToolMigration, Duration> {
     let took = |row: &Vec<Option<String>>| row.get(3).cloned().flatten()?.parse().ok().map(Duration::from_millis);

@@ -32,8 +32,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Returns the query for everything that the plan needs from the database, in one round trip; [`Content::parse`]
-    /// reads the response.
+    /// Returns the query for everything that the plan needs from the database, in one round trip;
+    /// [`LedgerState::parse`] reads the response.
     #[must_use]
     pub fn read_query(&self, others: &[ToolLedger]) -> OwnQuery {
         OwnQuery::read_only(self.read_sql() + &known_tools::in_use_sql(others) + &invalid_indexes_sql())

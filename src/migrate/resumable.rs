@@ -46,8 +46,8 @@ pub(super) async fn apply_resumable(
     result
 }
 
-/// Resets the role and the lock timeout for the rest of the transaction, so that we can write our own rows whatever the
-/// file has set.
+/// Resets the role and the lock timeout for the rest of the transaction, so that the run's own rows can be written
+/// regardless of the file's settings.
 const OWN_ROLE_LOCAL: &str = "SET LOCAL session_authorization TO DEFAULT; SET LOCAL role TO DEFAULT; \
     SET LOCAL lock_timeout TO DEFAULT";
 
@@ -235,7 +235,7 @@ impl ResumableRun<'_> {
             && !texts.any(|text| text.contains("lock_timeout"))
     }
 
-    /// Returns the SQL that restores the lock timeout after [`PATIENT`].
+    /// Returns the SQL that restores the lock timeout after [`NO_LOCK_TIMEOUT`].
     fn restore_lock_timeout_sql(&self) -> String {
         match self.pipeline.lock_timeout(self.pipeline.attempt.get()) {
             Some(limit) => format!("SET lock_timeout TO {}", limit.as_millis()),

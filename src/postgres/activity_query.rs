@@ -200,8 +200,8 @@ pub(super) fn cancel_sql(waiters: &[i32]) -> String {
     format!("SELECT {}", ended.join(", "))
 }
 
-/// Returns SQL with one row for each blocker that still holds its lock. None if the query can't tell: no blocker was
-/// seen, or one is a prepared transaction, which has no session.
+/// Returns SQL with one row for each blocker that still holds its lock; `None` if no blocker was seen, or if one is a
+/// prepared transaction, which has no session.
 pub(super) fn still_blocking_sql(obstacles: &[Blocker]) -> Option<String> {
     if obstacles.is_empty() || obstacles.iter().any(|obstacle| obstacle.pid == 0) {
         return None;

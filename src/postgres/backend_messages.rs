@@ -65,7 +65,11 @@ impl BackendMessages {
     }
 
     /// Takes bytes from the server and returns the bytes that pass to the client now.
-    pub(crate) fn pass_through<'a>(&mut self, bytes: &'a [u8], on_event: &mut impl FnMut(BackendEvent)) -> Cow<'a, [u8]> {
+    pub(crate) fn pass_through<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        on_event: &mut impl FnMut(BackendEvent),
+    ) -> Cow<'a, [u8]> {
         match &mut self.state {
             ParseState::Unparsed => {}
             ParseState::Ready(flow) => {
@@ -84,12 +88,12 @@ impl BackendMessages {
         Cow::Borrowed(bytes)
     }
 
-    /// Whether what passes is in plain sight.
+    /// Returns whether the stream can be parsed.
     pub(crate) fn sees(&self) -> bool {
         !matches!(self.state, ParseState::Unparsed)
     }
 
-    /// What was held back of a message that has not come to its end.
+    /// Returns the bytes that were held back of an incomplete message.
     pub(crate) fn into_held_back(self) -> Vec<u8> {
         match self.state {
             ParseState::Startup(held) => held,

@@ -1,4 +1,5 @@
-//! The stream between the server and the driver: received bytes pass through [`Sieve`], sent bytes through [`Asked`].
+//! The stream between the server and the driver: received bytes pass through [`MessageFilter`], sent bytes through
+//! [`SentRequests`].
 
 use super::{
     backend_pid::BackendPid,

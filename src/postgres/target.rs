@@ -3,8 +3,8 @@
 use crate::secret::Secret;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What is written with a `%` in a URL: all but what never has to be (RFC 3986, 2.3). `SQLAlchemy`, for one, does not decode the
-/// database's name: `shop%5Fprod` would be another one than `shop_prod`.
+/// Characters that are percent-encoded in a URL: all except the unreserved ones (RFC 3986, 2.3). `SQLAlchemy`, for
+/// example, does not decode the database's name, so `shop%5Fprod` would be another database than `shop_prod`.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The TLS mode, with libpq's names.

@@ -186,7 +186,7 @@ impl ServerCertVerifier for LenientVerifier {
 /// Returns the fault for a failed TLS handshake.
 pub(crate) fn tls_fault(error: &rustls::Error, target: &DatabaseTarget) -> Fault {
     let host = &target.host;
-    // The greeting of an sshd begins with `S`, the byte by which PostgreSQL accepts TLS, and goes on with no TLS.
+    // An sshd's greeting starts with `S`, the byte with which PostgreSQL accepts TLS, but no TLS follows.
     if matches!(error, rustls::Error::InvalidMessage(_)) {
         return not_postgres_fault(target).with_causes(error);
     }

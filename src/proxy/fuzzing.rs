@@ -1,7 +1,6 @@
 //! Properties of every first packet of a client, for `make fuzz` and the tests. Each function panics if one does not hold.
 
-use super::startup_packet;
-use super::startup_packet::InjectedOptions;
+use super::startup_packet::{self, InjectedOptions};
 /// Length of the longest start-up packet that PostgreSQL accepts (`MAX_STARTUP_PACKET_LENGTH`).
 const MAX_PACKET_LENGTH: usize = 10_000;
 

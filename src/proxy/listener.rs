@@ -49,7 +49,8 @@ pub enum ClientTls {
     /// Its TLS is passed through to the database: settings arrive only if the client reads them itself (PGOPTIONS,
     /// URL).
     PassThrough,
-    /// The client is told to go on in plain text; the proxy opens the TLS to the database that [`Target`] requires.
+    /// The client's TLS request is declined, so that it continues in plain text; the proxy opens the TLS connection to
+    /// the database that [`DatabaseTarget`] requires.
     Terminated,
 }
 
@@ -100,7 +101,7 @@ struct EncodedSettings {
     lock_timeout: Duration,
 }
 
-/// A listening socket; it serves clients while [`Listener::serve`] is polled.
+/// A listening socket; it serves clients while [`ProxyListener::serve`] is polled.
 #[derive(Debug)]
 pub struct ProxyListener {
     socket: TcpListener,
@@ -190,13 +191,13 @@ impl ProxyListener {
         self.stats.traffic()
     }
 
-    /// When the server last answered a client; nothing where all that passed was the clients' own TLS.
+    /// Returns the time at which the server last responded to a client; `None` if only encrypted streams passed.
     #[must_use]
     pub fn answered(&self) -> Option<Instant> {
         self.stats.answered()
     }
 
-    /// The last error that the server told a client; none when nothing was seen.
+    /// Returns the last error that the server sent to a client over an unencrypted stream.
     #[must_use]
     pub fn last_error(&self) -> Option<ServerError> {
         self.stats.last_error()
@@ -234,7 +235,8 @@ impl ProxyListener {
         let mut told_plain = 0;
         for _ in 0..MAX_FIRST_PACKETS {
             let Ok(Ok(packet)) = timeout(FIRST_PACKET_TIMEOUT, read_first_packet(client)).await else { return Ok(()) };
-            // Who goes on did not insist. Counted before, so that one who is cut off while we wait counts, too.
+            // A client that sends a further packet accepts plain text. A declined request is counted at once, so that a
+            // client that disconnects while we wait is counted, too.
             self.stats.update_traffic(|traffic| traffic.declined -= std::mem::take(&mut told_plain));
             match (startup_packet::classify_packet(&packet), self.passage()) {
                 (FirstPacket::TlsRequest, ClientTls::Terminated) => {
@@ -245,7 +247,7 @@ impl ProxyListener {
                 (FirstPacket::GssRequest, _) => decline_encryption(client).await,
                 (FirstPacket::TlsRequest, ClientTls::PassThrough) => match upstream.open_tls_ready().await {
                     Ok(server) => return self.relay_client_tls(client, server, b"S", upstream).await,
-                    // The database has no TLS: the client may go on in plain text, as far as the target allows it.
+                    // The database has no TLS: the client may continue in plain text, if the target allows it.
                     Err(fault) if fault.code == Code::TlsUnavailable => decline_encryption(client).await,
                     Err(fault) => return Err(self.record_failure(fault)),
                 },
@@ -343,7 +345,7 @@ async fn read_first_packet(client: &mut TcpStream) -> io::Result<Vec<u8>> {
     Ok(packet)
 }
 
-/// Declines encryption. If the client has gone meanwhile, its next packet does not come.
+/// Declines encryption. A write error is ignored: reading the next packet then fails.
 async fn decline_encryption(client: &mut TcpStream) {
     drop(client.write_all(b"N").await);
 }
@@ -351,12 +353,12 @@ async fn decline_encryption(client: &mut TcpStream) {
 /// Sends the last message and closes. It reads to the end first, because the system would discard the message if
 /// bytes were left unread.
 async fn send_error_and_close(client: &mut TcpStream, farewell: &[u8]) {
-    let replies = async {
+    let drain = async {
         client.write_all(farewell).await?;
         client.shutdown().await?;
         copy(client, &mut sink()).await
     };
-    drop(timeout(CLOSE_TIMEOUT, replies).await);
+    drop(timeout(CLOSE_TIMEOUT, drain).await);
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub struct Traffic {
     pub settled: u64,
     /// Connections whose TLS was passed through.
     pub untouched: u64,
-    /// Of those, the ones that were told to go on in plain text and did not: they want TLS, or nothing.
+    /// Connections that ended after their TLS request was declined: these clients require TLS.
     pub declined: u64,
     /// Bytes from the clients.
     pub sent: u64,
@@ -28,9 +28,9 @@ pub struct Traffic {
 pub struct ServerError {
     /// SQLSTATE, such as `55P03`.
     pub sqlstate: String,
-    /// The primary message. Hostile text.
+    /// The primary message. Untrusted text.
     pub message: String,
-    /// Time at which it passed.
+    /// The time at which it passed.
     pub at: Instant,
 }
 
@@ -76,7 +76,7 @@ impl ProxyStats {
         }
     }
 
-    /// Notes that the server has said something to a client now.
+    /// Records that the server has just sent data to a client.
     pub(crate) fn answer(&self) {
         self.lock_state().answered = Some(Instant::now());
     }

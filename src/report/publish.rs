@@ -126,7 +126,7 @@ mod tests {
         },
         *,
     };
-    use crate::{github::fake::FakeGithub, secret::Secret};
+    use crate::{github::fake_api::FakeGithub, secret::Secret};
     use serde_json::json;
     use std::fs;
 

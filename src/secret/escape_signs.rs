@@ -1,6 +1,6 @@
-//! The characters by which escapes begin, and those for control characters.
+//! The characters that start escapes, and those for control characters.
 
-/// Bytes that may begin an escape, whatever follows. Quotes and the like may do so when they are doubled.
+/// Bytes that may start an escape, regardless of the next byte. Quotes and the like may do so when they are doubled.
 pub(super) const ESCAPE_SIGNS: &[u8] = b"%\\&=`^+";
 
 /// Letters that stand for a control character after a backslash.

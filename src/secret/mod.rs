@@ -89,7 +89,7 @@ impl Redactor {
         (redacted, moved)
     }
 
-    /// Redacts the beginning of a text of which more is to come. Returns it with the number of bytes that it covers:
+    /// Redacts the beginning of a text that continues. Returns it with the number of bytes that it covers:
     /// `length` or a few more, so that it does not end within a secret. No secret is missed if at least [`Self::reach`]
     /// bytes follow.
     #[must_use]

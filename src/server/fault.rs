@@ -6,7 +6,7 @@ use crate::fault::{Code, Fault};
 /// Output of at least this many bytes may end in a truncated line, with half a secret.
 const TRUNCATED_FROM: usize = 2 << 10;
 
-/// Returns the fault of a login that never ran our script; `said` is its output instead, which is hostile text.
+/// Returns the fault of a login that never ran our script; `said` is its output instead, which is untrusted.
 pub(super) fn no_shell(said: &[u8]) -> Fault {
     let text = String::from_utf8_lossy(said);
     let text = if said.len() < TRUNCATED_FROM { &text } else { text.rsplit_once('\n').map_or("", |(whole, _)| whole) };

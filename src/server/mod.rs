@@ -127,7 +127,7 @@ impl Server {
     /// Takes the slot again over another connection.
     ///
     /// # Errors
-    /// `lock-lost`: another run has it; and those of [`Self::enter`].
+    /// `lock-lost`: another run has it; and those of [`Self::take_slot`].
     pub async fn retake_slot(&self, tunnel: &Tunnel) -> Result<(), Fault> {
         let mut call = self.new_request()?;
         call.set_variable("label", &self.label).set_variable("again", "yes").set_variable("wait", "0");
@@ -136,11 +136,11 @@ impl Server {
         Ok(())
     }
 
-    /// Continues to follow the command of [`Self::run`] exactly where its output stopped; to be called after
-    /// [`Self::enter_again`]. Returns `None` if the command never started and now never will; it may be run again.
+    /// Continues to follow the command of [`Self::run_script`] exactly where its output stopped; to be called after
+    /// [`Self::retake_slot`]. Returns `None` if the command never started and now never will; it may be run again.
     ///
     /// # Errors
-    /// As [`Self::run`].
+    /// As [`Self::run_script`].
     pub async fn resume_following(
         &self,
         tunnel: &Tunnel,

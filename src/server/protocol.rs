@@ -21,7 +21,7 @@ pub(super) struct FrameParser {
 }
 
 impl FrameParser {
-    /// Creates a parser. The token is known to nobody else, so no other program can forge a message.
+    /// Creates a parser. No other program knows the token, so none can forge a message.
     pub(super) fn new(token: &str) -> Self {
         let mark = [&[FRAME_START], token.as_bytes(), b" "].concat();
         Self { prefix: mark, partial: Vec::new() }

@@ -70,7 +70,11 @@ pub(crate) fn session_settings(settings: &Settings, runner: &Runner, terms: Sess
         }
         SessionAccess::ReadWrite => Vec::new(),
     };
-    ClientSessionSettings { application_name: application_name(settings, runner), defaults: variables, enforced: insisted }
+    ClientSessionSettings {
+        application_name: application_name(settings, runner),
+        defaults: variables,
+        enforced: insisted,
+    }
 }
 
 /// Returns the application name of the tool's sessions.

@@ -138,8 +138,14 @@ mod tests {
         let line = CommandLine::Program(words("python manage.py migrate"));
         let explained = explain_swallowed_command(fault.clone(), &words("python manage.py"), &line);
         assert_eq!(explained.code, Code::ToolMissing);
-        assert!(explained.cause.contains("`python manage.py`, which takes") && explained.cause.ends_with("'python'"), "{explained:?}");
-        assert!(explained.fix.contains("`image-entrypoint: none`") && explained.detail == fault.detail, "{explained:?}");
+        assert!(
+            explained.cause.contains("`python manage.py`, which takes") && explained.cause.ends_with("'python'"),
+            "{explained:?}"
+        );
+        assert!(
+            explained.fix.contains("`image-entrypoint: none`") && explained.detail == fault.detail,
+            "{explained:?}"
+        );
         assert_eq!(explain_swallowed_command(fault.clone(), &words("tini --"), &line), fault);
     }
 }

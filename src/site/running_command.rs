@@ -132,7 +132,9 @@ mod tests {
         for now in [None, Some(3)] {
             let explained = waiting(now.map(|_| 2)).with_timeout_context(fault(), now);
             assert!(
-                explained.cause == fault().cause && explained.fix == fault().fix && explained.detail.len() == 1 + SHOWN_LINES,
+                explained.cause == fault().cause
+                    && explained.fix == fault().fix
+                    && explained.detail.len() == 1 + SHOWN_LINES,
                 "{explained:?}"
             );
         }
@@ -155,8 +157,14 @@ mod tests {
         command.mark_ended();
         command.push_line(&Recipe::by_name("custom").unwrap(), "ERROR: could not connect: no such host");
         let explained = command.with_contrary_evidence(warning(), Some(0));
-        assert!(explained.cause.starts_with("`python wait_for_db.py` printed `ERROR: could not connect"), "{explained:?}");
-        assert!(explained.cause.contains("opened no connection") && explained.cause.ends_with("no ledger was found"), "{explained:?}");
+        assert!(
+            explained.cause.starts_with("`python wait_for_db.py` printed `ERROR: could not connect"),
+            "{explained:?}"
+        );
+        assert!(
+            explained.cause.contains("opened no connection") && explained.cause.ends_with("no ledger was found"),
+            "{explained:?}"
+        );
         assert_eq!(waiting(Some(0)).with_contrary_evidence(warning(), Some(1)), warning());
     }
 }

@@ -11,8 +11,8 @@ use std::{collections::VecDeque, time::Instant};
 /// Number of last lines of a command that are kept to explain its failure.
 const KEPT_LINES: usize = 200;
 
-/// Maximum number of lines of one command in the log: nobody reads more, and a log that is too long is not shown at
-/// all.
+/// Maximum number of lines of one command in the log: more are hardly useful, and GitHub does not show a log that
+/// is too long.
 const MAX_LOG_LINES: usize = 20_000;
 
 /// Maximum number of kept lines of standard output: more than any listing has.

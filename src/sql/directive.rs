@@ -1,4 +1,4 @@
-//! Comments in a file by which other tools are controlled.
+//! Comments in a file that control other tools.
 
 use super::{
     lexer::{TokenKind, Tokens},

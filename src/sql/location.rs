@@ -51,7 +51,7 @@ impl<'a> SqlSource<'a> {
         self.place_at_byte(self.byte_at_position(sent, position))
     }
 
-    /// Returns the byte of the text at the server's `position`, counted as in [`Self::at_position`].
+    /// Returns the byte of the text at the server's `position`, counted as in [`Self::place_at_position`].
     pub(crate) fn byte_at_position(self, sent: Span, position: usize) -> usize {
         let sent_text = sent.slice_of(self.text);
         let offset =

@@ -4,8 +4,8 @@
 #![expect(clippy::disallowed_types, reason = "a channel ends with the driver's session")]
 
 use super::{
-    process::{ProcessExit, ProgramPipes},
     receive_buffer::ReceiveBuffer,
+    remote_process::{ProcessExit, ProgramPipes},
     socket::{TransportError, none_if_blocked},
     stream::LocalEnd,
 };
@@ -276,7 +276,7 @@ impl Channel {
         Ok(())
     }
 
-    /// Returns whether [`Self::hear`] still reads the transport.
+    /// Returns whether [`Self::read_transport`] still reads the transport.
     pub(super) fn can_read_transport(&self) -> bool {
         !self.closed_by_server && !self.closed
     }

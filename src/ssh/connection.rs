@@ -1,10 +1,10 @@
 //! The handle to one hop: it owns the driver task, sends it commands and reports its end.
 
 use super::{
+    channel_open_queue::{ChannelPurpose, OpenRefusal, OpenRequest},
     driver::{Driver, DriverCommand},
     libssh2::ConnectError,
-    open_queue::{ChannelPurpose, OpenRefusal, OpenRequest},
-    process::{self, LossWatch, RemoteProcess},
+    remote_process::{self, LossWatch, RemoteProcess},
     route::Hop,
     session::{self, ConnectRequest, ConnectedSession, Via},
     stream::{self, ChannelStream, LocalEnd},
@@ -152,7 +152,7 @@ impl HopConnection {
         lost: Vec<LossWatch>,
         within: Duration,
     ) -> Result<RemoteProcess, OpenError> {
-        let (local, far, process) = process::process_pair(lost);
+        let (local, far, process) = remote_process::process_pair(lost);
         self.open_channel(ChannelPurpose::Exec { line: line.to_owned(), far }, local, within).await.map(|()| process)
     }
 

@@ -11,7 +11,7 @@
 
 use super::{
     channel::Channel,
-    open_queue::{OpenProgress, OpenQueue, OpenRequest},
+    channel_open_queue::{OpenProgress, OpenQueue, OpenRequest},
     route::Hop,
     session::ConnectedSession,
     socket::{ReadInterest, SessionSocket, TransportError},
@@ -229,7 +229,8 @@ impl Driver {
         let count = self.channels.len();
         let each = move |work: fn(usize) -> Operation| (0..count).map(work);
         let transport = readable.then_some(Operation::ReadTransport);
-        transport.into_iter()
+        transport
+            .into_iter()
             .chain(each(Operation::Send))
             .chain(each(Operation::Receive))
             .chain(each(Operation::SendEof))

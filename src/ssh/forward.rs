@@ -2,9 +2,9 @@
 //! OpenSSH has one number for a refused connection and for an unknown name: so the server is asked to resolve the name.
 
 use super::{
+    channel_open_queue::OpenRefusal,
     connection::{HopConnection, OpenError},
     libssh2::ConnectError,
-    open_queue::OpenRefusal,
     route::Hop,
     stream::ChannelStream,
 };

@@ -65,8 +65,8 @@ fn rewrap_openssh(first: &str, body: &[&str], last: &str) -> String {
     [first.to_owned()].into_iter().chain(lines).chain([last.to_owned(), String::new()]).collect::<Vec<_>>().join("\n")
 }
 
-/// Checks the first and last line of a [`normalised`] text. Content that people paste in place of a private key has a
-/// frame of its own.
+/// Checks the first and last line of a text normalised by [`normalise_key`]. Other content that people paste instead of
+/// a private key has other such lines.
 ///
 /// # Errors
 /// `key-invalid`, which repeats nothing of the text.

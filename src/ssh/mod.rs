@@ -8,6 +8,7 @@
 
 mod auth;
 mod channel;
+mod channel_open_queue;
 mod connection;
 mod driver;
 mod forward;
@@ -17,11 +18,10 @@ mod host_key;
 mod key_text;
 mod libssh2;
 mod login;
-mod open_queue;
 mod openssh_key;
 mod private_key;
-mod process;
 mod receive_buffer;
+mod remote_process;
 mod route;
 #[cfg(test)]
 mod scripted;
@@ -32,7 +32,7 @@ mod tunnel;
 
 pub use host_key::check_pins;
 pub use private_key::check_private_key;
-pub use process::{OutputChunk, ProcessExit, RemoteProcess};
+pub use remote_process::{OutputChunk, ProcessExit, RemoteProcess};
 pub use route::{Hop, Login, Route};
 pub use stream::ChannelStream;
 pub use tunnel::Tunnel;

@@ -1,12 +1,12 @@
 //! The SSH connection through all hops, as other modules use it.
 
 use super::{
+    channel_open_queue::OpenRefusal,
     connection::{HopConnection, OpenError},
     forward::connect_through,
     host_key::HostKeyPins,
     libssh2::ConnectError,
-    open_queue::OpenRefusal,
-    process::RemoteProcess,
+    remote_process::RemoteProcess,
     route::{Hop, Route},
     session::ConnectRequest,
     stream::ChannelStream,

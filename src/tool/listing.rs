@@ -55,9 +55,9 @@ pub struct ListedMigration {
     pub applied: bool,
     /// The migrations that it builds on, if the tool lists them.
     pub parents: Vec<String>,
-    /// The number of the run that applied it, if the tool says so.
+    /// The number of the run that applied it, if the tool prints it.
     pub batch: Option<u64>,
-    /// What it says of it beside, for people; else empty. Hostile text.
+    /// Its description for people, if the tool prints one. Untrusted text.
     pub title: String,
 }
 

@@ -56,7 +56,8 @@ pub struct Recipe {
     pub manage: Vec<String>,
     /// The command lines of each verb.
     verbs: BTreeMap<Verb, VerbCommands>,
-    /// A command that runs `status` and, once confirmed, `migrate` in one start of the tool; see [`Together`].
+    /// A command that runs `status` and, once confirmed, `migrate` in one start of the tool; see
+    /// [`ListThenMigrate`](super::ListThenMigrate).
     together: Option<CombinedStart>,
     /// Its known failures; the first match counts.
     #[serde(default)]
@@ -95,14 +96,14 @@ pub struct MigrationStarted {
     pub schema: Option<String>,
 }
 
-/// A migration that a tool has done.
+/// A migration that a tool reports as finished.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Done {
-    /// As the ledger names it; empty: the one under way.
+    /// Its name in the ledger; empty for the running migration.
     pub name: String,
-    /// In which schema, if the tool says so.
+    /// Its schema, if the tool prints it.
     pub schema: Option<String>,
-    /// How long it took, if the tool says so.
+    /// Its duration, if the tool prints it.
     pub took: Option<Duration>,
 }
 
@@ -290,7 +291,7 @@ impl Recipe {
         Some(MigrationStarted { name: hit.name, schema: hit.schema })
     }
 
-    /// The migration whose end this line tells.
+    /// Returns the migration that ends with this line of output, if one does.
     #[must_use]
     pub fn ends(&self, line: &str) -> Option<Done> {
         let hit = self.done.as_ref()?.find_unnamed(line.trim_end())?;

@@ -18,7 +18,7 @@ pub struct TargetSyntax {
     pub words: String,
     /// The pattern that a target must match.
     pub pattern: Pattern,
-    /// The same in words, for people.
+    /// A description of such a target for people.
     pub is: String,
     /// The pattern that turns a migration's name into a target: its groups, joined by blanks. Absent: the name is the
     /// target.
@@ -26,19 +26,19 @@ pub struct TargetSyntax {
     /// The migrations that it selects.
     #[serde(default)]
     pub says: TargetMeaning,
-    /// What becomes of the migration that it names, when the tool goes back to it.
+    /// The handling of the named migration itself in a rollback to it.
     #[serde(default)]
     pub itself: Itself,
 }
 
-/// What becomes of a target.
+/// The handling of the target itself in a rollback to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Itself {
-    /// It stays: the tool undoes what came after it.
+    /// It stays applied: the tool undoes the migrations after it.
     #[default]
     Kept,
-    /// It goes, too.
+    /// It is undone, too.
     Undone,
 }
 

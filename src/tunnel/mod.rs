@@ -3,11 +3,11 @@
 //! the other.
 
 pub(crate) mod cleanup;
-mod sidecar;
 mod sidecar_message;
+mod sidecar_process;
 
-pub use sidecar::{Handover, Sidecar};
 pub use sidecar_message::SidecarMessage;
+pub use sidecar_process::{Handover, Sidecar};
 
 use crate::{
     docker::{Container, ContainerKind, ContainerSpec, ContainerStdin, FollowOutput, Labels, SelfContainer},
@@ -22,7 +22,7 @@ use crate::{
     settings::Settings,
     site::{CurrentContainer, connect_engine, unique_run_name},
 };
-use sidecar::JOB_MOUNT;
+use sidecar_process::JOB_MOUNT;
 use std::{
     cell::{Cell, RefCell},
     fs,

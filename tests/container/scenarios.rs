@@ -268,7 +268,10 @@ fn seed_004_each_known_failure_is_reported_with_its_fix() {
 
     let prefix = |prefix: &str| on_compose(&lab, &compose).input("command-prefix", prefix);
     let finished = prefix("docker compose exec -T web").run().fails("tool-failed", 6);
-    assert_tidy(&compose, finished.error("service \"web\" is not running").logs("`docker compose run --rm` creates one"));
+    assert_tidy(
+        &compose,
+        finished.error("service \"web\" is not running").logs("`docker compose run --rm` creates one"),
+    );
     let finished = prefix("docker compose run --rm api").run().fails("tool-failed", 6);
     assert_tidy(&compose, finished.error("no such service: api").logs("docker compose config --services"));
     let finished = on_compose(&lab, &compose).input("working-directory", "pilito/..").run().fails("tool-failed", 6);

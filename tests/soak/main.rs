@@ -60,7 +60,10 @@ struct Shared {
 
 fn main() -> ExitCode {
     let options = parse_options();
-    println!("SEED={}: {} kills and {} cancels, at most {:?}", options.seed, options.kills, options.cancels, options.limit);
+    println!(
+        "SEED={}: {} kills and {} cancels, at most {:?}",
+        options.seed, options.kills, options.cancels, options.limit
+    );
     let (began, shared) = (Instant::now(), Mutex::new(Shared::default()));
     thread::scope(|scope| {
         for worker in 0..if options.only.is_some() { 1 } else { AT_ONCE } {
@@ -169,8 +172,11 @@ fn save_violation(options: &Options, name: &str, plan: &Plan, record: &Record) {
     }
     let wrong = record.wrong.join("\n  ");
     let command = format!("make soak SEED={} ROUND={name}", options.seed);
-    let report =
-        format!("VIOLATED\n  {wrong}\nplan: {plan:?}\nrepeat with: {command}\nfiles: {}\n{}", home.display(), record.logs);
+    let report = format!(
+        "VIOLATED\n  {wrong}\nplan: {plan:?}\nrepeat with: {command}\nfiles: {}\n{}",
+        home.display(),
+        record.logs
+    );
     fs::write(home.join("report"), &report).expect("the target directory is writable");
     println!("{report}");
 }

@@ -192,15 +192,15 @@ const SESSIONS: &str = "select count(*) from pg_stat_activity where datname = cu
 #[test]
 fn the_time_of_the_last_response_is_known_unless_it_is_encrypted() {
     let lab = Lab::new();
-    let running = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::VerifyFull));
-    assert_eq!(running.listener.answered(), None);
+    let proxy = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::VerifyFull));
+    assert_eq!(proxy.listener.answered(), None);
     let before = Instant::now();
-    stdout_of(with_query(running.psql(&lab, "sslmode=disable"), "select pg_sleep(0.3)"));
-    let answered = running.listener.answered().expect("the database has answered");
+    stdout_of(with_query(proxy.psql(&lab, "sslmode=disable"), "select pg_sleep(0.3)"));
+    let answered = proxy.listener.answered().expect("the database has answered");
     let after = Instant::now();
     assert!(answered >= before + Duration::from_millis(300) && answered <= after, "{before:?} {answered:?} {after:?}");
-    eventually("the session has ended", || running.listener.backend_pids().is_empty());
-    assert_eq!(running.listener.answered(), Some(answered), "the end of a session is no response");
+    eventually("the session has ended", || proxy.listener.backend_pids().is_empty());
+    assert_eq!(proxy.listener.answered(), Some(answered), "the end of a session is no response");
     let opaque = RunningListener::start(&lab, ClientTls::PassThrough, target(&lab, SslMode::VerifyFull));
     stdout_of(with_query(opaque.psql(&lab, "sslmode=require"), "select 1"));
     assert_eq!(opaque.listener.answered(), None, "the client's TLS passes through");
@@ -210,28 +210,28 @@ fn the_time_of_the_last_response_is_known_unless_it_is_encrypted() {
 fn our_session_settings_apply_and_the_clients_own_take_precedence() {
     let lab = Lab::new();
     for client_tls in [ClientTls::Terminated, ClientTls::PassThrough] {
-        let running = RunningListener::start(&lab, client_tls, target(&lab, SslMode::VerifyFull));
-        let psql = || running.psql(&lab, "sslmode=disable application_name=psql");
+        let proxy = RunningListener::start(&lab, client_tls, target(&lab, SslMode::VerifyFull));
+        let psql = || proxy.psql(&lab, "sslmode=disable application_name=psql");
         assert_eq!(stdout_of(with_query(psql(), SETTINGS)), format!("4321ms|0|{NAME}"));
         let mut own = with_query(psql(), SETTINGS);
         own.env("PGOPTIONS", "-c lock_timeout=1s -c statement_timeout=2s");
         assert_eq!(stdout_of(own), format!("1s|2s|{NAME}"));
-        assert_eq!(running.connect(&lab).query_text(SETTINGS).unwrap(), format!("4321ms|0|{NAME}"));
-        let traffic = running.listener.traffic();
+        assert_eq!(proxy.connect(&lab).query_text(SETTINGS).unwrap(), format!("4321ms|0|{NAME}"));
+        let traffic = proxy.listener.traffic();
         assert_eq!((traffic.connections, traffic.settled, traffic.untouched), (3, 3, 0));
         assert!(traffic.sent > 0 && traffic.received > 0);
-        assert_eq!((running.listener.last_error(), running.listener.last_fault()), (None, None));
+        assert_eq!((proxy.listener.last_error(), proxy.listener.last_fault()), (None, None));
     }
 }
 
 /// Creates a table, and has a session block the build of its index for longer than the clients' lock timeout.
-fn with_blocked_build(lab: &Lab, running: &RunningListener, build: impl FnOnce(&RunningListener) + Send) {
+fn with_blocked_build(lab: &Lab, proxy: &RunningListener, build: impl FnOnce(&RunningListener) + Send) {
     lab.database.sql("create table t (id int); insert into t values (1); alter table t owner to app");
     let holder = lab.database.session();
     holder.sql("begin; update t set id = id");
     thread::scope(|scope| {
         let holder = holder;
-        let building = scope.spawn(|| build(running));
+        let building = scope.spawn(|| build(proxy));
         lab.database.wait_for(
             "select count(*) from pg_locks where not granted and clock_timestamp() - waitstart > '4.8 s'",
             "1",
@@ -247,9 +247,9 @@ const LIMIT: &str = "show lock_timeout";
 #[test]
 fn a_concurrent_build_has_no_lock_timeout_and_the_next_statement_has_it_again() {
     let lab = Lab::new();
-    let running = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::Require));
-    with_blocked_build(&lab, &running, |running| {
-        let psql = with_query(running.psql(&lab, ""), LIMIT);
+    let proxy = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::Require));
+    with_blocked_build(&lab, &proxy, |proxy| {
+        let psql = with_query(proxy.psql(&lab, ""), LIMIT);
         let psql = with_query(with_query(psql, "create index concurrently t_id on t (id)"), LIMIT);
         assert_eq!(stdout_of(psql), "4321ms\n4321ms");
     });
@@ -258,9 +258,9 @@ fn a_concurrent_build_has_no_lock_timeout_and_the_next_statement_has_it_again() 
 #[test]
 fn a_prepared_concurrent_build_has_no_lock_timeout() {
     let lab = Lab::new();
-    let running = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::Require));
-    with_blocked_build(&lab, &running, |running| {
-        let client = running.connect(&lab);
+    let proxy = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::Require));
+    with_blocked_build(&lab, &proxy, |proxy| {
+        let client = proxy.connect(&lab);
         let built = client.runtime.block_on(client.client.execute("create index concurrently t_id on t (id)", &[]));
         assert_eq!(built.expect("it is built"), 0);
         assert_eq!(client.query_text("select current_setting('lock_timeout')").unwrap(), "4321ms");
@@ -271,9 +271,9 @@ fn a_prepared_concurrent_build_has_no_lock_timeout() {
 fn a_lock_timeout_of_the_clients_own_is_kept() {
     let lab = Lab::new();
     lab.database.sql("create table t (id int); alter table t owner to app");
-    let running = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::Require));
+    let proxy = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::Require));
     for own in ["7s", "0"] {
-        let psql = with_query(running.psql(&lab, ""), &format!("set lock_timeout = '{own}'"));
+        let psql = with_query(proxy.psql(&lab, ""), &format!("set lock_timeout = '{own}'"));
         let psql = with_query(with_query(psql, "create index concurrently if not exists t_id on t (id)"), LIMIT);
         assert_eq!(stdout_of(psql), own);
     }
@@ -287,35 +287,35 @@ fn libpq_logs_in_with_scram_over_our_tls() {
     {
         let mut target = target(&lab, mode);
         target.ca = (mode != SslMode::Require).then(|| lab.database.server().ca().to_owned());
-        let running = RunningListener::start(&lab, ClientTls::Terminated, target);
+        let proxy = RunningListener::start(&lab, ClientTls::Terminated, target);
         let query = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
         for wish in ["prefer", "allow", "disable"] {
-            let psql = running.psql(&lab, &format!("sslmode={wish} gssencmode=disable"));
+            let psql = proxy.psql(&lab, &format!("sslmode={wish} gssencmode=disable"));
             assert_eq!(stdout_of(with_query(psql, query)), has_tls, "{mode:?} {wish}");
         }
-        let refused = stderr_of(with_query(running.psql(&lab, "sslmode=require"), query));
+        let refused = stderr_of(with_query(proxy.psql(&lab, "sslmode=require"), query));
         assert!(refused.contains("server does not support SSL"), "{refused}");
-        assert_eq!(running.listener.traffic().settled, 3);
+        assert_eq!(proxy.listener.traffic().settled, 3);
     }
 }
 
 #[test]
 fn a_client_that_requires_tls_is_counted_and_can_be_passed_through() {
     let lab = Lab::new();
-    let running = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::Require));
+    let proxy = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::Require));
     let query = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
-    assert_eq!(stdout_of(with_query(running.psql(&lab, "sslmode=prefer"), query)), "t");
-    drop(running.raw());
-    assert_eq!(running.listener.traffic().declined, 0);
-    let refused = stderr_of(with_query(running.psql(&lab, "sslmode=require"), query));
+    assert_eq!(stdout_of(with_query(proxy.psql(&lab, "sslmode=prefer"), query)), "t");
+    drop(proxy.raw());
+    assert_eq!(proxy.listener.traffic().declined, 0);
+    let refused = stderr_of(with_query(proxy.psql(&lab, "sslmode=require"), query));
     assert!(refused.contains("server does not support SSL"), "{refused}");
-    let traffic = running.listener.traffic();
+    let traffic = proxy.listener.traffic();
     assert_eq!((traffic.declined, traffic.settled, traffic.untouched), (1, 1, 0));
-    running.listener.let_through();
-    assert_eq!(stdout_of(with_query(running.psql(&lab, "sslmode=require"), query)), "t");
+    proxy.listener.let_through();
+    assert_eq!(stdout_of(with_query(proxy.psql(&lab, "sslmode=require"), query)), "t");
     // A client that requests no TLS still gets our settings.
-    assert_eq!(stdout_of(with_query(running.psql(&lab, "sslmode=disable"), SETTINGS)), format!("4321ms|0|{NAME}"));
-    let traffic = running.listener.traffic();
+    assert_eq!(stdout_of(with_query(proxy.psql(&lab, "sslmode=disable"), SETTINGS)), format!("4321ms|0|{NAME}"));
+    let traffic = proxy.listener.traffic();
     assert_eq!((traffic.declined, traffic.settled, traffic.untouched), (1, 2, 1));
 }
 
@@ -326,37 +326,37 @@ fn a_client_that_checks_the_databases_own_name_is_passed_through_unchanged() {
     let directory = tempfile::tempdir().unwrap();
     let ca = directory.path().join("ca.pem");
     fs::write(&ca, server.ca()).unwrap();
-    let running = RunningListener::start(&lab, ClientTls::PassThrough, target(&lab, SslMode::Require));
+    let proxy = RunningListener::start(&lab, ClientTls::PassThrough, target(&lab, SslMode::Require));
     let own =
         format!("host=db.private.internal sslmode=verify-full channel_binding=require sslrootcert={}", ca.display());
-    let mut psql = with_query(running.psql(&lab, &own), SETTINGS);
+    let mut psql = with_query(proxy.psql(&lab, &own), SETTINGS);
     psql.env("PGOPTIONS", "-c lock_timeout=9s").env("PGAPPNAME", "their own");
     assert_eq!(stdout_of(psql), "9s|0|their own");
-    let traffic = running.listener.traffic();
+    let traffic = proxy.listener.traffic();
     assert_eq!((traffic.connections, traffic.settled, traffic.untouched), (1, 0, 1));
     assert!(traffic.sent > 0 && traffic.received > 0);
-    let wrong = stderr_of(with_query(running.psql(&lab, &own.replace("private", "other")), "select 1"));
+    let wrong = stderr_of(with_query(proxy.psql(&lab, &own.replace("private", "other")), "select 1"));
     assert!(wrong.contains("does not match host name"), "{wrong}");
 }
 
 #[test]
 fn a_client_that_prefers_tls_continues_without_if_the_server_has_none() {
     let lab = plain_server();
-    let running = RunningListener::start(&lab, ClientTls::PassThrough, target(&lab, SslMode::Disable));
-    let psql = running.psql(&lab, "sslmode=prefer");
+    let proxy = RunningListener::start(&lab, ClientTls::PassThrough, target(&lab, SslMode::Disable));
+    let psql = proxy.psql(&lab, "sslmode=prefer");
     assert_eq!(stdout_of(with_query(psql, SETTINGS)), format!("4321ms|0|{NAME}"));
-    let traffic = running.listener.traffic();
+    let traffic = proxy.listener.traffic();
     assert_eq!((traffic.settled, traffic.untouched), (1, 0));
-    let refused = stderr_of(with_query(running.psql(&lab, "sslmode=require"), "select 1"));
+    let refused = stderr_of(with_query(proxy.psql(&lab, "sslmode=require"), "select 1"));
     assert!(refused.contains("server does not support SSL"), "{refused}");
 }
 
 #[test]
 fn the_backend_pids_are_those_of_the_server() {
     let lab = Lab::new();
-    let running = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::Require));
-    let clients = [running.connect(&lab), running.connect(&lab)];
-    let mut known = running.listener.backend_pids();
+    let proxy = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::Require));
+    let clients = [proxy.connect(&lab), proxy.connect(&lab)];
+    let mut known = proxy.listener.backend_pids();
     let mut real: Vec<i32> = clients.iter().map(PlainClient::pid).collect();
     known.sort_unstable();
     real.sort_unstable();
@@ -364,45 +364,45 @@ fn the_backend_pids_are_those_of_the_server() {
     let [gone, stays] = clients;
     let pid = stays.pid();
     drop(gone);
-    eventually("the closed session is removed", || running.listener.backend_pids() == [pid]);
+    eventually("the closed session is removed", || proxy.listener.backend_pids() == [pid]);
     lab.database.sql(&format!("select pg_terminate_backend({pid})"));
-    eventually("the terminated session is removed", || running.listener.backend_pids().is_empty());
-    assert_eq!(running.listener.last_error().unwrap().sqlstate, "57P01");
+    eventually("the terminated session is removed", || proxy.listener.backend_pids().is_empty());
+    assert_eq!(proxy.listener.last_error().unwrap().sqlstate, "57P01");
 }
 
 #[test]
 fn an_error_for_a_client_is_recorded() {
     let lab = Lab::new();
-    let running = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::Require));
-    let client = running.connect(&lab);
+    let proxy = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::Require));
+    let client = proxy.connect(&lab);
     assert_eq!(client.query_text("select repeat('x', 300000)").unwrap().len(), 300_000);
-    assert_eq!(running.listener.last_error(), None);
+    assert_eq!(proxy.listener.last_error(), None);
     assert!(client.query_text("select * from no_such_table").is_err());
-    let recorded = running.listener.last_error().unwrap();
+    let recorded = proxy.listener.last_error().unwrap();
     assert_eq!(
         (recorded.sqlstate.as_str(), recorded.message.as_str()),
         ("42P01", "relation \"no_such_table\" does not exist")
     );
-    let mut wrong_password = with_query(running.psql(&lab, ""), "select 1");
+    let mut wrong_password = with_query(proxy.psql(&lab, ""), "select 1");
     wrong_password.env("PGPASSWORD", "wrong");
     assert!(stderr_of(wrong_password).contains("password authentication failed"));
-    assert_eq!(running.listener.last_error().unwrap().sqlstate, "28P01");
+    assert_eq!(proxy.listener.last_error().unwrap().sqlstate, "28P01");
 }
 
 #[test]
 fn a_cancel_request_ends_the_statement() {
     let lab = Lab::new();
     for mode in [SslMode::VerifyFull, SslMode::Disable] {
-        let running = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, mode));
+        let proxy = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, mode));
         let asleep = format!("{SESSIONS} and wait_event = 'PgSleep'");
-        let psql = start(&mut with_query(running.psql(&lab, ""), "select pg_sleep(600)"));
+        let psql = start(&mut with_query(proxy.psql(&lab, ""), "select pg_sleep(600)"));
         lab.database.wait_for(&asleep, "1");
         signal(&psql, Signal::INT);
         let output = psql.wait_with_output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(stderr.contains("canceling statement due to user request"), "{stderr}");
 
-        let client = running.connect(&lab);
+        let client = proxy.connect(&lab);
         let token = client.client.cancel_token();
         thread::scope(|scope| {
             let sleeping = scope.spawn(|| client.query_text("select pg_sleep(600)::text"));
@@ -412,21 +412,21 @@ fn a_cancel_request_ends_the_statement() {
             assert_eq!(error.code().unwrap().code(), "57014");
         });
         assert_eq!(client.query_text("select 'well'").unwrap(), "well");
-        assert_eq!(running.listener.last_fault(), None);
+        assert_eq!(proxy.listener.last_fault(), None);
     }
 }
 
 #[test]
 fn a_client_with_its_own_tls_can_cancel() {
     let lab = Lab::new();
-    let running = RunningListener::start(&lab, ClientTls::PassThrough, target(&lab, SslMode::Require));
-    let mut psql = with_query(running.psql(&lab, "sslmode=require"), "select pg_sleep(600)");
+    let proxy = RunningListener::start(&lab, ClientTls::PassThrough, target(&lab, SslMode::Require));
+    let mut psql = with_query(proxy.psql(&lab, "sslmode=require"), "select pg_sleep(600)");
     let psql = start(psql.env("PGAPPNAME", NAME));
     lab.database.wait_for(&format!("{SESSIONS} and wait_event = 'PgSleep'"), "1");
     signal(&psql, Signal::INT);
     let output = psql.wait_with_output().unwrap();
     assert!(String::from_utf8_lossy(&output.stderr).contains("canceling statement"));
-    assert_eq!(running.listener.traffic().untouched, 1);
+    assert_eq!(proxy.listener.traffic().untouched, 1);
 }
 
 #[test]
@@ -445,14 +445,14 @@ fn a_hundred_megabytes_arrive_unchanged_in_each_direction() {
     let expected = copy_out(direct(), rows, "direct");
     assert!(fs::metadata(file("direct")).unwrap().len() > 100_000_000);
     for (client_tls, wish) in [(ClientTls::Terminated, "prefer"), (ClientTls::PassThrough, "require")] {
-        let running = RunningListener::start(&lab, client_tls, target(&lab, SslMode::VerifyFull));
-        let psql = || running.psql(&lab, &format!("sslmode={wish}"));
+        let proxy = RunningListener::start(&lab, client_tls, target(&lab, SslMode::VerifyFull));
+        let psql = || proxy.psql(&lab, &format!("sslmode={wish}"));
         assert!(copy_out(psql(), rows, "out") == expected, "{client_tls:?}");
         lab.database.sql("truncate bulk");
         let mut copy_in = with_query(psql(), "copy bulk from stdin");
         assert!(copy_in.stdin(File::open(file("out")).unwrap()).status().unwrap().success());
         assert!(copy_out(direct(), "copy bulk to stdout", "back") == expected, "{client_tls:?}");
-        let traffic = running.listener.traffic();
+        let traffic = proxy.listener.traffic();
         assert!(traffic.sent > 100_000_000 && traffic.received > 100_000_000, "{traffic:?}");
     }
 }
@@ -460,17 +460,17 @@ fn a_hundred_megabytes_arrive_unchanged_in_each_direction() {
 #[test]
 fn thirty_clients_at_once_are_served() {
     let lab = Lab::new();
-    let running = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::Require));
-    let query_text = |number: usize| with_query(running.psql(&lab, ""), &format!("select {number}, pg_sleep(0.2)"));
+    let proxy = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::Require));
+    let query_text = |number: usize| with_query(proxy.psql(&lab, ""), &format!("select {number}, pg_sleep(0.2)"));
     let all: Vec<Child> = (0..30).map(|number| start(&mut query_text(number))).collect();
     for (number, client) in all.into_iter().enumerate() {
         let output = client.wait_with_output().unwrap();
         let (answer, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(answer.trim_end(), format!("{number}|"), "{stderr}");
     }
-    let traffic = running.listener.traffic();
+    let traffic = proxy.listener.traffic();
     assert_eq!((traffic.connections, traffic.settled), (30, 30));
-    eventually("all clients have disconnected", || running.listener.backend_pids().is_empty());
+    eventually("all clients have disconnected", || proxy.listener.backend_pids().is_empty());
     lab.database.wait_for(SESSIONS, "0");
 }
 
@@ -479,9 +479,9 @@ fn a_client_that_is_killed_leaves_no_backend() {
     let lab = Lab::new();
     let busy = ["select pg_sleep(600)", "copy (select repeat('x', 1000) from generate_series(1, 100000000)) to stdout"];
     for (client_tls, wish) in [(ClientTls::Terminated, "prefer"), (ClientTls::PassThrough, "require")] {
-        let running = RunningListener::start(&lab, client_tls, target(&lab, SslMode::Require));
+        let proxy = RunningListener::start(&lab, client_tls, target(&lab, SslMode::Require));
         for statement in busy {
-            let mut psql = with_query(running.psql(&lab, &format!("sslmode={wish}")), statement);
+            let mut psql = with_query(proxy.psql(&lab, &format!("sslmode={wish}")), statement);
             psql.env("PGAPPNAME", NAME).env("PGOPTIONS", "-c client_connection_check_interval=100");
             // Its output is not read: it blocks in the middle of the rows.
             let psql = start(&mut psql);
@@ -489,7 +489,7 @@ fn a_client_that_is_killed_leaves_no_backend() {
             signal(&psql, Signal::KILL);
             drop(psql.wait_with_output());
             lab.database.wait_for(SESSIONS, "0");
-            eventually("the session is removed", || running.listener.backend_pids().is_empty());
+            eventually("the session is removed", || proxy.listener.backend_pids().is_empty());
         }
     }
 }
@@ -497,10 +497,10 @@ fn a_client_that_is_killed_leaves_no_backend() {
 #[test]
 fn the_end_of_the_listener_ends_every_session() {
     let lab = Lab::new();
-    let running = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::Require));
-    let client = running.connect(&lab);
+    let proxy = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::Require));
+    let client = proxy.connect(&lab);
     lab.database.wait_for(SESSIONS, "1");
-    drop(running);
+    drop(proxy);
     assert!(client.query_text("select 'still there'").is_err());
     lab.database.wait_for(SESSIONS, "0");
 }
@@ -513,32 +513,32 @@ fn a_client_that_can_not_be_connected_gets_the_reason() {
         lab.database.server().port()
     );
     let wrong_name = DatabaseTarget { host: "127.0.0.1".to_owned(), ..target(&lab, SslMode::VerifyFull) };
-    let running = RunningListener::start(&lab, ClientTls::Terminated, wrong_name);
-    let stderr = stderr_of(with_query(running.psql(&lab, ""), "select 1"));
+    let proxy = RunningListener::start(&lab, ClientTls::Terminated, wrong_name);
+    let stderr = stderr_of(with_query(proxy.psql(&lab, ""), "select 1"));
     assert!(stderr.contains("FATAL:  the server's certificate is not for `127.0.0.1`"), "{stderr}");
-    assert_eq!(running.listener.last_fault().unwrap().code, Code::TlsWrongName);
+    assert_eq!(proxy.listener.last_fault().unwrap().code, Code::TlsWrongName);
 
-    let running = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::VerifyFull));
+    let proxy = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::VerifyFull));
     lab.database.server().stop();
-    let stderr = stderr_of(with_query(running.psql(&lab, ""), "select 1"));
+    let stderr = stderr_of(with_query(proxy.psql(&lab, ""), "select 1"));
     assert!(stderr.contains("FATAL:  ") && stderr.contains(&cause) && stderr.contains("HINT:  "), "{stderr}");
-    let fault = running.listener.last_fault().unwrap();
+    let fault = proxy.listener.last_fault().unwrap();
     assert_eq!(fault.code, Code::DatabaseRefused);
     assert!(fault.cause.contains(&cause), "{}", fault.cause);
-    let traffic = running.listener.traffic();
+    let traffic = proxy.listener.traffic();
     assert_eq!((traffic.connections, traffic.settled), (1, 0));
 
-    let running = RunningListener::start(&lab, ClientTls::PassThrough, target(&lab, SslMode::Require));
-    stderr_of(with_query(running.psql(&lab, "sslmode=require"), "select 1"));
-    assert_eq!(running.listener.last_fault().unwrap().code, Code::DatabaseRefused);
-    assert_eq!(running.listener.traffic().untouched, 0);
+    let proxy = RunningListener::start(&lab, ClientTls::PassThrough, target(&lab, SslMode::Require));
+    stderr_of(with_query(proxy.psql(&lab, "sslmode=require"), "select 1"));
+    assert_eq!(proxy.listener.last_fault().unwrap().code, Code::DatabaseRefused);
+    assert_eq!(proxy.listener.traffic().untouched, 0);
 }
 
 #[test]
 fn a_session_that_ends_with_the_tunnel_gets_the_reason() {
     let lab = Lab::new().behind(Sshd::plain());
-    let running = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::Require));
-    let client = running.connect(&lab);
+    let proxy = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::Require));
+    let client = proxy.connect(&lab);
     assert_eq!(client.query_text("select 'well'").unwrap(), "well");
     thread::scope(|scope| {
         let sleeping = scope.spawn(|| client.query_text("select pg_sleep(600)::text"));
@@ -547,22 +547,22 @@ fn a_session_that_ends_with_the_tunnel_gets_the_reason() {
         let error = sleeping.join().unwrap().unwrap_err();
         let error = error.as_db_error().unwrap_or_else(|| panic!("{error:?}"));
         assert_eq!(error.code().code(), "08006");
-        assert_eq!(error.message(), running.listener.last_fault().unwrap().cause);
+        assert_eq!(error.message(), proxy.listener.last_fault().unwrap().cause);
     });
-    assert_eq!(running.listener.last_fault().unwrap().code, Code::BastionLost);
-    let stderr = stderr_of(with_query(running.psql(&lab, ""), "select 1"));
-    assert!(stderr.contains(&running.listener.last_fault().unwrap().cause), "{stderr}");
+    assert_eq!(proxy.listener.last_fault().unwrap().code, Code::BastionLost);
+    let stderr = stderr_of(with_query(proxy.psql(&lab, ""), "select 1"));
+    assert!(stderr.contains(&proxy.listener.last_fault().unwrap().cause), "{stderr}");
 }
 
 #[test]
 fn a_client_that_does_not_speak_postgresql_is_rejected() {
     let lab = plain_server();
-    let running = RunningListener::start_with_route(None, ClientTls::Terminated, target(&lab, SslMode::Disable));
+    let proxy = RunningListener::start_with_route(None, ClientTls::Terminated, target(&lab, SslMode::Disable));
     let long = [&[0, 0, 0x27, 0x15, 0, 3, 0, 0], [b'x'; 20_000].as_slice()].concat();
     let version_2 = [0, 0, 0, 9, 0, 2, 0, 0, 0];
     let tls_at_once = [0x16, 3, 1, 0, 200, 1, 0, 0];
     for garbage in [b"GET / HTTP/1.1\r\n\r\n".as_slice(), &long, &version_2, &tls_at_once] {
-        let mut stream = running.raw();
+        let mut stream = proxy.raw();
         stream.write_all(garbage).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
         let mut answer = Vec::new();
@@ -570,9 +570,9 @@ fn a_client_that_does_not_speak_postgresql_is_rejected() {
         let text = String::from_utf8_lossy(&answer);
         assert!(answer.starts_with(b"E") && text.contains("C08P01\0"), "{text}");
     }
-    drop(running.raw());
-    assert_eq!(running.listener.last_fault(), None);
-    assert_eq!(running.connect(&lab).query_text("select 'well'").unwrap(), "well");
+    drop(proxy.raw());
+    assert_eq!(proxy.listener.last_fault(), None);
+    assert_eq!(proxy.connect(&lab).query_text("select 'well'").unwrap(), "well");
 }
 
 fn packet(version: [u8; 4], text: &str) -> Vec<u8> {
@@ -583,8 +583,8 @@ fn packet(version: [u8; 4], text: &str) -> Vec<u8> {
 #[test]
 fn a_client_that_has_shut_down_its_sending_side_still_gets_its_result() {
     let lab = plain_server();
-    let running = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::Disable));
-    let mut stream = running.raw();
+    let proxy = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::Disable));
+    let mut stream = proxy.raw();
     // With the check, the server would treat a client that has shut down its sending side as disconnected.
     let options = "options\0-c client_connection_check_interval=0";
     let startup = packet([0, 3, 0, 0], &format!("user\0{ROLE}\0database\0{}\0{options}\0\0", lab.database.name()));
@@ -605,8 +605,8 @@ fn a_client_that_has_shut_down_its_sending_side_still_gets_its_result() {
 #[test]
 fn a_newer_protocol_is_negotiated_with_the_server() {
     let lab = plain_server();
-    let running = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::Disable));
-    let mut stream = running.raw();
+    let proxy = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::Disable));
+    let mut stream = proxy.raw();
     let text = format!("user\0{ROLE}\0database\0{}\0_pq_.unheard_of\0on\0\0", lab.database.name());
     stream.write_all(&packet([0, 3, 0x27, 0x0f], &text)).unwrap();
     stream.write_all(b"X\0\0\0\x04").unwrap();
@@ -621,9 +621,9 @@ fn a_newer_protocol_is_negotiated_with_the_server() {
 fn replication_keeps_its_own_name() {
     let lab = plain_server();
     lab.database.sql(&format!("alter role {ROLE} replication"));
-    let running = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::Disable));
-    let psql = running.psql(&lab, "replication=database application_name=standby");
+    let proxy = RunningListener::start(&lab, ClientTls::Terminated, target(&lab, SslMode::Disable));
+    let psql = proxy.psql(&lab, "replication=database application_name=standby");
     assert_eq!(stdout_of(with_query(psql, "show application_name")), "standby");
-    let traffic = running.listener.traffic();
+    let traffic = proxy.listener.traffic();
     assert_eq!((traffic.connections, traffic.settled), (1, 0));
 }

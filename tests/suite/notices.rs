@@ -1,4 +1,4 @@
-//! What the server says on the way is shown, and does nothing else.
+//! Messages of the server are shown and have no other effect.
 
 use crate::{action::Action, lab::Lab};
 
@@ -19,9 +19,9 @@ fn many_messages_keep_the_summary_small() {
     done.done();
 }
 
-/// All are sent before the first is answered.
+/// All files are sent before the first response.
 #[test]
-fn each_message_stands_under_its_own_file() {
+fn each_message_is_logged_under_its_own_file() {
     let lab = Lab::new();
     let name = |number: usize| format!("000{number}_n");
     let files = (1..=5).fold(Action::new(&lab), |step, number| {
@@ -36,8 +36,8 @@ fn each_message_stands_under_its_own_file() {
     let told = step.file(".github/bastion-migrate.yml", "after: [{ sql: db/after.sql }]").run().succeeds();
     let all: Vec<String> = (1..=8).map(name).collect();
     let mut told = told.applied(all.iter().map(String::as_str));
-    let says = ["I am file 1", "I am file 2", "I am file 3", "I am file 4", "I am file 5", "I copy", "I am alone"];
-    for (name, text) in all.iter().zip(says.into_iter().chain(["I am the last"])) {
+    let messages = ["I am file 1", "I am file 2", "I am file 3", "I am file 4", "I am file 5", "I copy", "I am alone"];
+    for (name, text) in all.iter().zip(messages.into_iter().chain(["I am the last"])) {
         let within = told.log.split(&format!("  applying {name}\n")).nth(1).unwrap_or_default();
         let within = within.split(&format!("  applied {name} (")).next().unwrap_or_default().to_owned();
         assert!(within.contains(&format!("  {name}: notice: {text}\n")), "{name}: {}", told.log);
@@ -53,9 +53,9 @@ fn each_message_stands_under_its_own_file() {
 }
 
 #[test]
-fn hostile_text_is_no_command_and_no_markup() {
+fn hostile_text_becomes_neither_a_command_nor_markup() {
     let lab = Lab::new();
-    // Statements, too, are shown when they fail.
+    // Failed statements are shown, too.
     let text = r"do $$ begin
         raise notice E'\n::error::x\n##[error]x\r::add-mask::row\n::set-output name=a::b';
         raise notice E'::stop-commands::x\n\x1b[2J\x1b]0;title\x07 | <img src=x onerror=alert(1)> [a](http://b) `c` **d**';
@@ -77,9 +77,9 @@ fn hostile_text_is_no_command_and_no_markup() {
     done.done();
 }
 
-/// Whoever writes into a table that a migration reads must not reach people and pages by it.
+/// Somebody who can write to a table that a migration reads must not reach people or pages by its content.
 #[test]
-fn nobody_is_mentioned_and_nothing_is_linked_by_what_the_server_says() {
+fn server_messages_can_neither_mention_users_nor_create_links() {
     let lab = Lab::new();
     let text = "@octocat @org/team #12 octo/app#34 GH-56 https://evil.example www.evil.example me@evil.example";
     let done = Action::new(&lab)
@@ -91,7 +91,7 @@ fn nobody_is_mentioned_and_nothing_is_linked_by_what_the_server_says() {
         .logs(text)
         .summary("WARNING: @<!-- -->octocat @<!-- -->org/team")
         .summary("me@<!-- -->evil.example");
-    // A fence shows what is in it as it is; outside of one nothing is live.
+    // Fenced text is literal; outside of fences there must be no live mention or link.
     let outside: String = done.summary.split("\n```").step_by(2).collect();
     for live in ["@octocat", "@org", "#12", "app#", "GH-5", "https://evil", "www.evil", "@evil"] {
         assert!(!outside.contains(live), "{live}: {outside}");

@@ -1,5 +1,5 @@
-//! A tool that nobody has heard of: its recipe is the one on the page of tools, as a reader would copy it into the workspace, and
-//! the tool itself a script on the deployment server.
+//! A tool without a built-in recipe: the recipe is the example on the tools page, copied into the workspace, and the tool is a
+//! script on the deployment server.
 
 use crate::{
     action::Action,
@@ -10,7 +10,7 @@ use crate::{
 };
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
-/// Keeps its ledger as the recipe says, and says what the recipe reads.
+/// The tool's script. Its ledger and its output match the recipe.
 const SHOPMIG: &str = r#"#!/bin/sh
 set -eu
 eval "${MIND-}"
@@ -63,18 +63,18 @@ fn a_tool_is_added_by_one_file() {
     shop(&lab, &server).input("command", "plan").run().has_pending().pending(["1", "2", "3"]).done();
     shop(&lab, &server).run().succeeds().applied(["1", "2", "3"]).logs("started 3").done();
     shop(&lab, &server).run().nothing_to_do().done();
-    let back = shop(&lab, &server).input("command", "rollback").input("target", "1").run();
-    back.succeeds().pending(["3", "2"]).logs("rolled back 3").logs("Rolled back 2 migrations").done();
+    let rollback = shop(&lab, &server).input("command", "rollback").input("target", "1").run();
+    rollback.succeeds().pending(["3", "2"]).logs("rolled back 3").logs("Rolled back 2 migrations").done();
     assert_eq!(lab.database.sql("select version from schema_migrations"), "1");
-    let again = shop(&lab, &server).input("command", "rollback").input("target", "1").run().nothing_to_do();
-    again.logs("Nothing is left to roll back").never_logs("Nothing is pending").done();
+    let second_rollback = shop(&lab, &server).input("command", "rollback").input("target", "1").run().nothing_to_do();
+    second_rollback.logs("Nothing is left to roll back").never_logs("Nothing is pending").done();
     let told = shop(&lab, &server).input("command", "status").run().has_pending().pending(["2", "3"]);
     told.summary("### Applied\n\n| Migration | |\n|---|---|\n| 1 | |\n").done();
 }
 
-/// What the plan has is not told a second time as the list, nor what has begun a second time as applied; the tool's own words stay.
+/// The list does not repeat the plan, and a started migration is not logged again as applied. The tool's own lines stay.
 #[test]
-fn each_migration_is_told_once_in_the_plan_once_as_it_begins_and_by_the_tool() {
+fn each_migration_is_logged_once_as_pending_once_as_started_and_by_the_tool() {
     let lab = Lab::new();
     let server = server(&lab);
     let told = shop(&lab, &server).run().succeeds().applied(["1", "2", "3"]);
@@ -93,19 +93,20 @@ fn each_migration_is_told_once_in_the_plan_once_as_it_begins_and_by_the_tool() {
 }
 
 #[test]
-fn of_a_tool_that_says_very_much_the_log_has_the_beginning_and_a_count() {
+fn very_long_output_of_a_tool_is_cut_with_a_count() {
     let lab = Lab::new();
     let server = server(&lab);
-    let mind = r#"[ "$1" != up ] || seq 200000"#;
-    let told = shop(&lab, &server).input("env", format!("MIND={mind}")).run().succeeds().applied(["1", "2", "3"]);
-    let told = told.logs("  | 20000\n").never_logs("  | 20001\n").logs("  … and 180,003 more lines, omitted from the log");
+    let script = r#"[ "$1" != up ] || seq 200000"#;
+    let told = shop(&lab, &server).input("env", format!("MIND={script}")).run().succeeds().applied(["1", "2", "3"]);
+    let told =
+        told.logs("  | 20000\n").never_logs("  | 20001\n").logs("  … and 180,003 more lines, omitted from the log");
     assert!(told.outputs["report"].contains("\"skipped\":180003"), "{}", told.outputs["report"]);
     told.logs("started 3").done();
 }
 
-/// Times are those of the looking, not those of the tool.
+/// Such times would be those of our polling, not those of the tool.
 #[test]
-fn a_time_on_the_server_that_is_only_the_pause_between_two_looks_is_not_told() {
+fn a_duration_that_is_only_a_polling_interval_is_not_reported() {
     let lab = Lab::new();
     let server = server(&lab);
     let told = shop(&lab, &server).run().succeeds().applied(["1", "2", "3"]);
@@ -116,7 +117,7 @@ fn a_time_on_the_server_that_is_only_the_pause_between_two_looks_is_not_told() {
 }
 
 #[test]
-fn what_its_file_knows_of_a_failure_is_told() {
+fn a_failure_that_the_recipe_knows_is_explained() {
     let lab = Lab::new();
     let server = server(&lab);
     let told = shop(&lab, &server).input("env", "BROKEN=2").run().fails("tool-failed", 6);
@@ -124,11 +125,11 @@ fn what_its_file_knows_of_a_failure_is_told() {
 }
 
 #[test]
-fn a_command_that_has_begun_no_migration_has_failed_and_no_migration_has() {
+fn a_command_that_fails_before_its_first_migration_marks_none_as_failed() {
     let lab = Lab::new();
     let server = server(&lab);
-    let mind = "case $1 in up) echo shopmig: no module named shop >&2; exit 1;; esac";
-    let told = shop(&lab, &server).input("env", format!("MIND={mind}")).run().fails("tool-failed", 6);
+    let script = "case $1 in up) echo shopmig: no module named shop >&2; exit 1;; esac";
+    let told = shop(&lab, &server).input("env", format!("MIND={script}")).run().fails("tool-failed", 6);
     let told = told.pending(["1", "2", "3"]).error("shopmig: no module named shop").never_logs("  failed 1");
     let report = &told.outputs["report"];
     assert!(report.contains(r#"{"name":"1","fate":"pending","#), "{report}");
@@ -137,7 +138,7 @@ fn a_command_that_has_begun_no_migration_has_failed_and_no_migration_has() {
 }
 
 #[test]
-fn what_is_wrong_in_its_file_is_told_before_anything_is_called() {
+fn an_invalid_recipe_or_target_is_reported_before_any_command_runs() {
     let lab = Lab::new();
     let server = server(&lab);
     let told = shop(&lab, &server).file(".github/shopmig.yml", recipe().replace("status:", "stauts:")).run();
@@ -146,9 +147,9 @@ fn what_is_wrong_in_its_file_is_told_before_anything_is_called() {
     told.fails("input-invalid", 2).error("`target` is `the first`").done();
 }
 
-/// Somebody else's tool of that kind, in a schema of its own.
+/// The ledger of another application that uses the same tool, in its own schema.
 #[test]
-fn a_ledger_in_another_schema_is_not_taken_for_the_tools_own() {
+fn a_ledger_in_another_schema_is_not_mistaken_for_the_tools_own() {
     let lab = Lab::new();
     let server = server(&lab);
     lab.database.sql(
@@ -161,7 +162,7 @@ fn a_ledger_in_another_schema_is_not_taken_for_the_tools_own() {
 }
 
 #[test]
-fn a_tool_that_is_further_in_another_database_is_found_out() {
+fn a_tool_that_migrates_another_database_is_detected() {
     let (lab, other) = (Lab::new(), Lab::new());
     let (here, elsewhere) = (server(&lab), server(&other));
     shop(&other, &elsewhere).run().succeeds().applied(["1", "2", "3"]).done();
@@ -173,14 +174,14 @@ fn a_tool_that_is_further_in_another_database_is_found_out() {
         .pending(["3"])
         .error("shopmig: file 3 has no end")
         .done();
-    // The server's own configuration leads to the other database, in which the third is applied.
+    // The server's own configuration leads to the other database, where the third migration is applied.
     let step = shop(&lab, &elsewhere);
     let told = step.run().fails("verify-pending", 7).pending(["3"]);
     told.error("`./shopmig up` succeeded, but `3` is not in the ledger").done();
 }
 
 #[test]
-fn a_tool_that_can_not_list_is_not_said_to_have_nothing_to_do() {
+fn a_tool_that_cannot_list_is_never_reported_as_having_nothing_to_do() {
     let lab = Lab::new();
     let server = server(&lab);
     let custom = || {
@@ -194,7 +195,7 @@ fn a_tool_that_can_not_list_is_not_said_to_have_nothing_to_do() {
 }
 
 #[test]
-fn of_a_tool_that_waits_until_its_time_is_over_the_last_words_are_told() {
+fn the_last_lines_of_a_timed_out_tool_are_reported() {
     let lab = Lab::new();
     let server = Server::start();
     let step = || {
@@ -208,7 +209,7 @@ fn of_a_tool_that_waits_until_its_time_is_over_the_last_words_are_told() {
 }
 
 #[test]
-fn a_tool_that_ends_well_and_has_printed_an_error_is_not_taken_at_its_word() {
+fn an_error_that_a_successful_tool_prints_is_a_warning() {
     let lab = Lab::new();
     let server = Server::start();
     let step = Action::on_server(&lab, &server).secret("database-url", lab.database.url()).input("tool", "custom");
@@ -217,7 +218,7 @@ fn a_tool_that_ends_well_and_has_printed_an_error_is_not_taken_at_its_word() {
 }
 
 #[test]
-fn the_session_that_holds_the_lock_outlasts_a_database_that_lets_sessions_be_idle_for_a_moment_only() {
+fn the_lock_session_survives_a_short_idle_session_timeout() {
     let lab = Lab::new();
     let server = server(&lab);
     lab.database.sql(&format!("alter database {} set idle_session_timeout = '300ms'", lab.database.name()));
@@ -231,9 +232,9 @@ fn the_session_that_holds_the_lock_outlasts_a_database_that_lets_sessions_be_idl
         .done();
 }
 
-/// It says of itself that all is well, and there is nobody to ask.
+/// The tool reports success, and nothing confirms it.
 #[test]
-fn what_can_not_be_proven_is_no_success_of_verify() {
+fn verify_fails_without_proof() {
     let lab = Lab::new();
     let server = server(&lab);
     let program = |name: &str, text: &str| {
@@ -257,7 +258,7 @@ fn what_can_not_be_proven_is_no_success_of_verify() {
 }
 
 #[test]
-fn a_tool_that_leaves_no_ledger_has_failed() {
+fn a_tool_that_leaves_no_ledger_fails_the_run() {
     let lab = Lab::new();
     let server = Server::start();
     let rails = "case $1 in db:migrate:status) echo 'Schema migrations table does not exist yet'; exit 1;; esac";
@@ -269,25 +270,32 @@ fn a_tool_that_leaves_no_ledger_has_failed() {
 }
 
 #[test]
-fn a_tool_that_is_only_asked_can_not_write_and_is_found_out_if_it_does() {
+fn a_listing_tool_cannot_write_and_is_detected_if_it_does() {
     let lab = Lab::new();
     let server = server(&lab);
-    let minded = |mind: &str| shop(&lab, &server).input("env", format!("MIND={mind}"));
-    let asked = r#"case $1 in list) psql -XAtq "$DATABASE_URL" -c"#;
-    let tries = format!("{asked} 'create table stray ()' || true;; esac");
-    minded(&tries).input("command", "plan").run().has_pending().pending(["1", "2", "3"]).logs("read-only transaction").done();
-    minded(&tries).run().succeeds().applied(["1", "2", "3"]).done();
+    let with_script = |script: &str| shop(&lab, &server).input("env", format!("MIND={script}"));
+    let when_listing = r#"case $1 in list) psql -XAtq "$DATABASE_URL" -c"#;
+    let tries = format!("{when_listing} 'create table stray ()' || true;; esac");
+    with_script(&tries)
+        .input("command", "plan")
+        .run()
+        .has_pending()
+        .pending(["1", "2", "3"])
+        .logs("read-only transaction")
+        .done();
+    with_script(&tries).run().succeeds().applied(["1", "2", "3"]).done();
     assert_eq!(lab.database.sql("select to_regclass('stray') is null"), "t");
-    let forces = format!("{asked} 'set default_transaction_read_only = off' -c 'create table stray ()' || true;; esac");
+    let forces =
+        format!("{when_listing} 'set default_transaction_read_only = off' -c 'create table stray ()' || true;; esac");
     for command in ["migrate", "verify"] {
         lab.database.sql("drop table if exists stray");
-        let told = minded(&forces).input("command", command).run().fails("tool-unasked", 7);
+        let told = with_script(&forces).input("command", command).run().fails("tool-unasked", 7);
         told.error("the tool was only asked what there is to do").logs("table public.stray").done();
     }
 }
 
 #[test]
-fn a_tool_that_goes_back_too_far_has_failed() {
+fn a_rollback_beyond_its_target_fails() {
     let lab = Lab::new();
     let server = server(&lab);
     shop(&lab, &server).run().succeeds().applied(["1", "2", "3"]).done();
@@ -297,9 +305,9 @@ fn a_tool_that_goes_back_too_far_has_failed() {
     told.error("1 migration was undone that is not in the plan: `2`").done();
 }
 
-/// A tool that says when it begins, not when it ends, and notes both in its ledger: Prisma's.
+/// Prisma prints when a migration starts, not when it ends, and records both in its ledger.
 #[test]
-fn a_time_that_the_ledger_has_is_told_however_long_the_tool_goes_on() {
+fn a_duration_from_the_ledger_is_reported_even_if_the_tool_runs_longer() {
     let lab = Lab::new();
     let server = server(&lab);
     let prisma = r#"#!/bin/sh
@@ -325,13 +333,13 @@ esac
     let told = step.run().succeeds().applied(["01_users", "02_orders"]);
     let applied: serde_json::Value = serde_json::from_str(&told.outputs["applied"]).unwrap();
     assert_eq!((&applied[0]["took_ms"], &applied[1]["took_ms"]), (&26.into(), &26.into()), "{applied}");
-    assert!(!told.summary.contains("gantt"), "when they began nobody knows: {}", told.summary);
+    assert!(!told.summary.contains("gantt"), "the start times are unknown: {}", told.summary);
     told.done();
 }
 
-/// What a tool says of it is its own clock, which is known where ours is not.
+/// The tool measures it by its own clock; our own measurement does not exist here.
 #[test]
-fn a_time_that_the_tool_says_itself_is_told() {
+fn a_duration_that_the_tool_prints_is_reported() {
     let lab = Lab::new();
     let server = server(&lab);
     let recipe = recipe().replace("error: ", "done: '^done (\\d+) in (?P<took>\\S+)$'\nerror: ");

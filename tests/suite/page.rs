@@ -1,4 +1,4 @@
-//! The page of tools is written out of the recipes: `WRITE_TOOLS=1 cargo test --test suite page::` does it.
+//! The tools page is generated from the recipes by `WRITE_TOOLS=1 cargo test --test suite page::`.
 
 use bastion_migrate::{
     fault::Code,
@@ -6,7 +6,7 @@ use bastion_migrate::{
 };
 use std::{env, fmt::Write as _, fs, path::PathBuf};
 
-/// From here on the page is written by this test.
+/// Marks the start of the generated part of the page.
 const MARK: &str = "<!-- Written out of the recipes. -->\n";
 
 fn path() -> PathBuf {
@@ -17,7 +17,7 @@ fn page() -> String {
     fs::read_to_string(path()).expect("there is a page of tools")
 }
 
-/// In a cell of a table, even a quoted bar ends it.
+/// Escapes bars, which end a table cell even inside code.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
@@ -88,29 +88,29 @@ fn written() -> String {
 }
 
 #[test]
-fn the_page_of_tools_says_what_the_recipes_say() {
+fn the_tools_page_matches_the_recipes() {
     let text = page();
     let (head, tail) = text.split_once(MARK).expect("the page has the mark");
     let written = written();
-    #[expect(clippy::disallowed_methods, reason = "asks whoever runs the tests")]
+    #[expect(clippy::disallowed_methods, reason = "set by a developer who runs the test")]
     if env::var("WRITE_TOOLS").is_ok() {
         fs::write(path(), format!("{head}{MARK}{written}")).unwrap();
     }
     let text = page();
     let tail = text.split_once(MARK).map_or(tail, |(_, tail)| tail);
     let only_in = |one: &str, other: &str| {
-        let missing: Vec<&str> = one.lines().filter(|line| !other.lines().any(|there| there == *line)).collect();
+        let missing: Vec<&str> = one.lines().filter(|line| !other.lines().any(|present| present == *line)).collect();
         missing.join("\n")
     };
     let (missing, superfluous) = (only_in(&written, tail), only_in(tail, &written));
     assert!(
         tail == written,
-        "docs/tools.md lacks these lines, and has others too many (WRITE_TOOLS=1 writes it):\n{missing}\n\ntoo many:\n{superfluous}"
+        "docs/tools.md is out of date (WRITE_TOOLS=1 writes it); missing lines:\n{missing}\n\nsuperfluous lines:\n{superfluous}"
     );
 }
 
 #[test]
-fn the_recipe_on_the_page_is_one_that_works() {
+fn the_example_recipe_on_the_tools_page_works() {
     let text = page();
     let block = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
     let recipes: Vec<Recipe> = block.filter_map(|block| Recipe::from_yaml(block).ok()).collect();
@@ -125,8 +125,8 @@ fn the_recipe_on_the_page_is_one_that_works() {
     let shown: Vec<(&str, bool)> = listed.iter().map(|one| (one.name.as_str(), one.applied)).collect();
     assert_eq!(shown, [("1", true), ("2", true), ("3", false)]);
     assert_eq!(recipe.started_migration("up 3 orders").unwrap().name, "3");
-    let said = ["up 3 orders".to_owned(), "shopmig: file 3 has no end".to_owned()];
-    let fault = explain_failure(recipe, "", &said, Some("3"));
+    let output = ["up 3 orders".to_owned(), "shopmig: file 3 has no end".to_owned()];
+    let fault = explain_failure(recipe, "", &output, Some("3"));
     assert_eq!((fault.code, fault.cause.as_str()), (Code::ToolFailed, "shopmig: file 3 has no end"));
     assert_eq!(fault.fix, "put `-- end` on the last line of file 3");
 }

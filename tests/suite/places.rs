@@ -1,23 +1,23 @@
-//! A statement that the server refuses is shown where it stands in its file, with what to do about it.
+//! A statement that the server rejects is reported at its position in the file, with a fix.
 
 use crate::{action::Action, judge::Finished, lab::Lab};
 
 const FILE: &str = "migrations/0001_a.sql";
 
-/// Runs this text as a migration after the given preparations; nothing of it may stay.
+/// Runs this text as a migration after `before` and checks that it leaves nothing behind.
 fn fails(before: &str, text: &str, judge: impl FnOnce(Finished) -> Finished) {
     let lab = Lab::new();
     lab.database.sql(before);
-    let there = lab.database.contents();
+    let contents_before = lab.database.contents();
     judge(Action::new(&lab).file(FILE, text).run()).pending(["0001_a"]).done();
-    let left = lab.database.contents();
+    let contents_after = lab.database.contents();
     let ledger = |line: &&str| !line.starts_with("bastion_migrate");
-    assert_eq!(left.lines().filter(ledger).collect::<Vec<_>>().join("\n"), there);
+    assert_eq!(contents_after.lines().filter(ledger).collect::<Vec<_>>().join("\n"), contents_before);
     assert_eq!(lab.database.sql("select count(*) from bastion_migrate.ledger"), "0");
 }
 
 #[test]
-fn a_syntax_error() {
+fn a_syntax_error_is_reported_at_its_position() {
     fails("", "create table a ();\n\n  create tabel b ();\n", |done| {
         done.fails("statement-failed", 6)
             .annotation(FILE, 3, "syntax error at or near \"tabel\"")
@@ -43,7 +43,7 @@ fn columns_are_counted_in_characters() {
 }
 
 #[test]
-fn a_byte_order_mark_and_windows_line_ends_move_nothing() {
+fn a_byte_order_mark_and_windows_line_ends_do_not_shift_positions() {
     fails("", "\u{feff}select oops;\r\n", |done| {
         done.fails("statement-failed", 6).annotation(FILE, 1, "oops").logs("--> migrations/0001_a.sql:1:8\n")
     });
@@ -53,7 +53,7 @@ fn a_byte_order_mark_and_windows_line_ends_move_nothing() {
 }
 
 #[test]
-fn an_object_that_is_already_there() {
+fn an_object_that_already_exists_is_reported_with_advice() {
     fails(
         "create table b ()",
         "create table a ();\n-- a comment; with a semicolon\ncreate table b ();\ncreate table c ();\n",
@@ -67,7 +67,7 @@ fn an_object_that_is_already_there() {
 }
 
 #[test]
-fn a_duplicate_key_in_the_middle_of_a_file() {
+fn a_duplicate_key_is_reported_at_its_statement() {
     let text = "create table a (id int primary key);\ninsert into a\nvalues (1);\n\ninsert into a values\n  (2), (1);\n\
                 insert into a values (3);\n";
     fails("", text, |done| {
@@ -79,7 +79,7 @@ fn a_duplicate_key_in_the_middle_of_a_file() {
 }
 
 #[test]
-fn a_constraint_that_is_checked_at_the_end() {
+fn a_violated_deferred_constraint_is_reported_as_found_at_the_end() {
     let text = "create table a (id int primary key);\n\
                 create table b (a int references a deferrable initially deferred);\ninsert into b values (1);\n";
     fails("", text, |done| {
@@ -90,7 +90,7 @@ fn a_constraint_that_is_checked_at_the_end() {
 }
 
 #[test]
-fn the_line_inside_of_a_block() {
+fn an_error_in_a_do_block_is_reported_at_its_line() {
     let text = "create table a (id int);\ndo $$\nbegin\n  insert into a values (1);\n  perform 1 / (id - 1) from a;\nend $$;\n";
     fails("", text, |done| {
         done.fails("statement-failed", 6).annotation(FILE, 5, "division by zero").logs("SQLSTATE 22012")
@@ -98,7 +98,7 @@ fn the_line_inside_of_a_block() {
 }
 
 #[test]
-fn the_row_of_a_copy() {
+fn an_error_in_copy_data_is_reported_at_its_row() {
     let text = "create table a (id int);\ncopy a from stdin;\n1\ntwo\n3\n\\.\nselect 1;\n";
     fails("", text, |done| {
         done.fails("statement-failed", 6).annotation(FILE, 4, "invalid input syntax for type integer: \"two\"")
@@ -106,7 +106,7 @@ fn the_row_of_a_copy() {
 }
 
 #[test]
-fn a_statement_that_the_role_may_not_execute() {
+fn a_missing_privilege_is_reported_with_advice() {
     fails("create table theirs (id int)", "create table a ();\nalter table theirs add name text;\n", |done| {
         done.fails("permission-denied", 6)
             .annotation(FILE, 2, "must be owner of table theirs")
@@ -116,7 +116,7 @@ fn a_statement_that_the_role_may_not_execute() {
 }
 
 #[test]
-fn a_statement_of_which_only_the_server_knows_that_it_can_not_run_in_a_transaction() {
+fn a_statement_that_the_server_refuses_in_a_transaction_is_reported_with_working_advice() {
     let before = "set role app; create table parts (id int) partition by range (id)";
     let text = "\nreindex table parts;\n";
     fails(before, text, |done| {
@@ -125,7 +125,7 @@ fn a_statement_of_which_only_the_server_knows_that_it_can_not_run_in_a_transacti
             .logs("SQLSTATE 25001")
             .logs("put it into a file of its own with `-- no-transaction` on the first line")
     });
-    // As it says.
+    // The advice works.
     let lab = Lab::new();
     lab.database.sql(before);
     Action::new(&lab).file(FILE, format!("-- no-transaction{text}")).run().succeeds().applied(["0001_a"]).done();

@@ -1,8 +1,8 @@
-//! The files against the ledger: what is refused, what is allowed on request, and where the ledger may be.
+//! The files compared with the ledger: refused differences, exceptions on request, and the ledger's location.
 
 use crate::{action::Action, judge::Finished, lab::Lab};
 
-/// A step with these files, each of which makes a table of its own name.
+/// A step with these files; each creates a table of the same name.
 fn step<'l>(lab: &'l Lab, names: &[&str]) -> Action<'l> {
     names.iter().fold(Action::new(lab), |step, name| {
         let table = name.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '_');
@@ -10,7 +10,7 @@ fn step<'l>(lab: &'l Lab, names: &[&str]) -> Action<'l> {
     })
 }
 
-/// A lab in which these files are applied.
+/// Returns a lab in which these files are applied.
 fn applied(names: &[&str]) -> Lab {
     let lab = Lab::new();
     step(&lab, names).run().succeeds().applied(names.iter().copied()).done();
@@ -19,7 +19,7 @@ fn applied(names: &[&str]) -> Lab {
 
 const LEDGER: &str = "select version, name, checksum, applied_at, run from bastion_migrate.ledger order by version";
 
-/// Judges a step that must change nothing.
+/// Runs a step that must change nothing.
 fn changes_nothing(lab: &Lab, step: Action<'_>, judge: impl FnOnce(Finished) -> Finished) {
     let state = || (lab.database.contents(), lab.database.sql(LEDGER));
     let before = state();
@@ -28,7 +28,7 @@ fn changes_nothing(lab: &Lab, step: Action<'_>, judge: impl FnOnce(Finished) -> 
 }
 
 #[test]
-fn a_file_that_changed_after_it_was_applied() {
+fn a_file_that_changed_after_it_was_applied_is_refused() {
     let lab = applied(&["0001_a", "0002_b"]);
     let changed = step(&lab, &["0002_b", "0003_c"]).file("migrations/0001_a.sql", "create table a (id int);\n");
     changes_nothing(&lab, changed, |done| {
@@ -39,7 +39,7 @@ fn a_file_that_changed_after_it_was_applied() {
 }
 
 #[test]
-fn a_recorded_file_that_is_not_there() {
+fn a_missing_file_of_a_recorded_version_is_refused() {
     let lab = applied(&["0001_a", "0002_b"]);
     changes_nothing(&lab, step(&lab, &["0001_a", "0003_c"]), |done| {
         done.fails("file-missing", 5)
@@ -49,7 +49,7 @@ fn a_recorded_file_that_is_not_there() {
 }
 
 #[test]
-fn a_new_file_before_an_applied_one_only_if_it_is_allowed() {
+fn a_new_file_before_an_applied_one_is_refused_unless_allowed() {
     let lab = applied(&["0001_a", "0003_c"]);
     let late = || step(&lab, &["0001_a", "0002_b", "0003_c"]);
     changes_nothing(&lab, late(), |done| {
@@ -65,7 +65,7 @@ fn a_new_file_before_an_applied_one_only_if_it_is_allowed() {
 }
 
 #[test]
-fn a_target_is_where_it_stops() {
+fn a_run_stops_at_its_target() {
     let lab = Lab::new();
     let names = ["0001_a", "0002_b", "0003_c"];
     let to = |target: &str| step(&lab, &names).input("target", target);
@@ -80,7 +80,7 @@ fn a_target_is_where_it_stops() {
 }
 
 #[test]
-fn several_refusals_are_told_at_once() {
+fn all_refusals_are_reported_at_once() {
     let lab = applied(&["0001_a", "0002_b", "0004_d"]);
     let wrong = step(&lab, &["0003_c", "0004_d"]).file("migrations/0001_a.sql", "select 1;").input("target", "9");
     changes_nothing(&lab, wrong, |done| {
@@ -112,17 +112,17 @@ fn only_the_approved_plan_is_applied() {
             .output("plan-digest", &new)
     });
     two().input("expect-plan", digest.to_uppercase()).run().succeeds().applied(["0002_b"]).done();
-    // A job that is run again finds its work done.
+    // A repeated job finds nothing to do.
     two().input("expect-plan", &digest).run().nothing_to_do().done();
 }
 
 #[test]
-fn an_approval_may_leave_out_the_kind_of_the_digest_and_nothing_else() {
+fn an_approval_may_omit_the_prefix_of_the_digest_and_nothing_else() {
     let lab = Lab::new();
     let planned = step(&lab, &["0001_a"]).input("command", "plan").run();
     let digest = planned.outputs["plan-digest"].clone();
     planned.has_pending().pending(["0001_a"]).done();
-    let bare = digest.strip_prefix("sha256:").expect("the digest tells its kind");
+    let bare = digest.strip_prefix("sha256:").expect("the digest has a prefix");
     step(&lab, &["0001_a"])
         .input("expect-plan", bare.chars().take(12).collect::<String>())
         .run()
@@ -136,15 +136,16 @@ fn an_approval_may_leave_out_the_kind_of_the_digest_and_nothing_else() {
 fn the_ledger_may_be_a_table_of_another_name() {
     let lab = Lab::new();
     for table in ["public.versions", "ops.versions", "versions_too"] {
-        let there = || Action::new(&lab).file("migrations/0001_a.sql", "select 1;").input("ledger-table", table);
-        there().run().succeeds().applied(["0001_a"]).done();
-        there().run().nothing_to_do().done();
+        let step_with_table =
+            || Action::new(&lab).file("migrations/0001_a.sql", "select 1;").input("ledger-table", table);
+        step_with_table().run().succeeds().applied(["0001_a"]).done();
+        step_with_table().run().nothing_to_do().done();
     }
     assert_eq!(lab.database.contents(), "ops\nops.versions\nversions\nversions_too");
 }
 
 #[test]
-fn a_table_of_another_shape_is_no_ledger() {
+fn a_table_with_other_columns_is_refused_as_a_ledger() {
     let lab = Lab::new();
     lab.database.sql("create table versions (id int, what text)");
     let wrong = step(&lab, &["0001_a"]).input("ledger-table", "public.versions");
@@ -157,7 +158,7 @@ fn a_table_of_another_shape_is_no_ledger() {
 }
 
 #[test]
-fn a_role_that_may_not_make_a_schema_is_told_what_to_do_and_that_works() {
+fn a_role_that_may_not_create_a_schema_gets_advice_that_works() {
     let lab = Lab::new();
     let role = format!("guest_{}", lab.database.name());
     let secret = "a-guest's-own-password";

@@ -1,4 +1,4 @@
-//! What can go better at the next try is tried again, as often as `retries` says, and nothing else is.
+//! Transient failures are retried up to `retries` times, and no others.
 
 use crate::{
     action::Action,
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The table `busy` is used by somebody.
+/// Creates the table `busy` and returns a session that locks it.
 fn blocked(lab: &Lab) -> Session {
     lab.database.sql("create table busy (id int); alter table busy owner to app");
     let holder = lab.database.session();
@@ -25,7 +25,7 @@ fn three_files(lab: &Lab) -> Action<'_> {
 }
 
 #[test]
-fn a_file_that_meets_a_lock_is_tried_again_and_the_rest_follows() {
+fn a_file_that_hits_a_lock_is_retried_and_the_rest_follows() {
     let lab = Lab::new();
     let holder = blocked(&lab);
     let running = three_files(&lab).start();
@@ -74,10 +74,10 @@ fn without_retries_there_is_no_second_try() {
 }
 
 #[test]
-fn a_file_that_loses_a_deadlock_is_tried_again() {
+fn a_file_that_loses_a_deadlock_is_retried() {
     let lab = Lab::new();
     let holder = blocked(&lab);
-    // Only ours looks for deadlocks, so it is the one that gives way.
+    // Only the run's session detects deadlocks, so it is the one that is ended.
     holder.sql("set deadlock_timeout = '1h'; create table other (id int); alter table other owner to app");
     holder.sql("commit; begin; lock table busy");
     let running = Action::new(&lab)
@@ -97,7 +97,7 @@ fn a_file_that_loses_a_deadlock_is_tried_again() {
 }
 
 #[test]
-fn a_statement_that_takes_too_long_is_not_tried_again() {
+fn a_statement_that_times_out_is_not_retried() {
     let lab = Lab::new();
     Action::new(&lab)
         .input("statement-timeout", "200ms")
@@ -112,7 +112,7 @@ fn a_statement_that_takes_too_long_is_not_tried_again() {
 }
 
 #[test]
-fn a_time_limit_counts_for_each_statement_and_not_for_the_file() {
+fn the_statement_timeout_applies_to_each_statement_and_not_to_the_file() {
     let lab = Lab::new();
     Action::new(&lab)
         .input("statement-timeout", "400ms")

@@ -285,8 +285,9 @@ fn given_up<'a>(server: &Server, gate: &Gate<'_>, step: Action<'a>) -> Running<'
 /// What the report of a run says that was given up.
 fn is_in_doubt(told: Finished) -> Finished {
     let told = told.in_doubt("commit-in-doubt").logs("the connection to the server was lost and could not be restored");
-    let told =
-        told.logs("the next run waits for the command that still runs there").summary("it is unknown how many of the 6");
+    let told = told
+        .logs("the next run waits for the command that still runs there")
+        .summary("it is unknown how many of the 6");
     MIGRATIONS.iter().fold(told, |told, name| told.logs(&format!("in doubt: it is unknown whether {name} was")))
 }
 
@@ -554,7 +555,8 @@ fn no_secret_is_seen_on_the_server() {
         let listed = Command::new("ps").args(["auxww"]).output().unwrap();
         let mut seen = String::from_utf8_lossy(&listed.stdout).into_owned();
         lines += seen.matches("sh -s").count();
-        for (path, content) in server.snapshot().into_iter().filter(|(path, content)| known.get(path) != Some(content)) {
+        for (path, content) in server.snapshot().into_iter().filter(|(path, content)| known.get(path) != Some(content))
+        {
             seen.extend([path.to_string_lossy().as_ref(), ": ", &String::from_utf8_lossy(&content), "\n"]);
         }
         for secret in secrets.iter().copied().chain([password.as_str(), "lab%3A%25", "the@lab:%"]) {

@@ -1,16 +1,16 @@
-//! The deployment servers of the lab are what they are taken for, by OpenSSH's own client and without the action.
-#![expect(clippy::disallowed_methods, reason = "makes a user as a dead process would have left it")]
+//! Tests of the lab's deployment servers, with OpenSSH's own client and without the action.
+#![expect(clippy::disallowed_methods, reason = "creates a user as a dead process would have left it")]
 
 use crate::lab::{
     Lab,
     process::finish,
     project::Project,
-    server::{BACKEND, Server, Credential, tenants},
+    server::{BACKEND, Credential, Server, tenants},
     venv::{DJANGO_4_2, DJANGO_5_2},
 };
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, process::Command};
 
-/// What the first users' job gives to the shell of their server.
+/// The script that the first users' job runs on their server.
 const SCRIPT: &str = r#"
 set -euo pipefail
 echo "=== Running migrations on deployment server ==="
@@ -24,12 +24,12 @@ echo "✓ Migrations completed successfully"
 "#;
 
 #[test]
-fn a_server_migrates_by_the_first_users_own_lines() {
+fn the_first_users_script_migrates_on_a_server() {
     for python in [DJANGO_4_2, DJANGO_5_2] {
         let lab = Lab::new();
         let server = Server::start().project(Project::Plain, &lab.database, python);
         let before = server.snapshot();
-        let said = server.shell(SCRIPT).unwrap();
+        let output = server.shell(SCRIPT).unwrap();
         let lines = [
             "=== Running migrations on deployment server ===",
             "Activating virtual environment...",
@@ -40,53 +40,53 @@ fn a_server_migrates_by_the_first_users_own_lines() {
             "  Applying carriers.0001_initial... OK",
             "✓ Migrations completed successfully",
         ];
-        let mut rest = said.lines();
-        assert!(lines.iter().all(|line| rest.any(|said| said == *line)), "{said}");
+        let mut rest = output.lines();
+        assert!(lines.iter().all(|expected| rest.any(|line| line == *expected)), "{output}");
         assert!(server.shell(SCRIPT).unwrap().contains("  No migrations to apply.\n"));
         assert_eq!(server.left_behind(&before), [""; 0]);
     }
 }
 
-/// Each entry of the first users' own troubleshooting looks like this on the server.
+/// The entries of the first users' own troubleshooting guide.
 #[test]
-fn a_server_has_the_first_users_troubles() {
+fn a_server_reproduces_the_first_users_failures() {
     let lab = Lab::new();
-    let whole = || Server::with_project(&lab.database);
+    let complete_server = || Server::with_project(&lab.database);
     let database = lab.database.url();
     let nowhere = Project::Plain.dotenv(&database.replace(&lab.database.server().port().to_string(), "9"));
-    let unreadable = whole();
+    let unreadable = complete_server();
     fs::set_permissions(unreadable.path(BACKEND), fs::Permissions::from_mode(0o000)).unwrap();
-    let troubles = [
+    let failures = [
         (unreadable, "ProjectMeats/backend: Permission denied"),
-        (whole().without(BACKEND), "ProjectMeats/backend: No such file or directory"),
-        (whole().without("ProjectMeats/venv"), "../venv/bin/activate: No such file or directory"),
-        (whole().without("ProjectMeats/backend/.env"), "KeyError: 'SECRET_KEY'"),
-        (whole().file("ProjectMeats/backend/.env", nowhere), "port 9 failed: Connection refused"),
+        (complete_server().without(BACKEND), "ProjectMeats/backend: No such file or directory"),
+        (complete_server().without("ProjectMeats/venv"), "../venv/bin/activate: No such file or directory"),
+        (complete_server().without("ProjectMeats/backend/.env"), "KeyError: 'SECRET_KEY'"),
+        (complete_server().file("ProjectMeats/backend/.env", nowhere), "port 9 failed: Connection refused"),
     ];
-    for (server, words) in troubles {
-        let said = server.shell(SCRIPT).unwrap_err();
-        assert!(said.contains(words), "{words}: {said}");
+    for (server, message) in failures {
+        let output = server.shell(SCRIPT).unwrap_err();
+        assert!(output.contains(message), "{message}: {output}");
     }
     assert_eq!(lab.database.contents(), "");
 }
 
 #[test]
-fn a_server_lets_in_who_has_the_key_or_the_password_and_nobody_else() {
+fn a_server_accepts_only_its_key_or_its_password() {
     let (server, other) = (Server::start(), Server::start());
     let home = format!("{}\n-bash\n", server.login().home().display());
-    let enter = |ticket: Credential<'_>| server.shell_with(ticket, "echo ~; echo $0");
-    let (key, strange) = (server.sshd().key(), other.sshd().key());
-    assert_eq!(enter(Credential::Password(server.login().password())).as_ref(), Ok(&home));
-    assert_eq!(enter(Credential::Key(key.expose())), Ok(home));
-    for wrong in [Credential::Password("another"), Credential::Key(strange.expose())] {
-        let refused = enter(wrong).unwrap_err();
+    let log_in = |credential: Credential<'_>| server.shell_with(credential, "echo ~; echo $0");
+    let (key, foreign_key) = (server.sshd().key(), other.sshd().key());
+    assert_eq!(log_in(Credential::Password(server.login().password())).as_ref(), Ok(&home));
+    assert_eq!(log_in(Credential::Key(key.expose())), Ok(home));
+    for wrong in [Credential::Password("another"), Credential::Key(foreign_key.expose())] {
+        let refused = log_in(wrong).unwrap_err();
         assert!(refused.contains("Permission denied"), "{refused}");
     }
 }
 
-/// In the first users' order, twice, and no step of it may fail.
+/// Runs the commands twice in the first users' order; none may fail.
 #[test]
-fn a_server_has_tenants_in_the_first_users_order() {
+fn the_first_users_commands_migrate_tenants_on_a_server() {
     for python in [DJANGO_4_2, DJANGO_5_2] {
         let lab = Lab::new();
         let server = Server::start().project(Project::Tenants, &lab.database, python);
@@ -97,8 +97,8 @@ fn a_server_has_tenants_in_the_first_users_order() {
                 python manage.py setup_test_tenant --tenant-name test_tenant --domain test.example.com\n\
                 python manage.py migrate_schemas --tenant --noinput\n";
         for created in ["created", "was there"] {
-            let said = server.shell(lines).unwrap();
-            assert!(said.contains(&format!("tenant test_tenant {created}\n")), "{said}");
+            let output = server.shell(lines).unwrap();
+            assert!(output.contains(&format!("tenant test_tenant {created}\n")), "{output}");
         }
         let rows = "select count(*) from test_tenant.django_migrations";
         assert!(lab.database.sql(rows).parse::<u32>().unwrap() >= 7, "{}", lab.database.sql(rows));
@@ -106,7 +106,7 @@ fn a_server_has_tenants_in_the_first_users_order() {
 }
 
 #[test]
-fn one_tenant_of_many_fails_and_those_behind_it_are_not_reached() {
+fn a_failing_tenant_keeps_later_tenants_from_being_migrated() {
     let lab = Lab::new();
     let server = Server::start().project(Project::Tenants, &lab.database, DJANGO_4_2);
     let lines = "set -euo pipefail\ncd ~/ProjectMeats/backend\nsource ../venv/bin/activate\n";
@@ -115,14 +115,14 @@ fn one_tenant_of_many_fails_and_those_behind_it_are_not_reached() {
     let migrate = |environment: &str| {
         server.shell(&format!("{lines}{environment} python manage.py migrate_schemas --tenant --noinput"))
     };
-    let said = migrate("APP_BROKEN_TENANT=t07").unwrap_err();
-    assert!(said.contains("relation \"rates_nowhere\" does not exist"), "{said}");
+    let output = migrate("APP_BROKEN_TENANT=t07").unwrap_err();
+    assert!(output.contains("relation \"rates_nowhere\" does not exist"), "{output}");
     let applied = || {
         let count = |number| {
             let ledger = format!("t{number:02}.django_migrations");
-            let there = lab.database.sql(&format!("select to_regclass('{ledger}')"));
+            let table = lab.database.sql(&format!("select to_regclass('{ledger}')"));
             let rows = || lab.database.sql(&format!("select count(*) from {ledger} where app = 'rates'"));
-            (number, if there.is_empty() { "none".to_owned() } else { rows() })
+            (number, if table.is_empty() { "none".to_owned() } else { rows() })
         };
         (1..=24).map(count).collect::<BTreeMap<u32, String>>()
     };
@@ -133,7 +133,7 @@ fn one_tenant_of_many_fails_and_those_behind_it_are_not_reached() {
 }
 
 #[test]
-fn what_is_left_on_a_server_is_seen() {
+fn leftovers_on_a_server_are_detected() {
     let server = Server::start().file("notes", "one");
     let before = server.snapshot();
     server.shell("echo two >notes; touch other; nohup sleep 60 >/dev/null 2>&1 </dev/null &").unwrap();
@@ -143,7 +143,7 @@ fn what_is_left_on_a_server_is_seen() {
 }
 
 #[test]
-fn what_is_put_before_the_machines_own_programs_is_found_first() {
+fn a_test_can_override_the_machines_programs() {
     let server = Server::start();
     let program = server.programs().join("python");
     fs::write(&program, "#!/bin/sh\necho \"not Python: $*\"\n").unwrap();
@@ -151,7 +151,7 @@ fn what_is_put_before_the_machines_own_programs_is_found_first() {
     assert_eq!(server.shell("python manage.py migrate").unwrap(), "not Python: manage.py migrate\n");
 }
 
-/// Another test may have made a server meanwhile, and have removed it then.
+/// Another test may start a server in the meantime and so remove the user, too.
 #[test]
 fn users_that_a_dead_process_left_are_removed() {
     let name = format!("bmdead{}", std::process::id());

@@ -143,7 +143,12 @@ const DJANGO_FAILS: &[Expected] = &[
     ),
     ("lock timeout", Code::LockTimeout, "OperationalError: canceling statement due to lock timeout", "`lock-timeout`"),
     ("statement timeout", Code::StatementTimeout, "due to statement timeout", "`statement-timeout`"),
-    ("RunSQL with error", Code::ToolFailed, "relation \"nosuch\" does not exist", "no migration has created nosuch here"),
+    (
+        "RunSQL with error",
+        Code::ToolFailed,
+        "relation \"nosuch\" does not exist",
+        "no migration has created nosuch here",
+    ),
     ("RunPython raising", Code::ToolFailed, "ValueError: boom", "tool's output above"),
     (
         "permission denied",
@@ -417,7 +422,11 @@ const AROUND: &[(&str, Code, &str)] = &[
         Code::ToolFailed,
         "POSTGRES_USER",
     ),
-    ("psycopg2.OperationalError: FATAL:  role \"root\" does not exist", Code::ToolFailed, "`root` is not configured anywhere"),
+    (
+        "psycopg2.OperationalError: FATAL:  role \"root\" does not exist",
+        Code::ToolFailed,
+        "`root` is not configured anywhere",
+    ),
     ("FATAL:  password authentication failed for user \"app\"", Code::ToolFailed, "POSTGRES_PASSWORD"),
     (
         "connection to server at \"db\" (172.18.0.2), port 5432 failed: Connection refused",

@@ -3,7 +3,7 @@
 
 use super::{SqlExecutor, require_ledger, require_session};
 use crate::{
-    executor::invalid_index,
+    executor::invalid_index_faults,
     fault::{Code, Fault, Stage},
     ledger::{Ledger, LedgerState, invalid_indexes_sql},
     migrate::{self, StoppedAt},
@@ -97,12 +97,12 @@ impl SqlExecutor<'_> {
         };
         let invalid = LedgerState::from_rows(&answer).invalid_indexes;
         self.warn_of_new_invalid_indexes(&invalid);
-        invalid_index::explain_already_exists(fault, &invalid)
+        invalid_index_faults::explain_already_exists(fault, &invalid)
     }
 
     fn warn_of_new_invalid_indexes(&self, invalid: &[String]) {
         for index in invalid.iter().filter(|index| !self.ledger_before.invalid_indexes.contains(index)) {
-            self.events.emit(Event::Warning(invalid_index::leftover_warning(index).in_stage(Stage::Migrate)));
+            self.events.emit(Event::Warning(invalid_index_faults::leftover_warning(index).in_stage(Stage::Migrate)));
         }
     }
 

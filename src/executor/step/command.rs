@@ -2,7 +2,7 @@
 //! connection, and ended when its time or the run lock is gone.
 
 use crate::{
-    executor::{invalid_index, lock_holder::LockHolder},
+    executor::{invalid_index_faults, lock_holder::LockHolder},
     fault::{Code, Fault},
     postgres::LockWaits,
     run::{event::Event, lock_retries::LockRetries},
@@ -140,7 +140,7 @@ async fn prepare_retry(
     let form = lookout.current_blockers().into_iter().rev().find_map(|obstacle| obstacle.form);
     let cut_off = form.or_else(|| (!left.is_empty()).then_some("CREATE INDEX CONCURRENTLY or its like"));
     if let Some(form) = cut_off.filter(|_| course.lock_limit == LockWaitLimit::Limited) {
-        let fault = invalid_index::lock_limit_fault(fault, form, said.as_deref());
+        let fault = invalid_index_faults::lock_limit_fault(fault, form, said.as_deref());
         let Some(_) = ladder.pause_after(course.attempt) else { return Err(fault) };
         sites.events.emit(Event::Waiting {
             what: format!("another try of the tool, in which {form} may wait as long as the run may take"),

@@ -20,7 +20,7 @@ use crate::{
 use std::{path::Path, time::Duration};
 use tokio::time::timeout;
 
-/// Runs the file as psql would run it as one command: in one transaction, unless the file says otherwise.
+/// Runs the file as psql would run it as one command: in one transaction, unless the file controls transactions itself.
 ///
 /// # Errors
 /// The server's error with its position in the file; `step-timeout`.

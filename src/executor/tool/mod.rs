@@ -10,7 +10,7 @@ mod proof;
 mod read_only_check;
 mod run;
 pub(crate) mod snapshot;
-mod targets;
+mod target_selection;
 mod tenants;
 mod unrecorded;
 
@@ -205,10 +205,10 @@ impl<'a> ToolExecutor<'a> {
             )
             .fix("run the tool by hand and check the result, or give `database-url` if its listing needs the ledger")),
             (Command::Rollback, ToolListing::Listed(_)) => {
-                targets::to_roll_back(recipe, listed, &self.snapshot_before, target)
+                target_selection::to_roll_back(recipe, listed, &self.snapshot_before, target)
             }
             (Command::Baseline, ToolListing::Listed(_)) => {
-                targets::to_baseline(recipe, listed, &self.snapshot_before, target)
+                target_selection::to_baseline(recipe, listed, &self.snapshot_before, target)
             }
             _ => Ok(plan::pending_migrations(recipe, listed, &self.snapshot_before)),
         }
@@ -225,7 +225,7 @@ impl<'a> ToolExecutor<'a> {
         match &recipe.undoing {
             Some(undoing) if !self.pending.is_empty() => {
                 let named = undoing.read_migrations(said.lines());
-                targets::to_roll_back_by_tool_plan(recipe, &named, &self.snapshot_before, &self.pending)
+                target_selection::to_roll_back_by_tool_plan(recipe, &named, &self.snapshot_before, &self.pending)
             }
             _ => Ok(std::mem::take(&mut self.pending)),
         }

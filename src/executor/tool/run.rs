@@ -2,7 +2,7 @@
 
 use super::{ToolExecutor, ToolProgress, contradictions, listed::ToolListing, plan, snapshot::LedgerSnapshot, tenants};
 use crate::{
-    executor::{invalid_index, step},
+    executor::{invalid_index_faults, step},
     fault::{Code, Fault, Stage},
     ledger::known_tools::ToolMigration,
     run::event::{Event, MigrationId, StepPhase},
@@ -50,7 +50,7 @@ impl ToolExecutor<'_> {
                 }
                 self.report_applied(&after);
                 if let Some(fault) = failed.take() {
-                    let fault = invalid_index::explain_already_exists(fault, after.all_invalid_indexes());
+                    let fault = invalid_index_faults::explain_already_exists(fault, after.all_invalid_indexes());
                     failed = Some(self.with_failed_tenants(sites, &after, fault));
                     self.warn_of_new_invalid_indexes(&after);
                     self.warn_of_unrecorded(sites, &after).await;
@@ -73,7 +73,7 @@ impl ToolExecutor<'_> {
     /// Warns of indexes that a failed migration left INVALID; after a successful one, the proof reports them.
     fn warn_of_new_invalid_indexes(&self, after: &LedgerSnapshot) {
         for index in after.invalid_indexes_since(&self.snapshot_before) {
-            self.events.emit(Event::Warning(invalid_index::leftover_warning(index).in_stage(Stage::Migrate)));
+            self.events.emit(Event::Warning(invalid_index_faults::leftover_warning(index).in_stage(Stage::Migrate)));
         }
     }
 

@@ -98,7 +98,7 @@ fn parse_memory(text: &str) -> Result<i64, InvalidValue> {
 }
 
 /// Resolves the treatment of TLS on tools' connections. If TLS is requested explicitly, it goes from end to end;
-/// otherwise the local endpoint tells clients to use plain text, so that session settings can be inserted.
+/// otherwise the local endpoint makes clients use plain text, so that session settings can be inserted.
 pub(crate) fn resolve_client_tls(inputs: &Inputs) -> ClientTls {
     let own = inputs.text(InputName::DatabaseSslmode).and_then(SslRequest::parse);
     let said =

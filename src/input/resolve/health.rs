@@ -38,7 +38,9 @@ pub(crate) fn resolve_health(
         (None, None) => {
             if own.executor == Some(ExecutorChoice::Sql) {
                 let fault = about("it has no `run`, and SQL files have no check of their own");
-                findings.faults.push(fault.fix("add `run` and `executor` to it, or remove `health`: the run waits for the database in any case"));
+                findings.faults.push(fault.fix(
+                    "add `run` and `executor` to it, or remove `health`: the run waits for the database in any case",
+                ));
             }
             return None;
         }

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::ssh::{
     connection::OpenError,
-    process::ProcessExit,
+    remote_process::ProcessExit,
     scripted::{effect::Effect, step::ChannelMessage},
 };
 use futures_util::future::{Either, select};

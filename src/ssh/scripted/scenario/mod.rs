@@ -13,7 +13,7 @@ use crate::{
     ssh::{
         connection::{HopConnection, OpenError},
         host_key::HostKeyPins,
-        process::RemoteProcess,
+        remote_process::RemoteProcess,
         route::{Hop, Login},
         session::{self, ConnectRequest, Via},
         stream::ChannelStream,

@@ -4,7 +4,7 @@
 use super::{
     channel::Channel,
     libssh2::{CHANNEL_REFUSED, REQUEST_REFUSED, error_code},
-    process::ProgramPipes,
+    remote_process::ProgramPipes,
     session::WOULD_BLOCK,
     socket::TransportError,
     stream::LocalEnd,
