@@ -84,10 +84,10 @@ impl<'a> LockHolder<'a> {
     ///
     /// # Errors
     /// The reason why the database can't be used.
-    pub(super) async fn connect(&mut self, reach: &Transport) -> Result<(), Fault> {
+    pub(super) async fn connect(&mut self, transport: &Transport) -> Result<(), Fault> {
         let target = self.settings.required_database()?;
         let wait = self.settings.wait_timeout;
-        let session = wait::wait_for_session(reach, target, &self.startup_settings(), wait, &self.events).await?;
+        let session = wait::wait_for_session(transport, target, &self.startup_settings(), wait, &self.events).await?;
         let session = self.session.insert(session);
         let question = snapshot::ledgers_query(self.settings);
         let opening = preflight::run_preflight(session, target, lock_attempt(self.settings), question, wait).await?;
@@ -150,9 +150,9 @@ impl<'a> LockHolder<'a> {
     }
 
     /// Starts the activity monitor before the tool: a tool's first lock waits are short.
-    pub(super) async fn start_monitor(&self, reach: &Transport) {
+    pub(super) async fn start_monitor(&self, transport: &Transport) {
         if self.session.is_some() {
-            drop(self.connected_monitor(reach).await);
+            drop(self.connected_monitor(transport).await);
         }
     }
 
@@ -160,14 +160,14 @@ impl<'a> LockHolder<'a> {
     /// resolves.
     pub(super) async fn monitor_until_lost(
         &self,
-        reach: &Transport,
+        transport: &Transport,
         pids: impl Fn() -> Vec<i32>,
-        lookout: &LockWaits,
+        lock_waits: &LockWaits,
     ) -> Fault {
         let Some(session) = &self.session else { return std::future::pending().await };
         let guarded = async {
-            match self.connected_monitor(reach).await {
-                Some(guard) => guard.poll_activity(|| self.watched_sessions(pids()), lookout, &self.events).await,
+            match self.connected_monitor(transport).await {
+                Some(guard) => guard.poll_activity(|| self.watched_sessions(pids()), lock_waits, &self.events).await,
                 None => std::future::pending::<Infallible>().await,
             }
         };
@@ -184,7 +184,7 @@ impl<'a> LockHolder<'a> {
     }
 
     /// Returns the monitor, connected if possible; a run continues without one.
-    async fn connected_monitor(&self, reach: &Transport) -> Option<Rc<ActivityMonitor>> {
+    async fn connected_monitor(&self, transport: &Transport) -> Option<Rc<ActivityMonitor>> {
         match &*self.monitor.borrow() {
             MonitorState::NotConnected => {}
             MonitorState::Unavailable => return None,
@@ -194,7 +194,7 @@ impl<'a> LockHolder<'a> {
         let name = run_lock::monitor_application_name(self.runner);
         // If neither session gets a response any more, the one with the lock decides, and reports it first.
         let wait = self.settings.wait_timeout + KEEPALIVE_INTERVAL * 2;
-        match ActivityMonitor::connect(reach, self.settings.database.as_ref()?, &name, wait, &self.events).await {
+        match ActivityMonitor::connect(transport, self.settings.database.as_ref()?, &name, wait, &self.events).await {
             Ok(guard) => {
                 let guard = Rc::new(guard);
                 self.monitor.replace(MonitorState::Connected(Rc::clone(&guard)));
@@ -233,9 +233,9 @@ impl<'a> LockHolder<'a> {
     /// The reason why one of them remains.
     pub(super) async fn drop_indexes(
         &self,
-        reach: &Transport,
+        transport: &Transport,
         indexes: &[String],
-        lookout: &LockWaits,
+        lock_waits: &LockWaits,
     ) -> Result<(), Fault> {
         let target = self.settings.required_database()?;
         let startup = StartupSettings::new(
@@ -243,7 +243,7 @@ impl<'a> LockHolder<'a> {
             "-c client_connection_check_interval=1000",
             Some(target),
         );
-        let session = wait::wait_for_session(reach, target, &startup, self.settings.wait_timeout, &self.events).await?;
+        let session = wait::wait_for_session(transport, target, &startup, self.settings.wait_timeout, &self.events).await?;
         let work = async {
             session.client.batch_execute("SET lock_timeout TO 0").await?;
             for index in indexes {
@@ -252,8 +252,8 @@ impl<'a> LockHolder<'a> {
             }
             Ok(())
         };
-        lookout.begin_attempt(Duration::ZERO);
-        let watch = self.monitor_until_lost(reach, || vec![session.announced_pid], lookout);
+        lock_waits.begin_attempt(Duration::ZERO);
+        let watch = self.monitor_until_lost(transport, || vec![session.announced_pid], lock_waits);
         let dropped = match select(pin!(work), pin!(watch)).await {
             Either::Left((done, _)) => done.map_err(|error: tokio_postgres::Error| statement_fault(&error)),
             Either::Right((lost, _)) => Err(lost),
@@ -267,7 +267,7 @@ impl<'a> LockHolder<'a> {
     ///
     /// # Errors
     /// The reason why it can't.
-    pub(super) async fn reconnect(&mut self, reach: &Transport) -> Result<(), Fault> {
+    pub(super) async fn reconnect(&mut self, transport: &Transport) -> Result<(), Fault> {
         let (Some(target), Some(old)) = (&self.settings.database, &mut self.session) else { return Ok(()) };
         old.abort_driver().await;
         self.monitor.take();
@@ -275,7 +275,7 @@ impl<'a> LockHolder<'a> {
         let limit = self.settings.wait_timeout;
         let late = Fault::new(Code::DatabaseTimeout, "the database did not respond again in time");
         let session = timeout(limit, async {
-            let session = wait::wait_for_session(reach, target, &self.startup_settings(), limit, &self.events).await?;
+            let session = wait::wait_for_session(transport, target, &self.startup_settings(), limit, &self.events).await?;
             let wait = LockWait {
                 limit,
                 input: "wait-timeout",

@@ -27,22 +27,22 @@ pub(super) struct MonitoredBackend<'w> {
 /// Does the work, and reports meanwhile which sessions block it and its progress.
 pub(super) async fn run_monitored<T>(
     watch: MonitoredBackend<'_>,
-    reach: &Transport,
-    lookout: &LockWaits,
+    transport: &Transport,
+    lock_waits: &LockWaits,
     work: impl Future<Output = T>,
 ) -> T {
-    match select(pin!(work), pin!(monitor_when_needed(watch, reach, lookout))).await {
+    match select(pin!(work), pin!(monitor_when_needed(watch, transport, lock_waits))).await {
         Either::Left((done, _)) => done,
         Either::Right((never, _)) => match never {},
     }
 }
 
-async fn monitor_when_needed(watch: MonitoredBackend<'_>, reach: &Transport, lookout: &LockWaits) -> Infallible {
+async fn monitor_when_needed(watch: MonitoredBackend<'_>, transport: &Transport, lock_waits: &LockWaits) -> Infallible {
     let MonitoredBackend { settings, runner, events, pid } = watch;
-    lookout.wait_for_phase_change(MONITOR_DELAY).await;
+    lock_waits.wait_for_phase_change(MONITOR_DELAY).await;
     let Some(target) = &settings.database else { return pending().await };
     match ActivityMonitor::connect(
-        reach,
+        transport,
         target,
         &run_lock::monitor_application_name(runner),
         settings.wait_timeout,
@@ -51,8 +51,8 @@ async fn monitor_when_needed(watch: MonitoredBackend<'_>, reach: &Transport, loo
     .await
     {
         Ok(guard) => {
-            let ward = || WatchedSessions { pids: vec![pid], owner: WorkOwner::Run, ..WatchedSessions::default() };
-            guard.poll_activity(ward, lookout, events).await
+            let watched = || WatchedSessions { pids: vec![pid], owner: WorkOwner::Run, ..WatchedSessions::default() };
+            guard.poll_activity(watched, lock_waits, events).await
         }
         // The working session notices this loss as well, and reports it.
         Err(fault) if fault.code.ends_session() || fault.code == Code::BastionLost => pending().await,

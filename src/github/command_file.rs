@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_what_is_already_in_the_summary() {
+    fn counts_the_existing_content_of_the_summary() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "x".repeat(SUMMARY_LIMIT - 10)).unwrap();
         assert_eq!(summary_room(file.path()).unwrap(), 10);

@@ -93,7 +93,7 @@ impl Conversation {
         Ok(())
     }
 
-    /// Finds the newest comment with the marker. A comment by an untrusted author is ignored, whatever it contains: its
+    /// Finds the newest comment with the marker. A comment by an untrusted author is ignored in any case: its
     /// author could change the text afterwards.
     async fn find_comment(&self, github: &Octocrab, marker: &str) -> octocrab::Result<Option<u64>> {
         let mut found = None;

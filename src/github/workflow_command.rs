@@ -161,7 +161,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_runner_reads_back_what_was_meant(file in HOSTILE, title in HOSTILE, message in HOSTILE, line in 1usize..9999) {
+        fn the_runner_reads_the_same_values_back(file in HOSTILE, title in HOSTILE, message in HOSTILE, line in 1usize..9999) {
             // The runner trims the whole list of properties, so the last one must not end in a space.
             let title = format!("{title}!");
             let file = format!("f{file}");

@@ -1,5 +1,5 @@
 //! Inputs for the sidecar, a process of this program in another container: the values as they were resolved here, from
-//! whatever source, because the other container has no workspace, no configuration file and no environment of the step.
+//! any source, because the other container has no workspace, no configuration file and no environment of the step.
 
 use super::{names::InputName, scope, source::Inputs};
 use crate::{

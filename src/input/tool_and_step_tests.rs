@@ -108,7 +108,7 @@ fn a_prefix_is_put_in_front_of_the_recipes_commands() {
 }
 
 #[test]
-fn a_django_without_a_manage_py_is_started_as_manage_says() {
+fn a_django_without_a_manage_py_is_started_with_the_manage_input() {
     let own = settings(&["--manage", "python -m pretix"], &[SERVER, &[("INPUT_HEALTH", "{}")]]);
     let asked = own.steps.health.unwrap().line.display_text();
     assert_eq!(asked, "python -m pretix check --database default");
@@ -459,7 +459,7 @@ fn a_variable_with_the_environments_prefix_is_passed_on_first() {
 }
 
 #[test]
-fn a_variable_that_is_passed_on_is_secret_whatever_its_length_and_name() {
+fn a_variable_that_is_passed_on_is_secret_regardless_of_length_and_name() {
     let own = [
         ("INPUT_PASS-ENV", "MODE, LANG, CITY"),
         ("MODE", "abc"),

@@ -40,7 +40,7 @@ pub struct Pipeline<'a> {
     /// The number of the current attempt at the next file.
     pub attempt: Cell<u32>,
     /// The monitor that finds the sessions in the way.
-    pub lookout: &'a LockWaits,
+    pub lock_waits: &'a LockWaits,
     /// Time limit for a rollback.
     pub rollback_timeout: Duration,
     /// URL of this run's page, for the ledger.

@@ -87,23 +87,23 @@ impl Pipeline<'_> {
 
     fn start_attempt(&self, attempt: u32) {
         self.attempt.set(attempt);
-        self.lookout.begin_attempt(self.lock_retries.timeout_for(attempt));
+        self.lock_waits.begin_attempt(self.lock_retries.timeout_for(attempt));
     }
 
     /// Pauses before the next attempt, or until the session in the way is gone.
     async fn pause_before_retry(&self, file: &str, fault: Fault, pause: Duration) {
         let (retries, number, seconds) = (self.lock_retries.retries, self.attempt.get() + 1, pause.as_secs());
-        let said = self.lookout.describe_blockers();
+        let said = self.lock_waits.describe_blockers();
         let most = if said.is_some() { "at most " } else { "" };
         let why = [Some(fault.cause), said].into_iter().flatten().collect::<Vec<_>>().join("; ");
         let what = format!("another try of {file} ({number} of {retries}, in {most}{seconds} s)");
         self.events.emit(Event::Waiting { what, why });
-        self.lookout.pause_while_blocked(pause).await;
+        self.lock_waits.pause_while_blocked(pause).await;
     }
 
     /// Adds the sessions that were in the way to the fault of a lock timeout.
     fn with_obstacles(&self, fault: Fault) -> Fault {
-        match self.lookout.describe_blockers().filter(|_| fault.code == Code::LockTimeout) {
+        match self.lock_waits.describe_blockers().filter(|_| fault.code == Code::LockTimeout) {
             Some(said) => fault.detail(said),
             None => fault,
         }

@@ -380,7 +380,7 @@ mod tests {
         }
 
         #[test]
-        fn pending_is_in_order_whatever_the_policy((on_disk, _) in situation(), applied in prop::collection::vec(any::<bool>(), 20)) {
+        fn pending_is_in_order_under_every_policy((on_disk, _) in situation(), applied in prop::collection::vec(any::<bool>(), 20)) {
             let files = files(&on_disk);
             let ledger: Vec<_> = files.iter().zip(applied).filter(|(_, applied)| *applied).map(|(file, _)| row(file)).collect();
             let rules = PlanRules { out_of_order: Policy::Allow, ..RULES };

@@ -46,7 +46,7 @@ impl ActivityMonitor {
     /// # Errors
     /// The reason why a further connection failed.
     pub async fn connect(
-        reach: &Transport,
+        transport: &Transport,
         target: &DatabaseTarget,
         application_name: &str,
         wait: Duration,
@@ -55,7 +55,7 @@ impl ActivityMonitor {
         let ours = "-c lock_timeout=200 -c statement_timeout=2000 -c default_transaction_read_only=on \
                 -c client_connection_check_interval=1000 -c standard_conforming_strings=on";
         let startup = StartupSettings::new(application_name.to_owned(), ours, None);
-        let session = answer_within(wait, Session::connect(reach, target, &startup, events)).await?;
+        let session = answer_within(wait, Session::connect(transport, target, &startup, events)).await?;
         Ok(Self { session, response_timeout: wait })
     }
 
@@ -63,24 +63,24 @@ impl ActivityMonitor {
     /// dropped. `ward` is called before each poll.
     pub async fn poll_activity(
         &self,
-        ward: impl Fn() -> WatchedSessions,
-        lookout: &LockWaits,
+        watched: impl Fn() -> WatchedSessions,
+        lock_waits: &LockWaits,
         events: &Events,
     ) -> Infallible {
         let now = Instant::now();
         let mut told = ReportedActivity { last_keys: Vec::new(), last_report: now };
         let mut next_look = now;
         loop {
-            let ward = ward();
-            let (phase, is_due) = (lookout.phase(), Instant::now() >= next_look);
+            let watched = watched();
+            let (phase, is_due) = (lock_waits.phase(), Instant::now() >= next_look);
             let (question, pace) = match phase {
                 AttemptPhase::Paused => {
-                    (activity_query::still_blocking_sql(&lookout.current_blockers()), POLL_INTERVAL)
+                    (activity_query::still_blocking_sql(&lock_waits.current_blockers()), POLL_INTERVAL)
                 }
                 AttemptPhase::Running(limit) if !is_due => {
-                    (Some(activity_query::blocked_sql(&ward)), poll_interval(limit))
+                    (Some(activity_query::blocked_sql(&watched)), poll_interval(limit))
                 }
-                AttemptPhase::Running(limit) => (Some(activity_query::activity_sql(&ward)), poll_interval(limit)),
+                AttemptPhase::Running(limit) => (Some(activity_query::activity_sql(&watched)), poll_interval(limit)),
             };
             if let Some(question) = question {
                 match answer_within(
@@ -91,12 +91,12 @@ impl ActivityMonitor {
                 {
                     Ok(answer) if phase == AttemptPhase::Paused => {
                         if answer.is_empty() {
-                            lookout.notify_unblocked();
+                            lock_waits.notify_unblocked();
                         }
                     }
                     Ok(answer) => {
-                        told.report_new(&answer, ward.owner, lookout, events);
-                        self.cancel_waiters(&lookout.take_overdue_waiters()).await;
+                        told.report_new(&answer, watched.owner, lock_waits, events);
+                        self.cancel_waiters(&lock_waits.take_overdue_waiters()).await;
                     }
                     Err(silent) if silent.code == Code::DatabaseTimeout => {
                         events.emit(Event::Warning(silent.detail("so lock waits are no longer reported")));
@@ -109,7 +109,7 @@ impl ActivityMonitor {
             if is_due {
                 next_look = Instant::now() + POLL_INTERVAL;
             }
-            lookout.wait_for_phase_change(pace).await;
+            lock_waits.wait_for_phase_change(pace).await;
         }
     }
 
@@ -150,7 +150,7 @@ struct ReportedActivity {
 }
 
 impl ReportedActivity {
-    fn report_new(&mut self, answer: &[Vec<Option<String>>], whose: WorkOwner, lookout: &LockWaits, events: &Events) {
+    fn report_new(&mut self, answer: &[Vec<Option<String>>], whose: WorkOwner, lock_waits: &LockWaits, events: &Events) {
         let seen: Vec<Observation> = answer.iter().filter_map(|row| activity_query::parse_row(row)).collect();
         for one in &seen {
             if one.is_reportable() && !self.last_keys.contains(&one.key) {
@@ -159,7 +159,7 @@ impl ReportedActivity {
             }
         }
         for obstacle in seen.iter().filter_map(|one| one.blocker.clone()) {
-            lookout.record_blocker(obstacle);
+            lock_waits.record_blocker(obstacle);
         }
         if self.last_report.elapsed() >= HEARTBEAT {
             let waits = seen.iter().find(|one| one.blocker.is_some());
@@ -214,10 +214,10 @@ mod tests {
     #[test]
     fn reports_a_blocker_once() {
         let (events, mut receiver) = Events::channel();
-        let (mut told, lookout) = (told(), LockWaits::default());
+        let (mut told, lock_waits) = (told(), LockWaits::default());
         for look in [vec![blocked("1.4"), work("1.4")], vec![blocked("1.9")], vec![], vec![blocked("2.4"), work("2.4")]]
         {
-            told.report_new(&look, WorkOwner::Tool, &lookout, &events);
+            told.report_new(&look, WorkOwner::Tool, &lock_waits, &events);
         }
         let who = "pid 9 `psql` (role `app`, idle in transaction, begun 63 s ago: UPDATE big)";
         let text = format!("pid 7 has waited 1 s for AccessExclusiveLock on big, held up by {who}");
@@ -230,18 +230,18 @@ mod tests {
             "it was gone in between"
         );
         assert!(receiver.try_recv().is_err());
-        assert_eq!(lookout.describe_blockers().unwrap(), format!("in the way of AccessExclusiveLock on big: {who}"));
+        assert_eq!(lock_waits.describe_blockers().unwrap(), format!("in the way of AccessExclusiveLock on big: {who}"));
     }
 
     #[tokio::test(start_paused = true)]
     async fn reports_a_sign_of_life_when_nothing_else_is_new() {
         let (events, mut receiver) = Events::channel();
-        let (mut told, lookout) = (told(), LockWaits::default());
+        let (mut told, lock_waits) = (told(), LockWaits::default());
         let look = [work("16.1")];
-        told.report_new(&look, WorkOwner::Tool, &lookout, &events);
+        told.report_new(&look, WorkOwner::Tool, &lock_waits, &events);
         assert!(receiver.try_recv().is_err());
         tokio::time::advance(HEARTBEAT).await;
-        told.report_new(&look, WorkOwner::Tool, &lookout, &events);
+        told.report_new(&look, WorkOwner::Tool, &lock_waits, &events);
         let text = "still at work: pid 7 has been active for 16 s (ALTER TABLE big)";
         assert_eq!(receiver.try_recv().ok(), Some(Event::Note(text.to_owned())));
     }
@@ -249,22 +249,22 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn reports_a_sign_of_life_of_our_own_work_only_if_it_takes_long() {
         let (events, mut receiver) = Events::channel();
-        let (mut told, lookout) = (told(), LockWaits::default());
+        let (mut told, lock_waits) = (told(), LockWaits::default());
         tokio::time::advance(HEARTBEAT).await;
-        told.report_new(&[work("14.9")], WorkOwner::Run, &lookout, &events);
+        told.report_new(&[work("14.9")], WorkOwner::Run, &lock_waits, &events);
         assert!(receiver.try_recv().is_err());
-        told.report_new(&[work("15.1")], WorkOwner::Run, &lookout, &events);
+        told.report_new(&[work("15.1")], WorkOwner::Run, &lock_waits, &events);
         assert!(matches!(receiver.try_recv(), Ok(Event::Note(_))));
     }
 
     #[tokio::test(start_paused = true)]
     async fn repeats_a_blocker_as_a_sign_of_life() {
         let (events, mut receiver) = Events::channel();
-        let (mut told, lookout) = (told(), LockWaits::default());
-        told.report_new(&[blocked("1.0"), work("1.0")], WorkOwner::Run, &lookout, &events);
+        let (mut told, lock_waits) = (told(), LockWaits::default());
+        told.report_new(&[blocked("1.0"), work("1.0")], WorkOwner::Run, &lock_waits, &events);
         assert!(receiver.try_recv().is_ok());
         tokio::time::advance(HEARTBEAT).await;
-        told.report_new(&[blocked("16.0"), work("16.0")], WorkOwner::Run, &lookout, &events);
+        told.report_new(&[blocked("16.0"), work("16.0")], WorkOwner::Run, &lock_waits, &events);
         let Ok(Event::Note(text)) = receiver.try_recv() else { panic!("there is no sign of life") };
         assert!(text.starts_with("pid 7 has waited 16 s for AccessExclusiveLock on big"), "{text}");
     }

@@ -124,9 +124,9 @@ fn parse_seconds(text: &str) -> Duration {
 }
 
 /// Returns SQL that selects the pids of the watched sessions.
-fn watched_pids_sql(ward: &WatchedSessions) -> String {
-    let pids: Vec<String> = ward.pids.iter().map(ToString::to_string).collect();
-    let by_name = match ward.application_name.as_str() {
+fn watched_pids_sql(watched: &WatchedSessions) -> String {
+    let pids: Vec<String> = watched.pids.iter().map(ToString::to_string).collect();
+    let by_name = match watched.application_name.as_str() {
         // Many sessions have no name.
         "" => String::new(),
         name => {
@@ -146,7 +146,7 @@ fn query_text_sql(alias: &str) -> String {
 
 /// Returns SQL for the blockers of the watched sessions. It calls `pg_blocking_pids` only for sessions that wait for a
 /// lock, because the call briefly holds up every session of the server (PostgreSQL manual, 9.27).
-pub(super) fn blocked_sql(ward: &WatchedSessions) -> String {
+pub(super) fn blocked_sql(watched: &WatchedSessions) -> String {
     format!(
         "SELECT 'blocked', w.pid, coalesce((SELECT pg_catalog.string_agg(DISTINCT l.mode || ' on ' \
             || coalesce(l.relation::pg_catalog.regclass::text, l.locktype), ', ') \
@@ -161,13 +161,13 @@ pub(super) fn blocked_sql(ward: &WatchedSessions) -> String {
          LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = b.pid WHERE w.wait_event_type = 'Lock' AND w.pid IN ({ours})",
         blocker = query_text_sql("a"),
         waiter = query_text_sql("w"),
-        ours = watched_pids_sql(ward),
+        ours = watched_pids_sql(watched),
     )
 }
 
 /// Returns SQL for the blockers in both directions, the progress of index builds and the state of each watched session.
-pub(super) fn activity_sql(ward: &WatchedSessions) -> String {
-    let ours = watched_pids_sql(ward);
+pub(super) fn activity_sql(watched: &WatchedSessions) -> String {
+    let ours = watched_pids_sql(watched);
     format!(
         "{blocked}; \
          SELECT 'blocking', b.pid, w.pid, w.application_name, w.usename, {waiter} FROM pg_catalog.pg_stat_activity w \
@@ -187,7 +187,7 @@ pub(super) fn activity_sql(ward: &WatchedSessions) -> String {
          SELECT 'work', s.pid, s.state, EXTRACT(epoch FROM pg_catalog.clock_timestamp() - s.state_change), {work}, \
             EXTRACT(epoch FROM pg_catalog.clock_timestamp() - coalesce(s.xact_start, s.state_change)) \
          FROM pg_catalog.pg_stat_activity s WHERE s.pid IN ({ours})",
-        blocked = blocked_sql(ward),
+        blocked = blocked_sql(watched),
         waiter = query_text_sql("w"),
         work = query_text_sql("s"),
     )
@@ -273,10 +273,10 @@ mod tests {
 
     #[test]
     fn does_not_select_sessions_without_a_name() {
-        let ward = WatchedSessions { pids: vec![7], ..WatchedSessions::default() };
-        assert!(!watched_pids_sql(&ward).contains("application_name"), "{}", watched_pids_sql(&ward));
-        let ward = WatchedSessions { application_name: "a'b".to_owned(), ..ward };
-        assert!(watched_pids_sql(&ward).contains("s.application_name = 'a''b'"), "{}", watched_pids_sql(&ward));
+        let watched = WatchedSessions { pids: vec![7], ..WatchedSessions::default() };
+        assert!(!watched_pids_sql(&watched).contains("application_name"), "{}", watched_pids_sql(&watched));
+        let watched = WatchedSessions { application_name: "a'b".to_owned(), ..watched };
+        assert!(watched_pids_sql(&watched).contains("s.application_name = 'a''b'"), "{}", watched_pids_sql(&watched));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Splits a byte stream of either side into messages (PostgreSQL manual, 55.7: type byte, length that counts itself,
-//! body), in whatever pieces the bytes come. It keeps nothing of a body.
+//! body), from pieces of any size. It keeps nothing of a body.
 
 /// Bytes of a header: type and length.
 const HEADER_LENGTH: usize = 5;

@@ -160,13 +160,13 @@ mod tests {
 
     #[test]
     fn cancels_overdue_waits_except_those_by_design() {
-        let lookout = LockWaits::default();
+        let lock_waits = LockWaits::default();
         let builds = Blocker { waiter_pid: 6, form: Some("CREATE INDEX CONCURRENTLY"), ..obstacle(8, None, "pid 8") };
         let overdue = |limit| {
-            lookout.begin_monitored_attempt(Duration::from_secs(limit));
-            lookout.record_blocker(builds.clone());
-            lookout.record_blocker(obstacle(7, Some(1), "pid 7"));
-            (lookout.take_overdue_waiters(), lookout.has_cancelled_a_wait())
+            lock_waits.begin_monitored_attempt(Duration::from_secs(limit));
+            lock_waits.record_blocker(builds.clone());
+            lock_waits.record_blocker(obstacle(7, Some(1), "pid 7"));
+            (lock_waits.take_overdue_waiters(), lock_waits.has_cancelled_a_wait())
         };
         assert_eq!(overdue(3), (vec![5], true));
         assert_eq!(overdue(4), (vec![], false));
@@ -175,26 +175,26 @@ mod tests {
 
     #[test]
     fn describes_each_blocker_once_and_forgets_it_with_the_next_attempt() {
-        let lookout = LockWaits::default();
-        assert_eq!(lookout.describe_blockers(), None);
+        let lock_waits = LockWaits::default();
+        assert_eq!(lock_waits.describe_blockers(), None);
         for (pid, who) in [(7, "pid 7, 1 s"), (8, "pid 8"), (7, "pid 7, 2 s")] {
-            lookout.record_blocker(obstacle(pid, Some(1), who));
+            lock_waits.record_blocker(obstacle(pid, Some(1), who));
         }
-        assert_eq!(lookout.describe_blockers().unwrap(), "in the way of a lock on big: pid 7, 2 s (and 1 more)");
-        lookout.begin_attempt(Duration::ZERO);
-        assert_eq!(lookout.current_blockers(), []);
+        assert_eq!(lock_waits.describe_blockers().unwrap(), "in the way of a lock on big: pid 7, 2 s (and 1 more)");
+        lock_waits.begin_attempt(Duration::ZERO);
+        assert_eq!(lock_waits.current_blockers(), []);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_pause_ends_as_soon_as_no_blocker_is_left() {
-        let (lookout, began) = (LockWaits::default(), Instant::now());
-        lookout.pause_while_blocked(Duration::from_secs(3)).await;
+        let (lock_waits, began) = (LockWaits::default(), Instant::now());
+        lock_waits.pause_while_blocked(Duration::from_secs(3)).await;
         assert_eq!(began.elapsed(), Duration::from_secs(3));
         let freed = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            lookout.notify_unblocked();
+            lock_waits.notify_unblocked();
         };
-        join(lookout.pause_while_blocked(Duration::from_secs(60)), freed).await;
+        join(lock_waits.pause_while_blocked(Duration::from_secs(60)), freed).await;
         assert_eq!(began.elapsed(), Duration::from_secs(4));
     }
 }

@@ -76,13 +76,13 @@ impl Session {
     /// # Errors
     /// A fault of the tunnel if there is one, otherwise the reason why the database refused the session.
     pub async fn connect(
-        reach: &Transport,
+        transport: &Transport,
         target: &DatabaseTarget,
         startup: &StartupSettings,
         events: &Events,
     ) -> Result<Self, Fault> {
         let connector = tls::tls_connector(target)?;
-        let mut stream = reach.open_stream(&target.host, target.port).await?;
+        let mut stream = transport.open_stream(&target.host, target.port).await?;
         let pid = BackendPid::default();
         let config = driver_config(target, startup);
         let (client, driver) = match &connector {
@@ -90,16 +90,16 @@ impl Session {
                 let (client, connection) = config
                     .connect_raw(FilteredStream::new(stream, pid.clone()), NoTls)
                     .await
-                    .map_err(|error| reach.loss_fault().unwrap_or_else(|| fault::connection_fault(&error, target)))?;
+                    .map_err(|error| transport.loss_fault().unwrap_or_else(|| fault::connection_fault(&error, target)))?;
                 (client, spawn_driver(connection, events.clone()))
             }
             Some(connector) => {
-                tls::request_tls(&mut stream, target).await.map_err(|fault| reach.loss_fault().unwrap_or(fault))?;
+                tls::request_tls(&mut stream, target).await.map_err(|fault| transport.loss_fault().unwrap_or(fault))?;
                 let connect = FilteredTlsConnect { connect: tls_for_stream(connector, target)?, pid: pid.clone() };
                 let (client, connection) = config
                     .connect_raw(stream, connect)
                     .await
-                    .map_err(|error| reach.loss_fault().unwrap_or_else(|| fault::connection_fault(&error, target)))?;
+                    .map_err(|error| transport.loss_fault().unwrap_or_else(|| fault::connection_fault(&error, target)))?;
                 (client, spawn_driver(connection, events.clone()))
             }
         };
@@ -173,8 +173,8 @@ impl Canceller {
     ///
     /// # Errors
     /// If the request could not be delivered.
-    pub async fn cancel(&self, reach: &Transport) -> Result<(), Fault> {
-        let mut stream = reach.open_stream(&self.target.host, self.target.port).await?;
+    pub async fn cancel(&self, transport: &Transport) -> Result<(), Fault> {
+        let mut stream = transport.open_stream(&self.target.host, self.target.port).await?;
         let sent = match &self.connector {
             None => self.token.cancel_query_raw(stream, NoTls).await,
             Some(connector) => {

@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_need_not_be_encoded_stands_in_a_url_as_it_is() {
+    fn unreserved_characters_are_not_encoded_in_a_url() {
         let target = DatabaseTarget {
             host: "db-1.internal".to_owned(),
             port: 5432,

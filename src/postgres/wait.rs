@@ -21,7 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// # Errors
 /// A permanent fault (login, TLS, names) at once; after `wait` the last transient one.
 pub async fn wait_for_session(
-    reach: &Transport,
+    transport: &Transport,
     target: &DatabaseTarget,
     startup: &StartupSettings,
     wait: Duration,
@@ -32,7 +32,7 @@ pub async fn wait_for_session(
     let mut reason = Fault::new(Code::DatabaseTimeout, format!("`{}:{}` does not answer", target.host, target.port));
     loop {
         // An attempt cut off by the deadline has no result of its own: the previous fault is returned.
-        let fault = match timeout_at(deadline, Session::connect(reach, target, startup, events)).await {
+        let fault = match timeout_at(deadline, Session::connect(transport, target, startup, events)).await {
             Ok(Ok(session)) => return Ok(session),
             Ok(Err(fault)) => fault,
             Err(_) => reason,

@@ -164,8 +164,8 @@ impl ProxyListener {
     }
 
     /// Serves clients while it is polled; never ends by itself. Dropping the future closes every client's connection.
-    pub async fn serve(&self, reach: &Transport, target: &DatabaseTarget) -> Infallible {
-        let upstream = Upstream::new(reach, target);
+    pub async fn serve(&self, transport: &Transport, target: &DatabaseTarget) -> Infallible {
+        let upstream = Upstream::new(transport, target);
         let mut clients = FuturesUnordered::new();
         let mut next = pin!(self.accept_client());
         loop {

@@ -19,14 +19,14 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The connection data of one database.
 pub(crate) struct Upstream<'a> {
-    reach: &'a Transport,
+    transport: &'a Transport,
     target: &'a DatabaseTarget,
     connector: Result<Option<MakeRustlsConnect>, Fault>,
 }
 
 impl<'a> Upstream<'a> {
-    pub(crate) fn new(reach: &'a Transport, target: &'a DatabaseTarget) -> Self {
-        Self { reach, target, connector: tls::tls_connector(target) }
+    pub(crate) fn new(transport: &'a Transport, target: &'a DatabaseTarget) -> Self {
+        Self { transport, target, connector: tls::tls_connector(target) }
     }
 
     /// Opens a stream and sends the first packet.
@@ -62,11 +62,11 @@ impl<'a> Upstream<'a> {
 
     /// Returns the fault of the transport, if it is broken.
     pub(crate) fn transport_fault(&self) -> Option<Fault> {
-        self.reach.loss_fault()
+        self.transport.loss_fault()
     }
 
     async fn open_stream(&self) -> Result<TransportStream, Fault> {
-        self.reach.open_stream(&self.target.host, self.target.port).await
+        self.transport.open_stream(&self.target.host, self.target.port).await
     }
 
     async fn write_first(&self, stream: &mut (impl AsyncWrite + Unpin), first: &[u8]) -> Result<(), Fault> {

@@ -338,8 +338,8 @@ impl RunReport {
         self.failure_class().map_or(0, Class::exit_code)
     }
 
-    /// Returns the class of the failure: that of the first fault, unless a commit is in doubt, which needs action
-    /// whatever the fault is.
+    /// Returns the class of the failure: that of the first fault, unless a commit is in doubt, which always needs
+    /// action.
     fn failure_class(&self) -> Option<Class> {
         let first = self.faults.first()?.code.class();
         let doubt = self.in_state(MigrationState::InDoubt).next().is_some();

@@ -103,7 +103,7 @@ impl<'a> Containers<'a> {
     /// The engine's own faults.
     pub(crate) async fn run_to_exit(
         &self,
-        reach: &Rc<Transport>,
+        transport: &Rc<Transport>,
         image: &str,
         (line, terms): (&CommandLine, SessionTerms),
         on_output: impl FnMut(Output<'_>),
@@ -127,7 +127,7 @@ impl<'a> Containers<'a> {
                 let container = self.create_container(image, line, terms, ContainerStdin::None).await?;
                 let redactor = self.events.redactor();
                 let run = async move { container.start(redactor).await?.follow_to_exit(on_output).await };
-                (self.endpoint.accept_loop(reach), Either::Right(run))
+                (self.endpoint.accept_loop(transport), Either::Right(run))
             }
         };
         self.events.emit(Event::CommandStarted { command: line.display_text() });
@@ -142,7 +142,7 @@ impl<'a> Containers<'a> {
     /// The engine's own faults.
     pub(crate) async fn list_then_pause(
         &self,
-        reach: &Rc<Transport>,
+        transport: &Rc<Transport>,
         image: &str,
         together: &ListThenMigrate,
         mut on_output: impl FnMut(Output<'_>),
@@ -169,7 +169,7 @@ impl<'a> Containers<'a> {
                 FollowOutput::Continue => running.follow_to_exit(|_| ()).await.map(Either::Right),
             }
         };
-        let mut serving = self.endpoint.accept_loop(reach);
+        let mut serving = self.endpoint.accept_loop(transport);
         let ended = match serving.run_during(work).await {
             Ok(Either::Left(running)) => {
                 let (image, line, asked) =
@@ -350,7 +350,7 @@ pub(crate) async fn connect_engine(
     Ok((engine, own))
 }
 
-/// Records the run, by which the post stage finds what a killed run left behind; so it is written before there is any
+/// Records the run, so that the post stage finds what a killed run left behind; it is written before there is any
 /// container.
 fn record_run(runner: &Runner, tag: &Labels) -> Result<(), Fault> {
     match &runner.state_file {

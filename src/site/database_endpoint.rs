@@ -84,11 +84,11 @@ impl<'a> DatabaseEndpoint<'a> {
 
     /// Returns the loop that accepts connections while it is polled. Dropping it closes the connections that it
     /// accepted.
-    pub(crate) fn accept_loop(&self, reach: &Rc<Transport>) -> AcceptLoop {
+    pub(crate) fn accept_loop(&self, transport: &Rc<Transport>) -> AcceptLoop {
         match (self.listener.clone(), self.settings.database.clone()) {
             (Some(listener), Some(database)) => {
-                let reach = Rc::clone(reach);
-                AcceptLoop(Box::pin(async move { listener.serve(&reach, &database).await }))
+                let transport = Rc::clone(transport);
+                AcceptLoop(Box::pin(async move { listener.serve(&transport, &database).await }))
             }
             _ => AcceptLoop(Box::pin(pending())),
         }

@@ -333,7 +333,7 @@ impl<'a> Sites<'a> {
             None => Ok(()),
         };
         let ended = match (&self.server, &self.transport) {
-            (Some(server), Some(reach)) => server.stop_command(reach, STOP_GRACE).await,
+            (Some(server), Some(transport)) => server.stop_command(transport, STOP_GRACE).await,
             _ => Ok(()),
         };
         removed.and(ended)
@@ -348,14 +348,14 @@ impl<'a> Sites<'a> {
             Some(containers) => containers.remove_current().await,
             None => Ok(()),
         };
-        let Some(reach) = self.transport else { return removed };
+        let Some(transport) = self.transport else { return removed };
         let left = match &self.server {
-            Some(server) => server.release_slot(&reach).await,
+            Some(server) => server.release_slot(&transport).await,
             None => Ok(()),
         };
         // The containers that also held it are gone.
-        let closed = match Rc::into_inner(reach) {
-            Some(reach) => reach.close().await,
+        let closed = match Rc::into_inner(transport) {
+            Some(transport) => transport.close().await,
             None => Ok(()),
         };
         removed.and(left).and(closed)

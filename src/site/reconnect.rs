@@ -26,7 +26,7 @@ impl Sites<'_> {
     }
 
     pub(crate) fn is_connection_lost(&self) -> bool {
-        self.transport.as_ref().is_some_and(|reach| reach.loss_fault().is_some())
+        self.transport.as_ref().is_some_and(|transport| transport.loss_fault().is_some())
     }
 
     fn works_on_server(&self, site: &Site) -> bool {

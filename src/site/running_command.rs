@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_fault_has_the_last_lines_and_says_if_the_command_opened_no_connection() {
+    fn a_timeout_fault_has_the_last_lines_and_mentions_a_missing_connection() {
         let fault = || Fault::new(Code::TimedOut, "not done after 1800 s (`timeout`)");
         let explained = waiting(Some(2)).with_timeout_context(fault(), Some(2));
         assert!(

@@ -66,9 +66,9 @@ impl<'a> ServerSite<'a> {
     ///
     /// # Errors
     /// The holder of the slot, or the fault of the server.
-    pub(crate) async fn take_slot(&self, reach: &Transport) -> Result<(), Fault> {
+    pub(crate) async fn take_slot(&self, transport: &Transport) -> Result<(), Fault> {
         let began = Instant::now();
-        let left = self.server.take_slot(tunnel_of(reach)?, self.settings.safety.lock_wait).await?;
+        let left = self.server.take_slot(tunnel_of(transport)?, self.settings.safety.lock_wait).await?;
         self.slot.set(SlotState::Held);
         if self.settings.database.is_none() && self.settings.command.may_write() {
             self.events.emit(Event::Locked { waited: began.elapsed() });
@@ -83,9 +83,9 @@ impl<'a> ServerSite<'a> {
     ///
     /// # Errors
     /// `lock-lost`, or the loss of this connection, too.
-    pub(crate) async fn retake_slot(&self, reach: &Transport) -> Result<(), Fault> {
+    pub(crate) async fn retake_slot(&self, transport: &Transport) -> Result<(), Fault> {
         match self.slot.get() {
-            SlotState::Held => self.server.retake_slot(tunnel_of(reach)?).await,
+            SlotState::Held => self.server.retake_slot(tunnel_of(transport)?).await,
             SlotState::NotHeld => Ok(()),
         }
     }
@@ -96,12 +96,12 @@ impl<'a> ServerSite<'a> {
     /// The reason why it did not start, or the loss of the connection to it.
     pub(crate) async fn run_or_resume(
         &self,
-        reach: &Transport,
+        transport: &Transport,
         (line, terms): (&CommandLine, SessionTerms),
         turn: RunMode,
         mut on_output: impl FnMut(Output<'_>),
     ) -> Result<ExitStatus, Fault> {
-        let tunnel = tunnel_of(reach)?;
+        let tunnel = tunnel_of(transport)?;
         if turn == RunMode::Resume
             && let Some(status) = self.server.resume_following(tunnel, &mut on_output).await?
         {
@@ -145,9 +145,9 @@ impl<'a> ServerSite<'a> {
     ///
     /// # Errors
     /// The reason why it may still be running.
-    pub(crate) async fn stop_command(&self, reach: &Transport, grace: Duration) -> Result<(), Fault> {
+    pub(crate) async fn stop_command(&self, transport: &Transport, grace: Duration) -> Result<(), Fault> {
         match self.server.may_be_running() {
-            true => self.server.terminate_command(tunnel_of(reach)?, grace).await,
+            true => self.server.terminate_command(tunnel_of(transport)?, grace).await,
             false => Ok(()),
         }
     }
@@ -156,11 +156,11 @@ impl<'a> ServerSite<'a> {
     ///
     /// # Errors
     /// The fault of the server.
-    pub(crate) async fn release_slot(&self, reach: &Transport) -> Result<(), Fault> {
-        if self.slot.get() == SlotState::NotHeld || reach.loss_fault().is_some() {
+    pub(crate) async fn release_slot(&self, transport: &Transport) -> Result<(), Fault> {
+        if self.slot.get() == SlotState::NotHeld || transport.loss_fault().is_some() {
             return Ok(());
         }
-        let tunnel = tunnel_of(reach)?;
+        let tunnel = tunnel_of(transport)?;
         match self.server.release_slot(tunnel).await {
             // A read-only command was interrupted and still runs.
             Err(fault) if fault.code == Code::ServerUnstopped => {
@@ -180,8 +180,8 @@ fn command_title(shown: &str) -> String {
     words.join(" ")
 }
 
-fn tunnel_of(reach: &Transport) -> Result<&Tunnel, Fault> {
-    reach.tunnel().ok_or_else(|| Fault::new(Code::Bug, "there is no server without `ssh-host`"))
+fn tunnel_of(transport: &Transport) -> Result<&Tunnel, Fault> {
+    transport.tunnel().ok_or_else(|| Fault::new(Code::Bug, "there is no server without `ssh-host`"))
 }
 
 /// Describes the outcome of a run whose end was not seen.

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_what_lives_as_long_as_its_session() {
+    fn finds_objects_that_live_as_long_as_the_session() {
         for (statement, name, made_of) in [
             ("CREATE TEMP TABLE todo AS SELECT 1;", "todo", MadeOf::Rows),
             ("create /* x */ local temporary table if not exists \"To do\" (id int)", "To do", MadeOf::Rows),

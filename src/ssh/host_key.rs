@@ -156,7 +156,7 @@ impl HostKeyPins {
 enum HostForm {
     /// `[host]:port`, or `host` if the port is 22.
     WithPort,
-    /// `host`, whatever the port.
+    /// `host` for every port.
     HostOnly,
 }
 

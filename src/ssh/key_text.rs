@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn explains_what_was_given_in_place_of_a_key() {
+    fn explains_other_content_in_place_of_a_key() {
         let key = framed("OPENSSH ", BODY);
         for (text, why) in [
             ("PuTTY-User-Key-File-3: ssh-ed25519".to_owned(), "PuTTY's own form"),

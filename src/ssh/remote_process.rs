@@ -19,7 +19,7 @@ const CHUNK_SIZE: usize = 16 << 10;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProcessExit {
     /// Exited with this code. libssh2 returns 0 as well when the server closes the channel without a status: a caller
-    /// that must tell the two apart lets the program print its status.
+    /// that must distinguish the two lets the program print its status.
     Exited(i32),
     /// Ended by this signal, without `SIG` (RFC 4254, 6.10).
     Signalled(String),
@@ -67,8 +67,8 @@ pub(super) fn process_pair(lost: Vec<LossWatch>) -> (LocalEnd, ProgramPipes, Rem
 }
 
 impl RemoteProcess {
-    /// Writes the input, passes all output to `on_output`, and returns how the program ended. The program need not read its
-    /// input to the end.
+    /// Writes the input, passes all output to `on_output`, and returns the program's exit. The program need not read
+    /// its input to the end.
     ///
     /// # Errors
     /// The connection's own fault, if it is lost before the exit is known.

@@ -69,8 +69,8 @@ impl<'a> Sidecar<'a> {
     /// # Errors
     /// The fault of the bastion or the database.
     pub async fn serve_until_job_ends(&mut self) -> Result<(), Fault> {
-        let reach = Transport::connect(self.settings.route.as_ref(), &self.events).await?;
-        self.check_database(&reach).await?;
+        let transport = Transport::connect(self.settings.route.as_ref(), &self.events).await?;
+        self.check_database(&transport).await?;
         let port = self.settings.required_database()?.port;
         let injected = container_spec::session_settings(
             self.settings,
@@ -82,7 +82,7 @@ impl<'a> Sidecar<'a> {
             Fault::new(Code::ListenerUnavailable, format!("the tunnel can't listen at port {port}")).with_causes(&error)
         })?;
         let listener = listener.only_from(self.handover.from);
-        self.transport = Some(reach);
+        self.transport = Some(transport);
         self.listener = Some(listener);
         self.events.emit_note(SidecarMessage::Ready.to_line(&self.handover.token));
         let (marker, events) = (self.handover.marker.as_deref(), self.events.clone());
@@ -97,12 +97,12 @@ impl<'a> Sidecar<'a> {
         }
     }
 
-    async fn check_database(&self, reach: &Transport) -> Result<(), Fault> {
+    async fn check_database(&self, transport: &Transport) -> Result<(), Fault> {
         let startup =
             StartupSettings { application_name: run_lock::application_name(self.runner), options: String::new() };
         let target = self.settings.required_database()?;
         let wait = self.settings.wait_timeout;
-        let session = wait::wait_for_session(reach, target, &startup, wait, &self.events).await?;
+        let session = wait::wait_for_session(transport, target, &startup, wait, &self.events).await?;
         let opening = preflight::run_preflight(
             &session,
             target,
@@ -121,9 +121,9 @@ impl<'a> Sidecar<'a> {
         let target = self.settings.required_database()?;
         let mut failures = 0;
         loop {
-            if let (Some(reach), Some(listener)) = (&self.transport, &self.listener) {
-                let serve = pin!(listener.serve(reach, target));
-                match select(serve, pin!(reach.wait_for_loss())).await {
+            if let (Some(transport), Some(listener)) = (&self.transport, &self.listener) {
+                let serve = pin!(listener.serve(transport, target));
+                match select(serve, pin!(transport.wait_for_loss())).await {
                     Either::Left((never, _)) => match never {},
                     Either::Right((lost, _)) => self.events.emit(Event::Warning(lost)),
                 }
@@ -149,8 +149,8 @@ impl<'a> Sidecar<'a> {
     /// The fault of closing the transport.
     pub async fn close(self) -> Result<String, Fault> {
         let traffic = self.listener.map(|listener| listener.traffic()).unwrap_or_default();
-        if let Some(reach) = self.transport {
-            reach.close().await?;
+        if let Some(transport) = self.transport {
+            transport.close().await?;
         }
         Ok(format!(
             "through the tunnel passed {} connection(s), {} bytes to the database and {} bytes from it",

@@ -77,7 +77,7 @@ fn hostile_text_becomes_neither_a_command_nor_markup() {
     done.done();
 }
 
-/// Somebody who can write to a table that a migration reads must not reach people or pages by its content.
+/// A role that can write to a table which a migration reads must not reach people or pages through its content.
 #[test]
 fn server_messages_can_neither_mention_users_nor_create_links() {
     let lab = Lab::new();

@@ -1,5 +1,5 @@
-//! Commands on the deployment server, which outlive the connection, against a real sshd and a real login.
-#![expect(clippy::disallowed_methods, reason = "a test looks at the process list as anybody on the server can")]
+//! Commands on the deployment server, which outlive their connection, against a real sshd and a real login.
+#![expect(clippy::disallowed_methods, reason = "reads the process list, as any user on the server can")]
 
 use crate::{
     flights::Flights,
@@ -32,25 +32,25 @@ use tokio::{
 
 const GRACE: Duration = Duration::from_secs(3);
 
-fn run<T>(test: impl Future<Output = T>) -> T {
+fn block_on<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
 }
 
-fn login(shell: &str) -> Sshd {
-    configured(shell, "")
+fn start_sshd(shell: &str) -> Sshd {
+    start_configured_sshd(shell, "")
 }
 
-fn configured(shell: &str, config: &str) -> Sshd {
+fn start_configured_sshd(shell: &str, config: &str) -> Sshd {
     let options = SshdOptions { shell: Some(shell.to_owned()), config: config.to_owned(), ..SshdOptions::default() };
     Sshd::start(&options)
 }
 
 async fn connect(sshd: &Sshd) -> Tunnel {
-    connect_by(sshd, sshd.port).await
+    connect_to_port(sshd, sshd.port).await
 }
 
-async fn connect_by(sshd: &Sshd, port: u16) -> Tunnel {
-    let (events, _told) = Events::channel();
+async fn connect_to_port(sshd: &Sshd, port: u16) -> Tunnel {
+    let (events, _receiver) = Events::channel();
     let mut route = sshd.route();
     route.hops[0].port = port;
     route.known_hosts = Some(format!("[127.0.0.1]:{port} {}", sshd.host_key("ed25519")));
@@ -58,21 +58,21 @@ async fn connect_by(sshd: &Sshd, port: u16) -> Tunnel {
 }
 
 fn server(label: &str) -> (Server, UnboundedReceiver<Event>) {
-    let (events, told) = Events::channel();
-    (Server::new("~/project", label, events).unwrap(), told)
+    let (events, receiver) = Events::channel();
+    (Server::new("~/project", label, events).unwrap(), receiver)
 }
 
-/// A command alone.
+/// A script that consists of a command only.
 fn command(command: &str) -> ShellScript {
     ShellScript { title: "the command".to_owned(), command: command.to_owned(), ..ShellScript::default() }
 }
 
-/// What a command said, a line each.
+/// The output lines of a command.
 #[derive(Debug, Default)]
-struct Said(RefCell<Vec<String>>);
+struct OutputLines(RefCell<Vec<String>>);
 
-impl Said {
-    fn hear(&self, output: Output<'_>) {
+impl OutputLines {
+    fn push(&self, output: Output<'_>) {
         let line = match output {
             Output::Stdout(line) => format!("out {line}"),
             Output::Stderr(line) => format!("err {line}"),
@@ -86,34 +86,40 @@ impl Said {
     }
 }
 
-/// Goes on with what was begun, over this connection.
-async fn attach(server: &Server, tunnel: &Tunnel, tell: impl FnMut(Output<'_>)) -> Result<Option<ExitStatus>, Fault> {
+/// Takes the slot again and follows the running command over this connection.
+async fn reattach(
+    server: &Server,
+    tunnel: &Tunnel,
+    on_output: impl FnMut(Output<'_>),
+) -> Result<Option<ExitStatus>, Fault> {
     server.retake_slot(tunnel).await?;
-    server.resume_following(tunnel, tell).await
+    server.resume_following(tunnel, on_output).await
 }
 
-/// Enters, runs, leaves.
-async fn whole(sshd: &Sshd, script: &ShellScript) -> (Result<ExitStatus, Fault>, Said) {
+/// Takes the slot, runs the script and releases the slot.
+async fn run_in_slot(sshd: &Sshd, script: &ShellScript) -> (Result<ExitStatus, Fault>, OutputLines) {
     let tunnel = connect(sshd).await;
-    let (server, _told) = server("this run");
+    let (server, _receiver) = server("this run");
     assert_eq!(server.take_slot(&tunnel, Duration::ZERO).await.unwrap(), None);
-    let said = Said::default();
+    let output_lines = OutputLines::default();
     let ended =
-        timeout(Duration::from_secs(30), server.run_script(&tunnel, script, |output| said.hear(output))).await.unwrap();
+        timeout(Duration::from_secs(30), server.run_script(&tunnel, script, |output| output_lines.push(output)))
+            .await
+            .unwrap();
     server.release_slot(&tunnel).await.unwrap();
     tunnel.close().await.unwrap();
-    left_nothing(sshd);
-    (ended, said)
+    assert_nothing_left(sshd);
+    (ended, output_lines)
 }
 
-fn left_nothing(sshd: &Sshd) {
+fn assert_nothing_left(sshd: &Sshd) {
     let gone = || (sshd.processes().is_empty() && !sshd.home().join(".bastion-migrate").exists()).then_some(());
     if poll(Duration::from_secs(5), gone).is_none() {
-        panic!("left: {:?} {:?}", sshd.processes(), files(&sshd.home()));
+        panic!("left behind: {:?} {:?}", sshd.processes(), files(&sshd.home()));
     }
 }
 
-/// Every file below, as (path, content).
+/// Lists all files below, as (path, content).
 fn files(directory: &Path) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
@@ -131,19 +137,19 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 #[test]
-fn a_command_says_what_it_says_and_ends_as_it_ends() {
-    run(async {
-        let sshd = login("/bin/bash");
+fn the_output_and_the_exit_status_of_a_command_are_returned() {
+    block_on(async {
+        let sshd = start_sshd("/bin/bash");
         for (line, status) in [
             ("echo one; echo two >&2; printf three", ExitStatus::Exited(0)),
             ("echo one; echo two >&2; printf three; exit 3", ExitStatus::Exited(3)),
             ("echo one; echo two >&2; printf three; kill -9 $$", ExitStatus::Signalled(9)),
             ("echo one; echo two >&2; printf three; sh -c 'kill -TERM $$'", ExitStatus::Signalled(15)),
         ] {
-            let (ended, said) = whole(&sshd, &command(line)).await;
+            let (ended, output_lines) = run_in_slot(&sshd, &command(line)).await;
             assert_eq!(ended.unwrap(), status, "{line}");
             assert_eq!(
-                (said.of("out"), said.of("err").first().cloned()),
+                (output_lines.of("out"), output_lines.of("err").first().cloned()),
                 (vec!["one".into(), "three".into()], Some("two".into()))
             );
         }
@@ -151,26 +157,26 @@ fn a_command_says_what_it_says_and_ends_as_it_ends() {
 }
 
 #[test]
-fn what_has_begun_is_told_before_the_line_ends() {
-    run(async {
-        let sshd = login("/bin/sh");
+fn a_partial_line_is_reported_before_it_ends() {
+    block_on(async {
+        let sshd = start_sshd("/bin/sh");
         let tunnel = connect(&sshd).await;
-        let (server, _told) = server("this run");
+        let (server, _receiver) = server("this run");
         server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
-        let seen = RefCell::new(Vec::new());
+        let observed = RefCell::new(Vec::new());
         let script = command("printf 'Applying... '; sleep 1; echo OK");
-        server.run_script(&tunnel, &script, |output| seen.borrow_mut().push(format!("{output:?}"))).await.unwrap();
-        assert_eq!(*seen.borrow(), ["PartialLine(\"Applying... \")", "Stdout(\"Applying... OK\")"]);
+        server.run_script(&tunnel, &script, |output| observed.borrow_mut().push(format!("{output:?}"))).await.unwrap();
+        assert_eq!(*observed.borrow(), ["PartialLine(\"Applying... \")", "Stdout(\"Applying... OK\")"]);
         server.release_slot(&tunnel).await.unwrap();
         tunnel.close().await.unwrap();
-        left_nothing(&sshd);
+        assert_nothing_left(&sshd);
     });
 }
 
 #[test]
-fn a_command_has_its_place_its_variables_and_its_set_up() {
-    run(async {
-        let sshd = login("/bin/bash");
+fn a_command_gets_its_directory_its_variables_and_its_setup() {
+    block_on(async {
+        let sshd = start_sshd("/bin/bash");
         let project = sshd.home().join("my project");
         fs::create_dir_all(project.join("../venv/bin")).unwrap_or_default();
         fs::create_dir_all(&project).unwrap();
@@ -184,10 +190,10 @@ fn a_command_has_its_place_its_variables_and_its_set_up() {
                 command: "pwd; echo \"$VENV\"; echo \"$SECRET\"; umask; cat; ls -a /proc/self/fd".to_owned(),
                 ..ShellScript::default()
             };
-            let (ended, said) = whole(&sshd, &script).await;
-            assert_eq!(ended.unwrap(), ExitStatus::Exited(0), "{said:?}");
-            let out = said.of("out");
-            // The login's own mask, not ours; of files only its three, and that of the list.
+            let (ended, output_lines) = run_in_slot(&sshd, &script).await;
+            assert_eq!(ended.unwrap(), ExitStatus::Exited(0), "{output_lines:?}");
+            let out = output_lines.of("out");
+            // The login's own umask, not ours; only the three standard file descriptors and that of `ls`.
             let expected =
                 [project.to_str().unwrap(), "active", "it's $HOME", "\"ünï\"", "0022", ".", "..", "0", "1", "2", "3"];
             assert_eq!(out, expected, "{directory}");
@@ -196,8 +202,8 @@ fn a_command_has_its_place_its_variables_and_its_set_up() {
 }
 
 #[test]
-fn any_login_shell_will_do() {
-    run(async {
+fn a_command_runs_under_every_login_shell() {
+    block_on(async {
         let bin = tempfile::tempdir().unwrap();
         fs::set_permissions(bin.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let (box_only, no_bash) = (bin.path().join("box"), bin.path().join("dash"));
@@ -221,25 +227,25 @@ fn any_login_shell_will_do() {
             ("/usr/bin/fish", "/usr/bin:/bin"),
         ] {
             assert!(Path::new(shell).exists(), "`{shell}` is not installed: apt-get install busybox tcsh fish");
-            let sshd = configured(shell, &format!("SetEnv PATH={path}"));
+            let sshd = start_configured_sshd(shell, &format!("SetEnv PATH={path}"));
             let line = "echo \"${BASH_VERSION:+bash}\"; echo problem >&2; sleep 1; printf done; exit 4";
-            let (ended, said) = whole(&sshd, &command(line)).await;
+            let (ended, output_lines) = run_in_slot(&sshd, &command(line)).await;
             let bash = path == "/usr/bin:/bin";
-            assert_eq!(ended.unwrap(), ExitStatus::Exited(4), "{shell} {path}: {said:?}");
+            assert_eq!(ended.unwrap(), ExitStatus::Exited(4), "{shell} {path}: {output_lines:?}");
             let out = if bash { vec!["bash", "done"] } else { vec!["done"] };
             assert_eq!(
-                (said.of("out"), said.of("err")),
+                (output_lines.of("out"), output_lines.of("err")),
                 (out.iter().map(|&line| line.to_owned()).collect(), vec!["problem".into()])
             );
-            stops_on(&sshd).await;
+            assert_terminates(&sshd).await;
         }
     });
 }
 
-/// A command that is deaf to TERM is ended, with its children, in this login's shell.
-async fn stops_on(sshd: &Sshd) {
+/// Checks that a command which ignores SIGTERM is ended with its children under this login shell.
+async fn assert_terminates(sshd: &Sshd) {
     let tunnel = connect(sshd).await;
-    let (server, _told) = server("this run");
+    let (server, _receiver) = server("this run");
     server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
     let script = command("trap '' TERM; sleep 1000 & echo up; while :; do sleep 1; done");
     let up = RefCell::new(false);
@@ -250,32 +256,32 @@ async fn stops_on(sshd: &Sshd) {
         }
     }
     server.terminate_command(&tunnel, Duration::from_secs(1)).await.unwrap();
-    // The listener and the holder are sh and cat; no sleep of the command's is left.
+    // The follower and the slot holder are sh and cat; no sleep of the command is left.
     assert!(!sshd.processes().iter().any(|(_, line)| line.contains("sleep 1000")), "{:?}", sshd.processes());
     server.release_slot(&tunnel).await.unwrap();
     tunnel.close().await.unwrap();
-    left_nothing(sshd);
+    assert_nothing_left(sshd);
 }
 
 #[test]
-fn what_a_login_prints_by_itself_is_not_the_commands_output() {
-    run(async {
-        let sshd = login("/bin/bash");
+fn output_of_the_login_itself_is_not_the_commands_output() {
+    block_on(async {
+        let sshd = start_sshd("/bin/bash");
         fs::write(sshd.home().join(".bashrc"), "echo welcome; echo beware >&2; printf '\\001ended 0\\n'\n").unwrap();
-        let (ended, said) = whole(&sshd, &command("printf '\\0011 ended 0\\n'; exit 9")).await;
+        let (ended, output_lines) = run_in_slot(&sshd, &command("printf '\\0011 ended 0\\n'; exit 9")).await;
         assert_eq!(ended.unwrap(), ExitStatus::Exited(9));
-        assert_eq!((said.of("out"), said.of("err")), (vec!["\u{1}1 ended 0".to_owned()], Vec::new()));
+        assert_eq!((output_lines.of("out"), output_lines.of("err")), (vec!["\u{1}1 ended 0".to_owned()], Vec::new()));
     });
 }
 
 #[test]
-fn nothing_secret_is_in_the_process_list_or_on_the_disk() {
-    run(async {
-        let sshd = login("/bin/bash");
+fn no_secret_is_in_the_process_list_or_on_the_disk() {
+    block_on(async {
+        let sshd = start_sshd("/bin/bash");
         let tunnel = connect(&sshd).await;
-        let (server, _told) = server("this run");
+        let (server, _receiver) = server("this run");
         server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
-        // Larger than any pipe, so that whatever holds it meanwhile would be seen.
+        // Larger than any pipe, so that any intermediate storage would be noticed.
         let secret = format!("s3cret-of-the-server{}", "x".repeat(300_000));
         let script = ShellScript {
             env: (0..3)
@@ -285,57 +291,58 @@ fn nothing_secret_is_in_the_process_list_or_on_the_disk() {
                 .collect(),
             ..command("echo up; sleep 2; echo ${#SECRET_2}")
         };
-        let said = Said::default();
-        let seen = RefCell::new(String::new());
-        let watching = async {
+        let output_lines = OutputLines::default();
+        let observed = RefCell::new(String::new());
+        let observe = async {
             for _ in 0..100 {
                 let listed = std::process::Command::new("ps").args(["auxww"]).output().unwrap();
-                seen.borrow_mut().push_str(&String::from_utf8_lossy(&listed.stdout));
+                observed.borrow_mut().push_str(&String::from_utf8_lossy(&listed.stdout));
                 for (path, content) in files(&sshd.home()) {
-                    seen.borrow_mut().extend([path.as_str(), ": ", content.as_str(), "\n"]);
+                    observed.borrow_mut().extend([path.as_str(), ": ", content.as_str(), "\n"]);
                 }
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        let (ended, ()) = tokio::join!(server.run_script(&tunnel, &script, |output| said.hear(output)), watching);
+        let (ended, ()) =
+            tokio::join!(server.run_script(&tunnel, &script, |output| output_lines.push(output)), observe);
         assert_eq!(
-            (ended.unwrap(), said.of("out")),
+            (ended.unwrap(), output_lines.of("out")),
             (ExitStatus::Exited(0), vec!["up".to_owned(), "100000".to_owned()])
         );
-        assert!(seen.borrow().contains("/out: up"), "the files were looked at");
-        assert!(seen.borrow().contains("bastion-migrate"), "the processes were looked at");
-        assert!(!seen.borrow().contains("s3cret-of-the-server"), "a secret was seen");
+        assert!(observed.borrow().contains("/out: up"), "the files were read");
+        assert!(observed.borrow().contains("bastion-migrate"), "the process list was read");
+        assert!(!observed.borrow().contains("s3cret-of-the-server"), "a secret was seen");
         server.release_slot(&tunnel).await.unwrap();
         tunnel.close().await.unwrap();
-        left_nothing(&sshd);
+        assert_nothing_left(&sshd);
     });
 }
 
-/// Counts to `count`, a line in 10 ms, on both streams, and ends with 6.
-fn counting(count: usize) -> ShellScript {
+/// A script that counts to `count` on both streams, one line per 10 ms, and exits with 6.
+fn counting_script(count: usize) -> ShellScript {
     command(&format!("i=0; while [ $i -lt {count} ]; do i=$((i+1)); echo $i; echo e$i >&2; sleep 0.01; done; exit 6"))
 }
 
-fn counted(count: usize) -> (Vec<String>, Vec<String>) {
+fn expected_count(count: usize) -> (Vec<String>, Vec<String>) {
     ((1..=count).map(|number| number.to_string()).collect(), (1..=count).map(|number| format!("e{number}")).collect())
 }
 
 #[test]
-fn a_command_outlives_the_connection_and_no_line_is_lost_or_told_twice() {
-    run(async {
-        let sshd = login("/bin/bash");
-        let (server, _told) = server("this run");
-        let said = Said::default();
+fn a_command_outlives_its_connection_and_no_line_is_lost_or_repeated() {
+    block_on(async {
+        let sshd = start_sshd("/bin/bash");
+        let (server, _receiver) = server("this run");
+        let output_lines = OutputLines::default();
         let mut tunnel = connect(&sshd).await;
         server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
-        let script = counting(200);
-        let killing = |sshd: &Sshd| sshd.kill_sessions();
+        let script = counting_script(200);
+        let kill_sessions = |sshd: &Sshd| sshd.kill_sessions();
         let mut ended = {
             let lost = async {
                 sleep(Duration::from_millis(700)).await;
-                killing(&sshd);
+                kill_sessions(&sshd);
             };
-            tokio::join!(server.run_script(&tunnel, &script, |output| said.hear(output)), lost).0.map(Some)
+            tokio::join!(server.run_script(&tunnel, &script, |output| output_lines.push(output)), lost).0.map(Some)
         };
         for loss in 1.. {
             let fault = match ended {
@@ -349,32 +356,32 @@ fn a_command_outlives_the_connection_and_no_line_is_lost_or_told_twice() {
             tunnel.close().await.unwrap_or_default();
             sleep(Duration::from_millis(200)).await;
             tunnel = connect(&sshd).await;
-            let mut attached = Box::pin(attach(&server, &tunnel, |output| said.hear(output)));
-            ended = match timeout(Duration::from_millis(500), &mut attached).await {
+            let mut reattached = Box::pin(reattach(&server, &tunnel, |output| output_lines.push(output)));
+            ended = match timeout(Duration::from_millis(500), &mut reattached).await {
                 Ok(ended) => ended,
                 Err(_) => {
                     sshd.kill_sessions();
-                    attached.await
+                    reattached.await
                 }
             };
         }
-        let status = attach(&server, &tunnel, |output| said.hear(output)).await;
-        assert_eq!(status.unwrap(), Some(ExitStatus::Exited(6)), "what has ended stays so");
-        assert_eq!((said.of("out"), said.of("err")), counted(200));
+        let status = reattach(&server, &tunnel, |output| output_lines.push(output)).await;
+        assert_eq!(status.unwrap(), Some(ExitStatus::Exited(6)), "an ended command keeps its status");
+        assert_eq!((output_lines.of("out"), output_lines.of("err")), expected_count(200));
         server.release_slot(&tunnel).await.unwrap();
         tunnel.close().await.unwrap();
-        left_nothing(&sshd);
+        assert_nothing_left(&sshd);
     });
 }
 
 #[test]
-fn a_command_goes_on_while_the_network_stands_still_and_nobody_reads() {
-    run(async {
-        let sshd = login("/bin/bash");
+fn a_command_keeps_running_while_the_network_is_frozen() {
+    block_on(async {
+        let sshd = start_sshd("/bin/bash");
         let network = Flights::to(sshd.port);
-        let (server, _told) = server("this run");
-        let said = Said::default();
-        let tunnel = connect_by(&sshd, network.port()).await;
+        let (server, _receiver) = server("this run");
+        let output_lines = OutputLines::default();
+        let tunnel = connect_to_port(&sshd, network.port()).await;
         server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
         let done = sshd.home().join("done");
         let script = command(
@@ -387,26 +394,26 @@ fn a_command_goes_on_while_the_network_stands_still_and_nobody_reads() {
             network.cut();
             network.thaw();
         };
-        let (ended, ()) = tokio::join!(server.run_script(&tunnel, &script, |output| said.hear(output)), frozen);
+        let (ended, ()) = tokio::join!(server.run_script(&tunnel, &script, |output| output_lines.push(output)), frozen);
         assert_eq!(ended.unwrap_err().code, Code::BastionLost);
         tunnel.close().await.unwrap_or_default();
         let tunnel = connect(&sshd).await;
-        let ended = attach(&server, &tunnel, |output| said.hear(output)).await.unwrap();
+        let ended = reattach(&server, &tunnel, |output| output_lines.push(output)).await.unwrap();
         assert_eq!(ended, Some(ExitStatus::Exited(6)));
         let expected: Vec<String> =
             ["up".to_owned()].into_iter().chain((1..=200).map(|number| number.to_string())).collect();
-        assert_eq!(said.of("out"), expected);
+        assert_eq!(output_lines.of("out"), expected);
         server.release_slot(&tunnel).await.unwrap();
         tunnel.close().await.unwrap();
-        left_nothing(&sshd);
+        assert_nothing_left(&sshd);
     });
 }
 
 #[test]
-fn a_command_that_never_began_never_will() {
-    run(async {
-        let sshd = login("/bin/bash");
-        let (server, _told) = server("this run");
+fn a_command_whose_start_was_lost_can_be_started_again() {
+    block_on(async {
+        let sshd = start_sshd("/bin/bash");
+        let (server, _receiver) = server("this run");
         let tunnel = connect(&sshd).await;
         server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
         sshd.kill_sessions();
@@ -415,87 +422,87 @@ fn a_command_that_never_began_never_will() {
         assert_eq!(fault.code, Code::BastionLost);
         tunnel.close().await.unwrap_or_default();
         let tunnel = connect(&sshd).await;
-        assert_eq!(attach(&server, &tunnel, |_| {}).await.unwrap(), None);
+        assert_eq!(reattach(&server, &tunnel, |_| {}).await.unwrap(), None);
         assert_eq!(server.run_script(&tunnel, &script, |_| {}).await.unwrap(), ExitStatus::Exited(0));
         assert!(sshd.home().join("ran").exists());
         server.release_slot(&tunnel).await.unwrap();
         tunnel.close().await.unwrap();
-        left_nothing(&sshd);
+        assert_nothing_left(&sshd);
     });
 }
 
 #[test]
-fn a_start_that_comes_late_does_not_begin() {
-    run(async {
-        let sshd = login("/bin/bash");
+fn a_delayed_start_request_does_not_start_the_command() {
+    block_on(async {
+        let sshd = start_sshd("/bin/bash");
         let network = Flights::to(sshd.port);
-        let (server, _told) = server("this run");
-        let tunnel = connect_by(&sshd, network.port()).await;
+        let (server, _receiver) = server("this run");
+        let tunnel = connect_to_port(&sshd, network.port()).await;
         server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
-        // sshd has the start in its socket and does not know it yet.
+        // The start request is in sshd's socket, not read yet.
         sshd.freeze_sessions();
         let script = command("touch ~/ran");
         let running = server.run_script(&tunnel, &script, |_| {});
         assert!(timeout(Duration::from_millis(300), running).await.is_err());
         let other = connect(&sshd).await;
-        assert_eq!(attach(&server, &other, |_| {}).await.unwrap(), None);
+        assert_eq!(reattach(&server, &other, |_| {}).await.unwrap(), None);
         sshd.thaw_sessions();
         sleep(Duration::from_secs(1)).await;
         assert!(!sshd.home().join("ran").exists());
         server.release_slot(&other).await.unwrap();
         tunnel.close().await.unwrap();
         other.close().await.unwrap();
-        left_nothing(&sshd);
+        assert_nothing_left(&sshd);
     });
 }
 
 #[test]
-fn ending_ends_everything_of_the_command() {
-    run(async {
-        let sshd = login("/bin/bash");
-        let tidy = sshd.home().join("tidy");
+fn termination_ends_all_processes_of_the_command() {
+    block_on(async {
+        let sshd = start_sshd("/bin/bash");
+        let tidied_file = sshd.home().join("tidy");
         for (line, grace, tidied) in [
-            // The children are asked as well, once, and have their time.
+            // The children get SIGTERM as well, once, and time to exit.
             ("sh -c 'trap \"sleep 1; echo x >>~/tidy; exit 0\" TERM; echo up; while :; do sleep 0.1; done'", 5, true),
             ("trap '' TERM; sleep 1000 & echo up; sleep 1001", 1, false),
-            // In a group of its own, as `timeout` makes one.
+            // In a separate process group, which `timeout` creates.
             ("timeout 1000 sh -c 'trap \"\" TERM; echo up; sleep 1002'", 1, false),
         ] {
-            drop(fs::remove_file(&tidy));
+            drop(fs::remove_file(&tidied_file));
             let tunnel = connect(&sshd).await;
-            let (server, _told) = server("this run");
+            let (server, _receiver) = server("this run");
             assert_eq!(server.terminate_command(&tunnel, GRACE).await, Ok(()), "nothing runs");
             server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
-            let (said, script) = (Said::default(), command(line));
+            let (output_lines, script) = (OutputLines::default(), command(line));
             {
-                let mut running = Box::pin(server.run_script(&tunnel, &script, |output| said.hear(output)));
-                while said.of("out").is_empty() {
-                    assert!(timeout(Duration::from_millis(20), &mut running).await.is_err(), "{said:?}");
+                let mut running = Box::pin(server.run_script(&tunnel, &script, |output| output_lines.push(output)));
+                while output_lines.of("out").is_empty() {
+                    assert!(timeout(Duration::from_millis(20), &mut running).await.is_err(), "{output_lines:?}");
                 }
             }
             server.terminate_command(&tunnel, Duration::from_secs(grace)).await.unwrap();
             let left = sshd.processes().into_iter().filter(|(_, line)| line.contains("sleep")).collect::<Vec<_>>();
             assert!(!left.iter().any(|(_, line)| line.contains("sleep 100")), "{line}: {left:?}");
-            assert_eq!(fs::read_to_string(&tidy).unwrap_or_default(), if tidied { "x\n" } else { "" }, "{line}");
+            assert_eq!(fs::read_to_string(&tidied_file).unwrap_or_default(), if tidied { "x\n" } else { "" }, "{line}");
             server.release_slot(&tunnel).await.unwrap();
             tunnel.close().await.unwrap();
-            left_nothing(&sshd);
+            assert_nothing_left(&sshd);
         }
     });
 }
 
 #[test]
-fn of_two_runs_one_waits_and_the_holder_is_named() {
-    run(async {
-        let sshd = login("/bin/bash");
-        let (one, _told) = server("https://example.test/run/1");
-        let (two, mut told) = server("https://example.test/run/2");
+fn the_second_of_two_runs_waits_and_names_the_slot_holder() {
+    block_on(async {
+        let sshd = start_sshd("/bin/bash");
+        let (one, _receiver) = server("https://example.test/run/1");
+        let (two, mut receiver) = server("https://example.test/run/2");
         let (first, second) = (connect(&sshd).await, connect(&sshd).await);
         one.take_slot(&first, Duration::ZERO).await.unwrap();
         let fault = two.take_slot(&second, Duration::from_secs(1)).await.unwrap_err();
         assert_eq!(fault.code, Code::LockHeld);
         assert!(fault.cause.contains("https://example.test/run/1 (process "), "{}", fault.cause);
-        let Ok(Event::Waiting { why, .. }) = told.try_recv() else { panic!("nothing was told") };
+        let Ok(Event::Waiting { why, .. }) = receiver.try_recv() else { panic!("no event was sent") };
         assert!(why.contains("https://example.test/run/1"), "{why}");
         let leaving = async {
             sleep(Duration::from_millis(500)).await;
@@ -507,43 +514,43 @@ fn of_two_runs_one_waits_and_the_holder_is_named() {
         for tunnel in [first, second] {
             tunnel.close().await.unwrap();
         }
-        left_nothing(&sshd);
+        assert_nothing_left(&sshd);
     });
 }
 
 #[test]
-fn of_many_runs_at_once_each_has_the_slot_alone() {
-    run(async {
-        let sshd = configured("/bin/sh", "MaxSessions 100");
-        let mark = sshd.home().join("mark");
+fn concurrent_runs_hold_the_slot_one_at_a_time() {
+    block_on(async {
+        let sshd = start_configured_sshd("/bin/sh", "MaxSessions 100");
+        let marker = sshd.home().join("mark");
         let many = (0..6).map(|number| {
-            let (sshd, mark) = (&sshd, &mark);
+            let (sshd, marker) = (&sshd, &marker);
             async move {
                 let tunnel = connect(sshd).await;
-                let (server, _told) = server(&format!("run {number}"));
+                let (server, _receiver) = server(&format!("run {number}"));
                 server.take_slot(&tunnel, Duration::from_secs(60)).await.unwrap();
-                assert!(!mark.exists(), "two at once");
-                fs::write(mark, "").unwrap();
+                assert!(!marker.exists(), "two at once");
+                fs::write(marker, "").unwrap();
                 sleep(Duration::from_millis(100)).await;
-                fs::remove_file(mark).unwrap();
+                fs::remove_file(marker).unwrap();
                 server.release_slot(&tunnel).await.unwrap();
                 tunnel.close().await.unwrap();
             }
         });
         futures_util::future::join_all(many).await;
-        left_nothing(&sshd);
+        assert_nothing_left(&sshd);
     });
 }
 
-/// Starts the command and vanishes when it has said its first line.
-async fn vanish(sshd: &Sshd, script: &ShellScript) {
+/// Starts the command and drops the connection after its first line.
+async fn start_and_disconnect(sshd: &Sshd, script: &ShellScript) {
     let tunnel = connect(sshd).await;
-    let (server, _told) = server("the run before");
+    let (server, _receiver) = server("the run before");
     server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
-    let said = Said::default();
+    let output_lines = OutputLines::default();
     {
-        let mut running = Box::pin(server.run_script(&tunnel, script, |output| said.hear(output)));
-        while said.of("out").is_empty() {
+        let mut running = Box::pin(server.run_script(&tunnel, script, |output| output_lines.push(output)));
+        while output_lines.of("out").is_empty() {
             drop(timeout(Duration::from_millis(20), &mut running).await);
         }
     }
@@ -552,82 +559,83 @@ async fn vanish(sshd: &Sshd, script: &ShellScript) {
 }
 
 #[test]
-fn what_a_run_that_vanished_left_is_settled_by_the_next() {
-    run(async {
-        let sshd = login("/bin/bash");
-        let leftover = |fate, out: &[&str], err: &[&str]| OrphanedRun {
+fn the_next_run_settles_an_orphaned_command() {
+    block_on(async {
+        let sshd = start_sshd("/bin/bash");
+        let orphaned = |outcome, out: &[&str], err: &[&str]| OrphanedRun {
             label: "the run before".to_owned(),
             title: "the command".to_owned(),
-            outcome: fate,
+            outcome: outcome,
             out: out.iter().map(|&line| line.to_owned()).collect(),
             err: err.iter().map(|&line| line.to_owned()).collect(),
         };
-        // It still runs: it is waited for, whoever its listener was.
-        vanish(&sshd, &command("echo up; sleep 3; echo done; echo bad >&2; exit 6")).await;
+        // The command still runs, so the next run waits for it.
+        start_and_disconnect(&sshd, &command("echo up; sleep 3; echo done; echo bad >&2; exit 6")).await;
         let tunnel = connect(&sshd).await;
-        let (one, mut told) = server("this run");
+        let (one, mut receiver) = server("this run");
         let fault = one.take_slot(&tunnel, Duration::ZERO).await.unwrap_err();
         assert_eq!(fault.code, Code::LockHeld, "{fault:?}");
         let found = one.take_slot(&tunnel, Duration::from_secs(20)).await.unwrap();
-        assert_eq!(found, Some(leftover(OrphanOutcome::Exited(6), &["up", "done"], &["bad"])));
-        let waiting = std::iter::from_fn(|| told.try_recv().ok()).map(|event| format!("{event:?}")).collect::<String>();
+        assert_eq!(found, Some(orphaned(OrphanOutcome::Exited(6), &["up", "done"], &["bad"])));
+        let waiting =
+            std::iter::from_fn(|| receiver.try_recv().ok()).map(|event| format!("{event:?}")).collect::<String>();
         assert!(waiting.contains("the run before (its connection is gone, its command is still running)"), "{waiting}");
-        // It is settled once.
+        // It is settled only once.
         one.release_slot(&tunnel).await.unwrap();
         assert_eq!(one.take_slot(&tunnel, Duration::ZERO).await.unwrap(), None);
         one.release_slot(&tunnel).await.unwrap();
-        left_nothing(&sshd);
+        assert_nothing_left(&sshd);
 
-        vanish(&sshd, &command("echo up; kill -9 0; sleep 100")).await;
-        let (two, _told) = server("this run");
+        start_and_disconnect(&sshd, &command("echo up; kill -9 0; sleep 100")).await;
+        let (two, _receiver) = server("this run");
         assert_eq!(
             two.take_slot(&tunnel, Duration::from_secs(9)).await.unwrap(),
-            Some(leftover(OrphanOutcome::Killed, &["up"], &[]))
+            Some(orphaned(OrphanOutcome::Killed, &["up"], &[]))
         );
         two.release_slot(&tunnel).await.unwrap();
         tunnel.close().await.unwrap();
-        left_nothing(&sshd);
+        assert_nothing_left(&sshd);
     });
 }
 
 #[test]
-fn who_comes_back_too_late_is_told_that_its_place_is_taken() {
-    run(async {
-        let sshd = login("/bin/bash");
-        let (one, _told) = server("the run before");
+fn a_run_that_reconnects_too_late_finds_its_slot_taken() {
+    block_on(async {
+        let sshd = start_sshd("/bin/bash");
+        let (one, _receiver) = server("the run before");
         let tunnel = connect(&sshd).await;
         one.take_slot(&tunnel, Duration::ZERO).await.unwrap();
         let script = command("echo up; exit 1");
         one.run_script(&tunnel, &script, |_| {}).await.unwrap();
         sshd.kill_sessions();
         let second = connect(&sshd).await;
-        let (two, _told) = server("this run");
+        let (two, _receiver) = server("this run");
         let found = two.take_slot(&second, Duration::from_secs(9)).await.unwrap().unwrap();
         assert_eq!(found.outcome, OrphanOutcome::Exited(1));
-        let fault = attach(&one, &second, |_| {}).await.unwrap_err();
+        let fault = reattach(&one, &second, |_| {}).await.unwrap_err();
         assert_eq!(fault.code, Code::LockLost);
         assert_eq!(one.run_script(&second, &script, |_| {}).await.unwrap_err().code, Code::LockLost);
         one.release_slot(&second).await.unwrap();
         assert_eq!(
             two.run_script(&second, &script, |_| {}).await.unwrap(),
             ExitStatus::Exited(1),
-            "it is still the other's"
+            "the slot still belongs to the other run"
         );
         two.release_slot(&second).await.unwrap();
         drop(tunnel);
         second.close().await.unwrap();
-        left_nothing(&sshd);
+        assert_nothing_left(&sshd);
     });
 }
 
 #[test]
-fn what_keeps_a_command_from_beginning_is_named() {
-    run(async {
-        let sshd = login("/bin/bash");
+fn the_cause_that_prevents_a_command_from_starting_is_named() {
+    block_on(async {
+        let sshd = start_sshd("/bin/bash");
         let closed = sshd.home().join("closed");
         fs::create_dir_all(closed.join("inner")).unwrap();
         fs::write(sshd.home().join("file"), "").unwrap();
-        // Root's.
+        // Owned by root.
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
         let cases = [
             ("nowhere/app", "", Code::ServerDirectoryMissing, "project directory not found: `nowhere/app`"),
@@ -647,7 +655,7 @@ fn what_keeps_a_command_from_beginning_is_named() {
                 setup: setup.to_owned(),
                 ..command("touch ~/ran")
             };
-            let fault = whole(&sshd, &script).await.0.unwrap_err();
+            let fault = run_in_slot(&sshd, &script).await.0.unwrap_err();
             assert_eq!(fault.code, code, "{directory} {setup}: {fault:?}");
             assert!(fault.cause.contains(cause), "{}", fault.cause);
             assert!(!sshd.home().join("ran").exists());
@@ -656,50 +664,50 @@ fn what_keeps_a_command_from_beginning_is_named() {
 }
 
 #[test]
-fn a_login_without_a_shell_or_a_home_is_named() {
-    run(async {
+fn a_login_without_a_shell_or_a_home_is_reported() {
+    block_on(async {
         let refused = async |sshd: &Sshd| {
             let tunnel = connect(sshd).await;
-            let (server, _told) = server("this run");
+            let (server, _receiver) = server("this run");
             let fault = server.take_slot(&tunnel, Duration::ZERO).await.unwrap_err();
             tunnel.close().await.unwrap();
             fault
         };
-        let nologin = login("/usr/sbin/nologin");
+        let nologin = start_sshd("/usr/sbin/nologin");
         let fault = refused(&nologin).await;
         assert_eq!(fault.code, Code::ServerNoShell);
         assert!(fault.detail[0].contains("This account is currently not available."), "{fault:?}");
         for forced in ["ForceCommand /bin/false", "ForceCommand echo only backups"] {
-            let fault = refused(&configured("/bin/bash", forced)).await;
+            let fault = refused(&start_configured_sshd("/bin/bash", forced)).await;
             assert_eq!(fault.code, Code::ServerNoShell, "{forced}: {fault:?}");
         }
-        let sshd = login("/bin/bash");
+        let sshd = start_sshd("/bin/bash");
         fs::set_permissions(sshd.home(), fs::Permissions::from_mode(0o500)).unwrap();
         assert_eq!(refused(&sshd).await.code, Code::ServerHome);
         fs::set_permissions(sshd.home(), fs::Permissions::from_mode(0o700)).unwrap();
         fs::create_dir(sshd.home().join(".bastion-migrate")).unwrap();
-        assert_eq!(refused(&sshd).await.code, Code::ServerHome, "root's");
+        assert_eq!(refused(&sshd).await.code, Code::ServerHome, "owned by root");
     });
 }
 
 #[test]
 fn a_command_costs_one_channel() {
-    run(async {
-        let sshd = login("/bin/bash");
+    block_on(async {
+        let sshd = start_sshd("/bin/bash");
         let tunnel = connect(&sshd).await;
-        let (server, _told) = server("this run");
-        let begun = Instant::now();
+        let (server, _receiver) = server("this run");
+        let started = Instant::now();
         server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
-        let entered = begun.elapsed();
+        let entered = started.elapsed();
         for _ in 0..3 {
             server.run_script(&tunnel, &command("true"), |_| {}).await.unwrap();
         }
-        let ran = begun.elapsed();
+        let ran = started.elapsed();
         server.release_slot(&tunnel).await.unwrap();
-        eprintln!("entered {entered:?}, three commands {:?}, left {:?}", ran - entered, begun.elapsed() - ran);
+        eprintln!("entered {entered:?}, three commands {:?}, left {:?}", ran - entered, started.elapsed() - ran);
         let sessions = sshd.log().matches("Starting session: command").count();
         assert_eq!(sessions, 5);
         tunnel.close().await.unwrap();
-        left_nothing(&sshd);
+        assert_nothing_left(&sshd);
     });
 }

@@ -1,5 +1,6 @@
-//! What the first users do, as they wrote it down: on the deployment server, with a password, a Python environment and a file
-//! with secrets; and in the schemas of tenants. What they echo is echoed, what they look up under "troubleshooting" is told.
+//! The first users' documented scenarios: on the deployment server, with a password, a Python environment and a file with
+//! secrets, and in the schemas of tenants. The log contains what their script prints and the failures of their troubleshooting
+//! guide.
 
 use crate::{
     action::Action,
@@ -23,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-/// What the application applies, in this order.
+/// The application's migrations, in their order.
 const MIGRATIONS: [&str; 5] = [
     "carriers.0001_initial",
     "suppliers.0001_initial",
@@ -32,14 +33,14 @@ const MIGRATIONS: [&str; 5] = [
     "customers.0003_first_customer",
 ];
 
-/// The lines of the first users' job behind the virtual environment.
+/// The lines of the first users' job after the activation of the virtual environment.
 const RUN: &str = "echo '=== Running migrations on deployment server ==='\n\
     echo 'Activating virtual environment...'\n\
     echo 'Running database migrations...'\n\
     python manage.py migrate --fake-initial --noinput\n\
     echo '✓ Migrations completed successfully'\n";
 
-/// Their log of a run that went well.
+/// Lines of their log of a successful run.
 const EXPECTED: [&str; 7] = [
     "=== Running migrations on deployment server ===",
     "Activating virtual environment...",
@@ -50,8 +51,8 @@ const EXPECTED: [&str; 7] = [
     "✓ Migrations completed successfully",
 ];
 
-/// A step in their environment `dev`, with their secrets' names; the server alone knows the database.
-fn dev<'a>(lab: &'a Lab, server: &'a Server) -> Action<'a> {
+/// A step in their environment `dev_step`, with their secrets' names. Only the server has the database's address.
+fn dev_step<'a>(lab: &'a Lab, server: &'a Server) -> Action<'a> {
     let step = Action::at_server(lab, server).input("environment", "dev");
     step.env("DEV_HOST", "127.0.0.1")
         .env("DEV_USER", server.login().name())
@@ -63,10 +64,11 @@ fn dev<'a>(lab: &'a Lab, server: &'a Server) -> Action<'a> {
 }
 
 impl Finished {
-    /// The log has these lines, in this order.
-    fn says_in_order(self, lines: &[&str]) -> Self {
+    /// Expects these lines in the log, in this order.
+    fn logs_in_order(self, lines: &[&str]) -> Self {
         let mut rest = self.log.lines();
-        let missing = lines.iter().find(|line| !rest.any(|said| said.strip_prefix("  | ").unwrap_or(said) == **line));
+        let missing =
+            lines.iter().find(|line| !rest.any(|logged| logged.strip_prefix("  | ").unwrap_or(logged) == **line));
         assert_eq!(missing, None, "{}", self.log);
         self
     }
@@ -76,14 +78,14 @@ impl Finished {
 fn seed_000_migrations_on_the_server_with_venv_and_password() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database);
-    dev(&lab, &server).run().succeeds().applied(MIGRATIONS).says_in_order(&EXPECTED).done();
+    dev_step(&lab, &server).run().succeeds().applied(MIGRATIONS).logs_in_order(&EXPECTED).done();
     assert_eq!(lab.database.sql("select app || '.' || name from django_migrations order by id"), MIGRATIONS.join("\n"));
-    dev(&lab, &server).run().nothing_to_do().done();
-    dev(&lab, &server).input("command", "status").run().nothing_to_do().done();
+    dev_step(&lab, &server).run().nothing_to_do().done();
+    dev_step(&lab, &server).input("command", "status").run().nothing_to_do().done();
 }
 
 #[test]
-fn seed_000_with_a_key_as_they_recommend_and_the_proof_from_the_database() {
+fn seed_000_a_login_with_a_key_and_proof_from_the_database() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database);
     let step = || {
@@ -98,12 +100,12 @@ fn seed_000_with_a_key_as_they_recommend_and_the_proof_from_the_database() {
 }
 
 #[test]
-fn seed_000_a_backup_on_the_server_before_a_migration_and_only_then() {
+fn seed_000_a_backup_on_the_server_runs_only_before_a_migration() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database);
     let step = || {
         let backup = "[{ name: Backup, run: python manage.py showmigrations > ~/before.txt, when: pending }]";
-        dev(&lab, &server).input("before", backup)
+        dev_step(&lab, &server).input("before", backup)
     };
     step().leaves_on_server("before.txt").run().succeeds().applied(MIGRATIONS).summary("| Backup | done |").done();
     fs::remove_file(server.path("before.txt")).unwrap();
@@ -111,19 +113,19 @@ fn seed_000_a_backup_on_the_server_before_a_migration_and_only_then() {
 }
 
 #[test]
-fn seed_000_permission_denied_is_the_password() {
+fn seed_000_permission_denied_means_a_wrong_password() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database);
-    let told = dev(&lab, &server).secret_env("DEV_SSH_PASSWORD", "last quarter's").run();
+    let told = dev_step(&lab, &server).secret_env("DEV_SSH_PASSWORD", "last quarter's").run();
     told.fails("bastion-login", 3).logs("fix: check `ssh-user`").logs("that the password is right").done();
 }
 
 #[test]
-fn seed_000_permission_denied_is_the_project_directory() {
+fn seed_000_permission_denied_means_the_project_directory() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database);
     fs::set_permissions(server.path(BACKEND), fs::Permissions::from_mode(0o000)).unwrap();
-    let told = dev(&lab, &server).run().fails("server-directory-forbidden", 2);
+    let told = dev_step(&lab, &server).run().fails("server-directory-forbidden", 2);
     told.error("permission denied").logs("ls -la").done();
     fs::set_permissions(server.path(BACKEND), fs::Permissions::from_mode(0o755)).unwrap();
 }
@@ -132,7 +134,7 @@ fn seed_000_permission_denied_is_the_project_directory() {
 fn seed_000_project_directory_not_found() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database).without(BACKEND);
-    let told = dev(&lab, &server).run().fails("server-directory-missing", 2);
+    let told = dev_step(&lab, &server).run().fails("server-directory-missing", 2);
     told.error("project directory not found").logs("fix: set `working-directory`").done();
 }
 
@@ -140,15 +142,15 @@ fn seed_000_project_directory_not_found() {
 fn seed_000_no_such_file_or_directory_venv() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database).without("ProjectMeats/venv");
-    let told = dev(&lab, &server).run().fails("server-setup-failed", 2);
+    let told = dev_step(&lab, &server).run().fails("server-setup-failed", 2);
     told.logs("../venv/bin/activate: No such file or directory").logs("python3 -m venv").done();
 }
 
 #[test]
-fn seed_000_the_file_with_the_secrets_is_not_there() {
+fn seed_000_a_missing_env_file_is_reported() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database).without("ProjectMeats/backend/.env");
-    let told = dev(&lab, &server).run().fails("tool-failed", 6);
+    let told = dev_step(&lab, &server).run().fails("tool-failed", 6);
     told.error("KeyError: 'SECRET_KEY'").logs("put it into its `.env`").done();
 }
 
@@ -158,23 +160,23 @@ fn seed_000_the_server_does_not_reach_the_database() {
     let port = lab.database.server().port().to_string();
     let dotenv = Project::Plain.dotenv(&lab.database.url().replace(&port, "9"));
     let server = Server::with_project(&lab.database).file("ProjectMeats/backend/.env", dotenv);
-    // What Django's check of a database asks it does not need the database for, so it is the listing that fails.
-    let told = dev(&lab, &server).input("health", "{ interval: 1s, retries: 1 }").run().fails("tool-failed", 6);
+    // Django's `check` needs no database, so the listing is the first command to fail.
+    let told = dev_step(&lab, &server).input("health", "{ interval: 1s, retries: 1 }").run().fails("tool-failed", 6);
     told.error("Connection refused").logs("nothing listens at the address that the app uses for the database").done();
-    let asked = "{ run: python manage.py showmigrations, interval: 1s, retries: 1 }";
-    let told = dev(&lab, &server).input("health", asked).run().fails("unhealthy", 3);
+    let health = "{ run: python manage.py showmigrations, interval: 1s, retries: 1 }";
+    let told = dev_step(&lab, &server).input("health", health).run().fails("unhealthy", 3);
     told.error("Connection refused").done();
 }
 
-/// Before the tenants: what the shared part needs.
-const INIT: &str = "create extension if not exists \"uuid-ossp\";\n\
+/// SQL that runs before the tenants' migrations.
+const INIT_SQL: &str = "create extension if not exists \"uuid-ossp\";\n\
     do $$ begin\n\
     \x20   if not exists (select from pg_roles where rolname = current_user) then\n\
     \x20       raise exception 'nobody';\n\
     \x20   end if;\n\
     end $$;\n";
 
-/// The order of the first users, without a single `|| true`.
+/// The first users' commands in their order, without any `|| true`.
 const STEPS: &str = "
 before:
   - name: Init
@@ -192,8 +194,8 @@ steps:
     run: python manage.py migrate_schemas --tenant --noinput
 ";
 
-/// What each schema of a tenant has in its ledger.
-const OF_A_TENANT: [&str; 10] = [
+/// The ledger of each tenant's schema.
+const TENANT_LEDGER: [&str; 10] = [
     "contenttypes.0001_initial",
     "contenttypes.0002_remove_content_type_name",
     "tenants.0001_initial",
@@ -206,14 +208,14 @@ const OF_A_TENANT: [&str; 10] = [
     "rates.0002_per_day",
 ];
 
-fn of_tenants<'a>(lab: &'a Lab, server: &'a Server) -> Action<'a> {
+fn tenants_step<'a>(lab: &'a Lab, server: &'a Server) -> Action<'a> {
     let step = Action::on_server(lab, server).secret("database-url", lab.database.url());
     let step = step.input("tool", "django-tenants").input("working-directory", BACKEND);
     step.input("setup", "source ../venv/bin/activate")
 }
 
-/// Each of these so many times, in whatever order they were done.
-fn counted(names: impl IntoIterator<Item = impl AsRef<str>>) -> BTreeMap<String, usize> {
+/// Counts how often each name occurs.
+fn count_names(names: impl IntoIterator<Item = impl AsRef<str>>) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for name in names {
         *counts.entry(name.as_ref().to_owned()).or_default() += 1;
@@ -226,10 +228,10 @@ fn seed_002_tenants_in_order_twice_in_a_row() {
     let lab = Lab::on(&Postgres::start(&Options::default())).behind(Sshd::plain());
     let server = Server::start().project(Project::Tenants, &lab.database, DJANGO_4_2);
     let step = || {
-        let step = of_tenants(&lab, &server).file("db/init.sql", INIT);
+        let step = tenants_step(&lab, &server).file("db/init.sql", INIT_SQL);
         step.file(".github/bastion-migrate.yml", STEPS)
     };
-    // The container of the database is there, and is not ready yet.
+    // The database's container runs and is not ready yet.
     lab.database.server().shut_down();
     lab.database.server().begin_recovery();
     let running = step().start();
@@ -237,7 +239,7 @@ fn seed_002_tenants_in_order_twice_in_a_row() {
     lab.database.server().end_recovery();
     let told = running.finish();
     let applied = told.listed("applied");
-    assert_eq!(counted(&applied), OF_A_TENANT.map(|name| (name.to_owned(), 2)).into(), "{}", told.log);
+    assert_eq!(count_names(&applied), TENANT_LEDGER.map(|name| (name.to_owned(), 2)).into(), "{}", told.log);
     let told = told.succeeds().applied(applied.iter().map(String::as_str));
     let steps = ["Init", "Everything public", "Shared schema", "Super tenant", "Test tenant", "Tenant schemas"];
     let told = steps.iter().fold(told, |told, step| told.summary(&format!("| {step} | done |")));
@@ -247,39 +249,39 @@ fn seed_002_tenants_in_order_twice_in_a_row() {
 }
 
 #[test]
-fn seed_002_a_tenant_that_fails_is_named_and_the_next_run_goes_on() {
+fn seed_002_a_failed_tenant_is_named_and_the_next_run_continues() {
     let lab = Lab::new();
-    let late = "ProjectMeats/backend/rates/migrations/0002_per_day.py";
+    let second_migration = "ProjectMeats/backend/rates/migrations/0002_per_day.py";
     let server = Server::start().project(Project::Tenants, &lab.database, DJANGO_4_2);
-    let migration = fs::read_to_string(server.path(late)).unwrap();
-    let server = server.without(late);
-    let by_hand = |what: &str| {
+    let migration = fs::read_to_string(server.path(second_migration)).unwrap();
+    let server = server.without(second_migration);
+    let migrate_manually = |scope: &str| {
         let begin = "set -eu; cd ~/ProjectMeats/backend; source ../venv/bin/activate; python manage.py migrate_schemas";
-        server.shell(&format!("{begin} {what} --noinput </dev/null")).unwrap();
+        server.shell(&format!("{begin} {scope} --noinput </dev/null")).unwrap();
     };
-    by_hand("--shared");
+    migrate_manually("--shared");
     tenants(&lab.database, 24);
-    by_hand("--tenant");
-    let server = server.file(late, migration);
+    migrate_manually("--tenant");
+    let server = server.file(second_migration, migration);
 
-    let told = of_tenants(&lab, &server).input("env", "APP_BROKEN_TENANT=t07").run();
-    // The public schema and six tenants; the seventh and those behind it.
+    let told = tenants_step(&lab, &server).input("env", "APP_BROKEN_TENANT=t07").run();
+    // Applied in the public schema and six tenants; pending in the seventh and the later ones.
     let [applied, pending] = [["rates.0002_per_day"; 7].as_slice(), &["rates.0002_per_day"; 18]];
     let told = told.fails("tool-failed", 6).applied(applied.iter().copied()).pending(pending.iter().copied());
     told.error("t07").logs("relation \"rates_nowhere\" does not exist").summary("t08").summary("t24").done();
-    let has = |schema: &str| {
+    let is_recorded = |schema: &str| {
         lab.database.sql(&format!("select 1 from {schema}.django_migrations where name = '0002_per_day'"))
     };
-    assert_eq!([has("t06"), has("t07"), has("t08")], ["1", "", ""]);
+    assert_eq!([is_recorded("t06"), is_recorded("t07"), is_recorded("t08")], ["1", "", ""]);
 
-    let told = of_tenants(&lab, &server).run();
+    let told = tenants_step(&lab, &server).run();
     told.succeeds().applied(pending.iter().copied()).summary("t07").done();
-    assert_eq!(has("t24"), "1");
-    of_tenants(&lab, &server).run().nothing_to_do().done();
+    assert_eq!(is_recorded("t24"), "1");
+    tenants_step(&lab, &server).run().nothing_to_do().done();
 }
 
 #[test]
-fn going_back_in_every_schema_undoes_what_django_plans_there_other_apps_included() {
+fn a_rollback_in_every_schema_undoes_djangos_plan_including_other_apps() {
     for python in [DJANGO_4_2, DJANGO_5_2] {
         let lab = Lab::new();
         let server = Server::start().project(Project::Tenants, &lab.database, python);
@@ -287,35 +289,37 @@ fn going_back_in_every_schema_undoes_what_django_plans_there_other_apps_included
         server.shell(&format!("{lines} --shared --noinput </dev/null")).unwrap();
         tenants(&lab.database, 1);
         server.shell(&format!("{lines} --tenant --noinput </dev/null")).unwrap();
-        let told = of_tenants(&lab, &server).input("command", "rollback").input("target", "suppliers zero").run();
-        let undone = [
+        let told = tenants_step(&lab, &server).input("command", "rollback").input("target", "suppliers zero").run();
+        let rolled_back = [
             &["customers.0003_first_customer", "customers.0002_region", "customers.0001_initial"],
             ["suppliers.0001_initial"].as_slice(),
         ]
         .concat();
-        let told = told.succeeds().pending([undone.clone(), undone].concat()).logs("  8 migrations to roll back");
+        let told =
+            told.succeeds().pending([rolled_back.clone(), rolled_back].concat()).logs("  8 migrations to roll back");
         told.logs("  rolled back t01: suppliers.0001_initial")
             .logs("  rolled back public: suppliers.0001_initial")
             .done();
     }
 }
 
-/// What stood behind `|| true` in the first users' workflow: `--tenant` takes no name, so this never did anything.
+/// A command that was hidden by `|| true` in the first users' workflow: `--tenant` takes no name, so it never did anything.
 #[test]
-fn seed_002_a_step_that_never_worked_is_found_out() {
+fn seed_002_a_step_that_never_worked_is_detected() {
     let lab = Lab::new();
     let server = Server::start().project(Project::Tenants, &lab.database, DJANGO_4_2);
     let steps = STEPS.replace("migrate_schemas --tenant --noinput", "migrate_schemas --tenant test_tenant --noinput");
-    let told = of_tenants(&lab, &server).file("db/init.sql", INIT).file(".github/bastion-migrate.yml", steps).run();
+    let told =
+        tenants_step(&lab, &server).file("db/init.sql", INIT_SQL).file(".github/bastion-migrate.yml", steps).run();
     let told = told.fails("tool-failed", 6).error("No installed app with label 'test_tenant'.");
     let applied = told.listed("applied");
-    assert_eq!(applied.iter().collect::<BTreeSet<_>>().len(), OF_A_TENANT.len());
+    assert_eq!(applied.iter().collect::<BTreeSet<_>>().len(), TENANT_LEDGER.len());
     let told = told.applied(applied.iter().map(String::as_str)).logs("in the step `Tenant schemas`");
     told.summary("| Test tenant | done |").summary("| Tenant schemas | **failed** |").done();
 }
 
-/// The step of an example as it stands there, with what a reader has in the settings of the repository.
-fn example<'a>(lab: &'a Lab, server: &'a Server, path: &str) -> Action<'a> {
+/// Returns the step of an example workflow, with the secrets and variables of a reader's repository.
+fn example_step<'a>(lab: &'a Lab, server: &'a Server, path: &str) -> Action<'a> {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
     let (key, url, port) = (server.sshd().key(), lab.database.url(), format!("127.0.0.1:{}", server.sshd().port));
     let (name, pin) = (server.login().name(), server.sshd().known_hosts_line());
@@ -331,7 +335,7 @@ fn example<'a>(lab: &'a Lab, server: &'a Server, path: &str) -> Action<'a> {
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
-    let step = our_step(&text, "migrate");
+    let workflow_step = our_step(&text, "migrate");
     let lines = |mapping: &Value| {
         let lines: Vec<(String, String)> = mapping
             .as_mapping()
@@ -344,28 +348,28 @@ fn example<'a>(lab: &'a Lab, server: &'a Server, path: &str) -> Action<'a> {
             .collect();
         lines
     };
-    let told = Action::at_server(lab, server).hides(key.expose()).hides(&url);
-    let told = lines(&step["with"]).into_iter().fold(told, |told, (name, value)| told.input(&name, value));
-    lines(&step["env"]).into_iter().fold(told, |told, (name, value)| told.env(&name, value))
+    let step = Action::at_server(lab, server).hides(key.expose()).hides(&url);
+    let step = lines(&workflow_step["with"]).into_iter().fold(step, |step, (name, value)| step.input(&name, value));
+    lines(&workflow_step["env"]).into_iter().fold(step, |step, (name, value)| step.env(&name, value))
 }
 
 #[test]
-fn seed_000_as_the_example_of_a_server_has_it() {
+fn seed_000_the_server_example_migrates() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database);
-    let step = || example(&lab, &server, "examples/workflows/server.yml");
-    step().run().succeeds().applied(MIGRATIONS).says_in_order(&[EXPECTED[0], EXPECTED[5], EXPECTED[6]]).done();
+    let step = || example_step(&lab, &server, "examples/workflows/server.yml");
+    step().run().succeeds().applied(MIGRATIONS).logs_in_order(&[EXPECTED[0], EXPECTED[5], EXPECTED[6]]).done();
     step().run().nothing_to_do().done();
 }
 
 #[test]
-fn seed_002_as_the_example_of_tenants_has_it() {
+fn seed_002_the_tenants_example_migrates() {
     let lab = Lab::new();
     let server = Server::start().project(Project::Tenants, &lab.database, DJANGO_4_2);
-    let step = || example(&lab, &server, "examples/workflows/tenants.yml").file("db/init.sql", INIT);
+    let step = || example_step(&lab, &server, "examples/workflows/tenants.yml").file("db/init.sql", INIT_SQL);
     let told = step().run();
     let applied = told.listed("applied");
-    assert_eq!(counted(&applied), OF_A_TENANT.map(|name| (name.to_owned(), 2)).into(), "{}", told.log);
+    assert_eq!(count_names(&applied), TENANT_LEDGER.map(|name| (name.to_owned(), 2)).into(), "{}", told.log);
     told.succeeds().applied(applied.iter().map(String::as_str)).summary("| Tenant schemas | done |").done();
     step().run().nothing_to_do().done();
 }

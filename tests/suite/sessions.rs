@@ -1,5 +1,5 @@
-//! Whether two files run in one run or in two makes no difference, whatever the first of them leaves in its session or in the
-//! settings that sessions begin with.
+//! Two files have the same effect in one run and in two runs, whatever the first leaves in its session or in the session
+//! defaults.
 
 use crate::{
     action::{Action, Running},
@@ -10,18 +10,18 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Two files, the names of the database and of a role of the test's own in them.
-struct Two<'t> {
+/// Two files. `{database}` and `{role}` in them stand for the test's database and role.
+struct TwoFiles<'t> {
     first: &'t str,
     second: &'t str,
 }
 
-impl Two<'_> {
+impl TwoFiles<'_> {
     fn step<'a>(&self, lab: &'a Lab) -> Action<'a> {
-        self.with(lab, Action::new(lab), &[self.first, self.second])
+        self.step_with(lab, Action::new(lab), &[self.first, self.second])
     }
 
-    fn with<'a>(&self, lab: &Lab, step: Action<'a>, files: &[&str]) -> Action<'a> {
+    fn step_with<'a>(&self, lab: &Lab, step: Action<'a>, files: &[&str]) -> Action<'a> {
         let name = lab.database.name();
         let role = format!("migrates_{name}");
         lab.database.sql(&format!(
@@ -37,24 +37,24 @@ impl Two<'_> {
         })
     }
 
-    /// Both files in one run, and then one after the other in two: the same answer, which is this one.
-    fn end_the_same(&self, question: &str, answer: &str) {
+    /// Runs both files in one run, and in two runs with another database; the query must return this result both times.
+    fn assert_same_result(&self, query: &str, expected: &str) {
         let lab = Lab::new();
         self.step(&lab).run().succeeds().applied(["0001_file", "0002_file"]).done();
-        assert_eq!(lab.database.sql(question), answer, "in one run: {}", self.first);
+        assert_eq!(lab.database.sql(query), expected, "in one run: {}", self.first);
 
         let lab = Lab::new();
-        self.with(&lab, Action::new(&lab), &[self.first]).run().succeeds().applied(["0001_file"]).done();
+        self.step_with(&lab, Action::new(&lab), &[self.first]).run().succeeds().applied(["0001_file"]).done();
         self.step(&lab).run().succeeds().applied(["0002_file"]).done();
-        assert_eq!(lab.database.sql(question), answer, "in two runs: {}", self.first);
+        assert_eq!(lab.database.sql(query), expected, "in two runs: {}", self.first);
     }
 }
 
-const INSTANT: &str = "create table ev (at timestamptz);\ninsert into ev values ('2026-01-01 00:00');\n";
-const WHEN: &str = "set timezone = 'UTC'; select at from ev";
+const INSERT_LOCAL_TIME: &str = "create table ev (at timestamptz);\ninsert into ev values ('2026-01-01 00:00');\n";
+const SELECT_IN_UTC: &str = "set timezone = 'UTC'; select at from ev";
 
 #[test]
-fn what_a_file_makes_the_default_of_sessions_holds_for_the_next_file() {
+fn a_session_default_set_by_a_file_applies_to_the_next_file() {
     for first in [
         "alter database {database} set timezone = 'Asia/Tokyo';\n",
         "alter role {role} in database {database} set timezone = 'Asia/Tokyo';\n",
@@ -65,12 +65,12 @@ fn what_a_file_makes_the_default_of_sessions_holds_for_the_next_file() {
         "create table rows (id int);\ncopy rows from stdin;\n1\n\\.\nalter database {database} set timezone = 'Asia/Tokyo';\n",
         "begin;\nalter database {database} set timezone = 'Asia/Tokyo';\ncommit;\n",
     ] {
-        Two { first, second: INSTANT }.end_the_same(WHEN, "2025-12-31 15:00:00+00");
+        TwoFiles { first, second: INSERT_LOCAL_TIME }.assert_same_result(SELECT_IN_UTC, "2025-12-31 15:00:00+00");
     }
 }
 
 #[test]
-fn what_a_file_makes_the_default_no_more_is_gone_in_the_next_file() {
+fn a_session_default_reset_by_a_file_is_gone_in_the_next_file() {
     for reset in [
         "alter database {database} reset timezone;\n",
         "alter database {database} reset all;\n",
@@ -78,28 +78,33 @@ fn what_a_file_makes_the_default_no_more_is_gone_in_the_next_file() {
     ] {
         let lab = Lab::new();
         let set = "alter database {database} set timezone = 'Asia/Tokyo';\n";
-        let two = Two { first: set, second: reset };
-        two.with(&lab, Action::new(&lab), &[set, reset, INSTANT])
+        let files = TwoFiles { first: set, second: reset };
+        files
+            .step_with(&lab, Action::new(&lab), &[set, reset, INSERT_LOCAL_TIME])
             .run()
             .succeeds()
             .applied(["0001_file", "0002_file", "0003_file"])
             .done();
         let utc = lab.database.sql("select setting = 'Asia/Tokyo' from pg_settings where name = 'TimeZone'");
-        assert_eq!((lab.database.sql(WHEN).as_str(), utc.as_str()), ("2026-01-01 00:00:00+00", "f"), "{reset}");
+        assert_eq!(
+            (lab.database.sql(SELECT_IN_UTC).as_str(), utc.as_str()),
+            ("2026-01-01 00:00:00+00", "f"),
+            "{reset}"
+        );
     }
 }
 
 #[test]
-fn a_search_path_that_a_file_gives_the_database_is_the_next_files() {
-    Two {
+fn a_search_path_set_on_the_database_applies_to_the_next_file() {
+    TwoFiles {
         first: "create schema app;\nalter database {database} set search_path to app, public;\n",
         second: "create table orders (id int);\n",
     }
-    .end_the_same("select relnamespace::regnamespace from pg_class where relname = 'orders'", "app");
+    .assert_same_result("select relnamespace::regnamespace from pg_class where relname = 'orders'", "app");
 }
 
 #[test]
-fn a_setting_of_ones_own_is_unknown_to_the_next_file() {
+fn a_custom_setting_is_unknown_to_the_next_file() {
     for first in [
         "set my.tenant = '7';\n",
         "set local my.tenant = '7';\n",
@@ -107,13 +112,13 @@ fn a_setting_of_ones_own_is_unknown_to_the_next_file() {
         "do $$ begin perform set_config('my.tenant', '7', false); end $$;\n",
         "-- no-transaction\nset my.tenant = '7';\nselect 1;\n",
     ] {
-        Two { first, second: "create table seen as select current_setting('my.tenant', true) as tenant;\n" }
-            .end_the_same("select tenant is null from seen", "t");
+        TwoFiles { first, second: "create table seen as select current_setting('my.tenant', true) as tenant;\n" }
+            .assert_same_result("select tenant is null from seen", "t");
     }
 }
 
 #[test]
-fn an_advisory_lock_that_a_file_keeps_ends_with_it() {
+fn an_advisory_lock_is_released_at_the_end_of_its_file() {
     for first in [
         "select pg_advisory_lock(42);\n",
         "select pg_advisory_lock(42), pg_advisory_lock_shared(4, 2);\n",
@@ -122,15 +127,15 @@ fn an_advisory_lock_that_a_file_keeps_ends_with_it() {
     ] {
         let second = "create table seen as select count(*) as locks from pg_locks \
                       where locktype = 'advisory' and pid = pg_backend_pid();\n";
-        // Our own one.
-        Two { first, second }.end_the_same("select locks from seen", "1");
+        // The run lock.
+        TwoFiles { first, second }.assert_same_result("select locks from seen", "1");
     }
 }
 
 #[test]
-fn what_else_a_file_leaves_in_its_session_is_gone_in_the_next_one() {
-    let seen = |what: &str| format!("create table seen as select ({what})::text as seen;\n");
-    for (first, what, answer) in [
+fn other_session_state_of_a_file_is_gone_in_the_next_file() {
+    let record_result = |query: &str| format!("create table seen as select ({query})::text as seen;\n");
+    for (first, query, expected) in [
         (
             "set session characteristics as transaction isolation level serializable;\n",
             "current_setting('transaction_isolation')",
@@ -143,36 +148,36 @@ fn what_else_a_file_leaves_in_its_session_is_gone_in_the_next_one() {
         ("create sequence s; select nextval('s');\n", "select currval_is_unknown()", "t"),
         ("set session authorization {role};\nset role {role};\n", "session_user = current_user", "true"),
     ] {
-        let second = match what {
+        let second = match query {
             "select currval_is_unknown()" => {
                 "create table seen (seen text);\ndo $$ begin perform lastval(); exception when others then \
                  insert into seen values ('t'); end $$;\n"
                     .to_owned()
             }
-            what => seen(what),
+            query => record_result(query),
         };
-        Two { first, second: &second }.end_the_same("select seen from seen", answer);
+        TwoFiles { first, second: &second }.assert_same_result("select seen from seen", expected);
     }
 }
 
 #[test]
-fn a_setting_that_a_step_before_the_migration_makes_the_default_holds_for_its_files() {
+fn a_session_default_set_by_an_earlier_step_applies_to_the_files() {
     let lab = Lab::new();
     let steps = "before: [{ sql: db/zone.sql }]\n";
     Action::new(&lab)
         .file(".github/bastion-migrate.yml", steps)
         .file("db/zone.sql", format!("alter database {} set timezone = 'Asia/Tokyo'", lab.database.name()))
-        .file("migrations/0001_ev.sql", INSTANT)
+        .file("migrations/0001_ev.sql", INSERT_LOCAL_TIME)
         .run()
         .succeeds()
         .applied(["0001_ev"])
         .done();
-    assert_eq!(lab.database.sql(WHEN), "2025-12-31 15:00:00+00");
+    assert_eq!(lab.database.sql(SELECT_IN_UTC), "2025-12-31 15:00:00+00");
 }
 
-/// Another run that waits for the lock gets it when the first one is done, not when the first one begins a new session.
+/// A waiting run gets the lock when the first run ends, not when the first run starts a new session.
 #[test]
-fn a_new_session_keeps_the_run_lock_from_everybody_who_waits_for_it() {
+fn a_new_session_does_not_lose_the_run_lock_to_a_waiting_run() {
     let lab = Lab::new();
     let holder = lab.database.session();
     holder.sql("select pg_advisory_lock(42)");
@@ -186,8 +191,8 @@ fn a_new_session_keeps_the_run_lock_from_everybody_who_waits_for_it() {
     lab.database
         .wait_for("select count(*) from pg_locks where locktype = 'advisory' and objid = 42 and not granted", "1");
     let second = all_files().start();
-    waits_for_the_lock(&second);
-    // Nobody else could take the lock meanwhile.
+    wait_for_lock_message(&second);
+    // No other session could take the lock in the meantime.
     assert_eq!(holder.sql(&run_lock::try_lock_sql(bastion_migrate_key())), "f");
     holder.sql("select pg_advisory_unlock(42)");
     let all = ["0001_n", "0002_n", "0003_n", "0004_wait"];
@@ -196,22 +201,25 @@ fn a_new_session_keeps_the_run_lock_from_everybody_who_waits_for_it() {
     assert_eq!(lab.database.sql("select count(*) from bastion_migrate.ledger"), "4");
 }
 
-fn waits_for_the_lock(step: &Running<'_>) {
+fn wait_for_lock_message(step: &Running<'_>) {
     step.wait_for_line("waiting for the run lock", PATIENCE);
 }
 
 #[test]
-fn a_role_that_may_have_one_session_only_goes_on_in_another_one() {
+fn a_role_limited_to_one_session_can_start_a_new_one() {
     let lab = Lab::new();
-    let two = Two { first: "alter role {role} in database {database} set timezone = 'Asia/Tokyo';\n", second: INSTANT };
-    let step = two.step(&lab);
+    let files = TwoFiles {
+        first: "alter role {role} in database {database} set timezone = 'Asia/Tokyo';\n",
+        second: INSERT_LOCAL_TIME,
+    };
+    let step = files.step(&lab);
     lab.database.sql(&format!("alter role migrates_{} connection limit 1", lab.database.name()));
     step.run().succeeds().applied(["0001_file", "0002_file"]).done();
-    assert_eq!(lab.database.sql(WHEN), "2025-12-31 15:00:00+00");
+    assert_eq!(lab.database.sql(SELECT_IN_UTC), "2025-12-31 15:00:00+00");
 }
 
 #[test]
-fn a_new_session_has_the_lock_of_sqlx_too() {
+fn a_new_session_takes_the_lock_of_sqlx_as_well() {
     let lab = Lab::new();
     let file = format!("alter database {} set timezone = 'Asia/Tokyo';\n", lab.database.name());
     let locks = "create table seen as select count(*) as locks from pg_locks where locktype = 'advisory' and pid = pg_backend_pid();\n";
@@ -228,7 +236,7 @@ fn a_new_session_has_the_lock_of_sqlx_too() {
 }
 
 #[test]
-fn sessions_that_the_database_lets_be_idle_for_a_moment_only_outlast_the_steps() {
+fn sessions_survive_a_short_idle_session_timeout_during_steps() {
     let lab = Lab::new();
     lab.database.sql(&format!("alter database {} set idle_session_timeout = '300ms'", lab.database.name()));
     Action::new(&lab)

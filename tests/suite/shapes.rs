@@ -1,9 +1,9 @@
-//! Ledgers of other tools, as those tools make them, read from a real server.
+//! Ledgers of other tools, as those tools create them, read from a real server.
 
 use crate::lab::Lab;
 use bastion_migrate::{ledger::known_tools, tool::Recipe};
 
-/// Tool, its table with one row that is applied (and one that is not, where there are such), and what people call the row.
+/// Tool, its table with an applied row (and an unapplied one, if the tool has such rows), and the displayed name of the row.
 pub(crate) const LEDGERS: &[(&str, &str, &str)] = &[
     (
         "django",
@@ -191,13 +191,13 @@ pub(crate) const LEDGERS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// The lab's rows are lines with columns parted by `|`.
-fn answer(text: &str) -> Vec<Vec<Option<String>>> {
+/// Splits the lab's output into rows and columns.
+fn parse_output(text: &str) -> Vec<Vec<Option<String>>> {
     text.lines().map(|line| line.split('|').map(|field| Some(field.to_owned())).collect()).collect()
 }
 
 #[test]
-fn every_recipe_names_a_ledger_that_can_be_read() {
+fn every_ledger_that_a_recipe_names_is_known() {
     let known: Vec<&str> = known_tools::tool_names().collect();
     for recipe in Recipe::load_all() {
         assert!(recipe.ledger.as_deref().is_none_or(|ledger| known.contains(&ledger)), "{}", recipe.name);
@@ -206,16 +206,17 @@ fn every_recipe_names_a_ledger_that_can_be_read() {
 }
 
 #[test]
-fn every_shape_is_found_in_its_schema_and_read_in_one_question() {
+fn every_ledger_layout_is_found_in_its_schema_and_read_in_one_query() {
     let lab = Lab::new();
-    for (at, (_, ddl, _)) in LEDGERS.iter().enumerate() {
-        lab.database.sql(&format!("create schema s{at:02}; set search_path = s{at:02}; {ddl}"));
+    for (index, (_, ddl, _)) in LEDGERS.iter().enumerate() {
+        lab.database.sql(&format!("create schema s{index:02}; set search_path = s{index:02}; {ddl}"));
     }
-    let found = known_tools::parse_ledgers(&answer(&lab.database.sql(&known_tools::find_sql())), None).unwrap().ledgers;
+    let found =
+        known_tools::parse_ledgers(&parse_output(&lab.database.sql(&known_tools::find_sql())), None).unwrap().ledgers;
     let tools: Vec<&str> = found.iter().map(known_tools::ToolLedger::tool_name).collect();
     assert_eq!(tools, LEDGERS.iter().map(|(tool, ..)| *tool).collect::<Vec<_>>());
-    let rows = known_tools::parse_rows(&answer(&lab.database.sql(&known_tools::read_sql(&found))));
+    let rows = known_tools::parse_rows(&parse_output(&lab.database.sql(&known_tools::read_sql(&found))));
     let read: Vec<(String, String)> = rows.into_iter().map(|row| (row.schema, row.name)).collect();
-    let expected = LEDGERS.iter().enumerate().map(|(at, (.., name))| (format!("s{at:02}"), (*name).to_owned()));
+    let expected = LEDGERS.iter().enumerate().map(|(index, (.., name))| (format!("s{index:02}"), (*name).to_owned()));
     assert_eq!(read, expected.collect::<Vec<_>>());
 }

@@ -1,12 +1,12 @@
-//! sqlx's files and sqlx's ledger, so that sqlx itself goes on working with the database. What sqlx does is taken from its
-//! sources, version 0.9: `sqlx-core/src/migrate` and `sqlx-postgres/src/migrate.rs`.
+//! sqlx's files and ledger: sqlx itself can continue to use the database. sqlx's behaviour is taken from its sources, version
+//! 0.9: `sqlx-core/src/migrate` and `sqlx-postgres/src/migrate.rs`.
 
 use crate::{action::Action, lab::Lab};
 
 const USERS: &str = "create table users (id int);\n";
 const NAME: &str = "alter table users add name text;\n";
 
-/// `ensure_migrations_table`.
+/// The table of sqlx's `ensure_migrations_table`.
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS _sqlx_migrations (
     version BIGINT PRIMARY KEY,
     description TEXT NOT NULL,
@@ -16,7 +16,7 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS _sqlx_migrations (
     execution_time BIGINT NOT NULL
 );";
 
-/// A database in which sqlx has applied these texts, as it would have.
+/// Creates a database as sqlx leaves it after applying these files.
 fn migrated(files: &[(i64, &str, &str)]) -> Lab {
     let lab = Lab::new();
     lab.database.sql(&format!("set role app; {TABLE}"));
@@ -31,7 +31,7 @@ fn migrated(files: &[(i64, &str, &str)]) -> Lab {
 }
 
 #[test]
-fn a_fresh_database_gets_the_ledger_that_sqlx_would_have_made() {
+fn a_fresh_database_gets_the_ledger_that_sqlx_would_create() {
     let lab = Lab::new();
     let step = || {
         Action::new(&lab)
@@ -53,13 +53,13 @@ fn a_fresh_database_gets_the_ledger_that_sqlx_would_have_made() {
         )),
         "20260101120000|create the users|t|t|t|t\n20260102120000|add  name|t|t|t|t"
     );
-    let theirs = migrated(&[]);
+    let migrated_by_sqlx = migrated(&[]);
     let shape = "select attname, format_type(atttypid, atttypmod), attnotnull, pg_get_expr(adbin, adrelid) \
                  from pg_attribute left join pg_attrdef on adrelid = attrelid and adnum = attnum \
                  where attrelid = '_sqlx_migrations'::regclass and attnum > 0 order by attnum; \
                  select conname, pg_get_constraintdef(oid) from pg_constraint where conrelid = '_sqlx_migrations'::regclass; \
                  select relnamespace::regnamespace, relowner::regrole from pg_class where relname = '_sqlx_migrations'";
-    assert_eq!(lab.database.sql(shape), theirs.database.sql(shape));
+    assert_eq!(lab.database.sql(shape), migrated_by_sqlx.database.sql(shape));
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_ledger_of_sqlx_is_kept_for_files_of_any_name() {
 }
 
 #[test]
-fn a_row_that_is_not_a_success_is_refused() {
+fn an_unsuccessful_row_in_the_ledger_is_refused() {
     let lab = migrated(&[(1, "users", USERS)]);
     lab.database.sql("update _sqlx_migrations set success = false");
     Action::new(&lab)
@@ -117,20 +117,20 @@ fn files_without_a_transaction_are_recorded_as_well() {
 }
 
 #[test]
-fn the_lock_of_sqlx_is_waited_for_and_its_holder_named() {
+fn a_run_waits_for_the_lock_of_sqlx_and_names_its_holder() {
     let lab = migrated(&[]);
     let holder = lab.database.session();
     let key = 0x3d32_ad9e_i64 * i64::from(crc32(lab.database.name().as_bytes()));
     holder.sql(&format!("set application_name = 'lab'; select pg_advisory_lock({key})"));
     let step = || Action::new(&lab).file("migrations/0001_users.sql", USERS).input("lock-wait", "0s");
     step().run().fails("lock-held", 4).error("sqlx's own lock is held by `lab` (pid").done();
-    // Only who writes needs it.
+    // Only a command that writes needs the lock.
     step().input("command", "plan").run().has_pending().pending(["0001_users"]).done();
     drop(holder);
     step().input("lock-wait", "10s").run().succeeds().applied(["0001_users"]).done();
 }
 
-/// `CRC_32_ISO_HDLC`, bit by bit.
+/// Computes `CRC_32_ISO_HDLC` bit by bit.
 fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
     !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))

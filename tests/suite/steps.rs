@@ -1,4 +1,4 @@
-//! Steps around a migration, whichever executor it is: their order, what they see of each other, and what a file of SQL may do.
+//! Steps around a migration, for every executor: their order, the effects they see of each other, and the limits of SQL files.
 
 use crate::{
     action::Action,
@@ -9,10 +9,10 @@ use crate::{
     },
 };
 
-/// A table and its row in our own ledger, as another run would have left them.
+/// The migration's content.
 const FILE: &str = "create table shop ();\n";
 
-/// Plain files, with these steps.
+/// A step with SQL files and these steps.
 fn sql<'a>(lab: &'a Lab, steps: &str) -> Action<'a> {
     Action::new(lab).file("migrations/0001_shop.sql", FILE).file(".github/bastion-migrate.yml", steps)
 }
@@ -23,7 +23,7 @@ fn django<'a>(lab: &'a Lab, server: &'a Server, steps: &str) -> Action<'a> {
     step.file(".github/bastion-migrate.yml", steps)
 }
 
-/// Somebody else's run.
+/// A session that holds the run lock, as another run.
 fn holder(lab: &Lab) -> Session {
     let session = lab.database.session();
     session.sql(&format!("select pg_advisory_lock({})", bastion_migrate::postgres::bastion_migrate_key()));
@@ -31,7 +31,7 @@ fn holder(lab: &Lab) -> Session {
 }
 
 #[test]
-fn files_of_sql_are_run_around_files_of_migrations() {
+fn sql_files_run_before_and_after_the_migration() {
     let lab = Lab::new();
     let steps = "before: [{ sql: db/role.sql }]\nafter: [{ name: Rights, sql: db/rights.sql }]\n";
     let step = sql(&lab, steps).file("db/role.sql", "create table role (); select 1;");
@@ -44,7 +44,7 @@ fn files_of_sql_are_run_around_files_of_migrations() {
 }
 
 #[test]
-fn a_file_of_sql_that_fails_is_told_with_its_place_and_nothing_is_migrated() {
+fn a_failed_sql_file_is_reported_with_its_position_and_prevents_the_migration() {
     let lab = Lab::new();
     let told = sql(&lab, "before: [{ sql: db/a.sql }]").file("db/a.sql", "select 1;\nselect nowhere;\n").run();
     told.fails("statement-failed", 6)
@@ -54,9 +54,9 @@ fn a_file_of_sql_that_fails_is_told_with_its_place_and_nothing_is_migrated() {
     assert_eq!(lab.database.contents(), "");
 }
 
-/// The server gives a position for what it can't parse or name, and for nothing else.
+/// The server returns a position only for syntax errors and unknown names.
 #[test]
-fn a_file_of_sql_that_fails_is_told_with_its_line_whatever_the_error() {
+fn a_failed_sql_file_is_reported_with_its_line_for_every_error() {
     let lab = Lab::new();
     let text = "create table a (n int check (n > 0));\n\ndo $$\nbegin\n  raise exception 'not today';\nend $$;\n";
     let told = sql(&lab, "before: [{ sql: db/a.sql }]").file("db/a.sql", text).run();
@@ -69,7 +69,7 @@ fn a_file_of_sql_that_fails_is_told_with_its_line_whatever_the_error() {
 }
 
 #[test]
-fn a_file_of_sql_that_does_not_end_its_transaction_has_failed() {
+fn a_sql_file_that_does_not_end_its_transaction_fails() {
     let lab = Lab::new();
     let told = sql(&lab, "before: [{ sql: db/a.sql }]").file("db/a.sql", "begin; create table lost ();").run();
     told.fails("own-transaction", 2).error_in("db/a.sql", "begins a transaction and does not end it").done();
@@ -77,7 +77,7 @@ fn a_file_of_sql_that_does_not_end_its_transaction_has_failed() {
 }
 
 #[test]
-fn a_file_of_sql_has_the_settings_of_the_url() {
+fn a_sql_file_runs_with_the_settings_of_the_url() {
     let lab = Lab::new();
     lab.database.sql("create schema shop authorization app");
     let url = format!("{}?options=-c%20search_path%3Dshop", lab.database.url());
@@ -88,7 +88,7 @@ fn a_file_of_sql_has_the_settings_of_the_url() {
     assert_eq!(lab.database.sql("select to_regclass('shop.of_the_shop') is not null"), "t");
 }
 
-/// A dump as plain SQL: what only psql understands is left out or written otherwise.
+/// Converts a dump to plain SQL: psql commands are removed and COPY becomes INSERT.
 fn without_copy(dump: &str) -> String {
     let mut into = None;
     let mut text = String::new();
@@ -113,9 +113,9 @@ fn without_copy(dump: &str) -> String {
     text
 }
 
-/// As a restored backup would have it.
+/// The earlier step restores a backup.
 #[test]
-fn what_a_step_before_has_made_is_part_of_the_plan() {
+fn the_plan_includes_the_effects_of_earlier_steps() {
     let lab = Lab::new();
     sql(&lab, "").run().succeeds().applied(["0001_shop"]).done();
     let dump = without_copy(&lab.database.dump());
@@ -125,7 +125,7 @@ fn what_a_step_before_has_made_is_part_of_the_plan() {
 }
 
 #[test]
-fn what_a_command_before_has_migrated_is_not_pending() {
+fn migrations_of_an_earlier_command_are_not_pending() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database);
     let told = django(&lab, &server, "before: [{ run: python manage.py migrate --noinput }]").run();
@@ -133,7 +133,7 @@ fn what_a_command_before_has_migrated_is_not_pending() {
 }
 
 #[test]
-fn who_does_not_get_the_lock_does_nothing_about_a_failure() {
+fn a_run_without_the_lock_runs_no_failure_steps() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database);
     let other = holder(&lab);
@@ -145,7 +145,7 @@ fn who_does_not_get_the_lock_does_nothing_about_a_failure() {
 }
 
 #[test]
-fn a_step_for_failures_runs_after_one_and_only_then() {
+fn a_failure_step_runs_only_after_a_failure() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database);
     let steps = "steps: [{ name: Migrate, run: python manage.py migrate --noinput && false }]\n\
@@ -158,7 +158,7 @@ fn a_step_for_failures_runs_after_one_and_only_then() {
 }
 
 #[test]
-fn an_optional_step_that_fails_is_told_and_the_run_goes_on() {
+fn a_failed_optional_step_is_a_warning_and_the_run_continues() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database);
     let steps = "before: [{ name: Cache, run: 'false', optional: true }]";
@@ -168,9 +168,9 @@ fn an_optional_step_that_fails_is_told_and_the_run_goes_on() {
     told.summary("| before | Cache | **failed** |").done();
 }
 
-/// Beside the migration there is no ledger that could say anything.
+/// The ledger says nothing about steps other than the migration.
 #[test]
-fn a_step_after_the_migration_fails_in_its_own_stage_and_words() {
+fn a_failed_step_after_the_migration_is_reported_in_its_own_stage() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database);
     let steps = "after: [{ name: Warm, executor: server, run: 'echo cold; false', optional: true }]";
@@ -182,7 +182,7 @@ fn a_step_after_the_migration_fails_in_its_own_stage_and_words() {
 }
 
 #[test]
-fn steps_in_place_of_the_migration_run_if_something_is_pending_or_if_they_say_always() {
+fn custom_migration_steps_run_if_something_is_pending_or_always_on_request() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database);
     let steps = "steps: [{ name: Migrate, run: python manage.py migrate --noinput }, { name: Seed, run: echo sown }, \

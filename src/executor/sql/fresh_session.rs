@@ -58,21 +58,21 @@ impl SqlExecutor<'_> {
     ///
     /// # Errors
     /// The reason why it stopped; events report what was applied before.
-    pub async fn migrate(&mut self, reach: &mut Transport) -> Result<(), Fault> {
+    pub async fn migrate(&mut self, transport: &mut Transport) -> Result<(), Fault> {
         let mut from = 0;
         loop {
-            let (reached, proof) = self.migrate_from(reach, from).await?;
+            let (reached, proof) = self.migrate_from(transport, from).await?;
             match reached {
                 Ok(SessionOutcome::Finished) => {
                     self.early_proof = proof;
                     return Ok(());
                 }
                 Ok(SessionOutcome::NeedsNewSession(at)) => {
-                    self.start_fresh_session(reach, at).await?;
+                    self.start_fresh_session(transport, at).await?;
                     from = at;
                 }
                 Err(stopped) if stopped.fault.code.ends_session() => {
-                    return self.settle_after_loss(reach, stopped).await;
+                    return self.settle_after_loss(transport, stopped).await;
                 }
                 Err(stopped) => {
                     if let Some(migration) = self.pending.get(stopped.at) {
@@ -88,13 +88,13 @@ impl SqlExecutor<'_> {
     /// answered too early, it proves nothing and is sent again.
     async fn migrate_from(
         &self,
-        reach: &Transport,
+        transport: &Transport,
         from: usize,
     ) -> Result<(Result<SessionOutcome, StoppedAt>, Option<LedgerState>), Fault> {
         let (session, ledger) = (require_session(self.session.as_ref())?, require_ledger(self.ledger.as_ref())?);
         let unasked = || Fault::new(Code::DatabaseNotPostgres, "the server did not report the state of a new session");
         let fresh = self.fresh_state.as_ref().ok_or_else(unasked)?;
-        let (run, safety, lookout) = (self.runner.run_url(), &self.settings.safety, LockWaits::default());
+        let (run, safety, lock_waits) = (self.runner.run_url(), &self.settings.safety, LockWaits::default());
         let options = self.settings.database.as_ref().and_then(|target| target.options.as_deref());
         let has_own_limit = options.is_some_and(|options| options.contains("lock_timeout"));
         let apply = Pipeline {
@@ -105,7 +105,7 @@ impl SqlExecutor<'_> {
             lock_retries: LockRetries { lock_timeout: safety.lock_timeout, retries: safety.retries },
             lock_timeouts: if has_own_limit { LockTimeouts::Session } else { LockTimeouts::PerAttempt },
             attempt: Cell::new(0),
-            lookout: &lookout,
+            lock_waits: &lock_waits,
             rollback_timeout: self.settings.wait_timeout,
             run_url: run.as_deref(),
             commits: &self.commits,
@@ -120,11 +120,11 @@ impl SqlExecutor<'_> {
             events: &self.events,
             pid: session.announced_pid,
         };
-        Ok(run_monitored(watch, reach, &lookout, join(apply.apply_all(&pending, from), asked)).await)
+        Ok(run_monitored(watch, transport, &lock_waits, join(apply.apply_all(&pending, from), asked)).await)
     }
 
     /// Starts a new session for the files from this one on, with the locks of the old one.
-    async fn start_fresh_session(&mut self, reach: &Transport, at: usize) -> Result<(), Fault> {
+    async fn start_fresh_session(&mut self, transport: &Transport, at: usize) -> Result<(), Fault> {
         if let Some(migration) = self.pending.get(at) {
             self.events.emit_note(format!(
                 "{} starts a new session, as in a run of its own: the session changes of the files before it can't \
@@ -133,14 +133,14 @@ impl SqlExecutor<'_> {
             ));
         }
         let wait = self.settings.wait_timeout;
-        let connected = Session::connect(reach, self.settings.required_database()?, &self.startup, &self.events);
+        let connected = Session::connect(transport, self.settings.required_database()?, &self.startup, &self.events);
         let handed_over = match answer_within(wait, connected).await {
             Ok(session) => self.hand_over_to(session).await?,
             // Perhaps the server has no connection slot for a second session.
             Err(_) => false,
         };
         if !handed_over {
-            self.reopen_session(reach).await?;
+            self.reopen_session(transport).await?;
         }
         let session = require_session(self.session.as_ref())?;
         let question = OwnQuery::read_only(fresh_state_query(self.settings));
@@ -171,13 +171,13 @@ impl SqlExecutor<'_> {
 
     /// Starts the new session after the old one has ended. Another run that got the locks in between may have applied
     /// some of our files.
-    async fn reopen_session(&mut self, reach: &Transport) -> Result<(), Fault> {
+    async fn reopen_session(&mut self, transport: &Transport) -> Result<(), Fault> {
         let before = self.session.as_ref().map(|old| old.announced_pid);
         if let Some(old) = self.session.take() {
             old.close().await;
         }
         let (target, wait) = (self.settings.required_database()?, self.settings.wait_timeout);
-        let session = wait::wait_for_session(reach, target, &self.startup, wait, &self.events).await?;
+        let session = wait::wait_for_session(transport, target, &self.startup, wait, &self.events).await?;
         let wait =
             LockWait { previous_pid: before, ..crate::executor::lock_holder::lock_wait(self.settings, self.runner) };
         for lock in self.held_locks()? {

@@ -98,10 +98,10 @@ impl<'a> SqlExecutor<'a> {
     ///
     /// # Errors
     /// The reason why the database can't be used.
-    pub async fn connect(&mut self, reach: &Transport) -> Result<(), Fault> {
+    pub async fn connect(&mut self, transport: &Transport) -> Result<(), Fault> {
         let target = self.settings.required_database()?;
         let wait = self.settings.wait_timeout;
-        let session = wait::wait_for_session(reach, target, &self.startup, wait, &self.events).await?;
+        let session = wait::wait_for_session(transport, target, &self.startup, wait, &self.events).await?;
         let session = self.session.insert(session);
         let question = opening_query(self.settings).with_appended(&fresh_session::fresh_state_query(self.settings));
         let opening = preflight::run_preflight(
@@ -262,7 +262,7 @@ impl<'a> SqlExecutor<'a> {
     ///
     /// # Errors
     /// All deviations from the expected state.
-    pub async fn verify(&mut self, reach: &mut Transport) -> Result<(), Vec<Fault>> {
+    pub async fn verify(&mut self, transport: &mut Transport) -> Result<(), Vec<Fault>> {
         let faults = match self.settings.command {
             Command::Verify => plan::still_pending(&self.pending, &self.ledger_before),
             // Nothing has changed since the plan read the ledger under the lock: that is the proof.
@@ -272,7 +272,7 @@ impl<'a> SqlExecutor<'a> {
                     |after: &LedgerState| plan::missing_after_run(&self.pending, &self.ledger_before, after).is_empty();
                 let after = match self.early_proof.take().filter(proves) {
                     Some(after) => after,
-                    None => self.read_ledger_after(reach).await.map_err(|fault| vec![fault])?,
+                    None => self.read_ledger_after(transport).await.map_err(|fault| vec![fault])?,
                 };
                 self.warn_of_old_invalid_indexes(&after);
                 plan::missing_after_run(&self.pending, &self.ledger_before, &after)

@@ -26,18 +26,18 @@ const CANCEL_INTERVAL: Duration = Duration::from_millis(150);
 impl SqlExecutor<'_> {
     /// Replaces the first fault by the cause of the lost connection, if that is what it reports: the bastion and the
     /// session's driver know more than the query that found it closed.
-    pub async fn with_root_cause(&mut self, reach: &Transport, mut faults: Vec<Fault>) -> Vec<Fault> {
+    pub async fn with_root_cause(&mut self, transport: &Transport, mut faults: Vec<Fault>) -> Vec<Fault> {
         if let Some(first) = faults.first_mut() {
-            *first = self.root_cause(reach, first.clone()).await;
+            *first = self.root_cause(transport, first.clone()).await;
         }
         faults
     }
 
-    async fn root_cause(&mut self, reach: &Transport, symptom: Fault) -> Fault {
+    async fn root_cause(&mut self, transport: &Transport, symptom: Fault) -> Fault {
         if !symptom.code.ends_session() && symptom.code != Code::DatabaseUnready {
             return symptom;
         }
-        let cause = match (reach.loss_fault(), &mut self.session) {
+        let cause = match (transport.loss_fault(), &mut self.session) {
             (Some(bastion), _) => Some(bastion),
             // A symptom that the server itself reported contains its cause.
             (None, Some(session)) if symptom.sqlstate.is_none() => session.close_reason().await,
@@ -56,7 +56,7 @@ impl SqlExecutor<'_> {
     ///
     /// # Errors
     /// The reason why its outcome is unknown.
-    pub async fn stop_work(&self, reach: &Transport) -> Result<(), Fault> {
+    pub async fn stop_work(&self, transport: &Transport) -> Result<(), Fault> {
         let Some(session) = &self.session else { return Ok(()) };
         let canceller = session.canceller();
         let sql = self.commits.rollback_sql();
@@ -67,7 +67,7 @@ impl SqlExecutor<'_> {
                     rollback.set(session.client.batch_execute(sql));
                 }
                 Ok(answer) => break answer,
-                Err(_) => canceller.cancel(reach).await?,
+                Err(_) => canceller.cancel(transport).await?,
             }
         };
         answer.map_err(|error| statement_fault(&error))?;
@@ -116,13 +116,13 @@ impl SqlExecutor<'_> {
 
     /// Reconnects and reads the outcome of the migrations that were in flight: what is not in the ledger was rolled
     /// back.
-    pub(crate) async fn settle_after_loss(&mut self, reach: &mut Transport, stopped: StoppedAt) -> Result<(), Fault> {
-        let lost = self.root_cause(reach, stopped.fault).await;
+    pub(crate) async fn settle_after_loss(&mut self, transport: &mut Transport, stopped: StoppedAt) -> Result<(), Fault> {
+        let lost = self.root_cause(transport, stopped.fault).await;
         self.events.emit(Event::Waiting {
             what: "the database, to see what was committed".to_owned(),
             why: lost.cause.clone(),
         });
-        match self.reconnect_and_read(reach).await {
+        match self.reconnect_and_read(transport).await {
             Ok(content) => {
                 self.report_committed(&content, |index| Event::Failed { index });
                 self.warn_of_new_invalid_indexes(&content.invalid_indexes);
@@ -149,18 +149,18 @@ impl SqlExecutor<'_> {
 
     /// Reads the ledger after the work. A connection that broke meanwhile is opened again: everything is committed, and
     /// only the proof is missing.
-    pub(crate) async fn read_ledger_after(&mut self, reach: &mut Transport) -> Result<LedgerState, Fault> {
+    pub(crate) async fn read_ledger_after(&mut self, transport: &mut Transport) -> Result<LedgerState, Fault> {
         let wait = self.settings.wait_timeout;
         let lost =
             match answer_within(wait, self.read_ledger(&require_ledger(self.ledger.as_ref())?.as_created())).await {
-                Err(lost) if lost.code.ends_session() => self.root_cause(reach, lost).await,
+                Err(lost) if lost.code.ends_session() => self.root_cause(transport, lost).await,
                 answer => return answer,
             };
         self.events.emit(Event::Waiting {
             what: "the database, to read the ledger again".to_owned(),
             why: lost.cause.clone(),
         });
-        self.reconnect_and_read(reach).await.map_err(|why| {
+        self.reconnect_and_read(transport).await.map_err(|why| {
             lost.detail("everything was committed: only the proof is missing")
                 .detail(format!("the connection could not be restored: {}", why.cause))
                 .fix("run `command: verify` as soon as the database can be reached")
@@ -170,14 +170,14 @@ impl SqlExecutor<'_> {
     /// Reads the ledger over a new connection, within `wait-timeout`. Holding the run lock proves that the lost session
     /// has ended, and its transaction with it; until then the new session must not be used. The lost one is closed
     /// first, as the server may still have it.
-    async fn reconnect_and_read(&mut self, reach: &mut Transport) -> Result<LedgerState, Fault> {
+    async fn reconnect_and_read(&mut self, transport: &mut Transport) -> Result<LedgerState, Fault> {
         let wait = self.settings.wait_timeout;
         let late =
             || Fault::new(Code::DatabaseTimeout, format!("no answer within {} s (`wait-timeout`)", wait.as_secs()));
         if let Some(old) = &mut self.session {
             old.abort_driver().await;
         }
-        let session = timeout(wait, self.reconnect_locked(reach)).await.unwrap_or_else(|_| Err(late()))?;
+        let session = timeout(wait, self.reconnect_locked(transport)).await.unwrap_or_else(|_| Err(late()))?;
         self.session = Some(session);
         answer_within(wait, self.read_created_ledger(require_ledger(self.ledger.as_ref())?)).await
     }
@@ -194,14 +194,14 @@ impl SqlExecutor<'_> {
         }
     }
 
-    async fn reconnect_locked(&self, reach: &mut Transport) -> Result<Session, Fault> {
+    async fn reconnect_locked(&self, transport: &mut Transport) -> Result<Session, Fault> {
         let (began, wait) = (tokio::time::Instant::now(), self.settings.wait_timeout);
-        if reach.loss_fault().is_some() {
-            *reach = Transport::connect(self.settings.route.as_ref(), &self.events).await?;
+        if transport.loss_fault().is_some() {
+            *transport = Transport::connect(self.settings.route.as_ref(), &self.events).await?;
         }
         let left = wait.saturating_sub(began.elapsed());
         let session =
-            wait::wait_for_session(reach, self.settings.required_database()?, &self.startup, left, &self.events)
+            wait::wait_for_session(transport, self.settings.required_database()?, &self.startup, left, &self.events)
                 .await?;
         let doubtful = self.commits.sent.get() > self.commits.committed.get();
         if let Some(xid) = self.commits.xid.get().filter(|_| doubtful) {

@@ -37,15 +37,15 @@ pub(crate) struct CommandRun<'e> {
 pub(crate) async fn run_command(
     sites: &mut Sites<'_>,
     lock_holder: &mut LockHolder<'_>,
-    errand: CommandRun<'_>,
+    command_run: CommandRun<'_>,
 ) -> Result<(), Fault> {
-    let Some(limit) = errand.timeout else { return run_with_retries(sites, lock_holder, errand).await };
-    if let Ok(done) = timeout(limit, run_with_retries(sites, lock_holder, errand)).await {
+    let Some(limit) = command_run.timeout else { return run_with_retries(sites, lock_holder, command_run).await };
+    if let Ok(done) = timeout(limit, run_with_retries(sites, lock_holder, command_run)).await {
         return done;
     }
-    let cause = format!("`{}` was not done after {} s", errand.command.display_text(), limit.as_secs());
+    let cause = format!("`{}` was not done after {} s", command_run.command.display_text(), limit.as_secs());
     let ended = sites.stop_commands().await;
-    if sites.is_detached(errand.site) {
+    if sites.is_detached(command_run.site) {
         return Err(sites.give_up(format!("{cause}, and could not be stopped: the connection to the server is lost")));
     }
     ended?;
@@ -72,24 +72,24 @@ enum LockWaitLimit {
 async fn run_with_retries(
     sites: &mut Sites<'_>,
     lock_holder: &mut LockHolder<'_>,
-    errand: CommandRun<'_>,
+    command_run: CommandRun<'_>,
 ) -> Result<(), Fault> {
     let (mut turn, mut said) = (RunMode::Start, RefCell::new(Transcript::default()));
-    let ladder = LockRetries { lock_timeout: sites.settings.safety.lock_timeout, retries: errand.retries };
-    let lookout = LockWaits::default();
+    let lock_retries = LockRetries { lock_timeout: sites.settings.safety.lock_timeout, retries: command_run.retries };
+    let lock_waits = LockWaits::default();
     let broken = lock_holder.invalid_indexes().await?;
     lock_holder.start_monitor(sites.transport()?).await;
-    let (mut course, mut unheard) =
+    let (mut state, mut unheard) =
         (RetryState { attempt: 0, lock_limit: LockWaitLimit::Limited, invalid_before: broken }, 0);
     loop {
-        let lock_timeout = begin_attempt(&lookout, ladder, &course);
+        let lock_timeout = begin_attempt(&lock_waits, lock_retries, &state);
         let terms = SessionTerms {
             lock_timeout,
             ..SessionTerms::with_user_lock_timeout(sites.settings, SessionAccess::for_command(sites.settings.command))
         };
-        let task = SiteCommand { site: errand.site, command: errand.command, terms };
-        let Err(fault) = run_once(sites, lock_holder, task, turn, &said, &lookout).await else { return Ok(()) };
-        if sites.may_be_detached(errand.site, &fault) {
+        let task = SiteCommand { site: command_run.site, command: command_run.command, terms };
+        let Err(fault) = run_once(sites, lock_holder, task, turn, &said, &lock_waits).await else { return Ok(()) };
+        if sites.may_be_detached(command_run.site, &fault) {
             unheard = if sites.is_connection_lost() { 0 } else { unheard + 1 };
             if unheard > MAX_FOLLOWER_RESTARTS {
                 sites.stop_commands().await?;
@@ -99,25 +99,25 @@ async fn run_with_retries(
             turn = RunMode::Resume;
             continue;
         }
-        let fault = if lookout.has_cancelled_a_wait() { fault.code(Code::LockTimeout) } else { fault };
+        let fault = if lock_waits.has_cancelled_a_wait() { fault.code(Code::LockTimeout) } else { fault };
         if fault.code != Code::LockTimeout {
             return Err(fault);
         }
-        course = prepare_retry(sites, lock_holder, (ladder, course), &lookout, fault).await?;
+        state = prepare_retry(sites, lock_holder, (lock_retries, state), &lock_waits, fault).await?;
         (turn, said) = (RunMode::Start, RefCell::default());
     }
 }
 
 /// Starts an attempt, and returns its time limit for each statement's wait for a lock.
-fn begin_attempt(lookout: &LockWaits, ladder: LockRetries, course: &RetryState) -> Duration {
-    match course.lock_limit {
+fn begin_attempt(lock_waits: &LockWaits, lock_retries: LockRetries, state: &RetryState) -> Duration {
+    match state.lock_limit {
         LockWaitLimit::Limited => {
-            let limit = ladder.timeout_for(course.attempt);
-            lookout.begin_attempt(limit);
+            let limit = lock_retries.timeout_for(state.attempt);
+            lock_waits.begin_attempt(limit);
             limit
         }
         LockWaitLimit::Unlimited => {
-            lookout.begin_monitored_attempt(ladder.lock_timeout);
+            lock_waits.begin_monitored_attempt(lock_retries.lock_timeout);
             Duration::ZERO
         }
     }
@@ -130,50 +130,50 @@ fn begin_attempt(lookout: &LockWaits, ladder: LockRetries, course: &RetryState) 
 async fn prepare_retry(
     sites: &Sites<'_>,
     lock_holder: &LockHolder<'_>,
-    (ladder, course): (LockRetries, RetryState),
-    lookout: &LockWaits,
+    (lock_retries, state): (LockRetries, RetryState),
+    lock_waits: &LockWaits,
     fault: Fault,
 ) -> Result<RetryState, Fault> {
-    let said = lookout.describe_blockers();
+    let said = lock_waits.describe_blockers();
     let left = lock_holder.invalid_indexes().await.unwrap_or_default();
-    let left: Vec<String> = left.into_iter().filter(|index| !course.invalid_before.contains(index)).collect();
-    let form = lookout.current_blockers().into_iter().rev().find_map(|obstacle| obstacle.form);
+    let left: Vec<String> = left.into_iter().filter(|index| !state.invalid_before.contains(index)).collect();
+    let form = lock_waits.current_blockers().into_iter().rev().find_map(|obstacle| obstacle.form);
     let cut_off = form.or_else(|| (!left.is_empty()).then_some("CREATE INDEX CONCURRENTLY or its like"));
-    if let Some(form) = cut_off.filter(|_| course.lock_limit == LockWaitLimit::Limited) {
+    if let Some(form) = cut_off.filter(|_| state.lock_limit == LockWaitLimit::Limited) {
         let fault = invalid_index_faults::lock_limit_fault(fault, form, said.as_deref());
-        let Some(_) = ladder.pause_after(course.attempt) else { return Err(fault) };
+        let Some(_) = lock_retries.pause_after(state.attempt) else { return Err(fault) };
         sites.events.emit(Event::Waiting {
             what: format!("another try of the tool, in which {form} may wait as long as the run may take"),
             why: fault.cause.clone(),
         });
-        let dropped = lock_holder.drop_indexes(sites.transport()?, &left, lookout).await;
+        let dropped = lock_holder.drop_indexes(sites.transport()?, &left, lock_waits).await;
         dropped.map_err(|why| fault.detail(format!("what it left behind could not be dropped: {}", why.cause)))?;
-        return Ok(RetryState { lock_limit: LockWaitLimit::Unlimited, ..course });
+        return Ok(RetryState { lock_limit: LockWaitLimit::Unlimited, ..state });
     }
     let named = match &said {
         Some(said) => fault.clone().detail(said.clone()),
         None => fault.clone(),
     };
-    let pause = ladder.pause_after(course.attempt).ok_or(named)?;
-    let number = course.attempt + 1;
+    let pause = lock_retries.pause_after(state.attempt).ok_or(named)?;
+    let number = state.attempt + 1;
     let most = if said.is_some() { "at most " } else { "" };
     sites.events.emit(Event::Waiting {
-        what: format!("another try of the tool ({number} of {}, in {most}{} s)", ladder.retries, pause.as_secs()),
+        what: format!("another try of the tool ({number} of {}, in {most}{} s)", lock_retries.retries, pause.as_secs()),
         why: [Some(fault.cause), said].into_iter().flatten().collect::<Vec<_>>().join("; "),
     });
-    pause_before_retry(sites, lock_holder, lookout, pause).await?;
-    Ok(RetryState { attempt: number, ..course })
+    pause_before_retry(sites, lock_holder, lock_waits, pause).await?;
+    Ok(RetryState { attempt: number, ..state })
 }
 
 /// Pauses; the monitor checks meanwhile whether the blocking sessions are still there.
 async fn pause_before_retry(
     sites: &Sites<'_>,
     lock_holder: &LockHolder<'_>,
-    lookout: &LockWaits,
+    lock_waits: &LockWaits,
     pause: Duration,
 ) -> Result<(), Fault> {
-    let watch = lock_holder.monitor_until_lost(sites.transport()?, Vec::new, lookout);
-    match select(pin!(lookout.pause_while_blocked(pause)), pin!(watch)).await {
+    let watch = lock_holder.monitor_until_lost(sites.transport()?, Vec::new, lock_waits);
+    match select(pin!(lock_waits.pause_while_blocked(pause)), pin!(watch)).await {
         Either::Left(((), _)) => Ok(()),
         Either::Right((lost, _)) => Err(lost),
     }
@@ -206,10 +206,10 @@ async fn run_once(
     task: SiteCommand<'_>,
     turn: RunMode,
     said: &RefCell<Transcript>,
-    lookout: &LockWaits,
+    lock_waits: &LockWaits,
 ) -> Result<(), Fault> {
     let work = sites.run_to_success(task, turn, said);
-    let watch = lock_holder.monitor_until_lost(sites.transport()?, || sites.backend_pids(), lookout);
+    let watch = lock_holder.monitor_until_lost(sites.transport()?, || sites.backend_pids(), lock_waits);
     match select(pin!(work), pin!(watch)).await {
         Either::Left((done, _)) => done,
         // A command that runs on without a connection is followed again.

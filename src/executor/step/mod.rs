@@ -46,8 +46,8 @@ pub(super) async fn run_steps(
         sites.events.emit(told(StepState::Running));
         let done = match &step.work {
             StepWork::Command { line, site } => {
-                let errand = CommandRun { site, command: line, retries: step.retries, timeout: step.timeout };
-                run_command(sites, lock_holder, errand).await
+                let command_run = CommandRun { site, command: line, retries: step.retries, timeout: step.timeout };
+                run_command(sites, lock_holder, command_run).await
             }
             StepWork::Sql { shown, path } => sql_file::run_sql_file(sites, shown, path, step.timeout).await,
         };

@@ -55,12 +55,12 @@ pub(crate) async fn run_sql_file(
         events: &events,
         pid: session.announced_pid,
     };
-    let (reach, lookout) = (sites.transport()?, LockWaits::default());
-    let work = run_within_limit(reach, limit, (shown, text), (&session, wait));
-    let done = match run_monitored(watch, reach, &lookout, work).await {
+    let (transport, lock_waits) = (sites.transport()?, LockWaits::default());
+    let work = run_within_limit(transport, limit, (shown, text), (&session, wait));
+    let done = match run_monitored(watch, transport, &lock_waits, work).await {
         Ok(()) => answer_within(wait, check_transaction_ended(&session, shown)).await,
         failed => {
-            failed.map_err(|fault| match lookout.describe_blockers().filter(|_| fault.code == Code::LockTimeout) {
+            failed.map_err(|fault| match lock_waits.describe_blockers().filter(|_| fault.code == Code::LockTimeout) {
                 Some(said) => fault.detail(said),
                 None => fault,
             })
@@ -71,7 +71,7 @@ pub(crate) async fn run_sql_file(
 }
 
 async fn run_within_limit(
-    reach: &Transport,
+    transport: &Transport,
     limit: Option<Duration>,
     (shown, text): (&str, &str),
     (session, wait): (&Session, Duration),
@@ -85,7 +85,7 @@ async fn run_within_limit(
     if let Ok(done) = timeout(limit, work).await {
         return done;
     }
-    answer_within(wait, session.canceller().cancel(reach)).await?;
+    answer_within(wait, session.canceller().cancel(transport)).await?;
     let cause = format!("`{shown}` was not done after {} s", limit.as_secs());
     Err(Fault::new(Code::StepTimeout, cause))
 }

@@ -12,7 +12,7 @@ use crate::{
 /// Number of names that are shown of each kind.
 const MAX_NAMED: usize = 5;
 
-/// Refuses a listing without any migration that it should contain, whatever the exit code: a wrapper may have swallowed
+/// Refuses a listing without any migration that it should contain, even with exit code 0: a wrapper may have swallowed
 /// the output.
 ///
 /// # Errors

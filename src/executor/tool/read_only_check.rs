@@ -58,7 +58,7 @@ impl ToolExecutor<'_> {
             Err(lost) if lost.code.ends_session() => lost,
             Err(fault) => return Err(fault),
         };
-        // The run lock was lost with the session, whatever the cause.
+        // In any case the run lock was lost with the session.
         sites.stop_commands().await?;
         let Ok(()) = self.lock_holder.reconnect(sites.transport()?).await else { return Err(lost) };
         self.compare_with_initial(sites, &self.read_settled_snapshot(sites).await?)?;

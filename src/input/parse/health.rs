@@ -22,7 +22,7 @@ const DEFAULT_RETRIES: u32 = 3;
 /// The parsed input `health`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ParsedHealth {
-    /// `false`: no health check, whatever the defaults are.
+    /// `false`: no health check, regardless of the defaults.
     Off,
     Check(Box<ParsedHealthCheck>),
 }
